@@ -1,0 +1,90 @@
+//! What the examples share: options, and running a server with a line at its start and its end.
+
+use lexopt::prelude::*;
+use peregrine::{Config, Handler, Server};
+use std::io::{self, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::process::exit;
+
+const OPTIONS: &str = "\
+Options:
+  --addr IP            Address to listen on (default: 127.0.0.1)
+  --port N             Port; 0 takes any free one (default: 8080)
+  --workers N          Threads that serve connections (default: one per CPU)
+  --accept-threads N   Threads that only accept; 0: the workers do (default: the library's)
+  --help               This text";
+
+/// The options of every example.
+#[derive(Debug)]
+pub struct Args {
+    pub addr: SocketAddr,
+    pub workers: Option<usize>,
+    pub accept_threads: Option<usize>,
+}
+
+impl Args {
+    /// Reads the command line. Ends the program after `--help`, which starts with `about`, and with
+    /// code 2 after an option that cannot be used.
+    pub fn parse(about: &str) -> Args {
+        match Args::read(lexopt::Parser::from_env()) {
+            Ok(Some(args)) => args,
+            Ok(None) => {
+                println!("{about}\n\n{OPTIONS}");
+                exit(0);
+            }
+            Err(error) => {
+                eprintln!("{error}; --help lists the options");
+                exit(2);
+            }
+        }
+    }
+
+    /// `None` if help is asked for.
+    fn read(mut parser: lexopt::Parser) -> Result<Option<Args>, lexopt::Error> {
+        let mut args = Args {
+            addr: SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 8080),
+            workers: None,
+            accept_threads: None,
+        };
+        while let Some(option) = parser.next()? {
+            match option {
+                Long("addr") => args.addr.set_ip(parser.value()?.parse::<IpAddr>()?),
+                Long("port") => args.addr.set_port(parser.value()?.parse()?),
+                Long("workers") => args.workers = Some(parser.value()?.parse()?),
+                Long("accept-threads") => args.accept_threads = Some(parser.value()?.parse()?),
+                Long("help") | Short('h') => return Ok(None),
+                _ => return Err(option.unexpected()),
+            }
+        }
+        Ok(Some(args))
+    }
+
+    /// The library's settings with those of the command line.
+    pub fn config(&self) -> Config {
+        let config = Config::default();
+        Config {
+            workers: self.workers.unwrap_or(config.workers),
+            accept_threads: self.accept_threads.or(config.accept_threads),
+            ..config
+        }
+    }
+}
+
+/// Runs a server as the options say until a signal stops it, with a line for each address it
+/// listens on and one for how it ended.
+pub fn run<H: Handler>(server: Server<H>, args: &Args) -> io::Result<()> {
+    let server = server.config(args.config()).bind(args.addr);
+    let running = server.start().unwrap_or_else(|error| {
+        eprintln!("{error}");
+        exit(1);
+    });
+    let mut out = io::stdout();
+    for addr in running.local_addrs() {
+        writeln!(out, "listening on {addr}")?;
+    }
+    out.flush()?;
+    let stopped = running.wait()?;
+    let (drained, cut) = (stopped.drained, stopped.cut);
+    writeln!(out, "stopped: {drained} connections drained, {cut} cut")?;
+    out.flush()
+}

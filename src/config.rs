@@ -1,0 +1,76 @@
+//! How a server is set up.
+
+use crate::protocol::limits::Limits;
+use std::time::Duration;
+
+/// Threads, sockets and limits of a server.
+///
+/// ```
+/// use peregrine::Config;
+///
+/// let config = Config { workers: 2, ..Config::default() };
+/// assert!(config.keep_alive);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Threads that serve connections; at least 1. Default: one per CPU that the process may use.
+    pub workers: usize,
+    /// Threads that do nothing but accept and hand connections to the workers, by
+    /// [`Config::balance`]. With more than one, each has its own `SO_REUSEPORT` listener where the
+    /// system balances between those (Linux, FreeBSD), and a share of one elsewhere.
+    ///
+    /// 0: every worker accepts for itself, from a listener of its own on those systems. That is the
+    /// cheapest for short connections, as nothing is handed over; but the system balances by
+    /// address, so a few long connections may meet on one worker.
+    ///
+    /// Default (`None`): 1, or 0 if there is only one worker.
+    pub accept_threads: Option<usize>,
+    /// How accept threads choose a worker. Default: the one with the fewest connections.
+    pub balance: Balance,
+    /// Binds worker `i` to CPU `i` of those the process may use, modulo their number. Default:
+    /// false. Linux only; ignored elsewhere.
+    pub cpu_affinity: bool,
+    /// Bytes of stack of each thread. Default: `None`, which is 2 MiB in Rust's library.
+    pub stack_size: Option<usize>,
+    /// Sends small answers at once instead of waiting for more (`TCP_NODELAY`). Default: true.
+    pub tcp_nodelay: bool,
+    /// Connections that may wait to be accepted; the system may lower it. Default: 4,096.
+    pub backlog: i32,
+    /// Whether a connection may serve more than one request (RFC 9112 section 9.3). Default: true.
+    pub keep_alive: bool,
+    /// The `Server` field of answers, visible ASCII and spaces; `None` leaves it out. Default:
+    /// `peregrine`.
+    pub server_name: Option<String>,
+    /// How long a stop waits for requests that are being read or answered. Default: 10 s.
+    pub stop_time: Duration,
+    /// What one client may cost.
+    pub limits: Limits,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            workers: num_cpus::get(),
+            accept_threads: None,
+            balance: Balance::default(),
+            cpu_affinity: false,
+            stack_size: None,
+            tcp_nodelay: true,
+            backlog: 4096,
+            keep_alive: true,
+            server_name: Some("peregrine".to_owned()),
+            stop_time: Duration::from_secs(10),
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// How accept threads choose a worker for a new connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Balance {
+    /// The one that has the fewest connections open.
+    #[default]
+    LeastConnections,
+    /// One after the other.
+    RoundRobin,
+}

@@ -1,0 +1,332 @@
+//! One HTTP/1.x connection: which bytes are a request, when it is answered, what comes next.
+//!
+//! # The contract
+//!
+//! *Inputs*: bytes appended to the [`Input`], [`Http1::eof`], [`Http1::expire`] when
+//! [`Http1::deadline`] has passed, [`Http1::stop`] when the connection shall end soon. *Command*:
+//! [`Http1::finish`] when the request is answered. *Output*: [`Http1::next`], to be called after
+//! every input and command until it does not say [`Next::Request`]. Nothing else changes it.
+//!
+//! ```text
+//!            first byte        head complete         body complete       finish
+//!   Idle ───────────────► Head ─────────────► Body ───────────────► Ready ──────┐
+//!    ▲                     │ refused           │ refused              │         │
+//!    └─────────────────────┼───────────────────┼──────────────────────┼─────────┤ persistent
+//!                          ▼                   ▼                      ▼         │
+//!                        Over ◄───────────────────────────────────────┴─────────┘ not
+//! ```
+
+use super::{Seconds, heads::Heads, input::Input, output::Output};
+use crate::protocol::{
+    Version,
+    chunked::Decoder,
+    error::ProtocolError,
+    framing::{self, BodyLength},
+    limits::Limits,
+};
+use std::time::Duration;
+
+/// How long a server that stops waits for the first request of a connection.
+const STOP_GRACE: Duration = Duration::from_secs(1);
+
+/// What the driver has to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Wait for more bytes.
+    Read,
+    /// Answer the request in the input, then [`Http1::finish`].
+    Request,
+    /// Send what is in the output, then close.
+    Close(Close),
+}
+
+/// How a connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Close {
+    pub(crate) reason: CloseReason,
+    /// The client may still be sending: a close at once would reset the connection, and it might
+    /// never read the answer (RFC 9112 section 9.6).
+    pub(crate) linger: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CloseReason {
+    /// The last answer is given.
+    Finished,
+    /// The client closed between two requests.
+    ClientDone,
+    /// The client closed in the middle of a request.
+    ClientGone,
+    Refused(ProtocolError),
+    IdleTimeout,
+}
+
+/// The methods whose answers are framed unlike others (RFC 9112 section 6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Method {
+    /// No body follows whatever the head says.
+    Head,
+    /// What follows a 2xx is not HTTP any more.
+    Connect,
+    Other,
+}
+
+/// How the request that is being answered wants its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mode {
+    pub(crate) method: Method,
+    pub(crate) persistent: bool,
+    pub(crate) version: Version,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Idle,
+    Head,
+    /// Head and body are this many bytes.
+    Exact(usize),
+    Chunked,
+    /// The request that waits for its answer is this many bytes of the input.
+    Ready(usize),
+    Over(Close),
+}
+
+/// See the module documentation.
+pub(crate) struct Http1 {
+    state: State,
+    /// When the state was entered from the outside's view: the first byte of a head, the end of
+    /// it, the end of the last exchange.
+    since: Seconds,
+    mode: Mode,
+    /// The client has sent its last byte.
+    eof: bool,
+    /// No further request is taken after the current one.
+    last: bool,
+    /// The server stops: do not wait long for a first request either.
+    stopping: bool,
+    /// A request has been answered.
+    used: bool,
+}
+
+impl Http1 {
+    pub(crate) fn new(now: Seconds, keep_alive: bool) -> Http1 {
+        Http1 {
+            state: State::Idle,
+            since: now,
+            mode: Mode {
+                method: Method::Other,
+                persistent: true,
+                version: Version::Http11,
+            },
+            eof: false,
+            last: !keep_alive,
+            stopping: false,
+            used: false,
+        }
+    }
+
+    /// The client will send nothing more. What it has sent is still answered.
+    pub(crate) fn eof(&mut self) {
+        self.eof = true;
+    }
+
+    /// The server stops: the next answer is the last one.
+    pub(crate) fn stop(&mut self) {
+        self.last = true;
+        self.stopping = true;
+    }
+
+    /// A request has been answered.
+    pub(crate) fn is_used(&self) -> bool {
+        self.used
+    }
+
+    /// No byte of a request is here.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.state == State::Idle
+    }
+
+    /// For the request that [`Next::Request`] announced.
+    pub(crate) fn mode(&self) -> Mode {
+        Mode {
+            persistent: self.mode.persistent && !self.last,
+            ..self.mode
+        }
+    }
+
+    pub(crate) fn next(
+        &mut self,
+        input: &mut Input,
+        output: &mut Output,
+        heads: &mut Heads,
+        limits: &Limits,
+        now: Seconds,
+    ) -> Next {
+        loop {
+            let step = match self.state {
+                State::Idle if input.is_empty() => Ok(false),
+                State::Idle => {
+                    self.since = now;
+                    self.state = State::Head;
+                    self.mode.method = Method::Other;
+                    continue;
+                }
+                State::Head => match input.parse_head(limits) {
+                    Ok(true) => match self.head_complete(input, output, limits, now) {
+                        Ok(()) => continue,
+                        Err(error) => Err(error),
+                    },
+                    incomplete => incomplete,
+                },
+                State::Exact(len) => {
+                    let complete = input.unread().len() >= len;
+                    if complete {
+                        input.body = input.head.len()..len;
+                        self.state = State::Ready(len);
+                    }
+                    Ok(complete)
+                }
+                State::Chunked => input.decode(limits).inspect(|&complete| {
+                    if complete {
+                        input.body = input.decoder.body();
+                        self.state = State::Ready(input.decoder.consumed());
+                    }
+                }),
+                State::Ready(_) => Ok(true),
+                State::Over(close) => return Next::Close(close),
+            };
+            return match step {
+                Ok(true) => Next::Request,
+                Ok(false) if self.eof => self.closed_by_client(input),
+                Ok(false) => Next::Read,
+                Err(error) => Next::Close(self.refuse(error, output, heads)),
+            };
+        }
+    }
+
+    /// Decides about the body, and asks for it if the client waits for that.
+    fn head_complete(
+        &mut self,
+        input: &mut Input,
+        output: &mut Output,
+        limits: &Limits,
+        now: Seconds,
+    ) -> Result<(), ProtocolError> {
+        let bytes = input.unread();
+        let (len, received) = (input.head.len(), bytes.len());
+        self.mode.method = match input.head.method.of(bytes) {
+            b"HEAD" => Method::Head,
+            b"CONNECT" => Method::Connect,
+            _ => Method::Other,
+        };
+        let framing = framing::decide(&input.head, bytes, limits)?;
+        self.mode.persistent = framing.persistent;
+        self.mode.version = input.head.version;
+        self.state = match framing.body {
+            BodyLength::Exact(body) => State::Exact(len + body),
+            BodyLength::Chunked => {
+                input.decoder = Decoder::new(len);
+                State::Chunked
+            }
+        };
+        self.since = now;
+        // Not for a body that has begun to come: that client does not wait (RFC 9110 10.1.1).
+        let nothing_yet = received == len && self.state != State::Exact(len);
+        if framing.expects_continue && nothing_yet {
+            output.push(b"HTTP/1.1 100 Continue\r\n\r\n");
+        }
+        Ok(())
+    }
+
+    /// The request is answered; `close` if the answer says that it is the last one.
+    pub(crate) fn finish(&mut self, close: bool, input: &mut Input, now: Seconds) {
+        let State::Ready(len) = self.state else {
+            debug_assert!(false, "finish without a request");
+            return;
+        };
+        input.consume(len);
+        self.used = true;
+        self.since = now;
+        self.state = match self.mode().persistent && !close {
+            true => State::Idle,
+            // A client that did not ask for the end may be sending its next request already.
+            false => State::Over(Close {
+                reason: CloseReason::Finished,
+                linger: self.mode.persistent || !input.is_empty(),
+            }),
+        };
+    }
+
+    fn closed_by_client(&mut self, input: &Input) -> Next {
+        let reason = match input.is_empty() {
+            true => CloseReason::ClientDone,
+            false => CloseReason::ClientGone,
+        };
+        let close = Close {
+            reason,
+            linger: false,
+        };
+        self.state = State::Over(close);
+        Next::Close(close)
+    }
+
+    fn refuse(&mut self, error: ProtocolError, output: &mut Output, heads: &mut Heads) -> Close {
+        heads.refuse(
+            error.status(),
+            error.text(),
+            self.mode.method == Method::Head,
+            output,
+        );
+        let close = Close {
+            reason: CloseReason::Refused(error),
+            linger: !self.eof,
+        };
+        self.state = State::Over(close);
+        close
+    }
+
+    /// When [`Http1::expire`] is due.
+    pub(crate) fn deadline(&self, input: Option<&Input>, limits: &Limits) -> Seconds {
+        let wait = match self.state {
+            // Whoever has just connected is about to ask for something.
+            State::Idle if self.stopping => limits.idle_time.min(STOP_GRACE),
+            State::Idle => limits.idle_time,
+            State::Head => limits.head_time,
+            State::Exact(_) | State::Chunked | State::Ready(_) => {
+                let received = input.map_or(0, |input| match self.state {
+                    State::Chunked => input.decoder.body().len(),
+                    _ => input.unread().len() - input.head.len(),
+                });
+                let earned = received / limits.body_rate.max(1);
+                limits.body_grace + Duration::from_secs(earned as u64)
+            }
+            State::Over(_) => limits.linger_time,
+        };
+        after(self.since, wait)
+    }
+
+    /// The deadline has passed.
+    pub(crate) fn expire(&mut self, output: &mut Output, heads: &mut Heads) -> Close {
+        match self.state {
+            State::Head => self.refuse(ProtocolError::HeadTimeout, output, heads),
+            State::Exact(_) | State::Chunked => {
+                self.refuse(ProtocolError::BodyTimeout, output, heads)
+            }
+            State::Over(close) => close,
+            State::Idle | State::Ready(_) => {
+                let close = Close {
+                    reason: CloseReason::IdleTimeout,
+                    linger: false,
+                };
+                self.state = State::Over(close);
+                close
+            }
+        }
+    }
+}
+
+/// The first second in which `wait` has surely passed since some moment of the second `since`.
+pub(crate) fn after(since: Seconds, wait: Duration) -> Seconds {
+    let wait = wait.as_secs() + u64::from(wait.subsec_nanos() > 0) + 1;
+    since.saturating_add(wait.try_into().unwrap_or(Seconds::MAX))
+}

@@ -1,0 +1,105 @@
+//! The bytes of one connection that are not answered yet, and what has been understood of them.
+
+use crate::protocol::{chunked::Decoder, error::ProtocolError, head::Head, limits::Limits};
+use std::ops::Range;
+
+/// What a fresh one has room for: a head of the default limit, or several requests.
+const ROOM: usize = 16 << 10;
+
+/// Leased to a connection while a request of it is incomplete or being answered, with the table of
+/// its head, so that what was parsed of half a head is not lost to another connection.
+///
+/// ```text
+///   0        start                        end          bytes.len()
+///   | (free) | head | body | next request  | (free)     |
+/// ```
+///
+/// Invariant: `start <= end <= bytes.len()`. Offsets in `head`, `body` and `decoder` count from
+/// `start`, so the bytes may move.
+pub(crate) struct Input {
+    pub(crate) head: Head,
+    pub(crate) decoder: Decoder,
+    /// Where the body of a complete request stands.
+    pub(crate) body: Range<usize>,
+    bytes: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl Input {
+    pub(crate) fn new() -> Input {
+        Input {
+            head: Head::new(),
+            decoder: Decoder::new(0),
+            body: 0..0,
+            bytes: vec![0; ROOM],
+            start: 0,
+            end: 0,
+        }
+    }
+
+    /// What has arrived and is not consumed.
+    pub(crate) fn unread(&self) -> &[u8] {
+        &self.bytes[self.start..self.end]
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// Takes the lines of the head that are there; see [`Head::parse`].
+    pub(crate) fn parse_head(&mut self, limits: &Limits) -> Result<bool, ProtocolError> {
+        self.head.parse(&self.bytes[self.start..self.end], limits)
+    }
+
+    /// Decodes what has come of a chunked body; see [`Decoder::decode`].
+    pub(crate) fn decode(&mut self, limits: &Limits) -> Result<bool, ProtocolError> {
+        let complete = self
+            .decoder
+            .decode(&mut self.bytes[self.start..self.end], limits)?;
+        if !complete {
+            self.end -= self.decoder.compact(&mut self.bytes[self.start..self.end]);
+        }
+        Ok(complete)
+    }
+
+    /// Room for what comes next, never empty. It grows when a request does not fit, which the
+    /// limits on head and body bound: beyond them the request is refused, not read.
+    pub(crate) fn space(&mut self) -> &mut [u8] {
+        if self.end == self.bytes.len() {
+            if self.start > 0 {
+                self.bytes.copy_within(self.start..self.end, 0);
+                self.end -= self.start;
+                self.start = 0;
+            } else {
+                self.bytes.resize(self.bytes.len() * 2, 0);
+            }
+        }
+        &mut self.bytes[self.end..]
+    }
+
+    /// `n` bytes of [`Input::space`] have been filled.
+    pub(crate) fn filled(&mut self, n: usize) {
+        self.end += n;
+        debug_assert!(self.end <= self.bytes.len());
+    }
+
+    /// Drops the first `n` unread bytes, a request, and makes ready for the next one.
+    pub(crate) fn consume(&mut self, n: usize) {
+        self.start += n;
+        debug_assert!(self.start <= self.end);
+        if self.is_empty() {
+            (self.start, self.end) = (0, 0);
+        }
+        self.head.reset();
+    }
+
+    /// Makes it fit for another connection.
+    pub(crate) fn recycle(&mut self) {
+        self.consume(self.end - self.start);
+        if self.bytes.len() > ROOM {
+            self.bytes.truncate(ROOM);
+            self.bytes.shrink_to_fit();
+        }
+    }
+}

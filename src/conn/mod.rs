@@ -1,0 +1,15 @@
+//! Connections as state machines over buffers: no sockets, no threads, no clock.
+//!
+//! The driver (in `drive` and `io`) puts bytes into an [`input::Input`], asks [`http1::Http1`] what
+//! to do next, and sends what has gathered in an [`output::Output`]. Time is an argument: seconds
+//! since some start of the driver's choosing.
+
+pub(crate) mod heads;
+pub(crate) mod http1;
+pub(crate) mod input;
+pub(crate) mod mailbox;
+pub(crate) mod output;
+pub(crate) mod pool;
+
+/// Seconds since the driver started.
+pub(crate) type Seconds = u32;

@@ -1,0 +1,371 @@
+//! What is on its way to one client.
+
+use std::io::IoSlice;
+use std::sync::Arc;
+
+/// From this size on a payload is sent from where it lies instead of being copied: below, the copy
+/// is cheaper than one more element of a gathering write.
+const LARGE: usize = 16 << 10;
+
+/// Slices that one write gathers.
+pub(crate) const MAX_SLICES: usize = 32;
+
+/// What a kept buffer may weigh; above, it is given back.
+const KEEP: usize = 64 << 10;
+
+/// The body of an answer, handed over as a whole: nothing of 16 KiB or more is copied.
+///
+/// Made by `into()` from static bytes and text, `Vec<u8>`, `String`, `Arc<[u8]>`, and `Arc<Vec<u8>>`.
+///
+/// ```
+/// use peregrine::{Done, Payload, Request, Response};
+/// use std::sync::Arc;
+///
+/// fn handle(picture: &Arc<[u8]>, _: &Request<'_>, res: Response<'_>) -> Done {
+///     res.header("content-type", "image/png").send(picture.clone())
+/// }
+/// assert_eq!(Payload::from("static").len(), 6);
+/// assert!(Payload::from(Vec::new()).is_empty());
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Payload {
+    /// Bytes that live as long as the program.
+    Static(&'static [u8]),
+    /// Bytes that several answers share.
+    Shared(Arc<[u8]>),
+    /// A vector that several answers share.
+    SharedVec(Arc<Vec<u8>>),
+    /// Bytes of this answer alone.
+    Owned(Vec<u8>),
+}
+
+impl Payload {
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Payload::Static(bytes) => bytes,
+            Payload::Shared(bytes) => bytes,
+            Payload::SharedVec(bytes) => bytes,
+            Payload::Owned(bytes) => bytes,
+        }
+    }
+
+    /// How many bytes there are.
+    pub fn len(&self) -> usize {
+        self.as_bytes().len()
+    }
+
+    /// True if there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl From<&'static [u8]> for Payload {
+    fn from(bytes: &'static [u8]) -> Payload {
+        Payload::Static(bytes)
+    }
+}
+
+impl<const N: usize> From<&'static [u8; N]> for Payload {
+    fn from(bytes: &'static [u8; N]) -> Payload {
+        Payload::Static(bytes)
+    }
+}
+
+impl From<&'static str> for Payload {
+    fn from(text: &'static str) -> Payload {
+        Payload::Static(text.as_bytes())
+    }
+}
+
+impl From<Vec<u8>> for Payload {
+    fn from(bytes: Vec<u8>) -> Payload {
+        Payload::Owned(bytes)
+    }
+}
+
+impl From<String> for Payload {
+    fn from(text: String) -> Payload {
+        Payload::Owned(text.into_bytes())
+    }
+}
+
+impl From<Arc<[u8]>> for Payload {
+    fn from(bytes: Arc<[u8]>) -> Payload {
+        Payload::Shared(bytes)
+    }
+}
+
+impl From<Arc<Vec<u8>>> for Payload {
+    fn from(bytes: Arc<Vec<u8>>) -> Payload {
+        Payload::SharedVec(bytes)
+    }
+}
+
+/// Answers in the order they were given: small ones as one row of bytes, large payloads between.
+///
+/// ```text
+///   bytes:  [head A][small body A][head B]          [head C] ...
+///   large:                                ^ payload B
+/// ```
+///
+/// Invariants: `sent <= bytes.len()`; `large` is sorted by `at`, and `at >= sent` for all that are
+/// not sent; `part` is less than the length of the first of them.
+#[derive(Debug, Default)]
+pub(crate) struct Output {
+    bytes: Vec<u8>,
+    sent: usize,
+    large: Vec<Large>,
+    /// How many of `large` are sent.
+    large_sent: usize,
+    /// How much of the next one is sent.
+    part: usize,
+    /// Unsent bytes of all kinds.
+    len: usize,
+}
+
+#[derive(Debug)]
+struct Large {
+    /// It goes out when this much of `bytes` has.
+    at: usize,
+    payload: Payload,
+}
+
+/// A place to go back to; see [`Output::truncate`].
+#[derive(Clone, Copy)]
+pub(crate) struct Mark {
+    bytes: usize,
+    large: usize,
+    len: usize,
+}
+
+impl Output {
+    /// Unsent bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Where the bytes that are appended from now on begin.
+    pub(crate) fn mark(&self) -> Mark {
+        Mark {
+            bytes: self.bytes.len(),
+            large: self.large.len(),
+            len: self.len,
+        }
+    }
+
+    /// Takes back what was appended after `mark`. Nothing of it may have been sent.
+    pub(crate) fn truncate(&mut self, mark: Mark) {
+        debug_assert!(self.sent <= mark.bytes && self.large_sent <= mark.large);
+        self.bytes.truncate(mark.bytes);
+        self.large.truncate(mark.large);
+        self.len = mark.len;
+    }
+
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        self.len += bytes.len();
+    }
+
+    /// Appends what `write` appends to the row of bytes.
+    pub(crate) fn push_with(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let before = self.bytes.len();
+        write(&mut self.bytes);
+        self.len += self.bytes.len() - before;
+    }
+
+    pub(crate) fn push_payload(&mut self, payload: Payload) {
+        if payload.len() < LARGE {
+            self.push(payload.as_bytes());
+        } else {
+            self.len += payload.len();
+            let at = self.bytes.len();
+            self.large.push(Large { at, payload });
+        }
+    }
+
+    /// Bytes appended to the row since `mark`.
+    pub(crate) fn since(&mut self, mark: Mark) -> &mut [u8] {
+        &mut self.bytes[mark.bytes..]
+    }
+
+    /// Replaces the first `old` bytes behind `mark` by `new`.
+    pub(crate) fn replace(&mut self, mark: Mark, old: usize, new: &[u8]) {
+        self.bytes
+            .splice(mark.bytes..mark.bytes + old, new.iter().copied());
+        self.len = self.len - old + new.len();
+    }
+
+    /// What is to be sent next, if it is one piece.
+    pub(crate) fn single(&self) -> Option<&[u8]> {
+        (self.large_sent == self.large.len()).then(|| &self.bytes[self.sent..])
+    }
+
+    /// Fills `slices` with what is to be sent next, in order. Returns how many it took.
+    pub(crate) fn gather<'a>(&'a self, slices: &mut [IoSlice<'a>; MAX_SLICES]) -> usize {
+        let mut count = 0;
+        let mut from = self.sent;
+        let mut part = self.part;
+        let mut add = |bytes: &'a [u8]| {
+            if !bytes.is_empty() && count < MAX_SLICES {
+                slices[count] = IoSlice::new(bytes);
+                count += 1;
+            }
+        };
+        for large in self.large[self.large_sent..].iter().take(MAX_SLICES) {
+            add(&self.bytes[from..large.at]);
+            add(&large.payload.as_bytes()[part..]);
+            (from, part) = (large.at, 0);
+        }
+        if self.large.len() - self.large_sent <= MAX_SLICES {
+            add(&self.bytes[from..]);
+        }
+        count
+    }
+
+    /// `n` bytes have been sent.
+    pub(crate) fn advance(&mut self, mut n: usize) {
+        debug_assert!(n <= self.len);
+        self.len -= n;
+        if self.len == 0 {
+            self.clear();
+            return;
+        }
+        while n > 0 {
+            let next = self.large.get(self.large_sent);
+            let row = next.map_or(self.bytes.len(), |large| large.at) - self.sent;
+            let step = n.min(row);
+            self.sent += step;
+            n -= step;
+            let Some(next) = next else { break };
+            if n > 0 {
+                let left = next.payload.len() - self.part;
+                let step = n.min(left);
+                n -= step;
+                self.part += step;
+                if step == left {
+                    // Given back as soon as it is sent, not when all is.
+                    self.large[self.large_sent].payload = Payload::Static(b"");
+                    self.large_sent += 1;
+                    self.part = 0;
+                }
+            }
+        }
+    }
+
+    /// Drops everything and keeps the allocation, within bounds.
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        if self.bytes.capacity() > KEEP {
+            self.bytes.shrink_to(KEEP);
+        }
+        self.large.clear();
+        (self.sent, self.large_sent, self.part, self.len) = (0, 0, 0, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All that is unsent, by way of `gather`.
+    fn gathered(output: &Output) -> Vec<u8> {
+        let mut slices = [IoSlice::new(b""); MAX_SLICES];
+        let count = output.gather(&mut slices);
+        slices[..count]
+            .iter()
+            .flat_map(|s| s.iter().copied())
+            .collect()
+    }
+
+    fn sample() -> (Output, Vec<u8>) {
+        let large = |byte: u8| vec![byte; LARGE + usize::from(byte)];
+        let mut output = Output::default();
+        let mut expected = Vec::new();
+        let pieces = [
+            b"head".to_vec(),
+            large(1),
+            large(2),
+            b"x".to_vec(),
+            b"small".to_vec(),
+            large(3),
+            b"end".to_vec(),
+        ];
+        for piece in pieces {
+            expected.extend_from_slice(&piece);
+            output.push_payload(piece.into());
+        }
+        (output, expected)
+    }
+
+    #[test]
+    fn every_step_width_sends_every_byte_once() {
+        for step in [
+            1,
+            2,
+            3,
+            5,
+            1000,
+            LARGE - 1,
+            LARGE,
+            LARGE + 1,
+            2 * LARGE,
+            10 * LARGE,
+        ] {
+            let (mut output, expected) = sample();
+            let mut sent = Vec::new();
+            while !output.is_empty() {
+                let next = gathered(&output);
+                assert_eq!(next.len(), output.len());
+                let n = step.min(next.len());
+                sent.extend_from_slice(&next[..n]);
+                output.advance(n);
+                if step < 1000 && sent.len() % 4096 > 8 {
+                    // Small steps only around the joints: skip ahead in between.
+                    let skip = (4096 - sent.len() % 4096).min(output.len());
+                    sent.extend_from_slice(&gathered(&output)[..skip]);
+                    output.advance(skip);
+                }
+            }
+            assert!(sent == expected, "step {step}");
+        }
+    }
+
+    #[test]
+    fn truncating_restores_the_mark() {
+        let (mut output, expected) = sample();
+        let mark = output.mark();
+        output.push(b"lost");
+        output.push_payload(vec![9; LARGE].into());
+        output.push(b"lost too");
+        output.truncate(mark);
+        assert_eq!(output.len(), expected.len());
+        assert!(gathered(&output) == expected);
+    }
+
+    #[test]
+    fn more_payloads_than_a_write_gathers() {
+        let mut output = Output::default();
+        let mut expected = Vec::new();
+        for i in 0..3 * MAX_SLICES {
+            let piece = vec![i as u8; LARGE];
+            expected.extend_from_slice(&piece);
+            expected.extend_from_slice(b"tail");
+            output.push_payload(piece.into());
+            output.push(b"tail");
+        }
+        let mut sent = Vec::new();
+        while !output.is_empty() {
+            let next = gathered(&output);
+            sent.extend_from_slice(&next);
+            output.advance(next.len());
+        }
+        assert!(sent == expected);
+    }
+}

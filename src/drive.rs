@@ -1,0 +1,172 @@
+//! One turn of one connection: what has arrived goes to the handler, its answers to the output.
+//!
+//! Knows handlers, but no sockets: the workers in `io` and the connections of `testing` are served
+//! by the same code.
+
+use crate::conn::{
+    Seconds,
+    heads::Heads,
+    http1::{Close, CloseReason, Http1, Method, Next},
+    input::Input,
+    output::Output,
+};
+use crate::handler::{ConnectionError, Handler};
+use crate::log::event;
+use crate::protocol::limits::Limits;
+use crate::request::{Ends, Request};
+use crate::response::{Answer, AnswerError, Response};
+use crate::stats::WorkerCounters;
+use std::any::Any;
+use std::ops::Deref;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// What serving needs beside the connection itself.
+///
+/// `P` points to the handler: an `Arc` in a worker, a reference in a test.
+pub(crate) struct Service<P> {
+    pub(crate) handler: P,
+    pub(crate) limits: Limits,
+    pub(crate) heads: Heads,
+    pub(crate) now: Seconds,
+}
+
+/// The parts of one connection.
+pub(crate) struct Parts<'a> {
+    pub(crate) http1: &'a mut Http1,
+    pub(crate) input: &'a mut Input,
+    pub(crate) output: &'a mut Output,
+    pub(crate) ends: &'a dyn Ends,
+    pub(crate) counters: &'a WorkerCounters,
+}
+
+/// Why a turn ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// All that has come is answered.
+    Read,
+    /// There is more to do, but others shall have their turn first.
+    Again,
+    /// So much waits to be sent that nothing more is taken before it has gone.
+    Blocked,
+    /// Send what is in the output, then close.
+    Close(Close),
+}
+
+impl<P> Service<P>
+where
+    P: Deref,
+    P::Target: Handler + Sized,
+{
+    /// Answers what is in the input, within the limits of one turn.
+    pub(crate) fn turn(&mut self, parts: &mut Parts<'_>) -> Turn {
+        for _ in 0..self.limits.requests_per_turn.max(1) {
+            if parts.output.len() > self.limits.output_bytes {
+                return Turn::Blocked;
+            }
+            let (input, output) = (&mut *parts.input, &mut *parts.output);
+            match parts
+                .http1
+                .next(input, output, &mut self.heads, &self.limits, self.now)
+            {
+                Next::Request => self.answer(parts),
+                Next::Read => return Turn::Read,
+                Next::Close(close) => {
+                    self.report_close(close, parts);
+                    return Turn::Close(close);
+                }
+            }
+        }
+        Turn::Again
+    }
+
+    fn answer(&mut self, parts: &mut Parts<'_>) {
+        let mode = parts.http1.mode();
+        let mut answer = Answer::new(mode, parts.output);
+        let request = Request::new(parts.input, parts.ends);
+        let response = Response::new(parts.output, &mut self.heads, &mut answer);
+        let handler = &*self.handler;
+        // The handler is shared by reference and must be sound after a panic in any case, as other
+        // threads go on using it; the buffers are cut back below.
+        let panic = catch_unwind(AssertUnwindSafe(|| {
+            handler.handle_request(&request, response)
+        }));
+        let mark = answer.mark();
+        let failed = match panic {
+            Ok(_done) => answer.outcome().map_err(Failure::Answer),
+            Err(panic) => Err(Failure::Panic(panic)),
+        };
+        let close = match failed {
+            Ok(close) => close,
+            Err(failure) => {
+                parts.output.truncate(mark);
+                let text = "the server could not answer this request";
+                self.heads
+                    .refuse(500, text, mode.method == Method::Head, parts.output);
+                parts.counters.handler_errors.add(1);
+                failure.report(&*self.handler, parts.ends);
+                true
+            }
+        };
+        parts.counters.requests.add(1);
+        parts.http1.finish(close, parts.input, self.now);
+    }
+
+    /// The connection's deadline has passed.
+    pub(crate) fn expire(&mut self, parts: &mut Parts<'_>) -> Close {
+        let close = parts.http1.expire(parts.output, &mut self.heads);
+        self.report_close(close, parts);
+        close
+    }
+
+    fn report_close(&self, close: Close, parts: &Parts<'_>) {
+        match close.reason {
+            CloseReason::Refused(error) => {
+                parts.counters.refused.add(1);
+                self.report(&ConnectionError::Refused(error), parts.ends);
+            }
+            CloseReason::ClientGone => {
+                parts.counters.connection_errors.add(1);
+                self.report(&ConnectionError::ClientGone, parts.ends);
+            }
+            CloseReason::Finished | CloseReason::ClientDone | CloseReason::IdleTimeout => {}
+        }
+    }
+
+    /// Tells the handler, which may panic without harm.
+    pub(crate) fn report(&self, error: &ConnectionError<'_>, ends: &dyn Ends) {
+        report(&*self.handler, error, ends);
+    }
+}
+
+/// Why there is no answer.
+enum Failure {
+    Panic(Box<dyn Any + Send>),
+    Answer(AnswerError),
+}
+
+impl Failure {
+    fn report<H: Handler>(&self, handler: &H, ends: &dyn Ends) {
+        let error = match self {
+            Failure::Answer(error) => ConnectionError::Answer(error),
+            Failure::Panic(panic) => ConnectionError::Panicked(message(&**panic)),
+        };
+        event!(Error, "answered 500: {error}");
+        report(handler, &error, ends);
+    }
+}
+
+fn report<H: Handler>(handler: &H, error: &ConnectionError<'_>, ends: &dyn Ends) {
+    event!(Debug, "{error}");
+    let tell = || handler.handle_error(error, ends.peer_addr());
+    if catch_unwind(AssertUnwindSafe(tell)).is_err() {
+        event!(Error, "handle_error panicked");
+    }
+}
+
+fn message(panic: &(dyn Any + Send)) -> &str {
+    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+        (Some(text), _) => text,
+        (_, Some(text)) => text,
+        _ => "no message",
+    }
+}

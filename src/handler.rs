@@ -1,0 +1,120 @@
+//! What a user implements.
+
+use crate::protocol::error::ProtocolError;
+use crate::request::Request;
+use crate::response::{AnswerError, Done, Response};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// The program behind the server. One value serves all connections of all threads, so what changes
+/// in it is behind an atomic or a lock.
+///
+/// ```
+/// use peregrine::{Done, Handler, Request, Response};
+/// use std::sync::atomic::{AtomicU64, Ordering};
+///
+/// #[derive(Default)]
+/// struct Counter(AtomicU64);
+///
+/// impl Handler for Counter {
+///     fn handle_request(&self, _: &Request<'_>, res: Response<'_>) -> Done {
+///         let n = self.0.fetch_add(1, Ordering::Relaxed) + 1;
+///         res.text(&format!("counter={n}"))
+///     }
+/// }
+/// # let app = Counter::default();
+/// # let mut client = peregrine::testing::Connection::new(&app);
+/// # client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+/// # assert!(client.received().ends_with(b"counter=1"));
+/// ```
+pub trait Handler: Send + Sync + 'static {
+    /// Answers one request. Runs on a worker's event loop: while it runs, that worker's other
+    /// connections wait, so it must not block for long.
+    ///
+    /// If it panics the client gets 500, its connection closes, and the worker goes on.
+    fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done;
+
+    /// Is told what went wrong on a connection, for a log or a metric; the server has already done
+    /// what had to be done. Runs on the worker's event loop. A panic in it is caught and ignored.
+    fn handle_error(&self, error: &ConnectionError<'_>, peer: Option<SocketAddr>) {
+        let _ = (error, peer);
+    }
+}
+
+impl<H: Handler> Handler for Arc<H> {
+    fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
+        (**self).handle_request(req, res)
+    }
+
+    fn handle_error(&self, error: &ConnectionError<'_>, peer: Option<SocketAddr>) {
+        (**self).handle_error(error, peer);
+    }
+}
+
+/// A closure as a [`Handler`]; made by [`from_fn`].
+#[derive(Clone, Copy, Debug)]
+pub struct FromFn<F>(F);
+
+impl<F> Handler for FromFn<F>
+where
+    F: Fn(&Request<'_>, Response<'_>) -> Done + Send + Sync + 'static,
+{
+    fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
+        (self.0)(req, res)
+    }
+}
+
+/// Makes a [`Handler`] of a closure or function.
+///
+/// ```
+/// let app = peregrine::from_fn(|req, res| res.body(req.path()));
+/// # let mut client = peregrine::testing::Connection::new(&app);
+/// # client.send(b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n");
+/// # assert!(client.received().ends_with(b"/x"));
+/// ```
+pub fn from_fn<F>(f: F) -> FromFn<F>
+where
+    F: Fn(&Request<'_>, Response<'_>) -> Done + Send + Sync + 'static,
+{
+    FromFn(f)
+}
+
+/// What can go wrong on a connection; see [`Handler::handle_error`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ConnectionError<'a> {
+    /// The client's request was refused.
+    Refused(ProtocolError),
+    /// The handler panicked with this message; the client got 500.
+    Panicked(&'a str),
+    /// The handler's answer could not be sent; the client got 500.
+    Answer(&'a AnswerError),
+    /// The client closed the connection in the middle of a request.
+    ClientGone,
+    /// Reading from the client failed, a reset for the most part.
+    Read(&'a io::Error),
+    /// Writing to the client failed; what was not sent is lost.
+    Write(&'a io::Error),
+    /// The client took no byte of its answer for
+    /// [`Limits::write_time`](crate::Limits::write_time).
+    WriteTimeout,
+}
+
+impl std::fmt::Display for ConnectionError<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            ConnectionError::Refused(error) => {
+                write!(f, "refused with {}: {error}", error.status())
+            }
+            ConnectionError::Panicked(message) => write!(f, "the handler panicked: {message}"),
+            ConnectionError::Answer(error) => error.fmt(f),
+            ConnectionError::ClientGone => {
+                f.write_str("the client left in the middle of a request")
+            }
+            ConnectionError::Read(error) => write!(f, "reading failed: {error}"),
+            ConnectionError::Write(error) => write!(f, "writing failed: {error}"),
+            ConnectionError::WriteTimeout => f.write_str("the client does not take its answer"),
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! One connection of a worker: its socket, its state, and what an event does to them.
+
+use super::control::Accepted;
+use super::poll::{Interest, Poll, Token};
+use super::stream::{Sent, Stream};
+use crate::conn::{
+    Seconds,
+    http1::{self, Close, Http1},
+    input::Input,
+    output::Output,
+    pool::Pool,
+};
+use crate::drive::{Parts, Service, Turn};
+use crate::handler::{ConnectionError, Handler};
+use crate::request::Ends;
+use crate::stats::WorkerCounters;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// What the connections of one worker share.
+pub(crate) struct Shared<'a, H> {
+    pub(crate) service: Service<Arc<H>>,
+    pub(crate) pool: Pool,
+    pub(crate) poll: Poll,
+    pub(crate) counters: &'a WorkerCounters,
+}
+
+/// What becomes of a connection after an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It waits for its socket.
+    Open,
+    /// It has more to do as soon as others have had their turn.
+    Again,
+    /// Drop it.
+    Closed,
+}
+
+pub(crate) struct Connection {
+    socket: Socket,
+    http1: Http1,
+    input: Option<Box<Input>>,
+    output: Option<Box<Output>>,
+    /// What the poller watches for; `None` before the first time the socket had nothing for us.
+    watched: Option<Interest>,
+    phase: Phase,
+    /// When the client last took something.
+    wrote: Seconds,
+}
+
+struct Socket {
+    stream: Stream,
+    peer: Option<SocketAddr>,
+}
+
+impl Ends for Socket {
+    fn peer_addr(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+
+    fn local_addr(&self) -> Option<SocketAddr> {
+        self.stream.local_addr()
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Reading what comes and answering it.
+    Serving,
+    /// More requests are in the input already; nothing is read before they are answered.
+    Busy,
+    /// The client has to take its answers before anything else happens.
+    Blocked,
+    /// The same, and then the connection ends.
+    Ending(Close),
+    /// All is sent. What the client still sends is thrown away, this many bytes at most.
+    Lingering(usize),
+}
+
+impl Connection {
+    pub(crate) fn new(accepted: Accepted, now: Seconds, keep_alive: bool) -> Connection {
+        Connection {
+            socket: Socket {
+                stream: accepted.stream,
+                peer: accepted.peer,
+            },
+            http1: Http1::new(now, keep_alive),
+            input: None,
+            output: None,
+            watched: None,
+            phase: Phase::Serving,
+            wrote: now,
+        }
+    }
+
+    /// The socket is ready.
+    pub(crate) fn ready<H: Handler>(&mut self, readable: bool, shared: &mut Shared<'_, H>) -> Fate {
+        match self.phase {
+            Phase::Serving if readable => self.read(shared),
+            Phase::Blocked | Phase::Ending(_) => self.resume(shared),
+            Phase::Lingering(left) if readable => self.discard(left, shared),
+            Phase::Serving | Phase::Busy | Phase::Lingering(_) => Fate::Open,
+        }
+    }
+
+    /// One read, and answers to what it has brought.
+    pub(crate) fn read<H: Handler>(&mut self, shared: &mut Shared<'_, H>) -> Fate {
+        let mut input = self.input.take().unwrap_or_else(|| shared.pool.input());
+        match self.socket.stream.read(input.space()) {
+            Ok(0) => self.http1.eof(),
+            Ok(n) => {
+                shared.counters.bytes_read.add(n as u64);
+                input.filled(n);
+            }
+            Err(error) if is_temporary(&error) => {
+                self.keep(input, shared);
+                return Fate::Open;
+            }
+            Err(error) => {
+                // A reset between requests is how some clients say goodbye.
+                if !self.http1.is_idle() {
+                    shared.fail(&ConnectionError::Read(&error), &self.socket);
+                }
+                shared.pool.give_input(input);
+                return Fate::Closed;
+            }
+        }
+        self.serve(input, shared)
+    }
+
+    /// The turn comes round again for requests that are in the input already.
+    pub(crate) fn again<H: Handler>(&mut self, shared: &mut Shared<'_, H>) -> Fate {
+        match (self.phase, self.input.take()) {
+            (Phase::Busy, Some(input)) => self.serve(input, shared),
+            (_, input) => {
+                self.input = input;
+                Fate::Open
+            }
+        }
+    }
+
+    fn serve<H: Handler>(&mut self, mut input: Box<Input>, shared: &mut Shared<'_, H>) -> Fate {
+        let mut output = self.output.take().unwrap_or_else(|| shared.pool.output());
+        let turn = shared.service.turn(&mut Parts {
+            http1: &mut self.http1,
+            input: &mut input,
+            output: &mut output,
+            ends: &self.socket,
+            counters: shared.counters,
+        });
+        self.keep(input, shared);
+        self.output = Some(output);
+        self.phase = match turn {
+            Turn::Read => Phase::Serving,
+            Turn::Again | Turn::Blocked => Phase::Busy,
+            Turn::Close(close) => Phase::Ending(close),
+        };
+        self.wrote = shared.service.now;
+        self.flush(shared)
+    }
+
+    /// Sends what there is, and goes on with what that allows.
+    fn flush<H: Handler>(&mut self, shared: &mut Shared<'_, H>) -> Fate {
+        let Some(output) = &mut self.output else {
+            return self.sent(shared);
+        };
+        while !output.is_empty() {
+            match self.socket.stream.send(output) {
+                Ok(Sent { bytes, full }) => {
+                    shared.counters.bytes_written.add(bytes as u64);
+                    output.advance(bytes);
+                    self.wrote = shared.service.now;
+                    if full {
+                        break;
+                    }
+                }
+                Err(error) if is_temporary(&error) => break,
+                Err(error) => {
+                    shared.fail(&ConnectionError::Write(&error), &self.socket);
+                    return Fate::Closed;
+                }
+            }
+        }
+        if !output.is_empty() {
+            if !matches!(self.phase, Phase::Ending(_)) {
+                self.phase = Phase::Blocked;
+            }
+            return Fate::Open;
+        }
+        if let Some(output) = self.output.take() {
+            shared.pool.give_output(output);
+        }
+        self.sent(shared)
+    }
+
+    /// The client has taken all there was.
+    fn sent<H: Handler>(&mut self, shared: &mut Shared<'_, H>) -> Fate {
+        match self.phase {
+            Phase::Busy => Fate::Again,
+            Phase::Ending(close) => self.end(close, shared),
+            _ => Fate::Open,
+        }
+    }
+
+    /// A blocked client may have room again.
+    fn resume<H: Handler>(&mut self, shared: &mut Shared<'_, H>) -> Fate {
+        let fate = self.flush(shared);
+        if self.phase != Phase::Blocked || fate == Fate::Closed || self.output.is_some() {
+            return fate;
+        }
+        match self.input.take() {
+            Some(input) => self.serve(input, shared),
+            None => {
+                self.phase = Phase::Serving;
+                Fate::Open
+            }
+        }
+    }
+
+    /// All is sent: closes, or gives the client time to read it.
+    fn end<H: Handler>(&mut self, close: Close, shared: &mut Shared<'_, H>) -> Fate {
+        if !close.linger || self.socket.stream.shutdown_write().is_err() {
+            return Fate::Closed;
+        }
+        self.wrote = shared.service.now;
+        if let Some(input) = self.input.take() {
+            shared.pool.give_input(input);
+        }
+        self.phase = Phase::Lingering(shared.service.limits.linger_bytes);
+        Fate::Open
+    }
+
+    /// Reads what a refused client still sends, and forgets it.
+    fn discard<H: Handler>(&mut self, left: usize, shared: &mut Shared<'_, H>) -> Fate {
+        let mut scratch = shared.pool.input();
+        let read = self.socket.stream.read(scratch.space());
+        shared.pool.give_input(scratch);
+        match read {
+            Ok(n) if n > 0 && n < left => {
+                shared.counters.bytes_read.add(n as u64);
+                self.phase = Phase::Lingering(left - n);
+                Fate::Open
+            }
+            Err(error) if is_temporary(&error) => Fate::Open,
+            _ => Fate::Closed,
+        }
+    }
+
+    /// The deadline has passed.
+    pub(crate) fn expire<H: Handler>(&mut self, shared: &mut Shared<'_, H>) -> Fate {
+        match self.phase {
+            Phase::Lingering(_) => Fate::Closed,
+            Phase::Blocked | Phase::Ending(_) => {
+                shared.fail(&ConnectionError::WriteTimeout, &self.socket);
+                Fate::Closed
+            }
+            Phase::Busy => Fate::Open,
+            Phase::Serving => {
+                let mut input = self.input.take().unwrap_or_else(|| shared.pool.input());
+                let mut output = self.output.take().unwrap_or_else(|| shared.pool.output());
+                let close = shared.service.expire(&mut Parts {
+                    http1: &mut self.http1,
+                    input: &mut input,
+                    output: &mut output,
+                    ends: &self.socket,
+                    counters: shared.counters,
+                });
+                self.keep(input, shared);
+                self.output = Some(output);
+                self.phase = Phase::Ending(close);
+                self.flush(shared)
+            }
+        }
+    }
+
+    /// The server stops: this connection gets no further request after what it has sent.
+    pub(crate) fn stop<H: Handler>(&mut self, shared: &mut Shared<'_, H>) -> Fate {
+        self.http1.stop();
+        if self.phase != Phase::Serving {
+            return Fate::Open;
+        }
+        // What has arrived is a request that was accepted.
+        let fate = self.read(shared);
+        match self.phase == Phase::Serving && self.http1.is_idle() && self.http1.is_used() {
+            true => Fate::Closed,
+            false => fate,
+        }
+    }
+
+    pub(crate) fn deadline(&self, now: Seconds, shared: &Shared<'_, impl Handler>) -> Seconds {
+        let limits = &shared.service.limits;
+        match self.phase {
+            Phase::Serving => self.http1.deadline(self.input.as_deref(), limits),
+            Phase::Busy => http1::after(now, limits.idle_time),
+            Phase::Blocked | Phase::Ending(_) => http1::after(self.wrote, limits.write_time),
+            Phase::Lingering(_) => http1::after(self.wrote, limits.linger_time),
+        }
+    }
+
+    /// Has the poller watch for what the connection waits for now.
+    pub(crate) fn watch(&mut self, token: Token, poll: &Poll) -> io::Result<()> {
+        let interest = match self.phase {
+            Phase::Serving | Phase::Lingering(_) => Interest::Read,
+            // Soon done: to change its interest twice costs more than events that it passes over.
+            Phase::Busy => return Ok(()),
+            Phase::Blocked | Phase::Ending(_) => Interest::Write,
+        };
+        if self.watched == Some(interest) && !poll.is_oneshot() {
+            return Ok(());
+        }
+        let before = self.watched.replace(interest);
+        match before {
+            None => poll.add(&self.socket.stream, token, interest),
+            Some(_) => poll.modify(&self.socket.stream, token, interest),
+        }
+    }
+
+    /// Gives back what it holds.
+    pub(crate) fn close(mut self, shared: &mut Shared<'_, impl Handler>) {
+        if Poll::must_remove() && self.watched.is_some() {
+            let _ = shared.poll.remove(&self.socket.stream);
+        }
+        if let Some(input) = self.input.take() {
+            shared.pool.give_input(input);
+        }
+        if let Some(output) = self.output.take() {
+            shared.pool.give_output(output);
+        }
+    }
+
+    fn keep<H>(&mut self, input: Box<Input>, shared: &mut Shared<'_, H>) {
+        match input.is_empty() {
+            true => shared.pool.give_input(input),
+            false => self.input = Some(input),
+        }
+    }
+}
+
+impl<H: Handler> Shared<'_, H> {
+    fn fail(&self, error: &ConnectionError<'_>, socket: &Socket) {
+        self.counters.connection_errors.add(1);
+        self.service.report(error, socket);
+    }
+}
+
+fn is_temporary(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+    )
+}

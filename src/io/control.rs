@@ -1,0 +1,100 @@
+//! What the threads of one server share: how a stop reaches them, and how connections do.
+
+use super::poll::Waker;
+use super::stream::Stream;
+use crate::conn::mailbox::Mailbox;
+use crate::stats::WorkerCounters;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+/// A connection on its way to a worker.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    pub(crate) stream: Stream,
+    pub(crate) peer: Option<SocketAddr>,
+}
+
+/// A worker as the other threads see it.
+pub(crate) struct Seat {
+    pub(crate) mailbox: Mailbox<Accepted>,
+    pub(crate) waker: Waker,
+    pub(crate) counters: WorkerCounters,
+    /// Connections given to it, those in the mailbox included.
+    pub(crate) given: AtomicU64,
+}
+
+impl Seat {
+    pub(crate) fn new(waker: Waker) -> Seat {
+        Seat {
+            mailbox: Mailbox::new(),
+            waker,
+            counters: WorkerCounters::default(),
+            given: AtomicU64::new(0),
+        }
+    }
+
+    /// Connections it has to look after.
+    pub(crate) fn load(&self) -> u64 {
+        self.given
+            .load(Ordering::Relaxed)
+            .saturating_sub(self.counters.closed.get())
+    }
+}
+
+pub(crate) struct Control {
+    pub(crate) seats: Vec<Seat>,
+    /// The accept threads' wake-ups.
+    acceptors: Vec<Waker>,
+    /// Accept threads that may still hand connections over.
+    accepting: AtomicUsize,
+    stopping: AtomicBool,
+    cutting: AtomicBool,
+}
+
+impl Control {
+    pub(crate) fn new(seats: Vec<Seat>, acceptors: Vec<Waker>) -> Control {
+        Control {
+            seats,
+            accepting: AtomicUsize::new(acceptors.len()),
+            acceptors,
+            stopping: AtomicBool::new(false),
+            cutting: AtomicBool::new(false),
+        }
+    }
+
+    /// Begins to stop: listeners close, what is in flight is answered.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.wake_all();
+    }
+
+    /// Ends now: what is still open is cut.
+    pub(crate) fn cut(&self) {
+        self.cutting.store(true, Ordering::Release);
+        self.stop();
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn is_cutting(&self) -> bool {
+        self.cutting.load(Ordering::Acquire)
+    }
+
+    /// An accept thread has handed over its last connection.
+    pub(crate) fn acceptor_done(&self) {
+        self.accepting.fetch_sub(1, Ordering::AcqRel);
+        self.seats.iter().for_each(|seat| seat.waker.wake());
+    }
+
+    /// No accept thread will put anything into a mailbox any more.
+    pub(crate) fn acceptors_are_done(&self) -> bool {
+        self.accepting.load(Ordering::Acquire) == 0
+    }
+
+    fn wake_all(&self) {
+        self.acceptors.iter().for_each(Waker::wake);
+        self.seats.iter().for_each(|seat| seat.waker.wake());
+    }
+}

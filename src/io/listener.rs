@@ -1,0 +1,236 @@
+//! Sockets that connections come from.
+
+use super::stream::Stream;
+use crate::config::Config;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+#[cfg(windows)]
+use std::os::windows::io::{AsRawSocket, AsSocket, BorrowedSocket, RawSocket};
+#[cfg(unix)]
+use std::os::{
+    fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
+    unix::net::{UnixListener, UnixStream},
+};
+#[cfg(unix)]
+use std::path::{Path, PathBuf};
+
+/// Does not block.
+#[derive(Debug)]
+pub(crate) enum Listener {
+    Tcp(TcpListener),
+    #[cfg(unix)]
+    Unix(UnixListener),
+}
+
+/// Whether several listeners of one address share its connections.
+pub(crate) const CAN_SHARE: bool = cfg!(any(target_os = "linux", target_os = "freebsd"));
+
+impl Listener {
+    /// Binds to `addr`. `shared`: so that [`Listener::another`] can bind to it as well; still an
+    /// error if anyone else has it.
+    pub(crate) fn tcp(addr: SocketAddr, shared: bool, config: &Config) -> io::Result<Listener> {
+        if shared && addr.port() != 0 {
+            // SO_REUSEPORT would let two programs of one user take each other's connections.
+            bind(addr, false)?;
+        }
+        let socket = bind(addr, shared)?;
+        socket.listen(config.backlog)?;
+        Listener::inherited(socket.into(), config)
+    }
+
+    /// A listener that someone else has bound.
+    pub(crate) fn inherited(listener: TcpListener, config: &Config) -> io::Result<Listener> {
+        listener.set_nonblocking(true)?;
+        // What is accepted inherits it on Linux; elsewhere `accept` sets it again.
+        socket2::SockRef::from(&listener).set_tcp_nodelay(config.tcp_nodelay)?;
+        Ok(Listener::Tcp(listener))
+    }
+
+    #[cfg(unix)]
+    pub(crate) fn inherited_unix(listener: UnixListener) -> io::Result<Listener> {
+        listener.set_nonblocking(true)?;
+        Ok(Listener::Unix(listener))
+    }
+
+    /// Binds to `path`. A socket that nobody listens on any more is replaced.
+    #[cfg(unix)]
+    pub(crate) fn unix(path: &Path) -> io::Result<Listener> {
+        use std::os::unix::fs::FileTypeExt;
+
+        let bound = UnixListener::bind(path).or_else(|error| {
+            let is_socket = path.metadata().is_ok_and(|m| m.file_type().is_socket());
+            if error.kind() != io::ErrorKind::AddrInUse
+                || !is_socket
+                || UnixStream::connect(path).is_ok()
+            {
+                return Err(error);
+            }
+            std::fs::remove_file(path)?;
+            UnixListener::bind(path)
+        })?;
+        Listener::inherited_unix(bound)
+    }
+
+    /// One more for another thread: of its own queue where the system shares connections out, the
+    /// same one again elsewhere.
+    pub(crate) fn another(&self, shared: bool, config: &Config) -> io::Result<Listener> {
+        match self {
+            Listener::Tcp(listener) if shared => {
+                let socket = bind(listener.local_addr()?, true)?;
+                socket.listen(config.backlog)?;
+                Listener::inherited(socket.into(), config)
+            }
+            Listener::Tcp(listener) => Ok(Listener::Tcp(listener.try_clone()?)),
+            #[cfg(unix)]
+            Listener::Unix(listener) => Ok(Listener::Unix(listener.try_clone()?)),
+        }
+    }
+
+    /// Where it listens.
+    pub(crate) fn addr(&self) -> io::Result<ListenAddr> {
+        match self {
+            Listener::Tcp(listener) => listener.local_addr().map(ListenAddr::Tcp),
+            #[cfg(unix)]
+            Listener::Unix(listener) => {
+                let addr = listener.local_addr()?;
+                Ok(ListenAddr::Unix(
+                    addr.as_pathname().map(Path::to_owned).unwrap_or_default(),
+                ))
+            }
+        }
+    }
+
+    /// Takes the next connection; with one system call on Linux.
+    pub(crate) fn accept(&self, config: &Config) -> io::Result<(Stream, Option<SocketAddr>)> {
+        match self {
+            Listener::Tcp(listener) => accept_tcp(listener, config),
+            #[cfg(unix)]
+            Listener::Unix(listener) => {
+                let (stream, _) = listener.accept()?;
+                stream.set_nonblocking(true)?;
+                Ok((Stream::Unix(stream), None))
+            }
+        }
+    }
+}
+
+/// A bound socket that does not listen yet.
+fn bind(addr: SocketAddr, shared: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    // On Windows the option of this name would let others take the port.
+    #[cfg(not(windows))]
+    socket.set_reuse_address(true)?;
+    if shared {
+        share(&socket)?;
+    }
+    socket.bind(&addr.into())?;
+    Ok(socket)
+}
+
+#[cfg(target_os = "linux")]
+fn share(socket: &Socket) -> io::Result<()> {
+    socket.set_reuse_port(true)
+}
+
+#[cfg(target_os = "freebsd")]
+fn share(socket: &Socket) -> io::Result<()> {
+    socket.set_reuse_port_lb(true)
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
+fn share(_socket: &Socket) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(target_os = "linux")]
+fn accept_tcp(
+    listener: &TcpListener,
+    _config: &Config,
+) -> io::Result<(Stream, Option<SocketAddr>)> {
+    use rustix::net::{SocketFlags, acceptfrom_with};
+
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let (socket, peer) = acceptfrom_with(listener, flags)?;
+    Ok((
+        Stream::Tcp(socket.into()),
+        peer.and_then(|peer| peer.try_into().ok()),
+    ))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn accept_tcp(listener: &TcpListener, config: &Config) -> io::Result<(Stream, Option<SocketAddr>)> {
+    let (stream, peer) = listener.accept()?;
+    stream.set_nonblocking(true)?;
+    stream.set_nodelay(config.tcp_nodelay)?;
+    Ok((Stream::Tcp(stream), Some(peer)))
+}
+
+/// Where a server listens.
+///
+/// ```
+/// let addr = peregrine::ListenAddr::Tcp(([127, 0, 0, 1], 8080).into());
+/// assert_eq!(addr.to_string(), "http://127.0.0.1:8080");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ListenAddr {
+    /// An address and port, the real one where port 0 was asked for.
+    Tcp(SocketAddr),
+    /// The path of a Unix socket; empty if it has none.
+    #[cfg(unix)]
+    Unix(PathBuf),
+}
+
+impl ListenAddr {
+    /// A Unix socket leaves a file behind.
+    pub(crate) fn remove_file(&self) {
+        #[cfg(unix)]
+        if let ListenAddr::Unix(path) = self {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+impl std::fmt::Display for ListenAddr {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            ListenAddr::Tcp(addr) => write!(f, "http://{addr}"),
+            #[cfg(unix)]
+            ListenAddr::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+#[cfg(unix)]
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Listener::Tcp(listener) => listener.as_fd(),
+            Listener::Unix(listener) => listener.as_fd(),
+        }
+    }
+}
+
+#[cfg(unix)]
+impl AsRawFd for Listener {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
+    }
+}
+
+#[cfg(windows)]
+impl AsSocket for Listener {
+    fn as_socket(&self) -> BorrowedSocket<'_> {
+        let Listener::Tcp(listener) = self;
+        listener.as_socket()
+    }
+}
+
+#[cfg(windows)]
+impl AsRawSocket for Listener {
+    fn as_raw_socket(&self) -> RawSocket {
+        let Listener::Tcp(listener) = self;
+        listener.as_raw_socket()
+    }
+}

@@ -1,0 +1,14 @@
+//! The only sockets and threads of the crate.
+
+pub(crate) mod accept;
+pub(crate) mod affinity;
+pub(crate) mod clock;
+pub(crate) mod connection;
+pub(crate) mod control;
+pub(crate) mod listener;
+pub(crate) mod poll;
+#[cfg(feature = "signals")]
+pub(crate) mod signals;
+pub(crate) mod slab;
+pub(crate) mod stream;
+pub(crate) mod worker;

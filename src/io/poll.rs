@@ -1,0 +1,311 @@
+//! Waiting for sockets: the only file that names `polling`.
+//!
+//! Level-triggered, so that a connection is registered once and one read per event will do. On
+//! Windows, which has no such mode in `polling`, interest is renewed after each event.
+//!
+//! On Linux the wait asks the poller's own epoll descriptor: release 3.11 of `polling` arms a timer
+//! and renews its notifier around every wait, five system calls where one does the work. The
+//! wake-up is then an eventfd of ours. `linux_waits_see_what_polling_registered` pins what this
+//! rests on.
+#![allow(unsafe_code)]
+
+use polling::{AsRawSource, AsSource, Event, PollMode, Poller};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+#[cfg(target_os = "linux")]
+use rustix::{
+    buffer::spare_capacity,
+    event::{EventfdFlags, Timespec, epoll, eventfd},
+    fd::OwnedFd,
+};
+
+/// Names a registered socket in its events.
+pub(crate) type Token = usize;
+
+/// The token of a wake-up; `polling` keeps this value for itself, and so do we.
+const WAKE: Token = usize::MAX;
+
+/// Events that one wait takes in.
+const EVENTS: usize = 512;
+
+/// What to wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Interest {
+    Read,
+    Write,
+}
+
+impl Interest {
+    fn event(self, token: Token) -> Event {
+        match self {
+            Interest::Read => Event::readable(token),
+            Interest::Write => Event::writable(token),
+        }
+    }
+}
+
+/// What has happened to a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ready {
+    pub(crate) token: Token,
+    pub(crate) readable: bool,
+    pub(crate) writable: bool,
+}
+
+/// One thread waits on it.
+pub(crate) struct Poll {
+    poller: Arc<Poller>,
+    mode: PollMode,
+    #[cfg(target_os = "linux")]
+    wake: Arc<OwnedFd>,
+}
+
+/// Ends the wait of another thread, or its next one.
+#[derive(Clone, Debug)]
+pub(crate) struct Waker {
+    #[cfg(target_os = "linux")]
+    wake: Arc<OwnedFd>,
+    #[cfg(not(target_os = "linux"))]
+    poller: Arc<Poller>,
+}
+
+impl Waker {
+    pub(crate) fn wake(&self) {
+        // It fails only if the counter is full, and then the wake-up is already due.
+        #[cfg(target_os = "linux")]
+        let _ = rustix::io::write(&*self.wake, &1u64.to_ne_bytes());
+        #[cfg(not(target_os = "linux"))]
+        let _ = self.poller.notify();
+    }
+}
+
+impl Poll {
+    pub(crate) fn new() -> io::Result<Poll> {
+        let poller = Arc::new(Poller::new()?);
+        let mode = match poller.supports_level() {
+            true => PollMode::Level,
+            false => PollMode::Oneshot,
+        };
+        #[cfg(target_os = "linux")]
+        let wake = {
+            let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+            // Edge-triggered: each write is an event of its own, and nobody needs to read.
+            let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
+            epoll::add(
+                &*poller,
+                &wake,
+                epoll::EventData::new_u64(WAKE as u64),
+                flags,
+            )?;
+            Arc::new(wake)
+        };
+        Ok(Poll {
+            poller,
+            mode,
+            #[cfg(target_os = "linux")]
+            wake,
+        })
+    }
+
+    pub(crate) fn waker(&self) -> Waker {
+        Waker {
+            #[cfg(target_os = "linux")]
+            wake: self.wake.clone(),
+            #[cfg(not(target_os = "linux"))]
+            poller: self.poller.clone(),
+        }
+    }
+
+    /// Registers `source`. Where [`Poll::must_remove`], it is removed before it is closed.
+    pub(crate) fn add<'a, S: AsSource>(
+        &self,
+        source: &'a S,
+        token: Token,
+        interest: Interest,
+    ) -> io::Result<()>
+    where
+        &'a S: AsRawSource,
+    {
+        // SAFETY: `source` is an open socket. It must not outlive its registration: epoll and
+        // kqueue drop the registration when the socket is closed, and on other systems the owners
+        // call `remove` first, as `must_remove` tells them.
+        unsafe {
+            self.poller
+                .add_with_mode(source.raw(), interest.event(token), self.mode)
+        }
+    }
+
+    /// Changes what `source` is watched for.
+    pub(crate) fn modify(
+        &self,
+        source: &impl AsSource,
+        token: Token,
+        interest: Interest,
+    ) -> io::Result<()> {
+        self.poller
+            .modify_with_mode(source, interest.event(token), self.mode)
+    }
+
+    pub(crate) fn remove(&self, source: &impl AsSource) -> io::Result<()> {
+        self.poller.delete(source)
+    }
+
+    /// Whether a socket must be removed before it is closed: not where the kernel does it.
+    pub(crate) const fn must_remove() -> bool {
+        cfg!(not(any(
+            target_os = "linux",
+            target_os = "android",
+            target_os = "macos",
+            target_os = "ios",
+            target_os = "freebsd",
+            target_os = "netbsd",
+            target_os = "openbsd",
+            target_os = "dragonfly",
+        )))
+    }
+
+    /// Whether interest ends with each event and has to be renewed.
+    pub(crate) fn is_oneshot(&self) -> bool {
+        self.mode == PollMode::Oneshot
+    }
+
+    /// Waits until something happens, a wake-up comes, or `timeout` has passed.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn wait(&self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+        events.list.clear();
+        let timeout = timeout.map(|t| Timespec {
+            tv_sec: t.as_secs() as _,
+            tv_nsec: t.subsec_nanos() as _,
+        });
+        match epoll::wait(
+            &*self.poller,
+            spare_capacity(&mut events.list),
+            timeout.as_ref(),
+        ) {
+            Err(rustix::io::Errno::INTR) | Ok(_) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Waits until something happens, a wake-up comes, or `timeout` has passed.
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn wait(&self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+        events.list.clear();
+        match self.poller.wait(&mut events.list, timeout) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What one wait has brought.
+pub(crate) struct Events {
+    #[cfg(target_os = "linux")]
+    list: Vec<epoll::Event>,
+    #[cfg(not(target_os = "linux"))]
+    list: polling::Events,
+}
+
+impl Events {
+    #[cfg(target_os = "linux")]
+    pub(crate) fn new() -> Events {
+        Events {
+            list: Vec::with_capacity(EVENTS),
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn new() -> Events {
+        let capacity = std::num::NonZeroUsize::new(EVENTS).expect("not zero");
+        Events {
+            list: polling::Events::with_capacity(capacity),
+        }
+    }
+
+    /// The sockets. A wake-up is none of them: whoever is woken looks at its mailbox.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Ready> {
+        use epoll::EventFlags as Flags;
+        let read = Flags::IN | Flags::PRI | Flags::HUP | Flags::ERR;
+        let write = Flags::OUT | Flags::HUP | Flags::ERR;
+        self.list.iter().filter_map(move |event| {
+            let (flags, token) = (event.flags, event.data.u64() as Token);
+            (token != WAKE).then_some(Ready {
+                token,
+                readable: flags.intersects(read),
+                writable: flags.intersects(write),
+            })
+        })
+    }
+
+    /// The sockets. A wake-up is none of them: whoever is woken looks at its mailbox.
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Ready> {
+        self.list.iter().map(|event| Ready {
+            token: event.key,
+            readable: event.readable,
+            writable: event.writable,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::net::{TcpListener, TcpStream};
+
+    const LONG: Option<Duration> = Some(Duration::from_secs(30));
+
+    fn connected() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let client =
+            TcpStream::connect(listener.local_addr().expect("bound")).expect("a connection");
+        (client, listener.accept().expect("the same connection").0)
+    }
+
+    #[test]
+    fn linux_waits_see_what_polling_registered() {
+        let poll = Poll::new().expect("a poller");
+        let (mut client, server) = connected();
+        let mut events = Events::new();
+        poll.add(&server, 7, Interest::Read).expect("registered");
+        client.write_all(b"x").expect("sent");
+        for _ in 0..2 {
+            // Not read: it comes again, unless the system needs renewed interest.
+            poll.wait(&mut events, LONG).expect("an event");
+            let ready: Vec<Ready> = events.iter().collect();
+            assert_eq!(ready.len(), 1);
+            assert_eq!((ready[0].token, ready[0].readable), (7, true));
+            if poll.is_oneshot() {
+                poll.modify(&server, 7, Interest::Read).expect("renewed");
+            }
+        }
+        poll.modify(&server, 7, Interest::Write).expect("changed");
+        poll.wait(&mut events, LONG).expect("an event");
+        assert!(
+            events
+                .iter()
+                .all(|ready| ready.token == 7 && ready.writable)
+        );
+        poll.remove(&server).expect("removed");
+    }
+
+    #[test]
+    fn every_wake_up_ends_a_wait() {
+        let poll = Poll::new().expect("a poller");
+        let mut events = Events::new();
+        for _ in 0..3 {
+            poll.waker().wake();
+            poll.wait(&mut events, None).expect("woken");
+            assert_eq!(events.iter().count(), 0);
+        }
+        let waker = poll.waker();
+        let thread = std::thread::spawn(move || waker.wake());
+        poll.wait(&mut events, None)
+            .expect("woken by another thread");
+        thread.join().expect("no panic");
+    }
+}

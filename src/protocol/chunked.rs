@@ -1,0 +1,230 @@
+//! Chunked transfer coding (RFC 9112 section 7.1), decoded where it lies.
+
+use super::{class, error::ProtocolError, head, limits::Limits, line};
+
+/// 16 hexadecimal digits are all that a `u64` holds.
+const MAX_SIZE_DIGITS: usize = 16;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Size,
+    /// Bytes of the chunk that are still to come.
+    Data(usize),
+    /// The CRLF behind them.
+    DataEnd,
+    Trailers,
+    Complete,
+}
+
+/// Decodes in place: what is decoded moves to the front, over the framing that was there.
+///
+/// ```text
+///   0         body        decoded          raw                 bytes.len()
+///   | head    | decoded so far | (free)    | not looked at yet |
+/// ```
+///
+/// Invariant: `decoded <= raw`; `scanned` is where the search for a line end goes on.
+#[derive(Clone, Debug)]
+pub(crate) struct Decoder {
+    state: State,
+    body: usize,
+    decoded: usize,
+    raw: usize,
+    scanned: usize,
+    extension_bytes: usize,
+    trailer_bytes: usize,
+    trailer_fields: usize,
+}
+
+impl Decoder {
+    /// For a body that starts at `body` of the bytes.
+    pub(crate) fn new(body: usize) -> Decoder {
+        Decoder {
+            state: State::Size,
+            body,
+            decoded: body,
+            raw: body,
+            scanned: body,
+            extension_bytes: 0,
+            trailer_bytes: 0,
+            trailer_fields: 0,
+        }
+    }
+
+    /// Where the decoded bytes stand; all of them once [`Decoder::decode`] says so.
+    pub(crate) fn body(&self) -> std::ops::Range<usize> {
+        self.body..self.decoded
+    }
+
+    /// How much of the bytes has been taken in.
+    pub(crate) fn consumed(&self) -> usize {
+        self.raw
+    }
+
+    /// Takes what is there. True when the last chunk and the trailers are complete.
+    ///
+    /// `bytes` begins where it did before and has grown at its end.
+    pub(crate) fn decode(
+        &mut self,
+        bytes: &mut [u8],
+        limits: &Limits,
+    ) -> Result<bool, ProtocolError> {
+        loop {
+            match self.state {
+                State::Complete => return Ok(true),
+                State::Data(left) => {
+                    let n = left.min(bytes.len() - self.raw);
+                    bytes.copy_within(self.raw..self.raw + n, self.decoded);
+                    self.decoded += n;
+                    self.advance(n);
+                    if n < left {
+                        self.state = State::Data(left - n);
+                        return Ok(false);
+                    }
+                    self.state = State::DataEnd;
+                }
+                State::DataEnd => match &bytes[self.raw..] {
+                    [b'\r', b'\n', ..] => {
+                        self.advance(2);
+                        self.state = State::Size;
+                    }
+                    [] | [b'\r'] => return Ok(false),
+                    _ => return Err(ProtocolError::ChunkEnd),
+                },
+                State::Size | State::Trailers => {
+                    let Some((line, next)) = line(bytes, self.raw, &mut self.scanned)? else {
+                        self.check_unfinished(bytes.len() - self.raw, limits)?;
+                        return Ok(false);
+                    };
+                    match self.state {
+                        State::Size => self.size(line, limits)?,
+                        _ => self.trailer(line, limits)?,
+                    }
+                    self.raw = next;
+                }
+            }
+        }
+    }
+
+    /// Closes the gap between what is decoded and what is not looked at yet. Returns by how much
+    /// `bytes` is shorter now.
+    pub(crate) fn compact(&mut self, bytes: &mut [u8]) -> usize {
+        let gap = self.raw - self.decoded;
+        bytes.copy_within(self.raw.., self.decoded);
+        self.raw -= gap;
+        self.scanned -= gap;
+        gap
+    }
+
+    fn advance(&mut self, n: usize) {
+        self.raw += n;
+        self.scanned = self.raw;
+    }
+
+    /// Bounds a line whose end does not come.
+    fn check_unfinished(&self, len: usize, limits: &Limits) -> Result<(), ProtocolError> {
+        let extensions = limits.chunk_extension_bytes - self.extension_bytes;
+        if self.state == State::Size && len > MAX_SIZE_DIGITS + extensions + 1 {
+            return Err(ProtocolError::ChunkExtensionTooLong);
+        }
+        if self.state == State::Trailers && self.trailer_bytes + len > limits.head_bytes {
+            return Err(ProtocolError::HeadTooLarge);
+        }
+        Ok(())
+    }
+
+    fn size(&mut self, line: &[u8], limits: &Limits) -> Result<(), ProtocolError> {
+        let digits = line.iter().take_while(|b| b.is_ascii_hexdigit()).count();
+        if digits == 0 || digits > MAX_SIZE_DIGITS {
+            return Err(ProtocolError::ChunkSize);
+        }
+        let size = line[..digits].iter().fold(0u64, |size, &digit| {
+            let value = char::from(digit).to_digit(16).expect("a hexadecimal digit");
+            size << 4 | u64::from(value)
+        });
+        let extension = &line[digits..];
+        self.extension_bytes += extension.len();
+        if self.extension_bytes > limits.chunk_extension_bytes {
+            return Err(ProtocolError::ChunkExtensionTooLong);
+        }
+        if !is_extension(extension) {
+            return Err(match extension.first() {
+                Some(b' ' | b'\t' | b';') => ProtocolError::ChunkExtension,
+                _ => ProtocolError::ChunkSize,
+            });
+        }
+        let room = limits.body_bytes - (self.decoded - self.body);
+        self.state = match usize::try_from(size) {
+            Ok(0) => State::Trailers,
+            Ok(size) if size <= room => State::Data(size),
+            _ => return Err(ProtocolError::BodyTooLarge),
+        };
+        Ok(())
+    }
+
+    /// Checked and thrown away (RFC 9110 section 6.5.1 allows that).
+    fn trailer(&mut self, line: &[u8], limits: &Limits) -> Result<(), ProtocolError> {
+        self.trailer_bytes += line.len() + 2;
+        if self.trailer_bytes > limits.head_bytes {
+            return Err(ProtocolError::HeadTooLarge);
+        }
+        if line.is_empty() {
+            self.state = State::Complete;
+            return Ok(());
+        }
+        self.trailer_fields += 1;
+        if self.trailer_fields > limits.header_fields {
+            return Err(ProtocolError::TooManyFields);
+        }
+        head::split_field(line).map(|_| ())
+    }
+}
+
+/// `*( BWS ";" BWS name [ BWS "=" BWS value ] )`, RFC 9112 section 7.1.1.
+fn is_extension(mut bytes: &[u8]) -> bool {
+    fn skip_blank(bytes: &[u8]) -> &[u8] {
+        let n = bytes
+            .iter()
+            .take_while(|b| matches!(b, b' ' | b'\t'))
+            .count();
+        &bytes[n..]
+    }
+    fn skip_token(bytes: &[u8]) -> Option<&[u8]> {
+        let n = bytes
+            .iter()
+            .take_while(|&&b| class::TOKEN[usize::from(b)])
+            .count();
+        (n > 0).then(|| &bytes[n..])
+    }
+    fn skip_quoted(bytes: &[u8]) -> Option<&[u8]> {
+        let mut bytes = bytes.strip_prefix(b"\"")?;
+        loop {
+            match bytes {
+                [b'"', rest @ ..] => return Some(rest),
+                [b'\\', b, rest @ ..] | [b, rest @ ..] if class::is_field_value(&[*b]) => {
+                    bytes = rest;
+                }
+                _ => return None,
+            }
+        }
+    }
+    while !bytes.is_empty() {
+        let Some(rest) = skip_blank(bytes).strip_prefix(b";") else {
+            return false;
+        };
+        let Some(rest) = skip_token(skip_blank(rest)) else {
+            return false;
+        };
+        bytes = match skip_blank(rest).strip_prefix(b"=") {
+            None => rest,
+            Some(value) => {
+                let value = skip_blank(value);
+                match skip_token(value).or_else(|| skip_quoted(value)) {
+                    Some(rest) => rest,
+                    None => return false,
+                }
+            }
+        };
+    }
+    true
+}

@@ -1,0 +1,214 @@
+//! Which bytes may stand where.
+
+/// Marks the bytes of `set` and those in `ranges`.
+const fn table(set: &[u8], ranges: &[(u8, u8)]) -> [bool; 256] {
+    let mut table = [false; 256];
+    let mut i = 0;
+    while i < set.len() {
+        table[set[i] as usize] = true;
+        i += 1;
+    }
+    let mut i = 0;
+    while i < ranges.len() {
+        let mut b = ranges[i].0 as usize;
+        while b <= ranges[i].1 as usize {
+            table[b] = true;
+            b += 1;
+        }
+        i += 1;
+    }
+    table
+}
+
+const ALNUM: [(u8, u8); 3] = [(b'0', b'9'), (b'a', b'z'), (b'A', b'Z')];
+
+/// tchar (RFC 9110 section 5.6.2): methods and field names.
+pub(crate) static TOKEN: [bool; 256] = table(b"!#$%&'*+-.^_`|~", &ALNUM);
+/// field-vchar, SP and HTAB (RFC 9110 section 5.5).
+static FIELD_VALUE: [bool; 256] = table(b"\t", &[(0x20, 0x7e), (0x80, 0xff)]);
+/// What a request target may hold: visible ASCII. `#` would start a fragment, which is never sent
+/// (RFC 9112 section 3.2); the rest of what RFC 3986 excludes is sent by browsers in queries.
+static TARGET: [bool; 256] = table(b"", &[(0x21, 0x22), (0x24, 0x7e)]);
+/// unreserved, pct-encoded and sub-delims (RFC 3986 section 3.2.2).
+static REG_NAME: [bool; 256] = table(b"-._~%!$&'()*+,;=", &ALNUM);
+
+pub(crate) fn is_token(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && bytes.iter().all(|&b| TOKEN[usize::from(b)])
+}
+
+const ONES: u64 = u64::from_ne_bytes([1; 8]);
+const HIGH: u64 = ONES << 7;
+
+/// Not zero if a byte of `word` is below `limit` (at most 0x80); exact only as a whole.
+const fn below(word: u64, limit: u8) -> u64 {
+    word.wrapping_sub(ONES * limit as u64) & !word & HIGH
+}
+
+/// Not zero if a byte of `word` is `byte`; exact only as a whole.
+const fn holds(word: u64, byte: u8) -> u64 {
+    below(word ^ (ONES * byte as u64), 1)
+}
+
+/// True if all of `bytes` are in the class: eight at a time while `suspect` finds nothing in the
+/// word, one at a time by the table otherwise.
+#[inline(always)]
+fn all(bytes: &[u8], class: &[bool; 256], suspect: impl Fn(u64) -> u64) -> bool {
+    let by_table = |bytes: &[u8]| bytes.iter().all(|&b| class[usize::from(b)]);
+    let mut words = bytes.chunks_exact(8);
+    for chunk in &mut words {
+        let word = u64::from_ne_bytes(chunk.try_into().expect("eight bytes"));
+        if suspect(word) != 0 && !by_table(chunk) {
+            return false;
+        }
+    }
+    by_table(words.remainder())
+}
+
+/// RFC 9110 section 5.5: no control byte but HTAB, so no CR, LF or NUL.
+pub(crate) fn is_field_value(bytes: &[u8]) -> bool {
+    all(bytes, &FIELD_VALUE, |w| below(w, 0x20) | holds(w, 0x7f))
+}
+
+pub(crate) fn is_target(bytes: &[u8]) -> bool {
+    all(bytes, &TARGET, |w| {
+        below(w, 0x21) | holds(w, b'#') | holds(w, 0x7f) | w & HIGH
+    })
+}
+
+/// `uri-host [ ":" port ]` (RFC 9110 section 7.2); what a `Host` field may say, empty included.
+pub(crate) fn is_host(bytes: &[u8]) -> bool {
+    let port = match bytes {
+        [b'[', rest @ ..] => {
+            let Some(end) = memchr::memchr(b']', rest) else {
+                return false;
+            };
+            let Ok(address) = std::str::from_utf8(&rest[..end]) else {
+                return false;
+            };
+            if address.parse::<core::net::Ipv6Addr>().is_err() {
+                return false;
+            }
+            &rest[end + 1..]
+        }
+        _ => {
+            let name = bytes
+                .iter()
+                .take_while(|&&b| REG_NAME[usize::from(b)])
+                .count();
+            if !is_percent_encoded(&bytes[..name]) {
+                return false;
+            }
+            &bytes[name..]
+        }
+    };
+    match port {
+        [] => true,
+        [b':', digits @ ..] => digits.iter().all(u8::is_ascii_digit),
+        _ => false,
+    }
+}
+
+/// True if two hexadecimal digits follow each percent sign.
+fn is_percent_encoded(bytes: &[u8]) -> bool {
+    memchr::memchr_iter(b'%', bytes).all(|at| match bytes[at + 1..] {
+        [a, b, ..] => a.is_ascii_hexdigit() && b.is_ascii_hexdigit(),
+        _ => false,
+    })
+}
+
+/// `bytes` without the optional white space (RFC 9110 section 5.6.3) around it.
+pub(crate) fn trim(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] = bytes {
+        bytes = rest;
+    }
+    while let [rest @ .., b' ' | b'\t'] = bytes {
+        bytes = rest;
+    }
+    bytes
+}
+
+/// The elements of a comma-separated list (RFC 9110 section 5.6.1), trimmed, empty ones included.
+pub(crate) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|&b| b == b',').map(trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every byte value, at every place of two words and a rest.
+    fn matches(check: fn(&[u8]) -> bool, expected: impl Fn(u8) -> bool) {
+        for len in 1..20 {
+            for at in 0..len {
+                for byte in 0..=255 {
+                    for filler in [b'a', 0x7e] {
+                        let mut bytes = vec![filler; len];
+                        bytes[at] = byte;
+                        assert_eq!(check(&bytes), expected(byte), "{byte:#x} at {at} of {len}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn field_values() {
+        matches(is_field_value, |b| b == 9 || b >= 0x20 && b != 0x7f);
+        for pair in 0..=u16::MAX {
+            // Two neighbours: a borrow between bytes must not hide one of them.
+            let [a, b] = pair.to_be_bytes();
+            let ok = |b: u8| b == 9 || b >= 0x20 && b != 0x7f;
+            let word = [b'x', a, b, b'x', b'x', a, b, b'x'];
+            assert_eq!(is_field_value(&word), ok(a) && ok(b), "{a:#x} {b:#x}");
+        }
+        assert!(is_field_value(b""));
+    }
+
+    #[test]
+    fn targets() {
+        matches(is_target, |b| (0x21..0x7f).contains(&b) && b != b'#');
+    }
+
+    #[test]
+    fn tokens() {
+        let separators = b"\"(),/:;<=>?@[\\]{}";
+        matches(is_token, |b| {
+            b.is_ascii_graphic() && !separators.contains(&b)
+        });
+        assert!(!is_token(b""));
+    }
+
+    #[test]
+    fn hosts() {
+        for good in [
+            "",
+            "a",
+            "example.org",
+            "example.org:80",
+            "example.org:",
+            "127.0.0.1:8080",
+            "[::1]",
+            "[::1]:80",
+            "a%20b",
+            "xn--nxasmq6b",
+            "a_b",
+            "[::ffff:1.2.3.4]",
+        ] {
+            assert!(is_host(good.as_bytes()), "{good}");
+        }
+        for bad in [
+            "a b", "a/b", "user@a", "a:b", "a:1:2", "[::1", "::1", "[::1]x", "[]", "[zz]", "a?b",
+            "a#b", "a\\b", "h\u{e9}", "[::1]:x", "a,b:x", "a%", "a%2", "a%2g",
+        ] {
+            assert!(!is_host(bad.as_bytes()), "{bad}");
+        }
+    }
+
+    #[test]
+    fn trimming_and_lists() {
+        assert_eq!(trim(b" \t a b\t "), b"a b");
+        assert_eq!(trim(b" \t "), b"");
+        let elements: Vec<_> = list(b"a, b ,,c").collect();
+        assert_eq!(elements, [&b"a"[..], b"b", b"", b"c"]);
+    }
+}

@@ -1,0 +1,141 @@
+//! Where a request ends and whether another may follow: the two decisions on which smuggling
+//! attacks work, each in one function and nowhere else.
+
+use super::{
+    Version, class,
+    error::ProtocolError,
+    head::{Head, Known},
+    limits::Limits,
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BodyLength {
+    /// Known beforehand, zero included.
+    Exact(usize),
+    Chunked,
+}
+
+/// What the head says about the rest of the exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Framing {
+    pub(crate) body: BodyLength,
+    pub(crate) persistent: bool,
+    /// The client waits for `100 Continue` before it sends the body.
+    pub(crate) expects_continue: bool,
+}
+
+/// Judges a complete head. `bytes` begins with it.
+pub(crate) fn decide(head: &Head, bytes: &[u8], limits: &Limits) -> Result<Framing, ProtocolError> {
+    check_host(head, bytes)?;
+    let body = body_length(head, bytes, limits)?;
+    Ok(Framing {
+        body,
+        persistent: is_persistent(head, bytes),
+        expects_continue: expects_continue(head, bytes)?,
+    })
+}
+
+/// RFC 9112 section 3.2.
+fn check_host(head: &Head, bytes: &[u8]) -> Result<(), ProtocolError> {
+    match head.known(Known::Host) {
+        _ if head.is_repeated(Known::Host) => Err(ProtocolError::HostRepeated),
+        None if head.version >= Version::Http11 => Err(ProtocolError::HostMissing),
+        Some(host) if !class::is_host(host.of(bytes)) => Err(ProtocolError::HostInvalid),
+        _ => Ok(()),
+    }
+}
+
+/// RFC 9112 section 6.3, for requests. Its rules 1, 2 and 8 are about responses.
+fn body_length(head: &Head, bytes: &[u8], limits: &Limits) -> Result<BodyLength, ProtocolError> {
+    let length = head.known(Known::ContentLength);
+    if let Some(encoding) = head.known(Known::TransferEncoding) {
+        // 3. Both: the RFC lets a server go on with Transfer-Encoding alone; we do not.
+        if length.is_some() {
+            return Err(ProtocolError::LengthAndEncoding);
+        }
+        // 6.1: HTTP/1.0 had no Transfer-Encoding; whoever forwarded this did not understand it.
+        if head.version < Version::Http11 {
+            return Err(ProtocolError::EncodingInHttp10);
+        }
+        // 4. The final coding must be chunked, and chunked is the only one we know.
+        if head.is_repeated(Known::TransferEncoding) {
+            return Err(ProtocolError::EncodingInvalid);
+        }
+        return transfer_encoding(encoding.of(bytes)).map(|()| BodyLength::Chunked);
+    }
+    let Some(length) = length else {
+        // 7. Neither: no body.
+        return Ok(BodyLength::Exact(0));
+    };
+    // 5. An invalid Content-Length. A list of equal values may be taken for one; we do not.
+    if head.is_repeated(Known::ContentLength) {
+        return Err(ProtocolError::LengthRepeated);
+    }
+    // 6. A valid one.
+    content_length(length.of(bytes), limits.body_bytes).map(BodyLength::Exact)
+}
+
+/// Refuses everything but exactly `chunked`: 501 for codings that may exist, 400 for what leaves
+/// the end of the body open.
+fn transfer_encoding(value: &[u8]) -> Result<(), ProtocolError> {
+    if value.eq_ignore_ascii_case(b"chunked") {
+        return Ok(());
+    }
+    let is_chunked = |coding: &[u8]| coding.eq_ignore_ascii_case(b"chunked");
+    let mut codings = class::list(value).peekable();
+    while let Some(coding) = codings.next() {
+        let last = codings.peek().is_none();
+        // A parameter is one of an unknown coding, unless it stands where chunked has none.
+        let name = coding.split(|&b| b == b';').next().unwrap_or(coding);
+        if !class::is_token(class::trim(name))
+            || is_chunked(class::trim(name)) && !(last && is_chunked(coding))
+        {
+            return Err(ProtocolError::EncodingInvalid);
+        }
+    }
+    Err(ProtocolError::EncodingUnknown)
+}
+
+/// `1*DIGIT`, of any length, at most `limit`.
+fn content_length(value: &[u8], limit: usize) -> Result<usize, ProtocolError> {
+    // Not `str::parse`: it takes a sign.
+    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+        return Err(ProtocolError::LengthInvalid);
+    }
+    let add = |sum: usize, digit: &u8| sum.checked_mul(10)?.checked_add(usize::from(digit - b'0'));
+    match value.iter().try_fold(0, add) {
+        Some(length) if length <= limit => Ok(length),
+        _ => Err(ProtocolError::BodyTooLarge),
+    }
+}
+
+/// RFC 9112 section 9.3, in its order.
+fn is_persistent(head: &Head, bytes: &[u8]) -> bool {
+    let connect = head.method.of(bytes) == b"CONNECT";
+    let Some(connection) = head.known(Known::Connection) else {
+        // A client that sent CONNECT waits for a tunnel, not for another answer.
+        return head.version >= Version::Http11 && !connect;
+    };
+    let has =
+        |value: &[u8], option: &[u8]| class::list(value).any(|o| o.eq_ignore_ascii_case(option));
+    let any = |option: &[u8]| match head.is_repeated(Known::Connection) {
+        false => has(connection.of(bytes), option),
+        true => head
+            .values(bytes, b"connection")
+            .any(|value| has(value, option)),
+    };
+    !any(b"close") && !connect && (head.version >= Version::Http11 || any(b"keep-alive"))
+}
+
+/// RFC 9110 section 10.1.1.
+fn expects_continue(head: &Head, bytes: &[u8]) -> Result<bool, ProtocolError> {
+    match head.known(Known::Expect) {
+        Some(value) if head.version >= Version::Http11 => {
+            match value.of(bytes).eq_ignore_ascii_case(b"100-continue") {
+                true if !head.is_repeated(Known::Expect) => Ok(true),
+                _ => Err(ProtocolError::Expectation),
+            }
+        }
+        _ => Ok(false),
+    }
+}

@@ -1,0 +1,88 @@
+//! HTTP/1.x as functions over bytes.
+//!
+//! Nothing here knows sockets, threads, clocks or handlers, and nothing allocates except into a
+//! caller's `Vec`. Positions are offsets from the start of the head, so that no borrow outlives a
+//! call and a buffer may grow or move between two of them.
+//!
+//! A parser that needs more input says so with a value and keeps how far it has come: no byte is
+//! looked at again from the start when more arrive. A line is judged when it is complete, so that
+//! the outcome depends on the bytes alone and never on how the network cut them.
+
+pub(crate) mod chunked;
+pub(crate) mod class;
+pub(crate) mod encode;
+pub(crate) mod error;
+pub(crate) mod framing;
+pub(crate) mod head;
+pub(crate) mod limits;
+pub(crate) mod target;
+
+/// The protocol version of a request.
+///
+/// ```
+/// assert_eq!(peregrine::Version::Http11.to_string(), "HTTP/1.1");
+/// assert!(peregrine::Version::Http10 < peregrine::Version::Http11);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Version {
+    /// HTTP/1.0 (RFC 1945, with the keep-alive of RFC 9112 appendix C.2.2).
+    Http10,
+    /// HTTP/1.1 (RFC 9112).
+    Http11,
+}
+
+impl std::fmt::Display for Version {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Version::Http10 => "HTTP/1.0",
+            Version::Http11 => "HTTP/1.1",
+        })
+    }
+}
+
+/// A range of bytes, counted from the start of the head. Heads are shorter than 64 KiB.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Span {
+    /// `start <= end`
+    pub(crate) start: u16,
+    pub(crate) end: u16,
+}
+
+impl Span {
+    pub(crate) fn new(start: usize, end: usize) -> Span {
+        debug_assert!(start <= end && end <= usize::from(u16::MAX));
+        Span {
+            start: start as u16,
+            end: end as u16,
+        }
+    }
+
+    pub(crate) fn of(self, head: &[u8]) -> &[u8] {
+        &head[usize::from(self.start)..usize::from(self.end)]
+    }
+}
+
+/// The bytes of a line without its CRLF, and where the next line starts.
+///
+/// `from` is where the line starts, `scanned` how far an earlier call has looked for its end; it is
+/// moved on when the end is not there yet. RFC 9112 section 2.2 lets a recipient take a bare LF for
+/// a line end; two recipients that disagree about that are a smuggling hole, so it is refused here.
+pub(crate) fn line<'a>(
+    bytes: &'a [u8],
+    from: usize,
+    scanned: &mut usize,
+) -> Result<Option<(&'a [u8], usize)>, error::ProtocolError> {
+    let Some(at) = memchr::memchr(b'\n', &bytes[*scanned..]) else {
+        *scanned = bytes.len();
+        return Ok(None);
+    };
+    let end = *scanned + at;
+    match bytes[from..end].split_last() {
+        Some((b'\r', line)) => {
+            *scanned = end + 1;
+            Ok(Some((line, end + 1)))
+        }
+        _ => Err(error::ProtocolError::BareLf),
+    }
+}

@@ -1,0 +1,171 @@
+//! The four forms of a request target (RFC 9112 section 3.2).
+
+use super::{Span, class, error::ProtocolError};
+
+/// Where the parts of a target stand in the head.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) whole: Span,
+    /// The authority that an absolute-form or authority-form target names; it overrides `Host`.
+    pub(crate) authority: Option<Span>,
+    /// Empty where the form has none; see [`Target::path`].
+    path: Span,
+    /// Without its `?`.
+    pub(crate) query: Option<Span>,
+}
+
+impl Target {
+    /// `/` for an absolute-form target without a path, `*` for asterisk-form.
+    pub(crate) fn path(self, head: &[u8]) -> &[u8] {
+        match self.path.of(head) {
+            [] if self.authority.is_some() => b"/",
+            path => path,
+        }
+    }
+
+    /// Splits the target at `whole` of a head whose method is `method`.
+    #[inline]
+    pub(crate) fn parse(head: &[u8], whole: Span, method: &[u8]) -> Result<Target, ProtocolError> {
+        let target = whole.of(head);
+        if !class::is_target(target) {
+            return Err(ProtocolError::Target);
+        }
+        let start = usize::from(whole.start);
+        match target {
+            [b'/', ..] if method != b"CONNECT" => {
+                let (path, query) = split_query(target, start);
+                Ok(Target {
+                    whole,
+                    authority: None,
+                    path,
+                    query,
+                })
+            }
+            _ => parse_other(target, whole, method),
+        }
+    }
+}
+
+fn split_query(bytes: &[u8], start: usize) -> (Span, Option<Span>) {
+    let end = start + bytes.len();
+    match memchr::memchr(b'?', bytes) {
+        None => (Span::new(start, end), None),
+        Some(at) => (
+            Span::new(start, start + at),
+            Some(Span::new(start + at + 1, end)),
+        ),
+    }
+}
+
+fn parse_other(target: &[u8], whole: Span, method: &[u8]) -> Result<Target, ProtocolError> {
+    let start = usize::from(whole.start);
+    if method == b"CONNECT" {
+        // authority-form: a host and a port, both there (RFC 9112 section 3.2.3).
+        let colon = memchr::memrchr(b':', target).ok_or(ProtocolError::Target)?;
+        let port = std::str::from_utf8(&target[colon + 1..]).unwrap_or_default();
+        if colon == 0 || port.parse::<u16>().is_err() || !class::is_host(target) {
+            return Err(ProtocolError::Target);
+        }
+        return Ok(Target {
+            whole,
+            authority: Some(whole),
+            ..Target::default()
+        });
+    }
+    if method == b"OPTIONS" && target == b"*" {
+        return Ok(Target {
+            whole,
+            path: whole,
+            ..Target::default()
+        });
+    }
+    let scheme = [&b"http://"[..], b"https://"].into_iter().find(|scheme| {
+        target
+            .get(..scheme.len())
+            .is_some_and(|t| t.eq_ignore_ascii_case(scheme))
+    });
+    let from = scheme.ok_or(ProtocolError::Target)?.len();
+    let rest = &target[from..];
+    let end = memchr::memchr2(b'/', b'?', rest).unwrap_or(rest.len());
+    if end == 0 || !class::is_host(&rest[..end]) {
+        return Err(ProtocolError::Target);
+    }
+    let (path, query) = split_query(&rest[end..], start + from + end);
+    let authority = Some(Span::new(start + from, start + from + end));
+    Ok(Target {
+        whole,
+        authority,
+        path,
+        query,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(method: &str, target: &str) -> Option<(String, String, Option<String>)> {
+        let head = format!("{method} {target}");
+        let head = head.as_bytes();
+        let whole = Span::new(method.len() + 1, head.len());
+        let target = Target::parse(head, whole, method.as_bytes()).ok()?;
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("ASCII");
+        Some((
+            target.authority.map_or(String::new(), |a| text(a.of(head))),
+            text(target.path(head)),
+            target.query.map(|q| text(q.of(head))),
+        ))
+    }
+
+    fn some(
+        authority: &str,
+        path: &str,
+        query: Option<&str>,
+    ) -> Option<(String, String, Option<String>)> {
+        Some((authority.into(), path.into(), query.map(Into::into)))
+    }
+
+    #[test]
+    fn forms() {
+        assert_eq!(parts("GET", "/"), some("", "/", None));
+        assert_eq!(parts("GET", "/a?b?c"), some("", "/a", Some("b?c")));
+        assert_eq!(parts("GET", "/?"), some("", "/", Some("")));
+        assert_eq!(parts("GET", "//a/b"), some("", "//a/b", None));
+        assert_eq!(parts("GET", "http://a"), some("a", "/", None));
+        assert_eq!(
+            parts("GET", "HTTPS://a:1/b?c"),
+            some("a:1", "/b", Some("c"))
+        );
+        assert_eq!(parts("GET", "http://a?c"), some("a", "/", Some("c")));
+        assert_eq!(parts("OPTIONS", "*"), some("", "*", None));
+        assert_eq!(parts("CONNECT", "a:443"), some("a:443", "/", None));
+        assert_eq!(parts("CONNECT", "[::1]:443"), some("[::1]:443", "/", None));
+    }
+
+    #[test]
+    fn none_of_the_forms() {
+        for (method, target) in [
+            ("GET", "*"),
+            ("GET", "a"),
+            ("GET", "a:80"),
+            ("GET", "http://"),
+            ("GET", "http:///x"),
+            ("GET", "ftp://a/"),
+            ("GET", "http://u@a/"),
+            ("GET", "/a#b"),
+            ("GET", "/\u{e9}"),
+            ("GET", ""),
+            ("OPTIONS", "**"),
+            ("CONNECT", "/"),
+            ("CONNECT", "a"),
+            ("CONNECT", ":80"),
+            ("CONNECT", "a:"),
+            ("CONNECT", "a:x"),
+            ("CONNECT", "a:65536"),
+            ("CONNECT", "a:+1"),
+            ("CONNECT", "http://a/"),
+        ] {
+            assert_eq!(parts(method, target), None, "{method} {target}");
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! What a handler sees of a request.
+
+use crate::conn::input::Input;
+use crate::protocol::{
+    Version,
+    head::{Field, Head, Known},
+};
+use std::borrow::Cow;
+use std::net::SocketAddr;
+
+/// Who is at the two ends of a connection. Asked only when a handler asks.
+pub(crate) trait Ends {
+    fn peer_addr(&self) -> Option<SocketAddr>;
+    fn local_addr(&self) -> Option<SocketAddr>;
+}
+
+/// A request, complete with its body: a view of the connection's buffer, so it copies nothing and
+/// cannot be kept. [`Request::to_owned`] makes one that can.
+///
+/// What is here has been checked against RFC 9110 and 9112: the method is a token, the target
+/// visible ASCII in one of the four forms, field names are tokens, field values hold no control
+/// byte but HTAB.
+///
+/// ```
+/// use peregrine::{Done, Request, Response};
+///
+/// fn handle(req: &Request<'_>, res: Response<'_>) -> Done {
+///     match (req.method(), req.path()) {
+///         ("GET", "/greet") => {
+///             let name = req.query("name").unwrap_or("stranger".into());
+///             res.text(&format!("Hello, {name}!"))
+///         }
+///         ("POST", "/upper") => res.body(&req.body().to_ascii_uppercase()),
+///         _ => res.status(404).body("nothing here"),
+///     }
+/// }
+/// # let app = peregrine::from_fn(handle);
+/// # let mut client = peregrine::testing::Connection::new(&app);
+/// # client.send(b"GET /greet?name=Ada+L. HTTP/1.1\r\nHost: a\r\n\r\n");
+/// # assert!(client.received().ends_with(b"Hello, Ada L.!"));
+/// ```
+#[derive(Clone, Copy)]
+pub struct Request<'a> {
+    head: &'a Head,
+    /// The head and, where it is not chunked, the body.
+    bytes: &'a [u8],
+    body: &'a [u8],
+    ends: &'a dyn Ends,
+}
+
+impl<'a> Request<'a> {
+    /// The complete request at the front of `input`.
+    pub(crate) fn new(input: &'a Input, ends: &'a dyn Ends) -> Request<'a> {
+        let bytes = input.unread();
+        Request {
+            head: &input.head,
+            bytes,
+            body: &bytes[input.body.clone()],
+            ends,
+        }
+    }
+
+    /// The method as sent: case matters (RFC 9110 section 9.1), and it may be one that nobody has
+    /// heard of.
+    pub fn method(&self) -> &'a str {
+        text(self.head.method.of(self.bytes))
+    }
+
+    /// The version the client speaks. Answers are HTTP/1.1 in any case (RFC 9110 section 6.2).
+    pub fn version(&self) -> Version {
+        self.head.version
+    }
+
+    /// The request target as sent, in any of the four forms of RFC 9112 section 3.2.
+    pub fn target(&self) -> &'a str {
+        text(self.head.target.whole.of(self.bytes))
+    }
+
+    /// The path of the target, not percent-decoded, without the query. `/` if the target has none,
+    /// `*` for `OPTIONS *`.
+    pub fn path(&self) -> &'a str {
+        text(self.head.target.path(self.bytes))
+    }
+
+    /// The query as sent, without its `?`; `None` if there is no `?`.
+    pub fn query_string(&self) -> Option<&'a str> {
+        self.head
+            .target
+            .query
+            .map(|query| text(query.of(self.bytes)))
+    }
+
+    /// The pairs of the query, decoded as a form (`+` and `%XX`; invalid UTF-8 becomes U+FFFD), in
+    /// order. Nothing is parsed before it is asked for; only a value that needs decoding allocates.
+    ///
+    /// ```
+    /// # use peregrine::{Request, Response, Done};
+    /// fn handle(req: &Request<'_>, res: Response<'_>) -> Done {
+    ///     let sum: i64 = req.query_pairs().filter_map(|(_, value)| value.parse::<i64>().ok()).sum();
+    ///     res.text(&sum.to_string())
+    /// }
+    /// # let app = peregrine::from_fn(handle);
+    /// # let mut client = peregrine::testing::Connection::new(&app);
+    /// # client.send(b"GET /?a=1&b=%31&c HTTP/1.1\r\nHost: a\r\n\r\n");
+    /// # assert!(client.received().ends_with(b"\r\n\r\n2"));
+    /// ```
+    pub fn query_pairs(&self) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> + use<'a> {
+        form_urlencoded::parse(self.query_string().unwrap_or("").as_bytes())
+    }
+
+    /// The decoded value of the first pair `name` of the query.
+    pub fn query(&self, name: &str) -> Option<Cow<'a, str>> {
+        self.query_pairs()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value)
+    }
+
+    /// The value of the first header field `name`, whatever its case, without the white space
+    /// around it. `None` also if it is not UTF-8; [`Request::header_all`] has the bytes.
+    pub fn header(&self, name: &str) -> Option<&'a str> {
+        let field = self
+            .fields()
+            .iter()
+            .find(|field| self.is_named(field, name))?;
+        std::str::from_utf8(field.value.of(self.bytes)).ok()
+    }
+
+    /// The values of all header fields `name`, whatever its case, in order.
+    pub fn header_all<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
+        let bytes = self.bytes;
+        let request = *self;
+        self.fields()
+            .iter()
+            .filter(move |field| request.is_named(field, name))
+            .map(move |field| field.value.of(bytes))
+    }
+
+    /// All header fields, names and values as sent, in order.
+    pub fn headers(&self) -> impl ExactSizeIterator<Item = (&'a str, &'a [u8])> + use<'a> {
+        let bytes = self.bytes;
+        self.fields()
+            .iter()
+            .map(move |field| (text(field.name.of(bytes)), field.value.of(bytes)))
+    }
+
+    /// The host that the request is for, with its port if one was sent: the authority of the
+    /// target if it has one, the `Host` field otherwise (RFC 9112 section 3.3). `None` in an
+    /// HTTP/1.0 request without it.
+    pub fn host(&self) -> Option<&'a str> {
+        let target = self.head.target.authority;
+        let host = target.or_else(|| self.head.known(Known::Host))?;
+        Some(text(host.of(self.bytes)))
+    }
+
+    /// The whole body, decoded from chunks if it came in them; empty if there is none. At most
+    /// [`Limits::body_bytes`](crate::Limits::body_bytes).
+    pub fn body(&self) -> &'a [u8] {
+        self.body
+    }
+
+    /// The client's address; `None` on a Unix socket.
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.ends.peer_addr()
+    }
+
+    /// The address that the client connected to; `None` on a Unix socket. Asks the system each
+    /// time.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.ends.local_addr()
+    }
+
+    /// A copy that does not depend on the connection.
+    ///
+    /// ```
+    /// # use peregrine::{Request, Response, Done};
+    /// fn handle(req: &Request<'_>, res: Response<'_>) -> Done {
+    ///     let kept = req.to_owned();
+    ///     std::thread::spawn(move || kept.as_request().path().len());
+    ///     res.body("ok")
+    /// }
+    /// # let app = peregrine::from_fn(handle);
+    /// # let mut client = peregrine::testing::Connection::new(&app);
+    /// # client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    /// # assert!(client.received().ends_with(b"ok"));
+    /// ```
+    pub fn to_owned(&self) -> OwnedRequest {
+        OwnedRequest {
+            head: Box::new(self.head.clone()),
+            bytes: self.bytes[..self.head.len()].into(),
+            body: self.body.into(),
+            ends: FixedEnds {
+                peer: self.peer_addr(),
+                local: self.local_addr(),
+            },
+        }
+    }
+
+    fn fields(&self) -> &'a [Field] {
+        self.head.fields()
+    }
+
+    fn is_named(&self, field: &Field, name: &str) -> bool {
+        field
+            .name
+            .of(self.bytes)
+            .eq_ignore_ascii_case(name.as_bytes())
+    }
+}
+
+impl std::fmt::Debug for Request<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let headers = self
+            .headers()
+            .map(|(name, value)| (name, String::from_utf8_lossy(value)));
+        f.debug_struct("Request")
+            .field("method", &self.method())
+            .field("target", &self.target())
+            .field("version", &self.version())
+            .field("headers", &headers.collect::<Vec<_>>())
+            .field("body_bytes", &self.body.len())
+            .finish()
+    }
+}
+
+/// Bytes that the parser has found to be ASCII.
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap_or_default()
+}
+
+struct FixedEnds {
+    peer: Option<SocketAddr>,
+    local: Option<SocketAddr>,
+}
+
+impl Ends for FixedEnds {
+    fn peer_addr(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+
+    fn local_addr(&self) -> Option<SocketAddr> {
+        self.local
+    }
+}
+
+/// A copy of a request that can be kept and sent to other threads; see [`Request::to_owned`].
+pub struct OwnedRequest {
+    head: Box<Head>,
+    bytes: Box<[u8]>,
+    body: Box<[u8]>,
+    ends: FixedEnds,
+}
+
+impl OwnedRequest {
+    /// The request, to look at.
+    pub fn as_request(&self) -> Request<'_> {
+        Request {
+            head: &self.head,
+            bytes: &self.bytes,
+            body: &self.body,
+            ends: &self.ends,
+        }
+    }
+}
+
+impl std::fmt::Debug for OwnedRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.as_request().fmt(f)
+    }
+}

@@ -1,0 +1,388 @@
+//! How a handler answers.
+
+use crate::conn::{
+    heads::Heads,
+    http1::{Method, Mode},
+    output::{Mark, Output, Payload},
+};
+use crate::protocol::{Version, class, encode};
+use std::io;
+
+/// Proof that a request was answered. Only answering makes one, so a branch of a handler that
+/// forgets to does not compile, and neither does answering twice:
+///
+/// ```compile_fail
+/// # use peregrine::{Done, Request, Response};
+/// fn handle(req: &Request<'_>, res: Response<'_>) -> Done {
+///     if req.path() == "/" {
+///         res.body("home");
+///     }
+///     res.status(404).body("nothing here") // error: use of moved value
+/// }
+/// ```
+#[must_use = "return it from the handler"]
+#[derive(Debug)]
+pub struct Done(());
+
+/// What is wrong with an answer that a handler gave. The client gets 500 instead, and
+/// [`Handler::handle_error`](crate::Handler::handle_error) is told.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum AnswerError {
+    /// The status is not in 200..=599.
+    Status(u16),
+    /// The name of a header field is not a token (RFC 9110 section 5.1).
+    HeaderName,
+    /// The value of a header field holds a control byte (RFC 9110 section 5.5). This is what keeps
+    /// text from users from adding header fields or whole answers of its own.
+    HeaderValue,
+    /// The closure of [`Response::write_with`] failed.
+    Write(io::Error),
+    /// The handler returned without answering this request: its [`Done`] is of another one.
+    Missing,
+}
+
+impl std::fmt::Display for AnswerError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            AnswerError::Status(status) => write!(f, "{status} is not the status of an answer"),
+            AnswerError::HeaderName => f.write_str("malformed header field name"),
+            AnswerError::HeaderValue => f.write_str("control byte in a header field value"),
+            AnswerError::Write(error) => write!(f, "the body could not be written: {error}"),
+            AnswerError::Missing => f.write_str("the handler did not answer"),
+        }
+    }
+}
+
+impl std::error::Error for AnswerError {}
+
+/// What becomes of one request's answer, for the driver.
+pub(crate) struct Answer {
+    mode: Mode,
+    mark: Mark,
+    /// The handler wants the connection to end.
+    close: bool,
+    outcome: Result<(), AnswerError>,
+}
+
+impl Answer {
+    pub(crate) fn new(mode: Mode, output: &Output) -> Answer {
+        Answer {
+            mode,
+            mark: output.mark(),
+            close: false,
+            outcome: Err(AnswerError::Missing),
+        }
+    }
+
+    /// Where the answer begins in the output.
+    pub(crate) fn mark(&self) -> Mark {
+        self.mark
+    }
+
+    /// Whether the answer tells the client that the connection ends, or why there is none.
+    pub(crate) fn outcome(self) -> Result<bool, AnswerError> {
+        let close = self.close || !self.mode.persistent;
+        self.outcome.map(|()| close)
+    }
+}
+
+/// The answer to one request, written straight into what is sent to the client.
+///
+/// `Content-Length`, `Transfer-Encoding`, `Connection`, `Date` and `Server` belong to the library:
+/// it knows what is right, and [`Response::header`] passes over them. The body of an answer to
+/// HEAD, and of a 204, 205 or 304, is left out (RFC 9110 sections 9.3.2 and 15).
+///
+/// ```
+/// use peregrine::{Done, Request, Response};
+///
+/// fn handle(_: &Request<'_>, res: Response<'_>) -> Done {
+///     res.status(201).header("location", "/notes/1").text("noted")
+/// }
+/// # let app = peregrine::from_fn(handle);
+/// # let mut client = peregrine::testing::Connection::new(&app);
+/// # client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+/// # assert!(client.received().starts_with(b"HTTP/1.1 201 Created\r\n"));
+/// # assert!(client.received().ends_with(b"location: /notes/1\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 5\r\n\r\nnoted"));
+/// ```
+#[must_use = "answer with `body`, `text`, `send`, `write_with` or `redirect`"]
+pub struct Response<'a> {
+    output: &'a mut Output,
+    heads: &'a mut Heads,
+    answer: &'a mut Answer,
+    status: u16,
+    /// Bytes of the prepared head that stand in the output; 0 before the first header field.
+    begun: usize,
+    fault: Option<AnswerError>,
+}
+
+impl<'a> Response<'a> {
+    pub(crate) fn new(
+        output: &'a mut Output,
+        heads: &'a mut Heads,
+        answer: &'a mut Answer,
+    ) -> Response<'a> {
+        Response {
+            output,
+            heads,
+            answer,
+            status: 200,
+            begun: 0,
+            fault: None,
+        }
+    }
+
+    /// Sets the status (RFC 9110 section 15), 200 if never called: 200 to 599. Anything else is an
+    /// [`AnswerError::Status`].
+    pub fn status(mut self, status: u16) -> Response<'a> {
+        if !Heads::is_status(status) {
+            self.fail(AnswerError::Status(status));
+            return self;
+        }
+        if self.begun > 0 && status != self.status {
+            let head = self.heads.head(status);
+            self.output.replace(self.answer.mark, self.begun, head);
+            self.begun = head.len();
+        }
+        self.status = status;
+        self
+    }
+
+    /// Adds a header field. May be called again with the same name where the field is a list, or
+    /// for `Set-Cookie`. A name that is no token or a value with a control byte is an
+    /// [`AnswerError`]. Text is sent as its UTF-8 bytes.
+    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Response<'a> {
+        let value = value.as_ref();
+        if !class::is_token(name.as_bytes()) {
+            self.fail(AnswerError::HeaderName);
+        } else if !class::is_field_value(value) {
+            self.fail(AnswerError::HeaderValue);
+        } else if !is_ours(name) {
+            self.begin();
+            self.output.push_with(|out| {
+                out.reserve(name.len() + value.len() + 4);
+                out.extend_from_slice(name.as_bytes());
+                out.extend_from_slice(b": ");
+                out.extend_from_slice(value);
+                out.extend_from_slice(b"\r\n");
+            });
+        }
+        self
+    }
+
+    /// Makes this the last answer of its connection (RFC 9112 section 9.6).
+    pub fn close(self) -> Response<'a> {
+        self.answer.close = true;
+        self
+    }
+
+    /// Answers with these bytes, which are copied. No `Content-Type` is added.
+    pub fn body(mut self, body: impl AsRef<[u8]>) -> Done {
+        let body = body.as_ref();
+        if self.end_head(body.len()) {
+            self.output.push(body);
+        }
+        self.done()
+    }
+
+    /// Answers with text, as `text/plain; charset=utf-8`.
+    pub fn text(self, text: &str) -> Done {
+        self.header("Content-Type", "text/plain; charset=utf-8")
+            .body(text)
+    }
+
+    /// Answers with a page, as `text/html; charset=utf-8`.
+    pub fn html(self, page: &str) -> Done {
+        self.header("Content-Type", "text/html; charset=utf-8")
+            .body(page)
+    }
+
+    /// Answers with a payload. One of 16 KiB or more is sent from where it lies, without a copy.
+    pub fn send(mut self, payload: impl Into<Payload>) -> Done {
+        let payload = payload.into();
+        if self.end_head(payload.len()) {
+            self.output.push_payload(payload);
+        }
+        self.done()
+    }
+
+    /// Answers with what `write` writes, straight into the connection's output: `Content-Length`
+    /// is filled in afterwards, behind spaces. If it fails the client gets 500.
+    ///
+    /// ```
+    /// use std::io::Write as _;
+    /// # use peregrine::{Request, Response, Done};
+    /// fn handle(_: &Request<'_>, res: Response<'_>) -> Done {
+    ///     res.write_with(|body| (0..3).try_for_each(|i| writeln!(body, "line {i}")))
+    /// }
+    /// # let app = peregrine::from_fn(handle);
+    /// # let mut client = peregrine::testing::Connection::new(&app);
+    /// # client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    /// # assert!(client.received().ends_with(b"Content-Length:         21\r\n\r\nline 0\nline 1\nline 2\n"));
+    /// ```
+    pub fn write_with(mut self, write: impl FnOnce(&mut BodyWriter<'_>) -> io::Result<()>) -> Done {
+        let content = self.content();
+        self.end_head_with(content, |out| out.extend_from_slice(LENGTH_SLOT));
+        let body = self.output.mark();
+        let written = write(&mut BodyWriter(self.output));
+        if let Err(error) = written {
+            self.fail(AnswerError::Write(error));
+        }
+        let len = self.output.since(body).len();
+        let after = len + END_OF_SLOT + self.connection_line().len();
+        match content {
+            Content::None => {}
+            Content::Empty => self.fill_length_slot(0, after),
+            Content::Announced | Content::Sent => self.fill_length_slot(len, after),
+        }
+        if content != Content::Sent {
+            self.output.truncate(body);
+        }
+        self.done()
+    }
+
+    /// Sends the client elsewhere: 301, 302, 303, 307 or 308 (RFC 9110 section 15.4). A location
+    /// with a control byte is an [`AnswerError`].
+    pub fn redirect(self, status: u16, location: &str) -> Done {
+        self.status(status).header("Location", location).body("")
+    }
+
+    fn fail(&mut self, error: AnswerError) {
+        self.fault.get_or_insert(error);
+    }
+
+    /// Puts the prepared head down, before the first header field.
+    #[inline]
+    fn begin(&mut self) {
+        if self.begun == 0 {
+            let head = self.heads.head(self.status);
+            self.output.push(head);
+            self.begun = head.len();
+        }
+    }
+
+    /// What becomes of the body (RFC 9112 section 6.3, RFC 9110 sections 8.6 and 15).
+    #[inline]
+    fn content(&self) -> Content {
+        match (self.answer.mode.method, self.status) {
+            (_, 204 | 304) | (Method::Connect, 200..=299) => Content::None,
+            (_, 205) => Content::Empty,
+            (Method::Head, _) => Content::Announced,
+            _ => Content::Sent,
+        }
+    }
+
+    /// Ends the head for a body of `len` bytes. True if the body is sent.
+    #[inline]
+    fn end_head(&mut self, len: usize) -> bool {
+        let content = self.content();
+        let len = if content == Content::Empty { 0 } else { len };
+        self.end_head_with(content, |out| encode::decimal(len as u64, out));
+        content == Content::Sent
+    }
+
+    #[inline]
+    fn end_head_with(&mut self, content: Content, length: impl FnOnce(&mut Vec<u8>)) {
+        self.begin();
+        let connection = self.connection_line();
+        self.output.push_with(|out| {
+            if content != Content::None {
+                out.extend_from_slice(b"Content-Length: ");
+                length(out);
+                out.extend_from_slice(b"\r\n");
+            }
+            out.extend_from_slice(connection);
+            out.extend_from_slice(b"\r\n");
+        });
+    }
+
+    /// Writes the length of the body into the slot that ends `after` bytes before the end.
+    fn fill_length_slot(&mut self, len: usize, after: usize) {
+        let mut room = [0; encode::MAX_DIGITS];
+        let digits = encode::digits(len as u64, &mut room);
+        if digits.len() > LENGTH_SLOT.len() {
+            return self.fail(AnswerError::Write(io::ErrorKind::FileTooLarge.into()));
+        }
+        let answer = self.output.since(self.answer.mark);
+        let end = answer.len() - after;
+        answer[end - digits.len()..end].copy_from_slice(digits);
+    }
+
+    /// RFC 9112 section 9.3: what differs from the default of the client's version is said.
+    fn connection_line(&self) -> &'static [u8] {
+        let mode = self.answer.mode;
+        match mode.persistent && !self.answer.close {
+            false => b"Connection: close\r\n",
+            true if mode.version < Version::Http11 => b"Connection: keep-alive\r\n",
+            true => b"",
+        }
+    }
+
+    fn done(self) -> Done {
+        self.answer.outcome = match self.fault {
+            None => Ok(()),
+            Some(error) => Err(error),
+        };
+        Done(())
+    }
+}
+
+impl std::fmt::Debug for Response<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Response")
+            .field("status", &self.status)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What an answer says of its body, and whether that follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Content {
+    /// Neither a length nor a body.
+    None,
+    /// A length of zero.
+    Empty,
+    /// The length of a body that does not follow.
+    Announced,
+    Sent,
+}
+
+/// Room for the digits of any length, filled from the right. Spaces before a value are optional
+/// white space (RFC 9110 section 5.6.3), leading zeros might be taken for octal.
+const LENGTH_SLOT: &[u8] = b"          ";
+
+/// What follows the slot, beside the `Connection` line: its own CRLF and the empty line.
+const END_OF_SLOT: usize = 4;
+
+/// Where the closure of [`Response::write_with`] writes to. Writing never fails and never blocks.
+#[derive(Debug)]
+pub struct BodyWriter<'a>(&'a mut Output);
+
+impl io::Write for BodyWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.push(bytes);
+        Ok(bytes.len())
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.push(bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Fields that the library writes itself.
+fn is_ours(name: &str) -> bool {
+    let ours = match name.len() {
+        4 => "date",
+        6 => "server",
+        10 => "connection",
+        14 => "content-length",
+        17 => "transfer-encoding",
+        _ => return false,
+    };
+    name.eq_ignore_ascii_case(ours)
+}

@@ -1,0 +1,82 @@
+//! What a server counts.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// What one worker, or a whole server, has counted since its start.
+        ///
+        /// ```
+        /// let sum = peregrine::Counters { requests: 1, ..Default::default() }
+        ///     + peregrine::Counters { requests: 2, ..Default::default() };
+        /// assert_eq!(sum.requests, 3);
+        /// ```
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Counters {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        /// The living counters of one worker, on cache lines of their own.
+        ///
+        /// Only the worker adds, so that a plain load and store will do; anyone reads.
+        #[derive(Debug, Default)]
+        #[repr(align(128))]
+        pub(crate) struct WorkerCounters {
+            $(pub(crate) $name: Counter,)*
+        }
+
+        impl WorkerCounters {
+            pub(crate) fn snapshot(&self) -> Counters {
+                Counters { $($name: self.$name.get(),)* }
+            }
+        }
+
+        impl std::ops::Add for Counters {
+            type Output = Counters;
+
+            fn add(self, other: Counters) -> Counters {
+                Counters { $($name: self.$name + other.$name,)* }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Connections accepted.
+    accepted,
+    /// Connections closed; `accepted - closed` are open.
+    closed,
+    /// Requests answered, by the handler or with a 500 in its place.
+    requests,
+    /// Bytes read from clients.
+    bytes_read,
+    /// Bytes written to clients.
+    bytes_written,
+    /// Requests refused as malformed, too large or too slow.
+    refused,
+    /// Handlers that panicked or answered what could not be sent.
+    handler_errors,
+    /// Connections that ended in a failed read or write, a write timeout, or in the middle of a
+    /// request.
+    connection_errors,
+}
+
+impl std::iter::Sum for Counters {
+    fn sum<I: Iterator<Item = Counters>>(counters: I) -> Counters {
+        counters.fold(Counters::default(), |sum, counters| sum + counters)
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    /// To be called by one thread only.
+    pub(crate) fn add(&self, n: u64) {
+        self.0.store(self.get() + n, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}

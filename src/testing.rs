@@ -1,0 +1,192 @@
+//! A client and a connection without sockets, threads or a clock of their own: what tests of a
+//! [`Handler`] need, with the same code behind it that serves real connections.
+
+use crate::conn::{
+    heads::Heads,
+    http1::Http1,
+    input::Input,
+    output::{MAX_SLICES, Output},
+};
+use crate::drive::{Parts, Service, Turn};
+use crate::handler::Handler;
+use crate::protocol::limits::Limits;
+use crate::request::Ends;
+use crate::stats::{Counters, WorkerCounters};
+use std::io::IoSlice;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+/// One connection to a handler, in memory.
+///
+/// Time stands still unless [`Connection::elapse`] moves it, and the `Date` of answers is the
+/// beginning of 1970.
+///
+/// ```
+/// use peregrine::testing::Connection;
+///
+/// let app = peregrine::from_fn(|req, res| res.body(req.path()));
+/// let mut client = Connection::new(&app);
+/// client.send(b"GET /a HTTP/1.1\r\nHost: test\r\n\r\nGET /b HT");
+/// assert!(client.received().ends_with(b"\r\n\r\n/a"));
+/// client.send(b"TP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+/// assert!(client.received().ends_with(b"\r\n\r\n/b"));
+/// assert!(client.is_closed());
+/// ```
+pub struct Connection<'h, H: Handler> {
+    service: Service<&'h H>,
+    http1: Http1,
+    input: Input,
+    output: Output,
+    counters: WorkerCounters,
+    received: Vec<u8>,
+    closed: bool,
+}
+
+impl<'h, H: Handler> Connection<'h, H> {
+    /// Connects to `handler`, with the default limits.
+    pub fn new(handler: &'h H) -> Connection<'h, H> {
+        Connection::with_limits(handler, Limits::default())
+    }
+
+    /// Connects to `handler`.
+    pub fn with_limits(handler: &'h H, limits: Limits) -> Connection<'h, H> {
+        Connection {
+            service: Service {
+                handler,
+                limits,
+                heads: Heads::new(Some("peregrine")),
+                now: 0,
+            },
+            http1: Http1::new(0, true),
+            input: Input::new(),
+            output: Output::default(),
+            counters: WorkerCounters::default(),
+            received: Vec::new(),
+            closed: false,
+        }
+    }
+
+    /// Bytes arrive from the client; the server does all it can with them. Bytes that come after
+    /// the server has closed are lost.
+    pub fn send(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() && !self.closed {
+            let space = self.input.space();
+            let n = space.len().min(bytes.len());
+            space[..n].copy_from_slice(&bytes[..n]);
+            self.input.filled(n);
+            self.counters.bytes_read.add(n as u64);
+            bytes = &bytes[n..];
+            self.run();
+        }
+    }
+
+    /// The client half-closes: it will send nothing more, and still reads.
+    pub fn send_eof(&mut self) {
+        self.http1.eof();
+        self.run();
+    }
+
+    /// Time passes; if a deadline passes with it, the server does what it does then.
+    pub fn elapse(&mut self, time: Duration) {
+        let seconds = u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+        self.service.now = self.service.now.saturating_add(seconds);
+        let due = self.http1.deadline(Some(&self.input), &self.service.limits);
+        if self.service.now >= due && !self.closed {
+            let mut parts = Parts {
+                http1: &mut self.http1,
+                input: &mut self.input,
+                output: &mut self.output,
+                ends: &MEMORY,
+                counters: &self.counters,
+            };
+            self.service.expire(&mut parts);
+            self.closed = true;
+            self.flush();
+        }
+    }
+
+    /// The server shall stop: the answer to a request that is under way is the last one, and an
+    /// idle connection closes, after a second if it has had no request yet.
+    pub fn stop(&mut self) {
+        self.http1.stop();
+        self.closed |= self.http1.is_idle() && self.http1.is_used();
+    }
+
+    /// All that the client has been sent.
+    pub fn received(&self) -> &[u8] {
+        &self.received
+    }
+
+    /// All that the client has been sent since this was last asked.
+    pub fn take_received(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.received)
+    }
+
+    /// True when the server has closed the connection.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// What the server has counted on this connection.
+    pub fn counters(&self) -> Counters {
+        self.counters.snapshot()
+    }
+
+    fn run(&mut self) {
+        while !self.closed {
+            let mut parts = Parts {
+                http1: &mut self.http1,
+                input: &mut self.input,
+                output: &mut self.output,
+                ends: &MEMORY,
+                counters: &self.counters,
+            };
+            let turn = self.service.turn(&mut parts);
+            self.flush();
+            match turn {
+                Turn::Read => return,
+                Turn::Again | Turn::Blocked => {}
+                Turn::Close(_) => self.closed = true,
+            }
+        }
+    }
+
+    /// The client takes all there is.
+    fn flush(&mut self) {
+        while !self.output.is_empty() {
+            let mut slices = [IoSlice::new(b""); MAX_SLICES];
+            let count = self.output.gather(&mut slices);
+            let before = self.received.len();
+            for slice in &slices[..count] {
+                self.received.extend_from_slice(slice);
+            }
+            let sent = self.received.len() - before;
+            self.counters.bytes_written.add(sent as u64);
+            self.output.advance(sent);
+        }
+    }
+}
+
+impl<H: Handler> std::fmt::Debug for Connection<'_, H> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection")
+            .field("received_bytes", &self.received.len())
+            .field("closed", &self.closed)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The ends of a connection in memory.
+struct Memory;
+
+static MEMORY: Memory = Memory;
+
+impl Ends for Memory {
+    fn peer_addr(&self) -> Option<SocketAddr> {
+        Some((Ipv4Addr::LOCALHOST, 1).into())
+    }
+
+    fn local_addr(&self) -> Option<SocketAddr> {
+        Some((Ipv4Addr::LOCALHOST, 80).into())
+    }
+}
