@@ -16,16 +16,16 @@ Options:
 
 /// The options of every example.
 #[derive(Debug)]
-pub struct Args {
-    pub addr: SocketAddr,
-    pub workers: Option<usize>,
-    pub accept_threads: Option<usize>,
+pub(crate) struct Args {
+    pub(crate) addr: SocketAddr,
+    pub(crate) workers: Option<usize>,
+    pub(crate) accept_threads: Option<usize>,
 }
 
 impl Args {
     /// Reads the command line. Ends the program after `--help`, which starts with `about`, and with
     /// code 2 after an option that cannot be used.
-    pub fn parse(about: &str) -> Args {
+    pub(crate) fn parse(about: &str) -> Args {
         match Args::read(lexopt::Parser::from_env()) {
             Ok(Some(args)) => args,
             Ok(None) => {
@@ -60,7 +60,7 @@ impl Args {
     }
 
     /// The library's settings with those of the command line.
-    pub fn config(&self) -> Config {
+    pub(crate) fn config(&self) -> Config {
         let config = Config::default();
         Config {
             workers: self.workers.unwrap_or(config.workers),
@@ -72,7 +72,7 @@ impl Args {
 
 /// Runs a server as the options say until a signal stops it, with a line for each address it
 /// listens on and one for how it ended.
-pub fn run<H: Handler>(server: Server<H>, args: &Args) -> io::Result<()> {
+pub(crate) fn run<H: Handler>(server: Server<H>, args: &Args) -> io::Result<()> {
     let server = server.config(args.config()).bind(args.addr);
     let running = server.start().unwrap_or_else(|error| {
         eprintln!("{error}");

@@ -9,7 +9,9 @@ const KEEP: usize = 64;
 /// Last in, first out: the buffer that is still in the cache is the next one taken.
 #[derive(Default)]
 pub(crate) struct Pool {
+    #[expect(clippy::vec_box, reason = "the boxes are what connections take")]
     inputs: Vec<Box<Input>>,
+    #[expect(clippy::vec_box, reason = "the boxes are what connections take")]
     outputs: Vec<Box<Output>>,
 }
 

@@ -126,21 +126,21 @@ impl Connection {
                 return Fate::Closed;
             }
         }
-        self.serve(input, shared)
+        self.input = Some(input);
+        self.serve(shared)
     }
 
     /// The turn comes round again for requests that are in the input already.
     pub(crate) fn again<H: Handler>(&mut self, shared: &mut Shared<'_, H>) -> Fate {
-        match (self.phase, self.input.take()) {
-            (Phase::Busy, Some(input)) => self.serve(input, shared),
-            (_, input) => {
-                self.input = input;
-                Fate::Open
-            }
+        match self.phase {
+            Phase::Busy => self.serve(shared),
+            _ => Fate::Open,
         }
     }
 
-    fn serve<H: Handler>(&mut self, mut input: Box<Input>, shared: &mut Shared<'_, H>) -> Fate {
+    /// One turn, and what it leaves to be sent.
+    fn serve<H: Handler>(&mut self, shared: &mut Shared<'_, H>) -> Fate {
+        let mut input = self.input.take().unwrap_or_else(|| shared.pool.input());
         let mut output = self.output.take().unwrap_or_else(|| shared.pool.output());
         let turn = shared.service.turn(&mut Parts {
             http1: &mut self.http1,
@@ -209,13 +209,7 @@ impl Connection {
         if self.phase != Phase::Blocked || fate == Fate::Closed || self.output.is_some() {
             return fate;
         }
-        match self.input.take() {
-            Some(input) => self.serve(input, shared),
-            None => {
-                self.phase = Phase::Serving;
-                Fate::Open
-            }
-        }
+        self.serve(shared)
     }
 
     /// All is sent: closes, or gives the client time to read it.

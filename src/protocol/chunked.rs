@@ -1,6 +1,6 @@
 //! Chunked transfer coding (RFC 9112 section 7.1), decoded where it lies.
 
-use super::{class, error::ProtocolError, head, limits::Limits, line};
+use super::{class, error::ProtocolError, head, limits::Limits};
 
 /// 16 hexadecimal digits are all that a `u64` holds.
 const MAX_SIZE_DIGITS: usize = 16;
@@ -92,15 +92,22 @@ impl Decoder {
                     _ => return Err(ProtocolError::ChunkEnd),
                 },
                 State::Size | State::Trailers => {
-                    let Some((line, next)) = line(bytes, self.raw, &mut self.scanned)? else {
-                        self.check_unfinished(bytes.len() - self.raw, limits)?;
+                    let end = memchr::memchr(b'\n', &bytes[self.scanned..]);
+                    let Some(end) = end.map(|at| self.scanned + at) else {
+                        self.scanned = bytes.len();
+                        self.check_length(&bytes[self.raw..], limits)?;
                         return Ok(false);
                     };
+                    let line = &bytes[self.raw..end];
+                    self.check_length(line, limits)?;
+                    // No bare LF here either; see `head`.
+                    let line = line.strip_suffix(b"\r").ok_or(ProtocolError::BareLf)?;
                     match self.state {
                         State::Size => self.size(line, limits)?,
-                        _ => self.trailer(line, limits)?,
+                        _ if line.is_empty() => self.state = State::Complete,
+                        _ => self.trailer(&bytes[self.raw..=end])?,
                     }
-                    self.raw = next;
+                    self.advance(end + 1 - self.raw);
                 }
             }
         }
@@ -121,33 +128,40 @@ impl Decoder {
         self.scanned = self.raw;
     }
 
-    /// Bounds a line whose end does not come.
-    fn check_unfinished(&self, len: usize, limits: &Limits) -> Result<(), ProtocolError> {
-        let extensions = limits.chunk_extension_bytes - self.extension_bytes;
-        if self.state == State::Size && len > MAX_SIZE_DIGITS + extensions + 1 {
-            return Err(ProtocolError::ChunkExtensionTooLong);
+    /// Bounds a line, complete or not, before anything else is said of it: so that the outcome is
+    /// the same however it was cut.
+    fn check_length(&self, line: &[u8], limits: &Limits) -> Result<(), ProtocolError> {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        match self.state {
+            State::Trailers if self.trailer_bytes + line.len() + 2 > head::most(limits) => {
+                Err(ProtocolError::HeadTooLarge)
+            }
+            State::Trailers if self.trailer_fields >= limits.header_fields && !line.is_empty() => {
+                Err(ProtocolError::TooManyFields)
+            }
+            State::Size => match line.iter().take_while(|b| b.is_ascii_hexdigit()).count() {
+                digits if digits > MAX_SIZE_DIGITS => Err(ProtocolError::ChunkSize),
+                digits
+                    if self.extension_bytes + line.len() - digits
+                        > limits.chunk_extension_bytes =>
+                {
+                    Err(ProtocolError::ChunkExtensionTooLong)
+                }
+                _ => Ok(()),
+            },
+            _ => Ok(()),
         }
-        if self.state == State::Trailers && self.trailer_bytes + len > limits.head_bytes {
-            return Err(ProtocolError::HeadTooLarge);
-        }
-        Ok(())
     }
 
     fn size(&mut self, line: &[u8], limits: &Limits) -> Result<(), ProtocolError> {
         let digits = line.iter().take_while(|b| b.is_ascii_hexdigit()).count();
-        if digits == 0 || digits > MAX_SIZE_DIGITS {
-            return Err(ProtocolError::ChunkSize);
-        }
         let size = line[..digits].iter().fold(0u64, |size, &digit| {
             let value = char::from(digit).to_digit(16).expect("a hexadecimal digit");
             size << 4 | u64::from(value)
         });
         let extension = &line[digits..];
         self.extension_bytes += extension.len();
-        if self.extension_bytes > limits.chunk_extension_bytes {
-            return Err(ProtocolError::ChunkExtensionTooLong);
-        }
-        if !is_extension(extension) {
+        if digits == 0 || !is_extension(extension) {
             return Err(match extension.first() {
                 Some(b' ' | b'\t' | b';') => ProtocolError::ChunkExtension,
                 _ => ProtocolError::ChunkSize,
@@ -162,21 +176,11 @@ impl Decoder {
         Ok(())
     }
 
-    /// Checked and thrown away (RFC 9110 section 6.5.1 allows that).
-    fn trailer(&mut self, line: &[u8], limits: &Limits) -> Result<(), ProtocolError> {
-        self.trailer_bytes += line.len() + 2;
-        if self.trailer_bytes > limits.head_bytes {
-            return Err(ProtocolError::HeadTooLarge);
-        }
-        if line.is_empty() {
-            self.state = State::Complete;
-            return Ok(());
-        }
+    /// A trailer field, CRLF included: checked and thrown away, which RFC 9110 section 6.5.1 allows.
+    fn trailer(&mut self, line: &[u8]) -> Result<(), ProtocolError> {
+        self.trailer_bytes += line.len();
         self.trailer_fields += 1;
-        if self.trailer_fields > limits.header_fields {
-            return Err(ProtocolError::TooManyFields);
-        }
-        head::split_field(line).map(|_| ())
+        head::split_field(line, 0).map(|_| ())
     }
 }
 

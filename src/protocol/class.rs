@@ -28,12 +28,23 @@ pub(crate) static TOKEN: [bool; 256] = table(b"!#$%&'*+-.^_`|~", &ALNUM);
 static FIELD_VALUE: [bool; 256] = table(b"\t", &[(0x20, 0x7e), (0x80, 0xff)]);
 /// What a request target may hold: visible ASCII. `#` would start a fragment, which is never sent
 /// (RFC 9112 section 3.2); the rest of what RFC 3986 excludes is sent by browsers in queries.
-static TARGET: [bool; 256] = table(b"", &[(0x21, 0x22), (0x24, 0x7e)]);
-/// unreserved, pct-encoded and sub-delims (RFC 3986 section 3.2.2).
-static REG_NAME: [bool; 256] = table(b"-._~%!$&'()*+,;=", &ALNUM);
+pub(crate) static TARGET: [bool; 256] = table(b"", &[(0x21, 0x22), (0x24, 0x7e)]);
+/// The same up to the query.
+pub(crate) static PATH: [bool; 256] = table(b"@", &[(0x21, 0x22), (0x24, 0x3e), (0x41, 0x7e)]);
+/// unreserved and sub-delims (RFC 3986 section 3.2.2).
+static REG_NAME: [bool; 256] = table(b"-._~!$&'()*+,;=", &ALNUM);
+
+/// How many bytes at the front are in the class.
+#[inline]
+pub(crate) fn count(bytes: &[u8], class: &[bool; 256]) -> usize {
+    bytes
+        .iter()
+        .position(|&b| !class[usize::from(b)])
+        .unwrap_or(bytes.len())
+}
 
 pub(crate) fn is_token(bytes: &[u8]) -> bool {
-    !bytes.is_empty() && bytes.iter().all(|&b| TOKEN[usize::from(b)])
+    !bytes.is_empty() && count(bytes, &TOKEN) == bytes.len()
 }
 
 const ONES: u64 = u64::from_ne_bytes([1; 8]);
@@ -49,30 +60,30 @@ const fn holds(word: u64, byte: u8) -> u64 {
     below(word ^ (ONES * byte as u64), 1)
 }
 
-/// True if all of `bytes` are in the class: eight at a time while `suspect` finds nothing in the
-/// word, one at a time by the table otherwise.
-#[inline(always)]
-fn all(bytes: &[u8], class: &[bool; 256], suspect: impl Fn(u64) -> u64) -> bool {
-    let by_table = |bytes: &[u8]| bytes.iter().all(|&b| class[usize::from(b)]);
-    let mut words = bytes.chunks_exact(8);
-    for chunk in &mut words {
-        let word = u64::from_ne_bytes(chunk.try_into().expect("eight bytes"));
-        if suspect(word) != 0 && !by_table(chunk) {
-            return false;
+/// How many bytes at the front may stand in a field value (RFC 9110 section 5.5): no control byte
+/// but HTAB, so no CR, LF or NUL. Eight at a time.
+#[inline]
+pub(crate) fn count_field_value(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(chunk) = bytes[at..].first_chunk::<8>() {
+        let word = u64::from_le_bytes(*chunk);
+        let suspect = below(word, 0x20) | holds(word, 0x7f);
+        if suspect == 0 {
+            at += 8;
+            continue;
         }
+        // A borrow reaches only bytes behind the one it comes from: the first is one for certain.
+        at += suspect.trailing_zeros() as usize / 8;
+        if bytes[at] != b'\t' {
+            return at;
+        }
+        at += 1;
     }
-    by_table(words.remainder())
+    at + count(&bytes[at..], &FIELD_VALUE)
 }
 
-/// RFC 9110 section 5.5: no control byte but HTAB, so no CR, LF or NUL.
 pub(crate) fn is_field_value(bytes: &[u8]) -> bool {
-    all(bytes, &FIELD_VALUE, |w| below(w, 0x20) | holds(w, 0x7f))
-}
-
-pub(crate) fn is_target(bytes: &[u8]) -> bool {
-    all(bytes, &TARGET, |w| {
-        below(w, 0x21) | holds(w, b'#') | holds(w, 0x7f) | w & HIGH
-    })
+    count_field_value(bytes) == bytes.len()
 }
 
 /// `uri-host [ ":" port ]` (RFC 9110 section 7.2); what a `Host` field may say, empty included.
@@ -91,14 +102,14 @@ pub(crate) fn is_host(bytes: &[u8]) -> bool {
             &rest[end + 1..]
         }
         _ => {
-            let name = bytes
-                .iter()
-                .take_while(|&&b| REG_NAME[usize::from(b)])
-                .count();
-            if !is_percent_encoded(&bytes[..name]) {
-                return false;
+            let mut rest = &bytes[count(bytes, &REG_NAME)..];
+            while let [b'%', a, b, after @ ..] = rest {
+                if !a.is_ascii_hexdigit() || !b.is_ascii_hexdigit() {
+                    return false;
+                }
+                rest = &after[count(after, &REG_NAME)..];
             }
-            &bytes[name..]
+            rest
         }
     };
     match port {
@@ -106,14 +117,6 @@ pub(crate) fn is_host(bytes: &[u8]) -> bool {
         [b':', digits @ ..] => digits.iter().all(u8::is_ascii_digit),
         _ => false,
     }
-}
-
-/// True if two hexadecimal digits follow each percent sign.
-fn is_percent_encoded(bytes: &[u8]) -> bool {
-    memchr::memchr_iter(b'%', bytes).all(|at| match bytes[at + 1..] {
-        [a, b, ..] => a.is_ascii_hexdigit() && b.is_ascii_hexdigit(),
-        _ => false,
-    })
 }
 
 /// `bytes` without the optional white space (RFC 9110 section 5.6.3) around it.
@@ -137,7 +140,7 @@ mod tests {
     use super::*;
 
     /// Every byte value, at every place of two words and a rest.
-    fn matches(check: fn(&[u8]) -> bool, expected: impl Fn(u8) -> bool) {
+    fn matches(check: impl Fn(&[u8]) -> bool, expected: impl Fn(u8) -> bool) {
         for len in 1..20 {
             for at in 0..len {
                 for byte in 0..=255 {
@@ -166,7 +169,12 @@ mod tests {
 
     #[test]
     fn targets() {
-        matches(is_target, |b| (0x21..0x7f).contains(&b) && b != b'#');
+        let all =
+            |class: &'static [bool; 256]| move |bytes: &[u8]| count(bytes, class) == bytes.len();
+        matches(all(&TARGET), |b| (0x21..0x7f).contains(&b) && b != b'#');
+        matches(all(&PATH), |b| {
+            (0x21..0x7f).contains(&b) && b != b'#' && b != b'?'
+        });
     }
 
     #[test]

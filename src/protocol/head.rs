@@ -1,6 +1,6 @@
 //! The head of a request: request line and header fields (RFC 9112 sections 3 and 5).
 
-use super::{Span, Version, class, error::ProtocolError, limits::Limits, line, target::Target};
+use super::{Span, Version, class, error::ProtocolError, limits::Limits, target::Target};
 
 /// Fields that a [`Head`] has room for; [`Limits::header_fields`] can only be lower.
 pub(crate) const MAX_FIELDS: usize = 64;
@@ -27,16 +27,21 @@ pub(crate) enum Known {
 const KNOWN: usize = 5;
 
 impl Known {
+    /// By the name of a field, which is a token: setting one bit makes it lower case.
+    #[inline]
     fn of(name: &[u8]) -> Option<Known> {
-        let (known, lower): (Known, &[u8]) = match name.len() {
-            4 => (Known::Host, b"host"),
-            6 => (Known::Expect, b"expect"),
-            10 => (Known::Connection, b"connection"),
-            14 => (Known::ContentLength, b"content-length"),
-            17 => (Known::TransferEncoding, b"transfer-encoding"),
-            _ => return None,
-        };
-        name.eq_ignore_ascii_case(lower).then_some(known)
+        fn is<const N: usize>(name: &[u8], lower: &[u8; N]) -> bool {
+            name.first_chunk::<N>()
+                .is_some_and(|name| name.map(|b| b | 0x20) == *lower)
+        }
+        match name.len() {
+            4 if is(name, b"host") => Some(Known::Host),
+            6 if is(name, b"expect") => Some(Known::Expect),
+            10 if is(name, b"connection") => Some(Known::Connection),
+            14 if is(name, b"content-length") => Some(Known::ContentLength),
+            17 if is(name, b"transfer-encoding") => Some(Known::TransferEncoding),
+            _ => None,
+        }
     }
 }
 
@@ -49,6 +54,8 @@ enum Stage {
     Fields,
     Complete,
 }
+
+const FIRST: Stage = Stage::RequestLine { empty: false };
 
 /// A table of where things stand in a head: offsets, so that it borrows nothing, and of a fixed
 /// size, so that it is allocated once and filled again for each request.
@@ -77,7 +84,7 @@ impl Head {
             method: Span::default(),
             target: Target::default(),
             version: Version::Http11,
-            stage: Stage::RequestLine { empty: false },
+            stage: FIRST,
             count: 0,
             known: [0; KNOWN],
             repeated: 0,
@@ -89,7 +96,7 @@ impl Head {
 
     /// Makes it ready for the next request. The table is not cleared: `count` guards it.
     pub(crate) fn reset(&mut self) {
-        self.stage = Stage::RequestLine { empty: false };
+        self.stage = FIRST;
         self.count = 0;
         self.known = [0; KNOWN];
         self.repeated = 0;
@@ -100,8 +107,7 @@ impl Head {
     /// Takes the lines that are complete in `bytes`, which begins where the head does and has all
     /// that earlier calls saw. True when the head is complete: [`Head::len`] bytes of it.
     pub(crate) fn parse(&mut self, bytes: &[u8], limits: &Limits) -> Result<bool, ProtocolError> {
-        let head_bytes = limits.head_bytes.min(usize::from(u16::MAX));
-        let window = &bytes[..bytes.len().min(head_bytes)];
+        let window = &bytes[..bytes.len().min(most(limits))];
         if self.scanned == 0 {
             // What cannot become a method is refused at its first byte, a TLS hello above all.
             match window {
@@ -112,99 +118,122 @@ impl Head {
             }
         }
         while self.stage != Stage::Complete {
-            let start = self.line;
-            let Some((line, next)) = line(window, start, &mut self.scanned)? else {
-                self.too_long(window.len() - start, limits)?;
-                return match window.len() < head_bytes {
-                    true => Ok(false),
-                    false => Err(ProtocolError::HeadTooLarge),
-                };
-            };
-            match self.stage {
-                Stage::Fields if line.is_empty() => self.stage = Stage::Complete,
-                Stage::Fields => self.field(line, start, limits)?,
-                Stage::RequestLine { empty: false } if line.is_empty() => {
-                    self.stage = Stage::RequestLine { empty: true };
-                }
-                _ => {
-                    self.too_long(line.len(), limits)?;
-                    self.request_line(window, Span::new(start, start + line.len()), limits)?;
-                    self.stage = Stage::Fields;
-                }
+            if self.scanned > self.line && memchr::memchr(b'\n', &window[self.scanned..]).is_none()
+            {
+                return self.incomplete(window, limits);
             }
-            self.line = next;
+            let line = match self.stage {
+                Stage::Fields => self.field(window, limits),
+                _ => self.request_line(window, limits),
+            };
+            match line {
+                Ok(next) => (self.line, self.scanned) = (next, next),
+                Err(error) => return self.judge(error, window, limits),
+            }
         }
         Ok(true)
     }
 
-    /// Judges the length of a request line, complete or not.
-    fn too_long(&self, len: usize, limits: &Limits) -> Result<(), ProtocolError> {
+    /// Something is wrong with the current line, if only that its end has not come yet.
+    #[cold]
+    fn judge(
+        &mut self,
+        error: ProtocolError,
+        window: &[u8],
+        limits: &Limits,
+    ) -> Result<bool, ProtocolError> {
+        match memchr::memchr(b'\n', &window[self.line..]) {
+            None => self.incomplete(window, limits),
+            Some(len) => {
+                self.too_long(&window[self.line..self.line + len], limits)?;
+                Err(error)
+            }
+        }
+    }
+
+    /// The current line has no end yet.
+    fn incomplete(&mut self, window: &[u8], limits: &Limits) -> Result<bool, ProtocolError> {
+        self.scanned = window.len();
+        self.too_long(&window[self.line..], limits)?;
+        match window.len() < most(limits) {
+            true => Ok(false),
+            false => Err(ProtocolError::HeadTooLarge),
+        }
+    }
+
+    /// Bounds a request line, complete or not.
+    fn too_long(&self, line: &[u8], limits: &Limits) -> Result<(), ProtocolError> {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
         match self.stage {
-            Stage::RequestLine { .. } if len > limits.target_bytes + METHOD_AND_VERSION => {
+            Stage::RequestLine { .. } if line.len() > limits.target_bytes + METHOD_AND_VERSION => {
                 Err(ProtocolError::TargetTooLong)
             }
             _ => Ok(()),
         }
     }
 
-    fn request_line(
-        &mut self,
-        head: &[u8],
-        line: Span,
-        limits: &Limits,
-    ) -> Result<(), ProtocolError> {
-        let bytes = line.of(head);
-        let method = bytes
-            .iter()
-            .take_while(|&&b| class::TOKEN[usize::from(b)])
-            .count();
-        match bytes.get(method) {
-            Some(b' ') if method > 0 => {}
-            None => return Err(ProtocolError::RequestLine),
+    /// `method SP target SP version CRLF` (RFC 9112 section 3). Returns where the next line starts.
+    #[inline]
+    fn request_line(&mut self, head: &[u8], limits: &Limits) -> Result<usize, ProtocolError> {
+        let start = self.line;
+        let method = start + class::count(&head[start..], &class::TOKEN);
+        match head.get(method) {
+            Some(b' ') if method > start => {}
+            Some(b'\r') if method == start && self.stage == FIRST => {
+                let next = line_end(head, start, ProtocolError::RequestLine)?;
+                self.stage = Stage::RequestLine { empty: true };
+                return Ok(next);
+            }
+            Some(b'\r' | b'\n') => return Err(ProtocolError::RequestLine),
             _ => return Err(ProtocolError::Method),
         }
-        let target_end = memchr::memrchr(b' ', bytes).unwrap_or(method);
-        if target_end <= method + 1 {
-            return Err(ProtocolError::RequestLine);
-        }
-        self.version = match &bytes[target_end + 1..] {
-            b"HTTP/1.1" => Version::Http11,
-            b"HTTP/1.0" => Version::Http10,
-            [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+        let (target, end) = Target::parse(head, start..method, method + 1)?;
+        let version = match head.get(end..end + 9) {
+            Some(b" HTTP/1.1") => Ok(Version::Http11),
+            Some(b" HTTP/1.0") => Ok(Version::Http10),
+            Some([b' ', b'H', b'T', b'T', b'P', b'/', major, b'.', minor])
                 if major.is_ascii_digit() && minor.is_ascii_digit() =>
             {
-                return Err(ProtocolError::Version);
+                Err(ProtocolError::Version)
             }
-            _ => return Err(ProtocolError::RequestLine),
+            Some([b' ' | b'\r' | b'\n', ..]) | None => return Err(ProtocolError::RequestLine),
+            _ => return Err(ProtocolError::Target),
         };
-        let start = usize::from(line.start);
-        self.method = Span::new(start, start + method);
-        let target = Span::new(start + method + 1, start + target_end);
-        if target_end - method - 1 > limits.target_bytes {
+        let next = line_end(head, end + 9, ProtocolError::RequestLine)?;
+        let version = version?;
+        if end - method - 1 > limits.target_bytes {
             return Err(ProtocolError::TargetTooLong);
         }
-        self.target = Target::parse(head, target, &bytes[..method])?;
-        Ok(())
+        self.too_long(&head[start..next - 2], limits)?;
+        self.version = version;
+        self.method = Span::new(start, method);
+        self.target = target;
+        self.stage = Stage::Fields;
+        Ok(next)
     }
 
-    fn field(&mut self, line: &[u8], start: usize, limits: &Limits) -> Result<(), ProtocolError> {
-        let (name, value) = split_field(line)?;
+    /// A field line, or the empty line behind the last. Returns where the next line starts.
+    #[inline]
+    fn field(&mut self, head: &[u8], limits: &Limits) -> Result<usize, ProtocolError> {
+        let start = self.line;
+        if head[start..].starts_with(b"\r\n") {
+            self.stage = Stage::Complete;
+            return Ok(start + 2);
+        }
+        let (field, next) = split_field(head, start)?;
         let index = usize::from(self.count);
         if index >= limits.header_fields.min(MAX_FIELDS) {
             return Err(ProtocolError::TooManyFields);
         }
-        self.fields[index] = Field {
-            name: Span::new(start, start + name),
-            value: Span::new(start + value.start, start + value.end),
-        };
+        self.fields[index] = field;
         self.count += 1;
-        if let Some(known) = Known::of(&line[..name]) {
+        if let Some(known) = Known::of(field.name.of(head)) {
             match &mut self.known[known as usize] {
                 first @ 0 => *first = self.count,
                 _ => self.repeated |= 1 << known as u8,
             }
         }
-        Ok(())
+        Ok(next)
     }
 
     /// Bytes of the head, with its last empty line. Meaningful when it is complete.
@@ -241,24 +270,46 @@ impl Head {
     }
 }
 
-/// Where the name of a field line ends and where its value stands, white space around it left out
-/// (RFC 9112 section 5). Also the syntax of trailers.
-pub(crate) fn split_field(line: &[u8]) -> Result<(usize, std::ops::Range<usize>), ProtocolError> {
-    let name = line
-        .iter()
-        .take_while(|&&b| class::TOKEN[usize::from(b)])
-        .count();
-    match line.get(name) {
-        Some(b':') if name > 0 => {}
-        Some(b' ' | b'\t') if name == 0 => return Err(ProtocolError::FoldedField),
+/// Bytes that a head may have. Offsets are 16 bits wide.
+pub(crate) fn most(limits: &Limits) -> usize {
+    limits.head_bytes.min(usize::from(u16::MAX))
+}
+
+/// Where the next line starts, if `at` is the end of one: CRLF. RFC 9112 section 2.2 lets a
+/// recipient take a bare LF for it; two recipients that disagree about that are a smuggling hole,
+/// so it is refused here. `otherwise` is what anything else is.
+#[inline]
+fn line_end(bytes: &[u8], at: usize, otherwise: ProtocolError) -> Result<usize, ProtocolError> {
+    match bytes.get(at..) {
+        Some([b'\r', b'\n', ..]) => Ok(at + 2),
+        Some([b'\n', ..]) => Err(ProtocolError::BareLf),
+        _ => Err(otherwise),
+    }
+}
+
+/// The field line that starts at `start`, white space around its value left out, and where the next
+/// one starts (RFC 9112 section 5). Also the syntax of trailers.
+#[inline]
+pub(crate) fn split_field(bytes: &[u8], start: usize) -> Result<(Field, usize), ProtocolError> {
+    let name = start + class::count(&bytes[start..], &class::TOKEN);
+    match bytes.get(name) {
+        Some(b':') if name > start => {}
+        Some(b' ' | b'\t') if name == start => return Err(ProtocolError::FoldedField),
         _ => return Err(ProtocolError::FieldName),
     }
-    let rest = &line[name + 1..];
-    if !class::is_field_value(rest) {
-        return Err(ProtocolError::FieldValue);
+    let mut value = name + 1;
+    while let Some(b' ' | b'\t') = bytes.get(value) {
+        value += 1;
     }
-    let blank = |b: &&u8| matches!(b, b' ' | b'\t');
-    let before = rest.iter().take_while(blank).count();
-    let after = rest[before..].iter().rev().take_while(blank).count();
-    Ok((name, name + 1 + before..line.len() - after))
+    let end = value + class::count_field_value(&bytes[value..]);
+    let next = line_end(bytes, end, ProtocolError::FieldValue)?;
+    let mut trimmed = end;
+    while trimmed > value && matches!(bytes[trimmed - 1], b' ' | b'\t') {
+        trimmed -= 1;
+    }
+    let field = Field {
+        name: Span::new(start, name),
+        value: Span::new(value, trimmed),
+    };
+    Ok((field, next))
 }

@@ -58,31 +58,12 @@ impl Span {
         }
     }
 
+    /// The same range, `by` bytes further on.
+    fn moved(self, by: usize) -> Span {
+        Span::new(usize::from(self.start) + by, usize::from(self.end) + by)
+    }
+
     pub(crate) fn of(self, head: &[u8]) -> &[u8] {
         &head[usize::from(self.start)..usize::from(self.end)]
-    }
-}
-
-/// The bytes of a line without its CRLF, and where the next line starts.
-///
-/// `from` is where the line starts, `scanned` how far an earlier call has looked for its end; it is
-/// moved on when the end is not there yet. RFC 9112 section 2.2 lets a recipient take a bare LF for
-/// a line end; two recipients that disagree about that are a smuggling hole, so it is refused here.
-pub(crate) fn line<'a>(
-    bytes: &'a [u8],
-    from: usize,
-    scanned: &mut usize,
-) -> Result<Option<(&'a [u8], usize)>, error::ProtocolError> {
-    let Some(at) = memchr::memchr(b'\n', &bytes[*scanned..]) else {
-        *scanned = bytes.len();
-        return Ok(None);
-    };
-    let end = *scanned + at;
-    match bytes[from..end].split_last() {
-        Some((b'\r', line)) => {
-            *scanned = end + 1;
-            Ok(Some((line, end + 1)))
-        }
-        _ => Err(error::ProtocolError::BareLf),
     }
 }

@@ -1,6 +1,7 @@
 //! The four forms of a request target (RFC 9112 section 3.2).
 
 use super::{Span, class, error::ProtocolError};
+use std::ops::Range;
 
 /// Where the parts of a target stand in the head.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,42 +24,45 @@ impl Target {
         }
     }
 
-    /// Splits the target at `whole` of a head whose method is `method`.
+    /// The target that starts at `start` of a head whose method is at `method`, and where it ends.
     #[inline]
-    pub(crate) fn parse(head: &[u8], whole: Span, method: &[u8]) -> Result<Target, ProtocolError> {
-        let target = whole.of(head);
-        if !class::is_target(target) {
-            return Err(ProtocolError::Target);
-        }
-        let start = usize::from(whole.start);
-        match target {
-            [b'/', ..] if method != b"CONNECT" => {
-                let (path, query) = split_query(target, start);
-                Ok(Target {
+    pub(crate) fn parse(
+        head: &[u8],
+        method: Range<usize>,
+        start: usize,
+    ) -> Result<(Target, usize), ProtocolError> {
+        let method = &head[method];
+        let (path, query, end) = split_query(head, start);
+        let whole = Span::new(start, end);
+        match head.get(start) {
+            Some(b'/') if method != b"CONNECT" => {
+                let target = Target {
                     whole,
                     authority: None,
                     path,
                     query,
-                })
+                };
+                Ok((target, end))
             }
-            _ => parse_other(target, whole, method),
+            _ => parse_other(whole.of(head), whole, method).map(|target| (target, end)),
         }
     }
 }
 
-fn split_query(bytes: &[u8], start: usize) -> (Span, Option<Span>) {
-    let end = start + bytes.len();
-    match memchr::memchr(b'?', bytes) {
-        None => (Span::new(start, end), None),
-        Some(at) => (
-            Span::new(start, start + at),
-            Some(Span::new(start + at + 1, end)),
-        ),
+/// What stands before and behind the question mark, and where that ends.
+#[inline]
+fn split_query(bytes: &[u8], start: usize) -> (Span, Option<Span>, usize) {
+    let path = start + class::count(&bytes[start..], &class::PATH);
+    match bytes.get(path) {
+        Some(b'?') => {
+            let end = path + 1 + class::count(&bytes[path + 1..], &class::TARGET);
+            (Span::new(start, path), Some(Span::new(path + 1, end)), end)
+        }
+        _ => (Span::new(start, path), None, path),
     }
 }
 
 fn parse_other(target: &[u8], whole: Span, method: &[u8]) -> Result<Target, ProtocolError> {
-    let start = usize::from(whole.start);
     if method == b"CONNECT" {
         // authority-form: a host and a port, both there (RFC 9112 section 3.2.3).
         let colon = memchr::memrchr(b':', target).ok_or(ProtocolError::Target)?;
@@ -79,10 +83,10 @@ fn parse_other(target: &[u8], whole: Span, method: &[u8]) -> Result<Target, Prot
             ..Target::default()
         });
     }
+    // absolute-form (RFC 9112 section 3.2.2).
     let scheme = [&b"http://"[..], b"https://"].into_iter().find(|scheme| {
-        target
-            .get(..scheme.len())
-            .is_some_and(|t| t.eq_ignore_ascii_case(scheme))
+        let start = target.get(..scheme.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(scheme))
     });
     let from = scheme.ok_or(ProtocolError::Target)?.len();
     let rest = &target[from..];
@@ -90,13 +94,14 @@ fn parse_other(target: &[u8], whole: Span, method: &[u8]) -> Result<Target, Prot
     if end == 0 || !class::is_host(&rest[..end]) {
         return Err(ProtocolError::Target);
     }
-    let (path, query) = split_query(&rest[end..], start + from + end);
-    let authority = Some(Span::new(start + from, start + from + end));
+    let start = usize::from(whole.start);
+    let authority = Span::new(start + from, start + from + end);
+    let (path, query, _) = split_query(target, from + end);
     Ok(Target {
         whole,
-        authority,
-        path,
-        query,
+        authority: Some(authority),
+        path: path.moved(start),
+        query: query.map(|query| query.moved(start)),
     })
 }
 
@@ -107,8 +112,10 @@ mod tests {
     fn parts(method: &str, target: &str) -> Option<(String, String, Option<String>)> {
         let head = format!("{method} {target}");
         let head = head.as_bytes();
-        let whole = Span::new(method.len() + 1, head.len());
-        let target = Target::parse(head, whole, method.as_bytes()).ok()?;
+        let (target, end) = Target::parse(head, 0..method.len(), method.len() + 1).ok()?;
+        if end < head.len() {
+            return None;
+        }
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("ASCII");
         Some((
             target.authority.map_or(String::new(), |a| text(a.of(head))),
