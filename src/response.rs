@@ -187,13 +187,13 @@ impl<'a> Response<'a> {
 
     /// Answers with text, as `text/plain; charset=utf-8`.
     pub fn text(self, text: &str) -> Done {
-        self.header("Content-Type", "text/plain; charset=utf-8")
+        self.line(b"Content-Type: text/plain; charset=utf-8\r\n")
             .body(text)
     }
 
     /// Answers with a page, as `text/html; charset=utf-8`.
     pub fn html(self, page: &str) -> Done {
-        self.header("Content-Type", "text/html; charset=utf-8")
+        self.line(b"Content-Type: text/html; charset=utf-8\r\n")
             .body(page)
     }
 
@@ -229,7 +229,7 @@ impl<'a> Response<'a> {
             self.fail(AnswerError::Write(error));
         }
         let len = self.output.since(body).len();
-        let after = len + END_OF_SLOT + self.connection_line().len();
+        let after = len + self.connection_line().len() + b"\r\n\r\n".len();
         match content {
             Content::None => {}
             Content::Empty => self.fill_length_slot(0, after),
@@ -247,6 +247,15 @@ impl<'a> Response<'a> {
         self.status(status).header("Location", location).body("")
     }
 
+    /// Adds a field line that is known to be good.
+    #[inline]
+    fn line(mut self, line: &'static [u8]) -> Response<'a> {
+        self.begin();
+        self.output.push(line);
+        self
+    }
+
+    #[cold]
     fn fail(&mut self, error: AnswerError) {
         self.fault.get_or_insert(error);
     }
@@ -291,7 +300,9 @@ impl<'a> Response<'a> {
                 length(out);
                 out.extend_from_slice(b"\r\n");
             }
-            out.extend_from_slice(connection);
+            if !connection.is_empty() {
+                out.extend_from_slice(connection);
+            }
             out.extend_from_slice(b"\r\n");
         });
     }
@@ -308,7 +319,8 @@ impl<'a> Response<'a> {
         answer[end - digits.len()..end].copy_from_slice(digits);
     }
 
-    /// RFC 9112 section 9.3: what differs from the default of the client's version is said.
+    /// What differs from the default of the client's version is said (RFC 9112 section 9.3).
+    #[inline]
     fn connection_line(&self) -> &'static [u8] {
         let mode = self.answer.mode;
         match mode.persistent && !self.answer.close {
@@ -350,9 +362,6 @@ enum Content {
 /// Room for the digits of any length, filled from the right. Spaces before a value are optional
 /// white space (RFC 9110 section 5.6.3), leading zeros might be taken for octal.
 const LENGTH_SLOT: &[u8] = b"          ";
-
-/// What follows the slot, beside the `Connection` line: its own CRLF and the empty line.
-const END_OF_SLOT: usize = 4;
 
 /// Where the closure of [`Response::write_with`] writes to. Writing never fails and never blocks.
 #[derive(Debug)]

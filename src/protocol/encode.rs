@@ -54,8 +54,14 @@ pub(crate) fn digits(mut n: u64, room: &mut [u8; MAX_DIGITS]) -> &[u8] {
 }
 
 /// Appends `n` in decimal.
+#[inline]
 pub(crate) fn decimal(n: u64, out: &mut Vec<u8>) {
-    out.extend_from_slice(digits(n, &mut [0; MAX_DIGITS]));
+    match n {
+        // Most bodies of answers that come by the million are short.
+        0..10 => out.push(b'0' + n as u8),
+        10..100 => out.extend_from_slice(&[b'0' + (n / 10) as u8, b'0' + (n % 10) as u8]),
+        _ => out.extend_from_slice(digits(n, &mut [0; MAX_DIGITS])),
+    }
 }
 
 /// Length of [`date`].

@@ -188,18 +188,12 @@ impl Head {
             _ => return Err(ProtocolError::Method),
         }
         let (target, end) = Target::parse(head, start..method, method + 1)?;
-        let version = match head.get(end..end + 9) {
-            Some(b" HTTP/1.1") => Ok(Version::Http11),
-            Some(b" HTTP/1.0") => Ok(Version::Http10),
-            Some([b' ', b'H', b'T', b'T', b'P', b'/', major, b'.', minor])
-                if major.is_ascii_digit() && minor.is_ascii_digit() =>
-            {
-                Err(ProtocolError::Version)
-            }
-            Some([b' ' | b'\r' | b'\n', ..]) | None => return Err(ProtocolError::RequestLine),
-            _ => return Err(ProtocolError::Target),
+        let version = match head[end..].first_chunk() {
+            // Compared as a whole, not byte by byte as a pattern would be.
+            Some(version) if version == b" HTTP/1.1" => Ok(Version::Http11),
+            version => other_version(version),
         };
-        let next = line_end(head, end + 9, ProtocolError::RequestLine)?;
+        let next = line_end(head, end + VERSION, ProtocolError::RequestLine)?;
         let version = version?;
         if end - method - 1 > limits.target_bytes {
             return Err(ProtocolError::TargetTooLong);
@@ -273,6 +267,24 @@ impl Head {
 /// Bytes that a head may have. Offsets are 16 bits wide.
 pub(crate) fn most(limits: &Limits) -> usize {
     limits.head_bytes.min(usize::from(u16::MAX))
+}
+
+/// Length of a version and the space before it.
+const VERSION: usize = 9;
+
+/// What stands behind a target, if not the version of nearly all requests.
+#[cold]
+fn other_version(version: Option<&[u8; VERSION]>) -> Result<Version, ProtocolError> {
+    match version {
+        Some(b" HTTP/1.0") => Ok(Version::Http10),
+        Some([b' ', b'H', b'T', b'T', b'P', b'/', major, b'.', minor])
+            if major.is_ascii_digit() && minor.is_ascii_digit() =>
+        {
+            Err(ProtocolError::Version)
+        }
+        Some([b' ' | b'\r' | b'\n', ..]) | None => Err(ProtocolError::RequestLine),
+        _ => Err(ProtocolError::Target),
+    }
 }
 
 /// Where the next line starts, if `at` is the end of one: CRLF. RFC 9112 section 2.2 lets a
