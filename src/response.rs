@@ -62,7 +62,8 @@ pub(crate) struct Answer {
     mark: Mark,
     /// The handler wants the connection to end.
     close: bool,
-    outcome: Result<(), AnswerError>,
+    complete: bool,
+    fault: Option<AnswerError>,
 }
 
 impl Answer {
@@ -71,7 +72,8 @@ impl Answer {
             mode,
             mark: output.mark(),
             close: false,
-            outcome: Err(AnswerError::Missing),
+            complete: false,
+            fault: None,
         }
     }
 
@@ -82,8 +84,11 @@ impl Answer {
 
     /// Whether the answer tells the client that the connection ends, or why there is none.
     pub(crate) fn outcome(self) -> Result<bool, AnswerError> {
-        let close = self.close || !self.mode.persistent;
-        self.outcome.map(|()| close)
+        match self.fault {
+            None if self.complete => Ok(self.close || !self.mode.persistent),
+            None => Err(AnswerError::Missing),
+            Some(fault) => Err(fault),
+        }
     }
 }
 
@@ -113,7 +118,6 @@ pub struct Response<'a> {
     status: u16,
     /// Bytes of the prepared head that stand in the output; 0 before the first header field.
     begun: usize,
-    fault: Option<AnswerError>,
 }
 
 impl<'a> Response<'a> {
@@ -128,7 +132,6 @@ impl<'a> Response<'a> {
             answer,
             status: 200,
             begun: 0,
-            fault: None,
         }
     }
 
@@ -257,7 +260,7 @@ impl<'a> Response<'a> {
 
     #[cold]
     fn fail(&mut self, error: AnswerError) {
-        self.fault.get_or_insert(error);
+        self.answer.fault.get_or_insert(error);
     }
 
     /// Puts the prepared head down, before the first header field.
@@ -282,7 +285,7 @@ impl<'a> Response<'a> {
     }
 
     /// Ends the head for a body of `len` bytes. True if the body is sent.
-    #[inline]
+    #[inline(always)]
     fn end_head(&mut self, len: usize) -> bool {
         let content = self.content();
         let len = if content == Content::Empty { 0 } else { len };
@@ -330,11 +333,9 @@ impl<'a> Response<'a> {
         }
     }
 
+    #[inline]
     fn done(self) -> Done {
-        self.answer.outcome = match self.fault {
-            None => Ok(()),
-            Some(error) => Err(error),
-        };
+        self.answer.complete = true;
         Done(())
     }
 }

@@ -56,6 +56,7 @@ impl Heads {
     }
 
     /// Status line, `Server`, `Date`. `status` is one that [`Heads::is_status`] allows.
+    #[inline]
     pub(crate) fn head(&mut self, status: u16) -> &[u8] {
         let at = &mut self.at[usize::from(status - LOWEST)];
         if at.1 == 0 {

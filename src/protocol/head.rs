@@ -301,7 +301,7 @@ fn line_end(bytes: &[u8], at: usize, otherwise: ProtocolError) -> Result<usize, 
 
 /// The field line that starts at `start`, white space around its value left out, and where the next
 /// one starts (RFC 9112 section 5). Also the syntax of trailers.
-#[inline]
+#[inline(always)]
 pub(crate) fn split_field(bytes: &[u8], start: usize) -> Result<(Field, usize), ProtocolError> {
     let name = start + class::count(&bytes[start..], &class::TOKEN);
     match bytes.get(name) {

@@ -7,6 +7,7 @@
 //! `[n*]status[|status] [head] ["body"] [name: value | !name][; ...]`, or `100?` for an
 //! interim answer that may be missing.
 
+use super::support::{Answer, Asked, ensure, read_answer};
 use peregrine::testing::Connection;
 use peregrine::{Done, Handler, Limits, Request, Response};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -19,15 +20,6 @@ const TRAILING: &[u8] = b"GET /trailing HTTP/1.1\r\nHost: t\r\n\r\n";
 const TRAILING_ANSWER: &str = r#"200 "GET /trailing HTTP/1.1 ""#;
 /// Sent before that where nothing may be answered: ends whatever the server might be reading.
 const JUNK: &[u8] = b"\0junk\r\n\r\n0\r\n\r\n";
-
-/// Leaves the function with an error unless the condition holds.
-macro_rules! ensure {
-    ($condition:expr, $($why:tt)+) => {
-        if !$condition {
-            return Err(format!($($why)+));
-        }
-    };
-}
 
 /// Answers with what it understood of the request.
 struct Echo;
@@ -195,76 +187,23 @@ fn read_cases() -> Vec<Case> {
     cases
 }
 
-#[derive(Debug, Default, PartialEq)]
-struct Answer {
-    status: u16,
-    /// Names in lower case.
-    fields: Vec<(String, String)>,
-    /// Escaped, as is the one expected: for messages.
-    body: String,
-}
-
-impl Answer {
-    /// The one value of a field; twice is an error whatever the field.
-    fn field(&self, name: &str) -> Result<Option<&str>, String> {
-        let mut values = self.fields.iter().filter(|field| field.0 == name);
-        let first = values.next().map(|field| field.1.as_str());
-        ensure!(values.next().is_none(), "{name} twice");
-        Ok(first)
-    }
-}
-
-/// Reads one answer as a strict client would; returns what follows it.
-fn read_answer<'b>(bytes: &'b [u8], expect: &Expect) -> Result<(Answer, &'b [u8]), String> {
-    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n");
-    let (head, rest) = bytes.split_at(end.ok_or("no complete head of an answer")?);
-    let (head, rest) = (std::str::from_utf8(head).map_err(|_| "UTF-8")?, &rest[4..]);
-    let clean = |s: &str| s.trim() == s && !s.contains(|c: char| c.is_control());
-    let mut lines = head.split("\r\n");
-    let line = lines.next().unwrap_or("").split_once(' ');
-    let (version, line) = line.ok_or("no status line")?;
-    let (status, reason) = line.split_once(' ').ok_or("no reason")?;
-    ensure!(version == "HTTP/1.1" && clean(reason), "status line");
-    ensure!(status.len() == 3, "status {status}");
-    let mut answer = Answer::default();
-    for line in lines {
-        let (name, value) = line.split_once(": ").ok_or("field without a colon")?;
-        let token = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
-        ensure!(name.bytes().all(token) && clean(value), "malformed {line}");
-        let name = name.to_ascii_lowercase();
-        answer.fields.push((name, value.to_owned()));
-    }
-    answer.status = status.parse().map_err(|_| "status")?;
-    ensure!(answer.field("server")? == Some("peregrine"), "Server");
-    let date = answer.field("date")?.ok_or("no Date")?;
-    // IMF-fixdate is the one form a server may send (RFC 9110 section 5.6.7).
-    let fixdate = date.len() == 29 && httpdate::parse_http_date(date).is_ok();
-    ensure!(fixdate, "Date: {date}");
-    let coding = answer.field("transfer-encoding")?;
-    ensure!(coding.is_none(), "Transfer-Encoding");
-    let length = answer.field("content-length")?;
-    let digits = length.is_none_or(|n| n.bytes().all(|b| b.is_ascii_digit()));
-    let bodiless = matches!(answer.status, 204 | 304);
-    ensure!(digits && !(bodiless && length.is_some()), "Content-Length");
-    let sent = match length {
-        None if bodiless => 0,
-        // Only where the case says so: the answer that grants CONNECT has no end but the close.
-        None if expect.fields.iter().any(|f| f == "!content-length") => rest.len(),
-        None => return Err("no Content-Length".to_owned()),
-        Some(_) if expect.head => 0,
-        Some(n) => n.parse().map_err(|_| "Content-Length")?,
-    };
-    let (body, rest) = rest.split_at_checked(sent).ok_or("short body")?;
-    answer.body = body.escape_ascii().to_string();
-    Ok((answer, rest))
-}
-
 impl Expect {
+    /// What was asked for, to read the answer.
+    fn asked(&self) -> Asked {
+        match self.head {
+            true => Asked::Head,
+            // Only where the case says so: the answer that grants CONNECT has no end but the close.
+            false if self.fields.iter().any(|f| f == "!content-length") => Asked::Connect,
+            false => Asked::Other,
+        }
+    }
+
     fn check(&self, answer: &Answer) -> Result<(), String> {
-        let (status, body, wanted) = (answer.status, &answer.body, &self.statuses);
+        let (status, wanted) = (answer.status, &self.statuses);
+        let body = answer.body.escape_ascii().to_string();
         ensure!(wanted.contains(&status), "{status}, not {wanted:?}");
         if let Some(wanted) = &self.body {
-            ensure!(body == wanted, "body is not {wanted}");
+            ensure!(body == *wanted, "body is not {wanted}");
         }
         for field in &self.fields {
             let right = match (field.split_once(": "), field.strip_prefix('!')) {
@@ -291,7 +230,8 @@ fn read_answers(mut bytes: &[u8], expects: &[Expect]) -> Result<Vec<Answer>, Str
             bytes = bytes.strip_prefix(CONTINUE).unwrap_or(bytes);
             continue;
         }
-        let (answer, rest) = read_answer(bytes, expect)?;
+        let answer = read_answer(bytes, expect.asked())?;
+        let (answer, rest) = answer.ok_or("no complete answer")?;
         expect.check(&answer)?;
         answers.push(answer);
         bytes = rest;

@@ -1,4 +1,12 @@
 //! All integration tests: one binary, so they link once and share their helpers.
 
 mod cases;
+mod clients;
+mod handler;
+mod listen;
+mod pipelining;
+mod slow;
+mod sockets;
+mod stop;
+mod support;
 mod tidy;
