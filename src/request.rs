@@ -63,12 +63,7 @@ impl<'a> Request<'a> {
     /// The method as sent: case matters (RFC 9110 section 9.1), and it may be one that nobody has
     /// heard of.
     pub fn method(&self) -> &'a str {
-        match self.head.method.of(self.bytes) {
-            // So that nobody checks again that these are ASCII.
-            b"GET" => "GET",
-            b"POST" => "POST",
-            other => text(other),
-        }
+        text(self.head.method.of(self.bytes))
     }
 
     /// The version the client speaks. Answers are HTTP/1.1 in any case (RFC 9110 section 6.2).
@@ -227,9 +222,16 @@ impl std::fmt::Debug for Request<'_> {
     }
 }
 
-/// Bytes that the parser has found to be ASCII.
+/// Bytes that the parser has found to be ASCII. The most frequent of them without another look:
+/// `from_utf8` costs some 40 instructions.
+#[inline]
 fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap_or_default()
+    match bytes {
+        b"GET" => "GET",
+        b"/" => "/",
+        b"POST" => "POST",
+        _ => std::str::from_utf8(bytes).unwrap_or_default(),
+    }
 }
 
 struct FixedEnds {

@@ -18,11 +18,7 @@
 
 use super::{Seconds, heads::Heads, input::Input, output::Output};
 use crate::protocol::{
-    Version,
-    chunked::Decoder,
-    error::ProtocolError,
-    framing::{self, BodyLength},
-    limits::Limits,
+    Version, chunked::Decoder, error::ProtocolError, framing::BodyLength, limits::Limits,
 };
 use std::time::Duration;
 
@@ -212,14 +208,14 @@ impl Http1 {
         limits: &Limits,
         now: Seconds,
     ) -> Result<(), ProtocolError> {
-        let bytes = input.unread();
-        let (len, received) = (input.head.len(), bytes.len());
-        self.mode.method = match input.head.method.of(bytes) {
+        let received = input.unread().len();
+        let len = input.head.len();
+        self.mode.method = match input.head.method.of(input.unread()) {
             b"HEAD" => Method::Head,
             b"CONNECT" => Method::Connect,
             _ => Method::Other,
         };
-        let framing = framing::decide(&input.head, bytes, limits)?;
+        let framing = input.framing(limits)?;
         self.mode.persistent = framing.persistent;
         self.mode.version = input.head.version;
         self.state = match framing.body {

@@ -1,6 +1,12 @@
 //! The bytes of one connection that are not answered yet, and what has been understood of them.
 
-use crate::protocol::{chunked::Decoder, error::ProtocolError, head::Head, limits::Limits};
+use crate::protocol::{
+    chunked::Decoder,
+    error::ProtocolError,
+    framing::{self, Framing},
+    head::Head,
+    limits::Limits,
+};
 use std::ops::Range;
 
 /// What a fresh one has room for: a head of the default limit, or several requests.
@@ -50,6 +56,11 @@ impl Input {
     /// Takes the lines of the head that are there; see [`Head::parse`].
     pub(crate) fn parse_head(&mut self, limits: &Limits) -> Result<bool, ProtocolError> {
         self.head.parse(&self.bytes[self.start..self.end], limits)
+    }
+
+    /// Judges a complete head; see [`framing::decide`].
+    pub(crate) fn framing(&mut self, limits: &Limits) -> Result<Framing, ProtocolError> {
+        framing::decide(&mut self.head, &self.bytes[self.start..self.end], limits)
     }
 
     /// Decodes what has come of a chunked body; see [`Decoder::decode`].

@@ -25,7 +25,11 @@ pub(crate) struct Framing {
 }
 
 /// Judges a complete head. `bytes` begins with it.
-pub(crate) fn decide(head: &Head, bytes: &[u8], limits: &Limits) -> Result<Framing, ProtocolError> {
+pub(crate) fn decide(
+    head: &mut Head,
+    bytes: &[u8],
+    limits: &Limits,
+) -> Result<Framing, ProtocolError> {
     check_host(head, bytes)?;
     let body = body_length(head, bytes, limits)?;
     Ok(Framing {
@@ -36,12 +40,15 @@ pub(crate) fn decide(head: &Head, bytes: &[u8], limits: &Limits) -> Result<Frami
 }
 
 /// RFC 9112 section 3.2.
-fn check_host(head: &Head, bytes: &[u8]) -> Result<(), ProtocolError> {
+fn check_host(head: &mut Head, bytes: &[u8]) -> Result<(), ProtocolError> {
     match head.known(Known::Host) {
         _ if head.is_repeated(Known::Host) => Err(ProtocolError::HostRepeated),
         None if head.version >= Version::Http11 => Err(ProtocolError::HostMissing),
-        Some(host) if !class::is_host(host.of(bytes)) => Err(ProtocolError::HostInvalid),
-        _ => Ok(()),
+        Some(host) => match head.is_good_host(host.of(bytes)) {
+            true => Ok(()),
+            false => Err(ProtocolError::HostInvalid),
+        },
+        None => Ok(()),
     }
 }
 

@@ -76,7 +76,12 @@ pub(crate) struct Head {
     /// How far the end of that line has been searched for. `line <= scanned`
     scanned: usize,
     fields: [Field; MAX_FIELDS],
+    /// A `Host` that was found good, and its length: nearly all clients of a server send the same,
+    /// and to compare is quicker than to look at each byte (7 % of a small request).
+    good_host: ([u8; MAX_GOOD_HOST], usize),
 }
+
+const MAX_GOOD_HOST: usize = 40;
 
 impl Head {
     pub(crate) fn new() -> Head {
@@ -91,6 +96,7 @@ impl Head {
             line: 0,
             scanned: 0,
             fields: [Field::default(); MAX_FIELDS],
+            good_host: ([0; MAX_GOOD_HOST], 0),
         }
     }
 
@@ -245,6 +251,20 @@ impl Head {
             0 => None,
             index => Some(self.fields[usize::from(index) - 1].value),
         }
+    }
+
+    /// Whether `host` may be the value of `Host` (RFC 9112 section 3.2).
+    pub(crate) fn is_good_host(&mut self, host: &[u8]) -> bool {
+        let (good, len) = &mut self.good_host;
+        if good[..*len] == *host {
+            return true;
+        }
+        let is_good = class::is_host(host);
+        if is_good && host.len() <= MAX_GOOD_HOST {
+            good[..host.len()].copy_from_slice(host);
+            *len = host.len();
+        }
+        is_good
     }
 
     pub(crate) fn is_repeated(&self, known: Known) -> bool {

@@ -1,1 +1,288 @@
-//! Soon.
+//! Clients that take their time, and what the limits make of them.
+//!
+//! Times in limits are short here so that the tests are; nothing asserts how short the wait was.
+
+use super::support::{Asked, Client, NEVER, PATIENCE, Witness, ended, start, wait_until, workers};
+use peregrine::{Config, Done, Limits, Payload, Request, Response, from_fn};
+use std::io::{ErrorKind, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// One worker with these limits.
+fn limited(limits: Limits) -> Config {
+    Config {
+        limits,
+        ..workers(1)
+    }
+}
+
+/// Bytes that differ from page to page, so that none can stand in for another.
+fn pages(bytes: usize) -> Arc<[u8]> {
+    let page: Vec<u8> = (0..4096u32).map(|i| (i * 31 % 251) as u8).collect();
+    let mut all = Vec::with_capacity(bytes);
+    for number in 0..bytes / page.len() {
+        all.extend_from_slice(&number.to_le_bytes());
+        all.extend_from_slice(&page[size_of::<usize>()..]);
+    }
+    all.into()
+}
+
+// ------------------------------------------------------------------------------ large payloads
+
+/// 64 MiB to a client that reads a byte, and then a little at a time, while another client is
+/// served by the same worker. The payload is sent from where it lies.
+#[test]
+fn a_slow_reader_costs_no_copy_and_stops_nobody() {
+    const STEP: usize = 64 << 10;
+    let large = pages(64 << 20);
+    let body = large.clone();
+    let app = from_fn(
+        move |req: &Request<'_>, res: Response<'_>| match req.path() {
+            "/large" => res.send(Payload::Shared(body.clone())),
+            path => res.body(path),
+        },
+    );
+    let (_server, addr) = start(app, workers(1));
+    let (mut slow, mut other) = (Client::connect(addr), Client::connect(addr));
+    assert_eq!(Arc::strong_count(&large), 2, "ours and the handler's");
+
+    slow.send("GET /large HTTP/1.1\r\nHost: a\r\n\r\n");
+    let (answer, length) = slow.head();
+    assert_eq!((answer.status, length), (200, large.len()));
+    let mut byte = [0];
+    slow.body(&mut byte);
+    assert_eq!(byte[0], large[0]);
+    assert_eq!(
+        Arc::strong_count(&large),
+        3,
+        "on its way, and not as a copy"
+    );
+
+    let mut step = vec![0; STEP];
+    let mut at = 1;
+    while at < large.len() {
+        let path = format!("/{at}");
+        assert_eq!(other.get(&path).text(), path);
+        let step = &mut step[..STEP.min(large.len() - at)];
+        slow.body(step);
+        assert!(*step == large[at..at + step.len()], "other bytes at {at}");
+        at += step.len();
+    }
+    wait_until("the payload is given back", || {
+        Arc::strong_count(&large) == 2
+    });
+    assert_eq!(
+        slow.get("/again").text(),
+        "/again",
+        "and the connection goes on"
+    );
+}
+
+/// Different payloads, large and small ones in turn, on one connection.
+#[test]
+fn many_large_payloads_on_one_connection() {
+    const COUNT: usize = 200;
+    let all = pages(16 << 20);
+    // Every kind, on both sides of the size from which on a payload is not copied.
+    let part = |i: usize| (i * 4096)..(i * 4096 + (i * 7919) % 150_000 + 15_000);
+    let shared: Vec<Arc<[u8]>> = (0..COUNT).map(|i| all[part(i)].into()).collect();
+    let handed = shared.clone();
+    let app = from_fn(move |req: &Request<'_>, res: Response<'_>| {
+        let i: usize = req.path()[1..].parse().expect("a number");
+        let bytes = &handed[i];
+        match i % 4 {
+            0 => res.send(bytes.clone()),
+            1 => res.send(Arc::new(bytes.to_vec())),
+            2 => res.send(bytes.to_vec()),
+            _ => res.body(bytes),
+        }
+    });
+    let (_server, addr) = start(app, workers(1));
+    let mut client = Client::connect(addr);
+    for round in 0..2 {
+        let requests = (0..COUNT).map(|i| format!("GET /{i} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        client.send(requests.collect::<String>());
+        for (i, expected) in shared.iter().enumerate() {
+            let answer = client.answer(Asked::Other);
+            assert!(*answer.body == **expected, "{round}: {i}: {answer:?}");
+        }
+    }
+    let held = || {
+        shared
+            .iter()
+            .filter(|one| Arc::strong_count(one) != 2)
+            .count()
+    };
+    wait_until("all payloads are given back", || held() == 0);
+}
+
+// --------------------------------------------------------------------------------------- times
+
+#[test]
+fn a_client_that_never_reads_is_cut() {
+    let large = pages(64 << 20);
+    let body = large.clone();
+    let app = Witness::new(move |_: &Request<'_>, res: Response<'_>| res.send(body.clone()));
+    let limits = Limits {
+        write_time: SECOND,
+        ..Limits::default()
+    };
+    let (server, addr) = start(app.clone(), limited(limits));
+    let mut client = Client::connect(addr);
+    let peer = client.stream.local_addr().expect("an open socket");
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    app.one_error("write timeout", peer);
+    wait_until("it is closed", || server.counters().closed == 1);
+    let counters = server.counters();
+    assert_eq!((counters.requests, counters.connection_errors), (1, 1));
+    assert!(counters.bytes_written < large.len() as u64);
+    assert_eq!(
+        Arc::strong_count(&large),
+        2,
+        "what it was to get is dropped"
+    );
+    let cut = client.try_answer(Asked::Other);
+    assert!(cut.is_err(), "the end of half an answer");
+}
+
+fn hello(_: &Request<'_>, res: Response<'_>) -> Done {
+    res.body("hello")
+}
+
+/// RFC 9110 section 15.5.9.
+#[test]
+fn half_a_head_gets_408() {
+    let app = Witness::new(hello);
+    let limits = Limits {
+        head_time: SECOND,
+        idle_time: NEVER,
+        ..Limits::default()
+    };
+    let (server, addr) = start(app.clone(), limited(limits));
+    let mut idle = Client::connect(addr);
+    let mut client = Client::connect(addr);
+    let peer = client.stream.local_addr().expect("an open socket");
+    assert_eq!(client.get("/").text(), "hello");
+    client.send("GET / HTTP/1.1\r\nHost:");
+    let answer = client.answer(Asked::Other);
+    assert_eq!((answer.status, answer.closes()), (408, true));
+    client.expect_end();
+    app.one_error("refused", peer);
+    assert_eq!(server.counters().refused, 1);
+    assert_eq!(idle.get("/").text(), "hello", "idleness has another limit");
+}
+
+#[test]
+fn a_body_that_stalls_gets_408() {
+    let limits = Limits {
+        body_grace: SECOND,
+        body_rate: 1_000_000,
+        ..Limits::default()
+    };
+    let (server, addr) = start(from_fn(hello), limited(limits));
+    for framing in ["Content-Length: 9", "Transfer-Encoding: chunked"] {
+        let mut client = Client::connect(addr);
+        client.send(format!(
+            "POST / HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n5\r\nhel"
+        ));
+        let answer = client.answer(Asked::Other);
+        assert_eq!((answer.status, answer.closes()), (408, true));
+        client.expect_end();
+    }
+    assert_eq!(server.counters().refused, 2);
+}
+
+#[test]
+fn an_idle_connection_is_closed_without_a_word() {
+    let app = Witness::new(hello);
+    let limits = Limits {
+        idle_time: SECOND,
+        ..Limits::default()
+    };
+    let (server, addr) = start(app.clone(), limited(limits));
+    let (mut fresh, mut used) = (Client::connect(addr), Client::connect(addr));
+    assert_eq!(used.get("/").text(), "hello");
+    fresh.expect_end();
+    used.expect_end();
+    wait_until("both are closed", || server.counters().closed == 2);
+    let counters = server.counters();
+    assert_eq!(counters.requests, 1);
+    assert_eq!((counters.refused, counters.connection_errors), (0, 0));
+    assert_eq!(app.take_errors(), []);
+}
+
+// ----------------------------------------------------------------------------- lingering close
+
+/// RFC 9112 section 9.6: a client that is sending when it is refused can still read why.
+#[test]
+fn the_refusal_of_a_body_reaches_a_client_that_still_sends() {
+    let limits = Limits {
+        body_bytes: 1000,
+        linger_time: NEVER,
+        ..Limits::default()
+    };
+    let (server, addr) = start(from_fn(hello), limited(limits));
+    let head = "POST / HTTP/1.1\r\nHost: a\r\n";
+    let length = format!("{head}Content-Length: 204800\r\n\r\n");
+    let chunked = format!("{head}Transfer-Encoding: chunked\r\n\r\n32000\r\n");
+    for head in [length, chunked] {
+        let mut client = Client::connect(addr);
+        client.send(head);
+        // All of it before the answer is looked at; a reset would lose that.
+        client.send(vec![b'x'; 200 << 10]);
+        let answer = client.answer(Asked::Other);
+        assert_eq!((answer.status, answer.closes()), (413, true));
+        client.expect_end();
+    }
+    // They have closed in turn, so nobody waits for the end of `linger_time`.
+    wait_until("both are closed", || server.counters().closed == 2);
+    assert_eq!(server.counters().refused, 2);
+}
+
+#[test]
+fn lingering_ends_after_its_time() {
+    let limits = Limits {
+        linger_time: SECOND,
+        linger_bytes: usize::MAX,
+        ..Limits::default()
+    };
+    let (server, addr) = start(from_fn(hello), limited(limits));
+    let mut client = Client::connect(addr);
+    client.send("nonsense\r\n\r\n");
+    assert_eq!(client.answer(Asked::Other).status, 400);
+    client.expect_end();
+    // It neither sends nor closes.
+    wait_until("it is closed", || server.counters().closed == 1);
+    assert_eq!(server.counters().connection_errors, 0);
+}
+
+#[test]
+fn lingering_ends_after_its_bytes() {
+    let limits = Limits {
+        linger_time: NEVER,
+        linger_bytes: 100_000,
+        ..Limits::default()
+    };
+    let (server, addr) = start(from_fn(hello), limited(limits));
+    let mut client = Client::connect(addr);
+    client.send("nonsense\r\n\r\n");
+    assert_eq!(client.answer(Asked::Other).status, 400);
+    client.send(vec![b'x'; 99_000]);
+    // The next bytes are too many.
+    client
+        .stream
+        .set_write_timeout(Some(PATIENCE))
+        .expect("set");
+    let failed = loop {
+        if let Err(error) = client.stream.write_all(&[b'x'; 2000]) {
+            break error.kind();
+        }
+    };
+    assert_ne!(failed, ErrorKind::WouldBlock, "closed, not ignored");
+    wait_until("it is closed", || server.counters().closed == 1);
+    server.stop();
+    let read = ended(server).counters.bytes_read;
+    assert!(read <= 12 + 100_000, "{read} bytes read");
+}

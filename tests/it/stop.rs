@@ -1,1 +1,343 @@
-//! Soon.
+//! Stopping: what was accepted is answered, what is idle closes, what does not end is cut.
+
+use super::support::{Asked, Client, NEVER, ended, start, wait_until, workers};
+use peregrine::{Config, Done, Handler, Request, Response, Running, Stopped, from_fn};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+const HALF_HEAD: &str = "GET / HTTP/1.1\r\nHos";
+const HALF_BODY: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello";
+
+fn echo(req: &Request<'_>, res: Response<'_>) -> Done {
+    res.body(req.body())
+}
+
+/// A server that waits this long when it stops.
+fn waiting(stop_time: Duration, handler: impl Handler) -> (Running, SocketAddr) {
+    let config = Config {
+        stop_time,
+        ..workers(1)
+    };
+    start(handler, config)
+}
+
+#[track_caller]
+fn assert_refused(addr: SocketAddr) {
+    let connected = TcpStream::connect(addr);
+    assert!(connected.is_err(), "nobody listens any more: {connected:?}");
+}
+
+/// Sends half a request and waits until the server has seen it.
+#[track_caller]
+fn send_half(server: &Running, client: &mut Client, half: &str) {
+    let before = server.counters().bytes_read;
+    client.send(half);
+    let all = before + half.len() as u64;
+    wait_until("half a request is read", || server.counters().bytes_read == all);
+}
+
+// --------------------------------------------------------------------------------------- drain
+
+/// Asks until the server ends the connection. Returns how many complete answers came.
+///
+/// Some clients keep their connection, others make one for each request.
+fn load(addr: SocketAddr, answers: &AtomicU64, keep: bool) {
+    let mut kept = None;
+    loop {
+        let mut client = match kept.take() {
+            Some(client) => client,
+            // No more listener: the server has stopped.
+            None => match TcpStream::connect(addr) {
+                Ok(stream) => Client::over_tcp(stream),
+                Err(_) => return,
+            },
+        };
+        use std::io::Write;
+        let sent = client.stream.write_all(GET.as_bytes());
+        // An answer comes whole or not at all; half of one is an error here.
+        let answer = client.try_answer(Asked::Other);
+        let Some(answer) = answer.expect("no half of an answer") else {
+            // Nobody had taken the request. The next connect will be refused, or else this was a
+            // connection that was still in the backlog when the listener closed.
+            continue;
+        };
+        sent.expect("sent, as it is answered");
+        assert_eq!((answer.status, answer.body.len()), (200, 1000));
+        answers.fetch_add(1, Ordering::Relaxed);
+        if keep && !answer.closes() {
+            kept = Some(client);
+        }
+    }
+}
+
+/// Every request that the handler has answered has its answer at the client, complete.
+#[test]
+fn under_load_nothing_that_was_answered_is_lost() {
+    for accept_threads in [0, 1, 2] {
+        let (handled, answers) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let count = handled.clone();
+        let app = from_fn(move |_: &Request<'_>, res: Response<'_>| {
+            count.fetch_add(1, Ordering::Relaxed);
+            res.body([b'x'; 1000])
+        });
+        let config = Config {
+            accept_threads: Some(accept_threads),
+            stop_time: NEVER,
+            ..workers(2)
+        };
+        let (server, addr) = start(app, config);
+        let client = |i| {
+            let answers = answers.clone();
+            thread::spawn(move || load(addr, &answers, i % 2 == 0))
+        };
+        let clients: Vec<_> = (0..8).map(client).collect();
+        wait_until("there is load", || answers.load(Ordering::Relaxed) > 1000);
+        server.stop();
+        let stopped = ended(server);
+        assert_refused(addr);
+        for client in clients {
+            client.join().expect("nothing but whole answers");
+        }
+        let [handled, answers] = [handled, answers].map(|n| n.load(Ordering::Relaxed));
+        assert_eq!(handled, answers, "{accept_threads} accept threads");
+        assert_eq!(stopped.counters.requests, handled);
+        assert_eq!((stopped.cut, stopped.counters.handler_errors), (0, 0));
+        assert_eq!(stopped.counters.accepted, stopped.counters.closed);
+    }
+}
+
+/// They would keep the server for 75 s, or for the hour that it is ready to wait.
+#[test]
+fn idle_connections_do_not_hold_a_stop() {
+    let (server, addr) = waiting(NEVER, from_fn(echo));
+    let mut clients: Vec<_> = (0..10).map(|_| Client::connect(addr)).collect();
+    for client in &mut clients {
+        client.get("/");
+    }
+    server.stop();
+    let stopped = ended(server);
+    assert_eq!((stopped.drained, stopped.cut), (10, 0));
+    clients.iter_mut().for_each(Client::expect_end);
+    assert_refused(addr);
+}
+
+/// Whoever has connected and not yet asked gets a moment to do so.
+#[test]
+fn a_new_connection_does_not_hold_a_stop() {
+    let (server, addr) = waiting(NEVER, from_fn(echo));
+    let mut silent = Client::connect(addr);
+    wait_until("it is accepted", || server.counters().accepted == 1);
+    server.stop();
+    let stopped = ended(server);
+    assert_eq!((stopped.drained, stopped.cut), (1, 0));
+    silent.expect_end();
+}
+
+#[test]
+fn a_request_that_is_half_sent_is_answered() {
+    let (server, addr) = waiting(NEVER, from_fn(echo));
+    let [mut head, mut body] = [(); 2].map(|()| Client::connect(addr));
+    send_half(&server, &mut head, HALF_HEAD);
+    send_half(&server, &mut body, HALF_BODY);
+    let mut idle = Client::connect(addr);
+    idle.get("/");
+    server.stop();
+    // The server has begun to stop when it has closed this one.
+    idle.expect_end();
+    // What follows a last request is nobody's any more.
+    head.send(format!("t: a\r\n\r\n{GET}"));
+    body.send("world");
+    for (client, expected) in [(&mut head, &b""[..]), (&mut body, b"helloworld")] {
+        let answer = client.answer(Asked::Other);
+        assert_eq!((answer.status, answer.closes()), (200, true));
+        assert_eq!(answer.body, expected);
+        client.expect_end();
+    }
+    drop((head, body));
+    let stopped = ended(server);
+    assert_eq!((stopped.drained, stopped.cut), (3, 0));
+    assert_eq!(stopped.counters.requests, 3);
+}
+
+/// An answer that is on its way is sent to its end.
+#[test]
+fn a_large_answer_is_finished() {
+    let large: Arc<[u8]> = vec![7; 32 << 20].into();
+    let body = large.clone();
+    let app = from_fn(move |_: &Request<'_>, res: Response<'_>| res.send(body.clone()));
+    let (server, addr) = waiting(NEVER, app);
+    let mut client = Client::connect(addr);
+    client.send(GET);
+    let (_, length) = client.head();
+    server.stop();
+    wait_until("nobody listens", || TcpStream::connect(addr).is_err());
+    let mut body = vec![0; length];
+    client.body(&mut body);
+    assert!(body == *large, "other bytes");
+    client.expect_end();
+    let stopped = ended(server);
+    assert_eq!((stopped.drained, stopped.cut), (1, 0));
+}
+
+// ----------------------------------------------------------------------------------------- cut
+
+#[test]
+fn what_does_not_end_is_cut_at_the_deadline() {
+    let (server, addr) = waiting(Duration::from_secs(1), from_fn(echo));
+    let mut clients = [HALF_HEAD, HALF_BODY].map(|half| {
+        let mut client = Client::connect(addr);
+        send_half(&server, &mut client, half);
+        client
+    });
+    server.stop();
+    let stopped = ended(server);
+    assert_eq!((stopped.drained, stopped.cut), (0, 2));
+    assert_eq!(stopped.counters.requests, 0);
+    clients.iter_mut().for_each(Client::expect_end);
+}
+
+#[test]
+fn stop_now_waits_for_nobody() {
+    for stop_first in [false, true] {
+        let (server, addr) = waiting(NEVER, from_fn(echo));
+        let (mut half, mut idle) = (Client::connect(addr), Client::connect(addr));
+        send_half(&server, &mut half, HALF_BODY);
+        idle.get("/");
+        let stopper = server.stopper();
+        if stop_first {
+            stopper.stop();
+            idle.expect_end();
+        }
+        let second = stopper.clone();
+        thread::spawn(move || second.stop_now());
+        let Stopped { drained, cut, .. } = ended(server);
+        // The idle one may be closed before the deadline is looked at.
+        assert_eq!(drained + cut, 2);
+        assert!(cut >= 1, "half a request is cut");
+        half.expect_end();
+        idle.expect_end();
+        // A stopped server does not mind.
+        stopper.stop_now();
+    }
+}
+
+#[test]
+fn dropping_stops() {
+    let app = Arc::new(from_fn(echo));
+    let (server, addr) = start(app.clone(), workers(2));
+    let mut client = Client::connect(addr);
+    client.get("/");
+    drop(server);
+    client.expect_end();
+    assert_refused(addr);
+    assert_eq!(Arc::strong_count(&app), 1, "no thread is left");
+}
+
+// ------------------------------------------------------------------------------------- signals
+
+#[cfg(all(unix, feature = "signals"))]
+mod signals {
+    use super::super::support::{Client, wait_until};
+    use super::{HALF_BODY, assert_refused};
+    use rustix::process::{Pid, Signal, kill_process};
+    use std::io::{BufRead, BufReader, Read};
+    use std::net::SocketAddr;
+    use std::path::PathBuf;
+    use std::process::{Child, ChildStdout, Command, Stdio};
+
+    /// The example `hello` as a process of its own.
+    struct Hello {
+        child: Child,
+        out: BufReader<ChildStdout>,
+        addr: SocketAddr,
+    }
+
+    impl Drop for Hello {
+        fn drop(&mut self) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+
+    /// Built beside the tests by `cargo test`; there is no variable that names it.
+    fn path() -> PathBuf {
+        let test = std::env::current_exe().expect("the path of this test");
+        let folder = test.parent().and_then(|deps| deps.parent());
+        folder.expect("target/debug").join("examples/hello")
+    }
+
+    impl Hello {
+        fn start() -> Option<Hello> {
+            let path = path();
+            if !path.is_file() {
+                println!("skipped: the example `hello` is not built");
+                return None;
+            }
+            let mut command = Command::new(path);
+            let command = command.args(["--port", "0", "--workers", "1"]);
+            let mut child = command.stdout(Stdio::piped()).spawn().expect("started");
+            let mut out = BufReader::new(child.stdout.take().expect("a pipe"));
+            let mut line = String::new();
+            out.read_line(&mut line).expect("a line");
+            let addr = line.trim_end().strip_prefix("listening on http://");
+            let addr = addr.expect("an address").parse().expect("an address");
+            Some(Hello { child, out, addr })
+        }
+
+        fn signal(&self, signal: Signal) {
+            kill_process(Pid::from_child(&self.child), signal).expect("sent");
+        }
+
+        /// What it says at its end, after which its code must be 0.
+        #[track_caller]
+        fn end(&mut self) -> String {
+            let mut code = None;
+            wait_until("it ends", || {
+                code = self.child.try_wait().expect("our child");
+                code.is_some()
+            });
+            let mut rest = String::new();
+            self.out.read_to_string(&mut rest).expect("text");
+            assert_eq!(code.and_then(|code| code.code()), Some(0), "{rest}");
+            rest
+        }
+    }
+
+    #[test]
+    fn a_signal_drains() {
+        for signal in [Signal::TERM, Signal::INT] {
+            let Some(mut hello) = Hello::start() else {
+                return;
+            };
+            let mut clients = [(); 2].map(|()| Client::connect(hello.addr));
+            for client in &mut clients {
+                assert_eq!(client.get("/").text(), "Hello, World!");
+            }
+            hello.signal(signal);
+            assert_eq!(hello.end(), "stopped: 2 connections drained, 0 cut\n");
+            clients.iter_mut().for_each(Client::expect_end);
+            assert_refused(hello.addr);
+        }
+    }
+
+    #[test]
+    fn a_second_signal_cuts() {
+        let Some(mut hello) = Hello::start() else {
+            return;
+        };
+        let (mut half, mut idle) = (Client::connect(hello.addr), Client::connect(hello.addr));
+        // Answered in order, so the half that came with the whole one is there, too.
+        half.send(format!("GET / HTTP/1.1\r\nHost: a\r\n\r\n{HALF_BODY}"));
+        half.answer(super::Asked::Other);
+        assert_eq!(idle.get("/").text(), "Hello, World!");
+        hello.signal(Signal::TERM);
+        idle.expect_end();
+        hello.signal(Signal::TERM);
+        assert_eq!(hello.end(), "stopped: 1 connections drained, 1 cut\n");
+        half.expect_end();
+    }
+}
