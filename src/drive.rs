@@ -5,8 +5,7 @@
 
 use crate::conn::{
     Seconds,
-    heads::Heads,
-    http1::{Close, CloseReason, Http1, Method, Next},
+    http1::{Close, CloseReason, Http1, Next},
     input::Input,
     output::Output,
 };
@@ -14,7 +13,7 @@ use crate::handler::{ConnectionError, Handler};
 use crate::log::event;
 use crate::protocol::limits::Limits;
 use crate::request::{Ends, Request};
-use crate::response::{Answer, AnswerError, Response};
+use crate::response::{AnswerError, Wire};
 use crate::stats::WorkerCounters;
 use std::any::Any;
 use std::ops::Deref;
@@ -26,7 +25,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 pub(crate) struct Service<P> {
     pub(crate) handler: P,
     pub(crate) limits: Limits,
-    pub(crate) heads: Heads,
+    pub(crate) wire: Wire,
     pub(crate) now: Seconds,
 }
 
@@ -34,7 +33,7 @@ pub(crate) struct Service<P> {
 pub(crate) struct Parts<'a> {
     pub(crate) http1: &'a mut Http1,
     pub(crate) input: &'a mut Input,
-    pub(crate) output: &'a mut Output,
+    pub(crate) output: &'a mut Box<Output>,
     pub(crate) ends: &'a dyn Ends,
     pub(crate) counters: &'a WorkerCounters,
 }
@@ -59,14 +58,21 @@ where
 {
     /// Answers what is in the input, within the limits of one turn.
     pub(crate) fn turn(&mut self, parts: &mut Parts<'_>) -> Turn {
+        std::mem::swap(&mut self.wire.output, parts.output);
+        let turn = self.answer_all(parts);
+        std::mem::swap(&mut self.wire.output, parts.output);
+        turn
+    }
+
+    fn answer_all(&mut self, parts: &mut Parts<'_>) -> Turn {
         for _ in 0..self.limits.requests_per_turn.max(1) {
-            if parts.output.len() > self.limits.output_bytes {
+            let Wire { output, heads, .. } = &mut self.wire;
+            if output.len() > self.limits.output_bytes {
                 return Turn::Blocked;
             }
-            let (input, output) = (&mut *parts.input, &mut *parts.output);
             match parts
                 .http1
-                .next(input, output, &mut self.heads, &self.limits, self.now)
+                .next(parts.input, output, heads, &self.limits, self.now)
             {
                 Next::Request => self.answer(parts),
                 Next::Read => return Turn::Read,
@@ -80,40 +86,31 @@ where
     }
 
     fn answer(&mut self, parts: &mut Parts<'_>) {
-        let mode = parts.http1.mode();
-        let mut answer = Answer::new(mode, parts.output);
         let request = Request::new(parts.input, parts.ends);
-        let response = Response::new(parts.output, &mut self.heads, &mut answer);
+        let response = self.wire.response(parts.http1.mode());
         let handler = &*self.handler;
         // The handler is shared by reference and must be sound after a panic in any case, as other
-        // threads go on using it; the buffers are cut back below.
+        // threads go on using it; the output is cut back by `fail`.
         let panic = catch_unwind(AssertUnwindSafe(|| {
             handler.handle_request(&request, response)
         }));
-        let mark = answer.mark();
-        let failed = match panic {
-            Ok(_done) => answer.outcome().map_err(Failure::Answer),
+        let outcome = match panic {
+            Ok(_done) => self.wire.outcome().map_err(Failure::Answer),
             Err(panic) => Err(Failure::Panic(panic)),
         };
-        let close = match failed {
-            Ok(close) => close,
-            Err(failure) => {
-                parts.output.truncate(mark);
-                let text = "the server could not answer this request";
-                self.heads
-                    .refuse(500, text, mode.method == Method::Head, parts.output);
-                parts.counters.handler_errors.add(1);
-                failure.report(&*self.handler, parts.ends);
-                true
-            }
-        };
+        let close = outcome.unwrap_or_else(|failure| {
+            self.wire.fail();
+            parts.counters.handler_errors.add(1);
+            failure.report(&*self.handler, parts.ends);
+            true
+        });
         parts.counters.requests.add(1);
         parts.http1.finish(close, parts.input, self.now);
     }
 
     /// The connection's deadline has passed.
     pub(crate) fn expire(&mut self, parts: &mut Parts<'_>) -> Close {
-        let close = parts.http1.expire(parts.output, &mut self.heads);
+        let close = parts.http1.expire(parts.output, &mut self.wire.heads);
         self.report_close(close, parts);
         close
     }

@@ -56,39 +56,71 @@ impl std::fmt::Display for AnswerError {
 
 impl std::error::Error for AnswerError {}
 
-/// What becomes of one request's answer, for the driver.
-pub(crate) struct Answer {
+/// Where answers are written, and what becomes of the current one. The driver keeps one of it, so
+/// that a [`Response`] is no more than a reference: passed by value in a register, from call to
+/// call of its methods.
+pub(crate) struct Wire {
+    pub(crate) heads: Heads,
+    /// Of the connection whose turn it is.
+    pub(crate) output: Box<Output>,
     mode: Mode,
+    /// Where the answer begins.
     mark: Mark,
+    status: u16,
+    /// Bytes of the prepared head that stand in the output; 0 before the first header field.
+    begun: usize,
     /// The handler wants the connection to end.
     close: bool,
     complete: bool,
     fault: Option<AnswerError>,
 }
 
-impl Answer {
-    pub(crate) fn new(mode: Mode, output: &Output) -> Answer {
-        Answer {
-            mode,
+impl Wire {
+    pub(crate) fn new(server_name: Option<&str>) -> Wire {
+        let output = Box::<Output>::default();
+        Wire {
+            heads: Heads::new(server_name),
             mark: output.mark(),
+            output,
+            mode: Mode::default(),
+            status: 200,
+            begun: 0,
             close: false,
             complete: false,
             fault: None,
         }
     }
 
-    /// Where the answer begins in the output.
-    pub(crate) fn mark(&self) -> Mark {
-        self.mark
+    /// Begins an answer behind what stands in the output.
+    #[inline]
+    pub(crate) fn response(&mut self, mode: Mode) -> Response<'_> {
+        self.mode = mode;
+        self.mark = self.output.mark();
+        self.status = 200;
+        self.begun = 0;
+        self.close = false;
+        self.complete = false;
+        Response { wire: self }
     }
 
     /// Whether the answer tells the client that the connection ends, or why there is none.
-    pub(crate) fn outcome(self) -> Result<bool, AnswerError> {
-        match self.fault {
+    #[inline]
+    pub(crate) fn outcome(&mut self) -> Result<bool, AnswerError> {
+        match self.fault.take() {
             None if self.complete => Ok(self.close || !self.mode.persistent),
             None => Err(AnswerError::Missing),
             Some(fault) => Err(fault),
         }
+    }
+
+    /// Puts a 500 in the place of what there is of the answer.
+    #[cold]
+    pub(crate) fn fail(&mut self) {
+        let text = "the server could not answer this request";
+        let head_only = self.mode.method == Method::Head;
+        self.fault = None;
+        self.output.truncate(self.mark);
+        self.heads.refuse(500, text, head_only, &mut self.output);
     }
 }
 
@@ -112,29 +144,10 @@ impl Answer {
 /// ```
 #[must_use = "answer with `body`, `text`, `send`, `write_with` or `redirect`"]
 pub struct Response<'a> {
-    output: &'a mut Output,
-    heads: &'a mut Heads,
-    answer: &'a mut Answer,
-    status: u16,
-    /// Bytes of the prepared head that stand in the output; 0 before the first header field.
-    begun: usize,
+    wire: &'a mut Wire,
 }
 
 impl<'a> Response<'a> {
-    pub(crate) fn new(
-        output: &'a mut Output,
-        heads: &'a mut Heads,
-        answer: &'a mut Answer,
-    ) -> Response<'a> {
-        Response {
-            output,
-            heads,
-            answer,
-            status: 200,
-            begun: 0,
-        }
-    }
-
     /// Sets the status (RFC 9110 section 15), 200 if never called: 200 to 599. Anything else is an
     /// [`AnswerError::Status`].
     pub fn status(mut self, status: u16) -> Response<'a> {
@@ -142,12 +155,13 @@ impl<'a> Response<'a> {
             self.fail(AnswerError::Status(status));
             return self;
         }
-        if self.begun > 0 && status != self.status {
-            let head = self.heads.head(status);
-            self.output.replace(self.answer.mark, self.begun, head);
-            self.begun = head.len();
+        if self.wire.begun > 0 && status != self.wire.status {
+            let wire = &mut *self.wire;
+            let head = wire.heads.head(status);
+            wire.output.replace(wire.mark, wire.begun, head);
+            wire.begun = head.len();
         }
-        self.status = status;
+        self.wire.status = status;
         self
     }
 
@@ -162,7 +176,7 @@ impl<'a> Response<'a> {
             self.fail(AnswerError::HeaderValue);
         } else if !is_ours(name) {
             self.begin();
-            self.output.push_with(|out| {
+            self.wire.output.push_with(|out| {
                 out.reserve(name.len() + value.len() + 4);
                 out.extend_from_slice(name.as_bytes());
                 out.extend_from_slice(b": ");
@@ -175,7 +189,7 @@ impl<'a> Response<'a> {
 
     /// Makes this the last answer of its connection (RFC 9112 section 9.6).
     pub fn close(self) -> Response<'a> {
-        self.answer.close = true;
+        self.wire.close = true;
         self
     }
 
@@ -183,7 +197,7 @@ impl<'a> Response<'a> {
     pub fn body(mut self, body: impl AsRef<[u8]>) -> Done {
         let body = body.as_ref();
         if self.end_head(body.len()) {
-            self.output.push(body);
+            self.wire.output.push(body);
         }
         self.done()
     }
@@ -204,7 +218,7 @@ impl<'a> Response<'a> {
     pub fn send(mut self, payload: impl Into<Payload>) -> Done {
         let payload = payload.into();
         if self.end_head(payload.len()) {
-            self.output.push_payload(payload);
+            self.wire.output.push_payload(payload);
         }
         self.done()
     }
@@ -226,12 +240,12 @@ impl<'a> Response<'a> {
     pub fn write_with(mut self, write: impl FnOnce(&mut BodyWriter<'_>) -> io::Result<()>) -> Done {
         let content = self.content();
         self.end_head_with(content, |out| out.extend_from_slice(LENGTH_SLOT));
-        let body = self.output.mark();
-        let written = write(&mut BodyWriter(self.output));
+        let body = self.wire.output.mark();
+        let written = write(&mut BodyWriter(&mut self.wire.output));
         if let Err(error) = written {
             self.fail(AnswerError::Write(error));
         }
-        let len = self.output.since(body).len();
+        let len = self.wire.output.since(body).len();
         let after = len + self.connection_line().len() + b"\r\n\r\n".len();
         match content {
             Content::None => {}
@@ -239,7 +253,7 @@ impl<'a> Response<'a> {
             Content::Announced | Content::Sent => self.fill_length_slot(len, after),
         }
         if content != Content::Sent {
-            self.output.truncate(body);
+            self.wire.output.truncate(body);
         }
         self.done()
     }
@@ -254,29 +268,30 @@ impl<'a> Response<'a> {
     #[inline]
     fn line(mut self, line: &'static [u8]) -> Response<'a> {
         self.begin();
-        self.output.push(line);
+        self.wire.output.push(line);
         self
     }
 
     #[cold]
     fn fail(&mut self, error: AnswerError) {
-        self.answer.fault.get_or_insert(error);
+        self.wire.fault.get_or_insert(error);
     }
 
     /// Puts the prepared head down, before the first header field.
     #[inline]
     fn begin(&mut self) {
-        if self.begun == 0 {
-            let head = self.heads.head(self.status);
-            self.output.push(head);
-            self.begun = head.len();
+        if self.wire.begun == 0 {
+            let wire = &mut *self.wire;
+            let head = wire.heads.head(wire.status);
+            wire.output.push(head);
+            wire.begun = head.len();
         }
     }
 
     /// What becomes of the body (RFC 9112 section 6.3, RFC 9110 sections 8.6 and 15).
     #[inline]
     fn content(&self) -> Content {
-        match (self.answer.mode.method, self.status) {
+        match (self.wire.mode.method, self.wire.status) {
             (_, 204 | 304) | (Method::Connect, 200..=299) => Content::None,
             (_, 205) => Content::Empty,
             (Method::Head, _) => Content::Announced,
@@ -297,7 +312,7 @@ impl<'a> Response<'a> {
     fn end_head_with(&mut self, content: Content, length: impl FnOnce(&mut Vec<u8>)) {
         self.begin();
         let connection = self.connection_line();
-        self.output.push_with(|out| {
+        self.wire.output.push_with(|out| {
             if content != Content::None {
                 out.extend_from_slice(b"Content-Length: ");
                 length(out);
@@ -317,7 +332,7 @@ impl<'a> Response<'a> {
         if digits.len() > LENGTH_SLOT.len() {
             return self.fail(AnswerError::Write(io::ErrorKind::FileTooLarge.into()));
         }
-        let answer = self.output.since(self.answer.mark);
+        let answer = self.wire.output.since(self.wire.mark);
         let end = answer.len() - after;
         answer[end - digits.len()..end].copy_from_slice(digits);
     }
@@ -325,8 +340,8 @@ impl<'a> Response<'a> {
     /// What differs from the default of the client's version is said (RFC 9112 section 9.3).
     #[inline]
     fn connection_line(&self) -> &'static [u8] {
-        let mode = self.answer.mode;
-        match mode.persistent && !self.answer.close {
+        let mode = self.wire.mode;
+        match mode.persistent && !self.wire.close {
             false => b"Connection: close\r\n",
             true if mode.version < Version::Http11 => b"Connection: keep-alive\r\n",
             true => b"",
@@ -335,7 +350,7 @@ impl<'a> Response<'a> {
 
     #[inline]
     fn done(self) -> Done {
-        self.answer.complete = true;
+        self.wire.complete = true;
         Done(())
     }
 }
@@ -343,7 +358,7 @@ impl<'a> Response<'a> {
 impl std::fmt::Debug for Response<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Response")
-            .field("status", &self.status)
+            .field("status", &self.wire.status)
             .finish_non_exhaustive()
     }
 }

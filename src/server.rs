@@ -375,9 +375,6 @@ impl Running {
                 Err(error) => result = result.and(Err(error)),
             }
         }
-        for addr in &self.addrs {
-            addr.remove_file();
-        }
         result.map(|()| Stopped {
             drained: ended.drained,
             cut: ended.cut,

@@ -2,7 +2,6 @@
 //! [`Handler`] need, with the same code behind it that serves real connections.
 
 use crate::conn::{
-    heads::Heads,
     http1::Http1,
     input::Input,
     output::{MAX_SLICES, Output},
@@ -11,6 +10,7 @@ use crate::drive::{Parts, Service, Turn};
 use crate::handler::Handler;
 use crate::protocol::limits::Limits;
 use crate::request::Ends;
+use crate::response::Wire;
 use crate::stats::{Counters, WorkerCounters};
 use std::io::IoSlice;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -36,7 +36,7 @@ pub struct Connection<'h, H: Handler> {
     service: Service<&'h H>,
     http1: Http1,
     input: Input,
-    output: Output,
+    output: Box<Output>,
     counters: WorkerCounters,
     received: Vec<u8>,
     closed: bool,
@@ -54,12 +54,12 @@ impl<'h, H: Handler> Connection<'h, H> {
             service: Service {
                 handler,
                 limits,
-                heads: Heads::new(Some("peregrine")),
+                wire: Wire::new(Some("peregrine")),
                 now: 0,
             },
             http1: Http1::new(0, true),
             input: Input::new(),
-            output: Output::default(),
+            output: Box::default(),
             counters: WorkerCounters::default(),
             received: Vec::new(),
             closed: false,

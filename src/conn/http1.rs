@@ -75,6 +75,16 @@ pub(crate) struct Mode {
     pub(crate) version: Version,
 }
 
+impl Default for Mode {
+    fn default() -> Mode {
+        Mode {
+            method: Method::Other,
+            persistent: true,
+            version: Version::Http11,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Idle,
@@ -109,11 +119,7 @@ impl Http1 {
         Http1 {
             state: State::Idle,
             since: now,
-            mode: Mode {
-                method: Method::Other,
-                persistent: true,
-                version: Version::Http11,
-            },
+            mode: Mode::default(),
             eof: false,
             last: !keep_alive,
             stopping: false,

@@ -13,14 +13,31 @@ use std::os::{
     unix::net::{UnixListener, UnixStream},
 };
 #[cfg(unix)]
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// Does not block.
 #[derive(Debug)]
 pub(crate) enum Listener {
     Tcp(TcpListener),
+    /// With the file, if we have made it. It goes first, and before the listener is closed: as soon
+    /// as nobody listens, another server may put its own in that place.
     #[cfg(unix)]
-    Unix(UnixListener),
+    Unix(Option<Arc<SocketFile>>, UnixListener),
+}
+
+/// The file of a Unix socket of ours, for as long as one of its listeners lives.
+#[cfg(unix)]
+#[derive(Debug)]
+pub(crate) struct SocketFile(PathBuf);
+
+#[cfg(unix)]
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
 }
 
 /// Whether several listeners of one address share its connections.
@@ -50,7 +67,7 @@ impl Listener {
     #[cfg(unix)]
     pub(crate) fn inherited_unix(listener: UnixListener) -> io::Result<Listener> {
         listener.set_nonblocking(true)?;
-        Ok(Listener::Unix(listener))
+        Ok(Listener::Unix(None, listener))
     }
 
     /// Binds to `path`. A socket that nobody listens on any more is replaced.
@@ -69,7 +86,9 @@ impl Listener {
             std::fs::remove_file(path)?;
             UnixListener::bind(path)
         })?;
-        Listener::inherited_unix(bound)
+        let file = SocketFile(path.to_owned());
+        bound.set_nonblocking(true)?;
+        Ok(Listener::Unix(Some(Arc::new(file)), bound))
     }
 
     /// One more for another thread: of its own queue where the system shares connections out, the
@@ -83,7 +102,9 @@ impl Listener {
             }
             Listener::Tcp(listener) => Ok(Listener::Tcp(listener.try_clone()?)),
             #[cfg(unix)]
-            Listener::Unix(listener) => Ok(Listener::Unix(listener.try_clone()?)),
+            Listener::Unix(file, listener) => {
+                Ok(Listener::Unix(file.clone(), listener.try_clone()?))
+            }
         }
     }
 
@@ -92,7 +113,7 @@ impl Listener {
         match self {
             Listener::Tcp(listener) => listener.local_addr().map(ListenAddr::Tcp),
             #[cfg(unix)]
-            Listener::Unix(listener) => {
+            Listener::Unix(_, listener) => {
                 let addr = listener.local_addr()?;
                 Ok(ListenAddr::Unix(
                     addr.as_pathname().map(Path::to_owned).unwrap_or_default(),
@@ -106,7 +127,7 @@ impl Listener {
         match self {
             Listener::Tcp(listener) => accept_tcp(listener, config),
             #[cfg(unix)]
-            Listener::Unix(listener) => {
+            Listener::Unix(_, listener) => {
                 let (stream, _) = listener.accept()?;
                 stream.set_nonblocking(true)?;
                 Ok((Stream::Unix(stream), None))
@@ -182,16 +203,6 @@ pub enum ListenAddr {
     Unix(PathBuf),
 }
 
-impl ListenAddr {
-    /// A Unix socket leaves a file behind.
-    pub(crate) fn remove_file(&self) {
-        #[cfg(unix)]
-        if let ListenAddr::Unix(path) = self {
-            let _ = std::fs::remove_file(path);
-        }
-    }
-}
-
 impl std::fmt::Display for ListenAddr {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -207,7 +218,7 @@ impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
             Listener::Tcp(listener) => listener.as_fd(),
-            Listener::Unix(listener) => listener.as_fd(),
+            Listener::Unix(_, listener) => listener.as_fd(),
         }
     }
 }

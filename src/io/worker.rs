@@ -8,10 +8,11 @@ use super::listener::Listener;
 use super::poll::{Events, Poll, Token};
 use super::slab::{RESERVED_TOKENS, Slab};
 use crate::config::Config;
-use crate::conn::{Seconds, heads::Heads, pool::Pool};
+use crate::conn::{Seconds, pool::Pool};
 use crate::drive::Service;
 use crate::handler::Handler;
 use crate::log::event;
+use crate::response::Wire;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -49,7 +50,7 @@ impl<H: Handler> Worker<H> {
             service: Service {
                 handler: self.handler,
                 limits: self.config.limits,
-                heads: Heads::new(self.config.server_name.as_deref()),
+                wire: Wire::new(self.config.server_name.as_deref()),
                 now: 0,
             },
             pool: Pool::default(),
@@ -64,6 +65,7 @@ impl<H: Handler> Worker<H> {
             slab: Slab::new(),
             listeners: Listeners::new(self.listeners),
             clock: Clock::new(),
+            exhausted: false,
             again: Vec::new(),
             arrivals: Vec::new(),
             due: Vec::new(),
@@ -82,6 +84,8 @@ struct Loop<'a, H> {
     slab: Slab<Connection>,
     listeners: Listeners,
     clock: Clock,
+    /// Out of descriptors in this turn: to accept again at once would fail again, for ever.
+    exhausted: bool,
     /// Connections that have more to do without an event.
     again: Vec<Token>,
     arrivals: Vec<Accepted>,
@@ -104,8 +108,9 @@ impl<H: Handler> Loop<'_, H> {
         self.listeners.watch(true, &self.shared.poll)?;
         loop {
             self.shared.poll.wait(&mut events, self.timeout())?;
+            self.exhausted = false;
             if let Some(unix) = self.clock.tick() {
-                self.shared.service.heads.set_time(unix);
+                self.shared.service.wire.heads.set_time(unix);
             }
             self.shared.service.now = self.clock.seconds();
             for ready in events.iter() {
@@ -174,7 +179,8 @@ impl<H: Handler> Loop<'_, H> {
             .given
             .fetch_add(self.arrivals.len() as u64, Ordering::Relaxed);
         self.open_arrivals();
-        if pause == Pause::Exhausted || self.room() == 0 {
+        self.exhausted |= pause == Pause::Exhausted;
+        if self.exhausted || self.room() == 0 {
             self.listeners.watch(false, &self.shared.poll)?;
         }
         self.listeners.renew(index, &self.shared.poll)
@@ -231,7 +237,8 @@ impl<H: Handler> Loop<'_, H> {
     /// Once a second.
     fn check_deadlines(&mut self) -> io::Result<()> {
         let now = self.shared.service.now;
-        if self.is_closed_for_now() && self.stop.is_none() && self.room() > 0 {
+        let may_accept = !self.exhausted && self.stop.is_none() && self.room() > 0;
+        if may_accept && self.is_closed_for_now() {
             self.listeners.watch(true, &self.shared.poll)?;
         }
         if now == self.checked {

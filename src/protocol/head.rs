@@ -196,7 +196,7 @@ impl Head {
         let (target, end) = Target::parse(head, start..method, method + 1)?;
         let version = match head[end..].first_chunk() {
             // Compared as a whole, not byte by byte as a pattern would be.
-            Some(version) if version == b" HTTP/1.1" => Ok(Version::Http11),
+            Some(b" HTTP/1.1") => Ok(Version::Http11),
             version => other_version(version),
         };
         let next = line_end(head, end + VERSION, ProtocolError::RequestLine)?;

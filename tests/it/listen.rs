@@ -1,1 +1,378 @@
-//! Soon.
+//! Where a server listens, what it says when it cannot, and who gets the connections.
+
+use super::support::{Client, ended, start, wait_until, workers};
+use peregrine::{Balance, Config, Done, Limits, ListenAddr, Request, Response, Server, from_fn};
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, TcpListener};
+
+fn path(req: &Request<'_>, res: Response<'_>) -> Done {
+    res.body(req.path())
+}
+
+/// These workers and accept threads.
+fn threads(count: usize, accept_threads: Option<usize>) -> Config {
+    Config {
+        accept_threads,
+        ..workers(count)
+    }
+}
+
+// --------------------------------------------------------------------------------- places
+
+#[test]
+fn several_addresses_at_once() {
+    let mut server = Server::from_fn(path).config(workers(2));
+    server = server.bind("127.0.0.1:0").bind(("127.0.0.1", 0));
+    let mut count = 2;
+    match TcpListener::bind("[::1]:0") {
+        Ok(_) => (server, count) = (server.bind("[::1]:0"), 3),
+        Err(error) => println!("skipped: no IPv6: {error}"),
+    }
+    let running = server.start().expect("a server");
+    let addrs = running.local_addrs();
+    assert_eq!(addrs.len(), count);
+    for (i, addr) in addrs.iter().enumerate() {
+        let ListenAddr::Tcp(tcp) = addr else {
+            panic!("{addr} is no TCP address");
+        };
+        assert_ne!(tcp.port(), 0, "the real one");
+        assert_eq!(tcp.is_ipv6(), i == 2, "in the order of the calls");
+        assert_eq!(addr.to_string(), format!("http://{tcp}"));
+        assert_eq!(Client::connect(*tcp).get("/x").text(), "/x");
+    }
+    let ListenAddr::Tcp(first) = addrs[0] else {
+        panic!("no TCP address");
+    };
+    assert_eq!(running.local_addr(), Some(first));
+}
+
+#[test]
+fn an_inherited_listener() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let addr = listener.local_addr().expect("bound");
+    for accept_threads in [0, 2] {
+        // As a service manager, which keeps its own handle across restarts.
+        let inherited = listener.try_clone().expect("a second handle");
+        let config = threads(2, Some(accept_threads));
+        let server = Server::from_fn(path).config(config).listener(inherited);
+        let running = server.start().expect("a server");
+        assert_eq!(running.local_addrs(), [ListenAddr::Tcp(addr)]);
+        for _ in 0..10 {
+            assert_eq!(Client::connect(addr).get("/x").text(), "/x");
+        }
+        running.stop();
+        assert_eq!(ended(running).counters.requests, 10);
+    }
+}
+
+/// Every worker and every accept thread there is does its part, whatever their numbers.
+#[test]
+fn all_numbers_of_threads_serve() {
+    for accept_threads in [None, Some(0), Some(1), Some(2)] {
+        for workers in [1, 2, 4] {
+            let (server, addr) = start(from_fn(path), threads(workers, accept_threads));
+            let mut clients: Vec<_> = (0..16).map(|_| Client::connect(addr)).collect();
+            for client in &mut clients {
+                assert_eq!(client.get("/x").text(), "/x");
+            }
+            assert_eq!(server.worker_counters().len(), workers);
+            server.stop();
+            let stopped = ended(server);
+            let counters = stopped.counters;
+            assert_eq!(
+                (counters.accepted, counters.closed, counters.requests),
+                (16, 16, 16)
+            );
+            assert_eq!((stopped.drained, stopped.cut), (16, 0));
+        }
+    }
+}
+
+// --------------------------------------------------------------------------------- refusals
+
+#[track_caller]
+fn assert_message(result: io::Result<impl Sized>, kind: ErrorKind, words: &[&str]) {
+    let error = result.err().expect("no server");
+    let text = error.to_string();
+    assert_eq!(error.kind(), kind, "{text}");
+    for word in words {
+        assert!(text.contains(word), "no {word} in: {text}");
+    }
+}
+
+/// Neither by chance nor by SO_REUSEPORT does a second server get the connections of a first.
+#[test]
+fn a_port_in_use_is_named() {
+    for first in [Some(0), Some(1), Some(2)] {
+        let (server, addr) = start(from_fn(path), threads(2, first));
+        for second in [Some(0), Some(1), Some(2)] {
+            let free = Server::from_fn(path).config(threads(2, second));
+            let result = free.bind("127.0.0.1:0").bind(addr).start();
+            assert_message(result, ErrorKind::AddrInUse, &[&addr.to_string()]);
+        }
+        // A name that stands for several addresses: the next one will do.
+        let free: SocketAddr = "127.0.0.1:0".parse().expect("an address");
+        let config = threads(2, first);
+        let running = Server::from_fn(path).config(config).bind(&[addr, free][..]);
+        let running = running.start().expect("the second address");
+        assert_ne!(running.local_addr(), Some(addr));
+        drop(running);
+        let mut client = Client::connect(addr);
+        assert_eq!(client.get("/still").text(), "/still");
+        drop(server);
+        // And what is free again can be bound again, at once.
+        let again = Server::from_fn(path).config(threads(2, first)).bind(addr);
+        let again = again.start().expect("the same address");
+        assert_eq!(Client::connect(addr).get("/again").text(), "/again");
+        drop(again);
+    }
+}
+
+#[test]
+fn settings_that_cannot_work_are_explained() {
+    let server = || Server::from_fn(path);
+    let invalid = ErrorKind::InvalidInput;
+    assert_message(server().start(), invalid, &["address", "Server::bind"]);
+    let none = server().config(workers(0)).bind("127.0.0.1:0");
+    assert_message(none.start(), invalid, &["Config::workers", "0"]);
+    let config = Config {
+        server_name: Some("a\r\nInjected: field".to_owned()),
+        ..workers(1)
+    };
+    let named = server().config(config).bind("127.0.0.1:0");
+    assert_message(named.start(), invalid, &["Config::server_name"]);
+    let nonsense = server().bind("127.0.0.1:none").run();
+    assert!(nonsense.is_err(), "no port: {nonsense:?}");
+}
+
+// --------------------------------------------------------------------------------- balance
+
+#[test]
+fn idle_connections_are_spread_evenly() {
+    for balance in [Balance::LeastConnections, Balance::RoundRobin] {
+        let config = Config {
+            balance,
+            ..threads(4, Some(1))
+        };
+        let (server, addr) = start(from_fn(path), config);
+        let clients: Vec<_> = (0..40).map(|_| Client::connect(addr)).collect();
+        wait_until("all are accepted", || server.counters().accepted == 40);
+        let accepted = server
+            .worker_counters()
+            .iter()
+            .map(|c| c.accepted)
+            .collect::<Vec<_>>();
+        assert_eq!(accepted, [10; 4], "{balance:?}");
+        drop(clients);
+    }
+}
+
+/// The fewest open ones count, not the fewest ever.
+#[test]
+fn closed_connections_leave_room_for_others() {
+    let (server, addr) = start(from_fn(path), threads(2, Some(1)));
+    let mut kept = Vec::new();
+    for i in 0..20 {
+        let client = Client::connect(addr);
+        wait_until("it is accepted", || server.counters().accepted == i + 1);
+        // Every second one goes to the second worker, and goes away at once.
+        if i % 2 == 0 {
+            kept.push(client);
+        } else {
+            drop(client);
+            wait_until("it is closed", || server.counters().closed == i.div_ceil(2));
+        }
+        let open: Vec<_> = server.worker_counters();
+        let open = open
+            .iter()
+            .map(|c| c.accepted - c.closed)
+            .collect::<Vec<_>>();
+        assert!(open[0].abs_diff(open[1]) <= 1, "{open:?} after {i}");
+    }
+}
+
+/// Above the limit clients wait in the backlog, and are served when others have gone.
+#[test]
+fn a_full_worker_leaves_clients_in_the_backlog() {
+    const MOST: usize = 4;
+    for accept_threads in [0, 1, 2] {
+        let limits = Limits {
+            connections_per_worker: MOST,
+            ..Limits::default()
+        };
+        let config = Config {
+            limits,
+            ..threads(1, Some(accept_threads))
+        };
+        let (server, addr) = start(from_fn(path), config);
+        let mut clients: Vec<_> = (0..MOST).map(|_| Client::connect(addr)).collect();
+        for client in &mut clients {
+            assert_eq!(client.get("/x").text(), "/x");
+        }
+        for round in 1..=3 {
+            let mut waiting = Client::connect(addr);
+            waiting.send("GET /waited HTTP/1.1\r\nHost: a\r\n\r\n");
+            // Turns of the server in which it could have taken it.
+            for _ in 0..50 {
+                for client in &mut clients {
+                    assert_eq!(client.get("/x").text(), "/x");
+                }
+            }
+            let accepted = server.counters().accepted as usize;
+            assert_eq!(
+                accepted,
+                MOST + round - 1,
+                "{accept_threads} accept threads"
+            );
+            drop(clients.remove(0));
+            let answer = waiting.answer(super::support::Asked::Other);
+            assert_eq!(answer.text(), "/waited");
+            clients.push(waiting);
+        }
+    }
+}
+
+// --------------------------------------------------------------------------------- Unix sockets
+
+#[cfg(unix)]
+mod unix {
+    use super::super::support::{Asked, Client, NEVER, PATIENCE, ended};
+    use super::{assert_message, path, threads};
+    use peregrine::{Config, ListenAddr, Server};
+    use std::fs;
+    use std::io::ErrorKind;
+    use std::os::unix::net::{UnixListener, UnixStream};
+    use std::path::{Path, PathBuf};
+
+    /// A path of this test alone, with nothing there.
+    fn socket_path(name: &str) -> PathBuf {
+        let file = format!("peregrine-{}-{name}", std::process::id());
+        let path = std::env::temp_dir().join(file);
+        let _ = fs::remove_file(&path);
+        path
+    }
+
+    #[track_caller]
+    fn connect(path: &Path) -> Client<UnixStream> {
+        let stream = UnixStream::connect(path).expect("a connection");
+        let limit = Some(PATIENCE);
+        stream.set_read_timeout(limit).expect("an open socket");
+        Client::over(stream)
+    }
+
+    #[test]
+    fn a_unix_socket_from_start_to_stop() {
+        for accept_threads in [0, 1, 2] {
+            let file = socket_path("life");
+            // A server that was killed leaves its file behind.
+            drop(UnixListener::bind(&file).expect("a socket"));
+            assert!(file.exists());
+
+            let config = threads(2, Some(accept_threads));
+            let server = Server::from_fn(path).config(config.clone());
+            let server = server.bind_unix(&file).bind("127.0.0.1:0");
+            let running = server.start().expect("a server");
+            let addr = ListenAddr::Unix(file.clone());
+            assert_eq!(running.local_addrs()[0], addr);
+            assert_eq!(addr.to_string(), format!("unix:{}", file.display()));
+            let tcp = running.local_addr().expect("the TCP address");
+            assert_eq!(Client::connect(tcp).get("/tcp").text(), "/tcp");
+            for _ in 0..10 {
+                let mut client = connect(&file);
+                for path in ["/one", "/two"] {
+                    assert_eq!(client.get(path).text(), path);
+                }
+            }
+            // A living one is nobody else's.
+            let second = Server::from_fn(path).config(config).bind_unix(&file);
+            let name = file.to_string_lossy();
+            assert_message(second.start(), ErrorKind::AddrInUse, &[&name]);
+            assert_eq!(connect(&file).get("/still").text(), "/still");
+
+            running.stop();
+            assert_eq!(ended(running).cut, 0);
+            assert!(!file.exists(), "removed at the stop");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_no_socket_is_left_alone() {
+        let file = socket_path("file");
+        fs::write(&file, "precious").expect("written");
+        let result = Server::from_fn(path).bind_unix(&file).start();
+        let name = file.to_string_lossy();
+        assert_message(result, ErrorKind::AddrInUse, &[&name]);
+        assert_eq!(fs::read_to_string(&file).expect("still there"), "precious");
+        fs::remove_file(&file).expect("still there");
+    }
+
+    /// A start that fails leaves nothing behind.
+    #[test]
+    fn a_failed_start_removes_its_socket_file() {
+        let file = socket_path("failed");
+        let server = Server::from_fn(path).bind_unix(&file);
+        assert!(server.bind("127.0.0.1:none").start().is_err());
+        assert!(!file.exists());
+    }
+
+    /// Its file belongs to whoever has bound it: a service manager goes on listening on it.
+    #[test]
+    fn an_inherited_unix_listener_keeps_its_file() {
+        let file = socket_path("inherited");
+        let listener = UnixListener::bind(&file).expect("a socket");
+        for accept_threads in [0, 2] {
+            let inherited = listener.try_clone().expect("a second handle");
+            let config = threads(2, Some(accept_threads));
+            let server = Server::from_fn(path)
+                .config(config)
+                .unix_listener(inherited);
+            let running = server.start().expect("a server");
+            assert_eq!(running.local_addrs(), [ListenAddr::Unix(file.clone())]);
+            assert_eq!(running.local_addr(), None);
+            assert_eq!(connect(&file).get("/x").text(), "/x");
+            running.stop();
+            assert_eq!(ended(running).counters.requests, 1);
+            assert!(file.exists(), "the next server is to be found there");
+        }
+        fs::remove_file(&file).expect("still there");
+    }
+
+    /// While one server still drains, the next one may take its place.
+    #[test]
+    fn the_file_of_a_successor_is_left_alone() {
+        let file = socket_path("successor");
+        let config = Config {
+            stop_time: NEVER,
+            ..threads(1, None)
+        };
+        let server = Server::from_fn(path).config(config.clone());
+        let first = server.bind_unix(&file).start().expect("a server");
+        let (mut half, mut idle) = (connect(&file), connect(&file));
+        half.send("GET /first HTTP/1.1\r\nHos");
+        assert_eq!(idle.get("/").text(), "/");
+        first.stop();
+        idle.expect_end();
+
+        let server = Server::from_fn(path).config(config).bind_unix(&file);
+        let second = server.start().expect("the same place");
+        half.send("t: a\r\n\r\n");
+        assert_eq!(half.answer(Asked::Other).text(), "/first");
+        drop(half);
+        assert_eq!(ended(first).cut, 0);
+        assert_eq!(connect(&file).get("/second").text(), "/second");
+        drop(second);
+        assert!(!file.exists());
+    }
+
+    #[test]
+    fn a_unix_client_has_no_address() {
+        let file = socket_path("peer");
+        let server = Server::from_fn(|req, res| {
+            res.body(format!("{:?} {:?}", req.peer_addr(), req.local_addr()))
+        });
+        let running = server.bind_unix(&file).start().expect("a server");
+        assert_eq!(connect(&file).get("/").text(), "None None");
+        drop(running);
+        assert!(!file.exists());
+    }
+}

@@ -1,6 +1,8 @@
 //! All integration tests: one binary, so they link once and share their helpers.
 
 mod cases;
+#[cfg(all(unix, feature = "signals"))]
+mod child;
 mod clients;
 mod handler;
 mod listen;

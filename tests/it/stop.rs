@@ -37,7 +37,9 @@ fn send_half(server: &Running, client: &mut Client, half: &str) {
     let before = server.counters().bytes_read;
     client.send(half);
     let all = before + half.len() as u64;
-    wait_until("half a request is read", || server.counters().bytes_read == all);
+    wait_until("half a request is read", || {
+        server.counters().bytes_read == all
+    });
 }
 
 // --------------------------------------------------------------------------------------- drain
@@ -168,19 +170,25 @@ fn a_request_that_is_half_sent_is_answered() {
 fn a_large_answer_is_finished() {
     let large: Arc<[u8]> = vec![7; 32 << 20].into();
     let body = large.clone();
-    let app = from_fn(move |_: &Request<'_>, res: Response<'_>| res.send(body.clone()));
+    let app = from_fn(
+        move |req: &Request<'_>, res: Response<'_>| match req.path() {
+            "/idle" => res.body(""),
+            _ => res.send(body.clone()),
+        },
+    );
     let (server, addr) = waiting(NEVER, app);
-    let mut client = Client::connect(addr);
+    let [mut client, mut idle] = [(); 2].map(|()| Client::connect(addr));
     client.send(GET);
     let (_, length) = client.head();
+    idle.get("/idle");
     server.stop();
-    wait_until("nobody listens", || TcpStream::connect(addr).is_err());
+    idle.expect_end();
     let mut body = vec![0; length];
     client.body(&mut body);
     assert!(body == *large, "other bytes");
     client.expect_end();
     let stopped = ended(server);
-    assert_eq!((stopped.drained, stopped.cut), (1, 0));
+    assert_eq!((stopped.drained, stopped.cut), (2, 0));
 }
 
 // ----------------------------------------------------------------------------------------- cut
@@ -241,76 +249,15 @@ fn dropping_stops() {
 
 #[cfg(all(unix, feature = "signals"))]
 mod signals {
-    use super::super::support::{Client, wait_until};
+    use super::super::child::Hello;
+    use super::super::support::Client;
     use super::{HALF_BODY, assert_refused};
-    use rustix::process::{Pid, Signal, kill_process};
-    use std::io::{BufRead, BufReader, Read};
-    use std::net::SocketAddr;
-    use std::path::PathBuf;
-    use std::process::{Child, ChildStdout, Command, Stdio};
-
-    /// The example `hello` as a process of its own.
-    struct Hello {
-        child: Child,
-        out: BufReader<ChildStdout>,
-        addr: SocketAddr,
-    }
-
-    impl Drop for Hello {
-        fn drop(&mut self) {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
-        }
-    }
-
-    /// Built beside the tests by `cargo test`; there is no variable that names it.
-    fn path() -> PathBuf {
-        let test = std::env::current_exe().expect("the path of this test");
-        let folder = test.parent().and_then(|deps| deps.parent());
-        folder.expect("target/debug").join("examples/hello")
-    }
-
-    impl Hello {
-        fn start() -> Option<Hello> {
-            let path = path();
-            if !path.is_file() {
-                println!("skipped: the example `hello` is not built");
-                return None;
-            }
-            let mut command = Command::new(path);
-            let command = command.args(["--port", "0", "--workers", "1"]);
-            let mut child = command.stdout(Stdio::piped()).spawn().expect("started");
-            let mut out = BufReader::new(child.stdout.take().expect("a pipe"));
-            let mut line = String::new();
-            out.read_line(&mut line).expect("a line");
-            let addr = line.trim_end().strip_prefix("listening on http://");
-            let addr = addr.expect("an address").parse().expect("an address");
-            Some(Hello { child, out, addr })
-        }
-
-        fn signal(&self, signal: Signal) {
-            kill_process(Pid::from_child(&self.child), signal).expect("sent");
-        }
-
-        /// What it says at its end, after which its code must be 0.
-        #[track_caller]
-        fn end(&mut self) -> String {
-            let mut code = None;
-            wait_until("it ends", || {
-                code = self.child.try_wait().expect("our child");
-                code.is_some()
-            });
-            let mut rest = String::new();
-            self.out.read_to_string(&mut rest).expect("text");
-            assert_eq!(code.and_then(|code| code.code()), Some(0), "{rest}");
-            rest
-        }
-    }
+    use rustix::process::Signal;
 
     #[test]
     fn a_signal_drains() {
         for signal in [Signal::TERM, Signal::INT] {
-            let Some(mut hello) = Hello::start() else {
+            let Some(mut hello) = Hello::start(&["--workers", "1"], None) else {
                 return;
             };
             let mut clients = [(); 2].map(|()| Client::connect(hello.addr));
@@ -326,11 +273,11 @@ mod signals {
 
     #[test]
     fn a_second_signal_cuts() {
-        let Some(mut hello) = Hello::start() else {
+        let Some(mut hello) = Hello::start(&["--workers", "1"], None) else {
             return;
         };
         let (mut half, mut idle) = (Client::connect(hello.addr), Client::connect(hello.addr));
-        // Answered in order, so the half that came with the whole one is there, too.
+        // In one write, so the half is there when the whole one is answered.
         half.send(format!("GET / HTTP/1.1\r\nHost: a\r\n\r\n{HALF_BODY}"));
         half.answer(super::Asked::Other);
         assert_eq!(idle.get("/").text(), "Hello, World!");

@@ -1,0 +1,119 @@
+//! The decisions about where a request ends and whether another follows, against the same rules
+//! told a second time.
+
+use super::{head, limits};
+use peregrine::internals::{Framing, Head};
+use peregrine::{Limits, Version};
+
+/// Whatever head is accepted, it is judged as the rules below say: the same refusals, body length,
+/// persistence and expectation; and again so when the same `Host` has been seen before.
+pub fn check(bytes: &[u8]) {
+    for limits in limits() {
+        let mut table = Head::default();
+        let whole = head::outcome(&mut table, bytes, [bytes.len()], &limits);
+        if let head::Outcome::Complete(_) = whole {
+            let model = model(bytes, &limits);
+            for _ in 0..2 {
+                let judged = table.framing(bytes, &limits);
+                assert_eq!(judged.ok(), model, "{judged:?}");
+            }
+        }
+    }
+}
+
+/// RFC 9112 sections 3.2, 6.3 and 9.3 and RFC 9110 section 10.1.1, over what httparse understands.
+/// `None` if the request is to be refused.
+fn model(bytes: &[u8], limits: &Limits) -> Option<Framing> {
+    let mut fields = [httparse::EMPTY_HEADER; 64];
+    let mut request = httparse::Request::new(&mut fields);
+    request.parse(bytes).expect("a head that was accepted");
+    let version = match request.version {
+        Some(1) => Version::Http11,
+        _ => Version::Http10,
+    };
+    let values = |name: &str| -> Vec<Vec<u8>> {
+        let same = request.headers.iter();
+        let same = same.filter(|field| field.name.to_ascii_lowercase() == name);
+        same.map(|field| field.value.to_ascii_lowercase()).collect()
+    };
+
+    match &values("host")[..] {
+        [] if version == Version::Http10 => {}
+        [host] if is_host(host) => {}
+        _ => return None,
+    }
+    let body = match (&values("transfer-encoding")[..], &values("content-length")[..]) {
+        ([], []) => Some(0),
+        ([], [length]) => Some(number_up_to(length, limits.body_bytes)?),
+        ([coding], []) if coding == b"chunked" && version == Version::Http11 => None,
+        _ => return None,
+    };
+    let expects_continue = match &values("expect")[..] {
+        [] => false,
+        _ if version == Version::Http10 => false,
+        [one] if one == b"100-continue" => true,
+        _ => return None,
+    };
+    let connection = values("connection").join(&b","[..]);
+    let options: Vec<&[u8]> = connection.split(|b| *b == b',').map(trim).collect();
+    let says = |option: &[u8]| options.contains(&option);
+    let by_default = version == Version::Http11 || says(b"keep-alive");
+    Some(Framing {
+        body,
+        persistent: by_default && !says(b"close") && request.method != Some("CONNECT"),
+        expects_continue,
+    })
+}
+
+fn trim(bytes: &[u8]) -> &[u8] {
+    let is_text = |b: &u8| *b != b' ' && *b != b'\t';
+    match (bytes.iter().position(is_text), bytes.iter().rposition(is_text)) {
+        (Some(first), Some(last)) => &bytes[first..=last],
+        _ => b"",
+    }
+}
+
+/// `1*DIGIT`, leading zeros allowed, and not above `limit`.
+fn number_up_to(digits: &[u8], limit: usize) -> Option<usize> {
+    let text = std::str::from_utf8(digits).ok()?;
+    if text.is_empty() || !text.chars().all(|c| c.is_ascii_digit()) {
+        return None;
+    }
+    match text.trim_start_matches('0') {
+        "" => Some(0),
+        text => text.parse().ok().filter(|number| *number <= limit),
+    }
+}
+
+/// `uri-host [ ":" port ]`, RFC 3986 section 3.2.
+pub(super) fn is_host(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return false;
+    };
+    let port = match text.strip_prefix('[') {
+        Some(text) => match text.split_once(']') {
+            Some((address, port)) if address.parse::<std::net::Ipv6Addr>().is_ok() => port,
+            _ => return false,
+        },
+        None => {
+            let (name, port) = text.split_at(text.find(':').unwrap_or(text.len()));
+            if !is_reg_name(name) {
+                return false;
+            }
+            port
+        }
+    };
+    let digits = port.strip_prefix(':').unwrap_or("");
+    (port.is_empty() || port.starts_with(':')) && digits.chars().all(|c| c.is_ascii_digit())
+}
+
+fn is_reg_name(name: &str) -> bool {
+    let mut pieces = name.split('%');
+    let plain = |text: &str| {
+        let mark = |c| "-._~!$&'()*+,;=".contains(c);
+        text.chars().all(|c| c.is_ascii_alphanumeric() || mark(c))
+    };
+    let hex = |text: &str| text.chars().take(2).filter(char::is_ascii_hexdigit).count() == 2;
+    let first = pieces.next().unwrap_or("");
+    plain(first) && pieces.all(|piece| hex(piece) && plain(piece))
+}
