@@ -86,8 +86,8 @@ where
     }
 
     fn answer(&mut self, parts: &mut Parts<'_>) {
+        let response = self.wire.response(parts.http1.mode(parts.input));
         let request = Request::new(parts.input, parts.ends);
-        let response = self.wire.response(parts.http1.mode());
         let handler = &*self.handler;
         // The handler is shared by reference and must be sound after a panic in any case, as other
         // threads go on using it; the output is cut back by `fail`.

@@ -5,6 +5,11 @@ mod config;
 mod conn;
 mod drive;
 mod handler;
+#[cfg(feature = "http")]
+mod http_types;
+#[cfg(any(test, feature = "internals"))]
+#[doc(hidden)]
+pub mod internals;
 mod io;
 mod log;
 mod protocol;
@@ -23,3 +28,11 @@ pub use request::{OwnedRequest, Request};
 pub use response::{AnswerError, BodyWriter, Done, Response};
 pub use server::{Running, Server, Stopped, Stopper};
 pub use stats::Counters;
+
+/// The properties that fuzzing checks are tests, too.
+#[cfg(test)]
+#[allow(unreachable_pub)]
+#[path = "../fuzz/src/lib.rs"]
+mod fuzz;
+#[cfg(test)]
+extern crate self as peregrine;

@@ -2,6 +2,8 @@
 
 use crate::config::Config;
 use crate::handler::{FromFn, Handler, from_fn};
+#[cfg(feature = "signals")]
+use crate::io::signals::Signals;
 use crate::io::{
     accept::Acceptor,
     control::{Control, Seat},
@@ -152,6 +154,8 @@ impl<H: Handler> Server<H> {
             addrs,
             acceptors: Vec::new(),
             workers: Vec::new(),
+            #[cfg(feature = "signals")]
+            signals: None,
         };
         let handler = Arc::new(self.handler);
         for (index, poll) in worker_polls.into_iter().enumerate() {
@@ -302,6 +306,8 @@ pub struct Running {
     addrs: Vec<ListenAddr>,
     acceptors: Vec<JoinHandle<io::Result<()>>>,
     workers: Vec<JoinHandle<io::Result<Ended>>>,
+    #[cfg(feature = "signals")]
+    signals: Option<Signals>,
 }
 
 impl Running {
@@ -345,18 +351,30 @@ impl Running {
             .collect()
     }
 
-    /// Waits until the server has stopped, by [`Running::stop`] or a [`Stopper`].
+    /// From now on SIGINT and SIGTERM (on Windows: Ctrl-C) stop the server, and a second one cuts
+    /// what is still open. [`Running::wait`] does this by itself; call it before, where a signal may
+    /// come in between. The signals do not get their former meaning back afterwards. Feature
+    /// `signals`, on by default.
     ///
-    /// With the feature `signals` (default), SIGINT and SIGTERM stop it while this runs; a second
-    /// one cuts what is still open. They are not given back to their former handlers afterwards. On
-    /// Windows, Ctrl-C does the same.
+    /// # Errors
+    ///
+    /// The system has no more descriptors or threads.
+    #[cfg(feature = "signals")]
+    pub fn stop_on_signals(&mut self) -> io::Result<()> {
+        if self.signals.is_none() {
+            self.signals = Some(Signals::stop(self.control.clone())?);
+        }
+        Ok(())
+    }
+
+    /// Waits until the server has stopped, by a signal, [`Running::stop`] or a [`Stopper`].
     ///
     /// # Errors
     ///
     /// A thread ended with an error of the system, or panicked, which stops the others too.
     pub fn wait(mut self) -> io::Result<Stopped> {
         #[cfg(feature = "signals")]
-        let _signals = crate::io::signals::Signals::stop(self.control.clone())?;
+        self.stop_on_signals()?;
         self.join()
     }
 

@@ -132,6 +132,13 @@ impl<'h, H: Handler> Connection<'h, H> {
         self.counters.snapshot()
     }
 
+    /// Bytes that were sent and are still held: those of an incomplete request.
+    #[cfg(any(test, feature = "internals"))]
+    #[doc(hidden)]
+    pub fn held(&self) -> usize {
+        self.input.unread().len()
+    }
+
     fn run(&mut self) {
         while !self.closed {
             let mut parts = Parts {

@@ -74,10 +74,14 @@ impl Args {
 /// listens on and one for how it ended.
 pub(crate) fn run<H: Handler>(server: Server<H>, args: &Args) -> io::Result<()> {
     let server = server.config(args.config()).bind(args.addr);
-    let running = server.start().unwrap_or_else(|error| {
+    #[cfg_attr(not(feature = "signals"), expect(unused_mut))]
+    let mut running = server.start().unwrap_or_else(|error| {
         eprintln!("{error}");
         exit(1);
     });
+    // Before anyone is told of the address, and may send a signal.
+    #[cfg(feature = "signals")]
+    running.stop_on_signals()?;
     let mut out = io::stdout();
     for addr in running.local_addrs() {
         writeln!(out, "listening on {addr}")?;

@@ -229,7 +229,14 @@ impl Trim for [u8] {
 
 /// Encodes the bytes in chunks of the sizes they say themselves, and decodes that.
 fn round_trip(bytes: &[u8]) {
-    const EXTENSIONS: [&str; 6] = ["", ";a", " ; a=b", ";a=\"\\\";\"", "\t;\ta\t=\t\"\"", ";a;b=c"];
+    const EXTENSIONS: [&str; 6] = [
+        "",
+        ";a",
+        " ; a=b",
+        ";a=\"\\\";\"",
+        "\t;\ta\t=\t\"\"",
+        ";a;b=c",
+    ];
     const TRAILERS: [&str; 3] = ["", "a: b\r\n", "a:\r\nb:\t;\r\n"];
     let mut source = Source(bytes);
     let (mut encoded, mut body) = (Vec::new(), Vec::new());
@@ -259,5 +266,8 @@ fn round_trip(bytes: &[u8]) {
         ..Limits::default()
     };
     let ends = [split_of(&encoded), encoded.len()];
-    assert_eq!(outcome(&encoded, ends, &limits), Outcome::Complete(body, len));
+    assert_eq!(
+        outcome(&encoded, ends, &limits),
+        Outcome::Complete(body, len)
+    );
 }

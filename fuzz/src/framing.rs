@@ -42,7 +42,10 @@ fn model(bytes: &[u8], limits: &Limits) -> Option<Framing> {
         [host] if is_host(host) => {}
         _ => return None,
     }
-    let body = match (&values("transfer-encoding")[..], &values("content-length")[..]) {
+    let body = match (
+        &values("transfer-encoding")[..],
+        &values("content-length")[..],
+    ) {
         ([], []) => Some(0),
         ([], [length]) => Some(number_up_to(length, limits.body_bytes)?),
         ([coding], []) if coding == b"chunked" && version == Version::Http11 => None,
@@ -67,7 +70,10 @@ fn model(bytes: &[u8], limits: &Limits) -> Option<Framing> {
 
 fn trim(bytes: &[u8]) -> &[u8] {
     let is_text = |b: &u8| *b != b' ' && *b != b'\t';
-    match (bytes.iter().position(is_text), bytes.iter().rposition(is_text)) {
+    match (
+        bytes.iter().position(is_text),
+        bytes.iter().rposition(is_text),
+    ) {
         (Some(first), Some(last)) => &bytes[first..=last],
         _ => b"",
     }

@@ -82,7 +82,10 @@ fn is_that_of_httparse(parsed: &Parsed, bytes: &[u8]) {
     let text = |part: &Range<usize>| std::str::from_utf8(&bytes[part.clone()]).ok();
     assert_eq!(request.method, text(&parsed.method));
     assert_eq!(request.path, text(&parsed.target));
-    assert_eq!(request.version == Some(1), parsed.version == Version::Http11);
+    assert_eq!(
+        request.version == Some(1),
+        parsed.version == Version::Http11
+    );
     assert_eq!(request.headers.len(), parsed.fields.len());
     for (theirs, (name, value)) in request.headers.iter().zip(&parsed.fields) {
         assert_eq!(Some(theirs.name), text(name));

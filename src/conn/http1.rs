@@ -108,8 +108,10 @@ pub(crate) struct Http1 {
     eof: bool,
     /// No further request is taken after the current one.
     last: bool,
-    /// The server stops: do not wait long for a first request either.
+    /// The server stops: what had arrived by then is answered, and nothing after it.
     stopping: bool,
+    /// How many unread bytes that were, counted at the next request.
+    owed: Option<usize>,
     /// A request has been answered.
     used: bool,
 }
@@ -123,6 +125,7 @@ impl Http1 {
             eof: false,
             last: !keep_alive,
             stopping: false,
+            owed: None,
             used: false,
         }
     }
@@ -132,9 +135,8 @@ impl Http1 {
         self.eof = true;
     }
 
-    /// The server stops: the next answer is the last one.
+    /// The server stops: the answer to the last request that has arrived is the last one.
     pub(crate) fn stop(&mut self) {
-        self.last = true;
         self.stopping = true;
     }
 
@@ -149,7 +151,17 @@ impl Http1 {
     }
 
     /// For the request that [`Next::Request`] announced.
-    pub(crate) fn mode(&self) -> Mode {
+    pub(crate) fn mode(&mut self, input: &Input) -> Mode {
+        if self.stopping {
+            let State::Ready(len) = self.state else {
+                return self.mode;
+            };
+            // More of what had arrived stands behind this request. What comes later does not
+            // count: a client that goes on asking would never let the server stop.
+            let owed = self.owed.get_or_insert(input.unread().len());
+            self.last |= *owed <= len;
+            *owed = owed.saturating_sub(len);
+        }
         Mode {
             persistent: self.mode.persistent && !self.last,
             ..self.mode
@@ -249,7 +261,7 @@ impl Http1 {
         input.consume(len);
         self.used = true;
         self.since = now;
-        self.state = match self.mode().persistent && !close {
+        self.state = match self.mode.persistent && !self.last && !close {
             true => State::Idle,
             // A client that did not ask for the end may be sending its next request already.
             false => State::Over(Close {

@@ -36,6 +36,11 @@ impl Clock {
         )
     }
 
+    /// Since the start.
+    pub(crate) fn now(&self) -> Duration {
+        self.now
+    }
+
     /// Whole seconds since the start.
     pub(crate) fn seconds(&self) -> Seconds {
         self.now.as_secs() as Seconds

@@ -25,6 +25,7 @@ use rustix::{
 pub(crate) type Token = usize;
 
 /// The token of a wake-up; `polling` keeps this value for itself, and so do we.
+#[cfg(target_os = "linux")]
 const WAKE: Token = usize::MAX;
 
 /// Events that one wait takes in.

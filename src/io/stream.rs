@@ -1,7 +1,9 @@
 //! A connected socket of any kind.
 
 use crate::conn::output::{MAX_SLICES, Output};
-use std::io::{self, IoSlice, Read, Write};
+#[cfg(not(target_os = "linux"))]
+use std::io::Read;
+use std::io::{self, IoSlice, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 #[cfg(windows)]
 use std::os::windows::io::{AsRawSocket, AsSocket, BorrowedSocket, RawSocket};
@@ -27,6 +29,25 @@ pub(crate) struct Sent {
     pub(crate) full: bool,
 }
 
+/// Straight to the system: the wrappers of libc make both calls points where a thread can be
+/// cancelled, which costs as much as parsing half a request.
+#[cfg(target_os = "linux")]
+impl Stream {
+    pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let (n, _) = rustix::net::recv(self, buffer, rustix::net::RecvFlags::empty())?;
+        Ok(n)
+    }
+
+    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(rustix::net::send(
+            self,
+            bytes,
+            rustix::net::SendFlags::NOSIGNAL,
+        )?)
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
 impl Stream {
     pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
@@ -43,7 +64,9 @@ impl Stream {
             Stream::Unix(stream) => (&*stream).write(bytes),
         }
     }
+}
 
+impl Stream {
     fn write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
             Stream::Tcp(stream) => (&*stream).write_vectored(slices),

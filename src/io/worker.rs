@@ -65,7 +65,7 @@ impl<H: Handler> Worker<H> {
             slab: Slab::new(),
             listeners: Listeners::new(self.listeners),
             clock: Clock::new(),
-            exhausted: false,
+            resume_at: Duration::ZERO,
             again: Vec::new(),
             arrivals: Vec::new(),
             due: Vec::new(),
@@ -84,8 +84,8 @@ struct Loop<'a, H> {
     slab: Slab<Connection>,
     listeners: Listeners,
     clock: Clock,
-    /// Out of descriptors in this turn: to accept again at once would fail again, for ever.
-    exhausted: bool,
+    /// When accepting goes on after it has failed.
+    resume_at: Duration,
     /// Connections that have more to do without an event.
     again: Vec<Token>,
     arrivals: Vec<Accepted>,
@@ -108,7 +108,6 @@ impl<H: Handler> Loop<'_, H> {
         self.listeners.watch(true, &self.shared.poll)?;
         loop {
             self.shared.poll.wait(&mut events, self.timeout())?;
-            self.exhausted = false;
             if let Some(unix) = self.clock.tick() {
                 self.shared.service.wire.heads.set_time(unix);
             }
@@ -123,7 +122,8 @@ impl<H: Handler> Loop<'_, H> {
             }
             self.take_arrivals();
             self.run_again();
-            self.check_deadlines()?;
+            self.check_deadlines();
+            self.resume_accepting()?;
             if self.control.is_stopping() {
                 if let Some(ended) = self.stopping()? {
                     return Ok(ended);
@@ -179,8 +179,10 @@ impl<H: Handler> Loop<'_, H> {
             .given
             .fetch_add(self.arrivals.len() as u64, Ordering::Relaxed);
         self.open_arrivals();
-        self.exhausted |= pause == Pause::Exhausted;
-        if self.exhausted || self.room() == 0 {
+        if pause == Pause::Exhausted {
+            self.resume_at = self.clock.now() + BACK_OFF;
+        }
+        if pause == Pause::Exhausted || self.room() == 0 {
             self.listeners.watch(false, &self.shared.poll)?;
         }
         self.listeners.renew(index, &self.shared.poll)
@@ -234,15 +236,20 @@ impl<H: Handler> Loop<'_, H> {
         self.again.drain(..count);
     }
 
-    /// Once a second.
-    fn check_deadlines(&mut self) -> io::Result<()> {
-        let now = self.shared.service.now;
-        let may_accept = !self.exhausted && self.stop.is_none() && self.room() > 0;
-        if may_accept && self.is_closed_for_now() {
-            self.listeners.watch(true, &self.shared.poll)?;
+    /// Accepts again when there is room, and reason to hope for descriptors.
+    fn resume_accepting(&mut self) -> io::Result<()> {
+        let is_due = self.clock.now() >= self.resume_at && self.room() > 0;
+        match self.is_closed_for_now() && is_due && self.stop.is_none() {
+            true => self.listeners.watch(true, &self.shared.poll),
+            false => Ok(()),
         }
+    }
+
+    /// Once a second.
+    fn check_deadlines(&mut self) {
+        let now = self.shared.service.now;
         if now == self.checked {
-            return Ok(());
+            return;
         }
         self.checked = now;
         let mut due = std::mem::take(&mut self.due);
@@ -251,7 +258,6 @@ impl<H: Handler> Loop<'_, H> {
             self.act(token, Connection::expire);
         }
         self.due = due;
-        Ok(())
     }
 
     /// Begins to stop, or looks whether that is done.

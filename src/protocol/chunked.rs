@@ -133,12 +133,14 @@ impl Decoder {
     fn check_length(&self, line: &[u8], limits: &Limits) -> Result<(), ProtocolError> {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         match self.state {
-            State::Trailers if self.trailer_bytes + line.len() + 2 > head::most(limits) => {
-                Err(ProtocolError::HeadTooLarge)
-            }
-            State::Trailers if self.trailer_fields >= limits.header_fields && !line.is_empty() => {
-                Err(ProtocolError::TooManyFields)
-            }
+            // In the order in which a line that comes byte by byte breaks these bounds.
+            State::Trailers => match head::most(limits).checked_sub(self.trailer_bytes + 2) {
+                Some(_) if self.trailer_fields >= limits.header_fields && !line.is_empty() => {
+                    Err(ProtocolError::TooManyFields)
+                }
+                Some(room) if line.len() <= room => Ok(()),
+                _ => Err(ProtocolError::HeadTooLarge),
+            },
             State::Size => match line.iter().take_while(|b| b.is_ascii_hexdigit()).count() {
                 digits if digits > MAX_SIZE_DIGITS => Err(ProtocolError::ChunkSize),
                 digits

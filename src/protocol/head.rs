@@ -196,11 +196,10 @@ impl Head {
         let (target, end) = Target::parse(head, start..method, method + 1)?;
         let version = match head[end..].first_chunk() {
             // Compared as a whole, not byte by byte as a pattern would be.
-            Some(b" HTTP/1.1") => Ok(Version::Http11),
-            version => other_version(version),
+            Some(b" HTTP/1.1") => Version::Http11,
+            _ => other_version(head, end)?,
         };
         let next = line_end(head, end + VERSION, ProtocolError::RequestLine)?;
-        let version = version?;
         if end - method - 1 > limits.target_bytes {
             return Err(ProtocolError::TargetTooLong);
         }
@@ -292,17 +291,19 @@ pub(crate) fn most(limits: &Limits) -> usize {
 /// Length of a version and the space before it.
 const VERSION: usize = 9;
 
-/// What stands behind a target, if not the version of nearly all requests.
+/// What stands behind a target, if not the version of nearly all requests. It looks at nothing
+/// behind the line: what comes there, or has not come yet, must make no difference.
 #[cold]
-fn other_version(version: Option<&[u8; VERSION]>) -> Result<Version, ProtocolError> {
-    match version {
-        Some(b" HTTP/1.0") => Ok(Version::Http10),
-        Some([b' ', b'H', b'T', b'T', b'P', b'/', major, b'.', minor])
+fn other_version(head: &[u8], at: usize) -> Result<Version, ProtocolError> {
+    match &head[at..] {
+        [b' ', b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'0', ..] => Ok(Version::Http10),
+        [b' ', b'H', b'T', b'T', b'P', b'/', major, b'.', minor, ..]
             if major.is_ascii_digit() && minor.is_ascii_digit() =>
         {
+            line_end(head, at + VERSION, ProtocolError::RequestLine)?;
             Err(ProtocolError::Version)
         }
-        Some([b' ' | b'\r' | b'\n', ..]) | None => Err(ProtocolError::RequestLine),
+        [] | [b' ' | b'\r' | b'\n', ..] => Err(ProtocolError::RequestLine),
         _ => Err(ProtocolError::Target),
     }
 }

@@ -182,11 +182,15 @@ fn a_body_that_stalls_gets_408() {
         ..Limits::default()
     };
     let (server, addr) = start(from_fn(hello), limited(limits));
-    for framing in ["Content-Length: 9", "Transfer-Encoding: chunked"] {
+    let framings = ["Content-Length: 9", "Transfer-Encoding: chunked"];
+    let clients = framings.map(|framing| {
         let mut client = Client::connect(addr);
         client.send(format!(
             "POST / HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n5\r\nhel"
         ));
+        client
+    });
+    for mut client in clients {
         let answer = client.answer(Asked::Other);
         assert_eq!((answer.status, answer.closes()), (408, true));
         client.expect_end();
@@ -198,7 +202,8 @@ fn a_body_that_stalls_gets_408() {
 fn an_idle_connection_is_closed_without_a_word() {
     let app = Witness::new(hello);
     let limits = Limits {
-        idle_time: SECOND,
+        // Longer than it takes to ask once, on a busy machine, too.
+        idle_time: 3 * SECOND,
         ..Limits::default()
     };
     let (server, addr) = start(app.clone(), limited(limits));

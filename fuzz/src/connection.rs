@@ -1,0 +1,164 @@
+//! A whole connection: HTTP with accidents.
+//!
+//! An input is what a client sends, as it stands, but for the byte FF: what follows it is an
+//! operation. `e` is the end of what the client sends, `s` stops the server, a byte below 80 lets
+//! so many seconds pass, another FF is FF, and anything else only splits.
+
+use super::{
+    answers::{self, Answer},
+    limits,
+};
+use peregrine::testing::Connection;
+use peregrine::{Done, Handler, Limits, Payload, Request, Response};
+use std::io::Write as _;
+use std::time::Duration;
+
+const MARK: u8 = 0xff;
+
+#[derive(Clone, Debug, PartialEq)]
+enum Operation {
+    Send(Vec<u8>),
+    Eof,
+    Elapse(u64),
+    Stop,
+}
+
+/// Whatever is sent in whatever pieces, and whatever else happens: what comes back is a row of
+/// complete answers, as many as are counted; what is held of the input stays within the limits; and
+/// nothing is sent behind a close. Without clock and stop, the pieces make no difference.
+pub fn check(bytes: &[u8]) {
+    let operations = operations(bytes);
+    for limits in limits() {
+        let played = play(&operations, &limits);
+        let timed = |op: &Operation| matches!(op, Operation::Elapse(_) | Operation::Stop);
+        if operations.iter().any(timed) {
+            continue;
+        }
+        let sent: Vec<u8> = operations
+            .iter()
+            .flat_map(Operation::bytes)
+            .copied()
+            .collect();
+        let ends = operations.contains(&Operation::Eof);
+        let eof = || ends.then_some(Operation::Eof);
+        let whole = [Operation::Send(sent.clone())].into_iter().chain(eof());
+        let whole = play(&whole.collect::<Vec<_>>(), &limits);
+        assert_eq!(played, whole, "in pieces and whole");
+        let by_byte = sent.iter().map(|b| Operation::Send(vec![*b])).chain(eof());
+        let by_byte = play(&by_byte.collect::<Vec<_>>(), &limits);
+        assert_eq!(by_byte, whole, "byte by byte and whole");
+    }
+}
+
+impl Operation {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Operation::Send(bytes) => bytes,
+            _ => &[],
+        }
+    }
+}
+
+/// Nothing is sent behind an end: a real client could not do that.
+fn operations(bytes: &[u8]) -> Vec<Operation> {
+    let (mut operations, mut text, mut ended) = (Vec::new(), Vec::new(), false);
+    let mut rest = bytes.iter().copied();
+    while let Some(byte) = rest.next() {
+        let next = match byte {
+            MARK => rest.next().unwrap_or(0x80),
+            _ => MARK,
+        };
+        if next == MARK {
+            text.extend((!ended).then_some(byte));
+            continue;
+        }
+        operations.push(Operation::Send(std::mem::take(&mut text)));
+        match next {
+            b'e' => operations.push(Operation::Eof),
+            b's' => operations.push(Operation::Stop),
+            0..0x80 => operations.push(Operation::Elapse(next.into())),
+            _ => {}
+        }
+        ended |= next == b'e';
+    }
+    operations.push(Operation::Send(text));
+    operations
+}
+
+/// The final answers, and whether the connection is closed.
+fn play(operations: &[Operation], limits: &Limits) -> (Vec<Answer>, bool) {
+    // A head or what is decoded of a body, and the framing that is not decoded yet.
+    let line = limits.head_bytes.max(limits.chunk_extension_bytes + 18);
+    let most = limits.head_bytes + limits.body_bytes + line + 2;
+    let mut connection = Connection::with_limits(&Echo, *limits);
+    for operation in operations {
+        apply(&mut connection, operation);
+        let held = connection.held();
+        assert!(
+            held <= most || connection.is_closed(),
+            "{held} bytes are held"
+        );
+    }
+    if connection.is_closed() {
+        let before = connection.received().len();
+        let late = Operation::Send(b"GET / HTTP/1.1\r\nHost: late\r\n\r\n".to_vec());
+        for operation in [
+            late,
+            Operation::Elapse(100),
+            Operation::Stop,
+            Operation::Eof,
+        ] {
+            apply(&mut connection, &operation);
+        }
+        assert_eq!(connection.received().len(), before, "sent behind the close");
+    }
+    let to_head = |answer: &Answer| answer.field("method") == Some(b"HEAD");
+    let mut answers = answers::read(connection.received(), to_head);
+    answers.retain(|answer| !answer.is_interim());
+    let counters = connection.counters();
+    assert_eq!(counters.requests + counters.refused, answers.len() as u64);
+    assert_eq!(counters.bytes_written, connection.received().len() as u64);
+    let last = answers.last().and_then(|last| last.field("connection"));
+    assert!(
+        last != Some(b"close") || connection.is_closed(),
+        "closed only in words"
+    );
+    (answers, connection.is_closed())
+}
+
+fn apply(connection: &mut Connection<'_, Echo>, operation: &Operation) {
+    match operation {
+        Operation::Send(bytes) => connection.send(bytes),
+        Operation::Eof => connection.send_eof(),
+        Operation::Elapse(seconds) => connection.elapse(Duration::from_secs(*seconds)),
+        Operation::Stop => connection.stop(),
+    }
+}
+
+/// Answers with what it understood, in the way that the path asks for.
+struct Echo;
+
+impl Handler for Echo {
+    fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
+        let line = format!("{} {} {}", req.method(), req.target(), req.version());
+        let res = res.header("Method", req.method());
+        match req.path() {
+            "/w" => res.write_with(|out| write!(out, "{line}\n{req:?}")),
+            "/f" => res.write_with(|_| Err(std::io::ErrorKind::Other.into())),
+            "/l" => res.send(Payload::from(vec![b'l'; 17_000])),
+            "/h" => res.header("Fault", "a\r\nb: c").text(&line),
+            "/c" => res.close().text(&line),
+            "/o" => res.body(req.to_owned().as_request().body()),
+            // Not `panic!`, whose hook would end a run of the fuzzer.
+            "/p" => std::panic::resume_unwind(Box::new("as asked")),
+            path => {
+                let status = path
+                    .strip_prefix("/s/")
+                    .and_then(|digits| digits.parse().ok());
+                let host = req.host().unwrap_or("none");
+                let body = [line.as_bytes(), host.as_bytes(), req.body()].join(&b' ');
+                res.status(status.unwrap_or(200)).body(body)
+            }
+        }
+    }
+}

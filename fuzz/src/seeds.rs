@@ -1,0 +1,92 @@
+//! Where inputs begin: the cases of `tests/cases`, and what fuzzing found, in `fuzz/seeds`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Longer ones are tests of limits; changing bytes of them finds nothing and takes long.
+const MAX_SEED: usize = 4096;
+
+/// The seeds of one check.
+///
+/// # Panics
+///
+/// If they cannot be read.
+pub fn of(check: &str) -> Vec<Vec<u8>> {
+    let mut seeds = files(&repository().join("fuzz/seeds").join(check), "");
+    for file in files(&repository().join("tests/cases"), ".http") {
+        let text = String::from_utf8(file).expect("text");
+        seeds.extend(sent(&text).filter_map(|sent| fit(&sent, check)));
+    }
+    seeds.retain(|seed| seed.len() <= MAX_SEED);
+    seeds.sort();
+    seeds.dedup();
+    seeds
+}
+
+fn repository() -> PathBuf {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    match package.join("tests/cases").exists() {
+        true => package.into(),
+        false => package.join(".."),
+    }
+}
+
+fn files(folder: &Path, extension: &str) -> Vec<Vec<u8>> {
+    let entries = fs::read_dir(folder).into_iter().flatten();
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    let wanted = paths.filter(|path| path.to_string_lossy().ends_with(extension));
+    wanted.map(|path| fs::read(path).expect("a file")).collect()
+}
+
+/// What is sent in each case of a file.
+fn sent(text: &str) -> impl Iterator<Item = Vec<u8>> {
+    text.split("\n== ").map(|case| {
+        let lines = case.lines().filter_map(|line| line.strip_prefix("> "));
+        lines.flat_map(unescape).collect()
+    })
+}
+
+/// The escapes that `tests/it/cases.rs` describes.
+fn unescape(text: &str) -> Vec<u8> {
+    let Some(at) = text.find(['\\', '{']) else {
+        return text.into();
+    };
+    let (mark, mut rest) = text[at..].split_at(2);
+    let bytes = match mark {
+        "\\r" => b"\r".to_vec(),
+        "\\n" => b"\n".to_vec(),
+        "\\t" => b"\t".to_vec(),
+        "\\0" => b"\0".to_vec(),
+        "{{" => b"{".to_vec(),
+        "\\x" => {
+            let (hex, after) = rest.split_at(2);
+            rest = after;
+            vec![u8::from_str_radix(hex, 16).expect("two hex digits")]
+        }
+        _ if mark.starts_with('\\') => mark.as_bytes()[1..].to_vec(),
+        _ => {
+            let (inner, after) = text[at + 1..].split_once('}').expect("a closing brace");
+            let (times, what) = inner.split_once('*').expect("{times*bytes}");
+            rest = after;
+            unescape(what).repeat(times.parse().expect("a number"))
+        }
+    };
+    [&text.as_bytes()[..at], &bytes, &unescape(rest)].concat()
+}
+
+/// The part of a case that a check is about.
+fn fit(sent: &[u8], check: &str) -> Option<Vec<u8>> {
+    let find = |what: &[u8]| sent.windows(what.len()).position(|part| part == what);
+    match check {
+        "chunked" => find(b"chunked")
+            .and(find(b"\r\n\r\n"))
+            .map(|at| sent[at + 4..].to_vec()),
+        "target" => {
+            let line = &sent[..find(b"\r\n")?];
+            let end = line.iter().rposition(|b| *b == b' ')?;
+            Some(line[..end].to_vec())
+        }
+        "response" => None,
+        _ => Some(sent.to_vec()),
+    }
+}

@@ -1,0 +1,65 @@
+//! To and from the types of the `http` crate, for code that is written against those.
+
+use crate::conn::output::Payload;
+use crate::protocol::Version;
+use crate::request::Request;
+use crate::response::{Done, Response};
+
+impl From<Version> for http::Version {
+    fn from(version: Version) -> http::Version {
+        match version {
+            Version::Http10 => http::Version::HTTP_10,
+            Version::Http11 => http::Version::HTTP_11,
+        }
+    }
+}
+
+impl Request<'_> {
+    /// A copy as an [`http::Request`], with the body as it was decoded. Feature `http`.
+    ///
+    /// # Errors
+    ///
+    /// `http::Uri` is narrower than RFC 9110 in places: it refuses some targets that browsers send,
+    /// such as one with `|` in its query.
+    ///
+    /// ```
+    /// use peregrine::{Done, Request, Response};
+    ///
+    /// fn handle(req: &Request<'_>, res: Response<'_>) -> Done {
+    ///     let Ok(req) = req.to_http() else { return res.status(400).body("") };
+    ///     let answer = http::Response::builder()
+    ///         .status(http::StatusCode::CREATED)
+    ///         .header("x-length", req.body().len())
+    ///         .body(req.uri().path().to_owned());
+    ///     res.send_http(answer.expect("valid parts"))
+    /// }
+    /// # let app = peregrine::from_fn(handle);
+    /// # let mut client = peregrine::testing::Connection::new(&app);
+    /// # client.send(b"POST /a?b HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi");
+    /// # assert!(client.received().starts_with(b"HTTP/1.1 201 Created\r\n"));
+    /// # assert!(client.received().ends_with(b"x-length: 2\r\nContent-Length: 2\r\n\r\n/a"));
+    /// ```
+    pub fn to_http(&self) -> Result<http::Request<Vec<u8>>, http::Error> {
+        let mut request = http::Request::builder()
+            .method(self.method())
+            .uri(self.target())
+            .version(self.version().into());
+        for (name, value) in self.headers() {
+            request = request.header(name, value);
+        }
+        request.body(self.body().to_vec())
+    }
+}
+
+impl Response<'_> {
+    /// Answers with an [`http::Response`]. Its version and extensions are passed over. Feature
+    /// `http`.
+    pub fn send_http(self, answer: http::Response<impl Into<Payload>>) -> Done {
+        let (parts, body) = answer.into_parts();
+        let mut response = self.status(parts.status.as_u16());
+        for (name, value) in &parts.headers {
+            response = response.header(name.as_str(), value);
+        }
+        response.send(body)
+    }
+}

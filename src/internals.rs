@@ -1,0 +1,94 @@
+//! The protocol's parts for benches and fuzz targets, which see only what is public. Behind a
+//! feature and not `cfg(fuzzing)`, as that would leave out benches and whatever checks all features.
+//! None of it is part of the API.
+
+use crate::protocol::{chunked, framing, head};
+use crate::{Limits, ProtocolError, Version};
+use std::ops::Range;
+
+/// The head of a request.
+pub struct Head(head::Head);
+
+impl Default for Head {
+    fn default() -> Head {
+        Head(head::Head::new())
+    }
+}
+
+impl Head {
+    pub fn reset(&mut self) {
+        self.0.reset();
+    }
+
+    pub fn parse(&mut self, bytes: &[u8], limits: &Limits) -> Result<bool, ProtocolError> {
+        self.0.parse(bytes, limits)
+    }
+
+    /// Where a complete head ends.
+    pub fn end(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn version(&self) -> Version {
+        self.0.version
+    }
+
+    pub fn method<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        self.0.method.of(bytes)
+    }
+
+    pub fn target<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        self.0.target.whole.of(bytes)
+    }
+
+    /// Names and values.
+    pub fn fields<'a>(&'a self, bytes: &'a [u8]) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        let fields = self.0.fields().iter();
+        fields.map(|field| (field.name.of(bytes), field.value.of(bytes)))
+    }
+
+    pub fn framing(&mut self, bytes: &[u8], limits: &Limits) -> Result<Framing, ProtocolError> {
+        let framing = framing::decide(&mut self.0, bytes, limits)?;
+        Ok(Framing {
+            body: match framing.body {
+                framing::BodyLength::Exact(len) => Some(len),
+                framing::BodyLength::Chunked => None,
+            },
+            persistent: framing.persistent,
+            expects_continue: framing.expects_continue,
+        })
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Framing {
+    /// `None` if it is chunked.
+    pub body: Option<usize>,
+    pub persistent: bool,
+    pub expects_continue: bool,
+}
+
+/// The decoder of a chunked body.
+pub struct Decoder(chunked::Decoder);
+
+impl Decoder {
+    pub fn new(body: usize) -> Decoder {
+        Decoder(chunked::Decoder::new(body))
+    }
+
+    pub fn decode(&mut self, bytes: &mut [u8], limits: &Limits) -> Result<bool, ProtocolError> {
+        self.0.decode(bytes, limits)
+    }
+
+    pub fn compact(&mut self, bytes: &mut [u8]) -> usize {
+        self.0.compact(bytes)
+    }
+
+    pub fn body(&self) -> Range<usize> {
+        self.0.body()
+    }
+
+    pub fn consumed(&self) -> usize {
+        self.0.consumed()
+    }
+}

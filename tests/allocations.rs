@@ -1,0 +1,216 @@
+//! A worker that has warmed up allocates nothing, whatever the kind of request: counted in the
+//! worker's thread of a real server, by the allocator of this program.
+#![allow(unsafe_code)]
+
+// Parts of it are for other tests.
+#[allow(dead_code, unused_imports)]
+#[path = "it/support.rs"]
+mod support;
+
+use peregrine::{Done, Payload, Request, Response, from_fn};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use support::{Asked, Client, ended, start, wait_until, workers};
+
+/// Allocations of threads that are counted.
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    /// Whether this thread's allocations count. Constant and without a destructor, so that reading
+    /// it does not allocate.
+    static COUNTED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The system's allocator, and a counter.
+struct Counting;
+
+fn count() {
+    if COUNTED.get() {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+// SAFETY: every method hands its arguments to the same method of `System` and returns what that
+// returns, so `System` keeps the contract; `count` neither allocates nor unwinds.
+unsafe impl GlobalAlloc for Counting {
+    // SAFETY: the caller's promise is that of `System::alloc`.
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: `layout` is the caller's, with a size that is not zero.
+        unsafe { System.alloc(layout) }
+    }
+
+    // SAFETY: the caller's promise is that of `System::alloc_zeroed`.
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: `layout` is the caller's, with a size that is not zero.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    // SAFETY: the caller's promise is that of `System::realloc`.
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: `at` is from `System` with this `layout`, as all blocks of this allocator are.
+        unsafe { System.realloc(at, layout, size) }
+    }
+
+    // SAFETY: the caller's promise is that of `System::dealloc`.
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        // SAFETY: `at` is from `System` with this `layout`, as all blocks of this allocator are.
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+// ----------------------------------------------------------------------------------- the server
+
+const CONNECTIONS: usize = 8;
+const WARM_UP: usize = 2000;
+const REQUESTS: usize = 10_000;
+const SHARED: usize = 64 << 10;
+
+/// Counts the thread it runs in from its first call on. Allocates nothing itself.
+fn app(shared: &Arc<[u8]>, req: &Request<'_>, res: Response<'_>) -> Done {
+    if !COUNTED.get() {
+        let is_worker = std::thread::current().name() == Some("pg-worker-0");
+        COUNTED.set(is_worker);
+    }
+    match req.path() {
+        "/written" => res
+            .header("Content-Type", "text/plain")
+            .header("Method", req.method())
+            .write_with(|body| write!(body, "{} {}", req.path(), req.headers().len())),
+        "/shared" => res.send(Payload::Shared(shared.clone())),
+        "/echo" => res.header("Length", b"1024").body(req.body()),
+        "/missing" => res.status(404).text("nothing here"),
+        "/allocates" => res.body(format!("{} bytes", req.body().len())),
+        _ => res.body("Hello, World!"),
+    }
+}
+
+/// A kind of request, and what answers it.
+struct Kind {
+    name: &'static str,
+    request: Vec<u8>,
+    /// Requests in one write.
+    depth: usize,
+    status: u16,
+    body: Vec<u8>,
+}
+
+fn kinds(shared: &[u8]) -> Vec<Kind> {
+    let kind = |name, request: &str, depth, status, body: &[u8]| Kind {
+        name,
+        request: request.as_bytes().to_vec(),
+        depth,
+        status,
+        body: body.to_vec(),
+    };
+    let get = |path| format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\n\r\n");
+    let posted = "0123456789abcdef".repeat(64);
+    let head = "POST /echo HTTP/1.1\r\nHost: localhost\r\n";
+    let post = format!("{head}Content-Length: 1024\r\n\r\n{posted}");
+    let (one, two) = posted.split_at(512);
+    let chunks = format!("200\r\n{one}\r\n200;name=value\r\n{two}\r\n0\r\n\r\n");
+    let chunked = format!("{head}Transfer-Encoding: chunked\r\n\r\n{chunks}");
+    let hello = b"Hello, World!";
+    vec![
+        kind("one after another", &get("/"), 1, 200, hello),
+        kind("pipelined", &get("/"), 16, 200, hello),
+        kind(
+            "header and write_with",
+            &get("/written"),
+            16,
+            200,
+            b"/written 2",
+        ),
+        kind("another status", &get("/missing"), 16, 404, b"nothing here"),
+        kind("a shared payload", &get("/shared"), 1, 200, shared),
+        kind("POST", &post, 1, 200, posted.as_bytes()),
+        kind("pipelined POST", &post, 16, 200, posted.as_bytes()),
+        kind("chunked POST", &chunked, 1, 200, posted.as_bytes()),
+    ]
+}
+
+/// Sends on all connections before it reads on any.
+fn exchange(clients: &mut [Client], kind: &Kind, requests: usize) {
+    let batch = kind.request.repeat(kind.depth);
+    let mut body = vec![0; kind.body.len()];
+    for _ in 0..requests.div_ceil(kind.depth * clients.len()) {
+        clients.iter_mut().for_each(|client| client.send(&batch));
+        for client in &mut *clients {
+            for _ in 0..kind.depth {
+                let (answer, length) = client.head();
+                assert_eq!((answer.status, length), (kind.status, body.len()));
+                client.body(&mut body);
+                assert!(body == kind.body, "{}: another body", kind.name);
+            }
+        }
+    }
+}
+
+/// A worker's buffers go from connection to connection. Every connection needs one of each kind
+/// while half a request is here or half an answer is unsent, which may happen to all at once.
+fn lease_all_buffers(clients: &mut [Client], read: impl Fn() -> u64) {
+    let half = "GET / HTTP/1.1\r\nHo";
+    let before = read();
+    clients.iter_mut().for_each(|client| client.send(half));
+    let all = before + (half.len() * clients.len()) as u64;
+    wait_until("all halves are read", || read() == all);
+    // More than sockets hold, behind as much as is ever in one output.
+    let large = "GET /shared HTTP/1.1\r\nHost: a\r\n\r\n".repeat(400);
+    let small = "GET /written HTTP/1.1\r\nHost: a\r\n\r\n".repeat(60);
+    for client in &mut *clients {
+        client.send(format!("st: a\r\n\r\n{small}{large}"));
+    }
+    // Until the worker reads no more from anyone, or so it seems: nothing is claimed yet.
+    let (mut bytes, mut same) = (read(), 0);
+    wait_until("all outputs are full", || {
+        same = if read() == bytes { same + 1 } else { 0 };
+        bytes = read();
+        same == 50
+    });
+    for client in clients {
+        for _ in 0..1 + 60 + 400 {
+            assert_eq!(client.answer(Asked::Other).status, 200);
+        }
+    }
+}
+
+#[test]
+fn a_warm_worker_does_not_allocate() {
+    let shared: Arc<[u8]> = vec![b'x'; SHARED].into();
+    let payload = shared.clone();
+    let handler = from_fn(move |req: &Request<'_>, res: Response<'_>| app(&payload, req, res));
+    let (server, addr) = start(handler, workers(1));
+    let mut clients: Vec<_> = (0..CONNECTIONS).map(|_| Client::connect(addr)).collect();
+    let kinds = kinds(&shared);
+    let allocations = || ALLOCATIONS.load(Ordering::Relaxed);
+
+    // The counter counts, and nothing but the worker.
+    assert_eq!(clients[0].get("/").status, 200);
+    let before = allocations();
+    drop(vec![0; 100_000]);
+    assert_eq!(allocations(), before, "this thread is not counted");
+    assert_eq!(clients[0].get("/allocates").text(), "0 bytes");
+    assert!(allocations() > before, "the worker is");
+
+    lease_all_buffers(&mut clients, || server.counters().bytes_read);
+    for kind in &kinds {
+        exchange(&mut clients, kind, WARM_UP / kinds.len());
+    }
+    for kind in &kinds {
+        let before = allocations();
+        exchange(&mut clients, kind, REQUESTS);
+        let made = allocations() - before;
+        assert_eq!(made, 0, "allocations in {REQUESTS} requests: {}", kind.name);
+    }
+    drop(clients);
+    server.stop();
+    assert_eq!(ended(server).counters.refused, 0);
+}
