@@ -86,7 +86,7 @@ where
     }
 
     fn answer(&mut self, parts: &mut Parts<'_>) {
-        let response = self.wire.response(parts.http1.mode(parts.input));
+        let response = self.wire.response(parts.http1.mode());
         let request = Request::new(parts.input, parts.ends);
         let handler = &*self.handler;
         // The handler is shared by reference and must be sound after a panic in any case, as other

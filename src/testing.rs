@@ -108,7 +108,7 @@ impl<'h, H: Handler> Connection<'h, H> {
     /// The server shall stop: the answer to a request that is under way is the last one, and an
     /// idle connection closes, after a second if it has had no request yet.
     pub fn stop(&mut self) {
-        self.http1.stop();
+        self.http1.stop(self.input.unread().len());
         self.closed |= self.http1.is_idle() && self.http1.is_used();
     }
 

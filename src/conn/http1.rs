@@ -108,9 +108,8 @@ pub(crate) struct Http1 {
     eof: bool,
     /// No further request is taken after the current one.
     last: bool,
-    /// The server stops: what had arrived by then is answered, and nothing after it.
-    stopping: bool,
-    /// How many unread bytes that were, counted at the next request.
+    /// The server stops: what had arrived by then, so many unread bytes, is answered, and nothing
+    /// that comes after it. A client that goes on asking would never let the server stop.
     owed: Option<usize>,
     /// A request has been answered.
     used: bool,
@@ -124,7 +123,6 @@ impl Http1 {
             mode: Mode::default(),
             eof: false,
             last: !keep_alive,
-            stopping: false,
             owed: None,
             used: false,
         }
@@ -135,9 +133,10 @@ impl Http1 {
         self.eof = true;
     }
 
-    /// The server stops: the answer to the last request that has arrived is the last one.
-    pub(crate) fn stop(&mut self) {
-        self.stopping = true;
+    /// The server stops, and `unread` bytes have arrived: the answer to the last request that begins
+    /// in them is the last one.
+    pub(crate) fn stop(&mut self, unread: usize) {
+        self.owed = Some(unread);
     }
 
     /// A request has been answered.
@@ -151,17 +150,11 @@ impl Http1 {
     }
 
     /// For the request that [`Next::Request`] announced.
-    pub(crate) fn mode(&mut self, input: &Input) -> Mode {
-        if self.stopping {
-            let State::Ready(len) = self.state else {
-                return self.mode;
-            };
-            // More of what had arrived stands behind this request. What comes later does not
-            // count: a client that goes on asking would never let the server stop.
-            let owed = self.owed.get_or_insert(input.unread().len());
-            self.last |= *owed <= len;
-            *owed = owed.saturating_sub(len);
-        }
+    pub(crate) fn mode(&mut self) -> Mode {
+        self.last |= match (self.owed, self.state) {
+            (Some(owed), State::Ready(len)) => owed <= len,
+            _ => false,
+        };
         Mode {
             persistent: self.mode.persistent && !self.last,
             ..self.mode
@@ -259,6 +252,7 @@ impl Http1 {
             return;
         };
         input.consume(len);
+        self.owed = self.owed.map(|owed| owed.saturating_sub(len));
         self.used = true;
         self.since = now;
         self.state = match self.mode.persistent && !self.last && !close {
@@ -303,7 +297,7 @@ impl Http1 {
     pub(crate) fn deadline(&self, input: Option<&Input>, limits: &Limits) -> Seconds {
         let wait = match self.state {
             // Whoever has just connected is about to ask for something.
-            State::Idle if self.stopping => limits.idle_time.min(STOP_GRACE),
+            State::Idle if self.owed.is_some() => limits.idle_time.min(STOP_GRACE),
             State::Idle => limits.idle_time,
             State::Head => limits.head_time,
             State::Exact(_) | State::Chunked | State::Ready(_) => {

@@ -26,6 +26,15 @@ pub(crate) struct Shared<'a, H> {
     pub(crate) counters: &'a WorkerCounters,
 }
 
+/// What a read has brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fill {
+    /// Bytes, or the end of them.
+    Something,
+    Nothing,
+    Failed,
+}
+
 /// What becomes of a connection after an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
@@ -106,28 +115,36 @@ impl Connection {
 
     /// One read, and answers to what it has brought.
     pub(crate) fn read<H: Handler>(&mut self, shared: &mut Shared<'_, H>) -> Fate {
+        match self.fill(shared) {
+            Fill::Something => self.serve(shared),
+            Fill::Nothing => Fate::Open,
+            Fill::Failed => Fate::Closed,
+        }
+    }
+
+    fn fill<H: Handler>(&mut self, shared: &mut Shared<'_, H>) -> Fill {
         let mut input = self.input.take().unwrap_or_else(|| shared.pool.input());
-        match self.socket.stream.read(input.space()) {
-            Ok(0) => self.http1.eof(),
+        let filled = match self.socket.stream.read(input.space()) {
+            Ok(0) => {
+                self.http1.eof();
+                Fill::Something
+            }
             Ok(n) => {
                 shared.counters.bytes_read.add(n as u64);
                 input.filled(n);
+                Fill::Something
             }
-            Err(error) if is_temporary(&error) => {
-                self.keep(input, shared);
-                return Fate::Open;
-            }
+            Err(error) if is_temporary(&error) => Fill::Nothing,
             Err(error) => {
                 // A reset between requests is how some clients say goodbye.
                 if !self.http1.is_idle() {
                     shared.fail(&ConnectionError::Read(&error), &self.socket);
                 }
-                shared.pool.give_input(input);
-                return Fate::Closed;
+                Fill::Failed
             }
-        }
-        self.input = Some(input);
-        self.serve(shared)
+        };
+        self.keep(input, shared);
+        filled
     }
 
     /// The turn comes round again for requests that are in the input already.
@@ -270,15 +287,21 @@ impl Connection {
 
     /// The server stops: this connection gets no further request after what it has sent.
     pub(crate) fn stop<H: Handler>(&mut self, shared: &mut Shared<'_, H>) -> Fate {
-        self.http1.stop();
-        if self.phase != Phase::Serving {
-            return Fate::Open;
-        }
+        let is_serving = self.phase == Phase::Serving;
         // What has arrived is a request that was accepted.
-        let fate = self.read(shared);
-        match self.phase == Phase::Serving && self.http1.is_idle() && self.http1.is_used() {
-            true => Fate::Closed,
-            false => fate,
+        let filled = match is_serving {
+            true => self.fill(shared),
+            false => Fill::Nothing,
+        };
+        let unread = self.input.as_ref().map_or(0, |input| input.unread().len());
+        self.http1.stop(unread);
+        match filled {
+            Fill::Failed => Fate::Closed,
+            Fill::Something => self.serve(shared),
+            Fill::Nothing if is_serving && self.http1.is_idle() && self.http1.is_used() => {
+                Fate::Closed
+            }
+            Fill::Nothing => Fate::Open,
         }
     }
 
