@@ -18,7 +18,7 @@ struct Counter {
 impl Handler for Counter {
     fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
         match (req.method(), req.path()) {
-            ("GET", "/") => {
+            ("GET" | "HEAD", "/") => {
                 let n = self.count.fetch_add(1, Ordering::Relaxed) + 1;
                 res.header("Content-Type", "text/plain")
                     // A page that a browser may keep would not count.

@@ -2,8 +2,7 @@
 //! feature and not `cfg(fuzzing)`, as that would leave out benches and whatever checks all features.
 //! None of it is part of the API.
 
-use crate::protocol::{chunked, framing, head};
-use crate::{Limits, ProtocolError, Version};
+use crate::protocol::{Version, chunked, error::ProtocolError, framing, head, limits::Limits};
 use std::ops::Range;
 
 /// The head of a request.

@@ -22,7 +22,7 @@ const HOST: &str = "in.field";
 /// 9112 section 3.2 says, and sees their parts and the decoded query as the model below does.
 pub fn check(bytes: &[u8]) {
     let limits = Limits::default();
-    if bytes.len() > limits.target_bytes {
+    if bytes.len() > limits.target_bytes || bytes.contains(&b'\n') {
         return;
     }
     let seen = Arc::new(Mutex::new(Vec::new()));
@@ -37,10 +37,6 @@ pub fn check(bytes: &[u8]) {
     let request = [bytes, b" HTTP/1.1\r\nHost: ", HOST.as_bytes(), b"\r\n\r\n"].concat();
     connection.send(&request);
     let seen = std::mem::take(&mut *seen.lock().expect("no panic"));
-    if bytes.contains(&b'\n') {
-        // More than one line: it may be anything.
-        return;
-    }
     let expected: Vec<Seen> = model(bytes).into_iter().collect();
     assert_eq!(seen, expected);
 }

@@ -205,7 +205,11 @@ impl Http1 {
             return match step {
                 Ok(true) => Next::Request,
                 Ok(false) if self.eof => self.closed_by_client(input),
-                Ok(false) => Next::Read,
+                Ok(false) => {
+                    // All that had arrived is of this request; decoding may have shortened it.
+                    self.owed = self.owed.map(|_| 0);
+                    Next::Read
+                }
                 Err(error) => Next::Close(self.refuse(error, output, heads)),
             };
         }

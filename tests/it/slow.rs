@@ -232,18 +232,48 @@ fn the_refusal_of_a_body_reaches_a_client_that_still_sends() {
     let head = "POST / HTTP/1.1\r\nHost: a\r\n";
     let length = format!("{head}Content-Length: 204800\r\n\r\n");
     let chunked = format!("{head}Transfer-Encoding: chunked\r\n\r\n32000\r\n");
-    for head in [length, chunked] {
+    for (count, head) in (1..).zip([length, chunked]) {
         let mut client = Client::connect(addr);
         client.send(head);
+        wait_until("it is refused", || server.counters().refused == count);
         // All of it before the answer is looked at; a reset would lose that.
-        client.send(vec![b'x'; 200 << 10]);
+        for _ in 0..100 {
+            client.send([b'x'; 2 << 10]);
+        }
         let answer = client.answer(Asked::Other);
         assert_eq!((answer.status, answer.closes()), (413, true));
         client.expect_end();
     }
     // They have closed in turn, so nobody waits for the end of `linger_time`.
     wait_until("both are closed", || server.counters().closed == 2);
-    assert_eq!(server.counters().refused, 2);
+}
+
+/// The same where the handler ends the connection, or a fault of it does.
+#[test]
+fn the_last_answer_reaches_a_client_that_still_sends() {
+    let limits = Limits {
+        linger_time: NEVER,
+        ..Limits::default()
+    };
+    let app = from_fn(|req: &Request<'_>, res: Response<'_>| match req.path() {
+        "/close" => res.close().body("the last"),
+        _ => res.status(1).body("a fault"),
+    });
+    let (server, addr) = start(app, limited(limits));
+    for (count, path, status) in [(1, "/close", 200), (2, "/fault", 500)] {
+        let mut client = Client::connect(addr);
+        let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+        client.send(&request);
+        wait_until("it is answered", || server.counters().requests == count);
+        for _ in 0..1000 {
+            client.send(&request);
+        }
+        let answer = client.answer(Asked::Other);
+        assert_eq!((answer.status, answer.closes()), (status, true));
+        client.expect_end();
+    }
+    wait_until("both are closed", || server.counters().closed == 2);
+    assert_eq!(server.counters().requests, 2);
 }
 
 #[test]

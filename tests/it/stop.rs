@@ -3,8 +3,8 @@
 use super::support::{Asked, Client, NEVER, ended, start, wait_until, workers};
 use peregrine::{Config, Done, Handler, Request, Response, Running, Stopped, from_fn};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 
@@ -165,6 +165,79 @@ fn a_request_that_is_half_sent_is_answered() {
     assert_eq!(stopped.counters.requests, 3);
 }
 
+/// A server whose only worker waits in `/gate`: at once for a sign that it has begun, and then for
+/// one that it may end. What arrives between them, the worker finds when it looks again.
+fn gated() -> (Running, SocketAddr, Arc<Barrier>) {
+    let gate = Arc::new(Barrier::new(2));
+    let inside = gate.clone();
+    let app = from_fn(move |req: &Request<'_>, res: Response<'_>| {
+        if req.path() == "/gate" {
+            inside.wait();
+            inside.wait();
+        }
+        match req.method() {
+            "POST" => res.body(req.body()),
+            _ => res.body(req.path()),
+        }
+    });
+    let (server, addr) = waiting(NEVER, app);
+    (server, addr, gate)
+}
+
+/// What had arrived when the stop began is answered, all of it, and the last answer says that it is
+/// the last.
+#[test]
+fn requests_that_have_arrived_are_answered() {
+    let (server, addr, gate) = gated();
+    let [mut first, mut second] = [(); 2].map(|()| Client::connect(addr));
+    assert_eq!(second.get("/x").text(), "/x");
+    let get = |path: &str| format!("GET /{path} HTTP/1.1\r\nHost: a\r\n\r\n");
+    // More than one turn of a connection.
+    let paths: Vec<_> = (0..150).map(|i| i.to_string()).collect();
+    let all = paths.iter().map(|path| get(path)).collect::<String>();
+    first.send(get("gate") + &all);
+    gate.wait();
+    second.send(&all);
+    server.stop();
+    gate.wait();
+    assert_eq!(first.answer(Asked::Other).text(), "/gate");
+    for client in [&mut first, &mut second] {
+        for (i, path) in paths.iter().enumerate() {
+            let answer = client.answer(Asked::Other);
+            assert_eq!(answer.text(), format!("/{path}"));
+            assert_eq!(answer.closes(), i + 1 == paths.len(), "answer {i}");
+        }
+        client.expect_end();
+    }
+    drop((first, second));
+    let stopped = ended(server);
+    assert_eq!((stopped.drained, stopped.cut), (2, 0));
+}
+
+/// The same where decoding makes what has arrived shorter: it is still the last request.
+#[test]
+fn half_a_chunked_body_that_has_arrived_is_the_last() {
+    let (server, addr, gate) = gated();
+    // In this order the worker stops them, so the second has been told when the first is closed.
+    let [mut second, mut first] = [(); 2].map(|()| Client::connect(addr));
+    send_half(&server, &mut second, "POST / HTTP/1.1\r\nHost: a\r\n");
+    first.send("GET /gate HTTP/1.1\r\nHost: a\r\n\r\n");
+    gate.wait();
+    let chunks = "1\r\nx\r\n".repeat(300);
+    second.send(format!("Transfer-Encoding: chunked\r\n\r\n{chunks}"));
+    server.stop();
+    gate.wait();
+    // That one was taken before the stop.
+    assert_eq!(first.answer(Asked::Other).text(), "/gate");
+    first.expect_end();
+    second.send(format!("0\r\n\r\n{GET}"));
+    let answer = second.answer(Asked::Other);
+    assert_eq!((answer.text(), answer.closes()), (&*"x".repeat(300), true));
+    second.expect_end();
+    drop((first, second));
+    assert_eq!(ended(server).cut, 0);
+}
+
 /// An answer that is on its way is sent to its end.
 #[test]
 fn a_large_answer_is_finished() {
@@ -287,4 +360,23 @@ mod signals {
         assert_eq!(hello.end(), "stopped: 1 connections drained, 1 cut\n");
         half.expect_end();
     }
+}
+
+/// What begins after the stop is not answered, so that a client that goes on asking cannot keep the
+/// server from stopping.
+#[test]
+fn the_last_answer_is_to_what_had_begun_to_arrive() {
+    let app = peregrine::from_fn(|req, res| res.body(req.path()));
+    let mut client = peregrine::testing::Connection::new(&app);
+    client.send(b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HT");
+    client.stop();
+    assert!(!client.is_closed());
+    client.send(b"TP/1.1\r\nHost: a\r\n\r\nGET /3 HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(client.is_closed());
+    let received = String::from_utf8_lossy(client.received()).into_owned();
+    assert!(
+        received.ends_with("Connection: close\r\n\r\n/2"),
+        "{received}"
+    );
+    assert_eq!(received.matches("Connection: close").count(), 1);
 }

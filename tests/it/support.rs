@@ -160,6 +160,8 @@ pub(crate) struct Client<S = TcpStream> {
     start: usize,
     /// All that it was ever sent.
     pub(crate) received: u64,
+    /// How the connection has ended, if it has.
+    was_reset: bool,
 }
 
 impl Client {
@@ -193,6 +195,7 @@ impl<S: Read + Write> Client<S> {
             buffer: Vec::new(),
             start: 0,
             received: 0,
+            was_reset: false,
         }
     }
 
@@ -255,11 +258,15 @@ impl<S: Read + Write> Client<S> {
         self.received += rest.len() as u64;
     }
 
-    /// The server closes, and says nothing more before it.
+    /// The server closes, without a reset, and says nothing more before it.
     #[track_caller]
     pub(crate) fn expect_end(&mut self) {
         let end = self.try_answer(Asked::Other).expect("a proper end");
         assert!(end.is_none(), "nothing more: {end:?}");
+        assert!(
+            !self.was_reset,
+            "an end, not a reset, which may lose answers"
+        );
     }
 
     /// False at the end of the connection, however that came.
@@ -276,7 +283,10 @@ impl<S: Read + Write> Client<S> {
                 self.received += n as u64;
                 Ok(n > 0)
             }
-            Err(error) if is_reset(error.kind()) => Ok(false),
+            Err(error) if is_reset(error.kind()) => {
+                self.was_reset = true;
+                Ok(false)
+            }
             Err(error) => Err(format!("reading failed: {error}")),
         }
     }
