@@ -21,9 +21,18 @@ pub mod testing;
 
 pub use config::{Balance, Config};
 pub use conn::output::Payload;
+#[cfg(feature = "websocket")]
+pub use conn::{prepared::Prepared, ws_send::Sent};
 pub use handler::{ConnectionError, FromFn, Handler, from_fn};
 pub use io::listener::ListenAddr;
+#[cfg(feature = "deflate")]
+pub use protocol::deflate::WsDeflate;
 pub use protocol::{Version, error::ProtocolError, limits::Limits};
+#[cfg(feature = "websocket")]
+pub use protocol::{
+    frame::{FrameError, Message},
+    ws_limits::{BacklogPolicy, WsLimits},
+};
 pub use request::{OwnedRequest, Request};
 pub use response::{AnswerError, BodyWriter, Done, Response};
 pub use server::{Running, Server, Stopped, Stopper};
