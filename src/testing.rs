@@ -6,7 +6,7 @@ use crate::conn::{
     input::Input,
     output::{MAX_SLICES, Output},
 };
-use crate::drive::{Parts, Service, Turn};
+use crate::drive::{Off, Parts, Service, Turn};
 use crate::handler::Handler;
 use crate::protocol::limits::Limits;
 use crate::request::Ends;
@@ -148,11 +148,11 @@ impl<'h, H: Handler> Connection<'h, H> {
                 ends: &MEMORY,
                 counters: &self.counters,
             };
-            let turn = self.service.turn(&mut parts);
+            let turn = self.service.turn(&mut parts, &mut Off);
             self.flush();
             match turn {
                 Turn::Read => return,
-                Turn::Again | Turn::Blocked => {}
+                Turn::Again | Turn::Blocked | Turn::Upgrade => {}
                 Turn::Close(_) => self.closed = true,
             }
         }

@@ -195,6 +195,11 @@ impl WsConn {
         self.end(End::Gone);
     }
 
+    /// More was to be sent than may wait.
+    pub(crate) fn overflow(&mut self) {
+        self.end(End::Backlog);
+    }
+
     pub(crate) fn end(&mut self, end: End) {
         if !self.is_over() {
             self.state = State::Over(end);

@@ -3,10 +3,13 @@
 use super::ws::{End, State, WsConn};
 use super::{Seconds, deflate::Deflater, output::Output, prepared::Prepared};
 use crate::protocol::frame::{self, Control, Message, OpCode};
-use crate::protocol::ws_limits::BacklogPolicy;
+use crate::protocol::ws_limits::{BacklogPolicy, WsLimits};
 
 /// With a policy that drops old messages, this much is put where it cannot be dropped any more.
 const COMMITTED: usize = 64 << 10;
+
+/// RFC 6455 section 7.4.1.
+const NORMAL: u16 = 1000;
 
 /// What became of a message that was to be sent.
 ///
@@ -71,6 +74,10 @@ impl WsConn {
     pub(crate) fn backlog(&self) -> usize {
         self.output.as_ref().map_or(0, |output| output.len())
             + self.waiting.as_ref().map_or(0, |waiting| waiting.bytes)
+    }
+
+    pub(crate) fn limits(&self) -> &WsLimits {
+        &self.limits
     }
 
     /// So much waits that nothing more is taken from the client.
@@ -210,6 +217,10 @@ impl WsConn {
     pub(crate) fn close(&mut self, code: u16, reason: &str, now: Seconds) -> bool {
         let open = self.state == State::Open;
         if open {
+            let code = match frame::may_close_with(code) {
+                true => code,
+                false => NORMAL,
+            };
             self.push_close(Some((code, reason)), now);
             self.state = State::Closing;
             self.await_answer(now);

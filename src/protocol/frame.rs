@@ -261,8 +261,7 @@ pub(crate) fn parse_close(payload: &[u8]) -> Result<Option<(u16, &str)>, FrameEr
         [_] => Err(FrameError::CloseCode),
         [high, low, reason @ ..] => {
             let code = u16::from_be_bytes([*high, *low]);
-            // 1014 (Bad Gateway) has been registered with IANA since.
-            if code != 1014 && !CloseCode::from(code).is_allowed() {
+            if !may_close_with(code) {
                 return Err(FrameError::CloseCode);
             }
             match std::str::from_utf8(reason) {
@@ -271,6 +270,12 @@ pub(crate) fn parse_close(payload: &[u8]) -> Result<Option<(u16, &str)>, FrameEr
             }
         }
     }
+}
+
+/// Whether an endpoint may send this code (RFC 6455 section 7.4).
+pub(crate) fn may_close_with(code: u16) -> bool {
+    // 1014 (Bad Gateway) has been registered with IANA since.
+    code == 1014 || CloseCode::from(code).is_allowed()
 }
 
 /// Appends a close frame. A reason that is too long is cut, between two characters.
