@@ -1,6 +1,12 @@
 //! A client and a connection without sockets, threads or a clock of their own: what tests of a
 //! [`Handler`] need, with the same code behind it that serves real connections.
 
+#[cfg(feature = "websocket")]
+mod ws;
+
+#[cfg(feature = "websocket")]
+pub use ws::WebSocket;
+
 use crate::conn::{
     http1::Http1,
     input::Input,

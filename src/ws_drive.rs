@@ -52,6 +52,14 @@ pub(crate) enum Offered<'r, C> {
 }
 
 impl Offers {
+    pub(crate) fn new(limits: WsLimits) -> Offers {
+        Offers {
+            limits: Arc::new(limits),
+            #[cfg(feature = "deflate")]
+            deflate: Some(crate::protocol::deflate::WsDeflate::default()),
+        }
+    }
+
     /// Offers a request to the handler, if it asks for a WebSocket. `has_room` if one more can be
     /// looked after.
     pub(crate) fn offer<'r, H: WebSocketHandler>(

@@ -70,9 +70,9 @@ impl<C> WsThreads<C> {
         // A server starts once, and has made its hub itself.
         hub.open(seats.iter().map(|seat| seat.door.clone()).collect());
         let offers = Offers {
-            limits: Arc::new(*limits),
             #[cfg(feature = "deflate")]
             deflate: config.ws_deflate,
+            ..Offers::new(*limits)
         };
         Ok(WsThreads {
             seats,

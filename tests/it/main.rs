@@ -12,3 +12,5 @@ mod sockets;
 mod stop;
 mod support;
 mod tidy;
+#[cfg(feature = "websocket")]
+mod ws_protocol;
