@@ -165,10 +165,7 @@ impl WsConn {
             }
             let step = match self.current {
                 None => self.begin(input),
-                Some(current)
-                    if current.header.opcode == OpCode::Data(Data::Continue)
-                        || matches!(current.header.opcode, OpCode::Data(_)) =>
-                {
+                Some(current) if matches!(current.header.opcode, OpCode::Data(_)) => {
                     self.data(current, input)
                 }
                 Some(current) => self.control(current.header, input, now),

@@ -14,3 +14,5 @@ mod support;
 mod tidy;
 #[cfg(feature = "websocket")]
 mod ws_protocol;
+#[cfg(feature = "websocket")]
+mod ws_sockets;
