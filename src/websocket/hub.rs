@@ -1,7 +1,7 @@
 //! Reaching WebSocket connections from anywhere.
 
+use super::seats::{Seat, Seats};
 use crate::conn::{mailbox::Mailbox, prepared::Prepared, ws_send::Sent};
-use crate::protocol::ws_limits::{BacklogPolicy, WsLimits};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -21,7 +21,7 @@ use std::sync::{Arc, OnceLock};
 pub struct WsId(u64);
 
 /// Bits of the slot, of 64: 8 are the thread's, 32 the generation's.
-const SLOT_BITS: u32 = 24;
+pub(super) const SLOT_BITS: u32 = 24;
 
 /// Connections that one thread can tell apart.
 pub(crate) const MAX_SLOTS: usize = 1 << SLOT_BITS;
@@ -108,14 +108,14 @@ impl Hub {
         let size = message.frame_len();
         if !seat.take_room(size) {
             door.dropped.fetch_add(1, Ordering::Relaxed);
-            if seat.policy.load(Ordering::Relaxed) == CLOSES {
+            if seat.closes() {
                 let _ = door.post(0, Command::Overflow(id));
             }
             return Sent::Full;
         }
         let sent = door.post(size, Command::Send(id, message));
         if sent != Sent::Queued {
-            seat.queued.fetch_sub(size, Ordering::AcqRel);
+            seat.give_room(size);
         }
         sent
     }
@@ -221,8 +221,7 @@ impl Hub {
     fn find(&self, id: WsId) -> Option<(&Door, &Seat)> {
         let door = self.doors().get(id.thread())?;
         let seat = door.seats.get(id.slot())?;
-        let there = seat.occupant.load(Ordering::Acquire) == occupant(id.generation());
-        (there && !door.closed.load(Ordering::Acquire)).then_some((door, seat))
+        (seat.holds(id) && !door.closed.load(Ordering::Acquire)).then_some((door, seat))
     }
 
     pub(crate) fn doors(&self) -> &[Arc<Door>] {
@@ -321,7 +320,7 @@ impl Door {
             Command::Send(id, message) => {
                 let size = message.frame_len();
                 if let Some(seat) = self.seats.get(id.slot()) {
-                    seat.queued.fetch_sub(size, Ordering::AcqRel);
+                    seat.give_room(size);
                 }
                 size
             }
@@ -351,121 +350,10 @@ impl Door {
     }
 }
 
-/// The places of a thread's connections, for all to see. They are made as they are needed and never
-/// moved, so that nobody needs a lock to look.
-#[derive(Default)]
-pub(crate) struct Seats {
-    /// 64 places, 64, 128, 256 ...
-    rows: [OnceLock<Box<[Seat]>>; ROWS],
-}
-
-const FIRST_ROW: usize = 64;
-const ROWS: usize = (SLOT_BITS - FIRST_ROW.ilog2()) as usize + 1;
-
-#[derive(Default)]
-pub(crate) struct Seat {
-    /// See [`occupant`].
-    occupant: AtomicU64,
-    /// Bytes on their way in the mailbox.
-    queued: AtomicUsize,
-    /// Bytes that the connection had not sent when it was last looked at.
-    unsent: AtomicUsize,
-    limit: AtomicUsize,
-    policy: AtomicUsize,
-}
-
-/// Who sits there: 0 is nobody.
-fn occupant(generation: u32) -> u64 {
-    u64::from(generation) << 1 | 1
-}
-
-const CLOSES: usize = 1;
-const DROPS_OLDEST: usize = 2;
-
-impl Seats {
-    /// Row and place.
-    fn at(slot: usize) -> (usize, usize) {
-        match (slot / FIRST_ROW).checked_ilog2() {
-            None => (0, slot),
-            Some(row) => (row as usize + 1, slot - (FIRST_ROW << row)),
-        }
-    }
-
-    fn get(&self, slot: usize) -> Option<&Seat> {
-        let (row, place) = Seats::at(slot);
-        self.rows.get(row)?.get()?.get(place)
-    }
-
-    /// A connection sits down. For the owning thread.
-    pub(crate) fn enter(&self, id: WsId, limits: &WsLimits) {
-        let (row, place) = Seats::at(id.slot());
-        let size = FIRST_ROW << row.saturating_sub(1);
-        let seats = self.rows[row].get_or_init(|| (0..size).map(|_| Seat::default()).collect());
-        let seat = &seats[place];
-        let policy = match limits.backlog_policy {
-            BacklogPolicy::Close => CLOSES,
-            BacklogPolicy::DropOldest => DROPS_OLDEST,
-            BacklogPolicy::DropNewest => 0,
-        };
-        seat.limit.store(limits.backlog_bytes, Ordering::Relaxed);
-        seat.policy.store(policy, Ordering::Relaxed);
-        seat.unsent.store(0, Ordering::Relaxed);
-        seat.occupant
-            .store(occupant(id.generation()), Ordering::Release);
-    }
-
-    /// A connection has got up. For the owning thread.
-    pub(crate) fn leave(&self, id: WsId) {
-        if let Some(seat) = self.get(id.slot()) {
-            seat.occupant.store(0, Ordering::Release);
-        }
-    }
-
-    pub(crate) fn set_unsent(&self, id: WsId, bytes: usize) {
-        if let Some(seat) = self.get(id.slot()) {
-            seat.unsent.store(bytes, Ordering::Relaxed);
-        }
-    }
-}
-
-impl Seat {
-    fn backlog(&self) -> usize {
-        self.queued.load(Ordering::Acquire) + self.unsent.load(Ordering::Relaxed)
-    }
-
-    /// Takes room for a message on its way. A connection that drops its oldest messages makes room
-    /// for it then.
-    fn take_room(&self, size: usize) -> bool {
-        let queued = self.queued.fetch_add(size, Ordering::AcqRel) + size;
-        let unsent = match self.policy.load(Ordering::Relaxed) {
-            DROPS_OLDEST => 0,
-            _ => self.unsent.load(Ordering::Relaxed),
-        };
-        let fits = queued + unsent <= self.limit.load(Ordering::Relaxed);
-        if !fits {
-            self.queued.fetch_sub(size, Ordering::AcqRel);
-        }
-        fits
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_slot_has_a_place_of_its_own() {
-        let mut next = (0, 0);
-        for slot in 0..1 << 14 {
-            assert_eq!(Seats::at(slot), next);
-            let size = FIRST_ROW << next.0.saturating_sub(1);
-            next = match next.1 + 1 == size {
-                true => (next.0 + 1, 0),
-                false => (next.0, next.1 + 1),
-            };
-        }
-        assert_eq!(Seats::at(MAX_SLOTS - 1).0, ROWS - 1);
-    }
+    use crate::protocol::ws_limits::{BacklogPolicy, WsLimits};
 
     #[test]
     fn ids_keep_their_parts() {

@@ -1,6 +1,7 @@
 //! What a user implements and holds for WebSocket connections.
 
 pub(crate) mod hub;
+pub(crate) mod seats;
 pub(crate) mod upgrade;
 pub(crate) mod ws;
 

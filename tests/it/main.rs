@@ -13,6 +13,8 @@ mod stop;
 mod support;
 mod tidy;
 #[cfg(feature = "websocket")]
+mod ws_fan_out;
+#[cfg(feature = "websocket")]
 mod ws_protocol;
 #[cfg(feature = "websocket")]
 mod ws_sockets;

@@ -3,8 +3,8 @@
 
 use super::support::{NEVER, PATIENCE, Random, ended, wait_until};
 use peregrine::{
-    BacklogPolicy, Config, Disconnect, Done, Handler, Hub, Message, Relay, Request, Response,
-    Running, Sent, Server, Upgrade, WebSocketHandler, Ws, WsId, WsLimits,
+    Config, Disconnect, Done, Handler, Hub, Message, Relay, Request, Response, Running, Sent,
+    Server, Upgrade, WebSocketHandler, Ws, WsId, WsLimits,
 };
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -16,8 +16,8 @@ use tungstenite::protocol::{Role, WebSocketConfig, frame::Frame};
 use tungstenite::{Message as Theirs, WebSocket};
 
 #[derive(Default)]
-struct App {
-    open: AtomicUsize,
+pub(crate) struct App {
+    pub(crate) open: AtomicUsize,
     ids: Mutex<Vec<WsId>>,
     ends: Mutex<Vec<String>>,
 }
@@ -66,14 +66,14 @@ impl WebSocketHandler for App {
     }
 }
 
-struct Bench {
-    app: Arc<App>,
-    hub: Hub,
-    running: Running,
+pub(crate) struct Bench {
+    pub(crate) app: Arc<App>,
+    pub(crate) hub: Hub,
+    pub(crate) running: Running,
     addr: SocketAddr,
 }
 
-fn config(ws_threads: usize) -> Config {
+pub(crate) fn config(ws_threads: usize) -> Config {
     let large = 17 << 20;
     Config {
         workers: 2,
@@ -89,7 +89,7 @@ fn config(ws_threads: usize) -> Config {
     }
 }
 
-fn bench(config: Config) -> Bench {
+pub(crate) fn bench(config: Config) -> Bench {
     let app = Arc::new(App::default());
     let server = Server::new(app.clone()).websocket();
     let hub = server.hub();
@@ -106,7 +106,7 @@ fn bench(config: Config) -> Bench {
 }
 
 impl Bench {
-    fn connect(&self, path: &str) -> WebSocket<Chopped> {
+    pub(crate) fn connect(&self, path: &str) -> WebSocket<Chopped> {
         let stream = TcpStream::connect(self.addr).expect("a connection");
         stream.set_read_timeout(Some(PATIENCE)).expect("a time");
         stream.set_nodelay(true).expect("a socket");
@@ -129,8 +129,8 @@ impl Bench {
 }
 
 /// A stream whose writes are cut anywhere.
-struct Chopped {
-    stream: TcpStream,
+pub(crate) struct Chopped {
+    pub(crate) stream: TcpStream,
     random: Option<Random>,
 }
 
@@ -454,104 +454,6 @@ fn a_full_server_says_503() {
             assert_eq!(answer.status(), 503);
         }
         other => panic!("{:?}", other.map(|_| ())),
-    }
-}
-
-/// Many subscribers, half of which read nothing: the others lose nothing, the slow are treated by
-/// the policy, and nothing grows without bound.
-fn slow_and_fast(subscribers: usize, publishes: usize, policy: BacklogPolicy) {
-    let mut config = config(2);
-    config.ws_limits.backlog_bytes = 64 << 10;
-    config.ws_limits.backlog_policy = policy;
-    config.ws_limits.write_time = NEVER;
-    let bench = bench(config);
-    let mut clients: Vec<_> = (0..subscribers).map(|_| bench.connect("/room")).collect();
-    wait_until("all hooks ran", || {
-        bench.app.open.load(Ordering::SeqCst) == subscribers
-    });
-    let fast = clients.split_off(subscribers / 2);
-    let readers = 4;
-    let read: Vec<AtomicUsize> = (0..readers).map(|_| AtomicUsize::new(0)).collect();
-    let mut shares: Vec<Vec<_>> = (0..readers).map(|_| Vec::new()).collect();
-    for (i, client) in fast.into_iter().enumerate() {
-        shares[i % readers].push(client.into_inner().stream);
-    }
-    let padding = "x".repeat(84);
-    thread::scope(|scope| {
-        for (streams, read) in shares.iter().zip(&read) {
-            scope.spawn(move || read_all(streams, publishes, read));
-        }
-        for i in 0..publishes {
-            // As far ahead as what may wait for a client that is not slow.
-            wait_until("the fast keep up", || {
-                read.iter()
-                    .all(|read| i < read.load(Ordering::Acquire) + 500)
-            });
-            let message = format!("{i:016}{padding}");
-            assert_eq!(bench.hub.publish("room", message.as_str()), Sent::Queued);
-        }
-    });
-    let counters = bench.running.counters();
-    let fanned = (publishes * subscribers) as u64;
-    assert!(counters.ws_published >= publishes as u64);
-    match policy {
-        BacklogPolicy::Close => assert_eq!(bench.hub.connections(), subscribers - subscribers / 2),
-        _ => {
-            assert_eq!(counters.ws_fanned_out, fanned);
-            assert!(counters.ws_dropped > 0);
-            assert_eq!(bench.hub.connections(), subscribers);
-        }
-    }
-}
-
-/// Reads this many messages of each stream, and checks their order.
-fn read_all(streams: &[TcpStream], publishes: usize, read: &AtomicUsize) {
-    let mut buffers = vec![Vec::new(); streams.len()];
-    let mut counts = vec![0; streams.len()];
-    let mut room = vec![0; 64 << 10];
-    let frame = 102;
-    while counts.iter().any(|&count| count < publishes) {
-        let least = counts.iter().copied().min().unwrap_or(0);
-        read.store(least, Ordering::Release);
-        for (i, mut stream) in streams.iter().enumerate() {
-            // The slowest first: the others have had theirs.
-            if counts[i] > least || counts[i] == publishes {
-                continue;
-            }
-            let n = stream.read(&mut room).expect("a message");
-            assert!(n > 0, "cut at {}", counts[i]);
-            let buffer: &mut Vec<u8> = &mut buffers[i];
-            buffer.extend_from_slice(&room[..n]);
-            let whole = buffer.len() / frame * frame;
-            for message in buffer[..whole].chunks(frame) {
-                assert_eq!(message[..2], [0x81, 100]);
-                assert_eq!(message[2..18], *format!("{:016}", counts[i]).as_bytes());
-                counts[i] += 1;
-            }
-            buffer.drain(..whole);
-        }
-    }
-    read.store(usize::MAX / 2, Ordering::Release);
-}
-
-#[test]
-fn slow_subscribers_are_treated_by_the_policy() {
-    for policy in [
-        BacklogPolicy::Close,
-        BacklogPolicy::DropNewest,
-        BacklogPolicy::DropOldest,
-    ] {
-        // More than the system holds for a client that reads nothing.
-        slow_and_fast(8, 60_000, policy);
-    }
-}
-
-/// The figures of the issue; some minutes without optimisation.
-#[test]
-#[ignore = "large"]
-fn a_hundred_thousand_publishes_to_a_thousand_subscribers() {
-    for policy in [BacklogPolicy::Close, BacklogPolicy::DropOldest] {
-        slow_and_fast(1000, 100_000, policy);
     }
 }
 
