@@ -45,6 +45,10 @@ pub struct Server<H, M = Off> {
     handler: H,
     config: Config,
     places: Vec<Place>,
+    #[cfg_attr(
+        not(feature = "websocket"),
+        expect(dead_code, reason = "it says nothing")
+    )]
     mode: M,
 }
 

@@ -68,6 +68,10 @@ pub(super) struct Socket {
 }
 
 /// See [`Connection::into_moved`].
+#[cfg_attr(
+    not(feature = "websocket"),
+    expect(dead_code, reason = "no connection leaves HTTP")
+)]
 pub(crate) struct Moved {
     pub(super) socket: Socket,
     pub(super) rest: Vec<u8>,
