@@ -194,7 +194,7 @@ pub(crate) struct WsInputs {
 
 /// How many are kept, and how many of those may have grown.
 const SPARE: usize = 16;
-const SPARE_LARGE: usize = 4;
+const SPARE_LARGE: usize = 8;
 
 impl WsInputs {
     pub(crate) fn take(&mut self) -> Box<WsInput> {

@@ -53,8 +53,9 @@ pub(crate) struct SendKit {
     pub(crate) dropped: u64,
 }
 
-/// Outputs that are kept.
+/// Outputs that are kept, and how many of them with what a large message has made of them.
 const KEEP: usize = 64;
+const KEEP_LARGE: usize = 4;
 
 impl SendKit {
     fn lease(&mut self) -> Box<Output> {
@@ -62,9 +63,27 @@ impl SendKit {
     }
 
     fn give(&mut self, mut output: Box<Output>) {
-        if self.outputs.len() < KEEP {
+        output.reset();
+        // Most likely the next large message is about to be sent: a new megabyte costs a page fault
+        // for each page, more than the copy into it.
+        let large = || {
+            self.outputs
+                .iter()
+                .filter(|output| output.is_large())
+                .count()
+        };
+        if output.is_large() && large() >= KEEP_LARGE {
             output.clear();
+        }
+        if self.outputs.len() < KEEP {
             self.outputs.push(output);
+        }
+    }
+
+    /// Once a second: lets go of one that has grown, so that a storm is forgotten in seconds.
+    pub(crate) fn trim(&mut self) {
+        if let Some(output) = self.outputs.iter_mut().find(|output| output.is_large()) {
+            output.clear();
         }
     }
 }

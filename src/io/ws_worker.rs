@@ -327,6 +327,7 @@ impl<H: WebSocketHandler> Loop<'_, H> {
         self.checked = now;
         self.shared.inputs.trim();
         self.shared.service.inflate.trim();
+        self.shared.service.kit.trim();
         let mut due = std::mem::take(&mut self.due);
         self.slab.due(now, &mut due);
         for token in due.drain(..) {
