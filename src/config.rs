@@ -1,6 +1,10 @@
 //! How a server is set up.
 
+#[cfg(feature = "deflate")]
+use crate::protocol::deflate::WsDeflate;
 use crate::protocol::limits::Limits;
+#[cfg(feature = "websocket")]
+use crate::protocol::ws_limits::WsLimits;
 use std::time::Duration;
 
 /// Threads, sockets and limits of a server.
@@ -45,6 +49,19 @@ pub struct Config {
     pub stop_time: Duration,
     /// What one client may cost.
     pub limits: Limits,
+    /// Threads for WebSocket connections, 1 to 256; a server without [`Server::websocket`] starts
+    /// none. Default: one per CPU that the process may use.
+    ///
+    /// [`Server::websocket`]: crate::Server::websocket
+    #[cfg(feature = "websocket")]
+    pub ws_threads: usize,
+    /// What one WebSocket client may cost.
+    #[cfg(feature = "websocket")]
+    pub ws_limits: WsLimits,
+    /// How WebSocket messages are compressed for clients that offer it (RFC 7692); `None`: not at
+    /// all. Default: with one compressor per thread.
+    #[cfg(feature = "deflate")]
+    pub ws_deflate: Option<WsDeflate>,
 }
 
 impl Default for Config {
@@ -61,6 +78,12 @@ impl Default for Config {
             server_name: Some("peregrine".to_owned()),
             stop_time: Duration::from_secs(10),
             limits: Limits::default(),
+            #[cfg(feature = "websocket")]
+            ws_threads: num_cpus::get().min(256),
+            #[cfg(feature = "websocket")]
+            ws_limits: WsLimits::default(),
+            #[cfg(feature = "deflate")]
+            ws_deflate: Some(WsDeflate::default()),
         }
     }
 }

@@ -13,11 +13,48 @@ use crate::handler::{ConnectionError, Handler};
 use crate::log::event;
 use crate::protocol::limits::Limits;
 use crate::request::{Ends, Request};
-use crate::response::{AnswerError, Wire};
+use crate::response::{AnswerError, Done, Response, Wire};
 use crate::stats::WorkerCounters;
 use std::any::Any;
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// What becomes of requests that ask for another protocol.
+pub(crate) trait Upgrades<H> {
+    /// Answers such a request, or gives the response back.
+    fn offer<'r>(
+        &mut self,
+        handler: &H,
+        request: &Request<'_>,
+        response: Response<'r>,
+    ) -> Result<Done, Response<'r>>;
+
+    /// The last one was accepted: the connection is to be handed over.
+    fn is_accepted(&self) -> bool;
+}
+
+/// None is taken: whoever does not know the other protocol passes over it (RFC 9110 section 7.8).
+///
+/// The mode of a [`Server`](crate::Server) without WebSockets; it holds none of their code.
+#[derive(Clone, Copy, Debug)]
+pub struct Off;
+
+impl<H> Upgrades<H> for Off {
+    #[inline(always)]
+    fn offer<'r>(
+        &mut self,
+        _: &H,
+        _: &Request<'_>,
+        response: Response<'r>,
+    ) -> Result<Done, Response<'r>> {
+        Err(response)
+    }
+
+    #[inline(always)]
+    fn is_accepted(&self) -> bool {
+        false
+    }
+}
 
 /// What serving needs beside the connection itself.
 ///
@@ -49,6 +86,8 @@ pub(crate) enum Turn {
     Blocked,
     /// Send what is in the output, then close.
     Close(Close),
+    /// Another protocol follows the answer that is last in the output.
+    Upgrade,
 }
 
 impl<P> Service<P>
@@ -57,14 +96,22 @@ where
     P::Target: Handler + Sized,
 {
     /// Answers what is in the input, within the limits of one turn.
-    pub(crate) fn turn(&mut self, parts: &mut Parts<'_>) -> Turn {
+    pub(crate) fn turn(
+        &mut self,
+        parts: &mut Parts<'_>,
+        upgrades: &mut impl Upgrades<P::Target>,
+    ) -> Turn {
         std::mem::swap(&mut self.wire.output, parts.output);
-        let turn = self.answer_all(parts);
+        let turn = self.answer_all(parts, upgrades);
         std::mem::swap(&mut self.wire.output, parts.output);
         turn
     }
 
-    fn answer_all(&mut self, parts: &mut Parts<'_>) -> Turn {
+    fn answer_all(
+        &mut self,
+        parts: &mut Parts<'_>,
+        upgrades: &mut impl Upgrades<P::Target>,
+    ) -> Turn {
         for _ in 0..self.limits.requests_per_turn.max(1) {
             let Wire { output, heads, .. } = &mut self.wire;
             if output.len() > self.limits.output_bytes {
@@ -74,7 +121,12 @@ where
                 .http1
                 .next(parts.input, output, heads, &self.limits, self.now)
             {
-                Next::Request => self.answer(parts),
+                Next::Request => {
+                    self.answer(parts, upgrades);
+                    if upgrades.is_accepted() {
+                        return Turn::Upgrade;
+                    }
+                }
                 Next::Read => return Turn::Read,
                 Next::Close(close) => {
                     self.report_close(close, parts);
@@ -85,14 +137,17 @@ where
         Turn::Again
     }
 
-    fn answer(&mut self, parts: &mut Parts<'_>) {
+    fn answer(&mut self, parts: &mut Parts<'_>, upgrades: &mut impl Upgrades<P::Target>) {
         let response = self.wire.response(parts.http1.mode());
         let request = Request::new(parts.input, parts.ends);
         let handler = &*self.handler;
         // The handler is shared by reference and must be sound after a panic in any case, as other
         // threads go on using it; the output is cut back by `fail`.
         let panic = catch_unwind(AssertUnwindSafe(|| {
-            handler.handle_request(&request, response)
+            match upgrades.offer(handler, &request, response) {
+                Ok(done) => done,
+                Err(response) => handler.handle_request(&request, response),
+            }
         }));
         let outcome = match panic {
             Ok(_done) => self.wire.outcome().map_err(Failure::Answer),
@@ -152,7 +207,7 @@ impl Failure {
     }
 }
 
-fn report<H: Handler>(handler: &H, error: &ConnectionError<'_>, ends: &dyn Ends) {
+pub(crate) fn report<H: Handler>(handler: &H, error: &ConnectionError<'_>, ends: &dyn Ends) {
     event!(Debug, "{error}");
     let tell = || handler.handle_error(error, ends.peer_addr());
     if catch_unwind(AssertUnwindSafe(tell)).is_err() {
@@ -160,7 +215,7 @@ fn report<H: Handler>(handler: &H, error: &ConnectionError<'_>, ends: &dyn Ends)
     }
 }
 
-fn message(panic: &(dyn Any + Send)) -> &str {
+pub(crate) fn message(panic: &(dyn Any + Send)) -> &str {
     match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
         (Some(text), _) => text,
         (_, Some(text)) => text,

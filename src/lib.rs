@@ -11,6 +11,7 @@ mod http_types;
 #[doc(hidden)]
 pub mod internals;
 mod io;
+mod launch;
 mod log;
 mod protocol;
 mod request;
@@ -18,16 +19,39 @@ mod response;
 mod server;
 mod stats;
 pub mod testing;
+#[cfg(feature = "websocket")]
+mod websocket;
+#[cfg(feature = "websocket")]
+mod ws_drive;
 
 pub use config::{Balance, Config};
 pub use conn::output::Payload;
+#[cfg(feature = "websocket")]
+pub use conn::{prepared::Prepared, ws_send::Sent};
+pub use drive::Off;
 pub use handler::{ConnectionError, FromFn, Handler, from_fn};
 pub use io::listener::ListenAddr;
+#[cfg(feature = "websocket")]
+pub use io::ws_mode::WebSockets;
+#[cfg(feature = "deflate")]
+pub use protocol::deflate::WsDeflate;
 pub use protocol::{Version, error::ProtocolError, limits::Limits};
+#[cfg(feature = "websocket")]
+pub use protocol::{
+    frame::{FrameError, Message},
+    ws_limits::{BacklogPolicy, WsLimits},
+};
 pub use request::{OwnedRequest, Request};
 pub use response::{AnswerError, BodyWriter, Done, Response};
 pub use server::{Running, Server, Stopped, Stopper};
 pub use stats::Counters;
+#[cfg(feature = "websocket")]
+pub use websocket::{
+    Disconnect, WebSocketHandler,
+    hub::{Hub, Relay, WsId},
+    upgrade::Upgrade,
+    ws::Ws,
+};
 
 /// The properties that fuzzing checks are tests, too.
 #[cfg(test)]

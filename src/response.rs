@@ -264,6 +264,13 @@ impl<'a> Response<'a> {
         self.status(status).header("Location", location).body("")
     }
 
+    /// Answers with what `write` appends: a complete head with status 101.
+    #[cfg(feature = "websocket")]
+    pub(crate) fn switch_protocols(self, write: impl FnOnce(&mut Vec<u8>)) -> Done {
+        self.wire.output.push_with(write);
+        self.done()
+    }
+
     /// Adds a field line that is known to be good.
     #[inline]
     fn line(mut self, line: &'static [u8]) -> Response<'a> {

@@ -1,27 +1,30 @@
 //! Starting a server, watching it, stopping it.
 
 use crate::config::Config;
+use crate::drive::Off;
 use crate::handler::{FromFn, Handler, from_fn};
 #[cfg(feature = "signals")]
 use crate::io::signals::Signals;
+use crate::io::{control::Control, listener::ListenAddr, worker::Ended};
+#[cfg(feature = "websocket")]
 use crate::io::{
-    accept::Acceptor,
-    control::{Control, Seat},
-    listener::{self, ListenAddr, Listener},
-    poll::Poll,
-    worker::{Ended, Worker},
+    ws_mode::{WebSockets, WsThreads},
+    ws_worker::WsWorker,
 };
+use crate::launch::{Launch, Place};
 use crate::request::Request;
 use crate::response::{Done, Response};
-use crate::stats::Counters;
+use crate::stats::{Counters, WorkerCounters};
+#[cfg(feature = "websocket")]
+use crate::websocket::{WebSocketHandler, hub::Hub};
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 #[cfg(unix)]
 use std::os::unix::net::UnixListener;
 #[cfg(unix)]
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
 /// A server that is being set up. See [`Config`] for threads and limits.
 ///
@@ -38,22 +41,15 @@ use std::thread::{self, JoinHandle};
 /// ```
 #[derive(Debug)]
 #[must_use = "a server does nothing before `run` or `start`"]
-pub struct Server<H> {
+pub struct Server<H, M = Off> {
     handler: H,
     config: Config,
     places: Vec<Place>,
-}
-
-/// Where to listen.
-#[derive(Debug)]
-enum Place {
-    /// What a name stands for; the first that can be bound is taken.
-    Tcp(io::Result<Vec<SocketAddr>>),
-    Inherited(TcpListener),
-    #[cfg(unix)]
-    Unix(PathBuf),
-    #[cfg(unix)]
-    InheritedUnix(UnixListener),
+    #[cfg_attr(
+        not(feature = "websocket"),
+        expect(dead_code, reason = "it says nothing")
+    )]
+    mode: M,
 }
 
 impl<F> Server<FromFn<F>>
@@ -73,44 +69,26 @@ impl<H: Handler> Server<H> {
             handler,
             config: Config::default(),
             places: Vec::new(),
+            mode: Off,
         }
     }
 
-    /// Sets threads and limits.
-    pub fn config(mut self, config: Config) -> Server<H> {
-        self.config = config;
-        self
-    }
-
-    /// Listens on an address: `"127.0.0.1:8080"`, `"[::]:8080"`, `("localhost", 8080)`. Port 0 is
-    /// any free one; [`Running::local_addrs`] tells which. May be called for several addresses. A
-    /// name that stands for several is bound to the first that works. Errors are those of
-    /// [`Server::start`].
-    pub fn bind(mut self, addr: impl ToSocketAddrs) -> Server<H> {
-        let addrs = addr.to_socket_addrs().map(Iterator::collect);
-        self.places.push(Place::Tcp(addrs));
-        self
-    }
-
-    /// Listens on a Unix socket. A socket file that nobody listens on is replaced; ours is removed
-    /// when the server stops. Not on Windows.
-    #[cfg(unix)]
-    pub fn bind_unix(mut self, path: impl AsRef<Path>) -> Server<H> {
-        self.places.push(Place::Unix(path.as_ref().to_owned()));
-        self
-    }
-
-    /// Listens on a socket that someone else has bound, a service manager for instance.
-    pub fn listener(mut self, listener: TcpListener) -> Server<H> {
-        self.places.push(Place::Inherited(listener));
-        self
-    }
-
-    /// Listens on a Unix socket that someone else has bound. Not on Windows.
-    #[cfg(unix)]
-    pub fn unix_listener(mut self, listener: UnixListener) -> Server<H> {
-        self.places.push(Place::InheritedUnix(listener));
-        self
+    /// Takes WebSocket connections, too, on threads of their own ([`Config::ws_threads`]): those
+    /// that [`WebSocketHandler::accept_ws`] accepts. A server without this call has neither the
+    /// threads nor their code.
+    ///
+    /// [`WebSocketHandler::accept_ws`]: crate::WebSocketHandler::accept_ws
+    #[cfg(feature = "websocket")]
+    pub fn websocket(self) -> Server<H, WebSockets>
+    where
+        H: WebSocketHandler,
+    {
+        Server {
+            handler: self.handler,
+            config: self.config,
+            places: self.places,
+            mode: WebSockets::default(),
+        }
     }
 
     /// Serves until a stop: [`Server::start`], then [`Running::wait`].
@@ -125,159 +103,89 @@ impl<H: Handler> Server<H> {
     /// No address was given; one cannot be bound, which the message names; the system has no more
     /// threads or descriptors. Nothing keeps running then.
     pub fn start(self) -> io::Result<Running> {
-        let config = Arc::new(checked(self.config)?);
-        let accept_threads = config.accept_threads.unwrap_or(match config.workers {
-            1 => 0,
-            _ => 1,
-        });
-        let threads = match accept_threads {
-            0 => config.workers,
-            n => n,
-        };
-        let shared = threads > 1 && listener::CAN_SHARE;
-        let mut sets = bind_all(self.places, shared, threads, &config)?;
-        let addrs = sets[0]
-            .iter()
-            .map(Listener::addr)
-            .collect::<io::Result<Vec<_>>>()?;
+        let launch = Launch::new(self.config, self.places, Vec::new())?;
+        launch.start(Arc::new(self.handler), || Off)
+    }
+}
 
-        let polls = |n| (0..n).map(|_| Poll::new()).collect::<io::Result<Vec<_>>>();
-        let (worker_polls, acceptor_polls) = (polls(config.workers)?, polls(accept_threads)?);
-        let seats = worker_polls
-            .iter()
-            .map(|poll| Seat::new(poll.waker()))
-            .collect();
-        let wakers = acceptor_polls.iter().map(Poll::waker).collect();
-        let control = Arc::new(Control::new(seats, wakers));
-        let mut running = Running {
-            control: control.clone(),
-            addrs,
-            acceptors: Vec::new(),
-            workers: Vec::new(),
-            #[cfg(feature = "signals")]
-            signals: None,
-        };
+#[cfg(feature = "websocket")]
+impl<H: WebSocketHandler> Server<H, WebSockets> {
+    /// Reaches the WebSocket connections from any thread. It may be asked for before the server
+    /// starts, to give it to the handler.
+    pub fn hub(&self) -> Hub {
+        self.mode.hub.clone()
+    }
+
+    /// Serves until a stop: [`Server::start`], then [`Running::wait`].
+    pub fn run(self) -> io::Result<Stopped> {
+        self.start()?.wait()
+    }
+
+    /// Binds and starts the threads. When it returns, connections are accepted.
+    ///
+    /// # Errors
+    ///
+    /// As without WebSockets.
+    pub fn start(self) -> io::Result<Running> {
+        let hub = self.mode.hub;
+        let mut threads = WsThreads::new(&self.config, &hub)?;
+        let mut launch = Launch::new(self.config, self.places, threads.wakers())?;
         let handler = Arc::new(self.handler);
-        for (index, poll) in worker_polls.into_iter().enumerate() {
-            let listeners = match accept_threads {
-                0 => sets.remove(0),
-                _ => Vec::new(),
-            };
-            let worker = Worker {
+        for (index, poll) in std::mem::take(&mut threads.polls).into_iter().enumerate() {
+            let counters = threads.seats[index].counters.clone();
+            let worker = WsWorker {
                 index,
                 handler: handler.clone(),
-                config: config.clone(),
-                control: control.clone(),
+                config: launch.config.clone(),
+                control: launch.control.clone(),
+                seats: threads.seats.clone(),
+                hub: hub.clone(),
                 poll,
-                listeners,
             };
-            running
-                .workers
-                .push(spawn("worker", index, &config, &control, move || {
-                    worker.run()
-                })?);
+            launch.add_other("ws", index, counters, move || worker.run())?;
         }
-        for (index, (poll, listeners)) in acceptor_polls.into_iter().zip(sets).enumerate() {
-            let acceptor = Acceptor::new(poll, listeners, control.clone(), config.clone());
-            running
-                .acceptors
-                .push(spawn("accept", index, &config, &control, move || {
-                    acceptor.run()
-                })?);
-        }
-        Ok(running)
+        launch.start(handler, || threads.on())
     }
 }
 
-/// Refuses settings that cannot work.
-fn checked(config: Config) -> io::Result<Config> {
-    let wrong = |text| Err(io::Error::new(io::ErrorKind::InvalidInput, text));
-    if config.workers == 0 {
-        return wrong("Config::workers is 0: somebody has to serve");
+/// What every server can be told, whatever it serves.
+impl<H, M> Server<H, M> {
+    /// Sets threads and limits.
+    pub fn config(mut self, config: Config) -> Server<H, M> {
+        self.config = config;
+        self
     }
-    if let Some(name) = &config.server_name {
-        if !name.bytes().all(|b| matches!(b, 0x20..=0x7e)) {
-            return wrong("Config::server_name holds more than visible ASCII and spaces");
-        }
-    }
-    Ok(config)
-}
 
-/// The listeners of each of `threads` threads, all of them in every set.
-fn bind_all(
-    places: Vec<Place>,
-    shared: bool,
-    threads: usize,
-    config: &Config,
-) -> io::Result<Vec<Vec<Listener>>> {
-    if places.is_empty() {
-        let text = "no address to listen on: call Server::bind";
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    /// Listens on an address: `"127.0.0.1:8080"`, `"[::]:8080"`, `("localhost", 8080)`. Port 0 is
+    /// any free one; [`Running::local_addrs`] tells which. May be called for several addresses. A
+    /// name that stands for several is bound to the first that works. Errors are those of
+    /// [`Server::start`].
+    pub fn bind(mut self, addr: impl ToSocketAddrs) -> Server<H, M> {
+        let addrs = addr.to_socket_addrs().map(Iterator::collect);
+        self.places.push(Place::Tcp(addrs));
+        self
     }
-    let mut sets: Vec<Vec<Listener>> = (0..threads).map(|_| Vec::new()).collect();
-    for place in places {
-        let (listener, shared) = match place {
-            Place::Tcp(addrs) => (bind_first(addrs?, shared, config)?, shared),
-            // It may not have been bound for sharing.
-            Place::Inherited(listener) => (Listener::inherited(listener, config)?, false),
-            #[cfg(unix)]
-            Place::Unix(path) => {
-                let bound = Listener::unix(&path);
-                (
-                    bound.map_err(|error| cannot_bind(path.display(), &error))?,
-                    false,
-                )
-            }
-            #[cfg(unix)]
-            Place::InheritedUnix(listener) => (Listener::inherited_unix(listener)?, false),
-        };
-        for set in &mut sets[1..] {
-            set.push(listener.another(shared, config)?);
-        }
-        sets[0].push(listener);
-    }
-    Ok(sets)
-}
 
-fn bind_first(addrs: Vec<SocketAddr>, shared: bool, config: &Config) -> io::Result<Listener> {
-    let mut error = io::Error::new(io::ErrorKind::NotFound, "the name stands for no address");
-    for addr in addrs {
-        match Listener::tcp(addr, shared, config) {
-            Ok(listener) => return Ok(listener),
-            Err(e) => error = cannot_bind(addr, &e),
-        }
+    /// Listens on a Unix socket. A socket file that nobody listens on is replaced; ours is removed
+    /// when the server stops. Not on Windows.
+    #[cfg(unix)]
+    pub fn bind_unix(mut self, path: impl AsRef<Path>) -> Server<H, M> {
+        self.places.push(Place::Unix(path.as_ref().to_owned()));
+        self
     }
-    Err(error)
-}
 
-fn cannot_bind(place: impl std::fmt::Display, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("cannot listen on {place}: {error}"))
-}
+    /// Listens on a socket that someone else has bound, a service manager for instance.
+    pub fn listener(mut self, listener: TcpListener) -> Server<H, M> {
+        self.places.push(Place::Inherited(listener));
+        self
+    }
 
-/// Starts a named thread. However it ends, the server ends with it: none of them does before.
-fn spawn<T: Send + 'static>(
-    kind: &str,
-    index: usize,
-    config: &Config,
-    control: &Arc<Control>,
-    run: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> io::Result<JoinHandle<io::Result<T>>> {
-    struct StopOthers(Arc<Control>);
-    impl Drop for StopOthers {
-        fn drop(&mut self) {
-            self.0.stop();
-        }
+    /// Listens on a Unix socket that someone else has bound. Not on Windows.
+    #[cfg(unix)]
+    pub fn unix_listener(mut self, listener: UnixListener) -> Server<H, M> {
+        self.places.push(Place::InheritedUnix(listener));
+        self
     }
-    let guard = StopOthers(control.clone());
-    // Linux shows 15 bytes of a name.
-    let mut builder = thread::Builder::new().name(format!("pg-{kind}-{index}"));
-    if let Some(bytes) = config.stack_size {
-        builder = builder.stack_size(bytes);
-    }
-    builder.spawn(move || {
-        let _guard = guard;
-        run()
-    })
 }
 
 /// A server whose threads run. Dropping it stops it, as [`Running::wait`] would after
@@ -302,12 +210,15 @@ fn spawn<T: Send + 'static>(
 /// # }
 /// ```
 pub struct Running {
-    control: Arc<Control>,
-    addrs: Vec<ListenAddr>,
-    acceptors: Vec<JoinHandle<io::Result<()>>>,
-    workers: Vec<JoinHandle<io::Result<Ended>>>,
+    pub(crate) control: Arc<Control>,
+    pub(crate) addrs: Vec<ListenAddr>,
+    pub(crate) acceptors: Vec<JoinHandle<io::Result<()>>>,
+    /// All that own connections.
+    pub(crate) workers: Vec<JoinHandle<io::Result<Ended>>>,
+    /// Of threads that are no workers.
+    pub(crate) others: Vec<Arc<WorkerCounters>>,
     #[cfg(feature = "signals")]
-    signals: Option<Signals>,
+    pub(crate) signals: Option<Signals>,
 }
 
 impl Running {
@@ -337,9 +248,10 @@ impl Running {
         Stopper(self.control.clone())
     }
 
-    /// What all workers have counted.
+    /// What all threads have counted.
     pub fn counters(&self) -> Counters {
-        self.worker_counters().into_iter().sum()
+        let others = self.others.iter().map(|counters| counters.snapshot());
+        self.worker_counters().into_iter().chain(others).sum()
     }
 
     /// What each worker has counted.

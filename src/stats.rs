@@ -46,6 +46,16 @@ counters! {
     accepted,
     /// Connections closed; `accepted - closed` are open.
     closed,
+    /// Connections that became WebSockets.
+    upgraded,
+    /// WebSocket messages received, pings and other control frames not counted.
+    ws_received,
+    /// WebSocket messages published or broadcast, counted once for each WebSocket thread.
+    ws_published,
+    /// Times that such a message was queued for a connection.
+    ws_fanned_out,
+    /// WebSocket messages dropped because their client was too slow for them.
+    ws_dropped,
     /// Requests answered, by the handler or with a 500 in its place.
     requests,
     /// Bytes read from clients.

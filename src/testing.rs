@@ -1,12 +1,18 @@
 //! A client and a connection without sockets, threads or a clock of their own: what tests of a
 //! [`Handler`] need, with the same code behind it that serves real connections.
 
+#[cfg(feature = "websocket")]
+mod ws;
+
+#[cfg(feature = "websocket")]
+pub use ws::WebSocket;
+
 use crate::conn::{
     http1::Http1,
     input::Input,
     output::{MAX_SLICES, Output},
 };
-use crate::drive::{Parts, Service, Turn};
+use crate::drive::{Off, Parts, Service, Turn};
 use crate::handler::Handler;
 use crate::protocol::limits::Limits;
 use crate::request::Ends;
@@ -148,11 +154,11 @@ impl<'h, H: Handler> Connection<'h, H> {
                 ends: &MEMORY,
                 counters: &self.counters,
             };
-            let turn = self.service.turn(&mut parts);
+            let turn = self.service.turn(&mut parts, &mut Off);
             self.flush();
             match turn {
                 Turn::Read => return,
-                Turn::Again | Turn::Blocked => {}
+                Turn::Again | Turn::Blocked | Turn::Upgrade => {}
                 Turn::Close(_) => self.closed = true,
             }
         }

@@ -1,7 +1,7 @@
 //! What the examples share: options, and running a server with a line at its start and its end.
 
 use lexopt::prelude::*;
-use peregrine::{Config, Handler, Server};
+use peregrine::{Config, Handler, Running, Server};
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::exit;
@@ -12,6 +12,7 @@ Options:
   --port N             Port; 0 takes any free one (default: 8080)
   --workers N          Threads that serve connections (default: one per CPU)
   --accept-threads N   Threads that only accept; 0: the workers do (default: the library's)
+  --ws-threads N       Threads for WebSockets, where there are any (default: one per CPU)
   --help               This text";
 
 /// The options of every example.
@@ -20,6 +21,7 @@ pub(crate) struct Args {
     pub(crate) addr: SocketAddr,
     pub(crate) workers: Option<usize>,
     pub(crate) accept_threads: Option<usize>,
+    pub(crate) ws_threads: Option<usize>,
 }
 
 impl Args {
@@ -45,6 +47,7 @@ impl Args {
             addr: SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 8080),
             workers: None,
             accept_threads: None,
+            ws_threads: None,
         };
         while let Some(option) = parser.next()? {
             match option {
@@ -52,6 +55,7 @@ impl Args {
                 Long("port") => args.addr.set_port(parser.value()?.parse()?),
                 Long("workers") => args.workers = Some(parser.value()?.parse()?),
                 Long("accept-threads") => args.accept_threads = Some(parser.value()?.parse()?),
+                Long("ws-threads") => args.ws_threads = Some(parser.value()?.parse()?),
                 Long("help") | Short('h') => return Ok(None),
                 _ => return Err(option.unexpected()),
             }
@@ -65,17 +69,24 @@ impl Args {
         Config {
             workers: self.workers.unwrap_or(config.workers),
             accept_threads: self.accept_threads.or(config.accept_threads),
+            #[cfg(feature = "websocket")]
+            ws_threads: self.ws_threads.unwrap_or(config.ws_threads),
             ..config
         }
     }
 }
 
-/// Runs a server as the options say until a signal stops it, with a line for each address it
-/// listens on and one for how it ended.
+/// Runs a server as the options say until a signal stops it.
+#[allow(dead_code, reason = "a server with WebSockets is of another type")]
 pub(crate) fn run<H: Handler>(server: Server<H>, args: &Args) -> io::Result<()> {
-    let server = server.config(args.config()).bind(args.addr);
+    wait(server.config(args.config()).bind(args.addr).start())
+}
+
+/// Waits until a signal stops the server, with a line for each address it listens on and one for
+/// how it ended.
+pub(crate) fn wait(started: io::Result<Running>) -> io::Result<()> {
     #[cfg_attr(not(feature = "signals"), expect(unused_mut))]
-    let mut running = server.start().unwrap_or_else(|error| {
+    let mut running = started.unwrap_or_else(|error| {
         eprintln!("{error}");
         exit(1);
     });

@@ -12,6 +12,8 @@ pub mod head;
 pub mod response;
 pub mod seeds;
 pub mod target;
+#[cfg(feature = "websocket")]
+pub mod websocket;
 
 mod answers;
 mod source;

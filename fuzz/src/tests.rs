@@ -30,6 +30,18 @@ fn responses() {
     run("response", response::check);
 }
 
+#[cfg(feature = "websocket")]
+#[test]
+fn websockets() {
+    run("websocket", super::websocket::check);
+}
+
+#[cfg(feature = "deflate")]
+#[test]
+fn compressed_messages() {
+    run("deflate", super::websocket::check_deflate);
+}
+
 #[test]
 fn targets() {
     run("target", target::check);

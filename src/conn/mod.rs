@@ -4,12 +4,24 @@
 //! to do next, and sends what has gathered in an [`output::Output`]. Time is an argument: seconds
 //! since some start of the driver's choosing.
 
+#[cfg(feature = "websocket")]
+pub(crate) mod deflate;
 pub(crate) mod heads;
 pub(crate) mod http1;
 pub(crate) mod input;
 pub(crate) mod mailbox;
 pub(crate) mod output;
 pub(crate) mod pool;
+#[cfg(feature = "websocket")]
+pub(crate) mod prepared;
+#[cfg(feature = "websocket")]
+pub(crate) mod topics;
+#[cfg(feature = "websocket")]
+pub(crate) mod ws;
+#[cfg(feature = "websocket")]
+pub(crate) mod ws_input;
+#[cfg(feature = "websocket")]
+pub(crate) mod ws_send;
 
 /// Seconds since the driver started.
 pub(crate) type Seconds = u32;

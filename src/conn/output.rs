@@ -234,7 +234,7 @@ impl Output {
         debug_assert!(n <= self.len);
         self.len -= n;
         if self.len == 0 {
-            self.clear();
+            self.reset();
             return;
         }
         while n > 0 {
@@ -261,10 +261,21 @@ impl Output {
 
     /// Drops everything and keeps the allocation, within bounds.
     pub(crate) fn clear(&mut self) {
-        self.bytes.clear();
+        self.reset();
         if self.bytes.capacity() > KEEP {
             self.bytes.shrink_to(KEEP);
         }
+    }
+
+    /// Its allocation is larger than [`Output::clear`] keeps.
+    #[cfg(feature = "websocket")]
+    pub(crate) fn is_large(&self) -> bool {
+        self.bytes.capacity() > KEEP
+    }
+
+    /// Drops everything and keeps the allocation.
+    pub(crate) fn reset(&mut self) {
+        self.bytes.clear();
         self.large.clear();
         (self.sent, self.large_sent, self.part, self.len) = (0, 0, 0, 0);
     }

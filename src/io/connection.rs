@@ -1,6 +1,7 @@
 //! One connection of a worker: its socket, its state, and what an event does to them.
 
 use super::control::Accepted;
+use super::mode::Mode;
 use super::poll::{Interest, Poll, Token};
 use super::stream::{Sent, Stream};
 use crate::conn::{
@@ -19,11 +20,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// What the connections of one worker share.
-pub(crate) struct Shared<'a, H> {
+pub(crate) struct Shared<'a, H, M> {
     pub(crate) service: Service<Arc<H>>,
     pub(crate) pool: Pool,
     pub(crate) poll: Poll,
     pub(crate) counters: &'a WorkerCounters,
+    pub(crate) mode: M,
 }
 
 /// What a read has brought.
@@ -44,6 +46,8 @@ pub(crate) enum Fate {
     Again,
     /// Drop it.
     Closed,
+    /// It goes on in another protocol; see [`Connection::into_moved`].
+    Upgraded,
 }
 
 pub(crate) struct Connection {
@@ -58,9 +62,20 @@ pub(crate) struct Connection {
     wrote: Seconds,
 }
 
-struct Socket {
-    stream: Stream,
-    peer: Option<SocketAddr>,
+pub(super) struct Socket {
+    pub(super) stream: Stream,
+    pub(super) peer: Option<SocketAddr>,
+}
+
+/// See [`Connection::into_moved`].
+#[cfg_attr(
+    not(feature = "websocket"),
+    expect(dead_code, reason = "no connection leaves HTTP")
+)]
+pub(crate) struct Moved {
+    pub(super) socket: Socket,
+    pub(super) rest: Vec<u8>,
+    pub(super) output: Option<Box<Output>>,
 }
 
 impl Ends for Socket {
@@ -104,7 +119,11 @@ impl Connection {
     }
 
     /// The socket is ready.
-    pub(crate) fn ready<H: Handler>(&mut self, readable: bool, shared: &mut Shared<'_, H>) -> Fate {
+    pub(crate) fn ready<H: Handler, M: Mode<H>>(
+        &mut self,
+        readable: bool,
+        shared: &mut Shared<'_, H, M>,
+    ) -> Fate {
         match self.phase {
             Phase::Serving if readable => self.read(shared),
             Phase::Blocked | Phase::Ending(_) => self.resume(shared),
@@ -114,7 +133,7 @@ impl Connection {
     }
 
     /// One read, and answers to what it has brought.
-    pub(crate) fn read<H: Handler>(&mut self, shared: &mut Shared<'_, H>) -> Fate {
+    pub(crate) fn read<H: Handler, M: Mode<H>>(&mut self, shared: &mut Shared<'_, H, M>) -> Fate {
         match self.fill(shared) {
             Fill::Something => self.serve(shared),
             Fill::Nothing => Fate::Open,
@@ -122,7 +141,7 @@ impl Connection {
         }
     }
 
-    fn fill<H: Handler>(&mut self, shared: &mut Shared<'_, H>) -> Fill {
+    fn fill<H: Handler, M: Mode<H>>(&mut self, shared: &mut Shared<'_, H, M>) -> Fill {
         let mut input = self.input.take().unwrap_or_else(|| shared.pool.input());
         let filled = match self.socket.stream.read(input.space()) {
             Ok(0) => {
@@ -148,7 +167,7 @@ impl Connection {
     }
 
     /// The turn comes round again for requests that are in the input already.
-    pub(crate) fn again<H: Handler>(&mut self, shared: &mut Shared<'_, H>) -> Fate {
+    pub(crate) fn again<H: Handler, M: Mode<H>>(&mut self, shared: &mut Shared<'_, H, M>) -> Fate {
         match self.phase {
             Phase::Busy => self.serve(shared),
             _ => Fate::Open,
@@ -156,29 +175,31 @@ impl Connection {
     }
 
     /// One turn, and what it leaves to be sent.
-    fn serve<H: Handler>(&mut self, shared: &mut Shared<'_, H>) -> Fate {
+    fn serve<H: Handler, M: Mode<H>>(&mut self, shared: &mut Shared<'_, H, M>) -> Fate {
         let mut input = self.input.take().unwrap_or_else(|| shared.pool.input());
         let mut output = self.output.take().unwrap_or_else(|| shared.pool.output());
-        let turn = shared.service.turn(&mut Parts {
+        let mut parts = Parts {
             http1: &mut self.http1,
             input: &mut input,
             output: &mut output,
             ends: &self.socket,
             counters: shared.counters,
-        });
+        };
+        let turn = shared.service.turn(&mut parts, &mut shared.mode);
         self.keep(input, shared);
         self.output = Some(output);
         self.phase = match turn {
             Turn::Read => Phase::Serving,
             Turn::Again | Turn::Blocked => Phase::Busy,
             Turn::Close(close) => Phase::Ending(close),
+            Turn::Upgrade => return Fate::Upgraded,
         };
         self.wrote = shared.service.now;
         self.flush(shared)
     }
 
     /// Sends what there is, and goes on with what that allows.
-    fn flush<H: Handler>(&mut self, shared: &mut Shared<'_, H>) -> Fate {
+    fn flush<H: Handler, M: Mode<H>>(&mut self, shared: &mut Shared<'_, H, M>) -> Fate {
         let Some(output) = &mut self.output else {
             return self.sent(shared);
         };
@@ -212,7 +233,7 @@ impl Connection {
     }
 
     /// The client has taken all there was.
-    fn sent<H: Handler>(&mut self, shared: &mut Shared<'_, H>) -> Fate {
+    fn sent<H: Handler, M: Mode<H>>(&mut self, shared: &mut Shared<'_, H, M>) -> Fate {
         match self.phase {
             Phase::Busy => Fate::Again,
             Phase::Ending(close) => self.end(close, shared),
@@ -221,7 +242,7 @@ impl Connection {
     }
 
     /// A blocked client may have room again.
-    fn resume<H: Handler>(&mut self, shared: &mut Shared<'_, H>) -> Fate {
+    fn resume<H: Handler, M: Mode<H>>(&mut self, shared: &mut Shared<'_, H, M>) -> Fate {
         let fate = self.flush(shared);
         if self.phase != Phase::Blocked || fate == Fate::Closed || self.output.is_some() {
             return fate;
@@ -230,7 +251,7 @@ impl Connection {
     }
 
     /// All is sent: closes, or gives the client time to read it.
-    fn end<H: Handler>(&mut self, close: Close, shared: &mut Shared<'_, H>) -> Fate {
+    fn end<H: Handler, M: Mode<H>>(&mut self, close: Close, shared: &mut Shared<'_, H, M>) -> Fate {
         if !close.linger || self.socket.stream.shutdown_write().is_err() {
             return Fate::Closed;
         }
@@ -243,7 +264,11 @@ impl Connection {
     }
 
     /// Reads what a refused client still sends, and forgets it.
-    fn discard<H: Handler>(&mut self, left: usize, shared: &mut Shared<'_, H>) -> Fate {
+    fn discard<H: Handler, M: Mode<H>>(
+        &mut self,
+        left: usize,
+        shared: &mut Shared<'_, H, M>,
+    ) -> Fate {
         let mut scratch = shared.pool.input();
         let read = self.socket.stream.read(scratch.space());
         shared.pool.give_input(scratch);
@@ -259,7 +284,7 @@ impl Connection {
     }
 
     /// The deadline has passed.
-    pub(crate) fn expire<H: Handler>(&mut self, shared: &mut Shared<'_, H>) -> Fate {
+    pub(crate) fn expire<H: Handler, M: Mode<H>>(&mut self, shared: &mut Shared<'_, H, M>) -> Fate {
         match self.phase {
             Phase::Lingering(_) => Fate::Closed,
             Phase::Blocked | Phase::Ending(_) => {
@@ -286,7 +311,7 @@ impl Connection {
     }
 
     /// The server stops: this connection gets no further request after what it has sent.
-    pub(crate) fn stop<H: Handler>(&mut self, shared: &mut Shared<'_, H>) -> Fate {
+    pub(crate) fn stop<H: Handler, M: Mode<H>>(&mut self, shared: &mut Shared<'_, H, M>) -> Fate {
         let is_serving = self.phase == Phase::Serving;
         // What has arrived is a request that was accepted.
         let filled = match is_serving {
@@ -305,7 +330,11 @@ impl Connection {
         }
     }
 
-    pub(crate) fn deadline(&self, now: Seconds, shared: &Shared<'_, impl Handler>) -> Seconds {
+    pub(crate) fn deadline(
+        &self,
+        now: Seconds,
+        shared: &Shared<'_, impl Handler, impl Sized>,
+    ) -> Seconds {
         let limits = &shared.service.limits;
         match self.phase {
             Phase::Serving => self.http1.deadline(self.input.as_deref(), limits),
@@ -333,8 +362,26 @@ impl Connection {
         }
     }
 
+    /// Gives away what another protocol goes on with: the socket, what has arrived behind the
+    /// request, and what is not sent yet.
+    pub(crate) fn into_moved(mut self, shared: &mut Shared<'_, impl Handler, impl Sized>) -> Moved {
+        if self.watched.is_some() {
+            let _ = shared.poll.remove(&self.socket.stream);
+        }
+        let rest = self.input.take().map_or(Vec::new(), |input| {
+            let rest = input.unread().to_vec();
+            shared.pool.give_input(input);
+            rest
+        });
+        Moved {
+            socket: self.socket,
+            rest,
+            output: self.output,
+        }
+    }
+
     /// Gives back what it holds.
-    pub(crate) fn close(mut self, shared: &mut Shared<'_, impl Handler>) {
+    pub(crate) fn close(mut self, shared: &mut Shared<'_, impl Handler, impl Sized>) {
         if Poll::must_remove() && self.watched.is_some() {
             let _ = shared.poll.remove(&self.socket.stream);
         }
@@ -346,7 +393,7 @@ impl Connection {
         }
     }
 
-    fn keep<H>(&mut self, input: Box<Input>, shared: &mut Shared<'_, H>) {
+    fn keep<H, M>(&mut self, input: Box<Input>, shared: &mut Shared<'_, H, M>) {
         match input.is_empty() {
             true => shared.pool.give_input(input),
             false => self.input = Some(input),
@@ -354,14 +401,14 @@ impl Connection {
     }
 }
 
-impl<H: Handler> Shared<'_, H> {
+impl<H: Handler, M> Shared<'_, H, M> {
     fn fail(&self, error: &ConnectionError<'_>, socket: &Socket) {
         self.counters.connection_errors.add(1);
         self.service.report(error, socket);
     }
 }
 
-fn is_temporary(error: &io::Error) -> bool {
+pub(super) fn is_temporary(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted

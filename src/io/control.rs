@@ -37,7 +37,7 @@ impl Seat {
     pub(crate) fn load(&self) -> u64 {
         self.given
             .load(Ordering::Relaxed)
-            .saturating_sub(self.counters.closed.get())
+            .saturating_sub(self.counters.closed.get() + self.counters.upgraded.get())
     }
 }
 
@@ -45,6 +45,10 @@ pub(crate) struct Control {
     pub(crate) seats: Vec<Seat>,
     /// The accept threads' wake-ups.
     acceptors: Vec<Waker>,
+    /// Those of threads that serve other protocols.
+    others: Vec<Waker>,
+    /// Workers that may still hand connections over to those.
+    working: AtomicUsize,
     /// Accept threads that may still hand connections over.
     accepting: AtomicUsize,
     stopping: AtomicBool,
@@ -52,8 +56,10 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    pub(crate) fn new(seats: Vec<Seat>, acceptors: Vec<Waker>) -> Control {
+    pub(crate) fn new(seats: Vec<Seat>, acceptors: Vec<Waker>, others: Vec<Waker>) -> Control {
         Control {
+            working: AtomicUsize::new(seats.len()),
+            others,
             seats,
             accepting: AtomicUsize::new(acceptors.len()),
             acceptors,
@@ -93,8 +99,30 @@ impl Control {
         self.accepting.load(Ordering::Acquire) == 0
     }
 
+    /// Says that a worker is done, when it is dropped.
+    pub(crate) fn worker_starts(&self) -> Working<'_> {
+        Working(self)
+    }
+
+    /// No worker will hand over a connection any more.
+    #[cfg(feature = "websocket")]
+    pub(crate) fn workers_are_done(&self) -> bool {
+        self.working.load(Ordering::Acquire) == 0
+    }
+
     fn wake_all(&self) {
+        self.others.iter().for_each(Waker::wake);
         self.acceptors.iter().for_each(Waker::wake);
         self.seats.iter().for_each(|seat| seat.waker.wake());
+    }
+}
+
+/// A worker that runs.
+pub(crate) struct Working<'a>(&'a Control);
+
+impl Drop for Working<'_> {
+    fn drop(&mut self) {
+        self.0.working.fetch_sub(1, Ordering::AcqRel);
+        self.0.others.iter().for_each(Waker::wake);
     }
 }

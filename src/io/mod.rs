@@ -6,9 +6,16 @@ pub(crate) mod clock;
 pub(crate) mod connection;
 pub(crate) mod control;
 pub(crate) mod listener;
+pub(crate) mod mode;
 pub(crate) mod poll;
 #[cfg(feature = "signals")]
 pub(crate) mod signals;
 pub(crate) mod slab;
 pub(crate) mod stream;
 pub(crate) mod worker;
+#[cfg(feature = "websocket")]
+pub(crate) mod ws_connection;
+#[cfg(feature = "websocket")]
+pub(crate) mod ws_mode;
+#[cfg(feature = "websocket")]
+pub(crate) mod ws_worker;

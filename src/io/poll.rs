@@ -36,6 +36,8 @@ const EVENTS: usize = 512;
 pub(crate) enum Interest {
     Read,
     Write,
+    #[cfg(feature = "websocket")]
+    Both,
 }
 
 impl Interest {
@@ -43,6 +45,8 @@ impl Interest {
         match self {
             Interest::Read => Event::readable(token),
             Interest::Write => Event::writable(token),
+            #[cfg(feature = "websocket")]
+            Interest::Both => Event::all(token),
         }
     }
 }

@@ -107,7 +107,14 @@ impl<T> Slab<T> {
     }
 }
 
-fn token(slot: usize, generation: usize) -> usize {
+/// The slot that a token names, and which of its owners.
+#[cfg(feature = "websocket")]
+pub(crate) fn parts(token: usize) -> (usize, usize) {
+    (token & SLOT_MASK, token >> SLOT_BITS)
+}
+
+/// The token of [`parts`]; of those that fit.
+pub(crate) fn token(slot: usize, generation: usize) -> usize {
     generation << SLOT_BITS | slot
 }
 

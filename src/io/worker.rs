@@ -5,6 +5,7 @@ use super::clock::Clock;
 use super::connection::{Connection, Fate, Shared};
 use super::control::{Accepted, Control, Seat};
 use super::listener::Listener;
+use super::mode::Mode;
 use super::poll::{Events, Poll, Token};
 use super::slab::{RESERVED_TOKENS, Slab};
 use crate::config::Config;
@@ -22,13 +23,14 @@ use std::time::{Duration, Instant};
 const BATCH: usize = 64;
 
 /// What a worker thread is started with.
-pub(crate) struct Worker<H> {
+pub(crate) struct Worker<H, M> {
     pub(crate) index: usize,
     pub(crate) handler: Arc<H>,
     pub(crate) config: Arc<Config>,
     pub(crate) control: Arc<Control>,
     pub(crate) poll: Poll,
     pub(crate) listeners: Vec<Listener>,
+    pub(crate) mode: M,
 }
 
 /// What became of a worker's connections when the server stopped.
@@ -38,13 +40,14 @@ pub(crate) struct Ended {
     pub(crate) cut: u64,
 }
 
-impl<H: Handler> Worker<H> {
+impl<H: Handler, M: Mode<H>> Worker<H, M> {
     /// Runs until the server stops.
     pub(crate) fn run(self) -> io::Result<Ended> {
         if self.config.cpu_affinity {
             super::affinity::bind_thread(self.index);
         }
         let control = &*self.control;
+        let _serving = control.worker_starts();
         let seat = &control.seats[self.index];
         let shared = Shared {
             service: Service {
@@ -56,6 +59,7 @@ impl<H: Handler> Worker<H> {
             pool: Pool::default(),
             poll: self.poll,
             counters: &seat.counters,
+            mode: self.mode,
         };
         let worker = Loop {
             config: &self.config,
@@ -76,11 +80,11 @@ impl<H: Handler> Worker<H> {
     }
 }
 
-struct Loop<'a, H> {
+struct Loop<'a, H, M> {
     config: &'a Config,
     control: &'a Control,
     seat: &'a Seat,
-    shared: Shared<'a, H>,
+    shared: Shared<'a, H, M>,
     slab: Slab<Connection>,
     listeners: Listeners,
     clock: Clock,
@@ -102,7 +106,7 @@ struct Stop {
     drained: u64,
 }
 
-impl<H: Handler> Loop<'_, H> {
+impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
     fn run(mut self) -> io::Result<Ended> {
         let mut events = Events::new();
         self.listeners.watch(true, &self.shared.poll)?;
@@ -146,11 +150,18 @@ impl<H: Handler> Loop<'_, H> {
     }
 
     /// Lets a connection do something, and sees to what follows from it.
-    fn act(&mut self, token: Token, act: impl FnOnce(&mut Connection, &mut Shared<'_, H>) -> Fate) {
+    fn act(
+        &mut self,
+        token: Token,
+        act: impl FnOnce(&mut Connection, &mut Shared<'_, H, M>) -> Fate,
+    ) {
         let Some(connection) = self.slab.get_mut(token) else {
             return;
         };
         let fate = act(connection, &mut self.shared);
+        if fate == Fate::Upgraded {
+            return self.hand_over(token);
+        }
         if fate != Fate::Closed && connection.watch(token, &self.shared.poll).is_ok() {
             let deadline = connection.deadline(self.shared.service.now, &self.shared);
             self.slab.set_deadline(token, deadline);
@@ -165,6 +176,15 @@ impl<H: Handler> Loop<'_, H> {
             if let Some(stop) = &mut self.stop {
                 stop.drained += 1;
             }
+        }
+    }
+
+    /// The connection goes to a thread for its new protocol.
+    fn hand_over(&mut self, token: Token) {
+        if let Some(connection) = self.slab.remove(token) {
+            let moved = connection.into_moved(&mut self.shared);
+            self.seat.counters.upgraded.add(1);
+            self.shared.mode.hand_over(moved);
         }
     }
 

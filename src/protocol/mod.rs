@@ -10,12 +10,22 @@
 
 pub(crate) mod chunked;
 pub(crate) mod class;
+#[cfg(feature = "deflate")]
+pub(crate) mod deflate;
 pub(crate) mod encode;
 pub(crate) mod error;
+#[cfg(feature = "websocket")]
+pub(crate) mod frame;
 pub(crate) mod framing;
+#[cfg(feature = "websocket")]
+pub(crate) mod handshake;
 pub(crate) mod head;
 pub(crate) mod limits;
 pub(crate) mod target;
+#[cfg(feature = "websocket")]
+pub(crate) mod utf8;
+#[cfg(feature = "websocket")]
+pub(crate) mod ws_limits;
 
 /// The protocol version of a request.
 ///

@@ -345,6 +345,7 @@ fn the_counters_add_up() {
             refused: 1,
             handler_errors: 1,
             connection_errors: 0,
+            ..Counters::default()
         }
     );
 }

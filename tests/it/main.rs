@@ -12,3 +12,9 @@ mod sockets;
 mod stop;
 mod support;
 mod tidy;
+#[cfg(feature = "websocket")]
+mod ws_fan_out;
+#[cfg(feature = "websocket")]
+mod ws_protocol;
+#[cfg(feature = "websocket")]
+mod ws_sockets;

@@ -322,7 +322,9 @@ pub(crate) fn start(handler: impl Handler, config: Config) -> (Running, SocketAd
 #[track_caller]
 pub(crate) fn ended(running: Running) -> Stopped {
     let (ended, end) = mpsc::channel();
-    thread::spawn(move || ended.send(running.wait()));
+    thread::spawn(move || {
+        let _ = ended.send(running.wait());
+    });
     let end = end.recv_timeout(PATIENCE).expect("the server ends");
     end.expect("no thread failed")
 }

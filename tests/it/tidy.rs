@@ -22,10 +22,11 @@ const LAYERS: &[&[&str]] = &[
         "config",
         "stats",
         "http_types",
+        "websocket",
     ],
-    &["drive"],
+    &["drive", "ws_drive"],
     &["testing", "io", "internals"],
-    &["server"],
+    &["server", "launch"],
 ];
 
 /// Layers without sockets, threads, clocks or `unsafe`.

@@ -1,0 +1,180 @@
+//! Who has subscribed to what, of the connections of one thread.
+
+use super::prepared::Prepared;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Subscribers by topic and topics by subscriber. A subscriber is known by its token; both ways are
+/// kept so that one leaves its topics in as many steps as it has topics, however full they are.
+///
+/// Invariant: `members[topic][place]` is a subscriber exactly if `(topic, place)` is in its list.
+#[derive(Default)]
+pub(crate) struct Topics {
+    by_name: HashMap<Arc<str>, u32>,
+    topics: Vec<Topic>,
+    free: Vec<u32>,
+    subscribers: HashMap<usize, Vec<(u32, u32)>>,
+}
+
+struct Topic {
+    name: Arc<str>,
+    members: Vec<usize>,
+}
+
+impl Topics {
+    /// False if it has `most` topics already.
+    pub(crate) fn subscribe(&mut self, token: usize, name: &str, most: usize) -> bool {
+        if self.place(token, name).is_some() {
+            return true;
+        }
+        let count = self.subscribers.get(&token).map_or(0, Vec::len);
+        if count >= most {
+            return false;
+        }
+        let topic = match self.by_name.get(name) {
+            Some(&topic) => topic,
+            None => self.new_topic(name),
+        };
+        let members = &mut self.topics[topic as usize].members;
+        let entry = (topic, members.len() as u32);
+        members.push(token);
+        self.subscribers.entry(token).or_default().push(entry);
+        true
+    }
+
+    fn new_topic(&mut self, name: &str) -> u32 {
+        let name: Arc<str> = name.into();
+        let entry = Topic {
+            name: name.clone(),
+            members: Vec::new(),
+        };
+        let topic = match self.free.pop() {
+            Some(topic) => {
+                self.topics[topic as usize] = entry;
+                topic
+            }
+            None => {
+                self.topics.push(entry);
+                (self.topics.len() - 1) as u32
+            }
+        };
+        self.by_name.insert(name, topic);
+        topic
+    }
+
+    /// Where `token`'s entry for the topic is in its list.
+    fn place(&self, token: usize, name: &str) -> Option<usize> {
+        let topic = self.by_name.get(name)?;
+        let list = self.subscribers.get(&token)?;
+        list.iter().position(|(other, _)| other == topic)
+    }
+
+    /// False if it had not subscribed.
+    pub(crate) fn unsubscribe(&mut self, token: usize, name: &str) -> bool {
+        let Some(place) = self.place(token, name) else {
+            return false;
+        };
+        let Some(list) = self.subscribers.get_mut(&token) else {
+            return false;
+        };
+        let (topic, at) = list.swap_remove(place);
+        if list.is_empty() {
+            self.subscribers.remove(&token);
+        }
+        self.leave(topic, at);
+        true
+    }
+
+    /// It has closed.
+    pub(crate) fn remove(&mut self, token: usize) {
+        for (topic, at) in self.subscribers.remove(&token).unwrap_or_default() {
+            self.leave(topic, at);
+        }
+    }
+
+    /// Frees a place of a topic, which the last member takes.
+    fn leave(&mut self, topic: u32, at: u32) {
+        let entry = &mut self.topics[topic as usize];
+        entry.members.swap_remove(at as usize);
+        if let Some(&moved) = entry.members.get(at as usize) {
+            let list = self.subscribers.get_mut(&moved);
+            let place = list.and_then(|list| list.iter_mut().find(|(t, _)| *t == topic));
+            debug_assert!(place.is_some());
+            if let Some(place) = place {
+                place.1 = at;
+            }
+        } else if entry.members.is_empty() {
+            self.by_name.remove(&entry.name);
+            entry.members = Vec::new();
+            self.free.push(topic);
+        }
+    }
+
+    pub(crate) fn members(&self, name: &str) -> &[usize] {
+        match self.by_name.get(name) {
+            Some(&topic) => &self.topics[topic as usize].members,
+            None => &[],
+        }
+    }
+}
+
+/// Something to be sent to many, when the hook that asked for it has returned.
+#[derive(Debug)]
+pub(crate) struct Publication {
+    /// `None`: everyone.
+    pub(crate) topic: Option<Arc<str>>,
+    pub(crate) message: Prepared,
+    /// The token of one who does not get it.
+    pub(crate) except: Option<usize>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    /// Against two plain maps, by operations from a fixed row of numbers.
+    #[test]
+    fn like_a_set_of_pairs() {
+        let names = ["a", "b", "c", "d", "e"];
+        let mut topics = Topics::default();
+        let mut model: BTreeMap<&str, BTreeSet<usize>> = BTreeMap::new();
+        let mut random = 1u32;
+        for _ in 0..20_000 {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let (name, token) = (
+                names[(random >> 8) as usize % 5],
+                (random >> 16) as usize % 20,
+            );
+            let count = model.values().filter(|set| set.contains(&token)).count();
+            match random >> 28 {
+                0..=7 => {
+                    let had = model.get(name).is_some_and(|set| set.contains(&token));
+                    let good = topics.subscribe(token, name, 4);
+                    assert_eq!(good, had || count < 4);
+                    if good {
+                        model.entry(name).or_default().insert(token);
+                    }
+                }
+                8..=14 => {
+                    let had = model.get_mut(name).is_some_and(|set| set.remove(&token));
+                    assert_eq!(topics.unsubscribe(token, name), had);
+                }
+                _ => {
+                    topics.remove(token);
+                    model.values_mut().for_each(|set| {
+                        set.remove(&token);
+                    });
+                }
+            }
+            for name in names {
+                let members: BTreeSet<usize> = topics.members(name).iter().copied().collect();
+                assert_eq!(members.len(), topics.members(name).len());
+                assert_eq!(members, model.get(name).cloned().unwrap_or_default());
+            }
+        }
+        (0..20).for_each(|token| topics.remove(token));
+        assert!(topics.by_name.is_empty() && topics.subscribers.is_empty());
+        assert!(topics.topics.len() <= 5);
+    }
+}

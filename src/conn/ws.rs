@@ -1,0 +1,451 @@
+//! One WebSocket connection: which bytes are a message, what is answered without asking anyone,
+//! how it ends. Sending is in [`super::ws_send`].
+//!
+//! # The contract
+//!
+//! *Inputs*: bytes appended to the [`WsInput`], [`WsConn::eof`], [`WsConn::expire`] when
+//! [`WsConn::deadline`] has passed. *Commands*: [`WsConn::send`] and its siblings,
+//! [`WsConn::close`], and [`WsConn::done`] when a message has been handled. *Output*:
+//! [`WsConn::next`], to be called after every input until it says [`Next::Read`] or [`Next::Over`];
+//! what is to be sent is in [`WsConn::output`].
+//!
+//! ```text
+//!          close                 the client's close
+//!   Open ─────────► Closing ──────────────────────────► Over
+//!    │                 └── expired, end of stream ───────▲
+//!    └── the client's close (answered), error, end ──────┘
+//! ```
+
+use super::deflate::Deflate;
+use super::{Seconds, http1::after, output::Output, prepared::Prepared, ws_input::WsInput};
+use crate::protocol::frame::{
+    self, Control, Data, FrameError, Header, MAX_CONTROL, Message, OpCode,
+};
+use crate::protocol::{utf8::Utf8, ws_limits::WsLimits};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// What the driver has to do.
+#[derive(Debug)]
+pub(crate) enum Next {
+    /// Wait for more bytes.
+    Read,
+    /// Hand [`WsConn::message`] on, then [`WsConn::done`].
+    Message,
+    /// A pong came.
+    Pong(ControlPayload),
+    /// Send what is in the output, then close.
+    Over,
+}
+
+/// What a pong carried.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ControlPayload {
+    bytes: [u8; MAX_CONTROL],
+    /// `len <= MAX_CONTROL`
+    len: u8,
+}
+
+impl ControlPayload {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+}
+
+/// Why a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The client's close frame; 1005 if it had no code.
+    Closed {
+        code: u16,
+        reason: Box<str>,
+    },
+    Failed(FrameError),
+    /// The stream ended without a close frame.
+    Gone,
+    /// Too much waited to be sent.
+    Backlog,
+    /// No answer to a ping.
+    Silent,
+    /// No answer to our close frame.
+    CloseTimeout,
+    /// It took nothing of what waited for it.
+    WriteTimeout,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Open,
+    /// Our close frame is on its way. Messages are thrown away, the client's close ends it.
+    Closing,
+    Over(End),
+}
+
+/// A data frame whose payload is arriving, or a control frame that is not complete.
+#[derive(Clone, Copy, Debug)]
+struct Current {
+    header: Header,
+    /// How much of the payload is unmasked and, in text, checked.
+    done: usize,
+}
+
+/// A message that has begun.
+#[derive(Clone, Copy, Debug)]
+struct Started {
+    text: bool,
+    compressed: bool,
+    fragments: u32,
+    /// Its text is checked piece by piece, because it did not come in one.
+    checked: bool,
+}
+
+/// See the module documentation.
+pub(crate) struct WsConn {
+    pub(super) state: State,
+    pub(super) limits: Arc<WsLimits>,
+    current: Option<Current>,
+    message: Option<Started>,
+    utf8: Utf8,
+    /// The second of the last control frame, and how many came in it.
+    controls: (Seconds, u32),
+    /// When the client last sent something.
+    heard: Seconds,
+    /// When the client last took something, or something was put there for it.
+    pub(super) wrote: Seconds,
+    /// When our ping or close frame was sent.
+    since: Seconds,
+    pinged: bool,
+    /// The backlog has been above the mark, and nobody has been told that it is below.
+    pub(super) crowded: bool,
+    /// Leased while there is something to send.
+    pub(super) output: Option<Box<Output>>,
+    /// With [`BacklogPolicy::DropOldest`](crate::protocol::ws_limits::BacklogPolicy): what can
+    /// still be dropped.
+    pub(super) waiting: Option<Box<Waiting>>,
+    pub(super) deflate: Option<Box<Deflate>>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    pub(super) queue: VecDeque<Prepared>,
+    pub(super) bytes: usize,
+}
+
+impl WsConn {
+    /// `output` holds the answer to the handshake.
+    pub(crate) fn new(
+        now: Seconds,
+        limits: Arc<WsLimits>,
+        deflate: Option<Box<Deflate>>,
+        output: Option<Box<Output>>,
+    ) -> WsConn {
+        WsConn {
+            state: State::Open,
+            limits,
+            current: None,
+            message: None,
+            utf8: Utf8::default(),
+            controls: (now, 0),
+            heard: now,
+            wrote: now,
+            since: now,
+            pinged: false,
+            crowded: false,
+            output,
+            waiting: None,
+            deflate,
+        }
+    }
+
+    /// Takes what has arrived as far as it can.
+    pub(crate) fn next(&mut self, input: &mut WsInput, now: Seconds) -> Next {
+        loop {
+            if self.is_over() {
+                return Next::Over;
+            }
+            let step = match self.current {
+                None => self.begin(input),
+                Some(current) if matches!(current.header.opcode, OpCode::Data(_)) => {
+                    self.data(current, input)
+                }
+                Some(current) => self.control(current.header, input, now),
+            };
+            match step {
+                Ok(Step::On) => {}
+                Ok(Step::Do(next)) => return next,
+                Err(error) => self.fail(error, now),
+            }
+        }
+    }
+
+    /// Bytes have come.
+    pub(crate) fn heard(&mut self, now: Seconds) {
+        self.heard = now;
+        // Any byte will do: a client that sends a large message cannot put a pong into it.
+        if self.state == State::Open {
+            self.pinged = false;
+        }
+    }
+
+    /// The client will send nothing more.
+    pub(crate) fn eof(&mut self) {
+        self.end(End::Gone);
+    }
+
+    /// More was to be sent than may wait.
+    pub(crate) fn overflow(&mut self) {
+        self.end(End::Backlog);
+    }
+
+    pub(crate) fn end(&mut self, end: End) {
+        if !self.is_over() {
+            self.state = State::Over(end);
+        }
+    }
+
+    /// Why it is over.
+    pub(crate) fn ended(&self) -> Option<&End> {
+        match &self.state {
+            State::Over(end) => Some(end),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.state, State::Over(_))
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.state == State::Open
+    }
+
+    /// What it has done wrong is said in a close frame, and nothing more is read.
+    pub(crate) fn fail(&mut self, error: FrameError, now: Seconds) {
+        if self.is_open() {
+            self.push_close(Some((error.close_code(), error.text())), now);
+        }
+        self.end(End::Failed(error));
+    }
+
+    /// The client may still be sending: a close at once would reset the connection, and it might
+    /// never read why.
+    pub(crate) fn lingers(&self) -> bool {
+        matches!(self.state, State::Over(End::Failed(_) | End::Closed { .. }))
+    }
+
+    fn begin(&mut self, input: &mut WsInput) -> Result<Step, FrameError> {
+        let Some(header) = frame::parse(input.raw())? else {
+            return Ok(Step::Do(Next::Read));
+        };
+        if let OpCode::Data(data) = header.opcode {
+            self.begin_data(data, &header, input.message_len())?;
+        }
+        input.skip(header.size);
+        self.current = Some(Current { header, done: 0 });
+        Ok(Step::On)
+    }
+
+    /// RFC 6455 section 5.4, and the limits on what a header announces.
+    fn begin_data(&mut self, data: Data, header: &Header, so_far: usize) -> Result<(), FrameError> {
+        match (&mut self.message, data) {
+            (None, Data::Continue) => return Err(FrameError::NothingToContinue),
+            (Some(message), Data::Continue) => {
+                if header.rsv1 {
+                    return Err(FrameError::ReservedBits);
+                }
+                if message.fragments >= self.limits.fragments {
+                    return Err(FrameError::TooManyFragments);
+                }
+                message.fragments += 1;
+            }
+            (Some(_), _) => return Err(FrameError::MessageInMessage),
+            (None, data) => {
+                if header.rsv1 && self.deflate.is_none() {
+                    return Err(FrameError::ReservedBits);
+                }
+                self.message = Some(Started {
+                    text: data == Data::Text,
+                    compressed: header.rsv1,
+                    fragments: 1,
+                    checked: false,
+                });
+                self.utf8 = Utf8::default();
+            }
+        }
+        let limits = &*self.limits;
+        if header.len > limits.frame_bytes as u64 {
+            return Err(FrameError::FrameTooLarge);
+        }
+        match header.len > (limits.message_bytes.saturating_sub(so_far)) as u64 {
+            true => Err(FrameError::MessageTooLarge),
+            false => Ok(()),
+        }
+    }
+
+    /// Takes what is there of a data frame's payload.
+    fn data(&mut self, current: Current, input: &mut WsInput) -> Result<Step, FrameError> {
+        let Current { header, done } = current;
+        let Some(mut message) = self.message else {
+            return Err(FrameError::NothingToContinue);
+        };
+        // Within the limits, so within `usize`.
+        let len = header.len as usize;
+        let raw = input.raw_mut();
+        let there = raw.len().min(len);
+        let whole = there == len && header.is_final && message.fragments == 1 && done == 0;
+        let new = &mut raw[done..there];
+        frame::unmask(new, header.mask, done);
+        if message.text && !message.compressed && !whole {
+            // One that is here as a whole is checked as a whole, when it is made a `str`.
+            message.checked = true;
+            if !self.utf8.push(new) {
+                return Err(FrameError::Utf8);
+            }
+        }
+        self.message = Some(message);
+        if there < len {
+            self.current = Some(Current {
+                header,
+                done: there,
+            });
+            return Ok(Step::Do(Next::Read));
+        }
+        self.current = None;
+        input.keep(len);
+        if !header.is_final {
+            return Ok(Step::On);
+        }
+        if message.checked && !self.utf8.is_complete() {
+            return Err(FrameError::Utf8);
+        }
+        if self.is_open() {
+            return Ok(Step::Do(Next::Message));
+        }
+        self.done(input);
+        Ok(Step::On)
+    }
+
+    /// The complete message. Its text is UTF-8; compressed, it is inflated into `scratch`.
+    pub(crate) fn message<'a>(
+        &mut self,
+        input: &'a WsInput,
+        inflate: &'a mut super::deflate::Inflate,
+    ) -> Result<Message<'a>, FrameError> {
+        let Some(started) = self.message else {
+            return Err(FrameError::NothingToContinue);
+        };
+        let bytes = match (&mut self.deflate, started.compressed) {
+            (Some(deflate), true) => {
+                inflate.message(deflate, input.message(), self.limits.message_bytes)?
+            }
+            _ => input.message(),
+        };
+        match started.text {
+            true => std::str::from_utf8(bytes)
+                .map(Message::Text)
+                .map_err(|_| FrameError::Utf8),
+            false => Ok(Message::Binary(bytes)),
+        }
+    }
+
+    /// The message has been handled.
+    pub(crate) fn done(&mut self, input: &mut WsInput) {
+        self.message = None;
+        input.drop_message();
+    }
+
+    fn control(
+        &mut self,
+        header: Header,
+        input: &mut WsInput,
+        now: Seconds,
+    ) -> Result<Step, FrameError> {
+        let len = header.len as usize;
+        let Some(payload) = input.raw_mut().get_mut(..len) else {
+            return Ok(Step::Do(Next::Read));
+        };
+        frame::unmask(payload, header.mask, 0);
+        self.current = None;
+        if header.opcode == OpCode::Control(Control::Close) {
+            return self.closed(payload, now).map(|()| Step::Do(Next::Over));
+        }
+        let second = &mut self.controls;
+        *second = match second.0 == now {
+            true => (now, second.1 + 1),
+            false => (now, 1),
+        };
+        if second.1 > self.limits.control_frames {
+            return Err(FrameError::TooManyControlFrames);
+        }
+        let mut copy = ControlPayload {
+            bytes: [0; MAX_CONTROL],
+            len: len as u8,
+        };
+        copy.bytes[..len].copy_from_slice(payload);
+        input.skip(len);
+        if header.opcode == OpCode::Control(Control::Pong) {
+            return Ok(Step::Do(Next::Pong(copy)));
+        }
+        if self.is_open() {
+            self.push_control(Control::Pong, copy.as_bytes(), now);
+        }
+        Ok(Step::On)
+    }
+
+    /// RFC 6455 section 7.1: a close frame is answered with its own code, once.
+    fn closed(&mut self, payload: &[u8], now: Seconds) -> Result<(), FrameError> {
+        let close = frame::parse_close(payload)?;
+        if self.is_open() {
+            self.push_close(close.map(|(code, _)| (code, "")), now);
+        }
+        let (code, reason) = close.unwrap_or((NO_CODE, ""));
+        let reason = reason.into();
+        self.end(End::Closed { code, reason });
+        Ok(())
+    }
+
+    /// Our ping or close frame goes out now: an answer is awaited from here on.
+    pub(super) fn await_answer(&mut self, now: Seconds) {
+        self.since = now;
+    }
+
+    /// When [`WsConn::expire`] is due.
+    pub(crate) fn deadline(&self) -> Seconds {
+        let limits = &*self.limits;
+        let answer = match self.state {
+            State::Closing => after(self.since, limits.close_time),
+            State::Over(_) => Seconds::MAX,
+            State::Open if self.pinged => after(self.since, limits.pong_time),
+            State::Open => after(self.heard, limits.idle_time),
+        };
+        match self.backlog() {
+            0 => answer,
+            _ => answer.min(after(self.wrote, limits.write_time)),
+        }
+    }
+
+    /// The deadline has passed: pings, or gives up.
+    pub(crate) fn expire(&mut self, now: Seconds) {
+        if self.backlog() > 0 && after(self.wrote, self.limits.write_time) <= now {
+            return self.end(End::WriteTimeout);
+        }
+        match self.state {
+            State::Closing => self.end(End::CloseTimeout),
+            State::Open if self.pinged => self.end(End::Silent),
+            State::Open => {
+                self.pinged = true;
+                self.await_answer(now);
+                self.push_control(Control::Ping, b"", now);
+            }
+            State::Over(_) => {}
+        }
+    }
+}
+
+/// What is reported for a close frame without a code (RFC 6455 section 7.1.5).
+const NO_CODE: u16 = 1005;
+
+enum Step {
+    On,
+    Do(Next),
+}

@@ -1,0 +1,260 @@
+//! The bytes of a WebSocket client that are not handled yet, and the message that is being put
+//! together of them, in one buffer.
+
+/// What a fresh one has room for: many small frames, or a few of 16 KiB.
+const ROOM: usize = 64 << 10;
+
+/// A buffer that a large message has made larger is kept up to this size.
+const KEEP: usize = 4 << 20;
+
+/// With less room than this at its end, a buffer is tidied up before the next read.
+const TIGHT: usize = 4 << 10;
+
+/// Leased to a connection while it has bytes of an incomplete frame or message.
+///
+/// ```text
+///   0        start            start+kept       at                 end        bytes.len()
+///   | (free) | message so far | (old headers)  | not handled yet  | (free)   |
+/// ```
+///
+/// A message in one frame is never moved: its payload is the message. The payloads of further
+/// frames are moved down behind the first.
+///
+/// Invariant: `start + kept <= at <= end <= bytes.len()`.
+pub(crate) struct WsInput {
+    bytes: Vec<u8>,
+    start: usize,
+    kept: usize,
+    at: usize,
+    end: usize,
+}
+
+/// A few bytes that a connection keeps instead of a whole buffer.
+#[derive(Debug, Default)]
+pub(crate) struct Stash {
+    bytes: Vec<u8>,
+    kept: usize,
+}
+
+/// Up to here bytes are stashed: it costs two copies, and a client cannot make the server hold
+/// a multiple of what it sends.
+const STASH: usize = 4 << 10;
+
+impl WsInput {
+    /// What has arrived and is not handled.
+    pub(crate) fn raw(&self) -> &[u8] {
+        &self.bytes[self.at..self.end]
+    }
+
+    pub(crate) fn raw_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.at..self.end]
+    }
+
+    /// Nothing has arrived that is not handled, and no message has begun.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.kept == 0 && self.at == self.end
+    }
+
+    /// `n` bytes are handled.
+    pub(crate) fn skip(&mut self, n: usize) {
+        self.at += n;
+        debug_assert!(self.at <= self.end);
+        if self.is_empty() {
+            (self.start, self.at, self.end) = (0, 0, 0);
+        }
+    }
+
+    /// The next `n` bytes belong to the message.
+    pub(crate) fn keep(&mut self, n: usize) {
+        debug_assert!(self.at + n <= self.end);
+        let to = self.start + self.kept;
+        match self.kept {
+            0 => self.start = self.at,
+            _ if to == self.at => {}
+            _ => self.bytes.copy_within(self.at..self.at + n, to),
+        }
+        self.kept += n;
+        self.at += n;
+    }
+
+    /// The message so far.
+    pub(crate) fn message(&self) -> &[u8] {
+        &self.bytes[self.start..self.start + self.kept]
+    }
+
+    pub(crate) fn message_len(&self) -> usize {
+        self.kept
+    }
+
+    /// The message is done with.
+    pub(crate) fn drop_message(&mut self) {
+        self.kept = 0;
+        self.start = self.at;
+        self.skip(0);
+    }
+
+    /// Room for what comes next, never empty.
+    pub(crate) fn space(&mut self) -> &mut [u8] {
+        if self.bytes.len() - self.end < TIGHT {
+            self.make_room();
+        }
+        &mut self.bytes[self.end..]
+    }
+
+    /// Closes the gaps, or doubles: both cost as much as has arrived since the last time.
+    fn make_room(&mut self) {
+        let raw = self.end - self.at;
+        let used = self.kept + raw;
+        if used > self.bytes.len() / 2 {
+            let mut larger = vec![0; self.bytes.len() * 2];
+            larger[..self.kept].copy_from_slice(self.message());
+            larger[self.kept..used].copy_from_slice(self.raw());
+            self.bytes = larger;
+        } else {
+            let message = self.start..self.start + self.kept;
+            self.bytes.copy_within(message, 0);
+            self.bytes.copy_within(self.at..self.end, self.kept);
+        }
+        (self.start, self.at, self.end) = (0, self.kept, used);
+    }
+
+    /// `n` bytes of [`WsInput::space`] have been filled.
+    pub(crate) fn filled(&mut self, n: usize) {
+        self.end += n;
+        debug_assert!(self.end <= self.bytes.len());
+    }
+
+    /// Puts all it has into `stash`, if that is little.
+    pub(crate) fn stash(&self, stash: &mut Stash) -> bool {
+        let small = self.kept + self.end - self.at <= STASH;
+        if small {
+            // Exactly as much as needed: it may stay for long.
+            stash.bytes = [self.message(), self.raw()].concat();
+            stash.kept = self.kept;
+        }
+        small
+    }
+
+    /// Takes back what was stashed; it must be empty.
+    pub(crate) fn unstash(&mut self, stash: &mut Stash) {
+        debug_assert!(self.is_empty());
+        let bytes = std::mem::take(&mut stash.bytes);
+        while self.bytes.len() < bytes.len() {
+            self.make_room();
+        }
+        self.bytes[..bytes.len()].copy_from_slice(&bytes);
+        (self.start, self.kept, self.at) = (0, stash.kept, stash.kept);
+        self.end = bytes.len();
+        stash.kept = 0;
+    }
+}
+
+impl Stash {
+    /// Bytes that have not been looked at.
+    pub(crate) fn new(bytes: Vec<u8>) -> Stash {
+        Stash { bytes, kept: 0 }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+}
+
+impl WsInput {
+    fn fresh() -> WsInput {
+        WsInput {
+            bytes: vec![0; ROOM],
+            start: 0,
+            kept: 0,
+            at: 0,
+            end: 0,
+        }
+    }
+
+    /// Drops what it holds, so that no byte of one connection can reach another.
+    fn recycle(&mut self) {
+        (self.start, self.kept, self.at, self.end) = (0, 0, 0, 0);
+        if self.bytes.len() > KEEP {
+            self.bytes.truncate(ROOM);
+            self.bytes.shrink_to_fit();
+        }
+    }
+
+    fn is_large(&self) -> bool {
+        self.bytes.len() > ROOM
+    }
+}
+
+/// Buffers that one thread's connections take turns with: last in, first out.
+#[derive(Default)]
+pub(crate) struct WsInputs {
+    #[expect(clippy::vec_box, reason = "the boxes are what connections take")]
+    free: Vec<Box<WsInput>>,
+}
+
+/// How many are kept, and how many of those may have grown.
+const SPARE: usize = 16;
+const SPARE_LARGE: usize = 8;
+
+impl WsInputs {
+    pub(crate) fn take(&mut self) -> Box<WsInput> {
+        let fresh = || Box::new(WsInput::fresh());
+        self.free.pop().unwrap_or_else(fresh)
+    }
+
+    pub(crate) fn give(&mut self, mut input: Box<WsInput>) {
+        input.recycle();
+        let large = || self.free.iter().filter(|input| input.is_large()).count();
+        if self.free.len() < SPARE && (!input.is_large() || large() < SPARE_LARGE) {
+            self.free.push(input);
+        }
+    }
+
+    /// Once a second: lets go of one that has grown, so that a storm is forgotten in seconds.
+    pub(crate) fn trim(&mut self) {
+        if let Some(at) = self.free.iter().position(|input| input.is_large()) {
+            self.free.swap_remove(at);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Pieces with gaps between them, through growth, tidying and stashing.
+    #[test]
+    fn a_message_of_pieces() {
+        for piece in [1, 100, STASH, ROOM / 2, ROOM, 3 * ROOM] {
+            for stashed in [false, true] {
+                let mut input = WsInput::fresh();
+                let mut expected = Vec::new();
+                for n in 0..9u8 {
+                    for part in [&[0xee; 14][..], &vec![n; piece]] {
+                        let mut rest = part;
+                        while !rest.is_empty() {
+                            let space = input.space();
+                            let len = rest.len().min(space.len());
+                            space[..len].copy_from_slice(&rest[..len]);
+                            input.filled(len);
+                            rest = &rest[len..];
+                            let mut stash = Stash::default();
+                            if stashed && input.stash(&mut stash) {
+                                input.recycle();
+                                input.unstash(&mut stash);
+                            }
+                        }
+                    }
+                    assert_eq!(input.raw().len(), 14 + piece);
+                    input.skip(14);
+                    input.keep(piece);
+                    expected.resize(expected.len() + piece, n);
+                    assert!(input.message() == expected, "{piece}");
+                }
+                assert!(input.bytes.len() <= 4 * (expected.len() + ROOM));
+                input.drop_message();
+                assert!(input.is_empty());
+            }
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! Where connections go that leave HTTP.
+
+use super::connection::Moved;
+use crate::drive::{Off, Upgrades};
+use std::io;
+
+/// What a worker does with connections that have been upgraded; each has its own.
+pub(crate) trait Mode<H>: Upgrades<H> + Send + 'static {
+    /// Takes the connection whose upgrade has been accepted last.
+    fn hand_over(&mut self, moved: Moved);
+}
+
+impl<H> Mode<H> for Off {
+    /// Nothing is ever accepted.
+    fn hand_over(&mut self, _: Moved) {}
+}
+
+/// The error of a setting that cannot work.
+pub(crate) fn wrong_setting(text: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, text)
+}

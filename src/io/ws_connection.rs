@@ -1,0 +1,433 @@
+//! One WebSocket connection of a thread: its socket, its state, and what an event does to them.
+
+use super::connection::{Socket, is_temporary};
+use super::poll::{Interest, Poll, Token};
+use super::stream::Sent as Wrote;
+use super::ws_mode::Arrival;
+use crate::conn::{
+    Seconds, http1,
+    prepared::Prepared,
+    ws::{End, WsConn},
+    ws_input::{Stash, WsInput, WsInputs},
+};
+use crate::protocol::limits::Limits;
+use crate::stats::WorkerCounters;
+use crate::websocket::{Disconnect, WebSocketHandler, hub::WsId};
+use crate::ws_drive::{Peer, WsService};
+use std::io;
+use std::sync::Arc;
+
+/// A connection that others send to is flushed when this much waits, not only at the end of the
+/// wake-up: a client that takes it must not be taken for a slow one.
+const FLUSH: usize = 64 << 10;
+
+/// What the connections of one WebSocket thread share.
+pub(crate) struct WsShared<'a, H> {
+    pub(super) service: WsService<Arc<H>>,
+    pub(super) inputs: WsInputs,
+    pub(super) poll: Poll,
+    pub(super) counters: &'a WorkerCounters,
+    pub(super) limits: Limits,
+}
+
+/// What becomes of a connection after an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Open,
+    /// Drop it.
+    Closed,
+}
+
+pub(crate) struct WsConnection<C> {
+    socket: Socket,
+    peer: Peer<C>,
+    /// A few bytes of an incomplete frame or message.
+    stash: Stash,
+    /// More of them.
+    input: Option<Box<WsInput>>,
+    watched: Option<Interest>,
+    phase: Phase,
+    /// The last write took less than it was offered: no use in trying before the poller says so.
+    full: bool,
+    /// Waits in the list of those to be flushed at the end of the wake-up.
+    pub(super) dirty: bool,
+    /// What others last saw of the backlog.
+    pub(super) shown: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Until it is over and the handler has been told.
+    Serving,
+    /// What is in the output goes out, then the connection ends.
+    Ending,
+    /// All is sent. What the client still sends is thrown away, this many bytes at most.
+    Lingering { left: usize, since: Seconds },
+}
+
+impl<C: Send + 'static> WsConnection<C> {
+    pub(crate) fn new(arrival: Arrival<C>, now: Seconds) -> WsConnection<C> {
+        let Arrival { moved, accepted } = arrival;
+        let ws = WsConn::new(now, accepted.limits, accepted.deflate, moved.output);
+        WsConnection {
+            socket: moved.socket,
+            peer: Peer {
+                ws,
+                conn: accepted.conn,
+                id: WsId::from_u64(0),
+                token: 0,
+            },
+            stash: Stash::new(moved.rest),
+            input: None,
+            watched: None,
+            phase: Phase::Serving,
+            full: false,
+            dirty: false,
+            shown: 0,
+        }
+    }
+
+    /// It has its place.
+    pub(crate) fn seat(&mut self, token: Token, id: WsId) {
+        (self.peer.token, self.peer.id) = (token, id);
+    }
+
+    pub(crate) fn id(&self) -> WsId {
+        self.peer.id
+    }
+
+    pub(crate) fn ws(&mut self) -> &mut WsConn {
+        &mut self.peer.ws
+    }
+
+    /// It begins: the handler is told, and gets what came behind the handshake.
+    pub(crate) fn open<H>(&mut self, shared: &mut WsShared<'_, H>) -> Fate
+    where
+        H: WebSocketHandler<Conn = C>,
+    {
+        shared
+            .service
+            .hook(&mut self.peer, &self.socket, |handler, ws| {
+                handler.handle_ws_conn(ws);
+            });
+        self.serve(None, shared)
+    }
+
+    /// The socket is ready.
+    pub(crate) fn ready<H>(
+        &mut self,
+        readable: bool,
+        writable: bool,
+        shared: &mut WsShared<'_, H>,
+    ) -> Fate
+    where
+        H: WebSocketHandler<Conn = C>,
+    {
+        if writable {
+            self.full = false;
+        }
+        match self.phase {
+            Phase::Serving if readable && !self.peer.ws.is_crowded() => self.read(shared),
+            Phase::Serving | Phase::Ending if writable => self.flush(shared),
+            Phase::Lingering { left, since } if readable => self.discard(left, since, shared),
+            _ => Fate::Open,
+        }
+    }
+
+    /// One read, and all that follows from what it has brought.
+    fn read<H>(&mut self, shared: &mut WsShared<'_, H>) -> Fate
+    where
+        H: WebSocketHandler<Conn = C>,
+    {
+        let mut input = self.take_input(shared);
+        match self.socket.stream.read(input.space()) {
+            Ok(0) => self.peer.ws.eof(),
+            Ok(n) => {
+                shared.counters.bytes_read.add(n as u64);
+                input.filled(n);
+                self.peer.ws.heard(shared.service.now);
+            }
+            Err(error) if is_temporary(&error) => {}
+            Err(error) => {
+                shared.inputs.give(input);
+                return self.broken(error, shared);
+            }
+        }
+        self.serve(Some(input), shared)
+    }
+
+    fn take_input<H>(&mut self, shared: &mut WsShared<'_, H>) -> Box<WsInput> {
+        self.input.take().unwrap_or_else(|| {
+            let mut input = shared.inputs.take();
+            if !self.stash.is_empty() {
+                input.unstash(&mut self.stash);
+            }
+            input
+        })
+    }
+
+    /// Handles what has arrived and sends what that brings, for as long as the client takes it.
+    fn serve<H>(&mut self, input: Option<Box<WsInput>>, shared: &mut WsShared<'_, H>) -> Fate
+    where
+        H: WebSocketHandler<Conn = C>,
+    {
+        let mut input = match input {
+            Some(input) => Some(input),
+            None if self.input.is_some() || !self.stash.is_empty() => Some(self.take_input(shared)),
+            None => None,
+        };
+        loop {
+            if let Some(input) = &mut input {
+                let messages = shared.service.pump(&mut self.peer, input, &self.socket);
+                shared.counters.ws_received.add(messages);
+            }
+            // What the hooks have published comes to this one, too: then all leaves together.
+            if !shared.service.later.is_empty() && !self.peer.ws.is_crowded() {
+                break;
+            }
+            let stopped = self.peer.ws.is_crowded();
+            if let Err(error) = self.send(shared) {
+                if let Some(input) = input {
+                    shared.inputs.give(input);
+                }
+                return self.broken(error, shared);
+            }
+            if !stopped || self.peer.ws.is_crowded() || self.peer.ws.is_over() {
+                break;
+            }
+        }
+        let mut unread = false;
+        if let Some(input) = input {
+            unread = !input.raw().is_empty();
+            if input.is_empty() || self.peer.ws.is_over() || input.stash(&mut self.stash) {
+                shared.inputs.give(input);
+            } else {
+                self.input = Some(input);
+            }
+        }
+        match self.peer.ws.is_over() {
+            true => self.over(unread, shared),
+            false => Fate::Open,
+        }
+    }
+
+    /// Sends what there is. The handler is told if the backlog has fallen, and may add to it.
+    fn send<H>(&mut self, shared: &mut WsShared<'_, H>) -> io::Result<()>
+    where
+        H: WebSocketHandler<Conn = C>,
+    {
+        while !self.full {
+            let Some(output) = self.peer.ws.output() else {
+                break;
+            };
+            match self.socket.stream.send(output) {
+                Ok(Wrote { bytes, full }) => {
+                    self.full = full;
+                    shared.counters.bytes_written.add(bytes as u64);
+                    output.advance(bytes);
+                    let service = &mut shared.service;
+                    if self.peer.ws.taken(&mut service.kit, service.now) {
+                        service.hook(&mut self.peer, &self.socket, |handler, ws| {
+                            handler.handle_ws_drain(ws);
+                        });
+                    }
+                }
+                Err(error) if is_temporary(&error) => self.full = true,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what waits, and goes on with what waited for that.
+    pub(crate) fn flush<H>(&mut self, shared: &mut WsShared<'_, H>) -> Fate
+    where
+        H: WebSocketHandler<Conn = C>,
+    {
+        self.dirty = false;
+        if self.phase != Phase::Serving {
+            return self.finish(shared);
+        }
+        let crowded = self.peer.ws.is_crowded();
+        if let Err(error) = self.send(shared) {
+            return self.broken(error, shared);
+        }
+        match crowded || self.peer.ws.is_over() {
+            true if !self.peer.ws.is_crowded() => self.serve(None, shared),
+            true if self.peer.ws.is_over() => self.over(false, shared),
+            _ => Fate::Open,
+        }
+    }
+
+    /// Someone else sends to it. True if it is to be flushed at the end of the wake-up.
+    pub(crate) fn deliver<H>(&mut self, message: &Prepared, shared: &mut WsShared<'_, H>) -> bool
+    where
+        H: WebSocketHandler<Conn = C>,
+    {
+        let waits = self.peer.ws.backlog();
+        if waits > 0 && waits + message.frame_len() > FLUSH && !self.full {
+            // It fails again at the end of the wake-up, where it can be seen to.
+            let _ = self.send(shared);
+        }
+        let service = &mut shared.service;
+        let kit = &mut service.kit;
+        let _ = self.peer.ws.send_prepared(message, kit, service.now);
+        !std::mem::replace(&mut self.dirty, true)
+    }
+
+    /// The deadline has passed.
+    pub(crate) fn expire<H>(&mut self, shared: &mut WsShared<'_, H>) -> Fate
+    where
+        H: WebSocketHandler<Conn = C>,
+    {
+        if self.phase != Phase::Serving {
+            return Fate::Closed;
+        }
+        self.peer.ws.expire(shared.service.now);
+        self.flush(shared)
+    }
+
+    /// Reading or writing has failed.
+    fn broken<H>(&mut self, error: io::Error, shared: &mut WsShared<'_, H>) -> Fate
+    where
+        H: WebSocketHandler<Conn = C>,
+    {
+        if self.phase == Phase::Serving {
+            shared.counters.connection_errors.add(1);
+            // After the close frames, a reset is as good an end as any.
+            let why = match self.peer.ws.ended() {
+                Some(end) => Disconnect::new(end),
+                None => Disconnect::Io(error),
+            };
+            self.peer.ws.end(End::Gone);
+            self.tell(&why, shared);
+        }
+        Fate::Closed
+    }
+
+    fn tell<H>(&mut self, why: &Disconnect, shared: &mut WsShared<'_, H>)
+    where
+        H: WebSocketHandler<Conn = C>,
+    {
+        self.phase = Phase::Ending;
+        shared.service.disconnect(&mut self.peer, &self.socket, why);
+    }
+
+    /// It is over: the handler is told, and what the client shall still read is sent.
+    fn over<H>(&mut self, unread: bool, shared: &mut WsShared<'_, H>) -> Fate
+    where
+        H: WebSocketHandler<Conn = C>,
+    {
+        let Some(end) = self.peer.ws.ended().cloned() else {
+            return Fate::Open;
+        };
+        match end {
+            End::Failed(_) => shared.counters.refused.add(1),
+            End::Closed { .. } => {}
+            _ => shared.counters.connection_errors.add(1),
+        }
+        self.tell(&Disconnect::new(&end), shared);
+        match end {
+            End::Failed(_) => self.finish(shared),
+            End::Closed { .. } if unread => self.finish(shared),
+            End::Closed { .. } | End::Gone => {
+                let fate = self.finish(shared);
+                match self.phase {
+                    Phase::Lingering { .. } => Fate::Closed,
+                    _ => fate,
+                }
+            }
+            _ => Fate::Closed,
+        }
+    }
+
+    /// Sends the rest, then closes, or gives the client time to read it: a close while it still
+    /// sends would be a reset, and it might never see the close frame.
+    fn finish<H>(&mut self, shared: &mut WsShared<'_, H>) -> Fate
+    where
+        H: WebSocketHandler<Conn = C>,
+    {
+        if self.send(shared).is_err() {
+            return Fate::Closed;
+        }
+        if self.peer.ws.output().is_some() {
+            return Fate::Open;
+        }
+        if !self.peer.ws.lingers() || self.socket.stream.shutdown_write().is_err() {
+            return Fate::Closed;
+        }
+        self.phase = Phase::Lingering {
+            left: shared.limits.linger_bytes,
+            since: shared.service.now,
+        };
+        Fate::Open
+    }
+
+    /// Reads what a client still sends after the end, and forgets it.
+    fn discard<H>(&mut self, left: usize, since: Seconds, shared: &mut WsShared<'_, H>) -> Fate {
+        let mut scratch = shared.inputs.take();
+        let read = self.socket.stream.read(scratch.space());
+        shared.inputs.give(scratch);
+        match read {
+            Ok(n) if n > 0 && n < left => {
+                shared.counters.bytes_read.add(n as u64);
+                let left = left - n;
+                self.phase = Phase::Lingering { left, since };
+                Fate::Open
+            }
+            Err(error) if is_temporary(&error) => Fate::Open,
+            _ => Fate::Closed,
+        }
+    }
+
+    pub(crate) fn deadline<H>(&self, shared: &WsShared<'_, H>) -> Seconds {
+        let limits = self.peer.ws.limits();
+        match self.phase {
+            Phase::Serving => self.peer.ws.deadline(),
+            Phase::Ending => self
+                .peer
+                .ws
+                .deadline()
+                .min(http1::after(shared.service.now, limits.write_time)),
+            Phase::Lingering { since, .. } => http1::after(since, shared.limits.linger_time),
+        }
+    }
+
+    /// Has the poller watch for what the connection waits for now.
+    pub(crate) fn watch(&mut self, poll: &Poll) -> io::Result<()> {
+        let waits = self.peer.ws.output().is_some();
+        let interest = match self.phase {
+            Phase::Ending => Interest::Write,
+            Phase::Serving if self.peer.ws.is_crowded() => Interest::Write,
+            Phase::Serving if waits => Interest::Both,
+            Phase::Serving | Phase::Lingering { .. } => Interest::Read,
+        };
+        if self.watched == Some(interest) && !poll.is_oneshot() {
+            return Ok(());
+        }
+        let token = self.peer.token;
+        match self.watched.replace(interest) {
+            None => poll.add(&self.socket.stream, token, interest),
+            Some(_) => poll.modify(&self.socket.stream, token, interest),
+        }
+    }
+
+    /// Gives back what it holds. It may have been cut.
+    pub(crate) fn close<H>(mut self, shared: &mut WsShared<'_, H>)
+    where
+        H: WebSocketHandler<Conn = C>,
+    {
+        if self.phase == Phase::Serving {
+            let why = self.peer.ws.ended().map(Disconnect::new);
+            self.peer.ws.end(End::Gone);
+            self.tell(&why.unwrap_or(Disconnect::Stopped), shared);
+        }
+        if Poll::must_remove() && self.watched.is_some() {
+            let _ = shared.poll.remove(&self.socket.stream);
+        }
+        if let Some(input) = self.input.take() {
+            shared.inputs.give(input);
+        }
+        self.peer.ws.release(&mut shared.service.kit);
+    }
+}

@@ -1,0 +1,163 @@
+//! From the workers to the WebSocket threads.
+
+use super::connection::Moved;
+use super::mode::{Mode, wrong_setting};
+use super::poll::{Poll, Waker};
+use crate::config::Config;
+use crate::conn::mailbox::Mailbox;
+use crate::drive::Upgrades;
+use crate::request::Request;
+use crate::response::{Done, Response};
+use crate::stats::WorkerCounters;
+use crate::websocket::{
+    WebSocketHandler,
+    hub::{Door, Hub, MAX_SLOTS, MAX_THREADS},
+};
+use crate::ws_drive::{Accepted, Offered, Offers};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// The mode of a [`Server`](crate::Server) with WebSockets; see
+/// [`Server::websocket`](crate::Server::websocket).
+#[derive(Debug, Default)]
+pub struct WebSockets {
+    pub(crate) hub: Hub,
+}
+
+/// A connection on its way to a WebSocket thread.
+pub(crate) struct Arrival<C> {
+    pub(super) moved: Moved,
+    pub(super) accepted: Accepted<C>,
+}
+
+/// What workers and one WebSocket thread share.
+pub(crate) struct WsSeat<C> {
+    pub(super) arrivals: Mailbox<Arrival<C>>,
+    pub(super) door: Arc<Door>,
+    pub(crate) counters: Arc<WorkerCounters>,
+    most: usize,
+}
+
+/// The WebSocket threads of a server before they are started, and what the workers need of them.
+pub(crate) struct WsThreads<C> {
+    pub(crate) seats: Arc<[WsSeat<C>]>,
+    pub(crate) polls: Vec<Poll>,
+    offers: Arc<Offers>,
+}
+
+impl<C> WsThreads<C> {
+    pub(crate) fn new(config: &Config, hub: &Hub) -> io::Result<WsThreads<C>> {
+        if !(1..=MAX_THREADS).contains(&config.ws_threads) {
+            return Err(wrong_setting("Config::ws_threads is not in 1..=256"));
+        }
+        let polls = (0..config.ws_threads)
+            .map(|_| Poll::new())
+            .collect::<io::Result<Vec<_>>>()?;
+        let limits = &config.ws_limits;
+        let seats: Arc<[WsSeat<C>]> = polls
+            .iter()
+            .map(|poll| {
+                let waker = poll.waker();
+                WsSeat {
+                    arrivals: Mailbox::new(),
+                    door: Arc::new(Door::new(limits.mailbox_bytes, move || waker.wake())),
+                    counters: Arc::default(),
+                    most: limits.connections_per_thread.min(MAX_SLOTS),
+                }
+            })
+            .collect();
+        // A server starts once, and has made its hub itself.
+        hub.open(seats.iter().map(|seat| seat.door.clone()).collect());
+        let offers = Offers {
+            #[cfg(feature = "deflate")]
+            deflate: config.ws_deflate,
+            ..Offers::new(*limits)
+        };
+        Ok(WsThreads {
+            seats,
+            polls,
+            offers: Arc::new(offers),
+        })
+    }
+
+    pub(crate) fn wakers(&self) -> Vec<Waker> {
+        self.polls.iter().map(Poll::waker).collect()
+    }
+
+    pub(crate) fn on(&self) -> On<C> {
+        On {
+            offers: self.offers.clone(),
+            seats: self.seats.clone(),
+            chosen: 0,
+            accepted: None,
+        }
+    }
+}
+
+/// A worker's side.
+pub(crate) struct On<C> {
+    offers: Arc<Offers>,
+    seats: Arc<[WsSeat<C>]>,
+    /// The thread that the last one goes to.
+    chosen: usize,
+    accepted: Option<Accepted<C>>,
+}
+
+impl<H: WebSocketHandler> Upgrades<H> for On<H::Conn> {
+    fn offer<'r>(
+        &mut self,
+        handler: &H,
+        request: &Request<'_>,
+        response: Response<'r>,
+    ) -> Result<Done, Response<'r>> {
+        let (seats, chosen) = (&self.seats, &mut self.chosen);
+        let has_room = || match choose(seats, *chosen) {
+            Some(seat) => {
+                *chosen = seat;
+                true
+            }
+            None => false,
+        };
+        match self.offers.offer(handler, request, response, has_room) {
+            Offered::No(response) => Err(response),
+            Offered::Refused(done) => Ok(done),
+            Offered::Accepted(done, accepted) => {
+                self.accepted = Some(accepted);
+                Ok(done)
+            }
+        }
+    }
+
+    #[inline]
+    fn is_accepted(&self) -> bool {
+        self.accepted.is_some()
+    }
+}
+
+/// The thread with the fewest connections, those behind the last one in turn coming first; `None`
+/// if all are full.
+fn choose<C>(seats: &[WsSeat<C>], last: usize) -> Option<usize> {
+    let in_turn = (1..=seats.len()).map(|i| (last + i) % seats.len());
+    let chosen = in_turn.min_by_key(|&seat| seats[seat].door.load())?;
+    let seat = &seats[chosen];
+    // Taken at once, so that workers which choose at the same time see each other.
+    let load = seat.door.load();
+    if load >= seat.most {
+        return None;
+    }
+    seat.door.given.fetch_add(1, Ordering::AcqRel);
+    Some(chosen)
+}
+
+impl<H: WebSocketHandler> Mode<H> for On<H::Conn> {
+    fn hand_over(&mut self, moved: Moved) {
+        let Some(accepted) = self.accepted.take() else {
+            return;
+        };
+        let seat = &self.seats[self.chosen];
+        if seat.arrivals.put([Arrival { moved, accepted }]) {
+            seat.door.wake();
+        }
+    }
+}

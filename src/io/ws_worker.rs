@@ -1,0 +1,373 @@
+//! The loop of a WebSocket thread: it owns its connections, and nobody else touches them.
+
+use super::clock::Clock;
+use super::control::Control;
+use super::poll::{Events, Poll, Token};
+use super::slab::{self, Slab};
+use super::worker::Ended;
+use super::ws_connection::{Fate, WsConnection, WsShared};
+use super::ws_mode::{Arrival, WsSeat};
+use crate::config::Config;
+use crate::conn::{Seconds, topics::Publication, ws_input::WsInputs};
+use crate::log::event;
+use crate::websocket::{
+    WebSocketHandler,
+    hub::{Command, Hub, WsId},
+};
+use crate::ws_drive::WsService;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// RFC 6455 section 7.4.1.
+const GOING_AWAY: u16 = 1001;
+
+/// What a WebSocket thread is started with.
+pub(crate) struct WsWorker<H: WebSocketHandler> {
+    pub(crate) index: usize,
+    pub(crate) handler: Arc<H>,
+    pub(crate) config: Arc<Config>,
+    pub(crate) control: Arc<Control>,
+    pub(crate) seats: Arc<[WsSeat<H::Conn>]>,
+    pub(crate) hub: Hub,
+    pub(crate) poll: Poll,
+}
+
+impl<H: WebSocketHandler> WsWorker<H> {
+    /// Runs until the server stops.
+    pub(crate) fn run(self) -> io::Result<Ended> {
+        let seat = &self.seats[self.index];
+        let _open = OpenDoor(seat);
+        let shared = WsShared {
+            service: WsService::new(self.handler, self.hub),
+            inputs: WsInputs::default(),
+            poll: self.poll,
+            counters: &seat.counters,
+            limits: self.config.limits,
+        };
+        let worker = Loop {
+            index: self.index,
+            config: &self.config,
+            control: &self.control,
+            seat,
+            shared,
+            slab: Slab::new(),
+            clock: Clock::new(),
+            arrivals: Vec::new(),
+            commands: Vec::new(),
+            dirty: Vec::new(),
+            due: Vec::new(),
+            checked: 0,
+            stop: None,
+        };
+        worker.run()
+    }
+}
+
+/// However the thread ends, nothing is sent to it any more.
+struct OpenDoor<'a, C>(&'a WsSeat<C>);
+
+impl<C> Drop for OpenDoor<'_, C> {
+    fn drop(&mut self) {
+        self.0.door.close();
+    }
+}
+
+struct Loop<'a, H: WebSocketHandler> {
+    index: usize,
+    config: &'a Config,
+    control: &'a Control,
+    seat: &'a WsSeat<H::Conn>,
+    shared: WsShared<'a, H>,
+    slab: Slab<WsConnection<H::Conn>>,
+    clock: Clock,
+    arrivals: Vec<Arrival<H::Conn>>,
+    commands: Vec<Command>,
+    /// Connections that others have sent something to in this wake-up.
+    dirty: Vec<Token>,
+    due: Vec<Token>,
+    /// The second in which deadlines were last looked at.
+    checked: Seconds,
+    /// Since the server began to stop.
+    stop: Option<Stop>,
+}
+
+struct Stop {
+    /// When what is still open is cut.
+    at: Instant,
+    drained: u64,
+}
+
+impl<H: WebSocketHandler> Loop<'_, H> {
+    fn run(mut self) -> io::Result<Ended> {
+        let mut events = Events::new();
+        loop {
+            self.shared.poll.wait(&mut events, self.timeout())?;
+            self.clock.tick();
+            self.shared.service.now = self.clock.seconds();
+            for ready in events.iter() {
+                self.act(ready.token, |connection, shared| {
+                    connection.ready(ready.readable, ready.writable, shared)
+                });
+            }
+            self.take_arrivals();
+            self.take_commands();
+            self.check_deadlines();
+            if self.control.is_stopping() {
+                if let Some(ended) = self.stopping() {
+                    return Ok(ended);
+                }
+            }
+            self.flush_dirty();
+        }
+    }
+
+    /// Forever, if nothing is due at any time.
+    fn timeout(&self) -> Option<Duration> {
+        let next = self.clock.to_next_second();
+        match &self.stop {
+            Some(stop) => Some(next.min(stop.at.saturating_duration_since(Instant::now()))),
+            None => (!self.slab.is_empty()).then_some(next),
+        }
+    }
+
+    /// Lets a connection do something, and sees to what follows from it.
+    fn act(
+        &mut self,
+        token: Token,
+        act: impl FnOnce(&mut WsConnection<H::Conn>, &mut WsShared<'_, H>) -> Fate,
+    ) {
+        let Some(connection) = self.slab.get_mut(token) else {
+            return;
+        };
+        let fate = act(connection, &mut self.shared);
+        if !self.shared.service.later.is_empty() {
+            self.publish();
+        }
+        self.settle(token, fate);
+    }
+
+    /// Waits for what the connection waits for, or lets it go.
+    fn settle(&mut self, token: Token, fate: Fate) {
+        let Some(connection) = self.slab.get_mut(token) else {
+            return;
+        };
+        let dropped = std::mem::take(&mut self.shared.service.kit.dropped);
+        if dropped > 0 {
+            self.seat.counters.ws_dropped.add(dropped);
+        }
+        // What will be flushed at the end of the wake-up is settled then.
+        if fate == Fate::Open && (connection.dirty || connection.watch(&self.shared.poll).is_ok()) {
+            let backlog = connection.ws().backlog();
+            if backlog != connection.shown {
+                connection.shown = backlog;
+                self.seat.door.seats.set_unsent(connection.id(), backlog);
+            }
+            let deadline = connection.deadline(&self.shared);
+            self.slab.set_deadline(token, deadline);
+            return;
+        }
+        let Some(connection) = self.slab.remove(token) else {
+            return;
+        };
+        self.seat.door.seats.leave(connection.id());
+        self.seat.door.ended.fetch_add(1, Ordering::AcqRel);
+        connection.close(&mut self.shared);
+        self.seat.counters.closed.add(1);
+        if let Some(stop) = &mut self.stop {
+            stop.drained += 1;
+        }
+        // Its last hook may have published.
+        if !self.shared.service.later.is_empty() {
+            self.publish();
+        }
+    }
+
+    /// Hands what hooks have published to this thread's own connections. They are flushed at the
+    /// end of the wake-up.
+    fn publish(&mut self) {
+        // No hook runs while this does, or what it publishes waits for the next round.
+        let mut later = std::mem::take(&mut self.shared.service.later);
+        for publication in later.drain(..) {
+            self.fan_out(&publication);
+        }
+        match self.shared.service.later.is_empty() {
+            true => self.shared.service.later = later,
+            false => self.publish(),
+        }
+    }
+
+    fn fan_out(&mut self, publication: &Publication) {
+        let tokens = match &publication.topic {
+            Some(topic) => self.shared.service.topics.members(topic).to_vec(),
+            None => self.slab.tokens(),
+        };
+        let mut count = 0;
+        for token in tokens {
+            if publication.except == Some(token) {
+                continue;
+            }
+            if let Some(connection) = self.slab.get_mut(token) {
+                count += 1;
+                if connection.deliver(&publication.message, &mut self.shared) {
+                    self.dirty.push(token);
+                }
+            }
+        }
+        self.seat.counters.ws_published.add(1);
+        self.seat.counters.ws_fanned_out.add(count);
+    }
+
+    fn flush_dirty(&mut self) {
+        while !self.dirty.is_empty() {
+            let mut dirty = std::mem::take(&mut self.dirty);
+            for token in dirty.drain(..) {
+                self.act(token, WsConnection::flush);
+            }
+            if self.dirty.is_empty() {
+                self.dirty = dirty;
+            }
+        }
+    }
+
+    /// Takes connections that workers have handed over.
+    fn take_arrivals(&mut self) {
+        if self.seat.arrivals.is_empty() {
+            return;
+        }
+        let mut arrivals = std::mem::take(&mut self.arrivals);
+        self.seat.arrivals.take(&mut arrivals);
+        for arrival in arrivals.drain(..) {
+            let now = self.shared.service.now;
+            let token = self.slab.insert(WsConnection::new(arrival, now));
+            let (slot, generation) = slab::parts(token);
+            let id = WsId::new(self.index, slot, generation);
+            let Some(connection) = self.slab.get_mut(token) else {
+                continue;
+            };
+            connection.seat(token, id);
+            self.seat.door.seats.enter(id, connection.ws().limits());
+            self.act(token, WsConnection::open);
+            if self.stop.is_some() {
+                self.act(token, |connection, shared| {
+                    connection.ws().close(GOING_AWAY, "", now);
+                    connection.flush(shared)
+                });
+            }
+        }
+        self.arrivals = arrivals;
+    }
+
+    /// Does what other threads have asked for.
+    fn take_commands(&mut self) {
+        let mut commands = std::mem::take(&mut self.commands);
+        self.seat.door.take(&mut commands);
+        for command in commands.drain(..) {
+            self.seat.door.taken(&command);
+            self.obey(command);
+        }
+        self.commands = commands;
+        let dropped = self.seat.door.take_dropped();
+        if dropped > 0 {
+            self.seat.counters.ws_dropped.add(dropped);
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        let now = self.shared.service.now;
+        match command {
+            Command::Publish(topic, message) => self.fan_out(&Publication {
+                topic,
+                message,
+                except: None,
+            }),
+            Command::Send(id, message) => {
+                let token = self.token(id);
+                if let Some(connection) = self.slab.get_mut(token) {
+                    if connection.deliver(&message, &mut self.shared) {
+                        self.dirty.push(token);
+                    }
+                }
+            }
+            Command::Overflow(id) => self.act(self.token(id), |connection, shared| {
+                connection.ws().overflow();
+                connection.flush(shared)
+            }),
+            Command::Close(id, code, reason) => self.act(self.token(id), |connection, shared| {
+                connection.ws().close(code, &reason, now);
+                connection.flush(shared)
+            }),
+            Command::Subscribe(id, topic) => {
+                let token = self.token(id);
+                if let Some(connection) = self.slab.get_mut(token) {
+                    let most = connection.ws().limits().topics;
+                    if connection.ws().is_open() {
+                        self.shared.service.topics.subscribe(token, &topic, most);
+                    }
+                }
+            }
+            Command::Unsubscribe(id, topic) => {
+                let token = self.token(id);
+                self.shared.service.topics.unsubscribe(token, &topic);
+            }
+        }
+    }
+
+    fn token(&self, id: WsId) -> Token {
+        slab::token(id.slot(), id.generation() as usize)
+    }
+
+    /// Once a second.
+    fn check_deadlines(&mut self) {
+        let now = self.shared.service.now;
+        if now == self.checked {
+            return;
+        }
+        self.checked = now;
+        self.shared.inputs.trim();
+        self.shared.service.inflate.trim();
+        self.shared.service.kit.trim();
+        let mut due = std::mem::take(&mut self.due);
+        self.slab.due(now, &mut due);
+        for token in due.drain(..) {
+            self.act(token, WsConnection::expire);
+        }
+        self.due = due;
+    }
+
+    /// Begins to stop, or looks whether that is done.
+    fn stopping(&mut self) -> Option<Ended> {
+        if self.stop.is_none() {
+            self.stop = Some(Stop {
+                at: Instant::now() + self.config.stop_time,
+                drained: 0,
+            });
+            event!(Info, "{} WebSocket connections end", self.slab.len());
+            let now = self.shared.service.now;
+            for token in self.slab.tokens() {
+                self.act(token, |connection, shared| {
+                    connection.ws().close(GOING_AWAY, "", now);
+                    connection.flush(shared)
+                });
+            }
+        }
+        let stop = self.stop.as_ref()?;
+        // In this order: who hands over does so before it says that it is done.
+        let is_over = self.control.workers_are_done()
+            && self.seat.arrivals.is_empty()
+            && self.slab.is_empty();
+        let is_late = self.control.is_cutting() || Instant::now() >= stop.at;
+        if !is_over && !is_late {
+            return None;
+        }
+        let ended = Ended {
+            drained: stop.drained,
+            cut: self.slab.len() as u64,
+        };
+        for token in self.slab.tokens() {
+            self.settle(token, Fate::Closed);
+        }
+        Some(ended)
+    }
+}

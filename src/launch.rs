@@ -1,0 +1,246 @@
+//! Binding addresses and starting threads.
+
+use crate::config::Config;
+use crate::handler::Handler;
+use crate::io::{
+    accept::Acceptor,
+    control::{Control, Seat},
+    listener::{self, Listener},
+    mode::{Mode, wrong_setting},
+    poll::{Poll, Waker},
+    worker::Worker,
+};
+use crate::server::Running;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+#[cfg(unix)]
+use std::os::unix::net::UnixListener;
+#[cfg(unix)]
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+/// Where to listen.
+#[derive(Debug)]
+pub(crate) enum Place {
+    /// What a name stands for; the first that can be bound is taken.
+    Tcp(io::Result<Vec<SocketAddr>>),
+    Inherited(TcpListener),
+    #[cfg(unix)]
+    Unix(PathBuf),
+    #[cfg(unix)]
+    InheritedUnix(UnixListener),
+}
+
+/// A server whose addresses are bound and whose threads are about to start. Dropping it stops what
+/// has started.
+pub(crate) struct Launch {
+    pub(crate) config: Arc<Config>,
+    pub(crate) control: Arc<Control>,
+    worker_polls: Vec<Poll>,
+    acceptor_polls: Vec<Poll>,
+    /// The listeners of each thread that accepts.
+    sets: Vec<Vec<Listener>>,
+    running: Running,
+}
+
+impl Launch {
+    /// `others`: wakes threads that serve other protocols.
+    pub(crate) fn new(
+        config: Config,
+        places: Vec<Place>,
+        others: Vec<Waker>,
+    ) -> io::Result<Launch> {
+        let config = Arc::new(checked(config)?);
+        let accept_threads = config.accept_threads.unwrap_or(match config.workers {
+            1 => 0,
+            _ => 1,
+        });
+        let threads = match accept_threads {
+            0 => config.workers,
+            n => n,
+        };
+        let shared = threads > 1 && listener::CAN_SHARE;
+        let sets = bind_all(places, shared, threads, &config)?;
+        let addrs = sets[0]
+            .iter()
+            .map(Listener::addr)
+            .collect::<io::Result<Vec<_>>>()?;
+
+        let polls = |n| (0..n).map(|_| Poll::new()).collect::<io::Result<Vec<_>>>();
+        let (worker_polls, acceptor_polls) = (polls(config.workers)?, polls(accept_threads)?);
+        let seats = worker_polls
+            .iter()
+            .map(|poll| Seat::new(poll.waker()))
+            .collect();
+        let wakers = acceptor_polls.iter().map(Poll::waker).collect();
+        let control = Arc::new(Control::new(seats, wakers, others));
+        Ok(Launch {
+            running: Running {
+                control: control.clone(),
+                addrs,
+                acceptors: Vec::new(),
+                workers: Vec::new(),
+                others: Vec::new(),
+                #[cfg(feature = "signals")]
+                signals: None,
+            },
+            config,
+            control,
+            worker_polls,
+            acceptor_polls,
+            sets,
+        })
+    }
+
+    /// Starts a thread that serves another protocol.
+    #[cfg(feature = "websocket")]
+    pub(crate) fn add_other(
+        &mut self,
+        kind: &str,
+        index: usize,
+        counters: Arc<crate::stats::WorkerCounters>,
+        run: impl FnOnce() -> io::Result<crate::io::worker::Ended> + Send + 'static,
+    ) -> io::Result<()> {
+        let thread = spawn(kind, index, &self.config, &self.control, run);
+        // They would wait for workers that never start.
+        let thread = thread.inspect_err(|_| self.control.cut())?;
+        self.running.workers.push(thread);
+        self.running.others.push(counters);
+        Ok(())
+    }
+
+    /// Starts the workers, each with a mode of its own, and the accept threads.
+    pub(crate) fn start<H: Handler, M: Mode<H>>(
+        self,
+        handler: Arc<H>,
+        mode: impl Fn() -> M,
+    ) -> io::Result<Running> {
+        let Launch {
+            config,
+            control,
+            worker_polls,
+            acceptor_polls,
+            mut sets,
+            mut running,
+        } = self;
+        for (index, poll) in worker_polls.into_iter().enumerate() {
+            let listeners = match acceptor_polls.len() {
+                0 => sets.remove(0),
+                _ => Vec::new(),
+            };
+            let worker = Worker {
+                index,
+                handler: handler.clone(),
+                config: config.clone(),
+                control: control.clone(),
+                poll,
+                listeners,
+                mode: mode(),
+            };
+            let run = move || worker.run();
+            let thread = spawn("worker", index, &config, &control, run);
+            let thread = thread.inspect_err(|_| control.cut())?;
+            running.workers.push(thread);
+        }
+        for (index, (poll, listeners)) in acceptor_polls.into_iter().zip(sets).enumerate() {
+            let acceptor = Acceptor::new(poll, listeners, control.clone(), config.clone());
+            let run = move || acceptor.run();
+            let thread = spawn("accept", index, &config, &control, run);
+            let thread = thread.inspect_err(|_| control.cut())?;
+            running.acceptors.push(thread);
+        }
+        Ok(running)
+    }
+}
+
+/// Refuses settings that cannot work.
+fn checked(config: Config) -> io::Result<Config> {
+    let wrong = |text| Err(wrong_setting(text));
+    if config.workers == 0 {
+        return wrong("Config::workers is 0: somebody has to serve");
+    }
+    if let Some(name) = &config.server_name {
+        if !name.bytes().all(|b| matches!(b, 0x20..=0x7e)) {
+            return wrong("Config::server_name holds more than visible ASCII and spaces");
+        }
+    }
+    Ok(config)
+}
+
+/// The listeners of each of `threads` threads, all of them in every set.
+fn bind_all(
+    places: Vec<Place>,
+    shared: bool,
+    threads: usize,
+    config: &Config,
+) -> io::Result<Vec<Vec<Listener>>> {
+    if places.is_empty() {
+        let text = "no address to listen on: call Server::bind";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
+    let mut sets: Vec<Vec<Listener>> = (0..threads).map(|_| Vec::new()).collect();
+    for place in places {
+        let (listener, shared) = match place {
+            Place::Tcp(addrs) => (bind_first(addrs?, shared, config)?, shared),
+            // It may not have been bound for sharing.
+            Place::Inherited(listener) => (Listener::inherited(listener, config)?, false),
+            #[cfg(unix)]
+            Place::Unix(path) => {
+                let bound = Listener::unix(&path);
+                (
+                    bound.map_err(|error| cannot_bind(path.display(), &error))?,
+                    false,
+                )
+            }
+            #[cfg(unix)]
+            Place::InheritedUnix(listener) => (Listener::inherited_unix(listener)?, false),
+        };
+        for set in &mut sets[1..] {
+            set.push(listener.another(shared, config)?);
+        }
+        sets[0].push(listener);
+    }
+    Ok(sets)
+}
+
+fn bind_first(addrs: Vec<SocketAddr>, shared: bool, config: &Config) -> io::Result<Listener> {
+    let mut error = io::Error::new(io::ErrorKind::NotFound, "the name stands for no address");
+    for addr in addrs {
+        match Listener::tcp(addr, shared, config) {
+            Ok(listener) => return Ok(listener),
+            Err(e) => error = cannot_bind(addr, &e),
+        }
+    }
+    Err(error)
+}
+
+fn cannot_bind(place: impl std::fmt::Display, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot listen on {place}: {error}"))
+}
+
+/// Starts a named thread. However it ends, the server ends with it: none of them does before.
+fn spawn<T: Send + 'static>(
+    kind: &str,
+    index: usize,
+    config: &Config,
+    control: &Arc<Control>,
+    run: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<JoinHandle<io::Result<T>>> {
+    struct StopOthers(Arc<Control>);
+    impl Drop for StopOthers {
+        fn drop(&mut self) {
+            self.0.stop();
+        }
+    }
+    let guard = StopOthers(control.clone());
+    // Linux shows 15 bytes of a name.
+    let mut builder = thread::Builder::new().name(format!("pg-{kind}-{index}"));
+    if let Some(bytes) = config.stack_size {
+        builder = builder.stack_size(bytes);
+    }
+    builder.spawn(move || {
+        let _guard = guard;
+        run()
+    })
+}

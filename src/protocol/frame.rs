@@ -1,0 +1,484 @@
+//! WebSocket frames (RFC 6455 section 5), on the header codec of tungstenite, with the rules that a
+//! server holds its clients to.
+
+use std::io::Cursor;
+use tungstenite::protocol::frame::FrameHeader;
+pub(crate) use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
+
+/// What a control frame may carry (RFC 6455 section 5.5).
+pub(crate) const MAX_CONTROL: usize = 125;
+
+/// The longest header of a frame that a server sends.
+pub(crate) const MAX_HEADER: usize = 10;
+
+macro_rules! errors {
+    ($($(#[$doc:meta])* $name:ident = $code:literal, $text:literal;)*) => {
+        /// What a WebSocket client did wrong. It is told with the [`close_code`](FrameError::close_code),
+        /// and the connection ends.
+        ///
+        /// ```
+        /// let error = peregrine::FrameError::Unmasked;
+        /// assert_eq!(error.close_code(), 1002);
+        /// assert_eq!(error.to_string(), "a frame is not masked");
+        /// ```
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum FrameError {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl FrameError {
+            /// The code that the connection is closed with (RFC 6455 section 7.4.1).
+            pub fn close_code(self) -> u16 {
+                match self { $(FrameError::$name => $code,)* }
+            }
+
+            pub(crate) fn text(self) -> &'static str {
+                match self { $(FrameError::$name => $text,)* }
+            }
+        }
+    };
+}
+
+errors! {
+    /// A client has to mask (RFC 6455 section 5.1).
+    Unmasked = 1002, "a frame is not masked";
+    /// A reserved bit that no extension has given a meaning (RFC 6455 section 5.2).
+    ReservedBits = 1002, "a reserved bit is set";
+    /// An opcode that nothing has given a meaning (RFC 6455 section 5.2).
+    Opcode = 1002, "unknown opcode";
+    /// A length that is not in its shortest form, or has its highest bit set (RFC 6455 section 5.2).
+    Length = 1002, "malformed frame length";
+    /// A control frame came in fragments (RFC 6455 section 5.5).
+    ControlFragmented = 1002, "a control frame is fragmented";
+    /// A control frame carries more than 125 bytes (RFC 6455 section 5.5).
+    ControlTooLong = 1002, "a control frame is too long";
+    /// A continuation of nothing (RFC 6455 section 5.4).
+    NothingToContinue = 1002, "a continuation of no message";
+    /// A new message before the end of the last one (RFC 6455 section 5.4).
+    MessageInMessage = 1002, "a message inside a message";
+    /// A close frame with half a code, or with one that must not be sent (RFC 6455 section 7.4).
+    CloseCode = 1002, "malformed close frame";
+    /// Text, or the reason of a close, is not UTF-8 (RFC 6455 section 8.1).
+    Utf8 = 1007, "text is not UTF-8";
+    /// A compressed message cannot be decompressed (RFC 7692 section 7.2.2).
+    Deflate = 1007, "malformed compressed message";
+    /// A message is longer than [`WsLimits::message_bytes`](crate::WsLimits::message_bytes).
+    MessageTooLarge = 1009, "message too large";
+    /// A frame is longer than [`WsLimits::frame_bytes`](crate::WsLimits::frame_bytes).
+    FrameTooLarge = 1009, "frame too large";
+    /// A message has more pieces than [`WsLimits::fragments`](crate::WsLimits::fragments).
+    TooManyFragments = 1008, "too many fragments";
+    /// More control frames than [`WsLimits::control_frames`](crate::WsLimits::control_frames).
+    TooManyControlFrames = 1008, "too many control frames";
+}
+
+impl std::fmt::Display for FrameError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.text())
+    }
+}
+
+impl std::error::Error for FrameError {}
+
+/// A message: text or binary, whole.
+///
+/// ```
+/// use peregrine::Message;
+///
+/// assert_eq!(Message::from("hi"), Message::Text("hi"));
+/// assert_eq!(Message::Binary(&[1, 2]).as_bytes(), [1, 2]);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Message<'a> {
+    /// UTF-8, which has been checked.
+    Text(&'a str),
+    /// Any bytes.
+    Binary(&'a [u8]),
+}
+
+impl<'a> Message<'a> {
+    /// The bytes of either kind.
+    pub fn as_bytes(&self) -> &'a [u8] {
+        match self {
+            Message::Text(text) => text.as_bytes(),
+            Message::Binary(bytes) => bytes,
+        }
+    }
+
+    /// The text; `None` if it is binary.
+    pub fn as_text(&self) -> Option<&'a str> {
+        match self {
+            Message::Text(text) => Some(text),
+            Message::Binary(_) => None,
+        }
+    }
+
+    pub(crate) fn data(&self) -> Data {
+        match self {
+            Message::Text(_) => Data::Text,
+            Message::Binary(_) => Data::Binary,
+        }
+    }
+}
+
+impl<'a> From<&'a str> for Message<'a> {
+    fn from(text: &'a str) -> Message<'a> {
+        Message::Text(text)
+    }
+}
+
+impl<'a> From<&'a String> for Message<'a> {
+    fn from(text: &'a String) -> Message<'a> {
+        Message::Text(text)
+    }
+}
+
+impl<'a> From<&'a [u8]> for Message<'a> {
+    fn from(bytes: &'a [u8]) -> Message<'a> {
+        Message::Binary(bytes)
+    }
+}
+
+impl<'a> From<&'a Vec<u8>> for Message<'a> {
+    fn from(bytes: &'a Vec<u8>) -> Message<'a> {
+        Message::Binary(bytes)
+    }
+}
+
+/// The header of a client's frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) opcode: OpCode,
+    pub(crate) is_final: bool,
+    /// The first frame of a compressed message (RFC 7692 section 6).
+    pub(crate) rsv1: bool,
+    pub(crate) mask: [u8; 4],
+    /// Bytes of the payload.
+    pub(crate) len: u64,
+    /// Bytes of the header.
+    pub(crate) size: usize,
+}
+
+/// The header at the front of `bytes`; `None` if it is not all there. What a header alone can do
+/// wrong is judged here, before more of it arrives than is needed for that.
+pub(crate) fn parse(bytes: &[u8]) -> Result<Option<Header>, FrameError> {
+    if let [first, second, ..] = *bytes {
+        check(first, second)?;
+    }
+    match short(bytes) {
+        None => parse_any(bytes),
+        header => Ok(header),
+    }
+}
+
+/// The header of a frame of up to 125 bytes, which has passed `check` and is all there. Half the
+/// instructions of an echo of small messages were the general way.
+#[inline]
+fn short(bytes: &[u8]) -> Option<Header> {
+    match *bytes {
+        [first, second, a, b, c, d, ..] if second & 0x7f < 126 => Some(Header {
+            opcode: OpCode::from(first & 0x0f),
+            is_final: first & 0x80 != 0,
+            rsv1: first & 0x40 != 0,
+            mask: [a, b, c, d],
+            len: u64::from(second & 0x7f),
+            size: 6,
+        }),
+        _ => None,
+    }
+}
+
+/// The same by tungstenite, for every length.
+fn parse_any(bytes: &[u8]) -> Result<Option<Header>, FrameError> {
+    let mut cursor = Cursor::new(bytes);
+    // The only error it has is the reserved opcode, which `check` has seen.
+    let Ok(Some((header, len))) = FrameHeader::parse(&mut cursor) else {
+        return Ok(None);
+    };
+    let size = cursor.position() as usize;
+    if size != header.len(len) || len >> 63 != 0 {
+        return Err(FrameError::Length);
+    }
+    let Some(mask) = header.mask else {
+        return Err(FrameError::Unmasked);
+    };
+    Ok(Some(Header {
+        opcode: header.opcode,
+        is_final: header.is_final,
+        rsv1: header.rsv1,
+        mask,
+        len,
+        size,
+    }))
+}
+
+/// The rules about the first two bytes.
+fn check(first: u8, second: u8) -> Result<(), FrameError> {
+    let (opcode, len) = (first & 0x0f, usize::from(second & 0x7f));
+    if first & 0x30 != 0 {
+        return Err(FrameError::ReservedBits);
+    }
+    if matches!(opcode, 3..=7 | 11..) {
+        return Err(FrameError::Opcode);
+    }
+    if opcode >= 8 {
+        // Extensions leave control frames alone (RFC 7692 section 6.1).
+        if first & 0x40 != 0 {
+            return Err(FrameError::ReservedBits);
+        }
+        if first & 0x80 == 0 {
+            return Err(FrameError::ControlFragmented);
+        }
+        if len > MAX_CONTROL {
+            return Err(FrameError::ControlTooLong);
+        }
+    }
+    match second & 0x80 {
+        0 => Err(FrameError::Unmasked),
+        _ => Ok(()),
+    }
+}
+
+/// Appends the header of an unfragmented frame with `len` bytes of payload.
+#[inline]
+pub(crate) fn write_header(opcode: OpCode, compressed: bool, len: usize, out: &mut Vec<u8>) {
+    if len < 126 {
+        let first = 0x80 | u8::from(compressed) << 6 | u8::from(opcode);
+        return out.extend_from_slice(&[first, len as u8]);
+    }
+    write_any(opcode, compressed, len, out);
+}
+
+/// The same by tungstenite, for every length.
+fn write_any(opcode: OpCode, compressed: bool, len: usize, out: &mut Vec<u8>) {
+    let header = FrameHeader {
+        rsv1: compressed,
+        opcode,
+        ..FrameHeader::default()
+    };
+    // A `Vec` takes everything.
+    let _ = header.format(len as u64, out);
+}
+
+/// Bytes of that header.
+pub(crate) fn header_len(len: usize) -> usize {
+    match len {
+        0..=125 => 2,
+        126..=65535 => 4,
+        _ => MAX_HEADER,
+    }
+}
+
+/// Applies `mask` to a part of a payload that starts `offset` bytes into it (RFC 6455 section 5.3).
+///
+/// Eight bytes at a time, which the compiler turns into whatever vectors the machine has.
+pub(crate) fn unmask(bytes: &mut [u8], mask: [u8; 4], offset: usize) {
+    let mut mask = mask;
+    mask.rotate_left(offset % 4);
+    let [a, b, c, d] = mask;
+    let word = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
+    let mut words = bytes.chunks_exact_mut(8);
+    for chunk in &mut words {
+        let mut eight = [0; 8];
+        eight.copy_from_slice(chunk);
+        chunk.copy_from_slice(&(u64::from_ne_bytes(eight) ^ word).to_ne_bytes());
+    }
+    for (byte, mask) in words.into_remainder().iter_mut().zip([a, b, c, d, a, b, c]) {
+        *byte ^= mask;
+    }
+}
+
+/// What a close frame says (RFC 6455 section 5.5.1): `None` without a code.
+pub(crate) fn parse_close(payload: &[u8]) -> Result<Option<(u16, &str)>, FrameError> {
+    match payload {
+        [] => Ok(None),
+        [_] => Err(FrameError::CloseCode),
+        [high, low, reason @ ..] => {
+            let code = u16::from_be_bytes([*high, *low]);
+            if !may_close_with(code) {
+                return Err(FrameError::CloseCode);
+            }
+            match std::str::from_utf8(reason) {
+                Ok(reason) => Ok(Some((code, reason))),
+                Err(_) => Err(FrameError::Utf8),
+            }
+        }
+    }
+}
+
+/// Whether an endpoint may send this code (RFC 6455 section 7.4).
+pub(crate) fn may_close_with(code: u16) -> bool {
+    // 1014 (Bad Gateway) has been registered with IANA since.
+    code == 1014 || CloseCode::from(code).is_allowed()
+}
+
+/// Appends a close frame. A reason that is too long is cut, between two characters.
+pub(crate) fn write_close(close: Option<(u16, &str)>, out: &mut Vec<u8>) {
+    let Some((code, mut reason)) = close else {
+        return write_header(OpCode::Control(Control::Close), false, 0, out);
+    };
+    while reason.len() > MAX_CONTROL - 2 {
+        let last = reason.char_indices().next_back().map_or(0, |(at, _)| at);
+        reason = &reason[..last];
+    }
+    write_header(
+        OpCode::Control(Control::Close),
+        false,
+        2 + reason.len(),
+        out,
+    );
+    out.extend_from_slice(&code.to_be_bytes());
+    out.extend_from_slice(reason.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn masking_is_what_the_rfc_says_at_every_offset_and_length() {
+        let mask = [0x12, 0x9a, 0xff, 0x01];
+        let plain: Vec<u8> = (0..100u8).map(|i| i.wrapping_mul(37)).collect();
+        let masked: Vec<u8> = plain
+            .iter()
+            .zip(0..)
+            .map(|(b, i)| b ^ mask[i % 4])
+            .collect();
+        for from in 0..20 {
+            for to in from..plain.len() {
+                let mut part = masked[from..to].to_vec();
+                unmask(&mut part, mask, from);
+                assert_eq!(part, plain[from..to], "{from}..{to}");
+            }
+        }
+    }
+
+    #[test]
+    fn headers_at_every_split_of_every_length() {
+        for len in [0u64, 1, 125, 126, 127, 65535, 65536, 1 << 40, (1 << 63) - 1] {
+            for (opcode, rsv1) in [
+                (OpCode::Data(Data::Text), true),
+                (OpCode::Data(Data::Continue), false),
+            ] {
+                let sent = FrameHeader {
+                    is_final: false,
+                    rsv1,
+                    opcode,
+                    mask: Some([1, 2, 3, 4]),
+                    ..FrameHeader::default()
+                };
+                let mut bytes = Vec::new();
+                sent.format(len, &mut bytes).expect("a vector");
+                for split in 0..bytes.len() {
+                    assert_eq!(parse(&bytes[..split]), Ok(None));
+                }
+                let size = bytes.len();
+                bytes.push(9);
+                let expected = Header {
+                    opcode,
+                    is_final: false,
+                    rsv1,
+                    mask: [1, 2, 3, 4],
+                    len,
+                    size,
+                };
+                assert_eq!(parse(&bytes), Ok(Some(expected)));
+            }
+        }
+    }
+
+    #[test]
+    fn every_pair_of_first_bytes() {
+        for first in 0..=255u8 {
+            for second in 0..=255u8 {
+                let mut bytes = vec![first, second];
+                let length: &[u8] = match second & 0x7f {
+                    126 => &[1, 0],
+                    127 => &[0, 0, 0, 0, 1, 0, 0, 0],
+                    _ => &[],
+                };
+                bytes.extend_from_slice(length);
+                bytes.extend_from_slice(&[0; 4]);
+                let control = first & 8 != 0;
+                let good = first & 0x30 == 0
+                    && second & 0x80 != 0
+                    && matches!(first & 0x0f, 0..=2 | 8..=10)
+                    && (!control || first & 0xc0 == 0x80 && second & 0x7f <= 125);
+                assert_eq!(parse(&bytes).is_ok(), good, "{first:#x} {second:#x}");
+                // What is wrong is wrong at the second byte already.
+                assert_eq!(parse(&bytes[..2]).is_ok(), good, "{first:#x} {second:#x}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_short_way_is_the_general_way() {
+        for first in (0..=255u8).filter(|first| !matches!(first & 15, 3..=7 | 11..)) {
+            for len in 0..126u8 {
+                let bytes = [first & 0xcf, 0x80 | len, 1, 2, 3, 4];
+                if check(bytes[0], bytes[1]).is_ok() {
+                    assert_eq!(Ok(short(&bytes)), parse_any(&bytes), "{bytes:x?}");
+                }
+                let (opcode, compressed) = (OpCode::from(first & 15), first & 0x40 != 0);
+                let (mut short, mut general) = (Vec::new(), Vec::new());
+                write_header(opcode, compressed, usize::from(len), &mut short);
+                write_any(opcode, compressed, usize::from(len), &mut general);
+                assert_eq!(short, general);
+            }
+        }
+    }
+
+    #[test]
+    fn lengths_have_one_form() {
+        let long = |bytes: &[u8]| parse(&[bytes, &[0; 4]].concat());
+        assert_eq!(long(&[0x82, 0xfe, 0, 125]), Err(FrameError::Length));
+        assert_eq!(
+            long(&[0x82, 0xff, 0, 0, 0, 0, 0, 0, 0xff, 0xff]),
+            Err(FrameError::Length)
+        );
+        assert_eq!(
+            long(&[0x82, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0]),
+            Err(FrameError::Length)
+        );
+    }
+
+    #[test]
+    fn what_is_written_can_be_read() {
+        for len in [0, 1, 125, 126, 65535, 65536] {
+            let mut out = Vec::new();
+            write_header(OpCode::Data(Data::Binary), len == 126, len, &mut out);
+            assert_eq!(out.len(), header_len(len));
+            let parsed = FrameHeader::parse(&mut Cursor::new(&out)).expect("a header");
+            let (header, parsed_len) = parsed.expect("complete");
+            assert!(header.is_final && header.mask.is_none() && header.rsv1 == (len == 126));
+            assert_eq!(parsed_len, len as u64);
+        }
+    }
+
+    #[test]
+    fn close_codes() {
+        for code in 0..=u16::MAX {
+            let good = matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999);
+            let payload = [&code.to_be_bytes()[..], b"why"].concat();
+            let expected = good
+                .then_some(Some((code, "why")))
+                .ok_or(FrameError::CloseCode);
+            assert_eq!(parse_close(&payload), expected, "{code}");
+        }
+        assert_eq!(parse_close(b""), Ok(None));
+        assert_eq!(parse_close(b"\x03"), Err(FrameError::CloseCode));
+        assert_eq!(parse_close(b"\x03\xe8\xff"), Err(FrameError::Utf8));
+    }
+
+    #[test]
+    fn a_long_reason_is_cut_between_characters() {
+        let mut out = Vec::new();
+        write_close(Some((1000, &"ü".repeat(100))), &mut out);
+        assert_eq!(out.len(), 2 + 2 + 122);
+        assert_eq!(
+            parse_close(&out[2..]),
+            Ok(Some((1000, "ü".repeat(61).as_str())))
+        );
+    }
+}

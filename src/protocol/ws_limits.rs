@@ -1,0 +1,111 @@
+//! Every bound on what a WebSocket client can make the server hold or wait for.
+
+use std::time::Duration;
+
+/// What one WebSocket client may cost, set for all by [`Config::ws_limits`](crate::Config::ws_limits)
+/// and for one connection by [`Upgrade::limits`](crate::Upgrade::limits). As with
+/// [`Limits`](crate::Limits), a limit is a number, and zero is the tightest.
+///
+/// | limit | default | unit | what happens |
+/// |---|---|---|---|
+/// | [`message_bytes`](WsLimits::message_bytes) | 1,048,576 | bytes of a message, inflated | close 1009 |
+/// | [`frame_bytes`](WsLimits::frame_bytes) | 1,048,576 | bytes of a frame | close 1009 |
+/// | [`fragments`](WsLimits::fragments) | 4,096 | frames of one message | close 1008 |
+/// | [`control_frames`](WsLimits::control_frames) | 100 | pings and pongs in a second | close 1008 |
+/// | [`backlog_bytes`](WsLimits::backlog_bytes) | 1,048,576 | unsent bytes | [`backlog_policy`](WsLimits::backlog_policy) |
+/// | [`backlog_mark`](WsLimits::backlog_mark) | 262,144 | unsent bytes | above it nothing more is read; below it again `handle_ws_drain` |
+/// | [`topics`](WsLimits::topics) | 64 | topics of a connection | `subscribe` says no |
+/// | [`idle_time`](WsLimits::idle_time) | 60 s | without a byte from the client | ping |
+/// | [`pong_time`](WsLimits::pong_time) | 20 s | between that ping and any byte | cut |
+/// | [`close_time`](WsLimits::close_time) | 5 s | between our close and the client's | cut |
+/// | [`write_time`](WsLimits::write_time) | 30 s | in which the client takes no byte that waits for it | cut |
+/// | [`connections_per_thread`](WsLimits::connections_per_thread) | 65,536 | WebSockets of one thread | further ones get 503 |
+/// | [`mailbox_bytes`](WsLimits::mailbox_bytes) | 16,777,216 | bytes on their way to one thread | [`Hub`](crate::Hub) says `Full` |
+///
+/// Times are checked once a second, so a wait may end up to two seconds late, never early. Nothing
+/// is allocated for what a client only announces: buffers grow with the bytes that arrive.
+///
+/// ```
+/// use peregrine::{BacklogPolicy, WsLimits};
+///
+/// let feed = WsLimits { backlog_policy: BacklogPolicy::DropOldest, ..WsLimits::default() };
+/// assert_eq!(feed.backlog_bytes, 1 << 20);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WsLimits {
+    /// Bytes of a whole message, after decompression; the connection closes with 1009 above, as
+    /// soon as a frame announces it. Default: 1 MiB.
+    pub message_bytes: usize,
+    /// Bytes of the payload of one frame; 1009 above. Default: 1 MiB.
+    pub frame_bytes: usize,
+    /// Frames that one message may come in, empty ones included; 1008 above. Default: 4,096.
+    pub fragments: u32,
+    /// Pings and pongs that a client may send within a second of the server's clock; 1008 above.
+    /// Default: 100.
+    pub control_frames: u32,
+    /// Bytes that may wait to be sent to a client. A message that does not fit is treated by
+    /// `backlog_policy`; nothing ever exceeds it but answers to pings and the close frame, a few
+    /// bytes each. Default: 1 MiB.
+    pub backlog_bytes: usize,
+    /// What becomes of a message that does not fit, and of its connection.
+    /// Default: [`BacklogPolicy::Close`].
+    pub backlog_policy: BacklogPolicy,
+    /// While more than this waits to be sent, nothing more is read from this client, so that one
+    /// that is answered without end waits for itself. When it falls to this mark,
+    /// [`handle_ws_drain`](crate::WebSocketHandler::handle_ws_drain) is called. Default: 256 KiB.
+    pub backlog_mark: usize,
+    /// Topics that one connection may be subscribed to. Default: 64.
+    pub topics: usize,
+    /// How long a client may be silent before it is pinged. Default: 60 s.
+    pub idle_time: Duration,
+    /// How long it may stay silent then. Default: 20 s.
+    pub pong_time: Duration,
+    /// How long a client may take to answer a close frame (RFC 6455 section 7.1.2). Default: 5 s.
+    pub close_time: Duration,
+    /// How long a client may take no byte of what waits for it. Default: 30 s.
+    pub write_time: Duration,
+    /// WebSockets that one thread looks after; further ones are answered with 503. At most
+    /// 16,777,216. Default: 65,536. Only that of [`Config::ws_limits`](crate::Config::ws_limits)
+    /// counts.
+    pub connections_per_thread: usize,
+    /// Bytes of messages that other threads may have on their way to one WebSocket thread.
+    /// Default: 16 MiB. Only that of [`Config::ws_limits`](crate::Config::ws_limits) counts.
+    pub mailbox_bytes: usize,
+}
+
+impl Default for WsLimits {
+    fn default() -> WsLimits {
+        WsLimits {
+            message_bytes: 1 << 20,
+            frame_bytes: 1 << 20,
+            fragments: 4096,
+            control_frames: 100,
+            backlog_bytes: 1 << 20,
+            backlog_policy: BacklogPolicy::default(),
+            backlog_mark: 256 << 10,
+            topics: 64,
+            idle_time: Duration::from_secs(60),
+            pong_time: Duration::from_secs(20),
+            close_time: Duration::from_secs(5),
+            write_time: Duration::from_secs(30),
+            connections_per_thread: 65_536,
+            mailbox_bytes: 16 << 20,
+        }
+    }
+}
+
+/// What becomes of a message for a client that does not take what is sent to it, when
+/// [`WsLimits::backlog_bytes`] would be exceeded. The sender is told in any case, and
+/// [`Counters::ws_dropped`](crate::Counters::ws_dropped) counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BacklogPolicy {
+    /// The connection is cut: a client that misses nothing or is gone.
+    #[default]
+    Close,
+    /// The message is dropped.
+    DropNewest,
+    /// The oldest messages that have not been handed to the system are dropped to make room: a
+    /// feed of which only the latest counts.
+    DropOldest,
+}

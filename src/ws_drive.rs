@@ -1,0 +1,275 @@
+//! WebSocket hooks around the connections of `conn`: the decision about a handshake, and one
+//! wake-up of a connection that has begun.
+//!
+//! Knows handlers, but no sockets, as `drive` does for HTTP.
+
+use crate::conn::{
+    Seconds,
+    deflate::{Deflate, Inflate},
+    topics::{Publication, Topics},
+    ws::{Next, WsConn},
+    ws_input::WsInput,
+    ws_send::SendKit,
+};
+use crate::drive::{message, report};
+use crate::handler::{ConnectionError, Handler};
+use crate::log::event;
+use crate::protocol::handshake::{self, Opening};
+use crate::protocol::ws_limits::WsLimits;
+use crate::request::{Ends, Request};
+use crate::response::{Done, Response};
+use crate::websocket::{
+    Disconnect, WebSocketHandler,
+    hub::{Hub, WsId},
+    upgrade::Upgrade,
+    ws::{Context, Ws},
+};
+use std::any::Any;
+use std::ops::Deref;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+/// How handshakes are answered.
+pub(crate) struct Offers {
+    pub(crate) limits: Arc<WsLimits>,
+    #[cfg(feature = "deflate")]
+    pub(crate) deflate: Option<crate::protocol::deflate::WsDeflate>,
+}
+
+/// A handshake that was accepted: its answer is in the output.
+pub(crate) struct Accepted<C> {
+    pub(crate) conn: C,
+    pub(crate) limits: Arc<WsLimits>,
+    pub(crate) deflate: Option<Box<Deflate>>,
+}
+
+/// What becomes of a request.
+pub(crate) enum Offered<'r, C> {
+    /// It is none of ours.
+    No(Response<'r>),
+    Refused(Done),
+    Accepted(Done, Accepted<C>),
+}
+
+impl Offers {
+    pub(crate) fn new(limits: WsLimits) -> Offers {
+        Offers {
+            limits: Arc::new(limits),
+            #[cfg(feature = "deflate")]
+            deflate: Some(crate::protocol::deflate::WsDeflate::default()),
+        }
+    }
+
+    /// Offers a request to the handler, if it asks for a WebSocket. `has_room` if one more can be
+    /// looked after.
+    pub(crate) fn offer<'r, H: WebSocketHandler>(
+        &self,
+        handler: &H,
+        request: &Request<'_>,
+        response: Response<'r>,
+        has_room: impl FnOnce() -> bool,
+    ) -> Offered<'r, H::Conn> {
+        if !handshake::is_wanted(request.header_all("upgrade")) {
+            return Offered::No(response);
+        }
+        let opening = Opening {
+            method: request.method(),
+            version: request.version(),
+            has_body: !request.body().is_empty(),
+            fields: |name| request.header_all(name),
+        };
+        let key = match handshake::judge(&opening) {
+            Ok(key) => key,
+            Err(error) => {
+                let (status, text) = error.answer();
+                let response = response.status(status);
+                let response = match error.field() {
+                    Some((name, value)) => response.header(name, value),
+                    None => response,
+                };
+                return Offered::Refused(response.text(text));
+            }
+        };
+        let mut upgrade = Upgrade::new(*request);
+        let Some(conn) = handler.accept_ws(request, &mut upgrade) else {
+            return match upgrade.refused {
+                Some((status, text)) => Offered::Refused(response.status(status).text(&text)),
+                None => Offered::No(response),
+            };
+        };
+        if !has_room() {
+            let text = "too many WebSocket connections\n";
+            return Offered::Refused(response.status(503).text(text));
+        }
+        #[cfg(feature = "deflate")]
+        let (agreed, deflate) = self.agree(request);
+        #[cfg(not(feature = "deflate"))]
+        let deflate = None;
+        let done = response.switch_protocols(|out| {
+            handshake::accept(key, out);
+            #[cfg(feature = "deflate")]
+            if let Some(agreed) = agreed {
+                agreed.write(out);
+            }
+            out.extend_from_slice(&upgrade.fields);
+            out.extend_from_slice(b"\r\n");
+        });
+        let limits = upgrade.limits.unwrap_or_else(|| self.limits.clone());
+        let accepted = Accepted {
+            conn,
+            limits,
+            deflate,
+        };
+        Offered::Accepted(done, accepted)
+    }
+
+    #[cfg(feature = "deflate")]
+    fn agree(
+        &self,
+        request: &Request<'_>,
+    ) -> (
+        Option<crate::protocol::deflate::Agreed>,
+        Option<Box<Deflate>>,
+    ) {
+        let Some(config) = self.deflate else {
+            return (None, None);
+        };
+        let offers = request.header_all("sec-websocket-extensions");
+        let agreed = crate::protocol::deflate::negotiate(offers, &config);
+        let deflate = agreed.map(|agreed| Box::new(Deflate::new(agreed, config)));
+        (agreed, deflate)
+    }
+}
+
+/// What the connections of a thread share, beside sockets.
+///
+/// `P` points to the handler: an `Arc` in a thread, a reference in a test.
+pub(crate) struct WsService<P> {
+    pub(crate) handler: P,
+    pub(crate) hub: Hub,
+    pub(crate) topics: Topics,
+    /// What hooks have published, for this thread's own subscribers.
+    pub(crate) later: Vec<Publication>,
+    pub(crate) kit: SendKit,
+    pub(crate) inflate: Inflate,
+    pub(crate) now: Seconds,
+}
+
+/// One connection, beside its socket.
+pub(crate) struct Peer<C> {
+    pub(crate) ws: WsConn,
+    pub(crate) conn: C,
+    pub(crate) id: WsId,
+    pub(crate) token: usize,
+}
+
+impl<P> WsService<P>
+where
+    P: Deref,
+    P::Target: WebSocketHandler + Sized,
+{
+    pub(crate) fn new(handler: P, hub: Hub) -> WsService<P> {
+        WsService {
+            handler,
+            hub,
+            topics: Topics::default(),
+            later: Vec::new(),
+            kit: SendKit::default(),
+            inflate: Inflate::default(),
+            now: 0,
+        }
+    }
+
+    /// Hands over what is in the input, until it is used up, the connection is over, or so much
+    /// waits to be sent that the client has to take something first. How many messages there were.
+    pub(crate) fn pump(
+        &mut self,
+        peer: &mut Peer<<P::Target as WebSocketHandler>::Conn>,
+        input: &mut WsInput,
+        ends: &dyn Ends,
+    ) -> u64 {
+        let mut messages = 0;
+        while !peer.ws.is_crowded() {
+            match peer.ws.next(input, self.now) {
+                Next::Read | Next::Over => break,
+                Next::Pong(payload) => self.hook(peer, ends, |handler, ws| {
+                    handler.handle_ws_pong(ws, payload.as_bytes());
+                }),
+                Next::Message => {
+                    messages += 1;
+                    self.message(peer, input, ends);
+                    peer.ws.done(input);
+                }
+            }
+        }
+        messages
+    }
+
+    fn message(
+        &mut self,
+        peer: &mut Peer<<P::Target as WebSocketHandler>::Conn>,
+        input: &WsInput,
+        ends: &dyn Ends,
+    ) {
+        // Taken out, as the message may lie in it while the hook has all else.
+        let mut inflate = std::mem::take(&mut self.inflate);
+        match peer.ws.message(input, &mut inflate) {
+            Ok(message) => self.hook(peer, ends, |handler, ws| {
+                handler.handle_ws_frame(ws, message);
+            }),
+            Err(error) => peer.ws.fail(error, self.now),
+        }
+        self.inflate = inflate;
+    }
+
+    /// Calls the handler, which may panic: then the connection closes.
+    pub(crate) fn hook(
+        &mut self,
+        peer: &mut Peer<<P::Target as WebSocketHandler>::Conn>,
+        ends: &dyn Ends,
+        hook: impl FnOnce(&P::Target, &mut Ws<'_, <P::Target as WebSocketHandler>::Conn>),
+    ) {
+        let mut ws = Ws {
+            conn: &mut peer.conn,
+            ws: &mut peer.ws,
+            context: Context {
+                id: peer.id,
+                token: peer.token,
+                now: self.now,
+                hub: &self.hub,
+                topics: &mut self.topics,
+                later: &mut self.later,
+                kit: &mut self.kit,
+                ends,
+            },
+        };
+        let handler = &*self.handler;
+        // As with requests: the handler is shared, and its connection's state goes with it.
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| hook(handler, &mut ws))) {
+            peer.ws.close(INTERNAL_ERROR, "", self.now);
+            tell_panic(handler, &*panic, ends);
+        }
+    }
+
+    /// The connection is over: it leaves its topics and is told of for the last time.
+    pub(crate) fn disconnect(
+        &mut self,
+        peer: &mut Peer<<P::Target as WebSocketHandler>::Conn>,
+        ends: &dyn Ends,
+        why: &Disconnect,
+    ) {
+        self.topics.remove(peer.token);
+        self.hook(peer, ends, |handler, ws| handler.handle_ws_disconn(ws, why));
+        self.topics.remove(peer.token);
+    }
+}
+
+/// RFC 6455 section 7.4.1.
+const INTERNAL_ERROR: u16 = 1011;
+
+#[cold]
+fn tell_panic<H: Handler>(handler: &H, panic: &(dyn Any + Send), ends: &dyn Ends) {
+    let error = ConnectionError::Panicked(message(panic));
+    event!(Error, "closed with 1011: {error}");
+    report(handler, &error, ends);
+}
