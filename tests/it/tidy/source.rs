@@ -129,10 +129,12 @@ pub(crate) fn files(folder: &Path, wanted: fn(&str) -> bool) -> Vec<File> {
     for entry in fs::read_dir(folder).expect("a folder of the repository") {
         let path = entry.expect("an entry").path();
         let name = path.file_name().expect("a name").to_string_lossy();
+        // In a linked work tree `.git` is a file.
+        if matches!(&*name, ".git" | "target" | "corpus" | "artifacts") {
+            continue;
+        }
         if path.is_dir() {
-            if !matches!(&*name, ".git" | "target" | "corpus" | "artifacts") {
-                found.extend(files(&path, wanted));
-            }
+            found.extend(files(&path, wanted));
         } else if wanted(&name) {
             let relative = path.strip_prefix(root()).expect("inside the repository");
             let parts: Vec<_> = relative.iter().map(|part| part.to_string_lossy()).collect();
