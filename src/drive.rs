@@ -67,7 +67,7 @@ where
     fn answer_all(&mut self, parts: &mut Parts<'_>) -> Turn {
         for _ in 0..self.limits.requests_per_turn.max(1) {
             let Wire { output, heads, .. } = &mut self.wire;
-            if output.len() > self.limits.output_bytes {
+            if output.len() > self.limits.output_bytes as u64 {
                 return Turn::Blocked;
             }
             match parts

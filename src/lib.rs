@@ -3,6 +3,8 @@
 
 mod config;
 mod conn;
+#[cfg(feature = "dir")]
+mod dir;
 mod drive;
 mod handler;
 #[cfg(feature = "http")]
@@ -21,6 +23,11 @@ pub mod testing;
 
 pub use config::{Balance, Config};
 pub use conn::output::Payload;
+#[cfg(feature = "dir")]
+#[doc(hidden)]
+pub use dir::fuzz_open;
+#[cfg(feature = "dir")]
+pub use dir::{DirConfig, DirServer, Embedded, Files};
 pub use handler::{ConnectionError, FromFn, Handler, from_fn};
 pub use io::listener::ListenAddr;
 pub use protocol::{Version, error::ProtocolError, limits::Limits};

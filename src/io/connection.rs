@@ -18,6 +18,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+/// What one connection may send before others get their turn: a client that reads as fast as a file
+/// is sent must not keep the thread for itself.
+const TURN_BYTES: usize = 1 << 20;
+
 /// What the connections of one worker share.
 pub(crate) struct Shared<'a, H> {
     pub(crate) service: Service<Arc<H>>,
@@ -182,12 +186,14 @@ impl Connection {
         let Some(output) = &mut self.output else {
             return self.sent(shared);
         };
-        while !output.is_empty() {
+        let mut budget = TURN_BYTES;
+        while !output.is_empty() && budget > 0 {
             match self.socket.stream.send(output) {
                 Ok(Sent { bytes, full }) => {
                     shared.counters.bytes_written.add(bytes as u64);
                     output.advance(bytes);
                     self.wrote = shared.service.now;
+                    budget = budget.saturating_sub(bytes);
                     if full {
                         break;
                     }

@@ -23,6 +23,7 @@ const LAYERS: &[&[&str]] = &[
         "stats",
         "http_types",
     ],
+    &["dir"],
     &["drive"],
     &["testing", "io", "internals"],
     &["server"],
