@@ -24,9 +24,6 @@ pub mod testing;
 pub use config::{Balance, Config};
 pub use conn::output::Payload;
 #[cfg(feature = "dir")]
-#[doc(hidden)]
-pub use dir::fuzz_open;
-#[cfg(feature = "dir")]
 pub use dir::{DirConfig, DirServer, Embedded, Files};
 pub use handler::{ConnectionError, FromFn, Handler, from_fn};
 pub use io::listener::ListenAddr;
