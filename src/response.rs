@@ -249,7 +249,7 @@ impl<'a> Response<'a> {
     }
 
     /// Answers with a part of a file: the bytes of `range`, which the caller knows to be there. They
-    /// are read when they are sent, in steps of at most 1 MiB between which others get their turn,
+    /// are read when they are sent, in steps of at most 96 KiB between which others get their turn,
     /// with `sendfile` where the system has it; so memory is bounded however long the file is.
     ///
     /// If the file turns out to be shorter the connection is cut: a client sees that something is

@@ -32,16 +32,14 @@ pub(crate) fn relative(path: &str, dotfiles: bool) -> Result<Cow<'_, str>, Refus
     if rest.is_empty() {
         return Ok(Cow::Borrowed(rest));
     }
-    let mut depth = 0;
-    for (index, raw) in inner.split('/').enumerate() {
+    for (depth, raw) in inner.split('/').enumerate() {
         let name = decoded(raw)?;
-        if !is_servable(&name, index == 0, dotfiles) || depth == MAX_DEPTH {
+        if !is_servable(&name, depth == 0, dotfiles) || depth == MAX_DEPTH {
             return Err(match name.contains('\0') {
                 true => Refusal::Malformed,
                 false => Refusal::Hidden,
             });
         }
-        depth += 1;
     }
     decoded(rest)
 }

@@ -2,7 +2,7 @@
 
 use super::control::Accepted;
 use super::poll::{Interest, Poll, Token};
-use super::stream::{Sent, Stream};
+use super::stream::{FILE_STEP, Sent, Stream};
 use crate::conn::{
     Seconds,
     http1::{self, Close, Http1},
@@ -17,10 +17,6 @@ use crate::stats::WorkerCounters;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-
-/// What one connection may send before others get their turn: a client that reads as fast as a file
-/// is sent must not keep the thread for itself.
-const TURN_BYTES: usize = 1 << 20;
 
 /// What the connections of one worker share.
 pub(crate) struct Shared<'a, H> {
@@ -186,7 +182,8 @@ impl Connection {
         let Some(output) = &mut self.output else {
             return self.sent(shared);
         };
-        let mut budget = TURN_BYTES;
+        // A client that reads as fast as a file is sent must not keep the thread for itself.
+        let mut budget = FILE_STEP;
         while !output.is_empty() && budget > 0 {
             match self.socket.stream.send(output) {
                 Ok(Sent { bytes, full }) => {

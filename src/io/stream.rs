@@ -14,8 +14,11 @@ use std::os::{
     unix::net::UnixStream,
 };
 
-/// What one call may send of a file: while the disk is asked for it, nobody else is served.
-const FILE_STEP: u64 = 1 << 20;
+/// What one call may send of a file, and one connection in its turn: others wait meanwhile, for the
+/// disk, too. And a socket that is filled to the brim costs more than one that is fed: of a file of
+/// 1 MiB to 16 clients at a time, a turn of 16 KiB cost 0.58 of what a plain `write` of it costs, 48
+/// and 96 KiB 0.26, 256 KiB 0.87, 1 MiB 1.06.
+pub(crate) const FILE_STEP: usize = 96 << 10;
 
 /// The same where it goes through a buffer on the stack.
 const COPY_STEP: usize = 64 << 10;
@@ -93,7 +96,7 @@ impl Stream {
             Next::Row { bytes, more: false } => (self.write(bytes), bytes.len()),
             Next::Row { bytes, more: true } => (self.write_more(bytes), bytes.len()),
             Next::File { file, offset, len } => {
-                let most = len.min(FILE_STEP) as usize;
+                let most = len.min(FILE_STEP as u64) as usize;
                 let (sent, offered) = self.send_file(file, offset, most);
                 match sent {
                     Ok(0) => (Err(io::ErrorKind::UnexpectedEof.into()), offered),

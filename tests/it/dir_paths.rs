@@ -169,10 +169,10 @@ const HOSTILE: &str = r"
 /%20../secret
 /.%20./secret
 /.%2e%20/secret
-/../root/index.html
-/../root
+/../site/index.html
+/../site
 /proc/self/cwd/secret
-/proc/self/root/etc/passwd
+/proc/1/cwd/etc/passwd
 /dev/null
 /etc/passwd
 /out

@@ -7,6 +7,8 @@ mod clients;
 #[cfg(feature = "dir")]
 mod dir_cases;
 #[cfg(feature = "dir")]
+mod dir_changes;
+#[cfg(feature = "dir")]
 mod dir_large;
 #[cfg(feature = "dir")]
 mod dir_paths;

@@ -22,13 +22,13 @@ impl Scratch {
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("peregrine-dir-{}-{count}", std::process::id());
         let outside = std::env::temp_dir().join(name);
-        fs::create_dir_all(outside.join("root")).expect("a folder of our own");
+        fs::create_dir_all(outside.join("site")).expect("a folder of our own");
         Scratch { outside }
     }
 
     /// What is served.
     pub(crate) fn root(&self) -> PathBuf {
-        self.outside.join("root")
+        self.outside.join("site")
     }
 
     /// The folder that the root is in, which must not be.
