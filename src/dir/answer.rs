@@ -25,8 +25,7 @@ impl Asked {
     /// By length and first letters: what is said too often is looked at twice, nothing is missed.
     fn of(req: &Request<'_>) -> Asked {
         let mut asked = Asked::default();
-        for (name, _) in req.headers() {
-            let name = name.as_bytes();
+        for name in req.field_names() {
             match name.len() {
                 5 => asked.range |= name.eq_ignore_ascii_case(b"range"),
                 8 | 13 | 17 | 19 => asked.condition |= name[0] | 0x20 == b'i',

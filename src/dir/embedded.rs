@@ -4,7 +4,7 @@ use super::accept::Coding;
 use super::config::DirConfig;
 use super::path::{self, Refusal};
 use super::resource::{Maker, Resource};
-use super::{answer, is_page, not_allowed, plain, redirect};
+use super::{answer, is_page, is_read, not_allowed, plain, redirect};
 use crate::conn::output::Payload;
 use crate::handler::Handler;
 use crate::request::Request;
@@ -79,7 +79,8 @@ impl Embedded {
     /// Answers the request by its path, without [`DirConfig::prefix`].
     pub fn serve(&self, req: &Request<'_>, res: Response<'_>) -> Done {
         match req.path().strip_prefix(self.config.prefix.as_str()) {
-            Some("") => redirect(req, res),
+            Some("") if is_read(req) => redirect(req, res),
+            Some("") => not_allowed(res),
             Some(path) if path.starts_with('/') => self.serve_path(path, req, res),
             _ => plain(404, res),
         }
@@ -88,7 +89,7 @@ impl Embedded {
     /// Answers the request with what `path` names: the part of a request path that is the tree's
     /// business, still percent-encoded, with a slash at its beginning.
     pub fn serve_path(&self, path: &str, req: &Request<'_>, res: Response<'_>) -> Done {
-        if !matches!(req.method(), "GET" | "HEAD") {
+        if !is_read(req) {
             return not_allowed(res);
         }
         let path = match path::relative(path, self.config.dotfiles) {

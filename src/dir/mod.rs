@@ -114,7 +114,8 @@ impl DirServer {
     pub fn serve(&self, req: &Request<'_>, res: Response<'_>) -> Done {
         let prefix = self.store.config.prefix.as_str();
         match req.path().strip_prefix(prefix) {
-            Some("") => redirect(req, res),
+            Some("") if is_read(req) => redirect(req, res),
+            Some("") => not_allowed(res),
             Some(path) if path.starts_with('/') => self.serve_path(path, req, res),
             _ => plain(404, res),
         }
@@ -124,7 +125,7 @@ impl DirServer {
     /// business, still percent-encoded, with a slash at its beginning.
     pub fn serve_path(&self, path: &str, req: &Request<'_>, res: Response<'_>) -> Done {
         let max_ranges = self.store.config.max_ranges;
-        if !matches!(req.method(), "GET" | "HEAD") {
+        if !is_read(req) {
             return not_allowed(res);
         }
         // A path that is in the cache has passed the rules when it came there.
@@ -191,6 +192,11 @@ impl Handler for DirServer {
 fn is_page(path: &str) -> bool {
     let name = path.trim_end_matches('/').rsplit('/').next();
     !path.is_empty() && !name.unwrap_or("").contains('.')
+}
+
+/// The methods that files know.
+fn is_read(req: &Request<'_>) -> bool {
+    matches!(req.method(), "GET" | "HEAD")
 }
 
 /// RFC 9110 section 15.5.6.

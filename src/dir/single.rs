@@ -3,7 +3,7 @@
 use super::config::DirConfig;
 use super::open::Source;
 use super::store::{Found, Store};
-use super::{answer, not_allowed, plain};
+use super::{answer, is_read, not_allowed, plain};
 use crate::handler::Handler;
 use crate::request::Request;
 use crate::response::{Done, Response};
@@ -70,7 +70,7 @@ impl Files {
 
     /// Answers the request with the file.
     pub fn serve(&self, req: &Request<'_>, res: Response<'_>) -> Done {
-        if !matches!(req.method(), "GET" | "HEAD") {
+        if !is_read(req) {
             return not_allowed(res);
         }
         match self.store.find("") {

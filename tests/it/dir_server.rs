@@ -118,6 +118,7 @@ fn a_prefix_is_taken_off() {
     assert_is(&get(&server, "/files/a.txt"), 200, "a");
     assert_is(&get(&server, "/files/"), 200, "home");
     assert_eq!(get(&server, "/files").get("location"), Some("/files/"));
+    assert_eq!(ask(&server, "POST", "/files", "").status, 405);
     for path in [
         "/a.txt",
         "/",
