@@ -114,7 +114,7 @@ where
     ) -> Turn {
         for _ in 0..self.limits.requests_per_turn.max(1) {
             let Wire { output, heads, .. } = &mut self.wire;
-            if output.len() > self.limits.output_bytes {
+            if output.len() > self.limits.output_bytes as u64 {
                 return Turn::Blocked;
             }
             match parts

@@ -1,6 +1,6 @@
 //! To and from the types of the `http` crate, for code that is written against those.
 
-use crate::conn::output::Payload;
+use crate::conn::payload::Payload;
 use crate::protocol::Version;
 use crate::request::Request;
 use crate::response::{Done, Response};

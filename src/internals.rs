@@ -4,6 +4,8 @@
 
 use crate::protocol::{Version, chunked, error::ProtocolError, framing, head, limits::Limits};
 use std::ops::Range;
+#[cfg(feature = "dir")]
+use std::{fs::File, io, path::Path};
 
 /// The head of a request.
 pub struct Head(head::Head);
@@ -90,4 +92,10 @@ impl Decoder {
     pub fn consumed(&self) -> usize {
         self.0.consumed()
     }
+}
+
+/// What `DirServer` would open for a request path, in every way it can be opened.
+#[cfg(feature = "dir")]
+pub fn open_every_way(root: &Path, path: &str) -> io::Result<Vec<File>> {
+    crate::dir::open_every_way(root, path)
 }

@@ -3,6 +3,8 @@
 
 mod config;
 mod conn;
+#[cfg(feature = "dir")]
+mod dir;
 mod drive;
 mod handler;
 #[cfg(feature = "http")]
@@ -25,9 +27,11 @@ mod websocket;
 mod ws_drive;
 
 pub use config::{Balance, Config};
-pub use conn::output::Payload;
+pub use conn::payload::Payload;
 #[cfg(feature = "websocket")]
 pub use conn::{prepared::Prepared, ws_send::Sent};
+#[cfg(feature = "dir")]
+pub use dir::{DirConfig, DirServer, Embedded, Files};
 pub use drive::Off;
 pub use handler::{ConnectionError, FromFn, Handler, from_fn};
 pub use io::listener::ListenAddr;

@@ -143,6 +143,13 @@ impl<'a> Request<'a> {
             .map(move |field| (text(field.name.of(bytes)), field.value.of(bytes)))
     }
 
+    /// The names of all header fields, as bytes.
+    #[cfg(feature = "dir")]
+    pub(crate) fn field_names(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let bytes = self.bytes;
+        self.fields().iter().map(move |field| field.name.of(bytes))
+    }
+
     /// The host that the request is for, with its port if one was sent: the authority of the
     /// target if it has one, the `Host` field otherwise (RFC 9112 section 3.3). `None` in an
     /// HTTP/1.0 request without it.

@@ -1,12 +1,19 @@
 //! How a handler answers.
 
+#[cfg(feature = "dir")]
+pub(crate) mod prepared;
+
 use crate::conn::{
     heads::Heads,
     http1::{Method, Mode},
-    output::{Mark, Output, Payload},
+    output::{FilePart, Mark, Output},
+    payload::Payload,
 };
 use crate::protocol::{Version, class, encode};
+use std::fs::File;
 use std::io;
+use std::ops::Range;
+use std::sync::Arc;
 
 /// Proof that a request was answered. Only answering makes one, so a branch of a handler that
 /// forgets to does not compile, and neither does answering twice:
@@ -22,7 +29,23 @@ use std::io;
 /// ```
 #[must_use = "return it from the handler"]
 #[derive(Debug)]
-pub struct Done(());
+pub struct Done {
+    status: u16,
+    body_bytes: u64,
+}
+
+impl Done {
+    /// The status of the answer, for a log. 500 is sent in its place if the answer turns out to be
+    /// one that cannot be sent; see [`AnswerError`].
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// Bytes of the body that follow the head: none in an answer to HEAD.
+    pub fn body_bytes(&self) -> u64 {
+        self.body_bytes
+    }
+}
 
 /// What is wrong with an answer that a handler gave. The client gets 500 instead, and
 /// [`Handler::handle_error`](crate::Handler::handle_error) is told.
@@ -196,10 +219,11 @@ impl<'a> Response<'a> {
     /// Answers with these bytes, which are copied. No `Content-Type` is added.
     pub fn body(mut self, body: impl AsRef<[u8]>) -> Done {
         let body = body.as_ref();
-        if self.end_head(body.len()) {
+        let sent = self.end_head(body.len() as u64);
+        if sent {
             self.wire.output.push(body);
         }
-        self.done()
+        self.done(if sent { body.len() as u64 } else { 0 })
     }
 
     /// Answers with text, as `text/plain; charset=utf-8`.
@@ -217,10 +241,43 @@ impl<'a> Response<'a> {
     /// Answers with a payload. One of 16 KiB or more is sent from where it lies, without a copy.
     pub fn send(mut self, payload: impl Into<Payload>) -> Done {
         let payload = payload.into();
-        if self.end_head(payload.len()) {
+        let len = payload.len() as u64;
+        let sent = self.end_head(len);
+        if sent {
             self.wire.output.push_payload(payload);
         }
-        self.done()
+        self.done(if sent { len } else { 0 })
+    }
+
+    /// Answers with a part of a file: the bytes of `range`, which the caller knows to be there. They
+    /// are read when they are sent, in steps of at most 96 KiB between which others get their turn,
+    /// with `sendfile` where the system has it; so memory is bounded however long the file is.
+    ///
+    /// If the file turns out to be shorter the connection is cut: a client sees that something is
+    /// missing and never gets other bytes in its place.
+    ///
+    /// ```
+    /// # use peregrine::{Done, Request, Response};
+    /// use std::{fs::File, sync::Arc};
+    ///
+    /// fn handle(_: &Request<'_>, res: Response<'_>) -> Done {
+    ///     match File::open("Cargo.toml") {
+    ///         Ok(file) => res.header("content-type", "text/plain").send_file(Arc::new(file), 0..9),
+    ///         Err(_) => res.status(404).text("nothing here"),
+    ///     }
+    /// }
+    /// # let app = peregrine::from_fn(handle);
+    /// # let mut client = peregrine::testing::Connection::new(&app);
+    /// # client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    /// # assert!(client.received().ends_with(b"Content-Length: 9\r\n\r\n[package]"));
+    /// ```
+    pub fn send_file(mut self, file: Arc<File>, range: Range<u64>) -> Done {
+        let (offset, len) = (range.start, range.end.saturating_sub(range.start));
+        let sent = self.end_head(len);
+        if sent {
+            self.wire.output.push_file(FilePart { file, offset, len });
+        }
+        self.done(if sent { len } else { 0 })
     }
 
     /// Answers with what `write` writes, straight into the connection's output: `Content-Length`
@@ -255,7 +312,11 @@ impl<'a> Response<'a> {
         if content != Content::Sent {
             self.wire.output.truncate(body);
         }
-        self.done()
+        self.done(if content == Content::Sent {
+            len as u64
+        } else {
+            0
+        })
     }
 
     /// Sends the client elsewhere: 301, 302, 303, 307 or 308 (RFC 9110 section 15.4). A location
@@ -267,8 +328,9 @@ impl<'a> Response<'a> {
     /// Answers with what `write` appends: a complete head with status 101.
     #[cfg(feature = "websocket")]
     pub(crate) fn switch_protocols(self, write: impl FnOnce(&mut Vec<u8>)) -> Done {
+        self.wire.status = 101;
         self.wire.output.push_with(write);
-        self.done()
+        self.done(0)
     }
 
     /// Adds a field line that is known to be good.
@@ -308,10 +370,10 @@ impl<'a> Response<'a> {
 
     /// Ends the head for a body of `len` bytes. True if the body is sent.
     #[inline(always)]
-    fn end_head(&mut self, len: usize) -> bool {
+    fn end_head(&mut self, len: u64) -> bool {
         let content = self.content();
         let len = if content == Content::Empty { 0 } else { len };
-        self.end_head_with(content, |out| encode::decimal(len as u64, out));
+        self.end_head_with(content, |out| encode::decimal(len, out));
         content == Content::Sent
     }
 
@@ -356,9 +418,12 @@ impl<'a> Response<'a> {
     }
 
     #[inline]
-    fn done(self) -> Done {
+    fn done(self, body_bytes: u64) -> Done {
         self.wire.complete = true;
-        Done(())
+        Done {
+            status: self.wire.status,
+            body_bytes,
+        }
     }
 }
 

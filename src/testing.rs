@@ -10,10 +10,11 @@ pub use ws::WebSocket;
 use crate::conn::{
     http1::Http1,
     input::Input,
-    output::{MAX_SLICES, Output},
+    output::{MAX_SLICES, Next, Output},
 };
 use crate::drive::{Off, Parts, Service, Turn};
 use crate::handler::Handler;
+use crate::io::stream::read_at;
 use crate::protocol::limits::Limits;
 use crate::request::Ends;
 use crate::response::Wire;
@@ -164,16 +165,31 @@ impl<'h, H: Handler> Connection<'h, H> {
         }
     }
 
-    /// The client takes all there is.
+    /// The client takes all there is. A file that is shorter than promised cuts the connection.
     fn flush(&mut self) {
         while !self.output.is_empty() {
-            let mut slices = [IoSlice::new(b""); MAX_SLICES];
-            let count = self.output.gather(&mut slices);
             let before = self.received.len();
-            for slice in &slices[..count] {
-                self.received.extend_from_slice(slice);
+            match self.output.next() {
+                Next::Row { bytes, .. } => self.received.extend_from_slice(bytes),
+                Next::Pieces => {
+                    let mut slices = [IoSlice::new(b""); MAX_SLICES];
+                    let count = self.output.gather(&mut slices);
+                    for slice in &slices[..count] {
+                        self.received.extend_from_slice(slice);
+                    }
+                }
+                Next::File { file, offset, len } => {
+                    let step = len.min(64 << 10) as usize;
+                    self.received.resize(before + step, 0);
+                    let read = read_at(file, &mut self.received[before..], offset);
+                    self.received.truncate(before + read.unwrap_or(0));
+                }
             }
             let sent = self.received.len() - before;
+            if sent == 0 {
+                self.closed = true;
+                self.output.clear();
+            }
             self.counters.bytes_written.add(sent as u64);
             self.output.advance(sent);
         }

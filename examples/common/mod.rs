@@ -13,7 +13,8 @@ Options:
   --workers N          Threads that serve connections (default: one per CPU)
   --accept-threads N   Threads that only accept; 0: the workers do (default: the library's)
   --ws-threads N       Threads for WebSockets, where there are any (default: one per CPU)
-  --help               This text";
+  --help               This text
+";
 
 /// The options of every example.
 #[derive(Debug)]
@@ -27,11 +28,22 @@ pub(crate) struct Args {
 impl Args {
     /// Reads the command line. Ends the program after `--help`, which starts with `about`, and with
     /// code 2 after an option that cannot be used.
+    #[allow(dead_code)] // Not by every example.
     pub(crate) fn parse(about: &str) -> Args {
-        match Args::read(lexopt::Parser::from_env()) {
+        Args::parse_with(about, "", |arg| Err(arg.unexpected()))
+    }
+
+    /// The same for an example that has options of its own: `help` has a line for each, and `own`
+    /// takes what is not common to all.
+    pub(crate) fn parse_with(
+        about: &str,
+        help: &str,
+        own: impl FnMut(lexopt::Arg<'_>) -> Result<(), lexopt::Error>,
+    ) -> Args {
+        match Args::read(lexopt::Parser::from_env(), own) {
             Ok(Some(args)) => args,
             Ok(None) => {
-                println!("{about}\n\n{OPTIONS}");
+                print!("{about}\n\n{OPTIONS}{help}");
                 exit(0);
             }
             Err(error) => {
@@ -42,7 +54,10 @@ impl Args {
     }
 
     /// `None` if help is asked for.
-    fn read(mut parser: lexopt::Parser) -> Result<Option<Args>, lexopt::Error> {
+    fn read(
+        mut parser: lexopt::Parser,
+        mut own: impl FnMut(lexopt::Arg<'_>) -> Result<(), lexopt::Error>,
+    ) -> Result<Option<Args>, lexopt::Error> {
         let mut args = Args {
             addr: SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 8080),
             workers: None,
@@ -57,7 +72,7 @@ impl Args {
                 Long("accept-threads") => args.accept_threads = Some(parser.value()?.parse()?),
                 Long("ws-threads") => args.ws_threads = Some(parser.value()?.parse()?),
                 Long("help") | Short('h') => return Ok(None),
-                _ => return Err(option.unexpected()),
+                option => own(option)?,
             }
         }
         Ok(Some(args))

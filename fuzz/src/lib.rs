@@ -7,6 +7,8 @@
 
 pub mod chunked;
 pub mod connection;
+#[cfg(feature = "dir")]
+pub mod dir;
 pub mod framing;
 pub mod head;
 pub mod response;

@@ -1,5 +1,7 @@
 //! The checks on all seeds and on a fixed row of changes to them, with every `cargo test`.
 
+#[cfg(feature = "dir")]
+use super::dir;
 use super::{chunked, connection, framing, head, response, seeds, target};
 
 /// Changed inputs per check: what takes half a second without optimisation.
@@ -23,6 +25,12 @@ fn chunked_bodies() {
 #[test]
 fn connections() {
     run("connection", connection::check);
+}
+
+#[cfg(feature = "dir")]
+#[test]
+fn files() {
+    run("dir", dir::check);
 }
 
 #[test]
@@ -73,7 +81,7 @@ fn run(name: &str, check: fn(&[u8])) {
 }
 
 /// Pieces that mean something.
-const WORDS: [&[u8]; 24] = [
+const WORDS: [&[u8]; 26] = [
     b"\r\n",
     b"\n",
     b"\r",
@@ -98,6 +106,8 @@ const WORDS: [&[u8]; 24] = [
     b"Expect: 100-continue\r\n",
     b"Connection: close\r\n",
     b"%2",
+    b"../",
+    b"%2e%2E/",
 ];
 
 /// Numbers that look random and are the same each time (xorshift64*).

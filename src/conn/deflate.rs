@@ -9,7 +9,7 @@ pub(crate) use off::*;
 
 #[cfg(not(feature = "deflate"))]
 mod off {
-    use crate::conn::{output::Payload, prepared::Prepared};
+    use crate::conn::{payload::Payload, prepared::Prepared};
     use crate::protocol::frame::FrameError;
 
     pub(crate) enum Deflate {}
@@ -48,7 +48,7 @@ mod off {
 
 #[cfg(feature = "deflate")]
 mod on {
-    use crate::conn::{output::Payload, prepared::Prepared};
+    use crate::conn::{payload::Payload, prepared::Prepared};
     use crate::protocol::deflate::{Agreed, WsDeflate};
     use crate::protocol::frame::FrameError;
     use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};

@@ -11,6 +11,7 @@ pub(crate) mod http1;
 pub(crate) mod input;
 pub(crate) mod mailbox;
 pub(crate) mod output;
+pub(crate) mod payload;
 pub(crate) mod pool;
 #[cfg(feature = "websocket")]
 pub(crate) mod prepared;

@@ -1,5 +1,7 @@
 //! What is on its way to one client.
 
+use super::payload::Payload;
+use std::fs::File;
 use std::io::IoSlice;
 use std::sync::Arc;
 
@@ -12,97 +14,6 @@ pub(crate) const MAX_SLICES: usize = 32;
 
 /// What a kept buffer may weigh; above, it is given back.
 const KEEP: usize = 64 << 10;
-
-/// The body of an answer, handed over as a whole: nothing of 16 KiB or more is copied.
-///
-/// Made by `into()` from static bytes and text, `Vec<u8>`, `String`, `Arc<[u8]>`, and `Arc<Vec<u8>>`.
-///
-/// ```
-/// use peregrine::{Done, Payload, Request, Response};
-/// use std::sync::Arc;
-///
-/// fn handle(picture: &Arc<[u8]>, _: &Request<'_>, res: Response<'_>) -> Done {
-///     res.header("content-type", "image/png").send(picture.clone())
-/// }
-/// assert_eq!(Payload::from("static").len(), 6);
-/// assert!(Payload::from(Vec::new()).is_empty());
-/// ```
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum Payload {
-    /// Bytes that live as long as the program.
-    Static(&'static [u8]),
-    /// Bytes that several answers share.
-    Shared(Arc<[u8]>),
-    /// A vector that several answers share.
-    SharedVec(Arc<Vec<u8>>),
-    /// Bytes of this answer alone.
-    Owned(Vec<u8>),
-}
-
-impl Payload {
-    /// The bytes.
-    pub fn as_bytes(&self) -> &[u8] {
-        match self {
-            Payload::Static(bytes) => bytes,
-            Payload::Shared(bytes) => bytes,
-            Payload::SharedVec(bytes) => bytes,
-            Payload::Owned(bytes) => bytes,
-        }
-    }
-
-    /// How many bytes there are.
-    pub fn len(&self) -> usize {
-        self.as_bytes().len()
-    }
-
-    /// True if there is none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
-
-impl From<&'static [u8]> for Payload {
-    fn from(bytes: &'static [u8]) -> Payload {
-        Payload::Static(bytes)
-    }
-}
-
-impl<const N: usize> From<&'static [u8; N]> for Payload {
-    fn from(bytes: &'static [u8; N]) -> Payload {
-        Payload::Static(bytes)
-    }
-}
-
-impl From<&'static str> for Payload {
-    fn from(text: &'static str) -> Payload {
-        Payload::Static(text.as_bytes())
-    }
-}
-
-impl From<Vec<u8>> for Payload {
-    fn from(bytes: Vec<u8>) -> Payload {
-        Payload::Owned(bytes)
-    }
-}
-
-impl From<String> for Payload {
-    fn from(text: String) -> Payload {
-        Payload::Owned(text.into_bytes())
-    }
-}
-
-impl From<Arc<[u8]>> for Payload {
-    fn from(bytes: Arc<[u8]>) -> Payload {
-        Payload::Shared(bytes)
-    }
-}
-
-impl From<Arc<Vec<u8>>> for Payload {
-    fn from(bytes: Arc<Vec<u8>>) -> Payload {
-        Payload::SharedVec(bytes)
-    }
-}
 
 /// Answers in the order they were given: small ones as one row of bytes, large payloads between.
 ///
@@ -121,16 +32,55 @@ pub(crate) struct Output {
     /// How many of `large` are sent.
     large_sent: usize,
     /// How much of the next one is sent.
-    part: usize,
+    part: u64,
     /// Unsent bytes of all kinds.
-    len: usize,
+    len: u64,
 }
 
 #[derive(Debug)]
 struct Large {
     /// It goes out when this much of `bytes` has.
     at: usize,
-    payload: Payload,
+    body: Body,
+}
+
+#[derive(Debug)]
+enum Body {
+    Memory(Payload),
+    /// Opaque here: whoever sends it reads it.
+    File(FilePart),
+}
+
+impl Body {
+    fn len(&self) -> u64 {
+        match self {
+            Body::Memory(payload) => payload.len() as u64,
+            Body::File(part) => part.len,
+        }
+    }
+}
+
+/// A stretch of a file that is sent from where it lies.
+#[derive(Clone, Debug)]
+pub(crate) struct FilePart {
+    pub(crate) file: Arc<File>,
+    pub(crate) offset: u64,
+    pub(crate) len: u64,
+}
+
+/// What is to be sent next.
+#[derive(Debug)]
+pub(crate) enum Next<'a> {
+    /// One row of bytes; `more` if a file follows it at once.
+    Row { bytes: &'a [u8], more: bool },
+    /// Several pieces: [`Output::gather`] has them.
+    Pieces,
+    /// `len` bytes of a file from `offset` on; `len > 0`.
+    File {
+        file: &'a File,
+        offset: u64,
+        len: u64,
+    },
 }
 
 /// A place to go back to; see [`Output::truncate`].
@@ -138,12 +88,12 @@ struct Large {
 pub(crate) struct Mark {
     bytes: usize,
     large: usize,
-    len: usize,
+    len: u64,
 }
 
 impl Output {
     /// Unsent bytes.
-    pub(crate) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> u64 {
         self.len
     }
 
@@ -170,24 +120,38 @@ impl Output {
 
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
-        self.len += bytes.len();
+        self.len += bytes.len() as u64;
     }
 
     /// Appends what `write` appends to the row of bytes.
     pub(crate) fn push_with(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         let before = self.bytes.len();
         write(&mut self.bytes);
-        self.len += self.bytes.len() - before;
+        self.len += (self.bytes.len() - before) as u64;
+    }
+
+    /// Whether it is sent from where it lies.
+    pub(crate) fn is_large(payload: &Payload) -> bool {
+        payload.len() >= LARGE
     }
 
     pub(crate) fn push_payload(&mut self, payload: Payload) {
-        if payload.len() < LARGE {
-            self.push(payload.as_bytes());
-        } else {
-            self.len += payload.len();
-            let at = self.bytes.len();
-            self.large.push(Large { at, payload });
+        match Output::is_large(&payload) {
+            true => self.push_large(Body::Memory(payload)),
+            false => self.push(payload.as_bytes()),
         }
+    }
+
+    pub(crate) fn push_file(&mut self, part: FilePart) {
+        if part.len > 0 {
+            self.push_large(Body::File(part));
+        }
+    }
+
+    fn push_large(&mut self, body: Body) {
+        self.len += body.len();
+        let at = self.bytes.len();
+        self.large.push(Large { at, body });
     }
 
     /// Bytes appended to the row since `mark`.
@@ -199,19 +163,35 @@ impl Output {
     pub(crate) fn replace(&mut self, mark: Mark, old: usize, new: &[u8]) {
         self.bytes
             .splice(mark.bytes..mark.bytes + old, new.iter().copied());
-        self.len = self.len - old + new.len();
+        self.len = self.len - old as u64 + new.len() as u64;
     }
 
-    /// What is to be sent next, if it is one piece.
-    pub(crate) fn single(&self) -> Option<&[u8]> {
-        (self.large_sent == self.large.len()).then(|| &self.bytes[self.sent..])
+    /// What is to be sent next.
+    pub(crate) fn next(&self) -> Next<'_> {
+        let Some(large) = self.large.get(self.large_sent) else {
+            let bytes = &self.bytes[self.sent..];
+            return Next::Row { bytes, more: false };
+        };
+        match &large.body {
+            Body::File(_) if large.at > self.sent => Next::Row {
+                bytes: &self.bytes[self.sent..large.at],
+                more: true,
+            },
+            Body::File(part) => Next::File {
+                file: &part.file,
+                offset: part.offset + self.part,
+                len: part.len - self.part,
+            },
+            Body::Memory(_) => Next::Pieces,
+        }
     }
 
-    /// Fills `slices` with what is to be sent next, in order. Returns how many it took.
+    /// Fills `slices` with what is to be sent next, in order, up to the next file. Returns how many
+    /// it took.
     pub(crate) fn gather<'a>(&'a self, slices: &mut [IoSlice<'a>; MAX_SLICES]) -> usize {
         let mut count = 0;
         let mut from = self.sent;
-        let mut part = self.part;
+        let mut part = self.part as usize;
         let mut add = |bytes: &'a [u8]| {
             if !bytes.is_empty() && count < MAX_SLICES {
                 slices[count] = IoSlice::new(bytes);
@@ -220,7 +200,10 @@ impl Output {
         };
         for large in self.large[self.large_sent..].iter().take(MAX_SLICES) {
             add(&self.bytes[from..large.at]);
-            add(&large.payload.as_bytes()[part..]);
+            match &large.body {
+                Body::Memory(payload) => add(&payload.as_bytes()[part..]),
+                Body::File(_) => return count,
+            }
             (from, part) = (large.at, 0);
         }
         if self.large.len() - self.large_sent <= MAX_SLICES {
@@ -230,7 +213,8 @@ impl Output {
     }
 
     /// `n` bytes have been sent.
-    pub(crate) fn advance(&mut self, mut n: usize) {
+    pub(crate) fn advance(&mut self, n: usize) {
+        let mut n = n as u64;
         debug_assert!(n <= self.len);
         self.len -= n;
         if self.len == 0 {
@@ -240,18 +224,18 @@ impl Output {
         while n > 0 {
             let next = self.large.get(self.large_sent);
             let row = next.map_or(self.bytes.len(), |large| large.at) - self.sent;
-            let step = n.min(row);
-            self.sent += step;
+            let step = n.min(row as u64);
+            self.sent += step as usize;
             n -= step;
             let Some(next) = next else { break };
             if n > 0 {
-                let left = next.payload.len() - self.part;
+                let left = next.body.len() - self.part;
                 let step = n.min(left);
                 n -= step;
                 self.part += step;
                 if step == left {
                     // Given back as soon as it is sent, not when all is.
-                    self.large[self.large_sent].payload = Payload::Static(b"");
+                    self.large[self.large_sent].body = Body::Memory(Payload::Static(b""));
                     self.large_sent += 1;
                     self.part = 0;
                 }
@@ -269,7 +253,7 @@ impl Output {
 
     /// Its allocation is larger than [`Output::clear`] keeps.
     #[cfg(feature = "websocket")]
-    pub(crate) fn is_large(&self) -> bool {
+    pub(crate) fn has_grown(&self) -> bool {
         self.bytes.capacity() > KEEP
     }
 
@@ -333,13 +317,13 @@ mod tests {
             let mut sent = Vec::new();
             while !output.is_empty() {
                 let next = gathered(&output);
-                assert_eq!(next.len(), output.len());
+                assert_eq!(next.len() as u64, output.len());
                 let n = step.min(next.len());
                 sent.extend_from_slice(&next[..n]);
                 output.advance(n);
                 if step < 1000 && sent.len() % 4096 > 8 {
                     // Small steps only around the joints: skip ahead in between.
-                    let skip = (4096 - sent.len() % 4096).min(output.len());
+                    let skip = (4096 - sent.len() % 4096).min(output.len() as usize);
                     sent.extend_from_slice(&gathered(&output)[..skip]);
                     output.advance(skip);
                 }
@@ -356,7 +340,7 @@ mod tests {
         output.push_payload(vec![9; LARGE].into());
         output.push(b"lost too");
         output.truncate(mark);
-        assert_eq!(output.len(), expected.len());
+        assert_eq!(output.len(), expected.len() as u64);
         assert!(gathered(&output) == expected);
     }
 
@@ -378,5 +362,59 @@ mod tests {
             output.advance(next.len());
         }
         assert!(sent == expected);
+    }
+
+    /// What a driver would send, files by their name in brackets.
+    fn sent_in_steps(output: &mut Output, step: usize) -> String {
+        let mut sent = String::new();
+        while !output.is_empty() {
+            let n = match output.next() {
+                Next::Row { bytes, .. } => {
+                    let n = step.min(bytes.len());
+                    sent.push_str(std::str::from_utf8(&bytes[..n]).expect("text"));
+                    n
+                }
+                Next::Pieces => {
+                    let next = gathered(output);
+                    let n = step.min(next.len());
+                    sent.push_str(std::str::from_utf8(&next[..n]).expect("text"));
+                    n
+                }
+                Next::File { offset, len, .. } => {
+                    let n = (step as u64).min(len);
+                    for at in offset..offset + n {
+                        sent.push_str(&format!("[{at}]"));
+                    }
+                    n as usize
+                }
+            };
+            output.advance(n);
+        }
+        sent
+    }
+
+    #[test]
+    fn files_come_in_their_place() {
+        let file = Arc::new(File::open("Cargo.toml").expect("the manifest"));
+        let part = |offset, len| FilePart {
+            file: file.clone(),
+            offset,
+            len,
+        };
+        let letters = "x".repeat(LARGE);
+        let expected = format!("head[7][8][9]between{letters}[0][1]end");
+        for step in [1, 2, 3, LARGE, 2 * LARGE] {
+            let mut output = Output::default();
+            output.push(b"head");
+            output.push_file(part(7, 3));
+            output.push(b"between");
+            output.push_payload(letters.clone().into());
+            output.push_file(part(0, 2));
+            output.push_file(part(5, 0));
+            output.push(b"end");
+            assert!(matches!(output.next(), Next::Row { bytes, more } if bytes == b"head" && more));
+            assert!(sent_in_steps(&mut output, step) == expected, "step {step}");
+            assert_eq!(Arc::strong_count(&file), 1, "given back");
+        }
     }
 }

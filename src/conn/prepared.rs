@@ -1,6 +1,6 @@
 //! A message that is framed once and sent to many.
 
-use super::output::Payload;
+use super::payload::Payload;
 use crate::protocol::frame::{self, Message, OpCode};
 use std::sync::Arc;
 

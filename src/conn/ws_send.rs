@@ -69,10 +69,10 @@ impl SendKit {
         let large = || {
             self.outputs
                 .iter()
-                .filter(|output| output.is_large())
+                .filter(|output| output.has_grown())
                 .count()
         };
-        if output.is_large() && large() >= KEEP_LARGE {
+        if output.has_grown() && large() >= KEEP_LARGE {
             output.clear();
         }
         if self.outputs.len() < KEEP {
@@ -82,7 +82,7 @@ impl SendKit {
 
     /// Once a second: lets go of one that has grown, so that a storm is forgotten in seconds.
     pub(crate) fn trim(&mut self) {
-        if let Some(output) = self.outputs.iter_mut().find(|output| output.is_large()) {
+        if let Some(output) = self.outputs.iter_mut().find(|output| output.has_grown()) {
             output.clear();
         }
     }
@@ -91,8 +91,15 @@ impl SendKit {
 impl WsConn {
     /// Bytes that wait to be sent.
     pub(crate) fn backlog(&self) -> usize {
-        self.output.as_ref().map_or(0, |output| output.len())
-            + self.waiting.as_ref().map_or(0, |waiting| waiting.bytes)
+        self.committed() + self.waiting.as_ref().map_or(0, |waiting| waiting.bytes)
+    }
+
+    /// Those of them that cannot be dropped any more. Messages are never files, so all of it is in
+    /// memory.
+    fn committed(&self) -> usize {
+        self.output
+            .as_ref()
+            .map_or(0, |output| output.len() as usize)
     }
 
     pub(crate) fn limits(&self) -> &WsLimits {
@@ -176,7 +183,7 @@ impl WsConn {
             return Sent::Closed;
         }
         let (size, most) = (message.frame_len(), self.limits.backlog_bytes);
-        let committed = self.output.as_ref().map_or(0, |output| output.len());
+        let committed = self.committed();
         if self.waiting.is_none() && committed + size <= COMMITTED.min(most) {
             self.commit(message, kit, now);
             return Sent::Queued;
@@ -225,7 +232,7 @@ impl WsConn {
             if self
                 .output
                 .as_ref()
-                .is_some_and(|output| output.len() >= COMMITTED)
+                .is_some_and(|output| output.len() as usize >= COMMITTED)
             {
                 return;
             }
@@ -301,7 +308,7 @@ impl WsConn {
     /// and was above it.
     pub(crate) fn taken(&mut self, kit: &mut SendKit, now: Seconds) -> bool {
         self.wrote = now;
-        let left = self.output.as_ref().map_or(0, |output| output.len());
+        let left = self.committed();
         if self.waiting.is_some() && left < COMMITTED {
             self.move_on(kit, now);
         }

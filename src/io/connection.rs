@@ -3,7 +3,7 @@
 use super::control::Accepted;
 use super::mode::Mode;
 use super::poll::{Interest, Poll, Token};
-use super::stream::{Sent, Stream};
+use super::stream::{FILE_STEP, Sent, Stream};
 use crate::conn::{
     Seconds,
     http1::{self, Close, Http1},
@@ -203,12 +203,15 @@ impl Connection {
         let Some(output) = &mut self.output else {
             return self.sent(shared);
         };
-        while !output.is_empty() {
+        // A client that reads as fast as a file is sent must not keep the thread for itself.
+        let mut budget = FILE_STEP;
+        while !output.is_empty() && budget > 0 {
             match self.socket.stream.send(output) {
                 Ok(Sent { bytes, full }) => {
                     shared.counters.bytes_written.add(bytes as u64);
                     output.advance(bytes);
                     self.wrote = shared.service.now;
+                    budget = budget.saturating_sub(bytes);
                     if full {
                         break;
                     }

@@ -1,6 +1,7 @@
 //! A connected socket of any kind.
 
-use crate::conn::output::{MAX_SLICES, Output};
+use crate::conn::output::{MAX_SLICES, Next, Output};
+use std::fs::File;
 #[cfg(not(target_os = "linux"))]
 use std::io::Read;
 use std::io::{self, IoSlice, Write};
@@ -12,6 +13,15 @@ use std::os::{
     fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
     unix::net::UnixStream,
 };
+
+/// What one call may send of a file, and one connection in its turn: others wait meanwhile, for the
+/// disk, too. And a socket that is filled to the brim costs more than one that is fed: of a file of
+/// 1 MiB to 16 clients at a time, a turn of 16 KiB cost 0.58 of what a plain `write` of it costs, 48
+/// and 96 KiB 0.26, 256 KiB 0.87, 1 MiB 1.06.
+pub(crate) const FILE_STEP: usize = 96 << 10;
+
+/// The same where it goes through a buffer on the stack.
+const COPY_STEP: usize = 64 << 10;
 
 /// Does not block.
 #[derive(Debug)]
@@ -75,11 +85,25 @@ impl Stream {
         }
     }
 
-    /// Sends what is next in `output`, with one system call.
+    /// Sends what is next in `output`, with one system call, or two where a file has to be read.
+    ///
+    /// # Errors
+    ///
+    /// Beside those of the socket: [`io::ErrorKind::UnexpectedEof`] if a file has become shorter
+    /// than what was promised of it.
     pub(crate) fn send(&self, output: &Output) -> io::Result<Sent> {
-        let (sent, offered) = match output.single() {
-            Some(bytes) => (self.write(bytes), bytes.len()),
-            None => {
+        let (sent, offered) = match output.next() {
+            Next::Row { bytes, more: false } => (self.write(bytes), bytes.len()),
+            Next::Row { bytes, more: true } => (self.write_more(bytes), bytes.len()),
+            Next::File { file, offset, len } => {
+                let most = len.min(FILE_STEP as u64) as usize;
+                let (sent, offered) = self.send_file(file, offset, most);
+                match sent {
+                    Ok(0) => (Err(io::ErrorKind::UnexpectedEof.into()), offered),
+                    sent => (sent, offered),
+                }
+            }
+            Next::Pieces => {
                 let mut slices = [IoSlice::new(b""); MAX_SLICES];
                 let count = output.gather(&mut slices);
                 let offered = slices[..count].iter().map(|slice| slice.len()).sum();
@@ -90,6 +114,49 @@ impl Stream {
             bytes,
             full: bytes < offered,
         })
+    }
+
+    /// Writes bytes that a file follows, which may share a packet with it.
+    #[cfg(target_os = "linux")]
+    fn write_more(&self, bytes: &[u8]) -> io::Result<usize> {
+        use rustix::net::{SendFlags, send};
+        let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
+        Ok(send(self, bytes, flags)?)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn write_more(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.write(bytes)
+    }
+
+    /// Returns what was sent, and how much of it the socket was offered.
+    #[cfg(target_os = "linux")]
+    fn send_file(&self, file: &File, offset: u64, most: usize) -> (io::Result<usize>, usize) {
+        use rustix::io::Errno;
+        let mut at = offset;
+        match rustix::fs::sendfile(self, file, Some(&mut at), most) {
+            // A file system that cannot do it.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                self.copy_file(file, offset, most)
+            }
+            sent => (sent.map_err(io::Error::from), most),
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn send_file(&self, file: &File, offset: u64, most: usize) -> (io::Result<usize>, usize) {
+        self.copy_file(file, offset, most)
+    }
+
+    /// By way of a buffer. What the socket does not take is read again the next time.
+    fn copy_file(&self, file: &File, offset: u64, most: usize) -> (io::Result<usize>, usize) {
+        let mut buffer = [0; COPY_STEP];
+        let most = most.min(COPY_STEP);
+        match read_at(file, &mut buffer[..most], offset) {
+            Ok(0) => (Ok(0), most),
+            Ok(n) => (self.write(&buffer[..n]), n),
+            Err(error) => (Err(error), most),
+        }
     }
 
     /// The client sees the end of the stream when it has read what was sent.
@@ -106,6 +173,20 @@ impl Stream {
             Stream::Tcp(stream) => stream.local_addr().ok(),
             #[cfg(unix)]
             Stream::Unix(_) => None,
+        }
+    }
+}
+
+/// Reads from a place in a file without moving anybody's position in it.
+pub(crate) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    loop {
+        #[cfg(unix)]
+        let read = std::os::unix::fs::FileExt::read_at(file, buffer, offset);
+        #[cfg(windows)]
+        let read = std::os::windows::fs::FileExt::seek_read(file, buffer, offset);
+        match read {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            read => return read,
         }
     }
 }

@@ -4,9 +4,21 @@ mod cases;
 #[cfg(all(unix, feature = "signals"))]
 mod child;
 mod clients;
+#[cfg(feature = "dir")]
+mod dir_cases;
+#[cfg(feature = "dir")]
+mod dir_changes;
+#[cfg(feature = "dir")]
+mod dir_large;
+#[cfg(feature = "dir")]
+mod dir_paths;
+#[cfg(feature = "dir")]
+mod dir_server;
 mod handler;
 mod listen;
 mod pipelining;
+#[cfg(feature = "dir")]
+mod scratch;
 mod slow;
 mod sockets;
 mod stop;

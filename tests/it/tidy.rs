@@ -24,6 +24,7 @@ const LAYERS: &[&[&str]] = &[
         "http_types",
         "websocket",
     ],
+    &["dir"],
     &["drive", "ws_drive"],
     &["testing", "io", "internals"],
     &["server", "launch"],

@@ -1,0 +1,171 @@
+//! A request for a file that is there: conditions, ranges, codings, and the answer.
+
+use super::accept::Accepted;
+use super::conditional::{self, Verdict};
+use super::range::Ranges;
+use super::resource::{Resource, Variant};
+use crate::conn::output::Output;
+use crate::request::Request;
+use crate::response::{Done, Response};
+use std::hash::{BuildHasher, RandomState};
+use std::ops::Range;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Which of the fields that matter here a request has. Most have none but one.
+#[derive(Clone, Copy, Debug, Default)]
+struct Asked {
+    accept_encoding: bool,
+    condition: bool,
+    range: bool,
+}
+
+impl Asked {
+    /// By length and first letters: what is said too often is looked at twice, nothing is missed.
+    fn of(req: &Request<'_>) -> Asked {
+        let mut asked = Asked::default();
+        for name in req.field_names() {
+            match name.len() {
+                5 => asked.range |= name.eq_ignore_ascii_case(b"range"),
+                8 | 13 | 17 | 19 => asked.condition |= name[0] | 0x20 == b'i',
+                15 => asked.accept_encoding |= name.eq_ignore_ascii_case(b"accept-encoding"),
+                _ => {}
+            }
+        }
+        asked
+    }
+}
+
+/// Answers a GET or HEAD request with what the resource is to this client.
+pub(crate) fn answer(
+    resource: &Resource,
+    req: &Request<'_>,
+    res: Response<'_>,
+    max_ranges: usize,
+) -> Done {
+    let asked = Asked::of(req);
+    let variant = chosen(resource, req, asked.accept_encoding);
+    if asked.condition {
+        match conditional::judge(req, variant.validators()) {
+            Verdict::Perform => {}
+            Verdict::NotModified => return res.status(304).lines(&variant.common).body(""),
+            Verdict::Failed => return res.status(412).text("the file is another one by now\n"),
+        }
+    }
+    // RFC 9110 section 14.2: for GET alone.
+    if asked.range && req.method() == "GET" {
+        let mut fields = req.header_all("range");
+        if let (Some(field), None) = (fields.next(), fields.next()) {
+            let ranges = Ranges::parse(field, variant.prepared.len(), max_ranges);
+            let counts = || conditional::allows_range(req, variant.validators(), now());
+            if ranges != Ranges::Whole && counts() {
+                return partial(variant, ranges, res);
+            }
+        }
+    }
+    res.send_prepared(&variant.prepared)
+}
+
+/// Answers with the whole of it and another status: a page that comes with an error.
+pub(crate) fn page(resource: &Resource, status: u16, req: &Request<'_>, res: Response<'_>) -> Done {
+    let variant = chosen(resource, req, true);
+    let kind = format!("Content-Type: {}\r\n", variant.content_type);
+    let prepared = &variant.prepared;
+    let mut lines = [kind.as_bytes(), variant.coding_line.as_bytes()].concat();
+    if resource.variants.len() > 1 {
+        lines.extend_from_slice(b"Vary: Accept-Encoding\r\n");
+    }
+    res.status(status)
+        .lines(&lines)
+        .send_pieces(prepared.len(), |output| {
+            prepared.push_range(0..prepared.len(), output);
+        })
+}
+
+fn chosen<'r>(resource: &'r Resource, req: &Request<'_>, says: bool) -> &'r Variant {
+    if resource.variants.len() == 1 || !says {
+        return &resource.variants[0];
+    }
+    let mut lines = req.header_all("accept-encoding").peekable();
+    let accepted = lines.peek().is_some().then(|| Accepted::parse(lines));
+    resource.choose(accepted.as_ref())
+}
+
+fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |now| now.as_secs())
+}
+
+/// 206 or 416 (RFC 9110 sections 15.3.7 and 15.5.17).
+fn partial(variant: &Variant, ranges: Ranges, res: Response<'_>) -> Done {
+    let (prepared, kind) = (&variant.prepared, &variant.content_type);
+    let whole = prepared.len();
+    match ranges {
+        Ranges::Whole => res.send_prepared(prepared),
+        Ranges::Unsatisfiable => res
+            .status(416)
+            .header("Content-Range", format!("bytes */{whole}"))
+            .text("the file has no such part\n"),
+        Ranges::One(range) => {
+            let lines = format!(
+                "Content-Type: {kind}\r\nContent-Range: {}\r\n{}",
+                content_range(&range, whole),
+                variant.coding_line,
+            );
+            res.status(206)
+                .lines(lines.as_bytes())
+                .lines(&variant.common)
+                .send_pieces(range.end - range.start, |output| {
+                    prepared.push_range(range, output);
+                })
+        }
+        Ranges::Several(ranges) => several(variant, ranges, res),
+    }
+}
+
+fn content_range(range: &Range<u64>, whole: u64) -> String {
+    format!("bytes {}-{}/{whole}", range.start, range.end - 1)
+}
+
+/// RFC 9110 section 14.6.
+fn several(variant: &Variant, ranges: Vec<Range<u64>>, res: Response<'_>) -> Done {
+    let (prepared, kind) = (&variant.prepared, &variant.content_type);
+    let boundary = boundary();
+    let head = |range: &Range<u64>| {
+        let place = content_range(range, prepared.len());
+        format!("--{boundary}\r\nContent-Type: {kind}\r\nContent-Range: {place}\r\n\r\n")
+    };
+    let end = format!("--{boundary}--\r\n");
+    let parts: Vec<(String, Range<u64>)> = ranges.into_iter().map(|r| (head(&r), r)).collect();
+    let lens = parts
+        .iter()
+        .map(|(head, range)| head.len() as u64 + (range.end - range.start) + 2);
+    let len = lens.sum::<u64>() + end.len() as u64;
+    let push = |output: &mut Output| {
+        for (head, range) in parts {
+            output.push(head.as_bytes());
+            prepared.push_range(range, output);
+            output.push(b"\r\n");
+        }
+        output.push(end.as_bytes());
+    };
+    let lines = format!(
+        "Content-Type: multipart/byteranges; boundary={boundary}\r\n{}",
+        variant.coding_line
+    );
+    res.status(206)
+        .lines(lines.as_bytes())
+        .lines(&variant.common)
+        .send_pieces(len, push)
+}
+
+/// Nobody who put a file there can have known it.
+fn boundary() -> String {
+    static SEED: OnceLock<RandomState> = OnceLock::new();
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let hash = |salt: u64| SEED.get_or_init(RandomState::new).hash_one((count, salt));
+    format!("{:016x}{:016x}", hash(0), hash(1))
+}

@@ -1,0 +1,254 @@
+//! Files that were asked for lately, by the path that names them.
+//!
+//! Read by every request of all workers, written when a file comes or changes. A request costs one
+//! shared lock of a shard, in which nothing but copying happens; tried first was one lock for all,
+//! which puts every worker on the same cache line whatever it serves.
+
+use super::resource::Resource;
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::time::{Duration, Instant};
+
+const SHARDS: usize = 16;
+
+type Map = HashMap<Box<str>, Arc<Resource>, BuildHasherDefault<PathHasher>>;
+
+/// Invariant: `bytes` and `files` are the sums over all that is in the shards, while no lock is
+/// held.
+#[derive(Debug)]
+pub(crate) struct Cache {
+    shards: [RwLock<Map>; SHARDS],
+    bytes: AtomicUsize,
+    files: AtomicUsize,
+    most_bytes: usize,
+    most_files: usize,
+    /// In milliseconds.
+    recheck: u64,
+    start: Instant,
+    /// Held while room is made.
+    clearing: Mutex<()>,
+}
+
+impl Cache {
+    pub(crate) fn new(most_bytes: usize, most_files: usize, recheck: Duration) -> Cache {
+        Cache {
+            shards: std::array::from_fn(|_| RwLock::default()),
+            bytes: AtomicUsize::new(0),
+            files: AtomicUsize::new(0),
+            most_bytes,
+            most_files,
+            recheck: u64::try_from(recheck.as_millis()).unwrap_or(u64::MAX),
+            start: Instant::now(),
+            clearing: Mutex::new(()),
+        }
+    }
+
+    /// The shard of `path`, to look it up.
+    pub(crate) fn shard(&self, path: &str) -> RwLockReadGuard<'_, Map> {
+        let shard = &self.shards[index(path)];
+        shard.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Milliseconds since the cache was made.
+    fn now(&self) -> u64 {
+        let since = self.start.elapsed();
+        since.as_secs() * 1000 + u64::from(since.subsec_millis())
+    }
+
+    /// Notes that it is asked for. False if its files must be looked at first, which is said to one
+    /// of those who ask at a time.
+    pub(crate) fn is_good(&self, resource: &Resource) -> bool {
+        let now = self.now();
+        let second = (now / 1000) as u32;
+        // Written once a second: a line that is only read can be in every processor's cache.
+        if resource.used.load(Relaxed) != second {
+            resource.used.store(second, Relaxed);
+        }
+        let checked = resource.checked.load(Relaxed);
+        if now - checked.min(now) < self.recheck {
+            return true;
+        }
+        // With a recheck of zero everybody looks.
+        self.recheck > 0
+            && resource
+                .checked
+                .compare_exchange(checked, now, Relaxed, Relaxed)
+                .is_err()
+    }
+
+    /// Its files have been looked at now.
+    pub(crate) fn mark(&self, resource: &Resource) {
+        let now = self.now();
+        resource.checked.store(now, Relaxed);
+        resource.used.store((now / 1000) as u32, Relaxed);
+    }
+
+    /// Keeps it, in the place of what was there, if there is room for such a thing at all.
+    pub(crate) fn insert(&self, path: &str, resource: Arc<Resource>) {
+        self.mark(&resource);
+        let (weight, files) = (resource.weight(), resource.open_files());
+        if weight > self.most_bytes || files > self.most_files {
+            return self.remove(path);
+        }
+        let shard = &self.shards[index(path)];
+        let mut map = shard.write().unwrap_or_else(PoisonError::into_inner);
+        self.bytes.fetch_add(weight, Relaxed);
+        self.files.fetch_add(files, Relaxed);
+        let before = map.insert(path.into(), resource);
+        drop(map);
+        self.forget(before);
+        if self.is_full(0) {
+            self.make_room();
+        }
+    }
+
+    pub(crate) fn remove(&self, path: &str) {
+        let shard = &self.shards[index(path)];
+        let mut map = shard.write().unwrap_or_else(PoisonError::into_inner);
+        let before = map.remove(path);
+        drop(map);
+        self.forget(before);
+    }
+
+    fn forget(&self, resource: Option<Arc<Resource>>) {
+        if let Some(resource) = resource {
+            self.bytes.fetch_sub(resource.weight(), Relaxed);
+            self.files.fetch_sub(resource.open_files(), Relaxed);
+        }
+    }
+
+    /// Over the limits, or above what is left of them without 1 / `spare`.
+    fn is_full(&self, spare: usize) -> bool {
+        let most = |limit: usize| match spare {
+            0 => limit,
+            spare => limit - limit / spare,
+        };
+        self.bytes.load(Relaxed) > most(self.most_bytes)
+            || self.files.load(Relaxed) > most(self.most_files)
+    }
+
+    /// Drops what was not asked for the longest until an eighth is free, so that it is a while until
+    /// the next time.
+    fn make_room(&self) {
+        let _one = self.clearing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<(u32, Box<str>)> = Vec::new();
+        for shard in &self.shards {
+            let map = shard.read().unwrap_or_else(PoisonError::into_inner);
+            all.extend(
+                map.iter()
+                    .map(|(path, r)| (r.used.load(Relaxed), path.clone())),
+            );
+        }
+        all.sort_unstable();
+        for (_, path) in all {
+            if !self.is_full(8) {
+                return;
+            }
+            self.remove(&path);
+        }
+    }
+
+    /// Bytes and files held.
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> (usize, usize) {
+        (self.bytes.load(Relaxed), self.files.load(Relaxed))
+    }
+}
+
+fn index(path: &str) -> usize {
+    let mut hasher = PathHasher::default();
+    hasher.write(path.as_bytes());
+    // Not the bits that the map takes first.
+    (hasher.0 >> 40) as usize % SHARDS
+}
+
+/// Multiplies and folds, eight bytes at a time. Only paths of existing files are ever inserted, so
+/// nobody can fill a map with collisions.
+#[derive(Default)]
+pub(crate) struct PathHasher(u64);
+
+const SEED: u64 = 0x2545_f491_4f6c_dd1d;
+const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+
+impl PathHasher {
+    fn mix(&mut self, word: u64) {
+        let product = u128::from(self.0 ^ word ^ SEED) * u128::from(FACTOR);
+        self.0 = product as u64 ^ (product >> 64) as u64;
+    }
+}
+
+impl Hasher for PathHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        let mut words = bytes.chunks_exact(8);
+        for word in &mut words {
+            let mut eight = [0; 8];
+            eight.copy_from_slice(word);
+            self.mix(u64::from_le_bytes(eight));
+        }
+        let mut last = [0; 8];
+        last[..words.remainder().len()].copy_from_slice(words.remainder());
+        self.mix(u64::from_le_bytes(last) ^ (bytes.len() as u64) << 56);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dir::accept::Coding;
+    use crate::dir::config::DirConfig;
+    use crate::dir::resource::Maker;
+
+    fn resource(bytes: usize) -> Arc<Resource> {
+        let config = DirConfig::default();
+        let maker = Maker {
+            config: &config,
+            path: "a",
+            content_type: "text/plain".into(),
+            varies: false,
+        };
+        let variant = maker.memory(Coding::Identity, vec![0; bytes].into(), None);
+        Arc::new(Resource::new(vec![variant], Vec::new(), true))
+    }
+
+    #[test]
+    fn the_budget_holds_whatever_comes() {
+        let cache = Cache::new(100_000, 4, Duration::from_secs(1));
+        for i in 0..1000 {
+            cache.insert(&format!("file-{i}"), resource(i * 7 % 5000));
+            assert!(cache.held().0 <= 100_000);
+        }
+        assert!(cache.held().0 > 50_000, "and is used");
+        cache.insert("huge", resource(200_000));
+        assert!(cache.shard("huge").get("huge").is_none());
+        for i in 0..1000 {
+            cache.remove(&format!("file-{i}"));
+        }
+        assert_eq!(cache.held(), (0, 0));
+    }
+
+    #[test]
+    fn what_is_replaced_no_longer_counts() {
+        let cache = Cache::new(100_000, 4, Duration::from_secs(1));
+        for _ in 0..100 {
+            cache.insert("same", resource(5000));
+        }
+        let once = cache.held().0;
+        assert!((5000..8000).contains(&once), "{once}");
+    }
+
+    #[test]
+    fn one_is_told_to_look_again() {
+        let cache = Cache::new(100_000, 4, Duration::from_secs(3600));
+        let file = resource(1);
+        cache.mark(&file);
+        assert!(cache.is_good(&file));
+        let always = Cache::new(100_000, 4, Duration::ZERO);
+        assert!(!always.is_good(&file) && !always.is_good(&file));
+    }
+}

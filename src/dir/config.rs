@@ -1,0 +1,193 @@
+//! How files are served.
+
+use super::path;
+use crate::protocol::class;
+use std::borrow::Cow;
+use std::io;
+use std::time::Duration;
+
+/// What is served of a folder, and how. Everything has a default that is safe on the open web.
+///
+/// ```
+/// use peregrine::{DirConfig, DirServer};
+///
+/// # fn main() -> std::io::Result<()> {
+/// let config = DirConfig {
+///     prefix: "/assets".into(),
+///     cache_control: Some("max-age=3600".into()),
+///     ..DirConfig::default()
+/// };
+/// let files = DirServer::with_config("src", config)?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirConfig {
+    /// Where the folder is mounted: a path without a slash at its end. Requests for other paths get
+    /// 404. Default: empty, which is the root of the site.
+    pub prefix: String,
+    /// Names that are looked for, in this order, when a folder is asked for. A folder asked for
+    /// without the slash at its end is redirected to it, with 301. Default: `index.html`.
+    pub index: Vec<String>,
+    /// Whether a folder without an index is listed: at most 2,000 of its entries, without what
+    /// would not be served. Default: false, which is 404.
+    pub list: bool,
+    /// For an application that has pages without files: the path of the page, beneath the folder,
+    /// that answers (200) every path that names no file and whose last component has no dot.
+    /// Default: `None`.
+    pub spa: Option<String>,
+    /// The path, beneath the folder, of the page that comes with 404. Default: `None`, a line of
+    /// text.
+    pub not_found: Option<String>,
+    /// Whether files and folders are served whose name begins with a dot. `.well-known` at the top
+    /// is in any case (RFC 8615). Default: false.
+    pub dotfiles: bool,
+    /// Whether symbolic links are followed. One that leads out of the folder never is, and an
+    /// absolute one counts as leading out. Default: true.
+    pub symlinks: bool,
+    /// The `Cache-Control` field (RFC 9111 section 5.2); `None` leaves it out. Default: `no-cache`,
+    /// with which a browser keeps files and asks each time whether they are still good.
+    pub cache_control: Option<String>,
+    /// Other values of it for paths that begin so: `("/assets/", "max-age=31536000, immutable")`.
+    /// Paths are as in a request, decoded, without the prefix; the first that fits counts. Default:
+    /// none.
+    pub cache_rules: Vec<(String, String)>,
+    /// Header fields of every answer with a file. Default: `X-Content-Type-Options: nosniff`, so
+    /// that what is served as text is not taken for a script.
+    pub headers: Vec<(String, String)>,
+    /// Content types by extension, without its dot, before those of the `mime_guess` crate. Default:
+    /// none.
+    pub types: Vec<(String, String)>,
+    /// Whether `name.br`, `name.zst` and `name.gz` are sent for `name` to clients that accept them
+    /// (RFC 9110 section 12.5.3). One that is older than its file is passed over. Default: true.
+    pub precompressed: bool,
+    /// Whether text files that are kept in memory and have no sibling in gzip are compressed, once.
+    /// Only with the feature `compress`, nothing otherwise. Default: true.
+    pub compress: bool,
+    /// Files of up to this many bytes are kept in memory, with the head of their answer. Default:
+    /// 65,536.
+    pub hot_file_bytes: u64,
+    /// Bytes that all of those may take; above, what was not asked for the longest goes. Default: 64
+    /// MiB.
+    pub hot_bytes: usize,
+    /// Larger files that are kept open. Default: 256.
+    pub open_files: usize,
+    /// How old what is known of a file may be before it is looked at again: its length, its times,
+    /// whether it is still there. Zero: with every request. Default: 1 s.
+    pub recheck: Duration,
+    /// Ranges that one request may ask for (RFC 9110 section 14.2); with more it gets the whole
+    /// file. Default: 16.
+    pub max_ranges: usize,
+}
+
+impl Default for DirConfig {
+    fn default() -> DirConfig {
+        DirConfig {
+            prefix: String::new(),
+            index: vec!["index.html".to_owned()],
+            list: false,
+            spa: None,
+            not_found: None,
+            dotfiles: false,
+            symlinks: true,
+            cache_control: Some("no-cache".to_owned()),
+            cache_rules: Vec::new(),
+            headers: vec![("X-Content-Type-Options".to_owned(), "nosniff".to_owned())],
+            types: Vec::new(),
+            precompressed: true,
+            compress: true,
+            hot_file_bytes: 64 << 10,
+            hot_bytes: 64 << 20,
+            open_files: 256,
+            recheck: Duration::from_secs(1),
+            max_ranges: 16,
+        }
+    }
+}
+
+impl DirConfig {
+    /// Refuses what could not be sent or found.
+    pub(crate) fn checked(self) -> io::Result<DirConfig> {
+        let wrong = |text| Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        let is_prefix =
+            self.prefix.is_empty() || (self.prefix.starts_with('/') && !self.prefix.ends_with('/'));
+        if !is_prefix {
+            return wrong("DirConfig::prefix begins with a slash and does not end with one");
+        }
+        // What is found under these is kept under these, so they must be paths that anyone may ask for.
+        let mut pages = self.spa.iter().chain(&self.not_found);
+        if !pages.all(|page| is_plain_path(page, self.dotfiles)) {
+            return wrong("DirConfig::spa or not_found is no path that would be served");
+        }
+        let rules = self.cache_rules.iter().map(|(_, value)| value);
+        let types = self.types.iter().map(|(_, value)| value);
+        let headers = self.headers.iter().map(|(_, value)| value);
+        let mut values = self
+            .cache_control
+            .iter()
+            .chain(rules)
+            .chain(types)
+            .chain(headers);
+        if !values.all(|value| class::is_field_value(value.as_bytes())) {
+            return wrong("a value in DirConfig holds a control byte");
+        }
+        let is_free = |name: &str| class::is_token(name.as_bytes()) && !is_taken(name);
+        if !self.headers.iter().all(|(name, _)| is_free(name)) {
+            return wrong("DirConfig::headers holds a name that is no token or not free to choose");
+        }
+        Ok(self)
+    }
+
+    /// The `Cache-Control` of a file.
+    pub(crate) fn cache_control(&self, path: &str) -> Option<&str> {
+        let fits = |rule: &&(String, String)| {
+            let start = rule.0.strip_prefix('/').unwrap_or(&rule.0);
+            path.starts_with(start)
+        };
+        let rule = self.cache_rules.iter().find(fits);
+        rule.map(|rule| rule.1.as_str())
+            .or(self.cache_control.as_deref())
+    }
+
+    /// The `Content-Type` of a file. Text is UTF-8.
+    pub(crate) fn content_type(&self, path: &str) -> String {
+        let name = path.rsplit('/').next().unwrap_or(path);
+        if let Some((_, extension)) = name.rsplit_once('.') {
+            let is = |own: &&(String, String)| own.0.eq_ignore_ascii_case(extension);
+            if let Some((_, kind)) = self.types.iter().find(is) {
+                return kind.clone();
+            }
+        }
+        let kind = mime_guess::from_path(name).first_or_octet_stream();
+        let is_text = kind.type_() == "text" || kind.subtype() == "javascript";
+        match is_text && kind.get_param("charset").is_none() {
+            true => format!("{kind}; charset=utf-8"),
+            false => kind.to_string(),
+        }
+    }
+}
+
+fn is_plain_path(page: &str, dotfiles: bool) -> bool {
+    let path = format!("/{page}");
+    matches!(path::relative(&path, dotfiles), Ok(Cow::Borrowed(same)) if same == page)
+}
+
+/// Fields that the library writes itself: here, or for every answer.
+fn is_taken(name: &str) -> bool {
+    [
+        "accept-ranges",
+        "cache-control",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-range",
+        "content-type",
+        "date",
+        "etag",
+        "last-modified",
+        "server",
+        "transfer-encoding",
+    ]
+    .into_iter()
+    .any(|taken| name.eq_ignore_ascii_case(taken))
+}

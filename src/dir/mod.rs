@@ -1,0 +1,241 @@
+//! Serving files: a folder, one file, or a tree that is part of the program.
+//!
+//! ```text
+//!   request path ── path ──► relative path ── store ──► resource ── answer ──► response
+//!                   (rules)      cache, open, listing     codings    conditions, ranges
+//! ```
+//!
+//! Invariants: what is looked up on the disk has passed [`path::relative`] and is opened by
+//! [`open::Source`], which cannot leave the root; no path of the machine goes into an answer.
+
+mod accept;
+mod answer;
+mod cache;
+mod conditional;
+mod config;
+#[cfg(feature = "embed")]
+mod embed;
+mod embedded;
+mod listing;
+mod open;
+mod path;
+mod range;
+mod resource;
+mod single;
+mod store;
+
+pub use config::DirConfig;
+pub use embedded::Embedded;
+pub use single::Files;
+
+use crate::handler::Handler;
+use crate::request::Request;
+use crate::response::{Done, Response};
+use open::{Root, Source};
+use path::Refusal;
+use std::io;
+use std::path::Path;
+use store::{Found, Store};
+
+/// A folder on the web: what GET and HEAD requests for its files need of RFC 9110, at the speed of
+/// memory, and nothing outside the folder whatever is asked for.
+///
+/// Small files are kept in memory with the head of their answer; larger ones are sent by the system
+/// (`sendfile` on Linux). What changes on the disk is seen within [`DirConfig::recheck`]. A file
+/// that is replaced, by renaming another one over it, is sent whole, old or new; one that is written
+/// over in place while it is sent can only be sent as it is then, and a connection is cut rather
+/// than filled up when it became shorter.
+///
+/// | request | answer |
+/// |---|---|
+/// | a file | 200; 206 or 416 by `Range`; 304 or 412 by `If-None-Match`, `If-Modified-Since`, `If-Match`, `If-Unmodified-Since` |
+/// | a folder with `/` at its end | its `index.html`, or a list if [`DirConfig::list`] is on |
+/// | a folder without | 301 to the same with `/` |
+/// | other methods than GET and HEAD | 405 with `Allow` |
+/// | a path that is no encoding of a path | 400 |
+/// | everything else | 404 |
+///
+/// Files are opened on the worker's event loop. On a disk that takes long to answer, other
+/// connections of that worker wait meanwhile.
+///
+/// ```
+/// use peregrine::{DirServer, Done, Handler, Request, Response};
+///
+/// struct App {
+///     files: DirServer,
+/// }
+///
+/// impl Handler for App {
+///     fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
+///         match req.path() {
+///             "/hello" => res.text("hello"),
+///             _ => self.files.serve(req, res),
+///         }
+///     }
+/// }
+/// # fn main() -> std::io::Result<()> {
+/// let app = App { files: DirServer::new("src")? };
+/// # let mut client = peregrine::testing::Connection::new(&app);
+/// # client.send(b"GET /lib.rs HTTP/1.1\r\nHost: a\r\n\r\n");
+/// # assert!(client.received().starts_with(b"HTTP/1.1 200 OK\r\n"));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct DirServer {
+    store: Store,
+}
+
+impl DirServer {
+    /// Serves the folder `path` with the default [`DirConfig`].
+    ///
+    /// # Errors
+    ///
+    /// The folder cannot be opened, or is none.
+    pub fn new(path: impl AsRef<Path>) -> io::Result<DirServer> {
+        DirServer::with_config(path, DirConfig::default())
+    }
+
+    /// Serves the folder `path`.
+    ///
+    /// # Errors
+    ///
+    /// As [`DirServer::new`], and if the configuration holds what cannot be sent.
+    pub fn with_config(path: impl AsRef<Path>, config: DirConfig) -> io::Result<DirServer> {
+        let config = config.checked()?;
+        let path = std::path::absolute(path)?;
+        let root = Root::new(path, config.symlinks, config.recheck)?;
+        Ok(DirServer {
+            store: Store::new(config, Source::Folder(root)),
+        })
+    }
+
+    /// Answers the request by its path, without [`DirConfig::prefix`].
+    pub fn serve(&self, req: &Request<'_>, res: Response<'_>) -> Done {
+        let prefix = self.store.config.prefix.as_str();
+        match req.path().strip_prefix(prefix) {
+            Some("") if is_read(req) => redirect(req, res),
+            Some("") => not_allowed(res),
+            Some(path) if path.starts_with('/') => self.serve_path(path, req, res),
+            _ => plain(404, res),
+        }
+    }
+
+    /// Answers the request with what `path` names: the part of a request path that is the folder's
+    /// business, still percent-encoded, with a slash at its beginning.
+    pub fn serve_path(&self, path: &str, req: &Request<'_>, res: Response<'_>) -> Done {
+        let max_ranges = self.store.config.max_ranges;
+        if !is_read(req) {
+            return not_allowed(res);
+        }
+        // A path that is in the cache has passed the rules when it came there.
+        if let Some(asked) = path.strip_prefix('/').filter(|path| !path.contains('%')) {
+            let shard = self.store.cache.shard(asked);
+            if let Some(kept) = shard.get(asked) {
+                if self.store.cache.is_good(kept) {
+                    return answer::answer(kept, req, res, max_ranges);
+                }
+                let kept = kept.clone();
+                drop(shard);
+                let found = self.store.look(asked, Some(kept));
+                return self.found(found, asked, req, res);
+            }
+        }
+        match path::relative(path, self.store.config.dotfiles) {
+            Ok(asked) => self.found(self.store.find(&asked), &asked, req, res),
+            Err(Refusal::Malformed) => plain(400, res),
+            Err(Refusal::Hidden) => self.absent("", req, res),
+        }
+    }
+
+    fn found(&self, found: Found, path: &str, req: &Request<'_>, res: Response<'_>) -> Done {
+        let config = &self.store.config;
+        match found {
+            Found::File(resource) => answer::answer(&resource, req, res, config.max_ranges),
+            Found::NeedsSlash => redirect(req, res),
+            Found::Folder(folder) if config.list => {
+                let items = self.store.source.list(path, &folder, listing::MOST);
+                match items {
+                    Ok(items) => listing::answer(path, items, config.dotfiles, res),
+                    Err(_) => plain(503, res),
+                }
+            }
+            Found::Folder(_) | Found::Nothing => self.absent(path, req, res),
+            Found::Failed => plain(503, res),
+        }
+    }
+
+    /// Answers for a path that names no file.
+    fn absent(&self, path: &str, req: &Request<'_>, res: Response<'_>) -> Done {
+        let config = &self.store.config;
+        if let Some(page) = config.spa.as_deref().filter(|_| is_page(path)) {
+            if let Found::File(page) = self.store.find(page) {
+                return answer::answer(&page, req, res, config.max_ranges);
+            }
+        }
+        if let Some(page) = &config.not_found {
+            if let Found::File(page) = self.store.find(page) {
+                return answer::page(&page, 404, req, res);
+            }
+        }
+        plain(404, res)
+    }
+}
+
+impl Handler for DirServer {
+    fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
+        self.serve(req, res)
+    }
+}
+
+/// A path that an application in the browser may know: it does not look like a file.
+fn is_page(path: &str) -> bool {
+    let name = path.trim_end_matches('/').rsplit('/').next();
+    !path.is_empty() && !name.unwrap_or("").contains('.')
+}
+
+/// The methods that files know.
+fn is_read(req: &Request<'_>) -> bool {
+    matches!(req.method(), "GET" | "HEAD")
+}
+
+/// RFC 9110 section 15.5.6.
+fn not_allowed(res: Response<'_>) -> Done {
+    res.status(405)
+        .header("Allow", "GET, HEAD")
+        .text("there is only GET and HEAD here\n")
+}
+
+/// To the same path with a slash at its end. More than one at its beginning would make another host
+/// of it.
+fn redirect(req: &Request<'_>, res: Response<'_>) -> Done {
+    let path = req.path().trim_start_matches('/');
+    let query = req.query_string().map(|query| format!("?{query}"));
+    let place = format!("/{path}/{}", query.unwrap_or_default());
+    res.redirect(301, &place)
+}
+
+fn plain(status: u16, res: Response<'_>) -> Done {
+    let text = match status {
+        400 => "this is no path\n",
+        503 => "the file could not be opened\n",
+        _ => "nothing here\n",
+    };
+    res.status(status).text(text)
+}
+
+/// Opens what a request path names beneath `root`, by each way there is of doing so.
+#[cfg(any(test, feature = "internals"))]
+pub(crate) fn open_every_way(root: &Path, path: &str) -> io::Result<Vec<std::fs::File>> {
+    let Ok(relative) = path::relative(path, true) else {
+        return Ok(Vec::new());
+    };
+    let folder = open::Folder::root(root)?;
+    let mut opened = Vec::new();
+    for links in [true, false] {
+        opened.extend(folder.open(&relative, links));
+        #[cfg(unix)]
+        opened.extend(folder.walk(&relative, links));
+    }
+    Ok(opened)
+}

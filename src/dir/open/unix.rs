@@ -1,0 +1,204 @@
+//! Opening beneath a folder on Unix: never by a path that the system follows by itself.
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, openat, readlinkat, statat};
+use rustix::io::Errno;
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+#[cfg(target_os = "linux")]
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Links within links that are followed, as in the system itself.
+const MAX_LINKS: usize = 40;
+
+/// Not to wait for the other end of a pipe, not to become the terminal's process.
+const FLAGS: OFlags = OFlags::RDONLY
+    .union(OFlags::CLOEXEC)
+    .union(OFlags::NONBLOCK)
+    .union(OFlags::NOCTTY);
+
+/// An open folder that others are opened beneath.
+#[derive(Debug)]
+pub(crate) struct Folder(File);
+
+/// What makes a file another one, or another version of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Stamp {
+    pub(crate) len: u64,
+    inode: u64,
+    modified: (i64, i64),
+    /// Moves with every change of content, and cannot be set back.
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    pub(crate) fn new(meta: &Metadata) -> Stamp {
+        Stamp {
+            len: meta.len(),
+            inode: meta.ino(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+            changed: (meta.ctime(), meta.ctime_nsec()),
+        }
+    }
+}
+
+/// Whether two are the same folder.
+pub(crate) fn same(a: &Metadata, b: &Metadata) -> bool {
+    (a.dev(), a.ino()) == (b.dev(), b.ino())
+}
+
+/// One thing in a folder.
+#[derive(Debug)]
+pub(crate) struct Item {
+    pub(crate) name: String,
+    pub(crate) is_folder: bool,
+    pub(crate) is_link: bool,
+    pub(crate) len: u64,
+    pub(crate) modified: u64,
+}
+
+impl Folder {
+    /// Opens the folder that everything is served from, by whatever path.
+    pub(crate) fn root(path: &Path) -> io::Result<Folder> {
+        let file = File::open(path)?;
+        match file.metadata()?.is_dir() {
+            true => Ok(Folder(file)),
+            false => Err(io::ErrorKind::NotADirectory.into()),
+        }
+    }
+
+    pub(crate) fn metadata(&self) -> io::Result<Metadata> {
+        self.0.metadata()
+    }
+
+    /// Opens what `path`, relative and without `..`, names beneath this folder. Links are followed
+    /// as long as they stay beneath it, or not at all. An absolute link leaves it in any case.
+    pub(crate) fn open(&self, path: &str, links: bool) -> io::Result<File> {
+        #[cfg(target_os = "linux")]
+        if let Some(opened) = self.open_at_once(path, links) {
+            return opened;
+        }
+        self.walk(path, links)
+    }
+
+    /// Has the system do it. `None` if it cannot.
+    #[cfg(target_os = "linux")]
+    fn open_at_once(&self, path: &str, links: bool) -> Option<io::Result<File>> {
+        use rustix::fs::{ResolveFlags, openat2};
+        /// Linux before 5.6, or a sandbox that does not know it.
+        static MISSING: AtomicBool = AtomicBool::new(false);
+        if MISSING.load(Ordering::Relaxed) {
+            return None;
+        }
+        let mut resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+        if !links {
+            resolve |= ResolveFlags::NO_SYMLINKS;
+        }
+        let path = if path.is_empty() { "." } else { path };
+        match openat2(&self.0, path, FLAGS, Mode::empty(), resolve) {
+            Err(Errno::NOSYS | Errno::PERM) => {
+                MISSING.store(true, Ordering::Relaxed);
+                None
+            }
+            // Something was renamed meanwhile and the system is not sure any more.
+            Err(Errno::AGAIN) => None,
+            opened => Some(opened.map(File::from).map_err(io::Error::from)),
+        }
+    }
+
+    /// Component by component: no step of it follows a link or leaves an open folder, so nothing
+    /// that is moved or replaced meanwhile leads out.
+    pub(crate) fn walk(&self, path: &str, links: bool) -> io::Result<File> {
+        let mut entered: Vec<OwnedFd> = Vec::new();
+        let mut ahead: Vec<Vec<u8>> = Vec::new();
+        push(&mut ahead, path.as_bytes());
+        let mut followed = 0;
+        while let Some(name) = ahead.pop() {
+            let folder = entered.last().map_or(self.0.as_fd(), AsFd::as_fd);
+            match name.as_slice() {
+                b"" | b"." => continue,
+                b".." => {
+                    // Only a link says so, and only within the root.
+                    entered.pop().ok_or(Errno::XDEV)?;
+                    continue;
+                }
+                _ => {}
+            }
+            match openat(folder, &*name, FLAGS | OFlags::NOFOLLOW, Mode::empty()) {
+                Ok(opened) if ahead.iter().all(Vec::is_empty) => {
+                    let file = File::from(opened);
+                    let is_folder_wanted = !ahead.is_empty();
+                    if is_folder_wanted && !file.metadata()?.is_dir() {
+                        return Err(Errno::NOTDIR.into());
+                    }
+                    return Ok(file);
+                }
+                Ok(opened) => entered.push(opened),
+                Err(error) if is_link(folder, &name) => {
+                    followed += 1;
+                    if !links || followed > MAX_LINKS {
+                        return Err(error.into());
+                    }
+                    let target = readlinkat(folder, &*name, Vec::new())?;
+                    if target.as_bytes().first() == Some(&b'/') {
+                        return Err(Errno::XDEV.into());
+                    }
+                    push(&mut ahead, target.as_bytes());
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        // A path that ends where it is: the folder itself.
+        let folder = entered.last().map_or(self.0.as_fd(), AsFd::as_fd);
+        Ok(openat(folder, ".", FLAGS, Mode::empty())?.into())
+    }
+}
+
+/// Puts the components of `path` in front of those that are ahead already.
+fn push(ahead: &mut Vec<Vec<u8>>, path: &[u8]) {
+    let names = path.split(|&b| b == b'/').map(<[u8]>::to_vec);
+    ahead.extend(names.rev());
+}
+
+fn is_link(folder: BorrowedFd<'_>, name: &[u8]) -> bool {
+    let stat = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW);
+    stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink)
+}
+
+/// What is in the open `folder`, in no order: at most `most` things whose names are text.
+#[allow(clippy::unnecessary_cast)] // The types of `stat` differ between systems.
+pub(crate) fn list(_: &Folder, _: &str, folder: &File, most: usize) -> io::Result<Vec<Item>> {
+    let mut items = Vec::new();
+    for entry in rustix::fs::Dir::read_from(folder)? {
+        let entry = entry?;
+        let Ok(name) = entry.file_name().to_str() else {
+            continue;
+        };
+        if matches!(name, "." | "..") {
+            continue;
+        }
+        let Ok(stat) = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) else {
+            continue;
+        };
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        if !matches!(
+            kind,
+            FileType::Directory | FileType::RegularFile | FileType::Symlink
+        ) {
+            continue;
+        }
+        items.push(Item {
+            name: name.to_owned(),
+            is_folder: kind == FileType::Directory,
+            is_link: kind == FileType::Symlink,
+            len: stat.st_size as u64,
+            modified: (stat.st_mtime as i64).max(0) as u64,
+        });
+        if items.len() == most {
+            break;
+        }
+    }
+    Ok(items)
+}

@@ -1,0 +1,223 @@
+//! What one path answers with: a file in every coding there is of it, with the heads prepared.
+
+use super::accept::{Accepted, Coding};
+use super::conditional::Validators;
+use super::config::DirConfig;
+use super::open::Stamp;
+use crate::conn::payload::Payload;
+use crate::protocol::encode;
+use crate::response::prepared::Prepared;
+use std::fs::File;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64};
+
+/// What a resource weighs in the cache beside its bytes: maps, allocations, keys.
+const OVERHEAD: usize = 512;
+
+/// The codings of one file; the first is the file as it is.
+#[derive(Debug)]
+pub(crate) struct Resource {
+    pub(crate) variants: Vec<Variant>,
+    /// What the files were when they were read, the plain one first. Empty if they never change.
+    pub(crate) stamps: Vec<Stamp>,
+    /// The last change was long enough ago that another one would show in the times.
+    pub(crate) settled: bool,
+    /// When the files were last looked at, in milliseconds of the cache's clock.
+    pub(crate) checked: AtomicU64,
+    /// When it was last asked for, in seconds of the cache's clock.
+    pub(crate) used: AtomicU32,
+}
+
+impl Resource {
+    pub(crate) fn new(variants: Vec<Variant>, stamps: Vec<Stamp>, settled: bool) -> Resource {
+        Resource {
+            variants,
+            stamps,
+            settled,
+            checked: AtomicU64::new(0),
+            used: AtomicU32::new(0),
+        }
+    }
+
+    /// The one to be sent to a client that accepts this. `None`: it said nothing.
+    pub(crate) fn choose(&self, accepted: Option<&Accepted>) -> &Variant {
+        let coding = accepted.map_or(Coding::Identity, |accepted| {
+            accepted.choose(self.variants.iter().map(|v| v.coding))
+        });
+        let chosen = self.variants.iter().find(|v| v.coding == coding);
+        chosen.unwrap_or(&self.variants[0])
+    }
+
+    /// Bytes it holds in memory.
+    pub(crate) fn weight(&self) -> usize {
+        let variants = self.variants.iter().map(Variant::weight);
+        variants.sum::<usize>() + OVERHEAD
+    }
+
+    /// Files it holds open.
+    pub(crate) fn open_files(&self) -> usize {
+        self.variants
+            .iter()
+            .filter(|v| v.prepared.is_file())
+            .count()
+    }
+}
+
+/// One coding of a file.
+#[derive(Debug)]
+pub(crate) struct Variant {
+    pub(crate) coding: Coding,
+    pub(crate) content_type: Arc<str>,
+    /// `Content-Encoding` with its CRLF, or nothing.
+    pub(crate) coding_line: String,
+    /// What 200, 206 and 304 have in common: validators, caching, the fields of the configuration.
+    pub(crate) common: Vec<u8>,
+    pub(crate) prepared: Prepared,
+    etag: String,
+    modified: Option<u64>,
+}
+
+impl Variant {
+    pub(crate) fn validators(&self) -> Validators<'_> {
+        Validators {
+            etag: &self.etag,
+            modified: self.modified,
+        }
+    }
+
+    fn weight(&self) -> usize {
+        self.prepared.weight() + self.common.capacity()
+    }
+}
+
+/// What the variants of one file share.
+#[derive(Debug)]
+pub(crate) struct Maker<'a> {
+    pub(crate) config: &'a DirConfig,
+    /// The path of the file, decoded, beneath the root.
+    pub(crate) path: &'a str,
+    pub(crate) content_type: Arc<str>,
+    /// There is more than one.
+    pub(crate) varies: bool,
+}
+
+impl Maker<'_> {
+    /// A file in memory. Its tag is of its bytes: two versions with the same times, as archives and
+    /// images that leave out times make them, are told apart, and copies on two machines are not.
+    pub(crate) fn memory(&self, coding: Coding, body: Payload, modified: Option<u64>) -> Variant {
+        let mut hasher = DefaultHasher::new();
+        body.as_bytes().hash(&mut hasher);
+        let etag = etag(hasher.finish(), body.len() as u64, coding);
+        self.variant(coding, etag, modified, |lines| {
+            Prepared::memory(lines, body)
+        })
+    }
+
+    /// A file that is read when it is sent. Its tag is of everything the system knows of its
+    /// versions.
+    pub(crate) fn file(
+        &self,
+        coding: Coding,
+        file: Arc<File>,
+        stamp: Stamp,
+        modified: Option<u64>,
+    ) -> Variant {
+        let mut hasher = DefaultHasher::new();
+        stamp.hash(&mut hasher);
+        let etag = etag(hasher.finish(), stamp.len, coding);
+        self.variant(coding, etag, modified, |lines| {
+            Prepared::file(lines, file, stamp.len)
+        })
+    }
+
+    fn variant(
+        &self,
+        coding: Coding,
+        etag: String,
+        modified: Option<u64>,
+        prepare: impl FnOnce(&[u8]) -> Prepared,
+    ) -> Variant {
+        let coding_line = match coding {
+            Coding::Identity => String::new(),
+            coding => format!("Content-Encoding: {}\r\n", coding.name()),
+        };
+        let common = self.common_lines(&etag, modified);
+        let mut lines =
+            format!("Content-Type: {}\r\n{coding_line}", self.content_type).into_bytes();
+        lines.extend_from_slice(&common);
+        Variant {
+            coding,
+            content_type: self.content_type.clone(),
+            coding_line,
+            common,
+            prepared: prepare(&lines),
+            etag,
+            modified,
+        }
+    }
+
+    fn common_lines(&self, etag: &str, modified: Option<u64>) -> Vec<u8> {
+        let mut lines = Vec::new();
+        let mut line = |name: &str, value: &[u8]| {
+            lines.extend_from_slice(name.as_bytes());
+            lines.extend_from_slice(b": ");
+            lines.extend_from_slice(value);
+            lines.extend_from_slice(b"\r\n");
+        };
+        line("Accept-Ranges", b"bytes");
+        line("ETag", etag.as_bytes());
+        if let Some(modified) = modified {
+            line("Last-Modified", &encode::date(modified));
+        }
+        if let Some(value) = self.config.cache_control(self.path) {
+            line("Cache-Control", value.as_bytes());
+        }
+        if self.varies {
+            line("Vary", b"Accept-Encoding");
+        }
+        for (name, value) in &self.config.headers {
+            line(name, value.as_bytes());
+        }
+        lines
+    }
+}
+
+/// Different for every coding (RFC 9110 section 8.8.3.3).
+fn etag(hash: u64, len: u64, coding: Coding) -> String {
+    match coding {
+        Coding::Identity => format!("\"{hash:016x}-{len:x}\""),
+        coding => format!("\"{hash:016x}-{len:x}-{}\"", coding.name()),
+    }
+}
+
+/// Whether compressing this is likely to be worth it.
+#[cfg(feature = "compress")]
+pub(crate) fn is_compressible(content_type: &str) -> bool {
+    let kind = content_type.split(';').next().unwrap_or("");
+    let known = [
+        "application/javascript",
+        "application/json",
+        "application/manifest+json",
+        "application/wasm",
+        "application/xml",
+        "image/bmp",
+        "image/svg+xml",
+    ];
+    kind.starts_with("text/") || known.contains(&kind)
+}
+
+/// In gzip, if that saves at least a tenth and more than a head is long.
+#[cfg(feature = "compress")]
+pub(crate) fn compressed(bytes: &[u8]) -> Option<Vec<u8>> {
+    use flate2::{Compression, write::GzEncoder};
+    use std::io::Write;
+    const LEAST: usize = 256;
+    if bytes.len() < LEAST {
+        return None;
+    }
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::new(7));
+    encoder.write_all(bytes).ok()?;
+    let small = encoder.finish().ok()?;
+    (small.len() < bytes.len() - bytes.len() / 10).then_some(small)
+}

@@ -1,0 +1,88 @@
+//! One file.
+
+use super::config::DirConfig;
+use super::open::Source;
+use super::store::{Found, Store};
+use super::{answer, is_read, not_allowed, plain};
+use crate::handler::Handler;
+use crate::request::Request;
+use crate::response::{Done, Response};
+use std::io;
+use std::path::Path;
+
+/// One file, whatever the path of the request: for a handler that has chosen the path already. All
+/// that [`DirServer`](crate::DirServer) does for a file it does for this one.
+///
+/// ```
+/// use peregrine::{Done, Files, Handler, Request, Response};
+///
+/// struct App {
+///     icon: Files,
+/// }
+///
+/// impl Handler for App {
+///     fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
+///         match req.path() {
+///             "/favicon.ico" => self.icon.serve(req, res),
+///             _ => res.status(404).text("nothing here"),
+///         }
+///     }
+/// }
+/// # fn main() -> std::io::Result<()> {
+/// let app = App { icon: Files::new("Cargo.toml")? };
+/// # let mut client = peregrine::testing::Connection::new(&app);
+/// # client.send(b"GET /favicon.ico HTTP/1.1\r\nHost: a\r\n\r\n");
+/// # assert!(client.received().starts_with(b"HTTP/1.1 200 OK\r\n"));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Files {
+    store: Store,
+}
+
+impl Files {
+    /// Serves the file `path` with the default [`DirConfig`].
+    ///
+    /// # Errors
+    ///
+    /// There is no file at `path` now. When it goes later, the answer is 404.
+    pub fn new(path: impl AsRef<Path>) -> io::Result<Files> {
+        Files::with_config(path, DirConfig::default())
+    }
+
+    /// Serves the file `path`. Of the configuration, what is about folders has no meaning here;
+    /// links are followed wherever they lead, as the program has named the file itself.
+    ///
+    /// # Errors
+    ///
+    /// As [`Files::new`], and if the configuration holds what cannot be sent.
+    pub fn with_config(path: impl AsRef<Path>, config: DirConfig) -> io::Result<Files> {
+        let config = config.checked()?;
+        let source = Source::File(std::path::absolute(path)?);
+        if source.open("")?.is_folder() {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        Ok(Files {
+            store: Store::new(config, source),
+        })
+    }
+
+    /// Answers the request with the file.
+    pub fn serve(&self, req: &Request<'_>, res: Response<'_>) -> Done {
+        if !is_read(req) {
+            return not_allowed(res);
+        }
+        match self.store.find("") {
+            Found::File(file) => answer::answer(&file, req, res, self.store.config.max_ranges),
+            Found::Failed => plain(503, res),
+            Found::NeedsSlash | Found::Folder(_) | Found::Nothing => plain(404, res),
+        }
+    }
+}
+
+impl Handler for Files {
+    fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
+        self.serve(req, res)
+    }
+}

@@ -1,0 +1,228 @@
+//! From a path to what it answers with: looks into the cache, at the disk, and at what changed.
+
+use super::accept::Coding;
+use super::cache::Cache;
+use super::config::DirConfig;
+use super::open::{Opened, Source, Stamp, is_absence};
+use super::resource::{Maker, Resource, Variant};
+use std::fs::File;
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The times of a file are as coarse as this on some file systems: a file that was changed less
+/// long ago is read again the next time, whatever its times say.
+const COARSE: Duration = Duration::from_secs(3);
+
+/// How often a file that changes while it is read is read again.
+const READS: usize = 3;
+
+/// A folder or a file, with what is remembered of it.
+#[derive(Debug)]
+pub(crate) struct Store {
+    pub(crate) config: DirConfig,
+    pub(crate) source: Source,
+    pub(crate) cache: Cache,
+}
+
+/// What is under a path.
+#[derive(Debug)]
+pub(crate) enum Found {
+    File(Arc<Resource>),
+    /// A folder that was asked for without its slash.
+    NeedsSlash,
+    /// A folder without an index.
+    Folder(File),
+    Nothing,
+    /// The system could not say.
+    Failed,
+}
+
+impl Store {
+    pub(crate) fn new(config: DirConfig, source: Source) -> Store {
+        Store {
+            cache: Cache::new(config.hot_bytes, config.open_files, config.recheck),
+            config,
+            source,
+        }
+    }
+
+    /// What `path`, relative and decoded, names, as it is now or was a moment ago.
+    pub(crate) fn find(&self, path: &str) -> Found {
+        let kept = self.cache.shard(path).get(path).cloned();
+        match kept {
+            Some(kept) if self.cache.is_good(&kept) => Found::File(kept),
+            kept => self.look(path, kept),
+        }
+    }
+
+    /// Looks at the disk. `kept` is what was there the last time.
+    pub(crate) fn look(&self, path: &str, kept: Option<Arc<Resource>>) -> Found {
+        let found = self.opened(path, kept.as_ref());
+        let found = found.unwrap_or_else(|error| match is_absence(&error) {
+            true => Found::Nothing,
+            false => {
+                crate::log::event!(Warn, "a file could not be opened: {error}");
+                Found::Failed
+            }
+        });
+        match &found {
+            Found::File(file) if kept.as_ref().is_some_and(|kept| Arc::ptr_eq(kept, file)) => {
+                self.cache.mark(file);
+            }
+            Found::File(file) => self.cache.insert(path, file.clone()),
+            _ if kept.is_some() => self.cache.remove(path),
+            _ => {}
+        }
+        found
+    }
+
+    fn opened(&self, path: &str, kept: Option<&Arc<Resource>>) -> io::Result<Found> {
+        let opened = self.source.open(path)?;
+        if !opened.is_folder() {
+            return self.resource(path, opened, kept).map(Found::File);
+        }
+        if !path.is_empty() && !path.ends_with('/') {
+            return Ok(Found::NeedsSlash);
+        }
+        for index in &self.config.index {
+            let path = format!("{path}{index}");
+            match self.source.open(&path) {
+                Ok(opened) if !opened.is_folder() => {
+                    return self.resource(&path, opened, kept).map(Found::File);
+                }
+                Ok(_) => {}
+                Err(error) if is_absence(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Found::Folder(opened.file))
+    }
+
+    /// What was kept, if it is still the same; read anew otherwise.
+    fn resource(
+        &self,
+        path: &str,
+        plain: Opened,
+        kept: Option<&Arc<Resource>>,
+    ) -> io::Result<Arc<Resource>> {
+        let modified = plain.modified();
+        let mut files = vec![(Coding::Identity, plain)];
+        if self.config.precompressed {
+            for coding in Coding::COMPRESSED {
+                match self.sibling(path, coding) {
+                    Ok(opened) if !opened.is_folder() && opened.modified() >= modified => {
+                        files.push((coding, opened));
+                    }
+                    Ok(_) => {}
+                    Err(error) if is_absence(&error) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        let stamps: Vec<Stamp> = files.iter().map(|(_, file)| file.stamp()).collect();
+        let settled = files.iter().all(|(_, file)| file.age() > COARSE);
+        match kept {
+            Some(kept) if kept.settled && kept.stamps == stamps => Ok(kept.clone()),
+            _ => self.read(path, files, settled),
+        }
+    }
+
+    fn sibling(&self, path: &str, coding: Coding) -> io::Result<Opened> {
+        match &self.source {
+            Source::Folder(_) => self.source.open(&format!("{path}{}", coding.suffix())),
+            Source::File(_) => self.source.open(coding.suffix()),
+        }
+    }
+
+    fn read(
+        &self,
+        path: &str,
+        files: Vec<(Coding, Opened)>,
+        settled: bool,
+    ) -> io::Result<Arc<Resource>> {
+        let name = match &self.source {
+            Source::Folder(_) => path.to_owned(),
+            Source::File(path) => path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned(),
+        };
+        let mut bodies = Vec::new();
+        let mut stamps = Vec::new();
+        for (coding, mut opened) in files {
+            let bytes = self.read_hot(&mut opened)?;
+            stamps.push(opened.stamp());
+            bodies.push((coding, opened, bytes));
+        }
+        let compressed = self.compressed(&name, &bodies);
+        let maker = Maker {
+            config: &self.config,
+            path: &name,
+            content_type: self.config.content_type(&name).into(),
+            varies: bodies.len() > 1 || compressed.is_some(),
+        };
+        let mut variants: Vec<Variant> = Vec::new();
+        let plain_modified = bodies[0].1.modified();
+        for (coding, opened, bytes) in bodies {
+            let (stamp, modified) = (opened.stamp(), opened.modified());
+            variants.push(match bytes {
+                Some(bytes) => maker.memory(coding, shared(bytes), modified),
+                None => maker.file(coding, Arc::new(opened.file), stamp, modified),
+            });
+        }
+        if let Some(bytes) = compressed {
+            variants.push(maker.memory(Coding::Gzip, shared(bytes), plain_modified));
+        }
+        Ok(Arc::new(Resource::new(variants, stamps, settled)))
+    }
+
+    /// The whole of a file that is small enough to be kept. One that changes while it is read is
+    /// read again, and in the end left to be sent from the disk.
+    fn read_hot(&self, opened: &mut Opened) -> io::Result<Option<Vec<u8>>> {
+        for _ in 0..READS {
+            let len = opened.meta.len();
+            if len > self.config.hot_file_bytes {
+                return Ok(None);
+            }
+            let mut bytes = Vec::with_capacity(len as usize + 1);
+            let mut file = &opened.file;
+            io::Seek::rewind(&mut file)?;
+            file.take(len + 1).read_to_end(&mut bytes)?;
+            let before = opened.stamp();
+            opened.meta = opened.file.metadata()?;
+            if before == opened.stamp() && bytes.len() as u64 == len {
+                bytes.shrink_to_fit();
+                return Ok(Some(bytes));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The plain file in gzip, if it is worth it and nobody has done it before.
+    #[cfg(feature = "compress")]
+    fn compressed(
+        &self,
+        name: &str,
+        bodies: &[(Coding, Opened, Option<Vec<u8>>)],
+    ) -> Option<Vec<u8>> {
+        use super::resource::{compressed, is_compressible};
+        let is_there = bodies.iter().any(|body| body.0 == Coding::Gzip);
+        let wanted = self.config.compress && !is_there;
+        let plain = bodies[0].2.as_ref().filter(|_| wanted)?;
+        match is_compressible(&self.config.content_type(name)) {
+            true => compressed(plain),
+            false => None,
+        }
+    }
+
+    #[cfg(not(feature = "compress"))]
+    fn compressed(&self, _: &str, _: &[(Coding, Opened, Option<Vec<u8>>)]) -> Option<Vec<u8>> {
+        None
+    }
+}
+
+fn shared(bytes: Vec<u8>) -> crate::conn::payload::Payload {
+    Arc::<[u8]>::from(bytes).into()
+}
