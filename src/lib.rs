@@ -1,4 +1,12 @@
-#![doc = include_str!("../README.md")]
+// The README shows all that is there by default, and its code is tested.
+#![cfg_attr(
+    all(feature = "dir", feature = "websocket"),
+    doc = include_str!("../README.md")
+)]
+#![cfg_attr(
+    not(all(feature = "dir", feature = "websocket")),
+    doc = "A small HTTP server to embed in a program. The README shows what its features add."
+)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod config;
