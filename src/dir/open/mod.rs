@@ -156,8 +156,6 @@ pub(crate) fn is_absence(error: &io::Error) -> bool {
             | Kind::NotADirectory
             | Kind::IsADirectory
             | Kind::InvalidInput
-            | Kind::InvalidFilename
-            | Kind::CrossesDevices
     );
     plain || is_refusal(error)
 }
@@ -176,7 +174,13 @@ fn is_refusal(error: &io::Error) -> bool {
     Errno::from_io_error(error).is_some_and(|errno| refusals.contains(&errno))
 }
 
+/// A name that is none, or too long.
 #[cfg(not(unix))]
-fn is_refusal(_: &io::Error) -> bool {
-    false
+fn is_refusal(error: &io::Error) -> bool {
+    const ERROR_INVALID_NAME: i32 = 123;
+    const ERROR_FILENAME_EXCED_RANGE: i32 = 206;
+    matches!(
+        error.raw_os_error(),
+        Some(ERROR_INVALID_NAME | ERROR_FILENAME_EXCED_RANGE)
+    )
 }
