@@ -202,3 +202,46 @@ pub(crate) fn list(_: &Folder, _: &str, folder: &File, most: usize) -> io::Resul
     }
     Ok(items)
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    use std::fs;
+    use std::io::Read;
+
+    /// The same as over sockets in `tests/it/dir_paths.rs`, for the way that other systems take: a
+    /// folder and a link that leads out exchange their names all the time.
+    #[test]
+    fn a_walk_stays_inside_whatever_is_exchanged() {
+        let outside = std::env::temp_dir().join(format!("peregrine-walk-{}", std::process::id()));
+        for (folder, text) in [("site/swap/deep", "inside"), ("elsewhere/deep", "secret")] {
+            fs::create_dir_all(outside.join(folder)).expect("created");
+            fs::write(outside.join(folder).join("file"), text).expect("written");
+        }
+        let (swap, other) = (outside.join("site/swap"), outside.join("site/other"));
+        std::os::unix::fs::symlink("../elsewhere", &other).expect("a link");
+        let root = Folder::root(&outside.join("site")).expect("a folder");
+        let (mut opened, mut refused) = (0, 0);
+        std::thread::scope(|scope| {
+            let exchanger = scope.spawn(|| {
+                for _ in 0..20_000 {
+                    let flags = RenameFlags::EXCHANGE;
+                    renameat_with(CWD, &swap, CWD, &other, flags).expect("exchanged");
+                }
+            });
+            while !exchanger.is_finished() {
+                let Ok(mut file) = root.walk("swap/deep/file", true) else {
+                    refused += 1;
+                    continue;
+                };
+                let mut text = String::new();
+                file.read_to_string(&mut text).expect("read");
+                assert_eq!(text, "inside");
+                opened += 1;
+            }
+        });
+        assert!(opened + refused > 0);
+        fs::remove_dir_all(outside).expect("removed");
+    }
+}
