@@ -115,11 +115,9 @@ fn benches() -> Vec<Bench> {
         add("chunked", name, Box::new(chunked(size)));
     }
     add("chunked", "copy alone", Box::new(copy()));
-    for (name, head) in [("minimal", MINIMAL), ("browser", BROWSER)] {
-        for pipelined in [16, 1] {
-            let name = format!("{name}, {pipelined} at once");
-            add("served", &name, Box::new(served(head, pipelined)));
-        }
+    for (group, head) in [("served, minimal", MINIMAL), ("served, browser", BROWSER)] {
+        add(group, "16 at once", Box::new(served(head, 16)));
+        add(group, "one", Box::new(served(head, 1)));
     }
     add("query", "six pairs", Box::new(query()));
     benches

@@ -24,8 +24,9 @@ enum Operation {
 }
 
 /// Whatever is sent in whatever pieces, and whatever else happens: what comes back is a row of
-/// complete answers, as many as are counted; what is held of the input stays within the limits; and
-/// nothing is sent behind a close. Without clock and stop, the pieces make no difference.
+/// complete answers, as many as are counted; what is held of the input stays within the limits; the
+/// end of the client's is the end of the connection, and nothing is sent behind it. Without clock
+/// and stop, the pieces make no difference.
 pub fn check(bytes: &[u8]) {
     let operations = operations(bytes);
     for limits in limits() {
@@ -99,6 +100,8 @@ fn play(operations: &[Operation], limits: &Limits) -> (Vec<Answer>, bool) {
             "{held} bytes are held"
         );
     }
+    let ended = operations.contains(&Operation::Eof);
+    assert!(connection.is_closed() || !ended, "open behind the end");
     if connection.is_closed() {
         let before = connection.received().len();
         let late = Operation::Send(b"GET / HTTP/1.1\r\nHost: late\r\n\r\n".to_vec());

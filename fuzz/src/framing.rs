@@ -21,14 +21,18 @@ pub fn check(bytes: &[u8]) {
     }
 }
 
-/// A table that has seen another request, with all that is remembered of one.
+/// A table that has seen other requests, with all that is remembered of one.
 fn used_table() -> Head {
-    let fields = "Host: b\r\nContent-Length: 1\r\nTransfer-Encoding: x\r\nExpect: y\r\nConnection: close\r\n";
-    let head = format!("GET / HTTP/1.0\r\n{fields}{fields}\r\n");
+    const GOOD: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    const ALL: &str = "Host: b\r\nContent-Length: 1\r\nTransfer-Encoding: x\r\nExpect: y\r\n\
+        Connection: close\r\n";
     let (mut table, limits) = (Head::default(), Limits::default());
-    let whole = head::outcome(&mut table, head.as_bytes(), [head.len()], &limits);
-    assert!(matches!(whole, head::Outcome::Complete(_)));
-    assert!(table.framing(head.as_bytes(), &limits).is_err());
+    let twice = format!("GET / HTTP/1.0\r\n{ALL}{ALL}\r\n");
+    for (text, good) in [(GOOD, true), (&twice, false)] {
+        let whole = head::outcome(&mut table, text.as_bytes(), [text.len()], &limits);
+        assert!(matches!(whole, head::Outcome::Complete(_)));
+        assert_eq!(table.framing(text.as_bytes(), &limits).is_ok(), good);
+    }
     table
 }
 

@@ -1,5 +1,6 @@
 //! The head parser: resumable without a difference, and no more lenient than another.
 
+use super::chunked::{is_token, is_value};
 use super::{limits, split_of};
 use peregrine::internals::Head;
 use peregrine::{Limits, ProtocolError, Version};
@@ -23,7 +24,8 @@ pub(super) struct Parsed {
 }
 
 /// A head is understood alike as a whole, byte by byte, and in two pieces, with a table that is
-/// used again; and what is accepted, httparse accepts, with the same parts.
+/// used again; what is accepted has nothing but what the grammar allows between its parts; and
+/// httparse, which is more lenient, accepts it, too, with the same parts.
 pub fn check(bytes: &[u8]) {
     let mut head = Head::default();
     for limits in limits() {
@@ -36,6 +38,7 @@ pub fn check(bytes: &[u8]) {
         if let Outcome::Complete(parsed) = whole {
             assert!(parsed.end <= limits.head_bytes && parsed.end <= len);
             assert!(parsed.fields.len() <= limits.header_fields);
+            is_well_formed(&parsed, bytes);
             is_that_of_httparse(&parsed, bytes);
         }
     }
@@ -72,6 +75,38 @@ fn parsed(head: &Head, bytes: &[u8]) -> Parsed {
         fields: fields.map(|(n, v)| (range(n), range(v))).collect(),
         end: head.end(),
     }
+}
+
+/// RFC 9112 sections 2.1, 3 and 5, without the leniencies of 2.2 but for one empty line.
+fn is_well_formed(parsed: &Parsed, bytes: &[u8]) {
+    let blank = |bytes: &[u8]| bytes.iter().all(|b| matches!(b, b' ' | b'\t'));
+    let (method, target) = (&parsed.method, &parsed.target);
+    assert!(matches!(&bytes[..method.start], b"" | b"\r\n"));
+    assert!(is_token(&bytes[method.clone()]));
+    assert_eq!(&bytes[method.end..target.start], b" ");
+    let visible = |b: &u8| b.is_ascii_graphic() && *b != b'#';
+    assert!(!target.is_empty() && bytes[target.clone()].iter().all(visible));
+    let version = format!(" {}\r\n", parsed.version);
+    let mut at = target.end + version.len();
+    assert_eq!(&bytes[target.end..at], version.as_bytes());
+    for (name, value) in &parsed.fields {
+        assert_eq!(name.start, at);
+        assert!(is_token(&bytes[name.clone()]));
+        let colon = &bytes[name.end..value.start];
+        assert!(colon.first() == Some(&b':') && blank(&colon[1..]));
+        assert!(is_value(&bytes[value.clone()]));
+        let len = bytes[value.end..]
+            .iter()
+            .position(|b| *b == b'\n')
+            .expect("LF");
+        at = value.end + len + 1;
+        assert!(
+            bytes[value.end..at]
+                .strip_suffix(b"\r\n")
+                .is_some_and(blank)
+        );
+    }
+    assert_eq!(&bytes[at..parsed.end], b"\r\n");
 }
 
 fn is_that_of_httparse(parsed: &Parsed, bytes: &[u8]) {

@@ -5,7 +5,7 @@ use super::dir;
 use super::{chunked, connection, framing, head, response, seeds, target};
 
 /// Changed inputs per check: what takes half a second without optimisation.
-const CHANGED: usize = 1500;
+const CHANGED: usize = 2000;
 
 #[test]
 fn heads() {
