@@ -1,7 +1,9 @@
 //! Files that are sent from the disk: in bounded memory, beside others, and never another's bytes.
 
 use crate::scratch::{Scratch, THEN, ask, get};
-use crate::support::{Asked, Client, Witness, ended, read_head, start, workers};
+#[cfg(target_os = "linux")]
+use crate::support::ended;
+use crate::support::{Asked, Client, Witness, read_head, start, workers};
 use peregrine::testing::Connection;
 use peregrine::{Config, DirConfig, DirServer, Handler};
 use std::fs::{self, File};
