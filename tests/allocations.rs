@@ -249,22 +249,25 @@ fn a_warm_worker_does_not_allocate() {
     let kinds = kinds(&shared);
     let allocations = || ALLOCATIONS.load(Ordering::Relaxed);
 
-    // The counter counts, and nothing but the worker.
+    // The counter counts, and nothing but the worker, which may still be at work for a request
+    // that it has answered.
     assert_eq!(clients[0].get("/").status, 200);
+    assert!(!COUNTED.get(), "this thread is not counted");
     let before = allocations();
-    drop(vec![0; 100_000]);
-    assert_eq!(allocations(), before, "this thread is not counted");
     assert_eq!(clients[0].get("/allocates").text(), "0 bytes");
     assert!(allocations() > before, "the worker is");
 
     lease_all_buffers(&mut clients, || server.counters().bytes_read);
     for kind in &kinds {
-        // Just before: which of the worker's buffers is the next one changes when several are out.
-        exchange(&mut clients, kind, WARM_UP / kinds.len());
-        let before = allocations();
-        exchange(&mut clients, kind, REQUESTS);
-        let made = allocations() - before;
-        assert_eq!(made, 0, "allocations in {REQUESTS} requests: {}", kind.name);
+        // A buffer that has not grown to its full size may turn up once, when several are out, and
+        // an allocation that a kind of request needs turns up every time.
+        let made = [(); 3].map(|()| {
+            exchange(&mut clients, kind, WARM_UP / kinds.len());
+            let before = allocations();
+            exchange(&mut clients, kind, REQUESTS / 3);
+            allocations() - before
+        });
+        assert!(made.contains(&0), "{}: {made:?} allocations", kind.name);
     }
     drop(clients);
     #[cfg(feature = "dir")]
