@@ -5,15 +5,17 @@
 
 use crate::conn::{
     Seconds,
+    body_out::{BodyOut, Progress},
     http1::{Close, CloseReason, Http1, Next},
     input::Input,
     output::Output,
 };
 use crate::handler::{ConnectionError, Handler};
+use crate::late::{Command, Late, Place};
 use crate::log::event;
 use crate::protocol::limits::Limits;
 use crate::request::{Ends, Request};
-use crate::response::{AnswerError, Done, Response, Wire};
+use crate::response::{AnswerError, Done, Outcome, Response, Wire};
 use crate::stats::WorkerCounters;
 use std::any::Any;
 use std::ops::Deref;
@@ -71,6 +73,9 @@ pub(crate) struct Parts<'a> {
     pub(crate) http1: &'a mut Http1,
     pub(crate) input: &'a mut Input,
     pub(crate) output: &'a mut Box<Output>,
+    /// The rest of the answer that is being given.
+    pub(crate) body: &'a mut Option<Box<BodyOut>>,
+    pub(crate) place: Place,
     pub(crate) ends: &'a dyn Ends,
     pub(crate) counters: &'a WorkerCounters,
 }
@@ -80,6 +85,8 @@ pub(crate) struct Parts<'a> {
 pub(crate) enum Turn {
     /// All that has come is answered.
     Read,
+    /// An answer, or the rest of one, comes later.
+    Wait,
     /// There is more to do, but others shall have their turn first.
     Again,
     /// So much waits to be sent that nothing more is taken before it has gone.
@@ -101,6 +108,7 @@ where
         parts: &mut Parts<'_>,
         upgrades: &mut impl Upgrades<P::Target>,
     ) -> Turn {
+        self.wire.set_place(parts.place);
         std::mem::swap(&mut self.wire.output, parts.output);
         let turn = self.answer_all(parts, upgrades);
         std::mem::swap(&mut self.wire.output, parts.output);
@@ -128,6 +136,11 @@ where
                     }
                 }
                 Next::Read => return Turn::Read,
+                Next::Wait => match self.draw(parts) {
+                    Drawn::Nothing => return Turn::Wait,
+                    Drawn::Some => return Turn::Again,
+                    Drawn::All => {}
+                },
                 Next::Close(close) => {
                     self.report_close(close, parts);
                     return Turn::Close(close);
@@ -153,19 +166,150 @@ where
             Ok(_done) => self.wire.outcome().map_err(Failure::Answer),
             Err(panic) => Err(Failure::Panic(panic)),
         };
-        let close = outcome.unwrap_or_else(|failure| {
-            self.wire.fail();
-            parts.counters.handler_errors.add(1);
-            failure.report(&*self.handler, parts.ends);
-            true
-        });
         parts.counters.requests.add(1);
+        let close = match outcome {
+            Ok(Outcome::Complete { close }) => close,
+            Ok(later) => {
+                parts.http1.defer(parts.input, self.now);
+                if let Outcome::Streamed(body) = later {
+                    *parts.body = Some(body);
+                }
+                return;
+            }
+            Err(failure) => {
+                self.wire.fail();
+                self.wire.door.leave(parts.place);
+                self.fail(&failure, parts);
+                true
+            }
+        };
         parts.http1.finish(close, parts.input, self.now);
+    }
+
+    fn fail(&self, failure: &Failure, parts: &Parts<'_>) {
+        parts.counters.handler_errors.add(1);
+        failure.report(&*self.handler, parts.ends);
+    }
+
+    // ------------------------------------------------------------ answers, or parts of them, later
+
+    /// Goes on with a body that the connection draws itself.
+    fn draw(&mut self, parts: &mut Parts<'_>) -> Drawn {
+        let Some(body) = parts.body.as_mut().filter(|body| body.is_drawn()) else {
+            return Drawn::Nothing;
+        };
+        let output = &mut self.wire.output;
+        let before = output.len();
+        // Its source goes with it if it panics.
+        let progress = catch_unwind(AssertUnwindSafe(|| body.draw(output)));
+        match progress {
+            Ok(Progress::More) if output.len() == before => Drawn::Some,
+            Ok(progress) => self.advance(progress, parts),
+            Err(panic) => {
+                let failure = Failure::Panic(panic);
+                self.fail(&failure, parts);
+                self.cut(parts);
+                Drawn::All
+            }
+        }
+    }
+
+    /// What others have sent for the answer that this connection waits for.
+    pub(crate) fn command(&mut self, command: Command, parts: &mut Parts<'_>) {
+        if !self.wire.door.is_waited_for(command.address()) {
+            return;
+        }
+        std::mem::swap(&mut self.wire.output, parts.output);
+        match command {
+            Command::Answer(_, late) => self.deliver(late, parts),
+            Command::Fail(_, error) => self.fail_late(error, parts),
+            Command::Piece(_, piece) => {
+                let len = piece.len();
+                let progress = match parts.body {
+                    Some(body) => {
+                        body.taken(len);
+                        body.push(piece, &mut self.wire.output)
+                    }
+                    None => Progress::More,
+                };
+                self.advance(progress, parts);
+            }
+            Command::End(_, trailers) => {
+                let progress = match parts.body {
+                    Some(body) => body.end(&trailers, &mut self.wire.output),
+                    None => Progress::More,
+                };
+                self.advance(progress, parts);
+            }
+            Command::Cut(_) => self.cut(parts),
+        }
+        std::mem::swap(&mut self.wire.output, parts.output);
+    }
+
+    fn deliver(&mut self, late: Late, parts: &mut Parts<'_>) {
+        match self.wire.deliver(late, parts.http1.mode()) {
+            Outcome::Complete { close } => self.answered(close, parts),
+            Outcome::Streamed(body) => {
+                parts.http1.progress(self.now);
+                *parts.body = Some(body);
+            }
+            Outcome::Deferred => {}
+        }
+    }
+
+    fn fail_late(&mut self, error: AnswerError, parts: &mut Parts<'_>) {
+        self.fail(&Failure::Answer(error), parts);
+        if parts.body.is_some() {
+            return self.cut(parts);
+        }
+        let text = "the server could not answer this request";
+        self.wire.fail_late(500, text, parts.http1.mode());
+        self.answered(true, parts);
+    }
+
+    fn advance(&mut self, progress: Progress, parts: &mut Parts<'_>) -> Drawn {
+        match progress {
+            Progress::More => {
+                parts.http1.progress(self.now);
+                return Drawn::Some;
+            }
+            Progress::Complete => {
+                let close = parts.body.take().is_some_and(|body| body.close);
+                self.answered(close, parts);
+            }
+            Progress::Broken(error) => {
+                self.fail(&Failure::Answer(AnswerError::Body(error)), parts);
+                self.cut(parts);
+            }
+        }
+        Drawn::All
+    }
+
+    fn answered(&mut self, close: bool, parts: &mut Parts<'_>) {
+        self.wire.door.leave(parts.place);
+        parts.http1.answered(close, parts.input, self.now);
+    }
+
+    /// The rest of the answer will never come: the client shall see that something is missing.
+    fn cut(&mut self, parts: &mut Parts<'_>) {
+        *parts.body = None;
+        self.wire.door.leave(parts.place);
+        parts.http1.cut();
     }
 
     /// The connection's deadline has passed.
     pub(crate) fn expire(&mut self, parts: &mut Parts<'_>) -> Close {
+        let is_streaming = parts.body.take().is_some();
         let close = parts.http1.expire(parts.output, &mut self.wire.heads);
+        if close.reason == CloseReason::AnswerTimeout {
+            self.wire.door.leave(parts.place);
+            if !is_streaming {
+                let mode = parts.http1.mode();
+                std::mem::swap(&mut self.wire.output, parts.output);
+                self.wire.fail_late(503, "the answer took too long", mode);
+                std::mem::swap(&mut self.wire.output, parts.output);
+            }
+        }
         self.report_close(close, parts);
         close
     }
@@ -180,7 +324,14 @@ where
                 parts.counters.connection_errors.add(1);
                 self.report(&ConnectionError::ClientGone, parts.ends);
             }
-            CloseReason::Finished | CloseReason::ClientDone | CloseReason::IdleTimeout => {}
+            CloseReason::AnswerTimeout => {
+                parts.counters.handler_errors.add(1);
+                self.report(&ConnectionError::AnswerTimeout, parts.ends);
+            }
+            CloseReason::Finished
+            | CloseReason::ClientDone
+            | CloseReason::IdleTimeout
+            | CloseReason::AnswerCut => {}
         }
     }
 
@@ -188,6 +339,16 @@ where
     pub(crate) fn report(&self, error: &ConnectionError<'_>, ends: &dyn Ends) {
         report(&*self.handler, error, ends);
     }
+}
+
+/// What has become of the body that a connection draws.
+enum Drawn {
+    /// It draws none.
+    Nothing,
+    /// There is more.
+    Some,
+    /// It has ended, well or not.
+    All,
 }
 
 /// Why there is no answer.
@@ -202,7 +363,7 @@ impl Failure {
             Failure::Answer(error) => ConnectionError::Answer(error),
             Failure::Panic(panic) => ConnectionError::Panicked(message(&**panic)),
         };
-        event!(Error, "answered 500: {error}");
+        event!(Error, "the answer failed: {error}");
         report(handler, &error, ends);
     }
 }

@@ -96,6 +96,9 @@ pub enum ConnectionError<'a> {
     Read(&'a io::Error),
     /// Writing to the client failed; what was not sent is lost.
     Write(&'a io::Error),
+    /// The handler deferred its answer, or streamed it, and nothing came for
+    /// [`Limits::answer_time`](crate::Limits::answer_time).
+    AnswerTimeout,
     /// The client took no byte of its answer for
     /// [`Limits::write_time`](crate::Limits::write_time).
     WriteTimeout,
@@ -114,6 +117,7 @@ impl std::fmt::Display for ConnectionError<'_> {
             }
             ConnectionError::Read(error) => write!(f, "reading failed: {error}"),
             ConnectionError::Write(error) => write!(f, "writing failed: {error}"),
+            ConnectionError::AnswerTimeout => f.write_str("the deferred answer took too long"),
             ConnectionError::WriteTimeout => f.write_str("the client does not take its answer"),
         }
     }

@@ -21,6 +21,7 @@ mod http_types;
 #[doc(hidden)]
 pub mod internals;
 mod io;
+mod late;
 mod launch;
 mod log;
 mod protocol;
@@ -45,6 +46,7 @@ pub use handler::{ConnectionError, FromFn, Handler, from_fn};
 pub use io::listener::ListenAddr;
 #[cfg(feature = "websocket")]
 pub use io::ws_mode::WebSockets;
+pub use late::{BodySender, Responder, SendError, TrySendError};
 #[cfg(feature = "deflate")]
 pub use protocol::deflate::WsDeflate;
 pub use protocol::{Version, error::ProtocolError, limits::Limits};

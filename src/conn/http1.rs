@@ -3,17 +3,21 @@
 //! # The contract
 //!
 //! *Inputs*: bytes appended to the [`Input`], [`Http1::eof`], [`Http1::expire`] when
-//! [`Http1::deadline`] has passed, [`Http1::stop`] when the connection shall end soon. *Command*:
-//! [`Http1::finish`] when the request is answered. *Output*: [`Http1::next`], to be called after
-//! every input and command until it does not say [`Next::Request`]. Nothing else changes it.
+//! [`Http1::deadline`] has passed, [`Http1::stop`] when the connection shall end soon. *Commands*:
+//! [`Http1::finish`] when the request is answered; or [`Http1::defer`] when it has been taken and
+//! its answer comes later, and [`Http1::answered`] when that is complete. *Output*:
+//! [`Http1::next`], to be called after every input and command until it does not say
+//! [`Next::Request`]. Nothing else changes it.
 //!
 //! ```text
 //!            first byte        head complete         body complete       finish
-//!   Idle ───────────────► Head ─────────────► Body ───────────────► Ready ──────┐
-//!    ▲                     │ refused           │ refused              │         │
-//!    └─────────────────────┼───────────────────┼──────────────────────┼─────────┤ persistent
-//!                          ▼                   ▼                      ▼         │
-//!                        Over ◄───────────────────────────────────────┴─────────┘ not
+//!   Idle ───────────────► Head ─────────────► Body ───────────────► Ready ────────────┐
+//!    ▲                     │ refused           │ refused             │ defer          │
+//!    │                     │                   │                     └► Waiting ──────┤
+//!    │                     │                   │                             answered │
+//!    └─────────────────────┼───────────────────┼──────────────────────────────────────┤ persistent
+//!                          ▼                   ▼                                      │
+//!                        Over ◄───────────────────────────────────────────────────────┘ not
 //! ```
 
 use super::{Seconds, heads::Heads, input::Input, output::Output};
@@ -30,8 +34,10 @@ const STOP_GRACE: Duration = Duration::from_secs(1);
 pub(crate) enum Next {
     /// Wait for more bytes.
     Read,
-    /// Answer the request in the input, then [`Http1::finish`].
+    /// Answer the request in the input, then [`Http1::finish`]; or [`Http1::defer`].
     Request,
+    /// The last request's answer is not complete. No further one is looked at before.
+    Wait,
     /// Send what is in the output, then close.
     Close(Close),
 }
@@ -55,6 +61,10 @@ pub(crate) enum CloseReason {
     ClientGone,
     Refused(ProtocolError),
     IdleTimeout,
+    /// The rest of the last answer will not come.
+    AnswerCut,
+    /// The last answer did not come in time.
+    AnswerTimeout,
 }
 
 /// The methods whose answers are framed unlike others (RFC 9112 section 6.3).
@@ -94,6 +104,8 @@ enum State {
     Chunked,
     /// The request that waits for its answer is this many bytes of the input.
     Ready(usize),
+    /// The request is taken, and its answer is not complete.
+    Waiting,
     Over(Close),
 }
 
@@ -149,10 +161,28 @@ impl Http1 {
         self.state == State::Idle
     }
 
-    /// For the request that [`Next::Request`] announced.
+    /// The client has sent its last byte.
+    #[inline]
+    pub(crate) fn is_eof(&self) -> bool {
+        self.eof
+    }
+
+    /// Of the last request.
+    pub(crate) fn version(&self) -> Version {
+        self.mode.version
+    }
+
+    /// An answer is to come, or the rest of it.
+    #[inline]
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.state == State::Waiting
+    }
+
+    /// For the request that [`Next::Request`] announced, or the one whose answer is to come.
     pub(crate) fn mode(&mut self) -> Mode {
         self.last |= match (self.owed, self.state) {
             (Some(owed), State::Ready(len)) => owed <= len,
+            (Some(owed), State::Waiting) => owed == 0,
             _ => false,
         };
         Mode {
@@ -200,6 +230,7 @@ impl Http1 {
                     }
                 }),
                 State::Ready(_) => Ok(true),
+                State::Waiting => return Next::Wait,
                 State::Over(close) => return Next::Close(close),
             };
             return match step {
@@ -251,12 +282,30 @@ impl Http1 {
 
     /// The request is answered; `close` if the answer says that it is the last one.
     pub(crate) fn finish(&mut self, close: bool, input: &mut Input, now: Seconds) {
+        self.defer(input, now);
+        self.answered(close, input, now);
+    }
+
+    /// The request is taken out of the input, and its answer comes later.
+    pub(crate) fn defer(&mut self, input: &mut Input, now: Seconds) {
         let State::Ready(len) = self.state else {
-            debug_assert!(false, "finish without a request");
+            debug_assert!(false, "no request to answer");
             return;
         };
         input.consume(len);
         self.owed = self.owed.map(|owed| owed.saturating_sub(len));
+        self.since = now;
+        self.state = State::Waiting;
+    }
+
+    /// Some of the answer that was waited for has come.
+    pub(crate) fn progress(&mut self, now: Seconds) {
+        self.since = now;
+    }
+
+    /// The answer that was waited for is complete; `close` as for [`Http1::finish`].
+    pub(crate) fn answered(&mut self, close: bool, input: &Input, now: Seconds) {
+        debug_assert!(self.is_waiting(), "no answer is waited for");
         self.used = true;
         self.since = now;
         self.state = match self.mode.persistent && !self.last && !close {
@@ -269,17 +318,26 @@ impl Http1 {
         };
     }
 
-    fn closed_by_client(&mut self, input: &Input) -> Next {
-        let reason = match input.is_empty() {
-            true => CloseReason::ClientDone,
-            false => CloseReason::ClientGone,
-        };
+    /// The rest of the answer that was waited for will never come.
+    pub(crate) fn cut(&mut self) -> Close {
+        self.over(CloseReason::AnswerCut)
+    }
+
+    fn over(&mut self, reason: CloseReason) -> Close {
         let close = Close {
             reason,
             linger: false,
         };
         self.state = State::Over(close);
-        Next::Close(close)
+        close
+    }
+
+    fn closed_by_client(&mut self, input: &Input) -> Next {
+        let reason = match input.is_empty() {
+            true => CloseReason::ClientDone,
+            false => CloseReason::ClientGone,
+        };
+        Next::Close(self.over(reason))
     }
 
     fn refuse(&mut self, error: ProtocolError, output: &mut Output, heads: &mut Heads) -> Close {
@@ -312,6 +370,7 @@ impl Http1 {
                 let earned = received / limits.body_rate.max(1);
                 limits.body_grace + Duration::from_secs(earned as u64)
             }
+            State::Waiting => limits.answer_time,
             State::Over(_) => limits.linger_time,
         };
         after(self.since, wait)
@@ -325,14 +384,15 @@ impl Http1 {
                 self.refuse(ProtocolError::BodyTimeout, output, heads)
             }
             State::Over(close) => close,
-            State::Idle | State::Ready(_) => {
+            State::Waiting => {
                 let close = Close {
-                    reason: CloseReason::IdleTimeout,
-                    linger: false,
+                    reason: CloseReason::AnswerTimeout,
+                    linger: !self.eof,
                 };
                 self.state = State::Over(close);
                 close
             }
+            State::Idle | State::Ready(_) => self.over(CloseReason::IdleTimeout),
         }
     }
 }
