@@ -3,20 +3,25 @@
 //! Knows handlers, but no sockets: the workers in `io` and the connections of `testing` are served
 //! by the same code.
 
+mod incoming;
+mod later;
+
 use crate::conn::{
     Seconds,
-    body_out::{BodyOut, Progress},
+    body_out::BodyOut,
     http1::{Close, CloseReason, Http1, Next},
     input::Input,
     output::Output,
 };
 use crate::handler::{ConnectionError, Handler};
-use crate::late::{Command, Late, Place};
+use crate::incoming::BodySink;
+use crate::late::Place;
 use crate::log::event;
 use crate::protocol::limits::Limits;
 use crate::request::{Ends, Request};
 use crate::response::{AnswerError, Done, Outcome, Response, Wire};
 use crate::stats::WorkerCounters;
+use later::Drawn;
 use std::any::Any;
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -75,6 +80,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) output: &'a mut Box<Output>,
     /// The rest of the answer that is being given.
     pub(crate) body: &'a mut Option<Box<BodyOut>>,
+    /// Who takes the body of the request.
+    pub(crate) sink: &'a mut Option<Box<dyn BodySink>>,
     pub(crate) place: Place,
     pub(crate) ends: &'a dyn Ends,
     pub(crate) counters: &'a WorkerCounters,
@@ -135,6 +142,8 @@ where
                         return Turn::Upgrade;
                     }
                 }
+                Next::Plan => self.plan(parts),
+                Next::Piece => self.piece(parts),
                 Next::Read => return Turn::Read,
                 Next::Wait => match self.draw(parts) {
                     Drawn::Nothing => return Turn::Wait,
@@ -142,6 +151,7 @@ where
                     Drawn::All => {}
                 },
                 Next::Close(close) => {
+                    self.drop_sink(parts);
                     self.report_close(close, parts);
                     return Turn::Close(close);
                 }
@@ -156,7 +166,12 @@ where
         let handler = &*self.handler;
         // The handler is shared by reference and must be sound after a panic in any case, as other
         // threads go on using it; the output is cut back by `fail`.
+        let sink = parts.sink.take();
+        let had_sink = sink.is_some();
         let panic = catch_unwind(AssertUnwindSafe(|| {
+            if let Some(sink) = sink {
+                return sink.finish(&request, response);
+            }
             match upgrades.offer(handler, &request, response) {
                 Ok(done) => done,
                 Err(response) => handler.handle_request(&request, response),
@@ -168,7 +183,12 @@ where
         };
         parts.counters.requests.add(1);
         let close = match outcome {
-            Ok(Outcome::Complete { close }) => close,
+            Ok(Outcome::Complete { close }) => {
+                if had_sink {
+                    self.wire.door.leave(parts.place);
+                }
+                close
+            }
             Ok(later) => {
                 parts.http1.defer(parts.input, self.now);
                 if let Outcome::Streamed(body) = later {
@@ -191,115 +211,10 @@ where
         failure.report(&*self.handler, parts.ends);
     }
 
-    // ------------------------------------------------------------ answers, or parts of them, later
-
-    /// Goes on with a body that the connection draws itself.
-    fn draw(&mut self, parts: &mut Parts<'_>) -> Drawn {
-        let Some(body) = parts.body.as_mut().filter(|body| body.is_drawn()) else {
-            return Drawn::Nothing;
-        };
-        let output = &mut self.wire.output;
-        let before = output.len();
-        // Its source goes with it if it panics.
-        let progress = catch_unwind(AssertUnwindSafe(|| body.draw(output)));
-        match progress {
-            Ok(Progress::More) if output.len() == before => Drawn::Some,
-            Ok(progress) => self.advance(progress, parts),
-            Err(panic) => {
-                let failure = Failure::Panic(panic);
-                self.fail(&failure, parts);
-                self.cut(parts);
-                Drawn::All
-            }
-        }
-    }
-
-    /// What others have sent for the answer that this connection waits for.
-    pub(crate) fn command(&mut self, command: Command, parts: &mut Parts<'_>) {
-        if !self.wire.door.is_waited_for(command.address()) {
-            return;
-        }
-        std::mem::swap(&mut self.wire.output, parts.output);
-        match command {
-            Command::Answer(_, late) => self.deliver(late, parts),
-            Command::Fail(_, error) => self.fail_late(error, parts),
-            Command::Piece(_, piece) => {
-                let len = piece.len();
-                let progress = match parts.body {
-                    Some(body) => {
-                        body.taken(len);
-                        body.push(piece, &mut self.wire.output)
-                    }
-                    None => Progress::More,
-                };
-                self.advance(progress, parts);
-            }
-            Command::End(_, trailers) => {
-                let progress = match parts.body {
-                    Some(body) => body.end(&trailers, &mut self.wire.output),
-                    None => Progress::More,
-                };
-                self.advance(progress, parts);
-            }
-            Command::Cut(_) => self.cut(parts),
-        }
-        std::mem::swap(&mut self.wire.output, parts.output);
-    }
-
-    fn deliver(&mut self, late: Late, parts: &mut Parts<'_>) {
-        match self.wire.deliver(late, parts.http1.mode()) {
-            Outcome::Complete { close } => self.answered(close, parts),
-            Outcome::Streamed(body) => {
-                parts.http1.progress(self.now);
-                *parts.body = Some(body);
-            }
-            Outcome::Deferred => {}
-        }
-    }
-
-    fn fail_late(&mut self, error: AnswerError, parts: &mut Parts<'_>) {
-        self.fail(&Failure::Answer(error), parts);
-        if parts.body.is_some() {
-            return self.cut(parts);
-        }
-        let text = "the server could not answer this request";
-        self.wire.fail_late(500, text, parts.http1.mode());
-        self.answered(true, parts);
-    }
-
-    fn advance(&mut self, progress: Progress, parts: &mut Parts<'_>) -> Drawn {
-        match progress {
-            Progress::More => {
-                parts.http1.progress(self.now);
-                return Drawn::Some;
-            }
-            Progress::Complete => {
-                let close = parts.body.take().is_some_and(|body| body.close);
-                self.answered(close, parts);
-            }
-            Progress::Broken(error) => {
-                self.fail(&Failure::Answer(AnswerError::Body(error)), parts);
-                self.cut(parts);
-            }
-        }
-        Drawn::All
-    }
-
-    fn answered(&mut self, close: bool, parts: &mut Parts<'_>) {
-        self.wire.door.leave(parts.place);
-        parts.http1.answered(close, parts.input, self.now);
-    }
-
-    /// The rest of the answer will never come: the client shall see that something is missing.
-    fn cut(&mut self, parts: &mut Parts<'_>) {
-        *parts.body = None;
-        self.wire.door.leave(parts.place);
-        parts.http1.cut();
-    }
-
     /// The connection's deadline has passed.
     pub(crate) fn expire(&mut self, parts: &mut Parts<'_>) -> Close {
         let is_streaming = parts.body.take().is_some();
+        self.drop_sink(parts);
         let close = parts.http1.expire(parts.output, &mut self.wire.heads);
         if close.reason == CloseReason::AnswerTimeout {
             self.wire.door.leave(parts.place);
@@ -339,16 +254,6 @@ where
     pub(crate) fn report(&self, error: &ConnectionError<'_>, ends: &dyn Ends) {
         report(&*self.handler, error, ends);
     }
-}
-
-/// What has become of the body that a connection draws.
-enum Drawn {
-    /// It draws none.
-    Nothing,
-    /// There is more.
-    Some,
-    /// It has ended, well or not.
-    All,
 }
 
 /// Why there is no answer.

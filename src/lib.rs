@@ -17,6 +17,7 @@ mod drive;
 mod handler;
 #[cfg(feature = "http")]
 mod http_types;
+mod incoming;
 #[cfg(any(test, feature = "internals"))]
 #[doc(hidden)]
 pub mod internals;
@@ -43,6 +44,7 @@ pub use conn::{prepared::Prepared, ws_send::Sent};
 pub use dir::{DirConfig, DirServer, Embedded, Files};
 pub use drive::Off;
 pub use handler::{ConnectionError, FromFn, Handler, from_fn};
+pub use incoming::{BodyPlan, BodySink, Flow, Incoming, Resumer};
 pub use io::listener::ListenAddr;
 #[cfg(feature = "websocket")]
 pub use io::ws_mode::WebSockets;

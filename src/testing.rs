@@ -15,6 +15,7 @@ use crate::conn::{
 };
 use crate::drive::{Off, Parts, Service, Turn};
 use crate::handler::Handler;
+use crate::incoming::BodySink;
 use crate::io::stream::read_at;
 use crate::late::{Door, Place};
 use crate::protocol::limits::Limits;
@@ -49,6 +50,7 @@ pub struct Connection<'h, H: Handler> {
     input: Input,
     output: Box<Output>,
     body: Option<Box<BodyOut>>,
+    sink: Option<Box<dyn BodySink>>,
     /// Something has been posted for a late answer.
     woken: Receiver<()>,
     counters: WorkerCounters,
@@ -80,6 +82,7 @@ impl<'h, H: Handler> Connection<'h, H> {
             input: Input::new(),
             output: Box::default(),
             body: None,
+            sink: None,
             woken,
             counters: WorkerCounters::default(),
             received: Vec::new(),
@@ -191,7 +194,7 @@ impl<'h, H: Handler> Connection<'h, H> {
 
     fn close(&mut self) {
         self.closed = true;
-        self.body = None;
+        (self.body, self.sink) = (None, None);
         self.service.wire.door.leave(Place::default());
     }
 
@@ -201,6 +204,7 @@ impl<'h, H: Handler> Connection<'h, H> {
             input: &mut self.input,
             output: &mut self.output,
             body: &mut self.body,
+            sink: &mut self.sink,
             place: Place::default(),
             ends: &MEMORY,
             counters: &self.counters,

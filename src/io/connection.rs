@@ -1,21 +1,23 @@
 //! One connection of a worker: its socket, its state, and what an event does to them.
 
+mod sending;
+
 use super::control::Accepted;
 use super::mode::Mode;
 use super::poll::{Interest, Poll, Token};
-use super::stream::{FILE_STEP, Sent, Stream};
+use super::stream::Stream;
 use crate::conn::{
     Seconds,
     body_out::BodyOut,
-    http1::{self, Close, CloseReason, Http1},
+    http1::{self, Close, Http1},
     input::Input,
     output::Output,
     pool::Pool,
 };
 use crate::drive::{Parts, Service, Turn};
 use crate::handler::{ConnectionError, Handler};
+use crate::incoming::BodySink;
 use crate::late::{Command, Place};
-use crate::protocol::Version;
 use crate::request::Ends;
 use crate::stats::WorkerCounters;
 use std::io;
@@ -62,6 +64,8 @@ pub(crate) struct Connection {
     output: Option<Box<Output>>,
     /// The rest of the answer that is being given.
     body: Option<Box<BodyOut>>,
+    /// Who takes the body of the request that is coming in.
+    sink: Option<Box<dyn BodySink>>,
     /// What the poller watches for; `None` before the first time the socket had nothing for us.
     watched: Option<Interest>,
     phase: Phase,
@@ -122,6 +126,7 @@ impl Connection {
             input: None,
             output: None,
             body: None,
+            sink: None,
             watched: None,
             phase: Phase::Serving,
             wrote: now,
@@ -200,6 +205,7 @@ impl Connection {
             input,
             output,
             body: &mut self.body,
+            sink: &mut self.sink,
             place,
             ends: &self.socket,
             counters,
@@ -256,108 +262,6 @@ impl Connection {
         };
         self.wrote = shared.service.now;
         self.flush(shared)
-    }
-
-    /// Sends what there is, and goes on with what that allows.
-    fn flush<H: Handler, M: Mode<H>>(&mut self, shared: &mut Shared<'_, H, M>) -> Fate {
-        let Some(output) = &mut self.output else {
-            return self.sent(shared);
-        };
-        // A client that reads as fast as a file is sent must not keep the thread for itself.
-        let mut budget = FILE_STEP;
-        while !output.is_empty() && budget > 0 {
-            match self.socket.stream.send(output) {
-                Ok(Sent { bytes, full }) => {
-                    shared.counters.bytes_written.add(bytes as u64);
-                    output.advance(bytes);
-                    self.wrote = shared.service.now;
-                    budget = budget.saturating_sub(bytes);
-                    if full {
-                        break;
-                    }
-                }
-                Err(error) if is_temporary(&error) => break,
-                Err(error) => {
-                    shared.fail(&ConnectionError::Write(&error), &self.socket);
-                    return Fate::Closed;
-                }
-            }
-        }
-        if !output.is_empty() {
-            if !matches!(self.phase, Phase::Ending(_)) {
-                self.phase = Phase::Blocked;
-            }
-            self.tell_unsent();
-            return Fate::Open;
-        }
-        if let Some(output) = self.output.take() {
-            shared.pool.give_output(output);
-        }
-        self.tell_unsent();
-        self.sent(shared)
-    }
-
-    /// Tells whoever makes the rest of the answer how much of it the client has not taken.
-    fn tell_unsent(&self) {
-        if let Some(body) = &self.body {
-            body.set_unsent(self.output.as_ref().map_or(0, |output| output.len()));
-        }
-    }
-
-    /// The client has taken all there was.
-    fn sent<H: Handler, M: Mode<H>>(&mut self, shared: &mut Shared<'_, H, M>) -> Fate {
-        match self.phase {
-            Phase::Busy => Fate::Again,
-            Phase::Ending(close) => self.end(close, shared),
-            _ => Fate::Open,
-        }
-    }
-
-    /// A blocked client may have room again.
-    fn resume<H: Handler, M: Mode<H>>(&mut self, shared: &mut Shared<'_, H, M>) -> Fate {
-        let fate = self.flush(shared);
-        if self.phase != Phase::Blocked || fate == Fate::Closed || self.output.is_some() {
-            return fate;
-        }
-        self.serve(shared)
-    }
-
-    /// All is sent: closes, or gives the client time to read it.
-    fn end<H: Handler, M: Mode<H>>(&mut self, close: Close, shared: &mut Shared<'_, H, M>) -> Fate {
-        if close.reason == CloseReason::AnswerCut && self.http1.version() < Version::Http11 {
-            // To this client the end of the connection is the end of a body.
-            self.socket.stream.reset();
-            return Fate::Closed;
-        }
-        if !close.linger || self.socket.stream.shutdown_write().is_err() {
-            return Fate::Closed;
-        }
-        self.wrote = shared.service.now;
-        if let Some(input) = self.input.take() {
-            shared.pool.give_input(input);
-        }
-        self.phase = Phase::Lingering(shared.service.limits.linger_bytes);
-        Fate::Open
-    }
-
-    /// Reads what a refused client still sends, and forgets it.
-    fn discard<H: Handler, M: Mode<H>>(
-        &mut self,
-        left: usize,
-        shared: &mut Shared<'_, H, M>,
-    ) -> Fate {
-        let mut scratch = shared.pool.input();
-        let read = self.socket.stream.read(scratch.space());
-        shared.pool.give_input(scratch);
-        match read {
-            Ok(n) if n > 0 && n < left => {
-                shared.counters.bytes_read.add(n as u64);
-                self.phase = Phase::Lingering(left - n);
-                Fate::Open
-            }
-            Err(error) if is_temporary(&error) => Fate::Open,
-            _ => Fate::Closed,
-        }
     }
 
     /// The deadline has passed.
@@ -460,7 +364,7 @@ impl Connection {
         if Poll::must_remove() && self.watched.is_some() {
             let _ = shared.poll.remove(&self.socket.stream);
         }
-        if self.http1.is_waiting() {
+        if self.http1.is_waiting() || self.sink.is_some() {
             shared.service.wire.door.leave(shared.place);
         }
         if let Some(input) = self.input.take() {

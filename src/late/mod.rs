@@ -15,6 +15,7 @@ pub use sender::{BodySender, SendError, TrySendError};
 use crate::conn::{
     body_out::BodyOut, mailbox::Mailbox, output::Detached, payload::Payload, rows::Rows,
 };
+use crate::incoming::Flow;
 use crate::response::AnswerError;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -67,6 +68,8 @@ pub(crate) enum Command {
     End(Address, Box<[u8]>),
     /// The rest of it will never come.
     Cut(Address),
+    /// A sink that has paused shall go on, or answer.
+    Resume(Address, Flow),
 }
 
 impl Command {
@@ -76,7 +79,8 @@ impl Command {
             | Command::Fail(address, _)
             | Command::Piece(address, _)
             | Command::End(address, _)
-            | Command::Cut(address) => *address,
+            | Command::Cut(address)
+            | Command::Resume(address, _) => *address,
         }
     }
 }
@@ -150,6 +154,15 @@ impl Door {
         let waiting = self.waiting.get_or_make(place.slot);
         waiting.store(entry(ticket, false), Ordering::Release);
         Address { place, ticket }
+    }
+
+    /// What is waited for on a connection, if anything is.
+    pub(crate) fn current(&self, place: Place) -> Option<Address> {
+        let waiting = self.waiting.get(place.slot)?;
+        match waiting.load(Ordering::Acquire) >> 1 {
+            0 => None,
+            ticket => Some(Address { place, ticket }),
+        }
     }
 
     /// No answer is waited for any more. For the owning thread.

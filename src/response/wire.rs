@@ -35,7 +35,7 @@ pub(crate) struct Wire {
     pub(crate) door: Arc<Door>,
     pub(super) origin: Origin,
     /// Given out so far.
-    pub(super) tickets: u64,
+    pub(crate) tickets: u64,
 }
 
 /// See [`Wire::begun`].

@@ -107,6 +107,7 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
                 input: &mut input,
                 output: &mut output,
                 body: &mut None,
+                sink: &mut None,
                 place: Place::default(),
                 ends: &MEMORY,
                 counters: &WorkerCounters::default(),

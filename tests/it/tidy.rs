@@ -22,6 +22,7 @@ const LAYERS: &[&[&str]] = &[
         "config",
         "stats",
         "http_types",
+        "incoming",
         "late",
         "websocket",
     ],
