@@ -5,7 +5,7 @@ use crate::scratch::{Scratch, THEN, ask, get};
 use crate::support::ended;
 use crate::support::{Asked, Client, Witness, read_head, start, workers};
 use peregrine::testing::Connection;
-use peregrine::{Config, DirConfig, DirServer, Handler};
+use peregrine::{DirConfig, DirServer, Handler};
 use std::fs::{self, File};
 use std::io::Read;
 use std::net::SocketAddr;
@@ -316,10 +316,7 @@ fn a_client_that_takes_nothing_is_cut() {
     file.set_len(1 << 30).expect("sparse");
     let server = Arc::new(DirServer::new(scratch.root()).expect("a folder"));
     let witness = Witness::new(move |req, res| server.handle_request(req, res));
-    let mut config = Config {
-        workers: 1,
-        ..Config::default()
-    };
+    let mut config = workers(1);
     config.limits.write_time = Duration::from_millis(1);
     let (_running, addr) = start(witness.clone(), config);
     let (client, _, _) = begin(addr);

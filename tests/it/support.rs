@@ -4,8 +4,8 @@
 //! reaches.
 
 use peregrine::{
-    AnswerError, Config, ConnectionError, Done, Handler, Request, Response, Running, Server,
-    Stopped,
+    AnswerError, Config, ConnectionError, Done, Handler, Limits, Request, Response, Running,
+    Server, Stopped,
 };
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -14,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long anything may take before the test fails.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 /// For what must not happen by itself while a test runs.
 pub(crate) const NEVER: Duration = Duration::from_secs(3600);
 
@@ -301,11 +301,26 @@ fn is_reset(kind: ErrorKind) -> bool {
 
 // ----------------------------------------------------------------------------------- a server
 
-/// The default settings with this many workers.
+/// The default settings with this many workers, and with times that no test comes near: a machine
+/// that stalls for some seconds must not turn a test into one of time.
 pub(crate) fn workers(workers: usize) -> Config {
     Config {
         workers,
+        limits: limits(),
+        stop_time: PATIENCE,
         ..Config::default()
+    }
+}
+
+/// The default sizes, and the times of [`workers`].
+pub(crate) fn limits() -> Limits {
+    Limits {
+        head_time: NEVER,
+        idle_time: NEVER,
+        body_grace: NEVER,
+        write_time: NEVER,
+        linger_time: NEVER,
+        ..Limits::default()
     }
 }
 

@@ -1,6 +1,6 @@
 //! One publisher, many subscribers, not all of them quick.
 
-use super::support::{NEVER, wait_until};
+use super::support::wait_until;
 use super::ws_sockets::{bench, config};
 use peregrine::{BacklogPolicy, Sent};
 use std::io::Read;
@@ -14,7 +14,6 @@ fn slow_and_fast(subscribers: usize, publishes: usize, policy: BacklogPolicy) {
     let mut config = config(2);
     config.ws_limits.backlog_bytes = 64 << 10;
     config.ws_limits.backlog_policy = policy;
-    config.ws_limits.write_time = NEVER;
     let bench = bench(config);
     let mut clients: Vec<_> = (0..subscribers).map(|_| bench.connect("/room")).collect();
     wait_until("all hooks ran", || {

@@ -1,10 +1,10 @@
 //! WebSockets over real sockets, with tungstenite as the client, which shares the frame header with
 //! the library and nothing else.
 
-use super::support::{NEVER, PATIENCE, Random, ended, wait_until};
+use super::support::{NEVER, PATIENCE, Random, ended, limits, wait_until, workers};
 use peregrine::{
-    Config, Disconnect, Done, Handler, Hub, Message, Relay, Request, Response, Running, Sent,
-    Server, Upgrade, WebSocketHandler, Ws, WsId, WsLimits,
+    Config, Disconnect, Done, Handler, Hub, Limits, Message, Relay, Request, Response, Running,
+    Sent, Server, Upgrade, WebSocketHandler, Ws, WsId, WsLimits,
 };
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -75,17 +75,25 @@ pub(crate) struct Bench {
 
 pub(crate) fn config(ws_threads: usize) -> Config {
     let large = 17 << 20;
+    let limits = Limits {
+        // Clients here keep their sockets when they have seen the end.
+        linger_time: Limits::default().linger_time,
+        ..limits()
+    };
     Config {
-        workers: 2,
+        limits,
         ws_threads,
         ws_limits: WsLimits {
             message_bytes: large,
             frame_bytes: large,
             backlog_bytes: 2 * large,
             fragments: 1 << 20,
+            idle_time: NEVER,
+            close_time: NEVER,
+            write_time: NEVER,
             ..WsLimits::default()
         },
-        ..Config::default()
+        ..workers(2)
     }
 }
 
