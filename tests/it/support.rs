@@ -8,7 +8,8 @@ use peregrine::{
     Server, Stopped,
 };
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -324,10 +325,22 @@ pub(crate) fn limits() -> Limits {
     }
 }
 
-/// A server on a port of its own.
+/// An address that no other test of this process binds, so that nobody takes its port when a server
+/// has left it. Where the system has one loopback address only, that one.
+pub(crate) fn own_addr() -> SocketAddr {
+    static COUNT: AtomicU16 = AtomicU16::new(1);
+    let [high, low] = COUNT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+    let own = SocketAddr::from(([127, 1, high, low], 0));
+    match TcpListener::bind(own) {
+        Ok(_) => own,
+        Err(_) => SocketAddr::from(([127, 0, 0, 1], 0)),
+    }
+}
+
+/// A server on an address of its own.
 #[track_caller]
 pub(crate) fn start(handler: impl Handler, config: Config) -> (Running, SocketAddr) {
-    let server = Server::new(handler).config(config).bind("127.0.0.1:0");
+    let server = Server::new(handler).config(config).bind(own_addr());
     let running = server.start().expect("a server");
     let addr = running.local_addr().expect("a TCP address");
     (running, addr)
