@@ -181,6 +181,32 @@ impl Client {
         Client::over(stream)
     }
 
+    /// Waits until what was sent lies at the server's end, read or not: a busy system may carry it
+    /// there later. Only Linux says so; others are believed to be quick.
+    #[track_caller]
+    pub(crate) fn wait_until_delivered(&self) {
+        let ends = [self.stream.local_addr(), self.stream.peer_addr()];
+        let ends = ends.map(|end| match end.expect("a connection") {
+            SocketAddr::V4(end) => {
+                let ip = u32::from_ne_bytes(end.ip().octets());
+                format!("{ip:08X}:{:04X}", end.port())
+            }
+            SocketAddr::V6(_) => unreachable!("tests that need it use IPv4"),
+        });
+        let [local, remote] = &ends;
+        let is_ours = |words: &[&str]| matches!(words, [_, a, b, ..] if a == local && b == remote);
+        wait_until("all is delivered", || {
+            let Ok(table) = std::fs::read_to_string("/proc/net/tcp") else {
+                return true;
+            };
+            table.lines().any(|line| {
+                let words: Vec<_> = line.split_whitespace().collect();
+                // Unacknowledged bytes, then unread ones.
+                is_ours(&words) && words[4].starts_with("00000000:")
+            })
+        });
+    }
+
     /// Closes so that the server sees a reset.
     #[track_caller]
     pub(crate) fn reset(self) {
