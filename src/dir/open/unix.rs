@@ -225,8 +225,8 @@ mod tests {
         std::os::unix::fs::symlink("../elsewhere", &other).expect("a link");
         let root = Folder::root(&outside.join("site")).expect("a folder");
         let exchange = || renameat_with(CWD, &swap, CWD, &other, RenameFlags::EXCHANGE);
-        if let Err(error) = exchange().and_then(|()| exchange()) {
-            println!("skipped: the file system exchanges no names: {error}");
+        // Not every file system can.
+        if exchange().and_then(|()| exchange()).is_err() {
             let _ = fs::remove_dir_all(outside);
             return;
         }
