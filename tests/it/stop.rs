@@ -198,7 +198,8 @@ fn requests_that_have_arrived_are_answered() {
     first.send(get("gate") + &all);
     gate.wait();
     second.send(&all);
-    [&first, &second].map(|client| client.wait_until_delivered());
+    first.wait_until_delivered();
+    second.wait_until_delivered();
     server.stop();
     gate.wait();
     assert_eq!(first.answer(Asked::Other).text(), "/gate");
