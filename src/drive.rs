@@ -19,7 +19,7 @@ use crate::late::Place;
 use crate::log::event;
 use crate::protocol::limits::Limits;
 use crate::request::{Ends, Request};
-use crate::response::{AnswerError, Done, Outcome, Response, Wire};
+use crate::response::{AnswerError, Done, Response, Wire};
 use crate::stats::WorkerCounters;
 use later::Drawn;
 use std::any::Any;
@@ -161,49 +161,53 @@ where
     }
 
     fn answer(&mut self, parts: &mut Parts<'_>, upgrades: &mut impl Upgrades<P::Target>) {
+        if let Some(sink) = parts.sink.take() {
+            return self.answer_by(sink, parts);
+        }
         let response = self.wire.response(parts.http1.mode());
         let request = Request::new(parts.input, parts.ends);
         let handler = &*self.handler;
         // The handler is shared by reference and must be sound after a panic in any case, as other
         // threads go on using it; the output is cut back by `fail`.
-        let sink = parts.sink.take();
-        let had_sink = sink.is_some();
-        let panic = catch_unwind(AssertUnwindSafe(|| {
-            if let Some(sink) = sink {
-                return sink.finish(&request, response);
-            }
+        let answered = catch_unwind(AssertUnwindSafe(|| {
             match upgrades.offer(handler, &request, response) {
                 Ok(done) => done,
                 Err(response) => handler.handle_request(&request, response),
             }
         }));
-        let outcome = match panic {
-            Ok(_done) => self.wire.outcome().map_err(Failure::Answer),
-            Err(panic) => Err(Failure::Panic(panic)),
-        };
+        self.finish(answered, parts);
+    }
+
+    /// What is left to do when a handler has returned.
+    #[inline]
+    fn finish(&mut self, answered: Result<Done, Box<dyn Any + Send>>, parts: &mut Parts<'_>) {
         parts.counters.requests.add(1);
-        let close = match outcome {
-            Ok(Outcome::Complete { close }) => {
-                if had_sink {
-                    self.wire.door.leave(parts.place);
-                }
-                close
-            }
-            Ok(later) => {
-                parts.http1.defer(parts.input, self.now);
-                if let Outcome::Streamed(body) = later {
-                    *parts.body = Some(body);
-                }
-                return;
-            }
-            Err(failure) => {
-                self.wire.fail();
-                self.wire.door.leave(parts.place);
-                self.fail(&failure, parts);
-                true
-            }
+        let close = match answered {
+            Ok(_done) => match self.wire.is_complete() {
+                Some(close) => close,
+                None => return self.finish_unusual(parts),
+            },
+            Err(panic) => return self.finish_failed(&Failure::Panic(panic), parts),
         };
         parts.http1.finish(close, parts.input, self.now);
+    }
+
+    fn finish_unusual(&mut self, parts: &mut Parts<'_>) {
+        match self.wire.later() {
+            Ok(body) => {
+                parts.http1.defer(parts.input, self.now);
+                *parts.body = body;
+            }
+            Err(error) => self.finish_failed(&Failure::Answer(error), parts),
+        }
+    }
+
+    #[cold]
+    fn finish_failed(&mut self, failure: &Failure, parts: &mut Parts<'_>) {
+        self.wire.fail();
+        self.wire.door.leave(parts.place);
+        self.fail(failure, parts);
+        parts.http1.finish(true, parts.input, self.now);
     }
 
     fn fail(&self, failure: &Failure, parts: &Parts<'_>) {

@@ -5,7 +5,7 @@ mod later;
 pub(crate) mod prepared;
 mod wire;
 
-pub(crate) use wire::{Outcome, Wire};
+pub(crate) use wire::Wire;
 
 use crate::conn::{
     heads::Heads,

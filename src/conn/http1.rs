@@ -30,12 +30,7 @@ mod time;
 pub(crate) use time::after;
 
 use super::{Seconds, heads::Heads, input::Input, output::Output};
-use crate::protocol::{
-    Version,
-    error::ProtocolError,
-    framing::{BodyLength, Framing},
-    limits::Limits,
-};
+use crate::protocol::{Version, error::ProtocolError, framing::BodyLength, limits::Limits};
 
 /// What the driver has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,7 +121,7 @@ enum State {
     Idle,
     Head,
     /// A body follows, and it is not decided what becomes of it.
-    Plan(Framing),
+    Plan,
     /// Head and body are this many bytes.
     Exact(usize),
     Chunked,
@@ -254,7 +249,7 @@ impl Http1 {
                     },
                     incomplete => incomplete,
                 },
-                State::Plan(_) => return Next::Plan,
+                State::Plan => return Next::Plan,
                 State::Pieces(_) | State::ChunkedPieces => match self.next_piece(input, limits) {
                     Ok(Some(next)) => return next,
                     Ok(None) => Ok(false),
@@ -310,7 +305,10 @@ impl Http1 {
         input.body = len..len;
         self.state = match framing.body {
             BodyLength::Exact(0) => State::Ready(len),
-            _ => State::Plan(framing),
+            _ => {
+                input.begin_body(framing);
+                State::Plan
+            }
         };
         Ok(())
     }

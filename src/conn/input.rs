@@ -30,6 +30,8 @@ pub(crate) struct Input {
     pub(crate) decoder: Decoder,
     /// Where the body of a complete request stands.
     pub(crate) body: Range<usize>,
+    /// What the head says of a body that is not planned yet.
+    pub(crate) planned: Option<Framing>,
     /// Bytes of the body that were handed over piece by piece and are not here any more.
     taken: u64,
     /// The same, since the clock was last set back.
@@ -44,6 +46,7 @@ impl Input {
         Input {
             head: Head::new(),
             decoder: Decoder::new(0, 0),
+            planned: None,
             taken: 0,
             taken_since: 0,
             body: 0..0,
@@ -81,6 +84,12 @@ impl Input {
             self.end -= self.decoder.compact(&mut self.bytes[self.start..self.end]);
         }
         Ok(complete)
+    }
+
+    /// The head is complete, and what it says of its body is to be judged.
+    pub(crate) fn begin_body(&mut self, framing: Framing) {
+        self.planned = Some(framing);
+        (self.taken, self.taken_since) = (0, 0);
     }
 
     /// The body shall go piece by piece: makes room for large ones.
@@ -142,7 +151,6 @@ impl Input {
             (self.start, self.end) = (0, 0);
         }
         self.head.reset();
-        (self.taken, self.taken_since) = (0, 0);
     }
 
     /// Makes it fit for another connection.

@@ -3,7 +3,7 @@
 use super::{Failure, Parts, Service};
 use crate::conn::http1::Plan;
 use crate::handler::Handler;
-use crate::incoming::{BodyPlan, Flow, Incoming};
+use crate::incoming::{BodyPlan, BodySink, Flow, Incoming};
 use crate::request::Request;
 use crate::response::AnswerError;
 use std::ops::Deref;
@@ -73,6 +73,16 @@ where
                 parts.http1.give_up(&mut wire.output, &mut wire.heads);
             }
         }
+    }
+
+    /// The body is complete, or complete enough for its sink.
+    pub(super) fn answer_by(&mut self, sink: Box<dyn BodySink>, parts: &mut Parts<'_>) {
+        // The answer may be put off in its turn, under another ticket.
+        self.wire.door.leave(parts.place);
+        let response = self.wire.response(parts.http1.mode());
+        let request = Request::new(parts.input, parts.ends);
+        let answered = catch_unwind(AssertUnwindSafe(|| sink.finish(&request, response)));
+        self.finish(answered, parts);
     }
 
     /// A sink that has paused goes on, or answers.

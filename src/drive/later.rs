@@ -4,7 +4,7 @@ use super::{Failure, Parts, Service};
 use crate::conn::body_out::Progress;
 use crate::handler::Handler;
 use crate::late::{Command, Late};
-use crate::response::{AnswerError, Outcome};
+use crate::response::AnswerError;
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -79,12 +79,11 @@ where
 
     fn deliver(&mut self, late: Late, parts: &mut Parts<'_>) {
         match self.wire.deliver(late, parts.http1.mode()) {
-            Outcome::Complete { close } => self.answered(close, parts),
-            Outcome::Streamed(body) => {
+            Err(close) => self.answered(close, parts),
+            Ok(body) => {
                 parts.http1.progress(self.now);
                 *parts.body = Some(body);
             }
-            Outcome::Deferred => {}
         }
     }
 

@@ -60,17 +60,6 @@ pub(super) enum State {
     Posted,
 }
 
-/// What a handler has made of a request.
-#[derive(Debug)]
-pub(crate) enum Outcome {
-    /// It is answered; `close` tells the client that the connection ends.
-    Complete { close: bool },
-    /// The body follows.
-    Streamed(Box<BodyOut>),
-    /// The answer comes later.
-    Deferred,
-}
-
 impl Wire {
     pub(crate) fn new(server_name: Option<&str>, door: Arc<Door>) -> Wire {
         let origin = Origin::Turn(Place::default());
@@ -146,23 +135,22 @@ impl Wire {
         }
     }
 
-    /// What has become of the answer, or why there is none.
+    /// Whether the answer is complete, and if so whether it tells the client that the connection
+    /// ends.
     #[inline]
-    pub(crate) fn outcome(&mut self) -> Result<Outcome, AnswerError> {
-        match self.fault.take() {
-            None if self.state == State::Complete => Ok(Outcome::Complete {
-                close: self.close || !self.mode.persistent,
-            }),
-            None => self.unusual_outcome(),
-            Some(fault) => Err(fault),
-        }
+    pub(crate) fn is_complete(&self) -> Option<bool> {
+        let is_complete = self.state == State::Complete && self.fault.is_none();
+        is_complete.then_some(self.close || !self.mode.persistent)
     }
 
-    fn unusual_outcome(&mut self) -> Result<Outcome, AnswerError> {
-        match (self.state, self.body.take()) {
-            (State::Streamed, Some(body)) => Ok(Outcome::Streamed(body)),
-            (State::Deferred, _) => Ok(Outcome::Deferred),
-            _ => Err(AnswerError::Missing),
+    /// Of an answer that is not complete: what follows of it, if that is known already, or why there
+    /// is none.
+    #[cold]
+    pub(crate) fn later(&mut self) -> Result<Option<Box<BodyOut>>, AnswerError> {
+        match (self.fault.take(), self.state) {
+            (Some(fault), _) => Err(fault),
+            (None, State::Streamed | State::Deferred) => Ok(self.body.take()),
+            (None, _) => Err(AnswerError::Missing),
         }
     }
 
@@ -191,20 +179,17 @@ impl Wire {
         self.door.post(command);
     }
 
-    /// Puts down an answer that was made later. What follows of it, or whether it ends the
+    /// Puts down an answer that was made later. What follows of it, or else whether it ends the
     /// connection.
-    pub(crate) fn deliver(&mut self, late: Late, mode: Mode) -> Outcome {
-        let mut body = late.body;
-        let close = late.close || !mode.persistent || body.as_ref().is_some_and(|body| body.close);
-        let line = connection_line(close, mode.version);
+    pub(crate) fn deliver(&mut self, late: Late, mode: Mode) -> Result<Box<BodyOut>, bool> {
+        let body_ends = late.body.as_ref().is_some_and(|body| body.close);
+        let close = late.close || !mode.persistent || body_ends;
         self.output.push(self.heads.head(late.status));
-        self.output.push(line);
+        self.output.push(connection_line(close, mode.version));
         self.output.append(late.rest);
-        match &mut body {
-            Some(body) => body.close = close,
-            None => return Outcome::Complete { close },
-        }
-        body.map_or(Outcome::Deferred, Outcome::Streamed)
+        let mut body = late.body.ok_or(close)?;
+        body.close = close;
+        Ok(body)
     }
 
     /// Puts a 500 in the place of what there is of the answer.

@@ -17,7 +17,7 @@ impl Http1 {
         heads: &mut Heads,
         limits: &Limits,
     ) {
-        let State::Plan(framing) = self.state else {
+        let Some(framing) = input.planned.take() else {
             debug_assert!(false, "no body to plan");
             return;
         };

@@ -18,7 +18,7 @@ impl Http1 {
             State::Head => limits.head_time,
             State::Pieces(_) | State::ChunkedPieces if self.paused => limits.answer_time,
             State::Drain => limits.body_grace,
-            State::Plan(_)
+            State::Plan
             | State::Exact(_)
             | State::Chunked
             | State::Pieces(_)
@@ -59,7 +59,7 @@ impl Http1 {
                 self.state = State::Over(close);
                 close
             }
-            State::Idle | State::Plan(_) | State::Ready(_) | State::Drain => {
+            State::Idle | State::Plan | State::Ready(_) | State::Drain => {
                 self.over(CloseReason::IdleTimeout)
             }
         }
