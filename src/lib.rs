@@ -47,7 +47,7 @@ pub use io::listener::ListenAddr;
 pub use io::ws_mode::WebSockets;
 #[cfg(feature = "deflate")]
 pub use protocol::deflate::WsDeflate;
-pub use protocol::{Version, error::ProtocolError, limits::Limits};
+pub use protocol::{Version, error::ProtocolError, form::FormError, limits::Limits};
 #[cfg(feature = "websocket")]
 pub use protocol::{
     frame::{FrameError, Message},

@@ -14,6 +14,7 @@ pub(crate) mod class;
 pub(crate) mod deflate;
 pub(crate) mod encode;
 pub(crate) mod error;
+pub(crate) mod form;
 #[cfg(feature = "websocket")]
 pub(crate) mod frame;
 pub(crate) mod framing;

@@ -14,6 +14,7 @@ mod dir_large;
 mod dir_paths;
 #[cfg(feature = "dir")]
 mod dir_server;
+mod forms;
 mod handler;
 mod listen;
 mod pipelining;
