@@ -14,6 +14,8 @@ pub(crate) mod class;
 pub(crate) mod deflate;
 pub(crate) mod encode;
 pub(crate) mod error;
+#[cfg(feature = "dir")]
+pub(crate) mod file_name;
 pub(crate) mod form;
 #[cfg(feature = "websocket")]
 pub(crate) mod frame;
