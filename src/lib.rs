@@ -23,6 +23,8 @@ pub mod internals;
 mod io;
 mod launch;
 mod log;
+#[cfg(feature = "multipart")]
+mod multipart;
 mod protocol;
 mod request;
 mod response;
@@ -45,6 +47,8 @@ pub use handler::{ConnectionError, FromFn, Handler, from_fn};
 pub use io::listener::ListenAddr;
 #[cfg(feature = "websocket")]
 pub use io::ws_mode::WebSockets;
+#[cfg(feature = "multipart")]
+pub use multipart::{Multipart, MultipartError, MultipartLimits, PartHead, PartSink};
 #[cfg(feature = "deflate")]
 pub use protocol::deflate::WsDeflate;
 pub use protocol::{Version, error::ProtocolError, form::FormError, limits::Limits};
