@@ -31,6 +31,8 @@ mod response;
 mod server;
 mod stats;
 pub mod testing;
+#[cfg(feature = "multipart")]
+mod upload;
 #[cfg(feature = "websocket")]
 mod websocket;
 #[cfg(feature = "websocket")]
@@ -61,6 +63,8 @@ pub use request::{OwnedRequest, Request};
 pub use response::{AnswerError, BodyWriter, Done, Response};
 pub use server::{Running, Server, Stopped, Stopper};
 pub use stats::Counters;
+#[cfg(feature = "multipart")]
+pub use upload::{Form, FormFile, Upload, UploadError, display_name};
 #[cfg(feature = "websocket")]
 pub use websocket::{
     Disconnect, WebSocketHandler,

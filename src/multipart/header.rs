@@ -14,9 +14,9 @@ use std::borrow::Cow;
 /// Other header fields are passed over, as RFC 7578 section 4.8 asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PartHead<'a> {
-    name: &'a str,
-    file_name: Option<&'a str>,
-    content_type: Option<&'a str>,
+    pub(crate) name: &'a str,
+    pub(crate) file_name: Option<&'a str>,
+    pub(crate) content_type: Option<&'a str>,
 }
 
 impl<'a> PartHead<'a> {

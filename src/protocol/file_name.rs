@@ -1,6 +1,7 @@
 //! Names of files as any system understands them: functions over text, no files here.
 
 /// Longest component that any common file system takes, in bytes.
+#[cfg(feature = "dir")]
 pub(crate) const MAX_NAME: usize = 255;
 
 /// Separators of some system, the mark of drives and streams, and control bytes.

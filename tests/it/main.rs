@@ -17,6 +17,8 @@ mod dir_server;
 mod forms;
 mod handler;
 mod listen;
+#[cfg(feature = "multipart")]
+mod multipart;
 mod pipelining;
 #[cfg(feature = "dir")]
 mod scratch;

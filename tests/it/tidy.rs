@@ -24,6 +24,7 @@ const LAYERS: &[&[&str]] = &[
         "stats",
         "http_types",
         "websocket",
+        "upload",
     ],
     &["dir"],
     &["drive", "ws_drive"],
