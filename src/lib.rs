@@ -17,10 +17,12 @@ mod drive;
 mod handler;
 #[cfg(feature = "http")]
 mod http_types;
+mod incoming;
 #[cfg(any(test, feature = "internals"))]
 #[doc(hidden)]
 pub mod internals;
 mod io;
+mod late;
 mod launch;
 mod log;
 #[cfg(feature = "multipart")]
@@ -46,9 +48,11 @@ pub use conn::{prepared::Prepared, ws_send::Sent};
 pub use dir::{DirConfig, DirServer, Embedded, Files};
 pub use drive::Off;
 pub use handler::{ConnectionError, FromFn, Handler, from_fn};
+pub use incoming::{BodyPlan, BodySink, Flow, Incoming, Resumer};
 pub use io::listener::ListenAddr;
 #[cfg(feature = "websocket")]
 pub use io::ws_mode::WebSockets;
+pub use late::{BodySender, Responder, SendError, TrySendError};
 #[cfg(feature = "multipart")]
 pub use multipart::{Multipart, MultipartError, MultipartLimits, PartHead, PartSink};
 #[cfg(feature = "deflate")]

@@ -25,8 +25,10 @@ mod scratch;
 mod slow;
 mod sockets;
 mod stop;
+mod stream_in;
 mod support;
 mod tidy;
+mod uploads;
 #[cfg(feature = "websocket")]
 mod ws_fan_out;
 #[cfg(feature = "websocket")]

@@ -23,6 +23,8 @@ const LAYERS: &[&[&str]] = &[
         "config",
         "stats",
         "http_types",
+        "incoming",
+        "late",
         "websocket",
         "upload",
     ],
