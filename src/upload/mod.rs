@@ -115,6 +115,58 @@ impl std::error::Error for UploadError {
 /// # Ok(())
 /// # }
 /// ```
+///
+/// As the sink of a body that is not buffered, and so may be larger than memory:
+///
+/// ```
+/// use peregrine::{BodyPlan, BodySink, Done, Flow, Handler, Incoming, MultipartLimits};
+/// use peregrine::{Request, Response, Upload, UploadError};
+///
+/// struct Receiving {
+///     upload: Upload,
+///     failed: Option<UploadError>,
+/// }
+///
+/// impl BodySink for Receiving {
+///     fn piece(&mut self, piece: &[u8], _: &mut Incoming<'_>) -> Flow {
+///         self.failed = self.upload.write(piece).err();
+///         match self.failed {
+///             None => Flow::Continue,
+///             Some(_) => Flow::Answer,
+///         }
+///     }
+///
+///     fn finish(self: Box<Self>, _: &Request<'_>, res: Response<'_>) -> Done {
+///         let Receiving { upload, failed } = *self;
+///         match failed.map_or_else(|| upload.finish(), Err) {
+///             Ok(form) => res.text(&format!("{} files", form.files().len())),
+///             Err(error) => res.status(error.status()).body(""),
+///         }
+///     }
+/// }
+///
+/// struct App;
+///
+/// impl Handler for App {
+///     fn body_plan(&self, req: &Request<'_>) -> BodyPlan {
+///         let content_type = req.content_type().unwrap_or_default();
+///         match Upload::new(content_type, MultipartLimits::default(), std::env::temp_dir()) {
+///             Ok(upload) => BodyPlan::stream(Receiving { upload, failed: None }),
+///             Err(error) => BodyPlan::Refuse(error.status()),
+///         }
+///     }
+///
+///     fn handle_request(&self, _: &Request<'_>, res: Response<'_>) -> Done {
+///         res.status(415).body("")
+///     }
+/// }
+/// # let mut client = peregrine::testing::Connection::new(&App);
+/// # let body = "--x\r\nContent-Disposition: form-data; name=f; filename=g\r\n\r\nAda\r\n--x--";
+/// # let length = body.len();
+/// # client.send(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\
+/// #     Content-Type: multipart/form-data; boundary=x\r\n\r\n{body}").as_bytes());
+/// # assert!(client.received().ends_with(b"\r\n\r\n1 files"));
+/// ```
 #[derive(Debug)]
 pub struct Upload {
     multipart: Multipart,

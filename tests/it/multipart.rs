@@ -1,10 +1,10 @@
 //! Forms with files: over sockets by hand and by curl, and what is left on the disk.
 
 use super::clients::curl;
-use super::support::{Answer, Asked, Client, Random, start, workers};
+use super::support::{Answer, Asked, Client, Random, start, wait_until, workers};
 use peregrine::{
-    Config, Done, Limits, MultipartError, MultipartLimits, Request, Response, Running, Upload,
-    UploadError, from_fn,
+    BodyPlan, BodySink, Config, Done, Flow, Handler, Incoming, Limits, MultipartError,
+    MultipartLimits, Request, Response, Running, Upload, UploadError, from_fn,
 };
 use std::fs;
 use std::net::SocketAddr;
@@ -330,4 +330,98 @@ fn a_folder_that_is_not_there() {
     assert_eq!(error.status(), 500);
     let again = upload.write(b"").expect_err("it had failed");
     assert!(matches!(again, UploadError::Form(MultipartError::Stopped)));
+}
+
+// --------------------------------------------------------------------- bodies that are not buffered
+
+struct Receiving {
+    upload: Upload,
+    failed: Option<UploadError>,
+}
+
+impl BodySink for Receiving {
+    fn piece(&mut self, piece: &[u8], _: &mut Incoming<'_>) -> Flow {
+        self.failed = self.upload.write(piece).err();
+        match self.failed {
+            None => Flow::Continue,
+            Some(_) => Flow::Answer,
+        }
+    }
+
+    fn finish(self: Box<Self>, _: &Request<'_>, res: Response<'_>) -> Done {
+        let Receiving { upload, failed } = *self;
+        match failed.map_or_else(|| upload.finish(), Err) {
+            Ok(form) => res.body(fs::read(form.files()[0].path()).expect("the file")),
+            Err(error) => res.status(error.status()).text(&error.to_string()),
+        }
+    }
+}
+
+/// Streams every body into its folder.
+struct Streaming(PathBuf);
+
+impl Handler for Streaming {
+    fn body_plan(&self, req: &Request<'_>) -> BodyPlan {
+        let limits = MultipartLimits {
+            file_bytes: 4 << 20,
+            ..MultipartLimits::default()
+        };
+        let content_type = req.content_type().unwrap_or_default();
+        match Upload::new(content_type, limits, &self.0) {
+            Ok(upload) => BodyPlan::stream(Receiving {
+                upload,
+                failed: None,
+            }),
+            Err(error) => BodyPlan::Refuse(error.status()),
+        }
+    }
+
+    fn handle_request(&self, _: &Request<'_>, res: Response<'_>) -> Done {
+        res.status(404).text("nothing here")
+    }
+}
+
+/// More than a buffered body may have, and what is on the disk is what was sent.
+#[test]
+fn a_streamed_form_over_a_socket() {
+    let folder = Folder::new();
+    let (_server, addr) = start(Streaming(folder.0.clone()), workers(1));
+    let head = part("name=f; filename=g", "");
+    let head = head.strip_suffix("\r\n").expect("a line end");
+    for (size, status) in [(4 << 20, 200), ((4 << 20) + 1, 413)] {
+        let data = bytes(size);
+        let body = [head.as_bytes(), &data, b"\r\n--X-y--\r\n"].concat();
+        let mut client = Client::connect(addr);
+        let length = body.len();
+        client.send(format!(
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Type: {CONTENT_TYPE}\r\n\
+             Content-Length: {length}\r\n\r\n"
+        ));
+        client.send(&body);
+        let answer = client.answer(Asked::Other);
+        assert_eq!(answer.status, status);
+        assert!(
+            status != 200 || answer.body == data,
+            "{size} bytes come back"
+        );
+        wait_until("the file is gone", || folder.names().is_empty());
+    }
+    let answer = post(addr, "text/plain", "1");
+    assert_eq!(answer.status, 415);
+}
+
+/// A client that leaves in the middle leaves no file.
+#[test]
+fn a_client_that_leaves_a_streamed_form() {
+    let folder = Folder::new();
+    let (_server, addr) = start(Streaming(folder.0.clone()), workers(1));
+    let mut client = Client::connect(addr);
+    let body = part("name=f; filename=g", "12345");
+    client.send(format!(
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Type: {CONTENT_TYPE}\r\n\
+         Content-Length: 1000\r\n\r\n{body}"
+    ));
+    wait_until("the file is there", || folder.names().len() == 1);
+    drop(client);
+    wait_until("the file is gone", || folder.names().is_empty());
 }
