@@ -11,6 +11,8 @@ pub mod connection;
 pub mod dir;
 pub mod framing;
 pub mod head;
+#[cfg(feature = "multipart")]
+pub mod multipart;
 pub mod response;
 pub mod seeds;
 pub mod target;

@@ -14,8 +14,11 @@ mod dir_large;
 mod dir_paths;
 #[cfg(feature = "dir")]
 mod dir_server;
+mod forms;
 mod handler;
 mod listen;
+#[cfg(feature = "multipart")]
+mod multipart;
 mod pipelining;
 #[cfg(feature = "dir")]
 mod scratch;
