@@ -1,5 +1,6 @@
 //! All integration tests: one binary, so they link once and share their helpers.
 
+mod body_reader;
 mod cases;
 #[cfg(all(unix, feature = "signals"))]
 mod child;
