@@ -8,6 +8,10 @@ use crate::protocol::ws_limits::{BacklogPolicy, WsLimits};
 /// With a policy that drops old messages, this much is put where it cannot be dropped any more.
 const COMMITTED: usize = 64 << 10;
 
+/// From this size on a message is sent from where it lies if nothing waits before it. An echo of
+/// 1 MiB costs 0.72 of what it did with a copy, one of 16 KiB 0.96.
+const AT_ONCE: usize = 16 << 10;
+
 /// RFC 6455 section 7.4.1.
 const NORMAL: u16 = 1000;
 
@@ -51,6 +55,10 @@ pub(crate) struct SendKit {
     pub(crate) deflater: Deflater,
     /// Messages dropped by a policy since this was last looked at.
     pub(crate) dropped: u64,
+    /// Bytes sent from where they lay since this was last looked at.
+    pub(crate) sent: u64,
+    /// The header of a frame whose payload is sent from where it lies.
+    header: Vec<u8>,
 }
 
 /// Outputs that are kept, and how many of them with what a large message has made of them.
@@ -112,7 +120,16 @@ impl WsConn {
     }
 
     /// Sends a message to this client alone.
-    pub(crate) fn send(&mut self, message: Message<'_>, kit: &mut SendKit, now: Seconds) -> Sent {
+    ///
+    /// If it is large and nothing waits, it is offered to `at_once`, which returns how much of it
+    /// has been sent from where it lies.
+    pub(crate) fn send(
+        &mut self,
+        message: Message<'_>,
+        kit: &mut SendKit,
+        now: Seconds,
+        at_once: impl FnOnce([&[u8]; 2]) -> usize,
+    ) -> Sent {
         let bytes = message.as_bytes();
         if self.limits.backlog_policy == BacklogPolicy::DropOldest && self.backlog() > 0 {
             return self.send_prepared(&Prepared::new(message), kit, now);
@@ -131,16 +148,40 @@ impl WsConn {
             Some(deflated) => (&deflated[..], true),
             None => (bytes, false),
         };
-        self.lease(kit, now).push_with(|out| {
-            out.reserve(frame::header_len(payload.len()) + payload.len());
-            frame::write_header(opcode, compressed, payload.len(), out);
-            out.extend_from_slice(payload);
-        });
+        if payload.len() >= AT_ONCE && self.backlog() == 0 {
+            kit.header.clear();
+            frame::write_header(opcode, compressed, payload.len(), &mut kit.header);
+            let sent = at_once([&kit.header, payload]);
+            kit.sent += sent as u64;
+            self.append_rest(sent, payload, kit, now);
+        } else {
+            self.lease(kit, now).push_with(|out| {
+                out.reserve(frame::header_len(payload.len()) + payload.len());
+                frame::write_header(opcode, compressed, payload.len(), out);
+                out.extend_from_slice(payload);
+            });
+        }
         self.crowded |= self.is_crowded();
         if let Some(deflated) = deflated {
             kit.deflater.give(deflated);
         }
         Sent::Queued
+    }
+
+    /// Queues what is left of a frame of which `sent` bytes have been sent: its header is in the
+    /// kit.
+    fn append_rest(&mut self, sent: usize, payload: &[u8], kit: &mut SendKit, now: Seconds) {
+        let header = std::mem::take(&mut kit.header);
+        let from = sent.min(header.len());
+        let (head, body) = (&header[from..], &payload[sent - from..]);
+        if head.len() + body.len() > 0 {
+            self.lease(kit, now).push_with(|out| {
+                out.reserve(head.len() + body.len());
+                out.extend_from_slice(head);
+                out.extend_from_slice(body);
+            });
+        }
+        kit.header = header;
     }
 
     /// Sends a message that others get, too.

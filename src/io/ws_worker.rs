@@ -157,6 +157,10 @@ impl<H: WebSocketHandler> Loop<'_, H> {
         if dropped > 0 {
             self.seat.counters.ws_dropped.add(dropped);
         }
+        let sent = std::mem::take(&mut self.shared.service.kit.sent);
+        if sent > 0 {
+            self.seat.counters.bytes_written.add(sent);
+        }
         // What will be flushed at the end of the wake-up is settled then.
         if fate == Fate::Open && (connection.dirty || connection.watch(&self.shared.poll).is_ok()) {
             let backlog = connection.ws().backlog();
