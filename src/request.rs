@@ -15,6 +15,7 @@ pub(crate) trait Ends {
 
     /// Sends what can be sent at once of these, one after the other. How many bytes that were; none
     /// where it cannot, or has failed: the next attempt to send will tell.
+    #[cfg(feature = "websocket")]
     fn send_now(&self, _pieces: [&[u8]; 2]) -> usize {
         0
     }

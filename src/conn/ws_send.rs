@@ -373,3 +373,49 @@ impl WsConn {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    #[test]
+    fn what_the_socket_does_not_take_at_once_waits() {
+        let payload = vec![b'x'; AT_ONCE];
+        let mut frame = Vec::new();
+        let opcode = Message::from(&payload).data();
+        frame::write_header(OpCode::Data(opcode), false, payload.len(), &mut frame);
+        frame.extend_from_slice(&payload);
+        let (mut kit, mut offered) = (SendKit::default(), 0);
+        for taken in [0, 1, 3, 4, 5, 1000, frame.len() - 1, frame.len()] {
+            let mut ws = WsConn::new(0, Arc::default(), None, None);
+            let mut at_once = |pieces: [&[u8]; 2]| {
+                assert!(pieces.concat() == frame);
+                offered += 1;
+                taken
+            };
+            let sent = ws.send((&payload).into(), &mut kit, 0, &mut at_once);
+            assert_eq!(sent, Sent::Queued);
+            assert_eq!(ws.backlog(), frame.len() - taken);
+            let rest = ws.output().map(|output| {
+                let mark = Output::default().mark();
+                output.since(mark).to_vec()
+            });
+            assert!(rest.unwrap_or_default() == frame[taken..], "{taken}");
+            assert_eq!(std::mem::take(&mut kit.sent), taken as u64);
+            // What comes behind it may not overtake it.
+            if ws.backlog() > 0 {
+                ws.send((&payload).into(), &mut kit, 0, |_| unreachable!());
+                assert_eq!(ws.backlog(), 2 * frame.len() - taken);
+            }
+        }
+        assert_eq!(offered, 8);
+        let mut ws = WsConn::new(0, Arc::default(), None, None);
+        let small = (&payload[1..]).into();
+        ws.send(small, &mut kit, 0, |_| unreachable!("not worth a call"));
+        ws.close(1000, "", 0);
+        let large = (&payload).into();
+        let sent = ws.send(large, &mut kit, 0, |_| unreachable!("closing"));
+        assert_eq!(sent, Sent::Closed);
+    }
+}

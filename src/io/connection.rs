@@ -15,7 +15,7 @@ use crate::drive::{Parts, Service, Turn};
 use crate::handler::{ConnectionError, Handler};
 use crate::request::Ends;
 use crate::stats::WorkerCounters;
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -85,11 +85,6 @@ impl Ends for Socket {
 
     fn local_addr(&self) -> Option<SocketAddr> {
         self.stream.local_addr()
-    }
-
-    fn send_now(&self, pieces: [&[u8]; 2]) -> usize {
-        let sent = self.stream.write_vectored(&pieces.map(IoSlice::new));
-        sent.unwrap_or(0)
     }
 }
 

@@ -23,6 +23,9 @@ use std::time::{Duration, Instant};
 /// RFC 6455 section 7.4.1.
 const GOING_AWAY: u16 = 1001;
 
+/// Arrivals that there is room for without an allocation.
+const KEPT_ARRIVALS: usize = 64;
+
 /// What a WebSocket thread is started with.
 pub(crate) struct WsWorker<H: WebSocketHandler> {
     pub(crate) index: usize,
@@ -260,6 +263,8 @@ impl<H: WebSocketHandler> Loop<'_, H> {
                 });
             }
         }
+        // After a storm of them it would hold memory that nobody needs.
+        arrivals.shrink_to(KEPT_ARRIVALS);
         self.arrivals = arrivals;
     }
 
