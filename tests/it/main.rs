@@ -25,6 +25,8 @@ mod stop;
 mod support;
 mod tidy;
 #[cfg(feature = "websocket")]
+mod ws_backlog;
+#[cfg(feature = "websocket")]
 mod ws_fan_out;
 #[cfg(feature = "websocket")]
 mod ws_protocol;
