@@ -61,6 +61,7 @@ impl<H: WebSocketHandler> WsWorker<H> {
             commands: Vec::new(),
             dirty: Vec::new(),
             due: Vec::new(),
+            receivers: Vec::new(),
             checked: 0,
             stop: None,
         };
@@ -90,6 +91,8 @@ struct Loop<'a, H: WebSocketHandler> {
     /// Connections that others have sent something to in this wake-up.
     dirty: Vec<Token>,
     due: Vec<Token>,
+    /// Of the publication that is being delivered.
+    receivers: Vec<Token>,
     /// The second in which deadlines were last looked at.
     checked: Seconds,
     /// Since the server began to stop.
@@ -206,12 +209,14 @@ impl<H: WebSocketHandler> Loop<'_, H> {
     }
 
     fn fan_out(&mut self, publication: &Publication) {
-        let tokens = match &publication.topic {
-            Some(topic) => self.shared.service.topics.members(topic).to_vec(),
-            None => self.slab.tokens(),
-        };
+        // A copy, as a delivery needs all that the list lies in.
+        let mut tokens = std::mem::take(&mut self.receivers);
+        match &publication.topic {
+            Some(topic) => tokens.extend_from_slice(self.shared.service.topics.members(topic)),
+            None => self.slab.append_tokens(&mut tokens),
+        }
         let mut count = 0;
-        for token in tokens {
+        for token in tokens.drain(..) {
             if publication.except == Some(token) {
                 continue;
             }
@@ -222,6 +227,7 @@ impl<H: WebSocketHandler> Loop<'_, H> {
                 }
             }
         }
+        self.receivers = tokens;
         self.seat.counters.ws_published.add(1);
         self.seat.counters.ws_fanned_out.add(count);
     }
