@@ -44,6 +44,10 @@ fn slow_and_fast(subscribers: usize, publishes: usize, policy: BacklogPolicy) {
     });
     let counters = bench.running.counters();
     let fanned = (publishes * subscribers) as u64;
+    println!(
+        "{policy:?}: {publishes} publishes, {} handed to connections, {} dropped, {} bytes written",
+        counters.ws_fanned_out, counters.ws_dropped, counters.bytes_written
+    );
     assert!(counters.ws_published >= publishes as u64);
     match policy {
         BacklogPolicy::Close => assert_eq!(bench.hub.connections(), subscribers - subscribers / 2),
