@@ -141,7 +141,7 @@ impl<C> Ws<'_, C> {
         except: Option<usize>,
     ) -> Sent {
         let context = &mut self.context;
-        let topic = topic.map(Into::into);
+        let topic = topic.map(|topic| context.topics.name(topic));
         let own = context.id.thread();
         let sent = context.hub.publish_from(Some(own), topic.clone(), &message);
         context.later.push(Publication {
