@@ -31,6 +31,8 @@ mod support;
 mod tidy;
 mod uploads;
 #[cfg(feature = "websocket")]
+mod ws_backlog;
+#[cfg(feature = "websocket")]
 mod ws_fan_out;
 #[cfg(feature = "websocket")]
 mod ws_protocol;
