@@ -17,7 +17,10 @@ use crate::drive::{Off, Parts, Service, Turn};
 use crate::handler::Handler;
 use crate::incoming::BodySink;
 use crate::io::stream::read_at;
-use crate::late::{Door, Place};
+use crate::late::{
+    Door, Place,
+    pool::{Pool, Size},
+};
 use crate::protocol::limits::Limits;
 use crate::request::Ends;
 use crate::response::Wire;
@@ -68,7 +71,8 @@ impl<'h, H: Handler> Connection<'h, H> {
     pub fn with_limits(handler: &'h H, limits: Limits) -> Connection<'h, H> {
         let (wake, woken) = channel();
         // Nobody listens any more once the connection is dropped.
-        let door = Door::new(limits.output_bytes, move || {
+        let pool = Pool::new(POOL, || {});
+        let door = Door::new(limits.output_bytes, pool, move || {
             let _ = wake.send(());
         });
         Connection {
@@ -163,7 +167,7 @@ impl<'h, H: Handler> Connection<'h, H> {
 
     /// What the server has counted on this connection.
     pub fn counters(&self) -> Counters {
-        self.counters.snapshot()
+        self.counters.snapshot() + self.service.wire.door.pool.counters().snapshot()
     }
 
     /// Bytes that were sent and are still held: those of an incomplete request.
@@ -248,7 +252,10 @@ impl<'h, H: Handler> Connection<'h, H> {
 
 impl<H: Handler> Drop for Connection<'_, H> {
     fn drop(&mut self) {
-        self.service.wire.door.close();
+        let door = &self.service.wire.door;
+        door.close();
+        // Jobs that still run are for nobody.
+        door.pool.close(Instant::now());
     }
 }
 
@@ -260,6 +267,13 @@ impl<H: Handler> std::fmt::Debug for Connection<'_, H> {
             .finish_non_exhaustive()
     }
 }
+
+/// For what a handler offloads.
+const POOL: Size = Size {
+    threads: 8,
+    queue: 1024,
+    stack: None,
+};
 
 /// The ends of a connection in memory.
 struct Memory;

@@ -2,8 +2,10 @@
 
 use super::{Address, Command, Door};
 use crate::conn::{http1::Mode, output::Output};
+use crate::log::event;
 use crate::response::{AnswerError, Done, Response, Wire};
 use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// Answers one request later, from any thread: made by [`Response::defer`].
@@ -77,6 +79,23 @@ impl Responder {
     ///
     /// False if the client was known to be gone: the closure is not called then.
     pub fn send(mut self, answer: impl FnOnce(Response<'_>) -> Done) -> bool {
+        self.answer(answer)
+    }
+
+    /// As [`Responder::send`], with a panic of the closure as the reason for the 500.
+    pub(crate) fn send_or_panicked(mut self, answer: impl FnOnce(Response<'_>) -> Done) {
+        // Only this one request is answered with what the closure has left behind.
+        let answered = catch_unwind(AssertUnwindSafe(|| self.answer(answer)));
+        let Err(panic) = answered else { return };
+        self.used = true;
+        if self.door.is_waited_for(self.address) {
+            self.door.post(Command::Panicked(self.address, panic));
+        } else {
+            event!(Error, "a late answer panicked, and its client has gone");
+        }
+    }
+
+    fn answer(&mut self, answer: impl FnOnce(Response<'_>) -> Done) -> bool {
         if !self.door.is_waited_for(self.address) {
             self.used = true;
             return false;
@@ -84,7 +103,7 @@ impl Responder {
         let scratch = SCRATCH.take().unwrap_or_default();
         let mut wire = Wire::late(scratch, self.door.clone(), self.address);
         let response = wire.late_response(self.mode, self.begun.take());
-        // If it panics, this is dropped and posts the failure.
+        // If it panics, this is not used yet: whoever has it posts the failure.
         let _done = answer(response);
         self.used = true;
         wire.post_late();
