@@ -33,6 +33,10 @@ impl Response<'_> {
             })
         });
         wire.output.truncate(wire.mark);
+        if wire.fault.is_some() {
+            // Before anybody can answer as if nothing were wrong.
+            wire.post_late();
+        }
         let address = self.address();
         let responder = Responder::new(self.wire.door.clone(), address, self.wire.mode, begun);
         self.wire.state = State::Deferred;

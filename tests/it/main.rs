@@ -15,7 +15,10 @@ mod dir_paths;
 #[cfg(feature = "dir")]
 mod dir_server;
 mod handler;
+mod late;
+mod late_gone;
 mod listen;
+mod offload;
 mod pipelining;
 #[cfg(feature = "dir")]
 mod scratch;
