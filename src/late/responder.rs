@@ -38,7 +38,7 @@ pub struct Responder {
     door: Arc<Door>,
     address: Address,
     mode: Mode,
-    begun: Option<Box<Begun>>,
+    begun: Begun,
     used: bool,
 }
 
@@ -57,12 +57,7 @@ thread_local! {
 }
 
 impl Responder {
-    pub(crate) fn new(
-        door: Arc<Door>,
-        address: Address,
-        mode: Mode,
-        begun: Option<Box<Begun>>,
-    ) -> Responder {
+    pub(crate) fn new(door: Arc<Door>, address: Address, mode: Mode, begun: Begun) -> Responder {
         Responder {
             door,
             address,
@@ -102,7 +97,7 @@ impl Responder {
         }
         let scratch = SCRATCH.take().unwrap_or_default();
         let mut wire = Wire::late(scratch, self.door.clone(), self.address);
-        let response = wire.late_response(self.mode, self.begun.take());
+        let response = wire.late_response(self.mode, &self.begun);
         // If it panics, this is not used yet: whoever has it posts the failure.
         let _done = answer(response);
         self.used = true;

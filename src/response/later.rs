@@ -24,14 +24,11 @@ impl Response<'_> {
             true => wire.output.since(wire.mark).to_vec(),
             false => wire.output.since(wire.mark)[wire.begun..].to_vec(),
         };
-        let is_plain = fields.is_empty() && wire.status == 200 && !wire.close;
-        let begun = (!is_plain).then(|| {
-            Box::new(Begun {
-                status: wire.status,
-                close: wire.close,
-                fields,
-            })
-        });
+        let begun = Begun {
+            status: wire.status,
+            close: wire.close,
+            fields,
+        };
         wire.output.truncate(wire.mark);
         if wire.fault.is_some() {
             // Before anybody can answer as if nothing were wrong.
