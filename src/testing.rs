@@ -17,7 +17,10 @@ use crate::drive::{Off, Parts, Service, Turn};
 use crate::handler::Handler;
 use crate::incoming::BodySink;
 use crate::io::stream::read_at;
-use crate::late::{Door, Place};
+use crate::late::{
+    Door, Place,
+    pool::{Pool, Size},
+};
 use crate::protocol::limits::Limits;
 use crate::request::Ends;
 use crate::response::Wire;
@@ -53,6 +56,8 @@ pub struct Connection<'h, H: Handler> {
     sink: Option<Box<dyn BodySink>>,
     /// Something has been posted for a late answer.
     woken: Receiver<()>,
+    /// Such a thing has reached the client, and nobody has waited for it yet.
+    came: bool,
     counters: WorkerCounters,
     received: Vec<u8>,
     closed: bool,
@@ -68,7 +73,8 @@ impl<'h, H: Handler> Connection<'h, H> {
     pub fn with_limits(handler: &'h H, limits: Limits) -> Connection<'h, H> {
         let (wake, woken) = channel();
         // Nobody listens any more once the connection is dropped.
-        let door = Door::new(limits.output_bytes, move || {
+        let pool = Pool::new(POOL, || {});
+        let door = Door::new(limits.output_bytes, pool, move || {
             let _ = wake.send(());
         });
         Connection {
@@ -84,6 +90,7 @@ impl<'h, H: Handler> Connection<'h, H> {
             body: None,
             sink: None,
             woken,
+            came: false,
             counters: WorkerCounters::default(),
             received: Vec::new(),
             closed: false,
@@ -93,6 +100,7 @@ impl<'h, H: Handler> Connection<'h, H> {
     /// Bytes arrive from the client; the server does all it can with them. Bytes that come after
     /// the server has closed are lost.
     pub fn send(&mut self, mut bytes: &[u8]) {
+        self.came = false;
         while !bytes.is_empty() && !self.closed {
             let space = self.input.space();
             let n = space.len().min(bytes.len());
@@ -130,13 +138,12 @@ impl<'h, H: Handler> Connection<'h, H> {
     }
 
     /// Waits until another thread has sent something for an answer that was deferred or is streamed,
-    /// at most so long, and hands it to the client. False if time is up. Time does not pass for the
-    /// connection meanwhile.
+    /// at most so long, and hands it to the client. What has come since the last [`Connection::send`]
+    /// need not be waited for. False if time is up. Time does not pass for the connection meanwhile.
     pub fn wait(&mut self, most: Duration) -> bool {
         let until = Instant::now() + most;
-        let before = self.received.len();
         self.run();
-        while self.received.len() == before && !self.closed {
+        while !std::mem::take(&mut self.came) && !self.closed {
             let left = until.saturating_duration_since(Instant::now());
             if self.woken.recv_timeout(left).is_err() {
                 return false;
@@ -163,7 +170,7 @@ impl<'h, H: Handler> Connection<'h, H> {
 
     /// What the server has counted on this connection.
     pub fn counters(&self) -> Counters {
-        self.counters.snapshot()
+        self.counters.snapshot() + self.service.wire.door.pool.counters().snapshot()
     }
 
     /// Bytes that were sent and are still held: those of an incomplete request.
@@ -178,11 +185,13 @@ impl<'h, H: Handler> Connection<'h, H> {
         let mut commands = Vec::new();
         while !self.closed {
             self.service.wire.door.take(&mut commands);
+            let (is_late, before) = (!commands.is_empty(), self.counters.bytes_written.get());
             for command in commands.drain(..) {
                 self.with_parts(|service, parts| service.command(command, parts));
             }
             let turn = self.with_parts(|service, parts| service.turn(parts, &mut Off));
             self.flush();
+            self.came |= is_late && self.counters.bytes_written.get() > before;
             match turn {
                 // What a handler has sent from its own thread is there already.
                 Turn::Wait | Turn::Read if self.service.wire.door.is_empty() => return,
@@ -248,7 +257,10 @@ impl<'h, H: Handler> Connection<'h, H> {
 
 impl<H: Handler> Drop for Connection<'_, H> {
     fn drop(&mut self) {
-        self.service.wire.door.close();
+        let door = &self.service.wire.door;
+        door.close();
+        // Jobs that still run are for nobody.
+        door.pool.close(Instant::now());
     }
 }
 
@@ -260,6 +272,13 @@ impl<H: Handler> std::fmt::Debug for Connection<'_, H> {
             .finish_non_exhaustive()
     }
 }
+
+/// For what a handler offloads.
+const POOL: Size = Size {
+    threads: 8,
+    queue: 1024,
+    stack: None,
+};
 
 /// The ends of a connection in memory.
 struct Memory;

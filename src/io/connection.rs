@@ -190,7 +190,10 @@ impl Connection {
         match self.phase {
             // A sink may have been told to answer while its body was still coming in.
             Phase::Waiting | Phase::Serving => self.serve(shared),
-            _ => Fate::Open,
+            _ => {
+                self.tell_unsent();
+                Fate::Open
+            }
         }
     }
 
@@ -362,6 +365,9 @@ impl Connection {
 
     /// Gives back what it holds.
     pub(crate) fn close(mut self, shared: &mut Shared<'_, impl Handler, impl Sized>) {
+        if self.body.is_some() || self.output.is_some() {
+            self.reset_old();
+        }
         if Poll::must_remove() && self.watched.is_some() {
             let _ = shared.poll.remove(&self.socket.stream);
         }

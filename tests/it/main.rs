@@ -17,16 +17,21 @@ mod dir_paths;
 mod dir_server;
 mod forms;
 mod handler;
+mod late;
+mod late_gone;
 mod listen;
 #[cfg(feature = "multipart")]
 mod multipart;
+mod offload;
 mod pipelining;
 #[cfg(feature = "dir")]
 mod scratch;
 mod slow;
 mod sockets;
 mod stop;
+mod stream_flow;
 mod stream_in;
+mod stream_out;
 mod support;
 mod tidy;
 mod uploads;
