@@ -243,13 +243,33 @@ impl Output {
 
     /// `n` bytes have been sent.
     pub(crate) fn advance(&mut self, n: usize) {
-        let mut n = n as u64;
+        let n = n as u64;
         debug_assert!(n <= self.len);
         self.len -= n;
         if self.len == 0 {
             self.reset();
             return;
         }
+        self.advance_pieces(n);
+        if self.sent >= KEEP && self.sent >= self.bytes.len() / 2
+            || self.large_sent >= MAX_SLICES && self.large_sent >= self.large.len() / 2
+        {
+            self.forget_sent();
+        }
+    }
+
+    /// Gives the room of what is sent back: of a stream whose client is always behind, there is
+    /// always something left.
+    fn forget_sent(&mut self) {
+        self.bytes.drain(..self.sent);
+        self.large.drain(..self.large_sent);
+        for large in &mut self.large {
+            large.at -= self.sent;
+        }
+        (self.sent, self.large_sent) = (0, 0);
+    }
+
+    fn advance_pieces(&mut self, mut n: u64) {
         while n > 0 {
             let next = self.large.get(self.large_sent);
             let row = next.map_or(self.bytes.len(), |large| large.at) - self.sent;
@@ -358,6 +378,35 @@ mod tests {
                 }
             }
             assert!(sent == expected, "step {step}");
+        }
+    }
+
+    #[test]
+    fn what_is_sent_takes_no_room() {
+        let mut output = Output::default();
+        let piece = |n: usize| {
+            let len = if n % 5 == 0 {
+                LARGE + n % 7
+            } else {
+                1000 + n % 13
+            };
+            vec![n as u8; len]
+        };
+        let (mut pushed, mut sent, mut expected) = (0, 0, Vec::new());
+        while sent < 64 << 20 {
+            while output.len() < 200_000 {
+                expected.extend_from_slice(&piece(pushed));
+                output.push_payload(piece(pushed).into());
+                pushed += 1;
+            }
+            let next = gathered(&output);
+            let n = next.len().min(70_001);
+            assert!(next[..n] == expected[..n], "other bytes after {sent}");
+            expected.drain(..n);
+            output.advance(n);
+            sent += n;
+            assert!(output.bytes.capacity() < 1 << 20, "after {sent}");
+            assert!(output.large.len() < 200, "after {sent}");
         }
     }
 
