@@ -230,7 +230,12 @@ where
             }
         }
         self.report_close(close, parts);
-        close
+        // There is no way to say that the time is up in the middle of a body.
+        if is_streaming {
+            parts.http1.cut()
+        } else {
+            close
+        }
     }
 
     fn report_close(&self, close: Close, parts: &Parts<'_>) {

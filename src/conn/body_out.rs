@@ -1,6 +1,10 @@
 //! The body of an answer that is made while it is sent (RFC 9112 section 6).
 
-use super::{credit::Credit, output::Output, payload::Payload};
+use super::{
+    credit::{Credit, charge},
+    output::Output,
+    payload::Payload,
+};
 use crate::protocol::encode;
 use std::io;
 use std::sync::Arc;
@@ -129,7 +133,7 @@ impl BodyOut {
     /// A piece of `len` bytes has come out of the mailbox.
     pub(crate) fn taken(&self, len: usize) {
         if let Feed::Pushed(credit) = &self.feed {
-            credit.taken(len);
+            credit.taken(charge(len));
         }
     }
 

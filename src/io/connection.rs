@@ -189,7 +189,10 @@ impl Connection {
     pub(crate) fn go_on<H: Handler, M: Mode<H>>(&mut self, shared: &mut Shared<'_, H, M>) -> Fate {
         match self.phase {
             Phase::Waiting => self.serve(shared),
-            _ => Fate::Open,
+            _ => {
+                self.tell_unsent();
+                Fate::Open
+            }
         }
     }
 
@@ -361,6 +364,9 @@ impl Connection {
 
     /// Gives back what it holds.
     pub(crate) fn close(mut self, shared: &mut Shared<'_, impl Handler, impl Sized>) {
+        if self.body.is_some() || self.output.is_some() {
+            self.reset_old();
+        }
         if Poll::must_remove() && self.watched.is_some() {
             let _ = shared.poll.remove(&self.socket.stream);
         }
