@@ -123,9 +123,15 @@ impl Door {
         OWN.set(self);
     }
 
-    /// Whether the calling thread is the one behind the door: it must not wait for itself.
+    /// Whether the calling thread is the one behind the door.
     fn is_own(&self) -> bool {
         std::ptr::eq(OWN.get(), self)
+    }
+
+    /// Whether the calling thread is behind any door: it must not wait for another that may be
+    /// waiting for it.
+    fn is_worker() -> bool {
+        !OWN.get().is_null()
     }
 
     pub(crate) fn post(&self, command: Command) {
@@ -134,6 +140,11 @@ impl Door {
         }
         if self.mailbox.put([command]) && !self.is_own() {
             (self.wake)();
+        }
+        if self.closed.load(Ordering::Acquire) {
+            // It may have been closed in between, and whoever waits for an answer to this must learn
+            // that there will be none.
+            self.empty();
         }
     }
 
@@ -197,6 +208,13 @@ impl Door {
     /// The worker ends: nothing is taken any more.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
+        if self.is_own() {
+            OWN.set(std::ptr::null());
+        }
+        self.empty();
+    }
+
+    fn empty(&self) {
         let mut rest = Vec::new();
         self.mailbox.take(&mut rest);
     }

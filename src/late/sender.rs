@@ -3,11 +3,13 @@
 use super::{Address, Command, Door};
 use crate::conn::{
     body_out::{BodyOut, Coding, Feed},
-    credit::{Credit, Room},
+    credit::{Credit, Room, charge},
     payload::Payload,
 };
+use crate::log::event;
 use crate::protocol::class;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -75,8 +77,8 @@ pub enum SendError {
     /// The name of a trailer is not a token or is not allowed there, or its value holds a control
     /// byte (RFC 9110 section 6.5.1). Nothing was sent.
     Trailer,
-    /// There is no room, and this is the thread that would have to make it: a worker must not wait.
-    /// Use [`BodySender::try_send`] there.
+    /// There is no room, and this is a worker's thread, which must not wait: workers that wait for
+    /// each other would wait for ever. Use [`BodySender::try_send`] there.
     WouldBlock,
 }
 
@@ -179,7 +181,7 @@ impl BodySender {
 
     fn post(&mut self, piece: Payload) -> Result<(), TrySendError> {
         self.count(piece.len()).map_err(TrySendError::Failed)?;
-        match self.credit.take(piece.len()) {
+        match self.credit.take(charge(piece.len())) {
             Room::Taken => self.door.post(Command::Piece(self.address, piece)),
             Room::Gone => return Err(TrySendError::Failed(SendError::Gone)),
             Room::Full => {
@@ -191,8 +193,8 @@ impl BodySender {
     }
 
     /// Sends a piece; waits while the client is too far behind, which
-    /// [`Limits::write_time`](crate::Limits::write_time) bounds. Not for a worker's thread, where it
-    /// is [`SendError::WouldBlock`] if there is no room.
+    /// [`Limits::write_time`](crate::Limits::write_time) bounds. Not for a worker's thread, whichever
+    /// worker's, where it is [`SendError::WouldBlock`] if there is no room.
     pub fn send(&mut self, piece: impl Into<Payload>) -> Result<(), SendError> {
         self.flush_gathered()?;
         self.send_now(piece.into())
@@ -205,12 +207,12 @@ impl BodySender {
             piece = match self.post(piece) {
                 Ok(()) => return Ok(()),
                 Err(TrySendError::Failed(error)) => return Err(error),
-                Err(TrySendError::Full(_)) if self.door.is_own() => {
+                Err(TrySendError::Full(_)) if Door::is_worker() => {
                     return Err(SendError::WouldBlock);
                 }
                 Err(TrySendError::Full(piece)) => piece,
             };
-            self.credit.wait(len, None);
+            self.credit.wait(charge(len), None);
         }
     }
 
@@ -225,12 +227,22 @@ impl BodySender {
     }
 
     /// Calls `f` once when [`BodySender::is_ready`]: at once on this thread if it is, on the
-    /// worker's thread otherwise, where it must not block. Takes the place of an earlier one.
+    /// worker's thread otherwise, where it must not block. Takes the place of an earlier one. A
+    /// panic in it is caught.
     pub fn on_ready(&self, f: impl FnOnce() + Send + 'static) {
-        self.credit.when_ready(Box::new(f));
+        let guarded = || {
+            if catch_unwind(AssertUnwindSafe(f)).is_err() {
+                event!(
+                    Error,
+                    "what was to be called when a stream is ready panicked"
+                );
+            }
+        };
+        self.credit.when_ready(Box::new(guarded));
     }
 
-    /// Bytes that were sent here and have not left yet.
+    /// Bytes that were sent here and have not left yet; a piece on its way to the worker counts as
+    /// 64 at least.
     pub fn backlog(&self) -> usize {
         self.credit.ahead()
     }
