@@ -15,6 +15,7 @@ mod dir_paths;
 #[cfg(feature = "dir")]
 mod dir_server;
 mod forms;
+mod events;
 mod handler;
 mod listen;
 #[cfg(feature = "multipart")]
