@@ -15,6 +15,7 @@ mod dir_large;
 mod dir_paths;
 #[cfg(feature = "dir")]
 mod dir_server;
+mod events;
 mod forms;
 mod handler;
 mod late;
