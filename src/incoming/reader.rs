@@ -1,7 +1,7 @@
 //! A request body that another thread reads.
 
 use super::{BodyPlan, BodySink, Flow, Incoming, Resumer};
-use crate::late::Responder;
+use crate::late::{Door, Responder};
 use crate::request::Request;
 use crate::response::{Done, Response};
 use std::collections::VecDeque;
@@ -15,8 +15,9 @@ const ROOM: usize = 256 << 10;
 /// that takes long or blocks. The worker goes on with others meanwhile; when 256 KiB wait to be read
 /// the client is held up.
 ///
-/// Reading fails with `ConnectionAborted` if the body never becomes complete. Dropping it before it
-/// has answered is a 500. Not for a worker's own thread, which would wait for itself.
+/// Reading fails with `ConnectionAborted` if the body never becomes complete, and with `WouldBlock`
+/// on a worker's thread, which must not wait, if there is nothing to read. Dropping it before it has
+/// answered is a 500.
 ///
 /// ```
 /// use peregrine::{BodyPlan, BodyReader, Done, Handler, Request, Response};
@@ -89,7 +90,8 @@ impl BodyReader {
     }
 
     /// Answers the request, as [`Responder::send`] does. If the body is not complete yet it is
-    /// answered without the rest, as with [`Flow::Answer`]. False if the client is gone.
+    /// answered without the rest, as with [`Flow::Answer`], when its next piece comes. False if the
+    /// client is gone, and on a worker's thread if it would have to wait.
     pub fn answer(self, answer: impl FnOnce(Response<'_>) -> Done) -> bool {
         match self.responder() {
             Some(responder) => responder.send(answer),
@@ -104,13 +106,19 @@ impl BodyReader {
         if let (false, Some(resumer)) = (state.over, &state.resumer) {
             resumer.answer();
         }
-        self.0.wait(state, |state| state.over).responder.take()
+        match Door::is_worker() {
+            true => state.responder.take(),
+            false => self.0.wait(state, |state| state.over).responder.take(),
+        }
     }
 }
 
 impl Read for BodyReader {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let state = self.0.lock();
+        if state.bytes.is_empty() && !state.over && Door::is_worker() {
+            return Err(ErrorKind::WouldBlock.into());
+        }
         let mut state = self
             .0
             .wait(state, |state| state.over || !state.bytes.is_empty());

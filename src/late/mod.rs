@@ -164,7 +164,7 @@ impl Door {
 
     /// Whether the calling thread is behind any door: it must not wait for another that may be
     /// waiting for it.
-    fn is_worker() -> bool {
+    pub(crate) fn is_worker() -> bool {
         IS_WORKER.get()
     }
 
