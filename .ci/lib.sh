@@ -6,6 +6,8 @@ exec </dev/null
 examples=${CARGO_TARGET_DIR:-target}/release/examples
 tmp=$(mktemp -d)
 pids=()
+# Seconds that nothing takes unless it fails, on a slow and busy machine, too.
+patience=120
 
 finish() {
     local pid
@@ -51,5 +53,5 @@ listening() {
         address=$(sed -n 's|^listening on http://||p' "$1")
         [[ -n $address ]]
     }
-    within 10 printed "$1" "$2" || { cat "$1"; fail "the example printed no address"; }
+    within "$patience" printed "$1" "$2" || { cat "$1"; fail "the example printed no address"; }
 }

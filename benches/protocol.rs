@@ -181,7 +181,7 @@ fn chunked(size: usize) -> impl FnMut() {
     move || {
         bytes.clear();
         bytes.extend_from_slice(encoded.as_bytes());
-        let mut decoder = Decoder::new(0);
+        let mut decoder = Decoder::new(0, &limits);
         assert_eq!(decoder.decode(black_box(&mut bytes), &limits), Ok(true));
         assert_eq!(decoder.body().len(), BODY);
     }

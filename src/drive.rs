@@ -3,18 +3,25 @@
 //! Knows handlers, but no sockets: the workers in `io` and the connections of `testing` are served
 //! by the same code.
 
+mod incoming;
+mod later;
+
 use crate::conn::{
     Seconds,
+    body_out::BodyOut,
     http1::{Close, CloseReason, Http1, Next},
     input::Input,
     output::Output,
 };
 use crate::handler::{ConnectionError, Handler};
+use crate::incoming::BodySink;
+use crate::late::Place;
 use crate::log::event;
 use crate::protocol::limits::Limits;
 use crate::request::{Ends, Request};
 use crate::response::{AnswerError, Done, Response, Wire};
 use crate::stats::WorkerCounters;
+use later::Drawn;
 use std::any::Any;
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -71,6 +78,11 @@ pub(crate) struct Parts<'a> {
     pub(crate) http1: &'a mut Http1,
     pub(crate) input: &'a mut Input,
     pub(crate) output: &'a mut Box<Output>,
+    /// The rest of the answer that is being given.
+    pub(crate) body: &'a mut Option<Box<BodyOut>>,
+    /// Who takes the body of the request.
+    pub(crate) sink: &'a mut Option<Box<dyn BodySink>>,
+    pub(crate) place: Place,
     pub(crate) ends: &'a dyn Ends,
     pub(crate) counters: &'a WorkerCounters,
 }
@@ -80,6 +92,8 @@ pub(crate) struct Parts<'a> {
 pub(crate) enum Turn {
     /// All that has come is answered.
     Read,
+    /// An answer, or the rest of one, comes later.
+    Wait,
     /// There is more to do, but others shall have their turn first.
     Again,
     /// So much waits to be sent that nothing more is taken before it has gone.
@@ -101,6 +115,7 @@ where
         parts: &mut Parts<'_>,
         upgrades: &mut impl Upgrades<P::Target>,
     ) -> Turn {
+        self.wire.set_place(parts.place);
         std::mem::swap(&mut self.wire.output, parts.output);
         let turn = self.answer_all(parts, upgrades);
         std::mem::swap(&mut self.wire.output, parts.output);
@@ -127,8 +142,16 @@ where
                         return Turn::Upgrade;
                     }
                 }
+                Next::Plan => self.plan(parts),
+                Next::Piece => self.piece(parts),
                 Next::Read => return Turn::Read,
+                Next::Wait => match self.draw(parts) {
+                    Drawn::Nothing => return Turn::Wait,
+                    Drawn::Some => return Turn::Again,
+                    Drawn::All => {}
+                },
                 Next::Close(close) => {
+                    self.drop_sink(parts);
                     self.report_close(close, parts);
                     return Turn::Close(close);
                 }
@@ -138,34 +161,74 @@ where
     }
 
     fn answer(&mut self, parts: &mut Parts<'_>, upgrades: &mut impl Upgrades<P::Target>) {
+        if let Some(sink) = parts.sink.take() {
+            return self.answer_by(sink, parts);
+        }
         let response = self.wire.response(parts.http1.mode());
         let request = Request::new(parts.input, parts.ends);
         let handler = &*self.handler;
         // The handler is shared by reference and must be sound after a panic in any case, as other
         // threads go on using it; the output is cut back by `fail`.
-        let panic = catch_unwind(AssertUnwindSafe(|| {
+        let answered = catch_unwind(AssertUnwindSafe(|| {
             match upgrades.offer(handler, &request, response) {
                 Ok(done) => done,
                 Err(response) => handler.handle_request(&request, response),
             }
         }));
-        let outcome = match panic {
-            Ok(_done) => self.wire.outcome().map_err(Failure::Answer),
-            Err(panic) => Err(Failure::Panic(panic)),
-        };
-        let close = outcome.unwrap_or_else(|failure| {
-            self.wire.fail();
-            parts.counters.handler_errors.add(1);
-            failure.report(&*self.handler, parts.ends);
-            true
-        });
+        self.finish(answered, parts);
+    }
+
+    /// What is left to do when a handler has returned.
+    #[inline]
+    fn finish(&mut self, answered: Result<Done, Box<dyn Any + Send>>, parts: &mut Parts<'_>) {
         parts.counters.requests.add(1);
+        let close = match answered {
+            Ok(_done) => match self.wire.is_complete() {
+                Some(close) => close,
+                None => return self.finish_unusual(parts),
+            },
+            Err(panic) => return self.finish_failed(&Failure::Panic(panic), parts),
+        };
         parts.http1.finish(close, parts.input, self.now);
+    }
+
+    fn finish_unusual(&mut self, parts: &mut Parts<'_>) {
+        match self.wire.later() {
+            Ok(body) => {
+                parts.http1.defer(parts.input, self.now);
+                *parts.body = body;
+            }
+            Err(error) => self.finish_failed(&Failure::Answer(error), parts),
+        }
+    }
+
+    #[cold]
+    fn finish_failed(&mut self, failure: &Failure, parts: &mut Parts<'_>) {
+        self.wire.fail();
+        self.wire.door.leave(parts.place);
+        self.fail(failure, parts);
+        parts.http1.finish(true, parts.input, self.now);
+    }
+
+    fn fail(&self, failure: &Failure, parts: &Parts<'_>) {
+        parts.counters.handler_errors.add(1);
+        failure.report(&*self.handler, parts.ends);
     }
 
     /// The connection's deadline has passed.
     pub(crate) fn expire(&mut self, parts: &mut Parts<'_>) -> Close {
+        let is_streaming = parts.body.take().is_some();
+        self.drop_sink(parts);
         let close = parts.http1.expire(parts.output, &mut self.wire.heads);
+        if close.reason == CloseReason::AnswerTimeout {
+            self.wire.door.leave(parts.place);
+            if !is_streaming {
+                let mode = parts.http1.mode();
+                std::mem::swap(&mut self.wire.output, parts.output);
+                self.wire.fail_late(503, "the answer took too long", mode);
+                std::mem::swap(&mut self.wire.output, parts.output);
+            }
+        }
         self.report_close(close, parts);
         close
     }
@@ -180,7 +243,14 @@ where
                 parts.counters.connection_errors.add(1);
                 self.report(&ConnectionError::ClientGone, parts.ends);
             }
-            CloseReason::Finished | CloseReason::ClientDone | CloseReason::IdleTimeout => {}
+            CloseReason::AnswerTimeout => {
+                parts.counters.handler_errors.add(1);
+                self.report(&ConnectionError::AnswerTimeout, parts.ends);
+            }
+            CloseReason::Finished
+            | CloseReason::ClientDone
+            | CloseReason::IdleTimeout
+            | CloseReason::AnswerCut => {}
         }
     }
 
@@ -202,7 +272,7 @@ impl Failure {
             Failure::Answer(error) => ConnectionError::Answer(error),
             Failure::Panic(panic) => ConnectionError::Panicked(message(&**panic)),
         };
-        event!(Error, "answered 500: {error}");
+        event!(Error, "the answer failed: {error}");
         report(handler, &error, ends);
     }
 }

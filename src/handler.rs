@@ -1,5 +1,6 @@
 //! What a user implements.
 
+use crate::incoming::BodyPlan;
 use crate::protocol::error::ProtocolError;
 use crate::request::Request;
 use crate::response::{AnswerError, Done, Response};
@@ -35,6 +36,38 @@ pub trait Handler: Send + Sync + 'static {
     /// If it panics the client gets 500, its connection closes, and the worker goes on.
     fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done;
 
+    /// Says what shall become of the body of a request, before any of it is read: `req` is the head,
+    /// [`Request::body`] is empty. Called for requests that have a body, on a worker's event loop.
+    ///
+    /// Only when the body is wanted is a client that waits for it told so (`100 Continue`, RFC 9110
+    /// section 10.1.1). If it panics the client gets 500.
+    ///
+    /// ```
+    /// use peregrine::{BodyPlan, Done, Handler, Request, Response};
+    ///
+    /// struct App;
+    ///
+    /// impl Handler for App {
+    ///     fn body_plan(&self, req: &Request<'_>) -> BodyPlan {
+    ///         match req.header("authorization") {
+    ///             None => BodyPlan::Refuse(401),
+    ///             Some(_) => BodyPlan::BufferUpTo(10 << 20),
+    ///         }
+    ///     }
+    ///
+    ///     fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
+    ///         res.text(&format!("{} bytes", req.body().len()))
+    ///     }
+    /// }
+    /// # let mut client = peregrine::testing::Connection::new(&App);
+    /// # client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n");
+    /// # assert!(client.received().starts_with(b"HTTP/1.1 401 Unauthorized\r\n"));
+    /// ```
+    fn body_plan(&self, req: &Request<'_>) -> BodyPlan {
+        let _ = req;
+        BodyPlan::Buffer
+    }
+
     /// Is told what went wrong on a connection, for a log or a metric; the server has already done
     /// what had to be done. Runs on the worker's event loop. A panic in it is caught and ignored.
     fn handle_error(&self, error: &ConnectionError<'_>, peer: Option<SocketAddr>) {
@@ -45,6 +78,10 @@ pub trait Handler: Send + Sync + 'static {
 impl<H: Handler> Handler for Arc<H> {
     fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
         (**self).handle_request(req, res)
+    }
+
+    fn body_plan(&self, req: &Request<'_>) -> BodyPlan {
+        (**self).body_plan(req)
     }
 
     fn handle_error(&self, error: &ConnectionError<'_>, peer: Option<SocketAddr>) {
@@ -96,6 +133,9 @@ pub enum ConnectionError<'a> {
     Read(&'a io::Error),
     /// Writing to the client failed; what was not sent is lost.
     Write(&'a io::Error),
+    /// The handler deferred its answer, or streamed it, and nothing came for
+    /// [`Limits::answer_time`](crate::Limits::answer_time).
+    AnswerTimeout,
     /// The client took no byte of its answer for
     /// [`Limits::write_time`](crate::Limits::write_time).
     WriteTimeout,
@@ -114,6 +154,7 @@ impl std::fmt::Display for ConnectionError<'_> {
             }
             ConnectionError::Read(error) => write!(f, "reading failed: {error}"),
             ConnectionError::Write(error) => write!(f, "writing failed: {error}"),
+            ConnectionError::AnswerTimeout => f.write_str("the deferred answer took too long"),
             ConnectionError::WriteTimeout => f.write_str("the client does not take its answer"),
         }
     }

@@ -51,12 +51,9 @@ impl Head {
     }
 
     pub fn framing(&mut self, bytes: &[u8], limits: &Limits) -> Result<Framing, ProtocolError> {
-        let framing = framing::decide(&mut self.0, bytes, limits)?;
+        let framing = framing::decide(&mut self.0, bytes)?;
         Ok(Framing {
-            body: match framing.body {
-                framing::BodyLength::Exact(len) => Some(len),
-                framing::BodyLength::Chunked => None,
-            },
+            body: framing.body.within(limits.body_bytes as u64)?,
             persistent: framing.persistent,
             expects_continue: framing.expects_continue,
         })
@@ -66,7 +63,7 @@ impl Head {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Framing {
     /// `None` if it is chunked.
-    pub body: Option<usize>,
+    pub body: Option<u64>,
     pub persistent: bool,
     pub expects_continue: bool,
 }
@@ -75,8 +72,8 @@ pub struct Framing {
 pub struct Decoder(chunked::Decoder);
 
 impl Decoder {
-    pub fn new(body: usize) -> Decoder {
-        Decoder(chunked::Decoder::new(body))
+    pub fn new(body: usize, limits: &Limits) -> Decoder {
+        Decoder(chunked::Decoder::new(body, limits.body_bytes as u64))
     }
 
     pub fn decode(&mut self, bytes: &mut [u8], limits: &Limits) -> Result<bool, ProtocolError> {

@@ -71,7 +71,7 @@ impl Launch {
         let (worker_polls, acceptor_polls) = (polls(config.workers)?, polls(accept_threads)?);
         let seats = worker_polls
             .iter()
-            .map(|poll| Seat::new(poll.waker()))
+            .map(|poll| Seat::new(poll.waker(), config.limits.output_bytes))
             .collect();
         let wakers = acceptor_polls.iter().map(Poll::waker).collect();
         let control = Arc::new(Control::new(seats, wakers, others));

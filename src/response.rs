@@ -1,19 +1,24 @@
 //! How a handler answers.
 
+mod later;
 #[cfg(feature = "dir")]
 pub(crate) mod prepared;
+mod wire;
+
+pub(crate) use wire::Wire;
 
 use crate::conn::{
     heads::Heads,
-    http1::{Method, Mode},
-    output::{FilePart, Mark, Output},
+    http1::Method,
+    output::{FilePart, Output},
     payload::Payload,
 };
-use crate::protocol::{Version, class, encode};
+use crate::protocol::{class, encode};
 use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
+use wire::{State, connection_line};
 
 /// Proof that a request was answered. Only answering makes one, so a branch of a handler that
 /// forgets to does not compile, and neither does answering twice:
@@ -63,6 +68,11 @@ pub enum AnswerError {
     Write(io::Error),
     /// The handler returned without answering this request: its [`Done`] is of another one.
     Missing,
+    /// The [`Responder`](crate::Responder) of a deferred answer was dropped unused, or its closure
+    /// panicked.
+    Abandoned,
+    /// A streamed body could not be completed, for this reason; the connection was cut.
+    Body(io::Error),
 }
 
 impl std::fmt::Display for AnswerError {
@@ -73,79 +83,13 @@ impl std::fmt::Display for AnswerError {
             AnswerError::HeaderValue => f.write_str("control byte in a header field value"),
             AnswerError::Write(error) => write!(f, "the body could not be written: {error}"),
             AnswerError::Missing => f.write_str("the handler did not answer"),
+            AnswerError::Abandoned => f.write_str("the deferred answer was never given"),
+            AnswerError::Body(error) => write!(f, "the body was not completed: {error}"),
         }
     }
 }
 
 impl std::error::Error for AnswerError {}
-
-/// Where answers are written, and what becomes of the current one. The driver keeps one of it, so
-/// that a [`Response`] is no more than a reference: passed by value in a register, from call to
-/// call of its methods.
-pub(crate) struct Wire {
-    pub(crate) heads: Heads,
-    /// Of the connection whose turn it is.
-    pub(crate) output: Box<Output>,
-    mode: Mode,
-    /// Where the answer begins.
-    mark: Mark,
-    status: u16,
-    /// Bytes of the prepared head that stand in the output; 0 before the first header field.
-    begun: usize,
-    /// The handler wants the connection to end.
-    close: bool,
-    complete: bool,
-    fault: Option<AnswerError>,
-}
-
-impl Wire {
-    pub(crate) fn new(server_name: Option<&str>) -> Wire {
-        let output = Box::<Output>::default();
-        Wire {
-            heads: Heads::new(server_name),
-            mark: output.mark(),
-            output,
-            mode: Mode::default(),
-            status: 200,
-            begun: 0,
-            close: false,
-            complete: false,
-            fault: None,
-        }
-    }
-
-    /// Begins an answer behind what stands in the output.
-    #[inline]
-    pub(crate) fn response(&mut self, mode: Mode) -> Response<'_> {
-        self.mode = mode;
-        self.mark = self.output.mark();
-        self.status = 200;
-        self.begun = 0;
-        self.close = false;
-        self.complete = false;
-        Response { wire: self }
-    }
-
-    /// Whether the answer tells the client that the connection ends, or why there is none.
-    #[inline]
-    pub(crate) fn outcome(&mut self) -> Result<bool, AnswerError> {
-        match self.fault.take() {
-            None if self.complete => Ok(self.close || !self.mode.persistent),
-            None => Err(AnswerError::Missing),
-            Some(fault) => Err(fault),
-        }
-    }
-
-    /// Puts a 500 in the place of what there is of the answer.
-    #[cold]
-    pub(crate) fn fail(&mut self) {
-        let text = "the server could not answer this request";
-        let head_only = self.mode.method == Method::Head;
-        self.fault = None;
-        self.output.truncate(self.mark);
-        self.heads.refuse(500, text, head_only, &mut self.output);
-    }
-}
 
 /// The answer to one request, written straight into what is sent to the client.
 ///
@@ -178,11 +122,8 @@ impl<'a> Response<'a> {
             self.fail(AnswerError::Status(status));
             return self;
         }
-        if self.wire.begun > 0 && status != self.wire.status {
-            let wire = &mut *self.wire;
-            let head = wire.heads.head(status);
-            wire.output.replace(wire.mark, wire.begun, head);
-            wire.begun = head.len();
+        if self.wire.begun > 0 {
+            self.wire.replace_head(status);
         }
         self.wire.status = status;
         self
@@ -406,20 +347,18 @@ impl<'a> Response<'a> {
         answer[end - digits.len()..end].copy_from_slice(digits);
     }
 
-    /// What differs from the default of the client's version is said (RFC 9112 section 9.3).
     #[inline]
     fn connection_line(&self) -> &'static [u8] {
         let mode = self.wire.mode;
-        match mode.persistent && !self.wire.close {
-            false => b"Connection: close\r\n",
-            true if mode.version < Version::Http11 => b"Connection: keep-alive\r\n",
+        match self.wire.is_late() {
             true => b"",
+            false => connection_line(!mode.persistent || self.wire.close, mode.version),
         }
     }
 
     #[inline]
     fn done(self, body_bytes: u64) -> Done {
-        self.wire.complete = true;
+        self.wire.state = State::Complete;
         Done {
             status: self.wire.status,
             body_bytes,

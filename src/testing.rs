@@ -8,20 +8,25 @@ mod ws;
 pub use ws::WebSocket;
 
 use crate::conn::{
+    body_out::BodyOut,
     http1::Http1,
     input::Input,
     output::{MAX_SLICES, Next, Output},
 };
 use crate::drive::{Off, Parts, Service, Turn};
 use crate::handler::Handler;
+use crate::incoming::BodySink;
 use crate::io::stream::read_at;
+use crate::late::{Door, Place};
 use crate::protocol::limits::Limits;
 use crate::request::Ends;
 use crate::response::Wire;
 use crate::stats::{Counters, WorkerCounters};
 use std::io::IoSlice;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
 
 /// One connection to a handler, in memory.
 ///
@@ -44,6 +49,10 @@ pub struct Connection<'h, H: Handler> {
     http1: Http1,
     input: Input,
     output: Box<Output>,
+    body: Option<Box<BodyOut>>,
+    sink: Option<Box<dyn BodySink>>,
+    /// Something has been posted for a late answer.
+    woken: Receiver<()>,
     counters: WorkerCounters,
     received: Vec<u8>,
     closed: bool,
@@ -57,16 +66,24 @@ impl<'h, H: Handler> Connection<'h, H> {
 
     /// Connects to `handler`.
     pub fn with_limits(handler: &'h H, limits: Limits) -> Connection<'h, H> {
+        let (wake, woken) = channel();
+        // Nobody listens any more once the connection is dropped.
+        let door = Door::new(limits.output_bytes, move || {
+            let _ = wake.send(());
+        });
         Connection {
             service: Service {
                 handler,
                 limits,
-                wire: Wire::new(Some("peregrine")),
+                wire: Wire::new(Some("peregrine"), Arc::new(door)),
                 now: 0,
             },
             http1: Http1::new(0, true),
             input: Input::new(),
             output: Box::default(),
+            body: None,
+            sink: None,
+            woken,
             counters: WorkerCounters::default(),
             received: Vec::new(),
             closed: false,
@@ -99,16 +116,9 @@ impl<'h, H: Handler> Connection<'h, H> {
         self.service.now = self.service.now.saturating_add(seconds);
         let due = self.http1.deadline(Some(&self.input), &self.service.limits);
         if self.service.now >= due && !self.closed {
-            let mut parts = Parts {
-                http1: &mut self.http1,
-                input: &mut self.input,
-                output: &mut self.output,
-                ends: &MEMORY,
-                counters: &self.counters,
-            };
-            self.service.expire(&mut parts);
-            self.closed = true;
+            self.with_parts(Service::expire);
             self.flush();
+            self.close();
         }
     }
 
@@ -117,6 +127,23 @@ impl<'h, H: Handler> Connection<'h, H> {
     pub fn stop(&mut self) {
         self.http1.stop(self.input.unread().len());
         self.closed |= self.http1.is_idle() && self.http1.is_used();
+    }
+
+    /// Waits until another thread has sent something for an answer that was deferred or is streamed,
+    /// at most so long, and hands it to the client. False if time is up. Time does not pass for the
+    /// connection meanwhile.
+    pub fn wait(&mut self, most: Duration) -> bool {
+        let until = Instant::now() + most;
+        let before = self.received.len();
+        self.run();
+        while self.received.len() == before && !self.closed {
+            let left = until.saturating_duration_since(Instant::now());
+            if self.woken.recv_timeout(left).is_err() {
+                return false;
+            }
+            self.run();
+        }
+        true
     }
 
     /// All that the client has been sent.
@@ -147,22 +174,42 @@ impl<'h, H: Handler> Connection<'h, H> {
     }
 
     fn run(&mut self) {
+        self.service.wire.door.adopt();
+        let mut commands = Vec::new();
         while !self.closed {
-            let mut parts = Parts {
-                http1: &mut self.http1,
-                input: &mut self.input,
-                output: &mut self.output,
-                ends: &MEMORY,
-                counters: &self.counters,
-            };
-            let turn = self.service.turn(&mut parts, &mut Off);
+            self.service.wire.door.take(&mut commands);
+            for command in commands.drain(..) {
+                self.with_parts(|service, parts| service.command(command, parts));
+            }
+            let turn = self.with_parts(|service, parts| service.turn(parts, &mut Off));
             self.flush();
             match turn {
-                Turn::Read => return,
-                Turn::Again | Turn::Blocked | Turn::Upgrade => {}
-                Turn::Close(_) => self.closed = true,
+                // What a handler has sent from its own thread is there already.
+                Turn::Wait | Turn::Read if self.service.wire.door.is_empty() => return,
+                Turn::Wait | Turn::Read | Turn::Again | Turn::Blocked | Turn::Upgrade => {}
+                Turn::Close(_) => self.close(),
             }
         }
+    }
+
+    fn close(&mut self) {
+        self.closed = true;
+        (self.body, self.sink) = (None, None);
+        self.service.wire.door.leave(Place::default());
+    }
+
+    fn with_parts<T>(&mut self, act: impl FnOnce(&mut Service<&'h H>, &mut Parts<'_>) -> T) -> T {
+        let mut parts = Parts {
+            http1: &mut self.http1,
+            input: &mut self.input,
+            output: &mut self.output,
+            body: &mut self.body,
+            sink: &mut self.sink,
+            place: Place::default(),
+            ends: &MEMORY,
+            counters: &self.counters,
+        };
+        act(&mut self.service, &mut parts)
     }
 
     /// The client takes all there is. A file that is shorter than promised cuts the connection.
@@ -187,12 +234,21 @@ impl<'h, H: Handler> Connection<'h, H> {
             }
             let sent = self.received.len() - before;
             if sent == 0 {
-                self.closed = true;
                 self.output.clear();
+                return self.close();
             }
             self.counters.bytes_written.add(sent as u64);
             self.output.advance(sent);
         }
+        if let Some(body) = &self.body {
+            body.set_unsent(0);
+        }
+    }
+}
+
+impl<H: Handler> Drop for Connection<'_, H> {
+    fn drop(&mut self) {
+        self.service.wire.door.close();
     }
 }
 

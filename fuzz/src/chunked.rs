@@ -47,7 +47,7 @@ fn outcome(
     ends: impl IntoIterator<Item = usize>,
     limits: &Limits,
 ) -> Outcome<ProtocolError> {
-    let mut decoder = Decoder::new(HEAD.len());
+    let mut decoder = Decoder::new(HEAD.len(), limits);
     let mut buffer = HEAD.to_vec();
     let (mut from, mut removed) = (0, 0);
     for end in ends {

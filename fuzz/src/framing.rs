@@ -62,7 +62,7 @@ fn model(bytes: &[u8], limits: &Limits) -> Option<Framing> {
         &values("content-length")[..],
     ) {
         ([], []) => Some(0),
-        ([], [length]) => Some(number_up_to(length, limits.body_bytes)?),
+        ([], [length]) => Some(number_up_to(length, limits.body_bytes as u64)?),
         ([coding], []) if coding == b"chunked" && version == Version::Http11 => None,
         _ => return None,
     };
@@ -95,7 +95,7 @@ fn trim(bytes: &[u8]) -> &[u8] {
 }
 
 /// `1*DIGIT`, leading zeros allowed, and not above `limit`.
-fn number_up_to(digits: &[u8], limit: usize) -> Option<usize> {
+fn number_up_to(digits: &[u8], limit: u64) -> Option<u64> {
     let text = std::str::from_utf8(digits).ok()?;
     if text.is_empty() || !text.chars().all(|c| c.is_ascii_digit()) {
         return None;

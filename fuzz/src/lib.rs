@@ -13,6 +13,8 @@ pub mod dir;
 pub mod frame;
 pub mod framing;
 pub mod head;
+#[cfg(feature = "multipart")]
+pub mod multipart;
 pub mod response;
 pub mod seeds;
 pub mod target;

@@ -56,6 +56,12 @@ fn compressed_messages() {
     run("deflate", super::websocket::check_deflate);
 }
 
+#[cfg(feature = "multipart")]
+#[test]
+fn forms() {
+    run("multipart", super::multipart::check);
+}
+
 #[test]
 fn targets() {
     run("target", target::check);
@@ -87,7 +93,7 @@ fn run(name: &str, check: fn(&[u8])) {
 }
 
 /// Pieces that mean something.
-const WORDS: [&[u8]; 26] = [
+const WORDS: [&[u8]; 31] = [
     b"\r\n",
     b"\n",
     b"\r",
@@ -114,6 +120,11 @@ const WORDS: [&[u8]; 26] = [
     b"%2",
     b"../",
     b"%2e%2E/",
+    b"--X-y",
+    b"\r\n--X-y\r\n",
+    b"Content-Disposition: form-data; name=a\r\n",
+    b"filename=\"",
+    b"%22",
 ];
 
 /// Numbers that look random and are the same each time (xorshift64*).

@@ -35,6 +35,17 @@ impl Heads {
         }
     }
 
+    /// For answers whose head is put before them elsewhere.
+    pub(crate) fn none() -> Heads {
+        Heads {
+            server: Vec::new(),
+            date: [0; encode::DATE_LEN],
+            unix: 0,
+            bytes: Vec::new(),
+            at: Vec::new(),
+        }
+    }
+
     /// Statuses that an answer can have. Interim ones (1xx) are the library's.
     pub(crate) fn is_status(status: u16) -> bool {
         (LOWEST..=HIGHEST).contains(&status)

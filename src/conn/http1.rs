@@ -3,35 +3,49 @@
 //! # The contract
 //!
 //! *Inputs*: bytes appended to the [`Input`], [`Http1::eof`], [`Http1::expire`] when
-//! [`Http1::deadline`] has passed, [`Http1::stop`] when the connection shall end soon. *Command*:
-//! [`Http1::finish`] when the request is answered. *Output*: [`Http1::next`], to be called after
-//! every input and command until it does not say [`Next::Request`]. Nothing else changes it.
+//! [`Http1::deadline`] has passed, [`Http1::stop`] when the connection shall end soon. *Commands*:
+//! [`Http1::plan`] when it is known what shall become of a body, [`Http1::piece_taken`] when a piece
+//! of it has been; [`Http1::finish`] when the request is answered; or [`Http1::defer`] when it has
+//! been taken and its answer comes later, and [`Http1::answered`] when that is complete. *Output*:
+//! [`Http1::next`], to be called after every input and command until it says [`Next::Read`],
+//! [`Next::Wait`] or [`Next::Close`]. Nothing else changes it.
 //!
 //! ```text
-//!            first byte        head complete         body complete       finish
-//!   Idle ───────────────► Head ─────────────► Body ───────────────► Ready ──────┐
-//!    ▲                     │ refused           │ refused              │         │
-//!    └─────────────────────┼───────────────────┼──────────────────────┼─────────┤ persistent
-//!                          ▼                   ▼                      ▼         │
-//!                        Over ◄───────────────────────────────────────┴─────────┘ not
+//!        first byte      a body follows       buffered          complete
+//!   Idle ─────────► Head ──────────────► Plan ─────────► Body ──────────────┐
+//!    ▲               │ │ none             │ ├───────────► Pieces ───────────┤
+//!    │               │ │                  │ │ streamed                      ▼
+//!    │               │ └──────────────────│─┴─────────────────────────► Ready
+//!    │               │ refused            │ refused    none of it      │  │ defer
+//!    │               ▼                    ▼                             │  └► Waiting
+//!    │              Over ◄──────────────────────────────────────────────┤       │
+//!    │                        not persistent                    finish  │       │ answered
+//!    └──────────────────────────────────────────────────────────────────┴───────┘
+//!            persistent; by way of Drain if some of the body is unread
 //! ```
 
-use super::{Seconds, heads::Heads, input::Input, output::Output};
-use crate::protocol::{
-    Version, chunked::Decoder, error::ProtocolError, framing::BodyLength, limits::Limits,
-};
-use std::time::Duration;
+mod body;
+mod time;
 
-/// How long a server that stops waits for the first request of a connection.
-const STOP_GRACE: Duration = Duration::from_secs(1);
+pub(crate) use time::after;
+
+use super::{Seconds, heads::Heads, input::Input, output::Output};
+use crate::protocol::{Version, error::ProtocolError, framing::BodyLength, limits::Limits};
 
 /// What the driver has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     /// Wait for more bytes.
     Read,
-    /// Answer the request in the input, then [`Http1::finish`].
+    /// A body follows the head in the input: say what shall become of it, by [`Http1::plan`].
+    Plan,
+    /// Hand over the piece of body in the input, then [`Http1::piece_taken`].
+    Piece,
+    /// Answer the request in the input, then [`Http1::finish`]; or [`Http1::defer`].
     Request,
+    /// The last request's answer is not complete, or nobody takes its body at the moment. Nothing
+    /// further is looked at before.
+    Wait,
     /// Send what is in the output, then close.
     Close(Close),
 }
@@ -55,6 +69,10 @@ pub(crate) enum CloseReason {
     ClientGone,
     Refused(ProtocolError),
     IdleTimeout,
+    /// The rest of the last answer will not come.
+    AnswerCut,
+    /// The last answer did not come in time.
+    AnswerTimeout,
 }
 
 /// The methods whose answers are framed unlike others (RFC 9112 section 6.3).
@@ -65,6 +83,19 @@ pub(crate) enum Method {
     /// What follows a 2xx is not HTTP any more.
     Connect,
     Other,
+}
+
+/// What shall become of a request's body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Plan {
+    /// It is gathered, up to so many bytes.
+    Buffer(u64),
+    /// It goes piece by piece, up to so many bytes in all.
+    Pieces(u64),
+    /// The request is answered without it.
+    Unread,
+    /// The request is refused with this status.
+    Refuse(u16),
 }
 
 /// How the request that is being answered wants its answer.
@@ -89,11 +120,20 @@ impl Default for Mode {
 enum State {
     Idle,
     Head,
+    /// A body follows, and it is not decided what becomes of it.
+    Plan,
     /// Head and body are this many bytes.
     Exact(usize),
     Chunked,
+    /// So many bytes of the body are still to be handed over.
+    Pieces(u64),
+    ChunkedPieces,
     /// The request that waits for its answer is this many bytes of the input.
     Ready(usize),
+    /// The request is taken, and its answer is not complete.
+    Waiting,
+    /// The rest of a body that nobody has read is thrown away.
+    Drain,
     Over(Close),
 }
 
@@ -108,6 +148,10 @@ pub(crate) struct Http1 {
     eof: bool,
     /// No further request is taken after the current one.
     last: bool,
+    /// Nobody takes pieces of the body at the moment.
+    paused: bool,
+    /// Bytes of the body that nobody will read.
+    unread: u64,
     /// The server stops: what had arrived by then, so many unread bytes, is answered, and nothing
     /// that comes after it. A client that goes on asking would never let the server stop.
     owed: Option<usize>,
@@ -123,6 +167,8 @@ impl Http1 {
             mode: Mode::default(),
             eof: false,
             last: !keep_alive,
+            paused: false,
+            unread: 0,
             owed: None,
             used: false,
         }
@@ -149,10 +195,28 @@ impl Http1 {
         self.state == State::Idle
     }
 
-    /// For the request that [`Next::Request`] announced.
+    /// The client has sent its last byte.
+    #[inline]
+    pub(crate) fn is_eof(&self) -> bool {
+        self.eof
+    }
+
+    /// Of the last request.
+    pub(crate) fn version(&self) -> Version {
+        self.mode.version
+    }
+
+    /// An answer is to come, or the rest of it.
+    #[inline]
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.state == State::Waiting
+    }
+
+    /// For the request that [`Next::Request`] announced, or the one whose answer is to come.
     pub(crate) fn mode(&mut self) -> Mode {
         self.last |= match (self.owed, self.state) {
             (Some(owed), State::Ready(len)) => owed <= len,
+            (Some(owed), State::Waiting) => owed == 0,
             _ => false,
         };
         Mode {
@@ -179,11 +243,21 @@ impl Http1 {
                     continue;
                 }
                 State::Head => match input.parse_head(limits) {
-                    Ok(true) => match self.head_complete(input, output, limits, now) {
+                    Ok(true) => match self.head_complete(input, now) {
                         Ok(()) => continue,
                         Err(error) => Err(error),
                     },
                     incomplete => incomplete,
+                },
+                State::Plan => return Next::Plan,
+                State::Pieces(_) | State::ChunkedPieces => match self.next_piece(input, limits) {
+                    Ok(Some(next)) => return next,
+                    Ok(None) => Ok(false),
+                    Err(error) => Err(error),
+                },
+                State::Drain => match self.drain(input) {
+                    true => continue,
+                    false => Ok(false),
                 },
                 State::Exact(len) => {
                     let complete = input.unread().len() >= len;
@@ -200,6 +274,7 @@ impl Http1 {
                     }
                 }),
                 State::Ready(_) => Ok(true),
+                State::Waiting => return Next::Wait,
                 State::Over(close) => return Next::Close(close),
             };
             return match step {
@@ -215,51 +290,59 @@ impl Http1 {
         }
     }
 
-    /// Decides about the body, and asks for it if the client waits for that.
-    fn head_complete(
-        &mut self,
-        input: &mut Input,
-        output: &mut Output,
-        limits: &Limits,
-        now: Seconds,
-    ) -> Result<(), ProtocolError> {
-        let received = input.unread().len();
+    /// Where the request ends, unless that is for others to say.
+    fn head_complete(&mut self, input: &mut Input, now: Seconds) -> Result<(), ProtocolError> {
         let len = input.head.len();
         self.mode.method = match input.head.method.of(input.unread()) {
             b"HEAD" => Method::Head,
             b"CONNECT" => Method::Connect,
             _ => Method::Other,
         };
-        let framing = input.framing(limits)?;
+        let framing = input.framing()?;
         self.mode.persistent = framing.persistent;
         self.mode.version = input.head.version;
+        self.since = now;
+        input.body = len..len;
         self.state = match framing.body {
-            BodyLength::Exact(body) => State::Exact(len + body),
-            BodyLength::Chunked => {
-                input.decoder = Decoder::new(len);
-                State::Chunked
+            BodyLength::Exact(0) => State::Ready(len),
+            _ => {
+                input.begin_body(framing);
+                State::Plan
             }
         };
-        self.since = now;
-        // Not for a body that has begun to come: that client does not wait (RFC 9110 10.1.1).
-        let nothing_yet = received == len && self.state != State::Exact(len);
-        if framing.expects_continue && nothing_yet {
-            output.push(b"HTTP/1.1 100 Continue\r\n\r\n");
-        }
         Ok(())
     }
 
     /// The request is answered; `close` if the answer says that it is the last one.
     pub(crate) fn finish(&mut self, close: bool, input: &mut Input, now: Seconds) {
+        self.defer(input, now);
+        self.answered(close, input, now);
+    }
+
+    /// The request is taken out of the input, and its answer comes later.
+    pub(crate) fn defer(&mut self, input: &mut Input, now: Seconds) {
         let State::Ready(len) = self.state else {
-            debug_assert!(false, "finish without a request");
+            debug_assert!(false, "no request to answer");
             return;
         };
         input.consume(len);
         self.owed = self.owed.map(|owed| owed.saturating_sub(len));
+        self.since = now;
+        self.state = State::Waiting;
+    }
+
+    /// Some of the answer that was waited for has come.
+    pub(crate) fn progress(&mut self, now: Seconds) {
+        self.since = now;
+    }
+
+    /// The answer that was waited for is complete; `close` as for [`Http1::finish`].
+    pub(crate) fn answered(&mut self, close: bool, input: &Input, now: Seconds) {
+        debug_assert!(self.is_waiting(), "no answer is waited for");
         self.used = true;
         self.since = now;
         self.state = match self.mode.persistent && !self.last && !close {
+            true if self.unread > 0 => State::Drain,
             true => State::Idle,
             // A client that did not ask for the end may be sending its next request already.
             false => State::Over(Close {
@@ -269,76 +352,47 @@ impl Http1 {
         };
     }
 
-    fn closed_by_client(&mut self, input: &Input) -> Next {
-        let reason = match input.is_empty() {
-            true => CloseReason::ClientDone,
-            false => CloseReason::ClientGone,
-        };
+    /// The rest of the answer that was waited for will never come.
+    pub(crate) fn cut(&mut self) -> Close {
+        self.over(CloseReason::AnswerCut)
+    }
+
+    fn over(&mut self, reason: CloseReason) -> Close {
         let close = Close {
             reason,
             linger: false,
         };
         self.state = State::Over(close);
-        Next::Close(close)
+        close
+    }
+
+    fn closed_by_client(&mut self, input: &Input) -> Next {
+        let reason = match input.is_empty() {
+            true => CloseReason::ClientDone,
+            false => CloseReason::ClientGone,
+        };
+        Next::Close(self.over(reason))
     }
 
     fn refuse(&mut self, error: ProtocolError, output: &mut Output, heads: &mut Heads) -> Close {
-        heads.refuse(
-            error.status(),
-            error.text(),
-            self.mode.method == Method::Head,
-            output,
-        );
+        let reason = CloseReason::Refused(error);
+        self.turn_away(error.status(), error.text(), reason, output, heads)
+    }
+
+    fn turn_away(
+        &mut self,
+        status: u16,
+        text: &str,
+        reason: CloseReason,
+        output: &mut Output,
+        heads: &mut Heads,
+    ) -> Close {
+        heads.refuse(status, text, self.mode.method == Method::Head, output);
         let close = Close {
-            reason: CloseReason::Refused(error),
+            reason,
             linger: !self.eof,
         };
         self.state = State::Over(close);
         close
     }
-
-    /// When [`Http1::expire`] is due.
-    pub(crate) fn deadline(&self, input: Option<&Input>, limits: &Limits) -> Seconds {
-        let wait = match self.state {
-            // Whoever has just connected is about to ask for something.
-            State::Idle if self.owed.is_some() => limits.idle_time.min(STOP_GRACE),
-            State::Idle => limits.idle_time,
-            State::Head => limits.head_time,
-            State::Exact(_) | State::Chunked | State::Ready(_) => {
-                let received = input.map_or(0, |input| match self.state {
-                    State::Chunked => input.decoder.body().len(),
-                    _ => input.unread().len() - input.head.len(),
-                });
-                let earned = received / limits.body_rate.max(1);
-                limits.body_grace + Duration::from_secs(earned as u64)
-            }
-            State::Over(_) => limits.linger_time,
-        };
-        after(self.since, wait)
-    }
-
-    /// The deadline has passed.
-    pub(crate) fn expire(&mut self, output: &mut Output, heads: &mut Heads) -> Close {
-        match self.state {
-            State::Head => self.refuse(ProtocolError::HeadTimeout, output, heads),
-            State::Exact(_) | State::Chunked => {
-                self.refuse(ProtocolError::BodyTimeout, output, heads)
-            }
-            State::Over(close) => close,
-            State::Idle | State::Ready(_) => {
-                let close = Close {
-                    reason: CloseReason::IdleTimeout,
-                    linger: false,
-                };
-                self.state = State::Over(close);
-                close
-            }
-        }
-    }
-}
-
-/// The first second in which `wait` has surely passed since some moment of the second `since`.
-pub(crate) fn after(since: Seconds, wait: Duration) -> Seconds {
-    let wait = wait.as_secs() + u64::from(wait.subsec_nanos() > 0) + 1;
-    since.saturating_add(wait.try_into().unwrap_or(Seconds::MAX))
 }

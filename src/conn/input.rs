@@ -12,6 +12,9 @@ use std::ops::Range;
 /// What a fresh one has room for: a head of the default limit, or several requests.
 const ROOM: usize = 16 << 10;
 
+/// Room for a body that goes piece by piece, and for the head before it.
+const PIECE_ROOM: usize = 64 << 10;
+
 /// Leased to a connection while a request of it is incomplete or being answered, with the table of
 /// its head, so that what was parsed of half a head is not lost to another connection.
 ///
@@ -27,6 +30,12 @@ pub(crate) struct Input {
     pub(crate) decoder: Decoder,
     /// Where the body of a complete request stands.
     pub(crate) body: Range<usize>,
+    /// What the head says of a body that is not planned yet.
+    pub(crate) planned: Option<Framing>,
+    /// Bytes of the body that were handed over piece by piece and are not here any more.
+    taken: u64,
+    /// The same, since the clock was last set back.
+    pub(crate) taken_since: u64,
     bytes: Vec<u8>,
     start: usize,
     end: usize,
@@ -36,7 +45,10 @@ impl Input {
     pub(crate) fn new() -> Input {
         Input {
             head: Head::new(),
-            decoder: Decoder::new(0),
+            decoder: Decoder::new(0, 0),
+            planned: None,
+            taken: 0,
+            taken_since: 0,
             body: 0..0,
             bytes: vec![0; ROOM],
             start: 0,
@@ -59,8 +71,8 @@ impl Input {
     }
 
     /// Judges a complete head; see [`framing::decide`].
-    pub(crate) fn framing(&mut self, limits: &Limits) -> Result<Framing, ProtocolError> {
-        framing::decide(&mut self.head, &self.bytes[self.start..self.end], limits)
+    pub(crate) fn framing(&mut self) -> Result<Framing, ProtocolError> {
+        framing::decide(&mut self.head, &self.bytes[self.start..self.end])
     }
 
     /// Decodes what has come of a chunked body; see [`Decoder::decode`].
@@ -72,6 +84,42 @@ impl Input {
             self.end -= self.decoder.compact(&mut self.bytes[self.start..self.end]);
         }
         Ok(complete)
+    }
+
+    /// The head is complete, and what it says of its body is to be judged.
+    pub(crate) fn begin_body(&mut self, framing: Framing) {
+        self.planned = Some(framing);
+        (self.taken, self.taken_since) = (0, 0);
+    }
+
+    /// The body shall go piece by piece: makes room for large ones.
+    pub(crate) fn widen(&mut self) {
+        if self.bytes.len() < PIECE_ROOM {
+            self.bytes.resize(PIECE_ROOM, 0);
+        }
+    }
+
+    /// Bytes of the body that were handed over piece by piece.
+    pub(crate) fn received(&self) -> u64 {
+        self.taken
+    }
+
+    /// Takes the piece in `body` out, the head stays.
+    pub(crate) fn release(&mut self, is_chunked: bool) {
+        let piece = std::mem::replace(&mut self.body, self.head.len()..self.head.len());
+        self.taken += piece.len() as u64;
+        self.taken_since += piece.len() as u64;
+        let bytes = &mut self.bytes[self.start..self.end];
+        self.end -= match is_chunked {
+            true => {
+                self.decoder.release();
+                self.decoder.compact(bytes)
+            }
+            false => {
+                bytes.copy_within(piece.end.., piece.start);
+                piece.len()
+            }
+        };
     }
 
     /// Room for what comes next, never empty. It grows when a request does not fit, which the

@@ -4,6 +4,8 @@
 //! to do next, and sends what has gathered in an [`output::Output`]. Time is an argument: seconds
 //! since some start of the driver's choosing.
 
+pub(crate) mod body_out;
+pub(crate) mod credit;
 #[cfg(feature = "websocket")]
 pub(crate) mod deflate;
 pub(crate) mod heads;
@@ -15,6 +17,7 @@ pub(crate) mod payload;
 pub(crate) mod pool;
 #[cfg(feature = "websocket")]
 pub(crate) mod prepared;
+pub(crate) mod rows;
 #[cfg(feature = "websocket")]
 pub(crate) mod topics;
 #[cfg(feature = "websocket")]

@@ -83,6 +83,13 @@ pub(crate) enum Next<'a> {
     },
 }
 
+/// What stood in an [`Output`], to go into another one; it takes no more memory than it must.
+#[derive(Debug, Default)]
+pub(crate) struct Detached {
+    bytes: Box<[u8]>,
+    large: Vec<Large>,
+}
+
 /// A place to go back to; see [`Output::truncate`].
 #[derive(Clone, Copy)]
 pub(crate) struct Mark {
@@ -152,6 +159,28 @@ impl Output {
         self.len += body.len();
         let at = self.bytes.len();
         self.large.push(Large { at, body });
+    }
+
+    /// Takes out all there is; nothing of it may have been sent.
+    pub(crate) fn detach(&mut self) -> Detached {
+        debug_assert!(self.sent == 0 && self.large_sent == 0 && self.part == 0);
+        let detached = Detached {
+            bytes: self.bytes.as_slice().into(),
+            large: std::mem::take(&mut self.large),
+        };
+        self.clear();
+        detached
+    }
+
+    /// Appends what another one held.
+    pub(crate) fn append(&mut self, detached: Detached) {
+        let base = self.bytes.len();
+        self.push(&detached.bytes);
+        for large in detached.large {
+            self.len += large.body.len();
+            let at = base + large.at;
+            self.large.push(Large { at, ..large });
+        }
     }
 
     /// Bytes appended to the row since `mark`.
@@ -330,6 +359,21 @@ mod tests {
             }
             assert!(sent == expected, "step {step}");
         }
+    }
+
+    #[test]
+    fn what_is_detached_is_appended_as_it_was() {
+        let (mut output, expected) = sample();
+        let detached = output.detach();
+        assert!(output.is_empty() && gathered(&output).is_empty());
+        output.push(b"before");
+        output.append(detached);
+        output.push(b"behind");
+        let whole = [b"before", expected.as_slice(), b"behind"].concat();
+        assert_eq!(output.len(), whole.len() as u64);
+        assert!(gathered(&output) == whole);
+        output.advance(10);
+        assert!(gathered(&output) == whole[10..]);
     }
 
     #[test]

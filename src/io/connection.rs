@@ -1,11 +1,14 @@
 //! One connection of a worker: its socket, its state, and what an event does to them.
 
+mod sending;
+
 use super::control::Accepted;
 use super::mode::Mode;
 use super::poll::{Interest, Poll, Token};
-use super::stream::{FILE_STEP, Sent, Stream};
+use super::stream::Stream;
 use crate::conn::{
     Seconds,
+    body_out::BodyOut,
     http1::{self, Close, Http1},
     input::Input,
     output::Output,
@@ -13,6 +16,8 @@ use crate::conn::{
 };
 use crate::drive::{Parts, Service, Turn};
 use crate::handler::{ConnectionError, Handler};
+use crate::incoming::BodySink;
+use crate::late::{Command, Place};
 use crate::request::Ends;
 use crate::stats::WorkerCounters;
 use std::io;
@@ -26,6 +31,8 @@ pub(crate) struct Shared<'a, H, M> {
     pub(crate) poll: Poll,
     pub(crate) counters: &'a WorkerCounters,
     pub(crate) mode: M,
+    /// Of the connection whose turn it is.
+    pub(crate) place: Place,
 }
 
 /// What a read has brought.
@@ -55,6 +62,10 @@ pub(crate) struct Connection {
     http1: Http1,
     input: Option<Box<Input>>,
     output: Option<Box<Output>>,
+    /// The rest of the answer that is being given.
+    body: Option<Box<BodyOut>>,
+    /// Who takes the body of the request that is coming in.
+    sink: Option<Box<dyn BodySink>>,
     /// What the poller watches for; `None` before the first time the socket had nothing for us.
     watched: Option<Interest>,
     phase: Phase,
@@ -92,6 +103,8 @@ impl Ends for Socket {
 enum Phase {
     /// Reading what comes and answering it.
     Serving,
+    /// An answer, or the rest of one, is to come. What the client sends in the meantime waits.
+    Waiting,
     /// More requests are in the input already; nothing is read before they are answered.
     Busy,
     /// The client has to take its answers before anything else happens.
@@ -112,6 +125,8 @@ impl Connection {
             http1: Http1::new(now, keep_alive),
             input: None,
             output: None,
+            body: None,
+            sink: None,
             watched: None,
             phase: Phase::Serving,
             wrote: now,
@@ -126,9 +141,10 @@ impl Connection {
     ) -> Fate {
         match self.phase {
             Phase::Serving if readable => self.read(shared),
+            Phase::Waiting if readable => self.read_ahead(shared),
             Phase::Blocked | Phase::Ending(_) => self.resume(shared),
             Phase::Lingering(left) if readable => self.discard(left, shared),
-            Phase::Serving | Phase::Busy | Phase::Lingering(_) => Fate::Open,
+            Phase::Serving | Phase::Waiting | Phase::Busy | Phase::Lingering(_) => Fate::Open,
         }
     }
 
@@ -138,6 +154,61 @@ impl Connection {
             Fill::Something => self.serve(shared),
             Fill::Nothing => Fate::Open,
             Fill::Failed => Fate::Closed,
+        }
+    }
+
+    /// The client sends, or goes, while an answer of it is to come.
+    fn read_ahead<H: Handler, M: Mode<H>>(&mut self, shared: &mut Shared<'_, H, M>) -> Fate {
+        // It was watched for nothing but its end.
+        if self.http1.is_eof() || self.fill(shared) == Fill::Failed {
+            return Fate::Closed;
+        }
+        if self.http1.is_eof() {
+            shared.service.wire.door.client_eof(shared.place);
+        }
+        Fate::Open
+    }
+
+    /// Something has come for the answer that is to come. [`Connection::go_on`] is to follow.
+    pub(crate) fn command<H: Handler, M: Mode<H>>(
+        &mut self,
+        command: Command,
+        shared: &mut Shared<'_, H, M>,
+    ) -> Fate {
+        let mut input = self.input.take().unwrap_or_else(|| shared.pool.input());
+        let mut output = self.output.take().unwrap_or_else(|| shared.pool.output());
+        let place = shared.place;
+        let mut parts = self.parts(&mut input, &mut output, shared.counters, place);
+        shared.service.command(command, &mut parts);
+        self.keep(input, shared);
+        self.output = Some(output);
+        Fate::Open
+    }
+
+    /// Sends what has come, and takes the next request if the answer is complete.
+    pub(crate) fn go_on<H: Handler, M: Mode<H>>(&mut self, shared: &mut Shared<'_, H, M>) -> Fate {
+        match self.phase {
+            Phase::Waiting => self.serve(shared),
+            _ => Fate::Open,
+        }
+    }
+
+    fn parts<'a>(
+        &'a mut self,
+        input: &'a mut Input,
+        output: &'a mut Box<Output>,
+        counters: &'a WorkerCounters,
+        place: Place,
+    ) -> Parts<'a> {
+        Parts {
+            http1: &mut self.http1,
+            input,
+            output,
+            body: &mut self.body,
+            sink: &mut self.sink,
+            place,
+            ends: &self.socket,
+            counters,
         }
     }
 
@@ -178,112 +249,19 @@ impl Connection {
     fn serve<H: Handler, M: Mode<H>>(&mut self, shared: &mut Shared<'_, H, M>) -> Fate {
         let mut input = self.input.take().unwrap_or_else(|| shared.pool.input());
         let mut output = self.output.take().unwrap_or_else(|| shared.pool.output());
-        let mut parts = Parts {
-            http1: &mut self.http1,
-            input: &mut input,
-            output: &mut output,
-            ends: &self.socket,
-            counters: shared.counters,
-        };
+        let mut parts = self.parts(&mut input, &mut output, shared.counters, shared.place);
         let turn = shared.service.turn(&mut parts, &mut shared.mode);
         self.keep(input, shared);
         self.output = Some(output);
         self.phase = match turn {
             Turn::Read => Phase::Serving,
+            Turn::Wait => Phase::Waiting,
             Turn::Again | Turn::Blocked => Phase::Busy,
             Turn::Close(close) => Phase::Ending(close),
             Turn::Upgrade => return Fate::Upgraded,
         };
         self.wrote = shared.service.now;
         self.flush(shared)
-    }
-
-    /// Sends what there is, and goes on with what that allows.
-    fn flush<H: Handler, M: Mode<H>>(&mut self, shared: &mut Shared<'_, H, M>) -> Fate {
-        let Some(output) = &mut self.output else {
-            return self.sent(shared);
-        };
-        // A client that reads as fast as a file is sent must not keep the thread for itself.
-        let mut budget = FILE_STEP;
-        while !output.is_empty() && budget > 0 {
-            match self.socket.stream.send(output) {
-                Ok(Sent { bytes, full }) => {
-                    shared.counters.bytes_written.add(bytes as u64);
-                    output.advance(bytes);
-                    self.wrote = shared.service.now;
-                    budget = budget.saturating_sub(bytes);
-                    if full {
-                        break;
-                    }
-                }
-                Err(error) if is_temporary(&error) => break,
-                Err(error) => {
-                    shared.fail(&ConnectionError::Write(&error), &self.socket);
-                    return Fate::Closed;
-                }
-            }
-        }
-        if !output.is_empty() {
-            if !matches!(self.phase, Phase::Ending(_)) {
-                self.phase = Phase::Blocked;
-            }
-            return Fate::Open;
-        }
-        if let Some(output) = self.output.take() {
-            shared.pool.give_output(output);
-        }
-        self.sent(shared)
-    }
-
-    /// The client has taken all there was.
-    fn sent<H: Handler, M: Mode<H>>(&mut self, shared: &mut Shared<'_, H, M>) -> Fate {
-        match self.phase {
-            Phase::Busy => Fate::Again,
-            Phase::Ending(close) => self.end(close, shared),
-            _ => Fate::Open,
-        }
-    }
-
-    /// A blocked client may have room again.
-    fn resume<H: Handler, M: Mode<H>>(&mut self, shared: &mut Shared<'_, H, M>) -> Fate {
-        let fate = self.flush(shared);
-        if self.phase != Phase::Blocked || fate == Fate::Closed || self.output.is_some() {
-            return fate;
-        }
-        self.serve(shared)
-    }
-
-    /// All is sent: closes, or gives the client time to read it.
-    fn end<H: Handler, M: Mode<H>>(&mut self, close: Close, shared: &mut Shared<'_, H, M>) -> Fate {
-        if !close.linger || self.socket.stream.shutdown_write().is_err() {
-            return Fate::Closed;
-        }
-        self.wrote = shared.service.now;
-        if let Some(input) = self.input.take() {
-            shared.pool.give_input(input);
-        }
-        self.phase = Phase::Lingering(shared.service.limits.linger_bytes);
-        Fate::Open
-    }
-
-    /// Reads what a refused client still sends, and forgets it.
-    fn discard<H: Handler, M: Mode<H>>(
-        &mut self,
-        left: usize,
-        shared: &mut Shared<'_, H, M>,
-    ) -> Fate {
-        let mut scratch = shared.pool.input();
-        let read = self.socket.stream.read(scratch.space());
-        shared.pool.give_input(scratch);
-        match read {
-            Ok(n) if n > 0 && n < left => {
-                shared.counters.bytes_read.add(n as u64);
-                self.phase = Phase::Lingering(left - n);
-                Fate::Open
-            }
-            Err(error) if is_temporary(&error) => Fate::Open,
-            _ => Fate::Closed,
-        }
     }
 
     /// The deadline has passed.
@@ -295,16 +273,11 @@ impl Connection {
                 Fate::Closed
             }
             Phase::Busy => Fate::Open,
-            Phase::Serving => {
+            Phase::Serving | Phase::Waiting => {
                 let mut input = self.input.take().unwrap_or_else(|| shared.pool.input());
                 let mut output = self.output.take().unwrap_or_else(|| shared.pool.output());
-                let close = shared.service.expire(&mut Parts {
-                    http1: &mut self.http1,
-                    input: &mut input,
-                    output: &mut output,
-                    ends: &self.socket,
-                    counters: shared.counters,
-                });
+                let mut parts = self.parts(&mut input, &mut output, shared.counters, shared.place);
+                let close = shared.service.expire(&mut parts);
                 self.keep(input, shared);
                 self.output = Some(output);
                 self.phase = Phase::Ending(close);
@@ -340,7 +313,7 @@ impl Connection {
     ) -> Seconds {
         let limits = &shared.service.limits;
         match self.phase {
-            Phase::Serving => self.http1.deadline(self.input.as_deref(), limits),
+            Phase::Serving | Phase::Waiting => self.http1.deadline(self.input.as_deref(), limits),
             Phase::Busy => http1::after(now, limits.idle_time),
             Phase::Blocked | Phase::Ending(_) => http1::after(self.wrote, limits.write_time),
             Phase::Lingering(_) => http1::after(self.wrote, limits.linger_time),
@@ -351,6 +324,9 @@ impl Connection {
     pub(crate) fn watch(&mut self, token: Token, poll: &Poll) -> io::Result<()> {
         let interest = match self.phase {
             Phase::Serving | Phase::Lingering(_) => Interest::Read,
+            // The end of a client is worth knowing; what it sends can wait in the socket.
+            Phase::Waiting if self.http1.is_eof() || self.input.is_some() => Interest::Nothing,
+            Phase::Waiting => Interest::Read,
             // Soon done: to change its interest twice costs more than events that it passes over.
             Phase::Busy => return Ok(()),
             Phase::Blocked | Phase::Ending(_) => Interest::Write,
@@ -387,6 +363,9 @@ impl Connection {
     pub(crate) fn close(mut self, shared: &mut Shared<'_, impl Handler, impl Sized>) {
         if Poll::must_remove() && self.watched.is_some() {
             let _ = shared.poll.remove(&self.socket.stream);
+        }
+        if self.http1.is_waiting() || self.sink.is_some() {
+            shared.service.wire.door.leave(shared.place);
         }
         if let Some(input) = self.input.take() {
             shared.pool.give_input(input);

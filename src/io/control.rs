@@ -3,8 +3,10 @@
 use super::poll::Waker;
 use super::stream::Stream;
 use crate::conn::mailbox::Mailbox;
+use crate::late::Door;
 use crate::stats::WorkerCounters;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// A connection on its way to a worker.
@@ -18,16 +20,21 @@ pub(crate) struct Accepted {
 pub(crate) struct Seat {
     pub(crate) mailbox: Mailbox<Accepted>,
     pub(crate) waker: Waker,
+    /// For answers that come later.
+    pub(crate) door: Arc<Door>,
     pub(crate) counters: WorkerCounters,
     /// Connections given to it, those in the mailbox included.
     pub(crate) given: AtomicU64,
 }
 
 impl Seat {
-    pub(crate) fn new(waker: Waker) -> Seat {
+    /// `stream_bytes`: what a streamed body may be ahead of its client.
+    pub(crate) fn new(waker: Waker, stream_bytes: usize) -> Seat {
+        let wake = waker.clone();
         Seat {
             mailbox: Mailbox::new(),
             waker,
+            door: Arc::new(Door::new(stream_bytes, move || wake.wake())),
             counters: WorkerCounters::default(),
             given: AtomicU64::new(0),
         }

@@ -38,6 +38,8 @@ pub(crate) enum Interest {
     Write,
     #[cfg(feature = "websocket")]
     Both,
+    /// Its failure at most, where the system tells.
+    Nothing,
 }
 
 impl Interest {
@@ -47,6 +49,7 @@ impl Interest {
             Interest::Write => Event::writable(token),
             #[cfg(feature = "websocket")]
             Interest::Both => Event::all(token),
+            Interest::Nothing => Event::none(token),
         }
     }
 }

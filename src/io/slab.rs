@@ -114,7 +114,6 @@ impl<T> Slab<T> {
 }
 
 /// The slot that a token names, and which of its owners.
-#[cfg(feature = "websocket")]
 pub(crate) fn parts(token: usize) -> (usize, usize) {
     (token & SLOT_MASK, token >> SLOT_BITS)
 }

@@ -13,6 +13,7 @@ use std::os::{
     fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
     unix::net::UnixStream,
 };
+use std::time::Duration;
 
 /// What one call may send of a file, and one connection in its turn: others wait meanwhile, for the
 /// disk, too. And a socket that is filled to the brim costs more than one that is fed: of a file of
@@ -165,6 +166,14 @@ impl Stream {
             Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
             #[cfg(unix)]
             Stream::Unix(stream) => stream.shutdown(Shutdown::Write),
+        }
+    }
+
+    /// Has the socket, when it is closed, tell the client that something is missing: by a reset
+    /// where there is such a thing.
+    pub(crate) fn reset(&self) {
+        if let Stream::Tcp(stream) = self {
+            let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
         }
     }
 

@@ -7,11 +7,12 @@ use super::control::{Accepted, Control, Seat};
 use super::listener::Listener;
 use super::mode::Mode;
 use super::poll::{Events, Poll, Token};
-use super::slab::{RESERVED_TOKENS, Slab};
+use super::slab::{self, RESERVED_TOKENS, Slab};
 use crate::config::Config;
 use crate::conn::{Seconds, pool::Pool};
 use crate::drive::Service;
 use crate::handler::Handler;
+use crate::late::{Command, Door, Place};
 use crate::log::event;
 use crate::response::Wire;
 use std::io;
@@ -49,17 +50,20 @@ impl<H: Handler, M: Mode<H>> Worker<H, M> {
         let control = &*self.control;
         let _serving = control.worker_starts();
         let seat = &control.seats[self.index];
+        seat.door.adopt();
+        let _open = Open(&seat.door);
         let shared = Shared {
             service: Service {
                 handler: self.handler,
                 limits: self.config.limits,
-                wire: Wire::new(self.config.server_name.as_deref()),
+                wire: Wire::new(self.config.server_name.as_deref(), seat.door.clone()),
                 now: 0,
             },
             pool: Pool::default(),
             poll: self.poll,
             counters: &seat.counters,
             mode: self.mode,
+            place: Place::default(),
         };
         let worker = Loop {
             config: &self.config,
@@ -72,11 +76,22 @@ impl<H: Handler, M: Mode<H>> Worker<H, M> {
             resume_at: Duration::ZERO,
             again: Vec::new(),
             arrivals: Vec::new(),
+            commands: Vec::new(),
+            touched: Vec::new(),
             due: Vec::new(),
             checked: 0,
             stop: None,
         };
         worker.run()
+    }
+}
+
+/// Closes the door when the worker ends, however it does.
+struct Open<'a>(&'a Door);
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.close();
     }
 }
 
@@ -93,6 +108,9 @@ struct Loop<'a, H, M> {
     /// Connections that have more to do without an event.
     again: Vec<Token>,
     arrivals: Vec<Accepted>,
+    commands: Vec<Command>,
+    /// Connections that have had commands.
+    touched: Vec<Token>,
     due: Vec<Token>,
     /// The second in which deadlines were last looked at.
     checked: Seconds,
@@ -125,6 +143,7 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
                 }
             }
             self.take_arrivals();
+            self.take_commands();
             self.run_again();
             self.check_deadlines();
             self.resume_accepting()?;
@@ -138,7 +157,7 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
 
     /// Forever, if nothing is due at any time.
     fn timeout(&self) -> Option<Duration> {
-        if !self.again.is_empty() {
+        if !self.again.is_empty() || !self.seat.door.is_empty() {
             return Some(Duration::ZERO);
         }
         let next = self.clock.to_next_second();
@@ -158,6 +177,8 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
         let Some(connection) = self.slab.get_mut(token) else {
             return;
         };
+        let (slot, _) = slab::parts(token);
+        self.shared.place = Place { token, slot };
         let fate = act(connection, &mut self.shared);
         if fate == Fate::Upgraded {
             return self.hand_over(token);
@@ -245,6 +266,28 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
             }
         }
         self.arrivals = arrivals;
+    }
+
+    /// Takes what has come for answers that are to come: all of it before anything is sent, so that
+    /// what came together leaves together.
+    fn take_commands(&mut self) {
+        let mut commands = std::mem::take(&mut self.commands);
+        self.seat.door.take(&mut commands);
+        for command in commands.drain(..) {
+            let token = command.address().place.token;
+            self.act(token, |connection, shared| {
+                connection.command(command, shared)
+            });
+            if self.touched.last() != Some(&token) {
+                self.touched.push(token);
+            }
+        }
+        self.commands = commands;
+        let mut touched = std::mem::take(&mut self.touched);
+        for token in touched.drain(..) {
+            self.act(token, Connection::go_on);
+        }
+        self.touched = touched;
     }
 
     /// Goes on with those that had more to do, once each.

@@ -9,7 +9,7 @@ const MAX_SIZE_DIGITS: usize = 16;
 enum State {
     Size,
     /// Bytes of the chunk that are still to come.
-    Data(usize),
+    Data(u64),
     /// The CRLF behind them.
     DataEnd,
     Trailers,
@@ -27,6 +27,10 @@ enum State {
 #[derive(Clone, Debug)]
 pub(crate) struct Decoder {
     state: State,
+    /// Bytes of body that are wanted.
+    most: u64,
+    /// Those that were handed over and are not here any more.
+    released: u64,
     body: usize,
     decoded: usize,
     raw: usize,
@@ -37,10 +41,12 @@ pub(crate) struct Decoder {
 }
 
 impl Decoder {
-    /// For a body that starts at `body` of the bytes.
-    pub(crate) fn new(body: usize) -> Decoder {
+    /// For a body of at most `most` bytes that starts at `body` of the bytes.
+    pub(crate) fn new(body: usize, most: u64) -> Decoder {
         Decoder {
             state: State::Size,
+            most,
+            released: 0,
             body,
             decoded: body,
             raw: body,
@@ -54,6 +60,12 @@ impl Decoder {
     /// Where the decoded bytes stand; all of them once [`Decoder::decode`] says so.
     pub(crate) fn body(&self) -> std::ops::Range<usize> {
         self.body..self.decoded
+    }
+
+    /// Forgets the decoded bytes that are here; [`Decoder::compact`] then removes them.
+    pub(crate) fn release(&mut self) {
+        self.released += self.body().len() as u64;
+        self.decoded = self.body;
     }
 
     /// How much of the bytes has been taken in.
@@ -73,12 +85,12 @@ impl Decoder {
             match self.state {
                 State::Complete => return Ok(true),
                 State::Data(left) => {
-                    let n = left.min(bytes.len() - self.raw);
+                    let n = left.min((bytes.len() - self.raw) as u64) as usize;
                     bytes.copy_within(self.raw..self.raw + n, self.decoded);
                     self.decoded += n;
                     self.advance(n);
-                    if n < left {
-                        self.state = State::Data(left - n);
+                    if (n as u64) < left {
+                        self.state = State::Data(left - n as u64);
                         return Ok(false);
                     }
                     self.state = State::DataEnd;
@@ -103,7 +115,7 @@ impl Decoder {
                     // No bare LF here either; see `head`.
                     let line = line.strip_suffix(b"\r").ok_or(ProtocolError::BareLf)?;
                     match self.state {
-                        State::Size => self.size(line, limits)?,
+                        State::Size => self.size(line)?,
                         _ if line.is_empty() => self.state = State::Complete,
                         _ => self.trailer(&bytes[self.raw..=end])?,
                     }
@@ -155,7 +167,7 @@ impl Decoder {
         }
     }
 
-    fn size(&mut self, line: &[u8], limits: &Limits) -> Result<(), ProtocolError> {
+    fn size(&mut self, line: &[u8]) -> Result<(), ProtocolError> {
         let digits = line.iter().take_while(|b| b.is_ascii_hexdigit()).count();
         let size = line[..digits].iter().fold(0u64, |size, &digit| {
             let value = char::from(digit).to_digit(16).expect("a hexadecimal digit");
@@ -169,10 +181,10 @@ impl Decoder {
                 _ => ProtocolError::ChunkSize,
             });
         }
-        let room = limits.body_bytes - (self.decoded - self.body);
-        self.state = match usize::try_from(size) {
-            Ok(0) => State::Trailers,
-            Ok(size) if size <= room => State::Data(size),
+        let room = self.most - self.released - self.body().len() as u64;
+        self.state = match size {
+            0 => State::Trailers,
+            size if size <= room => State::Data(size),
             _ => return Err(ProtocolError::BodyTooLarge),
         };
         Ok(())

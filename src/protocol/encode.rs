@@ -53,6 +53,15 @@ pub(crate) fn digits(mut n: u64, room: &mut [u8; MAX_DIGITS]) -> &[u8] {
     }
 }
 
+/// Appends the line before a chunk of `len` bytes (RFC 9112 section 7.1).
+pub(crate) fn chunk_size(len: usize, out: &mut Vec<u8>) {
+    let digits = len.max(1).ilog2() / 4 + 1;
+    for i in (0..digits).rev() {
+        out.push(b"0123456789abcdef"[len >> (4 * i) & 15]);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
 /// Appends `n` in decimal.
 #[inline]
 pub(crate) fn decimal(n: u64, out: &mut Vec<u8>) {

@@ -5,14 +5,24 @@ use super::{
     Version, class,
     error::ProtocolError,
     head::{Head, Known},
-    limits::Limits,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BodyLength {
     /// Known beforehand, zero included.
-    Exact(usize),
+    Exact(u64),
     Chunked,
+}
+
+impl BodyLength {
+    /// The length, if it is known, of a body that is refused above `most` bytes.
+    pub(crate) fn within(self, most: u64) -> Result<Option<u64>, ProtocolError> {
+        match self {
+            BodyLength::Exact(len) if len > most => Err(ProtocolError::BodyTooLarge),
+            BodyLength::Exact(len) => Ok(Some(len)),
+            BodyLength::Chunked => Ok(None),
+        }
+    }
 }
 
 /// What the head says about the rest of the exchange.
@@ -25,13 +35,9 @@ pub(crate) struct Framing {
 }
 
 /// Judges a complete head. `bytes` begins with it.
-pub(crate) fn decide(
-    head: &mut Head,
-    bytes: &[u8],
-    limits: &Limits,
-) -> Result<Framing, ProtocolError> {
+pub(crate) fn decide(head: &mut Head, bytes: &[u8]) -> Result<Framing, ProtocolError> {
     check_host(head, bytes)?;
-    let body = body_length(head, bytes, limits)?;
+    let body = body_length(head, bytes)?;
     Ok(Framing {
         body,
         persistent: is_persistent(head, bytes),
@@ -53,7 +59,7 @@ fn check_host(head: &mut Head, bytes: &[u8]) -> Result<(), ProtocolError> {
 }
 
 /// RFC 9112 section 6.3, for requests. Its rules 1, 2 and 8 are about responses.
-fn body_length(head: &Head, bytes: &[u8], limits: &Limits) -> Result<BodyLength, ProtocolError> {
+fn body_length(head: &Head, bytes: &[u8]) -> Result<BodyLength, ProtocolError> {
     let length = head.known(Known::ContentLength);
     if let Some(encoding) = head.known(Known::TransferEncoding) {
         // 3. Both: the RFC lets a server go on with Transfer-Encoding alone; we do not.
@@ -79,7 +85,7 @@ fn body_length(head: &Head, bytes: &[u8], limits: &Limits) -> Result<BodyLength,
         return Err(ProtocolError::LengthRepeated);
     }
     // 6. A valid one.
-    content_length(length.of(bytes), limits.body_bytes).map(BodyLength::Exact)
+    content_length(length.of(bytes)).map(BodyLength::Exact)
 }
 
 /// Refuses everything but exactly `chunked`: 501 for codings that may exist, 400 for what leaves
@@ -103,17 +109,15 @@ fn transfer_encoding(value: &[u8]) -> Result<(), ProtocolError> {
     Err(ProtocolError::EncodingUnknown)
 }
 
-/// `1*DIGIT`, of any length, at most `limit`.
-fn content_length(value: &[u8], limit: usize) -> Result<usize, ProtocolError> {
+/// `1*DIGIT`, of any length. How much of it is wanted is not decided here.
+fn content_length(value: &[u8]) -> Result<u64, ProtocolError> {
     // Not `str::parse`: it takes a sign.
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return Err(ProtocolError::LengthInvalid);
     }
-    let add = |sum: usize, digit: &u8| sum.checked_mul(10)?.checked_add(usize::from(digit - b'0'));
-    match value.iter().try_fold(0, add) {
-        Some(length) if length <= limit => Ok(length),
-        _ => Err(ProtocolError::BodyTooLarge),
-    }
+    let add = |sum: u64, digit: &u8| sum.checked_mul(10)?.checked_add(u64::from(digit - b'0'));
+    let length = value.iter().try_fold(0, add);
+    length.ok_or(ProtocolError::BodyTooLarge)
 }
 
 /// RFC 9112 section 9.3, in its order.

@@ -13,11 +13,12 @@ use std::time::Duration;
 /// | [`body_bytes`](Limits::body_bytes) | 1,048,576 | bytes of a decoded body | 413 before it is read, close |
 /// | [`chunk_extension_bytes`](Limits::chunk_extension_bytes) | 4,096 | bytes of chunk extensions in a body | 400, close |
 /// | [`requests_per_turn`](Limits::requests_per_turn) | 64 | pipelined requests answered before others get their turn | nothing |
-/// | [`output_bytes`](Limits::output_bytes) | 262,144 | unsent bytes above which no further request is taken | its requests wait |
+/// | [`output_bytes`](Limits::output_bytes) | 262,144 | unsent bytes above which no further request is taken, and most that a streamed answer is ahead of its client | its requests wait |
 /// | [`head_time`](Limits::head_time) | 10 s | from the first byte of a head to its last | 408, close |
 /// | [`idle_time`](Limits::idle_time) | 75 s | without a request | close |
 /// | [`body_grace`](Limits::body_grace) | 10 s | before `body_rate` counts | |
 /// | [`body_rate`](Limits::body_rate) | 1,000 | bytes a second that a body must bring | 408, close |
+/// | [`answer_time`](Limits::answer_time) | 300 s | without a byte of an answer that was deferred or is streamed | 503, or a cut body; close |
 /// | [`write_time`](Limits::write_time) | 30 s | in which the client takes no byte of its answer | close |
 /// | [`linger_time`](Limits::linger_time) | 2 s | in which a refused client may finish sending | close |
 /// | [`linger_bytes`](Limits::linger_bytes) | 262,144 | bytes it may still send in that time | close |
@@ -47,7 +48,7 @@ pub struct Limits {
     /// turn. Their answers leave in one write.
     pub requests_per_turn: usize,
     /// While more than this is waiting to be sent on a connection, no further request of it is read
-    /// or handled. One answer may be larger.
+    /// or handled. One answer may be larger; of one that is streamed this much is held.
     pub output_bytes: usize,
     /// How long a request head may take from its first byte; 408 after that. Later bytes do not
     /// extend it.
@@ -58,6 +59,9 @@ pub struct Limits {
     pub body_grace: Duration,
     /// Bytes a second that a body must bring on average; 408 below.
     pub body_rate: usize,
+    /// How long a handler may take for an answer that it has deferred, and between two pieces of one
+    /// that it streams.
+    pub answer_time: Duration,
     /// How long a client may take no byte of what is ready for it.
     pub write_time: Duration,
     /// How long a connection is kept after a refusal, so that a client that is still sending can
@@ -84,6 +88,7 @@ impl Default for Limits {
             idle_time: Duration::from_secs(75),
             body_grace: Duration::from_secs(10),
             body_rate: 1000,
+            answer_time: Duration::from_secs(300),
             write_time: Duration::from_secs(30),
             linger_time: Duration::from_secs(2),
             linger_bytes: 256 << 10,

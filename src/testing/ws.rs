@@ -10,6 +10,7 @@ use crate::conn::{
     ws_input::WsInputs,
 };
 use crate::drive::{Parts, Service, Turn, Upgrades};
+use crate::late::{Door, Place};
 use crate::protocol::frame::{self, Message, OpCode};
 use crate::protocol::limits::Limits;
 use crate::protocol::ws_limits::WsLimits;
@@ -22,6 +23,7 @@ use crate::websocket::{
 };
 use crate::ws_drive::{Accepted, Offered, Offers, Peer, WsService};
 use std::io::IoSlice;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// One WebSocket connection to a handler, in memory. It is the only one of its server: what it
@@ -86,7 +88,7 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
         let mut http = Service {
             handler,
             limits: Limits::default(),
-            wire: Wire::new(Some("peregrine")),
+            wire: Wire::new(Some("peregrine"), Arc::new(Door::new(0, || {}))),
             now: 0,
         };
         let (mut http1, mut input) = (Http1::new(0, true), Input::new());
@@ -104,6 +106,9 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
                 http1: &mut http1,
                 input: &mut input,
                 output: &mut output,
+                body: &mut None,
+                sink: &mut None,
+                place: Place::default(),
                 ends: &MEMORY,
                 counters: &WorkerCounters::default(),
             };

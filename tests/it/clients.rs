@@ -1,6 +1,6 @@
 //! Clients that share no code with the library or with these tests.
 
-use super::support::{ended, start, workers};
+use super::support::{ended, limits, start, workers};
 use peregrine::{Config, Done, Limits, Request, Response, Running, from_fn};
 use std::net::SocketAddr;
 use std::process::Command;
@@ -26,7 +26,7 @@ fn app(req: &Request<'_>, res: Response<'_>) -> Done {
 fn server() -> (Running, SocketAddr) {
     let limits = Limits {
         body_bytes: MIB,
-        ..Limits::default()
+        ..limits()
     };
     let config = Config {
         limits,
@@ -130,13 +130,13 @@ fn ureq_reads_why_its_body_is_too_large() {
 // --------------------------------------------------------------------------------- curl
 
 /// What curl prints; `None` if there is no curl.
-fn curl(options: &[&str], url: &str) -> Option<Vec<u8>> {
+pub(crate) fn curl(options: &[&str], url: &str) -> Option<Vec<u8>> {
     let mut command = Command::new("curl");
     command.args([
         "--silent",
         "--show-error",
         "--max-time",
-        "30",
+        "120",
         "--noproxy",
         "*",
     ]);

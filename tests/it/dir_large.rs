@@ -5,7 +5,7 @@ use crate::scratch::{Scratch, THEN, ask, get};
 use crate::support::ended;
 use crate::support::{Asked, Client, Witness, read_head, start, workers};
 use peregrine::testing::Connection;
-use peregrine::{Config, DirConfig, DirServer, Handler};
+use peregrine::{DirConfig, DirServer, Handler};
 use std::fs::{self, File};
 use std::io::Read;
 use std::net::SocketAddr;
@@ -180,14 +180,20 @@ fn every_byte_arrives_in_its_place() {
     }
 }
 
-/// Asks for a file of 8 MiB and reads its beginning, more than which is not sent.
-fn begin(addr: SocketAddr) -> (Client, usize, Vec<u8>) {
+/// Asks for a file, and has room for little of it.
+fn ask_for_file(addr: SocketAddr) -> Client {
     let stream = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
     let stream = stream.expect("a socket");
     stream.set_recv_buffer_size(16 << 10).expect("a buffer");
     stream.connect(&addr.into()).expect("connected");
     let mut client = Client::over_tcp(stream.into());
     client.send("GET /file.bin HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    client
+}
+
+/// Asks for a file and reads its beginning; of a large one, much is not sent then.
+fn begin(addr: SocketAddr) -> (Client, usize, Vec<u8>) {
+    let mut client = ask_for_file(addr);
     let (answer, len) = client.head();
     assert_eq!(answer.status, 200);
     let mut part = vec![0; 100_000];
@@ -316,13 +322,11 @@ fn a_client_that_takes_nothing_is_cut() {
     file.set_len(1 << 30).expect("sparse");
     let server = Arc::new(DirServer::new(scratch.root()).expect("a folder"));
     let witness = Witness::new(move |req, res| server.handle_request(req, res));
-    let mut config = Config {
-        workers: 1,
-        ..Config::default()
-    };
+    let mut config = workers(1);
     config.limits.write_time = Duration::from_millis(1);
     let (_running, addr) = start(witness.clone(), config);
-    let (client, _, _) = begin(addr);
+    // It reads nothing at all: half of what it would read could be cut already.
+    let client = ask_for_file(addr);
     let peer = client.stream.local_addr().expect("an address");
     witness.one_error("write timeout", peer);
 }

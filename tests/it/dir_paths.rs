@@ -351,27 +351,32 @@ fn a_folder_that_becomes_a_link_leads_nowhere() {
 
     let done = AtomicBool::new(false);
     let (swap, other) = (scratch.path("swap"), scratch.path("other"));
+    let exchange = || renameat_with(CWD, &swap, CWD, &other, RenameFlags::EXCHANGE);
+    if let Err(error) = exchange().and_then(|()| exchange()) {
+        println!("skipped: the file system exchanges no names: {error}");
+        return;
+    }
+    /// Lets the exchanging thread end, whatever ends the other.
+    struct Over<'a>(&'a AtomicBool);
+    impl Drop for Over<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
-                let flags = RenameFlags::EXCHANGE;
-                renameat_with(CWD, &swap, CWD, &other, flags).expect("exchanged");
+                exchange().expect("exchanged");
             }
         });
+        let _over = Over(&done);
         let mut client = Client::connect(addr);
-        let (mut served, mut refused) = (0, 0);
         for _ in 0..5000 {
             let answer = client.get("/swap/file");
             match (answer.status, &answer.body[..]) {
-                (200, b"inside") => served += 1,
-                (404, _) => refused += 1,
-                _ => {
-                    done.store(true, Ordering::Relaxed);
-                    panic!("{answer:?}");
-                }
+                (200, b"inside") | (404, _) => {}
+                _ => panic!("{answer:?}"),
             }
         }
-        done.store(true, Ordering::Relaxed);
-        assert!(served + refused == 5000);
     });
 }

@@ -1,6 +1,6 @@
 //! Where a server listens, what it says when it cannot, and who gets the connections.
 
-use super::support::{Client, ended, start, wait_until, workers};
+use super::support::{Client, ended, limits, start, wait_until, workers};
 use peregrine::{Balance, Config, Done, Limits, ListenAddr, Request, Response, Server, from_fn};
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
@@ -198,7 +198,7 @@ fn a_full_worker_leaves_clients_in_the_backlog() {
     for accept_threads in [0, 1, 2] {
         let limits = Limits {
             connections_per_worker: MOST,
-            ..Limits::default()
+            ..limits()
         };
         let config = Config {
             limits,

@@ -14,16 +14,21 @@ mod dir_large;
 mod dir_paths;
 #[cfg(feature = "dir")]
 mod dir_server;
+mod forms;
 mod handler;
 mod listen;
+#[cfg(feature = "multipart")]
+mod multipart;
 mod pipelining;
 #[cfg(feature = "dir")]
 mod scratch;
 mod slow;
 mod sockets;
 mod stop;
+mod stream_in;
 mod support;
 mod tidy;
+mod uploads;
 #[cfg(feature = "websocket")]
 mod ws_backlog;
 #[cfg(feature = "websocket")]

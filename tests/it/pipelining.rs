@@ -1,7 +1,7 @@
 //! Requests that do not wait for answers (RFC 9112 section 9.3.2): however many come at once, and
 //! however they are cut, each is answered, in order.
 
-use super::support::{Asked, Client, ended, start, workers};
+use super::support::{Asked, Client, ended, limits, start, workers};
 use peregrine::{Config, Done, Limits, Request, Response, from_fn};
 use std::sync::Arc;
 use std::thread;
@@ -59,7 +59,7 @@ fn batches_that_fill_a_turn_exactly() {
     for per_turn in [1, 2, 64] {
         let limits = Limits {
             requests_per_turn: per_turn,
-            ..Limits::default()
+            ..limits()
         };
         let config = Config {
             limits,
@@ -88,7 +88,7 @@ fn batches_that_fill_a_turn_exactly() {
 fn answers_above_the_output_limit_one_after_another() {
     let limits = Limits {
         output_bytes: 1000,
-        ..Limits::default()
+        ..limits()
     };
     let config = Config {
         limits,

@@ -219,6 +219,9 @@ fn room_for_connections() -> usize {
     {
         use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
         const ENOUGH: u64 = 4096;
+        // Sixteen tests at once.
+        const OTHERS: u64 = 640;
+        const LEAST: u64 = 5 * THREADS as u64;
         let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
         let (now, most) = (current.unwrap_or(ENOUGH), maximum.unwrap_or(ENOUGH));
         let wanted = ENOUGH.min(most).max(now);
@@ -230,7 +233,7 @@ fn room_for_connections() -> usize {
             Ok(()) => wanted,
             Err(_) => now,
         };
-        (files.min(ENOUGH).saturating_sub(200) / 2) as usize
+        (files.min(ENOUGH).saturating_sub(OTHERS) / 2).max(LEAST) as usize
     }
     #[cfg(not(unix))]
     CONNECTIONS

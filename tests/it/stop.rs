@@ -198,6 +198,8 @@ fn requests_that_have_arrived_are_answered() {
     first.send(get("gate") + &all);
     gate.wait();
     second.send(&all);
+    first.wait_until_delivered();
+    second.wait_until_delivered();
     server.stop();
     gate.wait();
     assert_eq!(first.answer(Asked::Other).text(), "/gate");
@@ -225,6 +227,7 @@ fn half_a_chunked_body_that_has_arrived_is_the_last() {
     gate.wait();
     let chunks = "1\r\nx\r\n".repeat(300);
     second.send(format!("Transfer-Encoding: chunked\r\n\r\n{chunks}"));
+    second.wait_until_delivered();
     server.stop();
     gate.wait();
     // That one was taken before the stop.

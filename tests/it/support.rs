@@ -4,17 +4,18 @@
 //! reaches.
 
 use peregrine::{
-    AnswerError, Config, ConnectionError, Done, Handler, Request, Response, Running, Server,
-    Stopped,
+    AnswerError, Config, ConnectionError, Done, Handler, Limits, Request, Response, Running,
+    Server, Stopped,
 };
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long anything may take before the test fails.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 /// For what must not happen by itself while a test runs.
 pub(crate) const NEVER: Duration = Duration::from_secs(3600);
 
@@ -180,6 +181,32 @@ impl Client {
         Client::over(stream)
     }
 
+    /// Waits until what was sent lies at the server's end, read or not: a busy system may carry it
+    /// there later. Only Linux says so; others are believed to be quick.
+    #[track_caller]
+    pub(crate) fn wait_until_delivered(&self) {
+        let ends = [self.stream.local_addr(), self.stream.peer_addr()];
+        let ends = ends.map(|end| match end.expect("a connection") {
+            SocketAddr::V4(end) => {
+                let ip = u32::from_ne_bytes(end.ip().octets());
+                format!("{ip:08X}:{:04X}", end.port())
+            }
+            SocketAddr::V6(_) => unreachable!("tests that need it use IPv4"),
+        });
+        let [local, remote] = &ends;
+        let is_ours = |words: &[&str]| matches!(words, [_, a, b, ..] if a == local && b == remote);
+        wait_until("all is delivered", || {
+            let Ok(table) = std::fs::read_to_string("/proc/net/tcp") else {
+                return true;
+            };
+            table.lines().any(|line| {
+                let words: Vec<_> = line.split_whitespace().collect();
+                // Unacknowledged bytes, then unread ones.
+                is_ours(&words) && words[4].starts_with("00000000:")
+            })
+        });
+    }
+
     /// Closes so that the server sees a reset.
     #[track_caller]
     pub(crate) fn reset(self) {
@@ -301,18 +328,45 @@ fn is_reset(kind: ErrorKind) -> bool {
 
 // ----------------------------------------------------------------------------------- a server
 
-/// The default settings with this many workers.
+/// The default settings with this many workers, and with times that no test comes near: a machine
+/// that stalls for some seconds must not turn a test into one of time.
 pub(crate) fn workers(workers: usize) -> Config {
     Config {
         workers,
+        limits: limits(),
+        stop_time: PATIENCE,
         ..Config::default()
     }
 }
 
-/// A server on a port of its own.
+/// The default sizes, and the times of [`workers`].
+pub(crate) fn limits() -> Limits {
+    Limits {
+        head_time: NEVER,
+        idle_time: NEVER,
+        body_grace: NEVER,
+        write_time: NEVER,
+        linger_time: NEVER,
+        ..Limits::default()
+    }
+}
+
+/// An address that no other test of this process binds, so that nobody takes its port when a server
+/// has left it. Where the system has one loopback address only, that one.
+pub(crate) fn own_addr() -> SocketAddr {
+    static COUNT: AtomicU16 = AtomicU16::new(1);
+    let [high, low] = COUNT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+    let own = SocketAddr::from(([127, 1, high, low], 0));
+    match TcpListener::bind(own) {
+        Ok(_) => own,
+        Err(_) => SocketAddr::from(([127, 0, 0, 1], 0)),
+    }
+}
+
+/// A server on an address of its own.
 #[track_caller]
 pub(crate) fn start(handler: impl Handler, config: Config) -> (Running, SocketAddr) {
-    let server = Server::new(handler).config(config).bind("127.0.0.1:0");
+    let server = Server::new(handler).config(config).bind(own_addr());
     let running = server.start().expect("a server");
     let addr = running.local_addr().expect("a TCP address");
     (running, addr)

@@ -13,6 +13,7 @@ use source::{File, Token, code_of, files, root, rust_files, texts, tokens};
 const LAYERS: &[&[&str]] = &[
     &["log"],
     &["protocol"],
+    &["multipart"],
     &["conn"],
     &[
         "request",
@@ -22,7 +23,10 @@ const LAYERS: &[&[&str]] = &[
         "config",
         "stats",
         "http_types",
+        "incoming",
+        "late",
         "websocket",
+        "upload",
     ],
     &["dir"],
     &["drive", "ws_drive"],
@@ -31,7 +35,7 @@ const LAYERS: &[&[&str]] = &[
 ];
 
 /// Layers without sockets, threads, clocks or `unsafe`.
-const PURE: &[&str] = &["protocol", "conn"];
+const PURE: &[&str] = &["protocol", "multipart", "conn"];
 /// What they must not mention: a word, or two with `::` between.
 const IMPURE: &[&str] = &[
     "std::net",

@@ -1,10 +1,10 @@
 //! WebSockets over real sockets, with tungstenite as the client, which shares the frame header with
 //! the library and nothing else.
 
-use super::support::{NEVER, PATIENCE, Random, ended, wait_until};
+use super::support::{NEVER, PATIENCE, Random, ended, limits, wait_until, workers};
 use peregrine::{
-    Config, Disconnect, Done, Handler, Hub, Message, Relay, Request, Response, Running, Sent,
-    Server, Upgrade, WebSocketHandler, Ws, WsId, WsLimits,
+    Config, Disconnect, Done, Handler, Hub, Limits, Message, Relay, Request, Response, Running,
+    Sent, Server, Upgrade, WebSocketHandler, Ws, WsId, WsLimits,
 };
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -75,17 +75,25 @@ pub(crate) struct Bench {
 
 pub(crate) fn config(ws_threads: usize) -> Config {
     let large = 17 << 20;
+    let limits = Limits {
+        // Clients here keep their sockets when they have seen the end.
+        linger_time: Limits::default().linger_time,
+        ..limits()
+    };
     Config {
-        workers: 2,
+        limits,
         ws_threads,
         ws_limits: WsLimits {
             message_bytes: large,
             frame_bytes: large,
             backlog_bytes: 2 * large,
             fragments: 1 << 20,
+            idle_time: NEVER,
+            close_time: NEVER,
+            write_time: NEVER,
             ..WsLimits::default()
         },
-        ..Config::default()
+        ..workers(2)
     }
 }
 
@@ -107,7 +115,19 @@ pub(crate) fn bench(config: Config) -> Bench {
 
 impl Bench {
     pub(crate) fn connect(&self, path: &str) -> WebSocket<Chopped> {
-        let stream = TcpStream::connect(self.addr).expect("a connection");
+        self.connect_with(path, None)
+    }
+
+    /// Connects with a receive buffer of this size.
+    pub(crate) fn connect_with(&self, path: &str, room: Option<usize>) -> WebSocket<Chopped> {
+        let domain = socket2::Domain::for_address(self.addr);
+        let stream = socket2::Socket::new(domain, socket2::Type::STREAM, None);
+        let stream = stream.expect("a socket");
+        if let Some(room) = room {
+            stream.set_recv_buffer_size(room).expect("a buffer");
+        }
+        stream.connect(&self.addr.into()).expect("a connection");
+        let stream = TcpStream::from(stream);
         stream.set_read_timeout(Some(PATIENCE)).expect("a time");
         stream.set_nodelay(true).expect("a socket");
         let config = WebSocketConfig::default()
@@ -260,6 +280,7 @@ fn connections_dropped_at_every_phase() {
     let count = 2000;
     for i in 0..count {
         let mut stream = TcpStream::connect(bench.addr).expect("a connection");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a time");
         let to = all.len() * i / count + 1;
         let mut from = 0;
         while from < to {
@@ -449,6 +470,7 @@ fn a_full_server_says_503() {
     let _two = [bench.connect("/echo"), bench.connect("/echo")];
     let url = format!("ws://{}/echo", bench.addr);
     let stream = TcpStream::connect(bench.addr).expect("a connection");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a time");
     match tungstenite::client(url, stream) {
         Err(tungstenite::HandshakeError::Failure(tungstenite::Error::Http(answer))) => {
             assert_eq!(answer.status(), 503);

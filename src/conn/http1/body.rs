@@ -1,0 +1,164 @@
+//! What becomes of request bodies: gathered, handed over piece by piece, or left unread.
+
+use super::{CloseReason, Http1, Next, Plan, State};
+use crate::conn::{Seconds, heads::Heads, input::Input, output::Output};
+use crate::protocol::{
+    chunked::Decoder, encode, error::ProtocolError, framing::BodyLength, limits::Limits,
+};
+
+impl Http1 {
+    /// What shall become of the body that [`Next::Plan`] announced. Asks for it if the client waits
+    /// for that.
+    pub(crate) fn plan(
+        &mut self,
+        plan: Plan,
+        input: &mut Input,
+        output: &mut Output,
+        heads: &mut Heads,
+        limits: &Limits,
+    ) {
+        let Some(framing) = input.planned.take() else {
+            debug_assert!(false, "no body to plan");
+            return;
+        };
+        let head = input.head.len();
+        // A body that has begun to come belongs to a client that does not wait (RFC 9110 10.1.1).
+        let awaits = framing.expects_continue && input.unread().len() == head;
+        let most = match plan {
+            Plan::Buffer(most) | Plan::Pieces(most) => most,
+            Plan::Unread => return self.leave_unread(framing.body, awaits, head, limits),
+            Plan::Refuse(status) => {
+                let text = encode::reason(status);
+                self.turn_away(status, text, CloseReason::Finished, output, heads);
+                return;
+            }
+        };
+        let length = match framing.body.within(most) {
+            Ok(length) => length,
+            Err(error) => {
+                self.refuse(error, output, heads);
+                return;
+            }
+        };
+        self.state = match (length, plan) {
+            (Some(len), Plan::Pieces(_)) => State::Pieces(len),
+            (Some(len), _) => match usize::try_from(len) {
+                Ok(len) => State::Exact(head + len),
+                Err(_) => {
+                    self.refuse(ProtocolError::BodyTooLarge, output, heads);
+                    return;
+                }
+            },
+            (None, Plan::Pieces(_)) => State::ChunkedPieces,
+            (None, _) => State::Chunked,
+        };
+        if length.is_none() {
+            input.decoder = Decoder::new(head, most);
+        }
+        if matches!(plan, Plan::Pieces(_)) {
+            input.widen();
+        }
+        if awaits {
+            output.push(b"HTTP/1.1 100 Continue\r\n\r\n");
+        }
+    }
+
+    /// The request is answered without its body, or the rest of it: that is thrown away afterwards
+    /// if it is short, and ends the connection otherwise.
+    fn leave_unread(&mut self, body: BodyLength, awaits: bool, head: usize, limits: &Limits) {
+        match body {
+            // Whoever still waits for a `100` may send the body or not (RFC 9110 section 10.1.1).
+            BodyLength::Exact(len) if len <= limits.linger_bytes as u64 && !awaits => {
+                self.unread = len;
+            }
+            _ => self.last = true,
+        }
+        self.state = State::Ready(head);
+    }
+
+    /// The next piece of the body, or the request if that was all; `None` if more has to come.
+    pub(super) fn next_piece(
+        &mut self,
+        input: &mut Input,
+        limits: &Limits,
+    ) -> Result<Option<Next>, ProtocolError> {
+        if self.paused {
+            return Ok(Some(Next::Wait));
+        }
+        let head = input.head.len();
+        let end = match self.state {
+            State::Pieces(left) => {
+                let here = (input.unread().len() - head) as u64;
+                input.body = head..head + left.min(here) as usize;
+                (left == 0).then_some(head)
+            }
+            _ => {
+                let complete = input.decode(limits)?;
+                input.body = input.decoder.body();
+                (complete && input.body.is_empty()).then(|| input.decoder.consumed())
+            }
+        };
+        Ok(match end {
+            Some(end) => {
+                self.state = State::Ready(end);
+                Some(Next::Request)
+            }
+            None if input.body.is_empty() => None,
+            None => Some(Next::Piece),
+        })
+    }
+
+    /// The piece in the input is taken.
+    pub(crate) fn piece_taken(&mut self, input: &mut Input) {
+        let len = input.body.len();
+        self.owed = self.owed.map(|owed| owed.saturating_sub(len));
+        input.release(self.state == State::ChunkedPieces);
+        if let State::Pieces(left) = &mut self.state {
+            *left -= len as u64;
+        }
+    }
+
+    /// Nobody takes pieces before [`Http1::resume`].
+    pub(crate) fn pause(&mut self, now: Seconds) {
+        self.paused = true;
+        self.since = now;
+    }
+
+    pub(crate) fn resume(&mut self, input: &mut Input, now: Seconds) {
+        if self.paused {
+            self.paused = false;
+            // The client is not to blame for the time that has passed.
+            self.since = now;
+            input.taken_since = 0;
+        }
+    }
+
+    /// Whoever takes the pieces has failed.
+    pub(crate) fn give_up(&mut self, output: &mut Output, heads: &mut Heads) {
+        let text = "the server could not take this request";
+        self.turn_away(500, text, CloseReason::Finished, output, heads);
+    }
+
+    /// The request is to be answered without the rest of its body.
+    pub(crate) fn answer_now(&mut self, input: &Input, limits: &Limits) {
+        let body = match self.state {
+            State::Pieces(left) => BodyLength::Exact(left),
+            State::ChunkedPieces => BodyLength::Chunked,
+            _ => return,
+        };
+        self.paused = false;
+        self.leave_unread(body, false, input.head.len(), limits);
+    }
+
+    /// Throws away what nobody reads. True when it is all gone.
+    pub(super) fn drain(&mut self, input: &mut Input) -> bool {
+        let n = self.unread.min(input.unread().len() as u64) as usize;
+        input.consume(n);
+        self.owed = self.owed.map(|owed| owed.saturating_sub(n));
+        self.unread -= n as u64;
+        if self.unread == 0 {
+            self.state = State::Idle;
+        }
+        self.unread == 0
+    }
+}

@@ -1,0 +1,73 @@
+//! How long a connection may take for what it is at.
+
+use super::{Close, CloseReason, Http1, State};
+use crate::conn::{Seconds, heads::Heads, input::Input, output::Output};
+use crate::protocol::{error::ProtocolError, limits::Limits};
+use std::time::Duration;
+
+/// How long a server that stops waits for the first request of a connection.
+const STOP_GRACE: Duration = Duration::from_secs(1);
+
+impl Http1 {
+    /// When [`Http1::expire`] is due.
+    pub(crate) fn deadline(&self, input: Option<&Input>, limits: &Limits) -> Seconds {
+        let wait = match self.state {
+            // Whoever has just connected is about to ask for something.
+            State::Idle if self.owed.is_some() => limits.idle_time.min(STOP_GRACE),
+            State::Idle => limits.idle_time,
+            State::Head => limits.head_time,
+            State::Pieces(_) | State::ChunkedPieces if self.paused => limits.answer_time,
+            State::Drain => limits.body_grace,
+            State::Plan
+            | State::Exact(_)
+            | State::Chunked
+            | State::Pieces(_)
+            | State::ChunkedPieces
+            | State::Ready(_) => {
+                let received = input.map_or(0, |input| {
+                    let here = match self.state {
+                        State::Chunked | State::ChunkedPieces => input.decoder.body().len(),
+                        _ => input.unread().len() - input.head.len(),
+                    };
+                    input.taken_since + here as u64
+                });
+                let earned = received / limits.body_rate.max(1) as u64;
+                limits.body_grace + Duration::from_secs(earned)
+            }
+            State::Waiting => limits.answer_time,
+            State::Over(_) => limits.linger_time,
+        };
+        after(self.since, wait)
+    }
+
+    /// The deadline has passed.
+    pub(crate) fn expire(&mut self, output: &mut Output, heads: &mut Heads) -> Close {
+        match self.state {
+            State::Head => self.refuse(ProtocolError::HeadTimeout, output, heads),
+            State::Exact(_) | State::Chunked => {
+                self.refuse(ProtocolError::BodyTimeout, output, heads)
+            }
+            State::Pieces(_) | State::ChunkedPieces if !self.paused => {
+                self.refuse(ProtocolError::BodyTimeout, output, heads)
+            }
+            State::Over(close) => close,
+            State::Waiting | State::Pieces(_) | State::ChunkedPieces => {
+                let close = Close {
+                    reason: CloseReason::AnswerTimeout,
+                    linger: !self.eof,
+                };
+                self.state = State::Over(close);
+                close
+            }
+            State::Idle | State::Plan | State::Ready(_) | State::Drain => {
+                self.over(CloseReason::IdleTimeout)
+            }
+        }
+    }
+}
+
+/// The first second in which `wait` has surely passed since some moment of the second `since`.
+pub(crate) fn after(since: Seconds, wait: Duration) -> Seconds {
+    let wait = wait.as_secs() + u64::from(wait.subsec_nanos() > 0) + 1;
+    since.saturating_add(wait.try_into().unwrap_or(Seconds::MAX))
+}

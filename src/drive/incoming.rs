@@ -1,0 +1,107 @@
+//! Request bodies that are looked at before they are complete.
+
+use super::{Failure, Parts, Service};
+use crate::conn::http1::Plan;
+use crate::handler::Handler;
+use crate::incoming::{BodyPlan, BodySink, Flow, Incoming};
+use crate::request::Request;
+use crate::response::AnswerError;
+use std::ops::Deref;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+impl<P> Service<P>
+where
+    P: Deref,
+    P::Target: Handler + Sized,
+{
+    /// Asks the handler what shall become of a body.
+    pub(super) fn plan(&mut self, parts: &mut Parts<'_>) {
+        let request = Request::new(parts.input, parts.ends);
+        let handler = &*self.handler;
+        let planned = catch_unwind(AssertUnwindSafe(|| handler.body_plan(&request)));
+        let plan = match planned {
+            Ok(BodyPlan::Buffer) => Plan::Buffer(self.limits.body_bytes as u64),
+            Ok(BodyPlan::BufferUpTo(most)) => Plan::Buffer(most as u64),
+            Ok(BodyPlan::Stream(sink, most)) => {
+                *parts.sink = Some(sink);
+                Plan::Pieces(most)
+            }
+            Ok(BodyPlan::Unread) => Plan::Unread,
+            Ok(BodyPlan::Refuse(status @ 400..=599)) => {
+                parts.counters.refused.add(1);
+                Plan::Refuse(status)
+            }
+            Ok(BodyPlan::Refuse(status)) => {
+                let failure = Failure::Answer(AnswerError::Status(status));
+                self.fail(&failure, parts);
+                Plan::Refuse(500)
+            }
+            Err(panic) => {
+                self.fail(&Failure::Panic(panic), parts);
+                Plan::Refuse(500)
+            }
+        };
+        let output = &mut self.wire.output;
+        let heads = &mut self.wire.heads;
+        let http1 = &mut *parts.http1;
+        http1.plan(plan, parts.input, output, heads, &self.limits);
+    }
+
+    /// Hands a piece of the body to its sink.
+    pub(super) fn piece(&mut self, parts: &mut Parts<'_>) {
+        let piece = &parts.input.unread()[parts.input.body.clone()];
+        let mut incoming = Incoming {
+            received: parts.input.received() + piece.len() as u64,
+            door: &self.wire.door,
+            place: parts.place,
+            tickets: &mut self.wire.tickets,
+        };
+        let sink = parts.sink.as_mut();
+        let flow = catch_unwind(AssertUnwindSafe(|| match sink {
+            Some(sink) => sink.piece(piece, &mut incoming),
+            None => Flow::Answer,
+        }));
+        parts.http1.piece_taken(parts.input);
+        match flow {
+            Ok(Flow::Continue) => {}
+            Ok(Flow::Pause) => parts.http1.pause(self.now),
+            Ok(Flow::Answer) => parts.http1.answer_now(parts.input, &self.limits),
+            Err(panic) => {
+                self.fail(&Failure::Panic(panic), parts);
+                self.drop_sink(parts);
+                let wire = &mut self.wire;
+                parts.http1.give_up(&mut wire.output, &mut wire.heads);
+            }
+        }
+    }
+
+    /// The body is complete, or complete enough for its sink.
+    pub(super) fn answer_by(&mut self, sink: Box<dyn BodySink>, parts: &mut Parts<'_>) {
+        // The answer may be put off in its turn, under another ticket.
+        self.wire.door.leave(parts.place);
+        let response = self.wire.response(parts.http1.mode());
+        let request = Request::new(parts.input, parts.ends);
+        let answered = catch_unwind(AssertUnwindSafe(|| sink.finish(&request, response)));
+        self.finish(answered, parts);
+    }
+
+    /// A sink that has paused goes on, or answers.
+    pub(super) fn resume(&mut self, flow: Flow, parts: &mut Parts<'_>) {
+        if parts.sink.is_none() {
+            return;
+        }
+        match flow {
+            Flow::Answer => parts.http1.answer_now(parts.input, &self.limits),
+            Flow::Continue | Flow::Pause => parts.http1.resume(parts.input, self.now),
+        }
+    }
+
+    /// The body will never be complete.
+    pub(super) fn drop_sink(&mut self, parts: &mut Parts<'_>) {
+        if let Some(sink) = parts.sink.take() {
+            self.wire.door.leave(parts.place);
+            // It may panic without harm.
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(sink)));
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Answers, or parts of them, that come later.
+
+use super::{Failure, Parts, Service};
+use crate::conn::body_out::Progress;
+use crate::handler::Handler;
+use crate::late::{Command, Late};
+use crate::response::AnswerError;
+use std::ops::Deref;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// What has become of the body that a connection draws.
+pub(super) enum Drawn {
+    /// It draws none.
+    Nothing,
+    /// There is more.
+    Some,
+    /// It has ended, well or not.
+    All,
+}
+
+impl<P> Service<P>
+where
+    P: Deref,
+    P::Target: Handler + Sized,
+{
+    /// Goes on with a body that the connection draws itself.
+    pub(super) fn draw(&mut self, parts: &mut Parts<'_>) -> Drawn {
+        let Some(body) = parts.body.as_mut().filter(|body| body.is_drawn()) else {
+            return Drawn::Nothing;
+        };
+        let output = &mut self.wire.output;
+        let before = output.len();
+        // Its source goes with it if it panics.
+        let progress = catch_unwind(AssertUnwindSafe(|| body.draw(output)));
+        match progress {
+            Ok(Progress::More) if output.len() == before => Drawn::Some,
+            Ok(progress) => self.advance(progress, parts),
+            Err(panic) => {
+                let failure = Failure::Panic(panic);
+                self.fail(&failure, parts);
+                self.cut(parts);
+                Drawn::All
+            }
+        }
+    }
+
+    /// What others have sent for the answer that this connection waits for.
+    pub(crate) fn command(&mut self, command: Command, parts: &mut Parts<'_>) {
+        if !self.wire.door.is_waited_for(command.address()) {
+            return;
+        }
+        std::mem::swap(&mut self.wire.output, parts.output);
+        match command {
+            Command::Answer(_, late) => self.deliver(late, parts),
+            Command::Fail(_, error) => self.fail_late(error, parts),
+            Command::Piece(_, piece) => {
+                let len = piece.len();
+                let progress = match parts.body {
+                    Some(body) => {
+                        body.taken(len);
+                        body.push(piece, &mut self.wire.output)
+                    }
+                    None => Progress::More,
+                };
+                self.advance(progress, parts);
+            }
+            Command::End(_, trailers) => {
+                let progress = match parts.body {
+                    Some(body) => body.end(&trailers, &mut self.wire.output),
+                    None => Progress::More,
+                };
+                self.advance(progress, parts);
+            }
+            Command::Cut(_) => self.cut(parts),
+            Command::Resume(_, flow) => self.resume(flow, parts),
+        }
+        std::mem::swap(&mut self.wire.output, parts.output);
+    }
+
+    fn deliver(&mut self, late: Late, parts: &mut Parts<'_>) {
+        match self.wire.deliver(late, parts.http1.mode()) {
+            Err(close) => self.answered(close, parts),
+            Ok(body) => {
+                parts.http1.progress(self.now);
+                *parts.body = Some(body);
+            }
+        }
+    }
+
+    fn fail_late(&mut self, error: AnswerError, parts: &mut Parts<'_>) {
+        self.fail(&Failure::Answer(error), parts);
+        if parts.body.is_some() {
+            return self.cut(parts);
+        }
+        let text = "the server could not answer this request";
+        self.wire.fail_late(500, text, parts.http1.mode());
+        self.answered(true, parts);
+    }
+
+    fn advance(&mut self, progress: Progress, parts: &mut Parts<'_>) -> Drawn {
+        match progress {
+            Progress::More => {
+                parts.http1.progress(self.now);
+                return Drawn::Some;
+            }
+            Progress::Complete => {
+                let close = parts.body.take().is_some_and(|body| body.close);
+                self.answered(close, parts);
+            }
+            Progress::Broken(error) => {
+                self.fail(&Failure::Answer(AnswerError::Body(error)), parts);
+                self.cut(parts);
+            }
+        }
+        Drawn::All
+    }
+
+    fn answered(&mut self, close: bool, parts: &mut Parts<'_>) {
+        self.wire.door.leave(parts.place);
+        parts.http1.answered(close, parts.input, self.now);
+    }
+
+    /// The rest of the answer will never come: the client shall see that something is missing.
+    fn cut(&mut self, parts: &mut Parts<'_>) {
+        *parts.body = None;
+        self.wire.door.leave(parts.place);
+        parts.http1.cut();
+    }
+}

@@ -1,0 +1,112 @@
+//! The sending half of a connection, and its end.
+
+use super::{Connection, Fate, Phase, Shared, is_temporary};
+use crate::conn::http1::{Close, CloseReason};
+use crate::handler::{ConnectionError, Handler};
+use crate::io::mode::Mode;
+use crate::io::stream::{FILE_STEP, Sent};
+use crate::protocol::Version;
+
+impl Connection {
+    /// Sends what there is, and goes on with what that allows.
+    pub(super) fn flush<H: Handler, M: Mode<H>>(&mut self, shared: &mut Shared<'_, H, M>) -> Fate {
+        let Some(output) = &mut self.output else {
+            return self.sent(shared);
+        };
+        // A client that reads as fast as a file is sent must not keep the thread for itself.
+        let mut budget = FILE_STEP;
+        while !output.is_empty() && budget > 0 {
+            match self.socket.stream.send(output) {
+                Ok(Sent { bytes, full }) => {
+                    shared.counters.bytes_written.add(bytes as u64);
+                    output.advance(bytes);
+                    self.wrote = shared.service.now;
+                    budget = budget.saturating_sub(bytes);
+                    if full {
+                        break;
+                    }
+                }
+                Err(error) if is_temporary(&error) => break,
+                Err(error) => {
+                    shared.fail(&ConnectionError::Write(&error), &self.socket);
+                    return Fate::Closed;
+                }
+            }
+        }
+        if !output.is_empty() {
+            if !matches!(self.phase, Phase::Ending(_)) {
+                self.phase = Phase::Blocked;
+            }
+            self.tell_unsent();
+            return Fate::Open;
+        }
+        if let Some(output) = self.output.take() {
+            shared.pool.give_output(output);
+        }
+        self.tell_unsent();
+        self.sent(shared)
+    }
+
+    /// Tells whoever makes the rest of the answer how much of it the client has not taken.
+    fn tell_unsent(&self) {
+        if let Some(body) = &self.body {
+            body.set_unsent(self.output.as_ref().map_or(0, |output| output.len()));
+        }
+    }
+
+    /// The client has taken all there was.
+    fn sent<H: Handler, M: Mode<H>>(&mut self, shared: &mut Shared<'_, H, M>) -> Fate {
+        match self.phase {
+            Phase::Busy => Fate::Again,
+            Phase::Ending(close) => self.end(close, shared),
+            _ => Fate::Open,
+        }
+    }
+
+    /// A blocked client may have room again.
+    pub(super) fn resume<H: Handler, M: Mode<H>>(&mut self, shared: &mut Shared<'_, H, M>) -> Fate {
+        let fate = self.flush(shared);
+        if self.phase != Phase::Blocked || fate == Fate::Closed || self.output.is_some() {
+            return fate;
+        }
+        self.serve(shared)
+    }
+
+    /// All is sent: closes, or gives the client time to read it.
+    fn end<H: Handler, M: Mode<H>>(&mut self, close: Close, shared: &mut Shared<'_, H, M>) -> Fate {
+        if close.reason == CloseReason::AnswerCut && self.http1.version() < Version::Http11 {
+            // To this client the end of the connection is the end of a body.
+            self.socket.stream.reset();
+            return Fate::Closed;
+        }
+        if !close.linger || self.socket.stream.shutdown_write().is_err() {
+            return Fate::Closed;
+        }
+        self.wrote = shared.service.now;
+        if let Some(input) = self.input.take() {
+            shared.pool.give_input(input);
+        }
+        self.phase = Phase::Lingering(shared.service.limits.linger_bytes);
+        Fate::Open
+    }
+
+    /// Reads what a refused client still sends, and forgets it.
+    pub(super) fn discard<H: Handler, M: Mode<H>>(
+        &mut self,
+        left: usize,
+        shared: &mut Shared<'_, H, M>,
+    ) -> Fate {
+        let mut scratch = shared.pool.input();
+        let read = self.socket.stream.read(scratch.space());
+        shared.pool.give_input(scratch);
+        match read {
+            Ok(n) if n > 0 && n < left => {
+                shared.counters.bytes_read.add(n as u64);
+                self.phase = Phase::Lingering(left - n);
+                Fate::Open
+            }
+            Err(error) if is_temporary(&error) => Fate::Open,
+            _ => Fate::Closed,
+        }
+    }
+}

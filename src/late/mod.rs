@@ -1,0 +1,209 @@
+//! Answers that come later, from any thread.
+//!
+//! An answer is serialised where it is made, except for what the connection's own thread knows best:
+//! the prepared head, and whether the connection persists. It goes to that thread through its
+//! mailbox. Who is answered is named by slot and ticket; a ticket is given out once in the life of a
+//! worker, so that a late answer can reach the request it is for, or nobody.
+
+mod responder;
+mod sender;
+
+pub(crate) use responder::Begun;
+pub use responder::Responder;
+pub use sender::{BodySender, SendError, TrySendError};
+
+use crate::conn::{
+    body_out::BodyOut, mailbox::Mailbox, output::Detached, payload::Payload, rows::Rows,
+};
+use crate::incoming::Flow;
+use crate::response::AnswerError;
+use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// One request whose answer is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Address {
+    pub(crate) place: Place,
+    ticket: u64,
+}
+
+impl Address {
+    /// A ticket that is never given out.
+    const NOBODY: Address = Address {
+        place: Place { token: 0, slot: 0 },
+        ticket: u64::MAX >> 1,
+    };
+}
+
+/// A connection of a worker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// What the worker calls it.
+    pub(crate) token: usize,
+    /// Its number among those that are open.
+    pub(crate) slot: usize,
+}
+
+/// An answer on its way to its connection.
+#[derive(Debug)]
+pub(crate) struct Late {
+    pub(crate) status: u16,
+    /// The handler wants the connection to end.
+    pub(crate) close: bool,
+    /// All that follows the prepared head: header fields, an empty line, the body.
+    pub(crate) rest: Detached,
+    /// The body comes later still.
+    pub(crate) body: Option<Box<BodyOut>>,
+}
+
+/// What other threads want of a worker.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Answer(Address, Late),
+    /// There will be no answer, for this reason.
+    Fail(Address, AnswerError),
+    /// The next piece of a streamed body.
+    Piece(Address, Payload),
+    /// The end of it, with trailers.
+    End(Address, Box<[u8]>),
+    /// The rest of it will never come.
+    Cut(Address),
+    /// A sink that has paused shall go on, or answer.
+    Resume(Address, Flow),
+}
+
+impl Command {
+    pub(crate) fn address(&self) -> Address {
+        match self {
+            Command::Answer(address, _)
+            | Command::Fail(address, _)
+            | Command::Piece(address, _)
+            | Command::End(address, _)
+            | Command::Cut(address)
+            | Command::Resume(address, _) => *address,
+        }
+    }
+}
+
+/// A worker as those see it who answer later.
+pub(crate) struct Door {
+    mailbox: Mailbox<Command>,
+    wake: Box<dyn Fn() + Send + Sync>,
+    /// By slot: which ticket is waited for, see [`entry`], or 0.
+    waiting: Rows<AtomicU64>,
+    /// Unsent bytes that a streamed body may be ahead of its client.
+    stream_bytes: usize,
+    closed: AtomicBool,
+}
+
+/// A ticket that is waited for; `eof` if the client has sent its last byte.
+fn entry(ticket: u64, eof: bool) -> u64 {
+    ticket << 1 | u64::from(eof)
+}
+
+thread_local! {
+    /// The door that is this thread's own, if it is a worker's.
+    static OWN: Cell<*const Door> = const { Cell::new(std::ptr::null()) };
+}
+
+impl Door {
+    pub(crate) fn new(stream_bytes: usize, wake: impl Fn() + Send + Sync + 'static) -> Door {
+        Door {
+            mailbox: Mailbox::new(),
+            wake: Box::new(wake),
+            waiting: Rows::default(),
+            stream_bytes,
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    /// The calling thread is the one that takes from the mailbox, and looks into it before it waits
+    /// for anything.
+    pub(crate) fn adopt(&self) {
+        OWN.set(self);
+    }
+
+    /// Whether the calling thread is the one behind the door: it must not wait for itself.
+    fn is_own(&self) -> bool {
+        std::ptr::eq(OWN.get(), self)
+    }
+
+    pub(crate) fn post(&self, command: Command) {
+        if self.closed.load(Ordering::Acquire) {
+            return;
+        }
+        if self.mailbox.put([command]) && !self.is_own() {
+            (self.wake)();
+        }
+    }
+
+    /// Nobody has posted anything, as far as is known.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.mailbox.is_empty()
+    }
+
+    /// Moves all that has come into `into`, which must be empty.
+    pub(crate) fn take(&self, into: &mut Vec<Command>) {
+        if !self.mailbox.is_empty() {
+            self.mailbox.take(into);
+        }
+    }
+
+    /// An answer is waited for from now on. For the owning thread.
+    pub(crate) fn enter(&self, place: Place, ticket: u64) -> Address {
+        let waiting = self.waiting.get_or_make(place.slot);
+        waiting.store(entry(ticket, false), Ordering::Release);
+        Address { place, ticket }
+    }
+
+    /// What is waited for on a connection, if anything is.
+    pub(crate) fn current(&self, place: Place) -> Option<Address> {
+        let waiting = self.waiting.get(place.slot)?;
+        match waiting.load(Ordering::Acquire) >> 1 {
+            0 => None,
+            ticket => Some(Address { place, ticket }),
+        }
+    }
+
+    /// No answer is waited for any more. For the owning thread.
+    pub(crate) fn leave(&self, place: Place) {
+        if let Some(waiting) = self.waiting.get(place.slot) {
+            waiting.store(0, Ordering::Release);
+        }
+    }
+
+    /// The client has sent its last byte while it waits. For the owning thread.
+    pub(crate) fn client_eof(&self, place: Place) {
+        if let Some(waiting) = self.waiting.get(place.slot) {
+            waiting.fetch_or(1, Ordering::AcqRel);
+        }
+    }
+
+    /// Whether this is the answer that is waited for.
+    pub(crate) fn is_waited_for(&self, address: Address) -> bool {
+        self.entry(address) >> 1 == address.ticket
+    }
+
+    /// Whether the client is known to have left, or half left.
+    fn is_gone(&self, address: Address) -> bool {
+        self.entry(address) != entry(address.ticket, false) || self.closed.load(Ordering::Acquire)
+    }
+
+    fn entry(&self, address: Address) -> u64 {
+        let waiting = self.waiting.get(address.place.slot);
+        waiting.map_or(0, |waiting| waiting.load(Ordering::Acquire))
+    }
+
+    /// The worker ends: nothing is taken any more.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        let mut rest = Vec::new();
+        self.mailbox.take(&mut rest);
+    }
+}
+
+impl std::fmt::Debug for Door {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Door").finish_non_exhaustive()
+    }
+}

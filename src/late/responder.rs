@@ -1,0 +1,117 @@
+//! The right to answer one request later.
+
+use super::{Address, Command, Door};
+use crate::conn::{http1::Mode, output::Output};
+use crate::response::{AnswerError, Done, Response, Wire};
+use std::cell::Cell;
+use std::sync::Arc;
+
+/// Answers one request later, from any thread: made by [`Response::defer`].
+///
+/// Until it is used the connection takes no further request, so that pipelined answers stay in
+/// order, and costs no thread. Dropping it unused is a 500, as is a panic on the way; so is waiting
+/// longer than [`Limits::answer_time`](crate::Limits::answer_time), with 503. If the connection is
+/// gone by then nothing is sent, to nobody.
+///
+/// ```
+/// use peregrine::{Done, Request, Response};
+///
+/// fn handle(req: &Request<'_>, res: Response<'_>) -> Done {
+///     let name = req.query("name").unwrap_or_default().into_owned();
+///     let (done, responder) = res.defer();
+///     std::thread::spawn(move || {
+///         // Something slow, and then:
+///         responder.send(|res| res.text(&format!("Hello, {name}!")));
+///     });
+///     done
+/// }
+/// # let app = peregrine::from_fn(handle);
+/// # let mut client = peregrine::testing::Connection::new(&app);
+/// # client.send(b"GET /?name=Ada HTTP/1.1\r\nHost: a\r\n\r\n");
+/// # assert!(client.wait(std::time::Duration::from_secs(60)));
+/// # assert!(client.received().ends_with(b"Hello, Ada!"));
+/// ```
+#[must_use = "dropping it answers 500"]
+pub struct Responder {
+    door: Arc<Door>,
+    address: Address,
+    mode: Mode,
+    begun: Option<Box<Begun>>,
+    used: bool,
+}
+
+/// What had been said of the answer before it was deferred.
+#[derive(Clone, Debug)]
+pub(crate) struct Begun {
+    pub(crate) status: u16,
+    pub(crate) close: bool,
+    /// Field lines.
+    pub(crate) fields: Vec<u8>,
+}
+
+thread_local! {
+    /// What this thread serialises answers in.
+    static SCRATCH: Cell<Option<Box<Output>>> = const { Cell::new(None) };
+}
+
+impl Responder {
+    pub(crate) fn new(
+        door: Arc<Door>,
+        address: Address,
+        mode: Mode,
+        begun: Option<Box<Begun>>,
+    ) -> Responder {
+        Responder {
+            door,
+            address,
+            mode,
+            begun,
+            used: false,
+        }
+    }
+
+    /// Answers. The closure gets a [`Response`] as a handler does, with the status and header fields
+    /// that were set before it was deferred; it runs on the calling thread and may answer in every
+    /// way, streams included. An answer that cannot be sent becomes a 500, and
+    /// [`Handler::handle_error`](crate::Handler::handle_error) is told on the worker's thread.
+    ///
+    /// False if the client was known to be gone: the closure is not called then.
+    pub fn send(mut self, answer: impl FnOnce(Response<'_>) -> Done) -> bool {
+        if !self.door.is_waited_for(self.address) {
+            self.used = true;
+            return false;
+        }
+        let scratch = SCRATCH.take().unwrap_or_default();
+        let mut wire = Wire::late(scratch, self.door.clone(), self.address);
+        let response = wire.late_response(self.mode, self.begun.take());
+        // If it panics, this is dropped and posts the failure.
+        let _done = answer(response);
+        self.used = true;
+        wire.post_late();
+        SCRATCH.set(Some(wire.output));
+        true
+    }
+
+    /// The client has closed the connection, or its side of it, or the server has given up waiting.
+    /// An answer may still reach a client that has closed only its side; few do.
+    pub fn is_gone(&self) -> bool {
+        self.door.is_gone(self.address)
+    }
+}
+
+impl Drop for Responder {
+    fn drop(&mut self) {
+        if !self.used && self.door.is_waited_for(self.address) {
+            let command = Command::Fail(self.address, AnswerError::Abandoned);
+            self.door.post(command);
+        }
+    }
+}
+
+impl std::fmt::Debug for Responder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Responder")
+            .field("is_gone", &self.is_gone())
+            .finish_non_exhaustive()
+    }
+}

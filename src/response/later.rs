@@ -1,0 +1,217 @@
+//! Answers that are not complete when the handler returns.
+
+use super::wire::{Origin, State, connection_line};
+use super::{Content, Done, Response};
+use crate::conn::{
+    body_out::{BodyOut, Coding, Feed, Source},
+    http1::Mode,
+    payload::Payload,
+};
+use crate::late::{Address, Begun, BodySender, Responder};
+use crate::protocol::Version;
+use std::io::{self, Read};
+
+/// Bytes that are read at a time from a reader.
+const READ: usize = 16 << 10;
+
+impl Response<'_> {
+    /// Puts the answer off: whoever has the [`Responder`] gives it, from any thread. Status and
+    /// header fields that were set until here are kept.
+    pub fn defer(mut self) -> (Done, Responder) {
+        let wire = &mut *self.wire;
+        let fields = match wire.is_late() {
+            true => wire.output.since(wire.mark).to_vec(),
+            false => wire.output.since(wire.mark)[wire.begun..].to_vec(),
+        };
+        let is_plain = fields.is_empty() && wire.status == 200 && !wire.close;
+        let begun = (!is_plain).then(|| {
+            Box::new(Begun {
+                status: wire.status,
+                close: wire.close,
+                fields,
+            })
+        });
+        wire.output.truncate(wire.mark);
+        let address = self.address();
+        let responder = Responder::new(self.wire.door.clone(), address, self.wire.mode, begun);
+        self.wire.state = State::Deferred;
+        let done = Done {
+            status: self.wire.status,
+            body_bytes: 0,
+        };
+        (done, responder)
+    }
+
+    /// Answers with a body that is sent piece by piece, from any thread, by whoever has the
+    /// [`BodySender`]: in chunks (RFC 9112 section 7.1), or until the connection closes for an
+    /// HTTP/1.0 client. The head goes out at once.
+    ///
+    /// The sender of an answer that has no body, as to a HEAD, says [`SendError::Gone`].
+    ///
+    /// [`SendError::Gone`]: crate::SendError::Gone
+    pub fn stream(self) -> (Done, BodySender) {
+        self.stream_as(None)
+    }
+
+    /// As [`Response::stream`], with a declared length: exactly so many bytes are to be sent.
+    pub fn stream_exact(self, len: u64) -> (Done, BodySender) {
+        self.stream_as(Some(len))
+    }
+
+    /// Answers with the pieces of an iterator. Each is drawn on the worker's thread when there is
+    /// room for it, a few at a time between which others get their turn; so `next` must not block.
+    /// A panic in it cuts the connection.
+    ///
+    /// ```
+    /// # use peregrine::{Done, Request, Response};
+    /// fn handle(_: &Request<'_>, res: Response<'_>) -> Done {
+    ///     res.send_iter((1..=1_000_000).map(|n| format!("{n}\n")))
+    /// }
+    /// # let app = peregrine::from_fn(handle);
+    /// # let mut client = peregrine::testing::Connection::new(&app);
+    /// # client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    /// # assert!(client.received().ends_with(b"\r\n8\r\n1000000\n\r\n0\r\n\r\n"));
+    /// ```
+    pub fn send_iter<I>(self, pieces: I) -> Done
+    where
+        I: IntoIterator,
+        I::IntoIter: Send + 'static,
+        I::Item: Into<Payload>,
+    {
+        let pieces = pieces.into_iter();
+        self.send_drawn(None, Box::new(Pieces(pieces)))
+    }
+
+    /// Answers with all that a reader has, read on the worker's thread 16 KiB at a time when the
+    /// client takes it. So it must not block for long: a file or a decoder will do; for a pipe or
+    /// another server's answer, use [`Response::stream`] from another thread, with [`io::copy`].
+    /// `len` declares how much there is; without it the answer is sent in chunks. An error, or
+    /// another length than was declared, cuts the connection.
+    ///
+    /// ```
+    /// # use peregrine::{Done, Request, Response};
+    /// fn handle(_: &Request<'_>, res: Response<'_>) -> Done {
+    ///     let zeros = std::io::Read::take(std::io::repeat(b'0'), 1 << 20);
+    ///     res.send_reader(zeros, Some(1 << 20))
+    /// }
+    /// # let app = peregrine::from_fn(handle);
+    /// # let mut client = peregrine::testing::Connection::new(&app);
+    /// # client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    /// # assert!(client.received().len() > 1 << 20);
+    /// ```
+    pub fn send_reader(self, reader: impl Read + Send + 'static, len: Option<u64>) -> Done {
+        self.send_drawn(len, Box::new(Reader(reader)))
+    }
+
+    fn stream_as(mut self, len: Option<u64>) -> (Done, BodySender) {
+        let (coding, close) = self.end_streamed_head(len);
+        let door = self.wire.door.clone();
+        let Some(coding) = coding else {
+            return (self.done(0), BodySender::nobody(door));
+        };
+        let address = self.address();
+        let (sender, body) = BodySender::new(door, address, coding, close);
+        (self.streamed(body, len), sender)
+    }
+
+    fn send_drawn(mut self, len: Option<u64>, source: Box<dyn Source>) -> Done {
+        let (coding, close) = self.end_streamed_head(len);
+        let Some(coding) = coding else {
+            return self.done(0);
+        };
+        let body = BodyOut::new(coding, Feed::Drawn(source), close);
+        self.streamed(Box::new(body), len)
+    }
+
+    /// How the body is sent, if it is, and whether the connection ends with it (RFC 9112 section
+    /// 6.3).
+    fn end_streamed_head(&mut self, len: Option<u64>) -> (Option<Coding>, bool) {
+        let content = self.content();
+        let Mode {
+            persistent,
+            version,
+            ..
+        } = self.wire.mode;
+        let (coding, line) = match len {
+            Some(len) => (Coding::Exact(len), None),
+            None if version >= Version::Http11 => (
+                Coding::Chunked,
+                Some(&b"Transfer-Encoding: chunked\r\n"[..]),
+            ),
+            None => (Coding::Close, None),
+        };
+        let close = self.wire.close || !persistent || coding == Coding::Close;
+        // Said by whoever puts the head before it, if that is not here.
+        self.wire.close = close;
+        if let (Content::Sent | Content::Announced, Coding::Exact(len)) = (content, coding) {
+            self.end_head(len);
+            return ((content == Content::Sent).then_some(coding), close);
+        }
+        if content == Content::Empty {
+            self.end_head(0);
+            return (None, close);
+        }
+        self.begin();
+        if let (Some(line), Content::Sent | Content::Announced) = (line, content) {
+            self.wire.output.push(line);
+        }
+        if !self.wire.is_late() {
+            self.wire.output.push(connection_line(close, version));
+        }
+        self.wire.output.push(b"\r\n");
+        ((content == Content::Sent).then_some(coding), close)
+    }
+
+    fn streamed(self, body: Box<BodyOut>, len: Option<u64>) -> Done {
+        self.wire.body = Some(body);
+        self.wire.state = State::Streamed;
+        // Pieces that are sent from here on must not overtake the head.
+        self.wire.post_late();
+        Done {
+            status: self.wire.status,
+            body_bytes: len.unwrap_or(0),
+        }
+    }
+
+    /// What an answer is sent to that comes later.
+    fn address(&mut self) -> Address {
+        match self.wire.origin {
+            Origin::Late(address) => address,
+            Origin::Turn(place) => {
+                self.wire.tickets += 1;
+                self.wire.door.enter(place, self.wire.tickets)
+            }
+        }
+    }
+}
+
+struct Pieces<I>(I);
+
+impl<I> Source for Pieces<I>
+where
+    I: Iterator + Send,
+    I::Item: Into<Payload>,
+{
+    fn draw(&mut self) -> io::Result<Option<Payload>> {
+        Ok(self.0.next().map(Into::into))
+    }
+}
+
+struct Reader<R>(R);
+
+impl<R: Read + Send> Source for Reader<R> {
+    fn draw(&mut self) -> io::Result<Option<Payload>> {
+        let mut piece = vec![0; READ];
+        loop {
+            match self.0.read(&mut piece) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+                Ok(0) => return Ok(None),
+                Ok(n) => {
+                    piece.truncate(n);
+                    return Ok(Some(piece.into()));
+                }
+            }
+        }
+    }
+}

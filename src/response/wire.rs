@@ -1,0 +1,220 @@
+//! Where an answer is written while it is made.
+
+use super::{AnswerError, Response};
+use crate::conn::{
+    body_out::BodyOut,
+    heads::Heads,
+    http1::{Method, Mode},
+    output::{Mark, Output},
+};
+use crate::late::{Address, Begun, Command, Door, Late, Place};
+use crate::protocol::Version;
+use std::sync::Arc;
+
+/// Where answers are written, and what becomes of the current one. The driver keeps one of it, so
+/// that a [`Response`] is no more than a reference: passed by value in a register, from call to
+/// call of its methods. Answers that come later are made in one of their own, without a head: that
+/// is put before them on the connection's thread.
+pub(crate) struct Wire {
+    pub(crate) heads: Heads,
+    /// Of the connection whose turn it is.
+    pub(crate) output: Box<Output>,
+    pub(super) mode: Mode,
+    /// Where the answer begins.
+    pub(super) mark: Mark,
+    pub(super) status: u16,
+    /// Bytes of the prepared head that stand in the output; 0 before the first header field,
+    /// [`LATE`] if there is none.
+    pub(super) begun: usize,
+    /// The handler wants the connection to end.
+    pub(super) close: bool,
+    pub(super) state: State,
+    pub(super) fault: Option<AnswerError>,
+    /// A body that follows.
+    pub(super) body: Option<Box<BodyOut>>,
+    pub(crate) door: Arc<Door>,
+    pub(super) origin: Origin,
+    /// Given out so far.
+    pub(crate) tickets: u64,
+}
+
+/// See [`Wire::begun`].
+const LATE: usize = usize::MAX;
+
+/// Whom the answer is for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Origin {
+    /// The connection whose turn it is.
+    Turn(Place),
+    Late(Address),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Open,
+    Complete,
+    /// The head is complete, and the body follows.
+    Streamed,
+    Deferred,
+    /// Has left for its connection already.
+    Posted,
+}
+
+impl Wire {
+    pub(crate) fn new(server_name: Option<&str>, door: Arc<Door>) -> Wire {
+        let origin = Origin::Turn(Place::default());
+        Wire::with(Heads::new(server_name), Box::default(), door, origin)
+    }
+
+    /// For an answer that is made later, into an empty `output`.
+    pub(crate) fn late(output: Box<Output>, door: Arc<Door>, address: Address) -> Wire {
+        Wire::with(Heads::none(), output, door, Origin::Late(address))
+    }
+
+    fn with(heads: Heads, output: Box<Output>, door: Arc<Door>, origin: Origin) -> Wire {
+        Wire {
+            heads,
+            mark: output.mark(),
+            output,
+            mode: Mode::default(),
+            status: 200,
+            begun: 0,
+            close: false,
+            state: State::Open,
+            fault: None,
+            body: None,
+            door,
+            origin,
+            tickets: 0,
+        }
+    }
+
+    /// The connection whose turn it is.
+    #[inline]
+    pub(crate) fn set_place(&mut self, place: Place) {
+        self.origin = Origin::Turn(place);
+    }
+
+    /// Begins an answer behind what stands in the output.
+    #[inline]
+    pub(crate) fn response(&mut self, mode: Mode) -> Response<'_> {
+        self.mode = mode;
+        self.mark = self.output.mark();
+        self.status = 200;
+        self.begun = 0;
+        self.close = false;
+        self.state = State::Open;
+        Response { wire: self }
+    }
+
+    /// Begins an answer that was deferred.
+    pub(crate) fn late_response(&mut self, mode: Mode, begun: Option<Box<Begun>>) -> Response<'_> {
+        self.mode = mode;
+        self.begun = LATE;
+        if let Some(begun) = begun {
+            self.status = begun.status;
+            self.close = begun.close;
+            self.output.push(&begun.fields);
+        }
+        Response { wire: self }
+    }
+
+    /// Its head is put before it elsewhere.
+    #[inline]
+    pub(super) fn is_late(&self) -> bool {
+        self.begun == LATE
+    }
+
+    /// Puts the head of another status in the place of the one that was begun.
+    #[cold]
+    pub(super) fn replace_head(&mut self, status: u16) {
+        if status != self.status && !self.is_late() {
+            let head = self.heads.head(status);
+            self.output.replace(self.mark, self.begun, head);
+            self.begun = head.len();
+        }
+    }
+
+    /// Whether the answer is complete, and if so whether it tells the client that the connection
+    /// ends.
+    #[inline]
+    pub(crate) fn is_complete(&self) -> Option<bool> {
+        let is_complete = self.state == State::Complete && self.fault.is_none();
+        is_complete.then_some(self.close || !self.mode.persistent)
+    }
+
+    /// Of an answer that is not complete: what follows of it, if that is known already, or why there
+    /// is none.
+    #[cold]
+    pub(crate) fn later(&mut self) -> Result<Option<Box<BodyOut>>, AnswerError> {
+        match (self.fault.take(), self.state) {
+            (Some(fault), _) => Err(fault),
+            (None, State::Streamed | State::Deferred) => Ok(self.body.take()),
+            (None, _) => Err(AnswerError::Missing),
+        }
+    }
+
+    /// Sends an answer that was made later to its connection.
+    pub(crate) fn post_late(&mut self) {
+        let Origin::Late(address) = self.origin else {
+            return;
+        };
+        let command = match (self.fault.take(), self.state) {
+            (None, State::Complete | State::Streamed) => {
+                self.state = State::Posted;
+                let late = Late {
+                    status: self.status,
+                    close: self.close,
+                    rest: self.output.detach(),
+                    body: self.body.take(),
+                };
+                Command::Answer(address, late)
+            }
+            // Whoever has the next responder answers.
+            (None, State::Deferred | State::Posted) => return,
+            (None, State::Open) => Command::Fail(address, AnswerError::Missing),
+            (Some(fault), _) => Command::Fail(address, fault),
+        };
+        self.output.clear();
+        self.door.post(command);
+    }
+
+    /// Puts down an answer that was made later. What follows of it, or else whether it ends the
+    /// connection.
+    pub(crate) fn deliver(&mut self, late: Late, mode: Mode) -> Result<Box<BodyOut>, bool> {
+        let body_ends = late.body.as_ref().is_some_and(|body| body.close);
+        let close = late.close || !mode.persistent || body_ends;
+        self.output.push(self.heads.head(late.status));
+        self.output.push(connection_line(close, mode.version));
+        self.output.append(late.rest);
+        let mut body = late.body.ok_or(close)?;
+        body.close = close;
+        Ok(body)
+    }
+
+    /// Puts a 500 in the place of what there is of the answer.
+    #[cold]
+    pub(crate) fn fail(&mut self) {
+        self.fault = None;
+        self.body = None;
+        self.output.truncate(self.mark);
+        self.fail_late(500, "the server could not answer this request", self.mode);
+    }
+
+    /// Answers in the place of an answer that will not come.
+    #[cold]
+    pub(crate) fn fail_late(&mut self, status: u16, text: &str, mode: Mode) {
+        let head_only = mode.method == Method::Head;
+        self.heads.refuse(status, text, head_only, &mut self.output);
+    }
+}
+
+/// What differs from the default of the client's version is said (RFC 9112 section 9.3).
+#[inline]
+pub(super) fn connection_line(close: bool, version: Version) -> &'static [u8] {
+    match close {
+        true => b"Connection: close\r\n",
+        false if version < Version::Http11 => b"Connection: keep-alive\r\n",
+        false => b"",
+    }
+}
