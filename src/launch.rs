@@ -4,12 +4,14 @@ use crate::config::Config;
 use crate::handler::Handler;
 use crate::io::{
     accept::Acceptor,
+    affinity,
     control::{Control, Seat},
     listener::{self, Listener},
     mode::{Mode, wrong_setting},
     poll::{Poll, Waker},
     worker::Worker,
 };
+use crate::late::pool::{Pool, Size};
 use crate::server::Running;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -69,19 +71,31 @@ impl Launch {
 
         let polls = |n| (0..n).map(|_| Poll::new()).collect::<io::Result<Vec<_>>>();
         let (worker_polls, acceptor_polls) = (polls(config.workers)?, polls(accept_threads)?);
+        let size = Size {
+            threads: config.pool_threads,
+            queue: config.pool_queue,
+            stack: config.stack_size,
+        };
+        let pool = Pool::new(size, affinity::keep(config.cpu_affinity));
         let seats = worker_polls
             .iter()
-            .map(|poll| Seat::new(poll.waker(), config.limits.output_bytes))
+            .map(|poll| Seat::new(poll.waker(), config.limits.output_bytes, pool.clone()))
             .collect();
         let wakers = acceptor_polls.iter().map(Poll::waker).collect();
-        let control = Arc::new(Control::new(seats, wakers, others));
+        let control = Arc::new(Control::new(
+            seats,
+            wakers,
+            others,
+            pool.clone(),
+            config.stop_time,
+        ));
         Ok(Launch {
             running: Running {
                 control: control.clone(),
                 addrs,
                 acceptors: Vec::new(),
                 workers: Vec::new(),
-                others: Vec::new(),
+                others: vec![pool.counters()],
                 #[cfg(feature = "signals")]
                 signals: None,
             },

@@ -162,6 +162,12 @@ impl<'a> Request<'a> {
         self.fields().iter().map(move |field| field.name.of(bytes))
     }
 
+    /// The id of the last event that a page's `EventSource` got before it lost the connection:
+    /// [`Event::id`](crate::Event::id). `None` if it has had none.
+    pub fn last_event_id(&self) -> Option<&'a str> {
+        self.header("last-event-id").filter(|id| !id.is_empty())
+    }
+
     /// The host that the request is for, with its port if one was sent: the authority of the
     /// target if it has one, the `Host` field otherwise (RFC 9112 section 3.3). `None` in an
     /// HTTP/1.0 request without it.

@@ -3,6 +3,8 @@
 //! of this program.
 #![cfg(feature = "websocket")]
 
+// Parts of it are for other tests.
+#[allow(dead_code)]
 mod counting;
 #[allow(dead_code, unused_imports)]
 #[path = "it/support.rs"]

@@ -20,6 +20,12 @@ pub(crate) struct Credit {
     room: Condvar,
 }
 
+/// What a piece of `len` bytes counts as: it takes some memory however short it is.
+pub(crate) fn charge(len: usize) -> usize {
+    const PIECE: usize = 64;
+    len.max(PIECE)
+}
+
 /// Called once there is room, on the thread that owns the connection.
 type Waiter = Box<dyn FnOnce() + Send>;
 
@@ -117,6 +123,8 @@ impl Credit {
 
     /// A piece has come out of the mailbox; [`Credit::set_unsent`] is to follow.
     pub(crate) fn taken(&self, len: usize) {
+        // In this order: for a moment it counts twice, but never not at all.
+        self.unsent.fetch_add(len, Ordering::SeqCst);
         self.queued.fetch_sub(len, Ordering::SeqCst);
     }
 

@@ -149,8 +149,20 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
             self.resume_accepting()?;
             if self.control.is_stopping() {
                 if let Some(ended) = self.stopping()? {
+                    self.cut();
                     return Ok(ended);
                 }
+            }
+        }
+    }
+
+    /// Closes what is still open.
+    fn cut(&mut self) {
+        for token in self.slab.tokens() {
+            if let Some(connection) = self.slab.remove(token) {
+                let (slot, _) = slab::parts(token);
+                self.shared.place = Place { token, slot };
+                connection.close(&mut self.shared);
             }
         }
     }

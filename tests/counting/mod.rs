@@ -17,6 +17,11 @@ pub(crate) fn count_this_thread(name: &str) {
     }
 }
 
+/// Counts the thread it is called in from then on. Allocates nothing.
+pub(crate) fn count_here() {
+    COUNTED.set(true);
+}
+
 /// Whether this thread's allocations count.
 pub(crate) fn is_counted() -> bool {
     COUNTED.get()

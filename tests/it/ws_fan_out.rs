@@ -60,10 +60,10 @@ fn slow_and_fast(subscribers: usize, publishes: usize, policy: BacklogPolicy) {
             assert_eq!(bench.hub.connections(), subscribers);
         }
     }
-    let counted = counters();
+    let sum = counters();
     println!(
         "{policy:?}: {publishes} publishes, {} handed to connections, {} dropped, {} bytes written",
-        counted.ws_fanned_out, counted.ws_dropped, counted.bytes_written
+        sum.ws_fanned_out, sum.ws_dropped, sum.bytes_written
     );
 }
 
