@@ -265,7 +265,9 @@ fn a_stop_waits_for_a_job_whose_client_has_gone() {
     wait_until("it is gone", || server.counters().closed == 1);
     server.stop();
     let (has_ended, end) = channel();
-    thread::spawn(move || has_ended.send(ended(server)));
+    thread::spawn(move || {
+        let _ = has_ended.send(ended(server));
+    });
     // The worker has nothing to wait for; that the server has not ended can be seen only by waiting
     // for it, and an end too early might be missed, but is never wrongly reported.
     assert!(end.recv_timeout(Duration::from_millis(100)).is_err());
