@@ -25,12 +25,16 @@ mod io;
 mod late;
 mod launch;
 mod log;
+#[cfg(feature = "multipart")]
+mod multipart;
 mod protocol;
 mod request;
 mod response;
 mod server;
 mod stats;
 pub mod testing;
+#[cfg(feature = "multipart")]
+mod upload;
 #[cfg(feature = "websocket")]
 mod websocket;
 #[cfg(feature = "websocket")]
@@ -44,14 +48,16 @@ pub use conn::{prepared::Prepared, ws_send::Sent};
 pub use dir::{DirConfig, DirServer, Embedded, Files};
 pub use drive::Off;
 pub use handler::{ConnectionError, FromFn, Handler, from_fn};
-pub use incoming::{BodyPlan, BodySink, Flow, Incoming, Resumer};
+pub use incoming::{BodyPlan, BodyReader, BodySink, Flow, Incoming, Resumer};
 pub use io::listener::ListenAddr;
 #[cfg(feature = "websocket")]
 pub use io::ws_mode::WebSockets;
-pub use late::{BodySender, Responder, SendError, TrySendError};
+pub use late::{BodySender, Event, EventSender, Responder, SendError, TrySendError};
+#[cfg(feature = "multipart")]
+pub use multipart::{Multipart, MultipartError, MultipartLimits, PartHead, PartSink};
 #[cfg(feature = "deflate")]
 pub use protocol::deflate::WsDeflate;
-pub use protocol::{Version, error::ProtocolError, limits::Limits};
+pub use protocol::{Version, error::ProtocolError, form::FormError, limits::Limits};
 #[cfg(feature = "websocket")]
 pub use protocol::{
     frame::{FrameError, Message},
@@ -61,6 +67,8 @@ pub use request::{OwnedRequest, Request};
 pub use response::{AnswerError, BodyWriter, Done, Response};
 pub use server::{Running, Server, Stopped, Stopper};
 pub use stats::Counters;
+#[cfg(feature = "multipart")]
+pub use upload::{Form, FormFile, Upload, UploadError, display_name};
 #[cfg(feature = "websocket")]
 pub use websocket::{
     Disconnect, WebSocketHandler,

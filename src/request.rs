@@ -3,15 +3,27 @@
 use crate::conn::input::Input;
 use crate::protocol::{
     Version,
+    form::{self, FormError},
     head::{Field, Head, Known},
 };
 use std::borrow::Cow;
 use std::net::SocketAddr;
 
+/// Pairs of a form that are taken unless the handler says another number: more than any form that
+/// people fill in has.
+const FORM_PAIRS: usize = 1000;
+
 /// Who is at the two ends of a connection. Asked only when a handler asks.
 pub(crate) trait Ends {
     fn peer_addr(&self) -> Option<SocketAddr>;
     fn local_addr(&self) -> Option<SocketAddr>;
+
+    /// Sends what can be sent at once of these, one after the other. How many bytes that were; none
+    /// where it cannot, or has failed: the next attempt to send will tell.
+    #[cfg(feature = "websocket")]
+    fn send_now(&self, _pieces: [&[u8]; 2]) -> usize {
+        0
+    }
 }
 
 /// A request, complete with its body: a view of the connection's buffer, so it copies nothing and
@@ -150,6 +162,12 @@ impl<'a> Request<'a> {
         self.fields().iter().map(move |field| field.name.of(bytes))
     }
 
+    /// The id of the last event that a page's `EventSource` got before it lost the connection:
+    /// [`Event::id`](crate::Event::id). `None` if it has had none.
+    pub fn last_event_id(&self) -> Option<&'a str> {
+        self.header("last-event-id").filter(|id| !id.is_empty())
+    }
+
     /// The host that the request is for, with its port if one was sent: the authority of the
     /// target if it has one, the `Host` field otherwise (RFC 9112 section 3.3). `None` in an
     /// HTTP/1.0 request without it.
@@ -163,6 +181,89 @@ impl<'a> Request<'a> {
     /// [`Limits::body_bytes`](crate::Limits::body_bytes).
     pub fn body(&self) -> &'a [u8] {
         self.body
+    }
+
+    /// The media type of the body with its parameters, as sent: the value of `Content-Type`, if there
+    /// is exactly one and it is UTF-8. Two of them could be understood differently.
+    pub fn content_type(&self) -> Option<&'a str> {
+        let mut values = self.header_all("content-type");
+        match (values.next(), values.next()) {
+            (Some(value), None) => std::str::from_utf8(value).ok(),
+            _ => None,
+        }
+    }
+
+    /// The pairs of a form in the body, decoded as those of a query are, in order. At most 1,000, as
+    /// separators count; [`Request::form_pairs_up_to`] takes another limit. Nothing is kept of them:
+    /// memory is needed only for a pair that has to be decoded, while it is looked at.
+    ///
+    /// This is what a browser sends for a `<form method="post">` without files. For
+    /// `multipart/form-data`, which carries files, there is the feature `multipart`.
+    ///
+    /// # Errors
+    ///
+    /// [`FormError::NotUrlEncoded`] if `Content-Type` is missing, repeated, or another than
+    /// `application/x-www-form-urlencoded`; [`FormError::TooManyPairs`]. Both before the first pair.
+    ///
+    /// ```
+    /// # use peregrine::{Request, Response, Done};
+    /// fn handle(req: &Request<'_>, res: Response<'_>) -> Done {
+    ///     let pairs = match req.form_pairs() {
+    ///         Ok(pairs) => pairs,
+    ///         Err(error) => return res.status(error.status()).text(&error.to_string()),
+    ///     };
+    ///     let names: Vec<_> = pairs.map(|(name, _)| name).collect();
+    ///     res.text(&names.join(" and "))
+    /// }
+    /// # let app = peregrine::from_fn(handle);
+    /// # let mut client = peregrine::testing::Connection::new(&app);
+    /// # client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\
+    /// #     Content-Type: application/x-www-form-urlencoded\r\n\r\na=1&b+c=2");
+    /// # assert!(client.received().ends_with(b"\r\n\r\na and b c"));
+    /// # client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\na=1");
+    /// # assert!(client.received().ends_with(b"\r\n\r\nnot application/x-www-form-urlencoded"));
+    /// ```
+    pub fn form_pairs(
+        &self,
+    ) -> Result<impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> + use<'a>, FormError> {
+        self.form_pairs_up_to(FORM_PAIRS)
+    }
+
+    /// [`Request::form_pairs`] with a limit of the caller's. Empty pairs, which are passed over,
+    /// count.
+    ///
+    /// # Errors
+    ///
+    /// As [`Request::form_pairs`].
+    pub fn form_pairs_up_to(
+        &self,
+        max_pairs: usize,
+    ) -> Result<impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> + use<'a>, FormError> {
+        form::check(self.content_type(), self.body, max_pairs)?;
+        Ok(form_urlencoded::parse(self.body))
+    }
+
+    /// The decoded value of the first pair `name` of a form in the body; `None` if there is none, or
+    /// no form that [`Request::form_pairs`] would take. It reads the body each time: for many fields,
+    /// go through the pairs once.
+    ///
+    /// ```
+    /// # use peregrine::{Request, Response, Done};
+    /// fn handle(req: &Request<'_>, res: Response<'_>) -> Done {
+    ///     match req.form("name") {
+    ///         Some(name) => res.text(&format!("Hello, {name}!")),
+    ///         None => res.status(400).text("who are you?"),
+    ///     }
+    /// }
+    /// # let app = peregrine::from_fn(handle);
+    /// # let mut client = peregrine::testing::Connection::new(&app);
+    /// # client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\
+    /// #     Content-Type: application/x-www-form-urlencoded\r\n\r\nname=Ada+L.");
+    /// # assert!(client.received().ends_with(b"\r\n\r\nHello, Ada L.!"));
+    /// ```
+    pub fn form(&self, name: &str) -> Option<Cow<'a, str>> {
+        let mut pairs = self.form_pairs().ok()?;
+        pairs.find(|(key, _)| key == name).map(|(_, value)| value)
     }
 
     /// The client's address; `None` on a Unix socket.

@@ -13,7 +13,7 @@ use crate::conn::{
     input::Input,
     output::{MAX_SLICES, Next, Output},
 };
-use crate::drive::{Off, Parts, Service, Turn};
+use crate::drive::{Off, Parts, Service, Turn, deadline};
 use crate::handler::Handler;
 use crate::incoming::BodySink;
 use crate::io::stream::read_at;
@@ -122,19 +122,27 @@ impl<'h, H: Handler> Connection<'h, H> {
     pub fn elapse(&mut self, time: Duration) {
         let seconds = u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
         self.service.now = self.service.now.saturating_add(seconds);
-        let due = self.http1.deadline(Some(&self.input), &self.service.limits);
+        let (input, body) = (Some(&self.input), self.body.as_deref());
+        let due = deadline(&self.http1, input, body, &self.service.limits);
         if self.service.now >= due && !self.closed {
-            self.with_parts(Service::expire);
+            let close = self.with_parts(Service::expire);
             self.flush();
-            self.close();
+            if close.is_some() {
+                self.close();
+            }
         }
     }
 
     /// The server shall stop: the answer to a request that is under way is the last one, and an
     /// idle connection closes, after a second if it has had no request yet.
     pub fn stop(&mut self) {
-        self.http1.stop(self.input.unread().len());
-        self.closed |= self.http1.is_idle() && self.http1.is_used();
+        let unread = self.input.unread().len();
+        let is_done = self.http1.is_idle() && self.http1.is_used();
+        self.with_parts(|service, parts| service.stop(unread, parts));
+        match is_done {
+            true => self.closed = true,
+            false => self.run(),
+        }
     }
 
     /// Waits until another thread has sent something for an answer that was deferred or is streamed,

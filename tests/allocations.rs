@@ -1,7 +1,7 @@
 //! A worker that has warmed up allocates nothing, whatever the kind of request: counted in the
 //! worker's thread of a real server, by the allocator of this program.
-#![allow(unsafe_code)]
 
+mod counting;
 // Parts of it are for other tests.
 #[cfg(feature = "dir")]
 #[allow(dead_code)]
@@ -11,65 +11,11 @@ mod scratch;
 #[path = "it/support.rs"]
 mod support;
 
+use counting::{allocations, count_here, count_this_thread, is_counted};
 use peregrine::{BodySender, Done, Payload, Request, Responder, Response, from_fn};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::io::Write;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use support::{Asked, Client, PATIENCE, ended, start, wait_until, workers};
-
-/// Allocations of threads that are counted.
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-
-thread_local! {
-    /// Whether this thread's allocations count. Constant and without a destructor, so that reading
-    /// it does not allocate.
-    static COUNTED: Cell<bool> = const { Cell::new(false) };
-}
-
-/// The system's allocator, and a counter.
-struct Counting;
-
-fn count() {
-    if COUNTED.get() {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-// SAFETY: every method hands its arguments to the same method of `System` and returns what that
-// returns, so `System` keeps the contract; `count` neither allocates nor unwinds.
-unsafe impl GlobalAlloc for Counting {
-    // SAFETY: the caller's promise is that of `System::alloc`.
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: `layout` is the caller's, with a size that is not zero.
-        unsafe { System.alloc(layout) }
-    }
-
-    // SAFETY: the caller's promise is that of `System::alloc_zeroed`.
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: `layout` is the caller's, with a size that is not zero.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    // SAFETY: the caller's promise is that of `System::realloc`.
-    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
-        // SAFETY: `at` is from `System` with this `layout`, as all blocks of this allocator are.
-        unsafe { System.realloc(at, layout, size) }
-    }
-
-    // SAFETY: the caller's promise is that of `System::dealloc`.
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        // SAFETY: `at` is from `System` with this `layout`, as all blocks of this allocator are.
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 // ----------------------------------------------------------------------------------- the server
 
@@ -82,10 +28,7 @@ const SHARED: usize = 64 << 10;
 
 /// Counts the thread it runs in from its first call on. Allocates nothing itself.
 fn app(shared: &Arc<[u8]>, req: &Request<'_>, res: Response<'_>) -> Done {
-    if !COUNTED.get() {
-        let is_worker = std::thread::current().name() == Some("pg-worker-0");
-        COUNTED.set(is_worker);
-    }
+    count_this_thread("pg-worker-0");
     match req.path() {
         "/written" => res
             .header("Content-Type", "text/plain")
@@ -253,12 +196,11 @@ fn a_warm_worker_does_not_allocate() {
     let (server, addr) = start(handler, workers(1));
     let mut clients: Vec<_> = (0..CONNECTIONS).map(|_| Client::connect(addr)).collect();
     let kinds = kinds(&shared);
-    let allocations = || ALLOCATIONS.load(Ordering::Relaxed);
 
     // The counter counts, and nothing but the worker, which may still be at work for a request
     // that it has answered.
     assert_eq!(clients[0].get("/").status, 200);
-    assert!(!COUNTED.get(), "this thread is not counted");
+    assert!(!is_counted(), "this thread is not counted");
     let before = allocations();
     assert_eq!(clients[0].get("/allocates").text(), "0 bytes");
     assert!(allocations() > before, "the worker is");
@@ -308,7 +250,7 @@ impl Queue {
 
     /// Works until somebody takes the whole queue away.
     fn run(&self) {
-        COUNTED.set(true);
+        count_here();
         loop {
             let work = self.work.lock().expect("no panic");
             let is_idle = |work: &mut Vec<Work>| work.is_empty() && work.capacity() > 0;
@@ -346,7 +288,7 @@ fn warm_late_answers_allocate_little() {
     let handler = {
         let (queue, shared) = (queue.clone(), shared.clone());
         from_fn(move |req: &Request<'_>, res: Response<'_>| {
-            COUNTED.set(true);
+            count_here();
             let piece = match req.path() {
                 "/static" => Payload::Static(&[b's'; 1000]),
                 "/shared" => shared.clone().into(),
@@ -393,9 +335,9 @@ fn warm_late_answers_allocate_little() {
         while made.last().is_none_or(|&made| made > most * requests) {
             assert!(made.len() < ROUNDS, "{path}: {made:?} allocations");
             exchange(&mut clients, &kind, requests / 4);
-            let before = ALLOCATIONS.load(Ordering::Relaxed);
+            let before = allocations();
             exchange(&mut clients, &kind, requests);
-            made.push((ALLOCATIONS.load(Ordering::Relaxed) - before) as usize);
+            made.push((allocations() - before) as usize);
         }
     }
     *queue.work.lock().expect("no panic") = Vec::new();

@@ -9,8 +9,12 @@ pub mod chunked;
 pub mod connection;
 #[cfg(feature = "dir")]
 pub mod dir;
+#[cfg(feature = "websocket")]
+pub mod frame;
 pub mod framing;
 pub mod head;
+#[cfg(feature = "multipart")]
+pub mod multipart;
 pub mod response;
 pub mod seeds;
 pub mod target;

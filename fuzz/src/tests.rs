@@ -40,6 +40,12 @@ fn responses() {
 
 #[cfg(feature = "websocket")]
 #[test]
+fn frames() {
+    run("frame", super::frame::check);
+}
+
+#[cfg(feature = "websocket")]
+#[test]
 fn websockets() {
     run("websocket", super::websocket::check);
 }
@@ -48,6 +54,12 @@ fn websockets() {
 #[test]
 fn compressed_messages() {
     run("deflate", super::websocket::check_deflate);
+}
+
+#[cfg(feature = "multipart")]
+#[test]
+fn forms() {
+    run("multipart", super::multipart::check);
 }
 
 #[test]
@@ -81,7 +93,7 @@ fn run(name: &str, check: fn(&[u8])) {
 }
 
 /// Pieces that mean something.
-const WORDS: [&[u8]; 26] = [
+const WORDS: [&[u8]; 31] = [
     b"\r\n",
     b"\n",
     b"\r",
@@ -108,6 +120,11 @@ const WORDS: [&[u8]; 26] = [
     b"%2",
     b"../",
     b"%2e%2E/",
+    b"--X-y",
+    b"\r\n--X-y\r\n",
+    b"Content-Disposition: form-data; name=a\r\n",
+    b"filename=\"",
+    b"%22",
 ];
 
 /// Numbers that look random and are the same each time (xorshift64*).

@@ -8,6 +8,7 @@ use super::{
 use crate::protocol::encode;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// While so much waits to be sent, nothing is drawn from a source.
 const DRAW: u64 = 64 << 10;
@@ -44,7 +45,13 @@ pub(crate) struct BodyOut {
     feed: Feed,
     /// No further answer follows.
     pub(crate) close: bool,
+    /// It is a row of events that may be silent for as long as there are signs of life, this often;
+    /// and it may end at any time.
+    pub(crate) heartbeat: Option<Duration>,
 }
+
+/// A comment among events: it means nothing (WHATWG HTML section 9.2.6).
+const HEARTBEAT: &[u8] = b":\n\n";
 
 /// What has become of a body.
 #[derive(Debug)]
@@ -63,7 +70,13 @@ impl BodyOut {
             coding,
             feed,
             close,
+            heartbeat: None,
         }
+    }
+
+    /// Appends a sign of life.
+    pub(crate) fn beat(&mut self, output: &mut Output) -> Progress {
+        self.push(Payload::Static(HEARTBEAT), output)
     }
 
     /// Appends a piece.

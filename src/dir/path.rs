@@ -5,10 +5,8 @@
 //! every system: a path that is harmless on one and a device or another folder on the next is
 //! refused on both.
 
+use crate::protocol::file_name::{MAX_NAME, is_device, is_invisible, is_special};
 use std::borrow::Cow;
-
-/// Longest component that any common file system takes, in bytes.
-const MAX_NAME: usize = 255;
 
 /// Folders within folders.
 const MAX_DEPTH: usize = 64;
@@ -77,46 +75,11 @@ pub(crate) fn is_servable(name: &str, top: bool, dotfiles: bool) -> bool {
         && !is_device(name)
 }
 
-/// Separators of some system, the mark of drives and streams, and control bytes.
-fn is_special(b: u8) -> bool {
-    matches!(b, 0..=0x1f | 0x7f | b'/' | b'\\' | b':')
-}
-
 /// What else means something in a Windows path; `~` with a digit may be the short name of a file
 /// that is hidden under its long one.
 fn is_special_on_windows(name: &[u8]) -> bool {
     let short = |pair: &[u8]| pair[0] == b'~' && pair[1].is_ascii_digit();
     name.windows(2).any(short) || name.iter().any(|b| b"\"<>|?*".contains(b))
-}
-
-/// Characters that some file systems leave out of names, which would let `.git` be written as a
-/// name without a dot at its beginning.
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{80}'..='\u{9f}' | '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}' | '\u{feff}')
-}
-
-/// The names of devices on Windows, with any extension.
-fn is_device(name: &str) -> bool {
-    // None of them begins with another letter: the check that most names end at.
-    if !matches!(name.as_bytes()[0] | 0x20, b'a' | b'c' | b'l' | b'n' | b'p') {
-        return false;
-    }
-    let stem = name.split('.').next().unwrap_or(name).trim_end_matches(' ');
-    let is = |device: &str| stem.eq_ignore_ascii_case(device);
-    if ["con", "prn", "aux", "nul", "conin$", "conout$", "clock$"]
-        .into_iter()
-        .any(is)
-    {
-        return true;
-    }
-    let mut chars = stem.chars();
-    let (head, port) = match chars.next_back() {
-        Some(port) => (chars.as_str(), port),
-        None => return false,
-    };
-    let is_port = matches!(port, '0'..='9' | '\u{b9}' | '\u{b2}' | '\u{b3}');
-    is_port && (head.eq_ignore_ascii_case("com") || head.eq_ignore_ascii_case("lpt"))
 }
 
 #[cfg(test)]

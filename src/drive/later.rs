@@ -1,7 +1,7 @@
 //! Answers, or parts of them, that come later.
 
 use super::{Failure, Parts, Service};
-use crate::conn::body_out::Progress;
+use crate::conn::body_out::{BodyOut, Progress};
 use crate::handler::Handler;
 use crate::late::{Command, Late};
 use crate::response::AnswerError;
@@ -83,8 +83,44 @@ where
             Err(close) => self.answered(close, parts),
             Ok(body) => {
                 parts.http1.progress(self.now);
-                *parts.body = Some(body);
+                self.begin_body(Some(body), parts);
             }
+        }
+    }
+
+    /// What follows of an answer, if that is known already.
+    pub(super) fn begin_body(&mut self, body: Option<Box<BodyOut>>, parts: &mut Parts<'_>) {
+        *parts.body = body;
+        if parts.http1.is_stopping() {
+            self.end_events(parts);
+        }
+    }
+
+    /// A row of events that has been silent gives a sign of life. False if there is none.
+    pub(super) fn beat(&mut self, parts: &mut Parts<'_>) -> bool {
+        let body = parts.body.as_mut();
+        let Some(body) = body.filter(|body| body.heartbeat.is_some()) else {
+            return false;
+        };
+        let progress = body.beat(parts.output);
+        self.advance(progress, parts);
+        true
+    }
+
+    /// The server stops: this connection gets no further request after what it has sent, `unread`
+    /// bytes of which are still to be taken; and events, which would never end, end here.
+    pub(crate) fn stop(&mut self, unread: usize, parts: &mut Parts<'_>) {
+        parts.http1.stop(unread);
+        std::mem::swap(&mut self.wire.output, parts.output);
+        self.end_events(parts);
+        std::mem::swap(&mut self.wire.output, parts.output);
+    }
+
+    fn end_events(&mut self, parts: &mut Parts<'_>) {
+        let body = parts.body.as_mut();
+        if let Some(body) = body.filter(|body| body.heartbeat.is_some()) {
+            let progress = body.end(b"", &mut self.wire.output);
+            self.advance(progress, parts);
         }
     }
 

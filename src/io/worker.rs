@@ -160,6 +160,8 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
     fn cut(&mut self) {
         for token in self.slab.tokens() {
             if let Some(connection) = self.slab.remove(token) {
+                let (slot, _) = slab::parts(token);
+                self.shared.place = Place { token, slot };
                 connection.close(&mut self.shared);
             }
         }

@@ -5,10 +5,12 @@
 //! mailbox. Who is answered is named by slot and ticket; a ticket is given out once in the life of a
 //! worker, so that a late answer can reach the request it is for, or nobody.
 
+mod events;
 pub(crate) mod pool;
 mod responder;
 mod sender;
 
+pub use events::{Event, EventSender};
 pub(crate) use responder::Begun;
 pub use responder::Responder;
 pub use sender::{BodySender, SendError, TrySendError};
@@ -162,7 +164,7 @@ impl Door {
 
     /// Whether the calling thread is behind any door: it must not wait for another that may be
     /// waiting for it.
-    fn is_worker() -> bool {
+    pub(crate) fn is_worker() -> bool {
         IS_WORKER.get()
     }
 

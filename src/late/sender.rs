@@ -77,6 +77,9 @@ pub enum SendError {
     /// The name of a trailer is not a token or is not allowed there, or its value holds a control
     /// byte (RFC 9110 section 6.5.1). Nothing was sent.
     Trailer,
+    /// The name or id of an [`Event`](crate::Event) holds a line break, or the id a NUL. Nothing was
+    /// sent.
+    Event,
     /// There is no room, and this is a worker's thread, which must not wait: workers that wait for
     /// each other would wait for ever. Use [`BodySender::try_send`] there.
     WouldBlock,
@@ -88,6 +91,7 @@ impl std::fmt::Display for SendError {
             SendError::Gone => "nobody takes the body any more",
             SendError::Length => "the body has not the length that was declared",
             SendError::Trailer => "not a field that a trailer section can hold",
+            SendError::Event => "the name or id of an event holds a line break or NUL",
             SendError::WouldBlock => "a worker's thread must not wait for a client",
         })
     }
@@ -99,24 +103,27 @@ impl From<SendError> for io::Error {
     fn from(error: SendError) -> io::Error {
         let kind = match error {
             SendError::Gone => io::ErrorKind::BrokenPipe,
-            SendError::Length | SendError::Trailer => io::ErrorKind::InvalidInput,
+            SendError::Length | SendError::Trailer | SendError::Event => {
+                io::ErrorKind::InvalidInput
+            }
             SendError::WouldBlock => io::ErrorKind::WouldBlock,
         };
         io::Error::new(kind, error)
     }
 }
 
-/// Why [`BodySender::try_send`] did not send a piece.
+/// Why [`BodySender::try_send`] did not send a piece, or
+/// [`EventSender::try_send`](crate::EventSender::try_send) an event.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum TrySendError {
+pub enum TrySendError<T = Payload> {
     /// The client is too far behind. Here is the piece again.
-    Full(Payload),
+    Full(T),
     /// It never will be sent.
     Failed(SendError),
 }
 
-impl std::fmt::Display for TrySendError {
+impl<T> std::fmt::Display for TrySendError<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             TrySendError::Full(_) => f.write_str("the client is too far behind"),
@@ -125,7 +132,7 @@ impl std::fmt::Display for TrySendError {
     }
 }
 
-impl std::error::Error for TrySendError {}
+impl<T: std::fmt::Debug> std::error::Error for TrySendError<T> {}
 
 impl BodySender {
     pub(crate) fn new(
@@ -268,6 +275,14 @@ impl BodySender {
 
     /// Ends the body.
     pub fn finish(mut self) -> Result<(), SendError> {
+        self.end()
+    }
+
+    /// Ends the body, if it has not ended.
+    pub(super) fn end(&mut self) -> Result<(), SendError> {
+        if self.ended {
+            return Err(SendError::Gone);
+        }
         self.flush_gathered()?;
         if self.left.is_some_and(|left| left > 0) {
             return Err(SendError::Length);

@@ -14,6 +14,9 @@ pub(crate) mod class;
 pub(crate) mod deflate;
 pub(crate) mod encode;
 pub(crate) mod error;
+#[cfg(any(feature = "dir", feature = "multipart"))]
+pub(crate) mod file_name;
+pub(crate) mod form;
 #[cfg(feature = "websocket")]
 pub(crate) mod frame;
 pub(crate) mod framing;

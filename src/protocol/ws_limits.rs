@@ -105,7 +105,8 @@ pub enum BacklogPolicy {
     Close,
     /// The message is dropped.
     DropNewest,
-    /// The oldest messages that have not been handed to the system are dropped to make room: a
-    /// feed of which only the latest counts.
+    /// The oldest messages are dropped to make room: a feed of which only the latest counts. Up to
+    /// 64 KiB of them are on their way already and stay, and a message that finds no room behind
+    /// those is dropped itself.
     DropOldest,
 }

@@ -7,13 +7,17 @@ use crate::conn::{
     http1::Mode,
     payload::Payload,
 };
-use crate::late::{Address, Begun, BodySender, Responder};
+use crate::late::{Address, Begun, BodySender, EventSender, Responder};
 use crate::protocol::Version;
 use crate::request::Request;
 use std::io::{self, Read};
+use std::time::Duration;
 
 /// Bytes that are read at a time from a reader.
 const READ: usize = 16 << 10;
+
+/// Of event streams that are not told otherwise.
+const HEARTBEAT: Duration = Duration::from_secs(15);
 
 impl Response<'_> {
     /// Puts the answer off: whoever has the [`Responder`] gives it, from any thread. Status and
@@ -168,14 +172,40 @@ impl Response<'_> {
         self.send_drawn(len, Box::new(Reader(reader)))
     }
 
-    fn stream_as(mut self, len: Option<u64>) -> (Done, BodySender) {
+    /// Answers with server-sent events (WHATWG HTML section 9.2), for a page's `EventSource`, as
+    /// `text/event-stream` that is not cached. They are sent by whoever has the [`EventSender`], from
+    /// any thread. After 15 s without one the worker sends a comment; see
+    /// [`Response::events_with_heartbeat`].
+    ///
+    /// A status other than 200 tells an `EventSource` to give up, a 204 among them.
+    pub fn events(self) -> (Done, EventSender) {
+        self.events_with_heartbeat(HEARTBEAT)
+    }
+
+    /// As [`Response::events`], with another time without an event after which the worker sends a
+    /// comment, in whole seconds from 1 on. Proxies cut what is silent for long, and a client that is
+    /// gone without a word is noticed by a comment that it does not acknowledge.
+    pub fn events_with_heartbeat(self, heartbeat: Duration) -> (Done, EventSender) {
+        let response = self
+            .line(b"Content-Type: text/event-stream\r\n")
+            .line(b"Cache-Control: no-cache\r\n");
+        let (done, body) = response.stream_with(None, Some(heartbeat));
+        (done, EventSender::new(body))
+    }
+
+    fn stream_as(self, len: Option<u64>) -> (Done, BodySender) {
+        self.stream_with(len, None)
+    }
+
+    fn stream_with(mut self, len: Option<u64>, heartbeat: Option<Duration>) -> (Done, BodySender) {
         let (coding, close) = self.end_streamed_head(len);
         let door = self.wire.door.clone();
         let Some(coding) = coding else {
             return (self.done(0), BodySender::nobody(door));
         };
         let address = self.address();
-        let (sender, body) = BodySender::new(door, address, coding, close);
+        let (sender, mut body) = BodySender::new(door, address, coding, close);
+        body.heartbeat = heartbeat;
         (self.streamed(body, len), sender)
     }
 

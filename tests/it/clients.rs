@@ -130,7 +130,7 @@ fn ureq_reads_why_its_body_is_too_large() {
 // --------------------------------------------------------------------------------- curl
 
 /// What curl prints; `None` if there is no curl.
-fn curl(options: &[&str], url: &str) -> Option<Vec<u8>> {
+pub(crate) fn curl(options: &[&str], url: &str) -> Option<Vec<u8>> {
     let mut command = Command::new("curl");
     command.args([
         "--silent",

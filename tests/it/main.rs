@@ -1,5 +1,6 @@
 //! All integration tests: one binary, so they link once and share their helpers.
 
+mod body_reader;
 mod cases;
 #[cfg(all(unix, feature = "signals"))]
 mod child;
@@ -14,10 +15,14 @@ mod dir_large;
 mod dir_paths;
 #[cfg(feature = "dir")]
 mod dir_server;
+mod events;
+mod forms;
 mod handler;
 mod late;
 mod late_gone;
 mod listen;
+#[cfg(feature = "multipart")]
+mod multipart;
 mod offload;
 mod pipelining;
 #[cfg(feature = "dir")]
@@ -31,6 +36,8 @@ mod stream_out;
 mod support;
 mod tidy;
 mod uploads;
+#[cfg(feature = "websocket")]
+mod ws_backlog;
 #[cfg(feature = "websocket")]
 mod ws_fan_out;
 #[cfg(feature = "websocket")]

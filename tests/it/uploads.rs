@@ -194,6 +194,7 @@ fn a_stop_lets_uploads_finish() {
     let answer = client.answer(Asked::Other);
     assert_eq!((answer.text(), answer.closes()), ("done", true));
     client.expect_end();
+    drop(client);
     assert_eq!(ended(server).drained, 1);
 }
 

@@ -72,6 +72,21 @@ impl Connection {
         self.serve(shared)
     }
 
+    /// The server stops while an answer is streamed.
+    pub(super) fn stop_stream<H: Handler, M: Mode<H>>(
+        &mut self,
+        unread: usize,
+        shared: &mut Shared<'_, H, M>,
+    ) -> Fate {
+        let mut input = self.input.take().unwrap_or_else(|| shared.pool.input());
+        let mut output = self.output.take().unwrap_or_else(|| shared.pool.output());
+        let mut parts = self.parts(&mut input, &mut output, shared.counters, shared.place);
+        shared.service.stop(unread, &mut parts);
+        self.keep(input, shared);
+        self.output = Some(output);
+        self.go_on(shared)
+    }
+
     /// All is sent: closes, or gives the client time to read it.
     fn end<H: Handler, M: Mode<H>>(&mut self, close: Close, shared: &mut Shared<'_, H, M>) -> Fate {
         if close.reason == CloseReason::AnswerCut {

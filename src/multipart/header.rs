@@ -1,0 +1,391 @@
+//! The few fields that say what a part is, and the parameters in them.
+
+use super::error::MultipartError;
+use crate::protocol::{class, form, head};
+use std::borrow::Cow;
+
+/// What the header of a part says (RFC 7578 section 4): its name, and of a file its name and type.
+///
+/// Names are as the client sent them. Bytes that are not UTF-8 become U+FFFD, and what browsers
+/// write for bytes that cannot stand in quotes is undone: `%22`, `%0D` and `%0A`, which the URL
+/// standard's form encoding makes of `"`, CR and LF, and the `\"` and `\\` of older clients. So a
+/// name may hold any character.
+///
+/// Other header fields are passed over, as RFC 7578 section 4.8 asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartHead<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) file_name: Option<&'a str>,
+    pub(crate) content_type: Option<&'a str>,
+}
+
+impl<'a> PartHead<'a> {
+    /// The name of the field in the form. Several parts may have the same.
+    pub fn name(&self) -> &'a str {
+        self.name
+    }
+
+    /// The name of the file on the client's disk: `Some` is what makes a part a file. Empty where a
+    /// browser's file field was left empty.
+    ///
+    /// It is what the client says, possibly a path or nonsense: for showing to people there is
+    /// [`display_name`](crate::display_name), and nothing should be opened by it.
+    ///
+    /// Only `filename` counts. RFC 7578 section 4.2 forbids `filename*`, which some clients send
+    /// nevertheless: beside `filename` it is passed over, alone it is
+    /// [an error](MultipartError::ExtendedFileName).
+    pub fn file_name(&self) -> Option<&'a str> {
+        self.file_name
+    }
+
+    /// The media type that the client thinks the part has; `None` means `text/plain` (RFC 7578
+    /// section 4.4). Nothing has been checked of it.
+    pub fn content_type(&self) -> Option<&'a str> {
+        self.content_type
+    }
+}
+
+/// What has been read of the header of a part.
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    name: Option<String>,
+    file_name: Option<String>,
+    content_type: Option<String>,
+}
+
+impl Draft {
+    /// A header line, CRLF included.
+    pub(super) fn line(&mut self, line: &[u8]) -> Result<(), MultipartError> {
+        let (field, _) = head::split_field(line, 0).map_err(|_| MultipartError::Header)?;
+        let (name, value) = (field.name.of(line), field.value.of(line));
+        if name.eq_ignore_ascii_case(b"content-disposition") {
+            self.disposition(value)
+        } else if name.eq_ignore_ascii_case(b"content-type") {
+            let first = self.content_type.replace(lossy(value));
+            first.map_or(Ok(()), |_| Err(MultipartError::Header))
+        } else if name.eq_ignore_ascii_case(b"content-transfer-encoding") {
+            let plain: [&[u8]; 3] = [b"7bit", b"8bit", b"binary"];
+            let is_plain = plain.iter().any(|name| value.eq_ignore_ascii_case(name));
+            is_plain
+                .then_some(())
+                .ok_or(MultipartError::TransferEncoding)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The header is complete.
+    pub(super) fn head(&self) -> Result<PartHead<'_>, MultipartError> {
+        Ok(PartHead {
+            name: self.name.as_deref().ok_or(MultipartError::Disposition)?,
+            file_name: self.file_name.as_deref(),
+            content_type: self.content_type.as_deref(),
+        })
+    }
+
+    /// RFC 7578 section 4.2. Of two parameters with one name others would take the other.
+    fn disposition(&mut self, value: &[u8]) -> Result<(), MultipartError> {
+        const WRONG: MultipartError = MultipartError::Disposition;
+        let is_form_data = form::essence(value).eq_ignore_ascii_case(b"form-data");
+        if self.name.is_some() || !is_form_data {
+            return Err(WRONG);
+        }
+        let mut extended = false;
+        for parameter in parameters(value) {
+            let (name, value) = parameter.ok_or(WRONG)?;
+            let known = if name.eq_ignore_ascii_case(b"name") {
+                &mut self.name
+            } else if name.eq_ignore_ascii_case(b"filename") {
+                &mut self.file_name
+            } else {
+                extended |= name.eq_ignore_ascii_case(b"filename*");
+                continue;
+            };
+            if known.replace(lossy(&unescape(value))).is_some() {
+                return Err(WRONG);
+            }
+        }
+        match (&self.name, &self.file_name) {
+            (None, _) => Err(WRONG),
+            (_, None) if extended => Err(MultipartError::ExtendedFileName),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The boundary of a `multipart/form-data` body, from its `Content-Type`.
+pub(super) fn boundary(content_type: &[u8]) -> Result<&[u8], MultipartError> {
+    const WRONG: MultipartError = MultipartError::Boundary;
+    let essence = form::essence(content_type);
+    if !essence.eq_ignore_ascii_case(b"multipart/form-data") {
+        return Err(MultipartError::NotFormData);
+    }
+    let mut boundary = None;
+    for parameter in parameters(content_type) {
+        let (name, value) = parameter.ok_or(WRONG)?;
+        if name.eq_ignore_ascii_case(b"boundary") && boundary.replace(value).is_some() {
+            return Err(WRONG);
+        }
+    }
+    boundary.filter(|found| is_boundary(found)).ok_or(WRONG)
+}
+
+/// RFC 2046 section 5.1.1. No CR among them: the search for the delimiter rests on that.
+fn is_boundary(bytes: &[u8]) -> bool {
+    let special = |b: &u8| b"'()+_,-./:=? ".contains(b);
+    let is_bchar = |b: &u8| b.is_ascii_alphanumeric() || special(b);
+    (1..=70).contains(&bytes.len()) && bytes.iter().all(is_bchar) && !bytes.ends_with(b" ")
+}
+
+/// The parameters behind a value, `*( OWS ";" OWS [ name "=" value ] )` (RFC 9110 section 5.6.6).
+/// `None` in place of one that is malformed, which is the last then.
+///
+/// A value is a token or the inside of a quoted string, still escaped.
+fn parameters(value: &[u8]) -> impl Iterator<Item = Option<(&[u8], &[u8])>> {
+    let mut rest = &value[memchr::memchr(b';', value).unwrap_or(value.len())..];
+    std::iter::from_fn(move || {
+        loop {
+            rest = class::trim(rest);
+            if rest.is_empty() {
+                return None;
+            }
+            // A semicolon with nothing behind it is allowed.
+            rest = match rest.strip_prefix(b";") {
+                Some(after) => class::trim(after),
+                None => break,
+            };
+            if !rest.starts_with(b";") && !rest.is_empty() {
+                if let Some((parameter, after)) = parameter(rest) {
+                    rest = after;
+                    return Some(Some(parameter));
+                }
+                break;
+            }
+        }
+        rest = b"";
+        Some(None)
+    })
+}
+
+type Parameter<'a> = (&'a [u8], &'a [u8]);
+
+/// `name "=" value` at the front of `bytes`, and what follows it.
+fn parameter(bytes: &[u8]) -> Option<(Parameter<'_>, &[u8])> {
+    let token = |bytes| class::count(bytes, &class::TOKEN);
+    let (name, rest) = bytes.split_at(token(bytes));
+    let value = rest.strip_prefix(b"=")?;
+    if name.is_empty() {
+        return None;
+    }
+    let Some(quoted) = value.strip_prefix(b"\"") else {
+        let (value, rest) = value.split_at(token(value));
+        return (!value.is_empty()).then_some(((name, value), rest));
+    };
+    let mut end = 0;
+    loop {
+        match quoted[end..] {
+            [b'"', ..] => return Some(((name, &quoted[..end]), &quoted[end + 1..])),
+            [b'\\', _, ..] => end += 2,
+            [_, ..] => end += 1,
+            [] => return None,
+        }
+    }
+}
+
+/// A name as it was before it was put between quotes; see [`PartHead`]. A backslash before anything
+/// but a quote or another is one that a browser did not escape, as in `C:\a.txt`.
+fn unescape(value: &[u8]) -> Cow<'_, [u8]> {
+    if memchr::memchr2(b'\\', b'%', value).is_none() {
+        return Cow::Borrowed(value);
+    }
+    let mut plain = Vec::with_capacity(value.len());
+    let mut rest = value;
+    loop {
+        let (byte, after) = match rest {
+            [b'\\', escaped @ (b'"' | b'\\'), after @ ..] => (*escaped, after),
+            [b'%', b'2', b'2', after @ ..] => (b'"', after),
+            [b'%', b'0', b'd' | b'D', after @ ..] => (b'\r', after),
+            [b'%', b'0', b'a' | b'A', after @ ..] => (b'\n', after),
+            [byte, after @ ..] => (*byte, after),
+            [] => return Cow::Owned(plain),
+        };
+        plain.push(byte);
+        rest = after;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WRONG: MultipartError = MultipartError::Disposition;
+
+    #[test]
+    fn boundaries() {
+        let seventy = "x".repeat(70);
+        for good in ["a", "'()+_,-./:=?", "a b", "0aZ", &seventy] {
+            let quoted = format!("multipart/form-data; boundary=\"{good}\"");
+            assert_eq!(boundary(quoted.as_bytes()), Ok(good.as_bytes()));
+        }
+        for bad in ["", "a ", "a\\b", "a\u{e9}", "a\tb", &"x".repeat(71)] {
+            let quoted = format!("multipart/form-data; boundary=\"{bad}\"");
+            assert_eq!(boundary(quoted.as_bytes()), Err(MultipartError::Boundary));
+        }
+        for b in 0..=255_u8 {
+            let is_bchar = b.is_ascii_alphanumeric() || b"'()+_,-./:=? ".contains(&b);
+            assert_eq!(is_boundary(&[b, b'x']), is_bchar, "{b:#x}");
+        }
+    }
+
+    #[test]
+    fn content_types() {
+        const NO: Result<&[u8], MultipartError> = Err(MultipartError::Boundary);
+        const OTHER: Result<&[u8], MultipartError> = Err(MultipartError::NotFormData);
+        for (content_type, expected) in [
+            ("multipart/form-data; boundary=ab", Ok(&b"ab"[..])),
+            (
+                "Multipart/Form-Data ;charset=utf-8;BOUNDARY=ab ; ;",
+                Ok(b"ab"),
+            ),
+            (
+                "multipart/form-data; x=\"; boundary=cd\\\"\"; boundary=ab",
+                Ok(b"ab"),
+            ),
+            ("multipart/form-data; xboundary=cd; boundary=ab", Ok(b"ab")),
+            ("multipart/form-data", NO),
+            ("multipart/form-data; boundary", NO),
+            ("multipart/form-data; boundary=", NO),
+            ("multipart/form-data; boundary =ab", NO),
+            ("multipart/form-data; boundary= ab", NO),
+            ("multipart/form-data; boundary=a:b", NO),
+            ("multipart/form-data; boundary=ab; boundary=ab", NO),
+            (
+                "multipart/form-data; boundary=ab, text/plain; boundary=cd",
+                NO,
+            ),
+            ("multipart/form-data; boundary=\"ab", NO),
+            ("multipart/form-data; boundary=ab\"", NO),
+            ("multipart/mixed; boundary=ab", OTHER),
+            ("multipart/form-data2; boundary=ab", OTHER),
+            ("; boundary=ab", OTHER),
+            ("", OTHER),
+        ] {
+            assert_eq!(
+                boundary(content_type.as_bytes()),
+                expected,
+                "{content_type}"
+            );
+        }
+    }
+
+    /// Name and file name of a disposition.
+    fn names(value: &[u8]) -> Result<(String, Option<String>), MultipartError> {
+        let mut draft = Draft::default();
+        draft.disposition(value)?;
+        Ok((draft.name.expect("checked"), draft.file_name))
+    }
+
+    #[test]
+    fn dispositions() {
+        let text = |name: &str| Ok((name.to_owned(), None));
+        let file = |name: &str, file: &str| Ok((name.to_owned(), Some(file.to_owned())));
+        for (value, expected) in [
+            (&b"form-data; name=a"[..], text("a")),
+            (b"Form-Data;NAME=\"a;b=c\"", text("a;b=c")),
+            (b"form-data; name=\"\"", text("")),
+            (b"form-data; name=\"\xe4\"", text("\u{fffd}")),
+            (b"form-data; name=\"\xc3\xa4\"", text("\u{e4}")),
+            (b"form-data; name=a; filename=b.txt", file("a", "b.txt")),
+            (b"form-data; filename=\"\"; name=a", file("a", "")),
+            (
+                b"form-data; name=a; filename=\"b%22%0d%0A%20%2\"",
+                file("a", "b\"\r\n%20%2"),
+            ),
+            (
+                b"form-data; name=a; filename=\"\\\"\\\\\\b\"",
+                file("a", "\"\\\\b"),
+            ),
+            (
+                b"form-data; name=a; filename=\"C:\\d\\e.txt\"",
+                file("a", "C:\\d\\e.txt"),
+            ),
+            (
+                b"form-data; name=a; filename=b; filename*=utf-8''c",
+                file("a", "b"),
+            ),
+            (b"form-data; name=a; other=\"x\"", text("a")),
+            (
+                b"form-data; name=a; filename*=utf-8''c",
+                Err(MultipartError::ExtendedFileName),
+            ),
+            (b"form-data", Err(WRONG)),
+            (b"form-data; filename=b", Err(WRONG)),
+            (b"form-data; name=a; name=a", Err(WRONG)),
+            (b"form-data; name=a; filename=b; FileName=c", Err(WRONG)),
+            (b"form-data; name=\"a", Err(WRONG)),
+            (b"form-data; name=\"a\\\"", Err(WRONG)),
+            (b"form-data; name=\"a\"b", Err(WRONG)),
+            (b"form-data; name=a b", Err(WRONG)),
+            (b"form-data; name= a", Err(WRONG)),
+            (b"form-data name=a", Err(WRONG)),
+            (b"attachment; name=a", Err(WRONG)),
+            (b"", Err(WRONG)),
+        ] {
+            assert_eq!(names(value), expected, "{}", value.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn lines_of_a_header() {
+        let read = |lines: &[&[u8]]| {
+            let mut draft = Draft::default();
+            lines.iter().try_for_each(|line| draft.line(line))?;
+            let head = draft.head()?;
+            Ok(head.content_type().map(str::to_owned))
+        };
+        let disposition: &[u8] = b"content-disposition: form-data; name=a\r\n";
+        assert_eq!(read(&[disposition]), Ok(None));
+        let typed = read(&[
+            b"Content-Type:  text/plain \r\n",
+            b"X: \xff\r\n",
+            disposition,
+        ]);
+        assert_eq!(typed, Ok(Some("text/plain".to_owned())));
+        assert_eq!(read(&[]), Err(WRONG));
+        assert_eq!(read(&[disposition, disposition]), Err(WRONG));
+        let twice: &[u8] = b"content-type: a/b\r\n";
+        assert_eq!(
+            read(&[disposition, twice, twice]),
+            Err(MultipartError::Header)
+        );
+        let malformed: [&[u8]; 6] = [
+            b"\n",
+            b"a\r\n",
+            b"a : b\r\n",
+            b" a: b\r\n",
+            b"a: b\n",
+            b"a: \0\r\n",
+        ];
+        for line in malformed {
+            assert_eq!(read(&[disposition, line]), Err(MultipartError::Header));
+        }
+        for (encoding, expected) in [
+            ("7bit", Ok(None)),
+            ("Binary", Ok(None)),
+            ("8bit", Ok(None)),
+            ("base64", Err(MultipartError::TransferEncoding)),
+            ("", Err(MultipartError::TransferEncoding)),
+        ] {
+            let line = format!("Content-Transfer-Encoding: {encoding}\r\n");
+            assert_eq!(
+                read(&[disposition, line.as_bytes()]),
+                expected,
+                "{encoding}"
+            );
+        }
+    }
+}

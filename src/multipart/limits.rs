@@ -1,0 +1,53 @@
+//! Every bound on what a form can make its reader hold.
+
+/// What one `multipart/form-data` body may bring. As with [`Limits`](crate::Limits), a limit is a
+/// number, and zero is the tightest. Each is met exactly, wherever the body was cut into pieces.
+///
+/// | limit | default | unit | above it |
+/// |---|---|---|---|
+/// | [`parts`](MultipartLimits::parts) | 128 | parts: fields and files | 413 |
+/// | [`header_bytes`](MultipartLimits::header_bytes) | 8,192 | bytes of the header lines of a part, and of what stands before the first part | 413, 400 |
+/// | [`text_bytes`](MultipartLimits::text_bytes) | 65,536 | bytes of a field that is no file | 413 |
+/// | [`memory_bytes`](MultipartLimits::memory_bytes) | 1,048,576 | bytes of all header lines and all such fields | 413 |
+/// | [`file_bytes`](MultipartLimits::file_bytes) | 33,554,432 | bytes of a file | 413 |
+/// | [`total_bytes`](MultipartLimits::total_bytes) | 67,108,864 | bytes of the whole body | 413 |
+///
+/// The limits of the server come first: a body that is buffered has at most
+/// [`Limits::body_bytes`](crate::Limits::body_bytes), 1 MiB unless set otherwise.
+///
+/// ```
+/// use peregrine::MultipartLimits;
+///
+/// let photos = MultipartLimits { parts: 20, file_bytes: 8 << 20, ..MultipartLimits::default() };
+/// assert_eq!(photos.text_bytes, 64 << 10);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MultipartLimits {
+    /// Parts of a form, fields and files together; 413 above, when the part begins.
+    pub parts: usize,
+    /// Bytes of the header lines of one part with the empty line behind them; 413 above. At most
+    /// 65,535. Also bounds what may stand before the first boundary, which is thrown away: 400.
+    pub header_bytes: usize,
+    /// Bytes of one part without a file name; 413 above.
+    pub text_bytes: usize,
+    /// Bytes of the header lines and of the parts without a file name, of all parts together: about
+    /// what a collected form takes in memory. 413 above.
+    pub memory_bytes: usize,
+    /// Bytes of one part with a file name; 413 above.
+    pub file_bytes: u64,
+    /// Bytes of the body, with boundaries and all that is thrown away; 413 above.
+    pub total_bytes: u64,
+}
+
+impl Default for MultipartLimits {
+    fn default() -> MultipartLimits {
+        MultipartLimits {
+            parts: 128,
+            header_bytes: 8 << 10,
+            text_bytes: 64 << 10,
+            memory_bytes: 1 << 20,
+            file_bytes: 32 << 20,
+            total_bytes: 64 << 20,
+        }
+    }
+}

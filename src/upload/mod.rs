@@ -1,0 +1,345 @@
+//! A form that is kept: texts in memory, files on the disk. Files here, but no sockets and no
+//! handlers; `multipart` has the parser.
+//!
+//! Invariant: a file that this made is removed by whoever holds its [`FormFile`], unless that was
+//! told to keep it. So nothing is left by a form that fails, is cut off or is dropped.
+
+mod file;
+mod form;
+
+pub use file::{FormFile, display_name};
+pub use form::Form;
+
+use file::{About, Folder};
+
+use crate::multipart::{Multipart, MultipartError, MultipartLimits, PartHead, PartSink};
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+/// Why a form could not be kept: it was refused, or the disk failed.
+///
+/// ```
+/// use peregrine::{MultipartError, UploadError};
+///
+/// assert_eq!(UploadError::from(MultipartError::FileTooLong).status(), 413);
+/// assert_eq!(UploadError::from(std::io::Error::other("disk full")).status(), 500);
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum UploadError {
+    /// The form is malformed or above a limit: the client's fault.
+    Form(MultipartError),
+    /// A file could not be created or written: not the client's fault, and not to be shown to it, as
+    /// the text may name a path.
+    Io(io::Error),
+}
+
+impl UploadError {
+    /// The status of the answer: that of the [`MultipartError`], or 500.
+    pub fn status(&self) -> u16 {
+        match self {
+            UploadError::Form(error) => error.status(),
+            UploadError::Io(_) => 500,
+        }
+    }
+}
+
+impl From<MultipartError> for UploadError {
+    fn from(error: MultipartError) -> UploadError {
+        UploadError::Form(error)
+    }
+}
+
+impl From<io::Error> for UploadError {
+    fn from(error: io::Error) -> UploadError {
+        UploadError::Io(error)
+    }
+}
+
+impl std::fmt::Display for UploadError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            UploadError::Form(error) => error.fmt(f),
+            UploadError::Io(error) => write!(f, "a file of the form could not be kept: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for UploadError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            UploadError::Form(error) => Some(error),
+            UploadError::Io(error) => Some(error),
+        }
+    }
+}
+
+/// Reads a `multipart/form-data` body that comes in pieces and keeps what is in it: fields without a
+/// file name in memory, at most [`MultipartLimits::memory_bytes`] of them, files in a folder, each
+/// byte written as it comes.
+///
+/// A file gets a name of 32 random hexadecimal digits, or one that the program gives it
+/// ([`Upload::name_files`]), is created anew (never opened if something of that name is there, a link
+/// included), and can be read and written by its owner only (on Unix). What the client calls it is
+/// never a path. A file field that was left empty makes no file.
+///
+/// The files are removed when the upload fails or is dropped before [`finish`](Upload::finish), and
+/// when the [`Form`] is dropped, unless they are [kept](FormFile::keep). A program that is killed
+/// leaves them: give uploads a folder of their own, on the file system that the files are to stay on,
+/// and empty it at the start.
+///
+/// It can be used on any thread. Writing blocks while the system takes the bytes, usually into its
+/// cache.
+///
+/// ```
+/// use peregrine::{MultipartLimits, Upload};
+///
+/// # fn main() -> Result<(), peregrine::UploadError> {
+/// let content_type = "multipart/form-data; boundary=xyz";
+/// let body = b"--xyz\r\nContent-Disposition: form-data; name=title\r\n\r\nA falcon\r\n\
+///     --xyz\r\nContent-Disposition: form-data; name=photo; filename=\"../f.jpg\"\r\n\r\n\xff\xd8\r\n\
+///     --xyz--\r\n";
+///
+/// let folder = std::env::temp_dir();
+/// let mut upload = Upload::new(content_type, MultipartLimits::default(), folder)?;
+/// for piece in body.chunks(16) {
+///     upload.write(piece)?;
+/// }
+/// let form = upload.finish()?;
+///
+/// assert_eq!(form.text("title").as_deref(), Some("A falcon"));
+/// let photo = form.file("photo").expect("a photo");
+/// assert_eq!((photo.len(), photo.display_name().as_str()), (2, "f.jpg"));
+/// assert_eq!(std::fs::read(photo.path())?, b"\xff\xd8");
+/// # Ok(())
+/// # }
+/// ```
+///
+/// As the sink of a body that is not buffered, and so may be larger than memory:
+///
+/// ```
+/// use peregrine::{BodyPlan, BodySink, Done, Flow, Handler, Incoming, MultipartLimits};
+/// use peregrine::{Request, Response, Upload, UploadError};
+///
+/// struct Receiving {
+///     upload: Upload,
+///     failed: Option<UploadError>,
+/// }
+///
+/// impl BodySink for Receiving {
+///     fn piece(&mut self, piece: &[u8], _: &mut Incoming<'_>) -> Flow {
+///         self.failed = self.upload.write(piece).err();
+///         match self.failed {
+///             None => Flow::Continue,
+///             Some(_) => Flow::Answer,
+///         }
+///     }
+///
+///     fn finish(self: Box<Self>, _: &Request<'_>, res: Response<'_>) -> Done {
+///         let Receiving { upload, failed } = *self;
+///         match failed.map_or_else(|| upload.finish(), Err) {
+///             Ok(form) => res.text(&format!("{} files", form.files().len())),
+///             Err(error) => res.status(error.status()).body(""),
+///         }
+///     }
+/// }
+///
+/// struct App;
+///
+/// impl Handler for App {
+///     fn body_plan(&self, req: &Request<'_>) -> BodyPlan {
+///         let content_type = req.content_type().unwrap_or_default();
+///         match Upload::new(content_type, MultipartLimits::default(), std::env::temp_dir()) {
+///             Ok(upload) => BodyPlan::stream(Receiving { upload, failed: None }),
+///             Err(error) => BodyPlan::Refuse(error.status()),
+///         }
+///     }
+///
+///     fn handle_request(&self, _: &Request<'_>, res: Response<'_>) -> Done {
+///         res.status(415).body("")
+///     }
+/// }
+/// # let mut client = peregrine::testing::Connection::new(&App);
+/// # let body = "--x\r\nContent-Disposition: form-data; name=f; filename=g\r\n\r\nAda\r\n--x--";
+/// # let length = body.len();
+/// # client.send(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\
+/// #     Content-Type: multipart/form-data; boundary=x\r\n\r\n{body}").as_bytes());
+/// # assert!(client.received().ends_with(b"\r\n\r\n1 files"));
+/// ```
+#[derive(Debug)]
+pub struct Upload {
+    multipart: Multipart,
+    collector: Collector,
+}
+
+impl Upload {
+    /// Begins a body with this `Content-Type`. Its files go to `folder`, which must exist.
+    ///
+    /// # Errors
+    ///
+    /// As [`Multipart::new`]. The folder is not looked at before the first file.
+    pub fn new(
+        content_type: &str,
+        limits: MultipartLimits,
+        folder: impl Into<PathBuf>,
+    ) -> Result<Upload, UploadError> {
+        Ok(Upload {
+            multipart: Multipart::new(content_type, limits)?,
+            collector: Collector {
+                folder: Folder::new(folder.into()),
+                form: Form::default(),
+                open: Open::Nothing,
+            },
+        })
+    }
+
+    /// The form in a body that is there as a whole, as [`Request::body`](crate::Request::body) is.
+    ///
+    /// # Errors
+    ///
+    /// As [`Upload::new`], [`Upload::write`] and [`Upload::finish`].
+    ///
+    /// ```
+    /// use peregrine::{Done, MultipartLimits, Request, Response, Upload};
+    ///
+    /// fn handle(req: &Request<'_>, res: Response<'_>) -> Done {
+    ///     let content_type = req.content_type().unwrap_or_default();
+    ///     let folder = std::env::temp_dir();
+    ///     match Upload::read(content_type, req.body(), MultipartLimits::default(), folder) {
+    ///         Ok(form) => res.text(&format!("Hello, {}!", form.text("name").unwrap_or_default())),
+    ///         Err(error) => res.status(error.status()).body(""),
+    ///     }
+    /// }
+    /// # let app = peregrine::from_fn(handle);
+    /// # let mut client = peregrine::testing::Connection::new(&app);
+    /// # let body = "--x\r\nContent-Disposition: form-data; name=name\r\n\r\nAda\r\n--x--";
+    /// # let length = body.len();
+    /// # client.send(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\
+    /// #     Content-Type: multipart/form-data; boundary=x\r\n\r\n{body}").as_bytes());
+    /// # assert!(client.received().ends_with(b"\r\n\r\nHello, Ada!"));
+    /// ```
+    pub fn read(
+        content_type: &str,
+        body: &[u8],
+        limits: MultipartLimits,
+        folder: impl Into<PathBuf>,
+    ) -> Result<Form, UploadError> {
+        let mut upload = Upload::new(content_type, limits, folder)?;
+        upload.write(body)?;
+        upload.finish()
+    }
+
+    /// Has `name` say what each file is called in the folder, instead of a random name. It is asked
+    /// when the file begins.
+    ///
+    /// A name that is not one plain component of a path, or is there already, is an
+    /// [`UploadError::Io`].
+    ///
+    /// ```
+    /// use peregrine::{MultipartLimits, Upload};
+    ///
+    /// # fn main() -> Result<(), peregrine::UploadError> {
+    /// # let folder = std::env::temp_dir();
+    /// # let content_type = "multipart/form-data; boundary=x";
+    /// let mut upload = Upload::new(content_type, MultipartLimits::default(), folder)?;
+    /// let mut count = 0;
+    /// upload.name_files(move |_head| {
+    ///     count += 1;
+    ///     format!("upload-17-{count}")
+    /// });
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn name_files(&mut self, name: impl FnMut(&PartHead<'_>) -> String + Send + 'static) {
+        self.collector.folder.name_files(Box::new(name));
+    }
+
+    /// Takes the next piece of the body, however small or large.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the form, or what the disk failed with. Nothing can be written after it,
+    /// and what had been kept is gone.
+    pub fn write(&mut self, piece: &[u8]) -> Result<(), UploadError> {
+        let written = self.multipart.write(piece, &mut self.collector);
+        if written.is_err() {
+            // Removes the files.
+            self.collector.open = Open::Nothing;
+            self.collector.form = Form::default();
+        }
+        written
+    }
+
+    /// The body is at its end: the form.
+    ///
+    /// # Errors
+    ///
+    /// [`MultipartError::Unfinished`] if it was not, or the error that was met before. Nothing is
+    /// kept then.
+    pub fn finish(self) -> Result<Form, UploadError> {
+        self.multipart.finish()?;
+        Ok(self.collector.form)
+    }
+}
+
+/// Where parts go.
+#[derive(Debug)]
+struct Collector {
+    folder: Folder,
+    form: Form,
+    open: Open,
+}
+
+/// The part that is under way.
+#[derive(Debug)]
+enum Open {
+    Nothing,
+    /// The last of the texts.
+    Text,
+    /// A file field that was left empty, unless a byte comes.
+    NoFile(About),
+    /// The handle first, so that it is closed before the file is removed.
+    File(File, FormFile),
+}
+
+impl PartSink for Collector {
+    type Error = UploadError;
+
+    fn begin(&mut self, head: &PartHead<'_>) -> Result<(), UploadError> {
+        self.open = match head.file_name() {
+            None => {
+                self.form.begin_text(head.name());
+                Open::Text
+            }
+            Some("") => Open::NoFile(About::of(head)),
+            Some(_) => {
+                let (handle, file) = self.folder.create(About::of(head))?;
+                Open::File(handle, file)
+            }
+        };
+        Ok(())
+    }
+
+    fn data(&mut self, bytes: &[u8]) -> Result<(), UploadError> {
+        if let Open::NoFile(about) = &mut self.open {
+            let (handle, file) = self.folder.create(std::mem::take(about))?;
+            self.open = Open::File(handle, file);
+        }
+        match &mut self.open {
+            Open::File(handle, file) => {
+                handle.write_all(bytes)?;
+                file.grow(bytes.len());
+            }
+            _ => self.form.extend_text(bytes),
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), UploadError> {
+        if let Open::File(_, file) = std::mem::replace(&mut self.open, Open::Nothing) {
+            self.form.push_file(file);
+        }
+        Ok(())
+    }
+}
