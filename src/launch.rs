@@ -10,6 +10,7 @@ use crate::io::{
     poll::{Poll, Waker},
     worker::Worker,
 };
+use crate::late::Timers;
 use crate::server::Running;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -50,6 +51,7 @@ impl Launch {
         config: Config,
         places: Vec<Place>,
         others: Vec<Waker>,
+        timers: Timers,
     ) -> io::Result<Launch> {
         let config = Arc::new(checked(config)?);
         let accept_threads = config.accept_threads.unwrap_or(match config.workers {
@@ -71,10 +73,12 @@ impl Launch {
         let (worker_polls, acceptor_polls) = (polls(config.workers)?, polls(accept_threads)?);
         let seats = worker_polls
             .iter()
-            .map(|poll| Seat::new(poll.waker(), config.limits.output_bytes))
+            .map(|poll| Seat::new(poll.waker(), &config.limits))
             .collect();
         let wakers = acceptor_polls.iter().map(Poll::waker).collect();
         let control = Arc::new(Control::new(seats, wakers, others));
+        let doors = control.seats.iter().map(|seat| seat.door.clone());
+        timers.start(doors.collect());
         Ok(Launch {
             running: Running {
                 control: control.clone(),
@@ -82,6 +86,7 @@ impl Launch {
                 acceptors: Vec::new(),
                 workers: Vec::new(),
                 others: Vec::new(),
+                timers,
                 #[cfg(feature = "signals")]
                 signals: None,
             },

@@ -12,12 +12,13 @@ use crate::conn::{
     http1::Http1,
     input::Input,
     output::{MAX_SLICES, Next, Output},
+    timers::Timers,
 };
 use crate::drive::{Off, Parts, Service, Turn, deadline};
 use crate::handler::Handler;
 use crate::incoming::BodySink;
 use crate::io::stream::read_at;
-use crate::late::{Door, Place};
+use crate::late::{Command, Door, Place};
 use crate::protocol::limits::Limits;
 use crate::request::Ends;
 use crate::response::Wire;
@@ -51,6 +52,9 @@ pub struct Connection<'h, H: Handler> {
     output: Box<Output>,
     body: Option<Box<BodyOut>>,
     sink: Option<Box<dyn BodySink>>,
+    timers: Timers,
+    /// Since the beginning.
+    time: Duration,
     /// Something has been posted for a late answer.
     woken: Receiver<()>,
     counters: WorkerCounters,
@@ -68,7 +72,7 @@ impl<'h, H: Handler> Connection<'h, H> {
     pub fn with_limits(handler: &'h H, limits: Limits) -> Connection<'h, H> {
         let (wake, woken) = channel();
         // Nobody listens any more once the connection is dropped.
-        let door = Door::new(limits.output_bytes, move || {
+        let door = Door::new(&limits, move || {
             let _ = wake.send(());
         });
         Connection {
@@ -83,6 +87,8 @@ impl<'h, H: Handler> Connection<'h, H> {
             output: Box::default(),
             body: None,
             sink: None,
+            timers: Timers::default(),
+            time: Duration::ZERO,
             woken,
             counters: WorkerCounters::default(),
             received: Vec::new(),
@@ -110,8 +116,17 @@ impl<'h, H: Handler> Connection<'h, H> {
         self.run();
     }
 
-    /// Time passes; if a deadline passes with it, the server does what it does then.
+    /// Time passes; what [`Timers`](crate::Timers) are to call by then is called, and if a deadline
+    /// passes the server does what it does then. Deadlines know whole seconds only.
     pub fn elapse(&mut self, time: Duration) {
+        let until = self.time.saturating_add(time);
+        while let Some(at) = self.timers.next().filter(|at| *at <= until) {
+            self.time = at;
+            self.service
+                .call_timer(&mut self.timers, at, &self.counters);
+            self.run();
+        }
+        self.time = until;
         let seconds = u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
         self.service.now = self.service.now.saturating_add(seconds);
         let (input, body) = (Some(&self.input), self.body.as_deref());
@@ -187,7 +202,10 @@ impl<'h, H: Handler> Connection<'h, H> {
         while !self.closed {
             self.service.wire.door.take(&mut commands);
             for command in commands.drain(..) {
-                self.with_parts(|service, parts| service.command(command, parts));
+                match command {
+                    Command::Timer(timer) => self.timers.add(timer, self.time),
+                    command => self.with_parts(|service, parts| service.command(command, parts)),
+                }
             }
             let turn = self.with_parts(|service, parts| service.turn(parts, &mut Off));
             self.flush();

@@ -4,6 +4,7 @@ use super::poll::Waker;
 use super::stream::Stream;
 use crate::conn::mailbox::Mailbox;
 use crate::late::Door;
+use crate::protocol::limits::Limits;
 use crate::stats::WorkerCounters;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -28,13 +29,12 @@ pub(crate) struct Seat {
 }
 
 impl Seat {
-    /// `stream_bytes`: what a streamed body may be ahead of its client.
-    pub(crate) fn new(waker: Waker, stream_bytes: usize) -> Seat {
+    pub(crate) fn new(waker: Waker, limits: &Limits) -> Seat {
         let wake = waker.clone();
         Seat {
             mailbox: Mailbox::new(),
             waker,
-            door: Arc::new(Door::new(stream_bytes, move || wake.wake())),
+            door: Arc::new(Door::new(limits, move || wake.wake())),
             counters: WorkerCounters::default(),
             given: AtomicU64::new(0),
         }

@@ -88,7 +88,10 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
         let mut http = Service {
             handler,
             limits: Limits::default(),
-            wire: Wire::new(Some("peregrine"), Arc::new(Door::new(0, || {}))),
+            wire: Wire::new(
+                Some("peregrine"),
+                Arc::new(Door::new(&Limits::default(), || {})),
+            ),
             now: 0,
         };
         let (mut http1, mut input) = (Http1::new(0, true), Input::new());

@@ -14,8 +14,8 @@ mod dir_large;
 mod dir_paths;
 #[cfg(feature = "dir")]
 mod dir_server;
-mod forms;
 mod events;
+mod forms;
 mod handler;
 mod listen;
 #[cfg(feature = "multipart")]
@@ -31,6 +31,7 @@ mod stream_in;
 mod stream_out;
 mod support;
 mod tidy;
+mod timers;
 mod uploads;
 #[cfg(feature = "websocket")]
 mod ws_fan_out;
