@@ -285,9 +285,9 @@ fn a_stop_in_any_moment() {
     assert!(client.is_closed());
 
     let mut client = Connection::new(&app);
-    client.send(GET[..20].as_bytes());
+    client.send(&GET.as_bytes()[..20]);
     client.stop();
-    client.send(GET[20..].as_bytes());
+    client.send(&GET.as_bytes()[20..]);
     let (events, _) = streams.try_recv().expect("a stream");
     assert!(events.is_gone() && client.is_closed());
     assert!(
