@@ -11,7 +11,10 @@ use crate::io::{
     poll::{Poll, Waker},
     worker::Worker,
 };
-use crate::late::pool::{Pool, Size};
+use crate::late::{
+    Timers,
+    pool::{Pool, Size},
+};
 use crate::server::Running;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -52,6 +55,7 @@ impl Launch {
         config: Config,
         places: Vec<Place>,
         others: Vec<Waker>,
+        timers: Timers,
     ) -> io::Result<Launch> {
         let config = Arc::new(checked(config)?);
         let accept_threads = config.accept_threads.unwrap_or(match config.workers {
@@ -79,7 +83,7 @@ impl Launch {
         let pool = Pool::new(size, affinity::keep(config.cpu_affinity));
         let seats = worker_polls
             .iter()
-            .map(|poll| Seat::new(poll.waker(), config.limits.output_bytes, pool.clone()))
+            .map(|poll| Seat::new(poll.waker(), &config.limits, pool.clone()))
             .collect();
         let wakers = acceptor_polls.iter().map(Poll::waker).collect();
         let control = Arc::new(Control::new(
@@ -89,6 +93,8 @@ impl Launch {
             pool.clone(),
             config.stop_time,
         ));
+        let doors = control.seats.iter().map(|seat| seat.door.clone());
+        timers.start(doors.collect());
         Ok(Launch {
             running: Running {
                 control: control.clone(),
@@ -96,6 +102,7 @@ impl Launch {
                 acceptors: Vec::new(),
                 workers: Vec::new(),
                 others: vec![pool.counters()],
+                timers,
                 #[cfg(feature = "signals")]
                 signals: None,
             },

@@ -52,7 +52,9 @@ pub use incoming::{BodyPlan, BodyReader, BodySink, Flow, Incoming, Resumer};
 pub use io::listener::ListenAddr;
 #[cfg(feature = "websocket")]
 pub use io::ws_mode::WebSockets;
-pub use late::{BodySender, Event, EventSender, Responder, SendError, TrySendError};
+pub use late::{
+    BodySender, Event, EventSender, Responder, SendError, Timer, TimerError, Timers, TrySendError,
+};
 #[cfg(feature = "multipart")]
 pub use multipart::{Multipart, MultipartError, MultipartLimits, PartHead, PartSink};
 #[cfg(feature = "deflate")]

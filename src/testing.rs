@@ -12,13 +12,14 @@ use crate::conn::{
     http1::Http1,
     input::Input,
     output::{MAX_SLICES, Next, Output},
+    timers::Timers,
 };
 use crate::drive::{Off, Parts, Service, Turn, deadline};
 use crate::handler::Handler;
 use crate::incoming::BodySink;
 use crate::io::stream::read_at;
 use crate::late::{
-    Door, Place,
+    Command, Door, Place,
     pool::{Pool, Size},
 };
 use crate::protocol::limits::Limits;
@@ -54,6 +55,9 @@ pub struct Connection<'h, H: Handler> {
     output: Box<Output>,
     body: Option<Box<BodyOut>>,
     sink: Option<Box<dyn BodySink>>,
+    timers: Timers,
+    /// Since the beginning.
+    time: Duration,
     /// Something has been posted for a late answer.
     woken: Receiver<()>,
     /// Such a thing has reached the client, and nobody has waited for it yet.
@@ -74,7 +78,7 @@ impl<'h, H: Handler> Connection<'h, H> {
         let (wake, woken) = channel();
         // Nobody listens any more once the connection is dropped.
         let pool = Pool::new(POOL, || {});
-        let door = Door::new(limits.output_bytes, pool, move || {
+        let door = Door::new(&limits, pool, move || {
             let _ = wake.send(());
         });
         Connection {
@@ -89,6 +93,8 @@ impl<'h, H: Handler> Connection<'h, H> {
             output: Box::default(),
             body: None,
             sink: None,
+            timers: Timers::default(),
+            time: Duration::ZERO,
             woken,
             came: false,
             counters: WorkerCounters::default(),
@@ -118,8 +124,17 @@ impl<'h, H: Handler> Connection<'h, H> {
         self.run();
     }
 
-    /// Time passes; if a deadline passes with it, the server does what it does then.
+    /// Time passes; what [`Timers`](crate::Timers) are to call by then is called, and if a deadline
+    /// passes the server does what it does then. Deadlines know whole seconds only.
     pub fn elapse(&mut self, time: Duration) {
+        let until = self.time.saturating_add(time);
+        while let Some(at) = self.timers.next().filter(|at| *at <= until) {
+            self.time = at;
+            self.service
+                .call_timer(&mut self.timers, at, &self.counters);
+            self.run();
+        }
+        self.time = until;
         let seconds = u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
         self.service.now = self.service.now.saturating_add(seconds);
         let (input, body) = (Some(&self.input), self.body.as_deref());
@@ -195,7 +210,10 @@ impl<'h, H: Handler> Connection<'h, H> {
             self.service.wire.door.take(&mut commands);
             let (is_late, before) = (!commands.is_empty(), self.counters.bytes_written.get());
             for command in commands.drain(..) {
-                self.with_parts(|service, parts| service.command(command, parts));
+                match command {
+                    Command::Timer(timer) => self.timers.add(timer, self.time),
+                    command => self.with_parts(|service, parts| service.command(command, parts)),
+                }
             }
             let turn = self.with_parts(|service, parts| service.turn(parts, &mut Off));
             self.flush();

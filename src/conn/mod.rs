@@ -19,6 +19,7 @@ pub(crate) mod pool;
 pub(crate) mod prepared;
 pub(crate) mod rows;
 mod sync;
+pub(crate) mod timers;
 #[cfg(feature = "websocket")]
 pub(crate) mod topics;
 #[cfg(feature = "websocket")]

@@ -2,11 +2,16 @@
 
 use super::{Failure, Parts, Service};
 use crate::conn::body_out::{BodyOut, Progress};
+use crate::conn::timers::Timers;
 use crate::handler::Handler;
 use crate::late::{Command, Late};
+use crate::request::Ends;
 use crate::response::AnswerError;
+use crate::stats::WorkerCounters;
+use std::net::SocketAddr;
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 /// What has become of the body that a connection draws.
 pub(super) enum Drawn {
@@ -16,6 +21,19 @@ pub(super) enum Drawn {
     Some,
     /// It has ended, well or not.
     All,
+}
+
+/// Who is connected where a timer is called.
+struct Nobody;
+
+impl Ends for Nobody {
+    fn peer_addr(&self) -> Option<SocketAddr> {
+        None
+    }
+
+    fn local_addr(&self) -> Option<SocketAddr> {
+        None
+    }
 }
 
 impl<P> Service<P>
@@ -44,9 +62,28 @@ where
         }
     }
 
+    /// Calls the next timer that is due. False if there is none.
+    pub(crate) fn call_timer(
+        &self,
+        timers: &mut Timers,
+        now: Duration,
+        counters: &WorkerCounters,
+    ) -> bool {
+        match timers.call_next(now) {
+            None => return false,
+            Some(Ok(())) => {}
+            Some(Err(panic)) => {
+                counters.handler_errors.add(1);
+                Failure::Panic(panic).report(&*self.handler, &Nobody);
+            }
+        }
+        true
+    }
+
     /// What others have sent for the answer that this connection waits for.
     pub(crate) fn command(&mut self, command: Command, parts: &mut Parts<'_>) {
-        if !self.wire.door.is_waited_for(command.address()) {
+        let is_waited_for = |address| self.wire.door.is_waited_for(address);
+        if !command.address().is_some_and(is_waited_for) {
             return;
         }
         std::mem::swap(&mut self.wire.output, parts.output);
@@ -74,6 +111,7 @@ where
             }
             Command::Cut(_) => self.cut(parts),
             Command::Resume(_, flow) => self.resume(flow, parts),
+            Command::Timer(_) => {}
         }
         std::mem::swap(&mut self.wire.output, parts.output);
     }

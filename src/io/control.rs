@@ -4,6 +4,7 @@ use super::poll::Waker;
 use super::stream::Stream;
 use crate::conn::mailbox::Mailbox;
 use crate::late::{Door, pool::Pool};
+use crate::protocol::limits::Limits;
 use crate::stats::WorkerCounters;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -29,13 +30,12 @@ pub(crate) struct Seat {
 }
 
 impl Seat {
-    /// `stream_bytes`: what a streamed body may be ahead of its client.
-    pub(crate) fn new(waker: Waker, stream_bytes: usize, pool: Arc<Pool>) -> Seat {
+    pub(crate) fn new(waker: Waker, limits: &Limits, pool: Arc<Pool>) -> Seat {
         let wake = waker.clone();
         Seat {
             mailbox: Mailbox::new(),
             waker,
-            door: Arc::new(Door::new(stream_bytes, pool, move || wake.wake())),
+            door: Arc::new(Door::new(limits, pool, move || wake.wake())),
             counters: WorkerCounters::default(),
             given: AtomicU64::new(0),
         }

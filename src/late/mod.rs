@@ -9,22 +9,26 @@ mod events;
 pub(crate) mod pool;
 mod responder;
 mod sender;
+mod timers;
 
 pub use events::{Event, EventSender};
 pub(crate) use responder::Begun;
 pub use responder::Responder;
 pub use sender::{BodySender, SendError, TrySendError};
+pub use timers::{Timer, TimerError, Timers};
 
 use crate::conn::{
     body_out::BodyOut, mailbox::Mailbox, output::Detached, payload::Payload, rows::Rows,
+    timers::NewTimer,
 };
 use crate::incoming::Flow;
+use crate::protocol::limits::Limits;
 use crate::response::AnswerError;
 use pool::Pool;
 use std::any::Any;
 use std::cell::Cell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// One request whose answer is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,10 +82,13 @@ pub(crate) enum Command {
     Cut(Address),
     /// A sink that has paused shall go on, or answer.
     Resume(Address, Flow),
+    /// Something is to be called, whoever is connected.
+    Timer(NewTimer),
 }
 
 impl Command {
-    pub(crate) fn address(&self) -> Address {
+    /// The connection that it is about, if it is about one.
+    pub(crate) fn address(&self) -> Option<Address> {
         match self {
             Command::Answer(address, _)
             | Command::Fail(address, _)
@@ -89,7 +96,8 @@ impl Command {
             | Command::Piece(address, _)
             | Command::End(address, _)
             | Command::Cut(address)
-            | Command::Resume(address, _) => *address,
+            | Command::Resume(address, _) => Some(*address),
+            Command::Timer(_) => None,
         }
     }
 }
@@ -104,6 +112,9 @@ pub(crate) struct Door {
     stream_bytes: usize,
     /// For handlers that block.
     pub(crate) pool: Arc<Pool>,
+    /// Calls that are waited for, and how many there may be.
+    timers: Arc<AtomicUsize>,
+    most_timers: usize,
     closed: AtomicBool,
     /// The thread behind it; 0 before there is one.
     owner: AtomicU64,
@@ -135,7 +146,7 @@ fn this_thread() -> u64 {
 
 impl Door {
     pub(crate) fn new(
-        stream_bytes: usize,
+        limits: &Limits,
         pool: Arc<Pool>,
         wake: impl Fn() + Send + Sync + 'static,
     ) -> Door {
@@ -143,8 +154,10 @@ impl Door {
             mailbox: Mailbox::new(),
             wake: Box::new(wake),
             waiting: Rows::default(),
-            stream_bytes,
+            stream_bytes: limits.output_bytes,
             pool,
+            timers: Arc::default(),
+            most_timers: limits.timers_per_worker,
             closed: AtomicBool::new(false),
             owner: AtomicU64::new(0),
         }
@@ -237,6 +250,10 @@ impl Door {
     fn entry(&self, address: Address) -> u64 {
         let waiting = self.waiting.get(address.place.slot);
         waiting.map_or(0, |waiting| waiting.load(Ordering::Acquire))
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
     }
 
     /// The worker ends: nothing is taken any more.

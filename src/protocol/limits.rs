@@ -25,6 +25,7 @@ use std::time::Duration;
 /// | [`linger_time`](Limits::linger_time) | 2 s | in which a refused client may finish sending | close |
 /// | [`linger_bytes`](Limits::linger_bytes) | 262,144 | bytes it may still send in that time | close |
 /// | [`connections_per_worker`](Limits::connections_per_worker) | 65,536 | open connections | waits in the backlog |
+/// | [`timers_per_worker`](Limits::timers_per_worker) | 65,536 | calls of [`Timers`](crate::Timers) that are waited for | nothing; the caller an error |
 ///
 /// Those of [`Config`] are a server's, all others a client's or a worker's. Times are checked once a
 /// second, so a wait may end up to two seconds late, never early.
@@ -79,6 +80,9 @@ pub struct Limits {
     /// Connections that one worker holds. Above it nobody is accepted until one of them closes;
     /// new clients wait in the listener's backlog.
     pub connections_per_worker: usize,
+    /// Calls that may be waited for at one worker; [`TimerError::Full`](crate::TimerError::Full)
+    /// above.
+    pub timers_per_worker: usize,
 }
 
 impl Default for Limits {
@@ -100,6 +104,7 @@ impl Default for Limits {
             linger_time: Duration::from_secs(2),
             linger_bytes: 256 << 10,
             connections_per_worker: 65_536,
+            timers_per_worker: 65_536,
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::conn::{
     http1::Mode,
     payload::Payload,
 };
-use crate::late::{Address, Begun, BodySender, EventSender, Responder};
+use crate::late::{Address, Begun, BodySender, EventSender, Responder, Timers};
 use crate::protocol::Version;
 use crate::request::Request;
 use std::io::{self, Read};
@@ -170,6 +170,11 @@ impl Response<'_> {
     /// ```
     pub fn send_reader(self, reader: impl Read + Send + 'static, len: Option<u64>) -> Done {
         self.send_drawn(len, Box::new(Reader(reader)))
+    }
+
+    /// Has functions called after a time, on the thread of this connection's worker.
+    pub fn timers(&self) -> Timers {
+        Timers::of_worker(self.wire.door.clone())
     }
 
     /// Answers with server-sent events (WHATWG HTML section 9.2), for a page's `EventSource`, as

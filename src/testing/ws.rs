@@ -96,7 +96,7 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
         limits: WsLimits,
     ) -> Result<WebSocket<'h, H>, Vec<u8>> {
         // Nobody waits here for an answer that comes later.
-        let door = Door::new(0, Pool::new(NO_POOL, || {}), || {});
+        let door = Door::new(&Limits::default(), Pool::new(NO_POOL, || {}), || {});
         let mut http = Service {
             handler,
             limits: Limits::default(),

@@ -35,6 +35,7 @@ mod stream_in;
 mod stream_out;
 mod support;
 mod tidy;
+mod timers;
 mod uploads;
 #[cfg(feature = "websocket")]
 mod ws_backlog;
