@@ -1,5 +1,7 @@
 //! All integration tests: one binary, so they link once and share their helpers.
 
+#[cfg(target_os = "linux")]
+mod alone;
 mod cases;
 #[cfg(all(unix, feature = "signals"))]
 mod child;
@@ -20,7 +22,7 @@ mod listen;
 #[cfg(feature = "multipart")]
 mod multipart;
 mod pipelining;
-#[cfg(feature = "dir")]
+#[cfg_attr(not(feature = "dir"), allow(dead_code))]
 mod scratch;
 mod slow;
 mod sockets;
@@ -29,6 +31,10 @@ mod stream_in;
 mod support;
 mod tidy;
 mod uploads;
+#[cfg(target_os = "linux")]
+mod uploads_hostile;
+#[cfg(target_os = "linux")]
+mod uploads_large;
 #[cfg(feature = "websocket")]
 mod ws_fan_out;
 #[cfg(feature = "websocket")]
