@@ -1,5 +1,7 @@
 //! All integration tests: one binary, so they link once and share their helpers.
 
+#[cfg(target_os = "linux")]
+mod alone;
 mod body_reader;
 mod cases;
 #[cfg(all(unix, feature = "signals"))]
@@ -25,7 +27,7 @@ mod listen;
 mod multipart;
 mod offload;
 mod pipelining;
-#[cfg(feature = "dir")]
+#[cfg_attr(not(feature = "dir"), allow(dead_code))]
 mod scratch;
 mod slow;
 mod sockets;
@@ -37,6 +39,10 @@ mod support;
 mod tidy;
 mod timers;
 mod uploads;
+#[cfg(target_os = "linux")]
+mod uploads_hostile;
+#[cfg(target_os = "linux")]
+mod uploads_large;
 #[cfg(feature = "websocket")]
 mod ws_backlog;
 #[cfg(feature = "websocket")]
