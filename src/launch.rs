@@ -11,6 +11,7 @@ use crate::io::{
     worker::Worker,
 };
 use crate::server::Running;
+use crate::stats::Stats;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 #[cfg(unix)]
@@ -114,6 +115,7 @@ impl Launch {
     pub(crate) fn start<H: Handler, M: Mode<H>>(
         self,
         handler: Arc<H>,
+        stats: &Stats,
         mode: impl Fn() -> M,
     ) -> io::Result<Running> {
         let Launch {
@@ -124,6 +126,9 @@ impl Launch {
             mut sets,
             mut running,
         } = self;
+        // Before there is a request whose handler might look.
+        let counters = control.seats.iter().map(|seat| seat.counters.clone());
+        stats.add(counters.collect(), &running.others);
         for (index, poll) in worker_polls.into_iter().enumerate() {
             let listeners = match acceptor_polls.len() {
                 0 => sets.remove(0),

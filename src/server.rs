@@ -14,7 +14,7 @@ use crate::io::{
 use crate::launch::{Launch, Place};
 use crate::request::Request;
 use crate::response::{Done, Response};
-use crate::stats::{Counters, WorkerCounters};
+use crate::stats::{Counters, Stats, WorkerCounters};
 #[cfg(feature = "websocket")]
 use crate::websocket::{WebSocketHandler, hub::Hub};
 use std::io;
@@ -45,6 +45,7 @@ pub struct Server<H, M = Off> {
     handler: H,
     config: Config,
     places: Vec<Place>,
+    stats: Stats,
     #[cfg_attr(
         not(feature = "websocket"),
         expect(dead_code, reason = "it says nothing")
@@ -69,6 +70,7 @@ impl<H: Handler> Server<H> {
             handler,
             config: Config::default(),
             places: Vec::new(),
+            stats: Stats::default(),
             mode: Off,
         }
     }
@@ -87,6 +89,7 @@ impl<H: Handler> Server<H> {
             handler: self.handler,
             config: self.config,
             places: self.places,
+            stats: self.stats,
             mode: WebSockets::default(),
         }
     }
@@ -104,7 +107,7 @@ impl<H: Handler> Server<H> {
     /// threads or descriptors. Nothing keeps running then.
     pub fn start(self) -> io::Result<Running> {
         let launch = Launch::new(self.config, self.places, Vec::new())?;
-        launch.start(Arc::new(self.handler), || Off)
+        launch.start(Arc::new(self.handler), &self.stats, || Off)
     }
 }
 
@@ -144,7 +147,7 @@ impl<H: WebSocketHandler> Server<H, WebSockets> {
             };
             launch.add_other("ws", index, counters, move || worker.run())?;
         }
-        launch.start(handler, || threads.on())
+        launch.start(handler, &self.stats, || threads.on())
     }
 }
 
@@ -153,6 +156,12 @@ impl<H, M> Server<H, M> {
     /// Sets threads and limits.
     pub fn config(mut self, config: Config) -> Server<H, M> {
         self.config = config;
+        self
+    }
+
+    /// Lets `stats` tell what this server counts, from its start on; see [`Stats`].
+    pub fn stats(mut self, stats: &Stats) -> Server<H, M> {
+        self.stats = stats.clone();
         self
     }
 

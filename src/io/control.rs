@@ -22,7 +22,7 @@ pub(crate) struct Seat {
     pub(crate) waker: Waker,
     /// For answers that come later.
     pub(crate) door: Arc<Door>,
-    pub(crate) counters: WorkerCounters,
+    pub(crate) counters: Arc<WorkerCounters>,
     /// Connections given to it, those in the mailbox included.
     pub(crate) given: AtomicU64,
 }
@@ -35,7 +35,7 @@ impl Seat {
             mailbox: Mailbox::new(),
             waker,
             door: Arc::new(Door::new(stream_bytes, move || wake.wake())),
-            counters: WorkerCounters::default(),
+            counters: Arc::default(),
             given: AtomicU64::new(0),
         }
     }

@@ -1,5 +1,6 @@
 //! All integration tests: one binary, so they link once and share their helpers.
 
+mod access_log;
 mod cases;
 #[cfg(all(unix, feature = "signals"))]
 mod child;
@@ -24,6 +25,7 @@ mod pipelining;
 mod scratch;
 mod slow;
 mod sockets;
+mod stats;
 mod stop;
 mod stream_in;
 mod support;
