@@ -1,6 +1,6 @@
 //! Counters from within and without, and the page for Prometheus, read by a strict parser.
 
-use super::support::{Asked, Client, PATIENCE, ended, own_addr, wait_until, workers};
+use super::support::{Asked, Client, ended, own_addr, wait_until, workers};
 use peregrine::{Counters, Server, Stats};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -243,7 +243,8 @@ fn websocket_threads_are_told_apart() {
     let server = server.bind(own_addr()).start().expect("a server");
     let addr = server.local_addr().expect("an address");
     let stream = std::net::TcpStream::connect(addr).expect("a connection");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
+    let limit = Some(super::support::PATIENCE);
+    stream.set_read_timeout(limit).expect("a socket");
     let url = format!("ws://{addr}/");
     let (mut client, _) = tungstenite::client(url, stream).expect("a WebSocket");
     client.send("hello".into()).expect("sent");
