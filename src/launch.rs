@@ -16,6 +16,7 @@ use crate::late::{
     pool::{Pool, Size},
 };
 use crate::server::Running;
+use crate::stats::Stats;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 #[cfg(unix)]
@@ -135,6 +136,7 @@ impl Launch {
     pub(crate) fn start<H: Handler, M: Mode<H>>(
         self,
         handler: Arc<H>,
+        stats: &Stats,
         mode: impl Fn() -> M,
     ) -> io::Result<Running> {
         let Launch {
@@ -145,6 +147,10 @@ impl Launch {
             mut sets,
             mut running,
         } = self;
+        // Before there is a request whose handler might look.
+        let counters = control.seats.iter().map(|seat| seat.counters.clone());
+        let (pool, ws) = running.others.split_at(1);
+        stats.add(counters.collect(), ws, pool);
         for (index, poll) in worker_polls.into_iter().enumerate() {
             let listeners = match acceptor_polls.len() {
                 0 => sets.remove(0),

@@ -9,6 +9,7 @@
 )]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod access_log;
 mod config;
 mod conn;
 #[cfg(feature = "dir")]
@@ -40,6 +41,7 @@ mod websocket;
 #[cfg(feature = "websocket")]
 mod ws_drive;
 
+pub use access_log::{AccessEntry, AccessFormat, AccessLog, LogWriter};
 pub use config::{Balance, Config};
 pub use conn::payload::Payload;
 #[cfg(feature = "websocket")]
@@ -68,7 +70,7 @@ pub use protocol::{
 pub use request::{OwnedRequest, Request};
 pub use response::{AnswerError, BodyWriter, Done, Response};
 pub use server::{Running, Server, Stopped, Stopper};
-pub use stats::Counters;
+pub use stats::{Counters, Stats};
 #[cfg(feature = "multipart")]
 pub use upload::{Form, FormFile, Upload, UploadError, display_name};
 #[cfg(feature = "websocket")]

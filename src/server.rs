@@ -15,7 +15,7 @@ use crate::late::Timers;
 use crate::launch::{Launch, Place};
 use crate::request::Request;
 use crate::response::{Done, Response};
-use crate::stats::{Counters, WorkerCounters};
+use crate::stats::{Counters, Stats, WorkerCounters};
 #[cfg(feature = "websocket")]
 use crate::websocket::{WebSocketHandler, hub::Hub};
 use std::io;
@@ -47,6 +47,7 @@ pub struct Server<H, M = Off> {
     config: Config,
     places: Vec<Place>,
     timers: Timers,
+    stats: Stats,
     #[cfg_attr(
         not(feature = "websocket"),
         expect(dead_code, reason = "it says nothing")
@@ -72,6 +73,7 @@ impl<H: Handler> Server<H> {
             config: Config::default(),
             places: Vec::new(),
             timers: Timers::of_server(),
+            stats: Stats::default(),
             mode: Off,
         }
     }
@@ -91,6 +93,7 @@ impl<H: Handler> Server<H> {
             config: self.config,
             places: self.places,
             timers: self.timers,
+            stats: self.stats,
             mode: WebSockets::default(),
         }
     }
@@ -108,7 +111,7 @@ impl<H: Handler> Server<H> {
     /// threads or descriptors. Nothing keeps running then.
     pub fn start(self) -> io::Result<Running> {
         let launch = Launch::new(self.config, self.places, Vec::new(), self.timers)?;
-        launch.start(Arc::new(self.handler), || Off)
+        launch.start(Arc::new(self.handler), &self.stats, || Off)
     }
 }
 
@@ -148,7 +151,7 @@ impl<H: WebSocketHandler> Server<H, WebSockets> {
             };
             launch.add_other("ws", index, counters, move || worker.run())?;
         }
-        launch.start(handler, || threads.on())
+        launch.start(handler, &self.stats, || threads.on())
     }
 }
 
@@ -165,6 +168,12 @@ impl<H, M> Server<H, M> {
     /// counted from the start.
     pub fn timers(&self) -> Timers {
         self.timers.clone()
+    }
+
+    /// Lets `stats` tell what this server counts, from its start on; see [`Stats`].
+    pub fn stats(mut self, stats: &Stats) -> Server<H, M> {
+        self.stats = stats.clone();
+        self
     }
 
     /// Listens on an address: `"127.0.0.1:8080"`, `"[::]:8080"`, `("localhost", 8080)`. Port 0 is

@@ -24,7 +24,7 @@ pub(crate) struct Seat {
     pub(crate) waker: Waker,
     /// For answers that come later.
     pub(crate) door: Arc<Door>,
-    pub(crate) counters: WorkerCounters,
+    pub(crate) counters: Arc<WorkerCounters>,
     /// Connections given to it, those in the mailbox included.
     pub(crate) given: AtomicU64,
 }
@@ -36,7 +36,7 @@ impl Seat {
             mailbox: Mailbox::new(),
             waker,
             door: Arc::new(Door::new(limits, pool, move || wake.wake())),
-            counters: WorkerCounters::default(),
+            counters: Arc::default(),
             given: AtomicU64::new(0),
         }
     }

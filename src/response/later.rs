@@ -43,6 +43,7 @@ impl Response<'_> {
         self.wire.state = State::Deferred;
         let done = Done {
             status: self.wire.status,
+            is_deferred: true,
             body_bytes: 0,
         };
         (done, responder)
@@ -269,6 +270,7 @@ impl Response<'_> {
         self.wire.post_late();
         Done {
             status: self.wire.status,
+            is_deferred: false,
             body_bytes: len.unwrap_or(0),
         }
     }

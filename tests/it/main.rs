@@ -1,5 +1,6 @@
 //! All integration tests: one binary, so they link once and share their helpers.
 
+mod access_log;
 #[cfg(target_os = "linux")]
 mod alone;
 mod body_reader;
@@ -31,6 +32,7 @@ mod pipelining;
 mod scratch;
 mod slow;
 mod sockets;
+mod stats;
 mod stop;
 mod stream_flow;
 mod stream_in;

@@ -28,7 +28,7 @@ const LAYERS: &[&[&str]] = &[
         "websocket",
         "upload",
     ],
-    &["dir"],
+    &["dir", "access_log"],
     &["drive", "ws_drive"],
     &["testing", "io", "internals"],
     &["server", "launch"],
