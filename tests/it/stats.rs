@@ -148,7 +148,7 @@ fn a_server_that_tells_its_counters() {
     assert_eq!(stats.counters(), Counters::default());
     assert_eq!(
         parse(&stats.prometheus()).len(),
-        14 + 13,
+        18 + 17,
         "all of them, from the start"
     );
 
@@ -184,6 +184,7 @@ fn a_server_that_tells_its_counters() {
         };
         let threads: Vec<_> = family.samples.keys().map(String::as_str).collect();
         let expected = [
+            r#"thread="pool-0""#,
             r#"thread="worker-0""#,
             r#"thread="worker-1""#,
             r#"thread="worker-2""#,
@@ -218,7 +219,10 @@ fn several_servers_in_one() {
     assert_eq!(stats.counters().requests, 2);
     assert_eq!(stats.worker_counters().len(), 3);
     let families = parse(&stats.prometheus());
-    assert_eq!(families["peregrine_thread_requests_total"].samples.len(), 3);
+    assert_eq!(
+        families["peregrine_thread_requests_total"].samples.len(),
+        3 + 2
+    );
 }
 
 #[cfg(feature = "websocket")]
