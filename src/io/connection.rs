@@ -181,7 +181,11 @@ impl Connection {
         let mut parts = self.parts(&mut input, &mut output, shared.counters, place);
         shared.service.command(command, &mut parts);
         self.keep(input, shared);
-        self.output = Some(output);
+        // Nothing was for this connection: an idle one must not keep a buffer.
+        match output.is_empty() {
+            true => shared.pool.give_output(output),
+            false => self.output = Some(output),
+        }
         Fate::Open
     }
 
