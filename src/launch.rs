@@ -4,6 +4,7 @@ use crate::config::Config;
 use crate::handler::Handler;
 use crate::io::{
     accept::Acceptor,
+    affinity,
     control::{Control, Seat},
     listener::{self, Listener},
     mode::{Mode, wrong_setting},
@@ -11,6 +12,7 @@ use crate::io::{
     worker::Worker,
 };
 use crate::late::Timers;
+use crate::late::pool::{Pool, Size};
 use crate::server::Running;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -71,12 +73,24 @@ impl Launch {
 
         let polls = |n| (0..n).map(|_| Poll::new()).collect::<io::Result<Vec<_>>>();
         let (worker_polls, acceptor_polls) = (polls(config.workers)?, polls(accept_threads)?);
+        let size = Size {
+            threads: config.pool_threads,
+            queue: config.pool_queue,
+            stack: config.stack_size,
+        };
+        let pool = Pool::new(size, affinity::keep(config.cpu_affinity));
         let seats = worker_polls
             .iter()
-            .map(|poll| Seat::new(poll.waker(), &config.limits))
+            .map(|poll| Seat::new(poll.waker(), &config.limits, pool.clone()))
             .collect();
         let wakers = acceptor_polls.iter().map(Poll::waker).collect();
-        let control = Arc::new(Control::new(seats, wakers, others));
+        let control = Arc::new(Control::new(
+            seats,
+            wakers,
+            others,
+            pool.clone(),
+            config.stop_time,
+        ));
         let doors = control.seats.iter().map(|seat| seat.door.clone());
         timers.start(doors.collect());
         Ok(Launch {
@@ -85,7 +99,7 @@ impl Launch {
                 addrs,
                 acceptors: Vec::new(),
                 workers: Vec::new(),
-                others: Vec::new(),
+                others: vec![pool.counters()],
                 timers,
                 #[cfg(feature = "signals")]
                 signals: None,

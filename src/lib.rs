@@ -48,7 +48,7 @@ pub use conn::{prepared::Prepared, ws_send::Sent};
 pub use dir::{DirConfig, DirServer, Embedded, Files};
 pub use drive::Off;
 pub use handler::{ConnectionError, FromFn, Handler, from_fn};
-pub use incoming::{BodyPlan, BodySink, Flow, Incoming, Resumer};
+pub use incoming::{BodyPlan, BodyReader, BodySink, Flow, Incoming, Resumer};
 pub use io::listener::ListenAddr;
 #[cfg(feature = "websocket")]
 pub use io::ws_mode::WebSockets;

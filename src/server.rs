@@ -226,7 +226,7 @@ pub struct Running {
     pub(crate) acceptors: Vec<JoinHandle<io::Result<()>>>,
     /// All that own connections.
     pub(crate) workers: Vec<JoinHandle<io::Result<Ended>>>,
-    /// Of threads that are no workers.
+    /// Of threads that are no workers, and of the pool.
     pub(crate) others: Vec<Arc<WorkerCounters>>,
     pub(crate) timers: Timers,
     #[cfg(feature = "signals")]
@@ -322,6 +322,8 @@ impl Running {
                 Err(error) => result = result.and(Err(error)),
             }
         }
+        // Whoever was waiting for a job has ended; it may have more to do than to answer.
+        self.control.pool.close(self.control.stop_at());
         result.map(|()| Stopped {
             drained: ended.drained,
             cut: ended.cut,

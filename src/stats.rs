@@ -69,6 +69,28 @@ counters! {
     /// Connections that ended in a failed read or write, a write timeout, or in the middle of a
     /// request.
     connection_errors,
+    /// Requests that [`Response::offload`](crate::Response::offload) has given to the pool.
+    jobs,
+    /// Those of them that a thread has begun with.
+    jobs_started,
+    /// Those that are done, answered or not; `jobs_started - jobs_done` are at work.
+    jobs_done,
+    /// Requests that were answered with 503, as the queue of the pool was full.
+    jobs_refused,
+}
+
+impl Counters {
+    /// Requests in the queue of the pool: given to it, and not begun with. Once the server has
+    /// stopped, those that were dropped.
+    ///
+    /// ```
+    /// let counters = peregrine::Counters { jobs: 5, jobs_started: 3, ..Default::default() };
+    /// assert_eq!(counters.jobs_waiting(), 2);
+    /// ```
+    pub fn jobs_waiting(&self) -> u64 {
+        // They are read one after the other, while they change.
+        self.jobs.saturating_sub(self.jobs_started)
+    }
 }
 
 impl std::iter::Sum for Counters {

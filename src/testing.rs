@@ -18,7 +18,10 @@ use crate::drive::{Off, Parts, Service, Turn, deadline};
 use crate::handler::Handler;
 use crate::incoming::BodySink;
 use crate::io::stream::read_at;
-use crate::late::{Command, Door, Place};
+use crate::late::{
+    Command, Door, Place,
+    pool::{Pool, Size},
+};
 use crate::protocol::limits::Limits;
 use crate::request::Ends;
 use crate::response::Wire;
@@ -57,6 +60,8 @@ pub struct Connection<'h, H: Handler> {
     time: Duration,
     /// Something has been posted for a late answer.
     woken: Receiver<()>,
+    /// Such a thing has reached the client, and nobody has waited for it yet.
+    came: bool,
     counters: WorkerCounters,
     received: Vec<u8>,
     closed: bool,
@@ -72,7 +77,8 @@ impl<'h, H: Handler> Connection<'h, H> {
     pub fn with_limits(handler: &'h H, limits: Limits) -> Connection<'h, H> {
         let (wake, woken) = channel();
         // Nobody listens any more once the connection is dropped.
-        let door = Door::new(&limits, move || {
+        let pool = Pool::new(POOL, || {});
+        let door = Door::new(&limits, pool, move || {
             let _ = wake.send(());
         });
         Connection {
@@ -90,6 +96,7 @@ impl<'h, H: Handler> Connection<'h, H> {
             timers: Timers::default(),
             time: Duration::ZERO,
             woken,
+            came: false,
             counters: WorkerCounters::default(),
             received: Vec::new(),
             closed: false,
@@ -99,6 +106,7 @@ impl<'h, H: Handler> Connection<'h, H> {
     /// Bytes arrive from the client; the server does all it can with them. Bytes that come after
     /// the server has closed are lost.
     pub fn send(&mut self, mut bytes: &[u8]) {
+        self.came = false;
         while !bytes.is_empty() && !self.closed {
             let space = self.input.space();
             let n = space.len().min(bytes.len());
@@ -153,13 +161,12 @@ impl<'h, H: Handler> Connection<'h, H> {
     }
 
     /// Waits until another thread has sent something for an answer that was deferred or is streamed,
-    /// at most so long, and hands it to the client. False if time is up. Time does not pass for the
-    /// connection meanwhile.
+    /// at most so long, and hands it to the client. What has come since the last [`Connection::send`]
+    /// need not be waited for. False if time is up. Time does not pass for the connection meanwhile.
     pub fn wait(&mut self, most: Duration) -> bool {
         let until = Instant::now() + most;
-        let before = self.received.len();
         self.run();
-        while self.received.len() == before && !self.closed {
+        while !std::mem::take(&mut self.came) && !self.closed {
             let left = until.saturating_duration_since(Instant::now());
             if self.woken.recv_timeout(left).is_err() {
                 return false;
@@ -186,7 +193,7 @@ impl<'h, H: Handler> Connection<'h, H> {
 
     /// What the server has counted on this connection.
     pub fn counters(&self) -> Counters {
-        self.counters.snapshot()
+        self.counters.snapshot() + self.service.wire.door.pool.counters().snapshot()
     }
 
     /// Bytes that were sent and are still held: those of an incomplete request.
@@ -201,6 +208,7 @@ impl<'h, H: Handler> Connection<'h, H> {
         let mut commands = Vec::new();
         while !self.closed {
             self.service.wire.door.take(&mut commands);
+            let (is_late, before) = (!commands.is_empty(), self.counters.bytes_written.get());
             for command in commands.drain(..) {
                 match command {
                     Command::Timer(timer) => self.timers.add(timer, self.time),
@@ -209,6 +217,7 @@ impl<'h, H: Handler> Connection<'h, H> {
             }
             let turn = self.with_parts(|service, parts| service.turn(parts, &mut Off));
             self.flush();
+            self.came |= is_late && self.counters.bytes_written.get() > before;
             match turn {
                 // What a handler has sent from its own thread is there already.
                 Turn::Wait | Turn::Read if self.service.wire.door.is_empty() => return,
@@ -274,7 +283,10 @@ impl<'h, H: Handler> Connection<'h, H> {
 
 impl<H: Handler> Drop for Connection<'_, H> {
     fn drop(&mut self) {
-        self.service.wire.door.close();
+        let door = &self.service.wire.door;
+        door.close();
+        // Jobs that still run are for nobody.
+        door.pool.close(Instant::now());
     }
 }
 
@@ -286,6 +298,13 @@ impl<H: Handler> std::fmt::Debug for Connection<'_, H> {
             .finish_non_exhaustive()
     }
 }
+
+/// For what a handler offloads.
+const POOL: Size = Size {
+    threads: 8,
+    queue: 1024,
+    stack: None,
+};
 
 /// The ends of a connection in memory.
 struct Memory;

@@ -9,6 +9,8 @@ pub mod chunked;
 pub mod connection;
 #[cfg(feature = "dir")]
 pub mod dir;
+#[cfg(feature = "websocket")]
+pub mod frame;
 pub mod framing;
 pub mod head;
 #[cfg(feature = "multipart")]

@@ -40,6 +40,12 @@ fn responses() {
 
 #[cfg(feature = "websocket")]
 #[test]
+fn frames() {
+    run("frame", super::frame::check);
+}
+
+#[cfg(feature = "websocket")]
+#[test]
 fn websockets() {
     run("websocket", super::websocket::check);
 }

@@ -1,7 +1,7 @@
 //! How far those who make a body may be ahead of the client that takes it.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
-use std::sync::{Condvar, Mutex, PoisonError};
+use super::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use super::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Shared by the maker of a streamed body and the connection that sends it.

@@ -89,7 +89,8 @@ where
         std::mem::swap(&mut self.wire.output, parts.output);
         match command {
             Command::Answer(_, late) => self.deliver(late, parts),
-            Command::Fail(_, error) => self.fail_late(error, parts),
+            Command::Fail(_, error) => self.fail_late(&Failure::Answer(error), parts),
+            Command::Panicked(_, panic) => self.fail_late(&Failure::Panic(panic), parts),
             Command::Piece(_, piece) => {
                 let len = piece.len();
                 let progress = match parts.body {
@@ -161,8 +162,8 @@ where
         }
     }
 
-    fn fail_late(&mut self, error: AnswerError, parts: &mut Parts<'_>) {
-        self.fail(&Failure::Answer(error), parts);
+    fn fail_late(&mut self, failure: &Failure, parts: &mut Parts<'_>) {
+        self.fail(failure, parts);
         if parts.body.is_some() {
             return self.cut(parts);
         }

@@ -188,7 +188,8 @@ impl Connection {
     /// Sends what has come, and takes the next request if the answer is complete.
     pub(crate) fn go_on<H: Handler, M: Mode<H>>(&mut self, shared: &mut Shared<'_, H, M>) -> Fate {
         match self.phase {
-            Phase::Waiting => self.serve(shared),
+            // A sink may have been told to answer while its body was still coming in.
+            Phase::Waiting | Phase::Serving => self.serve(shared),
             _ => {
                 self.tell_unsent();
                 Fate::Open

@@ -78,7 +78,7 @@ impl Stream {
 }
 
 impl Stream {
-    fn write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    pub(super) fn write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
             Stream::Tcp(stream) => (&*stream).write_vectored(slices),
             #[cfg(unix)]

@@ -6,6 +6,7 @@
 //! worker, so that a late answer can reach the request it is for, or nobody.
 
 mod events;
+pub(crate) mod pool;
 mod responder;
 mod sender;
 mod timers;
@@ -23,6 +24,8 @@ use crate::conn::{
 use crate::incoming::Flow;
 use crate::protocol::limits::Limits;
 use crate::response::AnswerError;
+use pool::Pool;
+use std::any::Any;
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -69,6 +72,8 @@ pub(crate) enum Command {
     Answer(Address, Late),
     /// There will be no answer, for this reason.
     Fail(Address, AnswerError),
+    /// There will be none, as what should make it has panicked.
+    Panicked(Address, Box<dyn Any + Send>),
     /// The next piece of a streamed body.
     Piece(Address, Payload),
     /// The end of it, with trailers.
@@ -87,6 +92,7 @@ impl Command {
         match self {
             Command::Answer(address, _)
             | Command::Fail(address, _)
+            | Command::Panicked(address, _)
             | Command::Piece(address, _)
             | Command::End(address, _)
             | Command::Cut(address)
@@ -107,7 +113,11 @@ pub(crate) struct Door {
     /// Calls that are waited for, and how many there may be.
     timers: Arc<AtomicUsize>,
     most_timers: usize,
+    /// For handlers that block.
+    pub(crate) pool: Arc<Pool>,
     closed: AtomicBool,
+    /// The thread behind it; 0 before there is one.
+    owner: AtomicU64,
 }
 
 /// A ticket that is waited for; `eof` if the client has sent its last byte.
@@ -115,13 +125,31 @@ fn entry(ticket: u64, eof: bool) -> u64 {
     ticket << 1 | u64::from(eof)
 }
 
+/// Numbers of threads that have been given out.
+static THREADS: AtomicU64 = AtomicU64::new(0);
+
 thread_local! {
-    /// The door that is this thread's own, if it is a worker's.
-    static OWN: Cell<*const Door> = const { Cell::new(std::ptr::null()) };
+    /// A number for this thread that no other ever has; 0 before it is asked for. Cheaper to ask for
+    /// than a `ThreadId`.
+    static THREAD: Cell<u64> = const { Cell::new(0) };
+
+    /// There is a door that this thread is behind.
+    static IS_WORKER: Cell<bool> = const { Cell::new(false) };
+}
+
+fn this_thread() -> u64 {
+    if THREAD.get() == 0 {
+        THREAD.set(THREADS.fetch_add(1, Ordering::Relaxed) + 1);
+    }
+    THREAD.get()
 }
 
 impl Door {
-    pub(crate) fn new(limits: &Limits, wake: impl Fn() + Send + Sync + 'static) -> Door {
+    pub(crate) fn new(
+        limits: &Limits,
+        pool: Arc<Pool>,
+        wake: impl Fn() + Send + Sync + 'static,
+    ) -> Door {
         Door {
             mailbox: Mailbox::new(),
             wake: Box::new(wake),
@@ -129,25 +157,28 @@ impl Door {
             stream_bytes: limits.output_bytes,
             timers: Arc::default(),
             most_timers: limits.timers_per_worker,
+            pool,
             closed: AtomicBool::new(false),
+            owner: AtomicU64::new(0),
         }
     }
 
     /// The calling thread is the one that takes from the mailbox, and looks into it before it waits
     /// for anything.
     pub(crate) fn adopt(&self) {
-        OWN.set(self);
+        IS_WORKER.set(true);
+        self.owner.store(this_thread(), Ordering::Release);
     }
 
     /// Whether the calling thread is the one behind the door.
     fn is_own(&self) -> bool {
-        std::ptr::eq(OWN.get(), self)
+        self.owner.load(Ordering::Acquire) == this_thread()
     }
 
     /// Whether the calling thread is behind any door: it must not wait for another that may be
     /// waiting for it.
-    fn is_worker() -> bool {
-        !OWN.get().is_null()
+    pub(crate) fn is_worker() -> bool {
+        IS_WORKER.get()
     }
 
     pub(crate) fn post(&self, command: Command) {
@@ -229,7 +260,7 @@ impl Door {
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
         if self.is_own() {
-            OWN.set(std::ptr::null());
+            IS_WORKER.set(false);
         }
         self.empty();
     }

@@ -19,13 +19,20 @@ use std::time::Duration;
 /// | [`body_grace`](Limits::body_grace) | 10 s | before `body_rate` counts | |
 /// | [`body_rate`](Limits::body_rate) | 1,000 | bytes a second that a body must bring | 408, close |
 /// | [`answer_time`](Limits::answer_time) | 300 s | without a byte of an answer that was deferred or is streamed | 503, or a cut body; close |
+/// | [`Config::pool_threads`] | 4 per CPU, at least 8 | offloaded requests at work | its answer waits |
+/// | [`Config::pool_queue`] | 1,024 | offloaded requests that wait for a thread | 503, `Retry-After: 1` |
 /// | [`write_time`](Limits::write_time) | 30 s | in which the client takes no byte of its answer | close |
 /// | [`linger_time`](Limits::linger_time) | 2 s | in which a refused client may finish sending | close |
 /// | [`linger_bytes`](Limits::linger_bytes) | 262,144 | bytes it may still send in that time | close |
 /// | [`connections_per_worker`](Limits::connections_per_worker) | 65,536 | open connections | waits in the backlog |
 /// | [`timers_per_worker`](Limits::timers_per_worker) | 65,536 | calls of [`Timers`](crate::Timers) that are waited for | nothing; the caller an error |
 ///
-/// Times are checked once a second, so a wait may end up to two seconds late, never early.
+/// Those of [`Config`] are a server's, all others a client's or a worker's. Times are checked once a
+/// second, so a wait may end up to two seconds late, never early.
+///
+/// [`Config`]: crate::Config
+/// [`Config::pool_threads`]: crate::Config::pool_threads
+/// [`Config::pool_queue`]: crate::Config::pool_queue
 ///
 /// ```
 /// use peregrine::Limits;

@@ -9,6 +9,7 @@ use crate::conn::{
 };
 use crate::late::{Address, Begun, BodySender, EventSender, Responder, Timers};
 use crate::protocol::Version;
+use crate::request::Request;
 use std::io::{self, Read};
 use std::time::Duration;
 
@@ -27,15 +28,16 @@ impl Response<'_> {
             true => wire.output.since(wire.mark).to_vec(),
             false => wire.output.since(wire.mark)[wire.begun..].to_vec(),
         };
-        let is_plain = fields.is_empty() && wire.status == 200 && !wire.close;
-        let begun = (!is_plain).then(|| {
-            Box::new(Begun {
-                status: wire.status,
-                close: wire.close,
-                fields,
-            })
-        });
+        let begun = Begun {
+            status: wire.status,
+            close: wire.close,
+            fields,
+        };
         wire.output.truncate(wire.mark);
+        if wire.fault.is_some() {
+            // Before anybody can answer as if nothing were wrong.
+            wire.post_late();
+        }
         let address = self.address();
         let responder = Responder::new(self.wire.door.clone(), address, self.wire.mode, begun);
         self.wire.state = State::Deferred;
@@ -44,6 +46,69 @@ impl Response<'_> {
             body_bytes: 0,
         };
         (done, responder)
+    }
+
+    /// Lets `handle` answer on a thread of the server's pool, with a copy of the request: for what
+    /// blocks, as a query of a database, a slow computation or a large file on a slow disk. It
+    /// answers as any handler does; status and header fields that were set until here are kept. The
+    /// request's headers and body are copied, so where a little of it is enough, [`Response::defer`]
+    /// and a thread of your own are cheaper.
+    ///
+    /// At most [`Config::pool_threads`](crate::Config::pool_threads) run at a time and
+    /// [`Config::pool_queue`](crate::Config::pool_queue) wait. Beyond that `handle` is not called, and
+    /// the answer is 503 with `Retry-After: 1` and the text `the server is busy`, and nothing that was
+    /// set until here. It is not called either if the client has closed the connection before its turn
+    /// comes, or [`Limits::answer_time`](crate::Limits::answer_time) has passed, which waiting in the
+    /// queue counts for. A panic in it is a 500, reported as that of a handler.
+    ///
+    /// When the server stops, what has been taken in is answered within
+    /// [`Config::stop_time`](crate::Config::stop_time); after that it is dropped, and what still runs is
+    /// left to itself.
+    ///
+    /// ```
+    /// use peregrine::{Done, Request, Response};
+    ///
+    /// fn handle(req: &Request<'_>, res: Response<'_>) -> Done {
+    ///     match req.path() {
+    ///         "/report" => res.offload(req, |req, res| match std::fs::read("Cargo.toml") {
+    ///             Ok(report) => res.body(&report),
+    ///             Err(error) => res.status(500).text(&format!("{}: {error}", req.path())),
+    ///         }),
+    ///         _ => res.status(404).text("nothing here"),
+    ///     }
+    /// }
+    /// # let app = peregrine::from_fn(handle);
+    /// # let mut client = peregrine::testing::Connection::new(&app);
+    /// # client.send(b"GET /report HTTP/1.1\r\nHost: a\r\n\r\n");
+    /// # assert!(client.wait(std::time::Duration::from_secs(60)));
+    /// # assert!(client.received().starts_with(b"HTTP/1.1 200 OK\r\n"));
+    /// ```
+    pub fn offload<F>(self, req: &Request<'_>, handle: F) -> Done
+    where
+        F: FnOnce(&Request<'_>, Response<'_>) -> Done + Send + 'static,
+    {
+        let Some(place) = self.wire.door.pool.reserve() else {
+            return self.busy();
+        };
+        let request = req.to_owned();
+        let (done, responder) = self.defer();
+        place.submit(move || {
+            responder.send_or_panicked(|res| handle(&request.as_request(), res));
+        });
+        done
+    }
+
+    /// In the place of what has been said of the answer until here.
+    #[cold]
+    fn busy(self) -> Done {
+        let wire = &mut *self.wire;
+        wire.output.truncate(wire.mark);
+        if !wire.is_late() {
+            wire.begun = 0;
+        }
+        self.status(503)
+            .header("Retry-After", "1")
+            .text("the server is busy\n")
     }
 
     /// Answers with a body that is sent piece by piece, from any thread, by whoever has the

@@ -1,5 +1,6 @@
 //! All integration tests: one binary, so they link once and share their helpers.
 
+mod body_reader;
 mod cases;
 #[cfg(all(unix, feature = "signals"))]
 mod child;
@@ -17,9 +18,12 @@ mod dir_server;
 mod events;
 mod forms;
 mod handler;
+mod late;
+mod late_gone;
 mod listen;
 #[cfg(feature = "multipart")]
 mod multipart;
+mod offload;
 mod pipelining;
 #[cfg(feature = "dir")]
 mod scratch;
@@ -33,6 +37,8 @@ mod support;
 mod tidy;
 mod timers;
 mod uploads;
+#[cfg(feature = "websocket")]
+mod ws_backlog;
 #[cfg(feature = "websocket")]
 mod ws_fan_out;
 #[cfg(feature = "websocket")]

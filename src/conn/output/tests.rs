@@ -1,4 +1,4 @@
-//! What is appended in any way is sent once, in order, whatever the steps.
+//! Every byte leaves once and in its order, whatever the steps.
 
 use super::*;
 
