@@ -13,6 +13,7 @@ pub mod dir;
 pub mod frame;
 pub mod framing;
 pub mod head;
+pub mod late;
 #[cfg(feature = "multipart")]
 pub mod multipart;
 pub mod response;

@@ -2,7 +2,7 @@
 
 #[cfg(feature = "dir")]
 use super::dir;
-use super::{chunked, connection, framing, head, response, seeds, target};
+use super::{chunked, connection, framing, head, late, response, seeds, target};
 
 /// Changed inputs per check: what takes half a second without optimisation.
 const CHANGED: usize = 2000;
@@ -25,6 +25,11 @@ fn chunked_bodies() {
 #[test]
 fn connections() {
     run("connection", connection::check);
+}
+
+#[test]
+fn late_answers() {
+    run("late", late::check);
 }
 
 #[cfg(feature = "dir")]
