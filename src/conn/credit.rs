@@ -231,13 +231,14 @@ mod tests {
             }
             sum
         });
-        for _ in 0..10_000 {
+        let pieces_sent = if cfg!(miri) { 50 } else { 10_000 };
+        for _ in 0..pieces_sent {
             while credit.take(7) == Room::Full {
                 assert!(credit.wait(7, None));
             }
             pieces.send(7).expect("taken");
         }
         drop(pieces);
-        assert_eq!(taker.join().expect("no panic"), 70_000);
+        assert_eq!(taker.join().expect("no panic"), 7 * pieces_sent);
     }
 }

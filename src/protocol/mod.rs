@@ -80,3 +80,9 @@ impl Span {
         &head[usize::from(self.start)..usize::from(self.end)]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    /// Tests over all values of something take each so-manieth: Miri is some thousand times slower.
+    pub(crate) const EVERY: usize = if cfg!(miri) { 31 } else { 1 };
+}

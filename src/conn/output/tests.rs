@@ -46,6 +46,9 @@ fn every_step_width_sends_every_byte_once() {
         2 * LARGE,
         10 * LARGE,
     ] {
+        if cfg!(miri) && step < LARGE {
+            continue;
+        }
         let (mut output, expected) = sample();
         let mut sent = Vec::new();
         while !output.is_empty() {
