@@ -18,10 +18,11 @@ pub(crate) struct Entry {
     count: Arc<AtomicUsize>,
 }
 
-type Call = Box<dyn FnMut() + Send>;
+/// True if it wants to be called again.
+type Call = Box<dyn FnMut() -> bool + Send>;
 
-/// What a call has panicked with, if it has.
-pub(crate) type Called = Result<(), Box<dyn Any + Send>>;
+/// What a call has said, or panicked with.
+pub(crate) type Called = Result<bool, Box<dyn Any + Send>>;
 
 impl Entry {
     /// `None` if there are `most` already.
@@ -53,7 +54,7 @@ impl Entry {
     /// Calls it, unless it was cancelled.
     fn call(&self) -> Called {
         let Some(mut call) = self.lock().take() else {
-            return Ok(());
+            return Ok(false);
         };
         let result = catch_unwind(AssertUnwindSafe(&mut call));
         let mut place = self.lock();
@@ -150,12 +151,11 @@ impl Timers {
         let result = entry.call();
         match period {
             // Those that were missed are not made up for.
-            Some(period) if !entry.is_over() => {
+            Some(period) if !matches!(result, Ok(false)) && !entry.is_over() => {
                 let next = at.saturating_add(period).max(now);
                 self.push(next, Some(period), entry);
             }
-            Some(_) => {}
-            None => entry.cancel(),
+            _ => entry.cancel(),
         }
         Some(result)
     }
@@ -198,7 +198,7 @@ mod tests {
     impl Bench {
         fn add(&mut self, what: usize, delay: u32, period: Option<u32>, now: u32) -> Arc<Entry> {
             let tell = self.tell.clone();
-            let call = Box::new(move || tell.send(what).expect("the test listens"));
+            let call = Box::new(move || tell.send(what).is_ok());
             let entry = Entry::new(call, &self.count, 1000).expect("room");
             let timer = NewTimer {
                 delay: delay * MS,
@@ -271,7 +271,7 @@ mod tests {
             bench.timers.heap.len()
         );
         assert_eq!(bench.count.load(Ordering::Relaxed), kept.len());
-        let full = Entry::new(Box::new(|| {}), &bench.count, kept.len());
+        let full = Entry::new(Box::new(|| true), &bench.count, kept.len());
         assert!(full.is_none() && bench.count.load(Ordering::Relaxed) == kept.len());
         drop((kept, bench.timers));
         assert_eq!(bench.count.load(Ordering::Relaxed), 0);
@@ -284,6 +284,7 @@ mod tests {
         let call = move || {
             calls += 1;
             assert!(calls != 2, "the second one");
+            calls < 4
         };
         let entry = Entry::new(Box::new(call), &Arc::default(), 1).expect("room");
         timers.add(
@@ -295,6 +296,10 @@ mod tests {
             Duration::ZERO,
         );
         let mut call = |now: u32| timers.call_next(now * MS).expect("due").is_ok();
-        assert_eq!([call(1), call(2), call(3)], [true, false, true]);
+        assert_eq!(
+            [call(1), call(2), call(3), call(4)],
+            [true, false, true, true]
+        );
+        assert!(timers.is_empty(), "it has had enough");
     }
 }

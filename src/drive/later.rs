@@ -71,7 +71,7 @@ where
     ) -> bool {
         match timers.call_next(now) {
             None => return false,
-            Some(Ok(())) => {}
+            Some(Ok(_)) => {}
             Some(Err(panic)) => {
                 counters.handler_errors.add(1);
                 Failure::Panic(panic).report(&*self.handler, &Nobody);

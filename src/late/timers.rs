@@ -118,6 +118,7 @@ impl Timers {
             if let Some(f) = f.take() {
                 f();
             }
+            false
         };
         self.add(delay, None, Box::new(call))
     }
@@ -128,7 +129,19 @@ impl Timers {
     pub fn every(
         &self,
         period: Duration,
-        f: impl FnMut() + Send + 'static,
+        mut f: impl FnMut() + Send + 'static,
+    ) -> Result<Timer, TimerError> {
+        self.every_while(period, move || {
+            f();
+            true
+        })
+    }
+
+    /// As [`Timers::every`], for as long as `f` returns true.
+    pub fn every_while(
+        &self,
+        period: Duration,
+        f: impl FnMut() -> bool + Send + 'static,
     ) -> Result<Timer, TimerError> {
         let period = period.max(SHORTEST);
         self.add(period, Some(period), Box::new(f))
@@ -138,7 +151,7 @@ impl Timers {
         &self,
         delay: Duration,
         period: Option<Duration>,
-        call: Box<dyn FnMut() + Send>,
+        call: Box<dyn FnMut() -> bool + Send>,
     ) -> Result<Timer, TimerError> {
         let timer = |entry: &Arc<Entry>| NewTimer {
             delay,

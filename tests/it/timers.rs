@@ -85,6 +85,17 @@ fn calls_repeat_until_they_are_cancelled() {
         "dropped, and not called again"
     );
 
+    let (tell, told) = channel();
+    let mut left = 3;
+    let call = move || {
+        left -= 1;
+        let _ = tell.send(left);
+        left > 0
+    };
+    timers.every_while(MS, call).expect("room");
+    let counts: Vec<_> = told.iter().collect();
+    assert_eq!(counts, [2, 1, 0], "as often as it wants, and then dropped");
+
     let held = Arc::new(());
     let hold = held.clone();
     let call = move || drop(hold.clone());
