@@ -10,6 +10,7 @@ use crate::io::{
     poll::{Poll, Waker},
     worker::Worker,
 };
+use crate::protocol::class;
 use crate::server::Running;
 use crate::stats::Stats;
 use std::io;
@@ -169,6 +170,10 @@ fn checked(config: Config) -> io::Result<Config> {
         if !name.bytes().all(|b| matches!(b, 0x20..=0x7e)) {
             return wrong("Config::server_name holds more than visible ASCII and spaces");
         }
+    }
+    let is_host = |host: &String| !host.is_empty() && class::is_host(host.as_bytes());
+    if !config.allowed_hosts.iter().flatten().all(is_host) {
+        return wrong("Config::allowed_hosts holds something that is no host");
     }
     Ok(config)
 }

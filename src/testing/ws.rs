@@ -88,6 +88,7 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
         let mut http = Service {
             handler,
             limits: Limits::default(),
+            hosts: None,
             wire: Wire::new(Some("peregrine"), Arc::new(Door::new(0, || {}))),
             now: 0,
         };

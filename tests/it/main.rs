@@ -31,6 +31,7 @@ mod stream_in;
 mod support;
 mod tidy;
 mod uploads;
+mod worn_out;
 #[cfg(feature = "websocket")]
 mod ws_fan_out;
 #[cfg(feature = "websocket")]
