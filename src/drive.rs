@@ -17,7 +17,7 @@ use crate::handler::{ConnectionError, Handler};
 use crate::incoming::BodySink;
 use crate::late::Place;
 use crate::log::event;
-use crate::protocol::limits::Limits;
+use crate::protocol::{error::ProtocolError, hosts, limits::Limits};
 use crate::request::{Ends, Request};
 use crate::response::{AnswerError, Done, Response, Wire};
 use crate::stats::WorkerCounters;
@@ -69,6 +69,8 @@ impl<H> Upgrades<H> for Off {
 pub(crate) struct Service<P> {
     pub(crate) handler: P,
     pub(crate) limits: Limits,
+    /// Those that are answered to; `None`: all.
+    pub(crate) hosts: Option<Vec<String>>,
     pub(crate) wire: Wire,
     pub(crate) now: Seconds,
 }
@@ -149,6 +151,11 @@ where
                 .http1
                 .next(parts.input, output, heads, &self.limits, self.now)
             {
+                Next::Request | Next::Plan if self.is_elsewhere(parts) => {
+                    let Wire { output, heads, .. } = &mut self.wire;
+                    let error = ProtocolError::HostNotAllowed;
+                    parts.http1.refuse(error, output, heads);
+                }
                 Next::Request => {
                     self.answer(parts, upgrades);
                     if upgrades.is_accepted() {
@@ -171,6 +178,16 @@ where
             }
         }
         Turn::Again
+    }
+
+    /// The request is for a host that is not ours.
+    #[inline]
+    fn is_elsewhere(&self, parts: &Parts<'_>) -> bool {
+        let Some(allowed) = &self.hosts else {
+            return false;
+        };
+        let host = Request::new(parts.input, parts.ends).host();
+        !hosts::is_allowed(host.unwrap_or_default(), allowed)
     }
 
     fn answer(&mut self, parts: &mut Parts<'_>, upgrades: &mut impl Upgrades<P::Target>) {

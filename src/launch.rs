@@ -15,6 +15,7 @@ use crate::late::{
     Timers,
     pool::{Pool, Size},
 };
+use crate::protocol::class;
 use crate::server::Running;
 use crate::stats::Stats;
 use std::io;
@@ -191,6 +192,10 @@ fn checked(config: Config) -> io::Result<Config> {
         if !name.bytes().all(|b| matches!(b, 0x20..=0x7e)) {
             return wrong("Config::server_name holds more than visible ASCII and spaces");
         }
+    }
+    let is_host = |host: &String| !host.is_empty() && class::is_host(host.as_bytes());
+    if !config.allowed_hosts.iter().flatten().all(is_host) {
+        return wrong("Config::allowed_hosts holds something that is no host");
     }
     Ok(config)
 }

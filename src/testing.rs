@@ -85,6 +85,7 @@ impl<'h, H: Handler> Connection<'h, H> {
             service: Service {
                 handler,
                 limits,
+                hosts: None,
                 wire: Wire::new(Some("peregrine"), Arc::new(door)),
                 now: 0,
             },

@@ -59,6 +59,7 @@ impl<H: Handler, M: Mode<H>> Worker<H, M> {
             service: Service {
                 handler: self.handler,
                 limits: self.config.limits,
+                hosts: self.config.allowed_hosts.clone(),
                 wire: Wire::new(self.config.server_name.as_deref(), seat.door.clone()),
                 now: 0,
             },

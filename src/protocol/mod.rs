@@ -23,6 +23,7 @@ pub(crate) mod framing;
 #[cfg(feature = "websocket")]
 pub(crate) mod handshake;
 pub(crate) mod head;
+pub(crate) mod hosts;
 pub(crate) mod limits;
 pub(crate) mod target;
 #[cfg(feature = "websocket")]

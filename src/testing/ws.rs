@@ -100,6 +100,7 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
         let mut http = Service {
             handler,
             limits: Limits::default(),
+            hosts: None,
             wire: Wire::new(Some("peregrine"), Arc::new(door)),
             now: 0,
         };

@@ -45,6 +45,7 @@ mod uploads;
 mod uploads_hostile;
 #[cfg(target_os = "linux")]
 mod uploads_large;
+mod worn_out;
 #[cfg(feature = "websocket")]
 mod ws_backlog;
 #[cfg(feature = "websocket")]
