@@ -34,6 +34,8 @@ mod slow;
 mod sockets;
 mod stats;
 mod stop;
+mod stream_clients;
+mod stream_drawn;
 mod stream_flow;
 mod stream_in;
 mod stream_out;
