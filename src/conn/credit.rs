@@ -61,30 +61,29 @@ impl Credit {
         self.queued.load(Ordering::SeqCst) + self.unsent.load(Ordering::SeqCst)
     }
 
-    /// More may be sent, or never again.
+    /// More may be sent, or never again. There is always room for a single piece.
     pub(crate) fn is_ready(&self) -> bool {
-        self.is_gone() || self.ahead() < self.limit
+        let ahead = self.ahead();
+        self.is_gone() || ahead == 0 || ahead < self.limit
     }
 
-    /// Takes room for `len` bytes; there is always room for a single piece.
+    /// Takes room for `len` bytes, if there is any at all: so whoever was told of room has it.
     pub(crate) fn take(&self, len: usize) -> Room {
         if self.is_gone() {
             return Room::Gone;
         }
-        let ahead = self.ahead();
-        if ahead > 0 && ahead.saturating_add(len) > self.limit {
+        if !self.is_ready() {
             return Room::Full;
         }
         self.queued.fetch_add(len, Ordering::SeqCst);
         Room::Taken
     }
 
-    /// Waits for as much room as `len` bytes need, at most so long. False if time is up.
-    pub(crate) fn wait(&self, len: usize, most: Option<Duration>) -> bool {
+    /// Waits for room, at most so long. False if time is up.
+    pub(crate) fn wait(&self, most: Option<Duration>) -> bool {
         let is_full = |_: &mut Option<Waiter>| {
             self.announce();
-            let ahead = self.ahead();
-            !self.is_gone() && ahead > 0 && ahead.saturating_add(len) > self.limit
+            !self.is_ready()
         };
         let waiter = self.waiter.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(most) = most else {
@@ -184,14 +183,19 @@ mod tests {
         assert_eq!(credit.take(1000), Room::Taken, "a single piece always fits");
         assert_eq!(credit.take(1), Room::Full);
         credit.taken(1000);
-        credit.set_unsent(40);
-        assert_eq!(credit.take(61), Room::Full);
-        assert_eq!(credit.take(60), Room::Taken);
-        assert_eq!(credit.ahead(), 100);
+        credit.set_unsent(99);
+        assert!(credit.is_ready());
+        assert_eq!(
+            credit.take(61),
+            Room::Taken,
+            "whoever was told of room has it"
+        );
+        assert_eq!(credit.ahead(), 160);
         assert!(!credit.is_ready());
-        assert!(!credit.wait(1, Some(Duration::ZERO)));
+        assert_eq!(credit.take(1), Room::Full);
+        assert!(!credit.wait(Some(Duration::ZERO)));
         credit.end();
-        assert!(credit.is_ready() && credit.wait(1, None));
+        assert!(credit.is_ready() && credit.wait(None));
         assert_eq!(credit.take(1), Room::Gone);
     }
 
@@ -234,7 +238,7 @@ mod tests {
         let pieces_sent = if cfg!(miri) { 50 } else { 10_000 };
         for _ in 0..pieces_sent {
             while credit.take(7) == Room::Full {
-                assert!(credit.wait(7, None));
+                assert!(credit.wait(None));
             }
             pieces.send(7).expect("taken");
         }

@@ -20,10 +20,10 @@ const GATHER: usize = 16 << 10;
 /// [`Response::stream_exact`].
 ///
 /// Each piece goes to the client as soon as it takes it; what it has not taken is held in memory, up
-/// to [`Limits::output_bytes`](crate::Limits::output_bytes). Beyond that [`BodySender::try_send`]
-/// gives the piece back, [`BodySender::send`] waits, and [`BodySender::on_ready`] tells when there
-/// is room. Written to as an [`io::Write`] it gathers 16 KiB at a time and waits like `send`;
-/// [`io::Write::flush`] sends what there is.
+/// to [`Limits::output_bytes`](crate::Limits::output_bytes) and one piece more. Beyond that
+/// [`BodySender::try_send`] gives the piece back, [`BodySender::send`] waits, and
+/// [`BodySender::on_ready`] tells when there is room. Written to as an [`io::Write`] it gathers 16
+/// KiB at a time and waits like `send`; [`io::Write::flush`] sends what there is.
 ///
 /// [`BodySender::finish`] ends the body. Dropping the sender without it cuts the connection: the
 /// client must not take half a body for a whole one. So does a piece too much, or too little, for a
@@ -210,7 +210,6 @@ impl BodySender {
     fn send_now(&mut self, piece: Payload) -> Result<(), SendError> {
         let mut piece = piece;
         loop {
-            let len = piece.len();
             piece = match self.post(piece) {
                 Ok(()) => return Ok(()),
                 Err(TrySendError::Failed(error)) => return Err(error),
@@ -219,7 +218,7 @@ impl BodySender {
                 }
                 Err(TrySendError::Full(piece)) => piece,
             };
-            self.credit.wait(charge(len), None);
+            self.credit.wait(None);
         }
     }
 
@@ -230,7 +229,7 @@ impl BodySender {
 
     /// Waits until [`BodySender::is_ready`], at most so long. False if time is up.
     pub fn wait_ready(&self, most: Duration) -> bool {
-        self.credit.wait(1, Some(most))
+        self.credit.wait(Some(most))
     }
 
     /// Calls `f` once when [`BodySender::is_ready`]: at once on this thread if it is, on the

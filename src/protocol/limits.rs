@@ -13,7 +13,7 @@ use std::time::Duration;
 /// | [`body_bytes`](Limits::body_bytes) | 1,048,576 | bytes of a decoded body | 413 before it is read, close |
 /// | [`chunk_extension_bytes`](Limits::chunk_extension_bytes) | 4,096 | bytes of chunk extensions in a body | 400, close |
 /// | [`requests_per_turn`](Limits::requests_per_turn) | 64 | pipelined requests answered before others get their turn | nothing |
-/// | [`output_bytes`](Limits::output_bytes) | 262,144 | unsent bytes above which no further request is taken, and most that a streamed answer is ahead of its client | its requests wait |
+/// | [`output_bytes`](Limits::output_bytes) | 262,144 | unsent bytes above which no further request is taken, and beyond which no further piece of a streamed answer is taken | its requests wait |
 /// | [`requests_per_connection`](Limits::requests_per_connection) | 10,000,000 | requests that a connection serves | `Connection: close` in the last answer |
 /// | [`connection_age`](Limits::connection_age) | 3,600 s | from the accept, for requests that begin after it | `Connection: close` in the next answer |
 /// | [`head_time`](Limits::head_time) | 10 s | from the first byte of a head to its last | 408, close |
@@ -58,7 +58,7 @@ pub struct Limits {
     /// turn. Their answers leave in one write.
     pub requests_per_turn: usize,
     /// While more than this is waiting to be sent on a connection, no further request of it is read
-    /// or handled. One answer may be larger; of one that is streamed this much is held.
+    /// or handled. One answer may be larger; of one that is streamed this much and one piece is held.
     pub output_bytes: usize,
     /// Requests that one connection serves: the answer to the last says `Connection: close`. 0 is 1.
     /// Together with `connection_age` it lets connections that never end find their way to another
