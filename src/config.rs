@@ -42,11 +42,39 @@ pub struct Config {
     pub backlog: i32,
     /// Whether a connection may serve more than one request (RFC 9112 section 9.3). Default: true.
     pub keep_alive: bool,
+    /// Names that the server answers to: hosts with a port, which mean that one, or without, which
+    /// mean any; `example.com`, `example.com:8080`, `127.0.0.1`, `[::1]`. A request for another host
+    /// ([`Request::host`]), or for none, gets 421 and the connection closes, before its body is read
+    /// and before any handler is asked. Default: `None`, any.
+    ///
+    /// To be set where a browser may reach a server that is not meant for the world, on a loopback or
+    /// private address: a page from anywhere can make its own name lead there (DNS rebinding), and
+    /// then read the answers.
+    ///
+    /// ```
+    /// let config = peregrine::Config {
+    ///     allowed_hosts: Some(vec!["localhost".into(), "127.0.0.1".into(), "[::1]".into()]),
+    ///     ..Default::default()
+    /// };
+    /// # let server = peregrine::Server::from_fn(|_, res| res.text("hi")).config(config);
+    /// # drop(server.bind("127.0.0.1:0").start().expect("a server"));
+    /// ```
+    ///
+    /// [`Request::host`]: crate::Request::host
+    pub allowed_hosts: Option<Vec<String>>,
     /// The `Server` field of answers, visible ASCII and spaces; `None` leaves it out. Default:
     /// `peregrine`.
     pub server_name: Option<String>,
     /// How long a stop waits for requests that are being read or answered. Default: 10 s.
     pub stop_time: Duration,
+    /// Threads that [`Response::offload`](crate::Response::offload) runs handlers on, all workers'
+    /// together. Each is started when it is first needed, so a server that never offloads has none;
+    /// 0: everything that is offloaded is answered with 503. Default: 4 per CPU that the process may
+    /// use, at least 8, as they are meant to wait.
+    pub pool_threads: usize,
+    /// Requests that may wait for such a thread; 503 above. Each holds a copy of its request, so at
+    /// most [`Limits::head_bytes`] and [`Limits::body_bytes`]. Default: 1,024.
+    pub pool_queue: usize,
     /// What one client may cost.
     pub limits: Limits,
     /// Threads for WebSocket connections, 1 to 256; a server without [`Server::websocket`] starts
@@ -75,8 +103,11 @@ impl Default for Config {
             tcp_nodelay: true,
             backlog: 4096,
             keep_alive: true,
+            allowed_hosts: None,
             server_name: Some("peregrine".to_owned()),
             stop_time: Duration::from_secs(10),
+            pool_threads: (4 * num_cpus::get()).max(8),
+            pool_queue: 1024,
             limits: Limits::default(),
             #[cfg(feature = "websocket")]
             ws_threads: num_cpus::get().min(256),

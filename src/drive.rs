@@ -17,7 +17,7 @@ use crate::handler::{ConnectionError, Handler};
 use crate::incoming::BodySink;
 use crate::late::Place;
 use crate::log::event;
-use crate::protocol::limits::Limits;
+use crate::protocol::{error::ProtocolError, hosts, limits::Limits};
 use crate::request::{Ends, Request};
 use crate::response::{AnswerError, Done, Response, Wire};
 use crate::stats::WorkerCounters;
@@ -69,6 +69,8 @@ impl<H> Upgrades<H> for Off {
 pub(crate) struct Service<P> {
     pub(crate) handler: P,
     pub(crate) limits: Limits,
+    /// Those that are answered to; `None`: all.
+    pub(crate) hosts: Option<Vec<String>>,
     pub(crate) wire: Wire,
     pub(crate) now: Seconds,
 }
@@ -85,6 +87,19 @@ pub(crate) struct Parts<'a> {
     pub(crate) place: Place,
     pub(crate) ends: &'a dyn Ends,
     pub(crate) counters: &'a WorkerCounters,
+}
+
+/// When [`Service::expire`] is due for a connection that waits for its client or an answer.
+pub(crate) fn deadline(
+    http1: &Http1,
+    input: Option<&Input>,
+    body: Option<&BodyOut>,
+    limits: &Limits,
+) -> Seconds {
+    match body.and_then(|body| body.heartbeat) {
+        Some(every) if http1.is_waiting() => http1.waited(every),
+        _ => http1.deadline(input, limits),
+    }
 }
 
 /// Why a turn ended.
@@ -136,6 +151,11 @@ where
                 .http1
                 .next(parts.input, output, heads, &self.limits, self.now)
             {
+                Next::Request | Next::Plan if self.is_elsewhere(parts) => {
+                    let Wire { output, heads, .. } = &mut self.wire;
+                    let error = ProtocolError::HostNotAllowed;
+                    parts.http1.refuse(error, output, heads);
+                }
                 Next::Request => {
                     self.answer(parts, upgrades);
                     if upgrades.is_accepted() {
@@ -158,6 +178,16 @@ where
             }
         }
         Turn::Again
+    }
+
+    /// The request is for a host that is not ours.
+    #[inline]
+    fn is_elsewhere(&self, parts: &Parts<'_>) -> bool {
+        let Some(allowed) = &self.hosts else {
+            return false;
+        };
+        let host = Request::new(parts.input, parts.ends).host();
+        !hosts::is_allowed(host.unwrap_or_default(), allowed)
     }
 
     fn answer(&mut self, parts: &mut Parts<'_>, upgrades: &mut impl Upgrades<P::Target>) {
@@ -196,7 +226,7 @@ where
         match self.wire.later() {
             Ok(body) => {
                 parts.http1.defer(parts.input, self.now);
-                *parts.body = body;
+                self.begin_body(body, parts);
             }
             Err(error) => self.finish_failed(&Failure::Answer(error), parts),
         }
@@ -215,8 +245,11 @@ where
         failure.report(&*self.handler, parts.ends);
     }
 
-    /// The connection's deadline has passed.
-    pub(crate) fn expire(&mut self, parts: &mut Parts<'_>) -> Close {
+    /// The connection's deadline has passed. `None` if it goes on after that.
+    pub(crate) fn expire(&mut self, parts: &mut Parts<'_>) -> Option<Close> {
+        if self.beat(parts) {
+            return None;
+        }
         let is_streaming = parts.body.take().is_some();
         self.drop_sink(parts);
         let close = parts.http1.expire(parts.output, &mut self.wire.heads);
@@ -230,7 +263,11 @@ where
             }
         }
         self.report_close(close, parts);
-        close
+        // There is no way to say that the time is up in the middle of a body.
+        Some(match is_streaming {
+            true => parts.http1.cut(),
+            false => close,
+        })
     }
 
     fn report_close(&self, close: Close, parts: &Parts<'_>) {

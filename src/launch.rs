@@ -4,13 +4,20 @@ use crate::config::Config;
 use crate::handler::Handler;
 use crate::io::{
     accept::Acceptor,
+    affinity,
     control::{Control, Seat},
     listener::{self, Listener},
     mode::{Mode, wrong_setting},
     poll::{Poll, Waker},
     worker::Worker,
 };
+use crate::late::{
+    Timers,
+    pool::{Pool, Size},
+};
+use crate::protocol::class;
 use crate::server::Running;
+use crate::stats::Stats;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 #[cfg(unix)]
@@ -50,6 +57,7 @@ impl Launch {
         config: Config,
         places: Vec<Place>,
         others: Vec<Waker>,
+        timers: Timers,
     ) -> io::Result<Launch> {
         let config = Arc::new(checked(config)?);
         let accept_threads = config.accept_threads.unwrap_or(match config.workers {
@@ -69,19 +77,34 @@ impl Launch {
 
         let polls = |n| (0..n).map(|_| Poll::new()).collect::<io::Result<Vec<_>>>();
         let (worker_polls, acceptor_polls) = (polls(config.workers)?, polls(accept_threads)?);
+        let size = Size {
+            threads: config.pool_threads,
+            queue: config.pool_queue,
+            stack: config.stack_size,
+        };
+        let pool = Pool::new(size, affinity::keep(config.cpu_affinity));
         let seats = worker_polls
             .iter()
-            .map(|poll| Seat::new(poll.waker(), config.limits.output_bytes))
+            .map(|poll| Seat::new(poll.waker(), &config.limits, pool.clone()))
             .collect();
         let wakers = acceptor_polls.iter().map(Poll::waker).collect();
-        let control = Arc::new(Control::new(seats, wakers, others));
+        let control = Arc::new(Control::new(
+            seats,
+            wakers,
+            others,
+            pool.clone(),
+            config.stop_time,
+        ));
+        let doors = control.seats.iter().map(|seat| seat.door.clone());
+        timers.start(doors.collect());
         Ok(Launch {
             running: Running {
                 control: control.clone(),
                 addrs,
                 acceptors: Vec::new(),
                 workers: Vec::new(),
-                others: Vec::new(),
+                others: vec![pool.counters()],
+                timers,
                 #[cfg(feature = "signals")]
                 signals: None,
             },
@@ -114,6 +137,7 @@ impl Launch {
     pub(crate) fn start<H: Handler, M: Mode<H>>(
         self,
         handler: Arc<H>,
+        stats: &Stats,
         mode: impl Fn() -> M,
     ) -> io::Result<Running> {
         let Launch {
@@ -124,6 +148,10 @@ impl Launch {
             mut sets,
             mut running,
         } = self;
+        // Before there is a request whose handler might look.
+        let counters = control.seats.iter().map(|seat| seat.counters.clone());
+        let (pool, ws) = running.others.split_at(1);
+        stats.add(counters.collect(), ws, pool);
         for (index, poll) in worker_polls.into_iter().enumerate() {
             let listeners = match acceptor_polls.len() {
                 0 => sets.remove(0),
@@ -164,6 +192,10 @@ fn checked(config: Config) -> io::Result<Config> {
         if !name.bytes().all(|b| matches!(b, 0x20..=0x7e)) {
             return wrong("Config::server_name holds more than visible ASCII and spaces");
         }
+    }
+    let is_host = |host: &String| !host.is_empty() && class::is_host(host.as_bytes());
+    if !config.allowed_hosts.iter().flatten().all(is_host) {
+        return wrong("Config::allowed_hosts holds something that is no host");
     }
     Ok(config)
 }

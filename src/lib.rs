@@ -9,6 +9,7 @@
 )]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod access_log;
 mod config;
 mod conn;
 #[cfg(feature = "dir")]
@@ -40,6 +41,7 @@ mod websocket;
 #[cfg(feature = "websocket")]
 mod ws_drive;
 
+pub use access_log::{AccessEntry, AccessFormat, AccessLog, LogWriter};
 pub use config::{Balance, Config};
 pub use conn::payload::Payload;
 #[cfg(feature = "websocket")]
@@ -48,11 +50,13 @@ pub use conn::{prepared::Prepared, ws_send::Sent};
 pub use dir::{DirConfig, DirServer, Embedded, Files};
 pub use drive::Off;
 pub use handler::{ConnectionError, FromFn, Handler, from_fn};
-pub use incoming::{BodyPlan, BodySink, Flow, Incoming, Resumer};
+pub use incoming::{BodyPlan, BodyReader, BodySink, Flow, Incoming, Resumer};
 pub use io::listener::ListenAddr;
 #[cfg(feature = "websocket")]
 pub use io::ws_mode::WebSockets;
-pub use late::{BodySender, Responder, SendError, TrySendError};
+pub use late::{
+    BodySender, Event, EventSender, Responder, SendError, Timer, TimerError, Timers, TrySendError,
+};
 #[cfg(feature = "multipart")]
 pub use multipart::{Multipart, MultipartError, MultipartLimits, PartHead, PartSink};
 #[cfg(feature = "deflate")]
@@ -66,7 +70,7 @@ pub use protocol::{
 pub use request::{OwnedRequest, Request};
 pub use response::{AnswerError, BodyWriter, Done, Response};
 pub use server::{Running, Server, Stopped, Stopper};
-pub use stats::Counters;
+pub use stats::{Counters, Stats};
 #[cfg(feature = "multipart")]
 pub use upload::{Form, FormFile, Upload, UploadError, display_name};
 #[cfg(feature = "websocket")]

@@ -36,6 +36,7 @@ use wire::{State, connection_line};
 #[derive(Debug)]
 pub struct Done {
     status: u16,
+    is_deferred: bool,
     body_bytes: u64,
 }
 
@@ -46,7 +47,13 @@ impl Done {
         self.status
     }
 
-    /// Bytes of the body that follow the head: none in an answer to HEAD.
+    /// The answer comes later ([`Response::defer`]): neither its status nor its body is known yet.
+    pub fn is_deferred(&self) -> bool {
+        self.is_deferred
+    }
+
+    /// Bytes of the body that follow the head: none in an answer to HEAD. 0 also where nobody knows:
+    /// for an answer that comes later, or is streamed without a declared length.
     pub fn body_bytes(&self) -> u64 {
         self.body_bytes
     }
@@ -361,6 +368,7 @@ impl<'a> Response<'a> {
         self.wire.state = State::Complete;
         Done {
             status: self.wire.status,
+            is_deferred: false,
             body_bytes,
         }
     }

@@ -11,10 +11,11 @@ use crate::io::{
     ws_mode::{WebSockets, WsThreads},
     ws_worker::WsWorker,
 };
+use crate::late::Timers;
 use crate::launch::{Launch, Place};
 use crate::request::Request;
 use crate::response::{Done, Response};
-use crate::stats::{Counters, WorkerCounters};
+use crate::stats::{Counters, Stats, WorkerCounters};
 #[cfg(feature = "websocket")]
 use crate::websocket::{WebSocketHandler, hub::Hub};
 use std::io;
@@ -45,6 +46,8 @@ pub struct Server<H, M = Off> {
     handler: H,
     config: Config,
     places: Vec<Place>,
+    timers: Timers,
+    stats: Stats,
     #[cfg_attr(
         not(feature = "websocket"),
         expect(dead_code, reason = "it says nothing")
@@ -69,6 +72,8 @@ impl<H: Handler> Server<H> {
             handler,
             config: Config::default(),
             places: Vec::new(),
+            timers: Timers::of_server(),
+            stats: Stats::default(),
             mode: Off,
         }
     }
@@ -87,6 +92,8 @@ impl<H: Handler> Server<H> {
             handler: self.handler,
             config: self.config,
             places: self.places,
+            timers: self.timers,
+            stats: self.stats,
             mode: WebSockets::default(),
         }
     }
@@ -103,8 +110,8 @@ impl<H: Handler> Server<H> {
     /// No address was given; one cannot be bound, which the message names; the system has no more
     /// threads or descriptors. Nothing keeps running then.
     pub fn start(self) -> io::Result<Running> {
-        let launch = Launch::new(self.config, self.places, Vec::new())?;
-        launch.start(Arc::new(self.handler), || Off)
+        let launch = Launch::new(self.config, self.places, Vec::new(), self.timers)?;
+        launch.start(Arc::new(self.handler), &self.stats, || Off)
     }
 }
 
@@ -129,7 +136,7 @@ impl<H: WebSocketHandler> Server<H, WebSockets> {
     pub fn start(self) -> io::Result<Running> {
         let hub = self.mode.hub;
         let mut threads = WsThreads::new(&self.config, &hub)?;
-        let mut launch = Launch::new(self.config, self.places, threads.wakers())?;
+        let mut launch = Launch::new(self.config, self.places, threads.wakers(), self.timers)?;
         let handler = Arc::new(self.handler);
         for (index, poll) in std::mem::take(&mut threads.polls).into_iter().enumerate() {
             let counters = threads.seats[index].counters.clone();
@@ -144,7 +151,7 @@ impl<H: WebSocketHandler> Server<H, WebSockets> {
             };
             launch.add_other("ws", index, counters, move || worker.run())?;
         }
-        launch.start(handler, || threads.on())
+        launch.start(handler, &self.stats, || threads.on())
     }
 }
 
@@ -153,6 +160,19 @@ impl<H, M> Server<H, M> {
     /// Sets threads and limits.
     pub fn config(mut self, config: Config) -> Server<H, M> {
         self.config = config;
+        self
+    }
+
+    /// Has functions called after a time, on the workers' threads. It may be asked for before the
+    /// server starts, to give it to the handler, and asked already: what it is asked for then is
+    /// counted from the start.
+    pub fn timers(&self) -> Timers {
+        self.timers.clone()
+    }
+
+    /// Lets `stats` tell what this server counts, from its start on; see [`Stats`].
+    pub fn stats(mut self, stats: &Stats) -> Server<H, M> {
+        self.stats = stats.clone();
         self
     }
 
@@ -215,8 +235,9 @@ pub struct Running {
     pub(crate) acceptors: Vec<JoinHandle<io::Result<()>>>,
     /// All that own connections.
     pub(crate) workers: Vec<JoinHandle<io::Result<Ended>>>,
-    /// Of threads that are no workers.
+    /// Of threads that are no workers, and of the pool.
     pub(crate) others: Vec<Arc<WorkerCounters>>,
+    pub(crate) timers: Timers,
     #[cfg(feature = "signals")]
     pub(crate) signals: Option<Signals>,
 }
@@ -246,6 +267,11 @@ impl Running {
     /// A handle that can stop the server from any thread.
     pub fn stopper(&self) -> Stopper {
         Stopper(self.control.clone())
+    }
+
+    /// Has functions called after a time, on the workers' threads.
+    pub fn timers(&self) -> Timers {
+        self.timers.clone()
     }
 
     /// What all threads have counted.
@@ -305,6 +331,8 @@ impl Running {
                 Err(error) => result = result.and(Err(error)),
             }
         }
+        // Whoever was waiting for a job has ended; it may have more to do than to answer.
+        self.control.pool.close(self.control.stop_at());
         result.map(|()| Stopped {
             drained: ended.drained,
             cut: ended.cut,

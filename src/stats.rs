@@ -1,9 +1,13 @@
 //! What a server counts.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+mod prometheus;
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Each counter with its documentation and what follows `peregrine_` in the name of its metric.
 macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
+    ($($(#[doc = $doc:literal])* $name:ident => $metric:literal,)*) => {
         /// What one worker, or a whole server, has counted since its start.
         ///
         /// ```
@@ -13,8 +17,24 @@ macro_rules! counters {
         /// ```
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub struct Counters {
-            $($(#[$doc])* pub $name: u64,)*
+            $($(#[doc = $doc])* pub $name: u64,)*
         }
+
+        /// One counter as Prometheus sees it.
+        struct Metric {
+            name: &'static str,
+            /// The documentation of the counter.
+            help: &'static [&'static str],
+            value: fn(&Counters) -> u64,
+        }
+
+        const METRICS: &[Metric] = &[
+            $(Metric {
+                name: $metric,
+                help: &[$($doc),*],
+                value: |counters| counters.$name,
+            },)*
+        ];
 
         /// The living counters of one worker, on cache lines of their own.
         ///
@@ -43,32 +63,54 @@ macro_rules! counters {
 
 counters! {
     /// Connections accepted.
-    accepted,
+    accepted => "connections_accepted",
     /// Connections closed; `accepted - closed` are open.
-    closed,
+    closed => "connections_closed",
     /// Connections that became WebSockets.
-    upgraded,
+    upgraded => "connections_upgraded",
     /// WebSocket messages received, pings and other control frames not counted.
-    ws_received,
+    ws_received => "ws_messages_received",
     /// WebSocket messages published or broadcast, counted once for each WebSocket thread.
-    ws_published,
+    ws_published => "ws_messages_published",
     /// Times that such a message was queued for a connection.
-    ws_fanned_out,
+    ws_fanned_out => "ws_messages_fanned_out",
     /// WebSocket messages dropped because their client was too slow for them.
-    ws_dropped,
+    ws_dropped => "ws_messages_dropped",
     /// Requests answered, by the handler or with a 500 in its place.
-    requests,
+    requests => "requests",
     /// Bytes read from clients.
-    bytes_read,
+    bytes_read => "read_bytes",
     /// Bytes written to clients.
-    bytes_written,
+    bytes_written => "written_bytes",
     /// Requests refused as malformed, too large or too slow.
-    refused,
+    refused => "refused",
     /// Handlers that panicked or answered what could not be sent.
-    handler_errors,
+    handler_errors => "handler_errors",
     /// Connections that ended in a failed read or write, a write timeout, or in the middle of a
     /// request.
-    connection_errors,
+    connection_errors => "connection_errors",
+    /// Requests that [`Response::offload`](crate::Response::offload) has given to the pool.
+    jobs => "jobs",
+    /// Those of them that a thread has begun with.
+    jobs_started => "jobs_started",
+    /// Those that are done, answered or not; `jobs_started - jobs_done` are at work.
+    jobs_done => "jobs_done",
+    /// Requests that were answered with 503, as the queue of the pool was full.
+    jobs_refused => "jobs_refused",
+}
+
+impl Counters {
+    /// Requests in the queue of the pool: given to it, and not begun with. Once the server has
+    /// stopped, those that were dropped.
+    ///
+    /// ```
+    /// let counters = peregrine::Counters { jobs: 5, jobs_started: 3, ..Default::default() };
+    /// assert_eq!(counters.jobs_waiting(), 2);
+    /// ```
+    pub fn jobs_waiting(&self) -> u64 {
+        // They are read one after the other, while they change.
+        self.jobs.saturating_sub(self.jobs_started)
+    }
 }
 
 impl std::iter::Sum for Counters {
@@ -89,4 +131,93 @@ impl Counter {
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
+}
+
+/// What servers have counted, for any thread to read: a handle that is made before the server, so
+/// that its handler can have it, and given to it by [`Server::stats`](crate::Server::stats).
+///
+/// Clones are the same handle. Before the start it has nothing to tell; after the stop it tells what
+/// was counted last. Given to several servers, one after the other or at once, it tells of all their
+/// threads, in the order in which they were started.
+///
+/// ```
+/// use peregrine::{Server, Stats};
+///
+/// # fn main() -> std::io::Result<()> {
+/// let stats = Stats::new();
+/// let seen = stats.clone();
+/// let server = Server::from_fn(move |req, res| match req.path() {
+///     "/metrics" => res.header("Content-Type", Stats::CONTENT_TYPE).body(seen.prometheus()),
+///     _ => res.text(&format!("request {}", seen.counters().requests + 1)),
+/// })
+/// .stats(&stats)
+/// .bind("127.0.0.1:0")
+/// .start()?;
+/// assert_eq!(stats.worker_counters().len(), peregrine::Config::default().workers);
+/// # drop(server);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Stats {
+    threads: Arc<Mutex<Threads>>,
+}
+
+/// Those that count.
+#[derive(Clone, Debug, Default)]
+struct Threads {
+    workers: Vec<Arc<WorkerCounters>>,
+    ws: Vec<Arc<WorkerCounters>>,
+    /// Each is one for all threads of a pool.
+    pools: Vec<Arc<WorkerCounters>>,
+}
+
+impl Stats {
+    /// The media type of [`Stats::prometheus`] and [`Counters::prometheus`].
+    pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+    /// Of no server yet.
+    pub fn new() -> Stats {
+        Stats::default()
+    }
+
+    /// What all threads have counted.
+    pub fn counters(&self) -> Counters {
+        let threads = self.threads();
+        let all = threads.workers.iter().chain(&threads.ws);
+        let all = all.chain(&threads.pools);
+        all.map(|counters| counters.snapshot()).sum()
+    }
+
+    /// What each worker has counted.
+    pub fn worker_counters(&self) -> Vec<Counters> {
+        snapshots(&self.threads().workers)
+    }
+
+    /// What each WebSocket thread has counted.
+    pub fn ws_counters(&self) -> Vec<Counters> {
+        snapshots(&self.threads().ws)
+    }
+
+    pub(crate) fn add(
+        &self,
+        workers: Vec<Arc<WorkerCounters>>,
+        ws: &[Arc<WorkerCounters>],
+        pool: &[Arc<WorkerCounters>],
+    ) {
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        threads.workers.extend(workers);
+        threads.ws.extend_from_slice(ws);
+        threads.pools.extend_from_slice(pool);
+    }
+
+    /// Copied, so that the lock is held for no longer than that.
+    fn threads(&self) -> Threads {
+        let threads = self.threads.lock();
+        threads.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+fn snapshots(threads: &[Arc<WorkerCounters>]) -> Vec<Counters> {
+    threads.iter().map(|counters| counters.snapshot()).collect()
 }

@@ -317,6 +317,7 @@ mod on {
         /// What we compress, flate2 used naively inflates, with every window the client may ask
         /// for.
         #[test]
+        #[cfg_attr(miri, ignore = "takes hours, in a dependency without `unsafe`")]
         fn what_is_compressed_can_be_read() {
             for dedicated in [false, true] {
                 for bits in 8..=15 {
@@ -343,6 +344,7 @@ mod on {
         }
 
         #[test]
+        #[cfg_attr(miri, ignore = "takes hours, in a dependency without `unsafe`")]
         fn what_others_compress_can_be_read() {
             for dedicated in [false, true] {
                 let mut ours = pair("permessage-deflate", dedicated);

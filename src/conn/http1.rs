@@ -155,8 +155,10 @@ pub(crate) struct Http1 {
     /// The server stops: what had arrived by then, so many unread bytes, is answered, and nothing
     /// that comes after it. A client that goes on asking would never let the server stop.
     owed: Option<usize>,
-    /// A request has been answered.
-    used: bool,
+    /// Since when there is a connection.
+    begun: Seconds,
+    /// Requests that have been answered.
+    answered: u32,
 }
 
 impl Http1 {
@@ -170,7 +172,8 @@ impl Http1 {
             paused: false,
             unread: 0,
             owed: None,
-            used: false,
+            begun: now,
+            answered: 0,
         }
     }
 
@@ -185,9 +188,14 @@ impl Http1 {
         self.owed = Some(unread);
     }
 
+    /// The server stops.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.owed.is_some()
+    }
+
     /// A request has been answered.
     pub(crate) fn is_used(&self) -> bool {
-        self.used
+        self.answered > 0
     }
 
     /// No byte of a request is here.
@@ -243,7 +251,7 @@ impl Http1 {
                     continue;
                 }
                 State::Head => match input.parse_head(limits) {
-                    Ok(true) => match self.head_complete(input, now) {
+                    Ok(true) => match self.head_complete(input, limits, now) {
                         Ok(()) => continue,
                         Err(error) => Err(error),
                     },
@@ -291,7 +299,12 @@ impl Http1 {
     }
 
     /// Where the request ends, unless that is for others to say.
-    fn head_complete(&mut self, input: &mut Input, now: Seconds) -> Result<(), ProtocolError> {
+    fn head_complete(
+        &mut self,
+        input: &mut Input,
+        limits: &Limits,
+        now: Seconds,
+    ) -> Result<(), ProtocolError> {
         let len = input.head.len();
         self.mode.method = match input.head.method.of(input.unread()) {
             b"HEAD" => Method::Head,
@@ -300,6 +313,7 @@ impl Http1 {
         };
         let framing = input.framing()?;
         self.mode.persistent = framing.persistent;
+        self.last |= self.is_worn_out(limits, now);
         self.mode.version = input.head.version;
         self.since = now;
         input.body = len..len;
@@ -311,6 +325,13 @@ impl Http1 {
             }
         };
         Ok(())
+    }
+
+    /// It has had its share: the answer to the request that is here is the last one.
+    #[inline]
+    fn is_worn_out(&self, limits: &Limits, now: Seconds) -> bool {
+        self.answered >= limits.requests_per_connection.saturating_sub(1)
+            || u64::from(now.saturating_sub(self.begun)) >= limits.connection_age.as_secs()
     }
 
     /// The request is answered; `close` if the answer says that it is the last one.
@@ -339,8 +360,10 @@ impl Http1 {
     /// The answer that was waited for is complete; `close` as for [`Http1::finish`].
     pub(crate) fn answered(&mut self, close: bool, input: &Input, now: Seconds) {
         debug_assert!(self.is_waiting(), "no answer is waited for");
-        self.used = true;
+        self.answered = self.answered.saturating_add(1);
         self.since = now;
+        // A stream that the server's stop has met could not say that it was the last answer.
+        self.last |= self.owed == Some(0);
         self.state = match self.mode.persistent && !self.last && !close {
             true if self.unread > 0 => State::Drain,
             true => State::Idle,
@@ -374,7 +397,14 @@ impl Http1 {
         Next::Close(self.over(reason))
     }
 
-    fn refuse(&mut self, error: ProtocolError, output: &mut Output, heads: &mut Heads) -> Close {
+    /// Also for a reason that is not in the bytes alone, before the request is answered or its body
+    /// planned.
+    pub(crate) fn refuse(
+        &mut self,
+        error: ProtocolError,
+        output: &mut Output,
+        heads: &mut Heads,
+    ) -> Close {
         let reason = CloseReason::Refused(error);
         self.turn_away(error.status(), error.text(), reason, output, heads)
     }

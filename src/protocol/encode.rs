@@ -109,13 +109,14 @@ pub(crate) fn date(unix: u64) -> [u8; DATE_LEN] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::tests::EVERY;
     use std::time::{Duration, UNIX_EPOCH};
 
     #[test]
     fn dates_are_those_of_httpdate() {
         let day = 86_400;
         // Every day from 1970 to 2399, and a second at each end of it.
-        for unix in (0..157_000).flat_map(|d| {
+        for unix in (0..157_000).step_by(EVERY * EVERY).flat_map(|d| {
             [
                 d * day,
                 d * day + 8 * 3600 + 49 * 60 + 37,
@@ -129,7 +130,10 @@ mod tests {
 
     #[test]
     fn numbers() {
-        for n in (0..2000).chain([u64::MAX, u64::MAX - 1, 1 << 32]) {
+        for n in (0..2000)
+            .step_by(EVERY)
+            .chain([u64::MAX, u64::MAX - 1, 1 << 32])
+        {
             let mut out = Vec::new();
             decimal(n, &mut out);
             assert_eq!(out, n.to_string().as_bytes());

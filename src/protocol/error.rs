@@ -64,6 +64,9 @@ errors! {
     HostRepeated = 400, "more than one Host";
     /// A `Host` that is no host (RFC 9112 section 3.2).
     HostInvalid = 400, "malformed Host";
+    /// The host is none of [`Config::allowed_hosts`](crate::Config::allowed_hosts) (RFC 9110 section
+    /// 15.5.20).
+    HostNotAllowed = 421, "this server does not answer to that name";
     /// `Content-Length` beside `Transfer-Encoding` (RFC 9112 section 6.3).
     LengthAndEncoding = 400, "both Content-Length and Transfer-Encoding";
     /// More than one `Content-Length`, equal or not (RFC 9112 section 6.3).

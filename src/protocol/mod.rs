@@ -23,6 +23,7 @@ pub(crate) mod framing;
 #[cfg(feature = "websocket")]
 pub(crate) mod handshake;
 pub(crate) mod head;
+pub(crate) mod hosts;
 pub(crate) mod limits;
 pub(crate) mod target;
 #[cfg(feature = "websocket")]
@@ -79,4 +80,10 @@ impl Span {
     pub(crate) fn of(self, head: &[u8]) -> &[u8] {
         &head[usize::from(self.start)..usize::from(self.end)]
     }
+}
+
+#[cfg(test)]
+mod tests {
+    /// Tests over all values of something take each so-manieth: Miri is some thousand times slower.
+    pub(crate) const EVERY: usize = if cfg!(miri) { 31 } else { 1 };
 }

@@ -5,7 +5,7 @@ use crate::alone::{alone, resident};
 use crate::scratch::{Scratch, THEN, ask, get};
 #[cfg(target_os = "linux")]
 use crate::support::ended;
-use crate::support::{Asked, Client, Witness, read_head, start, workers};
+use crate::support::{Asked, Client, Framing, Witness, read_head, start, workers};
 use peregrine::testing::Connection;
 use peregrine::{DirConfig, DirServer, Handler};
 use std::fs::{self, File};
@@ -234,7 +234,7 @@ fn a_file_that_shrinks_cuts_the_connection() {
     let (_, head, len) = read_head(client.received(), Asked::Other)
         .expect("correct")
         .expect("complete");
-    assert_eq!(len, LEFT);
+    assert_eq!(len, Framing::Length(LEFT));
     assert!(client.received()[head..] == bytes[..100_000]);
 }
 

@@ -1,0 +1,234 @@
+//! One line of an access log.
+
+use crate::protocol::encode;
+use crate::request::Request;
+use crate::response::Done;
+use std::cell::Cell;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// What an access log says of one request.
+///
+/// [`AccessLog`](crate::AccessLog) makes it of each request; a handler that writes lines of its own
+/// makes it with [`AccessEntry::new`].
+///
+/// ```
+/// use peregrine::{AccessEntry, Done, Request, Response};
+/// use std::time::Instant;
+///
+/// fn handle(req: &Request<'_>, res: Response<'_>) -> Done {
+///     let begun = Instant::now();
+///     let done = res.text("hi");
+///     let mut line = Vec::new();
+///     AccessEntry::new(req, &done, begun.elapsed()).common(&mut line);
+///     assert!(line.ends_with(b"] \"GET /a HTTP/1.1\" 200 2"));
+///     done
+/// }
+/// # let app = peregrine::from_fn(handle);
+/// # let mut client = peregrine::testing::Connection::new(&app);
+/// # client.send(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n");
+/// # assert!(client.received().ends_with(b"hi"));
+/// ```
+#[derive(Clone, Debug)]
+pub struct AccessEntry<'a> {
+    request: Option<Request<'a>>,
+    peer: Option<SocketAddr>,
+    status: u16,
+    body_bytes: u64,
+    is_deferred: bool,
+    took: Duration,
+    unix: u64,
+}
+
+impl<'a> AccessEntry<'a> {
+    /// A request that was answered now, by a handler that took so long.
+    pub fn new(request: &Request<'a>, done: &Done, took: Duration) -> AccessEntry<'a> {
+        AccessEntry {
+            body_bytes: done.body_bytes(),
+            is_deferred: done.is_deferred(),
+            took,
+            ..AccessEntry::of(Some(request), request.peer_addr(), done.status())
+        }
+    }
+
+    /// An answer without a body that a handler has written.
+    pub(super) fn of(
+        request: Option<&Request<'a>>,
+        peer: Option<SocketAddr>,
+        status: u16,
+    ) -> AccessEntry<'a> {
+        AccessEntry {
+            request: request.copied(),
+            peer,
+            status,
+            body_bytes: 0,
+            is_deferred: false,
+            took: Duration::ZERO,
+            // A clock before 1970 is wrong in any case.
+            unix: SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |unix| unix.as_secs()),
+        }
+    }
+
+    /// The request; `None` if it was refused before there was one, as malformed or too slow.
+    pub fn request(&self) -> Option<&Request<'a>> {
+        self.request.as_ref()
+    }
+
+    /// The client's address; `None` on a Unix socket.
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+
+    /// The status of the answer; see [`Done::status`].
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// Bytes of the body, as [`Done::body_bytes`] has them: 0 where they are not known.
+    pub fn body_bytes(&self) -> u64 {
+        self.body_bytes
+    }
+
+    /// The answer comes later, so that status and body are not known yet.
+    pub fn is_deferred(&self) -> bool {
+        self.is_deferred
+    }
+
+    /// How long the handler took, from its call to its return.
+    pub fn took(&self) -> Duration {
+        self.took
+    }
+
+    /// Whole seconds since 1970, UTC.
+    pub fn unix_time(&self) -> u64 {
+        self.unix
+    }
+
+    /// Appends the line of the Common Log Format of NCSA httpd, without an end of line:
+    ///
+    /// ```text
+    /// 192.0.2.7 - - [10/Oct/2026:13:55:36 +0000] "GET /a?b=c HTTP/1.1" 200 2326
+    /// ```
+    ///
+    /// The address without the port (`-` on a Unix socket), two fields that are always `-` (identity
+    /// and user), the time in UTC, the request line, the status and the bytes of the body. `-` stands
+    /// for a body that is empty or of unknown length, and for the request line of what was refused
+    /// before it was one.
+    pub fn common(&self, line: &mut Vec<u8>) {
+        // Writing to a `Vec` cannot fail.
+        let _ = match self.peer {
+            // As people write them, where a listener for IPv6 took a client over IPv4.
+            Some(peer) => write!(line, "{}", peer.ip().to_canonical()),
+            None => line.write_all(b"-"),
+        };
+        line.extend_from_slice(b" - - [");
+        line.extend_from_slice(&stamp(self.unix));
+        line.extend_from_slice(b"] \"");
+        match &self.request {
+            Some(request) => {
+                AccessEntry::escape(request.method(), line);
+                line.push(b' ');
+                AccessEntry::escape(request.target(), line);
+                let _ = write!(line, " {}", request.version());
+            }
+            None => line.push(b'-'),
+        }
+        line.extend_from_slice(b"\" ");
+        encode::decimal(u64::from(self.status), line);
+        line.push(b' ');
+        match self.body_bytes {
+            0 => line.push(b'-'),
+            n => encode::decimal(n, line),
+        }
+    }
+
+    /// Appends the line of the combined format of Apache httpd: that of [`AccessEntry::common`] with
+    /// the first `Referer` and `User-Agent` behind it, in quotes, `-` where there is none.
+    pub fn combined(&self, line: &mut Vec<u8>) {
+        self.common(line);
+        for name in ["referer", "user-agent"] {
+            line.extend_from_slice(b" \"");
+            let request = self.request.as_ref();
+            match request.and_then(|request| request.header_all(name).next()) {
+                Some(value) => AccessEntry::escape(value, line),
+                None => line.push(b'-'),
+            }
+            line.push(b'"');
+        }
+    }
+
+    /// Appends what a client has sent so that it stays within the quotes around it, whoever reads the
+    /// log: `"` and `\` with a `\` before them, all that is not visible ASCII or a space as `\xhh`.
+    ///
+    /// ```
+    /// let mut line = Vec::new();
+    /// peregrine::AccessEntry::escape("\"\n\u{e9}", &mut line);
+    /// assert_eq!(line, b"\\\"\\x0a\\xc3\\xa9");
+    /// ```
+    pub fn escape(text: impl AsRef<[u8]>, line: &mut Vec<u8>) {
+        for &b in text.as_ref() {
+            match b {
+                b'"' | b'\\' => line.extend_from_slice(&[b'\\', b]),
+                b' '..=b'~' => line.push(b),
+                _ => hex(b, line),
+            }
+        }
+    }
+}
+
+/// Appends `\xhh`.
+pub(super) fn hex(b: u8, line: &mut Vec<u8>) {
+    let digit = |n: u8| b"0123456789abcdef"[usize::from(n)];
+    line.extend_from_slice(&[b'\\', b'x', digit(b >> 4), digit(b & 15)]);
+}
+
+const STAMP_LEN: usize = 26;
+
+/// `10/Oct/2026:13:55:36 +0000`, made once a second on each thread.
+fn stamp(unix: u64) -> [u8; STAMP_LEN] {
+    thread_local! {
+        static LAST: Cell<Option<(u64, [u8; STAMP_LEN])>> = const { Cell::new(None) };
+    }
+    if let Some((at, stamp)) = LAST.get() {
+        if at == unix {
+            return stamp;
+        }
+    }
+    let date = encode::date(unix);
+    let mut stamp = *b"01/Jan/1970:00:00:00 +0000";
+    for (to, from) in [(0, 5..7), (3, 8..11), (7, 12..16), (12, 17..25)] {
+        stamp[to..to + from.len()].copy_from_slice(&date[from]);
+    }
+    LAST.set(Some((unix, stamp)));
+    stamp
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stamps() {
+        for _ in 0..2 {
+            assert_eq!(&stamp(784_111_777), b"06/Nov/1994:08:49:37 +0000");
+            assert_eq!(&stamp(0), b"01/Jan/1970:00:00:00 +0000");
+        }
+    }
+
+    #[test]
+    fn every_byte_stays_within_its_quotes() {
+        for b in 0..=255u8 {
+            let mut line = Vec::new();
+            AccessEntry::escape([b], &mut line);
+            assert!(line.iter().all(|b| (b' '..=b'~').contains(b)), "{b}");
+            match (b, &line[..]) {
+                (b'"' | b'\\', [b'\\', same]) => assert_eq!(*same, b),
+                (b' '..=b'~', [same]) => assert_eq!(*same, b),
+                (_, escaped) => assert_eq!(escaped, format!("\\x{b:02x}").as_bytes()),
+            }
+        }
+    }
+}

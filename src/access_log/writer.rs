@@ -1,0 +1,206 @@
+//! Lines on their way to a file, without anyone waiting for the disk.
+
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+/// Bytes that may wait to be written, unless said otherwise.
+const BUFFER: usize = 1 << 20;
+
+/// Takes lines from any thread and writes them from a thread of its own, so that no worker waits for
+/// a disk or a pipe: adding a line is a copy under a lock that is never held while anything is
+/// written.
+///
+/// At most 1 MiB waits to be written, twice that while a write is under way
+/// ([`LogWriter::with_buffer`] takes another number). A line that finds no room is lost and counted,
+/// as is one that could not be written; the next ones are tried again.
+///
+/// Clones are the same writer. When the last one is dropped, all that waits is written and the writer
+/// flushed and closed, for which the drop waits: an [`AccessLog`](crate::AccessLog) has one, and is
+/// dropped with its server.
+///
+/// ```
+/// use peregrine::LogWriter;
+///
+/// # fn main() -> std::io::Result<()> {
+/// let log = LogWriter::new(std::io::sink())?;
+/// assert!(log.line(b"one request"));
+/// assert_eq!(log.lost(), 0);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct LogWriter {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    waiting: Mutex<Waiting>,
+    /// There is something, or it is over.
+    news: Condvar,
+    most: usize,
+    lost: AtomicU64,
+}
+
+#[derive(Default)]
+struct Waiting {
+    lines: Vec<u8>,
+    /// Nobody adds anything any more, or nobody writes any more.
+    is_over: bool,
+}
+
+impl LogWriter {
+    /// Starts the thread, `pg-log`. It flushes `writer` whenever nothing more waits.
+    ///
+    /// # Errors
+    ///
+    /// The system has no more threads.
+    pub fn new(writer: impl Write + Send + 'static) -> io::Result<LogWriter> {
+        LogWriter::with_buffer(writer, BUFFER)
+    }
+
+    /// As [`LogWriter::new`], with another limit on the bytes that wait to be written.
+    ///
+    /// # Errors
+    ///
+    /// As [`LogWriter::new`].
+    pub fn with_buffer(
+        writer: impl Write + Send + 'static,
+        most_bytes: usize,
+    ) -> io::Result<LogWriter> {
+        let shared = Arc::new(Shared {
+            waiting: Mutex::default(),
+            news: Condvar::new(),
+            most: most_bytes,
+            lost: AtomicU64::new(0),
+        });
+        let seen = shared.clone();
+        let thread = thread::Builder::new()
+            .name("pg-log".to_owned())
+            .spawn(move || Over(&seen).write_all(writer))?;
+        Ok(LogWriter {
+            inner: Arc::new(Inner {
+                shared,
+                thread: Some(thread),
+            }),
+        })
+    }
+
+    /// Adds a line, to which an end of line is added. False if it is lost. Never blocks for longer
+    /// than copying takes. A line feed in it would make two lines: that is the caller's to prevent.
+    pub fn line(&self, line: &[u8]) -> bool {
+        let shared = &*self.inner.shared;
+        let mut waiting = shared.lock();
+        if waiting.is_over || line.len() >= shared.most.saturating_sub(waiting.lines.len()) {
+            shared.lost.fetch_add(1, Ordering::Relaxed);
+            return false;
+        }
+        let was_empty = waiting.lines.is_empty();
+        waiting.lines.extend_from_slice(line);
+        waiting.lines.push(b'\n');
+        drop(waiting);
+        if was_empty {
+            shared.news.notify_one();
+        }
+        true
+    }
+
+    /// Lines that were lost so far.
+    pub fn lost(&self) -> u64 {
+        self.inner.shared.lost.load(Ordering::Relaxed)
+    }
+}
+
+impl std::fmt::Debug for LogWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LogWriter")
+            .field("lost", &self.lost())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.shared.lock().is_over = true;
+        self.shared.news.notify_one();
+        // A writer that panicked has lost its lines, which were counted.
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The thread's side. However it ends, nothing is kept for it any more.
+struct Over<'a>(&'a Shared);
+
+impl Over<'_> {
+    fn write_all(self, mut writer: impl Write) {
+        let shared = self.0;
+        let mut batch = Batch {
+            lines: Vec::new(),
+            shared,
+        };
+        loop {
+            let waiting = shared.lock();
+            let idle = |waiting: &mut Waiting| waiting.lines.is_empty() && !waiting.is_over;
+            let waiting = shared.news.wait_while(waiting, idle);
+            let mut waiting = waiting.unwrap_or_else(PoisonError::into_inner);
+            if waiting.lines.is_empty() {
+                return;
+            }
+            std::mem::swap(&mut waiting.lines, &mut batch.lines);
+            drop(waiting);
+            let written = writer.write_all(&batch.lines).and_then(|()| writer.flush());
+            if written.is_ok() {
+                batch.lines.clear();
+            }
+            batch.give_up();
+        }
+    }
+}
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        let mut waiting = self.0.lock();
+        waiting.is_over = true;
+        let lines = std::mem::take(&mut waiting.lines);
+        self.0.count_lost(&lines);
+    }
+}
+
+/// Lines that are being written. They are lost if that panics.
+struct Batch<'a> {
+    lines: Vec<u8>,
+    shared: &'a Shared,
+}
+
+impl Batch<'_> {
+    /// What is still here could not be written, or not all of it.
+    fn give_up(&mut self) {
+        self.shared.count_lost(&self.lines);
+        self.lines.clear();
+    }
+}
+
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
+        self.give_up();
+    }
+}
+
+impl Shared {
+    fn count_lost(&self, lines: &[u8]) {
+        let lost = memchr::memchr_iter(b'\n', lines).count();
+        self.lost.fetch_add(lost as u64, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,85 @@
+//! The names that a server answers to.
+
+/// The part of a host before its port, and the digits of the port: empty if there are none.
+fn split(host: &str) -> (&str, &str) {
+    match host.rsplit_once(':') {
+        // The last colon of an IPv6 address is followed by its bracket.
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => (name, port),
+        _ => (host, ""),
+    }
+}
+
+/// Whether `host`, as a client has sent it, is one of `allowed`: names with a port mean that one,
+/// names without it any. Case does not matter (RFC 9110 section 4.2.3), nor does the dot that ends an
+/// absolute name (RFC 1034 section 3.1).
+pub(crate) fn is_allowed(host: &str, allowed: &[String]) -> bool {
+    let (name, port) = split(host);
+    let name = relative(name);
+    !name.is_empty()
+        && allowed.iter().any(|allowed| {
+            let (allowed_name, allowed_port) = split(allowed);
+            relative(allowed_name).eq_ignore_ascii_case(name)
+                && (allowed_port.is_empty() || allowed_port == port)
+        })
+}
+
+fn relative(name: &str) -> &str {
+    name.strip_suffix('.').unwrap_or(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_ports_and_addresses() {
+        let allowed = [
+            "example.com",
+            "a.example:8080",
+            "127.0.0.1",
+            "[::1]",
+            "dot.",
+        ];
+        let allowed = allowed.map(String::from);
+        for good in [
+            "example.com",
+            "EXAMPLE.com",
+            "example.com.",
+            "example.com:1",
+            "example.com.:1",
+            "example.com:",
+            "a.example:8080",
+            "127.0.0.1",
+            "127.0.0.1:80",
+            "[::1]",
+            "[::1]:80",
+            "dot",
+            "dot.",
+        ] {
+            assert!(is_allowed(good, &allowed), "{good}");
+        }
+        for bad in [
+            "",
+            ".",
+            ":80",
+            "example.com..",
+            "xexample.com",
+            "example.comx",
+            "www.example.com",
+            "com",
+            "example.com:80:80",
+            "a.example",
+            "a.example:80",
+            "a.example:808",
+            "127.0.0.1.evil",
+            "::1",
+            "[::1",
+            "[::2]",
+            "user@example.com",
+        ] {
+            assert!(!is_allowed(bad, &allowed), "{bad}");
+        }
+        assert!(!is_allowed("a", &[]));
+        assert!(!is_allowed("", &[String::new()]));
+    }
+}

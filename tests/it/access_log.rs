@@ -1,0 +1,425 @@
+//! Access logs over sockets: what has a line, what the line says, and what it costs nobody.
+
+use super::support::{Asked, Client, Witness, ended, start, wait_until, workers};
+use peregrine::{
+    AccessEntry, AccessLog, BodyPlan, BodySink, Done, Flow, Handler, Incoming, LogWriter, Request,
+    Response,
+};
+use std::io::{self, Write};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+// -------------------------------------------------------------------------------- a log to read
+
+#[derive(Clone, Default)]
+struct Kept(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Kept {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // In two pieces, as a pipe might take them.
+        let n = bytes.len().div_ceil(2);
+        self.0
+            .lock()
+            .expect("no panic")
+            .extend_from_slice(&bytes[..n]);
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Kept {
+    fn lines(&self) -> Vec<String> {
+        let bytes = self.0.lock().expect("no panic").clone();
+        let text = String::from_utf8(bytes).expect("ASCII");
+        assert!(text.is_empty() || text.ends_with('\n'), "whole lines");
+        text.lines().map(str::to_owned).collect()
+    }
+}
+
+/// What stands behind the time of a line, after a look at what stands before it.
+#[track_caller]
+fn rest(line: &str) -> &str {
+    let (start, rest) = line.split_once("] ").expect("a time");
+    let time = start
+        .strip_prefix("127.")
+        .and_then(|s| s.split_once(" - - ["));
+    let (_, time) = time.unwrap_or_else(|| panic!("an address and a time: {line}"));
+    // `10/Oct/2026:13:55:36 +0000`, read back through another library.
+    let parts: Vec<_> = time.splitn(4, ['/', ':']).collect();
+    let [day, month, year, clock] = parts[..] else {
+        panic!("a time: {time}");
+    };
+    let clock = clock.strip_suffix(" +0000").expect("UTC");
+    let http = |weekday: &str| format!("{weekday}, {day} {month} {year} {clock} GMT");
+    let weekdays = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+    let mut times = weekdays
+        .iter()
+        .map(|day| httpdate::parse_http_date(&http(day)));
+    let time = times.find_map(Result::ok).expect("a time");
+    let age = std::time::SystemTime::now().duration_since(time);
+    assert!(
+        age.expect("not in the future") < Duration::from_secs(3600),
+        "{line}"
+    );
+    rest
+}
+
+// ----------------------------------------------------------------------------------- the server
+
+struct Sum(u64);
+
+impl BodySink for Sum {
+    fn piece(&mut self, piece: &[u8], _: &mut Incoming<'_>) -> Flow {
+        self.0 += piece.len() as u64;
+        Flow::Continue
+    }
+
+    fn finish(self: Box<Self>, _: &Request<'_>, res: Response<'_>) -> Done {
+        res.status(201).text(&self.0.to_string())
+    }
+}
+
+/// Answers in every way.
+struct App {
+    log: LogWriter,
+}
+
+impl Handler for App {
+    fn body_plan(&self, req: &Request<'_>) -> BodyPlan {
+        match req.path() {
+            "/sink" => BodyPlan::stream(Sum(0)),
+            "/refuse" => BodyPlan::Refuse(403),
+            "/nonsense" => BodyPlan::Refuse(200),
+            "/plan-panics" => panic!("as it is meant to"),
+            _ => BodyPlan::Buffer,
+        }
+    }
+
+    fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
+        match req.path() {
+            "/panic" => panic!("as it is meant to"),
+            "/empty" => res.status(204).body(""),
+            "/stream" => {
+                let (done, mut body) = res.stream_exact(3);
+                body.send("abc").expect("room");
+                done
+            }
+            "/late" => {
+                let request = req.to_owned();
+                let log = self.log.clone();
+                let (done, responder) = res.status(202).defer();
+                responder.send(|res| {
+                    let done = res.status(404).text("late");
+                    let mut line = Vec::new();
+                    let took = Duration::from_secs(1);
+                    AccessEntry::new(&request.as_request(), &done, took).common(&mut line);
+                    log.line(&line);
+                    done
+                });
+                done
+            }
+            _ => res.text("hi"),
+        }
+    }
+}
+
+fn logged(kept: &Kept) -> AccessLog<App> {
+    let log = LogWriter::new(kept.clone()).expect("a thread");
+    AccessLog::new(App { log: log.clone() }, log)
+}
+
+/// Asks on a connection of its own; the status, and whether the connection closed.
+fn ask(addr: std::net::SocketAddr, request: &str) -> u16 {
+    let mut client = Client::connect(addr);
+    client.send(request);
+    client.answer(Asked::Other).status
+}
+
+#[test]
+fn each_kind_of_answer_has_its_line() {
+    let kept = Kept::default();
+    let (server, addr) = start(logged(&kept), workers(1));
+    let post =
+        |path: &str| format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody");
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+    let cases = [
+        (get("/a?b=%20c"), 200, r#""GET /a?b=%20c HTTP/1.1" 200 2 "-" "-""#),
+        (
+            "OPTIONS * HTTP/1.0\r\nReferer: http://a/\"\\\r\nUser-Agent: caf\u{e9}\t1\r\nUser-Agent: 2\r\n\r\n".into(),
+            200,
+            r#""OPTIONS * HTTP/1.0" 200 2 "http://a/\"\\" "caf\xc3\xa9\x091""#,
+        ),
+        (get("/\"\\"), 200, r#""GET /\"\\ HTTP/1.1" 200 2 "-" "-""#),
+        (get("/empty"), 204, r#""GET /empty HTTP/1.1" 204 - "-" "-""#),
+        (get("/stream"), 200, r#""GET /stream HTTP/1.1" 200 3 "-" "-""#),
+        (get("/panic"), 500, r#""GET /panic HTTP/1.1" 500 - "-" "-""#),
+        (post("/"), 200, r#""POST / HTTP/1.1" 200 2 "-" "-""#),
+        (post("/sink"), 201, r#""POST /sink HTTP/1.1" 201 1 "-" "-""#),
+        (post("/refuse"), 403, r#""POST /refuse HTTP/1.1" 403 - "-" "-""#),
+        (post("/nonsense"), 500, r#""POST /nonsense HTTP/1.1" 500 - "-" "-""#),
+        (post("/plan-panics"), 500, r#""POST /plan-panics HTTP/1.1" 500 - "-" "-""#),
+        ("GET / HTTP/1.1\r\n\r\n".into(), 400, r#""-" 400 - "-" "-""#),
+        (get(&format!("/{}", "x".repeat(9000))), 414, r#""-" 414 - "-" "-""#),
+    ];
+    for (request, status, _) in &cases {
+        assert_eq!(ask(addr, request), *status, "{request}");
+    }
+    server.stop();
+    ended(server);
+    // The last of the server's handles was dropped with its workers: all is written.
+    let lines = kept.lines();
+    let lines: Vec<_> = lines.iter().map(|line| rest(line)).collect();
+    let expected: Vec<_> = cases.iter().map(|case| case.2).collect();
+    assert_eq!(lines, expected);
+}
+
+#[test]
+fn late_answers_are_the_handlers_to_log() {
+    let kept = Kept::default();
+    let (server, addr) = start(logged(&kept), workers(1));
+    assert_eq!(ask(addr, "GET /late HTTP/1.1\r\nHost: a\r\n\r\n"), 404);
+    server.stop();
+    ended(server);
+    let lines = kept.lines();
+    let lines: Vec<_> = lines.iter().map(|line| rest(line)).collect();
+    let expected = [
+        r#""GET /late HTTP/1.1" 404 4"#,
+        r#""GET /late HTTP/1.1" 202 - "-" "-""#,
+    ];
+    assert_eq!(lines, expected);
+}
+
+/// A client that tries to add a line, by all bytes that a request may hold, and a format that trusts.
+#[test]
+fn no_client_forges_a_line() {
+    let kept = Kept::default();
+    let log = LogWriter::new(kept.clone()).expect("a thread");
+    let app = peregrine::from_fn(|_, res| res.text("hi"));
+    let app = AccessLog::with_format(app, log, |entry, line| {
+        let Some(req) = entry.request() else { return };
+        let query = req.query("q").unwrap_or_default();
+        line.extend_from_slice(query.as_bytes());
+    });
+    let (server, addr) = start(app, workers(1));
+    let all: String = (0..=255u8).map(|b| format!("%{b:02x}")).collect();
+    assert_eq!(
+        ask(addr, &format!("GET /?q={all} HTTP/1.1\r\nHost: a\r\n\r\n")),
+        200
+    );
+    assert_eq!(
+        ask(addr, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"),
+        200,
+        "no line for this one"
+    );
+    assert_eq!(ask(addr, "GET /\r\n\r\n"), 400, "nor for this one");
+    server.stop();
+    ended(server);
+    let lines = kept.lines();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].starts_with("\\x00\\x01"), "{lines:?}");
+    assert!(
+        lines[0].contains("\\x08\t\\x0a\\x0b") && lines[0].contains("~\\x7f"),
+        "{lines:?}"
+    );
+    assert!(!lines[0].contains(|c: char| c.is_ascii_control() && c != '\t'));
+}
+
+/// Errors still reach the handler within.
+#[test]
+fn the_handler_within_is_told() {
+    let kept = Kept::default();
+    let log = LogWriter::new(kept.clone()).expect("a thread");
+    let witness = Witness::new(|_, res| res.text("hi"));
+    let (server, addr) = start(AccessLog::new(witness.clone(), log), workers(1));
+    let mut client = Client::connect(addr);
+    let peer = client.stream.local_addr().expect("an address");
+    client.send("nonsense\r\n\r\n");
+    assert_eq!(client.answer(Asked::Other).status, 400);
+    client.expect_end();
+    witness.one_error("refused", peer);
+    drop(client);
+    server.stop();
+    ended(server);
+}
+
+// ---------------------------------------------------------------------------------- the writer
+
+/// Takes a write only when it is told how that ends.
+struct Slow {
+    told: Receiver<io::Result<()>>,
+    got: Sender<Vec<u8>>,
+}
+
+impl Write for Slow {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.got.send(bytes.to_vec()).expect("the test listens");
+        self.told.recv().expect("the test tells")?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A disk that takes nothing: workers answer all the same, memory is bounded, lost lines are counted.
+#[test]
+fn nobody_waits_for_a_slow_disk() {
+    let (tell, told) = mpsc::channel();
+    let (got, written) = mpsc::channel();
+    let log = LogWriter::with_buffer(Slow { told, got }, 100).expect("a thread");
+    let app = peregrine::from_fn(|_, res| res.text("hi"));
+    let format = |entry: &AccessEntry<'_>, line: &mut Vec<u8>| {
+        let path = entry.request().map_or("-", Request::path);
+        line.extend_from_slice(path.as_bytes());
+    };
+    let app = AccessLog::with_format(app, log.clone(), format);
+    let (server, addr) = start(app, workers(1));
+    let mut client = Client::connect(addr);
+    assert_eq!(client.get("/first").status, 200);
+    assert_eq!(written.recv().expect("a line"), b"/first\n");
+    // The writer is busy from here on. Ten bytes for each line: ten of them fit.
+    for i in 0..50 {
+        assert_eq!(client.get(&format!("/number{i:02}")).status, 200);
+    }
+    assert_eq!(log.lost(), 40);
+    tell.send(Ok(())).expect("the writer listens");
+    let batch = written.recv().expect("the lines that fitted");
+    assert!(
+        batch.starts_with(b"/number00\n") && batch.len() == 100,
+        "{}",
+        batch.escape_ascii()
+    );
+
+    // The disk is full: what it did not take is lost, and the next line tried again.
+    let full = io::Error::from(io::ErrorKind::StorageFull);
+    tell.send(Err(full)).expect("the writer listens");
+    wait_until("the failure is counted", || log.lost() == 50);
+    assert_eq!(client.get("/last").status, 200);
+    assert_eq!(written.recv().expect("a line"), b"/last\n");
+    tell.send(Ok(())).expect("the writer listens");
+    drop(client);
+    server.stop();
+    ended(server);
+    assert_eq!(log.lost(), 50);
+}
+
+#[test]
+fn a_writer_that_panics_costs_lines_only() {
+    struct Panics;
+    impl Write for Panics {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            panic!("as it is meant to")
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let log = LogWriter::new(Panics).expect("a thread");
+    let app = peregrine::from_fn(|_, res| res.text("hi"));
+    let (server, addr) = start(AccessLog::new(app, log.clone()), workers(1));
+    for n in 1..=3 {
+        assert_eq!(ask(addr, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"), 200);
+        wait_until("the line is counted as lost", || log.lost() == n);
+    }
+    server.stop();
+    ended(server);
+}
+
+/// Lines of many threads stay whole and in order, and none is lost where there is room.
+#[test]
+fn lines_of_many_threads() {
+    const THREADS: usize = 4;
+    const LINES: usize = 500;
+    let kept = Kept::default();
+    let log = LogWriter::new(kept.clone()).expect("a thread");
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let log = log.clone();
+            scope.spawn(move || {
+                for n in 0..LINES {
+                    assert!(log.line(format!("{thread} {n}").as_bytes()));
+                }
+            });
+        }
+    });
+    assert_eq!(log.lost(), 0);
+    drop(log);
+    let lines = kept.lines();
+    assert_eq!(lines.len(), THREADS * LINES);
+    for thread in 0..THREADS {
+        let prefix = format!("{thread} ");
+        let of_one = lines.iter().filter_map(|line| line.strip_prefix(&prefix));
+        assert!(of_one.eq((0..LINES).map(|n| n.to_string())));
+    }
+}
+
+#[cfg(feature = "websocket")]
+#[test]
+fn websockets_have_a_line_when_they_begin() {
+    use peregrine::{Message, Server, Upgrade, WebSocketHandler, Ws};
+
+    struct Picky;
+    impl Handler for Picky {
+        fn handle_request(&self, _: &Request<'_>, res: Response<'_>) -> Done {
+            res.status(404).text("no")
+        }
+    }
+    impl WebSocketHandler for Picky {
+        type Conn = ();
+        fn accept_ws(&self, req: &Request<'_>, upgrade: &mut Upgrade<'_>) -> Option<()> {
+            match req.path() {
+                "/ws" => return Some(()),
+                "/refused" => upgrade.refuse(403, "not you"),
+                "/panic" => panic!("as it is meant to"),
+                _ => {}
+            }
+            None
+        }
+        fn handle_ws_frame(&self, ws: &mut Ws<'_, ()>, message: Message<'_>) {
+            ws.send(message);
+        }
+    }
+
+    let kept = Kept::default();
+    let log = LogWriter::new(kept.clone()).expect("a thread");
+    let server = Server::new(AccessLog::new(Picky, log)).websocket();
+    let server = server.config(workers(1)).bind(super::support::own_addr());
+    let server = server.start().expect("a server");
+    let addr = server.local_addr().expect("an address");
+    let offer = |path: &str| {
+        format!(
+            "GET {path} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+    };
+    for (path, status) in [("/refused", 403), ("/else", 404), ("/panic", 500)] {
+        assert_eq!(ask(addr, &offer(path)), status);
+    }
+    let stream = std::net::TcpStream::connect(addr).expect("a connection");
+    let url = format!("ws://{addr}/ws");
+    let (mut client, _) = tungstenite::client(url, stream).expect("a WebSocket");
+    // Hooks reach the handler within.
+    client.send("echo".into()).expect("sent");
+    assert_eq!(
+        client.read().expect("an echo").to_text().expect("text"),
+        "echo"
+    );
+    drop(client);
+    server.stop();
+    ended(server);
+    let lines = kept.lines();
+    let lines: Vec<_> = lines.iter().map(|line| rest(line)).collect();
+    let expected = [
+        r#""GET /refused HTTP/1.1" 403 - "-" "-""#,
+        r#""GET /else HTTP/1.1" 404 2 "-" "-""#,
+        r#""GET /panic HTTP/1.1" 500 - "-" "-""#,
+        r#""GET /ws HTTP/1.1" 101 - "-" "-""#,
+    ];
+    assert_eq!(lines, expected);
+}

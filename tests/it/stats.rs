@@ -1,0 +1,287 @@
+//! Counters from within and without, and the page for Prometheus, read by a strict parser.
+
+use super::support::{Asked, Client, ended, own_addr, wait_until, workers};
+use peregrine::{Counters, Server, Stats};
+use std::collections::{BTreeMap, BTreeSet};
+
+// --------------------------------------------------------------------------------- the parser
+
+#[derive(Debug, Default)]
+struct Family {
+    help: String,
+    kind: String,
+    /// By the labels, as they stand there without the braces.
+    samples: BTreeMap<String, u64>,
+}
+
+/// Reads a page in the text format 0.0.4, and takes no more of it than we write: each family once,
+/// with help, type and then all its samples, in that order; integers; no time stamps.
+#[track_caller]
+fn parse(page: &str) -> BTreeMap<String, Family> {
+    assert!(page.ends_with('\n'), "the last line must end, too");
+    let mut families = BTreeMap::new();
+    let mut name = String::new();
+    let mut lines = page.lines().peekable();
+    while let Some(line) = lines.next() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            let (family, help) = rest.split_once(' ').expect("a text behind the name");
+            assert!(is_name(family), "{family}");
+            assert!(help.trim() == help && !help.contains("  "), "{help:?}");
+            assert!(!help.is_empty() && !help.contains('\\'), "{help:?}");
+            let kind = lines.next().expect("a type").strip_prefix("# TYPE ");
+            let kind = kind.and_then(|rest| rest.strip_prefix(family));
+            let kind = kind.expect("a type of the same name").trim_start();
+            assert!(matches!(kind, "counter" | "gauge"), "{kind}");
+            // As the conventions of Prometheus and OpenMetrics have it.
+            assert_eq!(family.ends_with("_total"), kind == "counter", "{family}");
+            let new = Family {
+                help: help.into(),
+                kind: kind.into(),
+                samples: BTreeMap::new(),
+            };
+            assert!(
+                families.insert(family.into(), new).is_none(),
+                "{family} twice"
+            );
+            name = family.into();
+            continue;
+        }
+        let (series, value) = line.split_once(' ').expect("a name and a value");
+        let labels = series.strip_prefix(&name).expect("of the family above");
+        let labels = match labels {
+            "" => "",
+            labels => labels
+                .strip_prefix('{')
+                .and_then(|l| l.strip_suffix('}'))
+                .expect("braces"),
+        };
+        if !labels.is_empty() {
+            let (label, value) = labels.split_once('=').expect("a label");
+            let value = value.strip_prefix('"').and_then(|v| v.strip_suffix('"'));
+            let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
+            assert!(
+                is_name(label) && value.is_some_and(|v| v.chars().all(plain)),
+                "{labels}"
+            );
+        }
+        let value: u64 = value.parse().expect("an integer");
+        let family: &mut Family = families.get_mut(&name).expect("a family");
+        let old = family.samples.insert(labels.into(), value);
+        assert!(old.is_none(), "{series} twice");
+    }
+    families
+}
+
+fn is_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+}
+
+// ---------------------------------------------------------------------------------- the tests
+
+#[test]
+fn a_page_of_counters() {
+    // Each counter another value, so that none can stand for another.
+    let counters = Counters {
+        accepted: 101,
+        closed: 2,
+        upgraded: 3,
+        ws_received: 4,
+        ws_published: 5,
+        ws_fanned_out: 6,
+        ws_dropped: 7,
+        requests: 8,
+        bytes_read: 9,
+        bytes_written: u64::MAX,
+        refused: 11,
+        handler_errors: 12,
+        connection_errors: 13,
+        jobs: 17,
+        jobs_started: 16,
+        jobs_done: 15,
+        jobs_refused: 14,
+    };
+    let page = counters.prometheus();
+    let families = parse(&page);
+    let values: Vec<_> = families
+        .iter()
+        .map(|(name, family)| (name.as_str(), family.samples[""]))
+        .collect();
+    let expected = [
+        ("peregrine_connection_errors_total", 13),
+        ("peregrine_connections_accepted_total", 101),
+        ("peregrine_connections_closed_total", 2),
+        ("peregrine_connections_open", 99),
+        ("peregrine_connections_upgraded_total", 3),
+        ("peregrine_handler_errors_total", 12),
+        ("peregrine_jobs_done_total", 15),
+        ("peregrine_jobs_refused_total", 14),
+        ("peregrine_jobs_started_total", 16),
+        ("peregrine_jobs_total", 17),
+        ("peregrine_read_bytes_total", 9),
+        ("peregrine_refused_total", 11),
+        ("peregrine_requests_total", 8),
+        ("peregrine_written_bytes_total", u64::MAX),
+        ("peregrine_ws_messages_dropped_total", 7),
+        ("peregrine_ws_messages_fanned_out_total", 6),
+        ("peregrine_ws_messages_published_total", 5),
+        ("peregrine_ws_messages_received_total", 4),
+    ];
+    let sorted: BTreeMap<_, _> = expected.into_iter().collect();
+    assert_eq!(values, sorted.into_iter().collect::<Vec<_>>());
+    assert_eq!(
+        families["peregrine_connection_errors_total"].help,
+        "Connections that ended in a failed read or write, a write timeout, or in the middle of a request.",
+        "documentation of two lines"
+    );
+    assert_eq!(families["peregrine_connections_open"].kind, "gauge");
+    let helps: BTreeSet<_> = families.values().map(|family| &family.help).collect();
+    assert_eq!(helps.len(), families.len(), "each has a help of its own");
+}
+
+/// The page that a handler gives of its own server.
+#[test]
+fn a_server_that_tells_its_counters() {
+    let stats = Stats::new();
+    assert_eq!(stats.counters(), Counters::default());
+    assert_eq!(
+        parse(&stats.prometheus()).len(),
+        18 + 17,
+        "all of them, from the start"
+    );
+
+    let seen = stats.clone();
+    let app = move |req: &peregrine::Request<'_>, res: peregrine::Response<'_>| match req.path() {
+        "/metrics" => res
+            .header("Content-Type", Stats::CONTENT_TYPE)
+            .body(seen.prometheus()),
+        _ => res.text("hi"),
+    };
+    let server = Server::from_fn(app).config(workers(3)).stats(&stats);
+    let server = server.bind(own_addr()).start().expect("a server");
+    let addr = server.local_addr().expect("an address");
+    let mut clients: Vec<_> = (0..5).map(|_| Client::connect(addr)).collect();
+    for client in &mut clients {
+        assert_eq!(client.get("/").status, 200);
+    }
+    clients[0].send("BAD\r\n\r\n");
+    assert_eq!(clients[0].answer(Asked::Other).status, 400);
+    clients[0].expect_end();
+
+    wait_until("the refusal is counted", || stats.counters().refused == 1);
+    let page = clients[1].get("/metrics");
+    assert_eq!(page.get("content-type"), Some(Stats::CONTENT_TYPE));
+    let families = parse(page.text());
+    let sum = |name: &str| families[&format!("peregrine_{name}")].samples[""];
+    assert_eq!(sum("requests_total"), 5, "this one is not answered yet");
+    assert_eq!(sum("refused_total"), 1);
+    assert_eq!(sum("connections_accepted_total"), 5);
+    for (name, family) in &families {
+        let Some(name) = name.strip_prefix("peregrine_thread_") else {
+            continue;
+        };
+        let threads: Vec<_> = family.samples.keys().map(String::as_str).collect();
+        let expected = [
+            r#"thread="pool-0""#,
+            r#"thread="worker-0""#,
+            r#"thread="worker-1""#,
+            r#"thread="worker-2""#,
+        ];
+        assert_eq!(threads, expected);
+        let total: u64 = family.samples.values().sum();
+        assert_eq!(total, sum(name), "{name}: the threads make the sum");
+    }
+    let busy = &families["peregrine_thread_requests_total"].samples;
+    assert!(busy.values().filter(|n| **n > 0).count() > 1, "{busy:?}");
+
+    drop(clients);
+    server.stop();
+    let stopped = ended(server);
+    assert_eq!(stats.counters(), stopped.counters, "it outlives the server");
+    assert_eq!(stats.worker_counters().len(), 3);
+}
+
+#[test]
+fn several_servers_in_one() {
+    let stats = Stats::new();
+    let hello = |_: &peregrine::Request<'_>, res: peregrine::Response<'_>| res.text("hi");
+    let servers = [1, 2].map(|n| {
+        let server = Server::from_fn(hello).config(workers(n)).stats(&stats);
+        server.bind(own_addr()).start().expect("a server")
+    });
+    for server in &servers {
+        let addr = server.local_addr().expect("an address");
+        assert_eq!(Client::connect(addr).get("/").status, 200);
+        assert_eq!(server.counters().requests, 1, "of its own only");
+    }
+    assert_eq!(stats.counters().requests, 2);
+    assert_eq!(stats.worker_counters().len(), 3);
+    let families = parse(&stats.prometheus());
+    assert_eq!(
+        families["peregrine_thread_requests_total"].samples.len(),
+        3 + 2
+    );
+}
+
+#[cfg(feature = "websocket")]
+#[test]
+fn websocket_threads_are_told_apart() {
+    use peregrine::{Config, Message, Request, Upgrade, WebSocketHandler, Ws};
+
+    struct Echo;
+    impl peregrine::Handler for Echo {
+        fn handle_request(&self, _: &Request<'_>, res: peregrine::Response<'_>) -> peregrine::Done {
+            res.text("no WebSocket")
+        }
+    }
+    impl WebSocketHandler for Echo {
+        type Conn = ();
+        fn accept_ws(&self, _: &Request<'_>, _: &mut Upgrade<'_>) -> Option<()> {
+            Some(())
+        }
+        fn handle_ws_frame(&self, ws: &mut Ws<'_, ()>, message: Message<'_>) {
+            ws.send(message);
+        }
+    }
+
+    let stats = Stats::new();
+    let config = Config {
+        ws_threads: 2,
+        ..workers(1)
+    };
+    let server = Server::new(Echo).websocket().config(config).stats(&stats);
+    let server = server.bind(own_addr()).start().expect("a server");
+    let addr = server.local_addr().expect("an address");
+    let stream = std::net::TcpStream::connect(addr).expect("a connection");
+    let limit = Some(super::support::PATIENCE);
+    stream.set_read_timeout(limit).expect("a socket");
+    let url = format!("ws://{addr}/");
+    let (mut client, _) = tungstenite::client(url, stream).expect("a WebSocket");
+    client.send("hello".into()).expect("sent");
+    assert_eq!(
+        client.read().expect("an echo").to_text().expect("text"),
+        "hello"
+    );
+
+    wait_until("the message is counted", || {
+        stats.counters().ws_received == 1
+    });
+    assert_eq!(stats.ws_counters().len(), 2);
+    let families = parse(&stats.prometheus());
+    let received = &families["peregrine_thread_ws_messages_received_total"].samples;
+    let threads: Vec<_> = received.keys().map(String::as_str).collect();
+    let expected = [
+        r#"thread="pool-0""#,
+        r#"thread="worker-0""#,
+        r#"thread="ws-0""#,
+        r#"thread="ws-1""#,
+    ];
+    assert_eq!(threads, expected);
+    assert_eq!(received.values().sum::<u64>(), 1);
+    assert_eq!(received[r#"thread="worker-0""#], 0);
+    assert_eq!(families["peregrine_connections_open"].samples[""], 1);
+    drop(client);
+    wait_until("the connection is closed", || stats.counters().closed == 1);
+}
