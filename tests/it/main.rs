@@ -44,9 +44,12 @@ mod tidy;
 mod timers;
 mod uploads;
 #[cfg(target_os = "linux")]
+mod uploads_early;
+#[cfg(target_os = "linux")]
 mod uploads_hostile;
 #[cfg(target_os = "linux")]
 mod uploads_large;
+mod uploads_many;
 mod worn_out;
 #[cfg(feature = "websocket")]
 mod ws_backlog;

@@ -31,7 +31,7 @@ struct Raw {
 }
 
 impl Raw {
-    fn new(file: io::Result<File>, path: Option<PathBuf>) -> BodyPlan {
+    fn plan(file: io::Result<File>, path: Option<PathBuf>) -> BodyPlan {
         BodyPlan::stream(Raw {
             file: file.expect("a place for it"),
             path,
@@ -112,7 +112,7 @@ fn kept(form: Form) -> Vec<String> {
 impl Handler for Keep {
     fn body_plan(&self, req: &Request<'_>) -> BodyPlan {
         match req.path() {
-            "/full" => Raw::new(File::options().write(true).open("/dev/full"), None),
+            "/full" => Raw::plan(File::options().write(true).open("/dev/full"), None),
             #[cfg(feature = "multipart")]
             "/form" => {
                 let limits = MultipartLimits {
@@ -129,7 +129,7 @@ impl Handler for Keep {
             }
             path => {
                 let path = self.0.join(&path[1..]);
-                Raw::new(File::create_new(&path), Some(path))
+                Raw::plan(File::create_new(&path), Some(path))
             }
         }
     }
@@ -391,10 +391,12 @@ fn nothing_is_left_of_what_the_disk_does_not_take() {
     }
     let scratch = Scratch::new();
     let (server, addr) = start(Keep(scratch.root()), workers(1));
-    let mut ways = vec![Way::Length, Way::Chunks];
-    #[cfg(feature = "multipart")]
-    ways.push(Way::Form);
-    for way in ways {
+    for way in [
+        Way::Length,
+        Way::Chunks,
+        #[cfg(feature = "multipart")]
+        Way::Form,
+    ] {
         let mut client = Client::connect(addr);
         let (status, _) = upload_until_answered(&mut client, way);
         assert_eq!(status, 500, "{way:?}");

@@ -1,6 +1,6 @@
 //! Limits of a connection as a whole, and names that are not ours.
 
-use super::support::{Asked, Client, PATIENCE, Witness, ended, limits, own_addr, start, workers};
+use super::support::{Asked, Client, Witness, ended, limits, own_addr, start, workers};
 use peregrine::testing::Connection;
 use peregrine::{BodyPlan, Config, Done, Handler, Limits, Request, Response, Server, from_fn};
 use std::time::Duration;
@@ -206,6 +206,7 @@ fn no_body_is_taken_for_another_host() {
 #[cfg(feature = "websocket")]
 #[test]
 fn no_websocket_for_another_host() {
+    use crate::support::PATIENCE;
     use peregrine::{Message, Upgrade, WebSocketHandler, Ws};
 
     struct App;
