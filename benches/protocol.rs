@@ -4,6 +4,9 @@
 //! so that a machine that gets slower hurts both alike, and with `--count NAME TIMES` one of them
 //! runs so many times and nothing else happens, for benches/instructions to count.
 
+#[cfg(feature = "websocket")]
+mod websocket;
+
 use peregrine::internals::{Decoder, Head};
 use peregrine::testing::Connection;
 use peregrine::{Limits, OwnedRequest, Request, Response};
@@ -120,6 +123,8 @@ fn benches() -> Vec<Bench> {
         add(group, "one", Box::new(served(head, 1)));
     }
     add("query", "six pairs", Box::new(query()));
+    #[cfg(feature = "websocket")]
+    websocket::add(&mut add);
     benches
 }
 

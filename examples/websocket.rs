@@ -59,7 +59,7 @@ impl WebSocketHandler for Chat {
 
     fn accept_ws(&self, req: &Request<'_>, upgrade: &mut Upgrade<'_>) -> Option<Conn> {
         match req.path() {
-            "/ws" if is_own_page(req) => {
+            "/ws" if common::is_own_page(req) => {
                 let number = self.guests.fetch_add(1, Ordering::Relaxed);
                 let name = name(number);
                 Some(Conn::Guest { name })
@@ -117,17 +117,6 @@ impl Chat {
     fn tell_online(&self, ws: &mut Ws<'_, Conn>) {
         let online = self.online.load(Ordering::Relaxed);
         ws.publish(ROOM, format!("online\t{online}").as_str());
-    }
-}
-
-/// Browsers say which page a connection comes from (RFC 6455 section 10.2). Other clients may say
-/// nothing.
-fn is_own_page(req: &Request<'_>) -> bool {
-    match (req.header("origin"), req.host()) {
-        (Some(origin), Some(host)) => origin
-            .split_once("://")
-            .is_some_and(|(_, from)| from == host),
-        (origin, _) => origin.is_none(),
     }
 }
 

@@ -67,6 +67,14 @@ pub struct Config {
     pub server_name: Option<String>,
     /// How long a stop waits for requests that are being read or answered. Default: 10 s.
     pub stop_time: Duration,
+    /// Threads that [`Response::offload`](crate::Response::offload) runs handlers on, all workers'
+    /// together. Each is started when it is first needed, so a server that never offloads has none;
+    /// 0: everything that is offloaded is answered with 503. Default: 4 per CPU that the process may
+    /// use, at least 8, as they are meant to wait.
+    pub pool_threads: usize,
+    /// Requests that may wait for such a thread; 503 above. Each holds a copy of its request, so at
+    /// most [`Limits::head_bytes`] and [`Limits::body_bytes`]. Default: 1,024.
+    pub pool_queue: usize,
     /// What one client may cost.
     pub limits: Limits,
     /// Threads for WebSocket connections, 1 to 256; a server without [`Server::websocket`] starts
@@ -98,6 +106,8 @@ impl Default for Config {
             allowed_hosts: None,
             server_name: Some("peregrine".to_owned()),
             stop_time: Duration::from_secs(10),
+            pool_threads: (4 * num_cpus::get()).max(8),
+            pool_queue: 1024,
             limits: Limits::default(),
             #[cfg(feature = "websocket")]
             ws_threads: num_cpus::get().min(256),

@@ -89,6 +89,19 @@ pub(crate) struct Parts<'a> {
     pub(crate) counters: &'a WorkerCounters,
 }
 
+/// When [`Service::expire`] is due for a connection that waits for its client or an answer.
+pub(crate) fn deadline(
+    http1: &Http1,
+    input: Option<&Input>,
+    body: Option<&BodyOut>,
+    limits: &Limits,
+) -> Seconds {
+    match body.and_then(|body| body.heartbeat) {
+        Some(every) if http1.is_waiting() => http1.waited(every),
+        _ => http1.deadline(input, limits),
+    }
+}
+
 /// Why a turn ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
@@ -213,7 +226,7 @@ where
         match self.wire.later() {
             Ok(body) => {
                 parts.http1.defer(parts.input, self.now);
-                *parts.body = body;
+                self.begin_body(body, parts);
             }
             Err(error) => self.finish_failed(&Failure::Answer(error), parts),
         }
@@ -232,8 +245,11 @@ where
         failure.report(&*self.handler, parts.ends);
     }
 
-    /// The connection's deadline has passed.
-    pub(crate) fn expire(&mut self, parts: &mut Parts<'_>) -> Close {
+    /// The connection's deadline has passed. `None` if it goes on after that.
+    pub(crate) fn expire(&mut self, parts: &mut Parts<'_>) -> Option<Close> {
+        if self.beat(parts) {
+            return None;
+        }
         let is_streaming = parts.body.take().is_some();
         self.drop_sink(parts);
         let close = parts.http1.expire(parts.output, &mut self.wire.heads);
@@ -247,7 +263,11 @@ where
             }
         }
         self.report_close(close, parts);
-        close
+        // There is no way to say that the time is up in the middle of a body.
+        Some(match is_streaming {
+            true => parts.http1.cut(),
+            false => close,
+        })
     }
 
     fn report_close(&self, close: Close, parts: &Parts<'_>) {

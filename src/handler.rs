@@ -123,7 +123,8 @@ where
 pub enum ConnectionError<'a> {
     /// The client's request was refused.
     Refused(ProtocolError),
-    /// The handler panicked with this message; the client got 500.
+    /// The handler panicked with this message; the client got 500. Or what was called by
+    /// [`Timers`](crate::Timers) did, for no client.
     Panicked(&'a str),
     /// The handler's answer could not be sent; the client got 500.
     Answer(&'a AnswerError),

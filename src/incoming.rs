@@ -1,5 +1,9 @@
 //! Request bodies that are not gathered first.
 
+mod reader;
+
+pub use reader::BodyReader;
+
 use crate::late::{Address, Command, Door, Place};
 use crate::request::Request;
 use crate::response::{Done, Response};

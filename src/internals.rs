@@ -2,6 +2,8 @@
 //! feature and not `cfg(fuzzing)`, as that would leave out benches and whatever checks all features.
 //! None of it is part of the API.
 
+#[cfg(feature = "websocket")]
+use crate::protocol::frame;
 use crate::protocol::{Version, chunked, error::ProtocolError, framing, head, limits::Limits};
 use std::ops::Range;
 #[cfg(feature = "dir")]
@@ -89,6 +91,48 @@ impl Decoder {
     pub fn consumed(&self) -> usize {
         self.0.consumed()
     }
+}
+
+/// The header of a client's WebSocket frame.
+#[cfg(feature = "websocket")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameHeader {
+    pub opcode: u8,
+    pub is_final: bool,
+    pub rsv1: bool,
+    pub mask: [u8; 4],
+    /// Bytes of the payload.
+    pub len: u64,
+    /// Bytes of the header.
+    pub size: usize,
+}
+
+#[cfg(feature = "websocket")]
+impl FrameHeader {
+    #[inline]
+    pub fn parse(bytes: &[u8]) -> Result<Option<FrameHeader>, frame::FrameError> {
+        let header = frame::parse(bytes)?;
+        Ok(header.map(|header| FrameHeader {
+            opcode: header.opcode.into(),
+            is_final: header.is_final,
+            rsv1: header.rsv1,
+            mask: header.mask,
+            len: header.len,
+            size: header.size,
+        }))
+    }
+
+    /// Appends the header of a server's frame of this kind, unfragmented.
+    #[inline]
+    pub fn write(opcode: u8, rsv1: bool, len: usize, out: &mut Vec<u8>) {
+        frame::write_header(frame::OpCode::from(opcode), rsv1, len, out);
+    }
+}
+
+/// Applies the mask of a frame to a part of its payload that starts `offset` bytes into it.
+#[cfg(feature = "websocket")]
+pub fn unmask(bytes: &mut [u8], mask: [u8; 4], offset: usize) {
+    frame::unmask(bytes, mask, offset);
 }
 
 /// What `DirServer` would open for a request path, in every way it can be opened.

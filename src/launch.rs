@@ -4,11 +4,16 @@ use crate::config::Config;
 use crate::handler::Handler;
 use crate::io::{
     accept::Acceptor,
+    affinity,
     control::{Control, Seat},
     listener::{self, Listener},
     mode::{Mode, wrong_setting},
     poll::{Poll, Waker},
     worker::Worker,
+};
+use crate::late::{
+    Timers,
+    pool::{Pool, Size},
 };
 use crate::protocol::class;
 use crate::server::Running;
@@ -52,6 +57,7 @@ impl Launch {
         config: Config,
         places: Vec<Place>,
         others: Vec<Waker>,
+        timers: Timers,
     ) -> io::Result<Launch> {
         let config = Arc::new(checked(config)?);
         let accept_threads = config.accept_threads.unwrap_or(match config.workers {
@@ -71,19 +77,34 @@ impl Launch {
 
         let polls = |n| (0..n).map(|_| Poll::new()).collect::<io::Result<Vec<_>>>();
         let (worker_polls, acceptor_polls) = (polls(config.workers)?, polls(accept_threads)?);
+        let size = Size {
+            threads: config.pool_threads,
+            queue: config.pool_queue,
+            stack: config.stack_size,
+        };
+        let pool = Pool::new(size, affinity::keep(config.cpu_affinity));
         let seats = worker_polls
             .iter()
-            .map(|poll| Seat::new(poll.waker(), config.limits.output_bytes))
+            .map(|poll| Seat::new(poll.waker(), &config.limits, pool.clone()))
             .collect();
         let wakers = acceptor_polls.iter().map(Poll::waker).collect();
-        let control = Arc::new(Control::new(seats, wakers, others));
+        let control = Arc::new(Control::new(
+            seats,
+            wakers,
+            others,
+            pool.clone(),
+            config.stop_time,
+        ));
+        let doors = control.seats.iter().map(|seat| seat.door.clone());
+        timers.start(doors.collect());
         Ok(Launch {
             running: Running {
                 control: control.clone(),
                 addrs,
                 acceptors: Vec::new(),
                 workers: Vec::new(),
-                others: Vec::new(),
+                others: vec![pool.counters()],
+                timers,
                 #[cfg(feature = "signals")]
                 signals: None,
             },
@@ -129,7 +150,8 @@ impl Launch {
         } = self;
         // Before there is a request whose handler might look.
         let counters = control.seats.iter().map(|seat| seat.counters.clone());
-        stats.add(counters.collect(), &running.others);
+        let (pool, ws) = running.others.split_at(1);
+        stats.add(counters.collect(), ws, pool);
         for (index, poll) in worker_polls.into_iter().enumerate() {
             let listeners = match acceptor_polls.len() {
                 0 => sets.remove(0),

@@ -50,11 +50,13 @@ pub use conn::{prepared::Prepared, ws_send::Sent};
 pub use dir::{DirConfig, DirServer, Embedded, Files};
 pub use drive::Off;
 pub use handler::{ConnectionError, FromFn, Handler, from_fn};
-pub use incoming::{BodyPlan, BodySink, Flow, Incoming, Resumer};
+pub use incoming::{BodyPlan, BodyReader, BodySink, Flow, Incoming, Resumer};
 pub use io::listener::ListenAddr;
 #[cfg(feature = "websocket")]
 pub use io::ws_mode::WebSockets;
-pub use late::{BodySender, Responder, SendError, TrySendError};
+pub use late::{
+    BodySender, Event, EventSender, Responder, SendError, Timer, TimerError, Timers, TrySendError,
+};
 #[cfg(feature = "multipart")]
 pub use multipart::{Multipart, MultipartError, MultipartLimits, PartHead, PartSink};
 #[cfg(feature = "deflate")]

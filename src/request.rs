@@ -17,6 +17,13 @@ const FORM_PAIRS: usize = 1000;
 pub(crate) trait Ends {
     fn peer_addr(&self) -> Option<SocketAddr>;
     fn local_addr(&self) -> Option<SocketAddr>;
+
+    /// Sends what can be sent at once of these, one after the other. How many bytes that were; none
+    /// where it cannot, or has failed: the next attempt to send will tell.
+    #[cfg(feature = "websocket")]
+    fn send_now(&self, _pieces: [&[u8]; 2]) -> usize {
+        0
+    }
 }
 
 /// A request, complete with its body: a view of the connection's buffer, so it copies nothing and
@@ -153,6 +160,12 @@ impl<'a> Request<'a> {
     pub(crate) fn field_names(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let bytes = self.bytes;
         self.fields().iter().map(move |field| field.name.of(bytes))
+    }
+
+    /// The id of the last event that a page's `EventSource` got before it lost the connection:
+    /// [`Event::id`](crate::Event::id). `None` if it has had none.
+    pub fn last_event_id(&self) -> Option<&'a str> {
+        self.header("last-event-id").filter(|id| !id.is_empty())
     }
 
     /// The host that the request is for, with its port if one was sent: the authority of the

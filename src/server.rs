@@ -11,6 +11,7 @@ use crate::io::{
     ws_mode::{WebSockets, WsThreads},
     ws_worker::WsWorker,
 };
+use crate::late::Timers;
 use crate::launch::{Launch, Place};
 use crate::request::Request;
 use crate::response::{Done, Response};
@@ -45,6 +46,7 @@ pub struct Server<H, M = Off> {
     handler: H,
     config: Config,
     places: Vec<Place>,
+    timers: Timers,
     stats: Stats,
     #[cfg_attr(
         not(feature = "websocket"),
@@ -70,6 +72,7 @@ impl<H: Handler> Server<H> {
             handler,
             config: Config::default(),
             places: Vec::new(),
+            timers: Timers::of_server(),
             stats: Stats::default(),
             mode: Off,
         }
@@ -89,6 +92,7 @@ impl<H: Handler> Server<H> {
             handler: self.handler,
             config: self.config,
             places: self.places,
+            timers: self.timers,
             stats: self.stats,
             mode: WebSockets::default(),
         }
@@ -106,7 +110,7 @@ impl<H: Handler> Server<H> {
     /// No address was given; one cannot be bound, which the message names; the system has no more
     /// threads or descriptors. Nothing keeps running then.
     pub fn start(self) -> io::Result<Running> {
-        let launch = Launch::new(self.config, self.places, Vec::new())?;
+        let launch = Launch::new(self.config, self.places, Vec::new(), self.timers)?;
         launch.start(Arc::new(self.handler), &self.stats, || Off)
     }
 }
@@ -132,7 +136,7 @@ impl<H: WebSocketHandler> Server<H, WebSockets> {
     pub fn start(self) -> io::Result<Running> {
         let hub = self.mode.hub;
         let mut threads = WsThreads::new(&self.config, &hub)?;
-        let mut launch = Launch::new(self.config, self.places, threads.wakers())?;
+        let mut launch = Launch::new(self.config, self.places, threads.wakers(), self.timers)?;
         let handler = Arc::new(self.handler);
         for (index, poll) in std::mem::take(&mut threads.polls).into_iter().enumerate() {
             let counters = threads.seats[index].counters.clone();
@@ -157,6 +161,13 @@ impl<H, M> Server<H, M> {
     pub fn config(mut self, config: Config) -> Server<H, M> {
         self.config = config;
         self
+    }
+
+    /// Has functions called after a time, on the workers' threads. It may be asked for before the
+    /// server starts, to give it to the handler, and asked already: what it is asked for then is
+    /// counted from the start.
+    pub fn timers(&self) -> Timers {
+        self.timers.clone()
     }
 
     /// Lets `stats` tell what this server counts, from its start on; see [`Stats`].
@@ -224,8 +235,9 @@ pub struct Running {
     pub(crate) acceptors: Vec<JoinHandle<io::Result<()>>>,
     /// All that own connections.
     pub(crate) workers: Vec<JoinHandle<io::Result<Ended>>>,
-    /// Of threads that are no workers.
+    /// Of threads that are no workers, and of the pool.
     pub(crate) others: Vec<Arc<WorkerCounters>>,
+    pub(crate) timers: Timers,
     #[cfg(feature = "signals")]
     pub(crate) signals: Option<Signals>,
 }
@@ -255,6 +267,11 @@ impl Running {
     /// A handle that can stop the server from any thread.
     pub fn stopper(&self) -> Stopper {
         Stopper(self.control.clone())
+    }
+
+    /// Has functions called after a time, on the workers' threads.
+    pub fn timers(&self) -> Timers {
+        self.timers.clone()
     }
 
     /// What all threads have counted.
@@ -314,6 +331,8 @@ impl Running {
                 Err(error) => result = result.and(Err(error)),
             }
         }
+        // Whoever was waiting for a job has ended; it may have more to do than to answer.
+        self.control.pool.close(self.control.stop_at());
         result.map(|()| Stopped {
             drained: ended.drained,
             cut: ended.cut,

@@ -89,6 +89,28 @@ counters! {
     /// Connections that ended in a failed read or write, a write timeout, or in the middle of a
     /// request.
     connection_errors => "connection_errors",
+    /// Requests that [`Response::offload`](crate::Response::offload) has given to the pool.
+    jobs => "jobs",
+    /// Those of them that a thread has begun with.
+    jobs_started => "jobs_started",
+    /// Those that are done, answered or not; `jobs_started - jobs_done` are at work.
+    jobs_done => "jobs_done",
+    /// Requests that were answered with 503, as the queue of the pool was full.
+    jobs_refused => "jobs_refused",
+}
+
+impl Counters {
+    /// Requests in the queue of the pool: given to it, and not begun with. Once the server has
+    /// stopped, those that were dropped.
+    ///
+    /// ```
+    /// let counters = peregrine::Counters { jobs: 5, jobs_started: 3, ..Default::default() };
+    /// assert_eq!(counters.jobs_waiting(), 2);
+    /// ```
+    pub fn jobs_waiting(&self) -> u64 {
+        // They are read one after the other, while they change.
+        self.jobs.saturating_sub(self.jobs_started)
+    }
 }
 
 impl std::iter::Sum for Counters {
@@ -146,6 +168,8 @@ pub struct Stats {
 struct Threads {
     workers: Vec<Arc<WorkerCounters>>,
     ws: Vec<Arc<WorkerCounters>>,
+    /// Each is one for all threads of a pool.
+    pools: Vec<Arc<WorkerCounters>>,
 }
 
 impl Stats {
@@ -161,6 +185,7 @@ impl Stats {
     pub fn counters(&self) -> Counters {
         let threads = self.threads();
         let all = threads.workers.iter().chain(&threads.ws);
+        let all = all.chain(&threads.pools);
         all.map(|counters| counters.snapshot()).sum()
     }
 
@@ -174,10 +199,16 @@ impl Stats {
         snapshots(&self.threads().ws)
     }
 
-    pub(crate) fn add(&self, workers: Vec<Arc<WorkerCounters>>, ws: &[Arc<WorkerCounters>]) {
+    pub(crate) fn add(
+        &self,
+        workers: Vec<Arc<WorkerCounters>>,
+        ws: &[Arc<WorkerCounters>],
+        pool: &[Arc<WorkerCounters>],
+    ) {
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         threads.workers.extend(workers);
         threads.ws.extend_from_slice(ws);
+        threads.pools.extend_from_slice(pool);
     }
 
     /// Copied, so that the lock is held for no longer than that.

@@ -12,12 +12,16 @@ use crate::conn::{
     http1::Http1,
     input::Input,
     output::{MAX_SLICES, Next, Output},
+    timers::Timers,
 };
-use crate::drive::{Off, Parts, Service, Turn};
+use crate::drive::{Off, Parts, Service, Turn, deadline};
 use crate::handler::Handler;
 use crate::incoming::BodySink;
 use crate::io::stream::read_at;
-use crate::late::{Door, Place};
+use crate::late::{
+    Command, Door, Place,
+    pool::{Pool, Size},
+};
 use crate::protocol::limits::Limits;
 use crate::request::Ends;
 use crate::response::Wire;
@@ -51,8 +55,13 @@ pub struct Connection<'h, H: Handler> {
     output: Box<Output>,
     body: Option<Box<BodyOut>>,
     sink: Option<Box<dyn BodySink>>,
+    timers: Timers,
+    /// Since the beginning.
+    time: Duration,
     /// Something has been posted for a late answer.
     woken: Receiver<()>,
+    /// Such a thing has reached the client, and nobody has waited for it yet.
+    came: bool,
     counters: WorkerCounters,
     received: Vec<u8>,
     closed: bool,
@@ -68,7 +77,8 @@ impl<'h, H: Handler> Connection<'h, H> {
     pub fn with_limits(handler: &'h H, limits: Limits) -> Connection<'h, H> {
         let (wake, woken) = channel();
         // Nobody listens any more once the connection is dropped.
-        let door = Door::new(limits.output_bytes, move || {
+        let pool = Pool::new(POOL, || {});
+        let door = Door::new(&limits, pool, move || {
             let _ = wake.send(());
         });
         Connection {
@@ -84,7 +94,10 @@ impl<'h, H: Handler> Connection<'h, H> {
             output: Box::default(),
             body: None,
             sink: None,
+            timers: Timers::default(),
+            time: Duration::ZERO,
             woken,
+            came: false,
             counters: WorkerCounters::default(),
             received: Vec::new(),
             closed: false,
@@ -94,6 +107,7 @@ impl<'h, H: Handler> Connection<'h, H> {
     /// Bytes arrive from the client; the server does all it can with them. Bytes that come after
     /// the server has closed are lost.
     pub fn send(&mut self, mut bytes: &[u8]) {
+        self.came = false;
         while !bytes.is_empty() && !self.closed {
             let space = self.input.space();
             let n = space.len().min(bytes.len());
@@ -111,33 +125,49 @@ impl<'h, H: Handler> Connection<'h, H> {
         self.run();
     }
 
-    /// Time passes; if a deadline passes with it, the server does what it does then.
+    /// Time passes; what [`Timers`](crate::Timers) are to call by then is called, and if a deadline
+    /// passes the server does what it does then. Deadlines know whole seconds only.
     pub fn elapse(&mut self, time: Duration) {
+        let until = self.time.saturating_add(time);
+        while let Some(at) = self.timers.next().filter(|at| *at <= until) {
+            self.time = at;
+            self.service
+                .call_timer(&mut self.timers, at, &self.counters);
+            self.run();
+        }
+        self.time = until;
         let seconds = u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
         self.service.now = self.service.now.saturating_add(seconds);
-        let due = self.http1.deadline(Some(&self.input), &self.service.limits);
+        let (input, body) = (Some(&self.input), self.body.as_deref());
+        let due = deadline(&self.http1, input, body, &self.service.limits);
         if self.service.now >= due && !self.closed {
-            self.with_parts(Service::expire);
+            let close = self.with_parts(Service::expire);
             self.flush();
-            self.close();
+            if close.is_some() {
+                self.close();
+            }
         }
     }
 
     /// The server shall stop: the answer to a request that is under way is the last one, and an
     /// idle connection closes, after a second if it has had no request yet.
     pub fn stop(&mut self) {
-        self.http1.stop(self.input.unread().len());
-        self.closed |= self.http1.is_idle() && self.http1.is_used();
+        let unread = self.input.unread().len();
+        let is_done = self.http1.is_idle() && self.http1.is_used();
+        self.with_parts(|service, parts| service.stop(unread, parts));
+        match is_done {
+            true => self.closed = true,
+            false => self.run(),
+        }
     }
 
     /// Waits until another thread has sent something for an answer that was deferred or is streamed,
-    /// at most so long, and hands it to the client. False if time is up. Time does not pass for the
-    /// connection meanwhile.
+    /// at most so long, and hands it to the client. What has come since the last [`Connection::send`]
+    /// need not be waited for. False if time is up. Time does not pass for the connection meanwhile.
     pub fn wait(&mut self, most: Duration) -> bool {
         let until = Instant::now() + most;
-        let before = self.received.len();
         self.run();
-        while self.received.len() == before && !self.closed {
+        while !std::mem::take(&mut self.came) && !self.closed {
             let left = until.saturating_duration_since(Instant::now());
             if self.woken.recv_timeout(left).is_err() {
                 return false;
@@ -164,7 +194,7 @@ impl<'h, H: Handler> Connection<'h, H> {
 
     /// What the server has counted on this connection.
     pub fn counters(&self) -> Counters {
-        self.counters.snapshot()
+        self.counters.snapshot() + self.service.wire.door.pool.counters().snapshot()
     }
 
     /// Bytes that were sent and are still held: those of an incomplete request.
@@ -179,11 +209,16 @@ impl<'h, H: Handler> Connection<'h, H> {
         let mut commands = Vec::new();
         while !self.closed {
             self.service.wire.door.take(&mut commands);
+            let (is_late, before) = (!commands.is_empty(), self.counters.bytes_written.get());
             for command in commands.drain(..) {
-                self.with_parts(|service, parts| service.command(command, parts));
+                match command {
+                    Command::Timer(timer) => self.timers.add(timer, self.time),
+                    command => self.with_parts(|service, parts| service.command(command, parts)),
+                }
             }
             let turn = self.with_parts(|service, parts| service.turn(parts, &mut Off));
             self.flush();
+            self.came |= is_late && self.counters.bytes_written.get() > before;
             match turn {
                 // What a handler has sent from its own thread is there already.
                 Turn::Wait | Turn::Read if self.service.wire.door.is_empty() => return,
@@ -249,7 +284,10 @@ impl<'h, H: Handler> Connection<'h, H> {
 
 impl<H: Handler> Drop for Connection<'_, H> {
     fn drop(&mut self) {
-        self.service.wire.door.close();
+        let door = &self.service.wire.door;
+        door.close();
+        // Jobs that still run are for nobody.
+        door.pool.close(Instant::now());
     }
 }
 
@@ -261,6 +299,13 @@ impl<H: Handler> std::fmt::Debug for Connection<'_, H> {
             .finish_non_exhaustive()
     }
 }
+
+/// For what a handler offloads.
+const POOL: Size = Size {
+    threads: 8,
+    queue: 1024,
+    stack: None,
+};
 
 /// The ends of a connection in memory.
 struct Memory;

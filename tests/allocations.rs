@@ -1,7 +1,7 @@
 //! A worker that has warmed up allocates nothing, whatever the kind of request: counted in the
 //! worker's thread of a real server, by the allocator of this program.
-#![allow(unsafe_code)]
 
+mod counting;
 // Parts of it are for other tests.
 #[cfg(feature = "dir")]
 #[allow(dead_code)]
@@ -11,65 +11,11 @@ mod scratch;
 #[path = "it/support.rs"]
 mod support;
 
-use peregrine::{Done, Payload, Request, Response, from_fn};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+use counting::{allocations, count_here, count_this_thread, is_counted};
+use peregrine::{BodySender, Done, Payload, Request, Responder, Response, from_fn};
 use std::io::Write;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use support::{Asked, Client, ended, start, wait_until, workers};
-
-/// Allocations of threads that are counted.
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-
-thread_local! {
-    /// Whether this thread's allocations count. Constant and without a destructor, so that reading
-    /// it does not allocate.
-    static COUNTED: Cell<bool> = const { Cell::new(false) };
-}
-
-/// The system's allocator, and a counter.
-struct Counting;
-
-fn count() {
-    if COUNTED.get() {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-// SAFETY: every method hands its arguments to the same method of `System` and returns what that
-// returns, so `System` keeps the contract; `count` neither allocates nor unwinds.
-unsafe impl GlobalAlloc for Counting {
-    // SAFETY: the caller's promise is that of `System::alloc`.
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: `layout` is the caller's, with a size that is not zero.
-        unsafe { System.alloc(layout) }
-    }
-
-    // SAFETY: the caller's promise is that of `System::alloc_zeroed`.
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: `layout` is the caller's, with a size that is not zero.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    // SAFETY: the caller's promise is that of `System::realloc`.
-    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
-        // SAFETY: `at` is from `System` with this `layout`, as all blocks of this allocator are.
-        unsafe { System.realloc(at, layout, size) }
-    }
-
-    // SAFETY: the caller's promise is that of `System::dealloc`.
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        // SAFETY: `at` is from `System` with this `layout`, as all blocks of this allocator are.
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
+use std::sync::{Arc, Condvar, Mutex};
+use support::{Asked, Client, PATIENCE, ended, start, wait_until, workers};
 
 // ----------------------------------------------------------------------------------- the server
 
@@ -82,10 +28,7 @@ const SHARED: usize = 64 << 10;
 
 /// Counts the thread it runs in from its first call on. Allocates nothing itself.
 fn app(shared: &Arc<[u8]>, req: &Request<'_>, res: Response<'_>) -> Done {
-    if !COUNTED.get() {
-        let is_worker = std::thread::current().name() == Some("pg-worker-0");
-        COUNTED.set(is_worker);
-    }
+    count_this_thread("pg-worker-0");
     match req.path() {
         "/written" => res
             .header("Content-Type", "text/plain")
@@ -229,8 +172,12 @@ fn lease_all_buffers(clients: &mut [Client], read: impl Fn() -> u64) {
     }
 }
 
+/// The counter is one for all.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
 #[test]
 fn a_warm_worker_does_not_allocate() {
+    let _alone = ONE_AT_A_TIME.lock();
     let shared: Arc<[u8]> = vec![b'x'; SHARED].into();
     let payload = shared.clone();
     #[cfg(feature = "dir")]
@@ -249,12 +196,11 @@ fn a_warm_worker_does_not_allocate() {
     let (server, addr) = start(handler, workers(1));
     let mut clients: Vec<_> = (0..CONNECTIONS).map(|_| Client::connect(addr)).collect();
     let kinds = kinds(&shared);
-    let allocations = || ALLOCATIONS.load(Ordering::Relaxed);
 
     // The counter counts, and nothing but the worker, which may still be at work for a request
     // that it has answered.
     assert_eq!(clients[0].get("/").status, 200);
-    assert!(!COUNTED.get(), "this thread is not counted");
+    assert!(!is_counted(), "this thread is not counted");
     let before = allocations();
     assert_eq!(clients[0].get("/allocates").text(), "0 bytes");
     assert!(allocations() > before, "the worker is");
@@ -278,4 +224,126 @@ fn a_warm_worker_does_not_allocate() {
     drop(scratch);
     server.stop();
     assert_eq!(ended(server).counters.refused, 0);
+}
+
+// ------------------------------------------------------------------------------- late answers
+
+/// What a thread, which is counted, has to answer.
+enum Work {
+    Answer(Responder),
+    Stream(BodySender, Payload),
+}
+
+/// Hands work over without an allocation of its own.
+struct Queue {
+    work: Mutex<Vec<Work>>,
+    came: Condvar,
+}
+
+const PIECES: usize = 64;
+
+impl Queue {
+    fn put(&self, work: Work) {
+        self.work.lock().expect("no panic").push(work);
+        self.came.notify_one();
+    }
+
+    /// Works until somebody takes the whole queue away.
+    fn run(&self) {
+        count_here();
+        loop {
+            let work = self.work.lock().expect("no panic");
+            let is_idle = |work: &mut Vec<Work>| work.is_empty() && work.capacity() > 0;
+            let mut work = self.came.wait_while(work, is_idle).expect("no panic");
+            let Some(next) = work.pop() else { return };
+            drop(work);
+            match next {
+                Work::Answer(responder) => {
+                    assert!(responder.send(|res| res.header("x-late", "1").text("late")));
+                }
+                Work::Stream(body, piece) => stream(body, &piece),
+            }
+        }
+    }
+}
+
+fn stream(mut body: BodySender, piece: &Payload) {
+    for _ in 0..PIECES {
+        while body.try_send(piece.clone()).is_err() {
+            assert!(body.wait_ready(PATIENCE));
+        }
+    }
+    body.finish().expect("somebody takes it");
+}
+
+/// In the worker and in the thread that answers, together.
+#[test]
+fn warm_late_answers_allocate_little() {
+    let _alone = ONE_AT_A_TIME.lock();
+    let queue = Arc::new(Queue {
+        work: Mutex::new(Vec::with_capacity(CONNECTIONS)),
+        came: Condvar::new(),
+    });
+    let shared: Arc<[u8]> = vec![b'x'; SHARED].into();
+    let handler = {
+        let (queue, shared) = (queue.clone(), shared.clone());
+        from_fn(move |req: &Request<'_>, res: Response<'_>| {
+            count_here();
+            let piece = match req.path() {
+                "/static" => Payload::Static(&[b's'; 1000]),
+                "/shared" => shared.clone().into(),
+                path => {
+                    let res = match path {
+                        "/begun" => res.status(201).header("x-early", "1"),
+                        _ => res,
+                    };
+                    let (done, responder) = res.defer();
+                    queue.put(Work::Answer(responder));
+                    return done;
+                }
+            };
+            let (done, body) = res.stream_exact((piece.len() * PIECES) as u64);
+            queue.put(Work::Stream(body, piece));
+            done
+        })
+    };
+    let (server, addr) = start(handler, workers(1));
+    let mut clients: Vec<_> = (0..CONNECTIONS).map(|_| Client::connect(addr)).collect();
+    let thread = {
+        let queue = queue.clone();
+        std::thread::spawn(move || queue.run())
+    };
+    // Each with the most allocations for a request. A stream's own are its two ends; its pieces, of
+    // which one each were bearable, cost none but room on their way at times.
+    let small = vec![b's'; 1000 * PIECES];
+    let large = vec![b'x'; SHARED * PIECES];
+    for (path, status, body, most, requests) in [
+        ("/", 200, &b"late"[..], 2, REQUESTS / 3),
+        ("/begun", 201, b"late", 2, REQUESTS / 3),
+        ("/static", 200, &small, 4, REQUESTS / 10),
+        ("/shared", 200, &large, 4, 64),
+    ] {
+        let kind = Kind {
+            name: path,
+            request: format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes(),
+            depth: 1,
+            status,
+            body: body.to_vec(),
+        };
+        let requests = requests / CONNECTIONS * CONNECTIONS;
+        let mut made = Vec::new();
+        while made.last().is_none_or(|&made| made > most * requests) {
+            assert!(made.len() < ROUNDS, "{path}: {made:?} allocations");
+            exchange(&mut clients, &kind, requests / 4);
+            let before = allocations();
+            exchange(&mut clients, &kind, requests);
+            made.push((allocations() - before) as usize);
+        }
+    }
+    *queue.work.lock().expect("no panic") = Vec::new();
+    queue.came.notify_one();
+    thread.join().expect("no panic");
+    drop(clients);
+    server.stop();
+    assert_eq!(ended(server).counters.handler_errors, 0);
 }

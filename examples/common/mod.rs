@@ -1,7 +1,8 @@
 //! What the examples share: options, and running a server with a line at its start and its end.
 
 use lexopt::prelude::*;
-use peregrine::{Config, Handler, Running, Server};
+use peregrine::{Config, Handler, Request, Running, Server};
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::exit;
@@ -35,12 +36,31 @@ impl Args {
 
     /// The same for an example that has options of its own: `help` has a line for each, and `own`
     /// takes what is not common to all.
+    #[allow(dead_code)]
     pub(crate) fn parse_with(
         about: &str,
         help: &str,
         own: impl FnMut(lexopt::Arg<'_>) -> Result<(), lexopt::Error>,
     ) -> Args {
-        match Args::read(lexopt::Parser::from_env(), own) {
+        let args = Args::read(lexopt::Parser::from_env(), &[], &mut [], own);
+        Args::or_exit(args, about, help)
+    }
+
+    /// The same for an example whose own options `names` have values: those that were given.
+    #[allow(dead_code)]
+    pub(crate) fn parse_values<const N: usize>(
+        about: &str,
+        help: &str,
+        names: [&str; N],
+    ) -> (Args, [Option<OsString>; N]) {
+        let mut values = [const { None }; N];
+        let parser = lexopt::Parser::from_env();
+        let args = Args::read(parser, &names, &mut values, |arg| Err(arg.unexpected()));
+        (Args::or_exit(args, about, help), values)
+    }
+
+    fn or_exit(args: Result<Option<Args>, lexopt::Error>, about: &str, help: &str) -> Args {
+        match args {
             Ok(Some(args)) => args,
             Ok(None) => {
                 print!("{about}\n\n{OPTIONS}{help}");
@@ -56,6 +76,8 @@ impl Args {
     /// `None` if help is asked for.
     fn read(
         mut parser: lexopt::Parser,
+        names: &[&str],
+        values: &mut [Option<OsString>],
         mut own: impl FnMut(lexopt::Arg<'_>) -> Result<(), lexopt::Error>,
     ) -> Result<Option<Args>, lexopt::Error> {
         let mut args = Args {
@@ -72,7 +94,16 @@ impl Args {
                 Long("accept-threads") => args.accept_threads = Some(parser.value()?.parse()?),
                 Long("ws-threads") => args.ws_threads = Some(parser.value()?.parse()?),
                 Long("help") | Short('h') => return Ok(None),
-                option => own(option)?,
+                option => {
+                    let place = match &option {
+                        Long(option) => names.iter().position(|name| name == option),
+                        _ => None,
+                    };
+                    match place {
+                        Some(place) => values[place] = Some(parser.value()?),
+                        None => own(option)?,
+                    }
+                }
             }
         }
         Ok(Some(args))
@@ -88,6 +119,18 @@ impl Args {
             ws_threads: self.ws_threads.unwrap_or(config.ws_threads),
             ..config
         }
+    }
+}
+
+/// Whether a request may come from our own page. Browsers say which one it comes from (RFC 6454
+/// section 7, RFC 6455 section 10.2); other clients may say nothing.
+#[allow(dead_code)]
+pub(crate) fn is_own_page(req: &Request<'_>) -> bool {
+    match (req.header("origin"), req.host()) {
+        (Some(origin), Some(host)) => origin
+            .split_once("://")
+            .is_some_and(|(_, from)| from == host),
+        (origin, _) => origin.is_none(),
     }
 }
 

@@ -53,6 +53,74 @@ pub(super) fn read(mut bytes: &[u8], head: impl Fn(&Answer) -> bool) -> Vec<Answ
     answers
 }
 
+/// Reads a row of answers of which some are streamed, and the last may not be complete: it says of
+/// each whether it is. `ended`: nothing follows any more.
+pub(super) fn read_streamed(
+    mut bytes: &[u8],
+    ended: bool,
+    head: impl Fn(&Answer) -> bool,
+) -> Vec<(Answer, bool)> {
+    let mut answers = Vec::new();
+    while !bytes.is_empty() {
+        let (mut answer, len) = read_head(bytes);
+        bytes = &bytes[len..];
+        let is_bare = head(&answer) || answer.is_interim() || matches!(answer.status, 204 | 304);
+        let coding = answer.field("transfer-encoding");
+        let length = answer.field("content-length");
+        assert!(coding.is_none() || length.is_none(), "two framings");
+        let (body, len, complete) = match (coding, length) {
+            _ if is_bare => (Vec::new(), 0, true),
+            (Some(coding), _) => {
+                assert_eq!(coding, b"chunked");
+                read_chunks(bytes)
+            }
+            (None, Some(digits)) => {
+                let digits = std::str::from_utf8(digits).expect("digits");
+                let most: usize = digits.parse().expect("a length");
+                let len = most.min(bytes.len());
+                (bytes[..len].to_vec(), len, len == most)
+            }
+            (None, None) => {
+                assert!(answer.says_close(), "no length");
+                (bytes.to_vec(), bytes.len(), ended)
+            }
+        };
+        // A refusal of HEAD has no body, and nothing says that it was one.
+        let complete = complete || answer.says_close() && ended && body.is_empty();
+        answer.body = body;
+        bytes = &bytes[len..];
+        assert!(complete || bytes.is_empty(), "something behind half a body");
+        answers.push((answer, complete));
+    }
+    answers
+}
+
+/// RFC 9112 section 7.1, as little of it as we send. What was decoded, of how many bytes, and
+/// whether that is all.
+fn read_chunks(bytes: &[u8]) -> (Vec<u8>, usize, bool) {
+    let (mut body, mut at) = (Vec::new(), 0);
+    loop {
+        let rest = &bytes[at..];
+        let Some(line) = rest.windows(2).position(|two| two == b"\r\n") else {
+            assert!(rest.is_empty(), "half a chunk: {}", rest.escape_ascii());
+            return (body, at, false);
+        };
+        let digits = std::str::from_utf8(&rest[..line]).expect("digits");
+        let size = usize::from_str_radix(digits, 16).expect("a size");
+        let chunk = &rest[line + 2..];
+        assert!(
+            chunk[size..].starts_with(b"\r\n"),
+            "{}",
+            chunk.escape_ascii()
+        );
+        body.extend_from_slice(&chunk[..size]);
+        at += line + 2 + size + 2;
+        if size == 0 {
+            return (body, at, true);
+        }
+    }
+}
+
 fn read_head(bytes: &[u8]) -> (Answer, usize) {
     let mut fields = [httparse::EMPTY_HEADER; 64];
     let mut response = httparse::Response::new(&mut fields);

@@ -9,8 +9,11 @@ pub mod chunked;
 pub mod connection;
 #[cfg(feature = "dir")]
 pub mod dir;
+#[cfg(feature = "websocket")]
+pub mod frame;
 pub mod framing;
 pub mod head;
+pub mod late;
 #[cfg(feature = "multipart")]
 pub mod multipart;
 pub mod response;

@@ -86,7 +86,7 @@ fn fit(sent: &[u8], check: &str) -> Option<Vec<u8>> {
             let end = line.iter().rposition(|b| *b == b' ')?;
             Some(line[..end].to_vec())
         }
-        "response" | "dir" | "multipart" => None,
+        "response" | "dir" | "multipart" | "frame" => None,
         _ => Some(sent.to_vec()),
     }
 }

@@ -2,7 +2,7 @@
 
 #[cfg(feature = "dir")]
 use super::dir;
-use super::{chunked, connection, framing, head, response, seeds, target};
+use super::{chunked, connection, framing, head, late, response, seeds, target};
 
 /// Changed inputs per check: what takes half a second without optimisation. Miri takes some thousand
 /// times as long.
@@ -30,6 +30,11 @@ fn connections() {
     run("connection", connection::check);
 }
 
+#[test]
+fn late_answers() {
+    run("late", late::check);
+}
+
 #[cfg(feature = "dir")]
 #[test]
 fn files() {
@@ -39,6 +44,12 @@ fn files() {
 #[test]
 fn responses() {
     run("response", response::check);
+}
+
+#[cfg(feature = "websocket")]
+#[test]
+fn frames() {
+    run("frame", super::frame::check);
 }
 
 #[cfg(feature = "websocket")]

@@ -1,9 +1,14 @@
 //! The body of an answer that is made while it is sent (RFC 9112 section 6).
 
-use super::{credit::Credit, output::Output, payload::Payload};
+use super::{
+    credit::{Credit, charge},
+    output::Output,
+    payload::Payload,
+};
 use crate::protocol::encode;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// While so much waits to be sent, nothing is drawn from a source.
 const DRAW: u64 = 64 << 10;
@@ -40,7 +45,13 @@ pub(crate) struct BodyOut {
     feed: Feed,
     /// No further answer follows.
     pub(crate) close: bool,
+    /// It is a row of events that may be silent for as long as there are signs of life, this often;
+    /// and it may end at any time.
+    pub(crate) heartbeat: Option<Duration>,
 }
+
+/// A comment among events: it means nothing (WHATWG HTML section 9.2.6).
+const HEARTBEAT: &[u8] = b":\n\n";
 
 /// What has become of a body.
 #[derive(Debug)]
@@ -59,7 +70,13 @@ impl BodyOut {
             coding,
             feed,
             close,
+            heartbeat: None,
         }
+    }
+
+    /// Appends a sign of life.
+    pub(crate) fn beat(&mut self, output: &mut Output) -> Progress {
+        self.push(Payload::Static(HEARTBEAT), output)
     }
 
     /// Appends a piece.
@@ -129,7 +146,7 @@ impl BodyOut {
     /// A piece of `len` bytes has come out of the mailbox.
     pub(crate) fn taken(&self, len: usize) {
         if let Feed::Pushed(credit) = &self.feed {
-            credit.taken(len);
+            credit.taken(charge(len));
         }
     }
 

@@ -1,7 +1,7 @@
 //! How far those who make a body may be ahead of the client that takes it.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
-use std::sync::{Condvar, Mutex, PoisonError};
+use super::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use super::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Shared by the maker of a streamed body and the connection that sends it.
@@ -18,6 +18,12 @@ pub(crate) struct Credit {
     awaited: AtomicBool,
     waiter: Mutex<Option<Waiter>>,
     room: Condvar,
+}
+
+/// What a piece of `len` bytes counts as: it takes some memory however short it is.
+pub(crate) fn charge(len: usize) -> usize {
+    const PIECE: usize = 64;
+    len.max(PIECE)
 }
 
 /// Called once there is room, on the thread that owns the connection.
@@ -117,6 +123,8 @@ impl Credit {
 
     /// A piece has come out of the mailbox; [`Credit::set_unsent`] is to follow.
     pub(crate) fn taken(&self, len: usize) {
+        // In this order: for a moment it counts twice, but never not at all.
+        self.unsent.fetch_add(len, Ordering::SeqCst);
         self.queued.fetch_sub(len, Ordering::SeqCst);
     }
 

@@ -188,6 +188,11 @@ impl Http1 {
         self.owed = Some(unread);
     }
 
+    /// The server stops.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.owed.is_some()
+    }
+
     /// A request has been answered.
     pub(crate) fn is_used(&self) -> bool {
         self.answered > 0
@@ -357,6 +362,8 @@ impl Http1 {
         debug_assert!(self.is_waiting(), "no answer is waited for");
         self.answered = self.answered.saturating_add(1);
         self.since = now;
+        // A stream that the server's stop has met could not say that it was the last answer.
+        self.last |= self.owed == Some(0);
         self.state = match self.mode.persistent && !self.last && !close {
             true if self.unread > 0 => State::Drain,
             true => State::Idle,

@@ -1,7 +1,7 @@
 //! How other threads reach the one that owns a connection.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use super::sync::atomic::{AtomicBool, Ordering};
+use super::sync::{Mutex, PoisonError};
 
 /// Many may put, one takes; a wake-up is due only when the box was empty before.
 pub(crate) struct Mailbox<T> {

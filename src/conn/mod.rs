@@ -18,6 +18,8 @@ pub(crate) mod pool;
 #[cfg(feature = "websocket")]
 pub(crate) mod prepared;
 pub(crate) mod rows;
+mod sync;
+pub(crate) mod timers;
 #[cfg(feature = "websocket")]
 pub(crate) mod topics;
 #[cfg(feature = "websocket")]

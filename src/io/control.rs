@@ -3,11 +3,13 @@
 use super::poll::Waker;
 use super::stream::Stream;
 use crate::conn::mailbox::Mailbox;
-use crate::late::Door;
+use crate::late::{Door, pool::Pool};
+use crate::protocol::limits::Limits;
 use crate::stats::WorkerCounters;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 /// A connection on its way to a worker.
 #[derive(Debug)]
@@ -28,13 +30,12 @@ pub(crate) struct Seat {
 }
 
 impl Seat {
-    /// `stream_bytes`: what a streamed body may be ahead of its client.
-    pub(crate) fn new(waker: Waker, stream_bytes: usize) -> Seat {
+    pub(crate) fn new(waker: Waker, limits: &Limits, pool: Arc<Pool>) -> Seat {
         let wake = waker.clone();
         Seat {
             mailbox: Mailbox::new(),
             waker,
-            door: Arc::new(Door::new(stream_bytes, move || wake.wake())),
+            door: Arc::new(Door::new(limits, pool, move || wake.wake())),
             counters: Arc::default(),
             given: AtomicU64::new(0),
         }
@@ -60,10 +61,21 @@ pub(crate) struct Control {
     accepting: AtomicUsize,
     stopping: AtomicBool,
     cutting: AtomicBool,
+    /// For handlers that block.
+    pub(crate) pool: Arc<Pool>,
+    stop_time: Duration,
+    /// When a stop is over, whatever is left.
+    stop_at: OnceLock<Instant>,
 }
 
 impl Control {
-    pub(crate) fn new(seats: Vec<Seat>, acceptors: Vec<Waker>, others: Vec<Waker>) -> Control {
+    pub(crate) fn new(
+        seats: Vec<Seat>,
+        acceptors: Vec<Waker>,
+        others: Vec<Waker>,
+        pool: Arc<Pool>,
+        stop_time: Duration,
+    ) -> Control {
         Control {
             working: AtomicUsize::new(seats.len()),
             others,
@@ -72,11 +84,15 @@ impl Control {
             acceptors,
             stopping: AtomicBool::new(false),
             cutting: AtomicBool::new(false),
+            pool,
+            stop_time,
+            stop_at: OnceLock::new(),
         }
     }
 
     /// Begins to stop: listeners close, what is in flight is answered.
     pub(crate) fn stop(&self) {
+        self.stop_at();
         self.stopping.store(true, Ordering::Release);
         self.wake_all();
     }
@@ -85,6 +101,12 @@ impl Control {
     pub(crate) fn cut(&self) {
         self.cutting.store(true, Ordering::Release);
         self.stop();
+        self.pool.hurry();
+    }
+
+    /// When a stop that began at the first call is over.
+    pub(crate) fn stop_at(&self) -> Instant {
+        *self.stop_at.get_or_init(|| Instant::now() + self.stop_time)
     }
 
     pub(crate) fn is_stopping(&self) -> bool {

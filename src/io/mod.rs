@@ -18,4 +18,6 @@ pub(crate) mod ws_connection;
 #[cfg(feature = "websocket")]
 pub(crate) mod ws_mode;
 #[cfg(feature = "websocket")]
+mod ws_socket;
+#[cfg(feature = "websocket")]
 pub(crate) mod ws_worker;

@@ -98,12 +98,18 @@ impl<T> Slab<T> {
 
     /// The tokens of all.
     pub(crate) fn tokens(&self) -> Vec<usize> {
+        let mut tokens = Vec::new();
+        self.append_tokens(&mut tokens);
+        tokens
+    }
+
+    pub(crate) fn append_tokens(&self, into: &mut Vec<usize>) {
         let used = self
             .slots
             .iter()
             .enumerate()
             .filter(|(_, slot)| slot.value.is_some());
-        used.map(|(i, slot)| token(i, slot.generation)).collect()
+        into.extend(used.map(|(i, slot)| token(i, slot.generation)));
     }
 }
 

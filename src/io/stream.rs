@@ -78,7 +78,7 @@ impl Stream {
 }
 
 impl Stream {
-    fn write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    pub(super) fn write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
             Stream::Tcp(stream) => (&*stream).write_vectored(slices),
             #[cfg(unix)]
@@ -172,8 +172,12 @@ impl Stream {
     /// Has the socket, when it is closed, tell the client that something is missing: by a reset
     /// where there is such a thing.
     pub(crate) fn reset(&self) {
-        if let Stream::Tcp(stream) = self {
-            let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
+        match self {
+            Stream::Tcp(stream) => {
+                let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
+            }
+            #[cfg(unix)]
+            Stream::Unix(_) => {}
         }
     }
 

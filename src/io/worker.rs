@@ -9,10 +9,10 @@ use super::mode::Mode;
 use super::poll::{Events, Poll, Token};
 use super::slab::{self, RESERVED_TOKENS, Slab};
 use crate::config::Config;
-use crate::conn::{Seconds, pool::Pool};
+use crate::conn::{Seconds, pool::Pool, timers::Timers};
 use crate::drive::Service;
 use crate::handler::Handler;
-use crate::late::{Command, Door, Place};
+use crate::late::{Address, Command, Door, Place};
 use crate::log::event;
 use crate::response::Wire;
 use std::io;
@@ -22,6 +22,9 @@ use std::time::{Duration, Instant};
 
 /// Connections that a worker takes from its own listener before it looks at the others again.
 const BATCH: usize = 64;
+
+/// Timers that are called before others get their turn.
+const TIMERS: usize = 256;
 
 /// What a worker thread is started with.
 pub(crate) struct Worker<H, M> {
@@ -74,6 +77,7 @@ impl<H: Handler, M: Mode<H>> Worker<H, M> {
             slab: Slab::new(),
             listeners: Listeners::new(self.listeners),
             clock: Clock::new(),
+            timers: Timers::default(),
             resume_at: Duration::ZERO,
             again: Vec::new(),
             arrivals: Vec::new(),
@@ -104,6 +108,7 @@ struct Loop<'a, H, M> {
     slab: Slab<Connection>,
     listeners: Listeners,
     clock: Clock,
+    timers: Timers,
     /// When accepting goes on after it has failed.
     resume_at: Duration,
     /// Connections that have more to do without an event.
@@ -145,19 +150,41 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
             }
             self.take_arrivals();
             self.take_commands();
+            self.call_timers();
             self.run_again();
             self.check_deadlines();
             self.resume_accepting()?;
             if self.control.is_stopping() {
                 if let Some(ended) = self.stopping()? {
+                    self.cut();
                     return Ok(ended);
                 }
             }
         }
     }
 
+    /// Closes what is still open.
+    fn cut(&mut self) {
+        for token in self.slab.tokens() {
+            if let Some(connection) = self.slab.remove(token) {
+                let (slot, _) = slab::parts(token);
+                self.shared.place = Place { token, slot };
+                connection.close(&mut self.shared);
+            }
+        }
+    }
+
     /// Forever, if nothing is due at any time.
     fn timeout(&self) -> Option<Duration> {
+        let timeout = self.timeout_without_timers();
+        let Some(at) = self.timers.next() else {
+            return timeout;
+        };
+        let wait = at.saturating_sub(self.clock.elapsed());
+        Some(timeout.map_or(wait, |timeout| timeout.min(wait)))
+    }
+
+    fn timeout_without_timers(&self) -> Option<Duration> {
         if !self.again.is_empty() || !self.seat.door.is_empty() {
             return Some(Duration::ZERO);
         }
@@ -275,7 +302,13 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
         let mut commands = std::mem::take(&mut self.commands);
         self.seat.door.take(&mut commands);
         for command in commands.drain(..) {
-            let token = command.address().place.token;
+            let Some(Address { place, .. }) = command.address() else {
+                if let Command::Timer(timer) = command {
+                    self.timers.add(timer, self.clock.elapsed());
+                }
+                continue;
+            };
+            let token = place.token;
             self.act(token, |connection, shared| {
                 connection.command(command, shared)
             });
@@ -289,6 +322,20 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
             self.act(token, Connection::go_on);
         }
         self.touched = touched;
+    }
+
+    /// Calls what is due, a few at a time.
+    fn call_timers(&mut self) {
+        if self.timers.is_empty() {
+            return;
+        }
+        let now = self.clock.now();
+        let (service, counters) = (&self.shared.service, self.shared.counters);
+        for _ in 0..TIMERS {
+            if !service.call_timer(&mut self.timers, now, counters) {
+                break;
+            }
+        }
     }
 
     /// Goes on with those that had more to do, once each.

@@ -1,9 +1,10 @@
 //! One WebSocket connection of a thread: its socket, its state, and what an event does to them.
 
-use super::connection::{Socket, is_temporary};
+use super::connection::is_temporary;
 use super::poll::{Interest, Poll, Token};
 use super::stream::Sent as Wrote;
 use super::ws_mode::Arrival;
+use super::ws_socket::WsSocket;
 use crate::conn::{
     Seconds, http1,
     prepared::Prepared,
@@ -39,10 +40,10 @@ pub(crate) enum Fate {
 }
 
 pub(crate) struct WsConnection<C> {
-    socket: Socket,
+    socket: WsSocket,
     peer: Peer<C>,
     /// A few bytes of an incomplete frame or message.
-    stash: Stash,
+    stash: Option<Box<Stash>>,
     /// More of them.
     input: Option<Box<WsInput>>,
     watched: Option<Interest>,
@@ -62,7 +63,7 @@ enum Phase {
     /// What is in the output goes out, then the connection ends.
     Ending,
     /// All is sent. What the client still sends is thrown away, this many bytes at most.
-    Lingering { left: usize, since: Seconds },
+    Lingering { left: u32, since: Seconds },
 }
 
 impl<C: Send + 'static> WsConnection<C> {
@@ -70,14 +71,14 @@ impl<C: Send + 'static> WsConnection<C> {
         let Arrival { moved, accepted } = arrival;
         let ws = WsConn::new(now, accepted.limits, accepted.deflate, moved.output);
         WsConnection {
-            socket: moved.socket,
+            socket: moved.socket.into(),
             peer: Peer {
                 ws,
                 conn: accepted.conn,
                 id: WsId::from_u64(0),
                 token: 0,
             },
-            stash: Stash::new(moved.rest),
+            stash: Stash::of(moved.rest),
             input: None,
             watched: None,
             phase: Phase::Serving,
@@ -159,8 +160,8 @@ impl<C: Send + 'static> WsConnection<C> {
     fn take_input<H>(&mut self, shared: &mut WsShared<'_, H>) -> Box<WsInput> {
         self.input.take().unwrap_or_else(|| {
             let mut input = shared.inputs.take();
-            if !self.stash.is_empty() {
-                input.unstash(&mut self.stash);
+            if let Some(stash) = self.stash.take() {
+                input.unstash(*stash);
             }
             input
         })
@@ -173,7 +174,7 @@ impl<C: Send + 'static> WsConnection<C> {
     {
         let mut input = match input {
             Some(input) => Some(input),
-            None if self.input.is_some() || !self.stash.is_empty() => Some(self.take_input(shared)),
+            None if self.input.is_some() || self.stash.is_some() => Some(self.take_input(shared)),
             None => None,
         };
         loop {
@@ -199,11 +200,14 @@ impl<C: Send + 'static> WsConnection<C> {
         let mut unread = false;
         if let Some(input) = input {
             unread = !input.raw().is_empty();
-            if input.is_empty() || self.peer.ws.is_over() || input.stash(&mut self.stash) {
-                shared.inputs.give(input);
-            } else {
-                self.input = Some(input);
+            if !input.is_empty() && !self.peer.ws.is_over() {
+                self.stash = input.stash();
+                if self.stash.is_none() {
+                    self.input = Some(input);
+                    return Fate::Open;
+                }
             }
+            shared.inputs.give(input);
         }
         match self.peer.ws.is_over() {
             true => self.over(unread, shared),
@@ -357,21 +361,21 @@ impl<C: Send + 'static> WsConnection<C> {
             return Fate::Closed;
         }
         self.phase = Phase::Lingering {
-            left: shared.limits.linger_bytes,
+            left: u32::try_from(shared.limits.linger_bytes).unwrap_or(u32::MAX),
             since: shared.service.now,
         };
         Fate::Open
     }
 
     /// Reads what a client still sends after the end, and forgets it.
-    fn discard<H>(&mut self, left: usize, since: Seconds, shared: &mut WsShared<'_, H>) -> Fate {
+    fn discard<H>(&mut self, left: u32, since: Seconds, shared: &mut WsShared<'_, H>) -> Fate {
         let mut scratch = shared.inputs.take();
         let read = self.socket.stream.read(scratch.space());
         shared.inputs.give(scratch);
         match read {
-            Ok(n) if n > 0 && n < left => {
+            Ok(n) if n > 0 && n < left as usize => {
                 shared.counters.bytes_read.add(n as u64);
-                let left = left - n;
+                let left = left - n as u32;
                 self.phase = Phase::Lingering { left, since };
                 Fate::Open
             }
@@ -429,5 +433,17 @@ impl<C: Send + 'static> WsConnection<C> {
             shared.inputs.give(input);
         }
         self.peer.ws.release(&mut shared.service.kit);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a connection costs while it is idle, beside its place in the slab and its seat.
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn an_idle_connection_is_small() {
+        assert!(size_of::<WsConnection<()>>() <= 152);
     }
 }

@@ -23,6 +23,9 @@ use std::time::{Duration, Instant};
 /// RFC 6455 section 7.4.1.
 const GOING_AWAY: u16 = 1001;
 
+/// Arrivals that there is room for without an allocation.
+const KEPT_ARRIVALS: usize = 64;
+
 /// What a WebSocket thread is started with.
 pub(crate) struct WsWorker<H: WebSocketHandler> {
     pub(crate) index: usize,
@@ -58,6 +61,7 @@ impl<H: WebSocketHandler> WsWorker<H> {
             commands: Vec::new(),
             dirty: Vec::new(),
             due: Vec::new(),
+            receivers: Vec::new(),
             checked: 0,
             stop: None,
         };
@@ -87,6 +91,8 @@ struct Loop<'a, H: WebSocketHandler> {
     /// Connections that others have sent something to in this wake-up.
     dirty: Vec<Token>,
     due: Vec<Token>,
+    /// Of the publication that is being delivered.
+    receivers: Vec<Token>,
     /// The second in which deadlines were last looked at.
     checked: Seconds,
     /// Since the server began to stop.
@@ -157,6 +163,10 @@ impl<H: WebSocketHandler> Loop<'_, H> {
         if dropped > 0 {
             self.seat.counters.ws_dropped.add(dropped);
         }
+        let sent = std::mem::take(&mut self.shared.service.kit.sent);
+        if sent > 0 {
+            self.seat.counters.bytes_written.add(sent);
+        }
         // What will be flushed at the end of the wake-up is settled then.
         if fate == Fate::Open && (connection.dirty || connection.watch(&self.shared.poll).is_ok()) {
             let backlog = connection.ws().backlog();
@@ -199,12 +209,14 @@ impl<H: WebSocketHandler> Loop<'_, H> {
     }
 
     fn fan_out(&mut self, publication: &Publication) {
-        let tokens = match &publication.topic {
-            Some(topic) => self.shared.service.topics.members(topic).to_vec(),
-            None => self.slab.tokens(),
-        };
+        // A copy, as a delivery needs all that the list lies in.
+        let mut tokens = std::mem::take(&mut self.receivers);
+        match &publication.topic {
+            Some(topic) => tokens.extend_from_slice(self.shared.service.topics.members(topic)),
+            None => self.slab.append_tokens(&mut tokens),
+        }
         let mut count = 0;
-        for token in tokens {
+        for token in tokens.drain(..) {
             if publication.except == Some(token) {
                 continue;
             }
@@ -215,6 +227,7 @@ impl<H: WebSocketHandler> Loop<'_, H> {
                 }
             }
         }
+        self.receivers = tokens;
         self.seat.counters.ws_published.add(1);
         self.seat.counters.ws_fanned_out.add(count);
     }
@@ -256,6 +269,8 @@ impl<H: WebSocketHandler> Loop<'_, H> {
                 });
             }
         }
+        // After a storm of them it would hold memory that nobody needs.
+        arrivals.shrink_to(KEPT_ARRIVALS);
         self.arrivals = arrivals;
     }
 

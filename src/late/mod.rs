@@ -5,20 +5,30 @@
 //! mailbox. Who is answered is named by slot and ticket; a ticket is given out once in the life of a
 //! worker, so that a late answer can reach the request it is for, or nobody.
 
+mod events;
+pub(crate) mod pool;
 mod responder;
 mod sender;
+mod timers;
 
+pub use events::{Event, EventSender};
 pub(crate) use responder::Begun;
 pub use responder::Responder;
 pub use sender::{BodySender, SendError, TrySendError};
+pub use timers::{Timer, TimerError, Timers};
 
 use crate::conn::{
     body_out::BodyOut, mailbox::Mailbox, output::Detached, payload::Payload, rows::Rows,
+    timers::NewTimer,
 };
 use crate::incoming::Flow;
+use crate::protocol::limits::Limits;
 use crate::response::AnswerError;
+use pool::Pool;
+use std::any::Any;
 use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// One request whose answer is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +72,8 @@ pub(crate) enum Command {
     Answer(Address, Late),
     /// There will be no answer, for this reason.
     Fail(Address, AnswerError),
+    /// There will be none, as what should make it has panicked.
+    Panicked(Address, Box<dyn Any + Send>),
     /// The next piece of a streamed body.
     Piece(Address, Payload),
     /// The end of it, with trailers.
@@ -70,17 +82,22 @@ pub(crate) enum Command {
     Cut(Address),
     /// A sink that has paused shall go on, or answer.
     Resume(Address, Flow),
+    /// Something is to be called, whoever is connected.
+    Timer(NewTimer),
 }
 
 impl Command {
-    pub(crate) fn address(&self) -> Address {
+    /// The connection that it is about, if it is about one.
+    pub(crate) fn address(&self) -> Option<Address> {
         match self {
             Command::Answer(address, _)
             | Command::Fail(address, _)
+            | Command::Panicked(address, _)
             | Command::Piece(address, _)
             | Command::End(address, _)
             | Command::Cut(address)
-            | Command::Resume(address, _) => *address,
+            | Command::Resume(address, _) => Some(*address),
+            Command::Timer(_) => None,
         }
     }
 }
@@ -93,7 +110,14 @@ pub(crate) struct Door {
     waiting: Rows<AtomicU64>,
     /// Unsent bytes that a streamed body may be ahead of its client.
     stream_bytes: usize,
+    /// For handlers that block.
+    pub(crate) pool: Arc<Pool>,
+    /// Calls that are waited for, and how many there may be.
+    timers: Arc<AtomicUsize>,
+    most_timers: usize,
     closed: AtomicBool,
+    /// The thread behind it; 0 before there is one.
+    owner: AtomicU64,
 }
 
 /// A ticket that is waited for; `eof` if the client has sent its last byte.
@@ -101,31 +125,60 @@ fn entry(ticket: u64, eof: bool) -> u64 {
     ticket << 1 | u64::from(eof)
 }
 
+/// Numbers of threads that have been given out.
+static THREADS: AtomicU64 = AtomicU64::new(0);
+
 thread_local! {
-    /// The door that is this thread's own, if it is a worker's.
-    static OWN: Cell<*const Door> = const { Cell::new(std::ptr::null()) };
+    /// A number for this thread that no other ever has; 0 before it is asked for. Cheaper to ask for
+    /// than a `ThreadId`.
+    static THREAD: Cell<u64> = const { Cell::new(0) };
+
+    /// There is a door that this thread is behind.
+    static IS_WORKER: Cell<bool> = const { Cell::new(false) };
+}
+
+fn this_thread() -> u64 {
+    if THREAD.get() == 0 {
+        THREAD.set(THREADS.fetch_add(1, Ordering::Relaxed) + 1);
+    }
+    THREAD.get()
 }
 
 impl Door {
-    pub(crate) fn new(stream_bytes: usize, wake: impl Fn() + Send + Sync + 'static) -> Door {
+    pub(crate) fn new(
+        limits: &Limits,
+        pool: Arc<Pool>,
+        wake: impl Fn() + Send + Sync + 'static,
+    ) -> Door {
         Door {
             mailbox: Mailbox::new(),
             wake: Box::new(wake),
             waiting: Rows::default(),
-            stream_bytes,
+            stream_bytes: limits.output_bytes,
+            pool,
+            timers: Arc::default(),
+            most_timers: limits.timers_per_worker,
             closed: AtomicBool::new(false),
+            owner: AtomicU64::new(0),
         }
     }
 
     /// The calling thread is the one that takes from the mailbox, and looks into it before it waits
     /// for anything.
     pub(crate) fn adopt(&self) {
-        OWN.set(self);
+        IS_WORKER.set(true);
+        self.owner.store(this_thread(), Ordering::Release);
     }
 
-    /// Whether the calling thread is the one behind the door: it must not wait for itself.
+    /// Whether the calling thread is the one behind the door.
     fn is_own(&self) -> bool {
-        std::ptr::eq(OWN.get(), self)
+        self.owner.load(Ordering::Acquire) == this_thread()
+    }
+
+    /// Whether the calling thread is behind any door: it must not wait for another that may be
+    /// waiting for it.
+    pub(crate) fn is_worker() -> bool {
+        IS_WORKER.get()
     }
 
     pub(crate) fn post(&self, command: Command) {
@@ -134,6 +187,11 @@ impl Door {
         }
         if self.mailbox.put([command]) && !self.is_own() {
             (self.wake)();
+        }
+        if self.closed.load(Ordering::Acquire) {
+            // It may have been closed in between, and whoever waits for an answer to this must learn
+            // that there will be none.
+            self.empty();
         }
     }
 
@@ -194,9 +252,20 @@ impl Door {
         waiting.map_or(0, |waiting| waiting.load(Ordering::Acquire))
     }
 
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
     /// The worker ends: nothing is taken any more.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
+        if self.is_own() {
+            IS_WORKER.set(false);
+        }
+        self.empty();
+    }
+
+    fn empty(&self) {
         let mut rest = Vec::new();
         self.mailbox.take(&mut rest);
     }

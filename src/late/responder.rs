@@ -2,8 +2,10 @@
 
 use super::{Address, Command, Door};
 use crate::conn::{http1::Mode, output::Output};
+use crate::log::event;
 use crate::response::{AnswerError, Done, Response, Wire};
 use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// Answers one request later, from any thread: made by [`Response::defer`].
@@ -36,7 +38,7 @@ pub struct Responder {
     door: Arc<Door>,
     address: Address,
     mode: Mode,
-    begun: Option<Box<Begun>>,
+    begun: Begun,
     used: bool,
 }
 
@@ -55,12 +57,7 @@ thread_local! {
 }
 
 impl Responder {
-    pub(crate) fn new(
-        door: Arc<Door>,
-        address: Address,
-        mode: Mode,
-        begun: Option<Box<Begun>>,
-    ) -> Responder {
+    pub(crate) fn new(door: Arc<Door>, address: Address, mode: Mode, begun: Begun) -> Responder {
         Responder {
             door,
             address,
@@ -77,14 +74,31 @@ impl Responder {
     ///
     /// False if the client was known to be gone: the closure is not called then.
     pub fn send(mut self, answer: impl FnOnce(Response<'_>) -> Done) -> bool {
+        self.answer(answer)
+    }
+
+    /// As [`Responder::send`], with a panic of the closure as the reason for the 500.
+    pub(crate) fn send_or_panicked(mut self, answer: impl FnOnce(Response<'_>) -> Done) {
+        // Only this one request is answered with what the closure has left behind.
+        let answered = catch_unwind(AssertUnwindSafe(|| self.answer(answer)));
+        let Err(panic) = answered else { return };
+        self.used = true;
+        if self.door.is_waited_for(self.address) {
+            self.door.post(Command::Panicked(self.address, panic));
+        } else {
+            event!(Error, "a late answer panicked, and its client has gone");
+        }
+    }
+
+    fn answer(&mut self, answer: impl FnOnce(Response<'_>) -> Done) -> bool {
         if !self.door.is_waited_for(self.address) {
             self.used = true;
             return false;
         }
         let scratch = SCRATCH.take().unwrap_or_default();
         let mut wire = Wire::late(scratch, self.door.clone(), self.address);
-        let response = wire.late_response(self.mode, self.begun.take());
-        // If it panics, this is dropped and posts the failure.
+        let response = wire.late_response(self.mode, &self.begun);
+        // If it panics, this is not used yet: whoever has it posts the failure.
         let _done = answer(response);
         self.used = true;
         wire.post_late();

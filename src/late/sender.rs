@@ -3,11 +3,13 @@
 use super::{Address, Command, Door};
 use crate::conn::{
     body_out::{BodyOut, Coding, Feed},
-    credit::{Credit, Room},
+    credit::{Credit, Room, charge},
     payload::Payload,
 };
+use crate::log::event;
 use crate::protocol::class;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -75,8 +77,11 @@ pub enum SendError {
     /// The name of a trailer is not a token or is not allowed there, or its value holds a control
     /// byte (RFC 9110 section 6.5.1). Nothing was sent.
     Trailer,
-    /// There is no room, and this is the thread that would have to make it: a worker must not wait.
-    /// Use [`BodySender::try_send`] there.
+    /// The name or id of an [`Event`](crate::Event) holds a line break, or the id a NUL. Nothing was
+    /// sent.
+    Event,
+    /// There is no room, and this is a worker's thread, which must not wait: workers that wait for
+    /// each other would wait for ever. Use [`BodySender::try_send`] there.
     WouldBlock,
 }
 
@@ -86,6 +91,7 @@ impl std::fmt::Display for SendError {
             SendError::Gone => "nobody takes the body any more",
             SendError::Length => "the body has not the length that was declared",
             SendError::Trailer => "not a field that a trailer section can hold",
+            SendError::Event => "the name or id of an event holds a line break or NUL",
             SendError::WouldBlock => "a worker's thread must not wait for a client",
         })
     }
@@ -97,24 +103,27 @@ impl From<SendError> for io::Error {
     fn from(error: SendError) -> io::Error {
         let kind = match error {
             SendError::Gone => io::ErrorKind::BrokenPipe,
-            SendError::Length | SendError::Trailer => io::ErrorKind::InvalidInput,
+            SendError::Length | SendError::Trailer | SendError::Event => {
+                io::ErrorKind::InvalidInput
+            }
             SendError::WouldBlock => io::ErrorKind::WouldBlock,
         };
         io::Error::new(kind, error)
     }
 }
 
-/// Why [`BodySender::try_send`] did not send a piece.
+/// Why [`BodySender::try_send`] did not send a piece, or
+/// [`EventSender::try_send`](crate::EventSender::try_send) an event.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum TrySendError {
+pub enum TrySendError<T = Payload> {
     /// The client is too far behind. Here is the piece again.
-    Full(Payload),
+    Full(T),
     /// It never will be sent.
     Failed(SendError),
 }
 
-impl std::fmt::Display for TrySendError {
+impl<T> std::fmt::Display for TrySendError<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             TrySendError::Full(_) => f.write_str("the client is too far behind"),
@@ -123,7 +132,7 @@ impl std::fmt::Display for TrySendError {
     }
 }
 
-impl std::error::Error for TrySendError {}
+impl<T: std::fmt::Debug> std::error::Error for TrySendError<T> {}
 
 impl BodySender {
     pub(crate) fn new(
@@ -179,7 +188,7 @@ impl BodySender {
 
     fn post(&mut self, piece: Payload) -> Result<(), TrySendError> {
         self.count(piece.len()).map_err(TrySendError::Failed)?;
-        match self.credit.take(piece.len()) {
+        match self.credit.take(charge(piece.len())) {
             Room::Taken => self.door.post(Command::Piece(self.address, piece)),
             Room::Gone => return Err(TrySendError::Failed(SendError::Gone)),
             Room::Full => {
@@ -191,8 +200,8 @@ impl BodySender {
     }
 
     /// Sends a piece; waits while the client is too far behind, which
-    /// [`Limits::write_time`](crate::Limits::write_time) bounds. Not for a worker's thread, where it
-    /// is [`SendError::WouldBlock`] if there is no room.
+    /// [`Limits::write_time`](crate::Limits::write_time) bounds. Not for a worker's thread, whichever
+    /// worker's, where it is [`SendError::WouldBlock`] if there is no room.
     pub fn send(&mut self, piece: impl Into<Payload>) -> Result<(), SendError> {
         self.flush_gathered()?;
         self.send_now(piece.into())
@@ -205,12 +214,12 @@ impl BodySender {
             piece = match self.post(piece) {
                 Ok(()) => return Ok(()),
                 Err(TrySendError::Failed(error)) => return Err(error),
-                Err(TrySendError::Full(_)) if self.door.is_own() => {
+                Err(TrySendError::Full(_)) if Door::is_worker() => {
                     return Err(SendError::WouldBlock);
                 }
                 Err(TrySendError::Full(piece)) => piece,
             };
-            self.credit.wait(len, None);
+            self.credit.wait(charge(len), None);
         }
     }
 
@@ -225,12 +234,22 @@ impl BodySender {
     }
 
     /// Calls `f` once when [`BodySender::is_ready`]: at once on this thread if it is, on the
-    /// worker's thread otherwise, where it must not block. Takes the place of an earlier one.
+    /// worker's thread otherwise, where it must not block. Takes the place of an earlier one. A
+    /// panic in it is caught.
     pub fn on_ready(&self, f: impl FnOnce() + Send + 'static) {
-        self.credit.when_ready(Box::new(f));
+        let guarded = || {
+            if catch_unwind(AssertUnwindSafe(f)).is_err() {
+                event!(
+                    Error,
+                    "what was to be called when a stream is ready panicked"
+                );
+            }
+        };
+        self.credit.when_ready(Box::new(guarded));
     }
 
-    /// Bytes that were sent here and have not left yet.
+    /// Bytes that were sent here and have not left yet; a piece on its way to the worker counts as
+    /// 64 at least.
     pub fn backlog(&self) -> usize {
         self.credit.ahead()
     }
@@ -256,6 +275,14 @@ impl BodySender {
 
     /// Ends the body.
     pub fn finish(mut self) -> Result<(), SendError> {
+        self.end()
+    }
+
+    /// Ends the body, if it has not ended.
+    pub(super) fn end(&mut self) -> Result<(), SendError> {
+        if self.ended {
+            return Err(SendError::Gone);
+        }
         self.flush_gathered()?;
         if self.left.is_some_and(|left| left > 0) {
             return Err(SendError::Length);

@@ -14,19 +14,27 @@ use std::time::Duration;
 /// | [`chunk_extension_bytes`](Limits::chunk_extension_bytes) | 4,096 | bytes of chunk extensions in a body | 400, close |
 /// | [`requests_per_turn`](Limits::requests_per_turn) | 64 | pipelined requests answered before others get their turn | nothing |
 /// | [`output_bytes`](Limits::output_bytes) | 262,144 | unsent bytes above which no further request is taken, and most that a streamed answer is ahead of its client | its requests wait |
-/// | [`requests_per_connection`](Limits::requests_per_connection) | 1,000,000 | requests that a connection serves | `Connection: close` in the last answer |
+/// | [`requests_per_connection`](Limits::requests_per_connection) | 10,000,000 | requests that a connection serves | `Connection: close` in the last answer |
 /// | [`connection_age`](Limits::connection_age) | 3,600 s | from the accept, for requests that begin after it | `Connection: close` in the next answer |
 /// | [`head_time`](Limits::head_time) | 10 s | from the first byte of a head to its last | 408, close |
 /// | [`idle_time`](Limits::idle_time) | 75 s | without a request | close |
 /// | [`body_grace`](Limits::body_grace) | 10 s | before `body_rate` counts | |
 /// | [`body_rate`](Limits::body_rate) | 1,000 | bytes a second that a body must bring | 408, close |
 /// | [`answer_time`](Limits::answer_time) | 300 s | without a byte of an answer that was deferred or is streamed | 503, or a cut body; close |
+/// | [`Config::pool_threads`] | 4 per CPU, at least 8 | offloaded requests at work | its answer waits |
+/// | [`Config::pool_queue`] | 1,024 | offloaded requests that wait for a thread | 503, `Retry-After: 1` |
 /// | [`write_time`](Limits::write_time) | 30 s | in which the client takes no byte of its answer | close |
 /// | [`linger_time`](Limits::linger_time) | 2 s | in which a refused client may finish sending | close |
 /// | [`linger_bytes`](Limits::linger_bytes) | 262,144 | bytes it may still send in that time | close |
 /// | [`connections_per_worker`](Limits::connections_per_worker) | 65,536 | open connections | waits in the backlog |
+/// | [`timers_per_worker`](Limits::timers_per_worker) | 65,536 | calls of [`Timers`](crate::Timers) that are waited for | nothing; the caller an error |
 ///
-/// Times are checked once a second, so a wait may end up to two seconds late, never early.
+/// Those of [`Config`] are a server's, all others a client's or a worker's. Times are checked once a
+/// second, so a wait may end up to two seconds late, never early.
+///
+/// [`Config`]: crate::Config
+/// [`Config::pool_threads`]: crate::Config::pool_threads
+/// [`Config::pool_queue`]: crate::Config::pool_queue
 ///
 /// ```
 /// use peregrine::Limits;
@@ -81,6 +89,9 @@ pub struct Limits {
     /// Connections that one worker holds. Above it nobody is accepted until one of them closes;
     /// new clients wait in the listener's backlog.
     pub connections_per_worker: usize,
+    /// Calls that may be waited for at one worker; [`TimerError::Full`](crate::TimerError::Full)
+    /// above.
+    pub timers_per_worker: usize,
 }
 
 impl Default for Limits {
@@ -93,7 +104,7 @@ impl Default for Limits {
             chunk_extension_bytes: 4 << 10,
             requests_per_turn: 64,
             output_bytes: 256 << 10,
-            requests_per_connection: 1_000_000,
+            requests_per_connection: 10_000_000,
             connection_age: Duration::from_secs(3600),
             head_time: Duration::from_secs(10),
             idle_time: Duration::from_secs(75),
@@ -104,6 +115,7 @@ impl Default for Limits {
             linger_time: Duration::from_secs(2),
             linger_bytes: 256 << 10,
             connections_per_worker: 65_536,
+            timers_per_worker: 65_536,
         }
     }
 }

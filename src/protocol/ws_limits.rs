@@ -12,7 +12,7 @@ use std::time::Duration;
 /// | [`frame_bytes`](WsLimits::frame_bytes) | 1,048,576 | bytes of a frame | close 1009 |
 /// | [`fragments`](WsLimits::fragments) | 4,096 | frames of one message | close 1008 |
 /// | [`control_frames`](WsLimits::control_frames) | 100 | pings and pongs in a second | close 1008 |
-/// | [`backlog_bytes`](WsLimits::backlog_bytes) | 1,048,576 | unsent bytes | [`backlog_policy`](WsLimits::backlog_policy) |
+/// | [`backlog_bytes`](WsLimits::backlog_bytes) | 2,097,152 | unsent bytes | [`backlog_policy`](WsLimits::backlog_policy) |
 /// | [`backlog_mark`](WsLimits::backlog_mark) | 262,144 | unsent bytes | above it nothing more is read; below it again `handle_ws_drain` |
 /// | [`topics`](WsLimits::topics) | 64 | topics of a connection | `subscribe` says no |
 /// | [`idle_time`](WsLimits::idle_time) | 60 s | without a byte from the client | ping |
@@ -29,7 +29,7 @@ use std::time::Duration;
 /// use peregrine::{BacklogPolicy, WsLimits};
 ///
 /// let feed = WsLimits { backlog_policy: BacklogPolicy::DropOldest, ..WsLimits::default() };
-/// assert_eq!(feed.backlog_bytes, 1 << 20);
+/// assert_eq!(feed.backlog_bytes, 2 << 20);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WsLimits {
@@ -45,7 +45,7 @@ pub struct WsLimits {
     pub control_frames: u32,
     /// Bytes that may wait to be sent to a client. A message that does not fit is treated by
     /// `backlog_policy`; nothing ever exceeds it but answers to pings and the close frame, a few
-    /// bytes each. Default: 1 MiB.
+    /// bytes each. Default: 2 MiB.
     pub backlog_bytes: usize,
     /// What becomes of a message that does not fit, and of its connection.
     /// Default: [`BacklogPolicy::Close`].
@@ -80,7 +80,8 @@ impl Default for WsLimits {
             frame_bytes: 1 << 20,
             fragments: 4096,
             control_frames: 100,
-            backlog_bytes: 1 << 20,
+            // An echo of the largest message must fit.
+            backlog_bytes: 2 << 20,
             backlog_policy: BacklogPolicy::default(),
             backlog_mark: 256 << 10,
             topics: 64,
@@ -105,7 +106,8 @@ pub enum BacklogPolicy {
     Close,
     /// The message is dropped.
     DropNewest,
-    /// The oldest messages that have not been handed to the system are dropped to make room: a
-    /// feed of which only the latest counts.
+    /// The oldest messages are dropped to make room: a feed of which only the latest counts. Up to
+    /// 64 KiB of them are on their way already and stay, and a message that finds no room behind
+    /// those is dropped itself.
     DropOldest,
 }

@@ -7,12 +7,17 @@ use crate::conn::{
     http1::Mode,
     payload::Payload,
 };
-use crate::late::{Address, Begun, BodySender, Responder};
+use crate::late::{Address, Begun, BodySender, EventSender, Responder, Timers};
 use crate::protocol::Version;
+use crate::request::Request;
 use std::io::{self, Read};
+use std::time::Duration;
 
 /// Bytes that are read at a time from a reader.
 const READ: usize = 16 << 10;
+
+/// Of event streams that are not told otherwise.
+const HEARTBEAT: Duration = Duration::from_secs(15);
 
 impl Response<'_> {
     /// Puts the answer off: whoever has the [`Responder`] gives it, from any thread. Status and
@@ -23,15 +28,16 @@ impl Response<'_> {
             true => wire.output.since(wire.mark).to_vec(),
             false => wire.output.since(wire.mark)[wire.begun..].to_vec(),
         };
-        let is_plain = fields.is_empty() && wire.status == 200 && !wire.close;
-        let begun = (!is_plain).then(|| {
-            Box::new(Begun {
-                status: wire.status,
-                close: wire.close,
-                fields,
-            })
-        });
+        let begun = Begun {
+            status: wire.status,
+            close: wire.close,
+            fields,
+        };
         wire.output.truncate(wire.mark);
+        if wire.fault.is_some() {
+            // Before anybody can answer as if nothing were wrong.
+            wire.post_late();
+        }
         let address = self.address();
         let responder = Responder::new(self.wire.door.clone(), address, self.wire.mode, begun);
         self.wire.state = State::Deferred;
@@ -41,6 +47,69 @@ impl Response<'_> {
             body_bytes: 0,
         };
         (done, responder)
+    }
+
+    /// Lets `handle` answer on a thread of the server's pool, with a copy of the request: for what
+    /// blocks, as a query of a database, a slow computation or a large file on a slow disk. It
+    /// answers as any handler does; status and header fields that were set until here are kept. The
+    /// request's headers and body are copied, so where a little of it is enough, [`Response::defer`]
+    /// and a thread of your own are cheaper.
+    ///
+    /// At most [`Config::pool_threads`](crate::Config::pool_threads) run at a time and
+    /// [`Config::pool_queue`](crate::Config::pool_queue) wait. Beyond that `handle` is not called, and
+    /// the answer is 503 with `Retry-After: 1` and the text `the server is busy`, and nothing that was
+    /// set until here. It is not called either if the client has closed the connection before its turn
+    /// comes, or [`Limits::answer_time`](crate::Limits::answer_time) has passed, which waiting in the
+    /// queue counts for. A panic in it is a 500, reported as that of a handler.
+    ///
+    /// When the server stops, what has been taken in is answered within
+    /// [`Config::stop_time`](crate::Config::stop_time); after that it is dropped, and what still runs is
+    /// left to itself.
+    ///
+    /// ```
+    /// use peregrine::{Done, Request, Response};
+    ///
+    /// fn handle(req: &Request<'_>, res: Response<'_>) -> Done {
+    ///     match req.path() {
+    ///         "/report" => res.offload(req, |req, res| match std::fs::read("Cargo.toml") {
+    ///             Ok(report) => res.body(&report),
+    ///             Err(error) => res.status(500).text(&format!("{}: {error}", req.path())),
+    ///         }),
+    ///         _ => res.status(404).text("nothing here"),
+    ///     }
+    /// }
+    /// # let app = peregrine::from_fn(handle);
+    /// # let mut client = peregrine::testing::Connection::new(&app);
+    /// # client.send(b"GET /report HTTP/1.1\r\nHost: a\r\n\r\n");
+    /// # assert!(client.wait(std::time::Duration::from_secs(60)));
+    /// # assert!(client.received().starts_with(b"HTTP/1.1 200 OK\r\n"));
+    /// ```
+    pub fn offload<F>(self, req: &Request<'_>, handle: F) -> Done
+    where
+        F: FnOnce(&Request<'_>, Response<'_>) -> Done + Send + 'static,
+    {
+        let Some(place) = self.wire.door.pool.reserve() else {
+            return self.busy();
+        };
+        let request = req.to_owned();
+        let (done, responder) = self.defer();
+        place.submit(move || {
+            responder.send_or_panicked(|res| handle(&request.as_request(), res));
+        });
+        done
+    }
+
+    /// In the place of what has been said of the answer until here.
+    #[cold]
+    fn busy(self) -> Done {
+        let wire = &mut *self.wire;
+        wire.output.truncate(wire.mark);
+        if !wire.is_late() {
+            wire.begun = 0;
+        }
+        self.status(503)
+            .header("Retry-After", "1")
+            .text("the server is busy\n")
     }
 
     /// Answers with a body that is sent piece by piece, from any thread, by whoever has the
@@ -104,14 +173,45 @@ impl Response<'_> {
         self.send_drawn(len, Box::new(Reader(reader)))
     }
 
-    fn stream_as(mut self, len: Option<u64>) -> (Done, BodySender) {
+    /// Has functions called after a time, on the thread of this connection's worker.
+    pub fn timers(&self) -> Timers {
+        Timers::of_worker(self.wire.door.clone())
+    }
+
+    /// Answers with server-sent events (WHATWG HTML section 9.2), for a page's `EventSource`, as
+    /// `text/event-stream` that is not cached. They are sent by whoever has the [`EventSender`], from
+    /// any thread. After 15 s without one the worker sends a comment; see
+    /// [`Response::events_with_heartbeat`].
+    ///
+    /// A status other than 200 tells an `EventSource` to give up, a 204 among them.
+    pub fn events(self) -> (Done, EventSender) {
+        self.events_with_heartbeat(HEARTBEAT)
+    }
+
+    /// As [`Response::events`], with another time without an event after which the worker sends a
+    /// comment, in whole seconds from 1 on. Proxies cut what is silent for long, and a client that is
+    /// gone without a word is noticed by a comment that it does not acknowledge.
+    pub fn events_with_heartbeat(self, heartbeat: Duration) -> (Done, EventSender) {
+        let response = self
+            .line(b"Content-Type: text/event-stream\r\n")
+            .line(b"Cache-Control: no-cache\r\n");
+        let (done, body) = response.stream_with(None, Some(heartbeat));
+        (done, EventSender::new(body))
+    }
+
+    fn stream_as(self, len: Option<u64>) -> (Done, BodySender) {
+        self.stream_with(len, None)
+    }
+
+    fn stream_with(mut self, len: Option<u64>, heartbeat: Option<Duration>) -> (Done, BodySender) {
         let (coding, close) = self.end_streamed_head(len);
         let door = self.wire.door.clone();
         let Some(coding) = coding else {
             return (self.done(0), BodySender::nobody(door));
         };
         let address = self.address();
-        let (sender, body) = BodySender::new(door, address, coding, close);
+        let (sender, mut body) = BodySender::new(door, address, coding, close);
+        body.heartbeat = heartbeat;
         (self.streamed(body, len), sender)
     }
 

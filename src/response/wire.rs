@@ -108,14 +108,12 @@ impl Wire {
     }
 
     /// Begins an answer that was deferred.
-    pub(crate) fn late_response(&mut self, mode: Mode, begun: Option<Box<Begun>>) -> Response<'_> {
+    pub(crate) fn late_response(&mut self, mode: Mode, begun: &Begun) -> Response<'_> {
         self.mode = mode;
         self.begun = LATE;
-        if let Some(begun) = begun {
-            self.status = begun.status;
-            self.close = begun.close;
-            self.output.push(&begun.fields);
-        }
+        self.status = begun.status;
+        self.close = begun.close;
+        self.output.push(&begun.fields);
         Response { wire: self }
     }
 

@@ -38,7 +38,7 @@ impl Counters {
 impl Stats {
     /// A page for Prometheus: all of [`Counters::prometheus`], then the same counters thread by
     /// thread as `peregrine_thread_requests_total{thread="worker-0"}` and so on, with `ws-0` for the
-    /// first WebSocket thread. Those are families of their own, so that a sum over one counts nothing
+    /// first WebSocket thread and `pool-0` for the threads of `offload` together. Those are families of their own, so that a sum over one counts nothing
     /// twice.
     ///
     /// A page is a few kilobytes for each ten threads, made anew at each call. It is no secret that
@@ -52,6 +52,7 @@ impl Stats {
         };
         let threads: Vec<_> = named("worker", &threads.workers)
             .chain(named("ws", &threads.ws))
+            .chain(named("pool", &threads.pools))
             .collect();
 
         let mut page = String::new();

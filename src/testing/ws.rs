@@ -10,7 +10,10 @@ use crate::conn::{
     ws_input::WsInputs,
 };
 use crate::drive::{Parts, Service, Turn, Upgrades};
-use crate::late::{Door, Place};
+use crate::late::{
+    Door, Place,
+    pool::{Pool, Size},
+};
 use crate::protocol::frame::{self, Message, OpCode};
 use crate::protocol::limits::Limits;
 use crate::protocol::ws_limits::WsLimits;
@@ -64,6 +67,13 @@ pub struct WebSocket<'h, H: WebSocketHandler> {
 const HANDSHAKE: &str = "Host: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
+/// What is offloaded is refused.
+const NO_POOL: Size = Size {
+    threads: 0,
+    queue: 0,
+    stack: None,
+};
+
 impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
     /// Connects to `target`, with the default limits.
     ///
@@ -85,11 +95,13 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
         request: &[u8],
         limits: WsLimits,
     ) -> Result<WebSocket<'h, H>, Vec<u8>> {
+        // Nobody waits here for an answer that comes later.
+        let door = Door::new(&Limits::default(), Pool::new(NO_POOL, || {}), || {});
         let mut http = Service {
             handler,
             limits: Limits::default(),
             hosts: None,
-            wire: Wire::new(Some("peregrine"), Arc::new(Door::new(0, || {}))),
+            wire: Wire::new(Some("peregrine"), Arc::new(door)),
             now: 0,
         };
         let (mut http1, mut input) = (Http1::new(0, true), Input::new());

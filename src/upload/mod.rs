@@ -23,7 +23,9 @@ use std::path::PathBuf;
 /// use peregrine::{MultipartError, UploadError};
 ///
 /// assert_eq!(UploadError::from(MultipartError::FileTooLong).status(), 413);
-/// assert_eq!(UploadError::from(std::io::Error::other("disk full")).status(), 500);
+/// assert_eq!(UploadError::from(std::io::Error::other("a bad disk")).status(), 500);
+/// let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+/// assert_eq!(UploadError::from(full).status(), 507);
 /// ```
 #[derive(Debug)]
 #[non_exhaustive]
@@ -36,11 +38,14 @@ pub enum UploadError {
 }
 
 impl UploadError {
-    /// The status of the answer: that of the [`MultipartError`], or 500.
+    /// The status of the answer: that of the [`MultipartError`], 507 where the disk is full, or 500.
     pub fn status(&self) -> u16 {
         match self {
             UploadError::Form(error) => error.status(),
-            UploadError::Io(_) => 500,
+            UploadError::Io(error) => match error.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => 507,
+                _ => 500,
+            },
         }
     }
 }

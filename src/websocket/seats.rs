@@ -25,16 +25,16 @@ pub(crate) struct Seat {
     /// Bytes that the connection had not sent when it was last looked at.
     unsent: AtomicUsize,
     limit: AtomicUsize,
-    policy: AtomicUsize,
 }
 
-/// Who sits there: 0 is nobody.
+/// Who sits there, beside the policy in the lowest bits: 0 is nobody.
 fn occupant(generation: u32) -> u64 {
-    u64::from(generation) << 1 | 1
+    u64::from(generation) << 3 | 4
 }
 
-const CLOSES: usize = 1;
-const DROPS_OLDEST: usize = 2;
+const POLICY: u64 = 3;
+const CLOSES: u64 = 1;
+const DROPS_OLDEST: u64 = 2;
 
 impl Seats {
     /// Row and place.
@@ -62,10 +62,9 @@ impl Seats {
             BacklogPolicy::DropNewest => 0,
         };
         seat.limit.store(limits.backlog_bytes, Ordering::Relaxed);
-        seat.policy.store(policy, Ordering::Relaxed);
         seat.unsent.store(0, Ordering::Relaxed);
         seat.occupant
-            .store(occupant(id.generation()), Ordering::Release);
+            .store(occupant(id.generation()) | policy, Ordering::Release);
     }
 
     /// A connection has got up. For the owning thread.
@@ -85,12 +84,16 @@ impl Seats {
 impl Seat {
     /// It may get up at any moment.
     pub(super) fn holds(&self, id: WsId) -> bool {
-        self.occupant.load(Ordering::Acquire) == occupant(id.generation())
+        self.occupant.load(Ordering::Acquire) & !POLICY == occupant(id.generation())
+    }
+
+    fn policy(&self) -> u64 {
+        self.occupant.load(Ordering::Relaxed) & POLICY
     }
 
     /// Whether a message that does not fit is the end of the connection.
     pub(super) fn closes(&self) -> bool {
-        self.policy.load(Ordering::Relaxed) == CLOSES
+        self.policy() == CLOSES
     }
 
     /// A message has arrived, or was not sent after all.
@@ -106,7 +109,7 @@ impl Seat {
     /// for it then.
     pub(super) fn take_room(&self, size: usize) -> bool {
         let queued = self.queued.fetch_add(size, Ordering::AcqRel) + size;
-        let unsent = match self.policy.load(Ordering::Relaxed) {
+        let unsent = match self.policy() {
             DROPS_OLDEST => 0,
             _ => self.unsent.load(Ordering::Relaxed),
         };

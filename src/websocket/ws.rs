@@ -61,7 +61,9 @@ impl<C> Ws<'_, C> {
     /// Sends a message to this client, after all that was sent from its hooks before.
     pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Sent {
         let context = &mut self.context;
-        self.ws.send(message.into(), context.kit, context.now)
+        let (kit, ends) = (&mut *context.kit, context.ends);
+        let at_once = |pieces: [&[u8]; 2]| ends.send_now(pieces);
+        self.ws.send(message.into(), kit, context.now, at_once)
     }
 
     /// Sends a message that was made once for many. One of 16 KiB or more is sent from where it
@@ -139,7 +141,7 @@ impl<C> Ws<'_, C> {
         except: Option<usize>,
     ) -> Sent {
         let context = &mut self.context;
-        let topic = topic.map(Into::into);
+        let topic = topic.map(|topic| context.topics.name(topic));
         let own = context.id.thread();
         let sent = context.hub.publish_from(Some(own), topic.clone(), &message);
         context.later.push(Publication {

@@ -1,9 +1,11 @@
 //! Files that are sent from the disk: in bounded memory, beside others, and never another's bytes.
 
+#[cfg(target_os = "linux")]
+use crate::alone::{alone, resident};
 use crate::scratch::{Scratch, THEN, ask, get};
 #[cfg(target_os = "linux")]
 use crate::support::ended;
-use crate::support::{Asked, Client, Witness, read_head, start, workers};
+use crate::support::{Asked, Client, Framing, Witness, read_head, start, workers};
 use peregrine::testing::Connection;
 use peregrine::{DirConfig, DirServer, Handler};
 use std::fs::{self, File};
@@ -17,39 +19,6 @@ const MIB: usize = 1 << 20;
 /// Bytes that tell where they are from.
 fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|at| (at * 7 + at / 251) as u8).collect()
-}
-
-/// The bytes that this process has in memory.
-#[cfg(target_os = "linux")]
-fn resident() -> usize {
-    let status = fs::read_to_string("/proc/self/status").expect("readable");
-    let mut lines = status.lines();
-    let line = lines.find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.trim().split(' ').next());
-    kib.expect("a size").parse::<usize>().expect("a number") << 10
-}
-
-/// Runs a test of this program in a process of its own, so that what others need is not counted.
-/// False in there.
-#[cfg(target_os = "linux")]
-#[track_caller]
-fn alone(test: &str) -> bool {
-    const MARK: &str = "PEREGRINE_TEST_ALONE";
-    if std::env::var_os(MARK).is_some() {
-        return false;
-    }
-    let program = std::env::current_exe().expect("this program");
-    let mut command = std::process::Command::new(program);
-    let output = command
-        .args(["--exact", test, "--nocapture"])
-        .env(MARK, "1");
-    let output = output.output().expect("started");
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success() && text.contains("1 passed"),
-        "{text}"
-    );
-    true
 }
 
 /// 50 clients read a few MiB each of a file of 10 GiB and stop; meanwhile and in between another
@@ -265,7 +234,7 @@ fn a_file_that_shrinks_cuts_the_connection() {
     let (_, head, len) = read_head(client.received(), Asked::Other)
         .expect("correct")
         .expect("complete");
-    assert_eq!(len, LEFT);
+    assert_eq!(len, Framing::Length(LEFT));
     assert!(client.received()[head..] == bytes[..100_000]);
 }
 

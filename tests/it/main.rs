@@ -1,6 +1,9 @@
 //! All integration tests: one binary, so they link once and share their helpers.
 
 mod access_log;
+#[cfg(target_os = "linux")]
+mod alone;
+mod body_reader;
 mod cases;
 #[cfg(all(unix, feature = "signals"))]
 mod child;
@@ -15,23 +18,38 @@ mod dir_large;
 mod dir_paths;
 #[cfg(feature = "dir")]
 mod dir_server;
+mod events;
 mod forms;
 mod handler;
+mod late;
+mod late_gone;
 mod listen;
 #[cfg(feature = "multipart")]
 mod multipart;
+mod offload;
 mod pipelining;
-#[cfg(feature = "dir")]
+#[cfg_attr(not(feature = "dir"), allow(dead_code))]
 mod scratch;
 mod slow;
 mod sockets;
 mod stats;
 mod stop;
+mod stream_clients;
+mod stream_drawn;
+mod stream_flow;
 mod stream_in;
+mod stream_out;
 mod support;
 mod tidy;
+mod timers;
 mod uploads;
+#[cfg(target_os = "linux")]
+mod uploads_hostile;
+#[cfg(target_os = "linux")]
+mod uploads_large;
 mod worn_out;
+#[cfg(feature = "websocket")]
+mod ws_backlog;
 #[cfg(feature = "websocket")]
 mod ws_fan_out;
 #[cfg(feature = "websocket")]

@@ -1,6 +1,6 @@
 //! A folder of a test's own, and requests to what serves it.
 
-use crate::support::{Answer, Asked, read_answer, wait_until};
+use crate::support::{Answer, Asked, read_answer};
 use peregrine::Handler;
 use peregrine::testing::Connection;
 use std::fs::{self, File};
@@ -55,19 +55,6 @@ impl Scratch {
         let file = File::options().write(true).open(&path).expect("opened");
         let time = UNIX_EPOCH + Duration::from_secs(modified);
         file.set_modified(time).expect("set");
-    }
-
-    /// Waits until what is changed from now on gets a later time than what was changed before. The
-    /// clocks of many file systems tick only a few hundred times a second, or every other second.
-    pub(crate) fn tick(&self) {
-        let probe = self.outside.join("tick");
-        let time = || {
-            fs::write(&probe, "x").expect("written");
-            let meta = fs::metadata(&probe).expect("just written");
-            meta.modified().expect("a time")
-        };
-        let before = time();
-        wait_until("the file system's clock ticks", || time() > before);
     }
 }
 

@@ -98,6 +98,10 @@ fn a_page_of_counters() {
         refused: 11,
         handler_errors: 12,
         connection_errors: 13,
+        jobs: 17,
+        jobs_started: 16,
+        jobs_done: 15,
+        jobs_refused: 14,
     };
     let page = counters.prometheus();
     let families = parse(&page);
@@ -112,6 +116,10 @@ fn a_page_of_counters() {
         ("peregrine_connections_open", 99),
         ("peregrine_connections_upgraded_total", 3),
         ("peregrine_handler_errors_total", 12),
+        ("peregrine_jobs_done_total", 15),
+        ("peregrine_jobs_refused_total", 14),
+        ("peregrine_jobs_started_total", 16),
+        ("peregrine_jobs_total", 17),
         ("peregrine_read_bytes_total", 9),
         ("peregrine_refused_total", 11),
         ("peregrine_requests_total", 8),
@@ -140,7 +148,7 @@ fn a_server_that_tells_its_counters() {
     assert_eq!(stats.counters(), Counters::default());
     assert_eq!(
         parse(&stats.prometheus()).len(),
-        14 + 13,
+        18 + 17,
         "all of them, from the start"
     );
 
@@ -176,6 +184,7 @@ fn a_server_that_tells_its_counters() {
         };
         let threads: Vec<_> = family.samples.keys().map(String::as_str).collect();
         let expected = [
+            r#"thread="pool-0""#,
             r#"thread="worker-0""#,
             r#"thread="worker-1""#,
             r#"thread="worker-2""#,
@@ -210,7 +219,10 @@ fn several_servers_in_one() {
     assert_eq!(stats.counters().requests, 2);
     assert_eq!(stats.worker_counters().len(), 3);
     let families = parse(&stats.prometheus());
-    assert_eq!(families["peregrine_thread_requests_total"].samples.len(), 3);
+    assert_eq!(
+        families["peregrine_thread_requests_total"].samples.len(),
+        3 + 2
+    );
 }
 
 #[cfg(feature = "websocket")]
@@ -261,6 +273,7 @@ fn websocket_threads_are_told_apart() {
     let received = &families["peregrine_thread_ws_messages_received_total"].samples;
     let threads: Vec<_> = received.keys().map(String::as_str).collect();
     let expected = [
+        r#"thread="pool-0""#,
         r#"thread="worker-0""#,
         r#"thread="ws-0""#,
         r#"thread="ws-1""#,

@@ -3,6 +3,12 @@
 //! Nothing here waits for a time to pass: it waits for an event, with a limit that only a failure
 //! reaches.
 
+#[path = "support/answer.rs"]
+mod answer;
+
+pub(crate) use answer::{Answer, Asked, Framing, read_answer, read_head};
+
+use answer::read_chunk;
 use peregrine::{
     AnswerError, Config, ConnectionError, Done, Handler, Limits, Request, Response, Running,
     Server, Stopped,
@@ -28,128 +34,6 @@ macro_rules! ensure {
     };
 }
 pub(crate) use ensure;
-
-// ----------------------------------------------------------------------------- reading answers
-
-/// What the client has asked for, as far as that decides where the answer ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Asked {
-    /// HEAD: no body, whatever the length says.
-    Head,
-    /// CONNECT: no length, everything that follows is the other end's.
-    Connect,
-    Other,
-}
-
-#[derive(Default, PartialEq)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    /// Names in lower case.
-    pub(crate) fields: Vec<(String, String)>,
-    pub(crate) body: Vec<u8>,
-}
-
-impl Answer {
-    /// The one value of a field; twice is an error whatever the field.
-    pub(crate) fn field(&self, name: &str) -> Result<Option<&str>, String> {
-        let mut values = self.fields.iter().filter(|field| field.0 == name);
-        let first = values.next().map(|field| field.1.as_str());
-        ensure!(values.next().is_none(), "{name} twice");
-        Ok(first)
-    }
-
-    /// The value of a field that must not be there twice.
-    #[track_caller]
-    pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.field(name).expect("at most once")
-    }
-
-    /// True if the server says that it closes the connection after this answer.
-    #[track_caller]
-    pub(crate) fn closes(&self) -> bool {
-        self.get("connection") == Some("close")
-    }
-
-    /// The body as text.
-    #[track_caller]
-    pub(crate) fn text(&self) -> &str {
-        std::str::from_utf8(&self.body).expect("text")
-    }
-}
-
-impl std::fmt::Debug for Answer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let start = &self.body[..self.body.len().min(400)];
-        f.debug_struct("Answer")
-            .field("status", &self.status)
-            .field("fields", &self.fields)
-            .field("body_bytes", &self.body.len())
-            .field("body", &start.escape_ascii().to_string())
-            .finish()
-    }
-}
-
-/// Reads the head of one answer as a strict client would. Returns the answer without its body, the
-/// length of the head and that of the body; `None` if the head is not complete.
-pub(crate) fn read_head(
-    bytes: &[u8],
-    asked: Asked,
-) -> Result<Option<(Answer, usize, usize)>, String> {
-    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n");
-    let Some(end) = end else { return Ok(None) };
-    let head = std::str::from_utf8(&bytes[..end]).map_err(|_| "UTF-8")?;
-    let clean = |s: &str| s.trim() == s && !s.contains(|c: char| c.is_control());
-    let mut lines = head.split("\r\n");
-    let line = lines.next().unwrap_or("").split_once(' ');
-    let (version, line) = line.ok_or("no status line")?;
-    let (status, reason) = line.split_once(' ').ok_or("no reason")?;
-    ensure!(version == "HTTP/1.1" && clean(reason), "status line");
-    ensure!(status.len() == 3, "status {status}");
-    let mut answer = Answer::default();
-    for line in lines {
-        let (name, mut value) = line.split_once(": ").ok_or("field without a colon")?;
-        let token = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
-        let name = name.to_ascii_lowercase();
-        if name == "content-length" {
-            // `write_with` fills it in from the right (RFC 9112 section 5: optional white space).
-            value = value.trim_start_matches(' ');
-        }
-        ensure!(name.bytes().all(token) && clean(value), "malformed {line}");
-        answer.fields.push((name, value.to_owned()));
-    }
-    answer.status = status.parse().map_err(|_| "status")?;
-    ensure!(answer.field("server")? == Some("peregrine"), "Server");
-    let date = answer.field("date")?.ok_or("no Date")?;
-    // IMF-fixdate is the one form a server may send (RFC 9110 section 5.6.7).
-    let fixdate = date.len() == 29 && httpdate::parse_http_date(date).is_ok();
-    ensure!(fixdate, "Date: {date}");
-    let coding = answer.field("transfer-encoding")?;
-    ensure!(coding.is_none(), "Transfer-Encoding");
-    let length = answer.field("content-length")?;
-    let digits = length.is_none_or(|n| n.bytes().all(|b| b.is_ascii_digit()));
-    let bodiless = matches!(answer.status, 204 | 304);
-    ensure!(digits && !(bodiless && length.is_some()), "Content-Length");
-    let body = match length {
-        None if bodiless => 0,
-        None if asked == Asked::Connect => bytes.len() - end - 4,
-        None => return Err("no Content-Length".to_owned()),
-        Some(_) if asked == Asked::Head => 0,
-        Some(n) => n.parse().map_err(|_| "Content-Length")?,
-    };
-    Ok(Some((answer, end + 4, body)))
-}
-
-/// Reads one answer. Returns it and what follows it; `None` if it is not complete.
-pub(crate) fn read_answer(bytes: &[u8], asked: Asked) -> Result<Option<(Answer, &[u8])>, String> {
-    let Some((mut answer, head, body)) = read_head(bytes, asked)? else {
-        return Ok(None);
-    };
-    let Some((body, rest)) = bytes[head..].split_at_checked(body) else {
-        return Ok(None);
-    };
-    answer.body = body.to_vec();
-    Ok(Some((answer, rest)))
-}
 
 // ----------------------------------------------------------------------------------- a client
 
@@ -254,11 +138,26 @@ impl<S: Read + Write> Client<S> {
                 return Ok(Some(answer));
             }
             if !self.fill()? {
-                let bytes = &self.buffer[self.start..];
-                ensure!(bytes.is_empty(), "cut after {}", bytes.escape_ascii());
-                return Ok(None);
+                return self.ended(asked);
             }
         }
+    }
+
+    /// The connection has ended: the answer that lasts until then, or none.
+    fn ended(&mut self, asked: Asked) -> Result<Option<Answer>, String> {
+        let bytes = &self.buffer[self.start..];
+        if let Some((mut answer, head, Framing::Close)) = read_head(bytes, asked)? {
+            ensure!(
+                !self.was_reset,
+                "reset after {} bytes of a body",
+                bytes.len() - head
+            );
+            answer.body = bytes[head..].to_vec();
+            self.start = self.buffer.len();
+            return Ok(Some(answer));
+        }
+        ensure!(bytes.is_empty(), "cut after {}", bytes.escape_ascii());
+        Ok(None)
     }
 
     /// The head of the next answer and the length of its body, which [`Client::body`] then reads.
@@ -266,11 +165,43 @@ impl<S: Read + Write> Client<S> {
     pub(crate) fn head(&mut self) -> (Answer, usize) {
         loop {
             let head = read_head(&self.buffer[self.start..], Asked::Other);
-            if let Some((answer, head, body)) = head.expect("a correct head") {
+            if let Some((answer, head, framing)) = head.expect("a correct head") {
                 self.start += head;
-                return (answer, body);
+                let len = match framing {
+                    Framing::Length(len) => len,
+                    Framing::Chunked | Framing::Close => 0,
+                };
+                return (answer, len);
             }
             assert!(self.fill().expect("received"), "a head before the end");
+        }
+    }
+
+    /// The next chunk of a body whose head has been read; empty at its end, where there must be no
+    /// trailers.
+    #[track_caller]
+    pub(crate) fn chunk(&mut self) -> Vec<u8> {
+        self.try_chunk().expect("a chunk")
+    }
+
+    pub(crate) fn try_chunk(&mut self) -> Result<Vec<u8>, String> {
+        loop {
+            let bytes = &self.buffer[self.start..];
+            match read_chunk(bytes)? {
+                Some((_, 0, len)) if bytes.len() < len + 2 => {}
+                Some((_, 0, len)) => {
+                    ensure!(bytes[len..].starts_with(b"\r\n"), "trailers");
+                    self.start += len + 2;
+                    return Ok(Vec::new());
+                }
+                Some((start, size, len)) => {
+                    let chunk = bytes[start..start + size].to_vec();
+                    self.start += len;
+                    return Ok(chunk);
+                }
+                None => {}
+            }
+            ensure!(self.fill()?, "cut within the chunks");
         }
     }
 
@@ -442,11 +373,13 @@ where
             ConnectionError::Refused(_) => "refused",
             ConnectionError::Panicked(_) => "panicked",
             ConnectionError::Answer(AnswerError::Missing) => "missing",
+            ConnectionError::Answer(AnswerError::Body(_)) => "body",
             ConnectionError::Answer(_) => "answer",
             ConnectionError::ClientGone => "gone",
             ConnectionError::Read(_) => "read",
             ConnectionError::Write(_) => "write",
             ConnectionError::WriteTimeout => "write timeout",
+            ConnectionError::AnswerTimeout => "answer timeout",
             _ => "unknown",
         };
         let mut errors = self.errors.lock().expect("no panic");

@@ -60,6 +60,11 @@ fn slow_and_fast(subscribers: usize, publishes: usize, policy: BacklogPolicy) {
             assert_eq!(bench.hub.connections(), subscribers);
         }
     }
+    let sum = counters();
+    println!(
+        "{policy:?}: {publishes} publishes, {} handed to connections, {} dropped, {} bytes written",
+        sum.ws_fanned_out, sum.ws_dropped, sum.bytes_written
+    );
 }
 
 /// Reads this many messages of each stream, and checks their order.

@@ -40,6 +40,11 @@ impl Http1 {
         after(self.since, wait)
     }
 
+    /// When `wait` has passed since something last happened.
+    pub(crate) fn waited(&self, wait: Duration) -> Seconds {
+        after(self.since, wait)
+    }
+
     /// The deadline has passed.
     pub(crate) fn expire(&mut self, output: &mut Output, heads: &mut Heads) -> Close {
         match self.state {

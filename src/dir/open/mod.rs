@@ -53,10 +53,8 @@ impl Opened {
 
     /// How long ago it was changed; zero for the future.
     pub(crate) fn age(&self) -> Duration {
-        let modified = self.meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-        SystemTime::now()
-            .duration_since(modified)
-            .unwrap_or_default()
+        let last = self.stamp().last_change();
+        SystemTime::now().duration_since(last).unwrap_or_default()
     }
 }
 

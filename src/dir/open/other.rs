@@ -29,6 +29,12 @@ impl Stamp {
             created: meta.created().ok(),
         }
     }
+
+    /// Of content, as far as the system tells.
+    pub(crate) fn last_change(&self) -> SystemTime {
+        let last = self.modified.max(self.created);
+        last.unwrap_or(SystemTime::UNIX_EPOCH)
+    }
 }
 
 /// Whether two are the same folder.

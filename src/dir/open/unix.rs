@@ -9,6 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 #[cfg(target_os = "linux")]
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Links within links that are followed, as in the system itself.
 const MAX_LINKS: usize = 40;
@@ -41,6 +42,14 @@ impl Stamp {
             modified: (meta.mtime(), meta.mtime_nsec()),
             changed: (meta.ctime(), meta.ctime_nsec()),
         }
+    }
+
+    /// Of content, as far as the system tells.
+    pub(crate) fn last_change(&self) -> SystemTime {
+        let time = |(seconds, _): (i64, i64)| {
+            Duration::from_secs(u64::try_from(seconds).unwrap_or_default())
+        };
+        UNIX_EPOCH + time(self.modified).max(time(self.changed))
     }
 }
 

@@ -48,7 +48,7 @@ impl Connection {
     }
 
     /// Tells whoever makes the rest of the answer how much of it the client has not taken.
-    fn tell_unsent(&self) {
+    pub(super) fn tell_unsent(&self) {
         if let Some(body) = &self.body {
             body.set_unsent(self.output.as_ref().map_or(0, |output| output.len()));
         }
@@ -72,11 +72,25 @@ impl Connection {
         self.serve(shared)
     }
 
+    /// The server stops while an answer is streamed.
+    pub(super) fn stop_stream<H: Handler, M: Mode<H>>(
+        &mut self,
+        unread: usize,
+        shared: &mut Shared<'_, H, M>,
+    ) -> Fate {
+        let mut input = self.input.take().unwrap_or_else(|| shared.pool.input());
+        let mut output = self.output.take().unwrap_or_else(|| shared.pool.output());
+        let mut parts = self.parts(&mut input, &mut output, shared.counters, shared.place);
+        shared.service.stop(unread, &mut parts);
+        self.keep(input, shared);
+        self.output = Some(output);
+        self.go_on(shared)
+    }
+
     /// All is sent: closes, or gives the client time to read it.
     fn end<H: Handler, M: Mode<H>>(&mut self, close: Close, shared: &mut Shared<'_, H, M>) -> Fate {
-        if close.reason == CloseReason::AnswerCut && self.http1.version() < Version::Http11 {
-            // To this client the end of the connection is the end of a body.
-            self.socket.stream.reset();
+        if close.reason == CloseReason::AnswerCut {
+            self.reset_old();
             return Fate::Closed;
         }
         if !close.linger || self.socket.stream.shutdown_write().is_err() {
@@ -88,6 +102,14 @@ impl Connection {
         }
         self.phase = Phase::Lingering(shared.service.limits.linger_bytes);
         Fate::Open
+    }
+
+    /// To an HTTP/1.0 client the end of the connection may be the end of a body: it must not take
+    /// half of one for all of it.
+    pub(super) fn reset_old(&self) {
+        if self.http1.version() < Version::Http11 {
+            self.socket.stream.reset();
+        }
     }
 
     /// Reads what a refused client still sends, and forgets it.

@@ -1,0 +1,105 @@
+//! Slow answers beside fast ones: handlers that wait, and handlers that block, hold nobody up.
+//!
+//! ```sh
+//! cargo run --release --example late -- --workers 1
+//! curl 'localhost:8080/slow?ms=1000' & curl localhost:8080/fast
+//! curl 'localhost:8080/blocking?ms=1000' & curl localhost:8080/fast
+//! ```
+//!
+//! `/slow` waits without a thread of its own: its answer is deferred, and one thread gives all that
+//! are due. `/blocking` sleeps, as a query of a database might, on the pool of the server.
+//! `late_async` answers from the tasks of an async runtime.
+
+mod common;
+
+use peregrine::{Done, Handler, Request, Responder, Response, Server};
+use std::collections::BTreeMap;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const PAGE: &str = "<!DOCTYPE html>
+<title>late</title>
+<p>Five slow answers, and the fast ones that arrive meanwhile:</p>
+<pre id=log></pre>
+<script>
+const log = line => document.getElementById('log').append(line + '\\n')
+let slow = 5
+for (let i = 1; i <= 5; i++)
+  // Different addresses, or the browser asks for one after the other.
+  fetch(`/slow?ms=${250 * i}&${i}`).then(answer => answer.text()).then(log).finally(() => slow--)
+const fast = () => fetch('/fast').then(answer => answer.text()).then(text => {
+  log(text)
+  if (slow > 0) setTimeout(fast, 100)
+})
+fast()
+</script>
+";
+
+/// Nobody waits longer.
+const MOST: Duration = Duration::from_secs(60);
+
+struct App {
+    alarm: Sender<(Duration, Responder)>,
+}
+
+impl Handler for App {
+    fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
+        match req.path() {
+            "/" => res.html(PAGE),
+            "/fast" => res.text("fast\n"),
+            "/slow" => {
+                let (done, responder) = res.defer();
+                // Should its thread have ended, this drops the responder, which answers 500.
+                let _ = self.alarm.send((time(req), responder));
+                done
+            }
+            "/blocking" => res.offload(req, |req, res| {
+                let time = time(req);
+                thread::sleep(time);
+                res.text(&format!("blocked a thread for {time:?}\n"))
+            }),
+            _ => res.status(404).text("nothing here\n"),
+        }
+    }
+}
+
+/// What `ms` in the query asks for.
+fn time(req: &Request<'_>) -> Duration {
+    let ms = req.query("ms").and_then(|ms| ms.parse().ok());
+    Duration::from_millis(ms.unwrap_or(1000)).min(MOST)
+}
+
+/// Answers each when its time has come.
+fn ring(orders: &Receiver<(Duration, Responder)>) {
+    let mut waiting = BTreeMap::new();
+    // Two may be due at the same moment.
+    for number in 0_u64.. {
+        let first = waiting.first_key_value();
+        let next = first.map_or(MOST, |((at, _), _): (&(Instant, u64), _)| {
+            at.saturating_duration_since(Instant::now())
+        });
+        match orders.recv_timeout(next) {
+            Ok((time, responder)) => {
+                waiting.insert((Instant::now() + time, number), (time, responder));
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        while let Some(entry) = waiting.first_entry() {
+            if entry.key().0 > Instant::now() {
+                break;
+            }
+            let (time, responder) = entry.remove();
+            responder.send(|res| res.text(&format!("waited for {time:?}\n")));
+        }
+    }
+}
+
+fn main() -> std::io::Result<()> {
+    let args =
+        common::Args::parse("Answers late at /slow?ms=N and /blocking?ms=N, and at once at /fast.");
+    let (alarm, orders) = channel();
+    thread::spawn(move || ring(&orders));
+    common::run(Server::new(App { alarm }), &args)
+}

@@ -1,0 +1,56 @@
+//! Answers from a task of an async runtime: tokio here, and any other in the same way. The server
+//! knows nothing of it; a `Responder` can be sent to wherever the answer is made.
+//!
+//! ```sh
+//! cargo run --release --example late_async
+//! curl 'localhost:8080/?ms=100'
+//! ```
+//!
+//! With smol the two lines are `static EXECUTOR: smol::Executor<'_> = smol::Executor::new();` and
+//! `EXECUTOR.spawn(answer).detach()`, with threads that run it.
+
+mod common;
+
+use peregrine::{Done, Request, Responder, Response, Server};
+use std::time::Duration;
+use tokio::runtime::{Builder, Handle};
+use tokio::time::{sleep, timeout};
+
+/// How long a task may take before its client is told that it is too long.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+fn handle(tasks: &Handle, req: &Request<'_>, res: Response<'_>) -> Done {
+    // A request is a view of the connection's buffer: what the task needs is taken out of it, or
+    // `req.to_owned()` all of it.
+    let ms = req.query("ms").and_then(|ms| ms.parse().ok());
+    let time = Duration::from_millis(ms.unwrap_or(1000));
+    let (done, responder) = res.defer();
+    tasks.spawn(answer(time, responder));
+    done
+}
+
+async fn answer(time: Duration, responder: Responder) {
+    match timeout(PATIENCE, fetch(time)).await {
+        Ok(text) => responder.send(|res| res.text(&text)),
+        Err(_) => responder.send(|res| res.status(504).text("it took too long\n")),
+    };
+    // A task that is dropped before it gets here answers 500.
+}
+
+/// Stands for what asks a database, or another server.
+async fn fetch(time: Duration) -> String {
+    sleep(time).await;
+    format!("waited for {time:?} in a task\n")
+}
+
+fn main() -> std::io::Result<()> {
+    let args = common::Args::parse("Answers from tasks of tokio, after /?ms=N.");
+    // A runtime of one thread, beside the workers of the server.
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_time()
+        .build()?;
+    let tasks = runtime.handle().clone();
+    let server = Server::from_fn(move |req, res| handle(&tasks, req, res));
+    common::run(server, &args)
+}

@@ -1,0 +1,203 @@
+//! What is appended in any way is sent once, in order, whatever the steps.
+
+use super::*;
+
+/// All that is unsent, by way of `gather`.
+fn gathered(output: &Output) -> Vec<u8> {
+    let mut slices = [IoSlice::new(b""); MAX_SLICES];
+    let count = output.gather(&mut slices);
+    slices[..count]
+        .iter()
+        .flat_map(|s| s.iter().copied())
+        .collect()
+}
+
+fn sample() -> (Output, Vec<u8>) {
+    let large = |byte: u8| vec![byte; LARGE + usize::from(byte)];
+    let mut output = Output::default();
+    let mut expected = Vec::new();
+    let pieces = [
+        b"head".to_vec(),
+        large(1),
+        large(2),
+        b"x".to_vec(),
+        b"small".to_vec(),
+        large(3),
+        b"end".to_vec(),
+    ];
+    for piece in pieces {
+        expected.extend_from_slice(&piece);
+        output.push_payload(piece.into());
+    }
+    (output, expected)
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "hundreds of kilobytes, byte by byte")]
+fn every_step_width_sends_every_byte_once() {
+    for step in [
+        1,
+        2,
+        3,
+        5,
+        1000,
+        LARGE - 1,
+        LARGE,
+        LARGE + 1,
+        2 * LARGE,
+        10 * LARGE,
+    ] {
+        if cfg!(miri) && step < LARGE {
+            continue;
+        }
+        let (mut output, expected) = sample();
+        let mut sent = Vec::new();
+        while !output.is_empty() {
+            let next = gathered(&output);
+            assert_eq!(next.len() as u64, output.len());
+            let n = step.min(next.len());
+            sent.extend_from_slice(&next[..n]);
+            output.advance(n);
+            if step < 1000 && sent.len() % 4096 > 8 {
+                // Small steps only around the joints: skip ahead in between.
+                let skip = (4096 - sent.len() % 4096).min(output.len() as usize);
+                sent.extend_from_slice(&gathered(&output)[..skip]);
+                output.advance(skip);
+            }
+        }
+        assert!(sent == expected, "step {step}");
+    }
+}
+
+#[test]
+fn what_is_sent_takes_no_room() {
+    let mut output = Output::default();
+    let piece = |n: usize| {
+        let len = if n % 5 == 0 {
+            LARGE + n % 7
+        } else {
+            1000 + n % 13
+        };
+        vec![n as u8; len]
+    };
+    let (mut pushed, mut sent, mut expected) = (0, 0, Vec::new());
+    while sent < 6 << 20 {
+        while output.len() < 200_000 {
+            expected.extend_from_slice(&piece(pushed));
+            output.push_payload(piece(pushed).into());
+            pushed += 1;
+        }
+        let next = gathered(&output);
+        let n = next.len().min(70_001);
+        assert!(next[..n] == expected[..n], "other bytes after {sent}");
+        expected.drain(..n);
+        output.advance(n);
+        sent += n;
+        assert!(output.bytes.capacity() < 1 << 20, "after {sent}");
+        assert!(output.large.len() < 200, "after {sent}");
+    }
+}
+
+#[test]
+fn what_is_detached_is_appended_as_it_was() {
+    let (mut output, expected) = sample();
+    let detached = output.detach();
+    assert!(output.is_empty() && gathered(&output).is_empty());
+    output.push(b"before");
+    output.append(detached);
+    output.push(b"behind");
+    let whole = [b"before", expected.as_slice(), b"behind"].concat();
+    assert_eq!(output.len(), whole.len() as u64);
+    assert!(gathered(&output) == whole);
+    output.advance(10);
+    assert!(gathered(&output) == whole[10..]);
+}
+
+#[test]
+fn truncating_restores_the_mark() {
+    let (mut output, expected) = sample();
+    let mark = output.mark();
+    output.push(b"lost");
+    output.push_payload(vec![9; LARGE].into());
+    output.push(b"lost too");
+    output.truncate(mark);
+    assert_eq!(output.len(), expected.len() as u64);
+    assert!(gathered(&output) == expected);
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "megabytes, byte by byte")]
+fn more_payloads_than_a_write_gathers() {
+    let mut output = Output::default();
+    let mut expected = Vec::new();
+    for i in 0..3 * MAX_SLICES {
+        let piece = vec![i as u8; LARGE];
+        expected.extend_from_slice(&piece);
+        expected.extend_from_slice(b"tail");
+        output.push_payload(piece.into());
+        output.push(b"tail");
+    }
+    let mut sent = Vec::new();
+    while !output.is_empty() {
+        let next = gathered(&output);
+        sent.extend_from_slice(&next);
+        output.advance(next.len());
+    }
+    assert!(sent == expected);
+}
+
+/// What a driver would send, files by their name in brackets.
+fn sent_in_steps(output: &mut Output, step: usize) -> String {
+    let mut sent = String::new();
+    while !output.is_empty() {
+        let n = match output.next() {
+            Next::Row { bytes, .. } => {
+                let n = step.min(bytes.len());
+                sent.push_str(std::str::from_utf8(&bytes[..n]).expect("text"));
+                n
+            }
+            Next::Pieces => {
+                let next = gathered(output);
+                let n = step.min(next.len());
+                sent.push_str(std::str::from_utf8(&next[..n]).expect("text"));
+                n
+            }
+            Next::File { offset, len, .. } => {
+                let n = (step as u64).min(len);
+                for at in offset..offset + n {
+                    sent.push_str(&format!("[{at}]"));
+                }
+                n as usize
+            }
+        };
+        output.advance(n);
+    }
+    sent
+}
+
+#[test]
+fn files_come_in_their_place() {
+    let file = Arc::new(File::open("Cargo.toml").expect("the manifest"));
+    let part = |offset, len| FilePart {
+        file: file.clone(),
+        offset,
+        len,
+    };
+    let letters = "x".repeat(LARGE);
+    let expected = format!("head[7][8][9]between{letters}[0][1]end");
+    let steps = [1, 2, 3, LARGE, 2 * LARGE];
+    let quick = |step: &usize| !cfg!(miri) || *step >= LARGE;
+    for step in steps.into_iter().filter(quick) {
+        let mut output = Output::default();
+        output.push(b"head");
+        output.push_file(part(7, 3));
+        output.push(b"between");
+        output.push_payload(letters.clone().into());
+        output.push_file(part(0, 2));
+        output.push_file(part(5, 0));
+        output.push(b"end");
+        assert!(matches!(output.next(), Next::Row { bytes, more } if bytes == b"head" && more));
+        assert!(sent_in_steps(&mut output, step) == expected, "step {step}");
+        assert_eq!(Arc::strong_count(&file), 1, "given back");
+    }
+}

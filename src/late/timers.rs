@@ -1,0 +1,242 @@
+//! Calls after a time, on the workers' threads.
+
+use super::{Command, Door};
+use crate::conn::timers::{Entry, NewTimer};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+/// Calls that may be asked for before the server starts.
+const EARLY: usize = 1024;
+
+/// The shortest time between two calls.
+const SHORTEST: Duration = Duration::from_millis(1);
+
+/// Has functions called after a time, on a worker's thread between its events: for sweeps, ticks and
+/// time limits of a program's own. Clones ask the same workers.
+///
+/// From [`Server::timers`](crate::Server::timers) or [`Running::timers`](crate::Running::timers) the
+/// workers take turns; from [`Response::timers`](crate::Response::timers) it is the one whose
+/// connection is served. As in a handler, what is called must not block. A panic in it is caught, and
+/// [`Handler::handle_error`](crate::Handler::handle_error) is told; calls that repeat go on.
+///
+/// Calls are never early, and late by as long as the worker is busy. They do not keep a server from
+/// stopping: they end with its workers.
+///
+/// ```
+/// use peregrine::Server;
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicU64, Ordering};
+/// use std::time::Duration;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let seconds = Arc::new(AtomicU64::new(0));
+/// let server = Server::from_fn(|_, res| res.text("hi")).bind("127.0.0.1:0");
+/// let ticks = seconds.clone();
+/// let tick = server.timers().every(Duration::from_secs(1), move || {
+///     ticks.fetch_add(1, Ordering::Relaxed);
+/// })?;
+/// let running = server.start()?;
+/// tick.cancel();
+/// # running.stop();
+/// # running.wait()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Timers(To);
+
+#[derive(Clone)]
+enum To {
+    Worker(Arc<Door>),
+    Server(Arc<Workers>),
+}
+
+#[derive(Default)]
+struct Workers {
+    /// Empty before the start.
+    doors: OnceLock<Vec<Arc<Door>>>,
+    early: Mutex<Vec<NewTimer>>,
+    early_count: Arc<AtomicUsize>,
+    next: AtomicUsize,
+}
+
+/// Why a call will not be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TimerError {
+    /// [`Limits::timers_per_worker`](crate::Limits::timers_per_worker) of that worker are waiting; or
+    /// 1,024, before the server has started.
+    Full,
+    /// The server has stopped.
+    Stopped,
+}
+
+impl std::fmt::Display for TimerError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            TimerError::Full => "too many timers are waiting",
+            TimerError::Stopped => "the server has stopped",
+        })
+    }
+}
+
+impl std::error::Error for TimerError {}
+
+impl Timers {
+    pub(crate) fn of_worker(door: Arc<Door>) -> Timers {
+        Timers(To::Worker(door))
+    }
+
+    pub(crate) fn of_server() -> Timers {
+        Timers(To::Server(Arc::default()))
+    }
+
+    /// The server starts: what was asked for before is begun.
+    pub(crate) fn start(&self, doors: Vec<Arc<Door>>) {
+        let To::Server(workers) = &self.0 else {
+            return;
+        };
+        let mut early = workers.lock_early();
+        let _ = workers.doors.set(doors);
+        for timer in early.drain(..) {
+            if let Some(door) = workers.door() {
+                door.post(Command::Timer(timer));
+            }
+        }
+    }
+
+    /// Calls `f` once when `delay` has passed, to the millisecond, counted from when the worker hears
+    /// of it; before the start, from then.
+    pub fn after(
+        &self,
+        delay: Duration,
+        f: impl FnOnce() + Send + 'static,
+    ) -> Result<Timer, TimerError> {
+        let mut f = Some(f);
+        let call = move || {
+            if let Some(f) = f.take() {
+                f();
+            }
+            false
+        };
+        self.add(delay, None, Box::new(call))
+    }
+
+    /// Calls `f` again and again, the first time when `period` has passed, which is at least a
+    /// millisecond. The calls keep to their times, and those that a busy worker has missed are left
+    /// out.
+    pub fn every(
+        &self,
+        period: Duration,
+        mut f: impl FnMut() + Send + 'static,
+    ) -> Result<Timer, TimerError> {
+        self.every_while(period, move || {
+            f();
+            true
+        })
+    }
+
+    /// As [`Timers::every`], for as long as `f` returns true.
+    pub fn every_while(
+        &self,
+        period: Duration,
+        f: impl FnMut() -> bool + Send + 'static,
+    ) -> Result<Timer, TimerError> {
+        let period = period.max(SHORTEST);
+        self.add(period, Some(period), Box::new(f))
+    }
+
+    fn add(
+        &self,
+        delay: Duration,
+        period: Option<Duration>,
+        call: Box<dyn FnMut() -> bool + Send>,
+    ) -> Result<Timer, TimerError> {
+        let timer = |entry: &Arc<Entry>| NewTimer {
+            delay,
+            period,
+            entry: entry.clone(),
+        };
+        let door = match &self.0 {
+            To::Worker(door) => door,
+            To::Server(workers) => match workers.door() {
+                Some(door) => door,
+                None => {
+                    let mut early = workers.lock_early();
+                    let entry = Entry::new(call, &workers.early_count, EARLY);
+                    let entry = entry.ok_or(TimerError::Full)?;
+                    match workers.door() {
+                        // It has started in between.
+                        Some(door) => door.post(Command::Timer(timer(&entry))),
+                        None => early.push(timer(&entry)),
+                    }
+                    return Ok(Timer(entry));
+                }
+            },
+        };
+        if door.is_closed() {
+            return Err(TimerError::Stopped);
+        }
+        let entry = Entry::new(call, &door.timers, door.most_timers).ok_or(TimerError::Full)?;
+        door.post(Command::Timer(timer(&entry)));
+        Ok(Timer(entry))
+    }
+}
+
+impl Workers {
+    /// Whose turn it is; `None` before the start.
+    fn door(&self) -> Option<&Arc<Door>> {
+        let doors = self.doors.get()?;
+        let next = self.next.fetch_add(1, Ordering::Relaxed);
+        doors.get(next % doors.len().max(1))
+    }
+
+    fn lock_early(&self) -> std::sync::MutexGuard<'_, Vec<NewTimer>> {
+        self.early.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Timers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Timers").finish_non_exhaustive()
+    }
+}
+
+/// A call that was asked for; see [`Timers`]. Dropping this changes nothing.
+///
+/// ```
+/// use peregrine::{Done, Request, Response};
+/// use std::time::Duration;
+///
+/// fn handle(_: &Request<'_>, res: Response<'_>) -> Done {
+///     let timers = res.timers();
+///     let (done, responder) = res.defer();
+///     let _ = timers.after(Duration::from_millis(250), move || {
+///         responder.send(|res| res.text("a quarter of a second later"));
+///     });
+///     done
+/// }
+/// # let app = peregrine::from_fn(handle);
+/// # let mut client = peregrine::testing::Connection::new(&app);
+/// # client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+/// # assert!(client.received().is_empty());
+/// # client.elapse(Duration::from_millis(250));
+/// # assert!(client.received().ends_with(b"a quarter of a second later"));
+/// ```
+#[derive(Clone)]
+pub struct Timer(Arc<Entry>);
+
+impl Timer {
+    /// No call begins after this, and what it held is dropped at once. One that is just being made
+    /// goes on.
+    pub fn cancel(&self) {
+        self.0.cancel();
+    }
+}
+
+impl std::fmt::Debug for Timer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Timer").finish_non_exhaustive()
+    }
+}
