@@ -330,13 +330,18 @@ fn warm_late_answers_allocate_little() {
             status,
             body: body.to_vec(),
         };
+        // A stream waits for its client, and the one thread that sends them waits with it.
+        let clients = match path {
+            "/static" | "/shared" => &mut clients[..1],
+            _ => &mut clients[..],
+        };
         let requests = requests / CONNECTIONS * CONNECTIONS;
         let mut made = Vec::new();
         while made.last().is_none_or(|&made| made > most * requests) {
             assert!(made.len() < ROUNDS, "{path}: {made:?} allocations");
-            exchange(&mut clients, &kind, requests / 4);
+            exchange(clients, &kind, requests / 4);
             let before = allocations();
-            exchange(&mut clients, &kind, requests);
+            exchange(clients, &kind, requests);
             made.push((allocations() - before) as usize);
         }
     }

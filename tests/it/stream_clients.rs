@@ -1,5 +1,4 @@
-//! Streamed answers and the clients that read them: byte by byte, many at once, with decoders that
-//! are not ours.
+//! Streamed answers to clients of several kinds, and to many at once.
 
 use super::stream_flow::{get, narrow, next, pattern, read_all};
 use super::stream_out::streams;

@@ -1,4 +1,4 @@
-//! Streamed answers that are drawn from iterators and readers.
+//! Streamed answers that the connection draws from an iterator or a reader.
 
 use super::stream_out::{asked, only, request};
 use super::support::{Asked, Witness, read_answer};
