@@ -394,8 +394,9 @@ fn a_hub_reaches_everyone_from_anywhere() {
 
 #[test]
 fn what_is_published_is_relayed_and_what_is_relayed_is_not() {
-    struct Seen(Mutex<Vec<String>>);
-    impl Relay for &'static Seen {
+    #[derive(Clone, Default)]
+    struct Seen(Arc<Mutex<Vec<String>>>);
+    impl Relay for Seen {
         fn published(&self, topic: Option<&str>, message: &peregrine::Prepared) {
             let text = String::from_utf8_lossy(message.as_bytes());
             self.0
@@ -404,10 +405,10 @@ fn what_is_published_is_relayed_and_what_is_relayed_is_not() {
                 .push(format!("{topic:?} {text}"));
         }
     }
-    let seen: &'static Seen = Box::leak(Box::new(Seen(Mutex::new(Vec::new()))));
+    let seen = Seen::default();
     let bench = bench(config(2));
-    assert!(bench.hub.set_relay(seen));
-    assert!(!bench.hub.set_relay(seen));
+    assert!(bench.hub.set_relay(seen.clone()));
+    assert!(!bench.hub.set_relay(seen.clone()));
     let mut client = bench.connect("/room");
     client.send(Theirs::text("publish a")).expect("sent");
     assert_eq!(text(&mut client), "a");
