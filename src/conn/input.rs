@@ -12,7 +12,7 @@ use std::ops::Range;
 /// What a fresh one has room for: a head of the default limit, or several requests.
 const ROOM: usize = 16 << 10;
 
-/// Room for a body that goes piece by piece, and for the head before it.
+/// Room for a body that goes piece by piece, behind the head before it.
 const PIECE_ROOM: usize = 64 << 10;
 
 /// Leased to a connection while a request of it is incomplete or being answered, with the table of
@@ -94,8 +94,9 @@ impl Input {
 
     /// The body shall go piece by piece: makes room for large ones.
     pub(crate) fn widen(&mut self) {
-        if self.bytes.len() < PIECE_ROOM {
-            self.bytes.resize(PIECE_ROOM, 0);
+        let room = self.head.len() + PIECE_ROOM;
+        if self.bytes.len() < room {
+            self.bytes.resize(room, 0);
         }
     }
 
