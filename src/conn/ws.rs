@@ -289,8 +289,9 @@ impl WsConn {
         let whole = there == len && header.is_final && message.fragments == 1 && done == 0;
         let new = &mut raw[done..there];
         frame::unmask(new, header.mask, done);
-        if message.text && !message.compressed && !whole {
-            // One that is here as a whole is checked as a whole, when it is made a `str`.
+        if message.text && !message.compressed && !whole && self.is_open() {
+            // One that is here as a whole is checked as a whole, when it is made a `str`; one that
+            // comes behind a close of ours, and goes to nobody, not at all, however it is cut.
             message.checked = true;
             if !decoder.utf8.push(new) {
                 return Err(FrameError::Utf8);
@@ -303,7 +304,8 @@ impl WsConn {
             });
             return Ok(Step::Do(Next::Read));
         }
-        if header.is_final && message.checked && !decoder.utf8.is_complete() {
+        let unfinished = message.checked && !decoder.utf8.is_complete();
+        if header.is_final && unfinished && self.is_open() {
             return Err(FrameError::Utf8);
         }
         input.keep(len);
