@@ -60,6 +60,8 @@ pub struct WebSocket<'h, H: WebSocketHandler> {
     received: Vec<u8>,
     /// The client takes nothing.
     held: bool,
+    /// It has ended, and what it has sent before is still on its way.
+    says_goodbye: bool,
     disconnect: Option<Disconnect>,
 }
 
@@ -144,6 +146,7 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
             answer,
             received: Vec::new(),
             held: false,
+            says_goodbye: false,
             disconnect: None,
         };
         ws.service.hook(&mut ws.peer, &MEMORY, |handler, ws| {
@@ -209,6 +212,9 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
     pub fn hold(&mut self, held: bool) {
         self.held = held;
         self.run();
+        if self.says_goodbye {
+            self.flush();
+        }
     }
 
     /// Time passes; if a deadline passes with it, the server does what it does then.
@@ -259,7 +265,8 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
             let why = Disconnect::new(&end);
             self.service.disconnect(&mut self.peer, &MEMORY, &why);
             self.service.later.clear();
-            if matches!(end, End::Closed { .. } | End::Failed(_) | End::Gone) {
+            self.says_goodbye = matches!(end, End::Closed { .. } | End::Failed(_) | End::Gone);
+            if self.says_goodbye {
                 self.flush();
             }
             self.disconnect = Some(why);
