@@ -136,11 +136,15 @@ impl WsConn {
         }
     }
 
-    /// Takes what has arrived as far as it can.
+    /// Takes what has arrived as far as it can, or until so much waits to be sent that the client has
+    /// to take something first: answers to pings count, too.
     pub(crate) fn next(&mut self, input: &mut WsInput, now: Seconds) -> Next {
         loop {
             if self.is_over() {
                 return Next::Over;
+            }
+            if self.is_crowded() {
+                return Next::Read;
             }
             match self.step(input, now) {
                 Ok(Step::On) => {}
