@@ -83,7 +83,7 @@ impl Span {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     /// Tests over all values of something take each so-manieth: Miri is some thousand times slower.
     pub(crate) const EVERY: usize = if cfg!(miri) { 31 } else { 1 };
 }

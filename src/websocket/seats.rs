@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn every_slot_has_a_place_of_its_own() {
         let mut next = (0, 0);
-        for slot in 0..1 << 14 {
+        for slot in 0..if cfg!(miri) { 200 } else { 1 << 14 } {
             assert_eq!(Seats::at(slot), next);
             let size = FIRST_ROW << next.0.saturating_sub(1);
             next = match next.1 + 1 == size {
