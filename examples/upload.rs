@@ -19,6 +19,7 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 const PAGE: &str = include_str!("../static/upload.html");
 const STYLE: &str = include_str!("../static/upload.css");
@@ -404,7 +405,12 @@ fn main() -> io::Result<()> {
         folder: Arc::new(folder),
         limit,
     };
-    let run = common::run(Server::new(site), &args);
+    let mut config = args.config();
+    // A browser sends a good deal before it looks for an answer, which is lost if it is cut off.
+    config.limits.linger_bytes = 64 << 20;
+    config.limits.linger_time = Duration::from_secs(30);
+    let server = Server::new(site).config(config).bind(args.addr);
+    let run = common::wait(server.start());
     match dir {
         Some(_) => run,
         None => run.and(fs::remove_dir_all(&own)),
