@@ -21,7 +21,7 @@ use std::sync::{Arc, OnceLock};
 pub struct WsId(u64);
 
 /// Bits of the slot, of 64: 8 are the thread's, 32 the generation's.
-pub(super) const SLOT_BITS: u32 = 24;
+const SLOT_BITS: u32 = 24;
 
 /// Connections that one thread can tell apart.
 pub(crate) const MAX_SLOTS: usize = 1 << SLOT_BITS;

@@ -1,20 +1,13 @@
 //! What any thread can see of a connection: whether it is there, and how much waits for it.
 
-use super::hub::{SLOT_BITS, WsId};
+use super::hub::WsId;
+use crate::conn::rows::Rows;
 use crate::protocol::ws_limits::{BacklogPolicy, WsLimits};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// The places of a thread's connections, for all to see. They are made as they are needed and never
-/// moved, so that nobody needs a lock to look.
+/// The places of a thread's connections, for all to see.
 #[derive(Default)]
-pub(crate) struct Seats {
-    /// 64 places, 64, 128, 256 ...
-    rows: [OnceLock<Box<[Seat]>>; ROWS],
-}
-
-const FIRST_ROW: usize = 64;
-const ROWS: usize = (SLOT_BITS - FIRST_ROW.ilog2()) as usize + 1;
+pub(crate) struct Seats(Rows<Seat>);
 
 #[derive(Default)]
 pub(crate) struct Seat {
@@ -37,25 +30,13 @@ const CLOSES: u64 = 1;
 const DROPS_OLDEST: u64 = 2;
 
 impl Seats {
-    /// Row and place.
-    fn at(slot: usize) -> (usize, usize) {
-        match (slot / FIRST_ROW).checked_ilog2() {
-            None => (0, slot),
-            Some(row) => (row as usize + 1, slot - (FIRST_ROW << row)),
-        }
-    }
-
     pub(super) fn get(&self, slot: usize) -> Option<&Seat> {
-        let (row, place) = Seats::at(slot);
-        self.rows.get(row)?.get()?.get(place)
+        self.0.get(slot)
     }
 
     /// A connection sits down. For the owning thread.
     pub(crate) fn enter(&self, id: WsId, limits: &WsLimits) {
-        let (row, place) = Seats::at(id.slot());
-        let size = FIRST_ROW << row.saturating_sub(1);
-        let seats = self.rows[row].get_or_init(|| (0..size).map(|_| Seat::default()).collect());
-        let seat = &seats[place];
+        let seat = self.0.get_or_make(id.slot());
         let policy = match limits.backlog_policy {
             BacklogPolicy::Close => CLOSES,
             BacklogPolicy::DropOldest => DROPS_OLDEST,
@@ -118,25 +99,5 @@ impl Seat {
             self.queued.fetch_sub(size, Ordering::AcqRel);
         }
         fits
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::hub::MAX_SLOTS;
-    use super::*;
-
-    #[test]
-    fn every_slot_has_a_place_of_its_own() {
-        let mut next = (0, 0);
-        for slot in 0..if cfg!(miri) { 200 } else { 1 << 14 } {
-            assert_eq!(Seats::at(slot), next);
-            let size = FIRST_ROW << next.0.saturating_sub(1);
-            next = match next.1 + 1 == size {
-                true => (next.0 + 1, 0),
-                false => (next.0, next.1 + 1),
-            };
-        }
-        assert_eq!(Seats::at(MAX_SLOTS - 1).0, ROWS - 1);
     }
 }
