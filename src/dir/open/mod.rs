@@ -11,7 +11,7 @@ use other as system;
 #[cfg(unix)]
 use unix as system;
 
-pub(crate) use system::{Folder, Item, Stamp};
+pub(crate) use system::{Folder, Stamp};
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -56,6 +56,16 @@ impl Opened {
         let last = self.stamp().last_change();
         SystemTime::now().duration_since(last).unwrap_or_default()
     }
+}
+
+/// One thing in a folder.
+#[derive(Debug)]
+pub(crate) struct Item {
+    pub(crate) name: String,
+    pub(crate) is_folder: bool,
+    pub(crate) is_link: bool,
+    pub(crate) len: u64,
+    pub(crate) modified: u64,
 }
 
 /// Where files come from.

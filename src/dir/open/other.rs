@@ -4,6 +4,7 @@
 //! Between the check and the opening somebody with access to the folder could exchange it, so the
 //! real path is looked up once more afterwards.
 
+use super::Item;
 use std::fs::{self, File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -40,16 +41,6 @@ impl Stamp {
 /// Whether two are the same folder.
 pub(crate) fn same(a: &Metadata, b: &Metadata) -> bool {
     a.created().ok() == b.created().ok()
-}
-
-/// One thing in a folder.
-#[derive(Debug)]
-pub(crate) struct Item {
-    pub(crate) name: String,
-    pub(crate) is_folder: bool,
-    pub(crate) is_link: bool,
-    pub(crate) len: u64,
-    pub(crate) modified: u64,
 }
 
 impl Folder {

@@ -1,5 +1,6 @@
 //! Opening beneath a folder on Unix: never by a path that the system follows by itself.
 
+use super::Item;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, openat, readlinkat, statat};
 use rustix::io::Errno;
 use std::fs::{File, Metadata};
@@ -56,16 +57,6 @@ impl Stamp {
 /// Whether two are the same folder.
 pub(crate) fn same(a: &Metadata, b: &Metadata) -> bool {
     (a.dev(), a.ino()) == (b.dev(), b.ino())
-}
-
-/// One thing in a folder.
-#[derive(Debug)]
-pub(crate) struct Item {
-    pub(crate) name: String,
-    pub(crate) is_folder: bool,
-    pub(crate) is_link: bool,
-    pub(crate) len: u64,
-    pub(crate) modified: u64,
 }
 
 impl Folder {
