@@ -9,7 +9,7 @@ mod later;
 use crate::conn::{
     Seconds,
     body_out::BodyOut,
-    http1::{Close, CloseReason, Http1, Next},
+    http1::{Close, CloseReason, Http1, Method, Next},
     input::Input,
     output::Output,
 };
@@ -256,10 +256,9 @@ where
         if close.reason == CloseReason::AnswerTimeout {
             self.wire.door.leave(parts.place);
             if !is_streaming {
-                let mode = parts.http1.mode();
-                std::mem::swap(&mut self.wire.output, parts.output);
-                self.wire.fail_late(503, "the answer took too long", mode);
-                std::mem::swap(&mut self.wire.output, parts.output);
+                let text = "the answer took too long";
+                let head_only = parts.http1.mode().method == Method::Head;
+                self.wire.heads.refuse(503, text, head_only, parts.output);
             }
         }
         self.report_close(close, parts);

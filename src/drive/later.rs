@@ -167,8 +167,7 @@ where
         if parts.body.is_some() {
             return self.cut(parts);
         }
-        let text = "the server could not answer this request";
-        self.wire.fail_late(500, text, parts.http1.mode());
+        self.wire.fail_late(parts.http1.mode());
         self.answered(true, parts);
     }
 

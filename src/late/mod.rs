@@ -182,13 +182,13 @@ impl Door {
     }
 
     pub(crate) fn post(&self, command: Command) {
-        if self.closed.load(Ordering::Acquire) {
+        if self.is_closed() {
             return;
         }
         if self.mailbox.put([command]) && !self.is_own() {
             (self.wake)();
         }
-        if self.closed.load(Ordering::Acquire) {
+        if self.is_closed() {
             // It may have been closed in between, and whoever waits for an answer to this must learn
             // that there will be none.
             self.empty();
@@ -244,7 +244,7 @@ impl Door {
 
     /// Whether the client is known to have left, or half left.
     fn is_gone(&self, address: Address) -> bool {
-        self.entry(address) != entry(address.ticket, false) || self.closed.load(Ordering::Acquire)
+        self.entry(address) != entry(address.ticket, false) || self.is_closed()
     }
 
     fn entry(&self, address: Address) -> u64 {

@@ -196,14 +196,15 @@ impl Wire {
         self.fault = None;
         self.body = None;
         self.output.truncate(self.mark);
-        self.fail_late(500, "the server could not answer this request", self.mode);
+        self.fail_late(self.mode);
     }
 
-    /// Answers in the place of an answer that will not come.
+    /// Answers 500 in the place of an answer that will not come.
     #[cold]
-    pub(crate) fn fail_late(&mut self, status: u16, text: &str, mode: Mode) {
+    pub(crate) fn fail_late(&mut self, mode: Mode) {
+        let text = "the server could not answer this request";
         let head_only = mode.method == Method::Head;
-        self.heads.refuse(status, text, head_only, &mut self.output);
+        self.heads.refuse(500, text, head_only, &mut self.output);
     }
 }
 
