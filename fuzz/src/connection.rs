@@ -6,14 +6,12 @@
 
 use super::{
     answers::{self, Answer},
-    limits,
+    limits, source,
 };
 use peregrine::testing::Connection;
 use peregrine::{Done, Handler, Limits, Payload, Request, Response};
 use std::io::Write as _;
 use std::time::Duration;
-
-const MARK: u8 = 0xff;
 
 #[derive(Clone, Debug, PartialEq)]
 enum Operation {
@@ -60,30 +58,13 @@ impl Operation {
     }
 }
 
-/// Nothing is sent behind an end: a real client could not do that.
 fn operations(bytes: &[u8]) -> Vec<Operation> {
-    let (mut operations, mut text, mut ended) = (Vec::new(), Vec::new(), false);
-    let mut rest = bytes.iter().copied();
-    while let Some(byte) = rest.next() {
-        let next = match byte {
-            MARK => rest.next().unwrap_or(0x80),
-            _ => MARK,
-        };
-        if next == MARK {
-            text.extend((!ended).then_some(byte));
-            continue;
-        }
-        operations.push(Operation::Send(std::mem::take(&mut text)));
-        match next {
-            b'e' => operations.push(Operation::Eof),
-            b's' => operations.push(Operation::Stop),
-            0..0x80 => operations.push(Operation::Elapse(next.into())),
-            _ => {}
-        }
-        ended |= next == b'e';
-    }
-    operations.push(Operation::Send(text));
-    operations
+    source::operations(bytes, Operation::Send, |letter, _| match letter {
+        b'e' => Some(Operation::Eof),
+        b's' => Some(Operation::Stop),
+        0..0x80 => Some(Operation::Elapse(letter.into())),
+        _ => None,
+    })
 }
 
 /// The final answers, and whether the connection is closed.

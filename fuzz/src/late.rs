@@ -8,7 +8,7 @@
 
 use super::{
     answers::{self, Answer},
-    limits,
+    limits, source,
 };
 use peregrine::testing::Connection;
 use peregrine::{
@@ -18,8 +18,6 @@ use peregrine::{
 use std::io::Write as _;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
-
-const MARK: u8 = 0xff;
 
 #[derive(Clone, Debug, PartialEq)]
 enum Operation {
@@ -58,34 +56,18 @@ pub fn check(bytes: &[u8]) {
 }
 
 fn operations(bytes: &[u8]) -> Vec<Operation> {
-    let (mut operations, mut text, mut ended) = (Vec::new(), Vec::new(), false);
-    let mut rest = bytes.iter().copied();
-    while let Some(byte) = rest.next() {
-        let next = match byte {
-            MARK => rest.next().unwrap_or(0x80),
-            _ => MARK,
-        };
-        if next == MARK {
-            text.extend((!ended).then_some(byte));
-            continue;
-        }
-        operations.push(Operation::Send(std::mem::take(&mut text)));
-        operations.extend(match next {
-            b'a' => Some(Operation::Answer),
-            b't' => Some(Operation::Stream),
-            b'p' => Some(Operation::Piece(rest.next().unwrap_or(0))),
-            b'w' => Some(Operation::Write(rest.next().unwrap_or(0))),
-            b'f' => Some(Operation::Finish),
-            b'd' => Some(Operation::Drop),
-            b'e' => Some(Operation::Eof),
-            b's' => Some(Operation::Stop),
-            0..0x40 => Some(Operation::Elapse(next.into())),
-            _ => None,
-        });
-        ended |= next == b'e';
-    }
-    operations.push(Operation::Send(text));
-    operations
+    source::operations(bytes, Operation::Send, |letter, rest| match letter {
+        b'a' => Some(Operation::Answer),
+        b't' => Some(Operation::Stream),
+        b'p' => Some(Operation::Piece(rest.next().unwrap_or(0))),
+        b'w' => Some(Operation::Write(rest.next().unwrap_or(0))),
+        b'f' => Some(Operation::Finish),
+        b'd' => Some(Operation::Drop),
+        b'e' => Some(Operation::Eof),
+        b's' => Some(Operation::Stop),
+        0..0x40 => Some(Operation::Elapse(letter.into())),
+        _ => None,
+    })
 }
 
 /// An answer that is being given.
