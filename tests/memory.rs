@@ -2,10 +2,15 @@
 //! whose memory is nobody else's.
 #![cfg(target_os = "linux")]
 
+// Parts of them are for other tests.
+#[allow(dead_code)]
+#[path = "it/alone.rs"]
+mod alone;
 #[allow(dead_code, unused_imports)]
 #[path = "it/support.rs"]
 mod support;
 
+use alone::resident;
 use peregrine::{Done, Request, Response, SendError, from_fn};
 use sha1::{Digest, Sha1};
 use std::io::{Read, Write};
@@ -15,7 +20,7 @@ use support::{Client, start, workers};
 const MIB: u64 = 1 << 20;
 
 /// What all of this process may grow by.
-const GROWTH: u64 = 20 * MIB;
+const GROWTH: usize = 20 << 20;
 
 const PIECE: usize = 60_000;
 
@@ -88,22 +93,8 @@ fn handle(req: &Request<'_>, res: Response<'_>) -> Done {
     }
 }
 
-/// Resident memory of this process, in bytes.
-fn resident() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").expect("of Linux");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
-    let words = line.expect("VmRSS").split_whitespace();
-    let kib: u64 = words
-        .clone()
-        .nth(1)
-        .expect("a number")
-        .parse()
-        .expect("a number");
-    kib << 10
-}
-
 /// The hash of a body as long as that, read as it comes, and the most memory seen meanwhile.
-fn fetch(client: &mut Client, path: &str, len: u64) -> (Vec<u8>, u64) {
+fn fetch(client: &mut Client, path: &str, len: u64) -> (Vec<u8>, usize) {
     client.send(format!("GET {path}?len={len} HTTP/1.1\r\nHost: a\r\n\r\n"));
     let (_, declared) = client.head();
     let (mut hash, mut at, mut most, mut looked) = (Sha1::new(), 0, 0, 0);
