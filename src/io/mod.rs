@@ -11,13 +11,12 @@ pub(crate) mod poll;
 #[cfg(feature = "signals")]
 pub(crate) mod signals;
 pub(crate) mod slab;
+mod socket;
 pub(crate) mod stream;
 pub(crate) mod worker;
 #[cfg(feature = "websocket")]
 pub(crate) mod ws_connection;
 #[cfg(feature = "websocket")]
 pub(crate) mod ws_mode;
-#[cfg(feature = "websocket")]
-mod ws_socket;
 #[cfg(feature = "websocket")]
 pub(crate) mod ws_worker;

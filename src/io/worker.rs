@@ -202,7 +202,7 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
         token: Token,
         act: impl FnOnce(&mut Connection, &mut Shared<'_, H, M>) -> Fate,
     ) {
-        let Some(connection) = self.slab.get_mut(token) else {
+        let Some((connection, deadline)) = self.slab.entry(token) else {
             return;
         };
         let (slot, _) = slab::parts(token);
@@ -212,8 +212,7 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
             return self.hand_over(token);
         }
         if fate != Fate::Closed && connection.watch(token, &self.shared.poll).is_ok() {
-            let deadline = connection.deadline(self.shared.service.now, &self.shared);
-            self.slab.set_deadline(token, deadline);
+            *deadline = connection.deadline(self.shared.service.now, &self.shared);
             if fate == Fate::Again {
                 self.again.push(token);
             }

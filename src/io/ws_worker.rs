@@ -156,7 +156,7 @@ impl<H: WebSocketHandler> Loop<'_, H> {
 
     /// Waits for what the connection waits for, or lets it go.
     fn settle(&mut self, token: Token, fate: Fate) {
-        let Some(connection) = self.slab.get_mut(token) else {
+        let Some((connection, deadline)) = self.slab.entry(token) else {
             return;
         };
         let dropped = std::mem::take(&mut self.shared.service.kit.dropped);
@@ -170,12 +170,12 @@ impl<H: WebSocketHandler> Loop<'_, H> {
         // What will be flushed at the end of the wake-up is settled then.
         if fate == Fate::Open && (connection.dirty || connection.watch(&self.shared.poll).is_ok()) {
             let backlog = connection.ws().backlog();
-            if backlog != connection.shown {
-                connection.shown = backlog;
+            let shown = u32::try_from(backlog).unwrap_or(u32::MAX);
+            if shown != connection.shown {
+                connection.shown = shown;
                 self.seat.door.seats.set_unsent(connection.id(), backlog);
             }
-            let deadline = connection.deadline(&self.shared);
-            self.slab.set_deadline(token, deadline);
+            *deadline = connection.deadline(&self.shared);
             return;
         }
         let Some(connection) = self.slab.remove(token) else {
