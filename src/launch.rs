@@ -5,6 +5,7 @@ use crate::handler::Handler;
 use crate::io::{
     accept::Acceptor,
     affinity,
+    capacity::Capacity,
     control::{Control, Seat},
     listener::{self, Listener},
     mode::{Mode, wrong_setting},
@@ -88,8 +89,11 @@ impl Launch {
             .map(|poll| Seat::new(poll.waker(), &config.limits, pool.clone()))
             .collect();
         let wakers = acceptor_polls.iter().map(Poll::waker).collect();
+        let capacity = Capacity::new(&config);
+        let accepting = capacity.counters.clone();
         let control = Arc::new(Control::new(
             seats,
+            capacity,
             wakers,
             others,
             pool.clone(),
@@ -103,7 +107,7 @@ impl Launch {
                 addrs,
                 acceptors: Vec::new(),
                 workers: Vec::new(),
-                others: vec![pool.counters()],
+                others: vec![pool.counters(), accepting],
                 timers,
                 #[cfg(feature = "signals")]
                 signals: None,
@@ -150,8 +154,8 @@ impl Launch {
         } = self;
         // Before there is a request whose handler might look.
         let counters = control.seats.iter().map(|seat| seat.counters.clone());
-        let (pool, ws) = running.others.split_at(1);
-        stats.add(counters.collect(), ws, pool);
+        let (shared, ws) = running.others.split_at(2);
+        stats.add(counters.collect(), ws, [&shared[0], &shared[1]]);
         for (index, poll) in worker_polls.into_iter().enumerate() {
             let listeners = match acceptor_polls.len() {
                 0 => sets.remove(0),

@@ -235,7 +235,7 @@ pub struct Running {
     pub(crate) acceptors: Vec<JoinHandle<io::Result<()>>>,
     /// All that own connections.
     pub(crate) workers: Vec<JoinHandle<io::Result<Ended>>>,
-    /// Of threads that are no workers, and of the pool.
+    /// Of the pool, of those who accept, and of threads that are no workers.
     pub(crate) others: Vec<Arc<WorkerCounters>>,
     pub(crate) timers: Timers,
     #[cfg(feature = "signals")]

@@ -1,5 +1,6 @@
 //! What the threads of one server share: how a stop reaches them, and how connections do.
 
+use super::capacity::Capacity;
 use super::poll::Waker;
 use super::stream::Stream;
 use crate::conn::mailbox::Mailbox;
@@ -27,6 +28,8 @@ pub(crate) struct Seat {
     pub(crate) counters: Arc<WorkerCounters>,
     /// Connections given to it, those in the mailbox included.
     pub(crate) given: AtomicU64,
+    /// Idle connections that it shall close to make room for others.
+    pub(crate) asked: AtomicUsize,
 }
 
 impl Seat {
@@ -38,6 +41,7 @@ impl Seat {
             door: Arc::new(Door::new(limits, pool, move || wake.wake())),
             counters: Arc::default(),
             given: AtomicU64::new(0),
+            asked: AtomicUsize::new(0),
         }
     }
 
@@ -51,6 +55,7 @@ impl Seat {
 
 pub(crate) struct Control {
     pub(crate) seats: Vec<Seat>,
+    pub(crate) capacity: Capacity,
     /// The accept threads' wake-ups.
     acceptors: Vec<Waker>,
     /// Those of threads that serve other protocols.
@@ -71,6 +76,7 @@ pub(crate) struct Control {
 impl Control {
     pub(crate) fn new(
         seats: Vec<Seat>,
+        capacity: Capacity,
         acceptors: Vec<Waker>,
         others: Vec<Waker>,
         pool: Arc<Pool>,
@@ -80,6 +86,7 @@ impl Control {
             working: AtomicUsize::new(seats.len()),
             others,
             seats,
+            capacity,
             accepting: AtomicUsize::new(acceptors.len()),
             acceptors,
             stopping: AtomicBool::new(false),
@@ -137,6 +144,36 @@ impl Control {
     #[cfg(feature = "websocket")]
     pub(crate) fn workers_are_done(&self) -> bool {
         self.working.load(Ordering::Acquire) == 0
+    }
+
+    /// A connection has been closed, or a place for one was not needed.
+    pub(crate) fn give_back(&self, places: usize) {
+        if places > 0 && self.capacity.give(places) {
+            // Without accept threads the workers accept.
+            match self.acceptors.is_empty() {
+                true => self.seats.iter().for_each(|seat| seat.waker.wake()),
+                false => self.acceptors.iter().for_each(Waker::wake),
+            }
+        }
+    }
+
+    /// Has each worker close its share of idle connections, those that have been idle longest.
+    pub(crate) fn ask_for_room(&self) {
+        let all: u64 = self.seats.iter().map(Seat::load).sum();
+        let surplus = self.capacity.surplus() as u64;
+        for seat in &self.seats {
+            let share = (surplus * seat.load()).div_ceil(all.max(1));
+            if share > 0 {
+                seat.asked.store(share as usize, Ordering::Release);
+                seat.waker.wake();
+            }
+        }
+    }
+
+    /// All workers have done what [`Control::ask_for_room`] asked of them, as far as they could.
+    pub(crate) fn has_answered(&self) -> bool {
+        let has_answered = |seat: &Seat| seat.asked.load(Ordering::Acquire) == 0;
+        self.seats.iter().all(has_answered)
     }
 
     fn wake_all(&self) {

@@ -26,13 +26,14 @@ use std::time::Duration;
 /// | [`write_time`](Limits::write_time) | 30 s | in which the client takes no byte of its answer | close |
 /// | [`linger_time`](Limits::linger_time) | 2 s | in which a refused client may finish sending | close |
 /// | [`linger_bytes`](Limits::linger_bytes) | 262,144 | bytes it may still send in that time | close |
-/// | [`connections_per_worker`](Limits::connections_per_worker) | 65,536 | open connections | waits in the backlog |
+/// | [`Config::connections`] | 65,536 | open connections, WebSockets included | the longest idle: close; if none is, a new one waits in the backlog |
 /// | [`timers_per_worker`](Limits::timers_per_worker) | 65,536 | calls of [`Timers`](crate::Timers) that are waited for | nothing; the caller an error |
 ///
 /// Those of [`Config`] are a server's, all others a client's or a worker's. Times are checked once a
 /// second, so a wait may end up to two seconds late, never early.
 ///
 /// [`Config`]: crate::Config
+/// [`Config::connections`]: crate::Config::connections
 /// [`Config::pool_threads`]: crate::Config::pool_threads
 /// [`Config::pool_queue`]: crate::Config::pool_queue
 ///
@@ -86,9 +87,6 @@ pub struct Limits {
     pub linger_time: Duration,
     /// How much is read and thrown away in that time.
     pub linger_bytes: usize,
-    /// Connections that one worker holds. Above it nobody is accepted until one of them closes;
-    /// new clients wait in the listener's backlog.
-    pub connections_per_worker: usize,
     /// Calls that may be waited for at one worker; [`TimerError::Full`](crate::TimerError::Full)
     /// above.
     pub timers_per_worker: usize,
@@ -114,7 +112,6 @@ impl Default for Limits {
             write_time: Duration::from_secs(30),
             linger_time: Duration::from_secs(2),
             linger_bytes: 256 << 10,
-            connections_per_worker: 65_536,
             timers_per_worker: 65_536,
         }
     }

@@ -333,7 +333,7 @@ mod signals {
     #[test]
     fn a_signal_drains() {
         for signal in [Signal::TERM, Signal::INT] {
-            let Some(mut hello) = Hello::start(&["--workers", "1"], None) else {
+            let Some(mut hello) = Hello::start(&["--workers", "1"]) else {
                 return;
             };
             let mut clients = [(); 2].map(|()| Client::connect(hello.addr));
@@ -349,7 +349,7 @@ mod signals {
 
     #[test]
     fn a_second_signal_cuts() {
-        let Some(mut hello) = Hello::start(&["--workers", "1"], None) else {
+        let Some(mut hello) = Hello::start(&["--workers", "1"]) else {
             return;
         };
         let (mut half, mut idle) = (Client::connect(hello.addr), Client::connect(hello.addr));
