@@ -5,7 +5,7 @@ mod sending;
 use super::control::Accepted;
 use super::mode::Mode;
 use super::poll::{Interest, Poll, Token};
-use super::stream::Stream;
+use super::stream::{Stream, is_starved};
 use crate::conn::{
     Seconds,
     body_out::BodyOut,
@@ -71,6 +71,9 @@ pub(crate) struct Connection {
     phase: Phase,
     /// When the client last took something.
     wrote: Seconds,
+    /// The system had no memory for the last call. The poller would say at once that the socket is
+    /// ready, so it is not asked: the call is made again in the next second.
+    starved: bool,
 }
 
 pub(super) struct Socket {
@@ -130,6 +133,7 @@ impl Connection {
             watched: None,
             phase: Phase::Serving,
             wrote: now,
+            starved: false,
         }
     }
 
@@ -139,6 +143,7 @@ impl Connection {
         readable: bool,
         shared: &mut Shared<'_, H, M>,
     ) -> Fate {
+        self.starved = false;
         match self.phase {
             Phase::Serving if readable => self.read(shared),
             Phase::Waiting if readable => self.read_ahead(shared),
@@ -232,7 +237,7 @@ impl Connection {
                 input.filled(n);
                 Fill::Something
             }
-            Err(error) if is_temporary(&error) => Fill::Nothing,
+            Err(error) if self.can_wait(&error) => Fill::Nothing,
             Err(error) => {
                 // A reset between requests is how some clients say goodbye.
                 if !self.http1.is_idle() {
@@ -274,6 +279,9 @@ impl Connection {
 
     /// The deadline has passed.
     pub(crate) fn expire<H: Handler, M: Mode<H>>(&mut self, shared: &mut Shared<'_, H, M>) -> Fate {
+        if self.starved {
+            return self.retry(shared);
+        }
         match self.phase {
             Phase::Lingering(_) => Fate::Closed,
             Phase::Blocked | Phase::Ending(_) => {
@@ -294,6 +302,15 @@ impl Connection {
                 self.wrote = shared.service.now;
                 self.flush(shared)
             }
+        }
+    }
+
+    /// Makes a call again for which the system had no memory, or finds that the time is up for it.
+    fn retry<H: Handler, M: Mode<H>>(&mut self, shared: &mut Shared<'_, H, M>) -> Fate {
+        self.starved = false;
+        match self.deadline(shared.service.now, shared) > shared.service.now {
+            true => self.ready(true, shared),
+            false => self.expire(shared),
         }
     }
 
@@ -348,6 +365,7 @@ impl Connection {
     ) -> Seconds {
         let limits = &shared.service.limits;
         match self.phase {
+            _ if self.starved => now + 1,
             Phase::Serving | Phase::Waiting => {
                 let (input, body) = (self.input.as_deref(), self.body.as_deref());
                 deadline(&self.http1, input, body, limits)
@@ -361,6 +379,7 @@ impl Connection {
     /// Has the poller watch for what the connection waits for now.
     pub(crate) fn watch(&mut self, token: Token, poll: &Poll) -> io::Result<()> {
         let interest = match self.phase {
+            _ if self.starved => Interest::Nothing,
             Phase::Serving | Phase::Lingering(_) => Interest::Read,
             // The end of a client is worth knowing; what it sends can wait in the socket.
             Phase::Waiting if self.http1.is_eof() || self.input.is_some() => Interest::Nothing,
@@ -390,6 +409,10 @@ impl Connection {
             shared.pool.give_input(input);
             rest
         });
+        #[cfg(test)]
+        if self.output.is_some() {
+            shared.pool.come_back();
+        }
         Moved {
             socket: self.socket,
             rest,
@@ -416,6 +439,13 @@ impl Connection {
         }
     }
 
+    /// Whether a call has failed that can be made again: when the poller says so, or, where the system
+    /// was out of memory, after a while.
+    fn can_wait(&mut self, error: &io::Error) -> bool {
+        self.starved = is_starved(error);
+        self.starved || is_temporary(error)
+    }
+
     fn keep<H, M>(&mut self, input: Box<Input>, shared: &mut Shared<'_, H, M>) {
         match input.is_empty() {
             true => shared.pool.give_input(input),
@@ -431,6 +461,7 @@ impl<H: Handler, M> Shared<'_, H, M> {
     }
 }
 
+/// There is nothing to read, or no room.
 pub(super) fn is_temporary(error: &io::Error) -> bool {
     matches!(
         error.kind(),

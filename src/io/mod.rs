@@ -6,6 +6,8 @@ pub(crate) mod capacity;
 pub(crate) mod clock;
 pub(crate) mod connection;
 pub(crate) mod control;
+#[cfg(all(test, unix))]
+pub(crate) mod faulty;
 pub(crate) mod listener;
 pub(crate) mod mode;
 pub(crate) mod poll;
@@ -14,6 +16,8 @@ pub(crate) mod refusal;
 pub(crate) mod signals;
 pub(crate) mod slab;
 pub(crate) mod stream;
+#[cfg(all(test, unix))]
+mod tests;
 pub(crate) mod worker;
 #[cfg(feature = "websocket")]
 pub(crate) mod ws_connection;

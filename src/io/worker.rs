@@ -177,6 +177,8 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
                 connection.close(&mut self.shared);
             }
         }
+        #[cfg(test)]
+        assert_eq!(self.shared.pool.away, 0, "buffers that were not given back");
     }
 
     /// Forever, if nothing is due at any time.

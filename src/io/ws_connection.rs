@@ -2,7 +2,7 @@
 
 use super::connection::is_temporary;
 use super::poll::{Interest, Poll, Token};
-use super::stream::Sent as Wrote;
+use super::stream::{Sent as Wrote, is_starved};
 use super::ws_mode::Arrival;
 use super::ws_socket::WsSocket;
 use crate::conn::{
@@ -50,6 +50,9 @@ pub(crate) struct WsConnection<C> {
     phase: Phase,
     /// The last write took less than it was offered: no use in trying before the poller says so.
     full: bool,
+    /// The system had no memory for the last call: it is made again in the next second, and the poller,
+    /// which would say at once that the socket is ready, is not asked before.
+    starved: bool,
     /// Waits in the list of those to be flushed at the end of the wake-up.
     pub(super) dirty: bool,
     /// What others last saw of the backlog.
@@ -83,6 +86,7 @@ impl<C: Send + 'static> WsConnection<C> {
             watched: None,
             phase: Phase::Serving,
             full: false,
+            starved: false,
             dirty: false,
             shown: 0,
         }
@@ -124,6 +128,7 @@ impl<C: Send + 'static> WsConnection<C> {
     where
         H: WebSocketHandler<Conn = C>,
     {
+        self.starved = false;
         if writable {
             self.full = false;
         }
@@ -149,6 +154,7 @@ impl<C: Send + 'static> WsConnection<C> {
                 self.peer.ws.heard(shared.service.now);
             }
             Err(error) if is_temporary(&error) => {}
+            Err(error) if is_starved(&error) => self.starved = true,
             Err(error) => {
                 shared.inputs.give(input);
                 return self.broken(error, shared);
@@ -237,6 +243,10 @@ impl<C: Send + 'static> WsConnection<C> {
                     }
                 }
                 Err(error) if is_temporary(&error) => self.full = true,
+                Err(error) if is_starved(&error) => {
+                    self.full = true;
+                    self.starved = true;
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -284,6 +294,11 @@ impl<C: Send + 'static> WsConnection<C> {
     where
         H: WebSocketHandler<Conn = C>,
     {
+        if std::mem::take(&mut self.starved) && self.deadline(shared) > shared.service.now {
+            self.full = false;
+            // What waited to be sent comes first; then the poller tells of what there is to read.
+            return self.flush(shared);
+        }
         if self.phase != Phase::Serving {
             return Fate::Closed;
         }
@@ -354,7 +369,8 @@ impl<C: Send + 'static> WsConnection<C> {
         if self.send(shared).is_err() {
             return Fate::Closed;
         }
-        if self.peer.ws.output().is_some() {
+        // Who lingers does so from the first time on, whatever others try to send meanwhile.
+        if self.peer.ws.output().is_some() || matches!(self.phase, Phase::Lingering { .. }) {
             return Fate::Open;
         }
         if !self.peer.ws.lingers() || self.socket.stream.shutdown_write().is_err() {
@@ -380,6 +396,10 @@ impl<C: Send + 'static> WsConnection<C> {
                 Fate::Open
             }
             Err(error) if is_temporary(&error) => Fate::Open,
+            Err(error) if is_starved(&error) => {
+                self.starved = true;
+                Fate::Open
+            }
             _ => Fate::Closed,
         }
     }
@@ -387,6 +407,7 @@ impl<C: Send + 'static> WsConnection<C> {
     pub(crate) fn deadline<H>(&self, shared: &WsShared<'_, H>) -> Seconds {
         let limits = self.peer.ws.limits();
         match self.phase {
+            _ if self.starved => shared.service.now + 1,
             Phase::Serving => self.peer.ws.deadline(),
             Phase::Ending => self
                 .peer
@@ -401,6 +422,7 @@ impl<C: Send + 'static> WsConnection<C> {
     pub(crate) fn watch(&mut self, poll: &Poll) -> io::Result<()> {
         let waits = self.peer.ws.output().is_some();
         let interest = match self.phase {
+            _ if self.starved => Interest::Nothing,
             Phase::Ending => Interest::Write,
             Phase::Serving if self.peer.ws.is_crowded() => Interest::Write,
             Phase::Serving if waits => Interest::Both,

@@ -24,6 +24,7 @@ mod dir_server;
 mod events;
 mod forms;
 mod handler;
+mod isolation;
 mod late;
 mod late_gone;
 mod listen;

@@ -4,7 +4,7 @@ use super::{Connection, Fate, Phase, Shared, is_temporary};
 use crate::conn::http1::{Close, CloseReason};
 use crate::handler::{ConnectionError, Handler};
 use crate::io::mode::Mode;
-use crate::io::stream::{FILE_STEP, Sent};
+use crate::io::stream::{FILE_STEP, Sent, is_starved};
 use crate::protocol::Version;
 
 impl Connection {
@@ -27,6 +27,10 @@ impl Connection {
                     }
                 }
                 Err(error) if is_temporary(&error) => break,
+                Err(error) if is_starved(&error) => {
+                    self.starved = true;
+                    break;
+                }
                 Err(error) => {
                     shared.fail(&ConnectionError::Write(&error), &self.socket);
                     return Fate::Closed;
@@ -127,7 +131,7 @@ impl Connection {
                 self.phase = Phase::Lingering(left - n);
                 Fate::Open
             }
-            Err(error) if is_temporary(&error) => Fate::Open,
+            Err(error) if self.can_wait(&error) => Fate::Open,
             _ => Fate::Closed,
         }
     }
