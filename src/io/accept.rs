@@ -175,7 +175,7 @@ impl Listeners {
     }
 
     /// Takes those who are already connected, as they know of no reason why they should not be,
-    /// and closes.
+    /// and closes; or leaves them to someone else.
     pub(crate) fn close(
         &mut self,
         (control, config, poll): (&Control, &Config, &Poll),
@@ -183,7 +183,11 @@ impl Listeners {
     ) -> io::Result<()> {
         self.watch(false, poll)?;
         let backlog = usize::try_from(config.backlog).unwrap_or(0).max(BATCH);
-        for listener in &self.list {
+        let list = match control.leaves_backlog() {
+            true => &[],
+            false => &self.list[..],
+        };
+        for listener in list {
             let (taken, _) = take_some(backlog, || listener.accept(config), &mut take);
             control.capacity.take_anyway(taken);
         }
@@ -253,6 +257,8 @@ impl Acceptor {
 
     /// Runs until the server stops.
     pub(crate) fn run(mut self) -> io::Result<()> {
+        let shared = self.control.clone();
+        let _accepting = shared.acceptor_starts();
         let result = self.accept_until_stop();
         let closed = {
             let Acceptor {
@@ -269,7 +275,6 @@ impl Acceptor {
             })
         };
         self.hand_over();
-        self.control.acceptor_done();
         result.and(closed)
     }
 

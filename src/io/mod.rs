@@ -8,6 +8,8 @@ pub(crate) mod connection;
 pub(crate) mod control;
 #[cfg(all(test, unix))]
 pub(crate) mod faulty;
+#[cfg(unix)]
+pub(crate) mod handover;
 pub(crate) mod listener;
 pub(crate) mod mode;
 pub(crate) mod poll;
