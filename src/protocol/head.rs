@@ -183,7 +183,11 @@ impl Head {
     #[inline]
     fn request_line(&mut self, head: &[u8], limits: &Limits) -> Result<usize, ProtocolError> {
         let start = self.line;
-        let method = start + class::count(&head[start..], &class::TOKEN);
+        // 13 instructions fewer than to look at each byte.
+        let method = match head[start..].starts_with(b"GET ") {
+            true => start + 3,
+            false => start + class::count(&head[start..], &class::TOKEN),
+        };
         match head.get(method) {
             Some(b' ') if method > start => {}
             Some(b'\r') if method == start && self.stage == FIRST => {
