@@ -42,6 +42,7 @@ where
     P::Target: Handler + Sized,
 {
     /// Goes on with a body that the connection draws itself.
+    #[inline(never)]
     pub(super) fn draw(&mut self, parts: &mut Parts<'_>) -> Drawn {
         let Some(body) = parts.body.as_mut().filter(|body| body.is_drawn()) else {
             return Drawn::Nothing;
