@@ -309,13 +309,12 @@ impl Connection {
         if self.body.is_some() {
             return self.stop_stream(unread, shared);
         }
-        self.http1.stop(unread);
+        self.http1.stop(unread, shared.service.now);
+        let may_ask = !shared.service.limits.stop_grace.is_zero();
         match filled {
             Fill::Failed => Fate::Closed,
             Fill::Something => self.serve(shared),
-            Fill::Nothing if is_serving && self.http1.is_idle() && self.http1.is_used() => {
-                Fate::Closed
-            }
+            Fill::Nothing if is_serving && self.http1.is_idle() && !may_ask => Fate::Closed,
             Fill::Nothing => Fate::Open,
         }
     }

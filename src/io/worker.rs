@@ -170,6 +170,7 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
                 let (slot, _) = slab::parts(token);
                 self.shared.place = Place { token, slot };
                 connection.close(&mut self.shared);
+                self.seat.counters.closed.add(1);
             }
         }
     }

@@ -383,6 +383,9 @@ impl<H: WebSocketHandler> Loop<'_, H> {
         for token in self.slab.tokens() {
             self.settle(token, Fate::Closed);
         }
+        // They never got as far as to be opened.
+        self.seat.arrivals.take(&mut self.arrivals);
+        self.seat.counters.closed.add(self.arrivals.len() as u64);
         Some(ended)
     }
 }
