@@ -110,16 +110,18 @@ impl Listeners {
     }
 
     /// Takes those who are already connected, as they know of no reason why they should not be,
-    /// and closes.
+    /// and closes; or `leaves` them to someone else.
     pub(crate) fn close(
         &mut self,
         poll: &Poll,
         config: &Config,
+        leaves: bool,
         mut take: impl FnMut(Accepted),
     ) -> io::Result<()> {
         self.watch(false, poll)?;
         let backlog = usize::try_from(config.backlog).unwrap_or(0).max(BATCH);
-        for index in 0..self.list.len() {
+        let taken = if leaves { 0 } else { self.list.len() };
+        for index in 0..taken {
             self.accept(index, backlog, config, &mut take);
         }
         self.list.clear();
@@ -157,6 +159,8 @@ impl Acceptor {
 
     /// Runs until the server stops.
     pub(crate) fn run(mut self) -> io::Result<()> {
+        let shared = self.control.clone();
+        let _accepting = shared.acceptor_starts();
         let result = self.accept_until_stop();
         let closed = {
             let Acceptor {
@@ -167,13 +171,12 @@ impl Acceptor {
                 batches,
                 turn,
             } = &mut self;
-            listeners.close(poll, config, |accepted| {
+            listeners.close(poll, config, control.leaves_backlog(), |accepted| {
                 let seat = choose(control, config, turn);
                 batches[seat].push(accepted);
             })
         };
         self.hand_over();
-        self.control.acceptor_done();
         result.and(closed)
     }
 

@@ -5,6 +5,8 @@ pub(crate) mod affinity;
 pub(crate) mod clock;
 pub(crate) mod connection;
 pub(crate) mod control;
+#[cfg(unix)]
+pub(crate) mod handover;
 pub(crate) mod listener;
 pub(crate) mod mode;
 pub(crate) mod poll;

@@ -382,7 +382,9 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
             event!(Info, "worker stops with {} connections", self.slab.len());
             let arrivals = &mut self.arrivals;
             let take = |accepted| arrivals.push(accepted);
-            self.listeners.close(&self.shared.poll, self.config, take)?;
+            let leaves = self.control.leaves_backlog();
+            self.listeners
+                .close(&self.shared.poll, self.config, leaves, take)?;
             for token in self.slab.tokens() {
                 self.act(token, Connection::stop);
             }

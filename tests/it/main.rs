@@ -28,6 +28,8 @@ mod listen;
 mod multipart;
 mod offload;
 mod pipelining;
+#[cfg(all(unix, feature = "signals", feature = "websocket"))]
+mod restart;
 #[cfg_attr(not(feature = "dir"), allow(dead_code))]
 mod scratch;
 mod slow;
