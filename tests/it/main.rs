@@ -28,6 +28,7 @@ mod listen;
 #[cfg(feature = "multipart")]
 mod multipart;
 mod offload;
+mod panics;
 mod pipelining;
 #[cfg_attr(not(feature = "dir"), allow(dead_code))]
 mod scratch;
