@@ -40,6 +40,18 @@ pub struct Config {
     pub tcp_nodelay: bool,
     /// Connections that may wait to be accepted; the system may lower it. Default: 4,096.
     pub backlog: i32,
+    /// Connections that may be open at a time, HTTP and WebSockets together, whatever thread they are
+    /// on; at least 1. When there are so many and one more comes, each worker closes some of those
+    /// that have been idle longest among its own, a 32nd of all in all and 256 at most; idle is who
+    /// has no request begun and nothing to read, from its first request on or after a second. WebSockets are not, however silent: they have
+    /// `WsLimits::idle_time`. Where nobody is idle, nobody is accepted
+    /// until somebody leaves: clients wait in the backlog. Default: 65,536.
+    ///
+    /// A system may allow the process fewer descriptors (`ulimit -n`): then the same happens at that
+    /// number, and as descriptors are needed for more than connections, those who come when nobody is
+    /// idle are turned away, up to 20 a second for each thread that accepts: with `503` and
+    /// `Retry-After: 1` if their request has come, by a close if not.
+    pub connections: usize,
     /// Whether a connection may serve more than one request (RFC 9112 section 9.3). Default: true.
     pub keep_alive: bool,
     /// Names that the server answers to: hosts with a port, which mean that one, or without, which
@@ -102,6 +114,7 @@ impl Default for Config {
             stack_size: None,
             tcp_nodelay: true,
             backlog: 4096,
+            connections: 65_536,
             keep_alive: true,
             allowed_hosts: None,
             server_name: Some("peregrine".to_owned()),

@@ -137,6 +137,8 @@ where
         turn
     }
 
+    /// What not every request comes by is a function of its own: inlined, the compiler made ready for
+    /// it in each turn, at 28 instructions per request and 53 where a turn has one.
     fn answer_all(
         &mut self,
         parts: &mut Parts<'_>,
@@ -222,6 +224,7 @@ where
         parts.http1.finish(close, parts.input, self.now);
     }
 
+    #[inline(never)]
     fn finish_unusual(&mut self, parts: &mut Parts<'_>) {
         match self.wire.later() {
             Ok(body) => {
@@ -269,6 +272,7 @@ where
         })
     }
 
+    #[inline(never)]
     fn report_close(&self, close: Close, parts: &Parts<'_>) {
         match close.reason {
             CloseReason::Refused(error) => {

@@ -66,6 +66,14 @@ counters! {
     accepted => "connections_accepted",
     /// Connections closed; `accepted - closed` are open.
     closed => "connections_closed",
+    /// Idle connections that were closed to make room for new ones.
+    idle_closed => "connections_idle_closed",
+    /// Connections that were closed as soon as they were accepted, as there were no descriptors: not
+    /// among `accepted`.
+    turned_away => "connections_turned_away",
+    /// Times that descriptors or memory ran out for new connections, each counted once however long
+    /// it lasted.
+    accept_outages => "accept_outages",
     /// Connections that became WebSockets.
     upgraded => "connections_upgraded",
     /// WebSocket messages received, pings and other control frames not counted.
@@ -128,6 +136,11 @@ impl Counter {
         self.0.store(self.get() + n, Ordering::Relaxed);
     }
 
+    /// Of a counter that several threads add to.
+    pub(crate) fn add_shared(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -170,6 +183,8 @@ struct Threads {
     ws: Vec<Arc<WorkerCounters>>,
     /// Each is one for all threads of a pool.
     pools: Vec<Arc<WorkerCounters>>,
+    /// Each is one for all threads of a server that accept.
+    accepting: Vec<Arc<WorkerCounters>>,
 }
 
 impl Stats {
@@ -185,7 +200,7 @@ impl Stats {
     pub fn counters(&self) -> Counters {
         let threads = self.threads();
         let all = threads.workers.iter().chain(&threads.ws);
-        let all = all.chain(&threads.pools);
+        let all = all.chain(&threads.pools).chain(&threads.accepting);
         all.map(|counters| counters.snapshot()).sum()
     }
 
@@ -199,16 +214,19 @@ impl Stats {
         snapshots(&self.threads().ws)
     }
 
+    /// `shared`: the counters of a pool, and of those who accept.
     pub(crate) fn add(
         &self,
         workers: Vec<Arc<WorkerCounters>>,
         ws: &[Arc<WorkerCounters>],
-        pool: &[Arc<WorkerCounters>],
+        shared: [&Arc<WorkerCounters>; 2],
     ) {
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         threads.workers.extend(workers);
         threads.ws.extend_from_slice(ws);
-        threads.pools.extend_from_slice(pool);
+        let [pool, accepting] = shared;
+        threads.pools.push(pool.clone());
+        threads.accepting.push(accepting.clone());
     }
 
     /// Copied, so that the lock is held for no longer than that.

@@ -149,11 +149,13 @@ impl<'h, H: Handler> Connection<'h, H> {
         }
     }
 
-    /// The server shall stop: the answer to a request that is under way is the last one, and an
-    /// idle connection closes, after a second if it has had no request yet.
+    /// The server shall stop: the answer to a request that is under way is the last one. An idle
+    /// connection may send one more request, and closes if [`Limits::stop_grace`](crate::Limits::stop_grace)
+    /// passes without one.
     pub fn stop(&mut self) {
         let unread = self.input.unread().len();
-        let is_done = self.http1.is_idle() && self.http1.is_used();
+        let may_ask = !self.service.limits.stop_grace.is_zero();
+        let is_done = self.http1.is_idle() && !may_ask;
         self.with_parts(|service, parts| service.stop(unread, parts));
         match is_done {
             true => self.closed = true,

@@ -13,6 +13,12 @@ pub(crate) struct Clock {
     date_due: Duration,
 }
 
+/// Seconds since 1970.
+pub(crate) fn unix() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |unix| unix.as_secs())
+}
+
 impl Clock {
     pub(crate) fn new() -> Clock {
         Clock {
@@ -29,11 +35,7 @@ impl Clock {
             return None;
         }
         self.date_due = self.now + DATE_AGE;
-        Some(
-            SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .map_or(0, |unix| unix.as_secs()),
-        )
+        Some(unix())
     }
 
     /// Since the start, and not as of the last look.

@@ -327,14 +327,34 @@ impl Connection {
         if self.body.is_some() {
             return self.stop_stream(unread, shared);
         }
-        self.http1.stop(unread);
+        self.http1.stop(unread, shared.service.now);
+        let may_ask = !shared.service.limits.stop_grace.is_zero();
         match filled {
             Fill::Failed => Fate::Closed,
             Fill::Something => self.serve(shared),
-            Fill::Nothing if is_serving && self.http1.is_idle() && self.http1.is_used() => {
+            Fill::Nothing if is_serving && self.http1.is_idle() && !may_ask => Fate::Closed,
+            Fill::Nothing => Fate::Open,
+        }
+    }
+
+    /// It waits for a request of which not a byte has come, and holds nothing: others may have its
+    /// place.
+    pub(crate) fn is_spare(&self, now: Seconds) -> bool {
+        let holds = self.input.is_some() || self.output.is_some();
+        self.phase == Phase::Serving && self.http1.is_spare(now) && !holds
+    }
+
+    /// Room is needed for others: closes, unless a request has come just now.
+    pub(crate) fn give_way<H: Handler, M: Mode<H>>(
+        &mut self,
+        shared: &mut Shared<'_, H, M>,
+    ) -> Fate {
+        match self.fill(shared) {
+            Fill::Something => self.serve(shared),
+            Fill::Nothing | Fill::Failed => {
+                shared.counters.idle_closed.add(1);
                 Fate::Closed
             }
-            Fill::Nothing => Fate::Open,
         }
     }
 

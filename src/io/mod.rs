@@ -2,14 +2,18 @@
 
 pub(crate) mod accept;
 pub(crate) mod affinity;
+pub(crate) mod capacity;
 pub(crate) mod clock;
 pub(crate) mod connection;
 pub(crate) mod control;
 #[cfg(all(test, unix))]
 pub(crate) mod faulty;
+#[cfg(unix)]
+pub(crate) mod handover;
 pub(crate) mod listener;
 pub(crate) mod mode;
 pub(crate) mod poll;
+pub(crate) mod refusal;
 #[cfg(feature = "signals")]
 pub(crate) mod signals;
 pub(crate) mod slab;

@@ -1,6 +1,7 @@
 //! The connections of one thread, by number.
 
 use crate::conn::Seconds;
+use std::collections::BinaryHeap;
 
 /// Bits of a token that say which slot; the others hold a generation, so that an event or a message
 /// for a connection that has closed cannot reach the next one in its slot.
@@ -96,6 +97,25 @@ impl<T> Slab<T> {
         into.extend(due.map(|(slot, _)| token(slot, self.slots[slot].generation)));
     }
 
+    /// Appends the tokens of those `most` whose deadlines come first, of all for which `which` holds.
+    pub(crate) fn first_due(&self, most: usize, which: impl Fn(&T) -> bool, into: &mut Vec<usize>) {
+        let holds = |slot: usize| self.slots[slot].value.as_ref().is_some_and(&which);
+        // The latest on top.
+        let mut first = BinaryHeap::with_capacity(most + 1);
+        for (slot, &deadline) in self.deadlines.iter().enumerate() {
+            let is_later = |last: &(Seconds, usize)| deadline >= last.0;
+            if first.len() == most && first.peek().is_none_or(is_later) || !holds(slot) {
+                continue;
+            }
+            first.push((deadline, slot));
+            if first.len() > most {
+                first.pop();
+            }
+        }
+        let slots = first.into_sorted_vec().into_iter();
+        into.extend(slots.map(|(_, slot)| token(slot, self.slots[slot].generation)));
+    }
+
     /// The tokens of all.
     pub(crate) fn tokens(&self) -> Vec<usize> {
         let mut tokens = Vec::new();
@@ -158,6 +178,27 @@ mod tests {
         assert_eq!(due, [tokens[0], tokens[2]]);
         assert_eq!(slab.tokens(), [tokens[0], tokens[2], tokens[3], tokens[4]]);
         assert_eq!(slab.len(), 4);
+    }
+
+    #[test]
+    fn the_first_due_of_some() {
+        let mut slab = Slab::new();
+        let deadlines = [7, 3, 9, 3, 1, 8, 2];
+        let tokens: Vec<usize> = (0..7).map(|i| slab.insert(i)).collect();
+        for (&token, deadline) in tokens.iter().zip(deadlines) {
+            slab.set_deadline(token, deadline);
+        }
+        slab.remove(tokens[6]);
+        let first = |most, which: fn(&usize) -> bool| {
+            let mut first = Vec::new();
+            slab.first_due(most, which, &mut first);
+            let place = |token| tokens.iter().position(|&t| t == token).expect("ours");
+            first.into_iter().map(place).collect::<Vec<_>>()
+        };
+        assert_eq!(first(0, |_| true), []);
+        assert_eq!(first(3, |_| true), [4, 1, 3]);
+        assert_eq!(first(3, |i| *i != 4), [1, 3, 0]);
+        assert_eq!(first(9, |i| i % 2 == 0), [4, 0, 2]);
     }
 
     #[test]

@@ -185,6 +185,7 @@ impl<H: WebSocketHandler> Loop<'_, H> {
         self.seat.door.ended.fetch_add(1, Ordering::AcqRel);
         connection.close(&mut self.shared);
         self.seat.counters.closed.add(1);
+        self.control.give_back(1);
         if let Some(stop) = &mut self.stop {
             stop.drained += 1;
         }
@@ -383,6 +384,9 @@ impl<H: WebSocketHandler> Loop<'_, H> {
         for token in self.slab.tokens() {
             self.settle(token, Fate::Closed);
         }
+        // They never got as far as to be opened.
+        self.seat.arrivals.take(&mut self.arrivals);
+        self.seat.counters.closed.add(self.arrivals.len() as u64);
         Some(ended)
     }
 }

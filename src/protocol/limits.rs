@@ -26,13 +26,15 @@ use std::time::Duration;
 /// | [`write_time`](Limits::write_time) | 30 s | in which the client takes no byte of its answer | close |
 /// | [`linger_time`](Limits::linger_time) | 2 s | in which a refused client may finish sending | close |
 /// | [`linger_bytes`](Limits::linger_bytes) | 262,144 | bytes it may still send in that time | close |
-/// | [`connections_per_worker`](Limits::connections_per_worker) | 65,536 | open connections | waits in the backlog |
+/// | [`stop_grace`](Limits::stop_grace) | 1 s | without a request, after the server has begun to stop | close; a request in that time is answered with `Connection: close` |
+/// | [`Config::connections`] | 65,536 | open connections, WebSockets included | the longest idle: close; if none is, a new one waits in the backlog |
 /// | [`timers_per_worker`](Limits::timers_per_worker) | 65,536 | calls of [`Timers`](crate::Timers) that are waited for | nothing; the caller an error |
 ///
 /// Those of [`Config`] are a server's, all others a client's or a worker's. Times are checked once a
 /// second, so a wait may end up to two seconds late, never early.
 ///
 /// [`Config`]: crate::Config
+/// [`Config::connections`]: crate::Config::connections
 /// [`Config::pool_threads`]: crate::Config::pool_threads
 /// [`Config::pool_queue`]: crate::Config::pool_queue
 ///
@@ -86,9 +88,14 @@ pub struct Limits {
     pub linger_time: Duration,
     /// How much is read and thrown away in that time.
     pub linger_bytes: usize,
-    /// Connections that one worker holds. Above it nobody is accepted until one of them closes;
-    /// new clients wait in the listener's backlog.
-    pub connections_per_worker: usize,
+    /// How long a connection without a request may still send one after the server has begun to stop;
+    /// its answer says `Connection: close`. Closing idle connections at once would lose requests that
+    /// are on their way to us, and those of clients that ask as we close, which cannot know whether
+    /// they were answered. So this should be longer than a round trip, and than the pauses of
+    /// clients that ask all the time: those lose nothing then. The rest of a stop does not take longer
+    /// for it if no connection is idle; and [`Config::stop_time`](crate::Config::stop_time) ends it, too.
+    /// Zero: idle connections close at once.
+    pub stop_grace: Duration,
     /// Calls that may be waited for at one worker; [`TimerError::Full`](crate::TimerError::Full)
     /// above.
     pub timers_per_worker: usize,
@@ -114,7 +121,7 @@ impl Default for Limits {
             write_time: Duration::from_secs(30),
             linger_time: Duration::from_secs(2),
             linger_bytes: 256 << 10,
-            connections_per_worker: 65_536,
+            stop_grace: Duration::from_secs(1),
             timers_per_worker: 65_536,
         }
     }

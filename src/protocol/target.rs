@@ -9,10 +9,8 @@ pub(crate) struct Target {
     pub(crate) whole: Span,
     /// The authority that an absolute-form or authority-form target names; it overrides `Host`.
     pub(crate) authority: Option<Span>,
-    /// Empty where the form has none; see [`Target::path`].
+    /// Empty where the form has none; see [`Target::path`]. What follows it is the query.
     path: Span,
-    /// Without its `?`.
-    pub(crate) query: Option<Span>,
 }
 
 impl Target {
@@ -24,6 +22,12 @@ impl Target {
         }
     }
 
+    /// Without its `?`.
+    pub(crate) fn query(self, head: &[u8]) -> Option<&[u8]> {
+        let (path, whole) = (self.path.end, self.whole.end);
+        (path < whole).then(|| &head[usize::from(path) + 1..usize::from(whole)])
+    }
+
     /// The target that starts at `start` of a head whose method is at `method`, and where it ends.
     #[inline]
     pub(crate) fn parse(
@@ -32,7 +36,7 @@ impl Target {
         start: usize,
     ) -> Result<(Target, usize), ProtocolError> {
         let method = &head[method];
-        let (path, query, end) = split_query(head, start);
+        let (path, end) = split_query(head, start);
         let whole = Span::new(start, end);
         match head.get(start) {
             Some(b'/') if method != b"CONNECT" => {
@@ -40,7 +44,6 @@ impl Target {
                     whole,
                     authority: None,
                     path,
-                    query,
                 };
                 Ok((target, end))
             }
@@ -49,17 +52,15 @@ impl Target {
     }
 }
 
-/// What stands before and behind the question mark, and where that ends.
+/// What stands before the question mark, and where the query behind it ends.
 #[inline]
-fn split_query(bytes: &[u8], start: usize) -> (Span, Option<Span>, usize) {
+fn split_query(bytes: &[u8], start: usize) -> (Span, usize) {
     let path = start + class::count(&bytes[start..], &class::PATH);
-    match bytes.get(path) {
-        Some(b'?') => {
-            let end = path + 1 + class::count(&bytes[path + 1..], &class::TARGET);
-            (Span::new(start, path), Some(Span::new(path + 1, end)), end)
-        }
-        _ => (Span::new(start, path), None, path),
-    }
+    let end = match bytes.get(path) {
+        Some(b'?') => path + 1 + class::count(&bytes[path + 1..], &class::TARGET),
+        _ => path,
+    };
+    (Span::new(start, path), end)
 }
 
 fn parse_other(target: &[u8], whole: Span, method: &[u8]) -> Result<Target, ProtocolError> {
@@ -73,14 +74,17 @@ fn parse_other(target: &[u8], whole: Span, method: &[u8]) -> Result<Target, Prot
         return Ok(Target {
             whole,
             authority: Some(whole),
-            ..Target::default()
+            path: Span {
+                start: whole.end,
+                end: whole.end,
+            },
         });
     }
     if method == b"OPTIONS" && target == b"*" {
         return Ok(Target {
             whole,
+            authority: None,
             path: whole,
-            ..Target::default()
         });
     }
     // absolute-form (RFC 9112 section 3.2.2).
@@ -96,12 +100,11 @@ fn parse_other(target: &[u8], whole: Span, method: &[u8]) -> Result<Target, Prot
     }
     let start = usize::from(whole.start);
     let authority = Span::new(start + from, start + from + end);
-    let (path, query, _) = split_query(target, from + end);
+    let (path, _) = split_query(target, from + end);
     Ok(Target {
         whole,
         authority: Some(authority),
         path: path.moved(start),
-        query: query.map(|query| query.moved(start)),
     })
 }
 
@@ -120,7 +123,7 @@ mod tests {
         Some((
             target.authority.map_or(String::new(), |a| text(a.of(head))),
             text(target.path(head)),
-            target.query.map(|q| text(q.of(head))),
+            target.query(head).map(text),
         ))
     }
 

@@ -38,8 +38,8 @@ impl Counters {
 impl Stats {
     /// A page for Prometheus: all of [`Counters::prometheus`], then the same counters thread by
     /// thread as `peregrine_thread_requests_total{thread="worker-0"}` and so on, with `ws-0` for the
-    /// first WebSocket thread and `pool-0` for the threads of `offload` together. Those are families of their own, so that a sum over one counts nothing
-    /// twice.
+    /// first WebSocket thread, `pool-0` for the threads of `offload` together, and `accept-0` for all
+    /// that accept. Those are families of their own, so that a sum over one counts nothing twice.
     ///
     /// A page is a few kilobytes for each ten threads, made anew at each call. It is no secret that
     /// strangers should have: serve it on an address of its own, or look at who asks.
@@ -53,6 +53,7 @@ impl Stats {
         let threads: Vec<_> = named("worker", &threads.workers)
             .chain(named("ws", &threads.ws))
             .chain(named("pool", &threads.pools))
+            .chain(named("accept", &threads.accepting))
             .collect();
 
         let mut page = String::new();

@@ -8,6 +8,9 @@ mod cases;
 #[cfg(all(unix, feature = "signals"))]
 mod child;
 mod clients;
+mod connections;
+#[cfg(target_os = "linux")]
+mod descriptors;
 #[cfg(feature = "dir")]
 mod dir_cases;
 #[cfg(feature = "dir")]
@@ -32,6 +35,8 @@ mod panics;
 mod pipelining;
 #[cfg_attr(not(feature = "dir"), allow(dead_code))]
 mod scratch;
+#[cfg(target_os = "linux")]
+mod served;
 mod slow;
 mod sockets;
 mod stats;

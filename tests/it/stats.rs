@@ -87,6 +87,9 @@ fn a_page_of_counters() {
     let counters = Counters {
         accepted: 101,
         closed: 2,
+        idle_closed: 18,
+        turned_away: 19,
+        accept_outages: 20,
         upgraded: 3,
         ws_received: 4,
         ws_published: 5,
@@ -110,10 +113,13 @@ fn a_page_of_counters() {
         .map(|(name, family)| (name.as_str(), family.samples[""]))
         .collect();
     let expected = [
+        ("peregrine_accept_outages_total", 20),
         ("peregrine_connection_errors_total", 13),
         ("peregrine_connections_accepted_total", 101),
         ("peregrine_connections_closed_total", 2),
+        ("peregrine_connections_idle_closed_total", 18),
         ("peregrine_connections_open", 99),
+        ("peregrine_connections_turned_away_total", 19),
         ("peregrine_connections_upgraded_total", 3),
         ("peregrine_handler_errors_total", 12),
         ("peregrine_jobs_done_total", 15),
@@ -148,7 +154,7 @@ fn a_server_that_tells_its_counters() {
     assert_eq!(stats.counters(), Counters::default());
     assert_eq!(
         parse(&stats.prometheus()).len(),
-        18 + 17,
+        21 + 20,
         "all of them, from the start"
     );
 
@@ -184,6 +190,7 @@ fn a_server_that_tells_its_counters() {
         };
         let threads: Vec<_> = family.samples.keys().map(String::as_str).collect();
         let expected = [
+            r#"thread="accept-0""#,
             r#"thread="pool-0""#,
             r#"thread="worker-0""#,
             r#"thread="worker-1""#,
@@ -221,7 +228,7 @@ fn several_servers_in_one() {
     let families = parse(&stats.prometheus());
     assert_eq!(
         families["peregrine_thread_requests_total"].samples.len(),
-        3 + 2
+        3 + 2 + 2
     );
 }
 
@@ -273,6 +280,7 @@ fn websocket_threads_are_told_apart() {
     let received = &families["peregrine_thread_ws_messages_received_total"].samples;
     let threads: Vec<_> = received.keys().map(String::as_str).collect();
     let expected = [
+        r#"thread="accept-0""#,
         r#"thread="pool-0""#,
         r#"thread="worker-0""#,
         r#"thread="ws-0""#,
