@@ -13,6 +13,7 @@ use crate::conn::{
     input::Input,
     output::Output,
     pool::Pool,
+    quiet::drop_quietly,
 };
 use crate::drive::{Parts, Service, Turn, deadline};
 use crate::handler::{ConnectionError, Handler};
@@ -430,6 +431,7 @@ impl Connection {
         if self.http1.is_waiting() || self.sink.is_some() {
             shared.service.wire.door.leave(shared.place);
         }
+        drop_quietly(self.sink.take());
         if let Some(input) = self.input.take() {
             shared.pool.give_input(input);
         }

@@ -8,6 +8,7 @@ use super::ws_socket::WsSocket;
 use crate::conn::{
     Seconds, http1,
     prepared::Prepared,
+    quiet::drop_quietly,
     ws::{End, WsConn},
     ws_input::{Stash, WsInput, WsInputs},
 };
@@ -455,6 +456,7 @@ impl<C: Send + 'static> WsConnection<C> {
             shared.inputs.give(input);
         }
         self.peer.ws.release(&mut shared.service.kit);
+        drop_quietly(self.peer.conn);
     }
 }
 

@@ -31,6 +31,7 @@ mod listen;
 #[cfg(feature = "multipart")]
 mod multipart;
 mod offload;
+mod panics;
 mod pipelining;
 #[cfg(all(unix, feature = "signals", feature = "websocket"))]
 mod restart;
