@@ -30,7 +30,7 @@ mod time;
 pub(crate) use time::after;
 
 use super::{Seconds, heads::Heads, input::Input, output::Output};
-use crate::protocol::{Version, error::ProtocolError, framing::BodyLength, limits::Limits};
+use crate::protocol::{Method, Version, error::ProtocolError, framing::BodyLength, limits::Limits};
 
 /// What the driver has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,16 +73,6 @@ pub(crate) enum CloseReason {
     AnswerCut,
     /// The last answer did not come in time.
     AnswerTimeout,
-}
-
-/// The methods whose answers are framed unlike others (RFC 9112 section 6.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Method {
-    /// No body follows whatever the head says.
-    Head,
-    /// What follows a 2xx is not HTTP any more.
-    Connect,
-    Other,
 }
 
 /// What shall become of a request's body.
@@ -306,11 +296,7 @@ impl Http1 {
         now: Seconds,
     ) -> Result<(), ProtocolError> {
         let len = input.head.len();
-        self.mode.method = match input.head.method.of(input.unread()) {
-            b"HEAD" => Method::Head,
-            b"CONNECT" => Method::Connect,
-            _ => Method::Other,
-        };
+        self.mode.method = input.head.kind;
         let framing = input.framing()?;
         self.mode.persistent = framing.persistent;
         self.last |= self.is_worn_out(limits, now);
