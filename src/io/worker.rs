@@ -135,7 +135,9 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
         let mut events = Events::new();
         self.listeners.watch(true, &self.shared.poll)?;
         loop {
-            self.shared.poll.wait(&mut events, self.timeout())?;
+            let timeout = self.timeout();
+            let poll = &mut self.shared.poll;
+            poll.wait_from(&self.clock, &mut events, timeout)?;
             if let Some(unix) = self.clock.tick() {
                 self.shared.service.wire.heads.set_time(unix);
             }
@@ -174,13 +176,13 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
         }
     }
 
-    /// Forever, if nothing is due at any time.
+    /// From the last look at the clock on; forever, if nothing is due at any time.
     fn timeout(&self) -> Option<Duration> {
         let timeout = self.timeout_without_timers();
         let Some(at) = self.timers.next() else {
             return timeout;
         };
-        let wait = at.saturating_sub(self.clock.elapsed());
+        let wait = at.saturating_sub(self.clock.now());
         Some(timeout.map_or(wait, |timeout| timeout.min(wait)))
     }
 
@@ -299,6 +301,9 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
     /// Takes what has come for answers that are to come: all of it before anything is sent, so that
     /// what came together leaves together.
     fn take_commands(&mut self) {
+        if self.seat.door.is_empty() {
+            return;
+        }
         let mut commands = std::mem::take(&mut self.commands);
         self.seat.door.take(&mut commands);
         for command in commands.drain(..) {
