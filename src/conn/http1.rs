@@ -234,18 +234,10 @@ impl Http1 {
         loop {
             let step = match self.state {
                 State::Idle if input.is_empty() => Ok(false),
-                State::Idle => {
-                    self.since = now;
-                    self.state = State::Head;
-                    self.mode.method = Method::Other;
-                    continue;
-                }
-                State::Head => match input.parse_head(limits) {
-                    Ok(true) => match self.head_complete(input, limits, now) {
-                        Ok(()) => continue,
-                        Err(error) => Err(error),
-                    },
-                    incomplete => incomplete,
+                State::Idle | State::Head => match self.next_head(input, limits, now) {
+                    Ok(Some(next)) => return next,
+                    Ok(None) => Ok(false),
+                    Err(error) => Err(error),
                 },
                 State::Plan => return Next::Plan,
                 State::Pieces(_) | State::ChunkedPieces => match self.next_piece(input, limits) {
@@ -288,13 +280,22 @@ impl Http1 {
         }
     }
 
-    /// Where the request ends, unless that is for others to say.
-    fn head_complete(
+    /// Takes the head, and if it is complete says where the request ends, unless that is for others
+    /// to say.
+    fn next_head(
         &mut self,
         input: &mut Input,
         limits: &Limits,
         now: Seconds,
-    ) -> Result<(), ProtocolError> {
+    ) -> Result<Option<Next>, ProtocolError> {
+        if self.state == State::Idle {
+            self.since = now;
+            self.state = State::Head;
+            self.mode.method = Method::Other;
+        }
+        if !input.parse_head(limits)? {
+            return Ok(None);
+        }
         let len = input.head.len();
         self.mode.method = input.head.kind;
         let framing = input.framing()?;
@@ -303,14 +304,13 @@ impl Http1 {
         self.mode.version = input.head.version;
         self.since = now;
         input.body = len..len;
-        self.state = match framing.body {
-            BodyLength::Exact(0) => State::Ready(len),
-            _ => {
-                input.begin_body(framing);
-                State::Plan
-            }
-        };
-        Ok(())
+        if framing.body == BodyLength::Exact(0) {
+            self.state = State::Ready(len);
+            return Ok(Some(Next::Request));
+        }
+        input.begin_body(framing);
+        self.state = State::Plan;
+        Ok(Some(Next::Plan))
     }
 
     /// It has had its share: the answer to the request that is here is the last one.
