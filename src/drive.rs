@@ -9,7 +9,7 @@ mod later;
 use crate::conn::{
     Seconds,
     body_out::BodyOut,
-    http1::{Close, CloseReason, Http1, Method, Next},
+    http1::{Close, CloseReason, Http1, Next},
     input::Input,
     output::Output,
 };
@@ -17,7 +17,7 @@ use crate::handler::{ConnectionError, Handler};
 use crate::incoming::BodySink;
 use crate::late::Place;
 use crate::log::event;
-use crate::protocol::{error::ProtocolError, hosts, limits::Limits};
+use crate::protocol::{Method, error::ProtocolError, hosts, limits::Limits};
 use crate::request::{Ends, Request};
 use crate::response::{AnswerError, Done, Response, Wire};
 use crate::stats::WorkerCounters;

@@ -139,7 +139,9 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
         let mut events = Events::new();
         self.listeners.watch(true, &self.shared.poll)?;
         loop {
-            self.shared.poll.wait(&mut events, self.timeout())?;
+            let timeout = self.timeout();
+            let poll = &mut self.shared.poll;
+            poll.wait_from(&self.clock, &mut events, timeout)?;
             if let Some(unix) = self.clock.tick() {
                 self.shared.service.wire.heads.set_time(unix);
             }
@@ -182,7 +184,7 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
         assert_eq!(self.shared.pool.away, 0, "buffers that were not given back");
     }
 
-    /// Forever, if nothing is due at any time.
+    /// From the last look at the clock on; forever, if nothing is due at any time.
     fn timeout(&self) -> Option<Duration> {
         if !self.again.is_empty() || !self.seat.door.is_empty() {
             return Some(Duration::ZERO);
@@ -193,7 +195,7 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
             None => (!self.slab.is_empty()).then_some(next),
         };
         let at = self.timers.next();
-        let timer = at.map(|at| at.saturating_sub(self.clock.elapsed()));
+        let timer = at.map(|at| at.saturating_sub(self.clock.now()));
         let accept = self.listeners.timeout(self.control);
         [wait, timer, accept].into_iter().flatten().min()
     }
@@ -280,6 +282,9 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
     /// Takes what has come for answers that are to come: all of it before anything is sent, so that
     /// what came together leaves together.
     fn take_commands(&mut self) {
+        if self.seat.door.is_empty() {
+            return;
+        }
         let mut commands = std::mem::take(&mut self.commands);
         self.seat.door.take(&mut commands);
         for command in commands.drain(..) {

@@ -109,7 +109,9 @@ impl<H: WebSocketHandler> Loop<'_, H> {
     fn run(mut self) -> io::Result<Ended> {
         let mut events = Events::new();
         loop {
-            self.shared.poll.wait(&mut events, self.timeout())?;
+            let timeout = self.timeout();
+            let poll = &mut self.shared.poll;
+            poll.wait_from(&self.clock, &mut events, timeout)?;
             self.clock.tick();
             self.shared.service.now = self.clock.seconds();
             for ready in events.iter() {
