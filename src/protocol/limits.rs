@@ -26,6 +26,7 @@ use std::time::Duration;
 /// | [`write_time`](Limits::write_time) | 30 s | in which the client takes no byte of its answer | close |
 /// | [`linger_time`](Limits::linger_time) | 2 s | in which a refused client may finish sending | close |
 /// | [`linger_bytes`](Limits::linger_bytes) | 262,144 | bytes it may still send in that time | close |
+/// | [`Config::buffered_bytes`] | 536,870,912 | bytes that all connections hold in buffers | 503, `Retry-After: 1`, close for what is new |
 /// | [`Config::connections`] | 65,536 | open connections, WebSockets included | the longest idle: close; if none is, a new one waits in the backlog |
 /// | [`timers_per_worker`](Limits::timers_per_worker) | 65,536 | calls of [`Timers`](crate::Timers) that are waited for | nothing; the caller an error |
 ///
@@ -33,6 +34,7 @@ use std::time::Duration;
 /// second, so a wait may end up to two seconds late, never early.
 ///
 /// [`Config`]: crate::Config
+/// [`Config::buffered_bytes`]: crate::Config::buffered_bytes
 /// [`Config::connections`]: crate::Config::connections
 /// [`Config::pool_threads`]: crate::Config::pool_threads
 /// [`Config::pool_queue`]: crate::Config::pool_queue
