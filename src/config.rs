@@ -52,6 +52,21 @@ pub struct Config {
     /// idle are turned away, up to 20 a second for each thread that accepts: with `503` and
     /// `Retry-After: 1` if their request has come, by a close if not.
     pub connections: usize,
+    /// Bytes of memory that all connections together may hold in buffers between their turns: requests
+    /// that are not complete, answers and messages that are not sent, and copies for
+    /// [`Response::offload`](crate::Response::offload) and [`BodyReader`](crate::BodyReader). Above it,
+    /// new requests and WebSockets get `503` with `Retry-After: 1` and a close, and so do requests that
+    /// would need a larger buffer to go on; a WebSocket message that would gets a close with 1013, and
+    /// one to a client that has more than 16 KiB waiting does not fit (`WsLimits::backlog_policy`).
+    /// What else is under way goes on. When an eighth of it is free again, all goes on.
+    ///
+    /// A request holds 17 KiB until its head is complete, and up to twice the size of head and body
+    /// then; an answer what of it is not sent; a WebSocket 64 KiB or twice its message, if more than 4
+    /// KiB of one have come. A payload that several share counts for each.
+    ///
+    /// Default: 512 MiB: half of what a small machine has, and enough for 30,000 clients that dribble a
+    /// head, or 256 of the largest bodies.
+    pub buffered_bytes: usize,
     /// Whether a connection may serve more than one request (RFC 9112 section 9.3). Default: true.
     pub keep_alive: bool,
     /// Names that the server answers to: hosts with a port, which mean that one, or without, which
@@ -115,6 +130,7 @@ impl Default for Config {
             tcp_nodelay: true,
             backlog: 4096,
             connections: 65_536,
+            buffered_bytes: 512 << 20,
             keep_alive: true,
             allowed_hosts: None,
             server_name: Some("peregrine".to_owned()),

@@ -119,6 +119,18 @@ pub(crate) enum Turn {
     Upgrade,
 }
 
+/// Whether what is to be done is the beginning of something, or takes more memory. A request whose
+/// body has been taken is neither.
+#[cold]
+fn is_new(next: Next, parts: &Parts<'_>) -> bool {
+    match next {
+        Next::Request => parts.input.body.is_empty() && parts.sink.is_none(),
+        Next::Plan => true,
+        Next::Read => parts.http1.needs_memory(parts.input),
+        Next::Piece | Next::Wait | Next::Close(_) => false,
+    }
+}
+
 impl<P> Service<P>
 where
     P: Deref,
@@ -144,6 +156,7 @@ where
         parts: &mut Parts<'_>,
         upgrades: &mut impl Upgrades<P::Target>,
     ) -> Turn {
+        let is_over = self.wire.door.budget.is_over();
         for _ in 0..self.limits.requests_per_turn.max(1) {
             let Wire { output, heads, .. } = &mut self.wire;
             if output.len() > self.limits.output_bytes as u64 {
@@ -153,10 +166,12 @@ where
                 .http1
                 .next(parts.input, output, heads, &self.limits, self.now)
             {
+                next if is_over && is_new(next, parts) => {
+                    parts.counters.overloaded.add(1);
+                    self.refuse(ProtocolError::Overloaded, parts);
+                }
                 Next::Request | Next::Plan if self.is_elsewhere(parts) => {
-                    let Wire { output, heads, .. } = &mut self.wire;
-                    let error = ProtocolError::HostNotAllowed;
-                    parts.http1.refuse(error, output, heads);
+                    self.refuse(ProtocolError::HostNotAllowed, parts);
                 }
                 Next::Request => {
                     self.answer(parts, upgrades);
@@ -180,6 +195,11 @@ where
             }
         }
         Turn::Again
+    }
+
+    fn refuse(&mut self, error: ProtocolError, parts: &mut Parts<'_>) {
+        let Wire { output, heads, .. } = &mut self.wire;
+        parts.http1.refuse(error, output, heads);
     }
 
     /// The request is for a host that is not ours.

@@ -9,6 +9,7 @@ pub use ws::WebSocket;
 
 use crate::conn::{
     body_out::BodyOut,
+    budget::Budget,
     http1::Http1,
     input::Input,
     output::{MAX_SLICES, Next, Output},
@@ -78,7 +79,8 @@ impl<'h, H: Handler> Connection<'h, H> {
         let (wake, woken) = channel();
         // Nobody listens any more once the connection is dropped.
         let pool = Pool::new(POOL, || {});
-        let door = Door::new(&limits, pool, move || {
+        let budget = Arc::new(Budget::new(usize::MAX));
+        let door = Door::new(&limits, pool, budget, move || {
             let _ = wake.send(());
         });
         Connection {

@@ -9,6 +9,7 @@ use super::stream::{Stream, is_starved};
 use crate::conn::{
     Seconds,
     body_out::BodyOut,
+    budget::Tally,
     http1::{self, Close, Http1},
     input::Input,
     output::Output,
@@ -32,6 +33,7 @@ pub(crate) struct Shared<'a, H, M> {
     pub(crate) poll: Poll,
     pub(crate) counters: &'a WorkerCounters,
     pub(crate) mode: M,
+    pub(crate) tally: Tally,
     /// Of the connection whose turn it is.
     pub(crate) place: Place,
 }
@@ -75,6 +77,8 @@ pub(crate) struct Connection {
     /// The system had no memory for the last call. The poller would say at once that the socket is
     /// ready, so it is not asked: the call is made again in the next second.
     starved: bool,
+    /// Bytes that the tally has for it.
+    counted: u32,
 }
 
 pub(super) struct Socket {
@@ -135,6 +139,7 @@ impl Connection {
             phase: Phase::Serving,
             wrote: now,
             starved: false,
+            counted: 0,
         }
     }
 
@@ -201,7 +206,7 @@ impl Connection {
             // A sink may have been told to answer while its body was still coming in.
             Phase::Waiting | Phase::Serving => self.serve(shared),
             _ => {
-                self.tell_unsent();
+                self.tell_unsent(shared);
                 Fate::Open
             }
         }
@@ -398,9 +403,18 @@ impl Connection {
         }
     }
 
+    /// Counts what it keeps until its next turn.
+    #[inline]
+    pub(crate) fn count<H, M>(&mut self, shared: &mut Shared<'_, H, M>) {
+        let input = self.input.as_ref().map_or(0, |input| input.held());
+        let output = self.output.as_ref().map_or(0, |output| output.held());
+        self.counted = shared.tally.count(self.counted, input + output);
+    }
+
     /// Gives away what another protocol goes on with: the socket, what has arrived behind the
     /// request, and what is not sent yet.
     pub(crate) fn into_moved(mut self, shared: &mut Shared<'_, impl Handler, impl Sized>) -> Moved {
+        shared.tally.count(self.counted, 0);
         if self.watched.is_some() {
             let _ = shared.poll.remove(&self.socket.stream);
         }
@@ -422,6 +436,7 @@ impl Connection {
 
     /// Gives back what it holds.
     pub(crate) fn close(mut self, shared: &mut Shared<'_, impl Handler, impl Sized>) {
+        shared.tally.count(self.counted, 0);
         if self.body.is_some() || self.output.is_some() {
             self.reset_old();
         }

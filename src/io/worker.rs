@@ -9,7 +9,7 @@ use super::mode::Mode;
 use super::poll::{Events, Poll, Token};
 use super::slab::{self, Slab};
 use crate::config::Config;
-use crate::conn::{Seconds, pool::Pool, timers::Timers};
+use crate::conn::{Seconds, budget::Tally, pool::Pool, timers::Timers};
 use crate::drive::Service;
 use crate::handler::Handler;
 use crate::late::{Address, Command, Door, Place};
@@ -71,6 +71,7 @@ impl<H: Handler, M: Mode<H>> Worker<H, M> {
             poll: self.poll,
             counters: &seat.counters,
             mode: self.mode,
+            tally: Tally::new(control.budget.clone()),
             place: Place::default(),
         };
         let worker = Loop {
@@ -215,6 +216,7 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
         if fate == Fate::Upgraded {
             return self.hand_over(token);
         }
+        connection.count(&mut self.shared);
         if fate != Fate::Closed && connection.watch(token, &self.shared.poll).is_ok() {
             let deadline = connection.deadline(self.shared.service.now, &self.shared);
             self.slab.set_deadline(token, deadline);

@@ -6,13 +6,15 @@ use super::stream::{Sent as Wrote, is_starved};
 use super::ws_mode::Arrival;
 use super::ws_socket::WsSocket;
 use crate::conn::{
-    Seconds, http1,
+    Seconds,
+    budget::Tally,
+    http1,
     prepared::Prepared,
     quiet::drop_quietly,
     ws::{End, WsConn},
     ws_input::{Stash, WsInput, WsInputs},
 };
-use crate::protocol::limits::Limits;
+use crate::protocol::{frame::FrameError, limits::Limits};
 use crate::stats::WorkerCounters;
 use crate::websocket::{Disconnect, WebSocketHandler, hub::WsId};
 use crate::ws_drive::{Peer, WsService};
@@ -30,6 +32,7 @@ pub(crate) struct WsShared<'a, H> {
     pub(super) poll: Poll,
     pub(super) counters: &'a WorkerCounters,
     pub(super) limits: Limits,
+    pub(super) tally: Tally,
 }
 
 /// What becomes of a connection after an event.
@@ -57,7 +60,9 @@ pub(crate) struct WsConnection<C> {
     /// Waits in the list of those to be flushed at the end of the wake-up.
     pub(super) dirty: bool,
     /// What others last saw of the backlog.
-    pub(super) shown: usize,
+    shown: u32,
+    /// Bytes that the tally has for it.
+    counted: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +95,7 @@ impl<C: Send + 'static> WsConnection<C> {
             starved: false,
             dirty: false,
             shown: 0,
+            counted: 0,
         }
     }
 
@@ -205,11 +211,15 @@ impl<C: Send + 'static> WsConnection<C> {
             }
         }
         let mut unread = false;
-        if let Some(input) = input {
+        if let Some(mut input) = input {
+            if shared.tally.is_over() {
+                self.refuse_memory(&input, shared);
+            }
             unread = !input.raw().is_empty();
             if !input.is_empty() && !self.peer.ws.is_over() {
                 self.stash = input.stash();
                 if self.stash.is_none() {
+                    input.stay();
                     self.input = Some(input);
                     return Fate::Open;
                 }
@@ -219,6 +229,16 @@ impl<C: Send + 'static> WsConnection<C> {
         match self.peer.ws.is_over() {
             true => self.over(unread, shared),
             false => Fate::Open,
+        }
+    }
+
+    /// All connections hold too much: it does not get a larger buffer.
+    #[cold]
+    fn refuse_memory<H>(&mut self, input: &WsInput, shared: &mut WsShared<'_, H>) {
+        if input.needs_memory() && self.peer.ws.is_open() {
+            shared.counters.overloaded.add(1);
+            let now = shared.service.now;
+            self.peer.ws.fail(FrameError::Overloaded, now);
         }
     }
 
@@ -280,7 +300,11 @@ impl<C: Send + 'static> WsConnection<C> {
         H: WebSocketHandler<Conn = C>,
     {
         let waits = self.peer.ws.backlog();
-        if waits > 0 && waits + message.frame_len() > FLUSH && !self.full {
+        let flush = match shared.service.kit.short {
+            true => 0,
+            false => FLUSH,
+        };
+        if waits > 0 && waits + message.frame_len() > flush && !self.full {
             // It fails again at the end of the wake-up, where it can be seen to.
             let _ = self.send(shared);
         }
@@ -439,6 +463,18 @@ impl<C: Send + 'static> WsConnection<C> {
         }
     }
 
+    /// Counts what it keeps, and returns what others are to see of its backlog, if that has changed.
+    #[inline]
+    pub(crate) fn count<H>(&mut self, shared: &mut WsShared<'_, H>) -> Option<usize> {
+        let input = self.input.as_ref().map_or(0, |input| input.held());
+        let stash = self.stash.as_ref().map_or(0, |stash| stash.held());
+        let held = input + stash + self.peer.ws.held();
+        self.counted = shared.tally.count(self.counted, held);
+        let backlog = self.peer.ws.backlog();
+        let shown = u32::try_from(backlog).unwrap_or(u32::MAX);
+        (std::mem::replace(&mut self.shown, shown) != shown).then_some(backlog)
+    }
+
     /// Gives back what it holds. It may have been cut.
     pub(crate) fn close<H>(mut self, shared: &mut WsShared<'_, H>)
     where
@@ -449,6 +485,7 @@ impl<C: Send + 'static> WsConnection<C> {
             self.peer.ws.end(End::Gone);
             self.tell(&why.unwrap_or(Disconnect::Stopped), shared);
         }
+        shared.tally.count(self.counted, 0);
         if Poll::must_remove() && self.watched.is_some() {
             let _ = shared.poll.remove(&self.socket.stream);
         }

@@ -27,6 +27,7 @@ use std::time::Duration;
 /// | [`linger_time`](Limits::linger_time) | 2 s | in which a refused client may finish sending | close |
 /// | [`linger_bytes`](Limits::linger_bytes) | 262,144 | bytes it may still send in that time | close |
 /// | [`stop_grace`](Limits::stop_grace) | 1 s | without a request, after the server has begun to stop | close; a request in that time is answered with `Connection: close` |
+/// | [`Config::buffered_bytes`] | 536,870,912 | bytes that all connections hold in buffers | 503, `Retry-After: 1`, close for what is new |
 /// | [`Config::connections`] | 65,536 | open connections, WebSockets included | the longest idle: close; if none is, a new one waits in the backlog |
 /// | [`timers_per_worker`](Limits::timers_per_worker) | 65,536 | calls of [`Timers`](crate::Timers) that are waited for | nothing; the caller an error |
 ///
@@ -34,6 +35,7 @@ use std::time::Duration;
 /// second, so a wait may end up to two seconds late, never early.
 ///
 /// [`Config`]: crate::Config
+/// [`Config::buffered_bytes`]: crate::Config::buffered_bytes
 /// [`Config::connections`]: crate::Config::connections
 /// [`Config::pool_threads`]: crate::Config::pool_threads
 /// [`Config::pool_queue`]: crate::Config::pool_queue

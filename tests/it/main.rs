@@ -4,6 +4,7 @@ mod access_log;
 #[cfg(target_os = "linux")]
 mod alone;
 mod body_reader;
+mod budget;
 mod cases;
 #[cfg(all(unix, feature = "signals"))]
 mod child;
@@ -62,6 +63,8 @@ mod uploads_many;
 mod worn_out;
 #[cfg(feature = "websocket")]
 mod ws_backlog;
+#[cfg(feature = "websocket")]
+mod ws_budget;
 #[cfg(feature = "websocket")]
 mod ws_fan_out;
 #[cfg(feature = "websocket")]

@@ -41,21 +41,28 @@ impl Connection {
             if !matches!(self.phase, Phase::Ending(_)) {
                 self.phase = Phase::Blocked;
             }
-            self.tell_unsent();
+            self.tell_unsent(shared);
             return Fate::Open;
         }
         if let Some(output) = self.output.take() {
             shared.pool.give_output(output);
         }
-        self.tell_unsent();
+        self.tell_unsent(shared);
         self.sent(shared)
     }
 
     /// Tells whoever makes the rest of the answer how much of it the client has not taken.
-    pub(super) fn tell_unsent(&self) {
-        if let Some(body) = &self.body {
-            body.set_unsent(self.output.as_ref().map_or(0, |output| output.len()));
-        }
+    pub(super) fn tell_unsent<H, M>(&self, shared: &Shared<'_, H, M>) {
+        let Some(body) = &self.body else {
+            return;
+        };
+        let unsent = self.output.as_ref().map_or(0, |output| output.len());
+        // While all connections hold too much, there is room for more when all has gone.
+        let most = shared.service.limits.output_bytes as u64;
+        body.set_unsent(match unsent > 0 && shared.tally.is_over() {
+            true => unsent.max(most),
+            false => unsent,
+        });
     }
 
     /// The client has taken all there was.
