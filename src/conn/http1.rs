@@ -141,7 +141,7 @@ pub(crate) struct Http1 {
     /// Nobody takes pieces of the body at the moment.
     paused: bool,
     /// Bytes of the body that nobody will read.
-    unread: u64,
+    unread: u32,
     /// The server stops: what had arrived by then, so many unread bytes, is answered, and nothing
     /// that comes after it. A client that goes on asking would never let the server stop.
     owed: Option<usize>,

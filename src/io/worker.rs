@@ -207,7 +207,7 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
         token: Token,
         act: impl FnOnce(&mut Connection, &mut Shared<'_, H, M>) -> Fate,
     ) {
-        let Some(connection) = self.slab.get_mut(token) else {
+        let Some((connection, deadline)) = self.slab.entry(token) else {
             return;
         };
         let (slot, _) = slab::parts(token);
@@ -218,8 +218,7 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
         }
         connection.count(&mut self.shared);
         if fate != Fate::Closed && connection.watch(token, &self.shared.poll).is_ok() {
-            let deadline = connection.deadline(self.shared.service.now, &self.shared);
-            self.slab.set_deadline(token, deadline);
+            *deadline = connection.deadline(self.shared.service.now, &self.shared);
             if fate == Fate::Again {
                 self.again.push(token);
             }

@@ -160,7 +160,7 @@ impl<H: WebSocketHandler> Loop<'_, H> {
 
     /// Waits for what the connection waits for, or lets it go.
     fn settle(&mut self, token: Token, fate: Fate) {
-        let Some(connection) = self.slab.get_mut(token) else {
+        let Some((connection, deadline)) = self.slab.entry(token) else {
             return;
         };
         let dropped = std::mem::take(&mut self.shared.service.kit.dropped);
@@ -176,8 +176,7 @@ impl<H: WebSocketHandler> Loop<'_, H> {
             if let Some(backlog) = connection.count(&mut self.shared) {
                 self.seat.door.seats.set_unsent(connection.id(), backlog);
             }
-            let deadline = connection.deadline(&self.shared);
-            self.slab.set_deadline(token, deadline);
+            *deadline = connection.deadline(&self.shared);
             return;
         }
         let Some(connection) = self.slab.remove(token) else {
