@@ -285,6 +285,9 @@ impl<C: Send + 'static> WsConnection<C> {
         H: WebSocketHandler<Conn = C>,
     {
         if self.phase != Phase::Serving {
+            if self.phase == Phase::Ending {
+                self.socket.stream.reset();
+            }
             return Fate::Closed;
         }
         self.peer.ws.expire(shared.service.now);
@@ -341,7 +344,13 @@ impl<C: Send + 'static> WsConnection<C> {
                     _ => fate,
                 }
             }
-            _ => Fate::Closed,
+            // It has had its time.
+            End::CloseTimeout => Fate::Closed,
+            // Or the system would keep what is unsent for as long as the client wants it to.
+            End::Backlog | End::Silent | End::WriteTimeout => {
+                self.socket.stream.reset();
+                Fate::Closed
+            }
         }
     }
 
