@@ -5,6 +5,7 @@
 mod app;
 #[allow(dead_code, reason = "part of it is for the table of the bench")]
 mod attack;
+#[allow(dead_code, reason = "part of it is for the soak")]
 mod crowd;
 mod polite;
 #[allow(dead_code, reason = "part of it is for the table of the bench")]
@@ -134,9 +135,13 @@ fn dribbled_bodies() {
     all_refused("body", CLIENTS);
 }
 
+/// And the system takes no more of their answers than it needs.
 #[test]
 fn slow_readers_of_files() {
-    all_cut("slow-files");
+    let (_, counters) = run("slow-files");
+    assert_eq!(counters.connection_errors, CLIENTS as u64);
+    let written = counters.bytes_written / CLIENTS as u64;
+    assert!(written < 1 << 20, "{written} bytes for each");
 }
 
 #[test]

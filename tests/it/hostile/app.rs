@@ -11,14 +11,16 @@ use std::time::Duration;
 
 /// The length of a large answer, of whichever kind.
 const LARGE: usize = 64 << 20;
-/// What it is streamed in.
+/// Of a short one that is streamed.
+const SHORT: usize = 48 << 10;
+/// What both are streamed in.
 const PIECE: usize = 16 << 10;
 
 pub(crate) struct App {
     pub(crate) stats: Stats,
     large: Arc<[u8]>,
     file: Arc<File>,
-    streams: Mutex<mpsc::Sender<BodySender>>,
+    streams: Mutex<mpsc::Sender<(BodySender, usize)>>,
 }
 
 impl App {
@@ -51,25 +53,25 @@ fn file() -> File {
 }
 
 /// Fills all streams, those of slow clients, too.
-fn push(arrivals: &mpsc::Receiver<BodySender>) {
+fn push(arrivals: &mpsc::Receiver<(BodySender, usize)>) {
     let mut streams = Vec::new();
     loop {
         match streams.is_empty() {
             true => match arrivals.recv() {
-                Ok(body) => streams.push((body, 0)),
+                Ok(stream) => streams.push(stream),
                 Err(_) => return,
             },
-            false => streams.extend(arrivals.try_iter().map(|body| (body, 0))),
+            false => streams.extend(arrivals.try_iter()),
         }
         let before = streams.len();
         let mut moved = false;
         streams = streams
             .into_iter()
-            .filter_map(|(mut body, mut sent)| {
-                while sent < LARGE {
+            .filter_map(|(mut body, mut left)| {
+                while left > 0 {
                     match body.try_send(vec![b'x'; PIECE]) {
-                        Ok(()) => (sent, moved) = (sent + PIECE, true),
-                        Err(TrySendError::Full(_)) => return Some((body, sent)),
+                        Ok(()) => (left, moved) = (left - PIECE, true),
+                        Err(TrySendError::Full(_)) => return Some((body, left)),
                         Err(_) => return None,
                     }
                 }
@@ -83,6 +85,14 @@ fn push(arrivals: &mpsc::Receiver<BodySender>) {
     }
 }
 
+impl App {
+    fn push(&self, (done, body): (Done, BodySender), len: usize) -> Done {
+        let streams = self.streams.lock().expect("no panic");
+        streams.send((body, len)).expect("the thread lives");
+        done
+    }
+}
+
 impl Handler for App {
     fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
         match req.path() {
@@ -93,12 +103,8 @@ impl Handler for App {
                 let pieces = (0..LARGE / PIECE).map(|_| vec![b'x'; PIECE]);
                 res.send_iter(pieces)
             }
-            "/pushed" => {
-                let (done, body) = res.stream();
-                let streams = self.streams.lock().expect("no panic");
-                streams.send(body).expect("the thread lives");
-                done
-            }
+            "/pushed" => self.push(res.stream(), LARGE),
+            "/short" => self.push(res.stream_exact(SHORT as u64), SHORT),
             "/later" => {
                 let timers = res.timers();
                 let (done, responder) = res.defer();
@@ -107,11 +113,6 @@ impl Handler for App {
                 };
                 timers.after(Duration::from_millis(1), send).expect("room");
                 done
-            }
-            "/counters" => {
-                let counters = self.stats.counters();
-                let open = counters.accepted - counters.closed;
-                res.text(&format!("{open} {}", counters.refused))
             }
             path => res.body(path),
         }

@@ -83,7 +83,7 @@ pub(crate) fn attack(
 }
 
 /// Whether each has ended as it had to.
-fn judge(
+pub(crate) fn judge(
     crowd: &Crowd,
     faults: &mut Vec<String>,
 ) -> (Option<(Duration, Duration)>, BTreeMap<String, usize>) {

@@ -31,6 +31,10 @@ pub(crate) enum Then {
     Floods(Arc<[u8]>),
     /// Closes its sending side.
     HalfCloses,
+    /// Asks again after each answer, so many times in all, and closes.
+    Asks {
+        times: u32,
+    },
     /// Ends the connection when so many answers have come.
     Leaves {
         answers: u32,
@@ -97,6 +101,8 @@ pub(crate) struct Crowd {
     gone: usize,
     /// More of them than this are never open.
     most: usize,
+    /// Addresses that they come from; ports run out sooner.
+    sources: usize,
     /// Those that have more to send.
     again: VecDeque<usize>,
     ticked: Instant,
@@ -109,6 +115,8 @@ struct Member {
     since: Instant,
     connected: bool,
     sent: usize,
+    /// Answers that it has gone on after.
+    asked: u32,
     /// Seconds in which it has dribbled, or read a byte.
     dribbled: u64,
     taken: u64,
@@ -126,6 +134,7 @@ impl Crowd {
             since: now,
             connected: false,
             sent: 0,
+            asked: 0,
             dribbled: 0,
             taken: 0,
             seen: Seen::default(),
@@ -138,6 +147,7 @@ impl Crowd {
             poll: epoll::create(epoll::CreateFlags::CLOEXEC).expect("an epoll descriptor"),
             events: Vec::with_capacity(1024),
             most: members.len(),
+            sources: members.len().div_ceil(10_000),
             members,
             begun: 0,
             connecting: 0,
@@ -151,6 +161,12 @@ impl Crowd {
     /// Has at most so many connections open at a time.
     pub(crate) fn at_most(mut self, most: usize) -> Crowd {
         self.most = most;
+        self
+    }
+
+    /// Has them come from so many addresses, at most 250.
+    pub(crate) fn from_addresses(mut self, sources: usize) -> Crowd {
+        self.sources = sources;
         self
     }
 
@@ -246,10 +262,9 @@ impl Crowd {
             // Or the system takes the megabytes that the client does not.
             socket.set_recv_buffer_size(4096).expect("a socket");
         }
-        // Ports run out sooner than addresses.
-        let number = (at / 10_000 % 200 + 1) as u8;
+        let number = u8::try_from(at % self.sources + 1).expect("few addresses");
         let own = SocketAddr::from((Ipv4Addr::new(127, 0, 9, number), 0));
-        if at >= 10_000 {
+        if self.sources > 1 {
             socket.bind(&own.into()).expect("an address");
         }
         match socket.connect(&self.addr.into()) {
@@ -354,10 +369,20 @@ impl Crowd {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(_) => return self.end(at),
             }
-            if let Then::Leaves { answers, by } = member.script.then {
-                if member.seen.answers >= answers && member.sent == member.script.first.len() {
+            let is_sent = member.sent == member.script.first.len();
+            match member.script.then {
+                Then::Leaves { answers, by } if is_sent && member.seen.answers >= answers => {
                     return self.leave(at, by);
                 }
+                Then::Asks { times } if is_sent && member.seen.answers > member.asked => {
+                    member.asked += 1;
+                    if member.asked == times {
+                        return self.leave(at, Leave::Close);
+                    }
+                    member.sent = 0;
+                    self.push(at);
+                }
+                _ => {}
             }
         }
     }
@@ -391,8 +416,12 @@ impl Crowd {
 
     fn end(&mut self, at: usize) {
         let member = &mut self.members[at];
-        if member.stream.take().is_none() {
+        let Some(stream) = member.stream.take() else {
             return;
+        };
+        if !member.leaves {
+            // Nothing more is to come; an ordinary close would have the system wait for it.
+            let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
         }
         if !member.connected {
             self.connecting -= 1;

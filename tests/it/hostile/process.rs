@@ -7,6 +7,8 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// Killed when it is dropped.
 pub(crate) struct Process {
@@ -98,9 +100,32 @@ impl Process {
         self.status("Threads:")
     }
 
-    pub(crate) fn descriptors(&self) -> usize {
+    fn descriptors(&self) -> usize {
         let folder = format!("/proc/{}/fd", self.child.id());
         fs::read_dir(folder).expect("it runs").count()
+    }
+
+    /// Descriptors without those of a well-behaved client that comes and goes.
+    pub(crate) fn fewest_descriptors(&self) -> usize {
+        let count = |_| {
+            thread::park_timeout(Duration::from_millis(3));
+            self.descriptors()
+        };
+        (0..30).map(count).min().expect("a few")
+    }
+
+    /// Waits until it has no more descriptors than `most`; how many it has.
+    pub(crate) fn settle(&self, most: usize, patience: Duration) -> Result<usize, String> {
+        let until = Instant::now() + patience;
+        loop {
+            let now = self.fewest_descriptors();
+            if now <= most {
+                return Ok(now);
+            }
+            if Instant::now() > until {
+                return Err(format!("{now} descriptors, {most} before"));
+            }
+        }
     }
 
     /// Stops it; what it says of its end.

@@ -198,7 +198,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     },
 ];
 
-fn script(first: impl Into<Vec<u8>>, then: Then, takes: Takes, expects: End) -> Script {
+pub(crate) fn script(first: impl Into<Vec<u8>>, then: Then, takes: Takes, expects: End) -> Script {
     Script {
         first: first.into().into(),
         then,
@@ -207,16 +207,16 @@ fn script(first: impl Into<Vec<u8>>, then: Then, takes: Takes, expects: End) -> 
     }
 }
 
-fn get(path: &str) -> String {
+pub(crate) fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")
 }
 
-fn head(_: usize) -> Script {
+pub(crate) fn head(_: usize) -> Script {
     let first = "GET / HTTP/1.1\r\nHost: a\r\nX: ";
     script(first, Then::Dribbles(b"a"), Takes::All, End::Status(408))
 }
 
-fn body(i: usize) -> Script {
+pub(crate) fn body(i: usize) -> Script {
     let framing = [
         "Content-Length: 100000\r\n\r\n",
         "Transfer-Encoding: chunked\r\n\r\n8000\r\n",
@@ -230,11 +230,11 @@ fn slow(i: usize, paths: [&str; 2]) -> Script {
     script(get(paths[i % 2]), Then::Waits, takes, End::Cut)
 }
 
-fn slow_files(i: usize) -> Script {
+pub(crate) fn slow_files(i: usize) -> Script {
     slow(i, ["/file", "/memory"])
 }
 
-fn slow_streams(i: usize) -> Script {
+pub(crate) fn slow_streams(i: usize) -> Script {
     slow(i, ["/drawn", "/pushed"])
 }
 
@@ -242,7 +242,7 @@ fn idle(_: usize) -> Script {
     script("", Then::Waits, Takes::All, End::Answered(1))
 }
 
-fn connects(i: usize) -> Script {
+pub(crate) fn connects(i: usize) -> Script {
     let (first, by) = match i % 4 {
         0 => (String::new(), Leave::Close),
         1 => (String::new(), Leave::Reset),
@@ -257,7 +257,7 @@ fn connects(i: usize) -> Script {
     )
 }
 
-fn half_closed(i: usize) -> Script {
+pub(crate) fn half_closed(i: usize) -> Script {
     let (first, expects) = match i % 4 {
         0 => (String::new(), End::Cut),
         1 => ("GET / HTTP/1.1\r\nHo".to_owned(), End::Cut),
@@ -270,7 +270,7 @@ fn half_closed(i: usize) -> Script {
     script(first, Then::HalfCloses, Takes::All, expects)
 }
 
-fn headers(i: usize) -> Script {
+pub(crate) fn headers(i: usize) -> Script {
     let line = "GET / HTTP/1.1\r\nHost: a\r\n";
     let (first, then, status) = match i % 4 {
         0 => (
@@ -302,7 +302,7 @@ fn pipelined(_: usize) -> Script {
 }
 
 /// The handshake, and frames behind it.
-fn ws(path: &str, frames: &[u8], then: Then, takes: Takes, expects: End) -> Script {
+pub(crate) fn ws(path: &str, frames: &[u8], then: Then, takes: Takes, expects: End) -> Script {
     let handshake = format!(
         "GET {path} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
@@ -316,7 +316,7 @@ fn ws(path: &str, frames: &[u8], then: Then, takes: Takes, expects: End) -> Scri
 }
 
 /// A client's frame, with a mask that changes nothing.
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let len = payload.len();
     let mut frame = match u8::try_from(len) {
         Ok(short) if short < 126 => vec![first, 0x80 | short],
@@ -334,7 +334,7 @@ fn floods(frames: Vec<u8>, takes: Takes, expects: End) -> Script {
     ws("/echo", b"", Then::Floods(frames.into()), takes, expects)
 }
 
-fn unmasked(_: usize) -> Script {
+pub(crate) fn unmasked(_: usize) -> Script {
     ws(
         "/echo",
         b"\x81\x02hi",

@@ -51,7 +51,12 @@ impl Seen {
         }
         let mut lines = head.lines();
         let length = lines.find_map(|line| line.strip_prefix("Content-Length: "));
-        self.to_skip = length.map_or(0, |length| length.trim().parse().expect("a length"));
+        self.to_skip = match length {
+            Some(length) => length.trim().parse().expect("a length"),
+            // Chunks: whoever needs them can do more than this.
+            None if head.contains("chunked") => usize::MAX,
+            None => 0,
+        };
         Some(len)
     }
 
@@ -81,7 +86,8 @@ impl Seen {
         match (self.code, self.refused) {
             (Some(code), _) => End::Code(code),
             (None, Some(status)) => End::Status(status),
-            (None, None) if self.answers > 0 => End::Answered(self.answers),
+            (None, None) if self.answers > 0 && self.to_skip == 0 => End::Answered(self.answers),
+            // Nothing, or half of something.
             (None, None) => End::Cut,
         }
     }
