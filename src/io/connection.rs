@@ -273,6 +273,8 @@ impl Connection {
             Phase::Lingering(_) => Fate::Closed,
             Phase::Blocked | Phase::Ending(_) => {
                 shared.fail(&ConnectionError::WriteTimeout, &self.socket);
+                // Or the system would keep what is unsent for as long as the client wants it to.
+                self.socket.stream.reset();
                 Fate::Closed
             }
             Phase::Busy => Fate::Open,

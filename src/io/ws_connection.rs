@@ -325,6 +325,9 @@ impl<C: Send + 'static> WsConnection<C> {
             return self.flush(shared);
         }
         if self.phase != Phase::Serving {
+            if self.phase == Phase::Ending {
+                self.socket.stream.reset();
+            }
             return Fate::Closed;
         }
         self.peer.ws.expire(shared.service.now);
@@ -381,7 +384,13 @@ impl<C: Send + 'static> WsConnection<C> {
                     _ => fate,
                 }
             }
-            _ => Fate::Closed,
+            // It has had its time.
+            End::CloseTimeout => Fate::Closed,
+            // Or the system would keep what is unsent for as long as the client wants it to.
+            End::Backlog | End::Silent | End::WriteTimeout => {
+                self.socket.stream.reset();
+                Fate::Closed
+            }
         }
     }
 

@@ -25,6 +25,8 @@ mod dir_server;
 mod events;
 mod forms;
 mod handler;
+#[cfg(all(target_os = "linux", feature = "websocket"))]
+mod hostile;
 mod isolation;
 mod late;
 mod late_gone;
