@@ -104,7 +104,10 @@ mod unix {
         let server = server.config(args.config()).inherit(&inherited);
         let (server, is_managed) = match with_managed(server)? {
             (server, true) => (server, true),
-            (server, false) => (with_own(server, &args, path.as_deref().map(Path::new)), false),
+            (server, false) => (
+                with_own(server, &args, path.as_deref().map(Path::new)),
+                false,
+            ),
         };
         let mut running = server.start()?;
         if is_managed {
