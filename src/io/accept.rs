@@ -8,6 +8,7 @@ use super::refusal::{self, Failure, Reserve};
 use super::slab::RESERVED_TOKENS;
 use super::stream::Stream;
 use crate::config::{Balance, Config};
+use crate::log::event;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -59,15 +60,23 @@ impl Listeners {
 
     /// Starts to listen for connections, or stops.
     pub(crate) fn watch(&mut self, on: bool, poll: &Poll) -> io::Result<()> {
-        if self.watched != on {
-            self.watched = on;
-            for (i, listener) in self.list.iter().enumerate() {
-                match on {
-                    true => poll.add(listener, RESERVED_TOKENS + i, Interest::Read)?,
-                    false => poll.remove(listener)?,
+        if self.watched == on {
+            return Ok(());
+        }
+        for (i, listener) in self.list.iter().enumerate() {
+            let done = match on {
+                true => poll.add(listener, RESERVED_TOKENS + i, Interest::Read),
+                false => poll.remove(listener),
+            };
+            if done.is_err() && on {
+                // All or none.
+                for listener in &self.list[..i] {
+                    poll.remove(listener)?;
                 }
             }
+            done?;
         }
+        self.watched = on;
         Ok(())
     }
 
@@ -112,7 +121,12 @@ impl Listeners {
         }
         self.resume_at = None;
         self.reserve.fill();
-        self.watch(true, poll)
+        if let Err(error) = self.watch(true, poll) {
+            // Out of memory, most likely, as for what it paused for.
+            event!(Warn, "accepting goes on later: {error}");
+            self.resume_at = Some(Instant::now() + BACK_OFF);
+        }
+        Ok(())
     }
 
     /// Takes up to `most` connections of one listener. If there is room for none, asks for some and

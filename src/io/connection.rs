@@ -1,6 +1,7 @@
 //! One connection of a worker: its socket, its state, and what an event does to them.
 
 mod sending;
+mod time;
 
 use super::control::Accepted;
 use super::mode::Mode;
@@ -11,13 +12,13 @@ use crate::conn::{
     Seconds,
     body_out::BodyOut,
     budget::Tally,
-    http1::{self, Close, Http1},
+    http1::{Close, Http1},
     input::Input,
     output::Output,
     pool::Pool,
     quiet::drop_quietly,
 };
-use crate::drive::{Parts, Service, Turn, deadline};
+use crate::drive::{Parts, Service, Turn};
 use crate::handler::{ConnectionError, Handler};
 use crate::incoming::BodySink;
 use crate::late::{Command, Place};
@@ -264,45 +265,6 @@ impl Connection {
         self.flush(shared)
     }
 
-    /// The deadline has passed.
-    pub(crate) fn expire<H: Handler, M: Mode<H>>(&mut self, shared: &mut Shared<'_, H, M>) -> Fate {
-        if self.starved {
-            return self.retry(shared);
-        }
-        match self.phase {
-            Phase::Lingering(_) => Fate::Closed,
-            Phase::Blocked | Phase::Ending(_) => {
-                shared.fail(&ConnectionError::WriteTimeout, &self.socket);
-                // Or the system would keep what is unsent for as long as the client wants it to.
-                self.socket.stream.reset();
-                Fate::Closed
-            }
-            Phase::Busy => Fate::Open,
-            Phase::Serving | Phase::Waiting => {
-                let mut input = self.input.take().unwrap_or_else(|| shared.pool.input());
-                let mut output = self.output.take().unwrap_or_else(|| shared.pool.output());
-                let mut parts = self.parts(&mut input, &mut output, shared.counters, shared.place);
-                let close = shared.service.expire(&mut parts);
-                self.keep(input, shared);
-                self.output = Some(output);
-                if let Some(close) = close {
-                    self.phase = Phase::Ending(close);
-                }
-                self.wrote = shared.service.now;
-                self.flush(shared)
-            }
-        }
-    }
-
-    /// Makes a call again for which the system had no memory, or finds that the time is up for it.
-    fn retry<H: Handler, M: Mode<H>>(&mut self, shared: &mut Shared<'_, H, M>) -> Fate {
-        self.starved = false;
-        match self.deadline(shared.service.now, shared) > shared.service.now {
-            true => self.ready(true, shared),
-            false => self.expire(shared),
-        }
-    }
-
     /// The server stops: this connection gets no further request after what it has sent.
     pub(crate) fn stop<H: Handler, M: Mode<H>>(&mut self, shared: &mut Shared<'_, H, M>) -> Fate {
         let is_serving = self.phase == Phase::Serving;
@@ -343,24 +305,6 @@ impl Connection {
                 shared.counters.idle_closed.add(1);
                 Fate::Closed
             }
-        }
-    }
-
-    pub(crate) fn deadline(
-        &self,
-        now: Seconds,
-        shared: &Shared<'_, impl Handler, impl Sized>,
-    ) -> Seconds {
-        let limits = &shared.service.limits;
-        match self.phase {
-            _ if self.starved => now + 1,
-            Phase::Serving | Phase::Waiting => {
-                let (input, body) = (self.input.as_deref(), self.body.as_deref());
-                deadline(&self.http1, input, body, limits)
-            }
-            Phase::Busy => http1::after(now, limits.idle_time),
-            Phase::Blocked | Phase::Ending(_) => http1::after(self.wrote, limits.write_time),
-            Phase::Lingering(_) => http1::after(self.wrote, limits.linger_time),
         }
     }
 

@@ -34,6 +34,8 @@ pub(crate) struct Plan {
 pub(crate) enum Happening {
     /// The connection is reset: this call fails, and so does each that follows.
     Reset,
+    /// There is nothing to be had, whatever the poller said.
+    Nothing,
     /// So many calls, this one included, find the system out of memory.
     Starve(u8),
     /// Something elsewhere, before the call.
@@ -83,6 +85,9 @@ impl Faulty {
                     _ => io::ErrorKind::ConnectionReset,
                 };
                 return Err(kind.into());
+            }
+            Some((at, Happening::Nothing)) if at == call => {
+                return Err(io::ErrorKind::WouldBlock.into());
             }
             Some((at, Happening::Starve(calls))) if at == call => plan.starved = calls,
             Some((at, Happening::Call(call_it))) if at == call => call_it(),

@@ -320,9 +320,16 @@ impl<C: Send + 'static> WsConnection<C> {
         H: WebSocketHandler<Conn = C>,
     {
         if std::mem::take(&mut self.starved) && self.deadline(shared) > shared.service.now {
-            self.full = false;
-            // What waited to be sent comes first; then the poller tells of what there is to read.
-            return self.flush(shared);
+            // The poller is asked again, and tells at once.
+            return Fate::Open;
+        }
+        // What came in time counts, though nobody has looked at it: the process may have been suspended.
+        if self.phase == Phase::Serving {
+            let fate = self.ready(true, true, shared);
+            let is_over = fate == Fate::Closed || self.phase != Phase::Serving;
+            if is_over || self.deadline(shared) > shared.service.now {
+                return fate;
+            }
         }
         if self.phase != Phase::Serving {
             if self.phase == Phase::Ending {

@@ -3,6 +3,7 @@
 mod cases;
 mod http;
 mod starved;
+mod suspended;
 #[cfg(feature = "websocket")]
 mod ws;
 
