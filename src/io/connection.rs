@@ -452,3 +452,15 @@ pub(super) fn is_temporary(error: &io::Error) -> bool {
         io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a connection costs while it is idle, beside its place in the slab.
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn an_idle_connection_is_small() {
+        assert!(size_of::<Connection>() <= 176);
+    }
+}

@@ -27,6 +27,7 @@ mod forms;
 mod handler;
 mod late;
 mod late_gone;
+mod limits;
 mod listen;
 #[cfg(feature = "multipart")]
 mod multipart;
