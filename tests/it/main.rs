@@ -30,6 +30,7 @@ mod hostile;
 mod isolation;
 mod late;
 mod late_gone;
+mod limits;
 mod listen;
 #[cfg(feature = "multipart")]
 mod multipart;
