@@ -57,20 +57,32 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
 /// Gives the only worker a connection that follows `plan`. Returns the client's end of it.
 #[track_caller]
 fn connect(server: &Running, plan: Plan) -> UnixStream {
+    let (faulty, client) = pair(plan);
+    hand_over(server, [faulty]);
+    client
+}
+
+/// The server's end and the client's.
+#[track_caller]
+fn pair(plan: Plan) -> (Faulty, UnixStream) {
     let (faulty, client) = Faulty::pair(plan).expect("a pair of sockets");
     let limit = Some(PATIENCE);
     client.set_read_timeout(limit).expect("an open socket");
     client.set_write_timeout(limit).expect("an open socket");
-    let accepted = Accepted {
+    (faulty, client)
+}
+
+/// Gives the only worker connections that it takes one after the other.
+fn hand_over<const N: usize>(server: &Running, connections: [Faulty; N]) {
+    let accepted = connections.map(|faulty| Accepted {
         stream: Stream::Faulty(faulty),
         peer: None,
-    };
+    });
     let seat = &server.control.seats[0];
-    seat.given.fetch_add(1, Ordering::Relaxed);
-    if seat.mailbox.put([accepted]) {
+    seat.given.fetch_add(N as u64, Ordering::Relaxed);
+    if seat.mailbox.put(accepted) {
         seat.waker.wake();
     }
-    client
 }
 
 /// Sends all of `bytes` while it reads what comes until the end. `half_closes`: and says that there

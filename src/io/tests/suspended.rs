@@ -1,7 +1,7 @@
 //! A process that is suspended for longer than its limits of time: what clients sent meanwhile came in
 //! time, as far as it could know.
 
-use super::{config, connect, end, read_all, short, wait_until};
+use super::{config, end, hand_over, pair, read_all, short, wait_until};
 use crate::handler::from_fn;
 use crate::io::faulty::{Happening, Plan};
 use crate::protocol::limits::Limits;
@@ -17,8 +17,10 @@ fn what_has_come_is_looked_at_before_limits_of_time() {
     const BODY: usize = 120_000;
     let (release, suspended) = mpsc::channel::<()>();
     let suspended = Mutex::new(suspended);
+    let (tell, told) = mpsc::channel();
     let handle = move |req: &Request<'_>, res: Response<'_>| {
         if req.path() == "/suspend" {
+            tell.send(()).expect("the test listens");
             let _ = suspended.lock().expect("no panic").recv();
         }
         res.text(&format!("{} bytes", req.body().len()))
@@ -36,22 +38,22 @@ fn what_has_come_is_looked_at_before_limits_of_time() {
         at: Some((2, Happening::Nothing)),
         ..Plan::default()
     };
-    let mut head = connect(&server, overlooked());
-    let mut body = connect(&server, overlooked());
-    let mut late = connect(&server, overlooked());
     let begun = b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n";
-    let announced = format!("Content-Length: {BODY}\r\n\r\n");
-    for client in [&mut head, &mut body, &mut late] {
+    let begins = |more: &str| {
+        let (faulty, mut client) = pair(overlooked());
         client.write_all(begun).expect("sent");
-    }
-    body.write_all(announced.as_bytes()).expect("sent");
-    let begun = (begun.len() * 3 + announced.len()) as u64;
-    wait_until("it has begun", || server.counters().bytes_read == begun);
-    let mut suspends = connect(&server, Plan::default());
+        client.write_all(more.as_bytes()).expect("sent");
+        (faulty, client)
+    };
+    let (one, mut head) = begins("");
+    let (two, mut body) = begins(&format!("Content-Length: {BODY}\r\n\r\n"));
+    let (three, late) = begins("");
+    let (four, mut suspends) = pair(Plan::default());
     let request = b"GET /suspend HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
     suspends.write_all(request).expect("sent");
-    let all = begun + request.len() as u64;
-    wait_until("it is suspended", || server.counters().bytes_read == all);
+    // Each is read as it is taken, so no time passes between the first and the last.
+    hand_over(&server, [one, two, three, four]);
+    told.recv().expect("it is suspended");
 
     head.write_all(b"\r\n").expect("sent");
     body.write_all(&[b'x'; BODY]).expect("sent");
