@@ -331,7 +331,7 @@ impl Connection {
         match self.phase {
             Phase::Serving | Phase::Waiting => {
                 let (input, body) = (self.input.as_deref(), self.body.as_deref());
-                deadline(&self.http1, input, body, limits)
+                deadline(&self.http1, input, body, limits, now)
             }
             Phase::Busy => http1::after(now, limits.idle_time),
             Phase::Blocked | Phase::Ending(_) => http1::after(self.wrote, limits.write_time),
