@@ -163,7 +163,7 @@ fn wave(addr: SocketAddr) -> Result<usize, String> {
     let scripts: Vec<Script> = (0..KINDS).map(kind).collect();
     let scripts = (0..WAVE).map(|i| scripts[i % KINDS].clone());
     let crowd = Crowd::new(addr, scripts).at_most(AT_ONCE);
-    run(crowd.from_addresses(250), WAVE)
+    run(crowd.spread_over(250), WAVE)
 }
 
 fn run(mut crowd: Crowd, count: usize) -> Result<usize, String> {

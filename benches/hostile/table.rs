@@ -131,7 +131,7 @@ pub(crate) fn one(name: &str) -> ExitCode {
         settled.map(|_| ())
     };
     let mut outcome = attack(scenario, server.addr, &scale, at_rest, over);
-    let bound = memory.before.get() + (count.min(open) * scenario.bytes >> 10) + MARGIN;
+    let bound = memory.before.get() + ((count.min(open) * scenario.bytes) >> 10) + MARGIN;
     if memory.peak.get() > bound {
         outcome.faults.push(format!(
             "{} KiB of memory, more than {bound}",

@@ -43,7 +43,8 @@ pub struct Limits {
     pub idle_time: Duration,
     /// How long a body may take before `body_rate` is asked of it.
     pub body_grace: Duration,
-    /// Bytes a second that a body must bring on average; 408 below.
+    /// Bytes a second that a body must bring on average; 408 below. What came faster allows for a
+    /// pause, of `idle_time` or `body_grace` at most, whichever is longer.
     pub body_rate: usize,
     /// How long a handler may take for an answer that it has deferred, and between two pieces of one
     /// that it streams.

@@ -20,7 +20,7 @@ impl Connection {
             _ if self.starved => now + 1,
             Phase::Serving | Phase::Waiting => {
                 let (input, body) = (self.input.as_deref(), self.body.as_deref());
-                drive::deadline(&self.http1, input, body, limits)
+                drive::deadline(&self.http1, input, body, limits, now)
             }
             Phase::Busy => http1::after(now, limits.idle_time),
             Phase::Blocked | Phase::Ending(_) => http1::after(self.wrote, limits.write_time),

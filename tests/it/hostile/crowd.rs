@@ -165,7 +165,7 @@ impl Crowd {
     }
 
     /// Has them come from so many addresses, at most 250.
-    pub(crate) fn from_addresses(mut self, sources: usize) -> Crowd {
+    pub(crate) fn spread_over(mut self, sources: usize) -> Crowd {
         self.sources = sources;
         self
     }
