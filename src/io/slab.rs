@@ -1,6 +1,7 @@
 //! The connections of one thread, by number.
 
 use crate::conn::Seconds;
+use std::collections::BinaryHeap;
 
 /// Bits of a token that say which slot; the others hold a generation, so that an event or a message
 /// for a connection that has closed cannot reach the next one in its slot.
@@ -122,6 +123,23 @@ impl<T> Slab<T> {
         }
     }
 
+    /// Appends the tokens of those `most` whose deadlines come first, of all for which `which` holds.
+    pub(crate) fn first_due(&self, most: usize, which: impl Fn(&T) -> bool, into: &mut Vec<usize>) {
+        // The latest on top.
+        let mut first = BinaryHeap::with_capacity(most + 1);
+        for (token, deadline, value) in self.used() {
+            let is_later = |last: &(Seconds, usize)| deadline >= last.0;
+            if first.len() == most && first.peek().is_none_or(is_later) || !which(value) {
+                continue;
+            }
+            first.push((deadline, token));
+            if first.len() > most {
+                first.pop();
+            }
+        }
+        into.extend(first.into_sorted_vec().into_iter().map(|(_, token)| token));
+    }
+
     /// The tokens of all.
     pub(crate) fn tokens(&self) -> Vec<usize> {
         let mut tokens = Vec::new();
@@ -130,11 +148,18 @@ impl<T> Slab<T> {
     }
 
     pub(crate) fn append_tokens(&self, into: &mut Vec<usize>) {
-        for (first, chunk) in self.chunks() {
+        into.extend(self.used().map(|(token, ..)| token));
+    }
+
+    /// All that there are: token, deadline, value.
+    fn used(&self) -> impl Iterator<Item = (usize, Seconds, &T)> {
+        self.chunks().flat_map(|(first, chunk)| {
             let slots = chunk.marks.iter().zip(&*chunk.values).enumerate();
-            let used = slots.filter(|(_, (_, value))| value.is_some());
-            into.extend(used.map(|(i, (mark, _))| token(first + i, mark.generation as usize)));
-        }
+            slots.filter_map(move |(i, (mark, value))| {
+                let token = token(first + i, mark.generation as usize);
+                Some((token, mark.deadline, value.as_ref()?))
+            })
+        })
     }
 
     /// Each with the number of its first slot.
@@ -206,6 +231,27 @@ mod tests {
         let last = (1..=3 * CHUNK).map(|i| slab.insert(i)).last();
         assert_eq!(slab.get_mut(last.expect("some")), Some(&mut (3 * CHUNK)));
         assert!(std::ptr::eq(slab.get_mut(first).expect("there"), place));
+    }
+
+    #[test]
+    fn the_first_due_of_some() {
+        let mut slab = Slab::new();
+        let deadlines = [7, 3, 9, 3, 1, 8, 2];
+        let tokens: Vec<usize> = (0..7).map(|i| slab.insert(i)).collect();
+        for (&token, deadline) in tokens.iter().zip(deadlines) {
+            *slab.entry(token).expect("there").1 = deadline;
+        }
+        slab.remove(tokens[6]);
+        let first = |most, which: fn(&usize) -> bool| {
+            let mut first = Vec::new();
+            slab.first_due(most, which, &mut first);
+            let place = |token| tokens.iter().position(|&t| t == token).expect("ours");
+            first.into_iter().map(place).collect::<Vec<_>>()
+        };
+        assert_eq!(first(0, |_| true), []);
+        assert_eq!(first(3, |_| true), [4, 1, 3]);
+        assert_eq!(first(3, |i| *i != 4), [1, 3, 0]);
+        assert_eq!(first(9, |i| i % 2 == 0), [4, 0, 2]);
     }
 
     #[test]

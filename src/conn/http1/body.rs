@@ -107,6 +107,15 @@ impl Http1 {
         })
     }
 
+    /// To go on, it would hold more memory than now.
+    pub(crate) fn needs_memory(&self, input: &Input) -> bool {
+        match self.state {
+            State::Head => true,
+            State::Exact(_) | State::Chunked => input.is_full(),
+            _ => false,
+        }
+    }
+
     /// The piece in the input is taken.
     pub(crate) fn piece_taken(&mut self, input: &mut Input) {
         let len = input.body.len();
