@@ -141,7 +141,7 @@ pub(crate) struct Http1 {
     /// Nobody takes pieces of the body at the moment.
     paused: bool,
     /// Bytes of the body that nobody will read.
-    unread: u64,
+    unread: u32,
     /// The server stops: what had arrived by then, so many unread bytes, is answered, and nothing
     /// that comes after it. A client that goes on asking would never let the server stop.
     owed: Option<usize>,
@@ -173,9 +173,14 @@ impl Http1 {
     }
 
     /// The server stops, and `unread` bytes have arrived: the answer to the last request that begins
-    /// in them is the last one.
-    pub(crate) fn stop(&mut self, unread: usize) {
+    /// in them is the last one, or if there is none, that to the next one. For which there is
+    /// [`Limits::stop_grace`]: a client that has sent it already cannot know that we stop, and one
+    /// whose connection is closed under its request cannot know whether that was answered.
+    pub(crate) fn stop(&mut self, unread: usize, now: Seconds) {
         self.owed = Some(unread);
+        if self.is_idle() {
+            self.since = now;
+        }
     }
 
     /// The server stops.
@@ -184,7 +189,7 @@ impl Http1 {
     }
 
     /// A request has been answered.
-    pub(crate) fn is_used(&self) -> bool {
+    fn is_used(&self) -> bool {
         self.answered > 0
     }
 
@@ -271,12 +276,23 @@ impl Http1 {
                 Ok(true) => Next::Request,
                 Ok(false) if self.eof => self.closed_by_client(input),
                 Ok(false) => {
-                    // All that had arrived is of this request; decoding may have shortened it.
-                    self.owed = self.owed.map(|_| 0);
+                    if self.owed.is_some() {
+                        self.nothing_owed(now);
+                    }
                     Next::Read
                 }
                 Err(error) => Next::Close(self.refuse(error, output, heads)),
             };
+        }
+    }
+
+    /// The server stops, and all that had arrived is of this request, as decoding may have shortened
+    /// it; or is answered, and the client had the last answer just now.
+    #[cold]
+    fn nothing_owed(&mut self, now: Seconds) {
+        self.owed = Some(0);
+        if self.is_idle() {
+            self.since = now;
         }
     }
 
@@ -348,8 +364,6 @@ impl Http1 {
         debug_assert!(self.is_waiting(), "no answer is waited for");
         self.answered = self.answered.saturating_add(1);
         self.since = now;
-        // A stream that the server's stop has met could not say that it was the last answer.
-        self.last |= self.owed == Some(0);
         self.state = match self.mode.persistent && !self.last && !close {
             true if self.unread > 0 => State::Drain,
             true => State::Idle,

@@ -234,6 +234,12 @@ fn plain(status: u16, res: Response<'_>) -> Done {
     res.status(status).text(text)
 }
 
+/// What a request path names, whatever there is.
+#[cfg(any(test, feature = "internals"))]
+pub(crate) fn relative_path(path: &str) -> Option<std::borrow::Cow<'_, str>> {
+    path::relative(path, false).ok()
+}
+
 /// Opens what a request path names beneath `root`, by each way there is of doing so.
 #[cfg(any(test, feature = "internals"))]
 pub(crate) fn open_every_way(root: &Path, path: &str) -> io::Result<Vec<std::fs::File>> {

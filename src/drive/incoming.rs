@@ -1,7 +1,7 @@
 //! Request bodies that are looked at before they are complete.
 
 use super::{Failure, Parts, Service};
-use crate::conn::http1::Plan;
+use crate::conn::{http1::Plan, quiet::drop_quietly};
 use crate::handler::Handler;
 use crate::incoming::{BodyPlan, BodySink, Flow, Incoming};
 use crate::request::Request;
@@ -104,8 +104,7 @@ where
     pub(super) fn drop_sink(&mut self, parts: &mut Parts<'_>) {
         if let Some(sink) = parts.sink.take() {
             self.wire.door.leave(parts.place);
-            // It may panic without harm.
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(sink)));
+            drop_quietly(sink);
         }
     }
 }
