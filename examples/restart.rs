@@ -50,6 +50,7 @@ mod unix {
     const OPTIONS: &str = "  \
   --greeting FILE      What / answers (default: Hello, World!)
   --unix PATH          A Unix socket to listen on, too
+  --grace N            Seconds in which open connections may still ask when it stops (default: 1)
 ";
 
     /// A new process that takes longer to start is given up.
@@ -92,7 +93,12 @@ mod unix {
         // Now, as the file may be replaced: that is what restarts are for.
         let program = env::current_exe()?;
         let about = "Answers, and starts itself anew on SIGHUP without losing a request.";
-        let (args, [greeting, path]) = Args::parse_values(about, OPTIONS, ["greeting", "unix"]);
+        let names = ["greeting", "unix", "grace"];
+        let (args, [greeting, path, grace]) = Args::parse_values(about, OPTIONS, names);
+        let mut config = args.config();
+        if let Some(seconds) = grace.and_then(|grace| grace.to_str()?.parse().ok()) {
+            config.limits.stop_grace = Duration::from_secs(seconds);
+        }
 
         // First of all, so that nothing else reads the standard input.
         let inherited = Inherited::from_parent()?;
@@ -101,7 +107,7 @@ mod unix {
             None => "Hello, World!\n".to_owned(),
         };
         let server = Server::new(App { greeting }).websocket();
-        let server = server.config(args.config()).inherit(&inherited);
+        let server = server.config(config).inherit(&inherited);
         let (server, is_managed) = match with_managed(server)? {
             (server, true) => (server, true),
             (server, false) => (

@@ -1,6 +1,7 @@
 //! Binding addresses and starting threads.
 
 use crate::config::Config;
+use crate::conn::budget::Budget;
 use crate::handler::Handler;
 use crate::io::{
     accept::Acceptor,
@@ -64,9 +65,10 @@ impl Launch {
             stack: config.stack_size,
         };
         let pool = Pool::new(size, affinity::keep(config.cpu_affinity));
+        let budget = Arc::new(Budget::new(config.buffered_bytes));
         let seats = worker_polls
             .iter()
-            .map(|poll| Seat::new(poll.waker(), &config.limits, pool.clone()))
+            .map(|poll| Seat::new(poll.waker(), &config.limits, pool.clone(), budget.clone()))
             .collect();
         let wakers = acceptor_polls.iter().map(Poll::waker).collect();
         let capacity = Capacity::new(&config);
@@ -74,6 +76,7 @@ impl Launch {
         let control = Arc::new(Control::new(
             seats,
             capacity,
+            budget,
             wakers,
             others,
             pool.clone(),
@@ -136,7 +139,12 @@ impl Launch {
         // Before there is a request whose handler might look.
         let counters = control.seats.iter().map(|seat| seat.counters.clone());
         let (shared, ws) = running.others.split_at(2);
-        stats.add(counters.collect(), ws, [&shared[0], &shared[1]]);
+        stats.add(
+            counters.collect(),
+            ws,
+            [&shared[0], &shared[1]],
+            &control.budget,
+        );
         for (index, poll) in worker_polls.into_iter().enumerate() {
             let listeners = match acceptor_polls.len() {
                 0 => sets.remove(0),

@@ -1,6 +1,9 @@
 // The README shows all that is there by default, and its code is tested.
 #![cfg_attr(
     all(feature = "dir", feature = "websocket"),
+    // Here, where no picture lies beside the text, the link to it is the picture. The first
+    // definition of a link is the one that counts.
+    doc = include_str!("../benches/speed.md"),
     doc = include_str!("../README.md")
 )]
 #![cfg_attr(

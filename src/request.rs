@@ -363,6 +363,11 @@ pub struct OwnedRequest {
 }
 
 impl OwnedRequest {
+    /// Bytes of memory that it takes.
+    pub(crate) fn held(&self) -> usize {
+        size_of::<OwnedRequest>() + size_of::<Head>() + self.bytes.len() + self.body.len()
+    }
+
     /// The request, to look at.
     pub fn as_request(&self) -> Request<'_> {
         Request {

@@ -2,6 +2,7 @@
 
 mod prometheus;
 
+use crate::conn::budget::Budget;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -92,6 +93,9 @@ counters! {
     bytes_written => "written_bytes",
     /// Requests refused as malformed, too large or too slow.
     refused => "refused",
+    /// Requests and WebSockets that were refused because too many bytes were held in buffers; the
+    /// requests are among `refused`, too.
+    overloaded => "overloaded",
     /// Handlers that panicked or answered what could not be sent.
     handler_errors => "handler_errors",
     /// Connections that ended in a failed read or write, a write timeout, or in the middle of a
@@ -185,6 +189,8 @@ struct Threads {
     pools: Vec<Arc<WorkerCounters>>,
     /// Each is one for all threads of a server that accept.
     accepting: Vec<Arc<WorkerCounters>>,
+    /// One of each server.
+    budgets: Vec<Arc<Budget>>,
 }
 
 impl Stats {
@@ -204,6 +210,17 @@ impl Stats {
         all.map(|counters| counters.snapshot()).sum()
     }
 
+    /// Bytes of memory that are held in buffers for clients now; see
+    /// [`Config::buffered_bytes`](crate::Config::buffered_bytes). Up to 64 KiB for each thread may be
+    /// missing or too many.
+    ///
+    /// ```
+    /// assert_eq!(peregrine::Stats::new().buffered_bytes(), 0);
+    /// ```
+    pub fn buffered_bytes(&self) -> u64 {
+        self.threads().buffered_bytes()
+    }
+
     /// What each worker has counted.
     pub fn worker_counters(&self) -> Vec<Counters> {
         snapshots(&self.threads().workers)
@@ -220,6 +237,7 @@ impl Stats {
         workers: Vec<Arc<WorkerCounters>>,
         ws: &[Arc<WorkerCounters>],
         shared: [&Arc<WorkerCounters>; 2],
+        budget: &Arc<Budget>,
     ) {
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         threads.workers.extend(workers);
@@ -227,12 +245,19 @@ impl Stats {
         let [pool, accepting] = shared;
         threads.pools.push(pool.clone());
         threads.accepting.push(accepting.clone());
+        threads.budgets.push(budget.clone());
     }
 
     /// Copied, so that the lock is held for no longer than that.
     fn threads(&self) -> Threads {
         let threads = self.threads.lock();
         threads.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Threads {
+    fn buffered_bytes(&self) -> u64 {
+        self.budgets.iter().map(|budget| budget.used() as u64).sum()
     }
 }
 

@@ -8,7 +8,9 @@ mod ws;
 pub use ws::WebSocket;
 
 use crate::conn::{
+    Seconds,
     body_out::BodyOut,
+    budget::Budget,
     http1::Http1,
     input::Input,
     output::{MAX_SLICES, Next, Output},
@@ -65,6 +67,8 @@ pub struct Connection<'h, H: Handler> {
     counters: WorkerCounters,
     received: Vec<u8>,
     closed: bool,
+    /// When the client last sent something.
+    heard: Seconds,
 }
 
 impl<'h, H: Handler> Connection<'h, H> {
@@ -78,7 +82,8 @@ impl<'h, H: Handler> Connection<'h, H> {
         let (wake, woken) = channel();
         // Nobody listens any more once the connection is dropped.
         let pool = Pool::new(POOL, || {});
-        let door = Door::new(&limits, pool, move || {
+        let budget = Arc::new(Budget::new(usize::MAX));
+        let door = Door::new(&limits, pool, budget, move || {
             let _ = wake.send(());
         });
         Connection {
@@ -101,6 +106,7 @@ impl<'h, H: Handler> Connection<'h, H> {
             counters: WorkerCounters::default(),
             received: Vec::new(),
             closed: false,
+            heard: 0,
         }
     }
 
@@ -108,6 +114,7 @@ impl<'h, H: Handler> Connection<'h, H> {
     /// the server has closed are lost.
     pub fn send(&mut self, mut bytes: &[u8]) {
         self.came = false;
+        self.heard = self.service.now;
         while !bytes.is_empty() && !self.closed {
             let space = self.input.space();
             let n = space.len().min(bytes.len());
@@ -139,7 +146,8 @@ impl<'h, H: Handler> Connection<'h, H> {
         let seconds = u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
         self.service.now = self.service.now.saturating_add(seconds);
         let (input, body) = (Some(&self.input), self.body.as_deref());
-        let due = deadline(&self.http1, input, body, &self.service.limits);
+        let limits = &self.service.limits;
+        let due = deadline(&self.http1, input, body, limits, self.heard);
         if self.service.now >= due && !self.closed {
             let close = self.with_parts(Service::expire);
             self.flush();

@@ -5,6 +5,7 @@
 //! since some start of the driver's choosing.
 
 pub(crate) mod body_out;
+pub(crate) mod budget;
 pub(crate) mod credit;
 #[cfg(feature = "websocket")]
 pub(crate) mod deflate;

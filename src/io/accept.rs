@@ -138,10 +138,15 @@ impl Listeners {
         (control, config, poll): (&Control, &Config, &Poll),
         take: impl FnMut(Accepted),
     ) -> io::Result<()> {
-        let room = control.capacity.take(most);
         let listener = &self.list[index];
-        let (taken, pause) = take_some(room, || listener.accept(config), take);
-        control.give_back(room - taken);
+        let accept = || {
+            if !control.capacity.take() {
+                return Ok(None);
+            }
+            let accepted = listener.accept(config);
+            accepted.map(Some).inspect_err(|_| control.give_back(1))
+        };
+        let (taken, pause) = take_some(most, accept, take);
         if taken > 0 {
             self.failures = 0;
         }
@@ -202,7 +207,8 @@ impl Listeners {
             false => &self.list[..],
         };
         for listener in list {
-            let (taken, _) = take_some(backlog, || listener.accept(config), &mut take);
+            let accept = || listener.accept(config).map(Some);
+            let (taken, _) = take_some(backlog, accept, &mut take);
             control.capacity.take_anyway(taken);
         }
         self.list.clear();
@@ -211,28 +217,28 @@ impl Listeners {
     }
 }
 
-/// Takes up to `most` connections, and says how many there were.
+/// Takes up to `most` connections, and says how many there were. `accept` says `None` if there is no
+/// place for one.
 fn take_some(
     most: usize,
-    mut accept: impl FnMut() -> io::Result<(Stream, Option<SocketAddr>)>,
+    mut accept: impl FnMut() -> io::Result<Option<(Stream, Option<SocketAddr>)>>,
     mut take: impl FnMut(Accepted),
 ) -> (usize, Pause) {
-    if most == 0 {
-        return (0, Pause::Full);
-    }
     let (mut taken, mut failed) = (0, 0);
     while taken < most {
         match accept() {
-            Ok((stream, peer)) => {
+            Ok(Some((stream, peer))) => {
                 take(Accepted { stream, peer });
                 taken += 1;
             }
+            // It may be that nobody is left. If somebody is, the listener says so again.
+            Ok(None) if taken > 0 => break,
+            Ok(None) => return (0, Pause::Full),
             Err(error) => match refusal::failure(&error) {
                 Failure::Nobody => break,
                 // A listener that says nothing else must not keep the thread busy.
                 Failure::One if failed < BATCH => failed += 1,
-                // Systems look for a descriptor before they look for a client, so it may be that
-                // nobody is left. If somebody is, the listener says so again.
+                // The same: systems look for a descriptor before they look for a client.
                 _ if taken > 0 => break,
                 Failure::One | Failure::All => return (taken, Pause::Exhausted(error)),
             },
@@ -356,16 +362,20 @@ mod tests {
     use super::*;
     use std::net::{TcpListener, TcpStream};
 
-    /// Takes connections from a script: how many, and why it ended.
-    fn script(most: usize, mut results: Vec<io::Result<()>>) -> (usize, Pause, usize) {
+    const ONE: io::Result<Option<()>> = Ok(Some(()));
+
+    /// Takes connections from a script: how many, and why it ended. `None` is no place.
+    fn script(most: usize, mut results: Vec<io::Result<Option<()>>>) -> (usize, Pause, usize) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
         let addr = listener.local_addr().expect("bound");
         results.reverse();
         let mut given = 0;
         let accept = || {
             let next = results.pop();
-            next.unwrap_or_else(|| Err(io::ErrorKind::WouldBlock.into()))?;
-            Ok((Stream::Tcp(TcpStream::connect(addr)?), None))
+            match next.unwrap_or_else(|| Err(io::ErrorKind::WouldBlock.into()))? {
+                Some(()) => Ok(Some((Stream::Tcp(TcpStream::connect(addr)?), None))),
+                None => Ok(None),
+            }
         };
         let (taken, pause) = take_some(most, accept, |_| given += 1);
         assert_eq!(taken, given);
@@ -375,12 +385,20 @@ mod tests {
     #[test]
     fn errors_of_one_connection_cost_nobody_else() {
         let aborted = || Err(io::ErrorKind::ConnectionAborted.into());
-        let results = vec![Ok(()), aborted(), aborted(), Ok(()), Ok(())];
+        let results = vec![ONE, aborted(), aborted(), ONE, ONE];
         let (taken, pause, left) = script(2, results);
         assert!(matches!(pause, Pause::Drained), "{pause:?}");
         assert_eq!((taken, left), (2, 1));
-        let (taken, pause, _) = script(0, vec![Ok(())]);
-        assert!(taken == 0 && matches!(pause, Pause::Full), "{pause:?}");
+    }
+
+    #[test]
+    fn without_a_place_accepting_pauses() {
+        let (taken, pause, left) = script(BATCH, vec![Ok(None), ONE]);
+        assert!(matches!(pause, Pause::Full), "{pause:?}");
+        assert_eq!((taken, left), (0, 1));
+        let (taken, pause, left) = script(BATCH, vec![ONE, Ok(None), ONE]);
+        assert!(matches!(pause, Pause::Drained), "there may be no more");
+        assert_eq!((taken, left), (1, 1));
     }
 
     #[test]
@@ -396,10 +414,10 @@ mod tests {
     fn without_descriptors_or_memory_accepting_pauses() {
         use rustix::io::Errno;
         for errno in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM] {
-            let (taken, pause, left) = script(BATCH, vec![Err(errno.into()), Ok(())]);
+            let (taken, pause, left) = script(BATCH, vec![Err(errno.into()), ONE]);
             assert!(matches!(pause, Pause::Exhausted(_)), "{pause:?}");
             assert_eq!((taken, left), (0, 1));
-            let (taken, pause, left) = script(BATCH, vec![Ok(()), Err(errno.into()), Ok(())]);
+            let (taken, pause, left) = script(BATCH, vec![ONE, Err(errno.into()), ONE]);
             assert!(matches!(pause, Pause::Drained), "there may be no more");
             assert_eq!((taken, left), (1, 1));
         }

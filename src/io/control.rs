@@ -4,7 +4,7 @@ use super::capacity::Capacity;
 use super::listener::Listener;
 use super::poll::Waker;
 use super::stream::Stream;
-use crate::conn::mailbox::Mailbox;
+use crate::conn::{budget::Budget, mailbox::Mailbox};
 use crate::late::{Door, pool::Pool};
 use crate::protocol::limits::Limits;
 use crate::stats::WorkerCounters;
@@ -34,12 +34,12 @@ pub(crate) struct Seat {
 }
 
 impl Seat {
-    pub(crate) fn new(waker: Waker, limits: &Limits, pool: Arc<Pool>) -> Seat {
+    pub(crate) fn new(waker: Waker, limits: &Limits, pool: Arc<Pool>, budget: Arc<Budget>) -> Seat {
         let wake = waker.clone();
         Seat {
             mailbox: Mailbox::new(),
             waker,
-            door: Arc::new(Door::new(limits, pool, move || wake.wake())),
+            door: Arc::new(Door::new(limits, pool, budget, move || wake.wake())),
             counters: Arc::default(),
             given: AtomicU64::new(0),
             asked: AtomicUsize::new(0),
@@ -57,6 +57,7 @@ impl Seat {
 pub(crate) struct Control {
     pub(crate) seats: Vec<Seat>,
     pub(crate) capacity: Capacity,
+    pub(crate) budget: Arc<Budget>,
     /// The accept threads' wake-ups.
     acceptors: Vec<Waker>,
     /// Those of threads that serve other protocols.
@@ -82,6 +83,7 @@ impl Control {
     pub(crate) fn new(
         seats: Vec<Seat>,
         capacity: Capacity,
+        budget: Arc<Budget>,
         acceptors: Vec<Waker>,
         others: Vec<Waker>,
         pool: Arc<Pool>,
@@ -92,6 +94,7 @@ impl Control {
             others,
             seats,
             capacity,
+            budget,
             accepting: AtomicUsize::new(acceptors.len()),
             acceptors,
             listeners: Mutex::default(),

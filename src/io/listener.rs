@@ -76,6 +76,14 @@ impl Drop for SocketFile {
     }
 }
 
+/// Bytes that the system takes of an answer beyond those that are on their way to the client
+/// (`TCP_NOTSENT_LOWAT`; inherited by what is accepted). Left alone, Linux takes 2 MiB and more for
+/// each client that reads nothing, of a store that all programs share: a thousand of them leave
+/// others nothing. And it says that there is room again only when a third of that is gone, so that a
+/// slow client would be taken for one that reads nothing.
+#[cfg(target_os = "linux")]
+const UNSENT: u32 = 256 << 10;
+
 /// Whether several listeners of one address share its connections.
 pub(crate) const CAN_SHARE: bool = cfg!(any(target_os = "linux", target_os = "freebsd"));
 
@@ -97,6 +105,8 @@ impl Listener {
         listener.set_nonblocking(true)?;
         // What is accepted inherits it on Linux; elsewhere `accept` sets it again.
         socket2::SockRef::from(&listener).set_tcp_nodelay(config.tcp_nodelay)?;
+        #[cfg(target_os = "linux")]
+        socket2::SockRef::from(&listener).set_tcp_notsent_lowat(UNSENT)?;
         Ok(Listener::Tcp(listener))
     }
 

@@ -17,6 +17,7 @@ pub(crate) mod refusal;
 #[cfg(feature = "signals")]
 pub(crate) mod signals;
 pub(crate) mod slab;
+mod socket;
 pub(crate) mod stream;
 #[cfg(all(test, unix))]
 mod tests;
@@ -25,7 +26,5 @@ pub(crate) mod worker;
 pub(crate) mod ws_connection;
 #[cfg(feature = "websocket")]
 pub(crate) mod ws_mode;
-#[cfg(feature = "websocket")]
-mod ws_socket;
 #[cfg(feature = "websocket")]
 pub(crate) mod ws_worker;

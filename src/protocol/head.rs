@@ -1,6 +1,6 @@
 //! The head of a request: request line and header fields (RFC 9112 sections 3 and 5).
 
-use super::{Span, Version, class, error::ProtocolError, limits::Limits, target::Target};
+use super::{Method, Span, Version, class, error::ProtocolError, limits::Limits, target::Target};
 
 /// Fields that a [`Head`] has room for; [`Limits::header_fields`] can only be lower.
 pub(crate) const MAX_FIELDS: usize = 64;
@@ -62,6 +62,8 @@ const FIRST: Stage = Stage::RequestLine { empty: false };
 #[derive(Clone)]
 pub(crate) struct Head {
     pub(crate) method: Span,
+    /// What the method means for the answer.
+    pub(crate) kind: Method,
     pub(crate) target: Target,
     pub(crate) version: Version,
     stage: Stage,
@@ -87,6 +89,7 @@ impl Head {
     pub(crate) fn new() -> Head {
         Head {
             method: Span::default(),
+            kind: Method::Other,
             target: Target::default(),
             version: Version::Http11,
             stage: FIRST,
@@ -184,9 +187,12 @@ impl Head {
     fn request_line(&mut self, head: &[u8], limits: &Limits) -> Result<usize, ProtocolError> {
         let start = self.line;
         // 13 instructions fewer than to look at each byte.
-        let method = match head[start..].starts_with(b"GET ") {
-            true => start + 3,
-            false => start + class::count(&head[start..], &class::TOKEN),
+        let (method, kind) = match head[start..].starts_with(b"GET ") {
+            true => (start + 3, Method::Other),
+            false => {
+                let len = class::count(&head[start..], &class::TOKEN);
+                (start + len, Method::of(&head[start..start + len]))
+            }
         };
         match head.get(method) {
             Some(b' ') if method > start => {}
@@ -198,7 +204,7 @@ impl Head {
             Some(b'\r' | b'\n') => return Err(ProtocolError::RequestLine),
             _ => return Err(ProtocolError::Method),
         }
-        let (target, end) = Target::parse(head, start..method, method + 1)?;
+        let (target, end) = Target::parse(head, start..method, kind, method + 1)?;
         // Compared as a whole, not byte by byte as a pattern would be.
         let version = match head[end..].starts_with(b" HTTP/1.1\r\n") {
             true => Version::Http11,
@@ -209,6 +215,7 @@ impl Head {
         }
         self.version = version;
         self.method = Span::new(start, method);
+        self.kind = kind;
         self.target = target;
         self.stage = Stage::Fields;
         Ok(end + VERSION + 2)

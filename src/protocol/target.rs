@@ -1,6 +1,6 @@
 //! The four forms of a request target (RFC 9112 section 3.2).
 
-use super::{Span, class, error::ProtocolError};
+use super::{Method, Span, class, error::ProtocolError};
 use std::ops::Range;
 
 /// Where the parts of a target stand in the head.
@@ -33,13 +33,13 @@ impl Target {
     pub(crate) fn parse(
         head: &[u8],
         method: Range<usize>,
+        kind: Method,
         start: usize,
     ) -> Result<(Target, usize), ProtocolError> {
-        let method = &head[method];
         let (path, end) = split_query(head, start);
         let whole = Span::new(start, end);
         match head.get(start) {
-            Some(b'/') if method != b"CONNECT" => {
+            Some(b'/') if kind != Method::Connect => {
                 let target = Target {
                     whole,
                     authority: None,
@@ -47,7 +47,9 @@ impl Target {
                 };
                 Ok((target, end))
             }
-            _ => parse_other(whole.of(head), whole, method).map(|target| (target, end)),
+            _ => {
+                parse_other(whole.of(head), whole, &head[method], kind).map(|target| (target, end))
+            }
         }
     }
 }
@@ -63,8 +65,13 @@ fn split_query(bytes: &[u8], start: usize) -> (Span, usize) {
     (Span::new(start, path), end)
 }
 
-fn parse_other(target: &[u8], whole: Span, method: &[u8]) -> Result<Target, ProtocolError> {
-    if method == b"CONNECT" {
+fn parse_other(
+    target: &[u8],
+    whole: Span,
+    method: &[u8],
+    kind: Method,
+) -> Result<Target, ProtocolError> {
+    if kind == Method::Connect {
         // authority-form: a host and a port, both there (RFC 9112 section 3.2.3).
         let colon = memchr::memrchr(b':', target).ok_or(ProtocolError::Target)?;
         let port = std::str::from_utf8(&target[colon + 1..]).unwrap_or_default();
@@ -115,7 +122,13 @@ mod tests {
     fn parts(method: &str, target: &str) -> Option<(String, String, Option<String>)> {
         let head = format!("{method} {target}");
         let head = head.as_bytes();
-        let (target, end) = Target::parse(head, 0..method.len(), method.len() + 1).ok()?;
+        let (target, end) = Target::parse(
+            head,
+            0..method.len(),
+            Method::of(method.as_bytes()),
+            method.len() + 1,
+        )
+        .ok()?;
         if end < head.len() {
             return None;
         }

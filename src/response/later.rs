@@ -93,8 +93,11 @@ impl Response<'_> {
             return self.busy();
         };
         let request = req.to_owned();
+        let charge = self.wire.door.budget.charge(request.held());
         let (done, responder) = self.defer();
         place.submit(move || {
+            // As long as the request.
+            let _charge = charge;
             responder.send_or_panicked(|res| handle(&request.as_request(), res));
         });
         done

@@ -4,6 +4,7 @@ mod access_log;
 #[cfg(target_os = "linux")]
 mod alone;
 mod body_reader;
+mod budget;
 mod cases;
 #[cfg(all(unix, feature = "signals"))]
 mod child;
@@ -24,15 +25,20 @@ mod dir_server;
 mod events;
 mod forms;
 mod handler;
+#[cfg(all(target_os = "linux", feature = "websocket"))]
+mod hostile;
 mod isolation;
 mod late;
 mod late_gone;
+mod limits;
 mod listen;
 #[cfg(feature = "multipart")]
 mod multipart;
 mod offload;
 mod panics;
 mod pipelining;
+#[cfg(all(unix, feature = "signals", feature = "websocket"))]
+mod restart;
 #[cfg_attr(not(feature = "dir"), allow(dead_code))]
 mod scratch;
 #[cfg(target_os = "linux")]
@@ -60,6 +66,8 @@ mod uploads_many;
 mod worn_out;
 #[cfg(feature = "websocket")]
 mod ws_backlog;
+#[cfg(feature = "websocket")]
+mod ws_budget;
 #[cfg(feature = "websocket")]
 mod ws_fan_out;
 #[cfg(feature = "websocket")]

@@ -107,6 +107,7 @@ pub(crate) fn serve(start: impl FnOnce(Config, &Stats) -> Running) {
         match name.as_str() {
             "workers" => config.workers = value,
             "accept_threads" => config.accept_threads = Some(value),
+            "buffered_bytes" => config.buffered_bytes = value,
             "connections" => config.connections = value,
             other => panic!("no setting: {other}"),
         }

@@ -90,6 +90,7 @@ fn a_page_of_counters() {
         idle_closed: 18,
         turned_away: 19,
         accept_outages: 20,
+        overloaded: 21,
         upgraded: 3,
         ws_received: 4,
         ws_published: 5,
@@ -126,6 +127,7 @@ fn a_page_of_counters() {
         ("peregrine_jobs_refused_total", 14),
         ("peregrine_jobs_started_total", 16),
         ("peregrine_jobs_total", 17),
+        ("peregrine_overloaded_total", 21),
         ("peregrine_read_bytes_total", 9),
         ("peregrine_refused_total", 11),
         ("peregrine_requests_total", 8),
@@ -154,7 +156,7 @@ fn a_server_that_tells_its_counters() {
     assert_eq!(stats.counters(), Counters::default());
     assert_eq!(
         parse(&stats.prometheus()).len(),
-        21 + 20,
+        23 + 21,
         "all of them, from the start"
     );
 

@@ -9,8 +9,13 @@ use std::time::Duration;
 const FIRST_GRACE: Duration = Duration::from_secs(1);
 
 impl Http1 {
-    /// When [`Http1::expire`] is due.
-    pub(crate) fn deadline(&self, input: Option<&Input>, limits: &Limits) -> Seconds {
+    /// When [`Http1::expire`] is due for a client that has last sent something at `heard`.
+    pub(crate) fn deadline(
+        &self,
+        input: Option<&Input>,
+        limits: &Limits,
+        heard: Seconds,
+    ) -> Seconds {
         let wait = match self.state {
             State::Idle if self.is_stopping() => limits.idle_time.min(limits.stop_grace),
             State::Idle => limits.idle_time,
@@ -31,7 +36,10 @@ impl Http1 {
                     input.taken_since + here as u64
                 });
                 let earned = received / limits.body_rate.max(1) as u64;
-                limits.body_grace + Duration::from_secs(earned)
+                let wait = limits.body_grace + Duration::from_secs(earned);
+                // Or the first megabyte would pay for a quarter of an hour of silence.
+                let pause = limits.idle_time.max(limits.body_grace);
+                return after(self.since, wait).min(after(heard, pause));
             }
             State::Waiting => limits.answer_time,
             State::Over(_) => limits.linger_time,

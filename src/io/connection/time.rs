@@ -20,7 +20,7 @@ impl Connection {
             _ if self.starved => now + 1,
             Phase::Serving | Phase::Waiting => {
                 let (input, body) = (self.input.as_deref(), self.body.as_deref());
-                drive::deadline(&self.http1, input, body, limits)
+                drive::deadline(&self.http1, input, body, limits, now)
             }
             Phase::Busy => http1::after(now, limits.idle_time),
             Phase::Blocked | Phase::Ending(_) => http1::after(self.wrote, limits.write_time),
@@ -37,6 +37,8 @@ impl Connection {
             Phase::Lingering(_) => Fate::Closed,
             Phase::Blocked | Phase::Ending(_) => {
                 shared.fail(&ConnectionError::WriteTimeout, &self.socket);
+                // Or the system would keep what is unsent for as long as the client wants it to.
+                self.socket.stream.reset();
                 Fate::Closed
             }
             Phase::Busy => Fate::Open,
