@@ -315,7 +315,7 @@ fn a_panic_in_what_a_client_leaves_behind_is_harmless() {
     client.send(endless);
     client.head();
     server.stopper().stop_now();
-    assert_eq!(ended(server).cut, 1, "an idle one ends by itself");
+    assert!(ended(server).cut >= 1, "nobody is waited for");
 }
 
 /// The connections of that worker wait, those that are given to it meanwhile included; others do not.
