@@ -15,6 +15,66 @@ use std::time::Duration;
 /// let config = Config { workers: 2, ..Config::default() };
 /// assert!(config.keep_alive);
 /// ```
+///
+/// # Limits
+///
+/// All are on by default, and none can be switched off by mistake: a limit is a number, and zero is the
+/// tightest. Those of `Config` are of the whole server; [`Limits`] are of each connection, or each worker
+/// where the name says so; `WsLimits` of each WebSocket or WebSocket thread; `MultipartLimits` of each
+/// form, and what the client sees is up to the handler, as suggested by `UploadError::status`. Times are
+/// checked once a second, so a wait may end up to two seconds late, never early. Nothing is allocated for
+/// a length that was only announced.
+///
+/// | limit | default | unit | the client sees | shown by |
+/// |---|---|---|---|---|
+/// | [`Config::connections`] | 65,536 | open connections, WebSockets included | the longest idle: close; where none is, a new one waits | `connections::the_longest_idle_make_room` |
+/// | [`Config::buffered_bytes`] | 536,870,912 | bytes in buffers of all connections | 503, `Retry-After: 1`, close for what is new; 1013 | `budget::above_the_budget_what_is_new_is_refused` |
+/// | [`Config::backlog`] | 4,096 | connections that wait to be accepted | no connection until others are | `limits::the_backlog_is_bounded` |
+/// | [`Config::stop_time`] | 10 s | from the beginning of a stop | close | `stop::what_does_not_end_is_cut_at_the_deadline` |
+/// | [`Config::allowed_hosts`] | any | names that are answered to | 421, close | `worn_out::other_names_are_not_answered_to` |
+/// | [`Config::pool_threads`] | 4 per CPU, at least 8 | offloaded requests at work | its answer waits | `offload::what_the_pool_has_no_room_for_is_503` |
+/// | [`Config::pool_queue`] | 1,024 | offloaded requests that wait for a thread | 503, `Retry-After: 1` | `offload::what_the_pool_has_no_room_for_is_503` |
+/// | [`Limits::head_bytes`] | 16,384 | bytes of request line and header fields | 431, close | `cases::every_case_in_every_way` |
+/// | [`Limits::target_bytes`] | 8,192 | bytes of the request target | 414, close | `cases::every_case_in_every_way` |
+/// | [`Limits::header_fields`] | 64 | fields of a head, or of trailers | 431, close | `cases::every_case_in_every_way` |
+/// | [`Limits::body_bytes`] | 1,048,576 | bytes of a decoded body | 413 before it is read, close | `cases::every_case_in_every_way` |
+/// | [`Limits::chunk_extension_bytes`] | 4,096 | bytes of chunk extensions in a body | 400, close | `cases::every_case_in_every_way` |
+/// | [`Limits::requests_per_turn`] | 64 | pipelined requests answered before others get their turn | nothing | `pipelining::batches_that_fill_a_turn_exactly` |
+/// | [`Limits::output_bytes`] | 262,144 | unsent bytes above which no further request is taken, and beyond which no further piece of a streamed answer is | its requests wait | `pipelining::answers_above_the_output_limit_one_after_another` |
+/// | [`Limits::requests_per_connection`] | 10,000,000 | requests that a connection serves | `Connection: close` in the last answer | `worn_out::the_last_of_so_many_requests_says_so` |
+/// | [`Limits::connection_age`] | 3,600 s | from the accept, for requests that begin after it | `Connection: close` in the next answer | `worn_out::an_old_connection_ends_with_an_answer` |
+/// | [`Limits::head_time`] | 10 s | from the first byte of a head to its last | 408, close | `slow::half_a_head_gets_408` |
+/// | [`Limits::idle_time`] | 75 s | without a request | close | `slow::an_idle_connection_is_closed_without_a_word` |
+/// | [`Limits::body_grace`] | 10 s | before `body_rate` counts | nothing | `cases::a_body_slower_than_its_rate_is_cut` |
+/// | [`Limits::body_rate`] | 1,000 | bytes a second that a body must bring | 408, close | `slow::a_body_that_stalls_gets_408` |
+/// | [`Limits::answer_time`] | 300 s | without a byte of an answer that was deferred or is streamed | 503, or a cut body; close | `late::answers_that_take_too_long_are_503` |
+/// | [`Limits::write_time`] | 30 s | in which the client takes no byte of its answer | close | `slow::a_client_that_never_reads_is_cut` |
+/// | [`Limits::linger_time`] | 2 s | in which a refused client may finish sending | close | `slow::lingering_ends_after_its_time` |
+/// | [`Limits::linger_bytes`] | 262,144 | bytes it may still send in that time | close | `slow::lingering_ends_after_its_bytes` |
+/// | [`Limits::stop_grace`] | 1 s | without a request, after the server has begun to stop | close; a request in that time is answered with `Connection: close` | `stop::an_idle_connection_may_ask_once_more` |
+/// | [`Limits::timers_per_worker`] | 65,536 | calls of [`Timers`](crate::Timers) that are waited for | nothing; the caller an error | `timers::timers_are_limited_and_dropped_at_the_end` |
+/// | `WsLimits::message_bytes` | 1,048,576 | bytes of a message, inflated | close 1009 | `ws_protocol::what_is_wrong_is_said` |
+/// | `WsLimits::frame_bytes` | 1,048,576 | bytes of a frame | close 1009 | `ws_protocol::what_is_wrong_is_said` |
+/// | `WsLimits::fragments` | 4,096 | frames of one message | close 1008 | `ws_protocol::what_is_wrong_is_said` |
+/// | `WsLimits::control_frames` | 100 | pings and pongs in a second | close 1008 | `ws_protocol::what_is_wrong_is_said` |
+/// | `WsLimits::backlog_bytes` | 2,097,152 | unsent bytes | `backlog_policy` | `ws_protocol::backlogs_by_policy` |
+/// | `WsLimits::backlog_policy` | `Close` | what does not fit | a cut, or messages missing | `ws_backlog::drop_newest_keeps_what_fits_from_the_beginning` |
+/// | `WsLimits::backlog_mark` | 262,144 | unsent bytes above which nothing more is read | its messages wait | `ws_protocol::backlogs_by_policy` |
+/// | `WsLimits::topics` | 64 | topics of a connection | nothing; `subscribe` says no | `limits::a_connection_has_so_many_topics` |
+/// | `WsLimits::idle_time` | 60 s | without a byte from the client | ping | `ws_protocol::who_does_not_answer_is_cut` |
+/// | `WsLimits::pong_time` | 20 s | between that ping and any byte | close | `ws_protocol::who_does_not_answer_is_cut` |
+/// | `WsLimits::close_time` | 5 s | between our close and the client's | close | `ws_protocol::who_does_not_answer_is_cut` |
+/// | `WsLimits::write_time` | 30 s | in which the client takes no byte that waits for it | close | `ws_protocol::who_does_not_answer_is_cut` |
+/// | `WsLimits::connections_per_thread` | 65,536 | WebSockets of one thread | 503 for a further one | `ws_sockets::a_full_server_says_503` |
+/// | `WsLimits::mailbox_bytes` | 16,777,216 | bytes on their way to one thread | nothing; `Hub` says `Full` | `websocket::hub::mailboxes_and_backlogs_are_bounded` |
+/// | `MultipartLimits::parts` | 128 | parts: fields and files | 413 | `multipart::tests::limits_are_exact` |
+/// | `MultipartLimits::header_bytes` | 8,192 | bytes of the header lines of a part, and of what stands before the first part | 413, 400 | `multipart::tests::limits_are_exact` |
+/// | `MultipartLimits::text_bytes` | 65,536 | bytes of a field that is no file | 413 | `multipart::tests::limits_are_exact` |
+/// | `MultipartLimits::memory_bytes` | 1,048,576 | bytes of all header lines and all such fields | 413 | `multipart::tests::limits_are_exact` |
+/// | `MultipartLimits::file_bytes` | 33,554,432 | bytes of a file | 413 | `multipart::tests::limits_are_exact` |
+/// | `MultipartLimits::total_bytes` | 67,108,864 | bytes of the whole form | 413 | `multipart::tests::limits_are_exact` |
+///
+/// Tests are named by file and function, in `tests/it` or `src`; one of them checks this table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Threads that serve connections; at least 1. Default: one per CPU that the process may use.
@@ -40,6 +100,33 @@ pub struct Config {
     pub tcp_nodelay: bool,
     /// Connections that may wait to be accepted; the system may lower it. Default: 4,096.
     pub backlog: i32,
+    /// Connections that may be open at a time, HTTP and WebSockets together, whatever thread they are
+    /// on; at least 1. When there are so many and one more comes, each worker closes some of those
+    /// that have been idle longest among its own, a 32nd of all in all and 256 at most; idle is who
+    /// has no request begun and nothing to read, from its first request on or after a second. WebSockets are not, however silent: they have
+    /// `WsLimits::idle_time`. Where nobody is idle, nobody is accepted
+    /// until somebody leaves: clients wait in the backlog. Default: 65,536.
+    ///
+    /// A system may allow the process fewer descriptors (`ulimit -n`): then the same happens at that
+    /// number, and as descriptors are needed for more than connections, those who come when nobody is
+    /// idle are turned away, up to 20 a second for each thread that accepts: with `503` and
+    /// `Retry-After: 1` if their request has come, by a close if not.
+    pub connections: usize,
+    /// Bytes of memory that all connections together may hold in buffers between their turns: requests
+    /// that are not complete, answers and messages that are not sent, and copies for
+    /// [`Response::offload`](crate::Response::offload) and [`BodyReader`](crate::BodyReader). Above it,
+    /// new requests and WebSockets get `503` with `Retry-After: 1` and a close, and so do requests that
+    /// would need a larger buffer to go on; a WebSocket message that would gets a close with 1013, and
+    /// one to a client that has more than 16 KiB waiting does not fit (`WsLimits::backlog_policy`).
+    /// What else is under way goes on. When an eighth of it is free again, all goes on.
+    ///
+    /// A request holds 17 KiB until its head is complete, and up to twice the size of head and body
+    /// then; an answer what of it is not sent; a WebSocket 64 KiB or twice its message, if more than 4
+    /// KiB of one have come. A payload that several share counts for each.
+    ///
+    /// Default: 512 MiB: half of what a small machine has, and enough for 30,000 clients that dribble a
+    /// head, or 256 of the largest bodies.
+    pub buffered_bytes: usize,
     /// Whether a connection may serve more than one request (RFC 9112 section 9.3). Default: true.
     pub keep_alive: bool,
     /// Names that the server answers to: hosts with a port, which mean that one, or without, which
@@ -102,6 +189,8 @@ impl Default for Config {
             stack_size: None,
             tcp_nodelay: true,
             backlog: 4096,
+            connections: 65_536,
+            buffered_bytes: 512 << 20,
             keep_alive: true,
             allowed_hosts: None,
             server_name: Some("peregrine".to_owned()),

@@ -96,10 +96,7 @@ impl<'a> Request<'a> {
 
     /// The query as sent, without its `?`; `None` if there is no `?`.
     pub fn query_string(&self) -> Option<&'a str> {
-        self.head
-            .target
-            .query
-            .map(|query| text(query.of(self.bytes)))
+        self.head.target.query(self.bytes).map(text)
     }
 
     /// The pairs of the query, decoded as a form (`+` and `%XX`; invalid UTF-8 becomes U+FFFD), in
@@ -366,6 +363,11 @@ pub struct OwnedRequest {
 }
 
 impl OwnedRequest {
+    /// Bytes of memory that it takes.
+    pub(crate) fn held(&self) -> usize {
+        size_of::<OwnedRequest>() + size_of::<Head>() + self.bytes.len() + self.body.len()
+    }
+
     /// The request, to look at.
     pub fn as_request(&self) -> Request<'_> {
         Request {

@@ -2,6 +2,7 @@
 
 mod prometheus;
 
+use crate::conn::budget::Budget;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -66,6 +67,14 @@ counters! {
     accepted => "connections_accepted",
     /// Connections closed; `accepted - closed` are open.
     closed => "connections_closed",
+    /// Idle connections that were closed to make room for new ones.
+    idle_closed => "connections_idle_closed",
+    /// Connections that were closed as soon as they were accepted, as there were no descriptors: not
+    /// among `accepted`.
+    turned_away => "connections_turned_away",
+    /// Times that descriptors or memory ran out for new connections, each counted once however long
+    /// it lasted.
+    accept_outages => "accept_outages",
     /// Connections that became WebSockets.
     upgraded => "connections_upgraded",
     /// WebSocket messages received, pings and other control frames not counted.
@@ -84,6 +93,9 @@ counters! {
     bytes_written => "written_bytes",
     /// Requests refused as malformed, too large or too slow.
     refused => "refused",
+    /// Requests and WebSockets that were refused because too many bytes were held in buffers; the
+    /// requests are among `refused`, too.
+    overloaded => "overloaded",
     /// Handlers that panicked or answered what could not be sent.
     handler_errors => "handler_errors",
     /// Connections that ended in a failed read or write, a write timeout, or in the middle of a
@@ -128,6 +140,11 @@ impl Counter {
         self.0.store(self.get() + n, Ordering::Relaxed);
     }
 
+    /// Of a counter that several threads add to.
+    pub(crate) fn add_shared(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -170,6 +187,10 @@ struct Threads {
     ws: Vec<Arc<WorkerCounters>>,
     /// Each is one for all threads of a pool.
     pools: Vec<Arc<WorkerCounters>>,
+    /// Each is one for all threads of a server that accept.
+    accepting: Vec<Arc<WorkerCounters>>,
+    /// One of each server.
+    budgets: Vec<Arc<Budget>>,
 }
 
 impl Stats {
@@ -185,8 +206,19 @@ impl Stats {
     pub fn counters(&self) -> Counters {
         let threads = self.threads();
         let all = threads.workers.iter().chain(&threads.ws);
-        let all = all.chain(&threads.pools);
+        let all = all.chain(&threads.pools).chain(&threads.accepting);
         all.map(|counters| counters.snapshot()).sum()
+    }
+
+    /// Bytes of memory that are held in buffers for clients now; see
+    /// [`Config::buffered_bytes`](crate::Config::buffered_bytes). Up to 64 KiB for each thread may be
+    /// missing or too many.
+    ///
+    /// ```
+    /// assert_eq!(peregrine::Stats::new().buffered_bytes(), 0);
+    /// ```
+    pub fn buffered_bytes(&self) -> u64 {
+        self.threads().buffered_bytes()
     }
 
     /// What each worker has counted.
@@ -199,22 +231,33 @@ impl Stats {
         snapshots(&self.threads().ws)
     }
 
+    /// `shared`: the counters of a pool, and of those who accept.
     pub(crate) fn add(
         &self,
         workers: Vec<Arc<WorkerCounters>>,
         ws: &[Arc<WorkerCounters>],
-        pool: &[Arc<WorkerCounters>],
+        shared: [&Arc<WorkerCounters>; 2],
+        budget: &Arc<Budget>,
     ) {
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         threads.workers.extend(workers);
         threads.ws.extend_from_slice(ws);
-        threads.pools.extend_from_slice(pool);
+        let [pool, accepting] = shared;
+        threads.pools.push(pool.clone());
+        threads.accepting.push(accepting.clone());
+        threads.budgets.push(budget.clone());
     }
 
     /// Copied, so that the lock is held for no longer than that.
     fn threads(&self) -> Threads {
         let threads = self.threads.lock();
         threads.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Threads {
+    fn buffered_bytes(&self) -> u64 {
+        self.budgets.iter().map(|budget| budget.used() as u64).sum()
     }
 }
 

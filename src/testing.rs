@@ -10,6 +10,7 @@ pub use ws::WebSocket;
 use crate::conn::{
     Seconds,
     body_out::BodyOut,
+    budget::Budget,
     http1::Http1,
     input::Input,
     output::{MAX_SLICES, Next, Output},
@@ -81,7 +82,8 @@ impl<'h, H: Handler> Connection<'h, H> {
         let (wake, woken) = channel();
         // Nobody listens any more once the connection is dropped.
         let pool = Pool::new(POOL, || {});
-        let door = Door::new(&limits, pool, move || {
+        let budget = Arc::new(Budget::new(usize::MAX));
+        let door = Door::new(&limits, pool, budget, move || {
             let _ = wake.send(());
         });
         Connection {
@@ -155,11 +157,13 @@ impl<'h, H: Handler> Connection<'h, H> {
         }
     }
 
-    /// The server shall stop: the answer to a request that is under way is the last one, and an
-    /// idle connection closes, after a second if it has had no request yet.
+    /// The server shall stop: the answer to a request that is under way is the last one. An idle
+    /// connection may send one more request, and closes if [`Limits::stop_grace`](crate::Limits::stop_grace)
+    /// passes without one.
     pub fn stop(&mut self) {
         let unread = self.input.unread().len();
-        let is_done = self.http1.is_idle() && self.http1.is_used();
+        let may_ask = !self.service.limits.stop_grace.is_zero();
+        let is_done = self.http1.is_idle() && !may_ask;
         self.with_parts(|service, parts| service.stop(unread, parts));
         match is_done {
             true => self.closed = true,

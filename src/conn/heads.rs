@@ -89,6 +89,9 @@ impl Heads {
         output.push_with(|out| {
             out.extend_from_slice(b"Content-Type: text/plain\r\nContent-Length: ");
             encode::decimal(text.len() as u64 + 1, out);
+            if status == 503 {
+                out.extend_from_slice(b"\r\nRetry-After: 1");
+            }
             out.extend_from_slice(b"\r\nConnection: close\r\n\r\n");
             if !head_only {
                 out.extend_from_slice(text.as_bytes());

@@ -56,6 +56,16 @@ impl Input {
         }
     }
 
+    /// Bytes of memory that it takes.
+    pub(crate) fn held(&self) -> usize {
+        size_of::<Input>() + self.bytes.capacity()
+    }
+
+    /// The next [`Input::space`] makes it larger.
+    pub(crate) fn is_full(&self) -> bool {
+        self.start == 0 && self.end == self.bytes.len()
+    }
+
     /// What has arrived and is not consumed.
     pub(crate) fn unread(&self) -> &[u8] {
         &self.bytes[self.start..self.end]

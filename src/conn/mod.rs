@@ -5,6 +5,7 @@
 //! since some start of the driver's choosing.
 
 pub(crate) mod body_out;
+pub(crate) mod budget;
 pub(crate) mod credit;
 #[cfg(feature = "websocket")]
 pub(crate) mod deflate;
@@ -17,6 +18,7 @@ pub(crate) mod payload;
 pub(crate) mod pool;
 #[cfg(feature = "websocket")]
 pub(crate) mod prepared;
+pub(crate) mod quiet;
 pub(crate) mod rows;
 mod sync;
 pub(crate) mod timers;

@@ -35,6 +35,8 @@ pub(crate) struct Output {
     part: u64,
     /// Unsent bytes of all kinds.
     len: u64,
+    /// Memory that the unsent of `large` take.
+    large_held: usize,
 }
 
 #[derive(Debug)]
@@ -56,6 +58,14 @@ impl Body {
         match self {
             Body::Memory(payload) => payload.len() as u64,
             Body::File(part) => part.len,
+        }
+    }
+
+    /// Memory that it takes; what several share counts for each of them.
+    fn held(&self) -> usize {
+        match self {
+            Body::Memory(Payload::Static(_)) | Body::File(_) => 0,
+            Body::Memory(payload) => payload.len(),
         }
     }
 }
@@ -108,6 +118,12 @@ impl Output {
         self.len == 0
     }
 
+    /// Bytes of memory that it takes.
+    pub(crate) fn held(&self) -> usize {
+        let large = self.large.capacity() * size_of::<Large>();
+        size_of::<Output>() + self.bytes.capacity() + large + self.large_held
+    }
+
     /// Where the bytes that are appended from now on begin.
     pub(crate) fn mark(&self) -> Mark {
         Mark {
@@ -121,7 +137,8 @@ impl Output {
     pub(crate) fn truncate(&mut self, mark: Mark) {
         debug_assert!(self.sent <= mark.bytes && self.large_sent <= mark.large);
         self.bytes.truncate(mark.bytes);
-        self.large.truncate(mark.large);
+        let gone = self.large.drain(mark.large..);
+        self.large_held -= gone.map(|large| large.body.held()).sum::<usize>();
         self.len = mark.len;
     }
 
@@ -157,6 +174,7 @@ impl Output {
 
     fn push_large(&mut self, body: Body) {
         self.len += body.len();
+        self.large_held += body.held();
         let at = self.bytes.len();
         self.large.push(Large { at, body });
     }
@@ -178,6 +196,7 @@ impl Output {
         self.push(&detached.bytes);
         for large in detached.large {
             self.len += large.body.len();
+            self.large_held += large.body.held();
             let at = base + large.at;
             self.large.push(Large { at, ..large });
         }
@@ -284,7 +303,9 @@ impl Output {
                 self.part += step;
                 if step == left {
                     // Given back as soon as it is sent, not when all is.
-                    self.large[self.large_sent].body = Body::Memory(Payload::Static(b""));
+                    let sent = Body::Memory(Payload::Static(b""));
+                    let body = std::mem::replace(&mut self.large[self.large_sent].body, sent);
+                    self.large_held -= body.held();
                     self.large_sent += 1;
                     self.part = 0;
                 }
@@ -311,6 +332,7 @@ impl Output {
         self.bytes.clear();
         self.large.clear();
         (self.sent, self.large_sent, self.part, self.len) = (0, 0, 0, 0);
+        self.large_held = 0;
     }
 }
 

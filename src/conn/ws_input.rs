@@ -30,6 +30,8 @@ pub(crate) struct WsInput {
     at: usize,
     end: usize,
     decoder: Decoder,
+    /// A connection has kept it beyond its turn.
+    has_stayed: bool,
 }
 
 /// Which frame and which message the bytes belong to.
@@ -147,6 +149,24 @@ impl WsInput {
         &mut self.bytes[self.end..]
     }
 
+    /// A connection keeps it beyond its turn.
+    pub(crate) fn stay(&mut self) {
+        self.has_stayed = true;
+    }
+
+    /// To go on, its connection would hold more memory than before its turn.
+    pub(crate) fn needs_memory(&self) -> bool {
+        let used = self.kept + self.end - self.at;
+        let is_full = self.bytes.len() - self.end < TIGHT && used > self.bytes.len() / 2;
+        let is_small = self.is_empty() || used <= STASH;
+        !is_small && (is_full || !self.has_stayed)
+    }
+
+    /// Bytes of memory that it takes.
+    pub(crate) fn held(&self) -> usize {
+        size_of::<WsInput>() + self.bytes.capacity()
+    }
+
     /// Closes the gaps, or doubles: both cost as much as has arrived since the last time.
     fn make_room(&mut self) {
         let raw = self.end - self.at;
@@ -198,6 +218,11 @@ impl WsInput {
 }
 
 impl Stash {
+    /// Bytes of memory that it takes.
+    pub(crate) fn held(&self) -> usize {
+        size_of::<Stash>() + self.bytes.capacity()
+    }
+
     /// Bytes that have not been looked at; `None` if there are none.
     pub(crate) fn of(bytes: Vec<u8>) -> Option<Box<Stash>> {
         if bytes.is_empty() {
@@ -219,6 +244,7 @@ impl WsInput {
             at: 0,
             end: 0,
             decoder: Decoder::default(),
+            has_stayed: false,
         }
     }
 
@@ -226,6 +252,7 @@ impl WsInput {
     fn recycle(&mut self) {
         (self.start, self.kept, self.at, self.end) = (0, 0, 0, 0);
         self.decoder = Decoder::default();
+        self.has_stayed = false;
         if self.bytes.len() > KEEP {
             self.bytes.truncate(ROOM);
             self.bytes.shrink_to_fit();

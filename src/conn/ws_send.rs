@@ -12,6 +12,9 @@ const COMMITTED: usize = 64 << 10;
 /// 1 MiB costs 0.72 of what it did with a copy, one of 16 KiB 0.96.
 const AT_ONCE: usize = 16 << 10;
 
+/// What may wait for a client while the server is short of memory: what one hook sends, usually.
+const SHORT: usize = 16 << 10;
+
 /// RFC 6455 section 7.4.1.
 const NORMAL: u16 = 1000;
 
@@ -55,6 +58,8 @@ pub(crate) struct SendKit {
     pub(crate) deflater: Deflater,
     /// Messages dropped by a policy since this was last looked at.
     pub(crate) dropped: u64,
+    /// All connections of the server hold too much memory.
+    pub(crate) short: bool,
     /// Bytes sent from where they lay since this was last looked at.
     pub(crate) sent: u64,
     /// The header of a frame whose payload is sent from where it lies.
@@ -108,6 +113,20 @@ impl WsConn {
         self.output
             .as_ref()
             .map_or(0, |output| output.len() as usize)
+    }
+
+    /// Bytes of memory that it takes.
+    pub(crate) fn held(&self) -> usize {
+        let output = self.output.as_ref().map_or(0, |output| output.held());
+        output + self.waiting.as_ref().map_or(0, |waiting| waiting.bytes)
+    }
+
+    /// Bytes that may wait with the next message. There is room for one in any case.
+    fn most(&self, kit: &SendKit) -> usize {
+        match kit.short && self.backlog() > 0 {
+            true => self.limits.backlog_bytes.min(SHORT),
+            false => self.limits.backlog_bytes,
+        }
     }
 
     pub(crate) fn limits(&self) -> &WsLimits {
@@ -206,7 +225,7 @@ impl WsConn {
         if self.state != State::Open {
             return Sent::Closed;
         }
-        if self.backlog() + size <= self.limits.backlog_bytes {
+        if self.backlog() + size <= self.most(kit) {
             return Sent::Queued;
         }
         kit.dropped += 1;
@@ -223,7 +242,7 @@ impl WsConn {
         if self.state != State::Open {
             return Sent::Closed;
         }
-        let (size, most) = (message.frame_len(), self.limits.backlog_bytes);
+        let (size, most) = (message.frame_len(), self.most(kit));
         let committed = self.committed();
         if self.waiting.is_none() && committed + size <= COMMITTED.min(most) {
             self.commit(message, kit, now);
@@ -378,6 +397,27 @@ impl WsConn {
 mod tests {
     use super::*;
     use std::sync::Arc;
+
+    #[test]
+    fn while_memory_is_short_little_waits() {
+        let policy = |backlog_policy| WsLimits {
+            backlog_policy,
+            ..WsLimits::default()
+        };
+        for policy in [BacklogPolicy::DropNewest, BacklogPolicy::DropOldest].map(policy) {
+            let mut kit = SendKit::default();
+            let mut ws = WsConn::new(0, Arc::new(policy), None, None);
+            let payload = vec![b'x'; SHORT];
+            let message = Prepared::new(&payload);
+            kit.short = true;
+            // One in any case, or nothing could be sent at all.
+            assert_eq!(ws.send_prepared(&message, &mut kit, 0), Sent::Queued);
+            assert_eq!(ws.send_prepared(&message, &mut kit, 0), Sent::Full);
+            kit.short = false;
+            assert_eq!(ws.send_prepared(&message, &mut kit, 0), Sent::Queued);
+            assert_eq!(ws.backlog(), 2 * message.frame_len());
+        }
+    }
 
     #[test]
     fn what_the_socket_does_not_take_at_once_waits() {

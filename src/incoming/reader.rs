@@ -1,6 +1,7 @@
 //! A request body that another thread reads.
 
 use super::{BodyPlan, BodySink, Flow, Incoming, Resumer};
+use crate::conn::budget::Charge;
 use crate::late::{Door, Responder};
 use crate::request::Request;
 use crate::response::{Done, Response};
@@ -55,6 +56,8 @@ struct Shared {
 #[derive(Default)]
 struct State {
     bytes: VecDeque<u8>,
+    /// For the bytes, from the first piece on.
+    charge: Option<Charge>,
     resumer: Option<Resumer>,
     paused: bool,
     /// The reader wants no more of it.
@@ -173,6 +176,11 @@ impl BodySink for Inlet {
             state.resumer = Some(body.resumer());
         }
         state.bytes.extend(piece);
+        let held = state.bytes.capacity();
+        match &mut state.charge {
+            Some(charge) => charge.set(held),
+            None => state.charge = Some(body.door.budget.charge(held)),
+        }
         state.paused = state.bytes.len() >= ROOM;
         self.0.changed.notify_all();
         match state.paused {

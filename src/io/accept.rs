@@ -1,64 +1,82 @@
 //! Taking connections from listeners, and the threads that do nothing else.
 
+use super::capacity::QUIET;
 use super::control::{Accepted, Control};
 use super::listener::Listener;
 use super::poll::{Events, Interest, Poll};
+use super::refusal::{self, Failure, Reserve};
 use super::slab::RESERVED_TOKENS;
+use super::stream::Stream;
 use crate::config::{Balance, Config};
 use crate::log::event;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Connections taken before anything else is done.
 const BATCH: usize = 256;
 
-/// How long nobody is accepted when the process is out of descriptors or all workers are full.
+/// How long nobody is accepted when there is no room, unless some is made before.
 pub(crate) const BACK_OFF: Duration = Duration::from_millis(50);
 
-/// Why accepting ended for now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Pause {
+/// Pauses in which no idle connection is found to close, or no worker has answered, before a client
+/// is turned away.
+const PATIENCE: u32 = 20;
+
+/// Why taking connections ended for now.
+#[derive(Debug)]
+enum Pause {
     /// Nobody is waiting, or the batch is full: the listener will say when there is more.
     Drained,
-    /// Out of descriptors or memory: try again after [`BACK_OFF`].
-    Exhausted,
+    /// As many are open as may be.
+    Full,
+    /// Out of descriptors or memory.
+    Exhausted(io::Error),
 }
 
 /// The listeners of one thread, all registered or none.
 pub(crate) struct Listeners {
     list: Vec<Listener>,
     watched: bool,
+    reserve: Reserve,
+    /// When accepting goes on, unless room is made before.
+    resume_at: Option<Instant>,
+    /// How often descriptors were missing since the last connection was taken.
+    failures: u32,
 }
 
 impl Listeners {
     pub(crate) fn new(list: Vec<Listener>) -> Listeners {
         Listeners {
+            reserve: Reserve::new(!list.is_empty()),
             list,
             watched: false,
+            resume_at: None,
+            failures: 0,
         }
-    }
-
-    pub(crate) fn is_watched(&self) -> bool {
-        self.watched
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.list.is_empty()
     }
 
     /// Starts to listen for connections, or stops.
     pub(crate) fn watch(&mut self, on: bool, poll: &Poll) -> io::Result<()> {
-        if self.watched != on {
-            self.watched = on;
-            for (i, listener) in self.list.iter().enumerate() {
-                match on {
-                    true => poll.add(listener, RESERVED_TOKENS + i, Interest::Read)?,
-                    false => poll.remove(listener)?,
+        if self.watched == on {
+            return Ok(());
+        }
+        for (i, listener) in self.list.iter().enumerate() {
+            let done = match on {
+                true => poll.add(listener, RESERVED_TOKENS + i, Interest::Read),
+                false => poll.remove(listener),
+            };
+            if done.is_err() && on {
+                // All or none.
+                for listener in &self.list[..i] {
+                    poll.remove(listener)?;
                 }
             }
+            done?;
         }
+        self.watched = on;
         Ok(())
     }
 
@@ -70,61 +88,163 @@ impl Listeners {
     }
 
     /// Renews interest where the system needs that.
-    pub(crate) fn renew(&self, index: usize, poll: &Poll) -> io::Result<()> {
+    fn renew(&self, index: usize, poll: &Poll) -> io::Result<()> {
         match poll.is_oneshot() && self.watched {
             true => poll.modify(&self.list[index], RESERVED_TOKENS + index, Interest::Read),
             false => Ok(()),
         }
     }
 
-    /// Takes up to `most` connections of one listener.
+    /// After how long [`Listeners::resume`] has something to do; `None` if it never has.
+    pub(crate) fn timeout(&self, control: &Control) -> Option<Duration> {
+        if self.list.is_empty() {
+            return None;
+        }
+        match self.watched {
+            true => control.capacity.is_short().then_some(QUIET),
+            false => Some(BACK_OFF),
+        }
+    }
+
+    /// Accepts again if there is reason to hope for room.
+    pub(crate) fn resume(&mut self, control: &Control, poll: &Poll) -> io::Result<()> {
+        if self.list.is_empty() {
+            return Ok(());
+        }
+        if self.watched {
+            control.capacity.tell_over();
+            return Ok(());
+        }
+        let is_due = |at| Instant::now() >= at || !control.capacity.is_awaited();
+        if self.resume_at.is_some_and(|at| !is_due(at)) {
+            return Ok(());
+        }
+        self.resume_at = None;
+        self.reserve.fill();
+        if let Err(error) = self.watch(true, poll) {
+            // Out of memory, most likely, as for what it paused for.
+            event!(Warn, "accepting goes on later: {error}");
+            self.resume_at = Some(Instant::now() + BACK_OFF);
+        }
+        Ok(())
+    }
+
+    /// Takes up to `most` connections of one listener. If there is room for none, asks for some and
+    /// pauses.
     pub(crate) fn accept(
-        &self,
+        &mut self,
         index: usize,
         most: usize,
-        config: &Config,
-        mut take: impl FnMut(Accepted),
-    ) -> Pause {
-        let mut taken = 0;
-        while taken < most {
-            match self.list[index].accept(config) {
-                Ok((stream, peer)) => {
-                    take(Accepted { stream, peer });
-                    taken += 1;
+        (control, config, poll): (&Control, &Config, &Poll),
+        take: impl FnMut(Accepted),
+    ) -> io::Result<()> {
+        let listener = &self.list[index];
+        let accept = || {
+            if !control.capacity.take() {
+                return Ok(None);
+            }
+            let accepted = listener.accept(config);
+            accepted.map(Some).inspect_err(|_| control.give_back(1))
+        };
+        let (taken, pause) = take_some(most, accept, take);
+        if taken > 0 {
+            self.failures = 0;
+        }
+        match pause {
+            Pause::Drained => {}
+            Pause::Full => {
+                control.capacity.tell_full();
+                self.pause(true, control, poll)?;
+            }
+            Pause::Exhausted(error) => {
+                control.capacity.tell_exhausted(&error);
+                // Idle connections go first. If there are none, somebody must learn that waiting is
+                // of no use.
+                let has_asked = self.failures > 0 && control.has_answered();
+                self.failures += 1;
+                if refusal::is_descriptor(&error) && (has_asked || self.failures > PATIENCE) {
+                    self.turn_away(index, control, config);
                 }
-                Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock => return Pause::Drained,
-                    // It is one connection that failed, or a signal that came between.
-                    io::ErrorKind::Interrupted
-                    | io::ErrorKind::ConnectionAborted
-                    | io::ErrorKind::ConnectionReset
-                    | io::ErrorKind::PermissionDenied => taken += 1,
-                    _ => {
-                        event!(Warn, "accepting pauses: {error}");
-                        return Pause::Exhausted;
-                    }
-                },
+                self.pause(false, control, poll)?;
             }
         }
-        Pause::Drained
+        self.renew(index, poll)
+    }
+
+    /// `full`: for want of places, not of descriptors.
+    fn pause(&mut self, full: bool, control: &Control, poll: &Poll) -> io::Result<()> {
+        control.capacity.wait();
+        // A connection may have closed just before, and then no idle one has to.
+        if full && control.capacity.has_room() {
+            return Ok(());
+        }
+        control.ask_for_room();
+        self.resume_at = Some(Instant::now() + BACK_OFF);
+        self.watch(false, poll)
+    }
+
+    /// Takes one connection in the place of the reserve, and ends it.
+    fn turn_away(&mut self, index: usize, control: &Control, config: &Config) {
+        self.reserve.empty();
+        if let Ok((stream, _)) = self.list[index].accept(config) {
+            refusal::turn_away(&stream, config);
+            control.capacity.counters.turned_away.add_shared(1);
+        }
+        self.reserve.fill();
     }
 
     /// Takes those who are already connected, as they know of no reason why they should not be,
-    /// and closes.
+    /// and closes; or leaves them to someone else.
     pub(crate) fn close(
         &mut self,
-        poll: &Poll,
-        config: &Config,
+        (control, config, poll): (&Control, &Config, &Poll),
         mut take: impl FnMut(Accepted),
     ) -> io::Result<()> {
         self.watch(false, poll)?;
         let backlog = usize::try_from(config.backlog).unwrap_or(0).max(BATCH);
-        for index in 0..self.list.len() {
-            self.accept(index, backlog, config, &mut take);
+        let list = match control.leaves_backlog() {
+            true => &[],
+            false => &self.list[..],
+        };
+        for listener in list {
+            let accept = || listener.accept(config).map(Some);
+            let (taken, _) = take_some(backlog, accept, &mut take);
+            control.capacity.take_anyway(taken);
         }
         self.list.clear();
+        self.reserve.empty();
         Ok(())
     }
+}
+
+/// Takes up to `most` connections, and says how many there were. `accept` says `None` if there is no
+/// place for one.
+fn take_some(
+    most: usize,
+    mut accept: impl FnMut() -> io::Result<Option<(Stream, Option<SocketAddr>)>>,
+    mut take: impl FnMut(Accepted),
+) -> (usize, Pause) {
+    let (mut taken, mut failed) = (0, 0);
+    while taken < most {
+        match accept() {
+            Ok(Some((stream, peer))) => {
+                take(Accepted { stream, peer });
+                taken += 1;
+            }
+            // It may be that nobody is left. If somebody is, the listener says so again.
+            Ok(None) if taken > 0 => break,
+            Ok(None) => return (0, Pause::Full),
+            Err(error) => match refusal::failure(&error) {
+                Failure::Nobody => break,
+                // A listener that says nothing else must not keep the thread busy.
+                Failure::One if failed < BATCH => failed += 1,
+                // The same: systems look for a descriptor before they look for a client.
+                _ if taken > 0 => break,
+                Failure::One | Failure::All => return (taken, Pause::Exhausted(error)),
+            },
+        }
+    }
+    (taken, Pause::Drained)
 }
 
 /// A thread that hands connections to the workers.
@@ -157,6 +277,8 @@ impl Acceptor {
 
     /// Runs until the server stops.
     pub(crate) fn run(mut self) -> io::Result<()> {
+        let shared = self.control.clone();
+        let _accepting = shared.acceptor_starts();
         let result = self.accept_until_stop();
         let closed = {
             let Acceptor {
@@ -167,13 +289,12 @@ impl Acceptor {
                 batches,
                 turn,
             } = &mut self;
-            listeners.close(poll, config, |accepted| {
+            listeners.close((control, config, poll), |accepted| {
                 let seat = choose(control, config, turn);
                 batches[seat].push(accepted);
             })
         };
         self.hand_over();
-        self.control.acceptor_done();
         result.and(closed)
     }
 
@@ -181,36 +302,31 @@ impl Acceptor {
         let mut events = Events::new();
         self.listeners.watch(true, &self.poll)?;
         while !self.control.is_stopping() {
-            let timeout = (!self.listeners.is_watched()).then_some(BACK_OFF);
+            let timeout = self.listeners.timeout(&self.control);
             self.poll.wait(&mut events, timeout)?;
-            self.listeners.watch(true, &self.poll)?;
             for ready in events.iter() {
                 if let Some(index) = self.listeners.index(ready.token) {
                     self.accept(index)?;
                 }
             }
+            self.listeners.resume(&self.control, &self.poll)?;
         }
         Ok(())
     }
 
     fn accept(&mut self, index: usize) -> io::Result<()> {
         let Acceptor {
+            poll,
             listeners,
             control,
             config,
             batches,
             turn,
-            ..
         } = self;
-        let most = room(control, config).min(BATCH as u64) as usize;
-        let pause = listeners.accept(index, most, config, |accepted| {
+        listeners.accept(index, BATCH, (control, config, poll), |accepted| {
             let seat = choose(control, config, turn);
             batches[seat].push(accepted);
-        });
-        if pause == Pause::Exhausted || most == 0 {
-            listeners.watch(false, &self.poll)?;
-        }
-        listeners.renew(index, &self.poll)?;
+        })?;
         self.hand_over();
         Ok(())
     }
@@ -225,29 +341,85 @@ impl Acceptor {
     }
 }
 
-/// How many more connections the workers take in all.
-fn room(control: &Control, config: &Config) -> u64 {
-    let most = config.limits.connections_per_worker as u64;
-    control
-        .seats
-        .iter()
-        .map(|seat| most.saturating_sub(seat.load()))
-        .sum()
-}
-
 /// The worker for the next connection: the one whose turn it is, or the one with the fewest, those
 /// that are behind it in turn coming first.
 fn choose(control: &Control, config: &Config, turn: &mut usize) -> usize {
     let count = control.seats.len();
-    let most = config.limits.connections_per_worker as u64;
-    let seats = (0..count).map(|i| (*turn + i) % count);
+    let mut seats = (0..count).map(|i| (*turn + i) % count);
     let load = |&seat: &usize| control.seats[seat].load();
     let chosen = match config.balance {
         Balance::LeastConnections => seats.min_by_key(load),
-        Balance::RoundRobin => seats.min_by_key(|seat| load(seat) >= most),
+        Balance::RoundRobin => seats.next(),
     };
     let chosen = chosen.expect("at least one worker");
     *turn = chosen + 1;
     control.seats[chosen].given.fetch_add(1, Ordering::Relaxed);
     chosen
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{TcpListener, TcpStream};
+
+    const ONE: io::Result<Option<()>> = Ok(Some(()));
+
+    /// Takes connections from a script: how many, and why it ended. `None` is no place.
+    fn script(most: usize, mut results: Vec<io::Result<Option<()>>>) -> (usize, Pause, usize) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+        let addr = listener.local_addr().expect("bound");
+        results.reverse();
+        let mut given = 0;
+        let accept = || {
+            let next = results.pop();
+            match next.unwrap_or_else(|| Err(io::ErrorKind::WouldBlock.into()))? {
+                Some(()) => Ok(Some((Stream::Tcp(TcpStream::connect(addr)?), None))),
+                None => Ok(None),
+            }
+        };
+        let (taken, pause) = take_some(most, accept, |_| given += 1);
+        assert_eq!(taken, given);
+        (taken, pause, results.len())
+    }
+
+    #[test]
+    fn errors_of_one_connection_cost_nobody_else() {
+        let aborted = || Err(io::ErrorKind::ConnectionAborted.into());
+        let results = vec![ONE, aborted(), aborted(), ONE, ONE];
+        let (taken, pause, left) = script(2, results);
+        assert!(matches!(pause, Pause::Drained), "{pause:?}");
+        assert_eq!((taken, left), (2, 1));
+    }
+
+    #[test]
+    fn without_a_place_accepting_pauses() {
+        let (taken, pause, left) = script(BATCH, vec![Ok(None), ONE]);
+        assert!(matches!(pause, Pause::Full), "{pause:?}");
+        assert_eq!((taken, left), (0, 1));
+        let (taken, pause, left) = script(BATCH, vec![ONE, Ok(None), ONE]);
+        assert!(matches!(pause, Pause::Drained), "there may be no more");
+        assert_eq!((taken, left), (1, 1));
+    }
+
+    #[test]
+    fn a_listener_that_only_fails_is_left_alone() {
+        let results = (0..10 * BATCH).map(|_| Err(io::ErrorKind::ConnectionAborted.into()));
+        let (taken, pause, left) = script(BATCH, results.collect());
+        assert!(matches!(pause, Pause::Exhausted(_)), "{pause:?}");
+        assert_eq!((taken, left), (0, 9 * BATCH - 1));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn without_descriptors_or_memory_accepting_pauses() {
+        use rustix::io::Errno;
+        for errno in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM] {
+            let (taken, pause, left) = script(BATCH, vec![Err(errno.into()), ONE]);
+            assert!(matches!(pause, Pause::Exhausted(_)), "{pause:?}");
+            assert_eq!((taken, left), (0, 1));
+            let (taken, pause, left) = script(BATCH, vec![ONE, Err(errno.into()), ONE]);
+            assert!(matches!(pause, Pause::Drained), "there may be no more");
+            assert_eq!((taken, left), (1, 1));
+        }
+    }
 }

@@ -1,14 +1,16 @@
 //! What the threads of one server share: how a stop reaches them, and how connections do.
 
+use super::capacity::Capacity;
+use super::listener::Listener;
 use super::poll::Waker;
 use super::stream::Stream;
-use crate::conn::mailbox::Mailbox;
+use crate::conn::{budget::Budget, mailbox::Mailbox};
 use crate::late::{Door, pool::Pool};
 use crate::protocol::limits::Limits;
 use crate::stats::WorkerCounters;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A connection on its way to a worker.
@@ -27,17 +29,20 @@ pub(crate) struct Seat {
     pub(crate) counters: Arc<WorkerCounters>,
     /// Connections given to it, those in the mailbox included.
     pub(crate) given: AtomicU64,
+    /// Idle connections that it shall close to make room for others.
+    pub(crate) asked: AtomicUsize,
 }
 
 impl Seat {
-    pub(crate) fn new(waker: Waker, limits: &Limits, pool: Arc<Pool>) -> Seat {
+    pub(crate) fn new(waker: Waker, limits: &Limits, pool: Arc<Pool>, budget: Arc<Budget>) -> Seat {
         let wake = waker.clone();
         Seat {
             mailbox: Mailbox::new(),
             waker,
-            door: Arc::new(Door::new(limits, pool, move || wake.wake())),
+            door: Arc::new(Door::new(limits, pool, budget, move || wake.wake())),
             counters: Arc::default(),
             given: AtomicU64::new(0),
+            asked: AtomicUsize::new(0),
         }
     }
 
@@ -51,6 +56,8 @@ impl Seat {
 
 pub(crate) struct Control {
     pub(crate) seats: Vec<Seat>,
+    pub(crate) capacity: Capacity,
+    pub(crate) budget: Arc<Budget>,
     /// The accept threads' wake-ups.
     acceptors: Vec<Waker>,
     /// Those of threads that serve other protocols.
@@ -59,6 +66,10 @@ pub(crate) struct Control {
     working: AtomicUsize,
     /// Accept threads that may still hand connections over.
     accepting: AtomicUsize,
+    /// One for each queue of connections, so that they can be handed over. None since the stop.
+    listeners: Mutex<Vec<Listener>>,
+    /// Someone else takes those who wait to be accepted when the stop begins.
+    leaves_backlog: AtomicBool,
     stopping: AtomicBool,
     cutting: AtomicBool,
     /// For handlers that block.
@@ -71,6 +82,8 @@ pub(crate) struct Control {
 impl Control {
     pub(crate) fn new(
         seats: Vec<Seat>,
+        capacity: Capacity,
+        budget: Arc<Budget>,
         acceptors: Vec<Waker>,
         others: Vec<Waker>,
         pool: Arc<Pool>,
@@ -80,8 +93,12 @@ impl Control {
             working: AtomicUsize::new(seats.len()),
             others,
             seats,
+            capacity,
+            budget,
             accepting: AtomicUsize::new(acceptors.len()),
             acceptors,
+            listeners: Mutex::default(),
+            leaves_backlog: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             cutting: AtomicBool::new(false),
             pool,
@@ -94,7 +111,38 @@ impl Control {
     pub(crate) fn stop(&self) {
         self.stop_at();
         self.stopping.store(true, Ordering::Release);
+        self.lock_listeners().clear();
         self.wake_all();
+    }
+
+    /// What [`Control::listeners`] gives from now on.
+    pub(crate) fn keep_listeners(&self, listeners: Vec<Listener>) {
+        *self.lock_listeners() = listeners;
+    }
+
+    /// Those that a successor needs.
+    #[cfg(unix)]
+    pub(crate) fn listeners(&self) -> std::io::Result<Vec<Listener>> {
+        let listeners = self.lock_listeners();
+        if self.is_stopping() {
+            return Err(std::io::Error::other("this server stops"));
+        }
+        listeners.iter().map(Listener::same).collect()
+    }
+
+    fn lock_listeners(&self) -> MutexGuard<'_, Vec<Listener>> {
+        self.listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether someone else takes those who wait to be accepted when the stop begins.
+    pub(crate) fn leave_backlog(&self, on: bool) {
+        self.leaves_backlog.store(on, Ordering::Release);
+    }
+
+    pub(crate) fn leaves_backlog(&self) -> bool {
+        self.leaves_backlog.load(Ordering::Acquire)
     }
 
     /// Ends now: what is still open is cut.
@@ -117,10 +165,10 @@ impl Control {
         self.cutting.load(Ordering::Acquire)
     }
 
-    /// An accept thread has handed over its last connection.
-    pub(crate) fn acceptor_done(&self) {
-        self.accepting.fetch_sub(1, Ordering::AcqRel);
-        self.seats.iter().for_each(|seat| seat.waker.wake());
+    /// Says that an accept thread has handed over its last connection, when it is dropped: also if
+    /// that has panicked, as the workers would wait for it.
+    pub(crate) fn acceptor_starts(&self) -> Accepting<'_> {
+        Accepting(self)
     }
 
     /// No accept thread will put anything into a mailbox any more.
@@ -139,10 +187,50 @@ impl Control {
         self.working.load(Ordering::Acquire) == 0
     }
 
+    /// A connection has been closed, or a place for one was not needed.
+    pub(crate) fn give_back(&self, places: usize) {
+        if places > 0 && self.capacity.give(places) {
+            // Without accept threads the workers accept.
+            match self.acceptors.is_empty() {
+                true => self.seats.iter().for_each(|seat| seat.waker.wake()),
+                false => self.acceptors.iter().for_each(Waker::wake),
+            }
+        }
+    }
+
+    /// Has each worker close its share of idle connections, those that have been idle longest.
+    pub(crate) fn ask_for_room(&self) {
+        let all: u64 = self.seats.iter().map(Seat::load).sum();
+        let surplus = self.capacity.surplus() as u64;
+        for seat in &self.seats {
+            let share = (surplus * seat.load()).div_ceil(all.max(1));
+            if share > 0 {
+                seat.asked.store(share as usize, Ordering::Release);
+                seat.waker.wake();
+            }
+        }
+    }
+
+    /// All workers have done what [`Control::ask_for_room`] asked of them, as far as they could.
+    pub(crate) fn has_answered(&self) -> bool {
+        let has_answered = |seat: &Seat| seat.asked.load(Ordering::Acquire) == 0;
+        self.seats.iter().all(has_answered)
+    }
+
     fn wake_all(&self) {
         self.others.iter().for_each(Waker::wake);
         self.acceptors.iter().for_each(Waker::wake);
         self.seats.iter().for_each(|seat| seat.waker.wake());
+    }
+}
+
+/// An accept thread that runs.
+pub(crate) struct Accepting<'a>(&'a Control);
+
+impl Drop for Accepting<'_> {
+    fn drop(&mut self) {
+        self.0.accepting.fetch_sub(1, Ordering::AcqRel);
+        self.0.seats.iter().for_each(|seat| seat.waker.wake());
     }
 }
 

@@ -1,15 +1,15 @@
 //! The loop of a worker thread: it owns its connections, and nobody else touches them.
 
-use super::accept::{BACK_OFF, Listeners, Pause};
+use super::accept::{BACK_OFF, Listeners};
 use super::clock::Clock;
 use super::connection::{Connection, Fate, Shared};
 use super::control::{Accepted, Control, Seat};
 use super::listener::Listener;
 use super::mode::Mode;
 use super::poll::{Events, Poll, Token};
-use super::slab::{self, RESERVED_TOKENS, Slab};
+use super::slab::{self, Slab};
 use crate::config::Config;
-use crate::conn::{Seconds, pool::Pool, timers::Timers};
+use crate::conn::{Seconds, budget::Tally, pool::Pool, timers::Timers};
 use crate::drive::Service;
 use crate::handler::Handler;
 use crate::late::{Address, Command, Door, Place};
@@ -25,6 +25,10 @@ const BATCH: usize = 64;
 
 /// Timers that are called before others get their turn.
 const TIMERS: usize = 256;
+
+/// For each connection, how long none is looked for that is idle after too few were: a hundred times
+/// what a look takes, at most.
+const REST: Duration = Duration::from_micros(10);
 
 /// What a worker thread is started with.
 pub(crate) struct Worker<H, M> {
@@ -67,6 +71,7 @@ impl<H: Handler, M: Mode<H>> Worker<H, M> {
             poll: self.poll,
             counters: &seat.counters,
             mode: self.mode,
+            tally: Tally::new(control.budget.clone()),
             place: Place::default(),
         };
         let worker = Loop {
@@ -78,7 +83,7 @@ impl<H: Handler, M: Mode<H>> Worker<H, M> {
             listeners: Listeners::new(self.listeners),
             clock: Clock::new(),
             timers: Timers::default(),
-            resume_at: Duration::ZERO,
+            rested_at: Duration::ZERO,
             again: Vec::new(),
             arrivals: Vec::new(),
             commands: Vec::new(),
@@ -109,8 +114,8 @@ struct Loop<'a, H, M> {
     listeners: Listeners,
     clock: Clock,
     timers: Timers,
-    /// When accepting goes on after it has failed.
-    resume_at: Duration,
+    /// When idle connections are looked for again, after too few were found.
+    rested_at: Duration,
     /// Connections that have more to do without an event.
     again: Vec<Token>,
     arrivals: Vec<Accepted>,
@@ -135,7 +140,9 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
         let mut events = Events::new();
         self.listeners.watch(true, &self.shared.poll)?;
         loop {
-            self.shared.poll.wait(&mut events, self.timeout())?;
+            let timeout = self.timeout();
+            let poll = &mut self.shared.poll;
+            poll.wait_from(&self.clock, &mut events, timeout)?;
             if let Some(unix) = self.clock.tick() {
                 self.shared.service.wire.heads.set_time(unix);
             }
@@ -153,7 +160,8 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
             self.call_timers();
             self.run_again();
             self.check_deadlines();
-            self.resume_accepting()?;
+            self.make_room();
+            self.listeners.resume(self.control, &self.shared.poll)?;
             if self.control.is_stopping() {
                 if let Some(ended) = self.stopping()? {
                     self.cut();
@@ -170,30 +178,27 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
                 let (slot, _) = slab::parts(token);
                 self.shared.place = Place { token, slot };
                 connection.close(&mut self.shared);
+                self.seat.counters.closed.add(1);
             }
         }
+        #[cfg(test)]
+        assert_eq!(self.shared.pool.away, 0, "buffers that were not given back");
     }
 
-    /// Forever, if nothing is due at any time.
+    /// From the last look at the clock on; forever, if nothing is due at any time.
     fn timeout(&self) -> Option<Duration> {
-        let timeout = self.timeout_without_timers();
-        let Some(at) = self.timers.next() else {
-            return timeout;
-        };
-        let wait = at.saturating_sub(self.clock.elapsed());
-        Some(timeout.map_or(wait, |timeout| timeout.min(wait)))
-    }
-
-    fn timeout_without_timers(&self) -> Option<Duration> {
         if !self.again.is_empty() || !self.seat.door.is_empty() {
             return Some(Duration::ZERO);
         }
         let next = self.clock.to_next_second();
-        match &self.stop {
+        let wait = match &self.stop {
             Some(stop) => Some(next.min(stop.at.saturating_duration_since(Instant::now()))),
-            None if self.is_closed_for_now() => Some(BACK_OFF),
             None => (!self.slab.is_empty()).then_some(next),
-        }
+        };
+        let at = self.timers.next();
+        let timer = at.map(|at| at.saturating_sub(self.clock.now()));
+        let accept = self.listeners.timeout(self.control);
+        [wait, timer, accept].into_iter().flatten().min()
     }
 
     /// Lets a connection do something, and sees to what follows from it.
@@ -202,7 +207,7 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
         token: Token,
         act: impl FnOnce(&mut Connection, &mut Shared<'_, H, M>) -> Fate,
     ) {
-        let Some(connection) = self.slab.get_mut(token) else {
+        let Some((connection, deadline)) = self.slab.entry(token) else {
             return;
         };
         let (slot, _) = slab::parts(token);
@@ -211,9 +216,9 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
         if fate == Fate::Upgraded {
             return self.hand_over(token);
         }
+        connection.count(&mut self.shared);
         if fate != Fate::Closed && connection.watch(token, &self.shared.poll).is_ok() {
-            let deadline = connection.deadline(self.shared.service.now, &self.shared);
-            self.slab.set_deadline(token, deadline);
+            *deadline = connection.deadline(self.shared.service.now, &self.shared);
             if fate == Fate::Again {
                 self.again.push(token);
             }
@@ -222,6 +227,7 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
         if let Some(connection) = self.slab.remove(token) {
             connection.close(&mut self.shared);
             self.seat.counters.closed.add(1);
+            self.control.give_back(1);
             if let Some(stop) = &mut self.stop {
                 stop.drained += 1;
             }
@@ -239,36 +245,14 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
 
     /// Takes connections from a listener of its own.
     fn accept(&mut self, index: usize) -> io::Result<()> {
-        let most = self.room().min(BATCH);
+        let shop = (self.control, self.config, &self.shared.poll);
         let arrivals = &mut self.arrivals;
-        let pause = self.listeners.accept(index, most, self.config, |accepted| {
-            arrivals.push(accepted);
-        });
-        self.seat
-            .given
-            .fetch_add(self.arrivals.len() as u64, Ordering::Relaxed);
+        self.listeners
+            .accept(index, BATCH, shop, |accepted| arrivals.push(accepted))?;
+        let taken = self.arrivals.len() as u64;
+        self.seat.given.fetch_add(taken, Ordering::Relaxed);
         self.open_arrivals();
-        if pause == Pause::Exhausted {
-            self.resume_at = self.clock.now() + BACK_OFF;
-        }
-        if pause == Pause::Exhausted || self.room() == 0 {
-            self.listeners.watch(false, &self.shared.poll)?;
-        }
-        self.listeners.renew(index, &self.shared.poll)
-    }
-
-    fn room(&self) -> usize {
-        let most = self
-            .config
-            .limits
-            .connections_per_worker
-            .min(RESERVED_TOKENS);
-        most.saturating_sub(self.slab.len())
-    }
-
-    /// It has listeners of its own and does not look at them, being full or out of descriptors.
-    fn is_closed_for_now(&self) -> bool {
-        !self.listeners.is_empty() && !self.listeners.is_watched()
+        Ok(())
     }
 
     /// Takes connections that accept threads have handed over.
@@ -299,6 +283,9 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
     /// Takes what has come for answers that are to come: all of it before anything is sent, so that
     /// what came together leaves together.
     fn take_commands(&mut self) {
+        if self.seat.door.is_empty() {
+            return;
+        }
         let mut commands = std::mem::take(&mut self.commands);
         self.seat.door.take(&mut commands);
         for command in commands.drain(..) {
@@ -347,13 +334,29 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
         self.again.drain(..count);
     }
 
-    /// Accepts again when there is room, and reason to hope for descriptors.
-    fn resume_accepting(&mut self) -> io::Result<()> {
-        let is_due = self.clock.now() >= self.resume_at && self.room() > 0;
-        match self.is_closed_for_now() && is_due && self.stop.is_none() {
-            true => self.listeners.watch(true, &self.shared.poll),
-            false => Ok(()),
+    /// Closes connections that have been idle longest, if it has been asked to.
+    fn make_room(&mut self) {
+        let asked = self.seat.asked.load(Ordering::Acquire);
+        if asked == 0 {
+            return;
         }
+        let now = self.clock.now();
+        // Room may have been made meanwhile.
+        if self.control.capacity.is_awaited() && now >= self.rested_at {
+            let mut first = std::mem::take(&mut self.due);
+            let second = self.shared.service.now;
+            let is_spare = |connection: &Connection| connection.is_spare(second);
+            self.slab.first_due(asked, is_spare, &mut first);
+            if first.len() < asked {
+                self.rested_at = now + BACK_OFF.max(REST * self.slab.len() as u32);
+            }
+            for token in first.drain(..) {
+                self.act(token, Connection::give_way);
+            }
+            self.due = first;
+        }
+        // Not before they are closed.
+        self.seat.asked.store(0, Ordering::Release);
     }
 
     /// Once a second.
@@ -381,7 +384,8 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
             event!(Info, "worker stops with {} connections", self.slab.len());
             let arrivals = &mut self.arrivals;
             let take = |accepted| arrivals.push(accepted);
-            self.listeners.close(&self.shared.poll, self.config, take)?;
+            let shop = (self.control, self.config, &self.shared.poll);
+            self.listeners.close(shop, take)?;
             for token in self.slab.tokens() {
                 self.act(token, Connection::stop);
             }

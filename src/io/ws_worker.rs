@@ -8,7 +8,7 @@ use super::worker::Ended;
 use super::ws_connection::{Fate, WsConnection, WsShared};
 use super::ws_mode::{Arrival, WsSeat};
 use crate::config::Config;
-use crate::conn::{Seconds, topics::Publication, ws_input::WsInputs};
+use crate::conn::{Seconds, budget::Tally, topics::Publication, ws_input::WsInputs};
 use crate::log::event;
 use crate::websocket::{
     WebSocketHandler,
@@ -48,6 +48,7 @@ impl<H: WebSocketHandler> WsWorker<H> {
             poll: self.poll,
             counters: &seat.counters,
             limits: self.config.limits,
+            tally: Tally::new(self.control.budget.clone()),
         };
         let worker = Loop {
             index: self.index,
@@ -109,9 +110,12 @@ impl<H: WebSocketHandler> Loop<'_, H> {
     fn run(mut self) -> io::Result<Ended> {
         let mut events = Events::new();
         loop {
-            self.shared.poll.wait(&mut events, self.timeout())?;
+            let timeout = self.timeout();
+            let poll = &mut self.shared.poll;
+            poll.wait_from(&self.clock, &mut events, timeout)?;
             self.clock.tick();
             self.shared.service.now = self.clock.seconds();
+            self.shared.service.kit.short = self.shared.tally.is_over();
             for ready in events.iter() {
                 self.act(ready.token, |connection, shared| {
                     connection.ready(ready.readable, ready.writable, shared)
@@ -156,7 +160,7 @@ impl<H: WebSocketHandler> Loop<'_, H> {
 
     /// Waits for what the connection waits for, or lets it go.
     fn settle(&mut self, token: Token, fate: Fate) {
-        let Some(connection) = self.slab.get_mut(token) else {
+        let Some((connection, deadline)) = self.slab.entry(token) else {
             return;
         };
         let dropped = std::mem::take(&mut self.shared.service.kit.dropped);
@@ -169,13 +173,10 @@ impl<H: WebSocketHandler> Loop<'_, H> {
         }
         // What will be flushed at the end of the wake-up is settled then.
         if fate == Fate::Open && (connection.dirty || connection.watch(&self.shared.poll).is_ok()) {
-            let backlog = connection.ws().backlog();
-            if backlog != connection.shown {
-                connection.shown = backlog;
+            if let Some(backlog) = connection.count(&mut self.shared) {
                 self.seat.door.seats.set_unsent(connection.id(), backlog);
             }
-            let deadline = connection.deadline(&self.shared);
-            self.slab.set_deadline(token, deadline);
+            *deadline = connection.deadline(&self.shared);
             return;
         }
         let Some(connection) = self.slab.remove(token) else {
@@ -185,6 +186,7 @@ impl<H: WebSocketHandler> Loop<'_, H> {
         self.seat.door.ended.fetch_add(1, Ordering::AcqRel);
         connection.close(&mut self.shared);
         self.seat.counters.closed.add(1);
+        self.control.give_back(1);
         if let Some(stop) = &mut self.stop {
             stop.drained += 1;
         }
@@ -383,6 +385,9 @@ impl<H: WebSocketHandler> Loop<'_, H> {
         for token in self.slab.tokens() {
             self.settle(token, Fate::Closed);
         }
+        // They never got as far as to be opened.
+        self.seat.arrivals.take(&mut self.arrivals);
+        self.seat.counters.closed.add(self.arrivals.len() as u64);
         Some(ended)
     }
 }

@@ -18,8 +18,8 @@ pub use sender::{BodySender, SendError, TrySendError};
 pub use timers::{Timer, TimerError, Timers};
 
 use crate::conn::{
-    body_out::BodyOut, mailbox::Mailbox, output::Detached, payload::Payload, rows::Rows,
-    timers::NewTimer,
+    body_out::BodyOut, budget::Budget, mailbox::Mailbox, output::Detached, payload::Payload,
+    rows::Rows, timers::NewTimer,
 };
 use crate::incoming::Flow;
 use crate::protocol::limits::Limits;
@@ -112,6 +112,7 @@ pub(crate) struct Door {
     stream_bytes: usize,
     /// For handlers that block.
     pub(crate) pool: Arc<Pool>,
+    pub(crate) budget: Arc<Budget>,
     /// Calls that are waited for, and how many there may be.
     timers: Arc<AtomicUsize>,
     most_timers: usize,
@@ -148,6 +149,7 @@ impl Door {
     pub(crate) fn new(
         limits: &Limits,
         pool: Arc<Pool>,
+        budget: Arc<Budget>,
         wake: impl Fn() + Send + Sync + 'static,
     ) -> Door {
         Door {
@@ -156,6 +158,7 @@ impl Door {
             waiting: Rows::default(),
             stream_bytes: limits.output_bytes,
             pool,
+            budget,
             timers: Arc::default(),
             most_timers: limits.timers_per_worker,
             closed: AtomicBool::new(false),

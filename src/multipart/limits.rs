@@ -1,16 +1,7 @@
 //! Every bound on what a form can make its reader hold.
 
-/// What one `multipart/form-data` body may bring. As with [`Limits`](crate::Limits), a limit is a
-/// number, and zero is the tightest. Each is met exactly, wherever the body was cut into pieces.
-///
-/// | limit | default | unit | above it |
-/// |---|---|---|---|
-/// | [`parts`](MultipartLimits::parts) | 128 | parts: fields and files | 413 |
-/// | [`header_bytes`](MultipartLimits::header_bytes) | 8,192 | bytes of the header lines of a part, and of what stands before the first part | 413, 400 |
-/// | [`text_bytes`](MultipartLimits::text_bytes) | 65,536 | bytes of a field that is no file | 413 |
-/// | [`memory_bytes`](MultipartLimits::memory_bytes) | 1,048,576 | bytes of all header lines and all such fields | 413 |
-/// | [`file_bytes`](MultipartLimits::file_bytes) | 33,554,432 | bytes of a file | 413 |
-/// | [`total_bytes`](MultipartLimits::total_bytes) | 67,108,864 | bytes of the whole body | 413 |
+/// What one `multipart/form-data` body may bring; the table in [`Config`](crate::Config#limits) has all
+/// defaults. Each is met exactly, wherever the body was cut into pieces.
 ///
 /// The limits of the server come first: a body that is buffered has at most
 /// [`Limits::body_bytes`](crate::Limits::body_bytes), 1 MiB unless set otherwise.

@@ -97,6 +97,8 @@ errors! {
     HeadTimeout = 408, "the request head took too long";
     /// The body fell below [`Limits::body_rate`](crate::Limits::body_rate).
     BodyTimeout = 408, "the request body took too long";
+    /// The server holds more than [`Config::buffered_bytes`](crate::Config::buffered_bytes).
+    Overloaded = 503, "the server is busy";
 }
 
 impl std::fmt::Display for ProtocolError {

@@ -71,6 +71,9 @@ errors! {
     TooManyFragments = 1008, "too many fragments";
     /// More control frames than [`WsLimits::control_frames`](crate::WsLimits::control_frames).
     TooManyControlFrames = 1008, "too many control frames";
+    /// A message needs more memory while the server holds more than
+    /// [`Config::buffered_bytes`](crate::Config::buffered_bytes).
+    Overloaded = 1013, "the server is busy";
 }
 
 impl std::fmt::Display for FrameError {

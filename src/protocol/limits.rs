@@ -2,39 +2,8 @@
 
 use std::time::Duration;
 
-/// What one client may cost. All limits are on by default, and none can be switched off by mistake:
-/// a limit is a number, and zero is the tightest.
-///
-/// | limit | default | unit | the client sees |
-/// |---|---|---|---|
-/// | [`head_bytes`](Limits::head_bytes) | 16,384 | bytes of request line and header fields | 431, close |
-/// | [`target_bytes`](Limits::target_bytes) | 8,192 | bytes of the request target | 414, close |
-/// | [`header_fields`](Limits::header_fields) | 64 | fields of a head, or of trailers | 431, close |
-/// | [`body_bytes`](Limits::body_bytes) | 1,048,576 | bytes of a decoded body | 413 before it is read, close |
-/// | [`chunk_extension_bytes`](Limits::chunk_extension_bytes) | 4,096 | bytes of chunk extensions in a body | 400, close |
-/// | [`requests_per_turn`](Limits::requests_per_turn) | 64 | pipelined requests answered before others get their turn | nothing |
-/// | [`output_bytes`](Limits::output_bytes) | 262,144 | unsent bytes above which no further request is taken, and beyond which no further piece of a streamed answer is taken | its requests wait |
-/// | [`requests_per_connection`](Limits::requests_per_connection) | 10,000,000 | requests that a connection serves | `Connection: close` in the last answer |
-/// | [`connection_age`](Limits::connection_age) | 3,600 s | from the accept, for requests that begin after it | `Connection: close` in the next answer |
-/// | [`head_time`](Limits::head_time) | 10 s | from the first byte of a head to its last | 408, close |
-/// | [`idle_time`](Limits::idle_time) | 75 s | without a request | close |
-/// | [`body_grace`](Limits::body_grace) | 10 s | before `body_rate` counts | |
-/// | [`body_rate`](Limits::body_rate) | 1,000 | bytes a second that a body must bring | 408, close |
-/// | [`answer_time`](Limits::answer_time) | 300 s | without a byte of an answer that was deferred or is streamed | 503, or a cut body; close |
-/// | [`Config::pool_threads`] | 4 per CPU, at least 8 | offloaded requests at work | its answer waits |
-/// | [`Config::pool_queue`] | 1,024 | offloaded requests that wait for a thread | 503, `Retry-After: 1` |
-/// | [`write_time`](Limits::write_time) | 30 s | in which the client takes no byte of its answer | close |
-/// | [`linger_time`](Limits::linger_time) | 2 s | in which a refused client may finish sending | close |
-/// | [`linger_bytes`](Limits::linger_bytes) | 262,144 | bytes it may still send in that time | close |
-/// | [`connections_per_worker`](Limits::connections_per_worker) | 65,536 | open connections | waits in the backlog |
-/// | [`timers_per_worker`](Limits::timers_per_worker) | 65,536 | calls of [`Timers`](crate::Timers) that are waited for | nothing; the caller an error |
-///
-/// Those of [`Config`] are a server's, all others a client's or a worker's. Times are checked once a
-/// second, so a wait may end up to two seconds late, never early.
-///
-/// [`Config`]: crate::Config
-/// [`Config::pool_threads`]: crate::Config::pool_threads
-/// [`Config::pool_queue`]: crate::Config::pool_queue
+/// What one client may cost. [`Config`](crate::Config#limits) has the table of all limits: their defaults,
+/// and what the client sees.
 ///
 /// ```
 /// use peregrine::Limits;
@@ -87,9 +56,14 @@ pub struct Limits {
     pub linger_time: Duration,
     /// How much is read and thrown away in that time.
     pub linger_bytes: usize,
-    /// Connections that one worker holds. Above it nobody is accepted until one of them closes;
-    /// new clients wait in the listener's backlog.
-    pub connections_per_worker: usize,
+    /// How long a connection without a request may still send one after the server has begun to stop;
+    /// its answer says `Connection: close`. Closing idle connections at once would lose requests that
+    /// are on their way to us, and those of clients that ask as we close, which cannot know whether
+    /// they were answered. So this should be longer than a round trip, and than the pauses of
+    /// clients that ask all the time: those lose nothing then. The rest of a stop does not take longer
+    /// for it if no connection is idle; and [`Config::stop_time`](crate::Config::stop_time) ends it, too.
+    /// Zero: idle connections close at once.
+    pub stop_grace: Duration,
     /// Calls that may be waited for at one worker; [`TimerError::Full`](crate::TimerError::Full)
     /// above.
     pub timers_per_worker: usize,
@@ -115,7 +89,7 @@ impl Default for Limits {
             write_time: Duration::from_secs(30),
             linger_time: Duration::from_secs(2),
             linger_bytes: 256 << 10,
-            connections_per_worker: 65_536,
+            stop_grace: Duration::from_secs(1),
             timers_per_worker: 65_536,
         }
     }

@@ -3,27 +3,10 @@
 use std::time::Duration;
 
 /// What one WebSocket client may cost, set for all by [`Config::ws_limits`](crate::Config::ws_limits)
-/// and for one connection by [`Upgrade::limits`](crate::Upgrade::limits). As with
-/// [`Limits`](crate::Limits), a limit is a number, and zero is the tightest.
+/// and for one connection by [`Upgrade::limits`](crate::Upgrade::limits). The table in
+/// [`Config`](crate::Config#limits) says what happens at each.
 ///
-/// | limit | default | unit | what happens |
-/// |---|---|---|---|
-/// | [`message_bytes`](WsLimits::message_bytes) | 1,048,576 | bytes of a message, inflated | close 1009 |
-/// | [`frame_bytes`](WsLimits::frame_bytes) | 1,048,576 | bytes of a frame | close 1009 |
-/// | [`fragments`](WsLimits::fragments) | 4,096 | frames of one message | close 1008 |
-/// | [`control_frames`](WsLimits::control_frames) | 100 | pings and pongs in a second | close 1008 |
-/// | [`backlog_bytes`](WsLimits::backlog_bytes) | 2,097,152 | unsent bytes | [`backlog_policy`](WsLimits::backlog_policy) |
-/// | [`backlog_mark`](WsLimits::backlog_mark) | 262,144 | unsent bytes | above it nothing more is read; below it again `handle_ws_drain` |
-/// | [`topics`](WsLimits::topics) | 64 | topics of a connection | `subscribe` says no |
-/// | [`idle_time`](WsLimits::idle_time) | 60 s | without a byte from the client | ping |
-/// | [`pong_time`](WsLimits::pong_time) | 20 s | between that ping and any byte | cut |
-/// | [`close_time`](WsLimits::close_time) | 5 s | between our close and the client's | cut |
-/// | [`write_time`](WsLimits::write_time) | 30 s | in which the client takes no byte that waits for it | cut |
-/// | [`connections_per_thread`](WsLimits::connections_per_thread) | 65,536 | WebSockets of one thread | further ones get 503 |
-/// | [`mailbox_bytes`](WsLimits::mailbox_bytes) | 16,777,216 | bytes on their way to one thread | [`Hub`](crate::Hub) says `Full` |
-///
-/// Times are checked once a second, so a wait may end up to two seconds late, never early. Nothing
-/// is allocated for what a client only announces: buffers grow with the bytes that arrive.
+/// Nothing is allocated for what a client only announces: buffers grow with the bytes that arrive.
 ///
 /// ```
 /// use peregrine::{BacklogPolicy, WsLimits};

@@ -6,6 +6,7 @@ use crate::conn::{
     body_out::{BodyOut, Coding, Feed, Source},
     http1::Mode,
     payload::Payload,
+    quiet::Quiet,
 };
 use crate::late::{Address, Begun, BodySender, EventSender, Responder, Timers};
 use crate::protocol::Version;
@@ -92,8 +93,11 @@ impl Response<'_> {
             return self.busy();
         };
         let request = req.to_owned();
+        let charge = self.wire.door.budget.charge(request.held());
         let (done, responder) = self.defer();
         place.submit(move || {
+            // As long as the request.
+            let _charge = charge;
             responder.send_or_panicked(|res| handle(&request.as_request(), res));
         });
         done
@@ -220,7 +224,7 @@ impl Response<'_> {
         let Some(coding) = coding else {
             return self.done(0);
         };
-        let body = BodyOut::new(coding, Feed::Drawn(source), close);
+        let body = BodyOut::new(coding, Feed::Drawn(Quiet::new(source)), close);
         self.streamed(Box::new(body), len)
     }
 

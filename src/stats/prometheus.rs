@@ -36,15 +36,17 @@ impl Counters {
 }
 
 impl Stats {
-    /// A page for Prometheus: all of [`Counters::prometheus`], then the same counters thread by
+    /// A page for Prometheus: all of [`Counters::prometheus`], the gauge `peregrine_buffered_bytes`
+    /// ([`Stats::buffered_bytes`]), then the same counters thread by
     /// thread as `peregrine_thread_requests_total{thread="worker-0"}` and so on, with `ws-0` for the
-    /// first WebSocket thread and `pool-0` for the threads of `offload` together. Those are families of their own, so that a sum over one counts nothing
-    /// twice.
+    /// first WebSocket thread, `pool-0` for the threads of `offload` together, and `accept-0` for all
+    /// that accept. Those are families of their own, so that a sum over one counts nothing twice.
     ///
     /// A page is a few kilobytes for each ten threads, made anew at each call. It is no secret that
     /// strangers should have: serve it on an address of its own, or look at who asks.
     pub fn prometheus(&self) -> String {
         let threads = self.threads();
+        let held = threads.buffered_bytes();
         let named = |kind: &'static str, counters: &[_]| {
             let snapshots = super::snapshots(counters);
             let numbered = snapshots.into_iter().enumerate();
@@ -53,12 +55,17 @@ impl Stats {
         let threads: Vec<_> = named("worker", &threads.workers)
             .chain(named("ws", &threads.ws))
             .chain(named("pool", &threads.pools))
+            .chain(named("accept", &threads.accepting))
             .collect();
 
         let mut page = String::new();
         // Of the same snapshots, so that the parts make the sum.
         let sum: Counters = threads.iter().map(|(_, counters)| *counters).sum();
         sum.write(&mut page);
+        let family = format!("{PREFIX}buffered_bytes");
+        let help = ["Bytes of memory that are held in buffers for clients."];
+        head(&mut page, &family, &help, "", "gauge");
+        sample(&mut page, &family, held);
         for metric in METRICS {
             let family = format!("{PREFIX}thread_{}_total", metric.name);
             metric.head(&family, " By thread.", &mut page);

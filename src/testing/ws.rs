@@ -2,6 +2,7 @@
 
 use super::MEMORY;
 use crate::conn::{
+    budget::Budget,
     http1::Http1,
     input::Input,
     output::{MAX_SLICES, Output},
@@ -98,7 +99,9 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
         limits: WsLimits,
     ) -> Result<WebSocket<'h, H>, Vec<u8>> {
         // Nobody waits here for an answer that comes later.
-        let door = Door::new(&Limits::default(), Pool::new(NO_POOL, || {}), || {});
+        let budget = Arc::new(Budget::new(usize::MAX));
+        let pool = Pool::new(NO_POOL, || {});
+        let door = Door::new(&Limits::default(), pool, budget, || {});
         let mut http = Service {
             handler,
             limits: Limits::default(),

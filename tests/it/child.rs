@@ -1,10 +1,9 @@
-//! The example `hello` as a process of its own, for what would hit all tests in this one: signals,
-//! and a process that is out of descriptors.
+//! The example `hello` as a process of its own, for what would hit all tests in this one: signals.
 
-use super::support::{Asked, Client, wait_until};
+use super::support::wait_until;
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader, Read};
-use std::net::{Shutdown, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
@@ -22,26 +21,24 @@ impl Drop for Hello {
     }
 }
 
-/// Built beside the tests by `cargo test`; there is no variable that names it.
-fn path() -> PathBuf {
+/// An example, if it is there. `cargo test` builds them beside the tests, `cargo test --test it` does
+/// not; and there is no variable that names them.
+pub(crate) fn example(name: &str) -> Option<PathBuf> {
     let test = std::env::current_exe().expect("the path of this test");
     let folder = test.parent().and_then(|deps| deps.parent());
-    folder.expect("target/debug").join("examples/hello")
+    let path = folder.expect("target/debug").join("examples").join(name);
+    let is_built = path.is_file();
+    if !is_built {
+        println!("skipped: the example `{name}` is not built");
+    }
+    is_built.then_some(path)
 }
 
 impl Hello {
-    /// Starts it with these options, and with a limit on its descriptors. `None` if it is not
-    /// there, as after `cargo test --test it`, which builds no examples.
-    pub(crate) fn start(options: &[&str], descriptors: Option<u32>) -> Option<Hello> {
-        let path = path();
-        if !path.is_file() {
-            println!("skipped: the example `hello` is not built");
-            return None;
-        }
-        let limit = descriptors.map_or(String::new(), |n| format!("ulimit -n {n} && "));
-        let mut command = Command::new("sh");
-        let script = limit + r#"exec "$0" --port 0 "$@""#;
-        command.args(["-c", &script]).arg(path).args(options);
+    /// Starts it with these options. `None` if it is not there.
+    pub(crate) fn start(options: &[&str]) -> Option<Hello> {
+        let mut command = Command::new(example("hello")?);
+        command.args(["--port", "0"]).args(options);
         let mut child = command.stdout(Stdio::piped()).spawn().expect("started");
         let mut out = BufReader::new(child.stdout.take().expect("a pipe"));
         let mut line = String::new();
@@ -67,32 +64,5 @@ impl Hello {
         self.out.read_to_string(&mut rest).expect("text");
         assert_eq!(code.and_then(|code| code.code()), Some(0), "{rest}");
         rest
-    }
-}
-
-/// Out of descriptors, those who are served stay served, and the others wait their turn.
-#[test]
-fn without_descriptors_clients_wait() {
-    const DESCRIPTORS: u32 = 40;
-    for accept_threads in ["0", "1"] {
-        let options = ["--workers", "1", "--accept-threads", accept_threads];
-        let Some(mut hello) = Hello::start(&options, Some(DESCRIPTORS)) else {
-            return;
-        };
-        // More than it can take.
-        let clients = (0..DESCRIPTORS + 10).map(|_| Client::connect(hello.addr));
-        let mut clients: Vec<_> = clients.collect();
-        for client in &mut clients {
-            client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-        }
-        for client in &mut clients {
-            // The last ones get their answers when the first ones are gone.
-            assert_eq!(client.answer(Asked::Other).status, 200);
-            client.stream.shutdown(Shutdown::Both).expect("a socket");
-        }
-        assert_eq!(Client::connect(hello.addr).get("/").status, 200);
-        hello.signal(Signal::TERM);
-        let end = hello.end();
-        assert!(end.ends_with(" 0 cut\n"), "{end}");
     }
 }

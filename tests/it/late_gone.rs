@@ -1,8 +1,8 @@
 //! Answers that come later, and clients or servers that do not wait for them.
 
 use super::late::{desk, get};
-use super::support::{Asked, Client, PATIENCE, Witness, ended, limits, start, wait_until, workers};
-use peregrine::{AnswerError, Config, ConnectionError, Done, Limits, Request, Response, from_fn};
+use super::support::{Asked, Client, PATIENCE, Witness, ended, start, wait_until, workers};
+use peregrine::{AnswerError, Config, ConnectionError, Done, Request, Response, from_fn};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -19,15 +19,7 @@ fn stale_answers_reach_nobody() {
     const GENERATIONS: usize = 15;
     let (desk, handle) = desk();
     let witness = Witness::new(handle);
-    let limits = Limits {
-        connections_per_worker: SLOTS,
-        ..limits()
-    };
-    let config = Config {
-        limits,
-        ..workers(1)
-    };
-    let (server, addr) = start(witness.clone(), config);
+    let (server, addr) = start(witness.clone(), workers(1));
     let mut stale = Vec::new();
     for generation in 0..GENERATIONS {
         let clients: Vec<_> = (0..SLOTS)

@@ -1,7 +1,7 @@
 //! Where a server listens, what it says when it cannot, and who gets the connections.
 
-use super::support::{Client, ended, limits, start, wait_until, workers};
-use peregrine::{Balance, Config, Done, Limits, ListenAddr, Request, Response, Server, from_fn};
+use super::support::{Client, ended, start, wait_until, workers};
+use peregrine::{Balance, Config, Done, ListenAddr, Request, Response, Server, from_fn};
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
 
@@ -188,47 +188,6 @@ fn closed_connections_leave_room_for_others() {
             .map(|c| c.accepted - c.closed)
             .collect::<Vec<_>>();
         assert!(open[0].abs_diff(open[1]) <= 1, "{open:?} after {i}");
-    }
-}
-
-/// Above the limit clients wait in the backlog, and are served when others have gone.
-#[test]
-fn a_full_worker_leaves_clients_in_the_backlog() {
-    const MOST: usize = 4;
-    for accept_threads in [0, 1, 2] {
-        let limits = Limits {
-            connections_per_worker: MOST,
-            ..limits()
-        };
-        let config = Config {
-            limits,
-            ..threads(1, Some(accept_threads))
-        };
-        let (server, addr) = start(from_fn(path), config);
-        let mut clients: Vec<_> = (0..MOST).map(|_| Client::connect(addr)).collect();
-        for client in &mut clients {
-            assert_eq!(client.get("/x").text(), "/x");
-        }
-        for round in 1..=3 {
-            let mut waiting = Client::connect(addr);
-            waiting.send("GET /waited HTTP/1.1\r\nHost: a\r\n\r\n");
-            // Turns of the server in which it could have taken it.
-            for _ in 0..50 {
-                for client in &mut clients {
-                    assert_eq!(client.get("/x").text(), "/x");
-                }
-            }
-            let accepted = server.counters().accepted as usize;
-            assert_eq!(
-                accepted,
-                MOST + round - 1,
-                "{accept_threads} accept threads"
-            );
-            drop(clients.remove(0));
-            let answer = waiting.answer(super::support::Asked::Other);
-            assert_eq!(answer.text(), "/waited");
-            clients.push(waiting);
-        }
     }
 }
 

@@ -4,10 +4,14 @@ mod access_log;
 #[cfg(target_os = "linux")]
 mod alone;
 mod body_reader;
+mod budget;
 mod cases;
 #[cfg(all(unix, feature = "signals"))]
 mod child;
 mod clients;
+mod connections;
+#[cfg(target_os = "linux")]
+mod descriptors;
 #[cfg(feature = "dir")]
 mod dir_cases;
 #[cfg(feature = "dir")]
@@ -23,15 +27,22 @@ mod forms;
 mod handler;
 #[cfg(all(target_os = "linux", feature = "websocket"))]
 mod hostile;
+mod isolation;
 mod late;
 mod late_gone;
+mod limits;
 mod listen;
 #[cfg(feature = "multipart")]
 mod multipart;
 mod offload;
+mod panics;
 mod pipelining;
+#[cfg(all(unix, feature = "signals", feature = "websocket"))]
+mod restart;
 #[cfg_attr(not(feature = "dir"), allow(dead_code))]
 mod scratch;
+#[cfg(target_os = "linux")]
+mod served;
 mod slow;
 mod sockets;
 mod stats;
@@ -55,6 +66,8 @@ mod uploads_many;
 mod worn_out;
 #[cfg(feature = "websocket")]
 mod ws_backlog;
+#[cfg(feature = "websocket")]
+mod ws_budget;
 #[cfg(feature = "websocket")]
 mod ws_fan_out;
 #[cfg(feature = "websocket")]

@@ -87,6 +87,10 @@ fn a_page_of_counters() {
     let counters = Counters {
         accepted: 101,
         closed: 2,
+        idle_closed: 18,
+        turned_away: 19,
+        accept_outages: 20,
+        overloaded: 21,
         upgraded: 3,
         ws_received: 4,
         ws_published: 5,
@@ -110,16 +114,20 @@ fn a_page_of_counters() {
         .map(|(name, family)| (name.as_str(), family.samples[""]))
         .collect();
     let expected = [
+        ("peregrine_accept_outages_total", 20),
         ("peregrine_connection_errors_total", 13),
         ("peregrine_connections_accepted_total", 101),
         ("peregrine_connections_closed_total", 2),
+        ("peregrine_connections_idle_closed_total", 18),
         ("peregrine_connections_open", 99),
+        ("peregrine_connections_turned_away_total", 19),
         ("peregrine_connections_upgraded_total", 3),
         ("peregrine_handler_errors_total", 12),
         ("peregrine_jobs_done_total", 15),
         ("peregrine_jobs_refused_total", 14),
         ("peregrine_jobs_started_total", 16),
         ("peregrine_jobs_total", 17),
+        ("peregrine_overloaded_total", 21),
         ("peregrine_read_bytes_total", 9),
         ("peregrine_refused_total", 11),
         ("peregrine_requests_total", 8),
@@ -148,7 +156,7 @@ fn a_server_that_tells_its_counters() {
     assert_eq!(stats.counters(), Counters::default());
     assert_eq!(
         parse(&stats.prometheus()).len(),
-        18 + 17,
+        23 + 21,
         "all of them, from the start"
     );
 
@@ -184,6 +192,7 @@ fn a_server_that_tells_its_counters() {
         };
         let threads: Vec<_> = family.samples.keys().map(String::as_str).collect();
         let expected = [
+            r#"thread="accept-0""#,
             r#"thread="pool-0""#,
             r#"thread="worker-0""#,
             r#"thread="worker-1""#,
@@ -221,7 +230,7 @@ fn several_servers_in_one() {
     let families = parse(&stats.prometheus());
     assert_eq!(
         families["peregrine_thread_requests_total"].samples.len(),
-        3 + 2
+        3 + 2 + 2
     );
 }
 
@@ -273,6 +282,7 @@ fn websocket_threads_are_told_apart() {
     let received = &families["peregrine_thread_ws_messages_received_total"].samples;
     let threads: Vec<_> = received.keys().map(String::as_str).collect();
     let expected = [
+        r#"thread="accept-0""#,
         r#"thread="pool-0""#,
         r#"thread="worker-0""#,
         r#"thread="ws-0""#,

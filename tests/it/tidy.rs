@@ -4,6 +4,7 @@
 //! a string is no fault.
 
 mod source;
+mod table;
 
 use std::fs;
 

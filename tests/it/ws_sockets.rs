@@ -70,7 +70,7 @@ pub(crate) struct Bench {
     pub(crate) app: Arc<App>,
     pub(crate) hub: Hub,
     pub(crate) running: Running,
-    addr: SocketAddr,
+    pub(crate) addr: SocketAddr,
 }
 
 pub(crate) fn config(ws_threads: usize) -> Config {
@@ -143,7 +143,7 @@ impl Bench {
         client
     }
 
-    fn wait_for(&self, count: usize) {
+    pub(crate) fn wait_for(&self, count: usize) {
         wait_until("all are connected", || self.hub.connections() == count);
     }
 }

@@ -5,8 +5,8 @@ use crate::conn::{Seconds, heads::Heads, input::Input, output::Output};
 use crate::protocol::{error::ProtocolError, limits::Limits};
 use std::time::Duration;
 
-/// How long a server that stops waits for the first request of a connection.
-const STOP_GRACE: Duration = Duration::from_secs(1);
+/// How long the first request of a connection is waited for when there is no room for others.
+const FIRST_GRACE: Duration = Duration::from_secs(1);
 
 impl Http1 {
     /// When [`Http1::expire`] is due for a client that has last sent something at `heard`.
@@ -17,8 +17,7 @@ impl Http1 {
         heard: Seconds,
     ) -> Seconds {
         let wait = match self.state {
-            // Whoever has just connected is about to ask for something.
-            State::Idle if self.owed.is_some() => limits.idle_time.min(STOP_GRACE),
+            State::Idle if self.is_stopping() => limits.idle_time.min(limits.stop_grace),
             State::Idle => limits.idle_time,
             State::Head => limits.head_time,
             State::Pieces(_) | State::ChunkedPieces if self.paused => limits.answer_time,
@@ -46,6 +45,11 @@ impl Http1 {
             State::Over(_) => limits.linger_time,
         };
         after(self.since, wait)
+    }
+
+    /// Nothing of a request is here, and whoever has just connected has had time to ask for something.
+    pub(crate) fn is_spare(&self, now: Seconds) -> bool {
+        self.is_idle() && (self.is_used() || now >= self.waited(FIRST_GRACE))
     }
 
     /// When `wait` has passed since something last happened.

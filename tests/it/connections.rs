@@ -1,0 +1,141 @@
+//! The limit on connections: who goes when there is no room for one more.
+
+use super::support::{Asked, Client, start, wait_until, workers};
+use peregrine::{Config, Done, Request, Response, from_fn};
+use std::net::SocketAddr;
+
+fn path(req: &Request<'_>, res: Response<'_>) -> Done {
+    res.text(req.path())
+}
+
+/// Accepting by threads and by workers.
+const THREADS: [(usize, usize); 4] = [(1, 0), (1, 1), (2, 0), (2, 2)];
+
+fn config(connections: usize, (count, accept_threads): (usize, usize)) -> Config {
+    Config {
+        connections,
+        accept_threads: Some(accept_threads),
+        ..workers(count)
+    }
+}
+
+fn served(addr: SocketAddr) -> Client {
+    let mut client = Client::connect(addr);
+    assert_eq!(client.get("/in").status, 200);
+    client
+}
+
+/// A second of any clock that began at any time is over.
+fn let_a_second_pass(client: &mut Client) {
+    let mut dates = Vec::new();
+    wait_until("two seconds have passed", || {
+        let answer = client.get("/date");
+        dates.push(answer.get("date").expect("a date").to_owned());
+        dates.dedup();
+        dates.len() == 3
+    });
+}
+
+/// At the limit those go who have been idle longest, one for one.
+#[test]
+fn the_longest_idle_make_room() {
+    const MOST: usize = 8;
+    for threads in &THREADS[..2] {
+        let (server, addr) = start(from_fn(path), config(MOST, *threads));
+        let mut old: Vec<_> = (0..3).map(|_| served(addr)).collect();
+        let mut asking = served(addr);
+        let_a_second_pass(&mut asking);
+        let mut young: Vec<_> = (4..MOST).map(|_| served(addr)).collect();
+        assert_eq!(server.counters().idle_closed, 0, "there was room");
+        for n in 1..=old.len() {
+            young.push(served(addr));
+            assert_eq!(server.counters().idle_closed, n as u64);
+        }
+        old.iter_mut().for_each(Client::expect_end);
+        for client in young.iter_mut().chain([&mut asking]) {
+            assert_eq!(client.get("/still").text(), "/still");
+        }
+    }
+}
+
+/// However threads share the work, there are never more, and whoever comes is served.
+#[test]
+fn there_are_never_more_than_the_limit() {
+    const MOST: u64 = 10;
+    for threads in THREADS {
+        let (server, addr) = start(from_fn(path), config(MOST as usize, threads));
+        let mut clients = Vec::new();
+        for _ in 0..50 {
+            clients.push(served(addr));
+            let counters = server.counters();
+            // Read one after the other, while they change: first what is taken away.
+            let open = counters.accepted - counters.closed;
+            assert!(open <= MOST, "{open} with {threads:?}");
+        }
+        let counters = server.counters();
+        assert_eq!(counters.accepted, 50);
+        assert!(counters.idle_closed >= 40, "{}", counters.idle_closed);
+    }
+}
+
+const BEGUN: &str = "GET /busy HTTP/1.1\r\nHo";
+const REST: &str = "st: a\r\n\r\n";
+
+/// Where nobody is idle clients wait in the backlog, and are served when others have gone.
+#[test]
+fn who_has_begun_stays_and_others_wait() {
+    const MOST: usize = 4;
+    for threads in &THREADS[..2] {
+        let (server, addr) = start(from_fn(path), config(MOST, *threads));
+        let mut clients: Vec<_> = (0..MOST).map(|_| Client::connect(addr)).collect();
+        for client in &mut clients {
+            client.send(BEGUN);
+        }
+        wait_until("all are in", || {
+            server.counters().bytes_read == (MOST * BEGUN.len()) as u64
+        });
+        for round in 1..=3 {
+            let mut waiting = Client::connect(addr);
+            waiting.send("GET /waited HTTP/1.1\r\nHost: a\r\n\r\n");
+            // Turns of the server in which it could have taken it.
+            for _ in 0..50 {
+                for client in &mut clients {
+                    client.send(format!("{REST}{BEGUN}"));
+                    assert_eq!(client.answer(Asked::Other).text(), "/busy");
+                }
+            }
+            let accepted = server.counters().accepted as usize;
+            assert_eq!(accepted, MOST + round - 1, "{threads:?}");
+            drop(clients.remove(0));
+            assert_eq!(waiting.answer(Asked::Other).text(), "/waited");
+            waiting.send(BEGUN);
+            waiting.wait_until_delivered();
+            clients.push(waiting);
+        }
+        assert_eq!(server.counters().idle_closed, 0);
+    }
+}
+
+/// They have places like all others, but are not closed for those who come.
+#[cfg(feature = "websocket")]
+#[test]
+fn websockets_are_counted_and_stay() {
+    use super::ws_sockets::{bench, config as ws_config};
+    use tungstenite::Message;
+
+    let mut config = ws_config(2);
+    config.connections = 3;
+    let bench = bench(config);
+    let mut sockets = [bench.connect("/echo"), bench.connect("/echo")];
+    bench.wait_for(2);
+    let mut clients = Vec::new();
+    for n in 0..5 {
+        clients.push(served(bench.addr));
+        // Each in the place of the one before.
+        assert_eq!(bench.running.counters().idle_closed, n);
+    }
+    for socket in &mut sockets {
+        socket.send(Message::text("still")).expect("sent");
+        assert_eq!(socket.read().expect("an echo"), Message::text("still"));
+    }
+}

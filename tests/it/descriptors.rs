@@ -1,0 +1,122 @@
+//! A process that is out of descriptors.
+
+use super::served::{Served, path, plain, serve};
+use super::support::{Asked, Client, wait_until};
+use peregrine::from_fn;
+use std::io::Write;
+use std::net::SocketAddr;
+
+/// Descriptors that the server's process may have.
+const MOST: usize = 64;
+
+/// The server's process; see [`Served`].
+#[test]
+#[ignore = "for the others of this file"]
+fn server() {
+    serve(plain(from_fn(path)));
+}
+
+/// With an accept thread, and with a worker that accepts for itself.
+const THREADS: [[(&str, usize); 2]; 2] = [
+    [("workers", 2), ("accept_threads", 1)],
+    [("workers", 1), ("accept_threads", 0)],
+];
+
+/// A server that runs, and how many descriptors it has without connections.
+fn start(threads: &[(&str, usize)]) -> (Served, usize) {
+    let limit = format!("ulimit -n {MOST}");
+    let mut server = Served::start("descriptors::server", &limit, threads);
+    assert_eq!(Client::connect(server.addr).get("/").status, 200);
+    wait_until("it is closed", || server.ask("connections_open") == 0);
+    let descriptors = server.ask("descriptors");
+    (server, descriptors)
+}
+
+/// Idle connections make room for new ones, so that all who ask are answered.
+#[test]
+fn idle_connections_make_room() {
+    for threads in THREADS {
+        let (mut server, before) = start(&threads);
+        let mut clients = Vec::new();
+        for n in 0..3 * MOST {
+            let mut client = Client::connect(server.addr);
+            let path = format!("/{n}");
+            assert_eq!(client.get(&path).text(), path);
+            clients.push(client);
+        }
+        let closed = server.ask("connections_idle_closed_total");
+        assert!(closed >= 2 * MOST, "{closed}");
+        assert_eq!(server.ask("connections_turned_away_total"), 0);
+        assert!(server.ask("accept_outages_total") > 0);
+        // Some were closed, properly; the others were let alone.
+        let mut ended = 0;
+        for client in &mut clients {
+            client.send("GET /again HTTP/1.1\r\nHost: a\r\n\r\n");
+            match client.try_answer(Asked::Other).expect("an answer or none") {
+                Some(answer) => assert_eq!(answer.text(), "/again"),
+                None => ended += 1,
+            }
+        }
+        assert_eq!(ended, closed, "those, and no others");
+        drop(clients);
+        wait_until("all are closed", || server.ask("descriptors") == before);
+        server.end();
+    }
+}
+
+/// A client whose request has begun.
+fn busy(addr: SocketAddr) -> Client {
+    let mut client = Client::connect(addr);
+    client.send("GET /busy HTTP/1.1\r\nHo");
+    client
+}
+
+/// Where nobody is idle, whoever is too many learns it; those who are in stay in; and when it is over
+/// it is over. The log says that it has begun and that it is over, and nothing between.
+#[test]
+fn who_is_too_many_gets_an_end() {
+    const EXTRA: usize = 30;
+    for threads in THREADS {
+        let (mut server, before) = start(&threads);
+        let clients = (before..MOST + EXTRA).map(|_| busy(server.addr));
+        let mut clients: Vec<_> = clients.collect();
+        let mut last = Client::connect(server.addr);
+        last.send("GET /last HTTP/1.1\r\nHost: a\r\n\r\n");
+        let answer = last.answer(Asked::Other);
+        assert_eq!((answer.status, answer.closes()), (503, true));
+        assert_eq!(answer.get("retry-after"), Some("1"));
+        last.expect_end();
+        let turned_away = server.ask("connections_turned_away_total");
+        assert!(turned_away >= EXTRA - 2, "{turned_away}");
+
+        let mut served = 0;
+        for client in &mut clients {
+            // It may be gone.
+            let _ = client.stream.write_all(b"st: a\r\n\r\n");
+            match client.try_answer(Asked::Other).expect("an answer or none") {
+                Some(answer) if answer.status == 200 => {
+                    assert_eq!(answer.text(), "/busy");
+                    served += 1;
+                }
+                Some(answer) => assert_eq!(answer.status, 503),
+                None => {}
+            }
+        }
+        let accepted = server.ask("connections_accepted_total");
+        assert_eq!(served + 1, accepted, "with the one of the start");
+        drop(clients);
+        wait_until("all are closed", || server.ask("descriptors") == before);
+        assert_eq!(Client::connect(server.addr).get("/after").text(), "/after");
+        let outages = server.ask("accept_outages_total");
+        assert!(outages * 10 <= turned_away, "{outages} for {turned_away}");
+        if cfg!(feature = "log") {
+            // Said by whoever accepts, a while later.
+            wait_until("the end is told", || {
+                server.ask("said INFO accepting goes on") == outages
+            });
+            assert_eq!(server.ask("said WARN accepting pauses: "), outages);
+        }
+        wait_until("all are closed", || server.ask("descriptors") == before);
+        server.end();
+    }
+}

@@ -1,0 +1,78 @@
+//! Limits that are nobody else's subject.
+
+#[cfg(target_os = "linux")]
+use super::support::{Client, start, wait_until, workers};
+#[cfg(target_os = "linux")]
+use peregrine::{Config, from_fn};
+
+/// Beyond those that may wait to be accepted nobody connects.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_backlog_is_bounded() {
+    use socket2::{Domain, Socket, Type};
+
+    const MANY: usize = 40;
+    let config = Config {
+        connections: 1,
+        backlog: 3,
+        ..workers(1)
+    };
+    let (server, addr) = start(from_fn(|_, res| res.text("hi")), config);
+    let mut busy = Client::connect(addr);
+    busy.send("GET / HT");
+    wait_until("it is busy", || server.counters().bytes_read == 8);
+    let sockets: Vec<_> = (0..MANY)
+        .map(|_| {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+            socket.set_nonblocking(true).expect("a socket");
+            // It is under way.
+            let _ = socket.connect(&addr.into());
+            socket
+        })
+        .collect();
+    let connected = || sockets.iter().filter(|s| s.peer_addr().is_ok()).count();
+    wait_until("some wait", || connected() > 0);
+    // The system lets in one more, and any whose greetings crossed.
+    assert!(connected() < MANY / 2, "{}", connected());
+    assert_eq!(server.counters().accepted, 1);
+}
+
+#[cfg(feature = "websocket")]
+#[test]
+fn a_connection_has_so_many_topics() {
+    use peregrine::testing::WebSocket;
+    use peregrine::{
+        Done, Handler, Message, Request, Response, Upgrade, WebSocketHandler, Ws, WsLimits,
+    };
+
+    struct App;
+    impl Handler for App {
+        fn handle_request(&self, _: &Request<'_>, res: Response<'_>) -> Done {
+            res.text("no WebSocket")
+        }
+    }
+    impl WebSocketHandler for App {
+        type Conn = usize;
+        fn accept_ws(&self, _: &Request<'_>, _: &mut Upgrade<'_>) -> Option<usize> {
+            Some(0)
+        }
+        fn handle_ws_frame(&self, ws: &mut Ws<'_, usize>, message: Message<'_>) {
+            let topic = message.as_text().expect("a topic");
+            *ws.conn += usize::from(ws.subscribe(topic));
+        }
+    }
+    for topics in [0, 1, 3] {
+        let limits = WsLimits {
+            topics,
+            ..WsLimits::default()
+        };
+        let request = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+            Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        let client = WebSocket::connect_with(&App, request, limits);
+        let mut client = client.expect("a WebSocket");
+        for topic in ["a", "b", "c", "d", "e"] {
+            client.send_message(topic);
+        }
+        assert_eq!(*client.conn(), topics);
+    }
+}

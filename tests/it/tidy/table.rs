@@ -1,0 +1,158 @@
+//! The table of limits in the documentation of `Config`: complete, with the defaults that are, and
+//! with tests that are there.
+
+use super::none;
+use super::source::{File, root, rust_files};
+use peregrine::{Config, Limits};
+use std::collections::BTreeMap;
+
+/// The fields of `Config` that are limits. A new field belongs here, or is none.
+const OF_CONFIG: [&str; 7] = [
+    "allowed_hosts",
+    "backlog",
+    "buffered_bytes",
+    "connections",
+    "pool_queue",
+    "pool_threads",
+    "stop_time",
+];
+const NO_LIMITS: [&str; 12] = [
+    "accept_threads",
+    "balance",
+    "cpu_affinity",
+    "keep_alive",
+    "limits",
+    "server_name",
+    "stack_size",
+    "tcp_nodelay",
+    "workers",
+    "ws_deflate",
+    "ws_limits",
+    "ws_threads",
+];
+
+/// What the rows say: by limit, its default and the test.
+fn rows() -> BTreeMap<String, (String, String)> {
+    let text = std::fs::read_to_string(root().join("src/config.rs")).expect("readable");
+    let lines = text.lines().filter_map(|line| line.strip_prefix("/// | "));
+    let mut rows = BTreeMap::new();
+    for line in lines.skip(1) {
+        let cells: Vec<_> = line.trim_end_matches('|').split(" | ").collect();
+        let [limit, default, unit, seen, test] = cells[..] else {
+            panic!("five cells: {line}");
+        };
+        assert!(!unit.is_empty() && !seen.is_empty(), "{line}");
+        let name = |cell: &str| cell.trim().trim_matches(['`', '[', ']']).to_owned();
+        let row = (name(default), name(test));
+        assert!(rows.insert(name(limit), row).is_none(), "twice: {line}");
+    }
+    rows
+}
+
+/// The fields of a value, as it prints itself, without what is nested.
+fn fields(of: &str, value: &dyn std::fmt::Debug) -> Vec<(String, String)> {
+    let text = format!("{value:#?}");
+    let outer = text.lines().filter_map(|line| line.strip_prefix("    "));
+    let pairs = outer.filter_map(|line| line.trim_end_matches(',').split_once(": "));
+    let pairs = pairs.filter(|(name, _)| !name.starts_with([' ', '"']));
+    pairs
+        .map(|(name, value)| (format!("{of}::{name}"), value.to_owned()))
+        .collect()
+}
+
+/// All limits and their defaults, of the features that are there.
+fn limits() -> Vec<(String, String)> {
+    let mut limits = fields("Limits", &Limits::default());
+    #[cfg(feature = "websocket")]
+    limits.extend(fields("WsLimits", &peregrine::WsLimits::default()));
+    #[cfg(feature = "multipart")]
+    limits.extend(fields(
+        "MultipartLimits",
+        &peregrine::MultipartLimits::default(),
+    ));
+    for (name, value) in fields("Config", &Config::default()) {
+        let field = name.split("::").nth(1).expect("a field");
+        match OF_CONFIG.contains(&field) {
+            true => limits.push((name, value)),
+            false => assert!(NO_LIMITS.contains(&field), "is {name} a limit?"),
+        }
+    }
+    limits
+}
+
+#[test]
+fn every_limit_is_in_the_table() {
+    let rows = rows();
+    let mut faults = Vec::new();
+    let limits = limits();
+    for (name, value) in &limits {
+        let Some((default, _)) = rows.get(name) else {
+            faults.push(format!("{name} is not in the table of src/config.rs"));
+            continue;
+        };
+        let written = default.replace([',', ' '], "");
+        // What depends on the machine, or on nothing, is said in words.
+        let in_words = default.starts_with("4 per CPU") || default == "any";
+        if written != *value && !in_words {
+            faults.push(format!("{name} is {value}, not {default}"));
+        }
+    }
+    let is_known = |name: &String| limits.iter().any(|(known, _)| known == name);
+    // Without its feature nobody can be asked.
+    let has_feature = |name: &String| match name.split("::").next() {
+        Some("WsLimits") => cfg!(feature = "websocket"),
+        Some("MultipartLimits") => cfg!(feature = "multipart"),
+        _ => true,
+    };
+    let unknown = rows
+        .keys()
+        .filter(|name| has_feature(name) && !is_known(name));
+    faults.extend(unknown.map(|name| format!("{name} is in the table, and nowhere else")));
+    none(faults);
+}
+
+#[test]
+fn every_limit_is_shown_by_a_test() {
+    let files = rust_files(&["src", "tests"]);
+    let missing = rows()
+        .into_iter()
+        .filter(|(_, (_, test))| !is_test(test, &files));
+    none(missing.map(|(limit, (_, test))| format!("{limit}: there is no test {test}")));
+}
+
+/// Whether a test is named by its file and function.
+fn is_test(name: &str, files: &[File]) -> bool {
+    let Some((path, function)) = name.rsplit_once("::") else {
+        return false;
+    };
+    let path = path.replace("::", "/");
+    let places = [format!("tests/it/{path}.rs"), format!("src/{path}.rs")];
+    let mut text = files.iter().filter(|file| places.contains(&file.path));
+    text.any(|file| {
+        let lines: Vec<_> = file.text.lines().map(str::trim).collect();
+        let start = format!("fn {function}()");
+        let at = lines.iter().position(|line| line.starts_with(&start));
+        let mut above = lines[..at.unwrap_or(0)].iter().rev();
+        let mut attributes = above.by_ref().take_while(|line| line.starts_with("#["));
+        attributes.any(|line| *line == "#[test]")
+    })
+}
+
+#[test]
+fn a_missing_test_is_reported() {
+    let file = |text: &str| File {
+        path: "tests/it/slow.rs".into(),
+        text: text.into(),
+    };
+    let files = [file("#[test]\nfn there() {}\nfn helper() {}\n")];
+    assert!(is_test("slow::there", &files));
+    for name in [
+        "slow::gone",
+        "slow::ther",
+        "fast::there",
+        "there",
+        "slow::helper",
+    ] {
+        assert!(!is_test(name, &files), "{name}");
+    }
+}
