@@ -95,19 +95,20 @@ impl Readings {
 
 /// Runs one scenario, and prints its row.
 pub(crate) fn one(name: &str) -> ExitCode {
-    let scenario = find(name);
+    let wanted = find(name);
     let room = (raise_descriptors() as usize).saturating_sub(SPARE);
-    let open = scenario.count.min(scenario.at_once);
-    let count = match open > room {
-        // Only what is open at a time needs descriptors.
-        true if scenario.count == open => room,
-        _ => scenario.count,
+    let scenario = &Scenario {
+        at_once: wanted.at_once.min(wanted.count).min(room),
+        ..*wanted
     };
-    if count < scenario.count {
-        eprintln!(
-            "{}: {count} clients instead of {}: few descriptors",
-            scenario.name, scenario.count
-        );
+    // Only what is open at a time needs descriptors.
+    let count = match wanted.at_once < wanted.count {
+        true => wanted.count,
+        false => wanted.count.min(room),
+    };
+    if scenario.at_once < wanted.at_once.min(wanted.count) {
+        let (now, before) = (scenario.at_once, wanted.at_once.min(wanted.count));
+        eprintln!("{name}: {now} clients at a time instead of {before}: few descriptors");
     }
     let server = Process::start("--serve");
     let scale = Scale {
@@ -131,7 +132,7 @@ pub(crate) fn one(name: &str) -> ExitCode {
         settled.map(|_| ())
     };
     let mut outcome = attack(scenario, server.addr, &scale, at_rest, over);
-    let bound = memory.before.get() + ((count.min(open) * scenario.bytes) >> 10) + MARGIN;
+    let bound = memory.before.get() + ((scenario.at_once * scenario.bytes) >> 10) + MARGIN;
     if memory.peak.get() > bound {
         outcome.faults.push(format!(
             "{} KiB of memory, more than {bound}",
