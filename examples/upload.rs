@@ -298,7 +298,7 @@ impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Failure {
         eprintln!("a file could not be kept: {error}");
         match error.kind() {
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
                 Failure::new(507, "There is no room left for this file.")
             }
             _ => Failure::new(500, "The file could not be kept."),

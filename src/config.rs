@@ -51,6 +51,7 @@ use std::time::Duration;
 /// | [`Limits::write_time`] | 30 s | in which the client takes no byte of its answer | close | `slow::a_client_that_never_reads_is_cut` |
 /// | [`Limits::linger_time`] | 2 s | in which a refused client may finish sending | close | `slow::lingering_ends_after_its_time` |
 /// | [`Limits::linger_bytes`] | 262,144 | bytes it may still send in that time | close | `slow::lingering_ends_after_its_bytes` |
+/// | [`Limits::stop_grace`] | 1 s | without a request, after the server has begun to stop | close; a request in that time is answered with `Connection: close` | `stop::an_idle_connection_may_ask_once_more` |
 /// | [`Limits::timers_per_worker`] | 65,536 | calls of [`Timers`](crate::Timers) that are waited for | nothing; the caller an error | `timers::timers_are_limited_and_dropped_at_the_end` |
 /// | `WsLimits::message_bytes` | 1,048,576 | bytes of a message, inflated | close 1009 | `ws_protocol::what_is_wrong_is_said` |
 /// | `WsLimits::frame_bytes` | 1,048,576 | bytes of a frame | close 1009 | `ws_protocol::what_is_wrong_is_said` |

@@ -2,10 +2,17 @@
 //! feature and not `cfg(fuzzing)`, as that would leave out benches and whatever checks all features.
 //! None of it is part of the API.
 
+use crate::conn::{http1::Mode, output::Output};
+use crate::late::{
+    Door,
+    pool::{Pool, Size},
+};
 #[cfg(feature = "websocket")]
 use crate::protocol::frame;
 use crate::protocol::{Version, chunked, error::ProtocolError, framing, head, limits::Limits};
+use crate::response::{Done, Response, Wire};
 use std::ops::Range;
+use std::sync::Arc;
 #[cfg(feature = "dir")]
 use std::{fs::File, io, path::Path};
 
@@ -66,6 +73,31 @@ pub struct Framing {
     pub body: Option<u64>,
     pub persistent: bool,
     pub expects_continue: bool,
+}
+
+/// Answers as a worker makes them, one at a time.
+pub struct Answers(Wire);
+
+impl Default for Answers {
+    fn default() -> Answers {
+        let size = Size {
+            threads: 0,
+            queue: 0,
+            stack: None,
+        };
+        let door = Door::new(&Limits::default(), Pool::new(size, || {}), || {});
+        Answers(Wire::new(Some("peregrine"), Arc::new(door)))
+    }
+}
+
+impl Answers {
+    /// The bytes of an answer to a GET on a connection that persists.
+    pub fn answer(&mut self, handler: impl FnOnce(Response<'_>) -> Done) -> &[u8] {
+        let start = Output::default().mark();
+        self.0.output.truncate(start);
+        let _done = handler(self.0.response(Mode::default()));
+        self.0.output.since(start)
+    }
 }
 
 /// The decoder of a chunked body.
@@ -133,6 +165,12 @@ impl FrameHeader {
 #[cfg(feature = "websocket")]
 pub fn unmask(bytes: &mut [u8], mask: [u8; 4], offset: usize) {
     frame::unmask(bytes, mask, offset);
+}
+
+/// The relative path that the path of a request names, if it is one that `DirServer` looks for.
+#[cfg(feature = "dir")]
+pub fn relative_path(path: &str) -> Option<std::borrow::Cow<'_, str>> {
+    crate::dir::relative_path(path)
 }
 
 /// What `DirServer` would open for a request path, in every way it can be opened.

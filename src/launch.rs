@@ -8,7 +8,7 @@ use crate::io::{
     affinity,
     capacity::Capacity,
     control::{Control, Seat},
-    listener::{self, Listener},
+    listener::{self, ListenAddr, Listener, Place},
     mode::{Mode, wrong_setting},
     poll::{Poll, Waker},
     worker::Worker,
@@ -21,25 +21,9 @@ use crate::protocol::class;
 use crate::server::Running;
 use crate::stats::Stats;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
-#[cfg(unix)]
-use std::os::unix::net::UnixListener;
-#[cfg(unix)]
-use std::path::PathBuf;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-
-/// Where to listen.
-#[derive(Debug)]
-pub(crate) enum Place {
-    /// What a name stands for; the first that can be bound is taken.
-    Tcp(io::Result<Vec<SocketAddr>>),
-    Inherited(TcpListener),
-    #[cfg(unix)]
-    Unix(PathBuf),
-    #[cfg(unix)]
-    InheritedUnix(UnixListener),
-}
 
 /// A server whose addresses are bound and whose threads are about to start. Dropping it stops what
 /// has started.
@@ -71,11 +55,7 @@ impl Launch {
             n => n,
         };
         let shared = threads > 1 && listener::CAN_SHARE;
-        let sets = bind_all(places, shared, threads, &config)?;
-        let addrs = sets[0]
-            .iter()
-            .map(Listener::addr)
-            .collect::<io::Result<Vec<_>>>()?;
+        let Bound { addrs, sets, kept } = bind_all(places, shared, threads, &config)?;
 
         let polls = |n| (0..n).map(|_| Poll::new()).collect::<io::Result<Vec<_>>>();
         let (worker_polls, acceptor_polls) = (polls(config.workers)?, polls(accept_threads)?);
@@ -102,6 +82,7 @@ impl Launch {
             pool.clone(),
             config.stop_time,
         ));
+        control.keep_listeners(kept);
         let doors = control.seats.iter().map(|seat| seat.door.clone());
         timers.start(doors.collect());
         Ok(Launch {
@@ -212,40 +193,75 @@ fn checked(config: Config) -> io::Result<Config> {
     Ok(config)
 }
 
-/// The listeners of each of `threads` threads, all of them in every set.
+/// What a server listens on.
+struct Bound {
+    /// By the order of the places.
+    addrs: Vec<ListenAddr>,
+    /// The listeners of each thread that accepts.
+    sets: Vec<Vec<Listener>>,
+    /// One more for each queue of connections, for a successor.
+    kept: Vec<Listener>,
+}
+
+/// Listeners for `threads` threads, each place in every set.
 fn bind_all(
     places: Vec<Place>,
     shared: bool,
     threads: usize,
     config: &Config,
-) -> io::Result<Vec<Vec<Listener>>> {
+) -> io::Result<Bound> {
     if places.is_empty() {
         let text = "no address to listen on: call Server::bind";
         return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
     }
-    let mut sets: Vec<Vec<Listener>> = (0..threads).map(|_| Vec::new()).collect();
+    let mut bound = Bound {
+        addrs: Vec::new(),
+        sets: (0..threads).map(|_| Vec::new()).collect(),
+        kept: Vec::new(),
+    };
     for place in places {
-        let (listener, shared) = match place {
-            Place::Tcp(addrs) => (bind_first(addrs?, shared, config)?, shared),
-            // It may not have been bound for sharing.
-            Place::Inherited(listener) => (Listener::inherited(listener, config)?, false),
-            #[cfg(unix)]
-            Place::Unix(path) => {
-                let bound = Listener::unix(&path);
-                (
-                    bound.map_err(|error| cannot_bind(path.display(), &error))?,
-                    false,
-                )
-            }
-            #[cfg(unix)]
-            Place::InheritedUnix(listener) => (Listener::inherited_unix(listener)?, false),
-        };
-        for set in &mut sets[1..] {
-            set.push(listener.another(shared, config)?);
+        let queues = queues(place, shared, threads, config)?;
+        bound.addrs.push(queues[0].addr()?);
+        // Each has a queue of its own, which somebody must look at; and everybody something to do.
+        for i in 0..threads.max(queues.len()) {
+            let set = &mut bound.sets[i % threads];
+            set.push(queues[i % queues.len()].same()?);
         }
-        sets[0].push(listener);
+        if cfg!(unix) {
+            bound.kept.extend(queues);
+        }
     }
-    Ok(sets)
+    Ok(bound)
+}
+
+/// The listeners of one place: one, or one for each thread where the system shares connections out.
+fn queues(
+    place: Place,
+    shared: bool,
+    threads: usize,
+    config: &Config,
+) -> io::Result<Vec<Listener>> {
+    match place {
+        Place::Tcp(addrs) => {
+            let first = bind_first(addrs?, shared, config)?;
+            let others = if shared { 1..threads } else { 0..0 };
+            let others: io::Result<Vec<_>> = others.map(|_| first.another(config)).collect();
+            Ok(std::iter::once(first).chain(others?).collect())
+        }
+        // Not to be shared: they may not have been bound for that.
+        Place::Inherited(listeners) => {
+            let ours = |listener| Listener::inherited(listener, config);
+            listeners.into_iter().map(ours).collect()
+        }
+        #[cfg(unix)]
+        Place::Unix(path) => {
+            let bound = Listener::unix(&path);
+            let bound = bound.map_err(|error| cannot_bind(path.display(), &error));
+            Ok(vec![bound?])
+        }
+        #[cfg(unix)]
+        Place::InheritedUnix(listener, file) => Ok(vec![Listener::inherited_unix(listener, file)?]),
+    }
 }
 
 fn bind_first(addrs: Vec<SocketAddr>, shared: bool, config: &Config) -> io::Result<Listener> {

@@ -1,6 +1,9 @@
 // The README shows all that is there by default, and its code is tested.
 #![cfg_attr(
     all(feature = "dir", feature = "websocket"),
+    // Here, where no picture lies beside the text, the link to it is the picture. The first
+    // definition of a link is the one that counts.
+    doc = include_str!("../benches/speed.md"),
     doc = include_str!("../README.md")
 )]
 #![cfg_attr(
@@ -51,6 +54,8 @@ pub use dir::{DirConfig, DirServer, Embedded, Files};
 pub use drive::Off;
 pub use handler::{ConnectionError, FromFn, Handler, from_fn};
 pub use incoming::{BodyPlan, BodyReader, BodySink, Flow, Incoming, Resumer};
+#[cfg(unix)]
+pub use io::handover::Inherited;
 pub use io::listener::ListenAddr;
 #[cfg(feature = "websocket")]
 pub use io::ws_mode::WebSockets;
@@ -69,6 +74,8 @@ pub use protocol::{
 };
 pub use request::{OwnedRequest, Request};
 pub use response::{AnswerError, BodyWriter, Done, Response};
+#[cfg(unix)]
+pub use server::hand_over;
 pub use server::{Running, Server, Stopped, Stopper};
 pub use stats::{Counters, Stats};
 #[cfg(feature = "multipart")]

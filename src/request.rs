@@ -96,10 +96,7 @@ impl<'a> Request<'a> {
 
     /// The query as sent, without its `?`; `None` if there is no `?`.
     pub fn query_string(&self) -> Option<&'a str> {
-        self.head
-            .target
-            .query
-            .map(|query| text(query.of(self.bytes)))
+        self.head.target.query(self.bytes).map(text)
     }
 
     /// The pairs of the query, decoded as a form (`+` and `%XX`; invalid UTF-8 becomes U+FFFD), in

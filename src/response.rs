@@ -9,11 +9,10 @@ pub(crate) use wire::Wire;
 
 use crate::conn::{
     heads::Heads,
-    http1::Method,
     output::{FilePart, Output},
     payload::Payload,
 };
-use crate::protocol::{class, encode};
+use crate::protocol::{Method, class, encode};
 use std::fs::File;
 use std::io;
 use std::ops::Range;

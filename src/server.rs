@@ -1,18 +1,30 @@
 //! Starting a server, watching it, stopping it.
 
+#[cfg(unix)]
+mod handover;
+
+#[cfg(unix)]
+pub use handover::hand_over;
+
 use crate::config::Config;
 use crate::drive::Off;
 use crate::handler::{FromFn, Handler, from_fn};
+#[cfg(unix)]
+use crate::io::handover::Inherited;
 #[cfg(feature = "signals")]
 use crate::io::signals::Signals;
-use crate::io::{control::Control, listener::ListenAddr, worker::Ended};
+use crate::io::{
+    control::Control,
+    listener::{ListenAddr, Place},
+    worker::Ended,
+};
 #[cfg(feature = "websocket")]
 use crate::io::{
     ws_mode::{WebSockets, WsThreads},
     ws_worker::WsWorker,
 };
 use crate::late::Timers;
-use crate::launch::{Launch, Place};
+use crate::launch::Launch;
 use crate::request::Request;
 use crate::response::{Done, Response};
 use crate::stats::{Counters, Stats, WorkerCounters};
@@ -46,6 +58,8 @@ pub struct Server<H, M = Off> {
     handler: H,
     config: Config,
     places: Vec<Place>,
+    #[cfg(unix)]
+    inherited: Option<Inherited>,
     timers: Timers,
     stats: Stats,
     #[cfg_attr(
@@ -72,6 +86,8 @@ impl<H: Handler> Server<H> {
             handler,
             config: Config::default(),
             places: Vec::new(),
+            #[cfg(unix)]
+            inherited: None,
             timers: Timers::of_server(),
             stats: Stats::default(),
             mode: Off,
@@ -92,6 +108,8 @@ impl<H: Handler> Server<H> {
             handler: self.handler,
             config: self.config,
             places: self.places,
+            #[cfg(unix)]
+            inherited: self.inherited,
             timers: self.timers,
             stats: self.stats,
             mode: WebSockets::default(),
@@ -109,8 +127,9 @@ impl<H: Handler> Server<H> {
     ///
     /// No address was given; one cannot be bound, which the message names; the system has no more
     /// threads or descriptors. Nothing keeps running then.
-    pub fn start(self) -> io::Result<Running> {
-        let launch = Launch::new(self.config, self.places, Vec::new(), self.timers)?;
+    pub fn start(mut self) -> io::Result<Running> {
+        let places = self.take_places();
+        let launch = Launch::new(self.config, places, Vec::new(), self.timers)?;
         launch.start(Arc::new(self.handler), &self.stats, || Off)
     }
 }
@@ -133,10 +152,11 @@ impl<H: WebSocketHandler> Server<H, WebSockets> {
     /// # Errors
     ///
     /// As without WebSockets.
-    pub fn start(self) -> io::Result<Running> {
+    pub fn start(mut self) -> io::Result<Running> {
+        let places = self.take_places();
         let hub = self.mode.hub;
         let mut threads = WsThreads::new(&self.config, &hub)?;
-        let mut launch = Launch::new(self.config, self.places, threads.wakers(), self.timers)?;
+        let mut launch = Launch::new(self.config, places, threads.wakers(), self.timers)?;
         let handler = Arc::new(self.handler);
         for (index, poll) in std::mem::take(&mut threads.polls).into_iter().enumerate() {
             let counters = threads.seats[index].counters.clone();
@@ -194,17 +214,40 @@ impl<H, M> Server<H, M> {
         self
     }
 
-    /// Listens on a socket that someone else has bound, a service manager for instance.
+    /// Listens on a socket that someone else has bound, a service manager for instance; see
+    /// [`Running::leave_backlog`].
     pub fn listener(mut self, listener: TcpListener) -> Server<H, M> {
-        self.places.push(Place::Inherited(listener));
+        self.places.push(Place::Inherited(vec![listener]));
         self
     }
 
     /// Listens on a Unix socket that someone else has bound. Not on Windows.
     #[cfg(unix)]
     pub fn unix_listener(mut self, listener: UnixListener) -> Server<H, M> {
-        self.places.push(Place::InheritedUnix(listener));
+        self.places.push(Place::InheritedUnix(listener, None));
         self
+    }
+
+    /// [`Server::bind`] and [`Server::bind_unix`] take the listeners of a process that hands over to
+    /// this one, where it has any for their address, and bind anew where it has none: so addresses may
+    /// come and go from one version of a program to the next. Port 0 takes that of any listener on its
+    /// address. Not on Windows.
+    ///
+    /// All listeners of an address are taken, whatever the numbers of threads of the two processes: with
+    /// several accept threads each has a queue of connections of its own, and none is lost.
+    #[cfg(unix)]
+    pub fn inherit(mut self, inherited: &Inherited) -> Server<H, M> {
+        self.inherited = Some(inherited.clone());
+        self
+    }
+
+    fn take_places(&mut self) -> Vec<Place> {
+        let places = std::mem::take(&mut self.places);
+        #[cfg(unix)]
+        if let Some(inherited) = &self.inherited {
+            return inherited.claim(places);
+        }
+        places
     }
 }
 
@@ -257,11 +300,21 @@ impl Running {
         })
     }
 
-    /// Begins to stop and returns at once: listeners close, requests that have arrived are answered
-    /// with `Connection: close`, idle connections close. What is open after
-    /// [`Config::stop_time`] is cut.
+    /// Begins to stop and returns at once: listeners close, and those who wait to be accepted are; all
+    /// requests that have arrived are answered, the last of a connection with `Connection: close`. A
+    /// connection without a request may send one more, within [`Limits::stop_grace`], and is closed
+    /// then. What is open after [`Config::stop_time`] is cut.
+    ///
+    /// [`Limits::stop_grace`]: crate::Limits::stop_grace
     pub fn stop(&self) {
         self.control.stop();
+    }
+
+    /// A stop shall leave those who wait to be accepted to someone else who has the same listeners: a
+    /// service manager, which keeps them for the next process. They are accepted and answered
+    /// otherwise, as closing the last listener would cut them off. [`hand_over`] needs no call of this.
+    pub fn leave_backlog(&self) {
+        self.control.leave_backlog(true);
     }
 
     /// A handle that can stop the server from any thread.

@@ -8,6 +8,7 @@ mod ws;
 pub use ws::WebSocket;
 
 use crate::conn::{
+    Seconds,
     body_out::BodyOut,
     budget::Budget,
     http1::Http1,
@@ -66,6 +67,8 @@ pub struct Connection<'h, H: Handler> {
     counters: WorkerCounters,
     received: Vec<u8>,
     closed: bool,
+    /// When the client last sent something.
+    heard: Seconds,
 }
 
 impl<'h, H: Handler> Connection<'h, H> {
@@ -103,6 +106,7 @@ impl<'h, H: Handler> Connection<'h, H> {
             counters: WorkerCounters::default(),
             received: Vec::new(),
             closed: false,
+            heard: 0,
         }
     }
 
@@ -110,6 +114,7 @@ impl<'h, H: Handler> Connection<'h, H> {
     /// the server has closed are lost.
     pub fn send(&mut self, mut bytes: &[u8]) {
         self.came = false;
+        self.heard = self.service.now;
         while !bytes.is_empty() && !self.closed {
             let space = self.input.space();
             let n = space.len().min(bytes.len());
@@ -141,7 +146,8 @@ impl<'h, H: Handler> Connection<'h, H> {
         let seconds = u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
         self.service.now = self.service.now.saturating_add(seconds);
         let (input, body) = (Some(&self.input), self.body.as_deref());
-        let due = deadline(&self.http1, input, body, &self.service.limits);
+        let limits = &self.service.limits;
+        let due = deadline(&self.http1, input, body, limits, self.heard);
         if self.service.now >= due && !self.closed {
             let close = self.with_parts(Service::expire);
             self.flush();
@@ -151,11 +157,13 @@ impl<'h, H: Handler> Connection<'h, H> {
         }
     }
 
-    /// The server shall stop: the answer to a request that is under way is the last one, and an
-    /// idle connection closes, after a second if it has had no request yet.
+    /// The server shall stop: the answer to a request that is under way is the last one. An idle
+    /// connection may send one more request, and closes if [`Limits::stop_grace`](crate::Limits::stop_grace)
+    /// passes without one.
     pub fn stop(&mut self) {
         let unread = self.input.unread().len();
-        let is_done = self.http1.is_idle() && self.http1.is_used();
+        let may_ask = !self.service.limits.stop_grace.is_zero();
+        let is_done = self.http1.is_idle() && !may_ask;
         self.with_parts(|service, parts| service.stop(unread, parts));
         match is_done {
             true => self.closed = true,

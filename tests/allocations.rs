@@ -1,6 +1,7 @@
 //! A worker that has warmed up allocates nothing, whatever the kind of request: counted in the
 //! worker's thread of a real server, by the allocator of this program.
 
+#[allow(dead_code)]
 mod counting;
 // Parts of it are for other tests.
 #[cfg(feature = "dir")]

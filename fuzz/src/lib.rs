@@ -5,6 +5,7 @@
 //! this file in as a module, with the seeds and a fixed row of changes to them. So `super` and
 //! `peregrine` are the only roots of paths here.
 
+pub mod changes;
 pub mod chunked;
 pub mod connection;
 #[cfg(feature = "dir")]
@@ -28,6 +29,47 @@ mod source;
 mod tests;
 
 use peregrine::Limits;
+
+/// What holds for every input: panics where it does not.
+pub type Check = fn(&[u8]);
+
+/// All of them.
+pub const CHECKS: &[(&str, Check)] = &[
+    ("head", head::check),
+    ("framing", framing::check),
+    ("chunked", chunked::check),
+    ("connection", connection::check),
+    ("late", late::check),
+    ("response", response::check),
+    ("target", target::check),
+    #[cfg(feature = "dir")]
+    ("dir", dir::check),
+    #[cfg(feature = "websocket")]
+    ("frame", frame::check),
+    #[cfg(feature = "websocket")]
+    ("websocket", websocket::check),
+    #[cfg(feature = "deflate")]
+    ("deflate", websocket::check_deflate),
+    #[cfg(feature = "multipart")]
+    ("multipart", multipart::check),
+];
+
+/// Prints the input that a check fails on.
+struct OnPanic<'a>(&'a [u8]);
+
+impl Drop for OnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the input: b\"{}\"", self.0.escape_ascii());
+        }
+    }
+}
+
+/// Checks one input, and prints it if that fails.
+pub fn run(check: Check, input: &[u8]) {
+    let _on_panic = OnPanic(input);
+    check(input);
+}
 
 /// The defaults, which inputs of a few KiB hardly reach, and some that they do.
 fn limits() -> [Limits; 2] {

@@ -13,14 +13,36 @@ const MAX_SEED: usize = 4096;
 /// If they cannot be read.
 pub fn of(check: &str) -> Vec<Vec<u8>> {
     let mut seeds = files(&repository().join("fuzz/seeds").join(check), "");
-    for file in files(&repository().join("tests/cases"), ".http") {
-        let text = String::from_utf8(file).expect("text");
-        seeds.extend(sent(&text).filter_map(|sent| fit(&sent, check)));
-    }
+    seeds.extend(
+        cases()
+            .into_iter()
+            .filter_map(|case| fit(&case.sent, check)),
+    );
     seeds.retain(|seed| seed.len() <= MAX_SEED);
     seeds.sort();
     seeds.dedup();
     seeds
+}
+
+/// What is sent in one case of `tests/cases`, and under which limits.
+pub struct Case {
+    /// As in the file: `name=number`.
+    pub limits: Vec<String>,
+    pub sent: Vec<u8>,
+}
+
+/// All of them.
+///
+/// # Panics
+///
+/// If they cannot be read.
+pub fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for file in files(&repository().join("tests/cases"), ".http") {
+        let text = String::from_utf8(file).expect("text");
+        cases.extend(text.split("\n== ").map(case));
+    }
+    cases
 }
 
 fn repository() -> PathBuf {
@@ -38,12 +60,13 @@ fn files(folder: &Path, extension: &str) -> Vec<Vec<u8>> {
     wanted.map(|path| fs::read(path).expect("a file")).collect()
 }
 
-/// What is sent in each case of a file.
-fn sent(text: &str) -> impl Iterator<Item = Vec<u8>> {
-    text.split("\n== ").map(|case| {
-        let lines = case.lines().filter_map(|line| line.strip_prefix("> "));
-        lines.flat_map(unescape).collect()
-    })
+fn case(text: &str) -> Case {
+    let behind = |mark| text.lines().filter_map(move |line| line.strip_prefix(mark));
+    let limits = behind("@ ").flat_map(|line| line.split(' '));
+    Case {
+        limits: limits.map(str::to_owned).collect(),
+        sent: behind("> ").flat_map(unescape).collect(),
+    }
 }
 
 /// The escapes that `tests/it/cases.rs` describes.

@@ -4,6 +4,7 @@ use super::{
     credit::{Credit, charge},
     output::Output,
     payload::Payload,
+    quiet::Quiet,
 };
 use crate::protocol::encode;
 use std::io;
@@ -30,7 +31,7 @@ pub(crate) enum Coding {
 pub(crate) enum Feed {
     /// Others send it; the [`Credit`] tells them how fast.
     Pushed(Arc<Credit>),
-    Drawn(Box<dyn Source>),
+    Drawn(Quiet<Box<dyn Source>>),
 }
 
 /// What the connection draws the next piece from when it has room. Must not block.

@@ -30,7 +30,7 @@ mod time;
 pub(crate) use time::after;
 
 use super::{Seconds, heads::Heads, input::Input, output::Output};
-use crate::protocol::{Version, error::ProtocolError, framing::BodyLength, limits::Limits};
+use crate::protocol::{Method, Version, error::ProtocolError, framing::BodyLength, limits::Limits};
 
 /// What the driver has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,16 +73,6 @@ pub(crate) enum CloseReason {
     AnswerCut,
     /// The last answer did not come in time.
     AnswerTimeout,
-}
-
-/// The methods whose answers are framed unlike others (RFC 9112 section 6.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Method {
-    /// No body follows whatever the head says.
-    Head,
-    /// What follows a 2xx is not HTTP any more.
-    Connect,
-    Other,
 }
 
 /// What shall become of a request's body.
@@ -151,7 +141,7 @@ pub(crate) struct Http1 {
     /// Nobody takes pieces of the body at the moment.
     paused: bool,
     /// Bytes of the body that nobody will read.
-    unread: u64,
+    unread: u32,
     /// The server stops: what had arrived by then, so many unread bytes, is answered, and nothing
     /// that comes after it. A client that goes on asking would never let the server stop.
     owed: Option<usize>,
@@ -183,9 +173,14 @@ impl Http1 {
     }
 
     /// The server stops, and `unread` bytes have arrived: the answer to the last request that begins
-    /// in them is the last one.
-    pub(crate) fn stop(&mut self, unread: usize) {
+    /// in them is the last one, or if there is none, that to the next one. For which there is
+    /// [`Limits::stop_grace`]: a client that has sent it already cannot know that we stop, and one
+    /// whose connection is closed under its request cannot know whether that was answered.
+    pub(crate) fn stop(&mut self, unread: usize, now: Seconds) {
         self.owed = Some(unread);
+        if self.is_idle() {
+            self.since = now;
+        }
     }
 
     /// The server stops.
@@ -194,7 +189,7 @@ impl Http1 {
     }
 
     /// A request has been answered.
-    pub(crate) fn is_used(&self) -> bool {
+    fn is_used(&self) -> bool {
         self.answered > 0
     }
 
@@ -244,18 +239,10 @@ impl Http1 {
         loop {
             let step = match self.state {
                 State::Idle if input.is_empty() => Ok(false),
-                State::Idle => {
-                    self.since = now;
-                    self.state = State::Head;
-                    self.mode.method = Method::Other;
-                    continue;
-                }
-                State::Head => match input.parse_head(limits) {
-                    Ok(true) => match self.head_complete(input, limits, now) {
-                        Ok(()) => continue,
-                        Err(error) => Err(error),
-                    },
-                    incomplete => incomplete,
+                State::Idle | State::Head => match self.next_head(input, limits, now) {
+                    Ok(Some(next)) => return next,
+                    Ok(None) => Ok(false),
+                    Err(error) => Err(error),
                 },
                 State::Plan => return Next::Plan,
                 State::Pieces(_) | State::ChunkedPieces => match self.next_piece(input, limits) {
@@ -289,8 +276,9 @@ impl Http1 {
                 Ok(true) => Next::Request,
                 Ok(false) if self.eof => self.closed_by_client(input),
                 Ok(false) => {
-                    // All that had arrived is of this request; decoding may have shortened it.
-                    self.owed = self.owed.map(|_| 0);
+                    if self.owed.is_some() {
+                        self.nothing_owed(now);
+                    }
                     Next::Read
                 }
                 Err(error) => Next::Close(self.refuse(error, output, heads)),
@@ -298,33 +286,47 @@ impl Http1 {
         }
     }
 
-    /// Where the request ends, unless that is for others to say.
-    fn head_complete(
+    /// The server stops, and all that had arrived is of this request, as decoding may have shortened
+    /// it; or is answered, and the client had the last answer just now.
+    #[cold]
+    fn nothing_owed(&mut self, now: Seconds) {
+        self.owed = Some(0);
+        if self.is_idle() {
+            self.since = now;
+        }
+    }
+
+    /// Takes the head, and if it is complete says where the request ends, unless that is for others
+    /// to say.
+    fn next_head(
         &mut self,
         input: &mut Input,
         limits: &Limits,
         now: Seconds,
-    ) -> Result<(), ProtocolError> {
+    ) -> Result<Option<Next>, ProtocolError> {
+        if self.state == State::Idle {
+            self.since = now;
+            self.state = State::Head;
+            self.mode.method = Method::Other;
+        }
+        if !input.parse_head(limits)? {
+            return Ok(None);
+        }
         let len = input.head.len();
-        self.mode.method = match input.head.method.of(input.unread()) {
-            b"HEAD" => Method::Head,
-            b"CONNECT" => Method::Connect,
-            _ => Method::Other,
-        };
+        self.mode.method = input.head.kind;
         let framing = input.framing()?;
         self.mode.persistent = framing.persistent;
         self.last |= self.is_worn_out(limits, now);
         self.mode.version = input.head.version;
         self.since = now;
         input.body = len..len;
-        self.state = match framing.body {
-            BodyLength::Exact(0) => State::Ready(len),
-            _ => {
-                input.begin_body(framing);
-                State::Plan
-            }
-        };
-        Ok(())
+        if framing.body == BodyLength::Exact(0) {
+            self.state = State::Ready(len);
+            return Ok(Some(Next::Request));
+        }
+        input.begin_body(framing);
+        self.state = State::Plan;
+        Ok(Some(Next::Plan))
     }
 
     /// It has had its share: the answer to the request that is here is the last one.
@@ -362,8 +364,6 @@ impl Http1 {
         debug_assert!(self.is_waiting(), "no answer is waited for");
         self.answered = self.answered.saturating_add(1);
         self.since = now;
-        // A stream that the server's stop has met could not say that it was the last answer.
-        self.last |= self.owed == Some(0);
         self.state = match self.mode.persistent && !self.last && !close {
             true if self.unread > 0 => State::Drain,
             true => State::Idle,

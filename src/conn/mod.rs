@@ -18,6 +18,7 @@ pub(crate) mod payload;
 pub(crate) mod pool;
 #[cfg(feature = "websocket")]
 pub(crate) mod prepared;
+pub(crate) mod quiet;
 pub(crate) mod rows;
 mod sync;
 pub(crate) mod timers;

@@ -4,13 +4,15 @@ use std::sync::OnceLock;
 
 /// Places by slot. They are made as they are needed and never moved.
 pub(crate) struct Rows<T> {
-    /// 64 places, 64, 128, 256 ...
+    /// Four of 64 places, four of 128, four of 256 ... so that at most a fifth of all is not needed yet.
     rows: [OnceLock<Box<[T]>>; ROWS],
 }
 
 const FIRST_ROW: usize = 64;
+/// Rows of one size.
+const ALIKE: usize = 4;
 /// For slots of 32 bits.
-const ROWS: usize = (32 - FIRST_ROW.ilog2()) as usize + 1;
+const ROWS: usize = ALIKE * (32 - (ALIKE * FIRST_ROW).ilog2() as usize) + 1;
 
 impl<T> Default for Rows<T> {
     fn default() -> Rows<T> {
@@ -20,26 +22,27 @@ impl<T> Default for Rows<T> {
     }
 }
 
-/// Row and place.
-fn at(slot: usize) -> (usize, usize) {
-    match (slot / FIRST_ROW).checked_ilog2() {
-        None => (0, slot),
-        Some(row) => (row as usize + 1, slot - (FIRST_ROW << row)),
-    }
+/// Row, how many places it has, and which of them.
+fn at(slot: usize) -> (usize, usize, usize) {
+    // The places before the rows of a size are four times that size, less the first four rows.
+    let shifted = slot + ALIKE * FIRST_ROW;
+    let exponent = (shifted / (ALIKE * FIRST_ROW)).ilog2();
+    let size = FIRST_ROW << exponent;
+    let row = ALIKE * exponent as usize + shifted / size - ALIKE;
+    (row, size, shifted % size)
 }
 
 impl<T> Rows<T> {
     /// `None` if there has never been a connection in that slot, nor in its neighbours.
     pub(crate) fn get(&self, slot: usize) -> Option<&T> {
-        let (row, place) = at(slot);
+        let (row, _, place) = at(slot);
         self.rows.get(row)?.get()?.get(place)
     }
 }
 
 impl<T: Default> Rows<T> {
     pub(crate) fn get_or_make(&self, slot: usize) -> &T {
-        let (row, place) = at(slot);
-        let size = FIRST_ROW << row.saturating_sub(1);
+        let (row, size, place) = at(slot);
         &self.rows[row].get_or_init(|| (0..size).map(|_| T::default()).collect())[place]
     }
 }
@@ -51,14 +54,16 @@ mod tests {
     #[test]
     fn every_slot_has_a_place_of_its_own() {
         let mut next = (0, 0);
-        for slot in 0..if cfg!(miri) { 200 } else { 1 << 14 } {
-            assert_eq!(at(slot), next);
-            let size = FIRST_ROW << next.0.saturating_sub(1);
+        for slot in 0..if cfg!(miri) { 300 } else { 1 << 14 } {
+            let (row, size, place) = at(slot);
+            assert_eq!((row, place), next);
+            assert_eq!(size, FIRST_ROW << (row / ALIKE));
             next = match next.1 + 1 == size {
                 true => (next.0 + 1, 0),
                 false => (next.0, next.1 + 1),
             };
         }
+        #[cfg(target_pointer_width = "64")]
         assert_eq!(at(u32::MAX as usize).0, ROWS - 1);
     }
 

@@ -1,5 +1,6 @@
 //! Calls that are due at some time, of one thread.
 
+use super::quiet::drop_quietly;
 use std::any::Any;
 use std::collections::BinaryHeap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -44,7 +45,7 @@ impl Entry {
             self.count.fetch_sub(1, Ordering::Relaxed);
         }
         let call = self.lock().take();
-        drop(call);
+        drop_quietly(call);
     }
 
     fn is_over(&self) -> bool {
@@ -58,8 +59,12 @@ impl Entry {
         };
         let result = catch_unwind(AssertUnwindSafe(&mut call));
         let mut place = self.lock();
-        if !self.is_over() {
-            *place = Some(call);
+        match self.is_over() {
+            false => *place = Some(call),
+            true => {
+                drop(place);
+                drop_quietly(call);
+            }
         }
         result
     }

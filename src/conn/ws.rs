@@ -25,6 +25,7 @@ use crate::protocol::frame::{
 use crate::protocol::{utf8::Utf8, ws_limits::WsLimits};
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What the driver has to do.
 #[derive(Debug)]
@@ -74,19 +75,20 @@ pub(crate) enum End {
     WriteTimeout,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     Open,
     /// Our close frame is on its way. Messages are thrown away, the client's close ends it.
     Closing,
-    /// In a box, as only few are over at any time.
-    Over(Box<End>),
+    Over,
 }
 
 /// See the module documentation. What has arrived of a frame and a message is in the [`WsInput`]:
 /// a connection that waits for neither has none.
 pub(crate) struct WsConn {
     pub(super) state: State,
+    /// Why it is over. In a box, as only few are over at any time.
+    end: Option<Box<End>>,
     pub(super) limits: Arc<WsLimits>,
     /// The second of the last control frame, and how many came in it.
     controls: (Seconds, u32),
@@ -94,7 +96,7 @@ pub(crate) struct WsConn {
     heard: Seconds,
     /// When the client last took something, or something was put there for it.
     pub(super) wrote: Seconds,
-    /// When our ping or close frame was sent.
+    /// When our ping or close frame was sent, or the end of the stream.
     since: Seconds,
     pinged: bool,
     /// The backlog has been above the mark, and nobody has been told that it is below.
@@ -123,6 +125,7 @@ impl WsConn {
     ) -> WsConn {
         WsConn {
             state: State::Open,
+            end: None,
             limits,
             controls: (now, 0),
             heard: now,
@@ -191,20 +194,18 @@ impl WsConn {
 
     pub(crate) fn end(&mut self, end: End) {
         if !self.is_over() {
-            self.state = State::Over(Box::new(end));
+            self.state = State::Over;
+            self.end = Some(Box::new(end));
         }
     }
 
     /// Why it is over.
     pub(crate) fn ended(&self) -> Option<&End> {
-        match &self.state {
-            State::Over(end) => Some(end),
-            _ => None,
-        }
+        self.end.as_deref()
     }
 
     pub(crate) fn is_over(&self) -> bool {
-        matches!(self.state, State::Over(_))
+        self.state == State::Over
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -403,9 +404,14 @@ impl WsConn {
         Ok(())
     }
 
-    /// Our ping or close frame goes out now: an answer is awaited from here on.
-    pub(super) fn await_answer(&mut self, now: Seconds) {
+    /// Our ping, close frame or end of the stream goes out now: an answer is awaited from here on.
+    pub(crate) fn await_answer(&mut self, now: Seconds) {
         self.since = now;
+    }
+
+    /// When `wait` has passed since then.
+    pub(crate) fn waited(&self, wait: Duration) -> Seconds {
+        after(self.since, wait)
     }
 
     /// When [`WsConn::expire`] is due.
@@ -413,7 +419,7 @@ impl WsConn {
         let limits = &*self.limits;
         let answer = match self.state {
             State::Closing => after(self.since, limits.close_time),
-            State::Over(_) => Seconds::MAX,
+            State::Over => Seconds::MAX,
             State::Open if self.pinged => after(self.since, limits.pong_time),
             State::Open => after(self.heard, limits.idle_time),
         };
@@ -436,7 +442,7 @@ impl WsConn {
                 self.await_answer(now);
                 self.push_control(Control::Ping, b"", now);
             }
-            State::Over(_) => {}
+            State::Over => {}
         }
     }
 }

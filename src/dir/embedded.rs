@@ -78,7 +78,7 @@ impl Embedded {
 
     /// Answers the request by its path, without [`DirConfig::prefix`].
     pub fn serve(&self, req: &Request<'_>, res: Response<'_>) -> Done {
-        match req.path().strip_prefix(self.config.prefix.as_str()) {
+        match super::behind_prefix(req, &self.config) {
             Some("") if is_read(req) => redirect(req, res),
             Some("") => not_allowed(res),
             Some(path) if path.starts_with('/') => self.serve_path(path, req, res),

@@ -1,7 +1,7 @@
 //! Request bodies that are looked at before they are complete.
 
 use super::{Failure, Parts, Service};
-use crate::conn::http1::Plan;
+use crate::conn::{http1::Plan, quiet::drop_quietly};
 use crate::handler::Handler;
 use crate::incoming::{BodyPlan, BodySink, Flow, Incoming};
 use crate::request::Request;
@@ -15,6 +15,7 @@ where
     P::Target: Handler + Sized,
 {
     /// Asks the handler what shall become of a body.
+    #[inline(never)]
     pub(super) fn plan(&mut self, parts: &mut Parts<'_>) {
         let request = Request::new(parts.input, parts.ends);
         let handler = &*self.handler;
@@ -48,6 +49,7 @@ where
     }
 
     /// Hands a piece of the body to its sink.
+    #[inline(never)]
     pub(super) fn piece(&mut self, parts: &mut Parts<'_>) {
         let piece = &parts.input.unread()[parts.input.body.clone()];
         let mut incoming = Incoming {
@@ -76,6 +78,7 @@ where
     }
 
     /// The body is complete, or complete enough for its sink.
+    #[inline(never)]
     pub(super) fn answer_by(&mut self, sink: Box<dyn BodySink>, parts: &mut Parts<'_>) {
         // The answer may be put off in its turn, under another ticket.
         self.wire.door.leave(parts.place);
@@ -97,11 +100,11 @@ where
     }
 
     /// The body will never be complete.
+    #[inline(never)]
     pub(super) fn drop_sink(&mut self, parts: &mut Parts<'_>) {
         if let Some(sink) = parts.sink.take() {
             self.wire.door.leave(parts.place);
-            // It may panic without harm.
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(sink)));
+            drop_quietly(sink);
         }
     }
 }

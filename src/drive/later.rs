@@ -42,6 +42,7 @@ where
     P::Target: Handler + Sized,
 {
     /// Goes on with a body that the connection draws itself.
+    #[inline(never)]
     pub(super) fn draw(&mut self, parts: &mut Parts<'_>) -> Drawn {
         let Some(body) = parts.body.as_mut().filter(|body| body.is_drawn()) else {
             return Drawn::Nothing;
@@ -148,7 +149,7 @@ where
     /// The server stops: this connection gets no further request after what it has sent, `unread`
     /// bytes of which are still to be taken; and events, which would never end, end here.
     pub(crate) fn stop(&mut self, unread: usize, parts: &mut Parts<'_>) {
-        parts.http1.stop(unread);
+        parts.http1.stop(unread, self.now);
         std::mem::swap(&mut self.wire.output, parts.output);
         self.end_events(parts);
         std::mem::swap(&mut self.wire.output, parts.output);

@@ -8,6 +8,7 @@ use super::refusal::{self, Failure, Reserve};
 use super::slab::RESERVED_TOKENS;
 use super::stream::Stream;
 use crate::config::{Balance, Config};
+use crate::log::event;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -59,15 +60,23 @@ impl Listeners {
 
     /// Starts to listen for connections, or stops.
     pub(crate) fn watch(&mut self, on: bool, poll: &Poll) -> io::Result<()> {
-        if self.watched != on {
-            self.watched = on;
-            for (i, listener) in self.list.iter().enumerate() {
-                match on {
-                    true => poll.add(listener, RESERVED_TOKENS + i, Interest::Read)?,
-                    false => poll.remove(listener)?,
+        if self.watched == on {
+            return Ok(());
+        }
+        for (i, listener) in self.list.iter().enumerate() {
+            let done = match on {
+                true => poll.add(listener, RESERVED_TOKENS + i, Interest::Read),
+                false => poll.remove(listener),
+            };
+            if done.is_err() && on {
+                // All or none.
+                for listener in &self.list[..i] {
+                    poll.remove(listener)?;
                 }
             }
+            done?;
         }
+        self.watched = on;
         Ok(())
     }
 
@@ -112,7 +121,12 @@ impl Listeners {
         }
         self.resume_at = None;
         self.reserve.fill();
-        self.watch(true, poll)
+        if let Err(error) = self.watch(true, poll) {
+            // Out of memory, most likely, as for what it paused for.
+            event!(Warn, "accepting goes on later: {error}");
+            self.resume_at = Some(Instant::now() + BACK_OFF);
+        }
+        Ok(())
     }
 
     /// Takes up to `most` connections of one listener. If there is room for none, asks for some and
@@ -182,7 +196,7 @@ impl Listeners {
     }
 
     /// Takes those who are already connected, as they know of no reason why they should not be,
-    /// and closes.
+    /// and closes; or leaves them to someone else.
     pub(crate) fn close(
         &mut self,
         (control, config, poll): (&Control, &Config, &Poll),
@@ -190,7 +204,11 @@ impl Listeners {
     ) -> io::Result<()> {
         self.watch(false, poll)?;
         let backlog = usize::try_from(config.backlog).unwrap_or(0).max(BATCH);
-        for listener in &self.list {
+        let list = match control.leaves_backlog() {
+            true => &[],
+            false => &self.list[..],
+        };
+        for listener in list {
             let accept = || listener.accept(config).map(Some);
             let (taken, _) = take_some(backlog, accept, &mut take);
             control.capacity.take_anyway(taken);
@@ -261,6 +279,8 @@ impl Acceptor {
 
     /// Runs until the server stops.
     pub(crate) fn run(mut self) -> io::Result<()> {
+        let shared = self.control.clone();
+        let _accepting = shared.acceptor_starts();
         let result = self.accept_until_stop();
         let closed = {
             let Acceptor {
@@ -277,7 +297,6 @@ impl Acceptor {
             })
         };
         self.hand_over();
-        self.control.acceptor_done();
         result.and(closed)
     }
 

@@ -15,8 +15,13 @@ pub(crate) struct Clock {
 
 /// Seconds since 1970.
 pub(crate) fn unix() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |unix| unix.as_secs())
+    seconds_of(SystemTime::now())
+}
+
+/// None of them before that.
+fn seconds_of(date: SystemTime) -> u64 {
+    date.duration_since(UNIX_EPOCH)
+        .map_or(0, |unix| unix.as_secs())
 }
 
 impl Clock {
@@ -30,7 +35,13 @@ impl Clock {
 
     /// Looks at the clock. Says the date as seconds since 1970 when it may have changed.
     pub(crate) fn tick(&mut self) -> Option<u64> {
-        self.now = self.start.elapsed();
+        self.advance(self.start.elapsed(), unix)
+    }
+
+    /// All limits of time go by `now`, since the start, which never goes back. The date is the time of
+    /// day, whatever that does.
+    fn advance(&mut self, now: Duration, unix: impl FnOnce() -> u64) -> Option<u64> {
+        self.now = now;
         if self.now < self.date_due {
             return None;
         }
@@ -56,5 +67,27 @@ impl Clock {
     /// How long until the next whole second.
     pub(crate) fn to_next_second(&self) -> Duration {
         Duration::from_secs(1) - Duration::from_nanos(u64::from(self.now.subsec_nanos()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Somebody sets the time of day, by hours and to the beginning of 1970: the date follows within
+    /// [`DATE_AGE`], and what limits go by does not notice.
+    #[test]
+    fn the_time_of_day_may_jump() {
+        let mut clock = Clock::new();
+        let (start, hour) = (1_700_000_000, 3600);
+        for (second, date) in (0..).zip([start, start + hour, start - hour, 0]) {
+            let now = Duration::from_secs(second);
+            assert_eq!(clock.advance(now, || date), Some(date));
+            assert_eq!(u64::from(clock.seconds()), second);
+            let soon = now + DATE_AGE - Duration::from_millis(1);
+            assert_eq!(clock.advance(soon, || unreachable!("not due")), None);
+            assert_eq!(u64::from(clock.seconds()), second);
+        }
+        assert_eq!(seconds_of(UNIX_EPOCH - Duration::from_secs(hour)), 0);
     }
 }

@@ -1,6 +1,7 @@
 //! What the threads of one server share: how a stop reaches them, and how connections do.
 
 use super::capacity::Capacity;
+use super::listener::Listener;
 use super::poll::Waker;
 use super::stream::Stream;
 use crate::conn::{budget::Budget, mailbox::Mailbox};
@@ -9,7 +10,7 @@ use crate::protocol::limits::Limits;
 use crate::stats::WorkerCounters;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A connection on its way to a worker.
@@ -65,6 +66,10 @@ pub(crate) struct Control {
     working: AtomicUsize,
     /// Accept threads that may still hand connections over.
     accepting: AtomicUsize,
+    /// One for each queue of connections, so that they can be handed over. None since the stop.
+    listeners: Mutex<Vec<Listener>>,
+    /// Someone else takes those who wait to be accepted when the stop begins.
+    leaves_backlog: AtomicBool,
     stopping: AtomicBool,
     cutting: AtomicBool,
     /// For handlers that block.
@@ -92,6 +97,8 @@ impl Control {
             budget,
             accepting: AtomicUsize::new(acceptors.len()),
             acceptors,
+            listeners: Mutex::default(),
+            leaves_backlog: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             cutting: AtomicBool::new(false),
             pool,
@@ -104,7 +111,38 @@ impl Control {
     pub(crate) fn stop(&self) {
         self.stop_at();
         self.stopping.store(true, Ordering::Release);
+        self.lock_listeners().clear();
         self.wake_all();
+    }
+
+    /// What [`Control::listeners`] gives from now on.
+    pub(crate) fn keep_listeners(&self, listeners: Vec<Listener>) {
+        *self.lock_listeners() = listeners;
+    }
+
+    /// Those that a successor needs.
+    #[cfg(unix)]
+    pub(crate) fn listeners(&self) -> std::io::Result<Vec<Listener>> {
+        let listeners = self.lock_listeners();
+        if self.is_stopping() {
+            return Err(std::io::Error::other("this server stops"));
+        }
+        listeners.iter().map(Listener::same).collect()
+    }
+
+    fn lock_listeners(&self) -> MutexGuard<'_, Vec<Listener>> {
+        self.listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether someone else takes those who wait to be accepted when the stop begins.
+    pub(crate) fn leave_backlog(&self, on: bool) {
+        self.leaves_backlog.store(on, Ordering::Release);
+    }
+
+    pub(crate) fn leaves_backlog(&self) -> bool {
+        self.leaves_backlog.load(Ordering::Acquire)
     }
 
     /// Ends now: what is still open is cut.
@@ -127,10 +165,10 @@ impl Control {
         self.cutting.load(Ordering::Acquire)
     }
 
-    /// An accept thread has handed over its last connection.
-    pub(crate) fn acceptor_done(&self) {
-        self.accepting.fetch_sub(1, Ordering::AcqRel);
-        self.seats.iter().for_each(|seat| seat.waker.wake());
+    /// Says that an accept thread has handed over its last connection, when it is dropped: also if
+    /// that has panicked, as the workers would wait for it.
+    pub(crate) fn acceptor_starts(&self) -> Accepting<'_> {
+        Accepting(self)
     }
 
     /// No accept thread will put anything into a mailbox any more.
@@ -183,6 +221,16 @@ impl Control {
         self.others.iter().for_each(Waker::wake);
         self.acceptors.iter().for_each(Waker::wake);
         self.seats.iter().for_each(|seat| seat.waker.wake());
+    }
+}
+
+/// An accept thread that runs.
+pub(crate) struct Accepting<'a>(&'a Control);
+
+impl Drop for Accepting<'_> {
+    fn drop(&mut self) {
+        self.0.accepting.fetch_sub(1, Ordering::AcqRel);
+        self.0.seats.iter().for_each(|seat| seat.waker.wake());
     }
 }
 

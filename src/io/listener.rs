@@ -16,7 +16,22 @@ use std::os::{
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    sync::atomic::{AtomicBool, Ordering},
 };
+
+/// Where to listen.
+#[derive(Debug)]
+pub(crate) enum Place {
+    /// What a name stands for; the first that can be bound is taken.
+    Tcp(io::Result<Vec<SocketAddr>>),
+    /// Listeners of one address, each with a queue of its own, so that none may be left out.
+    Inherited(Vec<TcpListener>),
+    #[cfg(unix)]
+    Unix(PathBuf),
+    /// With its file, if that is ours now.
+    #[cfg(unix)]
+    InheritedUnix(UnixListener, Option<Arc<SocketFile>>),
+}
 
 /// Does not block.
 #[derive(Debug)]
@@ -31,14 +46,43 @@ pub(crate) enum Listener {
 /// The file of a Unix socket of ours, for as long as one of its listeners lives.
 #[cfg(unix)]
 #[derive(Debug)]
-pub(crate) struct SocketFile(PathBuf);
+pub(crate) struct SocketFile {
+    path: PathBuf,
+    /// Another process listens there.
+    kept: AtomicBool,
+}
+
+#[cfg(unix)]
+impl SocketFile {
+    pub(crate) fn new(path: &Path) -> SocketFile {
+        SocketFile {
+            path: path.to_owned(),
+            kept: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether the file outlives the listeners.
+    pub(crate) fn keep(&self, kept: bool) {
+        self.kept.store(kept, Ordering::Release);
+    }
+}
 
 #[cfg(unix)]
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
+        if !*self.kept.get_mut() {
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
+
+/// Bytes that the system takes of an answer beyond those that are on their way to the client
+/// (`TCP_NOTSENT_LOWAT`; inherited by what is accepted). Left alone, Linux takes 2 MiB and more for
+/// each client that reads nothing, of a store that all programs share: a thousand of them leave
+/// others nothing. And it says that there is room again only when a third of that is gone, so that a
+/// slow client would be taken for one that reads nothing.
+#[cfg(target_os = "linux")]
+const UNSENT: u32 = 256 << 10;
 
 /// Whether several listeners of one address share its connections.
 pub(crate) const CAN_SHARE: bool = cfg!(any(target_os = "linux", target_os = "freebsd"));
@@ -61,13 +105,18 @@ impl Listener {
         listener.set_nonblocking(true)?;
         // What is accepted inherits it on Linux; elsewhere `accept` sets it again.
         socket2::SockRef::from(&listener).set_tcp_nodelay(config.tcp_nodelay)?;
+        #[cfg(target_os = "linux")]
+        socket2::SockRef::from(&listener).set_tcp_notsent_lowat(UNSENT)?;
         Ok(Listener::Tcp(listener))
     }
 
     #[cfg(unix)]
-    pub(crate) fn inherited_unix(listener: UnixListener) -> io::Result<Listener> {
+    pub(crate) fn inherited_unix(
+        listener: UnixListener,
+        file: Option<Arc<SocketFile>>,
+    ) -> io::Result<Listener> {
         listener.set_nonblocking(true)?;
-        Ok(Listener::Unix(None, listener))
+        Ok(Listener::Unix(file, listener))
     }
 
     /// Binds to `path`. A socket that nobody listens on any more is replaced.
@@ -86,20 +135,35 @@ impl Listener {
             std::fs::remove_file(path)?;
             UnixListener::bind(path)
         })?;
-        let file = SocketFile(path.to_owned());
+        let file = SocketFile::new(path);
         bound.set_nonblocking(true)?;
         Ok(Listener::Unix(Some(Arc::new(file)), bound))
     }
 
-    /// One more for another thread: of its own queue where the system shares connections out, the
-    /// same one again elsewhere.
-    pub(crate) fn another(&self, shared: bool, config: &Config) -> io::Result<Listener> {
+    /// One more of the same address, with a queue of its own: [`CAN_SHARE`].
+    pub(crate) fn another(&self, config: &Config) -> io::Result<Listener> {
         match self {
-            Listener::Tcp(listener) if shared => {
+            Listener::Tcp(listener) => {
                 let socket = bind(listener.local_addr()?, true)?;
                 socket.listen(config.backlog)?;
                 Listener::inherited(socket.into(), config)
             }
+            #[cfg(unix)]
+            Listener::Unix(..) => self.same(),
+        }
+    }
+
+    /// Whether its file, if it has made one, outlives it.
+    #[cfg(unix)]
+    pub(crate) fn keep_file(&self, kept: bool) {
+        if let Listener::Unix(Some(file), _) = self {
+            file.keep(kept);
+        }
+    }
+
+    /// The same again: what one of them takes, the other does not.
+    pub(crate) fn same(&self) -> io::Result<Listener> {
+        match self {
             Listener::Tcp(listener) => Ok(Listener::Tcp(listener.try_clone()?)),
             #[cfg(unix)]
             Listener::Unix(file, listener) => {

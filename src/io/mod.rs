@@ -6,6 +6,10 @@ pub(crate) mod capacity;
 pub(crate) mod clock;
 pub(crate) mod connection;
 pub(crate) mod control;
+#[cfg(all(test, unix))]
+pub(crate) mod faulty;
+#[cfg(unix)]
+pub(crate) mod handover;
 pub(crate) mod listener;
 pub(crate) mod mode;
 pub(crate) mod poll;
@@ -13,13 +17,14 @@ pub(crate) mod refusal;
 #[cfg(feature = "signals")]
 pub(crate) mod signals;
 pub(crate) mod slab;
+mod socket;
 pub(crate) mod stream;
+#[cfg(all(test, unix))]
+mod tests;
 pub(crate) mod worker;
 #[cfg(feature = "websocket")]
 pub(crate) mod ws_connection;
 #[cfg(feature = "websocket")]
 pub(crate) mod ws_mode;
-#[cfg(feature = "websocket")]
-mod ws_socket;
 #[cfg(feature = "websocket")]
 pub(crate) mod ws_worker;

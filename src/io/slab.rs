@@ -7,37 +7,50 @@ use std::collections::BinaryHeap;
 /// for a connection that has closed cannot reach the next one in its slot.
 const SLOT_BITS: u32 = if usize::BITS > 32 { 32 } else { 20 };
 const SLOT_MASK: usize = (1 << SLOT_BITS) - 1;
+const GENERATIONS: u32 = (usize::MAX >> SLOT_BITS) as u32;
 
 /// Slots from here on are never used: their tokens name other things, listeners above all.
 pub(crate) const RESERVED_TOKENS: usize = SLOT_MASK - 255;
 
-/// Slots are kept apart from their deadlines, so that the search for those that have passed reads
-/// four bytes for each connection.
+/// Slots that are made at a time. Nothing moves when more are needed, so that nobody waits while
+/// thousands of connections are copied, and no memory is taken for twice as many.
+const CHUNK: usize = 256;
+
 pub(crate) struct Slab<T> {
-    slots: Vec<Slot<T>>,
-    /// One for each slot; `NEVER` where nothing is.
-    deadlines: Vec<Seconds>,
+    chunks: Vec<Chunk<T>>,
+    /// Slots that there are, used or free.
+    slots: usize,
     free: Vec<u32>,
+}
+
+/// Values are kept apart from what is looked at without them, so that the search for deadlines that
+/// have passed reads eight bytes for each connection.
+struct Chunk<T> {
+    marks: Box<[Mark; CHUNK]>,
+    /// `values.len() == CHUNK`
+    values: Box<[Option<T>]>,
+}
+
+#[derive(Clone, Copy)]
+struct Mark {
+    generation: u32,
+    /// `NEVER` where nothing is.
+    deadline: Seconds,
 }
 
 const NEVER: Seconds = Seconds::MAX;
 
-struct Slot<T> {
-    generation: usize,
-    value: Option<T>,
-}
-
 impl<T> Slab<T> {
     pub(crate) fn new() -> Slab<T> {
         Slab {
-            slots: Vec::new(),
-            deadlines: Vec::new(),
+            chunks: Vec::new(),
+            slots: 0,
             free: Vec::new(),
         }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.slots.len() - self.free.len()
+        self.slots - self.free.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -48,72 +61,83 @@ impl<T> Slab<T> {
     pub(crate) fn insert(&mut self, value: T) -> usize {
         let slot = match self.free.pop() {
             Some(slot) => slot as usize,
-            None => {
-                self.slots.push(Slot {
-                    generation: 0,
-                    value: None,
-                });
-                self.deadlines.push(NEVER);
-                self.slots.len() - 1
-            }
+            None => self.make_slot(),
         };
         debug_assert!(slot < RESERVED_TOKENS);
-        self.slots[slot].value = Some(value);
-        token(slot, self.slots[slot].generation)
+        let chunk = &mut self.chunks[slot / CHUNK];
+        chunk.values[slot % CHUNK] = Some(value);
+        token(slot, chunk.marks[slot % CHUNK].generation as usize)
+    }
+
+    fn make_slot(&mut self) -> usize {
+        let slot = self.slots;
+        if slot % CHUNK == 0 {
+            let mark = Mark {
+                generation: 0,
+                deadline: NEVER,
+            };
+            self.chunks.push(Chunk {
+                marks: Box::new([mark; CHUNK]),
+                values: (0..CHUNK).map(|_| None).collect(),
+            });
+        }
+        self.slots += 1;
+        slot
     }
 
     /// `None` if what the token named is gone.
-    #[inline]
     pub(crate) fn get_mut(&mut self, token: usize) -> Option<&mut T> {
-        let slot = self.slots.get_mut(token & SLOT_MASK)?;
-        match slot.generation == token >> SLOT_BITS {
-            true => slot.value.as_mut(),
-            false => None,
+        self.entry(token).map(|(value, _)| value)
+    }
+
+    /// The value and its deadline.
+    #[inline]
+    pub(crate) fn entry(&mut self, token: usize) -> Option<(&mut T, &mut Seconds)> {
+        let slot = token & SLOT_MASK;
+        let chunk = self.chunks.get_mut(slot / CHUNK)?;
+        let mark = &mut chunk.marks[slot % CHUNK];
+        if mark.generation as usize != token >> SLOT_BITS {
+            return None;
         }
+        let value = chunk.values.get_mut(slot % CHUNK)?.as_mut()?;
+        Some((value, &mut mark.deadline))
     }
 
     pub(crate) fn remove(&mut self, at: usize) -> Option<T> {
         self.get_mut(at)?;
         let slot = at & SLOT_MASK;
-        let entry = &mut self.slots[slot];
-        entry.generation = (entry.generation + 1) & (usize::MAX >> SLOT_BITS);
-        self.deadlines[slot] = NEVER;
+        let chunk = &mut self.chunks[slot / CHUNK];
+        let mark = &mut chunk.marks[slot % CHUNK];
+        mark.generation = mark.generation.wrapping_add(1) & GENERATIONS;
+        mark.deadline = NEVER;
         self.free.push(slot as u32);
-        entry.value.take()
-    }
-
-    #[inline]
-    pub(crate) fn set_deadline(&mut self, token: usize, deadline: Seconds) {
-        self.deadlines[token & SLOT_MASK] = deadline;
+        chunk.values[slot % CHUNK].take()
     }
 
     /// Appends the tokens of all whose deadline is `now` or earlier.
     pub(crate) fn due(&self, now: Seconds, into: &mut Vec<usize>) {
-        let due = self
-            .deadlines
-            .iter()
-            .enumerate()
-            .filter(|&(_, &deadline)| deadline <= now);
-        into.extend(due.map(|(slot, _)| token(slot, self.slots[slot].generation)));
+        for (first, chunk) in self.chunks() {
+            let marks = chunk.marks.iter().enumerate();
+            let due = marks.filter(|(_, mark)| mark.deadline <= now);
+            into.extend(due.map(|(i, mark)| token(first + i, mark.generation as usize)));
+        }
     }
 
     /// Appends the tokens of those `most` whose deadlines come first, of all for which `which` holds.
     pub(crate) fn first_due(&self, most: usize, which: impl Fn(&T) -> bool, into: &mut Vec<usize>) {
-        let holds = |slot: usize| self.slots[slot].value.as_ref().is_some_and(&which);
         // The latest on top.
         let mut first = BinaryHeap::with_capacity(most + 1);
-        for (slot, &deadline) in self.deadlines.iter().enumerate() {
+        for (token, deadline, value) in self.used() {
             let is_later = |last: &(Seconds, usize)| deadline >= last.0;
-            if first.len() == most && first.peek().is_none_or(is_later) || !holds(slot) {
+            if first.len() == most && first.peek().is_none_or(is_later) || !which(value) {
                 continue;
             }
-            first.push((deadline, slot));
+            first.push((deadline, token));
             if first.len() > most {
                 first.pop();
             }
         }
-        let slots = first.into_sorted_vec().into_iter();
-        into.extend(slots.map(|(_, slot)| token(slot, self.slots[slot].generation)));
+        into.extend(first.into_sorted_vec().into_iter().map(|(_, token)| token));
     }
 
     /// The tokens of all.
@@ -124,12 +148,23 @@ impl<T> Slab<T> {
     }
 
     pub(crate) fn append_tokens(&self, into: &mut Vec<usize>) {
-        let used = self
-            .slots
-            .iter()
-            .enumerate()
-            .filter(|(_, slot)| slot.value.is_some());
-        into.extend(used.map(|(i, slot)| token(i, slot.generation)));
+        into.extend(self.used().map(|(token, ..)| token));
+    }
+
+    /// All that there are: token, deadline, value.
+    fn used(&self) -> impl Iterator<Item = (usize, Seconds, &T)> {
+        self.chunks().flat_map(|(first, chunk)| {
+            let slots = chunk.marks.iter().zip(&*chunk.values).enumerate();
+            slots.filter_map(move |(i, (mark, value))| {
+                let token = token(first + i, mark.generation as usize);
+                Some((token, mark.deadline, value.as_ref()?))
+            })
+        })
+    }
+
+    /// Each with the number of its first slot.
+    fn chunks(&self) -> impl Iterator<Item = (usize, &Chunk<T>)> {
+        (0..).step_by(CHUNK).zip(&self.chunks)
     }
 }
 
@@ -162,22 +197,40 @@ mod tests {
             assert_eq!(slab.remove(token), Some('b'));
             seen.push(token);
         }
-        assert_eq!(slab.slots.len(), 1);
+        assert_eq!(slab.slots, 1);
     }
 
     #[test]
     fn deadlines() {
         let mut slab = Slab::new();
-        let tokens: Vec<usize> = (0..5).map(|i| slab.insert(i)).collect();
+        let count = 2 * CHUNK + 2;
+        let mut tokens: Vec<usize> = (0..count).map(|i| slab.insert(i)).collect();
         for (i, &token) in tokens.iter().enumerate() {
-            slab.set_deadline(token, 10 * i as Seconds);
+            let (value, deadline) = slab.entry(token).expect("there");
+            assert_eq!(*value, i);
+            *deadline = 10 * i as Seconds;
         }
-        slab.remove(tokens[1]);
+        let last = 10 * (count - 2) as Seconds;
+        for i in [CHUNK, 1] {
+            assert_eq!(slab.remove(tokens[i]), Some(i));
+            tokens.remove(i);
+        }
         let mut due = Vec::new();
-        slab.due(20, &mut due);
-        assert_eq!(due, [tokens[0], tokens[2]]);
-        assert_eq!(slab.tokens(), [tokens[0], tokens[2], tokens[3], tokens[4]]);
-        assert_eq!(slab.len(), 4);
+        slab.due(last, &mut due);
+        assert_eq!(due, tokens[..tokens.len() - 1]);
+        assert_eq!(slab.tokens(), tokens);
+        assert_eq!(slab.len(), count - 2);
+    }
+
+    /// However many come, no value is moved.
+    #[test]
+    fn values_stay_where_they_are() {
+        let mut slab = Slab::new();
+        let first = slab.insert(0);
+        let place: *const usize = slab.get_mut(first).expect("there");
+        let last = (1..=3 * CHUNK).map(|i| slab.insert(i)).last();
+        assert_eq!(slab.get_mut(last.expect("some")), Some(&mut (3 * CHUNK)));
+        assert!(std::ptr::eq(slab.get_mut(first).expect("there"), place));
     }
 
     #[test]
@@ -186,7 +239,7 @@ mod tests {
         let deadlines = [7, 3, 9, 3, 1, 8, 2];
         let tokens: Vec<usize> = (0..7).map(|i| slab.insert(i)).collect();
         for (&token, deadline) in tokens.iter().zip(deadlines) {
-            slab.set_deadline(token, deadline);
+            *slab.entry(token).expect("there").1 = deadline;
         }
         slab.remove(tokens[6]);
         let first = |most, which: fn(&usize) -> bool| {

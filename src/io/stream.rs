@@ -1,5 +1,7 @@
 //! A connected socket of any kind.
 
+#[cfg(all(test, unix))]
+use super::faulty::{Direction, Faulty};
 use crate::conn::output::{MAX_SLICES, Next, Output};
 use std::fs::File;
 #[cfg(not(target_os = "linux"))]
@@ -30,6 +32,9 @@ pub(crate) enum Stream {
     Tcp(TcpStream),
     #[cfg(unix)]
     Unix(UnixStream),
+    /// Fails as a test wants it to.
+    #[cfg(all(test, unix))]
+    Faulty(Faulty),
 }
 
 /// What became of an attempt to send.
@@ -44,12 +49,16 @@ pub(crate) struct Sent {
 /// cancelled, which costs as much as parsing half a request.
 #[cfg(target_os = "linux")]
 impl Stream {
-    pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    fn read_once(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        #[cfg(test)]
+        let buffer = self.allowed_mut(buffer)?;
         let (n, _) = rustix::net::recv(self, buffer, rustix::net::RecvFlags::empty())?;
         Ok(n)
     }
 
     fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        #[cfg(test)]
+        let bytes = self.allowed(bytes)?;
         Ok(rustix::net::send(
             self,
             bytes,
@@ -60,29 +69,73 @@ impl Stream {
 
 #[cfg(not(target_os = "linux"))]
 impl Stream {
-    pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    fn read_once(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        #[cfg(all(test, unix))]
+        let buffer = self.allowed_mut(buffer)?;
         match self {
             Stream::Tcp(stream) => (&*stream).read(buffer),
             #[cfg(unix)]
             Stream::Unix(stream) => (&*stream).read(buffer),
+            #[cfg(all(test, unix))]
+            Stream::Faulty(faulty) => faulty.socket().read(buffer),
         }
     }
 
     fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        #[cfg(all(test, unix))]
+        let bytes = self.allowed(bytes)?;
         match self {
             Stream::Tcp(stream) => (&*stream).write(bytes),
             #[cfg(unix)]
             Stream::Unix(stream) => (&*stream).write(bytes),
+            #[cfg(all(test, unix))]
+            Stream::Faulty(faulty) => faulty.socket().write(bytes),
         }
     }
 }
 
+/// What the plan of a test leaves of a call, or its error.
+#[cfg(all(test, unix))]
 impl Stream {
+    fn allowed_mut<'a>(&self, buffer: &'a mut [u8]) -> io::Result<&'a mut [u8]> {
+        let most = match self {
+            Stream::Faulty(faulty) => faulty.allow(Direction::Read, buffer.len())?,
+            _ => buffer.len(),
+        };
+        Ok(&mut buffer[..most])
+    }
+
+    fn allowed<'a>(&self, bytes: &'a [u8]) -> io::Result<&'a [u8]> {
+        let most = match self {
+            Stream::Faulty(faulty) => faulty.allow(Direction::Write, bytes.len())?,
+            _ => bytes.len(),
+        };
+        Ok(&bytes[..most])
+    }
+}
+
+impl Stream {
+    /// What is there to be read: a signal that comes between does not make it nothing. One that comes
+    /// between a write does no harm, as what is left is sent when the poller says that there is room.
+    pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.read_once(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => return read,
+            }
+        }
+    }
+
     pub(super) fn write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
             Stream::Tcp(stream) => (&*stream).write_vectored(slices),
             #[cfg(unix)]
             Stream::Unix(stream) => (&*stream).write_vectored(slices),
+            #[cfg(all(test, unix))]
+            Stream::Faulty(_) => {
+                let all: Vec<u8> = slices.iter().flat_map(|slice| slice.to_vec()).collect();
+                self.write(&all)
+            }
         }
     }
 
@@ -121,6 +174,8 @@ impl Stream {
     #[cfg(target_os = "linux")]
     fn write_more(&self, bytes: &[u8]) -> io::Result<usize> {
         use rustix::net::{SendFlags, send};
+        #[cfg(test)]
+        let bytes = self.allowed(bytes)?;
         let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
         Ok(send(self, bytes, flags)?)
     }
@@ -135,12 +190,21 @@ impl Stream {
     fn send_file(&self, file: &File, offset: u64, most: usize) -> (io::Result<usize>, usize) {
         use rustix::io::Errno;
         let mut at = offset;
+        let offered = most;
+        #[cfg(test)]
+        let most = match self {
+            Stream::Faulty(faulty) => match faulty.allow(Direction::Write, most) {
+                Ok(most) => most,
+                Err(error) => return (Err(error), offered),
+            },
+            _ => most,
+        };
         match rustix::fs::sendfile(self, file, Some(&mut at), most) {
             // A file system that cannot do it.
             Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
                 self.copy_file(file, offset, most)
             }
-            sent => (sent.map_err(io::Error::from), most),
+            sent => (sent.map_err(io::Error::from), offered),
         }
     }
 
@@ -150,6 +214,10 @@ impl Stream {
     }
 
     /// By way of a buffer. What the socket does not take is read again the next time.
+    ///
+    /// Never inlined: the compiler touches each page of a stack frame as large as this, and it would
+    /// do so for every answer, 64 instructions and 16 lines of the cache.
+    #[inline(never)]
     fn copy_file(&self, file: &File, offset: u64, most: usize) -> (io::Result<usize>, usize) {
         let mut buffer = [0; COPY_STEP];
         let most = most.min(COPY_STEP);
@@ -166,6 +234,8 @@ impl Stream {
             Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
             #[cfg(unix)]
             Stream::Unix(stream) => stream.shutdown(Shutdown::Write),
+            #[cfg(all(test, unix))]
+            Stream::Faulty(faulty) => faulty.socket().shutdown(Shutdown::Write),
         }
     }
 
@@ -178,6 +248,8 @@ impl Stream {
             }
             #[cfg(unix)]
             Stream::Unix(_) => {}
+            #[cfg(all(test, unix))]
+            Stream::Faulty(_) => {}
         }
     }
 
@@ -186,8 +258,23 @@ impl Stream {
             Stream::Tcp(stream) => stream.local_addr().ok(),
             #[cfg(unix)]
             Stream::Unix(_) => None,
+            #[cfg(all(test, unix))]
+            Stream::Faulty(_) => None,
         }
     }
+}
+
+/// The system has no memory for a call that would be in order, and may have some again soon. On Linux
+/// that is `ENOBUFS` of a Unix socket and `ENOMEM` of `sendfile`, as TCP says `EAGAIN`; on the BSDs
+/// and macOS it is `ENOBUFS` of any socket.
+#[cold]
+pub(crate) fn is_starved(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    const NO_BUFFERS: i32 = rustix::io::Errno::NOBUFS.raw_os_error();
+    // WSAENOBUFS.
+    #[cfg(windows)]
+    const NO_BUFFERS: i32 = 10055;
+    error.raw_os_error() == Some(NO_BUFFERS) || error.kind() == io::ErrorKind::OutOfMemory
 }
 
 /// Reads from a place in a file without moving anybody's position in it.
@@ -210,6 +297,8 @@ impl AsFd for Stream {
         match self {
             Stream::Tcp(stream) => stream.as_fd(),
             Stream::Unix(stream) => stream.as_fd(),
+            #[cfg(test)]
+            Stream::Faulty(faulty) => faulty.as_fd(),
         }
     }
 }

@@ -140,7 +140,9 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
         let mut events = Events::new();
         self.listeners.watch(true, &self.shared.poll)?;
         loop {
-            self.shared.poll.wait(&mut events, self.timeout())?;
+            let timeout = self.timeout();
+            let poll = &mut self.shared.poll;
+            poll.wait_from(&self.clock, &mut events, timeout)?;
             if let Some(unix) = self.clock.tick() {
                 self.shared.service.wire.heads.set_time(unix);
             }
@@ -176,11 +178,14 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
                 let (slot, _) = slab::parts(token);
                 self.shared.place = Place { token, slot };
                 connection.close(&mut self.shared);
+                self.seat.counters.closed.add(1);
             }
         }
+        #[cfg(test)]
+        assert_eq!(self.shared.pool.away, 0, "buffers that were not given back");
     }
 
-    /// Forever, if nothing is due at any time.
+    /// From the last look at the clock on; forever, if nothing is due at any time.
     fn timeout(&self) -> Option<Duration> {
         if !self.again.is_empty() || !self.seat.door.is_empty() {
             return Some(Duration::ZERO);
@@ -191,7 +196,7 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
             None => (!self.slab.is_empty()).then_some(next),
         };
         let at = self.timers.next();
-        let timer = at.map(|at| at.saturating_sub(self.clock.elapsed()));
+        let timer = at.map(|at| at.saturating_sub(self.clock.now()));
         let accept = self.listeners.timeout(self.control);
         [wait, timer, accept].into_iter().flatten().min()
     }
@@ -202,7 +207,7 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
         token: Token,
         act: impl FnOnce(&mut Connection, &mut Shared<'_, H, M>) -> Fate,
     ) {
-        let Some(connection) = self.slab.get_mut(token) else {
+        let Some((connection, deadline)) = self.slab.entry(token) else {
             return;
         };
         let (slot, _) = slab::parts(token);
@@ -213,8 +218,7 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
         }
         connection.count(&mut self.shared);
         if fate != Fate::Closed && connection.watch(token, &self.shared.poll).is_ok() {
-            let deadline = connection.deadline(self.shared.service.now, &self.shared);
-            self.slab.set_deadline(token, deadline);
+            *deadline = connection.deadline(self.shared.service.now, &self.shared);
             if fate == Fate::Again {
                 self.again.push(token);
             }
@@ -279,6 +283,9 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
     /// Takes what has come for answers that are to come: all of it before anything is sent, so that
     /// what came together leaves together.
     fn take_commands(&mut self) {
+        if self.seat.door.is_empty() {
+            return;
+        }
         let mut commands = std::mem::take(&mut self.commands);
         self.seat.door.take(&mut commands);
         for command in commands.drain(..) {

@@ -1,21 +1,23 @@
 //! One WebSocket connection of a thread: its socket, its state, and what an event does to them.
 
+mod ending;
+
 use super::connection::is_temporary;
 use super::poll::{Interest, Poll, Token};
-use super::stream::Sent as Wrote;
+use super::socket::Socket;
+use super::stream::{Sent as Wrote, is_starved};
 use super::ws_mode::Arrival;
-use super::ws_socket::WsSocket;
 use crate::conn::{
     Seconds,
     budget::Tally,
     http1,
     prepared::Prepared,
-    ws::{End, WsConn},
+    ws::WsConn,
     ws_input::{Stash, WsInput, WsInputs},
 };
 use crate::protocol::{frame::FrameError, limits::Limits};
 use crate::stats::WorkerCounters;
-use crate::websocket::{Disconnect, WebSocketHandler, hub::WsId};
+use crate::websocket::{WebSocketHandler, hub::WsId};
 use crate::ws_drive::{Peer, WsService};
 use std::io;
 use std::sync::Arc;
@@ -43,7 +45,7 @@ pub(crate) enum Fate {
 }
 
 pub(crate) struct WsConnection<C> {
-    socket: WsSocket,
+    socket: Socket,
     peer: Peer<C>,
     /// A few bytes of an incomplete frame or message.
     stash: Option<Box<Stash>>,
@@ -53,9 +55,12 @@ pub(crate) struct WsConnection<C> {
     phase: Phase,
     /// The last write took less than it was offered: no use in trying before the poller says so.
     full: bool,
+    /// The system had no memory for the last call: it is made again in the next second, and the poller,
+    /// which would say at once that the socket is ready, is not asked before.
+    starved: bool,
     /// Waits in the list of those to be flushed at the end of the wake-up.
     pub(super) dirty: bool,
-    /// What others last saw of the backlog.
+    /// What others last saw of the backlog, as far as it can be counted here.
     shown: u32,
     /// Bytes that the tally has for it.
     counted: u32,
@@ -68,7 +73,7 @@ enum Phase {
     /// What is in the output goes out, then the connection ends.
     Ending,
     /// All is sent. What the client still sends is thrown away, this many bytes at most.
-    Lingering { left: u32, since: Seconds },
+    Lingering(u32),
 }
 
 impl<C: Send + 'static> WsConnection<C> {
@@ -76,7 +81,7 @@ impl<C: Send + 'static> WsConnection<C> {
         let Arrival { moved, accepted } = arrival;
         let ws = WsConn::new(now, accepted.limits, accepted.deflate, moved.output);
         WsConnection {
-            socket: moved.socket.into(),
+            socket: moved.socket,
             peer: Peer {
                 ws,
                 conn: accepted.conn,
@@ -88,6 +93,7 @@ impl<C: Send + 'static> WsConnection<C> {
             watched: None,
             phase: Phase::Serving,
             full: false,
+            starved: false,
             dirty: false,
             shown: 0,
             counted: 0,
@@ -130,13 +136,14 @@ impl<C: Send + 'static> WsConnection<C> {
     where
         H: WebSocketHandler<Conn = C>,
     {
+        self.starved = false;
         if writable {
             self.full = false;
         }
         match self.phase {
             Phase::Serving if readable && !self.peer.ws.is_crowded() => self.read(shared),
             Phase::Serving | Phase::Ending if writable => self.flush(shared),
-            Phase::Lingering { left, since } if readable => self.discard(left, since, shared),
+            Phase::Lingering(left) if readable => self.discard(left, shared),
             _ => Fate::Open,
         }
     }
@@ -155,6 +162,7 @@ impl<C: Send + 'static> WsConnection<C> {
                 self.peer.ws.heard(shared.service.now);
             }
             Err(error) if is_temporary(&error) => {}
+            Err(error) if is_starved(&error) => self.starved = true,
             Err(error) => {
                 shared.inputs.give(input);
                 return self.broken(error, shared);
@@ -257,6 +265,10 @@ impl<C: Send + 'static> WsConnection<C> {
                     }
                 }
                 Err(error) if is_temporary(&error) => self.full = true,
+                Err(error) if is_starved(&error) => {
+                    self.full = true;
+                    self.starved = true;
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -308,116 +320,39 @@ impl<C: Send + 'static> WsConnection<C> {
     where
         H: WebSocketHandler<Conn = C>,
     {
+        if std::mem::take(&mut self.starved) && self.deadline(shared) > shared.service.now {
+            // The poller is asked again, and tells at once.
+            return Fate::Open;
+        }
+        // What came in time counts, though nobody has looked at it: the process may have been suspended.
+        if self.phase == Phase::Serving {
+            let fate = self.ready(true, true, shared);
+            let is_over = fate == Fate::Closed || self.phase != Phase::Serving;
+            if is_over || self.deadline(shared) > shared.service.now {
+                return fate;
+            }
+        }
         if self.phase != Phase::Serving {
+            if self.phase == Phase::Ending {
+                self.socket.stream.reset();
+            }
             return Fate::Closed;
         }
         self.peer.ws.expire(shared.service.now);
         self.flush(shared)
     }
 
-    /// Reading or writing has failed.
-    fn broken<H>(&mut self, error: io::Error, shared: &mut WsShared<'_, H>) -> Fate
-    where
-        H: WebSocketHandler<Conn = C>,
-    {
-        if self.phase == Phase::Serving {
-            shared.counters.connection_errors.add(1);
-            // After the close frames, a reset is as good an end as any.
-            let why = match self.peer.ws.ended() {
-                Some(end) => Disconnect::new(end),
-                None => Disconnect::Io(error),
-            };
-            self.peer.ws.end(End::Gone);
-            self.tell(&why, shared);
-        }
-        Fate::Closed
-    }
-
-    fn tell<H>(&mut self, why: &Disconnect, shared: &mut WsShared<'_, H>)
-    where
-        H: WebSocketHandler<Conn = C>,
-    {
-        self.phase = Phase::Ending;
-        shared.service.disconnect(&mut self.peer, &self.socket, why);
-    }
-
-    /// It is over: the handler is told, and what the client shall still read is sent.
-    fn over<H>(&mut self, unread: bool, shared: &mut WsShared<'_, H>) -> Fate
-    where
-        H: WebSocketHandler<Conn = C>,
-    {
-        let Some(end) = self.peer.ws.ended().cloned() else {
-            return Fate::Open;
-        };
-        match end {
-            End::Failed(_) => shared.counters.refused.add(1),
-            End::Closed { .. } => {}
-            _ => shared.counters.connection_errors.add(1),
-        }
-        self.tell(&Disconnect::new(&end), shared);
-        match end {
-            End::Failed(_) => self.finish(shared),
-            End::Closed { .. } if unread => self.finish(shared),
-            End::Closed { .. } | End::Gone => {
-                let fate = self.finish(shared);
-                match self.phase {
-                    Phase::Lingering { .. } => Fate::Closed,
-                    _ => fate,
-                }
-            }
-            _ => Fate::Closed,
-        }
-    }
-
-    /// Sends the rest, then closes, or gives the client time to read it: a close while it still
-    /// sends would be a reset, and it might never see the close frame.
-    fn finish<H>(&mut self, shared: &mut WsShared<'_, H>) -> Fate
-    where
-        H: WebSocketHandler<Conn = C>,
-    {
-        if self.send(shared).is_err() {
-            return Fate::Closed;
-        }
-        if self.peer.ws.output().is_some() {
-            return Fate::Open;
-        }
-        if !self.peer.ws.lingers() || self.socket.stream.shutdown_write().is_err() {
-            return Fate::Closed;
-        }
-        self.phase = Phase::Lingering {
-            left: u32::try_from(shared.limits.linger_bytes).unwrap_or(u32::MAX),
-            since: shared.service.now,
-        };
-        Fate::Open
-    }
-
-    /// Reads what a client still sends after the end, and forgets it.
-    fn discard<H>(&mut self, left: u32, since: Seconds, shared: &mut WsShared<'_, H>) -> Fate {
-        let mut scratch = shared.inputs.take();
-        let read = self.socket.stream.read(scratch.space());
-        shared.inputs.give(scratch);
-        match read {
-            Ok(n) if n > 0 && n < left as usize => {
-                shared.counters.bytes_read.add(n as u64);
-                let left = left - n as u32;
-                self.phase = Phase::Lingering { left, since };
-                Fate::Open
-            }
-            Err(error) if is_temporary(&error) => Fate::Open,
-            _ => Fate::Closed,
-        }
-    }
-
     pub(crate) fn deadline<H>(&self, shared: &WsShared<'_, H>) -> Seconds {
         let limits = self.peer.ws.limits();
         match self.phase {
+            _ if self.starved => shared.service.now + 1,
             Phase::Serving => self.peer.ws.deadline(),
             Phase::Ending => self
                 .peer
                 .ws
                 .deadline()
                 .min(http1::after(shared.service.now, limits.write_time)),
-            Phase::Lingering { since, .. } => http1::after(since, shared.limits.linger_time),
+            Phase::Lingering(_) => self.peer.ws.waited(shared.limits.linger_time),
         }
     }
 
@@ -425,10 +360,11 @@ impl<C: Send + 'static> WsConnection<C> {
     pub(crate) fn watch(&mut self, poll: &Poll) -> io::Result<()> {
         let waits = self.peer.ws.output().is_some();
         let interest = match self.phase {
+            _ if self.starved => Interest::Nothing,
             Phase::Ending => Interest::Write,
             Phase::Serving if self.peer.ws.is_crowded() => Interest::Write,
             Phase::Serving if waits => Interest::Both,
-            Phase::Serving | Phase::Lingering { .. } => Interest::Read,
+            Phase::Serving | Phase::Lingering(_) => Interest::Read,
         };
         if self.watched == Some(interest) && !poll.is_oneshot() {
             return Ok(());
@@ -451,33 +387,14 @@ impl<C: Send + 'static> WsConnection<C> {
         let shown = u32::try_from(backlog).unwrap_or(u32::MAX);
         (std::mem::replace(&mut self.shown, shown) != shown).then_some(backlog)
     }
-
-    /// Gives back what it holds. It may have been cut.
-    pub(crate) fn close<H>(mut self, shared: &mut WsShared<'_, H>)
-    where
-        H: WebSocketHandler<Conn = C>,
-    {
-        if self.phase == Phase::Serving {
-            let why = self.peer.ws.ended().map(Disconnect::new);
-            self.peer.ws.end(End::Gone);
-            self.tell(&why.unwrap_or(Disconnect::Stopped), shared);
-        }
-        shared.tally.count(self.counted, 0);
-        if Poll::must_remove() && self.watched.is_some() {
-            let _ = shared.poll.remove(&self.socket.stream);
-        }
-        if let Some(input) = self.input.take() {
-            shared.inputs.give(input);
-        }
-        self.peer.ws.release(&mut shared.service.kit);
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// What a connection costs while it is idle, beside its place in the slab and its seat.
+    /// What a connection costs while it is idle, beside 8 bytes in the slab, its seat, and what its
+    /// handler keeps for it.
     #[test]
     #[cfg(target_pointer_width = "64")]
     fn an_idle_connection_is_small() {

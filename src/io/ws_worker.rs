@@ -110,7 +110,9 @@ impl<H: WebSocketHandler> Loop<'_, H> {
     fn run(mut self) -> io::Result<Ended> {
         let mut events = Events::new();
         loop {
-            self.shared.poll.wait(&mut events, self.timeout())?;
+            let timeout = self.timeout();
+            let poll = &mut self.shared.poll;
+            poll.wait_from(&self.clock, &mut events, timeout)?;
             self.clock.tick();
             self.shared.service.now = self.clock.seconds();
             self.shared.service.kit.short = self.shared.tally.is_over();
@@ -158,7 +160,7 @@ impl<H: WebSocketHandler> Loop<'_, H> {
 
     /// Waits for what the connection waits for, or lets it go.
     fn settle(&mut self, token: Token, fate: Fate) {
-        let Some(connection) = self.slab.get_mut(token) else {
+        let Some((connection, deadline)) = self.slab.entry(token) else {
             return;
         };
         let dropped = std::mem::take(&mut self.shared.service.kit.dropped);
@@ -174,8 +176,7 @@ impl<H: WebSocketHandler> Loop<'_, H> {
             if let Some(backlog) = connection.count(&mut self.shared) {
                 self.seat.door.seats.set_unsent(connection.id(), backlog);
             }
-            let deadline = connection.deadline(&self.shared);
-            self.slab.set_deadline(token, deadline);
+            *deadline = connection.deadline(&self.shared);
             return;
         }
         let Some(connection) = self.slab.remove(token) else {
@@ -384,6 +385,9 @@ impl<H: WebSocketHandler> Loop<'_, H> {
         for token in self.slab.tokens() {
             self.settle(token, Fate::Closed);
         }
+        // They never got as far as to be opened.
+        self.seat.arrivals.take(&mut self.arrivals);
+        self.seat.counters.closed.add(self.arrivals.len() as u64);
         Some(ended)
     }
 }

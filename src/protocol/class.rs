@@ -38,6 +38,14 @@ static REG_NAME: [bool; 256] = table(b"-._~!$&'()*+,;=", &ALNUM);
 #[inline]
 pub(crate) fn count(bytes: &[u8], class: &[bool; 256]) -> usize {
     let mut n = 0;
+    while let Some(four) = bytes[n..].first_chunk::<4>() {
+        for (i, &b) in four.iter().enumerate() {
+            if !class[usize::from(b)] {
+                return n + i;
+            }
+        }
+        n += 4;
+    }
     // By hand: 14 instructions fewer per request than an iterator's `position`.
     while let Some(&b) = bytes.get(n) {
         if !class[usize::from(b)] {

@@ -2,7 +2,7 @@
 //! attacks work, each in one function and nowhere else.
 
 use super::{
-    Version, class,
+    Method, Version, class,
     error::ProtocolError,
     head::{Head, Known},
 };
@@ -122,7 +122,7 @@ fn content_length(value: &[u8]) -> Result<u64, ProtocolError> {
 
 /// RFC 9112 section 9.3, in its order.
 fn is_persistent(head: &Head, bytes: &[u8]) -> bool {
-    let connect = head.method.of(bytes) == b"CONNECT";
+    let connect = head.kind == Method::Connect;
     let Some(connection) = head.known(Known::Connection) else {
         // A client that sent CONNECT waits for a tunnel, not for another answer.
         return head.version >= Version::Http11 && !connect;

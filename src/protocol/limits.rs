@@ -43,7 +43,8 @@ pub struct Limits {
     pub idle_time: Duration,
     /// How long a body may take before `body_rate` is asked of it.
     pub body_grace: Duration,
-    /// Bytes a second that a body must bring on average; 408 below.
+    /// Bytes a second that a body must bring on average; 408 below. What came faster allows for a
+    /// pause, of `idle_time` or `body_grace` at most, whichever is longer.
     pub body_rate: usize,
     /// How long a handler may take for an answer that it has deferred, and between two pieces of one
     /// that it streams.
@@ -55,6 +56,14 @@ pub struct Limits {
     pub linger_time: Duration,
     /// How much is read and thrown away in that time.
     pub linger_bytes: usize,
+    /// How long a connection without a request may still send one after the server has begun to stop;
+    /// its answer says `Connection: close`. Closing idle connections at once would lose requests that
+    /// are on their way to us, and those of clients that ask as we close, which cannot know whether
+    /// they were answered. So this should be longer than a round trip, and than the pauses of
+    /// clients that ask all the time: those lose nothing then. The rest of a stop does not take longer
+    /// for it if no connection is idle; and [`Config::stop_time`](crate::Config::stop_time) ends it, too.
+    /// Zero: idle connections close at once.
+    pub stop_grace: Duration,
     /// Calls that may be waited for at one worker; [`TimerError::Full`](crate::TimerError::Full)
     /// above.
     pub timers_per_worker: usize,
@@ -80,6 +89,7 @@ impl Default for Limits {
             write_time: Duration::from_secs(30),
             linger_time: Duration::from_secs(2),
             linger_bytes: 256 << 10,
+            stop_grace: Duration::from_secs(1),
             timers_per_worker: 65_536,
         }
     }

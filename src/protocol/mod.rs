@@ -55,6 +55,27 @@ impl std::fmt::Display for Version {
     }
 }
 
+/// The methods whose answers are framed unlike others (RFC 9112 section 6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Method {
+    /// No body follows whatever the head says.
+    Head,
+    /// What follows a 2xx is not HTTP any more.
+    Connect,
+    Other,
+}
+
+impl Method {
+    #[inline]
+    fn of(name: &[u8]) -> Method {
+        match name {
+            b"HEAD" => Method::Head,
+            b"CONNECT" => Method::Connect,
+            _ => Method::Other,
+        }
+    }
+}
+
 /// A range of bytes, counted from the start of the head. Heads are shorter than 64 KiB.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Span {

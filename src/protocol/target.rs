@@ -1,6 +1,6 @@
 //! The four forms of a request target (RFC 9112 section 3.2).
 
-use super::{Span, class, error::ProtocolError};
+use super::{Method, Span, class, error::ProtocolError};
 use std::ops::Range;
 
 /// Where the parts of a target stand in the head.
@@ -9,10 +9,8 @@ pub(crate) struct Target {
     pub(crate) whole: Span,
     /// The authority that an absolute-form or authority-form target names; it overrides `Host`.
     pub(crate) authority: Option<Span>,
-    /// Empty where the form has none; see [`Target::path`].
+    /// Empty where the form has none; see [`Target::path`]. What follows it is the query.
     path: Span,
-    /// Without its `?`.
-    pub(crate) query: Option<Span>,
 }
 
 impl Target {
@@ -24,46 +22,56 @@ impl Target {
         }
     }
 
+    /// Without its `?`.
+    pub(crate) fn query(self, head: &[u8]) -> Option<&[u8]> {
+        let (path, whole) = (self.path.end, self.whole.end);
+        (path < whole).then(|| &head[usize::from(path) + 1..usize::from(whole)])
+    }
+
     /// The target that starts at `start` of a head whose method is at `method`, and where it ends.
     #[inline]
     pub(crate) fn parse(
         head: &[u8],
         method: Range<usize>,
+        kind: Method,
         start: usize,
     ) -> Result<(Target, usize), ProtocolError> {
-        let method = &head[method];
-        let (path, query, end) = split_query(head, start);
+        let (path, end) = split_query(head, start);
         let whole = Span::new(start, end);
         match head.get(start) {
-            Some(b'/') if method != b"CONNECT" => {
+            Some(b'/') if kind != Method::Connect => {
                 let target = Target {
                     whole,
                     authority: None,
                     path,
-                    query,
                 };
                 Ok((target, end))
             }
-            _ => parse_other(whole.of(head), whole, method).map(|target| (target, end)),
+            _ => {
+                parse_other(whole.of(head), whole, &head[method], kind).map(|target| (target, end))
+            }
         }
     }
 }
 
-/// What stands before and behind the question mark, and where that ends.
+/// What stands before the question mark, and where the query behind it ends.
 #[inline]
-fn split_query(bytes: &[u8], start: usize) -> (Span, Option<Span>, usize) {
+fn split_query(bytes: &[u8], start: usize) -> (Span, usize) {
     let path = start + class::count(&bytes[start..], &class::PATH);
-    match bytes.get(path) {
-        Some(b'?') => {
-            let end = path + 1 + class::count(&bytes[path + 1..], &class::TARGET);
-            (Span::new(start, path), Some(Span::new(path + 1, end)), end)
-        }
-        _ => (Span::new(start, path), None, path),
-    }
+    let end = match bytes.get(path) {
+        Some(b'?') => path + 1 + class::count(&bytes[path + 1..], &class::TARGET),
+        _ => path,
+    };
+    (Span::new(start, path), end)
 }
 
-fn parse_other(target: &[u8], whole: Span, method: &[u8]) -> Result<Target, ProtocolError> {
-    if method == b"CONNECT" {
+fn parse_other(
+    target: &[u8],
+    whole: Span,
+    method: &[u8],
+    kind: Method,
+) -> Result<Target, ProtocolError> {
+    if kind == Method::Connect {
         // authority-form: a host and a port, both there (RFC 9112 section 3.2.3).
         let colon = memchr::memrchr(b':', target).ok_or(ProtocolError::Target)?;
         let port = std::str::from_utf8(&target[colon + 1..]).unwrap_or_default();
@@ -73,14 +81,17 @@ fn parse_other(target: &[u8], whole: Span, method: &[u8]) -> Result<Target, Prot
         return Ok(Target {
             whole,
             authority: Some(whole),
-            ..Target::default()
+            path: Span {
+                start: whole.end,
+                end: whole.end,
+            },
         });
     }
     if method == b"OPTIONS" && target == b"*" {
         return Ok(Target {
             whole,
+            authority: None,
             path: whole,
-            ..Target::default()
         });
     }
     // absolute-form (RFC 9112 section 3.2.2).
@@ -96,12 +107,11 @@ fn parse_other(target: &[u8], whole: Span, method: &[u8]) -> Result<Target, Prot
     }
     let start = usize::from(whole.start);
     let authority = Span::new(start + from, start + from + end);
-    let (path, query, _) = split_query(target, from + end);
+    let (path, _) = split_query(target, from + end);
     Ok(Target {
         whole,
         authority: Some(authority),
         path: path.moved(start),
-        query: query.map(|query| query.moved(start)),
     })
 }
 
@@ -112,7 +122,13 @@ mod tests {
     fn parts(method: &str, target: &str) -> Option<(String, String, Option<String>)> {
         let head = format!("{method} {target}");
         let head = head.as_bytes();
-        let (target, end) = Target::parse(head, 0..method.len(), method.len() + 1).ok()?;
+        let (target, end) = Target::parse(
+            head,
+            0..method.len(),
+            Method::of(method.as_bytes()),
+            method.len() + 1,
+        )
+        .ok()?;
         if end < head.len() {
             return None;
         }
@@ -120,7 +136,7 @@ mod tests {
         Some((
             target.authority.map_or(String::new(), |a| text(a.of(head))),
             text(target.path(head)),
-            target.query.map(|q| text(q.of(head))),
+            target.query(head).map(text),
         ))
     }
 

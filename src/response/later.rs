@@ -6,6 +6,7 @@ use crate::conn::{
     body_out::{BodyOut, Coding, Feed, Source},
     http1::Mode,
     payload::Payload,
+    quiet::Quiet,
 };
 use crate::late::{Address, Begun, BodySender, EventSender, Responder, Timers};
 use crate::protocol::Version;
@@ -223,7 +224,7 @@ impl Response<'_> {
         let Some(coding) = coding else {
             return self.done(0);
         };
-        let body = BodyOut::new(coding, Feed::Drawn(source), close);
+        let body = BodyOut::new(coding, Feed::Drawn(Quiet::new(source)), close);
         self.streamed(Box::new(body), len)
     }
 

@@ -2,11 +2,10 @@
 
 use super::{Done, Response, Wire};
 use crate::conn::{
-    http1::Method,
     output::{FilePart, Output},
     payload::Payload,
 };
-use crate::protocol::encode;
+use crate::protocol::{Method, encode};
 use std::fs::File;
 use std::ops::Range;
 use std::sync::Arc;

@@ -4,11 +4,11 @@ use super::{AnswerError, Response};
 use crate::conn::{
     body_out::BodyOut,
     heads::Heads,
-    http1::{Method, Mode},
+    http1::Mode,
     output::{Mark, Output},
 };
 use crate::late::{Address, Begun, Command, Door, Late, Place};
-use crate::protocol::Version;
+use crate::protocol::{Method, Version};
 use std::sync::Arc;
 
 /// Where answers are written, and what becomes of the current one. The driver keeps one of it, so

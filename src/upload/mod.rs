@@ -38,12 +38,15 @@ pub enum UploadError {
 }
 
 impl UploadError {
-    /// The status of the answer: that of the [`MultipartError`], 507 where the disk is full, or 500.
+    /// The status of the answer: that of the [`MultipartError`], 507 where the disk is full or a
+    /// limit on the size of files is met, or 500.
     pub fn status(&self) -> u16 {
         match self {
             UploadError::Form(error) => error.status(),
             UploadError::Io(error) => match error.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => 507,
+                io::ErrorKind::StorageFull
+                | io::ErrorKind::QuotaExceeded
+                | io::ErrorKind::FileTooLarge => 507,
                 _ => 500,
             },
         }

@@ -417,6 +417,27 @@ fn a_body_slower_than_its_rate_is_cut() {
     }
 }
 
+/// What was fast at first allows for a pause, but not for one that lasts.
+#[test]
+fn a_body_that_stalls_behind_its_beginning_is_cut() {
+    let head = "POST /x HTTP/1.1\r\nHost: a\r\n";
+    let length = format!("{head}Content-Length: 1000000\r\n\r\n");
+    let chunked = format!("{head}Transfer-Encoding: chunked\r\n\r\nF4240\r\n");
+    for head in [length, chunked] {
+        let mut c = Connection::new(&Echo);
+        c.send(head.as_bytes());
+        c.send(&[b'x'; 900_000]);
+        for _ in 0..3 {
+            c.elapse(74 * SECOND);
+            c.send(b"x");
+        }
+        c.elapse(75 * SECOND);
+        assert_answers(&c, &[], false);
+        c.elapse(SECOND);
+        assert_answers(&c, &[TIMEOUT], true);
+    }
+}
+
 /// RFC 9112 section 8: a request cut short is not answered, one that was complete is.
 #[test]
 fn eof_closes_without_a_word() {

@@ -21,23 +21,23 @@ impl Drop for Hello {
     }
 }
 
-/// Built beside the tests by `cargo test`; there is no variable that names it.
-fn path() -> PathBuf {
+/// An example, if it is there. `cargo test` builds them beside the tests, `cargo test --test it` does
+/// not; and there is no variable that names them.
+pub(crate) fn example(name: &str) -> Option<PathBuf> {
     let test = std::env::current_exe().expect("the path of this test");
     let folder = test.parent().and_then(|deps| deps.parent());
-    folder.expect("target/debug").join("examples/hello")
+    let path = folder.expect("target/debug").join("examples").join(name);
+    let is_built = path.is_file();
+    if !is_built {
+        println!("skipped: the example `{name}` is not built");
+    }
+    is_built.then_some(path)
 }
 
 impl Hello {
-    /// Starts it with these options. `None` if it is not there, as after `cargo test --test it`, which
-    /// builds no examples.
+    /// Starts it with these options. `None` if it is not there.
     pub(crate) fn start(options: &[&str]) -> Option<Hello> {
-        let path = path();
-        if !path.is_file() {
-            println!("skipped: the example `hello` is not built");
-            return None;
-        }
-        let mut command = Command::new(path);
+        let mut command = Command::new(example("hello")?);
         command.args(["--port", "0"]).args(options);
         let mut child = command.stdout(Stdio::piped()).spawn().expect("started");
         let mut out = BufReader::new(child.stdout.take().expect("a pipe"));

@@ -25,6 +25,9 @@ mod dir_server;
 mod events;
 mod forms;
 mod handler;
+#[cfg(all(target_os = "linux", feature = "websocket"))]
+mod hostile;
+mod isolation;
 mod late;
 mod late_gone;
 mod limits;
@@ -32,7 +35,10 @@ mod listen;
 #[cfg(feature = "multipart")]
 mod multipart;
 mod offload;
+mod panics;
 mod pipelining;
+#[cfg(all(unix, feature = "signals", feature = "websocket"))]
+mod restart;
 #[cfg_attr(not(feature = "dir"), allow(dead_code))]
 mod scratch;
 #[cfg(target_os = "linux")]

@@ -1,7 +1,7 @@
 //! Stopping: what was accepted is answered, what is idle closes, what does not end is cut.
 
-use super::support::{Asked, Client, NEVER, ended, start, wait_until, workers};
-use peregrine::{Config, Done, Handler, Request, Response, Running, Stopped, from_fn};
+use super::support::{Asked, Client, NEVER, ended, limits, start, wait_until, workers};
+use peregrine::{Config, Done, Handler, Limits, Request, Response, Running, Stopped, from_fn};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Barrier};
@@ -50,6 +50,7 @@ fn send_half(server: &Running, client: &mut Client, half: &str) {
 fn load(addr: SocketAddr, answers: &AtomicU64, keep: bool) {
     let mut kept = None;
     loop {
+        let is_kept = kept.is_some();
         let mut client = match kept.take() {
             Some(client) => client,
             // No more listener: the server has stopped.
@@ -65,6 +66,7 @@ fn load(addr: SocketAddr, answers: &AtomicU64, keep: bool) {
         let Some(answer) = answer.expect("no half of an answer") else {
             // Nobody had taken the request. The next connect will be refused, or else this was a
             // connection that was still in the backlog when the listener closed.
+            assert!(!is_kept, "a request on an open connection is answered");
             continue;
         };
         sent.expect("sent, as it is answered");
@@ -89,6 +91,10 @@ fn under_load_nothing_that_was_answered_is_lost() {
         let config = Config {
             accept_threads: Some(accept_threads),
             stop_time: NEVER,
+            limits: Limits {
+                stop_grace: NEVER,
+                ..limits()
+            },
             ..workers(2)
         };
         let (server, addr) = start(app, config);
@@ -125,6 +131,95 @@ fn idle_connections_do_not_hold_a_stop() {
     assert_eq!((stopped.drained, stopped.cut), (10, 0));
     clients.iter_mut().for_each(Client::expect_end);
     assert_refused(addr);
+}
+
+/// A server that lets clients ask once more, for as long as they like.
+fn patient(handler: impl Handler) -> (Running, SocketAddr) {
+    let config = Config {
+        stop_time: NEVER,
+        limits: Limits {
+            stop_grace: NEVER,
+            ..limits()
+        },
+        ..workers(1)
+    };
+    start(handler, config)
+}
+
+/// A client cannot know that the server has begun to stop when it asks.
+#[test]
+fn an_idle_connection_may_ask_once_more() {
+    let (server, addr) = patient(from_fn(echo));
+    let [mut used, mut new] = [(); 2].map(|()| Client::connect(addr));
+    used.get("/");
+    wait_until("both are accepted", || server.counters().accepted == 2);
+    server.stop();
+    wait_until("it stops", || TcpStream::connect(addr).is_err());
+    for client in [&mut used, &mut new] {
+        client.send([GET, GET].concat());
+        assert!(client.answer(Asked::Other).closes(), "the last answer");
+        client.expect_end();
+    }
+    drop((used, new));
+    let stopped = ended(server);
+    assert_eq!((stopped.drained, stopped.cut), (2, 0));
+    assert_eq!(stopped.counters.requests, 3);
+}
+
+/// Nor can one that is taking its answer, whose head did not say that it was the last.
+#[test]
+fn who_was_not_told_may_ask_once_more() {
+    let large = Arc::new(vec![7; 32 << 20]);
+    let body = large.clone();
+    let app = from_fn(
+        move |req: &Request<'_>, res: Response<'_>| match req.path() {
+            "/stream" => {
+                let (done, sender) = res.stream();
+                thread::spawn(move || {
+                    let mut sender = sender;
+                    let sent = (0..1000).try_for_each(|_| sender.send(vec![1; 32 << 10]));
+                    sent.and_then(|()| sender.finish())
+                });
+                done
+            }
+            "/small" => res.body("small"),
+            _ => res.send(body.clone()),
+        },
+    );
+    for path in ["/large", "/stream"] {
+        let (server, addr) = patient(app.clone());
+        let mut client = Client::connect(addr);
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        wait_until("it is being sent", || server.counters().bytes_written > 0);
+        server.stop();
+        wait_until("it stops", || TcpStream::connect(addr).is_err());
+        let answer = client.answer(Asked::Other);
+        assert!(answer.body.len() >= 32_000_000 && !answer.closes());
+        let last = client.get("/small");
+        assert_eq!((last.text(), last.closes()), ("small", true));
+        client.expect_end();
+        drop(client);
+        assert_eq!(ended(server).cut, 0);
+    }
+}
+
+#[test]
+fn without_grace_idle_connections_close_at_once() {
+    let config = Config {
+        stop_time: NEVER,
+        limits: Limits {
+            stop_grace: Duration::ZERO,
+            ..limits()
+        },
+        ..workers(1)
+    };
+    let (server, addr) = start(from_fn(echo), config);
+    let mut clients = [(); 2].map(|()| Client::connect(addr));
+    clients[0].get("/");
+    wait_until("both are accepted", || server.counters().accepted == 2);
+    server.stop();
+    clients.iter_mut().for_each(Client::expect_end);
+    assert_eq!(ended(server).drained, 2);
 }
 
 /// Whoever has connected and not yet asked gets a moment to do so.
@@ -281,6 +376,7 @@ fn what_does_not_end_is_cut_at_the_deadline() {
     let stopped = ended(server);
     assert_eq!((stopped.drained, stopped.cut), (0, 2));
     assert_eq!(stopped.counters.requests, 0);
+    assert_eq!(stopped.counters.closed, 2, "also those that were cut");
     clients.iter_mut().for_each(Client::expect_end);
 }
 

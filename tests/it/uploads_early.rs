@@ -8,6 +8,7 @@ use peregrine::{
 };
 use std::io::{ErrorKind, Read, Write};
 use std::thread;
+use std::time::Duration;
 
 const MIB: usize = 1 << 20;
 
@@ -121,6 +122,9 @@ fn curl_sends_what_is_wanted() {
     const LEN: usize = 8 * MIB;
     let limits = Limits {
         body_bytes: MIB,
+        // Whoever sends more than that before it reads gets a reset, and curl may say only that.
+        linger_bytes: 2 * LEN,
+        linger_time: Duration::from_secs(30),
         ..limits()
     };
     let config = Config {

@@ -66,7 +66,9 @@ impl BodySink for Raw {
                 let digest = self.hash.clone().finalize();
                 res.text(&hex(&digest))
             }
-            Some(ErrorKind::StorageFull) => res.status(507).text("the disk is full"),
+            Some(ErrorKind::StorageFull | ErrorKind::FileTooLarge) => {
+                res.status(507).text("the disk is full")
+            }
             Some(_) => res.status(500).text("the disk has failed"),
         }
     }
@@ -399,7 +401,7 @@ fn nothing_is_left_of_what_the_disk_does_not_take() {
     ] {
         let mut client = Client::connect(addr);
         let (status, _) = upload_until_answered(&mut client, way);
-        assert_eq!(status, 500, "{way:?}");
+        assert_eq!(status, 507, "{way:?}");
         wait_until("all is removed", || names(&scratch.root()).is_empty());
         // What the disk takes is kept.
         let mut small = Content::new(MIB as u64);

@@ -66,11 +66,10 @@ impl Http1 {
     /// The request is answered without its body, or the rest of it: that is thrown away afterwards
     /// if it is short, and ends the connection otherwise.
     fn leave_unread(&mut self, body: BodyLength, awaits: bool, head: usize, limits: &Limits) {
+        let most = limits.linger_bytes.min(u32::MAX as usize) as u64;
         match body {
             // Whoever still waits for a `100` may send the body or not (RFC 9110 section 10.1.1).
-            BodyLength::Exact(len) if len <= limits.linger_bytes as u64 && !awaits => {
-                self.unread = len;
-            }
+            BodyLength::Exact(len) if len <= most && !awaits => self.unread = len as u32,
             _ => self.last = true,
         }
         self.state = State::Ready(head);
@@ -161,10 +160,10 @@ impl Http1 {
 
     /// Throws away what nobody reads. True when it is all gone.
     pub(super) fn drain(&mut self, input: &mut Input) -> bool {
-        let n = self.unread.min(input.unread().len() as u64) as usize;
+        let n = (self.unread as usize).min(input.unread().len());
         input.consume(n);
         self.owed = self.owed.map(|owed| owed.saturating_sub(n));
-        self.unread -= n as u64;
+        self.unread -= n as u32;
         if self.unread == 0 {
             self.state = State::Idle;
         }

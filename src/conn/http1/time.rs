@@ -5,16 +5,19 @@ use crate::conn::{Seconds, heads::Heads, input::Input, output::Output};
 use crate::protocol::{error::ProtocolError, limits::Limits};
 use std::time::Duration;
 
-/// How long a server that stops, or has no room for others, waits for the first request of a
-/// connection.
+/// How long the first request of a connection is waited for when there is no room for others.
 const FIRST_GRACE: Duration = Duration::from_secs(1);
 
 impl Http1 {
-    /// When [`Http1::expire`] is due.
-    pub(crate) fn deadline(&self, input: Option<&Input>, limits: &Limits) -> Seconds {
+    /// When [`Http1::expire`] is due for a client that has last sent something at `heard`.
+    pub(crate) fn deadline(
+        &self,
+        input: Option<&Input>,
+        limits: &Limits,
+        heard: Seconds,
+    ) -> Seconds {
         let wait = match self.state {
-            // Whoever has just connected is about to ask for something.
-            State::Idle if self.owed.is_some() => limits.idle_time.min(FIRST_GRACE),
+            State::Idle if self.is_stopping() => limits.idle_time.min(limits.stop_grace),
             State::Idle => limits.idle_time,
             State::Head => limits.head_time,
             State::Pieces(_) | State::ChunkedPieces if self.paused => limits.answer_time,
@@ -33,7 +36,10 @@ impl Http1 {
                     input.taken_since + here as u64
                 });
                 let earned = received / limits.body_rate.max(1) as u64;
-                limits.body_grace + Duration::from_secs(earned)
+                let wait = limits.body_grace + Duration::from_secs(earned);
+                // Or the first megabyte would pay for a quarter of an hour of silence.
+                let pause = limits.idle_time.max(limits.body_grace);
+                return after(self.since, wait).min(after(heard, pause));
             }
             State::Waiting => limits.answer_time,
             State::Over(_) => limits.linger_time,

@@ -4,7 +4,7 @@ use super::{Connection, Fate, Phase, Shared, is_temporary};
 use crate::conn::http1::{Close, CloseReason};
 use crate::handler::{ConnectionError, Handler};
 use crate::io::mode::Mode;
-use crate::io::stream::{FILE_STEP, Sent};
+use crate::io::stream::{FILE_STEP, Sent, is_starved};
 use crate::protocol::Version;
 
 impl Connection {
@@ -27,6 +27,10 @@ impl Connection {
                     }
                 }
                 Err(error) if is_temporary(&error) => break,
+                Err(error) if is_starved(&error) => {
+                    self.starved = true;
+                    break;
+                }
                 Err(error) => {
                     shared.fail(&ConnectionError::Write(&error), &self.socket);
                     return Fate::Closed;
@@ -107,7 +111,8 @@ impl Connection {
         if let Some(input) = self.input.take() {
             shared.pool.give_input(input);
         }
-        self.phase = Phase::Lingering(shared.service.limits.linger_bytes);
+        let most = shared.service.limits.linger_bytes;
+        self.phase = Phase::Lingering(u32::try_from(most).unwrap_or(u32::MAX));
         Fate::Open
     }
 
@@ -122,19 +127,19 @@ impl Connection {
     /// Reads what a refused client still sends, and forgets it.
     pub(super) fn discard<H: Handler, M: Mode<H>>(
         &mut self,
-        left: usize,
+        left: u32,
         shared: &mut Shared<'_, H, M>,
     ) -> Fate {
         let mut scratch = shared.pool.input();
         let read = self.socket.stream.read(scratch.space());
         shared.pool.give_input(scratch);
         match read {
-            Ok(n) if n > 0 && n < left => {
+            Ok(n) if n > 0 && n < left as usize => {
                 shared.counters.bytes_read.add(n as u64);
-                self.phase = Phase::Lingering(left - n);
+                self.phase = Phase::Lingering(left - n as u32);
                 Fate::Open
             }
-            Err(error) if is_temporary(&error) => Fate::Open,
+            Err(error) if self.can_wait(&error) => Fate::Open,
             _ => Fate::Closed,
         }
     }

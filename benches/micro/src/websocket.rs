@@ -1,5 +1,6 @@
 //! Frames and their echo, beside tungstenite's.
 
+use crate::Benches;
 use peregrine::internals::{FrameHeader, unmask};
 use peregrine::{Done, Handler, Message, Request, Response, Upgrade, WebSocketHandler, Ws};
 use std::hint::black_box;
@@ -8,24 +9,24 @@ use tungstenite::protocol::{Role, frame};
 
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
-pub(crate) fn add(add: &mut impl FnMut(&'static str, &str, Box<dyn FnMut()>)) {
+pub(crate) fn add(benches: &mut Benches) {
     for (group, len) in [
         ("frame header, 125 B", 125),
         ("frame header, 64 KiB", 65_536),
     ] {
-        add(group, "peregrine", Box::new(header(len)));
-        add(group, "tungstenite", Box::new(their_header(len)));
+        benches.add(group, "peregrine", header(len));
+        benches.add(group, "tungstenite", their_header(len));
     }
     for (group, len) in [("mask, 125 B", 125), ("mask, 16 KiB", 16 << 10)] {
-        add(group, "peregrine", Box::new(mask(len)));
-        add(group, "byte by byte", Box::new(slow_mask(len)));
+        benches.add(group, "peregrine", mask(len));
+        benches.add(group, "byte by byte", slow_mask(len));
     }
     for (group, len, times) in [
         ("echo, 16 of 125 B", 125, 16),
         ("echo, 16 KiB", 16 << 10, 1),
     ] {
-        add(group, "peregrine", Box::new(echo(len, times)));
-        add(group, "tungstenite", Box::new(their_echo(len, times)));
+        benches.add(group, "peregrine", echo(len, times));
+        benches.add(group, "tungstenite", their_echo(len, times));
     }
 }
 

@@ -1,19 +1,12 @@
-//! What one request costs in the parts that every request passes; see benches/README.md.
-//!
-//! Run by hand and not by a crate for that, because of the two ways it measures: rivals take turns,
-//! so that a machine that gets slower hurts both alike, and with `--count NAME TIMES` one of them
-//! runs so many times and nothing else happens, for benches/instructions to count.
+//! Requests: their heads, their bodies, and all that is done with them.
 
-#[cfg(feature = "websocket")]
-mod websocket;
-
+use crate::Benches;
 use peregrine::internals::{Decoder, Head};
 use peregrine::testing::Connection;
 use peregrine::{Limits, OwnedRequest, Request, Response};
 use std::hint::black_box;
 use std::mem::MaybeUninit;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 const MINIMAL: &str = "GET / HTTP/1.1\r\nHost: example.org\r\n\r\n";
 
@@ -34,98 +27,21 @@ const BROWSER: &str = "GET /articles/2024/07/a-long-title?utm_source=feed&page=2
 const QUERY: &str = "GET /?name=Ada&from=London&year=1815&note=first+of%20all&empty=&flag HTTP/1.1\r\n\
     Host: a\r\n\r\n";
 
-/// One thing to measure. Those of a group take turns; the last of it is what others compare to.
-struct Bench {
-    group: &'static str,
-    name: String,
-    run: Box<dyn FnMut()>,
-}
-
-fn main() {
-    let mut benches = benches();
-    let args: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|arg| arg != "--bench")
-        .collect();
-    let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    match args[..] {
-        ["--list"] => benches.iter().for_each(|bench| println!("{}", bench.name)),
-        ["--count", name, times] => {
-            let bench = benches.iter_mut().find(|bench| bench.name == name);
-            let run = &mut bench.expect("a name that --list shows").run;
-            (0..times.parse().expect("a number")).for_each(|_: u64| run());
-        }
-        _ => {
-            benches.retain(|bench| args.iter().all(|arg| bench.name.contains(arg)));
-            println!("{:<36} {:>10}  to the last of the group", "", "ns");
-            for group in benches.chunk_by_mut(|a, b| a.group == b.group) {
-                measure(group);
-            }
-        }
-    }
-}
-
-/// Lets all of the group run in turns, and prints the medians.
-fn measure(group: &mut [Bench]) {
-    // Many and short, so that what disturbs one of them hardly moves a median.
-    const ROUNDS: usize = 201;
-    let times: Vec<u32> = group.iter_mut().map(times_for).collect();
-    let mut samples = vec![Vec::new(); group.len()];
-    for _ in 0..ROUNDS {
-        for (i, bench) in group.iter_mut().enumerate() {
-            let elapsed = timed(bench, times[i]);
-            samples[i].push(elapsed.as_secs_f64() * 1e9 / f64::from(times[i]));
-        }
-    }
-    let median = |samples: &mut Vec<f64>| {
-        samples.sort_by(f64::total_cmp);
-        samples[ROUNDS / 2]
-    };
-    let medians: Vec<f64> = samples.iter_mut().map(median).collect();
-    for (bench, ns) in group.iter().zip(&medians) {
-        let ratio = ns / medians[medians.len() - 1];
-        println!("{:<36} {ns:>10.1}  {ratio:>5.2}", bench.name);
-    }
-}
-
-fn timed(bench: &mut Bench, times: u32) -> Duration {
-    let start = Instant::now();
-    (0..times).for_each(|_| (bench.run)());
-    start.elapsed()
-}
-
-/// How often it runs in some milliseconds.
-fn times_for(bench: &mut Bench) -> u32 {
-    let mut times = 1;
-    while timed(bench, times) < Duration::from_millis(2) {
-        times *= 2;
-    }
-    times
-}
-
-fn benches() -> Vec<Bench> {
-    let mut benches = Vec::new();
-    let mut add = |group, name: &str, run: Box<dyn FnMut()>| {
-        let name = format!("{group}: {name}");
-        benches.push(Bench { group, name, run });
-    };
+pub(crate) fn add(benches: &mut Benches) {
     for (group, head) in heads() {
-        add(group, "with framing", Box::new(framing(head.clone())));
-        add(group, "peregrine", Box::new(peregrine(head.clone())));
-        add(group, "httparse", Box::new(httparse(head)));
+        benches.add(group, "with framing", framing(head.clone()));
+        benches.add(group, "peregrine", peregrine(head.clone()));
+        benches.add(group, "httparse", httparse(head));
     }
     for (name, size) in [("64 KiB in 4 KiB", 4 << 10), ("64 KiB in 64 B", 64)] {
-        add("chunked", name, Box::new(chunked(size)));
+        benches.add("chunked", name, chunked(size));
     }
-    add("chunked", "copy alone", Box::new(copy()));
+    benches.add("chunked", "copy alone", copy());
     for (group, head) in [("served, minimal", MINIMAL), ("served, browser", BROWSER)] {
-        add(group, "16 at once", Box::new(served(head, 16)));
-        add(group, "one", Box::new(served(head, 1)));
+        benches.add(group, "16 at once", served(head, 16));
+        benches.add(group, "one", served(head, 1));
     }
-    add("query", "six pairs", Box::new(query()));
-    #[cfg(feature = "websocket")]
-    websocket::add(&mut add);
-    benches
+    benches.add("query", "six pairs", query());
 }
 
 fn heads() -> [(&'static str, String); 3] {

@@ -1,0 +1,208 @@
+//! Every scenario against a server on its defaults, and a table of what came of it.
+
+use crate::hostile::attack::{Outcome, Scale, attack};
+use crate::hostile::process::{Process, raise_descriptors};
+use crate::hostile::scenarios::{SCENARIOS, Scenario};
+use std::cell::Cell;
+use std::io::Write;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+/// For anything to happen.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Descriptors that neither process needs for its connections.
+const SPARE: usize = 200;
+/// What the server may need beside the buffers of its clients, in KiB.
+const MARGIN: usize = 32 << 10;
+
+const HEADINGS: [&str; 9] = [
+    "scenario",
+    "load",
+    "p50/p99 before, µs",
+    "p50/p99 during, µs",
+    "answers during",
+    "ended after, s",
+    "by (limit)",
+    "RSS before/peak/after (bound), MiB",
+    "descriptors before/after",
+];
+
+fn find(name: &str) -> &'static Scenario {
+    let found = SCENARIOS.iter().find(|scenario| scenario.name == name);
+    found.unwrap_or_else(|| panic!("no scenario {name}"))
+}
+
+/// Runs these scenarios, or all, in processes of their own, and prints the table.
+pub(crate) fn all(names: &[&str]) -> ExitCode {
+    let mut wanted: Vec<_> = names.iter().map(|name| find(name)).collect();
+    if wanted.is_empty() {
+        wanted = SCENARIOS.iter().collect();
+    }
+    let from = Instant::now();
+    let start = |scenario: &&Scenario| {
+        let program = std::env::current_exe().expect("this program");
+        let mut command = Command::new(program);
+        command
+            .args(["--one", scenario.name])
+            .stdout(Stdio::piped());
+        command.spawn().expect("started")
+    };
+    let mut rows = vec![HEADINGS.join(" | "), ["---"; HEADINGS.len()].join(" | ")];
+    let mut failed = Vec::new();
+    let mut end = |scenario: &Scenario, child: std::process::Child| {
+        let output = child.wait_with_output().expect("our child");
+        let text = String::from_utf8_lossy(&output.stdout);
+        let row = text.lines().find_map(|line| line.strip_prefix("row "));
+        rows.extend(row.map(str::to_owned));
+        match output.status.success() {
+            true => println!("ok hostile: {}", scenario.name),
+            false => {
+                println!("FAILED hostile: {}", scenario.name);
+                failed.push(scenario.name);
+            }
+        }
+        let _ = std::io::stdout().flush();
+    };
+    let (waiting, short): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|s| s.waits);
+    for scenario in &short {
+        end(scenario, start(scenario));
+    }
+    let running: Vec<_> = waiting.iter().map(|s| (s, start(s))).collect();
+    for (scenario, child) in running {
+        end(scenario, child);
+    }
+    println!("\n| {} |", rows.join(" |\n| "));
+    println!("\n{} s, failed: {failed:?}", from.elapsed().as_secs());
+    match failed.is_empty() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
+}
+
+/// What is read from outside before, at its highest and after.
+#[derive(Default)]
+struct Readings {
+    before: Cell<usize>,
+    peak: Cell<usize>,
+    after: Cell<usize>,
+}
+
+impl Readings {
+    fn all(&self) -> [usize; 3] {
+        [&self.before, &self.peak, &self.after].map(Cell::get)
+    }
+}
+
+/// Runs one scenario, and prints its row.
+pub(crate) fn one(name: &str) -> ExitCode {
+    let scenario = find(name);
+    let room = (raise_descriptors() as usize).saturating_sub(SPARE);
+    let open = scenario.count.min(scenario.at_once);
+    let count = match open > room {
+        // Only what is open at a time needs descriptors.
+        true if scenario.count == open => room,
+        _ => scenario.count,
+    };
+    if count < scenario.count {
+        eprintln!(
+            "{}: {count} clients instead of {}: few descriptors",
+            scenario.name, scenario.count
+        );
+    }
+    let server = Process::start("--serve");
+    let scale = Scale {
+        count,
+        answers: 1000,
+        idle: Duration::from_secs(3),
+        to_the_end: true,
+        patience: PATIENCE,
+    };
+    let (memory, descriptors) = (Readings::default(), Readings::default());
+    let at_rest = || {
+        memory.before.set(server.resident());
+        server.forget_peak();
+        descriptors.before.set(server.fewest_descriptors());
+    };
+    let over = || {
+        memory.peak.set(server.peak());
+        let settled = server.settle(descriptors.before.get(), PATIENCE);
+        descriptors.after.set(server.fewest_descriptors());
+        memory.after.set(server.resident());
+        settled.map(|_| ())
+    };
+    let mut outcome = attack(scenario, server.addr, &scale, at_rest, over);
+    let bound = memory.before.get() + ((count.min(open) * scenario.bytes) >> 10) + MARGIN;
+    if memory.peak.get() > bound {
+        outcome.faults.push(format!(
+            "{} KiB of memory, more than {bound}",
+            memory.peak.get()
+        ));
+    }
+    row(
+        scenario,
+        count,
+        &outcome,
+        memory.all(),
+        bound,
+        descriptors.all(),
+    );
+    if server.stop() != "0 cut" {
+        outcome
+            .faults
+            .push("the server did not stop as it should".to_owned());
+    }
+    for fault in &outcome.faults {
+        eprintln!("{}: {fault}", scenario.name);
+    }
+    match outcome.faults.is_empty() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
+}
+
+fn row(
+    scenario: &Scenario,
+    count: usize,
+    outcome: &Outcome,
+    memory: [usize; 3],
+    bound: usize,
+    descriptors: [usize; 3],
+) {
+    let quantiles = |waits: &[Duration]| {
+        let at = |share: f64| waits[((waits.len() - 1) as f64 * share) as usize].as_micros();
+        match waits.is_empty() {
+            true => "-".to_owned(),
+            false => format!("{} / {}", at(0.5), at(0.99)),
+        }
+    };
+    let (before, during, answers) = match &outcome.waits {
+        Some([before, during, _]) => (
+            quantiles(before),
+            quantiles(during),
+            during.len().to_string(),
+        ),
+        None => ("-".into(), "-".into(), "-".into()),
+    };
+    let cut = outcome.cut.map_or("-".to_owned(), |(first, last)| {
+        format!("{:.1} to {:.1}", first.as_secs_f64(), last.as_secs_f64())
+    });
+    let by = outcome
+        .ends
+        .iter()
+        .map(|(end, count)| format!("{end}: {count}"));
+    let by = by.collect::<Vec<_>>().join(", ");
+    let [a, b, c] = memory.map(|kib| kib >> 10);
+    let [d, _, e] = descriptors;
+    let columns = [
+        scenario.name.to_owned(),
+        format!("{count}: {}", scenario.load),
+        before,
+        during,
+        answers,
+        cut,
+        format!("{by} ({})", scenario.limit),
+        format!("{a} / {b} / {c} ({})", bound >> 10),
+        format!("{d} / {e}"),
+    ];
+    println!("row {}", columns.join(" | "));
+}

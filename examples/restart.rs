@@ -1,0 +1,182 @@
+//! A server that a newer one replaces while requests come in, without losing any.
+//!
+//! ```sh
+//! cargo run --release --example restart -- --greeting greeting.txt
+//! kill -HUP PID   # the one it prints
+//! ```
+//!
+//! On SIGHUP it starts itself anew, with the listeners. The new process reads the greeting, and says
+//! when it is ready; only then does the old one stop: it answers what it has accepted, and ends. If
+//! the new one fails, for want of the file or for any other reason, the old one goes on. `PID` changes
+//! with every restart, as the process does.
+//!
+//! Beneath a service manager that keeps the listeners (systemd, `LISTEN_FDS`) it takes those instead,
+//! and restarts are the manager's: the socket stays open while no process is there, and those who
+//! connect meanwhile wait.
+//!
+//! ```sh
+//! systemd-socket-activate -l 127.0.0.1:8080 target/release/examples/restart
+//! ```
+
+mod common;
+
+#[cfg(not(unix))]
+fn main() {
+    eprintln!("listeners are handed over on Unix only");
+    std::process::exit(1);
+}
+
+#[cfg(unix)]
+fn main() -> std::io::Result<()> {
+    unix::main()
+}
+
+#[cfg(unix)]
+mod unix {
+    use super::common::Args;
+    use listenfd::ListenFd;
+    use peregrine::{
+        Done, Handler, Inherited, Message, Request, Response, Server, Stopper, Upgrade,
+        WebSocketHandler, WebSockets, Ws, hand_over,
+    };
+    use std::ffi::OsString;
+    use std::io::{self, Read};
+    use std::os::unix::net::UnixStream;
+    use std::path::Path;
+    use std::process::{Command, id};
+    use std::time::Duration;
+    use std::{env, fs, thread};
+
+    const OPTIONS: &str = "  \
+  --greeting FILE      What / answers (default: Hello, World!)
+  --unix PATH          A Unix socket to listen on, too
+  --grace N            Seconds in which open connections may still ask when it stops (default: 1)
+";
+
+    /// A new process that takes longer to start is given up.
+    const READY_WITHIN: Duration = Duration::from_secs(60);
+
+    /// What `/slow` takes.
+    const SLOW: Duration = Duration::from_millis(300);
+
+    struct App {
+        greeting: String,
+    }
+
+    impl Handler for App {
+        fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
+            match req.path() {
+                "/" => res.text(&self.greeting),
+                "/pid" => res.text(&id().to_string()),
+                "/slow" => res.offload(req, |_, res| {
+                    thread::sleep(SLOW);
+                    res.text("slowly\n")
+                }),
+                _ => res.status(404).text("nothing here\n"),
+            }
+        }
+    }
+
+    impl WebSocketHandler for App {
+        type Conn = ();
+
+        fn accept_ws(&self, req: &Request<'_>, _: &mut Upgrade<'_>) -> Option<()> {
+            (req.path() == "/echo").then_some(())
+        }
+
+        fn handle_ws_frame(&self, ws: &mut Ws<'_, ()>, message: Message<'_>) {
+            ws.send(message);
+        }
+    }
+
+    pub(super) fn main() -> io::Result<()> {
+        // Now, as the file may be replaced: that is what restarts are for.
+        let program = env::current_exe()?;
+        let about = "Answers, and starts itself anew on SIGHUP without losing a request.";
+        let names = ["greeting", "unix", "grace"];
+        let (args, [greeting, path, grace]) = Args::parse_values(about, OPTIONS, names);
+        let mut config = args.config();
+        if let Some(seconds) = grace.and_then(|grace| grace.to_str()?.parse().ok()) {
+            config.limits.stop_grace = Duration::from_secs(seconds);
+        }
+
+        // First of all, so that nothing else reads the standard input.
+        let inherited = Inherited::from_parent()?;
+        let greeting = match &greeting {
+            Some(file) => fs::read_to_string(file)?,
+            None => "Hello, World!\n".to_owned(),
+        };
+        let server = Server::new(App { greeting }).websocket();
+        let server = server.config(config).inherit(&inherited);
+        let (server, is_managed) = match with_managed(server)? {
+            (server, true) => (server, true),
+            (server, false) => (
+                with_own(server, &args, path.as_deref().map(Path::new)),
+                false,
+            ),
+        };
+        let mut running = server.start()?;
+        if is_managed {
+            // They wait in the socket, which the manager has, for the next process.
+            running.leave_backlog();
+        }
+        #[cfg(feature = "signals")]
+        running.stop_on_signals()?;
+        restart_on_signal(program, running.stopper())?;
+
+        // From here on nothing can fail any more, so the old process may go.
+        inherited.ready()?;
+        for addr in running.local_addrs() {
+            println!("listening on {addr}");
+        }
+        println!("process {} serves", id());
+        let stopped = running.wait()?;
+        let (drained, cut) = (stopped.drained, stopped.cut);
+        println!("process {} stopped: {drained} drained, {cut} cut", id());
+        Ok(())
+    }
+
+    fn with_own(
+        server: Server<App, WebSockets>,
+        args: &Args,
+        path: Option<&Path>,
+    ) -> Server<App, WebSockets> {
+        let server = server.bind(args.addr);
+        match path {
+            Some(path) => server.bind_unix(path),
+            None => server,
+        }
+    }
+
+    /// Takes the listeners of a service manager; whether there are any.
+    fn with_managed(
+        mut server: Server<App, WebSockets>,
+    ) -> io::Result<(Server<App, WebSockets>, bool)> {
+        let mut managed = ListenFd::from_env();
+        for i in 0..managed.len() {
+            if let Ok(Some(listener)) = managed.take_tcp_listener(i) {
+                server = server.listener(listener);
+            } else if let Some(listener) = managed.take_unix_listener(i)? {
+                server = server.unix_listener(listener);
+            }
+        }
+        Ok((server, managed.len() > 0))
+    }
+
+    /// On each SIGHUP, until one succeeds.
+    fn restart_on_signal(program: std::path::PathBuf, stopper: Stopper) -> io::Result<()> {
+        let (mut signalled, signal) = UnixStream::pair()?;
+        signal_hook::low_level::pipe::register(signal_hook::consts::SIGHUP, signal)?;
+        let args: Vec<OsString> = env::args_os().skip(1).collect();
+        thread::spawn(move || {
+            while matches!(signalled.read(&mut [0]), Ok(1)) {
+                let mut successor = Command::new(&program);
+                match hand_over(&[&stopper], successor.args(&args), READY_WITHIN) {
+                    Ok(_) => return,
+                    Err(error) => println!("process {} goes on: {error}", id()),
+                }
+            }
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,357 @@
+//! Listeners on their way from one process to the next, and what the two say to each other.
+//!
+//! The old process gives the new one a Unix socket as its standard input: the only descriptor that a
+//! program can take over by name without `unsafe`. Everything else goes through that, safely: the
+//! listeners as `SCM_RIGHTS`, one byte beside each to say what it is, and then a byte each way. The new
+//! one says that it is ready; the old one, that it gives way. Only then does either act on it, so a
+//! process that dies, hangs or is killed at any moment leaves exactly one that serves.
+
+use super::control::Control;
+use super::listener::{Listener, Place, SocketFile};
+use crate::log::event;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+};
+use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
+use std::mem::MaybeUninit;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Tells a process that its standard input is our socket, and which form of this it speaks.
+const VARIABLE: &str = "PEREGRINE_INHERIT";
+const VERSION: &str = "1";
+
+const TCP: u8 = b't';
+const UNIX: u8 = b'u';
+/// A Unix socket whose file is to be removed by the server that stops last.
+const UNIX_FILE: u8 = b'f';
+const END: u8 = b'.';
+const READY: u8 = b'r';
+const GIVE_WAY: u8 = b'g';
+
+/// Listeners that one process takes over; more of them is no list of ours.
+const MOST: usize = 4096;
+
+/// How often a process that waits for its successor looks whether it is to stop itself.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Starts `command` with the listeners of all `controls`, which stop when it is ready.
+pub(crate) fn hand_over(
+    controls: &[&Arc<Control>],
+    command: &mut Command,
+    ready_within: Duration,
+) -> io::Result<Child> {
+    let until = Instant::now() + ready_within;
+    let mut listeners = Vec::new();
+    for control in controls {
+        listeners.extend(control.listeners()?);
+    }
+    let (mut ours, theirs) = UnixStream::pair()?;
+    let mut child = command
+        .env(VARIABLE, VERSION)
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .spawn()?;
+    // It would keep the other end open, and we would never see the end of the new process.
+    command.stdin(Stdio::null());
+    let is_stopping = || controls.iter().any(|control| control.is_stopping());
+    let became_ready = pass(&listeners, &ours, until)
+        .and_then(|()| wait_ready(&mut ours, until, is_stopping))
+        .and_then(|()| {
+            // Before it hears of it: from then on those who wait to be accepted are its clients.
+            listeners
+                .iter()
+                .for_each(|listener| listener.keep_file(true));
+            controls
+                .iter()
+                .for_each(|control| control.leave_backlog(true));
+            ours.write_all(&[GIVE_WAY])
+        });
+    match became_ready {
+        Ok(()) => {
+            event!(Info, "process {} takes over", child.id());
+            controls.iter().for_each(|control| control.stop());
+            Ok(child)
+        }
+        Err(error) => {
+            let _ = child.kill();
+            let status = child.wait();
+            controls
+                .iter()
+                .for_each(|control| control.leave_backlog(false));
+            listeners
+                .iter()
+                .for_each(|listener| listener.keep_file(false));
+            event!(Warn, "the new process was not ready: {error}");
+            let ended = status.map_or(String::new(), |status| format!(" ({status})"));
+            let text = format!("the new process was not ready: {error}{ended}");
+            Err(io::Error::new(error.kind(), text))
+        }
+    }
+}
+
+fn pass(listeners: &[Listener], to: &UnixStream, until: Instant) -> io::Result<()> {
+    to.set_write_timeout(Some(left(until)?))?;
+    for listener in listeners {
+        let kind = match listener {
+            Listener::Tcp(_) => TCP,
+            Listener::Unix(None, _) => UNIX,
+            Listener::Unix(Some(_), _) => UNIX_FILE,
+        };
+        let fds = [listener.as_fd()];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        control.push(SendAncillaryMessage::ScmRights(&fds));
+        sendmsg(
+            to,
+            &[IoSlice::new(&[kind])],
+            &mut control,
+            SendFlags::empty(),
+        )?;
+    }
+    (&mut &*to).write_all(&[END])
+}
+
+fn wait_ready(
+    from: &mut UnixStream,
+    until: Instant,
+    is_stopping: impl Fn() -> bool,
+) -> io::Result<()> {
+    let mut byte = [0];
+    loop {
+        if is_stopping() {
+            return Err(io::Error::other("this one stops"));
+        }
+        from.set_read_timeout(Some(left(until)?.min(LOOK)))?;
+        match from.read(&mut byte) {
+            Ok(1) if byte == [READY] => return Ok(()),
+            Ok(0) => return Err(io::Error::new(ErrorKind::UnexpectedEof, "it ended")),
+            Ok(_) => {
+                return Err(io::Error::new(
+                    ErrorKind::InvalidData,
+                    "it said something else",
+                ));
+            }
+            Err(error) if is_pause(error.kind()) => {}
+            // It has ended without reading what was sent to it.
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn is_pause(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
+    )
+}
+
+fn left(until: Instant) -> io::Result<Duration> {
+    match until.saturating_duration_since(Instant::now()) {
+        Duration::ZERO => Err(io::Error::new(ErrorKind::TimedOut, "its time is up")),
+        left => Ok(left),
+    }
+}
+
+/// The listeners that the process before this one has handed over, if there is one; see
+/// [`hand_over`](crate::hand_over). Clones are the same handle. Not on Windows.
+///
+/// ```no_run
+/// use peregrine::{Inherited, Server};
+///
+/// # fn main() -> std::io::Result<()> {
+/// let inherited = Inherited::from_parent()?;
+/// let running = Server::from_fn(|_, res| res.text("hi"))
+///     .inherit(&inherited)
+///     .bind("127.0.0.1:8080") // that of the old process, if it had this address
+///     .start()?;
+/// inherited.ready()?; // the old one stops now
+/// running.wait()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Inherited(Arc<Mutex<Heritage>>);
+
+#[derive(Debug, Default)]
+struct Heritage {
+    /// Those that nobody has asked for yet, and whether the file is to be removed at the end.
+    listeners: Vec<(Listener, bool)>,
+    /// Files of those that a server has taken.
+    files: Vec<Arc<SocketFile>>,
+    parent: Option<UnixStream>,
+}
+
+impl Inherited {
+    /// Takes what the process that has started this one hands over: nothing, if it does not. The
+    /// standard input, through which that comes, leads nowhere afterwards, so there is nothing left for
+    /// a second call or for processes that this one starts. Blocks until the list is complete, which
+    /// the other process sends at once.
+    ///
+    /// # Errors
+    ///
+    /// The other process has gone, or does not speak the same language as this one.
+    pub fn from_parent() -> io::Result<Inherited> {
+        let mut heritage = Heritage::default();
+        if std::env::var_os(VARIABLE).is_some_and(|version| version == VERSION) {
+            let stdin = io::stdin().lock();
+            let is_ours = socket2::SockRef::from(&stdin).local_addr();
+            if is_ours.is_ok_and(|addr| addr.is_unix()) {
+                let parent = UnixStream::from(stdin.as_fd().try_clone_to_owned()?);
+                let nowhere = std::fs::File::open("/dev/null")?;
+                rustix::stdio::dup2_stdin(nowhere)?;
+                heritage.listeners = receive(&parent)?;
+                heritage.parent = Some(parent);
+            }
+        }
+        Ok(Inherited(Arc::new(Mutex::new(heritage))))
+    }
+
+    /// No process hands anything over: this one was started by hand, or by a service manager.
+    pub fn is_none(&self) -> bool {
+        self.lock().parent.is_none()
+    }
+
+    /// Tells the process before this one to stop, when all servers of this one have started; waits
+    /// until it has begun to. Listeners that no server has taken are closed. Does nothing if there is
+    /// no process before this one.
+    ///
+    /// # Errors
+    ///
+    /// The process before this one has ended, is stopping for good, or has waited too long: it has
+    /// given this one up, which should end, too.
+    pub fn ready(&self) -> io::Result<()> {
+        let mut heritage = self.lock();
+        heritage.listeners.clear();
+        let Some(mut parent) = heritage.parent.take() else {
+            return Ok(());
+        };
+        parent.write_all(&[READY])?;
+        let mut byte = [0];
+        parent.read_exact(&mut byte)?;
+        if byte != [GIVE_WAY] {
+            return Err(unknown());
+        }
+        heritage.files.drain(..).for_each(|file| file.keep(false));
+        Ok(())
+    }
+
+    /// Puts inherited listeners in the place of addresses.
+    pub(crate) fn claim(&self, places: Vec<Place>) -> Vec<Place> {
+        let mut heritage = self.lock();
+        let claim = |place| match place {
+            Place::Tcp(Ok(addrs)) => match heritage.tcp(&addrs) {
+                found if found.is_empty() => Place::Tcp(Ok(addrs)),
+                found => Place::Inherited(found),
+            },
+            Place::Unix(path) => match heritage.unix(&path) {
+                Some((listener, file)) => Place::InheritedUnix(listener, file),
+                None => Place::Unix(path),
+            },
+            other => other,
+        };
+        places.into_iter().map(claim).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Heritage> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Heritage {
+    /// All of one address: each has a queue of its own.
+    fn tcp(&mut self, addrs: &[SocketAddr]) -> Vec<TcpListener> {
+        let addr_of = |listener: &Listener| match listener {
+            Listener::Tcp(listener) => listener.local_addr().ok(),
+            Listener::Unix(..) => None,
+        };
+        let had: Vec<_> = self.listeners.iter().map(|(l, _)| addr_of(l)).collect();
+        let is_for = |had: SocketAddr, wanted: SocketAddr| {
+            had == wanted || wanted.port() == 0 && had.ip() == wanted.ip()
+        };
+        let found = addrs.iter().find_map(|&wanted| {
+            let mut had = had.iter().flatten();
+            had.find(|&&had| is_for(had, wanted)).copied()
+        });
+        if found.is_none() {
+            return Vec::new();
+        }
+        let is_found = |listener: &Listener| addr_of(listener) == found;
+        let all = std::mem::take(&mut self.listeners);
+        let (taken, left) = all
+            .into_iter()
+            .partition(|(listener, _)| is_found(listener));
+        self.listeners = left;
+        let taken: Vec<_> = taken;
+        let tcp = |(listener, _)| match listener {
+            Listener::Tcp(listener) => Some(listener),
+            Listener::Unix(..) => None,
+        };
+        taken.into_iter().filter_map(tcp).collect()
+    }
+
+    fn unix(&mut self, path: &std::path::Path) -> Option<(UnixListener, Option<Arc<SocketFile>>)> {
+        let is_wanted = |listener: &Listener| match listener {
+            Listener::Tcp(_) => false,
+            Listener::Unix(_, listener) => {
+                let addr = listener.local_addr();
+                addr.is_ok_and(|addr| addr.as_pathname() == Some(path))
+            }
+        };
+        let i = self.listeners.iter().position(|(l, _)| is_wanted(l))?;
+        let (listener, has_file) = self.listeners.remove(i);
+        let Listener::Unix(_, listener) = listener else {
+            return None;
+        };
+        let file = has_file.then(|| {
+            let file = Arc::new(SocketFile::new(path));
+            // It is still that of the process before this one.
+            file.keep(true);
+            self.files.push(file.clone());
+            file
+        });
+        Some((listener, file))
+    }
+}
+
+fn receive(parent: &UnixStream) -> io::Result<Vec<(Listener, bool)>> {
+    let mut listeners = Vec::new();
+    loop {
+        let mut byte = [0];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let mut into = [IoSliceMut::new(&mut byte)];
+        let received = recvmsg(parent, &mut into, &mut control, RecvFlags::empty())?;
+        if received.bytes == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        let fds = control.drain().filter_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(fds) => Some(fds),
+            _ => None,
+        });
+        let fd = fds.flatten().next();
+        if let Some(fd) = &fd {
+            // Not every system can do so on receiving; at the start of a program there is nobody else.
+            rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC)?;
+        }
+        let listener = match (byte, fd) {
+            ([END], _) => return Ok(listeners),
+            ([TCP], Some(fd)) => Listener::Tcp(fd.into()),
+            ([UNIX | UNIX_FILE], Some(fd)) => Listener::Unix(None, fd.into()),
+            _ => return Err(unknown()),
+        };
+        if listeners.len() >= MOST {
+            return Err(unknown());
+        }
+        listeners.push((listener, byte == [UNIX_FILE]));
+    }
+}
+
+fn unknown() -> io::Error {
+    let text = "the process before this one speaks another language";
+    io::Error::new(ErrorKind::InvalidData, text)
+}

@@ -1,0 +1,59 @@
+//! The socket of a connection and who is at its other end, in few bytes: most connections are idle.
+
+use super::control::Accepted;
+use super::stream::Stream;
+use crate::request::Ends;
+#[cfg(feature = "websocket")]
+use std::io::IoSlice;
+use std::net::{Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+
+pub(super) struct Socket {
+    pub(super) stream: Stream,
+    peer: PeerAddr,
+}
+
+/// 24 bytes instead of the 32 of an `Option<SocketAddr>`: the flow label is left out, which the
+/// system does not tell. Nor can the system be asked when somebody wants to know: it forgets the
+/// address when the client resets the connection.
+#[derive(Clone, Copy)]
+enum PeerAddr {
+    Unknown,
+    V4(SocketAddrV4),
+    V6 { ip: Ipv6Addr, port: u16, scope: u32 },
+}
+
+impl From<Accepted> for Socket {
+    fn from(accepted: Accepted) -> Socket {
+        let peer = match accepted.peer {
+            None => PeerAddr::Unknown,
+            Some(SocketAddr::V4(addr)) => PeerAddr::V4(addr),
+            Some(SocketAddr::V6(addr)) => PeerAddr::V6 {
+                ip: *addr.ip(),
+                port: addr.port(),
+                scope: addr.scope_id(),
+            },
+        };
+        let stream = accepted.stream;
+        Socket { stream, peer }
+    }
+}
+
+impl Ends for Socket {
+    fn peer_addr(&self) -> Option<SocketAddr> {
+        match self.peer {
+            PeerAddr::Unknown => None,
+            PeerAddr::V4(addr) => Some(addr.into()),
+            PeerAddr::V6 { ip, port, scope } => Some(SocketAddrV6::new(ip, port, 0, scope).into()),
+        }
+    }
+
+    fn local_addr(&self) -> Option<SocketAddr> {
+        self.stream.local_addr()
+    }
+
+    #[cfg(feature = "websocket")]
+    fn send_now(&self, pieces: [&[u8]; 2]) -> usize {
+        let sent = self.stream.write_vectored(&pieces.map(IoSlice::new));
+        sent.unwrap_or(0)
+    }
+}

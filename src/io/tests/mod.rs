@@ -1,0 +1,234 @@
+//! Real servers whose connections fail as planned; see `faulty`.
+
+mod cases;
+mod http;
+mod starved;
+mod suspended;
+#[cfg(feature = "websocket")]
+mod ws;
+
+use super::control::Accepted;
+use super::faulty::{Faulty, Plan};
+use super::stream::Stream;
+use crate::config::Config;
+use crate::late::Place;
+use crate::protocol::limits::Limits;
+use crate::server::{Running, Stopped};
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long anything may take before the test fails.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// For what must not happen by itself.
+const NEVER: Duration = Duration::from_secs(3600);
+
+/// One worker, and no limit of time that a slow machine comes near.
+fn config(limits: Limits) -> Config {
+    Config {
+        workers: 1,
+        stop_time: PATIENCE,
+        limits: Limits {
+            head_time: NEVER,
+            idle_time: NEVER,
+            body_grace: NEVER,
+            write_time: NEVER,
+            linger_time: NEVER,
+            answer_time: NEVER,
+            ..limits
+        },
+        ..Config::default()
+    }
+}
+
+#[track_caller]
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let limit = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < limit, "not within {PATIENCE:?}: {what}");
+        thread::park_timeout(Duration::from_micros(50));
+    }
+}
+
+/// Gives the only worker a connection that follows `plan`. Returns the client's end of it.
+#[track_caller]
+fn connect(server: &Running, plan: Plan) -> UnixStream {
+    let (faulty, client) = pair(plan);
+    hand_over(server, [faulty]);
+    client
+}
+
+/// The server's end and the client's.
+#[track_caller]
+fn pair(plan: Plan) -> (Faulty, UnixStream) {
+    let (faulty, client) = Faulty::pair(plan).expect("a pair of sockets");
+    let limit = Some(PATIENCE);
+    client.set_read_timeout(limit).expect("an open socket");
+    client.set_write_timeout(limit).expect("an open socket");
+    (faulty, client)
+}
+
+/// Gives the only worker connections that it takes one after the other.
+fn hand_over<const N: usize>(server: &Running, connections: [Faulty; N]) {
+    let accepted = connections.map(|faulty| Accepted {
+        stream: Stream::Faulty(faulty),
+        peer: None,
+    });
+    let seat = &server.control.seats[0];
+    seat.given.fetch_add(N as u64, Ordering::Relaxed);
+    if seat.mailbox.put(accepted) {
+        seat.waker.wake();
+    }
+}
+
+/// Sends all of `bytes` while it reads what comes until the end. `half_closes`: and says that there
+/// will be no more.
+fn exchange(client: &UnixStream, bytes: &[u8], half_closes: bool) -> Vec<u8> {
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            // The server may be gone before it has all.
+            let _ = { client }.write_all(bytes);
+            if half_closes {
+                let _ = client.shutdown(Shutdown::Write);
+            }
+        });
+        read_all(client)
+    })
+}
+
+/// What comes until the end, which may be a reset.
+fn read_all(mut client: &UnixStream) -> Vec<u8> {
+    let (mut all, mut part) = (Vec::new(), [0; 16 << 10]);
+    loop {
+        match client.read(&mut part) {
+            Ok(0) => return all,
+            Ok(n) => all.extend_from_slice(&part[..n]),
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return all,
+            Err(error) => panic!("after {}: {error}", all.escape_ascii()),
+        }
+    }
+}
+
+/// The same without the time of day.
+fn undated(mut bytes: Vec<u8>) -> Vec<u8> {
+    const DATE: &[u8] = b"\r\nDate: ";
+    let mut at = 0;
+    while let Some(found) = memchr::memmem::find(&bytes[at..], DATE) {
+        at += found + DATE.len();
+        let end = (at + 29).min(bytes.len());
+        bytes[at..end].fill(b'-');
+    }
+    bytes
+}
+
+/// For a message.
+fn short(bytes: &[u8]) -> String {
+    bytes[..bytes.len().min(600)].escape_ascii().to_string()
+}
+
+/// All connections have ended, and `live`, of which everything that belongs to one has a clone, is
+/// held by nobody but the test and, `held` times, its handler.
+#[track_caller]
+fn nothing_is_left(server: &Running, live: &Arc<()>, held: usize) {
+    wait_until("all connections are closed", || {
+        let counters = server.counters();
+        counters.accepted == counters.closed
+    });
+    wait_until("all that belongs to them is dropped", || {
+        Arc::strong_count(live) == held
+    });
+    let seat = &server.control.seats[0];
+    assert_eq!(seat.load(), 0);
+    wait_until("nothing is on its way", || seat.door.is_empty());
+    for slot in 0..8 {
+        let waits = seat.door.current(Place { token: 0, slot });
+        assert_eq!(waits, None, "slot {slot}");
+    }
+}
+
+/// Stops the server, which must end, without an error and without having to cut anything.
+#[track_caller]
+fn end(server: Running) -> Stopped {
+    server.stop();
+    let (told, tells) = mpsc::channel();
+    thread::spawn(move || {
+        let _ = told.send(server.wait());
+    });
+    let ended = tells.recv_timeout(PATIENCE).expect("the server ends");
+    let stopped = ended.expect("no thread failed");
+    assert_eq!(stopped.cut, 0);
+    assert_eq!(stopped.counters.accepted, stopped.counters.closed);
+    stopped
+}
+
+/// Everything that can happen to a call but a reset and a want of memory, in several ways.
+fn plans() -> Vec<(&'static str, Plan)> {
+    let plan = |seed: u64| Plan {
+        seed: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
+        ..Plan::default()
+    };
+    vec![
+        ("1-byte reads", Plan { read: 1, ..plan(1) }),
+        (
+            "1-byte writes",
+            Plan {
+                write: 1,
+                ..plan(2)
+            },
+        ),
+        (
+            "1 byte at a time",
+            Plan {
+                read: 1,
+                write: 1,
+                ..plan(3)
+            },
+        ),
+        (
+            "short",
+            Plan {
+                read: 40,
+                write: 40,
+                ..plan(4)
+            },
+        ),
+        (
+            "EAGAIN",
+            Plan {
+                again: 50,
+                ..plan(5)
+            },
+        ),
+        (
+            "EINTR",
+            Plan {
+                interrupted: 50,
+                ..plan(6)
+            },
+        ),
+        (
+            "all",
+            Plan {
+                read: 30,
+                write: 30,
+                again: 20,
+                interrupted: 20,
+                ..plan(7)
+            },
+        ),
+        (
+            "all, tiny",
+            Plan {
+                read: 3,
+                write: 3,
+                again: 30,
+                interrupted: 30,
+                ..plan(8)
+            },
+        ),
+    ]
+}

@@ -1,0 +1,311 @@
+//! WebSockets over a transport that fails: the same messages under every plan, and every connection told
+//! of its end once, whatever call is its last.
+
+use super::{
+    PATIENCE, config, connect, end, exchange, nothing_is_left, plans, read_all, short, undated,
+    wait_until,
+};
+use crate::handler::Handler;
+use crate::io::faulty::{Happening, Plan};
+use crate::protocol::{frame::Message, limits::Limits};
+use crate::request::Request;
+use crate::response::{Done, Response};
+use crate::server::{Running, Server};
+use crate::websocket::{Disconnect, WebSocketHandler, hub::Hub, upgrade::Upgrade, ws::Ws};
+use std::io::{Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+#[derive(Default)]
+struct Told {
+    begun: AtomicU64,
+    ended: AtomicU64,
+}
+
+struct App {
+    live: Arc<()>,
+    told: Arc<Told>,
+}
+
+impl Handler for App {
+    fn handle_request(&self, _: &Request<'_>, res: Response<'_>) -> Done {
+        res.text("no WebSocket")
+    }
+}
+
+impl WebSocketHandler for App {
+    type Conn = Arc<()>;
+
+    fn accept_ws(&self, _: &Request<'_>, _: &mut Upgrade<'_>) -> Option<Arc<()>> {
+        Some(self.live.clone())
+    }
+
+    fn handle_ws_conn(&self, ws: &mut Ws<'_, Arc<()>>) {
+        self.told.begun.fetch_add(1, Ordering::SeqCst);
+        ws.send("welcome");
+    }
+
+    fn handle_ws_frame(&self, ws: &mut Ws<'_, Arc<()>>, message: Message<'_>) {
+        match message.as_text() {
+            Some("large") => ws.send("x".repeat(40_000).as_str()),
+            _ => ws.send(message),
+        };
+    }
+
+    fn handle_ws_disconn(&self, _: &mut Ws<'_, Arc<()>>, _: &Disconnect) {
+        self.told.ended.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+const HANDSHAKE: &str = "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
+/// A client's frame.
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    const MASK: [u8; 4] = [7, 1, 9, 3];
+    let mut frame = vec![first];
+    match payload.len() {
+        short @ 0..126 => frame.push(0x80 | short as u8),
+        long => {
+            frame.push(0x80 | 126);
+            frame.extend((long as u16).to_be_bytes());
+        }
+    }
+    frame.extend(MASK);
+    frame.extend(
+        payload
+            .iter()
+            .zip(MASK.iter().cycle())
+            .map(|(byte, mask)| byte ^ mask),
+    );
+    frame
+}
+
+const TEXT: u8 = 0x81;
+const CLOSE: u8 = 0x88;
+
+fn scenarios() -> Vec<(&'static str, Vec<u8>)> {
+    let close = frame(CLOSE, &[0x03, 0xe8]);
+    let long = "0123456789".repeat(60);
+    let messages = [
+        frame(TEXT, b"hello"),
+        frame(0x82, long.as_bytes()),
+        frame(TEXT, b"large"),
+    ];
+    let fragments = [
+        frame(0x01, b"one "),
+        frame(0x89, b"ping"),
+        frame(0x00, b"two "),
+        frame(0x80, b"three"),
+    ];
+    let with_all = |frames: &[Vec<u8>]| {
+        let begin = format!("{HANDSHAKE}\r\n").into_bytes();
+        [begin, frames.concat(), close.clone()].concat()
+    };
+    let mut all = vec![
+        ("messages", with_all(&messages)),
+        ("fragments", with_all(&fragments)),
+        ("close", with_all(&[])),
+        ("broken", with_all(&[frame(TEXT, b"\xff")])),
+        (
+            "a request",
+            b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".to_vec(),
+        ),
+    ];
+    if cfg!(feature = "deflate") {
+        let extension = "Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
+        let begin = format!("{HANDSHAKE}{extension}").into_bytes();
+        // RFC 7692 section 7.2.3.1, whole and in fragments.
+        let hello = b"\xf2\x48\xcd\xc9\xc9\x07\x00";
+        let frames = [
+            frame(0xc1, hello),
+            frame(0x41, &hello[..3]),
+            frame(0x80, &hello[3..]),
+            close.clone(),
+        ];
+        all.push(("compressed", [begin, frames.concat()].concat()));
+    }
+    all
+}
+
+struct Bench {
+    live: Arc<()>,
+    told: Arc<Told>,
+    hub: Hub,
+    server: Running,
+}
+
+impl Bench {
+    fn start(linger_time: Duration) -> Bench {
+        let (live, told) = (Arc::new(()), Arc::<Told>::default());
+        let app = App {
+            live: live.clone(),
+            told: told.clone(),
+        };
+        let mut config = config(Limits::default());
+        config.ws_threads = 1;
+        config.limits.linger_time = linger_time;
+        let server = Server::new(app).config(config).websocket();
+        let hub = server.hub();
+        let server = server.bind("127.0.0.1:0").start().expect("a server");
+        Bench {
+            live,
+            told,
+            hub,
+            server,
+        }
+    }
+
+    /// What the client gets, after which nothing is left of it.
+    fn play(&self, sent: &[u8], plan: Plan) -> Vec<u8> {
+        let client = connect(&self.server, plan);
+        let got = exchange(&client, sent, false);
+        drop(client);
+        self.nothing_is_left();
+        undated(got)
+    }
+
+    #[track_caller]
+    fn nothing_is_left(&self) {
+        nothing_is_left(&self.server, &self.live, 2);
+        assert_eq!(self.hub.connections(), 0);
+        let [begun, ended] = [&self.told.begun, &self.told.ended].map(|n| n.load(Ordering::SeqCst));
+        assert_eq!(begun, ended, "each is told of its end, once");
+    }
+}
+
+/// A plan of many calls, in which something happens at the so manieth.
+fn at(call: u64, happening: Happening) -> Plan {
+    Plan {
+        seed: call,
+        read: 30,
+        write: 9000,
+        again: 10,
+        at: Some((call, happening)),
+        ..Plan::default()
+    }
+}
+
+#[test]
+fn messages_are_the_same_under_every_plan() {
+    let bench = Bench::start(PATIENCE);
+    for (name, sent) in scenarios() {
+        let wanted = bench.play(&sent, Plan::default());
+        let is_welcome = memchr::memmem::find(&wanted, b"welcome").is_some();
+        assert_eq!(is_welcome, name != "a request", "{name}");
+        for (way, plan) in plans() {
+            let plan = match wanted.len() > 10_000 && (1..100).contains(&plan.write) {
+                true => Plan {
+                    write: 3000,
+                    ..plan
+                },
+                false => plan,
+            };
+            let got = bench.play(&sent, plan);
+            assert!(got == wanted, "{name}, {way}: {}", short(&got));
+        }
+    }
+    end(bench.server);
+}
+
+#[test]
+fn a_reset_at_any_call_is_told_of_once() {
+    let bench = Bench::start(PATIENCE);
+    let mut resets = 0;
+    for (name, sent) in scenarios() {
+        let wanted = bench.play(&sent, Plan::default());
+        for call in 1.. {
+            let plan = at(call, Happening::Reset);
+            let calls = plan.calls.clone();
+            let got = bench.play(&sent, plan);
+            assert!(wanted.starts_with(&got), "{name}: reset at {call}");
+            if calls.load(Ordering::SeqCst) < call {
+                assert!(got == wanted, "{name} without a reset");
+                break;
+            }
+            resets += 1;
+        }
+    }
+    assert!(resets > 50, "only {resets} resets");
+    end(bench.server);
+}
+
+#[test]
+fn a_stop_at_any_call_ends_every_connection() {
+    for (name, sent) in scenarios() {
+        for call in 1.. {
+            let bench = Bench::start(PATIENCE);
+            let control = bench.server.control.clone();
+            let plan = at(call, Happening::Call(Box::new(move || control.stop())));
+            let calls = plan.calls.clone();
+            let client = connect(&bench.server, plan);
+            let got = exchange(&client, &sent, false);
+            drop(client);
+            assert!(
+                got.starts_with(b"HTTP/1.1 "),
+                "{name}, {call}: {}",
+                short(&got)
+            );
+            end(bench.server);
+            wait_until("its threads have ended", || {
+                Arc::strong_count(&bench.live) == 1
+            });
+            let [begun, ended] =
+                [&bench.told.begun, &bench.told.ended].map(|n| n.load(Ordering::SeqCst));
+            assert_eq!(begun, ended, "{name}, stopped at {call}");
+            if calls.load(Ordering::SeqCst) < call {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_call_without_memory_is_made_again() {
+    let bench = Bench::start(PATIENCE);
+    let wanted = scenarios().into_iter().map(|(name, sent)| {
+        let wanted = bench.play(&sent, Plan::default());
+        (name, sent, wanted)
+    });
+    let mut waiting = Vec::new();
+    for (name, sent, wanted) in wanted.collect::<Vec<_>>() {
+        for call in 1..6 {
+            let plan = Plan {
+                at: Some((call, Happening::Starve(1))),
+                ..Plan::default()
+            };
+            let mut client = connect(&bench.server, plan);
+            client.write_all(&sent).expect("sent");
+            waiting.push((name, call, client, wanted.clone()));
+        }
+    }
+    for (name, call, client, wanted) in waiting {
+        let got = undated(read_all(&client));
+        assert!(got == wanted, "{name} at {call}: {}", short(&got));
+    }
+    bench.nothing_is_left();
+    end(bench.server);
+}
+
+/// Who has failed is given time to read why, and no more of it for what is sent to all meanwhile.
+#[test]
+fn lingering_is_not_made_longer_by_what_others_send() {
+    let bench = Bench::start(Duration::from_secs(1));
+    let mut client = connect(&bench.server, Plan::default());
+    let sent = [
+        format!("{HANDSHAKE}\r\n").into_bytes(),
+        frame(TEXT, b"\xff"),
+    ]
+    .concat();
+    client.write_all(&sent).expect("sent");
+    // It has read all, and keeps the connection open.
+    let mut all = Vec::new();
+    client.read_to_end(&mut all).expect("an end");
+    wait_until("it is closed", || {
+        bench.hub.broadcast("to all");
+        bench.server.counters().closed == 1
+    });
+    bench.nothing_is_left();
+    end(bench.server);
+}

@@ -1,0 +1,107 @@
+//! What an idle connection takes of the server's memory, counted in the server's threads by the
+//! allocator of this program. `benches/idle` asks the system the same for ten thousand of them.
+#![cfg(feature = "websocket")]
+
+// Parts of them are for other tests.
+#[allow(dead_code)]
+mod counting;
+#[allow(dead_code, unused_imports)]
+#[path = "it/support.rs"]
+mod support;
+
+use counting::{count_here, live_bytes};
+use peregrine::{
+    Config, Done, Handler, Message, Request, Response, Server, Upgrade, WebSocketHandler, Ws,
+};
+use std::io::Read;
+use std::net::SocketAddr;
+use support::{Client, ended, wait_until};
+
+/// Of these each may take one set of buffers that the server keeps for others.
+const FIRST: usize = 128;
+/// As many places as the server makes at a time, so that none is made for others.
+const MORE: usize = 256;
+
+const HTTP_BYTES: i64 = 160;
+/// With 24 bytes that the handler keeps.
+const WEBSOCKET_BYTES: i64 = 216;
+
+struct App;
+
+impl Handler for App {
+    fn handle_request(&self, _: &Request<'_>, res: Response<'_>) -> Done {
+        count_here();
+        res.text("Hello, World!")
+    }
+}
+
+impl WebSocketHandler for App {
+    type Conn = [u64; 3];
+
+    fn accept_ws(&self, _: &Request<'_>, _: &mut Upgrade<'_>) -> Option<[u64; 3]> {
+        Some([0; 3])
+    }
+
+    fn handle_ws_conn(&self, _: &mut Ws<'_, [u64; 3]>) {
+        count_here();
+    }
+
+    fn handle_ws_frame(&self, ws: &mut Ws<'_, [u64; 3]>, message: Message<'_>) {
+        ws.send(message);
+    }
+}
+
+fn http(addr: SocketAddr) -> Client {
+    let mut client = Client::connect(addr);
+    assert_eq!(client.get("/").text(), "Hello, World!");
+    client
+}
+
+fn websocket(addr: SocketAddr) -> Client {
+    let mut client = Client::connect(addr);
+    client.send(
+        "GET / HTTP/1.1\r\nHost: t\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    );
+    // A frame masked with zeros, and its echo.
+    client.send(b"\x82\x82\0\0\0\0hi");
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n\x82\x02hi") {
+        let mut byte = [0];
+        client.stream.read_exact(&mut byte).expect("received");
+        answer.extend_from_slice(&byte);
+    }
+    assert!(answer.starts_with(b"HTTP/1.1 101 "));
+    client
+}
+
+/// Bytes for each of the connections that come after the first ones.
+fn check(name: &str, addr: SocketAddr, connect: fn(SocketAddr) -> Client, most: i64) {
+    let mut clients: Vec<Client> = (0..FIRST).map(|_| connect(addr)).collect();
+    let before = live_bytes();
+    clients.extend((0..MORE).map(|_| connect(addr)));
+    let each = || (live_bytes() - before) / MORE as i64;
+    // The thread may still hold a buffer for what has been received.
+    wait_until("buffers are given back", || each() <= most);
+    println!("{name}: {} bytes for an idle connection", each());
+    assert!(each() > 64, "{name}: only {} bytes were counted", each());
+}
+
+#[test]
+fn an_idle_connection_takes_little_memory() {
+    let config = Config {
+        workers: 1,
+        ws_threads: 1,
+        ..Config::default()
+    };
+    let server = Server::new(App).websocket().config(config);
+    let server = server.bind("127.0.0.1:0").start().expect("a server");
+    let addr = server.local_addr().expect("a TCP address");
+    check("HTTP", addr, http, HTTP_BYTES);
+    // Their descriptors are needed.
+    let opened = (FIRST + MORE) as u64;
+    wait_until("all are closed", || server.counters().closed == opened);
+    check("WebSocket", addr, websocket, WEBSOCKET_BYTES);
+    server.stop();
+    assert_eq!(ended(server).counters.refused, 0);
+}

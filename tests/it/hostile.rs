@@ -1,0 +1,216 @@
+//! Hostile clients beside well-behaved ones, in small: a few of each kind, and limits that are short
+//! where a scenario waits for one. benches/hostile.rs runs the same scenarios with thousands of
+//! clients against a server on its defaults.
+
+mod app;
+#[allow(dead_code, reason = "part of it is for the table of the bench")]
+mod attack;
+#[allow(dead_code, reason = "part of it is for the soak")]
+mod crowd;
+mod polite;
+#[allow(dead_code, reason = "part of it is for the table of the bench")]
+mod scenarios;
+mod seen;
+
+use super::support::{NEVER, PATIENCE, ended, own_addr, workers};
+use app::App;
+use attack::{Outcome, Scale, attack};
+use peregrine::{Config, Counters, Limits, Server, WsLimits};
+use polite::Kind;
+use scenarios::{SCENARIOS, Scenario};
+use std::time::Duration;
+
+const SECOND: Duration = Duration::from_secs(1);
+/// Clients of one scenario at a time.
+const CLIENTS: usize = 16;
+
+/// No limit of time but that one of the scenario comes into play.
+fn config(name: &str) -> Config {
+    let config = workers(2);
+    let (http, ws) = (config.limits, WsLimits::default());
+    let limits = match name {
+        "head" => Limits {
+            head_time: SECOND,
+            ..http
+        },
+        "body" => Limits {
+            body_grace: SECOND,
+            ..http
+        },
+        "slow-files" | "slow-streams" | "pipelined" => Limits {
+            write_time: SECOND,
+            ..http
+        },
+        _ => http,
+    };
+    let ws = WsLimits {
+        idle_time: NEVER,
+        write_time: NEVER,
+        ..ws
+    };
+    let ws_limits = match name {
+        "ws-floods" => WsLimits {
+            write_time: SECOND,
+            ..ws
+        },
+        "ws-silent" => WsLimits {
+            idle_time: SECOND,
+            pong_time: SECOND,
+            ..ws
+        },
+        "ws-feed" => WsLimits {
+            backlog_bytes: 128 << 10,
+            ..ws
+        },
+        _ => ws,
+    };
+    Config {
+        limits,
+        ws_limits,
+        ws_threads: 1,
+        ..config
+    }
+}
+
+#[track_caller]
+fn run(name: &str) -> (Outcome, Counters) {
+    let scenario = SCENARIOS.iter().find(|scenario| scenario.name == name);
+    let scenario = scenario.expect("a scenario");
+    let scenario = Scenario {
+        at_once: CLIENTS,
+        polite: match name {
+            // A client that is well-behaved and slow would be silent for too long, too.
+            "ws-silent" => &[Kind::Kept, Kind::Fresh],
+            _ => scenario.polite,
+        },
+        ..*scenario
+    };
+    let app = App::new();
+    let stats = app.stats.clone();
+    let server = Server::new(app).websocket().stats(&stats);
+    let server = server.config(config(name)).bind(own_addr()).start();
+    let server = server.expect("a server");
+    let scale = Scale {
+        count: match scenario.waits {
+            true => CLIENTS,
+            false => 4 * CLIENTS,
+        },
+        answers: 20,
+        idle: Duration::ZERO,
+        to_the_end: false,
+        patience: PATIENCE,
+    };
+    let addr = server.local_addr().expect("a TCP address");
+    let outcome = attack(&scenario, addr, &scale, || {}, || Ok(()));
+    assert!(outcome.faults.is_empty(), "{:#?}", outcome.faults);
+    server.stop();
+    let stopped = ended(server);
+    assert_eq!(stopped.cut, 0);
+    let counters = stopped.counters;
+    assert_eq!(counters.accepted, counters.closed);
+    (outcome, counters)
+}
+
+/// All of them by the same limit, which counts as an error of the connection.
+#[track_caller]
+fn all_cut(name: &str) {
+    let (_, counters) = run(name);
+    assert_eq!(counters.connection_errors, CLIENTS as u64, "{name}");
+}
+
+/// All of them with an answer that says why.
+#[track_caller]
+fn all_refused(name: &str, clients: usize) {
+    let (_, counters) = run(name);
+    assert_eq!(counters.refused, clients as u64, "{name}");
+}
+
+#[test]
+fn dribbled_heads() {
+    all_refused("head", CLIENTS);
+}
+
+#[test]
+fn dribbled_bodies() {
+    all_refused("body", CLIENTS);
+}
+
+/// And the system takes no more of their answers than it needs.
+#[test]
+fn slow_readers_of_files() {
+    let (_, counters) = run("slow-files");
+    assert_eq!(counters.connection_errors, CLIENTS as u64);
+    let written = counters.bytes_written / CLIENTS as u64;
+    assert!(written < 1 << 20, "{written} bytes for each");
+}
+
+#[test]
+fn slow_readers_of_streams() {
+    all_cut("slow-streams");
+}
+
+#[test]
+fn idle_clients_and_a_burst() {
+    run("idle");
+}
+
+#[test]
+fn connects_and_resets() {
+    run("connects");
+}
+
+#[test]
+fn half_closed_connections() {
+    run("half-closed");
+}
+
+#[test]
+fn floods_of_header_fields() {
+    all_refused("headers", 4 * CLIENTS);
+}
+
+#[test]
+fn pipelined_floods_that_never_read() {
+    all_cut("pipelined");
+}
+
+#[test]
+fn unmasked_frames() {
+    all_refused("ws-unmasked", 4 * CLIENTS);
+}
+
+#[test]
+fn oversize_frames_and_messages() {
+    all_refused("ws-oversize", 4 * CLIENTS);
+}
+
+#[test]
+fn endless_empty_fragments() {
+    all_refused("ws-fragments", 4 * CLIENTS);
+}
+
+#[test]
+fn floods_of_pings() {
+    all_refused("ws-pings", 4 * CLIENTS);
+}
+
+#[test]
+fn floods_of_messages_whose_echoes_nobody_reads() {
+    all_cut("ws-floods");
+}
+
+#[test]
+fn silent_websockets() {
+    all_cut("ws-silent");
+}
+
+#[test]
+fn slow_subscribers_of_a_busy_topic() {
+    run("ws-feed");
+}
+
+/// None of them is forgotten above.
+#[test]
+fn there_are_so_many_scenarios() {
+    assert_eq!(SCENARIOS.len(), 16);
+}

@@ -1,0 +1,106 @@
+//! One scenario against one server, and what came of it.
+
+use super::crowd::{Crowd, End};
+use super::polite::{Phase, Polite, Waits};
+use super::scenarios::Scenario;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+/// How large and how long.
+pub(crate) struct Scale {
+    pub(crate) count: usize,
+    /// Answers to the well-behaved before the load, and after it.
+    pub(crate) answers: usize,
+    /// For how long all are idle before a burst.
+    pub(crate) idle: Duration,
+    /// Whether to wait for the end of those who had a burst.
+    pub(crate) to_the_end: bool,
+    /// For anything to happen.
+    pub(crate) patience: Duration,
+}
+
+pub(crate) struct Outcome {
+    pub(crate) waits: Option<Waits>,
+    /// When the first and the last one was cut, after its connect.
+    pub(crate) cut: Option<(Duration, Duration)>,
+    /// How many ended how.
+    pub(crate) ends: BTreeMap<String, usize>,
+    /// What must not be.
+    pub(crate) faults: Vec<String>,
+}
+
+/// Calls `at_rest` just before the load begins, with the well-behaved clients connected, and `over`
+/// when all others are gone.
+pub(crate) fn attack(
+    scenario: &Scenario,
+    addr: SocketAddr,
+    scale: &Scale,
+    at_rest: impl FnOnce(),
+    over: impl FnOnce() -> Result<(), String>,
+) -> Outcome {
+    let mut faults = Vec::new();
+    let polite = Polite::start(addr, scenario.polite);
+    polite.wait(Phase::Before, scale.answers, scale.patience);
+    at_rest();
+    polite.enter(Phase::During);
+    let scripts = (0..scale.count).map(scenario.script);
+    let mut crowd = Crowd::new(addr, scripts).at_most(scenario.at_once);
+    if let Some(burst) = scenario.burst {
+        if !crowd.run_until(scale.patience, Crowd::all_connected) {
+            faults.push("not all could connect".to_owned());
+        }
+        let until = Instant::now() + scale.idle;
+        crowd.run_until(scale.patience, |_| Instant::now() >= until);
+        crowd.send_all(&burst.as_bytes().into());
+        let all = |crowd: &Crowd| crowd.answered(1) == scale.count;
+        if !crowd.run_until(scale.patience, all) {
+            faults.push(format!("{} of the burst answered", crowd.answered(1)));
+        }
+    }
+    let to_the_end = scenario.burst.is_none() || scale.to_the_end;
+    if to_the_end && !crowd.run_until(scale.patience, Crowd::all_gone) {
+        faults.push(format!("{} never cut", scale.count - crowd.gone()));
+    }
+    polite.enter(Phase::After);
+    polite.wait(Phase::After, scale.answers, scale.patience);
+    let (cut, ends) = match to_the_end {
+        true => judge(&crowd, &mut faults),
+        false => (None, BTreeMap::new()),
+    };
+    drop(crowd);
+    faults.extend(over().err());
+    let waits = polite.end();
+    if waits.is_none() {
+        faults.push("a well-behaved client has not got its answer".to_owned());
+    }
+    Outcome {
+        waits,
+        cut,
+        ends,
+        faults,
+    }
+}
+
+/// Whether each has ended as it had to.
+pub(crate) fn judge(
+    crowd: &Crowd,
+    faults: &mut Vec<String>,
+) -> (Option<(Duration, Duration)>, BTreeMap<String, usize>) {
+    let (mut ends, mut wrong) = (BTreeMap::new(), BTreeMap::new());
+    let (mut first, mut last) = (Duration::MAX, Duration::ZERO);
+    for (expected, end) in crowd.ends() {
+        let Some((end, after)) = end else { continue };
+        *ends.entry(end.to_string()).or_default() += 1;
+        if end != expected {
+            *wrong
+                .entry(format!("{end:?} instead of {expected:?}"))
+                .or_insert(0) += 1;
+        }
+        if end != End::Left {
+            (first, last) = (first.min(after), last.max(after));
+        }
+    }
+    faults.extend(wrong.iter().map(|(what, count)| format!("{count}: {what}")));
+    ((last > Duration::ZERO).then_some((first, last)), ends)
+}

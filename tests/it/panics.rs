@@ -1,0 +1,575 @@
+//! Users' code that panics, in every place there is for it, and what is dropped there: the client gets
+//! 500 or an end, everyone else is served, nothing is left, and the worker lives. And a handler that
+//! blocks: only its own worker waits.
+
+use super::support::{Asked, Client, ended, start, wait_until, workers};
+use peregrine::{
+    AccessEntry, AccessLog, Balance, BodyPlan, BodySink, Config, ConnectionError, Done, Flow,
+    Handler, Incoming, LogWriter, Request, Response, from_fn,
+};
+use std::io::Read;
+use std::net::SocketAddr;
+use std::panic::resume_unwind;
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+use std::time::Duration;
+
+/// Without the hook, which would print a trace.
+fn panic_quietly() -> ! {
+    resume_unwind(Box::new("as asked"))
+}
+
+/// Panics when it is dropped. Not while another panic is under way, which would end the process.
+pub(super) struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            panic_quietly();
+        }
+    }
+}
+
+struct Reader {
+    left: usize,
+    _bomb: Option<Bomb>,
+}
+
+impl Read for Reader {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        if self.left == 0 && self._bomb.is_none() {
+            panic_quietly();
+        }
+        let n = self.left.min(into.len());
+        into[..n].fill(b'r');
+        self.left -= n;
+        Ok(n)
+    }
+}
+
+#[derive(PartialEq)]
+enum At {
+    Piece,
+    Finish,
+    Drop,
+}
+
+struct Sink(
+    At,
+    #[expect(dead_code, reason = "only its end matters")] Option<Bomb>,
+);
+
+impl BodySink for Sink {
+    fn piece(&mut self, _: &[u8], _: &mut Incoming<'_>) -> Flow {
+        match self.0 {
+            At::Piece => panic_quietly(),
+            _ => Flow::Continue,
+        }
+    }
+
+    fn finish(self: Box<Self>, _: &Request<'_>, res: Response<'_>) -> Done {
+        match self.0 {
+            At::Finish => panic_quietly(),
+            _ => res.text("finished"),
+        }
+    }
+}
+
+/// Does what the path says, and panics whenever it is told of an error.
+struct App;
+
+impl Handler for App {
+    fn body_plan(&self, req: &Request<'_>) -> BodyPlan {
+        match req.path() {
+            "/plan" => panic_quietly(),
+            "/piece" => BodyPlan::stream(Sink(At::Piece, Some(Bomb))),
+            "/finish" => BodyPlan::stream(Sink(At::Finish, None)),
+            "/finish/drop" => BodyPlan::stream(Sink(At::Drop, Some(Bomb))),
+            _ => BodyPlan::Buffer,
+        }
+    }
+
+    fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
+        let timers = res.timers();
+        match req.path() {
+            "/handle" => panic_quietly(),
+            "/write" => res.write_with(|_| panic_quietly()),
+            "/defer" => {
+                let (done, responder) = res.defer();
+                let thread = thread::spawn(move || responder.send(|_| panic_quietly()));
+                assert!(thread.join().is_err());
+                done
+            }
+            "/defer/here" => {
+                let (_, responder) = res.defer();
+                responder.send(|_| panic_quietly());
+                unreachable!("it panics");
+            }
+            "/offload" => res.offload(req, |_, _| panic_quietly()),
+            "/offload/drop" => {
+                let bomb = Bomb;
+                res.offload(req, move |_, res| {
+                    let _bomb = bomb;
+                    res.text("answered")
+                })
+            }
+            "/stream" => {
+                let (done, mut sender) = res.stream();
+                let thread = thread::spawn(move || {
+                    let _ = sender.try_send("half");
+                    panic_quietly();
+                });
+                assert!(thread.join().is_err());
+                done
+            }
+            "/ready" => {
+                let (done, mut sender) = res.stream();
+                // More than there is room for.
+                let _ = sender.try_send(vec![b'r'; 1 << 20]);
+                sender.on_ready(|| panic_quietly());
+                let _ = sender.finish();
+                done
+            }
+            "/iter" => res.send_iter((0..9).map(|n| match n {
+                5 => panic_quietly(),
+                n => n.to_string(),
+            })),
+            "/iter/drop" => {
+                let bomb = Bomb;
+                res.send_iter((0..9).map(move |n| {
+                    let _bomb = &bomb;
+                    n.to_string()
+                }))
+            }
+            "/iter/both" => {
+                let bomb = Bomb;
+                res.send_iter((0..9).map(move |n| {
+                    let _bomb = &bomb;
+                    match n {
+                        5 => panic_quietly(),
+                        n => n.to_string(),
+                    }
+                }))
+            }
+            "/iter/endless" => {
+                let bomb = Bomb;
+                res.send_iter((0..).map(move |_: u64| {
+                    let _bomb = &bomb;
+                    vec![b'e'; 40_000]
+                }))
+            }
+            "/read" => res.send_reader(
+                Reader {
+                    left: 9,
+                    _bomb: None,
+                },
+                None,
+            ),
+            "/read/drop" => res.send_reader(
+                Reader {
+                    left: 9,
+                    _bomb: Some(Bomb),
+                },
+                None,
+            ),
+            "/timer" => {
+                let timer = timers.after(Duration::ZERO, || panic_quietly());
+                res.text(if timer.is_ok() { "set" } else { "not set" })
+            }
+            "/timer/drop" => {
+                let bomb = Bomb;
+                let timer = timers.every_while(Duration::ZERO, move || {
+                    let _bomb = &bomb;
+                    false
+                });
+                res.text(if timer.is_ok() { "set" } else { "not set" })
+            }
+            path => res.text(path),
+        }
+    }
+
+    fn handle_error(&self, _: &ConnectionError<'_>, _: Option<SocketAddr>) {
+        panic_quietly();
+    }
+}
+
+/// What the client sees.
+#[derive(Clone, Copy, Debug)]
+enum Seen {
+    /// 500, and the end of the connection.
+    Failed,
+    /// A body that ends before its end, and the end of the connection.
+    Cut,
+    Answered(&'static str),
+}
+
+const ROWS: [(&str, &str, Seen); 22] = [
+    ("GET", "/handle", Seen::Failed),
+    ("GET", "/write", Seen::Failed),
+    ("GET", "/log", Seen::Failed),
+    ("POST", "/plan", Seen::Failed),
+    ("POST", "/piece", Seen::Failed),
+    ("POST", "/finish", Seen::Failed),
+    ("POST", "/finish/drop", Seen::Failed),
+    ("GET", "/defer", Seen::Failed),
+    ("GET", "/defer/here", Seen::Failed),
+    ("GET", "/offload", Seen::Failed),
+    ("GET", "/offload/drop", Seen::Failed),
+    ("GET", "/stream", Seen::Cut),
+    ("GET", "/ready", Seen::Answered("")),
+    ("GET", "/iter", Seen::Cut),
+    ("GET", "/iter/drop", Seen::Answered("012345678")),
+    ("GET", "/iter/both", Seen::Cut),
+    ("GET", "/read", Seen::Cut),
+    ("GET", "/read/drop", Seen::Answered("rrrrrrrrr")),
+    ("GET", "/timer", Seen::Answered("set")),
+    ("GET", "/timer/drop", Seen::Answered("set")),
+    ("POST", "/nothing", Seen::Answered("/nothing")),
+    ("GET", "/nothing", Seen::Answered("/nothing")),
+];
+
+/// The handler with a log whose format panics, too.
+fn app() -> impl Handler {
+    let format = |entry: &AccessEntry<'_>, _: &mut Vec<u8>| {
+        if entry.request().is_some_and(|req| req.path() == "/log") {
+            panic_quietly();
+        }
+    };
+    let writer = LogWriter::new(std::io::sink()).expect("a thread");
+    AccessLog::with_format(App, writer, format)
+}
+
+#[test]
+fn a_panic_anywhere_ends_one_connection_at_most() {
+    let (server, addr) = start(app(), workers(1));
+    let mut other = Client::connect(addr);
+    for (method, path, seen) in ROWS {
+        let mut client = Client::connect(addr);
+        let head = format!("{method} {path} HTTP/1.1\r\nHost: a\r\n");
+        client.send(match method {
+            "POST" => format!("{head}Content-Length: 4\r\n\r\nbody"),
+            _ => format!("{head}\r\n"),
+        });
+        let answer = client.try_answer(Asked::Other);
+        match (seen, answer) {
+            (Seen::Failed, Ok(Some(answer))) => {
+                assert_eq!((answer.status, answer.closes()), (500, true), "{path}");
+                client.expect_end();
+            }
+            (Seen::Cut, Err(why)) => assert!(why.contains("cut"), "{path}: {why}"),
+            (Seen::Answered(text), Ok(Some(answer))) => {
+                assert_eq!(answer.status, 200, "{path}");
+                assert!(
+                    text.is_empty() || answer.text() == text,
+                    "{path}: {answer:?}"
+                );
+                // And the connection goes on.
+                assert_eq!(client.get("/next").text(), "/next");
+            }
+            (seen, answer) => panic!("{path}: {answer:?} instead of {seen:?}"),
+        }
+        assert_eq!(other.get("/other").text(), "/other", "after {path}");
+    }
+    drop(other);
+    wait_until("all are closed", || {
+        let counters = server.counters();
+        counters.accepted == counters.closed
+    });
+    server.stop();
+    assert_eq!(ended(server).cut, 0);
+}
+
+/// What is dropped because the client has gone panics then.
+#[test]
+fn a_panic_in_what_a_client_leaves_behind_is_harmless() {
+    let (server, addr) = start(app(), workers(1));
+    let mut other = Client::connect(addr);
+    let uploads = ["/piece", "/finish/drop"].map(|path| {
+        let head = format!("POST {path} HTTP/1.1\r\nHost: a\r\n");
+        format!("{head}Content-Length: 9\r\n\r\n")
+    });
+    let endless = "GET /iter/endless HTTP/1.1\r\nHost: a\r\n\r\n".to_owned();
+    for (count, request) in (1..).step_by(2).zip([&uploads[0], &uploads[1], &endless]) {
+        for reset in [false, true] {
+            let mut client = Client::connect(addr);
+            client.send(request);
+            match request.starts_with("GET") {
+                true => drop(client.head()),
+                false => {
+                    client.send("h");
+                    client.wait_until_delivered();
+                    assert_eq!(other.get("/other").text(), "/other");
+                }
+            }
+            match reset {
+                true => client.reset(),
+                false => drop(client),
+            }
+            let closed = count + u64::from(reset);
+            wait_until("it is closed", || server.counters().closed == closed);
+            assert_eq!(other.get("/other").text(), "/other");
+        }
+    }
+    // And at the end of the server, which waits for nobody.
+    let mut client = Client::connect(addr);
+    client.send(endless);
+    client.head();
+    server.stopper().stop_now();
+    assert_eq!(ended(server).cut, 1, "an idle one ends by itself");
+}
+
+/// The connections of that worker wait, those that are given to it meanwhile included; others do not.
+#[test]
+fn a_handler_that_blocks_holds_up_its_own_worker_only() {
+    let (release, blocked) = mpsc::channel::<()>();
+    let blocked = Mutex::new(blocked);
+    let app = from_fn(move |req: &Request<'_>, res: Response<'_>| {
+        if req.path() == "/block" {
+            // Until the test lets go of the other end.
+            let _ = blocked.lock().expect("no panic").recv();
+        }
+        res.text(req.path())
+    });
+    let config = Config {
+        balance: Balance::RoundRobin,
+        accept_threads: Some(1),
+        ..workers(2)
+    };
+    let (server, addr) = start(app, config);
+    let connect = |count| {
+        let client = Client::connect(addr);
+        wait_until("it has a worker", || server.counters().accepted >= count);
+        client
+    };
+    let mut blocks = Client::connect(addr);
+    wait_until("it has a worker", || server.counters().accepted == 1);
+    blocks.send("GET /block HTTP/1.1\r\nHost: a\r\n\r\n");
+    let of = |worker: usize| server.worker_counters()[worker];
+    wait_until("it is being served", || of(0).bytes_read > 0);
+    // One for the other worker, one for that which is held up: it lies in its mailbox.
+    let mut served = connect(2);
+    let mut waits = Client::connect(addr);
+    waits.send("GET /waits HTTP/1.1\r\nHost: a\r\n\r\n");
+    for _ in 0..50 {
+        assert_eq!(served.get("/served").text(), "/served");
+    }
+    assert_eq!((of(0).requests, of(1).requests), (0, 50));
+    drop(release);
+    assert_eq!(blocks.answer(Asked::Other).text(), "/block");
+    assert_eq!(waits.answer(Asked::Other).text(), "/waits");
+    server.stop();
+    assert_eq!(ended(server).cut, 0);
+}
+
+#[cfg(feature = "websocket")]
+mod ws {
+    use super::super::support::own_addr;
+    use super::*;
+    use peregrine::{
+        Disconnect, Hub, Message, Prepared, Relay, Running, Server, Upgrade, WebSocketHandler, Ws,
+    };
+    use std::net::TcpStream;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use tungstenite::{Message as Theirs, WebSocket, protocol::frame::coding::CloseCode};
+
+    #[derive(Default)]
+    struct Hooks {
+        begun: AtomicU64,
+        ended: AtomicU64,
+    }
+
+    impl Handler for Hooks {
+        fn handle_request(&self, _: &Request<'_>, res: Response<'_>) -> Done {
+            res.text("no WebSocket")
+        }
+
+        fn handle_error(&self, _: &ConnectionError<'_>, _: Option<SocketAddr>) {
+            panic_quietly();
+        }
+    }
+
+    impl WebSocketHandler for Hooks {
+        type Conn = (String, Option<Bomb>);
+
+        fn accept_ws(&self, req: &Request<'_>, _: &mut Upgrade<'_>) -> Option<Self::Conn> {
+            match req.path() {
+                "/accept" => panic_quietly(),
+                "/refuse" => None,
+                path => Some((path.to_owned(), path.starts_with("/drop").then(|| Bomb))),
+            }
+        }
+
+        fn handle_ws_conn(&self, ws: &mut Ws<'_, Self::Conn>) {
+            self.begun.fetch_add(1, Ordering::SeqCst);
+            match ws.conn.0.as_str() {
+                "/conn" => panic_quietly(),
+                // A pong comes back; the backlog falls when the client reads.
+                "/pong" => drop(ws.ping(b"")),
+                "/drain" => drop(ws.send(&vec![0; 3 << 20][..])),
+                _ => {}
+            }
+        }
+
+        fn handle_ws_frame(&self, ws: &mut Ws<'_, Self::Conn>, message: Message<'_>) {
+            match ws.conn.0.as_str() {
+                "/frame" => panic_quietly(),
+                "/relay" => drop(ws.publish("any", message)),
+                _ => drop(ws.send(message)),
+            }
+        }
+
+        fn handle_ws_pong(&self, ws: &mut Ws<'_, Self::Conn>, _: &[u8]) {
+            if ws.conn.0 == "/pong" {
+                panic_quietly();
+            }
+        }
+
+        fn handle_ws_drain(&self, ws: &mut Ws<'_, Self::Conn>) {
+            if ws.conn.0 == "/drain" {
+                panic_quietly();
+            }
+        }
+
+        fn handle_ws_disconn(&self, ws: &mut Ws<'_, Self::Conn>, _: &Disconnect) {
+            self.ended.fetch_add(1, Ordering::SeqCst);
+            if ws.conn.0 == "/disconn" {
+                panic_quietly();
+            }
+        }
+    }
+
+    struct Failing;
+
+    impl Relay for Failing {
+        fn published(&self, _: Option<&str>, _: &Prepared) {
+            panic_quietly();
+        }
+    }
+
+    struct Bench {
+        hooks: Arc<Hooks>,
+        hub: Hub,
+        server: Running,
+        addr: SocketAddr,
+    }
+
+    fn bench() -> Bench {
+        let hooks = Arc::<Hooks>::default();
+        let config = Config {
+            ws_threads: 1,
+            ws_limits: peregrine::WsLimits {
+                backlog_bytes: 8 << 20,
+                ..Default::default()
+            },
+            ..workers(1)
+        };
+        let server = Server::new(hooks.clone()).websocket().config(config);
+        let hub = server.hub();
+        let server = server.bind(own_addr()).start().expect("a server");
+        let addr = server.local_addr().expect("a TCP address");
+        Bench {
+            hooks,
+            hub,
+            server,
+            addr,
+        }
+    }
+
+    impl Bench {
+        fn connect(&self, path: &str) -> WebSocket<TcpStream> {
+            let stream = TcpStream::connect(self.addr).expect("a connection");
+            let limit = Some(super::super::support::PATIENCE);
+            stream.set_read_timeout(limit).expect("a socket");
+            let url = format!("ws://{}{path}", self.addr);
+            let (client, _) = tungstenite::client(url, stream).expect("a handshake");
+            client
+        }
+
+        /// All but `left` are gone, each has been told of its end, and the server ends well.
+        #[track_caller]
+        fn end(self, left: u64) {
+            wait_until("the others are closed", || {
+                let counters = self.server.counters();
+                counters.accepted == counters.closed + left
+            });
+            self.server.stop();
+            assert_eq!(ended(self.server).cut, 0);
+            let count = |n: &AtomicU64| n.load(Ordering::SeqCst);
+            assert_eq!(count(&self.hooks.begun), count(&self.hooks.ended));
+        }
+    }
+
+    fn echo(client: &mut WebSocket<TcpStream>) {
+        client.send(Theirs::text("hello")).expect("sent");
+        assert_eq!(client.read().expect("a message"), Theirs::text("hello"));
+    }
+
+    #[test]
+    fn a_panic_in_a_hook_closes_its_websocket_only() {
+        let bench = bench();
+        let mut other = bench.connect("/other");
+        let mut refused = Client::connect(bench.addr);
+        refused.send(
+            "GET /accept HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        );
+        assert_eq!(refused.answer(Asked::Other).status, 500);
+        refused.expect_end();
+        drop(refused);
+        assert!(bench.hub.set_relay(Failing));
+        for path in ["/conn", "/frame", "/pong", "/drain", "/relay"] {
+            let mut client = bench.connect(path);
+            if matches!(path, "/frame" | "/relay") {
+                client.send(Theirs::text("hello")).expect("sent");
+            }
+            let code = loop {
+                match client.read() {
+                    Ok(Theirs::Close(frame)) => break frame.map(|frame| frame.code),
+                    Ok(_) => {}
+                    Err(error) => panic!("{path}: {error}"),
+                }
+            };
+            assert_eq!(code, Some(CloseCode::Error), "{path}");
+            drop(client);
+            echo(&mut other);
+        }
+        // Where it is the caller's own thread, it is the caller's own panic.
+        let hub = bench.hub.clone();
+        let publishes = thread::spawn(move || hub.publish("any", "text"));
+        assert!(publishes.join().is_err());
+        echo(&mut other);
+        drop(other);
+        bench.end(0);
+    }
+
+    #[test]
+    fn a_panic_at_the_end_of_a_websocket_is_harmless() {
+        let bench = bench();
+        let mut other = bench.connect("/other");
+        for path in ["/disconn", "/drop"] {
+            for end in 0..4 {
+                let mut client = bench.connect(path);
+                echo(&mut client);
+                match end {
+                    0 => client.close(None).expect("sent"),
+                    1 => {
+                        let socket = socket2::SockRef::from(client.get_ref());
+                        socket.set_linger(Some(Duration::ZERO)).expect("a socket");
+                    }
+                    // Not masked: refused.
+                    2 => std::io::Write::write_all(client.get_mut(), b"\x81\x00").expect("sent"),
+                    _ => {}
+                }
+                drop(client);
+                echo(&mut other);
+            }
+        }
+        // And one at the end of the server.
+        let mut stays = bench.connect("/drop");
+        echo(&mut stays);
+        let reads = thread::spawn(move || while stays.read().is_ok() {});
+        drop(other);
+        bench.end(1);
+        reads.join().expect("no panic");
+    }
+}

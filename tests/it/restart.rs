@@ -1,0 +1,264 @@
+//! Listeners that go from one process to the next: the example `restart`, replaced while clients ask.
+
+use super::child::example;
+use super::scratch::Scratch;
+use super::support::{Asked, Client, PATIENCE};
+use rustix::process::{Pid, Signal, kill_process};
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+
+/// A process, and those that take its place; killed when it is dropped.
+struct Chain {
+    first: Child,
+    out: BufReader<ChildStdout>,
+    /// Lines that nobody has waited for yet.
+    lines: Vec<String>,
+    /// Of the process that serves.
+    pid: i32,
+    addr: SocketAddr,
+}
+
+impl Drop for Chain {
+    fn drop(&mut self) {
+        if self.pid != 0 {
+            self.signal(Signal::KILL);
+        }
+        let _ = self.first.kill();
+        let _ = self.first.wait();
+    }
+}
+
+impl Chain {
+    /// `None` if the example is not there.
+    fn start(options: &[&str]) -> Option<Chain> {
+        let mut command = Command::new(example("restart")?);
+        // Idle connections may ask for as long as they like.
+        command.args(["--port", "0", "--workers", "2", "--grace", "3600"]);
+        Some(Chain::of(command.args(options)))
+    }
+
+    fn of(command: &mut Command) -> Chain {
+        let mut first = command.stdout(Stdio::piped()).spawn().expect("started");
+        let out = BufReader::new(first.stdout.take().expect("a pipe"));
+        let mut chain = Chain {
+            first,
+            out,
+            lines: Vec::new(),
+            pid: 0,
+            addr: ([127, 0, 0, 1], 0).into(),
+        };
+        let addr = chain.line("listening on http://", "");
+        chain.addr = addr.parse().expect("an address");
+        chain.pid = chain.serving();
+        chain
+    }
+
+    /// What stands between the two in a line, which may be to come.
+    #[track_caller]
+    fn line(&mut self, before: &str, after: &str) -> String {
+        let between = |line: &String| {
+            let rest = line.strip_prefix(before)?.strip_suffix(after)?;
+            Some(rest.to_owned())
+        };
+        loop {
+            if let Some(i) = self.lines.iter().position(|line| between(line).is_some()) {
+                return between(&self.lines.remove(i)).expect("as it was found");
+            }
+            let mut line = String::new();
+            let read = self.out.read_line(&mut line).expect("text");
+            assert!(read > 0, "all have ended: {:?}", self.lines);
+            self.lines.push(line.trim_end().to_owned());
+        }
+    }
+
+    fn serving(&mut self) -> i32 {
+        let pid = self.line("process ", " serves");
+        pid.parse().expect("a number")
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.pid).expect("a process");
+        // It may have ended by itself.
+        let _ = kill_process(pid, signal);
+    }
+
+    /// Has a new process take over, and waits until the old one has ended, cutting nobody.
+    #[track_caller]
+    fn restart(&mut self) {
+        let old = self.pid;
+        self.signal(Signal::HUP);
+        self.pid = self.serving();
+        assert_ne!(self.pid, old);
+        self.line(&format!("process {old} stopped: "), " drained, 0 cut");
+    }
+
+    #[track_caller]
+    fn end(mut self) {
+        self.signal(Signal::TERM);
+        let pid = std::mem::take(&mut self.pid);
+        self.line(&format!("process {pid} stopped: "), " drained, 0 cut");
+    }
+}
+
+/// Asks until it is told to end, and at least once. Every connection is accepted, every request
+/// answered.
+fn load(addr: SocketAddr, keep: bool, over: &AtomicBool, answers: &AtomicU64) {
+    let mut kept = None;
+    loop {
+        let connect = || TcpStream::connect(addr).expect("nobody is refused");
+        let mut client = kept.take().unwrap_or_else(|| Client::over_tcp(connect()));
+        let answer = client.get("/");
+        assert_eq!((answer.status, answer.text()), (200, "Hello, World!\n"));
+        answers.fetch_add(1, Ordering::Relaxed);
+        if over.load(Ordering::Relaxed) {
+            return;
+        }
+        if keep && !answer.closes() {
+            kept = Some(client);
+        }
+    }
+}
+
+#[test]
+fn a_restart_under_load_loses_nothing() {
+    for accept_threads in ["0", "1", "2"] {
+        let Some(mut chain) = Chain::start(&["--accept-threads", accept_threads]) else {
+            return;
+        };
+        let (over, answers) = (AtomicBool::new(false), AtomicU64::new(0));
+        let addr = chain.addr;
+        thread::scope(|scope| {
+            // Also where this one fails, so that the test ends.
+            struct End<'a>(&'a AtomicBool);
+            impl Drop for End<'_> {
+                fn drop(&mut self) {
+                    self.0.store(true, Ordering::Relaxed);
+                }
+            }
+            let _end = End(&over);
+            for i in 0..6 {
+                let (over, answers) = (&over, &answers);
+                scope.spawn(move || load(addr, i % 2 == 0, over, answers));
+            }
+            for _ in 0..3 {
+                let before = answers.load(Ordering::Relaxed);
+                super::support::wait_until("there is load", || {
+                    answers.load(Ordering::Relaxed) > before + 100
+                });
+                chain.restart();
+            }
+        });
+        chain.end();
+    }
+}
+
+/// With a Unix socket, too, whose file belongs to whoever serves.
+#[test]
+fn a_new_process_that_fails_changes_nothing() {
+    let folder = Scratch::new();
+    let [greeting, socket] = ["greeting", "socket"].map(|name| folder.outside().join(name));
+    std::fs::write(&greeting, "first").expect("written");
+    let path = |path: &Path| path.to_str().expect("text").to_owned();
+    let options = ["--greeting", &path(&greeting), "--unix", &path(&socket)];
+    let Some(mut chain) = Chain::start(&options) else {
+        return;
+    };
+    let ask = |addr| {
+        let over_tcp = Client::connect(addr).get("/").text().to_owned();
+        let stream = UnixStream::connect(&socket).expect("a connection");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
+        assert_eq!(Client::over(stream).get("/").text(), over_tcp);
+        over_tcp
+    };
+    assert_eq!(ask(chain.addr), "first");
+    std::fs::remove_file(&greeting).expect("there");
+    for _ in 0..2 {
+        chain.signal(Signal::HUP);
+        let pid = chain.pid;
+        let why = chain.line(&format!("process {pid} goes on: "), "");
+        assert!(why.contains("the new process was not ready"), "{why}");
+        assert_eq!(ask(chain.addr), "first");
+    }
+    std::fs::write(&greeting, "second").expect("written");
+    chain.restart();
+    assert_eq!(ask(chain.addr), "second");
+    assert!(socket.exists(), "its file is not removed by the first one");
+    chain.end();
+    assert!(!socket.exists(), "but by the last one");
+}
+
+#[test]
+fn websockets_go_away_and_come_back() {
+    use tungstenite::Message;
+    use tungstenite::protocol::frame::coding::CloseCode;
+
+    let Some(mut chain) = Chain::start(&[]) else {
+        return;
+    };
+    let addr = chain.addr;
+    let connect = move || {
+        let stream = TcpStream::connect(addr).expect("nobody is refused");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
+        let client = tungstenite::client(format!("ws://{addr}/echo"), stream);
+        let (mut client, _) = client.expect("a WebSocket");
+        client.send("x".into()).expect("sent");
+        assert_eq!(client.read().expect("an echo"), Message::text("x"));
+        client
+    };
+    let mut client = connect();
+    for _ in 0..3 {
+        let waiting = thread::spawn(move || {
+            let Message::Close(Some(close)) = client.read().expect("a close frame") else {
+                panic!("something else");
+            };
+            assert_eq!(close.code, CloseCode::Away);
+            // It has to read on for its answer to be sent.
+            assert!(client.read().is_err());
+            connect()
+        });
+        chain.restart();
+        client = waiting.join().expect("a new connection");
+    }
+    drop(client);
+    chain.end();
+}
+
+/// The socket is a service manager's: descriptor 3. Who comes while nobody is there waits in it.
+#[test]
+fn a_service_manager_keeps_the_socket() {
+    let Some(program) = example("restart") else {
+        return;
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let addr = listener.local_addr().expect("bound");
+    let start = || {
+        let script = r#"exec 3<&0 0</dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec "$@""#;
+        let mut command = Command::new("sh");
+        command.args(["-c", script, "sh"]).arg(&program);
+        let socket = OwnedFd::from(listener.try_clone().expect("a second handle"));
+        Chain::of(command.args(["--port", "1"]).stdin(Stdio::from(socket)))
+    };
+    let first = start();
+    assert_eq!(first.addr, addr);
+    let pid = first.pid.to_string();
+    assert_eq!(Client::connect(addr).get("/pid").text(), pid);
+    first.end();
+    let mut waiting: Vec<_> = (0..5).map(|_| Client::connect(addr)).collect();
+    for client in &mut waiting {
+        let get = b"GET /pid HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        client.stream.write_all(get).expect("sent");
+    }
+    let second = start();
+    let pid = second.pid.to_string();
+    for client in &mut waiting {
+        assert_eq!(client.answer(Asked::Other).text(), pid);
+    }
+    drop(waiting);
+    second.end();
+}
