@@ -2,7 +2,7 @@
 //! feature and not `cfg(fuzzing)`, as that would leave out benches and whatever checks all features.
 //! None of it is part of the API.
 
-use crate::conn::{http1::Mode, output::Output};
+use crate::conn::{budget::Budget, http1::Mode, output::Output};
 use crate::late::{
     Door,
     pool::{Pool, Size},
@@ -85,7 +85,8 @@ impl Default for Answers {
             queue: 0,
             stack: None,
         };
-        let door = Door::new(&Limits::default(), Pool::new(size, || {}), || {});
+        let (pool, budget) = (Pool::new(size, || {}), Arc::new(Budget::new(usize::MAX)));
+        let door = Door::new(&Limits::default(), pool, budget, || {});
         Answers(Wire::new(Some("peregrine"), Arc::new(door)))
     }
 }
