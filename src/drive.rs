@@ -124,7 +124,7 @@ pub(crate) enum Turn {
 /// Whether what is to be done is the beginning of something, or takes more memory. A request whose
 /// body has been taken is neither.
 #[cold]
-fn is_new(next: Next, parts: &Parts<'_>) -> bool {
+fn is_new(next: &Next, parts: &Parts<'_>) -> bool {
     match next {
         Next::Request => parts.input.body.is_empty() && parts.sink.is_none(),
         Next::Plan => true,
@@ -164,14 +164,14 @@ where
             if output.len() > self.limits.output_bytes as u64 {
                 return Turn::Blocked;
             }
-            match parts
-                .http1
-                .next(parts.input, output, heads, &self.limits, self.now)
-            {
-                next if is_over && is_new(next, parts) => {
-                    parts.counters.overloaded.add(1);
-                    self.refuse(ProtocolError::Overloaded, parts);
-                }
+            let http1 = &mut parts.http1;
+            let next = http1.next(parts.input, output, heads, &self.limits, self.now);
+            if is_over && is_new(&next, parts) {
+                parts.counters.overloaded.add(1);
+                self.refuse(ProtocolError::Overloaded, parts);
+                continue;
+            }
+            match next {
                 Next::Request | Next::Plan if self.is_elsewhere(parts) => {
                     self.refuse(ProtocolError::HostNotAllowed, parts);
                 }
@@ -199,6 +199,7 @@ where
         Turn::Again
     }
 
+    #[cold]
     fn refuse(&mut self, error: ProtocolError, parts: &mut Parts<'_>) {
         let Wire { output, heads, .. } = &mut self.wire;
         parts.http1.refuse(error, output, heads);

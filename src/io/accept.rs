@@ -23,7 +23,7 @@ pub(crate) const BACK_OFF: Duration = Duration::from_millis(50);
 
 /// Pauses in which no idle connection is found to close, or no worker has answered, before a client
 /// is turned away.
-const PATIENCE: u32 = 20;
+const PATIENCE: u32 = 100;
 
 /// Why taking connections ended for now.
 #[derive(Debug)]
@@ -144,7 +144,9 @@ impl Listeners {
                 return Ok(None);
             }
             let accepted = listener.accept(config);
-            accepted.map(Some).inspect_err(|_| control.give_back(1))
+            accepted
+                .map(Some)
+                .inspect_err(|_| control.capacity.give_unused())
         };
         let (taken, pause) = take_some(most, accept, take);
         if taken > 0 {

@@ -187,9 +187,9 @@ impl Control {
         self.working.load(Ordering::Acquire) == 0
     }
 
-    /// A connection has been closed, or a place for one was not needed.
-    pub(crate) fn give_back(&self, places: usize) {
-        if places > 0 && self.capacity.give(places) {
+    /// A connection has been closed.
+    pub(crate) fn give_back(&self) {
+        if self.capacity.give() {
             // Without accept threads the workers accept.
             match self.acceptors.is_empty() {
                 true => self.seats.iter().for_each(|seat| seat.waker.wake()),

@@ -227,7 +227,7 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
         if let Some(connection) = self.slab.remove(token) {
             connection.close(&mut self.shared);
             self.seat.counters.closed.add(1);
-            self.control.give_back(1);
+            self.control.give_back();
             if let Some(stop) = &mut self.stop {
                 stop.drained += 1;
             }

@@ -186,7 +186,7 @@ impl<H: WebSocketHandler> Loop<'_, H> {
         self.seat.door.ended.fetch_add(1, Ordering::AcqRel);
         connection.close(&mut self.shared);
         self.seat.counters.closed.add(1);
-        self.control.give_back(1);
+        self.control.give_back();
         if let Some(stop) = &mut self.stop {
             stop.drained += 1;
         }

@@ -4,7 +4,9 @@ use super::support::{Answer, Asked, Client, own_addr, wait_until, workers};
 use peregrine::{
     BodyPlan, BodyReader, Config, Done, Handler, Request, Response, Running, Server, Stats,
 };
-use std::io::{Read, Write};
+use std::io::Read;
+#[cfg(target_os = "linux")]
+use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
