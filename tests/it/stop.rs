@@ -154,7 +154,13 @@ fn an_idle_connection_may_ask_once_more() {
     used.get("/");
     wait_until("both are accepted", || server.counters().accepted == 2);
     server.stop();
-    wait_until("it stops", || TcpStream::connect(addr).is_err());
+    // Who still got in may be among those that the stop drains.
+    let mut late = 0;
+    wait_until("it stops", || {
+        let refused = TcpStream::connect(addr).is_err();
+        late += u64::from(!refused);
+        refused
+    });
     for client in [&mut used, &mut new] {
         client.send([GET, GET].concat());
         assert!(client.answer(Asked::Other).closes(), "the last answer");
@@ -162,7 +168,9 @@ fn an_idle_connection_may_ask_once_more() {
     }
     drop((used, new));
     let stopped = ended(server);
-    assert_eq!((stopped.drained, stopped.cut), (2, 0));
+    let drained = stopped.drained;
+    assert!((2..=2 + late).contains(&drained), "{drained}, {late} late");
+    assert_eq!(stopped.cut, 0);
     assert_eq!(stopped.counters.requests, 3);
 }
 
