@@ -64,7 +64,9 @@ impl Body {
     /// Memory that it takes; what several share counts for each of them.
     fn held(&self) -> usize {
         match self {
-            Body::Memory(Payload::Static(_)) | Body::File(_) => 0,
+            // What several answers share is the program's: counted for each of them, eight clients
+            // that read nothing of 64 MiB would shut out all others.
+            Body::Memory(Payload::Static(_) | Payload::Shared(_)) | Body::File(_) => 0,
             Body::Memory(payload) => payload.len(),
         }
     }
