@@ -133,6 +133,8 @@ impl Launch {
         let counters = control.seats.iter().map(|seat| seat.counters.clone());
         let (pool, ws) = running.others.split_at(1);
         stats.add(counters.collect(), ws, pool);
+        let queues = (0..control.seats.len()).map(|i| Control::queues(&control, i));
+        stats.add_queues(queues.collect(), Vec::new());
         for (index, poll) in worker_polls.into_iter().enumerate() {
             let listeners = match acceptor_polls.len() {
                 0 => sets.remove(0),

@@ -19,6 +19,8 @@ mod dir_paths;
 #[cfg(feature = "dir")]
 mod dir_server;
 mod events;
+#[cfg(feature = "tracing")]
+mod events_logged;
 mod forms;
 mod handler;
 mod late;
@@ -35,6 +37,7 @@ mod scratch;
 mod slow;
 mod sockets;
 mod stats;
+mod stats_live;
 mod stop;
 mod stream_clients;
 mod stream_drawn;
