@@ -163,6 +163,12 @@ pub struct Config {
     /// Requests that may wait for such a thread; 503 above. Each holds a copy of its request, so at
     /// most [`Limits::head_bytes`] and [`Limits::body_bytes`]. Default: 1,024.
     pub pool_queue: usize,
+    /// One turn of a worker in so many, chosen by chance, is timed, and so are the calls of the handler
+    /// in it: [`Counters::handler_nanos`](crate::Counters::handler_nanos),
+    /// [`Counters::turn_nanos`](crate::Counters::turn_nanos). A turn is all that is done between two waits
+    /// for events. 1: each, for two more looks at the clock per request and one per turn; 0: none.
+    /// Default: 64.
+    pub timed_one_in: u32,
     /// What one client may cost.
     pub limits: Limits,
     /// Threads for WebSocket connections, 1 to 256; a server without [`Server::websocket`] starts
@@ -198,6 +204,7 @@ impl Default for Config {
             stop_time: Duration::from_secs(10),
             pool_threads: (4 * num_cpus::get()).max(8),
             pool_queue: 1024,
+            timed_one_in: 64,
             limits: Limits::default(),
             #[cfg(feature = "websocket")]
             ws_threads: num_cpus::get().min(256),

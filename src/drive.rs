@@ -23,8 +23,10 @@ use crate::response::{AnswerError, Done, Response, Wire};
 use crate::stats::WorkerCounters;
 use later::Drawn;
 use std::any::Any;
+use std::net::SocketAddr;
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
 
 /// What becomes of requests that ask for another protocol.
 pub(crate) trait Upgrades<H> {
@@ -73,6 +75,8 @@ pub(crate) struct Service<P> {
     pub(crate) hosts: Option<Vec<String>>,
     pub(crate) wire: Wire,
     pub(crate) now: Seconds,
+    /// Calls of the handler are timed.
+    pub(crate) is_timed: bool,
 }
 
 /// The parts of one connection.
@@ -215,7 +219,24 @@ where
         !hosts::is_allowed(host.unwrap_or_default(), allowed)
     }
 
+    #[inline]
     fn answer(&mut self, parts: &mut Parts<'_>, upgrades: &mut impl Upgrades<P::Target>) {
+        match self.is_timed {
+            false => self.call(parts, upgrades),
+            true => self.call_timed(parts, upgrades),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn call_timed(&mut self, parts: &mut Parts<'_>, upgrades: &mut impl Upgrades<P::Target>) {
+        let from = Instant::now();
+        self.call(parts, upgrades);
+        parts.counters.handler_took(from.elapsed());
+    }
+
+    #[inline(always)]
+    fn call(&mut self, parts: &mut Parts<'_>, upgrades: &mut impl Upgrades<P::Target>) {
         if let Some(sink) = parts.sink.take() {
             return self.answer_by(sink, parts);
         }
@@ -244,6 +265,7 @@ where
             },
             Err(panic) => return self.finish_failed(&Failure::Panic(panic), parts),
         };
+        parts.counters.answered(self.wire.status());
         parts.http1.finish(close, parts.input, self.now);
     }
 
@@ -251,6 +273,9 @@ where
     fn finish_unusual(&mut self, parts: &mut Parts<'_>) {
         match self.wire.later() {
             Ok(body) => {
+                if body.is_some() {
+                    parts.counters.answered(self.wire.status());
+                }
                 parts.http1.defer(parts.input, self.now);
                 self.begin_body(body, parts);
             }
@@ -263,11 +288,15 @@ where
         self.wire.fail();
         self.wire.door.leave(parts.place);
         self.fail(failure, parts);
+        parts.counters.answered(500);
         parts.http1.finish(true, parts.input, self.now);
     }
 
     fn fail(&self, failure: &Failure, parts: &Parts<'_>) {
         parts.counters.handler_errors.add(1);
+        if let Failure::Panic(_) = failure {
+            parts.counters.panics.add(1);
+        }
         failure.report(&*self.handler, parts.ends);
     }
 
@@ -285,6 +314,7 @@ where
                 let text = "the answer took too long";
                 let head_only = parts.http1.mode().method == Method::Head;
                 self.wire.heads.refuse(503, text, head_only, parts.output);
+                parts.counters.answered(503);
             }
         }
         self.report_close(close, parts);
@@ -299,15 +329,17 @@ where
     fn report_close(&self, close: Close, parts: &Parts<'_>) {
         match close.reason {
             CloseReason::Refused(error) => {
-                parts.counters.refused.add(1);
+                parts.counters.refused_with(error.status());
                 self.report(&ConnectionError::Refused(error), parts.ends);
             }
             CloseReason::ClientGone => {
                 parts.counters.connection_errors.add(1);
+                parts.counters.clients_gone.add(1);
                 self.report(&ConnectionError::ClientGone, parts.ends);
             }
             CloseReason::AnswerTimeout => {
                 parts.counters.handler_errors.add(1);
+                parts.counters.answer_timeouts.add(1);
                 self.report(&ConnectionError::AnswerTimeout, parts.ends);
             }
             CloseReason::Finished
@@ -341,10 +373,23 @@ impl Failure {
 }
 
 pub(crate) fn report<H: Handler>(handler: &H, error: &ConnectionError<'_>, ends: &dyn Ends) {
-    event!(Debug, "{error}");
-    let tell = || handler.handle_error(error, ends.peer_addr());
+    let peer = ends.peer_addr();
+    event!(Debug, { peer: Shown(peer) }, "{}", error);
+    let tell = || handler.handle_error(error, peer);
     if catch_unwind(AssertUnwindSafe(tell)).is_err() {
         event!(Error, "handle_error panicked");
+    }
+}
+
+/// A client in an event: its address, or that it has none.
+struct Shown(Option<SocketAddr>);
+
+impl std::fmt::Display for Shown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Some(addr) => addr.fmt(f),
+            None => f.write_str("none"),
+        }
     }
 }
 

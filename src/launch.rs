@@ -145,6 +145,8 @@ impl Launch {
             [&shared[0], &shared[1]],
             &control.budget,
         );
+        let queues = (0..control.seats.len()).map(|i| Control::queues(&control, i));
+        stats.add_queues(queues.collect(), Vec::new());
         for (index, poll) in worker_polls.into_iter().enumerate() {
             let listeners = match acceptor_polls.len() {
                 0 => sets.remove(0),

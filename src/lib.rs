@@ -77,7 +77,7 @@ pub use response::{AnswerError, BodyWriter, Done, Response};
 #[cfg(unix)]
 pub use server::hand_over;
 pub use server::{Running, Server, Stopped, Stopper};
-pub use stats::{Counters, Stats};
+pub use stats::{Counters, Queues, Stats};
 #[cfg(feature = "multipart")]
 pub use upload::{Form, FormFile, Upload, UploadError, display_name};
 #[cfg(feature = "websocket")]

@@ -171,6 +171,7 @@ impl<H: WebSocketHandler> Server<H, WebSockets> {
             };
             launch.add_other("ws", index, counters, move || worker.run())?;
         }
+        self.stats.add_queues(Vec::new(), threads.queues());
         launch.start(handler, &self.stats, || threads.on())
     }
 }

@@ -1,10 +1,15 @@
 //! What a server counts.
 
 mod prometheus;
+mod queues;
+
+pub use queues::Queues;
+pub(crate) use queues::QueuesOf;
 
 use crate::conn::budget::Budget;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// Each counter with its documentation and what follows `peregrine_` in the name of its metric.
 macro_rules! counters {
@@ -87,6 +92,14 @@ counters! {
     ws_dropped => "ws_messages_dropped",
     /// Requests answered, by the handler or with a 500 in its place.
     requests => "requests",
+    /// Answers with a status of 2xx, whoever gave them, counted when their head is complete.
+    answers_2xx => "answers_2xx",
+    /// Answers with a status of 3xx.
+    answers_3xx => "answers_3xx",
+    /// Answers with a status of 4xx, refusals among them.
+    answers_4xx => "answers_4xx",
+    /// Answers with a status of 5xx, by the handler or in its place.
+    answers_5xx => "answers_5xx",
     /// Bytes read from clients.
     bytes_read => "read_bytes",
     /// Bytes written to clients.
@@ -96,17 +109,53 @@ counters! {
     /// Requests and WebSockets that were refused because too many bytes were held in buffers; the
     /// requests are among `refused`, too.
     overloaded => "overloaded",
+    /// Those of `refused` whose request took too long: 408.
+    refused_slow => "refused_slow",
+    /// Those of `refused` whose request was too large: 413, 414, 431.
+    refused_large => "refused_large",
     /// Handlers that panicked or answered what could not be sent.
     handler_errors => "handler_errors",
+    /// Those of `handler_errors` that were panics.
+    panics => "panics",
+    /// Those of `handler_errors` whose answer came too late or never.
+    answer_timeouts => "answer_timeouts",
     /// Connections that ended in a failed read or write, a write timeout, or in the middle of a
     /// request.
     connection_errors => "connection_errors",
+    /// Those of `connection_errors` whose client closed in the middle of a request.
+    clients_gone => "clients_gone",
+    /// Those of `connection_errors` where reading failed, by a reset for the most part.
+    read_errors => "read_errors",
+    /// Those of `connection_errors` where writing failed.
+    write_errors => "write_errors",
+    /// Those of `connection_errors` whose client did not take its answer.
+    write_timeouts => "write_timeouts",
+    /// Times that the thread has woken up and done what there was to do.
+    turns => "turns",
+    /// Those of them that were timed: one in [`Config::timed_one_in`](crate::Config::timed_one_in), by
+    /// chance.
+    turns_timed => "turns_timed",
+    /// Nanoseconds of those: from waking up until nothing was left to do. `turn_nanos / turns_timed`
+    /// times `turns` is how long the thread was at work.
+    turn_nanos => "turns_timed_seconds",
+    /// Calls of [`Handler::handle_request`](crate::Handler::handle_request) in turns that were timed.
+    handlers_timed => "handlers_timed",
+    /// Nanoseconds of those calls. `handler_nanos / handlers_timed` is what one takes on average.
+    handler_nanos => "handlers_timed_seconds",
+    /// Those calls that took 10 ms or more, in which all other clients of the worker waited.
+    handlers_over_10ms => "handlers_timed_over_10ms",
+    /// Those calls that took 100 ms or more.
+    handlers_over_100ms => "handlers_timed_over_100ms",
+    /// Those calls that took a second or more.
+    handlers_over_1s => "handlers_timed_over_1s",
     /// Requests that [`Response::offload`](crate::Response::offload) has given to the pool.
     jobs => "jobs",
     /// Those of them that a thread has begun with.
     jobs_started => "jobs_started",
     /// Those that are done, answered or not; `jobs_started - jobs_done` are at work.
     jobs_done => "jobs_done",
+    /// Nanoseconds that those took which are done.
+    job_nanos => "jobs_done_seconds",
     /// Requests that were answered with 503, as the queue of the pool was full.
     jobs_refused => "jobs_refused",
 }
@@ -129,6 +178,58 @@ impl std::iter::Sum for Counters {
     fn sum<I: Iterator<Item = Counters>>(counters: I) -> Counters {
         counters.fold(Counters::default(), |sum, counters| sum + counters)
     }
+}
+
+impl WorkerCounters {
+    /// The head of an answer is complete.
+    #[inline]
+    pub(crate) fn answered(&self, status: u16) {
+        match status {
+            200..=299 => self.answers_2xx.add(1),
+            _ => self.answered_otherwise(status),
+        }
+    }
+
+    #[cold]
+    fn answered_otherwise(&self, status: u16) {
+        match status {
+            300..=399 => self.answers_3xx.add(1),
+            400..=499 => self.answers_4xx.add(1),
+            500..=599 => self.answers_5xx.add(1),
+            // Those that become WebSockets.
+            _ => {}
+        }
+    }
+
+    /// A request was refused, and answered with this.
+    pub(crate) fn refused_with(&self, status: u16) {
+        self.refused.add(1);
+        match status {
+            408 => self.refused_slow.add(1),
+            413 | 414 | 431 => self.refused_large.add(1),
+            _ => {}
+        }
+        self.answered(status);
+    }
+
+    /// A call of the handler that was timed.
+    pub(crate) fn handler_took(&self, time: Duration) {
+        self.handlers_timed.add(1);
+        self.handler_nanos.add(nanos(time));
+        let limits = [
+            (10, &self.handlers_over_10ms),
+            (100, &self.handlers_over_100ms),
+            (1000, &self.handlers_over_1s),
+        ];
+        for (limit, counter) in limits {
+            counter.add(u64::from(time >= Duration::from_millis(limit)));
+        }
+    }
+}
+
+/// More than 500 years are no time that anything takes.
+pub(crate) fn nanos(time: Duration) -> u64 {
+    time.as_nanos().try_into().unwrap_or(u64::MAX)
 }
 
 #[derive(Debug, Default)]
@@ -191,6 +292,8 @@ struct Threads {
     accepting: Vec<Arc<WorkerCounters>>,
     /// One of each server.
     budgets: Vec<Arc<Budget>>,
+    worker_queues: Vec<QueuesOf>,
+    ws_queues: Vec<QueuesOf>,
 }
 
 impl Stats {
@@ -248,6 +351,27 @@ impl Stats {
         threads.budgets.push(budget.clone());
     }
 
+    /// What waits for all threads at this moment.
+    pub fn queues(&self) -> Queues {
+        self.threads().queues()
+    }
+
+    /// What waits for each worker at this moment; [`Queues::jobs`] are nobody's, and 0 here.
+    pub fn worker_queues(&self) -> Vec<Queues> {
+        queues::of(&self.threads().worker_queues)
+    }
+
+    /// What waits for each WebSocket thread at this moment.
+    pub fn ws_queues(&self) -> Vec<Queues> {
+        queues::of(&self.threads().ws_queues)
+    }
+
+    pub(crate) fn add_queues(&self, workers: Vec<QueuesOf>, ws: Vec<QueuesOf>) {
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        threads.worker_queues.extend(workers);
+        threads.ws_queues.extend(ws);
+    }
+
     /// Copied, so that the lock is held for no longer than that.
     fn threads(&self) -> Threads {
         let threads = self.threads.lock();
@@ -258,6 +382,16 @@ impl Stats {
 impl Threads {
     fn buffered_bytes(&self) -> u64 {
         self.budgets.iter().map(|budget| budget.used() as u64).sum()
+    }
+
+    fn queues(&self) -> Queues {
+        let pools = snapshots(&self.pools).into_iter().sum::<Counters>();
+        let all = self.worker_queues.iter().chain(&self.ws_queues);
+        let jobs = Queues {
+            jobs: pools.jobs_waiting(),
+            ..Queues::default()
+        };
+        all.map(QueuesOf::now).fold(jobs, |sum, one| sum + one)
     }
 }
 

@@ -93,6 +93,7 @@ impl<'h, H: Handler> Connection<'h, H> {
                 hosts: None,
                 wire: Wire::new(Some("peregrine"), Arc::new(door)),
                 now: 0,
+                is_timed: false,
             },
             http1: Http1::new(0, true),
             input: Input::new(),

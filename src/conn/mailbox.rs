@@ -34,6 +34,12 @@ impl<T> Mailbox<T> {
         !self.filled.load(Ordering::Acquire)
     }
 
+    /// For whoever wants to know: it changes at any moment.
+    pub(crate) fn len(&self) -> usize {
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.len()
+    }
+
     /// Swaps all that has come into `into`, which must be empty.
     pub(crate) fn take(&self, into: &mut Vec<T>) {
         debug_assert!(into.is_empty());

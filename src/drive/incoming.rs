@@ -29,16 +29,18 @@ where
             }
             Ok(BodyPlan::Unread) => Plan::Unread,
             Ok(BodyPlan::Refuse(status @ 400..=599)) => {
-                parts.counters.refused.add(1);
+                parts.counters.refused_with(status);
                 Plan::Refuse(status)
             }
             Ok(BodyPlan::Refuse(status)) => {
                 let failure = Failure::Answer(AnswerError::Status(status));
                 self.fail(&failure, parts);
+                parts.counters.answered(500);
                 Plan::Refuse(500)
             }
             Err(panic) => {
                 self.fail(&Failure::Panic(panic), parts);
+                parts.counters.answered(500);
                 Plan::Refuse(500)
             }
         };

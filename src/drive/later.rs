@@ -75,6 +75,7 @@ where
             Some(Ok(_)) => {}
             Some(Err(panic)) => {
                 counters.handler_errors.add(1);
+                counters.panics.add(1);
                 Failure::Panic(panic).report(&*self.handler, &Nobody);
             }
         }
@@ -118,6 +119,7 @@ where
     }
 
     fn deliver(&mut self, late: Late, parts: &mut Parts<'_>) {
+        parts.counters.answered(late.status);
         match self.wire.deliver(late, parts.http1.mode()) {
             Err(close) => self.answered(close, parts),
             Ok(body) => {
@@ -168,6 +170,7 @@ where
         if parts.body.is_some() {
             return self.cut(parts);
         }
+        parts.counters.answered(500);
         self.wire.fail_late(parts.http1.mode());
         self.answered(true, parts);
     }

@@ -1,6 +1,7 @@
 //! The time, looked up once per wake-up.
 
 use crate::conn::Seconds;
+use crate::stats::{self, WorkerCounters};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How old the date in an answer may get.
@@ -54,6 +55,16 @@ impl Clock {
         self.start.elapsed()
     }
 
+    /// All that the last look was for is done.
+    pub(crate) fn end_turn(&self, is_timed: bool, counters: &WorkerCounters) {
+        counters.turns.add(1);
+        if is_timed {
+            counters.turns_timed.add(1);
+            let time = self.elapsed().saturating_sub(self.now);
+            counters.turn_nanos.add(stats::nanos(time));
+        }
+    }
+
     /// Since the start.
     pub(crate) fn now(&self) -> Duration {
         self.now
@@ -67,6 +78,46 @@ impl Clock {
     /// How long until the next whole second.
     pub(crate) fn to_next_second(&self) -> Duration {
         Duration::from_secs(1) - Duration::from_nanos(u64::from(self.now.subsec_nanos()))
+    }
+}
+
+/// Chooses one in so many, by chance: each in its turn would meet the same request again and again where
+/// they come in a pattern.
+pub(crate) struct Sampler {
+    one_in: u32,
+    /// Until the next.
+    left: u32,
+    chance: u32,
+}
+
+impl Sampler {
+    /// `seed`: not all threads shall choose alike. 0 in so many are none.
+    pub(crate) fn new(one_in: u32, seed: usize) -> Sampler {
+        Sampler {
+            one_in,
+            left: 1,
+            // Not 0, which this has no way out of; the golden ratio spreads small numbers.
+            chance: (seed as u32).wrapping_mul(0x9e37_79b9) | 1,
+        }
+    }
+
+    /// Whether this is one. The first is.
+    #[inline]
+    pub(crate) fn next(&mut self) -> bool {
+        self.left = self.left.saturating_sub(1);
+        self.left == 0 && self.one_in > 0 && self.choose()
+    }
+
+    #[cold]
+    fn choose(&mut self) -> bool {
+        // A step of xorshift32.
+        self.chance ^= self.chance << 13;
+        self.chance ^= self.chance >> 17;
+        self.chance ^= self.chance << 5;
+        // From 1 to 2 n - 1: n on average.
+        let most = self.one_in.saturating_mul(2) - 1;
+        self.left = 1 + self.chance % most;
+        true
     }
 }
 
@@ -89,5 +140,27 @@ mod tests {
             assert_eq!(u64::from(clock.seconds()), second);
         }
         assert_eq!(seconds_of(UNIX_EPOCH - Duration::from_secs(hour)), 0);
+    }
+
+    #[test]
+    fn one_in_so_many() {
+        let chosen = |one_in, of| {
+            let mut sampler = Sampler::new(one_in, 3);
+            (0..of).filter(|_| sampler.next()).count()
+        };
+        assert_eq!(chosen(0, 1000), 0);
+        assert_eq!(chosen(1, 1000), 1000);
+        assert_eq!(chosen(u32::MAX, 1000), 1, "the first");
+        for one_in in [2, 64, 1000] {
+            let count = chosen(one_in, 1_000_000) * one_in as usize;
+            assert!((950_000..1_050_000).contains(&count), "{count} of {one_in}");
+        }
+    }
+
+    #[test]
+    fn threads_choose_differently() {
+        let [mut one, mut other] = [0, 1].map(|seed| Sampler::new(64, seed));
+        let same = (0..10_000).filter(|_| one.next() & other.next()).count();
+        assert!(same < 20, "{same}");
     }
 }

@@ -400,6 +400,12 @@ impl Connection {
 impl<H: Handler, M> Shared<'_, H, M> {
     fn fail(&self, error: &ConnectionError<'_>, socket: &Socket) {
         self.counters.connection_errors.add(1);
+        match error {
+            ConnectionError::Read(_) => self.counters.read_errors.add(1),
+            ConnectionError::Write(_) => self.counters.write_errors.add(1),
+            ConnectionError::WriteTimeout => self.counters.write_timeouts.add(1),
+            _ => {}
+        }
         self.service.report(error, socket);
     }
 }

@@ -7,7 +7,7 @@ use super::stream::Stream;
 use crate::conn::{budget::Budget, mailbox::Mailbox};
 use crate::late::{Door, pool::Pool};
 use crate::protocol::limits::Limits;
-use crate::stats::WorkerCounters;
+use crate::stats::{Queues, QueuesOf, WorkerCounters};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -105,6 +105,20 @@ impl Control {
             stop_time,
             stop_at: OnceLock::new(),
         }
+    }
+
+    /// Looks at what waits for a worker, as long as there is one.
+    pub(crate) fn queues(control: &Arc<Control>, worker: usize) -> QueuesOf {
+        let control = Arc::downgrade(control);
+        QueuesOf::new(move || {
+            let control = control.upgrade()?;
+            let seat = control.seats.get(worker)?;
+            Some(Queues {
+                connections: seat.mailbox.len() as u64,
+                messages: seat.door.len() as u64,
+                ..Queues::default()
+            })
+        })
     }
 
     /// Begins to stop: listeners close, what is in flight is answered.

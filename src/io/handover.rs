@@ -58,6 +58,7 @@ pub(crate) fn hand_over(
         .spawn()?;
     // It would keep the other end open, and we would never see the end of the new process.
     command.stdin(Stdio::null());
+    let left_before: Vec<_> = controls.iter().map(|c| c.leaves_backlog()).collect();
     let is_stopping = || controls.iter().any(|control| control.is_stopping());
     let became_ready = pass(&listeners, &ours, until)
         .and_then(|()| wait_ready(&mut ours, until, is_stopping))
@@ -73,16 +74,16 @@ pub(crate) fn hand_over(
         });
     match became_ready {
         Ok(()) => {
-            event!(Info, "process {} takes over", child.id());
+            event!(Info, { pid: child.id() }, "a new process takes over");
             controls.iter().for_each(|control| control.stop());
             Ok(child)
         }
         Err(error) => {
             let _ = child.kill();
             let status = child.wait();
-            controls
-                .iter()
-                .for_each(|control| control.leave_backlog(false));
+            for (control, left) in controls.iter().zip(left_before) {
+                control.leave_backlog(left);
+            }
             listeners
                 .iter()
                 .for_each(|listener| listener.keep_file(false));

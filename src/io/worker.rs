@@ -1,7 +1,7 @@
 //! The loop of a worker thread: it owns its connections, and nobody else touches them.
 
 use super::accept::{BACK_OFF, Listeners};
-use super::clock::Clock;
+use super::clock::{Clock, Sampler};
 use super::connection::{Connection, Fate, Shared};
 use super::control::{Accepted, Control, Seat};
 use super::listener::Listener;
@@ -66,6 +66,7 @@ impl<H: Handler, M: Mode<H>> Worker<H, M> {
                 hosts: self.config.allowed_hosts.clone(),
                 wire: Wire::new(self.config.server_name.as_deref(), seat.door.clone()),
                 now: 0,
+                is_timed: false,
             },
             pool: Pool::default(),
             poll: self.poll,
@@ -82,6 +83,7 @@ impl<H: Handler, M: Mode<H>> Worker<H, M> {
             slab: Slab::new(),
             listeners: Listeners::new(self.listeners),
             clock: Clock::new(),
+            sampler: Sampler::new(self.config.timed_one_in, self.index),
             timers: Timers::default(),
             rested_at: Duration::ZERO,
             again: Vec::new(),
@@ -113,6 +115,8 @@ struct Loop<'a, H, M> {
     slab: Slab<Connection>,
     listeners: Listeners,
     clock: Clock,
+    /// Which turns are timed.
+    sampler: Sampler,
     timers: Timers,
     /// When idle connections are looked for again, after too few were found.
     rested_at: Duration,
@@ -143,6 +147,7 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
             let timeout = self.timeout();
             let poll = &mut self.shared.poll;
             poll.wait_from(&self.clock, &mut events, timeout)?;
+            self.shared.service.is_timed = self.sampler.next();
             if let Some(unix) = self.clock.tick() {
                 self.shared.service.wire.heads.set_time(unix);
             }
@@ -168,6 +173,8 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
                     return Ok(ended);
                 }
             }
+            self.clock
+                .end_turn(self.shared.service.is_timed, self.shared.counters);
         }
     }
 
@@ -381,7 +388,8 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
                 at: Instant::now() + self.config.stop_time,
                 drained: 0,
             });
-            event!(Info, "worker stops with {} connections", self.slab.len());
+            let connections = self.slab.len();
+            event!(Info, { connections: connections }, "worker stops");
             let arrivals = &mut self.arrivals;
             let take = |accepted| arrivals.push(accepted);
             let shop = (self.control, self.config, &self.shared.poll);

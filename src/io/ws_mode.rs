@@ -8,7 +8,7 @@ use crate::conn::mailbox::Mailbox;
 use crate::drive::Upgrades;
 use crate::request::Request;
 use crate::response::{Done, Response};
-use crate::stats::WorkerCounters;
+use crate::stats::{Queues, QueuesOf, WorkerCounters};
 use crate::websocket::{
     WebSocketHandler,
     hub::{Door, Hub, MAX_SLOTS, MAX_THREADS},
@@ -83,6 +83,26 @@ impl<C> WsThreads<C> {
 
     pub(crate) fn wakers(&self) -> Vec<Waker> {
         self.polls.iter().map(Poll::waker).collect()
+    }
+
+    /// Looks at what waits for each thread, as long as there are any.
+    pub(crate) fn queues(&self) -> Vec<QueuesOf>
+    where
+        C: Send + 'static,
+    {
+        let of = |i: usize| {
+            let seats = Arc::downgrade(&self.seats);
+            QueuesOf::new(move || {
+                let seats = seats.upgrade()?;
+                let seat = seats.get(i)?;
+                Some(Queues {
+                    connections: seat.arrivals.len() as u64,
+                    messages: seat.door.len() as u64,
+                    ..Queues::default()
+                })
+            })
+        };
+        (0..self.seats.len()).map(of).collect()
     }
 
     pub(crate) fn on(&self) -> On<C> {

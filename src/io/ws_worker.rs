@@ -1,6 +1,6 @@
 //! The loop of a WebSocket thread: it owns its connections, and nobody else touches them.
 
-use super::clock::Clock;
+use super::clock::{Clock, Sampler};
 use super::control::Control;
 use super::poll::{Events, Poll, Token};
 use super::slab::{self, Slab};
@@ -58,6 +58,7 @@ impl<H: WebSocketHandler> WsWorker<H> {
             shared,
             slab: Slab::new(),
             clock: Clock::new(),
+            sampler: Sampler::new(self.config.timed_one_in, self.index),
             arrivals: Vec::new(),
             commands: Vec::new(),
             dirty: Vec::new(),
@@ -87,6 +88,8 @@ struct Loop<'a, H: WebSocketHandler> {
     shared: WsShared<'a, H>,
     slab: Slab<WsConnection<H::Conn>>,
     clock: Clock,
+    /// Which turns are timed.
+    sampler: Sampler,
     arrivals: Vec<Arrival<H::Conn>>,
     commands: Vec<Command>,
     /// Connections that others have sent something to in this wake-up.
@@ -113,6 +116,7 @@ impl<H: WebSocketHandler> Loop<'_, H> {
             let timeout = self.timeout();
             let poll = &mut self.shared.poll;
             poll.wait_from(&self.clock, &mut events, timeout)?;
+            let is_timed = self.sampler.next();
             self.clock.tick();
             self.shared.service.now = self.clock.seconds();
             self.shared.service.kit.short = self.shared.tally.is_over();
@@ -130,6 +134,7 @@ impl<H: WebSocketHandler> Loop<'_, H> {
                 }
             }
             self.flush_dirty();
+            self.clock.end_turn(is_timed, &self.seat.counters);
         }
     }
 
@@ -360,7 +365,8 @@ impl<H: WebSocketHandler> Loop<'_, H> {
                 at: Instant::now() + self.config.stop_time,
                 drained: 0,
             });
-            event!(Info, "{} WebSocket connections end", self.slab.len());
+            let connections = self.slab.len();
+            event!(Info, { connections: connections }, "WebSocket thread stops");
             let now = self.shared.service.now;
             for token in self.slab.tokens() {
                 self.act(token, |connection, shared| {

@@ -203,6 +203,11 @@ impl Door {
         self.mailbox.is_empty()
     }
 
+    /// How much has been posted and not been taken.
+    pub(crate) fn len(&self) -> usize {
+        self.mailbox.len()
+    }
+
     /// Moves all that has come into `into`, which must be empty.
     pub(crate) fn take(&self, into: &mut Vec<Command>) {
         if !self.mailbox.is_empty() {

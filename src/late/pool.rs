@@ -9,7 +9,7 @@
 //! will not be answered.
 
 use crate::log::event;
-use crate::stats::WorkerCounters;
+use crate::stats::{self, WorkerCounters};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -117,14 +117,17 @@ impl Pool {
             state.running += 1;
             self.counters.jobs_started.add(1);
             drop(state);
+            let from = Instant::now();
             // A job answers for the panics of its handler; what may still panic is the end of what
             // was left unused.
             if catch_unwind(AssertUnwindSafe(job)).is_err() {
                 event!(Error, "an offloaded request panicked when it was dropped");
             }
+            let took = stats::nanos(from.elapsed());
             state = self.lock();
             state.running -= 1;
             self.counters.jobs_done.add(1);
+            self.counters.job_nanos.add(took);
             if state.running == 0 {
                 self.rest.notify_all();
             }

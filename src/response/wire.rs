@@ -141,6 +141,12 @@ impl Wire {
         is_complete.then_some(self.close || !self.mode.persistent)
     }
 
+    /// Of the answer.
+    #[inline]
+    pub(crate) fn status(&self) -> u16 {
+        self.status
+    }
+
     /// Of an answer that is not complete: what follows of it, if that is known already, or why there
     /// is none.
     #[cold]

@@ -18,6 +18,10 @@ use std::time::Duration;
 /// servers have accepted are theirs, and are stopped as by [`Stopper::stop`]: WebSockets are closed with
 /// 1001 (going away). The file of a Unix socket belongs to the new process then.
 ///
+/// [`Inherited::from_parent`]: crate::Inherited::from_parent
+/// [`Inherited::ready`]: crate::Inherited::ready
+/// [`Server::inherit`]: crate::Server::inherit
+///
 /// # Errors
 ///
 /// The program cannot be started, ends before it is ready, or takes too long, for which it is killed;

@@ -1,6 +1,6 @@
 //! Counters as a page for Prometheus, in its text format, version 0.0.4.
 
-use super::{Counters, METRICS, Metric, Stats};
+use super::{Counters, METRICS, Metric, Queues, Stats};
 use std::fmt::Write as _;
 
 /// Before every name.
@@ -9,7 +9,7 @@ const PREFIX: &str = "peregrine_";
 impl Counters {
     /// These counters in the text format of Prometheus (0.0.4; [`Stats::CONTENT_TYPE`]), each with
     /// its documentation as the help: `peregrine_requests_total`, `peregrine_refused_total`,
-    /// `peregrine_read_bytes_total` and so on, and the gauge `peregrine_connections_open`.
+    /// `peregrine_read_bytes_total` and so on, times in seconds, and the gauge `peregrine_connections_open`.
     ///
     /// ```
     /// let counters = peregrine::Counters { requests: 7, ..Default::default() };
@@ -26,7 +26,7 @@ impl Counters {
         for metric in METRICS {
             let family = format!("{PREFIX}{}_total", metric.name);
             metric.head(&family, "", page);
-            sample(page, &family, (metric.value)(self));
+            metric.sample(page, &family, self);
         }
         let open = self.accepted.saturating_sub(self.closed);
         let family = format!("{PREFIX}connections_open");
@@ -36,8 +36,9 @@ impl Counters {
 }
 
 impl Stats {
-    /// A page for Prometheus: all of [`Counters::prometheus`], the gauge `peregrine_buffered_bytes`
-    /// ([`Stats::buffered_bytes`]), then the same counters thread by
+    /// A page for Prometheus: all of [`Counters::prometheus`], the gauges `peregrine_buffered_bytes`
+    /// ([`Stats::buffered_bytes`]), `peregrine_queue_connections`, `peregrine_queue_messages` and
+    /// `peregrine_queue_jobs` ([`Queues`]), then the same counters thread by
     /// thread as `peregrine_thread_requests_total{thread="worker-0"}` and so on, with `ws-0` for the
     /// first WebSocket thread, `pool-0` for the threads of `offload` together, and `accept-0` for all
     /// that accept. Those are families of their own, so that a sum over one counts nothing twice.
@@ -47,6 +48,7 @@ impl Stats {
     pub fn prometheus(&self) -> String {
         let threads = self.threads();
         let held = threads.buffered_bytes();
+        let queues = threads.queues();
         let named = |kind: &'static str, counters: &[_]| {
             let snapshots = super::snapshots(counters);
             let numbered = snapshots.into_iter().enumerate();
@@ -66,19 +68,57 @@ impl Stats {
         let help = ["Bytes of memory that are held in buffers for clients."];
         head(&mut page, &family, &help, "", "gauge");
         sample(&mut page, &family, held);
+        queues.write(&mut page);
         for metric in METRICS {
             let family = format!("{PREFIX}thread_{}_total", metric.name);
             metric.head(&family, " By thread.", &mut page);
             for (name, counters) in &threads {
                 let series = format!("{family}{{thread=\"{name}\"}}");
-                sample(&mut page, &series, (metric.value)(counters));
+                metric.sample(&mut page, &series, counters);
             }
         }
         page
     }
 }
 
+impl Queues {
+    fn write(&self, page: &mut String) {
+        let gauges = [
+            (
+                "connections",
+                "Connections on their way to a thread.",
+                self.connections,
+            ),
+            (
+                "messages",
+                "Late answers, WebSocket messages and the like on their way.",
+                self.messages,
+            ),
+            (
+                "jobs",
+                "Offloaded requests that wait for a thread.",
+                self.jobs,
+            ),
+        ];
+        for (name, help, value) in gauges {
+            let family = format!("{PREFIX}queue_{name}");
+            head(page, &family, &[help], "", "gauge");
+            sample(page, &family, value);
+        }
+    }
+}
+
 impl Metric {
+    /// Counted in nanoseconds, told in seconds, as is the custom.
+    fn sample(&self, page: &mut String, series: &str, counters: &Counters) {
+        let value = (self.value)(counters);
+        if !self.name.ends_with("_seconds") {
+            return sample(page, series, value);
+        }
+        let (seconds, nanos) = (value / 1_000_000_000, value % 1_000_000_000);
+        let _ = writeln!(page, "{series} {seconds}.{nanos:09}");
+    }
+
     fn head(&self, family: &str, after: &str, page: &mut String) {
         head(page, family, self.help, after, "counter");
     }

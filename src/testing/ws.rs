@@ -108,6 +108,7 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
             hosts: None,
             wire: Wire::new(Some("peregrine"), Arc::new(door)),
             now: 0,
+            is_timed: false,
         };
         let (mut http1, mut input) = (Http1::new(0, true), Input::new());
         let mut output = Box::<Output>::default();

@@ -307,6 +307,11 @@ impl Door {
         (self.wake)();
     }
 
+    /// How much has been sent and not been taken.
+    pub(crate) fn len(&self) -> usize {
+        self.mailbox.len()
+    }
+
     /// Moves all that has come into `into`, which must be empty.
     pub(crate) fn take(&self, into: &mut Vec<Command>) {
         if !self.mailbox.is_empty() {

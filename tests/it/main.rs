@@ -23,6 +23,8 @@ mod dir_paths;
 #[cfg(feature = "dir")]
 mod dir_server;
 mod events;
+#[cfg(feature = "tracing")]
+mod events_logged;
 mod forms;
 mod handler;
 #[cfg(all(target_os = "linux", feature = "websocket"))]
@@ -46,6 +48,7 @@ mod served;
 mod slow;
 mod sockets;
 mod stats;
+mod stats_live;
 mod stop;
 mod stream_clients;
 mod stream_drawn;

@@ -7,17 +7,17 @@ use std::collections::{BTreeMap, BTreeSet};
 // --------------------------------------------------------------------------------- the parser
 
 #[derive(Debug, Default)]
-struct Family {
+pub(crate) struct Family {
     help: String,
-    kind: String,
+    pub(crate) kind: String,
     /// By the labels, as they stand there without the braces.
-    samples: BTreeMap<String, u64>,
+    pub(crate) samples: BTreeMap<String, u64>,
 }
 
 /// Reads a page in the text format 0.0.4, and takes no more of it than we write: each family once,
-/// with help, type and then all its samples, in that order; integers; no time stamps.
+/// with help, type and then all its samples, in that order; integers, or seconds; no time stamps.
 #[track_caller]
-fn parse(page: &str) -> BTreeMap<String, Family> {
+pub(crate) fn parse(page: &str) -> BTreeMap<String, Family> {
     assert!(page.ends_with('\n'), "the last line must end, too");
     let mut families = BTreeMap::new();
     let mut name = String::new();
@@ -64,7 +64,15 @@ fn parse(page: &str) -> BTreeMap<String, Family> {
                 "{labels}"
             );
         }
-        let value: u64 = value.parse().expect("an integer");
+        // Seconds have all their nanoseconds, so that nothing depends on how they are rounded.
+        let digits = match value.split_once('.') {
+            Some((whole, nanos)) if name.ends_with("_seconds_total") => {
+                assert_eq!(nanos.len(), 9, "{value}");
+                format!("{whole}{nanos}")
+            }
+            _ => value.to_owned(),
+        };
+        let value: u64 = digits.parse().expect("an integer");
         let family: &mut Family = families.get_mut(&name).expect("a family");
         let old = family.samples.insert(labels.into(), value);
         assert!(old.is_none(), "{series} twice");
@@ -106,6 +114,27 @@ fn a_page_of_counters() {
         jobs_started: 16,
         jobs_done: 15,
         jobs_refused: 14,
+        job_nanos: 18,
+        answers_2xx: 20,
+        answers_3xx: 21,
+        answers_4xx: 22,
+        answers_5xx: 23,
+        refused_slow: 24,
+        refused_large: 25,
+        panics: 26,
+        answer_timeouts: 27,
+        clients_gone: 28,
+        read_errors: 29,
+        write_errors: 30,
+        write_timeouts: 31,
+        turns: 32,
+        turns_timed: 33,
+        turn_nanos: 34_000_000_035,
+        handlers_timed: 36,
+        handler_nanos: 37,
+        handlers_over_10ms: 38,
+        handlers_over_100ms: 39,
+        handlers_over_1s: 40,
     };
     let page = counters.prometheus();
     let families = parse(&page);
@@ -115,6 +144,27 @@ fn a_page_of_counters() {
         .collect();
     let expected = [
         ("peregrine_accept_outages_total", 20),
+        ("peregrine_answer_timeouts_total", 27),
+        ("peregrine_answers_2xx_total", 20),
+        ("peregrine_answers_3xx_total", 21),
+        ("peregrine_answers_4xx_total", 22),
+        ("peregrine_answers_5xx_total", 23),
+        ("peregrine_clients_gone_total", 28),
+        ("peregrine_handlers_timed_over_100ms_total", 39),
+        ("peregrine_handlers_timed_over_10ms_total", 38),
+        ("peregrine_handlers_timed_over_1s_total", 40),
+        ("peregrine_handlers_timed_seconds_total", 37),
+        ("peregrine_handlers_timed_total", 36),
+        ("peregrine_jobs_done_seconds_total", 18),
+        ("peregrine_panics_total", 26),
+        ("peregrine_read_errors_total", 29),
+        ("peregrine_refused_large_total", 25),
+        ("peregrine_refused_slow_total", 24),
+        ("peregrine_turns_timed_seconds_total", 34_000_000_035),
+        ("peregrine_turns_timed_total", 33),
+        ("peregrine_turns_total", 32),
+        ("peregrine_write_errors_total", 30),
+        ("peregrine_write_timeouts_total", 31),
         ("peregrine_connection_errors_total", 13),
         ("peregrine_connections_accepted_total", 101),
         ("peregrine_connections_closed_total", 2),
@@ -156,7 +206,7 @@ fn a_server_that_tells_its_counters() {
     assert_eq!(stats.counters(), Counters::default());
     assert_eq!(
         parse(&stats.prometheus()).len(),
-        23 + 21,
+        42 + 5 + 42,
         "all of them, from the start"
     );
 
