@@ -13,7 +13,7 @@ use peregrine::{
 use std::io::Read;
 use std::net::SocketAddr;
 use std::panic::resume_unwind;
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 

@@ -6,6 +6,7 @@ use peregrine::{
     Disconnect, Hub, Message, Prepared, Relay, Running, Server, Upgrade, WebSocketHandler, Ws,
 };
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tungstenite::{Message as Theirs, WebSocket, protocol::frame::coding::CloseCode};
 
