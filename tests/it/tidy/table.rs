@@ -16,7 +16,7 @@ const OF_CONFIG: [&str; 7] = [
     "pool_threads",
     "stop_time",
 ];
-const NO_LIMITS: [&str; 12] = [
+const NO_LIMITS: [&str; 13] = [
     "accept_threads",
     "balance",
     "cpu_affinity",
@@ -25,6 +25,7 @@ const NO_LIMITS: [&str; 12] = [
     "server_name",
     "stack_size",
     "tcp_nodelay",
+    "timed_one_in",
     "workers",
     "ws_deflate",
     "ws_limits",
