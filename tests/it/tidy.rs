@@ -3,6 +3,7 @@
 //! Rules about code look at the source without comments and literals, so a word in a sentence or in
 //! a string is no fault.
 
+mod map;
 mod source;
 mod table;
 
@@ -20,7 +21,6 @@ const LAYERS: &[&[&str]] = &[
         "request",
         "response",
         "handler",
-        "query",
         "config",
         "stats",
         "http_types",
