@@ -32,7 +32,7 @@ const MARGIN: usize = 16 << 10;
 const LONGEST: Duration = Duration::from_secs(900);
 const LEAST: usize = 200_000;
 /// For anything to happen.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 pub(crate) fn main() -> ExitCode {
     match soak() {

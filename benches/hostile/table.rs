@@ -9,7 +9,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 /// For anything to happen.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 /// Descriptors that neither process needs for its connections.
 const SPARE: usize = 200;
 /// What the server may need beside the buffers of its clients, in KiB.
