@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2034,SC2317
-# For .ci/clients and .ci/syscalls: starts examples, ends whatever was started, reports checks.
+# For the scripts beside it: starts examples, ends whatever was started, reports checks.
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
 exec </dev/null
 

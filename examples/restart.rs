@@ -1,8 +1,12 @@
 //! A server that a newer one replaces while requests come in, without losing any.
 //!
 //! ```sh
+//! echo 'Hello, World!' >greeting.txt
 //! cargo run --release --example restart -- --greeting greeting.txt
+//! # Elsewhere:
+//! echo 'Good morning' >greeting.txt
 //! kill -HUP PID   # the one it prints
+//! curl localhost:8080
 //! ```
 //!
 //! On SIGHUP it starts itself anew, with the listeners. The new process reads the greeting, and says
@@ -102,8 +106,8 @@ mod unix {
 
         // First of all, so that nothing else reads the standard input.
         let inherited = Inherited::from_parent()?;
-        let greeting = match &greeting {
-            Some(file) => fs::read_to_string(file)?,
+        let greeting = match greeting.as_deref().map(Path::new) {
+            Some(file) => fs::read_to_string(file).map_err(|error| named(file, &error))?,
             None => "Hello, World!\n".to_owned(),
         };
         let server = Server::new(App { greeting }).websocket();
@@ -134,6 +138,10 @@ mod unix {
         let (drained, cut) = (stopped.drained, stopped.cut);
         println!("process {} stopped: {drained} drained, {cut} cut", id());
         Ok(())
+    }
+
+    fn named(file: &Path, error: &io::Error) -> io::Error {
+        io::Error::new(error.kind(), format!("{}: {error}", file.display()))
     }
 
     fn with_own(

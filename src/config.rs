@@ -101,16 +101,17 @@ pub struct Config {
     /// Connections that may wait to be accepted; the system may lower it. Default: 4,096.
     pub backlog: i32,
     /// Connections that may be open at a time, HTTP and WebSockets together, whatever thread they are
-    /// on; at least 1. When there are so many and one more comes, each worker closes some of those
-    /// that have been idle longest among its own, a 32nd of all in all and 256 at most; idle is who
-    /// has no request begun and nothing to read, from its first request on or after a second. WebSockets are not, however silent: they have
-    /// `WsLimits::idle_time`. Where nobody is idle, nobody is accepted
-    /// until somebody leaves: clients wait in the backlog. Default: 65,536.
+    /// on; at least 1. When there are so many and one more comes, idle ones are closed to make room: a
+    /// 32nd of all, 256 at most, from each worker those of its own that have been idle longest.
+    /// Idle is a connection with no request begun and nothing to read, once it has been served or is a
+    /// second old. A WebSocket is never idle in this sense, however silent: it has
+    /// `WsLimits::idle_time`. Where none is idle, none is accepted until one closes: clients wait in
+    /// the backlog. Default: 65,536.
     ///
-    /// A system may allow the process fewer descriptors (`ulimit -n`): then the same happens at that
-    /// number, and as descriptors are needed for more than connections, those who come when nobody is
-    /// idle are turned away, up to 20 a second for each thread that accepts: with `503` and
-    /// `Retry-After: 1` if their request has come, by a close if not.
+    /// A system may allow the process fewer descriptors (`ulimit -n`). The same happens at that number
+    /// then; but as descriptors are needed for more than connections, those who come when none is idle
+    /// are turned away, up to 20 a second for each thread that accepts: with `503` and `Retry-After: 1`
+    /// if their request has come, by a close if not.
     pub connections: usize,
     /// Bytes of memory that all connections together may hold in buffers between their turns: requests
     /// that are not complete, answers and messages that are not sent, and copies for
@@ -122,10 +123,10 @@ pub struct Config {
     ///
     /// A request holds 17 KiB until its head is complete, and up to twice the size of head and body
     /// then; an answer what of it is not sent; a WebSocket 64 KiB or twice its message, if more than 4
-    /// KiB of one have come. A payload that answers share as an
-    /// `Arc<[u8]>` is the program's and does not count.
+    /// KiB of one have come. A payload that answers share as an `Arc<[u8]>` is the program's and does
+    /// not count. [`Stats::buffered_bytes`](crate::Stats::buffered_bytes) tells how much it is.
     ///
-    /// Default: 512 MiB: half of what a small machine has, and enough for 30,000 clients that dribble a
+    /// Default: 512 MiB, half of what a small machine has: enough for 30,000 clients that dribble a
     /// head, or 256 of the largest bodies.
     pub buffered_bytes: usize,
     /// Whether a connection may serve more than one request (RFC 9112 section 9.3). Default: true.
@@ -163,11 +164,11 @@ pub struct Config {
     /// Requests that may wait for such a thread; 503 above. Each holds a copy of its request, so at
     /// most [`Limits::head_bytes`] and [`Limits::body_bytes`]. Default: 1,024.
     pub pool_queue: usize,
-    /// One turn of a worker in so many, chosen by chance, is timed, and so are the calls of the handler
-    /// in it: [`Counters::handler_nanos`](crate::Counters::handler_nanos),
-    /// [`Counters::turn_nanos`](crate::Counters::turn_nanos). A turn is all that is done between two waits
-    /// for events. 1: each, for two more looks at the clock per request and one per turn; 0: none.
-    /// Default: 64.
+    /// How much of a thread's time is measured: one turn in so many, chosen by chance, is timed, and so
+    /// are the calls of the handler in it: [`Counters::turn_nanos`](crate::Counters::turn_nanos),
+    /// [`Counters::handler_nanos`](crate::Counters::handler_nanos). A turn is all that is done between
+    /// two waits for events. 1: each, for two more looks at the clock per request and one per turn;
+    /// 0: none. Default: 64.
     pub timed_one_in: u32,
     /// What one client may cost.
     pub limits: Limits,

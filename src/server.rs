@@ -229,10 +229,10 @@ impl<H, M> Server<H, M> {
         self
     }
 
-    /// [`Server::bind`] and [`Server::bind_unix`] take the listeners of a process that hands over to
-    /// this one, where it has any for their address, and bind anew where it has none: so addresses may
-    /// come and go from one version of a program to the next. Port 0 takes that of any listener on its
-    /// address. Not on Windows.
+    /// Has [`Server::bind`] and [`Server::bind_unix`], called before or after this, take the listeners of
+    /// the process that hands over to this one ([`hand_over`]; [`Inherited`] has an example). For an
+    /// address that it did not listen on they bind anew, so addresses may come and go from one version
+    /// of a program to the next. Port 0 takes any listener on its IP address. Not on Windows.
     ///
     /// All listeners of an address are taken, whatever the numbers of threads of the two processes: with
     /// several accept threads each has a queue of connections of its own, and none is lost.
@@ -311,9 +311,21 @@ impl Running {
         self.control.stop();
     }
 
-    /// A stop shall leave those who wait to be accepted to someone else who has the same listeners: a
-    /// service manager, which keeps them for the next process. They are accepted and answered
-    /// otherwise, as closing the last listener would cut them off. [`hand_over`] needs no call of this.
+    /// From now on a stop leaves connections that wait to be accepted to someone else who has the same
+    /// listeners: a service manager, which keeps them for the next process. Without this call they are
+    /// accepted and answered before the listeners close, as closing the last one would cut them off.
+    /// [`hand_over`] calls it by itself.
+    ///
+    /// ```no_run
+    /// # fn main() -> std::io::Result<()> {
+    /// # let from_manager = std::net::TcpListener::bind("127.0.0.1:8080")?;
+    /// let server = peregrine::Server::from_fn(|_, res| res.text("hi"));
+    /// let running = server.listener(from_manager).start()?;
+    /// running.leave_backlog();
+    /// running.wait()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn leave_backlog(&self) {
         self.control.leave_backlog(true);
     }
@@ -417,7 +429,18 @@ impl std::fmt::Debug for Running {
     }
 }
 
-/// Stops a server from any thread; see [`Running::stopper`].
+/// Stops a server from any thread; see [`Running::stopper`]. Clones are the same handle, and it may
+/// outlive the server. Dropping it stops nothing.
+///
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// let running = peregrine::Server::from_fn(|_, res| res.text("hi")).bind("127.0.0.1:0").start()?;
+/// let stopper = running.stopper();
+/// std::thread::spawn(move || stopper.stop());
+/// assert_eq!(running.wait()?.cut, 0);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Stopper(Arc<Control>);
 

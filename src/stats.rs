@@ -74,8 +74,8 @@ counters! {
     closed => "connections_closed",
     /// Idle connections that were closed to make room for new ones.
     idle_closed => "connections_idle_closed",
-    /// Connections that were closed as soon as they were accepted, as there were no descriptors: not
-    /// among `accepted`.
+    /// Connections that got a 503 or a close as soon as they were accepted, as there were no
+    /// descriptors: not among `accepted`.
     turned_away => "connections_turned_away",
     /// Times that descriptors or memory ran out for new connections, each counted once however long
     /// it lasted.

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// What one client may cost. [`Config`](crate::Config#limits) has the table of all limits: their defaults,
-/// and what the client sees.
+/// What one client may cost. [`Config`](crate::Config#limits) has the table of all limits: what the client
+/// sees at each, and the test that shows it.
 ///
 /// ```
 /// use peregrine::Limits;
@@ -14,58 +14,63 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of a request line and its header fields together; 431 above. At most 65,535.
+    /// Default: 16 KiB.
     pub head_bytes: usize,
-    /// Bytes of a request target; 414 above.
+    /// Bytes of a request target; 414 above. Default: 8 KiB.
     pub target_bytes: usize,
-    /// Header fields of a request, and of a trailer section; 431 above. At most 64.
+    /// Header fields of a request, and of a trailer section; 431 above. At most 64. Default: 64.
     pub header_fields: usize,
-    /// Bytes of a body, as decoded; 413 above, before the body is read where its length is declared.
+    /// Bytes of a body, as decoded; 413 above, before the body is read where its length is
+    /// declared. Default: 1 MiB.
     pub body_bytes: usize,
-    /// Bytes of all chunk extensions of one body; 400 above.
+    /// Bytes of all chunk extensions of one body; 400 above. Default: 4 KiB.
     pub chunk_extension_bytes: usize,
     /// Pipelined requests of one connection that are answered before other connections get their
-    /// turn. Their answers leave in one write.
+    /// turn. Their answers leave in one write. Default: 64.
     pub requests_per_turn: usize,
-    /// While more than this is waiting to be sent on a connection, no further request of it is read
-    /// or handled. One answer may be larger; of one that is streamed this much and one piece is held.
+    /// While more than this is waiting to be sent on a connection, no further request of it is
+    /// read or handled. One answer may be larger; of one that is streamed this much and one
+    /// piece is held. Default: 256 KiB.
     pub output_bytes: usize,
-    /// Requests that one connection serves: the answer to the last says `Connection: close`. 0 is 1.
-    /// Together with `connection_age` it lets connections that never end find their way to another
-    /// worker, or from a proxy to another server.
+    /// Requests that one connection serves: the answer to the last says `Connection: close`. 0
+    /// is 1. Together with `connection_age` it lets connections that never end find their way to
+    /// another worker, or from a proxy to another server. Default: 10,000,000.
     pub requests_per_connection: u32,
-    /// The age of a connection, in whole seconds, from which on its next answer is the last and says
-    /// `Connection: close`. Answers that are on their way are not cut, and WebSockets have no age.
+    /// The age of a connection, in whole seconds, from which on its next answer is the last and
+    /// says `Connection: close`. Answers that are on their way are not cut, and WebSockets have
+    /// no age. Default: an hour.
     pub connection_age: Duration,
     /// How long a request head may take from its first byte; 408 after that. Later bytes do not
-    /// extend it.
+    /// extend it. Default: 10 s.
     pub head_time: Duration,
-    /// How long a connection may stay without a request.
+    /// How long a connection may stay without a request. Default: 75 s.
     pub idle_time: Duration,
-    /// How long a body may take before `body_rate` is asked of it.
+    /// How long a body may take before `body_rate` is asked of it. Default: 10 s.
     pub body_grace: Duration,
-    /// Bytes a second that a body must bring on average; 408 below. What came faster allows for a
-    /// pause, of `idle_time` or `body_grace` at most, whichever is longer.
+    /// Bytes a second that a body must bring on average; 408 below. What came faster allows for
+    /// a pause, of `idle_time` or `body_grace` at most, whichever is longer. Default: 1,000.
     pub body_rate: usize,
-    /// How long a handler may take for an answer that it has deferred, and between two pieces of one
-    /// that it streams.
+    /// How long a handler may take for an answer that it has deferred, and between two pieces of
+    /// one that it streams. Default: 300 s.
     pub answer_time: Duration,
-    /// How long a client may take no byte of what is ready for it.
+    /// How long a client may take no byte of what is ready for it. Default: 30 s.
     pub write_time: Duration,
     /// How long a connection is kept after a refusal, so that a client that is still sending can
-    /// read why (RFC 9112 section 9.6).
+    /// read why (RFC 9112 section 9.6). Default: 2 s.
     pub linger_time: Duration,
-    /// How much is read and thrown away in that time.
+    /// How much is read and thrown away in that time. Default: 256 KiB.
     pub linger_bytes: usize,
-    /// How long a connection without a request may still send one after the server has begun to stop;
-    /// its answer says `Connection: close`. Closing idle connections at once would lose requests that
-    /// are on their way to us, and those of clients that ask as we close, which cannot know whether
-    /// they were answered. So this should be longer than a round trip, and than the pauses of
-    /// clients that ask all the time: those lose nothing then. The rest of a stop does not take longer
-    /// for it if no connection is idle; and [`Config::stop_time`](crate::Config::stop_time) ends it, too.
-    /// Zero: idle connections close at once.
+    /// How long a connection without a request may still send one after the server has begun to
+    /// stop; its answer says `Connection: close`. Closing idle connections at once would lose
+    /// requests that are on their way to us, and those of clients that ask as we close, which
+    /// cannot know whether they were answered. So this should be longer than a round trip, and
+    /// than the pauses of clients that ask all the time: those lose nothing then. The rest of a
+    /// stop does not take longer for it if no connection is idle; and
+    /// [`Config::stop_time`](crate::Config::stop_time) ends it, too. Zero: idle connections
+    /// close at once. Default: 1 s.
     pub stop_grace: Duration,
     /// Calls that may be waited for at one worker; [`TimerError::Full`](crate::TimerError::Full)
-    /// above.
+    /// above. Default: 65,536.
     pub timers_per_worker: usize,
 }
 

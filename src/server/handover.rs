@@ -7,12 +7,13 @@ use std::time::Duration;
 
 /// Starts a new process that takes the listeners of these servers over, and stops them when it is
 /// ready: no connection is refused or lost in between. Blocks until then, for at most `ready_within`;
-/// so it is for a thread of its own. Not on Windows.
+/// so it is for a thread of its own, not for a handler. Returns the new process, which nobody has to
+/// wait for; [`Running::wait`](crate::Running::wait) returns as after any stop. Not on Windows.
 ///
 /// The new process, which is often a newer version of the same program, takes the listeners by
 /// [`Inherited::from_parent`] and [`Server::inherit`], and says that it is ready by
 /// [`Inherited::ready`]. `command` must start it directly, without a shell between; its standard input
-/// is ours. See the example `restart`.
+/// is what the listeners come through. See the example `restart`.
 ///
 /// From the moment it is ready, connections that wait to be accepted are its own. Those that the
 /// servers have accepted are theirs, and are stopped as by [`Stopper::stop`]: WebSockets are closed with

@@ -18,12 +18,8 @@ pub(crate) fn alone_after(shell: &str, test: &str) -> bool {
     if std::env::var_os(MARK).is_some() {
         return false;
     }
-    let program = std::env::current_exe().expect("this program");
-    let mut command = Command::new("sh");
-    let script = format!("{shell}\nexec \"$0\" \"$@\"");
-    command.args(["-c", &script]).arg(program).env(MARK, "1");
-    command.args(["--exact", test, "--nocapture", "--include-ignored"]);
-    let output = command.output().expect("started");
+    let mut command = this_program(shell, test);
+    let output = command.env(MARK, "1").output().expect("started");
     let text = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(
@@ -32,6 +28,16 @@ pub(crate) fn alone_after(shell: &str, test: &str) -> bool {
     );
     print!("{text}");
     true
+}
+
+/// This program, told to run one test, behind commands of the shell.
+pub(crate) fn this_program(shell: &str, test: &str) -> Command {
+    let program = std::env::current_exe().expect("this program");
+    let script = format!("{shell}\nexec \"$0\" \"$@\"");
+    let mut command = Command::new("sh");
+    command.args(["-c", &script]).arg(program);
+    command.args(["--exact", test, "--nocapture", "--include-ignored"]);
+    command
 }
 
 /// The bytes that this process has in memory.

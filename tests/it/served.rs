@@ -1,12 +1,12 @@
 //! A server in a process of its own: this program again, told to run one test that serves. For what
 //! would hit all tests in this process: a limit on descriptors, and its memory.
 
-use super::alone::resident;
+use super::alone::{resident, this_program};
 use super::support::{own_addr, workers};
 use peregrine::{Config, Done, Handler, Request, Response, Running, Stats};
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 
 /// Holds the settings, in the child.
 const MARK: &str = "PEREGRINE_TEST_SERVED";
@@ -36,11 +36,7 @@ impl Served {
         let settings = settings
             .iter()
             .map(|(name, value)| format!("{name}={value} "));
-        let mut command = Command::new("sh");
-        let script = format!("{shell}\nexec \"$0\" \"$@\"");
-        let program = std::env::current_exe().expect("this program");
-        command.args(["-c", &script]).arg(program);
-        command.args(["--exact", name, "--nocapture", "--include-ignored"]);
+        let mut command = this_program(shell, name);
         command.env(MARK, settings.collect::<String>());
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("started");
@@ -148,7 +144,7 @@ pub(crate) fn path(req: &Request<'_>, res: Response<'_>) -> Done {
     res.text(req.path())
 }
 
-/// 0 if there is none to look with.
+/// 0 if no descriptor is left to look with.
 fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
 }

@@ -1,8 +1,10 @@
-//! The house rules that a program can check: layers, sizes, `unsafe`, words.
+//! The house rules that a program can check: layers, sizes, `unsafe`, words, the table of limits, the
+//! code map.
 //!
 //! Rules about code look at the source without comments and literals, so a word in a sentence or in
 //! a string is no fault.
 
+mod map;
 mod source;
 mod table;
 
@@ -20,7 +22,6 @@ const LAYERS: &[&[&str]] = &[
         "request",
         "response",
         "handler",
-        "query",
         "config",
         "stats",
         "http_types",
