@@ -52,6 +52,16 @@ impl Seat {
             .load(Ordering::Relaxed)
             .saturating_sub(self.counters.closed.get() + self.counters.upgraded.get())
     }
+
+    /// Closes what the worker was given and has not taken, when it has ended. Returns how many.
+    pub(crate) fn close_untaken(&self) -> u64 {
+        let mut untaken = Vec::new();
+        self.mailbox.take(&mut untaken);
+        let count = untaken.len() as u64;
+        self.counters.accepted.add(count);
+        self.counters.closed.add(count);
+        count
+    }
 }
 
 pub(crate) struct Control {
