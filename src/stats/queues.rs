@@ -17,7 +17,7 @@ use std::sync::Arc;
 #[non_exhaustive]
 pub struct Queues {
     /// Connections that were accepted, or became WebSockets, and that the thread has not taken yet.
-    /// At most [`Limits::connections_per_worker`](crate::Limits::connections_per_worker).
+    /// At most [`Config::connections`](crate::Config::connections).
     pub connections: u64,
     /// What other threads have sent to this one and it has not taken yet: late answers, pieces of
     /// streamed bodies and timers for a worker, messages and subscriptions for a WebSocket thread.
