@@ -117,6 +117,10 @@ fn pass(listeners: &[Listener], to: &UnixStream, until: Instant) -> io::Result<(
             to,
             &[IoSlice::new(&[kind])],
             &mut control,
+            // A process that has ended by now is an error, and no signal that ends this one.
+            #[cfg(not(target_vendor = "apple"))]
+            SendFlags::NOSIGNAL,
+            #[cfg(target_vendor = "apple")]
             SendFlags::empty(),
         )?;
     }
