@@ -58,12 +58,13 @@ pub(crate) fn hand_over(
         listeners.extend(control.listeners()?);
     }
     let (mut ours, theirs) = UnixStream::pair()?;
-    let mut child = command
+    let started = command
         .env(VARIABLE, VERSION)
         .stdin(Stdio::from(OwnedFd::from(theirs)))
-        .spawn()?;
+        .spawn();
     // It would keep the other end open, and we would never see the end of the new process.
     command.stdin(Stdio::null());
+    let mut child = started?;
     let left_before: Vec<_> = controls.iter().map(|c| c.leaves_backlog()).collect();
     let is_stopping = || controls.iter().any(|control| control.is_stopping());
     let became_ready = pass(&listeners, &ours, until)
