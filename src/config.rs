@@ -124,7 +124,8 @@ pub struct Config {
     /// A request holds 17 KiB until its head is complete, and up to twice the size of head and body
     /// then; an answer what of it is not sent; a WebSocket 64 KiB or twice its message, if more than 4
     /// KiB of one have come. A payload that answers share as an `Arc<[u8]>` is the program's and does
-    /// not count. [`Stats::buffered_bytes`](crate::Stats::buffered_bytes) tells how much it is.
+    /// not count; one that is made for a single answer is better a `Vec<u8>`, which does.
+    /// [`Stats::buffered_bytes`](crate::Stats::buffered_bytes) tells how much it is.
     ///
     /// Default: 512 MiB, half of what a small machine has: enough for 30,000 clients that dribble a
     /// head, or 256 of the largest bodies.

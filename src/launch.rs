@@ -11,6 +11,7 @@ use crate::io::{
     listener::{self, ListenAddr, Listener, Place},
     mode::{Mode, wrong_setting},
     poll::{Poll, Waker},
+    slab::RESERVED,
     worker::Worker,
 };
 use crate::late::{
@@ -216,6 +217,9 @@ fn bind_all(
         let text = "no address to listen on: call Server::bind";
         return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
     }
+    if places.len() > RESERVED {
+        return Err(too_many());
+    }
     let mut bound = Bound {
         addrs: Vec::new(),
         sets: (0..threads).map(|_| Vec::new()).collect(),
@@ -227,6 +231,9 @@ fn bind_all(
         // Each has a queue of its own, which somebody must look at; and everybody something to do.
         for i in 0..threads.max(queues.len()) {
             let set = &mut bound.sets[i % threads];
+            if set.len() == RESERVED {
+                return Err(too_many());
+            }
             set.push(queues[i % queues.len()].same()?);
         }
         if cfg!(unix) {
@@ -234,6 +241,11 @@ fn bind_all(
         }
     }
     Ok(bound)
+}
+
+fn too_many() -> io::Error {
+    let text = format!("more than {RESERVED} listeners for one thread");
+    io::Error::new(io::ErrorKind::InvalidInput, text)
 }
 
 /// The listeners of one place: one, or one for each thread where the system shares connections out.

@@ -14,7 +14,7 @@ use crate::io::handover::Inherited;
 #[cfg(feature = "signals")]
 use crate::io::signals::Signals;
 use crate::io::{
-    control::Control,
+    control::{Control, Seat},
     listener::{ListenAddr, Place},
     worker::Ended,
 };
@@ -397,6 +397,9 @@ impl Running {
                 Err(error) => result = result.and(Err(error)),
             }
         }
+        // The control, and what it holds, lives as long as the last `Stopper`.
+        let untaken = self.control.seats.iter().map(Seat::close_untaken);
+        ended.cut += untaken.sum::<u64>();
         // Whoever was waiting for a job has ended; it may have more to do than to answer.
         self.control.pool.close(self.control.stop_at());
         result.map(|()| Stopped {

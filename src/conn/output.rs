@@ -61,7 +61,8 @@ impl Body {
         }
     }
 
-    /// Memory that it takes; what several share counts for each of them.
+    /// Memory that it takes for this client. A message of a WebSocket, which is a shared vector, counts
+    /// for each client that it waits for.
     fn held(&self) -> usize {
         match self {
             // What several answers share is the program's: counted for each of them, eight clients

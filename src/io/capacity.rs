@@ -67,24 +67,27 @@ impl Capacity {
     }
 
     /// Gives a place back. True if somebody waits for that.
+    ///
+    /// One order for this and [`Capacity::wait`]: each writes what the other reads next, and one of
+    /// them has to see it.
     #[must_use]
     pub(crate) fn give(&self) -> bool {
-        self.open.fetch_sub(1, Ordering::AcqRel);
-        self.is_awaited() && self.awaited.swap(false, Ordering::AcqRel)
+        self.open.fetch_sub(1, Ordering::SeqCst);
+        self.is_awaited() && self.awaited.swap(false, Ordering::SeqCst)
     }
 
     pub(crate) fn has_room(&self) -> bool {
-        self.open.load(Ordering::Acquire) < self.most
+        self.open.load(Ordering::SeqCst) < self.most
     }
 
-    /// The next connection to close is waited for.
+    /// The next connection to close is waited for, unless [`Capacity::has_room`] now.
     pub(crate) fn wait(&self) {
-        self.awaited.store(true, Ordering::Release);
+        self.awaited.store(true, Ordering::SeqCst);
     }
 
     /// None has closed since [`Capacity::wait`].
     pub(crate) fn is_awaited(&self) -> bool {
-        self.awaited.load(Ordering::Acquire)
+        self.awaited.load(Ordering::SeqCst)
     }
 
     /// How many idle connections to close for those who wait.

@@ -52,6 +52,16 @@ impl Seat {
             .load(Ordering::Relaxed)
             .saturating_sub(self.counters.closed.get() + self.counters.upgraded.get())
     }
+
+    /// Closes what the worker was given and has not taken, when it has ended. Returns how many.
+    pub(crate) fn close_untaken(&self) -> u64 {
+        let mut untaken = Vec::new();
+        self.mailbox.take(&mut untaken);
+        let count = untaken.len() as u64;
+        self.counters.accepted.add(count);
+        self.counters.closed.add(count);
+        count
+    }
 }
 
 pub(crate) struct Control {
@@ -68,6 +78,9 @@ pub(crate) struct Control {
     accepting: AtomicUsize,
     /// One for each queue of connections, so that they can be handed over. None since the stop.
     listeners: Mutex<Vec<Listener>>,
+    /// A process is about to take over.
+    #[cfg(unix)]
+    is_handing_over: AtomicBool,
     /// Someone else takes those who wait to be accepted when the stop begins.
     leaves_backlog: AtomicBool,
     stopping: AtomicBool,
@@ -98,6 +111,8 @@ impl Control {
             accepting: AtomicUsize::new(acceptors.len()),
             acceptors,
             listeners: Mutex::default(),
+            #[cfg(unix)]
+            is_handing_over: AtomicBool::new(false),
             leaves_backlog: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             cutting: AtomicBool::new(false),
@@ -142,6 +157,13 @@ impl Control {
             return Err(std::io::Error::other("this server stops"));
         }
         listeners.iter().map(Listener::same).collect()
+    }
+
+    /// A process is about to take over, until what is returned is dropped; `None` if another one is.
+    #[cfg(unix)]
+    pub(crate) fn hands_over(&self) -> Option<HandingOver<'_>> {
+        let is_first = !self.is_handing_over.swap(true, Ordering::AcqRel);
+        is_first.then(|| HandingOver(self))
     }
 
     fn lock_listeners(&self) -> MutexGuard<'_, Vec<Listener>> {
@@ -245,6 +267,17 @@ impl Drop for Accepting<'_> {
     fn drop(&mut self) {
         self.0.accepting.fetch_sub(1, Ordering::AcqRel);
         self.0.seats.iter().for_each(|seat| seat.waker.wake());
+    }
+}
+
+/// A hand-over that is under way.
+#[cfg(unix)]
+pub(crate) struct HandingOver<'a>(&'a Control);
+
+#[cfg(unix)]
+impl Drop for HandingOver<'_> {
+    fn drop(&mut self) {
+        self.0.is_handing_over.store(false, Ordering::Release);
     }
 }
 

@@ -48,6 +48,12 @@ pub(crate) fn hand_over(
     ready_within: Duration,
 ) -> io::Result<Child> {
     let until = Instant::now() + ready_within;
+    // The first of two that is ready stops the servers, by which the other fails; and what is taken
+    // back for that one would be taken from the first.
+    let begun: Option<Vec<_>> = controls.iter().map(|c| c.hands_over()).collect();
+    let Some(_begun) = begun else {
+        return Err(io::Error::other("another process is about to take over"));
+    };
     let mut listeners = Vec::new();
     for control in controls {
         listeners.extend(control.listeners()?);
@@ -116,6 +122,10 @@ fn pass(listeners: &[Listener], to: &UnixStream, until: Instant) -> io::Result<(
             to,
             &[IoSlice::new(&[kind])],
             &mut control,
+            // A process that has ended by now is an error, and no signal that ends this one.
+            #[cfg(not(target_vendor = "apple"))]
+            SendFlags::NOSIGNAL,
+            #[cfg(target_vendor = "apple")]
             SendFlags::empty(),
         )?;
     }

@@ -105,8 +105,10 @@ impl Listener {
         listener.set_nonblocking(true)?;
         // What is accepted inherits it on Linux; elsewhere `accept` sets it again.
         socket2::SockRef::from(&listener).set_tcp_nodelay(config.tcp_nodelay)?;
+        // Not everything that looks like Linux has it, nor every kind of socket that a service manager
+        // can pass (MPTCP): a server without it serves.
         #[cfg(target_os = "linux")]
-        socket2::SockRef::from(&listener).set_tcp_notsent_lowat(UNSENT)?;
+        let _ = socket2::SockRef::from(&listener).set_tcp_notsent_lowat(UNSENT);
         Ok(Listener::Tcp(listener))
     }
 
@@ -247,7 +249,9 @@ fn accept_tcp(
 fn accept_tcp(listener: &TcpListener, config: &Config) -> io::Result<(Stream, Option<SocketAddr>)> {
     let (stream, peer) = listener.accept()?;
     stream.set_nonblocking(true)?;
-    stream.set_nodelay(config.tcp_nodelay)?;
+    // macOS refuses it for a client that has left already, which is no fault of the listener's: the
+    // first read tells.
+    let _ = stream.set_nodelay(config.tcp_nodelay);
     Ok((Stream::Tcp(stream), Some(peer)))
 }
 

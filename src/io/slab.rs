@@ -9,8 +9,11 @@ const SLOT_BITS: u32 = if usize::BITS > 32 { 32 } else { 20 };
 const SLOT_MASK: usize = (1 << SLOT_BITS) - 1;
 const GENERATIONS: u32 = (usize::MAX >> SLOT_BITS) as u32;
 
-/// Slots from here on are never used: their tokens name other things, listeners above all.
-pub(crate) const RESERVED_TOKENS: usize = SLOT_MASK - 255;
+/// Slots from here on are never used: their tokens name other things, up to [`RESERVED`] listeners
+/// above all.
+pub(crate) const RESERVED_TOKENS: usize = SLOT_MASK + 1 - RESERVED;
+
+pub(crate) const RESERVED: usize = 4 << 10;
 
 /// Slots that are made at a time. Nothing moves when more are needed, so that nobody waits while
 /// thousands of connections are copied, and no memory is taken for twice as many.
@@ -261,5 +264,7 @@ mod tests {
         for token in RESERVED_TOKENS..=SLOT_MASK {
             assert_eq!(slab.get_mut(token), None);
         }
+        // Nor do those of the second connection in a slot name one of them.
+        assert_eq!(RESERVED_TOKENS + RESERVED, token(0, 1));
     }
 }

@@ -4,7 +4,7 @@ use super::connection::Moved;
 use super::mode::{Mode, wrong_setting};
 use super::poll::{Poll, Waker};
 use crate::config::Config;
-use crate::conn::mailbox::Mailbox;
+use crate::conn::{mailbox::Mailbox, quiet::drop_quietly};
 use crate::drive::Upgrades;
 use crate::request::Request;
 use crate::response::{Done, Response};
@@ -37,6 +37,19 @@ pub(crate) struct WsSeat<C> {
     pub(super) door: Arc<Door>,
     pub(crate) counters: Arc<WorkerCounters>,
     most: usize,
+}
+
+impl<C> WsSeat<C> {
+    /// Closes what is on its way to the thread, which takes nothing any more. Returns how many.
+    pub(super) fn close_untaken(&self) -> u64 {
+        let mut untaken = Vec::new();
+        self.arrivals.take(&mut untaken);
+        self.door.ended.fetch_add(untaken.len(), Ordering::AcqRel);
+        let count = untaken.len() as u64;
+        self.counters.closed.add_shared(count);
+        untaken.into_iter().for_each(drop_quietly);
+        count
+    }
 }
 
 /// The WebSocket threads of a server before they are started, and what the workers need of them.
@@ -178,6 +191,10 @@ impl<H: WebSocketHandler> Mode<H> for On<H::Conn> {
         let seat = &self.seats[self.chosen];
         if seat.arrivals.put([Arrival { moved, accepted }]) {
             seat.door.wake();
+        }
+        // The server is cut: the thread has ended, and may have looked for the last time before.
+        if seat.door.is_closed() {
+            seat.close_untaken();
         }
     }
 }

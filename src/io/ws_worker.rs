@@ -71,12 +71,13 @@ impl<H: WebSocketHandler> WsWorker<H> {
     }
 }
 
-/// However the thread ends, nothing is sent to it any more.
+/// However the thread ends, nothing is sent to it any more, and what was is not left.
 struct OpenDoor<'a, C>(&'a WsSeat<C>);
 
 impl<C> Drop for OpenDoor<'_, C> {
     fn drop(&mut self) {
         self.0.door.close();
+        self.0.close_untaken();
     }
 }
 
@@ -384,7 +385,7 @@ impl<H: WebSocketHandler> Loop<'_, H> {
         if !is_over && !is_late {
             return None;
         }
-        let ended = Ended {
+        let mut ended = Ended {
             drained: stop.drained,
             cut: self.slab.len() as u64,
         };
@@ -392,8 +393,7 @@ impl<H: WebSocketHandler> Loop<'_, H> {
             self.settle(token, Fate::Closed);
         }
         // They never got as far as to be opened.
-        self.seat.arrivals.take(&mut self.arrivals);
-        self.seat.counters.closed.add(self.arrivals.len() as u64);
+        ended.cut += self.seat.close_untaken();
         Some(ended)
     }
 }

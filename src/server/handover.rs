@@ -26,7 +26,8 @@ use std::time::Duration;
 /// # Errors
 ///
 /// The program cannot be started, ends before it is ready, or takes too long, for which it is killed;
-/// or one of the servers stops. Nothing has changed then: the servers go on.
+/// or one of the servers stops, or is about to be taken over by another process already. Nothing has
+/// changed then: the servers go on.
 ///
 /// ```no_run
 /// use peregrine::{Server, hand_over};

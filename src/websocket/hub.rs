@@ -221,7 +221,7 @@ impl Hub {
     fn find(&self, id: WsId) -> Option<(&Door, &Seat)> {
         let door = self.doors().get(id.thread())?;
         let seat = door.seats.get(id.slot())?;
-        (seat.holds(id) && !door.closed.load(Ordering::Acquire)).then_some((door, seat))
+        (seat.holds(id) && !door.is_closed()).then_some((door, seat))
     }
 
     pub(crate) fn doors(&self) -> &[Arc<Door>] {
@@ -289,7 +289,7 @@ impl Door {
     }
 
     fn post(&self, size: usize, command: Command) -> Sent {
-        if self.closed.load(Ordering::Acquire) {
+        if self.is_closed() {
             return Sent::Closed;
         }
         let cost = size + COST;
@@ -352,6 +352,11 @@ impl Door {
     /// The thread ends: nothing is taken any more.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
+    }
+
+    /// The thread has ended, or is about to.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
     }
 }
 

@@ -143,6 +143,8 @@ fn settings_that_cannot_work_are_explained() {
     assert_message(named.start(), invalid, &["Config::server_name"]);
     let nonsense = server().bind("127.0.0.1:none").run();
     assert!(nonsense.is_err(), "no port: {nonsense:?}");
+    let many = (0..4097).fold(server(), |server, _| server.bind("127.0.0.1:0"));
+    assert_message(many.start(), invalid, &["4096 listeners"]);
 }
 
 // --------------------------------------------------------------------------------- balance

@@ -2,7 +2,8 @@
 
 use super::child::example;
 use super::scratch::Scratch;
-use super::support::{Asked, Client, PATIENCE};
+use super::support::{Asked, Client, PATIENCE, ended, start, wait_until, workers};
+use peregrine::{Request, Response, from_fn, hand_over};
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -276,4 +277,37 @@ fn a_service_manager_keeps_the_socket() {
     }
     drop(waiting);
     second.end();
+}
+
+/// Only one new process at a time: the first of two that is ready stops the server, and what is taken
+/// back for the other, which fails by that, would be taken from the first.
+#[test]
+fn only_one_process_at_a_time_takes_over() {
+    let handle = |_: &Request<'_>, res: Response<'_>| res.text("hi");
+    let (server, _) = start(from_fn(handle), workers(1));
+    let stopper = server.stopper();
+    let scratch = Scratch::new();
+    let begin = |name: &str| {
+        let mut command = Command::new("sh");
+        let script = r#": > "$0"; exec sleep 600"#;
+        command.args(["-c", script]).arg(scratch.path(name));
+        hand_over(&[&stopper], &mut command, PATIENCE).expect_err("it is never ready")
+    };
+    let begun = |name: &str| scratch.path(name).exists();
+    thread::scope(|scope| {
+        let first = scope.spawn(|| begin("first"));
+        wait_until("the first is started", || begun("first"));
+        let second = scope.spawn(|| begin("second"));
+        wait_until("the second is refused or started", || {
+            second.is_finished() || begun("second")
+        });
+        server.stop();
+        assert_eq!(
+            second.join().expect("no panic").to_string(),
+            "another process is about to take over"
+        );
+        assert!(!begun("second"));
+        first.join().expect("no panic");
+    });
+    assert_eq!(ended(server).cut, 0);
 }

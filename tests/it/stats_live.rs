@@ -197,7 +197,10 @@ fn queues_have_lengths() {
     let deferred = || responders.lock().expect("no panic").len();
     wait_until("they are deferred", || deferred() == 3);
     let jobs = [(); 5].map(|()| get("/pool"));
-    wait_until("four jobs wait", || stats.queues().jobs == 4);
+    wait_until("four jobs wait for the fifth", || {
+        let counters = stats.counters();
+        (counters.jobs, counters.jobs_started) == (5, 1)
+    });
     let gated = get("/gate");
     gate.wait();
     let new = [(); 2].map(|()| get("/"));

@@ -1,4 +1,5 @@
-//! The house rules that a program can check: layers, sizes, `unsafe`, words.
+//! The house rules that a program can check: layers, sizes, `unsafe`, words, the table of limits, the
+//! code map.
 //!
 //! Rules about code look at the source without comments and literals, so a word in a sentence or in
 //! a string is no fault.

@@ -1,6 +1,7 @@
 //! Real servers whose connections fail as planned; see `faulty`.
 
 mod cases;
+mod cut;
 mod http;
 mod starved;
 mod suspended;
