@@ -68,7 +68,7 @@ pub(crate) fn hand_over(
     let left_before: Vec<_> = controls.iter().map(|c| c.leaves_backlog()).collect();
     let is_stopping = || controls.iter().any(|control| control.is_stopping());
     let became_ready = pass(&listeners, &ours, until)
-        .and_then(|()| wait_ready(&mut ours, until, &is_stopping))
+        .and_then(|()| wait_ready(&mut ours, until, is_stopping))
         .and_then(|()| {
             // Before it hears of it: from then on those who wait to be accepted are its clients.
             listeners
