@@ -91,6 +91,8 @@ pub use websocket::{
 /// The properties that fuzzing checks are tests, too.
 #[cfg(test)]
 #[allow(unreachable_pub)]
+// Transports that fail are for Unix.
+#[cfg_attr(not(unix), allow(dead_code))]
 #[path = "../fuzz/src/lib.rs"]
 mod fuzz;
 #[cfg(test)]

@@ -166,6 +166,19 @@ fn end(server: Running) -> Stopped {
     stopped
 }
 
+impl Plan {
+    /// Tens of thousands of bytes one by one take long.
+    fn fit_for(self, wanted: &[u8]) -> Plan {
+        match wanted.len() > 10_000 && (1..100).contains(&self.write) {
+            true => Plan {
+                write: 3000,
+                ..self
+            },
+            false => self,
+        }
+    }
+}
+
 /// Everything that can happen to a call but a reset and a want of memory, in several ways.
 fn plans() -> Vec<(&'static str, Plan)> {
     let plan = |seed: u64| Plan {
