@@ -20,6 +20,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// Tells a process that its standard input is our socket, and which form of this it speaks.
@@ -86,6 +87,10 @@ pub(crate) fn hand_over(
             Ok(child)
         }
         Err(error) => {
+            use ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+            if matches!(error.kind(), UnexpectedEof | BrokenPipe | ConnectionReset) {
+                wait_end(&mut child, until, is_stopping);
+            }
             let _ = child.kill();
             let status = child.wait();
             for (control, left) in controls.iter().zip(left_before) {
@@ -126,6 +131,13 @@ fn pass(listeners: &[Listener], to: &UnixStream, until: Instant) -> io::Result<(
         )?;
     }
     (&mut &*to).write_all(&[END])
+}
+
+/// Who gives up lets go of its end first, and then says why and ends by itself.
+fn wait_end(child: &mut Child, until: Instant, is_stopping: impl Fn() -> bool) {
+    while matches!(child.try_wait(), Ok(None)) && Instant::now() < until && !is_stopping() {
+        thread::park_timeout(Duration::from_millis(5));
+    }
 }
 
 fn wait_ready(

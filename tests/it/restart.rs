@@ -184,6 +184,10 @@ fn a_new_process_that_fails_changes_nothing() {
         let pid = chain.pid;
         let why = chain.line(&format!("process {pid} goes on: "), "");
         assert!(why.contains("the new process was not ready"), "{why}");
+        assert!(
+            why.contains("exit status: 1"),
+            "it says why, and ends: {why}"
+        );
         assert_eq!(ask(chain.addr), "first");
     }
     std::fs::write(&greeting, "second").expect("written");
