@@ -82,7 +82,7 @@ impl Drop for SocketFile {
 /// others nothing. And it says that there is room again only when a third of that is gone, so that a
 /// slow client would be taken for one that reads nothing.
 #[cfg(target_os = "linux")]
-const UNSENT: u32 = 256 << 10;
+pub(super) const UNSENT: u32 = 256 << 10;
 
 /// Whether several listeners of one address share its connections.
 pub(crate) const CAN_SHARE: bool = cfg!(any(target_os = "linux", target_os = "freebsd"));

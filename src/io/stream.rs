@@ -239,6 +239,16 @@ impl Stream {
         }
     }
 
+    /// Has the system take so many bytes beyond those that are on their way to the client; see
+    /// [`UNSENT`](super::listener::UNSENT). What it does not know it is not asked for.
+    #[cfg(all(target_os = "linux", feature = "websocket"))]
+    pub(crate) fn take_unsent(&self, bytes: usize) {
+        if let Stream::Tcp(stream) = self {
+            let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+            let _ = socket2::SockRef::from(stream).set_tcp_notsent_lowat(bytes);
+        }
+    }
+
     /// Has the socket, when it is closed, tell the client that something is missing: by a reset
     /// where there is such a thing.
     pub(crate) fn reset(&self) {
