@@ -7,7 +7,10 @@
 //! `[n*]status[|status] [head] ["body"] [name: value | !name][; ...]`, or `100?` for an
 //! interim answer that may be missing.
 
+mod limit;
+
 use super::support::{Answer, Asked, ensure, read_answer};
+use limit::set_limit;
 use peregrine::testing::Connection;
 use peregrine::{Done, Handler, Limits, Request, Response};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -125,19 +128,6 @@ fn parse_expect(line: &str) -> Vec<Expect> {
         fields: fields.map(str::to_owned).collect(),
     };
     vec![expect; times.parse().expect("a number of answers")]
-}
-
-fn set_limit(limits: &mut Limits, limit: &str) {
-    let (name, number) = limit.split_once('=').expect("name=number");
-    let limit = match name {
-        "target_bytes" => &mut limits.target_bytes,
-        "head_bytes" => &mut limits.head_bytes,
-        "header_fields" => &mut limits.header_fields,
-        "body_bytes" => &mut limits.body_bytes,
-        "chunk_extension_bytes" => &mut limits.chunk_extension_bytes,
-        _ => panic!("no limit is called {name}"),
-    };
-    *limit = number.parse().expect("a number");
 }
 
 impl Case {

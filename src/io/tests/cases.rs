@@ -1,6 +1,9 @@
 //! The cases of `tests/cases` over a transport that fails: what is answered must be what a
 //! connection in memory answers, which `tests/it/cases.rs` holds against the tables.
 
+#[path = "../../../tests/it/cases/limit.rs"]
+mod limit;
+
 use super::{config, connect, end, exchange, nothing_is_left, plans, short, undated};
 use crate::fuzz::seeds;
 use crate::handler::from_fn;
@@ -16,23 +19,6 @@ use std::sync::Arc;
 fn echo(req: &Request<'_>, res: Response<'_>) -> Done {
     let line = format!("{} {} {} ", req.method(), req.target(), req.version());
     res.body([line.as_bytes(), req.body()].concat())
-}
-
-fn limits(names: &[String]) -> Limits {
-    let mut limits = Limits::default();
-    for limit in names {
-        let (name, number) = limit.split_once('=').expect("name=number");
-        let limit = match name {
-            "target_bytes" => &mut limits.target_bytes,
-            "head_bytes" => &mut limits.head_bytes,
-            "header_fields" => &mut limits.header_fields,
-            "body_bytes" => &mut limits.body_bytes,
-            "chunk_extension_bytes" => &mut limits.chunk_extension_bytes,
-            _ => panic!("no limit is called {name}"),
-        };
-        *limit = number.parse().expect("a number");
-    }
-    limits
 }
 
 /// Without interim answers, which are not sent to a client that has not waited for them.
@@ -63,7 +49,8 @@ fn every_case_has_its_answers_under_every_plan() {
     }
     let mut count = 0;
     for (names, inputs) in &groups {
-        let limits = limits(names);
+        let mut limits = Limits::default();
+        names.iter().for_each(|l| limit::set_limit(&mut limits, l));
         let server = Server::new(from_fn(echo)).config(config(limits));
         let server = server.bind("127.0.0.1:0").start().expect("a server");
         for sent in inputs {
