@@ -7,7 +7,7 @@ use super::control::Accepted;
 use super::mode::Mode;
 use super::poll::{Interest, Poll, Token};
 use super::socket::Socket;
-use super::stream::is_starved;
+use super::stream::can_wait;
 use crate::conn::{
     Seconds,
     body_out::BodyOut,
@@ -215,6 +215,7 @@ impl Connection {
 
     fn fill<H: Handler, M: Mode<H>>(&mut self, shared: &mut Shared<'_, H, M>) -> Fill {
         let mut input = self.input.take().unwrap_or_else(|| shared.pool.input());
+        self.starved = false;
         let filled = match self.socket.stream.read(input.space()) {
             Ok(0) => {
                 self.http1.eof();
@@ -225,7 +226,7 @@ impl Connection {
                 input.filled(n);
                 Fill::Something
             }
-            Err(error) if self.can_wait(&error) => Fill::Nothing,
+            Err(error) if can_wait(&error, &mut self.starved) => Fill::Nothing,
             Err(error) => {
                 // A reset between requests is how some clients say goodbye.
                 if !self.http1.is_idle() {
@@ -382,13 +383,6 @@ impl Connection {
         }
     }
 
-    /// Whether a call has failed that can be made again: when the poller says so, or, where the system
-    /// was out of memory, after a while.
-    fn can_wait(&mut self, error: &io::Error) -> bool {
-        self.starved = is_starved(error);
-        self.starved || is_temporary(error)
-    }
-
     fn keep<H, M>(&mut self, input: Box<Input>, shared: &mut Shared<'_, H, M>) {
         match input.is_empty() {
             true => shared.pool.give_input(input),
@@ -408,14 +402,6 @@ impl<H: Handler, M> Shared<'_, H, M> {
         }
         self.service.report(error, socket);
     }
-}
-
-/// There is nothing to read, or no room.
-pub(super) fn is_temporary(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-    )
 }
 
 #[cfg(test)]

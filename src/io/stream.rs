@@ -278,13 +278,25 @@ impl Stream {
 /// that is `ENOBUFS` of a Unix socket and `ENOMEM` of `sendfile`, as TCP says `EAGAIN`; on the BSDs
 /// and macOS it is `ENOBUFS` of any socket.
 #[cold]
-pub(crate) fn is_starved(error: &io::Error) -> bool {
+fn is_starved(error: &io::Error) -> bool {
     #[cfg(unix)]
     const NO_BUFFERS: i32 = rustix::io::Errno::NOBUFS.raw_os_error();
     // WSAENOBUFS.
     #[cfg(windows)]
     const NO_BUFFERS: i32 = 10055;
     error.raw_os_error() == Some(NO_BUFFERS) || error.kind() == io::ErrorKind::OutOfMemory
+}
+
+/// Whether a call has failed that can be made again: when the poller says so, as there was nothing to
+/// read or no room, or, where the system was out of memory (`starved` then), after a while.
+pub(crate) fn can_wait(error: &io::Error, starved: &mut bool) -> bool {
+    use io::ErrorKind::{Interrupted, WouldBlock};
+    if matches!(error.kind(), WouldBlock | Interrupted) {
+        return true;
+    }
+    let is_starved = is_starved(error);
+    *starved |= is_starved;
+    is_starved
 }
 
 /// Reads from a place in a file without moving anybody's position in it.

@@ -2,12 +2,11 @@
 
 mod ending;
 
-use super::connection::is_temporary;
 #[cfg(target_os = "linux")]
 use super::listener::UNSENT;
 use super::poll::{Interest, Poll, Token};
 use super::socket::Socket;
-use super::stream::{Sent as Wrote, is_starved};
+use super::stream::{Sent as Wrote, can_wait};
 use super::ws_mode::Arrival;
 use crate::conn::{
     Seconds,
@@ -170,8 +169,7 @@ impl<C: Send + 'static> WsConnection<C> {
                 input.filled(n);
                 self.peer.ws.heard(shared.service.now);
             }
-            Err(error) if is_temporary(&error) => {}
-            Err(error) if is_starved(&error) => self.starved = true,
+            Err(error) if can_wait(&error, &mut self.starved) => {}
             Err(error) => {
                 shared.inputs.give(input);
                 return self.broken(error, shared);
@@ -273,11 +271,7 @@ impl<C: Send + 'static> WsConnection<C> {
                         });
                     }
                 }
-                Err(error) if is_temporary(&error) => self.full = true,
-                Err(error) if is_starved(&error) => {
-                    self.full = true;
-                    self.starved = true;
-                }
+                Err(error) if can_wait(&error, &mut self.starved) => self.full = true,
                 Err(error) => return Err(error),
             }
         }

@@ -1,10 +1,10 @@
 //! The sending half of a connection, and its end.
 
-use super::{Connection, Fate, Phase, Shared, is_temporary};
+use super::{Connection, Fate, Phase, Shared};
 use crate::conn::http1::{Close, CloseReason};
 use crate::handler::{ConnectionError, Handler};
 use crate::io::mode::Mode;
-use crate::io::stream::{FILE_STEP, Sent, is_starved};
+use crate::io::stream::{FILE_STEP, Sent, can_wait};
 use crate::protocol::Version;
 
 impl Connection {
@@ -26,11 +26,7 @@ impl Connection {
                         break;
                     }
                 }
-                Err(error) if is_temporary(&error) => break,
-                Err(error) if is_starved(&error) => {
-                    self.starved = true;
-                    break;
-                }
+                Err(error) if can_wait(&error, &mut self.starved) => break,
                 Err(error) => {
                     shared.fail(&ConnectionError::Write(&error), &self.socket);
                     return Fate::Closed;
@@ -139,7 +135,7 @@ impl Connection {
                 self.phase = Phase::Lingering(left - n as u32);
                 Fate::Open
             }
-            Err(error) if self.can_wait(&error) => Fate::Open,
+            Err(error) if can_wait(&error, &mut self.starved) => Fate::Open,
             _ => Fate::Closed,
         }
     }

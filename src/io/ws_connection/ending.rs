@@ -2,9 +2,8 @@
 
 use super::{Fate, Phase, WsConnection, WsShared};
 use crate::conn::{quiet::drop_quietly, ws::End};
-use crate::io::connection::is_temporary;
 use crate::io::poll::Poll;
-use crate::io::stream::is_starved;
+use crate::io::stream::can_wait;
 use crate::websocket::{Disconnect, WebSocketHandler};
 use std::io;
 
@@ -102,11 +101,7 @@ impl<C: Send + 'static> WsConnection<C> {
                 self.phase = Phase::Lingering(left - n as u32);
                 Fate::Open
             }
-            Err(error) if is_temporary(&error) => Fate::Open,
-            Err(error) if is_starved(&error) => {
-                self.starved = true;
-                Fate::Open
-            }
+            Err(error) if can_wait(&error, &mut self.starved) => Fate::Open,
             _ => Fate::Closed,
         }
     }
