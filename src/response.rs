@@ -12,7 +12,8 @@ use crate::conn::{
     output::{FilePart, Output},
     payload::Payload,
 };
-use crate::protocol::{Method, class, encode};
+use crate::log::event;
+use crate::protocol::{Method, class, encode, fields};
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -99,8 +100,10 @@ impl std::error::Error for AnswerError {}
 
 /// The answer to one request, written straight into what is sent to the client.
 ///
-/// `Content-Length`, `Transfer-Encoding`, `Connection`, `Date` and `Server` belong to the library:
-/// it knows what is right, and [`Response::header`] passes over them. The body of an answer to
+/// `Content-Length`, `Transfer-Encoding`, `Connection`, `Keep-Alive`, `Proxy-Connection`, `Date` and
+/// `Server` belong to the library: it knows what is right, and [`Response::header`] leaves them out,
+/// which a debug build reports as a warning to `log` and `tracing`. [`Response::close`] sends
+/// `Connection: close`. The body of an answer to
 /// HEAD, and of a 204, 205 or 304, is left out (RFC 9110 sections 9.3.2 and 15).
 ///
 /// ```
@@ -144,7 +147,9 @@ impl<'a> Response<'a> {
             self.fail(AnswerError::HeaderName);
         } else if !class::is_field_value(value) {
             self.fail(AnswerError::HeaderValue);
-        } else if !is_ours(name) {
+        } else if fields::is_of_library(name) {
+            passed_over(name);
+        } else {
             self.begin();
             self.wire.output.push_with(|out| {
                 out.reserve(name.len() + value.len() + 4);
@@ -417,15 +422,13 @@ impl io::Write for BodyWriter<'_> {
     }
 }
 
-/// Fields that the library writes itself.
-fn is_ours(name: &str) -> bool {
-    let ours = match name.len() {
-        4 => "date",
-        6 => "server",
-        10 => "connection",
-        14 => "content-length",
-        17 => "transfer-encoding",
-        _ => return false,
-    };
-    name.eq_ignore_ascii_case(ours)
+/// Says in a debug build that a field was left out.
+#[cold]
+fn passed_over(name: &str) {
+    if cfg!(debug_assertions) {
+        event!(
+            Warn,
+            "a handler set {name}, which belongs to the library: left out"
+        );
+    }
 }

@@ -1,7 +1,7 @@
 //! How files are served.
 
 use super::path;
-use crate::protocol::class;
+use crate::protocol::{class, fields};
 use std::borrow::Cow;
 use std::io;
 use std::time::Duration;
@@ -52,7 +52,8 @@ pub struct DirConfig {
     /// Paths are as in a request, decoded, without the prefix; the first that fits counts. Default:
     /// none.
     pub cache_rules: Vec<(String, String)>,
-    /// Header fields of every answer with a file. Default: `X-Content-Type-Options: nosniff`, so
+    /// Header fields of every response with a file. Refused are fields that belong to the library or
+    /// to an upgrade, and those that depend on the file, as `ETag`. Default: `X-Content-Type-Options: nosniff`, so
     /// that what is served as text is not taken for a script.
     pub headers: Vec<(String, String)>,
     /// Content types by extension, without its dot, before those of the `mime_guess` crate. Default:
@@ -131,7 +132,7 @@ impl DirConfig {
         if !values.all(|value| class::is_field_value(value.as_bytes())) {
             return wrong("a value in DirConfig holds a control byte");
         }
-        let is_free = |name: &str| class::is_token(name.as_bytes()) && !is_taken(name);
+        let is_free = |name: &str| class::is_token(name.as_bytes()) && !fields::is_of_file(name);
         if !self.headers.iter().all(|(name, _)| is_free(name)) {
             return wrong("DirConfig::headers holds a name that is no token or not free to choose");
         }
@@ -170,24 +171,4 @@ impl DirConfig {
 fn is_plain_path(page: &str, dotfiles: bool) -> bool {
     let path = format!("/{page}");
     matches!(path::relative(&path, dotfiles), Ok(Cow::Borrowed(same)) if same == page)
-}
-
-/// Fields that the library writes itself: here, or for every answer.
-fn is_taken(name: &str) -> bool {
-    [
-        "accept-ranges",
-        "cache-control",
-        "connection",
-        "content-encoding",
-        "content-length",
-        "content-range",
-        "content-type",
-        "date",
-        "etag",
-        "last-modified",
-        "server",
-        "transfer-encoding",
-    ]
-    .into_iter()
-    .any(|taken| name.eq_ignore_ascii_case(taken))
 }

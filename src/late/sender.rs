@@ -7,7 +7,7 @@ use crate::conn::{
     payload::Payload,
 };
 use crate::log::event;
-use crate::protocol::class;
+use crate::protocol::{class, fields};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -260,9 +260,17 @@ impl BodySender {
 
     /// Adds a field to the trailer section that ends a chunked body (RFC 9112 section 7.1.2). It is
     /// left out for a client that gets its body in another way.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Trailer`] for a malformed name or value, and for a field that has to come before
+    /// the body: one of framing, routing, control, authentication or content, as `Content-Type`,
+    /// `Cache-Control` or `Set-Cookie` (RFC 9110 section 6.5.1). `Content-Digest` is allowed (RFC
+    /// 9530 section 2).
     pub fn trailer(&mut self, name: &str, value: impl AsRef<[u8]>) -> Result<(), SendError> {
         let value = value.as_ref();
-        if !is_trailer(name) || !class::is_field_value(value) {
+        let is_free = class::is_token(name.as_bytes()) && fields::is_trailer(name);
+        if !is_free || !class::is_field_value(value) {
             return Err(SendError::Trailer);
         }
         self.trailers.extend_from_slice(name.as_bytes());
@@ -369,28 +377,4 @@ impl std::fmt::Debug for BodySender {
             .field("is_gone", &self.is_gone())
             .finish_non_exhaustive()
     }
-}
-
-/// Fields that say how a message is to be taken come before its body, not behind it (RFC 9110
-/// section 6.5.1).
-fn is_trailer(name: &str) -> bool {
-    const NOT: &[&str] = &[
-        "authorization",
-        "cache-control",
-        "connection",
-        "content-encoding",
-        "content-length",
-        "content-range",
-        "content-type",
-        "host",
-        "location",
-        "set-cookie",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-        "www-authenticate",
-    ];
-    let is_forbidden = NOT.iter().any(|not| name.eq_ignore_ascii_case(not));
-    class::is_token(name.as_bytes()) && !is_forbidden
 }

@@ -14,6 +14,7 @@ pub(crate) mod class;
 pub(crate) mod deflate;
 pub(crate) mod encode;
 pub(crate) mod error;
+pub(crate) mod fields;
 #[cfg(any(feature = "dir", feature = "multipart"))]
 pub(crate) mod file_name;
 pub(crate) mod form;

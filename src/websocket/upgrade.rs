@@ -1,6 +1,6 @@
 //! The decision about a request that asks for a WebSocket.
 
-use crate::protocol::{class, ws_limits::WsLimits};
+use crate::protocol::{class, fields, ws_limits::WsLimits};
 use crate::request::Request;
 use std::sync::Arc;
 
@@ -56,31 +56,29 @@ impl<'a> Upgrade<'a> {
             return false;
         }
         self.protocol = offered;
-        self.header("Sec-WebSocket-Protocol", name)
+        self.line("Sec-WebSocket-Protocol", name.as_bytes());
+        true
     }
 
     /// Adds a header field to the answer that accepts the connection. False, and nothing is added,
     /// for a malformed name or value (RFC 9110 section 5), and for a field that belongs to the
-    /// handshake.
+    /// handshake or to the library: `Upgrade`, `Connection`, `Trailer`, `Date`, `Server`, those of
+    /// framing, and all whose name begins with `Sec-WebSocket-`.
     pub fn header(&mut self, name: &str, value: impl AsRef<[u8]>) -> bool {
         let value = value.as_ref();
-        let ours = [
-            "upgrade",
-            "connection",
-            "sec-websocket-accept",
-            "sec-websocket-extensions",
-            "content-length",
-            "transfer-encoding",
-        ];
         let good = class::is_token(name.as_bytes())
             && class::is_field_value(value)
-            && !ours.iter().any(|own| name.eq_ignore_ascii_case(own));
+            && !fields::is_of_handshake(name);
         if good {
-            for part in [name.as_bytes(), b": ", value, b"\r\n"] {
-                self.fields.extend_from_slice(part);
-            }
+            self.line(name, value);
         }
         good
+    }
+
+    fn line(&mut self, name: &str, value: &[u8]) {
+        for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+            self.fields.extend_from_slice(part);
+        }
     }
 
     /// Refuses the connection with a status of 400 to 599 and a text; another status becomes 500.

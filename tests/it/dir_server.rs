@@ -157,6 +157,10 @@ fn configurations_that_cannot_work_are_refused() {
             ..default()
         },
         DirConfig {
+            headers: pair("Keep-Alive", "timeout=5"),
+            ..default()
+        },
+        DirConfig {
             headers: pair("ETag", "x"),
             ..default()
         },

@@ -58,7 +58,10 @@ impl Subscriber for Keeper {
 #[test]
 fn events_have_levels_texts_and_fields() {
     tracing::subscriber::set_global_default(Keeper).expect("the only subscriber");
-    let (server, addr) = start(from_fn(|_, res| res.text("hi")), workers(1));
+    let (server, addr) = start(
+        from_fn(|_, res| res.header("Connection", "close").text("hi")),
+        workers(1),
+    );
     let mut client = Client::connect(addr);
     client.send("BAD\r\n\r\n");
     assert_eq!(client.answer(Asked::Other).status, 400);
@@ -72,6 +75,18 @@ fn events_have_levels_texts_and_fields() {
     };
     let any = |is: &dyn Fn(&Seen) -> bool| SEEN.lock().expect("no panic").iter().any(is);
     wait_until("the refusal is told", || any(&is_refusal));
+    drop(client);
+    let mut client = Client::connect(addr);
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(!client.answer(Asked::Other).closes());
+    let is_left_out = |seen: &Seen| {
+        seen.level == Level::WARN
+            && seen
+                .fields
+                .get("message")
+                .is_some_and(|m| m.contains("set Connection,"))
+    };
+    assert_eq!(any(&is_left_out), cfg!(debug_assertions));
     drop(client);
     server.stop();
     ended(server);

@@ -195,6 +195,16 @@ fn what_may_not_be_a_trailer() {
         ("Trailer", "x"),
         ("Host", "b"),
         ("Set-Cookie", "a=b"),
+        ("Keep-Alive", "timeout=5"),
+        ("Proxy-Connection", "close"),
+        ("Date", "Sun, 06 Nov 1994 08:49:37 GMT"),
+        ("Age", "1"),
+        ("Content-Location", "/b"),
+        ("Content-Language", "en"),
+        ("Proxy-Authenticate", "Basic"),
+        ("If-Match", "*"),
+        ("Retry-After", "1"),
+        ("Server", "x"),
         ("a b", "c"),
         ("", "c"),
         ("a:", "c"),
@@ -210,12 +220,15 @@ fn what_may_not_be_a_trailer() {
     }
     body.trailer("a", "").expect("an empty one");
     body.trailer("B", "c").expect("a good one");
+    // RFC 9530 section 2.
+    body.trailer("Content-Digest", "d").expect("a good one");
     body.finish().expect("sent");
     run(&mut client);
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     // The reader wants a space behind each colon, and there is one.
     let trailers = only(&client, Asked::Other).trailers;
-    assert_eq!(trailers, [pair("a", ""), pair("b", "c")]);
+    let expected = [pair("a", ""), pair("b", "c"), pair("content-digest", "d")];
+    assert_eq!(trailers, expected);
 }
 
 #[test]

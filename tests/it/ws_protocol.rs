@@ -11,6 +11,24 @@ use std::time::Duration;
 
 struct Echo;
 
+/// What a handler cannot set in the response to a handshake.
+const OF_THE_HANDSHAKE: &[&str] = &[
+    "Upgrade",
+    "Connection",
+    "Keep-Alive",
+    "Proxy-Connection",
+    "Content-Length",
+    "Transfer-Encoding",
+    "Trailer",
+    "Date",
+    "Server",
+    "Sec-WebSocket-Accept",
+    "Sec-WebSocket-Extensions",
+    "Sec-WebSocket-Key",
+    "sec-websocket-protocol",
+    "Sec-WebSocket-Version",
+];
+
 impl Handler for Echo {
     fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
         res.body(req.path())
@@ -26,8 +44,10 @@ impl WebSocketHandler for Echo {
             "/page" => {}
             _ => {
                 upgrade.protocol("b");
-                upgrade.header("X-Here", "yes");
-                upgrade.header("Upgrade", "h2c");
+                assert!(upgrade.header("X-Here", "yes"));
+                for name in OF_THE_HANDSHAKE {
+                    assert!(!upgrade.header(name, "b"), "{name}");
+                }
                 return Some(Vec::new());
             }
         }
