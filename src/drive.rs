@@ -12,6 +12,7 @@ use crate::conn::{
     http1::{Close, CloseReason, Http1, Next},
     input::Input,
     output::Output,
+    panic_guard::{Panic, catch},
 };
 use crate::handler::{ConnectionError, Handler};
 use crate::incoming::BodySink;
@@ -22,10 +23,8 @@ use crate::request::{Ends, Request};
 use crate::response::{AnswerError, Done, Response, Wire};
 use crate::stats::WorkerCounters;
 use later::Drawn;
-use std::any::Any;
 use std::net::SocketAddr;
 use std::ops::Deref;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 /// What becomes of requests that ask for another protocol.
@@ -245,18 +244,16 @@ where
         let handler = &*self.handler;
         // The handler is shared by reference and must be sound after a panic in any case, as other
         // threads go on using it; the output is cut back by `fail`.
-        let answered = catch_unwind(AssertUnwindSafe(|| {
-            match upgrades.offer(handler, &request, response) {
-                Ok(done) => done,
-                Err(response) => handler.handle_request(&request, response),
-            }
-        }));
+        let answered = catch(|| match upgrades.offer(handler, &request, response) {
+            Ok(done) => done,
+            Err(response) => handler.handle_request(&request, response),
+        });
         self.finish(answered, parts);
     }
 
     /// What is left to do when a handler has returned.
     #[inline]
-    fn finish(&mut self, answered: Result<Done, Box<dyn Any + Send>>, parts: &mut Parts<'_>) {
+    fn finish(&mut self, answered: Result<Done, Panic>, parts: &mut Parts<'_>) {
         parts.counters.requests.add(1);
         let close = match answered {
             Ok(_done) => match self.wire.is_complete() {
@@ -357,7 +354,7 @@ where
 
 /// Why there is no answer.
 enum Failure {
-    Panic(Box<dyn Any + Send>),
+    Panic(Panic),
     Answer(AnswerError),
 }
 
@@ -365,7 +362,7 @@ impl Failure {
     fn report<H: Handler>(&self, handler: &H, ends: &dyn Ends) {
         let error = match self {
             Failure::Answer(error) => ConnectionError::Answer(error),
-            Failure::Panic(panic) => ConnectionError::Panicked(message(&**panic)),
+            Failure::Panic(panic) => ConnectionError::Panicked(panic.message()),
         };
         event!(Error, "the answer failed: {error}");
         report(handler, &error, ends);
@@ -376,7 +373,7 @@ pub(crate) fn report<H: Handler>(handler: &H, error: &ConnectionError<'_>, ends:
     let peer = ends.peer_addr();
     event!(Debug, { peer: Shown(peer) }, "{}", error);
     let tell = || handler.handle_error(error, peer);
-    if catch_unwind(AssertUnwindSafe(tell)).is_err() {
+    if catch(tell).is_err() {
         event!(Error, "handle_error panicked");
     }
 }
@@ -390,13 +387,5 @@ impl std::fmt::Display for Shown {
             Some(addr) => addr.fmt(f),
             None => f.write_str("none"),
         }
-    }
-}
-
-pub(crate) fn message(panic: &(dyn Any + Send)) -> &str {
-    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
-        (Some(text), _) => text,
-        (_, Some(text)) => text,
-        _ => "no message",
     }
 }

@@ -7,6 +7,7 @@ mod handover;
 pub use handover::hand_over;
 
 use crate::config::Config;
+use crate::conn::panic_guard::Panic;
 use crate::drive::Off;
 use crate::handler::{FromFn, Handler, from_fn};
 #[cfg(unix)]
@@ -414,6 +415,7 @@ fn joined<T>(thread: JoinHandle<io::Result<T>>) -> io::Result<T> {
     let name = thread.thread().name().unwrap_or_default().to_owned();
     thread
         .join()
+        .map_err(Panic::new)
         .unwrap_or_else(|_| Err(io::Error::other(format!("the thread {name} panicked"))))
 }
 

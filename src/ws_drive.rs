@@ -6,12 +6,13 @@
 use crate::conn::{
     Seconds,
     deflate::{Deflate, Inflate},
+    panic_guard::{Panic, catch},
     topics::{Publication, Topics},
     ws::{Next, WsConn},
     ws_input::WsInput,
     ws_send::SendKit,
 };
-use crate::drive::{message, report};
+use crate::drive::report;
 use crate::handler::{ConnectionError, Handler};
 use crate::log::event;
 use crate::protocol::handshake::{self, Opening};
@@ -24,9 +25,7 @@ use crate::websocket::{
     upgrade::Upgrade,
     ws::{Context, Ws},
 };
-use std::any::Any;
 use std::ops::Deref;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// How handshakes are answered.
@@ -245,9 +244,9 @@ where
         };
         let handler = &*self.handler;
         // As with requests: the handler is shared, and its connection's state goes with it.
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| hook(handler, &mut ws))) {
+        if let Err(panic) = catch(|| hook(handler, &mut ws)) {
             peer.ws.close(INTERNAL_ERROR, "", self.now);
-            tell_panic(handler, &*panic, ends);
+            tell_panic(handler, &panic, ends);
         }
     }
 
@@ -268,8 +267,8 @@ where
 const INTERNAL_ERROR: u16 = 1011;
 
 #[cold]
-fn tell_panic<H: Handler>(handler: &H, panic: &(dyn Any + Send), ends: &dyn Ends) {
-    let error = ConnectionError::Panicked(message(panic));
+fn tell_panic<H: Handler>(handler: &H, panic: &Panic, ends: &dyn Ends) {
+    let error = ConnectionError::Panicked(panic.message());
     event!(Error, "closed with 1011: {error}");
     report(handler, &error, ends);
 }

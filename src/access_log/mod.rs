@@ -6,6 +6,7 @@ mod writer;
 pub use entry::AccessEntry;
 pub use writer::LogWriter;
 
+use crate::conn::panic_guard::catch;
 use crate::handler::{ConnectionError, Handler};
 use crate::incoming::{BodyPlan, BodySink, Flow, Incoming};
 use crate::request::Request;
@@ -17,7 +18,6 @@ use crate::{
 };
 use std::cell::Cell;
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -156,14 +156,14 @@ where
     fn answered(&self, req: &Request<'_>, answer: impl FnOnce() -> Done) -> Done {
         let begun = Instant::now();
         // Whatever the panic leaves behind is seen by whoever catches it further out.
-        match catch_unwind(AssertUnwindSafe(answer)) {
+        match catch(answer) {
             Ok(done) => {
                 self.write(&AccessEntry::new(req, &done, begun.elapsed()));
                 done
             }
             Err(panic) => {
                 self.without_body(req, 500);
-                resume_unwind(panic)
+                panic.resume()
             }
         }
     }
@@ -184,7 +184,7 @@ where
     }
 
     fn body_plan(&self, req: &Request<'_>) -> BodyPlan {
-        let plan = catch_unwind(AssertUnwindSafe(|| self.handler.body_plan(req)));
+        let plan = catch(|| self.handler.body_plan(req));
         match plan {
             Ok(BodyPlan::Stream(sink, most)) => {
                 let log = self.log.clone();
@@ -199,7 +199,7 @@ where
             Ok(plan) => plan,
             Err(panic) => {
                 self.log.without_body(req, 500);
-                resume_unwind(panic)
+                panic.resume()
             }
         }
     }
@@ -241,10 +241,10 @@ where
     type Conn = H::Conn;
 
     fn accept_ws(&self, req: &Request<'_>, upgrade: &mut Upgrade<'_>) -> Option<H::Conn> {
-        let accept = AssertUnwindSafe(|| self.handler.accept_ws(req, upgrade));
-        let accepted = catch_unwind(accept).unwrap_or_else(|panic| {
+        let accept = || self.handler.accept_ws(req, upgrade);
+        let accepted = catch(accept).unwrap_or_else(|panic| {
             self.log.without_body(req, 500);
-            resume_unwind(panic)
+            panic.resume()
         });
         match (&accepted, &upgrade.refused) {
             (Some(_), _) => self.log.without_body(req, 101),

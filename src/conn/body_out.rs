@@ -3,8 +3,8 @@
 use super::{
     credit::{Credit, charge},
     output::Output,
+    panic_guard::Quiet,
     payload::Payload,
-    quiet::Quiet,
 };
 use crate::protocol::encode;
 use std::io;

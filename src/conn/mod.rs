@@ -14,11 +14,11 @@ pub(crate) mod http1;
 pub(crate) mod input;
 pub(crate) mod mailbox;
 pub(crate) mod output;
+pub(crate) mod panic_guard;
 pub(crate) mod payload;
 pub(crate) mod pool;
 #[cfg(feature = "websocket")]
 pub(crate) mod prepared;
-pub(crate) mod quiet;
 pub(crate) mod rows;
 mod sync;
 pub(crate) mod timers;

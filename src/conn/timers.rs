@@ -1,9 +1,7 @@
 //! Calls that are due at some time, of one thread.
 
-use super::quiet::drop_quietly;
-use std::any::Any;
+use super::panic_guard::{Panic, catch, drop_quietly};
 use std::collections::BinaryHeap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -23,7 +21,7 @@ pub(crate) struct Entry {
 type Call = Box<dyn FnMut() -> bool + Send>;
 
 /// What a call has said, or panicked with.
-pub(crate) type Called = Result<bool, Box<dyn Any + Send>>;
+pub(crate) type Called = Result<bool, Panic>;
 
 impl Entry {
     /// `None` if there are `most` already.
@@ -57,7 +55,7 @@ impl Entry {
         let Some(mut call) = self.lock().take() else {
             return Ok(false);
         };
-        let result = catch_unwind(AssertUnwindSafe(&mut call));
+        let result = catch(&mut call);
         let mut place = self.lock();
         match self.is_over() {
             false => *place = Some(call),

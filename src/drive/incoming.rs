@@ -1,13 +1,15 @@
 //! Request bodies that are looked at before they are complete.
 
 use super::{Failure, Parts, Service};
-use crate::conn::{http1::Plan, quiet::drop_quietly};
+use crate::conn::{
+    http1::Plan,
+    panic_guard::{catch, drop_quietly},
+};
 use crate::handler::Handler;
 use crate::incoming::{BodyPlan, BodySink, Flow, Incoming};
 use crate::request::Request;
 use crate::response::AnswerError;
 use std::ops::Deref;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 impl<P> Service<P>
 where
@@ -19,7 +21,7 @@ where
     pub(super) fn plan(&mut self, parts: &mut Parts<'_>) {
         let request = Request::new(parts.input, parts.ends);
         let handler = &*self.handler;
-        let planned = catch_unwind(AssertUnwindSafe(|| handler.body_plan(&request)));
+        let planned = catch(|| handler.body_plan(&request));
         let plan = match planned {
             Ok(BodyPlan::Buffer) => Plan::Buffer(self.limits.body_bytes as u64),
             Ok(BodyPlan::BufferUpTo(most)) => Plan::Buffer(most as u64),
@@ -61,10 +63,10 @@ where
             tickets: &mut self.wire.tickets,
         };
         let sink = parts.sink.as_mut();
-        let flow = catch_unwind(AssertUnwindSafe(|| match sink {
+        let flow = catch(|| match sink {
             Some(sink) => sink.piece(piece, &mut incoming),
             None => Flow::Answer,
-        }));
+        });
         parts.http1.piece_taken(parts.input);
         match flow {
             Ok(Flow::Continue) => {}
@@ -86,7 +88,7 @@ where
         self.wire.door.leave(parts.place);
         let response = self.wire.response(parts.http1.mode());
         let request = Request::new(parts.input, parts.ends);
-        let answered = catch_unwind(AssertUnwindSafe(|| sink.finish(&request, response)));
+        let answered = catch(|| sink.finish(&request, response));
         self.finish(answered, parts);
     }
 

@@ -2,6 +2,7 @@
 
 use super::{Failure, Parts, Service};
 use crate::conn::body_out::{BodyOut, Progress};
+use crate::conn::panic_guard::catch;
 use crate::conn::timers::Timers;
 use crate::handler::Handler;
 use crate::late::{Command, Late};
@@ -10,7 +11,6 @@ use crate::response::AnswerError;
 use crate::stats::WorkerCounters;
 use std::net::SocketAddr;
 use std::ops::Deref;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 /// What has become of the body that a connection draws.
@@ -50,7 +50,7 @@ where
         let output = &mut self.wire.output;
         let before = output.len();
         // Its source goes with it if it panics.
-        let progress = catch_unwind(AssertUnwindSafe(|| body.draw(output)));
+        let progress = catch(|| body.draw(output));
         match progress {
             Ok(Progress::More) if output.len() == before => Drawn::Some,
             Ok(progress) => self.advance(progress, parts),

@@ -15,8 +15,8 @@ use crate::conn::{
     http1::{Close, Http1},
     input::Input,
     output::Output,
+    panic_guard::drop_quietly,
     pool::Pool,
-    quiet::drop_quietly,
 };
 use crate::drive::{Parts, Service, Turn};
 use crate::handler::{ConnectionError, Handler};

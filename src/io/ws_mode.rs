@@ -4,7 +4,7 @@ use super::connection::Moved;
 use super::mode::{Mode, wrong_setting};
 use super::poll::{Poll, Waker};
 use crate::config::Config;
-use crate::conn::{mailbox::Mailbox, quiet::drop_quietly};
+use crate::conn::{mailbox::Mailbox, panic_guard::drop_quietly};
 use crate::drive::Upgrades;
 use crate::request::Request;
 use crate::response::{Done, Response};

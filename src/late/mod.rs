@@ -18,14 +18,13 @@ pub use sender::{BodySender, SendError, TrySendError};
 pub use timers::{Timer, TimerError, Timers};
 
 use crate::conn::{
-    body_out::BodyOut, budget::Budget, mailbox::Mailbox, output::Detached, payload::Payload,
-    rows::Rows, timers::NewTimer,
+    body_out::BodyOut, budget::Budget, mailbox::Mailbox, output::Detached, panic_guard::Panic,
+    payload::Payload, rows::Rows, timers::NewTimer,
 };
 use crate::incoming::Flow;
 use crate::protocol::limits::Limits;
 use crate::response::AnswerError;
 use pool::Pool;
-use std::any::Any;
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -73,7 +72,7 @@ pub(crate) enum Command {
     /// There will be no answer, for this reason.
     Fail(Address, AnswerError),
     /// There will be none, as what should make it has panicked.
-    Panicked(Address, Box<dyn Any + Send>),
+    Panicked(Address, Panic),
     /// The next piece of a streamed body.
     Piece(Address, Payload),
     /// The end of it, with trailers.

@@ -8,10 +8,10 @@
 //! A job that is taken in is run, or dropped when the pool closes, which posts that its request
 //! will not be answered.
 
+use crate::conn::panic_guard::{catch, drop_quietly};
 use crate::log::event;
 use crate::stats::{self, WorkerCounters};
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
@@ -120,7 +120,7 @@ impl Pool {
             let from = Instant::now();
             // A job answers for the panics of its handler; what may still panic is the end of what
             // was left unused.
-            if catch_unwind(AssertUnwindSafe(job)).is_err() {
+            if catch(job).is_err() {
                 event!(Error, "an offloaded request panicked when it was dropped");
             }
             let took = stats::nanos(from.elapsed());
@@ -142,11 +142,7 @@ impl Pool {
         let waiting = std::mem::take(&mut state.jobs);
         self.work.notify_all();
         drop(state);
-        for job in waiting {
-            if catch_unwind(AssertUnwindSafe(|| drop(job))).is_err() {
-                event!(Error, "an offloaded request panicked when it was dropped");
-            }
-        }
+        waiting.into_iter().for_each(drop_quietly);
         let is_busy = |state: &mut State| state.running > 0 && !state.hurried;
         let most = until.saturating_duration_since(Instant::now());
         let _rested = self.rest.wait_timeout_while(self.lock(), most, is_busy);
@@ -181,7 +177,7 @@ impl Reserved {
         if state.closed {
             // Not with the lock held: what it drops may be anything.
             drop(state);
-            return drop(job);
+            return drop_quietly(job);
         }
         state.jobs.push_back(job);
         self.0.counters.jobs.add(1);

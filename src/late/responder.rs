@@ -1,11 +1,10 @@
 //! The right to answer one request later.
 
 use super::{Address, Command, Door};
-use crate::conn::{http1::Mode, output::Output};
+use crate::conn::{http1::Mode, output::Output, panic_guard::catch};
 use crate::log::event;
 use crate::response::{AnswerError, Done, Response, Wire};
 use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// Answers one request later, from any thread: made by [`Response::defer`].
@@ -80,7 +79,7 @@ impl Responder {
     /// As [`Responder::send`], with a panic of the closure as the reason for the 500.
     pub(crate) fn send_or_panicked(mut self, answer: impl FnOnce(Response<'_>) -> Done) {
         // Only this one request is answered with what the closure has left behind.
-        let answered = catch_unwind(AssertUnwindSafe(|| self.answer(answer)));
+        let answered = catch(|| self.answer(answer));
         let Err(panic) = answered else { return };
         self.used = true;
         if self.door.is_waited_for(self.address) {

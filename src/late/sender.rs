@@ -4,12 +4,12 @@ use super::{Address, Command, Door};
 use crate::conn::{
     body_out::{BodyOut, Coding, Feed},
     credit::{Credit, Room, charge},
+    panic_guard::catch,
     payload::Payload,
 };
 use crate::log::event;
 use crate::protocol::{class, fields};
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -237,7 +237,7 @@ impl BodySender {
     /// panic in it is caught.
     pub fn on_ready(&self, f: impl FnOnce() + Send + 'static) {
         let guarded = || {
-            if catch_unwind(AssertUnwindSafe(f)).is_err() {
+            if catch(f).is_err() {
                 event!(
                     Error,
                     "what was to be called when a stream is ready panicked"

@@ -5,8 +5,8 @@ use super::{Content, Done, Response};
 use crate::conn::{
     body_out::{BodyOut, Coding, Feed, Source},
     http1::Mode,
+    panic_guard::Quiet,
     payload::Payload,
-    quiet::Quiet,
 };
 use crate::late::{Address, Begun, BodySender, EventSender, Responder, Timers};
 use crate::protocol::Version;

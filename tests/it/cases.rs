@@ -7,6 +7,8 @@
 //! `[n*]status[|status] [head] ["body"] [name: value | !name][; ...]`, or `100?` for an
 //! interim answer that may be missing.
 
+#![expect(clippy::disallowed_methods, reason = "panics of the test itself")]
+
 mod limit;
 
 use super::support::{Answer, Asked, ensure, read_answer};

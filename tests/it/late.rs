@@ -1,5 +1,7 @@
 //! Answers that come later: each reaches its own client, in its turn, or nobody.
 
+#![expect(clippy::disallowed_methods, reason = "panics of the test itself")]
+
 use super::sockets::room_for_connections;
 use super::support::{
     Answer, Asked, Client, PATIENCE, Random, Witness, ended, limits, start, workers,

@@ -17,23 +17,51 @@ use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
+/// How users' code panics.
+type Raise = fn() -> !;
+
+/// Every place is tried with each.
+const RAISES: [Raise; 2] = [raise_text, raise_payload];
+
 /// Without the hook, which would print a trace.
-fn panic_quietly() -> ! {
+fn raise_text() -> ! {
     resume_unwind(Box::new("as asked"))
 }
 
-/// Panics when it is dropped. Not while another panic is under way, which would end the process.
-pub(super) struct Bomb;
+fn raise_payload() -> ! {
+    resume_unwind(Box::new(Payload))
+}
 
-impl Drop for Bomb {
+/// What a panic is raised with. To drop it is one more panic, with one more of it.
+struct Payload;
+
+impl Drop for Payload {
     fn drop(&mut self) {
         if !thread::panicking() {
-            panic_quietly();
+            raise_payload();
         }
     }
 }
 
+/// Panics when it is dropped. Not while another panic is under way, which would end the process.
+pub(super) struct Bomb(Raise);
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            (self.0)();
+        }
+    }
+}
+
+/// The panic of a thread of a test, which is not to be dropped.
+#[track_caller]
+fn expect_panic(thread: thread::JoinHandle<impl std::fmt::Debug>) {
+    std::mem::forget(thread.join().expect_err("a panic"));
+}
+
 struct Reader {
+    raise: Raise,
     left: usize,
     _bomb: Option<Bomb>,
 }
@@ -41,7 +69,7 @@ struct Reader {
 impl Read for Reader {
     fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
         if self.left == 0 && self._bomb.is_none() {
-            panic_quietly();
+            (self.raise)();
         }
         let n = self.left.min(into.len());
         into[..n].fill(b'r');
@@ -57,60 +85,67 @@ enum At {
     Drop,
 }
 
-struct Sink(
-    At,
-    #[expect(dead_code, reason = "only its end matters")] Option<Bomb>,
-);
+struct Sink {
+    raise: Raise,
+    at: At,
+    _bomb: Option<Bomb>,
+}
 
 impl BodySink for Sink {
     fn piece(&mut self, _: &[u8], _: &mut Incoming<'_>) -> Flow {
-        match self.0 {
-            At::Piece => panic_quietly(),
+        match self.at {
+            At::Piece => (self.raise)(),
             _ => Flow::Continue,
         }
     }
 
     fn finish(self: Box<Self>, _: &Request<'_>, res: Response<'_>) -> Done {
-        match self.0 {
-            At::Finish => panic_quietly(),
+        match self.at {
+            At::Finish => (self.raise)(),
             _ => res.text("finished"),
         }
     }
 }
 
 /// Does what the path says, and panics whenever it is told of an error.
-struct App;
+struct App(Raise);
 
 impl Handler for App {
     fn body_plan(&self, req: &Request<'_>) -> BodyPlan {
+        let raise = self.0;
+        let sink = |at, bomb: bool| {
+            let _bomb = bomb.then(|| Bomb(raise));
+            BodyPlan::stream(Sink { raise, at, _bomb })
+        };
         match req.path() {
-            "/plan" => panic_quietly(),
-            "/piece" => BodyPlan::stream(Sink(At::Piece, Some(Bomb))),
-            "/finish" => BodyPlan::stream(Sink(At::Finish, None)),
-            "/finish/drop" => BodyPlan::stream(Sink(At::Drop, Some(Bomb))),
+            "/plan" => raise(),
+            "/piece" => sink(At::Piece, true),
+            "/finish" => sink(At::Finish, false),
+            "/finish/drop" => sink(At::Drop, true),
             _ => BodyPlan::Buffer,
         }
     }
 
     fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
+        let raise = self.0;
         let timers = res.timers();
         match req.path() {
-            "/handle" => panic_quietly(),
-            "/write" => res.write_with(|_| panic_quietly()),
+            "/handle" => raise(),
+            "/write" => res.write_with(move |_| raise()),
             "/defer" => {
                 let (done, responder) = res.defer();
-                let thread = thread::spawn(move || responder.send(|_| panic_quietly()));
-                assert!(thread.join().is_err());
+                let thread = thread::spawn(move || responder.send(move |_| raise()));
+                expect_panic(thread);
                 done
             }
             "/defer/here" => {
                 let (_, responder) = res.defer();
-                responder.send(|_| panic_quietly());
+                responder.send(move |_| raise());
                 unreachable!("it panics");
             }
-            "/offload" => res.offload(req, |_, _| panic_quietly()),
+            "/offload" => res.offload(req, move |_, _| raise()),
             "/offload/drop" => {
-                let bomb = Bomb;
+                let bomb = Bomb(raise);
                 res.offload(req, move |_, res| {
                     let _bomb = bomb;
                     res.text("answered")
@@ -120,42 +155,42 @@ impl Handler for App {
                 let (done, mut sender) = res.stream();
                 let thread = thread::spawn(move || {
                     let _ = sender.try_send("half");
-                    panic_quietly();
+                    raise();
                 });
-                assert!(thread.join().is_err());
+                expect_panic(thread);
                 done
             }
             "/ready" => {
                 let (done, mut sender) = res.stream();
                 // More than there is room for.
                 let _ = sender.try_send(vec![b'r'; 1 << 20]);
-                sender.on_ready(|| panic_quietly());
+                sender.on_ready(move || raise());
                 let _ = sender.finish();
                 done
             }
-            "/iter" => res.send_iter((0..9).map(|n| match n {
-                5 => panic_quietly(),
+            "/iter" => res.send_iter((0..9).map(move |n| match n {
+                5 => raise(),
                 n => n.to_string(),
             })),
             "/iter/drop" => {
-                let bomb = Bomb;
+                let bomb = Bomb(raise);
                 res.send_iter((0..9).map(move |n| {
                     let _bomb = &bomb;
                     n.to_string()
                 }))
             }
             "/iter/both" => {
-                let bomb = Bomb;
+                let bomb = Bomb(raise);
                 res.send_iter((0..9).map(move |n| {
                     let _bomb = &bomb;
                     match n {
-                        5 => panic_quietly(),
+                        5 => raise(),
                         n => n.to_string(),
                     }
                 }))
             }
             "/iter/endless" => {
-                let bomb = Bomb;
+                let bomb = Bomb(raise);
                 res.send_iter((0..).map(move |_: u64| {
                     let _bomb = &bomb;
                     vec![b'e'; 40_000]
@@ -163,6 +198,7 @@ impl Handler for App {
             }
             "/read" => res.send_reader(
                 Reader {
+                    raise,
                     left: 9,
                     _bomb: None,
                 },
@@ -170,17 +206,18 @@ impl Handler for App {
             ),
             "/read/drop" => res.send_reader(
                 Reader {
+                    raise,
                     left: 9,
-                    _bomb: Some(Bomb),
+                    _bomb: Some(Bomb(raise)),
                 },
                 None,
             ),
             "/timer" => {
-                let timer = timers.after(Duration::ZERO, || panic_quietly());
+                let timer = timers.after(Duration::ZERO, move || raise());
                 res.text(if timer.is_ok() { "set" } else { "not set" })
             }
             "/timer/drop" => {
-                let bomb = Bomb;
+                let bomb = Bomb(raise);
                 let timer = timers.every_while(Duration::ZERO, move || {
                     let _bomb = &bomb;
                     false
@@ -192,7 +229,7 @@ impl Handler for App {
     }
 
     fn handle_error(&self, _: &ConnectionError<'_>, _: Option<SocketAddr>) {
-        panic_quietly();
+        (self.0)();
     }
 }
 
@@ -232,19 +269,23 @@ const ROWS: [(&str, &str, Seen); 22] = [
 ];
 
 /// The handler with a log whose format panics, too.
-fn app() -> impl Handler {
-    let format = |entry: &AccessEntry<'_>, _: &mut Vec<u8>| {
+fn app(raise: Raise) -> impl Handler {
+    let format = move |entry: &AccessEntry<'_>, _: &mut Vec<u8>| {
         if entry.request().is_some_and(|req| req.path() == "/log") {
-            panic_quietly();
+            raise();
         }
     };
     let writer = LogWriter::new(std::io::sink()).expect("a thread");
-    AccessLog::with_format(App, writer, format)
+    AccessLog::with_format(App(raise), writer, format)
 }
 
 #[test]
 fn a_panic_anywhere_ends_one_connection_at_most() {
-    let (server, addr) = start(app(), workers(1));
+    RAISES.into_iter().for_each(panic_anywhere);
+}
+
+fn panic_anywhere(raise: Raise) {
+    let (server, addr) = start(app(raise), workers(1));
     let mut other = Client::connect(addr);
     for (method, path, seen) in ROWS {
         let mut client = Client::connect(addr);
@@ -285,7 +326,11 @@ fn a_panic_anywhere_ends_one_connection_at_most() {
 /// What is dropped because the client has gone panics then.
 #[test]
 fn a_panic_in_what_a_client_leaves_behind_is_harmless() {
-    let (server, addr) = start(app(), workers(1));
+    RAISES.into_iter().for_each(panic_in_what_is_left);
+}
+
+fn panic_in_what_is_left(raise: Raise) {
+    let (server, addr) = start(app(raise), workers(1));
     let mut other = Client::connect(addr);
     let uploads = ["/piece", "/finish/drop"].map(|path| {
         let head = format!("POST {path} HTTP/1.1\r\nHost: a\r\n");

@@ -1,7 +1,7 @@
 //! The end of a WebSocket connection: its handler is told, and its client may read why.
 
 use super::{Fate, Phase, WsConnection, WsShared};
-use crate::conn::{quiet::drop_quietly, ws::End};
+use crate::conn::{panic_guard::drop_quietly, ws::End};
 use crate::io::poll::Poll;
 use crate::io::stream::can_wait;
 use crate::websocket::{Disconnect, WebSocketHandler};

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tungstenite::{Message as Theirs, WebSocket, protocol::frame::coding::CloseCode};
 
-#[derive(Default)]
 struct Hooks {
+    raise: Raise,
     begun: AtomicU64,
     ended: AtomicU64,
 }
@@ -22,7 +22,7 @@ impl Handler for Hooks {
     }
 
     fn handle_error(&self, _: &ConnectionError<'_>, _: Option<SocketAddr>) {
-        panic_quietly();
+        (self.raise)();
     }
 }
 
@@ -31,16 +31,19 @@ impl WebSocketHandler for Hooks {
 
     fn accept_ws(&self, req: &Request<'_>, _: &mut Upgrade<'_>) -> Option<Self::Conn> {
         match req.path() {
-            "/accept" => panic_quietly(),
+            "/accept" => (self.raise)(),
             "/refuse" => None,
-            path => Some((path.to_owned(), path.starts_with("/drop").then(|| Bomb))),
+            path => Some((
+                path.to_owned(),
+                path.starts_with("/drop").then(|| Bomb(self.raise)),
+            )),
         }
     }
 
     fn handle_ws_conn(&self, ws: &mut Ws<'_, Self::Conn>) {
         self.begun.fetch_add(1, Ordering::SeqCst);
         match ws.conn.0.as_str() {
-            "/conn" => panic_quietly(),
+            "/conn" => (self.raise)(),
             // A pong comes back; the backlog falls when the client reads.
             "/pong" => drop(ws.ping(b"")),
             "/drain" => drop(ws.send(&vec![0; 3 << 20][..])),
@@ -50,7 +53,7 @@ impl WebSocketHandler for Hooks {
 
     fn handle_ws_frame(&self, ws: &mut Ws<'_, Self::Conn>, message: Message<'_>) {
         match ws.conn.0.as_str() {
-            "/frame" => panic_quietly(),
+            "/frame" => (self.raise)(),
             "/relay" => drop(ws.publish("any", message)),
             _ => drop(ws.send(message)),
         }
@@ -58,29 +61,29 @@ impl WebSocketHandler for Hooks {
 
     fn handle_ws_pong(&self, ws: &mut Ws<'_, Self::Conn>, _: &[u8]) {
         if ws.conn.0 == "/pong" {
-            panic_quietly();
+            (self.raise)();
         }
     }
 
     fn handle_ws_drain(&self, ws: &mut Ws<'_, Self::Conn>) {
         if ws.conn.0 == "/drain" {
-            panic_quietly();
+            (self.raise)();
         }
     }
 
     fn handle_ws_disconn(&self, ws: &mut Ws<'_, Self::Conn>, _: &Disconnect) {
         self.ended.fetch_add(1, Ordering::SeqCst);
         if ws.conn.0 == "/disconn" {
-            panic_quietly();
+            (self.raise)();
         }
     }
 }
 
-struct Failing;
+struct Failing(Raise);
 
 impl Relay for Failing {
     fn published(&self, _: Option<&str>, _: &Prepared) {
-        panic_quietly();
+        (self.0)();
     }
 }
 
@@ -91,8 +94,12 @@ struct Bench {
     addr: SocketAddr,
 }
 
-fn bench() -> Bench {
-    let hooks = Arc::<Hooks>::default();
+fn bench(raise: Raise) -> Bench {
+    let hooks = Arc::new(Hooks {
+        raise,
+        begun: AtomicU64::new(0),
+        ended: AtomicU64::new(0),
+    });
     let config = Config {
         ws_threads: 1,
         ws_limits: peregrine::WsLimits {
@@ -144,7 +151,11 @@ fn echo(client: &mut WebSocket<TcpStream>) {
 
 #[test]
 fn a_panic_in_a_hook_closes_its_websocket_only() {
-    let bench = bench();
+    RAISES.into_iter().for_each(panic_in_hooks);
+}
+
+fn panic_in_hooks(raise: Raise) {
+    let bench = bench(raise);
     let mut other = bench.connect("/other");
     let mut refused = Client::connect(bench.addr);
     refused.send(
@@ -154,7 +165,7 @@ fn a_panic_in_a_hook_closes_its_websocket_only() {
     assert_eq!(refused.answer(Asked::Other).status, 500);
     refused.expect_end();
     drop(refused);
-    assert!(bench.hub.set_relay(Failing));
+    assert!(bench.hub.set_relay(Failing(raise)));
     for path in ["/conn", "/frame", "/pong", "/drain", "/relay"] {
         let mut client = bench.connect(path);
         if matches!(path, "/frame" | "/relay") {
@@ -174,7 +185,7 @@ fn a_panic_in_a_hook_closes_its_websocket_only() {
     // Where it is the caller's own thread, it is the caller's own panic.
     let hub = bench.hub.clone();
     let publishes = thread::spawn(move || hub.publish("any", "text"));
-    assert!(publishes.join().is_err());
+    expect_panic(publishes);
     echo(&mut other);
     drop(other);
     bench.end(0);
@@ -182,7 +193,11 @@ fn a_panic_in_a_hook_closes_its_websocket_only() {
 
 #[test]
 fn a_panic_at_the_end_of_a_websocket_is_harmless() {
-    let bench = bench();
+    RAISES.into_iter().for_each(panic_at_the_end);
+}
+
+fn panic_at_the_end(raise: Raise) {
+    let bench = bench(raise);
     let mut other = bench.connect("/other");
     for path in ["/disconn", "/drop"] {
         for end in 0..4 {
