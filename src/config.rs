@@ -61,12 +61,13 @@ use std::time::Duration;
 /// | `WsLimits::backlog_policy` | `Close` | what does not fit | a cut, or messages missing | `ws_backlog::drop_newest_keeps_what_fits_from_the_beginning` |
 /// | `WsLimits::backlog_mark` | 262,144 | unsent bytes above which nothing more is read | its messages wait | `ws_protocol::backlogs_by_policy` |
 /// | `WsLimits::topics` | 64 | topics of a connection | nothing; `subscribe` says no | `limits::a_connection_has_so_many_topics` |
+/// | `WsLimits::topic_bytes` | 256 | bytes of the name of a topic | nothing; `subscribe` says no | `limits::a_connection_has_so_many_topics` |
 /// | `WsLimits::idle_time` | 60 s | without a byte from the client | ping | `ws_protocol::who_does_not_answer_is_cut` |
 /// | `WsLimits::pong_time` | 20 s | between that ping and any byte | close | `ws_protocol::who_does_not_answer_is_cut` |
 /// | `WsLimits::close_time` | 5 s | between our close and the client's | close | `ws_protocol::who_does_not_answer_is_cut` |
 /// | `WsLimits::write_time` | 30 s | in which the client takes no byte that waits for it | close | `ws_protocol::who_does_not_answer_is_cut` |
 /// | `WsLimits::connections_per_thread` | 65,536 | WebSockets of one thread | 503 for a further one | `ws_sockets::a_full_server_says_503` |
-/// | `WsLimits::mailbox_bytes` | 16,777,216 | bytes on their way to one thread | nothing; `Hub` says `Full` | `websocket::hub::mailboxes_and_backlogs_are_bounded` |
+/// | `WsLimits::mailbox_bytes` | 16,777,216 | bytes on their way to one thread | `backlog_policy`; `Hub` says `Full` | `websocket::hub::mailboxes_and_backlogs_are_bounded` |
 /// | `MultipartLimits::parts` | 128 | parts: fields and files | 413 | `multipart::tests::limits_are_exact` |
 /// | `MultipartLimits::header_bytes` | 8,192 | bytes of the header lines of a part, and of what stands before the first part | 413, 400 | `multipart::tests::limits_are_exact` |
 /// | `MultipartLimits::text_bytes` | 65,536 | bytes of a field that is no file | 413 | `multipart::tests::limits_are_exact` |
@@ -123,7 +124,7 @@ pub struct Config {
     ///
     /// A request holds 17 KiB until its head is complete, and up to twice the size of head and body
     /// then; an answer what of it is not sent; a WebSocket 64 KiB or twice its message, if more than 4
-    /// KiB of one have come. A payload that answers share as an `Arc<[u8]>` is the program's and does
+    /// KiB of one have come, and a topic its name and some 128 bytes. A payload that answers share as an `Arc<[u8]>` is the program's and does
     /// not count; one that is made for a single answer is better a `Vec<u8>`, which does.
     /// [`Stats::buffered_bytes`](crate::Stats::buffered_bytes) tells how much it is.
     ///

@@ -88,7 +88,9 @@ counters! {
     ws_published => "ws_messages_published",
     /// Times that such a message was queued for a connection.
     ws_fanned_out => "ws_messages_fanned_out",
-    /// WebSocket messages dropped because their client was too slow for them.
+    /// WebSocket messages dropped because they did not fit: those for one client by
+    /// `WsLimits::backlog_bytes` or `WsLimits::mailbox_bytes`, and those that were published once for
+    /// each WebSocket thread whose mailbox had no room.
     ws_dropped => "ws_messages_dropped",
     /// Requests answered, by the handler or with a 500 in its place.
     requests => "requests",

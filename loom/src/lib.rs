@@ -1,24 +1,27 @@
-//! Every order in which threads can meet in the library's mailboxes and credits, tried out by loom.
+//! Every order in which threads can meet in the library's mailboxes, inboxes and credits, tried out by
+//! loom.
 //!
-//! `conn/mailbox.rs` and `conn/credit.rs` are taken in as they are; what they import from
-//! `conn/sync.rs` is loom's here. What surrounds a mailbox (the loop of a worker, its waker, and the
-//! door that closes behind it) has sockets in it and is modelled, as small as it can be: each model
-//! says of what it is one. The functions are called by tests/models.rs.
+//! `conn/mailbox.rs`, `conn/inbox.rs` and `conn/credit.rs` are taken in as they are; what they import
+//! from `conn/sync.rs` is loom's here. What surrounds an inbox (the loop of a worker and its waker) has
+//! sockets in it and is modelled, as small as it can be: each model says of what it is one. The functions
+//! are called by tests/models.rs.
 
 #[allow(dead_code)]
 #[path = "../../src/conn/credit.rs"]
 mod credit;
+#[allow(dead_code)]
+#[path = "../../src/conn/inbox.rs"]
+mod inbox;
 #[allow(dead_code)]
 #[path = "../../src/conn/mailbox.rs"]
 mod mailbox;
 mod sync;
 
 use credit::{Credit, Room};
+use inbox::Inbox;
 use loom::sync::Arc;
 use loom::thread;
-use mailbox::Mailbox;
 use std::sync::atomic::{AtomicUsize as Count, Ordering::SeqCst};
-use sync::atomic::{AtomicBool, Ordering};
 use sync::{Condvar, Mutex};
 
 /// Runs `model` in every order that has at most three preemptions; more cost minutes and have found
@@ -58,59 +61,31 @@ impl Waker {
     }
 }
 
-/// A worker, as far as a mailbox is concerned.
+/// A thread with an inbox, as far as that is concerned.
 struct Worker<T> {
-    mailbox: Mailbox<T>,
-    waker: Waker,
-    closed: AtomicBool,
+    inbox: Inbox<T>,
+    waker: Arc<Waker>,
 }
 
-impl<T> Worker<T> {
+impl<T: 'static> Worker<T> {
+    /// The calling thread is the worker.
     fn new() -> Arc<Worker<T>> {
-        Arc::new(Worker {
-            mailbox: Mailbox::new(),
-            waker: Waker::new(),
-            closed: AtomicBool::new(false),
-        })
-    }
-
-    /// As `Door::post` from another thread.
-    fn post(&self, item: T) {
-        if self.closed.load(Ordering::Acquire) {
-            return;
-        }
-        if self.mailbox.put([item]) {
-            self.waker.wake();
-        }
-        if self.closed.load(Ordering::Acquire) {
-            self.empty();
-        }
-    }
-
-    /// As `Door::post` from the worker's own thread, which looks before it sleeps.
-    fn post_own(&self, item: T) {
-        let _ = self.mailbox.put([item]);
+        let waker = Arc::new(Waker::new());
+        let wakes = waker.clone();
+        let worker = Arc::new(Worker {
+            inbox: Inbox::new(move || wakes.wake()),
+            waker,
+        });
+        worker.inbox.adopt();
+        worker
     }
 
     /// As `Loop::run` from one wait to the next.
     fn turn(&self, into: &mut Vec<T>) {
-        if self.mailbox.is_empty() {
+        if self.inbox.is_empty() {
             self.waker.sleep();
         }
-        if !self.mailbox.is_empty() {
-            self.mailbox.take(into);
-        }
-    }
-
-    /// As `Door::close`.
-    fn close(&self) {
-        self.closed.store(true, Ordering::Release);
-        self.empty();
-    }
-
-    fn empty(&self) {
-        let mut rest = Vec::new();
-        self.mailbox.take(&mut rest);
+        self.inbox.take(into);
     }
 }
 
@@ -122,8 +97,8 @@ pub fn nothing_posted_is_slept_through() {
         let makers = [10, 20].map(|first| {
             let worker = worker.clone();
             thread::spawn(move || {
-                worker.post(first);
-                worker.post(first + 1);
+                assert!(worker.inbox.post(first));
+                assert!(worker.inbox.post(first + 1));
             })
         });
         let mut taken = Vec::new();
@@ -147,13 +122,13 @@ pub fn a_worker_that_posts_looks_before_it_sleeps() {
         let worker = Worker::new();
         let other = {
             let worker = worker.clone();
-            thread::spawn(move || worker.post(1))
+            thread::spawn(move || worker.inbox.post(1))
         };
         let (mut taken, mut posted) = (Vec::new(), 0);
         while taken.len() < 3 {
             let mut batch = Vec::new();
             if posted < 2 {
-                worker.post_own(10 + posted);
+                worker.inbox.post(10 + posted);
                 posted += 1;
             }
             worker.turn(&mut batch);
@@ -171,16 +146,15 @@ pub fn a_closed_door_keeps_nothing() {
         let worker = Worker::new();
         let makers = [1, 2].map(|item| {
             let worker = worker.clone();
-            thread::spawn(move || worker.post(item))
+            thread::spawn(move || worker.inbox.post(item))
         });
-        worker.close();
+        worker.inbox.close();
         for maker in makers {
             maker.join().expect("no panic");
         }
-        assert!(worker.mailbox.is_empty());
-        let mut rest = Vec::new();
-        worker.mailbox.take(&mut rest);
-        assert_eq!(rest, []);
+        assert!(worker.inbox.is_empty());
+        assert_eq!(worker.inbox.len(), 0);
+        assert!(!worker.inbox.post(3));
     });
 }
 

@@ -8,7 +8,18 @@ use std::sync::LockResult;
 use std::time::Duration;
 
 pub(crate) mod atomic {
-    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+}
+
+/// Numbers of threads that have been given out, in whatever model: they are only compared.
+static THREADS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
+
+loom::thread_local! {
+    static THREAD: u64 = THREADS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+}
+
+pub(crate) fn this_thread() -> u64 {
+    THREAD.with(|number| *number)
 }
 
 /// loom's, with the methods of the standard one that it lacks. No time passes in a model: whoever

@@ -1,6 +1,7 @@
 //! Who has subscribed to what, of the connections of one thread.
 
 use super::prepared::Prepared;
+use crate::protocol::ws_limits::WsLimits;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -14,7 +15,14 @@ pub(crate) struct Topics {
     topics: Vec<Topic>,
     free: Vec<u32>,
     subscribers: HashMap<usize, Vec<(u32, u32)>>,
+    /// Of the names of topics with members, and of how often they have any.
+    name_bytes: usize,
+    memberships: usize,
 }
+
+/// What a topic takes beside its name, and a subscription: places in the two lists and maps.
+const TOPIC: usize = 128;
+const MEMBERSHIP: usize = 32;
 
 struct Topic {
     name: Arc<str>,
@@ -22,13 +30,13 @@ struct Topic {
 }
 
 impl Topics {
-    /// False if it has `most` topics already.
-    pub(crate) fn subscribe(&mut self, token: usize, name: &str, most: usize) -> bool {
+    /// False if that is more than the limits of the connection allow.
+    pub(crate) fn subscribe(&mut self, token: usize, name: &str, limits: &WsLimits) -> bool {
         if self.place(token, name).is_some() {
             return true;
         }
         let count = self.subscribers.get(&token).map_or(0, Vec::len);
-        if count >= most {
+        if count >= limits.topics || name.len() > limits.topic_bytes {
             return false;
         }
         let topic = match self.by_name.get(name) {
@@ -38,12 +46,14 @@ impl Topics {
         let members = &mut self.topics[topic as usize].members;
         let entry = (topic, members.len() as u32);
         members.push(token);
+        self.memberships += 1;
         self.subscribers.entry(token).or_default().push(entry);
         true
     }
 
     fn new_topic(&mut self, name: &str) -> u32 {
         let name: Arc<str> = name.into();
+        self.name_bytes += name.len();
         let entry = Topic {
             name: name.clone(),
             members: Vec::new(),
@@ -96,6 +106,7 @@ impl Topics {
     fn leave(&mut self, topic: u32, at: u32) {
         let entry = &mut self.topics[topic as usize];
         entry.members.swap_remove(at as usize);
+        self.memberships -= 1;
         if let Some(&moved) = entry.members.get(at as usize) {
             let list = self.subscribers.get_mut(&moved);
             let place = list.and_then(|list| list.iter_mut().find(|(t, _)| *t == topic));
@@ -105,9 +116,15 @@ impl Topics {
             }
         } else if entry.members.is_empty() {
             self.by_name.remove(&entry.name);
+            self.name_bytes -= entry.name.len();
             entry.members = Vec::new();
             self.free.push(topic);
         }
+    }
+
+    /// Bytes of memory that all of it takes, about.
+    pub(crate) fn held(&self) -> usize {
+        self.name_bytes + TOPIC * self.by_name.len() + MEMBERSHIP * self.memberships
     }
 
     /// The name of a topic, shared with its entry if it has subscribers here.
@@ -116,6 +133,11 @@ impl Topics {
             Some((known, _)) => known.clone(),
             None => name.into(),
         }
+    }
+
+    /// All that have subscribed to something.
+    pub(crate) fn subscribers(&self) -> impl Iterator<Item = usize> {
+        self.subscribers.keys().copied()
     }
 
     pub(crate) fn members(&self, name: &str) -> &[usize] {
@@ -147,6 +169,10 @@ mod tests {
         let names = ["a", "b", "c", "d", "e"];
         let mut topics = Topics::default();
         let mut model: BTreeMap<&str, BTreeSet<usize>> = BTreeMap::new();
+        let limits = WsLimits {
+            topics: 4,
+            ..WsLimits::default()
+        };
         let mut random = 1u32;
         for _ in 0..if cfg!(miri) { 300 } else { 20_000 } {
             random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -158,7 +184,7 @@ mod tests {
             match random >> 28 {
                 0..=7 => {
                     let had = model.get(name).is_some_and(|set| set.contains(&token));
-                    let good = topics.subscribe(token, name, 4);
+                    let good = topics.subscribe(token, name, &limits);
                     assert_eq!(good, had || count < 4);
                     if good {
                         model.entry(name).or_default().insert(token);
@@ -180,9 +206,14 @@ mod tests {
                 assert_eq!(members.len(), topics.members(name).len());
                 assert_eq!(members, model.get(name).cloned().unwrap_or_default());
             }
+            let there = model.values().filter(|set| !set.is_empty());
+            let count: usize = there.clone().map(BTreeSet::len).sum();
+            let held = there.count() * (1 + TOPIC) + count * MEMBERSHIP;
+            assert_eq!(topics.held(), held);
         }
         (0..20).for_each(|token| topics.remove(token));
         assert!(topics.by_name.is_empty() && topics.subscribers.is_empty());
         assert!(topics.topics.len() <= 5);
+        assert_eq!(topics.held(), 0);
     }
 }

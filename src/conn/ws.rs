@@ -22,7 +22,10 @@ use super::{Seconds, http1::after, output::Output, prepared::Prepared};
 use crate::protocol::frame::{
     self, Control, Data, FrameError, Header, MAX_CONTROL, Message, OpCode,
 };
-use crate::protocol::{utf8::Utf8, ws_limits::WsLimits};
+use crate::protocol::{
+    utf8::Utf8,
+    ws_limits::{BacklogPolicy, WsLimits},
+};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -103,7 +106,7 @@ pub(crate) struct WsConn {
     pub(super) crowded: bool,
     /// Leased while there is something to send.
     pub(super) output: Option<Box<Output>>,
-    /// With [`BacklogPolicy::DropOldest`](crate::protocol::ws_limits::BacklogPolicy): what can
+    /// With [`BacklogPolicy::DropOldest`]: what can
     /// still be dropped.
     pub(super) waiting: Option<Box<Waiting>>,
     pub(super) deflate: Option<Box<Deflate>>,
@@ -187,9 +190,11 @@ impl WsConn {
         self.end(End::Gone);
     }
 
-    /// More was to be sent than may wait.
-    pub(crate) fn overflow(&mut self) {
-        self.end(End::Backlog);
+    /// A message for it was dropped before it came here.
+    pub(crate) fn lose(&mut self) {
+        if self.is_open() && self.limits.backlog_policy == BacklogPolicy::Close {
+            self.end(End::Backlog);
+        }
     }
 
     pub(crate) fn end(&mut self, end: End) {

@@ -318,6 +318,15 @@ impl<C: Send + 'static> WsConnection<C> {
         !std::mem::replace(&mut self.dirty, true)
     }
 
+    /// A message for it was dropped: by its policy that may be the end.
+    pub(crate) fn lose<H>(&mut self, shared: &mut WsShared<'_, H>) -> Fate
+    where
+        H: WebSocketHandler<Conn = C>,
+    {
+        self.peer.ws.lose();
+        self.flush(shared)
+    }
+
     /// The deadline has passed.
     pub(crate) fn expire<H>(&mut self, shared: &mut WsShared<'_, H>) -> Fate
     where

@@ -11,7 +11,8 @@ use crate::response::{Done, Response};
 use crate::stats::{Queues, QueuesOf, WorkerCounters};
 use crate::websocket::{
     WebSocketHandler,
-    hub::{Door, Hub, MAX_SLOTS, MAX_THREADS},
+    door::Door,
+    hub::{Hub, MAX_SLOTS, MAX_THREADS},
 };
 use crate::ws_drive::{Accepted, Offered, Offers};
 use std::io;

@@ -12,7 +12,8 @@ use crate::conn::{Seconds, budget::Tally, topics::Publication, ws_input::WsInput
 use crate::log::event;
 use crate::websocket::{
     WebSocketHandler,
-    hub::{Command, Hub, WsId},
+    door::Command,
+    hub::{Hub, WsId},
 };
 use crate::ws_drive::WsService;
 use std::io;
@@ -41,6 +42,7 @@ impl<H: WebSocketHandler> WsWorker<H> {
     /// Runs until the server stops.
     pub(crate) fn run(self) -> io::Result<Ended> {
         let seat = &self.seats[self.index];
+        seat.door.adopt();
         let _open = OpenDoor(seat);
         let shared = WsShared {
             service: WsService::new(self.handler, self.hub),
@@ -64,6 +66,7 @@ impl<H: WebSocketHandler> WsWorker<H> {
             dirty: Vec::new(),
             due: Vec::new(),
             receivers: Vec::new(),
+            topics: 0,
             checked: 0,
             stop: None,
         };
@@ -98,6 +101,8 @@ struct Loop<'a, H: WebSocketHandler> {
     due: Vec<Token>,
     /// Of the publication that is being delivered.
     receivers: Vec<Token>,
+    /// Bytes that the tally has for all topics.
+    topics: u32,
     /// The second in which deadlines were last looked at.
     checked: Seconds,
     /// Since the server began to stop.
@@ -135,12 +140,18 @@ impl<H: WebSocketHandler> Loop<'_, H> {
                 }
             }
             self.flush_dirty();
+            let topics = self.shared.service.topics.held();
+            self.topics = self.shared.tally.count(self.topics, topics);
             self.clock.end_turn(is_timed, &self.seat.counters);
         }
     }
 
     /// Forever, if nothing is due at any time.
     fn timeout(&self) -> Option<Duration> {
+        if !self.seat.door.is_empty() {
+            // A hook has posted it, and that wakes nobody.
+            return Some(Duration::ZERO);
+        }
         let next = self.clock.to_next_second();
         match &self.stop {
             Some(stop) => Some(next.min(stop.at.saturating_duration_since(Instant::now()))),
@@ -313,10 +324,8 @@ impl<H: WebSocketHandler> Loop<'_, H> {
                     }
                 }
             }
-            Command::Overflow(id) => self.act(self.token(id), |connection, shared| {
-                connection.ws().overflow();
-                connection.flush(shared)
-            }),
+            Command::Overflow(id) => self.act(self.token(id), WsConnection::lose),
+            Command::Missed => self.close_losers(),
             Command::Close(id, code, reason) => self.act(self.token(id), |connection, shared| {
                 connection.ws().close(code, &reason, now);
                 connection.flush(shared)
@@ -324,9 +333,10 @@ impl<H: WebSocketHandler> Loop<'_, H> {
             Command::Subscribe(id, topic) => {
                 let token = self.token(id);
                 if let Some(connection) = self.slab.get_mut(token) {
-                    let most = connection.ws().limits().topics;
-                    if connection.ws().is_open() {
-                        self.shared.service.topics.subscribe(token, &topic, most);
+                    let ws = connection.ws();
+                    if ws.is_open() {
+                        let topics = &mut self.shared.service.topics;
+                        topics.subscribe(token, &topic, ws.limits());
                     }
                 }
             }
@@ -334,6 +344,25 @@ impl<H: WebSocketHandler> Loop<'_, H> {
                 let token = self.token(id);
                 self.shared.service.topics.unsubscribe(token, &topic);
             }
+        }
+    }
+
+    /// Publications had no room on their way here: who was to miss nothing is closed.
+    fn close_losers(&mut self) {
+        let missed = self.seat.door.take_missed();
+        let topics = &self.shared.service.topics;
+        let mut tokens = Vec::new();
+        for topic in &missed.topics {
+            tokens.extend_from_slice(topics.members(topic));
+        }
+        if missed.any_topic {
+            tokens.extend(topics.subscribers());
+        }
+        if missed.all {
+            self.slab.append_tokens(&mut tokens);
+        }
+        for token in tokens {
+            self.act(token, WsConnection::lose);
         }
     }
 
@@ -389,6 +418,8 @@ impl<H: WebSocketHandler> Loop<'_, H> {
             drained: stop.drained,
             cut: self.slab.len() as u64,
         };
+        // Before the last hooks: what is posted meanwhile is not taken any more.
+        self.seat.door.close();
         for token in self.slab.tokens() {
             self.settle(token, Fate::Closed);
         }

@@ -18,7 +18,7 @@ pub use sender::{BodySender, SendError, TrySendError};
 pub use timers::{Timer, TimerError, Timers};
 
 use crate::conn::{
-    body_out::BodyOut, budget::Budget, mailbox::Mailbox, output::Detached, panic_guard::Panic,
+    body_out::BodyOut, budget::Budget, inbox::Inbox, output::Detached, panic_guard::Panic,
     payload::Payload, rows::Rows, timers::NewTimer,
 };
 use crate::incoming::Flow;
@@ -27,7 +27,7 @@ use crate::response::AnswerError;
 use pool::Pool;
 use std::cell::Cell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// One request whose answer is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,8 +103,7 @@ impl Command {
 
 /// A worker as those see it who answer later.
 pub(crate) struct Door {
-    mailbox: Mailbox<Command>,
-    wake: Box<dyn Fn() + Send + Sync>,
+    inbox: Inbox<Command>,
     /// By slot: which ticket is waited for, see [`entry`], or 0.
     waiting: Rows<AtomicU64>,
     /// Unsent bytes that a streamed body may be ahead of its client.
@@ -115,9 +114,6 @@ pub(crate) struct Door {
     /// Calls that are waited for, and how many there may be.
     timers: Arc<AtomicUsize>,
     most_timers: usize,
-    closed: AtomicBool,
-    /// The thread behind it; 0 before there is one.
-    owner: AtomicU64,
 }
 
 /// A ticket that is waited for; `eof` if the client has sent its last byte.
@@ -125,23 +121,9 @@ fn entry(ticket: u64, eof: bool) -> u64 {
     ticket << 1 | u64::from(eof)
 }
 
-/// Numbers of threads that have been given out.
-static THREADS: AtomicU64 = AtomicU64::new(0);
-
 thread_local! {
-    /// A number for this thread that no other ever has; 0 before it is asked for. Cheaper to ask for
-    /// than a `ThreadId`.
-    static THREAD: Cell<u64> = const { Cell::new(0) };
-
     /// There is a door that this thread is behind.
     static IS_WORKER: Cell<bool> = const { Cell::new(false) };
-}
-
-fn this_thread() -> u64 {
-    if THREAD.get() == 0 {
-        THREAD.set(THREADS.fetch_add(1, Ordering::Relaxed) + 1);
-    }
-    THREAD.get()
 }
 
 impl Door {
@@ -152,16 +134,13 @@ impl Door {
         wake: impl Fn() + Send + Sync + 'static,
     ) -> Door {
         Door {
-            mailbox: Mailbox::new(),
-            wake: Box::new(wake),
+            inbox: Inbox::new(wake),
             waiting: Rows::default(),
             stream_bytes: limits.output_bytes,
             pool,
             budget,
             timers: Arc::default(),
             most_timers: limits.timers_per_worker,
-            closed: AtomicBool::new(false),
-            owner: AtomicU64::new(0),
         }
     }
 
@@ -169,12 +148,7 @@ impl Door {
     /// for anything.
     pub(crate) fn adopt(&self) {
         IS_WORKER.set(true);
-        self.owner.store(this_thread(), Ordering::Release);
-    }
-
-    /// Whether the calling thread is the one behind the door.
-    fn is_own(&self) -> bool {
-        self.owner.load(Ordering::Acquire) == this_thread()
+        self.inbox.adopt();
     }
 
     /// Whether the calling thread is behind any door: it must not wait for another that may be
@@ -183,35 +157,24 @@ impl Door {
         IS_WORKER.get()
     }
 
+    /// After the end of the worker it is dropped: whoever waits for an answer to it learns by that.
     pub(crate) fn post(&self, command: Command) {
-        if self.is_closed() {
-            return;
-        }
-        if self.mailbox.put([command]) && !self.is_own() {
-            (self.wake)();
-        }
-        if self.is_closed() {
-            // It may have been closed in between, and whoever waits for an answer to this must learn
-            // that there will be none.
-            self.empty();
-        }
+        self.inbox.post(command);
     }
 
     /// Nobody has posted anything, as far as is known.
     pub(crate) fn is_empty(&self) -> bool {
-        self.mailbox.is_empty()
+        self.inbox.is_empty()
     }
 
     /// How much has been posted and not been taken.
     pub(crate) fn len(&self) -> usize {
-        self.mailbox.len()
+        self.inbox.len()
     }
 
     /// Moves all that has come into `into`, which must be empty.
     pub(crate) fn take(&self, into: &mut Vec<Command>) {
-        if !self.mailbox.is_empty() {
-            self.mailbox.take(into);
-        }
+        self.inbox.take(into);
     }
 
     /// An answer is waited for from now on. For the owning thread.
@@ -260,21 +223,15 @@ impl Door {
     }
 
     fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
+        self.inbox.is_closed()
     }
 
     /// The worker ends: nothing is taken any more.
     pub(crate) fn close(&self) {
-        self.closed.store(true, Ordering::Release);
-        if self.is_own() {
+        if self.inbox.is_own() {
             IS_WORKER.set(false);
         }
-        self.empty();
-    }
-
-    fn empty(&self) {
-        let mut rest = Vec::new();
-        self.mailbox.take(&mut rest);
+        self.inbox.close();
     }
 }
 

@@ -318,13 +318,10 @@ pub(crate) fn may_close_with(code: u16) -> bool {
 
 /// Appends a close frame. A reason that is too long is cut, between two characters.
 pub(crate) fn write_close(close: Option<(u16, &str)>, out: &mut Vec<u8>) {
-    let Some((code, mut reason)) = close else {
+    let Some((code, reason)) = close else {
         return write_header(OpCode::Control(Control::Close), false, 0, out);
     };
-    while reason.len() > MAX_CONTROL - 2 {
-        let last = reason.char_indices().next_back().map_or(0, |(at, _)| at);
-        reason = &reason[..last];
-    }
+    let reason = close_reason(reason);
     write_header(
         OpCode::Control(Control::Close),
         false,
@@ -333,6 +330,16 @@ pub(crate) fn write_close(close: Option<(u16, &str)>, out: &mut Vec<u8>) {
     );
     out.extend_from_slice(&code.to_be_bytes());
     out.extend_from_slice(reason.as_bytes());
+}
+
+/// What of a reason fits into a close frame beside its code (RFC 6455 section 5.5), up to the end of a
+/// character.
+pub(crate) fn close_reason(reason: &str) -> &str {
+    let mut len = reason.len().min(MAX_CONTROL - 2);
+    while !reason.is_char_boundary(len) {
+        len -= 1;
+    }
+    &reason[..len]
 }
 
 #[cfg(test)]

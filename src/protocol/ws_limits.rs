@@ -39,6 +39,8 @@ pub struct WsLimits {
     pub backlog_mark: usize,
     /// Topics that one connection may be subscribed to. Default: 64.
     pub topics: usize,
+    /// Bytes of the name of a topic; a connection cannot subscribe to one that is longer. Default: 256.
+    pub topic_bytes: usize,
     /// How long a client may be silent before it is pinged. Default: 60 s.
     pub idle_time: Duration,
     /// How long it may stay silent then. Default: 20 s.
@@ -51,8 +53,8 @@ pub struct WsLimits {
     /// 16,777,216. Default: 65,536. Only that of [`Config::ws_limits`](crate::Config::ws_limits)
     /// counts.
     pub connections_per_thread: usize,
-    /// Bytes of messages that other threads may have on their way to one WebSocket thread.
-    /// Default: 16 MiB. Only that of [`Config::ws_limits`](crate::Config::ws_limits) counts.
+    /// Bytes of messages, names of topics and reasons that other threads may have on their way to one
+    /// WebSocket thread; each counts as 64 bytes more than it has. Default: 16 MiB. Only that of [`Config::ws_limits`](crate::Config::ws_limits) counts.
     pub mailbox_bytes: usize,
 }
 
@@ -68,6 +70,7 @@ impl Default for WsLimits {
             backlog_policy: BacklogPolicy::default(),
             backlog_mark: 256 << 10,
             topics: 64,
+            topic_bytes: 256,
             idle_time: Duration::from_secs(60),
             pong_time: Duration::from_secs(20),
             close_time: Duration::from_secs(5),
@@ -84,7 +87,8 @@ impl Default for WsLimits {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BacklogPolicy {
-    /// The connection is cut: a client that misses nothing or is gone.
+    /// The connection is closed: a client misses nothing or is gone. That holds for a message that does
+    /// not fit into [`WsLimits::mailbox_bytes`], too.
     #[default]
     Close,
     /// The message is dropped.

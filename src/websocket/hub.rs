@@ -1,8 +1,9 @@
 //! Reaching WebSocket connections from anywhere.
 
-use super::seats::{Seat, Seats};
-use crate::conn::{mailbox::Mailbox, prepared::Prepared, ws_send::Sent};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use super::door::{Command, Door};
+use super::seats::Seat;
+use crate::conn::{prepared::Prepared, ws_send::Sent};
+use crate::protocol::frame;
 use std::sync::{Arc, OnceLock};
 
 /// Names a WebSocket connection of one server: a small number that can be kept, compared and sent
@@ -99,34 +100,25 @@ impl Hub {
     /// Sends a message to one connection.
     ///
     /// [`Sent::Queued`] says that it was there and had room; it may still end before the message
-    /// reaches it.
+    /// reaches it. [`Sent::Full`] says that the message is dropped; with
+    /// [`BacklogPolicy::Close`](crate::BacklogPolicy::Close) the connection is closed by that, and
+    /// every further call says [`Sent::Closed`].
     pub fn send(&self, id: WsId, message: impl Into<Prepared>) -> Sent {
-        let Some((door, seat)) = self.find(id) else {
-            return Sent::Closed;
-        };
-        let message = message.into();
-        let size = message.frame_len();
-        if !seat.take_room(size) {
-            door.dropped.fetch_add(1, Ordering::Relaxed);
-            if seat.closes() {
-                let _ = door.post(0, Command::Overflow(id));
-            }
-            return Sent::Full;
+        match self.find(id) {
+            Some((door, seat)) => door.send(id, seat, message.into()),
+            None => Sent::Closed,
         }
-        let sent = door.post(size, Command::Send(id, message));
-        if sent != Sent::Queued {
-            seat.give_room(size);
-        }
-        sent
     }
 
     /// Begins the close handshake of one connection; see [`Ws::close`](crate::Ws::close).
     pub fn close(&self, id: WsId, code: u16, reason: &str) -> Sent {
-        self.post(id, || Command::Close(id, code, reason.into()))
+        self.post(id, || {
+            Command::Close(id, code, frame::close_reason(reason).into())
+        })
     }
 
-    /// Subscribes one connection to a topic. Beyond its
-    /// [`WsLimits::topics`](crate::WsLimits::topics) nothing happens.
+    /// Subscribes one connection to a topic. Beyond its [`WsLimits::topics`](crate::WsLimits::topics)
+    /// or [`WsLimits::topic_bytes`](crate::WsLimits::topic_bytes) nothing happens.
     pub fn subscribe(&self, id: WsId, topic: &str) -> Sent {
         self.post(id, || Command::Subscribe(id, topic.into()))
     }
@@ -141,9 +133,12 @@ impl Hub {
     ///
     /// [`Sent::Full`] says that the mailbox of at least one thread had no room, and its
     /// connections do not get the message: [`WsLimits::mailbox_bytes`] bounds what a publisher can
-    /// be ahead of the threads.
+    /// be ahead of the threads. Those of its subscribers whose policy is [`BacklogPolicy::Close`] are
+    /// closed. After more than 64 topics, or 16 KiB of their names, in one turn of a thread, its
+    /// subscribers of all topics are.
     ///
     /// [`WsLimits::mailbox_bytes`]: crate::WsLimits::mailbox_bytes
+    /// [`BacklogPolicy::Close`]: crate::BacklogPolicy::Close
     pub fn publish(&self, topic: &str, message: impl Into<Prepared>) -> Sent {
         self.publish_from(None, Some(topic.into()), &message.into())
     }
@@ -200,9 +195,7 @@ impl Hub {
         };
         for (thread, door) in doors.iter().enumerate() {
             if own != Some(thread) {
-                let cost = message.frame_len();
-                let command = Command::Publish(topic.clone(), message.clone());
-                let sent = door.post(cost, command);
+                let sent = door.publish(topic.as_ref(), message);
                 if sent != Sent::Queued {
                     result = sent;
                 }
@@ -213,7 +206,7 @@ impl Hub {
 
     fn post(&self, id: WsId, command: impl FnOnce() -> Command) -> Sent {
         match self.find(id) {
-            Some((door, _)) => door.post(0, command()),
+            Some((door, _)) => door.post(command()),
             None => Sent::Closed,
         }
     }
@@ -239,124 +232,6 @@ impl std::fmt::Debug for Hub {
         f.debug_struct("Hub")
             .field("connections", &self.connections())
             .finish_non_exhaustive()
-    }
-}
-
-/// What another thread wants of the one that owns a connection.
-#[derive(Debug)]
-pub(crate) enum Command {
-    Send(WsId, Prepared),
-    /// It did not fit, and the policy is to close.
-    Overflow(WsId),
-    Close(WsId, u16, Box<str>),
-    Subscribe(WsId, Box<str>),
-    Unsubscribe(WsId, Box<str>),
-    Publish(Option<Arc<str>>, Prepared),
-}
-
-/// What a command costs in a mailbox beside its message.
-const COST: usize = 64;
-
-/// A WebSocket thread as others see it.
-pub(crate) struct Door {
-    mailbox: Mailbox<Command>,
-    wake: Box<dyn Fn() + Send + Sync>,
-    pub(crate) seats: Seats,
-    /// What is in the mailbox, in bytes. `queued <= most`
-    queued: AtomicUsize,
-    most: usize,
-    /// Connections given to the thread, and those that have ended.
-    pub(crate) given: AtomicUsize,
-    pub(crate) ended: AtomicUsize,
-    /// Messages that did not fit and were never posted.
-    dropped: AtomicU64,
-    closed: AtomicBool,
-}
-
-impl Door {
-    pub(crate) fn new(most: usize, wake: impl Fn() + Send + Sync + 'static) -> Door {
-        Door {
-            mailbox: Mailbox::new(),
-            wake: Box::new(wake),
-            seats: Seats::default(),
-            queued: AtomicUsize::new(0),
-            most,
-            given: AtomicUsize::new(0),
-            ended: AtomicUsize::new(0),
-            dropped: AtomicU64::new(0),
-            closed: AtomicBool::new(false),
-        }
-    }
-
-    fn post(&self, size: usize, command: Command) -> Sent {
-        if self.is_closed() {
-            return Sent::Closed;
-        }
-        let cost = size + COST;
-        if self.queued.fetch_add(cost, Ordering::AcqRel) + cost > self.most {
-            self.queued.fetch_sub(cost, Ordering::AcqRel);
-            return Sent::Full;
-        }
-        if self.mailbox.put([command]) {
-            self.wake();
-        }
-        Sent::Queued
-    }
-
-    pub(crate) fn wake(&self) {
-        (self.wake)();
-    }
-
-    /// How much has been sent and not been taken.
-    pub(crate) fn len(&self) -> usize {
-        self.mailbox.len()
-    }
-
-    /// Moves all that has come into `into`, which must be empty.
-    pub(crate) fn take(&self, into: &mut Vec<Command>) {
-        if !self.mailbox.is_empty() {
-            self.mailbox.take(into);
-        }
-    }
-
-    /// A command has been taken: there is room again.
-    pub(crate) fn taken(&self, command: &Command) {
-        let size = match command {
-            Command::Send(id, message) => {
-                let size = message.frame_len();
-                if let Some(seat) = self.seats.get(id.slot()) {
-                    seat.give_room(size);
-                }
-                size
-            }
-            Command::Publish(_, message) => message.frame_len(),
-            _ => 0,
-        };
-        self.queued.fetch_sub(size + COST, Ordering::AcqRel);
-    }
-
-    /// Messages that were dropped here since this was last asked.
-    pub(crate) fn take_dropped(&self) -> u64 {
-        match self.dropped.load(Ordering::Relaxed) {
-            0 => 0,
-            _ => self.dropped.swap(0, Ordering::Relaxed),
-        }
-    }
-
-    /// Connections it has to look after.
-    pub(crate) fn load(&self) -> usize {
-        let ended = self.ended.load(Ordering::Acquire);
-        self.given.load(Ordering::Acquire).saturating_sub(ended)
-    }
-
-    /// The thread ends: nothing is taken any more.
-    pub(crate) fn close(&self) {
-        self.closed.store(true, Ordering::Release);
-    }
-
-    /// The thread has ended, or is about to.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
     }
 }
 
@@ -414,10 +289,9 @@ mod tests {
         commands.drain(..).for_each(|command| door.taken(&command));
         assert_eq!((hub.backlog(id), door.take_dropped()), (Some(30), 1));
         let posted = (0..).take_while(|_| hub.publish("t", "0123456789").is_queued());
-        assert_eq!(posted.count(), 1000 / (64 + 12));
+        assert_eq!(posted.count(), 1000 / (64 + 1 + 12));
         door.take(&mut commands);
         commands.drain(..).for_each(|command| door.taken(&command));
-        assert_eq!(door.queued.load(Ordering::Relaxed), 0);
         door.close();
         assert_eq!(hub.broadcast("x"), Sent::Closed);
     }

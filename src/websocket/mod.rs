@@ -1,5 +1,6 @@
 //! What a user implements and holds for WebSocket connections.
 
+pub(crate) mod door;
 pub(crate) mod hub;
 pub(crate) mod seats;
 pub(crate) mod upgrade;

@@ -72,9 +72,14 @@ impl Seat {
         self.occupant.load(Ordering::Relaxed) & POLICY
     }
 
-    /// Whether a message that does not fit is the end of the connection.
-    pub(super) fn closes(&self) -> bool {
-        self.policy() == CLOSES
+    /// A message for it was dropped. If that is the end of the connection, nobody sits there from now
+    /// on; true for the first who says so.
+    pub(super) fn lose(&self, id: WsId) -> bool {
+        let there = occupant(id.generation()) | CLOSES;
+        let lost = self
+            .occupant
+            .compare_exchange(there, 0, Ordering::AcqRel, Ordering::Relaxed);
+        lost.is_ok()
     }
 
     /// A message has arrived, or was not sent after all.

@@ -100,11 +100,12 @@ impl<C> Ws<'_, C> {
     }
 
     /// Subscribes to a topic: any text, compared byte by byte. False if that is one more than
-    /// [`WsLimits::topics`](crate::WsLimits::topics), or the connection is closing.
+    /// [`WsLimits::topics`](crate::WsLimits::topics), if the name is longer than
+    /// [`WsLimits::topic_bytes`](crate::WsLimits::topic_bytes), or if the connection is closing.
     pub fn subscribe(&mut self, topic: &str) -> bool {
-        let most = self.ws.limits().topics;
         let context = &mut self.context;
-        self.ws.is_open() && context.topics.subscribe(context.token, topic, most)
+        let topics = &mut context.topics;
+        self.ws.is_open() && topics.subscribe(context.token, topic, self.ws.limits())
     }
 
     /// False if it was not subscribed. Connections that end leave all their topics.

@@ -61,18 +61,22 @@ fn a_connection_has_so_many_topics() {
             *ws.conn += usize::from(ws.subscribe(topic));
         }
     }
+    let request = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     for topics in [0, 1, 3] {
-        let limits = WsLimits {
-            topics,
-            ..WsLimits::default()
-        };
-        let request = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-            Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-        let client = WebSocket::connect_with(&App, request, limits);
-        let mut client = client.expect("a WebSocket");
-        for topic in ["a", "b", "c", "d", "e"] {
-            client.send_message(topic);
+        for longest in [0, 1, 3] {
+            let limits = WsLimits {
+                topics,
+                topic_bytes: longest,
+                ..WsLimits::default()
+            };
+            let client = WebSocket::connect_with(&App, request, limits);
+            let mut client = client.expect("a WebSocket");
+            for topic in ["a", "aaaa", "aaa", "aa", "b", "é"] {
+                client.send_message(topic);
+            }
+            let short_enough = [0, 2, 2, 5][longest];
+            assert_eq!(*client.conn(), topics.min(short_enough));
         }
-        assert_eq!(*client.conn(), topics);
     }
 }

@@ -1,0 +1,332 @@
+//! A WebSocket thread as others see it: what they want of it, and what its connections have missed.
+
+use super::hub::WsId;
+use super::seats::{Seat, Seats};
+use crate::conn::{inbox::Inbox, prepared::Prepared, ws_send::Sent};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What another thread wants of the one that owns a connection.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Send(WsId, Prepared),
+    Close(WsId, u16, Box<str>),
+    Subscribe(WsId, Box<str>),
+    Unsubscribe(WsId, Box<str>),
+    Publish(Option<Arc<str>>, Prepared),
+    /// A message for this connection was dropped, and the policy is to close. At most one for each
+    /// connection, so that it needs no room.
+    Overflow(WsId),
+    /// [`Door::take_missed`] has something. At most one at a time.
+    Missed,
+}
+
+/// What a command costs in an inbox beside its message, name or reason.
+const COST: usize = 64;
+
+impl Command {
+    /// Bytes that it takes of [`WsLimits::mailbox_bytes`](crate::WsLimits::mailbox_bytes).
+    fn cost(&self) -> usize {
+        match self {
+            Command::Send(_, message) => COST + message.frame_len(),
+            Command::Close(_, _, reason) => COST + reason.len(),
+            Command::Subscribe(_, topic) | Command::Unsubscribe(_, topic) => COST + topic.len(),
+            Command::Publish(topic, message) => {
+                COST + topic.as_ref().map_or(0, |topic| topic.len()) + message.frame_len()
+            }
+            Command::Overflow(_) | Command::Missed => 0,
+        }
+    }
+}
+
+/// Whose messages were dropped because a thread had too much on its way.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Missed {
+    pub(crate) topics: Vec<Arc<str>>,
+    /// More topics than are kept: all that have any.
+    pub(crate) any_topic: bool,
+    /// A broadcast: all.
+    pub(crate) all: bool,
+}
+
+/// Topics that are kept apart, and bytes of their names.
+const MISSED_TOPICS: usize = 64;
+const MISSED_BYTES: usize = 16 << 10;
+
+impl Missed {
+    fn is_empty(&self) -> bool {
+        *self == Missed::default()
+    }
+
+    fn add(&mut self, topic: Option<Arc<str>>) {
+        let Some(topic) = topic else {
+            self.all = true;
+            return;
+        };
+        if self.any_topic || self.topics.contains(&topic) {
+            return;
+        }
+        self.topics.push(topic);
+        let bytes: usize = self.topics.iter().map(|topic| topic.len()).sum();
+        if self.topics.len() > MISSED_TOPICS || bytes > MISSED_BYTES {
+            (self.topics, self.any_topic) = (Vec::new(), true);
+        }
+    }
+}
+
+pub(crate) struct Door {
+    inbox: Inbox<Command>,
+    pub(crate) seats: Seats,
+    /// What is in the inbox, in bytes. `queued <= most`
+    queued: AtomicUsize,
+    most: usize,
+    /// Connections given to the thread, and those that have ended.
+    pub(crate) given: AtomicUsize,
+    pub(crate) ended: AtomicUsize,
+    /// Messages that did not fit and were never posted.
+    dropped: AtomicU64,
+    missed: Mutex<Missed>,
+}
+
+impl Door {
+    pub(crate) fn new(most: usize, wake: impl Fn() + Send + Sync + 'static) -> Door {
+        Door {
+            inbox: Inbox::new(wake),
+            seats: Seats::default(),
+            queued: AtomicUsize::new(0),
+            most,
+            given: AtomicUsize::new(0),
+            ended: AtomicUsize::new(0),
+            dropped: AtomicU64::new(0),
+            missed: Mutex::default(),
+        }
+    }
+
+    /// The calling thread is the one behind the door, and looks into it before it waits.
+    pub(crate) fn adopt(&self) {
+        self.inbox.adopt();
+    }
+
+    pub(super) fn post(&self, command: Command) -> Sent {
+        if self.is_closed() {
+            return Sent::Closed;
+        }
+        let cost = command.cost();
+        if self.queued.fetch_add(cost, Ordering::AcqRel) + cost > self.most {
+            self.queued.fetch_sub(cost, Ordering::AcqRel);
+            return Sent::Full;
+        }
+        match self.inbox.post(command) {
+            true => Sent::Queued,
+            false => Sent::Closed,
+        }
+    }
+
+    /// Posts a message for one connection, whose seat is `seat`.
+    pub(super) fn send(&self, id: WsId, seat: &Seat, message: Prepared) -> Sent {
+        let size = message.frame_len();
+        let sent = match seat.take_room(size) {
+            true => self.post(Command::Send(id, message)),
+            false => return self.not_sent(id, seat),
+        };
+        if sent != Sent::Queued {
+            seat.give_room(size);
+        }
+        match sent {
+            Sent::Full => self.not_sent(id, seat),
+            sent => sent,
+        }
+    }
+
+    /// A message for one connection is dropped. One that is to miss nothing is gone for others from here
+    /// on, and is closed with the next turn of its thread.
+    fn not_sent(&self, id: WsId, seat: &Seat) -> Sent {
+        self.dropped.fetch_add(1, Ordering::Relaxed);
+        if seat.lose(id) {
+            self.inbox.post(Command::Overflow(id));
+        }
+        Sent::Full
+    }
+
+    /// Posts a message for all subscribers of a topic, or all connections.
+    pub(super) fn publish(&self, topic: Option<&Arc<str>>, message: &Prepared) -> Sent {
+        let sent = self.post(Command::Publish(topic.cloned(), message.clone()));
+        if sent == Sent::Full {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+            let mut missed = self.missed.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_first = missed.is_empty();
+            missed.add(topic.cloned());
+            // Under the lock: whatever is published by a thread that has added to it comes behind this.
+            if is_first {
+                self.inbox.post(Command::Missed);
+            }
+        }
+        sent
+    }
+
+    /// What has been missed since this was last asked.
+    pub(crate) fn take_missed(&self) -> Missed {
+        let mut missed = self.missed.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *missed)
+    }
+
+    pub(crate) fn wake(&self) {
+        self.inbox.wake();
+    }
+
+    /// Nothing has been posted, as far as is known.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.inbox.is_empty()
+    }
+
+    /// How much has been posted and not been taken.
+    pub(crate) fn len(&self) -> usize {
+        self.inbox.len()
+    }
+
+    /// Moves all that has come into `into`, which must be empty.
+    pub(crate) fn take(&self, into: &mut Vec<Command>) {
+        self.inbox.take(into);
+    }
+
+    /// A command has been taken: there is room again.
+    pub(crate) fn taken(&self, command: &Command) {
+        if let Command::Send(id, message) = command {
+            if let Some(seat) = self.seats.get(id.slot()) {
+                seat.give_room(message.frame_len());
+            }
+        }
+        self.queued.fetch_sub(command.cost(), Ordering::AcqRel);
+    }
+
+    /// Messages that were dropped here since this was last asked.
+    pub(crate) fn take_dropped(&self) -> u64 {
+        match self.dropped.load(Ordering::Relaxed) {
+            0 => 0,
+            _ => self.dropped.swap(0, Ordering::Relaxed),
+        }
+    }
+
+    /// Connections it has to look after.
+    pub(crate) fn load(&self) -> usize {
+        let ended = self.ended.load(Ordering::Acquire);
+        self.given.load(Ordering::Acquire).saturating_sub(ended)
+    }
+
+    /// The thread ends: nothing is taken any more, and what has not been taken is dropped.
+    pub(crate) fn close(&self) {
+        self.inbox.close();
+    }
+
+    /// The thread has ended, or is about to.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.inbox.is_closed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::ws_limits::WsLimits;
+    use crate::websocket::hub::Hub;
+
+    fn hub(most: usize) -> (Hub, Arc<Door>) {
+        let (hub, door) = (Hub::default(), Arc::new(Door::new(most, || {})));
+        assert!(hub.open(vec![door.clone()]));
+        (hub, door)
+    }
+
+    fn taken(door: &Door) -> Vec<Command> {
+        let mut commands = Vec::new();
+        door.take(&mut commands);
+        commands.iter().for_each(|command| door.taken(command));
+        commands
+    }
+
+    #[test]
+    fn commands_cost_what_they_hold() {
+        let (hub, door) = hub(10 * (COST + 1000));
+        let id = WsId::new(0, 0, 0);
+        door.seats.enter(id, &WsLimits::default());
+        let name = "n".repeat(1000);
+        type Post<'a> = &'a dyn Fn() -> Sent;
+        let all: [(Post<'_>, usize); 5] = [
+            (&|| hub.subscribe(id, &name), 10),
+            (&|| hub.unsubscribe(id, &name), 10),
+            (&|| hub.publish(&name, ""), 9),
+            (&|| hub.send(id, &name[4..]), 10),
+            // Of a reason no more is kept than a close frame can carry.
+            (
+                &|| hub.close(id, 1000, &name),
+                10 * (COST + 1000) / (COST + 123),
+            ),
+        ];
+        for (number, (post, most)) in all.into_iter().enumerate() {
+            // What is dropped closes the connection.
+            let queued = (0..most).take_while(|_| post().is_queued()).count();
+            assert_eq!((queued, post()), (most, Sent::Full), "{number}");
+            taken(&door);
+            door.seats.enter(id, &WsLimits::default());
+            taken(&door);
+            assert_eq!(door.queued.load(Ordering::Relaxed), 0);
+        }
+    }
+
+    #[test]
+    fn a_reason_ends_at_a_character() {
+        let (hub, door) = hub(1000);
+        let id = WsId::new(0, 0, 0);
+        door.seats.enter(id, &WsLimits::default());
+        hub.close(id, 1000, &"é".repeat(100));
+        let commands = taken(&door);
+        let [Command::Close(_, 1000, reason)] = &commands[..] else {
+            panic!("{commands:?}");
+        };
+        assert_eq!(**reason, *"é".repeat(61));
+    }
+
+    #[test]
+    fn what_was_missed_is_kept_within_bounds() {
+        let (hub, door) = hub(0);
+        assert_eq!(hub.publish("a", ""), Sent::Full);
+        assert_eq!(hub.publish("a", ""), Sent::Full);
+        assert_eq!(hub.publish("b", ""), Sent::Full);
+        assert!(matches!(taken(&door)[..], [Command::Missed]));
+        let missed = door.take_missed();
+        assert_eq!(missed.topics, ["a".into(), "b".into()]);
+        assert!(!missed.any_topic && !missed.all);
+        assert_eq!(hub.broadcast(""), Sent::Full);
+        assert_eq!(hub.publish(&"n".repeat(MISSED_BYTES + 1), ""), Sent::Full);
+        (0..=MISSED_TOPICS).for_each(|n| assert_eq!(hub.publish(&n.to_string(), ""), Sent::Full));
+        assert!(matches!(taken(&door)[..], [Command::Missed]));
+        let missed = door.take_missed();
+        assert!(missed.topics.is_empty() && missed.any_topic && missed.all);
+        assert_eq!(door.take_dropped(), 3 + 2 + 65);
+    }
+
+    #[test]
+    fn one_that_has_missed_something_is_gone() {
+        let (hub, door) = hub(COST + 12);
+        let id = WsId::new(0, 0, 0);
+        door.seats.enter(id, &WsLimits::default());
+        assert_eq!(hub.send(id, "ten bytes!"), Sent::Queued);
+        assert_eq!(hub.send(id, "ten bytes!"), Sent::Full);
+        assert!(!hub.is_open(id));
+        assert_eq!(hub.send(id, "ten bytes!"), Sent::Closed);
+        let commands = taken(&door);
+        assert!(matches!(
+            commands[..],
+            [Command::Send(..), Command::Overflow(lost)] if lost == id
+        ));
+        assert_eq!(door.take_dropped(), 1);
+        door.seats.leave(id);
+    }
+
+    #[test]
+    fn a_closed_door_keeps_nothing() {
+        let (hub, door) = hub(1000);
+        assert_eq!(hub.broadcast("x"), Sent::Queued);
+        door.close();
+        assert_eq!((hub.broadcast("x"), door.len()), (Sent::Closed, 0));
+    }
+}
