@@ -5,6 +5,9 @@
 
 mod incoming;
 mod later;
+mod pace;
+
+pub(crate) use pace::Pace;
 
 use crate::conn::{
     Seconds,
@@ -162,13 +165,22 @@ where
         upgrades: &mut impl Upgrades<P::Target>,
     ) -> Turn {
         let is_over = self.wire.door.budget.is_over();
+        let mut pace = Pace::default();
         for _ in 0..self.limits.requests_per_turn.max(1) {
+            if !parts.input.is_empty() && pace.is_over(self.limits.turn_time) {
+                return Turn::Again;
+            }
             let Wire { output, heads, .. } = &mut self.wire;
-            if output.len() > self.limits.output_bytes as u64 {
+            if output.len() > self.limits.output_bytes as u64
+                || output.files() >= self.limits.output_files.max(1)
+            {
                 return Turn::Blocked;
             }
             let http1 = &mut parts.http1;
             let next = http1.next(parts.input, output, heads, &self.limits, self.now);
+            if http1.has_more(parts.input) {
+                pace.begin();
+            }
             if is_over && is_new(&next, parts) {
                 parts.counters.overloaded.add(1);
                 self.refuse(ProtocolError::Overloaded, parts);

@@ -12,7 +12,7 @@ use crate::conn::{
     ws_input::WsInput,
     ws_send::SendKit,
 };
-use crate::drive::report;
+use crate::drive::{Pace, report};
 use crate::handler::{ConnectionError, Handler};
 use crate::log::event;
 use crate::protocol::handshake::{self, Opening};
@@ -27,6 +27,7 @@ use crate::websocket::{
 };
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How handshakes are answered.
 pub(crate) struct Offers {
@@ -154,6 +155,14 @@ pub(crate) struct WsService<P> {
     pub(crate) now: Seconds,
 }
 
+/// What came of a turn of a connection.
+pub(crate) struct Pumped {
+    /// That were handed over.
+    pub(crate) messages: u64,
+    /// Others shall have their turn before the rest of the input is looked at.
+    pub(crate) is_late: bool,
+}
+
 /// One connection, beside its socket.
 pub(crate) struct Peer<C> {
     pub(crate) ws: WsConn,
@@ -180,16 +189,28 @@ where
     }
 
     /// Hands over what is in the input, until it is used up, the connection is over, or so much
-    /// waits to be sent that the client has to take something first. How many messages there were.
+    /// waits to be sent that the client has to take something first; or for as long as a turn may take.
     pub(crate) fn pump(
         &mut self,
         peer: &mut Peer<<P::Target as WebSocketHandler>::Conn>,
         input: &mut WsInput,
+        turn_time: Duration,
         ends: &dyn Ends,
-    ) -> u64 {
-        let mut messages = 0;
+    ) -> Pumped {
+        let (mut pace, mut messages) = (Pace::default(), 0);
         while !peer.ws.is_crowded() {
-            match peer.ws.next(input, self.now) {
+            let has_more = !input.raw().is_empty();
+            if has_more && pace.is_over(turn_time) {
+                return Pumped {
+                    messages,
+                    is_late: true,
+                };
+            }
+            let next = peer.ws.next(input, self.now);
+            if !input.raw().is_empty() {
+                pace.begin();
+            }
+            match next {
                 Next::Read | Next::Over => break,
                 Next::Pong(payload) => self.hook(peer, ends, |handler, ws| {
                     handler.handle_ws_pong(ws, payload.as_bytes());
@@ -201,7 +222,10 @@ where
                 }
             }
         }
-        messages
+        Pumped {
+            messages,
+            is_late: false,
+        }
     }
 
     fn message(

@@ -215,6 +215,12 @@ impl Http1 {
         self.state == State::Waiting
     }
 
+    /// Something has come behind the request that [`Next::Request`] announced.
+    #[inline]
+    pub(crate) fn has_more(&self, input: &Input) -> bool {
+        matches!(self.state, State::Ready(len) if input.unread().len() > len)
+    }
+
     /// For the request that [`Next::Request`] announced, or the one whose answer is to come.
     pub(crate) fn mode(&mut self) -> Mode {
         self.last |= match (self.owed, self.state) {

@@ -37,6 +37,8 @@ pub(crate) struct Output {
     len: u64,
     /// Memory that the unsent of `large` take.
     large_held: usize,
+    /// How many of the unsent of `large` are files.
+    files: usize,
 }
 
 #[derive(Debug)]
@@ -59,6 +61,10 @@ impl Body {
             Body::Memory(payload) => payload.len() as u64,
             Body::File(part) => part.len,
         }
+    }
+
+    fn is_file(&self) -> bool {
+        matches!(self, Body::File(_))
     }
 
     /// Memory that it takes for this client. A message of a WebSocket, which is a shared vector, counts
@@ -121,6 +127,12 @@ impl Output {
         self.len == 0
     }
 
+    /// Files, or parts of them, that wait to be sent.
+    #[inline]
+    pub(crate) fn files(&self) -> usize {
+        self.files
+    }
+
     /// Bytes of memory that it takes.
     pub(crate) fn held(&self) -> usize {
         let large = self.large.capacity() * size_of::<Large>();
@@ -140,8 +152,10 @@ impl Output {
     pub(crate) fn truncate(&mut self, mark: Mark) {
         debug_assert!(self.sent <= mark.bytes && self.large_sent <= mark.large);
         self.bytes.truncate(mark.bytes);
-        let gone = self.large.drain(mark.large..);
-        self.large_held -= gone.map(|large| large.body.held()).sum::<usize>();
+        for gone in self.large.drain(mark.large..) {
+            self.large_held -= gone.body.held();
+            self.files -= usize::from(gone.body.is_file());
+        }
         self.len = mark.len;
     }
 
@@ -176,10 +190,15 @@ impl Output {
     }
 
     fn push_large(&mut self, body: Body) {
-        self.len += body.len();
-        self.large_held += body.held();
         let at = self.bytes.len();
-        self.large.push(Large { at, body });
+        self.add(Large { at, body });
+    }
+
+    fn add(&mut self, large: Large) {
+        self.len += large.body.len();
+        self.large_held += large.body.held();
+        self.files += usize::from(large.body.is_file());
+        self.large.push(large);
     }
 
     /// Takes out all there is; nothing of it may have been sent.
@@ -198,10 +217,8 @@ impl Output {
         let base = self.bytes.len();
         self.push(&detached.bytes);
         for large in detached.large {
-            self.len += large.body.len();
-            self.large_held += large.body.held();
             let at = base + large.at;
-            self.large.push(Large { at, ..large });
+            self.add(Large { at, ..large });
         }
     }
 
@@ -309,6 +326,7 @@ impl Output {
                     let sent = Body::Memory(Payload::Static(b""));
                     let body = std::mem::replace(&mut self.large[self.large_sent].body, sent);
                     self.large_held -= body.held();
+                    self.files -= usize::from(body.is_file());
                     self.large_sent += 1;
                     self.part = 0;
                 }
@@ -335,7 +353,7 @@ impl Output {
         self.bytes.clear();
         self.large.clear();
         (self.sent, self.large_sent, self.part, self.len) = (0, 0, 0, 0);
-        self.large_held = 0;
+        (self.large_held, self.files) = (0, 0);
     }
 }
 

@@ -41,6 +41,8 @@ pub(crate) struct WsShared<'a, H> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     Open,
+    /// It has more to do as soon as others have had their turn.
+    Again,
     /// Drop it.
     Closed,
 }
@@ -61,6 +63,8 @@ pub(crate) struct WsConnection<C> {
     starved: bool,
     /// Waits in the list of those to be flushed at the end of the wake-up.
     pub(super) dirty: bool,
+    /// More messages are in the input already; nothing is read before they are handled.
+    busy: bool,
     /// What others last saw of the backlog, as far as it can be counted here.
     shown: u32,
     /// Bytes that the tally has for it.
@@ -103,6 +107,7 @@ impl<C: Send + 'static> WsConnection<C> {
             full: false,
             starved: false,
             dirty: false,
+            busy: false,
             shown: 0,
             counted: 0,
         }
@@ -149,7 +154,9 @@ impl<C: Send + 'static> WsConnection<C> {
             self.full = false;
         }
         match self.phase {
-            Phase::Serving if readable && !self.peer.ws.is_crowded() => self.read(shared),
+            Phase::Serving if readable && !self.busy && !self.peer.ws.is_crowded() => {
+                self.read(shared)
+            }
             Phase::Serving | Phase::Ending if writable => self.flush(shared),
             Phase::Lingering(left) if readable => self.discard(left, shared),
             _ => Fate::Open,
@@ -198,10 +205,14 @@ impl<C: Send + 'static> WsConnection<C> {
             None if self.input.is_some() || self.stash.is_some() => Some(self.take_input(shared)),
             None => None,
         };
+        self.busy = false;
         loop {
             if let Some(input) = &mut input {
-                let messages = shared.service.pump(&mut self.peer, input, &self.socket);
-                shared.counters.ws_received.add(messages);
+                let most = shared.limits.turn_time;
+                let service = &mut shared.service;
+                let pumped = service.pump(&mut self.peer, input, most, &self.socket);
+                shared.counters.ws_received.add(pumped.messages);
+                self.busy = pumped.is_late;
             }
             // What the hooks have published comes to this one, too: then all leaves together.
             if !shared.service.later.is_empty() && !self.peer.ws.is_crowded() {
@@ -214,7 +225,8 @@ impl<C: Send + 'static> WsConnection<C> {
                 }
                 return self.broken(error, shared);
             }
-            if !stopped || self.peer.ws.is_crowded() || self.peer.ws.is_over() {
+            let is_done = !stopped || self.busy;
+            if is_done || self.peer.ws.is_crowded() || self.peer.ws.is_over() {
                 break;
             }
         }
@@ -229,14 +241,32 @@ impl<C: Send + 'static> WsConnection<C> {
                 if self.stash.is_none() {
                     input.stay();
                     self.input = Some(input);
-                    return Fate::Open;
+                    return self.fate();
                 }
             }
             shared.inputs.give(input);
         }
         match self.peer.ws.is_over() {
             true => self.over(unread, shared),
+            false => self.fate(),
+        }
+    }
+
+    fn fate(&self) -> Fate {
+        match self.busy {
+            true => Fate::Again,
             false => Fate::Open,
+        }
+    }
+
+    /// The turn comes round again for messages that are in the input already.
+    pub(crate) fn again<H>(&mut self, shared: &mut WsShared<'_, H>) -> Fate
+    where
+        H: WebSocketHandler<Conn = C>,
+    {
+        match self.phase {
+            Phase::Serving if self.busy => self.serve(None, shared),
+            _ => Fate::Open,
         }
     }
 

@@ -64,6 +64,7 @@ impl<H: WebSocketHandler> WsWorker<H> {
             arrivals: Vec::new(),
             commands: Vec::new(),
             dirty: Vec::new(),
+            again: Vec::new(),
             due: Vec::new(),
             receivers: Vec::new(),
             topics: 0,
@@ -98,6 +99,8 @@ struct Loop<'a, H: WebSocketHandler> {
     commands: Vec<Command>,
     /// Connections that others have sent something to in this wake-up.
     dirty: Vec<Token>,
+    /// Connections that have more to do without an event.
+    again: Vec<Token>,
     due: Vec<Token>,
     /// Of the publication that is being delivered.
     receivers: Vec<Token>,
@@ -126,6 +129,7 @@ impl<H: WebSocketHandler> Loop<'_, H> {
             self.clock.tick();
             self.shared.service.now = self.clock.seconds();
             self.shared.service.kit.short = self.shared.tally.is_over();
+            self.run_again();
             for ready in events.iter() {
                 self.act(ready.token, |connection, shared| {
                     connection.ready(ready.readable, ready.writable, shared)
@@ -146,10 +150,20 @@ impl<H: WebSocketHandler> Loop<'_, H> {
         }
     }
 
+    /// Goes on with those that had more to do, once each. What comes of it waits for the next time, so
+    /// that others have their turn between.
+    fn run_again(&mut self) {
+        let count = self.again.len();
+        for i in 0..count {
+            self.act(self.again[i], WsConnection::again);
+        }
+        self.again.drain(..count);
+    }
+
     /// Forever, if nothing is due at any time.
     fn timeout(&self) -> Option<Duration> {
-        if !self.seat.door.is_empty() {
-            // A hook has posted it, and that wakes nobody.
+        // A hook has posted something, which wakes nobody; or one has more to do.
+        if !self.seat.door.is_empty() || !self.again.is_empty() {
             return Some(Duration::ZERO);
         }
         let next = self.clock.to_next_second();
@@ -189,7 +203,11 @@ impl<H: WebSocketHandler> Loop<'_, H> {
             self.seat.counters.bytes_written.add(sent);
         }
         // What will be flushed at the end of the wake-up is settled then.
-        if fate == Fate::Open && (connection.dirty || connection.watch(&self.shared.poll).is_ok()) {
+        let is_open = fate != Fate::Closed;
+        if is_open && (connection.dirty || connection.watch(&self.shared.poll).is_ok()) {
+            if fate == Fate::Again {
+                self.again.push(token);
+            }
             if let Some(backlog) = connection.count(&mut self.shared) {
                 self.seat.door.seats.set_unsent(connection.id(), backlog);
             }

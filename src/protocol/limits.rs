@@ -28,10 +28,19 @@ pub struct Limits {
     /// Pipelined requests of one connection that are answered before other connections get their
     /// turn. Their answers leave in one write. Default: 64.
     pub requests_per_turn: usize,
+    /// How long the pipelined requests of one connection, or the messages of one WebSocket, may take
+    /// together before other connections get their turn. The clock is read after the first request of
+    /// a turn and after every fourth one from there on, so a turn may be up to three requests longer. A
+    /// single call of a handler is never interrupted. Zero: one request, and then up to four, for each
+    /// turn. Default: 1 ms.
+    pub turn_time: Duration,
     /// While more than this is waiting to be sent on a connection, no further request of it is
     /// read or handled. One answer may be larger; of one that is streamed this much and one
     /// piece is held. Default: 256 KiB.
     pub output_bytes: usize,
+    /// While this many files, or parts of files, wait to be sent on a connection, no further request
+    /// of it is read or handled: each holds a descriptor. 0 is 1. Default: 8.
+    pub output_files: usize,
     /// Requests that one connection serves: the answer to the last says `Connection: close`. 0
     /// is 1. Together with `connection_age` it lets connections that never end find their way to
     /// another worker, or from a proxy to another server. Default: 10,000,000.
@@ -83,7 +92,9 @@ impl Default for Limits {
             body_bytes: 1 << 20,
             chunk_extension_bytes: 4 << 10,
             requests_per_turn: 64,
+            turn_time: Duration::from_millis(1),
             output_bytes: 256 << 10,
+            output_files: 8,
             requests_per_connection: 10_000_000,
             connection_age: Duration::from_secs(3600),
             head_time: Duration::from_secs(10),

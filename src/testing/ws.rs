@@ -257,7 +257,9 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
             return;
         }
         loop {
-            self.service.pump(&mut self.peer, &mut self.input, &MEMORY);
+            let (peer, input) = (&mut self.peer, &mut self.input);
+            // There are no others to have a turn.
+            self.service.pump(peer, input, Duration::MAX, &MEMORY);
             self.publish();
             let crowded = self.peer.ws.is_crowded();
             self.flush();

@@ -58,6 +58,7 @@ mod stream_out;
 mod support;
 mod tidy;
 mod timers;
+mod turns;
 mod uploads;
 #[cfg(target_os = "linux")]
 mod uploads_early;

@@ -1,0 +1,191 @@
+//! A turn ends: clients whose requests take long, or hold files, do not keep others waiting.
+
+use super::support::{Asked, Client, start, workers};
+use peregrine::{Done, Request, Response, from_fn};
+use std::fs::File;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::{Duration, Instant};
+
+/// Longer than a turn may take.
+const SLOW: Duration = Duration::from_millis(2);
+
+/// As a handler that computes.
+fn take_long() {
+    let from = Instant::now();
+    while from.elapsed() < SLOW {
+        std::hint::spin_loop();
+    }
+}
+
+/// What one thread has handled, in order; the first of it waits for a sign.
+struct Order {
+    seen: Mutex<Vec<String>>,
+    go: Mutex<mpsc::Receiver<()>>,
+}
+
+impl Order {
+    fn new() -> (Arc<Order>, mpsc::Sender<()>) {
+        let (sign, go) = mpsc::channel();
+        let order = Order {
+            seen: Mutex::default(),
+            go: Mutex::new(go),
+        };
+        (Arc::new(order), sign)
+    }
+
+    fn handle(&self, what: &str) {
+        let is_first = {
+            let mut seen = self.seen.lock().expect("no panic");
+            seen.push(what.to_owned());
+            seen.len() == 1
+        };
+        if is_first {
+            self.go.lock().expect("no panic").recv().expect("a sign");
+        }
+        take_long();
+    }
+
+    /// How many others have been handled before this one.
+    fn before(&self, what: &str) -> usize {
+        let seen = self.seen.lock().expect("no panic");
+        let at = seen.iter().position(|seen| seen == what);
+        at.expect("it was handled")
+    }
+}
+
+/// Of one client's requests, one or two are handled before another client's turn, and not all that one
+/// turn may take.
+#[track_caller]
+fn lets_others_in(request: &str, count: usize) {
+    let (order, sign) = Order::new();
+    let seen = order.clone();
+    let handle = move |req: &Request<'_>, res: Response<'_>| -> Done {
+        seen.handle(req.path());
+        res.text(req.path())
+    };
+    let (_server, addr) = start(from_fn(handle), workers(1));
+    let mut slow = Client::connect(addr);
+    slow.send(request.repeat(count));
+    let mut other = Client::connect(addr);
+    other.send("GET /other HTTP/1.1\r\nHost: a\r\n\r\n");
+    other.wait_until_delivered();
+    sign.send(()).expect("the handler waits");
+    assert_eq!(other.answer(Asked::Other).text(), "/other");
+    for _ in 0..count {
+        assert_eq!(slow.answer(Asked::Other).text(), "/slow");
+    }
+    let before = order.before("/other");
+    assert!(before <= 2, "{before} slow requests before the other one");
+}
+
+#[test]
+fn slow_requests_let_others_in() {
+    lets_others_in("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n", 64);
+}
+
+#[test]
+fn slow_requests_with_bodies_let_others_in() {
+    let request = "POST /slow HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi";
+    lets_others_in(request, 30);
+}
+
+/// Answers hold no more files at a time than they may, however many requests come at once.
+#[test]
+fn files_that_wait_are_few() {
+    let path = std::env::temp_dir().join(format!("peregrine-turns-{}", std::process::id()));
+    let options = File::options()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(&path);
+    let file = Arc::new(options.expect("a file"));
+    std::fs::remove_file(&path).expect("removed");
+    file.set_len(1).expect("a sparse file");
+    let most = Arc::new(AtomicUsize::new(0));
+    let (seen, sent) = (most.clone(), file.clone());
+    let handle = move |_: &Request<'_>, res: Response<'_>| -> Done {
+        seen.fetch_max(Arc::strong_count(&sent), Ordering::SeqCst);
+        res.send_file(sent.clone(), 0..1)
+    };
+    let (_server, addr) = start(from_fn(handle), workers(1));
+    let mut client = Client::connect(addr);
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(100));
+    for _ in 0..100 {
+        assert_eq!(client.answer(Asked::Other).body, [0]);
+    }
+    // One is ours and one the handler's.
+    let most = most.load(Ordering::SeqCst) - 2;
+    assert!((4..=8).contains(&most), "{most} files waited");
+}
+
+#[cfg(feature = "websocket")]
+mod ws {
+    use super::super::ws_sockets::config;
+    use super::Order;
+    use peregrine::{
+        Done, Handler, Message, Request, Response, Server, Upgrade, WebSocketHandler, Ws,
+    };
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+    use std::sync::Arc;
+
+    struct App(Arc<Order>);
+
+    impl Handler for App {
+        fn handle_request(&self, _: &Request<'_>, res: Response<'_>) -> Done {
+            res.text("not a WebSocket")
+        }
+    }
+
+    impl WebSocketHandler for App {
+        type Conn = ();
+
+        fn accept_ws(&self, _: &Request<'_>, _: &mut Upgrade<'_>) -> Option<()> {
+            Some(())
+        }
+
+        fn handle_ws_frame(&self, ws: &mut Ws<'_, ()>, message: Message<'_>) {
+            self.0.handle(message.as_text().expect("text"));
+            ws.send(message);
+        }
+    }
+
+    fn read(mut stream: &TcpStream, n: usize) -> Vec<u8> {
+        let mut bytes = vec![0; n];
+        stream.read_exact(&mut bytes).expect("all of it");
+        bytes
+    }
+
+    /// Of one client's slow messages, one or two are handled before another client's turn; and all in
+    /// the end, however many wait in the buffer.
+    #[test]
+    fn slow_messages_let_others_in() {
+        const MANY: usize = 100;
+        let (order, sign) = Order::new();
+        let server = Server::new(App(order.clone())).websocket();
+        let server = server.config(config(1)).bind("127.0.0.1:0").start();
+        let server = server.expect("a server");
+        let addr = server.local_addr().expect("a TCP address");
+        let connect = || {
+            let (socket, _) = {
+                let stream = TcpStream::connect(addr).expect("a connection");
+                let limit = Some(super::super::support::PATIENCE);
+                stream.set_read_timeout(limit).expect("an open socket");
+                tungstenite::client(format!("ws://{addr}/"), stream).expect("a WebSocket")
+            };
+            socket.get_ref().try_clone().expect("a handle")
+        };
+        let (mut slow, mut other) = (connect(), connect());
+        slow.write_all(&b"\x81\x84\0\0\0\0slow".repeat(MANY))
+            .expect("sent");
+        other.write_all(b"\x81\x85\0\0\0\0other").expect("sent");
+        super::super::support::Client::over_tcp(other.try_clone().expect("a handle"))
+            .wait_until_delivered();
+        sign.send(()).expect("the handler waits");
+        assert_eq!(read(&other, 7), b"\x81\x05other");
+        assert_eq!(read(&slow, 6 * MANY), b"\x81\x04slow".repeat(MANY));
+        let before = order.before("other");
+        assert!(before <= 2, "{before} slow messages before the other one");
+    }
+}
