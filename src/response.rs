@@ -1,5 +1,6 @@
 //! How a handler answers.
 
+mod fields;
 mod later;
 #[cfg(feature = "dir")]
 pub(crate) mod prepared;
@@ -12,8 +13,7 @@ use crate::conn::{
     output::{FilePart, Output},
     payload::Payload,
 };
-use crate::log::event;
-use crate::protocol::{Method, class, encode, fields};
+use crate::protocol::{Method, encode};
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -66,6 +66,10 @@ impl Done {
 pub enum AnswerError {
     /// The status is not in 200..=599.
     Status(u16),
+    /// The status of [`Response::redirect`] is none of a redirect.
+    Redirect(u16),
+    /// The location of [`Response::redirect_local`] could lead to another host.
+    Location,
     /// The name of a header field is not a token (RFC 9110 section 5.1).
     HeaderName,
     /// The value of a header field holds a control byte (RFC 9110 section 5.5). This is what keeps
@@ -86,6 +90,8 @@ impl std::fmt::Display for AnswerError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             AnswerError::Status(status) => write!(f, "{status} is not the status of an answer"),
+            AnswerError::Redirect(status) => write!(f, "{status} is not the status of a redirect"),
+            AnswerError::Location => f.write_str("the location could lead to another host"),
             AnswerError::HeaderName => f.write_str("malformed header field name"),
             AnswerError::HeaderValue => f.write_str("control byte in a header field value"),
             AnswerError::Write(error) => write!(f, "the body could not be written: {error}"),
@@ -138,30 +144,6 @@ impl<'a> Response<'a> {
         self
     }
 
-    /// Adds a header field. May be called again with the same name where the field is a list, or
-    /// for `Set-Cookie`. A name that is no token or a value with a control byte is an
-    /// [`AnswerError`]. Text is sent as its UTF-8 bytes.
-    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Response<'a> {
-        let value = value.as_ref();
-        if !class::is_token(name.as_bytes()) {
-            self.fail(AnswerError::HeaderName);
-        } else if !class::is_field_value(value) {
-            self.fail(AnswerError::HeaderValue);
-        } else if fields::is_of_library(name) {
-            passed_over(name);
-        } else {
-            self.begin();
-            self.wire.output.push_with(|out| {
-                out.reserve(name.len() + value.len() + 4);
-                out.extend_from_slice(name.as_bytes());
-                out.extend_from_slice(b": ");
-                out.extend_from_slice(value);
-                out.extend_from_slice(b"\r\n");
-            });
-        }
-        self
-    }
-
     /// Makes this the last answer of its connection (RFC 9112 section 9.6).
     pub fn close(self) -> Response<'a> {
         self.wire.close = true;
@@ -178,15 +160,15 @@ impl<'a> Response<'a> {
         self.done(if sent { body.len() as u64 } else { 0 })
     }
 
-    /// Answers with text, as `text/plain; charset=utf-8`.
+    /// Answers with text, as `text/plain; charset=utf-8` unless `Content-Type` was set.
     pub fn text(self, text: &str) -> Done {
-        self.line(b"Content-Type: text/plain; charset=utf-8\r\n")
+        self.default_line(b"Content-Type: text/plain; charset=utf-8\r\n")
             .body(text)
     }
 
-    /// Answers with a page, as `text/html; charset=utf-8`.
+    /// Answers with a page, as `text/html; charset=utf-8` unless `Content-Type` was set.
     pub fn html(self, page: &str) -> Done {
-        self.line(b"Content-Type: text/html; charset=utf-8\r\n")
+        self.default_line(b"Content-Type: text/html; charset=utf-8\r\n")
             .body(page)
     }
 
@@ -271,26 +253,12 @@ impl<'a> Response<'a> {
         })
     }
 
-    /// Sends the client elsewhere: 301, 302, 303, 307 or 308 (RFC 9110 section 15.4). A location
-    /// with a control byte is an [`AnswerError`].
-    pub fn redirect(self, status: u16, location: &str) -> Done {
-        self.status(status).header("Location", location).body("")
-    }
-
     /// Answers with what `write` appends: a complete head with status 101.
     #[cfg(feature = "websocket")]
     pub(crate) fn switch_protocols(self, write: impl FnOnce(&mut Vec<u8>)) -> Done {
         self.wire.status = 101;
         self.wire.output.push_with(write);
         self.done(0)
-    }
-
-    /// Adds a field line that is known to be good.
-    #[inline]
-    fn line(mut self, line: &'static [u8]) -> Response<'a> {
-        self.begin();
-        self.wire.output.push(line);
-        self
     }
 
     #[cold]
@@ -363,7 +331,10 @@ impl<'a> Response<'a> {
         let mode = self.wire.mode;
         match self.wire.is_late() {
             true => b"",
-            false => connection_line(!mode.persistent || self.wire.close, mode.version),
+            false => {
+                let close = !mode.persistent || self.wire.close;
+                connection_line(close, self.wire.upgrade, mode.version)
+            }
         }
     }
 
@@ -419,16 +390,5 @@ impl io::Write for BodyWriter<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-/// Says in a debug build that a field was left out.
-#[cold]
-fn passed_over(name: &str) {
-    if cfg!(debug_assertions) {
-        event!(
-            Warn,
-            "a handler set {name}, which belongs to the library: left out"
-        );
     }
 }

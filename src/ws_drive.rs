@@ -82,11 +82,10 @@ impl Offers {
             Ok(key) => key,
             Err(error) => {
                 let (status, text) = error.answer();
-                let response = response.status(status);
-                let response = match error.field() {
-                    Some((name, value)) => response.header(name, value),
-                    None => response,
-                };
+                let mut response = response.status(status);
+                for (name, value) in error.fields() {
+                    response = response.header(name, value);
+                }
                 return Offered::Refused(response.text(text));
             }
         };

@@ -3,6 +3,7 @@
 use super::payload::Payload;
 use std::fs::File;
 use std::io::IoSlice;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// From this size on a payload is sent from where it lies instead of being copied: below, the copy
@@ -227,11 +228,12 @@ impl Output {
         &mut self.bytes[mark.bytes..]
     }
 
-    /// Replaces the first `old` bytes behind `mark` by `new`.
-    pub(crate) fn replace(&mut self, mark: Mark, old: usize, new: &[u8]) {
-        self.bytes
-            .splice(mark.bytes..mark.bytes + old, new.iter().copied());
-        self.len = self.len - old as u64 + new.len() as u64;
+    /// Replaces a part of the bytes behind `mark`, behind which nothing large may stand yet.
+    pub(crate) fn replace(&mut self, mark: Mark, part: Range<usize>, new: &[u8]) {
+        debug_assert!(self.large.len() == mark.large);
+        self.len = self.len - part.len() as u64 + new.len() as u64;
+        let part = mark.bytes + part.start..mark.bytes + part.end;
+        self.bytes.splice(part, new.iter().copied());
     }
 
     /// What is to be sent next.

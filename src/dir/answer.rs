@@ -109,14 +109,11 @@ fn partial(variant: &Variant, ranges: Ranges, res: Response<'_>) -> Done {
             .header("Content-Range", format!("bytes */{whole}"))
             .text("the file has no such part\n"),
         Ranges::One(range) => {
-            let lines = format!(
-                "Content-Type: {kind}\r\nContent-Range: {}\r\n{}",
-                content_range(&range, whole),
-                variant.coding_line,
-            );
+            let mut lines = format!("Content-Type: {kind}\r\n{}", variant.coding_line).into_bytes();
+            lines.extend_from_slice(&variant.common);
             res.status(206)
-                .lines(lines.as_bytes())
-                .lines(&variant.common)
+                .lines(&lines)
+                .header("Content-Range", content_range(&range, whole))
                 .send_pieces(range.end - range.start, |output| {
                     prepared.push_range(range, output);
                 })
@@ -151,13 +148,11 @@ fn several(variant: &Variant, ranges: Vec<Range<u64>>, res: Response<'_>) -> Don
         }
         output.push(end.as_bytes());
     };
-    let lines = format!(
-        "Content-Type: multipart/byteranges; boundary={boundary}\r\n{}",
-        variant.coding_line
-    );
+    let lines = [variant.coding_line.as_bytes(), &variant.common].concat();
+    let kind = format!("multipart/byteranges; boundary={boundary}");
     res.status(206)
-        .lines(lines.as_bytes())
-        .lines(&variant.common)
+        .lines(&lines)
+        .header("Content-Type", kind)
         .send_pieces(len, push)
 }
 

@@ -34,8 +34,7 @@ pub(crate) fn answer(path: &str, mut items: Vec<Item>, dotfiles: bool, res: Resp
     items.retain(|item| is_servable(&item.name, path.is_empty(), dotfiles));
     items.sort_by_cached_key(|item| (!item.is_folder, item.name.to_lowercase(), item.name.clone()));
     let page = page(path, &items, cut);
-    res.header("Cache-Control", "no-cache")
-        .header("X-Content-Type-Options", "nosniff")
+    res.lines(b"Cache-Control: no-cache\r\nX-Content-Type-Options: nosniff\r\n")
         .html(&page)
 }
 

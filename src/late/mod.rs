@@ -59,6 +59,8 @@ pub(crate) struct Late {
     pub(crate) status: u16,
     /// The handler wants the connection to end.
     pub(crate) close: bool,
+    /// It has an `Upgrade` field.
+    pub(crate) upgrade: bool,
     /// All that follows the prepared head: header fields, an empty line, the body.
     pub(crate) rest: Detached,
     /// The body comes later still.

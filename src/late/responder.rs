@@ -46,6 +46,7 @@ pub struct Responder {
 pub(crate) struct Begun {
     pub(crate) status: u16,
     pub(crate) close: bool,
+    pub(crate) upgrade: bool,
     /// Field lines.
     pub(crate) fields: Vec<u8>,
 }

@@ -96,10 +96,10 @@ const fn lengths(flags: u8) -> u64 {
     lengths
 }
 
-fn flags(name: &str) -> u8 {
-    let is = |field: &&(&str, u8)| field.0.eq_ignore_ascii_case(name);
+fn flags(name: &[u8]) -> u8 {
+    let is = |field: &&(&str, u8)| field.0.as_bytes().eq_ignore_ascii_case(name);
     let starts = |family: &&(&str, u8)| {
-        let start = name.as_bytes().get(..family.0.len());
+        let start = name.get(..family.0.len());
         start.is_some_and(|start| start.eq_ignore_ascii_case(family.0.as_bytes()))
     };
     let known = FIELDS.iter().find(is);
@@ -112,7 +112,7 @@ fn flags(name: &str) -> u8 {
 #[inline]
 fn has<const F: u8>(name: &str) -> bool {
     let lengths = const { lengths(F) };
-    lengths >> name.len().min(63) & 1 != 0 && flags(name) & F != 0
+    lengths >> name.len().min(63) & 1 != 0 && flags(name.as_bytes()) & F != 0
 }
 
 /// The library writes it: a handler cannot.
@@ -121,21 +121,39 @@ pub(crate) fn is_of_library(name: &str) -> bool {
     has::<LIBRARY>(name)
 }
 
+/// It may stand in a response once.
+#[inline]
+pub(crate) fn is_single(name: &str) -> bool {
+    has::<SINGLE>(name)
+}
+
+/// A list to which both the handler and the library add.
+#[cfg(feature = "dir")]
+pub(crate) fn is_shared(name: &[u8]) -> bool {
+    flags(name) & SHARED != 0
+}
+
+/// What needs `Connection: upgrade` beside it.
+#[inline]
+pub(crate) fn is_upgrade(name: &str) -> bool {
+    name.eq_ignore_ascii_case("upgrade")
+}
+
 /// Not to be chosen for the response that accepts a WebSocket.
 #[cfg(feature = "websocket")]
 pub(crate) fn is_of_handshake(name: &str) -> bool {
-    flags(name) & (LIBRARY | HANDSHAKE) != 0
+    flags(name.as_bytes()) & (LIBRARY | HANDSHAKE) != 0
 }
 
 /// Not to be chosen for all responses with files.
 #[cfg(feature = "dir")]
 pub(crate) fn is_of_file(name: &str) -> bool {
-    flags(name) & (LIBRARY | HANDSHAKE | FILE) != 0
+    flags(name.as_bytes()) & (LIBRARY | HANDSHAKE | FILE) != 0
 }
 
 /// May be sent behind the body (RFC 9110 section 6.5.1).
 pub(crate) fn is_trailer(name: &str) -> bool {
-    flags(name) & HEAD == 0
+    flags(name.as_bytes()) & HEAD == 0
 }
 
 #[cfg(test)]
@@ -161,9 +179,10 @@ mod tests {
         let names = FIELDS.iter().map(|(name, _)| *name);
         for name in names.chain(others) {
             let upper = name.to_ascii_uppercase();
-            let found = flags(name);
+            let found = flags(name.as_bytes());
             assert_eq!(is_of_library(&upper), found & LIBRARY != 0, "{name}");
-            assert_eq!(flags(&upper), found, "{name}");
+            assert_eq!(is_single(&upper), found & SINGLE != 0, "{name}");
+            assert_eq!(flags(upper.as_bytes()), found, "{name}");
         }
     }
 

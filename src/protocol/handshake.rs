@@ -38,13 +38,13 @@ impl HandshakeError {
         }
     }
 
-    /// A field that the refusal has to carry: what would have been right (RFC 9110 sections 15.5.6
+    /// Fields that the refusal has to carry: what would have been right (RFC 9110 sections 15.5.6
     /// and 15.5.22, RFC 6455 section 4.4).
-    pub(crate) fn field(self) -> Option<(&'static str, &'static str)> {
+    pub(crate) fn fields(self) -> &'static [(&'static str, &'static str)] {
         match self {
-            HandshakeError::Method => Some(("Allow", "GET")),
-            HandshakeError::Version => Some(("Sec-WebSocket-Version", "13")),
-            _ => None,
+            HandshakeError::Method => &[("Allow", "GET")],
+            HandshakeError::Version => &[("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")],
+            _ => &[],
         }
     }
 }

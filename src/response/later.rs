@@ -32,6 +32,7 @@ impl Response<'_> {
         let begun = Begun {
             status: wire.status,
             close: wire.close,
+            upgrade: wire.upgrade,
             fields,
         };
         wire.output.truncate(wire.mark);
@@ -108,6 +109,7 @@ impl Response<'_> {
     fn busy(self) -> Done {
         let wire = &mut *self.wire;
         wire.output.truncate(wire.mark);
+        wire.upgrade = false;
         if !wire.is_late() {
             wire.begun = 0;
         }
@@ -183,8 +185,13 @@ impl Response<'_> {
     }
 
     /// Answers with server-sent events (WHATWG HTML section 9.2), for a page's `EventSource`, as
-    /// `text/event-stream` that is not cached. They are sent by whoever has the [`EventSender`], from
-    /// any thread. After 15 s without one the worker sends a comment; see
+    /// `text/event-stream`. They are sent by whoever has the [`EventSender`], from any thread.
+    ///
+    /// Unless the handler has set these fields, the response says `Cache-Control: no-cache,
+    /// no-transform`, against caches and against proxies that compress, and `X-Accel-Buffering: no`,
+    /// without which nginx holds back events until it has several kilobytes of them.
+    ///
+    /// After 15 s without one the worker sends a comment; see
     /// [`Response::events_with_heartbeat`].
     ///
     /// A status other than 200 tells an `EventSource` to give up, a 204 among them.
@@ -197,8 +204,9 @@ impl Response<'_> {
     /// gone without a word is noticed by a comment that it does not acknowledge.
     pub fn events_with_heartbeat(self, heartbeat: Duration) -> (Done, EventSender) {
         let response = self
-            .line(b"Content-Type: text/event-stream\r\n")
-            .line(b"Cache-Control: no-cache\r\n");
+            .default_line(b"Content-Type: text/event-stream\r\n")
+            .default_line(b"Cache-Control: no-cache, no-transform\r\n")
+            .default_line(b"X-Accel-Buffering: no\r\n");
         let (done, body) = response.stream_with(None, Some(heartbeat));
         (done, EventSender::new(body))
     }
@@ -261,7 +269,8 @@ impl Response<'_> {
             self.wire.output.push(line);
         }
         if !self.wire.is_late() {
-            self.wire.output.push(connection_line(close, version));
+            let connection = connection_line(close, self.wire.upgrade, version);
+            self.wire.output.push(connection);
         }
         self.wire.output.push(b"\r\n");
         ((content == Content::Sent).then_some(coding), close)

@@ -20,13 +20,6 @@ impl Response<'_> {
         self.done(if sent { len } else { 0 })
     }
 
-    /// Adds header lines that are known to be right, each with its CRLF.
-    pub(crate) fn lines(mut self, lines: &[u8]) -> Self {
-        self.begin();
-        self.wire.output.push(lines);
-        self
-    }
-
     /// Answers 200 with what was prepared. In the common case that is two copies: the head that all
     /// answers share, and this one's.
     pub(crate) fn send_prepared(self, prepared: &Prepared) -> Done {

@@ -9,6 +9,7 @@ use crate::conn::{
 };
 use crate::late::{Address, Begun, Command, Door, Late, Place};
 use crate::protocol::{Method, Version};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Where answers are written, and what becomes of the current one. The driver keeps one of it, so
@@ -28,6 +29,8 @@ pub(crate) struct Wire {
     pub(super) begun: usize,
     /// The handler wants the connection to end.
     pub(super) close: bool,
+    /// The response has an `Upgrade` field.
+    pub(super) upgrade: bool,
     pub(super) state: State,
     pub(super) fault: Option<AnswerError>,
     /// A body that follows.
@@ -80,6 +83,7 @@ impl Wire {
             status: 200,
             begun: 0,
             close: false,
+            upgrade: false,
             state: State::Open,
             fault: None,
             body: None,
@@ -103,6 +107,7 @@ impl Wire {
         self.status = 200;
         self.begun = 0;
         self.close = false;
+        self.upgrade = false;
         self.state = State::Open;
         Response { wire: self }
     }
@@ -113,6 +118,7 @@ impl Wire {
         self.begun = LATE;
         self.status = begun.status;
         self.close = begun.close;
+        self.upgrade = begun.upgrade;
         self.output.push(&begun.fields);
         Response { wire: self }
     }
@@ -128,8 +134,43 @@ impl Wire {
     pub(super) fn replace_head(&mut self, status: u16) {
         if status != self.status && !self.is_late() {
             let head = self.heads.head(status);
-            self.output.replace(self.mark, self.begun, head);
+            self.output.replace(self.mark, 0..self.begun, head);
             self.begun = head.len();
+        }
+    }
+
+    /// Where the line of a header field stands, counted from the mark. Only while the head is made.
+    fn line_of(&mut self, name: &[u8]) -> Option<Range<usize>> {
+        let mut at = match self.is_late() {
+            true => 0,
+            false => self.begun,
+        };
+        let lines = self.output.since(self.mark);
+        // No value holds a line end.
+        while let Some(len) = memchr::memchr(b'\n', &lines[at..]) {
+            let line = &lines[at..=at + len];
+            if line.get(name.len()) == Some(&b':') && line[..name.len()].eq_ignore_ascii_case(name)
+            {
+                return Some(at..at + len + 1);
+            }
+            at += len + 1;
+        }
+        None
+    }
+
+    /// Whether a header field has been set.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn has_field(&mut self, name: &[u8]) -> bool {
+        self.line_of(name).is_some()
+    }
+
+    /// Takes a header field back that may have been set.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn take_back(&mut self, name: &str) {
+        while let Some(line) = self.line_of(name.as_bytes()) {
+            self.output.replace(self.mark, line, b"");
         }
     }
 
@@ -169,6 +210,7 @@ impl Wire {
                 let late = Late {
                     status: self.status,
                     close: self.close,
+                    upgrade: self.upgrade,
                     rest: self.output.detach(),
                     body: self.body.take(),
                 };
@@ -189,7 +231,8 @@ impl Wire {
         let body_ends = late.body.as_ref().is_some_and(|body| body.close);
         let close = late.close || !mode.persistent || body_ends;
         self.output.push(self.heads.head(late.status));
-        self.output.push(connection_line(close, mode.version));
+        let connection = connection_line(close, late.upgrade, mode.version);
+        self.output.push(connection);
         self.output.append(late.rest);
         let mut body = late.body.ok_or(close)?;
         body.close = close;
@@ -214,12 +257,16 @@ impl Wire {
     }
 }
 
-/// What differs from the default of the client's version is said (RFC 9112 section 9.3).
+/// What differs from the default of the client's version is said (RFC 9112 section 9.3), and that an
+/// `Upgrade` field is for this connection (RFC 9110 section 7.8).
 #[inline]
-pub(super) fn connection_line(close: bool, version: Version) -> &'static [u8] {
-    match close {
-        true => b"Connection: close\r\n",
-        false if version < Version::Http11 => b"Connection: keep-alive\r\n",
-        false => b"",
+pub(super) fn connection_line(close: bool, upgrade: bool, version: Version) -> &'static [u8] {
+    match (close, upgrade) {
+        (true, false) => b"Connection: close\r\n",
+        (true, true) => b"Connection: upgrade, close\r\n",
+        (false, false) if version < Version::Http11 => b"Connection: keep-alive\r\n",
+        (false, false) => b"",
+        (false, true) if version < Version::Http11 => b"Connection: upgrade, keep-alive\r\n",
+        (false, true) => b"Connection: upgrade\r\n",
     }
 }

@@ -114,7 +114,7 @@ fn events_arrive_as_they_were_meant() {
     let answer = client.answer(Asked::Other);
     assert_eq!((answer.status, answer.closes()), (200, false));
     assert_eq!(answer.get("content-type"), Some("text/event-stream"));
-    assert_eq!(answer.get("cache-control"), Some("no-cache"));
+    assert_eq!(answer.get("cache-control"), Some("no-cache, no-transform"));
     let mut decoder = Decoder::default();
     decoder.feed(answer.text());
     let event =

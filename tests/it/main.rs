@@ -25,6 +25,7 @@ mod dir_server;
 mod events;
 #[cfg(feature = "tracing")]
 mod events_logged;
+mod fields;
 mod forms;
 mod handler;
 #[cfg(all(target_os = "linux", feature = "websocket"))]

@@ -455,6 +455,8 @@ fn handshakes() {
     assert!(
         version.starts_with("HTTP/1.1 426 ")
             && version.contains("\r\nSec-WebSocket-Version: 13\r\n")
+            && version.contains("\r\nUpgrade: websocket\r\n")
+            && version.contains("\r\nConnection: upgrade\r\n")
     );
     assert!(with("Key: dGhl", "Key: ").starts_with("HTTP/1.1 400 "));
     assert!(with("GET", "PUT").starts_with("HTTP/1.1 405 "));
