@@ -36,7 +36,7 @@ use std::time::Duration;
 /// | [`Config::pool_queue`] | 1,024 | offloaded requests that wait for a thread | 503, `Retry-After: 1` | `offload::what_the_pool_has_no_room_for_is_503` |
 /// | [`Limits::head_bytes`] | 16,384 | bytes of request line and header fields | 431, close | `cases::every_case_in_every_way` |
 /// | [`Limits::target_bytes`] | 8,192 | bytes of the request target | 414, close | `cases::every_case_in_every_way` |
-/// | [`Limits::header_fields`] | 64 | fields of a head, or of trailers | 431, close | `cases::every_case_in_every_way` |
+/// | [`Limits::header_fields`] | 100 | fields of a head, or of trailers | 431, close | `cases::every_case_in_every_way` |
 /// | [`Limits::body_bytes`] | 1,048,576 | bytes of a decoded body | 413 before it is read, close | `cases::every_case_in_every_way` |
 /// | [`Limits::chunk_extension_bytes`] | 4,096 | bytes of chunk extensions in a body | 400, close | `cases::every_case_in_every_way` |
 /// | [`Limits::requests_per_turn`] | 64 | pipelined requests answered before others get their turn | nothing | `pipelining::batches_that_fill_a_turn_exactly` |
@@ -52,7 +52,7 @@ use std::time::Duration;
 /// | [`Limits::answer_time`] | 300 s | without a byte of an answer that was deferred or is streamed | 503, or a cut body; close | `late::answers_that_take_too_long_are_503` |
 /// | [`Limits::write_time`] | 30 s | in which the client takes no byte of its answer | close | `slow::a_client_that_never_reads_is_cut` |
 /// | [`Limits::linger_time`] | 2 s | in which a refused client may finish sending | close | `slow::lingering_ends_after_its_time` |
-/// | [`Limits::linger_bytes`] | 262,144 | bytes it may still send in that time | close | `slow::lingering_ends_after_its_bytes` |
+/// | [`Limits::linger_bytes`] | 262,144 | bytes that are read of it in that time | nothing; its writes wait | `slow::lingering_reads_so_many_bytes` |
 /// | [`Limits::stop_grace`] | 1 s | without a request, after the server has begun to stop | close; a request in that time is answered with `Connection: close` | `stop::an_idle_connection_may_ask_once_more` |
 /// | [`Limits::timers_per_worker`] | 65,536 | calls of [`Timers`](crate::Timers) that are waited for | nothing; the caller an error | `timers::timers_are_limited_and_dropped_at_the_end` |
 /// | `WsLimits::message_bytes` | 1,048,576 | bytes of a message, inflated | close 1009 | `ws_protocol::what_is_wrong_is_said` |
@@ -124,13 +124,13 @@ pub struct Config {
     /// one to a client that has more than 16 KiB waiting does not fit (`WsLimits::backlog_policy`).
     /// What else is under way goes on. When an eighth of it is free again, all goes on.
     ///
-    /// A request holds 17 KiB until its head is complete, and up to twice the size of head and body
+    /// A request holds 19 KiB until its head is complete, and up to twice the size of head and body
     /// then; an answer what of it is not sent; a WebSocket 64 KiB or twice its message, if more than 4
     /// KiB of one have come, and a topic its name and some 128 bytes. A payload that answers share as an `Arc<[u8]>` is the program's and does
     /// not count; one that is made for a single answer is better a `Vec<u8>`, which does.
     /// [`Stats::buffered_bytes`](crate::Stats::buffered_bytes) tells how much it is.
     ///
-    /// Default: 512 MiB, half of what a small machine has: enough for 30,000 clients that dribble a
+    /// Default: 512 MiB, half of what a small machine has: enough for 28,000 clients that dribble a
     /// head, or 256 of the largest bodies.
     pub buffered_bytes: usize,
     /// Whether a connection may serve more than one request (RFC 9112 section 9.3). Default: true.

@@ -17,7 +17,7 @@ use crate::conn::{
     output::Output,
     panic_guard::{Panic, catch},
 };
-use crate::handler::{ConnectionError, Handler};
+use crate::handler::{ConnectionError, Handler, answer_special, is_for_library};
 use crate::incoming::BodySink;
 use crate::late::Place;
 use crate::log::event;
@@ -251,14 +251,20 @@ where
         if let Some(sink) = parts.sink.take() {
             return self.answer_by(sink, parts);
         }
-        let response = self.wire.response(parts.http1.mode());
+        let mode = parts.http1.mode();
+        let response = self.wire.response(mode);
         let request = Request::new(parts.input, parts.ends);
         let handler = &*self.handler;
         // The handler is shared by reference and must be sound after a panic in any case, as other
         // threads go on using it; the output is cut back by `fail`.
-        let answered = catch(|| match upgrades.offer(handler, &request, response) {
-            Ok(done) => done,
-            Err(response) => handler.handle_request(&request, response),
+        let answered = catch(|| {
+            if mode.method.is_special() && is_for_library(handler, &request) {
+                return answer_special(&request, response);
+            }
+            match upgrades.offer(handler, &request, response) {
+                Ok(done) => done,
+                Err(response) => handler.handle_request(&request, response),
+            }
         });
         self.finish(answered, parts);
     }

@@ -68,6 +68,40 @@ pub trait Handler: Send + Sync + 'static {
         BodyPlan::Buffer
     }
 
+    /// Whether this handler answers a request that is not for one of its resources: CONNECT, TRACE, or
+    /// OPTIONS for the server as a whole (the target is `*`). Asked for those only, before
+    /// [`Handler::body_plan`], on a worker's event loop. If it panics the client gets 500.
+    ///
+    /// Default: false for all, and the library answers: CONNECT with 501, as a handler that looks at
+    /// the path alone would grant a tunnel (RFC 9110 section 9.3.6); TRACE with 405, as it would send
+    /// back what only the server shall see (section 9.3.8); `OPTIONS *` with 204 (section 9.3.7). A
+    /// body is left unread.
+    ///
+    /// ```
+    /// use peregrine::{Done, Handler, Request, Response};
+    ///
+    /// struct Traces;
+    ///
+    /// impl Handler for Traces {
+    ///     fn takes_special(&self, req: &Request<'_>) -> bool {
+    ///         req.method() == "TRACE"
+    ///     }
+    ///
+    ///     fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
+    ///         res.text(req.method())
+    ///     }
+    /// }
+    /// # let mut client = peregrine::testing::Connection::new(&Traces);
+    /// # client.send(b"TRACE / HTTP/1.1\r\nHost: a\r\n\r\n");
+    /// # assert!(client.received().ends_with(b"TRACE"));
+    /// # client.send(b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n");
+    /// # assert!(client.received().starts_with(b"HTTP/1.1 204 No Content\r\n"));
+    /// ```
+    fn takes_special(&self, req: &Request<'_>) -> bool {
+        let _ = req;
+        false
+    }
+
     /// Is told what went wrong on a connection, for a log or a metric; the server has already done
     /// what had to be done. Runs on the worker's event loop. A panic in it is caught and ignored.
     fn handle_error(&self, error: &ConnectionError<'_>, peer: Option<SocketAddr>) {
@@ -84,8 +118,37 @@ impl<H: Handler> Handler for Arc<H> {
         (**self).body_plan(req)
     }
 
+    fn takes_special(&self, req: &Request<'_>) -> bool {
+        (**self).takes_special(req)
+    }
+
     fn handle_error(&self, error: &ConnectionError<'_>, peer: Option<SocketAddr>) {
         (**self).handle_error(error, peer);
+    }
+}
+
+/// Whether `req` is for the library to answer, by [`answer_special`]; see [`Handler::takes_special`].
+#[cold]
+pub(crate) fn is_for_library(handler: &impl Handler, req: &Request<'_>) -> bool {
+    let is_special = match req.method() {
+        "CONNECT" | "TRACE" => true,
+        "OPTIONS" => req.path() == "*",
+        _ => false,
+    };
+    is_special && !handler.takes_special(req)
+}
+
+/// What the library says to a request that no handler takes.
+#[cold]
+pub(crate) fn answer_special(req: &Request<'_>, res: Response<'_>) -> Done {
+    match req.method() {
+        "CONNECT" => res.status(501).text("there are no tunnels here\n"),
+        // GET and HEAD are what every server must know (RFC 9110 section 9.1).
+        "TRACE" => res
+            .status(405)
+            .header("Allow", "GET, HEAD")
+            .text("TRACE is not allowed here\n"),
+        _ => res.status(204).body(""),
     }
 }
 
@@ -151,7 +214,7 @@ impl std::fmt::Display for ConnectionError<'_> {
             ConnectionError::Panicked(message) => write!(f, "the handler panicked: {message}"),
             ConnectionError::Answer(error) => error.fmt(f),
             ConnectionError::ClientGone => {
-                f.write_str("the client left in the middle of a request")
+                f.write_str("the client closed the connection in the middle of a request")
             }
             ConnectionError::Read(error) => write!(f, "reading failed: {error}"),
             ConnectionError::Write(error) => write!(f, "writing failed: {error}"),

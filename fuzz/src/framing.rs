@@ -39,9 +39,10 @@ fn used_table() -> Head {
 /// RFC 9112 sections 3.2, 6.3 and 9.3 and RFC 9110 section 10.1.1, over what httparse understands.
 /// `None` if the request is to be refused.
 fn model(bytes: &[u8], limits: &Limits) -> Option<Framing> {
-    let mut fields = [httparse::EMPTY_HEADER; 64];
+    let bytes = head::of_known_version(bytes);
+    let mut fields = [httparse::EMPTY_HEADER; 100];
     let mut request = httparse::Request::new(&mut fields);
-    request.parse(bytes).expect("a head that was accepted");
+    request.parse(&bytes).expect("a head that was accepted");
     let version = match request.version {
         Some(1) => Version::Http11,
         _ => Version::Http10,
@@ -54,7 +55,7 @@ fn model(bytes: &[u8], limits: &Limits) -> Option<Framing> {
 
     match &values("host")[..] {
         [] if version == Version::Http10 => {}
-        [host] if is_host(host) => {}
+        [host] if is_host(host) && is_host_of(request.path, host) => {}
         _ => return None,
     }
     let body = match (
@@ -81,6 +82,33 @@ fn model(bytes: &[u8], limits: &Limits) -> Option<Framing> {
         persistent: by_default && !says(b"close") && request.method != Some("CONNECT"),
         expects_continue,
     })
+}
+
+/// Whether a target names the same host as `Host`, which is in lower case, if it names one.
+fn is_host_of(target: Option<&str>, host: &[u8]) -> bool {
+    let target = target.expect("a target").to_ascii_lowercase();
+    let (port, rest) = match (
+        target.strip_prefix("http://"),
+        target.strip_prefix("https://"),
+    ) {
+        (Some(rest), _) => (":80", rest),
+        (_, Some(rest)) => (":443", rest),
+        _ => return true,
+    };
+    let authority = rest.split(['/', '?']).next().expect("the first");
+    let host = std::str::from_utf8(host).expect("a host is ASCII");
+    let whole = |host: &str| match host.rsplit_once(':') {
+        Some((name, digits)) if digits.bytes().all(|b| b.is_ascii_digit()) => {
+            let port = if digits.is_empty() {
+                port.to_owned()
+            } else {
+                format!(":{digits}")
+            };
+            format!("{}{port}", name.strip_suffix('.').unwrap_or(name))
+        }
+        _ => format!("{}{port}", host.strip_suffix('.').unwrap_or(host)),
+    };
+    whole(authority) == whole(host)
 }
 
 fn trim(bytes: &[u8]) -> &[u8] {

@@ -6,7 +6,7 @@ use super::{
     source::Source,
 };
 use peregrine::testing::Connection;
-use peregrine::{Done, Request, Response};
+use peregrine::{Done, Handler, Request, Response};
 use std::io::Write as _;
 
 const REQUESTS: [&str; 6] = [
@@ -38,15 +38,21 @@ struct Plan {
     body: Vec<u8>,
 }
 
+impl Handler for Plan {
+    fn takes_special(&self, _: &Request<'_>) -> bool {
+        true
+    }
+
+    fn handle_request(&self, _: &Request<'_>, res: Response<'_>) -> Done {
+        self.answer(res)
+    }
+}
+
 /// Whatever a handler answers with, the client gets it as it is or a 500 in its place: no field or
 /// answer more than was meant, a length that is that of the body, and no control byte in a head.
 pub fn check(bytes: &[u8]) {
     let plan = Plan::from(&mut Source(bytes));
-    let handler = peregrine::from_fn({
-        let plan = plan.clone();
-        move |_: &Request<'_>, res: Response<'_>| plan.answer(res)
-    });
-    let mut connection = Connection::new(&handler);
+    let mut connection = Connection::new(&plan);
     connection.send(plan.request.as_bytes());
     let is_head = plan.request.starts_with("HEAD");
     let answers = answers::read(connection.received(), |_| is_head);

@@ -2,7 +2,7 @@
 
 use super::{chunked::is_token, framing::is_host};
 use peregrine::testing::Connection;
-use peregrine::{Limits, Request, Response};
+use peregrine::{Done, Handler, Limits, Request, Response};
 use std::sync::{Arc, Mutex};
 
 /// What a handler sees, or should see.
@@ -26,19 +26,30 @@ pub fn check(bytes: &[u8]) {
         return;
     }
     let seen = Arc::new(Mutex::new(Vec::new()));
-    let handler = peregrine::from_fn({
-        let seen = seen.clone();
-        move |req: &Request<'_>, res: Response<'_>| {
-            seen.lock().expect("no panic").push(see(req));
-            res.close().body("")
-        }
-    });
+    let handler = Witness(seen.clone());
     let mut connection = Connection::with_limits(&handler, limits);
-    let request = [bytes, b" HTTP/1.1\r\nHost: ", HOST.as_bytes(), b"\r\n\r\n"].concat();
+    let expected: Vec<Seen> = model(bytes).into_iter().collect();
+    let host = match expected.first() {
+        Some(seen) if seen.method != "CONNECT" => seen.host.clone(),
+        _ => HOST.to_owned(),
+    };
+    let request = [bytes, b" HTTP/1.1\r\nHost: ", host.as_bytes(), b"\r\n\r\n"].concat();
     connection.send(&request);
     let seen = std::mem::take(&mut *seen.lock().expect("no panic"));
-    let expected: Vec<Seen> = model(bytes).into_iter().collect();
     assert_eq!(seen, expected);
+}
+
+struct Witness(Arc<Mutex<Vec<Seen>>>);
+
+impl Handler for Witness {
+    fn takes_special(&self, _: &Request<'_>) -> bool {
+        true
+    }
+
+    fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
+        self.0.lock().expect("no panic").push(see(req));
+        res.close().body("")
+    }
 }
 
 fn see(req: &Request<'_>) -> Seen {
@@ -64,7 +75,11 @@ fn model(bytes: &[u8]) -> Option<Seen> {
     let text = std::str::from_utf8(bytes).ok()?;
     let (method, target) = text.split_once(' ')?;
     let visible = |c: char| c.is_ascii_graphic() && c != '#';
-    if !is_token(method.as_bytes()) || target.is_empty() || !target.chars().all(visible) {
+    if !is_token(method.as_bytes())
+        || method.len() > 64
+        || target.is_empty()
+        || !target.chars().all(visible)
+    {
         return None;
     }
     let mut host = HOST;

@@ -7,7 +7,7 @@ pub use entry::AccessEntry;
 pub use writer::LogWriter;
 
 use crate::conn::panic_guard::catch;
-use crate::handler::{ConnectionError, Handler};
+use crate::handler::{ConnectionError, Handler, answer_special, is_for_library};
 use crate::incoming::{BodyPlan, BodySink, Flow, Incoming};
 use crate::request::Request;
 use crate::response::{Done, Response};
@@ -179,12 +179,18 @@ where
     F: Fn(&AccessEntry<'_>, &mut Vec<u8>) + Send + Sync + 'static,
 {
     fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
-        let answer = || self.handler.handle_request(req, res);
+        let answer = || match is_for_library(&self.handler, req) {
+            true => answer_special(req, res),
+            false => self.handler.handle_request(req, res),
+        };
         self.log.answered(req, answer)
     }
 
     fn body_plan(&self, req: &Request<'_>) -> BodyPlan {
-        let plan = catch(|| self.handler.body_plan(req));
+        let plan = catch(|| match is_for_library(&self.handler, req) {
+            true => BodyPlan::Unread,
+            false => self.handler.body_plan(req),
+        });
         match plan {
             Ok(BodyPlan::Stream(sink, most)) => {
                 let log = self.log.clone();
@@ -202,6 +208,11 @@ where
                 panic.resume()
             }
         }
+    }
+
+    /// What the library answers has a line, too.
+    fn takes_special(&self, _: &Request<'_>) -> bool {
+        true
     }
 
     fn handle_error(&self, error: &ConnectionError<'_>, peer: Option<SocketAddr>) {

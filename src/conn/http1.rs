@@ -109,6 +109,8 @@ impl Default for Mode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Idle,
+    /// The same, after so many empty lines (RFC 9112 section 2.2); nothing is kept of them.
+    Blank(u8),
     Head,
     /// A body follows, and it is not decided what becomes of it.
     Plan,
@@ -126,6 +128,9 @@ enum State {
     Drain,
     Over(Close),
 }
+
+/// Empty lines that are passed over before a request line; 400 above.
+const MAX_EMPTY_LINES: u8 = 8;
 
 /// See the module documentation.
 pub(crate) struct Http1 {
@@ -195,7 +200,7 @@ impl Http1 {
 
     /// No byte of a request is here.
     pub(crate) fn is_idle(&self) -> bool {
-        self.state == State::Idle
+        matches!(self.state, State::Idle | State::Blank(_))
     }
 
     /// The client has sent its last byte.
@@ -244,12 +249,14 @@ impl Http1 {
     ) -> Next {
         loop {
             let step = match self.state {
-                State::Idle if input.is_empty() => Ok(false),
-                State::Idle | State::Head => match self.next_head(input, limits, now) {
-                    Ok(Some(next)) => return next,
-                    Ok(None) => Ok(false),
-                    Err(error) => Err(error),
-                },
+                State::Idle | State::Blank(_) if input.is_empty() => Ok(false),
+                State::Idle | State::Blank(_) | State::Head => {
+                    match self.next_head(input, limits, now) {
+                        Ok(Some(next)) => return next,
+                        Ok(None) => Ok(false),
+                        Err(error) => Err(error),
+                    }
+                }
                 State::Plan => return Next::Plan,
                 State::Pieces(_) | State::ChunkedPieces => match self.next_piece(input, limits) {
                     Ok(Some(next)) => return next,
@@ -310,10 +317,13 @@ impl Http1 {
         limits: &Limits,
         now: Seconds,
     ) -> Result<Option<Next>, ProtocolError> {
-        if self.state == State::Idle {
+        if self.state != State::Head {
+            self.mode.method = Method::Other;
+            if input.begins_with_cr() && !self.pass_empty_lines(input, now)? {
+                return Ok(None);
+            }
             self.since = now;
             self.state = State::Head;
-            self.mode.method = Method::Other;
         }
         if !input.parse_head(limits)? {
             return Ok(None);
@@ -333,6 +343,27 @@ impl Http1 {
         input.begin_body(framing);
         self.state = State::Plan;
         Ok(Some(Next::Plan))
+    }
+
+    /// Throws away the empty lines that some clients send behind a body (RFC 9112 section 2.2). False if
+    /// nothing else has come, or only the first byte of another: the connection is idle.
+    #[cold]
+    fn pass_empty_lines(&mut self, input: &mut Input, now: Seconds) -> Result<bool, ProtocolError> {
+        while input.unread().starts_with(b"\r\n") {
+            self.state = match self.state {
+                State::Blank(MAX_EMPTY_LINES) => return Err(ProtocolError::RequestLine),
+                State::Blank(lines) => State::Blank(lines + 1),
+                _ => State::Blank(1),
+            };
+            input.consume(2);
+            self.owed = self.owed.map(|owed| owed.saturating_sub(2));
+        }
+        let is_half = input.unread() == b"\r";
+        if is_half {
+            // It takes a buffer, as half a head does.
+            self.since = now;
+        }
+        Ok(!is_half && !input.is_empty())
     }
 
     /// It has had its share: the answer to the request that is here is the last one.
@@ -396,7 +427,7 @@ impl Http1 {
     }
 
     fn closed_by_client(&mut self, input: &Input) -> Next {
-        let reason = match input.is_empty() {
+        let reason = match input.is_empty() || self.is_idle() {
             true => CloseReason::ClientDone,
             false => CloseReason::ClientGone,
         };

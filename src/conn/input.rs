@@ -71,6 +71,11 @@ impl Input {
         &self.bytes[self.start..self.end]
     }
 
+    #[inline]
+    pub(crate) fn begins_with_cr(&self) -> bool {
+        self.unread().first() == Some(&b'\r')
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.start == self.end
     }

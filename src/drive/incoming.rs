@@ -5,7 +5,7 @@ use crate::conn::{
     http1::Plan,
     panic_guard::{catch, drop_quietly},
 };
-use crate::handler::Handler;
+use crate::handler::{Handler, is_for_library};
 use crate::incoming::{BodyPlan, BodySink, Flow, Incoming};
 use crate::request::Request;
 use crate::response::AnswerError;
@@ -21,7 +21,10 @@ where
     pub(super) fn plan(&mut self, parts: &mut Parts<'_>) {
         let request = Request::new(parts.input, parts.ends);
         let handler = &*self.handler;
-        let planned = catch(|| handler.body_plan(&request));
+        let planned = catch(|| match is_for_library(handler, &request) {
+            true => BodyPlan::Unread,
+            false => handler.body_plan(&request),
+        });
         let plan = match planned {
             Ok(BodyPlan::Buffer) => Plan::Buffer(self.limits.body_bytes as u64),
             Ok(BodyPlan::BufferUpTo(most)) => Plan::Buffer(most as u64),

@@ -104,7 +104,8 @@ enum Phase {
     Blocked,
     /// The same, and then the connection ends.
     Ending(Close),
-    /// All is sent. What the client still sends is thrown away, this many bytes at most.
+    /// All is sent. What the client still sends is thrown away; after this many bytes, only its end is
+    /// waited for.
     Lingering(u32),
 }
 
@@ -136,7 +137,7 @@ impl Connection {
             Phase::Serving if readable => self.read(shared),
             Phase::Waiting if readable => self.read_ahead(shared),
             Phase::Blocked | Phase::Ending(_) => self.resume(shared),
-            Phase::Lingering(left) if readable => self.discard(left, shared),
+            Phase::Lingering(left) if readable || left == 0 => self.discard(left, shared),
             Phase::Serving | Phase::Waiting | Phase::Busy | Phase::Lingering(_) => Fate::Open,
         }
     }
@@ -313,6 +314,8 @@ impl Connection {
     pub(crate) fn watch(&mut self, token: Token, poll: &Poll) -> io::Result<()> {
         let interest = match self.phase {
             _ if self.starved => Interest::Nothing,
+            // The poller tells the end of a client even so, where it can.
+            Phase::Lingering(0) => Interest::Nothing,
             Phase::Serving | Phase::Lingering(_) => Interest::Read,
             // The end of a client is worth knowing; what it sends can wait in the socket.
             Phase::Waiting if self.http1.is_eof() || self.input.is_some() => Interest::Nothing,

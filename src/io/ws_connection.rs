@@ -158,7 +158,7 @@ impl<C: Send + 'static> WsConnection<C> {
                 self.read(shared)
             }
             Phase::Serving | Phase::Ending if writable => self.flush(shared),
-            Phase::Lingering(left) if readable => self.discard(left, shared),
+            Phase::Lingering(left) if readable || left == 0 => self.discard(left, shared),
             _ => Fate::Open,
         }
     }
@@ -406,6 +406,8 @@ impl<C: Send + 'static> WsConnection<C> {
             Phase::Ending => Interest::Write,
             Phase::Serving if self.peer.ws.is_crowded() => Interest::Write,
             Phase::Serving if waits => Interest::Both,
+            // The poller tells the end of a client even so, where it can.
+            Phase::Lingering(0) => Interest::Nothing,
             Phase::Serving | Phase::Lingering(_) => Interest::Read,
         };
         if self.watched == Some(interest) && !poll.is_oneshot() {

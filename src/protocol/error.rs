@@ -45,8 +45,10 @@ errors! {
     Target = 400, "malformed request target";
     /// The target is longer than [`Limits::target_bytes`](crate::Limits::target_bytes).
     TargetTooLong = 414, "request target too long";
-    /// A version other than HTTP/1.0 and HTTP/1.1 (RFC 9110 section 15.6.6).
-    Version = 505, "only HTTP/1.0 and HTTP/1.1 are spoken here";
+    /// The method has more than 64 bytes, which is longer than any that is known (RFC 9112 section 3).
+    MethodTooLong = 501, "request method too long";
+    /// A major version other than 1 (RFC 9110 section 15.6.6).
+    Version = 505, "only HTTP/1.0 and HTTP/1.1 are supported";
     /// A line starts with white space: a folded field (RFC 9112 section 5.2).
     FoldedField = 400, "folded header field";
     /// A field name is empty, is not a token, or has white space before its colon (RFC 9112
@@ -64,6 +66,9 @@ errors! {
     HostRepeated = 400, "more than one Host";
     /// A `Host` that is no host (RFC 9112 section 3.2).
     HostInvalid = 400, "malformed Host";
+    /// A target in absolute form names another host or port than `Host` (RFC 9112 section 3.2.2 lets a
+    /// server go by the target alone; a server that goes by `Host` would read another request).
+    HostConflict = 400, "the request target and Host name different hosts";
     /// The host is none of [`Config::allowed_hosts`](crate::Config::allowed_hosts) (RFC 9110 section
     /// 15.5.20).
     HostNotAllowed = 421, "this server does not answer to that name";
@@ -75,8 +80,8 @@ errors! {
     LengthInvalid = 400, "malformed Content-Length";
     /// `Transfer-Encoding` in HTTP/1.0 (RFC 9112 section 6.1).
     EncodingInHttp10 = 400, "Transfer-Encoding in HTTP/1.0";
-    /// `Transfer-Encoding` is repeated, empty, or does not end in one `chunked` (RFC 9112 section
-    /// 6.3).
+    /// `Transfer-Encoding` has an empty element, or `chunked` is repeated, not last or has parameters
+    /// (RFC 9112 section 6.3).
     EncodingInvalid = 400, "malformed Transfer-Encoding";
     /// A transfer coding other than `chunked` (RFC 9112 section 6.1).
     EncodingUnknown = 501, "unknown transfer coding";

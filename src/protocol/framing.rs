@@ -5,6 +5,7 @@ use super::{
     Method, Version, class,
     error::ProtocolError,
     head::{Head, Known},
+    hosts,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,10 +52,29 @@ fn check_host(head: &mut Head, bytes: &[u8]) -> Result<(), ProtocolError> {
         _ if head.is_repeated(Known::Host) => Err(ProtocolError::HostRepeated),
         None if head.version >= Version::Http11 => Err(ProtocolError::HostMissing),
         Some(host) => match head.is_good_host(host.of(bytes)) {
+            true if head.target.authority.is_some() => check_authority(head, host.of(bytes), bytes),
             true => Ok(()),
             false => Err(ProtocolError::HostInvalid),
         },
         None => Ok(()),
+    }
+}
+
+/// An absolute-form target and `Host` must name the same host. RFC 9112 section 3.2.2 has a server go by
+/// the target; one that goes by `Host` would see another request. What CONNECT names is the end of a
+/// tunnel, not the host of a resource.
+#[cold]
+fn check_authority(head: &Head, host: &[u8], bytes: &[u8]) -> Result<(), ProtocolError> {
+    let (Some(authority), false) = (head.target.authority, head.kind == Method::Connect) else {
+        return Ok(());
+    };
+    let is_https = bytes[usize::from(head.target.whole.start)..usize::from(authority.start)].len()
+        == b"https://".len();
+    let default_port = if is_https { "443" } else { "80" };
+    let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
+    match hosts::is_same(text(authority.of(bytes)), text(host), default_port) {
+        true => Ok(()),
+        false => Err(ProtocolError::HostConflict),
     }
 }
 
@@ -71,10 +91,11 @@ fn body_length(head: &Head, bytes: &[u8]) -> Result<BodyLength, ProtocolError> {
             return Err(ProtocolError::EncodingInHttp10);
         }
         // 4. The final coding must be chunked, and chunked is the only one we know.
-        if head.is_repeated(Known::TransferEncoding) {
-            return Err(ProtocolError::EncodingInvalid);
-        }
-        return transfer_encoding(encoding.of(bytes)).map(|()| BodyLength::Chunked);
+        let is_chunked = encoding.of(bytes).eq_ignore_ascii_case(b"chunked");
+        return match is_chunked && !head.is_repeated(Known::TransferEncoding) {
+            true => Ok(BodyLength::Chunked),
+            false => Err(wrong_encoding(head, bytes)),
+        };
     }
     let Some(length) = length else {
         // 7. Neither: no body.
@@ -88,14 +109,13 @@ fn body_length(head: &Head, bytes: &[u8]) -> Result<BodyLength, ProtocolError> {
     content_length(length.of(bytes)).map(BodyLength::Exact)
 }
 
-/// Refuses everything but exactly `chunked`: 501 for codings that may exist, 400 for what leaves
-/// the end of the body open.
-fn transfer_encoding(value: &[u8]) -> Result<(), ProtocolError> {
-    if value.eq_ignore_ascii_case(b"chunked") {
-        return Ok(());
-    }
+/// What is wrong with a `Transfer-Encoding` that is not exactly `chunked`: 501 for codings that may
+/// exist, 400 for what leaves the end of the body open. Several lines are one list (RFC 9110 section 5.3).
+#[cold]
+fn wrong_encoding(head: &Head, bytes: &[u8]) -> ProtocolError {
     let is_chunked = |coding: &[u8]| coding.eq_ignore_ascii_case(b"chunked");
-    let mut codings = class::list(value).peekable();
+    let values = head.values(bytes, b"transfer-encoding");
+    let mut codings = values.flat_map(class::list).peekable();
     while let Some(coding) = codings.next() {
         let last = codings.peek().is_none();
         // A parameter is one of an unknown coding, unless it stands where chunked has none.
@@ -103,10 +123,10 @@ fn transfer_encoding(value: &[u8]) -> Result<(), ProtocolError> {
         if !class::is_token(class::trim(name))
             || is_chunked(class::trim(name)) && !(last && is_chunked(coding))
         {
-            return Err(ProtocolError::EncodingInvalid);
+            return ProtocolError::EncodingInvalid;
         }
     }
-    Err(ProtocolError::EncodingUnknown)
+    ProtocolError::EncodingUnknown
 }
 
 /// `1*DIGIT`, of any length. How much of it is wanted is not decided here.

@@ -3,10 +3,11 @@
 use super::{Method, Span, Version, class, error::ProtocolError, limits::Limits, target::Target};
 
 /// Fields that a [`Head`] has room for; [`Limits::header_fields`] can only be lower.
-pub(crate) const MAX_FIELDS: usize = 64;
+pub(crate) const MAX_FIELDS: usize = 256;
 
-/// What a request line may hold beside its target: a long extension method and the version.
-const METHOD_AND_VERSION: usize = 64;
+/// Bytes of a method. The longest that is registered has 17; a server need not know a longer one
+/// than it has a use for (RFC 9112 section 3).
+const MAX_METHOD: usize = 64;
 
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Field {
@@ -47,15 +48,10 @@ impl Known {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// `empty`: one empty line before the request line was skipped (RFC 9112 section 2.2).
-    RequestLine {
-        empty: bool,
-    },
+    RequestLine,
     Fields,
     Complete,
 }
-
-const FIRST: Stage = Stage::RequestLine { empty: false };
 
 /// A table of where things stand in a head: offsets, so that it borrows nothing, and of a fixed
 /// size, so that it is allocated once and filled again for each request.
@@ -68,9 +64,9 @@ pub(crate) struct Head {
     pub(crate) version: Version,
     stage: Stage,
     /// `count <= MAX_FIELDS`; what is behind is of an earlier request.
-    count: u8,
+    count: u16,
     /// By [`Known`]: the index of the first such field and one, or 0.
-    known: [u8; KNOWN],
+    known: [u16; KNOWN],
     /// By [`Known`], a bit: there is more than one.
     repeated: u8,
     /// Where the line begins that is not complete yet; when all is complete, the end of the head.
@@ -92,7 +88,7 @@ impl Head {
             kind: Method::Other,
             target: Target::default(),
             version: Version::Http11,
-            stage: FIRST,
+            stage: Stage::RequestLine,
             count: 0,
             known: [0; KNOWN],
             repeated: 0,
@@ -105,7 +101,7 @@ impl Head {
 
     /// Makes it ready for the next request. The table is not cleared: `count` guards it.
     pub(crate) fn reset(&mut self) {
-        self.stage = FIRST;
+        self.stage = Stage::RequestLine;
         self.count = 0;
         self.known = [0; KNOWN];
         self.repeated = 0;
@@ -147,7 +143,7 @@ impl Head {
     ) -> Result<bool, ProtocolError> {
         // What cannot become a method is refused at its first byte, a TLS hello above all.
         match window {
-            [b, ..] if self.scanned == 0 && !class::TOKEN[usize::from(*b)] && *b != b'\r' => {
+            [b, ..] if self.scanned == 0 && !class::TOKEN[usize::from(*b)] => {
                 return Err(ProtocolError::Method);
             }
             _ => {}
@@ -175,8 +171,11 @@ impl Head {
     fn too_long(&self, line: &[u8], limits: &Limits) -> Result<(), ProtocolError> {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         match self.stage {
-            Stage::RequestLine { .. } if line.len() > longest_line(limits) => {
-                Err(ProtocolError::TargetTooLong)
+            Stage::RequestLine if line.len() > longest_line(limits) => {
+                match class::count(line, &class::TOKEN) > MAX_METHOD {
+                    true => Err(ProtocolError::MethodTooLong),
+                    false => Err(ProtocolError::TargetTooLong),
+                }
             }
             _ => Ok(()),
         }
@@ -196,21 +195,19 @@ impl Head {
         };
         match head.get(method) {
             Some(b' ') if method > start => {}
-            Some(b'\r') if method == start && self.stage == FIRST => {
-                let next = line_end(head, start, ProtocolError::RequestLine)?;
-                self.stage = Stage::RequestLine { empty: true };
-                return Ok(next);
-            }
             Some(b'\r' | b'\n') => return Err(ProtocolError::RequestLine),
             _ => return Err(ProtocolError::Method),
         }
-        let (target, end) = Target::parse(head, start..method, kind, method + 1)?;
+        let (target, end) = Target::parse(head, kind, method + 1)?;
         // Compared as a whole, not byte by byte as a pattern would be.
         let version = match head[end..].starts_with(b" HTTP/1.1\r\n") {
             true => Version::Http11,
             false => other_version(head, end)?,
         };
-        if end - method - 1 > limits.target_bytes || end + VERSION - start > longest_line(limits) {
+        if method - start > MAX_METHOD {
+            return Err(ProtocolError::MethodTooLong);
+        }
+        if end - method - 1 > limits.target_bytes {
             return Err(ProtocolError::TargetTooLong);
         }
         self.version = version;
@@ -300,7 +297,7 @@ pub(crate) fn most(limits: &Limits) -> usize {
 
 /// Bytes that a request line may have, its end not counted.
 fn longest_line(limits: &Limits) -> usize {
-    limits.target_bytes + METHOD_AND_VERSION
+    limits.target_bytes.saturating_add(MAX_METHOD + 1 + VERSION)
 }
 
 /// Length of a version and the space before it.
@@ -316,8 +313,9 @@ fn other_version(head: &[u8], at: usize) -> Result<Version, ProtocolError> {
         {
             line_end(head, at + VERSION, ProtocolError::RequestLine)?;
             match [major, minor] {
-                [b'1', b'1'] => Ok(Version::Http11),
                 [b'1', b'0'] => Ok(Version::Http10),
+                // RFC 9110 section 2.5: a higher minor version is processed as the highest that is known.
+                [b'1', _] => Ok(Version::Http11),
                 _ => Err(ProtocolError::Version),
             }
         }

@@ -1,4 +1,4 @@
-//! The names that a server answers to.
+//! Hosts: the names that a server answers to, and whether two mean the same.
 
 /// The part of a host before its port, and the digits of the port: empty if there are none.
 fn split(host: &str) -> (&str, &str) {
@@ -21,6 +21,21 @@ pub(crate) fn is_allowed(host: &str, allowed: &[String]) -> bool {
             relative(allowed_name).eq_ignore_ascii_case(name)
                 && (allowed_port.is_empty() || allowed_port == port)
         })
+}
+
+/// Whether two hosts are the same for a scheme whose port is `default_port` if none is named (RFC 9110
+/// section 4.2.3).
+pub(crate) fn is_same(one: &str, other: &str, default_port: &str) -> bool {
+    let ((one, one_port), (other, other_port)) = (split(one), split(other));
+    let or_default = |port| {
+        if str::is_empty(port) {
+            default_port
+        } else {
+            port
+        }
+    };
+    relative(one).eq_ignore_ascii_case(relative(other))
+        && or_default(one_port) == or_default(other_port)
 }
 
 fn relative(name: &str) -> &str {
@@ -78,6 +93,21 @@ mod tests {
             "user@example.com",
         ] {
             assert!(!is_allowed(bad, &allowed), "{bad}");
+        }
+        for (one, other, same) in [
+            ("a", "A", true),
+            ("a", "a:80", true),
+            ("a:", "a", true),
+            ("a.", "a:80", true),
+            ("[::1]", "[::1]:80", true),
+            ("a:81", "a:81", true),
+            ("a", "a:81", false),
+            ("a", "b", false),
+            ("a", "", false),
+            ("[::1]:80", "[::2]:80", false),
+        ] {
+            assert_eq!(is_same(one, other, "80"), same, "{one} {other}");
+            assert_eq!(is_same(other, one, "80"), same, "{other} {one}");
         }
         assert!(!is_allowed("a", &[]));
         assert!(!is_allowed("", &[String::new()]));

@@ -18,7 +18,8 @@ pub struct Limits {
     pub head_bytes: usize,
     /// Bytes of a request target; 414 above. Default: 8 KiB.
     pub target_bytes: usize,
-    /// Header fields of a request, and of a trailer section; 431 above. At most 64. Default: 64.
+    /// Header fields of a request, and of a trailer section; 431 above. At most 256 of a request: the
+    /// table of a head has room for so many. Default: 100.
     pub header_fields: usize,
     /// Bytes of a body, as decoded; 413 above, before the body is read where its length is
     /// declared. Default: 1 MiB.
@@ -67,7 +68,9 @@ pub struct Limits {
     /// How long a connection is kept after a refusal, so that a client that is still sending can
     /// read why (RFC 9112 section 9.6). Default: 2 s.
     pub linger_time: Duration,
-    /// How much is read and thrown away in that time. Default: 256 KiB.
+    /// How much is read and thrown away in that time. What the client sends beyond it stays unread:
+    /// the system holds it, within its own bounds, and the connection stays open for `linger_time`
+    /// nevertheless, or the answer would be lost in a reset. Default: 256 KiB.
     pub linger_bytes: usize,
     /// How long a connection without a request may still send one after the server has begun to
     /// stop; its answer says `Connection: close`. Closing idle connections at once would lose
@@ -88,7 +91,7 @@ impl Default for Limits {
         Limits {
             head_bytes: 16 << 10,
             target_bytes: 8 << 10,
-            header_fields: 64,
+            header_fields: 100,
             body_bytes: 1 << 20,
             chunk_extension_bytes: 4 << 10,
             requests_per_turn: 64,

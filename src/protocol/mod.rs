@@ -56,14 +56,17 @@ impl std::fmt::Display for Version {
     }
 }
 
-/// The methods whose answers are framed unlike others (RFC 9112 section 6.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The methods whose answers are framed unlike others (RFC 9112 section 6.3), or that the library may
+/// answer itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Method {
+    Other,
     /// No body follows whatever the head says.
     Head,
     /// What follows a 2xx is not HTTP any more.
     Connect,
-    Other,
+    Options,
+    Trace,
 }
 
 impl Method {
@@ -72,8 +75,16 @@ impl Method {
         match name {
             b"HEAD" => Method::Head,
             b"CONNECT" => Method::Connect,
+            b"OPTIONS" => Method::Options,
+            b"TRACE" => Method::Trace,
             _ => Method::Other,
         }
+    }
+
+    /// Requests of this method may be for the library to answer.
+    #[inline]
+    pub(crate) fn is_special(self) -> bool {
+        self >= Method::Connect
     }
 }
 

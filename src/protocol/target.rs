@@ -1,7 +1,6 @@
 //! The four forms of a request target (RFC 9112 section 3.2).
 
 use super::{Method, Span, class, error::ProtocolError};
-use std::ops::Range;
 
 /// Where the parts of a target stand in the head.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,11 +27,10 @@ impl Target {
         (path < whole).then(|| &head[usize::from(path) + 1..usize::from(whole)])
     }
 
-    /// The target that starts at `start` of a head whose method is at `method`, and where it ends.
+    /// The target that starts at `start` of a head, and where it ends.
     #[inline]
     pub(crate) fn parse(
         head: &[u8],
-        method: Range<usize>,
         kind: Method,
         start: usize,
     ) -> Result<(Target, usize), ProtocolError> {
@@ -47,9 +45,7 @@ impl Target {
                 };
                 Ok((target, end))
             }
-            _ => {
-                parse_other(whole.of(head), whole, &head[method], kind).map(|target| (target, end))
-            }
+            _ => parse_other(whole.of(head), whole, kind).map(|target| (target, end)),
         }
     }
 }
@@ -65,12 +61,7 @@ fn split_query(bytes: &[u8], start: usize) -> (Span, usize) {
     (Span::new(start, path), end)
 }
 
-fn parse_other(
-    target: &[u8],
-    whole: Span,
-    method: &[u8],
-    kind: Method,
-) -> Result<Target, ProtocolError> {
+fn parse_other(target: &[u8], whole: Span, kind: Method) -> Result<Target, ProtocolError> {
     if kind == Method::Connect {
         // authority-form: a host and a port, both there (RFC 9112 section 3.2.3).
         let colon = memchr::memrchr(b':', target).ok_or(ProtocolError::Target)?;
@@ -87,7 +78,7 @@ fn parse_other(
             },
         });
     }
-    if method == b"OPTIONS" && target == b"*" {
+    if kind == Method::Options && target == b"*" {
         return Ok(Target {
             whole,
             authority: None,
@@ -122,13 +113,8 @@ mod tests {
     fn parts(method: &str, target: &str) -> Option<(String, String, Option<String>)> {
         let head = format!("{method} {target}");
         let head = head.as_bytes();
-        let (target, end) = Target::parse(
-            head,
-            0..method.len(),
-            Method::of(method.as_bytes()),
-            method.len() + 1,
-        )
-        .ok()?;
+        let (target, end) =
+            Target::parse(head, Method::of(method.as_bytes()), method.len() + 1).ok()?;
         if end < head.len() {
             return None;
         }

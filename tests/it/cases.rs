@@ -30,6 +30,10 @@ const JUNK: &[u8] = b"\0junk\r\n\r\n0\r\n\r\n";
 struct Echo;
 
 impl Handler for Echo {
+    fn takes_special(&self, req: &Request<'_>) -> bool {
+        req.header("special").is_some()
+    }
+
     fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
         let (status, body) = match req.path().strip_prefix("/status/") {
             Some(status) => (status, b"x".to_vec()),
@@ -377,6 +381,45 @@ fn an_idle_connection_is_closed_silently() {
         used.send(TRAILING);
     }
     assert_answers(&used, &["3*200"], false);
+}
+
+/// RFC 9112 section 2.2: empty lines are no request, so that the connection is as idle as without them.
+#[test]
+fn empty_lines_leave_a_connection_idle() {
+    for (before, lines) in [(0, 1), (1, 1), (1, 8)] {
+        let sent = [&TRAILING.repeat(before), &b"\r\n".repeat(lines)[..]].concat();
+        let answers = vec![TRAILING_ANSWER; before];
+        let [mut idle, mut used, mut gone, mut stopped] = [(); 4].map(|()| {
+            let mut c = Connection::new(&Echo);
+            c.send(&sent);
+            #[cfg(feature = "internals")]
+            assert_eq!(c.held(), 0, "no buffer is kept");
+            c
+        });
+        idle.elapse(74 * SECOND);
+        assert_answers(&idle, &answers, false);
+        idle.elapse(3 * SECOND);
+        assert_answers(&idle, &answers, true);
+
+        used.elapse(60 * SECOND);
+        used.send(TRAILING);
+        assert_answers(&used, &vec![TRAILING_ANSWER; before + 1], false);
+
+        gone.send_eof();
+        assert_answers(&gone, &answers, true);
+        assert_eq!(gone.counters().connection_errors, 0);
+
+        stopped.stop();
+        stopped.elapse(3 * SECOND);
+        assert_answers(&stopped, &answers, true);
+    }
+    // Half of one holds a buffer, as half a head does.
+    let mut half = Connection::new(&Echo);
+    half.send(b"\r\n\r");
+    half.elapse(9 * SECOND);
+    assert_answers(&half, &[], false);
+    half.elapse(3 * SECOND);
+    assert_answers(&half, &[], true);
 }
 
 /// RFC 9110 section 15.5.9: after ten seconds a body must bring 1000 bytes a second.

@@ -2,11 +2,10 @@
 //!
 //! Times in limits are short here so that the tests are; nothing asserts how short the wait was.
 
-use super::support::{
-    Asked, Client, NEVER, PATIENCE, Witness, ended, limits, start, wait_until, workers,
-};
+use super::support::{Asked, Client, NEVER, Witness, limits, start, wait_until, workers};
 use peregrine::{Config, Done, Limits, Payload, Request, Response, from_fn};
 use std::io::{ErrorKind, Write};
+use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -306,31 +305,42 @@ fn lingering_ends_after_its_time() {
     assert_eq!(server.counters().connection_errors, 0);
 }
 
+/// Nothing more is read then, but the connection stays: a reset would take the answer with it.
 #[test]
-fn lingering_ends_after_its_bytes() {
+fn lingering_reads_so_many_bytes() {
     let limits = Limits {
         linger_time: NEVER,
         linger_bytes: 100_000,
         ..limits()
     };
     let (server, addr) = start(from_fn(hello), limited(limits));
+    let read = || server.counters().bytes_read;
     let mut client = Client::connect(addr);
     client.send("nonsense\r\n\r\n");
-    assert_eq!(client.answer(Asked::Other).status, 400);
-    client.send(vec![b'x'; 99_000]);
-    // The next bytes are too many.
-    client
-        .stream
-        .set_write_timeout(Some(PATIENCE))
-        .expect("set");
-    let failed = loop {
-        if let Err(error) = client.stream.write_all(&[b'x'; 2000]) {
-            break error.kind();
+    wait_until("it is refused", || server.counters().refused == 1);
+    client.stream.set_nonblocking(true).expect("set");
+    let flood = || match (&client.stream).write(&[b'x'; 64 << 10]) {
+        Ok(_) => false,
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::WouldBlock, "closed");
+            read() >= 12 + 100_000
         }
     };
-    assert_ne!(failed, ErrorKind::WouldBlock, "closed, not ignored");
+    wait_until("nothing more is read", flood);
+    client.stream.set_nonblocking(false).expect("set");
+    assert_eq!(client.answer(Asked::Other).status, 400);
+    client.expect_end();
+    assert_eq!((read(), server.counters().closed), (12 + 100_000, 0));
+    // A client that goes is noticed, though nothing is read; so is one that only stops sending.
+    let socket = socket2::SockRef::from(&client.stream);
+    socket.set_linger(Some(Duration::ZERO)).expect("set");
+    drop(client);
     wait_until("it is closed", || server.counters().closed == 1);
-    server.stop();
-    let read = ended(server).counters.bytes_read;
-    assert!(read <= 12 + 100_000, "{read} bytes read");
+
+    let mut half = Client::connect(addr);
+    half.send([b"nonsense\r\n\r\n", &[b'x'; 150_000][..]].concat());
+    half.stream.shutdown(Shutdown::Write).expect("shut down");
+    assert_eq!(half.answer(Asked::Other).status, 400);
+    half.expect_end();
+    wait_until("it is closed", || server.counters().closed == 2);
 }

@@ -111,6 +111,7 @@ impl Http1 {
     pub(crate) fn needs_memory(&self, input: &Input) -> bool {
         match self.state {
             State::Head => true,
+            State::Idle | State::Blank(_) => !input.is_empty(),
             State::Exact(_) | State::Chunked => input.is_full(),
             _ => false,
         }

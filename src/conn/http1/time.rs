@@ -17,8 +17,14 @@ impl Http1 {
         heard: Seconds,
     ) -> Seconds {
         let wait = match self.state {
-            State::Idle if self.is_stopping() => limits.idle_time.min(limits.stop_grace),
-            State::Idle => limits.idle_time,
+            // Half an empty line.
+            State::Idle | State::Blank(_) if input.is_some_and(|input| !input.is_empty()) => {
+                limits.head_time
+            }
+            State::Idle | State::Blank(_) if self.is_stopping() => {
+                limits.idle_time.min(limits.stop_grace)
+            }
+            State::Idle | State::Blank(_) => limits.idle_time,
             State::Head => limits.head_time,
             State::Pieces(_) | State::ChunkedPieces if self.paused => limits.answer_time,
             State::Drain => limits.body_grace,
@@ -76,7 +82,7 @@ impl Http1 {
                 self.state = State::Over(close);
                 close
             }
-            State::Idle | State::Plan | State::Ready(_) | State::Drain => {
+            State::Idle | State::Blank(_) | State::Plan | State::Ready(_) | State::Drain => {
                 self.over(CloseReason::IdleTimeout)
             }
         }

@@ -127,16 +127,14 @@ impl Connection {
         shared: &mut Shared<'_, H, M>,
     ) -> Fate {
         let mut scratch = shared.pool.input();
-        let read = self.socket.stream.read(scratch.space());
+        let stream = &self.socket.stream;
+        let read = stream.discard(scratch.space(), left, &mut self.starved);
         shared.pool.give_input(scratch);
-        match read {
-            Ok(n) if n > 0 && n < left as usize => {
-                shared.counters.bytes_read.add(n as u64);
-                self.phase = Phase::Lingering(left - n as u32);
-                Fate::Open
-            }
-            Err(error) if can_wait(&error, &mut self.starved) => Fate::Open,
-            _ => Fate::Closed,
-        }
+        let Some(n) = read else {
+            return Fate::Closed;
+        };
+        shared.counters.bytes_read.add(n.into());
+        self.phase = Phase::Lingering(left.saturating_sub(n));
+        Fate::Open
     }
 }

@@ -3,7 +3,6 @@
 use super::{Fate, Phase, WsConnection, WsShared};
 use crate::conn::{panic_guard::drop_quietly, ws::End};
 use crate::io::poll::Poll;
-use crate::io::stream::can_wait;
 use crate::websocket::{Disconnect, WebSocketHandler};
 use std::io;
 
@@ -93,17 +92,15 @@ impl<C: Send + 'static> WsConnection<C> {
     /// Reads what a client still sends after the end, and forgets it.
     pub(super) fn discard<H>(&mut self, left: u32, shared: &mut WsShared<'_, H>) -> Fate {
         let mut scratch = shared.inputs.take();
-        let read = self.socket.stream.read(scratch.space());
+        let stream = &self.socket.stream;
+        let read = stream.discard(scratch.space(), left, &mut self.starved);
         shared.inputs.give(scratch);
-        match read {
-            Ok(n) if n > 0 && n < left as usize => {
-                shared.counters.bytes_read.add(n as u64);
-                self.phase = Phase::Lingering(left - n as u32);
-                Fate::Open
-            }
-            Err(error) if can_wait(&error, &mut self.starved) => Fate::Open,
-            _ => Fate::Closed,
-        }
+        let Some(n) = read else {
+            return Fate::Closed;
+        };
+        shared.counters.bytes_read.add(n.into());
+        self.phase = Phase::Lingering(left.saturating_sub(n));
+        Fate::Open
     }
 
     /// Gives back what it holds. It may have been cut.
