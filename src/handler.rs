@@ -33,7 +33,12 @@ pub trait Handler: Send + Sync + 'static {
     /// Answers one request. Runs on a worker's event loop: while it runs, that worker's other
     /// connections wait, so it must not block for long.
     ///
-    /// If it panics the client gets 500, its connection closes, and the worker goes on.
+    /// If it panics the client gets 500, its connection closes, and the worker goes on. A
+    /// [`Mutex`](std::sync::Mutex) that it held is poisoned from then on: every later `lock().unwrap()` panics,
+    /// and so every later request that takes the lock gets 500. Where the data is in order after a panic, take
+    /// the lock with `lock().unwrap_or_else(PoisonError::into_inner)`; where it may not be, put it in order and
+    /// call [`Mutex::clear_poison`](std::sync::Mutex::clear_poison). The same holds for an
+    /// [`RwLock`](std::sync::RwLock) that is written.
     fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done;
 
     /// Says what shall become of the body of a request, before any of it is read: `req` is the head,
@@ -203,6 +208,9 @@ pub enum ConnectionError<'a> {
     /// The client took no byte of its answer for
     /// [`Limits::write_time`](crate::Limits::write_time).
     WriteTimeout,
+    /// The library panicked with this message, which is a bug of it, to be reported to its authors.
+    /// The connection was reset; all others go on.
+    Internal(&'a str),
 }
 
 impl std::fmt::Display for ConnectionError<'_> {
@@ -220,6 +228,12 @@ impl std::fmt::Display for ConnectionError<'_> {
             ConnectionError::Write(error) => write!(f, "writing failed: {error}"),
             ConnectionError::AnswerTimeout => f.write_str("the deferred answer took too long"),
             ConnectionError::WriteTimeout => f.write_str("the client does not take its answer"),
+            ConnectionError::Internal(message) => {
+                write!(
+                    f,
+                    "the library panicked, the connection was reset: {message}"
+                )
+            }
         }
     }
 }

@@ -132,6 +132,9 @@ counters! {
     write_errors => "write_errors",
     /// Those of `connection_errors` whose client did not take its answer.
     write_timeouts => "write_timeouts",
+    /// Those of `connection_errors` that were closed as the library panicked, which is a bug of it:
+    /// [`ConnectionError::Internal`](crate::ConnectionError::Internal).
+    internal_errors => "internal_errors",
     /// Times that the thread has woken up and done what there was to do.
     turns => "turns",
     /// Those of them that were timed: one in [`Config::timed_one_in`](crate::Config::timed_one_in), by

@@ -1,5 +1,7 @@
 //! Lines on their way to a file, without anyone waiting for the disk.
 
+use crate::conn::panic_guard::{Quiet, catch};
+use crate::log::event;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -18,7 +20,8 @@ const BUFFER: usize = 1 << 20;
 ///
 /// Clones are the same writer. When the last one is dropped, all that waits is written and the writer
 /// flushed and closed, for which the drop waits: an [`AccessLog`](crate::AccessLog) has one, and is
-/// dropped with its server.
+/// dropped with its server. A writer that panics loses the lines that it was given, which are counted,
+/// and is given the next ones.
 ///
 /// ```
 /// use peregrine::LogWriter;
@@ -129,7 +132,6 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.shared.lock().is_over = true;
         self.shared.news.notify_one();
-        // A writer that panicked has lost its lines, which were counted.
         let _ = self.thread.take().map(JoinHandle::join);
     }
 }
@@ -144,12 +146,10 @@ impl Shared {
 struct Over<'a>(&'a Shared);
 
 impl Over<'_> {
-    fn write_all(self, mut writer: impl Write) {
+    fn write_all(self, writer: impl Write) {
         let shared = self.0;
-        let mut batch = Batch {
-            lines: Vec::new(),
-            shared,
-        };
+        let mut writer = Quiet::new(writer);
+        let mut lines = Vec::new();
         loop {
             let waiting = shared.lock();
             let idle = |waiting: &mut Waiting| waiting.lines.is_empty() && !waiting.is_over;
@@ -158,13 +158,16 @@ impl Over<'_> {
             if waiting.lines.is_empty() {
                 return;
             }
-            std::mem::swap(&mut waiting.lines, &mut batch.lines);
+            std::mem::swap(&mut waiting.lines, &mut lines);
             drop(waiting);
-            let written = writer.write_all(&batch.lines).and_then(|()| writer.flush());
-            if written.is_ok() {
-                batch.lines.clear();
+            let written = catch(|| writer.write_all(&lines).and_then(|()| writer.flush()));
+            if let Err(panic) = &written {
+                event!(Error, "the writer of a log panicked: {}", panic.message());
             }
-            batch.give_up();
+            if !matches!(written, Ok(Ok(()))) {
+                shared.count_lost(&lines);
+            }
+            lines.clear();
         }
     }
 }
@@ -175,26 +178,6 @@ impl Drop for Over<'_> {
         waiting.is_over = true;
         let lines = std::mem::take(&mut waiting.lines);
         self.0.count_lost(&lines);
-    }
-}
-
-/// Lines that are being written. They are lost if that panics.
-struct Batch<'a> {
-    lines: Vec<u8>,
-    shared: &'a Shared,
-}
-
-impl Batch<'_> {
-    /// What is still here could not be written, or not all of it.
-    fn give_up(&mut self) {
-        self.shared.count_lost(&self.lines);
-        self.lines.clear();
-    }
-}
-
-impl Drop for Batch<'_> {
-    fn drop(&mut self) {
-        self.give_up();
     }
 }
 

@@ -46,6 +46,12 @@ impl Heads {
         }
     }
 
+    /// Makes all of them anew, as one may be half made.
+    pub(crate) fn reset(&mut self) {
+        self.bytes.clear();
+        self.at.fill((0, 0));
+    }
+
     /// Statuses that an answer can have. Interim ones (1xx) are the library's.
     pub(crate) fn is_status(status: u16) -> bool {
         (LOWEST..=HIGHEST).contains(&status)

@@ -71,6 +71,13 @@ const KEEP: usize = 64;
 const KEEP_LARGE: usize = 4;
 
 impl SendKit {
+    /// A panic has ended the turn of a connection: forgets what is half done.
+    #[cold]
+    pub(crate) fn recover(&mut self) {
+        self.deflater = Deflater::default();
+        self.header.clear();
+    }
+
     fn lease(&mut self) -> Box<Output> {
         self.outputs.pop().unwrap_or_default()
     }

@@ -8,7 +8,9 @@ use super::refusal::{self, Failure, Reserve};
 use super::slab::RESERVED_TOKENS;
 use super::stream::Stream;
 use crate::config::{Balance, Config};
+use crate::conn::panic_guard::catch;
 use crate::log::event;
+use crate::stats::WorkerCounters;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -143,7 +145,7 @@ impl Listeners {
             if !control.capacity.take() {
                 return Ok(None);
             }
-            let accepted = listener.accept(config);
+            let accepted = guarded(&control.capacity.counters, || listener.accept(config));
             accepted
                 .map(Some)
                 .inspect_err(|_| control.capacity.give_unused())
@@ -188,8 +190,12 @@ impl Listeners {
     /// Takes one connection in the place of the reserve, and ends it.
     fn turn_away(&mut self, index: usize, control: &Control, config: &Config) {
         self.reserve.empty();
-        if let Ok((stream, _)) = self.list[index].accept(config) {
+        let turn_away = || {
+            let (stream, _) = self.list[index].accept(config)?;
             refusal::turn_away(&stream, config);
+            Ok(())
+        };
+        if guarded(&control.capacity.counters, turn_away).is_ok() {
             control.capacity.counters.turned_away.add_shared(1);
         }
         self.reserve.fill();
@@ -209,7 +215,8 @@ impl Listeners {
             false => &self.list[..],
         };
         for listener in list {
-            let accept = || listener.accept(config).map(Some);
+            let accept =
+                || guarded(&control.capacity.counters, || listener.accept(config)).map(Some);
             let (taken, _) = take_some(backlog, accept, &mut take);
             control.capacity.take_anyway(taken);
         }
@@ -217,6 +224,20 @@ impl Listeners {
         self.reserve.empty();
         Ok(())
     }
+}
+
+/// Takes one connection. A panic in that costs this one.
+fn guarded<T>(counters: &WorkerCounters, take: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    catch(take).unwrap_or_else(|panic| {
+        counters.connection_errors.add_shared(1);
+        counters.internal_errors.add_shared(1);
+        event!(
+            Error,
+            "accepting a connection panicked: {}",
+            panic.message()
+        );
+        Err(io::ErrorKind::ConnectionAborted.into())
+    })
 }
 
 /// Takes up to `most` connections, and says how many there were. `accept` says `None` if there is no
@@ -391,6 +412,27 @@ mod tests {
         let (taken, pause, left) = script(2, results);
         assert!(matches!(pause, Pause::Drained), "{pause:?}");
         assert_eq!((taken, left), (2, 1));
+    }
+
+    #[test]
+    fn a_panic_costs_one_connection() {
+        let counters = WorkerCounters::default();
+        let mut left = 3;
+        let accept = || {
+            guarded(&counters, || {
+                left -= 1;
+                match left {
+                    2 => std::panic::resume_unwind(Box::new("as planned")),
+                    _ => Err(io::ErrorKind::WouldBlock.into()),
+                }
+            })
+        };
+        let (taken, pause) = take_some(BATCH, accept, |_| {});
+        assert!(matches!(pause, Pause::Drained), "{pause:?}");
+        assert_eq!(
+            (taken, left, counters.snapshot().internal_errors),
+            (0, 1, 1)
+        );
     }
 
     #[test]

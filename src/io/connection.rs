@@ -15,7 +15,7 @@ use crate::conn::{
     http1::{Close, Http1},
     input::Input,
     output::Output,
-    panic_guard::drop_quietly,
+    panic_guard::{Panic, drop_quietly},
     pool::Pool,
 };
 use crate::drive::{Parts, Service, Turn};
@@ -386,6 +386,32 @@ impl Connection {
         }
     }
 
+    /// A panic has ended its turn: what it was at is thrown away, its buffers included, and nothing of
+    /// it goes to another connection.
+    #[cold]
+    pub(crate) fn abandon<H: Handler, M: Mode<H>>(
+        mut self,
+        panic: &Panic,
+        shared: &mut Shared<'_, H, M>,
+    ) {
+        shared.tally.count(self.counted, 0);
+        shared.service.wire.door.leave(shared.place);
+        // It must not take half of an answer for all of it.
+        self.socket.stream.reset();
+        if Poll::must_remove() && self.watched.is_some() {
+            let _ = shared.poll.remove(&self.socket.stream);
+        }
+        drop_quietly(self.sink.take());
+        let error = ConnectionError::Internal(panic.message());
+        shared.fail(&error, &self.socket);
+    }
+
+    /// Buffers that it has.
+    #[cfg(test)]
+    pub(crate) fn leased(&self) -> usize {
+        usize::from(self.input.is_some()) + usize::from(self.output.is_some())
+    }
+
     fn keep<H, M>(&mut self, input: Box<Input>, shared: &mut Shared<'_, H, M>) {
         match input.is_empty() {
             true => shared.pool.give_input(input),
@@ -401,6 +427,7 @@ impl<H: Handler, M> Shared<'_, H, M> {
             ConnectionError::Read(_) => self.counters.read_errors.add(1),
             ConnectionError::Write(_) => self.counters.write_errors.add(1),
             ConnectionError::WriteTimeout => self.counters.write_timeouts.add(1),
+            ConnectionError::Internal(_) => self.counters.internal_errors.add(1),
             _ => {}
         }
         self.service.report(error, socket);

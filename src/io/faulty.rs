@@ -6,6 +6,7 @@ use std::io;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::net::UnixStream;
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -38,6 +39,8 @@ pub(crate) enum Happening {
     Nothing,
     /// So many calls, this one included, find the system out of memory.
     Starve(u8),
+    /// The library panics.
+    Panic,
     /// Something elsewhere, before the call.
     Call(Box<dyn FnOnce() + Send>),
 }
@@ -88,6 +91,11 @@ impl Faulty {
             }
             Some((at, Happening::Nothing)) if at == call => {
                 return Err(io::ErrorKind::WouldBlock.into());
+            }
+            Some((at, Happening::Panic)) if at == call => {
+                drop(plans);
+                // Without the hook, which would print a trace.
+                resume_unwind(Box::new("as planned"));
             }
             Some((at, Happening::Starve(calls))) if at == call => plan.starved = calls,
             Some((at, Happening::Call(call_it))) if at == call => call_it(),

@@ -8,11 +8,16 @@ use std::io;
 pub(crate) trait Mode<H>: Upgrades<H> + Send + 'static {
     /// Takes the connection whose upgrade has been accepted last.
     fn hand_over(&mut self, moved: Moved);
+
+    /// A panic has ended the turn of a connection: forgets an upgrade that was accepted in it.
+    fn recover(&mut self);
 }
 
 impl<H> Mode<H> for Off {
     /// Nothing is ever accepted.
     fn hand_over(&mut self, _: Moved) {}
+
+    fn recover(&mut self) {}
 }
 
 /// The error of a setting that cannot work.

@@ -1,5 +1,7 @@
 //! The loop of a worker thread: it owns its connections, and nobody else touches them.
 
+mod ending;
+
 use super::accept::{BACK_OFF, Listeners};
 use super::clock::{Clock, Sampler};
 use super::connection::{Connection, Fate, Shared};
@@ -9,7 +11,7 @@ use super::mode::Mode;
 use super::poll::{Events, Poll, Token};
 use super::slab::{self, Slab};
 use crate::config::Config;
-use crate::conn::{Seconds, budget::Tally, pool::Pool, timers::Timers};
+use crate::conn::{Seconds, budget::Tally, panic_guard::catch, pool::Pool, timers::Timers};
 use crate::drive::Service;
 use crate::handler::Handler;
 use crate::late::{Address, Command, Door, Place};
@@ -181,12 +183,9 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
     /// Closes what is still open.
     fn cut(&mut self) {
         for token in self.slab.tokens() {
-            if let Some(connection) = self.slab.remove(token) {
-                let (slot, _) = slab::parts(token);
-                self.shared.place = Place { token, slot };
-                connection.close(&mut self.shared);
-                self.seat.counters.closed.add(1);
-            }
+            let (slot, _) = slab::parts(token);
+            self.shared.place = Place { token, slot };
+            self.close(token, Connection::close);
         }
         #[cfg(test)]
         assert_eq!(self.shared.pool.away, 0, "buffers that were not given back");
@@ -208,7 +207,8 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
         [wait, timer, accept].into_iter().flatten().min()
     }
 
-    /// Lets a connection do something, and sees to what follows from it.
+    /// Lets a connection do something, and sees to what follows from it. A panic in that ends this
+    /// connection and nothing else.
     fn act(
         &mut self,
         token: Token,
@@ -218,35 +218,44 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
             return;
         };
         let (slot, _) = slab::parts(token);
-        self.shared.place = Place { token, slot };
-        let fate = act(connection, &mut self.shared);
-        if fate == Fate::Upgraded {
-            return self.hand_over(token);
-        }
-        connection.count(&mut self.shared);
-        if fate != Fate::Closed && connection.watch(token, &self.shared.poll).is_ok() {
-            *deadline = connection.deadline(self.shared.service.now, &self.shared);
-            if fate == Fate::Again {
-                self.again.push(token);
+        let shared = &mut self.shared;
+        shared.place = Place { token, slot };
+        let fate = catch(|| {
+            let fate = act(connection, shared);
+            if fate == Fate::Upgraded {
+                return fate;
             }
-            return;
-        }
-        if let Some(connection) = self.slab.remove(token) {
-            connection.close(&mut self.shared);
-            self.seat.counters.closed.add(1);
-            self.control.give_back();
-            if let Some(stop) = &mut self.stop {
-                stop.drained += 1;
+            connection.count(shared);
+            if fate == Fate::Closed || connection.watch(token, &shared.poll).is_err() {
+                return Fate::Closed;
             }
+            *deadline = connection.deadline(shared.service.now, shared);
+            fate
+        });
+        match fate {
+            Ok(Fate::Open) => {}
+            Ok(Fate::Again) => self.again.push(token),
+            Ok(Fate::Closed) => self.close(token, Connection::close),
+            Ok(Fate::Upgraded) => self.hand_over(token),
+            Err(panic) => self.lose(token, &panic),
         }
     }
 
     /// The connection goes to a thread for its new protocol.
     fn hand_over(&mut self, token: Token) {
-        if let Some(connection) = self.slab.remove(token) {
-            let moved = connection.into_moved(&mut self.shared);
-            self.seat.counters.upgraded.add(1);
-            self.shared.mode.hand_over(moved);
+        let Some(connection) = self.slab.remove(token) else {
+            return;
+        };
+        let shared = &mut self.shared;
+        match catch(|| connection.into_moved(shared)) {
+            Ok(moved) => {
+                self.seat.counters.upgraded.add(1);
+                self.shared.mode.hand_over(moved);
+            }
+            Err(panic) => {
+                self.recover(&panic);
+                self.ended();
+            }
         }
     }
 

@@ -124,6 +124,7 @@ impl<C> WsThreads<C> {
             offers: self.offers.clone(),
             seats: self.seats.clone(),
             chosen: 0,
+            is_promised: false,
             accepted: None,
         }
     }
@@ -135,6 +136,8 @@ pub(crate) struct On<C> {
     seats: Arc<[WsSeat<C>]>,
     /// The thread that the last one goes to.
     chosen: usize,
+    /// It counts one more that it has not been given yet.
+    is_promised: bool,
     accepted: Option<Accepted<C>>,
 }
 
@@ -146,9 +149,10 @@ impl<H: WebSocketHandler> Upgrades<H> for On<H::Conn> {
         response: Response<'r>,
     ) -> Result<Done, Response<'r>> {
         let (seats, chosen) = (&self.seats, &mut self.chosen);
+        let is_promised = &mut self.is_promised;
         let has_room = || match choose(seats, *chosen) {
             Some(seat) => {
-                *chosen = seat;
+                (*chosen, *is_promised) = (seat, true);
                 true
             }
             None => false,
@@ -189,6 +193,7 @@ impl<H: WebSocketHandler> Mode<H> for On<H::Conn> {
         let Some(accepted) = self.accepted.take() else {
             return;
         };
+        self.is_promised = false;
         let seat = &self.seats[self.chosen];
         if seat.arrivals.put([Arrival { moved, accepted }]) {
             seat.door.wake();
@@ -197,5 +202,13 @@ impl<H: WebSocketHandler> Mode<H> for On<H::Conn> {
         if seat.door.is_closed() {
             seat.close_untaken();
         }
+    }
+
+    fn recover(&mut self) {
+        if std::mem::take(&mut self.is_promised) {
+            let seat = &self.seats[self.chosen];
+            seat.door.ended.fetch_add(1, Ordering::AcqRel);
+        }
+        drop_quietly(self.accepted.take());
     }
 }

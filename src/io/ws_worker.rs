@@ -1,5 +1,7 @@
 //! The loop of a WebSocket thread: it owns its connections, and nobody else touches them.
 
+mod ending;
+
 use super::clock::{Clock, Sampler};
 use super::control::Control;
 use super::poll::{Events, Poll, Token};
@@ -8,7 +10,10 @@ use super::worker::Ended;
 use super::ws_connection::{Fate, WsConnection, WsShared};
 use super::ws_mode::{Arrival, WsSeat};
 use crate::config::Config;
-use crate::conn::{Seconds, budget::Tally, topics::Publication, ws_input::WsInputs};
+use crate::conn::{
+    Seconds, budget::Tally, panic_guard::catch, prepared::Prepared, topics::Publication,
+    ws_input::WsInputs,
+};
 use crate::log::event;
 use crate::websocket::{
     WebSocketHandler,
@@ -18,7 +23,6 @@ use crate::websocket::{
 use crate::ws_drive::WsService;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// RFC 6455 section 7.4.1.
@@ -173,7 +177,8 @@ impl<H: WebSocketHandler> Loop<'_, H> {
         }
     }
 
-    /// Lets a connection do something, and sees to what follows from it.
+    /// Lets a connection do something, and sees to what follows from it. A panic in that ends this
+    /// connection and nothing else.
     fn act(
         &mut self,
         token: Token,
@@ -182,7 +187,11 @@ impl<H: WebSocketHandler> Loop<'_, H> {
         let Some(connection) = self.slab.get_mut(token) else {
             return;
         };
-        let fate = act(connection, &mut self.shared);
+        let shared = &mut self.shared;
+        let fate = match catch(|| act(connection, shared)) {
+            Ok(fate) => fate,
+            Err(panic) => return self.lose(token, &panic),
+        };
         if !self.shared.service.later.is_empty() {
             self.publish();
         }
@@ -202,32 +211,27 @@ impl<H: WebSocketHandler> Loop<'_, H> {
         if sent > 0 {
             self.seat.counters.bytes_written.add(sent);
         }
-        // What will be flushed at the end of the wake-up is settled then.
-        let is_open = fate != Fate::Closed;
-        if is_open && (connection.dirty || connection.watch(&self.shared.poll).is_ok()) {
-            if fate == Fate::Again {
-                self.again.push(token);
+        let (shared, seats) = (&mut self.shared, &self.seat.door.seats);
+        let again = &mut self.again;
+        let stays = catch(|| {
+            // What will be flushed at the end of the wake-up is settled then.
+            let stays = fate != Fate::Closed
+                && (connection.dirty || connection.watch(&shared.poll).is_ok());
+            if stays {
+                if fate == Fate::Again {
+                    again.push(token);
+                }
+                if let Some(backlog) = connection.count(shared) {
+                    seats.set_unsent(connection.id(), backlog);
+                }
+                *deadline = connection.deadline(shared);
             }
-            if let Some(backlog) = connection.count(&mut self.shared) {
-                self.seat.door.seats.set_unsent(connection.id(), backlog);
-            }
-            *deadline = connection.deadline(&self.shared);
-            return;
-        }
-        let Some(connection) = self.slab.remove(token) else {
-            return;
-        };
-        self.seat.door.seats.leave(connection.id());
-        self.seat.door.ended.fetch_add(1, Ordering::AcqRel);
-        connection.close(&mut self.shared);
-        self.seat.counters.closed.add(1);
-        self.control.give_back();
-        if let Some(stop) = &mut self.stop {
-            stop.drained += 1;
-        }
-        // Its last hook may have published.
-        if !self.shared.service.later.is_empty() {
-            self.publish();
+            stays
+        });
+        match stays {
+            Ok(true) => {}
+            Ok(false) => self.close(token, WsConnection::close),
+            Err(panic) => self.lose(token, &panic),
         }
     }
 
@@ -252,21 +256,38 @@ impl<H: WebSocketHandler> Loop<'_, H> {
             Some(topic) => tokens.extend_from_slice(self.shared.service.topics.members(topic)),
             None => self.slab.append_tokens(&mut tokens),
         }
-        let mut count = 0;
-        for token in tokens.drain(..) {
-            if publication.except == Some(token) {
-                continue;
-            }
-            if let Some(connection) = self.slab.get_mut(token) {
-                count += 1;
-                if connection.deliver(&publication.message, &mut self.shared) {
-                    self.dirty.push(token);
-                }
-            }
+        if let Some(except) = publication.except {
+            tokens.retain(|&token| token != except);
         }
+        let count = self.deliver(&tokens, &publication.message);
+        tokens.clear();
         self.receivers = tokens;
         self.seat.counters.ws_published.add(1);
         self.seat.counters.ws_fanned_out.add(count);
+    }
+
+    /// Hands a message to each of these connections that is there. How many there were.
+    fn deliver(&mut self, tokens: &[Token], message: &Prepared) -> u64 {
+        let (mut next, mut count) = (0, 0);
+        // One round, and one more for each that panics.
+        while next < tokens.len() {
+            let (slab, shared, dirty) = (&mut self.slab, &mut self.shared, &mut self.dirty);
+            let delivered = catch(|| {
+                while let Some(&token) = tokens.get(next) {
+                    next += 1;
+                    if let Some(connection) = slab.get_mut(token) {
+                        count += 1;
+                        if connection.deliver(message, shared) {
+                            dirty.push(token);
+                        }
+                    }
+                }
+            });
+            if let Err(panic) = delivered {
+                self.lose(tokens[next - 1], &panic);
+            }
+        }
+        count
     }
 
     fn flush_dirty(&mut self) {
@@ -290,7 +311,15 @@ impl<H: WebSocketHandler> Loop<'_, H> {
         self.seat.arrivals.take(&mut arrivals);
         for arrival in arrivals.drain(..) {
             let now = self.shared.service.now;
-            let token = self.slab.insert(WsConnection::new(arrival, now));
+            let connection = match catch(|| WsConnection::new(arrival, now)) {
+                Ok(connection) => connection,
+                Err(panic) => {
+                    self.recover(&panic);
+                    self.ended();
+                    continue;
+                }
+            };
+            let token = self.slab.insert(connection);
             let (slot, generation) = slab::parts(token);
             let id = WsId::new(self.index, slot, generation);
             let Some(connection) = self.slab.get_mut(token) else {
@@ -335,12 +364,7 @@ impl<H: WebSocketHandler> Loop<'_, H> {
                 except: None,
             }),
             Command::Send(id, message) => {
-                let token = self.token(id);
-                if let Some(connection) = self.slab.get_mut(token) {
-                    if connection.deliver(&message, &mut self.shared) {
-                        self.dirty.push(token);
-                    }
-                }
+                self.deliver(&[self.token(id)], &message);
             }
             Command::Overflow(id) => self.act(self.token(id), WsConnection::lose),
             Command::Missed => self.close_losers(),

@@ -120,13 +120,18 @@ impl Pool {
             let from = Instant::now();
             // A job answers for the panics of its handler; what may still panic is the end of what
             // was left unused.
-            if catch(job).is_err() {
+            let done = catch(job);
+            if done.is_err() {
                 event!(Error, "an offloaded request panicked when it was dropped");
             }
             let took = stats::nanos(from.elapsed());
             state = self.lock();
             state.running -= 1;
             self.counters.jobs_done.add(1);
+            if done.is_err() {
+                self.counters.handler_errors.add(1);
+                self.counters.panics.add(1);
+            }
             self.counters.job_nanos.add(took);
             if state.running == 0 {
                 self.rest.notify_all();
@@ -307,5 +312,6 @@ mod tests {
         drop(held(&pool, &begun, 7));
         assert_eq!(begins.recv_timeout(PATIENCE), Ok(7));
         assert_eq!(pool.lock().threads, 1);
+        assert_eq!(pool.counters().snapshot().panics, 3);
     }
 }

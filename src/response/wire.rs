@@ -6,6 +6,7 @@ use crate::conn::{
     heads::Heads,
     http1::Mode,
     output::{Mark, Output},
+    panic_guard::drop_quietly,
 };
 use crate::late::{Address, Begun, Command, Door, Late, Place};
 use crate::protocol::{Method, Version};
@@ -91,6 +92,18 @@ impl Wire {
             origin,
             tickets: 0,
         }
+    }
+
+    /// A panic has ended the turn of a connection: forgets what is half done, its bytes above all. No
+    /// ticket is given out twice.
+    #[cold]
+    pub(crate) fn recover(&mut self) {
+        let door = self.door.clone();
+        let mut new = Wire::with(Heads::none(), Box::default(), door, self.origin);
+        std::mem::swap(&mut new.heads, &mut self.heads);
+        new.heads.reset();
+        new.tickets = self.tickets;
+        drop_quietly(std::mem::replace(self, new));
     }
 
     /// The connection whose turn it is.

@@ -22,7 +22,7 @@ use ws::Ws;
 /// hooks of a connection run on the one WebSocket thread that owns it, one after the other. While a
 /// hook runs, that thread's other connections wait, so it must not block for long. If a hook
 /// panics, [`Handler::handle_error`] is told, the connection closes with 1011, and the thread goes
-/// on.
+/// on. A `Mutex` that the hook held stays poisoned; see [`Handler::handle_request`].
 ///
 /// The library answers pings, pings clients that have been silent, and does the close handshake.
 ///

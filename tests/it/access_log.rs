@@ -310,23 +310,43 @@ fn nobody_waits_for_a_slow_disk() {
 
 #[test]
 fn a_writer_that_panics_costs_lines_only() {
-    struct Panics;
+    /// And so does the drop of what it panics with.
+    struct Payload;
+    impl Drop for Payload {
+        fn drop(&mut self) {
+            std::panic::resume_unwind(Box::new(Payload));
+        }
+    }
+
+    /// So many times, before it writes.
+    struct Panics(u32, Kept);
     impl Write for Panics {
-        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-            panic!("as it is meant to")
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if let Some(left) = self.0.checked_sub(1) {
+                self.0 = left;
+                std::panic::resume_unwind(Box::new(Payload));
+            }
+            self.1.write(bytes)
         }
 
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
     }
-    let log = LogWriter::new(Panics).expect("a thread");
+    let kept = Kept::default();
+    let log = LogWriter::new(Panics(3, kept.clone())).expect("a thread");
     let app = peregrine::from_fn(|_, res| res.text("hi"));
     let (server, addr) = start(AccessLog::new(app, log.clone()), workers(1));
     for n in 1..=3 {
         assert_eq!(ask(addr, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"), 200);
         wait_until("the line is counted as lost", || log.lost() == n);
     }
+    assert_eq!(ask(addr, "GET /next HTTP/1.1\r\nHost: a\r\n\r\n"), 200);
+    wait_until("the next line is written", || {
+        let bytes = kept.0.lock().expect("no panic").clone();
+        String::from_utf8_lossy(&bytes).contains("GET /next ")
+    });
+    assert_eq!(log.lost(), 3);
     server.stop();
     ended(server);
 }

@@ -127,6 +127,7 @@ fn a_page_of_counters() {
         read_errors: 29,
         write_errors: 30,
         write_timeouts: 31,
+        internal_errors: 102,
         turns: 32,
         turns_timed: 33,
         turn_nanos: 34_000_000_035,
@@ -155,6 +156,7 @@ fn a_page_of_counters() {
         ("peregrine_handlers_timed_over_1s_total", 40),
         ("peregrine_handlers_timed_seconds_total", 37),
         ("peregrine_handlers_timed_total", 36),
+        ("peregrine_internal_errors_total", 102),
         ("peregrine_jobs_done_seconds_total", 18),
         ("peregrine_panics_total", 26),
         ("peregrine_read_errors_total", 29),
@@ -206,7 +208,7 @@ fn a_server_that_tells_its_counters() {
     assert_eq!(stats.counters(), Counters::default());
     assert_eq!(
         parse(&stats.prometheus()).len(),
-        42 + 5 + 42,
+        43 + 5 + 43,
         "all of them, from the start"
     );
 

@@ -242,6 +242,36 @@ fn a_reset_at_any_call_leaves_nothing_behind() {
     end(bench.server);
 }
 
+/// A bug of the library costs the connection that meets it, and leaves nothing of it to others.
+#[test]
+fn a_panic_at_any_call_ends_one_connection() {
+    let bench = Bench::start(Limits::default());
+    let mut panics = 0;
+    for (name, sent) in scenarios() {
+        let wanted = answers(&bench, name, &sent);
+        for call in 1.. {
+            let plan = at(call, Happening::Panic);
+            let calls = plan.calls.clone();
+            let got = bench.play(&sent, plan);
+            if calls.load(Ordering::SeqCst) < call {
+                assert!(got == wanted, "{name} without a panic");
+                break;
+            }
+            assert!(wanted.starts_with(&got), "{name}: panic at {call}");
+            panics += 1;
+            let next = bench.play(&sent, Plan::default());
+            assert!(next == wanted, "{name}: after {call}: {}", short(&next));
+        }
+    }
+    assert!(panics > 100, "only {panics} panics");
+    let counters = bench.server.counters();
+    assert_eq!(counters.internal_errors, panics);
+    let page = counters.prometheus();
+    let told = format!("peregrine_internal_errors_total {panics}\n");
+    assert!(page.contains(&told), "{page}");
+    end(bench.server);
+}
+
 /// What was accepted is answered, all of it in order, and then the connection ends.
 #[test]
 fn a_stop_at_any_call_loses_nothing_that_was_accepted() {

@@ -224,6 +224,32 @@ fn a_reset_at_any_call_is_told_of_once() {
     end(bench.server);
 }
 
+/// A bug of the library costs the connection that meets it; its handler is told.
+#[test]
+fn a_panic_at_any_call_is_told_of_once() {
+    let bench = Bench::start(PATIENCE);
+    let mut panics = 0;
+    for (name, sent) in scenarios() {
+        let wanted = bench.play(&sent, Plan::default());
+        for call in 1.. {
+            let plan = at(call, Happening::Panic);
+            let calls = plan.calls.clone();
+            let got = bench.play(&sent, plan);
+            assert!(wanted.starts_with(&got), "{name}: panic at {call}");
+            if calls.load(Ordering::SeqCst) < call {
+                assert!(got == wanted, "{name} without a panic");
+                break;
+            }
+            panics += 1;
+            let next = bench.play(&sent, Plan::default());
+            assert!(next == wanted, "{name}: after {call}: {}", short(&next));
+        }
+    }
+    assert!(panics > 50, "only {panics} panics");
+    assert_eq!(bench.server.counters().internal_errors, panics);
+    end(bench.server);
+}
+
 #[test]
 fn a_stop_at_any_call_ends_every_connection() {
     for (name, sent) in scenarios() {

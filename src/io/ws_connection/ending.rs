@@ -1,7 +1,12 @@
 //! The end of a WebSocket connection: its handler is told, and its client may read why.
 
 use super::{Fate, Phase, WsConnection, WsShared};
-use crate::conn::{panic_guard::drop_quietly, ws::End};
+use crate::conn::{
+    panic_guard::{Panic, drop_quietly},
+    ws::End,
+};
+use crate::drive::report;
+use crate::handler::ConnectionError;
 use crate::io::poll::Poll;
 use crate::websocket::{Disconnect, WebSocketHandler};
 use std::io;
@@ -101,6 +106,32 @@ impl<C: Send + 'static> WsConnection<C> {
         shared.counters.bytes_read.add(n.into());
         self.phase = Phase::Lingering(left.saturating_sub(n));
         Fate::Open
+    }
+
+    /// A panic has ended its turn: what it was at is thrown away, its buffers included, and its handler
+    /// is told of the end, if it was not before.
+    #[cold]
+    pub(crate) fn abandon<H>(mut self, panic: &Panic, shared: &mut WsShared<'_, H>)
+    where
+        H: WebSocketHandler<Conn = C>,
+    {
+        shared.tally.count(self.counted, 0);
+        shared.counters.connection_errors.add(1);
+        shared.counters.internal_errors.add(1);
+        self.socket.stream.reset();
+        if Poll::must_remove() && self.watched.is_some() {
+            let _ = shared.poll.remove(&self.socket.stream);
+        }
+        let error = ConnectionError::Internal(panic.message());
+        report(&*shared.service.handler, &error, &self.socket);
+        if self.phase == Phase::Serving {
+            self.peer.ws.end(End::Gone);
+            self.tell(
+                &Disconnect::Io(io::Error::other("the library panicked")),
+                shared,
+            );
+        }
+        drop_quietly(self.peer.conn);
     }
 
     /// Gives back what it holds. It may have been cut.
