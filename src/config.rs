@@ -118,7 +118,8 @@ pub struct Config {
     pub connections: usize,
     /// Bytes of memory that all connections together may hold in buffers between their turns: requests
     /// that are not complete, answers and messages that are not sent, and copies for
-    /// [`Response::offload`](crate::Response::offload) and [`BodyReader`](crate::BodyReader). Above it,
+    /// [`Response::offload`](crate::Response::offload), [`BodyReader`](crate::BodyReader) and
+    /// [`AccessLog`](crate::AccessLog). Above it,
     /// new requests and WebSockets get `503` with `Retry-After: 1` and a close, and so do requests that
     /// would need a larger buffer to go on; a WebSocket message that would gets a close with 1013, and
     /// one to a client that has more than 16 KiB waiting does not fit (`WsLimits::backlog_policy`).

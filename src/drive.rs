@@ -5,8 +5,10 @@
 
 mod incoming;
 mod later;
+mod logged;
 mod pace;
 
+pub(crate) use logged::Left;
 pub(crate) use pace::Pace;
 
 use crate::conn::{
@@ -206,7 +208,7 @@ where
                 },
                 Next::Close(close) => {
                     self.drop_sink(parts);
-                    self.report_close(close, parts);
+                    self.report_close(close, &self.wire.output, parts);
                     return Turn::Close(close);
                 }
             }
@@ -291,6 +293,7 @@ where
                 if body.is_some() {
                     parts.counters.answered(self.wire.status());
                 }
+                self.keep_exchange(parts.place);
                 parts.http1.defer(parts.input, self.now);
                 self.begin_body(body, parts);
             }
@@ -304,6 +307,11 @@ where
         self.wire.door.leave(parts.place);
         self.fail(failure, parts);
         parts.counters.answered(500);
+        let body_bytes = self.wire.output.last_body();
+        match self.wire.exchange.take() {
+            Some(exchange) => exchange.complete_with(500, body_bytes, &mut self.wire.output),
+            None => self.tell(500, body_bytes, parts),
+        }
         parts.http1.finish(true, parts.input, self.now);
     }
 
@@ -320,7 +328,8 @@ where
         if self.beat(parts) {
             return None;
         }
-        let is_streaming = parts.body.take().is_some();
+        let body = parts.body.take();
+        let is_streaming = body.is_some();
         self.drop_sink(parts);
         let close = parts.http1.expire(parts.output, &mut self.wire.heads);
         if close.reason == CloseReason::AnswerTimeout {
@@ -331,8 +340,9 @@ where
                 self.wire.heads.refuse(503, text, head_only, parts.output);
                 parts.counters.answered(503);
             }
+            self.tell_timeout(body.as_deref(), parts);
         }
-        self.report_close(close, parts);
+        self.report_close(close, parts.output, parts);
         // There is no way to say that the time is up in the middle of a body.
         Some(match is_streaming {
             true => parts.http1.cut(),
@@ -341,16 +351,18 @@ where
     }
 
     #[inline(never)]
-    fn report_close(&self, close: Close, parts: &Parts<'_>) {
+    fn report_close(&self, close: Close, output: &Output, parts: &Parts<'_>) {
         match close.reason {
             CloseReason::Refused(error) => {
                 parts.counters.refused_with(error.status());
                 self.report(&ConnectionError::Refused(error), parts.ends);
+                self.tell(error.status(), output.last_body(), parts);
             }
             CloseReason::ClientGone => {
                 parts.counters.connection_errors.add(1);
                 parts.counters.clients_gone.add(1);
                 self.report(&ConnectionError::ClientGone, parts.ends);
+                self.tell_gone(parts);
             }
             CloseReason::AnswerTimeout => {
                 parts.counters.handler_errors.add(1);

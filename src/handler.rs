@@ -1,10 +1,11 @@
 //! What a user implements.
 
+use crate::exchange::AccessEntry;
 use crate::incoming::BodyPlan;
 use crate::protocol::error::ProtocolError;
 use crate::request::Request;
 use crate::response::{AnswerError, Done, Response};
-use std::io;
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -109,8 +110,27 @@ pub trait Handler: Send + Sync + 'static {
 
     /// Is told what went wrong on a connection, for a log or a metric; the server has already done
     /// what had to be done. Runs on the worker's event loop. A panic in it is caught and ignored.
+    ///
+    /// By default, an [`AnswerError`] is written to standard error in a build with debug assertions, as
+    /// the client's 500 does not say what was wrong, and nothing happens otherwise.
     fn handle_error(&self, error: &ConnectionError<'_>, peer: Option<SocketAddr>) {
-        let _ = (error, peer);
+        let _ = peer;
+        if let (true, ConnectionError::Answer(error)) = (cfg!(debug_assertions), error) {
+            // Where that is closed, nobody reads it.
+            let _ = writeln!(
+                io::stderr(),
+                "peregrine: a client got 500 because of an error in its response: {error}"
+            );
+        }
+    }
+
+    /// Is told of each response that the library made without asking [`Handler::handle_request`] or a
+    /// [`BodySink`](crate::BodySink): of refusals, of WebSocket handshakes, and of a request that the
+    /// client did not send to its end, whose status is 499. [`AccessLog`](crate::AccessLog) makes a line
+    /// of it; a handler around one hands it on. Runs on the worker's event loop. A panic in it is
+    /// caught and ignored.
+    fn handle_library_response(&self, entry: &AccessEntry<'_>) {
+        let _ = entry;
     }
 }
 
@@ -129,6 +149,10 @@ impl<H: Handler> Handler for Arc<H> {
 
     fn handle_error(&self, error: &ConnectionError<'_>, peer: Option<SocketAddr>) {
         (**self).handle_error(error, peer);
+    }
+
+    fn handle_library_response(&self, entry: &AccessEntry<'_>) {
+        (**self).handle_library_response(entry);
     }
 }
 

@@ -18,6 +18,7 @@ mod conn;
 #[cfg(feature = "dir")]
 mod dir;
 mod drive;
+mod exchange;
 mod handler;
 #[cfg(feature = "http")]
 mod http_types;
@@ -44,7 +45,7 @@ mod websocket;
 #[cfg(feature = "websocket")]
 mod ws_drive;
 
-pub use access_log::{AccessEntry, AccessFormat, AccessLog, LogWriter};
+pub use access_log::{AccessFormat, AccessLog, LogWriter};
 pub use config::{Balance, Config};
 pub use conn::payload::Payload;
 #[cfg(feature = "websocket")]
@@ -52,6 +53,7 @@ pub use conn::{prepared::Prepared, ws_send::Sent};
 #[cfg(feature = "dir")]
 pub use dir::{DirConfig, DirServer, Embedded, Files};
 pub use drive::Off;
+pub use exchange::AccessEntry;
 pub use handler::{ConnectionError, FromFn, Handler, from_fn};
 pub use incoming::{BodyPlan, BodyReader, BodySink, Flow, Incoming, Resumer};
 #[cfg(unix)]

@@ -72,6 +72,20 @@ impl<'a> Request<'a> {
         }
     }
 
+    /// The request whose head stands complete at the front of `input`, whatever has come of its body.
+    pub(crate) fn of_head(input: &'a Input, ends: &'a dyn Ends) -> Request<'a> {
+        Request {
+            head: &input.head,
+            bytes: input.unread(),
+            body: &[],
+            ends,
+        }
+    }
+
+    pub(crate) fn without_body(&self) -> Request<'a> {
+        Request { body: &[], ..*self }
+    }
+
     /// The method as sent: case matters (RFC 9110 section 9.1), and it may be one that nobody has
     /// heard of.
     pub fn method(&self) -> &'a str {

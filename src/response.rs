@@ -9,10 +9,12 @@ mod wire;
 pub(crate) use wire::Wire;
 
 use crate::conn::{
+    budget::Budget,
     heads::Heads,
     output::{FilePart, Output},
     payload::Payload,
 };
+use crate::exchange::Exchange;
 use crate::protocol::{Method, encode};
 use std::fs::File;
 use std::io;
@@ -251,6 +253,32 @@ impl<'a> Response<'a> {
         } else {
             0
         })
+    }
+
+    /// For a handler that has something to do when the one within has answered.
+    pub(crate) fn reborrow(&mut self) -> Response<'_> {
+        Response { wire: self.wire }
+    }
+
+    /// The answer is complete and no larger than the system takes at once. Also one that is made later,
+    /// of which no more is seen from here.
+    pub(crate) fn is_whole(&self) -> bool {
+        let wire = &*self.wire;
+        let is_complete = wire.state == State::Complete && wire.fault.is_none();
+        wire.is_late() || is_complete && wire.output.is_small_since(wire.mark)
+    }
+
+    pub(crate) fn budget(&self) -> &Arc<Budget> {
+        &self.wire.door.budget
+    }
+
+    /// Has `exchange` told what becomes of the answer that [`Response::is_whole`] says no of.
+    pub(crate) fn watch(self, exchange: Box<Exchange>, body_bytes: u64) {
+        let wire = self.wire;
+        match wire.state == State::Complete && wire.fault.is_none() {
+            true => exchange.complete_with(wire.status, body_bytes, &mut wire.output),
+            false => wire.exchange = Some(exchange.around(wire.exchange.take())),
+        }
     }
 
     /// Answers with what `write` appends: a complete head with status 101.

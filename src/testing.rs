@@ -16,7 +16,7 @@ use crate::conn::{
     output::{MAX_SLICES, Next, Output},
     timers::Timers,
 };
-use crate::drive::{Off, Parts, Service, Turn, deadline};
+use crate::drive::{Left, Off, Parts, Service, Turn, deadline};
 use crate::handler::Handler;
 use crate::incoming::BodySink;
 use crate::io::stream::read_at;
@@ -241,6 +241,15 @@ impl<'h, H: Handler> Connection<'h, H> {
 
     fn close(&mut self) {
         self.closed = true;
+        self.service.leave(&Left {
+            http1: &self.http1,
+            input: Some(&self.input),
+            output: Some(&self.output),
+            body: self.body.as_deref(),
+            place: Place::default(),
+            ends: &MEMORY,
+        });
+        self.output.clear();
         (self.body, self.sink) = (None, None);
         self.service.wire.door.leave(Place::default());
     }

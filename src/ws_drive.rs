@@ -13,6 +13,7 @@ use crate::conn::{
     ws_send::SendKit,
 };
 use crate::drive::{Pace, report};
+use crate::exchange::{AccessEntry, tell_quietly};
 use crate::handler::{ConnectionError, Handler};
 use crate::log::event;
 use crate::protocol::handshake::{self, Opening};
@@ -27,7 +28,7 @@ use crate::websocket::{
 };
 use std::ops::Deref;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How handshakes are answered.
 pub(crate) struct Offers {
@@ -72,6 +73,23 @@ impl Offers {
         if !handshake::is_wanted(request.header_all("upgrade")) {
             return Offered::No(response);
         }
+        let begun = Instant::now();
+        let offered = self.judge(handler, request, response, has_room);
+        if let Offered::Refused(done) | Offered::Accepted(done, _) = &offered {
+            let entry = AccessEntry::new(&request.without_body(), done, begun.elapsed());
+            tell_quietly(|| handler.handle_library_response(&entry));
+        }
+        offered
+    }
+
+    /// Decides about a request that asks for a WebSocket.
+    fn judge<'r, H: WebSocketHandler>(
+        &self,
+        handler: &H,
+        request: &Request<'_>,
+        response: Response<'r>,
+        has_room: impl FnOnce() -> bool,
+    ) -> Offered<'r, H::Conn> {
         let opening = Opening {
             method: request.method(),
             version: request.version(),

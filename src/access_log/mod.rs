@@ -1,12 +1,11 @@
 //! Access logs: a line for each request that was answered or refused.
 
-mod entry;
 mod writer;
 
-pub use entry::AccessEntry;
 pub use writer::LogWriter;
 
 use crate::conn::panic_guard::catch;
+use crate::exchange::{self, AccessEntry, Exchange};
 use crate::handler::{ConnectionError, Handler, answer_special, is_for_library};
 use crate::incoming::{BodyPlan, BodySink, Flow, Incoming};
 use crate::request::Request;
@@ -35,28 +34,34 @@ use std::time::Instant;
 /// # }
 /// ```
 ///
-/// A line is written when the handler returns, with what its [`Done`] says:
+/// A line is written when the response is complete and the system has taken its last byte, with the
+/// status and the bytes that were sent, and the time since the handler was called. That holds for
+/// responses that are deferred, offloaded, streamed or drawn, and for files. A response of less than 16
+/// KiB that is complete when the handler returns has its line then.
 ///
-/// - **Answers that come later** ([`Response::defer`]) have the status set so far and `-` for the
-///   body, as neither is known: [`AccessEntry::is_deferred`]. Whoever gives such an answer can write
-///   its line with a clone of the [`LogWriter`] and [`AccessEntry::new`], of
-///   [`Request::to_owned`] and the `Done` that it makes.
-/// - **Streamed answers** have their true status. Their body is the length that was declared, or `-`,
-///   whether or not it reached the client.
-/// - **Bodies taken by a [`BodySink`]** have their line when the sink answers.
-/// - **A handler that panics** has a line with 500. One whose answer turns out to be one that cannot
-///   be sent ([`AnswerError`](crate::AnswerError)) has the line of the answer that it gave;
-///   [`Handler::handle_error`] tells of the other.
-/// - **Requests that were refused** without asking the handler, as malformed, too large or too slow,
-///   have a line without a request: `"-" 400 -`.
-/// - **WebSockets** have a line with 101 when they are accepted, and one with the status of a
-///   refusal by [`Upgrade::refuse`]. A handshake that the library refuses has none.
+/// - **A client that leaves before its response is complete** has a line with 499, and the bytes of the
+///   body that were handed to the system. So has one that sends part of a body and leaves, and one
+///   whose connection is closed because the server stops, or because it takes nothing.
+/// - **A handler that panics**, on whichever thread, has a line with 500; so has one whose response
+///   cannot be sent ([`AnswerError`](crate::AnswerError)). A deferred response that does not come in
+///   time has one with 503. A streamed body that breaks off has the status that was sent with its head,
+///   and the bytes until then.
+/// - **Requests that are refused** without asking the handler have a line with the request, if its head
+///   was complete, as when the body is too large or too slow; and without it otherwise: `"-" 400 12`.
+/// - **WebSockets** have a line with 101 when they are accepted, and handshakes that are refused one with
+///   the status of the refusal, by [`Upgrade::refuse`] or by the library.
+///
+/// Lines are in the order in which they are written, not in that of the requests. Within a closure that
+/// is offloaded or answers later, a log around a part of the program writes its line when that part
+/// returns.
 ///
 /// Text from clients is escaped ([`AccessEntry::escape`]), so that no client can forge a line or the
 /// rest of one; and any control byte but a tab that a format of your own lets through is escaped in the same
 /// way. A line is about as long as what it shows, four times that if all of it has to be escaped.
 ///
-/// On a worker it costs three looks at the clock and one copy under a lock, and allocates nothing.
+/// On a worker it costs three looks at the clock and one copy under a lock, and allocates nothing if the
+/// response is small and complete; otherwise it keeps a copy of the head of the request until the line is
+/// written, which counts for [`Config::buffered_bytes`](crate::Config::buffered_bytes).
 ///
 /// [`Upgrade::refuse`]: crate::Upgrade::refuse
 #[derive(Debug)]
@@ -128,9 +133,9 @@ thread_local! {
     static LINE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-impl<F> Log<F>
+impl<F> exchange::Log for Log<F>
 where
-    F: Fn(&AccessEntry<'_>, &mut Vec<u8>),
+    F: Fn(&AccessEntry<'_>, &mut Vec<u8>) + Send + Sync + 'static,
 {
     fn write(&self, entry: &AccessEntry<'_>) {
         let mut line = LINE.take();
@@ -139,7 +144,7 @@ where
         if line.iter().any(is_bad) {
             line = line.iter().fold(Vec::new(), |mut clean, b| {
                 match is_bad(b) {
-                    true => entry::hex(*b, &mut clean),
+                    true => exchange::hex(*b, &mut clean),
                     false => clean.push(*b),
                 }
                 clean
@@ -151,25 +156,33 @@ where
         line.clear();
         LINE.set(line);
     }
+}
 
-    /// Lets somebody answer `req`, and writes what became of it.
-    fn answered(&self, req: &Request<'_>, answer: impl FnOnce() -> Done) -> Done {
-        let begun = Instant::now();
+impl<F> Log<F>
+where
+    F: Fn(&AccessEntry<'_>, &mut Vec<u8>) + Send + Sync + 'static,
+{
+    /// Has `req` answered, and writes what becomes of it, now or later.
+    fn answered(
+        self: &Arc<Self>,
+        req: &Request<'_>,
+        mut res: Response<'_>,
+        begun: Instant,
+        answer: impl FnOnce(Response<'_>) -> Done,
+    ) -> Done {
         // Whatever the panic leaves behind is seen by whoever catches it further out.
-        match catch(answer) {
-            Ok(done) => {
-                self.write(&AccessEntry::new(req, &done, begun.elapsed()));
-                done
+        let answered = catch(|| answer(res.reborrow()));
+        match &answered {
+            Ok(done) if res.is_whole() => {
+                exchange::Log::write(&**self, &AccessEntry::new(req, done, begun.elapsed()));
             }
-            Err(panic) => {
-                self.without_body(req, 500);
-                panic.resume()
+            _ => {
+                let body_bytes = answered.as_ref().map_or(0, Done::body_bytes);
+                let exchange = Exchange::new(self.clone(), req, begun, res.budget());
+                res.watch(exchange, body_bytes);
             }
         }
-    }
-
-    fn without_body(&self, req: &Request<'_>, status: u16) {
-        self.write(&AccessEntry::of(Some(req), req.peer_addr(), status));
+        answered.unwrap_or_else(|panic| panic.resume())
     }
 }
 
@@ -179,34 +192,25 @@ where
     F: Fn(&AccessEntry<'_>, &mut Vec<u8>) + Send + Sync + 'static,
 {
     fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
-        let answer = || match is_for_library(&self.handler, req) {
+        let begun = Instant::now();
+        let answer = |res: Response<'_>| match is_for_library(&self.handler, req) {
             true => answer_special(req, res),
             false => self.handler.handle_request(req, res),
         };
-        self.log.answered(req, answer)
+        self.log.answered(req, res, begun, answer)
     }
 
     fn body_plan(&self, req: &Request<'_>) -> BodyPlan {
-        let plan = catch(|| match is_for_library(&self.handler, req) {
-            true => BodyPlan::Unread,
-            false => self.handler.body_plan(req),
-        });
-        match plan {
-            Ok(BodyPlan::Stream(sink, most)) => {
+        if is_for_library(&self.handler, req) {
+            return BodyPlan::Unread;
+        }
+        let begun = Instant::now();
+        match self.handler.body_plan(req) {
+            BodyPlan::Stream(sink, most) => {
                 let log = self.log.clone();
-                BodyPlan::Stream(Box::new(Logged { sink, log }), most)
+                BodyPlan::Stream(Box::new(Logged { sink, log, begun }), most)
             }
-            Ok(BodyPlan::Refuse(status)) => {
-                let is_sent = matches!(status, 400..=599);
-                self.log
-                    .without_body(req, if is_sent { status } else { 500 });
-                BodyPlan::Refuse(status)
-            }
-            Ok(plan) => plan,
-            Err(panic) => {
-                self.log.without_body(req, 500);
-                panic.resume()
-            }
+            plan => plan,
         }
     }
 
@@ -216,10 +220,12 @@ where
     }
 
     fn handle_error(&self, error: &ConnectionError<'_>, peer: Option<SocketAddr>) {
-        if let ConnectionError::Refused(error) = error {
-            self.log.write(&AccessEntry::of(None, peer, error.status()));
-        }
         self.handler.handle_error(error, peer);
+    }
+
+    fn handle_library_response(&self, entry: &AccessEntry<'_>) {
+        exchange::Log::write(&*self.log, entry);
+        self.handler.handle_library_response(entry);
     }
 }
 
@@ -227,6 +233,8 @@ where
 struct Logged<F> {
     sink: Box<dyn BodySink>,
     log: Arc<Log<F>>,
+    /// When the handler was asked for a plan.
+    begun: Instant,
 }
 
 impl<F> BodySink for Logged<F>
@@ -238,8 +246,8 @@ where
     }
 
     fn finish(self: Box<Self>, req: &Request<'_>, res: Response<'_>) -> Done {
-        let Logged { sink, log } = *self;
-        log.answered(req, || sink.finish(req, res))
+        let Logged { sink, log, begun } = *self;
+        log.answered(req, res, begun, |res| sink.finish(req, res))
     }
 }
 
@@ -252,18 +260,7 @@ where
     type Conn = H::Conn;
 
     fn accept_ws(&self, req: &Request<'_>, upgrade: &mut Upgrade<'_>) -> Option<H::Conn> {
-        let accept = || self.handler.accept_ws(req, upgrade);
-        let accepted = catch(accept).unwrap_or_else(|panic| {
-            self.log.without_body(req, 500);
-            panic.resume()
-        });
-        match (&accepted, &upgrade.refused) {
-            (Some(_), _) => self.log.without_body(req, 101),
-            (None, Some((status, _))) => self.log.without_body(req, *status),
-            // `handle_request` answers.
-            (None, None) => {}
-        }
-        accepted
+        self.handler.accept_ws(req, upgrade)
     }
 
     fn handle_ws_conn(&self, ws: &mut Ws<'_, H::Conn>) {

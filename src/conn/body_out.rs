@@ -44,6 +44,8 @@ pub(crate) trait Source: Send {
 pub(crate) struct BodyOut {
     coding: Coding,
     feed: Feed,
+    /// Bytes of it that are in the output or sent, without chunk framing.
+    pushed: u64,
     /// No further answer follows.
     pub(crate) close: bool,
     /// It is a row of events that may be silent for as long as there are signs of life, this often;
@@ -70,6 +72,7 @@ impl BodyOut {
         BodyOut {
             coding,
             feed,
+            pushed: 0,
             close,
             heartbeat: None,
         }
@@ -80,8 +83,19 @@ impl BodyOut {
         self.push(Payload::Static(HEARTBEAT), output)
     }
 
+    /// Bytes of it that have been sent, if `output` holds what has not: less by the framing of that.
+    pub(crate) fn sent(&self, output: Option<&Output>) -> u64 {
+        self.pushed.saturating_sub(output.map_or(0, Output::len))
+    }
+
+    /// Bytes of it until now, sent or not, without chunk framing.
+    pub(crate) fn pushed(&self) -> u64 {
+        self.pushed
+    }
+
     /// Appends a piece.
     pub(crate) fn push(&mut self, piece: Payload, output: &mut Output) -> Progress {
+        let len = piece.len() as u64;
         match &mut self.coding {
             _ if piece.is_empty() => {}
             Coding::Chunked => {
@@ -98,6 +112,7 @@ impl BodyOut {
                 None => return broken("the body is longer than was declared"),
             },
         }
+        self.pushed += len;
         Progress::More
     }
 

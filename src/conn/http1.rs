@@ -226,6 +226,24 @@ impl Http1 {
         matches!(self.state, State::Ready(len) if input.unread().len() > len)
     }
 
+    /// A head has come and its request is neither answered nor refused.
+    pub(crate) fn is_unanswered(&self) -> bool {
+        match self.state {
+            State::Plan
+            | State::Exact(_)
+            | State::Chunked
+            | State::Pieces(_)
+            | State::ChunkedPieces
+            | State::Ready(_) => true,
+            State::Idle
+            | State::Blank(_)
+            | State::Head
+            | State::Waiting
+            | State::Drain
+            | State::Over(_) => false,
+        }
+    }
+
     /// For the request that [`Next::Request`] announced, or the one whose answer is to come.
     pub(crate) fn mode(&mut self) -> Mode {
         self.last |= match (self.owed, self.state) {

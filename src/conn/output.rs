@@ -54,6 +54,17 @@ enum Body {
     Memory(Payload),
     /// Opaque here: whoever sends it reads it.
     File(FilePart),
+    /// No bytes.
+    Watcher(Box<dyn Watcher>),
+}
+
+/// Is told what has become of all that stands before it in an [`Output`].
+pub(crate) trait Watcher: std::fmt::Debug + Send {
+    /// It is sent.
+    fn sent(self: Box<Self>);
+
+    /// The last `unsent` bytes of it will never be.
+    fn lost(self: Box<Self>, unsent: u64);
 }
 
 impl Body {
@@ -61,6 +72,7 @@ impl Body {
         match self {
             Body::Memory(payload) => payload.len() as u64,
             Body::File(part) => part.len,
+            Body::Watcher(_) => 0,
         }
     }
 
@@ -74,7 +86,9 @@ impl Body {
         match self {
             // What several answers share is the program's: counted for each of them, eight clients
             // that read nothing of 64 MiB would shut out all others.
-            Body::Memory(Payload::Static(_) | Payload::Shared(_)) | Body::File(_) => 0,
+            Body::Memory(Payload::Static(_) | Payload::Shared(_))
+            | Body::File(_)
+            | Body::Watcher(_) => 0,
             Body::Memory(payload) => payload.len(),
         }
     }
@@ -190,6 +204,25 @@ impl Output {
         }
     }
 
+    /// Has `watcher` told when all that is here now is sent.
+    pub(crate) fn push_watcher(&mut self, watcher: Box<dyn Watcher>) {
+        match self.is_empty() {
+            true => watcher.sent(),
+            false => self.push_large(Body::Watcher(watcher)),
+        }
+    }
+
+    /// What was appended since `mark` is no more than the system is likely to take at once.
+    pub(crate) fn is_small_since(&self, mark: Mark) -> bool {
+        self.large.len() == mark.large && self.len - mark.len < LARGE as u64
+    }
+
+    /// Bytes behind the last empty line: the body of a refusal that was appended last.
+    pub(crate) fn last_body(&self) -> u64 {
+        let end = self.bytes.windows(4).rposition(|at| at == b"\r\n\r\n");
+        end.map_or(0, |end| (self.bytes.len() - end - 4) as u64)
+    }
+
     fn push_large(&mut self, body: Body) {
         let at = self.bytes.len();
         self.add(Large { at, body });
@@ -252,7 +285,7 @@ impl Output {
                 offset: part.offset + self.part,
                 len: part.len - self.part,
             },
-            Body::Memory(_) => Next::Pieces,
+            Body::Memory(_) | Body::Watcher(_) => Next::Pieces,
         }
     }
 
@@ -273,6 +306,7 @@ impl Output {
             match &large.body {
                 Body::Memory(payload) => add(&payload.as_bytes()[part..]),
                 Body::File(_) => return count,
+                Body::Watcher(_) => {}
             }
             (from, part) = (large.at, 0);
         }
@@ -288,6 +322,9 @@ impl Output {
         debug_assert!(n <= self.len);
         self.len -= n;
         if self.len == 0 {
+            if !self.large.is_empty() {
+                self.tell_sent();
+            }
             self.reset();
             return;
         }
@@ -310,15 +347,44 @@ impl Output {
         (self.sent, self.large_sent) = (0, 0);
     }
 
+    /// All is sent.
+    #[cold]
+    fn tell_sent(&mut self) {
+        for large in self.large.drain(self.large_sent..) {
+            if let Body::Watcher(watcher) = large.body {
+                watcher.sent();
+            }
+        }
+    }
+
+    /// Nothing more is sent.
+    #[cold]
+    fn tell_lost(&mut self) {
+        let (mut from, mut part, mut unsent) = (self.sent, self.part, 0);
+        for large in self.large.drain(self.large_sent..) {
+            unsent += (large.at - from) as u64 + large.body.len() - part;
+            (from, part) = (large.at, 0);
+            if let Body::Watcher(watcher) = large.body {
+                watcher.lost(unsent);
+            }
+        }
+    }
+
+    /// All before the next watcher is sent.
+    fn is_watched(&self) -> bool {
+        let next = self.large.get(self.large_sent);
+        next.is_some_and(|next| next.at == self.sent && matches!(next.body, Body::Watcher(_)))
+    }
+
     fn advance_pieces(&mut self, mut n: u64) {
-        while n > 0 {
+        while n > 0 || self.is_watched() {
             let next = self.large.get(self.large_sent);
             let row = next.map_or(self.bytes.len(), |large| large.at) - self.sent;
             let step = n.min(row as u64);
             self.sent += step as usize;
             n -= step;
             let Some(next) = next else { break };
-            if n > 0 {
+            if n > 0 || next.at == self.sent {
                 let left = next.body.len() - self.part;
                 let step = n.min(left);
                 n -= step;
@@ -331,6 +397,9 @@ impl Output {
                     self.files -= usize::from(body.is_file());
                     self.large_sent += 1;
                     self.part = 0;
+                    if let Body::Watcher(watcher) = body {
+                        watcher.sent();
+                    }
                 }
             }
         }
@@ -338,6 +407,9 @@ impl Output {
 
     /// Drops everything and keeps the allocation, within bounds.
     pub(crate) fn clear(&mut self) {
+        if !self.large.is_empty() {
+            self.tell_lost();
+        }
         self.reset();
         if self.bytes.capacity() > KEEP {
             self.bytes.shrink_to(KEEP);

@@ -53,6 +53,9 @@ where
         let heads = &mut self.wire.heads;
         let http1 = &mut *parts.http1;
         http1.plan(plan, parts.input, output, heads, &self.limits);
+        if let Plan::Refuse(status) = plan {
+            self.tell(status, self.wire.output.last_body(), parts);
+        }
     }
 
     /// Hands a piece of the body to its sink.
@@ -80,6 +83,7 @@ where
                 self.drop_sink(parts);
                 let wire = &mut self.wire;
                 parts.http1.give_up(&mut wire.output, &mut wire.heads);
+                self.tell(500, self.wire.output.last_body(), parts);
             }
         }
     }

@@ -120,9 +120,14 @@ where
 
     fn deliver(&mut self, late: Late, parts: &mut Parts<'_>) {
         parts.counters.answered(late.status);
+        let (status, body_bytes) = (late.status, late.body_bytes);
         match self.wire.deliver(late, parts.http1.mode()) {
-            Err(close) => self.answered(close, parts),
+            Err(close) => {
+                self.end_exchange(Some(status), body_bytes, parts.place);
+                self.answered(close, parts);
+            }
             Ok(body) => {
+                self.begin_exchange(status, parts.place);
                 parts.http1.progress(self.now);
                 self.begin_body(Some(body), parts);
             }
@@ -172,6 +177,8 @@ where
         }
         parts.counters.answered(500);
         self.wire.fail_late(parts.http1.mode());
+        let body_bytes = self.wire.output.last_body();
+        self.end_exchange(Some(500), body_bytes, parts.place);
         self.answered(true, parts);
     }
 
@@ -182,7 +189,9 @@ where
                 return Drawn::Some;
             }
             Progress::Complete => {
-                let close = parts.body.take().is_some_and(|body| body.close);
+                let body = parts.body.take();
+                let (close, bytes) = body.map_or((false, 0), |body| (body.close, body.pushed()));
+                self.end_exchange(None, bytes, parts.place);
                 self.answered(close, parts);
             }
             Progress::Broken(error) => {
@@ -200,7 +209,8 @@ where
 
     /// The rest of the answer will never come: the client shall see that something is missing.
     fn cut(&mut self, parts: &mut Parts<'_>) {
-        *parts.body = None;
+        let body = parts.body.take();
+        self.cut_exchange(body.as_deref(), parts.place);
         self.wire.door.leave(parts.place);
         parts.http1.cut();
     }

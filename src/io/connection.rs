@@ -18,7 +18,7 @@ use crate::conn::{
     panic_guard::{Panic, drop_quietly},
     pool::Pool,
 };
-use crate::drive::{Parts, Service, Turn};
+use crate::drive::{Left, Parts, Service, Turn};
 use crate::handler::{ConnectionError, Handler};
 use crate::incoming::BodySink;
 use crate::late::{Command, Place};
@@ -376,6 +376,16 @@ impl Connection {
         }
         if self.http1.is_waiting() || self.sink.is_some() {
             shared.service.wire.door.leave(shared.place);
+        }
+        if self.http1.is_waiting() || self.http1.is_unanswered() {
+            shared.service.leave(&Left {
+                http1: &self.http1,
+                input: self.input.as_deref(),
+                output: self.output.as_deref(),
+                body: self.body.as_deref(),
+                place: shared.place,
+                ends: &self.socket,
+            });
         }
         drop_quietly(self.sink.take());
         if let Some(input) = self.input.take() {

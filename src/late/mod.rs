@@ -61,6 +61,8 @@ pub(crate) struct Late {
     pub(crate) close: bool,
     /// It has an `Upgrade` field.
     pub(crate) upgrade: bool,
+    /// Of a body that is complete.
+    pub(crate) body_bytes: u64,
     /// All that follows the prepared head: header fields, an empty line, the body.
     pub(crate) rest: Detached,
     /// The body comes later still.

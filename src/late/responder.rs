@@ -99,9 +99,9 @@ impl Responder {
         let mut wire = Wire::late(scratch, self.door.clone(), self.address);
         let response = wire.late_response(self.mode, &self.begun);
         // If it panics, this is not used yet: whoever has it posts the failure.
-        let _done = answer(response);
+        let done = answer(response);
         self.used = true;
-        wire.post_late();
+        wire.post_late(done.body_bytes());
         SCRATCH.set(Some(wire.output));
         true
     }

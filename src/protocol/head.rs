@@ -109,6 +109,11 @@ impl Head {
         self.scanned = 0;
     }
 
+    /// All of it has been taken, and no fault was found in a line.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.stage == Stage::Complete
+    }
+
     /// Takes the lines that are complete in `bytes`, which begins where the head does and has all
     /// that earlier calls saw. True when the head is complete: [`Head::len`] bytes of it.
     ///

@@ -38,7 +38,7 @@ impl Response<'_> {
         wire.output.truncate(wire.mark);
         if wire.fault.is_some() {
             // Before anybody can answer as if nothing were wrong.
-            wire.post_late();
+            wire.post_late(0);
         }
         let address = self.address();
         let responder = Responder::new(self.wire.door.clone(), address, self.wire.mode, begun);
@@ -280,7 +280,7 @@ impl Response<'_> {
         self.wire.body = Some(body);
         self.wire.state = State::Streamed;
         // Pieces that are sent from here on must not overtake the head.
-        self.wire.post_late();
+        self.wire.post_late(0);
         Done {
             status: self.wire.status,
             is_deferred: false,

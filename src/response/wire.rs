@@ -8,8 +8,10 @@ use crate::conn::{
     output::{Mark, Output},
     panic_guard::drop_quietly,
 };
+use crate::exchange::Exchange;
 use crate::late::{Address, Begun, Command, Door, Late, Place};
 use crate::protocol::{Method, Version};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -36,6 +38,10 @@ pub(crate) struct Wire {
     pub(super) fault: Option<AnswerError>,
     /// A body that follows.
     pub(super) body: Option<Box<BodyOut>>,
+    /// What a log waits for, of an answer that is not complete when the handler returns.
+    pub(crate) exchange: Option<Box<Exchange>>,
+    /// The same while the answer is to come, by slot.
+    pub(crate) exchanges: BTreeMap<usize, Box<Exchange>>,
     pub(crate) door: Arc<Door>,
     pub(super) origin: Origin,
     /// Given out so far.
@@ -88,6 +94,8 @@ impl Wire {
             state: State::Open,
             fault: None,
             body: None,
+            exchange: None,
+            exchanges: BTreeMap::new(),
             door,
             origin,
             tickets: 0,
@@ -212,8 +220,8 @@ impl Wire {
         }
     }
 
-    /// Sends an answer that was made later to its connection.
-    pub(crate) fn post_late(&mut self) {
+    /// Sends an answer that was made later to its connection, with so many bytes of body.
+    pub(crate) fn post_late(&mut self, body_bytes: u64) {
         let Origin::Late(address) = self.origin else {
             return;
         };
@@ -224,6 +232,7 @@ impl Wire {
                     status: self.status,
                     close: self.close,
                     upgrade: self.upgrade,
+                    body_bytes,
                     rest: self.output.detach(),
                     body: self.body.take(),
                 };

@@ -13,7 +13,7 @@ use std::time::Duration;
 // -------------------------------------------------------------------------------- a log to read
 
 #[derive(Clone, Default)]
-struct Kept(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Kept(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Kept {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -32,7 +32,7 @@ impl Write for Kept {
 }
 
 impl Kept {
-    fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         let bytes = self.0.lock().expect("no panic").clone();
         let text = String::from_utf8(bytes).expect("ASCII");
         assert!(text.is_empty() || text.ends_with('\n'), "whole lines");
@@ -42,7 +42,7 @@ impl Kept {
 
 /// What stands behind the time of a line, after a look at what stands before it.
 #[track_caller]
-fn rest(line: &str) -> &str {
+pub(crate) fn rest(line: &str) -> &str {
     let (start, rest) = line.split_once("] ").expect("a time");
     let time = start
         .strip_prefix("127.")
@@ -84,9 +84,7 @@ impl BodySink for Sum {
 }
 
 /// Answers in every way.
-struct App {
-    log: LogWriter,
-}
+struct App;
 
 impl Handler for App {
     fn body_plan(&self, req: &Request<'_>) -> BodyPlan {
@@ -108,20 +106,6 @@ impl Handler for App {
                 body.send("abc").expect("room");
                 done
             }
-            "/late" => {
-                let request = req.to_owned();
-                let log = self.log.clone();
-                let (done, responder) = res.status(202).defer();
-                responder.send(|res| {
-                    let done = res.status(404).text("late");
-                    let mut line = Vec::new();
-                    let took = Duration::from_secs(1);
-                    AccessEntry::new(&request.as_request(), &done, took).common(&mut line);
-                    log.line(&line);
-                    done
-                });
-                done
-            }
             _ => res.text("hi"),
         }
     }
@@ -129,7 +113,7 @@ impl Handler for App {
 
 fn logged(kept: &Kept) -> AccessLog<App> {
     let log = LogWriter::new(kept.clone()).expect("a thread");
-    AccessLog::new(App { log: log.clone() }, log)
+    AccessLog::new(App, log)
 }
 
 /// Asks on a connection of its own; the status, and whether the connection closed.
@@ -156,40 +140,28 @@ fn each_kind_of_answer_has_its_line() {
         (get("/\"\\"), 200, r#""GET /\"\\ HTTP/1.1" 200 2 "-" "-""#),
         (get("/empty"), 204, r#""GET /empty HTTP/1.1" 204 - "-" "-""#),
         (get("/stream"), 200, r#""GET /stream HTTP/1.1" 200 3 "-" "-""#),
-        (get("/panic"), 500, r#""GET /panic HTTP/1.1" 500 - "-" "-""#),
+        (get("/panic"), 500, r#""GET /panic HTTP/1.1" 500 41 "-" "-""#),
         (post("/"), 200, r#""POST / HTTP/1.1" 200 2 "-" "-""#),
         (post("/sink"), 201, r#""POST /sink HTTP/1.1" 201 1 "-" "-""#),
-        (post("/refuse"), 403, r#""POST /refuse HTTP/1.1" 403 - "-" "-""#),
-        (post("/nonsense"), 500, r#""POST /nonsense HTTP/1.1" 500 - "-" "-""#),
-        (post("/plan-panics"), 500, r#""POST /plan-panics HTTP/1.1" 500 - "-" "-""#),
-        ("GET / HTTP/1.1\r\n\r\n".into(), 400, r#""-" 400 - "-" "-""#),
-        (get(&format!("/{}", "x".repeat(9000))), 414, r#""-" 414 - "-" "-""#),
+        (post("/refuse"), 403, r#""POST /refuse HTTP/1.1" 403 10 "-" "-""#),
+        (post("/nonsense"), 500, r#""POST /nonsense HTTP/1.1" 500 22 "-" "-""#),
+        (post("/plan-panics"), 500, r#""POST /plan-panics HTTP/1.1" 500 22 "-" "-""#),
+        ("GET / HTTP/1.1\r\n\r\n".into(), 400, r#""GET / HTTP/1.1" 400 LEN "-" "-""#),
+        (get(&format!("/{}", "x".repeat(9000))), 414, r#""-" 414 LEN "-" "-""#),
     ];
-    for (request, status, _) in &cases {
-        assert_eq!(ask(addr, request), *status, "{request}");
+    let mut expected = Vec::new();
+    for (request, status, line) in &cases {
+        let mut client = Client::connect(addr);
+        client.send(request);
+        let answer = client.answer(Asked::Other);
+        assert_eq!(answer.status, *status, "{request}");
+        expected.push(line.replace("LEN", &answer.body.len().to_string()));
     }
     server.stop();
     ended(server);
     // The last of the server's handles was dropped with its workers: all is written.
     let lines = kept.lines();
     let lines: Vec<_> = lines.iter().map(|line| rest(line)).collect();
-    let expected: Vec<_> = cases.iter().map(|case| case.2).collect();
-    assert_eq!(lines, expected);
-}
-
-#[test]
-fn late_answers_are_the_handlers_to_log() {
-    let kept = Kept::default();
-    let (server, addr) = start(logged(&kept), workers(1));
-    assert_eq!(ask(addr, "GET /late HTTP/1.1\r\nHost: a\r\n\r\n"), 404);
-    server.stop();
-    ended(server);
-    let lines = kept.lines();
-    let lines: Vec<_> = lines.iter().map(|line| rest(line)).collect();
-    let expected = [
-        r#""GET /late HTTP/1.1" 404 4"#,
-        r#""GET /late HTTP/1.1" 202 - "-" "-""#,
-    ];
     assert_eq!(lines, expected);
 }
 
@@ -421,6 +393,11 @@ fn websockets_have_a_line_when_they_begin() {
     for (path, status) in [("/refused", 403), ("/else", 404), ("/panic", 500)] {
         assert_eq!(ask(addr, &offer(path)), status);
     }
+    // The library refuses without asking the handler.
+    let old = offer("/ws").replace("Version: 13", "Version: 8");
+    assert_eq!(ask(addr, &old), 426);
+    let no_key = offer("/ws").replace("Sec-WebSocket-Key", "Key");
+    assert_eq!(ask(addr, &no_key), 400);
     let stream = std::net::TcpStream::connect(addr).expect("a connection");
     let url = format!("ws://{addr}/ws");
     let (mut client, _) = tungstenite::client(url, stream).expect("a WebSocket");
@@ -436,10 +413,71 @@ fn websockets_have_a_line_when_they_begin() {
     let lines = kept.lines();
     let lines: Vec<_> = lines.iter().map(|line| rest(line)).collect();
     let expected = [
-        r#""GET /refused HTTP/1.1" 403 - "-" "-""#,
+        r#""GET /refused HTTP/1.1" 403 7 "-" "-""#,
         r#""GET /else HTTP/1.1" 404 2 "-" "-""#,
-        r#""GET /panic HTTP/1.1" 500 - "-" "-""#,
+        r#""GET /panic HTTP/1.1" 500 41 "-" "-""#,
+        r#""GET /ws HTTP/1.1" 426 44 "-" "-""#,
+        r#""GET /ws HTTP/1.1" 400 21 "-" "-""#,
         r#""GET /ws HTTP/1.1" 101 - "-" "-""#,
     ];
     assert_eq!(lines, expected);
+}
+
+/// A log around a log: each has its own line.
+#[test]
+fn logs_within_logs() {
+    let (outer, inner) = (Kept::default(), Kept::default());
+    let writer = |kept: &Kept| LogWriter::new(kept.clone()).expect("a thread");
+    let app = peregrine::from_fn(|req, res| match req.path() {
+        "/late" => res.offload(req, |_, res| res.status(404).text("late")),
+        "/panic" => panic!("as it is meant to"),
+        _ => res.send(vec![b'x'; 8 << 20]),
+    });
+    let app = AccessLog::new(AccessLog::new(app, writer(&inner)), writer(&outer));
+    let (server, addr): (_, std::net::SocketAddr) = start(app, workers(1));
+    for path in ["/late", "/panic", "/large"] {
+        let mut client = Client::connect(addr);
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        let _ = client.answer(Asked::Other);
+    }
+    let mut client = Client::connect(addr);
+    client.send("nonsense\r\n\r\n");
+    assert_eq!(client.answer(Asked::Other).status, 400);
+    drop(client);
+    server.stop();
+    ended(server);
+    for kept in [outer, inner] {
+        let mut lines: Vec<_> = kept.lines().iter().map(|l| rest(l).to_owned()).collect();
+        lines.sort();
+        let expected = [
+            r#""-" 400 23 "-" "-""#,
+            r#""GET /large HTTP/1.1" 200 8388608 "-" "-""#,
+            r#""GET /late HTTP/1.1" 404 4 "-" "-""#,
+            r#""GET /panic HTTP/1.1" 500 41 "-" "-""#,
+        ];
+        assert_eq!(lines, expected);
+    }
+}
+
+/// What is wrong with a response is in no byte that the client gets: in a build for debugging the
+/// developer is told, whatever the handler.
+#[cfg(all(target_os = "linux", debug_assertions))]
+#[test]
+fn a_response_that_cannot_be_sent_is_told_on_stderr() {
+    const TEST: &str = "access_log::a_response_that_cannot_be_sent_is_told_on_stderr";
+    const MARK: &str = "PEREGRINE_TEST_STDERR";
+    let ask = || {
+        let app = peregrine::from_fn(|_, res| res.header("a b", "c").text("x"));
+        let mut client = peregrine::testing::Connection::new(&app);
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert!(client.received().starts_with(b"HTTP/1.1 500 "));
+    };
+    if std::env::var_os(MARK).is_some() {
+        return ask();
+    }
+    let mut command = super::alone::this_program("", TEST);
+    let output = command.env(MARK, "1").output().expect("started");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    assert!(errors.contains("malformed header field name"), "{errors}");
 }

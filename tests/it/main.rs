@@ -1,6 +1,7 @@
 //! All integration tests: one binary, so they link once and share their helpers.
 
 mod access_log;
+mod access_log_late;
 #[cfg(target_os = "linux")]
 mod alone;
 mod body_reader;

@@ -21,6 +21,7 @@ const LAYERS: &[&[&str]] = &[
     &[
         "request",
         "response",
+        "exchange",
         "handler",
         "config",
         "stats",

@@ -58,6 +58,11 @@ impl Http1 {
         self.is_idle() && (self.is_used() || now >= self.waited(FIRST_GRACE))
     }
 
+    /// How long nothing has happened.
+    pub(crate) fn waited_for(&self, now: Seconds) -> Duration {
+        Duration::from_secs(now.saturating_sub(self.since).into())
+    }
+
     /// When `wait` has passed since something last happened.
     pub(crate) fn waited(&self, wait: Duration) -> Seconds {
         after(self.since, wait)

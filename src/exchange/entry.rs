@@ -36,7 +36,6 @@ pub struct AccessEntry<'a> {
     peer: Option<SocketAddr>,
     status: u16,
     body_bytes: u64,
-    is_deferred: bool,
     took: Duration,
     unix: u64,
 }
@@ -44,26 +43,22 @@ pub struct AccessEntry<'a> {
 impl<'a> AccessEntry<'a> {
     /// A request that was answered now, by a handler that took so long.
     pub fn new(request: &Request<'a>, done: &Done, took: Duration) -> AccessEntry<'a> {
-        AccessEntry {
-            body_bytes: done.body_bytes(),
-            is_deferred: done.is_deferred(),
-            took,
-            ..AccessEntry::of(Some(request), request.peer_addr(), done.status())
-        }
+        AccessEntry::of(Some(*request), request.peer_addr(), done.status())
+            .took_for(took)
+            .with_body(done.body_bytes())
     }
 
-    /// An answer without a body that a handler has written.
-    pub(super) fn of(
-        request: Option<&Request<'a>>,
+    /// A response without a body that took no time.
+    pub(crate) fn of(
+        request: Option<Request<'a>>,
         peer: Option<SocketAddr>,
         status: u16,
     ) -> AccessEntry<'a> {
         AccessEntry {
-            request: request.copied(),
+            request,
             peer,
             status,
             body_bytes: 0,
-            is_deferred: false,
             took: Duration::ZERO,
             // A clock before 1970 is wrong in any case.
             unix: SystemTime::now()
@@ -72,7 +67,15 @@ impl<'a> AccessEntry<'a> {
         }
     }
 
-    /// The request; `None` if it was refused before there was one, as malformed or too slow.
+    pub(crate) fn took_for(self, took: Duration) -> AccessEntry<'a> {
+        AccessEntry { took, ..self }
+    }
+
+    pub(crate) fn with_body(self, body_bytes: u64) -> AccessEntry<'a> {
+        AccessEntry { body_bytes, ..self }
+    }
+
+    /// The request without its body; `None` if its head was refused, as malformed or too slow.
     pub fn request(&self) -> Option<&Request<'a>> {
         self.request.as_ref()
     }
@@ -82,22 +85,20 @@ impl<'a> AccessEntry<'a> {
         self.peer
     }
 
-    /// The status of the answer; see [`Done::status`].
+    /// The status of the response. 499 if the connection ended before the response was sent as a whole;
+    /// HTTP has no such status, but readers of logs know it.
     pub fn status(&self) -> u16 {
         self.status
     }
 
-    /// Bytes of the body, as [`Done::body_bytes`] has them: 0 where they are not known.
+    /// Bytes of the body without chunk framing: those that were handed to the system, if the status is
+    /// 499; of a chunked body that the server could not complete, those until then.
     pub fn body_bytes(&self) -> u64 {
         self.body_bytes
     }
 
-    /// The answer comes later, so that status and body are not known yet.
-    pub fn is_deferred(&self) -> bool {
-        self.is_deferred
-    }
-
-    /// How long the handler took, from its call to its return.
+    /// The time from the first call of the handler for this request to the end of the response. Where
+    /// the library answered without the handler, whole seconds since the last step of the request.
     pub fn took(&self) -> Duration {
         self.took
     }
@@ -115,8 +116,7 @@ impl<'a> AccessEntry<'a> {
     ///
     /// The address without the port (`-` on a Unix socket), two fields that are always `-` (identity
     /// and user), the time in UTC, the request line, the status and the bytes of the body. `-` stands
-    /// for a body that is empty or of unknown length, and for the request line of what was refused
-    /// before it was one.
+    /// for an empty body, and for the request line where there is no [`AccessEntry::request`].
     pub fn common(&self, line: &mut Vec<u8>) {
         // Writing to a `Vec` cannot fail.
         let _ = match self.peer {
@@ -180,7 +180,7 @@ impl<'a> AccessEntry<'a> {
 }
 
 /// Appends `\xhh`.
-pub(super) fn hex(b: u8, line: &mut Vec<u8>) {
+pub(crate) fn hex(b: u8, line: &mut Vec<u8>) {
     let digit = |n: u8| b"0123456789abcdef"[usize::from(n)];
     line.extend_from_slice(&[b'\\', b'x', digit(b >> 4), digit(b & 15)]);
 }
