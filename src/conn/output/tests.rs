@@ -202,3 +202,69 @@ fn files_come_in_their_place() {
         assert_eq!(Arc::strong_count(&file), 1, "given back");
     }
 }
+
+/// Says what it was told, and with which name.
+#[derive(Debug)]
+struct Told(char, std::sync::mpsc::Sender<(char, Option<u64>)>);
+
+impl Watcher for Told {
+    fn sent(self: Box<Self>) {
+        self.1.send((self.0, None)).expect("the test listens");
+    }
+
+    fn lost(self: Box<Self>, unsent: u64) {
+        self.1
+            .send((self.0, Some(unsent)))
+            .expect("the test listens");
+    }
+}
+
+/// At the end of a row, between two large pieces, at the end of all, and two at one place.
+#[test]
+fn watchers_are_told_when_all_before_them_is_sent() {
+    for step in [1000, LARGE - 1, LARGE, LARGE + 1, 10 * LARGE] {
+        let (tell, told) = std::sync::mpsc::channel();
+        let watcher = |name| Box::new(Told(name, tell.clone()));
+        let mut output = Output::default();
+        output.push_watcher(watcher('0'));
+        assert_eq!(told.try_recv(), Ok(('0', None)), "nothing was here");
+        let mut places = Vec::new();
+        for (name, len) in [('a', 5), ('b', LARGE), ('c', 2 * LARGE), ('d', 7), ('e', 0)] {
+            output.push_payload(vec![b'x'; len].into());
+            output.push_watcher(watcher(name));
+            places.push((name, output.len()));
+        }
+        let whole = output.len();
+        while !output.is_empty() {
+            let n = step.min(gathered(&output).len());
+            output.advance(n);
+            let sent = whole - output.len();
+            let reached: Vec<_> = places.iter().filter(|p| p.1 <= sent).copied().collect();
+            places.drain(..reached.len());
+            for (name, _) in reached {
+                assert_eq!(told.try_recv(), Ok((name, None)), "{step} {sent}");
+            }
+            assert!(told.try_recv().is_err(), "{step} {sent}: too early");
+        }
+        assert!(places.is_empty());
+    }
+}
+
+#[test]
+fn watchers_are_told_how_much_is_lost() {
+    let (tell, told) = std::sync::mpsc::channel();
+    let mut output = Output::default();
+    for name in ['a', 'b'] {
+        output.push(b"head");
+        output.push_payload(vec![b'x'; LARGE].into());
+        output.push_watcher(Box::new(Told(name, tell.clone())));
+    }
+    output.advance(4 + 100);
+    output.clear();
+    let all = LARGE as u64;
+    let lost: Vec<_> = told.try_iter().collect();
+    assert_eq!(
+        lost,
+        [('a', Some(all - 100)), ('b', Some(2 * all - 100 + 4))]
+    );
+}
