@@ -112,15 +112,12 @@ pub trait Handler: Send + Sync + 'static {
     /// what had to be done. Runs on the worker's event loop. A panic in it is caught and ignored.
     ///
     /// By default, an [`AnswerError`] is written to standard error in a build with debug assertions, as
-    /// the client's 500 does not say what was wrong, and nothing happens otherwise.
+    /// the client is not told what was wrong, and nothing happens otherwise.
     fn handle_error(&self, error: &ConnectionError<'_>, peer: Option<SocketAddr>) {
         let _ = peer;
         if let (true, ConnectionError::Answer(error)) = (cfg!(debug_assertions), error) {
             // Where that is closed, nobody reads it.
-            let _ = writeln!(
-                io::stderr(),
-                "peregrine: a client got 500 because of an error in its response: {error}"
-            );
+            let _ = writeln!(io::stderr(), "peregrine: a response failed: {error}");
         }
     }
 
