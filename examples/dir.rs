@@ -74,7 +74,7 @@ fn main() -> io::Result<()> {
         ..DirConfig::default()
     };
     let files = DirServer::with_config(&path, config).unwrap_or_else(|error| {
-        eprintln!("cannot serve {}: {error}", path.display());
+        eprintln!("cannot serve {error}");
         std::process::exit(1);
     });
     println!("serving {}", path.display());

@@ -170,7 +170,7 @@ pub fn unmask(bytes: &mut [u8], mask: [u8; 4], offset: usize) {
 
 /// The relative path that the path of a request names, if it is one that `DirServer` looks for.
 #[cfg(feature = "dir")]
-pub fn relative_path(path: &str) -> Option<std::borrow::Cow<'_, str>> {
+pub fn relative_path(path: &str) -> Option<std::borrow::Cow<'_, [u8]>> {
     crate::dir::relative_path(path)
 }
 

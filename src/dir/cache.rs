@@ -6,14 +6,14 @@
 
 use super::resource::Resource;
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::{BuildHasher, Hasher};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
 const SHARDS: usize = 16;
 
-type Map = HashMap<Box<str>, Arc<Resource>, BuildHasherDefault<PathHasher>>;
+type Map = HashMap<Box<[u8]>, Arc<Resource>, Seed>;
 
 /// Invariant: `bytes` and `files` are the sums over all that is in the shards, while no lock is
 /// held.
@@ -33,8 +33,9 @@ pub(crate) struct Cache {
 
 impl Cache {
     pub(crate) fn new(most_bytes: usize, most_files: usize, recheck: Duration) -> Cache {
+        let seed = Seed::new();
         Cache {
-            shards: std::array::from_fn(|_| RwLock::default()),
+            shards: std::array::from_fn(|_| RwLock::new(Map::with_hasher(seed))),
             bytes: AtomicUsize::new(0),
             files: AtomicUsize::new(0),
             most_bytes,
@@ -46,7 +47,7 @@ impl Cache {
     }
 
     /// The shard of `path`, to look it up.
-    pub(crate) fn shard(&self, path: &str) -> RwLockReadGuard<'_, Map> {
+    pub(crate) fn shard(&self, path: &[u8]) -> RwLockReadGuard<'_, Map> {
         let shard = &self.shards[index(path)];
         shard.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -86,7 +87,7 @@ impl Cache {
     }
 
     /// Keeps it, in the place of what was there, if there is room for such a thing at all.
-    pub(crate) fn insert(&self, path: &str, resource: Arc<Resource>) {
+    pub(crate) fn insert(&self, path: &[u8], resource: Arc<Resource>) {
         self.mark(&resource);
         let (weight, files) = (resource.weight(), resource.open_files());
         if weight > self.most_bytes || files > self.most_files {
@@ -104,7 +105,7 @@ impl Cache {
         }
     }
 
-    pub(crate) fn remove(&self, path: &str) {
+    pub(crate) fn remove(&self, path: &[u8]) {
         let shard = &self.shards[index(path)];
         let mut map = shard.write().unwrap_or_else(PoisonError::into_inner);
         let before = map.remove(path);
@@ -133,7 +134,7 @@ impl Cache {
     /// the next time.
     fn make_room(&self) {
         let _one = self.clearing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut all: Vec<(u32, Box<str>)> = Vec::new();
+        let mut all: Vec<(u32, Box<[u8]>)> = Vec::new();
         for shard in &self.shards {
             let map = shard.read().unwrap_or_else(PoisonError::into_inner);
             all.extend(
@@ -158,24 +159,48 @@ impl Cache {
 }
 
 /// Near enough to even for names, and cheaper than a second hash.
-fn index(path: &str) -> usize {
-    let bytes = path.as_bytes();
-    let at = |at: usize| bytes.get(at).map_or(0, |b| usize::from(*b));
-    (at(bytes.len() / 2) + bytes.len() + at(0)) % SHARDS
+fn index(path: &[u8]) -> usize {
+    let at = |at: usize| path.get(at).map_or(0, |b| usize::from(*b));
+    (at(path.len() / 2) + path.len() + at(0)) % SHARDS
 }
 
-/// Multiplies and folds, eight bytes at a time. Only paths of existing files are ever inserted, so
-/// nobody can fill a map with collisions.
-#[derive(Default)]
-pub(crate) struct PathHasher(u64);
+/// Where hashes begin and what they are multiplied by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seed {
+    start: u64,
+    factor: u64,
+}
 
-const SEED: u64 = 0x2545_f491_4f6c_dd1d;
-const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+impl Seed {
+    fn new() -> Seed {
+        Seed {
+            start: 0x2545_f491_4f6c_dd1d,
+            factor: 0x9e37_79b9_7f4a_7c15,
+        }
+    }
+}
+
+impl BuildHasher for Seed {
+    type Hasher = PathHasher;
+
+    fn build_hasher(&self) -> PathHasher {
+        PathHasher {
+            state: self.start,
+            factor: self.factor,
+        }
+    }
+}
+
+/// Multiplies and folds, eight bytes at a time.
+pub(crate) struct PathHasher {
+    state: u64,
+    factor: u64,
+}
 
 impl PathHasher {
     fn mix(&mut self, word: u64) {
-        let product = u128::from(self.0 ^ word ^ SEED) * u128::from(FACTOR);
-        self.0 = product as u64 ^ (product >> 64) as u64;
+        let product = u128::from(self.state ^ word) * u128::from(self.factor);
+        self.state = product as u64 ^ (product >> 64) as u64;
     }
 }
 
@@ -192,8 +217,11 @@ impl Hasher for PathHasher {
         self.mix(u64::from_le_bytes(last) ^ (bytes.len() as u64) << 56);
     }
 
+    /// The length of a slice, which comes before its bytes: `write` has it, too.
+    fn write_usize(&mut self, _: usize) {}
+
     fn finish(&self) -> u64 {
-        self.0
+        self.state
     }
 }
 
@@ -206,12 +234,7 @@ mod tests {
 
     fn resource(bytes: usize) -> Arc<Resource> {
         let config = DirConfig::default();
-        let maker = Maker {
-            config: &config,
-            path: "a",
-            content_type: "text/plain".into(),
-            varies: false,
-        };
+        let maker = Maker::new(&config, b"a", "text/plain".into(), false);
         let variant = maker.memory(Coding::Identity, vec![0; bytes].into(), None);
         Arc::new(Resource::new(vec![variant], Vec::new(), true))
     }
@@ -220,14 +243,14 @@ mod tests {
     fn the_budget_holds_whatever_comes() {
         let cache = Cache::new(100_000, 4, Duration::from_secs(1));
         for i in 0..1000 {
-            cache.insert(&format!("file-{i}"), resource(i * 7 % 5000));
+            cache.insert(format!("file-{i}").as_bytes(), resource(i * 7 % 5000));
             assert!(cache.held().0 <= 100_000);
         }
         assert!(cache.held().0 > 50_000, "and is used");
-        cache.insert("huge", resource(200_000));
-        assert!(cache.shard("huge").get("huge").is_none());
+        cache.insert(b"huge", resource(200_000));
+        assert!(cache.shard(b"huge").get(&b"huge"[..]).is_none());
         for i in 0..1000 {
-            cache.remove(&format!("file-{i}"));
+            cache.remove(format!("file-{i}").as_bytes());
         }
         assert_eq!(cache.held(), (0, 0));
     }
@@ -236,7 +259,7 @@ mod tests {
     fn what_is_replaced_no_longer_counts() {
         let cache = Cache::new(100_000, 4, Duration::from_secs(1));
         for _ in 0..100 {
-            cache.insert("same", resource(5000));
+            cache.insert(b"same", resource(5000));
         }
         let once = cache.held().0;
         assert!((5000..8000).contains(&once), "{once}");

@@ -1,6 +1,6 @@
 //! How files are served.
 
-use super::path;
+use super::path::{self, Names};
 use crate::protocol::{class, fields};
 use std::borrow::Cow;
 use std::io;
@@ -29,9 +29,12 @@ pub struct DirConfig {
     /// Names that are looked for, in this order, when a folder is asked for. A folder asked for
     /// without the slash at its end is redirected to it, with 301. Default: `index.html`.
     pub index: Vec<String>,
-    /// Whether a folder without an index is listed: at most 2,000 of its entries, without what
-    /// would not be served. Default: false, which is 404.
+    /// Whether a folder without an index is listed, without what would not be served. A list is kept
+    /// in memory like a file, and made again after [`DirConfig::recheck`]. Default: false, which is
+    /// 404.
     pub list: bool,
+    /// Entries of a folder that are read for a list; the list says that there are more. Default: 2,000.
+    pub list_entries: usize,
     /// For an application that has pages without files: the path of the page, beneath the folder,
     /// that answers (200) every path that names no file and whose last component has no dot.
     /// Default: `None`.
@@ -42,6 +45,11 @@ pub struct DirConfig {
     /// Whether files and folders are served whose name begins with a dot. `.well-known` at the top
     /// is in any case (RFC 8615). Default: false.
     pub dotfiles: bool,
+    /// Whether only names are served that mean the same on every system, which Windows requires in any
+    /// case: UTF-8, without control characters and `\ : " < > | ? *`, without a dot or space at the end,
+    /// no device such as `aux.js`, and without `~` before a digit. For folders of a file system that has
+    /// the rules of Windows. Default: false, which is every name that the system can have.
+    pub portable: bool,
     /// Whether symbolic links are followed. One that leads out of the folder never is, and an
     /// absolute one counts as leading out. Default: true.
     pub symlinks: bool,
@@ -65,11 +73,11 @@ pub struct DirConfig {
     /// Whether text files that are kept in memory and have no sibling in gzip are compressed, once.
     /// Only with the feature `compress`, nothing otherwise. Default: true.
     pub compress: bool,
-    /// Files of up to this many bytes are kept in memory, with the head of their answer. Default:
-    /// 65,536.
+    /// Files of up to this many bytes are kept in memory, with the head of their answer; none that is
+    /// larger than [`DirConfig::hot_bytes`]. Default: 65,536.
     pub hot_file_bytes: u64,
-    /// Bytes that all of those may take; above, what was not asked for the longest goes. Default: 64
-    /// MiB.
+    /// Bytes that all of those and the lists may take; above, what was not asked for the longest goes.
+    /// Default: 64 MiB.
     pub hot_bytes: usize,
     /// Larger files that are kept open. Default: 256.
     pub open_files: usize,
@@ -87,9 +95,11 @@ impl Default for DirConfig {
             prefix: String::new(),
             index: vec!["index.html".to_owned()],
             list: false,
+            list_entries: 2000,
             spa: None,
             not_found: None,
             dotfiles: false,
+            portable: false,
             symlinks: true,
             cache_control: Some("no-cache".to_owned()),
             cache_rules: Vec::new(),
@@ -116,9 +126,9 @@ impl DirConfig {
             return wrong("DirConfig::prefix begins with a slash and does not end with one");
         }
         // What is found under these is kept under these, so they must be paths that anyone may ask for.
-        let mut pages = self.spa.iter().chain(&self.not_found);
-        if !pages.all(|page| is_plain_path(page, self.dotfiles)) {
-            return wrong("DirConfig::spa or not_found is no path that would be served");
+        let mut pages = self.spa.iter().chain(&self.not_found).chain(&self.index);
+        if !pages.all(|page| is_plain_path(page, self.names())) {
+            return wrong("DirConfig::spa, not_found or index has a path that would not be served");
         }
         let rules = self.cache_rules.iter().map(|(_, value)| value);
         let types = self.types.iter().map(|(_, value)| value);
@@ -139,11 +149,19 @@ impl DirConfig {
         Ok(self)
     }
 
+    /// Which names are served.
+    pub(crate) fn names(&self) -> Names {
+        Names {
+            dotfiles: self.dotfiles,
+            portable: self.portable || !cfg!(unix),
+        }
+    }
+
     /// The `Cache-Control` of a file.
-    pub(crate) fn cache_control(&self, path: &str) -> Option<&str> {
+    pub(crate) fn cache_control(&self, path: &[u8]) -> Option<&str> {
         let fits = |rule: &&(String, String)| {
             let start = rule.0.strip_prefix('/').unwrap_or(&rule.0);
-            path.starts_with(start)
+            path.starts_with(start.as_bytes())
         };
         let rule = self.cache_rules.iter().find(fits);
         rule.map(|rule| rule.1.as_str())
@@ -151,8 +169,9 @@ impl DirConfig {
     }
 
     /// The `Content-Type` of a file. Text is UTF-8.
-    pub(crate) fn content_type(&self, path: &str) -> String {
-        let name = path.rsplit('/').next().unwrap_or(path);
+    pub(crate) fn content_type(&self, path: &[u8]) -> String {
+        let name = path.rsplit(|b| *b == b'/').next().unwrap_or(path);
+        let name = &*String::from_utf8_lossy(name);
         if let Some((_, extension)) = name.rsplit_once('.') {
             let is = |own: &&(String, String)| own.0.eq_ignore_ascii_case(extension);
             if let Some((_, kind)) = self.types.iter().find(is) {
@@ -168,7 +187,7 @@ impl DirConfig {
     }
 }
 
-fn is_plain_path(page: &str, dotfiles: bool) -> bool {
+fn is_plain_path(page: &str, names: Names) -> bool {
     let path = format!("/{page}");
-    matches!(path::relative(&path, dotfiles), Ok(Cow::Borrowed(same)) if same == page)
+    matches!(path::relative(&path, names), Ok(Cow::Borrowed(same)) if same == page.as_bytes())
 }

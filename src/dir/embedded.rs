@@ -92,19 +92,20 @@ impl Embedded {
         if !is_read(req) {
             return not_allowed(res);
         }
-        let path = match path::relative(path, self.config.dotfiles) {
+        let path = match path::relative(path, self.config.names()) {
             Ok(path) => path,
             Err(Refusal::Malformed) => return plain(400, res),
-            Err(Refusal::Hidden) => return self.absent("", req, res),
+            Err(Refusal::Hidden) => return self.absent(b"", req, res),
         };
-        match self.resources.get(&*path) {
+        let found = std::str::from_utf8(&path).ok();
+        match found.and_then(|path| self.resources.get(path)) {
             Some(Some(file)) => answer::answer(file, req, res, self.config.max_ranges),
-            Some(None) if !path.is_empty() && !path.ends_with('/') => redirect(req, res),
+            Some(None) if !path.is_empty() && !path.ends_with(b"/") => redirect(req, res),
             Some(None) | None => self.absent(&path, req, res),
         }
     }
 
-    fn absent(&self, path: &str, req: &Request<'_>, res: Response<'_>) -> Done {
+    fn absent(&self, path: &[u8], req: &Request<'_>, res: Response<'_>) -> Done {
         let find = |page: &Option<String>| self.resources.get(page.as_deref()?)?.as_ref();
         if let Some(page) = find(&self.config.spa).filter(|_| is_page(path)) {
             return answer::answer(page, req, res, self.config.max_ranges);
@@ -131,7 +132,7 @@ fn resource(config: &DirConfig, files: &HashMap<String, &'static [u8]>, path: &s
             }
         }
     }
-    let content_type = config.content_type(path);
+    let content_type = config.content_type(path.as_bytes());
     #[cfg(feature = "compress")]
     if config.compress
         && files[path].len() as u64 <= config.hot_file_bytes
@@ -141,12 +142,8 @@ fn resource(config: &DirConfig, files: &HashMap<String, &'static [u8]>, path: &s
         let small = super::resource::compressed(files[path]);
         bodies.extend(small.map(|bytes| (Coding::Gzip, bytes.into())));
     }
-    let maker = Maker {
-        config,
-        path,
-        content_type: content_type.into(),
-        varies: bodies.len() > 1,
-    };
+    let varies = bodies.len() > 1;
+    let maker = Maker::new(config, path.as_bytes(), content_type.into(), varies);
     let variants = bodies
         .into_iter()
         .map(|(coding, body)| maker.memory(coding, body, None));

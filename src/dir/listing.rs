@@ -1,14 +1,10 @@
 //! The page that lists a folder.
 
-use super::open::Item;
-use super::path::is_servable;
+use super::open::{Item, Items};
 use crate::protocol::encode;
-use crate::response::{Done, Response};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use crate::protocol::file_name::is_invisible;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use std::fmt::{self, Display, Formatter, Write as _};
-
-/// Entries that a list has at most: the page is made on the event loop, for every request anew.
-pub(crate) const MOST: usize = 2000;
 
 /// What stands in a link as it is.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
@@ -28,19 +24,16 @@ a:hover{text-decoration:underline}\
 span{opacity:.7;font-variant-numeric:tabular-nums}\
 span:last-child{min-width:5rem;text-align:right}";
 
-/// `path` is the folder's, decoded, empty or with a slash at its end.
-pub(crate) fn answer(path: &str, mut items: Vec<Item>, dotfiles: bool, res: Response<'_>) -> Done {
-    let cut = items.len() >= MOST;
-    items.retain(|item| is_servable(&item.name, path.is_empty(), dotfiles));
-    items.sort_by_cached_key(|item| (!item.is_folder, item.name.to_lowercase(), item.name.clone()));
-    let page = page(path, &items, cut);
-    res.lines(b"Cache-Control: no-cache\r\nX-Content-Type-Options: nosniff\r\n")
-        .html(&page)
-}
-
-fn page(path: &str, items: &[Item], cut: bool) -> String {
+/// `path` is the folder's, decoded, empty or with a slash at its end; of its entries `most` were read.
+pub(crate) fn page(path: &[u8], list: Items, most: usize) -> String {
+    let Items { mut items, cut } = list;
+    items.sort_by_cached_key(|item| {
+        let name = String::from_utf8_lossy(&item.name).to_lowercase();
+        (!item.is_folder, name, item.name.clone())
+    });
     let mut page = String::new();
-    let title = Escaped(path);
+    let title = String::from_utf8_lossy(path);
+    let title = Escaped(&title);
     // Writing to a string does not fail.
     let _ = write!(
         page,
@@ -51,14 +44,14 @@ fn page(path: &str, items: &[Item], cut: bool) -> String {
     if !path.is_empty() {
         page.push_str("<li><a href=\"../\">../</a></li>\n");
     }
-    for item in items {
+    for item in &items {
         let _ = row(item, &mut page);
     }
     page.push_str("</ul>");
     if cut {
         let _ = write!(
             page,
-            "<p>There is more than this: only {MOST} entries were read.</p>"
+            "<p>There is more than this: only {most} entries were read.</p>"
         );
     }
     page.push_str("</body></html>\n");
@@ -67,8 +60,9 @@ fn page(path: &str, items: &[Item], cut: bool) -> String {
 
 fn row(item: &Item, page: &mut String) -> fmt::Result {
     let slash = if item.is_folder { "/" } else { "" };
-    let link = utf8_percent_encode(&item.name, PLAIN);
-    let name = Escaped(&item.name);
+    let link = percent_encode(&item.name, PLAIN);
+    let name = String::from_utf8_lossy(&item.name);
+    let name = Escaped(&name);
     write!(page, "<li><a href=\"./{link}{slash}\">{name}{slash}</a>")?;
     let date = encode::date(item.modified);
     // Day to minute.
@@ -80,24 +74,37 @@ fn row(item: &Item, page: &mut String) -> fmt::Result {
     }
 }
 
-/// Text that cannot be taken for markup.
+/// Text that cannot be taken for markup, and in which nothing hides: a name could show another order of
+/// its letters than it has, or a second line.
 struct Escaped<'a>(&'a str);
 
 impl Display for Escaped<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let mut rest = self.0;
-        while let Some(at) = rest.find(['&', '<', '>', '"', '\'']) {
-            f.write_str(&rest[..at])?;
-            f.write_str(match rest.as_bytes()[at] {
-                b'&' => "&amp;",
-                b'<' => "&lt;",
-                b'>' => "&gt;",
-                b'"' => "&quot;",
-                _ => "&#39;",
-            })?;
-            rest = &rest[at + 1..];
+        while let Some(at) = rest.find(|c| escaped(c).is_some()) {
+            let (plain, special) = rest.split_at(at);
+            let mut special = special.chars();
+            let instead = special.next().and_then(escaped);
+            f.write_str(plain)?;
+            f.write_str(instead.unwrap_or_default())?;
+            rest = special.as_str();
         }
         f.write_str(rest)
+    }
+}
+
+/// What stands in the place of a character; `None`: itself.
+fn escaped(c: char) -> Option<&'static str> {
+    match c {
+        '&' => Some("&amp;"),
+        '<' => Some("&lt;"),
+        '>' => Some("&gt;"),
+        '"' => Some("&quot;"),
+        '\'' => Some("&#39;"),
+        // Persian and many emoji are written with them.
+        '\u{200c}' | '\u{200d}' => None,
+        c if c.is_control() || is_invisible(c) => Some("\u{fffd}"),
+        _ => None,
     }
 }
 
@@ -128,7 +135,7 @@ mod tests {
 
     fn item(name: &str, is_folder: bool, len: u64) -> Item {
         Item {
-            name: name.to_owned(),
+            name: name.as_bytes().to_vec(),
             is_folder,
             is_link: false,
             len,
@@ -139,7 +146,11 @@ mod tests {
     #[test]
     fn names_are_text_whatever_they_hold() {
         let name = "<script>alert('\"&')</script>.html";
-        let page = page("a&b/", &[item(name, false, 1536)], false);
+        let list = Items {
+            items: vec![item(name, false, 1536)],
+            cut: false,
+        };
+        let page = page(b"a&b/", list, 10);
         assert!(page.contains("<title>/a&amp;b/</title>"));
         assert!(page.contains("&lt;script&gt;alert(&#39;&quot;&amp;&#39;)&lt;"));
         assert!(
@@ -147,6 +158,23 @@ mod tests {
         );
         assert!(!page.contains("<script"));
         assert!(page.contains("<span>06 Nov 1994 08:49</span><span>1.5 KiB</span>"));
+    }
+
+    #[test]
+    fn nothing_hides_in_a_name() {
+        for (name, shown) in [
+            ("a\u{202e}gpj.exe", "a\u{fffd}gpj.exe"),
+            (
+                "\u{61c}\u{180e}\u{2028}\u{2029}\u{e0041}\u{7f}\n",
+                "\u{fffd}".repeat(7).as_str(),
+            ),
+            (
+                "\u{645}\u{6cc}\u{200c}\u{62e}",
+                "\u{645}\u{6cc}\u{200c}\u{62e}",
+            ),
+        ] {
+            assert_eq!(Escaped(name).to_string(), shown);
+        }
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub use single::Files;
 use crate::handler::Handler;
 use crate::request::Request;
 use crate::response::{Done, Response};
-use open::{Root, Source};
+use open::{Source, about};
 use path::Refusal;
 use std::io;
 use std::path::Path;
@@ -42,9 +42,11 @@ use store::{Found, Store};
 ///
 /// Small files are kept in memory with the head of their answer; larger ones are sent by the system
 /// (`sendfile` on Linux). What changes on the disk is seen within [`DirConfig::recheck`]. A file
-/// that is replaced, by renaming another one over it, is sent whole, old or new; one that is written
-/// over in place while it is sent can only be sent as it is then, and a connection is cut rather
-/// than filled up when it became shorter.
+/// that is replaced, by renaming another one over it, is sent whole, old or new. One that is written
+/// over in place while it is sent is sent as it is at that time, in part old and in part new. One that is
+/// made shorter while it is sent cannot be completed: the connection is closed before the announced
+/// length, and the last bytes before that may be zeros, as the system has cleared them while they were on
+/// their way. So replace files by renaming.
 ///
 /// | request | answer |
 /// |---|---|
@@ -54,6 +56,9 @@ use store::{Found, Store};
 /// | other methods than GET and HEAD | 405 with `Allow` |
 /// | a path that is no encoding of a path | 400 |
 /// | everything else | 404 |
+///
+/// Symbolic links that lead out of the folder are not followed. A hard link is the file itself, and no
+/// server can tell where else it has a name.
 ///
 /// Files are opened on the worker's event loop. On a disk that takes long to answer, other
 /// connections of that worker wait meanwhile.
@@ -91,7 +96,7 @@ impl DirServer {
     ///
     /// # Errors
     ///
-    /// The folder cannot be opened, or is none.
+    /// The folder cannot be opened, or is none. The error names the path.
     pub fn new(path: impl AsRef<Path>) -> io::Result<DirServer> {
         DirServer::with_config(path, DirConfig::default())
     }
@@ -103,10 +108,11 @@ impl DirServer {
     /// As [`DirServer::new`], and if the configuration holds what cannot be sent.
     pub fn with_config(path: impl AsRef<Path>, config: DirConfig) -> io::Result<DirServer> {
         let config = config.checked()?;
-        let path = std::path::absolute(path)?;
-        let root = Root::new(path, config.symlinks, config.recheck)?;
+        let path = path.as_ref();
+        let source = Source::folder(path, config.symlinks, config.recheck);
+        let source = source.map_err(|error| about(path, &error))?;
         Ok(DirServer {
-            store: Store::new(config, Source::Folder(root)),
+            store: Store::new(config, source),
         })
     }
 
@@ -129,6 +135,7 @@ impl DirServer {
         }
         // A path that is in the cache has passed the rules when it came there.
         if let Some(asked) = path.strip_prefix('/').filter(|path| !path.contains('%')) {
+            let asked = asked.as_bytes();
             let shard = self.store.cache.shard(asked);
             if let Some(kept) = shard.get(asked) {
                 if self.store.cache.is_good(kept) {
@@ -140,40 +147,33 @@ impl DirServer {
                 return self.found(found, asked, req, res);
             }
         }
-        match path::relative(path, self.store.config.dotfiles) {
+        match path::relative(path, self.store.config.names()) {
             Ok(asked) => self.found(self.store.find(&asked), &asked, req, res),
             Err(Refusal::Malformed) => plain(400, res),
-            Err(Refusal::Hidden) => self.absent("", req, res),
+            Err(Refusal::Hidden) => self.absent(b"", req, res),
         }
     }
 
-    fn found(&self, found: Found, path: &str, req: &Request<'_>, res: Response<'_>) -> Done {
+    fn found(&self, found: Found, path: &[u8], req: &Request<'_>, res: Response<'_>) -> Done {
         let config = &self.store.config;
         match found {
             Found::File(resource) => answer::answer(&resource, req, res, config.max_ranges),
             Found::NeedsSlash => redirect(req, res),
-            Found::Folder(folder) if config.list => {
-                let items = self.store.source.list(path, &folder, listing::MOST);
-                match items {
-                    Ok(items) => listing::answer(path, items, config.dotfiles, res),
-                    Err(_) => plain(503, res),
-                }
-            }
-            Found::Folder(_) | Found::Nothing => self.absent(path, req, res),
+            Found::Nothing => self.absent(path, req, res),
             Found::Failed => plain(503, res),
         }
     }
 
     /// Answers for a path that names no file.
-    fn absent(&self, path: &str, req: &Request<'_>, res: Response<'_>) -> Done {
+    fn absent(&self, path: &[u8], req: &Request<'_>, res: Response<'_>) -> Done {
         let config = &self.store.config;
         if let Some(page) = config.spa.as_deref().filter(|_| is_page(path)) {
-            if let Found::File(page) = self.store.find(page) {
+            if let Found::File(page) = self.store.find(page.as_bytes()) {
                 return answer::answer(&page, req, res, config.max_ranges);
             }
         }
         if let Some(page) = &config.not_found {
-            if let Found::File(page) = self.store.find(page) {
+            if let Found::File(page) = self.store.find(page.as_bytes()) {
                 return answer::page(&page, 404, req, res);
             }
         }
@@ -188,12 +188,12 @@ impl Handler for DirServer {
 }
 
 /// A path that an application in the browser may know: it does not look like a file.
-fn is_page(path: &str) -> bool {
-    let name = path.trim_end_matches('/').rsplit('/').next();
-    !path.is_empty() && !name.unwrap_or("").contains('.')
+fn is_page(path: &[u8]) -> bool {
+    let inner = path.strip_suffix(b"/").unwrap_or(path);
+    let name = inner.rsplit(|b| *b == b'/').next().unwrap_or(inner);
+    !path.is_empty() && !name.contains(&b'.')
 }
 
-/// The methods that files know.
 /// The path without the prefix, if it has it.
 ///
 /// An empty prefix is not compared: an empty string has no memory, and the vector instructions that
@@ -205,6 +205,7 @@ fn behind_prefix<'a>(req: &Request<'a>, config: &DirConfig) -> Option<&'a str> {
     }
 }
 
+/// The methods that files know.
 fn is_read(req: &Request<'_>) -> bool {
     matches!(req.method(), "GET" | "HEAD")
 }
@@ -236,14 +237,18 @@ fn plain(status: u16, res: Response<'_>) -> Done {
 
 /// What a request path names, whatever there is.
 #[cfg(any(test, feature = "internals"))]
-pub(crate) fn relative_path(path: &str) -> Option<std::borrow::Cow<'_, str>> {
-    path::relative(path, false).ok()
+pub(crate) fn relative_path(path: &str) -> Option<std::borrow::Cow<'_, [u8]>> {
+    path::relative(path, DirConfig::default().names()).ok()
 }
 
 /// Opens what a request path names beneath `root`, by each way there is of doing so.
 #[cfg(any(test, feature = "internals"))]
 pub(crate) fn open_every_way(root: &Path, path: &str) -> io::Result<Vec<std::fs::File>> {
-    let Ok(relative) = path::relative(path, true) else {
+    let config = DirConfig {
+        dotfiles: true,
+        ..DirConfig::default()
+    };
+    let Ok(relative) = path::relative(path, config.names()) else {
         return Ok(Vec::new());
     };
     let folder = open::Folder::root(root)?;

@@ -1,9 +1,9 @@
-//! Which request paths may name a file, and which file that is: functions over text, no files here.
+//! Which request paths may name a file, and which file that is: functions over bytes, no files here.
 //!
 //! The path is split at its slashes first and each component is decoded once, so that an encoded
-//! slash never becomes a separator. What is decoded must be UTF-8 and a name that means the same on
-//! every system: a path that is harmless on one and a device or another folder on the next is
-//! refused on both.
+//! slash never becomes a separator. What is decoded may be any name that the system can have, but for
+//! what is hidden; or, where that is wanted or the system is Windows, a name that means the same on
+//! every system: UTF-8, no device, no separator of another system.
 
 use crate::protocol::file_name::{MAX_NAME, is_device, is_invisible, is_special};
 use std::borrow::Cow;
@@ -20,71 +20,123 @@ pub(crate) enum Refusal {
     Hidden,
 }
 
+/// Which names are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Names {
+    /// Those that begin with a dot, too.
+    pub(crate) dotfiles: bool,
+    /// Only those that mean the same on every system.
+    pub(crate) portable: bool,
+}
+
 /// The relative path that `path`, as it stands in a request, names: decoded, without the slash at
 /// its beginning, with the one at its end if there is one. Empty for the root.
 ///
 /// Borrowed unless something had to be decoded.
-pub(crate) fn relative(path: &str, dotfiles: bool) -> Result<Cow<'_, str>, Refusal> {
+pub(crate) fn relative(path: &str, names: Names) -> Result<Cow<'_, [u8]>, Refusal> {
     let rest = path.strip_prefix('/').ok_or(Refusal::Malformed)?;
     let inner = rest.strip_suffix('/').unwrap_or(rest);
     if rest.is_empty() {
-        return Ok(Cow::Borrowed(rest));
+        return Ok(Cow::Borrowed(b""));
     }
     for (depth, raw) in inner.split('/').enumerate() {
         let name = decoded(raw)?;
-        if !is_servable(&name, depth == 0, dotfiles) || depth == MAX_DEPTH {
-            return Err(match name.contains('\0') {
-                true => Refusal::Malformed,
-                false => Refusal::Hidden,
+        if !names.allow(&name, depth == 0) || depth == MAX_DEPTH {
+            let is_text = !names.portable || std::str::from_utf8(&name).is_ok();
+            return Err(match is_text && !name.contains(&0) {
+                true => Refusal::Hidden,
+                false => Refusal::Malformed,
             });
         }
     }
     decoded(rest)
 }
 
-/// Undoes percent-encoding once. A `%` without two hexadecimal digits, or bytes that are not UTF-8,
-/// overlong forms included, are an error.
-fn decoded(raw: &str) -> Result<Cow<'_, str>, Refusal> {
+/// Undoes percent-encoding once. A `%` without two hexadecimal digits is an error.
+fn decoded(raw: &str) -> Result<Cow<'_, [u8]>, Refusal> {
     let bytes = raw.as_bytes();
     let is_hex = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_hexdigit);
     let complete = |at: usize| bytes[at] != b'%' || (is_hex(at + 1) && is_hex(at + 2));
-    if !memchr::memchr_iter(b'%', bytes).all(complete) {
-        return Err(Refusal::Malformed);
+    match memchr::memchr_iter(b'%', bytes).all(complete) {
+        true => Ok(percent_encoding::percent_decode(bytes).into()),
+        false => Err(Refusal::Malformed),
     }
-    percent_encoding::percent_decode(bytes)
-        .decode_utf8()
-        .map_err(|_| Refusal::Malformed)
 }
 
-/// Whether a decoded component may be looked up.
-pub(crate) fn is_servable(name: &str, top: bool, dotfiles: bool) -> bool {
-    let bytes = name.as_bytes();
-    let (Some(&first), Some(&last)) = (bytes.first(), bytes.last()) else {
+impl Names {
+    /// Whether a decoded component may be looked up; `top`: it stands first.
+    ///
+    /// It is judged once more without what cannot be seen in it: some file systems take both for one
+    /// name.
+    pub(crate) fn allow(self, name: &[u8], top: bool) -> bool {
+        let seen = visible(name);
+        name.len() <= MAX_NAME
+            && !name.iter().any(|b| matches!(b, 0 | b'/'))
+            && self.shows(name, top)
+            && (name.is_ascii() || self.shows(&seen, top))
+            && (!self.portable || (is_portable(name) && is_portable(&seen)))
+    }
+
+    fn shows(self, name: &[u8], top: bool) -> bool {
+        match name {
+            b"" | b"." | b".." => false,
+            // RFC 8615: what is under this name is meant to be found.
+            b".well-known" if top => true,
+            _ => self.dotfiles || name[0] != b'.',
+        }
+    }
+}
+
+/// A name without the characters that cannot be seen. Bytes that are no text are seen.
+fn visible(name: &[u8]) -> Cow<'_, [u8]> {
+    if name.is_ascii() {
+        return Cow::Borrowed(name);
+    }
+    let text = String::from_utf8_lossy(name);
+    let seen: String = text.chars().filter(|c| !is_invisible(*c)).collect();
+    Cow::Owned(seen.into_bytes())
+}
+
+/// Whether a name means the same on every system, which is what Windows can have.
+fn is_portable(name: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(name) else {
         return false;
     };
-    let is_dots = matches!(name, "." | "..");
-    // RFC 8615: what is under this name is meant to be found.
-    let is_hidden = first == b'.' && !dotfiles && !(top && name == ".well-known");
-    // Windows drops these from the end of a name.
-    let is_trimmed = matches!(last, b'.' | b' ');
-    !(is_dots || is_hidden || is_trimmed)
-        && bytes.len() <= MAX_NAME
-        && !bytes.iter().any(|&b| is_special(b))
-        && !(cfg!(windows) && is_special_on_windows(bytes))
-        && (name.is_ascii() || !name.chars().any(is_invisible))
-        && !is_device(name)
-}
-
-/// What else means something in a Windows path; `~` with a digit may be the short name of a file
-/// that is hidden under its long one.
-fn is_special_on_windows(name: &[u8]) -> bool {
-    let short = |pair: &[u8]| pair[0] == b'~' && pair[1].is_ascii_digit();
-    name.windows(2).any(short) || name.iter().any(|b| b"\"<>|?*".contains(b))
+    // `~` with a digit may be the short name of a file that is hidden under its long one.
+    let is_short = |pair: &[u8]| pair[0] == b'~' && pair[1].is_ascii_digit();
+    let has_meaning = |b: &u8| is_special(*b) || b"\"<>|?*".contains(b);
+    // Dropped from the end of a name.
+    let is_trimmed = text.ends_with(['.', ' ']);
+    !is_trimmed
+        && !name.iter().any(has_meaning)
+        && !name.windows(2).any(is_short)
+        && !is_device(text)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const ANY: Names = Names {
+        dotfiles: false,
+        portable: false,
+    };
+    const PORTABLE: Names = Names {
+        dotfiles: false,
+        portable: true,
+    };
+    const DOTFILES: Names = Names {
+        dotfiles: true,
+        portable: false,
+    };
+
+    fn found(path: &str, names: Names) -> Result<Vec<u8>, Refusal> {
+        relative(path, names).map(Cow::into_owned)
+    }
+
+    fn is(name: &str) -> Result<Vec<u8>, Refusal> {
+        Ok(name.as_bytes().to_vec())
+    }
 
     #[test]
     fn plain_paths_borrow() {
@@ -101,39 +153,79 @@ mod tests {
             ("/a..b", "a..b"),
             ("/~user", "~user"),
         ] {
-            let found = relative(path, false);
-            assert!(
-                matches!(found, Ok(Cow::Borrowed(p)) if p == expected),
-                "{path}"
-            );
+            for names in [ANY, PORTABLE] {
+                let found = relative(path, names);
+                let is_it = matches!(found, Ok(Cow::Borrowed(p)) if p == expected.as_bytes());
+                assert!(is_it, "{path}");
+            }
         }
     }
 
     #[test]
     fn decoding_happens_once() {
-        assert_eq!(relative("/a%20b", false).as_deref(), Ok("a b"));
-        assert_eq!(relative("/%C3%A9.txt", false).as_deref(), Ok("é.txt"));
-        assert_eq!(relative("/a%2520b", false).as_deref(), Ok("a%20b"));
-        assert_eq!(relative("/%2e%2e", false), Err(Refusal::Hidden));
-        assert_eq!(relative("/%252e%252e", false).as_deref(), Ok("%2e%2e"));
-        for malformed in [
-            "", "a", "/%", "/%4", "/%zz", "/%c0%ae", "/%ff", "/a%00", "/%e2%82",
+        for names in [ANY, PORTABLE] {
+            assert_eq!(found("/a%20b", names), is("a b"));
+            assert_eq!(found("/%C3%A9.txt", names), is("é.txt"));
+            assert_eq!(found("/a%2520b", names), is("a%20b"));
+            assert_eq!(found("/%2e%2e", names), Err(Refusal::Hidden));
+            assert_eq!(found("/%252e%252e", names), is("%2e%2e"));
+            assert_eq!(found("/a%2fb", names), Err(Refusal::Hidden));
+            for malformed in ["", "a", "/%", "/%4", "/%zz", "/a%00"] {
+                let found = found(malformed, names);
+                assert_eq!(found, Err(Refusal::Malformed), "{malformed}");
+            }
+        }
+        // A name to some systems, and no text.
+        for (path, name) in [
+            ("/%c0%ae", &b"\xc0\xae"[..]),
+            ("/%ff", b"\xff"),
+            ("/%e2%82", b"\xe2\x82"),
         ] {
-            assert_eq!(
-                relative(malformed, false),
-                Err(Refusal::Malformed),
-                "{malformed}"
-            );
+            assert_eq!(found(path, ANY), Ok(name.to_vec()));
+            assert_eq!(found(path, PORTABLE), Err(Refusal::Malformed));
         }
     }
 
     #[test]
     fn dotfiles_are_a_choice_and_dots_are_not() {
-        assert_eq!(relative("/.git/config", false), Err(Refusal::Hidden));
-        assert_eq!(relative("/.git/config", true).as_deref(), Ok(".git/config"));
-        assert_eq!(relative("/a/.well-known/x", false), Err(Refusal::Hidden));
-        for path in ["/..", "/.", "/a/../b", "/a/./b", "/..a/.."] {
-            assert_eq!(relative(path, true), Err(Refusal::Hidden), "{path}");
+        assert_eq!(found("/.git/config", ANY), Err(Refusal::Hidden));
+        assert_eq!(found("/.git/config", DOTFILES), is(".git/config"));
+        assert_eq!(found("/a/.well-known/x", ANY), Err(Refusal::Hidden));
+        for path in ["/..", "/.", "/a/../b", "/a/./b", "/..a/..", "//", "/a//b"] {
+            assert_eq!(found(path, DOTFILES), Err(Refusal::Hidden), "{path}");
+        }
+    }
+
+    /// Refused where the name means something else without it, and nowhere else.
+    #[test]
+    fn what_cannot_be_seen_changes_nothing() {
+        let names = [
+            ("%E2%80%8C", '\u{200c}'),
+            ("%C2%AD", '\u{ad}'),
+            ("%D8%9C", '\u{61c}'),
+            ("%E2%80%A8", '\u{2028}'),
+            ("%F3%A0%80%81", '\u{e0001}'),
+        ];
+        for (raw, c) in names {
+            for (path, expected) in [
+                (format!("/a{raw}b"), Some(format!("a{c}b"))),
+                (format!("/a.{raw}"), Some(format!("a.{c}"))),
+                (format!("/{raw}.git"), None),
+                (format!("/.{raw}git"), None),
+                (format!("/a/{raw}.{raw}.{raw}"), None),
+                (format!("/{raw}"), None),
+            ] {
+                let expected = expected.map_or(Err(Refusal::Hidden), |name| is(&name));
+                assert_eq!(found(&path, ANY), expected, "{path}");
+            }
+            for path in [
+                format!("/co{raw}n"),
+                format!("/a.{raw}"),
+                format!("/{raw}nul.txt"),
+            ] {
+                assert_eq!(found(&path, PORTABLE), Err(Refusal::Hidden), "{path}");
+            }
+            assert_eq!(found(&format!("/..{raw}"), DOTFILES), Err(Refusal::Hidden));
         }
     }
 
@@ -142,13 +234,18 @@ mod tests {
         for b in 0..=0xff_u8 {
             let path = format!("/x%{b:02x}y");
             let expected = match b {
-                0 | 0x80.. => Err(Refusal::Malformed),
-                b'/' | b'\\' | b':' | 1..=0x1f | 0x7f => Err(Refusal::Hidden),
-                _ if cfg!(windows) && b"\"<>|?*".contains(&b) => Err(Refusal::Hidden),
-                _ => Ok(format!("x{}y", char::from(b))),
+                0 => Err(Refusal::Malformed),
+                b'/' => Err(Refusal::Hidden),
+                _ => Ok(vec![b'x', b, b'y']),
             };
-            let found = relative(&path, false).map(Cow::into_owned);
-            assert_eq!(found, expected, "{path}");
+            assert_eq!(found(&path, ANY), expected, "{path}");
+            let expected = match b {
+                0 | 0x80.. => Err(Refusal::Malformed),
+                1..=0x1f | 0x7f => Err(Refusal::Hidden),
+                _ if b"/\\:\"<>|?*".contains(&b) => Err(Refusal::Hidden),
+                _ => expected,
+            };
+            assert_eq!(found(&path, PORTABLE), expected, "{path}");
         }
     }
 }

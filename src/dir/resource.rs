@@ -94,12 +94,38 @@ impl Variant {
 /// What the variants of one file share.
 #[derive(Debug)]
 pub(crate) struct Maker<'a> {
-    pub(crate) config: &'a DirConfig,
-    /// The path of the file, decoded, beneath the root.
-    pub(crate) path: &'a str,
-    pub(crate) content_type: Arc<str>,
+    content_type: Arc<str>,
+    cache_control: Option<&'a str>,
     /// There is more than one.
-    pub(crate) varies: bool,
+    varies: bool,
+    headers: &'a [(String, String)],
+}
+
+impl<'a> Maker<'a> {
+    /// `path` is the file's, decoded, beneath the root.
+    pub(crate) fn new(
+        config: &'a DirConfig,
+        path: &[u8],
+        content_type: Arc<str>,
+        varies: bool,
+    ) -> Maker<'a> {
+        Maker {
+            content_type,
+            cache_control: config.cache_control(path),
+            varies,
+            headers: &config.headers,
+        }
+    }
+
+    /// For a page that is made of what is there now.
+    pub(crate) fn page(config: &'a DirConfig) -> Maker<'a> {
+        Maker {
+            content_type: "text/html; charset=utf-8".into(),
+            cache_control: Some("no-cache"),
+            varies: false,
+            headers: &config.headers,
+        }
+    }
 }
 
 impl Maker<'_> {
@@ -165,28 +191,29 @@ impl Maker<'_> {
 
     fn common_lines(&self, etag: &str, modified: Option<u64>) -> Vec<u8> {
         let mut lines = Vec::new();
-        let mut line = |name: &str, value: &[u8]| {
-            lines.extend_from_slice(name.as_bytes());
-            lines.extend_from_slice(b": ");
-            lines.extend_from_slice(value);
-            lines.extend_from_slice(b"\r\n");
-        };
-        line("Accept-Ranges", b"bytes");
-        line("ETag", etag.as_bytes());
+        line("Accept-Ranges", b"bytes", &mut lines);
+        line("ETag", etag.as_bytes(), &mut lines);
         if let Some(modified) = modified {
-            line("Last-Modified", &encode::date(modified));
+            line("Last-Modified", &encode::date(modified), &mut lines);
         }
-        if let Some(value) = self.config.cache_control(self.path) {
-            line("Cache-Control", value.as_bytes());
+        if let Some(value) = self.cache_control {
+            line("Cache-Control", value.as_bytes(), &mut lines);
         }
         if self.varies {
-            line("Vary", b"Accept-Encoding");
+            line("Vary", b"Accept-Encoding", &mut lines);
         }
-        for (name, value) in &self.config.headers {
-            line(name, value.as_bytes());
+        for (name, value) in self.headers {
+            line(name, value.as_bytes(), &mut lines);
         }
         lines
     }
+}
+
+fn line(name: &str, value: &[u8], lines: &mut Vec<u8>) {
+    lines.extend_from_slice(name.as_bytes());
+    lines.extend_from_slice(b": ");
+    lines.extend_from_slice(value);
+    lines.extend_from_slice(b"\r\n");
 }
 
 /// Different for every coding (RFC 9110 section 8.8.3.3).

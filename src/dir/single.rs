@@ -1,7 +1,7 @@
 //! One file.
 
 use super::config::DirConfig;
-use super::open::Source;
+use super::open::{Source, about};
 use super::store::{Found, Store};
 use super::{answer, is_read, not_allowed, plain};
 use crate::handler::Handler;
@@ -46,23 +46,22 @@ impl Files {
     ///
     /// # Errors
     ///
-    /// There is no file at `path` now. When it goes later, the answer is 404.
+    /// There is no file at `path` now; the error names it. When it goes later, the answer is 404.
     pub fn new(path: impl AsRef<Path>) -> io::Result<Files> {
         Files::with_config(path, DirConfig::default())
     }
 
-    /// Serves the file `path`. Of the configuration, what is about folders has no meaning here;
-    /// links are followed wherever they lead, as the program has named the file itself.
+    /// Serves the file `path`. Of the configuration, what is about folders has no meaning here. Links
+    /// on the way to it are followed wherever they lead, as the program has named the file itself; its
+    /// compressed siblings are files in the same folder, and no links.
     ///
     /// # Errors
     ///
     /// As [`Files::new`], and if the configuration holds what cannot be sent.
     pub fn with_config(path: impl AsRef<Path>, config: DirConfig) -> io::Result<Files> {
         let config = config.checked()?;
-        let source = Source::File(std::path::absolute(path)?);
-        if source.open("")?.is_folder() {
-            return Err(io::ErrorKind::IsADirectory.into());
-        }
+        let path = path.as_ref();
+        let source = there(path, &config).map_err(|error| about(path, &error))?;
         Ok(Files {
             store: Store::new(config, source),
         })
@@ -73,11 +72,19 @@ impl Files {
         if !is_read(req) {
             return not_allowed(res);
         }
-        match self.store.find("") {
+        match self.store.find(b"") {
             Found::File(file) => answer::answer(&file, req, res, self.store.config.max_ranges),
             Found::Failed => plain(503, res),
-            Found::NeedsSlash | Found::Folder(_) | Found::Nothing => plain(404, res),
+            Found::NeedsSlash | Found::Nothing => plain(404, res),
         }
+    }
+}
+
+fn there(path: &Path, config: &DirConfig) -> io::Result<Source> {
+    let source = Source::file(path, config.recheck)?;
+    match source.open(b"")?.is_folder() {
+        true => Err(io::ErrorKind::IsADirectory.into()),
+        false => Ok(source),
     }
 }
 

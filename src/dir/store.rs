@@ -3,9 +3,10 @@
 use super::accept::Coding;
 use super::cache::Cache;
 use super::config::DirConfig;
+use super::listing;
 use super::open::{Opened, Source, Stamp, is_absence};
 use super::resource::{Maker, Resource, Variant};
-use std::fs::File;
+use crate::conn::payload::Payload;
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,8 +32,7 @@ pub(crate) enum Found {
     File(Arc<Resource>),
     /// A folder that was asked for without its slash.
     NeedsSlash,
-    /// A folder without an index.
-    Folder(File),
+    /// Nothing, or a folder that is not shown.
     Nothing,
     /// The system could not say.
     Failed,
@@ -48,7 +48,7 @@ impl Store {
     }
 
     /// What `path`, relative and decoded, names, as it is now or was a moment ago.
-    pub(crate) fn find(&self, path: &str) -> Found {
+    pub(crate) fn find(&self, path: &[u8]) -> Found {
         let kept = self.cache.shard(path).get(path).cloned();
         match kept {
             Some(kept) if self.cache.is_good(&kept) => Found::File(kept),
@@ -57,7 +57,7 @@ impl Store {
     }
 
     /// Looks at the disk. `kept` is what was there the last time.
-    pub(crate) fn look(&self, path: &str, kept: Option<Arc<Resource>>) -> Found {
+    pub(crate) fn look(&self, path: &[u8], kept: Option<Arc<Resource>>) -> Found {
         let found = self.opened(path, kept.as_ref());
         let found = found.unwrap_or_else(|error| match is_absence(&error) {
             true => Found::Nothing,
@@ -77,16 +77,19 @@ impl Store {
         found
     }
 
-    fn opened(&self, path: &str, kept: Option<&Arc<Resource>>) -> io::Result<Found> {
+    fn opened(&self, path: &[u8], kept: Option<&Arc<Resource>>) -> io::Result<Found> {
         let opened = self.source.open(path)?;
         if !opened.is_folder() {
             return self.resource(path, opened, kept).map(Found::File);
         }
-        if !path.is_empty() && !path.ends_with('/') {
+        if matches!(self.source, Source::File { .. }) {
+            return Ok(Found::Nothing);
+        }
+        if !path.is_empty() && !path.ends_with(b"/") {
             return Ok(Found::NeedsSlash);
         }
         for index in &self.config.index {
-            let path = format!("{path}{index}");
+            let path = [path, index.as_bytes()].concat();
             match self.source.open(&path) {
                 Ok(opened) if !opened.is_folder() => {
                     return self.resource(&path, opened, kept).map(Found::File);
@@ -96,24 +99,35 @@ impl Store {
                 Err(error) => return Err(error),
             }
         }
-        Ok(Found::Folder(opened.file))
+        match self.config.list {
+            true => self.list(path, &opened).map(Found::File),
+            false => Ok(Found::Nothing),
+        }
+    }
+
+    /// The page that lists a folder. It is kept like a file, and made anew with every look: a file that
+    /// grows changes nothing in the times of its folder.
+    fn list(&self, path: &[u8], folder: &Opened) -> io::Result<Arc<Resource>> {
+        let (names, most) = (self.config.names(), self.config.list_entries);
+        let shown = |name: &[u8]| names.allow(name, path.is_empty());
+        let list = self.source.list(path, &folder.file, most, shown)?;
+        let page = Payload::from(Arc::new(listing::page(path, list, most).into_bytes()));
+        let variant = Maker::page(&self.config).memory(Coding::Identity, page, None);
+        Ok(Arc::new(Resource::new(vec![variant], Vec::new(), false)))
     }
 
     /// What was kept, if it is still the same; read anew otherwise.
     fn resource(
         &self,
-        path: &str,
+        path: &[u8],
         plain: Opened,
         kept: Option<&Arc<Resource>>,
     ) -> io::Result<Arc<Resource>> {
-        let modified = plain.modified();
         let mut files = vec![(Coding::Identity, plain)];
         if self.config.precompressed {
             for coding in Coding::COMPRESSED {
                 match self.sibling(path, coding) {
-                    Ok(opened) if !opened.is_folder() && opened.modified() >= modified => {
-                        files.push((coding, opened));
-                    }
+                    Ok(opened) if opened.stands_for(&files[0].1) => files.push((coding, opened)),
                     Ok(_) => {}
                     Err(error) if is_absence(&error) => {}
                     Err(error) => return Err(error),
@@ -128,26 +142,24 @@ impl Store {
         }
     }
 
-    fn sibling(&self, path: &str, coding: Coding) -> io::Result<Opened> {
+    fn sibling(&self, path: &[u8], coding: Coding) -> io::Result<Opened> {
         match &self.source {
-            Source::Folder(_) => self.source.open(&format!("{path}{}", coding.suffix())),
-            Source::File(_) => self.source.open(coding.suffix()),
+            Source::Folder(_) => self
+                .source
+                .open(&[path, coding.suffix().as_bytes()].concat()),
+            Source::File { .. } => self.source.open(coding.suffix().as_bytes()),
         }
     }
 
     fn read(
         &self,
-        path: &str,
+        path: &[u8],
         files: Vec<(Coding, Opened)>,
         settled: bool,
     ) -> io::Result<Arc<Resource>> {
         let name = match &self.source {
-            Source::Folder(_) => path.to_owned(),
-            Source::File(path) => path
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned(),
+            Source::Folder(_) => path,
+            Source::File { name, .. } => name,
         };
         let mut bodies = Vec::new();
         let mut stamps = Vec::new();
@@ -156,13 +168,10 @@ impl Store {
             stamps.push(opened.stamp());
             bodies.push((coding, opened, bytes));
         }
-        let compressed = self.compressed(&name, &bodies);
-        let maker = Maker {
-            config: &self.config,
-            path: &name,
-            content_type: self.config.content_type(&name).into(),
-            varies: bodies.len() > 1 || compressed.is_some(),
-        };
+        let compressed = self.compressed(name, &bodies);
+        let varies = bodies.len() > 1 || compressed.is_some();
+        let content_type = self.config.content_type(name).into();
+        let maker = Maker::new(&self.config, name, content_type, varies);
         let mut variants: Vec<Variant> = Vec::new();
         let plain_modified = bodies[0].1.modified();
         for (coding, opened, bytes) in bodies {
@@ -182,14 +191,14 @@ impl Store {
     }
 
     /// The whole of a file that is small enough to be kept. One that changes while it is read is
-    /// read again, and in the end left to be sent from the disk.
+    /// read again, and in the end left to be sent from the disk; so is one that there is no memory for.
     fn read_hot(&self, opened: &mut Opened) -> io::Result<Option<Vec<u8>>> {
         for _ in 0..READS {
             let len = opened.meta.len();
-            if len > self.config.hot_file_bytes {
+            let most = self.config.hot_file_bytes.min(self.config.hot_bytes as u64);
+            let Some(mut bytes) = room(len).filter(|_| len <= most) else {
                 return Ok(None);
-            }
-            let mut bytes = Vec::with_capacity(len as usize + 1);
+            };
             let mut file = &opened.file;
             io::Seek::rewind(&mut file)?;
             file.take(len + 1).read_to_end(&mut bytes)?;
@@ -207,7 +216,7 @@ impl Store {
     #[cfg(feature = "compress")]
     fn compressed(
         &self,
-        name: &str,
+        name: &[u8],
         bodies: &[(Coding, Opened, Option<Vec<u8>>)],
     ) -> Option<Vec<u8>> {
         use super::resource::{compressed, is_compressible};
@@ -221,11 +230,32 @@ impl Store {
     }
 
     #[cfg(not(feature = "compress"))]
-    fn compressed(&self, _: &str, _: &[(Coding, Opened, Option<Vec<u8>>)]) -> Option<Vec<u8>> {
+    fn compressed(&self, _: &[u8], _: &[(Coding, Opened, Option<Vec<u8>>)]) -> Option<Vec<u8>> {
         None
     }
 }
 
-fn shared(bytes: Vec<u8>) -> crate::conn::payload::Payload {
-    Arc::<[u8]>::from(bytes).into()
+fn shared(bytes: Vec<u8>) -> Payload {
+    Arc::new(bytes).into()
+}
+
+/// Room for one byte more than `len`, so that a file that grows is seen to. The length is what the system
+/// says of a file, and may be anything.
+fn room(len: u64) -> Option<Vec<u8>> {
+    let len = usize::try_from(len).ok()?.checked_add(1)?;
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(len).ok()?;
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_is_no_promise() {
+        assert!(room(10).is_some_and(|bytes| bytes.capacity() >= 11));
+        assert!(room(u64::MAX).is_none());
+        assert!(room(isize::MAX as u64).is_none());
+    }
 }

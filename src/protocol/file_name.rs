@@ -9,11 +9,13 @@ pub(crate) fn is_special(b: u8) -> bool {
     matches!(b, 0..=0x1f | 0x7f | b'/' | b'\\' | b':')
 }
 
-/// Characters that some file systems leave out of names, which would let `.git` be written as a
-/// name without a dot at its beginning.
+/// Characters that cannot be seen in a name. Some file systems leave them out of it, which would let
+/// `.git` be written as a name without a dot at its beginning; some turn the direction of what follows,
+/// or break its line.
 pub(crate) fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{80}'..='\u{9f}' | '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    matches!(c, '\u{80}'..='\u{9f}' | '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
+        | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+        | '\u{e0000}'..='\u{e007f}')
 }
 
 /// The names of devices on Windows, with any extension.

@@ -238,6 +238,7 @@ mod tests {
             (".htaccess", "htaccess"),
             ("\0\u{202e}gpj.exe", "__gpj.exe"),
             ("a:b", "a_b"),
+            ("a\u{61c}\u{180e}\u{2028}\u{e0041}b", "a____b"),
             ("NUL", "_NUL"),
             ("com1.tar.gz", "_com1.tar.gz"),
             ("\u{fffd}.txt", "\u{fffd}.txt"),

@@ -1,6 +1,6 @@
 //! Paths that must not lead out of the folder. The list is of what has led out of other servers:
-//! encodings once and twice, overlong UTF-8, separators and devices of Windows, links, and folders
-//! that become links while they are served.
+//! encodings once and twice, overlong UTF-8, bytes that are no text, characters that cannot be seen,
+//! separators and devices of Windows, links, and folders that become links while they are served.
 
 use crate::scratch::{Scratch, ask, get};
 use crate::support::{Client, start, workers};
@@ -191,6 +191,27 @@ const HOSTILE: &str = r"
 /pipe
 /a/out-again/secret
 /%2fout/secret
+/%ff%2e%2e/secret
+/..%ff/secret
+/%ff/../secret
+/..%5c..%2fsecret
+/a%5c..%5c..%2fsecret
+/%e2%80%8d../secret
+/.%e2%80%8c./secret
+/%c2%ad../secret
+/..%d8%9c/secret
+/%f3%a0%80%81../secret
+/%e2%80%a8.git/config
+/.%c2%adgit/config
+/%e2%80%8c.hidden
+/a/%e2%80%8d.hidden
+/%e2%80%8e%e2%80%8e
+/.%ff
+/.git%ff/config
+/..:/secret
+/C:%2fsecret
+/..%20%2fsecret
+/.%0a./secret
 ";
 
 /// The names that only links lead out by.
@@ -260,10 +281,16 @@ fn check(path: &str, status: u16, bytes: &[u8], scratch: &Scratch) -> Result<(),
 fn none_of_the_paths_leads_out() {
     let scratch = scratch();
     assert!(hostile().count() >= 120);
-    for (symlinks, list) in [(true, false), (false, true), (true, true)] {
+    for (symlinks, list, portable) in [
+        (true, false, false),
+        (false, true, false),
+        (true, true, false),
+        (true, true, true),
+    ] {
         let config = DirConfig {
             symlinks,
             list,
+            portable,
             ..DirConfig::default()
         };
         let server = DirServer::with_config(scratch.root(), config).expect("a folder");

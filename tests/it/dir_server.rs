@@ -3,6 +3,7 @@
 use crate::scratch::{Scratch, THEN, ask, get};
 use crate::support::Answer;
 use peregrine::{DirConfig, DirServer};
+use std::time::Duration;
 
 #[track_caller]
 fn serve(scratch: &Scratch, config: DirConfig) -> DirServer {
@@ -180,6 +181,14 @@ fn configurations_that_cannot_work_are_refused() {
             not_found: Some(".hidden.html".into()),
             ..default()
         },
+        DirConfig {
+            index: vec!["index.html".into(), ".hidden".into()],
+            ..default()
+        },
+        DirConfig {
+            index: vec!["../index.html".into()],
+            ..default()
+        },
     ] {
         let server = DirServer::with_config(scratch.root(), config.clone());
         assert!(server.is_err(), "{config:?}");
@@ -221,7 +230,7 @@ fn caching_fields_by_path() {
 #[test]
 fn precompressed_siblings() {
     let scratch = Scratch::new();
-    scratch.write("a.js", "plain");
+    scratch.write("a.js", "plain text");
     scratch.write("a.js.br", "brotli");
     scratch.write("a.js.zst", "zstd");
     scratch.write("a.js.gz", "gzip");
@@ -237,7 +246,7 @@ fn precompressed_siblings() {
         let server = serve(&scratch, config);
         let mut tags = Vec::new();
         for (accept, body, coding) in [
-            ("", "plain", None),
+            ("", "plain text", None),
             (
                 "Accept-Encoding: gzip, deflate, br, zstd\r\n",
                 "brotli",
@@ -250,9 +259,9 @@ fn precompressed_siblings() {
                 Some("zstd"),
             ),
             ("Accept-Encoding: br;q=0, *;q=0.1\r\n", "zstd", Some("zstd")),
-            ("Accept-Encoding: identity\r\n", "plain", None),
-            ("Accept-Encoding: gzip;q=0\r\n", "plain", None),
-            ("Accept-Encoding:\r\n", "plain", None),
+            ("Accept-Encoding: identity\r\n", "plain text", None),
+            ("Accept-Encoding: gzip;q=0\r\n", "plain text", None),
+            ("Accept-Encoding:\r\n", "plain text", None),
         ] {
             let answer = ask(&server, "GET", "/a.js", accept);
             assert_is(&answer, 200, body);
@@ -409,4 +418,55 @@ fn a_list_of_a_folder() {
         assert_eq!(get(&server, &format!("/{path}")).status, 200, "{path}");
     }
     assert!(get(&server, "/sub/").text().contains("href=\"../\""));
+}
+
+/// A list is made once for all that ask for it in a while, and is no dearer by HEAD.
+#[test]
+fn a_list_is_kept_like_a_file() {
+    let scratch = Scratch::new();
+    scratch.write("sub/a.txt", "x");
+    for (recheck, changed) in [(3600, false), (0, true)] {
+        let config = DirConfig {
+            list: true,
+            recheck: Duration::from_secs(recheck),
+            cache_control: Some("max-age=3600".into()),
+            ..DirConfig::default()
+        };
+        let server = serve(&scratch, config);
+        let first = get(&server, "/sub/");
+        assert!(first.text().contains("a.txt") && !first.text().contains("b.txt"));
+        assert_eq!(first.get("cache-control"), Some("no-cache"));
+        let tag = first.get("etag").expect("a tag").to_owned();
+        let known = format!("If-None-Match: {tag}\r\n");
+        assert_eq!(ask(&server, "GET", "/sub/", &known).status, 304);
+        scratch.write("sub/b.txt", "x");
+        let (get, head) = (get(&server, "/sub/"), ask(&server, "HEAD", "/sub/", ""));
+        assert_eq!(get.text().contains("b.txt"), changed);
+        assert_eq!(get.fields, head.fields);
+        std::fs::remove_file(scratch.path("sub/b.txt")).expect("removed");
+    }
+}
+
+#[test]
+fn a_list_has_so_many_entries() {
+    let scratch = Scratch::new();
+    for n in 0..20 {
+        scratch.write(&format!("file-{n}"), "x");
+        scratch.write(&format!(".hidden-{n}"), "x");
+    }
+    for (list_entries, most) in [(0, 0), (7, 7), (40, 20)] {
+        let config = DirConfig {
+            list: true,
+            list_entries,
+            ..DirConfig::default()
+        };
+        let page = get(&serve(&scratch, config), "/");
+        let links = page.text().matches("href=\"./").count();
+        // Hidden ones are read, too.
+        assert!(
+            links <= most && (list_entries < 40 || links == most),
+            "{links}"
+        );
+        assert_eq!(page.text().contains("There is more"), list_entries < 40);
+    }
 }

@@ -23,6 +23,8 @@ mod dir_large;
 mod dir_paths;
 #[cfg(feature = "dir")]
 mod dir_server;
+#[cfg(all(unix, feature = "dir"))]
+mod dir_special;
 mod events;
 #[cfg(feature = "tracing")]
 mod events_logged;

@@ -15,7 +15,7 @@ pub(crate) use system::{Folder, Stamp};
 
 use std::fs::{File, Metadata};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -47,8 +47,7 @@ impl Opened {
     /// Seconds since 1970 of the last change; `None` before that. Not in the future (RFC 9110
     /// section 8.8.2.1).
     pub(crate) fn modified(&self) -> Option<u64> {
-        let modified = self.meta.modified().ok()?.min(SystemTime::now());
-        Some(modified.duration_since(UNIX_EPOCH).ok()?.as_secs())
+        seconds(&self.meta)
     }
 
     /// How long ago it was changed; zero for the future.
@@ -56,16 +55,35 @@ impl Opened {
         let last = self.stamp().last_change();
         SystemTime::now().duration_since(last).unwrap_or_default()
     }
+
+    /// Whether this may be sent in the place of `plain`: a file that is not older.
+    pub(crate) fn stands_for(&self, plain: &Opened) -> bool {
+        !self.is_folder() && self.modified() >= plain.modified()
+    }
+}
+
+fn seconds(meta: &Metadata) -> Option<u64> {
+    let modified = meta.modified().ok()?.min(SystemTime::now());
+    Some(modified.duration_since(UNIX_EPOCH).ok()?.as_secs())
 }
 
 /// One thing in a folder.
 #[derive(Debug)]
 pub(crate) struct Item {
-    pub(crate) name: String,
+    /// As the system has it; on Unix not always text.
+    pub(crate) name: Vec<u8>,
     pub(crate) is_folder: bool,
     pub(crate) is_link: bool,
     pub(crate) len: u64,
     pub(crate) modified: u64,
+}
+
+/// What was read of a folder.
+#[derive(Debug, Default)]
+pub(crate) struct Items {
+    pub(crate) items: Vec<Item>,
+    /// There is more in it.
+    pub(crate) cut: bool,
 }
 
 /// Where files come from.
@@ -73,43 +91,71 @@ pub(crate) struct Item {
 pub(crate) enum Source {
     Folder(Root),
     /// One file, and its compressed siblings: the path is what is appended to its name.
-    File(PathBuf),
+    File {
+        folder: Root,
+        name: Vec<u8>,
+    },
 }
 
 impl Source {
-    pub(crate) fn open(&self, path: &str) -> io::Result<Opened> {
+    /// The folder at `path`.
+    pub(crate) fn folder(path: &Path, links: bool, recheck: Duration) -> io::Result<Source> {
+        let path = std::path::absolute(path)?;
+        Ok(Source::Folder(Root::new(path, links, recheck)?))
+    }
+
+    /// The file at `path`. Not looked at yet, but for the folder that it is in.
+    pub(crate) fn file(path: &Path, recheck: Duration) -> io::Result<Source> {
+        let path = std::path::absolute(path)?;
+        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(io::ErrorKind::IsADirectory.into());
+        };
+        Ok(Source::File {
+            name: name.as_encoded_bytes().to_vec(),
+            folder: Root::new(folder.to_owned(), false, recheck)?,
+        })
+    }
+
+    pub(crate) fn open(&self, path: &[u8]) -> io::Result<Opened> {
         match self {
             Source::Folder(root) => Opened::new(root.folder()?.open(path, root.links)?),
-            Source::File(file) => {
-                let mut name = file.clone().into_os_string();
-                name.push(path);
-                Opened::new(File::open(name)?)
+            Source::File { folder, name } => {
+                // The program has named the file, whatever it leads to, but not what lies beside it.
+                let links = path.is_empty();
+                let name = [name, path].concat();
+                Opened::new(folder.folder()?.entry(&name, links)?)
             }
         }
     }
 
-    /// What is in the folder `path`, opened as `opened`, and can be served: at most `most` things.
-    pub(crate) fn list(&self, path: &str, opened: &File, most: usize) -> io::Result<Vec<Item>> {
+    /// What is in the folder `path`, opened as `opened`, and can be served: of `most` entries that are
+    /// read, those whose names `shown` accepts.
+    pub(crate) fn list(
+        &self,
+        path: &[u8],
+        opened: &File,
+        most: usize,
+        shown: impl Fn(&[u8]) -> bool,
+    ) -> io::Result<Items> {
         let Source::Folder(root) = self else {
-            return Ok(Vec::new());
+            return Ok(Items::default());
         };
         let folder = root.folder()?;
-        let mut items = system::list(&folder, path, opened, most)?;
+        let mut list = system::list(&folder, path, opened, most, shown)?;
         // A link is shown as what it leads to, and not at all if that may not be served.
-        items.retain_mut(|item| {
+        list.items.retain_mut(|item| {
             if !item.is_link {
                 return true;
             }
-            let target = folder.open(&format!("{path}{}", item.name), root.links);
-            let Ok(target) = target.and_then(Opened::new) else {
+            let Ok(target) = folder.look(&[path, &item.name].concat(), root.links) else {
                 return false;
             };
-            item.is_folder = target.is_folder();
-            item.len = target.meta.len();
-            item.modified = target.modified().unwrap_or(0);
-            true
+            item.is_folder = target.is_dir();
+            item.len = target.len();
+            item.modified = seconds(&target).unwrap_or(0);
+            target.is_dir() || target.is_file()
         });
-        Ok(items)
+        Ok(list)
     }
 }
 
@@ -124,7 +170,7 @@ pub(crate) struct Root {
 }
 
 impl Root {
-    pub(crate) fn new(path: PathBuf, links: bool, recheck: Duration) -> io::Result<Root> {
+    fn new(path: PathBuf, links: bool, recheck: Duration) -> io::Result<Root> {
         let folder = Folder::root(&path)?;
         Ok(Root {
             path,
@@ -153,6 +199,11 @@ impl Root {
     }
 }
 
+/// The error with the path that it is about, as the program has given it.
+pub(crate) fn about(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
 /// Whether an error only says that there is nothing to be served under a name.
 pub(crate) fn is_absence(error: &io::Error) -> bool {
     use io::ErrorKind as Kind;
@@ -165,30 +216,5 @@ pub(crate) fn is_absence(error: &io::Error) -> bool {
             | Kind::IsADirectory
             | Kind::InvalidInput
     );
-    plain || is_refusal(error)
-}
-
-/// A link in the way, or one that leads out; a socket.
-#[cfg(unix)]
-fn is_refusal(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    let refusals = [
-        Errno::LOOP,
-        Errno::XDEV,
-        Errno::NAMETOOLONG,
-        Errno::NXIO,
-        Errno::MLINK,
-    ];
-    Errno::from_io_error(error).is_some_and(|errno| refusals.contains(&errno))
-}
-
-/// A name that is none, or too long.
-#[cfg(not(unix))]
-fn is_refusal(error: &io::Error) -> bool {
-    const ERROR_INVALID_NAME: i32 = 123;
-    const ERROR_FILENAME_EXCED_RANGE: i32 = 206;
-    matches!(
-        error.raw_os_error(),
-        Some(ERROR_INVALID_NAME | ERROR_FILENAME_EXCED_RANGE)
-    )
+    plain || system::is_refusal(error)
 }

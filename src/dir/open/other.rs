@@ -4,7 +4,7 @@
 //! Between the check and the opening somebody with access to the folder could exchange it, so the
 //! real path is looked up once more afterwards.
 
-use super::Item;
+use super::{Item, Items};
 use std::fs::{self, File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -43,6 +43,21 @@ pub(crate) fn same(a: &Metadata, b: &Metadata) -> bool {
     a.created().ok() == b.created().ok()
 }
 
+/// A name that is none, or too long.
+pub(crate) fn is_refusal(error: &io::Error) -> bool {
+    const ERROR_INVALID_NAME: i32 = 123;
+    const ERROR_FILENAME_EXCED_RANGE: i32 = 206;
+    matches!(
+        error.raw_os_error(),
+        Some(ERROR_INVALID_NAME | ERROR_FILENAME_EXCED_RANGE)
+    )
+}
+
+/// Names are text here.
+fn text(path: &[u8]) -> io::Result<&str> {
+    std::str::from_utf8(path).map_err(|_| io::ErrorKind::NotFound.into())
+}
+
 impl Folder {
     /// The folder that everything is served from, by whatever path.
     pub(crate) fn root(path: &Path) -> io::Result<Folder> {
@@ -57,10 +72,30 @@ impl Folder {
         self.0.metadata()
     }
 
-    /// Opens what `path`, relative and without `..`, names beneath this folder.
-    pub(crate) fn open(&self, path: &str, links: bool) -> io::Result<File> {
+    /// Opens the file `name` in this folder, following a link wherever it leads, or none.
+    pub(crate) fn entry(&self, name: &[u8], links: bool) -> io::Result<File> {
+        let path = self.0.join(text(name)?);
+        match links || !path.symlink_metadata()?.is_symlink() {
+            true => open_any(&path),
+            false => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    fn asked(&self, path: &str) -> PathBuf {
         let mut asked = self.0.clone();
         asked.extend(path.split('/').filter(|name| !name.is_empty()));
+        asked
+    }
+
+    /// What `path` is that names something beneath this folder.
+    pub(crate) fn look(&self, path: &[u8], links: bool) -> io::Result<Metadata> {
+        self.open(path, links)?.metadata()
+    }
+
+    /// Opens what `path`, relative and without `..`, names beneath this folder.
+    pub(crate) fn open(&self, path: &[u8], links: bool) -> io::Result<File> {
+        let path = text(path)?;
+        let asked = self.asked(path);
         let real = self.beneath(&asked, links)?;
         let file = open_any(&real)?;
         if path.ends_with('/') && !file.metadata()?.is_dir() {
@@ -102,25 +137,41 @@ fn open_any(path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
-/// What is in the folder `path`, in no order: at most `most` things whose names are text.
-pub(crate) fn list(root: &Folder, path: &str, _: &File, most: usize) -> io::Result<Vec<Item>> {
-    let mut asked = root.0.clone();
-    asked.extend(path.split('/').filter(|name| !name.is_empty()));
-    let mut items = Vec::new();
-    for entry in fs::read_dir(root.beneath(&asked, true)?)?.take(most) {
+/// What is in the folder `path`, in no order: of `most` entries that are read, those whose names are
+/// text and `shown`.
+pub(crate) fn list(
+    root: &Folder,
+    path: &[u8],
+    _: &File,
+    most: usize,
+    shown: impl Fn(&[u8]) -> bool,
+) -> io::Result<Items> {
+    let asked = root.asked(text(path)?);
+    let mut list = Items::default();
+    for (read, entry) in fs::read_dir(root.beneath(&asked, true)?)?.enumerate() {
+        if read == most {
+            list.cut = true;
+            break;
+        }
         let entry = entry?;
-        let (Ok(name), Ok(meta)) = (entry.file_name().into_string(), entry.metadata()) else {
+        let Ok(name) = entry.file_name().into_string() else {
+            continue;
+        };
+        if !shown(name.as_bytes()) {
+            continue;
+        }
+        let Ok(meta) = entry.metadata() else {
             continue;
         };
         let modified = meta.modified().ok();
         let since = modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-        items.push(Item {
-            name,
+        list.items.push(Item {
+            name: name.into_bytes(),
             is_folder: meta.is_dir(),
             is_link: meta.is_symlink(),
             len: meta.len(),
             modified: since.map_or(0, |since| since.as_secs()),
         });
     }
-    Ok(items)
+    Ok(list)
 }

@@ -1,11 +1,15 @@
 //! Opening beneath a folder on Unix: never by a path that the system follows by itself.
+//!
+//! What something is, is asked before it is opened: an open alone can act, as it wakes the writer of a
+//! pipe or starts a watchdog. What is exchanged between the two is opened without waiting and then
+//! refused.
 
-use super::Item;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, openat, readlinkat, statat};
+use super::{Item, Items};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, open, openat, readlinkat, statat};
 use rustix::io::Errno;
 use std::fs::{File, Metadata};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 #[cfg(target_os = "linux")]
@@ -20,6 +24,13 @@ const FLAGS: OFlags = OFlags::RDONLY
     .union(OFlags::CLOEXEC)
     .union(OFlags::NONBLOCK)
     .union(OFlags::NOCTTY);
+
+/// For what is only looked at, and for folders that others are opened beneath. On Linux that opens
+/// nothing.
+#[cfg(target_os = "linux")]
+const LOOK: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
+#[cfg(not(target_os = "linux"))]
+const LOOK: OFlags = FLAGS;
 
 /// An open folder that others are opened beneath.
 #[derive(Debug)]
@@ -59,35 +70,72 @@ pub(crate) fn same(a: &Metadata, b: &Metadata) -> bool {
     (a.dev(), a.ino()) == (b.dev(), b.ino())
 }
 
+/// A link in the way, or one that leads out; a socket; a name that the file system does not take.
+pub(crate) fn is_refusal(error: &io::Error) -> bool {
+    let refusals = [
+        Errno::LOOP,
+        Errno::XDEV,
+        Errno::NAMETOOLONG,
+        Errno::NXIO,
+        Errno::MLINK,
+        Errno::ILSEQ,
+    ];
+    Errno::from_io_error(error).is_some_and(|errno| refusals.contains(&errno))
+}
+
 impl Folder {
     /// Opens the folder that everything is served from, by whatever path.
     pub(crate) fn root(path: &Path) -> io::Result<Folder> {
-        let file = File::open(path)?;
-        match file.metadata()?.is_dir() {
-            true => Ok(Folder(file)),
-            false => Err(io::ErrorKind::NotADirectory.into()),
-        }
+        let folder = open(path, LOOK | OFlags::DIRECTORY, Mode::empty())?;
+        Ok(Folder(folder.into()))
     }
 
     pub(crate) fn metadata(&self) -> io::Result<Metadata> {
         self.0.metadata()
     }
 
+    /// Opens the file `name` in this folder, following a link wherever it leads, or none.
+    pub(crate) fn entry(&self, name: &[u8], links: bool) -> io::Result<File> {
+        let (flags, at) = match links {
+            true => (FLAGS, AtFlags::empty()),
+            false => (FLAGS | OFlags::NOFOLLOW, AtFlags::SYMLINK_NOFOLLOW),
+        };
+        let kind = FileType::from_raw_mode(statat(&self.0, name, at)?.st_mode);
+        match is_openable(kind) {
+            true => Ok(openat(&self.0, name, flags, Mode::empty())?.into()),
+            false => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
     /// Opens what `path`, relative and without `..`, names beneath this folder. Links are followed
     /// as long as they stay beneath it, or not at all. An absolute link leaves it in any case.
-    pub(crate) fn open(&self, path: &str, links: bool) -> io::Result<File> {
+    pub(crate) fn open(&self, path: &[u8], links: bool) -> io::Result<File> {
         #[cfg(target_os = "linux")]
-        if let Some(opened) = self.open_at_once(path, links) {
-            return opened;
+        if let Some(seen) = self.at_once(path, links, LOOK) {
+            let meta = seen?.metadata()?;
+            if !meta.is_file() && !meta.is_dir() {
+                return Err(io::ErrorKind::NotFound.into());
+            }
+            if let Some(opened) = self.at_once(path, links, FLAGS) {
+                return opened;
+            }
         }
         self.walk(path, links)
     }
 
+    /// What the same is, without opening it where the system can do that.
+    pub(crate) fn look(&self, path: &[u8], links: bool) -> io::Result<Metadata> {
+        #[cfg(target_os = "linux")]
+        if let Some(seen) = self.at_once(path, links, LOOK) {
+            return seen?.metadata();
+        }
+        self.walk(path, links)?.metadata()
+    }
+
     /// Has the system do it. `None` if it cannot.
     #[cfg(target_os = "linux")]
-    fn open_at_once(&self, path: &str, links: bool) -> Option<io::Result<File>> {
+    fn at_once(&self, path: &[u8], links: bool, flags: OFlags) -> Option<io::Result<File>> {
         use rustix::fs::{ResolveFlags, openat2};
-        /// Linux before 5.6, or a sandbox that does not know it.
         static MISSING: AtomicBool = AtomicBool::new(false);
         if MISSING.load(Ordering::Relaxed) {
             return None;
@@ -96,24 +144,25 @@ impl Folder {
         if !links {
             resolve |= ResolveFlags::NO_SYMLINKS;
         }
-        let path = if path.is_empty() { "." } else { path };
-        match openat2(&self.0, path, FLAGS, Mode::empty(), resolve) {
-            Err(Errno::NOSYS | Errno::PERM) => {
+        let call = |path, flags| openat2(&self.0, path, flags, Mode::empty(), resolve);
+        let path = if path.is_empty() { b"." } else { path };
+        match call(path, flags) {
+            // Something was renamed meanwhile and the system is not sure any more.
+            Err(Errno::AGAIN) => None,
+            Err(error) if is_missing(error, || call(b".", LOOK).err()) => {
                 MISSING.store(true, Ordering::Relaxed);
                 None
             }
-            // Something was renamed meanwhile and the system is not sure any more.
-            Err(Errno::AGAIN) => None,
             opened => Some(opened.map(File::from).map_err(io::Error::from)),
         }
     }
 
     /// Component by component: no step of it follows a link or leaves an open folder, so nothing
     /// that is moved or replaced meanwhile leads out.
-    pub(crate) fn walk(&self, path: &str, links: bool) -> io::Result<File> {
+    pub(crate) fn walk(&self, path: &[u8], links: bool) -> io::Result<File> {
         let mut entered: Vec<OwnedFd> = Vec::new();
         let mut ahead: Vec<Vec<u8>> = Vec::new();
-        push(&mut ahead, path.as_bytes());
+        push(&mut ahead, path);
         let mut followed = 0;
         while let Some(name) = ahead.pop() {
             let folder = entered.last().map_or(self.0.as_fd(), AsFd::as_fd);
@@ -126,34 +175,51 @@ impl Folder {
                 }
                 _ => {}
             }
-            match openat(folder, &*name, FLAGS | OFlags::NOFOLLOW, Mode::empty()) {
-                Ok(opened) if ahead.iter().all(Vec::is_empty) => {
-                    let file = File::from(opened);
-                    let is_folder_wanted = !ahead.is_empty();
-                    if is_folder_wanted && !file.metadata()?.is_dir() {
-                        return Err(Errno::NOTDIR.into());
-                    }
-                    return Ok(file);
+            let stat = statat(folder, &*name, AtFlags::SYMLINK_NOFOLLOW)?;
+            let kind = FileType::from_raw_mode(stat.st_mode);
+            if kind == FileType::Symlink {
+                followed += 1;
+                if !links || followed > MAX_LINKS {
+                    return Err(Errno::LOOP.into());
                 }
-                Ok(opened) => entered.push(opened),
-                Err(error) if is_link(folder, &name) => {
-                    followed += 1;
-                    if !links || followed > MAX_LINKS {
-                        return Err(error.into());
-                    }
-                    let target = readlinkat(folder, &*name, Vec::new())?;
-                    if target.as_bytes().first() == Some(&b'/') {
-                        return Err(Errno::XDEV.into());
-                    }
-                    push(&mut ahead, target.as_bytes());
+                let target = readlinkat(folder, &*name, Vec::new())?;
+                if target.as_bytes().first() == Some(&b'/') {
+                    return Err(Errno::XDEV.into());
                 }
-                Err(error) => return Err(error.into()),
+                push(&mut ahead, target.as_bytes());
+                continue;
             }
+            if !is_openable(kind) {
+                return Err(io::ErrorKind::NotFound.into());
+            }
+            let opened = openat(folder, &*name, FLAGS | OFlags::NOFOLLOW, Mode::empty())?;
+            if !ahead.iter().all(Vec::is_empty) {
+                entered.push(opened);
+                continue;
+            }
+            let file = File::from(opened);
+            let is_folder_wanted = !ahead.is_empty();
+            if is_folder_wanted && !file.metadata()?.is_dir() {
+                return Err(Errno::NOTDIR.into());
+            }
+            return Ok(file);
         }
         // A path that ends where it is: the folder itself.
         let folder = entered.last().map_or(self.0.as_fd(), AsFd::as_fd);
         Ok(openat(folder, ".", FLAGS, Mode::empty())?.into())
     }
+}
+
+/// Whether an error of `openat2` says that there is no such call: Linux before 5.6, or a sandbox that
+/// does not know it. A sandbox may say `EPERM`, which can also be about one path; `root` is what the
+/// call says of the root, without opening it.
+#[cfg(target_os = "linux")]
+fn is_missing(error: Errno, root: impl FnOnce() -> Option<Errno>) -> bool {
+    error == Errno::NOSYS || (error == Errno::PERM && root() == Some(Errno::PERM))
+}
+
+fn is_openable(kind: FileType) -> bool {
+    matches!(kind, FileType::RegularFile | FileType::Directory)
 }
 
 /// Puts the components of `path` in front of those that are ahead already.
@@ -162,45 +228,49 @@ fn push(ahead: &mut Vec<Vec<u8>>, path: &[u8]) {
     ahead.extend(names.rev());
 }
 
-fn is_link(folder: BorrowedFd<'_>, name: &[u8]) -> bool {
-    let stat = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW);
-    stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink)
-}
-
-/// What is in the open `folder`, in no order: at most `most` things whose names are text.
+/// What is in the open `folder`, in no order: of `most` entries that are read, files, folders and links
+/// with names that are `shown`. Nothing is asked about the others.
 #[allow(clippy::unnecessary_cast)] // The types of `stat` differ between systems.
-pub(crate) fn list(_: &Folder, _: &str, folder: &File, most: usize) -> io::Result<Vec<Item>> {
-    let mut items = Vec::new();
+pub(crate) fn list(
+    _: &Folder,
+    _: &[u8],
+    folder: &File,
+    most: usize,
+    shown: impl Fn(&[u8]) -> bool,
+) -> io::Result<Items> {
+    let mut list = Items::default();
+    let mut read = 0;
     for entry in rustix::fs::Dir::read_from(folder)? {
         let entry = entry?;
-        let Ok(name) = entry.file_name().to_str() else {
+        let name = entry.file_name().to_bytes();
+        if matches!(name, b"." | b"..") {
             continue;
-        };
-        if matches!(name, "." | "..") {
+        }
+        if read == most {
+            list.cut = true;
+            break;
+        }
+        read += 1;
+        let is_listed = |kind| is_openable(kind) || kind == FileType::Symlink;
+        let kind = entry.file_type();
+        if !(is_listed(kind) || kind == FileType::Unknown) || !shown(name) {
             continue;
         }
         let Ok(stat) = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) else {
             continue;
         };
         let kind = FileType::from_raw_mode(stat.st_mode);
-        if !matches!(
-            kind,
-            FileType::Directory | FileType::RegularFile | FileType::Symlink
-        ) {
-            continue;
-        }
-        items.push(Item {
-            name: name.to_owned(),
-            is_folder: kind == FileType::Directory,
-            is_link: kind == FileType::Symlink,
-            len: stat.st_size as u64,
-            modified: (stat.st_mtime as i64).max(0) as u64,
-        });
-        if items.len() == most {
-            break;
+        if is_listed(kind) {
+            list.items.push(Item {
+                name: name.to_owned(),
+                is_folder: kind == FileType::Directory,
+                is_link: kind == FileType::Symlink,
+                len: stat.st_size as u64,
+                modified: (stat.st_mtime as i64).max(0) as u64,
+            });
         }
     }
-    Ok(items)
+    Ok(list)
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -238,7 +308,7 @@ mod tests {
                 }
             });
             while !exchanger.is_finished() {
-                let Ok(mut file) = root.walk("swap/deep/file", true) else {
+                let Ok(mut file) = root.walk(b"swap/deep/file", true) else {
                     refused += 1;
                     continue;
                 };
@@ -250,5 +320,16 @@ mod tests {
         });
         assert!(opened + refused > 0);
         fs::remove_dir_all(outside).expect("removed");
+    }
+
+    /// A sandbox may say `EPERM` for a call that it does not know; something that watches one file may
+    /// say it for that.
+    #[test]
+    fn one_path_that_is_refused_is_no_missing_call() {
+        assert!(is_missing(Errno::NOSYS, || unreachable!()));
+        assert!(is_missing(Errno::PERM, || Some(Errno::PERM)));
+        assert!(!is_missing(Errno::PERM, || None));
+        assert!(!is_missing(Errno::PERM, || Some(Errno::MFILE)));
+        assert!(!is_missing(Errno::NOENT, || unreachable!()));
     }
 }
