@@ -21,7 +21,8 @@ use std::time::Duration;
 /// All are on by default, and none can be switched off by mistake: a limit is a number, and zero is the
 /// tightest. Those of `Config` are of the whole server; [`Limits`] are of each connection, or each worker
 /// where the name says so; `WsLimits` of each WebSocket or WebSocket thread; `MultipartLimits` of each
-/// form, and what the client sees is up to the handler, as suggested by `UploadError::status`. Times are
+/// form, and what the client sees is up to the handler, as suggested by `UploadError::status`; those of
+/// `DirConfig` are of each `DirServer` and `Files`. Times are
 /// checked once a second, so a wait may end up to two seconds late, never early. Nothing is allocated for
 /// a length that was only announced.
 ///
@@ -70,6 +71,11 @@ use std::time::Duration;
 /// | `WsLimits::write_time` | 30 s | in which the client takes no byte that waits for it | close | `ws_protocol::who_does_not_answer_is_cut` |
 /// | `WsLimits::connections_per_thread` | 65,536 | WebSockets of one thread | 503 for a further one | `ws_sockets::a_full_server_says_503` |
 /// | `WsLimits::mailbox_bytes` | 16,777,216 | bytes on their way to one thread | `backlog_policy`; `Hub` says `Full` | `websocket::hub::mailboxes_and_backlogs_are_bounded` |
+/// | `DirConfig::list_entries` | 2,000 | entries of a folder that are read for a list | a list that says that there is more | `dir_server::a_list_has_so_many_entries` |
+/// | `DirConfig::hot_file_bytes` | 65,536 | bytes of a file that is kept in memory | nothing | `dir_large::a_huge_file_streams_in_little_memory` |
+/// | `DirConfig::hot_bytes` | 67,108,864 | bytes of all files and lists that are kept in memory | nothing | `dir::cache::the_budget_holds_whatever_comes` |
+/// | `DirConfig::open_files` | 256 | files that are kept open, in a quarter of the descriptors at most | nothing | `dir_descriptors::a_quarter_of_the_descriptors_is_for_cached_files` |
+/// | `DirConfig::max_ranges` | 16 | ranges of one request | the whole file | `dir_cases::a_file_in_memory` |
 /// | `MultipartLimits::parts` | 128 | parts: fields and files | 413 | `multipart::tests::limits_are_exact` |
 /// | `MultipartLimits::header_bytes` | 8,192 | bytes of the header lines of a part, and of what stands before the first part | 413, 400 | `multipart::tests::limits_are_exact` |
 /// | `MultipartLimits::text_bytes` | 65,536 | bytes of a field that is no file | 413 | `multipart::tests::limits_are_exact` |

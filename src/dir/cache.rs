@@ -6,7 +6,7 @@
 
 use super::resource::Resource;
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hasher};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
@@ -151,6 +151,25 @@ impl Cache {
         }
     }
 
+    /// Drops all that holds a file open, as descriptors have run out. False if there was nothing.
+    pub(crate) fn close_files(&self) -> bool {
+        let mut open = Vec::new();
+        for shard in &self.shards {
+            let mut map = shard.write().unwrap_or_else(PoisonError::into_inner);
+            map.retain(|_, resource| {
+                let stays = resource.open_files() == 0;
+                if !stays {
+                    open.push(resource.clone());
+                }
+                stays
+            });
+        }
+        let were_there = !open.is_empty();
+        open.into_iter()
+            .for_each(|resource| self.forget(Some(resource)));
+        were_there
+    }
+
     /// Bytes and files held.
     #[cfg(test)]
     pub(crate) fn held(&self) -> (usize, usize) {
@@ -164,7 +183,8 @@ fn index(path: &[u8]) -> usize {
     (at(path.len() / 2) + path.len() + at(0)) % SHARDS
 }
 
-/// Where hashes begin and what they are multiplied by.
+/// Where hashes begin and what they are multiplied by: numbers of this process, so that nobody who may
+/// put files into the folder can choose names with the same hash.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Seed {
     start: u64,
@@ -173,9 +193,10 @@ pub(crate) struct Seed {
 
 impl Seed {
     fn new() -> Seed {
+        let random = RandomState::new();
         Seed {
-            start: 0x2545_f491_4f6c_dd1d,
-            factor: 0x9e37_79b9_7f4a_7c15,
+            start: random.hash_one(0),
+            factor: random.hash_one(1) | 1,
         }
     }
 }
@@ -273,5 +294,15 @@ mod tests {
         assert!(cache.is_good(&file));
         let always = Cache::new(100_000, 4, Duration::ZERO);
         assert!(!always.is_good(&file) && !always.is_good(&file));
+    }
+
+    #[test]
+    fn hashes_are_of_this_cache_alone() {
+        let hash = |seed: &Seed, path: &[u8]| seed.hash_one(path);
+        let (one, two) = (Seed::new(), Seed::new());
+        assert_eq!(hash(&one, b"a/b.txt"), hash(&one, b"a/b.txt"));
+        for path in [&b""[..], b"a", b"a/b.txt", b"assets/css/site.2024-07.css"] {
+            assert_ne!(hash(&one, path), hash(&two, path));
+        }
     }
 }

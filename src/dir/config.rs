@@ -79,7 +79,9 @@ pub struct DirConfig {
     /// Bytes that all of those and the lists may take; above, what was not asked for the longest goes.
     /// Default: 64 MiB.
     pub hot_bytes: usize,
-    /// Larger files that are kept open. Default: 256.
+    /// Larger files that are kept open, but no more than a quarter of the descriptors that the process
+    /// may have (`ulimit -n`) when the server is made. When descriptors run out they are all closed. A
+    /// file that is being sent is open in any case. Default: 256.
     pub open_files: usize,
     /// How old what is known of a file may be before it is looked at again: its length, its times,
     /// whether it is still there. Zero: with every request. Default: 1 s.

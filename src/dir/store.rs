@@ -4,7 +4,7 @@ use super::accept::Coding;
 use super::cache::Cache;
 use super::config::DirConfig;
 use super::listing;
-use super::open::{Opened, Source, Stamp, is_absence};
+use super::open::{Opened, Source, Stamp, descriptors, is_absence, is_out_of_descriptors};
 use super::resource::{Maker, Resource, Variant};
 use crate::conn::payload::Payload;
 use std::io::{self, Read};
@@ -17,6 +17,10 @@ const COARSE: Duration = Duration::from_secs(3);
 
 /// How often a file that changes while it is read is read again.
 const READS: usize = 3;
+
+/// Of the process's descriptors, one in so many is for files that are kept open. The others are for
+/// connections, and for files that are sent.
+const FILES_SHARE: usize = 4;
 
 /// A folder or a file, with what is remembered of it.
 #[derive(Debug)]
@@ -40,8 +44,9 @@ pub(crate) enum Found {
 
 impl Store {
     pub(crate) fn new(config: DirConfig, source: Source) -> Store {
+        let open_files = config.open_files.min(descriptors() / FILES_SHARE);
         Store {
-            cache: Cache::new(config.hot_bytes, config.open_files, config.recheck),
+            cache: Cache::new(config.hot_bytes, open_files, config.recheck),
             config,
             source,
         }
@@ -58,7 +63,13 @@ impl Store {
 
     /// Looks at the disk. `kept` is what was there the last time.
     pub(crate) fn look(&self, path: &[u8], kept: Option<Arc<Resource>>) -> Found {
-        let found = self.opened(path, kept.as_ref());
+        let found = match self.opened(path, kept.as_ref()) {
+            Err(error) if is_out_of_descriptors(&error) && self.cache.close_files() => {
+                crate::log::event!(Warn, "cached files were closed: {error}");
+                self.opened(path, kept.as_ref())
+            }
+            found => found,
+        };
         let found = found.unwrap_or_else(|error| match is_absence(&error) {
             true => Found::Nothing,
             false => {

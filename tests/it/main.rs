@@ -17,6 +17,8 @@ mod descriptors;
 mod dir_cases;
 #[cfg(feature = "dir")]
 mod dir_changes;
+#[cfg(all(target_os = "linux", feature = "dir"))]
+mod dir_descriptors;
 #[cfg(feature = "dir")]
 mod dir_large;
 #[cfg(feature = "dir")]

@@ -11,7 +11,7 @@ use other as system;
 #[cfg(unix)]
 use unix as system;
 
-pub(crate) use system::{Folder, Stamp};
+pub(crate) use system::{Folder, Stamp, descriptors, is_out_of_descriptors};
 
 use std::fs::{File, Metadata};
 use std::io;

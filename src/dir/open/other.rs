@@ -43,6 +43,22 @@ pub(crate) fn same(a: &Metadata, b: &Metadata) -> bool {
     a.created().ok() == b.created().ok()
 }
 
+/// Whether two files belong to the same user: not asked here.
+pub(crate) fn same_owner(_: &Metadata, _: &Metadata) -> bool {
+    true
+}
+
+/// Descriptors that the process may have: no limit that is known.
+pub(crate) fn descriptors() -> usize {
+    usize::MAX
+}
+
+/// Whether a call failed as the process has too many files open.
+pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
+    const ERROR_TOO_MANY_OPEN_FILES: i32 = 4;
+    error.raw_os_error() == Some(ERROR_TOO_MANY_OPEN_FILES)
+}
+
 /// A name that is none, or too long.
 pub(crate) fn is_refusal(error: &io::Error) -> bool {
     const ERROR_INVALID_NAME: i32 = 123;

@@ -7,6 +7,7 @@
 use super::{Item, Items};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, open, openat, readlinkat, statat};
 use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -68,6 +69,25 @@ impl Stamp {
 /// Whether two are the same folder.
 pub(crate) fn same(a: &Metadata, b: &Metadata) -> bool {
     (a.dev(), a.ino()) == (b.dev(), b.ino())
+}
+
+/// Whether two files belong to the same user.
+pub(crate) fn same_owner(a: &Metadata, b: &Metadata) -> bool {
+    a.uid() == b.uid()
+}
+
+/// Descriptors that the process may have.
+pub(crate) fn descriptors() -> usize {
+    let most = getrlimit(Resource::Nofile).current;
+    most.map_or(usize::MAX, |most| {
+        usize::try_from(most).unwrap_or(usize::MAX)
+    })
+}
+
+/// Whether a call failed as there is no descriptor left, in the process or in the system.
+pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    matches!(errno, Some(Errno::MFILE | Errno::NFILE))
 }
 
 /// A link in the way, or one that leads out; a socket; a name that the file system does not take.

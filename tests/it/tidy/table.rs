@@ -16,6 +16,15 @@ const OF_CONFIG: [&str; 7] = [
     "pool_threads",
     "stop_time",
 ];
+/// The fields of `DirConfig` that are limits.
+#[cfg(feature = "dir")]
+const OF_DIR: [&str; 5] = [
+    "hot_bytes",
+    "hot_file_bytes",
+    "list_entries",
+    "max_ranges",
+    "open_files",
+];
 const NO_LIMITS: [&str; 13] = [
     "accept_threads",
     "balance",
@@ -71,6 +80,16 @@ fn limits() -> Vec<(String, String)> {
         "MultipartLimits",
         &peregrine::MultipartLimits::default(),
     ));
+    #[cfg(feature = "dir")]
+    {
+        let fields = fields("DirConfig", &peregrine::DirConfig::default());
+        let is_limit = |name: &str| {
+            OF_DIR
+                .iter()
+                .any(|limit| name.ends_with(&format!("::{limit}")))
+        };
+        limits.extend(fields.into_iter().filter(|(name, _)| is_limit(name)));
+    }
     for (name, value) in fields("Config", &Config::default()) {
         let field = name.split("::").nth(1).expect("a field");
         match OF_CONFIG.contains(&field) {
@@ -104,6 +123,7 @@ fn every_limit_is_in_the_table() {
         let of = |kind| name.starts_with(kind);
         (cfg!(feature = "websocket") || !of("WsLimits::"))
             && (cfg!(feature = "multipart") || !of("MultipartLimits::"))
+            && (cfg!(feature = "dir") || !of("DirConfig::"))
     };
     let unknown = rows
         .keys()
