@@ -49,7 +49,7 @@ pub(crate) fn answer(
     if asked.condition {
         match conditional::judge(req, variant.validators()) {
             Verdict::Perform => {}
-            Verdict::NotModified => return res.status(304).lines(&variant.common).body(""),
+            Verdict::NotModified => return res.status(304).lines(variant.again()).body(""),
             Verdict::Failed => return res.status(412).text("the file is another one by now\n"),
         }
     }
@@ -60,7 +60,8 @@ pub(crate) fn answer(
             let ranges = Ranges::parse(field, variant.prepared.len(), max_ranges);
             let counts = || conditional::allows_range(req, variant.validators(), now());
             if ranges != Ranges::Whole && counts() {
-                return partial(variant, ranges, res);
+                let has_fields = conditional::has(req, "if-range");
+                return partial(variant, ranges, has_fields, res);
             }
         }
     }
@@ -98,9 +99,10 @@ fn now() -> u64 {
         .map_or(0, |now| now.as_secs())
 }
 
-/// 206 or 416 (RFC 9110 sections 15.3.7 and 15.5.17).
-fn partial(variant: &Variant, ranges: Ranges, res: Response<'_>) -> Done {
-    let (prepared, kind) = (&variant.prepared, &variant.content_type);
+/// 206 or 416 (RFC 9110 sections 15.3.7 and 15.5.17). `has_fields`: the client has told by `If-Range`
+/// that it has an earlier part, and its fields.
+fn partial(variant: &Variant, ranges: Ranges, has_fields: bool, res: Response<'_>) -> Done {
+    let prepared = &variant.prepared;
     let whole = prepared.len();
     match ranges {
         Ranges::Whole => res.send_prepared(prepared),
@@ -108,18 +110,25 @@ fn partial(variant: &Variant, ranges: Ranges, res: Response<'_>) -> Done {
             .status(416)
             .header("Content-Range", format!("bytes */{whole}"))
             .text("the file has no such part\n"),
-        Ranges::One(range) => {
-            let mut lines = format!("Content-Type: {kind}\r\n{}", variant.coding_line).into_bytes();
-            lines.extend_from_slice(&variant.common);
-            res.status(206)
-                .lines(&lines)
-                .header("Content-Range", content_range(&range, whole))
-                .send_pieces(range.end - range.start, |output| {
-                    prepared.push_range(range, output);
-                })
-        }
-        Ranges::Several(ranges) => several(variant, ranges, res),
+        Ranges::One(range) => res
+            .status(206)
+            .lines(&part_lines(variant, has_fields))
+            .header("Content-Range", content_range(&range, whole))
+            .send_pieces(range.end - range.start, |output| {
+                prepared.push_range(range, output);
+            }),
+        Ranges::Several(ranges) => several(variant, ranges, has_fields, res),
     }
+}
+
+/// The fields of a 206 but for place and length.
+fn part_lines(variant: &Variant, has_fields: bool) -> Vec<u8> {
+    if has_fields {
+        return variant.again().to_vec();
+    }
+    let kind = format!("Content-Type: {}\r\n", variant.content_type);
+    let coding = variant.coding_line.as_bytes();
+    [kind.as_bytes(), coding, variant.common()].concat()
 }
 
 fn content_range(range: &Range<u64>, whole: u64) -> String {
@@ -127,7 +136,12 @@ fn content_range(range: &Range<u64>, whole: u64) -> String {
 }
 
 /// RFC 9110 section 14.6.
-fn several(variant: &Variant, ranges: Vec<Range<u64>>, res: Response<'_>) -> Done {
+fn several(
+    variant: &Variant,
+    ranges: Vec<Range<u64>>,
+    has_fields: bool,
+    res: Response<'_>,
+) -> Done {
     let (prepared, kind) = (&variant.prepared, &variant.content_type);
     let boundary = boundary();
     let head = |range: &Range<u64>| {
@@ -148,10 +162,9 @@ fn several(variant: &Variant, ranges: Vec<Range<u64>>, res: Response<'_>) -> Don
         }
         output.push(end.as_bytes());
     };
-    let lines = [variant.coding_line.as_bytes(), &variant.common].concat();
     let kind = format!("multipart/byteranges; boundary={boundary}");
     res.status(206)
-        .lines(&lines)
+        .lines(&part_lines(variant, has_fields))
         .header("Content-Type", kind)
         .send_pieces(len, push)
 }

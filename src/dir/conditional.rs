@@ -70,7 +70,7 @@ pub(crate) fn allows_range(req: &Request<'_>, have: Validators<'_>, now: u64) ->
     }
 }
 
-fn has(req: &Request<'_>, name: &str) -> bool {
+pub(crate) fn has(req: &Request<'_>, name: &str) -> bool {
     req.header_all(name).next().is_some()
 }
 

@@ -68,7 +68,9 @@ pub struct DirConfig {
     /// none.
     pub types: Vec<(String, String)>,
     /// Whether `name.br`, `name.zst` and `name.gz` are sent for `name` to clients that accept them
-    /// (RFC 9110 section 12.5.3). One that is older than its file is passed over. Default: true.
+    /// (RFC 9110 section 12.5.3). One that is older or larger than its file is passed over, on Unix also
+    /// one of another owner. It is still sent under the name of a file that it need not agree with: set
+    /// this to false for a folder that takes uploads. Default: true.
     pub precompressed: bool,
     /// Whether text files that are kept in memory and have no sibling in gzip are compressed, once.
     /// Only with the feature `compress`, nothing otherwise. Default: true.

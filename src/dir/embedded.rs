@@ -4,7 +4,7 @@ use super::accept::Coding;
 use super::config::DirConfig;
 use super::path::{self, Refusal};
 use super::resource::{Maker, Resource};
-use super::{answer, is_page, is_read, not_allowed, plain, redirect};
+use super::{answer, is_page, is_read, plain, redirect, refuse_method};
 use crate::conn::payload::Payload;
 use crate::handler::Handler;
 use crate::request::Request;
@@ -80,7 +80,7 @@ impl Embedded {
     pub fn serve(&self, req: &Request<'_>, res: Response<'_>) -> Done {
         match super::behind_prefix(req, &self.config) {
             Some("") if is_read(req) => redirect(req, res),
-            Some("") => not_allowed(res),
+            Some("") => refuse_method(req, res),
             Some(path) if path.starts_with('/') => self.serve_path(path, req, res),
             _ => plain(404, res),
         }
@@ -90,7 +90,7 @@ impl Embedded {
     /// business, still percent-encoded, with a slash at its beginning.
     pub fn serve_path(&self, path: &str, req: &Request<'_>, res: Response<'_>) -> Done {
         if !is_read(req) {
-            return not_allowed(res);
+            return refuse_method(req, res);
         }
         let path = match path::relative(path, self.config.names()) {
             Ok(path) => path,
@@ -127,7 +127,8 @@ fn resource(config: &DirConfig, files: &HashMap<String, &'static [u8]>, path: &s
     let mut bodies = vec![(Coding::Identity, Payload::Static(files[path]))];
     if config.precompressed {
         for coding in Coding::COMPRESSED {
-            if let Some(bytes) = files.get(&format!("{path}{}", coding.suffix())) {
+            let sibling = files.get(&format!("{path}{}", coding.suffix()));
+            if let Some(bytes) = sibling.filter(|bytes| bytes.len() <= files[path].len()) {
                 bodies.push((coding, Payload::Static(bytes)));
             }
         }

@@ -53,7 +53,8 @@ use store::{Found, Store};
 /// | a file | 200; 206 or 416 by `Range`; 304 or 412 by `If-None-Match`, `If-Modified-Since`, `If-Match`, `If-Unmodified-Since` |
 /// | a folder with `/` at its end | its `index.html`, or a list if [`DirConfig::list`] is on |
 /// | a folder without | 301 to the same with `/` |
-/// | other methods than GET and HEAD | 405 with `Allow` |
+/// | a method of RFC 9110 or PATCH that is not GET or HEAD | 405 with `Allow` |
+/// | any other method | 501 |
 /// | a path that is no encoding of a path | 400 |
 /// | everything else | 404 |
 ///
@@ -120,7 +121,7 @@ impl DirServer {
     pub fn serve(&self, req: &Request<'_>, res: Response<'_>) -> Done {
         match behind_prefix(req, &self.store.config) {
             Some("") if is_read(req) => redirect(req, res),
-            Some("") => not_allowed(res),
+            Some("") => refuse_method(req, res),
             Some(path) if path.starts_with('/') => self.serve_path(path, req, res),
             _ => plain(404, res),
         }
@@ -131,7 +132,7 @@ impl DirServer {
     pub fn serve_path(&self, path: &str, req: &Request<'_>, res: Response<'_>) -> Done {
         let max_ranges = self.store.config.max_ranges;
         if !is_read(req) {
-            return not_allowed(res);
+            return refuse_method(req, res);
         }
         // A path that is in the cache has passed the rules when it came there.
         if let Some(asked) = path.strip_prefix('/').filter(|path| !path.contains('%')) {
@@ -210,11 +211,17 @@ fn is_read(req: &Request<'_>) -> bool {
     matches!(req.method(), "GET" | "HEAD")
 }
 
-/// RFC 9110 section 15.5.6.
-fn not_allowed(res: Response<'_>) -> Done {
-    res.status(405)
-        .header("Allow", "GET, HEAD")
-        .text("there is only GET and HEAD here\n")
+/// 405 for a method that is known (RFC 9110 section 9.3, RFC 5789), 501 for any other (RFC 9110 sections
+/// 15.5.6 and 15.6.2).
+fn refuse_method(req: &Request<'_>, res: Response<'_>) -> Done {
+    match req.method() {
+        "GET" | "HEAD" | "POST" | "PUT" | "DELETE" | "CONNECT" | "OPTIONS" | "TRACE" | "PATCH" => {
+            res.status(405)
+                .header("Allow", "GET, HEAD")
+                .text("there is only GET and HEAD here\n")
+        }
+        _ => res.status(501).text("this method is not known here\n"),
+    }
 }
 
 /// To the same path with a slash at its end. More than one at its beginning would make another host

@@ -71,8 +71,10 @@ pub(crate) struct Variant {
     pub(crate) content_type: Arc<str>,
     /// `Content-Encoding` with its CRLF, or nothing.
     pub(crate) coding_line: String,
-    /// What 200, 206 and 304 have in common: validators, caching, the fields of the configuration.
-    pub(crate) common: Vec<u8>,
+    /// What 200 and 206 have in common: validators, caching, the fields of the configuration.
+    common: Vec<u8>,
+    /// Where in `common` the fields begin that a client gets again which has the others already.
+    again: usize,
     pub(crate) prepared: Prepared,
     etag: String,
     modified: Option<u64>,
@@ -84,6 +86,17 @@ impl Variant {
             etag: &self.etag,
             modified: self.modified,
         }
+    }
+
+    /// What 200 and 206 have in common.
+    pub(crate) fn common(&self) -> &[u8] {
+        &self.common
+    }
+
+    /// What of it goes to a client that has the rest: in a 304, and in a 206 to `If-Range` (RFC 9110
+    /// sections 15.4.5 and 15.3.7).
+    pub(crate) fn again(&self) -> &[u8] {
+        &self.common[self.again..]
     }
 
     fn weight(&self) -> usize {
@@ -174,7 +187,9 @@ impl Maker<'_> {
             Coding::Identity => String::new(),
             coding => format!("Content-Encoding: {}\r\n", coding.name()),
         };
-        let common = self.common_lines(&etag, modified);
+        let mut common = self.first_lines(modified);
+        let again = common.len();
+        common.extend_from_slice(&self.again_lines(&etag));
         let mut lines =
             format!("Content-Type: {}\r\n{coding_line}", self.content_type).into_bytes();
         lines.extend_from_slice(&common);
@@ -183,26 +198,38 @@ impl Maker<'_> {
             content_type: self.content_type.clone(),
             coding_line,
             common,
+            again,
             prepared: prepare(&lines),
             etag,
             modified,
         }
     }
 
-    fn common_lines(&self, etag: &str, modified: Option<u64>) -> Vec<u8> {
+    /// What a client keeps with the file.
+    fn first_lines(&self, modified: Option<u64>) -> Vec<u8> {
         let mut lines = Vec::new();
         line("Accept-Ranges", b"bytes", &mut lines);
-        line("ETag", etag.as_bytes(), &mut lines);
         if let Some(modified) = modified {
             line("Last-Modified", &encode::date(modified), &mut lines);
         }
+        for (name, value) in self.headers.iter().filter(|(name, _)| is_of_content(name)) {
+            line(name, value.as_bytes(), &mut lines);
+        }
+        lines
+    }
+
+    /// What it gets again. Fields of the configuration are about what may be done with the file, and may
+    /// have changed while the file has not.
+    fn again_lines(&self, etag: &str) -> Vec<u8> {
+        let mut lines = Vec::new();
+        line("ETag", etag.as_bytes(), &mut lines);
         if let Some(value) = self.cache_control {
             line("Cache-Control", value.as_bytes(), &mut lines);
         }
         if self.varies {
             line("Vary", b"Accept-Encoding", &mut lines);
         }
-        for (name, value) in self.headers {
+        for (name, value) in self.headers.iter().filter(|(name, _)| !is_of_content(name)) {
             line(name, value.as_bytes(), &mut lines);
         }
         lines
@@ -214,6 +241,13 @@ fn line(name: &str, value: &[u8], lines: &mut Vec<u8>) {
     lines.extend_from_slice(b": ");
     lines.extend_from_slice(value);
     lines.extend_from_slice(b"\r\n");
+}
+
+/// Fields that describe the bytes of a file (RFC 9110 section 8) and are free to be configured.
+fn is_of_content(name: &str) -> bool {
+    ["content-language", "content-disposition"]
+        .into_iter()
+        .any(|field| name.eq_ignore_ascii_case(field))
 }
 
 /// Different for every coding (RFC 9110 section 8.8.3.3).

@@ -3,7 +3,7 @@
 use super::config::DirConfig;
 use super::open::{Source, about};
 use super::store::{Found, Store};
-use super::{answer, is_read, not_allowed, plain};
+use super::{answer, is_read, plain, refuse_method};
 use crate::handler::Handler;
 use crate::request::Request;
 use crate::response::{Done, Response};
@@ -70,7 +70,7 @@ impl Files {
     /// Answers the request with the file.
     pub fn serve(&self, req: &Request<'_>, res: Response<'_>) -> Done {
         if !is_read(req) {
-            return not_allowed(res);
+            return refuse_method(req, res);
         }
         match self.store.find(b"") {
             Found::File(file) => answer::answer(&file, req, res, self.store.config.max_ranges),

@@ -205,13 +205,25 @@ impl Case {
         }
         // 15.4.5: what a 200 would have said of validators and caching.
         let says = |name: &str| get.get(name).is_some();
-        if matches!(self.status, 200 | 206 | 304)
-            && !(says("etag") && says("cache-control") && (says("last-modified") || !dated))
-        {
+        if matches!(self.status, 200 | 206 | 304) && !(says("etag") && says("cache-control")) {
             return Err("no validators".to_owned());
         }
-        if says("content-type") == (self.status == 304) {
-            return Err("Content-Type".to_owned());
+        // 15.3.7 and 15.4.5: what such a client has already is not said again.
+        let has_them = match self.status {
+            206 => self.fields.contains("If-Range"),
+            status => status == 304,
+        };
+        for name in ["content-type", "last-modified"] {
+            let expected = match name {
+                "last-modified" => dated && matches!(self.status, 200 | 206) && !has_them,
+                _ => !has_them,
+            };
+            if says(name) != expected {
+                return Err(format!("{name} is there: {}", says(name)));
+            }
+        }
+        if matches!(self.status, 200 | 206 | 304) && !says("x-content-type-options") {
+            return Err("the configured fields are not there".to_owned());
         }
         // 9.3.2 and 14.2: HEAD is the same but for ranges.
         let expected = match self.status {

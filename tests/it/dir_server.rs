@@ -2,7 +2,7 @@
 
 use crate::scratch::{Scratch, THEN, ask, get};
 use crate::support::Answer;
-use peregrine::{DirConfig, DirServer};
+use peregrine::{DirConfig, DirServer, Embedded, Files};
 use std::time::Duration;
 
 #[track_caller]
@@ -55,12 +55,25 @@ fn only_get_and_head() {
     let scratch = Scratch::new();
     scratch.write("a.txt", "text");
     let server = serve(&scratch, DirConfig::default());
-    for method in ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "get"] {
+    let file = Files::new(scratch.path("a.txt")).expect("a file");
+    // RFC 9110 section 9.1: a method that is known, and one that is not.
+    for method in ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE"] {
         for path in ["/a.txt", "/missing"] {
-            let answer = ask(&server, method, path, "");
+            for answer in [ask(&server, method, path, ""), ask(&file, method, path, "")] {
+                let allow = answer.get("allow");
+                assert_eq!((answer.status, allow), (405, Some("GET, HEAD")), "{method}");
+            }
+        }
+    }
+    for method in ["get", "ABC", "PROPFIND"] {
+        for answer in [
+            ask(&server, method, "/a.txt", ""),
+            ask(&file, method, "/", ""),
+        ] {
             assert_eq!(
                 (answer.status, answer.get("allow")),
-                (405, Some("GET, HEAD"))
+                (501, None),
+                "{method}"
             );
         }
     }
@@ -299,6 +312,27 @@ fn precompressed_siblings() {
         assert_eq!(alone.get("vary"), None);
         // They are files, too.
         assert_is(&get(&server, "/a.js.gz"), 200, "gzip");
+    }
+}
+
+/// It would take longer, and say no more.
+#[test]
+fn a_sibling_that_is_larger_is_not_sent() {
+    const FILES: [(&str, &[u8]); 3] = [
+        ("a.js", b"short"),
+        ("a.js.gz", b"longer than that"),
+        ("a.js.br", b"small"),
+    ];
+    let scratch = Scratch::new();
+    FILES
+        .iter()
+        .for_each(|(name, bytes)| scratch.write(name, bytes));
+    let folder = serve(&scratch, DirConfig::default());
+    let tree = Embedded::new(FILES, DirConfig::default()).expect("files");
+    for (accept, body) in [("gzip", "short"), ("gzip, br", "small")] {
+        let line = format!("Accept-Encoding: {accept}\r\n");
+        assert_is(&ask(&folder, "GET", "/a.js", &line), 200, body);
+        assert_is(&ask(&tree, "GET", "/a.js", &line), 200, body);
     }
 }
 

@@ -127,6 +127,25 @@ fn links_beside_a_file_are_not_followed() {
     assert_is(&get(&file, "/"), 200, TEXT);
 }
 
+/// In a folder that several people write to, a file is its owner's in each coding.
+#[test]
+fn a_sibling_of_another_owner_is_passed_over() {
+    let scratch = Scratch::new();
+    scratch.write("a.txt", TEXT);
+    scratch.write("a.txt.gz", "zipped");
+    let folder = DirServer::with_config(scratch.root(), always()).expect("a folder");
+    let file = Files::with_config(scratch.path("a.txt"), always()).expect("a file");
+    assert_is(&ask(&folder, "GET", "/a.txt", GZIP), 200, "zipped");
+    let given = std::os::unix::fs::chown(scratch.path("a.txt.gz"), Some(4711), None);
+    if let Err(error) = given {
+        println!("skipped: files cannot be given away: {error}");
+        return;
+    }
+    assert_is(&ask(&folder, "GET", "/a.txt", GZIP), 200, TEXT);
+    assert_is(&ask(&file, "GET", "/", GZIP), 200, TEXT);
+    assert_is(&get(&folder, "/a.txt.gz"), 200, "zipped");
+}
+
 #[test]
 fn errors_name_the_path() {
     let scratch = Scratch::new();

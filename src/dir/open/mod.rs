@@ -56,9 +56,13 @@ impl Opened {
         SystemTime::now().duration_since(last).unwrap_or_default()
     }
 
-    /// Whether this may be sent in the place of `plain`: a file that is not older.
+    /// Whether this may be sent in the place of `plain`: a file of the same owner that is neither older
+    /// nor larger.
     pub(crate) fn stands_for(&self, plain: &Opened) -> bool {
-        !self.is_folder() && self.modified() >= plain.modified()
+        !self.is_folder()
+            && self.modified() >= plain.modified()
+            && self.meta.len() <= plain.meta.len()
+            && system::same_owner(&self.meta, &plain.meta)
     }
 }
 
