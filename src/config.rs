@@ -71,7 +71,7 @@ use std::time::Duration;
 /// | `WsLimits::write_time` | 30 s | in which the client takes no byte that waits for it | close | `ws_protocol::who_does_not_answer_is_cut` |
 /// | `WsLimits::connections_per_thread` | 65,536 | WebSockets of one thread | 503 for a further one | `ws_sockets::a_full_server_says_503` |
 /// | `WsLimits::mailbox_bytes` | 16,777,216 | bytes on their way to one thread | `backlog_policy`; `Hub` says `Full` | `websocket::hub::mailboxes_and_backlogs_are_bounded` |
-/// | `DirConfig::list_entries` | 2,000 | entries of a folder that are read for a list | a list that says that there is more | `dir_server::a_list_has_so_many_entries` |
+/// | `DirConfig::list_entries` | 2,000 | entries of a folder that are read for a list | a list that says that there is more | `dir_lists::a_list_has_so_many_entries` |
 /// | `DirConfig::hot_file_bytes` | 65,536 | bytes of a file that is kept in memory | nothing | `dir_large::a_huge_file_streams_in_little_memory` |
 /// | `DirConfig::hot_bytes` | 67,108,864 | bytes of all files and lists that are kept in memory | nothing | `dir::cache::the_budget_holds_whatever_comes` |
 /// | `DirConfig::open_files` | 256 | files that are kept open, in a quarter of the descriptors at most | nothing | `dir_descriptors::a_quarter_of_the_descriptors_is_for_cached_files` |

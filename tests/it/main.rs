@@ -22,6 +22,8 @@ mod dir_descriptors;
 #[cfg(feature = "dir")]
 mod dir_large;
 #[cfg(feature = "dir")]
+mod dir_lists;
+#[cfg(feature = "dir")]
 mod dir_paths;
 #[cfg(feature = "dir")]
 mod dir_server;
