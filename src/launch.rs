@@ -189,6 +189,17 @@ fn checked(config: Config) -> io::Result<Config> {
             return wrong("Config::server_name holds more than visible ASCII and spaces");
         }
     }
+    if config
+        .allowed_hosts
+        .iter()
+        .flatten()
+        .any(|host| host.contains('*'))
+    {
+        return wrong(
+            "Config::allowed_hosts holds a `*`, which stands for nothing here: name each host, or leave \
+             it at None to answer to any",
+        );
+    }
     let is_host = |host: &String| !host.is_empty() && class::is_host(host.as_bytes());
     if !config.allowed_hosts.iter().flatten().all(is_host) {
         return wrong("Config::allowed_hosts holds something that is no host");
@@ -268,8 +279,8 @@ fn queues(
             listeners.into_iter().map(ours).collect()
         }
         #[cfg(unix)]
-        Place::Unix(path) => {
-            let bound = Listener::unix(&path);
+        Place::Unix(path, mode) => {
+            let bound = Listener::unix(&path, mode, config);
             let bound = bound.map_err(|error| cannot_bind(path.display(), &error));
             Ok(vec![bound?])
         }
@@ -289,7 +300,7 @@ fn bind_first(addrs: Vec<SocketAddr>, shared: bool, config: &Config) -> io::Resu
     Err(error)
 }
 
-fn cannot_bind(place: impl std::fmt::Display, error: &io::Error) -> io::Error {
+pub(crate) fn cannot_bind(place: impl std::fmt::Display, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("cannot listen on {place}: {error}"))
 }
 

@@ -25,12 +25,13 @@ use crate::io::{
     ws_worker::WsWorker,
 };
 use crate::late::Timers;
-use crate::launch::Launch;
+use crate::launch::{Launch, cannot_bind};
 use crate::request::Request;
 use crate::response::{Done, Response};
 use crate::stats::{Counters, Stats, WorkerCounters};
 #[cfg(feature = "websocket")]
 use crate::websocket::{WebSocketHandler, hub::Hub};
+use std::fmt::Debug;
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 #[cfg(unix)]
@@ -131,7 +132,10 @@ impl<H: Handler> Server<H> {
     pub fn start(mut self) -> io::Result<Running> {
         let places = self.take_places();
         let launch = Launch::new(self.config, places, Vec::new(), self.timers)?;
-        launch.start(Arc::new(self.handler), &self.stats, || Off)
+        let running = launch.start(Arc::new(self.handler), &self.stats, || Off)?;
+        #[cfg(unix)]
+        running.tell(self.inherited.as_ref());
+        Ok(running)
     }
 }
 
@@ -173,7 +177,10 @@ impl<H: WebSocketHandler> Server<H, WebSockets> {
             launch.add_other("ws", index, counters, move || worker.run())?;
         }
         self.stats.add_queues(Vec::new(), threads.queues());
-        launch.start(handler, &self.stats, || threads.on())
+        let running = launch.start(handler, &self.stats, || threads.on())?;
+        #[cfg(unix)]
+        running.tell(self.inherited.as_ref());
+        Ok(running)
     }
 }
 
@@ -202,17 +209,35 @@ impl<H, M> Server<H, M> {
     /// any free one; [`Running::local_addrs`] tells which. May be called for several addresses. A
     /// name that stands for several is bound to the first that works. Errors are those of
     /// [`Server::start`].
-    pub fn bind(mut self, addr: impl ToSocketAddrs) -> Server<H, M> {
-        let addrs = addr.to_socket_addrs().map(Iterator::collect);
+    pub fn bind(mut self, addr: impl ToSocketAddrs + Debug) -> Server<H, M> {
+        let addrs = match addr.to_socket_addrs().map(Iterator::collect::<Vec<_>>) {
+            Ok(addrs) if addrs.is_empty() => {
+                let error = io::Error::new(io::ErrorKind::NotFound, "it stands for no address");
+                Err(cannot_bind(format_args!("{addr:?}"), &error))
+            }
+            Ok(addrs) => Ok(addrs),
+            Err(error) => Err(cannot_bind(format_args!("{addr:?}"), &error)),
+        };
         self.places.push(Place::Tcp(addrs));
         self
     }
 
-    /// Listens on a Unix socket. A socket file that nobody listens on is replaced; ours is removed
-    /// when the server stops. Not on Windows.
+    /// Listens on a Unix socket that only this user may connect to: [`Server::bind_unix_mode`] with
+    /// 0600.
     #[cfg(unix)]
-    pub fn bind_unix(mut self, path: impl AsRef<Path>) -> Server<H, M> {
-        self.places.push(Place::Unix(path.as_ref().to_owned()));
+    pub fn bind_unix(self, path: impl AsRef<Path>) -> Server<H, M> {
+        self.bind_unix_mode(path, 0o600)
+    }
+
+    /// Listens on a Unix socket whose file has the permissions `mode`, whatever the umask: who may write
+    /// to it may connect. 0660 lets the group of the file in, a proxy of another user for instance.
+    /// A socket file of this user that nobody listens on is replaced; anything else there is an
+    /// [error](Server::start) that says what it is. Ours is removed when the server stops, if it is
+    /// still there. Not on Windows.
+    #[cfg(unix)]
+    pub fn bind_unix_mode(mut self, path: impl AsRef<Path>, mode: u32) -> Server<H, M> {
+        self.places
+            .push(Place::Unix(path.as_ref().to_owned(), mode));
         self
     }
 
@@ -381,6 +406,14 @@ impl Running {
         #[cfg(feature = "signals")]
         self.stop_on_signals()?;
         self.join()
+    }
+
+    /// [`Inherited::ready`] waits no longer than this server serves.
+    #[cfg(unix)]
+    fn tell(&self, inherited: Option<&Inherited>) {
+        if let Some(inherited) = inherited {
+            inherited.serves(&self.control);
+        }
     }
 
     fn join(&mut self) -> io::Result<Stopped> {

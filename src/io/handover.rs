@@ -7,7 +7,8 @@
 //! process that dies, hangs or is killed at any moment leaves exactly one that serves.
 
 use super::control::Control;
-use super::listener::{Listener, Place, SocketFile};
+use super::listener::{Listener, Place};
+use super::socket_file::SocketFile;
 use crate::log::event;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
@@ -15,17 +16,22 @@ use rustix::net::{
 };
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
-use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{AsFd, OwnedFd};
+use std::net::{Shutdown, SocketAddr, TcpListener};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Tells a process that its standard input is our socket, and which form of this it speaks.
+/// Tells a process that its standard input is our socket: which form of this we speak, a colon, and the
+/// process that says so. Those that a process starts later see it, too: it is not for them.
 const VARIABLE: &str = "PEREGRINE_INHERIT";
-const VERSION: &str = "1";
+const VERSION: &str = "2";
+
+/// How long the process before this one may take for what it does at once. It may be stopped, or be none
+/// of ours.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 const TCP: u8 = b't';
 const UNIX: u8 = b'u';
@@ -60,7 +66,7 @@ pub(crate) fn hand_over(
     }
     let (mut ours, theirs) = UnixStream::pair()?;
     let started = command
-        .env(VARIABLE, VERSION)
+        .env(VARIABLE, format!("{VERSION}:{}", std::process::id()))
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .spawn();
     // It would keep the other end open, and we would never see the end of the new process.
@@ -208,27 +214,35 @@ struct Heritage {
     /// Files of those that a server has taken.
     files: Vec<Arc<SocketFile>>,
     parent: Option<UnixStream>,
+    /// Those that have started.
+    servers: Vec<Weak<Control>>,
 }
 
 impl Inherited {
     /// Takes what the process that has started this one hands over: nothing, if it does not. The
     /// standard input, through which that comes, leads nowhere afterwards, so there is nothing left for
     /// a second call or for processes that this one starts. Blocks until the list is complete, which
-    /// the other process sends at once.
+    /// the other process sends at once, for at most 30 seconds.
+    ///
+    /// Listeners are taken from the parent of this process only, and on Linux only if the socket was made
+    /// by it, as this user or as root.
     ///
     /// # Errors
     ///
-    /// The other process has gone, or does not speak the same language as this one.
+    /// The other process has gone, does not send the list in time, or does not speak the same language as
+    /// this one.
     pub fn from_parent() -> io::Result<Inherited> {
         let mut heritage = Heritage::default();
-        if std::env::var_os(VARIABLE).is_some_and(|version| version == VERSION) {
+        let parent = std::os::unix::process::parent_id();
+        let said = format!("{VERSION}:{parent}");
+        if std::env::var_os(VARIABLE).is_some_and(|variable| *variable == *said) {
             let stdin = io::stdin().lock();
-            let is_ours = socket2::SockRef::from(&stdin).local_addr();
-            if is_ours.is_ok_and(|addr| addr.is_unix()) {
+            let addr = socket2::SockRef::from(&stdin).local_addr();
+            if addr.is_ok_and(|addr| addr.is_unix()) && is_from(stdin.as_fd(), parent) {
                 let parent = UnixStream::from(stdin.as_fd().try_clone_to_owned()?);
                 let nowhere = std::fs::File::open("/dev/null")?;
                 rustix::stdio::dup2_stdin(nowhere)?;
-                heritage.listeners = receive(&parent)?;
+                heritage.listeners = receive(&parent, Instant::now() + PATIENCE)?;
                 heritage.parent = Some(parent);
             }
         }
@@ -241,27 +255,33 @@ impl Inherited {
     }
 
     /// Tells the process before this one to stop, when all servers of this one have started; waits
-    /// until it has begun to. Listeners that no server has taken are closed. Does nothing if there is
-    /// no process before this one.
+    /// until it has begun to, for at most 30 seconds. Listeners that no server has taken are closed. Does
+    /// nothing if there is no process before this one.
     ///
     /// # Errors
     ///
-    /// The process before this one has ended, is stopping for good, or has waited too long: it has
-    /// given this one up, which should end, too.
+    /// The process before this one has ended, is stopping for good, has waited too long or does not
+    /// answer in time; or a server of this one is told to stop. The process before this one goes on then,
+    /// and this one should end.
     pub fn ready(&self) -> io::Result<()> {
         let mut heritage = self.lock();
         heritage.listeners.clear();
-        let Some(mut parent) = heritage.parent.take() else {
+        let Some(parent) = heritage.parent.take() else {
             return Ok(());
         };
-        parent.write_all(&[READY])?;
-        let mut byte = [0];
-        parent.read_exact(&mut byte)?;
-        if byte != [GIVE_WAY] {
-            return Err(unknown());
-        }
+        let servers = std::mem::take(&mut heritage.servers);
+        let is_stopping = || {
+            let mut servers = servers.iter().filter_map(Weak::upgrade);
+            servers.any(|control| control.is_stopping())
+        };
+        wait_way(&parent, Instant::now() + PATIENCE, is_stopping)?;
         heritage.files.drain(..).for_each(|file| file.keep(false));
         Ok(())
+    }
+
+    /// [`Inherited::ready`] is for this server, too.
+    pub(crate) fn serves(&self, control: &Arc<Control>) {
+        self.lock().servers.push(Arc::downgrade(control));
     }
 
     /// Puts inherited listeners in the place of addresses.
@@ -272,9 +292,9 @@ impl Inherited {
                 found if found.is_empty() => Place::Tcp(Ok(addrs)),
                 found => Place::Inherited(found),
             },
-            Place::Unix(path) => match heritage.unix(&path) {
+            Place::Unix(path, mode) => match heritage.unix(&path) {
                 Some((listener, file)) => Place::InheritedUnix(listener, file),
-                None => Place::Unix(path),
+                None => Place::Unix(path, mode),
             },
             other => other,
         };
@@ -342,14 +362,71 @@ impl Heritage {
     }
 }
 
-fn receive(parent: &UnixStream) -> io::Result<Vec<(Listener, bool)>> {
+/// Whether the other end of `socket` was made by the process `parent`, for this user or by root. Elsewhere
+/// than on Linux the system does not tell without `unsafe`.
+fn is_from(socket: BorrowedFd<'_>, parent: u32) -> bool {
+    #[cfg(target_os = "linux")]
+    {
+        let user = rustix::process::geteuid();
+        rustix::net::sockopt::socket_peercred(socket).is_ok_and(|peer| {
+            let pid = peer.pid.as_raw_nonzero().get();
+            u32::try_from(pid) == Ok(parent) && (peer.uid == user || peer.uid.is_root())
+        })
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = (socket, parent);
+        true
+    }
+}
+
+/// Says that this process is ready, and waits until the one before it gives way.
+fn wait_way(
+    mut parent: &UnixStream,
+    until: Instant,
+    is_stopping: impl Fn() -> bool,
+) -> io::Result<()> {
+    parent.set_write_timeout(Some(left(until)?))?;
+    parent.write_all(&[READY])?;
+    let mut byte = [0];
+    let error = loop {
+        if is_stopping() {
+            break io::Error::other("this process stops");
+        }
+        let Ok(wait) = left(until) else {
+            let text = "the process before this one did not give way in time";
+            break io::Error::new(ErrorKind::TimedOut, text);
+        };
+        parent.set_read_timeout(Some(wait.min(LOOK)))?;
+        match parent.read(&mut byte) {
+            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+            Ok(_) if byte == [GIVE_WAY] => return Ok(()),
+            Ok(_) => return Err(unknown()),
+            Err(error) if is_pause(error.kind()) => {}
+            Err(error) => return Err(error),
+        }
+    };
+    // It cannot give way any more after this. If it has in the meantime, nobody else serves.
+    parent.shutdown(Shutdown::Both)?;
+    parent.set_nonblocking(true)?;
+    match parent.read(&mut byte) {
+        Ok(1) if byte == [GIVE_WAY] => Ok(()),
+        _ => Err(error),
+    }
+}
+
+fn receive(parent: &UnixStream, until: Instant) -> io::Result<Vec<(Listener, bool)>> {
     let mut listeners = Vec::new();
     loop {
+        parent.set_read_timeout(Some(left(until)?))?;
         let mut byte = [0];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let mut into = [IoSliceMut::new(&mut byte)];
-        let received = recvmsg(parent, &mut into, &mut control, RecvFlags::empty())?;
+        let received = match recvmsg(parent, &mut into, &mut control, RecvFlags::empty()) {
+            Err(error) if is_pause(io::Error::from(error).kind()) => continue,
+            received => received?,
+        };
         if received.bytes == 0 {
             return Err(ErrorKind::UnexpectedEof.into());
         }
@@ -378,4 +455,40 @@ fn receive(parent: &UnixStream) -> io::Result<Vec<(Listener, bool)>> {
 fn unknown() -> io::Error {
     let text = "the process before this one speaks another language";
     io::Error::new(ErrorKind::InvalidData, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A socket on which nothing is said, by a process that lives.
+    #[test]
+    fn waits_end() {
+        let (ours, mut theirs) = UnixStream::pair().expect("a pair");
+        let soon = || Instant::now() + Duration::from_millis(20);
+        let kind = |error: io::Error| error.kind();
+        let received = receive(&ours, soon()).map(|_| ()).map_err(kind);
+        assert_eq!(received, Err(ErrorKind::TimedOut));
+        let way = wait_way(&ours, soon(), || false).map_err(kind);
+        assert_eq!(way, Err(ErrorKind::TimedOut));
+        let mut byte = [0];
+        theirs.read_exact(&mut byte).expect("a byte");
+        assert_eq!(byte, [READY]);
+        let late = theirs.write_all(&[GIVE_WAY]).map_err(kind);
+        assert_eq!(
+            late,
+            Err(ErrorKind::BrokenPipe),
+            "it must not give way to us"
+        );
+
+        let (ours, _theirs) = UnixStream::pair().expect("a pair");
+        let stopped = wait_way(&ours, Instant::now() + PATIENCE, || true);
+        let stopped = stopped.map_err(|error| error.to_string());
+        assert_eq!(stopped, Err("this process stops".to_owned()));
+
+        // It had given way before we gave up.
+        let (ours, mut theirs) = UnixStream::pair().expect("a pair");
+        theirs.write_all(&[GIVE_WAY]).expect("written");
+        wait_way(&ours, Instant::now() + PATIENCE, || true).expect("ours");
+    }
 }

@@ -1,5 +1,7 @@
 //! Sockets that connections come from.
 
+#[cfg(unix)]
+use super::socket_file::{self, SocketFile};
 use super::stream::Stream;
 use crate::config::Config;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -10,13 +12,12 @@ use std::os::windows::io::{AsRawSocket, AsSocket, BorrowedSocket, RawSocket};
 #[cfg(unix)]
 use std::os::{
     fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
-    unix::net::{UnixListener, UnixStream},
+    unix::net::UnixListener,
 };
 #[cfg(unix)]
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
-    sync::atomic::{AtomicBool, Ordering},
 };
 
 /// Where to listen.
@@ -26,8 +27,9 @@ pub(crate) enum Place {
     Tcp(io::Result<Vec<SocketAddr>>),
     /// Listeners of one address, each with a queue of its own, so that none may be left out.
     Inherited(Vec<TcpListener>),
+    /// With the mode of its file.
     #[cfg(unix)]
-    Unix(PathBuf),
+    Unix(PathBuf, u32),
     /// With its file, if that is ours now.
     #[cfg(unix)]
     InheritedUnix(UnixListener, Option<Arc<SocketFile>>),
@@ -41,39 +43,6 @@ pub(crate) enum Listener {
     /// as nobody listens, another server may put its own in that place.
     #[cfg(unix)]
     Unix(Option<Arc<SocketFile>>, UnixListener),
-}
-
-/// The file of a Unix socket of ours, for as long as one of its listeners lives.
-#[cfg(unix)]
-#[derive(Debug)]
-pub(crate) struct SocketFile {
-    path: PathBuf,
-    /// Another process listens there.
-    kept: AtomicBool,
-}
-
-#[cfg(unix)]
-impl SocketFile {
-    pub(crate) fn new(path: &Path) -> SocketFile {
-        SocketFile {
-            path: path.to_owned(),
-            kept: AtomicBool::new(false),
-        }
-    }
-
-    /// Whether the file outlives the listeners.
-    pub(crate) fn keep(&self, kept: bool) {
-        self.kept.store(kept, Ordering::Release);
-    }
-}
-
-#[cfg(unix)]
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        if !*self.kept.get_mut() {
-            let _ = std::fs::remove_file(&self.path);
-        }
-    }
 }
 
 /// Bytes that the system takes of an answer beyond those that are on their way to the client
@@ -121,25 +90,11 @@ impl Listener {
         Ok(Listener::Unix(file, listener))
     }
 
-    /// Binds to `path`. A socket that nobody listens on any more is replaced.
+    /// Binds to `path`; see [`socket_file::listen`].
     #[cfg(unix)]
-    pub(crate) fn unix(path: &Path) -> io::Result<Listener> {
-        use std::os::unix::fs::FileTypeExt;
-
-        let bound = UnixListener::bind(path).or_else(|error| {
-            let is_socket = path.metadata().is_ok_and(|m| m.file_type().is_socket());
-            if error.kind() != io::ErrorKind::AddrInUse
-                || !is_socket
-                || UnixStream::connect(path).is_ok()
-            {
-                return Err(error);
-            }
-            std::fs::remove_file(path)?;
-            UnixListener::bind(path)
-        })?;
-        let file = SocketFile::new(path);
-        bound.set_nonblocking(true)?;
-        Ok(Listener::Unix(Some(Arc::new(file)), bound))
+    pub(crate) fn unix(path: &Path, mode: u32, config: &Config) -> io::Result<Listener> {
+        let (listener, file) = socket_file::listen(path, mode, config.backlog)?;
+        Listener::inherited_unix(listener, Some(Arc::new(file)))
     }
 
     /// One more of the same address, with a queue of its own: [`CAN_SHARE`].

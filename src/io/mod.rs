@@ -18,6 +18,8 @@ pub(crate) mod refusal;
 pub(crate) mod signals;
 pub(crate) mod slab;
 mod socket;
+#[cfg(unix)]
+mod socket_file;
 pub(crate) mod stream;
 #[cfg(all(test, unix))]
 mod tests;

@@ -141,8 +141,13 @@ fn settings_that_cannot_work_are_explained() {
     };
     let named = server().config(config).bind("127.0.0.1:0");
     assert_message(named.start(), invalid, &["Config::server_name"]);
-    let nonsense = server().bind("127.0.0.1:none").run();
-    assert!(nonsense.is_err(), "no port: {nonsense:?}");
+    // Whatever the system says of it.
+    for unnamed in ["127.0.0.1:none", ":8080", "a.invalid:1"] {
+        let error = server().bind(unnamed).start().expect_err("no address");
+        assert!(error.to_string().contains(unnamed), "{error}");
+    }
+    let none: &[SocketAddr] = &[];
+    assert_message(server().bind(none).start(), ErrorKind::NotFound, &["[]"]);
     let many = (0..4097).fold(server(), |server, _| server.bind("127.0.0.1:0"));
     assert_message(many.start(), invalid, &["4096 listeners"]);
 }
@@ -197,13 +202,17 @@ fn closed_connections_leave_room_for_others() {
 
 #[cfg(unix)]
 mod unix {
+    use super::super::scratch::Scratch;
     use super::super::support::{Asked, Client, NEVER, PATIENCE, ended};
     use super::{assert_message, path, threads};
-    use peregrine::{Config, ListenAddr, Server};
+    use peregrine::{Config, ListenAddr, Running, Server};
     use std::fs;
-    use std::io::ErrorKind;
-    use std::os::unix::net::{UnixListener, UnixStream};
+    use std::io::{self, ErrorKind};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+    use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
     use std::path::{Path, PathBuf};
+    use std::sync::Barrier;
+    use std::thread;
 
     /// A path of this test alone, with nothing there.
     fn socket_path(name: &str) -> PathBuf {
@@ -265,6 +274,110 @@ mod unix {
         assert_message(result, ErrorKind::AddrInUse, &[&name]);
         assert_eq!(fs::read_to_string(&file).expect("still there"), "precious");
         fs::remove_file(&file).expect("still there");
+    }
+
+    fn bound(file: &Path) -> io::Result<Running> {
+        Server::from_fn(path)
+            .config(threads(1, None))
+            .bind_unix(file)
+            .start()
+    }
+
+    /// What is there is said, and stays.
+    #[test]
+    fn nothing_but_a_dead_stream_socket_is_replaced() {
+        let scratch = Scratch::new();
+        let at = |name: &str| scratch.path(name);
+        let inode = |file: &Path| fs::symlink_metadata(file).expect("still there").ino();
+
+        fs::write(at("plain"), "precious").expect("written");
+        fs::create_dir(at("folder")).expect("made");
+        let datagram = UnixDatagram::bind(at("datagram")).expect("a socket");
+        drop(UnixListener::bind(at("dead")).expect("a socket"));
+        symlink(at("dead"), at("link")).expect("a link");
+        let full = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None);
+        let full = full.expect("a socket");
+        let addr = socket2::SockAddr::unix(at("full")).expect("a path");
+        full.bind(&addr).expect("a socket");
+        full.listen(0).expect("a queue of one");
+        let _waiting = UnixStream::connect(at("full")).expect("the first");
+        for (name, what) in [
+            ("plain", "a file that is no socket is there"),
+            ("folder", "a file that is no socket is there"),
+            ("datagram", "a socket of another type is there"),
+            ("link", "a symbolic link is there"),
+            ("full", "a server listens there"),
+        ] {
+            let (file, before) = (at(name), inode(&at(name)));
+            let text = file.to_string_lossy();
+            assert_message(bound(&file), ErrorKind::AddrInUse, &[&text, what]);
+            assert_eq!(inode(&file), before, "{name}");
+        }
+        drop(datagram);
+        let server = bound(&at("dead")).expect("nobody listens there");
+        assert_eq!(connect(&at("dead")).get("/x").text(), "/x");
+        drop(server);
+        assert!(!at("dead").exists());
+    }
+
+    /// A stop removes its own file, and no other that has taken its place.
+    #[test]
+    fn a_file_that_has_taken_the_place_of_ours_stays() {
+        let scratch = Scratch::new();
+        let file = scratch.path("socket");
+        let first = bound(&file).expect("a server");
+        fs::remove_file(&file).expect("there");
+        let second = bound(&file).expect("a server");
+        drop(first);
+        assert_eq!(connect(&file).get("/second").text(), "/second");
+        fs::remove_file(&file).expect("there");
+        fs::write(&file, "precious").expect("written");
+        drop(second);
+        assert_eq!(fs::read_to_string(&file).expect("still there"), "precious");
+    }
+
+    #[test]
+    fn the_file_has_the_mode_that_was_asked_for() {
+        let scratch = Scratch::new();
+        let file = scratch.path("socket");
+        for (mode, expected) in [(None, 0o600), (Some(0o660), 0o660), (Some(0o777), 0o777)] {
+            let server = Server::from_fn(path).config(threads(1, None));
+            let server = match mode {
+                None => server.bind_unix(&file),
+                Some(mode) => server.bind_unix_mode(&file, mode),
+            };
+            let _running = server.start().expect("a server");
+            let mode = fs::metadata(&file).expect("there").permissions().mode();
+            assert_eq!(mode & 0o7777, expected, "{mode:o}");
+        }
+    }
+
+    /// However many start at once, one has the place, and the others say that it is taken.
+    #[test]
+    fn of_servers_that_start_at_once_one_gets_the_place() {
+        let scratch = Scratch::new();
+        let file = scratch.path("socket");
+        for _ in 0..20 {
+            drop(UnixListener::bind(&file).expect("a socket that nobody listens on"));
+            let begin = Barrier::new(4);
+            let started: Vec<_> = thread::scope(|scope| {
+                let start = || {
+                    begin.wait();
+                    bound(&file)
+                };
+                let threads: Vec<_> = (0..4).map(|_| scope.spawn(start)).collect();
+                threads
+                    .into_iter()
+                    .map(|t| t.join().expect("no panic"))
+                    .collect()
+            });
+            assert_eq!(connect(&file).get("/x").text(), "/x");
+            let (servers, errors): (Vec<_>, Vec<_>) = started.into_iter().partition(Result::is_ok);
+            assert_eq!(servers.len(), 1);
+            for error in errors {
+                assert_message(error, ErrorKind::AddrInUse, &["there"]);
+            }
+        }
     }
 
     /// A start that fails leaves nothing behind.

@@ -5,7 +5,7 @@ use super::scratch::Scratch;
 use super::support::{Asked, Client, PATIENCE, ended, start, wait_until, workers};
 use peregrine::{Request, Response, from_fn, hand_over};
 use rustix::process::{Pid, Signal, kill_process};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -277,6 +277,54 @@ fn a_service_manager_keeps_the_socket() {
     }
     drop(waiting);
     second.end();
+}
+
+/// The variable is for one process: those that this one starts see it, too, and a program may have any
+/// socket as its standard input.
+#[test]
+fn listeners_are_taken_from_the_parent_alone() {
+    let Some(program) = example("restart") else {
+        return;
+    };
+    let (_silent, stdin) = UnixStream::pair().expect("a pair");
+    for variable in ["1", "2:1", "2:", &format!("1:{}", std::process::id())] {
+        let mut command = Command::new(&program);
+        command
+            .args(["--port", "0"])
+            .env("PEREGRINE_INHERIT", variable);
+        let stdin = stdin.try_clone().expect("a second handle");
+        let chain = Chain::of(command.stdin(Stdio::from(OwnedFd::from(stdin))));
+        assert_eq!(Client::connect(chain.addr).get("/").status, 200);
+        chain.end();
+    }
+}
+
+/// A parent that says nothing more, as one that is stopped: SIGTERM ends the new process all the same.
+#[test]
+fn a_signal_ends_a_process_that_waits_for_its_parent() {
+    let Some(program) = example("restart") else {
+        return;
+    };
+    let (mut ours, stdin) = UnixStream::pair().expect("a pair");
+    let mut command = Command::new(&program);
+    command.args(["--port", "0"]);
+    command.env("PEREGRINE_INHERIT", format!("2:{}", std::process::id()));
+    let mut child = command
+        .stdin(Stdio::from(OwnedFd::from(stdin)))
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("started");
+    command.stdin(Stdio::null());
+    ours.set_read_timeout(Some(PATIENCE)).expect("a socket");
+    ours.write_all(b".").expect("no listeners");
+    let mut byte = [0];
+    ours.read_exact(&mut byte).expect("a byte");
+    assert_eq!(&byte, b"r", "it is ready, and waits");
+    let pid = Pid::from_child(&child);
+    kill_process(pid, Signal::TERM).expect("it lives");
+    wait_until("it has ended", || {
+        child.try_wait().expect("a child").is_some()
+    });
 }
 
 /// Only one new process at a time: the first of two that is ready stops the server, and what is taken

@@ -126,14 +126,22 @@ fn other_names_are_not_answered_to() {
         ),
         ("GET / HTTP/1.1\r\nHost:\r\n\r\n", 421),
         ("GET / HTTP/1.0\r\n\r\n", 421),
-        // The target says which host is meant (RFC 9112 section 3.2.2).
         (
-            "GET http://localhost/ HTTP/1.1\r\nHost: evil.example\r\n\r\n",
+            "GET http://localhost/ HTTP/1.1\r\nHost: localhost\r\n\r\n",
             200,
         ),
         (
-            "GET http://evil.example/ HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            "GET http://evil.example/ HTTP/1.1\r\nHost: evil.example\r\n\r\n",
             421,
+        ),
+        // Two that differ could be read differently.
+        (
+            "GET http://localhost/ HTTP/1.1\r\nHost: evil.example\r\n\r\n",
+            400,
+        ),
+        (
+            "GET http://evil.example/ HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            400,
         ),
         // What is malformed stays that.
         (
@@ -244,7 +252,10 @@ fn no_websocket_for_another_host() {
 
 #[test]
 fn names_that_are_none_are_refused_at_the_start() {
-    for wrong in ["", "a b", "http://a", "a/", "user@a"] {
+    let server = Server::from_fn(hello).config(ours(&["*"]));
+    let error = server.bind(own_addr()).start().expect_err("no host");
+    assert!(error.to_string().contains("`*`"), "{error}");
+    for wrong in ["", "a b", "http://a", "a/", "user@a", "*", "*.a", "a:*"] {
         let server = Server::from_fn(hello).config(ours(&["fine", wrong]));
         let error = server.bind(own_addr()).start().expect_err("no host");
         assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
