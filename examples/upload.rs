@@ -44,7 +44,7 @@ struct Site {
 
 impl Handler for Site {
     fn body_plan(&self, req: &Request<'_>) -> BodyPlan {
-        if !common::is_own_page(req) {
+        if !req.is_same_origin() {
             return BodyPlan::Refuse(403);
         }
         if declared(req) > self.limit {

@@ -5,6 +5,8 @@ use crate::protocol::deflate::WsDeflate;
 use crate::protocol::limits::Limits;
 #[cfg(feature = "websocket")]
 use crate::protocol::ws_limits::WsLimits;
+#[cfg(feature = "websocket")]
+use crate::websocket::origins::WsOrigins;
 use std::time::Duration;
 
 /// Threads, sockets and limits of a server.
@@ -56,6 +58,7 @@ use std::time::Duration;
 /// | [`Limits::linger_bytes`] | 262,144 | bytes that are read of it in that time | nothing; its writes wait | `slow::lingering_reads_so_many_bytes` |
 /// | [`Limits::stop_grace`] | 1 s | without a request, after the server has begun to stop | close; a request in that time is answered with `Connection: close` | `stop::an_idle_connection_may_ask_once_more` |
 /// | [`Limits::timers_per_worker`] | 65,536 | calls of [`Timers`](crate::Timers) that are waited for | nothing; the caller an error | `timers::timers_are_limited_and_dropped_at_the_end` |
+/// | `Config::ws_origins` | `Same` | pages that may open WebSockets | 403 | `ws_handshake::pages_of_other_sites_are_refused` |
 /// | `WsLimits::message_bytes` | 1,048,576 | bytes of a message, inflated | close 1009 | `ws_protocol::what_is_wrong_is_said` |
 /// | `WsLimits::frame_bytes` | 1,048,576 | bytes of a frame | close 1009 | `ws_protocol::what_is_wrong_is_said` |
 /// | `WsLimits::fragments` | 4,096 | frames of one message | close 1008 | `ws_protocol::what_is_wrong_is_said` |
@@ -189,6 +192,12 @@ pub struct Config {
     /// [`Server::websocket`]: crate::Server::websocket
     #[cfg(feature = "websocket")]
     pub ws_threads: usize,
+    /// Which pages may open WebSockets, as browsers let any page connect to any server with its user's
+    /// cookies there. A handshake from another gets 403 before
+    /// [`accept_ws`](crate::WebSocketHandler::accept_ws) is asked. Clients that are no browsers say no
+    /// `Origin` and are taken. Default: [`WsOrigins::Same`], those of the server itself.
+    #[cfg(feature = "websocket")]
+    pub ws_origins: WsOrigins,
     /// What one WebSocket client may cost.
     #[cfg(feature = "websocket")]
     pub ws_limits: WsLimits,
@@ -220,6 +229,8 @@ impl Default for Config {
             limits: Limits::default(),
             #[cfg(feature = "websocket")]
             ws_threads: num_cpus::get().min(256),
+            #[cfg(feature = "websocket")]
+            ws_origins: WsOrigins::default(),
             #[cfg(feature = "websocket")]
             ws_limits: WsLimits::default(),
             #[cfg(feature = "deflate")]

@@ -23,6 +23,8 @@ use crate::handler::{ConnectionError, Handler, answer_special, is_for_library};
 use crate::incoming::BodySink;
 use crate::late::Place;
 use crate::log::event;
+#[cfg(feature = "websocket")]
+use crate::protocol::handshake;
 use crate::protocol::{Method, error::ProtocolError, hosts, limits::Limits};
 use crate::request::{Ends, Request};
 use crate::response::{AnswerError, Done, Response, Wire};
@@ -52,20 +54,39 @@ pub(crate) trait Upgrades<H> {
 #[derive(Clone, Copy, Debug)]
 pub struct Off;
 
-impl<H> Upgrades<H> for Off {
+impl<H: Handler> Upgrades<H> for Off {
     #[inline(always)]
     fn offer<'r>(
         &mut self,
-        _: &H,
-        _: &Request<'_>,
+        _handler: &H,
+        _request: &Request<'_>,
         response: Response<'r>,
     ) -> Result<Done, Response<'r>> {
+        #[cfg(feature = "websocket")]
+        if _request.may_upgrade() {
+            tell_of_websocket(_handler, _request);
+        }
         Err(response)
     }
 
     #[inline(always)]
     fn is_accepted(&self) -> bool {
         false
+    }
+}
+
+/// It may be that the program has forgotten [`Server::websocket`](crate::Server::websocket).
+#[cfg(feature = "websocket")]
+#[cold]
+#[inline(never)]
+fn tell_of_websocket<H: Handler>(handler: &H, request: &Request<'_>) {
+    if handshake::is_wanted(request.header_all("upgrade")) {
+        let error = ConnectionError::NoWebSockets;
+        // Anybody can send such a request: not every one is worth a warning in production.
+        if cfg!(debug_assertions) {
+            event!(Warn, "{error}");
+        }
+        report(handler, &error, request.ends());
     }
 }
 

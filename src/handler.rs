@@ -232,6 +232,20 @@ pub enum ConnectionError<'a> {
     /// The library panicked with this message, which is a bug of it, to be reported to its authors.
     /// The connection was reset; all others go on.
     Internal(&'a str),
+    /// A request for a WebSocket was refused before
+    /// [`accept_ws`](crate::WebSocketHandler::accept_ws) was asked: the handshake was not in order, or
+    /// came from a page that [`Config::ws_origins`](crate::Config::ws_origins) does not allow.
+    #[cfg(feature = "websocket")]
+    Handshake {
+        /// What the client got.
+        status: u16,
+        /// The text that it got.
+        text: &'static str,
+    },
+    /// A client asked for a WebSocket, and the server was set up without
+    /// [`Server::websocket`](crate::Server::websocket): the handler answered the request like any other.
+    #[cfg(feature = "websocket")]
+    NoWebSockets,
 }
 
 impl std::fmt::Display for ConnectionError<'_> {
@@ -255,6 +269,14 @@ impl std::fmt::Display for ConnectionError<'_> {
                     "the library panicked, the connection was reset: {message}"
                 )
             }
+            #[cfg(feature = "websocket")]
+            ConnectionError::Handshake { status, text } => {
+                write!(f, "handshake refused with {status}: {}", text.trim_end())
+            }
+            #[cfg(feature = "websocket")]
+            ConnectionError::NoWebSockets => f.write_str(
+                "a WebSocket was asked for, but the server was set up without Server::websocket",
+            ),
         }
     }
 }

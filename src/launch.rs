@@ -204,6 +204,12 @@ fn checked(config: Config) -> io::Result<Config> {
     if !config.allowed_hosts.iter().flatten().all(is_host) {
         return wrong("Config::allowed_hosts holds something that is no host");
     }
+    #[cfg(feature = "websocket")]
+    if !config.ws_origins.is_valid() {
+        return wrong(
+            "Config::ws_origins holds something that is no origin, as https://app.example",
+        );
+    }
     Ok(config)
 }
 

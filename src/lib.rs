@@ -86,7 +86,8 @@ pub use upload::{Form, FormFile, Upload, UploadError, display_name};
 pub use websocket::{
     Disconnect, WebSocketHandler,
     hub::{Hub, Relay, WsId},
-    upgrade::Upgrade,
+    origins::WsOrigins,
+    upgrade::{Upgrade, UpgradeError},
     ws::Ws,
 };
 

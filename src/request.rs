@@ -1,10 +1,13 @@
 //! What a handler sees of a request.
 
 use crate::conn::input::Input;
+#[cfg(feature = "websocket")]
+use crate::protocol::framing::{self, BodyLength};
 use crate::protocol::{
     Version,
     form::{self, FormError},
     head::{Field, Head, Known},
+    origin,
 };
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -186,6 +189,65 @@ impl<'a> Request<'a> {
         let target = self.head.target.authority;
         let host = target.or_else(|| self.head.known(Known::Host))?;
         Some(text(host.of(self.bytes)))
+    }
+
+    /// Whether the page that sends this was loaded from the host and port that it is for, or no browser
+    /// sends it: browsers say in `Origin` which page a form, a script or a WebSocket belongs to (RFC 6454
+    /// section 7), other clients may leave it out. To be asked before a request changes something that its
+    /// user is trusted with.
+    ///
+    /// A host without a port is on the default port of the page's scheme, and case does not matter. Which
+    /// scheme the request itself has is not known, as a proxy may have ended its TLS. That proxy has to
+    /// pass `Host` on with its port. False for an `Origin` of `null`, a malformed one, and for two.
+    ///
+    /// ```
+    /// # use peregrine::{Request, Response, Done};
+    /// fn handle(req: &Request<'_>, res: Response<'_>) -> Done {
+    ///     match req.is_same_origin() {
+    ///         true => res.text("saved"),
+    ///         false => res.status(403).text("not from there"),
+    ///     }
+    /// }
+    /// # let app = peregrine::from_fn(handle);
+    /// # let mut client = peregrine::testing::Connection::new(&app);
+    /// # client.send(b"POST / HTTP/1.1\r\nHost: a.example\r\nOrigin: https://a.example\r\n\r\n");
+    /// # assert!(client.received().ends_with(b"saved"));
+    /// # client.send(b"POST / HTTP/1.1\r\nHost: a.example\r\nOrigin: https://b.example\r\n\r\n");
+    /// # assert!(client.received().ends_with(b"not from there"));
+    /// ```
+    pub fn is_same_origin(&self) -> bool {
+        let mut origins = self.header_all("origin");
+        match (origins.next(), origins.next(), self.host()) {
+            (None, _, _) => true,
+            (Some(origin), None, Some(host)) => origin::is_same(origin, host),
+            _ => false,
+        }
+    }
+
+    /// Whether a body follows the head, by the framing: it may not have been read.
+    #[cfg(feature = "websocket")]
+    pub(crate) fn has_body(&self) -> bool {
+        framing::body_length(self.head, self.bytes) != Ok(BodyLength::Exact(0))
+    }
+
+    /// The client waits for a `100 Continue`.
+    #[cfg(feature = "websocket")]
+    pub(crate) fn expects_continue(&self) -> bool {
+        framing::expects_continue(self.head, self.bytes) == Ok(true)
+    }
+
+    /// Whether it may ask for another protocol: the fields are worth a look. Nearly all requests that do
+    /// not are told by the length of `Connection`: they have none, or `close` or `keep-alive`.
+    #[cfg(feature = "websocket")]
+    #[inline]
+    pub(crate) fn may_upgrade(&self) -> bool {
+        let connection = self.head.known(Known::Connection);
+        connection.is_some_and(|value| !matches!(value.end - value.start, 5 | 10))
+    }
+
+    #[cfg(feature = "websocket")]
+    pub(crate) fn ends(&self) -> &'a dyn Ends {
+        self.ends
     }
 
     /// The whole body, decoded from chunks if it came in them; empty if there is none. At most

@@ -21,7 +21,7 @@ use crate::io::{
 };
 #[cfg(feature = "websocket")]
 use crate::io::{
-    ws_mode::{WebSockets, WsThreads},
+    ws_mode::{WebSockets, WsSeat, WsThreads},
     ws_worker::WsWorker,
 };
 use crate::late::Timers;
@@ -147,6 +147,13 @@ impl<H: WebSocketHandler> Server<H, WebSockets> {
         self.mode.hub.clone()
     }
 
+    /// Lets `hub`, which the handler may have already, reach the WebSocket connections of this server, in
+    /// the place of one of its own. A hub is of one server, and of one start of it.
+    pub fn with_hub(mut self, hub: &Hub) -> Server<H, WebSockets> {
+        self.mode.hub = hub.clone();
+        self
+    }
+
     /// Serves until a stop: [`Server::start`], then [`Running::wait`].
     pub fn run(self) -> io::Result<Stopped> {
         self.start()?.wait()
@@ -156,11 +163,21 @@ impl<H: WebSocketHandler> Server<H, WebSockets> {
     ///
     /// # Errors
     ///
-    /// As without WebSockets.
-    pub fn start(mut self) -> io::Result<Running> {
+    /// As without WebSockets; and the hub is, or was, of another server.
+    pub fn start(self) -> io::Result<Running> {
+        let threads = WsThreads::new(&self.config, &self.mode.hub)?;
+        let seats = threads.seats.clone();
+        let started = self.start_with(threads);
+        if started.is_err() {
+            // The hub may be held by others, and must not take what nobody sends.
+            seats.iter().for_each(WsSeat::close);
+        }
+        started
+    }
+
+    fn start_with(mut self, mut threads: WsThreads<H::Conn>) -> io::Result<Running> {
         let places = self.take_places();
         let hub = self.mode.hub;
-        let mut threads = WsThreads::new(&self.config, &hub)?;
         let mut launch = Launch::new(self.config, places, threads.wakers(), self.timers)?;
         let handler = Arc::new(self.handler);
         for (index, poll) in std::mem::take(&mut threads.polls).into_iter().enumerate() {

@@ -14,6 +14,7 @@ use crate::conn::{
     http1::Http1,
     input::Input,
     output::{MAX_SLICES, Next, Output},
+    panic_guard::drop_quietly,
     timers::Timers,
 };
 use crate::drive::{Left, Off, Parts, Service, Turn, deadline};
@@ -250,7 +251,7 @@ impl<'h, H: Handler> Connection<'h, H> {
             ends: &MEMORY,
         });
         self.output.clear();
-        (self.body, self.sink) = (None, None);
+        drop_quietly((self.body.take(), self.sink.take()));
         self.service.wire.door.leave(Place::default());
     }
 
@@ -271,30 +272,11 @@ impl<'h, H: Handler> Connection<'h, H> {
     /// The client takes all there is. A file that is shorter than promised cuts the connection.
     fn flush(&mut self) {
         while !self.output.is_empty() {
-            let before = self.received.len();
-            match self.output.next() {
-                Next::Row { bytes, .. } => self.received.extend_from_slice(bytes),
-                Next::Pieces => {
-                    let mut slices = [IoSlice::new(b""); MAX_SLICES];
-                    let count = self.output.gather(&mut slices);
-                    for slice in &slices[..count] {
-                        self.received.extend_from_slice(slice);
-                    }
-                }
-                Next::File { file, offset, len } => {
-                    let step = len.min(64 << 10) as usize;
-                    self.received.resize(before + step, 0);
-                    let read = read_at(file, &mut self.received[before..], offset);
-                    self.received.truncate(before + read.unwrap_or(0));
-                }
-            }
-            let sent = self.received.len() - before;
+            let sent = take(&mut self.output, &mut self.received);
             if sent == 0 {
-                self.output.clear();
                 return self.close();
             }
             self.counters.bytes_written.add(sent as u64);
-            self.output.advance(sent);
         }
         if let Some(body) = &self.body {
             body.set_unsent(0);
@@ -318,6 +300,34 @@ impl<H: Handler> std::fmt::Debug for Connection<'_, H> {
             .field("closed", &self.closed)
             .finish_non_exhaustive()
     }
+}
+
+/// Moves some of what is to be sent, all of it after enough calls. How much; 0, and the rest is thrown
+/// away, if there is nothing or a file is shorter than promised.
+fn take(output: &mut Output, into: &mut Vec<u8>) -> usize {
+    let before = into.len();
+    match output.next() {
+        Next::Row { bytes, .. } => into.extend_from_slice(bytes),
+        Next::Pieces => {
+            let mut slices = [IoSlice::new(b""); MAX_SLICES];
+            let count = output.gather(&mut slices);
+            slices[..count]
+                .iter()
+                .for_each(|slice| into.extend_from_slice(slice));
+        }
+        Next::File { file, offset, len } => {
+            let step = len.min(64 << 10) as usize;
+            into.resize(before + step, 0);
+            let read = read_at(file, &mut into[before..], offset);
+            into.truncate(before + read.unwrap_or(0));
+        }
+    }
+    let sent = into.len() - before;
+    match sent {
+        0 => output.clear(),
+        _ => output.advance(sent),
+    }
+    sent
 }
 
 /// For what a handler offloads.

@@ -6,7 +6,7 @@
 use crate::conn::{
     Seconds,
     deflate::{Deflate, Inflate},
-    panic_guard::{Panic, catch},
+    panic_guard::{Panic, catch, drop_quietly},
     topics::{Publication, Topics},
     ws::{Next, WsConn},
     ws_input::WsInput,
@@ -16,13 +16,15 @@ use crate::drive::{Pace, report};
 use crate::exchange::{AccessEntry, tell_quietly};
 use crate::handler::{ConnectionError, Handler};
 use crate::log::event;
-use crate::protocol::handshake::{self, Opening};
+use crate::protocol::encode;
+use crate::protocol::handshake::{self, HandshakeError, Opening};
 use crate::protocol::ws_limits::WsLimits;
 use crate::request::{Ends, Request};
 use crate::response::{Done, Response};
 use crate::websocket::{
     Disconnect, WebSocketHandler,
     hub::{Hub, WsId},
+    origins::WsOrigins,
     upgrade::Upgrade,
     ws::{Context, Ws},
 };
@@ -33,6 +35,7 @@ use std::time::{Duration, Instant};
 /// How handshakes are answered.
 pub(crate) struct Offers {
     pub(crate) limits: Arc<WsLimits>,
+    pub(crate) origins: WsOrigins,
     #[cfg(feature = "deflate")]
     pub(crate) deflate: Option<crate::protocol::deflate::WsDeflate>,
 }
@@ -56,6 +59,7 @@ impl Offers {
     pub(crate) fn new(limits: WsLimits) -> Offers {
         Offers {
             limits: Arc::new(limits),
+            origins: WsOrigins::default(),
             #[cfg(feature = "deflate")]
             deflate: Some(crate::protocol::deflate::WsDeflate::default()),
         }
@@ -93,26 +97,25 @@ impl Offers {
         let opening = Opening {
             method: request.method(),
             version: request.version(),
-            has_body: !request.body().is_empty(),
+            has_body: request.has_body(),
             fields: |name| request.header_all(name),
         };
-        let key = match handshake::judge(&opening) {
+        let judged = handshake::judge(&opening).and_then(|key| match self.origins.allow(request) {
+            true => Ok(key),
+            false => Err(HandshakeError::Origin),
+        });
+        let key = match judged {
             Ok(key) => key,
-            Err(error) => {
-                let (status, text) = error.answer();
-                let mut response = response.status(status);
-                for (name, value) in error.fields() {
-                    response = response.header(name, value);
-                }
-                return Offered::Refused(response.text(text));
-            }
+            Err(error) => return Offered::Refused(refuse(error, handler, request, response)),
         };
         let mut upgrade = Upgrade::new(*request);
-        let Some(conn) = handler.accept_ws(request, &mut upgrade) else {
-            return match upgrade.refused {
-                Some((status, text)) => Offered::Refused(response.status(status).text(&text)),
-                None => Offered::No(response),
-            };
+        let accepted = handler.accept_ws(request, &mut upgrade);
+        if let Some((status, text)) = upgrade.refused {
+            drop_quietly(accepted);
+            return Offered::Refused(response.status(status).text(&text));
+        }
+        let Some(conn) = accepted else {
+            return Offered::No(response);
         };
         if !has_room() {
             let text = "too many WebSocket connections\n";
@@ -123,6 +126,9 @@ impl Offers {
         #[cfg(not(feature = "deflate"))]
         let deflate = None;
         let done = response.switch_protocols(|out| {
+            if request.expects_continue() {
+                out.extend_from_slice(encode::CONTINUE);
+            }
             handshake::accept(key, out);
             #[cfg(feature = "deflate")]
             if let Some(agreed) = agreed {
@@ -156,6 +162,24 @@ impl Offers {
         let deflate = agreed.map(|agreed| Box::new(Deflate::new(agreed, config)));
         (agreed, deflate)
     }
+}
+
+/// Answers a handshake that does not get as far as the handler.
+#[cold]
+fn refuse<H: Handler>(
+    error: HandshakeError,
+    handler: &H,
+    request: &Request<'_>,
+    response: Response<'_>,
+) -> Done {
+    let (status, text) = error.answer();
+    let error_told = ConnectionError::Handshake { status, text };
+    report(handler, &error_told, request.ends());
+    let mut response = response.status(status);
+    for (name, value) in error.fields() {
+        response = response.header(name, value);
+    }
+    response.text(text)
 }
 
 /// What the connections of a thread share, beside sockets.

@@ -1,7 +1,7 @@
 //! What the examples share: options, and running a server with a line at its start and its end.
 
 use lexopt::prelude::*;
-use peregrine::{Config, Handler, Request, Running, Server};
+use peregrine::{Config, Handler, Running, Server};
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -119,18 +119,6 @@ impl Args {
             ws_threads: self.ws_threads.unwrap_or(config.ws_threads),
             ..config
         }
-    }
-}
-
-/// Whether a request may come from our own page. Browsers say which one it comes from (RFC 6454
-/// section 7, RFC 6455 section 10.2); other clients may say nothing.
-#[allow(dead_code)]
-pub(crate) fn is_own_page(req: &Request<'_>) -> bool {
-    match (req.header("origin"), req.host()) {
-        (Some(origin), Some(host)) => origin
-            .split_once("://")
-            .is_some_and(|(_, from)| from == host),
-        (origin, _) => origin.is_none(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::connection::Moved;
 use crate::drive::{Off, Upgrades};
+use crate::handler::Handler;
 use std::io;
 
 /// What a worker does with connections that have been upgraded; each has its own.
@@ -13,7 +14,7 @@ pub(crate) trait Mode<H>: Upgrades<H> + Send + 'static {
     fn recover(&mut self);
 }
 
-impl<H> Mode<H> for Off {
+impl<H: Handler> Mode<H> for Off {
     /// Nothing is ever accepted.
     fn hand_over(&mut self, _: Moved) {}
 

@@ -41,6 +41,11 @@ pub(crate) struct WsSeat<C> {
 }
 
 impl<C> WsSeat<C> {
+    /// Nothing is sent to the thread any more.
+    pub(crate) fn close(&self) {
+        self.door.close();
+    }
+
     /// Closes what is on its way to the thread, which takes nothing any more. Returns how many.
     pub(super) fn close_untaken(&self) -> u64 {
         let mut untaken = Vec::new();
@@ -81,9 +86,11 @@ impl<C> WsThreads<C> {
                 }
             })
             .collect();
-        // A server starts once, and has made its hub itself.
-        hub.open(seats.iter().map(|seat| seat.door.clone()).collect());
+        if !hub.open(seats.iter().map(|seat| seat.door.clone()).collect()) {
+            return Err(wrong_setting("the Hub was given to a server before"));
+        }
         let offers = Offers {
+            origins: config.ws_origins.clone(),
             #[cfg(feature = "deflate")]
             deflate: config.ws_deflate,
             ..Offers::new(*limits)

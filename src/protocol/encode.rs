@@ -1,5 +1,8 @@
 //! What goes out: status lines, dates, numbers.
 
+/// Whoever waits for it sends the body, or goes on to another protocol (RFC 9110 section 10.1.1).
+pub(crate) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
 /// The status line of every status that RFC 9110 and its extensions give a reason phrase.
 macro_rules! reasons {
     ($($status:literal $reason:literal,)*) => {

@@ -79,7 +79,7 @@ fn check_authority(head: &Head, host: &[u8], bytes: &[u8]) -> Result<(), Protoco
 }
 
 /// RFC 9112 section 6.3, for requests. Its rules 1, 2 and 8 are about responses.
-fn body_length(head: &Head, bytes: &[u8]) -> Result<BodyLength, ProtocolError> {
+pub(crate) fn body_length(head: &Head, bytes: &[u8]) -> Result<BodyLength, ProtocolError> {
     let length = head.known(Known::ContentLength);
     if let Some(encoding) = head.known(Known::TransferEncoding) {
         // 3. Both: the RFC lets a server go on with Transfer-Encoding alone; we do not.
@@ -159,7 +159,7 @@ fn is_persistent(head: &Head, bytes: &[u8]) -> bool {
 }
 
 /// RFC 9110 section 10.1.1.
-fn expects_continue(head: &Head, bytes: &[u8]) -> Result<bool, ProtocolError> {
+pub(crate) fn expects_continue(head: &Head, bytes: &[u8]) -> Result<bool, ProtocolError> {
     match head.known(Known::Expect) {
         Some(value) if head.version >= Version::Http11 => {
             match value.of(bytes).eq_ignore_ascii_case(b"100-continue") {

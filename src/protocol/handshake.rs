@@ -1,7 +1,9 @@
 //! The opening handshake of WebSocket (RFC 6455 section 4.2).
 
 use super::{Version, class};
-use base64::{Engine as _, engine::general_purpose::STANDARD};
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use sha1::{Digest as _, Sha1};
 
 /// RFC 6455 section 1.3.
@@ -9,6 +11,13 @@ const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// Base64 of 16 bytes.
 const KEY_LEN: usize = 24;
+
+/// The last character of such a key has four bits that say nothing. They should be zero (RFC 4648 section
+/// 3.5), but the example of RFC 6455 section 4.1 has others.
+const KEY: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
+);
 
 /// What is wrong with a request that wants to be a WebSocket (RFC 6455 section 4.2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +30,8 @@ pub(crate) enum HandshakeError {
     Version,
     KeyMissing,
     Key,
+    /// It is in order, but comes from a page that may not open WebSockets here.
+    Origin,
 }
 
 impl HandshakeError {
@@ -35,6 +46,9 @@ impl HandshakeError {
             HandshakeError::Version => (426, "only version 13 of WebSocket is spoken here\n"),
             HandshakeError::KeyMissing => (400, "no Sec-WebSocket-Key\n"),
             HandshakeError::Key => (400, "Sec-WebSocket-Key is not 16 bytes in Base64\n"),
+            HandshakeError::Origin => {
+                (403, "a page of this Origin may not open a WebSocket here\n")
+            }
         }
     }
 
@@ -101,7 +115,7 @@ where
 
 fn is_key(key: &[u8]) -> bool {
     let mut bytes = [0; 18];
-    key.len() == KEY_LEN && STANDARD.decode_slice(key, &mut bytes) == Ok(16)
+    key.len() == KEY_LEN && KEY.decode_slice(key, &mut bytes) == Ok(16)
 }
 
 /// Whether a comma-separated list has this element, whatever its case.
@@ -141,6 +155,7 @@ mod tests {
     #[test]
     fn keys_are_sixteen_bytes() {
         assert!(is_key(b"dGhlIHNhbXBsZSBub25jZQ=="));
+        assert!(is_key(b"AQIDBAUGBwgJCgsMDQ4PEC=="));
         let wrong: [&[u8]; 6] = [
             b"",
             b"dGhlIHNhbXBsZSBub25jZQ",

@@ -26,6 +26,7 @@ pub(crate) mod handshake;
 pub(crate) mod head;
 pub(crate) mod hosts;
 pub(crate) mod limits;
+pub(crate) mod origin;
 pub(crate) mod target;
 #[cfg(feature = "websocket")]
 pub(crate) mod utf8;

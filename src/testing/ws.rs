@@ -1,11 +1,12 @@
 //! A WebSocket client in memory.
 
-use super::MEMORY;
+use super::{MEMORY, take};
 use crate::conn::{
     budget::Budget,
     http1::Http1,
     input::Input,
-    output::{MAX_SLICES, Output},
+    output::Output,
+    topics::Publication,
     ws::{End, WsConn},
     ws_input::WsInput,
     ws_input::WsInputs,
@@ -22,16 +23,16 @@ use crate::request::Request;
 use crate::response::{Done, Response, Wire};
 use crate::stats::WorkerCounters;
 use crate::websocket::{
-    Disconnect, WebSocketHandler,
+    Disconnect, WebSocketHandler, door,
     hub::{Hub, WsId},
 };
 use crate::ws_drive::{Accepted, Offered, Offers, Peer, WsService};
-use std::io::IoSlice;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// One WebSocket connection to a handler, in memory. It is the only one of its server: what it
-/// publishes comes back to it if it has subscribed, and its [`Hub`] reaches nobody.
+/// publishes comes back to it if it has subscribed, and its [`Hub`] reaches it alone.
 ///
 /// Time stands still unless [`WebSocket::elapse`] moves it.
 ///
@@ -59,6 +60,8 @@ pub struct WebSocket<'h, H: WebSocketHandler> {
     input: Box<WsInput>,
     answer: Vec<u8>,
     received: Vec<u8>,
+    /// By which a hub reaches it.
+    door: Arc<door::Door>,
     /// The client takes nothing.
     held: bool,
     /// It has ended, and what it has sent before is still on its way.
@@ -84,8 +87,50 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
     ///
     /// The answer, if it was refused.
     pub fn connect(handler: &'h H, target: &str) -> Result<WebSocket<'h, H>, Vec<u8>> {
+        WebSocket::connect_with_hub(handler, target, &Hub::new())
+    }
+
+    /// Connects to `target` of a server whose hub is `hub`: what is published or sent by that, in whatever
+    /// way, has come with the next call of a method that takes `&mut self`.
+    ///
+    /// # Errors
+    ///
+    /// The response, if it was refused.
+    ///
+    /// # Panics
+    ///
+    /// If the hub is, or was, of another server or connection.
+    ///
+    /// ```
+    /// # use peregrine::{testing::{Connection, WebSocket}, *};
+    /// struct News {
+    ///     hub: Hub,
+    /// }
+    /// # impl WebSocketHandler for News {
+    /// #     type Conn = ();
+    /// #     fn accept_ws(&self, _: &Request<'_>, _: &mut Upgrade<'_>) -> Option<()> { Some(()) }
+    /// #     fn handle_ws_conn(&self, ws: &mut Ws<'_, ()>) { ws.subscribe("news"); }
+    /// #     fn handle_ws_frame(&self, _: &mut Ws<'_, ()>, _: Message<'_>) {}
+    /// # }
+    /// impl Handler for News {
+    ///     fn handle_request(&self, _: &Request<'_>, res: Response<'_>) -> Done {
+    ///         self.hub.publish("news", "hi");
+    ///         res.text("published")
+    ///     }
+    /// }
+    /// let hub = Hub::new();
+    /// let app = News { hub: hub.clone() };
+    /// let mut reader = WebSocket::connect_with_hub(&app, "/ws", &hub).expect("accepted");
+    /// Connection::new(&app).send(b"POST / HTTP/1.1\r\nHost: test\r\n\r\n");
+    /// assert_eq!(reader.take_received(), b"\x81\x02hi");
+    /// ```
+    pub fn connect_with_hub(
+        handler: &'h H,
+        target: &str,
+        hub: &Hub,
+    ) -> Result<WebSocket<'h, H>, Vec<u8>> {
         let request = format!("GET {target} HTTP/1.1\r\n{HANDSHAKE}");
-        WebSocket::connect_with(handler, request.as_bytes(), WsLimits::default())
+        WebSocket::begin(handler, request.as_bytes(), WsLimits::default(), hub)
     }
 
     /// Connects with a request of one's own; what follows it is the first frames.
@@ -98,57 +143,37 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
         request: &[u8],
         limits: WsLimits,
     ) -> Result<WebSocket<'h, H>, Vec<u8>> {
-        // Nobody waits here for an answer that comes later.
-        let budget = Arc::new(Budget::new(usize::MAX));
-        let pool = Pool::new(NO_POOL, || {});
-        let door = Door::new(&Limits::default(), pool, budget, || {});
-        let mut http = Service {
-            handler,
-            limits: Limits::default(),
-            hosts: None,
-            wire: Wire::new(Some("peregrine"), Arc::new(door)),
-            now: 0,
-            is_timed: false,
-        };
-        let (mut http1, mut input) = (Http1::new(0, true), Input::new());
-        let mut output = Box::<Output>::default();
-        let mut taken = Taken(Offers::new(limits), None);
-        let mut turn = Turn::Read;
-        let mut left = request;
-        while turn == Turn::Read && !left.is_empty() {
-            let space = input.space();
-            let n = space.len().min(left.len());
-            space[..n].copy_from_slice(&left[..n]);
-            input.filled(n);
-            left = &left[n..];
-            let mut parts = Parts {
-                http1: &mut http1,
-                input: &mut input,
-                output: &mut output,
-                body: &mut None,
-                sink: &mut None,
-                place: Place::default(),
-                ends: &MEMORY,
-                counters: &WorkerCounters::default(),
-            };
-            turn = http.turn(&mut parts, &mut taken);
-        }
-        let mut answer = Vec::new();
-        drain(&mut output, &mut answer);
-        let Some(accepted) = taken.1 else {
+        WebSocket::begin(handler, request, limits, &Hub::new())
+    }
+
+    fn begin(
+        handler: &'h H,
+        request: &[u8],
+        limits: WsLimits,
+        hub: &Hub,
+    ) -> Result<WebSocket<'h, H>, Vec<u8>> {
+        let (answer, accepted, rest) = shake_hands(handler, request, limits);
+        let Some(accepted) = accepted else {
             return Err(answer);
         };
+        let door = Arc::new(door::Door::new(limits.mailbox_bytes, || {}));
+        let is_new = hub.open(vec![door.clone()]);
+        assert!(is_new, "the Hub is of another server or connection");
+        let id = WsId::new(0, 0, 0);
+        door.given.store(1, Ordering::Release);
+        door.seats.enter(id, &accepted.limits);
         let mut ws = WebSocket {
-            service: WsService::new(handler, Hub::default()),
+            service: WsService::new(handler, hub.clone()),
             peer: Peer {
                 ws: WsConn::new(0, accepted.limits, accepted.deflate, None),
                 conn: accepted.conn,
-                id: WsId::from_u64(0),
+                id,
                 token: 0,
             },
             input: WsInputs::default().take(),
             answer,
             received: Vec::new(),
+            door,
             held: false,
             says_goodbye: false,
             disconnect: None,
@@ -157,8 +182,7 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
             handler.handle_ws_conn(ws);
         });
         ws.run();
-        ws.send(input.unread());
-        ws.send(left);
+        ws.send(&rest);
         Ok(ws)
     }
 
@@ -239,10 +263,11 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
 
     /// All that the client has been sent, as bytes, since this was last asked.
     pub fn take_received(&mut self) -> Vec<u8> {
+        self.run();
         std::mem::take(&mut self.received)
     }
 
-    /// True when the connection has ended.
+    /// True when the connection has ended, as of the last call of another method.
     pub fn is_closed(&self) -> bool {
         self.disconnect.is_some()
     }
@@ -257,18 +282,25 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
             return;
         }
         loop {
+            self.take_commands();
             let (peer, input) = (&mut self.peer, &mut self.input);
             // There are no others to have a turn.
             self.service.pump(peer, input, Duration::MAX, &MEMORY);
             self.publish();
             let crowded = self.peer.ws.is_crowded();
             self.flush();
-            if !crowded || self.peer.ws.is_crowded() || self.peer.ws.is_over() {
+            if self.peer.ws.is_over() {
+                break;
+            }
+            if (!crowded || self.peer.ws.is_crowded()) && self.door.is_empty() {
                 break;
             }
         }
         if let Some(end) = self.peer.ws.ended().cloned() {
             let why = Disconnect::new(&end);
+            self.door.seats.leave(self.peer.id);
+            self.door.close();
+            self.door.ended.store(1, Ordering::Release);
             self.service.disconnect(&mut self.peer, &MEMORY, &why);
             self.service.later.clear();
             self.says_goodbye = matches!(end, End::Closed { .. } | End::Failed(_) | End::Gone);
@@ -282,13 +314,68 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
     /// To itself, as there is nobody else.
     fn publish(&mut self) {
         for publication in std::mem::take(&mut self.service.later) {
-            let subscribed = match &publication.topic {
-                Some(topic) => !self.service.topics.members(topic).is_empty(),
-                None => true,
-            };
-            if subscribed && publication.except.is_none() {
-                let (kit, now) = (&mut self.service.kit, self.service.now);
-                self.peer.ws.send_prepared(&publication.message, kit, now);
+            self.deliver(&publication);
+        }
+    }
+
+    fn deliver(&mut self, publication: &Publication) {
+        let is_meant = match &publication.topic {
+            Some(topic) => self.has(topic),
+            None => true,
+        };
+        if is_meant && publication.except.is_none() {
+            let (kit, now) = (&mut self.service.kit, self.service.now);
+            self.peer.ws.send_prepared(&publication.message, kit, now);
+        }
+    }
+
+    fn has(&self, topic: &str) -> bool {
+        !self.service.topics.members(topic).is_empty()
+    }
+
+    /// Does what came by the hub.
+    fn take_commands(&mut self) {
+        let mut commands = Vec::new();
+        self.door.take(&mut commands);
+        for command in commands {
+            self.door.taken(&command);
+            self.obey(command);
+        }
+        let (seats, backlog) = (&self.door.seats, self.peer.ws.backlog());
+        seats.set_unsent(self.peer.id, backlog);
+    }
+
+    /// Ids of others are of nobody, so they never get here.
+    fn obey(&mut self, command: door::Command) {
+        let (ws, service) = (&mut self.peer.ws, &mut self.service);
+        let (topics, token) = (&mut service.topics, self.peer.token);
+        match command {
+            door::Command::Send(_, message) => {
+                ws.send_prepared(&message, &mut service.kit, service.now);
+            }
+            door::Command::Close(_, code, reason) => {
+                ws.close(code, &reason, service.now);
+            }
+            door::Command::Subscribe(_, topic) => {
+                if ws.is_open() {
+                    topics.subscribe(token, &topic, ws.limits());
+                }
+            }
+            door::Command::Unsubscribe(_, topic) => {
+                topics.unsubscribe(token, &topic);
+            }
+            door::Command::Publish(topic, message) => self.deliver(&Publication {
+                topic,
+                message,
+                except: None,
+            }),
+            door::Command::Overflow(_) => ws.lose(),
+            door::Command::Missed => {
+                let missed = self.door.take_missed();
+                let any = missed.any_topic && topics.subscribers().next().is_some();
+                if missed.all || any || missed.topics.iter().any(|topic| self.has(topic)) {
+                    self.peer.ws.lose();
+                }
             }
         }
     }
@@ -310,6 +397,12 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
     }
 }
 
+impl<H: WebSocketHandler> Drop for WebSocket<'_, H> {
+    fn drop(&mut self) {
+        self.door.close();
+    }
+}
+
 impl<H: WebSocketHandler> std::fmt::Debug for WebSocket<'_, H> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("WebSocket")
@@ -319,16 +412,56 @@ impl<H: WebSocketHandler> std::fmt::Debug for WebSocket<'_, H> {
     }
 }
 
+/// Serves a request: what the client gets, the connection if it is accepted, and what came behind.
+fn shake_hands<H: WebSocketHandler>(
+    handler: &H,
+    request: &[u8],
+    limits: WsLimits,
+) -> (Vec<u8>, Option<Accepted<H::Conn>>, Vec<u8>) {
+    // Nobody waits here for an answer that comes later.
+    let budget = Arc::new(Budget::new(usize::MAX));
+    let pool = Pool::new(NO_POOL, || {});
+    let door = Door::new(&Limits::default(), pool, budget, || {});
+    let mut http = Service {
+        handler,
+        limits: Limits::default(),
+        hosts: None,
+        wire: Wire::new(Some("peregrine"), Arc::new(door)),
+        now: 0,
+        is_timed: false,
+    };
+    let (mut http1, mut input) = (Http1::new(0, true), Input::new());
+    let mut output = Box::<Output>::default();
+    let mut taken = Taken(Offers::new(limits), None);
+    let mut turn = Turn::Read;
+    let mut left = request;
+    while turn == Turn::Read && !left.is_empty() {
+        let space = input.space();
+        let n = space.len().min(left.len());
+        space[..n].copy_from_slice(&left[..n]);
+        input.filled(n);
+        left = &left[n..];
+        let mut parts = Parts {
+            http1: &mut http1,
+            input: &mut input,
+            output: &mut output,
+            body: &mut None,
+            sink: &mut None,
+            place: Place::default(),
+            ends: &MEMORY,
+            counters: &WorkerCounters::default(),
+        };
+        turn = http.turn(&mut parts, &mut taken);
+    }
+    let mut answer = Vec::new();
+    drain(&mut output, &mut answer);
+    let rest = [input.unread(), left].concat();
+    (answer, taken.1, rest)
+}
+
 fn drain(output: &mut Output, into: &mut Vec<u8>) {
     while !output.is_empty() {
-        let mut slices = [IoSlice::new(b""); MAX_SLICES];
-        let count = output.gather(&mut slices);
-        let before = into.len();
-        for slice in &slices[..count] {
-            into.extend_from_slice(slice);
-        }
-        let sent = into.len() - before;
-        output.advance(sent);
+        take(output, into);
     }
 }
 

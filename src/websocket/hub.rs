@@ -69,8 +69,10 @@ pub trait Relay: Send + Sync + 'static {
     fn published(&self, topic: Option<&str>, message: &Prepared);
 }
 
-/// Reaches the WebSocket connections of a server from any thread; clones reach the same. From
-/// [`Server::hub`](crate::Server::hub), [`Running`](crate::Running) or [`Ws::hub`](crate::Ws::hub).
+/// Reaches the WebSocket connections of a server from any thread; clones reach the same. It is made
+/// first, for a handler that publishes, and given to the server with
+/// [`Server::with_hub`](crate::Server::with_hub); or it comes from [`Server::hub`](crate::Server::hub) or
+/// [`Ws::hub`](crate::Ws::hub).
 ///
 /// Messages of one thread to one connection arrive in the order of the calls; those that a
 /// connection's own hooks send through [`Ws`](crate::Ws) are not ordered against them. Before the
@@ -97,6 +99,48 @@ struct Inner {
 }
 
 impl Hub {
+    /// A hub for one server, to be given to it with [`Server::with_hub`](crate::Server::with_hub).
+    ///
+    /// ```
+    /// use peregrine::{Done, Handler, Hub, Message, Request, Response, Server, Upgrade, WebSocketHandler, Ws};
+    ///
+    /// struct News {
+    ///     hub: Hub,
+    /// }
+    ///
+    /// impl Handler for News {
+    ///     fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
+    ///         self.hub.publish("news", req.body());
+    ///         res.text("published")
+    ///     }
+    /// }
+    ///
+    /// impl WebSocketHandler for News {
+    ///     type Conn = ();
+    ///
+    ///     fn accept_ws(&self, _: &Request<'_>, _: &mut Upgrade<'_>) -> Option<()> {
+    ///         Some(())
+    ///     }
+    ///
+    ///     fn handle_ws_conn(&self, ws: &mut Ws<'_, ()>) {
+    ///         ws.subscribe("news");
+    ///     }
+    ///
+    ///     fn handle_ws_frame(&self, _: &mut Ws<'_, ()>, _: Message<'_>) {}
+    /// }
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let hub = Hub::new();
+    /// let server = Server::new(News { hub: hub.clone() }).websocket().with_hub(&hub);
+    /// let running = server.bind("127.0.0.1:0").start()?;
+    /// # running.stop();
+    /// # running.wait().map(|_| ())
+    /// # }
+    /// ```
+    pub fn new() -> Hub {
+        Hub::default()
+    }
+
     /// Sends a message to one connection.
     ///
     /// [`Sent::Queued`] says that it was there and had room; it may still end before the message

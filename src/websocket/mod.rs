@@ -2,6 +2,7 @@
 
 pub(crate) mod door;
 pub(crate) mod hub;
+pub(crate) mod origins;
 pub(crate) mod seats;
 pub(crate) mod upgrade;
 pub(crate) mod ws;
@@ -71,11 +72,15 @@ pub trait WebSocketHandler: Handler {
 
     /// Is offered a request that asks for a WebSocket, after its handshake has been found in order
     /// (RFC 6455 section 4.2.1); one that is not has been refused with its own 4xx. `Some` accepts
-    /// it. `None` refuses it with [`Upgrade::refuse`], or, without that, hands it to
+    /// it, unless [`Upgrade::refuse`] was called. `None` refuses it with that, or, without, hands it to
     /// [`Handler::handle_request`] as a request like any other.
     ///
-    /// Browsers let any page connect to any server: compare the `Origin` of a service that trusts
-    /// cookies (RFC 6455 section 10.2).
+    /// Pages of other sites have been refused before, by [`Config::ws_origins`].
+    ///
+    /// A request with `Expect: 100-continue` is accepted with a `100 Continue` before the 101 (RFC 9110
+    /// section 7.8), and one with a body is refused, whatever [`Handler::body_plan`] says of it.
+    ///
+    /// [`Config::ws_origins`]: crate::Config::ws_origins
     fn accept_ws(&self, req: &Request<'_>, upgrade: &mut Upgrade<'_>) -> Option<Self::Conn>;
 
     /// A connection has begun; what is sent here follows the handshake.

@@ -11,12 +11,13 @@ use std::sync::Arc;
 ///
 /// # struct Conn;
 /// fn accept_ws(req: &Request<'_>, upgrade: &mut Upgrade<'_>) -> Option<Conn> {
-///     if req.header("origin") != Some("https://chat.example") {
-///         upgrade.refuse(403, "not from there");
+///     if req.header("cookie").is_none() {
+///         upgrade.refuse(401, "who are you?");
 ///         return None;
 ///     }
-///     upgrade.protocol("chat.v2");
-///     upgrade.header("Set-Cookie", "seen=1");
+///     // An error if the client has not offered it: it is served all the same here.
+///     let _ = upgrade.protocol("chat.v2");
+///     upgrade.header("Set-Cookie", "seen=1").ok()?;
 ///     Some(Conn)
 /// }
 /// ```
@@ -48,31 +49,40 @@ impl<'a> Upgrade<'a> {
             .filter_map(|name| std::str::from_utf8(name).ok())
     }
 
-    /// Chooses a subprotocol. False, and nothing is chosen, if the client has not offered it or
-    /// another was chosen before: a client would take that for an error.
-    pub fn protocol(&mut self, name: &str) -> bool {
-        let offered = self.protocols().find(|offered| *offered == name);
-        if self.protocol.is_some() || offered.is_none() {
-            return false;
+    /// Chooses a subprotocol.
+    ///
+    /// # Errors
+    ///
+    /// [`UpgradeError::NotOffered`] if the client has not offered it, [`UpgradeError::ChosenAlready`] after
+    /// a choice. Nothing is chosen then: a client would take that for an error.
+    pub fn protocol(&mut self, name: &str) -> Result<(), UpgradeError> {
+        if self.protocol.is_some() {
+            return Err(UpgradeError::ChosenAlready);
         }
-        self.protocol = offered;
+        let offered = self.protocols().find(|offered| *offered == name);
+        self.protocol = Some(offered.ok_or(UpgradeError::NotOffered)?);
         self.line("Sec-WebSocket-Protocol", name.as_bytes());
-        true
+        Ok(())
     }
 
-    /// Adds a header field to the answer that accepts the connection. False, and nothing is added,
-    /// for a malformed name or value (RFC 9110 section 5), and for a field that belongs to the
-    /// handshake or to the library: `Upgrade`, `Connection`, `Trailer`, `Date`, `Server`, those of
-    /// framing, and all whose name begins with `Sec-WebSocket-`.
-    pub fn header(&mut self, name: &str, value: impl AsRef<[u8]>) -> bool {
+    /// Adds a header field to the response that accepts the connection.
+    ///
+    /// # Errors
+    ///
+    /// [`UpgradeError::Malformed`] for a name or value that is not one of RFC 9110 section 5.
+    /// [`UpgradeError::Reserved`] for a field that belongs to the handshake or to the library: `Upgrade`,
+    /// `Connection`, `Trailer`, `Date`, `Server`, those of framing, and all whose name begins with
+    /// `Sec-WebSocket-`. Nothing is added then.
+    pub fn header(&mut self, name: &str, value: impl AsRef<[u8]>) -> Result<(), UpgradeError> {
         let value = value.as_ref();
-        let good = class::is_token(name.as_bytes())
-            && class::is_field_value(value)
-            && !fields::is_of_handshake(name);
-        if good {
-            self.line(name, value);
+        if !class::is_token(name.as_bytes()) || !class::is_field_value(value) {
+            return Err(UpgradeError::Malformed);
         }
-        good
+        if fields::is_of_handshake(name) {
+            return Err(UpgradeError::Reserved);
+        }
+        self.line(name, value);
+        Ok(())
     }
 
     fn line(&mut self, name: &str, value: &[u8]) {
@@ -81,8 +91,8 @@ impl<'a> Upgrade<'a> {
         }
     }
 
-    /// Refuses the connection with a status of 400 to 599 and a text; another status becomes 500.
-    /// `accept_ws` has to return `None` for it.
+    /// Refuses the connection with a status of 400 to 599 and a text; another status becomes 500. It is
+    /// refused whatever `accept_ws` returns then.
     pub fn refuse(&mut self, status: u16, text: impl Into<String>) {
         let status = match status {
             400..=599 => status,
@@ -107,3 +117,34 @@ impl std::fmt::Debug for Upgrade<'_> {
             .finish_non_exhaustive()
     }
 }
+
+/// Why something cannot be said in the response to a handshake.
+///
+/// ```
+/// assert_eq!(peregrine::UpgradeError::NotOffered.to_string(), "the client has not offered this subprotocol");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum UpgradeError {
+    /// The name of a header field is no token, or its value holds a control byte.
+    Malformed,
+    /// The header field belongs to the handshake or to the library.
+    Reserved,
+    /// The client has not offered this subprotocol.
+    NotOffered,
+    /// A subprotocol was chosen before.
+    ChosenAlready,
+}
+
+impl std::fmt::Display for UpgradeError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            UpgradeError::Malformed => "malformed header field",
+            UpgradeError::Reserved => "the header field belongs to the handshake",
+            UpgradeError::NotOffered => "the client has not offered this subprotocol",
+            UpgradeError::ChosenAlready => "a subprotocol was chosen before",
+        })
+    }
+}
+
+impl std::error::Error for UpgradeError {}

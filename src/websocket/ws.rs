@@ -37,6 +37,39 @@ pub(crate) struct Context<'a> {
 }
 
 impl<C> Ws<'_, C> {
+    /// The connection's state and all the rest apart, for what is sent from the state.
+    ///
+    /// ```
+    /// # use peregrine::Ws;
+    /// struct Guest {
+    ///     name: String,
+    /// }
+    ///
+    /// fn greet(ws: &mut Ws<'_, Guest>) {
+    ///     let (guest, mut ws) = ws.split();
+    ///     ws.send(&guest.name);
+    /// }
+    /// ```
+    pub fn split(&mut self) -> (&mut C, Ws<'_, ()>) {
+        let context = &mut self.context;
+        let rest = Ws {
+            // It has no size, so nothing is allocated.
+            conn: Box::leak(Box::new(())),
+            ws: self.ws,
+            context: Context {
+                id: context.id,
+                token: context.token,
+                now: context.now,
+                hub: context.hub,
+                topics: context.topics,
+                later: context.later,
+                kit: context.kit,
+                ends: context.ends,
+            },
+        };
+        (self.conn, rest)
+    }
+
     /// Names this connection, for [`Hub::send`] from anywhere and at any time.
     pub fn id(&self) -> WsId {
         self.context.id

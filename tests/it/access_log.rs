@@ -398,6 +398,8 @@ fn websockets_have_a_line_when_they_begin() {
     assert_eq!(ask(addr, &old), 426);
     let no_key = offer("/ws").replace("Sec-WebSocket-Key", "Key");
     assert_eq!(ask(addr, &no_key), 400);
+    let cross = offer("/ws").replace("\r\n\r\n", "\r\nOrigin: http://b\r\n\r\n");
+    assert_eq!(ask(addr, &cross), 403);
     let stream = std::net::TcpStream::connect(addr).expect("a connection");
     let url = format!("ws://{addr}/ws");
     let (mut client, _) = tungstenite::client(url, stream).expect("a WebSocket");
@@ -418,6 +420,7 @@ fn websockets_have_a_line_when_they_begin() {
         r#""GET /panic HTTP/1.1" 500 41 "-" "-""#,
         r#""GET /ws HTTP/1.1" 426 44 "-" "-""#,
         r#""GET /ws HTTP/1.1" 400 21 "-" "-""#,
+        r#""GET /ws HTTP/1.1" 403 52 "-" "-""#,
         r#""GET /ws HTTP/1.1" 101 - "-" "-""#,
     ];
     assert_eq!(lines, expected);

@@ -83,6 +83,8 @@ mod ws_budget;
 #[cfg(feature = "websocket")]
 mod ws_fan_out;
 #[cfg(feature = "websocket")]
+mod ws_handshake;
+#[cfg(feature = "websocket")]
 mod ws_hub;
 #[cfg(feature = "websocket")]
 mod ws_protocol;

@@ -380,6 +380,8 @@ where
             ConnectionError::Write(_) => "write",
             ConnectionError::WriteTimeout => "write timeout",
             ConnectionError::AnswerTimeout => "answer timeout",
+            #[cfg(feature = "websocket")]
+            ConnectionError::NoWebSockets => "no websockets",
             _ => "unknown",
         };
         let mut errors = self.errors.lock().expect("no panic");

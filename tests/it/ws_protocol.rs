@@ -4,7 +4,7 @@
 use peregrine::testing::WebSocket;
 use peregrine::{
     BacklogPolicy, Disconnect, Done, FrameError, Handler, Message, Request, Response, Sent,
-    Upgrade, WebSocketHandler, Ws, WsLimits,
+    Upgrade, UpgradeError, WebSocketHandler, Ws, WsLimits,
 };
 use std::panic::resume_unwind;
 use std::time::Duration;
@@ -41,12 +41,29 @@ impl WebSocketHandler for Echo {
     fn accept_ws(&self, req: &Request<'_>, upgrade: &mut Upgrade<'_>) -> Option<Vec<String>> {
         match req.path() {
             "/refused" => upgrade.refuse(403, "no"),
+            "/refused/and/accepted" => {
+                upgrade.refuse(403, "no");
+                return Some(Vec::new());
+            }
             "/page" => {}
             _ => {
-                upgrade.protocol("b");
-                assert!(upgrade.header("X-Here", "yes"));
+                let is_offered = upgrade.protocols().any(|name| name == "b");
+                let (chosen, again) = match is_offered {
+                    true => (Ok(()), Err(UpgradeError::ChosenAlready)),
+                    false => (Err(UpgradeError::NotOffered), Err(UpgradeError::NotOffered)),
+                };
+                assert_eq!(upgrade.protocol("b"), chosen);
+                assert_eq!(upgrade.protocol("b"), again);
+                assert_eq!(upgrade.header("X-Here", "yes"), Ok(()));
                 for name in OF_THE_HANDSHAKE {
-                    assert!(!upgrade.header(name, "b"), "{name}");
+                    assert_eq!(
+                        upgrade.header(name, "b"),
+                        Err(UpgradeError::Reserved),
+                        "{name}"
+                    );
+                }
+                for (name, value) in [("X", "a\r\nb: c"), ("X Y", "a"), ("", "a")] {
+                    assert_eq!(upgrade.header(name, value), Err(UpgradeError::Malformed));
                 }
                 return Some(Vec::new());
             }
@@ -449,6 +466,7 @@ fn handshakes() {
     let refused = |request: &str| try_with(request).expect_err("refused");
     let with = |from: &str, to: &str| refused(&request("").replace(from, to));
     assert!(with("/ws", "/refused").starts_with("HTTP/1.1 403 "));
+    assert!(with("/ws", "/refused/and/accepted").starts_with("HTTP/1.1 403 "));
     assert!(with("/ws", "/page").ends_with("\r\n\r\n/page"));
     assert!(with("WebSocket\r", "h2c\r").ends_with("\r\n\r\n/ws"));
     let version = with("Version: 13", "Version: 12");

@@ -59,7 +59,7 @@ impl Http1 {
             input.widen();
         }
         if awaits {
-            output.push(b"HTTP/1.1 100 Continue\r\n\r\n");
+            output.push(encode::CONTINUE);
         }
     }
 

@@ -7,7 +7,7 @@ use peregrine::{Config, Limits};
 use std::collections::BTreeMap;
 
 /// The fields of `Config` that are limits. A new field belongs here, or is none.
-const OF_CONFIG: [&str; 7] = [
+const OF_CONFIG: [&str; 8] = [
     "allowed_hosts",
     "backlog",
     "buffered_bytes",
@@ -15,6 +15,7 @@ const OF_CONFIG: [&str; 7] = [
     "pool_queue",
     "pool_threads",
     "stop_time",
+    "ws_origins",
 ];
 /// The fields of `DirConfig` that are limits.
 #[cfg(feature = "dir")]

@@ -1,0 +1,56 @@
+//! Which pages may open WebSockets.
+
+use crate::protocol::origin;
+use crate::request::Request;
+
+/// Which pages may open WebSockets: [`Config::ws_origins`](crate::Config::ws_origins).
+///
+/// A browser lets any page open a WebSocket to any server, with the cookies that the user has there, and
+/// says in the `Origin` field which page it is (RFC 6455 section 10.2). A request without that field is
+/// not from a browser and is always taken.
+///
+/// ```
+/// use peregrine::{Config, WsOrigins};
+///
+/// let config = Config {
+///     ws_origins: WsOrigins::List(vec!["https://app.example".into()]),
+///     ..Config::default()
+/// };
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WsOrigins {
+    /// Pages that were loaded from the host and port that the request is for; see
+    /// [`Request::is_same_origin`].
+    #[default]
+    Same,
+    /// Any page.
+    Any,
+    /// Pages from one of these, which is a scheme, a host and, if it is not that of the scheme, a port:
+    /// `https://app.example`, `http://localhost:3000`. Case does not matter. `null` stands for pages that
+    /// have no origin: files, sandboxed frames. Pages of the server itself need an entry, too.
+    List(Vec<String>),
+}
+
+impl WsOrigins {
+    /// Whether a handshake may go on.
+    pub(crate) fn allow(&self, request: &Request<'_>) -> bool {
+        let mut origins = request.header_all("origin");
+        match (self, origins.next(), origins.next()) {
+            (WsOrigins::Any, _, _) | (_, None, _) => true,
+            (WsOrigins::Same, _, _) => request.is_same_origin(),
+            (WsOrigins::List(list), Some(origin), None) => {
+                list.iter().any(|listed| origin::is_listed(origin, listed))
+            }
+            (WsOrigins::List(_), _, Some(_)) => false,
+        }
+    }
+
+    /// Whether it is a setting that can work.
+    pub(crate) fn is_valid(&self) -> bool {
+        match self {
+            WsOrigins::Same | WsOrigins::Any => true,
+            WsOrigins::List(list) => list.iter().all(|one| origin::can_be_listed(one)),
+        }
+    }
+}
