@@ -232,10 +232,13 @@ fn model_disposition(value: &[u8]) -> Result<(String, Option<String>), Multipart
     }
     let mut pieces = pieces.iter().map(|piece| trim(piece));
     let first = pieces.next().expect("one at least");
-    if !first.eq_ignore_ascii_case(b"form-data") {
+    if !matches!(
+        &first.to_ascii_lowercase()[..],
+        b"form-data" | b"attachment"
+    ) {
         return Err(WRONG);
     }
-    let (mut names, mut files, mut extended) = (Vec::new(), Vec::new(), false);
+    let (mut names, mut files, mut extended) = (Vec::new(), Vec::new(), Vec::new());
     for piece in pieces.filter(|piece| !piece.is_empty()) {
         let equals = find(piece, b"=").ok_or(WRONG)?;
         let (name, value) = (&piece[..equals], &piece[equals + 1..]);
@@ -248,15 +251,46 @@ fn model_disposition(value: &[u8]) -> Result<(String, Option<String>), Multipart
         match &name.to_ascii_lowercase()[..] {
             b"name" => names.push(text),
             b"filename" => files.push(text),
-            b"filename*" => extended = true,
+            b"filename*" => extended.push(inside),
             name if is_token(name) => {}
             _ => return Err(WRONG),
         }
     }
-    match (names.len(), files.len()) {
-        (1, 0) if extended => Err(MultipartError::ExtendedFileName),
-        (1, 0 | 1) => Ok((names.remove(0), files.pop())),
+    match (names.len(), files.len(), &extended[..]) {
+        (1, 0, [value]) => match model_extended(value) {
+            Some(file) => Ok((names.remove(0), Some(file))),
+            None => Err(MultipartError::ExtendedFileName),
+        },
+        (1, 0 | 1, [] | [_]) => Ok((names.remove(0), files.pop())),
         _ => Err(WRONG),
+    }
+}
+
+/// RFC 8187, section 3.2.
+fn model_extended(value: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(value).ok()?;
+    let [charset, _, name] = text.splitn(3, '\'').collect::<Vec<_>>()[..] else {
+        return None;
+    };
+    let mut bytes = Vec::new();
+    for (i, piece) in name.split('%').enumerate() {
+        let mut rest = piece;
+        if i > 0 {
+            let (hex, after) = piece.split_at_checked(2)?;
+            let is_hex = hex.bytes().all(|b| b.is_ascii_hexdigit());
+            bytes.push(u8::from_str_radix(hex, 16).ok().filter(|_| is_hex)?);
+            rest = after;
+        }
+        let is_plain = |b: u8| is_token(&[b]) && b != b'*' && b != b'\'';
+        if !rest.bytes().all(is_plain) {
+            return None;
+        }
+        bytes.extend(rest.bytes());
+    }
+    match &charset.to_ascii_lowercase()[..] {
+        "utf-8" => String::from_utf8(bytes).ok(),
+        "iso-8859-1" => Some(bytes.iter().map(|b| char::from(*b)).collect()),
+        _ => None,
     }
 }
 

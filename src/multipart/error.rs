@@ -50,11 +50,11 @@ errors! {
     /// `Content-Type` is there twice.
     Header = 400, "malformed header in a part of the form";
     /// A part has no `Content-Disposition`, or two, or a malformed one, or one that is not
-    /// `form-data` with one `name` (RFC 7578 section 4.2).
+    /// `form-data` with one `name` (RFC 7578 section 4.2); `attachment` is taken for that.
     Disposition = 400, "a part of the form has no proper Content-Disposition";
-    /// A part has `filename*` and no `filename`: a file to those who read the one, a text to those
-    /// who follow RFC 7578 section 4.2, which forbids it.
-    ExtendedFileName = 400, "a part of the form has filename* without filename";
+    /// A part has `filename*` and no `filename`, and it is no name in UTF-8 or ISO-8859-1 (RFC 8187
+    /// section 3.2).
+    ExtendedFileName = 400, "a part of the form has a malformed filename*";
     /// `Content-Transfer-Encoding` is not one that leaves the data as it is (RFC 7578 section 4.7).
     TransferEncoding = 415, "a part of the form is in a transfer encoding";
     /// The body ends before the closing boundary.

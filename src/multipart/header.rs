@@ -31,9 +31,9 @@ impl<'a> PartHead<'a> {
     /// It is what the client says, possibly a path or nonsense: for showing to people there is
     /// [`display_name`](crate::display_name), and nothing should be opened by it.
     ///
-    /// Only `filename` counts. RFC 7578 section 4.2 forbids `filename*`, which some clients send
-    /// nevertheless: beside `filename` it is passed over, alone it is
-    /// [an error](MultipartError::ExtendedFileName).
+    /// `filename` counts. RFC 7578 section 4.2 forbids `filename*`, which some clients send nevertheless
+    /// for names outside ASCII: beside `filename` it is passed over; alone it is decoded (RFC 8187), or
+    /// [an error](MultipartError::ExtendedFileName) if it is not UTF-8 or ISO-8859-1.
     pub fn file_name(&self) -> Option<&'a str> {
         self.file_name
     }
@@ -86,30 +86,62 @@ impl Draft {
     /// RFC 7578 section 4.2. Of two parameters with one name others would take the other.
     fn disposition(&mut self, value: &[u8]) -> Result<(), MultipartError> {
         const WRONG: MultipartError = MultipartError::Disposition;
-        let is_form_data = form::essence(value).eq_ignore_ascii_case(b"form-data");
-        if self.name.is_some() || !is_form_data {
+        // Some clients write what a part of a mail would have.
+        let kinds: [&[u8]; 2] = [b"form-data", b"attachment"];
+        let kind = form::essence(value);
+        if self.name.is_some() || !kinds.iter().any(|known| kind.eq_ignore_ascii_case(known)) {
             return Err(WRONG);
         }
-        let mut extended = false;
+        let mut extended = None;
         for parameter in parameters(value) {
             let (name, value) = parameter.ok_or(WRONG)?;
-            let known = if name.eq_ignore_ascii_case(b"name") {
-                &mut self.name
+            let is_repeated = if name.eq_ignore_ascii_case(b"name") {
+                self.name.replace(lossy(&unescape(value))).is_some()
             } else if name.eq_ignore_ascii_case(b"filename") {
-                &mut self.file_name
+                self.file_name.replace(lossy(&unescape(value))).is_some()
             } else {
-                extended |= name.eq_ignore_ascii_case(b"filename*");
-                continue;
+                name.eq_ignore_ascii_case(b"filename*") && extended.replace(value).is_some()
             };
-            if known.replace(lossy(&unescape(value))).is_some() {
+            if is_repeated {
                 return Err(WRONG);
             }
         }
-        match (&self.name, &self.file_name) {
-            (None, _) => Err(WRONG),
-            (_, None) if extended => Err(MultipartError::ExtendedFileName),
-            _ => Ok(()),
+        match (&self.name, &self.file_name, extended) {
+            (None, ..) => return Err(WRONG),
+            (_, None, Some(value)) => {
+                let name = decode_extended(value).ok_or(MultipartError::ExtendedFileName)?;
+                self.file_name = Some(name);
+            }
+            _ => {}
         }
+        Ok(())
+    }
+}
+
+/// `charset "'" [ language ] "'" value` (RFC 8187 section 3.2). `None` if it is malformed.
+fn decode_extended(value: &[u8]) -> Option<String> {
+    let mut parts = value.splitn(3, |&b| b == b'\'');
+    let (charset, _language, value) = (parts.next()?, parts.next()?, parts.next()?);
+    let (mut bytes, mut rest) = (Vec::new(), value);
+    while let [first, after @ ..] = rest {
+        rest = after;
+        bytes.push(match (first, after) {
+            (b'%', [high, low, after @ ..]) => {
+                rest = after;
+                let digit = |b: &u8| char::from(*b).to_digit(16);
+                u8::try_from(digit(high)? * 16 + digit(low)?).ok()?
+            }
+            (b'*' | b'\'' | b'%', _) => return None,
+            (b, _) if class::TOKEN[usize::from(*b)] => *b,
+            _ => return None,
+        });
+    }
+    if charset.eq_ignore_ascii_case(b"utf-8") {
+        String::from_utf8(bytes).ok()
+    } else if charset.eq_ignore_ascii_case(b"iso-8859-1") {
+        Some(bytes.into_iter().map(char::from).collect())
+    } else {
+        None
     }
 }
 
@@ -173,16 +205,27 @@ fn parameters(value: &[u8]) -> impl Iterator<Item = Option<(&[u8], &[u8])>> {
 
 type Parameter<'a> = (&'a [u8], &'a [u8]);
 
-/// `name "=" value` at the front of `bytes`, and what follows it.
+/// `name "=" value` at the front of `bytes`, and what follows it. Some clients write a boundary without
+/// the quotes that it needs, or with blanks around the equals sign: neither can be read in two ways.
 fn parameter(bytes: &[u8]) -> Option<(Parameter<'_>, &[u8])> {
     let token = |bytes| class::count(bytes, &class::TOKEN);
     let (name, rest) = bytes.split_at(token(bytes));
-    let value = rest.strip_prefix(b"=")?;
+    let is_boundary = name.eq_ignore_ascii_case(b"boundary");
+    let blanks = |bytes| {
+        if is_boundary {
+            class::trim_start(bytes)
+        } else {
+            bytes
+        }
+    };
+    let value = blanks(blanks(rest).strip_prefix(b"=")?);
     if name.is_empty() {
         return None;
     }
     let Some(quoted) = value.strip_prefix(b"\"") else {
-        let (value, rest) = value.split_at(token(value));
+        let is_value = |b: &u8| class::TOKEN[usize::from(*b)] || is_boundary && b"/=:".contains(b);
+        let len = value.iter().take_while(|b| is_value(b)).count();
+        let (value, rest) = value.split_at(len);
         return (!value.is_empty()).then_some(((name, value), rest));
     };
     let mut end = 0;
@@ -223,6 +266,8 @@ mod tests {
     use super::*;
 
     const WRONG: MultipartError = MultipartError::Disposition;
+    const EXTENDED: Result<(String, Option<String>), MultipartError> =
+        Err(MultipartError::ExtendedFileName);
 
     #[test]
     fn boundaries() {
@@ -259,9 +304,20 @@ mod tests {
             ("multipart/form-data", NO),
             ("multipart/form-data; boundary", NO),
             ("multipart/form-data; boundary=", NO),
-            ("multipart/form-data; boundary =ab", NO),
-            ("multipart/form-data; boundary= ab", NO),
-            ("multipart/form-data; boundary=a:b", NO),
+            ("multipart/form-data; boundary =ab", Ok(b"ab")),
+            ("multipart/form-data; boundary= ab", Ok(b"ab")),
+            ("multipart/form-data; boundary\t= \"ab\" ;", Ok(b"ab")),
+            ("multipart/form-data; boundary=a:b", Ok(b"a:b")),
+            (
+                "multipart/form-data; boundary==_/+a:b=; charset=utf-8",
+                Ok(b"=_/+a:b="),
+            ),
+            ("multipart/form-data; charset =utf-8; boundary=ab", NO),
+            ("multipart/form-data; charset=a/b; boundary=ab", NO),
+            ("multipart/form-data; boundary=a b", NO),
+            ("multipart/form-data; boundary=a,b", NO),
+            ("multipart/form-data; boundary=a?b", NO),
+            ("multipart/form-data; boundary= =ab; boundary=cd", NO),
             ("multipart/form-data; boundary=ab; boundary=ab", NO),
             (
                 "multipart/form-data; boundary=ab, text/plain; boundary=cd",
@@ -319,9 +375,28 @@ mod tests {
             ),
             (b"form-data; name=a; other=\"x\"", text("a")),
             (
-                b"form-data; name=a; filename*=utf-8''c",
-                Err(MultipartError::ExtendedFileName),
+                b"form-data; name=a; filename*=utf-8''%c3%a4%20%22c.txt",
+                file("a", "\u{e4} \"c.txt"),
             ),
+            (b"form-data; name=a; filename*=UTF-8'de'c", file("a", "c")),
+            (
+                b"form-data; name=a; filename*=\"iso-8859-1''%e4\"",
+                file("a", "\u{e4}"),
+            ),
+            (b"form-data; name=a; filename*=utf-8''%e4", EXTENDED),
+            (b"form-data; name=a; filename*=utf-8''%4", EXTENDED),
+            (b"form-data; name=a; filename*=utf-8''%+4", EXTENDED),
+            (b"form-data; name=a; filename*=\"utf-8''a b\"", EXTENDED),
+            (b"form-data; name=a; filename*=utf-8'c", EXTENDED),
+            (b"form-data; name=a; filename*=koi8-r''c", EXTENDED),
+            (
+                b"form-data; name=a; filename*=utf-8''c; filename*=utf-8''c",
+                Err(WRONG),
+            ),
+            (b"attachment; name=a; filename=b", file("a", "b")),
+            (b"attachment; name=a", text("a")),
+            (b"attachment; filename=b", Err(WRONG)),
+            (b"inline; name=a; filename=b", Err(WRONG)),
             (b"form-data", Err(WRONG)),
             (b"form-data; filename=b", Err(WRONG)),
             (b"form-data; name=a; name=a", Err(WRONG)),
@@ -332,7 +407,6 @@ mod tests {
             (b"form-data; name=a b", Err(WRONG)),
             (b"form-data; name= a", Err(WRONG)),
             (b"form-data name=a", Err(WRONG)),
-            (b"attachment; name=a", Err(WRONG)),
             (b"", Err(WRONG)),
         ] {
             assert_eq!(names(value), expected, "{}", value.escape_ascii());

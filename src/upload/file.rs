@@ -2,6 +2,7 @@
 
 use crate::multipart::PartHead;
 use crate::protocol::file_name::{is_device, is_invisible, is_special};
+use std::borrow::Cow;
 use std::collections::hash_map::RandomState;
 use std::fs::{self, File, OpenOptions};
 use std::hash::BuildHasher;
@@ -180,10 +181,14 @@ fn is_plain(name: &str) -> bool {
 /// is room for something to tell two of them apart.
 const MAX_DISPLAY_NAME: usize = 200;
 
+/// Bytes of an extension, with its dot, that a name keeps when it is shortened.
+const MAX_EXTENSION: usize = 21;
+
 /// A name to show to people, made of the one that a client has given to a file: what stands behind
 /// its last slash or backslash, without control characters and those that have a meaning in a path on
 /// some system or cannot be seen, each replaced by `_`; without dots at its beginning, dots and spaces
-/// at its end, or the sense of a device; at most 200 bytes; `file` if nothing remains.
+/// at its end, or the sense of a device; at most 200 bytes, of which what stands behind the last dot is
+/// kept if it has at most 20; `file` if nothing remains.
 ///
 /// It is also harmless as one component of a path on any system. But clients can still give the same
 /// name twice, or two that a file system takes for one: create files of such names with
@@ -202,14 +207,28 @@ pub fn display_name(file_name: &str) -> String {
     let last = file_name.rsplit(['/', '\\']).next().unwrap_or_default();
     let name: String = last.chars().map(harmless).collect();
     let is_blank = |c: char| c == '.' || c.is_whitespace();
-    let name = name.trim_start_matches(is_blank);
-    let end = (0..=MAX_DISPLAY_NAME.min(name.len())).rev();
-    let end = end.into_iter().find(|end| name.is_char_boundary(*end));
-    match name[..end.unwrap_or(0)].trim_end_matches(is_blank) {
+    let name = name.trim_start_matches(is_blank).trim_end_matches(is_blank);
+    match &*shortened(name) {
         "" => "file".to_owned(),
         device if is_device(device) => format!("_{device}"),
         name => name.to_owned(),
     }
+}
+
+/// At most [`MAX_DISPLAY_NAME`] bytes of a name, with its extension.
+fn shortened(name: &str) -> Cow<'_, str> {
+    if name.len() <= MAX_DISPLAY_NAME {
+        return Cow::Borrowed(name);
+    }
+    let dot = name.rfind('.').unwrap_or(name.len());
+    let (stem, extension) = match name.len() - dot <= MAX_EXTENSION {
+        true => name.split_at(dot),
+        false => (name, ""),
+    };
+    let end = (0..=stem.len().min(MAX_DISPLAY_NAME - extension.len())).rev();
+    let end = end.into_iter().find(|end| stem.is_char_boundary(*end));
+    let stem = stem[..end.unwrap_or(0)].trim_end_matches(|c: char| c == '.' || c.is_whitespace());
+    Cow::Owned(format!("{stem}{extension}"))
 }
 
 fn harmless(c: char) -> char {
@@ -245,6 +264,14 @@ mod tests {
             ("100%.txt", "100%.txt"),
             (&long, &long[..200]),
             (&format!("a{long}"), &format!("a{}", &long[..198])),
+            (&format!("{long}.jpeg"), &format!("{}.jpeg", &long[..194])),
+            (&format!("{long}a.b.txt"), &format!("{}.txt", &long[..196])),
+            (&format!("{long}.{long}"), &long[..200]),
+            (&format!("{long}."), &long[..200]),
+            (
+                &format!("{}.. {}.x", &long[..194], &long[..40]),
+                &format!("{}.x", &long[..194]),
+            ),
         ] {
             assert_eq!(display_name(sent), shown, "{sent:?}");
             assert_eq!(display_name(shown), shown, "nothing more is changed");
