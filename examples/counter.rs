@@ -25,6 +25,7 @@ impl Handler for Counter {
                     .header("Cache-Control", "no-store")
                     .write_with(|body| write!(body, "counter={n}"))
             }
+            (_, "/") => common::not_allowed(res, "GET, HEAD"),
             // Browsers ask for one with every page; it is no visit.
             _ => res.status(404).text("nothing here\n"),
         }

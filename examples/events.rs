@@ -76,6 +76,8 @@ impl Handler for Clock {
             ("GET" | "HEAD", "/events.js") => {
                 res.header("Content-Type", "text/javascript").body(SCRIPT)
             }
+            (_, "/events") => common::not_allowed(res, "GET"),
+            (_, "/" | "/events.css" | "/events.js") => common::not_allowed(res, "GET, HEAD"),
             _ => res.status(404).text("nothing here\n"),
         }
     }

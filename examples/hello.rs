@@ -17,6 +17,8 @@ fn main() -> std::io::Result<()> {
             .header("Content-Type", "text/plain")
             .body("Hello, World!"),
         ("POST", "/echo") => res.body(req.body()),
+        (_, "/") => common::not_allowed(res, "GET, HEAD"),
+        (_, "/echo") => common::not_allowed(res, "POST"),
         _ => res.status(404).text("nothing here\n"),
     });
     common::run(server, &args)

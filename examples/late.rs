@@ -46,6 +46,9 @@ struct App {
 impl Handler for App {
     fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
         match req.path() {
+            "/" | "/fast" | "/slow" | "/blocking" if !matches!(req.method(), "GET" | "HEAD") => {
+                common::not_allowed(res, "GET, HEAD")
+            }
             "/" => res.html(PAGE),
             "/fast" => res.text("fast\n"),
             "/slow" => {

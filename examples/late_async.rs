@@ -20,6 +20,9 @@ use tokio::time::{sleep, timeout};
 const PATIENCE: Duration = Duration::from_secs(5);
 
 fn handle(tasks: &Handle, req: &Request<'_>, res: Response<'_>) -> Done {
+    if !matches!(req.method(), "GET" | "HEAD") {
+        return common::not_allowed(res, "GET, HEAD");
+    }
     // A request is a view of the connection's buffer: what the task needs is taken out of it, or
     // `req.to_owned()` all of it.
     let ms = req.query("ms").and_then(|ms| ms.parse().ok());

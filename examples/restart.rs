@@ -70,6 +70,9 @@ mod unix {
     impl Handler for App {
         fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
             match req.path() {
+                "/" | "/pid" | "/slow" if !matches!(req.method(), "GET" | "HEAD") => {
+                    super::common::not_allowed(res, "GET, HEAD")
+                }
                 "/" => res.text(&self.greeting),
                 "/pid" => res.text(&id().to_string()),
                 "/slow" => res.offload(req, |_, res| {

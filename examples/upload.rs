@@ -28,8 +28,9 @@ const SCRIPT: &str = include_str!("../static/upload.js");
 /// MiB that one request may bring. The library's own limits are for forms and bodies in memory.
 const LIMIT: u64 = 4096;
 
-/// Files of one name, before no other is tried.
-const SAME_NAME: u32 = 1000;
+/// Files of one name that are numbered. A further one gets a number by chance, so that a name that is often
+/// sent costs no longer search.
+const NUMBERED: u64 = 8;
 
 const OPTIONS: &str = "
 Own:
@@ -54,7 +55,8 @@ impl Handler for Site {
         let body = match (req.method(), req.path()) {
             ("PUT", path) => Body::raw(&self.folder, path),
             ("POST", "/") => Body::form(&self.folder, req, self.limit),
-            _ => return BodyPlan::Refuse(405),
+            // `handle_request` says what is allowed.
+            _ => return BodyPlan::Unread,
         };
         BodyPlan::stream(Receiving {
             body,
@@ -77,6 +79,9 @@ impl Handler for Site {
                 let arrived = Body::raw(&self.folder, path).and_then(Body::finish);
                 answer(req, res, self.limit, arrived)
             }
+            (_, "/") => common::not_allowed(res, "GET, HEAD, POST, PUT"),
+            (_, "/upload.css" | "/upload.js") => common::not_allowed(res, "GET, HEAD, PUT"),
+            (method, _) if !matches!(method, "GET" | "HEAD") => common::not_allowed(res, "PUT"),
             _ => res.status(404).text("nothing here\n"),
         }
     }
@@ -224,6 +229,31 @@ struct Arrived {
     sha1: String,
 }
 
+/// Makes a file that only this user may read. Never opens what is there, be it a link.
+fn create(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+/// A number that nobody else can foresee.
+fn random() -> u64 {
+    use std::hash::{BuildHasher as _, RandomState};
+    RandomState::new().hash_one(std::process::id())
+}
+
+/// A folder that only this user may look into, under a name that nobody can have taken before.
+fn own_folder() -> io::Result<PathBuf> {
+    let path = std::env::temp_dir().join(format!("peregrine-upload-{:016x}", random()));
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(&path)?;
+    Ok(path)
+}
+
 impl Arrival {
     /// The client only proposes a name: `a.txt` becomes `a-2.txt` where there is one already.
     fn new(folder: &Path, proposed: &str) -> Result<Arrival, Failure> {
@@ -232,14 +262,14 @@ impl Arrival {
             Some(dot) => proposed.split_at(dot),
             None => (&*proposed, ""),
         };
-        for count in 1..=SAME_NAME {
-            let name = match count {
+        let numbers = (1..=NUMBERED).chain(std::iter::repeat_with(random).take(8));
+        for number in numbers {
+            let name = match number {
                 1 => proposed.clone(),
-                _ => format!("{stem}-{count}{extension}"),
+                _ => format!("{stem}-{number}{extension}"),
             };
             let path = folder.join(&name);
-            // Never opens what is there, be it a link.
-            match File::create_new(&path) {
+            match create(&path) {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
                 file => {
                     return Ok(Arrival {
@@ -392,20 +422,16 @@ fn main() -> io::Result<()> {
         eprintln!("--limit is a number of MiB");
         std::process::exit(2);
     };
-    let own = std::env::temp_dir().join(format!("peregrine-upload-{}", std::process::id()));
     let folder = match &dir {
         Some(dir) => PathBuf::from(dir),
-        None => {
-            fs::create_dir(&own)?;
-            own.clone()
-        }
+        None => own_folder()?,
     };
     println!("files go to {}", folder.display());
     let site = Site {
-        folder: Arc::new(folder),
+        folder: Arc::new(folder.clone()),
         limit,
     };
-    let mut config = args.config();
+    let mut config = args.private_config();
     // A browser sends a good deal before it looks for an answer, which is lost if it is cut off.
     config.limits.linger_bytes = 64 << 20;
     config.limits.linger_time = Duration::from_secs(30);
@@ -413,6 +439,6 @@ fn main() -> io::Result<()> {
     let run = common::wait(server.start());
     match dir {
         Some(_) => run,
-        None => run.and(fs::remove_dir_all(&own)),
+        None => run.and(fs::remove_dir_all(&folder)),
     }
 }

@@ -49,6 +49,7 @@ impl Handler for Chat {
             ("GET" | "HEAD", "/websocket.js") => {
                 res.header("Content-Type", "text/javascript").body(SCRIPT)
             }
+            (_, "/" | "/websocket.css" | "/websocket.js") => common::not_allowed(res, "GET, HEAD"),
             _ => res.status(404).text("nothing here\n"),
         }
     }
@@ -146,5 +147,5 @@ fn main() -> std::io::Result<()> {
         }),
     };
     let server = Server::new(chat).websocket();
-    common::wait(server.config(args.config()).bind(args.addr).start())
+    common::wait(server.config(args.private_config()).bind(args.addr).start())
 }

@@ -1,7 +1,7 @@
 //! What the examples share: options, and running a server with a line at its start and its end.
 
 use lexopt::prelude::*;
-use peregrine::{Config, Handler, Running, Server};
+use peregrine::{Config, Done, Handler, Response, Running, Server};
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -120,6 +120,31 @@ impl Args {
             ..config
         }
     }
+}
+
+impl Args {
+    /// The same for what a page from elsewhere must not reach: at a loopback address only names of this
+    /// machine are answered to (DNS rebinding).
+    #[allow(dead_code)]
+    pub(crate) fn private_config(&self) -> Config {
+        let names = ["localhost", "127.0.0.1", "[::1]"].map(String::from);
+        let own = match self.addr.ip() {
+            IpAddr::V4(ip) => ip.to_string(),
+            IpAddr::V6(ip) => format!("[{ip}]"),
+        };
+        let hosts = names.into_iter().chain([own]).collect();
+        Config {
+            allowed_hosts: self.addr.ip().is_loopback().then_some(hosts),
+            ..self.config()
+        }
+    }
+}
+
+/// Answers a request whose method its resource does not know (RFC 9110 section 15.5.6).
+#[allow(dead_code)]
+pub(crate) fn not_allowed(res: Response<'_>, allowed: &str) -> Done {
+    let res = res.status(405).header("Allow", allowed);
+    res.text(&format!("only {allowed}\n"))
 }
 
 /// Runs a server as the options say until a signal stops it.

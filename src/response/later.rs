@@ -23,6 +23,9 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 impl Response<'_> {
     /// Puts the answer off: whoever has the [`Responder`] gives it, from any thread. Status and
     /// header fields that were set until here are kept.
+    ///
+    /// A [`Request`](crate::Request) is a view of the connection and stays on its thread: take what you
+    /// need out of it first, or all of it by [`Request::to_owned`](crate::Request::to_owned).
     pub fn defer(mut self) -> (Done, Responder) {
         let wire = &mut *self.wire;
         let fields = match wire.is_late() {
