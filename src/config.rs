@@ -1,5 +1,6 @@
 //! How a server is set up.
 
+use crate::network::IpNetwork;
 #[cfg(feature = "deflate")]
 use crate::protocol::deflate::WsDeflate;
 use crate::protocol::limits::Limits;
@@ -30,7 +31,8 @@ use std::time::Duration;
 ///
 /// | limit | default | unit | the client sees | shown by |
 /// |---|---|---|---|---|
-/// | [`Config::connections`] | 65,536 | open connections, WebSockets included | the longest idle: close; where none is, a new one waits | `connections::the_longest_idle_make_room` |
+/// | [`Config::connections`] | 65,536 | open connections, WebSockets included | the longest idle: close; where none is, 503 or close for a new one, the others wait | `connections::the_longest_idle_make_room` |
+/// | [`Config::connections_per_address`] | a 16th of `connections`, at least 16: 4,096 | open connections of one IPv4 address or IPv6 /64 | 503, `Retry-After: 1`, or close | `places::one_address_has_so_many` |
 /// | [`Config::buffered_bytes`] | 536,870,912 | bytes in buffers of all connections | 503, `Retry-After: 1`, close for what is new; 1013 | `budget::above_the_budget_what_is_new_is_refused` |
 /// | [`Config::backlog`] | 4,096 | connections that wait to be accepted | no connection until others are | `limits::the_backlog_is_bounded` |
 /// | [`Config::stop_time`] | 10 s | from the beginning of a stop | close | `stop::what_does_not_end_is_cut_at_the_deadline` |
@@ -117,14 +119,46 @@ pub struct Config {
     /// 32nd of all, 256 at most, from each worker those of its own that have been idle longest.
     /// Idle is a connection with no request begun and nothing to read, once it has been served or is a
     /// second old. A WebSocket is never idle in this sense, however silent: it has
-    /// `WsLimits::idle_time`. Where none is idle, none is accepted until one closes: clients wait in
-    /// the backlog. Default: 65,536.
+    /// `WsLimits::idle_time`. Where none is idle, new ones are turned away, up to 20 a second for each
+    /// thread that accepts: with `503` and `Retry-After: 1` if their request has come, by a close if not.
+    /// The others wait in the backlog. Default: 65,536.
     ///
-    /// A system may allow the process fewer descriptors (`ulimit -n`). The same happens at that number
-    /// then; but as descriptors are needed for more than connections, those who come when none is idle
-    /// are turned away, up to 20 a second for each thread that accepts: with `503` and `Retry-After: 1`
-    /// if their request has come, by a close if not.
+    /// WebSockets and streams of events ([`Response::events`](crate::Response::events)) last as long as
+    /// the client wants. They may take seven eighths of the places; a further one gets `503` with
+    /// `Retry-After: 1`. So an eighth is always left for requests.
+    ///
+    /// A system may allow the process fewer descriptors (`ulimit -n`): the same happens at that number
+    /// then. See [`Config::raise_descriptors`].
     pub connections: usize,
+    /// Connections that one IPv4 address, or one IPv6 network of 64 bits, may have open at a time, HTTP and
+    /// WebSockets together. Those beyond are turned away as at [`Config::connections`], but at once and
+    /// without a limit of rate; [`Counters::turned_away_by_address`](crate::Counters::turned_away_by_address)
+    /// counts them. Connections over Unix sockets and those of [`Config::trusted_proxies`] are not
+    /// counted. 0: none but those.
+    ///
+    /// Default (`None`): a 16th of `connections`, at least 16; 4,096 on the defaults. Many clients may
+    /// share one address: an office, or all users of a mobile network.
+    pub connections_per_address: Option<usize>,
+    /// Networks whose connections are not in [`Config::connections_per_address`]: of proxies, which bring
+    /// the connections of many clients. A proxy on another machine needs its address here. Nothing else
+    /// follows from it: `X-Forwarded-For` and its like are not looked at. Default:
+    /// [`IpNetwork::LOOPBACK`], which is to be repeated if it is wanted beside others.
+    ///
+    /// ```
+    /// use peregrine::{Config, IpNetwork};
+    ///
+    /// let mut config = Config::default();
+    /// config.trusted_proxies.push("10.1.0.0/16".parse()?);
+    /// assert!(config.trusted_proxies.starts_with(&IpNetwork::LOOPBACK));
+    /// # Ok::<(), peregrine::IpNetworkError>(())
+    /// ```
+    pub trusted_proxies: Vec<IpNetwork>,
+    /// Whether the start raises the limit of descriptors that the process may have (the soft one, up to
+    /// the hard one, `ulimit -Hn`) to what `connections` and threads need. A child process inherits it.
+    /// Without that, or where the hard limit is too low, the start warns in the log, and
+    /// [`Running::connections_that_fit`](crate::Running::connections_that_fit) says how many there is room
+    /// for. Default: false, as the limit is of the whole process. Not on Windows, which has none.
+    pub raise_descriptors: bool,
     /// Bytes of memory that all connections together may hold in buffers between their turns: requests
     /// that are not complete, answers and messages that are not sent, and copies for
     /// [`Response::offload`](crate::Response::offload), [`BodyReader`](crate::BodyReader) and
@@ -207,6 +241,14 @@ pub struct Config {
     pub ws_deflate: Option<WsDeflate>,
 }
 
+impl Config {
+    /// What [`Config::connections_per_address`] comes to.
+    pub(crate) fn most_per_address(&self) -> usize {
+        let share = || (self.connections / 16).max(16);
+        self.connections_per_address.unwrap_or_else(share)
+    }
+}
+
 impl Default for Config {
     fn default() -> Config {
         Config {
@@ -218,6 +260,9 @@ impl Default for Config {
             tcp_nodelay: true,
             backlog: 4096,
             connections: 65_536,
+            connections_per_address: None,
+            trusted_proxies: IpNetwork::LOOPBACK.to_vec(),
+            raise_descriptors: false,
             buffered_bytes: 512 << 20,
             keep_alive: true,
             allowed_hosts: None,

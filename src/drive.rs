@@ -18,6 +18,7 @@ use crate::conn::{
     input::Input,
     output::Output,
     panic_guard::{Panic, catch},
+    share::Share,
 };
 use crate::handler::{ConnectionError, Handler, answer_special, is_for_library};
 use crate::incoming::BodySink;
@@ -29,9 +30,10 @@ use crate::protocol::{Method, error::ProtocolError, hosts, limits::Limits};
 use crate::request::{Ends, Request};
 use crate::response::{AnswerError, Done, Response, Wire};
 use crate::stats::WorkerCounters;
-use later::Drawn;
+use later::{CROWDED, Drawn};
 use std::net::SocketAddr;
 use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// What becomes of requests that ask for another protocol.
@@ -102,6 +104,8 @@ pub(crate) struct Service<P> {
     pub(crate) now: Seconds,
     /// Calls of the handler are timed.
     pub(crate) is_timed: bool,
+    /// What streams of events take their places from.
+    pub(crate) lasting: Arc<Share>,
 }
 
 /// The parts of one connection.
@@ -310,7 +314,10 @@ where
     #[inline(never)]
     fn finish_unusual(&mut self, parts: &mut Parts<'_>) {
         match self.wire.later() {
-            Ok(body) => {
+            Ok(mut body) => {
+                if body.as_mut().is_some_and(|body| !self.can_last(body)) {
+                    return self.finish_crowded(parts);
+                }
                 if body.is_some() {
                     parts.counters.answered(self.wire.status());
                 }
@@ -320,6 +327,15 @@ where
             }
             Err(error) => self.finish_failed(&Failure::Answer(error), parts),
         }
+    }
+
+    /// There is no place for a stream of events.
+    #[cold]
+    fn finish_crowded(&mut self, parts: &mut Parts<'_>) {
+        self.wire.refuse(503, CROWDED);
+        self.wire.door.leave(parts.place);
+        parts.counters.answered(503);
+        parts.http1.finish(true, parts.input, self.now);
     }
 
     #[cold]

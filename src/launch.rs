@@ -8,6 +8,7 @@ use crate::io::{
     affinity,
     capacity::Capacity,
     control::{Control, Seat},
+    descriptors,
     listener::{self, ListenAddr, Listener, Place},
     mode::{Mode, wrong_setting},
     poll::{Poll, Waker},
@@ -58,6 +59,9 @@ impl Launch {
         let shared = threads > 1 && listener::CAN_SHARE;
         let Bound { addrs, sets, kept } = bind_all(places, shared, threads, &config)?;
 
+        let pollers = config.workers + accept_threads + others.len();
+        let listeners = kept.len() + sets.iter().map(Vec::len).sum::<usize>();
+        let fit = descriptors::connections_that_fit(&config, pollers, listeners);
         let polls = |n| (0..n).map(|_| Poll::new()).collect::<io::Result<Vec<_>>>();
         let (worker_polls, acceptor_polls) = (polls(config.workers)?, polls(accept_threads)?);
         let size = Size {
@@ -94,6 +98,7 @@ impl Launch {
                 workers: Vec::new(),
                 others: vec![pool.counters(), accepting],
                 timers,
+                fit,
                 #[cfg(feature = "signals")]
                 signals: None,
             },

@@ -32,6 +32,7 @@ mod launch;
 mod log;
 #[cfg(feature = "multipart")]
 mod multipart;
+mod network;
 mod protocol;
 mod request;
 mod response;
@@ -66,6 +67,7 @@ pub use late::{
 };
 #[cfg(feature = "multipart")]
 pub use multipart::{Multipart, MultipartError, MultipartLimits, PartHead, PartSink};
+pub use network::{IpNetwork, IpNetworkError};
 #[cfg(feature = "deflate")]
 pub use protocol::deflate::WsDeflate;
 pub use protocol::{Version, error::ProtocolError, form::FormError, limits::Limits};

@@ -2,9 +2,11 @@
 
 #[cfg(unix)]
 mod handover;
+mod stopping;
 
 #[cfg(unix)]
 pub use handover::hand_over;
+pub use stopping::{Stopped, Stopper};
 
 use crate::config::Config;
 use crate::conn::panic_guard::Panic;
@@ -194,7 +196,8 @@ impl<H: WebSocketHandler> Server<H, WebSockets> {
             launch.add_other("ws", index, counters, move || worker.run())?;
         }
         self.stats.add_queues(Vec::new(), threads.queues());
-        let running = launch.start(handler, &self.stats, || threads.on())?;
+        let lasting = launch.control.capacity.lasting.clone();
+        let running = launch.start(handler, &self.stats, || threads.on(lasting.clone()))?;
         #[cfg(unix)]
         running.tell(self.inherited.as_ref());
         Ok(running)
@@ -325,6 +328,7 @@ pub struct Running {
     /// Of the pool, of those who accept, and of threads that are no workers.
     pub(crate) others: Vec<Arc<WorkerCounters>>,
     pub(crate) timers: Timers,
+    pub(crate) fit: usize,
     #[cfg(feature = "signals")]
     pub(crate) signals: Option<Signals>,
 }
@@ -342,6 +346,12 @@ impl Running {
             #[cfg(unix)]
             ListenAddr::Unix(_) => None,
         })
+    }
+
+    /// About how many of [`Config::connections`] the process had descriptors for at the start; see
+    /// [`Config::raise_descriptors`].
+    pub fn connections_that_fit(&self) -> usize {
+        self.fit
     }
 
     /// Begins to stop and returns at once: listeners close, and those who wait to be accepted are; all
@@ -482,50 +492,4 @@ impl std::fmt::Debug for Running {
             .field("addrs", &self.addrs)
             .finish_non_exhaustive()
     }
-}
-
-/// Stops a server from any thread; see [`Running::stopper`]. Clones are the same handle, and it may
-/// outlive the server. Dropping it stops nothing.
-///
-/// ```
-/// # fn main() -> std::io::Result<()> {
-/// let running = peregrine::Server::from_fn(|_, res| res.text("hi")).bind("127.0.0.1:0").start()?;
-/// let stopper = running.stopper();
-/// std::thread::spawn(move || stopper.stop());
-/// assert_eq!(running.wait()?.cut, 0);
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Clone)]
-pub struct Stopper(Arc<Control>);
-
-impl Stopper {
-    /// As [`Running::stop`].
-    pub fn stop(&self) {
-        self.0.stop();
-    }
-
-    /// Stops without waiting for anything: open connections are cut.
-    pub fn stop_now(&self) {
-        self.0.cut();
-    }
-}
-
-impl std::fmt::Debug for Stopper {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Stopper").finish_non_exhaustive()
-    }
-}
-
-/// How a server ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Stopped {
-    /// Connections that were open when the stop began, or came in with it, and have ended properly:
-    /// idle, or with all their requests answered.
-    pub drained: u64,
-    /// Connections that were still open at the deadline.
-    pub cut: u64,
-    /// What the server counted in its life.
-    pub counters: Counters,
 }

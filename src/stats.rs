@@ -75,8 +75,11 @@ counters! {
     /// Idle connections that were closed to make room for new ones.
     idle_closed => "connections_idle_closed",
     /// Connections that got a 503 or a close as soon as they were accepted, as there were no
-    /// descriptors: not among `accepted`.
+    /// descriptors or places: not among `accepted`.
     turned_away => "connections_turned_away",
+    /// Those of `turned_away` whose address had as many connections as it may:
+    /// [`Config::connections_per_address`](crate::Config::connections_per_address).
+    turned_away_by_address => "connections_turned_away_by_address",
     /// Times that descriptors or memory ran out for new connections, each counted once however long
     /// it lasted.
     accept_outages => "accept_outages",

@@ -7,6 +7,7 @@ mod ws;
 #[cfg(feature = "websocket")]
 pub use ws::WebSocket;
 
+use crate::conn::share::Share;
 use crate::conn::{
     Seconds,
     body_out::BodyOut,
@@ -95,6 +96,7 @@ impl<'h, H: Handler> Connection<'h, H> {
                 wire: Wire::new(Some("peregrine"), Arc::new(door)),
                 now: 0,
                 is_timed: false,
+                lasting: Arc::new(Share::new(usize::MAX)),
             },
             http1: Http1::new(0, true),
             input: Input::new(),

@@ -119,7 +119,8 @@ impl Offers {
         };
         if !has_room() {
             let text = "too many WebSocket connections\n";
-            return Offered::Refused(response.status(503).text(text));
+            let response = response.status(503).header("Retry-After", "1");
+            return Offered::Refused(response.text(text));
         }
         #[cfg(feature = "deflate")]
         let (agreed, deflate) = self.agree(request);

@@ -5,6 +5,7 @@ use super::{
     output::Output,
     panic_guard::Quiet,
     payload::Payload,
+    share::Held,
 };
 use crate::protocol::encode;
 use std::io;
@@ -51,6 +52,8 @@ pub(crate) struct BodyOut {
     /// It is a row of events that may be silent for as long as there are signs of life, this often;
     /// and it may end at any time.
     pub(crate) heartbeat: Option<Duration>,
+    /// Its place among the connections that last.
+    pub(crate) held: Option<Held>,
 }
 
 /// A comment among events: it means nothing (WHATWG HTML section 9.2.6).
@@ -75,6 +78,7 @@ impl BodyOut {
             pushed: 0,
             close,
             heartbeat: None,
+            held: None,
         }
     }
 

@@ -21,6 +21,7 @@ pub(crate) mod pool;
 #[cfg(feature = "websocket")]
 pub(crate) mod prepared;
 pub(crate) mod rows;
+pub(crate) mod share;
 mod sync;
 pub(crate) mod timers;
 #[cfg(feature = "websocket")]

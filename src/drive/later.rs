@@ -13,6 +13,9 @@ use std::net::SocketAddr;
 use std::ops::Deref;
 use std::time::Duration;
 
+/// Why there is a 503 in the place of a stream of events.
+pub(super) const CROWDED: &str = "too many connections that last";
+
 /// What has become of the body that a connection draws.
 pub(super) enum Drawn {
     /// It draws none.
@@ -118,7 +121,21 @@ where
         std::mem::swap(&mut self.wire.output, parts.output);
     }
 
-    fn deliver(&mut self, late: Late, parts: &mut Parts<'_>) {
+    /// A stream of events takes one of the places for connections that last. False if there is none.
+    pub(super) fn can_last(&self, body: &mut BodyOut) -> bool {
+        if body.heartbeat.is_none() {
+            return true;
+        }
+        body.held = self.lasting.hold();
+        body.held.is_some()
+    }
+
+    fn deliver(&mut self, mut late: Late, parts: &mut Parts<'_>) {
+        if late.body.as_mut().is_some_and(|body| !self.can_last(body)) {
+            parts.counters.answered(503);
+            self.wire.refuse_late(503, CROWDED, parts.http1.mode());
+            return self.answered(true, parts);
+        }
         parts.counters.answered(late.status);
         let (status, body_bytes) = (late.status, late.body_bytes);
         match self.wire.deliver(late, parts.http1.mode()) {

@@ -23,8 +23,7 @@ const BATCH: usize = 256;
 /// How long nobody is accepted when there is no room, unless some is made before.
 pub(crate) const BACK_OFF: Duration = Duration::from_millis(50);
 
-/// Pauses in which no idle connection is found to close, or no worker has answered, before a client
-/// is turned away.
+/// Pauses in which not all workers have answered, before a client is turned away.
 const PATIENCE: u32 = 100;
 
 /// Why taking connections ended for now.
@@ -45,8 +44,10 @@ pub(crate) struct Listeners {
     reserve: Reserve,
     /// When accepting goes on, unless room is made before.
     resume_at: Option<Instant>,
-    /// How often descriptors were missing since the last connection was taken.
+    /// How often there was no place or no descriptor since the last connection was taken.
     failures: u32,
+    /// When the workers were last asked for idle connections.
+    asked_at: Option<Instant>,
 }
 
 impl Listeners {
@@ -57,6 +58,7 @@ impl Listeners {
             watched: false,
             resume_at: None,
             failures: 0,
+            asked_at: None,
         }
     }
 
@@ -138,7 +140,7 @@ impl Listeners {
         index: usize,
         most: usize,
         (control, config, poll): (&Control, &Config, &Poll),
-        take: impl FnMut(Accepted),
+        mut take: impl FnMut(Accepted),
     ) -> io::Result<()> {
         let listener = &self.list[index];
         let accept = || {
@@ -150,29 +152,45 @@ impl Listeners {
                 .map(Some)
                 .inspect_err(|_| control.capacity.give_unused())
         };
-        let (taken, pause) = take_some(most, accept, take);
+        let (taken, pause) = take_some(most, accept, |accepted| {
+            match control.capacity.addresses.enter(accepted.peer) {
+                true => take(accepted),
+                false => {
+                    control.capacity.give_unused();
+                    control.capacity.tell_crowded(accepted.peer);
+                    turn_away(&accepted.stream, control, config);
+                }
+            }
+        });
         if taken > 0 {
             self.failures = 0;
         }
-        match pause {
-            Pause::Drained => {}
+        let can_turn_away = match &pause {
+            Pause::Drained => return self.renew(index, poll),
             Pause::Full => {
                 control.capacity.tell_full();
-                self.pause(true, control, poll)?;
+                true
             }
             Pause::Exhausted(error) => {
-                control.capacity.tell_exhausted(&error);
-                // Idle connections go first. If there are none, somebody must learn that waiting is
-                // of no use.
-                let has_asked = self.failures > 0 && control.has_answered();
-                self.failures += 1;
-                if refusal::is_descriptor(&error) && (has_asked || self.failures > PATIENCE) {
-                    self.turn_away(index, control, config);
-                }
-                self.pause(false, control, poll)?;
+                control.capacity.tell_exhausted(error);
+                refusal::is_descriptor(error)
             }
+        };
+        // Idle connections go first. If there are none, a client must learn that waiting is of no use.
+        if can_turn_away && self.has_asked(control) {
+            self.turn_one_away(index, control, config);
         }
+        self.failures += 1;
+        self.pause(matches!(pause, Pause::Full), control, poll)?;
         self.renew(index, poll)
+    }
+
+    /// The workers have been asked for idle connections a moment ago, and have answered, or have had the
+    /// time to.
+    fn has_asked(&self, control: &Control) -> bool {
+        let is_recent = |at: Instant| at.elapsed() < QUIET;
+        let has_asked = self.asked_at.is_some_and(is_recent) && control.has_answered();
+        self.failures > 0 && has_asked || self.failures > PATIENCE
     }
 
     /// `full`: for want of places, not of descriptors.
@@ -183,21 +201,19 @@ impl Listeners {
             return Ok(());
         }
         control.ask_for_room();
+        self.asked_at = Some(Instant::now());
         self.resume_at = Some(Instant::now() + BACK_OFF);
         self.watch(false, poll)
     }
 
     /// Takes one connection in the place of the reserve, and ends it.
-    fn turn_away(&mut self, index: usize, control: &Control, config: &Config) {
+    fn turn_one_away(&mut self, index: usize, control: &Control, config: &Config) {
         self.reserve.empty();
-        let turn_away = || {
+        let _ = guarded(&control.capacity.counters, || {
             let (stream, _) = self.list[index].accept(config)?;
-            refusal::turn_away(&stream, config);
+            turn_away(&stream, control, config);
             Ok(())
-        };
-        if guarded(&control.capacity.counters, turn_away).is_ok() {
-            control.capacity.counters.turned_away.add_shared(1);
-        }
+        });
         self.reserve.fill();
     }
 
@@ -217,7 +233,10 @@ impl Listeners {
         for listener in list {
             let accept =
                 || guarded(&control.capacity.counters, || listener.accept(config)).map(Some);
-            let (taken, _) = take_some(backlog, accept, &mut take);
+            let (taken, _) = take_some(backlog, accept, |accepted| {
+                control.capacity.addresses.enter_anyway(accepted.peer);
+                take(accepted);
+            });
             control.capacity.take_anyway(taken);
         }
         self.list.clear();
@@ -238,6 +257,13 @@ fn guarded<T>(counters: &WorkerCounters, take: impl FnOnce() -> io::Result<T>) -
         );
         Err(io::ErrorKind::ConnectionAborted.into())
     })
+}
+
+/// Ends a connection that there is no place for.
+fn turn_away(stream: &Stream, control: &Control, config: &Config) {
+    // Before the client can know.
+    control.capacity.counters.turned_away.add_shared(1);
+    refusal::turn_away(stream, config);
 }
 
 /// Takes up to `most` connections, and says how many there were. `accept` says `None` if there is no

@@ -1,10 +1,13 @@
 //! How many connections the whole server has, and what is told when there is no room for more.
 
+use super::addresses::Addresses;
 use super::slab::RESERVED_TOKENS;
 use crate::config::Config;
+use crate::conn::share::Share;
 use crate::log::event;
 use crate::stats::WorkerCounters;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -18,10 +21,17 @@ pub(crate) const QUIET: Duration = Duration::from_secs(2);
 const SHARE: usize = 32;
 const MOST_AT_A_TIME: usize = 256;
 
+/// One place in so many is kept from connections that last.
+const FOR_REQUESTS: usize = 8;
+
 /// Shared by all threads that open or close connections.
 pub(crate) struct Capacity {
     most: usize,
     open: AtomicUsize,
+    pub(crate) addresses: Addresses,
+    /// What connections may take of all places that last as long as the client wants: WebSockets and
+    /// streams of events. The rest is kept for requests.
+    pub(crate) lasting: Arc<Share>,
     /// Somebody who accepts waits for a connection to close.
     awaited: AtomicBool,
     begun: Instant,
@@ -29,19 +39,25 @@ pub(crate) struct Capacity {
     full: Episode,
     /// The system has no descriptors or no memory for a connection.
     exhausted: Episode,
+    /// An address has as many as it may.
+    crowded: Episode,
     /// Of threads that accept.
     pub(crate) counters: Arc<WorkerCounters>,
 }
 
 impl Capacity {
     pub(crate) fn new(config: &Config) -> Capacity {
+        let most = config.connections.clamp(1, RESERVED_TOKENS);
         Capacity {
-            most: config.connections.clamp(1, RESERVED_TOKENS),
+            most,
             open: AtomicUsize::new(0),
+            addresses: Addresses::new(config),
+            lasting: Arc::new(Share::new(most - most / FOR_REQUESTS)),
             awaited: AtomicBool::new(false),
             begun: Instant::now(),
             full: Episode::default(),
             exhausted: Episode::default(),
+            crowded: Episode::default(),
             counters: Arc::default(),
         }
     }
@@ -100,7 +116,8 @@ impl Capacity {
         if self.full.meet(self.begun.elapsed()) {
             event!(
                 Warn,
-                "{} connections are open, the limit: idle ones are closed for new ones",
+                "{} connections are open, the limit: idle ones are closed for new ones, and where none is \
+                 idle, new ones are turned away",
                 self.most
             );
         }
@@ -114,9 +131,22 @@ impl Capacity {
         }
     }
 
+    /// The address of a new connection has as many as it may.
+    pub(crate) fn tell_crowded(&self, peer: Option<SocketAddr>) {
+        self.counters.turned_away_by_address.add_shared(1);
+        if self.crowded.meet(self.begun.elapsed()) {
+            let addr = peer.map_or_else(String::new, |peer| peer.ip().to_string());
+            event!(
+                Warn,
+                "{addr} has as many connections as one address may, and gets no more: \
+                 Config::connections_per_address, Config::trusted_proxies"
+            );
+        }
+    }
+
     /// There is a shortage, whose end is to be told.
     pub(crate) fn is_short(&self) -> bool {
-        self.full.is_on() || self.exhausted.is_on()
+        self.full.is_on() || self.exhausted.is_on() || self.crowded.is_on()
     }
 
     /// Tells the end of what is over.
@@ -128,6 +158,12 @@ impl Capacity {
             }
             if self.full.is_over(now) {
                 event!(Info, "there is room for new connections again");
+            }
+            if self.crowded.is_over(now) {
+                event!(
+                    Info,
+                    "no address has as many connections as it may any more"
+                );
             }
         }
     }

@@ -22,8 +22,10 @@ use crate::drive::{Left, Parts, Service, Turn};
 use crate::handler::{ConnectionError, Handler};
 use crate::incoming::BodySink;
 use crate::late::{Command, Place};
+use crate::request::Ends;
 use crate::stats::WorkerCounters;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// What the connections of one worker share.
@@ -124,6 +126,11 @@ impl Connection {
             starved: false,
             counted: 0,
         }
+    }
+
+    /// The client's address.
+    pub(crate) fn peer(&self) -> Option<SocketAddr> {
+        self.socket.peer_addr()
     }
 
     /// The socket is ready.

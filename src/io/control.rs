@@ -223,8 +223,9 @@ impl Control {
         self.working.load(Ordering::Acquire) == 0
     }
 
-    /// A connection has been closed.
-    pub(crate) fn give_back(&self) {
+    /// A connection of this client has been closed.
+    pub(crate) fn give_back(&self, peer: Option<SocketAddr>) {
+        self.capacity.addresses.leave(peer);
         if self.capacity.give() {
             // Without accept threads the workers accept.
             match self.acceptors.is_empty() {

@@ -1,11 +1,13 @@
 //! The only sockets and threads of the crate.
 
 pub(crate) mod accept;
+mod addresses;
 pub(crate) mod affinity;
 pub(crate) mod capacity;
 pub(crate) mod clock;
 pub(crate) mod connection;
 pub(crate) mod control;
+pub(crate) mod descriptors;
 #[cfg(all(test, unix))]
 pub(crate) mod faulty;
 #[cfg(unix)]

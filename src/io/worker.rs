@@ -69,6 +69,7 @@ impl<H: Handler, M: Mode<H>> Worker<H, M> {
                 wire: Wire::new(self.config.server_name.as_deref(), seat.door.clone()),
                 now: 0,
                 is_timed: false,
+                lasting: control.capacity.lasting.clone(),
             },
             pool: Pool::default(),
             poll: self.poll,
@@ -246,6 +247,7 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
         let Some(connection) = self.slab.remove(token) else {
             return;
         };
+        let peer = connection.peer();
         let shared = &mut self.shared;
         match catch(|| connection.into_moved(shared)) {
             Ok(moved) => {
@@ -254,7 +256,7 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
             }
             Err(panic) => {
                 self.recover(&panic);
-                self.ended();
+                self.ended(peer);
             }
         }
     }

@@ -17,10 +17,12 @@ use crate::conn::{
     ws_input::{Stash, WsInput, WsInputs},
 };
 use crate::protocol::{frame::FrameError, limits::Limits};
+use crate::request::Ends;
 use crate::stats::WorkerCounters;
 use crate::websocket::{WebSocketHandler, hub::WsId};
 use crate::ws_drive::{Peer, WsService};
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// A connection that others send to is flushed when this much waits, not only at the end of the
@@ -124,6 +126,11 @@ impl<C: Send + 'static> WsConnection<C> {
 
     pub(crate) fn ws(&mut self) -> &mut WsConn {
         &mut self.peer.ws
+    }
+
+    /// The client's address.
+    pub(crate) fn peer(&self) -> Option<SocketAddr> {
+        self.socket.peer_addr()
     }
 
     /// It begins: the handler is told, and gets what came behind the handshake.

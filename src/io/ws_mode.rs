@@ -4,9 +4,10 @@ use super::connection::Moved;
 use super::mode::{Mode, wrong_setting};
 use super::poll::{Poll, Waker};
 use crate::config::Config;
+use crate::conn::share::Share;
 use crate::conn::{mailbox::Mailbox, panic_guard::drop_quietly};
 use crate::drive::Upgrades;
-use crate::request::Request;
+use crate::request::{Ends, Request};
 use crate::response::{Done, Response};
 use crate::stats::{Queues, QueuesOf, WorkerCounters};
 use crate::websocket::{
@@ -16,6 +17,7 @@ use crate::websocket::{
 };
 use crate::ws_drive::{Accepted, Offered, Offers};
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -30,6 +32,13 @@ pub struct WebSockets {
 pub(crate) struct Arrival<C> {
     pub(super) moved: Moved,
     pub(super) accepted: Accepted<C>,
+}
+
+impl<C> Arrival<C> {
+    /// The client's address.
+    pub(super) fn peer(&self) -> Option<SocketAddr> {
+        self.moved.socket.peer_addr()
+    }
 }
 
 /// What workers and one WebSocket thread share.
@@ -126,8 +135,10 @@ impl<C> WsThreads<C> {
         (0..self.seats.len()).map(of).collect()
     }
 
-    pub(crate) fn on(&self) -> On<C> {
+    /// `lasting`: how many there may be of all threads.
+    pub(crate) fn on(&self, lasting: Arc<Share>) -> On<C> {
         On {
+            lasting,
             offers: self.offers.clone(),
             seats: self.seats.clone(),
             chosen: 0,
@@ -139,6 +150,7 @@ impl<C> WsThreads<C> {
 
 /// A worker's side.
 pub(crate) struct On<C> {
+    lasting: Arc<Share>,
     offers: Arc<Offers>,
     seats: Arc<[WsSeat<C>]>,
     /// The thread that the last one goes to.
@@ -155,12 +167,16 @@ impl<H: WebSocketHandler> Upgrades<H> for On<H::Conn> {
         request: &Request<'_>,
         response: Response<'r>,
     ) -> Result<Done, Response<'r>> {
-        let (seats, chosen) = (&self.seats, &mut self.chosen);
+        let (seats, chosen, lasting) = (&self.seats, &mut self.chosen, &self.lasting);
         let is_promised = &mut self.is_promised;
-        let has_room = || match choose(seats, *chosen) {
-            Some(seat) => {
+        let has_room = || match lasting.take().then(|| choose(seats, *chosen)) {
+            Some(Some(seat)) => {
                 (*chosen, *is_promised) = (seat, true);
                 true
+            }
+            Some(None) => {
+                lasting.give(1);
+                false
             }
             None => false,
         };
@@ -215,6 +231,7 @@ impl<H: WebSocketHandler> Mode<H> for On<H::Conn> {
         if std::mem::take(&mut self.is_promised) {
             let seat = &self.seats[self.chosen];
             seat.door.ended.fetch_add(1, Ordering::AcqRel);
+            self.lasting.give(1);
         }
         drop_quietly(self.accepted.take());
     }

@@ -311,11 +311,12 @@ impl<H: WebSocketHandler> Loop<'_, H> {
         self.seat.arrivals.take(&mut arrivals);
         for arrival in arrivals.drain(..) {
             let now = self.shared.service.now;
+            let peer = arrival.peer();
             let connection = match catch(|| WsConnection::new(arrival, now)) {
                 Ok(connection) => connection,
                 Err(panic) => {
                     self.recover(&panic);
-                    self.ended();
+                    self.ended(peer);
                     continue;
                 }
             };

@@ -48,6 +48,9 @@ pub(crate) struct Wire {
     pub(crate) tickets: u64,
 }
 
+/// Why there is a 500.
+const FAILED: &str = "the server could not answer this request";
+
 /// See [`Wire::begun`].
 const LATE: usize = usize::MAX;
 
@@ -264,18 +267,30 @@ impl Wire {
     /// Puts a 500 in the place of what there is of the answer.
     #[cold]
     pub(crate) fn fail(&mut self) {
-        self.fault = None;
-        self.body = None;
-        self.output.truncate(self.mark);
-        self.fail_late(self.mode);
+        self.refuse(500, FAILED);
     }
 
     /// Answers 500 in the place of an answer that will not come.
     #[cold]
     pub(crate) fn fail_late(&mut self, mode: Mode) {
-        let text = "the server could not answer this request";
+        self.refuse_late(500, FAILED, mode);
+    }
+
+    /// Puts another answer, and the end of the connection, in the place of what there is of the answer.
+    #[cold]
+    pub(crate) fn refuse(&mut self, status: u16, text: &str) {
+        self.fault = None;
+        self.body = None;
+        self.output.truncate(self.mark);
+        self.refuse_late(status, text, self.mode);
+    }
+
+    /// Gives another answer in the place of one that will not come, or comes too late.
+    #[cold]
+    pub(crate) fn refuse_late(&mut self, status: u16, text: &str, mode: Mode) {
         let head_only = mode.method == Method::Head;
-        self.heads.refuse(500, text, head_only, &mut self.output);
+        let output = &mut self.output;
+        self.heads.refuse(status, text, head_only, output);
     }
 }
 

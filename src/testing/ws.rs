@@ -1,6 +1,7 @@
 //! A WebSocket client in memory.
 
 use super::{MEMORY, take};
+use crate::conn::share::Share;
 use crate::conn::{
     budget::Budget,
     http1::Http1,
@@ -429,6 +430,7 @@ fn shake_hands<H: WebSocketHandler>(
         wire: Wire::new(Some("peregrine"), Arc::new(door)),
         now: 0,
         is_timed: false,
+        lasting: Arc::new(Share::new(usize::MAX)),
     };
     let (mut http1, mut input) = (Http1::new(0, true), Input::new());
     let mut output = Box::<Output>::default();

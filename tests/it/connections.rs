@@ -9,9 +9,9 @@ fn path(req: &Request<'_>, res: Response<'_>) -> Done {
 }
 
 /// Accepting by threads and by workers.
-const THREADS: [(usize, usize); 4] = [(1, 0), (1, 1), (2, 0), (2, 2)];
+pub(crate) const THREADS: [(usize, usize); 4] = [(1, 0), (1, 1), (2, 0), (2, 2)];
 
-fn config(connections: usize, (count, accept_threads): (usize, usize)) -> Config {
+pub(crate) fn config(connections: usize, (count, accept_threads): (usize, usize)) -> Config {
     Config {
         connections,
         accept_threads: Some(accept_threads),
@@ -81,9 +81,10 @@ fn there_are_never_more_than_the_limit() {
 const BEGUN: &str = "GET /busy HTTP/1.1\r\nHo";
 const REST: &str = "st: a\r\n\r\n";
 
-/// Where nobody is idle clients wait in the backlog, and are served when others have gone.
+/// Where none is idle new clients are turned away, by 503 or by an end; and are served when others have
+/// gone.
 #[test]
-fn who_has_begun_stays_and_others_wait() {
+fn who_has_begun_stays_and_others_are_turned_away() {
     const MOST: usize = 4;
     for threads in &THREADS[..2] {
         let (server, addr) = start(from_fn(path), config(MOST, *threads));
@@ -95,22 +96,27 @@ fn who_has_begun_stays_and_others_wait() {
             server.counters().bytes_read == (MOST * BEGUN.len()) as u64
         });
         for round in 1..=3 {
-            let mut waiting = Client::connect(addr);
-            waiting.send("GET /waited HTTP/1.1\r\nHost: a\r\n\r\n");
-            // Turns of the server in which it could have taken it.
-            for _ in 0..50 {
-                for client in &mut clients {
-                    client.send(format!("{REST}{BEGUN}"));
-                    assert_eq!(client.answer(Asked::Other).text(), "/busy");
-                }
+            for n in 1..=5 {
+                let mut late = Client::connect(addr);
+                late.send("GET /late HTTP/1.1\r\nHost: a\r\n\r\n");
+                let answer = late.answer(Asked::Other);
+                assert_eq!((answer.status, answer.closes()), (503, true));
+                assert_eq!(answer.get("retry-after"), Some("1"));
+                late.expect_end();
+                let turned_away = server.counters().turned_away;
+                assert_eq!(turned_away, (round - 1) * 5 + n, "{threads:?}");
             }
-            let accepted = server.counters().accepted as usize;
-            assert_eq!(accepted, MOST + round - 1, "{threads:?}");
+            for client in &mut clients {
+                client.send(format!("{REST}{BEGUN}"));
+                assert_eq!(client.answer(Asked::Other).text(), "/busy");
+            }
+            assert_eq!(server.counters().accepted, MOST as u64 + round - 1);
             drop(clients.remove(0));
-            assert_eq!(waiting.answer(Asked::Other).text(), "/waited");
-            waiting.send(BEGUN);
-            waiting.wait_until_delivered();
-            clients.push(waiting);
+            wait_until("one is closed", || server.counters().closed == round);
+            let mut next = served(addr);
+            next.send(BEGUN);
+            next.wait_until_delivered();
+            clients.push(next);
         }
         assert_eq!(server.counters().idle_closed, 0);
     }

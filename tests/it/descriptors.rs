@@ -120,3 +120,34 @@ fn who_is_too_many_gets_an_end() {
         server.end();
     }
 }
+
+/// The start says what the process has no descriptors for, or raises the limit if that is wanted.
+#[test]
+fn a_start_says_what_does_not_fit() {
+    const SAID: &str = "said WARN Config::connections is ";
+    let start = |limit: &str, raise: usize| {
+        let settings = [("connections", 500), ("raise_descriptors", raise)];
+        Served::start("descriptors::server", limit, &settings)
+    };
+    let is_logged = usize::from(cfg!(feature = "log"));
+
+    let mut server = start("ulimit -Sn 200", 0);
+    let fit = server.ask("connections_that_fit");
+    assert!((100..200).contains(&fit), "{fit}");
+    assert_eq!(server.ask(SAID), is_logged);
+    server.end();
+
+    let mut server = start("ulimit -Sn 200", 1);
+    assert_eq!(server.ask("connections_that_fit"), 500);
+    assert_eq!(server.ask(SAID), 0);
+    let clients: Vec<_> = (0..300).map(|_| busy(server.addr)).collect();
+    wait_until("all are in", || server.ask("connections_open") == 300);
+    drop(clients);
+    server.end();
+
+    // No further than the hard limit.
+    let mut server = start("ulimit -n 200", 1);
+    assert!(server.ask("connections_that_fit") < 200);
+    assert_eq!(server.ask(SAID), is_logged);
+    server.end();
+}

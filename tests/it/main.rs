@@ -47,6 +47,9 @@ mod multipart;
 mod offload;
 mod panics;
 mod pipelining;
+// Other systems have one loopback address only.
+#[cfg(target_os = "linux")]
+mod places;
 #[cfg(all(unix, feature = "signals", feature = "websocket"))]
 mod restart;
 #[cfg_attr(not(feature = "dir"), allow(dead_code))]

@@ -61,7 +61,7 @@ impl Served {
         }
     }
 
-    /// `descriptors`, `resident`, `said ` and a text (how many lines of the log hold it), or what
+    /// `descriptors`, `resident`, `connections_that_fit`, `said ` and a text (how many lines of the log hold it), or what
     /// follows `peregrine_` in the name of a metric.
     #[track_caller]
     pub(crate) fn ask(&mut self, what: &str) -> usize {
@@ -105,6 +105,7 @@ pub(crate) fn serve(start: impl FnOnce(Config, &Stats) -> Running) {
             "accept_threads" => config.accept_threads = Some(value),
             "buffered_bytes" => config.buffered_bytes = value,
             "connections" => config.connections = value,
+            "raise_descriptors" => config.raise_descriptors = value > 0,
             other => panic!("no setting: {other}"),
         }
     }
@@ -122,6 +123,7 @@ pub(crate) fn serve(start: impl FnOnce(Config, &Stats) -> Running) {
         say(match line.split_once(' ') {
             None if line == "descriptors" => descriptors(),
             None if line == "resident" => resident(),
+            None if line == "connections_that_fit" => running.connections_that_fit(),
             Some(("said", text)) => log_lines::count(text),
             _ => metric(),
         });

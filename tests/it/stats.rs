@@ -97,6 +97,7 @@ fn a_page_of_counters() {
         closed: 2,
         idle_closed: 18,
         turned_away: 19,
+        turned_away_by_address: 41,
         accept_outages: 20,
         overloaded: 21,
         upgraded: 3,
@@ -172,6 +173,7 @@ fn a_page_of_counters() {
         ("peregrine_connections_closed_total", 2),
         ("peregrine_connections_idle_closed_total", 18),
         ("peregrine_connections_open", 99),
+        ("peregrine_connections_turned_away_by_address_total", 41),
         ("peregrine_connections_turned_away_total", 19),
         ("peregrine_connections_upgraded_total", 3),
         ("peregrine_handler_errors_total", 12),
@@ -208,7 +210,7 @@ fn a_server_that_tells_its_counters() {
     assert_eq!(stats.counters(), Counters::default());
     assert_eq!(
         parse(&stats.prometheus()).len(),
-        43 + 5 + 43,
+        44 + 5 + 44,
         "all of them, from the start"
     );
 

@@ -23,6 +23,7 @@ const LAYERS: &[&[&str]] = &[
         "response",
         "exchange",
         "handler",
+        "network",
         "config",
         "stats",
         "http_types",

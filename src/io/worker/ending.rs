@@ -7,6 +7,7 @@ use crate::io::connection::{Connection, Shared};
 use crate::io::mode::Mode;
 use crate::io::poll::Token;
 use crate::log::event;
+use std::net::SocketAddr;
 
 impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
     pub(super) fn close(
@@ -17,17 +18,18 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
         let Some(connection) = self.slab.remove(token) else {
             return;
         };
+        let peer = connection.peer();
         let shared = &mut self.shared;
         if let Err(panic) = catch(|| close(connection, shared)) {
             self.recover(&panic);
         }
-        self.ended();
+        self.ended(peer);
     }
 
     /// It has gone, and its place is free.
-    pub(super) fn ended(&mut self) {
+    pub(super) fn ended(&mut self, peer: Option<SocketAddr>) {
         self.seat.counters.closed.add(1);
-        self.control.give_back();
+        self.control.give_back(peer);
         if let Some(stop) = &mut self.stop {
             stop.drained += 1;
         }

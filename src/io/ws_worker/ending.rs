@@ -7,6 +7,7 @@ use crate::io::poll::Token;
 use crate::io::ws_connection::{WsConnection, WsShared};
 use crate::log::event;
 use crate::websocket::WebSocketHandler;
+use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 
 impl<H: WebSocketHandler> Loop<'_, H> {
@@ -19,11 +20,12 @@ impl<H: WebSocketHandler> Loop<'_, H> {
             return;
         };
         self.seat.door.seats.leave(connection.id());
+        let peer = connection.peer();
         let shared = &mut self.shared;
         if let Err(panic) = catch(|| close(connection, shared)) {
             self.recover(&panic);
         }
-        self.ended();
+        self.ended(peer);
         // Its last hook may have published.
         if !self.shared.service.later.is_empty() {
             self.publish();
@@ -31,10 +33,11 @@ impl<H: WebSocketHandler> Loop<'_, H> {
     }
 
     /// It has gone, and its place is free.
-    pub(super) fn ended(&mut self) {
+    pub(super) fn ended(&mut self, peer: Option<SocketAddr>) {
         self.seat.door.ended.fetch_add(1, Ordering::AcqRel);
         self.seat.counters.closed.add(1);
-        self.control.give_back();
+        self.control.capacity.lasting.give(1);
+        self.control.give_back(peer);
         if let Some(stop) = &mut self.stop {
             stop.drained += 1;
         }

@@ -1,0 +1,52 @@
+//! How a server is stopped, and how it has ended.
+
+use crate::io::control::Control;
+use crate::stats::Counters;
+use std::sync::Arc;
+
+/// Stops a server from any thread; see
+/// [`Running::stopper`](crate::Running::stopper). Clones are the same handle, and it may
+/// outlive the server. Dropping it stops nothing.
+///
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// let running = peregrine::Server::from_fn(|_, res| res.text("hi")).bind("127.0.0.1:0").start()?;
+/// let stopper = running.stopper();
+/// std::thread::spawn(move || stopper.stop());
+/// assert_eq!(running.wait()?.cut, 0);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Stopper(pub(super) Arc<Control>);
+
+impl Stopper {
+    /// As [`Running::stop`](crate::Running::stop).
+    pub fn stop(&self) {
+        self.0.stop();
+    }
+
+    /// Stops without waiting for anything: open connections are cut.
+    pub fn stop_now(&self) {
+        self.0.cut();
+    }
+}
+
+impl std::fmt::Debug for Stopper {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stopper").finish_non_exhaustive()
+    }
+}
+
+/// How a server ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stopped {
+    /// Connections that were open when the stop began, or came in with it, and have ended properly:
+    /// idle, or with all their requests answered.
+    pub drained: u64,
+    /// Connections that were still open at the deadline.
+    pub cut: u64,
+    /// What the server counted in its life.
+    pub counters: Counters,
+}
