@@ -352,4 +352,40 @@ mod tests {
         assert!(!is_missing(Errno::PERM, || Some(Errno::MFILE)));
         assert!(!is_missing(Errno::NOENT, || unreachable!()));
     }
+
+    /// By each way, whatever the system can do.
+    #[test]
+    fn a_pipe_is_not_opened() {
+        let outside = std::env::temp_dir().join(format!("peregrine-pipe-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&outside);
+        fs::create_dir_all(outside.join("folder")).expect("created");
+        fs::write(outside.join("file"), "text").expect("written");
+        rustix::fs::mkfifoat(CWD, outside.join("pipe"), 0o600.into()).expect("a pipe");
+        std::os::unix::fs::symlink("pipe", outside.join("link")).expect("a link");
+        let root = Folder::root(&outside).expect("a folder");
+        for name in [&b"pipe"[..], b"link"] {
+            for opened in [
+                root.open(name, true),
+                root.walk(name, true),
+                root.entry(name, true),
+            ] {
+                let kind = opened.expect_err("no file").kind();
+                assert_eq!(kind, io::ErrorKind::NotFound);
+            }
+            assert!(root.entry(name, false).is_err());
+        }
+        for opened in [
+            root.open(b"file", true),
+            root.walk(b"file", false),
+            root.entry(b"file", false),
+        ] {
+            assert!(opened.is_ok());
+        }
+        // Behind a file, and with a slash.
+        for name in [&b"file/x"[..], b"file/"] {
+            assert!(root.open(name, true).is_err() && root.walk(name, true).is_err());
+        }
+        assert!(root.open(b"folder/", true).is_ok() && root.walk(b"folder/", true).is_ok());
+        fs::remove_dir_all(outside).expect("removed");
+    }
 }
