@@ -144,6 +144,8 @@ pub(crate) enum Turn {
     Read,
     /// An answer, or the rest of one, comes later.
     Wait,
+    /// The same, and its source is to be asked for it after a while.
+    Rest,
     /// There is more to do, but others shall have their turn first.
     Again,
     /// So much waits to be sent that nothing more is taken before it has gone.
@@ -228,6 +230,7 @@ where
                 Next::Read => return Turn::Read,
                 Next::Wait => match self.draw(parts) {
                     Drawn::Nothing => return Turn::Wait,
+                    Drawn::Empty => return Turn::Rest,
                     Drawn::Some => return Turn::Again,
                     Drawn::All => {}
                 },

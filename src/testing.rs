@@ -147,6 +147,10 @@ impl<'h, H: Handler> Connection<'h, H> {
             self.run();
         }
         self.time = until;
+        if self.body.as_ref().is_some_and(|body| body.is_drawn()) {
+            // Its source had nothing.
+            self.run();
+        }
         let seconds = u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
         self.service.now = self.service.now.saturating_add(seconds);
         let (input, body) = (Some(&self.input), self.body.as_deref());
@@ -235,8 +239,13 @@ impl<'h, H: Handler> Connection<'h, H> {
             self.came |= is_late && self.counters.bytes_written.get() > before;
             match turn {
                 // What a handler has sent from its own thread is there already.
-                Turn::Wait | Turn::Read if self.service.wire.door.is_empty() => return,
-                Turn::Wait | Turn::Read | Turn::Again | Turn::Blocked | Turn::Upgrade => {}
+                Turn::Wait | Turn::Rest | Turn::Read if self.service.wire.door.is_empty() => return,
+                Turn::Wait
+                | Turn::Rest
+                | Turn::Read
+                | Turn::Again
+                | Turn::Blocked
+                | Turn::Upgrade => {}
                 Turn::Close(_) => self.close(),
             }
         }

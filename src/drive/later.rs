@@ -22,6 +22,8 @@ pub(super) enum Drawn {
     Nothing,
     /// There is more.
     Some,
+    /// Its source has given no byte: it is asked again after a while.
+    Empty,
     /// It has ended, well or not.
     All,
 }
@@ -55,7 +57,8 @@ where
         // Its source goes with it if it panics.
         let progress = catch(|| body.draw(output));
         match progress {
-            Ok(Progress::More) if output.len() == before => Drawn::Some,
+            // No progress: the limit on its time goes on.
+            Ok(Progress::More) if output.len() == before => Drawn::Empty,
             Ok(progress) => self.advance(progress, parts),
             Err(panic) => {
                 let failure = Failure::Panic(panic);
@@ -105,7 +108,10 @@ where
                     }
                     None => Progress::More,
                 };
-                self.advance(progress, parts);
+                // Without a byte the limit on its time goes on.
+                if len > 0 {
+                    self.advance(progress, parts);
+                }
             }
             Command::End(_, trailers) => {
                 let progress = match parts.body {

@@ -56,6 +56,8 @@ pub(crate) enum Fate {
     Open,
     /// It has more to do as soon as others have had their turn.
     Again,
+    /// It has more to do after a while.
+    Later,
     /// Drop it.
     Closed,
     /// It goes on in another protocol; see [`Connection::into_moved`].
@@ -100,6 +102,8 @@ enum Phase {
     Serving,
     /// An answer, or the rest of one, is to come. What the client sends in the meantime waits.
     Waiting,
+    /// The same, and it is asked for again without an event.
+    Resting,
     /// More requests are in the input already; nothing is read before they are answered.
     Busy,
     /// The client has to take its answers before anything else happens.
@@ -142,10 +146,14 @@ impl Connection {
         self.starved = false;
         match self.phase {
             Phase::Serving if readable => self.read(shared),
-            Phase::Waiting if readable => self.read_ahead(shared),
+            Phase::Waiting | Phase::Resting if readable => self.read_ahead(shared),
             Phase::Blocked | Phase::Ending(_) => self.resume(shared),
             Phase::Lingering(left) if readable || left == 0 => self.discard(left, shared),
-            Phase::Serving | Phase::Waiting | Phase::Busy | Phase::Lingering(_) => Fate::Open,
+            Phase::Serving
+            | Phase::Waiting
+            | Phase::Resting
+            | Phase::Busy
+            | Phase::Lingering(_) => Fate::Open,
         }
     }
 
@@ -250,7 +258,7 @@ impl Connection {
     /// The turn comes round again for requests that are in the input already.
     pub(crate) fn again<H: Handler, M: Mode<H>>(&mut self, shared: &mut Shared<'_, H, M>) -> Fate {
         match self.phase {
-            Phase::Busy => self.serve(shared),
+            Phase::Busy | Phase::Resting => self.serve(shared),
             _ => Fate::Open,
         }
     }
@@ -266,6 +274,7 @@ impl Connection {
         self.phase = match turn {
             Turn::Read => Phase::Serving,
             Turn::Wait => Phase::Waiting,
+            Turn::Rest => Phase::Resting,
             Turn::Again | Turn::Blocked => Phase::Busy,
             Turn::Close(close) => Phase::Ending(close),
             Turn::Upgrade => return Fate::Upgraded,
@@ -325,8 +334,10 @@ impl Connection {
             Phase::Lingering(0) => Interest::Nothing,
             Phase::Serving | Phase::Lingering(_) => Interest::Read,
             // The end of a client is worth knowing; what it sends can wait in the socket.
-            Phase::Waiting if self.http1.is_eof() || self.input.is_some() => Interest::Nothing,
-            Phase::Waiting => Interest::Read,
+            Phase::Waiting | Phase::Resting if self.http1.is_eof() || self.input.is_some() => {
+                Interest::Nothing
+            }
+            Phase::Waiting | Phase::Resting => Interest::Read,
             // Soon done: to change its interest twice costs more than events that it passes over.
             Phase::Busy => return Ok(()),
             Phase::Blocked | Phase::Ending(_) => Interest::Write,

@@ -32,6 +32,9 @@ const TIMERS: usize = 256;
 /// what a look takes, at most.
 const REST: Duration = Duration::from_micros(10);
 
+/// How long a body is left alone whose source gives nothing: it is asked a hundred times a second.
+const PAUSE: Duration = Duration::from_millis(10);
+
 /// What a worker thread is started with.
 pub(crate) struct Worker<H, M> {
     pub(crate) index: usize,
@@ -90,6 +93,8 @@ impl<H: Handler, M: Mode<H>> Worker<H, M> {
             timers: Timers::default(),
             rested_at: Duration::ZERO,
             again: Vec::new(),
+            later: Vec::new(),
+            later_at: Duration::ZERO,
             arrivals: Vec::new(),
             commands: Vec::new(),
             touched: Vec::new(),
@@ -125,6 +130,10 @@ struct Loop<'a, H, M> {
     rested_at: Duration,
     /// Connections that have more to do without an event.
     again: Vec<Token>,
+    /// The same, after [`PAUSE`]: those whose body gives nothing at present.
+    later: Vec<Token>,
+    /// When that is over.
+    later_at: Duration,
     arrivals: Vec<Accepted>,
     commands: Vec<Command>,
     /// Connections that have had commands.
@@ -205,7 +214,9 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
         let at = self.timers.next();
         let timer = at.map(|at| at.saturating_sub(self.clock.now()));
         let accept = self.listeners.timeout(self.control);
-        [wait, timer, accept].into_iter().flatten().min()
+        let later =
+            (!self.later.is_empty()).then(|| self.later_at.saturating_sub(self.clock.now()));
+        [wait, timer, accept, later].into_iter().flatten().min()
     }
 
     /// Lets a connection do something, and sees to what follows from it. A panic in that ends this
@@ -236,10 +247,20 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
         match fate {
             Ok(Fate::Open) => {}
             Ok(Fate::Again) => self.again.push(token),
+            Ok(Fate::Later) => self.rest(token),
             Ok(Fate::Closed) => self.close(token, Connection::close),
             Ok(Fate::Upgraded) => self.hand_over(token),
             Err(panic) => self.lose(token, &panic),
         }
+    }
+
+    /// The body of this connection is asked for more when the pause is over.
+    #[cold]
+    fn rest(&mut self, token: Token) {
+        if self.later.is_empty() {
+            self.later_at = self.clock.now() + PAUSE;
+        }
+        self.later.push(token);
     }
 
     /// The connection goes to a thread for its new protocol.
@@ -345,6 +366,12 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
 
     /// Goes on with those that had more to do, once each.
     fn run_again(&mut self) {
+        if !self.later.is_empty() && self.clock.now() >= self.later_at {
+            // One that others have sent something to may be there twice.
+            self.later.sort_unstable();
+            self.later.dedup();
+            self.again.append(&mut self.later);
+        }
         let count = self.again.len();
         for i in 0..count {
             self.act(self.again[i], Connection::again);

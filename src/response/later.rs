@@ -141,6 +141,9 @@ impl Response<'_> {
     /// room for it, a few at a time between which others get their turn; so `next` must not block.
     /// A panic in it cuts the connection.
     ///
+    /// An iterator that gives empty pieces only, 64 of them, is left alone for 10 ms, in which
+    /// [`Limits::answer_time`](crate::Limits::answer_time) goes on.
+    ///
     /// ```
     /// # use peregrine::{Done, Request, Response};
     /// fn handle(_: &Request<'_>, res: Response<'_>) -> Done {

@@ -1,10 +1,15 @@
 //! Streamed answers that the connection draws from an iterator or a reader.
 
 use super::stream_out::{asked, only, request};
-use super::support::{Asked, Witness, read_answer};
+use super::support::{
+    Asked, Client, NEVER, Witness, limits, read_answer, start, wait_until, workers,
+};
 use peregrine::testing::Connection;
-use peregrine::{Done, Handler, Request, Response, from_fn};
+use peregrine::{Config, Done, Handler, Limits, Request, Response, from_fn};
 use std::io::{self, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 /// Gives what it is told to, and then fails.
 struct Failing(&'static [u8]);
@@ -128,4 +133,86 @@ fn what_nobody_wants_is_not_drawn() {
         assert_eq!(only(&client, asked(method, "1.1")).status, status);
         assert!(!client.is_closed());
     }
+}
+
+/// A handler whose body is empty pieces only, and how many were drawn; with `/then` there are so many
+/// that it takes a few pauses, and a word at the end.
+fn empties() -> (impl Handler, Arc<AtomicUsize>) {
+    let drawn = Arc::new(AtomicUsize::new(0));
+    let count = drawn.clone();
+    let app = from_fn(move |req: &Request<'_>, res: Response<'_>| {
+        let count = count.clone();
+        let empties = std::iter::repeat_with(move || {
+            count.fetch_add(1, Ordering::SeqCst);
+            ""
+        });
+        match req.path() {
+            "/then" => res.send_iter(empties.take(500).chain(["word"])),
+            "/empties" => res.send_iter(empties),
+            path => res.body(path),
+        }
+    });
+    (app, drawn)
+}
+
+fn answer_time(answer_time: Duration) -> Config {
+    let limits = Limits {
+        answer_time,
+        ..limits()
+    };
+    Config {
+        limits,
+        ..workers(1)
+    }
+}
+
+/// Empty pieces are no progress: the limit on the time of a response goes on, and the worker rests.
+#[test]
+fn a_body_of_empty_pieces_ends_in_time() {
+    let (app, drawn) = empties();
+    let (server, addr) = start(app, answer_time(Duration::from_secs(1)));
+    let from = Instant::now();
+    let mut client = Client::connect(addr);
+    client.send("GET /empties HTTP/1.1\r\nHost: a\r\n\r\n");
+    let end = client.try_answer(Asked::Other);
+    assert!(!matches!(end, Ok(Some(_))), "it must not look complete");
+    wait_until("it is closed", || server.counters().closed == 1);
+    assert_eq!(server.counters().answer_timeouts, 1);
+    // A worker that does not rest draws millions of them.
+    let most = 64 * (2 + from.elapsed().as_millis() as usize / 10);
+    let drawn = drawn.load(Ordering::SeqCst);
+    assert!(drawn <= most, "{drawn} pieces, not {most}");
+}
+
+#[test]
+fn a_client_that_leaves_a_body_of_empty_pieces_is_noticed() {
+    let (app, _) = empties();
+    let (server, addr) = start(app, answer_time(NEVER));
+    let mut client = Client::connect(addr);
+    client.send("GET /empties HTTP/1.1\r\nHost: a\r\n\r\n");
+    wait_until("it has begun", || server.counters().answers_2xx == 1);
+    client.reset();
+    wait_until("it is closed", || server.counters().closed == 1);
+}
+
+#[test]
+fn what_comes_behind_empty_pieces_is_sent() {
+    let (app, drawn) = empties();
+    let (_server, addr) = start(app, answer_time(NEVER));
+    let mut client = Client::connect(addr);
+    assert_eq!(client.get("/then").text(), "word");
+    assert_eq!(drawn.load(Ordering::SeqCst), 500);
+    assert_eq!(client.get("/next").text(), "/next");
+
+    let app = from_fn(drawn_in_memory);
+    let mut client = Connection::new(&app);
+    client.send(request("GET", "/", "1.1").as_bytes());
+    for _ in 0..10 {
+        client.elapse(Duration::from_millis(10));
+    }
+    assert_eq!(only(&client, Asked::Other).text(), "word");
+}
+
+fn drawn_in_memory(_: &Request<'_>, res: Response<'_>) -> Done {
+    res.send_iter([""; 500].into_iter().chain(["word"]))
 }

@@ -73,6 +73,7 @@ impl Connection {
     /// A blocked client may have room again.
     pub(super) fn resume<H: Handler, M: Mode<H>>(&mut self, shared: &mut Shared<'_, H, M>) -> Fate {
         let fate = self.flush(shared);
+            Phase::Resting => Fate::Later,
         if self.phase != Phase::Blocked || fate == Fate::Closed || self.output.is_some() {
             return fate;
         }

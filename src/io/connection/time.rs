@@ -18,7 +18,7 @@ impl Connection {
         let limits = &shared.service.limits;
         match self.phase {
             _ if self.starved => now + 1,
-            Phase::Serving | Phase::Waiting => {
+            Phase::Serving | Phase::Waiting | Phase::Resting => {
                 let (input, body) = (self.input.as_deref(), self.body.as_deref());
                 drive::deadline(&self.http1, input, body, limits, now)
             }
@@ -42,7 +42,7 @@ impl Connection {
                 Fate::Closed
             }
             Phase::Busy => Fate::Open,
-            Phase::Serving | Phase::Waiting => {
+            Phase::Serving | Phase::Waiting | Phase::Resting => {
                 let mut input = self.input.take().unwrap_or_else(|| shared.pool.input());
                 let mut output = self.output.take().unwrap_or_else(|| shared.pool.output());
                 let mut parts = self.parts(&mut input, &mut output, shared.counters, shared.place);
