@@ -56,6 +56,9 @@ use std::time::Duration;
 /// | [`Limits::body_rate`] | 1,000 | bytes a second that a body must bring | 408, close | `slow::a_body_that_stalls_gets_408` |
 /// | [`Limits::answer_time`] | 300 s | without a byte of an answer that was deferred or is streamed | 503, or a cut body; close | `late::answers_that_take_too_long_are_503` |
 /// | [`Limits::write_time`] | 30 s | in which the client takes no byte of its answer | close | `slow::a_client_that_never_reads_is_cut` |
+/// | [`Limits::write_grace`] | 10 s | before `write_rate` counts | nothing | `slow::a_client_that_takes_too_little_is_cut` |
+/// | [`Limits::write_rate`] | 240 | bytes a second that a client must take of what is ready for it | close | `slow::a_client_that_takes_too_little_is_cut` |
+/// | [`Limits::stall_time`] | 2 s | without 512 bytes of progress, while memory is short, for who holds more than 16 KiB | 503, `Retry-After: 1`, or a reset; close; 1013 | `budget::those_without_progress_make_room` |
 /// | [`Limits::linger_time`] | 2 s | in which a refused client may finish sending | close | `slow::lingering_ends_after_its_time` |
 /// | [`Limits::linger_bytes`] | 262,144 | bytes that are read of it in that time | nothing; its writes wait | `slow::lingering_reads_so_many_bytes` |
 /// | [`Limits::stop_grace`] | 1 s | without a request, after the server has begun to stop | close; a request in that time is answered with `Connection: close` | `stop::an_idle_connection_may_ask_once_more` |
@@ -64,6 +67,9 @@ use std::time::Duration;
 /// | `WsLimits::message_bytes` | 1,048,576 | bytes of a message, inflated | close 1009 | `ws_protocol::what_is_wrong_is_said` |
 /// | `WsLimits::frame_bytes` | 1,048,576 | bytes of a frame | close 1009 | `ws_protocol::what_is_wrong_is_said` |
 /// | `WsLimits::fragments` | 4,096 | frames of one message | close 1008 | `ws_protocol::what_is_wrong_is_said` |
+/// | `WsLimits::message_grace` | 10 s | before `message_rate` counts | nothing | `ws_rates::a_message_under_way_has_a_least_rate` |
+/// | `WsLimits::message_rate` | 1,000 | bytes a second that a message under way must bring | close 1008 | `ws_rates::a_message_under_way_has_a_least_rate` |
+/// | `WsLimits::messages` | 1,000 | messages in a second, on average; ten times as many at once | close 1008 | `ws_rates::so_many_messages_a_second` |
 /// | `WsLimits::control_frames` | 100 | pings and pongs in a second | close 1008 | `ws_protocol::what_is_wrong_is_said` |
 /// | `WsLimits::backlog_bytes` | 2,097,152 | unsent bytes | `backlog_policy` | `ws_protocol::backlogs_by_policy` |
 /// | `WsLimits::backlog_policy` | `Close` | what does not fit | a cut, or messages missing | `ws_backlog::drop_newest_keeps_what_fits_from_the_beginning` |
@@ -74,6 +80,8 @@ use std::time::Duration;
 /// | `WsLimits::pong_time` | 20 s | between that ping and any byte | close | `ws_protocol::who_does_not_answer_is_cut` |
 /// | `WsLimits::close_time` | 5 s | between our close and the client's | close | `ws_protocol::who_does_not_answer_is_cut` |
 /// | `WsLimits::write_time` | 30 s | in which the client takes no byte that waits for it | close | `ws_protocol::who_does_not_answer_is_cut` |
+/// | `WsLimits::write_grace` | 10 s | before `write_rate` counts | nothing | `conn::ws::time::a_backlog_is_taken_at_a_least_rate` |
+/// | `WsLimits::write_rate` | 240 | bytes a second that a client must take of what waits for it | close | `conn::ws::time::a_backlog_is_taken_at_a_least_rate` |
 /// | `WsLimits::connections_per_thread` | 65,536 | WebSockets of one thread | 503 for a further one | `ws_sockets::a_full_server_says_503` |
 /// | `WsLimits::mailbox_bytes` | 16,777,216 | bytes on their way to one thread | `backlog_policy`; `Hub` says `Full` | `websocket::hub::mailboxes_and_backlogs_are_bounded` |
 /// | `DirConfig::list_entries` | 2,000 | entries of a folder that are read for a list | a list that says that there is more | `dir_lists::a_list_has_so_many_entries` |
@@ -166,11 +174,14 @@ pub struct Config {
     /// new requests and WebSockets get `503` with `Retry-After: 1` and a close, and so do requests that
     /// would need a larger buffer to go on; a WebSocket message that would gets a close with 1013, and
     /// one to a client that has more than 16 KiB waiting does not fit (`WsLimits::backlog_policy`).
-    /// What else is under way goes on. When an eighth of it is free again, all goes on.
+    /// What else is under way goes on. When an eighth of it is free again, all goes on. Before that, from
+    /// fifteen sixteenths of it on, connections that hold memory without progress are closed to make room
+    /// ([`Limits::stall_time`]).
     ///
     /// A request holds 19 KiB until its head is complete, and up to twice the size of head and body
-    /// then; an answer what of it is not sent; a WebSocket 64 KiB or twice its message, if more than 4
-    /// KiB of one have come, and a topic its name and some 128 bytes. A payload that answers share as an `Arc<[u8]>` is the program's and does
+    /// then; an answer what of it is not sent; a WebSocket twice what has come of its message, 8 KiB at
+    /// least, if more than 4 KiB have, and a topic its name and some 128 bytes. A payload that answers
+    /// share as an `Arc<[u8]>` is the program's and does
     /// not count; one that is made for a single answer is better a `Vec<u8>`, which does.
     /// [`Stats::buffered_bytes`](crate::Stats::buffered_bytes) tells how much it is.
     ///

@@ -250,6 +250,13 @@ where
         parts.http1.refuse(error, output, heads);
     }
 
+    /// Memory is short: the request that is coming in is refused. False if none is.
+    pub(crate) fn refuse_memory(&mut self, parts: &mut Parts<'_>) -> bool {
+        let is_refused = parts.http1.give_way(parts.output, &mut self.wire.heads);
+        parts.counters.overloaded.add(u64::from(is_refused));
+        is_refused
+    }
+
     /// The request is for a host that is not ours.
     #[inline]
     fn is_elsewhere(&self, parts: &Parts<'_>) -> bool {

@@ -227,7 +227,8 @@ pub enum ConnectionError<'a> {
     /// [`Limits::answer_time`](crate::Limits::answer_time).
     AnswerTimeout,
     /// The client took no byte of its answer for
-    /// [`Limits::write_time`](crate::Limits::write_time).
+    /// [`Limits::write_time`](crate::Limits::write_time), or fewer of them than
+    /// [`Limits::write_rate`](crate::Limits::write_rate).
     WriteTimeout,
     /// The library panicked with this message, which is a bug of it, to be reported to its authors.
     /// The connection was reset; all others go on.
@@ -246,6 +247,9 @@ pub enum ConnectionError<'a> {
     /// [`Server::websocket`](crate::Server::websocket): the handler answered the request like any other.
     #[cfg(feature = "websocket")]
     NoWebSockets,
+    /// The connections held more than [`Config::buffered_bytes`](crate::Config::buffered_bytes) or almost
+    /// so much, and this one had made no progress: it was closed to make room.
+    Overloaded,
 }
 
 impl std::fmt::Display for ConnectionError<'_> {
@@ -277,6 +281,9 @@ impl std::fmt::Display for ConnectionError<'_> {
             ConnectionError::NoWebSockets => f.write_str(
                 "a WebSocket was asked for, but the server was set up without Server::websocket",
             ),
+            ConnectionError::Overloaded => {
+                f.write_str("memory was short, and the connection made no progress")
+            }
         }
     }
 }

@@ -74,6 +74,9 @@ counters! {
     closed => "connections_closed",
     /// Idle connections that were closed to make room for new ones.
     idle_closed => "connections_idle_closed",
+    /// Connections that were closed while memory was short, as they held more than 16 KiB and made no
+    /// progress.
+    stalled_closed => "connections_stalled_closed",
     /// Connections that got a 503 or a close as soon as they were accepted, as there were no
     /// descriptors or places: not among `accepted`.
     turned_away => "connections_turned_away",

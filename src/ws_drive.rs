@@ -243,6 +243,8 @@ where
         while !peer.ws.is_crowded() {
             let has_more = !input.raw().is_empty();
             if has_more && pace.is_over(turn_time) {
+                // It is we who have not looked at what came of a message under way.
+                input.forget_tempo();
                 return Pumped {
                     messages,
                     is_late: true,
@@ -264,6 +266,7 @@ where
                 }
             }
         }
+        peer.ws.wait_for_more(input, self.now);
         Pumped {
             messages,
             is_late: false,

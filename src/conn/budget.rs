@@ -36,6 +36,12 @@ impl Budget {
         self.over.load(Ordering::Relaxed) && self.is_still_over()
     }
 
+    /// So much is held that what makes no progress has to go, so that nothing new is refused for it.
+    #[inline]
+    pub(crate) fn is_short(&self) -> bool {
+        self.used() > self.limit - self.limit / 16 || self.is_over()
+    }
+
     /// Bytes that are held, up to a step for each thread.
     pub(crate) fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
@@ -106,6 +112,10 @@ impl Tally {
 
     pub(crate) fn is_over(&self) -> bool {
         self.budget.is_over()
+    }
+
+    pub(crate) fn is_short(&self) -> bool {
+        self.budget.is_short()
     }
 
     /// A connection that was counted as `counted` holds `held` now. Returns what it is counted as.
@@ -204,6 +214,20 @@ mod tests {
         assert!(!budget.is_over());
         drop(charge);
         assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn it_is_short_before_it_is_over_and_until_there_is_some_room() {
+        let budget = Arc::new(Budget::new(1600));
+        let mut charge = budget.charge(1500);
+        assert!(!budget.is_short());
+        charge.set(1501);
+        assert!(budget.is_short() && !budget.is_over());
+        charge.set(1601);
+        charge.set(1401);
+        assert!(budget.is_short() && budget.is_over());
+        charge.set(1400);
+        assert!(!budget.is_short());
     }
 
     /// Two threads may set and clear in the wrong order: then the next look puts it right.

@@ -1,5 +1,6 @@
 //! The bytes of one connection that are not answered yet, and what has been understood of them.
 
+use super::{Seconds, rate::SOME};
 use crate::protocol::{
     chunked::Decoder,
     error::ProtocolError,
@@ -36,6 +37,9 @@ pub(crate) struct Input {
     taken: u64,
     /// The same, since the clock was last set back.
     pub(crate) taken_since: u64,
+    /// How many bytes there were when that last changed by much, and when that was.
+    noted: u64,
+    moved: Seconds,
     bytes: Vec<u8>,
     start: usize,
     end: usize,
@@ -50,6 +54,8 @@ impl Input {
             taken: 0,
             taken_since: 0,
             body: 0..0,
+            noted: 0,
+            moved: 0,
             bytes: vec![0; ROOM],
             start: 0,
             end: 0,
@@ -59,6 +65,19 @@ impl Input {
     /// Bytes of memory that it takes.
     pub(crate) fn held(&self) -> usize {
         size_of::<Input>() + self.bytes.capacity()
+    }
+
+    /// Remembers when bytes come and go, to be called after each turn of a connection that keeps it.
+    pub(crate) fn note(&mut self, now: Seconds) {
+        let there = self.taken + self.unread().len() as u64;
+        if self.noted == 0 || there.abs_diff(self.noted) >= SOME {
+            (self.noted, self.moved) = (there.max(1), now);
+        }
+    }
+
+    /// When its connection last made progress.
+    pub(crate) fn moved(&self) -> Seconds {
+        self.moved
     }
 
     /// The next [`Input::space`] makes it larger.
@@ -172,6 +191,7 @@ impl Input {
     /// Makes it fit for another connection.
     pub(crate) fn recycle(&mut self) {
         self.consume(self.end - self.start);
+        self.noted = 0;
         if self.bytes.len() > ROOM {
             self.bytes.truncate(ROOM);
             self.bytes.shrink_to_fit();

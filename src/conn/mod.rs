@@ -20,6 +20,7 @@ pub(crate) mod payload;
 pub(crate) mod pool;
 #[cfg(feature = "websocket")]
 pub(crate) mod prepared;
+pub(crate) mod rate;
 pub(crate) mod rows;
 pub(crate) mod share;
 mod sync;

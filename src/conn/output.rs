@@ -1,6 +1,8 @@
 //! What is on its way to one client.
 
+use super::Seconds;
 use super::payload::Payload;
+use super::rate::{Rate, Tempo};
 use std::fs::File;
 use std::io::IoSlice;
 use std::ops::Range;
@@ -40,6 +42,8 @@ pub(crate) struct Output {
     large_held: usize,
     /// How many of the unsent of `large` are files.
     files: usize,
+    /// How fast it is taken, since something has waited and until nothing does.
+    tempo: Option<Tempo>,
 }
 
 #[derive(Debug)]
@@ -428,6 +432,26 @@ impl Output {
         self.large.clear();
         (self.sent, self.large_sent, self.part, self.len) = (0, 0, 0, 0);
         (self.large_held, self.files) = (0, 0);
+        self.tempo = None;
+    }
+
+    /// The client has taken `n` bytes of what waits since `since`, and has not taken all.
+    pub(crate) fn taken(&mut self, n: usize, since: Seconds, now: Seconds, rate: &Rate) {
+        let tempo = self.tempo.get_or_insert_with(|| Tempo::new(since, rate));
+        tempo.count(n, now, rate);
+    }
+
+    /// When the client of what waits since `since` takes it too slowly.
+    pub(crate) fn due(&self, since: Seconds, rate: &Rate) -> Seconds {
+        match &self.tempo {
+            Some(tempo) => tempo.due(rate),
+            None => rate.first_due(since),
+        }
+    }
+
+    /// When the client of what waits since `since` last took some of it.
+    pub(crate) fn moved(&self, since: Seconds) -> Seconds {
+        self.tempo.map_or(since, |tempo| tempo.moved())
     }
 }
 

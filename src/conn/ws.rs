@@ -16,9 +16,11 @@
 //!    └── the client's close (answered), error, end ──────┘
 //! ```
 
+mod time;
+
 use super::deflate::Deflate;
 use super::ws_input::{Current, Started, WsInput};
-use super::{Seconds, http1::after, output::Output, prepared::Prepared};
+use super::{Seconds, output::Output, prepared::Prepared};
 use crate::protocol::frame::{
     self, Control, Data, FrameError, Header, MAX_CONTROL, Message, OpCode,
 };
@@ -28,7 +30,6 @@ use crate::protocol::{
 };
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// What the driver has to do.
 #[derive(Debug)]
@@ -74,8 +75,10 @@ pub(crate) enum End {
     Silent,
     /// No answer to our close frame.
     CloseTimeout,
-    /// It took nothing of what waited for it.
+    /// It took nothing of what waited for it, or too little.
     WriteTimeout,
+    /// Memory was short, and it took nothing of what waited for it.
+    Overloaded,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,10 +96,12 @@ pub(crate) struct WsConn {
     /// Why it is over. In a box, as only few are over at any time.
     end: Option<Box<End>>,
     pub(super) limits: Arc<WsLimits>,
-    /// The second of the last control frame, and how many came in it.
-    controls: (Seconds, u32),
     /// When the client last sent something.
     heard: Seconds,
+    /// Control frames of that second.
+    controls: u32,
+    /// Messages that may still come in it.
+    messages: u32,
     /// When the client last took something, or something was put there for it.
     pub(super) wrote: Seconds,
     /// When our ping or close frame was sent, or the end of the stream.
@@ -104,6 +109,9 @@ pub(crate) struct WsConn {
     pinged: bool,
     /// The backlog has been above the mark, and nobody has been told that it is below.
     pub(super) crowded: bool,
+    /// Nothing was read for a while, as the backlog was above the mark: the time of a message that has
+    /// begun is counted anew.
+    pub(super) paused: bool,
     /// Leased while there is something to send.
     pub(super) output: Option<Box<Output>>,
     /// With [`BacklogPolicy::DropOldest`]: what can
@@ -129,13 +137,15 @@ impl WsConn {
         WsConn {
             state: State::Open,
             end: None,
+            controls: 0,
+            messages: limits.messages.saturating_mul(BURST),
             limits,
-            controls: (now, 0),
             heard: now,
             wrote: now,
             since: now,
             pinged: false,
             crowded: false,
+            paused: false,
             output,
             waiting: None,
             deflate,
@@ -173,15 +183,6 @@ impl WsConn {
         match current.header.opcode {
             OpCode::Data(_) => self.data(current, input),
             OpCode::Control(_) => self.control(current, input, now),
-        }
-    }
-
-    /// Bytes have come.
-    pub(crate) fn heard(&mut self, now: Seconds) {
-        self.heard = now;
-        // Any byte will do: a client that sends a large message cannot put a pong into it.
-        if self.state == State::Open {
-            self.pinged = false;
         }
     }
 
@@ -322,11 +323,15 @@ impl WsConn {
         if !header.is_final {
             return Ok(Step::On);
         }
-        if self.is_open() {
-            return Ok(Step::Do(Next::Message));
+        if !self.is_open() {
+            self.done(input);
+            return Ok(Step::On);
         }
-        self.done(input);
-        Ok(Step::On)
+        self.messages = match self.messages.checked_sub(1) {
+            Some(left) => left,
+            None => return Err(FrameError::TooManyMessages),
+        };
+        Ok(Step::Do(Next::Message))
     }
 
     /// The complete message. Its text is UTF-8; compressed, it is inflated into `scratch`.
@@ -374,14 +379,10 @@ impl WsConn {
         if header.opcode == OpCode::Control(Control::Close) {
             return self.closed(payload, now).map(|()| Step::Do(Next::Over));
         }
-        let second = &mut self.controls;
-        *second = match second.0 == now {
-            true => (now, second.1 + 1),
-            false => (now, 1),
-        };
-        if second.1 > self.limits.control_frames {
+        if self.controls >= self.limits.control_frames {
             return Err(FrameError::TooManyControlFrames);
         }
+        self.controls += 1;
         let mut copy = ControlPayload {
             bytes: [0; MAX_CONTROL],
             len: len as u8,
@@ -408,49 +409,10 @@ impl WsConn {
         self.end(End::Closed { code, reason });
         Ok(())
     }
-
-    /// Our ping, close frame or end of the stream goes out now: an answer is awaited from here on.
-    pub(crate) fn await_answer(&mut self, now: Seconds) {
-        self.since = now;
-    }
-
-    /// When `wait` has passed since then.
-    pub(crate) fn waited(&self, wait: Duration) -> Seconds {
-        after(self.since, wait)
-    }
-
-    /// When [`WsConn::expire`] is due.
-    pub(crate) fn deadline(&self) -> Seconds {
-        let limits = &*self.limits;
-        let answer = match self.state {
-            State::Closing => after(self.since, limits.close_time),
-            State::Over => Seconds::MAX,
-            State::Open if self.pinged => after(self.since, limits.pong_time),
-            State::Open => after(self.heard, limits.idle_time),
-        };
-        match self.backlog() {
-            0 => answer,
-            _ => answer.min(after(self.wrote, limits.write_time)),
-        }
-    }
-
-    /// The deadline has passed: pings, or gives up.
-    pub(crate) fn expire(&mut self, now: Seconds) {
-        if self.backlog() > 0 && after(self.wrote, self.limits.write_time) <= now {
-            return self.end(End::WriteTimeout);
-        }
-        match self.state {
-            State::Closing => self.end(End::CloseTimeout),
-            State::Open if self.pinged => self.end(End::Silent),
-            State::Open => {
-                self.pinged = true;
-                self.await_answer(now);
-                self.push_control(Control::Ping, b"", now);
-            }
-            State::Over => {}
-        }
-    }
 }
+
+/// As many seconds' messages may come at once.
+const BURST: u32 = 10;
 
 /// What is reported for a close frame without a code (RFC 6455 section 7.1.5).
 const NO_CODE: u16 = 1005;

@@ -1,10 +1,15 @@
 //! The bytes of a WebSocket client that are not handled yet, and the message that is being put
 //! together of them, in one buffer.
 
+use super::Seconds;
+use super::rate::{Rate, Tempo};
 use crate::protocol::{frame::Header, utf8::Utf8};
 
 /// What a fresh one has room for: many small frames, or a few of 16 KiB.
 const ROOM: usize = 64 << 10;
+
+/// What a connection keeps of one is no smaller than this.
+const LEAST: usize = 8 << 10;
 
 /// A buffer that a large message has made larger is kept up to this size.
 const KEEP: usize = 4 << 20;
@@ -32,6 +37,8 @@ pub(crate) struct WsInput {
     decoder: Decoder,
     /// A connection has kept it beyond its turn.
     has_stayed: bool,
+    /// Bytes that have come since they were last counted.
+    fresh: usize,
 }
 
 /// Which frame and which message the bytes belong to.
@@ -41,6 +48,8 @@ pub(super) struct Decoder {
     pub(super) current: Option<Current>,
     pub(super) message: Option<Started>,
     pub(super) utf8: Utf8,
+    /// How fast it comes, if a connection waits for the rest of it.
+    tempo: Option<Tempo>,
 }
 
 /// A data frame whose payload is arriving, or a control frame that is not complete.
@@ -102,6 +111,26 @@ impl WsInput {
         self.kept == 0 && self.at == self.end
     }
 
+    /// Counts what has come of a message under way, whose time begins if it `is_new`.
+    pub(super) fn count(&mut self, is_new: bool, now: Seconds, rate: &Rate) {
+        let fresh = std::mem::take(&mut self.fresh);
+        let tempo = self.decoder.tempo.filter(|_| !is_new);
+        let mut tempo = tempo.unwrap_or_else(|| Tempo::new(now, rate));
+        tempo.count(fresh, now, rate);
+        self.decoder.tempo = Some(tempo);
+    }
+
+    /// What comes of a message from now on has its time anew.
+    pub(crate) fn forget_tempo(&mut self) {
+        self.decoder.tempo = None;
+        self.fresh = 0;
+    }
+
+    /// Of the message under way.
+    pub(crate) fn tempo(&self) -> Option<Tempo> {
+        self.decoder.tempo
+    }
+
     /// `n` bytes are handled.
     pub(crate) fn skip(&mut self, n: usize) {
         self.at += n;
@@ -136,6 +165,7 @@ impl WsInput {
     /// The message is done with.
     pub(crate) fn drop_message(&mut self) {
         self.decoder.message = None;
+        self.decoder.tempo = None;
         self.kept = 0;
         self.start = self.at;
         self.skip(0);
@@ -147,11 +177,6 @@ impl WsInput {
             self.make_room();
         }
         &mut self.bytes[self.end..]
-    }
-
-    /// A connection keeps it beyond its turn.
-    pub(crate) fn stay(&mut self) {
-        self.has_stayed = true;
     }
 
     /// To go on, its connection would hold more memory than before its turn.
@@ -187,6 +212,7 @@ impl WsInput {
     /// `n` bytes of [`WsInput::space`] have been filled.
     pub(crate) fn filled(&mut self, n: usize) {
         self.end += n;
+        self.fresh += n;
         debug_assert!(self.end <= self.bytes.len());
     }
 
@@ -218,6 +244,11 @@ impl WsInput {
 }
 
 impl Stash {
+    /// Of the message under way.
+    pub(crate) fn tempo(&self) -> Option<Tempo> {
+        self.decoder.tempo
+    }
+
     /// Bytes of memory that it takes.
     pub(crate) fn held(&self) -> usize {
         size_of::<Stash>() + self.bytes.capacity()
@@ -245,6 +276,7 @@ impl WsInput {
             end: 0,
             decoder: Decoder::default(),
             has_stayed: false,
+            fresh: 0,
         }
     }
 
@@ -253,10 +285,32 @@ impl WsInput {
         (self.start, self.kept, self.at, self.end) = (0, 0, 0, 0);
         self.decoder = Decoder::default();
         self.has_stayed = false;
+        self.fresh = 0;
         if self.bytes.len() > KEEP {
             self.bytes.truncate(ROOM);
             self.bytes.shrink_to_fit();
         }
+    }
+
+    /// The same with at most half of its room free, if that is smaller.
+    fn fitted(&self) -> Option<Box<WsInput>> {
+        let used = self.kept + self.end - self.at;
+        let room = used.next_power_of_two().max(LEAST);
+        (room < self.bytes.len()).then(|| {
+            let mut bytes = vec![0; room];
+            bytes[..self.kept].copy_from_slice(self.message());
+            bytes[self.kept..used].copy_from_slice(self.raw());
+            Box::new(WsInput {
+                bytes,
+                start: 0,
+                kept: self.kept,
+                at: self.kept,
+                end: used,
+                decoder: self.decoder,
+                has_stayed: false,
+                fresh: self.fresh,
+            })
+        })
     }
 
     fn is_large(&self) -> bool {
@@ -281,7 +335,21 @@ impl WsInputs {
         self.free.pop().unwrap_or_else(fresh)
     }
 
+    /// What a connection keeps beyond its turn: as much as it needs, and the rest is for the others.
+    pub(crate) fn keep(&mut self, mut input: Box<WsInput>) -> Box<WsInput> {
+        if !std::mem::replace(&mut input.has_stayed, true) {
+            if let Some(fitted) = input.fitted() {
+                self.give(std::mem::replace(&mut input, fitted));
+                input.has_stayed = true;
+            }
+        }
+        input
+    }
+
     pub(crate) fn give(&mut self, mut input: Box<WsInput>) {
+        if input.bytes.len() < ROOM {
+            return;
+        }
         input.recycle();
         let large = || self.free.iter().filter(|input| input.is_large()).count();
         if self.free.len() < SPARE && (!input.is_large() || large() < SPARE_LARGE) {
@@ -300,6 +368,35 @@ impl WsInputs {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A connection that keeps a little of a large buffer would hold sixteen times what it has sent.
+    #[test]
+    fn what_stays_is_no_larger_than_it_has_to_be() {
+        let mut inputs = WsInputs::default();
+        for len in [1, LEAST, LEAST + 1, 40_000, ROOM, ROOM + 1] {
+            let mut input = inputs.take();
+            for byte in 0..len {
+                input.space()[0] = byte as u8;
+                input.filled(1);
+            }
+            input.keep(len / 2);
+            let mut input = inputs.keep(input);
+            assert!(
+                input.held() <= 2 * len.max(LEAST) + size_of::<WsInput>(),
+                "{len}"
+            );
+            assert_eq!(input.message_len(), len / 2);
+            let all = [input.message(), input.raw()].concat();
+            assert!((0..len).all(|i| all[i] == i as u8), "{len}");
+            let place = input.bytes.as_ptr();
+            input.space()[0] = 0;
+            let grown = input.bytes.as_ptr() != place;
+            let input = inputs.keep(input);
+            assert!(grown || input.bytes.as_ptr() == place, "it is fitted once");
+            inputs.give(input);
+            assert!(inputs.free.iter().all(|input| input.bytes.len() >= ROOM));
+        }
+    }
 
     /// Pieces with gaps between them, through growth, tidying and stashing.
     #[test]

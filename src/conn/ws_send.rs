@@ -1,7 +1,7 @@
 //! What a WebSocket connection sends, and what it does when its client does not take it.
 
 use super::ws::{End, State, WsConn};
-use super::{Seconds, deflate::Deflater, output::Output, prepared::Prepared};
+use super::{Seconds, deflate::Deflater, output::Output, prepared::Prepared, rate::Rate};
 use crate::protocol::frame::{self, Control, Message, OpCode};
 use crate::protocol::ws_limits::{BacklogPolicy, WsLimits};
 
@@ -134,6 +134,12 @@ impl WsConn {
             true => self.limits.backlog_bytes.min(SHORT),
             false => self.limits.backlog_bytes,
         }
+    }
+
+    /// When the client last took some of what waits for it; `None` if nothing does.
+    pub(crate) fn moved(&self) -> Option<Seconds> {
+        let output = self.output.as_ref();
+        output.map(|output| output.moved(self.wrote))
     }
 
     pub(crate) fn limits(&self) -> &WsLimits {
@@ -371,10 +377,14 @@ impl WsConn {
             .filter(|output| !output.is_empty())
     }
 
-    /// The client has taken something of [`WsConn::output`]. True if it is below the mark again
+    /// The client has taken `n` bytes of [`WsConn::output`]. True if it is below the mark again
     /// and was above it.
-    pub(crate) fn taken(&mut self, kit: &mut SendKit, now: Seconds) -> bool {
-        self.wrote = now;
+    pub(crate) fn taken(&mut self, n: usize, kit: &mut SendKit, now: Seconds) -> bool {
+        let since = std::mem::replace(&mut self.wrote, now);
+        let rate = Rate::of_backlogs(&self.limits);
+        if let Some(output) = self.output() {
+            output.taken(n, since, now, &rate);
+        }
         let left = self.committed();
         if self.waiting.is_some() && left < COMMITTED {
             self.move_on(kit, now);
@@ -387,6 +397,7 @@ impl WsConn {
         let drained = self.crowded && !self.is_crowded() && self.state == State::Open;
         if drained {
             self.crowded = false;
+            self.paused = true;
         }
         drained
     }

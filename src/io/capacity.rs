@@ -18,8 +18,8 @@ pub(crate) const QUIET: Duration = Duration::from_secs(2);
 
 /// Of all connections, how many idle ones are closed at a time to make room: a search for them looks
 /// at all, and is worth the more the more it finds.
-const SHARE: usize = 32;
-const MOST_AT_A_TIME: usize = 256;
+pub(super) const SHARE: usize = 32;
+pub(super) const MOST_AT_A_TIME: usize = 256;
 
 /// One place in so many is kept from connections that last.
 const FOR_REQUESTS: usize = 8;

@@ -1,5 +1,6 @@
 //! One connection of a worker: its socket, its state, and what an event does to them.
 
+mod room;
 mod sending;
 mod time;
 
@@ -305,27 +306,6 @@ impl Connection {
         }
     }
 
-    /// It waits for a request of which not a byte has come, and holds nothing: others may have its
-    /// place.
-    pub(crate) fn is_spare(&self, now: Seconds) -> bool {
-        let holds = self.input.is_some() || self.output.is_some();
-        self.phase == Phase::Serving && self.http1.is_spare(now) && !holds
-    }
-
-    /// Room is needed for others: closes, unless a request has come just now.
-    pub(crate) fn give_way<H: Handler, M: Mode<H>>(
-        &mut self,
-        shared: &mut Shared<'_, H, M>,
-    ) -> Fate {
-        match self.fill(shared) {
-            Fill::Something => self.serve(shared),
-            Fill::Nothing | Fill::Failed => {
-                shared.counters.idle_closed.add(1);
-                Fate::Closed
-            }
-        }
-    }
-
     /// Has the poller watch for what the connection waits for now.
     pub(crate) fn watch(&mut self, token: Token, poll: &Poll) -> io::Result<()> {
         let interest = match self.phase {
@@ -355,7 +335,10 @@ impl Connection {
     /// Counts what it keeps until its next turn.
     #[inline]
     pub(crate) fn count<H, M>(&mut self, shared: &mut Shared<'_, H, M>) {
-        let input = self.input.as_ref().map_or(0, |input| input.held());
+        let input = self.input.as_mut().map_or(0, |input| {
+            input.note(shared.service.now);
+            input.held()
+        });
         let output = self.output.as_ref().map_or(0, |output| output.held());
         self.counted = shared.tally.count(self.counted, input + output);
     }

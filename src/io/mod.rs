@@ -16,6 +16,7 @@ pub(crate) mod listener;
 pub(crate) mod mode;
 pub(crate) mod poll;
 pub(crate) mod refusal;
+mod relief;
 #[cfg(feature = "signals")]
 pub(crate) mod signals;
 pub(crate) mod slab;

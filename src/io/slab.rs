@@ -128,14 +128,27 @@ impl<T> Slab<T> {
 
     /// Appends the tokens of those `most` whose deadlines come first, of all for which `which` holds.
     pub(crate) fn first_due(&self, most: usize, which: impl Fn(&T) -> bool, into: &mut Vec<usize>) {
-        // The latest on top.
-        let mut first = BinaryHeap::with_capacity(most + 1);
+        self.first_by(most, |due, value| which(value).then_some(due), into);
+    }
+
+    /// Appends the tokens of those `most` whose places come first, in their order. `place` is told the
+    /// deadline and the value; `None`: it has none.
+    pub(crate) fn first_by<K: Ord>(
+        &self,
+        most: usize,
+        place: impl Fn(Seconds, &T) -> Option<K>,
+        into: &mut Vec<usize>,
+    ) {
+        // The last on top.
+        let mut first = BinaryHeap::<(K, usize)>::with_capacity(most + 1);
         for (token, deadline, value) in self.used() {
-            let is_later = |last: &(Seconds, usize)| deadline >= last.0;
-            if first.len() == most && first.peek().is_none_or(is_later) || !which(value) {
+            let Some(place) = place(deadline, value) else {
+                continue;
+            };
+            if first.len() == most && first.peek().is_none_or(|last| place >= last.0) {
                 continue;
             }
-            first.push((deadline, token));
+            first.push((place, token));
             if first.len() > most {
                 first.pop();
             }

@@ -9,6 +9,7 @@ use super::control::{Accepted, Control, Seat};
 use super::listener::Listener;
 use super::mode::Mode;
 use super::poll::{Events, Poll, Token};
+use super::relief::Relief;
 use super::slab::{self, Slab};
 use crate::config::Config;
 use crate::conn::{Seconds, budget::Tally, panic_guard::catch, pool::Pool, timers::Timers};
@@ -30,7 +31,7 @@ const TIMERS: usize = 256;
 
 /// For each connection, how long none is looked for that is idle after too few were: a hundred times
 /// what a look takes, at most.
-const REST: Duration = Duration::from_micros(10);
+pub(super) const REST: Duration = Duration::from_micros(10);
 
 /// How long a body is left alone whose source gives nothing: it is asked a hundred times a second.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -92,6 +93,7 @@ impl<H: Handler, M: Mode<H>> Worker<H, M> {
             sampler: Sampler::new(self.config.timed_one_in, self.index),
             timers: Timers::default(),
             rested_at: Duration::ZERO,
+            relief: Relief::default(),
             again: Vec::new(),
             later: Vec::new(),
             later_at: Duration::ZERO,
@@ -128,6 +130,7 @@ struct Loop<'a, H, M> {
     timers: Timers,
     /// When idle connections are looked for again, after too few were found.
     rested_at: Duration,
+    relief: Relief,
     /// Connections that have more to do without an event.
     again: Vec<Token>,
     /// The same, after [`PAUSE`]: those whose body gives nothing at present.
@@ -178,6 +181,7 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
             self.run_again();
             self.check_deadlines();
             self.make_room();
+            self.free_memory();
             self.listeners.resume(self.control, &self.shared.poll)?;
             if self.control.is_stopping() {
                 if let Some(ended) = self.stopping()? {
@@ -216,7 +220,11 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
         let accept = self.listeners.timeout(self.control);
         let later =
             (!self.later.is_empty()).then(|| self.later_at.saturating_sub(self.clock.now()));
-        [wait, timer, accept, later].into_iter().flatten().min()
+        let relief = self.relief.timeout(self.clock.now());
+        [wait, timer, accept, later, relief]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Lets a connection do something, and sees to what follows from it. A panic in that ends this
@@ -402,6 +410,23 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
         }
         // Not before they are closed.
         self.seat.asked.store(0, Ordering::Release);
+    }
+
+    /// Closes connections that hold memory without progress while it is short.
+    fn free_memory(&mut self) {
+        let mut first = std::mem::take(&mut self.due);
+        let (now, second) = (self.clock.now(), self.shared.service.now);
+        let limit = self.config.limits.stall_time;
+        let stall = |connection: &Connection| connection.stall(limit, second);
+        let tally = &self.shared.tally;
+        self.relief
+            .search(&self.slab, tally, now, stall, &mut first);
+        for token in first.drain(..) {
+            if self.shared.tally.is_short() {
+                self.act(token, Connection::give_memory);
+            }
+        }
+        self.due = first;
     }
 
     /// Once a second.

@@ -5,6 +5,7 @@ mod ending;
 #[cfg(target_os = "linux")]
 use super::listener::UNSENT;
 use super::poll::{Interest, Poll, Token};
+use super::relief::{Stall, stall};
 use super::socket::Socket;
 use super::stream::{Sent as Wrote, can_wait};
 use super::ws_mode::Arrival;
@@ -13,6 +14,7 @@ use crate::conn::{
     budget::Tally,
     http1,
     prepared::Prepared,
+    rate::Tempo,
     ws::WsConn,
     ws_input::{Stash, WsInput, WsInputs},
 };
@@ -24,6 +26,7 @@ use crate::ws_drive::{Peer, WsService};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A connection that others send to is flushed when this much waits, not only at the end of the
 /// wake-up: a client that takes it must not be taken for a slow one.
@@ -238,7 +241,7 @@ impl<C: Send + 'static> WsConnection<C> {
             }
         }
         let mut unread = false;
-        if let Some(mut input) = input {
+        if let Some(input) = input {
             if shared.tally.is_over() {
                 self.refuse_memory(&input, shared);
             }
@@ -246,8 +249,7 @@ impl<C: Send + 'static> WsConnection<C> {
             if !input.is_empty() && !self.peer.ws.is_over() {
                 self.stash = input.stash();
                 if self.stash.is_none() {
-                    input.stay();
-                    self.input = Some(input);
+                    self.input = Some(shared.inputs.keep(input));
                     return self.fate();
                 }
             }
@@ -302,7 +304,7 @@ impl<C: Send + 'static> WsConnection<C> {
                     shared.counters.bytes_written.add(bytes as u64);
                     output.advance(bytes);
                     let service = &mut shared.service;
-                    if self.peer.ws.taken(&mut service.kit, service.now) {
+                    if self.peer.ws.taken(bytes, &mut service.kit, service.now) {
                         service.hook(&mut self.peer, &self.socket, |handler, ws| {
                             handler.handle_ws_drain(ws);
                         });
@@ -387,22 +389,37 @@ impl<C: Send + 'static> WsConnection<C> {
             }
             return Fate::Closed;
         }
-        self.peer.ws.expire(shared.service.now);
+        self.peer.ws.expire(self.tempo(), shared.service.now);
         self.flush(shared)
+    }
+
+    /// Of the message under way.
+    fn tempo(&self) -> Option<Tempo> {
+        match (&self.input, &self.stash) {
+            (Some(input), _) => input.tempo(),
+            (None, stash) => stash.as_ref()?.tempo(),
+        }
     }
 
     pub(crate) fn deadline<H>(&self, shared: &WsShared<'_, H>) -> Seconds {
         let limits = self.peer.ws.limits();
         match self.phase {
             _ if self.starved => shared.service.now + 1,
-            Phase::Serving => self.peer.ws.deadline(),
+            Phase::Serving => self.peer.ws.deadline(self.tempo()),
             Phase::Ending => self
                 .peer
                 .ws
-                .deadline()
+                .deadline(None)
                 .min(http1::after(shared.service.now, limits.write_time)),
             Phase::Lingering(_) => self.peer.ws.waited(shared.limits.linger_time),
         }
+    }
+
+    /// Its place among those that are closed while memory is short.
+    pub(crate) fn stall(&self, limit: Duration, now: Seconds) -> Option<Stall> {
+        let message = self.tempo().map(|tempo| tempo.moved());
+        let moved = message.max(self.peer.ws.moved())?;
+        stall(self.counted, moved, limit, now)
     }
 
     /// Has the poller watch for what the connection waits for now.

@@ -5,6 +5,7 @@ mod ending;
 use super::clock::{Clock, Sampler};
 use super::control::Control;
 use super::poll::{Events, Poll, Token};
+use super::relief::Relief;
 use super::slab::{self, Slab};
 use super::worker::Ended;
 use super::ws_connection::{Fate, WsConnection, WsShared};
@@ -70,6 +71,7 @@ impl<H: WebSocketHandler> WsWorker<H> {
             dirty: Vec::new(),
             again: Vec::new(),
             due: Vec::new(),
+            relief: Relief::default(),
             receivers: Vec::new(),
             topics: 0,
             checked: 0,
@@ -106,6 +108,7 @@ struct Loop<'a, H: WebSocketHandler> {
     /// Connections that have more to do without an event.
     again: Vec<Token>,
     due: Vec<Token>,
+    relief: Relief,
     /// Of the publication that is being delivered.
     receivers: Vec<Token>,
     /// Bytes that the tally has for all topics.
@@ -142,6 +145,7 @@ impl<H: WebSocketHandler> Loop<'_, H> {
             self.take_arrivals();
             self.take_commands();
             self.check_deadlines();
+            self.free_memory();
             if self.control.is_stopping() {
                 if let Some(ended) = self.stopping() {
                     return Ok(ended);
@@ -171,10 +175,12 @@ impl<H: WebSocketHandler> Loop<'_, H> {
             return Some(Duration::ZERO);
         }
         let next = self.clock.to_next_second();
-        match &self.stop {
+        let wait = match &self.stop {
             Some(stop) => Some(next.min(stop.at.saturating_duration_since(Instant::now()))),
             None => (!self.slab.is_empty()).then_some(next),
-        }
+        };
+        let relief = self.relief.timeout(self.clock.now());
+        [wait, relief].into_iter().flatten().min()
     }
 
     /// Lets a connection do something, and sees to what follows from it. A panic in that ends this
@@ -429,6 +435,23 @@ impl<H: WebSocketHandler> Loop<'_, H> {
             self.act(token, WsConnection::expire);
         }
         self.due = due;
+    }
+
+    /// Closes connections that hold memory without progress while it is short.
+    fn free_memory(&mut self) {
+        let mut first = std::mem::take(&mut self.due);
+        let (now, second) = (self.clock.now(), self.shared.service.now);
+        let limit = self.config.limits.stall_time;
+        let stall = |connection: &WsConnection<_>| connection.stall(limit, second);
+        let tally = &self.shared.tally;
+        self.relief
+            .search(&self.slab, tally, now, stall, &mut first);
+        for token in first.drain(..) {
+            if self.shared.tally.is_short() {
+                self.act(token, WsConnection::give_memory);
+            }
+        }
+        self.due = first;
     }
 
     /// Begins to stop, or looks whether that is done.

@@ -71,6 +71,10 @@ errors! {
     TooManyFragments = 1008, "too many fragments";
     /// More control frames than [`WsLimits::control_frames`](crate::WsLimits::control_frames).
     TooManyControlFrames = 1008, "too many control frames";
+    /// More messages than [`WsLimits::messages`](crate::WsLimits::messages).
+    TooManyMessages = 1008, "too many messages";
+    /// A message came slower than [`WsLimits::message_rate`](crate::WsLimits::message_rate).
+    MessageTimeout = 1008, "the message came too slowly";
     /// A message needs more memory while the server holds more than
     /// [`Config::buffered_bytes`](crate::Config::buffered_bytes).
     Overloaded = 1013, "the server is busy";

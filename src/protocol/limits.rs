@@ -65,6 +65,21 @@ pub struct Limits {
     pub answer_time: Duration,
     /// How long a client may take no byte of what is ready for it. Default: 30 s.
     pub write_time: Duration,
+    /// How long a response may be ready for its client before `write_rate` is asked of that. Default:
+    /// 10 s.
+    pub write_grace: Duration,
+    /// Bytes a second that a client must take of what is ready for it, on average; the connection is
+    /// reset below. Bytes that the system has taken count as taken, and time in which nothing was ready
+    /// does not count. What was taken faster allows for a pause, of `write_time` or `write_grace` at
+    /// most, whichever is longer. 0: no rate is asked for. Default: 240.
+    pub write_rate: usize,
+    /// How long a connection may make no progress while memory is short. From fifteen sixteenths of
+    /// [`Config::buffered_bytes`](crate::Config::buffered_bytes) on, each thread closes connections that
+    /// hold more than 16 KiB: those that have made no progress for longest, once that is this long, and a
+    /// 32nd of all at a time. Progress is 512 bytes, sent or taken. A request that is coming in gets 503
+    /// with `Retry-After: 1`, a WebSocket whose message is coming in a close with 1013, others are reset.
+    /// Counted in [`Counters::stalled_closed`](crate::Counters::stalled_closed). Default: 2 s.
+    pub stall_time: Duration,
     /// How long a connection is kept after a refusal, so that a client that is still sending can
     /// read why (RFC 9112 section 9.6). Default: 2 s.
     pub linger_time: Duration,
@@ -106,6 +121,9 @@ impl Default for Limits {
             body_rate: 1000,
             answer_time: Duration::from_secs(300),
             write_time: Duration::from_secs(30),
+            write_grace: Duration::from_secs(10),
+            write_rate: 240,
+            stall_time: Duration::from_secs(2),
             linger_time: Duration::from_secs(2),
             linger_bytes: 256 << 10,
             stop_grace: Duration::from_secs(1),

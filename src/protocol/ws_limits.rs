@@ -23,6 +23,17 @@ pub struct WsLimits {
     pub frame_bytes: usize,
     /// Frames that one message may come in, empty ones included; 1008 above. Default: 4,096.
     pub fragments: u32,
+    /// How long a message may take from its first byte before `message_rate` is asked of it. Default:
+    /// 10 s.
+    pub message_grace: Duration,
+    /// Bytes a second that a message that has begun must bring, on average; 1008 below. Time in which
+    /// the server reads nothing (`backlog_mark`) does not count. What came faster allows for a pause, of
+    /// `idle_time` or `message_grace` at most, whichever is longer. 0: no rate is asked for. Default:
+    /// 1,000.
+    pub message_rate: usize,
+    /// Messages that a client may send in a second, on average; ten times as many may come at once if it
+    /// has sent fewer before. 1008 above. Default: 1,000.
+    pub messages: u32,
     /// Pings and pongs that a client may send within a second of the server's clock; 1008 above.
     /// Default: 100.
     pub control_frames: u32,
@@ -49,6 +60,12 @@ pub struct WsLimits {
     pub close_time: Duration,
     /// How long a client may take no byte of what waits for it. Default: 30 s.
     pub write_time: Duration,
+    /// How long messages may wait for their client before `write_rate` is asked of that. Default: 10 s.
+    pub write_grace: Duration,
+    /// Bytes a second that a client must take of what waits for it, on average; the connection is reset
+    /// below. What was taken faster allows for a pause, of `write_time` or `write_grace` at most,
+    /// whichever is longer. 0: no rate is asked for. Default: 240.
+    pub write_rate: usize,
     /// WebSockets that one thread looks after; further ones are answered with 503. At most
     /// 16,777,216. Default: 65,536. Only that of [`Config::ws_limits`](crate::Config::ws_limits)
     /// counts.
@@ -64,6 +81,9 @@ impl Default for WsLimits {
             message_bytes: 1 << 20,
             frame_bytes: 1 << 20,
             fragments: 4096,
+            message_grace: Duration::from_secs(10),
+            message_rate: 1000,
+            messages: 1000,
             control_frames: 100,
             // An echo of the largest message must fit.
             backlog_bytes: 2 << 20,
@@ -75,6 +95,8 @@ impl Default for WsLimits {
             pong_time: Duration::from_secs(20),
             close_time: Duration::from_secs(5),
             write_time: Duration::from_secs(30),
+            write_grace: Duration::from_secs(10),
+            write_rate: 240,
             connections_per_thread: 65_536,
             mailbox_bytes: 16 << 20,
         }

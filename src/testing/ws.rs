@@ -250,8 +250,10 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
     pub fn elapse(&mut self, time: Duration) {
         let seconds = u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
         self.service.now = self.service.now.saturating_add(seconds);
-        if self.disconnect.is_none() && self.service.now >= self.peer.ws.deadline() {
-            self.peer.ws.expire(self.service.now);
+        if self.disconnect.is_none()
+            && self.service.now >= self.peer.ws.deadline(self.input.tempo())
+        {
+            self.peer.ws.expire(self.input.tempo(), self.service.now);
             self.run();
         }
     }
@@ -387,9 +389,11 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
             if self.held {
                 return;
             }
+            let before = self.received.len();
             drain(output, &mut self.received);
+            let taken = self.received.len() - before;
             let service = &mut self.service;
-            if self.peer.ws.taken(&mut service.kit, service.now) {
+            if self.peer.ws.taken(taken, &mut service.kit, service.now) {
                 service.hook(&mut self.peer, &MEMORY, |handler, ws| {
                     handler.handle_ws_drain(ws);
                 });

@@ -172,8 +172,12 @@ pub enum Disconnect {
     /// The client did not answer our close frame in time.
     CloseTimeout,
     /// The client took no byte of what waited for it in
-    /// [`WsLimits::write_time`](crate::WsLimits::write_time).
+    /// [`WsLimits::write_time`](crate::WsLimits::write_time), or fewer of them than
+    /// [`WsLimits::write_rate`](crate::WsLimits::write_rate).
     WriteTimeout,
+    /// Memory was short, and the client took nothing of what waited for it
+    /// ([`Limits::stall_time`](crate::Limits::stall_time)).
+    Overloaded,
     /// The server was stopped, and the time for that was over.
     Stopped,
 }
@@ -191,6 +195,7 @@ impl Disconnect {
             End::Silent => Disconnect::Silent,
             End::CloseTimeout => Disconnect::CloseTimeout,
             End::WriteTimeout => Disconnect::WriteTimeout,
+            End::Overloaded => Disconnect::Overloaded,
         }
     }
 }
@@ -209,6 +214,7 @@ impl std::fmt::Display for Disconnect {
             Disconnect::Silent => f.write_str("the client does not answer pings"),
             Disconnect::CloseTimeout => f.write_str("the client does not answer a close frame"),
             Disconnect::WriteTimeout => f.write_str("the client takes nothing any more"),
+            Disconnect::Overloaded => f.write_str("memory was short, and the client took nothing"),
             Disconnect::Stopped => f.write_str("the server was stopped"),
         }
     }

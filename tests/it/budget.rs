@@ -10,6 +10,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
+use std::time::Duration;
 
 /// What blocks until it is opened.
 #[derive(Default)]
@@ -78,12 +79,15 @@ struct Bench {
 }
 
 fn bench(buffered_bytes: usize) -> Bench {
-    let (app, stats) = (App::default(), Stats::new());
-    let gate = app.gate.clone();
-    let config = Config {
+    bench_with(Config {
         buffered_bytes,
         ..workers(1)
-    };
+    })
+}
+
+fn bench_with(config: Config) -> Bench {
+    let (app, stats) = (App::default(), Stats::new());
+    let gate = app.gate.clone();
     let server = Server::new(app).config(config).stats(&stats);
     let server = server.bind(own_addr()).start().expect("a server");
     let addr = server.local_addr().expect("a TCP address");
@@ -215,6 +219,42 @@ fn a_body_that_would_grow_is_refused() {
     let answer = growing.answer(Asked::Other);
     assert_refused(&mut growing, &answer);
     wait_until("nothing is held", || bench.held() == 0);
+}
+
+/// Those that hold memory and make no progress are closed before what is new is refused for it.
+#[test]
+fn those_without_progress_make_room() {
+    let mut config = workers(1);
+    config.buffered_bytes = KIB * KIB;
+    config.limits.stall_time = Duration::ZERO;
+    let bench = bench_with(config);
+    let mut small = Client::connect(bench.addr);
+    assert_eq!(small.get("/").status, 200);
+    // Buffers of 128 KiB, and half of them would do.
+    let posts = |_| bench.posts("/", 120 * KIB, 100 * KIB);
+    let mut holders: Vec<_> = (0..6).map(posts).collect();
+    let mut reader = Client::connect(bench.addr);
+    reader.send("GET /large HTTP/1.1\r\nHost: a\r\n\r\n");
+    wait_until("one is closed", || {
+        bench.server.counters().stalled_closed > 0
+    });
+    wait_until("there is room", || bench.held() <= KIB * KIB * 7 / 8);
+    let counters = bench.server.counters();
+    let closed = counters.stalled_closed;
+    assert!((1..=7).contains(&closed), "{closed} closed");
+    let end = reader.try_answer(Asked::Other);
+    assert!(!matches!(end, Ok(Some(_))), "it was reset");
+    let refused = counters.refused;
+    assert_eq!(refused, closed - 1);
+    for holder in holders.iter_mut().take(refused as usize) {
+        let answer = holder.answer(Asked::Other);
+        assert_refused(holder, &answer);
+    }
+    for holder in holders.iter_mut().skip(refused as usize) {
+        holder.send(vec![b'x'; 20 * KIB]);
+        assert_eq!(holder.answer(Asked::Other).text(), (120 * KIB).to_string());
+    }
+    assert_eq!(small.get("/").status, 200);
 }
 
 /// A client that posts as much as it can of a large body.

@@ -92,4 +92,6 @@ mod ws_hub;
 #[cfg(feature = "websocket")]
 mod ws_protocol;
 #[cfg(feature = "websocket")]
+mod ws_rates;
+#[cfg(feature = "websocket")]
 mod ws_sockets;

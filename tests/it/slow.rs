@@ -4,7 +4,7 @@
 
 use super::support::{Asked, Client, NEVER, Witness, limits, start, wait_until, workers};
 use peregrine::{Config, Done, Limits, Payload, Request, Response, from_fn};
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::Duration;
@@ -146,6 +146,38 @@ fn a_client_that_never_reads_is_cut() {
     );
     let cut = client.try_answer(Asked::Other);
     assert!(cut.is_err(), "the end of half an answer");
+}
+
+/// A byte now and then is not enough.
+#[test]
+fn a_client_that_takes_too_little_is_cut() {
+    let large = pages(64 << 20);
+    let app = Witness::new(
+        move |req: &Request<'_>, res: Response<'_>| match req.path() {
+            "/large" => res.send(Payload::Shared(large.clone())),
+            path => res.body(path),
+        },
+    );
+    let limits = Limits {
+        write_grace: SECOND,
+        write_rate: 64 << 20,
+        ..limits()
+    };
+    let (server, addr) = start(app.clone(), limited(limits));
+    let (mut slow, mut idle) = (Client::connect(addr), Client::connect(addr));
+    let peer = slow.stream.local_addr().expect("an open socket");
+    assert_eq!(idle.get("/idle").text(), "/idle");
+    slow.send("GET /large HTTP/1.1\r\nHost: a\r\n\r\n");
+    slow.head();
+    wait_until("it is cut", || {
+        let mut some = [0; 1000];
+        let _ = slow.stream.read(&mut some);
+        server.counters().closed == 1
+    });
+    assert_eq!(server.counters().write_timeouts, 1);
+    app.one_error("write timeout", peer);
+    // Nothing is ready for a client that has taken all.
+    assert_eq!(idle.get("/again").text(), "/again");
 }
 
 fn hello(_: &Request<'_>, res: Response<'_>) -> Done {

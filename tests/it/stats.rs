@@ -96,6 +96,7 @@ fn a_page_of_counters() {
         accepted: 101,
         closed: 2,
         idle_closed: 18,
+        stalled_closed: 41,
         turned_away: 19,
         turned_away_by_address: 41,
         accept_outages: 20,
@@ -173,6 +174,7 @@ fn a_page_of_counters() {
         ("peregrine_connections_closed_total", 2),
         ("peregrine_connections_idle_closed_total", 18),
         ("peregrine_connections_open", 99),
+        ("peregrine_connections_stalled_closed_total", 41),
         ("peregrine_connections_turned_away_by_address_total", 41),
         ("peregrine_connections_turned_away_total", 19),
         ("peregrine_connections_upgraded_total", 3),
@@ -210,7 +212,7 @@ fn a_server_that_tells_its_counters() {
     assert_eq!(stats.counters(), Counters::default());
     assert_eq!(
         parse(&stats.prometheus()).len(),
-        44 + 5 + 44,
+        45 + 5 + 45,
         "all of them, from the start"
     );
 

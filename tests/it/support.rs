@@ -277,6 +277,8 @@ pub(crate) fn limits() -> Limits {
         idle_time: NEVER,
         body_grace: NEVER,
         write_time: NEVER,
+        write_grace: NEVER,
+        stall_time: NEVER,
         linger_time: NEVER,
         ..Limits::default()
     }

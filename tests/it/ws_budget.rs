@@ -3,6 +3,7 @@
 use super::support::{Asked, Client, wait_until};
 use super::ws_sockets::{bench, config};
 use std::io::Write;
+use std::time::Duration;
 use tungstenite::Message;
 
 const KIB: usize = 1 << 10;
@@ -50,4 +51,29 @@ fn above_the_budget_nothing_new_begins() {
     let text = "x".repeat(20 * KIB);
     small.send(Message::text(&text)).expect("sent");
     assert!(small.read().expect("an echo").to_string() == text);
+}
+
+/// A message under way is closed with 1013, and who takes nothing of its messages is reset.
+#[test]
+fn those_without_progress_make_room() {
+    let mut config = config(1);
+    config.buffered_bytes = 256 * KIB;
+    config.limits.stall_time = Duration::ZERO;
+    let bench = bench(config);
+    let mut small = bench.connect("/echo");
+    let mut half = bench.connect("/echo");
+    bench.wait_for(2);
+    // A frame of 1,000,000 bytes, and as many of them as make it hold half a megabyte.
+    let mut begun = vec![0x82, 0xff, 0, 0, 0, 0, 0, 0x0f, 0x42, 0x40, 0, 0, 0, 0];
+    begun.resize(300 * KIB, 0);
+    half.get_mut().stream.write_all(&begun).expect("sent");
+    let Message::Close(Some(close)) = half.read().expect("a frame") else {
+        panic!("no close");
+    };
+    assert_eq!(u16::from(close.code), 1013);
+    wait_until("there is room", || {
+        Client::connect(bench.addr).get("/").status == 200
+    });
+    small.send(Message::text("still here")).expect("sent");
+    assert_eq!(small.read().expect("an echo").to_string(), "still here");
 }

@@ -9,7 +9,7 @@ use peregrine::{
 use std::panic::resume_unwind;
 use std::time::Duration;
 
-struct Echo;
+pub(crate) struct Echo;
 
 /// What a handler cannot set in the response to a handshake.
 const OF_THE_HANDSHAKE: &[&str] = &[
@@ -104,7 +104,7 @@ impl WebSocketHandler for Echo {
 }
 
 /// A client's frame: first byte and payload.
-fn frame(first: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
+pub(crate) fn frame(first: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
     let payload = payload.as_ref();
     let mask = [0x37, 0xfa, 0x21, 0x3d];
     let mut bytes = vec![first];
@@ -125,7 +125,7 @@ fn frame(first: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
 }
 
 /// A server's frame.
-fn plain(first: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
+pub(crate) fn plain(first: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
     let payload = payload.as_ref();
     let mut bytes = vec![first];
     match payload.len() {
@@ -143,7 +143,7 @@ fn close(code: u16, reason: &str) -> Vec<u8> {
     [&code.to_be_bytes()[..], reason.as_bytes()].concat()
 }
 
-fn failed(error: FrameError) -> Vec<u8> {
+pub(crate) fn failed(error: FrameError) -> Vec<u8> {
     plain(0x88, close(error.close_code(), &error.to_string()))
 }
 
@@ -157,7 +157,7 @@ fn limits() -> WsLimits {
     }
 }
 
-fn connect(limits: WsLimits) -> WebSocket<'static, Echo> {
+pub(crate) fn connect(limits: WsLimits) -> WebSocket<'static, Echo> {
     let request = b"GET /ws HTTP/1.1\r\nHost: t\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     WebSocket::connect_with(&Echo, request, limits).expect("accepted")

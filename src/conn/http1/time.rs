@@ -68,6 +68,19 @@ impl Http1 {
         after(self.since, wait)
     }
 
+    /// Memory is short: refuses the request that is coming in. False if none is.
+    pub(crate) fn give_way(&mut self, output: &mut Output, heads: &mut Heads) -> bool {
+        let is_coming = match self.state {
+            State::Head | State::Exact(_) | State::Chunked => true,
+            State::Pieces(_) | State::ChunkedPieces => !self.paused,
+            _ => false,
+        };
+        if is_coming {
+            self.refuse(ProtocolError::Overloaded, output, heads);
+        }
+        is_coming
+    }
+
     /// The deadline has passed.
     pub(crate) fn expire(&mut self, output: &mut Output, heads: &mut Heads) -> Close {
         match self.state {

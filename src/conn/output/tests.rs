@@ -1,6 +1,7 @@
 //! What is appended in any way is sent once, in order, whatever the steps.
 
 use super::*;
+use crate::conn::rate::Rate;
 
 /// All that is unsent, by way of `gather`.
 fn gathered(output: &Output) -> Vec<u8> {
@@ -267,4 +268,20 @@ fn watchers_are_told_how_much_is_lost() {
         lost,
         [('a', Some(all - 100)), ('b', Some(2 * all - 100 + 4))]
     );
+}
+
+/// When all is taken, the next response has its time anew: a server that has nothing to send is not
+/// waiting for its client.
+#[test]
+fn the_rate_of_a_client_is_forgotten_when_all_is_taken() {
+    let rate = Rate::of_responses(&crate::protocol::limits::Limits::default());
+    let mut output = Output::default();
+    for now in [0, 1000] {
+        output.push(b"a response");
+        assert_eq!(output.due(now, &rate), now + 11);
+        output.advance(1);
+        output.taken(1, now, now + 9, &rate);
+        assert_eq!(output.due(now + 9, &rate), now + 11);
+        output.advance(9);
+    }
 }

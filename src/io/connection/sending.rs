@@ -1,7 +1,10 @@
 //! The sending half of a connection, and its end.
 
 use super::{Connection, Fate, Phase, Shared};
-use crate::conn::http1::{Close, CloseReason};
+use crate::conn::{
+    http1::{Close, CloseReason},
+    rate::Rate,
+};
 use crate::handler::{ConnectionError, Handler};
 use crate::io::mode::Mode;
 use crate::io::stream::{FILE_STEP, Sent, can_wait};
@@ -15,11 +18,13 @@ impl Connection {
         };
         // A client that reads as fast as a file is sent must not keep the thread for itself.
         let mut budget = FILE_STEP;
+        let (since, mut taken) = (self.wrote, 0);
         while !output.is_empty() && budget > 0 {
             match self.socket.stream.send(output) {
                 Ok(Sent { bytes, full }) => {
                     shared.counters.bytes_written.add(bytes as u64);
                     output.advance(bytes);
+                    taken += bytes;
                     self.wrote = shared.service.now;
                     budget = budget.saturating_sub(bytes);
                     if full {
@@ -34,6 +39,9 @@ impl Connection {
             }
         }
         if !output.is_empty() {
+            let service = &shared.service;
+            let rate = Rate::of_responses(&service.limits);
+            output.taken(taken, since, service.now, &rate);
             if !matches!(self.phase, Phase::Ending(_)) {
                 self.phase = Phase::Blocked;
             }
@@ -65,6 +73,7 @@ impl Connection {
     fn sent<H: Handler, M: Mode<H>>(&mut self, shared: &mut Shared<'_, H, M>) -> Fate {
         match self.phase {
             Phase::Busy => Fate::Again,
+            Phase::Resting => Fate::Later,
             Phase::Ending(close) => self.end(close, shared),
             _ => Fate::Open,
         }
@@ -73,7 +82,6 @@ impl Connection {
     /// A blocked client may have room again.
     pub(super) fn resume<H: Handler, M: Mode<H>>(&mut self, shared: &mut Shared<'_, H, M>) -> Fate {
         let fate = self.flush(shared);
-            Phase::Resting => Fate::Later,
         if self.phase != Phase::Blocked || fate == Fate::Closed || self.output.is_some() {
             return fate;
         }

@@ -1,7 +1,7 @@
 //! The limits of time of a connection, and what happens when one has passed.
 
 use super::{Connection, Fate, Phase, Shared};
-use crate::conn::{Seconds, http1};
+use crate::conn::{Seconds, http1, rate::Rate};
 use crate::drive;
 use crate::handler::{ConnectionError, Handler};
 use crate::io::mode::Mode;
@@ -23,7 +23,12 @@ impl Connection {
                 drive::deadline(&self.http1, input, body, limits, now)
             }
             Phase::Busy => http1::after(now, limits.idle_time),
-            Phase::Blocked | Phase::Ending(_) => http1::after(self.wrote, limits.write_time),
+            Phase::Blocked | Phase::Ending(_) => {
+                let rate = Rate::of_responses(limits);
+                let output = self.output.as_ref();
+                let slow = output.map_or(Seconds::MAX, |output| output.due(self.wrote, &rate));
+                http1::after(self.wrote, limits.write_time).min(slow)
+            }
             Phase::Lingering(_) => http1::after(self.wrote, limits.linger_time),
         }
     }

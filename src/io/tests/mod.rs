@@ -38,6 +38,8 @@ fn config(limits: Limits) -> Config {
             idle_time: NEVER,
             body_grace: NEVER,
             write_time: NEVER,
+            write_grace: NEVER,
+            stall_time: NEVER,
             linger_time: NEVER,
             answer_time: NEVER,
             ..limits

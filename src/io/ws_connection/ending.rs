@@ -8,6 +8,7 @@ use crate::conn::{
 use crate::drive::report;
 use crate::handler::ConnectionError;
 use crate::io::poll::Poll;
+use crate::protocol::frame::FrameError;
 use crate::websocket::{Disconnect, WebSocketHandler};
 use std::io;
 
@@ -65,11 +66,37 @@ impl<C: Send + 'static> WsConnection<C> {
             // It has had its time.
             End::CloseTimeout => Fate::Closed,
             // Or the system would keep what is unsent for as long as the client wants it to.
-            End::Backlog | End::Silent | End::WriteTimeout => {
+            End::Backlog | End::Silent | End::WriteTimeout | End::Overloaded => {
                 self.socket.stream.reset();
                 Fate::Closed
             }
         }
+    }
+
+    /// Memory is short, and it has made no progress: closes, and says why where nothing waits for the
+    /// client before that.
+    pub(crate) fn give_memory<H>(&mut self, shared: &mut WsShared<'_, H>) -> Fate
+    where
+        H: WebSocketHandler<Conn = C>,
+    {
+        shared.counters.stalled_closed.add(1);
+        if self.phase != Phase::Serving {
+            self.socket.stream.reset();
+            return Fate::Closed;
+        }
+        if let Some(input) = self.input.take() {
+            shared.inputs.give(input);
+        }
+        self.stash = None;
+        match self.peer.ws.backlog() {
+            0 => {
+                shared.counters.overloaded.add(1);
+                let now = shared.service.now;
+                self.peer.ws.fail(FrameError::Overloaded, now);
+            }
+            _ => self.peer.ws.end(End::Overloaded),
+        }
+        self.over(false, shared)
     }
 
     /// Sends the rest, then closes, or gives the client time to read it: a close while it still

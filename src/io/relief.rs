@@ -1,0 +1,59 @@
+//! Memory is given back under pressure: which connections of a thread are closed while all connections
+//! together hold almost as much as they may.
+
+use super::accept::BACK_OFF;
+use super::capacity::{MOST_AT_A_TIME, SHARE};
+use super::slab::Slab;
+use super::worker::REST;
+use crate::conn::{Seconds, budget::Tally, http1::after};
+use std::cmp::Reverse;
+use std::time::Duration;
+
+/// What a connection may hold however short memory is.
+const SMALL: u32 = 16 << 10;
+
+/// The place of a connection among those that are to be closed: the one that has made no progress for
+/// longest comes first, and of several the one that holds most.
+pub(super) type Stall = (Seconds, Reverse<u32>);
+
+/// Of a connection that holds `held` bytes and last made progress at `moved`; `None` if it stays.
+pub(super) fn stall(held: u32, moved: Seconds, limit: Duration, now: Seconds) -> Option<Stall> {
+    let is_stalled = || after(moved, limit) <= now;
+    (held > SMALL && is_stalled()).then_some((moved, Reverse(held)))
+}
+
+/// The searches of one thread.
+#[derive(Default)]
+pub(super) struct Relief {
+    /// When the next one may be, as they look at all connections.
+    next: Duration,
+    /// The last one has found some, so the next one is not left to chance.
+    goes_on: bool,
+}
+
+impl Relief {
+    /// Appends the tokens of those that are to be closed now, a 32nd at most. They come in order, and
+    /// are closed for as long as memory is short.
+    pub(super) fn search<T>(
+        &mut self,
+        slab: &Slab<T>,
+        tally: &Tally,
+        now: Duration,
+        stall: impl Fn(&T) -> Option<Stall>,
+        into: &mut Vec<usize>,
+    ) {
+        if !tally.is_short() {
+            self.goes_on = false;
+        } else if now >= self.next {
+            let most = (slab.len() / SHARE).clamp(1, MOST_AT_A_TIME);
+            slab.first_by(most, |_, value| stall(value), into);
+            self.goes_on = !into.is_empty();
+            self.next = now + BACK_OFF.max(REST * slab.len() as u32);
+        }
+    }
+
+    /// Until the next search that has something to find.
+    pub(super) fn timeout(&self, now: Duration) -> Option<Duration> {
+        self.goes_on.then(|| self.next.saturating_sub(now))
+    }
+}
