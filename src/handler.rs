@@ -265,8 +265,12 @@ impl std::fmt::Display for ConnectionError<'_> {
             }
             ConnectionError::Read(error) => write!(f, "reading failed: {error}"),
             ConnectionError::Write(error) => write!(f, "writing failed: {error}"),
-            ConnectionError::AnswerTimeout => f.write_str("the deferred answer took too long"),
-            ConnectionError::WriteTimeout => f.write_str("the client does not take its answer"),
+            ConnectionError::AnswerTimeout => {
+                f.write_str("nothing came in time of a response that was deferred or is streamed")
+            }
+            ConnectionError::WriteTimeout => {
+                f.write_str("the client took no byte of its response in time")
+            }
             ConnectionError::Internal(message) => {
                 write!(
                     f,
@@ -285,5 +289,35 @@ impl std::fmt::Display for ConnectionError<'_> {
                 f.write_str("memory was short, and the connection made no progress")
             }
         }
+    }
+}
+
+impl std::error::Error for ConnectionError<'_> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            ConnectionError::Refused(error) => Some(error),
+            ConnectionError::Answer(error) => Some(*error),
+            ConnectionError::Read(error) | ConnectionError::Write(error) => Some(*error),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::error::Error;
+
+    #[test]
+    fn errors_of_connections_have_their_cause() {
+        let reset = io::Error::from(io::ErrorKind::ConnectionReset);
+        let cause = |error: &ConnectionError<'_>| error.source().map(ToString::to_string);
+        assert_eq!(
+            cause(&ConnectionError::Read(&reset)),
+            Some(reset.to_string())
+        );
+        let refused = ConnectionError::Refused(ProtocolError::BareLf);
+        assert_eq!(cause(&refused), Some(ProtocolError::BareLf.to_string()));
+        assert_eq!(cause(&ConnectionError::ClientGone), None);
     }
 }

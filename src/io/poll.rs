@@ -159,7 +159,9 @@ impl Poll {
     {
         // SAFETY: `source` is an open socket. It must not outlive its registration: epoll and
         // kqueue drop the registration when the socket is closed, and on other systems the owners
-        // call `remove` first, as `must_remove` tells them.
+        // call `remove` first, as `must_remove` tells them. epoll does so when the last descriptor of
+        // the socket is closed: a child process by a plain `fork` has one, too. Events that it causes
+        // carry a token of an earlier generation, which stands for no connection.
         unsafe {
             self.poller
                 .add_with_mode(source.raw(), interest.event(token), self.mode)
