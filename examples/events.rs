@@ -9,8 +9,8 @@
 
 mod common;
 
-use peregrine::{Done, Event, EventSender, Handler, Request, Response, Server};
-use std::sync::{Arc, Mutex, PoisonError};
+use peregrine::{Done, Event, EventHub, Handler, Request, Response, Server};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const PAGE: &str = include_str!("../static/events.html");
@@ -19,10 +19,12 @@ const SCRIPT: &str = include_str!("../static/events.js");
 
 const TICK: Duration = Duration::from_secs(1);
 
-/// Who watches.
+const TOPIC: &str = "clock";
+
+/// The pages that watch.
 #[derive(Default)]
 struct Clock {
-    watchers: Mutex<Vec<EventSender>>,
+    watchers: EventHub,
 }
 
 fn now() -> Duration {
@@ -39,14 +41,9 @@ fn tick(watching: usize) -> Event {
 }
 
 impl Clock {
-    /// To everyone who is still there. Nobody waits for a slow one: it misses a tick.
-    fn tell_all(&self) {
-        let mut watchers = self.watchers.lock().unwrap_or_else(PoisonError::into_inner);
-        watchers.retain(|watcher| !watcher.is_gone());
-        let tick = tick(watchers.len());
-        for watcher in watchers.iter_mut() {
-            let _ = watcher.try_send(tick.clone());
-        }
+    /// To each page that is still there. A page that has fallen behind is dropped, and comes back.
+    fn tell_all(watchers: &EventHub) {
+        let _ = watchers.publish(TOPIC, tick(watchers.pages(TOPIC)));
     }
 
     fn watch(&self, req: &Request<'_>, res: Response<'_>) -> Done {
@@ -58,11 +55,10 @@ impl Clock {
             None => hello.data("new"),
         };
         let _ = events.try_send(hello);
-        self.watchers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(events);
-        self.tell_all();
+        let watchers = self.watchers.clone();
+        events.on_gone(move || Clock::tell_all(&watchers));
+        self.watchers.subscribe(events, [TOPIC]);
+        Clock::tell_all(&self.watchers);
         done
     }
 }
@@ -87,7 +83,8 @@ fn main() -> std::io::Result<()> {
     let args = common::Args::parse("A clock that all open pages share, at /.");
     let clock = Arc::new(Clock::default());
     let server = Server::new(clock.clone());
-    let ticking = server.timers().every(TICK, move || clock.tell_all());
+    let timers = server.timers();
+    let ticking = timers.every(TICK, move || Clock::tell_all(&clock.watchers));
     ticking.map_err(std::io::Error::other)?;
     common::run(server, &args)
 }

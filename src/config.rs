@@ -89,6 +89,8 @@ use std::time::Duration;
 /// | `DirConfig::hot_bytes` | 67,108,864 | bytes of all files and lists that are kept in memory | nothing | `dir::cache::the_budget_holds_whatever_comes` |
 /// | `DirConfig::open_files` | 256 | files that are kept open, in a quarter of the descriptors at most | nothing | `dir_descriptors::a_quarter_of_the_descriptors_is_for_cached_files` |
 /// | `DirConfig::max_ranges` | 16 | ranges of one request | the whole file | `dir_cases::a_file_in_memory` |
+/// | `EventLimits::topics` | 64 | topics of a page | its stream ends | `event_hub::a_page_has_so_many_topics` |
+/// | `EventLimits::topic_bytes` | 256 | bytes of the name of a topic | its stream ends | `event_hub::a_page_has_so_many_topics` |
 /// | `MultipartLimits::parts` | 128 | parts: fields and files | 413 | `multipart::tests::limits_are_exact` |
 /// | `MultipartLimits::header_bytes` | 8,192 | bytes of the header lines of a part, and of what stands before the first part | 413, 400 | `multipart::tests::limits_are_exact` |
 /// | `MultipartLimits::text_bytes` | 65,536 | bytes of a field that is no file | 413 | `multipart::tests::limits_are_exact` |

@@ -63,7 +63,8 @@ pub use io::listener::ListenAddr;
 #[cfg(feature = "websocket")]
 pub use io::ws_mode::WebSockets;
 pub use late::{
-    BodySender, Event, EventSender, Responder, SendError, Timer, TimerError, Timers, TrySendError,
+    BodySender, Event, EventHub, EventLimits, EventSender, Responder, SendError, Timer, TimerError,
+    Timers, TrySendError,
 };
 #[cfg(feature = "multipart")]
 pub use multipart::{Multipart, MultipartError, MultipartLimits, PartHead, PartSink};

@@ -2,6 +2,7 @@
 
 use super::{
     credit::{Credit, charge},
+    leave::Leave,
     output::Output,
     panic_guard::Quiet,
     payload::Payload,
@@ -31,7 +32,7 @@ pub(crate) enum Coding {
 /// Where the body comes from.
 pub(crate) enum Feed {
     /// Others send it; the [`Credit`] tells them how fast.
-    Pushed(Arc<Credit>),
+    Pushed(Arc<Credit>, Arc<Leave>),
     Drawn(Quiet<Box<dyn Source>>),
 }
 
@@ -165,14 +166,21 @@ impl BodyOut {
 
     /// A piece of `len` bytes has come out of the mailbox.
     pub(crate) fn taken(&self, len: usize) {
-        if let Feed::Pushed(credit) = &self.feed {
+        if let Feed::Pushed(credit, _) = &self.feed {
             credit.taken(charge(len));
+        }
+    }
+
+    /// The client has sent its last byte, and is likely to have gone.
+    pub(crate) fn client_eof(&self) {
+        if let Feed::Pushed(_, leave) = &self.feed {
+            leave.tell();
         }
     }
 
     /// Tells the maker how much is not sent yet.
     pub(crate) fn set_unsent(&self, len: u64) {
-        if let Feed::Pushed(credit) = &self.feed {
+        if let Feed::Pushed(credit, _) = &self.feed {
             credit.set_unsent(usize::try_from(len).unwrap_or(usize::MAX));
         }
     }
@@ -180,8 +188,9 @@ impl BodyOut {
 
 impl Drop for BodyOut {
     fn drop(&mut self) {
-        if let Feed::Pushed(credit) = &self.feed {
+        if let Feed::Pushed(credit, leave) = &self.feed {
             credit.end();
+            leave.tell();
         }
     }
 }

@@ -13,6 +13,7 @@ pub(crate) mod heads;
 pub(crate) mod http1;
 pub(crate) mod inbox;
 pub(crate) mod input;
+pub(crate) mod leave;
 pub(crate) mod mailbox;
 pub(crate) mod output;
 pub(crate) mod panic_guard;

@@ -175,6 +175,9 @@ impl Connection {
         }
         if self.http1.is_eof() {
             shared.service.wire.door.client_eof(shared.place);
+            if let Some(body) = &self.body {
+                body.client_eof();
+            }
         }
         Fate::Open
     }

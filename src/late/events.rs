@@ -1,7 +1,8 @@
 //! Server-sent events (WHATWG HTML section 9.2) on top of a streamed body.
 
 use super::sender::{BodySender, SendError, TrySendError};
-use crate::conn::payload::Payload;
+use crate::conn::{leave::Leave, payload::Payload};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// One event of a stream: its data, and what else the page is told with it.
@@ -87,6 +88,14 @@ impl Event {
         }
         self.lines.push(b'\n');
         Ok(self.lines.into())
+    }
+
+    /// The same for many pages.
+    pub(super) fn into_shared(self) -> Result<Payload, SendError> {
+        self.into_payload().map(|payload| match payload {
+            Payload::Owned(lines) => Payload::SharedVec(Arc::new(lines)),
+            other => other,
+        })
     }
 
     /// Of what [`Event::into_payload`] made.
@@ -194,6 +203,34 @@ impl EventSender {
     /// As [`BodySender::on_ready`].
     pub fn on_ready(&self, f: impl FnOnce() + Send + 'static) {
         self.body.on_ready(f);
+    }
+
+    /// Calls `f` once when the page has gone, or its stream has ended; as [`BodySender::on_gone`].
+    ///
+    /// ```
+    /// # use peregrine::{Done, EventHub, Request, Response};
+    /// fn handle(hub: &EventHub, _: &Request<'_>, res: Response<'_>) -> Done {
+    ///     let (done, page) = res.events();
+    ///     let others = hub.clone();
+    ///     page.on_gone(move || {
+    ///         let _ = others.publish("room", "a page has left");
+    ///     });
+    ///     let _ = hub.publish("room", "a page has come");
+    ///     hub.subscribe(page, ["room"]);
+    ///     done
+    /// }
+    /// ```
+    pub fn on_gone(&self, f: impl FnOnce() + Send + 'static) {
+        self.body.on_gone(f);
+    }
+
+    pub(super) fn leave(&self) -> Arc<Leave> {
+        self.body.leave()
+    }
+
+    /// Sends what [`Event::into_shared`] made. False if there is no room, or nobody.
+    pub(super) fn try_send_payload(&mut self, payload: Payload) -> bool {
+        self.body.try_send(payload).is_ok()
     }
 
     /// Bytes that were sent here and have not left yet.

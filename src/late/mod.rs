@@ -5,12 +5,14 @@
 //! mailbox. Who is answered is named by slot and ticket; a ticket is given out once in the life of a
 //! worker, so that a late answer can reach the request it is for, or nobody.
 
+mod event_hub;
 mod events;
 pub(crate) mod pool;
 mod responder;
 mod sender;
 mod timers;
 
+pub use event_hub::{EventHub, EventLimits};
 pub use events::{Event, EventSender};
 pub(crate) use responder::Begun;
 pub use responder::Responder;

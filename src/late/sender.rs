@@ -1,9 +1,11 @@
 //! The sending end of a streamed body.
 
+use super::event_hub::call_unlocked;
 use super::{Address, Command, Door};
 use crate::conn::{
     body_out::{BodyOut, Coding, Feed},
     credit::{Credit, Room, charge},
+    leave::Leave,
     panic_guard::catch,
     payload::Payload,
 };
@@ -57,6 +59,7 @@ pub struct BodySender {
     door: Arc<Door>,
     address: Address,
     credit: Arc<Credit>,
+    leave: Arc<Leave>,
     /// Bytes that are still to come, if their number was declared.
     left: Option<u64>,
     trailers: Vec<u8>,
@@ -142,11 +145,14 @@ impl BodySender {
         close: bool,
     ) -> (BodySender, Box<BodyOut>) {
         let credit = Arc::new(Credit::new(door.stream_bytes));
-        let body = BodyOut::new(coding, Feed::Pushed(credit.clone()), close);
+        let leave = Arc::<Leave>::default();
+        let feed = Feed::Pushed(credit.clone(), leave.clone());
+        let body = BodyOut::new(coding, feed, close);
         let sender = BodySender {
             door,
             address,
             credit,
+            leave,
             left: match coding {
                 Coding::Exact(left) => Some(left),
                 Coding::Chunked | Coding::Close => None,
@@ -236,15 +242,19 @@ impl BodySender {
     /// worker's thread otherwise, where it must not block. Takes the place of an earlier one. A
     /// panic in it is caught.
     pub fn on_ready(&self, f: impl FnOnce() + Send + 'static) {
-        let guarded = || {
-            if catch(f).is_err() {
-                event!(
-                    Error,
-                    "what was to be called when a stream is ready panicked"
-                );
-            }
-        };
-        self.credit.when_ready(Box::new(guarded));
+        self.credit.when_ready(Box::new(|| call(f)));
+    }
+
+    /// Calls `f` once when the client has gone: when it has closed the connection or its side of it, when
+    /// the connection ends because it takes nothing or the server stops, and also when the body is
+    /// complete. At once on this thread if that is so, on the worker's thread otherwise, where it must
+    /// not block. A further call adds another one. A panic in it is caught.
+    pub fn on_gone(&self, f: impl FnOnce() + Send + 'static) {
+        self.leave.when_left(Box::new(|| call(f)));
+    }
+
+    pub(super) fn leave(&self) -> Arc<Leave> {
+        self.leave.clone()
     }
 
     /// Bytes that were sent here and have not left yet; a piece on its way to the worker counts as
@@ -377,4 +387,13 @@ impl std::fmt::Debug for BodySender {
             .field("is_gone", &self.is_gone())
             .finish_non_exhaustive()
     }
+}
+
+/// Calls what a user wants to have called about a stream.
+fn call(f: impl FnOnce() + Send + 'static) {
+    call_unlocked(|| {
+        if catch(f).is_err() {
+            event!(Error, "what was to be called about a stream panicked");
+        }
+    });
 }

@@ -29,6 +29,7 @@ mod dir_paths;
 mod dir_server;
 #[cfg(all(unix, feature = "dir"))]
 mod dir_special;
+mod event_hub;
 mod events;
 #[cfg(feature = "tracing")]
 mod events_logged;
@@ -52,6 +53,8 @@ mod pipelining;
 mod places;
 #[cfg(all(unix, feature = "signals", feature = "websocket"))]
 mod restart;
+#[cfg(feature = "websocket")]
+mod room;
 #[cfg_attr(not(feature = "dir"), allow(dead_code))]
 mod scratch;
 #[cfg(target_os = "linux")]

@@ -77,6 +77,7 @@ fn fields(of: &str, value: &dyn std::fmt::Debug) -> Vec<(String, String)> {
 /// All limits and their defaults, of the features that are there.
 fn limits() -> Vec<(String, String)> {
     let mut limits = fields("Limits", &Limits::default());
+    limits.extend(fields("EventLimits", &peregrine::EventLimits::default()));
     #[cfg(feature = "websocket")]
     limits.extend(fields("WsLimits", &peregrine::WsLimits::default()));
     #[cfg(feature = "multipart")]

@@ -1,0 +1,25 @@
+//! A room: what is said in it is kept, and each page that comes gets what was said before and then what
+//! is said from then on, nothing twice and nothing left out, over a WebSocket or server-sent events.
+//!
+//! ```sh
+//! cargo run --release --example room
+//! ```
+//!
+//! then open <http://127.0.0.1:8080/>, and <http://127.0.0.1:8080/?sse> for the same over server-sent
+//! events. `room.rs` has the recipe.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod room;
+
+use peregrine::Server;
+use room::Room;
+use std::sync::Arc;
+
+fn main() -> std::io::Result<()> {
+    let args = common::Args::parse("A room with a history, at / and /?sse.");
+    let room = Arc::new(Room::default());
+    let server = Server::new(room.clone()).websocket();
+    room.set_hub(server.hub());
+    common::wait(server.config(args.config()).bind(args.addr).start())
+}

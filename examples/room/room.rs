@@ -1,0 +1,183 @@
+//! History first, then what is new.
+//!
+//! Each message has a number. One lock is held while a message is added to the history and published,
+//! and while a client gets the history and is subscribed. So for each client there is one moment that
+//! divides the messages: those before come from the history, those after by its subscription.
+//!
+//! With server-sent events both go through the page's own sender, in the order of the calls. With
+//! WebSockets, all of it goes through the `Hub`, the history too: messages and subscriptions of one
+//! thread reach a connection in the order of the calls, which is not so between the `Hub` and `Ws::send`.
+
+use peregrine::{
+    Done, Event, EventHub, Handler, Hub, Message, Request, Response, Upgrade, WebSocketHandler, Ws,
+};
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+/// The topic.
+const ROOM: &str = "room";
+
+/// Messages that are kept.
+const KEPT: usize = 1000;
+
+/// Bytes of a message.
+const LONGEST: usize = 1000;
+
+const PAGE: &str = r#"<!doctype html>
+<meta charset="utf-8"><title>A room</title>
+<form><input autofocus aria-label="Message"><button>Say</button></form><ol></ol>
+<script>
+let last = 0;
+function show(number, text) {
+  last = number;
+  const line = document.createElement("li");
+  line.textContent = text;
+  document.querySelector("ol").append(line);
+}
+function open_socket() {
+  const socket = new WebSocket(`/ws?after=${last}`);
+  socket.onmessage = (event) => {
+    const [number, text] = event.data.split(/\t(.*)/s);
+    show(Number(number), text);
+  };
+  socket.onclose = () => setTimeout(open_socket, 1000);
+}
+if (location.search === "?sse") {
+  new EventSource("/events").onmessage = (event) => show(Number(event.lastEventId), event.data);
+} else {
+  open_socket();
+}
+document.querySelector("form").onsubmit = (event) => {
+  event.preventDefault();
+  const input = document.querySelector("input");
+  fetch("/say", { method: "POST", body: input.value });
+  input.value = "";
+};
+</script>
+"#;
+
+/// See the module documentation.
+#[derive(Default)]
+pub(crate) struct Room {
+    history: Mutex<History>,
+    pages: EventHub,
+    hub: OnceLock<Hub>,
+}
+
+#[derive(Default)]
+struct History {
+    /// The number of the last message.
+    last: u64,
+    /// The last messages.
+    kept: VecDeque<String>,
+}
+
+impl History {
+    /// The messages behind number `seen` that are still kept, with their numbers.
+    fn after(&self, seen: u64) -> impl Iterator<Item = (u64, &String)> {
+        let first = self.last - self.kept.len() as u64 + 1;
+        let numbered = (first..).zip(&self.kept);
+        numbered.filter(move |(number, _)| *number > seen)
+    }
+}
+
+impl Room {
+    /// The hub of the server that this room is given to.
+    pub(crate) fn set_hub(&self, hub: Hub) {
+        // There is one server.
+        let _ = self.hub.set(hub);
+    }
+
+    /// A handler that panics must not end the room for all: nothing is left half done under the lock.
+    fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a message, and sends it to all who are in the room.
+    pub(crate) fn say(&self, text: &str) {
+        let mut history = self.history();
+        history.last += 1;
+        let number = history.last;
+        history.kept.push_back(text.to_owned());
+        if history.kept.len() > KEPT {
+            history.kept.pop_front();
+        }
+        // Fails for no page: neither name nor id holds a line break.
+        let _ = self.pages.publish(ROOM, event(number, text));
+        if let Some(hub) = self.hub.get() {
+            // Clients that have no room for it are closed, and come back for the history.
+            let _ = hub.publish(ROOM, numbered(number, text).as_str());
+        }
+    }
+
+    fn watch(&self, req: &Request<'_>, res: Response<'_>) -> Done {
+        let seen = req.last_event_id().and_then(|id| id.parse().ok());
+        let (done, mut page) = res.events();
+        let history = self.history();
+        for (number, text) in history.after(seen.unwrap_or(0)) {
+            if page.try_send(event(number, text)).is_err() {
+                // It has gone, or has more to take than it may: it comes back for the rest.
+                return done;
+            }
+        }
+        self.pages.subscribe(page, [ROOM]);
+        done
+    }
+}
+
+fn event(number: u64, text: &str) -> Event {
+    Event::new().id(number.to_string()).data(text)
+}
+
+fn numbered(number: u64, text: &str) -> String {
+    format!("{number}\t{text}")
+}
+
+impl Handler for Room {
+    fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
+        match (req.method(), req.path()) {
+            ("GET" | "HEAD", "/") => res.html(PAGE),
+            ("GET", "/events") => self.watch(req, res),
+            // Any page can send this; ours alone may.
+            ("POST", "/say") if !req.is_same_origin() => res.status(403).text("not from there\n"),
+            ("POST", "/say") => match std::str::from_utf8(req.body()) {
+                Ok(text) if text.len() <= LONGEST => {
+                    self.say(text);
+                    res.status(204).body("")
+                }
+                _ => res.status(400).text("a short text, please\n"),
+            },
+            _ => res.status(404).text("nothing here\n"),
+        }
+    }
+}
+
+impl WebSocketHandler for Room {
+    /// The number of the last message that the client has seen.
+    type Conn = u64;
+
+    fn accept_ws(&self, req: &Request<'_>, _: &mut Upgrade<'_>) -> Option<u64> {
+        let seen = req.query("after").and_then(|seen| seen.parse().ok());
+        (req.path() == "/ws").then_some(seen.unwrap_or(0))
+    }
+
+    fn handle_ws_conn(&self, ws: &mut Ws<'_, u64>) {
+        let history = self.history();
+        let (hub, id) = (ws.hub(), ws.id());
+        for (number, text) in history.after(*ws.conn) {
+            if !hub.send(id, numbered(number, text).as_str()).is_queued() {
+                // It is closed, and comes back for the rest.
+                return;
+            }
+        }
+        hub.subscribe(id, ROOM);
+    }
+
+    fn handle_ws_frame(&self, _: &mut Ws<'_, u64>, message: Message<'_>) {
+        if let Message::Text(text) = message {
+            if text.len() <= LONGEST {
+                self.say(text);
+            }
+        }
+    }
+}

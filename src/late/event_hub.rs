@@ -1,0 +1,284 @@
+//! Server-sent events for many pages at once.
+
+use super::events::{Event, EventSender};
+use super::sender::SendError;
+use crate::conn::payload::Payload;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+/// Topics of server-sent events: what is published to one goes to each page that has subscribed to it.
+/// Clones are the same hub, and all may be used from any thread.
+///
+/// [`EventHub::subscribe`] takes the [`EventSender`] of a page. A page that has gone is forgotten. A page
+/// that has fallen behind by more than [`Limits::output_bytes`](crate::Limits::output_bytes) is dropped,
+/// so that its stream ends when it has taken what there is; a browser comes back after that, with its
+/// `Last-Event-ID`, and can be given what it has missed. So no page makes others wait, memory is bounded,
+/// and no page misses an event without a sign.
+///
+/// # History first, then what is new
+///
+/// A page that comes shall get what there is already, and then each new event: none twice, and none
+/// left out. For that, keep the history behind a lock, publish with the lock held, and subscribe a page
+/// with the lock held in which its history is sent:
+///
+/// ```
+/// use peregrine::{Done, Event, EventHub, Request, Response};
+/// use std::sync::Mutex;
+///
+/// #[derive(Default)]
+/// struct News {
+///     history: Mutex<Vec<String>>,
+///     hub: EventHub,
+/// }
+///
+/// impl News {
+///     fn add(&self, text: &str) {
+///         let mut history = self.history.lock().unwrap();
+///         let event = Event::new().id(history.len().to_string()).data(text);
+///         history.push(text.into());
+///         let _ = self.hub.publish("news", event);
+///     }
+///
+///     fn watch(&self, req: &Request<'_>, res: Response<'_>) -> Done {
+///         let seen = req.last_event_id().and_then(|id| id.parse::<usize>().ok());
+///         let (done, mut page) = res.events();
+///         let history = self.history.lock().unwrap();
+///         for (n, text) in history.iter().enumerate().skip(seen.map_or(0, |seen| seen + 1)) {
+///             if page.try_send(Event::new().id(n.to_string()).data(text)).is_err() {
+///                 return done; // the page comes back for the rest
+///             }
+///         }
+///         self.hub.subscribe(page, ["news"]);
+///         done
+///     }
+/// }
+/// # let news = std::sync::Arc::new(News::default());
+/// # news.add("one");
+/// # let app = { let news = news.clone(); peregrine::from_fn(move |req, res| news.watch(req, res)) };
+/// # let mut client = peregrine::testing::Connection::new(&app);
+/// # client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+/// # news.add("two");
+/// # while !client.received().ends_with(b"id: 1\ndata: two\n\n\r\n") {
+/// #     assert!(client.wait(std::time::Duration::from_secs(60)));
+/// # }
+/// # assert_eq!(news.hub.pages("news"), 1);
+/// ```
+///
+/// The example `room` has this for WebSockets, too.
+#[derive(Clone, Default)]
+pub struct EventHub(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    limits: EventLimits,
+    pages: Mutex<Pages>,
+}
+
+/// What a page may ask of an [`EventHub`]; the table in [`Config`](crate::Config#limits) has these among
+/// all others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventLimits {
+    /// Topics of a page. [`EventHub::subscribe`] says no above it. Default: 64.
+    pub topics: usize,
+    /// Bytes of the name of a topic. [`EventHub::subscribe`] says no above it. Default: 256.
+    pub topic_bytes: usize,
+}
+
+impl Default for EventLimits {
+    fn default() -> EventLimits {
+        EventLimits {
+            topics: 64,
+            topic_bytes: 256,
+        }
+    }
+}
+
+#[derive(Default)]
+struct Pages {
+    /// Given out so far.
+    count: u64,
+    senders: HashMap<u64, Page>,
+    topics: HashMap<Arc<str>, BTreeSet<u64>>,
+}
+
+struct Page {
+    sender: EventSender,
+    topics: Vec<Arc<str>>,
+}
+
+impl EventHub {
+    /// A hub without pages, with the default limits.
+    pub fn new() -> EventHub {
+        EventHub::default()
+    }
+
+    /// A hub without pages.
+    pub fn with_limits(limits: EventLimits) -> EventHub {
+        EventHub(Arc::new(Inner {
+            limits,
+            pages: Mutex::default(),
+        }))
+    }
+
+    /// Subscribes a page to topics, which are any text, and keeps its sender until it has gone or has
+    /// fallen behind. A page that needs no topic gets what is broadcast.
+    ///
+    /// False if there are more topics than [`EventLimits::topics`], or one is longer than
+    /// [`EventLimits::topic_bytes`]: the stream ends then.
+    pub fn subscribe<T>(&self, sender: EventSender, topics: impl IntoIterator<Item = T>) -> bool
+    where
+        T: AsRef<str>,
+    {
+        let EventLimits {
+            topics: most,
+            topic_bytes,
+        } = self.0.limits;
+        let mut topics: Vec<Arc<str>> = topics
+            .into_iter()
+            .take(most.saturating_add(1))
+            .map(|topic| topic.as_ref().into())
+            .collect();
+        if topics.len() > most || topics.iter().any(|topic| topic.len() > topic_bytes) {
+            return false;
+        }
+        topics.sort_unstable();
+        topics.dedup();
+        let leave = sender.leave();
+        let id = self.with(|pages| pages.add(sender, topics));
+        let hub = Arc::downgrade(&self.0);
+        // It may have gone already. What the page's own calls see of the hub is without it.
+        leave.when_left_first(Box::new(move || {
+            call_unlocked(move || {
+                if let Some(inner) = Weak::upgrade(&hub) {
+                    drop(EventHub(inner).with(|pages| pages.remove(id)));
+                }
+            });
+        }));
+        true
+    }
+
+    /// Sends an event to each page that has subscribed to the topic, and never waits. To how many it
+    /// went; those that have fallen behind are not among them.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Event`] if the event cannot be sent to any page.
+    pub fn publish(&self, topic: &str, event: impl Into<Event>) -> Result<usize, SendError> {
+        let payload = event.into().into_shared()?;
+        Ok(self.with(|pages| {
+            let ids = pages.topics.get(topic).map(BTreeSet::iter);
+            let ids: Vec<u64> = ids.into_iter().flatten().copied().collect();
+            pages.send(&ids, &payload)
+        }))
+    }
+
+    /// Sends an event to each page of the hub; as [`EventHub::publish`] otherwise.
+    ///
+    /// # Errors
+    ///
+    /// As [`EventHub::publish`].
+    pub fn broadcast(&self, event: impl Into<Event>) -> Result<usize, SendError> {
+        let payload = event.into().into_shared()?;
+        Ok(self.with(|pages| {
+            let ids: Vec<u64> = pages.senders.keys().copied().collect();
+            pages.send(&ids, &payload)
+        }))
+    }
+
+    /// How many pages have subscribed to the topic and have not gone.
+    pub fn pages(&self, topic: &str) -> usize {
+        self.with(|pages| pages.topics.get(topic).map_or(0, BTreeSet::len))
+    }
+
+    /// Does something with the lock held, during which no users' code is called; see [`call_unlocked`].
+    fn with<T>(&self, act: impl FnOnce(&mut Pages) -> T) -> T {
+        let held = Held::begin();
+        let mut pages = self.0.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = act(&mut pages);
+        drop(pages);
+        drop(held);
+        result
+    }
+}
+
+impl std::fmt::Debug for EventHub {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EventHub").finish_non_exhaustive()
+    }
+}
+
+impl Pages {
+    fn add(&mut self, sender: EventSender, topics: Vec<Arc<str>>) -> u64 {
+        self.count += 1;
+        for topic in &topics {
+            let members = self.topics.entry(topic.clone()).or_default();
+            members.insert(self.count);
+        }
+        self.senders.insert(self.count, Page { sender, topics });
+        self.count
+    }
+
+    fn remove(&mut self, id: u64) -> Option<Page> {
+        let page = self.senders.remove(&id)?;
+        for topic in &page.topics {
+            if let Some(members) = self.topics.get_mut(topic) {
+                members.remove(&id);
+                if members.is_empty() {
+                    self.topics.remove(topic);
+                }
+            }
+        }
+        Some(page)
+    }
+
+    /// How many took it; the others are removed, which ends their streams.
+    fn send(&mut self, ids: &[u64], payload: &Payload) -> usize {
+        let mut taken = 0;
+        for &id in ids {
+            let page = self.senders.get_mut(&id);
+            match page.map(|page| page.sender.try_send_payload(payload.clone())) {
+                Some(true) => taken += 1,
+                _ => drop(self.remove(id)),
+            }
+        }
+        taken
+    }
+}
+
+thread_local! {
+    /// This thread has a hub's lock.
+    static IS_HELD: Cell<bool> = const { Cell::new(false) };
+    /// What it is to call when it has let go of it.
+    static LATER: RefCell<Vec<Box<dyn FnOnce()>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Calls users' code that may ask a hub for something: now, or as soon as this thread has let go of the
+/// hub whose lock it has. To send to a page whose server has just ended may drop what others have
+/// sent to it, which has such code called.
+pub(super) fn call_unlocked(call: impl FnOnce() + 'static) {
+    match IS_HELD.get() {
+        true => LATER.with_borrow_mut(|later| later.push(Box::new(call))),
+        false => call(),
+    }
+}
+
+/// From before a lock is taken to after it is let go of.
+struct Held;
+
+impl Held {
+    fn begin() -> Held {
+        debug_assert!(!IS_HELD.get(), "no users' code runs with the lock held");
+        IS_HELD.set(true);
+        Held
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        IS_HELD.set(false);
+        for call in LATER.take() {
+            call();
+        }
+    }
+}
