@@ -123,6 +123,10 @@ fn apply(connection: &mut Connection<'_, Echo>, operation: &Operation) {
 struct Echo;
 
 impl Handler for Echo {
+    fn takes_special(&self, _: &Request<'_>) -> bool {
+        true
+    }
+
     fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
         let line = format!("{} {} {}", req.method(), req.target(), req.version());
         let res = res.header("Method", req.method());

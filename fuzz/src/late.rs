@@ -121,6 +121,10 @@ impl Later {
 }
 
 impl Handler for Later {
+    fn takes_special(&self, _: &Request<'_>) -> bool {
+        true
+    }
+
     fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
         let mut given = self.lock();
         let number = given.expected.len();
