@@ -18,11 +18,14 @@ use attack::{Outcome, Scale, attack};
 use peregrine::{Config, Counters, Limits, Server, WsLimits};
 use polite::Kind;
 use scenarios::{SCENARIOS, Scenario};
+use std::net::IpAddr;
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
 /// Clients of one scenario at a time.
 const CLIENTS: usize = 16;
+/// Places for an address that is counted.
+const PER_ADDRESS: usize = 8;
 
 /// No limit of time but that one of the scenario comes into play.
 fn config(name: &str) -> Config {
@@ -37,7 +40,13 @@ fn config(name: &str) -> Config {
             body_grace: SECOND,
             ..http
         },
-        "slow-files" | "slow-streams" | "pipelined" => Limits {
+        "one-address" => Limits {
+            head_time: SECOND,
+            body_grace: SECOND,
+            idle_time: SECOND,
+            ..http
+        },
+        "slow-files" | "slow-streams" | "pipelined" | "files" => Limits {
             write_time: SECOND,
             ..http
         },
@@ -53,7 +62,7 @@ fn config(name: &str) -> Config {
             write_time: SECOND,
             ..ws
         },
-        "ws-silent" => WsLimits {
+        "ws-silent" | "one-address" => WsLimits {
             idle_time: SECOND,
             pong_time: SECOND,
             ..ws
@@ -68,6 +77,11 @@ fn config(name: &str) -> Config {
         limits,
         ws_limits,
         ws_threads: 1,
+        connections_per_address: Some(PER_ADDRESS),
+        trusted_proxies: match name {
+            "one-address" => vec![IpAddr::from([127, 0, 0, 1]).into()],
+            _ => config.trusted_proxies.clone(),
+        },
         ..config
     }
 }
@@ -80,7 +94,7 @@ fn run(name: &str) -> (Outcome, Counters) {
         at_once: CLIENTS,
         polite: match name {
             // A client that is well-behaved and slow would be silent for too long, too.
-            "ws-silent" => &[Kind::Kept, Kind::Fresh],
+            "ws-silent" | "one-address" => &[Kind::Fresh],
             _ => scenario.polite,
         },
         ..*scenario
@@ -209,8 +223,26 @@ fn slow_subscribers_of_a_busy_topic() {
     run("ws-feed");
 }
 
+/// No more than so many get in, whatever they do, and others are served.
+#[test]
+fn clients_of_one_address() {
+    let (_, counters) = run("one-address");
+    let turned_away = counters.turned_away_by_address;
+    assert!(turned_away > 0, "{CLIENTS} clients, {PER_ADDRESS} places");
+}
+
+#[test]
+fn slow_requests_without_end() {
+    run("slow-requests");
+}
+
+#[test]
+fn files_that_nobody_reads() {
+    all_cut("files");
+}
+
 /// None of them is forgotten above.
 #[test]
 fn there_are_so_many_scenarios() {
-    assert_eq!(SCENARIOS.len(), 16);
+    assert_eq!(SCENARIOS.len(), 19);
 }

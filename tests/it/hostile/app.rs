@@ -7,7 +7,7 @@ use peregrine::{
 use std::fs::File;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The length of a large answer, of whichever kind.
 const LARGE: usize = 64 << 20;
@@ -33,6 +33,14 @@ impl App {
             file: Arc::new(file()),
             streams: Mutex::new(streams),
         }
+    }
+}
+
+/// As a handler that computes, for five turns' worth of time.
+fn take_long() {
+    let from = Instant::now();
+    while from.elapsed() < Duration::from_millis(5) {
+        std::hint::spin_loop();
     }
 }
 
@@ -97,6 +105,15 @@ impl Handler for App {
     fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
         match req.path() {
             "/echo" => res.body(req.body()),
+            "/slow" => {
+                take_long();
+                res.text("slow")
+            }
+            // With a descriptor of its own.
+            "/part" => match self.file.try_clone() {
+                Ok(file) => res.send_file(Arc::new(file), 0..1),
+                Err(_) => res.status(503).text("no descriptor"),
+            },
             "/memory" => res.send(Payload::Shared(self.large.clone())),
             "/file" => res.send_file(self.file.clone(), 0..LARGE as u64),
             "/drawn" => {

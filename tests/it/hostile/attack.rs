@@ -45,7 +45,9 @@ pub(crate) fn attack(
     at_rest();
     polite.enter(Phase::During);
     let scripts = (0..scale.count).map(scenario.script);
-    let mut crowd = Crowd::new(addr, scripts).at_most(scenario.at_once);
+    let mut crowd = Crowd::new(addr, scripts)
+        .at_most(scenario.at_once)
+        .all_from(scenario.from);
     if let Some(burst) = scenario.burst {
         if !crowd.run_until(scale.patience, Crowd::all_connected) {
             faults.push("not all could connect".to_owned());
@@ -92,7 +94,7 @@ pub(crate) fn judge(
     for (expected, end) in crowd.ends() {
         let Some((end, after)) = end else { continue };
         *ends.entry(end.to_string()).or_default() += 1;
-        if end != expected {
+        if !end.is(expected) {
             *wrong
                 .entry(format!("{end:?} instead of {expected:?}"))
                 .or_insert(0) += 1;

@@ -5,7 +5,7 @@ use peregrine::{Config, Server};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -36,13 +36,17 @@ pub(crate) fn raise_descriptors() -> u64 {
     }
 }
 
-/// What [`Process::start`] runs: serves on the defaults until the other end of its input is closed.
+/// What [`Process::start`] runs: serves on the defaults, but counts all addresses but one, until the other end of its input is closed.
 pub(crate) fn serve() {
     raise_descriptors();
     let app = App::new();
     let stats = app.stats.clone();
     let server = Server::new(app).websocket().stats(&stats);
-    let server = server.config(Config::default()).bind("127.0.0.1:0");
+    let config = Config {
+        trusted_proxies: vec![IpAddr::from([127, 0, 0, 1]).into()],
+        ..Config::default()
+    };
+    let server = server.config(config).bind("127.0.0.1:0");
     let running = server.start().expect("a server");
     println!("{}", running.local_addr().expect("an address"));
     let _ = std::io::stdout().flush();

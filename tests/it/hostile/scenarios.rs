@@ -2,6 +2,7 @@
 
 use super::crowd::{End, Leave, Script, Takes, Then};
 use super::polite::Kind;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 pub(crate) struct Scenario {
@@ -20,6 +21,8 @@ pub(crate) struct Scenario {
     /// What all of them ask for when they have been silent for a while.
     pub(crate) burst: Option<&'static str>,
     pub(crate) polite: &'static [Kind],
+    /// Where all of them come from, if that matters.
+    pub(crate) from: Option<Ipv4Addr>,
     /// Waits for a limit for most of its time, so that others can be run beside it.
     pub(crate) waits: bool,
 }
@@ -41,6 +44,7 @@ const PLAIN: Scenario = Scenario {
     bytes: INPUT,
     burst: None,
     polite: ALL,
+    from: None,
     waits: false,
 };
 
@@ -196,7 +200,40 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         polite: &[Kind::Kept, Kind::Fresh, Kind::Feed],
         ..PLAIN
     },
+    Scenario {
+        name: "one-address",
+        load: "take all places: a WebSocket, half a head, half a body, idle",
+        limit: "connections_per_address",
+        count: 8000,
+        script: takers,
+        bytes: INPUT,
+        from: Some(ONE_ADDRESS),
+        waits: true,
+        ..PLAIN
+    },
+    Scenario {
+        name: "slow-requests",
+        load: "pipeline 64 requests of 5 ms",
+        limit: "turn_time",
+        count: 60,
+        at_once: 4,
+        script: slow_requests,
+        ..PLAIN
+    },
+    Scenario {
+        name: "files",
+        load: "pipeline requests for files, read nothing",
+        limit: "output_files, write_time",
+        count: 200,
+        script: files,
+        bytes: INPUT + 320 * KIB,
+        waits: true,
+        ..PLAIN
+    },
 ];
+
+/// Not exempt from the limit by address, in these tests.
+pub(crate) const ONE_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 9);
 
 pub(crate) fn script(first: impl Into<Vec<u8>>, then: Then, takes: Takes, expects: End) -> Script {
     Script {
@@ -298,6 +335,33 @@ pub(crate) fn headers(i: usize) -> Script {
 
 fn pipelined(_: usize) -> Script {
     let requests = get("/pipelined").repeat(1000).into_bytes();
+    script("", Then::Floods(requests.into()), Takes::Nothing, End::Cut)
+}
+
+/// Those beyond the limit are turned away, the others end by theirs.
+fn takers(i: usize) -> Script {
+    let taker = match i % 4 {
+        0 => ws("/echo", b"", Then::Waits, Takes::All, End::Somehow),
+        1 => head(i),
+        2 => body(i),
+        _ => script(get("/"), Then::Waits, Takes::All, End::Somehow),
+    };
+    Script {
+        expects: End::Somehow,
+        ..taker
+    }
+}
+
+fn slow_requests(_: usize) -> Script {
+    let then = Then::Leaves {
+        answers: 64,
+        by: Leave::Close,
+    };
+    script(get("/slow").repeat(64), then, Takes::All, End::Left)
+}
+
+fn files(_: usize) -> Script {
+    let requests = get("/part").repeat(1000).into_bytes();
     script("", Then::Floods(requests.into()), Takes::Nothing, End::Cut)
 }
 
