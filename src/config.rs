@@ -22,7 +22,7 @@ use std::time::Duration;
 /// # Limits
 ///
 /// All are on by default, and none can be switched off by mistake: a limit is a number, and zero is the
-/// tightest. Those of `Config` are of the whole server; [`Limits`] are of each connection, or each worker
+/// tightest. The largest number, `usize::MAX` or `Duration::MAX`, is no limit. Those of `Config` are of the whole server; [`Limits`] are of each connection, or each worker
 /// where the name says so; `WsLimits` of each WebSocket or WebSocket thread; `MultipartLimits` of each
 /// form, and what the client sees is up to the handler, as suggested by `UploadError::status`; those of
 /// `DirConfig` are of each `DirServer` and `Files`. Times are
@@ -118,7 +118,7 @@ pub struct Config {
     /// Binds worker `i` to CPU `i` of those the process may use, modulo their number. Default:
     /// false. Linux only; ignored elsewhere.
     pub cpu_affinity: bool,
-    /// Bytes of stack of each thread. Default: `None`, which is 2 MiB in Rust's library.
+    /// Bytes of stack of each thread, at least 131,072. Default: `None`, which is 2 MiB in Rust's library.
     pub stack_size: Option<usize>,
     /// Sends small answers at once instead of waiting for more (`TCP_NODELAY`). Default: true.
     pub tcp_nodelay: bool,

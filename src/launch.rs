@@ -183,11 +183,23 @@ impl Launch {
     }
 }
 
+/// Threads of a kind: more would be no setting but a mistake.
+const MOST_THREADS: usize = 4096;
+
+/// Of a thread that serves, in a build without optimizations.
+const LEAST_STACK: usize = 128 << 10;
+
 /// Refuses settings that cannot work.
 fn checked(config: Config) -> io::Result<Config> {
     let wrong = |text| Err(wrong_setting(text));
     if config.workers == 0 {
         return wrong("Config::workers is 0: somebody has to serve");
+    }
+    if config.accept_threads.is_some_and(|n| n > MOST_THREADS) || config.workers > MOST_THREADS {
+        return wrong("Config::workers or Config::accept_threads is more than 4,096");
+    }
+    if config.stack_size.is_some_and(|bytes| bytes < LEAST_STACK) {
+        return wrong("Config::stack_size is less than 131,072 bytes: it would not do");
     }
     if let Some(name) = &config.server_name {
         if !name.bytes().all(|b| matches!(b, 0x20..=0x7e)) {

@@ -21,7 +21,7 @@ use crate::conn::{
 use crate::drive::{Left, Off, Parts, Service, Turn, deadline};
 use crate::handler::Handler;
 use crate::incoming::BodySink;
-use crate::io::stream::read_at;
+use crate::io::{clock, stream::read_at};
 use crate::late::{
     Command, Door, Place,
     pool::{Pool, Size},
@@ -183,7 +183,7 @@ impl<'h, H: Handler> Connection<'h, H> {
     /// at most so long, and hands it to the client. What has come since the last [`Connection::send`]
     /// need not be waited for. False if time is up. Time does not pass for the connection meanwhile.
     pub fn wait(&mut self, most: Duration) -> bool {
-        let until = Instant::now() + most;
+        let until = clock::after(most);
         self.run();
         while !std::mem::take(&mut self.came) && !self.closed {
             let left = until.saturating_duration_since(Instant::now());

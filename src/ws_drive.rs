@@ -195,6 +195,8 @@ pub(crate) struct WsService<P> {
     pub(crate) kit: SendKit,
     pub(crate) inflate: Inflate,
     pub(crate) now: Seconds,
+    /// Hooks that have panicked since this was last looked at.
+    pub(crate) panics: u64,
 }
 
 /// What came of a turn of a connection.
@@ -227,6 +229,7 @@ where
             kit: SendKit::default(),
             inflate: Inflate::default(),
             now: 0,
+            panics: 0,
         }
     }
 
@@ -314,6 +317,7 @@ where
         let handler = &*self.handler;
         // As with requests: the handler is shared, and its connection's state goes with it.
         if let Err(panic) = catch(|| hook(handler, &mut ws)) {
+            self.panics += 1;
             peer.ws.close(INTERNAL_ERROR, "", self.now);
             tell_panic(handler, &panic, ends);
         }

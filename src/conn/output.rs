@@ -233,7 +233,8 @@ impl Output {
     }
 
     fn add(&mut self, large: Large) {
-        self.len += large.body.len();
+        // Files of which too much was promised may add up to more than there is a number for.
+        self.len = self.len.saturating_add(large.body.len());
         self.large_held += large.body.held();
         self.files += usize::from(large.body.is_file());
         self.large.push(large);
@@ -364,9 +365,14 @@ impl Output {
     /// Nothing more is sent.
     #[cold]
     fn tell_lost(&mut self) {
-        let (mut from, mut part, mut unsent) = (self.sent, self.part, 0);
+        let (mut from, mut part, mut unsent) = (self.sent, self.part, 0_u64);
         for large in self.large.drain(self.large_sent..) {
-            unsent += (large.at - from) as u64 + large.body.len() - part;
+            unsent = large
+                .body
+                .len()
+                .saturating_sub(part)
+                .saturating_add(unsent)
+                .saturating_add((large.at - from) as u64);
             (from, part) = (large.at, 0);
             if let Body::Watcher(watcher) = large.body {
                 watcher.lost(unsent);

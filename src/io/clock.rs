@@ -25,6 +25,15 @@ fn seconds_of(date: SystemTime) -> u64 {
         .map_or(0, |unix| unix.as_secs())
 }
 
+/// For an [`Instant`] that the clock of the system has no number for.
+const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// When `wait` has passed from now on; a wait of more than a century, which is one without an end,
+/// lasts a century.
+pub(crate) fn after(wait: Duration) -> Instant {
+    Instant::now() + wait.min(CENTURY)
+}
+
 impl Clock {
     pub(crate) fn new() -> Clock {
         Clock {

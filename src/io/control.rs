@@ -1,6 +1,7 @@
 //! What the threads of one server share: how a stop reaches them, and how connections do.
 
 use super::capacity::Capacity;
+use super::clock;
 use super::listener::Listener;
 use super::poll::Waker;
 use super::stream::Stream;
@@ -190,7 +191,7 @@ impl Control {
 
     /// When a stop that began at the first call is over.
     pub(crate) fn stop_at(&self) -> Instant {
-        *self.stop_at.get_or_init(|| Instant::now() + self.stop_time)
+        *self.stop_at.get_or_init(|| clock::after(self.stop_time))
     }
 
     pub(crate) fn is_stopping(&self) -> bool {

@@ -6,6 +6,7 @@
 //! one says that it is ready; the old one, that it gives way. Only then does either act on it, so a
 //! process that dies, hangs or is killed at any moment leaves exactly one that serves.
 
+use super::clock;
 use super::control::Control;
 use super::listener::{Listener, Place};
 use super::socket_file::SocketFile;
@@ -53,7 +54,7 @@ pub(crate) fn hand_over(
     command: &mut Command,
     ready_within: Duration,
 ) -> io::Result<Child> {
-    let until = Instant::now() + ready_within;
+    let until = clock::after(ready_within);
     // The first of two that is ready stops the servers, by which the other fails; and what is taken
     // back for that one would be taken from the first.
     let begun: Option<Vec<_>> = controls.iter().map(|c| c.hands_over()).collect();

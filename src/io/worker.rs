@@ -3,7 +3,7 @@
 mod ending;
 
 use super::accept::{BACK_OFF, Listeners};
-use super::clock::{Clock, Sampler};
+use super::clock::{self, Clock, Sampler};
 use super::connection::{Connection, Fate, Shared};
 use super::control::{Accepted, Control, Seat};
 use super::listener::Listener;
@@ -25,6 +25,9 @@ use std::time::{Duration, Instant};
 
 /// Connections that a worker takes from its own listener before it looks at the others again.
 const BATCH: usize = 64;
+
+/// Systems refuse a wait for a timer that is due in many thousand years.
+const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
 
 /// Timers that are called before others get their turn.
 const TIMERS: usize = 256;
@@ -221,10 +224,9 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
         let later =
             (!self.later.is_empty()).then(|| self.later_at.saturating_sub(self.clock.now()));
         let relief = self.relief.timeout(self.clock.now());
-        [wait, timer, accept, later, relief]
-            .into_iter()
-            .flatten()
-            .min()
+        let first = [wait, timer, accept, later, relief];
+        let first = first.into_iter().flatten().min();
+        first.map(|wait| wait.min(LONGEST_WAIT))
     }
 
     /// Lets a connection do something, and sees to what follows from it. A panic in that ends this
@@ -448,7 +450,7 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
     fn stopping(&mut self) -> io::Result<Option<Ended>> {
         if self.stop.is_none() {
             self.stop = Some(Stop {
-                at: Instant::now() + self.config.stop_time,
+                at: clock::after(self.config.stop_time),
                 drained: 0,
             });
             let connections = self.slab.len();

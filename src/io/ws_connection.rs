@@ -404,7 +404,7 @@ impl<C: Send + 'static> WsConnection<C> {
     pub(crate) fn deadline<H>(&self, shared: &WsShared<'_, H>) -> Seconds {
         let limits = self.peer.ws.limits();
         match self.phase {
-            _ if self.starved => shared.service.now + 1,
+            _ if self.starved => shared.service.now.saturating_add(1),
             Phase::Serving => self.peer.ws.deadline(self.tempo()),
             Phase::Ending => self
                 .peer

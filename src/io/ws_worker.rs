@@ -2,7 +2,7 @@
 
 mod ending;
 
-use super::clock::{Clock, Sampler};
+use super::clock::{self, Clock, Sampler};
 use super::control::Control;
 use super::poll::{Events, Poll, Token};
 use super::relief::Relief;
@@ -458,7 +458,7 @@ impl<H: WebSocketHandler> Loop<'_, H> {
     fn stopping(&mut self) -> Option<Ended> {
         if self.stop.is_none() {
             self.stop = Some(Stop {
-                at: Instant::now() + self.config.stop_time,
+                at: clock::after(self.config.stop_time),
                 drained: 0,
             });
             let connections = self.slab.len();

@@ -129,7 +129,9 @@ fn wrong_encoding(head: &Head, bytes: &[u8]) -> ProtocolError {
     ProtocolError::EncodingUnknown
 }
 
-/// `1*DIGIT`, of any length. How much of it is wanted is not decided here.
+/// `1*DIGIT`, of any length. How much of it is wanted is not decided here; but one that no buffer and
+/// no file can have, above `i64::MAX`, is too large for any limit, so that sums of lengths do not
+/// overflow.
 fn content_length(value: &[u8]) -> Result<u64, ProtocolError> {
     // Not `str::parse`: it takes a sign.
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
@@ -137,6 +139,7 @@ fn content_length(value: &[u8]) -> Result<u64, ProtocolError> {
     }
     let add = |sum: u64, digit: &u8| sum.checked_mul(10)?.checked_add(u64::from(digit - b'0'));
     let length = value.iter().try_fold(0, add);
+    let length = length.filter(|&length| length <= i64::MAX as u64);
     length.ok_or(ProtocolError::BodyTooLarge)
 }
 

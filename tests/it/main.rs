@@ -33,6 +33,7 @@ mod event_hub;
 mod events;
 #[cfg(feature = "tracing")]
 mod events_logged;
+mod extremes;
 mod fields;
 mod forms;
 mod handler;

@@ -42,9 +42,13 @@ impl Http1 {
         };
         self.state = match (length, plan) {
             (Some(len), Plan::Pieces(_)) => State::Pieces(len),
-            (Some(len), _) => match usize::try_from(len) {
-                Ok(len) => State::Exact(head + len),
-                Err(_) => {
+            // The two together must be a length in memory.
+            (Some(len), _) => match usize::try_from(len)
+                .ok()
+                .and_then(|len| head.checked_add(len))
+            {
+                Some(len) => State::Exact(len),
+                None => {
                     self.refuse(ProtocolError::BodyTooLarge, output, heads);
                     return;
                 }

@@ -42,7 +42,8 @@ impl Http1 {
                     input.taken_since + here as u64
                 });
                 let earned = received / limits.body_rate.max(1) as u64;
-                let wait = limits.body_grace + Duration::from_secs(earned);
+                let earned = Duration::from_secs(earned);
+                let wait = limits.body_grace.saturating_add(earned);
                 // Or the first megabyte would pay for a quarter of an hour of silence.
                 let pause = limits.idle_time.max(limits.body_grace);
                 return after(self.since, wait).min(after(heard, pause));
@@ -109,6 +110,7 @@ impl Http1 {
 
 /// The first second in which `wait` has surely passed since some moment of the second `since`.
 pub(crate) fn after(since: Seconds, wait: Duration) -> Seconds {
-    let wait = wait.as_secs() + u64::from(wait.subsec_nanos() > 0) + 1;
+    let begun = u64::from(wait.subsec_nanos() > 0);
+    let wait = wait.as_secs().saturating_add(begun + 1);
     since.saturating_add(wait.try_into().unwrap_or(Seconds::MAX))
 }

@@ -17,7 +17,7 @@ impl Connection {
     ) -> Seconds {
         let limits = &shared.service.limits;
         match self.phase {
-            _ if self.starved => now + 1,
+            _ if self.starved => now.saturating_add(1),
             Phase::Serving | Phase::Waiting | Phase::Resting => {
                 let (input, body) = (self.input.as_deref(), self.body.as_deref());
                 drive::deadline(&self.http1, input, body, limits, now)

@@ -132,13 +132,14 @@ impl Bench {
 
     /// All but `left` are gone, each has been told of its end, and the server ends well.
     #[track_caller]
-    fn end(self, left: u64) {
+    fn end(self, left: u64, panics: u64) {
         wait_until("the others are closed", || {
             let counters = self.server.counters();
             counters.accepted == counters.closed + left
         });
         self.server.stop();
-        assert_eq!(ended(self.server).cut, 0);
+        let stopped = ended(self.server);
+        assert_eq!((stopped.cut, stopped.counters.panics), (0, panics));
         let count = |n: &AtomicU64| n.load(Ordering::SeqCst);
         assert_eq!(count(&self.hooks.begun), count(&self.hooks.ended));
     }
@@ -188,7 +189,8 @@ fn panic_in_hooks(raise: Raise) {
     expect_panic(publishes);
     echo(&mut other);
     drop(other);
-    bench.end(0);
+    // The handshake, and the five hooks.
+    bench.end(0, 6);
 }
 
 #[test]
@@ -222,6 +224,7 @@ fn panic_at_the_end(raise: Raise) {
     echo(&mut stays);
     let reads = thread::spawn(move || while stays.read().is_ok() {});
     drop(other);
-    bench.end(1);
+    // In four of the ends of `/disconn`.
+    bench.end(1, 4);
     reads.join().expect("no panic");
 }
