@@ -3,6 +3,7 @@
 //! Knows handlers, but no sockets: the workers in `io` and the connections of `testing` are served
 //! by the same code.
 
+mod error;
 mod incoming;
 mod later;
 mod logged;
@@ -26,7 +27,7 @@ use crate::late::Place;
 use crate::log::event;
 #[cfg(feature = "websocket")]
 use crate::protocol::handshake;
-use crate::protocol::{Method, error::ProtocolError, hosts, limits::Limits};
+use crate::protocol::{error::ProtocolError, hosts, limits::Limits};
 use crate::request::{Ends, Request};
 use crate::response::{AnswerError, Done, Response, Wire};
 use crate::stats::WorkerCounters;
@@ -199,25 +200,25 @@ where
             if !parts.input.is_empty() && pace.is_over(self.limits.turn_time) {
                 return Turn::Again;
             }
-            let Wire { output, heads, .. } = &mut self.wire;
+            let output = &self.wire.output;
             if output.len() > self.limits.output_bytes as u64
                 || output.files() >= self.limits.output_files.max(1)
             {
                 return Turn::Blocked;
             }
             let http1 = &mut parts.http1;
-            let next = http1.next(parts.input, output, heads, &self.limits, self.now);
+            let next = http1.next(parts.input, &self.limits, self.now);
             if http1.has_more(parts.input) {
                 pace.begin();
             }
             if is_over && is_new(&next, parts) {
                 parts.counters.overloaded.add(1);
-                self.refuse(ProtocolError::Overloaded, parts);
+                parts.http1.refuse(ProtocolError::Overloaded);
                 continue;
             }
             match next {
                 Next::Request | Next::Plan if self.is_elsewhere(parts) => {
-                    self.refuse(ProtocolError::HostNotAllowed, parts);
+                    parts.http1.refuse(ProtocolError::HostNotAllowed);
                 }
                 Next::Request => {
                     self.answer(parts, upgrades);
@@ -236,7 +237,7 @@ where
                 },
                 Next::Close(close) => {
                     self.drop_sink(parts);
-                    self.report_close(close, &self.wire.output, parts);
+                    self.report_close(close, parts);
                     return Turn::Close(close);
                 }
             }
@@ -244,15 +245,9 @@ where
         Turn::Again
     }
 
-    #[cold]
-    fn refuse(&mut self, error: ProtocolError, parts: &mut Parts<'_>) {
-        let Wire { output, heads, .. } = &mut self.wire;
-        parts.http1.refuse(error, output, heads);
-    }
-
     /// Memory is short: the request that is coming in is refused. False if none is.
     pub(crate) fn refuse_memory(&mut self, parts: &mut Parts<'_>) -> bool {
-        let is_refused = parts.http1.give_way(parts.output, &mut self.wire.heads);
+        let is_refused = parts.http1.give_way();
         parts.counters.overloaded.add(u64::from(is_refused));
         is_refused
     }
@@ -326,7 +321,7 @@ where
         match self.wire.later() {
             Ok(mut body) => {
                 if body.as_mut().is_some_and(|body| !self.can_last(body)) {
-                    return self.finish_crowded(parts);
+                    return self.finish_with(503, CROWDED, parts);
                 }
                 if body.is_some() {
                     parts.counters.answered(self.wire.status());
@@ -339,25 +334,22 @@ where
         }
     }
 
-    /// There is no place for a stream of events.
-    #[cold]
-    fn finish_crowded(&mut self, parts: &mut Parts<'_>) {
-        self.wire.refuse(503, CROWDED);
-        self.wire.door.leave(parts.place);
-        parts.counters.answered(503);
-        parts.http1.finish(true, parts.input, self.now);
-    }
-
     #[cold]
     fn finish_failed(&mut self, failure: &Failure, parts: &mut Parts<'_>) {
-        self.wire.fail();
-        self.wire.door.leave(parts.place);
         self.fail(failure, parts);
-        parts.counters.answered(500);
-        let body_bytes = self.wire.output.last_body();
+        self.finish_with(500, NOT_ANSWERED, parts);
+    }
+
+    /// Answers in the place of the handler, whose response cannot be sent.
+    #[cold]
+    fn finish_with(&mut self, status: u16, text: &str, parts: &mut Parts<'_>) {
+        self.wire.take_back();
+        self.wire.door.leave(parts.place);
+        let body_bytes = self.error_response(status, text, parts);
+        parts.counters.answered(status);
         match self.wire.exchange.take() {
-            Some(exchange) => exchange.complete_with(500, body_bytes, &mut self.wire.output),
-            None => self.tell(500, body_bytes, parts),
+            Some(exchange) => exchange.complete_with(status, body_bytes, &mut self.wire.output),
+            None => self.tell(status, body_bytes, parts),
         }
         parts.http1.finish(true, parts.input, self.now);
     }
@@ -378,18 +370,21 @@ where
         let body = parts.body.take();
         let is_streaming = body.is_some();
         self.drop_sink(parts);
-        let close = parts.http1.expire(parts.output, &mut self.wire.heads);
+        let close = parts.http1.expire();
+        std::mem::swap(&mut self.wire.output, parts.output);
         if close.reason == CloseReason::AnswerTimeout {
             self.wire.door.leave(parts.place);
-            if !is_streaming {
-                let text = "the answer took too long";
-                let head_only = parts.http1.mode().method == Method::Head;
-                self.wire.heads.refuse(503, text, head_only, parts.output);
-                parts.counters.answered(503);
-            }
-            self.tell_timeout(body.as_deref(), parts);
+            let body_bytes = match is_streaming {
+                true => 0,
+                false => {
+                    parts.counters.answered(503);
+                    self.error_response(503, "the answer took too long", parts)
+                }
+            };
+            self.tell_timeout(body.as_deref(), body_bytes, parts);
         }
-        self.report_close(close, parts.output, parts);
+        self.report_close(close, parts);
+        std::mem::swap(&mut self.wire.output, parts.output);
         // There is no way to say that the time is up in the middle of a body.
         Some(match is_streaming {
             true => parts.http1.cut(),
@@ -398,12 +393,13 @@ where
     }
 
     #[inline(never)]
-    fn report_close(&self, close: Close, output: &Output, parts: &Parts<'_>) {
+    fn report_close(&mut self, close: Close, parts: &mut Parts<'_>) {
         match close.reason {
             CloseReason::Refused(error) => {
+                let body_bytes = self.error_response(error.status(), error.text(), parts);
                 parts.counters.refused_with(error.status());
                 self.report(&ConnectionError::Refused(error), parts.ends);
-                self.tell(error.status(), output.last_body(), parts);
+                self.tell(error.status(), body_bytes, parts);
             }
             CloseReason::ClientGone => {
                 parts.counters.connection_errors.add(1);
@@ -428,6 +424,9 @@ where
         report(&*self.handler, error, ends);
     }
 }
+
+/// What a client is told of a [`Failure`].
+const NOT_ANSWERED: &str = "the server could not answer this request";
 
 /// Why there is no answer.
 enum Failure {

@@ -4,7 +4,7 @@ use crate::exchange::AccessEntry;
 use crate::incoming::BodyPlan;
 use crate::protocol::error::ProtocolError;
 use crate::request::Request;
-use crate::response::{AnswerError, Done, Response};
+use crate::response::{AnswerError, Done, ErrorContext, Response};
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -56,7 +56,9 @@ pub trait Handler: Send + Sync + 'static {
     /// impl Handler for App {
     ///     fn body_plan(&self, req: &Request<'_>) -> BodyPlan {
     ///         match req.header("authorization") {
-    ///             None => BodyPlan::Refuse(401),
+    ///             None => BodyPlan::respond(|_, res| {
+    ///                 res.status(401).header("WWW-Authenticate", "Basic").text("who are you?")
+    ///             }),
     ///             Some(_) => BodyPlan::BufferUpTo(10 << 20),
     ///         }
     ///     }
@@ -108,6 +110,42 @@ pub trait Handler: Send + Sync + 'static {
         false
     }
 
+    /// Answers in the place of the library: requests that are refused, as malformed, too large, too
+    /// slow, for another host or by [`BodyPlan::Refuse`]; requests whose handler panicked or gave a
+    /// response that cannot be sent; and those whose deferred response does not come in time. So an
+    /// API can say errors in its own format, and a page of another origin can read them.
+    ///
+    /// `res` has the status of `error`. The connection closes behind the response. It has to be
+    /// complete when this returns, with that status and at most 64 KiB; otherwise, and if this panics,
+    /// the response is the default one. Runs on a worker's event loop.
+    ///
+    /// Default: [`ErrorContext::respond`]. Not asked are [`Response::offload`]'s 503, WebSocket
+    /// handshakes, and clients for which the process has no descriptor.
+    ///
+    /// ```
+    /// use peregrine::{Done, ErrorContext, Handler, Request, Response};
+    ///
+    /// struct Api;
+    ///
+    /// impl Handler for Api {
+    ///     fn handle_request(&self, _: &Request<'_>, res: Response<'_>) -> Done {
+    ///         res.text("hi")
+    ///     }
+    ///
+    ///     fn error_response(&self, error: &ErrorContext<'_>, res: Response<'_>) -> Done {
+    ///         res.header("Content-Type", "application/json")
+    ///             .header("Access-Control-Allow-Origin", "*")
+    ///             .body(format!("{{\"error\":\"{}\"}}", error.text()))
+    ///     }
+    /// }
+    /// # let mut client = peregrine::testing::Connection::new(&Api);
+    /// # client.send(b"GET / HTTP/1.1\r\n\r\n");
+    /// # assert!(client.received().ends_with(b"\r\n\r\n{\"error\":\"no Host\"}"));
+    /// ```
+    fn error_response(&self, error: &ErrorContext<'_>, res: Response<'_>) -> Done {
+        error.respond(res)
+    }
+
     /// Is told what went wrong on a connection, for a log or a metric; the server has already done
     /// what had to be done. Runs on the worker's event loop. A panic in it is caught and ignored.
     ///
@@ -142,6 +180,10 @@ impl<H: Handler> Handler for Arc<H> {
 
     fn takes_special(&self, req: &Request<'_>) -> bool {
         (**self).takes_special(req)
+    }
+
+    fn error_response(&self, error: &ErrorContext<'_>, res: Response<'_>) -> Done {
+        (**self).error_response(error, res)
     }
 
     fn handle_error(&self, error: &ConnectionError<'_>, peer: Option<SocketAddr>) {

@@ -28,12 +28,41 @@ pub enum BodyPlan {
     ///
     /// [`Limits::linger_bytes`]: crate::Limits::linger_bytes
     Unread,
-    /// Refuses the request with this status, 400 to 599, and closes the connection: 401, 403, 404,
-    /// 411, 413, 415 or 417 for the most part. No byte of the body is waited for.
+    /// Refuses the request with this status, 400 to 599, and closes the connection: 403, 404, 411,
+    /// 413, 415 or 417 for the most part. No byte of the body is waited for. The response is that of
+    /// [`Handler::error_response`](crate::Handler::error_response).
+    ///
+    /// A 401 has to say `WWW-Authenticate`, a 405 `Allow` and a 426 `Upgrade` (RFC 9110 sections
+    /// 15.5.2, 15.5.6 and 15.5.22): those are for [`BodyPlan::respond`].
     Refuse(u16),
+    /// As [`BodyPlan::Refuse`], with a response of the handler's own; made by [`BodyPlan::respond`].
+    Respond(Respond),
 }
 
+/// Answers a request whose body is not wanted; see [`BodyPlan::respond`].
+pub type Respond = Box<dyn FnOnce(&Request<'_>, Response<'_>) -> Done + Send>;
+
 impl BodyPlan {
+    /// Answers at once with what `respond` says, of any status, and closes the connection. No byte of
+    /// the body is waited for. It is called instead of `handle_request`, with the request without its
+    /// body; a panic in it is a 500.
+    ///
+    /// ```
+    /// use peregrine::{BodyPlan, Request};
+    ///
+    /// fn body_plan(req: &Request<'_>) -> BodyPlan {
+    ///     match req.method() {
+    ///         "PUT" => BodyPlan::Buffer,
+    ///         _ => BodyPlan::respond(|_, res| res.status(405).header("Allow", "PUT").text("no\n")),
+    ///     }
+    /// }
+    /// ```
+    pub fn respond(
+        respond: impl FnOnce(&Request<'_>, Response<'_>) -> Done + Send + 'static,
+    ) -> BodyPlan {
+        BodyPlan::Respond(Box::new(respond))
+    }
+
     /// [`BodyPlan::Stream`] without a limit but the sink's own: it can end the body at any time with
     /// [`Flow::Answer`].
     pub fn stream(sink: impl BodySink) -> BodyPlan {
@@ -49,6 +78,7 @@ impl std::fmt::Debug for BodyPlan {
             BodyPlan::Stream(_, most) => f.debug_tuple("Stream").field(most).finish(),
             BodyPlan::Unread => f.write_str("Unread"),
             BodyPlan::Refuse(status) => f.debug_tuple("Refuse").field(status).finish(),
+            BodyPlan::Respond(_) => f.write_str("Respond"),
         }
     }
 }

@@ -56,7 +56,7 @@ pub use dir::{DirConfig, DirServer, Embedded, Files};
 pub use drive::Off;
 pub use exchange::AccessEntry;
 pub use handler::{ConnectionError, FromFn, Handler, from_fn};
-pub use incoming::{BodyPlan, BodyReader, BodySink, Flow, Incoming, Resumer};
+pub use incoming::{BodyPlan, BodyReader, BodySink, Flow, Incoming, Respond, Resumer};
 #[cfg(unix)]
 pub use io::handover::Inherited;
 pub use io::listener::ListenAddr;
@@ -78,7 +78,7 @@ pub use protocol::{
     ws_limits::{BacklogPolicy, WsLimits},
 };
 pub use request::{OwnedRequest, Request};
-pub use response::{AnswerError, BodyWriter, Done, Response};
+pub use response::{AnswerError, BodyWriter, Done, ErrorContext, Response};
 #[cfg(unix)]
 pub use server::hand_over;
 pub use server::{Running, Server, Stopped, Stopper};

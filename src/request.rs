@@ -75,14 +75,15 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// The request whose head stands complete at the front of `input`, whatever has come of its body.
-    pub(crate) fn of_head(input: &'a Input, ends: &'a dyn Ends) -> Request<'a> {
-        Request {
+    /// The request at the front of `input`, without a body, if its head is complete.
+    pub(crate) fn of_head(input: &'a Input, ends: &'a dyn Ends) -> Option<Request<'a>> {
+        let request = Request {
             head: &input.head,
             bytes: input.unread(),
-            body: &[],
+            body: b"",
             ends,
-        }
+        };
+        input.head.is_complete().then_some(request)
     }
 
     pub(crate) fn without_body(&self) -> Request<'a> {

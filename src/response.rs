@@ -1,11 +1,13 @@
 //! How a handler answers.
 
+mod error_context;
 mod fields;
 mod later;
 #[cfg(feature = "dir")]
 pub(crate) mod prepared;
 mod wire;
 
+pub use error_context::ErrorContext;
 pub(crate) use wire::Wire;
 
 use crate::conn::{

@@ -9,7 +9,7 @@ use crate::exchange::{self, AccessEntry, Exchange};
 use crate::handler::{ConnectionError, Handler, answer_special, is_for_library};
 use crate::incoming::{BodyPlan, BodySink, Flow, Incoming};
 use crate::request::Request;
-use crate::response::{Done, Response};
+use crate::response::{Done, ErrorContext, Response};
 #[cfg(feature = "websocket")]
 use crate::{
     protocol::frame::Message,
@@ -210,6 +210,12 @@ where
                 let log = self.log.clone();
                 BodyPlan::Stream(Box::new(Logged { sink, log, begun }), most)
             }
+            BodyPlan::Respond(respond) => {
+                let log = self.log.clone();
+                BodyPlan::respond(move |req, res| {
+                    log.answered(req, res, begun, |res| respond(req, res))
+                })
+            }
             plan => plan,
         }
     }
@@ -217,6 +223,10 @@ where
     /// What the library answers has a line, too.
     fn takes_special(&self, _: &Request<'_>) -> bool {
         true
+    }
+
+    fn error_response(&self, error: &ErrorContext<'_>, res: Response<'_>) -> Done {
+        self.handler.error_response(error, res)
     }
 
     fn handle_error(&self, error: &ConnectionError<'_>, peer: Option<SocketAddr>) {

@@ -1,7 +1,6 @@
 //! The beginnings of answers, prepared: status line, `Server` and `Date` as one row of bytes per
 //! status, so that an answer starts with a single copy.
 
-use super::output::Output;
 use crate::protocol::encode;
 
 const LOWEST: u16 = 200;
@@ -87,23 +86,6 @@ impl Heads {
         }
         let end = at.0 as usize;
         &self.bytes[end - usize::from(at.1)..end]
-    }
-
-    /// Appends the answer that ends a connection: a refusal, or a failure of the handler.
-    pub(crate) fn refuse(&mut self, status: u16, text: &str, head_only: bool, output: &mut Output) {
-        output.push(self.head(status));
-        output.push_with(|out| {
-            out.extend_from_slice(b"Content-Type: text/plain\r\nContent-Length: ");
-            encode::decimal(text.len() as u64 + 1, out);
-            if status == 503 {
-                out.extend_from_slice(b"\r\nRetry-After: 1");
-            }
-            out.extend_from_slice(b"\r\nConnection: close\r\n\r\n");
-            if !head_only {
-                out.extend_from_slice(text.as_bytes());
-                out.push(b'\n');
-            }
-        });
     }
 }
 

@@ -29,7 +29,7 @@ mod time;
 
 pub(crate) use time::after;
 
-use super::{Seconds, heads::Heads, input::Input, output::Output};
+use super::{Seconds, input::Input};
 use crate::protocol::{Method, Version, error::ProtocolError, framing::BodyLength, limits::Limits};
 
 /// What the driver has to do.
@@ -84,8 +84,8 @@ pub(crate) enum Plan {
     Pieces(u64),
     /// The request is answered without it.
     Unread,
-    /// The request is refused with this status.
-    Refuse(u16),
+    /// The request is answered without it, and the connection closes.
+    Refuse,
 }
 
 /// How the request that is being answered wants its answer.
@@ -145,7 +145,7 @@ pub(crate) struct Http1 {
     last: bool,
     /// Nobody takes pieces of the body at the moment.
     paused: bool,
-    /// Bytes of the body that nobody will read.
+    /// Bytes of the body that nobody will read, as far as they are known; 1 at least if there are any.
     unread: u32,
     /// The server stops: what had arrived by then, so many unread bytes, is answered, and nothing
     /// that comes after it. A client that goes on asking would never let the server stop.
@@ -257,14 +257,15 @@ impl Http1 {
         }
     }
 
-    pub(crate) fn next(
-        &mut self,
-        input: &mut Input,
-        output: &mut Output,
-        heads: &mut Heads,
-        limits: &Limits,
-        now: Seconds,
-    ) -> Next {
+    /// For an answer that ends the connection, whatever the client has asked for.
+    pub(crate) fn last_mode(&self) -> Mode {
+        Mode {
+            persistent: false,
+            ..self.mode
+        }
+    }
+
+    pub(crate) fn next(&mut self, input: &mut Input, limits: &Limits, now: Seconds) -> Next {
         loop {
             let step = match self.state {
                 State::Idle | State::Blank(_) if input.is_empty() => Ok(false),
@@ -312,7 +313,7 @@ impl Http1 {
                     }
                     Next::Read
                 }
-                Err(error) => Next::Close(self.refuse(error, output, heads)),
+                Err(error) => Next::Close(self.refuse(error)),
             };
         }
     }
@@ -425,7 +426,7 @@ impl Http1 {
             // A client that did not ask for the end may be sending its next request already.
             false => State::Over(Close {
                 reason: CloseReason::Finished,
-                linger: self.mode.persistent || !input.is_empty(),
+                linger: self.mode.persistent || self.unread > 0 || !input.is_empty(),
             }),
         };
     }
@@ -453,26 +454,12 @@ impl Http1 {
     }
 
     /// Also for a reason that is not in the bytes alone, before the request is answered or its body
-    /// planned.
-    pub(crate) fn refuse(
-        &mut self,
-        error: ProtocolError,
-        output: &mut Output,
-        heads: &mut Heads,
-    ) -> Close {
-        let reason = CloseReason::Refused(error);
-        self.turn_away(error.status(), error.text(), reason, output, heads)
+    /// planned. What is said to the client is for the driver to write.
+    pub(crate) fn refuse(&mut self, error: ProtocolError) -> Close {
+        self.turn_away(CloseReason::Refused(error))
     }
 
-    fn turn_away(
-        &mut self,
-        status: u16,
-        text: &str,
-        reason: CloseReason,
-        output: &mut Output,
-        heads: &mut Heads,
-    ) -> Close {
-        heads.refuse(status, text, self.mode.method == Method::Head, output);
+    fn turn_away(&mut self, reason: CloseReason) -> Close {
         let close = Close {
             reason,
             linger: !self.eof,

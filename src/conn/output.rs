@@ -167,6 +167,11 @@ impl Output {
         }
     }
 
+    /// Bytes, files included, that were appended since `mark`.
+    pub(crate) fn len_since(&self, mark: Mark) -> u64 {
+        self.len - mark.len
+    }
+
     /// Takes back what was appended after `mark`. Nothing of it may have been sent.
     pub(crate) fn truncate(&mut self, mark: Mark) {
         debug_assert!(self.sent <= mark.bytes && self.large_sent <= mark.large);
@@ -219,12 +224,6 @@ impl Output {
     /// What was appended since `mark` is no more than the system is likely to take at once.
     pub(crate) fn is_small_since(&self, mark: Mark) -> bool {
         self.large.len() == mark.large && self.len - mark.len < LARGE as u64
-    }
-
-    /// Bytes behind the last empty line: the body of a refusal that was appended last.
-    pub(crate) fn last_body(&self) -> u64 {
-        let end = self.bytes.windows(4).rposition(|at| at == b"\r\n\r\n");
-        end.map_or(0, |end| (self.bytes.len() - end - 4) as u64)
     }
 
     fn push_large(&mut self, body: Body) {

@@ -6,7 +6,8 @@ use crate::conn::{
     panic_guard::{catch, drop_quietly},
 };
 use crate::handler::{Handler, is_for_library};
-use crate::incoming::{BodyPlan, BodySink, Flow, Incoming};
+use crate::incoming::{BodyPlan, BodySink, Flow, Incoming, Respond};
+use crate::protocol::encode;
 use crate::request::Request;
 use crate::response::AnswerError;
 use std::ops::Deref;
@@ -35,27 +36,40 @@ where
             Ok(BodyPlan::Unread) => Plan::Unread,
             Ok(BodyPlan::Refuse(status @ 400..=599)) => {
                 parts.counters.refused_with(status);
-                Plan::Refuse(status)
+                return self.refuse_body(status, parts);
             }
             Ok(BodyPlan::Refuse(status)) => {
-                let failure = Failure::Answer(AnswerError::Status(status));
-                self.fail(&failure, parts);
-                parts.counters.answered(500);
-                Plan::Refuse(500)
+                return self.fail_plan(&Failure::Answer(AnswerError::Status(status)), parts);
             }
-            Err(panic) => {
-                self.fail(&Failure::Panic(panic), parts);
-                parts.counters.answered(500);
-                Plan::Refuse(500)
-            }
+            Ok(BodyPlan::Respond(respond)) => return self.respond(respond, parts),
+            Err(panic) => return self.fail_plan(&Failure::Panic(panic), parts),
         };
         let output = &mut self.wire.output;
-        let heads = &mut self.wire.heads;
-        let http1 = &mut *parts.http1;
-        http1.plan(plan, parts.input, output, heads, &self.limits);
-        if let Plan::Refuse(status) = plan {
-            self.tell(status, self.wire.output.last_body(), parts);
-        }
+        parts.http1.plan(plan, parts.input, output, &self.limits);
+    }
+
+    fn fail_plan(&mut self, failure: &Failure, parts: &mut Parts<'_>) {
+        self.fail(failure, parts);
+        parts.counters.answered(500);
+        self.refuse_body(500, parts);
+    }
+
+    fn refuse_body(&mut self, status: u16, parts: &mut Parts<'_>) {
+        let body_bytes = self.error_response(status, encode::reason(status), parts);
+        parts.http1.give_up();
+        self.tell(status, body_bytes, parts);
+    }
+
+    /// Answers without the body, which nobody reads any more.
+    fn respond(&mut self, respond: Respond, parts: &mut Parts<'_>) {
+        let output = &mut self.wire.output;
+        parts
+            .http1
+            .plan(Plan::Refuse, parts.input, output, &self.limits);
+        let response = self.wire.response(parts.http1.mode());
+        let request = Request::new(parts.input, parts.ends);
+        let answered = catch(|| respond(&request, response));
+        self.finish(answered, parts);
     }
 
     /// Hands a piece of the body to its sink.
@@ -81,9 +95,10 @@ where
             Err(panic) => {
                 self.fail(&Failure::Panic(panic), parts);
                 self.drop_sink(parts);
-                let wire = &mut self.wire;
-                parts.http1.give_up(&mut wire.output, &mut wire.heads);
-                self.tell(500, self.wire.output.last_body(), parts);
+                let text = "the server could not take this request";
+                let body_bytes = self.error_response(500, text, parts);
+                parts.http1.give_up();
+                self.tell(500, body_bytes, parts);
             }
         }
     }

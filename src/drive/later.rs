@@ -1,6 +1,6 @@
 //! Answers, or parts of them, that come later.
 
-use super::{Failure, Parts, Service};
+use super::{Failure, NOT_ANSWERED, Parts, Service};
 use crate::conn::body_out::{BodyOut, Progress};
 use crate::conn::panic_guard::catch;
 use crate::conn::timers::Timers;
@@ -139,7 +139,8 @@ where
     fn deliver(&mut self, mut late: Late, parts: &mut Parts<'_>) {
         if late.body.as_mut().is_some_and(|body| !self.can_last(body)) {
             parts.counters.answered(503);
-            self.wire.refuse_late(503, CROWDED, parts.http1.mode());
+            let body_bytes = self.error_response(503, CROWDED, parts);
+            self.end_exchange(Some(503), body_bytes, parts.place);
             return self.answered(true, parts);
         }
         parts.counters.answered(late.status);
@@ -199,8 +200,7 @@ where
             return self.cut(parts);
         }
         parts.counters.answered(500);
-        self.wire.fail_late(parts.http1.mode());
-        let body_bytes = self.wire.output.last_body();
+        let body_bytes = self.error_response(500, NOT_ANSWERED, parts);
         self.end_exchange(Some(500), body_bytes, parts.place);
         self.answered(true, parts);
     }

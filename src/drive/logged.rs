@@ -48,13 +48,17 @@ where
     }
 
     /// The response has not come in time: a 503 is in the output, or what there is of its body.
-    pub(super) fn tell_timeout(&mut self, body: Option<&BodyOut>, parts: &mut Parts<'_>) {
+    pub(super) fn tell_timeout(
+        &mut self,
+        body: Option<&BodyOut>,
+        body_bytes: u64,
+        parts: &Parts<'_>,
+    ) {
         if body.is_some() {
             return self.cut_exchange(body, parts.place);
         }
-        let body_bytes = parts.output.last_body();
         match self.wire.exchanges.remove(&parts.place.slot) {
-            Some(exchange) => exchange.complete_with(503, body_bytes, parts.output),
+            Some(exchange) => exchange.complete_with(503, body_bytes, &mut self.wire.output),
             None => self.tell(503, body_bytes, parts),
         }
     }
@@ -91,8 +95,7 @@ where
         body_bytes: u64,
         ends: &dyn Ends,
     ) {
-        let is_complete = input.head.is_complete();
-        let request = is_complete.then(|| Request::of_head(input, ends));
+        let request = Request::of_head(input, ends);
         let entry = AccessEntry::of(request, ends.peer_addr(), status)
             .took_for(http1.waited_for(self.now))
             .with_body(body_bytes);

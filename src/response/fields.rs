@@ -28,7 +28,7 @@ impl<'a> Response<'a> {
         } else {
             self.wire.upgrade |= fields::is_upgrade(name);
             if self.wire.begun > 0 && fields::is_single(name) {
-                self.wire.take_back(name);
+                self.wire.take_field_back(name);
             }
             self.begin();
             self.wire.output.push_with(|out| {

@@ -10,7 +10,7 @@ use crate::conn::{
 };
 use crate::exchange::Exchange;
 use crate::late::{Address, Begun, Command, Door, Late, Place};
-use crate::protocol::{Method, Version};
+use crate::protocol::Version;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -47,9 +47,6 @@ pub(crate) struct Wire {
     /// Given out so far.
     pub(crate) tickets: u64,
 }
-
-/// Why there is a 500.
-const FAILED: &str = "the server could not answer this request";
 
 /// See [`Wire::begun`].
 const LATE: usize = usize::MAX;
@@ -192,7 +189,7 @@ impl Wire {
     /// Takes a header field back that may have been set.
     #[cold]
     #[inline(never)]
-    pub(super) fn take_back(&mut self, name: &str) {
+    pub(super) fn take_field_back(&mut self, name: &str) {
         while let Some(line) = self.line_of(name.as_bytes()) {
             self.output.replace(self.mark, line, b"");
         }
@@ -264,33 +261,20 @@ impl Wire {
         Ok(body)
     }
 
-    /// Puts a 500 in the place of what there is of the answer.
+    /// Whether the response is complete, with this status, and `most` bytes at the most.
     #[cold]
-    pub(crate) fn fail(&mut self) {
-        self.refuse(500, FAILED);
+    pub(crate) fn is_complete_with(&self, status: u16, most: u64) -> bool {
+        self.is_complete().is_some()
+            && self.status == status
+            && self.output.len_since(self.mark) <= most
     }
 
-    /// Answers 500 in the place of an answer that will not come.
+    /// Throws away what there is of the response.
     #[cold]
-    pub(crate) fn fail_late(&mut self, mode: Mode) {
-        self.refuse_late(500, FAILED, mode);
-    }
-
-    /// Puts another answer, and the end of the connection, in the place of what there is of the answer.
-    #[cold]
-    pub(crate) fn refuse(&mut self, status: u16, text: &str) {
+    pub(crate) fn take_back(&mut self) {
         self.fault = None;
         self.body = None;
         self.output.truncate(self.mark);
-        self.refuse_late(status, text, self.mode);
-    }
-
-    /// Gives another answer in the place of one that will not come, or comes too late.
-    #[cold]
-    pub(crate) fn refuse_late(&mut self, status: u16, text: &str, mode: Mode) {
-        let head_only = mode.method == Method::Head;
-        let output = &mut self.output;
-        self.heads.refuse(status, text, head_only, output);
     }
 }
 

@@ -29,6 +29,7 @@ mod dir_paths;
 mod dir_server;
 #[cfg(all(unix, feature = "dir"))]
 mod dir_special;
+mod errors;
 mod event_hub;
 mod events;
 #[cfg(feature = "tracing")]

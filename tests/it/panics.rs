@@ -119,6 +119,7 @@ impl Handler for App {
         };
         match req.path() {
             "/plan" => raise(),
+            "/respond" => BodyPlan::respond(move |_, _| raise()),
             "/piece" => sink(At::Piece, true),
             "/finish" => sink(At::Finish, false),
             "/finish/drop" => sink(At::Drop, true),
@@ -243,11 +244,12 @@ enum Seen {
     Answered(&'static str),
 }
 
-const ROWS: [(&str, &str, Seen); 22] = [
+const ROWS: [(&str, &str, Seen); 23] = [
     ("GET", "/handle", Seen::Failed),
     ("GET", "/write", Seen::Failed),
     ("GET", "/log", Seen::Failed),
     ("POST", "/plan", Seen::Failed),
+    ("POST", "/respond", Seen::Failed),
     ("POST", "/piece", Seen::Failed),
     ("POST", "/finish", Seen::Failed),
     ("POST", "/finish/drop", Seen::Failed),

@@ -34,6 +34,7 @@ impl Handler for Impatient {
     fn body_plan(&self, req: &Request<'_>) -> BodyPlan {
         match req.path() {
             "/refuse" => BodyPlan::Refuse(403),
+            "/respond" => BodyPlan::respond(|_, res| res.status(422).text("enough")),
             "/unread" => BodyPlan::Unread,
             "/take" => BodyPlan::stream(Early(usize::MAX)),
             _ => BodyPlan::stream(Early(1000)),
@@ -49,7 +50,17 @@ impl Handler for Impatient {
 /// connection is over.
 #[test]
 fn an_early_answer_is_read_by_a_client_that_goes_on_sending() {
-    let (server, addr) = start(Impatient, workers(1));
+    // Until then the connection is open, but the server reads no more than `linger_bytes`.
+    let linger_time = Duration::from_secs(1);
+    let limits = Limits {
+        linger_time,
+        ..limits()
+    };
+    let config = Config {
+        limits,
+        ..workers(1)
+    };
+    let (server, addr) = start(Impatient, config);
     let block = vec![b'x'; 8 * MIB];
     for path in ["/early", "/unread", "/refuse"] {
         for head in [
@@ -99,11 +110,14 @@ fn an_early_answer_ends_properly() {
     let (server, addr) = start(Impatient, workers(1));
     let block = [b'x'; 100_000];
     for head in [
-        "Content-Length: 8388608\r\n\r\n",
-        "Transfer-Encoding: chunked\r\n\r\n800000\r\n",
+        "/early HTTP/1.1\r\nHost: a\r\nContent-Length: 8388608\r\n\r\n",
+        "/early HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n800000\r\n",
+        "/early HTTP/1.0\r\nContent-Length: 8388608\r\n\r\n",
+        "/unread HTTP/1.0\r\nContent-Length: 8388608\r\n\r\n",
+        "/respond HTTP/1.0\r\nContent-Length: 8388608\r\n\r\n",
     ] {
         let mut client = Client::connect(addr);
-        client.send(format!("PUT /early HTTP/1.1\r\nHost: a\r\n{head}"));
+        client.send(format!("PUT {head}"));
         client.send(block);
         let answer = client.answer(Asked::Other);
         assert_eq!((answer.status, answer.closes()), (422, true));

@@ -1,7 +1,7 @@
 //! What becomes of request bodies: gathered, handed over piece by piece, or left unread.
 
 use super::{CloseReason, Http1, Next, Plan, State};
-use crate::conn::{Seconds, heads::Heads, input::Input, output::Output};
+use crate::conn::{Seconds, input::Input, output::Output};
 use crate::protocol::{
     chunked::Decoder, encode, error::ProtocolError, framing::BodyLength, limits::Limits,
 };
@@ -14,7 +14,6 @@ impl Http1 {
         plan: Plan,
         input: &mut Input,
         output: &mut Output,
-        heads: &mut Heads,
         limits: &Limits,
     ) {
         let Some(framing) = input.planned.take() else {
@@ -27,16 +26,15 @@ impl Http1 {
         let most = match plan {
             Plan::Buffer(most) | Plan::Pieces(most) => most,
             Plan::Unread => return self.leave_unread(framing.body, awaits, head, limits),
-            Plan::Refuse(status) => {
-                let text = encode::reason(status);
-                self.turn_away(status, text, CloseReason::Finished, output, heads);
-                return;
+            Plan::Refuse => {
+                self.last = true;
+                return self.leave_unread(framing.body, awaits, head, limits);
             }
         };
         let length = match framing.body.within(most) {
             Ok(length) => length,
             Err(error) => {
-                self.refuse(error, output, heads);
+                self.refuse(error);
                 return;
             }
         };
@@ -49,7 +47,7 @@ impl Http1 {
             {
                 Some(len) => State::Exact(len),
                 None => {
-                    self.refuse(ProtocolError::BodyTooLarge, output, heads);
+                    self.refuse(ProtocolError::BodyTooLarge);
                     return;
                 }
             },
@@ -71,11 +69,14 @@ impl Http1 {
     /// if it is short, and ends the connection otherwise.
     fn leave_unread(&mut self, body: BodyLength, awaits: bool, head: usize, limits: &Limits) {
         let most = limits.linger_bytes.min(u32::MAX as usize) as u64;
-        match body {
+        self.unread = match body {
             // Whoever still waits for a `100` may send the body or not (RFC 9110 section 10.1.1).
-            BodyLength::Exact(len) if len <= most && !awaits => self.unread = len as u32,
-            _ => self.last = true,
-        }
+            BodyLength::Exact(len) if len <= most && !awaits => len as u32,
+            _ => {
+                self.last = true;
+                1
+            }
+        };
         self.state = State::Ready(head);
     }
 
@@ -147,9 +148,8 @@ impl Http1 {
     }
 
     /// Whoever takes the pieces has failed.
-    pub(crate) fn give_up(&mut self, output: &mut Output, heads: &mut Heads) {
-        let text = "the server could not take this request";
-        self.turn_away(500, text, CloseReason::Finished, output, heads);
+    pub(crate) fn give_up(&mut self) {
+        self.turn_away(CloseReason::Finished);
     }
 
     /// The request is to be answered without the rest of its body.

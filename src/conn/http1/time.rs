@@ -1,7 +1,7 @@
 //! How long a connection may take for what it is at.
 
 use super::{Close, CloseReason, Http1, State};
-use crate::conn::{Seconds, heads::Heads, input::Input, output::Output};
+use crate::conn::{Seconds, input::Input};
 use crate::protocol::{error::ProtocolError, limits::Limits};
 use std::time::Duration;
 
@@ -70,27 +70,25 @@ impl Http1 {
     }
 
     /// Memory is short: refuses the request that is coming in. False if none is.
-    pub(crate) fn give_way(&mut self, output: &mut Output, heads: &mut Heads) -> bool {
+    pub(crate) fn give_way(&mut self) -> bool {
         let is_coming = match self.state {
             State::Head | State::Exact(_) | State::Chunked => true,
             State::Pieces(_) | State::ChunkedPieces => !self.paused,
             _ => false,
         };
         if is_coming {
-            self.refuse(ProtocolError::Overloaded, output, heads);
+            self.refuse(ProtocolError::Overloaded);
         }
         is_coming
     }
 
     /// The deadline has passed.
-    pub(crate) fn expire(&mut self, output: &mut Output, heads: &mut Heads) -> Close {
+    pub(crate) fn expire(&mut self) -> Close {
         match self.state {
-            State::Head => self.refuse(ProtocolError::HeadTimeout, output, heads),
-            State::Exact(_) | State::Chunked => {
-                self.refuse(ProtocolError::BodyTimeout, output, heads)
-            }
+            State::Head => self.refuse(ProtocolError::HeadTimeout),
+            State::Exact(_) | State::Chunked => self.refuse(ProtocolError::BodyTimeout),
             State::Pieces(_) | State::ChunkedPieces if !self.paused => {
-                self.refuse(ProtocolError::BodyTimeout, output, heads)
+                self.refuse(ProtocolError::BodyTimeout)
             }
             State::Over(close) => close,
             State::Waiting | State::Pieces(_) | State::ChunkedPieces => {
