@@ -197,20 +197,19 @@ where
         let is_over = self.wire.door.budget.is_over();
         let mut pace = Pace::default();
         for _ in 0..self.limits.requests_per_turn.max(1) {
-            if !parts.input.is_empty() && pace.is_over(self.limits.turn_time) {
+            if pace.is_over(|| !parts.input.is_empty()) {
                 return Turn::Again;
             }
             let output = &self.wire.output;
             if output.len() > self.limits.output_bytes as u64
-                || output.files() >= self.limits.output_files.max(1)
+                || output.files() > 0 && output.files() >= self.limits.output_files
             {
                 return Turn::Blocked;
             }
             let http1 = &mut parts.http1;
             let next = http1.next(parts.input, &self.limits, self.now);
-            if http1.has_more(parts.input) {
-                pace.begin();
-            }
+            let has_more = || http1.has_more(parts.input);
+            pace.begin(self.limits.turn_time, has_more);
             if is_over && is_new(&next, parts) {
                 parts.counters.overloaded.add(1);
                 parts.http1.refuse(ProtocolError::Overloaded);

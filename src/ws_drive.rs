@@ -244,8 +244,7 @@ where
     ) -> Pumped {
         let (mut pace, mut messages) = (Pace::default(), 0);
         while !peer.ws.is_crowded() {
-            let has_more = !input.raw().is_empty();
-            if has_more && pace.is_over(turn_time) {
+            if pace.is_over(|| !input.raw().is_empty()) {
                 // It is we who have not looked at what came of a message under way.
                 input.forget_tempo();
                 return Pumped {
@@ -254,9 +253,7 @@ where
                 };
             }
             let next = peer.ws.next(input, self.now);
-            if !input.raw().is_empty() {
-                pace.begin();
-            }
+            pace.begin(turn_time, || !input.raw().is_empty());
             match next {
                 Next::Read | Next::Over => break,
                 Next::Pong(payload) => self.hook(peer, ends, |handler, ws| {
