@@ -86,7 +86,7 @@ impl Clock {
 
     /// How long until the next whole second.
     pub(crate) fn to_next_second(&self) -> Duration {
-        Duration::from_secs(1) - Duration::from_nanos(u64::from(self.now.subsec_nanos()))
+        Duration::new(0, 1_000_000_000 - self.now.subsec_nanos())
     }
 }
 

@@ -52,6 +52,12 @@ impl Relief {
         }
     }
 
+    /// The last search has found some.
+    #[inline]
+    pub(super) fn goes_on(&self) -> bool {
+        self.goes_on
+    }
+
     /// Until the next search that has something to find.
     pub(super) fn timeout(&self, now: Duration) -> Option<Duration> {
         self.goes_on.then(|| self.next.saturating_sub(now))

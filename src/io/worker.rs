@@ -1,6 +1,7 @@
 //! The loop of a worker thread: it owns its connections, and nobody else touches them.
 
 mod ending;
+mod waiting;
 
 use super::accept::{BACK_OFF, Listeners};
 use super::clock::{self, Clock, Sampler};
@@ -25,9 +26,6 @@ use std::time::{Duration, Instant};
 
 /// Connections that a worker takes from its own listener before it looks at the others again.
 const BATCH: usize = 64;
-
-/// Systems refuse a wait for a timer that is due in many thousand years.
-const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
 
 /// Timers that are called before others get their turn.
 const TIMERS: usize = 256;
@@ -206,27 +204,6 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
         }
         #[cfg(test)]
         assert_eq!(self.shared.pool.away, 0, "buffers that were not given back");
-    }
-
-    /// From the last look at the clock on; forever, if nothing is due at any time.
-    fn timeout(&self) -> Option<Duration> {
-        if !self.again.is_empty() || !self.seat.door.is_empty() {
-            return Some(Duration::ZERO);
-        }
-        let next = self.clock.to_next_second();
-        let wait = match &self.stop {
-            Some(stop) => Some(next.min(stop.at.saturating_duration_since(Instant::now()))),
-            None => (!self.slab.is_empty()).then_some(next),
-        };
-        let at = self.timers.next();
-        let timer = at.map(|at| at.saturating_sub(self.clock.now()));
-        let accept = self.listeners.timeout(self.control);
-        let later =
-            (!self.later.is_empty()).then(|| self.later_at.saturating_sub(self.clock.now()));
-        let relief = self.relief.timeout(self.clock.now());
-        let first = [wait, timer, accept, later, relief];
-        let first = first.into_iter().flatten().min();
-        first.map(|wait| wait.min(LONGEST_WAIT))
     }
 
     /// Lets a connection do something, and sees to what follows from it. A panic in that ends this
@@ -415,7 +392,16 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
     }
 
     /// Closes connections that hold memory without progress while it is short.
+    #[inline]
     fn free_memory(&mut self) {
+        if self.shared.tally.is_short() || self.relief.goes_on() {
+            self.close_stalled();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn close_stalled(&mut self) {
         let mut first = std::mem::take(&mut self.due);
         let (now, second) = (self.clock.now(), self.shared.service.now);
         let limit = self.config.limits.stall_time;
