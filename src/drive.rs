@@ -282,37 +282,44 @@ where
         if let Some(sink) = parts.sink.take() {
             return self.answer_by(sink, parts);
         }
-        let mode = parts.http1.mode();
-        let response = self.wire.response(mode);
-        let request = Request::new(parts.input, parts.ends);
-        let handler = &*self.handler;
         // The handler is shared by reference and must be sound after a panic in any case, as other
-        // threads go on using it; the output is cut back by `fail`.
+        // threads go on using it; the output is cut back by `fail`. All is made within: what is not,
+        // goes through memory.
         let answered = catch(|| {
-            if mode.method.is_special() && is_for_library(handler, &request) {
-                return answer_special(&request, response);
-            }
-            match upgrades.offer(handler, &request, response) {
-                Ok(done) => done,
-                Err(response) => handler.handle_request(&request, response),
-            }
+            let mode = parts.http1.mode();
+            let response = self.wire.response(mode);
+            let request = Request::new(parts.input, parts.ends);
+            let handler = &*self.handler;
+            let _done: Done = if mode.method.is_special() && is_for_library(handler, &request) {
+                answer_special(&request, response)
+            } else {
+                match upgrades.offer(handler, &request, response) {
+                    Ok(done) => done,
+                    Err(response) => handler.handle_request(&request, response),
+                }
+            };
         });
         self.finish(answered, parts);
     }
 
     /// What is left to do when a handler has returned.
-    #[inline]
-    fn finish(&mut self, answered: Result<Done, Panic>, parts: &mut Parts<'_>) {
+    #[inline(always)]
+    fn finish(&mut self, answered: Result<(), Panic>, parts: &mut Parts<'_>) {
         parts.counters.requests.add(1);
-        let close = match answered {
-            Ok(_done) => match self.wire.is_complete() {
-                Some(close) => close,
-                None => return self.finish_unusual(parts),
-            },
-            Err(panic) => return self.finish_failed(&Failure::Panic(panic), parts),
-        };
-        parts.counters.answered(self.wire.status());
-        parts.http1.finish(close, parts.input, self.now);
+        match (answered, self.wire.is_complete()) {
+            (Ok(()), Some(close)) => {
+                parts.counters.answered(self.wire.status());
+                parts.http1.finish(close, parts.input, self.now);
+            }
+            (Ok(()), None) => self.finish_unusual(parts),
+            (Err(panic), _) => self.finish_panicked(panic, parts),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn finish_panicked(&mut self, panic: Panic, parts: &mut Parts<'_>) {
+        self.finish_failed(&Failure::Panic(panic), parts);
     }
 
     #[inline(never)]

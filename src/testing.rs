@@ -169,7 +169,7 @@ impl<'h, H: Handler> Connection<'h, H> {
     /// connection may send one more request, and closes if [`Limits::stop_grace`](crate::Limits::stop_grace)
     /// passes without one.
     pub fn stop(&mut self) {
-        let unread = self.input.unread().len();
+        let unread = self.input.available();
         let may_ask = !self.service.limits.stop_grace.is_zero();
         let is_done = self.http1.is_idle() && !may_ask;
         self.with_parts(|service, parts| service.stop(unread, parts));
@@ -219,7 +219,7 @@ impl<'h, H: Handler> Connection<'h, H> {
     #[cfg(any(test, feature = "internals"))]
     #[doc(hidden)]
     pub fn held(&self) -> usize {
-        self.input.unread().len()
+        self.input.available()
     }
 
     fn run(&mut self) {

@@ -223,7 +223,7 @@ impl Http1 {
     /// Something has come behind the request that [`Next::Request`] announced.
     #[inline]
     pub(crate) fn has_more(&self, input: &Input) -> bool {
-        matches!(self.state, State::Ready(len) if input.unread().len() > len)
+        matches!(self.state, State::Ready(len) if input.available() > len)
     }
 
     /// A head has come and its request is neither answered nor refused.
@@ -287,7 +287,7 @@ impl Http1 {
                     false => Ok(false),
                 },
                 State::Exact(len) => {
-                    let complete = input.unread().len() >= len;
+                    let complete = input.available() >= len;
                     if complete {
                         input.body = input.head.len()..len;
                         self.state = State::Ready(len);

@@ -69,7 +69,7 @@ impl Input {
 
     /// Remembers when bytes come and go, to be called after each turn of a connection that keeps it.
     pub(crate) fn note(&mut self, now: Seconds) {
-        let there = self.taken + self.unread().len() as u64;
+        let there = self.taken + self.available() as u64;
         if self.noted == 0 || there.abs_diff(self.noted) >= SOME {
             (self.noted, self.moved) = (there.max(1), now);
         }
@@ -88,6 +88,12 @@ impl Input {
     /// What has arrived and is not consumed.
     pub(crate) fn unread(&self) -> &[u8] {
         &self.bytes[self.start..self.end]
+    }
+
+    /// How many those are: without a look at the bytes, which costs comparisons.
+    #[inline]
+    pub(crate) fn available(&self) -> usize {
+        self.end - self.start
     }
 
     #[inline]

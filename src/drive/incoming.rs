@@ -9,7 +9,7 @@ use crate::handler::{Handler, is_for_library};
 use crate::incoming::{BodyPlan, BodySink, Flow, Incoming, Respond};
 use crate::protocol::encode;
 use crate::request::Request;
-use crate::response::AnswerError;
+use crate::response::{AnswerError, Done};
 use std::ops::Deref;
 
 impl<P> Service<P>
@@ -68,7 +68,9 @@ where
             .plan(Plan::Refuse, parts.input, output, &self.limits);
         let response = self.wire.response(parts.http1.mode());
         let request = Request::new(parts.input, parts.ends);
-        let answered = catch(|| respond(&request, response));
+        let answered = catch(|| {
+            let _done: Done = respond(&request, response);
+        });
         self.finish(answered, parts);
     }
 
@@ -110,7 +112,9 @@ where
         self.wire.door.leave(parts.place);
         let response = self.wire.response(parts.http1.mode());
         let request = Request::new(parts.input, parts.ends);
-        let answered = catch(|| sink.finish(&request, response));
+        let answered = catch(|| {
+            let _done: Done = sink.finish(&request, response);
+        });
         self.finish(answered, parts);
     }
 

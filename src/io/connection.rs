@@ -295,7 +295,7 @@ impl Connection {
             true => self.fill(shared),
             false => Fill::Nothing,
         };
-        let unread = self.input.as_ref().map_or(0, |input| input.unread().len());
+        let unread = self.input.as_ref().map_or(0, |input| input.available());
         if self.body.is_some() {
             return self.stop_stream(unread, shared);
         }

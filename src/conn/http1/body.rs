@@ -22,7 +22,7 @@ impl Http1 {
         };
         let head = input.head.len();
         // A body that has begun to come belongs to a client that does not wait (RFC 9110 10.1.1).
-        let awaits = framing.expects_continue && input.unread().len() == head;
+        let awaits = framing.expects_continue && input.available() == head;
         let most = match plan {
             Plan::Buffer(most) | Plan::Pieces(most) => most,
             Plan::Unread => return self.leave_unread(framing.body, awaits, head, limits),
@@ -92,7 +92,7 @@ impl Http1 {
         let head = input.head.len();
         let end = match self.state {
             State::Pieces(left) => {
-                let here = (input.unread().len() - head) as u64;
+                let here = (input.available() - head) as u64;
                 input.body = head..head + left.min(here) as usize;
                 (left == 0).then_some(head)
             }
@@ -165,7 +165,7 @@ impl Http1 {
 
     /// Throws away what nobody reads. True when it is all gone.
     pub(super) fn drain(&mut self, input: &mut Input) -> bool {
-        let n = (self.unread as usize).min(input.unread().len());
+        let n = (self.unread as usize).min(input.available());
         input.consume(n);
         self.owed = self.owed.map(|owed| owed.saturating_sub(n));
         self.unread -= n as u32;

@@ -37,7 +37,7 @@ impl Http1 {
                 let received = input.map_or(0, |input| {
                     let here = match self.state {
                         State::Chunked | State::ChunkedPieces => input.decoder.body().len(),
-                        _ => input.unread().len() - input.head.len(),
+                        _ => input.available() - input.head.len(),
                     };
                     input.taken_since + here as u64
                 });
