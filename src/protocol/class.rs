@@ -35,27 +35,29 @@ pub(crate) static PATH: [bool; 256] = table(b"@", &[(0x21, 0x22), (0x24, 0x3e), 
 static REG_NAME: [bool; 256] = table(b"-._~!$&'()*+,;=", &ALNUM);
 
 /// How many bytes at the front are in the class.
-#[inline]
+#[inline(always)]
 pub(crate) fn count(bytes: &[u8], class: &[bool; 256]) -> usize {
-    let mut n = 0;
-    while let Some(four) = bytes[n..].first_chunk::<4>() {
+    let mut rest = bytes;
+    while let Some((four, behind)) = rest.split_first_chunk::<4>() {
         for (i, &b) in four.iter().enumerate() {
             if !class[usize::from(b)] {
-                return n + i;
+                return bytes.len() - rest.len() + i;
             }
         }
-        n += 4;
+        rest = behind;
     }
     // By hand: 14 instructions fewer per request than an iterator's `position`.
-    while let Some(&b) = bytes.get(n) {
-        if !class[usize::from(b)] {
+    while let [b, behind @ ..] = rest {
+        if !class[usize::from(*b)] {
             break;
         }
-        n += 1;
+        rest = behind;
     }
-    n
+    bytes.len() - rest.len()
 }
 
+/// Of a literal, compiled with it, this is no code.
+#[inline(always)]
 pub(crate) fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && count(bytes, &TOKEN) == bytes.len()
 }
@@ -73,19 +75,25 @@ const fn holds(word: u64, byte: u8) -> u64 {
     below(word ^ (ONES * byte as u64), 1)
 }
 
+/// Not zero if one of the bytes is a control byte; exact only as a whole.
+const fn suspect(word: u64) -> u64 {
+    below(word, 0x20) | holds(word, 0x7f)
+}
+
 /// How many bytes at the front may stand in a field value (RFC 9110 section 5.5): no control byte
 /// but HTAB, so no CR, LF or NUL. Eight at a time.
-#[inline]
+#[inline(always)]
 pub(crate) fn count_field_value(bytes: &[u8]) -> usize {
     let mut at = 0;
     for chunk in bytes.chunks_exact(8) {
         let word = u64::from_le_bytes(chunk.try_into().expect("eight bytes"));
-        let suspect = below(word, 0x20) | holds(word, 0x7f);
+        let suspect = suspect(word);
         if suspect != 0 {
             // A borrow reaches only bytes behind the one it comes from: the first is one for
             // certain. If it is HTAB, which is rare, the rest is looked at one by one.
-            at += suspect.trailing_zeros() as usize / 8;
-            if bytes[at] != b'\t' {
+            let byte = suspect.trailing_zeros() & !7;
+            at += byte as usize / 8;
+            if (word >> byte) as u8 != b'\t' {
                 return at;
             }
             break;
@@ -95,7 +103,23 @@ pub(crate) fn count_field_value(bytes: &[u8]) -> usize {
     at + count(&bytes[at..], &FIELD_VALUE)
 }
 
+#[inline]
 pub(crate) fn is_field_value(bytes: &[u8]) -> bool {
+    // The last eight may have been looked at in part.
+    if let Some(last) = bytes.last_chunk() {
+        let suspect = |bytes| suspect(u64::from_le_bytes(bytes));
+        let words = bytes.chunks_exact(8).map(|chunk| chunk.try_into());
+        let all = words.fold(suspect(*last), |all, word| all | word.map_or(0, suspect));
+        if all == 0 {
+            return true;
+        }
+    }
+    is_rare_field_value(bytes)
+}
+
+/// A short one, or one with HTAB.
+#[inline(never)]
+fn is_rare_field_value(bytes: &[u8]) -> bool {
     count_field_value(bytes) == bytes.len()
 }
 

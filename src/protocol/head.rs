@@ -33,7 +33,7 @@ impl Known {
     fn of(name: &[u8]) -> Option<Known> {
         fn is<const N: usize>(name: &[u8], lower: &[u8; N]) -> bool {
             name.first_chunk::<N>()
-                .is_some_and(|name| name.map(|b| b | 0x20) == *lower)
+                .is_some_and(|name| name[0] | 0x20 == lower[0] && name.map(|b| b | 0x20) == *lower)
         }
         match name.len() {
             4 if is(name, b"host") => Some(Known::Host),
@@ -355,18 +355,28 @@ pub(crate) fn split_field(bytes: &[u8], start: usize) -> Result<(Field, usize), 
         _ => return Err(ProtocolError::FieldName),
     }
     let mut value = name + 1;
-    while let Some(b' ' | b'\t') = bytes.get(value) {
+    // One space, nearly always.
+    if bytes.get(value) == Some(&b' ') {
         value += 1;
+    }
+    if bytes.get(value).is_some_and(|&b| b <= b' ') {
+        value += white_space(&bytes[value..]);
     }
     let end = value + class::count_field_value(&bytes[value..]);
     let next = line_end(bytes, end, ProtocolError::FieldValue)?;
-    let mut trimmed = end;
-    while trimmed > value && matches!(bytes[trimmed - 1], b' ' | b'\t') {
-        trimmed -= 1;
-    }
+    let value = match bytes[end - 1] <= b' ' {
+        true => Span::new(value, value + class::trim(&bytes[value..end]).len()),
+        false => Span::new(value, end),
+    };
     let field = Field {
         name: Span::new(start, name),
-        value: Span::new(value, trimmed),
+        value,
     };
     Ok((field, next))
+}
+
+/// How many bytes at the front are optional white space (RFC 9110 section 5.6.3).
+#[cold]
+fn white_space(bytes: &[u8]) -> usize {
+    bytes.len() - class::trim_start(bytes).len()
 }
