@@ -92,6 +92,7 @@ impl<'a> Request<'a> {
 
     /// The method as sent: case matters (RFC 9110 section 9.1), and it may be one that nobody has
     /// heard of.
+    #[inline]
     pub fn method(&self) -> &'a str {
         text(self.head.method.of(self.bytes))
     }
@@ -108,6 +109,7 @@ impl<'a> Request<'a> {
 
     /// The path of the target, not percent-decoded, without the query. `/` if the target has none,
     /// `*` for `OPTIONS *`.
+    #[inline]
     pub fn path(&self) -> &'a str {
         text(self.head.target.path(self.bytes))
     }

@@ -297,20 +297,19 @@ impl<'a> Response<'a> {
     }
 
     /// Puts the prepared head down, before the first header field.
-    #[inline]
+    #[inline(always)]
     fn begin(&mut self) {
         if self.wire.begun == 0 {
-            let wire = &mut *self.wire;
-            let head = wire.heads.head(wire.status);
-            wire.output.push(head);
-            wire.begun = head.len();
+            self.wire.put_head();
         }
     }
 
     /// What becomes of the body (RFC 9112 section 6.3, RFC 9110 sections 8.6 and 15).
     #[inline]
     fn content(&self) -> Content {
+        // The usual one by two comparisons.
         match (self.wire.mode.method, self.wire.status) {
+            (Method::Other, 200) => Content::Sent,
             (_, 204 | 304) | (Method::Connect, 200..=299) => Content::None,
             (_, 205) => Content::Empty,
             (Method::Head, _) => Content::Announced,

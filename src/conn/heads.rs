@@ -72,20 +72,27 @@ impl Heads {
     }
 
     /// Status line, `Server`, `Date`. `status` is one that [`Heads::is_status`] allows.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn head(&mut self, status: u16) -> &[u8] {
-        let at = &mut self.at[usize::from(status - LOWEST)];
-        if at.1 == 0 {
-            let start = self.bytes.len();
-            encode::status_line(status, &mut self.bytes);
-            self.bytes.extend_from_slice(&self.server);
-            self.bytes.extend_from_slice(b"Date: ");
-            self.bytes.extend_from_slice(&self.date);
-            self.bytes.extend_from_slice(b"\r\n");
-            *at = (self.bytes.len() as u32, (self.bytes.len() - start) as u16);
+        if self.at[usize::from(status - LOWEST)].1 == 0 {
+            self.make(status);
         }
-        let end = at.0 as usize;
-        &self.bytes[end - usize::from(at.1)..end]
+        let (end, len) = self.at[usize::from(status - LOWEST)];
+        let end = end as usize;
+        &self.bytes[end - usize::from(len)..end]
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn make(&mut self, status: u16) {
+        let start = self.bytes.len();
+        encode::status_line(status, &mut self.bytes);
+        self.bytes.extend_from_slice(&self.server);
+        self.bytes.extend_from_slice(b"Date: ");
+        self.bytes.extend_from_slice(&self.date);
+        self.bytes.extend_from_slice(b"\r\n");
+        let len = self.bytes.len() - start;
+        self.at[usize::from(status - LOWEST)] = (self.bytes.len() as u32, len as u16);
     }
 }
 

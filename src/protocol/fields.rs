@@ -108,15 +108,16 @@ fn flags(name: &[u8]) -> u8 {
         .map_or(0, |field| field.1)
 }
 
-/// Whether the name has one of the flags `F`, none of which is that of a family.
-#[inline]
+/// Whether the name has one of the flags `F`, none of which is that of a family. Of most names that are
+/// literals, this is no code.
+#[inline(always)]
 fn has<const F: u8>(name: &str) -> bool {
     let lengths = const { lengths(F) };
     lengths >> name.len().min(63) & 1 != 0 && flags(name.as_bytes()) & F != 0
 }
 
 /// The library writes it: a handler cannot.
-#[inline]
+#[inline(always)]
 pub(crate) fn is_of_library(name: &str) -> bool {
     has::<LIBRARY>(name)
 }
@@ -134,7 +135,7 @@ pub(crate) fn is_shared(name: &[u8]) -> bool {
 }
 
 /// What needs `Connection: upgrade` beside it.
-#[inline]
+#[inline(always)]
 pub(crate) fn is_upgrade(name: &str) -> bool {
     name.eq_ignore_ascii_case("upgrade")
 }

@@ -4,6 +4,15 @@ use super::{AnswerError, Done, Response};
 use crate::log::event;
 use crate::protocol::{class, fields};
 
+/// What the name of a field means for the response.
+#[derive(Clone, Copy)]
+enum Role {
+    Plain,
+    /// It is left out.
+    Library,
+    Upgrade,
+}
+
 impl<'a> Response<'a> {
     /// Sets a header field. Where a field may have one value only, as `Content-Type`, `ETag` or
     /// `Location`, it takes the place of one that was set before; where it is a list, as `Set-Cookie`,
@@ -17,29 +26,46 @@ impl<'a> Response<'a> {
     ///
     /// A name that is no token and a value with a control byte are an [`AnswerError`]: the client
     /// gets 500.
+    // What is asked of the name here costs nothing where that is a literal.
+    #[inline(always)]
     pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Response<'a> {
-        let value = value.as_ref();
         if !class::is_token(name.as_bytes()) {
             self.fail(AnswerError::HeaderName);
-        } else if !class::is_field_value(value) {
-            self.fail(AnswerError::HeaderValue);
-        } else if fields::is_of_library(name) {
-            passed_over(name);
-        } else {
-            self.wire.upgrade |= fields::is_upgrade(name);
-            if self.wire.begun > 0 && fields::is_single(name) {
-                self.wire.take_field_back(name);
-            }
-            self.begin();
-            self.wire.output.push_with(|out| {
-                out.reserve(name.len() + value.len() + 4);
-                out.extend_from_slice(name.as_bytes());
-                out.extend_from_slice(b": ");
-                out.extend_from_slice(value);
-                out.extend_from_slice(b"\r\n");
-            });
+            return self;
         }
+        let role = if fields::is_of_library(name) {
+            Role::Library
+        } else if fields::is_upgrade(name) {
+            Role::Upgrade
+        } else {
+            Role::Plain
+        };
+        self.set(name, role, value.as_ref());
         self
+    }
+
+    /// Sets a field whose name is a token.
+    #[inline(never)]
+    fn set(&mut self, name: &str, role: Role, value: &[u8]) {
+        if !class::is_field_value(value) {
+            return self.fail(AnswerError::HeaderValue);
+        }
+        match role {
+            Role::Plain => {}
+            Role::Upgrade => self.wire.upgrade = true,
+            Role::Library => return passed_over(name),
+        }
+        if self.wire.begun > 0 && fields::is_single(name) {
+            self.wire.take_field_back(name);
+        }
+        self.begin();
+        self.wire.output.push_with(|out| {
+            out.reserve(name.len() + value.len() + 4);
+            out.extend_from_slice(name.as_bytes());
+            out.extend_from_slice(b": ");
+            out.extend_from_slice(value);
+            out.extend_from_slice(b"\r\n");
+        });
     }
 
     /// Sends the client to `location`, which may be on another host, with 301, 302, 303, 307 or 308

@@ -150,6 +150,14 @@ impl Wire {
         self.begun == LATE
     }
 
+    /// Puts the prepared head down.
+    #[inline(never)]
+    pub(super) fn put_head(&mut self) {
+        let head = self.heads.head(self.status);
+        self.output.push(head);
+        self.begun = head.len();
+    }
+
     /// Puts the head of another status in the place of the one that was begun.
     #[cold]
     pub(super) fn replace_head(&mut self, status: u16) {
