@@ -15,6 +15,8 @@ const STEP: usize = 64 << 10;
 #[derive(Debug)]
 pub(crate) struct Budget {
     limit: usize,
+    /// Fifteen sixteenths of that.
+    short: usize,
     used: AtomicUsize,
     /// Has been above the limit and not below seven eighths of it since. May be late, so it is not
     /// believed for long: see [`Budget::is_over`].
@@ -25,6 +27,7 @@ impl Budget {
     pub(crate) fn new(limit: usize) -> Budget {
         Budget {
             limit,
+            short: limit - limit / 16,
             used: AtomicUsize::new(0),
             over: AtomicBool::new(false),
         }
@@ -39,7 +42,7 @@ impl Budget {
     /// So much is held that what makes no progress has to go, so that nothing new is refused for it.
     #[inline]
     pub(crate) fn is_short(&self) -> bool {
-        self.used() > self.limit - self.limit / 16 || self.is_over()
+        self.used() > self.short || self.is_over()
     }
 
     /// Bytes that are held, up to a step for each thread.

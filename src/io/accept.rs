@@ -100,6 +100,7 @@ impl Listeners {
     }
 
     /// After how long [`Listeners::resume`] has something to do; `None` if it never has.
+    #[inline]
     pub(crate) fn timeout(&self, control: &Control) -> Option<Duration> {
         if self.list.is_empty() {
             return None;
@@ -111,10 +112,17 @@ impl Listeners {
     }
 
     /// Accepts again if there is reason to hope for room.
+    #[inline]
     pub(crate) fn resume(&mut self, control: &Control, poll: &Poll) -> io::Result<()> {
-        if self.list.is_empty() {
-            return Ok(());
+        match self.timeout(control) {
+            None => Ok(()),
+            Some(_) => self.resume_short(control, poll),
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn resume_short(&mut self, control: &Control, poll: &Poll) -> io::Result<()> {
         if self.watched {
             control.capacity.tell_over();
             return Ok(());
