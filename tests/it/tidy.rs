@@ -5,6 +5,7 @@
 //! a string is no fault.
 
 mod map;
+mod queues;
 mod source;
 mod table;
 

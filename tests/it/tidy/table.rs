@@ -46,7 +46,7 @@ const NO_LIMITS: [&str; 15] = [
 ];
 
 /// What the rows say: by limit, its default and the test.
-fn rows() -> BTreeMap<String, (String, String)> {
+pub(super) fn rows() -> BTreeMap<String, (String, String)> {
     let text = std::fs::read_to_string(root().join("src/config.rs")).expect("readable");
     let lines = text.lines().filter_map(|line| line.strip_prefix("/// | "));
     let mut rows = BTreeMap::new();

@@ -1,0 +1,146 @@
+//! Every collection that grows while the server runs names what bounds it.
+//!
+//! A field of the kinds below that is not in [`BOUNDED`] fails the test: a new queue needs a limit, and
+//! the limit needs a row in the table of `Config`.
+
+use super::none;
+use super::source::{code_of, rust_files};
+use super::table;
+
+/// What grows by an element at a time, in the type of a field.
+const KINDS: [&str; 9] = [
+    "VecDeque<",
+    "BinaryHeap<",
+    "HashMap<",
+    "HashSet<",
+    "BTreeMap<",
+    "LinkedList<",
+    "Inbox<",
+    "Mailbox<",
+    "Mutex<Vec<",
+];
+
+/// By file and field: limits of the table that bound it together, or, behind a dash, why it needs none.
+const BOUNDED: [(&str, &str, &[&str]); 19] = [
+    ("src/conn/inbox.rs", "mailbox", &["- each owner counts"]),
+    ("src/conn/mailbox.rs", "queue", &["- each owner counts"]),
+    ("src/conn/timers.rs", "heap", &["Limits::timers_per_worker"]),
+    (
+        "src/conn/topics.rs",
+        "by_name",
+        &["WsLimits::topics", "WsLimits::topic_bytes"],
+    ),
+    (
+        "src/conn/topics.rs",
+        "subscribers",
+        &["Config::connections", "WsLimits::topics"],
+    ),
+    ("src/conn/ws.rs", "queue", &["WsLimits::backlog_bytes"]),
+    (
+        "src/dir/embedded.rs",
+        "resources",
+        &["- compiled into the program"],
+    ),
+    (
+        "src/incoming/reader.rs",
+        "bytes",
+        &["Limits::body_bytes", "Config::buffered_bytes"],
+    ),
+    ("src/io/addresses.rs", "parts", &["Config::connections"]),
+    (
+        "src/io/control.rs",
+        "listeners",
+        &["- given before the start"],
+    ),
+    ("src/io/control.rs", "mailbox", &["Config::connections"]),
+    (
+        "src/io/ws_mode.rs",
+        "arrivals",
+        &["WsLimits::connections_per_thread"],
+    ),
+    ("src/late/event_hub.rs", "senders", &["Config::connections"]),
+    (
+        "src/late/event_hub.rs",
+        "topics",
+        &["EventLimits::topics", "EventLimits::topic_bytes"],
+    ),
+    (
+        "src/late/mod.rs",
+        "inbox",
+        &["Limits::output_bytes", "Limits::timers_per_worker"],
+    ),
+    ("src/late/pool.rs", "jobs", &["Config::pool_queue"]),
+    (
+        "src/late/timers.rs",
+        "early",
+        &["- 1,024 at most, of the program"],
+    ),
+    (
+        "src/response/wire.rs",
+        "exchanges",
+        &["Config::connections", "Config::buffered_bytes"],
+    ),
+    (
+        "src/websocket/door.rs",
+        "inbox",
+        &["WsLimits::mailbox_bytes"],
+    ),
+];
+
+#[test]
+fn every_queue_has_a_limit() {
+    let found = queues();
+    let mut faults: Vec<_> = found
+        .iter()
+        .filter(|(path, field)| {
+            !BOUNDED
+                .iter()
+                .any(|known| (known.0, known.1) == (path, field))
+        })
+        .map(|(path, field)| format!("{path}: what bounds `{field}`?"))
+        .collect();
+    let rows = table::rows();
+    for (path, field, bounds) in BOUNDED {
+        if !found.contains(&(path.into(), field.into())) {
+            faults.push(format!("{path}: there is no `{field}` any more"));
+        }
+        let unknown = bounds
+            .iter()
+            .filter(|bound| !bound.starts_with('-') && !rows.contains_key(**bound));
+        faults.extend(unknown.map(|bound| format!("{path}: {field}: no limit {bound}")));
+    }
+    none(faults);
+}
+
+/// Fields of structs by file and name, without those of tests.
+fn queues() -> Vec<(String, String)> {
+    let files = rust_files(&["src"]);
+    let files = files.iter().filter(|file| !file.path.contains("tests"));
+    files
+        .flat_map(|file| fields(&file.path, &code_of(&file.text)))
+        .collect()
+}
+
+fn fields(path: &str, code: &str) -> Vec<(String, String)> {
+    // The name and the type, which a line that is formatted has together.
+    let field = |line: &str| {
+        let line = line.trim().strip_suffix(',')?;
+        let (name, kind) = line.split_once(": ")?;
+        let name = name.rsplit(' ').next()?;
+        let is_name = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+        let is_field = name.bytes().all(is_name) && !kind.contains(['=', '{', '&']);
+        let grows = KINDS.iter().any(|known| kind.contains(known));
+        (is_field && grows).then(|| (path.to_owned(), name.to_owned()))
+    };
+    code.lines().filter_map(field).collect()
+}
+
+#[test]
+fn a_field_that_grows_is_found() {
+    let code = "struct A {\n    pub(crate) waiting: Mutex<VecDeque<u8>>,\n    count: usize,\n}\n";
+    assert_eq!(
+        fields("a.rs", code),
+        [("a.rs".to_owned(), "waiting".to_owned())]
+    );
+    assert_eq!(fields("a.rs", "    let a: VecDeque<u8> = take(),\n"), []);
+}
