@@ -99,8 +99,10 @@ impl Draft {
                 self.name.replace(lossy(&unescape(value))).is_some()
             } else if name.eq_ignore_ascii_case(b"filename") {
                 self.file_name.replace(lossy(&unescape(value))).is_some()
+            } else if name.eq_ignore_ascii_case(b"filename*") {
+                extended.replace(value).is_some()
             } else {
-                name.eq_ignore_ascii_case(b"filename*") && extended.replace(value).is_some()
+                extends(name, b"name") || extends(name, b"filename")
             };
             if is_repeated {
                 return Err(WRONG);
@@ -116,6 +118,13 @@ impl Draft {
         }
         Ok(())
     }
+}
+
+/// Whether a parameter gives `known` another value, or the next piece of one, by RFC 2231: `name*`, `name*0`,
+/// `name*0*`. Some readers of forms join them, others pass over them.
+fn extends(name: &[u8], known: &[u8]) -> bool {
+    let rest = name.split_at_checked(known.len());
+    rest.is_some_and(|(first, rest)| first.eq_ignore_ascii_case(known) && rest.starts_with(b"*"))
 }
 
 /// `charset "'" [ language ] "'" value` (RFC 8187 section 3.2). `None` if it is malformed.
@@ -159,7 +168,8 @@ pub(super) fn boundary(content_type: &[u8]) -> Result<&[u8], MultipartError> {
     let mut boundary = None;
     for parameter in parameters(content_type) {
         let (name, value) = parameter.ok_or(WRONG)?;
-        if name.eq_ignore_ascii_case(b"boundary") && boundary.replace(value).is_some() {
+        let is_boundary = name.eq_ignore_ascii_case(b"boundary");
+        if is_boundary && boundary.replace(value).is_some() || extends(name, b"boundary") {
             return Err(WRONG);
         }
     }
@@ -323,6 +333,9 @@ mod tests {
                 "multipart/form-data; boundary=ab, text/plain; boundary=cd",
                 NO,
             ),
+            ("multipart/form-data; boundary=ab; boundary*=cd", NO),
+            ("multipart/form-data; Boundary*0=cd; boundary=ab", NO),
+            ("multipart/form-data; boundary=ab; x*=cd", Ok(b"ab")),
             ("multipart/form-data; boundary=\"ab", NO),
             ("multipart/form-data; boundary=ab\"", NO),
             ("multipart/mixed; boundary=ab", OTHER),
@@ -393,6 +406,11 @@ mod tests {
                 b"form-data; name=a; filename*=utf-8''c; filename*=utf-8''c",
                 Err(WRONG),
             ),
+            (b"form-data; name=a; name*=utf-8''b", Err(WRONG)),
+            (b"form-data; NAME*0=b; name=a", Err(WRONG)),
+            (b"form-data; name=a; filename*0=b", Err(WRONG)),
+            (b"form-data; name=a; filename=b; filename*1*=c", Err(WRONG)),
+            (b"form-data; name=a; names*=b; filenames*0=c", text("a")),
             (b"attachment; name=a; filename=b", file("a", "b")),
             (b"attachment; name=a", text("a")),
             (b"attachment; filename=b", Err(WRONG)),

@@ -77,7 +77,7 @@ pub trait PartSink {
 /// RFC 7578 and the grammar of RFC 2046 section 5.1.1, line ends as CRLF only. What stands before the
 /// first boundary or behind the last one is thrown away. What two readers could understand
 /// differently is refused with 400: a boundary that something else follows on its line, a header
-/// field or parameter that counts and is there twice. Data is never decoded, and a part of type `multipart/mixed` is a part like any other.
+/// field or parameter that counts and is there twice or in pieces (`name*0`, RFC 2231). Data is never decoded, and a part of type `multipart/mixed` is a part like any other.
 #[derive(Debug)]
 pub struct Multipart {
     state: State,
