@@ -4,7 +4,7 @@ use super::hub::WsId;
 use super::seats::{Seat, Seats};
 use crate::conn::{inbox::Inbox, prepared::Prepared, ws_send::Sent};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What another thread wants of the one that owns a connection.
 #[derive(Debug)]
@@ -17,7 +17,8 @@ pub(crate) enum Command {
     /// A message for this connection was dropped, and the policy is to close. At most one for each
     /// connection, so that it needs no room.
     Overflow(WsId),
-    /// [`Door::take_missed`] has something. At most one at a time.
+    /// [`Door::take_missed`] has something. One, and at most one more for each [`Command::Subscribe`], so
+    /// that it needs no room.
     Missed,
 }
 
@@ -40,7 +41,7 @@ impl Command {
 }
 
 /// Whose messages were dropped because a thread had too much on its way.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Missed {
     pub(crate) topics: Vec<Arc<str>>,
     /// More topics than are kept: all that have any.
@@ -54,10 +55,6 @@ const MISSED_TOPICS: usize = 64;
 const MISSED_BYTES: usize = 16 << 10;
 
 impl Missed {
-    fn is_empty(&self) -> bool {
-        *self == Missed::default()
-    }
-
     fn add(&mut self, topic: Option<Arc<str>>) {
         let Some(topic) = topic else {
             self.all = true;
@@ -74,6 +71,17 @@ impl Missed {
     }
 }
 
+/// [`Missed`], and where it is told of.
+#[derive(Debug, Default)]
+struct MissedSoFar {
+    missed: Missed,
+    /// Of [`Command::Missed`] in the inbox. The last one lies behind all subscriptions that were there
+    /// before something was added.
+    posted: usize,
+    /// A subscription lies behind the last one.
+    is_behind: bool,
+}
+
 pub(crate) struct Door {
     inbox: Inbox<Command>,
     pub(crate) seats: Seats,
@@ -85,7 +93,7 @@ pub(crate) struct Door {
     pub(crate) ended: AtomicUsize,
     /// Messages that did not fit and were never posted.
     dropped: AtomicU64,
-    missed: Mutex<Missed>,
+    missed: Mutex<MissedSoFar>,
 }
 
 impl Door {
@@ -153,21 +161,40 @@ impl Door {
         let sent = self.post(Command::Publish(topic.cloned(), message.clone()));
         if sent == Sent::Full {
             self.dropped.fetch_add(1, Ordering::Relaxed);
-            let mut missed = self.missed.lock().unwrap_or_else(PoisonError::into_inner);
-            let is_first = missed.is_empty();
-            missed.add(topic.cloned());
+            let mut so_far = self.lock_missed();
+            so_far.missed.add(topic.cloned());
             // Under the lock: whatever is published by a thread that has added to it comes behind this.
-            if is_first {
+            if so_far.posted == 0 || so_far.is_behind {
+                so_far.posted += 1;
+                so_far.is_behind = false;
                 self.inbox.post(Command::Missed);
             }
         }
         sent
     }
 
-    /// What has been missed since this was last asked.
+    /// Posts a subscription of one connection: it counts for all that is missed after this.
+    pub(super) fn subscribe(&self, id: WsId, topic: &str) -> Sent {
+        let sent = self.post(Command::Subscribe(id, topic.into()));
+        if sent == Sent::Queued {
+            let mut so_far = self.lock_missed();
+            so_far.is_behind = so_far.posted > 0;
+        }
+        sent
+    }
+
+    fn lock_missed(&self) -> MutexGuard<'_, MissedSoFar> {
+        self.missed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What has been missed, up to now. For each [`Command::Missed`]; it is forgotten with the last one.
     pub(crate) fn take_missed(&self) -> Missed {
-        let mut missed = self.missed.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *missed)
+        let mut so_far = self.lock_missed();
+        so_far.posted = so_far.posted.saturating_sub(1);
+        match so_far.posted {
+            0 => std::mem::take(&mut *so_far).missed,
+            _ => so_far.missed.clone(),
+        }
     }
 
     pub(crate) fn wake(&self) {
@@ -302,6 +329,35 @@ mod tests {
         let missed = door.take_missed();
         assert!(missed.topics.is_empty() && missed.any_topic && missed.all);
         assert_eq!(door.take_dropped(), 3 + 2 + 65);
+    }
+
+    #[test]
+    fn what_is_missed_is_told_behind_subscriptions() {
+        let (hub, door) = hub(COST + 1);
+        let id = WsId::new(0, 0, 0);
+        door.seats.enter(id, &WsLimits::default());
+        for topic in ["a", "b", "b", "c"] {
+            assert_eq!(hub.publish(topic, "large"), Sent::Full);
+        }
+        assert_eq!(hub.subscribe(id, "d"), Sent::Queued);
+        assert_eq!(hub.subscribe(id, "e"), Sent::Full);
+        assert_eq!(hub.publish("d", "large"), Sent::Full);
+        assert_eq!(hub.publish("e", "large"), Sent::Full);
+        let commands = taken(&door);
+        assert!(matches!(
+            commands[..],
+            [Command::Missed, Command::Subscribe(..), Command::Missed]
+        ));
+        let all = ["a", "b", "c", "d", "e"].map(Arc::from);
+        assert_eq!(door.take_missed().topics, all);
+        assert_eq!(door.take_missed().topics, all);
+        assert_eq!(hub.subscribe(id, "d"), Sent::Queued);
+        assert_eq!(hub.publish("d", "large"), Sent::Full);
+        assert!(matches!(
+            taken(&door)[..],
+            [Command::Subscribe(..), Command::Missed]
+        ));
+        assert_eq!(door.take_missed().topics, ["d".into()]);
     }
 
     #[test]

@@ -164,7 +164,10 @@ impl Hub {
     /// Subscribes one connection to a topic. Beyond its [`WsLimits::topics`](crate::WsLimits::topics)
     /// or [`WsLimits::topic_bytes`](crate::WsLimits::topic_bytes) nothing happens.
     pub fn subscribe(&self, id: WsId, topic: &str) -> Sent {
-        self.post(id, || Command::Subscribe(id, topic.into()))
+        match self.find(id) {
+            Some((door, _)) => door.subscribe(id, topic),
+            None => Sent::Closed,
+        }
     }
 
     /// Ends the subscription of one connection to a topic.

@@ -234,6 +234,24 @@ fn what_is_published_without_room_ends_the_subscribers_that_miss_it() {
     }
 }
 
+/// The thread hears of both at the place of the second, behind the subscription.
+#[test]
+fn who_subscribes_between_two_that_are_missed_has_missed_the_second() {
+    let bench = Bench::new(4096, 1 << 20);
+    let (mut late, id) = bench.connect("/late");
+    let (mut other, _) = bench.connect("/other");
+    let _holder = bench.hold();
+    let large = "x".repeat(8192);
+    assert_eq!(bench.hub.publish("first", large.as_str()), Sent::Full);
+    assert_eq!(bench.hub.subscribe(id, "second"), Sent::Queued);
+    assert_eq!(bench.hub.publish("second", large.as_str()), Sent::Full);
+    bench.app.busy.open();
+    wait_until("it is closed", || !bench.hub.is_open(id));
+    assert_eq!(received(&mut late, ""), Vec::<String>::new());
+    assert_eq!(bench.hub.publish("other", "last"), Sent::Queued);
+    assert_eq!(received(&mut other, "last"), Vec::<String>::new());
+}
+
 #[test]
 fn nothing_is_queued_for_a_thread_that_ends() {
     let bench = Bench::new(16 << 20, 2 << 20);
