@@ -71,6 +71,9 @@ pub(super) fn listen(
     let _alone = lock(path);
     let addr = SockAddr::unix(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // The file gets the mode of the socket, less the mask of the process.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::fs::fchmod(&socket, Mode::from_raw_mode(mode & 0o777));
     match socket.bind(&addr) {
         Err(error) if error.kind() == ErrorKind::AddrInUse => {
             make_room(path, &addr)?;
@@ -80,12 +83,40 @@ pub(super) fn listen(
     }
     let file = SocketFile::new(path);
     // Nobody can connect before it listens, so that there is no moment with another mode.
-    std::fs::set_permissions(path, Permissions::from_mode(mode & 0o777))?;
+    set_mode(path, mode & 0o777)?;
     socket.listen(backlog)?;
     match file.id.is_some() && socket_at(path) == file.id {
         true => Ok((socket.into(), file)),
         false => Err(taken("another server was started there at the same moment")),
     }
+}
+
+/// Sets the mode of the socket at `path`, and of nothing that a link there leads to: those who may write into
+/// its folder may put one there at any moment.
+#[cfg(target_os = "linux")]
+fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = std::fs::File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    let found = file.metadata()?;
+    if !found.file_type().is_socket() {
+        return Err(taken("another file was put there at the same moment"));
+    }
+    match found.mode() & 0o777 == mode {
+        true => Ok(()),
+        // The system has no other way to what has been opened so.
+        false => {
+            let opened = format!("/proc/self/fd/{}", file.as_raw_fd());
+            std::fs::set_permissions(opened, Permissions::from_mode(mode))
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
+    use rustix::fs::{AtFlags, CWD, RawMode, chmodat};
+    let mode = Mode::from_raw_mode(mode as RawMode);
+    Ok(chmodat(CWD, path, mode, AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
 /// Lets only one process at a time look at the files of this folder and replace one: of two that start
@@ -151,4 +182,43 @@ fn make_room(path: &Path, addr: &SockAddr) -> io::Result<()> {
 
 fn taken(what: &str) -> io::Error {
     io::Error::new(ErrorKind::AddrInUse, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    /// Another user who may write into the folder puts a link in the place of each socket as soon as it is
+    /// there.
+    #[test]
+    fn a_link_in_the_place_of_the_socket_gives_nobody_rights() {
+        let folder = std::env::temp_dir().join(format!("peregrine-mode-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).expect("created");
+        let [socket, link, secret] = ["socket", "link", "secret"].map(|name| folder.join(name));
+        fs::write(&secret, "secret").expect("written");
+        fs::set_permissions(&secret, Permissions::from_mode(0o600)).expect("set");
+        let mut replaced = 0;
+        thread::scope(|scope| {
+            let server = scope.spawn(|| {
+                for _ in 0..3000 {
+                    let listener = listen(&socket, 0o666, 1);
+                    drop(listener);
+                    let _ = fs::remove_file(&socket);
+                }
+            });
+            while !server.is_finished() {
+                let _ = symlink("secret", &link);
+                if socket_at(&socket).is_some() && fs::rename(&link, &socket).is_ok() {
+                    replaced += 1;
+                }
+            }
+        });
+        let mode = fs::metadata(&secret).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert!(replaced > 0);
+        fs::remove_dir_all(folder).expect("removed");
+    }
 }
