@@ -5,7 +5,7 @@
 //! what is hidden; or, where that is wanted or the system is Windows, a name that means the same on
 //! every system: UTF-8, no device, no separator of another system.
 
-use crate::protocol::file_name::{MAX_NAME, is_device, is_invisible, is_special};
+use crate::protocol::file_name::{MAX_NAME, is_device, is_ignorable, is_invisible, is_special};
 use std::borrow::Cow;
 
 /// Folders within folders.
@@ -93,7 +93,8 @@ fn visible(name: &[u8]) -> Cow<'_, [u8]> {
         return Cow::Borrowed(name);
     }
     let text = String::from_utf8_lossy(name);
-    let seen: String = text.chars().filter(|c| !is_invisible(*c)).collect();
+    let seen = |c: &char| !is_invisible(*c) && !is_ignorable(*c);
+    let seen: String = text.chars().filter(seen).collect();
     Cow::Owned(seen.into_bytes())
 }
 
@@ -205,6 +206,18 @@ mod tests {
             ("%D8%9C", '\u{61c}'),
             ("%E2%80%A8", '\u{2028}'),
             ("%F3%A0%80%81", '\u{e0001}'),
+            // Left out by folders of Linux in which case does not matter.
+            ("%CD%8F", '\u{34f}'),
+            ("%E1%85%9F", '\u{115f}'),
+            ("%E1%9E%B4", '\u{17b4}'),
+            ("%E1%A0%8F", '\u{180f}'),
+            ("%E3%85%A4", '\u{3164}'),
+            ("%EF%B8%8F", '\u{fe0f}'),
+            ("%EF%BE%A0", '\u{ffa0}'),
+            ("%EF%BF%B0", '\u{fff0}'),
+            ("%F0%9B%B2%A0", '\u{1bca0}'),
+            ("%F0%9D%85%B3", '\u{1d173}'),
+            ("%F3%A0%84%80", '\u{e0100}'),
         ];
         for (raw, c) in names {
             for (path, expected) in [

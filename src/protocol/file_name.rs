@@ -18,6 +18,17 @@ pub(crate) fn is_invisible(c: char) -> bool {
         | '\u{e0000}'..='\u{e007f}')
 }
 
+/// Characters that some file systems leave out when they compare names, and which nobody sees:
+/// `Default_Ignorable_Code_Point` of Unicode. Folders of Linux in which case does not matter do so. Emoji and
+/// other writing is made with some of them.
+pub(crate) fn is_ignorable(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+        | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
+        | '\u{fff0}'..='\u{fff8}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+        | '\u{e0000}'..='\u{e0fff}')
+}
+
 /// The names of devices on Windows, with any extension.
 pub(crate) fn is_device(name: &str) -> bool {
     // None of them begins with another letter: the check that most names end at.
