@@ -24,6 +24,9 @@ pub(crate) struct Topics {
 const TOPIC: usize = 128;
 const MEMBERSHIP: usize = 32;
 
+/// Places in a list or map that are kept when most of them are free.
+const KEPT: usize = 64;
+
 struct Topic {
     name: Arc<str>,
     members: Vec<usize>,
@@ -92,6 +95,7 @@ impl Topics {
             self.subscribers.remove(&token);
         }
         self.leave(topic, at);
+        self.give_back();
         true
     }
 
@@ -100,6 +104,7 @@ impl Topics {
         for (topic, at) in self.subscribers.remove(&token).unwrap_or_default() {
             self.leave(topic, at);
         }
+        self.give_back();
     }
 
     /// Frees a place of a topic, which the last member takes.
@@ -120,6 +125,43 @@ impl Topics {
             entry.members = Vec::new();
             self.free.push(topic);
         }
+        let members = &mut entry.members;
+        if is_sparse(members.len(), members.capacity()) {
+            members.shrink_to(2 * members.len());
+        }
+    }
+
+    /// After a storm of topics or subscribers: memory that is not needed any more. A step for each place
+    /// that has become free, on average.
+    fn give_back(&mut self) {
+        let subscribers = &mut self.subscribers;
+        if is_sparse(subscribers.len(), subscribers.capacity()) {
+            subscribers.shrink_to(2 * subscribers.len());
+        }
+        let (used, all) = (self.by_name.len(), self.topics.len());
+        // Each membership has to be written anew.
+        if is_sparse(used, all) && self.memberships <= all {
+            self.number_anew();
+        }
+    }
+
+    /// Leaves out the topics that are free.
+    fn number_anew(&mut self) {
+        let mut numbers = vec![0; self.topics.len()];
+        let mut topics = Vec::with_capacity(2 * self.by_name.len());
+        for (number, topic) in numbers.iter_mut().zip(self.topics.drain(..)) {
+            if !topic.members.is_empty() {
+                *number = topics.len() as u32;
+                topics.push(topic);
+            }
+        }
+        let lists = self.subscribers.values_mut().flatten();
+        lists.for_each(|(topic, _)| *topic = numbers[*topic as usize]);
+        self.by_name = (0..)
+            .zip(&topics)
+            .map(|(number, topic)| (topic.name.clone(), number))
+            .collect();
+        (self.topics, self.free) = (topics, Vec::new());
     }
 
     /// Bytes of memory that all of it takes, about.
@@ -148,6 +190,11 @@ impl Topics {
     }
 }
 
+/// Whether more than three of four places are free.
+fn is_sparse(used: usize, all: usize) -> bool {
+    all > KEPT && used < all / 4
+}
+
 /// Something to be sent to many, when the hook that asked for it has returned.
 #[derive(Debug)]
 pub(crate) struct Publication {
@@ -162,6 +209,42 @@ pub(crate) struct Publication {
 mod tests {
     use super::*;
     use std::collections::{BTreeMap, BTreeSet};
+
+    /// One that stays, in the middle, and whose other topics stay, too.
+    #[test]
+    fn what_a_storm_has_taken_is_given_back() {
+        let (mut topics, limits) = (Topics::default(), WsLimits::default());
+        let count = if cfg!(miri) { 20 } else { 1000 };
+        for token in 0..count {
+            (0..60).for_each(|n| {
+                let name = format!("{token} {n}");
+                assert!(topics.subscribe(token, &name, &limits));
+            });
+            assert!(topics.subscribe(token, "all", &limits));
+        }
+        for token in (0..count).filter(|token| *token != count / 2) {
+            topics.remove(token);
+        }
+        assert_eq!(topics.memberships, 61);
+        let members = topics.topics.iter().map(|topic| topic.members.capacity());
+        for capacity in [
+            topics.topics.capacity(),
+            topics.free.capacity(),
+            topics.by_name.capacity(),
+            topics.subscribers.capacity(),
+            members.max().unwrap_or(0),
+        ] {
+            assert!(capacity <= 1024, "{capacity}");
+        }
+        for name in ["all", &format!("{} 7", count / 2)] {
+            assert_eq!(topics.members(name), [count / 2]);
+            assert!(topics.unsubscribe(count / 2, name));
+            assert!(topics.subscribe(0, name, &limits));
+        }
+        topics.remove(0);
+        topics.remove(count / 2);
+        assert_eq!((topics.held(), topics.by_name.len()), (0, 0));
+    }
 
     /// Against two plain maps, by operations from a fixed row of numbers.
     #[test]
