@@ -163,13 +163,19 @@ fn is_persistent(head: &Head, bytes: &[u8]) -> bool {
 
 /// RFC 9110 section 10.1.1.
 pub(crate) fn expects_continue(head: &Head, bytes: &[u8]) -> Result<bool, ProtocolError> {
-    match head.known(Known::Expect) {
-        Some(value) if head.version >= Version::Http11 => {
-            match value.of(bytes).eq_ignore_ascii_case(b"100-continue") {
-                true if !head.is_repeated(Known::Expect) => Ok(true),
-                _ => Err(ProtocolError::Expectation),
-            }
-        }
-        _ => Ok(false),
+    if head.known(Known::Expect).is_none() || head.version < Version::Http11 {
+        return Ok(false);
+    }
+    let values = head.values(bytes, b"expect");
+    // RFC 9110 section 5.6.1.2: empty elements of a list do not count.
+    let mut members = values.flat_map(class::list).filter(|m| !m.is_empty());
+    let mut is_expected = false;
+    let is_known = members.all(|member| {
+        is_expected = true;
+        member.eq_ignore_ascii_case(b"100-continue")
+    });
+    match is_known {
+        true => Ok(is_expected),
+        false => Err(ProtocolError::Expectation),
     }
 }
