@@ -101,7 +101,8 @@ use std::time::Duration;
 /// Tests are named by file and function, in `tests/it` or `src`; one of them checks this table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Threads that serve connections; at least 1. Default: one per CPU that the process may use.
+    /// Threads that serve connections; at least 1. Default: one per CPU that the process may use, by its
+    /// affinity and, on Linux, by the CPU quota of its control groups (of containers), rounded down.
     pub workers: usize,
     /// Threads that do nothing but accept and hand connections to the workers, by
     /// [`Config::balance`]. With more than one, each has its own `SO_REUSEPORT` listener where the
@@ -262,10 +263,16 @@ impl Config {
     }
 }
 
+/// CPUs that the process may use: by its affinity and, on Linux, by the quotas of its control group and of
+/// those around it.
+fn cpus() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
 impl Default for Config {
     fn default() -> Config {
         Config {
-            workers: num_cpus::get(),
+            workers: cpus(),
             accept_threads: None,
             balance: Balance::default(),
             cpu_affinity: false,
@@ -281,12 +288,12 @@ impl Default for Config {
             allowed_hosts: None,
             server_name: Some("peregrine".to_owned()),
             stop_time: Duration::from_secs(10),
-            pool_threads: (4 * num_cpus::get()).max(8),
+            pool_threads: (4 * cpus()).max(8),
             pool_queue: 1024,
             timed_one_in: 64,
             limits: Limits::default(),
             #[cfg(feature = "websocket")]
-            ws_threads: num_cpus::get().min(256),
+            ws_threads: cpus().min(256),
             #[cfg(feature = "websocket")]
             ws_origins: WsOrigins::default(),
             #[cfg(feature = "websocket")]
