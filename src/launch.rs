@@ -23,7 +23,7 @@ use crate::protocol::class;
 use crate::server::Running;
 use crate::stats::Stats;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
@@ -259,8 +259,9 @@ fn bind_all(
         sets: (0..threads).map(|_| Vec::new()).collect(),
         kept: Vec::new(),
     };
+    let v4_ports: Vec<u16> = places.iter().flat_map(wildcard_v4_ports).collect();
     for place in places {
-        let queues = queues(place, shared, threads, config)?;
+        let queues = queues(place, shared, threads, &v4_ports, config)?;
         bound.addrs.push(queues[0].addr()?);
         // Each has a queue of its own, which somebody must look at; and everybody something to do.
         for i in 0..threads.max(queues.len()) {
@@ -277,21 +278,38 @@ fn bind_all(
     Ok(bound)
 }
 
+/// The ports of a place on every IPv4 address, but for those that the system chooses.
+fn wildcard_v4_ports(place: &Place) -> Vec<u16> {
+    let addrs = match place {
+        Place::Tcp(Ok(addrs)) => addrs.clone(),
+        Place::Inherited(listeners) => {
+            let addrs = listeners.iter().map(TcpListener::local_addr);
+            addrs.filter_map(Result::ok).collect()
+        }
+        _ => Vec::new(),
+    };
+    let wild = |addr: &SocketAddr| addr.is_ipv4() && addr.ip().is_unspecified() && addr.port() != 0;
+    let ports = addrs.iter().filter(|addr| wild(addr));
+    ports.map(SocketAddr::port).collect()
+}
+
 fn too_many() -> io::Error {
     let text = format!("more than {RESERVED} listeners for one thread");
     io::Error::new(io::ErrorKind::InvalidInput, text)
 }
 
-/// The listeners of one place: one, or one for each thread where the system shares connections out.
+/// The listeners of one place: one, or one for each thread where the system shares connections out. Of
+/// `v4_ports` other places take the connections over IPv4.
 fn queues(
     place: Place,
     shared: bool,
     threads: usize,
+    v4_ports: &[u16],
     config: &Config,
 ) -> io::Result<Vec<Listener>> {
     match place {
         Place::Tcp(addrs) => {
-            let first = bind_first(addrs?, shared, config)?;
+            let first = bind_first(addrs?, shared, v4_ports, config)?;
             let others = if shared { 1..threads } else { 0..0 };
             let others: io::Result<Vec<_>> = others.map(|_| first.another(config)).collect();
             Ok(std::iter::once(first).chain(others?).collect())
@@ -312,10 +330,16 @@ fn queues(
     }
 }
 
-fn bind_first(addrs: Vec<SocketAddr>, shared: bool, config: &Config) -> io::Result<Listener> {
+fn bind_first(
+    addrs: Vec<SocketAddr>,
+    shared: bool,
+    v4_ports: &[u16],
+    config: &Config,
+) -> io::Result<Listener> {
     let mut error = io::Error::new(io::ErrorKind::NotFound, "the name stands for no address");
     for addr in addrs {
-        match Listener::tcp(addr, shared, config) {
+        let only_v6 = v4_ports.contains(&addr.port());
+        match Listener::tcp(addr, shared, only_v6, config) {
             Ok(listener) => return Ok(listener),
             Err(e) => error = cannot_bind(addr, &e),
         }

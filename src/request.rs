@@ -342,7 +342,8 @@ impl<'a> Request<'a> {
         pairs.find(|(key, _)| key == name).map(|(_, value)| value)
     }
 
-    /// The client's address; `None` on a Unix socket.
+    /// The client's address; `None` on a Unix socket. A client over IPv4 has an IPv4 address, also where
+    /// the listener is `[::]`.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.ends.peer_addr()
     }

@@ -229,6 +229,9 @@ impl<H, M> Server<H, M> {
     /// any free one; [`Running::local_addrs`] tells which. May be called for several addresses. A
     /// name that stands for several is bound to the first that works. Errors are those of
     /// [`Server::start`].
+    ///
+    /// `[::]` takes connections over IPv4, too, on every system but OpenBSD. If the server is also bound to
+    /// `0.0.0.0` with the same port, each of the two takes its own.
     pub fn bind(mut self, addr: impl ToSocketAddrs + Debug) -> Server<H, M> {
         let addrs = match addr.to_socket_addrs().map(Iterator::collect::<Vec<_>>) {
             Ok(addrs) if addrs.is_empty() => {

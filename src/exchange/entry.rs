@@ -120,8 +120,7 @@ impl<'a> AccessEntry<'a> {
     pub fn common(&self, line: &mut Vec<u8>) {
         // Writing to a `Vec` cannot fail.
         let _ = match self.peer {
-            // As people write them, where a listener for IPv6 took a client over IPv4.
-            Some(peer) => write!(line, "{}", peer.ip().to_canonical()),
+            Some(peer) => write!(line, "{}", peer.ip()),
             None => line.write_all(b"-"),
         };
         line.extend_from_slice(b" - - [");

@@ -6,7 +6,7 @@ use super::stream::Stream;
 use crate::config::Config;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 #[cfg(windows)]
 use std::os::windows::io::{AsRawSocket, AsSocket, BorrowedSocket, RawSocket};
 #[cfg(unix)]
@@ -58,13 +58,18 @@ pub(crate) const CAN_SHARE: bool = cfg!(any(target_os = "linux", target_os = "fr
 
 impl Listener {
     /// Binds to `addr`. `shared`: so that [`Listener::another`] can bind to it as well; still an
-    /// error if anyone else has it.
-    pub(crate) fn tcp(addr: SocketAddr, shared: bool, config: &Config) -> io::Result<Listener> {
+    /// error if anyone else has it. `only_v6`: see [`bind`].
+    pub(crate) fn tcp(
+        addr: SocketAddr,
+        shared: bool,
+        only_v6: bool,
+        config: &Config,
+    ) -> io::Result<Listener> {
         if shared && addr.port() != 0 {
             // SO_REUSEPORT would let two programs of one user take each other's connections.
-            bind(addr, false)?;
+            bind(addr, false, only_v6)?;
         }
-        let socket = bind(addr, shared)?;
+        let socket = bind(addr, shared, only_v6)?;
         socket.listen(config.backlog)?;
         Listener::inherited(socket.into(), config)
     }
@@ -101,7 +106,9 @@ impl Listener {
     pub(crate) fn another(&self, config: &Config) -> io::Result<Listener> {
         match self {
             Listener::Tcp(listener) => {
-                let socket = bind(listener.local_addr()?, true)?;
+                let addr = listener.local_addr()?;
+                let only_v6 = addr.is_ipv6() && socket2::SockRef::from(listener).only_v6()?;
+                let socket = bind(addr, true, only_v6)?;
                 socket.listen(config.backlog)?;
                 Listener::inherited(socket.into(), config)
             }
@@ -146,7 +153,10 @@ impl Listener {
     /// Takes the next connection; with one system call on Linux.
     pub(crate) fn accept(&self, config: &Config) -> io::Result<(Stream, Option<SocketAddr>)> {
         match self {
-            Listener::Tcp(listener) => accept_tcp(listener, config),
+            Listener::Tcp(listener) => {
+                let (stream, peer) = accept_tcp(listener, config)?;
+                Ok((stream, peer.map(canonical)))
+            }
             #[cfg(unix)]
             Listener::Unix(_, listener) => {
                 let (stream, _) = listener.accept()?;
@@ -157,12 +167,27 @@ impl Listener {
     }
 }
 
-/// A bound socket that does not listen yet.
-fn bind(addr: SocketAddr, shared: bool) -> io::Result<Socket> {
+/// IPv4 as what it is, where a listener for IPv6 takes it, too (RFC 4291 section 2.5.5.2).
+pub(super) fn canonical(addr: SocketAddr) -> SocketAddr {
+    match addr.ip().to_canonical() {
+        ip @ IpAddr::V4(_) => SocketAddr::new(ip, addr.port()),
+        // With its scope.
+        IpAddr::V6(_) => addr,
+    }
+}
+
+/// A bound socket that does not listen yet. `[::]` takes IPv4, too, whatever the default of the system is,
+/// unless `only_v6` says that there is another socket for it.
+fn bind(addr: SocketAddr, shared: bool, only_v6: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     // On Windows the option of this name would let others take the port.
     #[cfg(not(windows))]
     socket.set_reuse_address(true)?;
+    if addr.is_ipv6() && addr.ip().is_unspecified() {
+        let set = socket.set_only_v6(only_v6);
+        // OpenBSD has nothing else.
+        set.or_else(|error| if only_v6 { Err(error) } else { Ok(()) })?;
+    }
     if shared {
         share(&socket)?;
     }

@@ -2,6 +2,7 @@
 
 #[cfg(all(test, unix))]
 use super::faulty::{Direction, Faulty};
+use super::listener::canonical;
 use crate::conn::output::{MAX_SLICES, Next, Output};
 use std::fs::File;
 #[cfg(not(target_os = "linux"))]
@@ -282,7 +283,7 @@ impl Stream {
 
     pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
         match self {
-            Stream::Tcp(stream) => stream.local_addr().ok(),
+            Stream::Tcp(stream) => stream.local_addr().ok().map(canonical),
             #[cfg(unix)]
             Stream::Unix(_) => None,
             #[cfg(all(test, unix))]
