@@ -58,6 +58,13 @@ use store::{Found, Store};
 /// | a path that is no encoding of a path | 400 |
 /// | everything else | 404 |
 ///
+/// A modification time of 0 or 1 second after 1970 is none: the file has no `Last-Modified`, as archives,
+/// images of containers and package stores give all versions of a file that time. It has an `ETag`. A time in
+/// the future is told as the current time.
+///
+/// A file whose length the system does not tell (`/proc`, `/sys`, some network drives) is read to its end. If
+/// it is longer than [`DirConfig::hot_file_bytes`], the response is 503.
+///
 /// Symbolic links that lead out of the folder are not followed. A hard link is the file itself, and no
 /// server can tell where else it has a name.
 ///

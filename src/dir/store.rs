@@ -7,6 +7,7 @@ use super::listing;
 use super::open::{Opened, Source, Stamp, descriptors, is_absence, is_out_of_descriptors};
 use super::resource::{Maker, Resource, Variant};
 use crate::conn::payload::Payload;
+use std::fs::File;
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::Duration;
@@ -166,7 +167,7 @@ impl Store {
         &self,
         path: &[u8],
         files: Vec<(Coding, Opened)>,
-        settled: bool,
+        mut settled: bool,
     ) -> io::Result<Arc<Resource>> {
         let name = match &self.source {
             Source::Folder(_) => path,
@@ -176,7 +177,12 @@ impl Store {
         let mut stamps = Vec::new();
         for (coding, mut opened) in files {
             let bytes = self.read_hot(&mut opened)?;
-            stamps.push(opened.stamp());
+            let stamp = opened.stamp();
+            // A length that is not told right: its times may not be, either.
+            settled &= bytes
+                .as_ref()
+                .is_none_or(|bytes| bytes.len() as u64 == stamp.len);
+            stamps.push(stamp);
             bodies.push((coding, opened, bytes));
         }
         let compressed = self.compressed(name, &bodies);
@@ -215,10 +221,14 @@ impl Store {
             file.take(len + 1).read_to_end(&mut bytes)?;
             let before = opened.stamp();
             opened.meta = opened.file.metadata()?;
-            if before == opened.stamp() && bytes.len() as u64 == len {
-                bytes.shrink_to_fit();
-                return Ok(Some(bytes));
+            if before != opened.stamp() {
+                continue;
             }
+            if bytes.len() as u64 != len {
+                bytes = whole(file, most)?;
+            }
+            bytes.shrink_to_fit();
+            return Ok(Some(bytes));
         }
         Ok(None)
     }
@@ -243,6 +253,24 @@ impl Store {
     #[cfg(not(feature = "compress"))]
     fn compressed(&self, _: &[u8], _: &[(Coding, Opened, Option<Vec<u8>>)]) -> Option<Vec<u8>> {
         None
+    }
+}
+
+/// All that can be read of a file whose length is not what the system says: 0 in `/proc`, a page in `/sys`,
+/// anything on a drive of the network.
+///
+/// # Errors
+///
+/// There is more than `most`, and without a length it cannot be sent from the disk.
+fn whole(mut file: &File, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    io::Seek::rewind(&mut file)?;
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > most {
+        true => Err(io::Error::other(
+            "the file is longer than the system says, and than DirConfig::hot_file_bytes",
+        )),
+        false => Ok(bytes),
     }
 }
 

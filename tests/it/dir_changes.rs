@@ -66,6 +66,26 @@ fn changes_on_the_disk_are_seen() {
     }
 }
 
+/// Archives, images and package stores leave out the times of files: all versions have the same.
+#[test]
+fn a_time_that_says_nothing_is_no_validator() {
+    let scratch = Scratch::new();
+    let server = serve(&scratch, always());
+    for (modified, is_told) in [(0, false), (1, false), (2, true)] {
+        scratch.write_at("a.txt", "one", modified);
+        let one = get(&server, "/a.txt");
+        assert_eq!(one.get("last-modified").is_some(), is_told, "{modified}");
+        scratch.write_at("a.txt", "two", modified);
+        let since = "If-Modified-Since: Thu, 01 Jan 1970 00:00:02 GMT\r\n";
+        let status = if is_told { 304 } else { 200 };
+        let two = ask(&server, "GET", "/a.txt", since);
+        assert_eq!(two.status, status, "{modified}");
+        let tag = one.get("etag").expect("a tag");
+        let since = format!("If-None-Match: {tag}\r\n");
+        assert_is(&ask(&server, "GET", "/a.txt", &since), 200, "two");
+    }
+}
+
 /// The copy in memory answers until its time is up.
 #[test]
 fn between_checks_nothing_is_looked_at() {

@@ -72,6 +72,29 @@ fn a_pipe_is_never_waited_for() {
     assert!(error.0.is_some() && error.1.is_some());
 }
 
+/// Of what the system makes when it is read, it does not tell the length.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_without_a_length_is_sent_whole() {
+    let there = fs::read_to_string("/proc/sys/kernel/ostype").expect("read");
+    assert!(!there.is_empty());
+    for config in [always(), DirConfig::default()] {
+        let folder = DirServer::with_config("/proc/sys/kernel", config).expect("a folder");
+        assert_is(&get(&folder, "/ostype"), 200, &there);
+        let part = ask(&folder, "GET", "/ostype", "Range: bytes=1-2\r\n");
+        assert_is(&part, 206, &there[1..3]);
+    }
+    let file = Files::with_config("/proc/sys/kernel/ostype", always()).expect("a file");
+    assert_is(&get(&file, "/"), 200, &there);
+    // Not what a client would take for an empty file.
+    let config = DirConfig {
+        hot_file_bytes: 2,
+        ..always()
+    };
+    let folder = DirServer::with_config("/proc/sys/kernel", config).expect("a folder");
+    assert_eq!(get(&folder, "/ostype").status, 503);
+}
+
 /// An open alone can act: it wakes the writer of a pipe, starts a watchdog, winds a tape back.
 #[cfg(target_os = "linux")]
 #[test]

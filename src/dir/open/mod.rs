@@ -19,6 +19,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+/// Seconds since 1970: a time up to this one is none. Archives, images of containers and package stores
+/// set 0 or 1 on all files, so all versions of a file have it, and a client that asks by date would keep
+/// an old version.
+const NO_TIME: u64 = 1;
+
 /// An open file or folder, and what was known of it when it was opened.
 #[derive(Debug)]
 pub(crate) struct Opened {
@@ -44,16 +49,17 @@ impl Opened {
         Stamp::new(&self.meta)
     }
 
-    /// Seconds since 1970 of the last change; `None` before that. Not in the future (RFC 9110
-    /// section 8.8.2.1).
+    /// Seconds since 1970 of the last change, and not in the future (RFC 9110 section 8.8.2.1). `None`
+    /// for [`NO_TIME`].
     pub(crate) fn modified(&self) -> Option<u64> {
         seconds(&self.meta)
     }
 
     /// How long ago it was changed; zero for the future.
     pub(crate) fn age(&self) -> Duration {
-        let last = self.stamp().last_change();
-        SystemTime::now().duration_since(last).unwrap_or_default()
+        let now = SystemTime::now();
+        let last = self.stamp().last_change(now);
+        now.duration_since(last).unwrap_or_default()
     }
 
     /// Whether this may be sent in the place of `plain`: a file of the same owner that is neither older
@@ -68,7 +74,8 @@ impl Opened {
 
 fn seconds(meta: &Metadata) -> Option<u64> {
     let modified = meta.modified().ok()?.min(SystemTime::now());
-    Some(modified.duration_since(UNIX_EPOCH).ok()?.as_secs())
+    let seconds = modified.duration_since(UNIX_EPOCH).ok()?.as_secs();
+    (seconds > NO_TIME).then_some(seconds)
 }
 
 /// One thing in a folder.

@@ -32,7 +32,7 @@ impl Stamp {
     }
 
     /// Of content, as far as the system tells.
-    pub(crate) fn last_change(&self) -> SystemTime {
+    pub(crate) fn last_change(&self, _now: SystemTime) -> SystemTime {
         let last = self.modified.max(self.created);
         last.unwrap_or(SystemTime::UNIX_EPOCH)
     }

@@ -57,12 +57,17 @@ impl Stamp {
         }
     }
 
-    /// Of content, as far as the system tells.
-    pub(crate) fn last_change(&self) -> SystemTime {
+    /// Of content, as far as the system tells. A modification time in the future was set by a program,
+    /// and then the time of the change alone counts.
+    pub(crate) fn last_change(&self, now: SystemTime) -> SystemTime {
         let time = |(seconds, _): (i64, i64)| {
-            Duration::from_secs(u64::try_from(seconds).unwrap_or_default())
+            UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or_default())
         };
-        UNIX_EPOCH + time(self.modified).max(time(self.changed))
+        let (modified, changed) = (time(self.modified), time(self.changed));
+        match modified > now {
+            true => changed,
+            false => modified.max(changed),
+        }
     }
 }
 
@@ -340,6 +345,28 @@ mod tests {
         });
         assert!(opened + refused > 0);
         fs::remove_dir_all(outside).expect("removed");
+    }
+
+    /// By a time in the future, a file would be one that has just changed, again and again.
+    #[test]
+    fn a_modification_time_in_the_future_is_no_change() {
+        let at = |seconds: i64| UNIX_EPOCH + Duration::from_secs(seconds as u64);
+        let last = |modified, changed| {
+            let stamp = Stamp {
+                len: 0,
+                inode: 0,
+                modified: (modified, 0),
+                changed: (changed, 0),
+            };
+            stamp.last_change(at(1000))
+        };
+        assert_eq!(last(2000, 10), at(10));
+        assert_eq!(last(i64::MAX, 10), at(10));
+        assert_eq!(last(999, 10), at(999));
+        assert_eq!(last(10, 999), at(999));
+        assert_eq!(last(-10, 999), at(999));
+        // The clock was set back.
+        assert_eq!(last(2000, 2000), at(2000));
     }
 
     /// A sandbox may say `EPERM` for a call that it does not know; something that watches one file may
