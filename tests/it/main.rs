@@ -45,6 +45,7 @@ mod late;
 mod late_gone;
 mod limits;
 mod listen;
+mod listen_both;
 #[cfg(feature = "multipart")]
 mod multipart;
 mod offload;
