@@ -8,7 +8,7 @@ use crate::hostile::attack::judge;
 use crate::hostile::crowd::{Crowd, End, Leave, Script, Takes, Then};
 use crate::hostile::polite::{Kind, Phase, Polite};
 use crate::hostile::process::{Process, raise_descriptors};
-use crate::hostile::scenarios::{self, frame, get, script, ws};
+use crate::hostile::scripts::{self, frame, get, script, ws};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -181,10 +181,10 @@ fn run(mut crowd: Crowd, count: usize) -> Result<usize, String> {
 /// Those that wait for a limit, over and over, at least once.
 fn slow(addr: SocketAddr, stop: &AtomicBool) -> Result<usize, String> {
     let kinds = [
-        scenarios::head,
-        scenarios::body,
-        scenarios::slow_files,
-        scenarios::slow_streams,
+        scripts::head,
+        scripts::body,
+        scripts::slow_files,
+        scripts::slow_streams,
     ];
     let mut done = 0;
     loop {
@@ -238,14 +238,14 @@ fn kind(i: usize) -> Script {
             Takes::All,
             End::Status(400),
         ),
-        19 => scenarios::headers(1),
-        20 => scenarios::half_closed(3),
+        19 => scripts::headers(1),
+        20 => scripts::half_closed(3),
         21 => leaves(String::new(), 0, Leave::Close),
         22 => {
             let frames = [frame(0x81, b"hello"), frame(0x88, &1000u16.to_be_bytes())].concat();
             ws("/echo", &frames, Then::Waits, Takes::All, End::Code(1000))
         }
-        23 => scenarios::unmasked(0),
+        23 => scripts::unmasked(0),
         _ => {
             let then = Then::Leaves {
                 answers: 0,

@@ -10,6 +10,8 @@ mod crowd;
 mod polite;
 #[allow(dead_code, reason = "part of it is for the table of the bench")]
 mod scenarios;
+#[allow(dead_code, reason = "part of it is for the soak")]
+mod scripts;
 mod seen;
 
 use super::support::{NEVER, PATIENCE, ended, own_addr, workers};
@@ -40,6 +42,12 @@ fn config(name: &str) -> Config {
             body_grace: SECOND,
             ..http
         },
+        "budget-responses" | "budget-pipelined" => Limits {
+            write_grace: SECOND,
+            write_time: SECOND,
+            stall_time: SECOND,
+            ..http
+        },
         "one-address" => Limits {
             head_time: SECOND,
             body_grace: SECOND,
@@ -62,6 +70,10 @@ fn config(name: &str) -> Config {
             write_time: SECOND,
             ..ws
         },
+        "budget-messages" | "ws-dribbles" => WsLimits {
+            message_grace: SECOND,
+            ..ws
+        },
         "ws-silent" | "one-address" => WsLimits {
             idle_time: SECOND,
             pong_time: SECOND,
@@ -73,9 +85,14 @@ fn config(name: &str) -> Config {
         },
         _ => ws,
     };
+    let buffered_bytes = match name.starts_with("budget-") {
+        true => 2 << 20,
+        false => config.buffered_bytes,
+    };
     Config {
         limits,
         ws_limits,
+        buffered_bytes,
         ws_threads: 1,
         connections_per_address: Some(PER_ADDRESS),
         trusted_proxies: match name {
@@ -137,6 +154,14 @@ fn all_cut(name: &str) {
 fn all_refused(name: &str, clients: usize) {
     let (_, counters) = run(name);
     assert_eq!(counters.refused, clients as u64, "{name}");
+}
+
+/// Refused, or closed for others.
+#[track_caller]
+fn some_out_of_memory(name: &str) {
+    let (_, counters) = run(name);
+    let ended = counters.overloaded + counters.stalled_closed;
+    assert!(ended > 0, "{name}: there is memory for all");
 }
 
 #[test]
@@ -241,8 +266,28 @@ fn files_that_nobody_reads() {
     all_cut("files");
 }
 
+#[test]
+fn large_responses_that_fill_the_memory() {
+    some_out_of_memory("budget-responses");
+}
+
+#[test]
+fn pipelined_responses_that_fill_the_memory() {
+    some_out_of_memory("budget-pipelined");
+}
+
+#[test]
+fn halves_of_messages() {
+    all_refused("budget-messages", CLIENTS);
+}
+
+#[test]
+fn dribbled_messages() {
+    all_refused("ws-dribbles", CLIENTS);
+}
+
 /// None of them is forgotten above.
 #[test]
 fn there_are_so_many_scenarios() {
-    assert_eq!(SCENARIOS.len(), 19);
+    assert_eq!(SCENARIOS.len(), 23);
 }

@@ -104,6 +104,8 @@ impl App {
 impl Handler for App {
     fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
         match req.path() {
+            "/fresh" => res.send(vec![b'x'; 1 << 20]),
+            "/page" => res.body(vec![b'x'; 15_000]),
             "/echo" => res.body(req.body()),
             "/slow" => {
                 take_long();

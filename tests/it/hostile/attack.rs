@@ -1,7 +1,7 @@
 //! One scenario against one server, and what came of it.
 
 use super::crowd::{Crowd, End};
-use super::polite::{Phase, Polite, Waits};
+use super::polite::{PAUSE, Phase, Polite, Waits};
 use super::scenarios::Scenario;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -76,12 +76,24 @@ pub(crate) fn attack(
     if waits.is_none() {
         faults.push("a well-behaved client has not got its answer".to_owned());
     }
+    faults.extend(waits.iter().filter_map(|[_, during, _]| late(during)));
     Outcome {
         waits,
         cut,
         ends,
         faults,
     }
+}
+
+/// Of clients that come at any time under load, 95 in 100 must have their answer within this.
+const SOON: Duration = Duration::from_secs(5);
+
+/// One question follows the other: while one waits for longer than that, all that would have come then
+/// are late.
+fn late(waits: &[Duration]) -> Option<String> {
+    let all: Duration = waits.iter().map(|&wait| wait + PAUSE).sum();
+    let late: Duration = waits.iter().map(|wait| wait.saturating_sub(SOON)).sum();
+    (late * 20 > all).then(|| format!("of {all:?} one would have come too late in {late:?}"))
 }
 
 /// Whether each has ended as it had to.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tungstenite::{Message, WebSocket};
 
 /// Between an answer and the next question.
-const PAUSE: Duration = Duration::from_millis(5);
+pub(crate) const PAUSE: Duration = Duration::from_millis(5);
 /// Messages that are published between two pauses, and how long each is.
 const PUBLISHED: usize = 5;
 const PUBLISHED_BYTES: usize = 4 << 10;
@@ -21,6 +21,8 @@ pub(crate) enum Kind {
     Kept,
     Fresh,
     Echo,
+    /// As `Fresh`, and asks again after a 503.
+    Patient,
     /// One publishes, and another one has to get all of it.
     Feed,
 }
@@ -57,6 +59,7 @@ impl Polite {
             thread::spawn(move || match kind {
                 Kind::Kept => kept(addr, &shared),
                 Kind::Fresh => fresh(addr, &shared),
+                Kind::Patient => patient(addr, &shared),
                 Kind::Echo => echo(addr, &shared),
                 Kind::Feed => feed(addr, &shared),
             })
@@ -148,6 +151,20 @@ fn fresh(addr: SocketAddr, shared: &Shared) {
         let answer = client.answer(Asked::Other);
         assert_eq!((answer.text(), answer.closes()), (&*path, true));
         client.expect_end();
+    });
+}
+
+fn patient(addr: SocketAddr, shared: &Shared) {
+    shared.ask(|number| {
+        let path = format!("/patient/{number}");
+        loop {
+            let answer = Client::connect(addr).get(&path);
+            if answer.status != 503 {
+                assert_eq!((answer.status, answer.text()), (200, &*path));
+                return;
+            }
+            thread::park_timeout(PAUSE);
+        }
     });
 }
 
