@@ -140,6 +140,8 @@ fn main() -> std::io::Result<()> {
             message_bytes: large,
             frame_bytes: large,
             fragments: 1 << 20,
+            // Test suites and load generators send as fast as they can.
+            messages: u32::MAX,
             control_frames: 10_000,
             backlog_bytes: 2 * large,
             backlog_policy: BacklogPolicy::Close,

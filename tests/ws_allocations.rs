@@ -13,7 +13,7 @@ mod support;
 use counting::{allocations, count_this_thread, is_counted};
 use peregrine::{
     Config, Done, Handler, Message, Prepared, Request, Response, Server, Upgrade, WebSocketHandler,
-    Ws,
+    Ws, WsLimits,
 };
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -151,6 +151,10 @@ fn a_warm_websocket_thread_does_not_allocate() {
     let config = Config {
         workers: 1,
         ws_threads: 1,
+        ws_limits: WsLimits {
+            messages: u32::MAX,
+            ..WsLimits::default()
+        },
         ..Config::default()
     };
     let server = Server::new(app).websocket().config(config);

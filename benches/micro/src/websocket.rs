@@ -2,7 +2,9 @@
 
 use crate::Benches;
 use peregrine::internals::{FrameHeader, unmask};
-use peregrine::{Done, Handler, Message, Request, Response, Upgrade, WebSocketHandler, Ws};
+use peregrine::{
+    Done, Handler, Message, Request, Response, Upgrade, WebSocketHandler, Ws, WsLimits, testing,
+};
 use std::hint::black_box;
 use std::io::{self, Cursor, Read, Write};
 use tungstenite::protocol::{Role, frame};
@@ -107,7 +109,14 @@ fn frames(len: usize, times: usize) -> Vec<u8> {
 /// From received bytes to bytes to be sent; per batch, not per message.
 fn echo(len: usize, times: usize) -> impl FnMut() {
     let frames = frames(len, times);
-    let client = peregrine::testing::WebSocket::connect(&Echo, "/");
+    let request = "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                   Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let limits = WsLimits {
+        // Its clock stands still.
+        messages: u32::MAX,
+        ..WsLimits::default()
+    };
+    let client = testing::WebSocket::connect_with(&Echo, request.as_bytes(), limits);
     let mut client = client.unwrap_or_else(|_| panic!("refused"));
     move || {
         client.send(black_box(&frames));
