@@ -123,18 +123,16 @@ pub(crate) struct Parts<'a> {
     pub(crate) counters: &'a WorkerCounters,
 }
 
-/// When [`Service::expire`] is due for a connection that waits for its client, who last sent something
-/// at `heard`, or for an answer.
+/// When [`Service::expire`] is due for a connection that waits for its client, or for an answer.
 pub(crate) fn deadline(
     http1: &Http1,
     input: Option<&Input>,
     body: Option<&BodyOut>,
     limits: &Limits,
-    heard: Seconds,
 ) -> Seconds {
     match body.and_then(|body| body.heartbeat) {
         Some(every) if http1.is_waiting() => http1.waited(every),
-        _ => http1.deadline(input, limits, heard),
+        _ => http1.deadline(input, limits),
     }
 }
 

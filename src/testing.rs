@@ -9,7 +9,6 @@ pub use ws::WebSocket;
 
 use crate::conn::share::Share;
 use crate::conn::{
-    Seconds,
     body_out::BodyOut,
     budget::Budget,
     http1::Http1,
@@ -69,8 +68,6 @@ pub struct Connection<'h, H: Handler> {
     counters: WorkerCounters,
     received: Vec<u8>,
     closed: bool,
-    /// When the client last sent something.
-    heard: Seconds,
 }
 
 impl<'h, H: Handler> Connection<'h, H> {
@@ -110,7 +107,6 @@ impl<'h, H: Handler> Connection<'h, H> {
             counters: WorkerCounters::default(),
             received: Vec::new(),
             closed: false,
-            heard: 0,
         }
     }
 
@@ -118,7 +114,6 @@ impl<'h, H: Handler> Connection<'h, H> {
     /// the server has closed are lost.
     pub fn send(&mut self, mut bytes: &[u8]) {
         self.came = false;
-        self.heard = self.service.now;
         while !bytes.is_empty() && !self.closed {
             let space = self.input.space();
             let n = space.len().min(bytes.len());
@@ -155,7 +150,7 @@ impl<'h, H: Handler> Connection<'h, H> {
         self.service.now = self.service.now.saturating_add(seconds);
         let (input, body) = (Some(&self.input), self.body.as_deref());
         let limits = &self.service.limits;
-        let due = deadline(&self.http1, input, body, limits, self.heard);
+        let due = deadline(&self.http1, input, body, limits);
         if self.service.now >= due && !self.closed {
             let close = self.with_parts(Service::expire);
             self.flush();

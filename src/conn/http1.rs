@@ -277,29 +277,17 @@ impl Http1 {
                     }
                 }
                 State::Plan => return Next::Plan,
-                State::Pieces(_) | State::ChunkedPieces => match self.next_piece(input, limits) {
-                    Ok(Some(next)) => return next,
-                    Ok(None) => Ok(false),
-                    Err(error) => Err(error),
-                },
+                State::Exact(_) | State::Chunked | State::Pieces(_) | State::ChunkedPieces => {
+                    match self.next_of_body(input, limits, now) {
+                        Ok(Some(next)) => return next,
+                        Ok(None) => Ok(false),
+                        Err(error) => Err(error),
+                    }
+                }
                 State::Drain => match self.drain(input) {
                     true => continue,
                     false => Ok(false),
                 },
-                State::Exact(len) => {
-                    let complete = input.available() >= len;
-                    if complete {
-                        input.body = input.head.len()..len;
-                        self.state = State::Ready(len);
-                    }
-                    Ok(complete)
-                }
-                State::Chunked => input.decode(limits).inspect(|&complete| {
-                    if complete {
-                        input.body = input.decoder.body();
-                        self.state = State::Ready(input.decoder.consumed());
-                    }
-                }),
                 State::Ready(_) => Ok(true),
                 State::Waiting => return Next::Wait,
                 State::Over(close) => return Next::Close(close),

@@ -1,6 +1,9 @@
 //! The bytes of one connection that are not answered yet, and what has been understood of them.
 
-use super::{Seconds, rate::SOME};
+use super::{
+    Seconds,
+    rate::{Rate, SOME, Tempo},
+};
 use crate::protocol::{
     chunked::Decoder,
     error::ProtocolError,
@@ -35,8 +38,9 @@ pub(crate) struct Input {
     pub(crate) planned: Option<Framing>,
     /// Bytes of the body that were handed over piece by piece and are not here any more.
     taken: u64,
-    /// The same, since the clock was last set back.
-    pub(crate) taken_since: u64,
+    /// How fast the body comes, and how much of it that has counted.
+    tempo: Option<Tempo>,
+    tempo_bytes: u64,
     /// How many bytes there were when that last changed by much, and when that was.
     noted: u64,
     moved: Seconds,
@@ -52,7 +56,8 @@ impl Input {
             decoder: Decoder::new(0, 0),
             planned: None,
             taken: 0,
-            taken_since: 0,
+            tempo: None,
+            tempo_bytes: 0,
             body: 0..0,
             noted: 0,
             moved: 0,
@@ -129,7 +134,37 @@ impl Input {
     /// The head is complete, and what it says of its body is to be judged.
     pub(crate) fn begin_body(&mut self, framing: Framing) {
         self.planned = Some(framing);
-        (self.taken, self.taken_since) = (0, 0);
+        (self.taken, self.tempo_bytes) = (0, 0);
+        self.tempo = None;
+    }
+
+    /// Counts what has come of a body that is not complete; its time began at `since`.
+    pub(crate) fn count_body(
+        &mut self,
+        is_chunked: bool,
+        since: Seconds,
+        now: Seconds,
+        rate: &Rate,
+    ) {
+        let here = match is_chunked {
+            true => self.decoder.body().len(),
+            false => self.available() - self.head.len(),
+        };
+        let received = self.taken + here as u64;
+        let before = std::mem::replace(&mut self.tempo_bytes, received);
+        let fresh = received.saturating_sub(before);
+        let tempo = self.tempo.get_or_insert_with(|| Tempo::new(since, rate));
+        tempo.count(usize::try_from(fresh).unwrap_or(usize::MAX), now, rate);
+    }
+
+    /// The rest of the body has its time anew.
+    pub(crate) fn forget_tempo(&mut self) {
+        self.tempo = None;
+    }
+
+    /// Of the body that is coming in.
+    pub(crate) fn tempo(&self) -> Option<Tempo> {
+        self.tempo
     }
 
     /// The body shall go piece by piece: makes room for large ones.
@@ -149,7 +184,6 @@ impl Input {
     pub(crate) fn release(&mut self, is_chunked: bool) {
         let piece = std::mem::replace(&mut self.body, self.head.len()..self.head.len());
         self.taken += piece.len() as u64;
-        self.taken_since += piece.len() as u64;
         let bytes = &mut self.bytes[self.start..self.end];
         self.end -= match is_chunked {
             true => {

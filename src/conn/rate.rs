@@ -24,12 +24,17 @@ pub(crate) struct Rate {
 impl Rate {
     fn new(bytes: usize, grace: Duration, pause: Duration) -> Rate {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let pause = pause.max(grace);
+        let (grace, pause) = (whole(grace), whole(pause.max(grace)));
         Rate {
             bytes,
             grace,
             pause,
         }
+    }
+
+    /// At which a client has to send a body. There is one, or nothing would end a body that stalls.
+    pub(crate) fn of_bodies(limits: &Limits) -> Rate {
+        Rate::new(limits.body_rate.max(1), limits.body_grace, limits.idle_time)
     }
 
     /// At which a client has to take a response.
@@ -60,9 +65,14 @@ impl Rate {
     /// Bytes that it asks for in this time.
     fn worth(&self, time: Duration) -> i64 {
         let secs = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
-        let part = i64::from(self.bytes) * i64::from(time.subsec_millis()) / 1000;
-        secs.saturating_mul(self.bytes.into()).saturating_add(part)
+        secs.saturating_mul(self.bytes.into())
     }
+}
+
+/// In seconds, as all is counted: a part of one is one.
+fn whole(time: Duration) -> Duration {
+    let part = u64::from(time.subsec_nanos() > 0);
+    Duration::from_secs(time.as_secs().saturating_add(part))
 }
 
 /// The bytes of one connection that move in one direction, for as long as there are some that wait.
@@ -164,6 +174,14 @@ mod tests {
         assert_eq!(tempo.due(&rate), 61);
         tempo.count(7199, 60, &rate);
         assert_eq!(tempo.due(&rate), 90, "29 s and a part");
+    }
+
+    #[test]
+    fn half_a_second_of_grace_is_not_nothing() {
+        let half = Duration::from_millis(500);
+        let rate = Rate::new(1000, half, half);
+        let tempo = Tempo::new(5, &rate);
+        assert_eq!((tempo.due(&rate), rate.first_due(5)), (7, 7));
     }
 
     #[test]

@@ -57,8 +57,9 @@ pub struct Limits {
     pub idle_time: Duration,
     /// How long a body may take before `body_rate` is asked of it. Default: 10 s.
     pub body_grace: Duration,
-    /// Bytes a second that a body must bring on average; 408 below. What came faster allows for
-    /// a pause, of `idle_time` or `body_grace` at most, whichever is longer. Default: 1,000.
+    /// Bytes a second that a body must bring; 408 below. What came faster allows for a pause, of
+    /// `idle_time` or `body_grace` at most, whichever is longer; slower bytes do not extend that. 0 is 1.
+    /// Default: 1,000.
     pub body_rate: usize,
     /// How long a handler may take for an answer that it has deferred, and between two pieces of
     /// one that it streams. Default: 300 s.

@@ -1,7 +1,7 @@
 //! What becomes of request bodies: gathered, handed over piece by piece, or left unread.
 
 use super::{CloseReason, Http1, Next, Plan, State};
-use crate::conn::{Seconds, input::Input, output::Output};
+use crate::conn::{Seconds, input::Input, output::Output, rate::Rate};
 use crate::protocol::{
     chunked::Decoder, encode, error::ProtocolError, framing::BodyLength, limits::Limits,
 };
@@ -81,7 +81,34 @@ impl Http1 {
     }
 
     /// The next piece of the body, or the request if that was all; `None` if more has to come.
-    pub(super) fn next_piece(
+    pub(super) fn next_of_body(
+        &mut self,
+        input: &mut Input,
+        limits: &Limits,
+        now: Seconds,
+    ) -> Result<Option<Next>, ProtocolError> {
+        let next = match self.state {
+            State::Exact(len) if input.available() < len => None,
+            State::Exact(len) => {
+                input.body = input.head.len()..len;
+                self.state = State::Ready(len);
+                Some(Next::Request)
+            }
+            State::Chunked => input.decode(limits)?.then(|| {
+                input.body = input.decoder.body();
+                self.state = State::Ready(input.decoder.consumed());
+                Next::Request
+            }),
+            _ => self.next_piece(input, limits)?,
+        };
+        if next.is_none() {
+            let is_chunked = matches!(self.state, State::Chunked | State::ChunkedPieces);
+            input.count_body(is_chunked, self.since, now, &Rate::of_bodies(limits));
+        }
+        Ok(next)
+    }
+
+    fn next_piece(
         &mut self,
         input: &mut Input,
         limits: &Limits,
@@ -143,7 +170,7 @@ impl Http1 {
             self.paused = false;
             // The client is not to blame for the time that has passed.
             self.since = now;
-            input.taken_since = 0;
+            input.forget_tempo();
         }
     }
 

@@ -1,7 +1,7 @@
 //! How long a connection may take for what it is at.
 
 use super::{Close, CloseReason, Http1, State};
-use crate::conn::{Seconds, input::Input};
+use crate::conn::{Seconds, input::Input, rate::Rate};
 use crate::protocol::{error::ProtocolError, limits::Limits};
 use std::time::Duration;
 
@@ -9,13 +9,8 @@ use std::time::Duration;
 const FIRST_GRACE: Duration = Duration::from_secs(1);
 
 impl Http1 {
-    /// When [`Http1::expire`] is due for a client that has last sent something at `heard`.
-    pub(crate) fn deadline(
-        &self,
-        input: Option<&Input>,
-        limits: &Limits,
-        heard: Seconds,
-    ) -> Seconds {
+    /// When [`Http1::expire`] is due.
+    pub(crate) fn deadline(&self, input: Option<&Input>, limits: &Limits) -> Seconds {
         let wait = match self.state {
             // Half an empty line.
             State::Idle | State::Blank(_) if input.is_some_and(|input| !input.is_empty()) => {
@@ -34,19 +29,9 @@ impl Http1 {
             | State::Pieces(_)
             | State::ChunkedPieces
             | State::Ready(_) => {
-                let received = input.map_or(0, |input| {
-                    let here = match self.state {
-                        State::Chunked | State::ChunkedPieces => input.decoder.body().len(),
-                        _ => input.available() - input.head.len(),
-                    };
-                    input.taken_since + here as u64
-                });
-                let earned = received / limits.body_rate.max(1) as u64;
-                let earned = Duration::from_secs(earned);
-                let wait = limits.body_grace.saturating_add(earned);
-                // Or the first megabyte would pay for a quarter of an hour of silence.
-                let pause = limits.idle_time.max(limits.body_grace);
-                return after(self.since, wait).min(after(heard, pause));
+                let tempo = input.and_then(Input::tempo);
+                let rate = Rate::of_bodies(limits);
+                return tempo.map_or(rate.first_due(self.since), |tempo| tempo.due(&rate));
             }
             State::Waiting => limits.answer_time,
             State::Over(_) => limits.linger_time,

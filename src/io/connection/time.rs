@@ -20,7 +20,7 @@ impl Connection {
             _ if self.starved => now.saturating_add(1),
             Phase::Serving | Phase::Waiting | Phase::Resting => {
                 let (input, body) = (self.input.as_deref(), self.body.as_deref());
-                drive::deadline(&self.http1, input, body, limits, now)
+                drive::deadline(&self.http1, input, body, limits)
             }
             Phase::Busy => http1::after(now, limits.idle_time),
             Phase::Blocked | Phase::Ending(_) => {
