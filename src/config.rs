@@ -150,10 +150,10 @@ pub struct Config {
     /// Default (`None`): a 16th of `connections`, at least 16; 4,096 on the defaults. Many clients may
     /// share one address: an office, or all users of a mobile network.
     pub connections_per_address: Option<usize>,
-    /// Networks whose connections are not in [`Config::connections_per_address`]: of proxies, which bring
-    /// the connections of many clients. A proxy on another machine needs its address here. Nothing else
-    /// follows from it: `X-Forwarded-For` and its like are not looked at. Default:
-    /// [`IpNetwork::LOOPBACK`], which is to be repeated if it is wanted beside others.
+    /// Networks whose connections [`Config::connections_per_address`] does not count. They are for proxies,
+    /// which bring the connections of many clients from one address: add the address of a proxy on another
+    /// machine. There is no other effect: `X-Forwarded-For` and similar fields are not read. Default:
+    /// [`IpNetwork::LOOPBACK`]. A list without it counts connections from the loopback, too.
     ///
     /// ```
     /// use peregrine::{Config, IpNetwork};
@@ -242,8 +242,8 @@ pub struct Config {
     pub ws_threads: usize,
     /// Which pages may open WebSockets, as browsers let any page connect to any server with its user's
     /// cookies there. A handshake from another gets 403 before
-    /// [`accept_ws`](crate::WebSocketHandler::accept_ws) is asked. Clients that are no browsers say no
-    /// `Origin` and are taken. Default: [`WsOrigins::Same`], those of the server itself.
+    /// [`accept_ws`](crate::WebSocketHandler::accept_ws) is asked. Clients other than browsers send no
+    /// `Origin` and are accepted. Default: [`WsOrigins::Same`], those of the server itself.
     #[cfg(feature = "websocket")]
     pub ws_origins: WsOrigins,
     /// What one WebSocket client may cost.

@@ -110,17 +110,18 @@ pub trait Handler: Send + Sync + 'static {
         false
     }
 
-    /// Answers in the place of the library: requests that are refused, as malformed, too large, too
-    /// slow, for another host or by [`BodyPlan::Refuse`]; requests whose handler panicked or gave a
-    /// response that cannot be sent; and those whose deferred response does not come in time. So an
-    /// API can say errors in its own format, and a page of another origin can read them.
+    /// Makes the response to an error in the place of the library: to a request that is refused, as
+    /// malformed, too large, too slow, for another host or by [`BodyPlan::Refuse`]; to one whose handler
+    /// panicked or gave a response that cannot be sent; and to one whose deferred response does not come in
+    /// time. So an API has errors in its own format, and pages of another origin can read them.
     ///
     /// `res` has the status of `error`. The connection closes behind the response. It has to be
     /// complete when this returns, with that status and at most 64 KiB; otherwise, and if this panics,
     /// the response is the default one. Runs on a worker's event loop.
     ///
-    /// Default: [`ErrorContext::respond`]. Not asked are [`Response::offload`]'s 503, WebSocket
-    /// handshakes, and clients for which the process has no descriptor.
+    /// Default: [`ErrorContext::respond`]. It is not called for the 503 of
+    /// [`Response::offload`], for WebSocket handshakes, and for clients that the process has no descriptor
+    /// for.
     ///
     /// ```
     /// use peregrine::{Done, ErrorContext, Handler, Request, Response};

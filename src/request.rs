@@ -102,7 +102,9 @@ impl<'a> Request<'a> {
         self.head.version
     }
 
-    /// The request target as sent, in any of the four forms of RFC 9112 section 3.2.
+    /// The request target as sent, in any of the four forms of RFC 9112 section 3.2. It is visible ASCII: a
+    /// client that sends UTF-8 or Latin-1 without percent-encoding gets 400. Characters as `|`, `{`, `"` and
+    /// `[`, which browsers send although RFC 3986 excludes them, are taken.
     pub fn target(&self) -> &'a str {
         text(self.head.target.whole.of(self.bytes))
     }
@@ -194,10 +196,10 @@ impl<'a> Request<'a> {
         Some(text(host.of(self.bytes)))
     }
 
-    /// Whether the page that sends this was loaded from the host and port that it is for, or no browser
-    /// sends it: browsers say in `Origin` which page a form, a script or a WebSocket belongs to (RFC 6454
-    /// section 7), other clients may leave it out. To be asked before a request changes something that its
-    /// user is trusted with.
+    /// Whether this request comes from a page of the host and port that it is sent to. Browsers say in
+    /// `Origin` which page a form, a script or a WebSocket belongs to (RFC 6454 section 7). True without that
+    /// field, which other clients may leave out. Ask this before a request changes something with the rights
+    /// of its user.
     ///
     /// A host without a port is on the default port of the page's scheme, and case does not matter. Which
     /// scheme the request itself has is not known, as a proxy may have ended its TLS. That proxy has to

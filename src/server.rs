@@ -149,8 +149,8 @@ impl<H: WebSocketHandler> Server<H, WebSockets> {
         self.mode.hub.clone()
     }
 
-    /// Lets `hub`, which the handler may have already, reach the WebSocket connections of this server, in
-    /// the place of one of its own. A hub is of one server, and of one start of it.
+    /// Makes `hub`, of which the handler may have a clone already, the one that reaches the WebSocket
+    /// connections of this server. A hub is for one server, and for one start of it.
     pub fn with_hub(mut self, hub: &Hub) -> Server<H, WebSockets> {
         self.mode.hub = hub.clone();
         self

@@ -41,7 +41,9 @@ use std::time::Instant;
 ///
 /// - **A client that leaves before its response is complete** has a line with 499, and the bytes of the
 ///   body that were handed to the system. So has one that sends part of a body and leaves, and one
-///   whose connection is closed because the server stops, or because it takes nothing.
+///   whose connection is closed because the server stops, or because it takes nothing. A client that closes
+///   its side of the connection may still read: as long as the system takes the response, the line has the
+///   status of that.
 /// - **A handler that panics**, on whichever thread, has a line with 500; so has one whose response
 ///   cannot be sent ([`AnswerError`](crate::AnswerError)). A deferred response that does not come in
 ///   time has one with 503. A streamed body that breaks off has the status that was sent with its head,

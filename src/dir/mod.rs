@@ -65,6 +65,9 @@ use store::{Found, Store};
 /// A file whose length the system does not tell (`/proc`, `/sys`, some network drives) is read to its end. If
 /// it is longer than [`DirConfig::hot_file_bytes`], the response is 503.
 ///
+/// The folder may be replaced by another one of its name, and a link to it may be moved: that is seen within
+/// [`DirConfig::recheck`], too. While there is no such folder, the response is 404.
+///
 /// Symbolic links that lead out of the folder are not followed. A hard link is the file itself, and no
 /// server can tell where else it has a name.
 ///

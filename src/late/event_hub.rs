@@ -124,8 +124,8 @@ impl EventHub {
     /// Subscribes a page to topics, which are any text, and keeps its sender until it has gone or has
     /// fallen behind. A page that needs no topic gets what is broadcast.
     ///
-    /// False if there are more topics than [`EventLimits::topics`], or one is longer than
-    /// [`EventLimits::topic_bytes`]: the stream ends then.
+    /// Returns false, and ends the stream, if there are more topics than [`EventLimits::topics`] or one is
+    /// longer than [`EventLimits::topic_bytes`].
     pub fn subscribe<T>(&self, sender: EventSender, topics: impl IntoIterator<Item = T>) -> bool
     where
         T: AsRef<str>,

@@ -26,8 +26,8 @@ pub enum WsOrigins {
     Same,
     /// Any page.
     Any,
-    /// Pages from one of these, which is a scheme, a host and, if it is not that of the scheme, a port:
-    /// `https://app.example`, `http://localhost:3000`. Case does not matter. `null` stands for pages that
+    /// Pages from one of these origins. An origin is a scheme, a host, and a port if it is not that of the
+    /// scheme: `https://app.example`, `http://localhost:3000`. Case does not matter. `null` stands for pages that
     /// have no origin: files, sandboxed frames. Pages of the server itself need an entry, too.
     List(Vec<String>),
 }
