@@ -11,6 +11,7 @@
 //!   seen. Only the header line that is under way is buffered.
 //! - No byte is looked at more than twice.
 
+mod boundary;
 mod error;
 mod header;
 mod limits;

@@ -1,7 +1,8 @@
 //! Finding the boundaries, and what lies between them.
 
+use super::boundary::boundary;
 use super::error::MultipartError;
-use super::header::{Draft, PartHead, boundary};
+use super::header::{Draft, PartHead};
 use super::limits::MultipartLimits;
 use memchr::memmem::Finder;
 
@@ -82,6 +83,9 @@ pub trait PartSink {
 pub struct Multipart {
     state: State,
     scan: Scan,
+    /// Of the boundary, what some readers take for something else: a line without it would be a boundary to
+    /// them. See [`Boundary::certain`](super::boundary::Boundary::certain).
+    rest: Box<[u8]>,
     meter: Meter,
     /// The header line that has not ended yet.
     line: Vec<u8>,
@@ -94,6 +98,10 @@ pub struct Multipart {
 enum State {
     /// In what the next delimiter ends.
     Content,
+    /// In the rest of a boundary, of which so many bytes have come.
+    Boundary {
+        rest: usize,
+    },
     /// Behind a boundary.
     Line(Line),
     Header {
@@ -124,8 +132,9 @@ impl Multipart {
     /// [`MultipartError::NotFormData`] (415), [`MultipartError::Boundary`] (400).
     pub fn new(content_type: &str, limits: MultipartLimits) -> Result<Multipart, MultipartError> {
         let boundary = boundary(content_type.as_bytes())?;
+        let (certain, rest) = boundary.bytes.split_at(boundary.certain);
         let mut scan = Scan {
-            delimiter: Finder::new(&[b"\r\n--", boundary].concat()).into_owned(),
+            delimiter: Finder::new(&[b"\r\n--", certain].concat()).into_owned(),
             seen: 0,
             before: 0,
         };
@@ -133,6 +142,7 @@ impl Multipart {
         Ok(Multipart {
             state: State::Content,
             scan,
+            rest: rest.into(),
             meter: Meter {
                 limits,
                 part: Part::Preamble { bytes: 0 },
@@ -191,6 +201,7 @@ impl Multipart {
         let state = std::mem::replace(&mut self.state, State::Failed(MultipartError::Stopped));
         let (taken, next) = match state {
             State::Content => self.content(piece, sink)?,
+            State::Boundary { rest } => (1, self.boundary(rest, piece[0])?),
             State::Line(line) => (1, self.line(line, piece[0], sink)?),
             State::Header { bytes } => self.header(bytes, piece, sink)?,
             State::Closed(line) => (1, self.closed(line, piece[0])?),
@@ -229,10 +240,26 @@ impl Multipart {
             }
         }
         let next = match found {
-            true => State::Line(Line::Start),
+            true => self.behind_boundary(0),
             false => State::Content,
         };
         Ok((taken, next))
+    }
+
+    /// Behind what is certain of a boundary, and so many bytes of the rest.
+    fn behind_boundary(&self, rest: usize) -> State {
+        match rest < self.rest.len() {
+            true => State::Boundary { rest },
+            false => State::Line(Line::Start),
+        }
+    }
+
+    /// The next byte of the rest of a boundary.
+    fn boundary(&mut self, rest: usize, byte: u8) -> Result<State, MultipartError> {
+        match self.rest.get(rest) == Some(&byte) {
+            true => Ok(self.behind_boundary(rest + 1)),
+            false => Err(self.refuse(MultipartError::BoundaryLine)),
+        }
     }
 
     /// Behind a boundary: CRLF, and the header of a part follows, or two hyphens, and none does.

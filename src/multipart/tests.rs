@@ -125,6 +125,70 @@ fn boundaries_are_alone_on_their_line() {
     }
 }
 
+/// All data of a form with this boundary, as it stands in `Content-Type`.
+fn data_of(boundary: &str, body: &str, size: usize) -> Result<String, MultipartError> {
+    #[derive(Default)]
+    struct Data(Vec<u8>);
+    impl PartSink for Data {
+        type Error = MultipartError;
+        fn begin(&mut self, _: &PartHead<'_>) -> Result<(), MultipartError> {
+            Ok(())
+        }
+        fn data(&mut self, bytes: &[u8]) -> Result<(), MultipartError> {
+            self.0.extend_from_slice(bytes);
+            Ok(())
+        }
+        fn end(&mut self) -> Result<(), MultipartError> {
+            self.0.push(b';');
+            Ok(())
+        }
+    }
+    let content_type = format!("multipart/form-data; boundary={boundary}");
+    let (mut form, mut data) = (
+        Multipart::new(&content_type, MultipartLimits::default())?,
+        Data::default(),
+    );
+    for piece in body.as_bytes().chunks(size) {
+        form.write(piece, &mut data)?;
+    }
+    form.finish()?;
+    Ok(String::from_utf8(data.0).expect("text"))
+}
+
+/// Some readers take `a` for the boundary if the quotes of `a:b` are not there.
+#[test]
+fn a_line_that_some_readers_take_for_a_boundary() {
+    for size in 1..90 {
+        for (more, is_other) in [
+            ("x", false),
+            ("\r\n--", false),
+            ("\r\n--A:b", false),
+            ("\r\n--a", true),
+            ("\r\n--a--", true),
+            ("\r\n--a:\r\n--a:b\r\n", true),
+        ] {
+            let part = |data| format!("--a:b\r\n{DISPOSITION}\r\n{data}\r\n");
+            let body = format!("{}{}--a:b--", part(more), part("2"));
+            let expected = Ok(format!("{more};2;"));
+            let unquoted = match is_other {
+                true => Err(MultipartError::BoundaryLine),
+                false => expected.clone(),
+            };
+            assert_eq!(data_of("a:b", &body, size), unquoted, "{body:?}");
+            if !more.contains("--a:b") {
+                assert_eq!(data_of("\"a:b\"", &body, size), expected, "{body:?}");
+            }
+            let body = body.replace("a:b", "=a:b");
+            if !more.contains("--a:b") {
+                assert_eq!(data_of("=a:b", &body, size), expected, "{body:?}");
+            }
+        }
+        let body = format!("before\r\n--a\r\n--a:b\r\n{DISPOSITION}\r\n1\r\n--a:b--");
+        let before = data_of("a:b", &body, size);
+        assert_eq!(before, Err(MultipartError::BoundaryLine));
+    }
+}
+
 #[test]
 fn every_beginning_of_a_form_is_unfinished() {
     let body = format!("x\r\n--X-y\r\n{DISPOSITION}Content-Type: b\r\n\r\n1\r\n--X-y--");
