@@ -41,6 +41,8 @@ pub(crate) struct Folder(File);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Stamp {
     pub(crate) len: u64,
+    /// Two versions of an image that leaves out times can have all else in common.
+    device: u64,
     inode: u64,
     modified: (i64, i64),
     /// Moves with every change of content, and cannot be set back.
@@ -51,6 +53,7 @@ impl Stamp {
     pub(crate) fn new(meta: &Metadata) -> Stamp {
         Stamp {
             len: meta.len(),
+            device: meta.dev(),
             inode: meta.ino(),
             modified: (meta.mtime(), meta.mtime_nsec()),
             changed: (meta.ctime(), meta.ctime_nsec()),
@@ -354,6 +357,7 @@ mod tests {
         let last = |modified, changed| {
             let stamp = Stamp {
                 len: 0,
+                device: 0,
                 inode: 0,
                 modified: (modified, 0),
                 changed: (changed, 0),
@@ -378,6 +382,17 @@ mod tests {
         assert!(!is_missing(Errno::PERM, || None));
         assert!(!is_missing(Errno::PERM, || Some(Errno::MFILE)));
         assert!(!is_missing(Errno::NOENT, || unreachable!()));
+    }
+
+    /// As in two images without times, of which the second takes the place of the first.
+    #[test]
+    fn the_same_on_another_device_is_another_file() {
+        let here = Stamp::new(&fs::metadata("/").expect("a folder"));
+        let there = Stamp {
+            device: here.device + 1,
+            ..here
+        };
+        assert_ne!(here, there);
     }
 
     /// By each way, whatever the system can do.
