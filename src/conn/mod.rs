@@ -24,6 +24,7 @@ pub(crate) mod prepared;
 pub(crate) mod rate;
 pub(crate) mod rows;
 pub(crate) mod share;
+pub(crate) mod sparse;
 mod sync;
 pub(crate) mod timers;
 #[cfg(feature = "websocket")]

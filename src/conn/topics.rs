@@ -1,6 +1,7 @@
 //! Who has subscribed to what, of the connections of one thread.
 
 use super::prepared::Prepared;
+use super::sparse::{is_sparse, shrink};
 use crate::protocol::ws_limits::WsLimits;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,9 +24,6 @@ pub(crate) struct Topics {
 /// What a topic takes beside its name, and a subscription: places in the two lists and maps.
 const TOPIC: usize = 128;
 const MEMBERSHIP: usize = 32;
-
-/// Places in a list or map that are kept when most of them are free.
-const KEPT: usize = 64;
 
 struct Topic {
     name: Arc<str>,
@@ -134,10 +132,7 @@ impl Topics {
     /// After a storm of topics or subscribers: memory that is not needed any more. A step for each place
     /// that has become free, on average.
     fn give_back(&mut self) {
-        let subscribers = &mut self.subscribers;
-        if is_sparse(subscribers.len(), subscribers.capacity()) {
-            subscribers.shrink_to(2 * subscribers.len());
-        }
+        shrink(&mut self.subscribers);
         let (used, all) = (self.by_name.len(), self.topics.len());
         // Each membership has to be written anew.
         if is_sparse(used, all) && self.memberships <= all {
@@ -188,11 +183,6 @@ impl Topics {
             None => &[],
         }
     }
-}
-
-/// Whether more than three of four places are free.
-fn is_sparse(used: usize, all: usize) -> bool {
-    all > KEPT && used < all / 4
 }
 
 /// Something to be sent to many, when the hook that asked for it has returned.

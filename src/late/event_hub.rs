@@ -2,7 +2,7 @@
 
 use super::events::{Event, EventSender};
 use super::sender::SendError;
-use crate::conn::payload::Payload;
+use crate::conn::{payload::Payload, sparse::shrink};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -229,6 +229,8 @@ impl Pages {
                 }
             }
         }
+        shrink(&mut self.senders);
+        shrink(&mut self.topics);
         Some(page)
     }
 
@@ -280,5 +282,38 @@ impl Drop for Held {
         for call in LATER.take() {
             call();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handler::from_fn;
+    use crate::testing::Connection;
+
+    #[test]
+    fn what_a_storm_of_pages_has_taken_is_given_back() {
+        let hub = EventHub::new();
+        let subscribe = hub.clone();
+        let app = from_fn(move |req, res| {
+            let (done, page) = res.events();
+            assert!(subscribe.subscribe(page, (0..64).map(|n| format!("{} {n}", req.path()))));
+            done
+        });
+        let mut pages: Vec<_> = (0..200)
+            .map(|n| {
+                let mut client = Connection::new(&app);
+                client.send(format!("GET /{n} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
+                client
+            })
+            .collect();
+        let capacities = || hub.with(|pages| (pages.senders.capacity(), pages.topics.capacity()));
+        assert!(capacities().1 > 200 * 64);
+        pages.truncate(1);
+        // Forgotten as it is not there any more.
+        assert_eq!(hub.broadcast("hello").expect("a good event"), 1);
+        let (senders, topics) = capacities();
+        assert!(senders <= 256 && topics <= 512, "{senders} {topics}");
+        assert_eq!(hub.pages("/0 63"), 1);
     }
 }
