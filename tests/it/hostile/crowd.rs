@@ -52,7 +52,7 @@ pub(crate) enum Leave {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Takes {
     All,
-    /// One byte in each second.
+    /// One byte in each second; see [`LATE`].
     Slowly,
     Nothing,
 }
@@ -97,6 +97,10 @@ impl std::fmt::Display for End {
 const AT_ONCE: usize = 500;
 /// What one turn of a flood sends.
 const TURN: usize = 64 << 10;
+/// Seconds after which no limit has left a client that takes one byte in each. What is there still is
+/// refused, and sees that when it has read what came before: from now on 4 KiB in each, which is far from
+/// the end of a large response.
+const LATE: u64 = 120;
 /// Bytes that one read takes.
 const READ: usize = 64 << 10;
 
@@ -423,7 +427,8 @@ impl Crowd {
         }
         if member.script.takes == Takes::Slowly && member.taken < seconds {
             member.taken = seconds;
-            let read = stream.read(&mut [0]);
+            let step = if seconds < LATE { 1 } else { 4096 };
+            let read = stream.read(&mut vec![0; step]);
             let is_over = match read {
                 Ok(n) => n == 0,
                 Err(error) => error.kind() != ErrorKind::WouldBlock,
