@@ -1,7 +1,8 @@
 //! Places for connections: what one address may have of them, and what connections may take that last.
 
+use super::access_log::{Kept, rest};
 use super::connections::{THREADS, config};
-use super::support::{Asked, Client, start, wait_until};
+use super::support::{Asked, Client, ended, start, wait_until};
 use peregrine::{Config, Done, Request, Response, from_fn};
 use socket2::{Domain, Socket, Type};
 use std::io::Write;
@@ -174,6 +175,65 @@ fn streams_of_events_leave_places_for_requests() {
     assert_eq!(ask("/plain").answer(Asked::Other).text(), "/plain");
     clients.pop();
     wait_until("a place is free", || ask("/events").head().0.status == 200);
+}
+
+/// A stream of events that has no place has a line for its 503, and leaves nothing behind.
+#[test]
+fn streams_that_have_no_place_have_lines() {
+    let streams = std::sync::Mutex::new(Vec::new());
+    let handle = move |req: &Request<'_>, res: Response<'_>| -> Done {
+        let keep = |(done, events)| {
+            streams.lock().expect("no panic").push(events);
+            done
+        };
+        match req.path() {
+            "/events" => keep(res.events()),
+            "/later" => {
+                let (done, responder) = res.defer();
+                responder.send(|res| keep(res.events()));
+                done
+            }
+            "/drawn" => res.send_iter(["ab", "cde"]),
+            _ => res.text("hi"),
+        }
+    };
+    let kept = Kept::default();
+    let log = peregrine::LogWriter::new(kept.clone()).expect("a thread");
+    let app = peregrine::AccessLog::new(from_fn(handle), log);
+    let (server, addr) = start(app, config(8, THREADS[0]));
+    let connect = |path: &str| {
+        let mut client = Client::connect(addr);
+        client.send(format!(
+            "GET {path} HTTP/1.1\r\nHost: a\r\nUser-Agent: b\r\n\r\n"
+        ));
+        client
+    };
+    let mut pages: Vec<_> = (0..7).map(|_| connect("/events")).collect();
+    for page in &mut pages {
+        assert_eq!(page.head().0.status, 200);
+    }
+    let mut expected = Vec::new();
+    for path in ["/events", "/later", "/events", "/later"] {
+        let mut client = connect(path);
+        let answer = client.answer(Asked::Other);
+        assert_eq!(answer.status, 503);
+        client.expect_end();
+        let len = answer.body.len();
+        expected.push(format!(r#""GET {path} HTTP/1.1" 503 {len} "-" "b""#));
+        wait_until("the line is there", || kept.lines().len() == expected.len());
+    }
+    assert_eq!(connect("/drawn").answer(Asked::Other).text(), "abcde");
+    expected.push(r#""GET /drawn HTTP/1.1" 200 5 "-" "b""#.into());
+    wait_until("the line is there", || kept.lines().len() == expected.len());
+    server.stop();
+    ended(server);
+    expected.resize(
+        expected.len() + 7,
+        r#""GET /events HTTP/1.1" 200 - "-" "b""#.into(),
+    );
+    let lines = kept.lines();
+    let lines: Vec<_> = lines.iter().map(|line| rest(line)).collect();
+    assert_eq!(lines, expected);
 }
 
 #[cfg(feature = "websocket")]
