@@ -47,6 +47,13 @@ where
         }
     }
 
+    /// The response ends in a panic of the library.
+    #[cold]
+    pub(crate) fn lose_exchange(&mut self, place: Place) {
+        // Its log is told by the drop.
+        drop(self.wire.exchanges.remove(&place.slot));
+    }
+
     /// The response has not come in time: a 503 is in the output, or what there is of its body.
     pub(super) fn tell_timeout(
         &mut self,

@@ -410,6 +410,7 @@ impl Connection {
     ) {
         shared.tally.count(self.counted, 0);
         shared.service.wire.door.leave(shared.place);
+        shared.service.lose_exchange(shared.place);
         // It must not take half of an answer for all of it.
         self.socket.stream.reset();
         if Poll::must_remove() && self.watched.is_some() {

@@ -103,13 +103,14 @@ impl Wire {
     }
 
     /// A panic has ended the turn of a connection: forgets what is half done, its bytes above all. No
-    /// ticket is given out twice.
+    /// ticket is given out twice, and what is waited for by others stays.
     #[cold]
     pub(crate) fn recover(&mut self) {
         let door = self.door.clone();
         let mut new = Wire::with(Heads::none(), Box::default(), door, self.origin);
         std::mem::swap(&mut new.heads, &mut self.heads);
         new.heads.reset();
+        std::mem::swap(&mut new.exchanges, &mut self.exchanges);
         new.tickets = self.tickets;
         drop_quietly(std::mem::replace(self, new));
     }

@@ -1,6 +1,9 @@
 //! Every way to answer a request, under every plan, with a reset at each call, and with a stop at each.
 
-use super::{config, connect, end, exchange, nothing_is_left, plans, short, undated, wait_until};
+use super::{
+    config, connect, end, exchange, nothing_is_left, plans, read_all, short, undated, wait_until,
+};
+use crate::access_log::{AccessLog, LogWriter};
 use crate::handler::{Handler, from_fn};
 use crate::incoming::{BodyPlan, BodyReader, BodySink, Flow, Incoming};
 use crate::io::faulty::{Happening, Plan};
@@ -11,8 +14,8 @@ use crate::response::{Done, Response};
 use crate::server::{Running, Server};
 use std::fs::File;
 use std::io::{Read, Write};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, mpsc};
 use std::thread;
 
 const FILE: usize = 40_000;
@@ -373,4 +376,59 @@ fn a_signal_during_the_stop_loses_no_request() {
         drop(client);
         end(server);
     }
+}
+
+/// A bug of the library in one connection: a log is told of that one, and not of others whose responses
+/// are still to come.
+#[test]
+fn a_panic_leaves_the_log_lines_of_others() {
+    struct Lines(mpsc::Sender<String>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            let lines = String::from_utf8_lossy(bytes).into_owned();
+            let _ = self.0.send(lines);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let (lines, written) = mpsc::channel();
+    let log = LogWriter::new(Lines(lines)).expect("a thread");
+    let (hold, held) = mpsc::channel();
+    let handler = from_fn(move |_: &Request<'_>, res: Response<'_>| {
+        let (done, responder) = res.defer();
+        hold.send(responder).expect("the test listens");
+        done
+    });
+    let handler = AccessLog::with_format(handler, log, |entry, line| {
+        line.extend_from_slice(entry.status().to_string().as_bytes());
+    });
+    let server = Server::new(handler).config(config(Limits::default()));
+    let server = server.bind("127.0.0.1:0").start().expect("a server");
+    let begin = |plan| {
+        let mut client = connect(&server, plan);
+        let request = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        client.write_all(request).expect("sent");
+        (client, held.recv().expect("a responder"))
+    };
+    let (other, responder) = begin(Plan::default());
+    // The second read looks for the client's end.
+    let planned = Plan {
+        at: Some((2, Happening::Panic)),
+        ..Plan::default()
+    };
+    let (mut lost, _never) = begin(planned);
+    lost.write_all(b"more").expect("sent");
+    assert_eq!(written.recv().expect("a line"), "499\n");
+    assert!(responder.send(|res| res.text("here")));
+    assert!(read_all(&other).ends_with(b"here"));
+    assert_eq!(written.recv().expect("a line"), "200\n");
+    assert_eq!(server.counters().internal_errors, 1);
+    drop((other, lost));
+    end(server);
+    assert!(written.recv().is_err(), "one line more");
 }
