@@ -101,11 +101,15 @@ impl Tempo {
     /// `n` bytes have moved.
     pub(crate) fn count(&mut self, n: usize, now: Seconds, rate: &Rate) {
         let passed = now.saturating_sub(self.at);
+        let most = rate.worth(rate.pause);
+        // A client that pauses for longer is closed. We may have: the process was suspended.
+        let longest = most.saturating_add(rate.bytes.into());
         let asked = i64::from(rate.bytes).saturating_mul(passed.into());
+        let asked = asked.min(longest);
         let n = n as u64;
         let moved = i64::try_from(n).unwrap_or(i64::MAX);
         self.ahead = self.ahead.saturating_sub(asked).saturating_add(moved);
-        self.ahead = self.ahead.min(rate.worth(rate.pause));
+        self.ahead = self.ahead.min(most);
         self.at = now;
         self.since = self.since.saturating_add(n);
         if self.since >= SOME {
@@ -174,6 +178,20 @@ mod tests {
         assert_eq!(tempo.due(&rate), 61);
         tempo.count(7199, 60, &rate);
         assert_eq!(tempo.due(&rate), 90, "29 s and a part");
+    }
+
+    /// Nobody has looked for an hour, and then there was no more than a socket holds.
+    #[test]
+    fn time_in_which_nobody_has_looked_is_not_the_clients() {
+        let rate = rate(240);
+        for ahead in [0, 100_000] {
+            let mut tempo = Tempo::new(0, &rate);
+            tempo.count(ahead, 1, &rate);
+            tempo.count(7200, 3600, &rate);
+            assert!(tempo.due(&rate) > 3600, "{tempo:?}");
+            tempo.count(0, 3640, &rate);
+            assert!(tempo.due(&rate) <= 3640, "{tempo:?}");
+        }
     }
 
     #[test]

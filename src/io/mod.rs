@@ -33,3 +33,6 @@ pub(crate) mod ws_connection;
 pub(crate) mod ws_mode;
 #[cfg(feature = "websocket")]
 pub(crate) mod ws_worker;
+
+/// Reads or writes for a connection whose time is up, before that is enforced.
+const LOOKS: usize = 64;

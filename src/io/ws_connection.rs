@@ -2,6 +2,7 @@
 
 mod ending;
 
+use super::LOOKS;
 #[cfg(target_os = "linux")]
 use super::listener::UNSENT;
 use super::poll::{Interest, Poll, Token};
@@ -74,6 +75,13 @@ pub(crate) struct WsConnection<C> {
     shown: u32,
     /// Bytes that the tally has for it.
     counted: u32,
+}
+
+impl<H> WsShared<'_, H> {
+    /// Bytes of all connections, in and out.
+    fn moved(&self) -> u64 {
+        self.counters.bytes_read.get() + self.counters.bytes_written.get()
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -376,11 +384,18 @@ impl<C: Send + 'static> WsConnection<C> {
             return Fate::Open;
         }
         // What came in time counts, though nobody has looked at it: the process may have been suspended.
-        if self.phase == Phase::Serving {
+        for _ in 0..LOOKS {
+            if self.phase != Phase::Serving {
+                break;
+            }
+            let before = shared.moved();
             let fate = self.ready(true, true, shared);
             let is_over = fate == Fate::Closed || self.phase != Phase::Serving;
             if is_over || self.deadline(shared) > shared.service.now {
                 return fate;
+            }
+            if shared.moved() == before {
+                break;
             }
         }
         if self.phase != Phase::Serving {

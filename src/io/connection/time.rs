@@ -4,10 +4,8 @@ use super::{Connection, Fate, Phase, Shared};
 use crate::conn::{Seconds, http1, rate::Rate};
 use crate::drive;
 use crate::handler::{ConnectionError, Handler};
+use crate::io::LOOKS;
 use crate::io::mode::Mode;
-
-/// Reads or writes for a connection whose time is up, before that is enforced.
-const LOOKS: usize = 64;
 
 impl Connection {
     pub(crate) fn deadline(

@@ -336,3 +336,102 @@ fn lingering_is_not_made_longer_by_what_others_send() {
     bench.nothing_is_left();
     end(bench.server);
 }
+
+/// A process that is suspended for longer than its limits of time: a message that has come meanwhile, and
+/// takes more than one read, is in time.
+#[test]
+fn a_message_that_has_come_is_looked_at_before_its_rate() {
+    use crate::handler::from_fn;
+    use std::sync::{Mutex, mpsc};
+    use std::time::Instant;
+
+    struct Suspending<H> {
+        handler: H,
+        told: Mutex<mpsc::Sender<()>>,
+        suspended: Mutex<mpsc::Receiver<()>>,
+    }
+
+    impl<H: Handler> Handler for Suspending<H> {
+        fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
+            self.handler.handle_request(req, res)
+        }
+    }
+
+    impl<H: Handler> WebSocketHandler for Suspending<H> {
+        type Conn = ();
+
+        fn accept_ws(&self, _: &Request<'_>, _: &mut Upgrade<'_>) -> Option<()> {
+            Some(())
+        }
+
+        fn handle_ws_frame(&self, ws: &mut Ws<'_, ()>, message: Message<'_>) {
+            if message.as_text() == Some("suspend") {
+                let tell = self.told.lock().expect("no panic");
+                tell.send(()).expect("the test listens");
+                let _ = self.suspended.lock().expect("no panic").recv();
+            }
+            ws.send(message.as_bytes().len().to_string().as_str());
+        }
+    }
+
+    let (told, tells) = mpsc::channel();
+    let (release, suspended) = mpsc::channel::<()>();
+    let app = Suspending {
+        handler: from_fn(|_: &Request<'_>, res: Response<'_>| res.text("no WebSocket")),
+        told: Mutex::new(told),
+        suspended: Mutex::new(suspended),
+    };
+    let mut config = config(Limits::default());
+    config.ws_threads = 1;
+    // What one read brings is too little for the time that has passed.
+    config.ws_limits.message_grace = Duration::from_secs(1);
+    config.ws_limits.message_rate = 100_000;
+    let server = Server::new(app).websocket().config(config);
+    let server = server.bind("127.0.0.1:0").start().expect("a server");
+    let handshake = format!("{HANDSHAKE}\r\n");
+    let open = || {
+        let mut client = connect(&server, Plan::default());
+        client.write_all(handshake.as_bytes()).expect("sent");
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            client.read_exact(&mut byte).expect("a head");
+            head.push(byte[0]);
+        }
+        client
+    };
+    let (mut slow, mut suspends) = (open(), open());
+    slow.write_all(&frame(0x02, &[b'x'; 50_000])).expect("sent");
+    slow.write_all(&frame(0x8a, b"")).expect("sent");
+    // It is read by the time that the other one is.
+    wait_until("the message is under way", || {
+        server.counters().bytes_read > 50_000
+    });
+    suspends.write_all(&frame(TEXT, b"suspend")).expect("sent");
+    tells.recv().expect("it is suspended");
+    let since = Instant::now();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for first in [0x00, 0x00, 0x80] {
+                let _ = slow.write_all(&frame(first, &[b'x'; 50_000]));
+            }
+        });
+        wait_until("all limits have passed", || {
+            since.elapsed() > Duration::from_secs(4)
+        });
+        drop(release);
+    });
+    for (client, wanted) in [
+        (&mut slow, b"\x82\x06200000"),
+        (&mut suspends, b"\x81\x01700000"),
+    ] {
+        let mut got = vec![0; 2 + usize::from(wanted[1])];
+        client.read_exact(&mut got).expect("a message");
+        assert_eq!(got[2..], wanted[2..got.len()], "{}", short(&got));
+        client
+            .write_all(&frame(CLOSE, &[0x03, 0xe8]))
+            .expect("sent");
+    }
+    drop((slow, suspends));
+    end(server);
+}
