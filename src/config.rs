@@ -45,7 +45,7 @@ use std::time::Duration;
 /// | [`Limits::body_bytes`] | 1,048,576 | bytes of a decoded body | 413 before it is read, close | `cases::every_case_in_every_way` |
 /// | [`Limits::chunk_extension_bytes`] | 4,096 | bytes of chunk extensions in a body | 400, close | `cases::every_case_in_every_way` |
 /// | [`Limits::requests_per_turn`] | 64 | pipelined requests answered before others get their turn | nothing | `pipelining::batches_that_fill_a_turn_exactly` |
-/// | [`Limits::turn_time`] | 1 ms | for the pipelined requests or messages of a connection, before others get their turn | nothing | `turns::slow_requests_let_others_in` |
+/// | [`Limits::turn_time`] | 1 ms | for the pipelined requests, messages or drawn pieces of a connection, before others get their turn | nothing | `turns::slow_requests_let_others_in` |
 /// | [`Limits::output_bytes`] | 262,144 | unsent bytes above which no further request is taken, and beyond which no further piece of a streamed answer is | its requests wait | `pipelining::answers_above_the_output_limit_one_after_another` |
 /// | [`Limits::output_files`] | 8 | files that wait to be sent, above which no further request is taken | its requests wait | `turns::files_that_wait_are_few` |
 /// | [`Limits::requests_per_connection`] | 10,000,000 | requests that a connection serves | `Connection: close` in the last answer | `worn_out::the_last_of_so_many_requests_says_so` |

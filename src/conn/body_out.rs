@@ -143,8 +143,12 @@ impl BodyOut {
         matches!(self.feed, Feed::Drawn(_))
     }
 
-    /// Draws pieces while there is room for them.
-    pub(crate) fn draw(&mut self, output: &mut Output) -> Progress {
+    /// Draws pieces while there is room for them and the turn is not over, which is asked after each.
+    pub(crate) fn draw(
+        &mut self,
+        output: &mut Output,
+        mut is_over: impl FnMut() -> bool,
+    ) -> Progress {
         for _ in 0..DRAWN_PER_TURN {
             let Feed::Drawn(source) = &mut self.feed else {
                 break;
@@ -159,6 +163,9 @@ impl BodyOut {
             };
             if !matches!(progress, Progress::More) {
                 return progress;
+            }
+            if is_over() {
+                break;
             }
         }
         Progress::More

@@ -1,6 +1,6 @@
 //! Answers, or parts of them, that come later.
 
-use super::{Failure, NOT_ANSWERED, Parts, Service};
+use super::{Failure, NOT_ANSWERED, Pace, Parts, Service};
 use crate::conn::body_out::{BodyOut, Progress};
 use crate::conn::panic_guard::catch;
 use crate::conn::timers::Timers;
@@ -46,7 +46,7 @@ where
     P: Deref,
     P::Target: Handler + Sized,
 {
-    /// Goes on with a body that the connection draws itself.
+    /// Goes on with a body that the connection draws itself, for as long as a turn may take.
     #[inline(never)]
     pub(super) fn draw(&mut self, parts: &mut Parts<'_>) -> Drawn {
         let Some(body) = parts.body.as_mut().filter(|body| body.is_drawn()) else {
@@ -54,8 +54,10 @@ where
         };
         let output = &mut self.wire.output;
         let before = output.len();
+        let mut pace = Pace::default();
+        pace.begin(self.limits.turn_time, || true);
         // Its source goes with it if it panics.
-        let progress = catch(|| body.draw(output));
+        let progress = catch(|| body.draw(output, || pace.is_over(|| true)));
         match progress {
             // No progress: the limit on its time goes on.
             Ok(Progress::More) if output.len() == before => Drawn::Empty,

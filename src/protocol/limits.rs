@@ -29,9 +29,10 @@ pub struct Limits {
     /// Pipelined requests of one connection that are answered before other connections get their
     /// turn. Their answers leave in one write. Default: 64.
     pub requests_per_turn: usize,
-    /// How long the pipelined requests of one connection, or the messages of one WebSocket, may take
-    /// together before other connections get their turn. The clock is read after the first request of
-    /// a turn and after every fourth one from there on, so a turn may be up to three requests longer. A
+    /// How long the pipelined requests of one connection, the messages of one WebSocket, or the pieces of
+    /// one body that is drawn ([`Response::send_iter`](crate::Response::send_iter)) may take together
+    /// before other connections get their turn. The clock is read after the first of a turn and after
+    /// every fourth one from there on, so a turn may be up to three requests longer. A
     /// single call of a handler is never interrupted. Zero: one request, and then up to four, for each
     /// turn. Default: 1 ms.
     pub turn_time: Duration,

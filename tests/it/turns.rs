@@ -55,12 +55,19 @@ impl Order {
 }
 
 /// Of one client's requests, one or two are handled before another client's turn, and not all that one
-/// turn may take.
+/// turn may take; and so are the pieces of a body that is drawn.
 #[track_caller]
 fn lets_others_in(request: &str, count: usize) {
     let (order, sign) = Order::new();
     let seen = order.clone();
     let handle = move |req: &Request<'_>, res: Response<'_>| -> Done {
+        if req.path() == "/drawn" {
+            let seen = seen.clone();
+            return res.send_iter((0..40).map(move |_| {
+                seen.handle("/piece");
+                "/drawn"
+            }));
+        }
         seen.handle(req.path());
         res.text(req.path())
     };
@@ -73,7 +80,8 @@ fn lets_others_in(request: &str, count: usize) {
     sign.send(()).expect("the handler waits");
     assert_eq!(other.answer(Asked::Other).text(), "/other");
     for _ in 0..count {
-        assert_eq!(slow.answer(Asked::Other).text(), "/slow");
+        let answer = slow.answer(Asked::Other);
+        assert!(["/slow", &"/drawn".repeat(40)].contains(&answer.text()));
     }
     let before = order.before("/other");
     assert!(before <= 2, "{before} slow requests before the other one");
@@ -88,6 +96,11 @@ fn slow_requests_let_others_in() {
 fn slow_requests_with_bodies_let_others_in() {
     let request = "POST /slow HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi";
     lets_others_in(request, 30);
+}
+
+#[test]
+fn slow_pieces_let_others_in() {
+    lets_others_in("GET /drawn HTTP/1.1\r\nHost: a\r\n\r\n", 2);
 }
 
 /// Answers hold no more files at a time than they may, however many requests come at once.
