@@ -30,6 +30,8 @@ pub(crate) struct Plan {
     /// Calls until now.
     pub(crate) calls: Arc<AtomicU64>,
     pub(crate) starved: u8,
+    /// What `sendfile` says to every file.
+    pub(crate) file_error: Option<rustix::io::Errno>,
 }
 
 pub(crate) enum Happening {
@@ -70,6 +72,14 @@ impl Faulty {
 
     pub(super) fn socket(&self) -> &UnixStream {
         &self.0
+    }
+
+    /// How `sendfile` fails.
+    #[cfg(target_os = "linux")]
+    pub(super) fn file_error(&self) -> Option<rustix::io::Errno> {
+        let plans = plans();
+        let plan = plans.as_ref()?.get(&self.0.as_raw_fd())?;
+        plan.file_error
     }
 
     /// How many of `len` bytes a call may take, or how it fails.

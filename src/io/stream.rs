@@ -217,9 +217,17 @@ impl Stream {
             },
             _ => most,
         };
-        match rustix::fs::sendfile(self, file, Some(&mut at), most) {
-            // A file system that cannot do it.
-            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+        #[cfg(test)]
+        let planned = match self {
+            Stream::Faulty(faulty) => faulty.file_error(),
+            _ => None,
+        };
+        #[cfg(not(test))]
+        let planned: Option<Errno> = None;
+        let call = || rustix::fs::sendfile(self, file, Some(&mut at), most);
+        match planned.map_or_else(call, Err) {
+            // A file system or a sandbox that cannot do it.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM) => {
                 self.copy_file(file, offset, most)
             }
             sent => (sent.map_err(io::Error::from), offered),
@@ -363,5 +371,36 @@ impl AsRawSocket for Stream {
     fn as_raw_socket(&self) -> RawSocket {
         let Stream::Tcp(stream) = self;
         stream.as_raw_socket()
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::super::faulty::Plan;
+    use super::*;
+    use rustix::io::Errno;
+    use std::io::Read;
+
+    #[test]
+    fn a_file_that_sendfile_refuses_is_read() {
+        let path = std::env::temp_dir().join(format!("peregrine-sent-{}", std::process::id()));
+        std::fs::write(&path, "a file").expect("written");
+        let file = File::open(&path).expect("a file");
+        std::fs::remove_file(&path).expect("removed");
+        let cannot = [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP, Errno::PERM];
+        for error in cannot.into_iter().chain([Errno::IO]) {
+            let plan = Plan {
+                file_error: Some(error),
+                ..Plan::default()
+            };
+            let (faulty, mut client) = Faulty::pair(plan).expect("a pair");
+            let (sent, _) = Stream::Faulty(faulty).send_file(&file, 2, 3);
+            let mut got = String::new();
+            client.read_to_string(&mut got).expect("read");
+            match cannot.contains(&error) {
+                true => assert_eq!((sent.expect("sent"), got.as_str()), (3, "fil"), "{error}"),
+                false => assert!(sent.is_err(), "{error}"),
+            }
+        }
     }
 }
