@@ -13,8 +13,7 @@ use crate::log::event;
 use crate::stats::WorkerCounters;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::{Arc, atomic::Ordering};
 use std::time::{Duration, Instant};
 
 /// Connections taken before anything else is done.
@@ -114,10 +113,8 @@ impl Listeners {
     /// Accepts again if there is reason to hope for room.
     #[inline]
     pub(crate) fn resume(&mut self, control: &Control, poll: &Poll) -> io::Result<()> {
-        match self.timeout(control) {
-            None => Ok(()),
-            Some(_) => self.resume_short(control, poll),
-        }
+        self.timeout(control)
+            .map_or(Ok(()), |_| self.resume_short(control, poll))
     }
 
     #[cold]
