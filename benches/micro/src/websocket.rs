@@ -120,7 +120,8 @@ fn echo(len: usize, times: usize) -> impl FnMut() {
     let mut client = client.unwrap_or_else(|_| panic!("refused"));
     move || {
         client.send(black_box(&frames));
-        black_box(client.take_received());
+        let echoed = black_box(client.take_received());
+        assert!(echoed.len() > times * len, "closed");
     }
 }
 
