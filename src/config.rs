@@ -119,7 +119,8 @@ pub struct Config {
     /// Binds worker `i` to CPU `i` of those the process may use, modulo their number. Default:
     /// false. Linux only; ignored elsewhere.
     pub cpu_affinity: bool,
-    /// Bytes of stack of each thread, at least 131,072. Default: `None`, which is 2 MiB in Rust's library.
+    /// Bytes of stack of each thread, from 131,072 to 1,073,741,824. Default: `None`, which is 2 MiB in
+    /// Rust's library.
     pub stack_size: Option<usize>,
     /// Sends small answers at once instead of waiting for more (`TCP_NODELAY`). Default: true.
     pub tcp_nodelay: bool,

@@ -24,6 +24,7 @@ use crate::server::Running;
 use crate::stats::Stats;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
@@ -186,8 +187,9 @@ impl Launch {
 /// Threads of a kind: more would be no setting but a mistake.
 const MOST_THREADS: usize = 4096;
 
-/// Of a thread that serves, in a build without optimizations.
-const LEAST_STACK: usize = 128 << 10;
+/// Of a thread that serves: the least is for a build without optimizations, and what is more than the
+/// most cannot be had.
+const STACKS: RangeInclusive<usize> = 128 << 10..=1 << 30;
 
 /// Refuses settings that cannot work.
 fn checked(config: Config) -> io::Result<Config> {
@@ -198,8 +200,11 @@ fn checked(config: Config) -> io::Result<Config> {
     if config.accept_threads.is_some_and(|n| n > MOST_THREADS) || config.workers > MOST_THREADS {
         return wrong("Config::workers or Config::accept_threads is more than 4,096");
     }
-    if config.stack_size.is_some_and(|bytes| bytes < LEAST_STACK) {
-        return wrong("Config::stack_size is less than 131,072 bytes: it would not do");
+    if config
+        .stack_size
+        .is_some_and(|bytes| !STACKS.contains(&bytes))
+    {
+        return wrong("Config::stack_size is not in 131,072..=1,073,741,824 bytes");
     }
     if let Some(name) = &config.server_name {
         if !name.bytes().all(|b| matches!(b, 0x20..=0x7e)) {

@@ -1,22 +1,29 @@
 //! Every setting at the ends of its range, under real traffic: the server answers or refuses, or says
 //! at the start which setting is wrong. No thread ends, nothing panics.
 //!
-//! The lists take each struct apart without `..`: a new setting that is not here does not compile.
+//! The lists take each struct apart without `..`: a new setting that is not here does not compile. Those
+//! that do not belong to a server are in [`parts`].
 
-use super::support::{Asked, Client, ended, own_addr};
-use peregrine::{
-    BodyPlan, Config, Done, Handler, Limits, Request, Response, Server, Stats, Stopped,
-};
+mod parts;
+mod traffic;
+
+use super::support::{Asked, Client, PATIENCE, ended, own_addr};
+use peregrine::{Balance, Config, IpNetwork, Limits, Server};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-const TIMES: [Duration; 4] = [
+const TIMES: [Duration; 5] = [
     Duration::ZERO,
     Duration::from_nanos(1),
+    Duration::from_millis(4099),
     Duration::from_secs(u64::MAX),
     Duration::MAX,
 ];
+
+/// With an odd one, which is no power of two and no multiple of anything.
+const SIZES: [usize; 4] = [0, 1, 4099, usize::MAX];
+const COUNTS: [u32; 4] = [0, 1, 4099, u32::MAX];
 
 /// A setting with a value, and the configuration that has it.
 type Case = (String, Config);
@@ -56,7 +63,6 @@ fn cases() -> Vec<Case> {
 }
 
 fn of_config(cases: &mut Vec<Case>) {
-    const SIZES: [usize; 3] = [0, 1, usize::MAX];
     let Config {
         workers: _,
         accept_threads: _,
@@ -89,8 +95,19 @@ fn of_config(cases: &mut Vec<Case>) {
     } = base();
     vary!(cases, workers, SIZES);
     vary!(cases, accept_threads, SIZES.map(Some));
-    vary!(cases, stack_size, [0, 1, 128 << 10].map(Some));
-    vary!(cases, backlog, [i32::MIN, -1, 0, 1, i32::MAX]);
+    vary!(
+        cases,
+        balance,
+        [Balance::LeastConnections, Balance::RoundRobin]
+    );
+    vary!(cases, cpu_affinity, [true]);
+    let stacks = [0, 1, 128 << 10, (128 << 10) + 1, 1 << 30, usize::MAX];
+    vary!(cases, stack_size, stacks.map(Some));
+    vary!(cases, tcp_nodelay, [false]);
+    let everyone = ["0.0.0.0/0", "::/0"].map(|all| all.parse::<IpNetwork>().expect("a network"));
+    vary!(cases, trusted_proxies, [vec![], everyone.to_vec()]);
+    vary!(cases, raise_descriptors, [true]);
+    vary!(cases, backlog, [i32::MIN, -1, 0, 1, 4099, i32::MAX]);
     vary!(cases, connections, SIZES);
     vary!(cases, connections_per_address, SIZES.map(Some));
     vary!(cases, buffered_bytes, SIZES);
@@ -105,9 +122,20 @@ fn of_config(cases: &mut Vec<Case>) {
     vary!(cases, stop_time, TIMES);
     vary!(cases, pool_threads, SIZES);
     vary!(cases, pool_queue, SIZES);
-    vary!(cases, timed_one_in, [0, 1, u32::MAX]);
+    vary!(cases, timed_one_in, COUNTS);
     #[cfg(feature = "websocket")]
-    vary!(cases, ws_threads, SIZES);
+    {
+        use peregrine::WsOrigins;
+        let list = |origins: &[&str]| WsOrigins::List(origins.iter().map(|&o| o.into()).collect());
+        let origins = [
+            WsOrigins::Any,
+            list(&[]),
+            list(&["http://a"]),
+            list(&["", "\u{0}"]),
+        ];
+        vary!(cases, ws_threads, SIZES);
+        vary!(cases, ws_origins, origins);
+    }
     #[cfg(feature = "deflate")]
     {
         let deflate = |level, threshold, dedicated_windows| {
@@ -119,6 +147,8 @@ fn of_config(cases: &mut Vec<Case>) {
         };
         let extremes = [
             deflate(0, 0, true),
+            deflate(1, 1, false),
+            deflate(7, 4099, true),
             deflate(u8::MAX, 1, false),
             deflate(1, usize::MAX, true),
         ];
@@ -127,7 +157,6 @@ fn of_config(cases: &mut Vec<Case>) {
 }
 
 fn of_limits(cases: &mut Vec<Case>) {
-    const SIZES: [usize; 3] = [0, 1, usize::MAX];
     let Limits {
         stall_time: _,
         write_rate: _,
@@ -166,7 +195,7 @@ fn of_limits(cases: &mut Vec<Case>) {
     vary!(cases, limits.turn_time, TIMES);
     vary!(cases, limits.output_bytes, SIZES);
     vary!(cases, limits.output_files, SIZES);
-    vary!(cases, limits.requests_per_connection, [0, 1, u32::MAX]);
+    vary!(cases, limits.requests_per_connection, COUNTS);
     vary!(cases, limits.connection_age, TIMES);
     vary!(cases, limits.head_time, TIMES);
     vary!(cases, limits.idle_time, TIMES);
@@ -237,7 +266,6 @@ fn of_limits(cases: &mut Vec<Case>) {
 #[cfg(feature = "websocket")]
 fn of_ws_limits(cases: &mut Vec<Case>) {
     use peregrine::{BacklogPolicy, WsLimits};
-    const SIZES: [usize; 3] = [0, 1, usize::MAX];
     let WsLimits {
         write_rate: _,
         write_grace: _,
@@ -262,13 +290,13 @@ fn of_ws_limits(cases: &mut Vec<Case>) {
     } = WsLimits::default();
     vary!(cases, ws_limits.write_rate, SIZES);
     vary!(cases, ws_limits.write_grace, TIMES);
-    vary!(cases, ws_limits.messages, [0, 1, u32::MAX]);
+    vary!(cases, ws_limits.messages, COUNTS);
     vary!(cases, ws_limits.message_rate, SIZES);
     vary!(cases, ws_limits.message_grace, TIMES);
     vary!(cases, ws_limits.message_bytes, SIZES);
     vary!(cases, ws_limits.frame_bytes, SIZES);
-    vary!(cases, ws_limits.fragments, [0, 1, u32::MAX]);
-    vary!(cases, ws_limits.control_frames, [0, 1, u32::MAX]);
+    vary!(cases, ws_limits.fragments, COUNTS);
+    vary!(cases, ws_limits.control_frames, COUNTS);
     vary!(cases, ws_limits.backlog_bytes, SIZES);
     let policies = [BacklogPolicy::DropNewest, BacklogPolicy::DropOldest];
     vary!(cases, ws_limits.backlog_policy, policies);
@@ -306,137 +334,6 @@ fn of_ws_limits(cases: &mut Vec<Case>) {
     vary!(cases, ws_limits, [all]);
 }
 
-struct App;
-
-impl Handler for App {
-    fn body_plan(&self, req: &Request<'_>) -> BodyPlan {
-        match req.path() {
-            "/any" => BodyPlan::BufferUpTo(usize::MAX),
-            _ => BodyPlan::Buffer,
-        }
-    }
-
-    fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
-        match req.path() {
-            "/stream" => {
-                let (done, mut sender) = res.stream();
-                thread::spawn(move || {
-                    let _ = sender.send("streamed").and_then(|()| sender.finish());
-                });
-                done
-            }
-            "/offload" => res.offload(req, |_, res| res.text("offloaded")),
-            "/timer" => {
-                let timers = res.timers();
-                let _ = timers.every(Duration::MAX, || {});
-                let (done, responder) = res.defer();
-                let _ = timers.after(Duration::ZERO, move || {
-                    responder.send(|res| res.text("deferred"));
-                });
-                done
-            }
-            _ => res.body(req.body()),
-        }
-    }
-}
-
-#[cfg(feature = "websocket")]
-impl peregrine::WebSocketHandler for App {
-    type Conn = ();
-
-    fn accept_ws(&self, _: &Request<'_>, _: &mut peregrine::Upgrade<'_>) -> Option<()> {
-        Some(())
-    }
-
-    fn handle_ws_conn(&self, ws: &mut peregrine::Ws<'_, ()>) {
-        ws.subscribe("topic");
-        ws.send("welcome");
-    }
-
-    fn handle_ws_frame(&self, ws: &mut peregrine::Ws<'_, ()>, message: peregrine::Message<'_>) {
-        ws.send(message);
-        ws.publish("topic", "published");
-        ws.hub().send(ws.id(), "by another way");
-    }
-}
-
-/// Requests of all kinds, one connection each. What becomes of them is the setting's affair; that it
-/// ends is ours.
-fn requests() -> Vec<String> {
-    let get = |path| format!("GET {path} HTTP/1.1\r\nHost: a\r\n");
-    let post = |path| format!("POST {path} HTTP/1.1\r\nHost: a\r\n");
-    let close = "Connection: close\r\n\r\n";
-    vec![
-        get("/") + "\r\n" + &get("/") + close,
-        get(&format!("/{}", "t".repeat(100))) + close,
-        get("/stream") + close,
-        get("/offload") + close,
-        get("/timer") + close,
-        post("/") + "Content-Length: 4\r\n" + close + "body",
-        post("/any")
-            + "Transfer-Encoding: chunked\r\n"
-            + close
-            + "4;x=y\r\nbody\r\n0\r\na: b\r\n\r\n",
-        post("/") + "Content-Length: 18446744073709551615\r\n\r\n",
-        post("/any") + "Content-Length: 18446744073709551615\r\n\r\n",
-        post("/any") + "Content-Length: 9223372036854775807\r\n\r\nbody",
-        post("/") + "Content-Length: 100000\r\n\r\n" + &"b".repeat(2000),
-        get("/ws")
-            + "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-            + "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-    ]
-}
-
-/// `hello`, a ping, and a close, masked with zeros.
-const FRAMES: &[u8] = b"\x81\x85\0\0\0\0hello\x89\x80\0\0\0\0\x88\x82\0\0\0\0\x03\xe8";
-
-fn ask(addr: std::net::SocketAddr, request: &str) {
-    use std::io::{Read, Write};
-    let Ok(mut stream) = std::net::TcpStream::connect(addr) else {
-        return;
-    };
-    let limit = Some(super::support::PATIENCE);
-    stream.set_read_timeout(limit).expect("a socket");
-    let is_ws = request.contains("Upgrade");
-    let _ = stream.write_all(request.as_bytes());
-    if is_ws {
-        let _ = stream.write_all(FRAMES);
-    }
-    // The client says that it is done, so that nothing has to wait for a limit.
-    let _ = stream.shutdown(std::net::Shutdown::Write);
-    let mut all = Vec::new();
-    match stream.read_to_end(&mut all) {
-        Ok(_) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {}
-        Err(error) => panic!("no end: {error}"),
-    }
-}
-
-/// Refused at the start with a sentence, or served.
-fn play(name: &str, config: Config) {
-    let server = Server::new(App).config(config).bind(own_addr());
-    #[cfg(feature = "websocket")]
-    let server = server.websocket();
-    let stats = Stats::new();
-    let server = match server.stats(&stats).start() {
-        Ok(server) => server,
-        Err(error) => {
-            let field = name.split(" = ").next().unwrap_or(name);
-            let text = error.to_string();
-            assert!(text.contains(field), "{name}: {text}");
-            return;
-        }
-    };
-    let addr = server.local_addr().expect("an address");
-    for request in requests() {
-        ask(addr, &request);
-    }
-    server.stopper().stop_now();
-    let Stopped { counters, .. } = ended(server);
-    assert_eq!(counters.panics + counters.internal_errors, 0, "{name}");
-    assert!(counters.accepted > 0, "{name}");
-}
-
 #[test]
 fn every_setting_at_its_extremes() {
     let cases = Arc::new(std::sync::Mutex::new(cases()));
@@ -447,7 +344,7 @@ fn every_setting_at_its_extremes() {
                 loop {
                     let next = cases.lock().expect("no panic").pop();
                     let Some((name, config)) = next else { break };
-                    play(&name, config);
+                    traffic::play(&name, config);
                 }
             });
         }
@@ -467,7 +364,7 @@ fn without_a_limit_of_time_slow_clients_are_waited_for() {
         write_time: Duration::MAX,
         ..Limits::default()
     };
-    let server = Server::new(App).config(config).bind(own_addr());
+    let server = Server::new(traffic::App).config(config).bind(own_addr());
     let server = server.start().expect("a server");
     let addr = server.local_addr().expect("an address");
     let mut idle = Client::connect(addr);
@@ -480,9 +377,7 @@ fn without_a_limit_of_time_slow_clients_are_waited_for() {
         let _ = told.send(());
     });
     timer.expect("a timer");
-    tells
-        .recv_timeout(super::support::PATIENCE)
-        .expect("called");
+    tells.recv_timeout(PATIENCE).expect("called");
     let long = format!("/{}", "t".repeat(1000));
     assert_eq!(other.get(&long).status, 200);
     slow.send("Host: a\r\n\r\n");
