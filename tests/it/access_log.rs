@@ -32,6 +32,14 @@ impl Write for Kept {
 }
 
 impl Kept {
+    /// Those that are there as a whole, while the writer may be at the next one.
+    pub(crate) fn lines_so_far(&self) -> Vec<String> {
+        let bytes = self.0.lock().expect("no panic").clone();
+        let mut text = String::from_utf8(bytes).expect("ASCII");
+        text.truncate(text.rfind('\n').map_or(0, |end| end + 1));
+        text.lines().map(str::to_owned).collect()
+    }
+
     pub(crate) fn lines(&self) -> Vec<String> {
         let bytes = self.0.lock().expect("no panic").clone();
         let text = String::from_utf8(bytes).expect("ASCII");

@@ -129,8 +129,8 @@ fn tempfile() -> File {
 /// Waits for `n` lines, so that the order of the next one is known.
 #[track_caller]
 fn wait_for(kept: &Kept, n: usize) -> String {
-    wait_until("the line is there", || kept.lines().len() >= n);
-    rest(&kept.lines()[n - 1]).to_owned()
+    wait_until("the line is there", || kept.lines_so_far().len() >= n);
+    rest(&kept.lines_so_far()[n - 1]).to_owned()
 }
 
 #[test]
