@@ -18,7 +18,7 @@ use crate::conn::{
     http1::{Close, CloseReason, Http1, Next},
     input::Input,
     output::Output,
-    panic_guard::{Panic, catch},
+    panic_guard::{Panic, catch, quietly},
     share::Share,
 };
 use crate::handler::{ConnectionError, Handler, answer_special, is_for_library};
@@ -453,9 +453,7 @@ pub(crate) fn report<H: Handler>(handler: &H, error: &ConnectionError<'_>, ends:
     let peer = ends.peer_addr();
     event!(Debug, { peer: Shown(peer) }, "{}", error);
     let tell = || handler.handle_error(error, peer);
-    if catch(tell).is_err() {
-        event!(Error, "handle_error panicked");
-    }
+    quietly("handle_error", tell);
 }
 
 /// A client in an event: its address, or that it has none.

@@ -6,7 +6,7 @@ mod queues;
 pub use queues::Queues;
 pub(crate) use queues::QueuesOf;
 
-use crate::conn::budget::Budget;
+use crate::conn::{budget::Budget, panic_guard};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -123,7 +123,8 @@ counters! {
     refused_large => "refused_large",
     /// Handlers that panicked or answered what could not be sent.
     handler_errors => "handler_errors",
-    /// Those of `handler_errors` that were panics.
+    /// Those of `handler_errors` that were panics. A panic of any code of the application counts that the
+    /// library calls or drops on a thread of its own.
     panics => "panics",
     /// Those of `handler_errors` whose answer came too late or never.
     answer_timeouts => "answer_timeouts",
@@ -221,6 +222,17 @@ impl WorkerCounters {
             _ => {}
         }
         self.answered(status);
+    }
+
+    /// The panics on this thread that ended nothing. To be called at the end of each turn of the thread
+    /// that these are of.
+    #[inline]
+    pub(crate) fn count_panics(&self) {
+        let panics = panic_guard::uncounted();
+        if panics > 0 {
+            self.handler_errors.add(panics);
+            self.panics.add(panics);
+        }
     }
 
     /// A call of the handler that was timed.

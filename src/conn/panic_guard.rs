@@ -9,6 +9,7 @@
 
 use crate::log::event;
 use std::any::Any;
+use std::cell::Cell;
 use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
@@ -59,14 +60,30 @@ pub(crate) fn catch<T>(f: impl FnOnce() -> T) -> Result<T, Panic> {
     catch_unwind(AssertUnwindSafe(f)).map_err(Panic::new)
 }
 
-/// Drops `value`; a panic in that is logged and forgotten.
-pub(crate) fn drop_quietly<T>(value: T) {
-    if catch(|| drop(value)).is_err() {
-        event!(
-            Error,
-            "what a connection or timer held panicked when it was dropped"
-        );
+thread_local! {
+    /// Panics of [`quietly`] on this thread that no counter has yet.
+    static UNCOUNTED: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Calls `f`, which ends nothing if it panics: that is logged, and is one of [`uncounted`].
+pub(crate) fn quietly(what: &str, f: impl FnOnce()) {
+    if catch(f).is_err() {
+        UNCOUNTED.set(UNCOUNTED.get() + 1);
+        event!(Error, "{what} panicked");
     }
+}
+
+/// Drops `value`; a panic in that ends nothing.
+pub(crate) fn drop_quietly<T>(value: T) {
+    quietly("the drop of what a connection or timer held", || {
+        drop(value);
+    });
+}
+
+/// How many panics of [`quietly`] this thread has had since this was last asked.
+#[inline]
+pub(crate) fn uncounted() -> u64 {
+    UNCOUNTED.take()
 }
 
 /// Is dropped quietly wherever that happens.

@@ -15,9 +15,8 @@ pub(crate) use entry::hex;
 use crate::conn::{
     budget::{Budget, Charge},
     output::{Output, Watcher},
-    panic_guard::catch,
+    panic_guard::quietly,
 };
-use crate::log::event;
 use crate::request::{OwnedRequest, Request};
 use std::sync::Arc;
 use std::time::Instant;
@@ -120,11 +119,9 @@ impl Exchange {
     }
 }
 
-/// Calls what belongs to a log; a panic in it is logged and forgotten.
+/// Calls what belongs to a log.
 pub(crate) fn tell_quietly(tell: impl FnOnce()) {
-    if catch(tell).is_err() {
-        event!(Error, "an access log panicked");
-    }
+    quietly("an access log", tell);
 }
 
 impl Watcher for Exchange {

@@ -66,6 +66,7 @@ impl Clock {
 
     /// All that the last look was for is done.
     pub(crate) fn end_turn(&self, is_timed: bool, counters: &WorkerCounters) {
+        counters.count_panics();
         counters.turns.add(1);
         if is_timed {
             counters.turns_timed.add(1);

@@ -7,8 +7,9 @@ use std::io;
 
 /// What a worker does with connections that have been upgraded; each has its own.
 pub(crate) trait Mode<H>: Upgrades<H> + Send + 'static {
-    /// Takes the connection whose upgrade has been accepted last.
-    fn hand_over(&mut self, moved: Moved);
+    /// Takes the connection whose upgrade has been accepted last. Returns how many had to be closed, as
+    /// their thread has ended.
+    fn hand_over(&mut self, moved: Moved) -> u64;
 
     /// A panic has ended the turn of a connection: forgets an upgrade that was accepted in it.
     fn recover(&mut self);
@@ -16,7 +17,9 @@ pub(crate) trait Mode<H>: Upgrades<H> + Send + 'static {
 
 impl<H: Handler> Mode<H> for Off {
     /// Nothing is ever accepted.
-    fn hand_over(&mut self, _: Moved) {}
+    fn hand_over(&mut self, _: Moved) -> u64 {
+        0
+    }
 
     fn recover(&mut self) {}
 }

@@ -104,8 +104,12 @@ impl<H: Handler, M: Mode<H>> Worker<H, M> {
             due: Vec::new(),
             checked: 0,
             stop: None,
+            cut: 0,
         };
-        worker.run()
+        let ended = worker.run();
+        // What the end has dropped, too.
+        seat.counters.count_panics();
+        ended
     }
 }
 
@@ -147,6 +151,8 @@ struct Loop<'a, H, M> {
     checked: Seconds,
     /// Since the server began to stop.
     stop: Option<Stop>,
+    /// Connections whose thread had ended when they were handed over.
+    cut: u64,
 }
 
 struct Stop {
@@ -260,7 +266,7 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
         match catch(|| connection.into_moved(shared)) {
             Ok(moved) => {
                 self.seat.counters.upgraded.add(1);
-                self.shared.mode.hand_over(moved);
+                self.cut += self.shared.mode.hand_over(moved);
             }
             Err(panic) => {
                 self.recover(&panic);
@@ -460,7 +466,7 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
         let is_late = self.control.is_cutting() || Instant::now() >= stop.at;
         Ok((is_over || is_late).then(|| Ended {
             drained: stop.drained,
-            cut: self.slab.len() as u64,
+            cut: self.slab.len() as u64 + self.cut,
         }))
     }
 }

@@ -212,9 +212,9 @@ fn choose<C>(seats: &[WsSeat<C>], last: usize) -> Option<usize> {
 }
 
 impl<H: WebSocketHandler> Mode<H> for On<H::Conn> {
-    fn hand_over(&mut self, moved: Moved) {
+    fn hand_over(&mut self, moved: Moved) -> u64 {
         let Some(accepted) = self.accepted.take() else {
-            return;
+            return 0;
         };
         self.is_promised = false;
         let seat = &self.seats[self.chosen];
@@ -222,8 +222,9 @@ impl<H: WebSocketHandler> Mode<H> for On<H::Conn> {
             seat.door.wake();
         }
         // The server is cut: the thread has ended, and may have looked for the last time before.
-        if seat.door.is_closed() {
-            seat.close_untaken();
+        match seat.door.is_closed() {
+            true => seat.close_untaken(),
+            false => 0,
         }
     }
 

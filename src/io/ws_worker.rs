@@ -81,13 +81,17 @@ impl<H: WebSocketHandler> WsWorker<H> {
     }
 }
 
-/// However the thread ends, nothing is sent to it any more, and what was is not left.
+/// If the thread ends early, nothing is sent to it any more, and what was is not left.
 struct OpenDoor<'a, C>(&'a WsSeat<C>);
 
 impl<C> Drop for OpenDoor<'_, C> {
     fn drop(&mut self) {
-        self.0.door.close();
-        self.0.close_untaken();
+        self.0.counters.count_panics();
+        // What comes after the proper end is for the worker that brings it.
+        if !self.0.door.is_closed() {
+            self.0.close();
+            self.0.close_untaken();
+        }
     }
 }
 

@@ -128,6 +128,7 @@ impl Pool {
             state = self.lock();
             state.running -= 1;
             self.counters.jobs_done.add(1);
+            self.counters.count_panics();
             if done.is_err() {
                 self.counters.handler_errors.add(1);
                 self.counters.panics.add(1);

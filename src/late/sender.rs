@@ -6,10 +6,9 @@ use crate::conn::{
     body_out::{BodyOut, Coding, Feed},
     credit::{Credit, Room, charge},
     leave::Leave,
-    panic_guard::catch,
+    panic_guard::quietly,
     payload::Payload,
 };
-use crate::log::event;
 use crate::protocol::{class, fields};
 use std::io;
 use std::sync::Arc;
@@ -391,9 +390,5 @@ impl std::fmt::Debug for BodySender {
 
 /// Calls what a user wants to have called about a stream.
 fn call(f: impl FnOnce() + Send + 'static) {
-    call_unlocked(|| {
-        if catch(f).is_err() {
-            event!(Error, "what was to be called about a stream panicked");
-        }
-    });
+    call_unlocked(|| quietly("what was to be called about a stream", f));
 }

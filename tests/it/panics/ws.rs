@@ -189,8 +189,8 @@ fn panic_in_hooks(raise: Raise) {
     expect_panic(publishes);
     echo(&mut other);
     drop(other);
-    // The handshake, and the five hooks.
-    bench.end(0, 6);
+    // The handshake and the five hooks, and `handle_error` for each.
+    bench.end(0, 12);
 }
 
 #[test]
@@ -224,7 +224,7 @@ fn panic_at_the_end(raise: Raise) {
     echo(&mut stays);
     let reads = thread::spawn(move || while stays.read().is_ok() {});
     drop(other);
-    // In four of the ends of `/disconn`.
-    bench.end(1, 4);
+    // In four of the ends of `/disconn`, with `handle_error` for each, and five drops.
+    bench.end(1, 13);
     reads.join().expect("no panic");
 }
