@@ -31,6 +31,7 @@ pub(crate) struct Plan {
     pub(crate) calls: Arc<AtomicU64>,
     pub(crate) starved: u8,
     /// What `sendfile` says to every file.
+    #[cfg(target_os = "linux")]
     pub(crate) file_error: Option<rustix::io::Errno>,
 }
 
