@@ -55,3 +55,13 @@ listening() {
     }
     within "$patience" printed "$1" "$2" || { cat "$1"; fail "the example printed no address"; }
 }
+
+# start COMMAND...: leaves its output in $tmp/log, the process in $server and the address in $address.
+start() {
+    # Made anew first: the log of a server before this one has an address, too.
+    : >"$tmp/log"
+    "$@" >"$tmp/log" 2>&1 &
+    server=$!
+    pids+=("$server")
+    listening "$tmp/log" "$server"
+}
