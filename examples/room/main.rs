@@ -21,5 +21,5 @@ fn main() -> std::io::Result<()> {
     let room = Arc::new(Room::default());
     let server = Server::new(room.clone()).websocket();
     room.set_hub(server.hub());
-    common::wait(server.config(args.config()).bind(args.addr).start())
+    common::wait(server.config(args.private_config()).bind(args.addr).start())
 }

@@ -17,6 +17,9 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 /// The topic.
 const ROOM: &str = "room";
 
+/// The code of a close that has no room as its cause.
+const TRY_AGAIN_LATER: u16 = 1013;
+
 /// Messages that are kept.
 const KEPT: usize = 1000;
 
@@ -170,7 +173,10 @@ impl WebSocketHandler for Room {
                 return;
             }
         }
-        hub.subscribe(id, ROOM);
+        if !hub.subscribe(id, ROOM).is_queued() {
+            // It would stay, and hear nothing.
+            ws.close(TRY_AGAIN_LATER, "");
+        }
     }
 
     fn handle_ws_frame(&self, _: &mut Ws<'_, u64>, message: Message<'_>) {

@@ -163,6 +163,8 @@ impl Hub {
 
     /// Subscribes one connection to a topic. Beyond its [`WsLimits::topics`](crate::WsLimits::topics)
     /// or [`WsLimits::topic_bytes`](crate::WsLimits::topic_bytes) nothing happens.
+    ///
+    /// [`Sent::Full`] says that there was no room on the way: the connection stays, without the topic.
     pub fn subscribe(&self, id: WsId, topic: &str) -> Sent {
         match self.find(id) {
             Some((door, _)) => door.subscribe(id, topic),

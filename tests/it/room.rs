@@ -43,6 +43,27 @@ fn over_websocket(addr: std::net::SocketAddr, seen: u64) -> Vec<u64> {
     std::iter::from_fn(next).take(EACH as usize).collect()
 }
 
+/// It would stay, and hear nothing.
+#[test]
+fn one_that_could_not_be_subscribed_is_closed() {
+    let room = Arc::new(Room::default());
+    let server = Server::new(room.clone()).websocket();
+    room.set_hub(server.hub());
+    let mut config = workers(1);
+    config.ws_limits.mailbox_bytes = 60;
+    let server = server.config(config).bind(own_addr());
+    let server = server.start().expect("a server");
+    let addr = server.local_addr().expect("an address");
+    let stream = std::net::TcpStream::connect(addr).expect("a connection");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
+    let (mut client, _) =
+        tungstenite::client(format!("ws://{addr}/ws"), stream).expect("a WebSocket");
+    let message = client.read().expect("a close");
+    assert!(message.is_close(), "{message}");
+    server.stop();
+    ended(server);
+}
+
 #[test]
 fn history_and_what_is_new_meet_without_a_gap() {
     let room = Arc::new(Room::default());
