@@ -264,10 +264,12 @@ impl Config {
     }
 }
 
-/// CPUs that the process may use: by its affinity and, on Linux, by the quotas of its control group and of
-/// those around it.
+/// CPUs that the process may use, by its affinity and, on Linux, by the quotas of its control groups:
+/// `num_cpus` reads that of its own group, the standard library those of the groups around it, too.
 fn cpus() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+    let all_groups =
+        std::thread::available_parallelism().map_or(usize::MAX, std::num::NonZero::get);
+    num_cpus::get().min(all_groups)
 }
 
 impl Default for Config {
