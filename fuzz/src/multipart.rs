@@ -252,6 +252,9 @@ fn model_disposition(value: &[u8]) -> Result<(String, Option<String>), Multipart
             b"name" => names.push(text),
             b"filename" => files.push(text),
             b"filename*" => extended.push(inside),
+            name if name.starts_with(b"name*") || name.starts_with(b"filename*") => {
+                return Err(WRONG);
+            }
             name if is_token(name) => {}
             _ => return Err(WRONG),
         }

@@ -21,6 +21,7 @@ pub(crate) fn is_invisible(c: char) -> bool {
 /// Characters that some file systems leave out when they compare names, and which nobody sees:
 /// `Default_Ignorable_Code_Point` of Unicode. Folders of Linux in which case does not matter do so. Emoji and
 /// other writing is made with some of them.
+#[cfg(feature = "dir")]
 pub(crate) fn is_ignorable(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
         | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
