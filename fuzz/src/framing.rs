@@ -67,10 +67,12 @@ fn model(bytes: &[u8], limits: &Limits) -> Option<Framing> {
         ([coding], []) if coding == b"chunked" && version == Version::Http11 => None,
         _ => return None,
     };
-    let expects_continue = match &values("expect")[..] {
-        [] => false,
-        _ if version == Version::Http10 => false,
-        [one] if one == b"100-continue" => true,
+    let expectations = values("expect").join(&b","[..]);
+    let members = expectations.split(|b| *b == b',').map(trim);
+    let members: Vec<&[u8]> = members.filter(|m| !m.is_empty()).collect();
+    let expects_continue = match version {
+        Version::Http10 => false,
+        _ if members.iter().all(|member| *member == b"100-continue") => !members.is_empty(),
         _ => return None,
     };
     let connection = values("connection").join(&b","[..]);
