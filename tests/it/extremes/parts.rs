@@ -1,7 +1,7 @@
 //! What has settings and numbers of its own beside a server, over the in-memory transport: each request
 //! is answered, or its connection closes, and nothing panics.
 
-use super::{SIZES, TIMES};
+use super::SIZES;
 use crate::support::{Answer, Asked, NEVER, read_answer};
 use peregrine::testing::Connection;
 use peregrine::{
@@ -124,7 +124,7 @@ fn folders_at_their_extremes() {
     each!(default(), hot_file_bytes, LENGTHS, play);
     each!(default(), hot_bytes, SIZES, play);
     each!(default(), open_files, SIZES, play);
-    each!(default(), recheck, TIMES, play);
+    each!(default(), recheck, super::TIMES, play);
     each!(default(), max_ranges, SIZES, play);
     let all = DirConfig {
         list_entries: usize::MAX,
