@@ -185,7 +185,9 @@ fn a_panic_in_handle_error_is_ignored() {
         client.expect_end();
         assert_eq!(other.get("/other").text(), "/other");
     }
-    assert_eq!(server.counters().handler_errors, 1);
+    // That of the request, and two of `handle_error`.
+    wait_until("all are counted", || server.counters().handler_errors == 3);
+    assert_eq!(server.counters().panics, 3);
 }
 
 // -------------------------------------------------------------------------- clients that leave
