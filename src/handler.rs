@@ -102,6 +102,7 @@ pub trait Handler: Send + Sync + 'static {
     /// # let mut client = peregrine::testing::Connection::new(&Traces);
     /// # client.send(b"TRACE / HTTP/1.1\r\nHost: a\r\n\r\n");
     /// # assert!(client.received().ends_with(b"TRACE"));
+    /// # let mut client = peregrine::testing::Connection::new(&Traces);
     /// # client.send(b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n");
     /// # assert!(client.received().starts_with(b"HTTP/1.1 204 No Content\r\n"));
     /// ```
