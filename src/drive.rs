@@ -359,9 +359,9 @@ where
     }
 
     fn fail(&self, failure: &Failure, parts: &Parts<'_>) {
-        parts.counters.handler_errors.add(1);
-        if let Failure::Panic(_) = failure {
-            parts.counters.panics.add(1);
+        match failure {
+            Failure::Panic(_) => parts.counters.panicked(1),
+            _ => parts.counters.handler_errors.add(1),
         }
         failure.report(&*self.handler, parts.ends);
     }

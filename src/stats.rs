@@ -228,10 +228,15 @@ impl WorkerCounters {
     /// that these are of.
     #[inline]
     pub(crate) fn count_panics(&self) {
-        let panics = panic_guard::uncounted();
-        if panics > 0 {
-            self.handler_errors.add(panics);
-            self.panics.add(panics);
+        self.panicked(panic_guard::uncounted());
+    }
+
+    /// Code of the application has panicked so many times.
+    #[inline]
+    pub(crate) fn panicked(&self, count: u64) {
+        if count > 0 {
+            self.handler_errors.add(count);
+            self.panics.add(count);
         }
     }
 

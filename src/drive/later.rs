@@ -82,8 +82,7 @@ where
             None => return false,
             Some(Ok(_)) => {}
             Some(Err(panic)) => {
-                counters.handler_errors.add(1);
-                counters.panics.add(1);
+                counters.panicked(1);
                 Failure::Panic(panic).report(&*self.handler, &Nobody);
             }
         }

@@ -129,10 +129,7 @@ impl Pool {
             state.running -= 1;
             self.counters.jobs_done.add(1);
             self.counters.count_panics();
-            if done.is_err() {
-                self.counters.handler_errors.add(1);
-                self.counters.panics.add(1);
-            }
+            self.counters.panicked(done.is_err().into());
             self.counters.job_nanos.add(took);
             if state.running == 0 {
                 self.rest.notify_all();

@@ -35,12 +35,9 @@ impl<H: WebSocketHandler> Loop<'_, H> {
     /// It has gone, and its place is free.
     pub(super) fn ended(&mut self, peer: Option<SocketAddr>) {
         self.seat.door.ended.fetch_add(1, Ordering::AcqRel);
+        // A hook that panics ends its connection.
         let panics = std::mem::take(&mut self.shared.service.panics);
-        if panics > 0 {
-            // A hook that panics ends its connection.
-            self.seat.counters.handler_errors.add(panics);
-            self.seat.counters.panics.add(panics);
-        }
+        self.seat.counters.panicked(panics);
         self.seat.counters.closed.add(1);
         self.control.capacity.lasting.give(1);
         self.control.give_back(peer);
