@@ -383,10 +383,7 @@ mod tests {
 
     #[test]
     fn a_file_that_sendfile_refuses_is_read() {
-        let path = std::env::temp_dir().join(format!("peregrine-sent-{}", std::process::id()));
-        std::fs::write(&path, "a file").expect("written");
-        let file = File::open(&path).expect("a file");
-        std::fs::remove_file(&path).expect("removed");
+        let file = crate::io::tests::unnamed_file(b"a file");
         let cannot = [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP, Errno::PERM];
         for error in cannot.into_iter().chain([Errno::IO]) {
             let plan = Plan {

@@ -28,16 +28,10 @@ struct App {
 
 impl App {
     fn new(live: &Arc<()>) -> App {
-        let path = std::env::temp_dir().join(format!("peregrine-faults-{}", std::process::id()));
         let bytes: Vec<u8> = (0..FILE).map(|i| (i / 7) as u8).collect();
-        let mut file = File::options();
-        let file = file.create(true).truncate(true).write(true).read(true);
-        let mut file = file.open(&path).expect("a new file");
-        file.write_all(&bytes).expect("written");
-        std::fs::remove_file(&path).expect("removed");
         App {
             live: live.clone(),
-            file: Arc::new(file),
+            file: Arc::new(super::unnamed_file(&bytes)),
         }
     }
 }

@@ -15,10 +15,11 @@ use crate::config::Config;
 use crate::late::Place;
 use crate::protocol::limits::Limits;
 use crate::server::{Running, Stopped};
+use std::fs::File;
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -46,6 +47,20 @@ fn config(limits: Limits) -> Config {
         },
         ..Config::default()
     }
+}
+
+/// An open file with `bytes` and no name any more. Tests run at the same time: each call has a name of its own.
+pub(super) fn unnamed_file(bytes: &[u8]) -> File {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("peregrine-unnamed-{}-{count}", std::process::id());
+    let path = std::env::temp_dir().join(name);
+    let mut options = File::options();
+    let options = options.create_new(true).write(true).read(true);
+    let mut file = options.open(&path).expect("a new file");
+    std::fs::remove_file(&path).expect("removed");
+    file.write_all(bytes).expect("written");
+    file
 }
 
 #[track_caller]
