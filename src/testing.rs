@@ -9,6 +9,7 @@ pub use ws::WebSocket;
 
 use crate::conn::share::Share;
 use crate::conn::{
+    Seconds,
     body_out::BodyOut,
     budget::Budget,
     http1::Http1,
@@ -91,11 +92,11 @@ impl<'h, H: Handler> Connection<'h, H> {
                 limits,
                 hosts: None,
                 wire: Wire::new(Some("peregrine"), Arc::new(door)),
-                now: 0,
+                now: Seconds::START,
                 is_timed: false,
                 lasting: Arc::new(Share::new(usize::MAX)),
             },
-            http1: Http1::new(0, true),
+            http1: Http1::new(Seconds::START, true),
             input: Input::new(),
             output: Box::default(),
             body: None,
@@ -146,8 +147,7 @@ impl<'h, H: Handler> Connection<'h, H> {
             // Its source had nothing.
             self.run();
         }
-        let seconds = u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
-        self.service.now = self.service.now.saturating_add(seconds);
+        self.service.now = self.service.now.plus(time);
         let (input, body) = (Some(&self.input), self.body.as_deref());
         let limits = &self.service.limits;
         let due = deadline(&self.http1, input, body, limits);

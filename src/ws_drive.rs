@@ -228,7 +228,7 @@ where
             later: Vec::new(),
             kit: SendKit::default(),
             inflate: Inflate::default(),
-            now: 0,
+            now: Seconds::START,
             panics: 0,
         }
     }

@@ -27,8 +27,6 @@
 mod body;
 mod time;
 
-pub(crate) use time::after;
-
 use super::{Seconds, input::Input};
 use crate::protocol::{Method, Version, error::ProtocolError, framing::BodyLength, limits::Limits};
 
@@ -377,7 +375,7 @@ impl Http1 {
     #[inline]
     fn is_worn_out(&self, limits: &Limits, now: Seconds) -> bool {
         self.answered >= limits.requests_per_connection.saturating_sub(1)
-            || u64::from(now.saturating_sub(self.begun)) >= limits.connection_age.as_secs()
+            || u64::from(now.since(self.begun)) >= limits.connection_age.as_secs()
     }
 
     /// The request is answered; `close` if the answer says that it is the last one.

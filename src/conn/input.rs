@@ -60,7 +60,7 @@ impl Input {
             tempo_bytes: 0,
             body: 0..0,
             noted: 0,
-            moved: 0,
+            moved: Seconds::START,
             bytes: vec![0; ROOM],
             start: 0,
             end: 0,

@@ -23,6 +23,7 @@ pub(crate) mod pool;
 pub(crate) mod prepared;
 pub(crate) mod rate;
 pub(crate) mod rows;
+mod seconds;
 pub(crate) mod share;
 pub(crate) mod sparse;
 mod sync;
@@ -36,5 +37,4 @@ pub(crate) mod ws_input;
 #[cfg(feature = "websocket")]
 pub(crate) mod ws_send;
 
-/// Seconds since the driver started.
-pub(crate) type Seconds = u32;
+pub(crate) use seconds::Seconds;

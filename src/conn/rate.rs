@@ -1,6 +1,6 @@
 //! Whether bytes move as fast as they have to, and when some last did.
 
-use super::{Seconds, http1::after};
+use super::Seconds;
 use crate::protocol::limits::Limits;
 #[cfg(feature = "websocket")]
 use crate::protocol::ws_limits::WsLimits;
@@ -57,8 +57,8 @@ impl Rate {
     /// The first second in which one that has moved nothing since `since` is too slow.
     pub(crate) fn first_due(&self, since: Seconds) -> Seconds {
         match self.bytes {
-            0 => Seconds::MAX,
-            _ => after(since, self.grace),
+            0 => Seconds::NEVER,
+            _ => since.after(self.grace),
         }
     }
 
@@ -100,7 +100,7 @@ impl Tempo {
 
     /// `n` bytes have moved.
     pub(crate) fn count(&mut self, n: usize, now: Seconds, rate: &Rate) {
-        let passed = now.saturating_sub(self.at);
+        let passed = now.since(self.at);
         let most = rate.worth(rate.pause);
         // A client that pauses for longer is closed. We may have: the process was suspended.
         let longest = most.saturating_add(rate.bytes.into());
@@ -120,15 +120,15 @@ impl Tempo {
     /// The first second in which it is surely too slow, if nothing more moves.
     pub(crate) fn due(&self, rate: &Rate) -> Seconds {
         if rate.bytes == 0 {
-            return Seconds::MAX;
+            return Seconds::NEVER;
         }
         // Some part of the second `at` had passed.
         let left = self
             .ahead
             .div_euclid(i64::from(rate.bytes))
             .saturating_add(1);
-        let due = i64::from(self.at).saturating_add(left);
-        Seconds::try_from(due.max(0)).unwrap_or(Seconds::MAX)
+        let due = i64::from(self.at.count()).saturating_add(left);
+        Seconds::of(due.max(0) as u64)
     }
 
     /// When it last made progress.
@@ -141,6 +141,10 @@ impl Tempo {
 mod tests {
     use super::*;
 
+    fn at(count: u64) -> Seconds {
+        Seconds::of(count)
+    }
+
     fn rate(bytes: usize) -> Rate {
         let secs = Duration::from_secs;
         Rate::new(bytes, secs(10), secs(30))
@@ -149,16 +153,16 @@ mod tests {
     #[test]
     fn nothing_at_all_is_too_slow_after_the_grace() {
         let rate = rate(240);
-        let tempo = Tempo::new(5, &rate);
-        assert_eq!((tempo.due(&rate), rate.first_due(5)), (16, 16));
+        let tempo = Tempo::new(at(5), &rate);
+        assert_eq!((tempo.due(&rate), rate.first_due(at(5))), (at(16), at(16)));
     }
 
     #[test]
     fn one_byte_less_each_second_is_too_slow_in_the_end() {
         let rate = rate(240);
         for (n, ends) in [(240, false), (239, true), (1, true)] {
-            let mut tempo = Tempo::new(0, &rate);
-            let is_slow = (1..10_000).any(|now| {
+            let mut tempo = Tempo::new(at(0), &rate);
+            let is_slow = (1..10_000).map(at).any(|now| {
                 // As the driver does: what has moved by then counts before it is judged.
                 tempo.count(n, now, &rate);
                 tempo.due(&rate) <= now
@@ -171,13 +175,13 @@ mod tests {
     #[test]
     fn what_is_faster_allows_for_a_pause_and_no_more() {
         let rate = rate(240);
-        let mut tempo = Tempo::new(0, &rate);
-        tempo.count(100 << 20, 0, &rate);
-        assert_eq!(tempo.due(&rate), 31);
-        tempo.count(7200, 30, &rate);
-        assert_eq!(tempo.due(&rate), 61);
-        tempo.count(7199, 60, &rate);
-        assert_eq!(tempo.due(&rate), 90, "29 s and a part");
+        let mut tempo = Tempo::new(at(0), &rate);
+        tempo.count(100 << 20, at(0), &rate);
+        assert_eq!(tempo.due(&rate), at(31));
+        tempo.count(7200, at(30), &rate);
+        assert_eq!(tempo.due(&rate), at(61));
+        tempo.count(7199, at(60), &rate);
+        assert_eq!(tempo.due(&rate), at(90), "29 s and a part");
     }
 
     /// Nobody has looked for an hour, and then there was no more than a socket holds.
@@ -185,12 +189,12 @@ mod tests {
     fn time_in_which_nobody_has_looked_is_not_the_clients() {
         let rate = rate(240);
         for ahead in [0, 100_000] {
-            let mut tempo = Tempo::new(0, &rate);
-            tempo.count(ahead, 1, &rate);
-            tempo.count(7200, 3600, &rate);
-            assert!(tempo.due(&rate) > 3600, "{tempo:?}");
-            tempo.count(0, 3640, &rate);
-            assert!(tempo.due(&rate) <= 3640, "{tempo:?}");
+            let mut tempo = Tempo::new(at(0), &rate);
+            tempo.count(ahead, at(1), &rate);
+            tempo.count(7200, at(3600), &rate);
+            assert!(tempo.due(&rate) > at(3600), "{tempo:?}");
+            tempo.count(0, at(3640), &rate);
+            assert!(tempo.due(&rate) <= at(3640), "{tempo:?}");
         }
     }
 
@@ -198,34 +202,34 @@ mod tests {
     fn half_a_second_of_grace_is_not_nothing() {
         let half = Duration::from_millis(500);
         let rate = Rate::new(1000, half, half);
-        let tempo = Tempo::new(5, &rate);
-        assert_eq!((tempo.due(&rate), rate.first_due(5)), (7, 7));
+        let tempo = Tempo::new(at(5), &rate);
+        assert_eq!((tempo.due(&rate), rate.first_due(at(5))), (at(7), at(7)));
     }
 
     #[test]
     fn no_rate_and_the_largest_one() {
         let none = rate(0);
-        let mut tempo = Tempo::new(0, &none);
-        tempo.count(1, 1_000_000, &none);
-        assert_eq!(tempo.due(&none), Seconds::MAX);
-        assert_eq!(none.first_due(0), Seconds::MAX);
+        let mut tempo = Tempo::new(at(0), &none);
+        tempo.count(1, at(1_000_000), &none);
+        assert_eq!(tempo.due(&none), Seconds::NEVER);
+        assert_eq!(none.first_due(at(0)), Seconds::NEVER);
         let most = Rate::new(usize::MAX, Duration::MAX, Duration::MAX);
-        let mut tempo = Tempo::new(Seconds::MAX, &most);
-        tempo.count(usize::MAX, Seconds::MAX, &most);
-        assert_eq!(tempo.due(&most), Seconds::MAX);
+        let mut tempo = Tempo::new(Seconds::NEVER, &most);
+        tempo.count(usize::MAX, Seconds::NEVER, &most);
+        assert_eq!(tempo.due(&most), Seconds::NEVER);
     }
 
     #[test]
     fn a_few_bytes_are_no_progress() {
         let rate = rate(0);
-        let mut tempo = Tempo::new(3, &rate);
-        for now in 4..100 {
+        let mut tempo = Tempo::new(at(3), &rate);
+        for now in (4..100).map(at) {
             tempo.count(4, now, &rate);
         }
-        assert_eq!(tempo.moved(), 3);
-        tempo.count(128, 100, &rate);
-        assert_eq!(tempo.moved(), 100);
-        tempo.count(512, 101, &rate);
-        assert_eq!(tempo.moved(), 101);
+        assert_eq!(tempo.moved(), at(3));
+        tempo.count(128, at(100), &rate);
+        assert_eq!(tempo.moved(), at(100));
+        tempo.count(512, at(101), &rate);
+        assert_eq!(tempo.moved(), at(101));
     }
 }

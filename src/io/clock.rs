@@ -82,7 +82,7 @@ impl Clock {
 
     /// Whole seconds since the start.
     pub(crate) fn seconds(&self) -> Seconds {
-        self.now.as_secs() as Seconds
+        Seconds::at(self.now)
     }
 
     /// How long until the next whole second.
@@ -144,10 +144,10 @@ mod tests {
         for (second, date) in (0..).zip([start, start + hour, start - hour, 0]) {
             let now = Duration::from_secs(second);
             assert_eq!(clock.advance(now, || date), Some(date));
-            assert_eq!(u64::from(clock.seconds()), second);
+            assert_eq!(clock.seconds(), Seconds::of(second));
             let soon = now + DATE_AGE - Duration::from_millis(1);
             assert_eq!(clock.advance(soon, || unreachable!("not due")), None);
-            assert_eq!(u64::from(clock.seconds()), second);
+            assert_eq!(clock.seconds(), Seconds::of(second));
         }
         assert_eq!(seconds_of(UNIX_EPOCH - Duration::from_secs(hour)), 0);
     }

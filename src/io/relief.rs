@@ -5,7 +5,7 @@ use super::accept::BACK_OFF;
 use super::capacity::{MOST_AT_A_TIME, SHARE};
 use super::slab::Slab;
 use super::worker::REST;
-use crate::conn::{Seconds, budget::Tally, http1::after};
+use crate::conn::{Seconds, budget::Tally};
 use std::cmp::Reverse;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub(super) type Stall = (Seconds, Reverse<u32>);
 
 /// Of a connection that holds `held` bytes and last made progress at `moved`; `None` if it stays.
 pub(super) fn stall(held: u32, moved: Seconds, limit: Duration, now: Seconds) -> Option<Stall> {
-    let is_stalled = || after(moved, limit) <= now;
+    let is_stalled = || moved.after(limit) <= now;
     (held > SMALL && is_stalled()).then_some((moved, Reverse(held)))
 }
 

@@ -37,11 +37,9 @@ struct Chunk<T> {
 #[derive(Clone, Copy)]
 struct Mark {
     generation: u32,
-    /// `NEVER` where nothing is.
+    /// [`Seconds::NEVER`] where nothing is.
     deadline: Seconds,
 }
-
-const NEVER: Seconds = Seconds::MAX;
 
 impl<T> Slab<T> {
     pub(crate) fn new() -> Slab<T> {
@@ -77,7 +75,7 @@ impl<T> Slab<T> {
         if slot % CHUNK == 0 {
             let mark = Mark {
                 generation: 0,
-                deadline: NEVER,
+                deadline: Seconds::NEVER,
             };
             self.chunks.push(Chunk {
                 marks: Box::new([mark; CHUNK]),
@@ -112,7 +110,7 @@ impl<T> Slab<T> {
         let chunk = &mut self.chunks[slot / CHUNK];
         let mark = &mut chunk.marks[slot % CHUNK];
         mark.generation = mark.generation.wrapping_add(1) & GENERATIONS;
-        mark.deadline = NEVER;
+        mark.deadline = Seconds::NEVER;
         self.free.push(slot as u32);
         chunk.values[slot % CHUNK].take()
     }
@@ -224,9 +222,9 @@ mod tests {
         for (i, &token) in tokens.iter().enumerate() {
             let (value, deadline) = slab.entry(token).expect("there");
             assert_eq!(*value, i);
-            *deadline = 10 * i as Seconds;
+            *deadline = Seconds::of(10 * i as u64);
         }
-        let last = 10 * (count - 2) as Seconds;
+        let last = Seconds::of(10 * (count as u64 - 2));
         for i in [CHUNK, 1] {
             assert_eq!(slab.remove(tokens[i]), Some(i));
             tokens.remove(i);
@@ -255,7 +253,7 @@ mod tests {
         let deadlines = [7, 3, 9, 3, 1, 8, 2];
         let tokens: Vec<usize> = (0..7).map(|i| slab.insert(i)).collect();
         for (&token, deadline) in tokens.iter().zip(deadlines) {
-            *slab.entry(token).expect("there").1 = deadline;
+            *slab.entry(token).expect("there").1 = Seconds::of(deadline);
         }
         slab.remove(tokens[6]);
         let first = |most, which: fn(&usize) -> bool| {

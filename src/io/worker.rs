@@ -72,7 +72,7 @@ impl<H: Handler, M: Mode<H>> Worker<H, M> {
                 limits: self.config.limits,
                 hosts: self.config.allowed_hosts.clone(),
                 wire: Wire::new(self.config.server_name.as_deref(), seat.door.clone()),
-                now: 0,
+                now: Seconds::START,
                 is_timed: false,
                 lasting: control.capacity.lasting.clone(),
             },
@@ -102,7 +102,7 @@ impl<H: Handler, M: Mode<H>> Worker<H, M> {
             commands: Vec::new(),
             touched: Vec::new(),
             due: Vec::new(),
-            checked: 0,
+            checked: Seconds::START,
             stop: None,
             cut: 0,
         };

@@ -13,7 +13,6 @@ use super::ws_mode::Arrival;
 use crate::conn::{
     Seconds,
     budget::Tally,
-    http1,
     prepared::Prepared,
     rate::Tempo,
     ws::WsConn,
@@ -419,13 +418,13 @@ impl<C: Send + 'static> WsConnection<C> {
     pub(crate) fn deadline<H>(&self, shared: &WsShared<'_, H>) -> Seconds {
         let limits = self.peer.ws.limits();
         match self.phase {
-            _ if self.starved => shared.service.now.saturating_add(1),
+            _ if self.starved => shared.service.now.next(),
             Phase::Serving => self.peer.ws.deadline(self.tempo()),
             Phase::Ending => self
                 .peer
                 .ws
                 .deadline(None)
-                .min(http1::after(shared.service.now, limits.write_time)),
+                .min(shared.service.now.after(limits.write_time)),
             Phase::Lingering(_) => self.peer.ws.waited(shared.limits.linger_time),
         }
     }

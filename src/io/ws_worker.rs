@@ -74,7 +74,7 @@ impl<H: WebSocketHandler> WsWorker<H> {
             relief: Relief::default(),
             receivers: Vec::new(),
             topics: 0,
-            checked: 0,
+            checked: Seconds::START,
             stop: None,
         };
         worker.run()

@@ -3,6 +3,7 @@
 use super::{MEMORY, take};
 use crate::conn::share::Share;
 use crate::conn::{
+    Seconds,
     budget::Budget,
     http1::Http1,
     input::Input,
@@ -166,7 +167,7 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
         let mut ws = WebSocket {
             service: WsService::new(handler, hub.clone()),
             peer: Peer {
-                ws: WsConn::new(0, accepted.limits, accepted.deflate, None),
+                ws: WsConn::new(Seconds::START, accepted.limits, accepted.deflate, None),
                 conn: accepted.conn,
                 id,
                 token: 0,
@@ -248,8 +249,7 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
 
     /// Time passes; if a deadline passes with it, the server does what it does then.
     pub fn elapse(&mut self, time: Duration) {
-        let seconds = u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
-        self.service.now = self.service.now.saturating_add(seconds);
+        self.service.now = self.service.now.plus(time);
         if self.disconnect.is_none()
             && self.service.now >= self.peer.ws.deadline(self.input.tempo())
         {
@@ -432,11 +432,11 @@ fn shake_hands<H: WebSocketHandler>(
         limits: Limits::default(),
         hosts: None,
         wire: Wire::new(Some("peregrine"), Arc::new(door)),
-        now: 0,
+        now: Seconds::START,
         is_timed: false,
         lasting: Arc::new(Share::new(usize::MAX)),
     };
-    let (mut http1, mut input) = (Http1::new(0, true), Input::new());
+    let (mut http1, mut input) = (Http1::new(Seconds::START, true), Input::new());
     let mut output = Box::<Output>::default();
     let mut taken = Taken(Offers::new(limits), None);
     let mut turn = Turn::Read;

@@ -36,7 +36,7 @@ impl Http1 {
             State::Waiting => limits.answer_time,
             State::Over(_) => limits.linger_time,
         };
-        after(self.since, wait)
+        self.since.after(wait)
     }
 
     /// Nothing of a request is here, and whoever has just connected has had time to ask for something.
@@ -46,12 +46,12 @@ impl Http1 {
 
     /// How long nothing has happened.
     pub(crate) fn waited_for(&self, now: Seconds) -> Duration {
-        Duration::from_secs(now.saturating_sub(self.since).into())
+        Duration::from_secs(now.since(self.since).into())
     }
 
     /// When `wait` has passed since something last happened.
     pub(crate) fn waited(&self, wait: Duration) -> Seconds {
-        after(self.since, wait)
+        self.since.after(wait)
     }
 
     /// Memory is short: refuses the request that is coming in. False if none is.
@@ -89,11 +89,4 @@ impl Http1 {
             }
         }
     }
-}
-
-/// The first second in which `wait` has surely passed since some moment of the second `since`.
-pub(crate) fn after(since: Seconds, wait: Duration) -> Seconds {
-    let begun = u64::from(wait.subsec_nanos() > 0);
-    let wait = wait.as_secs().saturating_add(begun + 1);
-    since.saturating_add(wait.try_into().unwrap_or(Seconds::MAX))
 }

@@ -276,12 +276,13 @@ fn watchers_are_told_how_much_is_lost() {
 fn the_rate_of_a_client_is_forgotten_when_all_is_taken() {
     let rate = Rate::of_responses(&crate::protocol::limits::Limits::default());
     let mut output = Output::default();
-    for now in [0, 1000] {
+    let later = |now: Seconds, seconds| now.plus(std::time::Duration::from_secs(seconds));
+    for now in [Seconds::START, Seconds::of(1000)] {
         output.push(b"a response");
-        assert_eq!(output.due(now, &rate), now + 11);
+        assert_eq!(output.due(now, &rate), later(now, 11));
         output.advance(1);
-        output.taken(1, now, now + 9, &rate);
-        assert_eq!(output.due(now + 9, &rate), now + 11);
+        output.taken(1, now, later(now, 9), &rate);
+        assert_eq!(output.due(later(now, 9), &rate), later(now, 11));
         output.advance(9);
     }
 }

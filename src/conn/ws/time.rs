@@ -3,7 +3,6 @@
 use super::{BURST, Control, End, FrameError, State, WsConn, WsInput};
 use crate::conn::{
     Seconds,
-    http1::after,
     rate::{Rate, Tempo},
 };
 use std::time::Duration;
@@ -27,13 +26,13 @@ impl WsConn {
 
     /// When `wait` has passed since then.
     pub(crate) fn waited(&self, wait: Duration) -> Seconds {
-        after(self.since, wait)
+        self.since.after(wait)
     }
 
     /// Another second has begun, with what may come in it.
     fn next_second(&mut self, now: Seconds) {
         let limit = self.limits.messages;
-        let passed = now.saturating_sub(self.heard);
+        let passed = now.since(self.heard);
         let messages = self.messages.saturating_add(limit.saturating_mul(passed));
         self.messages = messages.min(limit.saturating_mul(BURST));
         (self.heard, self.controls) = (now, 0);
@@ -55,7 +54,7 @@ impl WsConn {
             Some(tempo) if self.is_open() && !self.is_crowded() => {
                 tempo.due(&Rate::of_messages(&self.limits))
             }
-            _ => Seconds::MAX,
+            _ => Seconds::NEVER,
         }
     }
 
@@ -64,18 +63,18 @@ impl WsConn {
         let limits = &*self.limits;
         let rate = Rate::of_backlogs(limits);
         let output = self.output.as_ref();
-        let slow = output.map_or(Seconds::MAX, |output| output.due(self.wrote, &rate));
-        after(self.wrote, limits.write_time).min(slow)
+        let slow = output.map_or(Seconds::NEVER, |output| output.due(self.wrote, &rate));
+        self.wrote.after(limits.write_time).min(slow)
     }
 
     /// When [`WsConn::expire`] is due. `message` is the tempo of the message under way.
     pub(crate) fn deadline(&self, message: Option<Tempo>) -> Seconds {
         let limits = &*self.limits;
         let answer = match self.state {
-            State::Closing => after(self.since, limits.close_time),
-            State::Over => Seconds::MAX,
-            State::Open if self.pinged => after(self.since, limits.pong_time),
-            State::Open => after(self.heard, limits.idle_time),
+            State::Closing => self.since.after(limits.close_time),
+            State::Over => Seconds::NEVER,
+            State::Open if self.pinged => self.since.after(limits.pong_time),
+            State::Open => self.heard.after(limits.idle_time),
         };
         let answer = answer.min(self.slow(message));
         match self.backlog() {
@@ -120,9 +119,14 @@ mod tests {
                 write_time: Duration::from_secs(1000),
                 ..limits
             });
-            let mut ws = WsConn::new(0, limits, None, None);
-            ws.send((&vec![b'x'; 200_000]).into(), &mut kit, 0, |_| 0);
-            for now in 1..600 {
+            let mut ws = WsConn::new(Seconds::START, limits, None, None);
+            ws.send(
+                (&vec![b'x'; 200_000]).into(),
+                &mut kit,
+                Seconds::START,
+                |_| 0,
+            );
+            for now in (1..600).map(Seconds::of) {
                 if step > 0 {
                     ws.output().expect("a backlog").advance(step);
                     ws.taken(step, &mut kit, now);

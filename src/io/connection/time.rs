@@ -1,7 +1,7 @@
 //! The limits of time of a connection, and what happens when one has passed.
 
 use super::{Connection, Fate, Phase, Shared};
-use crate::conn::{Seconds, http1, rate::Rate};
+use crate::conn::{Seconds, rate::Rate};
 use crate::drive;
 use crate::handler::{ConnectionError, Handler};
 use crate::io::LOOKS;
@@ -15,19 +15,19 @@ impl Connection {
     ) -> Seconds {
         let limits = &shared.service.limits;
         match self.phase {
-            _ if self.starved => now.saturating_add(1),
+            _ if self.starved => now.next(),
             Phase::Serving | Phase::Waiting | Phase::Resting => {
                 let (input, body) = (self.input.as_deref(), self.body.as_deref());
                 drive::deadline(&self.http1, input, body, limits)
             }
-            Phase::Busy => http1::after(now, limits.idle_time),
+            Phase::Busy => now.after(limits.idle_time),
             Phase::Blocked | Phase::Ending(_) => {
                 let rate = Rate::of_responses(limits);
                 let output = self.output.as_ref();
-                let slow = output.map_or(Seconds::MAX, |output| output.due(self.wrote, &rate));
-                http1::after(self.wrote, limits.write_time).min(slow)
+                let slow = output.map_or(Seconds::NEVER, |output| output.due(self.wrote, &rate));
+                self.wrote.after(limits.write_time).min(slow)
             }
-            Phase::Lingering(_) => http1::after(self.wrote, limits.linger_time),
+            Phase::Lingering(_) => self.wrote.after(limits.linger_time),
         }
     }
 
