@@ -16,6 +16,7 @@ use crate::conn::{
     Seconds,
     body_out::BodyOut,
     http1::{Close, CloseReason, Http1, Next},
+    id::ConnId,
     input::Input,
     output::Output,
     panic_guard::{Panic, catch, quietly},
@@ -23,7 +24,6 @@ use crate::conn::{
 };
 use crate::handler::{ConnectionError, Handler, answer_special, is_for_library};
 use crate::incoming::BodySink;
-use crate::late::Place;
 use crate::log::event;
 #[cfg(feature = "websocket")]
 use crate::protocol::handshake;
@@ -118,7 +118,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) body: &'a mut Option<Box<BodyOut>>,
     /// Who takes the body of the request.
     pub(crate) sink: &'a mut Option<Box<dyn BodySink>>,
-    pub(crate) place: Place,
+    pub(crate) place: ConnId,
     pub(crate) ends: &'a dyn Ends,
     pub(crate) counters: &'a WorkerCounters,
 }

@@ -4,7 +4,8 @@ mod reader;
 
 pub use reader::BodyReader;
 
-use crate::late::{Address, Command, Door, Place};
+use crate::conn::id::ConnId;
+use crate::late::{Address, Command, Door};
 use crate::request::Request;
 use crate::response::{Done, Response};
 use std::sync::Arc;
@@ -151,7 +152,7 @@ pub enum Flow {
 pub struct Incoming<'a> {
     pub(crate) received: u64,
     pub(crate) door: &'a Arc<Door>,
-    pub(crate) place: Place,
+    pub(crate) place: ConnId,
     /// Given out so far.
     pub(crate) tickets: &'a mut u64,
 }

@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::conn::budget::Budget;
+use crate::conn::id::Slot;
 use crate::handler::Handler;
 use crate::io::{
     accept::Acceptor,
@@ -12,7 +13,6 @@ use crate::io::{
     listener::{self, ListenAddr, Listener, Place},
     mode::{Mode, wrong_setting},
     poll::{Poll, Waker},
-    slab::RESERVED,
     worker::Worker,
 };
 use crate::late::{
@@ -256,7 +256,7 @@ fn bind_all(
         let text = "no address to listen on: call Server::bind";
         return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
     }
-    if places.len() > RESERVED {
+    if places.len() > Slot::RESERVED {
         return Err(too_many());
     }
     let mut bound = Bound {
@@ -271,7 +271,7 @@ fn bind_all(
         // Each has a queue of its own, which somebody must look at; and everybody something to do.
         for i in 0..threads.max(queues.len()) {
             let set = &mut bound.sets[i % threads];
-            if set.len() == RESERVED {
+            if set.len() == Slot::RESERVED {
                 return Err(too_many());
             }
             set.push(queues[i % queues.len()].same()?);
@@ -299,7 +299,7 @@ fn wildcard_v4_ports(place: &Place) -> Vec<u16> {
 }
 
 fn too_many() -> io::Error {
-    let text = format!("more than {RESERVED} listeners for one thread");
+    let text = format!("more than {} listeners for one thread", Slot::RESERVED);
     io::Error::new(io::ErrorKind::InvalidInput, text)
 }
 

@@ -13,6 +13,7 @@ use crate::conn::{
     body_out::BodyOut,
     budget::Budget,
     http1::Http1,
+    id::ConnId,
     input::Input,
     output::{MAX_SLICES, Next, Output},
     panic_guard::drop_quietly,
@@ -23,7 +24,7 @@ use crate::handler::Handler;
 use crate::incoming::BodySink;
 use crate::io::{clock, stream::read_at};
 use crate::late::{
-    Command, Door, Place,
+    Command, Door,
     pool::{Pool, Size},
 };
 use crate::protocol::limits::Limits;
@@ -253,12 +254,12 @@ impl<'h, H: Handler> Connection<'h, H> {
             input: Some(&self.input),
             output: Some(&self.output),
             body: self.body.as_deref(),
-            place: Place::default(),
+            place: ConnId::default(),
             ends: &MEMORY,
         });
         self.output.clear();
         drop_quietly((self.body.take(), self.sink.take()));
-        self.service.wire.door.leave(Place::default());
+        self.service.wire.door.leave(ConnId::default());
     }
 
     fn with_parts<T>(&mut self, act: impl FnOnce(&mut Service<&'h H>, &mut Parts<'_>) -> T) -> T {
@@ -268,7 +269,7 @@ impl<'h, H: Handler> Connection<'h, H> {
             output: &mut self.output,
             body: &mut self.body,
             sink: &mut self.sink,
-            place: Place::default(),
+            place: ConnId::default(),
             ends: &MEMORY,
             counters: &self.counters,
         };

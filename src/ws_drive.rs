@@ -212,7 +212,6 @@ pub(crate) struct Peer<C> {
     pub(crate) ws: WsConn,
     pub(crate) conn: C,
     pub(crate) id: WsId,
-    pub(crate) token: usize,
 }
 
 impl<P> WsService<P>
@@ -302,7 +301,6 @@ where
             ws: &mut peer.ws,
             context: Context {
                 id: peer.id,
-                token: peer.token,
                 now: self.now,
                 hub: &self.hub,
                 topics: &mut self.topics,
@@ -327,9 +325,9 @@ where
         ends: &dyn Ends,
         why: &Disconnect,
     ) {
-        self.topics.remove(peer.token);
+        self.topics.remove(peer.id.conn());
         self.hook(peer, ends, |handler, ws| handler.handle_ws_disconn(ws, why));
-        self.topics.remove(peer.token);
+        self.topics.remove(peer.id.conn());
     }
 }
 

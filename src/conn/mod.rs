@@ -11,6 +11,7 @@ pub(crate) mod credit;
 pub(crate) mod deflate;
 pub(crate) mod heads;
 pub(crate) mod http1;
+pub(crate) mod id;
 pub(crate) mod inbox;
 pub(crate) mod input;
 pub(crate) mod leave;

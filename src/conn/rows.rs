@@ -1,5 +1,6 @@
 //! A table of the connections of one thread that others can look into without a lock.
 
+use super::id::Slot;
 use std::sync::OnceLock;
 
 /// Places by slot. They are made as they are needed and never moved.
@@ -34,15 +35,15 @@ fn at(slot: usize) -> (usize, usize, usize) {
 
 impl<T> Rows<T> {
     /// `None` if there has never been a connection in that slot, nor in its neighbours.
-    pub(crate) fn get(&self, slot: usize) -> Option<&T> {
-        let (row, _, place) = at(slot);
+    pub(crate) fn get(&self, slot: Slot) -> Option<&T> {
+        let (row, _, place) = at(slot.index());
         self.rows.get(row)?.get()?.get(place)
     }
 }
 
 impl<T: Default> Rows<T> {
-    pub(crate) fn get_or_make(&self, slot: usize) -> &T {
-        let (row, size, place) = at(slot);
+    pub(crate) fn get_or_make(&self, slot: Slot) -> &T {
+        let (row, size, place) = at(slot.index());
         &self.rows[row].get_or_init(|| (0..size).map(|_| T::default()).collect())[place]
     }
 }
@@ -70,10 +71,10 @@ mod tests {
     #[test]
     fn places_stay_where_they_are() {
         let rows = Rows::<std::sync::atomic::AtomicU64>::default();
-        assert!(rows.get(70).is_none());
-        let place: *const _ = rows.get_or_make(70);
-        rows.get_or_make(100_000);
-        assert!(std::ptr::eq(rows.get(70).expect("made"), place));
-        assert!(rows.get(1000).is_none());
+        assert!(rows.get(Slot::new(70)).is_none());
+        let place: *const _ = rows.get_or_make(Slot::new(70));
+        rows.get_or_make(Slot::new(100_000));
+        assert!(std::ptr::eq(rows.get(Slot::new(70)).expect("made"), place));
+        assert!(rows.get(Slot::new(1000)).is_none());
     }
 }

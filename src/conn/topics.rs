@@ -1,12 +1,13 @@
 //! Who has subscribed to what, of the connections of one thread.
 
+use super::id::ConnId;
 use super::prepared::Prepared;
 use super::sparse::{is_sparse, shrink};
 use crate::protocol::ws_limits::WsLimits;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Subscribers by topic and topics by subscriber. A subscriber is known by its token; both ways are
+/// Subscribers by topic and topics by subscriber. A subscriber is known by its identifier; both ways are
 /// kept so that one leaves its topics in as many steps as it has topics, however full they are.
 ///
 /// Invariant: `members[topic][place]` is a subscriber exactly if `(topic, place)` is in its list.
@@ -15,7 +16,7 @@ pub(crate) struct Topics {
     by_name: HashMap<Arc<str>, u32>,
     topics: Vec<Topic>,
     free: Vec<u32>,
-    subscribers: HashMap<usize, Vec<(u32, u32)>>,
+    subscribers: HashMap<ConnId, Vec<(u32, u32)>>,
     /// Of the names of topics with members, and of how often they have any.
     name_bytes: usize,
     memberships: usize,
@@ -27,12 +28,12 @@ const MEMBERSHIP: usize = 32;
 
 struct Topic {
     name: Arc<str>,
-    members: Vec<usize>,
+    members: Vec<ConnId>,
 }
 
 impl Topics {
     /// False if that is more than the limits of the connection allow.
-    pub(crate) fn subscribe(&mut self, token: usize, name: &str, limits: &WsLimits) -> bool {
+    pub(crate) fn subscribe(&mut self, token: ConnId, name: &str, limits: &WsLimits) -> bool {
         if self.place(token, name).is_some() {
             return true;
         }
@@ -73,15 +74,15 @@ impl Topics {
         topic
     }
 
-    /// Where `token`'s entry for the topic is in its list.
-    fn place(&self, token: usize, name: &str) -> Option<usize> {
+    /// Where its entry for the topic is in its list.
+    fn place(&self, token: ConnId, name: &str) -> Option<usize> {
         let topic = self.by_name.get(name)?;
         let list = self.subscribers.get(&token)?;
         list.iter().position(|(other, _)| other == topic)
     }
 
     /// False if it had not subscribed.
-    pub(crate) fn unsubscribe(&mut self, token: usize, name: &str) -> bool {
+    pub(crate) fn unsubscribe(&mut self, token: ConnId, name: &str) -> bool {
         let Some(place) = self.place(token, name) else {
             return false;
         };
@@ -98,7 +99,7 @@ impl Topics {
     }
 
     /// It has closed.
-    pub(crate) fn remove(&mut self, token: usize) {
+    pub(crate) fn remove(&mut self, token: ConnId) {
         for (topic, at) in self.subscribers.remove(&token).unwrap_or_default() {
             self.leave(topic, at);
         }
@@ -173,11 +174,11 @@ impl Topics {
     }
 
     /// All that have subscribed to something.
-    pub(crate) fn subscribers(&self) -> impl Iterator<Item = usize> {
+    pub(crate) fn subscribers(&self) -> impl Iterator<Item = ConnId> {
         self.subscribers.keys().copied()
     }
 
-    pub(crate) fn members(&self, name: &str) -> &[usize] {
+    pub(crate) fn members(&self, name: &str) -> &[ConnId] {
         match self.by_name.get(name) {
             Some(&topic) => &self.topics[topic as usize].members,
             None => &[],
@@ -191,8 +192,8 @@ pub(crate) struct Publication {
     /// `None`: everyone.
     pub(crate) topic: Option<Arc<str>>,
     pub(crate) message: Prepared,
-    /// The token of one who does not get it.
-    pub(crate) except: Option<usize>,
+    /// One that does not get it.
+    pub(crate) except: Option<ConnId>,
 }
 
 #[cfg(test)]
@@ -200,19 +201,23 @@ mod tests {
     use super::*;
     use std::collections::{BTreeMap, BTreeSet};
 
+    fn id(number: usize) -> ConnId {
+        ConnId::of(number)
+    }
+
     /// One that stays, in the middle, and whose other topics stay, too.
     #[test]
     fn what_a_storm_has_taken_is_given_back() {
         let (mut topics, limits) = (Topics::default(), WsLimits::default());
         let count = if cfg!(miri) { 20 } else { 1000 };
-        for token in 0..count {
+        for token in (0..count).map(id) {
             (0..60).for_each(|n| {
-                let name = format!("{token} {n}");
+                let name = format!("{} {n}", token.number());
                 assert!(topics.subscribe(token, &name, &limits));
             });
             assert!(topics.subscribe(token, "all", &limits));
         }
-        for token in (0..count).filter(|token| *token != count / 2) {
+        for token in (0..count).filter(|n| *n != count / 2).map(id) {
             topics.remove(token);
         }
         assert_eq!(topics.memberships, 61);
@@ -227,12 +232,12 @@ mod tests {
             assert!(capacity <= 1024, "{capacity}");
         }
         for name in ["all", &format!("{} 7", count / 2)] {
-            assert_eq!(topics.members(name), [count / 2]);
-            assert!(topics.unsubscribe(count / 2, name));
-            assert!(topics.subscribe(0, name, &limits));
+            assert_eq!(topics.members(name), [id(count / 2)]);
+            assert!(topics.unsubscribe(id(count / 2), name));
+            assert!(topics.subscribe(id(0), name, &limits));
         }
-        topics.remove(0);
-        topics.remove(count / 2);
+        topics.remove(id(0));
+        topics.remove(id(count / 2));
         assert_eq!((topics.held(), topics.by_name.len()), (0, 0));
     }
 
@@ -241,7 +246,7 @@ mod tests {
     fn like_a_set_of_pairs() {
         let names = ["a", "b", "c", "d", "e"];
         let mut topics = Topics::default();
-        let mut model: BTreeMap<&str, BTreeSet<usize>> = BTreeMap::new();
+        let mut model: BTreeMap<&str, BTreeSet<ConnId>> = BTreeMap::new();
         let limits = WsLimits {
             topics: 4,
             ..WsLimits::default()
@@ -251,7 +256,7 @@ mod tests {
             random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             let (name, token) = (
                 names[(random >> 8) as usize % 5],
-                (random >> 16) as usize % 20,
+                id((random >> 16) as usize % 20),
             );
             let count = model.values().filter(|set| set.contains(&token)).count();
             match random >> 28 {
@@ -275,7 +280,7 @@ mod tests {
                 }
             }
             for name in names {
-                let members: BTreeSet<usize> = topics.members(name).iter().copied().collect();
+                let members: BTreeSet<ConnId> = topics.members(name).iter().copied().collect();
                 assert_eq!(members.len(), topics.members(name).len());
                 assert_eq!(members, model.get(name).cloned().unwrap_or_default());
             }
@@ -284,7 +289,7 @@ mod tests {
             let held = there.count() * (1 + TOPIC) + count * MEMBERSHIP;
             assert_eq!(topics.held(), held);
         }
-        (0..20).for_each(|token| topics.remove(token));
+        (0..20).map(id).for_each(|token| topics.remove(token));
         assert!(topics.by_name.is_empty() && topics.subscribers.is_empty());
         assert!(topics.topics.len() <= 5);
         assert_eq!(topics.held(), 0);

@@ -1,10 +1,9 @@
 //! What logs are told of the responses that they do not see for themselves.
 
 use super::{Parts, Service};
-use crate::conn::{body_out::BodyOut, http1::Http1, input::Input, output::Output};
+use crate::conn::{body_out::BodyOut, http1::Http1, id::ConnId, input::Input, output::Output};
 use crate::exchange::{AccessEntry, CLIENT_GONE, tell_quietly};
 use crate::handler::Handler;
-use crate::late::Place;
 use crate::request::{Ends, Request};
 use std::ops::Deref;
 
@@ -14,23 +13,23 @@ where
     P::Target: Handler + Sized,
 {
     /// The response comes later, or the rest of it.
-    pub(super) fn keep_exchange(&mut self, place: Place) {
+    pub(super) fn keep_exchange(&mut self, place: ConnId) {
         if let Some(mut exchange) = self.wire.exchange.take() {
             exchange.begin(self.wire.status());
-            self.wire.exchanges.insert(place.slot, exchange);
+            self.wire.exchanges.insert(place.slot(), exchange);
         }
     }
 
     /// The head of a response that was deferred is made, and its body follows.
-    pub(super) fn begin_exchange(&mut self, status: u16, place: Place) {
-        if let Some(exchange) = self.wire.exchanges.get_mut(&place.slot) {
+    pub(super) fn begin_exchange(&mut self, status: u16, place: ConnId) {
+        if let Some(exchange) = self.wire.exchanges.get_mut(&place.slot()) {
             exchange.begin(status);
         }
     }
 
     /// The response that was to come is complete: a streamed one if it has no other status.
-    pub(super) fn end_exchange(&mut self, status: Option<u16>, body_bytes: u64, place: Place) {
-        let Some(exchange) = self.wire.exchanges.remove(&place.slot) else {
+    pub(super) fn end_exchange(&mut self, status: Option<u16>, body_bytes: u64, place: ConnId) {
+        let Some(exchange) = self.wire.exchanges.remove(&place.slot()) else {
             return;
         };
         let output = &mut self.wire.output;
@@ -41,17 +40,17 @@ where
     }
 
     /// The rest of a streamed body will never come.
-    pub(super) fn cut_exchange(&mut self, body: Option<&BodyOut>, place: Place) {
-        if let Some(mut exchange) = self.wire.exchanges.remove(&place.slot) {
+    pub(super) fn cut_exchange(&mut self, body: Option<&BodyOut>, place: ConnId) {
+        if let Some(mut exchange) = self.wire.exchanges.remove(&place.slot()) {
             exchange.cut(body.map_or(0, BodyOut::pushed));
         }
     }
 
     /// The response ends in a panic of the library.
     #[cold]
-    pub(crate) fn lose_exchange(&mut self, place: Place) {
+    pub(crate) fn lose_exchange(&mut self, place: ConnId) {
         // Its log is told by the drop.
-        drop(self.wire.exchanges.remove(&place.slot));
+        drop(self.wire.exchanges.remove(&place.slot()));
     }
 
     /// The response has not come in time: a 503 is in the output, or what there is of its body.
@@ -64,7 +63,7 @@ where
         if body.is_some() {
             return self.cut_exchange(body, parts.place);
         }
-        match self.wire.exchanges.remove(&parts.place.slot) {
+        match self.wire.exchanges.remove(&parts.place.slot()) {
             Some(exchange) => exchange.complete_with(503, body_bytes, &mut self.wire.output),
             None => self.tell(503, body_bytes, parts),
         }
@@ -87,7 +86,7 @@ where
     /// The connection is closed with what is left of it.
     #[cold]
     pub(crate) fn leave(&mut self, left: &Left<'_>) {
-        if let Some(mut exchange) = self.wire.exchanges.remove(&left.place.slot) {
+        if let Some(mut exchange) = self.wire.exchanges.remove(&left.place.slot()) {
             exchange.leave(left.body.map_or(0, |body| body.sent(left.output)));
         }
         if let Some(input) = left.input.filter(|_| left.http1.is_unanswered()) {
@@ -116,6 +115,6 @@ pub(crate) struct Left<'a> {
     pub(crate) input: Option<&'a Input>,
     pub(crate) output: Option<&'a Output>,
     pub(crate) body: Option<&'a BodyOut>,
-    pub(crate) place: Place,
+    pub(crate) place: ConnId,
     pub(crate) ends: &'a dyn Ends,
 }

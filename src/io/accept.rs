@@ -3,9 +3,8 @@
 use super::capacity::QUIET;
 use super::control::{Accepted, Control};
 use super::listener::Listener;
-use super::poll::{Events, Interest, Poll};
+use super::poll::{Events, Interest, Poll, Token};
 use super::refusal::{self, Failure, Reserve};
-use super::slab::RESERVED_TOKENS;
 use super::stream::Stream;
 use crate::config::{Balance, Config};
 use crate::conn::panic_guard::catch;
@@ -68,7 +67,7 @@ impl Listeners {
         }
         for (i, listener) in self.list.iter().enumerate() {
             let done = match on {
-                true => poll.add(listener, RESERVED_TOKENS + i, Interest::Read),
+                true => poll.add(listener, Token::of_listener(i), Interest::Read),
                 false => poll.remove(listener),
             };
             if done.is_err() && on {
@@ -84,16 +83,14 @@ impl Listeners {
     }
 
     /// The listener that an event's token names.
-    pub(crate) fn index(&self, token: usize) -> Option<usize> {
-        token
-            .checked_sub(RESERVED_TOKENS)
-            .filter(|&i| i < self.list.len())
+    pub(crate) fn index(&self, token: Token) -> Option<usize> {
+        token.listener().filter(|&i| i < self.list.len())
     }
 
     /// Renews interest where the system needs that.
     fn renew(&self, index: usize, poll: &Poll) -> io::Result<()> {
         match poll.is_oneshot() && self.watched {
-            true => poll.modify(&self.list[index], RESERVED_TOKENS + index, Interest::Read),
+            true => poll.modify(&self.list[index], Token::of_listener(index), Interest::Read),
             false => Ok(()),
         }
     }

@@ -1,8 +1,8 @@
 //! How many connections the whole server has, and what is told when there is no room for more.
 
 use super::addresses::Addresses;
-use super::slab::RESERVED_TOKENS;
 use crate::config::Config;
+use crate::conn::id::Slot;
 use crate::conn::share::Share;
 use crate::log::event;
 use crate::stats::WorkerCounters;
@@ -47,7 +47,7 @@ pub(crate) struct Capacity {
 
 impl Capacity {
     pub(crate) fn new(config: &Config) -> Capacity {
-        let most = config.connections.clamp(1, RESERVED_TOKENS);
+        let most = config.connections.clamp(1, Slot::COUNT);
         Capacity {
             most,
             open: AtomicUsize::new(0),

@@ -6,7 +6,7 @@ mod time;
 
 use super::control::Accepted;
 use super::mode::Mode;
-use super::poll::{Interest, Poll, Token};
+use super::poll::{Interest, Poll};
 use super::socket::Socket;
 use super::stream::can_wait;
 use crate::conn::{
@@ -14,6 +14,7 @@ use crate::conn::{
     body_out::BodyOut,
     budget::Tally,
     http1::{Close, Http1},
+    id::ConnId,
     input::Input,
     output::Output,
     panic_guard::{Panic, drop_quietly},
@@ -22,7 +23,7 @@ use crate::conn::{
 use crate::drive::{Left, Parts, Service, Turn};
 use crate::handler::{ConnectionError, Handler};
 use crate::incoming::BodySink;
-use crate::late::{Command, Place};
+use crate::late::Command;
 use crate::request::Ends;
 use crate::stats::WorkerCounters;
 use std::io;
@@ -38,7 +39,7 @@ pub(crate) struct Shared<'a, H, M> {
     pub(crate) mode: M,
     pub(crate) tally: Tally,
     /// Of the connection whose turn it is.
-    pub(crate) place: Place,
+    pub(crate) place: ConnId,
 }
 
 /// What a read has brought.
@@ -219,7 +220,7 @@ impl Connection {
         input: &'a mut Input,
         output: &'a mut Box<Output>,
         counters: &'a WorkerCounters,
-        place: Place,
+        place: ConnId,
     ) -> Parts<'a> {
         Parts {
             http1: &mut self.http1,
@@ -310,7 +311,7 @@ impl Connection {
     }
 
     /// Has the poller watch for what the connection waits for now.
-    pub(crate) fn watch(&mut self, token: Token, poll: &Poll) -> io::Result<()> {
+    pub(crate) fn watch(&mut self, token: ConnId, poll: &Poll) -> io::Result<()> {
         let interest = match self.phase {
             _ if self.starved => Interest::Nothing,
             // The poller tells the end of a client even so, where it can.
@@ -330,8 +331,8 @@ impl Connection {
         }
         let before = self.watched.replace(interest);
         match before {
-            None => poll.add(&self.socket.stream, token, interest),
-            Some(_) => poll.modify(&self.socket.stream, token, interest),
+            None => poll.add(&self.socket.stream, token.into(), interest),
+            Some(_) => poll.modify(&self.socket.stream, token.into(), interest),
         }
     }
 

@@ -10,6 +10,7 @@
 #![allow(unsafe_code)]
 
 use super::clock::Clock;
+use crate::conn::id::{ConnId, Slot};
 use polling::{AsRawSource, AsSource, Event, PollMode, Poller};
 use std::io;
 use std::sync::Arc;
@@ -23,16 +24,45 @@ use rustix::{
     time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags},
 };
 
-/// Names a registered socket in its events.
-pub(crate) type Token = usize;
+/// Names a registered socket in its events: a connection or a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub(crate) struct Token(usize);
+
+impl Token {
+    /// The listener of this number, less than [`Slot::RESERVED`].
+    pub(crate) fn of_listener(index: usize) -> Token {
+        Token(Slot::COUNT + index)
+    }
+
+    /// The number of the listener, if it names one.
+    #[inline]
+    pub(crate) fn listener(self) -> Option<usize> {
+        let index = self.0.checked_sub(Slot::COUNT);
+        index.filter(|index| *index < Slot::RESERVED)
+    }
+
+    /// The connection, if it names one.
+    #[inline]
+    pub(crate) fn conn(self) -> ConnId {
+        ConnId::of(self.0)
+    }
+}
+
+impl From<ConnId> for Token {
+    #[inline]
+    fn from(id: ConnId) -> Token {
+        Token(id.number())
+    }
+}
 
 /// The token of a wake-up; `polling` keeps this value for itself, and so do we.
 #[cfg(target_os = "linux")]
-const WAKE: Token = usize::MAX;
+const WAKE: Token = Token(usize::MAX);
 
 /// The token of the timer of [`Poll::wait_from`]; of those that listeners never get to.
 #[cfg(target_os = "linux")]
-const ALARM: Token = usize::MAX - 1;
+const ALARM: Token = Token(usize::MAX - 1);
 
 /// Events that one wait takes in.
 const EVENTS: usize = 512;
@@ -51,11 +81,11 @@ pub(crate) enum Interest {
 impl Interest {
     fn event(self, token: Token) -> Event {
         match self {
-            Interest::Read => Event::readable(token),
-            Interest::Write => Event::writable(token),
+            Interest::Read => Event::readable(token.0),
+            Interest::Write => Event::writable(token.0),
             #[cfg(feature = "websocket")]
-            Interest::Both => Event::all(token),
-            Interest::Nothing => Event::none(token),
+            Interest::Both => Event::all(token.0),
+            Interest::Nothing => Event::none(token.0),
         }
     }
 }
@@ -121,7 +151,12 @@ impl Poll {
             // to read.
             let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
             for (fd, token) in [(&wake, WAKE), (&timer, ALARM)] {
-                epoll::add(&*poller, fd, epoll::EventData::new_u64(token as u64), flags)?;
+                epoll::add(
+                    &*poller,
+                    fd,
+                    epoll::EventData::new_u64(token.0 as u64),
+                    flags,
+                )?;
             }
             (Arc::new(wake), timer)
         };
@@ -316,7 +351,7 @@ impl Events {
         let read = Flags::IN | Flags::PRI | Flags::HUP | Flags::ERR;
         let write = Flags::OUT | Flags::HUP | Flags::ERR;
         self.list.iter().filter_map(move |event| {
-            let (flags, token) = (event.flags, event.data.u64() as Token);
+            let (flags, token) = (event.flags, Token(event.data.u64() as usize));
             (token != WAKE && token != ALARM).then_some(Ready {
                 token,
                 readable: flags.intersects(read),
@@ -329,7 +364,7 @@ impl Events {
     #[cfg(not(target_os = "linux"))]
     pub(crate) fn iter(&self) -> impl Iterator<Item = Ready> {
         self.list.iter().map(|event| Ready {
-            token: event.key,
+            token: Token(event.key),
             readable: event.readable,
             writable: event.writable,
         })
@@ -342,6 +377,7 @@ mod tests {
     use std::io::Write;
     use std::net::{TcpListener, TcpStream};
 
+    const SEVEN: Token = Token(7);
     const LONG: Option<Duration> = Some(Duration::from_secs(30));
 
     fn connected() -> (TcpStream, TcpStream) {
@@ -356,24 +392,27 @@ mod tests {
         let poll = Poll::new().expect("a poller");
         let (mut client, server) = connected();
         let mut events = Events::new();
-        poll.add(&server, 7, Interest::Read).expect("registered");
+        poll.add(&server, SEVEN, Interest::Read)
+            .expect("registered");
         client.write_all(b"x").expect("sent");
         for _ in 0..2 {
             // Not read: it comes again, unless the system needs renewed interest.
             poll.wait(&mut events, LONG).expect("an event");
             let ready: Vec<Ready> = events.iter().collect();
             assert_eq!(ready.len(), 1);
-            assert_eq!((ready[0].token, ready[0].readable), (7, true));
+            assert_eq!((ready[0].token, ready[0].readable), (SEVEN, true));
             if poll.is_oneshot() {
-                poll.modify(&server, 7, Interest::Read).expect("renewed");
+                poll.modify(&server, SEVEN, Interest::Read)
+                    .expect("renewed");
             }
         }
-        poll.modify(&server, 7, Interest::Write).expect("changed");
+        poll.modify(&server, SEVEN, Interest::Write)
+            .expect("changed");
         poll.wait(&mut events, LONG).expect("an event");
         assert!(
             events
                 .iter()
-                .all(|ready| ready.token == 7 && ready.writable)
+                .all(|ready| ready.token == SEVEN && ready.writable)
         );
         poll.remove(&server).expect("removed");
     }

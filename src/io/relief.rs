@@ -5,7 +5,7 @@ use super::accept::BACK_OFF;
 use super::capacity::{MOST_AT_A_TIME, SHARE};
 use super::slab::Slab;
 use super::worker::REST;
-use crate::conn::{Seconds, budget::Tally};
+use crate::conn::{Seconds, budget::Tally, id::ConnId};
 use std::cmp::Reverse;
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ pub(super) struct Relief {
 }
 
 impl Relief {
-    /// Appends the tokens of those that are to be closed now, a 32nd at most. They come in order, and
+    /// Appends the identifiers of those that are to be closed now, a 32nd at most. They come in order, and
     /// are closed for as long as memory is short.
     pub(super) fn search<T>(
         &mut self,
@@ -40,7 +40,7 @@ impl Relief {
         tally: &Tally,
         now: Duration,
         stall: impl Fn(&T) -> Option<Stall>,
-        into: &mut Vec<usize>,
+        into: &mut Vec<ConnId>,
     ) {
         if !tally.is_short() {
             self.goes_on = false;

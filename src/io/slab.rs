@@ -1,19 +1,10 @@
 //! The connections of one thread, by number.
 
-use crate::conn::Seconds;
+use crate::conn::{
+    Seconds,
+    id::{ConnId, Slot},
+};
 use std::collections::BinaryHeap;
-
-/// Bits of a token that say which slot; the others hold a generation, so that an event or a message
-/// for a connection that has closed cannot reach the next one in its slot.
-const SLOT_BITS: u32 = if usize::BITS > 32 { 32 } else { 20 };
-const SLOT_MASK: usize = (1 << SLOT_BITS) - 1;
-const GENERATIONS: u32 = (usize::MAX >> SLOT_BITS) as u32;
-
-/// Slots from here on are never used: their tokens name other things, up to [`RESERVED`] listeners
-/// above all.
-pub(crate) const RESERVED_TOKENS: usize = SLOT_MASK + 1 - RESERVED;
-
-pub(crate) const RESERVED: usize = 4 << 10;
 
 /// Slots that are made at a time. Nothing moves when more are needed, so that nobody waits while
 /// thousands of connections are copied, and no memory is taken for twice as many.
@@ -41,6 +32,13 @@ struct Mark {
     deadline: Seconds,
 }
 
+impl Mark {
+    /// Of the one that is in the slot.
+    fn id(self, slot: usize) -> ConnId {
+        ConnId::new(Slot::new(slot), self.generation)
+    }
+}
+
 impl<T> Slab<T> {
     pub(crate) fn new() -> Slab<T> {
         Slab {
@@ -58,16 +56,16 @@ impl<T> Slab<T> {
         self.len() == 0
     }
 
-    /// Takes `value` in. Returns its token.
-    pub(crate) fn insert(&mut self, value: T) -> usize {
+    /// Takes `value` in. Returns its identifier.
+    pub(crate) fn insert(&mut self, value: T) -> ConnId {
         let slot = match self.free.pop() {
             Some(slot) => slot as usize,
             None => self.make_slot(),
         };
-        debug_assert!(slot < RESERVED_TOKENS);
+        debug_assert!(slot < Slot::COUNT);
         let chunk = &mut self.chunks[slot / CHUNK];
         chunk.values[slot % CHUNK] = Some(value);
-        token(slot, chunk.marks[slot % CHUNK].generation as usize)
+        chunk.marks[slot % CHUNK].id(slot)
     }
 
     fn make_slot(&mut self) -> usize {
@@ -86,92 +84,96 @@ impl<T> Slab<T> {
         slot
     }
 
-    /// `None` if what the token named is gone.
-    pub(crate) fn get_mut(&mut self, token: usize) -> Option<&mut T> {
-        self.entry(token).map(|(value, _)| value)
+    /// `None` if what was named so is gone.
+    pub(crate) fn get_mut(&mut self, id: ConnId) -> Option<&mut T> {
+        self.entry(id).map(|(value, _)| value)
     }
 
     /// The value and its deadline.
     #[inline]
-    pub(crate) fn entry(&mut self, token: usize) -> Option<(&mut T, &mut Seconds)> {
-        let slot = token & SLOT_MASK;
+    pub(crate) fn entry(&mut self, id: ConnId) -> Option<(&mut T, &mut Seconds)> {
+        let slot = id.slot().index();
         let chunk = self.chunks.get_mut(slot / CHUNK)?;
         let mark = &mut chunk.marks[slot % CHUNK];
-        if mark.generation as usize != token >> SLOT_BITS {
+        if mark.generation != id.generation() {
             return None;
         }
         let value = chunk.values.get_mut(slot % CHUNK)?.as_mut()?;
         Some((value, &mut mark.deadline))
     }
 
-    pub(crate) fn remove(&mut self, at: usize) -> Option<T> {
-        self.get_mut(at)?;
-        let slot = at & SLOT_MASK;
+    pub(crate) fn remove(&mut self, id: ConnId) -> Option<T> {
+        self.get_mut(id)?;
+        let slot = id.slot().index();
         let chunk = &mut self.chunks[slot / CHUNK];
         let mark = &mut chunk.marks[slot % CHUNK];
-        mark.generation = mark.generation.wrapping_add(1) & GENERATIONS;
+        mark.generation = id.next().generation();
         mark.deadline = Seconds::NEVER;
         self.free.push(slot as u32);
         chunk.values[slot % CHUNK].take()
     }
 
-    /// Appends the tokens of all whose deadline is `now` or earlier.
-    pub(crate) fn due(&self, now: Seconds, into: &mut Vec<usize>) {
+    /// Appends the identifiers of all whose deadline is `now` or earlier.
+    pub(crate) fn due(&self, now: Seconds, into: &mut Vec<ConnId>) {
         for (first, chunk) in self.chunks() {
             let marks = chunk.marks.iter().enumerate();
             let due = marks.filter(|(_, mark)| mark.deadline <= now);
-            into.extend(due.map(|(i, mark)| token(first + i, mark.generation as usize)));
+            into.extend(due.map(|(i, mark)| mark.id(first + i)));
         }
     }
 
-    /// Appends the tokens of those `most` whose deadlines come first, of all for which `which` holds.
-    pub(crate) fn first_due(&self, most: usize, which: impl Fn(&T) -> bool, into: &mut Vec<usize>) {
+    /// Appends the identifiers of those `most` whose deadlines come first, of all for which `which` holds.
+    pub(crate) fn first_due(
+        &self,
+        most: usize,
+        which: impl Fn(&T) -> bool,
+        into: &mut Vec<ConnId>,
+    ) {
         self.first_by(most, |due, value| which(value).then_some(due), into);
     }
 
-    /// Appends the tokens of those `most` whose places come first, in their order. `place` is told the
+    /// Appends the identifiers of those `most` whose places come first, in their order. `place` is told the
     /// deadline and the value; `None`: it has none.
     pub(crate) fn first_by<K: Ord>(
         &self,
         most: usize,
         place: impl Fn(Seconds, &T) -> Option<K>,
-        into: &mut Vec<usize>,
+        into: &mut Vec<ConnId>,
     ) {
         // The last on top.
-        let mut first = BinaryHeap::<(K, usize)>::with_capacity(most + 1);
-        for (token, deadline, value) in self.used() {
+        let mut first = BinaryHeap::<(K, ConnId)>::with_capacity(most + 1);
+        for (id, deadline, value) in self.used() {
             let Some(place) = place(deadline, value) else {
                 continue;
             };
             if first.len() == most && first.peek().is_none_or(|last| place >= last.0) {
                 continue;
             }
-            first.push((place, token));
+            first.push((place, id));
             if first.len() > most {
                 first.pop();
             }
         }
-        into.extend(first.into_sorted_vec().into_iter().map(|(_, token)| token));
+        into.extend(first.into_sorted_vec().into_iter().map(|(_, id)| id));
     }
 
-    /// The tokens of all.
-    pub(crate) fn tokens(&self) -> Vec<usize> {
-        let mut tokens = Vec::new();
-        self.append_tokens(&mut tokens);
-        tokens
+    /// The identifiers of all.
+    pub(crate) fn tokens(&self) -> Vec<ConnId> {
+        let mut ids = Vec::new();
+        self.append_tokens(&mut ids);
+        ids
     }
 
-    pub(crate) fn append_tokens(&self, into: &mut Vec<usize>) {
-        into.extend(self.used().map(|(token, ..)| token));
+    pub(crate) fn append_tokens(&self, into: &mut Vec<ConnId>) {
+        into.extend(self.used().map(|(id, ..)| id));
     }
 
-    /// All that there are: token, deadline, value.
-    fn used(&self) -> impl Iterator<Item = (usize, Seconds, &T)> {
+    /// All that there are: identifier, deadline, value.
+    fn used(&self) -> impl Iterator<Item = (ConnId, Seconds, &T)> {
         self.chunks().flat_map(|(first, chunk)| {
             let slots = chunk.marks.iter().zip(&*chunk.values).enumerate();
             slots.filter_map(move |(i, (mark, value))| {
-                let token = token(first + i, mark.generation as usize);
-                Some((token, mark.deadline, value.as_ref()?))
+                Some((mark.id(first + i), mark.deadline, value.as_ref()?))
             })
         })
     }
@@ -180,16 +182,6 @@ impl<T> Slab<T> {
     fn chunks(&self) -> impl Iterator<Item = (usize, &Chunk<T>)> {
         (0..).step_by(CHUNK).zip(&self.chunks)
     }
-}
-
-/// The slot that a token names, and which of its owners.
-pub(crate) fn parts(token: usize) -> (usize, usize) {
-    (token & SLOT_MASK, token >> SLOT_BITS)
-}
-
-/// The token of [`parts`]; of those that fit.
-pub(crate) fn token(slot: usize, generation: usize) -> usize {
-    generation << SLOT_BITS | slot
 }
 
 #[cfg(test)]
@@ -218,7 +210,7 @@ mod tests {
     fn deadlines() {
         let mut slab = Slab::new();
         let count = 2 * CHUNK + 2;
-        let mut tokens: Vec<usize> = (0..count).map(|i| slab.insert(i)).collect();
+        let mut tokens: Vec<ConnId> = (0..count).map(|i| slab.insert(i)).collect();
         for (i, &token) in tokens.iter().enumerate() {
             let (value, deadline) = slab.entry(token).expect("there");
             assert_eq!(*value, i);
@@ -251,7 +243,7 @@ mod tests {
     fn the_first_due_of_some() {
         let mut slab = Slab::new();
         let deadlines = [7, 3, 9, 3, 1, 8, 2];
-        let tokens: Vec<usize> = (0..7).map(|i| slab.insert(i)).collect();
+        let tokens: Vec<ConnId> = (0..7).map(|i| slab.insert(i)).collect();
         for (&token, deadline) in tokens.iter().zip(deadlines) {
             *slab.entry(token).expect("there").1 = Seconds::of(deadline);
         }
@@ -269,13 +261,11 @@ mod tests {
     }
 
     #[test]
-    fn reserved_tokens_name_nothing() {
+    fn reserved_slots_hold_nothing() {
         let mut slab = Slab::new();
         slab.insert('a');
-        for token in RESERVED_TOKENS..=SLOT_MASK {
-            assert_eq!(slab.get_mut(token), None);
+        for slot in Slot::COUNT..Slot::COUNT + Slot::RESERVED {
+            assert_eq!(slab.get_mut(ConnId::new(Slot::new(slot), 0)), None);
         }
-        // Nor do those of the second connection in a slot name one of them.
-        assert_eq!(RESERVED_TOKENS + RESERVED, token(0, 1));
     }
 }

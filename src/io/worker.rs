@@ -9,14 +9,16 @@ use super::connection::{Connection, Fate, Shared};
 use super::control::{Accepted, Control, Seat};
 use super::listener::Listener;
 use super::mode::Mode;
-use super::poll::{Events, Poll, Token};
+use super::poll::{Events, Poll};
 use super::relief::Relief;
-use super::slab::{self, Slab};
+use super::slab::Slab;
 use crate::config::Config;
-use crate::conn::{Seconds, budget::Tally, panic_guard::catch, pool::Pool, timers::Timers};
+use crate::conn::{
+    Seconds, budget::Tally, id::ConnId, panic_guard::catch, pool::Pool, timers::Timers,
+};
 use crate::drive::Service;
 use crate::handler::Handler;
-use crate::late::{Address, Command, Door, Place};
+use crate::late::{Address, Command, Door};
 use crate::log::event;
 use crate::response::Wire;
 use std::io;
@@ -81,7 +83,7 @@ impl<H: Handler, M: Mode<H>> Worker<H, M> {
             counters: &seat.counters,
             mode: self.mode,
             tally: Tally::new(control.budget.clone()),
-            place: Place::default(),
+            place: ConnId::default(),
         };
         let worker = Loop {
             config: &self.config,
@@ -137,16 +139,16 @@ struct Loop<'a, H, M> {
     rested_at: Duration,
     relief: Relief,
     /// Connections that have more to do without an event.
-    again: Vec<Token>,
+    again: Vec<ConnId>,
     /// The same, after [`PAUSE`]: those whose body gives nothing at present.
-    later: Vec<Token>,
+    later: Vec<ConnId>,
     /// When that is over.
     later_at: Duration,
     arrivals: Vec<Accepted>,
     commands: Vec<Command>,
     /// Connections that have had commands.
-    touched: Vec<Token>,
-    due: Vec<Token>,
+    touched: Vec<ConnId>,
+    due: Vec<ConnId>,
     /// The second in which deadlines were last looked at.
     checked: Seconds,
     /// Since the server began to stop.
@@ -177,7 +179,7 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
             for ready in events.iter() {
                 match self.listeners.index(ready.token) {
                     Some(index) => self.accept(index)?,
-                    None => self.act(ready.token, |connection, shared| {
+                    None => self.act(ready.token.conn(), |connection, shared| {
                         connection.ready(ready.readable, shared)
                     }),
                 }
@@ -204,8 +206,7 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
     /// Closes what is still open.
     fn cut(&mut self) {
         for token in self.slab.tokens() {
-            let (slot, _) = slab::parts(token);
-            self.shared.place = Place { token, slot };
+            self.shared.place = token;
             self.close(token, Connection::close);
         }
         #[cfg(test)]
@@ -216,15 +217,14 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
     /// connection and nothing else.
     fn act(
         &mut self,
-        token: Token,
+        token: ConnId,
         act: impl FnOnce(&mut Connection, &mut Shared<'_, H, M>) -> Fate,
     ) {
         let Some((connection, deadline)) = self.slab.entry(token) else {
             return;
         };
-        let (slot, _) = slab::parts(token);
         let shared = &mut self.shared;
-        shared.place = Place { token, slot };
+        shared.place = token;
         let fate = catch(|| {
             let fate = act(connection, shared);
             if fate == Fate::Upgraded {
@@ -249,7 +249,7 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
 
     /// The body of this connection is asked for more when the pause is over.
     #[cold]
-    fn rest(&mut self, token: Token) {
+    fn rest(&mut self, token: ConnId) {
         if self.later.is_empty() {
             self.later_at = self.clock.now() + PAUSE;
         }
@@ -257,7 +257,7 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
     }
 
     /// The connection goes to a thread for its new protocol.
-    fn hand_over(&mut self, token: Token) {
+    fn hand_over(&mut self, token: ConnId) {
         let Some(connection) = self.slab.remove(token) else {
             return;
         };
@@ -327,7 +327,7 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
                 }
                 continue;
             };
-            let token = place.token;
+            let token = place;
             self.act(token, |connection, shared| {
                 connection.command(command, shared)
             });

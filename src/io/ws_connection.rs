@@ -5,7 +5,7 @@ mod ending;
 use super::LOOKS;
 #[cfg(target_os = "linux")]
 use super::listener::UNSENT;
-use super::poll::{Interest, Poll, Token};
+use super::poll::{Interest, Poll};
 use super::relief::{Stall, stall};
 use super::socket::Socket;
 use super::stream::{Sent as Wrote, can_wait};
@@ -110,7 +110,6 @@ impl<C: Send + 'static> WsConnection<C> {
                 ws,
                 conn: accepted.conn,
                 id: WsId::from_u64(0),
-                token: 0,
             },
             stash: Stash::of(moved.rest),
             input: None,
@@ -126,8 +125,8 @@ impl<C: Send + 'static> WsConnection<C> {
     }
 
     /// It has its place.
-    pub(crate) fn seat(&mut self, token: Token, id: WsId) {
-        (self.peer.token, self.peer.id) = (token, id);
+    pub(crate) fn seat(&mut self, id: WsId) {
+        self.peer.id = id;
     }
 
     pub(crate) fn id(&self) -> WsId {
@@ -451,7 +450,7 @@ impl<C: Send + 'static> WsConnection<C> {
         if self.watched == Some(interest) && !poll.is_oneshot() {
             return Ok(());
         }
-        let token = self.peer.token;
+        let token = self.peer.id.conn().into();
         match self.watched.replace(interest) {
             None => poll.add(&self.socket.stream, token, interest),
             Some(_) => poll.modify(&self.socket.stream, token, interest),

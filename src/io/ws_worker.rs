@@ -4,16 +4,16 @@ mod ending;
 
 use super::clock::{self, Clock, Sampler};
 use super::control::Control;
-use super::poll::{Events, Poll, Token};
+use super::poll::{Events, Poll};
 use super::relief::Relief;
-use super::slab::{self, Slab};
+use super::slab::Slab;
 use super::worker::Ended;
 use super::ws_connection::{Fate, WsConnection, WsShared};
 use super::ws_mode::{Arrival, WsSeat};
 use crate::config::Config;
 use crate::conn::{
-    Seconds, budget::Tally, panic_guard::catch, prepared::Prepared, topics::Publication,
-    ws_input::WsInputs,
+    Seconds, budget::Tally, id::ConnId, panic_guard::catch, prepared::Prepared,
+    topics::Publication, ws_input::WsInputs,
 };
 use crate::log::event;
 use crate::websocket::{
@@ -108,13 +108,13 @@ struct Loop<'a, H: WebSocketHandler> {
     arrivals: Vec<Arrival<H::Conn>>,
     commands: Vec<Command>,
     /// Connections that others have sent something to in this wake-up.
-    dirty: Vec<Token>,
+    dirty: Vec<ConnId>,
     /// Connections that have more to do without an event.
-    again: Vec<Token>,
-    due: Vec<Token>,
+    again: Vec<ConnId>,
+    due: Vec<ConnId>,
     relief: Relief,
     /// Of the publication that is being delivered.
-    receivers: Vec<Token>,
+    receivers: Vec<ConnId>,
     /// Bytes that the tally has for all topics.
     topics: u32,
     /// The second in which deadlines were last looked at.
@@ -142,7 +142,7 @@ impl<H: WebSocketHandler> Loop<'_, H> {
             self.shared.service.kit.short = self.shared.tally.is_over();
             self.run_again();
             for ready in events.iter() {
-                self.act(ready.token, |connection, shared| {
+                self.act(ready.token.conn(), |connection, shared| {
                     connection.ready(ready.readable, ready.writable, shared)
                 });
             }
@@ -191,7 +191,7 @@ impl<H: WebSocketHandler> Loop<'_, H> {
     /// connection and nothing else.
     fn act(
         &mut self,
-        token: Token,
+        token: ConnId,
         act: impl FnOnce(&mut WsConnection<H::Conn>, &mut WsShared<'_, H>) -> Fate,
     ) {
         let Some(connection) = self.slab.get_mut(token) else {
@@ -209,7 +209,7 @@ impl<H: WebSocketHandler> Loop<'_, H> {
     }
 
     /// Waits for what the connection waits for, or lets it go.
-    fn settle(&mut self, token: Token, fate: Fate) {
+    fn settle(&mut self, token: ConnId, fate: Fate) {
         let Some((connection, deadline)) = self.slab.entry(token) else {
             return;
         };
@@ -277,7 +277,7 @@ impl<H: WebSocketHandler> Loop<'_, H> {
     }
 
     /// Hands a message to each of these connections that is there. How many there were.
-    fn deliver(&mut self, tokens: &[Token], message: &Prepared) -> u64 {
+    fn deliver(&mut self, tokens: &[ConnId], message: &Prepared) -> u64 {
         let (mut next, mut count) = (0, 0);
         // One round, and one more for each that panics.
         while next < tokens.len() {
@@ -331,12 +331,11 @@ impl<H: WebSocketHandler> Loop<'_, H> {
                 }
             };
             let token = self.slab.insert(connection);
-            let (slot, generation) = slab::parts(token);
-            let id = WsId::new(self.index, slot, generation);
+            let id = WsId::new(self.index, token);
             let Some(connection) = self.slab.get_mut(token) else {
                 continue;
             };
-            connection.seat(token, id);
+            connection.seat(id);
             self.seat.door.seats.enter(id, connection.ws().limits());
             self.act(token, WsConnection::open);
             if self.stop.is_some() {
@@ -419,8 +418,8 @@ impl<H: WebSocketHandler> Loop<'_, H> {
         }
     }
 
-    fn token(&self, id: WsId) -> Token {
-        slab::token(id.slot(), id.generation() as usize)
+    fn token(&self, id: WsId) -> ConnId {
+        id.conn()
     }
 
     /// Once a second.

@@ -20,8 +20,8 @@ pub use sender::{BodySender, SendError, TrySendError};
 pub use timers::{Timer, TimerError, Timers};
 
 use crate::conn::{
-    body_out::BodyOut, budget::Budget, inbox::Inbox, output::Detached, panic_guard::Panic,
-    payload::Payload, rows::Rows, timers::NewTimer,
+    body_out::BodyOut, budget::Budget, id::ConnId, inbox::Inbox, output::Detached,
+    panic_guard::Panic, payload::Payload, rows::Rows, timers::NewTimer,
 };
 use crate::incoming::Flow;
 use crate::protocol::limits::Limits;
@@ -34,25 +34,16 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 /// One request whose answer is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Address {
-    pub(crate) place: Place,
+    pub(crate) place: ConnId,
     ticket: u64,
 }
 
 impl Address {
     /// A ticket that is never given out.
     const NOBODY: Address = Address {
-        place: Place { token: 0, slot: 0 },
+        place: ConnId::of(0),
         ticket: u64::MAX >> 1,
     };
-}
-
-/// A connection of a worker.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Place {
-    /// What the worker calls it.
-    pub(crate) token: usize,
-    /// Its number among those that are open.
-    pub(crate) slot: usize,
 }
 
 /// An answer on its way to its connection.
@@ -184,15 +175,15 @@ impl Door {
     }
 
     /// An answer is waited for from now on. For the owning thread.
-    pub(crate) fn enter(&self, place: Place, ticket: u64) -> Address {
-        let waiting = self.waiting.get_or_make(place.slot);
+    pub(crate) fn enter(&self, place: ConnId, ticket: u64) -> Address {
+        let waiting = self.waiting.get_or_make(place.slot());
         waiting.store(entry(ticket, false), Ordering::Release);
         Address { place, ticket }
     }
 
     /// What is waited for on a connection, if anything is.
-    pub(crate) fn current(&self, place: Place) -> Option<Address> {
-        let waiting = self.waiting.get(place.slot)?;
+    pub(crate) fn current(&self, place: ConnId) -> Option<Address> {
+        let waiting = self.waiting.get(place.slot())?;
         match waiting.load(Ordering::Acquire) >> 1 {
             0 => None,
             ticket => Some(Address { place, ticket }),
@@ -200,15 +191,15 @@ impl Door {
     }
 
     /// No answer is waited for any more. For the owning thread.
-    pub(crate) fn leave(&self, place: Place) {
-        if let Some(waiting) = self.waiting.get(place.slot) {
+    pub(crate) fn leave(&self, place: ConnId) {
+        if let Some(waiting) = self.waiting.get(place.slot()) {
             waiting.store(0, Ordering::Release);
         }
     }
 
     /// The client has sent its last byte while it waits. For the owning thread.
-    pub(crate) fn client_eof(&self, place: Place) {
-        if let Some(waiting) = self.waiting.get(place.slot) {
+    pub(crate) fn client_eof(&self, place: ConnId) {
+        if let Some(waiting) = self.waiting.get(place.slot()) {
             waiting.fetch_or(1, Ordering::AcqRel);
         }
     }
@@ -224,7 +215,7 @@ impl Door {
     }
 
     fn entry(&self, address: Address) -> u64 {
-        let waiting = self.waiting.get(address.place.slot);
+        let waiting = self.waiting.get(address.place.slot());
         waiting.map_or(0, |waiting| waiting.load(Ordering::Acquire))
     }
 

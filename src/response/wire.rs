@@ -5,11 +5,12 @@ use crate::conn::{
     body_out::BodyOut,
     heads::Heads,
     http1::Mode,
+    id::{ConnId, Slot},
     output::{Mark, Output},
     panic_guard::drop_quietly,
 };
 use crate::exchange::Exchange;
-use crate::late::{Address, Begun, Command, Door, Late, Place};
+use crate::late::{Address, Begun, Command, Door, Late};
 use crate::protocol::Version;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -41,7 +42,7 @@ pub(crate) struct Wire {
     /// What a log waits for, of an answer that is not complete when the handler returns.
     pub(crate) exchange: Option<Box<Exchange>>,
     /// The same while the answer is to come, by slot.
-    pub(crate) exchanges: BTreeMap<usize, Box<Exchange>>,
+    pub(crate) exchanges: BTreeMap<Slot, Box<Exchange>>,
     pub(crate) door: Arc<Door>,
     pub(super) origin: Origin,
     /// Given out so far.
@@ -55,7 +56,7 @@ const LATE: usize = usize::MAX;
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Origin {
     /// The connection whose turn it is.
-    Turn(Place),
+    Turn(ConnId),
     Late(Address),
 }
 
@@ -72,7 +73,7 @@ pub(super) enum State {
 
 impl Wire {
     pub(crate) fn new(server_name: Option<&str>, door: Arc<Door>) -> Wire {
-        let origin = Origin::Turn(Place::default());
+        let origin = Origin::Turn(ConnId::default());
         Wire::with(Heads::new(server_name), Box::default(), door, origin)
     }
 
@@ -117,7 +118,7 @@ impl Wire {
 
     /// The connection whose turn it is.
     #[inline]
-    pub(crate) fn set_place(&mut self, place: Place) {
+    pub(crate) fn set_place(&mut self, place: ConnId) {
         self.origin = Origin::Turn(place);
     }
 

@@ -6,6 +6,7 @@ use crate::conn::{
     Seconds,
     budget::Budget,
     http1::Http1,
+    id::ConnId,
     input::Input,
     output::Output,
     topics::Publication,
@@ -15,7 +16,7 @@ use crate::conn::{
 };
 use crate::drive::{Parts, Service, Turn, Upgrades};
 use crate::late::{
-    Door, Place,
+    Door,
     pool::{Pool, Size},
 };
 use crate::protocol::frame::{self, Message, OpCode};
@@ -161,7 +162,7 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
         let door = Arc::new(door::Door::new(limits.mailbox_bytes, || {}));
         let is_new = hub.open(vec![door.clone()]);
         assert!(is_new, "the Hub is of another server or connection");
-        let id = WsId::new(0, 0, 0);
+        let id = WsId::new(0, ConnId::default());
         door.given.store(1, Ordering::Release);
         door.seats.enter(id, &accepted.limits);
         let mut ws = WebSocket {
@@ -170,7 +171,6 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
                 ws: WsConn::new(Seconds::START, accepted.limits, accepted.deflate, None),
                 conn: accepted.conn,
                 id,
-                token: 0,
             },
             input: WsInputs::default().take(),
             answer,
@@ -351,7 +351,7 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
     /// Ids of others are of nobody, so they never get here.
     fn obey(&mut self, command: door::Command) {
         let (ws, service) = (&mut self.peer.ws, &mut self.service);
-        let (topics, token) = (&mut service.topics, self.peer.token);
+        let (topics, token) = (&mut service.topics, self.peer.id.conn());
         match command {
             door::Command::Send(_, message) => {
                 ws.send_prepared(&message, &mut service.kit, service.now);
@@ -453,7 +453,7 @@ fn shake_hands<H: WebSocketHandler>(
             output: &mut output,
             body: &mut None,
             sink: &mut None,
-            place: Place::default(),
+            place: ConnId::default(),
             ends: &MEMORY,
             counters: &WorkerCounters::default(),
         };

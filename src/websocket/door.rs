@@ -254,6 +254,7 @@ impl Door {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::conn::id::ConnId;
     use crate::protocol::ws_limits::WsLimits;
     use crate::websocket::hub::Hub;
 
@@ -273,7 +274,7 @@ mod tests {
     #[test]
     fn commands_cost_what_they_hold() {
         let (hub, door) = hub(10 * (COST + 1000));
-        let id = WsId::new(0, 0, 0);
+        let id = WsId::new(0, ConnId::default());
         door.seats.enter(id, &WsLimits::default());
         let name = "n".repeat(1000);
         type Post<'a> = &'a dyn Fn() -> Sent;
@@ -302,7 +303,7 @@ mod tests {
     #[test]
     fn a_reason_ends_at_a_character() {
         let (hub, door) = hub(1000);
-        let id = WsId::new(0, 0, 0);
+        let id = WsId::new(0, ConnId::default());
         door.seats.enter(id, &WsLimits::default());
         hub.close(id, 1000, &"é".repeat(100));
         let commands = taken(&door);
@@ -334,7 +335,7 @@ mod tests {
     #[test]
     fn what_is_missed_is_told_behind_subscriptions() {
         let (hub, door) = hub(COST + 1);
-        let id = WsId::new(0, 0, 0);
+        let id = WsId::new(0, ConnId::default());
         door.seats.enter(id, &WsLimits::default());
         for topic in ["a", "b", "b", "c"] {
             assert_eq!(hub.publish(topic, "large"), Sent::Full);
@@ -363,7 +364,7 @@ mod tests {
     #[test]
     fn one_that_has_missed_something_is_gone() {
         let (hub, door) = hub(COST + 12);
-        let id = WsId::new(0, 0, 0);
+        let id = WsId::new(0, ConnId::default());
         door.seats.enter(id, &WsLimits::default());
         assert_eq!(hub.send(id, "ten bytes!"), Sent::Queued);
         assert_eq!(hub.send(id, "ten bytes!"), Sent::Full);

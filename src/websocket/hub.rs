@@ -2,7 +2,11 @@
 
 use super::door::{Command, Door};
 use super::seats::Seat;
-use crate::conn::{prepared::Prepared, ws_send::Sent};
+use crate::conn::{
+    id::{ConnId, Slot},
+    prepared::Prepared,
+    ws_send::Sent,
+};
 use crate::protocol::frame;
 use std::sync::{Arc, OnceLock};
 
@@ -31,10 +35,10 @@ pub(crate) const MAX_SLOTS: usize = 1 << SLOT_BITS;
 pub(crate) const MAX_THREADS: usize = 256;
 
 impl WsId {
-    pub(crate) fn new(thread: usize, slot: usize, generation: usize) -> WsId {
+    pub(crate) fn new(thread: usize, conn: ConnId) -> WsId {
+        let (slot, generation) = (conn.slot().index(), conn.generation());
         debug_assert!(thread < MAX_THREADS && slot < MAX_SLOTS);
-        let generation = generation as u64 & u64::from(u32::MAX);
-        WsId((thread as u64) << 56 | (slot as u64) << 32 | generation)
+        WsId((thread as u64) << 56 | (slot as u64) << 32 | u64::from(generation))
     }
 
     /// As a number, for maps or messages to other processes.
@@ -51,12 +55,18 @@ impl WsId {
         (self.0 >> 56) as usize
     }
 
-    pub(crate) fn slot(self) -> usize {
-        (self.0 >> 32) as usize & (MAX_SLOTS - 1)
+    pub(crate) fn slot(self) -> Slot {
+        Slot::new((self.0 >> 32) as usize & (MAX_SLOTS - 1))
     }
 
     pub(crate) fn generation(self) -> u32 {
         self.0 as u32
+    }
+
+    /// What its thread calls it.
+    #[inline]
+    pub(crate) fn conn(self) -> ConnId {
+        ConnId::new(self.slot(), self.generation())
     }
 }
 
@@ -292,27 +302,29 @@ mod tests {
     #[test]
     fn ids_keep_their_parts() {
         for (thread, slot, generation) in [(0, 0, 0), (255, MAX_SLOTS - 1, u32::MAX), (3, 70, 9)] {
-            let id = WsId::new(thread, slot, generation as usize);
+            let id = WsId::new(thread, ConnId::new(Slot::new(slot), generation));
             assert_eq!(
-                (id.thread(), id.slot(), id.generation()),
+                (id.thread(), id.slot().index(), id.generation()),
                 (thread, slot, generation)
             );
             assert_eq!(WsId::from_u64(id.to_u64()), id);
+            assert_eq!(WsId::new(thread, id.conn()), id);
         }
     }
 
     #[test]
     fn an_old_id_names_nobody() {
         let hub = Hub::default();
-        let id = WsId::new(0, 70, 1);
+        let conn = |generation| ConnId::new(Slot::new(70), generation);
+        let id = WsId::new(0, conn(1));
         assert_eq!(hub.send(id, "x"), Sent::Closed);
         let door = Arc::new(Door::new(1000, || {}));
         assert!(hub.open(vec![door.clone()]));
         assert_eq!(hub.send(id, "x"), Sent::Closed);
         door.seats.enter(id, &WsLimits::default());
         assert_eq!(hub.send(id, "x"), Sent::Queued);
-        assert_eq!(hub.send(WsId::new(0, 70, 2), "x"), Sent::Closed);
-        assert_eq!(hub.send(WsId::new(1, 70, 1), "x"), Sent::Closed);
+        assert_eq!(hub.send(WsId::new(0, conn(2)), "x"), Sent::Closed);
+        assert_eq!(hub.send(WsId::new(1, conn(1)), "x"), Sent::Closed);
         door.seats.leave(id);
         assert_eq!(hub.send(id, "x"), Sent::Closed);
     }
@@ -322,7 +334,7 @@ mod tests {
         let hub = Hub::default();
         let door = Arc::new(Door::new(1000, || {}));
         assert!(hub.open(vec![door.clone()]));
-        let id = WsId::new(0, 0, 0);
+        let id = WsId::new(0, ConnId::default());
         let limits = WsLimits {
             backlog_bytes: 50,
             backlog_policy: BacklogPolicy::DropNewest,

@@ -1,6 +1,7 @@
 //! What any thread can see of a connection: whether it is there, and how much waits for it.
 
 use super::hub::WsId;
+use crate::conn::id::Slot;
 use crate::conn::rows::Rows;
 use crate::protocol::ws_limits::{BacklogPolicy, WsLimits};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -30,7 +31,7 @@ const CLOSES: u64 = 1;
 const DROPS_OLDEST: u64 = 2;
 
 impl Seats {
-    pub(super) fn get(&self, slot: usize) -> Option<&Seat> {
+    pub(super) fn get(&self, slot: Slot) -> Option<&Seat> {
         self.0.get(slot)
     }
 

@@ -3,6 +3,7 @@
 use super::hub::{Hub, WsId};
 use crate::conn::{
     Seconds,
+    id::ConnId,
     prepared::Prepared,
     topics::{Publication, Topics},
     ws::WsConn,
@@ -27,7 +28,6 @@ pub struct Ws<'a, C> {
 /// What a hook may touch beside its own connection.
 pub(crate) struct Context<'a> {
     pub(crate) id: WsId,
-    pub(crate) token: usize,
     pub(crate) now: Seconds,
     pub(crate) hub: &'a Hub,
     pub(crate) topics: &'a mut Topics,
@@ -58,7 +58,6 @@ impl<C> Ws<'_, C> {
             ws: self.ws,
             context: Context {
                 id: context.id,
-                token: context.token,
                 now: context.now,
                 hub: context.hub,
                 topics: context.topics,
@@ -138,13 +137,13 @@ impl<C> Ws<'_, C> {
     pub fn subscribe(&mut self, topic: &str) -> bool {
         let context = &mut self.context;
         let topics = &mut context.topics;
-        self.ws.is_open() && topics.subscribe(context.token, topic, self.ws.limits())
+        self.ws.is_open() && topics.subscribe(context.id.conn(), topic, self.ws.limits())
     }
 
     /// False if it was not subscribed. Connections that end leave all their topics.
     pub fn unsubscribe(&mut self, topic: &str) -> bool {
         let context = &mut self.context;
-        context.topics.unsubscribe(context.token, topic)
+        context.topics.unsubscribe(context.id.conn(), topic)
     }
 
     /// Sends a message to all who have subscribed to the topic, on all threads, this one included
@@ -159,7 +158,7 @@ impl<C> Ws<'_, C> {
 
     /// As [`Ws::publish`], but not to this one.
     pub fn publish_to_others(&mut self, topic: &str, message: impl Into<Prepared>) -> Sent {
-        let own = self.context.token;
+        let own = self.context.id.conn();
         self.publish_to(Some(topic), message.into(), Some(own))
     }
 
@@ -172,7 +171,7 @@ impl<C> Ws<'_, C> {
         &mut self,
         topic: Option<&str>,
         message: Prepared,
-        except: Option<usize>,
+        except: Option<ConnId>,
     ) -> Sent {
         let context = &mut self.context;
         let topic = topic.map(|topic| context.topics.name(topic));

@@ -12,7 +12,7 @@ use super::control::Accepted;
 use super::faulty::{Faulty, Plan};
 use super::stream::Stream;
 use crate::config::Config;
-use crate::late::Place;
+use crate::conn::id::{ConnId, Slot};
 use crate::protocol::limits::Limits;
 use crate::server::{Running, Stopped};
 use std::fs::File;
@@ -163,7 +163,7 @@ fn nothing_is_left(server: &Running, live: &Arc<()>, held: usize) {
     assert_eq!(seat.load(), 0);
     wait_until("nothing is on its way", || seat.door.is_empty());
     for slot in 0..8 {
-        let waits = seat.door.current(Place { token: 0, slot });
+        let waits = seat.door.current(ConnId::new(Slot::new(slot), 0));
         assert_eq!(waits, None, "slot {slot}");
     }
 }

@@ -1,18 +1,18 @@
 //! The end of a connection of a worker, well or by a panic.
 
 use super::Loop;
+use crate::conn::id::ConnId;
 use crate::conn::panic_guard::{Panic, catch};
 use crate::handler::Handler;
 use crate::io::connection::{Connection, Shared};
 use crate::io::mode::Mode;
-use crate::io::poll::Token;
 use crate::log::event;
 use std::net::SocketAddr;
 
 impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
     pub(super) fn close(
         &mut self,
-        token: Token,
+        token: ConnId,
         close: impl FnOnce(Connection, &mut Shared<'_, H, M>),
     ) {
         let Some(connection) = self.slab.remove(token) else {
@@ -37,7 +37,7 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
 
     /// A panic has ended the turn of a connection.
     #[cold]
-    pub(super) fn lose(&mut self, token: Token, panic: &Panic) {
+    pub(super) fn lose(&mut self, token: ConnId, panic: &Panic) {
         self.recover(panic);
         self.close(token, |connection, shared| {
             connection.abandon(panic, shared);

@@ -2,8 +2,8 @@
 
 use super::Loop;
 use crate::conn::deflate::Inflate;
+use crate::conn::id::ConnId;
 use crate::conn::panic_guard::{Panic, catch};
-use crate::io::poll::Token;
 use crate::io::ws_connection::{WsConnection, WsShared};
 use crate::log::event;
 use crate::websocket::WebSocketHandler;
@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 impl<H: WebSocketHandler> Loop<'_, H> {
     pub(super) fn close(
         &mut self,
-        token: Token,
+        token: ConnId,
         close: impl FnOnce(WsConnection<H::Conn>, &mut WsShared<'_, H>),
     ) {
         let Some(connection) = self.slab.remove(token) else {
@@ -48,7 +48,7 @@ impl<H: WebSocketHandler> Loop<'_, H> {
 
     /// A panic has ended the turn of a connection.
     #[cold]
-    pub(super) fn lose(&mut self, token: Token, panic: &Panic) {
+    pub(super) fn lose(&mut self, token: ConnId, panic: &Panic) {
         self.recover(panic);
         self.close(token, |connection, shared| {
             connection.abandon(panic, shared);
