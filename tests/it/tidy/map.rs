@@ -1,8 +1,10 @@
-//! The code map in ARCHITECTURE.md: every module is in it, and every file that it names is there.
+//! The code map in ARCHITECTURE.md: every module is in it, and every file that it or a page of
+//! docs/decisions names is there.
 
 use super::none;
 use super::source::{root, rust_files};
 use std::collections::BTreeSet;
+use std::fs::{read_dir, read_to_string};
 
 /// What stands between backquotes, without the ends of file names.
 fn names(text: &str) -> BTreeSet<&str> {
@@ -21,7 +23,7 @@ fn is_named(module: &str, names: &BTreeSet<&str>) -> bool {
 
 #[test]
 fn every_module_is_in_the_map() {
-    let text = std::fs::read_to_string(root().join("ARCHITECTURE.md")).expect("readable");
+    let text = read_to_string(root().join("ARCHITECTURE.md")).expect("readable");
     let names = names(&text);
     let modules = rust_files(&["src"]).into_iter().filter_map(|file| {
         let module = file.path.strip_prefix("src/")?.strip_suffix(".rs")?;
@@ -34,15 +36,37 @@ fn every_module_is_in_the_map() {
 
 #[test]
 fn every_file_in_the_map_is_there() {
-    let text = std::fs::read_to_string(root().join("ARCHITECTURE.md")).expect("readable");
-    let quoted = text.split('`').skip(1).step_by(2);
+    none(files_gone("ARCHITECTURE.md"));
+}
+
+#[test]
+fn every_file_in_a_decision_is_there_and_every_decision_is_listed() {
+    let folder = "docs/decisions";
+    let list = read_to_string(root().join(folder).join("README.md")).expect("readable");
+    let pages = read_dir(root().join(folder)).expect("readable");
+    let names = pages.map(|page| page.expect("readable").file_name());
+    let names = names.map(|name| name.into_string().expect("UTF-8"));
+    none(names.flat_map(|name| {
+        let is_listed = name == "README.md" || list.contains(&format!("({name})"));
+        let missing = (!is_listed).then(|| format!("{folder}/README.md does not list {name}"));
+        missing
+            .into_iter()
+            .chain(files_gone(&format!("{folder}/{name}")))
+    }));
+}
+
+/// The sources that a text names and that are not there.
+fn files_gone(text: &str) -> Vec<String> {
+    let content = read_to_string(root().join(text)).expect("readable");
+    let quoted = content.split('`').skip(1).step_by(2);
     let files = quoted.filter(|name| name.ends_with(".rs") && !name.contains('*'));
     let is_there = |file: &&str| {
         let places = [root().join(file), root().join("src").join(file)];
         places.iter().any(|place| place.is_file())
     };
     let gone = files.filter(|file| !is_there(file));
-    none(gone.map(|file| format!("ARCHITECTURE.md names {file}, which is not there")));
+    gone.map(|file| format!("{text} names {file}, which is not there"))
+        .collect()
 }
 
 #[test]
