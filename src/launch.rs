@@ -5,14 +5,15 @@ use crate::conn::budget::Budget;
 use crate::conn::id::Slot;
 use crate::handler::Handler;
 use crate::io::{
-    accept::Acceptor,
+    acceptor::Acceptor,
     affinity,
     capacity::Capacity,
     control::{Control, Seat},
     descriptors,
-    listener::{self, ListenAddr, Listener, Place},
+    listener::{self, ListenAddr, Listener, ListenerConfig, ListenerId, Place},
     mode::{Mode, wrong_setting},
     poll::{Poll, Waker},
+    transport::Transport,
     worker::Worker,
 };
 use crate::late::{
@@ -23,6 +24,7 @@ use crate::protocol::class;
 use crate::server::Running;
 use crate::stats::Stats;
 use std::io;
+use std::marker::PhantomData;
 use std::net::{SocketAddr, TcpListener};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -36,7 +38,7 @@ pub(crate) struct Launch {
     worker_polls: Vec<Poll>,
     acceptor_polls: Vec<Poll>,
     /// The listeners of each thread that accepts.
-    sets: Vec<Vec<Listener>>,
+    sets: Vec<Vec<(ListenerId, Listener)>>,
     running: Running,
 }
 
@@ -58,7 +60,12 @@ impl Launch {
             n => n,
         };
         let shared = threads > 1 && listener::CAN_SHARE;
-        let Bound { addrs, sets, kept } = bind_all(places, shared, threads, &config)?;
+        let Bound {
+            addrs,
+            configs,
+            sets,
+            kept,
+        } = bind_all(places, shared, threads, &config)?;
 
         let pollers = config.workers + accept_threads + others.len();
         let listeners = kept.len() + sets.iter().map(Vec::len).sum::<usize>();
@@ -83,8 +90,8 @@ impl Launch {
             seats,
             capacity,
             budget,
-            wakers,
-            others,
+            configs,
+            (wakers, others),
             pool.clone(),
             config.stop_time,
         ));
@@ -129,7 +136,7 @@ impl Launch {
     }
 
     /// Starts the workers, each with a mode of its own, and the accept threads.
-    pub(crate) fn start<H: Handler, M: Mode<H>>(
+    pub(crate) fn start<H: Handler, M: Mode<H, T>, T: Transport>(
         self,
         handler: Arc<H>,
         stats: &Stats,
@@ -167,6 +174,7 @@ impl Launch {
                 poll,
                 listeners,
                 mode: mode(),
+                transport: PhantomData,
             };
             let run = move || worker.run();
             let thread = spawn("worker", index, &config, &control, run);
@@ -239,8 +247,10 @@ fn checked(config: Config) -> io::Result<Config> {
 struct Bound {
     /// By the order of the places.
     addrs: Vec<ListenAddr>,
+    /// The same.
+    configs: Vec<ListenerConfig>,
     /// The listeners of each thread that accepts.
-    sets: Vec<Vec<Listener>>,
+    sets: Vec<Vec<(ListenerId, Listener)>>,
     /// One more for each queue of connections, for a successor.
     kept: Vec<Listener>,
 }
@@ -261,20 +271,24 @@ fn bind_all(
     }
     let mut bound = Bound {
         addrs: Vec::new(),
+        configs: Vec::new(),
         sets: (0..threads).map(|_| Vec::new()).collect(),
         kept: Vec::new(),
     };
     let v4_ports: Vec<u16> = places.iter().flat_map(wildcard_v4_ports).collect();
-    for place in places {
-        let queues = queues(place, shared, threads, &v4_ports, config)?;
+    for (index, place) in places.into_iter().enumerate() {
+        let id = ListenerId(index as u16);
+        let config = ListenerConfig::new(config);
+        let queues = queues(place, shared, threads, &v4_ports, &config)?;
         bound.addrs.push(queues[0].addr()?);
+        bound.configs.push(config);
         // Each has a queue of its own, which somebody must look at; and everybody something to do.
         for i in 0..threads.max(queues.len()) {
             let set = &mut bound.sets[i % threads];
             if set.len() == Slot::RESERVED {
                 return Err(too_many());
             }
-            set.push(queues[i % queues.len()].same()?);
+            set.push((id, queues[i % queues.len()].same()?));
         }
         if cfg!(unix) {
             bound.kept.extend(queues);
@@ -310,7 +324,7 @@ fn queues(
     shared: bool,
     threads: usize,
     v4_ports: &[u16],
-    config: &Config,
+    config: &ListenerConfig,
 ) -> io::Result<Vec<Listener>> {
     match place {
         Place::Tcp(addrs) => {
@@ -339,7 +353,7 @@ fn bind_first(
     addrs: Vec<SocketAddr>,
     shared: bool,
     v4_ports: &[u16],
-    config: &Config,
+    config: &ListenerConfig,
 ) -> io::Result<Listener> {
     let mut error = io::Error::new(io::ErrorKind::NotFound, "the name stands for no address");
     for addr in addrs {

@@ -3,6 +3,8 @@
 #[cfg(unix)]
 mod handover;
 mod stopping;
+#[cfg(feature = "websocket")]
+mod websockets;
 
 #[cfg(unix)]
 pub use handover::hand_over;
@@ -16,15 +18,13 @@ use crate::handler::{FromFn, Handler, from_fn};
 use crate::io::handover::Inherited;
 #[cfg(feature = "signals")]
 use crate::io::signals::Signals;
+#[cfg(feature = "websocket")]
+use crate::io::ws_mode::WebSockets;
 use crate::io::{
     control::{Control, Seat},
     listener::{ListenAddr, Place},
+    transport::{Plain, Transport},
     worker::Ended,
-};
-#[cfg(feature = "websocket")]
-use crate::io::{
-    ws_mode::{WebSockets, WsSeat, WsThreads},
-    ws_worker::WsWorker,
 };
 use crate::late::Timers;
 use crate::launch::{Launch, cannot_bind};
@@ -32,7 +32,7 @@ use crate::request::Request;
 use crate::response::{Done, Response};
 use crate::stats::{Counters, Stats, WorkerCounters};
 #[cfg(feature = "websocket")]
-use crate::websocket::{WebSocketHandler, hub::Hub};
+use crate::websocket::WebSocketHandler;
 use std::fmt::Debug;
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
@@ -131,73 +131,15 @@ impl<H: Handler> Server<H> {
     ///
     /// No address was given; one cannot be bound, which the message names; the system has no more
     /// threads or descriptors. Nothing keeps running then.
-    pub fn start(mut self) -> io::Result<Running> {
+    pub fn start(self) -> io::Result<Running> {
+        self.start_over::<Plain>()
+    }
+
+    /// Starts over what moves the bytes of each connection.
+    pub(crate) fn start_over<T: Transport>(mut self) -> io::Result<Running> {
         let places = self.take_places();
         let launch = Launch::new(self.config, places, Vec::new(), self.timers)?;
-        let running = launch.start(Arc::new(self.handler), &self.stats, || Off)?;
-        #[cfg(unix)]
-        running.tell(self.inherited.as_ref());
-        Ok(running)
-    }
-}
-
-#[cfg(feature = "websocket")]
-impl<H: WebSocketHandler> Server<H, WebSockets> {
-    /// Reaches the WebSocket connections from any thread. It may be asked for before the server
-    /// starts, to give it to the handler.
-    pub fn hub(&self) -> Hub {
-        self.mode.hub.clone()
-    }
-
-    /// Makes `hub`, of which the handler may have a clone already, the one that reaches the WebSocket
-    /// connections of this server. A hub is for one server, and for one start of it.
-    pub fn with_hub(mut self, hub: &Hub) -> Server<H, WebSockets> {
-        self.mode.hub = hub.clone();
-        self
-    }
-
-    /// Serves until a stop: [`Server::start`], then [`Running::wait`].
-    pub fn run(self) -> io::Result<Stopped> {
-        self.start()?.wait()
-    }
-
-    /// Binds and starts the threads. When it returns, connections are accepted.
-    ///
-    /// # Errors
-    ///
-    /// As without WebSockets; and the hub is, or was, of another server.
-    pub fn start(self) -> io::Result<Running> {
-        let threads = WsThreads::new(&self.config, &self.mode.hub)?;
-        let seats = threads.seats.clone();
-        let started = self.start_with(threads);
-        if started.is_err() {
-            // The hub may be held by others, and must not take what nobody sends.
-            seats.iter().for_each(WsSeat::close);
-        }
-        started
-    }
-
-    fn start_with(mut self, mut threads: WsThreads<H::Conn>) -> io::Result<Running> {
-        let places = self.take_places();
-        let hub = self.mode.hub;
-        let mut launch = Launch::new(self.config, places, threads.wakers(), self.timers)?;
-        let handler = Arc::new(self.handler);
-        for (index, poll) in std::mem::take(&mut threads.polls).into_iter().enumerate() {
-            let counters = threads.seats[index].counters.clone();
-            let worker = WsWorker {
-                index,
-                handler: handler.clone(),
-                config: launch.config.clone(),
-                control: launch.control.clone(),
-                seats: threads.seats.clone(),
-                hub: hub.clone(),
-                poll,
-            };
-            launch.add_other("ws", index, counters, move || worker.run())?;
-        }
-        self.stats.add_queues(Vec::new(), threads.queues());
-        let lasting = launch.control.capacity.lasting.clone();
-        let running = launch.start(handler, &self.stats, || threads.on(lasting.clone()))?;
+        let running = launch.start::<_, _, T>(Arc::new(self.handler), &self.stats, || Off)?;
         #[cfg(unix)]
         running.tell(self.inherited.as_ref());
         Ok(running)

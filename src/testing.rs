@@ -22,7 +22,7 @@ use crate::conn::{
 use crate::drive::{Left, Off, Parts, Service, Turn, deadline};
 use crate::handler::Handler;
 use crate::incoming::BodySink;
-use crate::io::{clock, stream::read_at};
+use crate::io::{clock, transport::read_at};
 use crate::late::{
     Command, Door,
     pool::{Pool, Size},

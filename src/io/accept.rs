@@ -1,22 +1,20 @@
-//! Taking connections from listeners, and the threads that do nothing else.
+//! Taking connections from listeners.
 
 use super::capacity::QUIET;
 use super::control::{Accepted, Control};
-use super::listener::Listener;
-use super::poll::{Events, Interest, Poll, Token};
+use super::listener::{Listener, ListenerId};
+use super::poll::{Interest, Poll, Token};
 use super::refusal::{self, Failure, Reserve};
-use super::stream::Stream;
-use crate::config::{Balance, Config};
+use super::transport::Plain;
+use crate::config::Config;
 use crate::conn::panic_guard::catch;
 use crate::log::event;
 use crate::stats::WorkerCounters;
 use std::io;
-use std::net::SocketAddr;
-use std::sync::{Arc, atomic::Ordering};
 use std::time::{Duration, Instant};
 
 /// Connections taken before anything else is done.
-const BATCH: usize = 256;
+pub(super) const BATCH: usize = 256;
 
 /// How long nobody is accepted when there is no room, unless some is made before.
 pub(crate) const BACK_OFF: Duration = Duration::from_millis(50);
@@ -37,7 +35,7 @@ enum Pause {
 
 /// The listeners of one thread, all registered or none.
 pub(crate) struct Listeners {
-    list: Vec<Listener>,
+    list: Vec<(ListenerId, Listener)>,
     watched: bool,
     reserve: Reserve,
     /// When accepting goes on, unless room is made before.
@@ -49,7 +47,7 @@ pub(crate) struct Listeners {
 }
 
 impl Listeners {
-    pub(crate) fn new(list: Vec<Listener>) -> Listeners {
+    pub(crate) fn new(list: Vec<(ListenerId, Listener)>) -> Listeners {
         Listeners {
             reserve: Reserve::new(!list.is_empty()),
             list,
@@ -65,14 +63,14 @@ impl Listeners {
         if self.watched == on {
             return Ok(());
         }
-        for (i, listener) in self.list.iter().enumerate() {
+        for (i, (_, listener)) in self.list.iter().enumerate() {
             let done = match on {
                 true => poll.add(listener, Token::of_listener(i), Interest::Read),
                 false => poll.remove(listener),
             };
             if done.is_err() && on {
                 // All or none.
-                for listener in &self.list[..i] {
+                for (_, listener) in &self.list[..i] {
                     poll.remove(listener)?;
                 }
             }
@@ -90,7 +88,11 @@ impl Listeners {
     /// Renews interest where the system needs that.
     fn renew(&self, index: usize, poll: &Poll) -> io::Result<()> {
         match poll.is_oneshot() && self.watched {
-            true => poll.modify(&self.list[index], Token::of_listener(index), Interest::Read),
+            true => poll.modify(
+                &self.list[index].1,
+                Token::of_listener(index),
+                Interest::Read,
+            ),
             false => Ok(()),
         }
     }
@@ -144,12 +146,14 @@ impl Listeners {
         (control, config, poll): (&Control, &Config, &Poll),
         mut take: impl FnMut(Accepted),
     ) -> io::Result<()> {
-        let listener = &self.list[index];
+        let (id, listener) = &self.list[index];
         let accept = || {
             if !control.capacity.take() {
                 return Ok(None);
             }
-            let accepted = guarded(&control.capacity.counters, || listener.accept(config));
+            let accepted = guarded(&control.capacity.counters, || {
+                take_one(*id, listener, control)
+            });
             accepted
                 .map(Some)
                 .inspect_err(|_| control.capacity.give_unused())
@@ -160,7 +164,7 @@ impl Listeners {
                 false => {
                     control.capacity.give_unused();
                     control.capacity.tell_crowded(accepted.peer);
-                    turn_away(&accepted.stream, control, config);
+                    turn_away(accepted.socket, control, config);
                 }
             }
         });
@@ -212,8 +216,9 @@ impl Listeners {
     fn turn_one_away(&mut self, index: usize, control: &Control, config: &Config) {
         self.reserve.empty();
         let _ = guarded(&control.capacity.counters, || {
-            let (stream, _) = self.list[index].accept(config)?;
-            turn_away(&stream, control, config);
+            let (id, listener) = &self.list[index];
+            let accepted = take_one(*id, listener, control)?;
+            turn_away(accepted.socket, control, config);
             Ok(())
         });
         self.reserve.fill();
@@ -223,18 +228,21 @@ impl Listeners {
     /// and closes; or leaves them to someone else.
     pub(crate) fn close(
         &mut self,
-        (control, config, poll): (&Control, &Config, &Poll),
+        (control, poll): (&Control, &Poll),
         mut take: impl FnMut(Accepted),
     ) -> io::Result<()> {
         self.watch(false, poll)?;
-        let backlog = usize::try_from(config.backlog).unwrap_or(0).max(BATCH);
         let list = match control.leaves_backlog() {
             true => &[],
             false => &self.list[..],
         };
-        for listener in list {
-            let accept =
-                || guarded(&control.capacity.counters, || listener.accept(config)).map(Some);
+        for (id, listener) in list {
+            let backlog = control.listener_config(*id).backlog;
+            let backlog = usize::try_from(backlog).unwrap_or(0).max(BATCH);
+            let accept = || {
+                let take = || take_one(*id, listener, control);
+                guarded(&control.capacity.counters, take).map(Some)
+            };
             let (taken, _) = take_some(backlog, accept, |accepted| {
                 control.capacity.addresses.enter_anyway(accepted.peer);
                 take(accepted);
@@ -245,6 +253,15 @@ impl Listeners {
         self.reserve.empty();
         Ok(())
     }
+}
+
+fn take_one(id: ListenerId, listener: &Listener, control: &Control) -> io::Result<Accepted> {
+    let (socket, peer) = listener.accept(control.listener_config(id))?;
+    Ok(Accepted {
+        socket,
+        peer,
+        listener: id,
+    })
 }
 
 /// Takes one connection. A panic in that costs this one.
@@ -262,24 +279,24 @@ fn guarded<T>(counters: &WorkerCounters, take: impl FnOnce() -> io::Result<T>) -
 }
 
 /// Ends a connection that there is no place for.
-fn turn_away(stream: &Stream, control: &Control, config: &Config) {
+fn turn_away(socket: Plain, control: &Control, config: &Config) {
     // Before the client can know.
     control.capacity.counters.turned_away.add_shared(1);
-    refusal::turn_away(stream, config);
+    refusal::turn_away(socket, config);
 }
 
 /// Takes up to `most` connections, and says how many there were. `accept` says `None` if there is no
 /// place for one.
 fn take_some(
     most: usize,
-    mut accept: impl FnMut() -> io::Result<Option<(Stream, Option<SocketAddr>)>>,
+    mut accept: impl FnMut() -> io::Result<Option<Accepted>>,
     mut take: impl FnMut(Accepted),
 ) -> (usize, Pause) {
     let (mut taken, mut failed) = (0, 0);
     while taken < most {
         match accept() {
-            Ok(Some((stream, peer))) => {
-                take(Accepted { stream, peer });
+            Ok(Some(accepted)) => {
+                take(accepted);
                 taken += 1;
             }
             // It may be that nobody is left. If somebody is, the listener says so again.
@@ -298,116 +315,6 @@ fn take_some(
     (taken, Pause::Drained)
 }
 
-/// A thread that hands connections to the workers.
-pub(crate) struct Acceptor {
-    poll: Poll,
-    listeners: Listeners,
-    control: Arc<Control>,
-    config: Arc<Config>,
-    /// What is on its way to each worker.
-    batches: Vec<Vec<Accepted>>,
-    turn: usize,
-}
-
-impl Acceptor {
-    pub(crate) fn new(
-        poll: Poll,
-        listeners: Vec<Listener>,
-        control: Arc<Control>,
-        config: Arc<Config>,
-    ) -> Acceptor {
-        Acceptor {
-            poll,
-            listeners: Listeners::new(listeners),
-            batches: control.seats.iter().map(|_| Vec::new()).collect(),
-            control,
-            config,
-            turn: 0,
-        }
-    }
-
-    /// Runs until the server stops.
-    pub(crate) fn run(mut self) -> io::Result<()> {
-        let shared = self.control.clone();
-        let _accepting = shared.acceptor_starts();
-        let result = self.accept_until_stop();
-        let closed = {
-            let Acceptor {
-                poll,
-                listeners,
-                control,
-                config,
-                batches,
-                turn,
-            } = &mut self;
-            listeners.close((control, config, poll), |accepted| {
-                let seat = choose(control, config, turn);
-                batches[seat].push(accepted);
-            })
-        };
-        self.hand_over();
-        result.and(closed)
-    }
-
-    fn accept_until_stop(&mut self) -> io::Result<()> {
-        let mut events = Events::new();
-        self.listeners.watch(true, &self.poll)?;
-        while !self.control.is_stopping() {
-            let timeout = self.listeners.timeout(&self.control);
-            self.poll.wait(&mut events, timeout)?;
-            for ready in events.iter() {
-                if let Some(index) = self.listeners.index(ready.token) {
-                    self.accept(index)?;
-                }
-            }
-            self.listeners.resume(&self.control, &self.poll)?;
-        }
-        Ok(())
-    }
-
-    fn accept(&mut self, index: usize) -> io::Result<()> {
-        let Acceptor {
-            poll,
-            listeners,
-            control,
-            config,
-            batches,
-            turn,
-        } = self;
-        listeners.accept(index, BATCH, (control, config, poll), |accepted| {
-            let seat = choose(control, config, turn);
-            batches[seat].push(accepted);
-        })?;
-        self.hand_over();
-        Ok(())
-    }
-
-    /// One wake-up for all that goes to one worker.
-    fn hand_over(&mut self) {
-        for (seat, batch) in self.control.seats.iter().zip(&mut self.batches) {
-            if !batch.is_empty() && seat.mailbox.put(batch.drain(..)) {
-                seat.waker.wake();
-            }
-        }
-    }
-}
-
-/// The worker for the next connection: the one whose turn it is, or the one with the fewest, those
-/// that are behind it in turn coming first.
-fn choose(control: &Control, config: &Config, turn: &mut usize) -> usize {
-    let count = control.seats.len();
-    let mut seats = (0..count).map(|i| (*turn + i) % count);
-    let load = |&seat: &usize| control.seats[seat].load();
-    let chosen = match config.balance {
-        Balance::LeastConnections => seats.min_by_key(load),
-        Balance::RoundRobin => seats.next(),
-    };
-    let chosen = chosen.expect("at least one worker");
-    *turn = chosen + 1;
-    control.seats[chosen].given.fetch_add(1, Ordering::Relaxed);
-    chosen
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -424,7 +331,11 @@ mod tests {
         let accept = || {
             let next = results.pop();
             match next.unwrap_or_else(|| Err(io::ErrorKind::WouldBlock.into()))? {
-                Some(()) => Ok(Some((Stream::Tcp(TcpStream::connect(addr)?), None))),
+                Some(()) => Ok(Some(Accepted {
+                    socket: Plain::Tcp(TcpStream::connect(addr)?),
+                    peer: None,
+                    listener: ListenerId(0),
+                })),
                 None => Ok(None),
             }
         };

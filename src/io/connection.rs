@@ -5,10 +5,11 @@ mod sending;
 mod time;
 
 use super::control::Accepted;
+use super::listener::ListenerConfig;
 use super::mode::Mode;
 use super::poll::{Interest, Poll};
 use super::socket::Socket;
-use super::stream::can_wait;
+use super::transport::{Transport, can_wait};
 use crate::conn::{
     Seconds,
     body_out::BodyOut,
@@ -66,8 +67,8 @@ pub(crate) enum Fate {
     Upgraded,
 }
 
-pub(crate) struct Connection {
-    socket: Socket,
+pub(crate) struct Connection<T> {
+    socket: Socket<T>,
     http1: Http1,
     input: Option<Box<Input>>,
     output: Option<Box<Output>>,
@@ -92,8 +93,8 @@ pub(crate) struct Connection {
     not(feature = "websocket"),
     expect(dead_code, reason = "no connection leaves HTTP")
 )]
-pub(crate) struct Moved {
-    pub(super) socket: Socket,
+pub(crate) struct Moved<T> {
+    pub(super) socket: Socket<T>,
     pub(super) rest: Vec<u8>,
     pub(super) output: Option<Box<Output>>,
 }
@@ -117,10 +118,15 @@ enum Phase {
     Lingering(u32),
 }
 
-impl Connection {
-    pub(crate) fn new(accepted: Accepted, now: Seconds, keep_alive: bool) -> Connection {
+impl<T: Transport> Connection<T> {
+    pub(crate) fn new(
+        accepted: Accepted,
+        listener: &ListenerConfig,
+        now: Seconds,
+        keep_alive: bool,
+    ) -> Connection<T> {
         Connection {
-            socket: accepted.into(),
+            socket: Socket::new(accepted, listener),
             http1: Http1::new(now, keep_alive),
             input: None,
             output: None,
@@ -140,7 +146,7 @@ impl Connection {
     }
 
     /// The socket is ready.
-    pub(crate) fn ready<H: Handler, M: Mode<H>>(
+    pub(crate) fn ready<H: Handler, M: Mode<H, T>>(
         &mut self,
         readable: bool,
         shared: &mut Shared<'_, H, M>,
@@ -160,7 +166,10 @@ impl Connection {
     }
 
     /// One read, and answers to what it has brought.
-    pub(crate) fn read<H: Handler, M: Mode<H>>(&mut self, shared: &mut Shared<'_, H, M>) -> Fate {
+    pub(crate) fn read<H: Handler, M: Mode<H, T>>(
+        &mut self,
+        shared: &mut Shared<'_, H, M>,
+    ) -> Fate {
         match self.fill(shared) {
             Fill::Something => self.serve(shared),
             Fill::Nothing => Fate::Open,
@@ -169,7 +178,7 @@ impl Connection {
     }
 
     /// The client sends, or goes, while an answer of it is to come.
-    fn read_ahead<H: Handler, M: Mode<H>>(&mut self, shared: &mut Shared<'_, H, M>) -> Fate {
+    fn read_ahead<H: Handler, M: Mode<H, T>>(&mut self, shared: &mut Shared<'_, H, M>) -> Fate {
         // It was watched for nothing but its end.
         if self.http1.is_eof() || self.fill(shared) == Fill::Failed {
             return Fate::Closed;
@@ -184,7 +193,7 @@ impl Connection {
     }
 
     /// Something has come for the answer that is to come. [`Connection::go_on`] is to follow.
-    pub(crate) fn command<H: Handler, M: Mode<H>>(
+    pub(crate) fn command<H: Handler, M: Mode<H, T>>(
         &mut self,
         command: Command,
         shared: &mut Shared<'_, H, M>,
@@ -204,7 +213,10 @@ impl Connection {
     }
 
     /// Sends what has come, and takes the next request if the answer is complete.
-    pub(crate) fn go_on<H: Handler, M: Mode<H>>(&mut self, shared: &mut Shared<'_, H, M>) -> Fate {
+    pub(crate) fn go_on<H: Handler, M: Mode<H, T>>(
+        &mut self,
+        shared: &mut Shared<'_, H, M>,
+    ) -> Fate {
         match self.phase {
             // A sink may have been told to answer while its body was still coming in.
             Phase::Waiting | Phase::Serving => self.serve(shared),
@@ -234,7 +246,7 @@ impl Connection {
         }
     }
 
-    fn fill<H: Handler, M: Mode<H>>(&mut self, shared: &mut Shared<'_, H, M>) -> Fill {
+    fn fill<H: Handler, M: Mode<H, T>>(&mut self, shared: &mut Shared<'_, H, M>) -> Fill {
         let mut input = self.input.take().unwrap_or_else(|| shared.pool.input());
         self.starved = false;
         let filled = match self.socket.stream.read(input.space()) {
@@ -261,7 +273,10 @@ impl Connection {
     }
 
     /// The turn comes round again for requests that are in the input already.
-    pub(crate) fn again<H: Handler, M: Mode<H>>(&mut self, shared: &mut Shared<'_, H, M>) -> Fate {
+    pub(crate) fn again<H: Handler, M: Mode<H, T>>(
+        &mut self,
+        shared: &mut Shared<'_, H, M>,
+    ) -> Fate {
         match self.phase {
             Phase::Busy | Phase::Resting => self.serve(shared),
             _ => Fate::Open,
@@ -269,7 +284,7 @@ impl Connection {
     }
 
     /// One turn, and what it leaves to be sent.
-    fn serve<H: Handler, M: Mode<H>>(&mut self, shared: &mut Shared<'_, H, M>) -> Fate {
+    fn serve<H: Handler, M: Mode<H, T>>(&mut self, shared: &mut Shared<'_, H, M>) -> Fate {
         let mut input = self.input.take().unwrap_or_else(|| shared.pool.input());
         let mut output = self.output.take().unwrap_or_else(|| shared.pool.output());
         let mut parts = self.parts(&mut input, &mut output, shared.counters, shared.place);
@@ -289,7 +304,10 @@ impl Connection {
     }
 
     /// The server stops: this connection gets no further request after what it has sent.
-    pub(crate) fn stop<H: Handler, M: Mode<H>>(&mut self, shared: &mut Shared<'_, H, M>) -> Fate {
+    pub(crate) fn stop<H: Handler, M: Mode<H, T>>(
+        &mut self,
+        shared: &mut Shared<'_, H, M>,
+    ) -> Fate {
         let is_serving = self.phase == Phase::Serving;
         // What has arrived is a request that was accepted.
         let filled = match is_serving {
@@ -330,10 +348,7 @@ impl Connection {
             return Ok(());
         }
         let before = self.watched.replace(interest);
-        match before {
-            None => poll.add(&self.socket.stream, token.into(), interest),
-            Some(_) => poll.modify(&self.socket.stream, token.into(), interest),
-        }
+        self.socket.watch((before, interest), token.into(), poll)
     }
 
     /// Counts what it keeps until its next turn.
@@ -349,10 +364,13 @@ impl Connection {
 
     /// Gives away what another protocol goes on with: the socket, what has arrived behind the
     /// request, and what is not sent yet.
-    pub(crate) fn into_moved(mut self, shared: &mut Shared<'_, impl Handler, impl Sized>) -> Moved {
+    pub(crate) fn into_moved(
+        mut self,
+        shared: &mut Shared<'_, impl Handler, impl Sized>,
+    ) -> Moved<T> {
         shared.tally.count(self.counted, 0);
         if self.watched.is_some() {
-            let _ = shared.poll.remove(&self.socket.stream);
+            self.socket.unwatch(&shared.poll);
         }
         let rest = self.input.take().map_or(Vec::new(), |input| {
             let rest = input.unread().to_vec();
@@ -377,7 +395,7 @@ impl Connection {
             self.reset_old();
         }
         if Poll::must_remove() && self.watched.is_some() {
-            let _ = shared.poll.remove(&self.socket.stream);
+            self.socket.unwatch(&shared.poll);
         }
         if self.http1.is_waiting() || self.sink.is_some() {
             shared.service.wire.door.leave(shared.place);
@@ -404,7 +422,7 @@ impl Connection {
     /// A panic has ended its turn: what it was at is thrown away, its buffers included, and nothing of
     /// it goes to another connection.
     #[cold]
-    pub(crate) fn abandon<H: Handler, M: Mode<H>>(
+    pub(crate) fn abandon<H: Handler, M: Mode<H, T>>(
         mut self,
         panic: &Panic,
         shared: &mut Shared<'_, H, M>,
@@ -415,7 +433,7 @@ impl Connection {
         // It must not take half of an answer for all of it.
         self.socket.stream.reset();
         if Poll::must_remove() && self.watched.is_some() {
-            let _ = shared.poll.remove(&self.socket.stream);
+            self.socket.unwatch(&shared.poll);
         }
         drop_quietly(self.sink.take());
         let error = ConnectionError::Internal(panic.message());
@@ -437,7 +455,7 @@ impl Connection {
 }
 
 impl<H: Handler, M> Shared<'_, H, M> {
-    fn fail(&self, error: &ConnectionError<'_>, socket: &Socket) {
+    fn fail(&self, error: &ConnectionError<'_>, socket: &impl Ends) {
         self.counters.connection_errors.add(1);
         match error {
             ConnectionError::Read(_) => self.counters.read_errors.add(1),
@@ -458,6 +476,6 @@ mod tests {
     #[test]
     #[cfg(target_pointer_width = "64")]
     fn an_idle_connection_is_small() {
-        assert!(size_of::<Connection>() <= 152);
+        assert!(size_of::<Connection<crate::io::transport::Plain>>() <= 152);
     }
 }

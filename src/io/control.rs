@@ -2,9 +2,9 @@
 
 use super::capacity::Capacity;
 use super::clock;
-use super::listener::Listener;
+use super::listener::{Listener, ListenerConfig, ListenerId};
 use super::poll::Waker;
-use super::stream::Stream;
+use super::transport::Plain;
 use crate::conn::{budget::Budget, mailbox::Mailbox};
 use crate::late::{Door, pool::Pool};
 use crate::protocol::limits::Limits;
@@ -17,8 +17,9 @@ use std::time::{Duration, Instant};
 /// A connection on its way to a worker.
 #[derive(Debug)]
 pub(crate) struct Accepted {
-    pub(crate) stream: Stream,
+    pub(crate) socket: Plain,
     pub(crate) peer: Option<SocketAddr>,
+    pub(crate) listener: ListenerId,
 }
 
 /// A worker as the other threads see it.
@@ -77,6 +78,8 @@ pub(crate) struct Control {
     working: AtomicUsize,
     /// Accept threads that may still hand connections over.
     accepting: AtomicUsize,
+    /// By [`ListenerId`].
+    listener_configs: Vec<ListenerConfig>,
     /// One for each queue of connections, so that they can be handed over. None since the stop.
     listeners: Mutex<Vec<Listener>>,
     /// A process is about to take over.
@@ -98,8 +101,8 @@ impl Control {
         seats: Vec<Seat>,
         capacity: Capacity,
         budget: Arc<Budget>,
-        acceptors: Vec<Waker>,
-        others: Vec<Waker>,
+        listener_configs: Vec<ListenerConfig>,
+        (acceptors, others): (Vec<Waker>, Vec<Waker>),
         pool: Arc<Pool>,
         stop_time: Duration,
     ) -> Control {
@@ -111,6 +114,7 @@ impl Control {
             budget,
             accepting: AtomicUsize::new(acceptors.len()),
             acceptors,
+            listener_configs,
             listeners: Mutex::default(),
             #[cfg(unix)]
             is_handing_over: AtomicBool::new(false),
@@ -143,6 +147,10 @@ impl Control {
         self.stopping.store(true, Ordering::Release);
         self.lock_listeners().clear();
         self.wake_all();
+    }
+
+    pub(crate) fn listener_config(&self, id: ListenerId) -> &ListenerConfig {
+        &self.listener_configs[usize::from(id.0)]
     }
 
     /// What [`Control::listeners`] gives from now on.

@@ -2,11 +2,11 @@
 
 #[cfg(unix)]
 use super::socket_file::{self, SocketFile};
-use super::stream::Stream;
+use super::transport::{self, Plain};
 use crate::config::Config;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 #[cfg(windows)]
 use std::os::windows::io::{AsRawSocket, AsSocket, BorrowedSocket, RawSocket};
 #[cfg(unix)]
@@ -34,6 +34,31 @@ pub(crate) enum Place {
     #[cfg(unix)]
     InheritedUnix(UnixListener, Option<Arc<SocketFile>>),
 }
+
+/// What is set for one place to listen, and for the connections that come from there.
+#[derive(Debug)]
+pub(crate) struct ListenerConfig {
+    pub(crate) backlog: i32,
+    pub(crate) nodelay: bool,
+    /// What the next connections do, where a test says so.
+    #[cfg(all(test, unix))]
+    pub(crate) plans: transport::faulty::Plans,
+}
+
+impl ListenerConfig {
+    pub(crate) fn new(config: &Config) -> ListenerConfig {
+        ListenerConfig {
+            backlog: config.backlog,
+            nodelay: config.tcp_nodelay,
+            #[cfg(all(test, unix))]
+            plans: transport::faulty::Plans::default(),
+        }
+    }
+}
+
+/// A place to listen, by the order in which a server was told of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ListenerId(pub(crate) u16);
 
 /// Does not block.
 #[derive(Debug)]
@@ -63,7 +88,7 @@ impl Listener {
         addr: SocketAddr,
         shared: bool,
         only_v6: bool,
-        config: &Config,
+        config: &ListenerConfig,
     ) -> io::Result<Listener> {
         if shared && addr.port() != 0 {
             // SO_REUSEPORT would let two programs of one user take each other's connections.
@@ -75,10 +100,13 @@ impl Listener {
     }
 
     /// A listener that someone else has bound.
-    pub(crate) fn inherited(listener: TcpListener, config: &Config) -> io::Result<Listener> {
+    pub(crate) fn inherited(
+        listener: TcpListener,
+        config: &ListenerConfig,
+    ) -> io::Result<Listener> {
         listener.set_nonblocking(true)?;
         // What is accepted inherits it on Linux; elsewhere `accept` sets it again.
-        socket2::SockRef::from(&listener).set_tcp_nodelay(config.tcp_nodelay)?;
+        socket2::SockRef::from(&listener).set_tcp_nodelay(config.nodelay)?;
         // Not everything that looks like Linux has it, nor every kind of socket that a service manager
         // can pass (MPTCP): a server without it serves.
         #[cfg(target_os = "linux")]
@@ -97,13 +125,13 @@ impl Listener {
 
     /// Binds to `path`; see [`socket_file::listen`].
     #[cfg(unix)]
-    pub(crate) fn unix(path: &Path, mode: u32, config: &Config) -> io::Result<Listener> {
+    pub(crate) fn unix(path: &Path, mode: u32, config: &ListenerConfig) -> io::Result<Listener> {
         let (listener, file) = socket_file::listen(path, mode, config.backlog)?;
         Listener::inherited_unix(listener, Some(Arc::new(file)))
     }
 
     /// One more of the same address, with a queue of its own: [`CAN_SHARE`].
-    pub(crate) fn another(&self, config: &Config) -> io::Result<Listener> {
+    pub(crate) fn another(&self, config: &ListenerConfig) -> io::Result<Listener> {
         match self {
             Listener::Tcp(listener) => {
                 let addr = listener.local_addr()?;
@@ -150,29 +178,16 @@ impl Listener {
         }
     }
 
-    /// Takes the next connection; with one system call on Linux.
-    pub(crate) fn accept(&self, config: &Config) -> io::Result<(Stream, Option<SocketAddr>)> {
+    /// Takes the next connection.
+    pub(crate) fn accept(
+        &self,
+        config: &ListenerConfig,
+    ) -> io::Result<(Plain, Option<SocketAddr>)> {
         match self {
-            Listener::Tcp(listener) => {
-                let (stream, peer) = accept_tcp(listener, config)?;
-                Ok((stream, peer.map(canonical)))
-            }
+            Listener::Tcp(listener) => transport::accept_tcp(listener, config),
             #[cfg(unix)]
-            Listener::Unix(_, listener) => {
-                let (stream, _) = listener.accept()?;
-                stream.set_nonblocking(true)?;
-                Ok((Stream::Unix(stream), None))
-            }
+            Listener::Unix(_, listener) => transport::accept_unix(listener),
         }
-    }
-}
-
-/// IPv4 as what it is, where a listener for IPv6 takes it, too (RFC 4291 section 2.5.5.2).
-pub(super) fn canonical(addr: SocketAddr) -> SocketAddr {
-    match addr.ip().to_canonical() {
-        ip @ IpAddr::V4(_) => SocketAddr::new(ip, addr.port()),
-        // With its scope.
-        IpAddr::V6(_) => addr,
     }
 }
 
@@ -208,31 +223,6 @@ fn share(socket: &Socket) -> io::Result<()> {
 #[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
 fn share(_socket: &Socket) -> io::Result<()> {
     Ok(())
-}
-
-#[cfg(target_os = "linux")]
-fn accept_tcp(
-    listener: &TcpListener,
-    _config: &Config,
-) -> io::Result<(Stream, Option<SocketAddr>)> {
-    use rustix::net::{SocketFlags, acceptfrom_with};
-
-    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    let (socket, peer) = acceptfrom_with(listener, flags)?;
-    Ok((
-        Stream::Tcp(socket.into()),
-        peer.and_then(|peer| peer.try_into().ok()),
-    ))
-}
-
-#[cfg(not(target_os = "linux"))]
-fn accept_tcp(listener: &TcpListener, config: &Config) -> io::Result<(Stream, Option<SocketAddr>)> {
-    let (stream, peer) = listener.accept()?;
-    stream.set_nonblocking(true)?;
-    // macOS refuses it for a client that has left already, which is no fault of the listener's: the
-    // first read tells.
-    let _ = stream.set_nodelay(config.tcp_nodelay);
-    Ok((Stream::Tcp(stream), Some(peer)))
 }
 
 /// Where a server listens.

@@ -1,6 +1,7 @@
 //! The only sockets and threads of the crate.
 
-pub(crate) mod accept;
+mod accept;
+pub(crate) mod acceptor;
 mod addresses;
 pub(crate) mod affinity;
 pub(crate) mod capacity;
@@ -8,8 +9,6 @@ pub(crate) mod clock;
 pub(crate) mod connection;
 pub(crate) mod control;
 pub(crate) mod descriptors;
-#[cfg(all(test, unix))]
-pub(crate) mod faulty;
 #[cfg(unix)]
 pub(crate) mod handover;
 pub(crate) mod listener;
@@ -23,9 +22,9 @@ pub(crate) mod slab;
 mod socket;
 #[cfg(unix)]
 mod socket_file;
-pub(crate) mod stream;
 #[cfg(all(test, unix))]
 mod tests;
+pub(crate) mod transport;
 pub(crate) mod worker;
 #[cfg(feature = "websocket")]
 pub(crate) mod ws_connection;

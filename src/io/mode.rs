@@ -1,23 +1,24 @@
 //! Where connections go that leave HTTP.
 
 use super::connection::Moved;
+use super::transport::Transport;
 use crate::drive::{Off, Upgrades};
 use crate::handler::Handler;
 use std::io;
 
 /// What a worker does with connections that have been upgraded; each has its own.
-pub(crate) trait Mode<H>: Upgrades<H> + Send + 'static {
+pub(crate) trait Mode<H, T>: Upgrades<H> + Send + 'static {
     /// Takes the connection whose upgrade has been accepted last. Returns how many had to be closed, as
     /// their thread has ended.
-    fn hand_over(&mut self, moved: Moved) -> u64;
+    fn hand_over(&mut self, moved: Moved<T>) -> u64;
 
     /// A panic has ended the turn of a connection: forgets an upgrade that was accepted in it.
     fn recover(&mut self);
 }
 
-impl<H: Handler> Mode<H> for Off {
+impl<H: Handler, T: Transport> Mode<H, T> for Off {
     /// Nothing is ever accepted.
-    fn hand_over(&mut self, _: Moved) -> u64 {
+    fn hand_over(&mut self, _: Moved<T>) -> u64 {
         0
     }
 

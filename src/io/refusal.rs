@@ -2,7 +2,7 @@
 //! when there is no descriptor for it.
 
 use super::clock;
-use super::stream::Stream;
+use super::transport::{Plain, Transport};
 use crate::config::Config;
 use crate::conn::{heads::Heads, output::Output};
 use socket2::{Domain, Socket, Type};
@@ -113,25 +113,25 @@ const BUSY: &[u8] = b"Content-Length: 0\r\nRetry-After: 1\r\nConnection: close\r
 /// overtake the answer.
 const READ: usize = 64 << 10;
 
-/// Answers a client that has asked for something, without waiting for anything. It is closed next.
-pub(crate) fn turn_away(stream: &Stream, config: &Config) {
+/// Answers a client that has asked for something, without waiting for anything, and closes.
+pub(crate) fn turn_away(mut socket: Plain, config: &Config) {
     let mut buffer = [0; 4 << 10];
     let mut read = 0;
-    let mut go_on = || {
-        let n = stream.read(&mut buffer).unwrap_or(0);
+    let mut go_on = |socket: &mut Plain| {
+        let n = socket.read(&mut buffer).unwrap_or(0);
         read += n;
         n > 0 && read < READ
     };
-    if go_on() {
+    if go_on(&mut socket) {
         let mut heads = Heads::new(config.server_name.as_deref());
         heads.set_time(clock::unix());
         let mut output = Output::default();
         output.push(heads.head(503));
         output.push(BUSY);
         // If there is no room for it, there is nothing more to say.
-        let _ = stream.send(&output);
-        let _ = stream.shutdown_write();
-        while go_on() {}
+        let _ = socket.send(&output);
+        let _ = socket.shutdown_write();
+        while go_on(&mut socket) {}
     }
 }
 

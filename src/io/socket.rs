@@ -1,14 +1,17 @@
 //! The socket of a connection and who is at its other end, in few bytes: most connections are idle.
 
 use super::control::Accepted;
-use super::stream::Stream;
+use super::listener::ListenerConfig;
+use super::poll::{Interest, Poll, Token};
+use super::transport::Transport;
 use crate::request::Ends;
+use std::io;
 #[cfg(feature = "websocket")]
 use std::io::IoSlice;
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
-pub(super) struct Socket {
-    pub(super) stream: Stream,
+pub(super) struct Socket<T> {
+    pub(super) stream: T,
     peer: PeerAddr,
 }
 
@@ -22,8 +25,8 @@ enum PeerAddr {
     V6 { ip: Ipv6Addr, port: u16, scope: u32 },
 }
 
-impl From<Accepted> for Socket {
-    fn from(accepted: Accepted) -> Socket {
+impl<T: Transport> Socket<T> {
+    pub(super) fn new(accepted: Accepted, listener: &ListenerConfig) -> Socket<T> {
         let peer = match accepted.peer {
             None => PeerAddr::Unknown,
             Some(SocketAddr::V4(addr)) => PeerAddr::V4(addr),
@@ -33,12 +36,35 @@ impl From<Accepted> for Socket {
                 scope: addr.scope_id(),
             },
         };
-        let stream = accepted.stream;
-        Socket { stream, peer }
+        Socket {
+            stream: T::accepted(accepted.socket, listener),
+            peer,
+        }
+    }
+
+    /// Has the poller watch for `interest`, and not for what it watched `before`, if it did.
+    pub(super) fn watch(
+        &self,
+        (before, interest): (Option<Interest>, Interest),
+        token: Token,
+        poll: &Poll,
+    ) -> io::Result<()> {
+        match (self.stream.socket(), before) {
+            (Some(socket), None) => poll.add(socket, token, interest),
+            (Some(socket), Some(_)) => poll.modify(socket, token, interest),
+            (None, _) => Ok(()),
+        }
+    }
+
+    /// The poller is to watch it no more.
+    pub(super) fn unwatch(&self, poll: &Poll) {
+        if let Some(socket) = self.stream.socket() {
+            let _ = poll.remove(socket);
+        }
     }
 }
 
-impl Ends for Socket {
+impl<T: Transport> Ends for Socket<T> {
     fn peer_addr(&self) -> Option<SocketAddr> {
         match self.peer {
             PeerAddr::Unknown => None,
@@ -53,7 +79,7 @@ impl Ends for Socket {
 
     #[cfg(feature = "websocket")]
     fn send_now(&self, pieces: [&[u8]; 2]) -> usize {
-        let sent = self.stream.write_vectored(&pieces.map(IoSlice::new));
+        let sent = self.stream.write_now(&pieces.map(IoSlice::new));
         sent.unwrap_or(0)
     }
 }

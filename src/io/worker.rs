@@ -7,11 +7,12 @@ use super::accept::{BACK_OFF, Listeners};
 use super::clock::{self, Clock, Sampler};
 use super::connection::{Connection, Fate, Shared};
 use super::control::{Accepted, Control, Seat};
-use super::listener::Listener;
+use super::listener::{Listener, ListenerId};
 use super::mode::Mode;
 use super::poll::{Events, Poll};
 use super::relief::Relief;
 use super::slab::Slab;
+use super::transport::Transport;
 use crate::config::Config;
 use crate::conn::{
     Seconds, budget::Tally, id::ConnId, panic_guard::catch, pool::Pool, timers::Timers,
@@ -22,6 +23,7 @@ use crate::late::{Address, Command, Door};
 use crate::log::event;
 use crate::response::Wire;
 use std::io;
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -40,14 +42,15 @@ pub(super) const REST: Duration = Duration::from_micros(10);
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// What a worker thread is started with.
-pub(crate) struct Worker<H, M> {
+pub(crate) struct Worker<H, M, T> {
     pub(crate) index: usize,
     pub(crate) handler: Arc<H>,
     pub(crate) config: Arc<Config>,
     pub(crate) control: Arc<Control>,
     pub(crate) poll: Poll,
-    pub(crate) listeners: Vec<Listener>,
+    pub(crate) listeners: Vec<(ListenerId, Listener)>,
     pub(crate) mode: M,
+    pub(crate) transport: PhantomData<fn() -> T>,
 }
 
 /// What became of a worker's connections when the server stopped.
@@ -57,7 +60,7 @@ pub(crate) struct Ended {
     pub(crate) cut: u64,
 }
 
-impl<H: Handler, M: Mode<H>> Worker<H, M> {
+impl<H: Handler, M: Mode<H, T>, T: Transport> Worker<H, M, T> {
     /// Runs until the server stops.
     pub(crate) fn run(self) -> io::Result<Ended> {
         if self.config.cpu_affinity {
@@ -124,12 +127,12 @@ impl Drop for Open<'_> {
     }
 }
 
-struct Loop<'a, H, M> {
+struct Loop<'a, H, M, T> {
     config: &'a Config,
     control: &'a Control,
     seat: &'a Seat,
     shared: Shared<'a, H, M>,
-    slab: Slab<Connection>,
+    slab: Slab<Connection<T>>,
     listeners: Listeners,
     clock: Clock,
     /// Which turns are timed.
@@ -163,7 +166,7 @@ struct Stop {
     drained: u64,
 }
 
-impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
+impl<H: Handler, M: Mode<H, T>, T: Transport> Loop<'_, H, M, T> {
     fn run(mut self) -> io::Result<Ended> {
         let mut events = Events::new();
         self.listeners.watch(true, &self.shared.poll)?;
@@ -218,7 +221,7 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
     fn act(
         &mut self,
         token: ConnId,
-        act: impl FnOnce(&mut Connection, &mut Shared<'_, H, M>) -> Fate,
+        act: impl FnOnce(&mut Connection<T>, &mut Shared<'_, H, M>) -> Fate,
     ) {
         let Some((connection, deadline)) = self.slab.entry(token) else {
             return;
@@ -302,7 +305,8 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
         self.seat.counters.accepted.add(arrivals.len() as u64);
         for accepted in arrivals.drain(..) {
             let now = self.shared.service.now;
-            let connection = Connection::new(accepted, now, self.config.keep_alive);
+            let listener = self.control.listener_config(accepted.listener);
+            let connection = Connection::new(accepted, listener, now, self.config.keep_alive);
             let token = self.slab.insert(connection);
             match self.stop {
                 None => self.act(token, Connection::read),
@@ -383,7 +387,7 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
         if self.control.capacity.is_awaited() && now >= self.rested_at {
             let mut first = std::mem::take(&mut self.due);
             let second = self.shared.service.now;
-            let is_spare = |connection: &Connection| connection.is_spare(second);
+            let is_spare = |connection: &Connection<T>| connection.is_spare(second);
             self.slab.first_due(asked, is_spare, &mut first);
             if first.len() < asked {
                 self.rested_at = now + BACK_OFF.max(REST * self.slab.len() as u32);
@@ -411,7 +415,7 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
         let mut first = std::mem::take(&mut self.due);
         let (now, second) = (self.clock.now(), self.shared.service.now);
         let limit = self.config.limits.stall_time;
-        let stall = |connection: &Connection| connection.stall(limit, second);
+        let stall = |connection: &Connection<T>| connection.stall(limit, second);
         let tally = &self.shared.tally;
         self.relief
             .search(&self.slab, tally, now, stall, &mut first);
@@ -449,8 +453,8 @@ impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
             event!(Info, { connections: connections }, "worker stops");
             let arrivals = &mut self.arrivals;
             let take = |accepted| arrivals.push(accepted);
-            let shop = (self.control, self.config, &self.shared.poll);
-            self.listeners.close(shop, take)?;
+            self.listeners
+                .close((self.control, &self.shared.poll), take)?;
             for token in self.slab.tokens() {
                 self.act(token, Connection::stop);
             }

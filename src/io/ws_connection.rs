@@ -3,12 +3,10 @@
 mod ending;
 
 use super::LOOKS;
-#[cfg(target_os = "linux")]
-use super::listener::UNSENT;
 use super::poll::{Interest, Poll};
 use super::relief::{Stall, stall};
 use super::socket::Socket;
-use super::stream::{Sent as Wrote, can_wait};
+use super::transport::{Sent as Wrote, Transport, can_wait};
 use super::ws_mode::Arrival;
 use crate::conn::{
     Seconds,
@@ -52,8 +50,8 @@ pub(crate) enum Fate {
     Closed,
 }
 
-pub(crate) struct WsConnection<C> {
-    socket: Socket,
+pub(crate) struct WsConnection<C, T> {
+    socket: Socket<T>,
     peer: Peer<C>,
     /// A few bytes of an incomplete frame or message.
     stash: Option<Box<Stash>>,
@@ -93,16 +91,18 @@ enum Phase {
     Lingering(u32),
 }
 
-impl<C: Send + 'static> WsConnection<C> {
-    pub(crate) fn new(arrival: Arrival<C>, now: Seconds) -> WsConnection<C> {
-        let Arrival { moved, accepted } = arrival;
+impl<C: Send + 'static, T: Transport> WsConnection<C, T> {
+    pub(crate) fn new(arrival: Arrival<C, T>, now: Seconds) -> WsConnection<C, T> {
+        let Arrival {
+            mut moved,
+            accepted,
+        } = arrival;
         // Messages are whole, and the largest should leave in one write: in pieces, an echo of 1 MiB
         // costs twice as much.
-        #[cfg(target_os = "linux")]
         moved
             .socket
             .stream
-            .take_unsent(accepted.limits.backlog_bytes.max(UNSENT as usize));
+            .take_unsent(accepted.limits.backlog_bytes);
         let ws = WsConn::new(now, accepted.limits, accepted.deflate, moved.output);
         WsConnection {
             socket: moved.socket,
@@ -451,10 +451,8 @@ impl<C: Send + 'static> WsConnection<C> {
             return Ok(());
         }
         let token = self.peer.id.conn().into();
-        match self.watched.replace(interest) {
-            None => poll.add(&self.socket.stream, token, interest),
-            Some(_) => poll.modify(&self.socket.stream, token, interest),
-        }
+        let before = self.watched.replace(interest);
+        self.socket.watch((before, interest), token, poll)
     }
 
     /// Counts what it keeps, and returns what others are to see of its backlog, if that has changed.
@@ -479,6 +477,6 @@ mod tests {
     #[test]
     #[cfg(target_pointer_width = "64")]
     fn an_idle_connection_is_small() {
-        assert!(size_of::<WsConnection<()>>() <= 152);
+        assert!(size_of::<WsConnection<(), crate::io::transport::Plain>>() <= 152);
     }
 }

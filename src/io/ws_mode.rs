@@ -3,6 +3,7 @@
 use super::connection::Moved;
 use super::mode::{Mode, wrong_setting};
 use super::poll::{Poll, Waker};
+use super::transport::Transport;
 use crate::config::Config;
 use crate::conn::share::Share;
 use crate::conn::{mailbox::Mailbox, panic_guard::drop_quietly};
@@ -29,12 +30,12 @@ pub struct WebSockets {
 }
 
 /// A connection on its way to a WebSocket thread.
-pub(crate) struct Arrival<C> {
-    pub(super) moved: Moved,
+pub(crate) struct Arrival<C, T> {
+    pub(super) moved: Moved<T>,
     pub(super) accepted: Accepted<C>,
 }
 
-impl<C> Arrival<C> {
+impl<C, T: Transport> Arrival<C, T> {
     /// The client's address.
     pub(super) fn peer(&self) -> Option<SocketAddr> {
         self.moved.socket.peer_addr()
@@ -42,14 +43,14 @@ impl<C> Arrival<C> {
 }
 
 /// What workers and one WebSocket thread share.
-pub(crate) struct WsSeat<C> {
-    pub(super) arrivals: Mailbox<Arrival<C>>,
+pub(crate) struct WsSeat<C, T> {
+    pub(super) arrivals: Mailbox<Arrival<C, T>>,
     pub(super) door: Arc<Door>,
     pub(crate) counters: Arc<WorkerCounters>,
     most: usize,
 }
 
-impl<C> WsSeat<C> {
+impl<C, T> WsSeat<C, T> {
     /// Nothing is sent to the thread any more.
     pub(crate) fn close(&self) {
         self.door.close();
@@ -68,14 +69,14 @@ impl<C> WsSeat<C> {
 }
 
 /// The WebSocket threads of a server before they are started, and what the workers need of them.
-pub(crate) struct WsThreads<C> {
-    pub(crate) seats: Arc<[WsSeat<C>]>,
+pub(crate) struct WsThreads<C, T> {
+    pub(crate) seats: Arc<[WsSeat<C, T>]>,
     pub(crate) polls: Vec<Poll>,
     offers: Arc<Offers>,
 }
 
-impl<C> WsThreads<C> {
-    pub(crate) fn new(config: &Config, hub: &Hub) -> io::Result<WsThreads<C>> {
+impl<C, T: Transport> WsThreads<C, T> {
+    pub(crate) fn new(config: &Config, hub: &Hub) -> io::Result<WsThreads<C, T>> {
         if !(1..=MAX_THREADS).contains(&config.ws_threads) {
             return Err(wrong_setting("Config::ws_threads is not in 1..=256"));
         }
@@ -83,7 +84,7 @@ impl<C> WsThreads<C> {
             .map(|_| Poll::new())
             .collect::<io::Result<Vec<_>>>()?;
         let limits = &config.ws_limits;
-        let seats: Arc<[WsSeat<C>]> = polls
+        let seats: Arc<[WsSeat<C, T>]> = polls
             .iter()
             .map(|poll| {
                 let waker = poll.waker();
@@ -136,7 +137,7 @@ impl<C> WsThreads<C> {
     }
 
     /// `lasting`: how many there may be of all threads.
-    pub(crate) fn on(&self, lasting: Arc<Share>) -> On<C> {
+    pub(crate) fn on(&self, lasting: Arc<Share>) -> On<C, T> {
         On {
             lasting,
             offers: self.offers.clone(),
@@ -149,10 +150,10 @@ impl<C> WsThreads<C> {
 }
 
 /// A worker's side.
-pub(crate) struct On<C> {
+pub(crate) struct On<C, T> {
     lasting: Arc<Share>,
     offers: Arc<Offers>,
-    seats: Arc<[WsSeat<C>]>,
+    seats: Arc<[WsSeat<C, T>]>,
     /// The thread that the last one goes to.
     chosen: usize,
     /// It counts one more that it has not been given yet.
@@ -160,7 +161,7 @@ pub(crate) struct On<C> {
     accepted: Option<Accepted<C>>,
 }
 
-impl<H: WebSocketHandler> Upgrades<H> for On<H::Conn> {
+impl<H: WebSocketHandler, T: Transport> Upgrades<H> for On<H::Conn, T> {
     fn offer<'r>(
         &mut self,
         handler: &H,
@@ -198,7 +199,7 @@ impl<H: WebSocketHandler> Upgrades<H> for On<H::Conn> {
 
 /// The thread with the fewest connections, those behind the last one in turn coming first; `None`
 /// if all are full.
-fn choose<C>(seats: &[WsSeat<C>], last: usize) -> Option<usize> {
+fn choose<C, T>(seats: &[WsSeat<C, T>], last: usize) -> Option<usize> {
     let in_turn = (1..=seats.len()).map(|i| (last + i) % seats.len());
     let chosen = in_turn.min_by_key(|&seat| seats[seat].door.load())?;
     let seat = &seats[chosen];
@@ -211,8 +212,8 @@ fn choose<C>(seats: &[WsSeat<C>], last: usize) -> Option<usize> {
     Some(chosen)
 }
 
-impl<H: WebSocketHandler> Mode<H> for On<H::Conn> {
-    fn hand_over(&mut self, moved: Moved) -> u64 {
+impl<H: WebSocketHandler, T: Transport> Mode<H, T> for On<H::Conn, T> {
+    fn hand_over(&mut self, moved: Moved<T>) -> u64 {
         let Some(accepted) = self.accepted.take() else {
             return 0;
         };

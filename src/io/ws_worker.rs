@@ -7,6 +7,7 @@ use super::control::Control;
 use super::poll::{Events, Poll};
 use super::relief::Relief;
 use super::slab::Slab;
+use super::transport::Transport;
 use super::worker::Ended;
 use super::ws_connection::{Fate, WsConnection, WsShared};
 use super::ws_mode::{Arrival, WsSeat};
@@ -33,17 +34,17 @@ const GOING_AWAY: u16 = 1001;
 const KEPT_ARRIVALS: usize = 64;
 
 /// What a WebSocket thread is started with.
-pub(crate) struct WsWorker<H: WebSocketHandler> {
+pub(crate) struct WsWorker<H: WebSocketHandler, T> {
     pub(crate) index: usize,
     pub(crate) handler: Arc<H>,
     pub(crate) config: Arc<Config>,
     pub(crate) control: Arc<Control>,
-    pub(crate) seats: Arc<[WsSeat<H::Conn>]>,
+    pub(crate) seats: Arc<[WsSeat<H::Conn, T>]>,
     pub(crate) hub: Hub,
     pub(crate) poll: Poll,
 }
 
-impl<H: WebSocketHandler> WsWorker<H> {
+impl<H: WebSocketHandler, T: Transport> WsWorker<H, T> {
     /// Runs until the server stops.
     pub(crate) fn run(self) -> io::Result<Ended> {
         let seat = &self.seats[self.index];
@@ -82,9 +83,9 @@ impl<H: WebSocketHandler> WsWorker<H> {
 }
 
 /// If the thread ends early, nothing is sent to it any more, and what was is not left.
-struct OpenDoor<'a, C>(&'a WsSeat<C>);
+struct OpenDoor<'a, C, T>(&'a WsSeat<C, T>);
 
-impl<C> Drop for OpenDoor<'_, C> {
+impl<C, T> Drop for OpenDoor<'_, C, T> {
     fn drop(&mut self) {
         self.0.counters.count_panics();
         // What comes after the proper end is for the worker that brings it.
@@ -95,17 +96,17 @@ impl<C> Drop for OpenDoor<'_, C> {
     }
 }
 
-struct Loop<'a, H: WebSocketHandler> {
+struct Loop<'a, H: WebSocketHandler, T> {
     index: usize,
     config: &'a Config,
     control: &'a Control,
-    seat: &'a WsSeat<H::Conn>,
+    seat: &'a WsSeat<H::Conn, T>,
     shared: WsShared<'a, H>,
-    slab: Slab<WsConnection<H::Conn>>,
+    slab: Slab<WsConnection<H::Conn, T>>,
     clock: Clock,
     /// Which turns are timed.
     sampler: Sampler,
-    arrivals: Vec<Arrival<H::Conn>>,
+    arrivals: Vec<Arrival<H::Conn, T>>,
     commands: Vec<Command>,
     /// Connections that others have sent something to in this wake-up.
     dirty: Vec<ConnId>,
@@ -129,7 +130,7 @@ struct Stop {
     drained: u64,
 }
 
-impl<H: WebSocketHandler> Loop<'_, H> {
+impl<H: WebSocketHandler, T: Transport> Loop<'_, H, T> {
     fn run(mut self) -> io::Result<Ended> {
         let mut events = Events::new();
         loop {
@@ -192,7 +193,7 @@ impl<H: WebSocketHandler> Loop<'_, H> {
     fn act(
         &mut self,
         token: ConnId,
-        act: impl FnOnce(&mut WsConnection<H::Conn>, &mut WsShared<'_, H>) -> Fate,
+        act: impl FnOnce(&mut WsConnection<H::Conn, T>, &mut WsShared<'_, H>) -> Fate,
     ) {
         let Some(connection) = self.slab.get_mut(token) else {
             return;
@@ -445,7 +446,7 @@ impl<H: WebSocketHandler> Loop<'_, H> {
         let mut first = std::mem::take(&mut self.due);
         let (now, second) = (self.clock.now(), self.shared.service.now);
         let limit = self.config.limits.stall_time;
-        let stall = |connection: &WsConnection<_>| connection.stall(limit, second);
+        let stall = |connection: &WsConnection<_, T>| connection.stall(limit, second);
         let tally = &self.shared.tally;
         self.relief
             .search(&self.slab, tally, now, stall, &mut first);

@@ -5,9 +5,10 @@ use crate::conn::Seconds;
 use crate::handler::{ConnectionError, Handler};
 use crate::io::mode::Mode;
 use crate::io::relief::{Stall, stall};
+use crate::io::transport::Transport;
 use std::time::Duration;
 
-impl Connection {
+impl<T: Transport> Connection<T> {
     /// It waits for a request of which not a byte has come, and holds nothing: others may have its
     /// place.
     pub(crate) fn is_spare(&self, now: Seconds) -> bool {
@@ -16,7 +17,7 @@ impl Connection {
     }
 
     /// Room is needed for others: closes, unless a request has come just now.
-    pub(crate) fn give_way<H: Handler, M: Mode<H>>(
+    pub(crate) fn give_way<H: Handler, M: Mode<H, T>>(
         &mut self,
         shared: &mut Shared<'_, H, M>,
     ) -> Fate {
@@ -40,7 +41,7 @@ impl Connection {
 
     /// Memory is short, and it has made no progress: closes, and says why where nothing of a response is
     /// on its way.
-    pub(crate) fn give_memory<H: Handler, M: Mode<H>>(
+    pub(crate) fn give_memory<H: Handler, M: Mode<H, T>>(
         &mut self,
         shared: &mut Shared<'_, H, M>,
     ) -> Fate {

@@ -7,12 +7,15 @@ use crate::conn::{
 };
 use crate::handler::{ConnectionError, Handler};
 use crate::io::mode::Mode;
-use crate::io::stream::{FILE_STEP, Sent, can_wait};
+use crate::io::transport::{FILE_STEP, Sent, Transport, can_wait};
 use crate::protocol::Version;
 
-impl Connection {
+impl<T: Transport> Connection<T> {
     /// Sends what there is, and goes on with what that allows.
-    pub(super) fn flush<H: Handler, M: Mode<H>>(&mut self, shared: &mut Shared<'_, H, M>) -> Fate {
+    pub(super) fn flush<H: Handler, M: Mode<H, T>>(
+        &mut self,
+        shared: &mut Shared<'_, H, M>,
+    ) -> Fate {
         let Some(output) = &mut self.output else {
             return self.sent(shared);
         };
@@ -70,7 +73,7 @@ impl Connection {
     }
 
     /// The client has taken all there was.
-    fn sent<H: Handler, M: Mode<H>>(&mut self, shared: &mut Shared<'_, H, M>) -> Fate {
+    fn sent<H: Handler, M: Mode<H, T>>(&mut self, shared: &mut Shared<'_, H, M>) -> Fate {
         match self.phase {
             Phase::Busy => Fate::Again,
             Phase::Resting => Fate::Later,
@@ -80,7 +83,10 @@ impl Connection {
     }
 
     /// A blocked client may have room again.
-    pub(super) fn resume<H: Handler, M: Mode<H>>(&mut self, shared: &mut Shared<'_, H, M>) -> Fate {
+    pub(super) fn resume<H: Handler, M: Mode<H, T>>(
+        &mut self,
+        shared: &mut Shared<'_, H, M>,
+    ) -> Fate {
         let fate = self.flush(shared);
         if self.phase != Phase::Blocked || fate == Fate::Closed || self.output.is_some() {
             return fate;
@@ -89,7 +95,7 @@ impl Connection {
     }
 
     /// The server stops while an answer is streamed.
-    pub(super) fn stop_stream<H: Handler, M: Mode<H>>(
+    pub(super) fn stop_stream<H: Handler, M: Mode<H, T>>(
         &mut self,
         unread: usize,
         shared: &mut Shared<'_, H, M>,
@@ -104,7 +110,11 @@ impl Connection {
     }
 
     /// All is sent: closes, or gives the client time to read it.
-    fn end<H: Handler, M: Mode<H>>(&mut self, close: Close, shared: &mut Shared<'_, H, M>) -> Fate {
+    fn end<H: Handler, M: Mode<H, T>>(
+        &mut self,
+        close: Close,
+        shared: &mut Shared<'_, H, M>,
+    ) -> Fate {
         if close.reason == CloseReason::AnswerCut {
             self.reset_old();
             return Fate::Closed;
@@ -123,20 +133,20 @@ impl Connection {
 
     /// To an HTTP/1.0 client the end of the connection may be the end of a body: it must not take
     /// half of one for all of it.
-    pub(super) fn reset_old(&self) {
+    pub(super) fn reset_old(&mut self) {
         if self.http1.version() < Version::Http11 {
             self.socket.stream.reset();
         }
     }
 
     /// Reads what a refused client still sends, and forgets it.
-    pub(super) fn discard<H: Handler, M: Mode<H>>(
+    pub(super) fn discard<H: Handler, M: Mode<H, T>>(
         &mut self,
         left: u32,
         shared: &mut Shared<'_, H, M>,
     ) -> Fate {
         let mut scratch = shared.pool.input();
-        let stream = &self.socket.stream;
+        let stream = &mut self.socket.stream;
         let read = stream.discard(scratch.space(), left, &mut self.starved);
         shared.pool.give_input(scratch);
         let Some(n) = read else {

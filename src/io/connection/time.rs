@@ -6,8 +6,9 @@ use crate::drive;
 use crate::handler::{ConnectionError, Handler};
 use crate::io::LOOKS;
 use crate::io::mode::Mode;
+use crate::io::transport::Transport;
 
-impl Connection {
+impl<T: Transport> Connection<T> {
     pub(crate) fn deadline(
         &self,
         now: Seconds,
@@ -32,7 +33,10 @@ impl Connection {
     }
 
     /// The deadline has passed.
-    pub(crate) fn expire<H: Handler, M: Mode<H>>(&mut self, shared: &mut Shared<'_, H, M>) -> Fate {
+    pub(crate) fn expire<H: Handler, M: Mode<H, T>>(
+        &mut self,
+        shared: &mut Shared<'_, H, M>,
+    ) -> Fate {
         if let Some(fate) = self.last_look(shared) {
             return fate;
         }
@@ -63,7 +67,10 @@ impl Connection {
 
     /// What came in time counts, though nobody has looked at it: the process may have been suspended, or
     /// the system may have been out of memory for it. `None` if the time is up.
-    fn last_look<H: Handler, M: Mode<H>>(&mut self, shared: &mut Shared<'_, H, M>) -> Option<Fate> {
+    fn last_look<H: Handler, M: Mode<H, T>>(
+        &mut self,
+        shared: &mut Shared<'_, H, M>,
+    ) -> Option<Fate> {
         let now = shared.service.now;
         self.starved = false;
         for _ in 0..LOOKS {

@@ -7,7 +7,7 @@ mod limit;
 use super::{config, connect, end, exchange, nothing_is_left, plans, short, undated};
 use crate::fuzz::seeds;
 use crate::handler::from_fn;
-use crate::io::faulty::Plan;
+use crate::io::transport::faulty::{Faulty, Plan};
 use crate::protocol::limits::Limits;
 use crate::request::Request;
 use crate::response::{Done, Response};
@@ -52,7 +52,10 @@ fn every_case_has_its_answers_under_every_plan() {
         let mut limits = Limits::default();
         names.iter().for_each(|l| limit::set_limit(&mut limits, l));
         let server = Server::new(from_fn(echo)).config(config(limits));
-        let server = server.bind("127.0.0.1:0").start().expect("a server");
+        let server = server
+            .bind("127.0.0.1:0")
+            .start_over::<Faulty>()
+            .expect("a server");
         for sent in inputs {
             let wanted = in_memory(sent, limits);
             // The long ones are about limits, and a byte at a time takes long.

@@ -2,7 +2,7 @@
 
 use super::{config, connect, read_all, wait_until};
 use crate::handler::from_fn;
-use crate::io::faulty::Plan;
+use crate::io::transport::faulty::{Faulty, Plan};
 use crate::protocol::limits::Limits;
 use crate::request::Request;
 use crate::response::Response;
@@ -12,7 +12,10 @@ use crate::server::Server;
 fn what_no_worker_has_taken_ends_with_the_server() {
     let handle = |_: &Request<'_>, res: Response<'_>| res.text("nobody asks");
     let server = Server::new(from_fn(handle)).config(config(Limits::default()));
-    let server = server.bind("127.0.0.1:0").start().expect("a server");
+    let server = server
+        .bind("127.0.0.1:0")
+        .start_over::<Faulty>()
+        .expect("a server");
     // Whoever has one may keep it for as long as it likes.
     let stopper = server.stopper();
     stopper.stop_now();
@@ -103,7 +106,10 @@ mod websockets {
         let stats = Stats::new();
         let server = Server::new(app).websocket().config(config).stats(&stats);
         let hub = server.hub();
-        let server = server.bind("127.0.0.1:0").start().expect("a server");
+        let server = server
+            .bind("127.0.0.1:0")
+            .start_over::<Faulty>()
+            .expect("a server");
         let ask = || {
             let mut client = connect(&server, Plan::default());
             let request = format!("{HANDSHAKE}\r\n");

@@ -6,7 +6,7 @@ use super::{
 use crate::access_log::{AccessLog, LogWriter};
 use crate::handler::{Handler, from_fn};
 use crate::incoming::{BodyPlan, BodyReader, BodySink, Flow, Incoming};
-use crate::io::faulty::{Happening, Plan};
+use crate::io::transport::faulty::{Faulty, Happening, Plan};
 use crate::late::Event;
 use crate::protocol::limits::Limits;
 use crate::request::Request;
@@ -169,7 +169,10 @@ impl Bench {
     pub(super) fn start(limits: Limits) -> Bench {
         let live = Arc::new(());
         let server = Server::new(App::new(&live)).config(config(limits));
-        let server = server.bind("127.0.0.1:0").start().expect("a server");
+        let server = server
+            .bind("127.0.0.1:0")
+            .start_over::<Faulty>()
+            .expect("a server");
         Bench { live, server }
     }
 
@@ -338,7 +341,10 @@ fn a_signal_during_the_stop_loses_no_request() {
     for seed in 1..40 {
         let server = Server::new(from_fn(|_, res| res.text("here")));
         let server = server.config(config(Limits::default()));
-        let server = server.bind("127.0.0.1:0").start().expect("a server");
+        let server = server
+            .bind("127.0.0.1:0")
+            .start_over::<Faulty>()
+            .expect("a server");
         let mut client = connect(
             &server,
             Plan {
@@ -402,7 +408,10 @@ fn a_panic_leaves_the_log_lines_of_others() {
         line.extend_from_slice(entry.status().to_string().as_bytes());
     });
     let server = Server::new(handler).config(config(Limits::default()));
-    let server = server.bind("127.0.0.1:0").start().expect("a server");
+    let server = server
+        .bind("127.0.0.1:0")
+        .start_over::<Faulty>()
+        .expect("a server");
     let begin = |plan| {
         let mut client = connect(&server, plan);
         let request = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";

@@ -9,8 +9,8 @@ mod suspended;
 mod ws;
 
 use super::control::Accepted;
-use super::faulty::{Faulty, Plan};
-use super::stream::Stream;
+use super::listener::ListenerId;
+use super::transport::{Plain, faulty::Plan};
 use crate::config::Config;
 use crate::conn::id::{ConnId, Slot};
 use crate::protocol::limits::Limits;
@@ -75,28 +75,37 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
 /// Gives the only worker a connection that follows `plan`. Returns the client's end of it.
 #[track_caller]
 fn connect(server: &Running, plan: Plan) -> UnixStream {
-    let (faulty, client) = pair(plan);
-    hand_over(server, [faulty]);
+    let (planned, client) = pair(plan);
+    hand_over(server, [planned]);
     client
 }
 
-/// The server's end and the client's.
+/// The server's end with its plan, and the client's.
 #[track_caller]
-fn pair(plan: Plan) -> (Faulty, UnixStream) {
-    let (faulty, client) = Faulty::pair(plan).expect("a pair of sockets");
+fn pair(plan: Plan) -> ((UnixStream, Plan), UnixStream) {
+    let (end, client) = UnixStream::pair().expect("a pair of sockets");
+    end.set_nonblocking(true).expect("an open socket");
     let limit = Some(PATIENCE);
     client.set_read_timeout(limit).expect("an open socket");
     client.set_write_timeout(limit).expect("an open socket");
-    (faulty, client)
+    ((end, plan), client)
 }
 
 /// Gives the only worker connections that it takes one after the other.
-fn hand_over<const N: usize>(server: &Running, connections: [Faulty; N]) {
-    let accepted = connections.map(|faulty| Accepted {
-        stream: Stream::Faulty(faulty),
-        peer: None,
-    });
+fn hand_over<const N: usize>(server: &Running, connections: [(UnixStream, Plan); N]) {
     let seat = &server.control.seats[0];
+    let listener = ListenerId(0);
+    let plans = &server.control.listener_config(listener).plans;
+    // Until all are on their way, as another thread may come between.
+    let mut plans = plans.lock().expect("no panic");
+    let accepted = connections.map(|(end, plan)| {
+        plans.push_back(plan);
+        Accepted {
+            socket: Plain::Unix(end),
+            peer: None,
+            listener,
+        }
+    });
     seat.given.fetch_add(N as u64, Ordering::Relaxed);
     if seat.mailbox.put(accepted) {
         seat.waker.wake();

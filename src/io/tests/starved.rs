@@ -4,7 +4,7 @@
 use super::http::{Bench, answers, scenarios};
 use super::{config, connect, end, nothing_is_left, read_all, short, undated, wait_until};
 use crate::handler::from_fn;
-use crate::io::faulty::{Happening, Plan};
+use crate::io::transport::faulty::{Faulty, Happening, Plan};
 use crate::protocol::limits::Limits;
 use crate::server::Server;
 use std::io::Write;
@@ -56,7 +56,10 @@ fn for_ever_without_memory_is_no_busy_loop() {
     config.limits.write_time = limits.write_time;
     config.limits.idle_time = limits.idle_time;
     let server = Server::new(from_fn(|_, res| res.text("never"))).config(config);
-    let server = server.bind("127.0.0.1:0").start().expect("a server");
+    let server = server
+        .bind("127.0.0.1:0")
+        .start_over::<Faulty>()
+        .expect("a server");
     // At the read, and at the write.
     for first in [1, 2] {
         let plan = Plan {

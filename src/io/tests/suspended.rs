@@ -3,7 +3,7 @@
 
 use super::{config, end, hand_over, pair, read_all, short, wait_until};
 use crate::handler::from_fn;
-use crate::io::faulty::{Happening, Plan};
+use crate::io::transport::faulty::{Faulty, Happening, Plan};
 use crate::protocol::limits::Limits;
 use crate::request::Request;
 use crate::response::Response;
@@ -31,7 +31,10 @@ fn what_has_come_is_looked_at_before_limits_of_time() {
     // What one read brings earns no second.
     config.limits.body_rate = BODY;
     let server = Server::new(from_fn(handle)).config(config);
-    let server = server.bind("127.0.0.1:0").start().expect("a server");
+    let server = server
+        .bind("127.0.0.1:0")
+        .start_over::<Faulty>()
+        .expect("a server");
 
     // The look at what the poller tells of finds nothing, as if there had been no time for one.
     let overlooked = || Plan {

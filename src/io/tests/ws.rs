@@ -6,7 +6,7 @@ use super::{
     wait_until,
 };
 use crate::handler::Handler;
-use crate::io::faulty::{Happening, Plan};
+use crate::io::transport::faulty::{Faulty, Happening, Plan};
 use crate::protocol::{frame::Message, limits::Limits};
 use crate::request::Request;
 use crate::response::{Done, Response};
@@ -148,7 +148,10 @@ impl Bench {
         config.limits.linger_time = linger_time;
         let server = Server::new(app).config(config).websocket();
         let hub = server.hub();
-        let server = server.bind("127.0.0.1:0").start().expect("a server");
+        let server = server
+            .bind("127.0.0.1:0")
+            .start_over::<Faulty>()
+            .expect("a server");
         Bench {
             live,
             told,
@@ -387,7 +390,10 @@ fn a_message_that_has_come_is_looked_at_before_its_rate() {
     config.ws_limits.message_grace = Duration::from_secs(1);
     config.ws_limits.message_rate = 100_000;
     let server = Server::new(app).websocket().config(config);
-    let server = server.bind("127.0.0.1:0").start().expect("a server");
+    let server = server
+        .bind("127.0.0.1:0")
+        .start_over::<Faulty>()
+        .expect("a server");
     let handshake = format!("{HANDSHAKE}\r\n");
     let open = || {
         let mut client = connect(&server, Plan::default());

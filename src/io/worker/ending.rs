@@ -6,14 +6,15 @@ use crate::conn::panic_guard::{Panic, catch};
 use crate::handler::Handler;
 use crate::io::connection::{Connection, Shared};
 use crate::io::mode::Mode;
+use crate::io::transport::Transport;
 use crate::log::event;
 use std::net::SocketAddr;
 
-impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
+impl<H: Handler, M: Mode<H, T>, T: Transport> Loop<'_, H, M, T> {
     pub(super) fn close(
         &mut self,
         token: ConnId,
-        close: impl FnOnce(Connection, &mut Shared<'_, H, M>),
+        close: impl FnOnce(Connection<T>, &mut Shared<'_, H, M>),
     ) {
         let Some(connection) = self.slab.remove(token) else {
             return;

@@ -3,12 +3,13 @@
 use super::Loop;
 use crate::handler::Handler;
 use crate::io::mode::Mode;
+use crate::io::transport::Transport;
 use std::time::{Duration, Instant};
 
 /// Systems refuse a wait for a timer that is due in many thousand years.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
 
-impl<H: Handler, M: Mode<H>> Loop<'_, H, M> {
+impl<H: Handler, M: Mode<H, T>, T: Transport> Loop<'_, H, M, T> {
     /// From the last look at the clock on; forever, if nothing is due at any time.
     pub(super) fn timeout(&self) -> Option<Duration> {
         if !self.again.is_empty() || !self.seat.door.is_empty() {

@@ -8,11 +8,12 @@ use crate::conn::{
 use crate::drive::report;
 use crate::handler::ConnectionError;
 use crate::io::poll::Poll;
+use crate::io::transport::Transport;
 use crate::protocol::frame::FrameError;
 use crate::websocket::{Disconnect, WebSocketHandler};
 use std::io;
 
-impl<C: Send + 'static> WsConnection<C> {
+impl<C: Send + 'static, T: Transport> WsConnection<C, T> {
     /// Reading or writing has failed.
     pub(super) fn broken<H>(&mut self, error: io::Error, shared: &mut WsShared<'_, H>) -> Fate
     where
@@ -124,7 +125,7 @@ impl<C: Send + 'static> WsConnection<C> {
     /// Reads what a client still sends after the end, and forgets it.
     pub(super) fn discard<H>(&mut self, left: u32, shared: &mut WsShared<'_, H>) -> Fate {
         let mut scratch = shared.inputs.take();
-        let stream = &self.socket.stream;
+        let stream = &mut self.socket.stream;
         let read = stream.discard(scratch.space(), left, &mut self.starved);
         shared.inputs.give(scratch);
         let Some(n) = read else {
@@ -147,7 +148,7 @@ impl<C: Send + 'static> WsConnection<C> {
         shared.counters.internal_errors.add(1);
         self.socket.stream.reset();
         if Poll::must_remove() && self.watched.is_some() {
-            let _ = shared.poll.remove(&self.socket.stream);
+            self.socket.unwatch(&shared.poll);
         }
         let error = ConnectionError::Internal(panic.message());
         report(&*shared.service.handler, &error, &self.socket);
@@ -173,7 +174,7 @@ impl<C: Send + 'static> WsConnection<C> {
         }
         shared.tally.count(self.counted, 0);
         if Poll::must_remove() && self.watched.is_some() {
-            let _ = shared.poll.remove(&self.socket.stream);
+            self.socket.unwatch(&shared.poll);
         }
         if let Some(input) = self.input.take() {
             shared.inputs.give(input);

@@ -4,17 +4,18 @@ use super::Loop;
 use crate::conn::deflate::Inflate;
 use crate::conn::id::ConnId;
 use crate::conn::panic_guard::{Panic, catch};
+use crate::io::transport::Transport;
 use crate::io::ws_connection::{WsConnection, WsShared};
 use crate::log::event;
 use crate::websocket::WebSocketHandler;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 
-impl<H: WebSocketHandler> Loop<'_, H> {
+impl<H: WebSocketHandler, T: Transport> Loop<'_, H, T> {
     pub(super) fn close(
         &mut self,
         token: ConnId,
-        close: impl FnOnce(WsConnection<H::Conn>, &mut WsShared<'_, H>),
+        close: impl FnOnce(WsConnection<H::Conn, T>, &mut WsShared<'_, H>),
     ) {
         let Some(connection) = self.slab.remove(token) else {
             return;

@@ -1,0 +1,222 @@
+//! A transport that fails as a test has planned: over real sockets, so that poller and client are the
+//! real ones. Only in tests.
+
+use super::{Plain, Transport};
+use crate::io::listener::ListenerConfig;
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, IoSlice};
+use std::net::{Shutdown, SocketAddr};
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// A socket whose calls follow a plan, if there is one.
+pub(crate) struct Faulty {
+    socket: Plain,
+    plan: Option<Plan>,
+}
+
+/// Plans for the next connections of a listener, by the order in which a worker takes them.
+pub(crate) type Plans = Arc<Mutex<VecDeque<Plan>>>;
+
+/// What becomes of the calls on one socket. Drawn from a seed, and so the same in every run.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    /// 0 where nothing is drawn.
+    pub(crate) seed: u64,
+    /// Most bytes of one call; 0: as many as there are.
+    pub(crate) read: usize,
+    pub(crate) write: usize,
+    /// In how many of 100 calls there is nothing to be had, or a signal comes between.
+    pub(crate) again: u8,
+    pub(crate) interrupted: u8,
+    /// What happens at the so manieth call, counted from 1.
+    pub(crate) at: Option<(u64, Happening)>,
+    /// Calls until now.
+    pub(crate) calls: Arc<AtomicU64>,
+    pub(crate) starved: u8,
+    /// What `sendfile` says to every file.
+    #[cfg(target_os = "linux")]
+    pub(crate) file_error: Option<rustix::io::Errno>,
+}
+
+pub(crate) enum Happening {
+    /// The connection is reset: this call fails, and so does each that follows.
+    Reset,
+    /// There is nothing to be had, whatever the poller said.
+    Nothing,
+    /// So many calls, this one included, find the system out of memory.
+    Starve(u8),
+    /// The library panics.
+    Panic,
+    /// Something elsewhere, before the call.
+    Call(Box<dyn FnOnce() + Send>),
+}
+
+impl std::fmt::Debug for Happening {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Happening").finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    Read,
+    Write,
+}
+
+impl Faulty {
+    /// How many of `len` bytes a call may take, or how it fails.
+    fn allow(&mut self, direction: Direction, len: usize) -> io::Result<usize> {
+        let Some(plan) = &mut self.plan else {
+            return Ok(len);
+        };
+        let call = plan.calls.fetch_add(1, Ordering::SeqCst) + 1;
+        match plan.at.take() {
+            Some((at, Happening::Reset)) if at == call => {
+                let _ = self.socket.shutdown(Shutdown::Both);
+                let kind = match plan.draw(2) {
+                    0 if direction == Direction::Write => io::ErrorKind::BrokenPipe,
+                    _ => io::ErrorKind::ConnectionReset,
+                };
+                return Err(kind.into());
+            }
+            Some((at, Happening::Nothing)) if at == call => {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            Some((at, Happening::Panic)) if at == call => {
+                // Without the hook, which would print a trace.
+                resume_unwind(Box::new("as planned"));
+            }
+            Some((at, Happening::Starve(calls))) if at == call => plan.starved = calls,
+            Some((at, Happening::Call(call_it))) if at == call => call_it(),
+            other => plan.at = other,
+        }
+        if let Some(left) = plan.starved.checked_sub(1) {
+            plan.starved = left;
+            let errors = [rustix::io::Errno::NOBUFS, rustix::io::Errno::NOMEM];
+            return Err(errors[call as usize % 2].into());
+        }
+        if plan.draw(100) < plan.again.into() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        if plan.draw(100) < plan.interrupted.into() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        let most = match direction {
+            Direction::Read => plan.read,
+            Direction::Write => plan.write,
+        };
+        Ok(match most {
+            0 => len,
+            most => len.min(1 + plan.draw(most)),
+        })
+    }
+}
+
+impl Plan {
+    /// 0 to `below - 1` (xorshift64).
+    fn draw(&mut self, below: usize) -> usize {
+        self.seed ^= self.seed << 13;
+        self.seed ^= self.seed >> 7;
+        self.seed ^= self.seed << 17;
+        (self.seed >> 16) as usize % below
+    }
+}
+
+impl Transport for Faulty {
+    fn accepted(socket: Plain, listener: &ListenerConfig) -> Faulty {
+        let plan = listener.plans.lock().expect("no panic").pop_front();
+        Faulty { socket, plan }
+    }
+
+    fn socket(&self) -> Option<&Plain> {
+        Some(&self.socket)
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.allow(Direction::Read, buffer.len()) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                most => return self.socket.read(&mut buffer[..most?]),
+            }
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let most = self.allow(Direction::Write, bytes.len())?;
+        self.socket.write(&bytes[..most])
+    }
+
+    fn write_more(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let most = self.allow(Direction::Write, bytes.len())?;
+        self.socket.write_more(&bytes[..most])
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let all: Vec<u8> = slices.iter().flat_map(|slice| slice.to_vec()).collect();
+        self.write(&all)
+    }
+
+    fn send_file(&mut self, file: &File, offset: u64, most: usize) -> (io::Result<usize>, usize) {
+        let offered = most;
+        let most = match self.allow(Direction::Write, most) {
+            Ok(most) => most,
+            Err(error) => return (Err(error), offered),
+        };
+        #[cfg(target_os = "linux")]
+        let (sent, _) = {
+            let refusal = self.plan.as_ref().and_then(|plan| plan.file_error);
+            self.socket.send_file_unless(refusal, (file, offset, most))
+        };
+        #[cfg(not(target_os = "linux"))]
+        let (sent, _) = self.socket.send_file(file, offset, most);
+        (sent, offered)
+    }
+
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        self.socket.shutdown_write()
+    }
+
+    fn reset(&mut self) {
+        self.socket.reset();
+    }
+
+    fn local_addr(&self) -> Option<SocketAddr> {
+        self.socket.local_addr()
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use rustix::io::Errno;
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn a_file_that_sendfile_refuses_is_read() {
+        let file = crate::io::tests::unnamed_file(b"a file");
+        let cannot = [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP, Errno::PERM];
+        for error in cannot.into_iter().chain([Errno::IO]) {
+            let plan = Plan {
+                file_error: Some(error),
+                ..Plan::default()
+            };
+            let (server, mut client) = UnixStream::pair().expect("a pair");
+            let mut faulty = Faulty {
+                socket: Plain::Unix(server),
+                plan: Some(plan),
+            };
+            let (sent, _) = faulty.send_file(&file, 2, 3);
+            drop(faulty);
+            let mut got = String::new();
+            client.read_to_string(&mut got).expect("read");
+            match cannot.contains(&error) {
+                true => assert_eq!((sent.expect("sent"), got.as_str()), (3, "fil"), "{error}"),
+                false => assert!(sent.is_err(), "{error}"),
+            }
+        }
+    }
+}
