@@ -1,14 +1,30 @@
-// The README shows all that is there by default, and its code is tested.
+// The README shows all that is there by default, and its code is tested. Its links lead to files beside
+// it. The documentation has other targets, which stand before them: the first definition of a link is the
+// one that counts. The picture itself is the target of its link.
 #![cfg_attr(
     all(feature = "dir", feature = "websocket"),
-    // Here, where no picture lies beside the text, the link to it is the picture. The first
-    // definition of a link is the one that counts.
     doc = include_str!("../benches/speed.md"),
+    doc = "[architecture]: https://docs.rs/crate/peregrine/latest/source/ARCHITECTURE.md",
+    doc = "[benches]: https://docs.rs/crate/peregrine/latest/source/benches/README.md",
+    doc = "[blocking]: guide::blocking",
+    doc = "[bodies]: guide::request_bodies",
+    doc = "[changelog]: https://docs.rs/crate/peregrine/latest/source/CHANGELOG.md",
+    doc = "[config]: Config#limits",
+    doc = "[decisions]: https://docs.rs/crate/peregrine/latest/source/docs/decisions/README.md",
+    doc = "[examples]: https://docs.rs/crate/peregrine/latest/source/examples/",
+    doc = "[files]: guide::files",
+    doc = "[getting-started]: guide::getting_started",
+    doc = "[limits]: guide::limits",
+    doc = "[operation]: guide::operation",
+    doc = "[responses]: guide::responses",
+    doc = "[security]: https://docs.rs/crate/peregrine/latest/source/SECURITY.md",
+    doc = "[websockets]: guide::websockets",
+    doc = "",
     doc = include_str!("../README.md")
 )]
 #![cfg_attr(
     not(all(feature = "dir", feature = "websocket")),
-    doc = "A small HTTP server to embed in a program. The README shows what its features add."
+    doc = "An HTTP server to embed in a program. The README shows what its features add; the module [`guide`] has guides."
 )]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -19,6 +35,7 @@ mod conn;
 mod dir;
 mod drive;
 mod exchange;
+pub mod guide;
 mod handler;
 #[cfg(feature = "http")]
 mod http_types;

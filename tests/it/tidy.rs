@@ -36,7 +36,7 @@ const LAYERS: &[&[&str]] = &[
     &["dir", "access_log"],
     &["drive", "ws_drive"],
     &["testing", "io", "internals"],
-    &["server", "launch"],
+    &["server", "launch", "guide"],
 ];
 
 /// Layers without sockets, threads, clocks or `unsafe`.

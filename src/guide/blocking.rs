@@ -1,0 +1,119 @@
+//! Code that blocks: the thread pool, deferred responses, async runtimes.
+//!
+//! **A handler runs on the event loop of its worker.** While it runs, all other connections of this
+//! worker wait. This differs from servers with a thread for each connection or request. A handler should
+//! return within a millisecond. There is one worker for each CPU by default.
+//!
+//! | the handler | what to do |
+//! |---|---|
+//! | computes for less than a millisecond, takes a lock that is held shortly | answer at once |
+//! | asks a database, calls another server, reads a slow disk, computes for long | [`Response::offload`] |
+//! | waits for something that another thread or task will report | [`Response::defer`] |
+//! | produces a long body slowly | [`Response::stream`], see [`responses`](super::responses) |
+//! | receives a large body slowly | [`BodyReader`] or a sink, see [`request_bodies`](super::request_bodies) |
+//! | waits for a time | a timer, see [`Response::timers`] |
+//!
+//! # The thread pool
+//!
+//! `offload` copies the request, returns at once, and runs a closure on a thread of the pool. The closure
+//! must be `'static`, so it cannot borrow the handler. Clone an [`Arc`](std::sync::Arc) of what it needs:
+//!
+//! ```
+//! use peregrine::{Done, Handler, Request, Response};
+//! use std::sync::Arc;
+//!
+//! struct Database; // a pool of connections, for instance
+//!
+//! impl Database {
+//!     fn find(&self, name: &str) -> Option<String> {
+//!         (name == "Ada").then(|| "mathematician".to_owned()) // imagine a query that takes 50 ms
+//!     }
+//! }
+//!
+//! struct App {
+//!     database: Arc<Database>,
+//! }
+//!
+//! impl Handler for App {
+//!     fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
+//!         let database = self.database.clone();
+//!         res.offload(req, move |req, res| {
+//!             let name = req.query("name").unwrap_or_default();
+//!             match database.find(&name) {
+//!                 Some(text) => res.text(&text),
+//!                 None => res.status(404).text("unknown"),
+//!             }
+//!         })
+//!     }
+//! }
+//! # let app = App { database: Arc::new(Database) };
+//! # let mut client = peregrine::testing::Connection::new(&app);
+//! # client.send(b"GET /?name=Ada HTTP/1.1\r\nHost: test\r\n\r\n");
+//! # assert!(client.wait(std::time::Duration::from_secs(60)));
+//! # assert!(client.received().ends_with(b"mathematician"));
+//! ```
+//!
+//! - [`Config::pool_threads`] closures run at a time: by default 4 for each CPU, at least 8. Threads
+//!   start when they are first needed.
+//! - [`Config::pool_queue`] requests wait, by default 1,024. A request beyond that gets 503 with
+//!   `Retry-After: 1`.
+//! - A panic in the closure is a 500.
+//! - Pipelined responses of one connection keep their order.
+//! - A stop waits for the closures that run, up to [`Config::stop_time`].
+//!
+//! # Deferred responses
+//!
+//! `defer` returns a [`Responder`]. Any thread can send the response with it. Copy what you need from the
+//! request first: a [`Request`](crate::Request) borrows from the connection. [`Request::to_owned`] copies
+//! all of it.
+//!
+//! ```
+//! use peregrine::{Done, Request, Response};
+//!
+//! fn handle(req: &Request<'_>, res: Response<'_>) -> Done {
+//!     let path = req.path().to_owned();
+//!     let (done, responder) = res.defer();
+//!     std::thread::spawn(move || {
+//!         responder.send(|res| res.text(&format!("{path} is ready")));
+//!     });
+//!     done
+//! }
+//! # let app = peregrine::from_fn(handle);
+//! # let mut client = peregrine::testing::Connection::new(&app);
+//! # client.send(b"GET /report HTTP/1.1\r\nHost: test\r\n\r\n");
+//! # assert!(client.wait(std::time::Duration::from_secs(60)));
+//! # assert!(client.received().ends_with(b"/report is ready"));
+//! ```
+//!
+//! - A responder that is dropped without a response gives the client a 500.
+//! - A response that takes longer than [`Limits::answer_time`] (300 s) is a 503.
+//! - If the client has disconnected, `send` returns false and does not call the closure.
+//!   [`Responder::is_gone`] can be asked before. The response cannot reach another client.
+//!
+//! # Async runtimes
+//!
+//! Start the runtime beside the server, spawn a task in the handler, and let the task call
+//! [`Responder::send`]. The example `late_async` does this with tokio.
+//!
+//! # Finding handlers that block
+//!
+//! [`Stats`] counts the sampled calls of the handler that took long: `handlers_over_10ms`,
+//! `handlers_over_100ms` and `handlers_over_1s` of [`Counters`]. With [`Config::timed_one_in`] set to 1
+//! every call is timed.
+//!
+//! [`BodyReader`]: crate::BodyReader
+//! [`Config::pool_queue`]: crate::Config::pool_queue
+//! [`Config::pool_threads`]: crate::Config::pool_threads
+//! [`Config::stop_time`]: crate::Config::stop_time
+//! [`Config::timed_one_in`]: crate::Config::timed_one_in
+//! [`Counters`]: crate::Counters
+//! [`Limits::answer_time`]: crate::Limits::answer_time
+//! [`Request::to_owned`]: crate::Request::to_owned
+//! [`Responder`]: crate::Responder
+//! [`Responder::is_gone`]: crate::Responder::is_gone
+//! [`Responder::send`]: crate::Responder::send
+//! [`Response::defer`]: crate::Response::defer
+//! [`Response::offload`]: crate::Response::offload
+//! [`Response::stream`]: crate::Response::stream
+//! [`Response::timers`]: crate::Response::timers
+//! [`Stats`]: crate::Stats

@@ -1,0 +1,137 @@
+//! A first program: routes, state, errors, tests.
+//!
+//! # A closure
+//!
+//! A handler gets a [`Request`](crate::Request) and a [`Response`](crate::Response). It answers with a
+//! method of the response and returns the [`Done`](crate::Done) that this method gives. A handler that
+//! forgets to answer does not compile. A handler that answers twice does not compile either.
+//!
+//! ```no_run
+//! use peregrine::Server;
+//!
+//! fn main() -> std::io::Result<()> {
+//!     Server::from_fn(|req, res| match (req.method(), req.path()) {
+//!         ("GET" | "HEAD", "/") => res.text("Hello, World!"),
+//!         _ => res.status(404).text("not found"),
+//!     })
+//!     .bind("127.0.0.1:8080")
+//!     .run()?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! `HEAD` reaches the handler as `HEAD`. Answer it like `GET`: the library leaves the body out.
+//!
+//! # State
+//!
+//! A program with state implements [`Handler`](crate::Handler). One value serves all connections of all
+//! threads. Put what changes behind an atomic or a lock.
+//!
+//! # Routes
+//!
+//! There is no router. Match on the method and on the parts of the path. [`Request::path`] is not
+//! percent-decoded.
+//!
+//! ```
+//! use peregrine::{Done, Handler, Request, Response};
+//! use std::collections::BTreeMap;
+//! use std::sync::{Mutex, PoisonError};
+//!
+//! #[derive(Default)]
+//! struct Notes {
+//!     notes: Mutex<BTreeMap<u64, String>>,
+//! }
+//!
+//! impl Handler for Notes {
+//!     fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
+//!         let parts: Vec<&str> = req.path().split('/').skip(1).collect();
+//!         match (req.method(), parts.as_slice()) {
+//!             ("POST", ["notes"]) => self.add(req, res),
+//!             ("GET" | "HEAD", ["notes", id]) => self.show(id, res),
+//!             (_, ["notes"]) => not_allowed(res, "POST"),
+//!             (_, ["notes", _]) => not_allowed(res, "GET, HEAD"),
+//!             _ => res.status(404).text("not found"),
+//!         }
+//!     }
+//! }
+//!
+//! impl Notes {
+//!     fn add(&self, req: &Request<'_>, res: Response<'_>) -> Done {
+//!         let Ok(text) = std::str::from_utf8(req.body()) else {
+//!             return res.status(400).text("not UTF-8");
+//!         };
+//!         // A panic of another handler poisons the lock, but leaves the map complete.
+//!         let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+//!         let id = notes.len() as u64 + 1;
+//!         notes.insert(id, text.to_owned());
+//!         res.status(201).header("Location", format!("/notes/{id}")).body("")
+//!     }
+//!
+//!     fn show(&self, id: &str, res: Response<'_>) -> Done {
+//!         let notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+//!         match id.parse().ok().and_then(|id: u64| notes.get(&id)) {
+//!             Some(text) => res.text(text),
+//!             None => res.status(404).text("no such note"),
+//!         }
+//!     }
+//! }
+//!
+//! fn not_allowed(res: Response<'_>, allowed: &str) -> Done {
+//!     res.status(405).header("Allow", allowed).text("method not allowed")
+//! }
+//!
+//! // A handler is tested without sockets, by the code that serves real connections.
+//! let app = Notes::default();
+//! let mut client = peregrine::testing::Connection::new(&app);
+//! client.send(b"POST /notes HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\n\r\nmilk");
+//! assert!(client.take_received().starts_with(b"HTTP/1.1 201 Created\r\n"));
+//! client.send(b"GET /notes/1 HTTP/1.1\r\nHost: test\r\n\r\n");
+//! assert!(client.take_received().ends_with(b"\r\n\r\nmilk"));
+//! client.send(b"PUT /notes/1 HTTP/1.1\r\nHost: test\r\n\r\n");
+//! assert!(client.take_received().starts_with(b"HTTP/1.1 405 Method Not Allowed\r\n"));
+//! ```
+//!
+//! # Handlers with `?`
+//!
+//! `Done` is not a `Result`, and `res` is moved by the answer. So let a function return a value and
+//! answer in one place:
+//!
+//! ```
+//! use peregrine::{Done, Request, Response};
+//!
+//! struct Error(u16, &'static str);
+//!
+//! fn double(req: &Request<'_>) -> Result<String, Error> {
+//!     let n = req.query("n").ok_or(Error(400, "`n` is missing"))?;
+//!     let n: u32 = n.parse().map_err(|_| Error(400, "`n` is no number"))?;
+//!     let twice = n.checked_mul(2).ok_or(Error(422, "`n` is too large"))?;
+//!     Ok(twice.to_string())
+//! }
+//!
+//! fn handle(req: &Request<'_>, res: Response<'_>) -> Done {
+//!     match double(req) {
+//!         Ok(text) => res.text(&text),
+//!         Err(Error(status, text)) => res.status(status).text(text),
+//!     }
+//! }
+//! # let app = peregrine::from_fn(handle);
+//! # let mut client = peregrine::testing::Connection::new(&app);
+//! # client.send(b"GET /?n=21 HTTP/1.1\r\nHost: test\r\n\r\n");
+//! # assert!(client.take_received().ends_with(b"\r\n\r\n42"));
+//! # client.send(b"GET /?n=x HTTP/1.1\r\nHost: test\r\n\r\n");
+//! # assert!(client.take_received().starts_with(b"HTTP/1.1 400 "));
+//! ```
+//!
+//! # Panics and errors
+//!
+//! - A handler that panics gives its client a 500 and closes that connection. The other connections
+//!   continue. A `Mutex` that the handler had locked stays poisoned; the example above shows how to lock
+//!   it.
+//! - A response that cannot be sent, for instance with a line feed in a header field, becomes a 500.
+//!   [`Handler::handle_error`](crate::Handler::handle_error) is told why. In a debug build the default
+//!   writes the reason to standard error.
+//! - Responses of the library (400, 408, 413, 500 and others) are one line of text.
+//!   [`Handler::error_response`](crate::Handler::error_response) gives them another form, for instance
+//!   JSON.
+//!
+//! [`Request::path`]: crate::Request::path

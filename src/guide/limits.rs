@@ -1,0 +1,59 @@
+//! Limits: what a client can cost.
+//!
+//! Each buffer, queue, loop and wait has a limit that is on by default. [`Config`](crate::Config#limits)
+//! has the table of all limits: the default, what the client sees, and the test that shows it. A limit is
+//! a number. Zero is the tightest, and the largest number (`usize::MAX`, `Duration::MAX`) is no limit.
+//!
+//! | struct | scope |
+//! |---|---|
+//! | [`Config`](crate::Config) | the server: connections, memory in buffers, the thread pool |
+//! | [`Limits`](crate::Limits) | one connection: sizes and times of requests and responses |
+//! | `WsLimits` | one WebSocket, or one WebSocket thread |
+//! | `DirConfig` | one `DirServer` |
+//! | `MultipartLimits` | one form |
+//!
+//! ```
+//! use peregrine::{Config, Limits, Server};
+//! use std::time::Duration;
+//!
+//! # fn main() -> std::io::Result<()> {
+//! let config = Config {
+//!     connections: 10_000,
+//!     limits: Limits {
+//!         body_bytes: 10 << 20,                 // bodies of up to 10 MiB
+//!         idle_time: Duration::from_secs(20),   // idle connections are closed after 20 s
+//!         ..Limits::default()
+//!     },
+//!     ..Config::default()
+//! };
+//! let server = Server::from_fn(|_, res| res.text("hi")).config(config);
+//! # drop(server.bind("127.0.0.1:0").start()?);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! One route can have another limit for bodies: [`Handler::body_plan`](crate::Handler::body_plan) returns
+//! [`BodyPlan::BufferUpTo`](crate::BodyPlan::BufferUpTo).
+//!
+//! # Times
+//!
+//! Times are checked once a second. A wait may end up to two seconds late, never early. A client that
+//! sends or takes slowly is measured by a rate ([`Limits::body_rate`](crate::Limits::body_rate),
+//! [`Limits::write_rate`](crate::Limits::write_rate)), so a few bytes now and then do not keep a
+//! connection open.
+//!
+//! # Memory
+//!
+//! [`Config::buffered_bytes`](crate::Config::buffered_bytes) (512 MiB) limits the buffers of all
+//! connections together. Near this limit, connections that hold memory and make no progress are closed.
+//! At this limit, new requests get 503. What handlers allocate is not counted.
+//!
+//! # Connections
+//!
+//! [`Config::connections`](crate::Config::connections) (65,536) limits the connections of the process. At
+//! this limit the connections that have been idle longest are closed.
+//! [`Config::connections_per_address`](crate::Config::connections_per_address) limits those of one
+//! address. The loopback is not counted, because a proxy may be there; add other proxies to
+//! [`Config::trusted_proxies`](crate::Config::trusted_proxies). The system limits the descriptors of the
+//! process (`ulimit -n`): [`Config::raise_descriptors`](crate::Config::raise_descriptors) raises the soft
+//! limit.

@@ -1,0 +1,31 @@
+//! Guides: how to build a program with peregrine. All code in them is tested.
+//!
+//! | guide | answers |
+//! |---|---|
+//! | [`getting_started`] | How do I route, keep state, answer errors and test a handler? |
+//! | [`blocking`] | Where does code go that blocks: a database, a slow computation, a file? |
+//! | [`responses`] | Which ways are there to answer: at once, later, piece by piece, as events? |
+//! | [`request_bodies`] | How do I read forms, uploads, and bodies that are larger than memory? |
+#![cfg_attr(
+    feature = "websocket",
+    doc = "| [`websockets`] | How do I accept WebSockets and send to them from any thread? |"
+)]
+#![cfg_attr(
+    feature = "dir",
+    doc = "| [`files`] | How do I serve a folder, a single-page application, or embedded files? |"
+)]
+//! | [`limits`] | What can a client cost, and how do I change it? |
+//! | [`operation`] | How do I run it: proxy and TLS, stop, restart, metrics, logs? |
+//!
+//! These modules contain documentation only.
+
+pub mod blocking;
+#[cfg(feature = "dir")]
+pub mod files;
+pub mod getting_started;
+pub mod limits;
+pub mod operation;
+pub mod request_bodies;
+pub mod responses;
+#[cfg(feature = "websocket")]
+pub mod websockets;

@@ -1,0 +1,162 @@
+//! Running a server: proxy and TLS, stop, restart, metrics, logs, errors.
+//!
+//! # TLS, HTTP/2 and proxies
+//!
+//! The library has no TLS and no HTTP/2. Put a proxy such as nginx, Caddy or HAProxy before a server that
+//! is reached from other machines. For nginx:
+//!
+//! ```text
+//! location / {
+//!     proxy_pass http://127.0.0.1:8080;      # or http://unix:/run/app.sock
+//!     proxy_http_version 1.1;
+//!     proxy_set_header Host $http_host;      # the check of WebSocket origins needs it
+//!     proxy_set_header Upgrade $http_upgrade;
+//!     proxy_set_header Connection $connection_upgrade;  # from a `map` of $http_upgrade
+//!     proxy_request_buffering off;           # large uploads arrive while they are sent
+//! }
+//! ```
+//!
+//! - [`Request::peer_addr`](crate::Request::peer_addr) is the address of the proxy then.
+//!   `X-Forwarded-For` and similar fields are not read by the library. A handler may read them if only
+//!   the proxy can connect.
+//! - [`Server::bind_unix_mode`](crate::Server::bind_unix_mode) sets the mode of a Unix socket, so that
+//!   the proxy's user can connect. [`Server::bind_unix`](crate::Server::bind_unix) lets only its own user
+//!   connect.
+//! - Set [`Config::allowed_hosts`](crate::Config::allowed_hosts) for a server on a loopback or private
+//!   address that browsers can reach. Otherwise a page of another site can read its responses by DNS
+//!   rebinding.
+//!
+//! # Stopping
+//!
+//! [`Server::run`](crate::Server::run) and [`Running::wait`](crate::Running::wait) return after a stop.
+//! With the feature `signals`, which is on by default, they handle SIGINT and SIGTERM for the whole
+//! process: the first signal stops the server, a second one closes what is still open. A
+//! [`Stopper`](crate::Stopper) stops it from any thread.
+//!
+//! During a stop, requests that have arrived are answered, the last of each connection with `Connection:
+//! close`. An idle connection may send one more request within
+//! [`Limits::stop_grace`](crate::Limits::stop_grace) (1 s), so that no request on its way is lost.
+//! WebSockets are closed with
+//! 1001. What is open after [`Config::stop_time`](crate::Config::stop_time) (10 s) is closed.
+//!       [`Stopped`](crate::Stopped) reports what was drained and what was cut.
+//!
+//! # Restarting without losing a request
+//!
+//! On Unix a new process can take over the listeners while the old one serves. The old process stops when
+//! the new one is ready. If the new process fails, the old one continues.
+//!
+//! ```no_run
+//! # #[cfg(unix)]
+//! fn main() -> std::io::Result<()> {
+//!     use peregrine::{Inherited, Server, hand_over};
+//!     use std::{env, process::Command, thread, time::Duration};
+//!
+//!     let program = env::current_exe()?; // before the file is replaced
+//!     let inherited = Inherited::from_parent()?; // nothing, if no server started this process
+//!     let running = Server::from_fn(|_, res| res.text("Hello, World!"))
+//!         .inherit(&inherited)
+//!         .bind("127.0.0.1:8080") // the listener of the old process, if it has this address
+//!         .start()?;
+//!     inherited.ready()?; // from here on the old process stops
+//!
+//!     let stopper = running.stopper();
+//!     thread::spawn(move || {
+//!         while restart_is_asked_for() {
+//!             match hand_over(&[&stopper], &mut Command::new(&program), Duration::from_secs(30)) {
+//!                 Ok(_) => return,
+//!                 Err(error) => eprintln!("the new process did not start: {error}"),
+//!             }
+//!         }
+//!     });
+//!     running.wait()?; // until all accepted requests are answered
+//!     Ok(())
+//! }
+//! # #[cfg(unix)]
+//! # fn restart_is_asked_for() -> bool { true }
+//! # #[cfg(not(unix))]
+//! # fn main() {}
+//! ```
+//!
+//! The example `restart` does this on SIGHUP. The process id changes. A service manager that watches the
+//! process id, such as systemd, should own the socket instead:
+//! [`Server::listener`](crate::Server::listener) takes it (with the crate `listenfd`, for instance), and
+//! [`Running::leave_backlog`](crate::Running::leave_backlog) leaves waiting connections to the next
+//! process.
+//!
+//! # Metrics
+//!
+//! Make a [`Stats`](crate::Stats), give it to the server, and serve its page:
+//!
+//! ```no_run
+//! use peregrine::{Server, Stats};
+//!
+//! fn main() -> std::io::Result<()> {
+//!     let stats = Stats::new();
+//!     let seen = stats.clone();
+//!     let app = move |req: &peregrine::Request<'_>, res: peregrine::Response<'_>| match req.path() {
+//!         "/metrics" => res.header("Content-Type", Stats::CONTENT_TYPE).body(seen.prometheus()),
+//!         _ => res.text("Hello, World!"),
+//!     };
+//!     Server::from_fn(app).stats(&stats).bind("127.0.0.1:8080").run()?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! It has connections, requests, bytes, responses by class, errors by kind, time in handlers (sampled,
+//! see [`Config::timed_one_in`](crate::Config::timed_one_in)), and the lengths of queues.
+//! [`Counters`](crate::Counters) describes each number. The page is open to every client that can send
+//! this request: serve it on an address of its own, or check the client first.
+//!
+//! # Access log
+//!
+//! [`AccessLog`](crate::AccessLog) wraps a handler. It writes a line for each request when the response
+//! is complete, with its status, size and duration, or with status 499 if the client has left before. A
+//! thread of its own writes the lines, so no worker waits for the disk. Lines that find no room in the
+//! buffer are counted.
+//!
+//! ```no_run
+//! use peregrine::{AccessLog, LogWriter, Server, from_fn};
+//!
+//! fn main() -> std::io::Result<()> {
+//!     let log = LogWriter::new(std::io::stdout())?;
+//!     let app = from_fn(|_, res| res.text("Hello, World!"));
+//!     Server::new(AccessLog::new(app, log)).bind("127.0.0.1:8080").run()?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! The library prints nothing itself, with one exception: in a debug build the default of
+//! [`Handler::handle_error`](crate::Handler::handle_error) writes to standard error why a response could
+//! not be sent. Events go to the crates `log` or `tracing`, if these features are on.
+//!
+//! # Error responses
+//!
+//! [`Handler::error_response`](crate::Handler::error_response) shapes the responses of the library, for
+//! instance as JSON with fields for CORS:
+//!
+//! ```
+//! use peregrine::{Done, ErrorContext, Handler, Request, Response};
+//!
+//! struct Api;
+//!
+//! impl Handler for Api {
+//!     fn handle_request(&self, _: &Request<'_>, res: Response<'_>) -> Done {
+//!         res.text("hi")
+//!     }
+//!
+//!     fn error_response(&self, error: &ErrorContext<'_>, res: Response<'_>) -> Done {
+//!         res.header("Content-Type", "application/json")
+//!             .header("Access-Control-Allow-Origin", "*")
+//!             .body(format!("{{\"error\":\"{}\"}}", error.text()))
+//!     }
+//! }
+//! # let mut client = peregrine::testing::Connection::new(&Api);
+//! # client.send(b"GET / HTTP/1.1\r\n\r\n");
+//! # assert!(client.received().ends_with(b"\r\n\r\n{\"error\":\"no Host\"}"));
+//! ```
+//!
+//! # Containers
+//!
+//! The default number of workers follows the CPUs that the process may use, by its affinity and by the
+//! CPU quota of its control groups. `Config::buffered_bytes` does not follow the memory limit of a
+//! container: set it.

@@ -1,0 +1,128 @@
+//! WebSockets: accepting, sending, topics, limits.
+//!
+//! A handler that also implements [`WebSocketHandler`] takes WebSocket connections when it is served by
+//! [`Server::websocket`]. Each connection has a state of its own, [`WebSocketHandler::Conn`], which the
+//! library owns. All hooks of a connection run on one thread, one after the other, so the state needs no
+//! lock.
+//!
+//! | hook | called |
+//! |---|---|
+//! | [`accept_ws`] | once for each handshake; decides whether it is accepted |
+//! | [`handle_ws_conn`] | once, when the connection has begun |
+//! | [`handle_ws_frame`] | once for each *message*, however many frames it came in |
+//! | [`handle_ws_disconn`] | once, when the connection has ended |
+//! | [`handle_ws_drain`] | when a client that was behind has caught up |
+//! | [`handle_ws_pong`] | for each pong |
+//!
+//! A hook runs on an event loop, like a handler: it must not block for long. The library answers pings,
+//! pings clients that are silent, and does the close handshake.
+//!
+//! ```
+//! use peregrine::{
+//!     Done, Handler, Hub, Message, Request, Response, Server, Upgrade, WebSocketHandler, Ws,
+//! };
+//!
+//! struct Chat;
+//!
+//! impl Handler for Chat {
+//!     fn handle_request(&self, _: &Request<'_>, res: Response<'_>) -> Done {
+//!         res.html("<script>new WebSocket('/ws')</script>")
+//!     }
+//! }
+//!
+//! impl WebSocketHandler for Chat {
+//!     type Conn = u64; // the number of messages of this connection
+//!
+//!     fn accept_ws(&self, req: &Request<'_>, _: &mut Upgrade<'_>) -> Option<u64> {
+//!         (req.path() == "/ws").then_some(0)
+//!     }
+//!
+//!     fn handle_ws_conn(&self, ws: &mut Ws<'_, u64>) {
+//!         ws.subscribe("room");
+//!     }
+//!
+//!     fn handle_ws_frame(&self, ws: &mut Ws<'_, u64>, message: Message<'_>) {
+//!         *ws.conn += 1;
+//!         ws.publish("room", message); // to all subscribers, on all threads
+//!     }
+//! }
+//!
+//! # fn main() -> std::io::Result<()> {
+//! let hub = Hub::new(); // clones can be given to any thread, and to the handler
+//! let server = Server::new(Chat).websocket().with_hub(&hub).bind("127.0.0.1:0");
+//! let running = server.start()?;
+//! hub.broadcast("good morning");
+//! # running.stop();
+//! # running.wait().map(|_| ())
+//! # }
+//! ```
+//!
+//! # Sending
+//!
+//! [`Ws`] sends within a hook. [`Hub`] sends from any thread: to one connection by its [`WsId`], to the
+//! subscribers of a topic, or to all. Sending never blocks. It returns [`Sent::Queued`], [`Sent::Full`]
+//! or [`Sent::Closed`].
+//!
+//! [`WsLimits::backlog_bytes`] (2 MiB) limits what may wait for a slow client. [`BacklogPolicy`] decides
+//! about a message beyond that:
+//!
+//! - `Close` (the default) closes the connection: a connected client has missed no message;
+//! - `DropNewest` drops the message;
+//! - `DropOldest` drops the oldest messages that wait.
+//!
+//! To send something from the state of the connection, split the two: `let (conn, mut ws) = ws.split();`.
+//!
+//! # Pages of other sites
+//!
+//! Browsers let any page open a WebSocket to any server, with the cookies of its user. A handshake from a
+//! page of another host or port gets 403 before `accept_ws` is asked. [`Config::ws_origins`] allows
+//! others. Behind a proxy, the proxy has to pass `Host` on.
+//!
+//! # Tests
+//!
+//! [`testing::WebSocket`](crate::testing::WebSocket) is a connection in memory:
+//!
+//! ```
+//! # use peregrine::*;
+//! # struct Echo;
+//! # impl Handler for Echo {
+//! #     fn handle_request(&self, _: &Request<'_>, res: Response<'_>) -> Done { res.text("") }
+//! # }
+//! # impl WebSocketHandler for Echo {
+//! #     type Conn = ();
+//! #     fn accept_ws(&self, _: &Request<'_>, _: &mut Upgrade<'_>) -> Option<()> { Some(()) }
+//! #     fn handle_ws_frame(&self, ws: &mut Ws<'_, ()>, message: Message<'_>) { ws.send(message); }
+//! # }
+//! let app = Echo; // sends each message back
+//! let mut client = peregrine::testing::WebSocket::connect(&app, "/ws").expect("accepted");
+//! client.send_message("hi");
+//! assert_eq!(client.take_received(), b"\x81\x02hi"); // frames of the server, as bytes
+//! ```
+//!
+//! # More
+//!
+//! - Compression (permessage-deflate) is the feature `deflate`.
+//! - An idle connection takes about 220 bytes of the process, with the state of 24 bytes that was
+//!   measured.
+//! - [`Relay`] connects the hubs of several processes.
+//! - The example `websocket` is a chat, `room` a chat with a history.
+//!
+//! [`BacklogPolicy`]: crate::BacklogPolicy
+//! [`Config::ws_origins`]: crate::Config::ws_origins
+//! [`Hub`]: crate::Hub
+//! [`Relay`]: crate::Relay
+//! [`Sent::Closed`]: crate::Sent::Closed
+//! [`Sent::Full`]: crate::Sent::Full
+//! [`Sent::Queued`]: crate::Sent::Queued
+//! [`Server::websocket`]: crate::Server::websocket
+//! [`WebSocketHandler`]: crate::WebSocketHandler
+//! [`WebSocketHandler::Conn`]: crate::WebSocketHandler::Conn
+//! [`Ws`]: crate::Ws
+//! [`WsId`]: crate::WsId
+//! [`WsLimits::backlog_bytes`]: crate::WsLimits::backlog_bytes
+//! [`accept_ws`]: crate::WebSocketHandler::accept_ws
+//! [`handle_ws_conn`]: crate::WebSocketHandler::handle_ws_conn
+//! [`handle_ws_disconn`]: crate::WebSocketHandler::handle_ws_disconn
+//! [`handle_ws_drain`]: crate::WebSocketHandler::handle_ws_drain
+//! [`handle_ws_frame`]: crate::WebSocketHandler::handle_ws_frame
+//! [`handle_ws_pong`]: crate::WebSocketHandler::handle_ws_pong
