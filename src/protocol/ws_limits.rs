@@ -1,12 +1,13 @@
-//! Every bound on what a WebSocket client can make the server hold or wait for.
+//! Limits on what a WebSocket client can make the server hold or wait for.
 
 use std::time::Duration;
 
-/// What one WebSocket client may cost, set for all by [`Config::ws_limits`](crate::Config::ws_limits)
-/// and for one connection by [`Upgrade::limits`](crate::Upgrade::limits). The table in
-/// [`Config`](crate::Config#limits) says what happens at each.
+/// Limits of one WebSocket connection, or of one WebSocket thread where the field says so.
 ///
-/// Nothing is allocated for what a client only announces: buffers grow with the bytes that arrive.
+/// [`Config::ws_limits`](crate::Config::ws_limits) sets them for all connections,
+/// [`Upgrade::limits`](crate::Upgrade::limits) for one. The table in [`Config`](crate::Config#limits) says
+/// what the client sees at each limit. Nothing is allocated for an announced length: buffers grow with the
+/// bytes that arrive.
 ///
 /// ```
 /// use peregrine::{BacklogPolicy, WsLimits};
@@ -16,62 +17,69 @@ use std::time::Duration;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WsLimits {
-    /// Bytes of a whole message, after decompression; the connection closes with 1009 above, as
-    /// soon as a frame announces it. Default: 1 MiB.
+    /// Bytes of a whole message, after decompression. Above, the connection closes with 1009, as soon as a
+    /// frame announces the length. Default: 1 MiB.
     pub message_bytes: usize,
     /// Bytes of the payload of one frame; 1009 above. Default: 1 MiB.
     pub frame_bytes: usize,
-    /// Frames that one message may come in, empty ones included; 1008 above. Default: 4,096.
+    /// Number of frames of one message, empty ones included; 1008 above. Default: 4,096.
     pub fragments: u32,
-    /// How long a message may take from its first byte before `message_rate` is asked of it. Default:
-    /// 10 s.
+    /// How long a message may take from its first byte before `message_rate` applies to it. Default: 10 s.
     pub message_grace: Duration,
-    /// Bytes a second that a message that has begun must bring, on average; 1008 below. Time in which
-    /// the server reads nothing (`backlog_mark`) does not count. What came faster allows for a pause, of
-    /// `idle_time` or `message_grace` at most, whichever is longer. 0: no rate is asked for. Default:
-    /// 1,000.
+    /// Bytes a second that the client must send of a message that it has begun, on average; 1008 below. 0:
+    /// there is no minimum rate. Default: 1,000.
+    ///
+    /// Time in which the server reads nothing (`backlog_mark`) does not count. A faster start allows a pause
+    /// later. The pause is at most `idle_time` or `message_grace`, whichever is longer.
     pub message_rate: usize,
-    /// Messages that a client may send in a second, on average; ten times as many may come at once if it
-    /// has sent fewer before. 1008 above. Default: 1,000.
+    /// Messages that a client may send in a second, on average; 1008 above. Ten times as many may arrive at
+    /// once if the client has sent fewer before. Default: 1,000.
     pub messages: u32,
-    /// Pings and pongs that a client may send within a second of the server's clock; 1008 above.
-    /// Default: 100.
+    /// Pings and pongs that a client may send within one second of the server's clock; 1008 above. Default:
+    /// 100.
     pub control_frames: u32,
-    /// Bytes that may wait to be sent to a client. A message that does not fit is treated by
-    /// `backlog_policy`; nothing ever exceeds it but answers to pings and the close frame, a few
-    /// bytes each. Default: 2 MiB.
+    /// Bytes that may wait to be sent to a client. Default: 2 MiB.
+    ///
+    /// `backlog_policy` applies to a message that does not fit. Only responses to pings and the close frame
+    /// may exceed this limit, by a few bytes each.
     pub backlog_bytes: usize,
-    /// What becomes of a message that does not fit, and of its connection.
-    /// Default: [`BacklogPolicy::Close`].
+    /// What happens to a message that does not fit, and to its connection. Default: [`BacklogPolicy::Close`].
     pub backlog_policy: BacklogPolicy,
-    /// While more than this waits to be sent, nothing more is read from this client, so that one
-    /// that is answered without end waits for itself. When it falls to this mark,
+    /// Bytes that wait to be sent to a client, above which nothing more is read from it. So a client that
+    /// causes endless messages to itself has to wait. When the backlog falls to this mark,
     /// [`handle_ws_drain`](crate::WebSocketHandler::handle_ws_drain) is called. Default: 256 KiB.
     pub backlog_mark: usize,
-    /// Topics that one connection may be subscribed to. Default: 64.
+    /// Number of topics that one connection may subscribe to. Default: 64.
     pub topics: usize,
-    /// Bytes of the name of a topic; a connection cannot subscribe to one that is longer. Default: 256.
+    /// Bytes of the name of a topic. A connection cannot subscribe to a topic with a longer name. Default:
+    /// 256.
     pub topic_bytes: usize,
-    /// How long a client may be silent before it is pinged. Default: 60 s.
+    /// How long a client may send nothing before the server sends a ping. Default: 60 s.
     pub idle_time: Duration,
-    /// How long it may stay silent then. Default: 20 s.
+    /// How long a client may send nothing after that ping. Default: 20 s.
     pub pong_time: Duration,
-    /// How long a client may take to answer a close frame (RFC 6455 section 7.1.2). Default: 5 s.
+    /// How long a client may take to send its close frame after that of the server (RFC 6455 section 7.1.2).
+    /// Default: 5 s.
     pub close_time: Duration,
-    /// How long a client may take no byte of what waits for it. Default: 30 s.
+    /// How long a client may take no byte of its messages. Default: 30 s.
     pub write_time: Duration,
-    /// How long messages may wait for their client before `write_rate` is asked of that. Default: 10 s.
+    /// How long messages may wait for their client before `write_rate` applies. Default: 10 s.
     pub write_grace: Duration,
-    /// Bytes a second that a client must take of what waits for it, on average; the connection is reset
-    /// below. What was taken faster allows for a pause, of `write_time` or `write_grace` at most,
-    /// whichever is longer. 0: no rate is asked for. Default: 240.
+    /// Bytes a second that a client must take of its messages, on average. Below, the connection is reset. 0:
+    /// there is no minimum rate. Default: 240.
+    ///
+    /// A faster start allows a pause later. The pause is at most `write_time` or `write_grace`, whichever is
+    /// longer.
     pub write_rate: usize,
-    /// WebSockets that one thread looks after; further ones are answered with 503. At most
-    /// 16,777,216. Default: 65,536. Only that of [`Config::ws_limits`](crate::Config::ws_limits)
-    /// counts.
+    /// Number of WebSockets of one thread; a further handshake gets 503. The maximum is 16,777,216. Default:
+    /// 65,536.
+    ///
+    /// Only the value in [`Config::ws_limits`](crate::Config::ws_limits) has an effect.
     pub connections_per_thread: usize,
-    /// Bytes of messages, names of topics and reasons that other threads may have on their way to one
-    /// WebSocket thread; each counts as 64 bytes more than it has. Default: 16 MiB. Only that of [`Config::ws_limits`](crate::Config::ws_limits) counts.
+    /// Bytes of messages, names of topics and close reasons that other threads may have on their way to one
+    /// WebSocket thread. Each counts 64 bytes more than it has. Default: 16 MiB.
+    ///
+    /// Only the value in [`Config::ws_limits`](crate::Config::ws_limits) has an effect.
     pub mailbox_bytes: usize,
 }
 
@@ -85,7 +93,7 @@ impl Default for WsLimits {
             message_rate: 1000,
             messages: 1000,
             control_frames: 100,
-            // An echo of the largest message must fit.
+            // The echo of the largest message must fit.
             backlog_bytes: 2 << 20,
             backlog_policy: BacklogPolicy::default(),
             backlog_mark: 256 << 10,
@@ -103,20 +111,24 @@ impl Default for WsLimits {
     }
 }
 
-/// What becomes of a message for a client that does not take what is sent to it, when
-/// [`WsLimits::backlog_bytes`] would be exceeded. The sender is told in any case, and
-/// [`Counters::ws_dropped`](crate::Counters::ws_dropped) counts.
+/// What happens to a message if the client does not take its messages and [`WsLimits::backlog_bytes`] would
+/// be exceeded.
+///
+/// The sender gets a result that says so in each case. [`Counters::ws_dropped`](crate::Counters::ws_dropped)
+/// counts such messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BacklogPolicy {
-    /// The connection is closed: a client misses nothing or is gone. That holds for a message that does
-    /// not fit into [`WsLimits::mailbox_bytes`], too.
+    /// The connection is closed. So a connected client misses no message. This also applies to a message that
+    /// does not fit into [`WsLimits::mailbox_bytes`].
     #[default]
     Close,
     /// The message is dropped.
     DropNewest,
-    /// The oldest messages are dropped to make room: a feed of which only the latest counts. Up to
-    /// 64 KiB of them are on their way already and stay, and a message that finds no room behind
-    /// those is dropped itself.
+    /// The oldest messages are dropped until the new one fits. It suits a feed of which only the latest
+    /// message counts.
+    ///
+    /// Up to 64 KiB of the oldest messages are already on their way and stay. If the new message does not fit
+    /// behind them, it is dropped.
     DropOldest,
 }
