@@ -93,6 +93,11 @@ fn tell_of_websocket<H: Handler>(handler: &H, request: &Request<'_>) {
     }
 }
 
+/// Points to a handler: an `Arc` in a worker, a reference in a test.
+pub(crate) trait HandlerRef: Deref<Target: Handler + Sized> {}
+
+impl<P: Deref<Target: Handler + Sized>> HandlerRef for P {}
+
 /// What serving needs beside the connection itself.
 ///
 /// `P` points to the handler: an `Arc` in a worker, a reference in a test.

@@ -10,11 +10,11 @@ use crate::io::{
     capacity::Capacity,
     control::{Control, Seat},
     descriptors,
+    http_driver::Worker,
     listener::{self, ListenAddr, Listener, ListenerConfig, ListenerId, Place},
     mode::{Mode, wrong_setting},
     poll::{Poll, Waker},
     transport::Transport,
-    worker::Worker,
 };
 use crate::late::{
     Timers,
@@ -125,7 +125,7 @@ impl Launch {
         kind: &str,
         index: usize,
         counters: Arc<crate::stats::WorkerCounters>,
-        run: impl FnOnce() -> io::Result<crate::io::worker::Ended> + Send + 'static,
+        run: impl FnOnce() -> io::Result<crate::io::event_loop::Ended> + Send + 'static,
     ) -> io::Result<()> {
         let thread = spawn(kind, index, &self.config, &self.control, run);
         // They would wait for workers that never start.

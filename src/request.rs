@@ -20,13 +20,6 @@ const FORM_PAIRS: usize = 1000;
 pub(crate) trait Ends {
     fn peer_addr(&self) -> Option<SocketAddr>;
     fn local_addr(&self) -> Option<SocketAddr>;
-
-    /// Sends what can be sent at once of these, one after the other. How many bytes that were; none
-    /// where it cannot, or has failed: the next attempt to send will tell.
-    #[cfg(feature = "websocket")]
-    fn send_now(&self, _pieces: [&[u8]; 2]) -> usize {
-        0
-    }
 }
 
 /// A request, complete with its body: a view of the connection's buffer, so it copies nothing and

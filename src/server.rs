@@ -22,9 +22,9 @@ use crate::io::signals::Signals;
 use crate::io::ws_mode::WebSockets;
 use crate::io::{
     control::{Control, Seat},
+    event_loop::Ended,
     listener::{ListenAddr, Place},
     transport::{Plain, Transport},
-    worker::Ended,
 };
 use crate::late::Timers;
 use crate::launch::{Launch, cannot_bind};

@@ -26,7 +26,7 @@ use crate::websocket::{
     hub::{Hub, WsId},
     origins::WsOrigins,
     upgrade::Upgrade,
-    ws::{Context, Ws},
+    ws::{Context, HookSocket, Ws},
 };
 use std::ops::Deref;
 use std::sync::Arc;
@@ -183,9 +183,15 @@ fn refuse<H: Handler>(
     response.text(text)
 }
 
+/// Points to a handler: an `Arc` in a thread, a reference in a test.
+pub(crate) trait WsHandlerRef: Deref<Target: WebSocketHandler + Sized> {}
+
+impl<P: Deref<Target: WebSocketHandler + Sized>> WsHandlerRef for P {}
+
+/// What such a handler keeps for each connection.
+pub(crate) type ConnOf<P> = <<P as Deref>::Target as WebSocketHandler>::Conn;
+
 /// What the connections of a thread share, beside sockets.
-///
-/// `P` points to the handler: an `Arc` in a thread, a reference in a test.
 pub(crate) struct WsService<P> {
     pub(crate) handler: P,
     pub(crate) hub: Hub,
@@ -214,11 +220,7 @@ pub(crate) struct Peer<C> {
     pub(crate) id: WsId,
 }
 
-impl<P> WsService<P>
-where
-    P: Deref,
-    P::Target: WebSocketHandler + Sized,
-{
+impl<P: WsHandlerRef> WsService<P> {
     pub(crate) fn new(handler: P, hub: Hub) -> WsService<P> {
         WsService {
             handler,
@@ -236,10 +238,10 @@ where
     /// waits to be sent that the client has to take something first; or for as long as a turn may take.
     pub(crate) fn pump(
         &mut self,
-        peer: &mut Peer<<P::Target as WebSocketHandler>::Conn>,
+        peer: &mut Peer<ConnOf<P>>,
         input: &mut WsInput,
         turn_time: Duration,
-        ends: &dyn Ends,
+        socket: &mut impl HookSocket,
     ) -> Pumped {
         let (mut pace, mut messages) = (Pace::default(), 0);
         while !peer.ws.is_crowded() {
@@ -255,12 +257,12 @@ where
             pace.begin(turn_time, || !input.raw().is_empty());
             match next {
                 Next::Read | Next::Over => break,
-                Next::Pong(payload) => self.hook(peer, ends, |handler, ws| {
+                Next::Pong(payload) => self.hook(peer, socket, |handler, ws| {
                     handler.handle_ws_pong(ws, payload.as_bytes());
                 }),
                 Next::Message => {
                     messages += 1;
-                    self.message(peer, input, ends);
+                    self.message(peer, input, socket);
                     peer.ws.done(input);
                 }
             }
@@ -274,14 +276,14 @@ where
 
     fn message(
         &mut self,
-        peer: &mut Peer<<P::Target as WebSocketHandler>::Conn>,
+        peer: &mut Peer<ConnOf<P>>,
         input: &WsInput,
-        ends: &dyn Ends,
+        socket: &mut impl HookSocket,
     ) {
         // Taken out, as the message may lie in it while the hook has all else.
         let mut inflate = std::mem::take(&mut self.inflate);
         match peer.ws.message(input, &mut inflate) {
-            Ok(message) => self.hook(peer, ends, |handler, ws| {
+            Ok(message) => self.hook(peer, socket, |handler, ws| {
                 handler.handle_ws_frame(ws, message);
             }),
             Err(error) => peer.ws.fail(error, self.now),
@@ -292,9 +294,9 @@ where
     /// Calls the handler, which may panic: then the connection closes.
     pub(crate) fn hook(
         &mut self,
-        peer: &mut Peer<<P::Target as WebSocketHandler>::Conn>,
-        ends: &dyn Ends,
-        hook: impl FnOnce(&P::Target, &mut Ws<'_, <P::Target as WebSocketHandler>::Conn>),
+        peer: &mut Peer<ConnOf<P>>,
+        socket: &mut impl HookSocket,
+        hook: impl FnOnce(&P::Target, &mut Ws<'_, ConnOf<P>>),
     ) {
         let mut ws = Ws {
             conn: &mut peer.conn,
@@ -306,7 +308,7 @@ where
                 topics: &mut self.topics,
                 later: &mut self.later,
                 kit: &mut self.kit,
-                ends,
+                socket,
             },
         };
         let handler = &*self.handler;
@@ -314,19 +316,21 @@ where
         if let Err(panic) = catch(|| hook(handler, &mut ws)) {
             self.panics += 1;
             peer.ws.close(INTERNAL_ERROR, "", self.now);
-            tell_panic(handler, &panic, ends);
+            tell_panic(handler, &panic, socket);
         }
     }
 
     /// The connection is over: it leaves its topics and is told of for the last time.
     pub(crate) fn disconnect(
         &mut self,
-        peer: &mut Peer<<P::Target as WebSocketHandler>::Conn>,
-        ends: &dyn Ends,
+        peer: &mut Peer<ConnOf<P>>,
+        socket: &mut impl HookSocket,
         why: &Disconnect,
     ) {
         self.topics.remove(peer.id.conn());
-        self.hook(peer, ends, |handler, ws| handler.handle_ws_disconn(ws, why));
+        self.hook(peer, socket, |handler, ws| {
+            handler.handle_ws_disconn(ws, why);
+        });
         self.topics.remove(peer.id.conn());
     }
 }

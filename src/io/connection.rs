@@ -1,15 +1,16 @@
 //! One connection of a worker: its socket, its state, and what an event does to them.
 
-mod room;
+mod driven;
 mod sending;
-mod time;
 
 use super::control::Accepted;
+use super::event_loop::Fate;
+use super::linger::Lingering;
+use super::link::Link;
 use super::listener::ListenerConfig;
 use super::mode::Mode;
-use super::poll::{Interest, Poll};
 use super::socket::Socket;
-use super::transport::{Transport, can_wait};
+use super::transport::Transport;
 use crate::conn::{
     Seconds,
     body_out::BodyOut,
@@ -18,57 +19,32 @@ use crate::conn::{
     id::ConnId,
     input::Input,
     output::Output,
-    panic_guard::{Panic, drop_quietly},
     pool::Pool,
 };
-use crate::drive::{Left, Parts, Service, Turn};
-use crate::handler::{ConnectionError, Handler};
+use crate::drive::{HandlerRef, Parts, Service, Turn};
+use crate::handler::ConnectionError;
 use crate::incoming::BodySink;
 use crate::late::Command;
 use crate::request::Ends;
 use crate::stats::WorkerCounters;
-use std::io;
-use std::net::SocketAddr;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 /// What the connections of one worker share.
-pub(crate) struct Shared<'a, H, M> {
-    pub(crate) service: Service<Arc<H>>,
+pub(crate) struct Shared<P, M> {
+    pub(crate) service: Service<P>,
     pub(crate) pool: Pool,
-    pub(crate) poll: Poll,
-    pub(crate) counters: &'a WorkerCounters,
+    pub(crate) counters: Arc<WorkerCounters>,
     pub(crate) mode: M,
     pub(crate) tally: Tally,
     /// Of the connection whose turn it is.
     pub(crate) place: ConnId,
+    /// Connections that have had commands.
+    pub(crate) dirty: Vec<ConnId>,
 }
 
-/// What a read has brought.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fill {
-    /// Bytes, or the end of them.
-    Something,
-    Nothing,
-    Failed,
-}
-
-/// What becomes of a connection after an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fate {
-    /// It waits for its socket.
-    Open,
-    /// It has more to do as soon as others have had their turn.
-    Again,
-    /// It has more to do after a while.
-    Later,
-    /// Drop it.
-    Closed,
-    /// It goes on in another protocol; see [`Connection::into_moved`].
-    Upgraded,
-}
-
-pub(crate) struct Connection<T> {
-    socket: Socket<T>,
+pub(crate) struct Connection<P, M, T> {
+    pub(super) link: Link<T>,
     http1: Http1,
     input: Option<Box<Input>>,
     output: Option<Box<Output>>,
@@ -76,16 +52,10 @@ pub(crate) struct Connection<T> {
     body: Option<Box<BodyOut>>,
     /// Who takes the body of the request that is coming in.
     sink: Option<Box<dyn BodySink>>,
-    /// What the poller watches for; `None` before the first time the socket had nothing for us.
-    watched: Option<Interest>,
     phase: Phase,
     /// When the client last took something.
     wrote: Seconds,
-    /// The system had no memory for the last call. The poller would say at once that the socket is
-    /// ready, so it is not asked: the call is made again in the next second.
-    starved: bool,
-    /// Bytes that the tally has for it.
-    counted: u32,
+    served_by: PhantomData<fn(&mut Shared<P, M>)>,
 }
 
 /// See [`Connection::into_moved`].
@@ -113,74 +83,88 @@ enum Phase {
     Blocked,
     /// The same, and then the connection ends.
     Ending(Close),
-    /// All is sent. What the client still sends is thrown away; after this many bytes, only its end is
-    /// waited for.
-    Lingering(u32),
+    Lingering(Lingering),
 }
 
-impl<T: Transport> Connection<T> {
+/// What a connection has in its hands in a turn.
+struct Lease {
+    input: Box<Input>,
+    output: Box<Output>,
+}
+
+impl<P: HandlerRef, M: Mode<P::Target, T>, T: Transport> Connection<P, M, T> {
     pub(crate) fn new(
         accepted: Accepted,
         listener: &ListenerConfig,
         now: Seconds,
         keep_alive: bool,
-    ) -> Connection<T> {
+    ) -> Self {
         Connection {
-            socket: Socket::new(accepted, listener),
+            link: Link::new(Socket::new(accepted, listener)),
             http1: Http1::new(now, keep_alive),
             input: None,
             output: None,
             body: None,
             sink: None,
-            watched: None,
             phase: Phase::Serving,
             wrote: now,
-            starved: false,
-            counted: 0,
+            served_by: PhantomData,
         }
     }
 
-    /// The client's address.
-    pub(crate) fn peer(&self) -> Option<SocketAddr> {
-        self.socket.peer_addr()
+    /// Lends it buffers, its own or those of the pool. It keeps what is not empty after `act`.
+    #[inline(always)]
+    fn lend<R>(
+        &mut self,
+        shared: &mut Shared<P, M>,
+        act: impl FnOnce(&mut Self, &mut Lease, &mut Shared<P, M>) -> R,
+    ) -> R {
+        let mut lease = Lease {
+            input: self.input.take().unwrap_or_else(|| shared.pool.input()),
+            output: self.output.take().unwrap_or_else(|| shared.pool.output()),
+        };
+        let done = act(self, &mut lease, shared);
+        match lease.input.is_empty() {
+            true => shared.pool.give_input(lease.input),
+            false => self.input = Some(lease.input),
+        }
+        match lease.output.is_empty() {
+            true => shared.pool.give_output(lease.output),
+            false => self.output = Some(lease.output),
+        }
+        done
     }
 
-    /// The socket is ready.
-    pub(crate) fn ready<H: Handler, M: Mode<H, T>>(
-        &mut self,
-        readable: bool,
-        shared: &mut Shared<'_, H, M>,
-    ) -> Fate {
-        self.starved = false;
-        match self.phase {
-            Phase::Serving if readable => self.read(shared),
-            Phase::Waiting | Phase::Resting if readable => self.read_ahead(shared),
-            Phase::Blocked | Phase::Ending(_) => self.resume(shared),
-            Phase::Lingering(left) if readable || left == 0 => self.discard(left, shared),
-            Phase::Serving
-            | Phase::Waiting
-            | Phase::Resting
-            | Phase::Busy
-            | Phase::Lingering(_) => Fate::Open,
+    fn parts<'a>(
+        &'a mut self,
+        lease: &'a mut Lease,
+        counters: &'a WorkerCounters,
+        place: ConnId,
+    ) -> Parts<'a> {
+        Parts {
+            http1: &mut self.http1,
+            input: &mut lease.input,
+            output: &mut lease.output,
+            body: &mut self.body,
+            sink: &mut self.sink,
+            place,
+            ends: &self.link.socket,
+            counters,
         }
     }
 
     /// One read, and answers to what it has brought.
-    pub(crate) fn read<H: Handler, M: Mode<H, T>>(
-        &mut self,
-        shared: &mut Shared<'_, H, M>,
-    ) -> Fate {
-        match self.fill(shared) {
-            Fill::Something => self.serve(shared),
-            Fill::Nothing => Fate::Open,
-            Fill::Failed => Fate::Closed,
+    fn read(&mut self, lease: &mut Lease, shared: &mut Shared<P, M>) -> Fate {
+        match self.fill(lease, shared) {
+            None => self.serve(lease, shared),
+            Some(fate) => fate,
         }
     }
 
     /// The client sends, or goes, while an answer of it is to come.
-    fn read_ahead<H: Handler, M: Mode<H, T>>(&mut self, shared: &mut Shared<'_, H, M>) -> Fate {
+    fn read_ahead(&mut self, shared: &mut Shared<P, M>) -> Fate {
         // It was watched for nothing but its end.
-        if self.http1.is_eof() || self.fill(shared) == Fill::Failed {
+        if self.http1.is_eof() || self.lend(shared, Self::fill) == Some(Fate::Closed) {
             return Fate::Closed;
         }
         if self.http1.is_eof() {
@@ -192,105 +176,57 @@ impl<T: Transport> Connection<T> {
         Fate::Open
     }
 
-    /// Something has come for the answer that is to come. [`Connection::go_on`] is to follow.
-    pub(crate) fn command<H: Handler, M: Mode<H, T>>(
-        &mut self,
-        command: Command,
-        shared: &mut Shared<'_, H, M>,
-    ) -> Fate {
-        let mut input = self.input.take().unwrap_or_else(|| shared.pool.input());
-        let mut output = self.output.take().unwrap_or_else(|| shared.pool.output());
-        let place = shared.place;
-        let mut parts = self.parts(&mut input, &mut output, shared.counters, place);
-        shared.service.command(command, &mut parts);
-        self.keep(input, shared);
-        // Nothing was for this connection: an idle one must not keep a buffer.
-        match output.is_empty() {
-            true => shared.pool.give_output(output),
-            false => self.output = Some(output),
+    /// Something has come for the answer that is to come. [`Driven::flush`](super::event_loop::Driven::flush) is to follow.
+    pub(crate) fn command(&mut self, command: Command, shared: &mut Shared<P, M>) -> Fate {
+        self.lend(shared, |connection, lease, shared| {
+            let mut parts = connection.parts(lease, &shared.counters, shared.place);
+            shared.service.command(command, &mut parts);
+        });
+        if shared.dirty.last() != Some(&shared.place) {
+            shared.dirty.push(shared.place);
         }
         Fate::Open
     }
 
     /// Sends what has come, and takes the next request if the answer is complete.
-    pub(crate) fn go_on<H: Handler, M: Mode<H, T>>(
-        &mut self,
-        shared: &mut Shared<'_, H, M>,
-    ) -> Fate {
+    fn go_on(&mut self, lease: &mut Lease, shared: &mut Shared<P, M>) -> Fate {
         match self.phase {
             // A sink may have been told to answer while its body was still coming in.
-            Phase::Waiting | Phase::Serving => self.serve(shared),
+            Phase::Waiting | Phase::Serving => self.serve(lease, shared),
             _ => {
-                self.tell_unsent(shared);
+                self.tell_unsent(&lease.output, shared);
                 Fate::Open
             }
         }
     }
 
-    fn parts<'a>(
-        &'a mut self,
-        input: &'a mut Input,
-        output: &'a mut Box<Output>,
-        counters: &'a WorkerCounters,
-        place: ConnId,
-    ) -> Parts<'a> {
-        Parts {
-            http1: &mut self.http1,
-            input,
-            output,
-            body: &mut self.body,
-            sink: &mut self.sink,
-            place,
-            ends: &self.socket,
-            counters,
-        }
-    }
-
-    fn fill<H: Handler, M: Mode<H, T>>(&mut self, shared: &mut Shared<'_, H, M>) -> Fill {
-        let mut input = self.input.take().unwrap_or_else(|| shared.pool.input());
-        self.starved = false;
-        let filled = match self.socket.stream.read(input.space()) {
-            Ok(0) => {
+    /// One read. `None` if it has brought something, or the end of the client.
+    fn fill(&mut self, lease: &mut Lease, shared: &mut Shared<P, M>) -> Option<Fate> {
+        match self.link.read(lease.input.space()) {
+            Ok(Some(0)) => {
                 self.http1.eof();
-                Fill::Something
+                None
             }
-            Ok(n) => {
+            Ok(Some(n)) => {
                 shared.counters.bytes_read.add(n as u64);
-                input.filled(n);
-                Fill::Something
+                lease.input.filled(n);
+                None
             }
-            Err(error) if can_wait(&error, &mut self.starved) => Fill::Nothing,
+            Ok(None) => Some(Fate::Open),
             Err(error) => {
                 // A reset between requests is how some clients say goodbye.
                 if !self.http1.is_idle() {
-                    shared.fail(&ConnectionError::Read(&error), &self.socket);
+                    shared.fail(&ConnectionError::Read(&error), &self.link.socket);
                 }
-                Fill::Failed
+                Some(Fate::Closed)
             }
-        };
-        self.keep(input, shared);
-        filled
-    }
-
-    /// The turn comes round again for requests that are in the input already.
-    pub(crate) fn again<H: Handler, M: Mode<H, T>>(
-        &mut self,
-        shared: &mut Shared<'_, H, M>,
-    ) -> Fate {
-        match self.phase {
-            Phase::Busy | Phase::Resting => self.serve(shared),
-            _ => Fate::Open,
         }
     }
 
     /// One turn, and what it leaves to be sent.
-    fn serve<H: Handler, M: Mode<H, T>>(&mut self, shared: &mut Shared<'_, H, M>) -> Fate {
-        let mut input = self.input.take().unwrap_or_else(|| shared.pool.input());
-        let mut output = self.output.take().unwrap_or_else(|| shared.pool.output());
-        let mut parts = self.parts(&mut input, &mut output, shared.counters, shared.place);
+    fn serve(&mut self, lease: &mut Lease, shared: &mut Shared<P, M>) -> Fate {
+        let mut parts = self.parts(lease, &shared.counters, shared.place);
         let turn = shared.service.turn(&mut parts, &mut shared.mode);
-        self.keep(input, shared);
-        self.output = Some(output);
         self.phase = match turn {
             Turn::Read => Phase::Serving,
             Turn::Wait => Phase::Waiting,
@@ -300,78 +236,35 @@ impl<T: Transport> Connection<T> {
             Turn::Upgrade => return Fate::Upgraded,
         };
         self.wrote = shared.service.now;
-        self.flush(shared)
+        self.flush(lease, shared)
     }
 
     /// The server stops: this connection gets no further request after what it has sent.
-    pub(crate) fn stop<H: Handler, M: Mode<H, T>>(
-        &mut self,
-        shared: &mut Shared<'_, H, M>,
-    ) -> Fate {
+    fn stop_serving(&mut self, lease: &mut Lease, shared: &mut Shared<P, M>) -> Fate {
         let is_serving = self.phase == Phase::Serving;
         // What has arrived is a request that was accepted.
         let filled = match is_serving {
-            true => self.fill(shared),
-            false => Fill::Nothing,
+            true => self.fill(lease, shared),
+            false => Some(Fate::Open),
         };
-        let unread = self.input.as_ref().map_or(0, |input| input.available());
+        let unread = lease.input.available();
         if self.body.is_some() {
-            return self.stop_stream(unread, shared);
+            let mut parts = self.parts(lease, &shared.counters, shared.place);
+            shared.service.stop(unread, &mut parts);
+            return self.go_on(lease, shared);
         }
         self.http1.stop(unread, shared.service.now);
         let may_ask = !shared.service.limits.stop_grace.is_zero();
         match filled {
-            Fill::Failed => Fate::Closed,
-            Fill::Something => self.serve(shared),
-            Fill::Nothing if is_serving && self.http1.is_idle() && !may_ask => Fate::Closed,
-            Fill::Nothing => Fate::Open,
+            None => self.serve(lease, shared),
+            Some(Fate::Open) if is_serving && self.http1.is_idle() && !may_ask => Fate::Closed,
+            Some(fate) => fate,
         }
-    }
-
-    /// Has the poller watch for what the connection waits for now.
-    pub(crate) fn watch(&mut self, token: ConnId, poll: &Poll) -> io::Result<()> {
-        let interest = match self.phase {
-            _ if self.starved => Interest::Nothing,
-            // The poller tells the end of a client even so, where it can.
-            Phase::Lingering(0) => Interest::Nothing,
-            Phase::Serving | Phase::Lingering(_) => Interest::Read,
-            // The end of a client is worth knowing; what it sends can wait in the socket.
-            Phase::Waiting | Phase::Resting if self.http1.is_eof() || self.input.is_some() => {
-                Interest::Nothing
-            }
-            Phase::Waiting | Phase::Resting => Interest::Read,
-            // Soon done: to change its interest twice costs more than events that it passes over.
-            Phase::Busy => return Ok(()),
-            Phase::Blocked | Phase::Ending(_) => Interest::Write,
-        };
-        if self.watched == Some(interest) && !poll.is_oneshot() {
-            return Ok(());
-        }
-        let before = self.watched.replace(interest);
-        self.socket.watch((before, interest), token.into(), poll)
-    }
-
-    /// Counts what it keeps until its next turn.
-    #[inline]
-    pub(crate) fn count<H, M>(&mut self, shared: &mut Shared<'_, H, M>) {
-        let input = self.input.as_mut().map_or(0, |input| {
-            input.note(shared.service.now);
-            input.held()
-        });
-        let output = self.output.as_ref().map_or(0, |output| output.held());
-        self.counted = shared.tally.count(self.counted, input + output);
     }
 
     /// Gives away what another protocol goes on with: the socket, what has arrived behind the
     /// request, and what is not sent yet.
-    pub(crate) fn into_moved(
-        mut self,
-        shared: &mut Shared<'_, impl Handler, impl Sized>,
-    ) -> Moved<T> {
-        shared.tally.count(self.counted, 0);
-        if self.watched.is_some() {
-            self.socket.unwatch(&shared.poll);
-        }
+    pub(crate) fn into_moved(mut self, shared: &mut Shared<P, M>) -> Moved<T> {
         let rest = self.input.take().map_or(Vec::new(), |input| {
             let rest = input.unread().to_vec();
             shared.pool.give_input(input);
@@ -382,62 +275,10 @@ impl<T: Transport> Connection<T> {
             shared.pool.come_back();
         }
         Moved {
-            socket: self.socket,
+            socket: self.link.socket,
             rest,
             output: self.output,
         }
-    }
-
-    /// Gives back what it holds.
-    pub(crate) fn close(mut self, shared: &mut Shared<'_, impl Handler, impl Sized>) {
-        shared.tally.count(self.counted, 0);
-        if self.body.is_some() || self.output.is_some() {
-            self.reset_old();
-        }
-        if Poll::must_remove() && self.watched.is_some() {
-            self.socket.unwatch(&shared.poll);
-        }
-        if self.http1.is_waiting() || self.sink.is_some() {
-            shared.service.wire.door.leave(shared.place);
-        }
-        if self.http1.is_waiting() || self.http1.is_unanswered() {
-            shared.service.leave(&Left {
-                http1: &self.http1,
-                input: self.input.as_deref(),
-                output: self.output.as_deref(),
-                body: self.body.as_deref(),
-                place: shared.place,
-                ends: &self.socket,
-            });
-        }
-        drop_quietly(self.sink.take());
-        if let Some(input) = self.input.take() {
-            shared.pool.give_input(input);
-        }
-        if let Some(output) = self.output.take() {
-            shared.pool.give_output(output);
-        }
-    }
-
-    /// A panic has ended its turn: what it was at is thrown away, its buffers included, and nothing of
-    /// it goes to another connection.
-    #[cold]
-    pub(crate) fn abandon<H: Handler, M: Mode<H, T>>(
-        mut self,
-        panic: &Panic,
-        shared: &mut Shared<'_, H, M>,
-    ) {
-        shared.tally.count(self.counted, 0);
-        shared.service.wire.door.leave(shared.place);
-        shared.service.lose_exchange(shared.place);
-        // It must not take half of an answer for all of it.
-        self.socket.stream.reset();
-        if Poll::must_remove() && self.watched.is_some() {
-            self.socket.unwatch(&shared.poll);
-        }
-        drop_quietly(self.sink.take());
-        let error = ConnectionError::Internal(panic.message());
-        shared.fail(&error, &self.socket);
     }
 
     /// Buffers that it has.
@@ -445,17 +286,10 @@ impl<T: Transport> Connection<T> {
     pub(crate) fn leased(&self) -> usize {
         usize::from(self.input.is_some()) + usize::from(self.output.is_some())
     }
-
-    fn keep<H, M>(&mut self, input: Box<Input>, shared: &mut Shared<'_, H, M>) {
-        match input.is_empty() {
-            true => shared.pool.give_input(input),
-            false => self.input = Some(input),
-        }
-    }
 }
 
-impl<H: Handler, M> Shared<'_, H, M> {
-    fn fail(&self, error: &ConnectionError<'_>, socket: &impl Ends) {
+impl<P: HandlerRef, M> Shared<P, M> {
+    fn fail(&self, error: &ConnectionError<'_>, ends: &dyn Ends) {
         self.counters.connection_errors.add(1);
         match error {
             ConnectionError::Read(_) => self.counters.read_errors.add(1),
@@ -464,7 +298,7 @@ impl<H: Handler, M> Shared<'_, H, M> {
             ConnectionError::Internal(_) => self.counters.internal_errors.add(1),
             _ => {}
         }
-        self.service.report(error, socket);
+        self.service.report(error, ends);
     }
 }
 
@@ -476,6 +310,6 @@ mod tests {
     #[test]
     #[cfg(target_pointer_width = "64")]
     fn an_idle_connection_is_small() {
-        assert!(size_of::<Connection<crate::io::transport::Plain>>() <= 152);
+        assert!(size_of::<Connection<(), (), crate::io::transport::Plain>>() <= 152);
     }
 }

@@ -135,7 +135,7 @@ impl Control {
             let seat = control.seats.get(worker)?;
             Some(Queues {
                 connections: seat.mailbox.len() as u64,
-                messages: seat.door.len() as u64,
+                messages: seat.door.inbox.len() as u64,
                 ..Queues::default()
             })
         })

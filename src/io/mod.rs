@@ -9,8 +9,12 @@ pub(crate) mod clock;
 pub(crate) mod connection;
 pub(crate) mod control;
 pub(crate) mod descriptors;
+pub(crate) mod event_loop;
 #[cfg(unix)]
 pub(crate) mod handover;
+pub(crate) mod http_driver;
+mod linger;
+mod link;
 pub(crate) mod listener;
 pub(crate) mod mode;
 pub(crate) mod poll;
@@ -25,13 +29,9 @@ mod socket_file;
 #[cfg(all(test, unix))]
 mod tests;
 pub(crate) mod transport;
-pub(crate) mod worker;
 #[cfg(feature = "websocket")]
 pub(crate) mod ws_connection;
 #[cfg(feature = "websocket")]
-pub(crate) mod ws_mode;
+pub(crate) mod ws_driver;
 #[cfg(feature = "websocket")]
-pub(crate) mod ws_worker;
-
-/// Reads or writes for a connection whose time is up, before that is enforced.
-const LOOKS: usize = 64;
+pub(crate) mod ws_mode;

@@ -4,10 +4,13 @@
 use super::accept::BACK_OFF;
 use super::capacity::{MOST_AT_A_TIME, SHARE};
 use super::slab::Slab;
-use super::worker::REST;
 use crate::conn::{Seconds, budget::Tally, id::ConnId};
 use std::cmp::Reverse;
 use std::time::Duration;
+
+/// For each connection, how long none is looked for after too few were found: a hundred times what a look
+/// takes, at most.
+pub(super) const REST: Duration = Duration::from_micros(10);
 
 /// What a connection may hold however short memory is.
 const SMALL: u32 = 16 << 10;

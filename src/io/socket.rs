@@ -2,10 +2,10 @@
 
 use super::control::Accepted;
 use super::listener::ListenerConfig;
-use super::poll::{Interest, Poll, Token};
 use super::transport::Transport;
 use crate::request::Ends;
-use std::io;
+#[cfg(feature = "websocket")]
+use crate::websocket::ws::HookSocket;
 #[cfg(feature = "websocket")]
 use std::io::IoSlice;
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
@@ -41,27 +41,6 @@ impl<T: Transport> Socket<T> {
             peer,
         }
     }
-
-    /// Has the poller watch for `interest`, and not for what it watched `before`, if it did.
-    pub(super) fn watch(
-        &self,
-        (before, interest): (Option<Interest>, Interest),
-        token: Token,
-        poll: &Poll,
-    ) -> io::Result<()> {
-        match (self.stream.socket(), before) {
-            (Some(socket), None) => poll.add(socket, token, interest),
-            (Some(socket), Some(_)) => poll.modify(socket, token, interest),
-            (None, _) => Ok(()),
-        }
-    }
-
-    /// The poller is to watch it no more.
-    pub(super) fn unwatch(&self, poll: &Poll) {
-        if let Some(socket) = self.stream.socket() {
-            let _ = poll.remove(socket);
-        }
-    }
 }
 
 impl<T: Transport> Ends for Socket<T> {
@@ -76,10 +55,12 @@ impl<T: Transport> Ends for Socket<T> {
     fn local_addr(&self) -> Option<SocketAddr> {
         self.stream.local_addr()
     }
+}
 
-    #[cfg(feature = "websocket")]
-    fn send_now(&self, pieces: [&[u8]; 2]) -> usize {
-        let sent = self.stream.write_now(&pieces.map(IoSlice::new));
+#[cfg(feature = "websocket")]
+impl<T: Transport> HookSocket for Socket<T> {
+    fn write_now(&mut self, pieces: [&[u8]; 2]) -> usize {
+        let sent = self.stream.write_vectored(&pieces.map(IoSlice::new));
         sent.unwrap_or(0)
     }
 }

@@ -128,7 +128,7 @@ impl<C, T: Transport> WsThreads<C, T> {
                 let seat = seats.get(i)?;
                 Some(Queues {
                     connections: seat.arrivals.len() as u64,
-                    messages: seat.door.len() as u64,
+                    messages: seat.door.inbox.len() as u64,
                     ..Queues::default()
                 })
             })
@@ -220,7 +220,7 @@ impl<H: WebSocketHandler, T: Transport> Mode<H, T> for On<H::Conn, T> {
         self.is_promised = false;
         let seat = &self.seats[self.chosen];
         if seat.arrivals.put([Arrival { moved, accepted }]) {
-            seat.door.wake();
+            seat.door.inbox.wake();
         }
         // The server is cut: the thread has ended, and may have looked for the last time before.
         match seat.door.is_closed() {

@@ -100,7 +100,7 @@ impl Command {
 
 /// A worker as those see it who answer later.
 pub(crate) struct Door {
-    inbox: Inbox<Command>,
+    pub(crate) inbox: Inbox<Command>,
     /// By slot: which ticket is waited for, see [`entry`], or 0.
     waiting: Rows<AtomicU64>,
     /// Unsent bytes that a streamed body may be ahead of its client.
@@ -157,21 +157,6 @@ impl Door {
     /// After the end of the worker it is dropped: whoever waits for an answer to it learns by that.
     pub(crate) fn post(&self, command: Command) {
         self.inbox.post(command);
-    }
-
-    /// Nobody has posted anything, as far as is known.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.inbox.is_empty()
-    }
-
-    /// How much has been posted and not been taken.
-    pub(crate) fn len(&self) -> usize {
-        self.inbox.len()
-    }
-
-    /// Moves all that has come into `into`, which must be empty.
-    pub(crate) fn take(&self, into: &mut Vec<Command>) {
-        self.inbox.take(into);
     }
 
     /// An answer is waited for from now on. For the owning thread.

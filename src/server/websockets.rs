@@ -3,8 +3,8 @@
 use super::{Running, Server, Stopped};
 use crate::io::{
     transport::{Plain, Transport},
+    ws_driver::WsWorker,
     ws_mode::{WebSockets, WsSeat, WsThreads},
-    ws_worker::WsWorker,
 };
 use crate::launch::Launch;
 use crate::websocket::{WebSocketHandler, hub::Hub};

@@ -1,6 +1,6 @@
 //! A WebSocket client in memory.
 
-use super::{MEMORY, take};
+use super::{MEMORY, Memory, take};
 use crate::conn::share::Share;
 use crate::conn::{
     Seconds,
@@ -180,7 +180,7 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
             says_goodbye: false,
             disconnect: None,
         };
-        ws.service.hook(&mut ws.peer, &MEMORY, |handler, ws| {
+        ws.service.hook(&mut ws.peer, &mut Memory, |handler, ws| {
             handler.handle_ws_conn(ws);
         });
         ws.run();
@@ -288,14 +288,14 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
             self.take_commands();
             let (peer, input) = (&mut self.peer, &mut self.input);
             // There are no others to have a turn.
-            self.service.pump(peer, input, Duration::MAX, &MEMORY);
+            self.service.pump(peer, input, Duration::MAX, &mut Memory);
             self.publish();
             let crowded = self.peer.ws.is_crowded();
             self.flush();
             if self.peer.ws.is_over() {
                 break;
             }
-            if (!crowded || self.peer.ws.is_crowded()) && self.door.is_empty() {
+            if (!crowded || self.peer.ws.is_crowded()) && self.door.inbox.is_empty() {
                 break;
             }
         }
@@ -304,7 +304,7 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
             self.door.seats.leave(self.peer.id);
             self.door.close();
             self.door.ended.store(1, Ordering::Release);
-            self.service.disconnect(&mut self.peer, &MEMORY, &why);
+            self.service.disconnect(&mut self.peer, &mut Memory, &why);
             self.service.later.clear();
             self.says_goodbye = matches!(end, End::Closed { .. } | End::Failed(_) | End::Gone);
             if self.says_goodbye {
@@ -339,7 +339,7 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
     /// Does what came by the hub.
     fn take_commands(&mut self) {
         let mut commands = Vec::new();
-        self.door.take(&mut commands);
+        self.door.inbox.take(&mut commands);
         for command in commands {
             self.door.taken(&command);
             self.obey(command);
@@ -394,7 +394,7 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
             let taken = self.received.len() - before;
             let service = &mut self.service;
             if self.peer.ws.taken(taken, &mut service.kit, service.now) {
-                service.hook(&mut self.peer, &MEMORY, |handler, ws| {
+                service.hook(&mut self.peer, &mut Memory, |handler, ws| {
                     handler.handle_ws_drain(ws);
                 });
             }

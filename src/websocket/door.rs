@@ -83,7 +83,7 @@ struct MissedSoFar {
 }
 
 pub(crate) struct Door {
-    inbox: Inbox<Command>,
+    pub(crate) inbox: Inbox<Command>,
     pub(crate) seats: Seats,
     /// What is in the inbox, in bytes. `queued <= most`
     queued: AtomicUsize,
@@ -197,25 +197,6 @@ impl Door {
         }
     }
 
-    pub(crate) fn wake(&self) {
-        self.inbox.wake();
-    }
-
-    /// Nothing has been posted, as far as is known.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.inbox.is_empty()
-    }
-
-    /// How much has been posted and not been taken.
-    pub(crate) fn len(&self) -> usize {
-        self.inbox.len()
-    }
-
-    /// Moves all that has come into `into`, which must be empty.
-    pub(crate) fn take(&self, into: &mut Vec<Command>) {
-        self.inbox.take(into);
-    }
-
     /// A command has been taken: there is room again.
     pub(crate) fn taken(&self, command: &Command) {
         if let Command::Send(id, message) = command {
@@ -266,7 +247,7 @@ mod tests {
 
     fn taken(door: &Door) -> Vec<Command> {
         let mut commands = Vec::new();
-        door.take(&mut commands);
+        door.inbox.take(&mut commands);
         commands.iter().for_each(|command| door.taken(command));
         commands
     }
@@ -384,6 +365,6 @@ mod tests {
         let (hub, door) = hub(1000);
         assert_eq!(hub.broadcast("x"), Sent::Queued);
         door.close();
-        assert_eq!((hub.broadcast("x"), door.len()), (Sent::Closed, 0));
+        assert_eq!((hub.broadcast("x"), door.inbox.len()), (Sent::Closed, 0));
     }
 }

@@ -346,12 +346,12 @@ mod tests {
         assert_eq!(hub.send(id, "ten bytes!"), Sent::Full);
         assert_eq!(hub.backlog(id), Some(42));
         let mut commands = Vec::new();
-        door.take(&mut commands);
+        door.inbox.take(&mut commands);
         commands.drain(..).for_each(|command| door.taken(&command));
         assert_eq!((hub.backlog(id), door.take_dropped()), (Some(30), 1));
         let posted = (0..).take_while(|_| hub.publish("t", "0123456789").is_queued());
         assert_eq!(posted.count(), 1000 / (64 + 1 + 12));
-        door.take(&mut commands);
+        door.inbox.take(&mut commands);
         commands.drain(..).for_each(|command| door.taken(&command));
         door.close();
         assert_eq!(hub.broadcast("x"), Sent::Closed);

@@ -33,7 +33,18 @@ pub(crate) struct Context<'a> {
     pub(crate) topics: &'a mut Topics,
     pub(crate) later: &'a mut Vec<Publication>,
     pub(crate) kit: &'a mut SendKit,
-    pub(crate) ends: &'a dyn Ends,
+    pub(crate) socket: &'a mut dyn HookSocket,
+}
+
+/// The socket of a connection, lent to its hooks.
+///
+/// What hooks send goes into the connection's output, and the driver writes it when they have returned. A
+/// large message is the exception: it is written from where it lies, while its hook has it, as a copy
+/// into the output costs more than all else (an echo of 1 MiB 1.4 times as much).
+pub(crate) trait HookSocket: Ends {
+    /// Writes what the socket takes of these, one after the other. How many bytes that were; none where it
+    /// cannot, or has failed: the next attempt to write will tell.
+    fn write_now(&mut self, pieces: [&[u8]; 2]) -> usize;
 }
 
 impl<C> Ws<'_, C> {
@@ -63,7 +74,7 @@ impl<C> Ws<'_, C> {
                 topics: context.topics,
                 later: context.later,
                 kit: context.kit,
-                ends: context.ends,
+                socket: context.socket,
             },
         };
         (self.conn, rest)
@@ -81,20 +92,20 @@ impl<C> Ws<'_, C> {
 
     /// The client's address; `None` on a Unix socket.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
-        self.context.ends.peer_addr()
+        self.context.socket.peer_addr()
     }
 
     /// The address that the client connected to; `None` on a Unix socket. Asks the system each
     /// time.
     pub fn local_addr(&self) -> Option<SocketAddr> {
-        self.context.ends.local_addr()
+        self.context.socket.local_addr()
     }
 
     /// Sends a message to this client, after all that was sent from its hooks before.
     pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Sent {
         let context = &mut self.context;
-        let (kit, ends) = (&mut *context.kit, context.ends);
-        let at_once = |pieces: [&[u8]; 2]| ends.send_now(pieces);
+        let (kit, socket) = (&mut *context.kit, &mut *context.socket);
+        let at_once = |pieces: [&[u8]; 2]| socket.write_now(pieces);
         self.ws.send(message.into(), kit, context.now, at_once)
     }
 

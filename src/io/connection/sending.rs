@@ -1,30 +1,29 @@
 //! The sending half of a connection, and its end.
 
-use super::{Connection, Fate, Phase, Shared};
+use super::{Connection, Fate, Lease, Phase, Shared};
 use crate::conn::{
+    Seconds,
     http1::{Close, CloseReason},
+    output::Output,
     rate::Rate,
 };
-use crate::handler::{ConnectionError, Handler};
+use crate::drive::HandlerRef;
+use crate::handler::ConnectionError;
+use crate::io::linger::Lingering;
 use crate::io::mode::Mode;
-use crate::io::transport::{FILE_STEP, Sent, Transport, can_wait};
+use crate::io::transport::{FILE_STEP, Sent, Transport};
 use crate::protocol::Version;
 
-impl<T: Transport> Connection<T> {
+impl<P: HandlerRef, M: Mode<P::Target, T>, T: Transport> Connection<P, M, T> {
     /// Sends what there is, and goes on with what that allows.
-    pub(super) fn flush<H: Handler, M: Mode<H, T>>(
-        &mut self,
-        shared: &mut Shared<'_, H, M>,
-    ) -> Fate {
-        let Some(output) = &mut self.output else {
-            return self.sent(shared);
-        };
+    pub(super) fn flush(&mut self, lease: &mut Lease, shared: &mut Shared<P, M>) -> Fate {
+        let output = &mut lease.output;
         // A client that reads as fast as a file is sent must not keep the thread for itself.
         let mut budget = FILE_STEP;
         let (since, mut taken) = (self.wrote, 0);
         while !output.is_empty() && budget > 0 {
-            match self.socket.stream.send(output) {
-                Ok(Sent { bytes, full }) => {
+            match self.link.send(output) {
+                Ok(Some(Sent { bytes, full })) => {
                     shared.counters.bytes_written.add(bytes as u64);
                     output.advance(bytes);
                     taken += bytes;
@@ -34,9 +33,9 @@ impl<T: Transport> Connection<T> {
                         break;
                     }
                 }
-                Err(error) if can_wait(&error, &mut self.starved) => break,
+                Ok(None) => break,
                 Err(error) => {
-                    shared.fail(&ConnectionError::Write(&error), &self.socket);
+                    shared.fail(&ConnectionError::Write(&error), &self.link.socket);
                     return Fate::Closed;
                 }
             }
@@ -48,22 +47,24 @@ impl<T: Transport> Connection<T> {
             if !matches!(self.phase, Phase::Ending(_)) {
                 self.phase = Phase::Blocked;
             }
-            self.tell_unsent(shared);
+            self.tell_unsent(output, shared);
             return Fate::Open;
         }
-        if let Some(output) = self.output.take() {
-            shared.pool.give_output(output);
+        self.tell_unsent(&lease.output, shared);
+        match self.phase {
+            Phase::Busy => Fate::Again,
+            Phase::Resting => Fate::Later,
+            Phase::Ending(close) => self.end(close, lease, shared),
+            _ => Fate::Open,
         }
-        self.tell_unsent(shared);
-        self.sent(shared)
     }
 
     /// Tells whoever makes the rest of the answer how much of it the client has not taken.
-    pub(super) fn tell_unsent<H, M>(&self, shared: &Shared<'_, H, M>) {
+    pub(super) fn tell_unsent(&self, output: &Output, shared: &Shared<P, M>) {
         let Some(body) = &self.body else {
             return;
         };
-        let unsent = self.output.as_ref().map_or(0, |output| output.len());
+        let unsent = output.len();
         // While all connections hold too much, there is room for more when all has gone.
         let most = shared.service.limits.output_bytes as u64;
         body.set_unsent(match unsent > 0 && shared.tally.is_over() {
@@ -72,62 +73,32 @@ impl<T: Transport> Connection<T> {
         });
     }
 
-    /// The client has taken all there was.
-    fn sent<H: Handler, M: Mode<H, T>>(&mut self, shared: &mut Shared<'_, H, M>) -> Fate {
-        match self.phase {
-            Phase::Busy => Fate::Again,
-            Phase::Resting => Fate::Later,
-            Phase::Ending(close) => self.end(close, shared),
-            _ => Fate::Open,
-        }
-    }
-
     /// A blocked client may have room again.
-    pub(super) fn resume<H: Handler, M: Mode<H, T>>(
-        &mut self,
-        shared: &mut Shared<'_, H, M>,
-    ) -> Fate {
-        let fate = self.flush(shared);
-        if self.phase != Phase::Blocked || fate == Fate::Closed || self.output.is_some() {
-            return fate;
+    pub(super) fn resume(&mut self, lease: &mut Lease, shared: &mut Shared<P, M>) -> Fate {
+        let fate = self.flush(lease, shared);
+        match self.phase == Phase::Blocked && fate != Fate::Closed && lease.output.is_empty() {
+            true => self.serve(lease, shared),
+            false => fate,
         }
-        self.serve(shared)
-    }
-
-    /// The server stops while an answer is streamed.
-    pub(super) fn stop_stream<H: Handler, M: Mode<H, T>>(
-        &mut self,
-        unread: usize,
-        shared: &mut Shared<'_, H, M>,
-    ) -> Fate {
-        let mut input = self.input.take().unwrap_or_else(|| shared.pool.input());
-        let mut output = self.output.take().unwrap_or_else(|| shared.pool.output());
-        let mut parts = self.parts(&mut input, &mut output, shared.counters, shared.place);
-        shared.service.stop(unread, &mut parts);
-        self.keep(input, shared);
-        self.output = Some(output);
-        self.go_on(shared)
     }
 
     /// All is sent: closes, or gives the client time to read it.
-    fn end<H: Handler, M: Mode<H, T>>(
-        &mut self,
-        close: Close,
-        shared: &mut Shared<'_, H, M>,
-    ) -> Fate {
+    fn end(&mut self, close: Close, lease: &mut Lease, shared: &Shared<P, M>) -> Fate {
         if close.reason == CloseReason::AnswerCut {
             self.reset_old();
             return Fate::Closed;
         }
-        if !close.linger || self.socket.stream.shutdown_write().is_err() {
-            return Fate::Closed;
-        }
-        self.wrote = shared.service.now;
-        if let Some(input) = self.input.take() {
-            shared.pool.give_input(input);
-        }
         let most = shared.service.limits.linger_bytes;
-        self.phase = Phase::Lingering(u32::try_from(most).unwrap_or(u32::MAX));
+        let lingering = match close.linger {
+            true => Lingering::begin(&mut self.link, most),
+            false => None,
+        };
+        let Some(lingering) = lingering else {
+            return Fate::Closed;
+        };
+        self.wrote = shared.service.now;
+        lease.input.recycle();
+        self.phase = Phase::Lingering(lingering);
         Fate::Open
     }
 
@@ -135,25 +106,27 @@ impl<T: Transport> Connection<T> {
     /// half of one for all of it.
     pub(super) fn reset_old(&mut self) {
         if self.http1.version() < Version::Http11 {
-            self.socket.stream.reset();
+            self.link.socket.stream.reset();
         }
     }
 
-    /// Reads what a refused client still sends, and forgets it.
-    pub(super) fn discard<H: Handler, M: Mode<H, T>>(
-        &mut self,
-        left: u32,
-        shared: &mut Shared<'_, H, M>,
-    ) -> Fate {
-        let mut scratch = shared.pool.input();
-        let stream = &mut self.socket.stream;
-        let read = stream.discard(scratch.space(), left, &mut self.starved);
-        shared.pool.give_input(scratch);
-        let Some(n) = read else {
-            return Fate::Closed;
-        };
-        shared.counters.bytes_read.add(n.into());
-        self.phase = Phase::Lingering(left.saturating_sub(n));
-        Fate::Open
+    /// It waits for a request of which not a byte has come, and holds nothing: others may have its
+    /// place.
+    pub(crate) fn is_spare(&self, now: Seconds) -> bool {
+        let holds = self.input.is_some() || self.output.is_some();
+        self.phase == Phase::Serving && self.http1.is_spare(now) && !holds
+    }
+
+    /// Room is needed for others: closes, unless a request has come just now.
+    pub(crate) fn give_way(&mut self, shared: &mut Shared<P, M>) -> Fate {
+        self.lend(shared, |connection, lease, shared| {
+            match connection.fill(lease, shared) {
+                None => connection.serve(lease, shared),
+                Some(_) => {
+                    shared.counters.idle_closed.add(1);
+                    Fate::Closed
+                }
+            }
+        })
     }
 }

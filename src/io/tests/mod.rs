@@ -170,7 +170,7 @@ fn nothing_is_left(server: &Running, live: &Arc<()>, held: usize) {
     });
     let seat = &server.control.seats[0];
     assert_eq!(seat.load(), 0);
-    wait_until("nothing is on its way", || seat.door.is_empty());
+    wait_until("nothing is on its way", || seat.door.inbox.is_empty());
     for slot in 0..8 {
         let waits = seat.door.current(ConnId::new(Slot::new(slot), 0));
         assert_eq!(waits, None, "slot {slot}");

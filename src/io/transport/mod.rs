@@ -62,12 +62,6 @@ pub(crate) trait Transport: Sized + Send + 'static {
     #[cfg(feature = "websocket")]
     fn take_unsent(&mut self, _bytes: usize) {}
 
-    /// Writes from within a hook; see [`Ends::send_now`](crate::request::Ends::send_now).
-    #[cfg(feature = "websocket")]
-    fn write_now(&self, _slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        Ok(0)
-    }
-
     /// Sends what is next in `output`, with one system call, or two where a file has to be read.
     ///
     /// # Errors
@@ -97,23 +91,6 @@ pub(crate) trait Transport: Sized + Send + 'static {
             bytes,
             full: bytes < offered,
         })
-    }
-
-    /// Reads what a client still sends after its last answer, and forgets it: `left` bytes at most, and
-    /// the number of them; `None` when the connection is over. With none left, nothing is to be read
-    /// before the client's end has come: closing with something unread would reset the connection, and
-    /// the answer might be lost with it. What the client sends meanwhile is held by the system, within
-    /// the bounds of its receive buffer, and so is what is read when it has ended.
-    fn discard(&mut self, room: &mut [u8], left: u32, starved: &mut bool) -> Option<u32> {
-        let most = match left {
-            0 => room.len(),
-            left => room.len().min(left as usize),
-        };
-        match self.read(&mut room[..most]) {
-            Ok(0) => None,
-            Ok(n) => Some(n as u32),
-            Err(error) => can_wait(&error, starved).then_some(0),
-        }
     }
 }
 

@@ -157,15 +157,6 @@ impl Transport for Plain {
             tcp::take_unsent(stream, bytes);
         }
     }
-
-    #[cfg(feature = "websocket")]
-    fn write_now(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        match self {
-            Plain::Tcp(stream) => { stream }.write_vectored(slices),
-            #[cfg(unix)]
-            Plain::Unix(stream) => { stream }.write_vectored(slices),
-        }
-    }
 }
 
 #[cfg(unix)]

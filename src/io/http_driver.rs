@@ -1,0 +1,336 @@
+//! HTTP in an [`EventLoop`]: connections that are accepted, timers, room for others.
+
+use super::accept::{BACK_OFF, Listeners};
+use super::connection::{Connection, Shared};
+use super::control::{Accepted, Control, Seat};
+use super::event_loop::{Driver, Ended, EventLoop, ThreadState, Time};
+use super::listener::{Listener, ListenerId};
+use super::mode::Mode;
+use super::poll::{Poll, Token};
+use super::relief::REST;
+#[cfg(test)]
+use super::slab::Slab;
+use super::transport::Transport;
+use crate::config::Config;
+use crate::conn::{
+    Seconds, budget::Tally, id::ConnId, inbox::Inbox, mailbox::Mailbox, panic_guard::catch,
+    pool::Pool, timers::Timers,
+};
+use crate::drive::{HandlerRef, Service};
+use crate::handler::Handler;
+use crate::late::{Command, Door};
+use crate::request::Ends;
+use crate::response::Wire;
+use crate::stats::WorkerCounters;
+use std::io;
+use std::marker::PhantomData;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// Connections that a worker takes from its own listener before it looks at the others again.
+const BATCH: usize = 64;
+
+/// Timers that are called before others get their turn.
+const TIMERS: usize = 256;
+
+/// What a worker thread is started with.
+pub(crate) struct Worker<H, M, T> {
+    pub(crate) index: usize,
+    pub(crate) handler: Arc<H>,
+    pub(crate) config: Arc<Config>,
+    pub(crate) control: Arc<Control>,
+    pub(crate) poll: Poll,
+    pub(crate) listeners: Vec<(ListenerId, Listener)>,
+    pub(crate) mode: M,
+    pub(crate) transport: PhantomData<fn() -> T>,
+}
+
+impl<H: Handler, M: Mode<H, T>, T: Transport> Worker<H, M, T> {
+    /// Runs until the server stops.
+    pub(crate) fn run(self) -> io::Result<Ended> {
+        if self.config.cpu_affinity {
+            super::affinity::bind_thread(self.index);
+        }
+        let control = &*self.control;
+        let _serving = control.worker_starts();
+        let seat = &control.seats[self.index];
+        seat.door.adopt();
+        let _open = Open(&seat.door);
+        let shared = Shared {
+            service: Service {
+                handler: self.handler,
+                limits: self.config.limits,
+                hosts: self.config.allowed_hosts.clone(),
+                wire: Wire::new(self.config.server_name.as_deref(), seat.door.clone()),
+                now: Seconds::START,
+                is_timed: false,
+                lasting: control.capacity.lasting.clone(),
+            },
+            pool: Pool::default(),
+            counters: seat.counters.clone(),
+            mode: self.mode,
+            tally: Tally::new(control.budget.clone()),
+            place: ConnId::default(),
+            dirty: Vec::new(),
+        };
+        let mut listeners = Listeners::new(self.listeners);
+        listeners.watch(true, &self.poll)?;
+        let driver = HttpDriver {
+            seat,
+            shared,
+            keep_alive: self.config.keep_alive,
+            listeners,
+            timers: Timers::default(),
+            rested_at: Duration::ZERO,
+            cut: 0,
+            transport: self.transport,
+        };
+        let ended = EventLoop::new(self.index, (&self.config, control), self.poll, driver).run();
+        // What the end has dropped, too.
+        seat.counters.count_panics();
+        ended
+    }
+}
+
+/// Closes the door when the worker ends, however it does.
+struct Open<'a>(&'a Door);
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+struct HttpDriver<'a, P, M, T> {
+    seat: &'a Seat,
+    shared: Shared<P, M>,
+    keep_alive: bool,
+    listeners: Listeners,
+    timers: Timers,
+    /// When idle connections are looked for again, after too few were found.
+    rested_at: Duration,
+    /// Connections whose thread had ended when they were handed over.
+    cut: u64,
+    transport: PhantomData<fn() -> T>,
+}
+
+impl<P, M, T> Driver for HttpDriver<'_, P, M, T>
+where
+    P: HandlerRef,
+    M: Mode<P::Target, T>,
+    T: Transport,
+{
+    type Connection = Connection<P, M, T>;
+    type Shared = Shared<P, M>;
+    type Arrival = Accepted;
+    type Command = Command;
+
+    const THREAD: &'static str = "worker";
+    const CONNECTION: &'static str = "a connection";
+
+    #[inline(always)]
+    fn shared(&mut self) -> &mut Shared<P, M> {
+        &mut self.shared
+    }
+
+    #[inline(always)]
+    fn arrivals(&self) -> &Mailbox<Accepted> {
+        &self.seat.mailbox
+    }
+
+    #[inline(always)]
+    fn inbox(&self) -> &Inbox<Command> {
+        &self.seat.door.inbox
+    }
+
+    fn has_all(control: &Control) -> bool {
+        control.acceptors_are_done()
+    }
+
+    fn peer_of(arrival: &Accepted) -> Option<SocketAddr> {
+        arrival.peer
+    }
+
+    fn connect(&mut self, arrival: Accepted, control: &Control) -> Connection<P, M, T> {
+        self.shared.counters.accepted.add(1);
+        let listener = control.listener_config(arrival.listener);
+        Connection::new(arrival, listener, self.shared.service.now, self.keep_alive)
+    }
+
+    fn command(events: &mut EventLoop<'_, Self>, command: Command) {
+        let Some(address) = command.address() else {
+            if let Command::Timer(timer) = command {
+                events.driver.timers.add(timer, events.clock.elapsed());
+            }
+            return;
+        };
+        events.act(address.place, |connection, shared| {
+            connection.command(command, shared)
+        });
+    }
+
+    /// Takes connections from a listener of its own.
+    #[inline]
+    fn accept(events: &mut EventLoop<'_, Self>, token: Token) -> io::Result<bool> {
+        match events.driver.listeners.index(token) {
+            Some(index) => events.accept_from(index).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    #[inline]
+    fn turn(events: &mut EventLoop<'_, Self>) -> io::Result<()> {
+        if !events.driver.timers.is_empty() {
+            events.call_timers();
+        }
+        let asked = events.driver.seat.asked.load(Ordering::Acquire);
+        if asked > 0 {
+            events.make_room(asked);
+        }
+        let listeners = &mut events.driver.listeners;
+        listeners.resume(events.control, &events.poll)
+    }
+
+    #[inline]
+    fn timeout(&self, now: Duration, control: &Control) -> Option<Duration> {
+        let accept = self.listeners.timeout(control);
+        let Some(timer) = self.timers.next() else {
+            return accept;
+        };
+        let timer = timer.saturating_sub(now);
+        Some(accept.map_or(timer, |accept| accept.min(timer)))
+    }
+
+    fn upgrade(events: &mut EventLoop<'_, Self>, id: ConnId) {
+        let Some(mut connection) = events.slab.remove(id) else {
+            return;
+        };
+        let driver = &mut events.driver;
+        let shared = &mut driver.shared;
+        connection.link.unwatch(&events.poll);
+        connection.link.charge(0, &mut shared.tally);
+        let peer = connection.link.socket.peer_addr();
+        match catch(|| connection.into_moved(shared)) {
+            Ok(moved) => {
+                driver.shared.counters.upgraded.add(1);
+                driver.cut += driver.shared.mode.hand_over(moved);
+            }
+            Err(panic) => {
+                events.recover(&panic);
+                events.ended(peer);
+            }
+        }
+    }
+
+    fn recover(&mut self) {
+        self.shared.service.wire.recover();
+        self.shared.mode.recover();
+    }
+
+    #[cfg(test)]
+    fn lost(&mut self, left: &mut Slab<Connection<P, M, T>>) {
+        let ids = left.tokens().into_iter();
+        let leased = ids.map(|id| left.get_mut(id).map_or(0, |left| left.leased()));
+        self.shared.pool.away = leased.sum();
+    }
+
+    fn stop(events: &mut EventLoop<'_, Self>) -> io::Result<()> {
+        let arrivals = &mut events.arrivals;
+        let take = |accepted| arrivals.push(accepted);
+        let shop = (events.control, &events.poll);
+        events.driver.listeners.close(shop, take)
+    }
+
+    fn finish(&mut self) -> u64 {
+        #[cfg(test)]
+        assert_eq!(self.shared.pool.away, 0, "buffers that were not given back");
+        self.cut
+    }
+}
+
+impl<P, M, T> EventLoop<'_, HttpDriver<'_, P, M, T>>
+where
+    P: HandlerRef,
+    M: Mode<P::Target, T>,
+    T: Transport,
+{
+    fn accept_from(&mut self, index: usize) -> io::Result<()> {
+        let shop = (self.control, self.config, &self.poll);
+        let arrivals = &mut self.arrivals;
+        let take = |accepted| arrivals.push(accepted);
+        self.driver.listeners.accept(index, BATCH, shop, take)?;
+        let taken = self.arrivals.len() as u64;
+        self.driver.seat.given.fetch_add(taken, Ordering::Relaxed);
+        self.open_arrivals();
+        Ok(())
+    }
+
+    /// Calls what is due, a few at a time.
+    fn call_timers(&mut self) {
+        let now = self.clock.now();
+        let HttpDriver { shared, timers, .. } = &mut self.driver;
+        for _ in 0..TIMERS {
+            if !shared.service.call_timer(timers, now, &shared.counters) {
+                break;
+            }
+        }
+    }
+
+    /// Closes so many connections, those that have been idle longest.
+    fn make_room(&mut self, asked: usize) {
+        let now = self.clock.now();
+        // Room may have been made meanwhile.
+        if self.control.capacity.is_awaited() && now >= self.driver.rested_at {
+            let mut first = Vec::new();
+            let second = self.clock.seconds();
+            let is_spare = |connection: &Connection<P, M, T>| connection.is_spare(second);
+            self.slab.first_due(asked, is_spare, &mut first);
+            if first.len() < asked {
+                self.driver.rested_at = now + BACK_OFF.max(REST * self.slab.len() as u32);
+            }
+            for id in first {
+                self.act(id, Connection::give_way);
+            }
+        }
+        // Not before they are closed.
+        self.driver.seat.asked.store(0, Ordering::Release);
+    }
+}
+
+impl<P, M> ThreadState for Shared<P, M> {
+    #[inline(always)]
+    fn now(&self) -> Seconds {
+        self.service.now
+    }
+
+    #[inline(always)]
+    fn tally(&mut self) -> &mut Tally {
+        &mut self.tally
+    }
+
+    #[inline(always)]
+    fn dirty(&mut self) -> &mut Vec<ConnId> {
+        &mut self.dirty
+    }
+
+    #[inline(always)]
+    fn counters(&self) -> &WorkerCounters {
+        &self.counters
+    }
+
+    #[inline]
+    fn wake_up(&mut self, time: Time) {
+        self.service.is_timed = time.is_timed;
+        self.service.now = time.now;
+        if let Some(unix) = time.unix {
+            self.service.wire.heads.set_time(unix);
+        }
+    }
+
+    #[inline(always)]
+    fn begin(&mut self, id: ConnId) {
+        self.place = id;
+    }
+}

@@ -1,0 +1,106 @@
+//! The socket of a connection as its event loop sees it: what it is watched for, what memory it is charged
+//! for, and whether the system was out of memory for its last call.
+
+use super::poll::{Interest, Poll};
+use super::socket::Socket;
+use super::transport::{Sent, Transport, can_wait};
+use crate::conn::{budget::Tally, id::ConnId, output::Output};
+use std::io;
+
+pub(crate) struct Link<T> {
+    pub(super) socket: Socket<T>,
+    /// What the poller watches for; `None` before the first time the socket had nothing for us.
+    watched: Option<Interest>,
+    /// The system had no memory for the last call. The poller would say at once that the socket is
+    /// ready, so it is not asked: the call is made again in the next second.
+    starved: bool,
+    /// Bytes that the tally has for the connection.
+    counted: u32,
+}
+
+impl<T: Transport> Link<T> {
+    pub(super) fn new(socket: Socket<T>) -> Link<T> {
+        Link {
+            socket,
+            watched: None,
+            starved: false,
+            counted: 0,
+        }
+    }
+
+    /// What has arrived. 0 bytes are the end of it, `None` says that there is nothing at present.
+    #[inline]
+    pub(super) fn read(&mut self, room: &mut [u8]) -> io::Result<Option<usize>> {
+        self.starved = false;
+        match self.socket.stream.read(room) {
+            Ok(n) => Ok(Some(n)),
+            Err(error) if can_wait(&error, &mut self.starved) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sends what is next. `None` if the socket takes nothing at present.
+    #[inline]
+    pub(super) fn send(&mut self, output: &Output) -> io::Result<Option<Sent>> {
+        match self.socket.stream.send(output) {
+            Ok(sent) => Ok(Some(sent)),
+            Err(error) if can_wait(&error, &mut self.starved) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// See [`Link::starved`](#structfield.starved).
+    #[inline]
+    pub(super) fn is_starved(&self) -> bool {
+        self.starved
+    }
+
+    /// The next call is made without waiting any longer.
+    #[inline]
+    pub(super) fn retry(&mut self) {
+        self.starved = false;
+    }
+
+    /// Has the poller watch for this; `None` leaves it as it is.
+    #[inline]
+    pub(super) fn watch(
+        &mut self,
+        interest: Option<Interest>,
+        id: ConnId,
+        poll: &Poll,
+    ) -> io::Result<()> {
+        let interest = match (self.starved, interest) {
+            (true, _) => Interest::Nothing,
+            (false, Some(interest)) => interest,
+            (false, None) => return Ok(()),
+        };
+        if self.watched == Some(interest) && !poll.is_oneshot() {
+            return Ok(());
+        }
+        let before = self.watched.replace(interest);
+        match (self.socket.stream.socket(), before) {
+            (Some(socket), None) => poll.add(socket, id.into(), interest),
+            (Some(socket), Some(_)) => poll.modify(socket, id.into(), interest),
+            (None, _) => Ok(()),
+        }
+    }
+
+    /// The poller is not to watch it any more.
+    pub(super) fn unwatch(&mut self, poll: &Poll) {
+        let before = self.watched.take();
+        if let Some(socket) = self.socket.stream.socket().filter(|_| before.is_some()) {
+            let _ = poll.remove(socket);
+        }
+    }
+
+    /// The connection holds so many bytes from now on.
+    #[inline]
+    pub(super) fn charge(&mut self, held: usize, tally: &mut Tally) {
+        self.counted = tally.count(self.counted, held);
+    }
+
+    /// Bytes that it was last charged for.
+    pub(super) fn charged(&self) -> u32 {
+        self.counted
+    }
+}

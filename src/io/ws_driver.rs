@@ -1,0 +1,299 @@
+//! WebSockets in an [`EventLoop`]: connections that workers hand over, and what is published to them.
+
+use super::control::Control;
+use super::event_loop::{Driver, Ended, EventLoop, ThreadState, Time};
+use super::poll::Poll;
+use super::transport::Transport;
+use super::ws_connection::{WsConnection, WsShared};
+use super::ws_mode::{Arrival, WsSeat};
+use crate::config::Config;
+use crate::conn::{
+    Seconds, budget::Tally, deflate::Inflate, id::ConnId, inbox::Inbox, mailbox::Mailbox,
+    panic_guard::catch, prepared::Prepared, topics::Publication, ws_input::WsInputs,
+};
+use crate::stats::WorkerCounters;
+use crate::websocket::{WebSocketHandler, door::Command, hub::Hub};
+use crate::ws_drive::{ConnOf, WsHandlerRef, WsService};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// What a WebSocket thread is started with.
+pub(crate) struct WsWorker<H: WebSocketHandler, T> {
+    pub(crate) index: usize,
+    pub(crate) handler: Arc<H>,
+    pub(crate) config: Arc<Config>,
+    pub(crate) control: Arc<Control>,
+    pub(crate) seats: Arc<[WsSeat<H::Conn, T>]>,
+    pub(crate) hub: Hub,
+    pub(crate) poll: Poll,
+}
+
+impl<H: WebSocketHandler, T: Transport> WsWorker<H, T> {
+    /// Runs until the server stops.
+    pub(crate) fn run(self) -> io::Result<Ended> {
+        let seat = &self.seats[self.index];
+        seat.door.adopt();
+        let _open = Open(seat);
+        let shared = WsShared {
+            service: WsService::new(self.handler, self.hub),
+            inputs: WsInputs::default(),
+            counters: seat.counters.clone(),
+            limits: self.config.limits,
+            tally: Tally::new(self.control.budget.clone()),
+            door: seat.door.clone(),
+            index: self.index,
+            dirty: Vec::new(),
+        };
+        let driver = WsDriver {
+            seat,
+            shared,
+            receivers: Vec::new(),
+            topics: 0,
+        };
+        let server = (&*self.config, &*self.control);
+        EventLoop::new(self.index, server, self.poll, driver).run()
+    }
+}
+
+/// If the thread ends early, nothing is sent to it any more, and what was is not left.
+struct Open<'a, C, T>(&'a WsSeat<C, T>);
+
+impl<C, T> Drop for Open<'_, C, T> {
+    fn drop(&mut self) {
+        self.0.counters.count_panics();
+        // What comes after the proper end is for the worker that brings it.
+        if !self.0.door.is_closed() {
+            self.0.close();
+            self.0.close_untaken();
+        }
+    }
+}
+
+struct WsDriver<'a, P: WsHandlerRef, T> {
+    seat: &'a WsSeat<ConnOf<P>, T>,
+    shared: WsShared<P>,
+    /// Of the publication that is being delivered.
+    receivers: Vec<ConnId>,
+    /// Bytes that the tally has for all topics.
+    topics: u32,
+}
+
+impl<P: WsHandlerRef, T: Transport> Driver for WsDriver<'_, P, T> {
+    type Connection = WsConnection<P, T>;
+    type Shared = WsShared<P>;
+    type Arrival = Arrival<ConnOf<P>, T>;
+    type Command = Command;
+
+    const THREAD: &'static str = "WebSocket thread";
+    const CONNECTION: &'static str = "a WebSocket";
+
+    #[inline(always)]
+    fn shared(&mut self) -> &mut WsShared<P> {
+        &mut self.shared
+    }
+
+    fn arrivals(&self) -> &Mailbox<Arrival<ConnOf<P>, T>> {
+        &self.seat.arrivals
+    }
+
+    fn inbox(&self) -> &Inbox<Command> {
+        &self.seat.door.inbox
+    }
+
+    fn has_all(control: &Control) -> bool {
+        control.workers_are_done()
+    }
+
+    fn peer_of(arrival: &Arrival<ConnOf<P>, T>) -> Option<SocketAddr> {
+        arrival.peer()
+    }
+
+    fn connect(&mut self, arrival: Arrival<ConnOf<P>, T>, _: &Control) -> WsConnection<P, T> {
+        WsConnection::new(arrival, self.shared.service.now)
+    }
+
+    fn command(events: &mut EventLoop<'_, Self>, command: Command) {
+        events.driver.seat.door.taken(&command);
+        events.obey(command);
+    }
+
+    /// What hooks have published goes to this thread's own connections. They are flushed at the end of
+    /// the wake-up.
+    #[inline]
+    fn acted(events: &mut EventLoop<'_, Self>) {
+        while !events.driver.shared.service.later.is_empty() {
+            // No hook runs while they are delivered, but one whose connection is lost in that: what it
+            // publishes is for the next round.
+            let mut later = std::mem::take(&mut events.driver.shared.service.later);
+            for publication in later.drain(..) {
+                events.fan_out(&publication);
+            }
+            let next = &mut events.driver.shared.service.later;
+            if next.is_empty() {
+                *next = later;
+            }
+        }
+    }
+
+    fn turn(events: &mut EventLoop<'_, Self>) -> io::Result<()> {
+        let WsDriver {
+            seat,
+            shared,
+            topics,
+            ..
+        } = &mut events.driver;
+        *topics = shared.tally.count(*topics, shared.service.topics.held());
+        let dropped = seat.door.take_dropped();
+        if dropped > 0 {
+            shared.counters.ws_dropped.add(dropped);
+        }
+        Ok(())
+    }
+
+    fn ended(&mut self, control: &Control) {
+        self.seat.door.ended.fetch_add(1, Ordering::AcqRel);
+        // A hook that panics ends its connection.
+        let panics = std::mem::take(&mut self.shared.service.panics);
+        self.shared.counters.panicked(panics);
+        control.capacity.lasting.give(1);
+    }
+
+    fn recover(&mut self) {
+        self.shared.service.kit.recover();
+        self.shared.service.inflate = Inflate::default();
+    }
+
+    /// Before the last hooks: what is posted meanwhile is not taken any more.
+    fn cut(&mut self) {
+        self.seat.door.close();
+    }
+
+    /// Those that never got as far as to be opened.
+    fn finish(&mut self) -> u64 {
+        self.seat.close_untaken()
+    }
+}
+
+impl<P: WsHandlerRef, T: Transport> EventLoop<'_, WsDriver<'_, P, T>> {
+    fn fan_out(&mut self, publication: &Publication) {
+        // A copy, as a delivery needs all that the list lies in.
+        let mut ids = std::mem::take(&mut self.driver.receivers);
+        match &publication.topic {
+            Some(topic) => {
+                ids.extend_from_slice(self.driver.shared.service.topics.members(topic));
+            }
+            None => self.slab.append_tokens(&mut ids),
+        }
+        if let Some(except) = publication.except {
+            ids.retain(|&id| id != except);
+        }
+        let count = self.deliver(&ids, &publication.message);
+        ids.clear();
+        self.driver.receivers = ids;
+        self.driver.shared.counters.ws_published.add(1);
+        self.driver.shared.counters.ws_fanned_out.add(count);
+    }
+
+    /// Hands a message to each of these connections that is there. How many there were.
+    fn deliver(&mut self, ids: &[ConnId], message: &Prepared) -> u64 {
+        let (mut next, mut count) = (0, 0);
+        // One round, and one more for each that panics.
+        while next < ids.len() {
+            let (slab, shared) = (&mut self.slab, &mut self.driver.shared);
+            let delivered = catch(|| {
+                while let Some(&id) = ids.get(next) {
+                    next += 1;
+                    if let Some(connection) = slab.get_mut(id) {
+                        count += 1;
+                        connection.deliver(message, shared);
+                    }
+                }
+            });
+            if let Err(panic) = delivered {
+                self.lose(ids[next - 1], &panic);
+            }
+        }
+        count
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Publish(topic, message) => self.fan_out(&Publication {
+                topic,
+                message,
+                except: None,
+            }),
+            Command::Send(id, message) => {
+                self.deliver(&[id.conn()], &message);
+            }
+            Command::Overflow(id) => self.act(id.conn(), WsConnection::lose),
+            Command::Missed => self.close_losers(),
+            Command::Close(id, code, reason) => self.act(id.conn(), |connection, shared| {
+                connection.close_with(code, &reason, shared)
+            }),
+            Command::Subscribe(id, topic) => {
+                if let Some(connection) = self.slab.get_mut(id.conn()) {
+                    let ws = connection.ws();
+                    if ws.is_open() {
+                        let topics = &mut self.driver.shared.service.topics;
+                        topics.subscribe(id.conn(), &topic, ws.limits());
+                    }
+                }
+            }
+            Command::Unsubscribe(id, topic) => {
+                let topics = &mut self.driver.shared.service.topics;
+                topics.unsubscribe(id.conn(), &topic);
+            }
+        }
+    }
+
+    /// Publications had no room on their way here: who was to miss nothing is closed.
+    fn close_losers(&mut self) {
+        let missed = self.driver.seat.door.take_missed();
+        let topics = &self.driver.shared.service.topics;
+        let mut ids = Vec::new();
+        for topic in &missed.topics {
+            ids.extend_from_slice(topics.members(topic));
+        }
+        if missed.any_topic {
+            ids.extend(topics.subscribers());
+        }
+        if missed.all {
+            self.slab.append_tokens(&mut ids);
+        }
+        for id in ids {
+            self.act(id, WsConnection::lose);
+        }
+    }
+}
+
+impl<P: WsHandlerRef> ThreadState for WsShared<P> {
+    fn now(&self) -> Seconds {
+        self.service.now
+    }
+
+    fn tally(&mut self) -> &mut Tally {
+        &mut self.tally
+    }
+
+    fn dirty(&mut self) -> &mut Vec<ConnId> {
+        &mut self.dirty
+    }
+
+    fn counters(&self) -> &WorkerCounters {
+        &self.counters
+    }
+
+    fn wake_up(&mut self, time: Time) {
+        self.service.now = time.now;
+        self.service.kit.short = self.tally.is_over();
+    }
+
+    fn trim(&mut self) {
+        self.inputs.trim();
+        self.service.inflate.trim();
+        self.service.kit.trim();
+    }
+}
