@@ -53,7 +53,7 @@ pub(crate) trait Driver: Sized {
         Ok(false)
     }
 
-    /// A connection has had its turn.
+    /// A connection has had its turn, or has ended.
     #[inline]
     fn acted(_events: &mut EventLoop<'_, Self>) {}
 

@@ -33,6 +33,8 @@ impl<D: Driver> EventLoop<'_, D> {
             self.recover(&panic);
         }
         self.ended(peer);
+        // Its last hook may have published.
+        D::acted(self);
     }
 
     /// It has gone, and its place is free.
