@@ -83,8 +83,8 @@ use std::time::Duration;
 /// | `WsLimits::pong_time` | 20 s | from that ping to any byte | close | `ws_protocol::who_does_not_answer_is_cut` |
 /// | `WsLimits::close_time` | 5 s | from the close frame of the server to that of the client | close | `ws_protocol::who_does_not_answer_is_cut` |
 /// | `WsLimits::write_time` | 30 s | in which the client takes no byte of its messages | close | `ws_protocol::who_does_not_answer_is_cut` |
-/// | `WsLimits::write_grace` | 10 s | before `write_rate` applies | nothing | `conn::ws::time::a_backlog_is_taken_at_a_least_rate` |
-/// | `WsLimits::write_rate` | 240 | bytes a second that the client must take of its messages | close | `conn::ws::time::a_backlog_is_taken_at_a_least_rate` |
+/// | `WsLimits::write_grace` | 10 s | before `write_rate` applies | nothing | `ws::connection::deadline::a_backlog_is_taken_at_a_least_rate` |
+/// | `WsLimits::write_rate` | 240 | bytes a second that the client must take of its messages | close | `ws::connection::deadline::a_backlog_is_taken_at_a_least_rate` |
 /// | `WsLimits::connections_per_thread` | 65,536 | WebSockets of one thread | 503 | `ws_sockets::a_full_server_says_503` |
 /// | `WsLimits::mailbox_bytes` | 16,777,216 | bytes on their way to one thread | the effect of `backlog_policy`; `Hub` reports `Full` | `websocket::hub::mailboxes_and_backlogs_are_bounded` |
 /// | `DirConfig::list_entries` | 2,000 | entries of a folder that are read for a list | a list with a note that there is more | `dir_lists::a_list_has_so_many_entries` |

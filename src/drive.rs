@@ -205,7 +205,7 @@ where
             }
             let output = &self.wire.output;
             if output.len() > self.limits.output_bytes as u64
-                || output.files() > 0 && output.files() >= self.limits.output_files
+                || output.segments() > 0 && output.segments() >= self.limits.output_files
             {
                 return Turn::Blocked;
             }

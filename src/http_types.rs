@@ -1,18 +1,8 @@
 //! To and from the types of the `http` crate, for code that is written against those.
 
 use crate::conn::payload::Payload;
-use crate::protocol::Version;
 use crate::request::Request;
 use crate::response::{Done, Response};
-
-impl From<Version> for http::Version {
-    fn from(version: Version) -> http::Version {
-        match version {
-            Version::Http10 => http::Version::HTTP_10,
-            Version::Http11 => http::Version::HTTP_11,
-        }
-    }
-}
 
 impl Request<'_> {
     /// A copy as an [`http::Request`], with the body as it was decoded. Feature `http`.

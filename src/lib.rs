@@ -35,6 +35,8 @@ mod conn;
 mod dir;
 mod drive;
 mod exchange;
+#[cfg(any(feature = "dir", feature = "multipart"))]
+mod file_name;
 pub mod guide;
 mod handler;
 #[cfg(feature = "http")]
@@ -53,6 +55,7 @@ mod network;
 mod protocol;
 mod request;
 mod response;
+mod runtime;
 mod server;
 mod stats;
 pub mod testing;
@@ -65,9 +68,6 @@ mod ws_drive;
 
 pub use access_log::{AccessFormat, AccessLog, LogWriter};
 pub use config::{Balance, Config};
-pub use conn::payload::Payload;
-#[cfg(feature = "websocket")]
-pub use conn::{prepared::Prepared, ws_send::Sent};
 #[cfg(feature = "dir")]
 pub use dir::{DirConfig, DirServer, Embedded, Files};
 pub use drive::Off;
@@ -86,14 +86,43 @@ pub use late::{
 #[cfg(feature = "multipart")]
 pub use multipart::{Multipart, MultipartError, MultipartLimits, PartHead, PartSink};
 pub use network::{IpNetwork, IpNetworkError};
+/// [`Config::limits`]. The [table](Config#limits) of all limits says what the client sees at each limit and
+/// names the test that shows it.
+///
+#[doc(inline)]
+pub use peregrine_protocol::limits::Limits;
+/// For [`Response::send`], among others:
+///
+/// ```
+/// use peregrine::{Done, Payload, Request, Response};
+/// use std::sync::Arc;
+///
+/// fn handle(picture: &Arc<[u8]>, _: &Request<'_>, res: Response<'_>) -> Done {
+///     res.header("content-type", "image/png").send(picture.clone())
+/// }
+/// ```
+///
+#[doc(inline)]
+pub use peregrine_protocol::payload::Payload;
 #[cfg(feature = "deflate")]
-pub use protocol::deflate::WsDeflate;
-pub use protocol::{Version, error::ProtocolError, form::FormError, limits::Limits};
+#[doc(inline)]
+pub use peregrine_protocol::ws::deflate::WsDeflate;
+/// [`Config::ws_limits`] sets them for all connections, [`Upgrade::limits`] for one. The
+/// [table](Config#limits) in [`Config`] says what the client sees at each limit.
+///
 #[cfg(feature = "websocket")]
-pub use protocol::{
+#[doc(inline)]
+pub use peregrine_protocol::ws::limits::WsLimits;
+#[cfg(feature = "websocket")]
+#[doc(inline)]
+pub use peregrine_protocol::ws::{
     frame::{FrameError, Message},
-    ws_limits::{BacklogPolicy, WsLimits},
+    limits::BacklogPolicy,
+    prepared::Prepared,
+    send::Sent,
 };
+#[doc(inline)]
+pub use peregrine_protocol::{error::ProtocolError, form::FormError, http::Version};
 pub use request::{OwnedRequest, Request};
 pub use response::{AnswerError, BodyWriter, Done, ErrorContext, Response};
 #[cfg(unix)]

@@ -213,7 +213,8 @@ impl<'a> Response<'a> {
         let (offset, len) = (range.start, range.end.saturating_sub(range.start));
         let sent = self.end_head(len);
         if sent {
-            self.wire.output.push_file(FilePart { file, offset, len });
+            let part = FilePart { file, offset };
+            self.wire.output.push_segment(part, len);
         }
         self.done(if sent { len } else { 0 })
     }

@@ -319,15 +319,15 @@ fn take(output: &mut Output, into: &mut Vec<u8>) -> usize {
         Next::Row { bytes, .. } => into.extend_from_slice(bytes),
         Next::Pieces => {
             let mut slices = [IoSlice::new(b""); MAX_SLICES];
-            let count = output.gather(&mut slices);
+            let count = output.gather(&mut slices, IoSlice::new);
             slices[..count]
                 .iter()
                 .for_each(|slice| into.extend_from_slice(slice));
         }
-        Next::File { file, offset, len } => {
+        Next::Segment { segment, sent, len } => {
             let step = len.min(64 << 10) as usize;
             into.resize(before + step, 0);
-            let read = read_at(file, &mut into[before..], offset);
+            let read = read_at(&segment.file, &mut into[before..], segment.offset + sent);
             into.truncate(before + read.unwrap_or(0));
         }
     }

@@ -1,23 +1,23 @@
 //! Every order in which threads can meet in the library's mailboxes, inboxes and credits, tried out by
 //! loom.
 //!
-//! `conn/mailbox.rs`, `conn/inbox.rs` and `conn/credit.rs` are taken in as they are; what they import
-//! from `conn/sync.rs` is loom's here. What surrounds an inbox (the loop of a worker and its waker) has
+//! `runtime/mailbox.rs`, `runtime/inbox.rs` and `runtime/flow_control.rs` are taken in as they are; what they import
+//! from `runtime/sync.rs` is loom's here. What surrounds an inbox (the loop of a worker and its waker) has
 //! sockets in it and is modelled, as small as it can be: each model says of what it is one. The functions
 //! are called by tests/models.rs.
 
 #[allow(dead_code)]
-#[path = "../../src/conn/credit.rs"]
-mod credit;
+#[path = "../../src/runtime/flow_control.rs"]
+mod flow_control;
 #[allow(dead_code)]
-#[path = "../../src/conn/inbox.rs"]
+#[path = "../../src/runtime/inbox.rs"]
 mod inbox;
 #[allow(dead_code)]
-#[path = "../../src/conn/mailbox.rs"]
+#[path = "../../src/runtime/mailbox.rs"]
 mod mailbox;
 mod sync;
 
-use credit::{Credit, Room};
+use flow_control::{Credit, Room};
 use inbox::Inbox;
 use loom::sync::Arc;
 use loom::thread;

@@ -1,41 +1,37 @@
-//! Connections as state machines over buffers: no sockets, no threads, no clock.
-//!
-//! The driver (in `drive` and `io`) puts bytes into an [`input::Input`], asks [`http1::Http1`] what
-//! to do next, and sends what has gathered in an [`output::Output`]. Time is an argument: seconds
-//! since some start of the driver's choosing.
+//! What moves the bytes of connections: state machines and buffers of the crate `peregrine-protocol`, and
+//! what `runtime` adds to them, by the names that the rest of this crate has for them.
 
-pub(crate) mod body_out;
-pub(crate) mod budget;
-pub(crate) mod credit;
+pub(crate) use crate::late::{body_out, leave};
+pub(crate) use crate::runtime::{
+    buffer_pool as pool, flow_control as credit, id, inbox, mailbox, memory_budget as budget,
+    panic_guard, quota as share, slot_table as rows, sparse, timer_heap as timers,
+};
 #[cfg(feature = "websocket")]
-pub(crate) mod deflate;
-pub(crate) mod heads;
-pub(crate) mod http1;
-pub(crate) mod id;
-pub(crate) mod inbox;
-pub(crate) mod input;
-pub(crate) mod leave;
-pub(crate) mod mailbox;
+pub(crate) use crate::websocket::topics;
+#[cfg(feature = "websocket")]
+pub(crate) use peregrine_protocol::ws::{deflate, message_buf as ws_input, prepared};
+pub(crate) use peregrine_protocol::{
+    Seconds,
+    h1::{connection as http1, read_buf as input, response_head as heads},
+    payload, rate,
+};
+
 pub(crate) mod output;
-pub(crate) mod panic_guard;
-pub(crate) mod payload;
-pub(crate) mod pool;
-#[cfg(feature = "websocket")]
-pub(crate) mod prepared;
-pub(crate) mod rate;
-pub(crate) mod rows;
-mod seconds;
-pub(crate) mod share;
-pub(crate) mod sparse;
-mod sync;
-pub(crate) mod timers;
-#[cfg(feature = "websocket")]
-pub(crate) mod topics;
-#[cfg(feature = "websocket")]
-pub(crate) mod ws;
-#[cfg(feature = "websocket")]
-pub(crate) mod ws_input;
-#[cfg(feature = "websocket")]
-pub(crate) mod ws_send;
 
-pub(crate) use seconds::Seconds;
+/// With the segments of this crate.
+#[cfg(feature = "websocket")]
+pub(crate) mod ws {
+    use super::output::FilePart;
+    pub(crate) use peregrine_protocol::ws::connection::{End, Next};
+
+    pub(crate) type WsConn = peregrine_protocol::ws::connection::WsConn<FilePart>;
+}
+
+/// With the segments of this crate.
+#[cfg(feature = "websocket")]
+pub(crate) mod ws_send {
+    use super::output::FilePart;
+    pub(crate) use peregrine_protocol::ws::send::Sent;
+
+    pub(crate) type SendKit = peregrine_protocol::ws::send::SendKit<FilePart>;
+}

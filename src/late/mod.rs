@@ -5,8 +5,10 @@
 //! mailbox. Who is answered is named by slot and ticket; a ticket is given out once in the life of a
 //! worker, so that a late answer can reach the request it is for, or nobody.
 
+pub(crate) mod body_out;
 mod event_hub;
 mod events;
+pub(crate) mod leave;
 pub(crate) mod pool;
 mod responder;
 mod sender;

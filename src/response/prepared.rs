@@ -128,11 +128,13 @@ impl Prepared {
         match &self.large {
             Large::None => output.push(&self.wire[self.lines + self.end..][part]),
             Large::Memory(payload) => output.push(&payload.as_bytes()[part]),
-            Large::File(file) => output.push_file(FilePart {
-                file: file.clone(),
-                offset: range.start,
-                len: range.end - range.start,
-            }),
+            Large::File(file) => output.push_segment(
+                FilePart {
+                    file: file.clone(),
+                    offset: range.start,
+                },
+                range.end - range.start,
+            ),
         }
     }
 
@@ -140,11 +142,13 @@ impl Prepared {
         match &self.large {
             Large::None => {}
             Large::Memory(payload) => output.push_payload(payload.clone()),
-            Large::File(file) => output.push_file(FilePart {
-                file: file.clone(),
-                offset: 0,
-                len: self.len,
-            }),
+            Large::File(file) => output.push_segment(
+                FilePart {
+                    file: file.clone(),
+                    offset: 0,
+                },
+                self.len,
+            ),
         }
     }
 }

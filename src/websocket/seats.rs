@@ -41,7 +41,8 @@ impl Seats {
         let policy = match limits.backlog_policy {
             BacklogPolicy::Close => CLOSES,
             BacklogPolicy::DropOldest => DROPS_OLDEST,
-            BacklogPolicy::DropNewest => 0,
+            // `DropNewest`; there is no other.
+            _ => 0,
         };
         seat.limit.store(limits.backlog_bytes, Ordering::Relaxed);
         seat.unsent.store(0, Ordering::Relaxed);

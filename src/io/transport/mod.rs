@@ -72,9 +72,9 @@ pub(crate) trait Transport: Sized + Send + 'static {
         let (sent, offered) = match output.next() {
             Next::Row { bytes, more: false } => (self.write(bytes), bytes.len()),
             Next::Row { bytes, more: true } => (self.write_more(bytes), bytes.len()),
-            Next::File { file, offset, len } => {
+            Next::Segment { segment, sent, len } => {
                 let most = len.min(FILE_STEP as u64) as usize;
-                let (sent, offered) = self.send_file(file, offset, most);
+                let (sent, offered) = self.send_file(&segment.file, segment.offset + sent, most);
                 match sent {
                     Ok(0) => (Err(io::ErrorKind::UnexpectedEof.into()), offered),
                     sent => (sent, offered),
@@ -82,7 +82,7 @@ pub(crate) trait Transport: Sized + Send + 'static {
             }
             Next::Pieces => {
                 let mut slices = [IoSlice::new(b""); MAX_SLICES];
-                let count = output.gather(&mut slices);
+                let count = output.gather(&mut slices, IoSlice::new);
                 let offered = slices[..count].iter().map(|slice| slice.len()).sum();
                 (self.write_vectored(&slices[..count]), offered)
             }

@@ -25,12 +25,15 @@ fn is_named(module: &str, names: &BTreeSet<&str>) -> bool {
 fn every_module_is_in_the_map() {
     let text = read_to_string(root().join("ARCHITECTURE.md")).expect("readable");
     let names = names(&text);
-    let modules = rust_files(&["src"]).into_iter().filter_map(|file| {
-        let module = file.path.strip_prefix("src/")?.strip_suffix(".rs")?;
-        let module = module.trim_end_matches("/mod");
-        let is_test = module.ends_with("/tests") || module == "lib";
-        (!is_test && !is_named(module, &names)).then(|| module.to_owned())
-    });
+    let modules = rust_files(&["src", "crates"])
+        .into_iter()
+        .filter_map(|file| {
+            let (_, module) = file.path.split_once("src/")?;
+            let module = module.strip_suffix(".rs")?;
+            let module = module.trim_end_matches("/mod");
+            let is_test = module.ends_with("/tests") || module == "lib";
+            (!is_test && !is_named(module, &names)).then(|| module.to_owned())
+        });
     none(modules.map(|module| format!("ARCHITECTURE.md does not name {module}")));
 }
 
@@ -61,7 +64,8 @@ fn files_gone(text: &str) -> Vec<String> {
     let quoted = content.split('`').skip(1).step_by(2);
     let files = quoted.filter(|name| name.ends_with(".rs") && !name.contains('*'));
     let is_there = |file: &&str| {
-        let places = [root().join(file), root().join("src").join(file)];
+        let places =
+            ["", "src", "crates/protocol/src"].map(|folder| root().join(folder).join(file));
         places.iter().any(|place| place.is_file())
     };
     let gone = files.filter(|file| !is_there(file));

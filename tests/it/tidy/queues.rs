@@ -22,20 +22,28 @@ const KINDS: [&str; 9] = [
 
 /// By file and field: limits of the table that bound it together, or, behind a dash, why it needs none.
 const BOUNDED: [(&str, &str, &[&str]); 19] = [
-    ("src/conn/inbox.rs", "mailbox", &["- each owner counts"]),
-    ("src/conn/mailbox.rs", "queue", &["- each owner counts"]),
-    ("src/conn/timers.rs", "heap", &["Limits::timers_per_worker"]),
+    ("src/runtime/inbox.rs", "mailbox", &["- each owner counts"]),
+    ("src/runtime/mailbox.rs", "queue", &["- each owner counts"]),
     (
-        "src/conn/topics.rs",
+        "src/runtime/timer_heap.rs",
+        "heap",
+        &["Limits::timers_per_worker"],
+    ),
+    (
+        "src/websocket/topics.rs",
         "by_name",
         &["WsLimits::topics", "WsLimits::topic_bytes"],
     ),
     (
-        "src/conn/topics.rs",
+        "src/websocket/topics.rs",
         "subscribers",
         &["Config::connections", "WsLimits::topics"],
     ),
-    ("src/conn/ws.rs", "queue", &["WsLimits::backlog_bytes"]),
+    (
+        "crates/protocol/src/ws/connection.rs",
+        "queue",
+        &["WsLimits::backlog_bytes"],
+    ),
     (
         "src/dir/embedded.rs",
         "resources",
@@ -114,7 +122,7 @@ fn every_queue_has_a_limit() {
 
 /// Fields of structs by file and name, without those of tests.
 fn queues() -> Vec<(String, String)> {
-    let files = rust_files(&["src"]);
+    let files = rust_files(&["src", "crates"]);
     let files = files.iter().filter(|file| !file.path.contains("tests"));
     files
         .flat_map(|file| fields(&file.path, &code_of(&file.text)))

@@ -1,0 +1,203 @@
+//! What becomes of request bodies: gathered, handed over piece by piece, or left unread.
+
+use super::{CloseReason, Http1, Next, Plan, State};
+use crate::h1::{chunked::Decoder, encode, framing::BodyLength, read_buf::Input};
+use crate::{Seconds, error::ProtocolError, limits::Limits, rate::Rate, write_buf::WriteBuf};
+
+impl Http1 {
+    /// What shall become of the body that [`Next::Plan`] announced. Asks for it if the client waits
+    /// for that.
+    pub fn plan<X>(
+        &mut self,
+        plan: Plan,
+        input: &mut Input,
+        output: &mut WriteBuf<X>,
+        limits: &Limits,
+    ) {
+        let Some(framing) = input.planned.take() else {
+            debug_assert!(false, "no body to plan");
+            return;
+        };
+        let head = input.head.len();
+        // A body that has begun to come belongs to a client that does not wait (RFC 9110 10.1.1).
+        let awaits = framing.expects_continue && input.available() == head;
+        let most = match plan {
+            Plan::Buffer(most) | Plan::Pieces(most) => most,
+            Plan::Unread => return self.leave_unread(framing.body, awaits, head, limits),
+            Plan::Refuse => {
+                self.last = true;
+                return self.leave_unread(framing.body, awaits, head, limits);
+            }
+        };
+        let length = match framing.body.within(most) {
+            Ok(length) => length,
+            Err(error) => {
+                self.refuse(error);
+                return;
+            }
+        };
+        self.state = match (length, plan) {
+            (Some(len), Plan::Pieces(_)) => State::Pieces(len),
+            // The two together must be a length in memory.
+            (Some(len), _) => match usize::try_from(len)
+                .ok()
+                .and_then(|len| head.checked_add(len))
+            {
+                Some(len) => State::Exact(len),
+                None => {
+                    self.refuse(ProtocolError::BodyTooLarge);
+                    return;
+                }
+            },
+            (None, Plan::Pieces(_)) => State::ChunkedPieces,
+            (None, _) => State::Chunked,
+        };
+        if length.is_none() {
+            input.decoder = Decoder::new(head, most);
+        }
+        if matches!(plan, Plan::Pieces(_)) {
+            input.widen();
+        }
+        if awaits {
+            output.push(encode::CONTINUE);
+        }
+    }
+
+    /// The request is answered without its body, or the rest of it: that is thrown away afterwards
+    /// if it is short, and ends the connection otherwise.
+    fn leave_unread(&mut self, body: BodyLength, awaits: bool, head: usize, limits: &Limits) {
+        let most = limits.linger_bytes.min(u32::MAX as usize) as u64;
+        self.unread = match body {
+            // Whoever still waits for a `100` may send the body or not (RFC 9110 section 10.1.1).
+            BodyLength::Exact(len) if len <= most && !awaits => len as u32,
+            _ => {
+                self.last = true;
+                1
+            }
+        };
+        self.state = State::Ready(head);
+    }
+
+    /// The next piece of the body, or the request if that was all; `None` if more has to come.
+    pub(super) fn next_of_body(
+        &mut self,
+        input: &mut Input,
+        limits: &Limits,
+        now: Seconds,
+    ) -> Result<Option<Next>, ProtocolError> {
+        let next = match self.state {
+            State::Exact(len) if input.available() < len => None,
+            State::Exact(len) => {
+                input.body = input.head.len()..len;
+                self.state = State::Ready(len);
+                Some(Next::Request)
+            }
+            State::Chunked => input.decode(limits)?.then(|| {
+                input.body = input.decoder.body();
+                self.state = State::Ready(input.decoder.consumed());
+                Next::Request
+            }),
+            _ => self.next_piece(input, limits)?,
+        };
+        if next.is_none() {
+            let is_chunked = matches!(self.state, State::Chunked | State::ChunkedPieces);
+            input.count_body(is_chunked, self.since, now, &Rate::of_bodies(limits));
+        }
+        Ok(next)
+    }
+
+    fn next_piece(
+        &mut self,
+        input: &mut Input,
+        limits: &Limits,
+    ) -> Result<Option<Next>, ProtocolError> {
+        if self.paused {
+            return Ok(Some(Next::Wait));
+        }
+        let head = input.head.len();
+        let end = match self.state {
+            State::Pieces(left) => {
+                let here = (input.available() - head) as u64;
+                input.body = head..head + left.min(here) as usize;
+                (left == 0).then_some(head)
+            }
+            _ => {
+                let complete = input.decode(limits)?;
+                input.body = input.decoder.body();
+                (complete && input.body.is_empty()).then(|| input.decoder.consumed())
+            }
+        };
+        Ok(match end {
+            Some(end) => {
+                self.state = State::Ready(end);
+                Some(Next::Request)
+            }
+            None if input.body.is_empty() => None,
+            None => Some(Next::Piece),
+        })
+    }
+
+    /// To go on, it would hold more memory than now.
+    pub fn needs_memory(&self, input: &Input) -> bool {
+        match self.state {
+            State::Head => true,
+            State::Idle | State::Blank(_) => !input.is_empty(),
+            State::Exact(_) | State::Chunked => input.is_full(),
+            _ => false,
+        }
+    }
+
+    /// The piece in the input is taken.
+    pub fn piece_taken(&mut self, input: &mut Input) {
+        let len = input.body.len();
+        self.owed = self.owed.map(|owed| owed.saturating_sub(len));
+        input.release(self.state == State::ChunkedPieces);
+        if let State::Pieces(left) = &mut self.state {
+            *left -= len as u64;
+        }
+    }
+
+    /// Nobody takes pieces before [`Http1::resume`].
+    pub fn pause(&mut self, now: Seconds) {
+        self.paused = true;
+        self.since = now;
+    }
+
+    /// Pieces of the body are taken again.
+    pub fn resume(&mut self, input: &mut Input, now: Seconds) {
+        if self.paused {
+            self.paused = false;
+            // The client is not to blame for the time that has passed.
+            self.since = now;
+            input.forget_tempo();
+        }
+    }
+
+    /// Whoever takes the pieces has failed.
+    pub fn give_up(&mut self) {
+        self.turn_away(CloseReason::Finished);
+    }
+
+    /// The request is to be answered without the rest of its body.
+    pub fn answer_now(&mut self, input: &Input, limits: &Limits) {
+        let body = match self.state {
+            State::Pieces(left) => BodyLength::Exact(left),
+            State::ChunkedPieces => BodyLength::Chunked,
+            _ => return,
+        };
+        self.paused = false;
+        self.leave_unread(body, false, input.head.len(), limits);
+    }
+
+    /// Throws away what nobody reads. True when it is all gone.
+    pub(super) fn drain(&mut self, input: &mut Input) -> bool {
+        let n = (self.unread as usize).min(input.available());
+        input.consume(n);
+        self.owed = self.owed.map(|owed| owed.saturating_sub(n));
+        self.unread -= n as u32;
+        if self.unread == 0 {
+            self.state = State::Idle;
+        }
+        self.unread == 0
+    }
+}

@@ -1,0 +1,229 @@
+//! Header fields that follow rules of their own in a response: which belong to the library, which
+//! may stand in it once, and which must not come behind its body.
+//!
+//! The only list of names there is. What is not in it belongs to the handler, may be repeated, and
+//! may be a trailer.
+
+/// The library writes it, in every response that has it: framing (RFC 9112 section 6), the
+/// connection (RFC 9110 section 7.6.1), `Date` and `Server`.
+const LIBRARY: u8 = 1;
+/// It belongs to a change of protocol: `Upgrade` (RFC 9110 section 7.8) and RFC 6455 section 4.2.2.
+const HANDSHAKE: u8 = 2;
+/// A server of files works it out for each file.
+const FILE: u8 = 4;
+/// It has to be known before the body: framing, routing, control, authentication, and how the
+/// content is to be taken (RFC 9110 section 6.5.1).
+const HEAD: u8 = 8;
+/// Its value is one, not a list: a recipient of two has to choose (RFC 9110 section 5.3).
+const SINGLE: u8 = 16;
+/// A list to which each side that makes the response adds what it knows.
+const SHARED: u8 = 32;
+
+/// By length, then by name.
+const FIELDS: &[(&str, u8)] = &[
+    ("te", HEAD),
+    ("age", HEAD | SINGLE),
+    ("date", LIBRARY | HEAD),
+    ("etag", FILE | SINGLE),
+    ("host", HEAD),
+    ("link", SHARED),
+    ("vary", HEAD | SHARED),
+    ("allow", HEAD),
+    ("range", HEAD),
+    ("cookie", HEAD),
+    ("expect", HEAD),
+    ("pragma", HEAD),
+    ("server", LIBRARY | HEAD),
+    ("alt-svc", HEAD),
+    ("expires", HEAD | SINGLE),
+    ("refresh", HEAD | SINGLE),
+    ("trailer", HANDSHAKE | HEAD),
+    ("upgrade", HANDSHAKE | HEAD),
+    ("warning", HEAD),
+    ("location", HEAD | SINGLE),
+    ("connection", LIBRARY | HEAD),
+    ("keep-alive", LIBRARY | HEAD),
+    ("set-cookie", HEAD | SHARED),
+    ("retry-after", HEAD | SINGLE),
+    ("content-type", FILE | HEAD | SINGLE),
+    ("max-forwards", HEAD),
+    ("accept-ranges", FILE),
+    ("authorization", HEAD),
+    ("cache-control", FILE | HEAD),
+    ("content-range", FILE | HEAD | SINGLE),
+    ("last-modified", FILE | SINGLE),
+    ("server-timing", SHARED),
+    ("content-digest", 0),
+    ("content-length", LIBRARY | HEAD),
+    ("referrer-policy", HEAD),
+    ("x-frame-options", HEAD | SINGLE),
+    ("clear-site-data", HEAD),
+    ("content-encoding", FILE | HEAD | SHARED),
+    ("content-location", HEAD | SINGLE),
+    ("proxy-connection", LIBRARY | HEAD),
+    ("www-authenticate", HEAD | SHARED),
+    ("transfer-encoding", LIBRARY | HEAD),
+    ("x-accel-buffering", HEAD | SINGLE),
+    ("content-disposition", HEAD | SINGLE),
+    ("x-content-type-options", HEAD | SINGLE),
+    ("access-control-max-age", HEAD | SINGLE),
+    ("content-security-policy", HEAD | SHARED),
+    ("strict-transport-security", HEAD | SINGLE),
+    ("access-control-allow-origin", HEAD | SINGLE),
+    ("cross-origin-opener-policy", HEAD | SINGLE),
+    ("access-control-allow-credentials", HEAD | SINGLE),
+    ("content-security-policy-report-only", HEAD | SHARED),
+];
+
+/// Of names that are not in [`FIELDS`].
+const FAMILIES: &[(&str, u8)] = &[
+    ("access-control-", HEAD),
+    ("content-", HEAD),
+    ("if-", HEAD),
+    ("proxy-", HEAD),
+    ("sec-websocket-", HANDSHAKE | HEAD),
+];
+
+/// Lengths of the names that have one of these flags: most names are told by that.
+const fn lengths(flags: u8) -> u64 {
+    let (mut lengths, mut i) = (0, 0);
+    while i < FIELDS.len() {
+        if FIELDS[i].1 & flags != 0 {
+            lengths |= 1 << FIELDS[i].0.len();
+        }
+        i += 1;
+    }
+    lengths
+}
+
+fn flags(name: &[u8]) -> u8 {
+    let is = |field: &&(&str, u8)| field.0.as_bytes().eq_ignore_ascii_case(name);
+    let starts = |family: &&(&str, u8)| {
+        let start = name.get(..family.0.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(family.0.as_bytes()))
+    };
+    let known = FIELDS.iter().find(is);
+    known
+        .or_else(|| FAMILIES.iter().find(starts))
+        .map_or(0, |field| field.1)
+}
+
+/// Whether the name has one of the flags `F`, none of which is that of a family. Of most names that are
+/// literals, this is no code.
+#[inline(always)]
+fn has<const F: u8>(name: &str) -> bool {
+    let lengths = const { lengths(F) };
+    lengths >> name.len().min(63) & 1 != 0 && flags(name.as_bytes()) & F != 0
+}
+
+/// The library writes it: a handler cannot.
+#[inline(always)]
+pub fn is_of_library(name: &str) -> bool {
+    has::<LIBRARY>(name)
+}
+
+/// It may stand in a response once.
+#[inline]
+pub fn is_single(name: &str) -> bool {
+    has::<SINGLE>(name)
+}
+
+/// A list to which both the handler and the library add.
+pub fn is_shared(name: &[u8]) -> bool {
+    flags(name) & SHARED != 0
+}
+
+/// What needs `Connection: upgrade` beside it.
+#[inline(always)]
+pub fn is_upgrade(name: &str) -> bool {
+    name.eq_ignore_ascii_case("upgrade")
+}
+
+/// Not to be chosen for the response that accepts a WebSocket.
+#[cfg(feature = "websocket")]
+pub fn is_of_handshake(name: &str) -> bool {
+    flags(name.as_bytes()) & (LIBRARY | HANDSHAKE) != 0
+}
+
+/// Not to be chosen for all responses with files.
+pub fn is_of_file(name: &str) -> bool {
+    flags(name.as_bytes()) & (LIBRARY | HANDSHAKE | FILE) != 0
+}
+
+/// May be sent behind the body (RFC 9110 section 6.5.1).
+pub fn is_trailer(name: &str) -> bool {
+    flags(name.as_bytes()) & HEAD == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_in_lower_case_once_and_short() {
+        for (i, (name, _)) in FIELDS.iter().enumerate() {
+            assert!(crate::syntax::is_token(name.as_bytes()), "{name}");
+            assert_eq!(*name, name.to_ascii_lowercase());
+            assert!(name.len() < 63, "{name}");
+            assert!(
+                !FIELDS[..i].iter().any(|(other, _)| other == name),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_look_at_the_length_loses_nothing() {
+        let others = ["", "x", "x-request-id", "content-typo", &"a".repeat(100)];
+        let names = FIELDS.iter().map(|(name, _)| *name);
+        for name in names.chain(others) {
+            let upper = name.to_ascii_uppercase();
+            let found = flags(name.as_bytes());
+            assert_eq!(is_of_library(&upper), found & LIBRARY != 0, "{name}");
+            assert_eq!(is_single(&upper), found & SINGLE != 0, "{name}");
+            assert_eq!(flags(upper.as_bytes()), found, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_a_trailer() {
+        for name in [
+            "ETag",
+            "Content-Digest",
+            "Server-Timing",
+            "grpc-status",
+            "Accept-Ranges",
+        ] {
+            assert!(is_trailer(name), "{name}");
+        }
+        for name in [
+            "Content-Length",
+            "Transfer-Encoding",
+            "Host",
+            "Cache-Control",
+            "Expect",
+            "If-Match",
+            "Range",
+            "TE",
+            "Authorization",
+            "Proxy-Authenticate",
+            "WWW-Authenticate",
+            "Set-Cookie",
+            "Date",
+            "Age",
+            "Expires",
+            "Location",
+            "Retry-After",
+            "Vary",
+            "Content-Location",
+            "Content-Language",
+            "Keep-Alive",
+            "Proxy-Connection",
+            "Sec-WebSocket-Protocol",
+            "Upgrade",
+            "Trailer",
+        ] {
+            assert!(!is_trailer(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! What belongs to a request in any version of HTTP.
+
+pub mod fields;
+pub mod host;
+pub mod origin;
+pub mod target;
+
+/// The protocol version of a request.
+///
+/// ```
+/// # use peregrine_protocol::http::Version;
+/// assert_eq!(Version::Http11.to_string(), "HTTP/1.1");
+/// assert!(Version::Http10 < Version::Http11);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Version {
+    /// HTTP/1.0 (RFC 1945, with the keep-alive of RFC 9112 appendix C.2.2).
+    Http10,
+    /// HTTP/1.1 (RFC 9112).
+    Http11,
+}
+
+impl core::fmt::Display for Version {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Version::Http10 => "HTTP/1.0",
+            Version::Http11 => "HTTP/1.1",
+        })
+    }
+}
+
+#[cfg(feature = "http")]
+impl From<Version> for ::http::Version {
+    fn from(version: Version) -> ::http::Version {
+        match version {
+            Version::Http10 => ::http::Version::HTTP_10,
+            Version::Http11 => ::http::Version::HTTP_11,
+        }
+    }
+}
+
+/// The methods whose answers are framed unlike others (RFC 9112 section 6.3), or that the library may
+/// answer itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Method {
+    /// Any other.
+    Other,
+    /// No body follows whatever the head says.
+    Head,
+    /// What follows a 2xx is not HTTP any more.
+    Connect,
+    /// `OPTIONS`
+    Options,
+    /// `TRACE`
+    Trace,
+}
+
+impl Method {
+    /// The method of this name.
+    #[inline]
+    pub fn of(name: &[u8]) -> Method {
+        match name {
+            b"HEAD" => Method::Head,
+            b"CONNECT" => Method::Connect,
+            b"OPTIONS" => Method::Options,
+            b"TRACE" => Method::Trace,
+            _ => Method::Other,
+        }
+    }
+
+    /// Requests of this method may be for the library to answer.
+    #[inline]
+    pub fn is_special(self) -> bool {
+        self >= Method::Connect
+    }
+}

@@ -1,0 +1,235 @@
+//! Whether bytes move as fast as they have to, and when some last did.
+
+#[cfg(feature = "websocket")]
+use crate::ws::limits::WsLimits;
+use crate::{Seconds, limits::Limits};
+use core::time::Duration;
+
+/// With fewer bytes than these a connection has made no progress that would count while memory is short:
+/// or a byte a second would do.
+pub(crate) const SOME: u64 = 512;
+
+/// A least rate.
+#[derive(Clone, Copy, Debug)]
+pub struct Rate {
+    /// Bytes a second; 0: none.
+    bytes: u32,
+    /// Before it is asked for.
+    grace: Duration,
+    /// What came faster allows for a pause of this, or of the grace if that is longer.
+    pause: Duration,
+}
+
+impl Rate {
+    fn new(bytes: usize, grace: Duration, pause: Duration) -> Rate {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let (grace, pause) = (whole(grace), whole(pause.max(grace)));
+        Rate {
+            bytes,
+            grace,
+            pause,
+        }
+    }
+
+    /// At which a client has to send a body. There is one, or nothing would end a body that stalls.
+    pub(crate) fn of_bodies(limits: &Limits) -> Rate {
+        Rate::new(limits.body_rate.max(1), limits.body_grace, limits.idle_time)
+    }
+
+    /// At which a client has to take a response.
+    pub fn of_responses(limits: &Limits) -> Rate {
+        Rate::new(limits.write_rate, limits.write_grace, limits.write_time)
+    }
+
+    /// At which a client has to take its messages.
+    #[cfg(feature = "websocket")]
+    pub(crate) fn of_backlogs(limits: &WsLimits) -> Rate {
+        Rate::new(limits.write_rate, limits.write_grace, limits.write_time)
+    }
+
+    /// At which a client has to send a message.
+    #[cfg(feature = "websocket")]
+    pub(crate) fn of_messages(limits: &WsLimits) -> Rate {
+        Rate::new(limits.message_rate, limits.message_grace, limits.idle_time)
+    }
+
+    /// The first second in which one that has moved nothing since `since` is too slow.
+    pub fn first_due(&self, since: Seconds) -> Seconds {
+        match self.bytes {
+            0 => Seconds::NEVER,
+            _ => since.after(self.grace),
+        }
+    }
+
+    /// Bytes that it asks for in this time.
+    fn worth(&self, time: Duration) -> i64 {
+        let secs = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+        secs.saturating_mul(self.bytes.into())
+    }
+}
+
+/// In seconds, as all is counted: a part of one is one.
+fn whole(time: Duration) -> Duration {
+    let part = u64::from(time.subsec_nanos() > 0);
+    Duration::from_secs(time.as_secs().saturating_add(part))
+}
+
+/// The bytes of one connection that move in one direction, for as long as there are some that wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tempo {
+    /// The second in which `ahead` was counted.
+    at: Seconds,
+    /// Bytes that have moved beyond what the rate asks for, if it is not negative.
+    ahead: i64,
+    /// When so many had moved again that it counts.
+    moved: Seconds,
+    /// How many have since.
+    since: u64,
+}
+
+impl Tempo {
+    /// Nothing has moved yet.
+    pub fn new(now: Seconds, rate: &Rate) -> Tempo {
+        Tempo {
+            at: now,
+            ahead: rate.worth(rate.grace),
+            moved: now,
+            since: 0,
+        }
+    }
+
+    /// `n` bytes have moved.
+    pub fn count(&mut self, n: usize, now: Seconds, rate: &Rate) {
+        let passed = now.since(self.at);
+        let most = rate.worth(rate.pause);
+        // A client that pauses for longer is closed. We may have: the process was suspended.
+        let longest = most.saturating_add(rate.bytes.into());
+        let asked = i64::from(rate.bytes).saturating_mul(passed.into());
+        let asked = asked.min(longest);
+        let n = n as u64;
+        let moved = i64::try_from(n).unwrap_or(i64::MAX);
+        self.ahead = self.ahead.saturating_sub(asked).saturating_add(moved);
+        self.ahead = self.ahead.min(most);
+        self.at = now;
+        self.since = self.since.saturating_add(n);
+        if self.since >= SOME {
+            (self.moved, self.since) = (now, 0);
+        }
+    }
+
+    /// The first second in which it is surely too slow, if nothing more moves.
+    pub fn due(&self, rate: &Rate) -> Seconds {
+        if rate.bytes == 0 {
+            return Seconds::NEVER;
+        }
+        // Some part of the second `at` had passed.
+        let left = self
+            .ahead
+            .div_euclid(i64::from(rate.bytes))
+            .saturating_add(1);
+        let due = i64::from(self.at.count()).saturating_add(left);
+        Seconds::of(due.max(0) as u64)
+    }
+
+    /// When it last made progress.
+    pub fn moved(&self) -> Seconds {
+        self.moved
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(count: u64) -> Seconds {
+        Seconds::of(count)
+    }
+
+    fn rate(bytes: usize) -> Rate {
+        let secs = Duration::from_secs;
+        Rate::new(bytes, secs(10), secs(30))
+    }
+
+    #[test]
+    fn nothing_at_all_is_too_slow_after_the_grace() {
+        let rate = rate(240);
+        let tempo = Tempo::new(at(5), &rate);
+        assert_eq!((tempo.due(&rate), rate.first_due(at(5))), (at(16), at(16)));
+    }
+
+    #[test]
+    fn one_byte_less_each_second_is_too_slow_in_the_end() {
+        let rate = rate(240);
+        for (n, ends) in [(240, false), (239, true), (1, true)] {
+            let mut tempo = Tempo::new(at(0), &rate);
+            let is_slow = (1..10_000).map(at).any(|now| {
+                // As the driver does: what has moved by then counts before it is judged.
+                tempo.count(n, now, &rate);
+                tempo.due(&rate) <= now
+            });
+            assert_eq!(is_slow, ends, "{n} bytes a second");
+        }
+    }
+
+    /// In lumps, as sockets take them.
+    #[test]
+    fn what_is_faster_allows_for_a_pause_and_no_more() {
+        let rate = rate(240);
+        let mut tempo = Tempo::new(at(0), &rate);
+        tempo.count(100 << 20, at(0), &rate);
+        assert_eq!(tempo.due(&rate), at(31));
+        tempo.count(7200, at(30), &rate);
+        assert_eq!(tempo.due(&rate), at(61));
+        tempo.count(7199, at(60), &rate);
+        assert_eq!(tempo.due(&rate), at(90), "29 s and a part");
+    }
+
+    /// Nobody has looked for an hour, and then there was no more than a socket holds.
+    #[test]
+    fn time_in_which_nobody_has_looked_is_not_the_clients() {
+        let rate = rate(240);
+        for ahead in [0, 100_000] {
+            let mut tempo = Tempo::new(at(0), &rate);
+            tempo.count(ahead, at(1), &rate);
+            tempo.count(7200, at(3600), &rate);
+            assert!(tempo.due(&rate) > at(3600), "{tempo:?}");
+            tempo.count(0, at(3640), &rate);
+            assert!(tempo.due(&rate) <= at(3640), "{tempo:?}");
+        }
+    }
+
+    #[test]
+    fn half_a_second_of_grace_is_not_nothing() {
+        let half = Duration::from_millis(500);
+        let rate = Rate::new(1000, half, half);
+        let tempo = Tempo::new(at(5), &rate);
+        assert_eq!((tempo.due(&rate), rate.first_due(at(5))), (at(7), at(7)));
+    }
+
+    #[test]
+    fn no_rate_and_the_largest_one() {
+        let none = rate(0);
+        let mut tempo = Tempo::new(at(0), &none);
+        tempo.count(1, at(1_000_000), &none);
+        assert_eq!(tempo.due(&none), Seconds::NEVER);
+        assert_eq!(none.first_due(at(0)), Seconds::NEVER);
+        let most = Rate::new(usize::MAX, Duration::MAX, Duration::MAX);
+        let mut tempo = Tempo::new(Seconds::NEVER, &most);
+        tempo.count(usize::MAX, Seconds::NEVER, &most);
+        assert_eq!(tempo.due(&most), Seconds::NEVER);
+    }
+
+    #[test]
+    fn a_few_bytes_are_no_progress() {
+        let rate = rate(0);
+        let mut tempo = Tempo::new(at(3), &rate);
+        for now in (4..100).map(at) {
+            tempo.count(4, now, &rate);
+        }
+        assert_eq!(tempo.moved(), at(3));
+        tempo.count(128, at(100), &rate);
+        assert_eq!(tempo.moved(), at(100));
+        tempo.count(512, at(101), &rate);
+        assert_eq!(tempo.moved(), at(101));
+    }
+}

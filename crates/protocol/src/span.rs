@@ -1,0 +1,31 @@
+//! Ranges of bytes in a head.
+
+/// A range of bytes, counted from the start of the head. Heads are shorter than 64 KiB.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    /// `start <= end`
+    pub start: u16,
+    /// One behind the last byte.
+    pub end: u16,
+}
+
+impl Span {
+    /// From `start` to before `end`.
+    pub fn new(start: usize, end: usize) -> Span {
+        debug_assert!(start <= end && end <= usize::from(u16::MAX));
+        Span {
+            start: start as u16,
+            end: end as u16,
+        }
+    }
+
+    /// The same range, `by` bytes further on.
+    pub fn moved(self, by: usize) -> Span {
+        Span::new(usize::from(self.start) + by, usize::from(self.end) + by)
+    }
+
+    /// These bytes of the head.
+    pub fn of(self, head: &[u8]) -> &[u8] {
+        &head[usize::from(self.start)..usize::from(self.end)]
+    }
+}

@@ -1,0 +1,267 @@
+//! Which bytes may stand where.
+
+/// Marks the bytes of `set` and those in `ranges`.
+const fn table(set: &[u8], ranges: &[(u8, u8)]) -> [bool; 256] {
+    let mut table = [false; 256];
+    let mut i = 0;
+    while i < set.len() {
+        table[set[i] as usize] = true;
+        i += 1;
+    }
+    let mut i = 0;
+    while i < ranges.len() {
+        let mut b = ranges[i].0 as usize;
+        while b <= ranges[i].1 as usize {
+            table[b] = true;
+            b += 1;
+        }
+        i += 1;
+    }
+    table
+}
+
+const ALNUM: [(u8, u8); 3] = [(b'0', b'9'), (b'a', b'z'), (b'A', b'Z')];
+
+/// tchar (RFC 9110 section 5.6.2): methods and field names.
+pub static TOKEN: [bool; 256] = table(b"!#$%&'*+-.^_`|~", &ALNUM);
+/// field-vchar, SP and HTAB (RFC 9110 section 5.5).
+static FIELD_VALUE: [bool; 256] = table(b"\t", &[(0x20, 0x7e), (0x80, 0xff)]);
+/// What a request target may hold: visible ASCII. `#` would start a fragment, which is never sent
+/// (RFC 9112 section 3.2); the rest of what RFC 3986 excludes is sent by browsers in queries.
+pub(crate) static TARGET: [bool; 256] = table(b"", &[(0x21, 0x22), (0x24, 0x7e)]);
+/// The same up to the query.
+pub static PATH: [bool; 256] = table(b"@", &[(0x21, 0x22), (0x24, 0x3e), (0x41, 0x7e)]);
+/// unreserved and sub-delims (RFC 3986 section 3.2.2).
+static REG_NAME: [bool; 256] = table(b"-._~!$&'()*+,;=", &ALNUM);
+
+/// How many bytes at the front are in the class.
+#[inline(always)]
+pub fn count(bytes: &[u8], class: &[bool; 256]) -> usize {
+    let mut rest = bytes;
+    while let Some((four, behind)) = rest.split_first_chunk::<4>() {
+        for (i, &b) in four.iter().enumerate() {
+            if !class[usize::from(b)] {
+                return bytes.len() - rest.len() + i;
+            }
+        }
+        rest = behind;
+    }
+    // By hand: 14 instructions fewer per request than an iterator's `position`.
+    while let [b, behind @ ..] = rest {
+        if !class[usize::from(*b)] {
+            break;
+        }
+        rest = behind;
+    }
+    bytes.len() - rest.len()
+}
+
+/// Of a literal, compiled with it, this is no code.
+#[inline(always)]
+pub fn is_token(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && count(bytes, &TOKEN) == bytes.len()
+}
+
+const ONES: u64 = u64::from_ne_bytes([1; 8]);
+const HIGH: u64 = ONES << 7;
+
+/// Not zero if a byte of `word` is below `limit` (at most 0x80); exact only as a whole.
+const fn below(word: u64, limit: u8) -> u64 {
+    word.wrapping_sub(ONES * limit as u64) & !word & HIGH
+}
+
+/// Not zero if a byte of `word` is `byte`; exact only as a whole.
+const fn holds(word: u64, byte: u8) -> u64 {
+    below(word ^ (ONES * byte as u64), 1)
+}
+
+/// Not zero if one of the bytes is a control byte; exact only as a whole.
+const fn suspect(word: u64) -> u64 {
+    below(word, 0x20) | holds(word, 0x7f)
+}
+
+/// How many bytes at the front may stand in a field value (RFC 9110 section 5.5): no control byte
+/// but HTAB, so no CR, LF or NUL. Eight at a time.
+#[inline(always)]
+pub(crate) fn count_field_value(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    for chunk in bytes.chunks_exact(8) {
+        let word = u64::from_le_bytes(chunk.try_into().expect("eight bytes"));
+        let suspect = suspect(word);
+        if suspect != 0 {
+            // A borrow reaches only bytes behind the one it comes from: the first is one for
+            // certain. If it is HTAB, which is rare, the rest is looked at one by one.
+            let byte = suspect.trailing_zeros() & !7;
+            at += byte as usize / 8;
+            if (word >> byte) as u8 != b'\t' {
+                return at;
+            }
+            break;
+        }
+        at += 8;
+    }
+    at + count(&bytes[at..], &FIELD_VALUE)
+}
+
+/// Whether it may be the value of a field (RFC 9110 section 5.5).
+#[inline]
+pub fn is_field_value(bytes: &[u8]) -> bool {
+    // The last eight may have been looked at in part.
+    if let Some(last) = bytes.last_chunk() {
+        let suspect = |bytes| suspect(u64::from_le_bytes(bytes));
+        let words = bytes.chunks_exact(8).map(|chunk| chunk.try_into());
+        let all = words.fold(suspect(*last), |all, word| all | word.map_or(0, suspect));
+        if all == 0 {
+            return true;
+        }
+    }
+    is_rare_field_value(bytes)
+}
+
+/// A short one, or one with HTAB.
+#[inline(never)]
+fn is_rare_field_value(bytes: &[u8]) -> bool {
+    count_field_value(bytes) == bytes.len()
+}
+
+/// `uri-host [ ":" port ]` (RFC 9110 section 7.2); what a `Host` field may say, empty included.
+pub fn is_host(bytes: &[u8]) -> bool {
+    let port = match bytes {
+        [b'[', rest @ ..] => {
+            let Some(end) = memchr::memchr(b']', rest) else {
+                return false;
+            };
+            let Ok(address) = core::str::from_utf8(&rest[..end]) else {
+                return false;
+            };
+            if address.parse::<core::net::Ipv6Addr>().is_err() {
+                return false;
+            }
+            &rest[end + 1..]
+        }
+        _ => {
+            let mut rest = &bytes[count(bytes, &REG_NAME)..];
+            while let [b'%', a, b, after @ ..] = rest {
+                if !a.is_ascii_hexdigit() || !b.is_ascii_hexdigit() {
+                    return false;
+                }
+                rest = &after[count(after, &REG_NAME)..];
+            }
+            rest
+        }
+    };
+    match port {
+        [] => true,
+        [b':', digits @ ..] => digits.iter().all(u8::is_ascii_digit),
+        _ => false,
+    }
+}
+
+/// `bytes` without the optional white space (RFC 9110 section 5.6.3) around it.
+pub fn trim(bytes: &[u8]) -> &[u8] {
+    let mut bytes = trim_start(bytes);
+    while let [rest @ .., b' ' | b'\t'] = bytes {
+        bytes = rest;
+    }
+    bytes
+}
+
+/// `bytes` without the optional white space before it.
+pub fn trim_start(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] = bytes {
+        bytes = rest;
+    }
+    bytes
+}
+
+/// The elements of a comma-separated list (RFC 9110 section 5.6.1), trimmed, empty ones included.
+pub fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|&b| b == b',').map(trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::EVERY;
+
+    /// Every byte value, at every place of two words and a rest.
+    fn matches(check: impl Fn(&[u8]) -> bool, expected: impl Fn(u8) -> bool) {
+        for len in 1..20 {
+            for at in 0..len {
+                for byte in (0..=255).step_by(EVERY) {
+                    for filler in [b'a', 0x7e] {
+                        let mut bytes = vec![filler; len];
+                        bytes[at] = byte;
+                        assert_eq!(check(&bytes), expected(byte), "{byte:#x} at {at} of {len}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn field_values() {
+        matches(is_field_value, |b| b == 9 || b >= 0x20 && b != 0x7f);
+        for pair in (0..=u16::MAX).step_by(EVERY) {
+            // Two neighbours: a borrow between bytes must not hide one of them.
+            let [a, b] = pair.to_be_bytes();
+            let ok = |b: u8| b == 9 || b >= 0x20 && b != 0x7f;
+            let word = [b'x', a, b, b'x', b'x', a, b, b'x'];
+            assert_eq!(is_field_value(&word), ok(a) && ok(b), "{a:#x} {b:#x}");
+        }
+        assert!(is_field_value(b""));
+    }
+
+    #[test]
+    fn targets() {
+        let all =
+            |class: &'static [bool; 256]| move |bytes: &[u8]| count(bytes, class) == bytes.len();
+        matches(all(&TARGET), |b| (0x21..0x7f).contains(&b) && b != b'#');
+        matches(all(&PATH), |b| {
+            (0x21..0x7f).contains(&b) && b != b'#' && b != b'?'
+        });
+    }
+
+    #[test]
+    fn tokens() {
+        let separators = b"\"(),/:;<=>?@[\\]{}";
+        matches(is_token, |b| {
+            b.is_ascii_graphic() && !separators.contains(&b)
+        });
+        assert!(!is_token(b""));
+    }
+
+    #[test]
+    fn hosts() {
+        for good in [
+            "",
+            "a",
+            "example.org",
+            "example.org:80",
+            "example.org:",
+            "127.0.0.1:8080",
+            "[::1]",
+            "[::1]:80",
+            "a%20b",
+            "xn--nxasmq6b",
+            "a_b",
+            "[::ffff:1.2.3.4]",
+        ] {
+            assert!(is_host(good.as_bytes()), "{good}");
+        }
+        for bad in [
+            "a b", "a/b", "user@a", "a:b", "a:1:2", "[::1", "::1", "[::1]x", "[]", "[zz]", "a?b",
+            "a#b", "a\\b", "h\u{e9}", "[::1]:x", "a,b:x", "a%", "a%2", "a%2g",
+        ] {
+            assert!(!is_host(bad.as_bytes()), "{bad}");
+        }
+    }
+
+    #[test]
+    fn trimming_and_lists() {
+        assert_eq!(trim(b" \t a b\t "), b"a b");
+        assert_eq!(trim(b" \t "), b"");
+        let elements: Vec<_> = list(b"a, b ,,c").collect();
+        assert_eq!(elements, [&b"a"[..], b"b", b"", b"c"]);
+    }
+}

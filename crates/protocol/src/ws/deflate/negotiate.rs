@@ -1,0 +1,219 @@
+//! The handshake of permessage-deflate (RFC 7692 section 7.1).
+
+use crate::h1::encode;
+use crate::syntax;
+use alloc::vec::Vec;
+
+/// How messages are compressed (RFC 7692), for clients that offer it; feature `deflate`.
+///
+/// ```
+/// # use peregrine_protocol::ws::deflate::WsDeflate;
+/// let squeezed = WsDeflate { level: 6, dedicated_windows: true, ..WsDeflate::default() };
+/// assert_eq!(squeezed.threshold, 256);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WsDeflate {
+    /// 0 (not at all) to 9 (as well as possible). Default: 1, the fastest.
+    pub level: u8,
+    /// Messages shorter than this many bytes are sent as they are. Default: 256.
+    pub threshold: usize,
+    /// Whether each connection keeps its own windows, so that a message can refer to earlier ones:
+    /// the better compression of many small alike messages costs some 350 KiB for each connection.
+    /// Default: false, one compressor for each thread and nothing for a connection (both
+    /// `no_context_takeover` parameters).
+    pub dedicated_windows: bool,
+}
+
+impl Default for WsDeflate {
+    fn default() -> WsDeflate {
+        WsDeflate {
+            level: 1,
+            threshold: 256,
+            dedicated_windows: false,
+        }
+    }
+}
+
+/// What client and server have agreed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Agreed {
+    /// Our messages may refer to those before.
+    pub(crate) server_takeover: bool,
+    /// Those of the client may.
+    pub(crate) client_takeover: bool,
+    /// 8 to 15: how far back what we send may refer, as a power of two.
+    pub(crate) server_bits: u8,
+    /// What the client may use at most. We can read 15 in any case, so it is only repeated.
+    client_bits: Option<u8>,
+}
+
+/// Chooses the first offer that can be met, of the values of all `Sec-WebSocket-Extensions` fields.
+pub fn negotiate<'a>(fields: impl Iterator<Item = &'a [u8]>, config: &WsDeflate) -> Option<Agreed> {
+    fields
+        .flat_map(syntax::list)
+        .find_map(|offer| meet(offer, config))
+}
+
+/// RFC 7692 section 7: an offer with a parameter that is unknown, repeated or has a wrong value is
+/// declined.
+fn meet(offer: &[u8], config: &WsDeflate) -> Option<Agreed> {
+    let mut parts = offer.split(|&b| b == b';').map(syntax::trim);
+    if !parts.next()?.eq_ignore_ascii_case(b"permessage-deflate") {
+        return None;
+    }
+    let mut agreed = Agreed {
+        server_takeover: config.dedicated_windows,
+        client_takeover: config.dedicated_windows,
+        server_bits: 15,
+        client_bits: None,
+    };
+    let mut seen = 0u8;
+    for part in parts {
+        let mut sides = part.splitn(2, |&b| b == b'=').map(syntax::trim);
+        let name = sides.next()?;
+        let value = sides.next();
+        let bit = match name {
+            b"server_no_context_takeover" if value.is_none() => {
+                agreed.server_takeover = false;
+                1
+            }
+            b"client_no_context_takeover" if value.is_none() => {
+                agreed.client_takeover = false;
+                2
+            }
+            b"server_max_window_bits" => {
+                agreed.server_bits = bits(value?)?;
+                4
+            }
+            b"client_max_window_bits" => {
+                agreed.client_bits = match value {
+                    Some(value) => Some(bits(value)?),
+                    None => None,
+                };
+                8
+            }
+            _ => return None,
+        };
+        if seen & bit != 0 {
+            return None;
+        }
+        seen |= bit;
+    }
+    Some(agreed)
+}
+
+/// 8 to 15 without leading zeros, in quotes or not (RFC 7692 section 7.1.2).
+fn bits(value: &[u8]) -> Option<u8> {
+    let value = match value {
+        [b'"', inner @ .., b'"'] => inner,
+        _ => value,
+    };
+    match value {
+        [digit @ b'8'..=b'9'] => Some(digit - b'0'),
+        [b'1', digit @ b'0'..=b'5'] => Some(digit - b'0' + 10),
+        _ => None,
+    }
+}
+
+impl Agreed {
+    /// Appends the field that tells the client.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"Sec-WebSocket-Extensions: permessage-deflate");
+        if !self.server_takeover {
+            out.extend_from_slice(b"; server_no_context_takeover");
+        }
+        if !self.client_takeover {
+            out.extend_from_slice(b"; client_no_context_takeover");
+        }
+        if self.server_bits < 15 {
+            out.extend_from_slice(b"; server_max_window_bits=");
+            encode::decimal(u64::from(self.server_bits), out);
+        }
+        if let Some(bits) = self.client_bits {
+            out.extend_from_slice(b"; client_max_window_bits=");
+            encode::decimal(u64::from(bits), out);
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(offers: &[&str], dedicated_windows: bool) -> String {
+        let config = WsDeflate {
+            dedicated_windows,
+            ..WsDeflate::default()
+        };
+        let mut out = Vec::new();
+        if let Some(agreed) = negotiate(offers.iter().map(|offer| offer.as_bytes()), &config) {
+            agreed.write(&mut out);
+        }
+        let line = String::from_utf8(out).expect("ASCII");
+        line.trim_end()
+            .trim_start_matches("Sec-WebSocket-Extensions: ")
+            .to_owned()
+    }
+
+    #[test]
+    fn offers() {
+        let shared = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+        for (offer, expected) in [
+            ("permessage-deflate", "permessage-deflate"),
+            (
+                "Permessage-Deflate; client_max_window_bits",
+                "permessage-deflate",
+            ),
+            ("x, permessage-deflate", "permessage-deflate"),
+            (
+                "permessage-deflate; server_no_context_takeover",
+                "permessage-deflate; server_no_context_takeover",
+            ),
+            (
+                "permessage-deflate;client_no_context_takeover",
+                "permessage-deflate; client_no_context_takeover",
+            ),
+            (
+                "permessage-deflate; server_max_window_bits=9",
+                "permessage-deflate; server_max_window_bits=9",
+            ),
+            (
+                "permessage-deflate; client_max_window_bits=\"12\"",
+                "permessage-deflate; client_max_window_bits=12",
+            ),
+            (
+                "permessage-deflate; server_max_window_bits=15",
+                "permessage-deflate",
+            ),
+            ("", ""),
+            ("permessage-bzip2", ""),
+            ("permessage-deflate; novel", ""),
+            ("permessage-deflate; server_max_window_bits", ""),
+            ("permessage-deflate; server_max_window_bits=7", ""),
+            ("permessage-deflate; server_max_window_bits=16", ""),
+            ("permessage-deflate; server_max_window_bits=08", ""),
+            ("permessage-deflate; client_no_context_takeover=1", ""),
+            (
+                "permessage-deflate; client_max_window_bits=10; client_max_window_bits=10",
+                "",
+            ),
+            (
+                "permessage-deflate; novel, permessage-deflate",
+                "permessage-deflate",
+            ),
+        ] {
+            assert_eq!(answer(&[offer], true), expected, "{offer}");
+            let with_shared = expected.replacen("permessage-deflate", shared, 1);
+            let with_shared = match with_shared.matches("no_context").count() {
+                3 => shared.to_owned(),
+                _ => with_shared,
+            };
+            assert_eq!(answer(&[offer], false), with_shared, "{offer}");
+        }
+        assert_eq!(
+            answer(&["x", "permessage-deflate"], true),
+            "permessage-deflate"
+        );
+    }
+}

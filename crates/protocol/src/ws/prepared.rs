@@ -1,0 +1,99 @@
+//! A message that is framed once and sent to many.
+
+use super::frame::{self, Message, OpCode};
+use crate::payload::Payload;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+/// A message in the form in which it goes out: made once, sent to any number of clients without
+/// another copy in memory where it is large. A server's frames are not masked, so they are alike
+/// for all.
+///
+/// ```
+/// # use peregrine_protocol::ws::prepared::Prepared;
+/// let news = Prepared::new("the same for all");
+/// assert_eq!(news.len(), 16);
+/// let again = news.clone(); // shares the bytes
+/// # assert!(!again.is_empty());
+/// ```
+#[derive(Clone, Debug)]
+pub struct Prepared(Arc<Forms>);
+
+#[derive(Debug)]
+struct Forms {
+    /// Header and payload.
+    plain: Arc<Vec<u8>>,
+    /// Where the payload begins.
+    payload: usize,
+    #[cfg(feature = "deflate")]
+    deflated: std::sync::OnceLock<Option<Arc<Vec<u8>>>>,
+}
+
+impl Prepared {
+    /// Frames a message.
+    pub fn new<'a>(message: impl Into<Message<'a>>) -> Prepared {
+        let message = message.into();
+        let bytes = message.as_bytes();
+        let payload = frame::header_len(bytes.len());
+        let mut plain = Vec::with_capacity(payload + bytes.len());
+        frame::write_header(OpCode::Data(message.data()), false, bytes.len(), &mut plain);
+        debug_assert_eq!(plain.len(), payload);
+        plain.extend_from_slice(bytes);
+        Prepared(Arc::new(Forms {
+            plain: Arc::new(plain),
+            payload,
+            #[cfg(feature = "deflate")]
+            deflated: std::sync::OnceLock::new(),
+        }))
+    }
+
+    /// Bytes of the message.
+    pub fn len(&self) -> usize {
+        self.0.plain.len() - self.0.payload
+    }
+
+    /// True if the message has none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The message's bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0.plain[self.0.payload..]
+    }
+
+    /// Bytes of the frame, uncompressed: what it counts for in a backlog.
+    pub fn frame_len(&self) -> usize {
+        self.0.plain.len()
+    }
+
+    /// The frame as it goes to a client without compression.
+    pub(crate) fn plain(&self) -> Payload {
+        Payload::SharedVec(self.0.plain.clone())
+    }
+
+    /// The compressed frame, made by `deflate` if nobody has before; `None` if that would not make
+    /// it smaller.
+    #[cfg(feature = "deflate")]
+    pub(crate) fn deflated(
+        &self,
+        deflate: impl FnOnce(&[u8]) -> Option<Vec<u8>>,
+    ) -> Option<Payload> {
+        let make = || {
+            let opcode = OpCode::from(self.0.plain[0] & 0x0f);
+            let bytes = deflate(self.as_bytes()).filter(|bytes| bytes.len() < self.len())?;
+            let mut frame = Vec::with_capacity(frame::MAX_HEADER + bytes.len());
+            frame::write_header(opcode, true, bytes.len(), &mut frame);
+            frame.extend_from_slice(&bytes);
+            Some(Arc::new(frame))
+        };
+        let made = self.0.deflated.get_or_init(make).clone();
+        made.map(Payload::SharedVec)
+    }
+}
+
+impl<'a, M: Into<Message<'a>>> From<M> for Prepared {
+    fn from(message: M) -> Prepared {
+        Prepared::new(message)
+    }
+}

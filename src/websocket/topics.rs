@@ -1,0 +1,297 @@
+//! Who has subscribed to what, of the connections of one thread.
+
+use crate::conn::prepared::Prepared;
+use crate::protocol::ws_limits::WsLimits;
+use crate::runtime::id::ConnId;
+use crate::runtime::sparse::{is_sparse, shrink};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Subscribers by topic and topics by subscriber. A subscriber is known by its identifier; both ways are
+/// kept so that one leaves its topics in as many steps as it has topics, however full they are.
+///
+/// Invariant: `members[topic][place]` is a subscriber exactly if `(topic, place)` is in its list.
+#[derive(Default)]
+pub(crate) struct Topics {
+    by_name: HashMap<Arc<str>, u32>,
+    topics: Vec<Topic>,
+    free: Vec<u32>,
+    subscribers: HashMap<ConnId, Vec<(u32, u32)>>,
+    /// Of the names of topics with members, and of how often they have any.
+    name_bytes: usize,
+    memberships: usize,
+}
+
+/// What a topic takes beside its name, and a subscription: places in the two lists and maps.
+const TOPIC: usize = 128;
+const MEMBERSHIP: usize = 32;
+
+struct Topic {
+    name: Arc<str>,
+    members: Vec<ConnId>,
+}
+
+impl Topics {
+    /// False if that is more than the limits of the connection allow.
+    pub(crate) fn subscribe(&mut self, token: ConnId, name: &str, limits: &WsLimits) -> bool {
+        if self.place(token, name).is_some() {
+            return true;
+        }
+        let count = self.subscribers.get(&token).map_or(0, Vec::len);
+        if count >= limits.topics || name.len() > limits.topic_bytes {
+            return false;
+        }
+        let topic = match self.by_name.get(name) {
+            Some(&topic) => topic,
+            None => self.new_topic(name),
+        };
+        let members = &mut self.topics[topic as usize].members;
+        let entry = (topic, members.len() as u32);
+        members.push(token);
+        self.memberships += 1;
+        self.subscribers.entry(token).or_default().push(entry);
+        true
+    }
+
+    fn new_topic(&mut self, name: &str) -> u32 {
+        let name: Arc<str> = name.into();
+        self.name_bytes += name.len();
+        let entry = Topic {
+            name: name.clone(),
+            members: Vec::new(),
+        };
+        let topic = match self.free.pop() {
+            Some(topic) => {
+                self.topics[topic as usize] = entry;
+                topic
+            }
+            None => {
+                self.topics.push(entry);
+                (self.topics.len() - 1) as u32
+            }
+        };
+        self.by_name.insert(name, topic);
+        topic
+    }
+
+    /// Where its entry for the topic is in its list.
+    fn place(&self, token: ConnId, name: &str) -> Option<usize> {
+        let topic = self.by_name.get(name)?;
+        let list = self.subscribers.get(&token)?;
+        list.iter().position(|(other, _)| other == topic)
+    }
+
+    /// False if it had not subscribed.
+    pub(crate) fn unsubscribe(&mut self, token: ConnId, name: &str) -> bool {
+        let Some(place) = self.place(token, name) else {
+            return false;
+        };
+        let Some(list) = self.subscribers.get_mut(&token) else {
+            return false;
+        };
+        let (topic, at) = list.swap_remove(place);
+        if list.is_empty() {
+            self.subscribers.remove(&token);
+        }
+        self.leave(topic, at);
+        self.give_back();
+        true
+    }
+
+    /// It has closed.
+    pub(crate) fn remove(&mut self, token: ConnId) {
+        for (topic, at) in self.subscribers.remove(&token).unwrap_or_default() {
+            self.leave(topic, at);
+        }
+        self.give_back();
+    }
+
+    /// Frees a place of a topic, which the last member takes.
+    fn leave(&mut self, topic: u32, at: u32) {
+        let entry = &mut self.topics[topic as usize];
+        entry.members.swap_remove(at as usize);
+        self.memberships -= 1;
+        if let Some(&moved) = entry.members.get(at as usize) {
+            let list = self.subscribers.get_mut(&moved);
+            let place = list.and_then(|list| list.iter_mut().find(|(t, _)| *t == topic));
+            debug_assert!(place.is_some());
+            if let Some(place) = place {
+                place.1 = at;
+            }
+        } else if entry.members.is_empty() {
+            self.by_name.remove(&entry.name);
+            self.name_bytes -= entry.name.len();
+            entry.members = Vec::new();
+            self.free.push(topic);
+        }
+        let members = &mut entry.members;
+        if is_sparse(members.len(), members.capacity()) {
+            members.shrink_to(2 * members.len());
+        }
+    }
+
+    /// After a storm of topics or subscribers: memory that is not needed any more. A step for each place
+    /// that has become free, on average.
+    fn give_back(&mut self) {
+        shrink(&mut self.subscribers);
+        let (used, all) = (self.by_name.len(), self.topics.len());
+        // Each membership has to be written anew.
+        if is_sparse(used, all) && self.memberships <= all {
+            self.number_anew();
+        }
+    }
+
+    /// Leaves out the topics that are free.
+    fn number_anew(&mut self) {
+        let mut numbers = vec![0; self.topics.len()];
+        let mut topics = Vec::with_capacity(2 * self.by_name.len());
+        for (number, topic) in numbers.iter_mut().zip(self.topics.drain(..)) {
+            if !topic.members.is_empty() {
+                *number = topics.len() as u32;
+                topics.push(topic);
+            }
+        }
+        let lists = self.subscribers.values_mut().flatten();
+        lists.for_each(|(topic, _)| *topic = numbers[*topic as usize]);
+        self.by_name = (0..)
+            .zip(&topics)
+            .map(|(number, topic)| (topic.name.clone(), number))
+            .collect();
+        (self.topics, self.free) = (topics, Vec::new());
+    }
+
+    /// Bytes of memory that all of it takes, about.
+    pub(crate) fn held(&self) -> usize {
+        self.name_bytes + TOPIC * self.by_name.len() + MEMBERSHIP * self.memberships
+    }
+
+    /// The name of a topic, shared with its entry if it has subscribers here.
+    pub(crate) fn name(&self, name: &str) -> Arc<str> {
+        match self.by_name.get_key_value(name) {
+            Some((known, _)) => known.clone(),
+            None => name.into(),
+        }
+    }
+
+    /// All that have subscribed to something.
+    pub(crate) fn subscribers(&self) -> impl Iterator<Item = ConnId> {
+        self.subscribers.keys().copied()
+    }
+
+    pub(crate) fn members(&self, name: &str) -> &[ConnId] {
+        match self.by_name.get(name) {
+            Some(&topic) => &self.topics[topic as usize].members,
+            None => &[],
+        }
+    }
+}
+
+/// Something to be sent to many, when the hook that asked for it has returned.
+#[derive(Debug)]
+pub(crate) struct Publication {
+    /// `None`: everyone.
+    pub(crate) topic: Option<Arc<str>>,
+    pub(crate) message: Prepared,
+    /// One that does not get it.
+    pub(crate) except: Option<ConnId>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    fn id(number: usize) -> ConnId {
+        ConnId::of(number)
+    }
+
+    /// One that stays, in the middle, and whose other topics stay, too.
+    #[test]
+    fn what_a_storm_has_taken_is_given_back() {
+        let (mut topics, limits) = (Topics::default(), WsLimits::default());
+        let count = if cfg!(miri) { 20 } else { 1000 };
+        for token in (0..count).map(id) {
+            (0..60).for_each(|n| {
+                let name = format!("{} {n}", token.number());
+                assert!(topics.subscribe(token, &name, &limits));
+            });
+            assert!(topics.subscribe(token, "all", &limits));
+        }
+        for token in (0..count).filter(|n| *n != count / 2).map(id) {
+            topics.remove(token);
+        }
+        assert_eq!(topics.memberships, 61);
+        let members = topics.topics.iter().map(|topic| topic.members.capacity());
+        for capacity in [
+            topics.topics.capacity(),
+            topics.free.capacity(),
+            topics.by_name.capacity(),
+            topics.subscribers.capacity(),
+            members.max().unwrap_or(0),
+        ] {
+            assert!(capacity <= 1024, "{capacity}");
+        }
+        for name in ["all", &format!("{} 7", count / 2)] {
+            assert_eq!(topics.members(name), [id(count / 2)]);
+            assert!(topics.unsubscribe(id(count / 2), name));
+            assert!(topics.subscribe(id(0), name, &limits));
+        }
+        topics.remove(id(0));
+        topics.remove(id(count / 2));
+        assert_eq!((topics.held(), topics.by_name.len()), (0, 0));
+    }
+
+    /// Against two plain maps, by operations from a fixed row of numbers.
+    #[test]
+    fn like_a_set_of_pairs() {
+        let names = ["a", "b", "c", "d", "e"];
+        let mut topics = Topics::default();
+        let mut model: BTreeMap<&str, BTreeSet<ConnId>> = BTreeMap::new();
+        let limits = WsLimits {
+            topics: 4,
+            ..WsLimits::default()
+        };
+        let mut random = 1u32;
+        for _ in 0..if cfg!(miri) { 300 } else { 20_000 } {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let (name, token) = (
+                names[(random >> 8) as usize % 5],
+                id((random >> 16) as usize % 20),
+            );
+            let count = model.values().filter(|set| set.contains(&token)).count();
+            match random >> 28 {
+                0..=7 => {
+                    let had = model.get(name).is_some_and(|set| set.contains(&token));
+                    let good = topics.subscribe(token, name, &limits);
+                    assert_eq!(good, had || count < 4);
+                    if good {
+                        model.entry(name).or_default().insert(token);
+                    }
+                }
+                8..=14 => {
+                    let had = model.get_mut(name).is_some_and(|set| set.remove(&token));
+                    assert_eq!(topics.unsubscribe(token, name), had);
+                }
+                _ => {
+                    topics.remove(token);
+                    model.values_mut().for_each(|set| {
+                        set.remove(&token);
+                    });
+                }
+            }
+            for name in names {
+                let members: BTreeSet<ConnId> = topics.members(name).iter().copied().collect();
+                assert_eq!(members.len(), topics.members(name).len());
+                assert_eq!(members, model.get(name).cloned().unwrap_or_default());
+            }
+            let there = model.values().filter(|set| !set.is_empty());
+            let count: usize = there.clone().map(BTreeSet::len).sum();
+            let held = there.count() * (1 + TOPIC) + count * MEMBERSHIP;
+            assert_eq!(topics.held(), held);
+        }
+        (0..20).map(id).for_each(|token| topics.remove(token));
+        assert!(topics.by_name.is_empty() && topics.subscribers.is_empty());
+        assert!(topics.topics.len() <= 5);
+        assert_eq!(topics.held(), 0);
+    }
+}
