@@ -1,3 +1,5 @@
+//! Every header, every mask, every close code; what is written can be read.
+
 use super::*;
 use crate::tests::EVERY;
 

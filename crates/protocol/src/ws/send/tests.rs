@@ -1,3 +1,5 @@
+//! What waits, and what is sent at once.
+
 use super::*;
 use alloc::sync::Arc;
 
