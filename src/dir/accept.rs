@@ -1,4 +1,4 @@
-//! Which content coding a client wants most (RFC 9110 section 12.5.3).
+//! The content coding that a client prefers (RFC 9110 section 12.5.3).
 
 /// A content coding that files can have, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,10 +10,10 @@ pub(crate) enum Coding {
 }
 
 impl Coding {
-    /// In the order in which they are preferred among equals: smallest first.
+    /// In the order of preference at equal weights: smallest first.
     pub(crate) const COMPRESSED: [Coding; 3] = [Coding::Brotli, Coding::Zstd, Coding::Gzip];
 
-    /// As it stands in `Content-Encoding`.
+    /// The name in `Content-Encoding`.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Coding::Identity => "identity",
@@ -23,7 +23,7 @@ impl Coding {
         }
     }
 
-    /// What is appended to the name of a file that has a sibling in this coding.
+    /// The suffix of the compressed sibling of a file.
     pub(crate) fn suffix(self) -> &'static str {
         match self {
             Coding::Identity => "",
@@ -42,7 +42,7 @@ pub(crate) struct Accepted {
 }
 
 impl Accepted {
-    /// From all field lines of that name. What cannot be read is passed over.
+    /// Reads all `Accept-Encoding` field lines. Parts that cannot be parsed are skipped.
     pub(crate) fn parse<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Accepted {
         let mut accepted = Accepted {
             listed: [None; 4],
@@ -63,20 +63,21 @@ impl Accepted {
         accepted
     }
 
-    /// What it is worth to the client; 0: not to be sent.
+    /// The weight that the client gives to a coding; 0: it must not be sent.
     fn weight(&self, coding: Coding) -> u16 {
         self.listed[coding as usize].or(self.any).unwrap_or(0)
     }
 
-    /// The most wanted of `there`, which begins with what the server prefers; `Identity` if the
-    /// client wants none of them, even where it says that it does not want that either: an answer
-    /// that most clients can read is better than 406.
+    /// The coding of `there` with the highest weight. `there` is in the server's order of preference.
+    ///
+    /// If the client accepts none of them, the result is `Identity`, even if the client excludes that too: a
+    /// response that most clients can read is better than 406.
     pub(crate) fn choose(&self, there: impl Iterator<Item = Coding>) -> Coding {
         let plain = self.listed[Coding::Identity as usize].unwrap_or(0);
         let mut best = (Coding::Identity, plain);
         for coding in there.filter(|coding| *coding != Coding::Identity) {
             let weight = self.weight(coding);
-            // At the same weight what is smaller wins.
+            // At equal weights the smaller representation wins.
             let is_better = match best.0 {
                 Coding::Identity => weight > 0 && weight >= best.1,
                 _ => weight > best.1,
@@ -92,7 +93,7 @@ impl Accepted {
 fn slot(name: &[u8]) -> Option<Coding> {
     [
         (&b"gzip"[..], Coding::Gzip),
-        // RFC 9110 section 8.4.1.3: the same.
+        // RFC 9110 section 8.4.1.3: the same coding.
         (b"x-gzip", Coding::Gzip),
         (b"br", Coding::Brotli),
         (b"zstd", Coding::Zstd),

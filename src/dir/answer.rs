@@ -1,4 +1,4 @@
-//! A request for a file that is there: conditions, ranges, codings, and the answer.
+//! The response to a request for a file that exists: conditions, ranges, codings.
 
 use super::accept::Accepted;
 use super::conditional::{self, Verdict};
@@ -13,7 +13,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Which of the fields that matter here a request has. Most have none but one.
+/// Which of the header fields that matter here a request has. Most requests have `Accept-Encoding` only.
 #[derive(Clone, Copy, Debug, Default)]
 struct Asked {
     accept_encoding: bool,
@@ -22,7 +22,7 @@ struct Asked {
 }
 
 impl Asked {
-    /// By length and first letters: what is said too often is looked at twice, nothing is missed.
+    /// Compares length and first letters only. A false match costs a second look; no field is missed.
     fn of(req: &Request<'_>) -> Asked {
         let mut asked = Asked::default();
         for name in req.field_names() {
@@ -37,7 +37,7 @@ impl Asked {
     }
 }
 
-/// Answers a GET or HEAD request with what the resource is to this client.
+/// Responds to a GET or HEAD request with the resource, in the form that suits this client.
 pub(crate) fn answer(
     resource: &Resource,
     req: &Request<'_>,
@@ -50,10 +50,10 @@ pub(crate) fn answer(
         match conditional::judge(req, variant.validators()) {
             Verdict::Perform => {}
             Verdict::NotModified => return res.status(304).lines(variant.again()).body(""),
-            Verdict::Failed => return res.status(412).text("the file is another one by now\n"),
+            Verdict::Failed => return res.status(412).text("the file has changed\n"),
         }
     }
-    // RFC 9110 section 14.2: for GET alone.
+    // RFC 9110 section 14.2: only for GET.
     if asked.range && req.method() == "GET" {
         let mut fields = req.header_all("range");
         if let (Some(field), None) = (fields.next(), fields.next()) {
@@ -68,7 +68,7 @@ pub(crate) fn answer(
     res.send_prepared(&variant.prepared)
 }
 
-/// Answers with the whole of it and another status: a page that comes with an error.
+/// Responds with the whole resource and another status: the page of an error.
 pub(crate) fn page(resource: &Resource, status: u16, req: &Request<'_>, res: Response<'_>) -> Done {
     let variant = chosen(resource, req, true);
     let kind = format!("Content-Type: {}\r\n", variant.content_type);
@@ -99,8 +99,8 @@ fn now() -> u64 {
         .map_or(0, |now| now.as_secs())
 }
 
-/// 206 or 416 (RFC 9110 sections 15.3.7 and 15.5.17). `has_fields`: the client has told by `If-Range`
-/// that it has an earlier part, and its fields.
+/// 206 or 416 (RFC 9110 sections 15.3.7 and 15.5.17). `has_fields`: the client has sent `If-Range`, so it has
+/// an earlier part and the header fields of that.
 fn partial(variant: &Variant, ranges: Ranges, has_fields: bool, res: Response<'_>) -> Done {
     let prepared = &variant.prepared;
     let whole = prepared.len();
@@ -109,7 +109,7 @@ fn partial(variant: &Variant, ranges: Ranges, has_fields: bool, res: Response<'_
         Ranges::Unsatisfiable => res
             .status(416)
             .header("Content-Range", format!("bytes */{whole}"))
-            .text("the file has no such part\n"),
+            .text("the file has no such range\n"),
         Ranges::One(range) => res
             .status(206)
             .lines(&part_lines(variant, has_fields))
@@ -121,7 +121,7 @@ fn partial(variant: &Variant, ranges: Ranges, has_fields: bool, res: Response<'_
     }
 }
 
-/// The fields of a 206 but for place and length.
+/// The header fields of a 206, except those for the range and the length.
 fn part_lines(variant: &Variant, has_fields: bool) -> Vec<u8> {
     if has_fields {
         return variant.again().to_vec();
@@ -135,7 +135,7 @@ fn content_range(range: &Range<u64>, whole: u64) -> String {
     format!("bytes {}-{}/{whole}", range.start, range.end - 1)
 }
 
-/// RFC 9110 section 14.6.
+/// A response with several ranges (RFC 9110 section 14.6).
 fn several(
     variant: &Variant,
     ranges: Vec<Range<u64>>,
@@ -169,7 +169,7 @@ fn several(
         .send_pieces(len, push)
 }
 
-/// Nobody who put a file there can have known it.
+/// A random boundary: no author of a file can have known it.
 fn boundary() -> String {
     static SEED: OnceLock<RandomState> = OnceLock::new();
     static COUNT: AtomicU64 = AtomicU64::new(0);

@@ -1,8 +1,8 @@
-//! Files that were asked for lately, by the path that names them.
+//! Recently requested files, by the path that names them.
 //!
-//! Read by every request of all workers, written when a file comes or changes. A request costs one
-//! shared lock of a shard, in which nothing but copying happens; tried first was one lock for all,
-//! which puts every worker on the same cache line whatever it serves.
+//! Every request of every worker reads the cache. A file that is new or has changed is written to it. A
+//! request takes one shared lock of one shard, and only copies while it holds the lock. One lock for all
+//! shards was tried first: then every worker writes to the same cache line, whatever it serves.
 
 use super::resource::Resource;
 use std::collections::HashMap;
@@ -15,8 +15,7 @@ const SHARDS: usize = 16;
 
 type Map = HashMap<Box<[u8]>, Arc<Resource>, Seed>;
 
-/// Invariant: `bytes` and `files` are the sums over all that is in the shards, while no lock is
-/// held.
+/// Invariant: while no lock is held, `bytes` and `files` are the sums over the resources in all shards.
 #[derive(Debug)]
 pub(crate) struct Cache {
     shards: [RwLock<Map>; SHARDS],
@@ -27,7 +26,7 @@ pub(crate) struct Cache {
     /// In milliseconds.
     recheck: u64,
     start: Instant,
-    /// Held while room is made.
+    /// Held while entries are removed to free space.
     clearing: Mutex<()>,
 }
 
@@ -46,7 +45,7 @@ impl Cache {
         }
     }
 
-    /// The shard of `path`, to look it up.
+    /// The shard that may have `path`.
     pub(crate) fn shard(&self, path: &[u8]) -> RwLockReadGuard<'_, Map> {
         let shard = &self.shards[index(path)];
         shard.read().unwrap_or_else(PoisonError::into_inner)
@@ -58,12 +57,12 @@ impl Cache {
         since.as_secs() * 1000 + u64::from(since.subsec_millis())
     }
 
-    /// Notes that it is asked for. False if its files must be looked at first, which is said to one
-    /// of those who ask at a time.
+    /// Notes the use of a resource. False if its files must be looked at first; of several requests at the
+    /// same time, only one gets false.
     pub(crate) fn is_good(&self, resource: &Resource) -> bool {
         let now = self.now();
         let second = (now / 1000) as u32;
-        // Written once a second: a line that is only read can be in every processor's cache.
+        // Written at most once a second: a cache line that is only read can be shared by all processors.
         if resource.used.load(Relaxed) != second {
             resource.used.store(second, Relaxed);
         }
@@ -71,7 +70,7 @@ impl Cache {
         if now - checked.min(now) < self.recheck {
             return true;
         }
-        // With a recheck of zero everybody looks.
+        // With a recheck of zero every request looks.
         self.recheck > 0
             && resource
                 .checked
@@ -79,14 +78,15 @@ impl Cache {
                 .is_err()
     }
 
-    /// Its files have been looked at now.
+    /// Notes that its files have been looked at now.
     pub(crate) fn mark(&self, resource: &Resource) {
         let now = self.now();
         resource.checked.store(now, Relaxed);
         resource.used.store((now / 1000) as u32, Relaxed);
     }
 
-    /// Keeps it, in the place of what was there, if there is room for such a thing at all.
+    /// Keeps a resource instead of the earlier one for this path. A resource larger than the whole cache is
+    /// not kept.
     pub(crate) fn insert(&self, path: &[u8], resource: Arc<Resource>) {
         self.mark(&resource);
         let (weight, files) = (resource.weight(), resource.open_files());
@@ -120,7 +120,7 @@ impl Cache {
         }
     }
 
-    /// Over the limits, or above what is left of them without 1 / `spare`.
+    /// Whether the cache is over its limits, or over its limits less a share of 1 / `spare`.
     fn is_full(&self, spare: usize) -> bool {
         let most = |limit: usize| match spare {
             0 => limit,
@@ -130,8 +130,8 @@ impl Cache {
             || self.files.load(Relaxed) > most(self.most_files)
     }
 
-    /// Drops what was not asked for the longest until an eighth is free, so that it is a while until
-    /// the next time.
+    /// Removes the entries that were not requested for longest until an eighth is free. So the next removal
+    /// is a while away.
     fn make_room(&self) {
         let _one = self.clearing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut all: Vec<(u32, Box<[u8]>)> = Vec::new();
@@ -151,7 +151,7 @@ impl Cache {
         }
     }
 
-    /// Drops all that holds a file open, as descriptors have run out. False if there was nothing.
+    /// Removes all entries that hold a file open, because no descriptors are left. False if there was none.
     pub(crate) fn close_files(&self) -> bool {
         let mut open = Vec::new();
         for shard in &self.shards {
@@ -177,14 +177,14 @@ impl Cache {
     }
 }
 
-/// Near enough to even for names, and cheaper than a second hash.
+/// Spreads names evenly enough, and is cheaper than a second hash.
 fn index(path: &[u8]) -> usize {
     let at = |at: usize| path.get(at).map_or(0, |b| usize::from(*b));
     (at(path.len() / 2) + path.len() + at(0)) % SHARDS
 }
 
-/// Where hashes begin and what they are multiplied by: numbers of this process, so that nobody who may
-/// put files into the folder can choose names with the same hash.
+/// Start value and factor of the hashes. They are random for each process. So a person who may put files into
+/// the folder cannot choose names with equal hashes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Seed {
     start: u64,
@@ -238,7 +238,7 @@ impl Hasher for PathHasher {
         self.mix(u64::from_le_bytes(last) ^ (bytes.len() as u64) << 56);
     }
 
-    /// The length of a slice, which comes before its bytes: `write` has it, too.
+    /// The length of a slice, written before its bytes: `write` includes it already.
     fn write_usize(&mut self, _: usize) {}
 
     fn finish(&self) -> u64 {

@@ -1,10 +1,10 @@
-//! Conditional requests (RFC 9110 section 13), in the order of its section 13.2.2.
+//! Conditional requests (RFC 9110 section 13), in the order of section 13.2.2.
 
 use crate::request::Request;
 use httpdate::parse_http_date;
 use std::time::UNIX_EPOCH;
 
-/// What a representation is recognised by.
+/// What identifies a version of a representation.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Validators<'a> {
     /// A strong entity tag with its quotes.
@@ -13,10 +13,10 @@ pub(crate) struct Validators<'a> {
     pub(crate) modified: Option<u64>,
 }
 
-/// What the conditions of a GET or HEAD request come to.
+/// The outcome of the conditions of a GET or HEAD request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// As if there were none.
+    /// Respond as if there were no conditions.
     Perform,
     /// 304.
     NotModified,
@@ -24,9 +24,9 @@ pub(crate) enum Verdict {
     Failed,
 }
 
-/// Steps 1 to 4.
+/// Evaluates steps 1 to 4.
 pub(crate) fn judge(req: &Request<'_>, have: Validators<'_>) -> Verdict {
-    // 1 and 2: a date does not count beside a list of tags.
+    // Steps 1 and 2: a date is ignored beside a list of tags.
     if has(req, "if-match") {
         if !lists(req, "if-match", have.etag, Comparison::Strong) {
             return Verdict::Failed;
@@ -36,7 +36,7 @@ pub(crate) fn judge(req: &Request<'_>, have: Validators<'_>) -> Verdict {
             return Verdict::Failed;
         }
     }
-    // 3 and 4: the same.
+    // Steps 3 and 4: likewise.
     let is_known = if has(req, "if-none-match") {
         lists(req, "if-none-match", have.etag, Comparison::Weak)
     } else {
@@ -51,7 +51,7 @@ pub(crate) fn judge(req: &Request<'_>, have: Validators<'_>) -> Verdict {
     }
 }
 
-/// Step 5: whether `Range` counts. `now` in seconds since 1970.
+/// Step 5: whether `Range` applies. `now` is in seconds since 1970.
 pub(crate) fn allows_range(req: &Request<'_>, have: Validators<'_>, now: u64) -> bool {
     let mut fields = req.header_all("if-range");
     let Some(condition) = fields.next() else {
@@ -63,7 +63,7 @@ pub(crate) fn allows_range(req: &Request<'_>, have: Validators<'_>, now: u64) ->
     if condition.ends_with(b"\"") {
         return condition == have.etag.as_bytes();
     }
-    // RFC 9110 section 8.8.2.2: within the same second it may have changed twice.
+    // RFC 9110 section 8.8.2.2: the file may have changed twice within one second.
     match (parse_date(condition), have.modified) {
         (Some(date), Some(modified)) => date == modified && now > modified,
         _ => false,
@@ -74,8 +74,7 @@ pub(crate) fn has(req: &Request<'_>, name: &str) -> bool {
     req.header_all(name).next().is_some()
 }
 
-/// The date in a field; `None` if it cannot be read or is there twice, which is as if it were not
-/// there.
+/// The date in a field. `None` if the field is missing, is present twice, or cannot be parsed.
 fn date(req: &Request<'_>, name: &str) -> Option<u64> {
     let mut fields = req.header_all(name);
     let date = fields.next()?;
@@ -90,21 +89,21 @@ fn parse_date(date: &[u8]) -> Option<u64> {
     Some(date.duration_since(UNIX_EPOCH).ok()?.as_secs())
 }
 
-/// RFC 9110 section 8.8.3.2.
+/// How entity tags are compared (RFC 9110 section 8.8.3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Comparison {
-    /// A weak tag is like nothing.
+    /// A weak tag matches nothing.
     Strong,
     Weak,
 }
 
-/// Whether a field that is `*` or a list of entity tags has the one we have.
+/// Whether a field with `*` or a list of entity tags matches `etag`.
 fn lists(req: &Request<'_>, name: &str, etag: &str, comparison: Comparison) -> bool {
     req.header_all(name)
         .any(|line| line == b"*" || line_lists(line, etag, comparison))
 }
 
-/// Reads up to what cannot be part of a list.
+/// Reads the list up to the first error in its syntax.
 fn line_lists(mut line: &[u8], etag: &str, comparison: Comparison) -> bool {
     loop {
         while let [b',' | b' ' | b'\t', rest @ ..] = line {
@@ -129,7 +128,7 @@ fn line_lists(mut line: &[u8], etag: &str, comparison: Comparison) -> bool {
     }
 }
 
-/// Where a quoted tag at the front ends (RFC 9110 section 8.8.3).
+/// The end of a quoted tag at the front (RFC 9110 section 8.8.3).
 fn tag_end(tag: &[u8]) -> Option<usize> {
     let inner = tag.strip_prefix(b"\"")?;
     let close = inner.iter().position(|b| *b == b'"')?;

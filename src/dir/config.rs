@@ -1,4 +1,4 @@
-//! How files are served.
+//! Settings for serving files.
 
 use super::path::{self, Names};
 use crate::protocol::{class, fields};
@@ -6,7 +6,8 @@ use std::borrow::Cow;
 use std::io;
 use std::time::Duration;
 
-/// What is served of a folder, and how. Everything has a default that is safe on the open web.
+/// Settings of a [`DirServer`](crate::DirServer), of [`Files`](crate::Files) or of
+/// [`Embedded`](crate::Embedded): what is served, and how. Every default is safe on the open web.
 ///
 /// ```
 /// use peregrine::{DirConfig, DirServer};
@@ -23,73 +24,78 @@ use std::time::Duration;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DirConfig {
-    /// Where the folder is mounted: a path without a slash at its end. Requests for other paths get
-    /// 404. Default: empty, which is the root of the site.
+    /// Path under which the folder is mounted, with a slash at its beginning and none at its end. Requests
+    /// for other paths get 404. Default: empty, the root of the site.
     pub prefix: String,
-    /// Names that are looked for, in this order, when a folder is asked for. A folder asked for
-    /// without the slash at its end is redirected to it, with 301. Default: `index.html`.
+    /// File names that are tried, in this order, for a request for a folder. A request for a folder without a
+    /// slash at its end is redirected to the path with the slash (301). Default: `index.html`.
     pub index: Vec<String>,
-    /// Whether a folder without an index is listed, without what would not be served. A list is kept
-    /// in memory like a file, and made again after [`DirConfig::recheck`]. Default: false, which is
-    /// 404.
+    /// Whether a request for a folder without an index gets a list of its files. The list has only the names
+    /// that are served. It is kept in memory like a file, and made again after [`DirConfig::recheck`].
+    /// Default: false; such a request gets 404.
     pub list: bool,
-    /// Entries of a folder that are read for a list; the list says that there are more. Default: 2,000.
+    /// Number of entries of a folder that are read for a list. If the folder has more, the list says so.
+    /// Default: 2,000.
     pub list_entries: usize,
-    /// For an application that has pages without files: the path of the page, beneath the folder,
-    /// that answers (200) every path that names no file and whose last component has no dot.
-    /// Default: `None`.
+    /// Page of a single-page application: its path beneath the folder. It is the response (200) to every path
+    /// that names no file and has no dot in its last component. Default: `None`.
     pub spa: Option<String>,
-    /// The path, beneath the folder, of the page that comes with 404. Default: `None`, a line of
-    /// text.
+    /// Page for responses with status 404: its path beneath the folder. Default: `None`, a line of text.
     pub not_found: Option<String>,
-    /// Whether files and folders are served whose name begins with a dot. `.well-known` at the top
-    /// is in any case (RFC 8615). Default: false.
+    /// Whether files and folders whose name begins with a dot are served. `.well-known` at the top is always
+    /// served (RFC 8615). Default: false.
     pub dotfiles: bool,
-    /// Whether only names are served that mean the same on every system, which Windows requires in any
-    /// case: UTF-8, without control characters and `\ : " < > | ? *`, without a dot or space at the end,
-    /// no device such as `aux.js`, and without `~` before a digit. For folders of a file system that has
-    /// the rules of Windows. Default: false, which is every name that the system can have.
+    /// Whether only portable names are served, which mean the same on every system. Default: false; every
+    /// name that the system can have is served.
+    ///
+    /// A portable name is UTF-8, has no control characters and none of `\ : " < > | ? *`, has no dot or space
+    /// at its end, is no device such as `aux.js`, and has no `~` before a digit. Windows always requires
+    /// this. Set it to true for folders of a file system with the rules of Windows.
     pub portable: bool,
-    /// Whether symbolic links are followed. One that leads out of the folder never is, and an
-    /// absolute one counts as leading out. Default: true.
+    /// Whether symbolic links are followed. A link that leads out of the folder is never followed, and an
+    /// absolute link counts as one that leads out. Default: true.
     pub symlinks: bool,
-    /// The `Cache-Control` field (RFC 9111 section 5.2); `None` leaves it out. Default: `no-cache`,
-    /// with which a browser keeps files and asks each time whether they are still good.
+    /// Value of the `Cache-Control` field (RFC 9111 section 5.2); `None` omits the field. Default:
+    /// `no-cache`. With it, a browser keeps files and checks before each use whether they are current.
     pub cache_control: Option<String>,
-    /// Other values of it for paths that begin so: `("/assets/", "max-age=31536000, immutable")`.
-    /// Paths are as in a request, decoded, without the prefix; the first that fits counts. Default:
-    /// none.
+    /// Other `Cache-Control` values for paths with a prefix: `("/assets/", "max-age=31536000, immutable")`.
+    /// The first match applies. Paths are decoded, and without [`DirConfig::prefix`]. Default: none.
     pub cache_rules: Vec<(String, String)>,
-    /// Header fields of every response with a file. Refused are fields that belong to the library or
-    /// to an upgrade, and those that depend on the file, as `ETag`. Default: `X-Content-Type-Options: nosniff`, so
-    /// that what is served as text is not taken for a script.
+    /// Header fields of every response with a file. Default: `X-Content-Type-Options: nosniff`, so that a
+    /// browser does not take text for a script.
+    ///
+    /// Fields of the library, fields of an upgrade, and fields that depend on the file, such as `ETag`, are
+    /// refused.
     pub headers: Vec<(String, String)>,
-    /// Content types by extension, without its dot, before those of the `mime_guess` crate. Default:
-    /// none.
+    /// Content types by file extension, without its dot. They take precedence over those of the `mime_guess`
+    /// crate. Default: none.
     pub types: Vec<(String, String)>,
-    /// Whether `name.br`, `name.zst` and `name.gz` are sent for `name` to clients that accept them
-    /// (RFC 9110 section 12.5.3). One that is older or larger than its file is passed over, on Unix also
-    /// one of another owner. It is still sent under the name of a file that it need not agree with: set
-    /// this to false for a folder that takes uploads. Default: true.
+    /// Whether `name.br`, `name.zst` and `name.gz` are sent for `name` to clients that accept them (RFC 9110
+    /// section 12.5.3). Default: true.
+    ///
+    /// A compressed file that is older or larger than `name` is ignored; on Unix also one of another owner.
+    /// Its content is not compared with that of `name`. So set this to false for a folder that takes uploads.
     pub precompressed: bool,
-    /// Whether text files that are kept in memory and have no sibling in gzip are compressed, once.
-    /// Only with the feature `compress`, nothing otherwise. Default: true.
+    /// Whether text files in memory without a gzip sibling are compressed, once. It needs the feature
+    /// `compress`, and has no effect without it. Default: true.
     pub compress: bool,
-    /// Files of up to this many bytes are kept in memory, with the head of their answer; none that is
-    /// larger than [`DirConfig::hot_bytes`]. Default: 65,536.
+    /// Size in bytes up to which a file is kept in memory, together with the head of its response. A file
+    /// larger than [`DirConfig::hot_bytes`] is never kept. Default: 65,536.
     pub hot_file_bytes: u64,
-    /// Bytes that all of those and the lists may take; above, what was not asked for the longest goes.
-    /// Default: 64 MiB.
+    /// Bytes of memory for all files and lists that are kept. Above, those that were not requested for
+    /// longest are dropped. Default: 64 MiB.
     pub hot_bytes: usize,
-    /// Larger files that are kept open, but no more than a quarter of the descriptors that the process
-    /// may have (`ulimit -n`) when the server is made. When descriptors run out they are all closed. A
-    /// file that is being sent is open in any case. Default: 256.
+    /// Number of larger files that are kept open, at most a quarter of the descriptors that the process may
+    /// have (`ulimit -n`) when the server is made. Default: 256.
+    ///
+    /// When the process has no descriptors left, all of them are closed. A file that is being sent stays
+    /// open.
     pub open_files: usize,
-    /// How old what is known of a file may be before it is looked at again: its length, its times,
-    /// whether it is still there. Zero: with every request. Default: 1 s.
+    /// How long the length, the times and the existence of a file are taken as known before the disk is read
+    /// again. Zero: it is read for every request. Default: 1 s.
     pub recheck: Duration,
-    /// Ranges that one request may ask for (RFC 9110 section 14.2); with more it gets the whole
-    /// file. Default: 16.
+    /// Number of ranges of one request (RFC 9110 section 14.2). A request with more gets the whole file.
+    /// Default: 16.
     pub max_ranges: usize,
 }
 
@@ -121,18 +127,19 @@ impl Default for DirConfig {
 }
 
 impl DirConfig {
-    /// Refuses what could not be sent or found.
+    /// Refuses values that could not be sent, and paths that could not be found.
     pub(crate) fn checked(self) -> io::Result<DirConfig> {
         let wrong = |text| Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         let is_prefix =
             self.prefix.is_empty() || (self.prefix.starts_with('/') && !self.prefix.ends_with('/'));
         if !is_prefix {
-            return wrong("DirConfig::prefix begins with a slash and does not end with one");
+            return wrong("DirConfig::prefix must begin with a slash and must not end with one");
         }
-        // What is found under these is kept under these, so they must be paths that anyone may ask for.
+        // A file found under one of these paths is cached under it. So each must be a path that a client may
+        // request.
         let mut pages = self.spa.iter().chain(&self.not_found).chain(&self.index);
         if !pages.all(|page| is_plain_path(page, self.names())) {
-            return wrong("DirConfig::spa, not_found or index has a path that would not be served");
+            return wrong("DirConfig::spa, not_found or index has a path that is never served");
         }
         let rules = self.cache_rules.iter().map(|(_, value)| value);
         let types = self.types.iter().map(|(_, value)| value);
@@ -144,16 +151,18 @@ impl DirConfig {
             .chain(types)
             .chain(headers);
         if !values.all(|value| class::is_field_value(value.as_bytes())) {
-            return wrong("a value in DirConfig holds a control byte");
+            return wrong("a value in DirConfig has a control byte");
         }
         let is_free = |name: &str| class::is_token(name.as_bytes()) && !fields::is_of_file(name);
         if !self.headers.iter().all(|(name, _)| is_free(name)) {
-            return wrong("DirConfig::headers holds a name that is no token or not free to choose");
+            return wrong(
+                "DirConfig::headers has a name that is not a token or belongs to the library",
+            );
         }
         Ok(self)
     }
 
-    /// Which names are served.
+    /// The rule for names that are served.
     pub(crate) fn names(&self) -> Names {
         Names {
             dotfiles: self.dotfiles,

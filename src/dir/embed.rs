@@ -5,7 +5,7 @@ use include_dir::Dir;
 use std::io;
 
 impl Embedded {
-    /// Serves a folder that the `include_dir!` macro has put into the program. Feature `embed`.
+    /// Serves a folder that the `include_dir!` macro has put into the program. Needs the feature `embed`.
     ///
     /// ```
     /// use include_dir::{Dir, include_dir};
@@ -24,7 +24,7 @@ impl Embedded {
     ///
     /// # Errors
     ///
-    /// The configuration holds what cannot be sent.
+    /// The configuration has a value that cannot be sent.
     pub fn from_dir(dir: &'static Dir<'static>, config: DirConfig) -> io::Result<Embedded> {
         let mut files = Vec::new();
         let mut folders = vec![dir];

@@ -12,11 +12,10 @@ use crate::response::{Done, Response};
 use std::collections::HashMap;
 use std::io;
 
-/// A tree of files that is compiled into the program: nothing is opened, nothing can be missing.
+/// A tree of files that is compiled into the program. No request opens a file, and no file can be missing.
 ///
-/// With the feature `embed`, `Embedded::from_dir` takes a whole folder from the `include_dir`
-/// crate. As there, `name.br`, `name.zst` and `name.gz` in the tree are sent for `name` to clients
-/// that accept them.
+/// With the feature `embed`, `Embedded::from_dir` takes a whole folder from the `include_dir` crate. In both
+/// cases `name.br`, `name.zst` and `name.gz` in the tree are sent for `name` to clients that accept them.
 ///
 /// ```
 /// use peregrine::{DirConfig, Embedded};
@@ -36,17 +35,17 @@ use std::io;
 #[derive(Debug)]
 pub struct Embedded {
     config: DirConfig,
-    /// By path; `None` for a folder without an index, and for any without its slash.
+    /// By path. `None` for a folder without an index, and for each folder path without its slash.
     resources: HashMap<String, Option<Resource>>,
 }
 
 impl Embedded {
-    /// Serves these files by their paths, which have no slash at the beginning. Of the
-    /// configuration, what is about the disk and about listing has no meaning here.
+    /// Serves these files by their paths, which have no slash at the beginning. The settings for disks and
+    /// for lists have no effect.
     ///
     /// # Errors
     ///
-    /// The configuration holds what cannot be sent.
+    /// The configuration has a value that cannot be sent.
     pub fn new(
         files: impl IntoIterator<Item = (impl Into<String>, &'static [u8])>,
         config: DirConfig,
@@ -76,7 +75,7 @@ impl Embedded {
         Ok(Embedded { config, resources })
     }
 
-    /// Answers the request by its path, without [`DirConfig::prefix`].
+    /// Responds to the request by its path, without [`DirConfig::prefix`].
     pub fn serve(&self, req: &Request<'_>, res: Response<'_>) -> Done {
         match super::behind_prefix(req, &self.config) {
             Some("") if is_read(req) => redirect(req, res),
@@ -86,8 +85,8 @@ impl Embedded {
         }
     }
 
-    /// Answers the request with what `path` names: the part of a request path that is the tree's
-    /// business, still percent-encoded, with a slash at its beginning.
+    /// Responds to the request with the file that `path` names. `path` is the rest of a request path, still
+    /// percent-encoded, with a slash at its beginning.
     pub fn serve_path(&self, path: &str, req: &Request<'_>, res: Response<'_>) -> Done {
         if !is_read(req) {
             return refuse_method(req, res);

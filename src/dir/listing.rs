@@ -6,7 +6,7 @@ use crate::protocol::file_name::is_invisible;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use std::fmt::{self, Display, Formatter, Write as _};
 
-/// What stands in a link as it is.
+/// Characters that a link contains unencoded.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
@@ -24,7 +24,7 @@ a:hover{text-decoration:underline}\
 span{opacity:.7;font-variant-numeric:tabular-nums}\
 span:last-child{min-width:5rem;text-align:right}";
 
-/// `path` is the folder's, decoded, empty or with a slash at its end; of its entries `most` were read.
+/// `path` is that of the folder: decoded, empty or with a slash at its end. `most` of its entries were read.
 pub(crate) fn page(path: &[u8], list: Items, most: usize) -> String {
     let Items { mut items, cut } = list;
     items.sort_by_cached_key(|item| {
@@ -34,7 +34,7 @@ pub(crate) fn page(path: &[u8], list: Items, most: usize) -> String {
     let mut page = String::new();
     let title = String::from_utf8_lossy(path);
     let title = Escaped(&title);
-    // Writing to a string does not fail.
+    // A write to a string cannot fail.
     let _ = write!(
         page,
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
@@ -51,7 +51,7 @@ pub(crate) fn page(path: &[u8], list: Items, most: usize) -> String {
     if cut {
         let _ = write!(
             page,
-            "<p>There is more than this: only {most} entries were read.</p>"
+            "<p>This list is incomplete: only {most} entries of the folder were read.</p>"
         );
     }
     page.push_str("</body></html>\n");
@@ -65,7 +65,7 @@ fn row(item: &Item, page: &mut String) -> fmt::Result {
     let name = Escaped(&name);
     write!(page, "<li><a href=\"./{link}{slash}\">{name}{slash}</a>")?;
     let date = encode::date(item.modified);
-    // Day to minute.
+    // The part from the day to the minute.
     let date = std::str::from_utf8(&date[5..22]).unwrap_or_default();
     write!(page, "<span>{date}</span>")?;
     match item.is_folder {
@@ -74,8 +74,8 @@ fn row(item: &Item, page: &mut String) -> fmt::Result {
     }
 }
 
-/// Text that cannot be taken for markup, and in which nothing hides: a name could show another order of
-/// its letters than it has, or a second line.
+/// Text without markup and without hidden characters. A name could otherwise show its letters in another
+/// order, or a second line.
 struct Escaped<'a>(&'a str);
 
 impl Display for Escaped<'_> {
@@ -93,7 +93,7 @@ impl Display for Escaped<'_> {
     }
 }
 
-/// What stands in the place of a character; `None`: itself.
+/// The replacement of a character; `None`: itself.
 fn escaped(c: char) -> Option<&'static str> {
     match c {
         '&' => Some("&amp;"),
@@ -101,14 +101,14 @@ fn escaped(c: char) -> Option<&'static str> {
         '>' => Some("&gt;"),
         '"' => Some("&quot;"),
         '\'' => Some("&#39;"),
-        // Persian and many emoji are written with them.
+        // Persian and many emoji need these.
         '\u{200c}' | '\u{200d}' => None,
         c if c.is_control() || is_invisible(c) => Some("\u{fffd}"),
         _ => None,
     }
 }
 
-/// Bytes as people say them.
+/// A number of bytes in a readable unit.
 struct Size(u64);
 
 impl Display for Size {

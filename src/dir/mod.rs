@@ -5,8 +5,8 @@
 //!                   (rules)      cache, open, listing     codings    conditions, ranges
 //! ```
 //!
-//! Invariants: what is looked up on the disk has passed [`path::relative`] and is opened by
-//! [`open::Source`], which cannot leave the root; no path of the machine goes into an answer.
+//! Invariants: a path that is looked up on the disk has passed [`path::relative`] and is opened by
+//! [`open::Source`], which cannot leave the root. No path of the machine is part of a response.
 
 mod accept;
 mod answer;
@@ -37,42 +37,50 @@ use std::io;
 use std::path::Path;
 use store::{Found, Store};
 
-/// A folder on the web: what GET and HEAD requests for its files need of RFC 9110, at the speed of
-/// memory, and nothing outside the folder whatever is asked for.
+/// Serves the files of a folder: GET and HEAD with the conditions, ranges and codings of RFC 9110.
 ///
-/// Small files are kept in memory with the head of their answer; larger ones are sent by the system
-/// (`sendfile` on Linux). What changes on the disk is seen within [`DirConfig::recheck`]. A file
-/// that is replaced, by renaming another one over it, is sent whole, old or new. One that is written
-/// over in place while it is sent is sent as it is at that time, in part old and in part new. One that is
-/// made shorter while it is sent cannot be completed: the connection is closed before the announced
-/// length, and the last bytes before that may be zeros, as the system has cleared them while they were on
-/// their way. So replace files by renaming.
+/// Small files are kept in memory with the head of their response. Larger files are sent by the system
+/// (`sendfile` on Linux). No request can reach a file outside the folder.
 ///
-/// | request | answer |
+/// | request | response |
 /// |---|---|
 /// | a file | 200; 206 or 416 by `Range`; 304 or 412 by `If-None-Match`, `If-Modified-Since`, `If-Match`, `If-Unmodified-Since` |
 /// | a folder with `/` at its end | its `index.html`, or a list if [`DirConfig::list`] is on |
-/// | a folder without | 301 to the same with `/` |
+/// | a folder without `/` | 301 to the same path with `/` |
 /// | a method of RFC 9110 or PATCH that is not GET or HEAD | 405 with `Allow` |
 /// | any other method | 501 |
-/// | a path that is no encoding of a path | 400 |
+/// | a path with a wrong encoding | 400 |
 /// | everything else | 404 |
 ///
-/// A modification time of 0 or 1 second after 1970 is none: the file has no `Last-Modified`, as archives,
-/// images of containers and package stores give all versions of a file that time. It has an `ETag`. A time in
-/// the future is told as the current time.
+/// # Files that change
 ///
-/// A file whose length the system does not tell (`/proc`, `/sys`, some network drives) is read to its end. If
-/// it is longer than [`DirConfig::hot_file_bytes`], the response is 503.
+/// A change on the disk is seen within [`DirConfig::recheck`]. Replace files by renaming a new file over the
+/// old one: then each response has the whole old file or the whole new one. If a file is overwritten in place
+/// while it is sent, the response has parts of both versions. If it becomes shorter while it is sent, the
+/// response cannot be completed: the connection is closed before the announced length. The last bytes before
+/// that may be zeros, because the system has cleared them on their way.
 ///
-/// The folder may be replaced by another one of its name, and a link to it may be moved: that is seen within
-/// [`DirConfig::recheck`], too. While there is no such folder, the response is 404.
+/// The folder may be replaced by another one of the same name, or a link to it may be moved. This is seen
+/// within [`DirConfig::recheck`], too. While the folder is missing, the response is 404.
 ///
-/// Symbolic links that lead out of the folder are not followed. A hard link is the file itself, and no
-/// server can tell where else it has a name.
+/// A modification time of 0 or 1 second after 1970 is ignored, because archives, container images and package
+/// stores give this time to all versions of a file. Such a file has an `ETag` and no `Last-Modified`. For a
+/// time in the future, `Last-Modified` is the current time.
 ///
-/// Files are opened on the worker's event loop. On a disk that takes long to answer, other
-/// connections of that worker wait meanwhile.
+/// A file without a known length (`/proc`, `/sys`, some network drives) is read to its end. If it is longer
+/// than [`DirConfig::hot_file_bytes`], the response is 503.
+///
+/// # Links
+///
+/// Symbolic links that lead out of the folder are not followed. A hard link is the file itself; a server
+/// cannot see which other names the file has.
+///
+/// # Blocking
+///
+/// Files are opened on the event loop of the worker. If the disk is slow, the other connections of this
+/// worker wait.
+///
+/// # Example
 ///
 /// ```
 /// use peregrine::{DirServer, Done, Handler, Request, Response};
@@ -107,7 +115,7 @@ impl DirServer {
     ///
     /// # Errors
     ///
-    /// The folder cannot be opened, or is none. The error names the path.
+    /// The path cannot be opened, or is not a folder. The error names the path.
     pub fn new(path: impl AsRef<Path>) -> io::Result<DirServer> {
         DirServer::with_config(path, DirConfig::default())
     }
@@ -116,7 +124,7 @@ impl DirServer {
     ///
     /// # Errors
     ///
-    /// As [`DirServer::new`], and if the configuration holds what cannot be sent.
+    /// Those of [`DirServer::new`]. Also, the configuration has a value that cannot be sent.
     pub fn with_config(path: impl AsRef<Path>, config: DirConfig) -> io::Result<DirServer> {
         let config = config.checked()?;
         let path = path.as_ref();
@@ -127,7 +135,7 @@ impl DirServer {
         })
     }
 
-    /// Answers the request by its path, without [`DirConfig::prefix`].
+    /// Responds to the request by its path, without [`DirConfig::prefix`].
     pub fn serve(&self, req: &Request<'_>, res: Response<'_>) -> Done {
         match behind_prefix(req, &self.store.config) {
             Some("") if is_read(req) => redirect(req, res),
@@ -137,14 +145,14 @@ impl DirServer {
         }
     }
 
-    /// Answers the request with what `path` names: the part of a request path that is the folder's
-    /// business, still percent-encoded, with a slash at its beginning.
+    /// Responds to the request with the file that `path` names. `path` is the rest of a request path, still
+    /// percent-encoded, with a slash at its beginning.
     pub fn serve_path(&self, path: &str, req: &Request<'_>, res: Response<'_>) -> Done {
         let max_ranges = self.store.config.max_ranges;
         if !is_read(req) {
             return refuse_method(req, res);
         }
-        // A path that is in the cache has passed the rules when it came there.
+        // A path that is in the cache has passed the rules before.
         if let Some(asked) = path.strip_prefix('/').filter(|path| !path.contains('%')) {
             let asked = asked.as_bytes();
             let shard = self.store.cache.shard(asked);
@@ -175,7 +183,7 @@ impl DirServer {
         }
     }
 
-    /// Answers for a path that names no file.
+    /// Responds to a path that names no file.
     fn absent(&self, path: &[u8], req: &Request<'_>, res: Response<'_>) -> Done {
         let config = &self.store.config;
         if let Some(page) = config.spa.as_deref().filter(|_| is_page(path)) {
@@ -198,17 +206,17 @@ impl Handler for DirServer {
     }
 }
 
-/// A path that an application in the browser may know: it does not look like a file.
+/// Whether a single-page application may have a page at this path: it does not look like a file.
 fn is_page(path: &[u8]) -> bool {
     let inner = path.strip_suffix(b"/").unwrap_or(path);
     let name = inner.rsplit(|b| *b == b'/').next().unwrap_or(inner);
     !path.is_empty() && !name.contains(&b'.')
 }
 
-/// The path without the prefix, if it has it.
+/// The path without the prefix, if it has the prefix.
 ///
-/// An empty prefix is not compared: an empty string has no memory, and the vector instructions that
-/// look there are slow to learn that they need not (2 % of the whole with AVX-512).
+/// An empty prefix is not compared. An empty string has no memory, and the vector instructions of the
+/// comparison are slow on such an address (2 % of the whole request with AVX-512).
 fn behind_prefix<'a>(req: &Request<'a>, config: &DirConfig) -> Option<&'a str> {
     match config.prefix.as_str() {
         "" => Some(req.path()),
@@ -216,7 +224,7 @@ fn behind_prefix<'a>(req: &Request<'a>, config: &DirConfig) -> Option<&'a str> {
     }
 }
 
-/// The methods that files know.
+/// Whether the method is GET or HEAD.
 fn is_read(req: &Request<'_>) -> bool {
     matches!(req.method(), "GET" | "HEAD")
 }
@@ -228,14 +236,14 @@ fn refuse_method(req: &Request<'_>, res: Response<'_>) -> Done {
         "GET" | "HEAD" | "POST" | "PUT" | "DELETE" | "CONNECT" | "OPTIONS" | "TRACE" | "PATCH" => {
             res.status(405)
                 .header("Allow", "GET, HEAD")
-                .text("there is only GET and HEAD here\n")
+                .text("only GET and HEAD are allowed here\n")
         }
-        _ => res.status(501).text("this method is not known here\n"),
+        _ => res.status(501).text("this method is not implemented\n"),
     }
 }
 
-/// To the same path with a slash at its end. More than one at its beginning would make another host
-/// of it.
+/// Redirects to the same path with a slash at its end. Several slashes at the beginning become one, because a
+/// location with two names another host.
 fn redirect(req: &Request<'_>, res: Response<'_>) -> Done {
     let path = req.path().trim_start_matches('/');
     let query = req.query_string().map(|query| format!("?{query}"));
@@ -245,20 +253,20 @@ fn redirect(req: &Request<'_>, res: Response<'_>) -> Done {
 
 fn plain(status: u16, res: Response<'_>) -> Done {
     let text = match status {
-        400 => "this is no path\n",
+        400 => "the path is not valid\n",
         503 => "the file could not be opened\n",
         _ => "nothing here\n",
     };
     res.status(status).text(text)
 }
 
-/// What a request path names, whatever there is.
+/// What a request path names, whether it exists or not.
 #[cfg(any(test, feature = "internals"))]
 pub(crate) fn relative_path(path: &str) -> Option<std::borrow::Cow<'_, [u8]>> {
     path::relative(path, DirConfig::default().names()).ok()
 }
 
-/// Opens what a request path names beneath `root`, by each way there is of doing so.
+/// Opens what a request path names beneath `root`, in each of the ways that exist.
 #[cfg(any(test, feature = "internals"))]
 pub(crate) fn open_every_way(root: &Path, path: &str) -> io::Result<Vec<std::fs::File>> {
     let config = DirConfig {

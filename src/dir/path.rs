@@ -1,38 +1,39 @@
-//! Which request paths may name a file, and which file that is: functions over bytes, no files here.
+//! Which request paths may name a file, and which file each one names: functions over bytes, without a file
+//! system.
 //!
-//! The path is split at its slashes first and each component is decoded once, so that an encoded
-//! slash never becomes a separator. What is decoded may be any name that the system can have, but for
-//! what is hidden; or, where that is wanted or the system is Windows, a name that means the same on
-//! every system: UTF-8, no device, no separator of another system.
+//! The path is split at its slashes first, and then each component is decoded once. So an encoded slash never
+//! becomes a separator. A decoded component may be any name that the system can have and that is not hidden.
+//! With [`Names::portable`], and on Windows, it must be a name that means the same on every system: UTF-8, no
+//! device, no separator of another system.
 
 use crate::protocol::file_name::{MAX_NAME, is_device, is_ignorable, is_invisible, is_special};
 use std::borrow::Cow;
 
-/// Folders within folders.
+/// Maximum depth of folders.
 const MAX_DEPTH: usize = 64;
 
 /// Why a path names nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// Not the encoding of any path: 400.
+    /// The percent-encoding is wrong: 400.
     Malformed,
-    /// A path that is never served: 404.
+    /// The path is never served: 404.
     Hidden,
 }
 
-/// Which names are served.
+/// The rule for names that are served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Names {
-    /// Those that begin with a dot, too.
+    /// Names that begin with a dot are served too.
     pub(crate) dotfiles: bool,
-    /// Only those that mean the same on every system.
+    /// Only names that mean the same on every system are served.
     pub(crate) portable: bool,
 }
 
-/// The relative path that `path`, as it stands in a request, names: decoded, without the slash at
-/// its beginning, with the one at its end if there is one. Empty for the root.
+/// The relative path that the request path `path` names: decoded, without the slash at its beginning, with
+/// the slash at its end if there is one. Empty for the root.
 ///
-/// Borrowed unless something had to be decoded.
+/// It is borrowed unless something had to be decoded.
 pub(crate) fn relative(path: &str, names: Names) -> Result<Cow<'_, [u8]>, Refusal> {
     let rest = path.strip_prefix('/').ok_or(Refusal::Malformed)?;
     let inner = rest.strip_suffix('/').unwrap_or(rest);
@@ -64,10 +65,9 @@ fn decoded(raw: &str) -> Result<Cow<'_, [u8]>, Refusal> {
 }
 
 impl Names {
-    /// Whether a decoded component may be looked up; `top`: it stands first.
+    /// Whether a decoded component may be looked up. `top`: it is the first component.
     ///
-    /// It is judged once more without what cannot be seen in it: some file systems take both for one
-    /// name.
+    /// It is judged a second time without its invisible characters, because some file systems ignore those.
     pub(crate) fn allow(self, name: &[u8], top: bool) -> bool {
         let seen = visible(name);
         name.len() <= MAX_NAME
@@ -80,14 +80,14 @@ impl Names {
     fn shows(self, name: &[u8], top: bool) -> bool {
         match name {
             b"" | b"." | b".." => false,
-            // RFC 8615: what is under this name is meant to be found.
+            // RFC 8615: files under this name are public.
             b".well-known" if top => true,
             _ => self.dotfiles || name[0] != b'.',
         }
     }
 }
 
-/// A name without the characters that cannot be seen. Bytes that are no text are seen.
+/// A name without invisible characters. Bytes that are not UTF-8 count as visible.
 fn visible(name: &[u8]) -> Cow<'_, [u8]> {
     if name.is_ascii() {
         return Cow::Borrowed(name);
@@ -98,15 +98,15 @@ fn visible(name: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(seen.into_bytes())
 }
 
-/// Whether a name means the same on every system, which is what Windows can have.
+/// Whether a name means the same on every system. These are the names that Windows can have.
 fn is_portable(name: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(name) else {
         return false;
     };
-    // `~` with a digit may be the short name of a file that is hidden under its long one.
+    // `~` with a digit may be part of a short name, for a file that is hidden under its long name.
     let is_short = |pair: &[u8]| pair[0] == b'~' && pair[1].is_ascii_digit();
     let has_meaning = |b: &u8| is_special(*b) || b"\"<>|?*".contains(b);
-    // Dropped from the end of a name.
+    // Windows drops these at the end of a name.
     let is_trimmed = text.ends_with(['.', ' ']);
     !is_trimmed
         && !name.iter().any(has_meaning)
@@ -176,7 +176,7 @@ mod tests {
                 assert_eq!(found, Err(Refusal::Malformed), "{malformed}");
             }
         }
-        // A name to some systems, and no text.
+        // Valid names on some systems, but not UTF-8.
         for (path, name) in [
             ("/%c0%ae", &b"\xc0\xae"[..]),
             ("/%ff", b"\xff"),
@@ -197,7 +197,7 @@ mod tests {
         }
     }
 
-    /// Refused where the name means something else without it, and nowhere else.
+    /// A name with the character is refused if the rest of the name means something else, and only then.
     #[test]
     fn what_cannot_be_seen_changes_nothing() {
         let names = [
@@ -206,7 +206,7 @@ mod tests {
             ("%D8%9C", '\u{61c}'),
             ("%E2%80%A8", '\u{2028}'),
             ("%F3%A0%80%81", '\u{e0001}'),
-            // Left out by folders of Linux in which case does not matter.
+            // Ignored in folders of Linux that ignore case.
             ("%CD%8F", '\u{34f}'),
             ("%E1%85%9F", '\u{115f}'),
             ("%E1%9E%B4", '\u{17b4}'),

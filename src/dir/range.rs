@@ -5,19 +5,20 @@ use std::ops::Range;
 /// What a `Range` field asks of a representation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Ranges {
-    /// Nothing that is understood or granted: send the whole.
+    /// No range, or one that is not valid or not granted: send the whole.
     Whole,
-    /// None of it is there: 416.
+    /// No requested range lies within the representation: 416.
     Unsatisfiable,
     One(Range<u64>),
-    /// Two or more, in the order asked for.
+    /// Two or more, in the order of the request.
     Several(Vec<Range<u64>>),
 }
 
 impl Ranges {
-    /// `field` is the one `Range` field, `len` the length of what it asks of. More than `most`
-    /// ranges, or ranges that overlap so much that together they are longer than the whole, are no
-    /// request that a client in its right mind makes (RFC 9110 section 14.2): it gets the whole.
+    /// Parses `field`, the only `Range` field, for a representation of `len` bytes.
+    ///
+    /// The result is `Whole` for more than `most` ranges, and for ranges that overlap so much that their sum
+    /// is longer than the whole. No reasonable client sends these (RFC 9110 section 14.2).
     pub(crate) fn parse(field: &[u8], len: u64, most: usize) -> Ranges {
         let Some(set) = unit(field) else {
             return Ranges::Whole;
@@ -25,7 +26,7 @@ impl Ranges {
         let mut ranges = Vec::new();
         let mut count = 0;
         for spec in set.split(|&b| b == b',').map(<[u8]>::trim_ascii) {
-            // RFC 9110 section 5.6.1.2: empty elements of a list do not count.
+            // RFC 9110 section 5.6.1.2: empty elements of a list are ignored.
             if spec.is_empty() {
                 continue;
             }
@@ -52,7 +53,7 @@ impl Ranges {
     }
 }
 
-/// What follows `bytes=`, if it is that unit.
+/// The part after `bytes=`. `None` for another unit.
 fn unit(field: &[u8]) -> Option<&[u8]> {
     let (unit, set) = field.split_at_checked(6)?;
     unit.eq_ignore_ascii_case(b"bytes=").then_some(set)
@@ -73,7 +74,7 @@ fn range(spec: &[u8], len: u64) -> Option<Range<u64>> {
     }
 }
 
-/// Digits and nothing else; what does not fit is as good as the largest number.
+/// A number of digits only. A value that is too large becomes the largest number.
 fn number(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;

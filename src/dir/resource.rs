@@ -1,4 +1,4 @@
-//! What one path answers with: a file in every coding there is of it, with the heads prepared.
+//! The content of one path: a file in each coding that exists, with prepared heads.
 
 use super::accept::{Accepted, Coding};
 use super::conditional::Validators;
@@ -12,20 +12,20 @@ use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
-/// What a resource weighs in the cache beside its bytes: maps, allocations, keys.
+/// What a resource costs in the cache besides its bytes: maps, allocations, keys.
 const OVERHEAD: usize = 512;
 
-/// The codings of one file; the first is the file as it is.
+/// All codings of one file. The first is the file itself.
 #[derive(Debug)]
 pub(crate) struct Resource {
     pub(crate) variants: Vec<Variant>,
-    /// What the files were when they were read, the plain one first. Empty if they never change.
+    /// The state of the files when they were read, the plain one first. Empty if they never change.
     pub(crate) stamps: Vec<Stamp>,
-    /// The last change was long enough ago that another one would show in the times.
+    /// The last change was long ago, so another change would be visible in the times.
     pub(crate) settled: bool,
     /// When the files were last looked at, in milliseconds of the cache's clock.
     pub(crate) checked: AtomicU64,
-    /// When it was last asked for, in seconds of the cache's clock.
+    /// When it was last requested, in seconds of the cache's clock.
     pub(crate) used: AtomicU32,
 }
 
@@ -40,7 +40,7 @@ impl Resource {
         }
     }
 
-    /// The one to be sent to a client that accepts this. `None`: it said nothing.
+    /// The variant for a client with these preferences. `None`: the client sent none.
     pub(crate) fn choose(&self, accepted: Option<&Accepted>) -> &Variant {
         let coding = accepted.map_or(Coding::Identity, |accepted| {
             accepted.choose(self.variants.iter().map(|v| v.coding))
@@ -71,9 +71,9 @@ pub(crate) struct Variant {
     pub(crate) content_type: Arc<str>,
     /// `Content-Encoding` with its CRLF, or nothing.
     pub(crate) coding_line: String,
-    /// What 200 and 206 have in common: validators, caching, the fields of the configuration.
+    /// Header fields of both 200 and 206: validators, caching, fields of the configuration.
     common: Vec<u8>,
-    /// Where in `common` the fields begin that a client gets again which has the others already.
+    /// Position in `common` of the fields that are also sent to a client that has the others already.
     again: usize,
     pub(crate) prepared: Prepared,
     etag: String,
@@ -88,12 +88,12 @@ impl Variant {
         }
     }
 
-    /// What 200 and 206 have in common.
+    /// Header fields of both 200 and 206.
     pub(crate) fn common(&self) -> &[u8] {
         &self.common
     }
 
-    /// What of it goes to a client that has the rest: in a 304, and in a 206 to `If-Range` (RFC 9110
+    /// Header fields for a client that has the others: for a 304, and for a 206 to `If-Range` (RFC 9110
     /// sections 15.4.5 and 15.3.7).
     pub(crate) fn again(&self) -> &[u8] {
         &self.common[self.again..]
@@ -109,13 +109,13 @@ impl Variant {
 pub(crate) struct Maker<'a> {
     content_type: Arc<str>,
     cache_control: Option<&'a str>,
-    /// There is more than one.
+    /// There is more than one variant.
     varies: bool,
     headers: &'a [(String, String)],
 }
 
 impl<'a> Maker<'a> {
-    /// `path` is the file's, decoded, beneath the root.
+    /// `path` is that of the file: decoded, beneath the root.
     pub(crate) fn new(
         config: &'a DirConfig,
         path: &[u8],
@@ -130,7 +130,7 @@ impl<'a> Maker<'a> {
         }
     }
 
-    /// For a page that is made of what is there now.
+    /// For a page that the library makes.
     pub(crate) fn page(config: &'a DirConfig) -> Maker<'a> {
         Maker {
             content_type: "text/html; charset=utf-8".into(),
@@ -142,8 +142,8 @@ impl<'a> Maker<'a> {
 }
 
 impl Maker<'_> {
-    /// A file in memory. Its tag is of its bytes: two versions with the same times, as archives and
-    /// images that leave out times make them, are told apart, and copies on two machines are not.
+    /// A file in memory. Its tag is a hash of its bytes. So two versions with equal times, as in archives and
+    /// images without times, have different tags, and copies on two machines have equal tags.
     pub(crate) fn memory(&self, coding: Coding, body: Payload, modified: Option<u64>) -> Variant {
         let mut hasher = DefaultHasher::new();
         body.as_bytes().hash(&mut hasher);
@@ -153,9 +153,9 @@ impl Maker<'_> {
         })
     }
 
-    /// A file that is read when it is sent. Its tag is of everything the system knows of its
-    /// versions; and of nothing else's while it is not `settled`, as it may change once more without
-    /// a change of its times.
+    /// A file that is read when it is sent. Its tag is a hash of all that the system knows about this
+    /// version. While the file is not `settled`, the hash includes a random number, because the file may
+    /// change again without a change of its times.
     pub(crate) fn file(
         &self,
         coding: Coding,
@@ -167,7 +167,7 @@ impl Maker<'_> {
         let mut hasher = DefaultHasher::new();
         stamp.hash(&mut hasher);
         if !settled {
-            // Seeded anew each time, and hard to guess.
+            // A new random value for each call.
             RandomState::new().build_hasher().finish().hash(&mut hasher);
         }
         let etag = etag(hasher.finish(), stamp.len, coding);
@@ -205,7 +205,7 @@ impl Maker<'_> {
         }
     }
 
-    /// What a client keeps with the file.
+    /// Header fields that a client keeps together with the file.
     fn first_lines(&self, modified: Option<u64>) -> Vec<u8> {
         let mut lines = Vec::new();
         line("Accept-Ranges", b"bytes", &mut lines);
@@ -218,8 +218,8 @@ impl Maker<'_> {
         lines
     }
 
-    /// What it gets again. Fields of the configuration are about what may be done with the file, and may
-    /// have changed while the file has not.
+    /// Header fields that are sent again. Those of the configuration are among them: they may have changed
+    /// while the file has not.
     fn again_lines(&self, etag: &str) -> Vec<u8> {
         let mut lines = Vec::new();
         line("ETag", etag.as_bytes(), &mut lines);
@@ -243,7 +243,7 @@ fn line(name: &str, value: &[u8], lines: &mut Vec<u8>) {
     lines.extend_from_slice(b"\r\n");
 }
 
-/// Fields that describe the bytes of a file (RFC 9110 section 8) and are free to be configured.
+/// Whether a field describes the bytes of a file (RFC 9110 section 8) and may be configured.
 fn is_of_content(name: &str) -> bool {
     ["content-language", "content-disposition"]
         .into_iter()
@@ -258,7 +258,7 @@ fn etag(hash: u64, len: u64, coding: Coding) -> String {
     }
 }
 
-/// Whether compressing this is likely to be worth it.
+/// Whether compression of this type is likely to be useful.
 #[cfg(feature = "compress")]
 pub(crate) fn is_compressible(content_type: &str) -> bool {
     let kind = content_type.split(';').next().unwrap_or("");
@@ -274,7 +274,7 @@ pub(crate) fn is_compressible(content_type: &str) -> bool {
     kind.starts_with("text/") || known.contains(&kind)
 }
 
-/// In gzip, if that saves at least a tenth and more than a head is long.
+/// The bytes in gzip, if that saves at least a tenth and more than the length of a head.
 #[cfg(feature = "compress")]
 pub(crate) fn compressed(bytes: &[u8]) -> Option<Vec<u8>> {
     use flate2::{Compression, write::GzEncoder};

@@ -10,8 +10,8 @@ use crate::response::{Done, Response};
 use std::io;
 use std::path::Path;
 
-/// One file, whatever the path of the request: for a handler that has chosen the path already. All
-/// that [`DirServer`](crate::DirServer) does for a file it does for this one.
+/// Serves one file, whatever the path of the request: for a handler that has matched the path already. It has
+/// the conditions, ranges and codings of [`DirServer`](crate::DirServer).
 ///
 /// ```
 /// use peregrine::{Done, Files, Handler, Request, Response};
@@ -46,18 +46,21 @@ impl Files {
     ///
     /// # Errors
     ///
-    /// There is no file at `path` now; the error names it. When it goes later, the answer is 404.
+    /// There is no file at `path`. The error names the path. If the file is removed later, the response is
+    /// 404.
     pub fn new(path: impl AsRef<Path>) -> io::Result<Files> {
         Files::with_config(path, DirConfig::default())
     }
 
-    /// Serves the file `path`. Of the configuration, what is about folders has no meaning here. Links
-    /// on the way to it are followed wherever they lead, as the program has named the file itself; its
-    /// compressed siblings are files in the same folder, and no links.
+    /// Serves the file `path`.
+    ///
+    /// The settings for folders have no effect. Links on the way to the file are followed wherever they lead,
+    /// because the program has named the file. Its compressed siblings must be files in the same folder, not
+    /// links.
     ///
     /// # Errors
     ///
-    /// As [`Files::new`], and if the configuration holds what cannot be sent.
+    /// Those of [`Files::new`]. Also, the configuration has a value that cannot be sent.
     pub fn with_config(path: impl AsRef<Path>, config: DirConfig) -> io::Result<Files> {
         let config = config.checked()?;
         let path = path.as_ref();
@@ -67,7 +70,7 @@ impl Files {
         })
     }
 
-    /// Answers the request with the file.
+    /// Responds to the request with the file.
     pub fn serve(&self, req: &Request<'_>, res: Response<'_>) -> Done {
         if !is_read(req) {
             return refuse_method(req, res);

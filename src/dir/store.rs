@@ -1,4 +1,4 @@
-//! From a path to what it answers with: looks into the cache, at the disk, and at what changed.
+//! Finds the resource of a path: in the cache, on the disk, and again after a change.
 
 use super::accept::Coding;
 use super::cache::Cache;
@@ -12,18 +12,18 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The times of a file are as coarse as this on some file systems: a file that was changed less
-/// long ago is read again the next time, whatever its times say.
+/// Resolution of file times on the coarsest file systems. A file that was changed within this time is read
+/// again at the next look, whatever its times are.
 const COARSE: Duration = Duration::from_secs(3);
 
-/// How often a file that changes while it is read is read again.
+/// How often a file that changes during a read is read again.
 const READS: usize = 3;
 
-/// Of the process's descriptors, one in so many is for files that are kept open. The others are for
-/// connections, and for files that are sent.
+/// A share of 1 / 4 of the descriptors is for files that are kept open. The others are for connections, and
+/// for files that are being sent.
 const FILES_SHARE: usize = 4;
 
-/// A folder or a file, with what is remembered of it.
+/// A folder or a file, with its cache.
 #[derive(Debug)]
 pub(crate) struct Store {
     pub(crate) config: DirConfig,
@@ -31,15 +31,15 @@ pub(crate) struct Store {
     pub(crate) cache: Cache,
 }
 
-/// What is under a path.
+/// The content of a path.
 #[derive(Debug)]
 pub(crate) enum Found {
     File(Arc<Resource>),
-    /// A folder that was asked for without its slash.
+    /// A folder, requested without its slash.
     NeedsSlash,
-    /// Nothing, or a folder that is not shown.
+    /// Nothing, or a folder that is not listed.
     Nothing,
-    /// The system could not say.
+    /// An error of the system.
     Failed,
 }
 
@@ -53,7 +53,7 @@ impl Store {
         }
     }
 
-    /// What `path`, relative and decoded, names, as it is now or was a moment ago.
+    /// The content of `path`, which is relative and decoded. It may be as old as [`DirConfig::recheck`].
     pub(crate) fn find(&self, path: &[u8]) -> Found {
         let kept = self.cache.shard(path).get(path).cloned();
         match kept {
@@ -62,11 +62,14 @@ impl Store {
         }
     }
 
-    /// Looks at the disk. `kept` is what was there the last time.
+    /// Looks at the disk. `kept` is the content of the last look.
     pub(crate) fn look(&self, path: &[u8], kept: Option<Arc<Resource>>) -> Found {
         let found = match self.opened(path, kept.as_ref()) {
             Err(error) if is_out_of_descriptors(&error) && self.cache.close_files() => {
-                crate::log::event!(Warn, "cached files were closed: {error}");
+                crate::log::event!(
+                    Warn,
+                    "closed the cached files, as no descriptor was left: {error}"
+                );
                 self.opened(path, kept.as_ref())
             }
             found => found,
@@ -74,7 +77,7 @@ impl Store {
         let found = found.unwrap_or_else(|error| match is_absence(&error) {
             true => Found::Nothing,
             false => {
-                crate::log::event!(Warn, "a file could not be opened: {error}");
+                crate::log::event!(Warn, "cannot open a file: {error}");
                 Found::Failed
             }
         });
@@ -117,8 +120,8 @@ impl Store {
         }
     }
 
-    /// The page that lists a folder. It is kept like a file, and made anew with every look: a file that
-    /// grows changes nothing in the times of its folder.
+    /// The page that lists a folder. It is cached like a file, and made again at every look, because the
+    /// times of a folder do not change when a file in it grows.
     fn list(&self, path: &[u8], folder: &Opened) -> io::Result<Arc<Resource>> {
         let (names, most) = (self.config.names(), self.config.list_entries);
         let shown = |name: &[u8]| names.allow(name, path.is_empty());
@@ -128,7 +131,7 @@ impl Store {
         Ok(Arc::new(Resource::new(vec![variant], Vec::new(), false)))
     }
 
-    /// What was kept, if it is still the same; read anew otherwise.
+    /// The kept resource if its files have not changed; otherwise a new one.
     fn resource(
         &self,
         path: &[u8],
@@ -178,7 +181,7 @@ impl Store {
         for (coding, mut opened) in files {
             let bytes = self.read_hot(&mut opened)?;
             let stamp = opened.stamp();
-            // A length that is not told right: its times may not be, either.
+            // The length was wrong, so the times may be wrong too.
             settled &= bytes
                 .as_ref()
                 .is_none_or(|bytes| bytes.len() as u64 == stamp.len);
@@ -207,8 +210,8 @@ impl Store {
         Ok(Arc::new(Resource::new(variants, stamps, settled)))
     }
 
-    /// The whole of a file that is small enough to be kept. One that changes while it is read is
-    /// read again, and in the end left to be sent from the disk; so is one that there is no memory for.
+    /// The bytes of a file that is small enough for the cache. A file that changes during the read is read
+    /// again. If it keeps changing, or if there is no memory for it, it is sent from the disk.
     fn read_hot(&self, opened: &mut Opened) -> io::Result<Option<Vec<u8>>> {
         for _ in 0..READS {
             let len = opened.meta.len();
@@ -233,7 +236,7 @@ impl Store {
         Ok(None)
     }
 
-    /// The plain file in gzip, if it is worth it and nobody has done it before.
+    /// The plain file in gzip, if that is useful and no compressed variant exists.
     #[cfg(feature = "compress")]
     fn compressed(
         &self,
@@ -256,19 +259,19 @@ impl Store {
     }
 }
 
-/// All that can be read of a file whose length is not what the system says: 0 in `/proc`, a page in `/sys`,
-/// anything on a drive of the network.
+/// Reads a file whose length differs from what the system says: 0 in `/proc`, a page in `/sys`, any value on
+/// a network drive.
 ///
 /// # Errors
 ///
-/// There is more than `most`, and without a length it cannot be sent from the disk.
+/// The file has more than `most` bytes. Without a length it cannot be sent from the disk.
 fn whole(mut file: &File, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     io::Seek::rewind(&mut file)?;
     file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
     match bytes.len() as u64 > most {
         true => Err(io::Error::other(
-            "the file is longer than the system says, and than DirConfig::hot_file_bytes",
+            "the file is longer than its length in the system, and longer than DirConfig::hot_file_bytes",
         )),
         false => Ok(bytes),
     }
@@ -278,8 +281,8 @@ fn shared(bytes: Vec<u8>) -> Payload {
     Arc::new(bytes).into()
 }
 
-/// Room for one byte more than `len`, so that a file that grows is seen to. The length is what the system
-/// says of a file, and may be anything.
+/// An empty vector for one byte more than `len`, so that growth of the file is noticed. `len` comes from the
+/// system and may have any value.
 fn room(len: u64) -> Option<Vec<u8>> {
     let len = usize::try_from(len).ok()?.checked_add(1)?;
     let mut bytes = Vec::new();

@@ -4,12 +4,12 @@ use super::error::MultipartError;
 use super::header::{Parameter, extends, parameters};
 use crate::protocol::{class, form};
 
-/// What stands between the parts of a form.
+/// The boundary between the parts of a form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Boundary<'a> {
     pub(super) bytes: &'a [u8],
-    /// How many of its bytes all readers take for it: without the quotes that it needs, some end it at the
-    /// first byte that is none of a token.
+    /// Number of its bytes on which all parsers of forms agree. If the boundary needs quotes and has none,
+    /// some parsers end it at the first byte that is not of a token.
     pub(super) certain: usize,
 }
 
@@ -31,7 +31,7 @@ pub(super) fn boundary(content_type: &[u8]) -> Result<Boundary<'_>, MultipartErr
     let found = boundary.filter(|found| is_boundary(found.value));
     let Parameter { value, quoted, .. } = found.ok_or(WRONG)?;
     let certain = match class::count(value, &class::TOKEN) {
-        // Such readers find none.
+        // Such parsers find no boundary.
         0 => value.len(),
         _ if quoted => value.len(),
         token => token,
@@ -42,7 +42,7 @@ pub(super) fn boundary(content_type: &[u8]) -> Result<Boundary<'_>, MultipartErr
     })
 }
 
-/// RFC 2046 section 5.1.1. No CR among them: the search for the delimiter rests on that.
+/// RFC 2046 section 5.1.1. A boundary has no CR; the search for the delimiter relies on that.
 fn is_boundary(bytes: &[u8]) -> bool {
     let special = |b: &u8| b"'()+_,-./:=? ".contains(b);
     let is_bchar = |b: &u8| b.is_ascii_alphanumeric() || special(b);

@@ -1,17 +1,17 @@
-//! The few fields that say what a part is, and the parameters in them.
+//! The header fields of a part that matter, and their parameters.
 
 use super::error::MultipartError;
 use crate::protocol::{class, form, head};
 use std::borrow::Cow;
 
-/// What the header of a part says (RFC 7578 section 4): its name, and of a file its name and type.
+/// The header of a part (RFC 7578 section 4): its name, and for a file the file name and the type.
 ///
-/// Names are as the client sent them. Bytes that are not UTF-8 become U+FFFD, and what browsers
-/// write for bytes that cannot stand in quotes is undone: `%22`, `%0D` and `%0A`, which the URL
-/// standard's form encoding makes of `"`, CR and LF, and the `\"` and `\\` of older clients. So a
-/// name may hold any character.
+/// Names are as the client sent them, with two changes. Bytes that are not UTF-8 become U+FFFD. The
+/// replacements of browsers for bytes that cannot stand in quotes are undone: `%22`, `%0D` and `%0A`, which
+/// the URL standard's form encoding writes for `"`, CR and LF, and the `\"` and `\\` of older clients. So a
+/// name may contain any character.
 ///
-/// Other header fields are passed over, as RFC 7578 section 4.8 asks for.
+/// Other header fields are ignored, as RFC 7578 section 4.8 requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PartHead<'a> {
     pub(crate) name: &'a str,
@@ -20,32 +20,32 @@ pub struct PartHead<'a> {
 }
 
 impl<'a> PartHead<'a> {
-    /// The name of the field in the form. Several parts may have the same.
+    /// The name of the field in the form. Several parts may have the same name.
     pub fn name(&self) -> &'a str {
         self.name
     }
 
-    /// The name of the file on the client's disk: `Some` is what makes a part a file. Empty where a
-    /// browser's file field was left empty.
+    /// The name of the file on the client's disk. A part with a file name is a file. The name is empty if the
+    /// user has chosen no file in a browser.
     ///
-    /// It is what the client says, possibly a path or nonsense: for showing to people there is
-    /// [`display_name`](crate::display_name), and nothing should be opened by it.
+    /// The name is whatever the client sends, possibly a path or nonsense. To show it to a person, use
+    /// [`display_name`](crate::display_name). Never open a file by it.
     ///
-    /// `filename` counts. RFC 7578 section 4.2 forbids `filename*`, which some clients send nevertheless
-    /// for names outside ASCII: beside `filename` it is passed over; alone it is decoded (RFC 8187), or
-    /// [an error](MultipartError::ExtendedFileName) if it is not UTF-8 or ISO-8859-1.
+    /// The parameter `filename` is used. RFC 7578 section 4.2 forbids `filename*`, but some clients send it
+    /// for names outside ASCII. It is ignored if there is also `filename`. Alone it is decoded (RFC 8187), or
+    /// is [an error](MultipartError::ExtendedFileName) if it is not UTF-8 or ISO-8859-1.
     pub fn file_name(&self) -> Option<&'a str> {
         self.file_name
     }
 
-    /// The media type that the client thinks the part has; `None` means `text/plain` (RFC 7578
-    /// section 4.4). Nothing has been checked of it.
+    /// The media type that the client sends for the part. `None` means `text/plain` (RFC 7578 section 4.4).
+    /// It is not checked.
     pub fn content_type(&self) -> Option<&'a str> {
         self.content_type
     }
 }
 
-/// What has been read of the header of a part.
+/// The fields that were read of the header of a part.
 #[derive(Debug, Default)]
 pub(super) struct Draft {
     name: Option<String>,
@@ -54,7 +54,7 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    /// A header line, CRLF included.
+    /// Reads a header line, with its CRLF.
     pub(super) fn line(&mut self, line: &[u8]) -> Result<(), MultipartError> {
         let (field, _) = head::split_field(line, 0).map_err(|_| MultipartError::Header)?;
         let (name, value) = (field.name.of(line), field.value.of(line));
@@ -74,7 +74,7 @@ impl Draft {
         }
     }
 
-    /// The header is complete.
+    /// The complete header.
     pub(super) fn head(&self) -> Result<PartHead<'_>, MultipartError> {
         Ok(PartHead {
             name: self.name.as_deref().ok_or(MultipartError::Disposition)?,
@@ -83,10 +83,10 @@ impl Draft {
         })
     }
 
-    /// RFC 7578 section 4.2. Of two parameters with one name others would take the other.
+    /// RFC 7578 section 4.2. Of two parameters with the same name, other parsers could take the other one.
     fn disposition(&mut self, value: &[u8]) -> Result<(), MultipartError> {
         const WRONG: MultipartError = MultipartError::Disposition;
-        // Some clients write what a part of a mail would have.
+        // Some clients write the value for a part of a mail.
         let kinds: [&[u8]; 2] = [b"form-data", b"attachment"];
         let kind = form::essence(value);
         if self.name.is_some() || !kinds.iter().any(|known| kind.eq_ignore_ascii_case(known)) {
@@ -120,8 +120,8 @@ impl Draft {
     }
 }
 
-/// Whether a parameter gives `known` another value, or the next piece of one, by RFC 2231: `name*`, `name*0`,
-/// `name*0*`. Some readers of forms join them, others pass over them.
+/// Whether a parameter replaces or extends the value of `known`, by RFC 2231: `name*`, `name*0`, `name*0*`.
+/// Some parsers of forms join them, others ignore them.
 pub(super) fn extends(name: &[u8], known: &[u8]) -> bool {
     let rest = name.split_at_checked(known.len());
     rest.is_some_and(|(first, rest)| first.eq_ignore_ascii_case(known) && rest.starts_with(b"*"))
@@ -158,10 +158,10 @@ fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// The parameters behind a value, `*( OWS ";" OWS [ name "=" value ] )` (RFC 9110 section 5.6.6).
-/// `None` in place of one that is malformed, which is the last then.
+/// The parameters after a value, `*( OWS ";" OWS [ name "=" value ] )` (RFC 9110 section 5.6.6). A malformed
+/// one gives `None` and is the last.
 ///
-/// A value is a token or the inside of a quoted string, still escaped.
+/// A value is a token, or the content of a quoted string with its escapes.
 pub(super) fn parameters(value: &[u8]) -> impl Iterator<Item = Option<Parameter<'_>>> {
     let mut rest = &value[memchr::memchr(b';', value).unwrap_or(value.len())..];
     std::iter::from_fn(move || {
@@ -170,7 +170,7 @@ pub(super) fn parameters(value: &[u8]) -> impl Iterator<Item = Option<Parameter<
             if rest.is_empty() {
                 return None;
             }
-            // A semicolon with nothing behind it is allowed.
+            // A semicolon at the end is allowed.
             rest = match rest.strip_prefix(b";") {
                 Some(after) => class::trim(after),
                 None => break,
@@ -195,9 +195,9 @@ pub(super) struct Parameter<'a> {
     pub(super) quoted: bool,
 }
 
-/// `name "=" value` at the front of `bytes`, and what follows it. Some clients write a boundary with blanks
-/// around the equals sign, which other readers understand or refuse, or without the quotes that it needs: see
-/// [`Boundary::certain`](super::boundary::Boundary::certain).
+/// `name "=" value` at the front of `bytes`, and the bytes after it. Some clients write a boundary with
+/// spaces around the equals sign, which other parsers accept or refuse, or without the quotes that it needs:
+/// see [`Boundary::certain`](super::boundary::Boundary::certain).
 fn parameter(bytes: &[u8]) -> Option<(Parameter<'_>, &[u8])> {
     let token = |bytes| class::count(bytes, &class::TOKEN);
     let (name, rest) = bytes.split_at(token(bytes));
@@ -245,8 +245,8 @@ fn parameter(bytes: &[u8]) -> Option<(Parameter<'_>, &[u8])> {
     }
 }
 
-/// A name as it was before it was put between quotes; see [`PartHead`]. A backslash before anything
-/// but a quote or another is one that a browser did not escape, as in `C:\a.txt`.
+/// A name as it was before it was quoted; see [`PartHead`]. A backslash before any other character was not
+/// escaped by the browser, as in `C:\a.txt`.
 fn unescape(value: &[u8]) -> Cow<'_, [u8]> {
     if memchr::memchr2(b'\\', b'%', value).is_none() {
         return Cow::Borrowed(value);
@@ -275,7 +275,7 @@ mod tests {
     const EXTENDED: Result<(String, Option<String>), MultipartError> =
         Err(MultipartError::ExtendedFileName);
 
-    /// Name and file name of a disposition.
+    /// The name and the file name of a disposition.
     fn names(value: &[u8]) -> Result<(String, Option<String>), MultipartError> {
         let mut draft = Draft::default();
         draft.disposition(value)?;

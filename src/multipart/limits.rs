@@ -1,10 +1,9 @@
-//! Every bound on what a form can make its reader hold.
+//! Limits on what a form can make its parser hold.
 
-/// What one `multipart/form-data` body may bring; the table in [`Config`](crate::Config#limits)
-/// has these among all others. Each is met exactly, wherever the body was cut into pieces.
+/// Limits of one `multipart/form-data` body. The table in [`Config`](crate::Config#limits) has them too.
 ///
-/// The limits of the server come first: a body that is buffered has at most
-/// [`Limits::body_bytes`](crate::Limits::body_bytes), 1 MiB unless set otherwise.
+/// Each limit is exact, wherever the body is split into pieces. The limits of the server apply first: a body
+/// that is buffered has at most [`Limits::body_bytes`](crate::Limits::body_bytes), by default 1 MiB.
 ///
 /// ```
 /// use peregrine::MultipartLimits;
@@ -14,22 +13,21 @@
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MultipartLimits {
-    /// Parts of a form, fields and files together; 413 above, when the part begins. Default:
-    /// 128.
+    /// Number of parts, fields and files together; 413 above, when the part begins. Default: 128.
     pub parts: usize,
-    /// Bytes of the header lines of one part with the empty line behind them; 413 above. At most
-    /// 65,535. Also bounds what may stand before the first boundary, which is thrown away: 400.
-    /// Default: 8 KiB.
+    /// Bytes of the header lines of one part, with the empty line after them; 413 above. The maximum is
+    /// 65,535. Default: 8 KiB.
+    ///
+    /// It also limits the bytes before the first boundary, which are dropped; 400 above.
     pub header_bytes: usize,
     /// Bytes of one part without a file name; 413 above. Default: 64 KiB.
     pub text_bytes: usize,
-    /// Bytes of the header lines and of the parts without a file name, of all parts together:
-    /// about what a collected form takes in memory. 413 above. Default: 1 MiB.
+    /// Bytes of all header lines and of all parts without a file name; 413 above. This is about the memory of
+    /// a form that [`Upload`](crate::Upload) keeps. Default: 1 MiB.
     pub memory_bytes: usize,
     /// Bytes of one part with a file name; 413 above. Default: 32 MiB.
     pub file_bytes: u64,
-    /// Bytes of the body, with boundaries and all that is thrown away; 413 above. Default: 64
-    /// MiB.
+    /// Bytes of the body, with boundaries and everything that is dropped; 413 above. Default: 64 MiB.
     pub total_bytes: u64,
 }
 

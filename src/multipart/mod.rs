@@ -1,14 +1,14 @@
 //! `multipart/form-data` (RFC 7578) as a push parser: bytes in, parts out.
 //!
-//! Nothing here knows where bytes come from or where parts go: no sockets, files, threads or
-//! handlers. `upload` is what keeps parts.
+//! The module does not know the source of the bytes or the use of the parts: no sockets, files, threads or
+//! handlers. `upload` keeps parts.
 //!
 //! Invariants:
 //!
-//! - The outcome depends on the bytes, never on how they were cut into pieces: the same calls, the
-//!   same error, the same data before it.
-//! - What is held back between two pieces is a number, not bytes: how much of the delimiter has been
-//!   seen. Only the header line that is under way is buffered.
+//! - The outcome depends on the bytes, never on the pieces in which they come: the same calls, the same
+//!   error, the same data before it.
+//! - Between two pieces the parser keeps a number, not bytes: how much of the delimiter it has seen. It
+//!   buffers only an incomplete header line.
 //! - No byte is looked at more than twice.
 
 mod boundary;

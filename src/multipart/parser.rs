@@ -1,4 +1,4 @@
-//! Finding the boundaries, and what lies between them.
+//! Finds the boundaries and the data between them.
 
 use super::boundary::boundary;
 use super::error::MultipartError;
@@ -9,29 +9,30 @@ use memchr::memmem::Finder;
 /// Offsets in a header line are 16 bits wide.
 const MAX_HEADER: usize = u16::MAX as usize;
 
-/// Takes the parts of a form as they come. For each part `begin`, `data` as often as it takes, which
-/// may be never, and `end`; one part after the other, in the order of the form.
+/// Receives the parts of a form as they arrive.
 ///
-/// An error of the sink ends the parsing: [`Multipart::write`] returns it as it is.
+/// For each part the parser calls `begin`, then `data` any number of times (or never), then `end`. The parts
+/// come one after the other, in the order of the form. An error of the sink ends the parsing:
+/// [`Multipart::write`] returns it.
 pub trait PartSink {
-    /// What the sink and the parser can fail with.
+    /// The error of the sink; errors of the parser are converted to it.
     type Error: From<MultipartError>;
 
     /// A part begins. It is a file if it has a [`file_name`](PartHead::file_name).
     fn begin(&mut self, head: &PartHead<'_>) -> Result<(), Self::Error>;
 
-    /// The next bytes of the part, never none. How they are cut means nothing.
+    /// The next bytes of the part, at least one. Where the data is split has no meaning.
     fn data(&mut self, bytes: &[u8]) -> Result<(), Self::Error>;
 
-    /// The part is complete. A part whose `end` never comes was cut off.
+    /// The part is complete. If `end` is never called, the part is incomplete.
     fn end(&mut self) -> Result<(), Self::Error>;
 }
 
-/// Reads a `multipart/form-data` body that comes in pieces, in memory that does not grow with it.
+/// Parses a `multipart/form-data` body that comes in pieces, in memory that does not grow with the body.
 ///
-/// Make one for each body, hand it all pieces in order, and ask [`finish`](Multipart::finish)
-/// whether that was all. It does nothing by itself and can be used on any thread. To have fields in
-/// memory and files on the disk there is [`Upload`](crate::Upload).
+/// Make one value for each body, call [`write`](Multipart::write) for all pieces in order, and then
+/// [`finish`](Multipart::finish), which checks that the body was complete. The parser can be used on any
+/// thread. [`Upload`](crate::Upload) keeps fields in memory and files on the disk.
 ///
 /// ```
 /// use peregrine::{Multipart, MultipartError, MultipartLimits, PartHead, PartSink};
@@ -73,21 +74,23 @@ pub trait PartSink {
 /// # }
 /// ```
 ///
-/// # What is read
+/// # Syntax
 ///
-/// RFC 7578 and the grammar of RFC 2046 section 5.1.1, line ends as CRLF only. What stands before the
-/// first boundary or behind the last one is thrown away. What two readers could understand
-/// differently is refused with 400: a boundary that something else follows on its line, a header
-/// field or parameter that counts and is there twice or in pieces (`name*0`, RFC 2231). Data is never decoded, and a part of type `multipart/mixed` is a part like any other.
+/// The syntax is that of RFC 7578 and RFC 2046 section 5.1.1, with CRLF as the only line end. Bytes before
+/// the first boundary and after the last one are dropped. Data is never decoded. A part of type
+/// `multipart/mixed` is a part like any other.
+///
+/// Syntax that two parsers could understand differently is refused with 400: other bytes after a boundary on
+/// its line; a header field or parameter that is used and present twice, or in pieces (`name*0`, RFC 2231).
 #[derive(Debug)]
 pub struct Multipart {
     state: State,
     scan: Scan,
-    /// Of the boundary, what some readers take for something else: a line without it would be a boundary to
-    /// them. See [`Boundary::certain`](super::boundary::Boundary::certain).
+    /// The end of a boundary that some parsers do not count as part of it. A line without it would be a
+    /// boundary to them. See [`Boundary::certain`](super::boundary::Boundary::certain).
     rest: Box<[u8]>,
     meter: Meter,
-    /// The header line that has not ended yet.
+    /// The incomplete header line.
     line: Vec<u8>,
     draft: Draft,
     parts: usize,
@@ -96,30 +99,30 @@ pub struct Multipart {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// In what the next delimiter ends.
+    /// In content, up to the next delimiter.
     Content,
-    /// In the rest of a boundary, of which so many bytes have come.
+    /// In the rest of a boundary, after this number of its bytes.
     Boundary {
         rest: usize,
     },
-    /// Behind a boundary.
+    /// After a boundary.
     Line(Line),
     Header {
         bytes: usize,
     },
-    /// Behind the closing boundary.
+    /// After the closing boundary.
     Closed(Line),
     Epilogue,
     Failed(MultipartError),
 }
 
-/// The rest of the line that a boundary begins.
+/// The rest of the line of a boundary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Line {
     Start,
-    /// A hyphen that wants another.
+    /// After a first hyphen; a second must follow.
     Hyphen,
-    /// White space that a transport has added (RFC 2046 section 5.1.1).
+    /// In white space that a transport has added (RFC 2046 section 5.1.1).
     Padding,
     Cr,
 }
@@ -155,13 +158,13 @@ impl Multipart {
         })
     }
 
-    /// Takes the next piece of the body, however small or large, and tells `sink` what is in it.
+    /// Parses the next piece of the body, of any size, and calls `sink` with its content.
     ///
     /// # Errors
     ///
-    /// A [`MultipartError`], as the sink's error, or what the sink failed with. The body cannot be
-    /// gone on with then: each further call returns the error again, or
-    /// [`MultipartError::Stopped`] if it was the sink's.
+    /// A [`MultipartError`], converted to the error of the sink, or the error of the sink. After an error the
+    /// body cannot be continued: each further call returns the same error, or [`MultipartError::Stopped`]
+    /// after an error of the sink.
     pub fn write<S: PartSink>(&mut self, piece: &[u8], sink: &mut S) -> Result<(), S::Error> {
         if let State::Failed(error) = self.state {
             return Err(error.into());
@@ -174,19 +177,19 @@ impl Multipart {
             let taken = self.step(rest, sink)?;
             rest = &rest[taken..];
         }
-        // After all that came before it, so that it does not matter how the body was cut.
+        // This comes after everything before it in the body, so the result does not depend on the pieces.
         match within < piece.len() {
             true => Err(self.refuse(MultipartError::TooLong)),
             false => Ok(()),
         }
     }
 
-    /// The body is at its end.
+    /// Checks that the body is complete.
     ///
     /// # Errors
     ///
-    /// [`MultipartError::Unfinished`] if the closing boundary has not come, or the error that
-    /// [`Multipart::write`] would return again.
+    /// [`MultipartError::Unfinished`] if the closing boundary is missing, or the error that
+    /// [`Multipart::write`] has returned before.
     pub fn finish(&self) -> Result<(), MultipartError> {
         match self.state {
             State::Closed(Line::Start | Line::Padding) | State::Epilogue => Ok(()),
@@ -195,9 +198,9 @@ impl Multipart {
         }
     }
 
-    /// Takes some of `piece`, which is not empty; how much.
+    /// Parses a part of `piece`, which is not empty, and returns its length.
     fn step<S: PartSink>(&mut self, piece: &[u8], sink: &mut S) -> Result<usize, S::Error> {
-        // What it stays at if the sink fails or panics.
+        // This state remains if the sink fails or panics.
         let state = std::mem::replace(&mut self.state, State::Failed(MultipartError::Stopped));
         let (taken, next) = match state {
             State::Content => self.content(piece, sink)?,
@@ -217,7 +220,7 @@ impl Multipart {
         error.into()
     }
 
-    /// What is part of the content, up to the next delimiter.
+    /// Passes on the content up to the next delimiter.
     fn content<S: PartSink>(
         &mut self,
         piece: &[u8],
@@ -246,7 +249,7 @@ impl Multipart {
         Ok((taken, next))
     }
 
-    /// Behind what is certain of a boundary, and so many bytes of the rest.
+    /// The state after the certain part of a boundary and `rest` bytes of the rest.
     fn behind_boundary(&self, rest: usize) -> State {
         match rest < self.rest.len() {
             true => State::Boundary { rest },
@@ -262,10 +265,9 @@ impl Multipart {
         }
     }
 
-    /// Behind a boundary: CRLF, and the header of a part follows, or two hyphens, and none does.
+    /// A byte after a boundary. After CRLF comes the header of a part; after two hyphens no part follows.
     ///
-    /// RFC 2046 would have a line that goes on otherwise be a boundary, too; many readers take it
-    /// for data.
+    /// By RFC 2046 a line that goes on in another way is a boundary, too. Many parsers take it for data.
     fn line<S: PartSink>(&mut self, line: Line, byte: u8, sink: &mut S) -> Result<State, S::Error> {
         match (line, byte) {
             (Line::Start, b'-') => return Ok(State::Line(Line::Hyphen)),
@@ -287,7 +289,7 @@ impl Multipart {
         Ok(State::Header { bytes: 0 })
     }
 
-    /// Behind the closing boundary: nothing, or CRLF and what nobody reads.
+    /// A byte after the closing boundary: nothing may follow, or a CRLF and bytes that are ignored.
     fn closed(&mut self, line: Line, byte: u8) -> Result<State, MultipartError> {
         match (line, byte) {
             (Line::Start | Line::Padding, b' ' | b'\t') => Ok(State::Closed(Line::Padding)),
@@ -297,7 +299,7 @@ impl Multipart {
         }
     }
 
-    /// A header line, or some of it; `bytes` of the header have come before this piece.
+    /// A header line, or a piece of it. `bytes` of the header came before this piece.
     fn header<S: PartSink>(
         &mut self,
         bytes: usize,
@@ -334,34 +336,34 @@ impl Multipart {
     }
 }
 
-/// Looks for CRLF, two hyphens and the boundary.
+/// Searches for CRLF, two hyphens and the boundary.
 #[derive(Debug)]
 struct Scan {
     delimiter: Finder<'static>,
-    /// How much of the delimiter the bytes so far end with.
+    /// Length of the prefix of the delimiter with which the bytes so far end.
     ///
-    /// A CR can only be its first byte, as a boundary holds none. So if it does not go on, the only
-    /// place at which it can begin anew is the byte that did not fit; and what was held back need not
-    /// be kept, being the beginning of the delimiter.
+    /// A CR can only be its first byte, because a boundary has no CR. So if the next byte does not fit, only
+    /// this byte can begin a new delimiter. The bytes held back need not be stored: they equal the beginning
+    /// of the delimiter.
     seen: usize,
-    /// How much of that stood before the content. At most `seen`.
+    /// Number of these bytes that came before the content. At most `seen`.
     before: usize,
 }
 
-/// What a piece turned out to be.
+/// The result for one piece.
 struct Scanned<'a> {
-    /// Content that pieces before this one have brought.
+    /// Content from earlier pieces.
     held: &'a [u8],
     content: &'a [u8],
-    /// Bytes of the piece that are done with.
+    /// Bytes of the piece that are consumed.
     taken: usize,
-    /// Whether a delimiter ends there.
+    /// Whether a delimiter ends after them.
     found: bool,
 }
 
 impl Scan {
-    /// Content begins. The CRLF before it, or the beginning of the body, may belong to a delimiter:
-    /// then there is no content.
+    /// Begins content. The CRLF before it, or the beginning of the body, may be part of a delimiter; then the
+    /// content is empty.
     fn begin(&mut self) {
         (self.seen, self.before) = (2, 2);
     }
@@ -410,18 +412,18 @@ impl Scan {
     }
 }
 
-/// Counts what the limits are about.
+/// Counts bytes for the limits.
 #[derive(Debug)]
 struct Meter {
     limits: MultipartLimits,
     part: Part,
-    /// Bytes of header lines and of texts, of all parts.
+    /// Bytes of the header lines and texts of all parts.
     memory: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
-    /// What stands before the first part.
+    /// The bytes before the first part.
     Preamble {
         bytes: usize,
     },
@@ -434,7 +436,7 @@ enum Part {
 }
 
 impl Meter {
-    /// How many of so many bytes of content may come, and what is wrong with the one behind them.
+    /// The number of content bytes, of `len`, that are within the limits, and the error for the next one.
     fn admit(&mut self, len: usize) -> (usize, Option<MultipartError>) {
         let memory = self.limits.memory_bytes - self.memory;
         let (room, error) = match self.part {
@@ -463,8 +465,8 @@ impl Meter {
         (within, (within < len).then_some(error))
     }
 
-    /// Whether `len` bytes of a header may come, `bytes` having come before. Of two limits the one
-    /// counts that would be met first.
+    /// Whether `len` more bytes of a header are within the limits, after `bytes`. If both limits are
+    /// exceeded, the error is that of the one reached first.
     fn admit_header(&mut self, bytes: usize, len: usize) -> Result<(), MultipartError> {
         let memory = self.limits.memory_bytes - self.memory;
         let header = self.limits.header_bytes.min(MAX_HEADER) - bytes;

@@ -1,5 +1,5 @@
-//! What becomes of which bytes: each case whole, byte by byte, cut at every place, and with more
-//! behind it.
+//! The result for given bytes: each case whole, byte by byte, split at every position, and with trailing
+//! bytes.
 
 use super::*;
 use crate::fuzz::multipart::{CONTENT_TYPE, Outcome, Part, outcome};
@@ -9,7 +9,7 @@ const EVERY: usize = if cfg!(miri) { 31 } else { 1 };
 
 const DISPOSITION: &str = "Content-Disposition: form-data; name=a\r\n";
 
-/// The outcome, which must be the same however the body is cut.
+/// The outcome. It must not depend on the pieces.
 #[track_caller]
 fn read(body: &[u8], limits: MultipartLimits) -> Outcome {
     let len = body.len();
@@ -25,7 +25,7 @@ fn read(body: &[u8], limits: MultipartLimits) -> Outcome {
     if whole.1.is_ok() {
         for more in ["\r\n", "\r\nmore", "\r\n--X-y\r\n", "\r\n\r\n--X-y--x"] {
             let longer = [body, more.as_bytes()].concat();
-            // Behind a line end, or the beginning of one.
+            // After a line end, or after the beginning of one.
             let longer = outcome(&longer, 1..=longer.len(), limits);
             assert_eq!(longer, whole, "with {more:?} behind it");
         }
@@ -42,7 +42,7 @@ fn text(data: &[u8]) -> Part {
     }
 }
 
-/// One text, and its data.
+/// A form with one text and its data.
 fn with_data(data: &[u8]) -> Vec<u8> {
     let head = format!("--X-y\r\n{DISPOSITION}\r\n");
     [head.as_bytes(), data, b"\r\n--X-y--"].concat()
@@ -127,7 +127,7 @@ fn boundaries_are_alone_on_their_line() {
     }
 }
 
-/// All data of a form with this boundary, as it stands in `Content-Type`.
+/// All data of a form with this boundary, written as in `Content-Type`.
 fn data_of(boundary: &str, body: &str, size: usize) -> Result<String, MultipartError> {
     #[derive(Default)]
     struct Data(Vec<u8>);
@@ -157,7 +157,7 @@ fn data_of(boundary: &str, body: &str, size: usize) -> Result<String, MultipartE
     Ok(String::from_utf8(data.0).expect("text"))
 }
 
-/// Some readers take `a` for the boundary if the quotes of `a:b` are not there.
+/// Some parsers take `a` for the boundary if the quotes of `a:b` are missing.
 #[test]
 fn a_line_that_some_readers_take_for_a_boundary() {
     for size in 1..90 {
@@ -230,8 +230,8 @@ fn headers_that_are_refused() {
     }
 }
 
-/// Each limit is met exactly: at the limit the form is taken, one below it is not, and what came
-/// before is told in both.
+/// Each limit is exact: a form at the limit is accepted, one above it is refused. In both cases the sink gets
+/// everything before the limit.
 #[test]
 fn limits_are_exact() {
     let file = "Content-Disposition: form-data; name=f; filename=g\r\n";
@@ -277,7 +277,7 @@ fn limits_are_exact() {
     assert!(expected.iter().all(|(_, error)| error.status() == 413));
 }
 
-/// As [`read`], without anything behind the body, which would be above a limit.
+/// As [`read`], without trailing bytes, which would exceed a limit.
 #[track_caller]
 fn read_exactly(body: &str, limits: MultipartLimits) -> Outcome {
     let (bytes, len) = (body.as_bytes(), body.len());
@@ -298,7 +298,7 @@ fn a_body_without_its_boundary_is_given_up_early() {
     let form = String::from_utf8(with_data(b"1")).expect("text");
     let found = read_exactly(&format!("12345678901\r\n{form}"), limits);
     assert_eq!(found, (vec![], Err(MultipartError::NoStart)));
-    // The line end before the boundary is the boundary's.
+    // The line end before a boundary belongs to the boundary.
     let none = read_exactly("1234567890\r\n--X-y--", limits);
     assert_eq!(none, (vec![], Ok(())));
 }
@@ -324,7 +324,7 @@ fn zeros() {
     assert_eq!(found, Err(MultipartError::TooManyParts));
 }
 
-/// A sink that fails at the n-th call: its error comes out, nothing more comes in.
+/// After the sink fails at its n-th call, the parser returns the error and does not call the sink again.
 #[test]
 fn a_sink_may_fail() {
     #[derive(Debug, PartialEq)]

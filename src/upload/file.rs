@@ -1,4 +1,4 @@
-//! Files of a form on the disk, and the names they come with.
+//! Files of a form on the disk, and their names.
 
 use crate::multipart::PartHead;
 use crate::protocol::file_name::{is_device, is_invisible, is_special};
@@ -9,13 +9,13 @@ use std::hash::BuildHasher;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-/// A file that came with a form, on the disk. It is removed when this is dropped, unless it was
+/// A file of a form, on the disk. It is removed when this value is dropped, unless it was
 /// [kept](FormFile::keep).
 #[derive(Debug)]
 pub struct FormFile {
     about: About,
     len: u64,
-    /// Empty when it is somebody else's.
+    /// Empty if the program has taken over the file.
     path: PathBuf,
 }
 
@@ -25,38 +25,38 @@ impl FormFile {
         &self.about.name
     }
 
-    /// What the client calls it; see [`PartHead::file_name`].
+    /// The name that the client gives to the file; see [`PartHead::file_name`].
     pub fn file_name(&self) -> &str {
         &self.about.file_name
     }
 
-    /// [`display_name`] of that.
+    /// The result of [`display_name`] for the name that the client gives.
     pub fn display_name(&self) -> String {
         display_name(&self.about.file_name)
     }
 
-    /// The media type that the client thinks it has. Nothing has been checked of it.
+    /// The media type that the client sends. It is not checked.
     pub fn content_type(&self) -> Option<&str> {
         self.about.content_type.as_deref()
     }
 
-    /// Its length in bytes.
+    /// The length in bytes.
     pub fn len(&self) -> u64 {
         self.len
     }
 
-    /// Whether it has no byte.
+    /// Whether the length is 0.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Where it lies while this lives.
+    /// The path of the file while this value lives.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Leaves it on the disk, where it is, for `std::fs::rename` to move it to where it belongs. It
-    /// has not been synced.
+    /// Leaves the file on the disk and returns its path. Use `std::fs::rename` to move it to its place. The
+    /// file is not synced.
     ///
     /// ```
     /// # use peregrine::{MultipartLimits, Upload};
@@ -84,13 +84,13 @@ impl FormFile {
 impl Drop for FormFile {
     fn drop(&mut self) {
         if !self.path.as_os_str().is_empty() {
-            // Somebody may have moved it: it is theirs then.
+            // The program may have moved the file; then nothing is removed.
             let _ = fs::remove_file(&self.path);
         }
     }
 }
 
-/// What the form says of a file.
+/// The fields of a file part.
 #[derive(Debug, Default)]
 pub(super) struct About {
     name: String,
@@ -108,10 +108,10 @@ impl About {
     }
 }
 
-/// Says what a file is called.
+/// The function that names files.
 type Namer = Box<dyn FnMut(&PartHead<'_>) -> String + Send>;
 
-/// Where files are created.
+/// The folder for new files.
 pub(super) struct Folder {
     path: PathBuf,
     names: Option<Namer>,
@@ -126,7 +126,7 @@ impl Folder {
         self.names = Some(names);
     }
 
-    /// A new file. What the client calls it is only passed on.
+    /// Creates a file. The name that the client gives is only stored.
     pub(super) fn create(&mut self, about: About) -> io::Result<(File, FormFile)> {
         let name = match &mut self.names {
             Some(name) => name(&PartHead {
@@ -137,11 +137,11 @@ impl Folder {
             None => random_name(),
         };
         if !is_plain(&name) {
-            let why = "the name given to a file is not one component of a path";
+            let why = "the name for a file is not a single component of a path";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }
         let path = self.path.join(name);
-        // Fails if anything of the name is there, so nobody can have put a link in its place.
+        // The open fails if the name exists. So no other process can have put a link there.
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
         #[cfg(unix)]
@@ -162,9 +162,8 @@ impl std::fmt::Debug for Folder {
     }
 }
 
-/// 128 bits as digits: nobody meets one twice, and nobody who does not see the folder can tell one
-/// beforehand. The standard library seeds its hash maps by the system's random numbers, which saves
-/// a dependency.
+/// 128 random bits as digits. Names do not repeat, and cannot be predicted without access to the folder. The
+/// standard library seeds its hash maps from the random numbers of the system; this saves a dependency.
 fn random_name() -> String {
     let random = |n: u8| RandomState::new().hash_one(n);
     format!("{:016x}{:016x}", random(0), random(1))
@@ -177,22 +176,23 @@ fn is_plain(name: &str) -> bool {
     plain && components.next().is_none() && !name.bytes().any(is_special) && !is_device(name)
 }
 
-/// Bytes of a name made by [`display_name`]: below what any common file system takes, so that there
-/// is room for something to tell two of them apart.
+/// Maximum bytes of a name from [`display_name`]. Common file systems allow more, so a suffix can be added
+/// that makes the name unique.
 const MAX_DISPLAY_NAME: usize = 200;
 
-/// Bytes of an extension, with its dot, that a name keeps when it is shortened.
+/// Maximum bytes of an extension, with its dot, that a shortened name keeps.
 const MAX_EXTENSION: usize = 21;
 
-/// A name to show to people, made of the one that a client has given to a file: what stands behind
-/// its last slash or backslash, without control characters and those that have a meaning in a path on
-/// some system or cannot be seen, each replaced by `_`; without dots at its beginning, dots and spaces
-/// at its end, or the sense of a device; at most 200 bytes, of which what stands behind the last dot is
-/// kept if it has at most 20; `file` if nothing remains.
+/// Makes a name that can be shown to a person from the file name that a client has sent.
 ///
-/// It is also harmless as one component of a path on any system. But clients can still give the same
-/// name twice, or two that a file system takes for one: create files of such names with
-/// `create_new`, in a folder of their own.
+/// The result is the part after the last slash or backslash, with these changes. Control characters, invisible
+/// characters, and characters with a meaning in the paths of some system are replaced by `_`. Dots and spaces
+/// at both ends are removed. The name of a device gets a `_` before it. The length is at most 200 bytes; a
+/// shortened name keeps an extension of at most 20 bytes. If nothing remains, the result is `file`.
+///
+/// The result is also a harmless component of a path on any system. But two files may have the same name, or
+/// names that a file system treats as equal. So create files with such names by `create_new`, in a folder of
+/// their own.
 ///
 /// ```
 /// use peregrine::display_name;
@@ -215,7 +215,7 @@ pub fn display_name(file_name: &str) -> String {
     }
 }
 
-/// At most [`MAX_DISPLAY_NAME`] bytes of a name, with its extension.
+/// A name of at most [`MAX_DISPLAY_NAME`] bytes, with its extension.
 fn shortened(name: &str) -> Cow<'_, str> {
     if name.len() <= MAX_DISPLAY_NAME {
         return Cow::Borrowed(name);
@@ -278,7 +278,7 @@ mod tests {
         }
     }
 
-    /// Whatever was sent, what is shown is one plain component.
+    /// For any input, the result is one plain component.
     #[test]
     fn display_names_are_plain() {
         let pieces = [

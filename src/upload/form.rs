@@ -1,16 +1,16 @@
-//! A form that is complete.
+//! A complete form.
 
 use super::file::FormFile;
 use std::borrow::Cow;
 
-/// What [`Upload`](crate::Upload) has kept: texts and files, each in the order of the form. Several
-/// may have the same name.
+/// The texts and files of a form that [`Upload`](crate::Upload) has read, each in the order of the form.
+/// Several may have the same name.
 ///
-/// Texts are bytes, which browsers send as UTF-8 from pages in UTF-8; where they are not, `text`
-/// and `texts` put U+FFFD, and [`Form::bytes`] has what was sent.
+/// Texts are bytes. Browsers send UTF-8 from pages in UTF-8. `text` and `texts` replace other bytes by
+/// U+FFFD; [`Form::bytes`] returns the bytes as they were sent.
 ///
-/// Files that are not taken out ([`Form::into_files`]) and [kept](FormFile::keep) are removed when
-/// this is dropped.
+/// When this value is dropped, the files are removed, unless they were taken out ([`Form::into_files`]) and
+/// [kept](FormFile::keep).
 #[derive(Debug, Default)]
 pub struct Form {
     texts: Vec<(String, Vec<u8>)>,
@@ -18,12 +18,12 @@ pub struct Form {
 }
 
 impl Form {
-    /// The first text of this name.
+    /// The first text with this name.
     pub fn text(&self, name: &str) -> Option<Cow<'_, str>> {
         self.bytes(name).map(String::from_utf8_lossy)
     }
 
-    /// The first text of this name, as it was sent.
+    /// The first text with this name, as it was sent.
     pub fn bytes(&self, name: &str) -> Option<&[u8]> {
         let mut texts = self.texts.iter();
         let text = texts.find(|(key, _)| key == name);
@@ -46,7 +46,7 @@ impl Form {
         texts.map(|(name, bytes)| (name.as_str(), String::from_utf8_lossy(bytes)))
     }
 
-    /// The first file of the field of this name; `None` also if that was left empty.
+    /// The first file of the field with this name. `None` also if the user has chosen no file.
     pub fn file(&self, name: &str) -> Option<&FormFile> {
         self.files.iter().find(|file| file.name() == name)
     }
@@ -56,7 +56,7 @@ impl Form {
         &self.files
     }
 
-    /// All files, to be kept.
+    /// All files, taken out of the form.
     pub fn into_files(self) -> Vec<FormFile> {
         self.files
     }
@@ -65,7 +65,7 @@ impl Form {
         self.texts.push((name.to_owned(), Vec::new()));
     }
 
-    /// More of the text that has begun last.
+    /// Appends bytes to the last text.
     pub(super) fn extend_text(&mut self, bytes: &[u8]) {
         if let Some((_, text)) = self.texts.last_mut() {
             text.extend_from_slice(bytes);

@@ -1,8 +1,8 @@
-//! A form that is kept: texts in memory, files on the disk. Files here, but no sockets and no
+//! A form that is kept: texts in memory, files on the disk. This module uses files, but no sockets and no
 //! handlers; `multipart` has the parser.
 //!
-//! Invariant: a file that this made is removed by whoever holds its [`FormFile`], unless that was
-//! told to keep it. So nothing is left by a form that fails, is cut off or is dropped.
+//! Invariant: a file belongs to its [`FormFile`], which removes the file when it is dropped, unless the file
+//! was kept. So a form that fails, is incomplete or is dropped leaves no file.
 
 mod file;
 mod form;
@@ -17,7 +17,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-/// Why a form could not be kept: it was refused, or the disk failed.
+/// Why a form could not be read: it was refused, or the disk failed.
 ///
 /// ```
 /// use peregrine::{MultipartError, UploadError};
@@ -30,16 +30,16 @@ use std::path::PathBuf;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum UploadError {
-    /// The form is malformed or above a limit: the client's fault.
+    /// The form is malformed or exceeds a limit. The client has caused it.
     Form(MultipartError),
-    /// A file could not be created or written: not the client's fault, and not to be shown to it, as
-    /// the text may name a path.
+    /// A file could not be created or written. The client has not caused it. Do not send the text to the
+    /// client: it may have a path.
     Io(io::Error),
 }
 
 impl UploadError {
-    /// The status of the answer: that of the [`MultipartError`], 507 where the disk is full or a
-    /// limit on the size of files is met, or 500.
+    /// The status for the response: that of the [`MultipartError`]; 507 if the disk is full or a file exceeds
+    /// a limit of the system; otherwise 500.
     pub fn status(&self) -> u16 {
         match self {
             UploadError::Form(error) => error.status(),
@@ -69,7 +69,7 @@ impl std::fmt::Display for UploadError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             UploadError::Form(error) => error.fmt(f),
-            UploadError::Io(error) => write!(f, "a file of the form could not be kept: {error}"),
+            UploadError::Io(error) => write!(f, "cannot store a file of the form: {error}"),
         }
     }
 }
@@ -83,22 +83,25 @@ impl std::error::Error for UploadError {
     }
 }
 
-/// Reads a `multipart/form-data` body that comes in pieces and keeps what is in it: fields without a
-/// file name in memory, at most [`MultipartLimits::memory_bytes`] of them, files in a folder, each
-/// byte written as it comes.
+/// Reads a `multipart/form-data` body that comes in pieces. It keeps fields in memory and writes files to a
+/// folder.
 ///
-/// A file gets a name of 32 random hexadecimal digits, or one that the program gives it
-/// ([`Upload::name_files`]), is created anew (never opened if something of that name is there, a link
-/// included), and can be read and written by its owner only (on Unix). What the client calls it is
-/// never a path. A file field that was left empty makes no file.
+/// A part without a file name is a field; [`MultipartLimits::memory_bytes`] limits the fields. The bytes of a
+/// file are written as they arrive. [`write`](Upload::write) blocks while the system takes the bytes, usually
+/// into its cache. A value can be used on any thread.
 ///
-/// The files are removed when the upload fails or is dropped before [`finish`](Upload::finish), and
-/// when the [`Form`] is dropped, unless they are [kept](FormFile::keep). A program that is killed
-/// leaves them: give uploads a folder of their own, on the file system that the files are to stay on,
-/// and empty it at the start.
+/// # Files
 ///
-/// It can be used on any thread. Writing blocks while the system takes the bytes, usually into its
-/// cache.
+/// A file gets a name of 32 random hexadecimal digits, or a name from the program ([`Upload::name_files`]).
+/// It is always a new file: if the name exists, even as a link, the upload fails. On Unix only its owner can
+/// read and write it. The name that the client gives is never a path. A file field without a chosen file
+/// makes no file.
+///
+/// The files are removed when the upload fails, or is dropped before [`finish`](Upload::finish), and when the
+/// [`Form`] is dropped, unless they are [kept](FormFile::keep). A killed process leaves them. So use a folder
+/// for uploads only, on the file system where the files will stay, and empty it at the start of the program.
+///
+/// # A form in memory
 ///
 /// ```
 /// use peregrine::{MultipartLimits, Upload};
@@ -123,6 +126,8 @@ impl std::error::Error for UploadError {
 /// # Ok(())
 /// # }
 /// ```
+///
+/// # A form of any size
 ///
 /// As the sink of a body that is not buffered, and so may be larger than memory:
 ///
@@ -186,7 +191,7 @@ impl Upload {
     ///
     /// # Errors
     ///
-    /// As [`Multipart::new`]. The folder is not looked at before the first file.
+    /// Those of [`Multipart::new`]. The folder is not used before the first file.
     pub fn new(
         content_type: &str,
         limits: MultipartLimits,
@@ -202,11 +207,11 @@ impl Upload {
         })
     }
 
-    /// The form in a body that is there as a whole, as [`Request::body`](crate::Request::body) is.
+    /// Reads the form in a complete body, such as [`Request::body`](crate::Request::body).
     ///
     /// # Errors
     ///
-    /// As [`Upload::new`], [`Upload::write`] and [`Upload::finish`].
+    /// Those of [`Upload::new`], [`Upload::write`] and [`Upload::finish`].
     ///
     /// ```
     /// use peregrine::{Done, MultipartLimits, Request, Response, Upload};
@@ -238,10 +243,10 @@ impl Upload {
         upload.finish()
     }
 
-    /// Has `name` say what each file is called in the folder, instead of a random name. It is asked
-    /// when the file begins.
+    /// Sets the function that names the files in the folder, instead of random names. It is called when a
+    /// file begins.
     ///
-    /// A name that is not one plain component of a path, or is there already, is an
+    /// If the name is not a single plain component of a path, or exists already, the upload fails with
     /// [`UploadError::Io`].
     ///
     /// ```
@@ -263,12 +268,13 @@ impl Upload {
         self.collector.folder.name_files(Box::new(name));
     }
 
-    /// Takes the next piece of the body, however small or large.
+    /// Parses the next piece of the body, of any size, and keeps its content. It blocks while the system
+    /// writes.
     ///
     /// # Errors
     ///
-    /// What is wrong with the form, or what the disk failed with. Nothing can be written after it,
-    /// and what had been kept is gone.
+    /// An error of the form or of the disk. After it nothing can be written, and everything kept so far is
+    /// removed.
     pub fn write(&mut self, piece: &[u8]) -> Result<(), UploadError> {
         let written = self.multipart.write(piece, &mut self.collector);
         if written.is_err() {
@@ -279,19 +285,19 @@ impl Upload {
         written
     }
 
-    /// The body is at its end: the form.
+    /// Checks that the body is complete and returns the form.
     ///
     /// # Errors
     ///
-    /// [`MultipartError::Unfinished`] if it was not, or the error that was met before. Nothing is
-    /// kept then.
+    /// [`MultipartError::Unfinished`] if the body is incomplete, or the error of an earlier call. Then
+    /// nothing is kept.
     pub fn finish(self) -> Result<Form, UploadError> {
         self.multipart.finish()?;
         Ok(self.collector.form)
     }
 }
 
-/// Where parts go.
+/// Where the parts go.
 #[derive(Debug)]
 struct Collector {
     folder: Folder,
@@ -299,15 +305,15 @@ struct Collector {
     open: Open,
 }
 
-/// The part that is under way.
+/// The current part.
 #[derive(Debug)]
 enum Open {
     Nothing,
-    /// The last of the texts.
+    /// It is the last of the texts.
     Text,
-    /// A file field that was left empty, unless a byte comes.
+    /// A file part without a file name. It becomes a file if a byte comes.
     NoFile(About),
-    /// The handle first, so that it is closed before the file is removed.
+    /// The handle comes first, so that it is closed before the file is removed.
     File(File, FormFile),
 }
 

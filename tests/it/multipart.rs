@@ -135,7 +135,7 @@ fn refusals_over_a_socket() {
             "multipart/form-data",
             &file,
             400,
-            "no proper boundary in Content-Type",
+            "Content-Type has no valid boundary",
         ),
         (CONTENT_TYPE, &file, 413, "a file in the form is too long"),
         (

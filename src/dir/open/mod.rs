@@ -1,5 +1,5 @@
-//! Opening files so that nothing outside the root can be reached, whatever is done to the folder
-//! meanwhile.
+//! Opens files so that nothing outside the root can be reached, whatever changes in the folder at the same
+//! time.
 
 #[cfg(not(unix))]
 mod other;
@@ -19,12 +19,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Seconds since 1970: a time up to this one is none. Archives, images of containers and package stores
-/// set 0 or 1 on all files, so all versions of a file have it, and a client that asks by date would keep
-/// an old version.
+/// Seconds since 1970 up to which a time is ignored. Archives, container images and package stores set 0 or 1
+/// on all files. Then all versions of a file have the same time, and a client that asks by date would keep an
+/// old version.
 const NO_TIME: u64 = 1;
 
-/// An open file or folder, and what was known of it when it was opened.
+/// An open file or folder, and its metadata at the time of the open.
 #[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) file: File,
@@ -32,7 +32,7 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
-    /// Neither a folder nor a pipe, a device or a socket.
+    /// Refuses what is neither a file nor a folder: pipes, devices, sockets.
     fn new(file: File) -> io::Result<Opened> {
         let meta = file.metadata()?;
         match meta.is_file() || meta.is_dir() {
@@ -49,21 +49,21 @@ impl Opened {
         Stamp::new(&self.meta)
     }
 
-    /// Seconds since 1970 of the last change, and not in the future (RFC 9110 section 8.8.2.1). `None`
-    /// for [`NO_TIME`].
+    /// Time of the last change, in seconds since 1970, never in the future (RFC 9110 section 8.8.2.1). `None`
+    /// up to [`NO_TIME`].
     pub(crate) fn modified(&self) -> Option<u64> {
         seconds(&self.meta)
     }
 
-    /// How long ago it was changed; zero for the future.
+    /// Time since the last change; zero if that is in the future.
     pub(crate) fn age(&self) -> Duration {
         let now = SystemTime::now();
         let last = self.stamp().last_change(now);
         now.duration_since(last).unwrap_or_default()
     }
 
-    /// Whether this may be sent in the place of `plain`: a file of the same owner that is neither older
-    /// nor larger.
+    /// Whether this file may be sent instead of `plain`: it has the same owner and is neither older nor
+    /// larger.
     pub(crate) fn stands_for(&self, plain: &Opened) -> bool {
         !self.is_folder()
             && self.modified() >= plain.modified()
@@ -78,10 +78,10 @@ fn seconds(meta: &Metadata) -> Option<u64> {
     (seconds > NO_TIME).then_some(seconds)
 }
 
-/// One thing in a folder.
+/// One entry of a folder.
 #[derive(Debug)]
 pub(crate) struct Item {
-    /// As the system has it; on Unix not always text.
+    /// The name as the system has it; on Unix it may be no text.
     pub(crate) name: Vec<u8>,
     pub(crate) is_folder: bool,
     pub(crate) is_link: bool,
@@ -89,11 +89,11 @@ pub(crate) struct Item {
     pub(crate) modified: u64,
 }
 
-/// What was read of a folder.
+/// The entries that were read of a folder.
 #[derive(Debug, Default)]
 pub(crate) struct Items {
     pub(crate) items: Vec<Item>,
-    /// There is more in it.
+    /// The folder has more entries.
     pub(crate) cut: bool,
 }
 
@@ -101,7 +101,7 @@ pub(crate) struct Items {
 #[derive(Debug)]
 pub(crate) enum Source {
     Folder(Root),
-    /// One file, and its compressed siblings: the path is what is appended to its name.
+    /// One file and its compressed siblings. The path is a suffix of its name.
     File {
         folder: Root,
         name: Vec<u8>,
@@ -115,7 +115,7 @@ impl Source {
         Ok(Source::Folder(Root::new(path, links, recheck)?))
     }
 
-    /// The file at `path`. Not looked at yet, but for the folder that it is in.
+    /// The file at `path`. Only the folder around it is opened here.
     pub(crate) fn file(path: &Path, recheck: Duration) -> io::Result<Source> {
         let path = std::path::absolute(path)?;
         let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
@@ -131,7 +131,7 @@ impl Source {
         match self {
             Source::Folder(root) => Opened::new(root.folder()?.open(path, root.links)?),
             Source::File { folder, name } => {
-                // The program has named the file, whatever it leads to, but not what lies beside it.
+                // The program has named the file, so its links are followed; those of its siblings are not.
                 let links = path.is_empty();
                 let name = [name, path].concat();
                 Opened::new(folder.folder()?.entry(&name, links)?)
@@ -139,8 +139,8 @@ impl Source {
         }
     }
 
-    /// What is in the folder `path`, opened as `opened`, and can be served: of `most` entries that are
-    /// read, those whose names `shown` accepts.
+    /// The entries of the folder `path`, opened as `opened`, that can be served. At most `most` entries are
+    /// read, and only names that `shown` accepts are kept.
     pub(crate) fn list(
         &self,
         path: &[u8],
@@ -153,7 +153,7 @@ impl Source {
         };
         let folder = root.folder()?;
         let mut list = system::list(&folder, path, opened, most, shown)?;
-        // A link is shown as what it leads to, and not at all if that may not be served.
+        // A link is listed as its target, and not at all if the target may not be served.
         list.items.retain_mut(|item| {
             if !item.is_link {
                 return true;
@@ -170,8 +170,8 @@ impl Source {
     }
 }
 
-/// The folder everything is served from: an open handle. Its own path may be a link that is moved
-/// to a new version of everything, so it is looked up again from time to time.
+/// The open folder that everything is served from. Its path may be a link that is moved to a new version of
+/// the folder, so the path is looked up again from time to time.
 #[derive(Debug)]
 pub(crate) struct Root {
     path: PathBuf,
@@ -210,12 +210,12 @@ impl Root {
     }
 }
 
-/// The error with the path that it is about, as the program has given it.
+/// The error with its path, in the form that the program has given.
 pub(crate) fn about(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
-/// Whether an error only says that there is nothing to be served under a name.
+/// Whether an error only says that nothing can be served under a name.
 pub(crate) fn is_absence(error: &io::Error) -> bool {
     use io::ErrorKind as Kind;
     let kind = error.kind();

@@ -1,8 +1,8 @@
-//! Opening beneath a folder where there is no handle to open relative to: the real path of what is
-//! opened must lie beneath the real path of the root.
+//! Opens files beneath a folder on systems without handles for a relative open: the real path of the file
+//! must lie beneath the real path of the root.
 //!
-//! Between the check and the opening somebody with access to the folder could exchange it, so the
-//! real path is looked up once more afterwards.
+//! Between the check and the open, another process with access to the folder could replace the file. So the
+//! real path is checked again after the open.
 
 use super::{Item, Items};
 use std::fs::{self, File, Metadata};
@@ -10,11 +10,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A folder that others are opened beneath.
+/// A folder in which files are opened.
 #[derive(Debug)]
 pub(crate) struct Folder(PathBuf);
 
-/// What makes a file another version of itself.
+/// What distinguishes the versions of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Stamp {
     pub(crate) len: u64,
@@ -31,35 +31,35 @@ impl Stamp {
         }
     }
 
-    /// Of content, as far as the system tells.
+    /// Time of the last change of the content, as far as the system has it.
     pub(crate) fn last_change(&self, _now: SystemTime) -> SystemTime {
         let last = self.modified.max(self.created);
         last.unwrap_or(SystemTime::UNIX_EPOCH)
     }
 }
 
-/// Whether two are the same folder.
+/// Whether both are the same folder.
 pub(crate) fn same(a: &Metadata, b: &Metadata) -> bool {
     a.created().ok() == b.created().ok()
 }
 
-/// Whether two files belong to the same user: not asked here.
+/// Whether both files belong to the same user: not checked on these systems.
 pub(crate) fn same_owner(_: &Metadata, _: &Metadata) -> bool {
     true
 }
 
-/// Descriptors that the process may have: no limit that is known.
+/// Number of descriptors that the process may have: no known limit.
 pub(crate) fn descriptors() -> usize {
     usize::MAX
 }
 
-/// Whether a call failed as the process has too many files open.
+/// Whether a call failed because the process has too many open files.
 pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
     const ERROR_TOO_MANY_OPEN_FILES: i32 = 4;
     error.raw_os_error() == Some(ERROR_TOO_MANY_OPEN_FILES)
 }
 
-/// A name that is none, or too long.
+/// Whether the name is not valid or too long.
 pub(crate) fn is_refusal(error: &io::Error) -> bool {
     const ERROR_INVALID_NAME: i32 = 123;
     const ERROR_FILENAME_EXCED_RANGE: i32 = 206;
@@ -69,13 +69,13 @@ pub(crate) fn is_refusal(error: &io::Error) -> bool {
     )
 }
 
-/// Names are text here.
+/// Names are UTF-8 on these systems.
 fn text(path: &[u8]) -> io::Result<&str> {
     std::str::from_utf8(path).map_err(|_| io::ErrorKind::NotFound.into())
 }
 
 impl Folder {
-    /// The folder that everything is served from, by whatever path.
+    /// The folder that everything is served from. Its path may be any.
     pub(crate) fn root(path: &Path) -> io::Result<Folder> {
         let path = fs::canonicalize(path)?;
         match path.metadata()?.is_dir() {
@@ -88,7 +88,8 @@ impl Folder {
         self.0.metadata()
     }
 
-    /// Opens the file `name` in this folder, following a link wherever it leads, or none.
+    /// Opens the file `name` in this folder. With `links` a link is followed wherever it leads; otherwise it
+    /// is refused.
     pub(crate) fn entry(&self, name: &[u8], links: bool) -> io::Result<File> {
         let path = self.0.join(text(name)?);
         match links || !path.symlink_metadata()?.is_symlink() {
@@ -103,12 +104,12 @@ impl Folder {
         asked
     }
 
-    /// What `path` is that names something beneath this folder.
+    /// The metadata of `path`, which names something beneath this folder.
     pub(crate) fn look(&self, path: &[u8], links: bool) -> io::Result<Metadata> {
         self.open(path, links)?.metadata()
     }
 
-    /// Opens what `path`, relative and without `..`, names beneath this folder.
+    /// Opens `path`, which is relative and without `..`, beneath this folder.
     pub(crate) fn open(&self, path: &[u8], links: bool) -> io::Result<File> {
         let path = text(path)?;
         let asked = self.asked(path);
@@ -137,7 +138,7 @@ impl Folder {
     }
 }
 
-/// A folder can be opened, too.
+/// Allows an open of a folder.
 #[cfg(windows)]
 fn open_any(path: &Path) -> io::Result<File> {
     use std::os::windows::fs::OpenOptionsExt;
@@ -153,8 +154,8 @@ fn open_any(path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
-/// What is in the folder `path`, in no order: of `most` entries that are read, those whose names are
-/// text and `shown`.
+/// The entries of the folder `path`, in no order. At most `most` entries are read, and only names that are
+/// text and that `shown` accepts are kept.
 pub(crate) fn list(
     root: &Folder,
     path: &[u8],

@@ -1,8 +1,8 @@
-//! Opening beneath a folder on Unix: never by a path that the system follows by itself.
+//! Opens files beneath a folder on Unix. The system never resolves a whole path by itself.
 //!
-//! What something is, is asked before it is opened: an open alone can act, as it wakes the writer of a
-//! pipe or starts a watchdog. What is exchanged between the two is opened without waiting and then
-//! refused.
+//! The type of a file is checked before the open, because an open alone can have an effect: it wakes the
+//! writer of a pipe, or starts a watchdog. If the file is replaced between the two, it is opened without
+//! waiting and then refused.
 
 use super::{Item, Items};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, open, openat, readlinkat, statat};
@@ -17,35 +17,34 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Links within links that are followed, as in the system itself.
+/// Number of nested links that are followed, as in the system.
 const MAX_LINKS: usize = 40;
 
-/// Not to wait for the other end of a pipe, not to become the terminal's process.
+/// The open does not wait for the other end of a pipe, and a terminal does not become that of the process.
 const FLAGS: OFlags = OFlags::RDONLY
     .union(OFlags::CLOEXEC)
     .union(OFlags::NONBLOCK)
     .union(OFlags::NOCTTY);
 
-/// For what is only looked at, and for folders that others are opened beneath. On Linux that opens
-/// nothing.
+/// For metadata, and for folders in which files are opened. On Linux this opens nothing.
 #[cfg(target_os = "linux")]
 const LOOK: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 #[cfg(not(target_os = "linux"))]
 const LOOK: OFlags = FLAGS;
 
-/// An open folder that others are opened beneath.
+/// An open folder in which files are opened.
 #[derive(Debug)]
 pub(crate) struct Folder(File);
 
-/// What makes a file another one, or another version of itself.
+/// What distinguishes files and the versions of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Stamp {
     pub(crate) len: u64,
-    /// Two versions of an image that leaves out times can have all else in common.
+    /// Two versions of an image without times may be equal in everything else.
     device: u64,
     inode: u64,
     modified: (i64, i64),
-    /// Moves with every change of content, and cannot be set back.
+    /// Every change of the content changes it, and a program cannot set it.
     changed: (i64, i64),
 }
 
@@ -60,8 +59,8 @@ impl Stamp {
         }
     }
 
-    /// Of content, as far as the system tells. A modification time in the future was set by a program,
-    /// and then the time of the change alone counts.
+    /// Time of the last change of the content, as far as the system has it. A modification time in the future
+    /// was set by a program; then only the time of the change counts.
     pub(crate) fn last_change(&self, now: SystemTime) -> SystemTime {
         let time = |(seconds, _): (i64, i64)| {
             UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or_default())
@@ -74,17 +73,17 @@ impl Stamp {
     }
 }
 
-/// Whether two are the same folder.
+/// Whether both are the same folder.
 pub(crate) fn same(a: &Metadata, b: &Metadata) -> bool {
     (a.dev(), a.ino()) == (b.dev(), b.ino())
 }
 
-/// Whether two files belong to the same user.
+/// Whether both files belong to the same user.
 pub(crate) fn same_owner(a: &Metadata, b: &Metadata) -> bool {
     a.uid() == b.uid()
 }
 
-/// Descriptors that the process may have.
+/// Number of descriptors that the process may have.
 pub(crate) fn descriptors() -> usize {
     let most = getrlimit(Resource::Nofile).current;
     most.map_or(usize::MAX, |most| {
@@ -92,13 +91,14 @@ pub(crate) fn descriptors() -> usize {
     })
 }
 
-/// Whether a call failed as there is no descriptor left, in the process or in the system.
+/// Whether a call failed because the process or the system has no descriptor left.
 pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
     let errno = Errno::from_io_error(error);
     matches!(errno, Some(Errno::MFILE | Errno::NFILE))
 }
 
-/// A link in the way, or one that leads out; a socket; a name that the file system does not take.
+/// Whether the path has a link that is not followed or leads out, a socket, or a name that the file system
+/// refuses.
 pub(crate) fn is_refusal(error: &io::Error) -> bool {
     let refusals = [
         Errno::LOOP,
@@ -112,7 +112,7 @@ pub(crate) fn is_refusal(error: &io::Error) -> bool {
 }
 
 impl Folder {
-    /// Opens the folder that everything is served from, by whatever path.
+    /// Opens the folder that everything is served from. Its path may be any.
     pub(crate) fn root(path: &Path) -> io::Result<Folder> {
         let folder = open(path, LOOK | OFlags::DIRECTORY, Mode::empty())?;
         Ok(Folder(folder.into()))
@@ -122,7 +122,8 @@ impl Folder {
         self.0.metadata()
     }
 
-    /// Opens the file `name` in this folder, following a link wherever it leads, or none.
+    /// Opens the file `name` in this folder. With `links` a link is followed wherever it leads; otherwise it
+    /// is refused.
     pub(crate) fn entry(&self, name: &[u8], links: bool) -> io::Result<File> {
         let (flags, at) = match links {
             true => (FLAGS, AtFlags::empty()),
@@ -135,8 +136,8 @@ impl Folder {
         }
     }
 
-    /// Opens what `path`, relative and without `..`, names beneath this folder. Links are followed
-    /// as long as they stay beneath it, or not at all. An absolute link leaves it in any case.
+    /// Opens `path`, which is relative and without `..`, beneath this folder. With `links`, links are
+    /// followed as long as they stay beneath the folder. An absolute link always leaves it.
     pub(crate) fn open(&self, path: &[u8], links: bool) -> io::Result<File> {
         #[cfg(target_os = "linux")]
         if let Some(seen) = self.at_once(path, links, LOOK) {
@@ -151,7 +152,7 @@ impl Folder {
         self.walk(path, links)
     }
 
-    /// What the same is, without opening it where the system can do that.
+    /// The metadata of the same, without an open if the system can do that.
     pub(crate) fn look(&self, path: &[u8], links: bool) -> io::Result<Metadata> {
         #[cfg(target_os = "linux")]
         if let Some(seen) = self.at_once(path, links, LOOK) {
@@ -160,7 +161,7 @@ impl Folder {
         self.walk(path, links)?.metadata()
     }
 
-    /// Has the system do it. `None` if it cannot.
+    /// Lets the system resolve the path. `None` if the system cannot.
     #[cfg(target_os = "linux")]
     fn at_once(&self, path: &[u8], links: bool, flags: OFlags) -> Option<io::Result<File>> {
         use rustix::fs::{ResolveFlags, openat2};
@@ -175,7 +176,7 @@ impl Folder {
         let call = |path, flags| openat2(&self.0, path, flags, Mode::empty(), resolve);
         let path = if path.is_empty() { b"." } else { path };
         match call(path, flags) {
-            // Something was renamed meanwhile and the system is not sure any more.
+            // A rename happened at the same time, so the system cannot decide.
             Err(Errno::AGAIN) => None,
             Err(error) if is_missing(error, || call(b".", LOOK).err()) => {
                 MISSING.store(true, Ordering::Relaxed);
@@ -185,8 +186,8 @@ impl Folder {
         }
     }
 
-    /// Component by component: no step of it follows a link or leaves an open folder, so nothing
-    /// that is moved or replaced meanwhile leads out.
+    /// Opens the path component by component. No step follows a link or leaves an open folder. So a move or a
+    /// replacement at the same time cannot lead out.
     pub(crate) fn walk(&self, path: &[u8], links: bool) -> io::Result<File> {
         let mut entered: Vec<OwnedFd> = Vec::new();
         let mut ahead: Vec<Vec<u8>> = Vec::new();
@@ -197,7 +198,7 @@ impl Folder {
             match name.as_slice() {
                 b"" | b"." => continue,
                 b".." => {
-                    // Only a link says so, and only within the root.
+                    // Only a link contains `..`, and it must stay within the root.
                     entered.pop().ok_or(Errno::XDEV)?;
                     continue;
                 }
@@ -232,15 +233,15 @@ impl Folder {
             }
             return Ok(file);
         }
-        // A path that ends where it is: the folder itself.
+        // The path ends here: it is the folder itself.
         let folder = entered.last().map_or(self.0.as_fd(), AsFd::as_fd);
         Ok(openat(folder, ".", FLAGS, Mode::empty())?.into())
     }
 }
 
-/// Whether an error of `openat2` says that there is no such call: Linux before 5.6, or a sandbox that
-/// does not know it. A sandbox may say `EPERM`, which can also be about one path; `root` is what the
-/// call says of the root, without opening it.
+/// Whether an error of `openat2` says that the call does not exist: Linux before 5.6, or a sandbox that does
+/// not know it. A sandbox may return `EPERM`, which can also be about one path. `root` is the result of the
+/// call for the root, without opening it.
 #[cfg(target_os = "linux")]
 fn is_missing(error: Errno, root: impl FnOnce() -> Option<Errno>) -> bool {
     error == Errno::NOSYS || (error == Errno::PERM && root() == Some(Errno::PERM))
@@ -250,14 +251,14 @@ fn is_openable(kind: FileType) -> bool {
     matches!(kind, FileType::RegularFile | FileType::Directory)
 }
 
-/// Puts the components of `path` in front of those that are ahead already.
+/// Puts the components of `path` in front of those in `ahead`.
 fn push(ahead: &mut Vec<Vec<u8>>, path: &[u8]) {
     let names = path.split(|&b| b == b'/').map(<[u8]>::to_vec);
     ahead.extend(names.rev());
 }
 
-/// What is in the open `folder`, in no order: of `most` entries that are read, files, folders and links
-/// with names that are `shown`. Nothing is asked about the others.
+/// The entries of the open `folder`, in no order. At most `most` entries are read. Kept are files, folders
+/// and links whose names `shown` accepts. The others are not looked at further.
 #[allow(clippy::unnecessary_cast)] // The types of `stat` differ between systems.
 pub(crate) fn list(
     _: &Folder,
@@ -308,12 +309,12 @@ mod tests {
     use std::fs;
     use std::io::Read;
 
-    /// The same as over sockets in `tests/it/dir_paths.rs`, for the way that other systems take: a
-    /// folder and a link that leads out exchange their names all the time.
+    /// The same test as in `tests/it/dir_paths.rs` over sockets, for the code of other systems: a folder and
+    /// a link that leads out exchange their names all the time.
     #[test]
     fn a_walk_stays_inside_whatever_is_exchanged() {
         let outside = std::env::temp_dir().join(format!("peregrine-walk-{}", std::process::id()));
-        // Of a process of the same number that was killed.
+        // Left by a killed process with the same number.
         let _ = fs::remove_dir_all(&outside);
         for (folder, text) in [("site/swap/deep", "inside"), ("elsewhere/deep", "secret")] {
             fs::create_dir_all(outside.join(folder)).expect("created");
@@ -323,7 +324,7 @@ mod tests {
         std::os::unix::fs::symlink("../elsewhere", &other).expect("a link");
         let root = Folder::root(&outside.join("site")).expect("a folder");
         let exchange = || renameat_with(CWD, &swap, CWD, &other, RenameFlags::EXCHANGE);
-        // Not every file system can.
+        // Not every file system supports the exchange.
         if exchange().and_then(|()| exchange()).is_err() {
             let _ = fs::remove_dir_all(outside);
             return;
@@ -350,7 +351,7 @@ mod tests {
         fs::remove_dir_all(outside).expect("removed");
     }
 
-    /// By a time in the future, a file would be one that has just changed, again and again.
+    /// With a time in the future, a file would count as just changed again and again.
     #[test]
     fn a_modification_time_in_the_future_is_no_change() {
         let at = |seconds: i64| UNIX_EPOCH + Duration::from_secs(seconds as u64);
@@ -373,8 +374,8 @@ mod tests {
         assert_eq!(last(2000, 2000), at(2000));
     }
 
-    /// A sandbox may say `EPERM` for a call that it does not know; something that watches one file may
-    /// say it for that.
+    /// A sandbox may return `EPERM` for a call that it does not know. A program that watches one file may
+    /// return it for this file.
     #[test]
     fn one_path_that_is_refused_is_no_missing_call() {
         assert!(is_missing(Errno::NOSYS, || unreachable!()));
@@ -384,7 +385,7 @@ mod tests {
         assert!(!is_missing(Errno::NOENT, || unreachable!()));
     }
 
-    /// As in two images without times, of which the second takes the place of the first.
+    /// As in two images without times, where the second replaces the first.
     #[test]
     fn the_same_on_another_device_is_another_file() {
         let here = Stamp::new(&fs::metadata("/").expect("a folder"));
@@ -395,7 +396,7 @@ mod tests {
         assert_ne!(here, there);
     }
 
-    /// By each way, whatever the system can do.
+    /// In each of the ways, whatever the system supports.
     #[test]
     fn a_pipe_is_not_opened() {
         let outside = std::env::temp_dir().join(format!("peregrine-pipe-{}", std::process::id()));
@@ -423,7 +424,7 @@ mod tests {
         ] {
             assert!(opened.is_ok());
         }
-        // Behind a file, and with a slash.
+        // A path behind a file, and a file with a slash.
         for name in [&b"file/x"[..], b"file/"] {
             assert!(root.open(name, true).is_err() && root.walk(name, true).is_err());
         }
