@@ -1,7 +1,8 @@
 //! Every way to answer a request, under every plan, with a reset at each call, and with a stop at each.
 
 use super::{
-    config, connect, end, exchange, nothing_is_left, plans, read_all, short, undated, wait_until,
+    config, connect, end, exchange, hand_over, nothing_is_left, pair, plans, read_all, short,
+    undated, wait_until,
 };
 use crate::access_log::{AccessLog, LogWriter};
 use crate::handler::{Handler, from_fn};
@@ -413,9 +414,11 @@ fn a_panic_leaves_the_log_lines_of_others() {
         .start_over::<Faulty>()
         .expect("a server");
     let begin = |plan| {
-        let mut client = connect(&server, plan);
+        let (planned, mut client) = pair(plan);
         let request = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        // Before the server has the connection: the first read finds it.
         client.write_all(request).expect("sent");
+        hand_over(&server, [planned]);
         (client, held.recv().expect("a responder"))
     };
     let (other, responder) = begin(Plan::default());
