@@ -14,7 +14,7 @@ use crate::io::{
     listener::{self, ListenAddr, Listener, ListenerConfig, ListenerId, Place},
     mode::{Mode, wrong_setting},
     poll::{Poll, Waker},
-    transport::Transport,
+    transport::OverSocket,
 };
 use crate::late::{
     Timers,
@@ -136,7 +136,7 @@ impl Launch {
     }
 
     /// Starts the workers, each with a mode of its own, and the accept threads.
-    pub(crate) fn start<H: Handler, M: Mode<H, T>, T: Transport>(
+    pub(crate) fn start<H: Handler, M: Mode<H, T>, T: OverSocket>(
         self,
         handler: Arc<H>,
         stats: &Stats,

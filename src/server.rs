@@ -24,7 +24,7 @@ use crate::io::{
     control::{Control, Seat},
     event_loop::Ended,
     listener::{ListenAddr, Place},
-    transport::{Plain, Transport},
+    transport::{OverSocket, Plain},
 };
 use crate::late::Timers;
 use crate::launch::{Launch, cannot_bind};
@@ -136,7 +136,7 @@ impl<H: Handler> Server<H> {
     }
 
     /// Starts over what moves the bytes of each connection.
-    pub(crate) fn start_over<T: Transport>(mut self) -> io::Result<Running> {
+    pub(crate) fn start_over<T: OverSocket>(mut self) -> io::Result<Running> {
         let places = self.take_places();
         let launch = Launch::new(self.config, places, Vec::new(), self.timers)?;
         let running = launch.start::<_, _, T>(Arc::new(self.handler), &self.stats, || Off)?;

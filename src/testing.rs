@@ -1,41 +1,38 @@
 //! A client and a connection without sockets, threads or a clock of their own: what tests of a
 //! [`Handler`] need, with the same code behind it that serves real connections.
 
+mod alone;
 #[cfg(feature = "websocket")]
 mod ws;
 
 #[cfg(feature = "websocket")]
 pub use ws::WebSocket;
 
-use crate::conn::share::Share;
 use crate::conn::{
-    Seconds,
-    body_out::BodyOut,
-    budget::Budget,
-    http1::Http1,
-    id::ConnId,
-    input::Input,
-    output::{MAX_SLICES, Next, Output},
-    panic_guard::drop_quietly,
+    Seconds, budget::Budget, budget::Tally, id::ConnId, pool::Pool as Buffers, share::Share,
     timers::Timers,
 };
-use crate::drive::{Left, Off, Parts, Service, Turn, deadline};
+use crate::drive::{Off, Service, Upgrades};
 use crate::handler::Handler;
-use crate::incoming::BodySink;
-use crate::io::{clock, transport::read_at};
+use crate::io::event_loop::{Driven, Fate, expire};
+use crate::io::socket::Socket;
+use crate::io::transport::Memory;
+use crate::io::{clock, connection};
 use crate::late::{
     Command, Door,
     pool::{Pool, Size},
 };
 use crate::protocol::limits::Limits;
-use crate::request::Ends;
 use crate::response::Wire;
-use crate::stats::{Counters, WorkerCounters};
-use std::io::IoSlice;
-use std::net::{Ipv4Addr, SocketAddr};
+use crate::stats::Counters;
+use alone::Alone;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
+
+/// A connection of a server, and what the connections of its worker share.
+type Served<'h, H, M> =
+    Alone<connection::Connection<&'h H, M, Memory>, connection::Shared<&'h H, M>>;
 
 /// One connection to a handler, in memory.
 ///
@@ -54,12 +51,8 @@ use std::time::{Duration, Instant};
 /// assert!(client.is_closed());
 /// ```
 pub struct Connection<'h, H: Handler> {
-    service: Service<&'h H>,
-    http1: Http1,
-    input: Input,
-    output: Box<Output>,
-    body: Option<Box<BodyOut>>,
-    sink: Option<Box<dyn BodySink>>,
+    /// Until it is closed.
+    served: Box<Served<'h, H, Off>>,
     timers: Timers,
     /// Since the beginning.
     time: Duration,
@@ -67,9 +60,6 @@ pub struct Connection<'h, H: Handler> {
     woken: Receiver<()>,
     /// Such a thing has reached the client, and nobody has waited for it yet.
     came: bool,
-    counters: WorkerCounters,
-    received: Vec<u8>,
-    closed: bool,
 }
 
 impl<'h, H: Handler> Connection<'h, H> {
@@ -82,54 +72,33 @@ impl<'h, H: Handler> Connection<'h, H> {
     pub fn with_limits(handler: &'h H, limits: Limits) -> Connection<'h, H> {
         let (wake, woken) = channel();
         // Nobody listens any more once the connection is dropped.
-        let pool = Pool::new(POOL, || {});
-        let budget = Arc::new(Budget::new(usize::MAX));
-        let door = Door::new(&limits, pool, budget, move || {
+        let wake = move || {
             let _ = wake.send(());
-        });
+        };
+        let mut served = serve((handler, Off), limits, POOL, (Memory::default(), wake));
+        served.act(|connection, shared| connection.open(ConnId::default(), false, shared));
         Connection {
-            service: Service {
-                handler,
-                limits,
-                hosts: None,
-                wire: Wire::new(Some("peregrine"), Arc::new(door)),
-                now: Seconds::START,
-                is_timed: false,
-                lasting: Arc::new(Share::new(usize::MAX)),
-            },
-            http1: Http1::new(Seconds::START, true),
-            input: Input::new(),
-            output: Box::default(),
-            body: None,
-            sink: None,
+            served: Box::new(served),
             timers: Timers::default(),
             time: Duration::ZERO,
             woken,
             came: false,
-            counters: WorkerCounters::default(),
-            received: Vec::new(),
-            closed: false,
         }
     }
 
     /// Bytes arrive from the client; the server does all it can with them. Bytes that come after
     /// the server has closed are lost.
-    pub fn send(&mut self, mut bytes: &[u8]) {
+    pub fn send(&mut self, bytes: &[u8]) {
         self.came = false;
-        while !bytes.is_empty() && !self.closed {
-            let space = self.input.space();
-            let n = space.len().min(bytes.len());
-            space[..n].copy_from_slice(&bytes[..n]);
-            self.input.filled(n);
-            self.counters.bytes_read.add(n as u64);
-            bytes = &bytes[n..];
-            self.run();
-        }
+        let fate = self.served.client_does(|client| client.arrive(bytes));
+        self.done(fate);
+        self.run();
     }
 
     /// The client half-closes: it will send nothing more, and still reads.
     pub fn send_eof(&mut self) {
-        self.http1.eof();
+        let fate = self.served.client_does(Memory::arrive_eof);
+        self.done(fate);
         self.run();
     }
 
@@ -139,40 +108,26 @@ impl<'h, H: Handler> Connection<'h, H> {
         let until = self.time.saturating_add(time);
         while let Some(at) = self.timers.next().filter(|at| *at <= until) {
             self.time = at;
-            self.service
-                .call_timer(&mut self.timers, at, &self.counters);
+            let shared = &self.served.shared;
+            shared
+                .service
+                .call_timer(&mut self.timers, at, &shared.counters);
             self.run();
         }
         self.time = until;
-        if self.body.as_ref().is_some_and(|body| body.is_drawn()) {
-            // Its source had nothing.
-            self.run();
-        }
-        self.service.now = self.service.now.plus(time);
-        let (input, body) = (Some(&self.input), self.body.as_deref());
-        let limits = &self.service.limits;
-        let due = deadline(&self.http1, input, body, limits);
-        if self.service.now >= due && !self.closed {
-            let close = self.with_parts(Service::expire);
-            self.flush();
-            if close.is_some() {
-                self.close();
-            }
-        }
+        self.run();
+        let now = &mut self.served.shared.service.now;
+        *now = now.plus(time);
+        let fate = self.served.act(expire);
+        self.done(fate);
     }
 
     /// The server shall stop: the answer to a request that is under way is the last one. An idle
     /// connection may send one more request, and closes if [`Limits::stop_grace`](crate::Limits::stop_grace)
     /// passes without one.
     pub fn stop(&mut self) {
-        let unread = self.input.available();
-        let may_ask = !self.service.limits.stop_grace.is_zero();
-        let is_done = self.http1.is_idle() && !may_ask;
-        self.with_parts(|service, parts| service.stop(unread, parts));
-        match is_done {
-            true => self.closed = true,
-            false => self.run(),
-        }
+        self.act(Driven::stop);
+        self.run();
     }
 
     /// Waits until another thread has sent something for an answer that was deferred or is streamed,
@@ -181,7 +136,7 @@ impl<'h, H: Handler> Connection<'h, H> {
     pub fn wait(&mut self, most: Duration) -> bool {
         let until = clock::after(most);
         self.run();
-        while !std::mem::take(&mut self.came) && !self.closed {
+        while !std::mem::take(&mut self.came) && !self.served.is_closed {
             let left = until.saturating_duration_since(Instant::now());
             if self.woken.recv_timeout(left).is_err() {
                 return false;
@@ -193,109 +148,117 @@ impl<'h, H: Handler> Connection<'h, H> {
 
     /// All that the client has been sent.
     pub fn received(&self) -> &[u8] {
-        &self.received
+        &self.served.received
     }
 
     /// All that the client has been sent since this was last asked.
     pub fn take_received(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.received)
+        std::mem::take(&mut self.served.received)
     }
 
     /// True when the server has closed the connection.
     pub fn is_closed(&self) -> bool {
-        self.closed
+        self.served.is_closed
     }
 
     /// What the server has counted on this connection.
     pub fn counters(&self) -> Counters {
-        self.counters.snapshot() + self.service.wire.door.pool.counters().snapshot()
+        let shared = &self.served.shared;
+        shared.counters.snapshot() + shared.service.wire.door.pool.counters().snapshot()
     }
 
     /// Bytes that were sent and are still held: those of an incomplete request.
     #[cfg(any(test, feature = "internals"))]
     #[doc(hidden)]
     pub fn held(&self) -> usize {
-        self.input.available()
+        let connection = self.served.connection.as_ref();
+        connection.map_or(0, |connection| connection.held())
     }
 
+    /// Hands over what other threads have posted, and asks a body again whose source gave nothing.
     fn run(&mut self) {
-        self.service.wire.door.adopt();
+        let fate = self.served.rested();
+        self.done(fate);
+        let door = self.served.shared.service.wire.door.clone();
+        door.adopt();
         let mut commands = Vec::new();
-        while !self.closed {
-            self.service.wire.door.inbox.take(&mut commands);
-            let (is_late, before) = (!commands.is_empty(), self.counters.bytes_written.get());
+        // What a handler has sent from its own thread is there already.
+        while !door.inbox.is_empty() {
+            door.inbox.take(&mut commands);
+            let before = self.served.received.len();
             for command in commands.drain(..) {
                 match command {
                     Command::Timer(timer) => self.timers.add(timer, self.time),
-                    command => self.with_parts(|service, parts| service.command(command, parts)),
+                    command => self.act(|connection, shared| connection.command(command, shared)),
                 }
             }
-            let turn = self.with_parts(|service, parts| service.turn(parts, &mut Off));
-            self.flush();
-            self.came |= is_late && self.counters.bytes_written.get() > before;
-            match turn {
-                // What a handler has sent from its own thread is there already.
-                Turn::Wait | Turn::Rest | Turn::Read if self.service.wire.door.inbox.is_empty() => {
-                    return;
-                }
-                Turn::Wait
-                | Turn::Rest
-                | Turn::Read
-                | Turn::Again
-                | Turn::Blocked
-                | Turn::Upgrade => {}
-                Turn::Close(_) => self.close(),
-            }
+            self.came |= self.served.received.len() > before;
+        }
+    }
+
+    fn act(
+        &mut self,
+        act: impl FnOnce(
+            &mut connection::Connection<&'h H, Off, Memory>,
+            &mut connection::Shared<&'h H, Off>,
+        ) -> Fate,
+    ) {
+        let fate = self.served.act(act);
+        self.done(fate);
+    }
+
+    fn done(&mut self, fate: Fate) {
+        if fate == Fate::Closed {
+            self.close();
         }
     }
 
     fn close(&mut self) {
-        self.closed = true;
-        self.service.leave(&Left {
-            http1: &self.http1,
-            input: Some(&self.input),
-            output: Some(&self.output),
-            body: self.body.as_deref(),
-            place: ConnId::default(),
-            ends: &MEMORY,
-        });
-        self.output.clear();
-        drop_quietly((self.body.take(), self.sink.take()));
-        self.service.wire.door.leave(ConnId::default());
-    }
-
-    fn with_parts<T>(&mut self, act: impl FnOnce(&mut Service<&'h H>, &mut Parts<'_>) -> T) -> T {
-        let mut parts = Parts {
-            http1: &mut self.http1,
-            input: &mut self.input,
-            output: &mut self.output,
-            body: &mut self.body,
-            sink: &mut self.sink,
-            place: ConnId::default(),
-            ends: &MEMORY,
-            counters: &self.counters,
-        };
-        act(&mut self.service, &mut parts)
-    }
-
-    /// The client takes all there is. A file that is shorter than promised cuts the connection.
-    fn flush(&mut self) {
-        while !self.output.is_empty() {
-            let sent = take(&mut self.output, &mut self.received);
-            if sent == 0 {
-                return self.close();
-            }
-            self.counters.bytes_written.add(sent as u64);
-        }
-        if let Some(body) = &self.body {
-            body.set_unsent(0);
+        let served = &mut *self.served;
+        served.is_closed = true;
+        if let Some(mut connection) = served.connection.take() {
+            connection.link().charge(0, &mut served.shared.tally);
+            connection.close(&mut served.shared);
         }
     }
 }
 
+/// A connection to a server of its own, over `transport`. `wake` is called when something has been posted
+/// for a late answer.
+fn serve<H: Handler, M: Upgrades<H>>(
+    (handler, mode): (&H, M),
+    limits: Limits,
+    size: Size,
+    (transport, wake): (Memory, impl Fn() + Send + Sync + 'static),
+) -> Served<'_, H, M> {
+    let budget = Arc::new(Budget::new(usize::MAX));
+    let door = Door::new(&limits, Pool::new(size, || {}), budget.clone(), wake);
+    let shared = connection::Shared {
+        service: Service {
+            handler,
+            limits,
+            hosts: None,
+            wire: Wire::new(Some("peregrine"), Arc::new(door)),
+            now: Seconds::START,
+            is_timed: false,
+            lasting: Arc::new(Share::new(usize::MAX)),
+        },
+        pool: Buffers::default(),
+        counters: Arc::default(),
+        mode,
+        tally: Tally::new(budget),
+        place: ConnId::default(),
+        dirty: Vec::new(),
+    };
+    let socket = Socket::new(transport, Memory::PEER);
+    let connection = connection::Connection::new(socket, Seconds::START, true);
+    Alone::new(connection, shared)
+}
+
 impl<H: Handler> Drop for Connection<'_, H> {
     fn drop(&mut self) {
-        let door = &self.service.wire.door;
+        self.close();
+        let door = &self.served.shared.service.wire.door;
         door.close();
         // Jobs that still run are for nobody.
         door.pool.close(Instant::now());
@@ -305,38 +268,10 @@ impl<H: Handler> Drop for Connection<'_, H> {
 impl<H: Handler> std::fmt::Debug for Connection<'_, H> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Connection")
-            .field("received_bytes", &self.received.len())
-            .field("closed", &self.closed)
+            .field("received_bytes", &self.served.received.len())
+            .field("closed", &self.served.is_closed)
             .finish_non_exhaustive()
     }
-}
-
-/// Moves some of what is to be sent, all of it after enough calls. How much; 0, and the rest is thrown
-/// away, if there is nothing or a file is shorter than promised.
-fn take(output: &mut Output, into: &mut Vec<u8>) -> usize {
-    let before = into.len();
-    match output.next() {
-        Next::Row { bytes, .. } => into.extend_from_slice(bytes),
-        Next::Pieces => {
-            let mut slices = [IoSlice::new(b""); MAX_SLICES];
-            let count = output.gather(&mut slices, IoSlice::new);
-            slices[..count]
-                .iter()
-                .for_each(|slice| into.extend_from_slice(slice));
-        }
-        Next::Segment { segment, sent, len } => {
-            let step = len.min(64 << 10) as usize;
-            into.resize(before + step, 0);
-            let read = read_at(&segment.file, &mut into[before..], segment.offset + sent);
-            into.truncate(before + read.unwrap_or(0));
-        }
-    }
-    let sent = into.len() - before;
-    match sent {
-        0 => output.clear(),
-        _ => output.advance(sent),
-    }
-    sent
 }
 
 /// For what a handler offloads.
@@ -345,26 +280,3 @@ const POOL: Size = Size {
     queue: 1024,
     stack: None,
 };
-
-/// The ends of a connection in memory.
-struct Memory;
-
-static MEMORY: Memory = Memory;
-
-impl Ends for Memory {
-    fn peer_addr(&self) -> Option<SocketAddr> {
-        Some((Ipv4Addr::LOCALHOST, 1).into())
-    }
-
-    fn local_addr(&self) -> Option<SocketAddr> {
-        Some((Ipv4Addr::LOCALHOST, 80).into())
-    }
-}
-
-/// A client in memory takes what is in the output.
-#[cfg(feature = "websocket")]
-impl crate::websocket::ws::HookSocket for Memory {
-    fn write_now(&mut self, _pieces: [&[u8]; 2]) -> usize {
-        0
-    }
-}

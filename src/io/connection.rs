@@ -3,12 +3,9 @@
 mod driven;
 mod sending;
 
-use super::control::Accepted;
 use super::event_loop::Fate;
 use super::linger::Lingering;
 use super::link::Link;
-use super::listener::ListenerConfig;
-use super::mode::Mode;
 use super::socket::Socket;
 use super::transport::Transport;
 use crate::conn::{
@@ -21,7 +18,7 @@ use crate::conn::{
     output::Output,
     pool::Pool,
 };
-use crate::drive::{HandlerRef, Parts, Service, Turn};
+use crate::drive::{HandlerRef, Parts, Service, Turn, Upgrades};
 use crate::handler::ConnectionError;
 use crate::incoming::BodySink;
 use crate::late::Command;
@@ -64,9 +61,9 @@ pub(crate) struct Connection<P, M, T> {
     expect(dead_code, reason = "no connection leaves HTTP")
 )]
 pub(crate) struct Moved<T> {
-    pub(super) socket: Socket<T>,
-    pub(super) rest: Vec<u8>,
-    pub(super) output: Option<Box<Output>>,
+    pub(crate) socket: Socket<T>,
+    pub(crate) rest: Vec<u8>,
+    pub(crate) output: Option<Box<Output>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,15 +89,10 @@ struct Lease {
     output: Box<Output>,
 }
 
-impl<P: HandlerRef, M: Mode<P::Target, T>, T: Transport> Connection<P, M, T> {
-    pub(crate) fn new(
-        accepted: Accepted,
-        listener: &ListenerConfig,
-        now: Seconds,
-        keep_alive: bool,
-    ) -> Self {
+impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
+    pub(crate) fn new(socket: Socket<T>, now: Seconds, keep_alive: bool) -> Self {
         Connection {
-            link: Link::new(Socket::new(accepted, listener)),
+            link: Link::new(socket),
             http1: Http1::new(now, keep_alive),
             input: None,
             output: None,
@@ -279,6 +271,12 @@ impl<P: HandlerRef, M: Mode<P::Target, T>, T: Transport> Connection<P, M, T> {
             rest,
             output: self.output,
         }
+    }
+
+    /// Bytes of an incomplete request.
+    #[cfg(any(test, feature = "internals"))]
+    pub(crate) fn held(&self) -> usize {
+        self.input.as_ref().map_or(0, |input| input.available())
     }
 
     /// Buffers that it has.

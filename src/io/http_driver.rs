@@ -10,7 +10,8 @@ use super::poll::{Poll, Token};
 use super::relief::REST;
 #[cfg(test)]
 use super::slab::Slab;
-use super::transport::Transport;
+use super::socket::Socket;
+use super::transport::OverSocket;
 use crate::config::Config;
 use crate::conn::{
     Seconds, budget::Tally, id::ConnId, inbox::Inbox, mailbox::Mailbox, panic_guard::catch,
@@ -47,7 +48,7 @@ pub(crate) struct Worker<H, M, T> {
     pub(crate) transport: PhantomData<fn() -> T>,
 }
 
-impl<H: Handler, M: Mode<H, T>, T: Transport> Worker<H, M, T> {
+impl<H: Handler, M: Mode<H, T>, T: OverSocket> Worker<H, M, T> {
     /// Runs until the server stops.
     pub(crate) fn run(self) -> io::Result<Ended> {
         if self.config.cpu_affinity {
@@ -120,7 +121,7 @@ impl<P, M, T> Driver for HttpDriver<'_, P, M, T>
 where
     P: HandlerRef,
     M: Mode<P::Target, T>,
-    T: Transport,
+    T: OverSocket,
 {
     type Connection = Connection<P, M, T>;
     type Shared = Shared<P, M>;
@@ -156,7 +157,9 @@ where
     fn connect(&mut self, arrival: Accepted, control: &Control) -> Connection<P, M, T> {
         self.shared.counters.accepted.add(1);
         let listener = control.listener_config(arrival.listener);
-        Connection::new(arrival, listener, self.shared.service.now, self.keep_alive)
+        let transport = T::accepted(arrival.socket, listener);
+        let socket = Socket::new(transport, arrival.peer);
+        Connection::new(socket, self.shared.service.now, self.keep_alive)
     }
 
     fn command(events: &mut EventLoop<'_, Self>, command: Command) {
@@ -254,7 +257,7 @@ impl<P, M, T> EventLoop<'_, HttpDriver<'_, P, M, T>>
 where
     P: HandlerRef,
     M: Mode<P::Target, T>,
-    T: Transport,
+    T: OverSocket,
 {
     fn accept_from(&mut self, index: usize) -> io::Result<()> {
         let shop = (self.control, self.config, &self.poll);

@@ -8,7 +8,7 @@ use crate::conn::{budget::Tally, id::ConnId, output::Output};
 use std::io;
 
 pub(crate) struct Link<T> {
-    pub(super) socket: Socket<T>,
+    pub(crate) socket: Socket<T>,
     /// What the poller watches for; `None` before the first time the socket had nothing for us.
     watched: Option<Interest>,
     /// The system had no memory for the last call. The poller would say at once that the socket is
@@ -95,7 +95,7 @@ impl<T: Transport> Link<T> {
 
     /// The connection holds so many bytes from now on.
     #[inline]
-    pub(super) fn charge(&mut self, held: usize, tally: &mut Tally) {
+    pub(crate) fn charge(&mut self, held: usize, tally: &mut Tally) {
         self.counted = tally.count(self.counted, held);
     }
 

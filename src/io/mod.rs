@@ -14,7 +14,7 @@ pub(crate) mod event_loop;
 pub(crate) mod handover;
 pub(crate) mod http_driver;
 mod linger;
-mod link;
+pub(crate) mod link;
 pub(crate) mod listener;
 pub(crate) mod mode;
 pub(crate) mod poll;
@@ -23,7 +23,7 @@ mod relief;
 #[cfg(feature = "signals")]
 pub(crate) mod signals;
 pub(crate) mod slab;
-mod socket;
+pub(crate) mod socket;
 #[cfg(unix)]
 mod socket_file;
 #[cfg(all(test, unix))]

@@ -1,7 +1,5 @@
 //! The socket of a connection and who is at its other end, in few bytes: most connections are idle.
 
-use super::control::Accepted;
-use super::listener::ListenerConfig;
 use super::transport::Transport;
 use crate::request::Ends;
 #[cfg(feature = "websocket")]
@@ -10,8 +8,8 @@ use crate::websocket::ws::HookSocket;
 use std::io::IoSlice;
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
-pub(super) struct Socket<T> {
-    pub(super) stream: T,
+pub(crate) struct Socket<T> {
+    pub(crate) stream: T,
     peer: PeerAddr,
 }
 
@@ -26,8 +24,8 @@ enum PeerAddr {
 }
 
 impl<T: Transport> Socket<T> {
-    pub(super) fn new(accepted: Accepted, listener: &ListenerConfig) -> Socket<T> {
-        let peer = match accepted.peer {
+    pub(crate) fn new(stream: T, peer: Option<SocketAddr>) -> Socket<T> {
+        let peer = match peer {
             None => PeerAddr::Unknown,
             Some(SocketAddr::V4(addr)) => PeerAddr::V4(addr),
             Some(SocketAddr::V6(addr)) => PeerAddr::V6 {
@@ -36,10 +34,7 @@ impl<T: Transport> Socket<T> {
                 scope: addr.scope_id(),
             },
         };
-        Socket {
-            stream: T::accepted(accepted.socket, listener),
-            peer,
-        }
+        Socket { stream, peer }
     }
 }
 

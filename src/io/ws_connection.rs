@@ -14,12 +14,17 @@ use crate::conn::{
     id::ConnId,
     prepared::Prepared,
     rate::Tempo,
+    topics::Publication,
     ws::WsConn,
     ws_input::{Stash, WsInput, WsInputs},
 };
 use crate::protocol::{frame::FrameError, limits::Limits};
 use crate::stats::WorkerCounters;
-use crate::websocket::{WebSocketHandler, door::Door, hub::WsId};
+use crate::websocket::{
+    WebSocketHandler,
+    door::{Command, Door},
+    hub::WsId,
+};
 use crate::ws_drive::{ConnOf, Peer, WsHandlerRef, WsService};
 use std::io;
 use std::sync::Arc;
@@ -30,16 +35,51 @@ const FLUSH: usize = 64 << 10;
 
 /// What the connections of one WebSocket thread share.
 pub(crate) struct WsShared<P> {
-    pub(super) service: WsService<P>,
-    pub(super) inputs: WsInputs,
-    pub(super) counters: Arc<WorkerCounters>,
-    pub(super) limits: Limits,
-    pub(super) tally: Tally,
+    pub(crate) service: WsService<P>,
+    pub(crate) inputs: WsInputs,
+    pub(crate) counters: Arc<WorkerCounters>,
+    pub(crate) limits: Limits,
+    pub(crate) tally: Tally,
     /// The thread as others see it, and its number.
-    pub(super) door: Arc<Door>,
-    pub(super) index: usize,
+    pub(crate) door: Arc<Door>,
+    pub(crate) index: usize,
     /// Connections that are to be flushed at the end of the wake-up.
-    pub(super) dirty: Vec<ConnId>,
+    pub(crate) dirty: Vec<ConnId>,
+}
+
+impl<P: WsHandlerRef> WsShared<P> {
+    /// Adds those that a publication is for. `all` adds all connections.
+    pub(crate) fn receivers(
+        &self,
+        publication: &Publication,
+        all: impl FnOnce(&mut Vec<ConnId>),
+        into: &mut Vec<ConnId>,
+    ) {
+        match &publication.topic {
+            Some(topic) => into.extend_from_slice(self.service.topics.members(topic)),
+            None => all(into),
+        }
+        if let Some(except) = publication.except {
+            into.retain(|&id| id != except);
+        }
+    }
+
+    /// Publications had no room on their way here: those that were to miss nothing.
+    pub(crate) fn losers(&self, all: impl FnOnce(&mut Vec<ConnId>)) -> Vec<ConnId> {
+        let missed = self.door.take_missed();
+        let topics = &self.service.topics;
+        let mut ids = Vec::new();
+        for topic in &missed.topics {
+            ids.extend_from_slice(topics.members(topic));
+        }
+        if missed.any_topic {
+            ids.extend(topics.subscribers());
+        }
+        if missed.all {
+            all(&mut ids);
+        }
+        ids
+    }
 }
 
 pub(crate) struct WsConnection<P: WsHandlerRef, T> {
@@ -101,6 +141,31 @@ impl<P: WsHandlerRef, T: Transport> WsConnection<P, T> {
 
     pub(crate) fn ws(&mut self) -> &mut WsConn {
         &mut self.peer.ws
+    }
+
+    /// The connection's own state.
+    pub(crate) fn conn(&mut self) -> &mut ConnOf<P> {
+        &mut self.peer.conn
+    }
+
+    /// Does what another thread has asked of it alone.
+    pub(crate) fn obey(&mut self, command: Command, shared: &mut WsShared<P>) -> Fate {
+        let topics = &mut shared.service.topics;
+        let id = self.peer.id.conn();
+        match command {
+            Command::Overflow(_) => return self.lose(shared),
+            Command::Close(_, code, reason) => return self.close_with(code, &reason, shared),
+            Command::Subscribe(_, topic) if self.peer.ws.is_open() => {
+                topics.subscribe(id, &topic, self.peer.ws.limits());
+            }
+            Command::Unsubscribe(_, topic) => {
+                topics.unsubscribe(id, &topic);
+            }
+            Command::Subscribe(..) => {}
+            // For more than one, or to be flushed with others.
+            Command::Send(..) | Command::Publish(..) | Command::Missed => {}
+        }
+        Fate::Open
     }
 
     /// Begins the close handshake.

@@ -180,15 +180,8 @@ impl<P: WsHandlerRef, T: Transport> EventLoop<'_, WsDriver<'_, P, T>> {
     fn fan_out(&mut self, publication: &Publication) {
         // A copy, as a delivery needs all that the list lies in.
         let mut ids = std::mem::take(&mut self.driver.receivers);
-        match &publication.topic {
-            Some(topic) => {
-                ids.extend_from_slice(self.driver.shared.service.topics.members(topic));
-            }
-            None => self.slab.append_tokens(&mut ids),
-        }
-        if let Some(except) = publication.except {
-            ids.retain(|&id| id != except);
-        }
+        let all = |ids: &mut Vec<ConnId>| self.slab.append_tokens(ids);
+        self.driver.shared.receivers(publication, all, &mut ids);
         let count = self.deliver(&ids, &publication.message);
         ids.clear();
         self.driver.receivers = ids;
@@ -228,43 +221,20 @@ impl<P: WsHandlerRef, T: Transport> EventLoop<'_, WsDriver<'_, P, T>> {
             Command::Send(id, message) => {
                 self.deliver(&[id.conn()], &message);
             }
-            Command::Overflow(id) => self.act(id.conn(), WsConnection::lose),
-            Command::Missed => self.close_losers(),
-            Command::Close(id, code, reason) => self.act(id.conn(), |connection, shared| {
-                connection.close_with(code, &reason, shared)
-            }),
-            Command::Subscribe(id, topic) => {
-                if let Some(connection) = self.slab.get_mut(id.conn()) {
-                    let ws = connection.ws();
-                    if ws.is_open() {
-                        let topics = &mut self.driver.shared.service.topics;
-                        topics.subscribe(id.conn(), &topic, ws.limits());
-                    }
+            Command::Missed => {
+                let all = |ids: &mut Vec<ConnId>| self.slab.append_tokens(ids);
+                for id in self.driver.shared.losers(all) {
+                    self.act(id, WsConnection::lose);
                 }
             }
-            Command::Unsubscribe(id, topic) => {
-                let topics = &mut self.driver.shared.service.topics;
-                topics.unsubscribe(id.conn(), &topic);
+            Command::Close(id, ..)
+            | Command::Subscribe(id, _)
+            | Command::Unsubscribe(id, _)
+            | Command::Overflow(id) => {
+                self.act(id.conn(), |connection, shared| {
+                    connection.obey(command, shared)
+                });
             }
-        }
-    }
-
-    /// Publications had no room on their way here: who was to miss nothing is closed.
-    fn close_losers(&mut self) {
-        let missed = self.driver.seat.door.take_missed();
-        let topics = &self.driver.shared.service.topics;
-        let mut ids = Vec::new();
-        for topic in &missed.topics {
-            ids.extend_from_slice(topics.members(topic));
-        }
-        if missed.any_topic {
-            ids.extend(topics.subscribers());
-        }
-        if missed.all {
-            self.slab.append_tokens(&mut ids);
-        }
-        for id in ids {
-            self.act(id, WsConnection::lose);
         }
     }
 }

@@ -31,8 +31,8 @@ pub struct WebSockets {
 
 /// A connection on its way to a WebSocket thread.
 pub(crate) struct Arrival<C, T> {
-    pub(super) moved: Moved<T>,
-    pub(super) accepted: Accepted<C>,
+    pub(crate) moved: Moved<T>,
+    pub(crate) accepted: Accepted<C>,
 }
 
 impl<C, T: Transport> Arrival<C, T> {

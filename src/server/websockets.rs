@@ -2,7 +2,7 @@
 
 use super::{Running, Server, Stopped};
 use crate::io::{
-    transport::{Plain, Transport},
+    transport::{OverSocket, Plain},
     ws_driver::WsWorker,
     ws_mode::{WebSockets, WsSeat, WsThreads},
 };
@@ -40,7 +40,7 @@ impl<H: WebSocketHandler> Server<H, WebSockets> {
     }
 
     /// Starts over what moves the bytes of each connection.
-    pub(crate) fn start_over<T: Transport>(self) -> io::Result<Running> {
+    pub(crate) fn start_over<T: OverSocket>(self) -> io::Result<Running> {
         let threads = WsThreads::<_, T>::new(&self.config, &self.mode.hub)?;
         let seats = threads.seats.clone();
         let started = self.start_with(threads);
@@ -51,7 +51,7 @@ impl<H: WebSocketHandler> Server<H, WebSockets> {
         started
     }
 
-    fn start_with<T: Transport>(
+    fn start_with<T: OverSocket>(
         mut self,
         mut threads: WsThreads<H::Conn, T>,
     ) -> io::Result<Running> {

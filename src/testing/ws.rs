@@ -1,35 +1,27 @@
 //! A WebSocket client in memory.
 
-use super::{MEMORY, Memory, take};
-use crate::conn::share::Share;
+use super::{Alone, Served, serve};
 use crate::conn::{
-    Seconds,
-    budget::Budget,
-    http1::Http1,
-    id::ConnId,
-    input::Input,
-    output::Output,
-    topics::Publication,
-    ws::{End, WsConn},
-    ws_input::WsInput,
+    Seconds, budget::Budget, budget::Tally, id::ConnId, prepared::Prepared, topics::Publication,
     ws_input::WsInputs,
 };
-use crate::drive::{Parts, Service, Turn, Upgrades};
-use crate::late::{
-    Door,
-    pool::{Pool, Size},
-};
+use crate::drive::Upgrades;
+use crate::io::event_loop::{Driven, Fate, expire};
+use crate::io::transport::{Memory, Transport};
+use crate::io::ws_connection::{WsConnection, WsShared};
+use crate::io::ws_mode::Arrival;
+use crate::late::pool::Size;
 use crate::protocol::frame::{self, Message, OpCode};
 use crate::protocol::limits::Limits;
 use crate::protocol::ws_limits::WsLimits;
 use crate::request::Request;
-use crate::response::{Done, Response, Wire};
-use crate::stats::WorkerCounters;
+use crate::response::{Done, Response};
 use crate::websocket::{
-    Disconnect, WebSocketHandler, door,
-    hub::{Hub, WsId},
+    Disconnect, WebSocketHandler,
+    door::{Command, Door},
+    hub::Hub,
 };
-use crate::ws_drive::{Accepted, Offered, Offers, Peer, WsService};
+use crate::ws_drive::{Accepted, Offered, Offers, WsService};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -58,17 +50,10 @@ use std::time::Duration;
 /// assert!(client.is_closed());
 /// ```
 pub struct WebSocket<'h, H: WebSocketHandler> {
-    service: WsService<&'h H>,
-    peer: Peer<H::Conn>,
-    input: Box<WsInput>,
+    served: Box<Alone<WsConnection<&'h H, Memory>, WsShared<&'h H>>>,
     answer: Vec<u8>,
-    received: Vec<u8>,
     /// By which a hub reaches it.
-    door: Arc<door::Door>,
-    /// The client takes nothing.
-    held: bool,
-    /// It has ended, and what it has sent before is still on its way.
-    says_goodbye: bool,
+    door: Arc<Door>,
     disconnect: Option<Disconnect>,
 }
 
@@ -155,36 +140,30 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
         limits: WsLimits,
         hub: &Hub,
     ) -> Result<WebSocket<'h, H>, Vec<u8>> {
-        let (answer, accepted, rest) = shake_hands(handler, request, limits);
-        let Some(accepted) = accepted else {
-            return Err(answer);
-        };
-        let door = Arc::new(door::Door::new(limits.mailbox_bytes, || {}));
+        let mailbox_bytes = limits.mailbox_bytes;
+        let (answer, arrival) = shake_hands(handler, request, limits)?;
+        let door = Arc::new(Door::new(mailbox_bytes, || {}));
         let is_new = hub.open(vec![door.clone()]);
         assert!(is_new, "the Hub is of another server or connection");
-        let id = WsId::new(0, ConnId::default());
         door.given.store(1, Ordering::Release);
-        door.seats.enter(id, &accepted.limits);
-        let mut ws = WebSocket {
+        let shared = WsShared {
             service: WsService::new(handler, hub.clone()),
-            peer: Peer {
-                ws: WsConn::new(Seconds::START, accepted.limits, accepted.deflate, None),
-                conn: accepted.conn,
-                id,
-            },
-            input: WsInputs::default().take(),
+            inputs: WsInputs::default(),
+            counters: Arc::default(),
+            limits: Limits::default(),
+            tally: Tally::new(Arc::new(Budget::new(usize::MAX))),
+            door: door.clone(),
+            index: 0,
+            dirty: Vec::new(),
+        };
+        let connection = WsConnection::new(arrival, Seconds::START);
+        let mut ws = WebSocket {
+            served: Box::new(Alone::new(connection, shared)),
             answer,
-            received: Vec::new(),
             door,
-            held: false,
-            says_goodbye: false,
             disconnect: None,
         };
-        ws.service.hook(&mut ws.peer, &mut Memory, |handler, ws| {
-            handler.handle_ws_conn(ws);
-        });
-        ws.run();
-        ws.send(&rest);
+        ws.act(|connection, shared| connection.open(ConnId::default(), false, shared));
         Ok(ws)
     }
 
@@ -195,21 +174,16 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
 
     /// The connection's own state.
     pub fn conn(&mut self) -> &mut H::Conn {
-        &mut self.peer.conn
+        self.connection().conn()
     }
 
     /// Bytes arrive from the client; the server does all it can with them. Bytes that come after
     /// the end are lost.
-    pub fn send(&mut self, mut bytes: &[u8]) {
-        while !bytes.is_empty() && self.disconnect.is_none() {
-            let space = self.input.space();
-            let n = space.len().min(bytes.len());
-            space[..n].copy_from_slice(&bytes[..n]);
-            self.input.filled(n);
-            self.peer.ws.heard(self.service.now);
-            bytes = &bytes[n..];
-            self.run();
+    pub fn send(&mut self, bytes: &[u8]) {
+        if self.disconnect.is_none() {
+            self.served.client_does(|client| client.arrive(bytes));
         }
+        self.run();
     }
 
     /// A whole message arrives, in one frame.
@@ -234,40 +208,32 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
 
     /// The client goes away, without a close frame unless it has sent one.
     pub fn send_eof(&mut self) {
-        self.peer.ws.eof();
+        self.served.client_does(Memory::arrive_eof);
         self.run();
     }
 
     /// Whether the client takes nothing of what is sent to it from now on.
     pub fn hold(&mut self, held: bool) {
-        self.held = held;
+        self.served.client_does(|client| client.hold(held));
         self.run();
-        if self.says_goodbye {
-            self.flush();
-        }
     }
 
     /// Time passes; if a deadline passes with it, the server does what it does then.
     pub fn elapse(&mut self, time: Duration) {
-        self.service.now = self.service.now.plus(time);
-        if self.disconnect.is_none()
-            && self.service.now >= self.peer.ws.deadline(self.input.tempo())
-        {
-            self.peer.ws.expire(self.input.tempo(), self.service.now);
-            self.run();
-        }
+        let now = &mut self.served.shared.service.now;
+        *now = now.plus(time);
+        self.act(expire);
     }
 
     /// Begins the close handshake, as a server that stops does.
     pub fn close(&mut self, code: u16, reason: &str) {
-        self.peer.ws.close(code, reason, self.service.now);
-        self.run();
+        self.act(|connection, shared| connection.close_with(code, reason, shared));
     }
 
     /// All that the client has been sent, as bytes, since this was last asked.
     pub fn take_received(&mut self) -> Vec<u8> {
         self.run();
-        std::mem::take(&mut self.received)
+        std::mem::take(&mut self.served.received)
     }
 
     /// True when the connection has ended, as of the last call of another method.
@@ -280,123 +246,78 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
         self.disconnect.as_ref()
     }
 
-    fn run(&mut self) {
-        if self.disconnect.is_some() {
-            return;
-        }
-        loop {
-            self.take_commands();
-            let (peer, input) = (&mut self.peer, &mut self.input);
-            // There are no others to have a turn.
-            self.service.pump(peer, input, Duration::MAX, &mut Memory);
-            self.publish();
-            let crowded = self.peer.ws.is_crowded();
-            self.flush();
-            if self.peer.ws.is_over() {
-                break;
-            }
-            if (!crowded || self.peer.ws.is_crowded()) && self.door.inbox.is_empty() {
-                break;
-            }
-        }
-        if let Some(end) = self.peer.ws.ended().cloned() {
-            let why = Disconnect::new(&end);
-            self.door.seats.leave(self.peer.id);
-            self.door.close();
-            self.door.ended.store(1, Ordering::Release);
-            self.service.disconnect(&mut self.peer, &mut Memory, &why);
-            self.service.later.clear();
-            self.says_goodbye = matches!(end, End::Closed { .. } | End::Failed(_) | End::Gone);
-            if self.says_goodbye {
-                self.flush();
-            }
-            self.disconnect = Some(why);
-        }
+    fn connection(&mut self) -> &mut WsConnection<&'h H, Memory> {
+        let connection = self.served.connection.as_mut();
+        connection.expect("it is kept until the client is dropped")
     }
 
-    /// To itself, as there is nobody else.
-    fn publish(&mut self) {
-        for publication in std::mem::take(&mut self.service.later) {
-            self.deliver(&publication);
+    fn act(
+        &mut self,
+        act: impl FnOnce(&mut WsConnection<&'h H, Memory>, &mut WsShared<&'h H>) -> Fate,
+    ) {
+        self.served.act(act);
+        self.run();
+    }
+
+    /// Hands over what hooks have published and what came by the hub, for as long as there is any.
+    fn run(&mut self) {
+        let mut commands = Vec::new();
+        while self.disconnect.is_none() {
+            let published = std::mem::take(&mut self.served.shared.service.later);
+            self.door.inbox.take(&mut commands);
+            if published.is_empty() && commands.is_empty() {
+                break;
+            }
+            for publication in published {
+                self.deliver(&publication);
+            }
+            for command in commands.drain(..) {
+                self.door.taken(&command);
+                self.obey(command);
+            }
+        }
+        let ended = self.connection().ws().ended().cloned();
+        if let Some(end) = ended.filter(|_| self.disconnect.is_none()) {
+            self.door.close();
+            self.door.ended.store(1, Ordering::Release);
+            self.disconnect = Some(Disconnect::new(&end));
         }
     }
 
     fn deliver(&mut self, publication: &Publication) {
-        let is_meant = match &publication.topic {
-            Some(topic) => self.has(topic),
-            None => true,
-        };
-        if is_meant && publication.except.is_none() {
-            let (kit, now) = (&mut self.service.kit, self.service.now);
-            self.peer.ws.send_prepared(&publication.message, kit, now);
+        let all = |ids: &mut Vec<ConnId>| ids.push(ConnId::default());
+        let mut ids = Vec::new();
+        self.served.shared.receivers(publication, all, &mut ids);
+        for _ in ids {
+            self.deliver_message(&publication.message);
         }
     }
 
-    fn has(&self, topic: &str) -> bool {
-        !self.service.topics.members(topic).is_empty()
-    }
-
-    /// Does what came by the hub.
-    fn take_commands(&mut self) {
-        let mut commands = Vec::new();
-        self.door.inbox.take(&mut commands);
-        for command in commands {
-            self.door.taken(&command);
-            self.obey(command);
-        }
-        let (seats, backlog) = (&self.door.seats, self.peer.ws.backlog());
-        seats.set_unsent(self.peer.id, backlog);
+    fn deliver_message(&mut self, message: &Prepared) {
+        self.served.act(|connection, shared| {
+            connection.deliver(message, shared);
+            Fate::Open
+        });
     }
 
     /// Ids of others are of nobody, so they never get here.
-    fn obey(&mut self, command: door::Command) {
-        let (ws, service) = (&mut self.peer.ws, &mut self.service);
-        let (topics, token) = (&mut service.topics, self.peer.id.conn());
+    fn obey(&mut self, command: Command) {
         match command {
-            door::Command::Send(_, message) => {
-                ws.send_prepared(&message, &mut service.kit, service.now);
-            }
-            door::Command::Close(_, code, reason) => {
-                ws.close(code, &reason, service.now);
-            }
-            door::Command::Subscribe(_, topic) => {
-                if ws.is_open() {
-                    topics.subscribe(token, &topic, ws.limits());
-                }
-            }
-            door::Command::Unsubscribe(_, topic) => {
-                topics.unsubscribe(token, &topic);
-            }
-            door::Command::Publish(topic, message) => self.deliver(&Publication {
+            Command::Send(_, message) => self.deliver_message(&message),
+            Command::Publish(topic, message) => self.deliver(&Publication {
                 topic,
                 message,
                 except: None,
             }),
-            door::Command::Overflow(_) => ws.lose(),
-            door::Command::Missed => {
-                let missed = self.door.take_missed();
-                let any = missed.any_topic && topics.subscribers().next().is_some();
-                if missed.all || any || missed.topics.iter().any(|topic| self.has(topic)) {
-                    self.peer.ws.lose();
+            Command::Missed => {
+                let all = |ids: &mut Vec<ConnId>| ids.push(ConnId::default());
+                for _ in self.served.shared.losers(all) {
+                    self.served.act(WsConnection::lose);
                 }
             }
-        }
-    }
-
-    /// The client takes all there is.
-    fn flush(&mut self) {
-        while let Some(output) = self.peer.ws.output() {
-            if self.held {
-                return;
-            }
-            let before = self.received.len();
-            drain(output, &mut self.received);
-            let taken = self.received.len() - before;
-            let service = &mut self.service;
-            if self.peer.ws.taken(taken, &mut service.kit, service.now) {
-                service.hook(&mut self.peer, &mut Memory, |handler, ws| {
-                    handler.handle_ws_drain(ws);
-                });
+            command => {
+                self.served
+                    .act(|connection, shared| connection.obey(command, shared));
             }
         }
     }
@@ -411,64 +332,44 @@ impl<H: WebSocketHandler> Drop for WebSocket<'_, H> {
 impl<H: WebSocketHandler> std::fmt::Debug for WebSocket<'_, H> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("WebSocket")
-            .field("received_bytes", &self.received.len())
+            .field("received_bytes", &self.served.received.len())
             .field("disconnect", &self.disconnect)
             .finish_non_exhaustive()
     }
 }
 
-/// Serves a request: what the client gets, the connection if it is accepted, and what came behind.
+/// The answer to a handshake, and the connection that has left HTTP.
+type Upgraded<H> = (Vec<u8>, Arrival<<H as WebSocketHandler>::Conn, Memory>);
+
+/// Serves a request: what the client gets, and the connection if it is accepted.
 fn shake_hands<H: WebSocketHandler>(
     handler: &H,
     request: &[u8],
     limits: WsLimits,
-) -> (Vec<u8>, Option<Accepted<H::Conn>>, Vec<u8>) {
+) -> Result<Upgraded<H>, Vec<u8>> {
+    let mut client = Memory::default();
+    client.arrive(request);
+    let mode = Taken(Offers::new(limits), None);
     // Nobody waits here for an answer that comes later.
-    let budget = Arc::new(Budget::new(usize::MAX));
-    let pool = Pool::new(NO_POOL, || {});
-    let door = Door::new(&Limits::default(), pool, budget, || {});
-    let mut http = Service {
-        handler,
-        limits: Limits::default(),
-        hosts: None,
-        wire: Wire::new(Some("peregrine"), Arc::new(door)),
-        now: Seconds::START,
-        is_timed: false,
-        lasting: Arc::new(Share::new(usize::MAX)),
+    let mut http: Served<'_, H, _> =
+        serve((handler, mode), Limits::default(), NO_POOL, (client, || {}));
+    let fate = http.act(|connection, shared| connection.open(ConnId::default(), false, shared));
+    let (Some(connection), Fate::Upgraded) = (http.connection, fate) else {
+        return Err(http.received);
     };
-    let (mut http1, mut input) = (Http1::new(Seconds::START, true), Input::new());
-    let mut output = Box::<Output>::default();
-    let mut taken = Taken(Offers::new(limits), None);
-    let mut turn = Turn::Read;
-    let mut left = request;
-    while turn == Turn::Read && !left.is_empty() {
-        let space = input.space();
-        let n = space.len().min(left.len());
-        space[..n].copy_from_slice(&left[..n]);
-        input.filled(n);
-        left = &left[n..];
-        let mut parts = Parts {
-            http1: &mut http1,
-            input: &mut input,
-            output: &mut output,
-            body: &mut None,
-            sink: &mut None,
-            place: ConnId::default(),
-            ends: &MEMORY,
-            counters: &WorkerCounters::default(),
-        };
-        turn = http.turn(&mut parts, &mut taken);
+    let mut moved = connection.into_moved(&mut http.shared);
+    let accepted = http.shared.mode.1.expect("it is accepted");
+    let mut answer = http.received;
+    if let Some(mut output) = moved.output.take() {
+        while let Ok(sent) = moved.socket.stream.send(&output) {
+            output.advance(sent.bytes);
+            if output.is_empty() {
+                break;
+            }
+        }
     }
-    let mut answer = Vec::new();
-    drain(&mut output, &mut answer);
-    let rest = [input.unread(), left].concat();
-    (answer, taken.1, rest)
-}
-
-fn drain(output: &mut Output, into: &mut Vec<u8>) {
-    while !output.is_empty() {
-        take(output, into);
-    }
+    answer.extend(moved.socket.stream.take_sent());
+    Ok((answer, Arrival { moved, accepted }))
 }
 
 struct Taken<C>(Offers, Option<Accepted<C>>);

@@ -40,6 +40,7 @@ mod forms;
 mod handler;
 #[cfg(all(target_os = "linux", feature = "websocket"))]
 mod hostile;
+mod in_memory;
 mod isolation;
 mod late;
 mod late_gone;

@@ -7,11 +7,10 @@ use crate::conn::{
     panic_guard::{Panic, drop_quietly},
     rate::Rate,
 };
-use crate::drive::{self, HandlerRef, Left};
+use crate::drive::{self, HandlerRef, Left, Upgrades};
 use crate::handler::ConnectionError;
 use crate::io::event_loop::Driven;
 use crate::io::link::Link;
-use crate::io::mode::Mode;
 use crate::io::poll::Interest;
 use crate::io::relief::{Stall, stall};
 use crate::io::transport::Transport;
@@ -20,7 +19,7 @@ use std::time::Duration;
 impl<P, M, T> Driven<Shared<P, M>> for Connection<P, M, T>
 where
     P: HandlerRef,
-    M: Mode<P::Target, T>,
+    M: Upgrades<P::Target>,
     T: Transport,
 {
     type Transport = T;

@@ -7,14 +7,13 @@ use crate::conn::{
     output::Output,
     rate::Rate,
 };
-use crate::drive::HandlerRef;
+use crate::drive::{HandlerRef, Upgrades};
 use crate::handler::ConnectionError;
 use crate::io::linger::Lingering;
-use crate::io::mode::Mode;
 use crate::io::transport::{FILE_STEP, Sent, Transport};
 use crate::protocol::Version;
 
-impl<P: HandlerRef, M: Mode<P::Target, T>, T: Transport> Connection<P, M, T> {
+impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
     /// Sends what there is, and goes on with what that allows.
     pub(super) fn flush(&mut self, lease: &mut Lease, shared: &mut Shared<P, M>) -> Fate {
         let output = &mut lease.output;

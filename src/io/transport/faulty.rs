@@ -1,7 +1,7 @@
 //! A transport that fails as a test has planned: over real sockets, so that poller and client are the
 //! real ones. Only in tests.
 
-use super::{Plain, Transport};
+use super::{OverSocket, Plain, Transport};
 use crate::io::listener::ListenerConfig;
 use std::collections::VecDeque;
 use std::fs::File;
@@ -125,12 +125,14 @@ impl Plan {
     }
 }
 
-impl Transport for Faulty {
+impl OverSocket for Faulty {
     fn accepted(socket: Plain, listener: &ListenerConfig) -> Faulty {
         let plan = listener.plans.lock().expect("no panic").pop_front();
         Faulty { socket, plan }
     }
+}
 
+impl Transport for Faulty {
     fn socket(&self) -> Option<&Plain> {
         Some(&self.socket)
     }

@@ -35,7 +35,7 @@ pub(super) fn copy(
 }
 
 /// Reads from a place in a file without moving anybody's position in it.
-pub(crate) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     loop {
         #[cfg(unix)]
         let read = std::os::unix::fs::FileExt::read_at(file, buffer, offset);

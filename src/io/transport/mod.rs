@@ -4,12 +4,14 @@
 #[cfg(all(test, unix))]
 pub(crate) mod faulty;
 mod file;
+mod memory;
 mod plain;
 mod tcp;
 #[cfg(unix)]
 mod unix;
 
-pub(crate) use file::{FILE_STEP, read_at};
+pub(crate) use file::FILE_STEP;
+pub(crate) use memory::Memory;
 pub(crate) use plain::Plain;
 pub(crate) use tcp::accept as accept_tcp;
 #[cfg(unix)]
@@ -21,11 +23,14 @@ use std::fs::File;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 
-/// The bytes of one connection, in and out. Nothing blocks.
-pub(crate) trait Transport: Sized + Send + 'static {
+/// A transport over sockets.
+pub(crate) trait OverSocket: Transport {
     /// Takes over a socket that a listener with these settings has accepted.
     fn accepted(socket: Plain, listener: &ListenerConfig) -> Self;
+}
 
+/// The bytes of one connection, in and out. Nothing blocks.
+pub(crate) trait Transport: Sized + Send + 'static {
     /// The socket beneath, which the poller watches; `None` where there is none.
     fn socket(&self) -> Option<&Plain>;
 

@@ -1,6 +1,6 @@
 //! The socket itself, of any kind.
 
-use super::{Transport, tcp};
+use super::{OverSocket, Transport, tcp};
 use crate::io::listener::ListenerConfig;
 #[cfg(target_os = "linux")]
 use std::fs::File;
@@ -92,11 +92,13 @@ impl Plain {
     }
 }
 
-impl Transport for Plain {
+impl OverSocket for Plain {
     fn accepted(socket: Plain, _: &ListenerConfig) -> Plain {
         socket
     }
+}
 
+impl Transport for Plain {
     fn socket(&self) -> Option<&Plain> {
         Some(self)
     }
