@@ -10,7 +10,7 @@ pub(crate) use driver::{Driven, Driver, ThreadState, Time};
 
 use super::clock::{Clock, Sampler};
 use super::control::Control;
-use super::poll::{Events, Poll};
+use super::poll::{Events, Interest, Poll};
 use super::relief::Relief;
 use super::slab::Slab;
 use crate::config::Config;
@@ -130,6 +130,9 @@ impl<'a, D: Driver> EventLoop<'a, D> {
             for ready in events.iter() {
                 if !D::accept(&mut self, ready.token)? {
                     self.act(ready.token.conn(), |connection, shared| {
+                        if ready.writable && connection.link().flush().is_err() {
+                            return Fate::Closed;
+                        }
                         connection.ready(ready.readable, ready.writable, shared)
                     });
                 }
@@ -214,7 +217,11 @@ impl<'a, D: Driver> EventLoop<'a, D> {
                 return Fate::Closed;
             }
             *deadline = due(connection, shared);
-            fate
+            let link = connection.link();
+            match interest.is_some_and(Interest::is_read) && link.has_read_ahead() {
+                true if fate == Fate::Open => Fate::Again,
+                _ => fate,
+            }
         });
         match fate {
             Ok(Fate::Open) => {}
@@ -310,7 +317,7 @@ impl<'a, D: Driver> EventLoop<'a, D> {
         }
         let count = self.again.len();
         for i in 0..count {
-            self.act(self.again[i], D::Connection::again);
+            self.act(self.again[i], go_on);
         }
         self.again.drain(..count);
     }
@@ -355,6 +362,19 @@ impl<'a, D: Driver> EventLoop<'a, D> {
             }
         }
         self.due = first;
+    }
+}
+
+/// Goes on with what has come already, to the connection or to its transport.
+fn go_on<S: ThreadState, C: Driven<S>>(connection: &mut C, shared: &mut S) -> Fate {
+    let fate = connection.again(shared);
+    let may_read = matches!(fate, Fate::Open | Fate::Later) && connection.link().has_read_ahead();
+    if !may_read || !connection.interest().is_some_and(Interest::is_read) {
+        return fate;
+    }
+    match connection.ready(true, false, shared) {
+        Fate::Open => fate,
+        fate => fate,
     }
 }
 

@@ -74,6 +74,10 @@ impl<T: Transport> Link<T> {
             (false, Some(interest)) => interest,
             (false, None) => return Ok(()),
         };
+        let interest = match self.socket.stream.wants().write && !self.starved {
+            true => interest.and_write(),
+            false => interest,
+        };
         if self.watched == Some(interest) && !poll.is_oneshot() {
             return Ok(());
         }
@@ -82,6 +86,21 @@ impl<T: Transport> Link<T> {
             (Some(socket), None) => poll.add(socket, id.into(), interest),
             (Some(socket), Some(_)) => poll.modify(socket, id.into(), interest),
             (None, _) => Ok(()),
+        }
+    }
+
+    /// Whether a read brings something that no event will tell of.
+    #[inline(always)]
+    pub(super) fn has_read_ahead(&self) -> bool {
+        self.socket.stream.wants().read
+    }
+
+    /// The socket can be written to: what the transport wants to write goes first.
+    #[inline(always)]
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        match self.socket.stream.flush() {
+            Err(error) if !can_wait(&error, &mut self.starved) => Err(error),
+            _ => Ok(()),
         }
     }
 

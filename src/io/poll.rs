@@ -72,18 +72,34 @@ const EVENTS: usize = 512;
 pub(crate) enum Interest {
     Read,
     Write,
-    #[cfg(feature = "websocket")]
     Both,
     /// Its failure at most, where the system tells.
     Nothing,
 }
 
 impl Interest {
+    /// In what can be read.
+    pub(crate) fn is_read(self) -> bool {
+        matches!(self, Interest::Read | Interest::Both)
+    }
+
+    /// In room for what is written.
+    pub(crate) fn is_write(self) -> bool {
+        matches!(self, Interest::Write | Interest::Both)
+    }
+
+    /// The same, and in room for what is written.
+    pub(crate) fn and_write(self) -> Interest {
+        match self {
+            Interest::Read | Interest::Both => Interest::Both,
+            Interest::Write | Interest::Nothing => Interest::Write,
+        }
+    }
+
     fn event(self, token: Token) -> Event {
         match self {
             Interest::Read => Event::readable(token.0),
             Interest::Write => Event::writable(token.0),
-            #[cfg(feature = "websocket")]
             Interest::Both => Event::all(token.0),
             Interest::Nothing => Event::none(token.0),
         }

@@ -95,13 +95,10 @@ impl<S: ThreadState, C: Driven<S, Transport = Memory>> Alone<C, S> {
     /// Whether a poller would say that it can read, and that it can write.
     fn readiness(&mut self) -> (bool, bool) {
         let interest = self.connection.as_mut().and_then(C::interest);
-        let (reads, writes) = match interest {
-            Some(Interest::Read) => (true, false),
-            Some(Interest::Write) => (false, true),
-            #[cfg(feature = "websocket")]
-            Some(Interest::Both) => (true, true),
-            Some(Interest::Nothing) | None => (false, false),
-        };
+        let (reads, writes) = (
+            interest.is_some_and(Interest::is_read),
+            interest.is_some_and(Interest::is_write),
+        );
         let client = self.client();
         client.map_or((false, false), |client| {
             (

@@ -2,6 +2,7 @@
 
 mod cases;
 mod cut;
+mod holding;
 mod http;
 mod starved;
 mod suspended;
@@ -248,6 +249,14 @@ fn plans() -> Vec<(&'static str, Plan)> {
             Plan {
                 interrupted: 50,
                 ..plan(6)
+            },
+        ),
+        (
+            "reads ahead",
+            Plan {
+                read: 20,
+                ahead: 64,
+                ..plan(9)
             },
         ),
         (

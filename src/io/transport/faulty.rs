@@ -1,11 +1,11 @@
 //! A transport that fails as a test has planned: over real sockets, so that poller and client are the
 //! real ones. Only in tests.
 
-use super::{OverSocket, Plain, Transport};
+use super::{OverSocket, Plain, Transport, Wants};
 use crate::io::listener::ListenerConfig;
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Read};
 use std::net::{Shutdown, SocketAddr};
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,6 +15,10 @@ use std::sync::{Arc, Mutex};
 pub(crate) struct Faulty {
     socket: Plain,
     plan: Option<Plan>,
+    /// Read from the socket and not given yet.
+    ahead: VecDeque<u8>,
+    /// Taken and not written to the socket yet.
+    behind: Vec<u8>,
 }
 
 /// Plans for the next connections of a listener, by the order in which a worker takes them.
@@ -36,6 +40,10 @@ pub(crate) struct Plan {
     /// Calls until now.
     pub(crate) calls: Arc<AtomicU64>,
     pub(crate) starved: u8,
+    /// Reads from the socket up to so many bytes that it has not given.
+    pub(crate) ahead: usize,
+    /// Keeps so many bytes of all that is written until it is told that there is room.
+    pub(crate) behind: usize,
     /// What `sendfile` says to every file.
     #[cfg(target_os = "linux")]
     pub(crate) file_error: Option<rustix::io::Errno>,
@@ -115,6 +123,37 @@ impl Faulty {
     }
 }
 
+impl Faulty {
+    /// Reads as [`Plan::ahead`] says.
+    fn read_ahead(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = self.plan.as_ref().map_or(0, |plan| plan.ahead);
+        if most == 0 {
+            return self.socket.read(buffer);
+        }
+        if self.ahead.is_empty() {
+            let mut read = vec![0; most];
+            let n = self.socket.read(&mut read)?;
+            self.ahead.extend(&read[..n]);
+        }
+        self.ahead.read(buffer)
+    }
+
+    /// Writes as [`Plan::behind`] says.
+    fn write_behind(&mut self, bytes: &[u8], kept: usize) -> io::Result<usize> {
+        self.flush()?;
+        let now = bytes.len() - kept;
+        let written = match now {
+            0 => 0,
+            _ => self.socket.write(&bytes[..now])?,
+        };
+        if written < now {
+            return Ok(written);
+        }
+        self.behind.extend_from_slice(&bytes[now..]);
+        Ok(bytes.len())
+    }
+}
+
 impl Plan {
     /// 0 to `below - 1` (xorshift64).
     fn draw(&mut self, below: usize) -> usize {
@@ -128,7 +167,12 @@ impl Plan {
 impl OverSocket for Faulty {
     fn accepted(socket: Plain, listener: &ListenerConfig) -> Faulty {
         let plan = listener.plans.lock().expect("no panic").pop_front();
-        Faulty { socket, plan }
+        Faulty {
+            socket,
+            plan,
+            ahead: VecDeque::new(),
+            behind: Vec::new(),
+        }
     }
 }
 
@@ -141,14 +185,33 @@ impl Transport for Faulty {
         loop {
             match self.allow(Direction::Read, buffer.len()) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                most => return self.socket.read(&mut buffer[..most?]),
+                most => return self.read_ahead(&mut buffer[..most?]),
             }
         }
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let most = self.allow(Direction::Write, bytes.len())?;
-        self.socket.write(&bytes[..most])
+        let kept = self.plan.as_ref().map_or(0, |plan| plan.behind).min(most);
+        match kept {
+            0 => self.socket.write(&bytes[..most]),
+            _ => self.write_behind(&bytes[..most], kept),
+        }
+    }
+
+    fn wants(&self) -> Wants {
+        Wants {
+            write: !self.behind.is_empty(),
+            read: !self.ahead.is_empty(),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        while !self.behind.is_empty() {
+            let written = self.socket.write(&self.behind)?;
+            self.behind.drain(..written);
+        }
+        Ok(())
     }
 
     fn write_more(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -178,6 +241,7 @@ impl Transport for Faulty {
     }
 
     fn shutdown_write(&mut self) -> io::Result<()> {
+        self.flush()?;
         self.socket.shutdown_write()
     }
 
@@ -210,6 +274,8 @@ mod tests {
             let mut faulty = Faulty {
                 socket: Plain::Unix(server),
                 plan: Some(plan),
+                ahead: VecDeque::new(),
+                behind: Vec::new(),
             };
             let (sent, _) = faulty.send_file(&file, 2, 3);
             drop(faulty);

@@ -53,6 +53,18 @@ pub(crate) trait Transport: Sized + Send + 'static {
         file::copy(self, file, offset, most)
     }
 
+    /// What it waits for, or has, that its protocol does not know of.
+    #[inline(always)]
+    fn wants(&self) -> Wants {
+        Wants::default()
+    }
+
+    /// Goes on with what it wants to write: see [`Wants::write`].
+    #[inline(always)]
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// The client sees the end of the stream when it has read what was sent.
     fn shutdown_write(&mut self) -> io::Result<()>;
 
@@ -99,9 +111,22 @@ pub(crate) trait Transport: Sized + Send + 'static {
     }
 }
 
+/// See [`Transport::wants`]. A socket wants nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Wants {
+    /// It has bytes for the socket, though the protocol may have nothing to send: those of a handshake, or
+    /// of an alert.
+    pub(crate) write: bool,
+    /// It has read more than it has given: a read brings that, and no event of the socket tells of it.
+    pub(crate) read: bool,
+}
+
 /// What became of an attempt to send.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sent {
+    /// They are out of the hands of the transport. What it holds back, as encrypted bytes for which there
+    /// is no room, does not count before it has left: it stays at the front of the output, and is offered
+    /// again. So an output that is empty is one of which nothing is left anywhere.
     pub(crate) bytes: usize,
     /// The system took less than it was offered: it has no room for more now.
     pub(crate) full: bool,
