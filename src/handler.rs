@@ -1,4 +1,4 @@
-//! What a user implements.
+//! The trait that a program implements, and the errors of connections.
 
 use crate::exchange::AccessEntry;
 use crate::incoming::BodyPlan;
@@ -9,8 +9,10 @@ use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// The program behind the server. One value serves all connections of all threads, so what changes
-/// in it is behind an atomic or a lock.
+/// The application of a server: its methods respond to requests.
+///
+/// One value serves all connections on all threads. So it keeps state that changes in atomics or behind
+/// locks.
 ///
 /// ```
 /// use peregrine::{Done, Handler, Request, Response};
@@ -31,22 +33,23 @@ use std::sync::Arc;
 /// # assert!(client.received().ends_with(b"counter=1"));
 /// ```
 pub trait Handler: Send + Sync + 'static {
-    /// Answers one request. Runs on a worker's event loop: while it runs, that worker's other
-    /// connections wait, so it must not block for long.
+    /// Responds to one request. It runs on the event loop of a worker. While it runs, the other connections
+    /// of this worker wait, so it must not block for long.
     ///
-    /// If it panics the client gets 500, its connection closes, and the worker goes on. A
-    /// [`Mutex`](std::sync::Mutex) that it held is poisoned from then on: every later `lock().unwrap()` panics,
-    /// and so every later request that takes the lock gets 500. Where the data is in order after a panic, take
-    /// the lock with `lock().unwrap_or_else(PoisonError::into_inner)`; where it may not be, put it in order and
-    /// call [`Mutex::clear_poison`](std::sync::Mutex::clear_poison). The same holds for an
-    /// [`RwLock`](std::sync::RwLock) that is written.
+    /// If it panics, the client gets 500, its connection is closed, and the worker goes on. A
+    /// [`Mutex`](std::sync::Mutex) that it held is poisoned from then on. Every later `lock().unwrap()`
+    /// panics, so every later request that takes the lock gets
+    /// 500. If the data is consistent after a panic, take the lock with
+    ///    `lock().unwrap_or_else(PoisonError::into_inner)`. Otherwise repair the data and call
+    ///    [`Mutex::clear_poison`](std::sync::Mutex::clear_poison). The same holds for an
+    ///    [`RwLock`](std::sync::RwLock) that was locked for writing.
     fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done;
 
-    /// Says what shall become of the body of a request, before any of it is read: `req` is the head,
-    /// [`Request::body`] is empty. Called for requests that have a body, on a worker's event loop.
+    /// Decides how the body of a request is read. It is called before the body is read, for requests with a
+    /// body only, on the event loop of a worker.
     ///
-    /// Only when the body is wanted is a client that waits for it told so (`100 Continue`, RFC 9110
-    /// section 10.1.1). If it panics the client gets 500.
+    /// `req` is the head; [`Request::body`] is empty. A client that waits for `100 Continue` gets it only if
+    /// the plan reads the body (RFC 9110 section 10.1.1). If this panics, the client gets 500.
     ///
     /// ```
     /// use peregrine::{BodyPlan, Done, Handler, Request, Response};
@@ -57,7 +60,7 @@ pub trait Handler: Send + Sync + 'static {
     ///     fn body_plan(&self, req: &Request<'_>) -> BodyPlan {
     ///         match req.header("authorization") {
     ///             None => BodyPlan::respond(|_, res| {
-    ///                 res.status(401).header("WWW-Authenticate", "Basic").text("who are you?")
+    ///                 res.status(401).header("WWW-Authenticate", "Basic").text("log in first")
     ///             }),
     ///             Some(_) => BodyPlan::BufferUpTo(10 << 20),
     ///         }
@@ -76,14 +79,18 @@ pub trait Handler: Send + Sync + 'static {
         BodyPlan::Buffer
     }
 
-    /// Whether this handler answers a request that is not for one of its resources: CONNECT, TRACE, or
-    /// OPTIONS for the server as a whole (the target is `*`). Asked for those only, before
-    /// [`Handler::body_plan`], on a worker's event loop. If it panics the client gets 500.
+    /// Whether this handler responds to a request that is not for a resource: CONNECT, TRACE, or OPTIONS for
+    /// the whole server (its target is `*`).
     ///
-    /// Default: false for all, and the library answers: CONNECT with 501, as a handler that looks at
-    /// the path alone would grant a tunnel (RFC 9110 section 9.3.6); TRACE with 405, as it would send
-    /// back what only the server shall see (section 9.3.8); `OPTIONS *` with 204 (section 9.3.7). A
-    /// body is left unread.
+    /// It is called only for such requests, before [`Handler::body_plan`], on the event loop of a worker. If
+    /// it panics, the client gets 500.
+    ///
+    /// Default: false, and the library responds without reading the body:
+    ///
+    /// - CONNECT gets 501. A handler that looks only at the path would otherwise accept a tunnel (RFC 9110
+    ///   section 9.3.6).
+    /// - TRACE gets 405. A response would return fields that only the server should see (section 9.3.8).
+    /// - `OPTIONS *` gets 204 (section 9.3.7).
     ///
     /// ```
     /// use peregrine::{Done, Handler, Request, Response};
@@ -111,18 +118,23 @@ pub trait Handler: Send + Sync + 'static {
         false
     }
 
-    /// Makes the response to an error in the place of the library: to a request that is refused, as
-    /// malformed, too large, too slow, for another host or by [`BodyPlan::Refuse`]; to one whose handler
-    /// panicked or gave a response that cannot be sent; and to one whose deferred response does not come in
-    /// time. So an API has errors in its own format, and pages of another origin can read them.
+    /// Makes the response to an error, instead of the library. So an API has errors in its own format, and
+    /// pages of another origin can read them.
     ///
-    /// `res` has the status of `error`. The connection closes behind the response. It has to be
-    /// complete when this returns, with that status and at most 64 KiB; otherwise, and if this panics,
-    /// the response is the default one. Runs on a worker's event loop.
+    /// It is called for:
     ///
-    /// Default: [`ErrorContext::respond`]. It is not called for the 503 of
-    /// [`Response::offload`], for WebSocket handshakes, and for clients that the process has no descriptor
-    /// for.
+    /// - a request that is refused: malformed, too large, too slow, for another host, or by
+    ///   [`BodyPlan::Refuse`];
+    /// - a request whose handler panicked or gave a response that cannot be sent;
+    /// - a request whose deferred response comes too late.
+    ///
+    /// It is not called for the 503 of [`Response::offload`], for WebSocket handshakes, and for clients for
+    /// which the process has no descriptor.
+    ///
+    /// `res` has the status of `error`. The connection is closed after the response. The response must be
+    /// complete when this returns, must have that status, and must have at most 64 KiB. Otherwise, and if
+    /// this panics, the client gets the default response. It runs on the event loop of a worker. Default:
+    /// [`ErrorContext::respond`].
     ///
     /// ```
     /// use peregrine::{Done, ErrorContext, Handler, Request, Response};
@@ -148,23 +160,26 @@ pub trait Handler: Send + Sync + 'static {
         error.respond(res)
     }
 
-    /// Is told what went wrong on a connection, for a log or a metric; the server has already done
-    /// what had to be done. Runs on the worker's event loop. A panic in it is caught and ignored.
+    /// Called when something went wrong on a connection, for a log or a metric. The server has already
+    /// reacted to the error.
     ///
-    /// By default, an [`AnswerError`] is written to standard error in a build with debug assertions, as
-    /// the client is not told what was wrong, and nothing happens otherwise.
+    /// It runs on the event loop of the worker. A panic in it is caught and ignored. Default: in a build with
+    /// debug assertions an [`AnswerError`] is written to standard error, because the client sees no details.
+    /// Nothing else happens.
     fn handle_error(&self, error: &ConnectionError<'_>, peer: Option<SocketAddr>) {
         let _ = peer;
         if let (true, ConnectionError::Answer(error)) = (cfg!(debug_assertions), error) {
-            // Where that is closed, nobody reads it.
+            // If standard error is closed, the text is dropped.
             let _ = writeln!(io::stderr(), "peregrine: a response failed: {error}");
         }
     }
 
-    /// Is told of each response that the library made without asking [`Handler::handle_request`] or a
-    /// [`BodySink`](crate::BodySink): of refusals, of WebSocket handshakes, and of a request that the
-    /// client did not send to its end, whose status is 499. [`AccessLog`](crate::AccessLog) makes a line
-    /// of it; a handler around one hands it on. Runs on the worker's event loop. A panic in it is
+    /// Called for each response that the library has made without a call of [`Handler::handle_request`] or a
+    /// [`BodySink`](crate::BodySink).
+    ///
+    /// These are refusals, responses to WebSocket handshakes, and requests that the client has not sent
+    /// completely, which have status 499. [`AccessLog`](crate::AccessLog) writes a line for each; a handler
+    /// around another one must pass the call on. It runs on the event loop of the worker. A panic in it is
     /// caught and ignored.
     fn handle_library_response(&self, entry: &AccessEntry<'_>) {
         let _ = entry;
@@ -197,7 +212,7 @@ impl<H: Handler> Handler for Arc<H> {
     }
 }
 
-/// Whether `req` is for the library to answer, by [`answer_special`]; see [`Handler::takes_special`].
+/// Whether the library responds to `req`, by [`answer_special`]; see [`Handler::takes_special`].
 #[cold]
 pub(crate) fn is_for_library(handler: &impl Handler, req: &Request<'_>) -> bool {
     let is_special = match req.method() {
@@ -208,12 +223,12 @@ pub(crate) fn is_for_library(handler: &impl Handler, req: &Request<'_>) -> bool 
     is_special && !handler.takes_special(req)
 }
 
-/// What the library says to a request that no handler takes.
+/// The response of the library to a request that the handler does not take.
 #[cold]
 pub(crate) fn answer_special(req: &Request<'_>, res: Response<'_>) -> Done {
     match req.method() {
-        "CONNECT" => res.status(501).text("there are no tunnels here\n"),
-        // GET and HEAD are what every server must know (RFC 9110 section 9.1).
+        "CONNECT" => res.status(501).text("CONNECT is not supported here\n"),
+        // Every server must support GET and HEAD (RFC 9110 section 9.1).
         "TRACE" => res
             .status(405)
             .header("Allow", "GET, HEAD")
@@ -222,7 +237,7 @@ pub(crate) fn answer_special(req: &Request<'_>, res: Response<'_>) -> Done {
     }
 }
 
-/// A closure as a [`Handler`]; made by [`from_fn`].
+/// A closure as a [`Handler`]; [`from_fn`] makes it.
 #[derive(Clone, Copy, Debug)]
 pub struct FromFn<F>(F);
 
@@ -235,7 +250,7 @@ where
     }
 }
 
-/// Makes a [`Handler`] of a closure or function.
+/// Makes a [`Handler`] from a closure or function.
 ///
 /// ```
 /// let app = peregrine::from_fn(|req, res| res.body(req.path()));
@@ -250,49 +265,48 @@ where
     FromFn(f)
 }
 
-/// What can go wrong on a connection; see [`Handler::handle_error`].
+/// An error of a connection; see [`Handler::handle_error`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ConnectionError<'a> {
-    /// The client's request was refused.
+    /// The request was refused.
     Refused(ProtocolError),
-    /// The handler panicked with this message; the client got 500. Or what was called by
-    /// [`Timers`](crate::Timers) did, for no client.
+    /// The handler panicked with this message, and the client got 500. Or a function that
+    /// [`Timers`](crate::Timers) called panicked; it belongs to no client.
     Panicked(&'a str),
-    /// The handler's answer could not be sent; the client got 500.
+    /// The response of the handler could not be sent. The client got 500.
     Answer(&'a AnswerError),
     /// The client closed the connection in the middle of a request.
     ClientGone,
-    /// Reading from the client failed, a reset for the most part.
+    /// A read from the client failed, usually because of a reset.
     Read(&'a io::Error),
-    /// Writing to the client failed; what was not sent is lost.
+    /// A write to the client failed. The unsent bytes are lost.
     Write(&'a io::Error),
-    /// The handler deferred its answer, or streamed it, and nothing came for
+    /// A deferred or streamed response got no byte from the handler for
     /// [`Limits::answer_time`](crate::Limits::answer_time).
     AnswerTimeout,
-    /// The client took no byte of its answer for
-    /// [`Limits::write_time`](crate::Limits::write_time), or fewer of them than
-    /// [`Limits::write_rate`](crate::Limits::write_rate).
+    /// The client took no byte of its response for [`Limits::write_time`](crate::Limits::write_time), or took
+    /// its bytes slower than [`Limits::write_rate`](crate::Limits::write_rate).
     WriteTimeout,
-    /// The library panicked with this message, which is a bug of it, to be reported to its authors.
-    /// The connection was reset; all others go on.
+    /// The library panicked with this message. This is a bug of the library; please report it. The connection
+    /// was reset, and all others go on.
     Internal(&'a str),
-    /// A request for a WebSocket was refused before
-    /// [`accept_ws`](crate::WebSocketHandler::accept_ws) was asked: the handshake was not in order, or
-    /// came from a page that [`Config::ws_origins`](crate::Config::ws_origins) does not allow.
+    /// A WebSocket handshake was refused before a call of [`accept_ws`](crate::WebSocketHandler::accept_ws).
+    /// The handshake was not valid, or it came from a page that
+    /// [`Config::ws_origins`](crate::Config::ws_origins) does not allow.
     #[cfg(feature = "websocket")]
     Handshake {
-        /// What the client got.
+        /// The status of the response.
         status: u16,
-        /// The text that it got.
+        /// The body of the response.
         text: &'static str,
     },
-    /// A client asked for a WebSocket, and the server was set up without
-    /// [`Server::websocket`](crate::Server::websocket): the handler answered the request like any other.
+    /// A client sent a WebSocket handshake to a server without
+    /// [`Server::websocket`](crate::Server::websocket). The handler answered the request like any other.
     #[cfg(feature = "websocket")]
     NoWebSockets,
-    /// The connections held more than [`Config::buffered_bytes`](crate::Config::buffered_bytes) or almost
-    /// so much, and this one had made no progress: it was closed to make room.
+    /// The connection was closed because memory was short and it made no progress. The connections held
+    /// almost [`Config::buffered_bytes`](crate::Config::buffered_bytes) or more.
     Overloaded,
 }
 
@@ -310,11 +324,9 @@ impl std::fmt::Display for ConnectionError<'_> {
             ConnectionError::Read(error) => write!(f, "reading failed: {error}"),
             ConnectionError::Write(error) => write!(f, "writing failed: {error}"),
             ConnectionError::AnswerTimeout => {
-                f.write_str("nothing came in time of a response that was deferred or is streamed")
+                f.write_str("a deferred or streamed response got no byte in time")
             }
-            ConnectionError::WriteTimeout => {
-                f.write_str("the client took no byte of its response in time")
-            }
+            ConnectionError::WriteTimeout => f.write_str("the client took its response too slowly"),
             ConnectionError::Internal(message) => {
                 write!(
                     f,
@@ -326,11 +338,11 @@ impl std::fmt::Display for ConnectionError<'_> {
                 write!(f, "handshake refused with {status}: {}", text.trim_end())
             }
             #[cfg(feature = "websocket")]
-            ConnectionError::NoWebSockets => f.write_str(
-                "a WebSocket was asked for, but the server was set up without Server::websocket",
-            ),
+            ConnectionError::NoWebSockets => {
+                f.write_str("a WebSocket handshake for a server without Server::websocket")
+            }
             ConnectionError::Overloaded => {
-                f.write_str("memory was short, and the connection made no progress")
+                f.write_str("memory was short and the connection made no progress")
             }
         }
     }

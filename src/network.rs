@@ -4,12 +4,11 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-/// The IP addresses that begin with the same bits: `10.0.0.0/8`, `2001:db8::/32`; an address without a
-/// prefix length stands for itself. [`Config::trusted_proxies`](crate::Config::trusted_proxies) is a
-/// list of them.
+/// A range of IP addresses with a common prefix: `10.0.0.0/8`, `2001:db8::/32`. An address without a prefix
+/// length is a range of one address.
 ///
-/// An IPv6 address that holds an IPv4 address (`::ffff:10.0.0.1`, RFC 4291 section 2.5.5.2) is that IPv4
-/// address.
+/// [`Config::trusted_proxies`](crate::Config::trusted_proxies) is a list of such ranges. An IPv6 address that
+/// contains an IPv4 address (`::ffff:10.0.0.1`, RFC 4291 section 2.5.5.2) equals that IPv4 address.
 ///
 /// ```
 /// use peregrine::IpNetwork;
@@ -29,11 +28,11 @@ pub struct IpNetwork {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum IpNetworkError {
-    /// What stands before the slash is no IPv4 or IPv6 address.
+    /// The part before the slash is not an IPv4 or IPv6 address.
     Address,
-    /// What stands behind the slash is not a number from 0 to this one.
+    /// The part after the slash is not a number from 0 to this one.
     Prefix(u8),
-    /// The address has bits behind the prefix: the network is this one.
+    /// The address has bits set after the prefix. The value is the network without them.
     Host(IpNetwork),
 }
 
@@ -45,10 +44,7 @@ impl fmt::Display for IpNetworkError {
                 write!(f, "the prefix length is not a number from 0 to {most}")
             }
             IpNetworkError::Host(network) => {
-                write!(
-                    f,
-                    "bits are set behind the prefix: the network is {network}"
-                )
+                write!(f, "bits are set after the prefix: the network is {network}")
             }
         }
     }
@@ -57,7 +53,7 @@ impl fmt::Display for IpNetworkError {
 impl std::error::Error for IpNetworkError {}
 
 impl IpNetwork {
-    /// `127.0.0.0/8` and `::1`.
+    /// The addresses of the loopback: `127.0.0.0/8` and `::1`.
     pub const LOOPBACK: [IpNetwork; 2] = [
         IpNetwork {
             addr: IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)),
@@ -69,11 +65,11 @@ impl IpNetwork {
         },
     ];
 
-    /// The addresses whose first `bits` bits are those of `addr`.
+    /// The range of the addresses whose first `bits` bits are those of `addr`.
     ///
     /// # Errors
     ///
-    /// `bits` is more than 32 (IPv4) or 128 (IPv6), or `addr` has bits set behind them.
+    /// `bits` is more than 32 (IPv4) or 128 (IPv6), or `addr` has bits set after the prefix.
     pub fn new(addr: IpAddr, bits: u8) -> Result<IpNetwork, IpNetworkError> {
         let most = width(addr);
         if bits > most {
@@ -95,14 +91,14 @@ impl IpNetwork {
         })
     }
 
-    /// Whether it is one of them.
+    /// Whether `addr` is in the range.
     pub fn contains(&self, addr: IpAddr) -> bool {
         let addr = addr.to_canonical();
         addr.is_ipv4() == self.addr.is_ipv4() && masked(addr, self.bits) == self.addr
     }
 }
 
-/// Bits before the IPv4 address in an IPv6 address that holds one.
+/// Number of bits before the IPv4 address in an IPv6 address that contains one.
 const MAPPED: u8 = 96;
 
 fn width(addr: IpAddr) -> u8 {
@@ -112,7 +108,7 @@ fn width(addr: IpAddr) -> u8 {
     }
 }
 
-/// With zeros behind the first `bits` bits, of which there are as many.
+/// The address with zeros after its first `bits` bits. `bits` is at most its length.
 fn masked(addr: IpAddr, bits: u8) -> IpAddr {
     let behind = u32::from(width(addr) - bits);
     match addr {
@@ -128,7 +124,7 @@ fn masked(addr: IpAddr, bits: u8) -> IpAddr {
 }
 
 impl From<IpAddr> for IpNetwork {
-    /// This address alone.
+    /// The range of this one address.
     fn from(addr: IpAddr) -> IpNetwork {
         let addr = addr.to_canonical();
         IpNetwork {
@@ -151,7 +147,7 @@ impl FromStr for IpNetwork {
         let Some(bits) = bits else {
             return Ok(addr.into());
         };
-        // The standard library would take a sign.
+        // The parser of the standard library would accept a sign.
         let is_number = !bits.is_empty() && bits.bytes().all(|b| b.is_ascii_digit());
         match bits.parse() {
             Ok(bits) if is_number => IpNetwork::new(addr, bits),
@@ -215,7 +211,7 @@ mod tests {
             ("::/999", "the prefix length is not a number from 0 to 128"),
             (
                 "10.0.0.1/8",
-                "bits are set behind the prefix: the network is 10.0.0.0/8",
+                "bits are set after the prefix: the network is 10.0.0.0/8",
             ),
         ] {
             let found = text.parse::<IpNetwork>().expect_err(text);

@@ -1,4 +1,4 @@
-//! What a server counts.
+//! Counters of a server.
 
 mod prometheus;
 mod queues;
@@ -11,10 +11,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Each counter with its documentation and what follows `peregrine_` in the name of its metric.
+/// Defines each counter: its documentation, and the name of its metric after `peregrine_`.
 macro_rules! counters {
     ($($(#[doc = $doc:literal])* $name:ident => $metric:literal,)*) => {
-        /// What one worker, or a whole server, has counted since its start.
+        /// The counts of one worker, or of a whole server, since its start.
         ///
         /// ```
         /// let sum = peregrine::Counters { requests: 1, ..Default::default() }
@@ -26,7 +26,7 @@ macro_rules! counters {
             $($(#[doc = $doc])* pub $name: u64,)*
         }
 
-        /// One counter as Prometheus sees it.
+        /// One counter as a Prometheus metric.
         struct Metric {
             name: &'static str,
             /// The documentation of the counter.
@@ -42,9 +42,9 @@ macro_rules! counters {
             },)*
         ];
 
-        /// The living counters of one worker, on cache lines of their own.
+        /// The live counters of one worker, on their own cache lines.
         ///
-        /// Only the worker adds, so that a plain load and store will do; anyone reads.
+        /// Only the worker adds to them, so a plain load and store is enough. Any thread reads them.
         #[derive(Debug, Default)]
         #[repr(align(128))]
         pub(crate) struct WorkerCounters {
@@ -72,116 +72,115 @@ counters! {
     accepted => "connections_accepted",
     /// Connections closed; `accepted - closed` are open.
     closed => "connections_closed",
-    /// Idle connections that were closed to make room for new ones.
+    /// Idle connections that were closed so that new ones could be accepted.
     idle_closed => "connections_idle_closed",
-    /// Connections that were closed while memory was short, as they held more than 16 KiB and made no
+    /// Connections that were closed because memory was short: they held more than 16 KiB and made no
     /// progress.
     stalled_closed => "connections_stalled_closed",
-    /// Connections that got a 503 or a close as soon as they were accepted, as there were no
-    /// descriptors or places: not among `accepted`.
+    /// Connections that got a 503 or a close as soon as they were accepted, because no descriptors or places
+    /// were left. They are not part of `accepted`.
     turned_away => "connections_turned_away",
-    /// Those of `turned_away` whose address had as many connections as it may:
+    /// Those of `turned_away` whose address had too many connections:
     /// [`Config::connections_per_address`](crate::Config::connections_per_address).
     turned_away_by_address => "connections_turned_away_by_address",
-    /// Times that descriptors or memory ran out for new connections, each counted once however long
-    /// it lasted.
+    /// Outages of descriptors or memory for new connections. Each outage counts once, however long it lasts.
     accept_outages => "accept_outages",
     /// Connections that became WebSockets.
     upgraded => "connections_upgraded",
-    /// WebSocket messages received, pings and other control frames not counted.
+    /// WebSocket messages received, without pings and other control frames.
     ws_received => "ws_messages_received",
     /// WebSocket messages published or broadcast, counted once for each WebSocket thread.
     ws_published => "ws_messages_published",
-    /// Times that such a message was queued for a connection.
+    /// Queued copies of such messages: one for each message and connection.
     ws_fanned_out => "ws_messages_fanned_out",
-    /// WebSocket messages dropped because they did not fit: those for one client by
-    /// `WsLimits::backlog_bytes` or `WsLimits::mailbox_bytes`, and those that were published once for
-    /// each WebSocket thread whose mailbox had no room.
+    /// WebSocket messages dropped because they did not fit. A message for one client counts if it exceeds
+    /// `WsLimits::backlog_bytes` or `WsLimits::mailbox_bytes`. A published message counts once for each
+    /// WebSocket thread whose mailbox is full.
     ws_dropped => "ws_messages_dropped",
-    /// Requests answered, by the handler or with a 500 in its place.
+    /// Requests that the handler has answered, or that got a 500 instead.
     requests => "requests",
-    /// Answers with a status of 2xx, whoever gave them, counted when their head is complete.
+    /// Responses with a status of 2xx, by the handler or the library. A response counts when its head is
+    /// complete.
     answers_2xx => "answers_2xx",
-    /// Answers with a status of 3xx.
+    /// Responses with a status of 3xx.
     answers_3xx => "answers_3xx",
-    /// Answers with a status of 4xx, refusals among them.
+    /// Responses with a status of 4xx, including those of refused requests.
     answers_4xx => "answers_4xx",
-    /// Answers with a status of 5xx, by the handler or in its place.
+    /// Responses with a status of 5xx, by the handler or the library.
     answers_5xx => "answers_5xx",
     /// Bytes read from clients.
     bytes_read => "read_bytes",
     /// Bytes written to clients.
     bytes_written => "written_bytes",
-    /// Requests refused as malformed, too large or too slow.
+    /// Requests refused because they are malformed, too large or too slow.
     refused => "refused",
-    /// Requests and WebSockets that were refused because too many bytes were held in buffers; the
-    /// requests are among `refused`, too.
+    /// Requests and WebSockets refused because too many bytes were held in buffers. The requests also count
+    /// as `refused`.
     overloaded => "overloaded",
-    /// Those of `refused` whose request took too long: 408.
+    /// Those of `refused` that took too long: 408.
     refused_slow => "refused_slow",
-    /// Those of `refused` whose request was too large: 413, 414, 431.
+    /// Those of `refused` that were too large: 413, 414, 431.
     refused_large => "refused_large",
-    /// Handlers that panicked or answered what could not be sent.
+    /// Requests whose handler panicked or gave a response that cannot be sent.
     handler_errors => "handler_errors",
-    /// Those of `handler_errors` that were panics. A panic of any code of the application counts that the
-    /// library calls or drops on a thread of its own.
+    /// Those of `handler_errors` that were panics. A panic of any application code counts that the library
+    /// calls or drops on one of its threads.
     panics => "panics",
-    /// Those of `handler_errors` whose answer came too late or never.
+    /// Those of `handler_errors` whose response came too late or never.
     answer_timeouts => "answer_timeouts",
-    /// Connections that ended in a failed read or write, a write timeout, or in the middle of a
-    /// request.
+    /// Connections that ended with a failed read or write, a write timeout, or in the middle of a request.
     connection_errors => "connection_errors",
-    /// Those of `connection_errors` whose client closed in the middle of a request.
+    /// Those of `connection_errors` whose client closed the connection in the middle of a request.
     clients_gone => "clients_gone",
-    /// Those of `connection_errors` where reading failed, by a reset for the most part.
+    /// Those of `connection_errors` where a read failed, usually because of a reset.
     read_errors => "read_errors",
-    /// Those of `connection_errors` where writing failed.
+    /// Those of `connection_errors` where a write failed.
     write_errors => "write_errors",
-    /// Those of `connection_errors` whose client did not take its answer.
+    /// Those of `connection_errors` whose client did not take its response in time.
     write_timeouts => "write_timeouts",
-    /// Those of `connection_errors` that were closed as the library panicked, which is a bug of it:
-    /// [`ConnectionError::Internal`](crate::ConnectionError::Internal).
+    /// Those of `connection_errors` that were closed because the library panicked. This is a bug of the
+    /// library: [`ConnectionError::Internal`](crate::ConnectionError::Internal).
     internal_errors => "internal_errors",
-    /// Times that the thread has woken up and done what there was to do.
+    /// Turns of the thread. In a turn it wakes up and handles all that has arrived.
     turns => "turns",
-    /// Those of them that were timed: one in [`Config::timed_one_in`](crate::Config::timed_one_in), by
-    /// chance.
+    /// Those of `turns` that were timed: one in [`Config::timed_one_in`](crate::Config::timed_one_in), chosen
+    /// at random.
     turns_timed => "turns_timed",
-    /// Nanoseconds of those: from waking up until nothing was left to do. `turn_nanos / turns_timed`
-    /// times `turns` is how long the thread was at work.
+    /// Nanoseconds of the timed turns, from waking up until nothing is left to do. `turn_nanos / turns_timed
+    /// * turns` estimates the time for which the thread worked.
     turn_nanos => "turns_timed_seconds",
-    /// Calls of [`Handler::handle_request`](crate::Handler::handle_request) in turns that were timed.
+    /// Calls of [`Handler::handle_request`](crate::Handler::handle_request) in timed turns.
     handlers_timed => "handlers_timed",
-    /// Nanoseconds of those calls. `handler_nanos / handlers_timed` is what one takes on average.
+    /// Nanoseconds of the timed calls. `handler_nanos / handlers_timed` is the average time of a call.
     handler_nanos => "handlers_timed_seconds",
-    /// Those calls that took 10 ms or more, in which all other clients of the worker waited.
+    /// Timed calls that took 10 ms or more. Meanwhile all other clients of the worker waited.
     handlers_over_10ms => "handlers_timed_over_10ms",
-    /// Those calls that took 100 ms or more.
+    /// Timed calls that took 100 ms or more.
     handlers_over_100ms => "handlers_timed_over_100ms",
-    /// Those calls that took a second or more.
+    /// Timed calls that took 1 s or more.
     handlers_over_1s => "handlers_timed_over_1s",
-    /// Requests that [`Response::offload`](crate::Response::offload) has given to the pool.
+    /// Requests that [`Response::offload`](crate::Response::offload) has given to the thread pool.
     jobs => "jobs",
-    /// Those of them that a thread has begun with.
+    /// Those of `jobs` that a thread has started.
     jobs_started => "jobs_started",
-    /// Those that are done, answered or not; `jobs_started - jobs_done` are at work.
+    /// Those of `jobs` that have ended, with or without a response. `jobs_started - jobs_done` are running.
     jobs_done => "jobs_done",
-    /// Nanoseconds that those took which are done.
+    /// Nanoseconds of the jobs that have ended.
     job_nanos => "jobs_done_seconds",
-    /// Requests that were answered with 503, as the queue of the pool was full.
+    /// Requests that got 503 because the queue of the thread pool was full.
     jobs_refused => "jobs_refused",
 }
 
 impl Counters {
-    /// Requests in the queue of the pool: given to it, and not begun with. Once the server has
-    /// stopped, those that were dropped.
+    /// Requests in the queue of the thread pool: queued and not started. After the server has stopped, those
+    /// that were dropped.
     ///
     /// ```
     /// let counters = peregrine::Counters { jobs: 5, jobs_started: 3, ..Default::default() };
     /// assert_eq!(counters.jobs_waiting(), 2);
     /// ```
     pub fn jobs_waiting(&self) -> u64 {
-        // They are read one after the other, while they change.
+        // The two are read one after the other, while they change.
         self.jobs.saturating_sub(self.jobs_started)
     }
 }
@@ -193,7 +192,7 @@ impl std::iter::Sum for Counters {
 }
 
 impl WorkerCounters {
-    /// The head of an answer is complete.
+    /// Counts a response whose head is complete.
     #[inline]
     pub(crate) fn answered(&self, status: u16) {
         match status {
@@ -208,12 +207,12 @@ impl WorkerCounters {
             300..=399 => self.answers_3xx.add(1),
             400..=499 => self.answers_4xx.add(1),
             500..=599 => self.answers_5xx.add(1),
-            // Those that become WebSockets.
+            // Responses that become WebSockets.
             _ => {}
         }
     }
 
-    /// A request was refused, and answered with this.
+    /// Counts a refused request and the status of its response.
     pub(crate) fn refused_with(&self, status: u16) {
         self.refused.add(1);
         match status {
@@ -224,14 +223,13 @@ impl WorkerCounters {
         self.answered(status);
     }
 
-    /// The panics on this thread that ended nothing. To be called at the end of each turn of the thread
-    /// that these are of.
+    /// Adds the panics of this thread that ended no connection. Each thread calls it at the end of its turns.
     #[inline]
     pub(crate) fn count_panics(&self) {
         self.panicked(panic_guard::uncounted());
     }
 
-    /// Code of the application has panicked so many times.
+    /// Counts panics of application code.
     #[inline]
     pub(crate) fn panicked(&self, count: u64) {
         if count > 0 {
@@ -240,7 +238,7 @@ impl WorkerCounters {
         }
     }
 
-    /// A call of the handler that was timed.
+    /// Counts a timed call of the handler.
     pub(crate) fn handler_took(&self, time: Duration) {
         self.handlers_timed.add(1);
         self.handler_nanos.add(nanos(time));
@@ -255,7 +253,7 @@ impl WorkerCounters {
     }
 }
 
-/// More than 500 years are no time that anything takes.
+/// The value fits: it covers more than 500 years.
 pub(crate) fn nanos(time: Duration) -> u64 {
     time.as_nanos().try_into().unwrap_or(u64::MAX)
 }
@@ -264,12 +262,12 @@ pub(crate) fn nanos(time: Duration) -> u64 {
 pub(crate) struct Counter(AtomicU64);
 
 impl Counter {
-    /// To be called by one thread only.
+    /// Adds to a counter. Only one thread may call it.
     pub(crate) fn add(&self, n: u64) {
         self.0.store(self.get() + n, Ordering::Relaxed);
     }
 
-    /// Of a counter that several threads add to.
+    /// Adds to a counter to which several threads add.
     pub(crate) fn add_shared(&self, n: u64) {
         self.0.fetch_add(n, Ordering::Relaxed);
     }
@@ -279,12 +277,13 @@ impl Counter {
     }
 }
 
-/// What servers have counted, for any thread to read: a handle that is made before the server, so
-/// that its handler can have it, and given to it by [`Server::stats`](crate::Server::stats).
+/// Counters of servers, readable from any thread.
 ///
-/// Clones are the same handle. Before the start it has nothing to tell; after the stop it tells what
-/// was counted last. Given to several servers, one after the other or at once, it tells of all their
-/// threads, in the order in which they were started.
+/// It is a handle that is made before the server, so that the handler can have it.
+/// [`Server::stats`](crate::Server::stats) connects it to a server. Clones are the same handle. Before the
+/// start of the server all counts are zero; after the stop they keep their last values. One handle may be
+/// given to several servers, one after the other or at the same time. Then it has the counters of all their
+/// threads, in the order of their start.
 ///
 /// ```
 /// use peregrine::{Server, Stats};
@@ -309,16 +308,16 @@ pub struct Stats {
     threads: Arc<Mutex<Threads>>,
 }
 
-/// Those that count.
+/// The counters of all threads.
 #[derive(Clone, Debug, Default)]
 struct Threads {
     workers: Vec<Arc<WorkerCounters>>,
     ws: Vec<Arc<WorkerCounters>>,
-    /// Each is one for all threads of a pool.
+    /// One for all threads of a pool.
     pools: Vec<Arc<WorkerCounters>>,
-    /// Each is one for all threads of a server that accept.
+    /// One for all accept threads of a server.
     accepting: Vec<Arc<WorkerCounters>>,
-    /// One of each server.
+    /// One for each server.
     budgets: Vec<Arc<Budget>>,
     worker_queues: Vec<QueuesOf>,
     ws_queues: Vec<QueuesOf>,
@@ -328,12 +327,12 @@ impl Stats {
     /// The media type of [`Stats::prometheus`] and [`Counters::prometheus`].
     pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-    /// Of no server yet.
+    /// A handle that is not connected to a server yet.
     pub fn new() -> Stats {
         Stats::default()
     }
 
-    /// What all threads have counted.
+    /// The sum of the counters of all threads.
     pub fn counters(&self) -> Counters {
         let threads = self.threads();
         let all = threads.workers.iter().chain(&threads.ws);
@@ -342,8 +341,8 @@ impl Stats {
     }
 
     /// Bytes of memory that are held in buffers for clients now; see
-    /// [`Config::buffered_bytes`](crate::Config::buffered_bytes). Up to 64 KiB for each thread may be
-    /// missing or too many.
+    /// [`Config::buffered_bytes`](crate::Config::buffered_bytes). The value may be up to 64 KiB for each
+    /// thread too low or too high.
     ///
     /// ```
     /// assert_eq!(peregrine::Stats::new().buffered_bytes(), 0);
@@ -352,17 +351,17 @@ impl Stats {
         self.threads().buffered_bytes()
     }
 
-    /// What each worker has counted.
+    /// The counters of each worker.
     pub fn worker_counters(&self) -> Vec<Counters> {
         snapshots(&self.threads().workers)
     }
 
-    /// What each WebSocket thread has counted.
+    /// The counters of each WebSocket thread.
     pub fn ws_counters(&self) -> Vec<Counters> {
         snapshots(&self.threads().ws)
     }
 
-    /// `shared`: the counters of a pool, and of those who accept.
+    /// `shared`: the counters of a pool, and of the accept threads.
     pub(crate) fn add(
         &self,
         workers: Vec<Arc<WorkerCounters>>,
@@ -379,17 +378,17 @@ impl Stats {
         threads.budgets.push(budget.clone());
     }
 
-    /// What waits for all threads at this moment.
+    /// The items that wait for all threads now.
     pub fn queues(&self) -> Queues {
         self.threads().queues()
     }
 
-    /// What waits for each worker at this moment; [`Queues::jobs`] are nobody's, and 0 here.
+    /// The items that wait for each worker now. [`Queues::jobs`] is 0 here, because jobs belong to no worker.
     pub fn worker_queues(&self) -> Vec<Queues> {
         queues::of(&self.threads().worker_queues)
     }
 
-    /// What waits for each WebSocket thread at this moment.
+    /// The items that wait for each WebSocket thread now.
     pub fn ws_queues(&self) -> Vec<Queues> {
         queues::of(&self.threads().ws_queues)
     }
@@ -400,7 +399,7 @@ impl Stats {
         threads.ws_queues.extend(ws);
     }
 
-    /// Copied, so that the lock is held for no longer than that.
+    /// A copy, so that the lock is held only for the copying.
     fn threads(&self) -> Threads {
         let threads = self.threads.lock();
         threads.unwrap_or_else(PoisonError::into_inner).clone()

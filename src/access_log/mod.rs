@@ -1,4 +1,4 @@
-//! Access logs: a line for each request that was answered or refused.
+//! Access logs: a line for each request.
 
 mod writer;
 
@@ -20,7 +20,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// A handler that writes a line for each request of the handler within.
+/// A handler that writes an access log line for each request of another handler.
 ///
 /// ```
 /// use peregrine::{AccessLog, LogWriter, Server, from_fn};
@@ -34,36 +34,35 @@ use std::time::Instant;
 /// # }
 /// ```
 ///
-/// A line is written when the response is complete and the system has taken its last byte, with the
-/// status and the bytes that were sent, and the time since the handler was called. That holds for
-/// responses that are deferred, offloaded, streamed or drawn, and for files. A response of less than 16
-/// KiB that is complete when the handler returns has its line then.
+/// A line is written when the response is complete and the system has taken its last byte. It has the status,
+/// the bytes that were sent, and the time since the call of the handler. This also holds for files and for
+/// responses that are deferred, offloaded, streamed or drawn. If a response has less than 16 KiB and is
+/// complete when the handler returns, its line is written then.
 ///
-/// - **A client that leaves before its response is complete** has a line with 499, and the bytes of the
-///   body that were handed to the system. So has one that sends part of a body and leaves, and one
-///   whose connection is closed because the server stops, or because it takes nothing. A client that closes
-///   its side of the connection may still read: as long as the system takes the response, the line has the
-///   status of that.
-/// - **A handler that panics**, on whichever thread, has a line with 500; so has one whose response
-///   cannot be sent ([`AnswerError`](crate::AnswerError)). A deferred response that does not come in
-///   time has one with 503. A streamed body that breaks off has the status that was sent with its head,
-///   and the bytes until then.
-/// - **Requests that are refused** without asking the handler have a line with the request, if its head
-///   was complete, as when the body is too large or too slow; and without it otherwise: `"-" 400 12`.
-/// - **WebSockets** have a line with 101 when they are accepted, and handshakes that are refused one with
-///   the status of the refusal, by [`Upgrade::refuse`] or by the library.
+/// - **A client that leaves before its response is complete** gets a line with 499 and the bytes of the body
+///   that the system has taken. The same holds for a client that leaves while it sends a body, and for a
+///   connection that is closed because the server stops or because the client takes nothing. A client that
+///   closes only its sending side may still read. As long as the system takes the response, the line has the
+///   status of the response.
+/// - **A handler that panics**, on any thread, gives a line with 500. So does a response that cannot be sent
+///   ([`AnswerError`](crate::AnswerError)). A deferred response that comes too late gives a line with 503. A
+///   streamed body that ends early gives a line with the status of its head and the bytes that were sent.
+/// - **A request that is refused without a call of the handler** gives a line with the request if its head
+///   was complete, for example when the body is too large or too slow. Otherwise the line has no request:
+///   `"-" 400 12`.
+/// - **A WebSocket** gives a line with 101 when it is accepted. A handshake that is refused, by
+///   [`Upgrade::refuse`] or by the library, gives a line with the status of the refusal.
 ///
-/// Lines are in the order in which they are written, not in that of the requests. Within a closure that
-/// is offloaded or answers later, a log around a part of the program writes its line when that part
-/// returns.
+/// Lines come in the order in which they are written, not in the order of the requests. An `AccessLog` inside
+/// a closure that is offloaded or responds later writes its line when its handler returns.
 ///
-/// Text from clients is escaped ([`AccessEntry::escape`]), so that no client can forge a line or the
-/// rest of one; and any control byte but a tab that a format of your own lets through is escaped in the same
-/// way. A line is about as long as what it shows, four times that if all of it has to be escaped.
+/// Text from clients is escaped ([`AccessEntry::escape`]), so a client cannot forge a line or a part of one.
+/// Control bytes that a format of the program writes, except tabs, are escaped in the same way. A line is
+/// about as long as its content, and up to four times as long if all of the content is escaped.
 ///
-/// On a worker it costs three looks at the clock and one copy under a lock, and allocates nothing if the
-/// response is small and complete; otherwise it keeps a copy of the head of the request until the line is
-/// written, which counts for [`Config::buffered_bytes`](crate::Config::buffered_bytes).
+/// A line costs a worker three reads of the clock and one copy under a lock. A small and complete response
+/// needs no allocation. Other responses keep a copy of the request head until the line is written; the copy
+/// counts for [`Config::buffered_bytes`](crate::Config::buffered_bytes).
 ///
 /// [`Upgrade::refuse`]: crate::Upgrade::refuse
 #[derive(Debug)]
@@ -72,11 +71,11 @@ pub struct AccessLog<H, F = AccessFormat> {
     log: Arc<Log<F>>,
 }
 
-/// Appends the line of one request; see [`AccessLog::with_format`].
+/// A function that appends the line of one request; see [`AccessLog::with_format`].
 pub type AccessFormat = fn(&AccessEntry<'_>, &mut Vec<u8>);
 
 impl<H: Handler> AccessLog<H> {
-    /// In the combined format; see [`AccessEntry::combined`].
+    /// Writes lines in the combined format; see [`AccessEntry::combined`].
     pub fn new(handler: H, writer: LogWriter) -> AccessLog<H> {
         AccessLog::with_format(handler, writer, |entry, line| entry.combined(line))
     }
@@ -87,9 +86,10 @@ where
     H: Handler,
     F: Fn(&AccessEntry<'_>, &mut Vec<u8>) + Send + Sync + 'static,
 {
-    /// In a format of your own: `format` appends the line, without its end, to a buffer that is empty.
-    /// Where it appends nothing, no line is written. It runs on the worker's event loop; a panic in
-    /// it is one of the handler.
+    /// Writes lines in another format. `format` appends the line, without its end, to an empty buffer.
+    ///
+    /// If `format` appends nothing, no line is written. It runs on the event loop of the worker. A panic in
+    /// it counts as a panic of the handler.
     ///
     /// ```
     /// use peregrine::{AccessLog, LogWriter, from_fn};
@@ -118,7 +118,7 @@ where
         }
     }
 
-    /// The handler within.
+    /// The inner handler.
     pub fn handler(&self) -> &H {
         &self.handler
     }
@@ -131,7 +131,7 @@ struct Log<F> {
 }
 
 thread_local! {
-    /// What this thread makes its lines in.
+    /// The buffer in which this thread makes its lines.
     static LINE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
@@ -164,7 +164,7 @@ impl<F> Log<F>
 where
     F: Fn(&AccessEntry<'_>, &mut Vec<u8>) + Send + Sync + 'static,
 {
-    /// Has `req` answered, and writes what becomes of it, now or later.
+    /// Calls `answer` for `req`, and writes the line of the response, now or later.
     fn answered(
         self: &Arc<Self>,
         req: &Request<'_>,
@@ -172,7 +172,7 @@ where
         begun: Instant,
         answer: impl FnOnce(Response<'_>) -> Done,
     ) -> Done {
-        // Whatever the panic leaves behind is seen by whoever catches it further out.
+        // The panic goes on to an outer catch, which sees all that it leaves behind.
         let answered = catch(|| answer(res.reborrow()));
         match &answered {
             Ok(done) if res.is_whole() => {
@@ -222,7 +222,7 @@ where
         }
     }
 
-    /// What the library answers has a line, too.
+    /// Responses of the library have a line too.
     fn takes_special(&self, _: &Request<'_>) -> bool {
         true
     }
@@ -241,7 +241,7 @@ where
     }
 }
 
-/// A sink whose answer has a line.
+/// A sink whose response has a line.
 struct Logged<F> {
     sink: Box<dyn BodySink>,
     log: Arc<Log<F>>,

@@ -1,4 +1,4 @@
-//! Lines on their way to a file, without anyone waiting for the disk.
+//! Lines on their way to a file. No worker waits for the disk.
 
 use crate::conn::panic_guard::{Quiet, catch};
 use crate::log::event;
@@ -7,21 +7,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-/// Bytes that may wait to be written, unless said otherwise.
+/// Default limit on the bytes that wait to be written.
 const BUFFER: usize = 1 << 20;
 
-/// Takes lines from any thread and writes them from a thread of its own, so that no worker waits for
-/// a disk or a pipe: adding a line is a copy under a lock that is never held while anything is
-/// written.
+/// Takes lines from any thread and writes them on its own thread, so that no worker waits for a disk or a
+/// pipe.
 ///
-/// At most 1 MiB waits to be written, twice that while a write is under way
-/// ([`LogWriter::with_buffer`] takes another number). A line that finds no room is lost and counted,
-/// as is one that could not be written; the next ones are tried again.
+/// Adding a line is a copy under a lock. The lock is never held during a write. At most 1 MiB waits to be
+/// written, and twice that during a write; [`LogWriter::with_buffer`] sets another limit. A line that does
+/// not fit, or that could not be written, is lost and counted. Later lines are tried again.
 ///
-/// Clones are the same writer. When the last one is dropped, all that waits is written and the writer
-/// flushed and closed, for which the drop waits: an [`AccessLog`](crate::AccessLog) has one, and is
-/// dropped with its server. A writer that panics loses the lines that it was given, which are counted,
-/// and is given the next ones.
+/// Clones are the same writer. When the last one is dropped, all lines that wait are written, and the writer
+/// is flushed and closed. The drop blocks until then. An [`AccessLog`](crate::AccessLog) has a clone and is
+/// dropped with its server. If the writer panics, the lines of this write are lost and counted, and it gets
+/// the next ones.
 ///
 /// ```
 /// use peregrine::LogWriter;
@@ -45,7 +44,7 @@ struct Inner {
 
 struct Shared {
     waiting: Mutex<Waiting>,
-    /// There is something, or it is over.
+    /// Signalled for new lines, and for the end.
     news: Condvar,
     most: usize,
     lost: AtomicU64,
@@ -54,16 +53,16 @@ struct Shared {
 #[derive(Default)]
 struct Waiting {
     lines: Vec<u8>,
-    /// Nobody adds anything any more, or nobody writes any more.
+    /// No more lines come, or the thread has ended.
     is_over: bool,
 }
 
 impl LogWriter {
-    /// Starts the thread, `pg-log`. It flushes `writer` whenever nothing more waits.
+    /// Starts the thread, which is named `pg-log`. It flushes `writer` whenever no more lines wait.
     ///
     /// # Errors
     ///
-    /// The system has no more threads.
+    /// The system cannot start another thread.
     pub fn new(writer: impl Write + Send + 'static) -> io::Result<LogWriter> {
         LogWriter::with_buffer(writer, BUFFER)
     }
@@ -72,7 +71,7 @@ impl LogWriter {
     ///
     /// # Errors
     ///
-    /// As [`LogWriter::new`].
+    /// Those of [`LogWriter::new`].
     pub fn with_buffer(
         writer: impl Write + Send + 'static,
         most_bytes: usize,
@@ -95,8 +94,9 @@ impl LogWriter {
         })
     }
 
-    /// Adds a line, to which an end of line is added. False if it is lost. Never blocks for longer
-    /// than copying takes. A line feed in it would make two lines: that is the caller's to prevent.
+    /// Adds a line and its line end. False if the line is lost. It blocks only for the copy.
+    ///
+    /// The caller must not pass a line feed in `line`, because it would make two lines.
     pub fn line(&self, line: &[u8]) -> bool {
         let shared = &*self.inner.shared;
         let mut waiting = shared.lock();
@@ -114,7 +114,7 @@ impl LogWriter {
         true
     }
 
-    /// Lines that were lost so far.
+    /// Number of lines that were lost so far.
     pub fn lost(&self) -> u64 {
         self.inner.shared.lost.load(Ordering::Relaxed)
     }
@@ -142,7 +142,7 @@ impl Shared {
     }
 }
 
-/// The thread's side. However it ends, nothing is kept for it any more.
+/// The side of the thread. When the thread ends, in any way, no more lines are kept for it.
 struct Over<'a>(&'a Shared);
 
 impl Over<'_> {

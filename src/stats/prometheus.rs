@@ -3,13 +3,15 @@
 use super::{Counters, METRICS, Metric, Queues, Stats};
 use std::fmt::Write as _;
 
-/// Before every name.
+/// The prefix of each name.
 const PREFIX: &str = "peregrine_";
 
 impl Counters {
-    /// These counters in the text format of Prometheus (0.0.4; [`Stats::CONTENT_TYPE`]), each with
-    /// its documentation as the help: `peregrine_requests_total`, `peregrine_refused_total`,
-    /// `peregrine_read_bytes_total` and so on, times in seconds, and the gauge `peregrine_connections_open`.
+    /// These counters in the text format of Prometheus (0.0.4; [`Stats::CONTENT_TYPE`]).
+    ///
+    /// The documentation of each counter is its help text. The names are `peregrine_requests_total`,
+    /// `peregrine_refused_total`, `peregrine_read_bytes_total` and so on. Times are in seconds. There is also
+    /// the gauge `peregrine_connections_open`.
     ///
     /// ```
     /// let counters = peregrine::Counters { requests: 7, ..Default::default() };
@@ -30,21 +32,23 @@ impl Counters {
         }
         let open = self.accepted.saturating_sub(self.closed);
         let family = format!("{PREFIX}connections_open");
-        head(page, &family, &["Connections that are open."], "", "gauge");
+        head(page, &family, &["Open connections."], "", "gauge");
         sample(page, &family, open);
     }
 }
 
 impl Stats {
-    /// A page for Prometheus: all of [`Counters::prometheus`], the gauges `peregrine_buffered_bytes`
-    /// ([`Stats::buffered_bytes`]), `peregrine_queue_connections`, `peregrine_queue_messages` and
-    /// `peregrine_queue_jobs` ([`Queues`]), then the same counters thread by
-    /// thread as `peregrine_thread_requests_total{thread="worker-0"}` and so on, with `ws-0` for the
-    /// first WebSocket thread, `pool-0` for the threads of `offload` together, and `accept-0` for all
-    /// that accept. Those are families of their own, so that a sum over one counts nothing twice.
+    /// A page for Prometheus: all counters, for the whole server and by thread, and gauges.
     ///
-    /// A page is a few kilobytes for each ten threads, made anew at each call. It is no secret that
-    /// strangers should have: serve it on an address of its own, or look at who asks.
+    /// It has all of [`Counters::prometheus`] and the gauges `peregrine_buffered_bytes`
+    /// ([`Stats::buffered_bytes`]), `peregrine_queue_connections`, `peregrine_queue_messages` and
+    /// `peregrine_queue_jobs` ([`Queues`]). Then it has the same counters by thread, as
+    /// `peregrine_thread_requests_total{thread="worker-0"}` and so on: `ws-0` is the first WebSocket thread,
+    /// `pool-0` all threads of `offload`, and `accept-0` all accept threads. The counters by thread are
+    /// separate families, so a sum over one family counts nothing twice.
+    ///
+    /// A page has a few kilobytes for each ten threads, and is made anew at each call. It should not be
+    /// public: serve it on another address, or check the client.
     pub fn prometheus(&self) -> String {
         let threads = self.threads();
         let held = threads.buffered_bytes();
@@ -61,7 +65,7 @@ impl Stats {
             .collect();
 
         let mut page = String::new();
-        // Of the same snapshots, so that the parts make the sum.
+        // The sum of the same snapshots, so it equals the sum of the parts.
         let sum: Counters = threads.iter().map(|(_, counters)| *counters).sum();
         sum.write(&mut page);
         let family = format!("{PREFIX}buffered_bytes");
@@ -86,12 +90,12 @@ impl Queues {
         let gauges = [
             (
                 "connections",
-                "Connections on their way to a thread.",
+                "Connections that wait for their thread.",
                 self.connections,
             ),
             (
                 "messages",
-                "Late answers, WebSocket messages and the like on their way.",
+                "Deferred responses, WebSocket messages and similar items that wait for their thread.",
                 self.messages,
             ),
             (
@@ -109,7 +113,7 @@ impl Queues {
 }
 
 impl Metric {
-    /// Counted in nanoseconds, told in seconds, as is the custom.
+    /// Counted in nanoseconds, written in seconds, as is usual in Prometheus.
     fn sample(&self, page: &mut String, series: &str, counters: &Counters) {
         let value = (self.value)(counters);
         if !self.name.ends_with("_seconds") {
@@ -127,7 +131,7 @@ impl Metric {
 fn head(page: &mut String, family: &str, help: &[&str], after: &str, kind: &str) {
     page.push_str("# HELP ");
     page.push_str(family);
-    // Lines of documentation begin with a space.
+    // Each line of documentation begins with a space.
     for line in help {
         page.push(' ');
         for c in line.trim().chars() {
@@ -139,7 +143,7 @@ fn head(page: &mut String, family: &str, help: &[&str], after: &str, kind: &str)
         }
     }
     page.push_str(after);
-    // Writing to a `String` cannot fail.
+    // A write to a `String` cannot fail.
     let _ = writeln!(page, "\n# TYPE {family} {kind}");
 }
 

@@ -1,28 +1,31 @@
-//! What waits for a thread, looked at when somebody asks.
+//! The queues of a thread, counted when they are asked for.
 
 use std::sync::Arc;
 
-/// How much is on its way to one thread, or to all of a server, at one moment: queues that grow mean
-/// that somebody does not keep up. [`Stats::queues`](crate::Stats::queues) and its siblings tell.
+/// The number of items that wait for one thread, or for all threads of a server, at one moment.
+///
+/// A queue that grows means that its threads are too slow for the load.
+/// [`Stats::queues`](crate::Stats::queues) and its siblings return it.
 ///
 /// ```
 /// use peregrine::{Queues, Stats};
 ///
 /// let stats = Stats::new();
-/// // ... a server is given it, and runs ...
+/// // ... a server gets `stats` and runs ...
 /// let Queues { connections, messages, jobs, .. } = stats.queues();
 /// assert_eq!((connections, messages, jobs), (0, 0, 0));
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Queues {
-    /// Connections that were accepted, or became WebSockets, and that the thread has not taken yet.
-    /// They are among the open connections that [`Config::connections`](crate::Config::connections) limits.
+    /// Connections that were accepted, or that became WebSockets, and that the thread has not taken yet. They
+    /// count as open for [`Config::connections`](crate::Config::connections).
     pub connections: u64,
-    /// What other threads have sent to this one and it has not taken yet: late answers, pieces of
-    /// streamed bodies and timers for a worker, messages and subscriptions for a WebSocket thread.
+    /// Items that other threads have sent to this thread and that it has not taken yet. For a worker:
+    /// deferred responses, pieces of streamed bodies, timers. For a WebSocket thread: messages and
+    /// subscriptions.
     pub messages: u64,
-    /// Offloaded requests that no thread of the pool has begun with. At most
+    /// Offloaded requests that no thread of the pool has started, at most
     /// [`Config::pool_queue`](crate::Config::pool_queue).
     pub jobs: u64,
 }
@@ -39,7 +42,7 @@ impl std::ops::Add for Queues {
     }
 }
 
-/// Looks at the queues of one thread. Nothing waits any more when its server is gone.
+/// Counts the queues of one thread. All are empty when its server is gone.
 #[derive(Clone)]
 pub(crate) struct QueuesOf(Arc<dyn Fn() -> Option<Queues> + Send + Sync>);
 
