@@ -1,4 +1,4 @@
-//! Binding addresses and starting threads.
+//! Binds addresses and starts threads.
 
 use crate::config::Config;
 use crate::conn::budget::Budget;
@@ -30,20 +30,20 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-/// A server whose addresses are bound and whose threads are about to start. Dropping it stops what
-/// has started.
+/// A server whose addresses are bound and whose threads are about to start. A drop stops the threads that
+/// have started.
 pub(crate) struct Launch {
     pub(crate) config: Arc<Config>,
     pub(crate) control: Arc<Control>,
     worker_polls: Vec<Poll>,
     acceptor_polls: Vec<Poll>,
-    /// The listeners of each thread that accepts.
+    /// The listeners of each accept thread.
     sets: Vec<Vec<(ListenerId, Listener)>>,
     running: Running,
 }
 
 impl Launch {
-    /// `others`: wakes threads that serve other protocols.
+    /// `others` wakes threads of other protocols.
     pub(crate) fn new(
         config: Config,
         places: Vec<Place>,
@@ -118,7 +118,7 @@ impl Launch {
         })
     }
 
-    /// Starts a thread that serves another protocol.
+    /// Starts a thread of another protocol.
     #[cfg(feature = "websocket")]
     pub(crate) fn add_other(
         &mut self,
@@ -128,14 +128,14 @@ impl Launch {
         run: impl FnOnce() -> io::Result<crate::io::event_loop::Ended> + Send + 'static,
     ) -> io::Result<()> {
         let thread = spawn(kind, index, &self.config, &self.control, run);
-        // They would wait for workers that never start.
+        // These threads would wait for workers that never start.
         let thread = thread.inspect_err(|_| self.control.cut())?;
         self.running.workers.push(thread);
         self.running.others.push(counters);
         Ok(())
     }
 
-    /// Starts the workers, each with a mode of its own, and the accept threads.
+    /// Starts the workers, each with its own mode, and the accept threads.
     pub(crate) fn start<H: Handler, M: Mode<H, T>, T: OverSocket>(
         self,
         handler: Arc<H>,
@@ -150,7 +150,7 @@ impl Launch {
             mut sets,
             mut running,
         } = self;
-        // Before there is a request whose handler might look.
+        // This comes before the first request, whose handler might read them.
         let counters = control.seats.iter().map(|seat| seat.counters.clone());
         let (shared, ws) = running.others.split_at(2);
         stats.add(
@@ -192,18 +192,18 @@ impl Launch {
     }
 }
 
-/// Threads of a kind: more would be no setting but a mistake.
+/// Maximum number of threads of one kind. A larger number is a mistake.
 const MOST_THREADS: usize = 4096;
 
-/// Of a thread that serves: the least is for a build without optimizations, and what is more than the
-/// most cannot be had.
+/// Stack of a serving thread in bytes. The minimum is for a build without optimizations. The system refuses
+/// more than the maximum.
 const STACKS: RangeInclusive<usize> = 128 << 10..=1 << 30;
 
-/// Refuses settings that cannot work.
+/// Refuses settings that are not valid.
 fn checked(config: Config) -> io::Result<Config> {
     let wrong = |text| Err(wrong_setting(text));
     if config.workers == 0 {
-        return wrong("Config::workers is 0: somebody has to serve");
+        return wrong("Config::workers is 0; at least one worker is needed");
     }
     if config.accept_threads.is_some_and(|n| n > MOST_THREADS) || config.workers > MOST_THREADS {
         return wrong("Config::workers or Config::accept_threads is more than 4,096");
@@ -216,7 +216,7 @@ fn checked(config: Config) -> io::Result<Config> {
     }
     if let Some(name) = &config.server_name {
         if !name.bytes().all(|b| matches!(b, 0x20..=0x7e)) {
-            return wrong("Config::server_name holds more than visible ASCII and spaces");
+            return wrong("Config::server_name has other characters than visible ASCII and spaces");
         }
     }
     if config
@@ -232,30 +232,30 @@ fn checked(config: Config) -> io::Result<Config> {
     }
     let is_host = |host: &String| !host.is_empty() && class::is_host(host.as_bytes());
     if !config.allowed_hosts.iter().flatten().all(is_host) {
-        return wrong("Config::allowed_hosts holds something that is no host");
+        return wrong("Config::allowed_hosts has an entry that is not a host");
     }
     #[cfg(feature = "websocket")]
     if !config.ws_origins.is_valid() {
         return wrong(
-            "Config::ws_origins holds something that is no origin, as https://app.example",
+            "Config::ws_origins has an entry that is not an origin such as https://app.example",
         );
     }
     Ok(config)
 }
 
-/// What a server listens on.
+/// The listeners of a server and their addresses.
 struct Bound {
-    /// By the order of the places.
+    /// In the order of the places.
     addrs: Vec<ListenAddr>,
-    /// The same.
+    /// In the order of the places.
     configs: Vec<ListenerConfig>,
-    /// The listeners of each thread that accepts.
+    /// The listeners of each accept thread.
     sets: Vec<Vec<(ListenerId, Listener)>>,
-    /// One more for each queue of connections, for a successor.
+    /// One more listener for each queue of connections, for a successor.
     kept: Vec<Listener>,
 }
 
-/// Listeners for `threads` threads, each place in every set.
+/// Binds listeners for `threads` threads. Each set has a listener for each place.
 fn bind_all(
     places: Vec<Place>,
     shared: bool,
@@ -282,7 +282,7 @@ fn bind_all(
         let queues = queues(place, shared, threads, &v4_ports, &config)?;
         bound.addrs.push(queues[0].addr()?);
         bound.configs.push(config);
-        // Each has a queue of its own, which somebody must look at; and everybody something to do.
+        // Each listener has its own queue, so each needs a thread. Each thread needs a listener.
         for i in 0..threads.max(queues.len()) {
             let set = &mut bound.sets[i % threads];
             if set.len() == Slot::RESERVED {
@@ -297,7 +297,7 @@ fn bind_all(
     Ok(bound)
 }
 
-/// The ports of a place on every IPv4 address, but for those that the system chooses.
+/// The IPv4 ports of a place that is bound to every address, without ports that the system chooses.
 fn wildcard_v4_ports(place: &Place) -> Vec<u16> {
     let addrs = match place {
         Place::Tcp(Ok(addrs)) => addrs.clone(),
@@ -317,8 +317,8 @@ fn too_many() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, text)
 }
 
-/// The listeners of one place: one, or one for each thread where the system shares connections out. Of
-/// `v4_ports` other places take the connections over IPv4.
+/// The listeners of one place: one, or one for each thread where the system distributes connections.
+/// Connections over IPv4 to `v4_ports` belong to other places.
 fn queues(
     place: Place,
     shared: bool,
@@ -333,7 +333,7 @@ fn queues(
             let others: io::Result<Vec<_>> = others.map(|_| first.another(config)).collect();
             Ok(std::iter::once(first).chain(others?).collect())
         }
-        // Not to be shared: they may not have been bound for that.
+        // They cannot be shared: they may have been bound without that option.
         Place::Inherited(listeners) => {
             let ours = |listener| Listener::inherited(listener, config);
             listeners.into_iter().map(ours).collect()
@@ -355,7 +355,7 @@ fn bind_first(
     v4_ports: &[u16],
     config: &ListenerConfig,
 ) -> io::Result<Listener> {
-    let mut error = io::Error::new(io::ErrorKind::NotFound, "the name stands for no address");
+    let mut error = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for addr in addrs {
         let only_v6 = v4_ports.contains(&addr.port());
         match Listener::tcp(addr, shared, only_v6, config) {
@@ -370,7 +370,7 @@ pub(crate) fn cannot_bind(place: impl std::fmt::Display, error: &io::Error) -> i
     io::Error::new(error.kind(), format!("cannot listen on {place}: {error}"))
 }
 
-/// Starts a named thread. However it ends, the server ends with it: none of them does before.
+/// Starts a named thread. When it ends, in any way, the server stops: no such thread ends before the server.
 fn spawn<T: Send + 'static>(
     kind: &str,
     index: usize,

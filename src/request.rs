@@ -1,4 +1,4 @@
-//! What a handler sees of a request.
+//! The request that a handler gets.
 
 use crate::conn::input::Input;
 #[cfg(feature = "websocket")]
@@ -12,22 +12,20 @@ use crate::protocol::{
 use std::borrow::Cow;
 use std::net::SocketAddr;
 
-/// Pairs of a form that are taken unless the handler says another number: more than any form that
-/// people fill in has.
+/// Default limit on the pairs of a form. No form for people has more.
 const FORM_PAIRS: usize = 1000;
 
-/// Who is at the two ends of a connection. Asked only when a handler asks.
+/// The addresses of both ends of a connection. They are read only when a handler asks for them.
 pub(crate) trait Ends {
     fn peer_addr(&self) -> Option<SocketAddr>;
     fn local_addr(&self) -> Option<SocketAddr>;
 }
 
-/// A request, complete with its body: a view of the connection's buffer, so it copies nothing and
-/// cannot be kept. [`Request::to_owned`] makes one that can.
+/// A complete request with its body. It is a view of the buffer of the connection: it copies nothing and
+/// cannot be kept. [`Request::to_owned`] makes a copy that can be kept.
 ///
-/// What is here has been checked against RFC 9110 and 9112: the method is a token, the target
-/// visible ASCII in one of the four forms, field names are tokens, field values hold no control
-/// byte but HTAB.
+/// The request has been checked against RFC 9110 and 9112. The method is a token. The target is visible ASCII
+/// in one of the four forms. Field names are tokens. Field values have no control byte except HTAB.
 ///
 /// ```
 /// use peregrine::{Done, Request, Response};
@@ -50,7 +48,7 @@ pub(crate) trait Ends {
 #[derive(Clone, Copy)]
 pub struct Request<'a> {
     head: &'a Head,
-    /// The head and, where it is not chunked, the body.
+    /// The head, and the body if it is not chunked.
     bytes: &'a [u8],
     body: &'a [u8],
     ends: &'a dyn Ends,
@@ -83,27 +81,29 @@ impl<'a> Request<'a> {
         Request { body: &[], ..*self }
     }
 
-    /// The method as sent: case matters (RFC 9110 section 9.1), and it may be one that nobody has
-    /// heard of.
+    /// The method as sent. Upper and lower case differ (RFC 9110 section 9.1). It may be a method that no
+    /// standard defines.
     #[inline]
     pub fn method(&self) -> &'a str {
         text(self.head.method.of(self.bytes))
     }
 
-    /// The version the client speaks. Answers are HTTP/1.1 in any case (RFC 9110 section 6.2).
+    /// The HTTP version of the request. Responses are always HTTP/1.1 (RFC 9110 section 6.2).
     pub fn version(&self) -> Version {
         self.head.version
     }
 
-    /// The request target as sent, in any of the four forms of RFC 9112 section 3.2. It is visible ASCII: a
-    /// client that sends UTF-8 or Latin-1 without percent-encoding gets 400. Characters as `|`, `{`, `"` and
-    /// `[`, which browsers send although RFC 3986 excludes them, are taken.
+    /// The request target as sent, in any of the four forms of RFC 9112 section 3.2.
+    ///
+    /// It is visible ASCII: a client that sends UTF-8 or Latin-1 without percent-encoding gets 400.
+    /// Characters such as `|`, `{`, `"` and `[` are accepted: browsers send them although RFC 3986 excludes
+    /// them.
     pub fn target(&self) -> &'a str {
         text(self.head.target.whole.of(self.bytes))
     }
 
-    /// The path of the target, not percent-decoded, without the query. `/` if the target has none,
-    /// `*` for `OPTIONS *`.
+    /// The path of the target, not percent-decoded, without the query. It is `/` if the target has no path,
+    /// and `*` for `OPTIONS *`.
     #[inline]
     pub fn path(&self) -> &'a str {
         text(self.head.target.path(self.bytes))
@@ -114,8 +114,9 @@ impl<'a> Request<'a> {
         self.head.target.query(self.bytes).map(text)
     }
 
-    /// The pairs of the query, decoded as a form (`+` and `%XX`; invalid UTF-8 becomes U+FFFD), in
-    /// order. Nothing is parsed before it is asked for; only a value that needs decoding allocates.
+    /// The pairs of the query, in order, decoded as a form: `+` and `%XX`. Invalid UTF-8 becomes U+FFFD.
+    ///
+    /// The iterator parses only what is read from it. Only a value that needs decoding allocates.
     ///
     /// ```
     /// # use peregrine::{Request, Response, Done};
@@ -139,8 +140,8 @@ impl<'a> Request<'a> {
             .map(|(_, value)| value)
     }
 
-    /// The value of the first header field `name`, whatever its case, without the white space
-    /// around it. `None` also if it is not UTF-8; [`Request::header_all`] has the bytes.
+    /// The value of the first header field `name`, without the white space around it. Case does not matter.
+    /// `None` also if the value is not UTF-8; [`Request::header_all`] has the bytes.
     pub fn header(&self, name: &str) -> Option<&'a str> {
         let field = self
             .fields()
@@ -149,7 +150,7 @@ impl<'a> Request<'a> {
         std::str::from_utf8(field.value.of(self.bytes)).ok()
     }
 
-    /// The values of all header fields `name`, whatever its case, in order.
+    /// The values of all header fields `name`, in order. Case does not matter.
     pub fn header_all<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
         let bytes = self.bytes;
         let request = *self;
@@ -159,7 +160,7 @@ impl<'a> Request<'a> {
             .map(move |field| field.value.of(bytes))
     }
 
-    /// All header fields, names and values as sent, in order.
+    /// All header fields, in order, with names and values as sent.
     pub fn headers(&self) -> impl ExactSizeIterator<Item = (&'a str, &'a [u8])> + use<'a> {
         let bytes = self.bytes;
         self.fields()
@@ -174,36 +175,37 @@ impl<'a> Request<'a> {
         self.fields().iter().map(move |field| field.name.of(bytes))
     }
 
-    /// The id of the last event that a page's `EventSource` got before it lost the connection:
-    /// [`Event::id`](crate::Event::id). `None` if it has had none.
+    /// The id of the last event that the `EventSource` of a page got before its connection broke:
+    /// [`Event::id`](crate::Event::id). `None` if it got no event with an id.
     pub fn last_event_id(&self) -> Option<&'a str> {
         self.header("last-event-id").filter(|id| !id.is_empty())
     }
 
-    /// The host that the request is for, with its port if one was sent: the authority of the
-    /// target if it has one, the `Host` field otherwise (RFC 9112 section 3.3). `None` in an
-    /// HTTP/1.0 request without it.
+    /// The host of the request, with its port if one was sent. It is the authority of the target if that has
+    /// one, otherwise the `Host` field (RFC 9112 section 3.3). `None` in an HTTP/1.0 request without either.
     pub fn host(&self) -> Option<&'a str> {
         let target = self.head.target.authority;
         let host = target.or_else(|| self.head.known(Known::Host))?;
         Some(text(host.of(self.bytes)))
     }
 
-    /// Whether this request comes from a page of the host and port that it is sent to. Browsers say in
-    /// `Origin` which page a form, a script or a WebSocket belongs to (RFC 6454 section 7). True without that
-    /// field, which other clients may leave out. Ask this before a request changes something with the rights
-    /// of its user.
+    /// Whether this request comes from a page of the host and port that it is sent to. Check this before a
+    /// request changes something with the rights of its user.
     ///
-    /// A host without a port is on the default port of the page's scheme, and case does not matter. Which
-    /// scheme the request itself has is not known, as a proxy may have ended its TLS. That proxy has to
-    /// pass `Host` on with its port. False for an `Origin` of `null`, a malformed one, and for two.
+    /// Browsers send in `Origin` the page of a form, a script or a WebSocket (RFC 6454 section 7). The result
+    /// is true without this field; clients other than browsers may omit it. It is false for an `Origin` of
+    /// `null`, a malformed one, and for two fields.
+    ///
+    /// A host without a port has the default port of the scheme of the page. Case does not matter. The scheme
+    /// of the request is not known, because a proxy may have ended its TLS. Such a proxy must forward `Host`
+    /// with its port.
     ///
     /// ```
     /// # use peregrine::{Request, Response, Done};
     /// fn handle(req: &Request<'_>, res: Response<'_>) -> Done {
     ///     match req.is_same_origin() {
     ///         true => res.text("saved"),
-    ///         false => res.status(403).text("not from there"),
+    ///         false => res.status(403).text("wrong origin"),
     ///     }
     /// }
     /// # let app = peregrine::from_fn(handle);
@@ -211,7 +213,7 @@ impl<'a> Request<'a> {
     /// # client.send(b"POST / HTTP/1.1\r\nHost: a.example\r\nOrigin: https://a.example\r\n\r\n");
     /// # assert!(client.received().ends_with(b"saved"));
     /// # client.send(b"POST / HTTP/1.1\r\nHost: a.example\r\nOrigin: https://b.example\r\n\r\n");
-    /// # assert!(client.received().ends_with(b"not from there"));
+    /// # assert!(client.received().ends_with(b"wrong origin"));
     /// ```
     pub fn is_same_origin(&self) -> bool {
         let mut origins = self.header_all("origin");
@@ -222,20 +224,20 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Whether a body follows the head, by the framing: it may not have been read.
+    /// Whether a body follows the head, by the framing. The body may not have been read.
     #[cfg(feature = "websocket")]
     pub(crate) fn has_body(&self) -> bool {
         framing::body_length(self.head, self.bytes) != Ok(BodyLength::Exact(0))
     }
 
-    /// The client waits for a `100 Continue`.
+    /// Whether the client waits for a `100 Continue`.
     #[cfg(feature = "websocket")]
     pub(crate) fn expects_continue(&self) -> bool {
         framing::expects_continue(self.head, self.bytes) == Ok(true)
     }
 
-    /// Whether it may ask for another protocol: the fields are worth a look. Nearly all requests that do
-    /// not are told by the length of `Connection`: they have none, or `close` or `keep-alive`.
+    /// Whether the request may ask for another protocol, so that its fields must be checked. The length of
+    /// `Connection` excludes nearly all other requests: they have no such field, or `close` or `keep-alive`.
     #[cfg(feature = "websocket")]
     #[inline]
     pub(crate) fn may_upgrade(&self) -> bool {
@@ -248,14 +250,15 @@ impl<'a> Request<'a> {
         self.ends
     }
 
-    /// The whole body, decoded from chunks if it came in them; empty if there is none. At most
+    /// The whole body, with chunks decoded; empty if there is none. Its length is at most
     /// [`Limits::body_bytes`](crate::Limits::body_bytes).
     pub fn body(&self) -> &'a [u8] {
         self.body
     }
 
-    /// The media type of the body with its parameters, as sent: the value of `Content-Type`, if there
-    /// is exactly one and it is UTF-8. Two of them could be understood differently.
+    /// The media type of the body with its parameters, as sent: the value of `Content-Type`. `None` if the
+    /// field is missing, is not UTF-8, or is present twice, because two values could be understood
+    /// differently.
     pub fn content_type(&self) -> Option<&'a str> {
         let mut values = self.header_all("content-type");
         match (values.next(), values.next()) {
@@ -264,17 +267,17 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// The pairs of a form in the body, decoded as those of a query are, in order. At most 1,000, as
-    /// separators count; [`Request::form_pairs_up_to`] takes another limit. Nothing is kept of them:
-    /// memory is needed only for a pair that has to be decoded, while it is looked at.
+    /// The pairs of a URL-encoded form in the body, in order, decoded like those of a query. At most 1,000
+    /// pairs, counted by their separators; [`Request::form_pairs_up_to`] takes another limit.
     ///
-    /// This is what a browser sends for a `<form method="post">` without files. For
-    /// `multipart/form-data`, which carries files, there is the feature `multipart`.
+    /// A browser sends this for a `<form method="post">` without files. The feature `multipart` reads
+    /// `multipart/form-data`, which has files. A pair needs memory only if it has to be decoded, and only
+    /// while it is used.
     ///
     /// # Errors
     ///
-    /// [`FormError::NotUrlEncoded`] if `Content-Type` is missing, repeated, or another than
-    /// `application/x-www-form-urlencoded`; [`FormError::TooManyPairs`]. Both before the first pair.
+    /// Both errors come before the first pair. [`FormError::NotUrlEncoded`] if `Content-Type` is missing,
+    /// repeated, or not `application/x-www-form-urlencoded`. [`FormError::TooManyPairs`] above the limit.
     ///
     /// ```
     /// # use peregrine::{Request, Response, Done};
@@ -300,12 +303,12 @@ impl<'a> Request<'a> {
         self.form_pairs_up_to(FORM_PAIRS)
     }
 
-    /// [`Request::form_pairs`] with a limit of the caller's. Empty pairs, which are passed over,
-    /// count.
+    /// As [`Request::form_pairs`], with another limit on the pairs. Empty pairs count too, although they are
+    /// skipped.
     ///
     /// # Errors
     ///
-    /// As [`Request::form_pairs`].
+    /// Those of [`Request::form_pairs`].
     pub fn form_pairs_up_to(
         &self,
         max_pairs: usize,
@@ -314,16 +317,17 @@ impl<'a> Request<'a> {
         Ok(form_urlencoded::parse(self.body))
     }
 
-    /// The decoded value of the first pair `name` of a form in the body; `None` if there is none, or
-    /// no form that [`Request::form_pairs`] would take. It reads the body each time: for many fields,
-    /// go through the pairs once.
+    /// The decoded value of the first pair `name` of a URL-encoded form in the body. `None` if there is no
+    /// such pair, or if [`Request::form_pairs`] returns an error.
+    ///
+    /// Each call reads the body. For many fields, iterate over the pairs once.
     ///
     /// ```
     /// # use peregrine::{Request, Response, Done};
     /// fn handle(req: &Request<'_>, res: Response<'_>) -> Done {
     ///     match req.form("name") {
     ///         Some(name) => res.text(&format!("Hello, {name}!")),
-    ///         None => res.status(400).text("who are you?"),
+    ///         None => res.status(400).text("`name` is missing"),
     ///     }
     /// }
     /// # let app = peregrine::from_fn(handle);
@@ -337,14 +341,14 @@ impl<'a> Request<'a> {
         pairs.find(|(key, _)| key == name).map(|(_, value)| value)
     }
 
-    /// The client's address; `None` on a Unix socket. A client over IPv4 has an IPv4 address, also where
-    /// the listener is `[::]`.
+    /// The address of the client; `None` on a Unix socket. A client that connects over IPv4 has an IPv4
+    /// address, even if the listener is `[::]`.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.ends.peer_addr()
     }
 
-    /// The address that the client connected to; `None` on a Unix socket. Asks the system each
-    /// time.
+    /// The address of the server to which the client connected; `None` on a Unix socket. Each call asks the
+    /// system.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.ends.local_addr()
     }
@@ -402,8 +406,8 @@ impl std::fmt::Debug for Request<'_> {
     }
 }
 
-/// Bytes that the parser has found to be ASCII. The most frequent of them without another look:
-/// `from_utf8` costs some 40 instructions.
+/// Converts bytes that the parser has found to be ASCII. The most frequent values are converted without a
+/// check, because `from_utf8` costs about 40 instructions.
 #[inline]
 fn text(bytes: &[u8]) -> &str {
     match bytes {
@@ -438,12 +442,12 @@ pub struct OwnedRequest {
 }
 
 impl OwnedRequest {
-    /// Bytes of memory that it takes.
+    /// Bytes of memory of the copy.
     pub(crate) fn held(&self) -> usize {
         size_of::<OwnedRequest>() + size_of::<Head>() + self.bytes.len() + self.body.len()
     }
 
-    /// The request, to look at.
+    /// A view of the copied request.
     pub fn as_request(&self) -> Request<'_> {
         Request {
             head: &self.head,

@@ -1,4 +1,4 @@
-//! Starting a server, watching it, stopping it.
+//! Sets up, starts and stops a server.
 
 #[cfg(unix)]
 mod handover;
@@ -43,7 +43,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-/// A server that is being set up. See [`Config`] for threads and limits.
+/// A server before its start: handler, addresses, settings. [`Config`] has the threads and limits.
 ///
 /// ```no_run
 /// use peregrine::Server;
@@ -77,14 +77,14 @@ impl<F> Server<FromFn<F>>
 where
     F: Fn(&Request<'_>, Response<'_>) -> Done + Send + Sync + 'static,
 {
-    /// A server around a closure; see [`from_fn`].
+    /// A server with a closure as its handler; see [`from_fn`].
     pub fn from_fn(f: F) -> Server<FromFn<F>> {
         Server::new(from_fn(f))
     }
 }
 
 impl<H: Handler> Server<H> {
-    /// A server around `handler`, with the default [`Config`].
+    /// A server with `handler` and the default [`Config`].
     pub fn new(handler: H) -> Server<H> {
         Server {
             handler,
@@ -98,9 +98,10 @@ impl<H: Handler> Server<H> {
         }
     }
 
-    /// Takes WebSocket connections, too, on threads of their own ([`Config::ws_threads`]): those
-    /// that [`WebSocketHandler::accept_ws`] accepts. A server without this call has neither the
-    /// threads nor their code.
+    /// Enables WebSocket connections, on threads of their own ([`Config::ws_threads`]).
+    ///
+    /// [`WebSocketHandler::accept_ws`] accepts each one. A server without this call has neither these threads
+    /// nor their code.
     ///
     /// [`WebSocketHandler::accept_ws`]: crate::WebSocketHandler::accept_ws
     #[cfg(feature = "websocket")]
@@ -120,22 +121,22 @@ impl<H: Handler> Server<H> {
         }
     }
 
-    /// Serves until a stop: [`Server::start`], then [`Running::wait`].
+    /// Serves until it is stopped: [`Server::start`], then [`Running::wait`]. It blocks until then.
     pub fn run(self) -> io::Result<Stopped> {
         self.start()?.wait()
     }
 
-    /// Binds and starts the threads. When it returns, connections are accepted.
+    /// Binds the addresses and starts the threads. When it returns, connections are accepted.
     ///
     /// # Errors
     ///
-    /// No address was given; one cannot be bound, which the message names; the system has no more
-    /// threads or descriptors. Nothing keeps running then.
+    /// No address was given. Or an address cannot be bound; the error names it. Or a setting of [`Config`] is
+    /// not valid. Or the system has no more threads or descriptors. After an error nothing keeps running.
     pub fn start(self) -> io::Result<Running> {
         self.start_over::<Plain>()
     }
 
-    /// Starts over what moves the bytes of each connection.
+    /// Starts with another transport for the bytes of each connection.
     pub(crate) fn start_over<T: OverSocket>(mut self) -> io::Result<Running> {
         let places = self.take_places();
         let launch = Launch::new(self.config, places, Vec::new(), self.timers)?;
@@ -146,7 +147,7 @@ impl<H: Handler> Server<H> {
     }
 }
 
-/// What every server can be told, whatever it serves.
+/// Methods of every server, with and without WebSockets.
 impl<H, M> Server<H, M> {
     /// Sets threads and limits.
     pub fn config(mut self, config: Config) -> Server<H, M> {
@@ -154,30 +155,32 @@ impl<H, M> Server<H, M> {
         self
     }
 
-    /// Has functions called after a time, on the workers' threads. It may be asked for before the
-    /// server starts, to give it to the handler, and asked already: what it is asked for then is
-    /// counted from the start.
+    /// Calls functions after a time, on the threads of the workers.
+    ///
+    /// It can be used before the server starts, for example to pass it to the handler. Times that are
+    /// requested before the start begin with the start.
     pub fn timers(&self) -> Timers {
         self.timers.clone()
     }
 
-    /// Lets `stats` tell what this server counts, from its start on; see [`Stats`].
+    /// Connects `stats` to the counters of this server, from its start on; see [`Stats`].
     pub fn stats(mut self, stats: &Stats) -> Server<H, M> {
         self.stats = stats.clone();
         self
     }
 
-    /// Listens on an address: `"127.0.0.1:8080"`, `"[::]:8080"`, `("localhost", 8080)`. Port 0 is
-    /// any free one; [`Running::local_addrs`] tells which. May be called for several addresses. A
-    /// name that stands for several is bound to the first that works. Errors are those of
-    /// [`Server::start`].
+    /// Listens on a TCP address: `"127.0.0.1:8080"`, `"[::]:8080"`, `("localhost", 8080)`. It can be called
+    /// several times.
     ///
-    /// `[::]` takes connections over IPv4, too, on every system but OpenBSD. If the server is also bound to
-    /// `0.0.0.0` with the same port, each of the two takes its own.
+    /// Port 0 is any free port; [`Running::local_addrs`] returns it. A name with several addresses is bound
+    /// to the first address that works. [`Server::start`] reports errors.
+    ///
+    /// `[::]` also accepts connections over IPv4, on every system except OpenBSD. If the server is also bound
+    /// to `0.0.0.0` with the same port, each of the two accepts its own.
     pub fn bind(mut self, addr: impl ToSocketAddrs + Debug) -> Server<H, M> {
         let addrs = match addr.to_socket_addrs().map(Iterator::collect::<Vec<_>>) {
             Ok(addrs) if addrs.is_empty() => {
-                let error = io::Error::new(io::ErrorKind::NotFound, "it stands for no address");
+                let error = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
                 Err(cannot_bind(format_args!("{addr:?}"), &error))
             }
             Ok(addrs) => Ok(addrs),
@@ -187,18 +190,19 @@ impl<H, M> Server<H, M> {
         self
     }
 
-    /// Listens on a Unix socket that only this user may connect to: [`Server::bind_unix_mode`] with
-    /// 0600.
+    /// Listens on a Unix socket that only the user of this process may connect to: [`Server::bind_unix_mode`]
+    /// with 0600.
     #[cfg(unix)]
     pub fn bind_unix(self, path: impl AsRef<Path>) -> Server<H, M> {
         self.bind_unix_mode(path, 0o600)
     }
 
-    /// Listens on a Unix socket whose file has the permissions `mode`, whatever the umask: who may write
-    /// to it may connect. 0660 lets the group of the file in, a proxy of another user for instance.
-    /// A socket file of this user that nobody listens on is replaced; anything else there is an
-    /// [error](Server::start) that says what it is. Ours is removed when the server stops, if it is
-    /// still there. Not on Windows.
+    /// Listens on a Unix socket whose file has the permissions `mode`, whatever the umask. A process that may
+    /// write to the file may connect. Not on Windows.
+    ///
+    /// For example, 0660 allows the group of the file, such as a proxy of another user. A socket file of this
+    /// user without a listener is replaced. Any other file at the path is an [error](Server::start) that says
+    /// what it is. When the server stops, it removes its file if the file is still there.
     #[cfg(unix)]
     pub fn bind_unix_mode(mut self, path: impl AsRef<Path>, mode: u32) -> Server<H, M> {
         self.places
@@ -206,27 +210,29 @@ impl<H, M> Server<H, M> {
         self
     }
 
-    /// Listens on a socket that someone else has bound, a service manager for instance; see
+    /// Listens on a TCP socket that another program has bound, for example a service manager; see
     /// [`Running::leave_backlog`].
     pub fn listener(mut self, listener: TcpListener) -> Server<H, M> {
         self.places.push(Place::Inherited(vec![listener]));
         self
     }
 
-    /// Listens on a Unix socket that someone else has bound. Not on Windows.
+    /// Listens on a Unix socket that another program has bound. Not on Windows.
     #[cfg(unix)]
     pub fn unix_listener(mut self, listener: UnixListener) -> Server<H, M> {
         self.places.push(Place::InheritedUnix(listener, None));
         self
     }
 
-    /// Has [`Server::bind`] and [`Server::bind_unix`], called before or after this, take the listeners of
-    /// the process that hands over to this one ([`hand_over`]; [`Inherited`] has an example). For an
-    /// address that it did not listen on they bind anew, so addresses may come and go from one version
-    /// of a program to the next. Port 0 takes any listener on its IP address. Not on Windows.
+    /// Uses the listeners of the process that hands over to this one ([`hand_over`]). [`Inherited`] has an
+    /// example. Not on Windows.
     ///
-    /// All listeners of an address are taken, whatever the numbers of threads of the two processes: with
-    /// several accept threads each has a queue of connections of its own, and none is lost.
+    /// It applies to [`Server::bind`] and [`Server::bind_unix`], called before or after this. Addresses
+    /// without an inherited listener are bound as usual. So addresses may be added and removed from one
+    /// version of a program to the next. Port 0 takes any listener on its IP address.
+    ///
+    /// All listeners of an address are taken, whatever the numbers of threads of the two processes. With
+    /// several accept threads each listener has its own queue of connections, and no connection is lost.
     #[cfg(unix)]
     pub fn inherit(mut self, inherited: &Inherited) -> Server<H, M> {
         self.inherited = Some(inherited.clone());
@@ -243,8 +249,7 @@ impl<H, M> Server<H, M> {
     }
 }
 
-/// A server whose threads run. Dropping it stops it, as [`Running::wait`] would after
-/// [`Running::stop`].
+/// A server whose threads run. A drop stops it, like [`Running::stop`] and then [`Running::wait`].
 ///
 /// ```
 /// # fn main() -> std::io::Result<()> {
@@ -253,9 +258,9 @@ impl<H, M> Server<H, M> {
 /// let server = peregrine::Server::from_fn(|_, res| res.text("hi")).bind("127.0.0.1:0").start()?;
 /// let mut client = std::net::TcpStream::connect(server.local_addr().expect("a TCP address"))?;
 /// client.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
-/// let mut answer = String::new();
-/// client.read_to_string(&mut answer)?;
-/// assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"));
+/// let mut response = String::new();
+/// client.read_to_string(&mut response)?;
+/// assert!(response.starts_with("HTTP/1.1 200 OK\r\n"));
 /// assert_eq!(server.counters().requests, 1);
 ///
 /// server.stop();
@@ -268,9 +273,9 @@ pub struct Running {
     pub(crate) control: Arc<Control>,
     pub(crate) addrs: Vec<ListenAddr>,
     pub(crate) acceptors: Vec<JoinHandle<io::Result<()>>>,
-    /// All that own connections.
+    /// All threads that own connections.
     pub(crate) workers: Vec<JoinHandle<io::Result<Ended>>>,
-    /// Of the pool, of those who accept, and of threads that are no workers.
+    /// Counters of the pool, of the accept threads, and of threads that are not workers.
     pub(crate) others: Vec<Arc<WorkerCounters>>,
     pub(crate) timers: Timers,
     pub(crate) fit: usize,
@@ -279,12 +284,12 @@ pub struct Running {
 }
 
 impl Running {
-    /// Where it listens, in the order of the calls to [`Server::bind`] and its siblings.
+    /// The addresses of the listeners, in the order of the calls of [`Server::bind`] and its siblings.
     pub fn local_addrs(&self) -> &[ListenAddr] {
         &self.addrs
     }
 
-    /// The first TCP address it listens on.
+    /// The first TCP address of the listeners.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.addrs.iter().find_map(|addr| match addr {
             ListenAddr::Tcp(addr) => Some(*addr),
@@ -293,26 +298,32 @@ impl Running {
         })
     }
 
-    /// About how many of [`Config::connections`] the process had descriptors for at the start; see
-    /// [`Config::raise_descriptors`].
+    /// The approximate number of [`Config::connections`] for which the process had descriptors at the start;
+    /// see [`Config::raise_descriptors`].
     pub fn connections_that_fit(&self) -> usize {
         self.fit
     }
 
-    /// Begins to stop and returns at once: listeners close, and those who wait to be accepted are; all
-    /// requests that have arrived are answered, the last of a connection with `Connection: close`. A
-    /// connection without a request may send one more, within [`Limits::stop_grace`], and is closed
-    /// then. What is open after [`Config::stop_time`] is cut.
+    /// Begins to stop and returns at once.
+    ///
+    /// - The server accepts the connections that wait, and closes its listeners; see
+    ///   [`Running::leave_backlog`].
+    /// - It responds to all requests that have arrived. The last response of a connection has `Connection:
+    ///   close`.
+    /// - A connection without a request may send one more within [`Limits::stop_grace`], and is closed then.
+    /// - After [`Config::stop_time`] all open connections are aborted.
     ///
     /// [`Limits::stop_grace`]: crate::Limits::stop_grace
     pub fn stop(&self) {
         self.control.stop();
     }
 
-    /// From now on a stop leaves connections that wait to be accepted to someone else who has the same
-    /// listeners: a service manager, which keeps them for the next process. Without this call they are
-    /// accepted and answered before the listeners close, as closing the last one would cut them off.
-    /// [`hand_over`] calls it by itself.
+    /// Leaves connections that wait to be accepted to another process with the same listeners, from now on,
+    /// when the server stops.
+    ///
+    /// A service manager keeps such listeners for the next process. Without this call the server accepts and
+    /// answers these connections before it closes the listeners, because a close of the last listener would
+    /// reset them. [`hand_over`] makes this call itself.
     ///
     /// ```no_run
     /// # fn main() -> std::io::Result<()> {
@@ -333,18 +344,18 @@ impl Running {
         Stopper(self.control.clone())
     }
 
-    /// Has functions called after a time, on the workers' threads.
+    /// Calls functions after a time, on the threads of the workers.
     pub fn timers(&self) -> Timers {
         self.timers.clone()
     }
 
-    /// What all threads have counted.
+    /// The sum of the counters of all threads.
     pub fn counters(&self) -> Counters {
         let others = self.others.iter().map(|counters| counters.snapshot());
         self.worker_counters().into_iter().chain(others).sum()
     }
 
-    /// What each worker has counted.
+    /// The counters of each worker.
     pub fn worker_counters(&self) -> Vec<Counters> {
         self.control
             .seats
@@ -353,10 +364,11 @@ impl Running {
             .collect()
     }
 
-    /// From now on SIGINT and SIGTERM (on Windows: Ctrl-C) stop the server, and a second one cuts
-    /// what is still open. [`Running::wait`] does this by itself; call it before, where a signal may
-    /// come in between. The signals do not get their former meaning back afterwards. Feature
-    /// `signals`, on by default.
+    /// Makes SIGINT and SIGTERM (on Windows: Ctrl-C) stop the server from now on. A second signal aborts the
+    /// open connections.
+    ///
+    /// [`Running::wait`] makes this call itself. Make it earlier if a signal may come before. The signals do
+    /// not get their former meaning back. Needs the feature `signals`, which is on by default.
     ///
     /// # Errors
     ///
@@ -369,18 +381,18 @@ impl Running {
         Ok(())
     }
 
-    /// Waits until the server has stopped, by a signal, [`Running::stop`] or a [`Stopper`].
+    /// Blocks until the server has stopped, by a signal, by [`Running::stop`] or by a [`Stopper`].
     ///
     /// # Errors
     ///
-    /// A thread ended with an error of the system, or panicked, which stops the others too.
+    /// A thread ended with an error of the system, or panicked. Then the other threads stop too.
     pub fn wait(mut self) -> io::Result<Stopped> {
         #[cfg(feature = "signals")]
         self.stop_on_signals()?;
         self.join()
     }
 
-    /// [`Inherited::ready`] waits no longer than this server serves.
+    /// [`Inherited::ready`] waits only while this server serves.
     #[cfg(unix)]
     fn tell(&self, inherited: Option<&Inherited>) {
         if let Some(inherited) = inherited {
@@ -403,10 +415,10 @@ impl Running {
                 Err(error) => result = result.and(Err(error)),
             }
         }
-        // The control, and what it holds, lives as long as the last `Stopper`.
+        // The last `Stopper` keeps the control alive, with everything that it holds.
         let untaken = self.control.seats.iter().map(Seat::close_untaken);
         ended.cut += untaken.sum::<u64>();
-        // Whoever was waiting for a job has ended; it may have more to do than to answer.
+        // All threads that wait for a job have ended. A job may still have other work to do.
         self.control.pool.close(self.control.stop_at());
         result.map(|()| Stopped {
             drained: ended.drained,

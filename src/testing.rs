@@ -1,5 +1,5 @@
-//! A client and a connection without sockets, threads or a clock of their own: what tests of a
-//! [`Handler`] need, with the same code behind it that serves real connections.
+//! Connections in memory, for tests of a [`Handler`]: without sockets, and with a clock that the test moves.
+//! They use the code that serves real connections.
 
 mod alone;
 #[cfg(feature = "websocket")]
@@ -36,8 +36,8 @@ type Served<'h, H, M> =
 
 /// One connection to a handler, in memory.
 ///
-/// Time stands still unless [`Connection::elapse`] moves it, and the `Date` of answers is the
-/// beginning of 1970.
+/// The time is constant unless [`Connection::elapse`] moves it. The `Date` of responses is the beginning of
+/// 1970.
 ///
 /// ```
 /// use peregrine::testing::Connection;
@@ -51,14 +51,14 @@ type Served<'h, H, M> =
 /// assert!(client.is_closed());
 /// ```
 pub struct Connection<'h, H: Handler> {
-    /// Until it is closed.
+    /// The connection, until it is closed.
     served: Box<Served<'h, H, Off>>,
     timers: Timers,
-    /// Since the beginning.
+    /// Time since the beginning.
     time: Duration,
-    /// Something has been posted for a late answer.
+    /// Signalled for each piece of a deferred response.
     woken: Receiver<()>,
-    /// Such a thing has reached the client, and nobody has waited for it yet.
+    /// A piece has reached the client, and no call has waited for it yet.
     came: bool,
 }
 
@@ -71,7 +71,7 @@ impl<'h, H: Handler> Connection<'h, H> {
     /// Connects to `handler`.
     pub fn with_limits(handler: &'h H, limits: Limits) -> Connection<'h, H> {
         let (wake, woken) = channel();
-        // Nobody listens any more once the connection is dropped.
+        // No thread receives this after the connection is dropped.
         let wake = move || {
             let _ = wake.send(());
         };
@@ -86,8 +86,8 @@ impl<'h, H: Handler> Connection<'h, H> {
         }
     }
 
-    /// Bytes arrive from the client; the server does all it can with them. Bytes that come after
-    /// the server has closed are lost.
+    /// Sends bytes from the client. The server handles them before this returns. Bytes that come after the
+    /// server has closed are lost.
     pub fn send(&mut self, bytes: &[u8]) {
         self.came = false;
         let fate = self.served.client_does(|client| client.arrive(bytes));
@@ -95,15 +95,15 @@ impl<'h, H: Handler> Connection<'h, H> {
         self.run();
     }
 
-    /// The client half-closes: it will send nothing more, and still reads.
+    /// Closes the sending side of the client. The client still reads.
     pub fn send_eof(&mut self) {
         let fate = self.served.client_does(Memory::arrive_eof);
         self.done(fate);
         self.run();
     }
 
-    /// Time passes; what [`Timers`](crate::Timers) are to call by then is called, and if a deadline
-    /// passes the server does what it does then. Deadlines know whole seconds only.
+    /// Moves the time. Due calls of [`Timers`](crate::Timers) are made, and the server reacts to timeouts
+    /// that have passed. Timeouts are in whole seconds.
     pub fn elapse(&mut self, time: Duration) {
         let until = self.time.saturating_add(time);
         while let Some(at) = self.timers.next().filter(|at| *at <= until) {
@@ -122,17 +122,19 @@ impl<'h, H: Handler> Connection<'h, H> {
         self.done(fate);
     }
 
-    /// The server shall stop: the answer to a request that is under way is the last one. An idle
-    /// connection may send one more request, and closes if [`Limits::stop_grace`](crate::Limits::stop_grace)
-    /// passes without one.
+    /// Begins to stop the server: the next response on the connection is the last one. An idle connection may
+    /// send one more request. It is closed after [`Limits::stop_grace`](crate::Limits::stop_grace) without
+    /// one.
     pub fn stop(&mut self) {
         self.act(Driven::stop);
         self.run();
     }
 
-    /// Waits until another thread has sent something for an answer that was deferred or is streamed,
-    /// at most so long, and hands it to the client. What has come since the last [`Connection::send`]
-    /// need not be waited for. False if time is up. Time does not pass for the connection meanwhile.
+    /// Blocks until another thread has sent a piece of a deferred or streamed response, for at most `most`,
+    /// and passes it to the client. False if the time has passed.
+    ///
+    /// A piece that came after the last [`Connection::send`] is not waited for. The time of the connection
+    /// does not move meanwhile.
     pub fn wait(&mut self, most: Duration) -> bool {
         let until = clock::after(most);
         self.run();
@@ -146,22 +148,22 @@ impl<'h, H: Handler> Connection<'h, H> {
         true
     }
 
-    /// All that the client has been sent.
+    /// All bytes that the client has received.
     pub fn received(&self) -> &[u8] {
         &self.served.received
     }
 
-    /// All that the client has been sent since this was last asked.
+    /// All bytes that the client has received since the last call of this.
     pub fn take_received(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.served.received)
     }
 
-    /// True when the server has closed the connection.
+    /// Whether the server has closed the connection.
     pub fn is_closed(&self) -> bool {
         self.served.is_closed
     }
 
-    /// What the server has counted on this connection.
+    /// The counters of this connection.
     pub fn counters(&self) -> Counters {
         let shared = &self.served.shared;
         shared.counters.snapshot() + shared.service.wire.door.pool.counters().snapshot()
@@ -175,14 +177,14 @@ impl<'h, H: Handler> Connection<'h, H> {
         connection.map_or(0, |connection| connection.held())
     }
 
-    /// Hands over what other threads have posted, and asks a body again whose source gave nothing.
+    /// Delivers messages of other threads, and asks a body again whose source had no bytes.
     fn run(&mut self) {
         let fate = self.served.rested();
         self.done(fate);
         let door = self.served.shared.service.wire.door.clone();
         door.adopt();
         let mut commands = Vec::new();
-        // What a handler has sent from its own thread is there already.
+        // Messages that a handler has sent from its own thread are here already.
         while !door.inbox.is_empty() {
             door.inbox.take(&mut commands);
             let before = self.served.received.len();
@@ -223,8 +225,8 @@ impl<'h, H: Handler> Connection<'h, H> {
     }
 }
 
-/// A connection to a server of its own, over `transport`. `wake` is called when something has been posted
-/// for a late answer.
+/// A connection to its own server, over `transport`. `wake` is called for each message of a deferred
+/// response.
 fn serve<H: Handler, M: Upgrades<H>>(
     (handler, mode): (&H, M),
     limits: Limits,
@@ -260,7 +262,7 @@ impl<H: Handler> Drop for Connection<'_, H> {
         self.close();
         let door = &self.served.shared.service.wire.door;
         door.close();
-        // Jobs that still run are for nobody.
+        // No connection needs the results of jobs that still run.
         door.pool.close(Instant::now());
     }
 }
@@ -274,7 +276,7 @@ impl<H: Handler> std::fmt::Debug for Connection<'_, H> {
     }
 }
 
-/// For what a handler offloads.
+/// The pool for offloaded requests.
 const POOL: Size = Size {
     threads: 8,
     queue: 1024,

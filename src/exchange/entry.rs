@@ -8,10 +8,10 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// What an access log says of one request.
+/// The data of one request for an access log.
 ///
-/// [`AccessLog`](crate::AccessLog) makes it of each request; a handler that writes lines of its own
-/// makes it with [`AccessEntry::new`].
+/// [`AccessLog`](crate::AccessLog) makes one for each request. A handler that writes its own lines makes it
+/// by [`AccessEntry::new`].
 ///
 /// ```
 /// use peregrine::{AccessEntry, Done, Request, Response};
@@ -41,14 +41,14 @@ pub struct AccessEntry<'a> {
 }
 
 impl<'a> AccessEntry<'a> {
-    /// A request that was answered now, by a handler that took so long.
+    /// The entry of a request that was answered now. `took` is the time of the handler.
     pub fn new(request: &Request<'a>, done: &Done, took: Duration) -> AccessEntry<'a> {
         AccessEntry::of(Some(*request), request.peer_addr(), done.status())
             .took_for(took)
             .with_body(done.body_bytes())
     }
 
-    /// A response without a body that took no time.
+    /// The entry of a response without a body that took no time.
     pub(crate) fn of(
         request: Option<Request<'a>>,
         peer: Option<SocketAddr>,
@@ -60,7 +60,7 @@ impl<'a> AccessEntry<'a> {
             status,
             body_bytes: 0,
             took: Duration::ZERO,
-            // A clock before 1970 is wrong in any case.
+            // A clock before 1970 is wrong anyway.
             unix: SystemTime::now()
                 .duration_since(UNIX_EPOCH)
                 .map_or(0, |unix| unix.as_secs()),
@@ -80,25 +80,25 @@ impl<'a> AccessEntry<'a> {
         self.request.as_ref()
     }
 
-    /// The client's address; `None` on a Unix socket.
+    /// The address of the client; `None` on a Unix socket.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.peer
     }
 
-    /// The status of the response. 499 if the connection ended before the response was sent as a whole;
-    /// HTTP has no such status, but readers of logs know it.
+    /// The status of the response. It is 499 if the connection ended before the whole response was sent. HTTP
+    /// does not define 499, but log readers know it.
     pub fn status(&self) -> u16 {
         self.status
     }
 
-    /// Bytes of the body without chunk framing: those that were handed to the system, if the status is
-    /// 499; of a chunked body that the server could not complete, those until then.
+    /// Bytes of the body without chunk framing. With status 499, the bytes that the system has taken. For a
+    /// chunked body that the server could not complete, the bytes before its end.
     pub fn body_bytes(&self) -> u64 {
         self.body_bytes
     }
 
-    /// The time from the first call of the handler for this request to the end of the response. Where
-    /// the library answered without the handler, whole seconds since the last step of the request.
+    /// The time from the first call of the handler for this request to the end of the response. If the
+    /// library responded without the handler, whole seconds since the last step of the request.
     pub fn took(&self) -> Duration {
         self.took
     }
@@ -108,17 +108,17 @@ impl<'a> AccessEntry<'a> {
         self.unix
     }
 
-    /// Appends the line of the Common Log Format of NCSA httpd, without an end of line:
+    /// Appends the line in the Common Log Format of NCSA httpd, without a line end:
     ///
     /// ```text
     /// 192.0.2.7 - - [10/Oct/2026:13:55:36 +0000] "GET /a?b=c HTTP/1.1" 200 2326
     /// ```
     ///
-    /// The address without the port (`-` on a Unix socket), two fields that are always `-` (identity
-    /// and user), the time in UTC, the request line, the status and the bytes of the body. `-` stands
-    /// for an empty body, and for the request line where there is no [`AccessEntry::request`].
+    /// The fields are: the address without the port (`-` on a Unix socket), two fields that are always `-`
+    /// (identity and user), the time in UTC, the request line, the status, and the bytes of the body. An
+    /// empty body, and a missing [`AccessEntry::request`], are `-`.
     pub fn common(&self, line: &mut Vec<u8>) {
-        // Writing to a `Vec` cannot fail.
+        // A write to a `Vec` cannot fail.
         let _ = match self.peer {
             Some(peer) => write!(line, "{}", peer.ip()),
             None => line.write_all(b"-"),
@@ -144,8 +144,8 @@ impl<'a> AccessEntry<'a> {
         }
     }
 
-    /// Appends the line of the combined format of Apache httpd: that of [`AccessEntry::common`] with
-    /// the first `Referer` and `User-Agent` behind it, in quotes, `-` where there is none.
+    /// Appends the line in the combined format of Apache httpd: that of [`AccessEntry::common`], then the
+    /// first `Referer` and `User-Agent` in quotes. A missing field is `-`.
     pub fn combined(&self, line: &mut Vec<u8>) {
         self.common(line);
         for name in ["referer", "user-agent"] {
@@ -159,8 +159,8 @@ impl<'a> AccessEntry<'a> {
         }
     }
 
-    /// Appends what a client has sent so that it stays within the quotes around it, whoever reads the
-    /// log: `"` and `\` with a `\` before them, all that is not visible ASCII or a space as `\xhh`.
+    /// Appends text from a client so that it stays within its quotes for every log reader. `"` and `\` get a
+    /// `\` before them. All bytes other than visible ASCII and spaces become `\xhh`.
     ///
     /// ```
     /// let mut line = Vec::new();
@@ -186,7 +186,7 @@ pub(crate) fn hex(b: u8, line: &mut Vec<u8>) {
 
 const STAMP_LEN: usize = 26;
 
-/// `10/Oct/2026:13:55:36 +0000`, made once a second on each thread.
+/// `10/Oct/2026:13:55:36 +0000`. Each thread makes it once a second.
 fn stamp(unix: u64) -> [u8; STAMP_LEN] {
     thread_local! {
         static LAST: Cell<Option<(u64, [u8; STAMP_LEN])>> = const { Cell::new(None) };

@@ -1,4 +1,4 @@
-//! Server-sent events for many pages at once.
+//! Server-sent events for many pages.
 
 use super::events::{Event, EventSender};
 use super::sender::SendError;
@@ -7,20 +7,20 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-/// Topics of server-sent events: what is published to one goes to each page that has subscribed to it.
-/// Clones are the same hub, and all may be used from any thread.
+/// Sends server-sent events to all pages that have subscribed to a topic. Clones are the same hub. Any thread
+/// may use it.
 ///
-/// [`EventHub::subscribe`] takes the [`EventSender`] of a page. A page that has gone is forgotten. A page
-/// that has fallen behind by more than [`Limits::output_bytes`](crate::Limits::output_bytes) is dropped,
-/// so that its stream ends when it has taken what there is; a browser comes back after that, with its
-/// `Last-Event-ID`, and can be given what it has missed. So no page makes others wait, memory is bounded,
-/// and no page misses an event without a sign.
+/// [`EventHub::subscribe`] takes the [`EventSender`] of a page. A page that has gone is removed. A page with
+/// more unsent bytes than [`Limits::output_bytes`](crate::Limits::output_bytes) is removed too: its stream
+/// ends after the bytes that it has. A browser then connects again with its `Last-Event-ID`, and the program
+/// can send what it has missed. So a slow page delays no other page, memory is limited, and a page that
+/// misses an event notices it.
 ///
-/// # History first, then what is new
+/// # History first, then new events
 ///
-/// A page that comes shall get what there is already, and then each new event: none twice, and none
-/// left out. For that, keep the history behind a lock, publish with the lock held, and subscribe a page
-/// with the lock held in which its history is sent:
+/// A new page shall get the history and then each new event, without a gap and without a repetition. For
+/// this, keep the history behind a lock. Hold the lock to publish. Hold it also to send the history to a page
+/// and to subscribe the page:
 ///
 /// ```
 /// use peregrine::{Done, Event, EventHub, Request, Response};
@@ -46,7 +46,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 ///         let history = self.history.lock().unwrap();
 ///         for (n, text) in history.iter().enumerate().skip(seen.map_or(0, |seen| seen + 1)) {
 ///             if page.try_send(Event::new().id(n.to_string()).data(text)).is_err() {
-///                 return done; // the page comes back for the rest
+///                 return done; // the page connects again and gets the rest
 ///             }
 ///         }
 ///         self.hub.subscribe(page, ["news"]);
@@ -65,7 +65,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 /// # assert_eq!(news.hub.pages("news"), 1);
 /// ```
 ///
-/// The example `room` has this for WebSockets, too.
+/// The example `room` does the same for WebSockets.
 #[derive(Clone, Default)]
 pub struct EventHub(Arc<Inner>);
 
@@ -75,13 +75,12 @@ struct Inner {
     pages: Mutex<Pages>,
 }
 
-/// What a page may ask of an [`EventHub`]; the table in [`Config`](crate::Config#limits) has these among
-/// all others.
+/// Limits of one page of an [`EventHub`]. The table in [`Config`](crate::Config#limits) has them too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventLimits {
-    /// Topics of a page. [`EventHub::subscribe`] says no above it. Default: 64.
+    /// Number of topics of a page. [`EventHub::subscribe`] returns false above it. Default: 64.
     pub topics: usize,
-    /// Bytes of the name of a topic. [`EventHub::subscribe`] says no above it. Default: 256.
+    /// Bytes of the name of a topic. [`EventHub::subscribe`] returns false above it. Default: 256.
     pub topic_bytes: usize,
 }
 
@@ -96,7 +95,7 @@ impl Default for EventLimits {
 
 #[derive(Default)]
 struct Pages {
-    /// Given out so far.
+    /// Number of ids given out so far.
     count: u64,
     senders: HashMap<u64, Page>,
     topics: HashMap<Arc<str>, BTreeSet<u64>>,
@@ -121,11 +120,12 @@ impl EventHub {
         }))
     }
 
-    /// Subscribes a page to topics, which are any text, and keeps its sender until it has gone or has
-    /// fallen behind. A page that needs no topic gets what is broadcast.
+    /// Subscribes a page to topics and keeps its sender, until the page has gone or has too many unsent
+    /// bytes.
     ///
-    /// Returns false, and ends the stream, if there are more topics than [`EventLimits::topics`] or one is
-    /// longer than [`EventLimits::topic_bytes`].
+    /// A topic is any text. A page without topics gets only broadcasts. The result is false, and the stream
+    /// ends, if there are more topics than [`EventLimits::topics`] or a name is longer than
+    /// [`EventLimits::topic_bytes`].
     pub fn subscribe<T>(&self, sender: EventSender, topics: impl IntoIterator<Item = T>) -> bool
     where
         T: AsRef<str>,
@@ -147,7 +147,7 @@ impl EventHub {
         let leave = sender.leave();
         let id = self.with(|pages| pages.add(sender, topics));
         let hub = Arc::downgrade(&self.0);
-        // It may have gone already. What the page's own calls see of the hub is without it.
+        // The page may have gone already. Its own calls see the hub without it.
         leave.when_left_first(Box::new(move || {
             call_unlocked(move || {
                 if let Some(inner) = Weak::upgrade(&hub) {
@@ -158,8 +158,8 @@ impl EventHub {
         true
     }
 
-    /// Sends an event to each page that has subscribed to the topic, and never waits. To how many it
-    /// went; those that have fallen behind are not among them.
+    /// Sends an event to each page that has subscribed to the topic, and returns the number of these pages.
+    /// It never blocks. Pages with too many unsent bytes are removed and do not count.
     ///
     /// # Errors
     ///
@@ -173,11 +173,11 @@ impl EventHub {
         }))
     }
 
-    /// Sends an event to each page of the hub; as [`EventHub::publish`] otherwise.
+    /// Sends an event to each page of the hub; otherwise as [`EventHub::publish`].
     ///
     /// # Errors
     ///
-    /// As [`EventHub::publish`].
+    /// Those of [`EventHub::publish`].
     pub fn broadcast(&self, event: impl Into<Event>) -> Result<usize, SendError> {
         let payload = event.into().into_shared()?;
         Ok(self.with(|pages| {
@@ -186,12 +186,12 @@ impl EventHub {
         }))
     }
 
-    /// How many pages have subscribed to the topic and have not gone.
+    /// Number of pages that have subscribed to the topic and have not gone.
     pub fn pages(&self, topic: &str) -> usize {
         self.with(|pages| pages.topics.get(topic).map_or(0, BTreeSet::len))
     }
 
-    /// Does something with the lock held, during which no users' code is called; see [`call_unlocked`].
+    /// Calls `act` with the lock held. No code of users runs meanwhile; see [`call_unlocked`].
     fn with<T>(&self, act: impl FnOnce(&mut Pages) -> T) -> T {
         let held = Held::begin();
         let mut pages = self.0.pages.lock().unwrap_or_else(PoisonError::into_inner);
@@ -234,7 +234,7 @@ impl Pages {
         Some(page)
     }
 
-    /// How many took it; the others are removed, which ends their streams.
+    /// Returns the number of pages that took the payload. The others are removed, which ends their streams.
     fn send(&mut self, ids: &[u64], payload: &Payload) -> usize {
         let mut taken = 0;
         for &id in ids {
@@ -249,15 +249,17 @@ impl Pages {
 }
 
 thread_local! {
-    /// This thread has a hub's lock.
+    /// Whether this thread holds the lock of a hub.
     static IS_HELD: Cell<bool> = const { Cell::new(false) };
-    /// What it is to call when it has let go of it.
+    /// Calls that this thread makes when it has released the lock.
     static LATER: RefCell<Vec<Box<dyn FnOnce()>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Calls users' code that may ask a hub for something: now, or as soon as this thread has let go of the
-/// hub whose lock it has. To send to a page whose server has just ended may drop what others have
-/// sent to it, which has such code called.
+/// Calls code of users that may use a hub: now, or as soon as this thread has released the lock of the hub
+/// that it holds.
+///
+/// A send to a page whose server has just ended may drop items that other threads have sent to the page. The
+/// drop calls such code.
 pub(super) fn call_unlocked(call: impl FnOnce() + 'static) {
     match IS_HELD.get() {
         true => LATER.with_borrow_mut(|later| later.push(Box::new(call))),
@@ -265,7 +267,7 @@ pub(super) fn call_unlocked(call: impl FnOnce() + 'static) {
     }
 }
 
-/// From before a lock is taken to after it is let go of.
+/// From before the lock is taken until after it is released.
 struct Held;
 
 impl Held {
@@ -310,7 +312,7 @@ mod tests {
         let capacities = || hub.with(|pages| (pages.senders.capacity(), pages.topics.capacity()));
         assert!(capacities().1 > 200 * 64);
         pages.truncate(1);
-        // Forgotten as it is not there any more.
+        // The page is removed, because it has gone.
         assert_eq!(hub.broadcast("hello").expect("a good event"), 1);
         let (senders, topics) = capacities();
         assert!(senders <= 256 && topics <= 512, "{senders} {topics}");

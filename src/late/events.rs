@@ -5,7 +5,7 @@ use crate::conn::{leave::Leave, payload::Payload};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// One event of a stream: its data, and what else the page is told with it.
+/// One server-sent event: its data, name, id and retry time.
 ///
 /// ```
 /// use peregrine::Event;
@@ -19,21 +19,22 @@ use std::time::Duration;
 #[derive(Clone, Debug, Default)]
 #[must_use = "send it"]
 pub struct Event {
-    /// Fields, each with its line break.
+    /// The fields, each with its line break.
     lines: Vec<u8>,
-    /// One of them cannot be sent.
+    /// One of the fields cannot be sent.
     is_bad: bool,
 }
 
 impl Event {
-    /// An event without fields: it does nothing.
+    /// An event without fields. It has no effect.
     pub fn new() -> Event {
         Event::default()
     }
 
-    /// Adds data. Each line of it becomes a field of its own, whichever of LF, CR and CRLF is between
-    /// them, and the page gets them with LF between. A second call adds further lines. A page hears
-    /// only of events that have data.
+    /// Adds data. Each line becomes one field; LF, CR and CRLF end a line. The page gets the lines joined by
+    /// LF.
+    ///
+    /// A second call adds more lines. A page gets only events that have data.
     pub fn data(mut self, text: impl AsRef<str>) -> Event {
         let mut rest = text.as_ref().as_bytes();
         loop {
@@ -47,8 +48,8 @@ impl Event {
         }
     }
 
-    /// Names the event: the page's `addEventListener` gets it, instead of `onmessage`. A line break
-    /// in it is [`SendError::Event`] when it is sent.
+    /// Sets the name of the event. The page gets it by `addEventListener`, not by `onmessage`. If the name
+    /// has a line break, the send fails with [`SendError::Event`].
     pub fn event(mut self, name: impl AsRef<str>) -> Event {
         let name = name.as_ref();
         self.is_bad |= name.contains(['\r', '\n']);
@@ -56,9 +57,9 @@ impl Event {
         self
     }
 
-    /// What a client that has lost the connection says of itself when it comes back:
-    /// [`Request::last_event_id`](crate::Request::last_event_id). A line break or NUL in it is
-    /// [`SendError::Event`] when it is sent.
+    /// Sets the id of the event. A client whose connection broke sends it when it connects again:
+    /// [`Request::last_event_id`](crate::Request::last_event_id). If the id has a line break or NUL, the send
+    /// fails with [`SendError::Event`].
     pub fn id(mut self, id: impl AsRef<str>) -> Event {
         let id = id.as_ref();
         self.is_bad |= id.contains(['\r', '\n', '\0']);
@@ -66,8 +67,8 @@ impl Event {
         self
     }
 
-    /// How long the client waits before it comes back, to the millisecond; a few seconds if it is
-    /// never told.
+    /// Sets how long the client waits before it connects again, in whole milliseconds. Without this, browsers
+    /// wait a few seconds.
     pub fn retry(mut self, after: Duration) -> Event {
         self.line("retry", after.as_millis().to_string().as_bytes());
         self
@@ -81,7 +82,7 @@ impl Event {
         self.lines.push(b'\n');
     }
 
-    /// With the empty line that ends it.
+    /// The bytes of the event, with the empty line that ends it.
     fn into_payload(mut self) -> Result<Payload, SendError> {
         if self.is_bad {
             return Err(SendError::Event);
@@ -90,7 +91,7 @@ impl Event {
         Ok(self.lines.into())
     }
 
-    /// The same for many pages.
+    /// The bytes of the event, shared by many streams.
     pub(super) fn into_shared(self) -> Result<Payload, SendError> {
         self.into_payload().map(|payload| match payload {
             Payload::Owned(lines) => Payload::SharedVec(Arc::new(lines)),
@@ -98,7 +99,7 @@ impl Event {
         })
     }
 
-    /// Of what [`Event::into_payload`] made.
+    /// The event with the bytes from [`Event::into_payload`].
     fn from_payload(payload: Payload) -> Event {
         let mut lines = match payload {
             Payload::Owned(lines) => lines,
@@ -124,16 +125,15 @@ impl From<String> for Event {
     }
 }
 
-/// Sends events to a page's `EventSource`, from any thread: made by [`Response::events`].
+/// Sends server-sent events to the `EventSource` of a page, from any thread. [`Response::events`] makes it.
 ///
-/// While nothing is sent the worker keeps the connection alive with comments, 15 s apart unless
-/// [`Response::events_with_heartbeat`] says otherwise; so a client that has gone is noticed, and
-/// [`Limits::answer_time`](crate::Limits::answer_time) does not apply. What a client has not taken is
-/// held up to [`Limits::output_bytes`](crate::Limits::output_bytes), as with
-/// [`BodySender`](crate::BodySender).
+/// While nothing is sent, the worker sends comments (heartbeats), by default every 15 s;
+/// [`Response::events_with_heartbeat`] sets another interval. So the server notices a client that has gone,
+/// and [`Limits::answer_time`](crate::Limits::answer_time) does not apply. Unsent events are held up to
+/// [`Limits::output_bytes`](crate::Limits::output_bytes), as with [`BodySender`](crate::BodySender).
 ///
-/// Events are complete in themselves: dropping the sender ends the stream properly, and so does a
-/// server that stops, at once. The client comes back in both cases; a 204 tells it not to.
+/// When the sender is dropped, or the server stops, the stream ends as complete. In both cases the client
+/// connects again; a response with 204 tells it not to.
 ///
 /// [`Response::events`]: crate::Response::events
 /// [`Response::events_with_heartbeat`]: crate::Response::events_with_heartbeat
@@ -174,14 +174,15 @@ impl EventSender {
         EventSender { body }
     }
 
-    /// Sends an event; waits while the client is too far behind, which
-    /// [`Limits::write_time`](crate::Limits::write_time) bounds. On a worker's thread it is
-    /// [`SendError::WouldBlock`] instead.
+    /// Sends an event. It blocks while too many bytes are unsent;
+    /// [`Limits::write_time`](crate::Limits::write_time) limits this.
+    ///
+    /// On the thread of a worker it returns [`SendError::WouldBlock`] instead.
     pub fn send(&mut self, event: impl Into<Event>) -> Result<(), SendError> {
         self.body.send(event.into().into_payload()?)
     }
 
-    /// Sends an event, or gives it back if the client is too far behind. Never waits.
+    /// Sends an event, or returns it if too many bytes are unsent. It never blocks.
     pub fn try_send(&mut self, event: impl Into<Event>) -> Result<(), TrySendError<Event>> {
         let payload = event.into().into_payload().map_err(TrySendError::Failed)?;
         self.body.try_send(payload).map_err(|error| match error {
@@ -190,12 +191,12 @@ impl EventSender {
         })
     }
 
-    /// There is room for more, or the client has gone.
+    /// Whether an event can be sent now, or the client has gone.
     pub fn is_ready(&self) -> bool {
         self.body.is_ready()
     }
 
-    /// Waits until [`EventSender::is_ready`], at most so long. False if time is up.
+    /// Blocks until [`EventSender::is_ready`], for at most `most`. False if the time has passed.
     pub fn wait_ready(&self, most: Duration) -> bool {
         self.body.wait_ready(most)
     }
@@ -205,7 +206,7 @@ impl EventSender {
         self.body.on_ready(f);
     }
 
-    /// Calls `f` once when the page has gone, or its stream has ended; as [`BodySender::on_gone`].
+    /// Calls `f` once when the page has gone or its stream has ended; as [`BodySender::on_gone`].
     ///
     /// ```
     /// # use peregrine::{Done, EventHub, Request, Response};
@@ -228,22 +229,22 @@ impl EventSender {
         self.body.leave()
     }
 
-    /// Sends what [`Event::into_shared`] made. False if there is no room, or nobody.
+    /// Sends the bytes from [`Event::into_shared`]. False if they do not fit, or the client has gone.
     pub(super) fn try_send_payload(&mut self, payload: Payload) -> bool {
         self.body.try_send(payload).is_ok()
     }
 
-    /// Bytes that were sent here and have not left yet.
+    /// Bytes that were given to this sender and are unsent.
     pub fn backlog(&self) -> usize {
         self.body.backlog()
     }
 
-    /// The client has closed the connection, or its side of it, or the server stops.
+    /// Whether the client has closed the connection or its side of it, or the server stops.
     pub fn is_gone(&self) -> bool {
         self.body.is_gone()
     }
 
-    /// Ends the stream, as dropping it does, and says whether that still reached anyone.
+    /// Ends the stream, as a drop does. The result tells whether the client still gets the end.
     pub fn finish(mut self) -> Result<(), SendError> {
         self.body.end()
     }
@@ -251,7 +252,7 @@ impl EventSender {
 
 impl Drop for EventSender {
     fn drop(&mut self) {
-        // Nobody is there to be told of the end.
+        // If the client has gone, the end is not needed.
         let _ = self.body.end();
     }
 }

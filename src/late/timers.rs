@@ -1,4 +1,4 @@
-//! Calls after a time, on the workers' threads.
+//! Calls of functions after a time, on the threads of the workers.
 
 use super::{Command, Door};
 use crate::conn::timers::{Entry, NewTimer};
@@ -6,22 +6,22 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-/// Calls that may be asked for before the server starts.
+/// Number of calls that may be requested before the server starts.
 const EARLY: usize = 1024;
 
 /// The shortest time between two calls.
 const SHORTEST: Duration = Duration::from_millis(1);
 
-/// Has functions called after a time, on a worker's thread between its events: for sweeps, ticks and
-/// time limits of a program's own. Clones ask the same workers.
+/// Calls functions after a time, on the thread of a worker between its events: for cleanups, ticks and
+/// timeouts of a program. Clones use the same workers.
 ///
-/// From [`Server::timers`](crate::Server::timers) or [`Running::timers`](crate::Running::timers) the
-/// workers take turns; from [`Response::timers`](crate::Response::timers) it is the one whose
-/// connection is served. As in a handler, what is called must not block. A panic in it is caught, and
-/// [`Handler::handle_error`](crate::Handler::handle_error) is told; calls that repeat go on.
+/// [`Server::timers`](crate::Server::timers) and [`Running::timers`](crate::Running::timers) use the workers
+/// in turn. [`Response::timers`](crate::Response::timers) uses the worker of the connection. As in a handler,
+/// the function must not block. A panic in it is caught, and
+/// [`Handler::handle_error`](crate::Handler::handle_error) is called; repeated calls go on.
 ///
-/// Calls are never early, and late by as long as the worker is busy. They do not keep a server from
-/// stopping: they end with its workers.
+/// A call is never early. It is late while the worker is busy. Timers do not delay a stop: they end with the
+/// workers.
 ///
 /// ```
 /// use peregrine::Server;
@@ -61,12 +61,12 @@ struct Workers {
     next: AtomicUsize,
 }
 
-/// Why a call will not be made.
+/// Why a call cannot be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TimerError {
-    /// [`Limits::timers_per_worker`](crate::Limits::timers_per_worker) of that worker are waiting; or
-    /// 1,024, before the server has started.
+    /// The worker has [`Limits::timers_per_worker`](crate::Limits::timers_per_worker) pending calls. Before
+    /// the start of the server the limit is 1,024.
     Full,
     /// The server has stopped.
     Stopped,
@@ -92,7 +92,7 @@ impl Timers {
         Timers(To::Server(Arc::default()))
     }
 
-    /// The server starts: what was asked for before is begun.
+    /// The server starts. Requests from before the start begin now.
     pub(crate) fn start(&self, doors: Vec<Arc<Door>>) {
         let To::Server(workers) = &self.0 else {
             return;
@@ -106,8 +106,8 @@ impl Timers {
         }
     }
 
-    /// Calls `f` once when `delay` has passed, to the millisecond, counted from when the worker hears
-    /// of it; before the start, from then.
+    /// Calls `f` once after `delay`, in whole milliseconds. The time begins when the worker gets the request;
+    /// before the start of the server, it begins with the start.
     pub fn after(
         &self,
         delay: Duration,
@@ -123,9 +123,9 @@ impl Timers {
         self.add(delay, None, Box::new(call))
     }
 
-    /// Calls `f` again and again, the first time when `period` has passed, which is at least a
-    /// millisecond. The calls keep to their times, and those that a busy worker has missed are left
-    /// out.
+    /// Calls `f` repeatedly, for the first time after `period`. The shortest period is 1 ms.
+    ///
+    /// The calls keep to their schedule. Calls that a busy worker has missed are omitted.
     pub fn every(
         &self,
         period: Duration,
@@ -137,7 +137,7 @@ impl Timers {
         })
     }
 
-    /// As [`Timers::every`], for as long as `f` returns true.
+    /// As [`Timers::every`], until `f` returns false.
     pub fn every_while(
         &self,
         period: Duration,
@@ -167,7 +167,7 @@ impl Timers {
                     let entry = Entry::new(call, &workers.early_count, EARLY);
                     let entry = entry.ok_or(TimerError::Full)?;
                     match workers.door() {
-                        // It has started in between.
+                        // The server has started meanwhile.
                         Some(door) => door.post(Command::Timer(timer(&entry))),
                         None => early.push(timer(&entry)),
                     }
@@ -185,7 +185,7 @@ impl Timers {
 }
 
 impl Workers {
-    /// Whose turn it is; `None` before the start.
+    /// The next worker in turn; `None` before the start.
     fn door(&self) -> Option<&Arc<Door>> {
         let doors = self.doors.get()?;
         let next = self.next.fetch_add(1, Ordering::Relaxed);
@@ -203,7 +203,7 @@ impl std::fmt::Debug for Timers {
     }
 }
 
-/// A call that was asked for; see [`Timers`]. Dropping this changes nothing.
+/// A requested call; see [`Timers`]. A drop of this value has no effect.
 ///
 /// ```
 /// use peregrine::{Done, Request, Response};
@@ -228,8 +228,8 @@ impl std::fmt::Debug for Timers {
 pub struct Timer(Arc<Entry>);
 
 impl Timer {
-    /// No call begins after this, and what it held is dropped at once. One that is just being made
-    /// goes on.
+    /// Cancels the call. No call begins after this, and the function is dropped at once. A call that is
+    /// running now goes on.
     pub fn cancel(&self) {
         self.0.cancel();
     }

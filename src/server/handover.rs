@@ -5,18 +5,20 @@ use std::io;
 use std::process::{Child, Command};
 use std::time::Duration;
 
-/// Starts a new process that takes the listeners of these servers over, and stops them when it is
-/// ready: no connection is refused or lost in between. Blocks until then, for at most `ready_within`;
-/// so it is for a thread of its own, not for a handler. Returns the new process, which nobody has to
-/// wait for; [`Running::wait`](crate::Running::wait) returns as after any stop. Not on Windows.
+/// Starts a new process that takes over the listeners of these servers, and stops the servers when it is
+/// ready. No connection is refused or lost. Not on Windows.
 ///
-/// The new process, which is often a newer version of the same program, takes the listeners by
-/// [`Inherited::from_parent`] and [`Server::inherit`], and says that it is ready by
-/// [`Inherited::ready`]. `command` must start it directly, without a shell between; its standard input
-/// is what the listeners come through. See the example `restart`.
+/// It blocks until the new process is ready, for at most `ready_within`. So call it on a thread of its own,
+/// not in a handler. It returns the new process; the caller need not wait for it.
+/// [`Running::wait`](crate::Running::wait) returns as after any stop.
 ///
-/// From the moment it is ready, connections that wait to be accepted are its own. Those that the
-/// servers have accepted are theirs, and are stopped as by [`Stopper::stop`]: WebSockets are closed with
+/// The new process is usually a newer version of the same program. It takes the listeners by
+/// [`Inherited::from_parent`] and [`Server::inherit`], and reports by [`Inherited::ready`] that it is ready.
+/// `command` must start it directly, without a shell, because the listeners come through its standard input.
+/// See the example `restart`.
+///
+/// When it is ready, connections that wait to be accepted belong to the new process. Connections that the
+/// servers have accepted stay with them and are stopped as by [`Stopper::stop`]; WebSockets are closed with
 /// 1001 (going away). The file of a Unix socket belongs to the new process then.
 ///
 /// [`Inherited::from_parent`]: crate::Inherited::from_parent
@@ -25,9 +27,9 @@ use std::time::Duration;
 ///
 /// # Errors
 ///
-/// The program cannot be started, ends before it is ready, or takes too long, for which it is killed;
-/// or one of the servers stops, or is about to be taken over by another process already. Nothing has
-/// changed then: the servers go on.
+/// The program cannot be started, or ends before it is ready. Or it takes too long; then it is killed. Or one
+/// of the servers is stopping, or another process is already taking it over. After an error the servers go on
+/// as before.
 ///
 /// ```no_run
 /// use peregrine::{Server, hand_over};

@@ -4,9 +4,9 @@ use crate::io::control::Control;
 use crate::stats::Counters;
 use std::sync::Arc;
 
-/// Stops a server from any thread; see
-/// [`Running::stopper`](crate::Running::stopper). Clones are the same handle, and it may
-/// outlive the server. Dropping it stops nothing.
+/// Stops a server from any thread; see [`Running::stopper`](crate::Running::stopper).
+///
+/// Clones are the same handle. It may outlive the server. A drop of it stops nothing.
 ///
 /// ```
 /// # fn main() -> std::io::Result<()> {
@@ -26,7 +26,7 @@ impl Stopper {
         self.0.stop();
     }
 
-    /// Stops without waiting for anything: open connections are cut.
+    /// Stops at once: open connections are aborted.
     pub fn stop_now(&self) {
         self.0.cut();
     }
@@ -38,15 +38,15 @@ impl std::fmt::Debug for Stopper {
     }
 }
 
-/// How a server ended.
+/// The result of a stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stopped {
-    /// Connections that were open when the stop began, or came in with it, and have ended properly:
-    /// idle, or with all their requests answered.
+    /// Connections that were open when the stop began, or were accepted during it, and have ended properly:
+    /// idle, or with all requests answered.
     pub drained: u64,
-    /// Connections that were still open at the deadline.
+    /// Connections that were still open at the deadline and were aborted.
     pub cut: u64,
-    /// What the server counted in its life.
+    /// The counters of the server since its start.
     pub counters: Counters,
 }

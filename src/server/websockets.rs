@@ -12,40 +12,40 @@ use std::io;
 use std::sync::Arc;
 
 impl<H: WebSocketHandler> Server<H, WebSockets> {
-    /// Reaches the WebSocket connections from any thread. It may be asked for before the server
-    /// starts, to give it to the handler.
+    /// The hub that sends to the WebSocket connections from any thread. It can be used before the server
+    /// starts, for example to pass it to the handler.
     pub fn hub(&self) -> Hub {
         self.mode.hub.clone()
     }
 
-    /// Makes `hub`, of which the handler may have a clone already, the one that reaches the WebSocket
-    /// connections of this server. A hub is for one server, and for one start of it.
+    /// Connects `hub` to the WebSocket connections of this server. The handler may have a clone of it
+    /// already. A hub serves one start of one server.
     pub fn with_hub(mut self, hub: &Hub) -> Server<H, WebSockets> {
         self.mode.hub = hub.clone();
         self
     }
 
-    /// Serves until a stop: [`Server::start`], then [`Running::wait`].
+    /// Serves until it is stopped: [`Server::start`], then [`Running::wait`]. It blocks until then.
     pub fn run(self) -> io::Result<Stopped> {
         self.start()?.wait()
     }
 
-    /// Binds and starts the threads. When it returns, connections are accepted.
+    /// Binds the addresses and starts the threads. When it returns, connections are accepted.
     ///
     /// # Errors
     ///
-    /// As without WebSockets; and the hub is, or was, of another server.
+    /// Those of a server without WebSockets. Also, the hub is connected to another server, or was.
     pub fn start(self) -> io::Result<Running> {
         self.start_over::<Plain>()
     }
 
-    /// Starts over what moves the bytes of each connection.
+    /// Starts with another transport for the bytes of each connection.
     pub(crate) fn start_over<T: OverSocket>(self) -> io::Result<Running> {
         let threads = WsThreads::<_, T>::new(&self.config, &self.mode.hub)?;
         let seats = threads.seats.clone();
         let started = self.start_with(threads);
         if started.is_err() {
-            // The hub may be held by others, and must not take what nobody sends.
+            // A clone of the hub may still exist. It must not take messages that will never be sent.
             seats.iter().for_each(WsSeat::close);
         }
         started

@@ -1,20 +1,20 @@
-//! One connection over [`Memory`], driven by the calls of a test instead of an event loop.
+//! One connection over [`Memory`]. The calls of a test drive it instead of an event loop.
 
 use crate::conn::id::ConnId;
 use crate::io::event_loop::{Driven, Fate, ThreadState};
 use crate::io::poll::Interest;
 use crate::io::transport::Memory;
 
-/// A connection and what it would share with others.
+/// A connection, and the values that connections of a worker share.
 pub(super) struct Alone<C, S> {
     /// `None` when it has been closed.
     pub(super) connection: Option<C>,
     pub(super) shared: S,
-    /// All that the client has been sent, unless it was taken from here.
+    /// All bytes that the client has received, unless a call has taken them.
     pub(super) received: Vec<u8>,
-    /// It has more to do after a while.
+    /// The connection will go on after a pause.
     rests: bool,
-    /// The server has closed it: nothing happens to it any more.
+    /// The server has closed the connection. Nothing happens to it any more.
     pub(super) is_closed: bool,
 }
 
@@ -34,13 +34,13 @@ impl<S: ThreadState, C: Driven<S, Transport = Memory>> Alone<C, S> {
         Some(&mut connection.link().socket.stream)
     }
 
-    /// The client does something, which the connection may see.
+    /// Lets the client act. The connection then sees the result.
     pub(super) fn client_does(&mut self, act: impl FnOnce(&mut Memory)) -> Fate {
         self.client().map(act);
         self.go_on(Fate::Open)
     }
 
-    /// Its pause is over, if it has made one.
+    /// Ends the pause of the connection, if there is one.
     pub(super) fn rested(&mut self) -> Fate {
         match std::mem::take(&mut self.rests) {
             true => self.act(C::again),
@@ -48,13 +48,13 @@ impl<S: ThreadState, C: Driven<S, Transport = Memory>> Alone<C, S> {
         }
     }
 
-    /// Lets the connection do something, and whatever follows from that.
+    /// Lets the connection act, and then everything that follows from this.
     pub(super) fn act(&mut self, act: impl FnOnce(&mut C, &mut S) -> Fate) -> Fate {
         let fate = self.turn(act);
         self.go_on(fate)
     }
 
-    /// As an event loop whose only connection it is.
+    /// Acts as an event loop with this connection only.
     fn go_on(&mut self, mut fate: Fate) -> Fate {
         while !self.is_closed {
             let dirty = self.shared.dirty();
@@ -92,7 +92,7 @@ impl<S: ThreadState, C: Driven<S, Transport = Memory>> Alone<C, S> {
         fate
     }
 
-    /// Whether a poller would say that it can read, and that it can write.
+    /// Whether a poller would report the connection as readable, and as writable.
     fn readiness(&mut self) -> (bool, bool) {
         let interest = self.connection.as_mut().and_then(C::interest);
         let (reads, writes) = (

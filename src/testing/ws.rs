@@ -26,10 +26,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// One WebSocket connection to a handler, in memory. It is the only one of its server: what it
-/// publishes comes back to it if it has subscribed, and its [`Hub`] reaches it alone.
+/// One WebSocket connection to a handler, in memory. It is the only connection of its server: its published
+/// messages come back to it if it has subscribed, and its [`Hub`] has no other connection.
 ///
-/// Time stands still unless [`WebSocket::elapse`] moves it.
+/// The time is constant unless [`WebSocket::elapse`] moves it.
 ///
 /// ```
 /// use peregrine::testing::WebSocket;
@@ -52,16 +52,16 @@ use std::time::Duration;
 pub struct WebSocket<'h, H: WebSocketHandler> {
     served: Box<Alone<WsConnection<&'h H, Memory>, WsShared<&'h H>>>,
     answer: Vec<u8>,
-    /// By which a hub reaches it.
+    /// The mailbox through which a hub sends to it.
     door: Arc<Door>,
     disconnect: Option<Disconnect>,
 }
 
-/// A key like any other.
+/// The key is an example of a valid one.
 const HANDSHAKE: &str = "Host: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
-/// What is offloaded is refused.
+/// Offloaded requests are refused.
 const NO_POOL: Size = Size {
     threads: 0,
     queue: 0,
@@ -73,21 +73,21 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
     ///
     /// # Errors
     ///
-    /// The answer, if it was refused.
+    /// The response, if the handshake was refused.
     pub fn connect(handler: &'h H, target: &str) -> Result<WebSocket<'h, H>, Vec<u8>> {
         WebSocket::connect_with_hub(handler, target, &Hub::new())
     }
 
-    /// Connects to `target` of a server whose hub is `hub`: what is published or sent by that, in whatever
-    /// way, has come with the next call of a method that takes `&mut self`.
+    /// Connects to `target` of a server with this `hub`. Messages of the hub arrive with the next call of a
+    /// method that takes `&mut self`.
     ///
     /// # Errors
     ///
-    /// The response, if it was refused.
+    /// The response, if the handshake was refused.
     ///
     /// # Panics
     ///
-    /// If the hub is, or was, of another server or connection.
+    /// The hub is connected to another server or connection, or was.
     ///
     /// ```
     /// # use peregrine::{testing::{Connection, WebSocket}, *};
@@ -121,11 +121,11 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
         WebSocket::begin(handler, request.as_bytes(), WsLimits::default(), hub)
     }
 
-    /// Connects with a request of one's own; what follows it is the first frames.
+    /// Connects with the bytes of a request. Bytes after the request are the first frames.
     ///
     /// # Errors
     ///
-    /// What came instead of an acceptance.
+    /// The response, if the handshake was not accepted.
     pub fn connect_with(
         handler: &'h H,
         request: &[u8],
@@ -144,7 +144,10 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
         let (answer, arrival) = shake_hands(handler, request, limits)?;
         let door = Arc::new(Door::new(mailbox_bytes, || {}));
         let is_new = hub.open(vec![door.clone()]);
-        assert!(is_new, "the Hub is of another server or connection");
+        assert!(
+            is_new,
+            "the Hub is connected to another server or connection"
+        );
         door.given.store(1, Ordering::Release);
         let shared = WsShared {
             service: WsService::new(handler, hub.clone()),
@@ -167,18 +170,18 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
         Ok(ws)
     }
 
-    /// The answer to the handshake.
+    /// The response to the handshake.
     pub fn handshake(&self) -> &[u8] {
         &self.answer
     }
 
-    /// The connection's own state.
+    /// The state of the connection.
     pub fn conn(&mut self) -> &mut H::Conn {
         self.connection().conn()
     }
 
-    /// Bytes arrive from the client; the server does all it can with them. Bytes that come after
-    /// the end are lost.
+    /// Sends bytes from the client. The server handles them before this returns. Bytes that come after the
+    /// end are lost.
     pub fn send(&mut self, bytes: &[u8]) {
         if self.disconnect.is_none() {
             self.served.client_does(|client| client.arrive(bytes));
@@ -186,7 +189,7 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
         self.run();
     }
 
-    /// A whole message arrives, in one frame.
+    /// Sends a complete message from the client, in one frame.
     pub fn send_message<'m>(&mut self, message: impl Into<Message<'m>>) {
         let message = message.into();
         let mut bytes = Vec::new();
@@ -206,19 +209,19 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
         self.send(&bytes);
     }
 
-    /// The client goes away, without a close frame unless it has sent one.
+    /// Closes the connection from the client, without a close frame unless it has sent one.
     pub fn send_eof(&mut self) {
         self.served.client_does(Memory::arrive_eof);
         self.run();
     }
 
-    /// Whether the client takes nothing of what is sent to it from now on.
+    /// Whether the client stops taking bytes from now on.
     pub fn hold(&mut self, held: bool) {
         self.served.client_does(|client| client.hold(held));
         self.run();
     }
 
-    /// Time passes; if a deadline passes with it, the server does what it does then.
+    /// Moves the time. The server reacts to timeouts that have passed.
     pub fn elapse(&mut self, time: Duration) {
         let now = &mut self.served.shared.service.now;
         *now = now.plus(time);
@@ -230,18 +233,18 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
         self.act(|connection, shared| connection.close_with(code, reason, shared));
     }
 
-    /// All that the client has been sent, as bytes, since this was last asked.
+    /// All bytes that the client has received since the last call of this.
     pub fn take_received(&mut self) -> Vec<u8> {
         self.run();
         std::mem::take(&mut self.served.received)
     }
 
-    /// True when the connection has ended, as of the last call of another method.
+    /// Whether the connection had ended at the last call of another method.
     pub fn is_closed(&self) -> bool {
         self.disconnect.is_some()
     }
 
-    /// Why it has.
+    /// Why the connection has ended.
     pub fn disconnect(&self) -> Option<&Disconnect> {
         self.disconnect.as_ref()
     }
@@ -259,7 +262,7 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
         self.run();
     }
 
-    /// Hands over what hooks have published and what came by the hub, for as long as there is any.
+    /// Delivers what hooks have published and the commands of the hub, until there are none.
     fn run(&mut self) {
         let mut commands = Vec::new();
         while self.disconnect.is_none() {
@@ -300,7 +303,7 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
         });
     }
 
-    /// Ids of others are of nobody, so they never get here.
+    /// The hub has no ids of other connections, so their commands never come here.
     fn obey(&mut self, command: Command) {
         match command {
             Command::Send(_, message) => self.deliver_message(&message),
@@ -338,10 +341,10 @@ impl<H: WebSocketHandler> std::fmt::Debug for WebSocket<'_, H> {
     }
 }
 
-/// The answer to a handshake, and the connection that has left HTTP.
+/// The response to a handshake, and the connection that has left HTTP.
 type Upgraded<H> = (Vec<u8>, Arrival<<H as WebSocketHandler>::Conn, Memory>);
 
-/// Serves a request: what the client gets, and the connection if it is accepted.
+/// Handles a request. Returns the bytes for the client, and the connection if it is accepted.
 fn shake_hands<H: WebSocketHandler>(
     handler: &H,
     request: &[u8],
@@ -350,7 +353,7 @@ fn shake_hands<H: WebSocketHandler>(
     let mut client = Memory::default();
     client.arrive(request);
     let mode = Taken(Offers::new(limits), None);
-    // Nobody waits here for an answer that comes later.
+    // The handshake cannot be a deferred response here.
     let mut http: Served<'_, H, _> =
         serve((handler, mode), Limits::default(), NO_POOL, (client, || {}));
     let fate = http.act(|connection, shared| connection.open(ConnId::default(), false, shared));

@@ -1,4 +1,4 @@
-//! Reaching WebSocket connections from anywhere.
+//! Access to the WebSocket connections of a server from any thread.
 
 use super::door::{Command, Door};
 use super::seats::Seat;
@@ -10,9 +10,10 @@ use crate::conn::{
 use crate::protocol::frame;
 use std::sync::{Arc, OnceLock};
 
-/// Names a WebSocket connection of one server: a small number that can be kept, compared and sent
-/// around. When the connection has ended it names nobody, and never someone else: 32 bits of it
-/// count how often its place was taken before.
+/// The id of a WebSocket connection of one server: a small number that can be kept, compared and sent.
+///
+/// After the connection has ended, the id stands for no connection. It never stands for a later one: 32 of
+/// its bits count how often its place was used before.
 ///
 /// ```
 /// use peregrine::WsId;
@@ -25,13 +26,13 @@ use std::sync::{Arc, OnceLock};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WsId(u64);
 
-/// Bits of the slot, of 64: 8 are the thread's, 32 the generation's.
+/// Bits of the slot, of 64. The thread has 8 bits, the generation 32.
 const SLOT_BITS: u32 = 24;
 
-/// Connections that one thread can tell apart.
+/// Number of connections of one thread that ids can distinguish.
 pub(crate) const MAX_SLOTS: usize = 1 << SLOT_BITS;
 
-/// Threads that ids can tell apart.
+/// Number of threads that ids can distinguish.
 pub(crate) const MAX_THREADS: usize = 256;
 
 impl WsId {
@@ -41,12 +42,12 @@ impl WsId {
         WsId((thread as u64) << 56 | (slot as u64) << 32 | u64::from(generation))
     }
 
-    /// As a number, for maps or messages to other processes.
+    /// The id as a number, for maps or for messages to other processes.
     pub fn to_u64(self) -> u64 {
         self.0
     }
 
-    /// What [`WsId::to_u64`] gave. Any other number is harmless, and most name nobody.
+    /// The id from [`WsId::to_u64`]. Any other number is harmless; most stand for no connection.
     pub fn from_u64(id: u64) -> WsId {
         WsId(id)
     }
@@ -63,35 +64,36 @@ impl WsId {
         self.0 as u32
     }
 
-    /// What its thread calls it.
+    /// The id within its thread.
     #[inline]
     pub(crate) fn conn(self) -> ConnId {
         ConnId::new(self.slot(), self.generation())
     }
 }
 
-/// Passes on what is published to where this process does not reach: other processes, by way of
-/// Redis, NATS or whatever joins them. What comes from there goes to [`Hub::deliver`].
+/// Forwards published messages to other processes, for example over Redis or NATS. Messages from other
+/// processes go to [`Hub::deliver`].
 ///
-/// It is called on the thread that publishes and must not block.
+/// It is called on the thread that publishes, and must not block.
 pub trait Relay: Send + Sync + 'static {
-    /// `message` was published to `topic`, or to everyone if there is none.
+    /// Called for each published or broadcast message. `topic` is `None` for a broadcast.
     fn published(&self, topic: Option<&str>, message: &Prepared);
 }
 
-/// Reaches the WebSocket connections of a server from any thread; clones reach the same. It is made
-/// first, for a handler that publishes, and given to the server with
-/// [`Server::with_hub`](crate::Server::with_hub); or it comes from [`Server::hub`](crate::Server::hub) or
-/// [`Ws::hub`](crate::Ws::hub).
+/// Sends to the WebSocket connections of a server from any thread. Clones are the same hub.
 ///
-/// Messages of one thread to one connection arrive in the order of the calls; those that a
-/// connection's own hooks send through [`Ws`](crate::Ws) are not ordered against them. Before the
-/// server has started, and when it has stopped, everything is [`Sent::Closed`].
+/// For a handler that publishes, make the hub first and connect it with
+/// [`Server::with_hub`](crate::Server::with_hub). Otherwise get it from [`Server::hub`](crate::Server::hub)
+/// or [`Ws::hub`](crate::Ws::hub).
+///
+/// Messages of one thread to one connection arrive in the order of the calls. They have no defined order with
+/// messages that the hooks of that connection send by [`Ws`](crate::Ws). Before the start of the server and
+/// after its stop, every call returns [`Sent::Closed`].
 ///
 /// ```
 /// # use peregrine::{Hub, Sent, WsId};
-/// fn tell(hub: &Hub, whom: WsId) {
-///     match hub.send(whom, "your parcel is here") {
+/// fn notify(hub: &Hub, id: WsId) {
+///     match hub.send(id, "your parcel is here") {
 ///         Sent::Queued => {}
 ///         Sent::Full => { /* too slow: try later, or not at all */ }
 ///         Sent::Closed => { /* gone: forget the id */ }
@@ -109,7 +111,7 @@ struct Inner {
 }
 
 impl Hub {
-    /// A hub for one server, to be given to it with [`Server::with_hub`](crate::Server::with_hub).
+    /// Makes a hub for one server. [`Server::with_hub`](crate::Server::with_hub) connects it.
     ///
     /// ```
     /// use peregrine::{Done, Handler, Hub, Message, Request, Response, Server, Upgrade, WebSocketHandler, Ws};
@@ -153,10 +155,9 @@ impl Hub {
 
     /// Sends a message to one connection.
     ///
-    /// [`Sent::Queued`] says that it was there and had room; it may still end before the message
-    /// reaches it. [`Sent::Full`] says that the message is dropped; with
-    /// [`BacklogPolicy::Close`](crate::BacklogPolicy::Close) the connection is closed by that, and
-    /// every further call says [`Sent::Closed`].
+    /// [`Sent::Queued`]: the connection exists and the message fits. The connection may still end before the message reaches it.
+    /// [`Sent::Full`]: the message is dropped. With [`BacklogPolicy::Close`](crate::BacklogPolicy::Close) the connection is closed
+    /// then, and every further call returns [`Sent::Closed`].
     pub fn send(&self, id: WsId, message: impl Into<Prepared>) -> Sent {
         match self.find(id) {
             Some((door, seat)) => door.send(id, seat, message.into()),
@@ -171,10 +172,10 @@ impl Hub {
         })
     }
 
-    /// Subscribes one connection to a topic. Beyond its [`WsLimits::topics`](crate::WsLimits::topics)
-    /// or [`WsLimits::topic_bytes`](crate::WsLimits::topic_bytes) nothing happens.
+    /// Subscribes one connection to a topic. Above its [`WsLimits::topics`](crate::WsLimits::topics) or
+    /// [`WsLimits::topic_bytes`](crate::WsLimits::topic_bytes) the call has no effect.
     ///
-    /// [`Sent::Full`] says that there was no room on the way: the connection stays, without the topic.
+    /// [`Sent::Full`]: the mailbox of the thread is full. The connection stays open, without the topic.
     pub fn subscribe(&self, id: WsId, topic: &str) -> Sent {
         match self.find(id) {
             Some((door, _)) => door.subscribe(id, topic),
@@ -187,14 +188,14 @@ impl Hub {
         self.post(id, || Command::Unsubscribe(id, topic.into()))
     }
 
-    /// Sends a message to all who have subscribed to the topic. It is framed once, and costs one
-    /// entry in the mailbox of each WebSocket thread.
+    /// Sends a message to all connections that have subscribed to the topic. The message is framed once, and
+    /// takes one entry in the mailbox of each WebSocket thread.
     ///
-    /// [`Sent::Full`] says that the mailbox of at least one thread had no room, and its
-    /// connections do not get the message: [`WsLimits::mailbox_bytes`] bounds what a publisher can
-    /// be ahead of the threads. Those of its subscribers whose policy is [`BacklogPolicy::Close`] are
-    /// closed. After more than 64 topics, or 16 KiB of their names, in one turn of a thread, its
-    /// subscribers of all topics are.
+    /// [`Sent::Full`]: the mailbox of at least one thread is full, and its connections do not get the message.
+    /// [`WsLimits::mailbox_bytes`] limits how far a publisher can be ahead of the threads. The subscribers on
+    /// that thread with [`BacklogPolicy::Close`] are closed. If that happens for more than 64 topics, or for
+    /// more than 16 KiB of topic names, in one turn of the thread, the subscribers of all topics on it are
+    /// closed.
     ///
     /// [`WsLimits::mailbox_bytes`]: crate::WsLimits::mailbox_bytes
     /// [`BacklogPolicy::Close`]: crate::BacklogPolicy::Close
@@ -202,38 +203,40 @@ impl Hub {
         self.publish_from(None, Some(topic.into()), &message.into())
     }
 
-    /// Sends a message to all connections of the server; as [`Hub::publish`] otherwise.
+    /// Sends a message to all connections of the server; otherwise as [`Hub::publish`].
     pub fn broadcast(&self, message: impl Into<Prepared>) -> Sent {
         self.publish_from(None, None, &message.into())
     }
 
-    /// Publishes, or broadcasts without a topic, what has come through a [`Relay`]: to the
-    /// connections of this process alone.
+    /// Publishes a message from a [`Relay`] to the connections of this process only. Without a topic it is a
+    /// broadcast.
     pub fn deliver(&self, topic: Option<&str>, message: impl Into<Prepared>) -> Sent {
         self.post_all(None, topic.map(Into::into), &message.into())
     }
 
-    /// Has all that is published and broadcast passed on; once. False if there is one already.
+    /// Sets the relay to which all published and broadcast messages are passed. It can be set once. False if
+    /// there is one already.
     pub fn set_relay(&self, relay: impl Relay) -> bool {
         self.0.relay.set(Box::new(relay)).is_ok()
     }
 
-    /// Whether the connection is there. It may end at any moment.
+    /// Whether the connection exists. It may end at any moment.
     pub fn is_open(&self, id: WsId) -> bool {
         self.find(id).is_some()
     }
 
-    /// Bytes that wait to be sent to one connection, as far as is known here; `None` if it is gone.
+    /// Bytes that wait to be sent to one connection, as far as is known on this thread; `None` if the
+    /// connection is gone.
     pub fn backlog(&self, id: WsId) -> Option<usize> {
         self.find(id).map(|(_, seat)| seat.backlog())
     }
 
-    /// How many WebSocket connections there are.
+    /// Number of WebSocket connections.
     pub fn connections(&self) -> usize {
         self.doors().iter().map(|door| door.load()).sum()
     }
 
-    /// Everything but the threads that `own` names, which sees to itself.
+    /// Publishes to all threads except `own`, which handles its own connections.
     pub(crate) fn publish_from(
         &self,
         own: Option<usize>,
@@ -280,7 +283,7 @@ impl Hub {
         self.0.doors.get().map_or(&[], Vec::as_slice)
     }
 
-    /// The server starts. False if it has before.
+    /// The server starts. False if it has started before.
     pub(crate) fn open(&self, doors: Vec<Arc<Door>>) -> bool {
         self.0.doors.set(doors).is_ok()
     }

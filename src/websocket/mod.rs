@@ -1,4 +1,4 @@
-//! What a user implements and holds for WebSocket connections.
+//! The trait of programs with WebSockets, and why a WebSocket ends.
 
 pub(crate) mod door;
 pub(crate) mod hub;
@@ -17,16 +17,16 @@ use std::sync::Arc;
 use upgrade::Upgrade;
 use ws::Ws;
 
-/// A [`Handler`] that takes WebSocket connections, too (RFC 6455), when it is served by
-/// [`Server::websocket`](crate::Server::websocket).
+/// A [`Handler`] that also serves WebSocket connections (RFC 6455).
+/// [`Server::websocket`](crate::Server::websocket) enables it.
 ///
-/// [`accept_ws`](WebSocketHandler::accept_ws) runs on the worker that read the request; all other
-/// hooks of a connection run on the one WebSocket thread that owns it, one after the other. While a
-/// hook runs, that thread's other connections wait, so it must not block for long. If a hook
-/// panics, [`Handler::handle_error`] is told, the connection closes with 1011, and the thread goes
-/// on. A `Mutex` that the hook held stays poisoned; see [`Handler::handle_request`].
+/// [`accept_ws`](WebSocketHandler::accept_ws) runs on the worker that has read the request. The other methods
+/// (hooks) of a connection run on the one WebSocket thread that owns it, one after the other. While a hook
+/// runs, the other connections of that thread wait, so it must not block for long. If a hook panics,
+/// [`Handler::handle_error`] is called, the connection closes with 1011, and the thread goes on. A `Mutex`
+/// that the hook held stays poisoned; see [`Handler::handle_request`].
 ///
-/// The library answers pings, pings clients that have been silent, and does the close handshake.
+/// The library responds to pings, sends pings to silent clients, and does the close handshake.
 ///
 /// ```
 /// use peregrine::{Done, Handler, Message, Request, Response, Upgrade, WebSocketHandler, Ws};
@@ -67,46 +67,49 @@ use ws::Ws;
 /// # }
 /// ```
 pub trait WebSocketHandler: Handler {
-    /// The state of one connection. The library owns it and lends it to each hook as
-    /// [`Ws::conn`], so there is no map from connections to state, and no lock.
+    /// The state of one connection. The library owns it and passes it to each hook as [`Ws::conn`]. So the
+    /// program needs no map from connections to states, and no lock.
     type Conn: Send + 'static;
 
-    /// Is offered a request that asks for a WebSocket, after its handshake has been found in order
-    /// (RFC 6455 section 4.2.1); one that is not has been refused with its own 4xx. `Some` accepts
-    /// it, unless [`Upgrade::refuse`] was called. `None` refuses it with that, or, without, hands it to
-    /// [`Handler::handle_request`] as a request like any other.
+    /// Accepts or refuses a WebSocket handshake. It is called once for each valid handshake (RFC 6455 section
+    /// 4.2.1).
     ///
-    /// Pages of other sites have been refused before, by [`Config::ws_origins`].
+    /// - `Some` accepts the connection, unless [`Upgrade::refuse`] was called.
+    /// - `None` after [`Upgrade::refuse`] refuses it.
+    /// - `None` without it passes the request to [`Handler::handle_request`], like any other request.
     ///
-    /// A request with `Expect: 100-continue` is accepted with a `100 Continue` before the 101 (RFC 9110
-    /// section 7.8), and one with a body is refused, whatever [`Handler::body_plan`] says of it.
+    /// The library refuses handshakes that are not valid with a 4xx, and those of pages from other sites by
+    /// [`Config::ws_origins`], before this is called. A request with `Expect: 100-continue` gets a `100
+    /// Continue` before the 101 (RFC 9110 section 7.8). A request with a body is refused, whatever
+    /// [`Handler::body_plan`] returns.
     ///
     /// [`Config::ws_origins`]: crate::Config::ws_origins
     fn accept_ws(&self, req: &Request<'_>, upgrade: &mut Upgrade<'_>) -> Option<Self::Conn>;
 
-    /// A connection has begun; what is sent here follows the handshake.
+    /// Called once when a connection has begun. Messages sent here follow the handshake.
     fn handle_ws_conn(&self, ws: &mut Ws<'_, Self::Conn>) {
         let _ = ws;
     }
 
-    /// A whole message has come. It is borrowed from the connection's buffer: one that came in a
-    /// single frame has not been copied.
+    /// Called once for each complete *message*, not for each frame. The message is borrowed from the buffer
+    /// of the connection; one that came in a single frame was not copied.
     fn handle_ws_frame(&self, ws: &mut Ws<'_, Self::Conn>, message: Message<'_>);
 
-    /// A connection has ended; nothing can be sent on it any more. It is called once for each call
-    /// of [`handle_ws_conn`](WebSocketHandler::handle_ws_conn).
+    /// Called once when a connection has ended, for each call of
+    /// [`handle_ws_conn`](WebSocketHandler::handle_ws_conn). Nothing can be sent on the connection any more.
     fn handle_ws_disconn(&self, ws: &mut Ws<'_, Self::Conn>, why: &Disconnect) {
         let _ = (ws, why);
     }
 
-    /// The backlog was above [`WsLimits::backlog_mark`](crate::WsLimits::backlog_mark), or a
-    /// message did not fit, and is at or below the mark now: time to go on sending.
+    /// Called when a slow client has caught up, so that the program can send more. The backlog was above
+    /// [`WsLimits::backlog_mark`](crate::WsLimits::backlog_mark), or a message did not fit; now the backlog
+    /// is at the mark or below.
     fn handle_ws_drain(&self, ws: &mut Ws<'_, Self::Conn>) {
         let _ = ws;
     }
 
-    /// A pong came, to a ping of [`Ws::ping`] with that payload, to one of the library's with an
-    /// empty one, or unasked (RFC 6455 section 5.5.3).
+    /// Called for each pong. Its payload is that of [`Ws::ping`], or empty for a ping of the library. A
+    /// client may also send pongs without a ping (RFC 6455 section 5.5.3).
     fn handle_ws_pong(&self, ws: &mut Ws<'_, Self::Conn>, payload: &[u8]) {
         let _ = (ws, payload);
     }
@@ -151,35 +154,33 @@ impl<H: WebSocketHandler> WebSocketHandler for Arc<H> {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Disconnect {
-    /// The close handshake was done, whoever began it (RFC 6455 section 7): the client's code and
-    /// reason, 1005 if it gave no code.
+    /// The close handshake is complete (RFC 6455 section 7), begun by either side. The fields are those of
+    /// the client's close frame.
     Closed {
-        /// RFC 6455 section 7.4.
+        /// The close code (RFC 6455 section 7.4); 1005 if the client sent none.
         code: u16,
-        /// Up to 123 bytes.
+        /// The close reason, up to 123 bytes.
         reason: Box<str>,
     },
-    /// The client broke the protocol or a limit, and was told so.
+    /// The client violated the protocol or exceeded a limit. It got a close frame with the code.
     Failed(FrameError),
-    /// The client went away without a close frame.
+    /// The client closed the connection without a close frame.
     Gone,
-    /// Reading or writing failed.
+    /// A read or a write failed.
     Io(io::Error),
-    /// The client did not take what was sent to it
-    /// ([`BacklogPolicy::Close`](crate::BacklogPolicy::Close)).
+    /// The client did not take its messages ([`BacklogPolicy::Close`](crate::BacklogPolicy::Close)).
     Backlog,
-    /// The client did not answer a ping in time.
+    /// The client did not respond to a ping in time.
     Silent,
-    /// The client did not answer our close frame in time.
+    /// The client did not respond to the close frame of the server in time.
     CloseTimeout,
-    /// The client took no byte of what waited for it in
-    /// [`WsLimits::write_time`](crate::WsLimits::write_time), or fewer of them than
-    /// [`WsLimits::write_rate`](crate::WsLimits::write_rate).
+    /// The client took no byte of its messages for [`WsLimits::write_time`](crate::WsLimits::write_time), or
+    /// took them slower than [`WsLimits::write_rate`](crate::WsLimits::write_rate).
     WriteTimeout,
-    /// Memory was short, and the client took nothing of what waited for it
+    /// Memory was short, and the client took none of its messages
     /// ([`Limits::stall_time`](crate::Limits::stall_time)).
     Overloaded,
-    /// The server was stopped, and the time for that was over.
+    /// The server was stopped, and the connection had not closed in time.
     Stopped,
 }
 
@@ -212,10 +213,10 @@ impl std::fmt::Display for Disconnect {
             Disconnect::Gone => f.write_str("the client left without a close frame"),
             Disconnect::Io(error) => error.fmt(f),
             Disconnect::Backlog => f.write_str("the client does not take its messages"),
-            Disconnect::Silent => f.write_str("the client does not answer pings"),
-            Disconnect::CloseTimeout => f.write_str("the client does not answer a close frame"),
-            Disconnect::WriteTimeout => f.write_str("the client takes nothing any more"),
-            Disconnect::Overloaded => f.write_str("memory was short, and the client took nothing"),
+            Disconnect::Silent => f.write_str("the client does not respond to pings"),
+            Disconnect::CloseTimeout => f.write_str("the client does not respond to a close frame"),
+            Disconnect::WriteTimeout => f.write_str("the client takes its messages too slowly"),
+            Disconnect::Overloaded => f.write_str("memory was short and the client took nothing"),
             Disconnect::Stopped => f.write_str("the server was stopped"),
         }
     }

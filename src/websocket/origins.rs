@@ -5,9 +5,9 @@ use crate::request::Request;
 
 /// Which pages may open WebSockets: [`Config::ws_origins`](crate::Config::ws_origins).
 ///
-/// A browser lets any page open a WebSocket to any server, with the cookies that the user has there, and
-/// says in the `Origin` field which page it is (RFC 6455 section 10.2). A request without that field is
-/// not from a browser and is always taken.
+/// A browser lets any page open a WebSocket to any server, and sends the cookies of the user for that server.
+/// The `Origin` field has the origin of the page (RFC 6455 section 10.2). A request without that field is not
+/// from a browser and is always accepted.
 ///
 /// ```
 /// use peregrine::{Config, WsOrigins};
@@ -20,20 +20,21 @@ use crate::request::Request;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WsOrigins {
-    /// Pages that were loaded from the host and port that the request is for; see
-    /// [`Request::is_same_origin`].
+    /// Pages that were loaded from the host and port of the request; see [`Request::is_same_origin`].
     #[default]
     Same,
     /// Any page.
     Any,
-    /// Pages from one of these origins. An origin is a scheme, a host, and a port if it is not that of the
-    /// scheme: `https://app.example`, `http://localhost:3000`. Case does not matter. `null` stands for pages that
-    /// have no origin: files, sandboxed frames. Pages of the server itself need an entry, too.
+    /// Pages from one of these origins.
+    ///
+    /// An origin is a scheme, a host, and a port if it is not the default port of the scheme:
+    /// `https://app.example`, `http://localhost:3000`. Case does not matter. `null` stands for pages without
+    /// an origin, such as files and sandboxed frames. Pages of the server itself need an entry, too.
     List(Vec<String>),
 }
 
 impl WsOrigins {
-    /// Whether a handshake may go on.
+    /// Whether the handshake of `request` is allowed.
     pub(crate) fn allow(&self, request: &Request<'_>) -> bool {
         let mut origins = request.header_all("origin");
         match (self, origins.next(), origins.next()) {
@@ -46,7 +47,7 @@ impl WsOrigins {
         }
     }
 
-    /// Whether it is a setting that can work.
+    /// Whether the setting is valid.
     pub(crate) fn is_valid(&self) -> bool {
         match self {
             WsOrigins::Same | WsOrigins::Any => true,

@@ -1,10 +1,10 @@
-//! The decision about a request that asks for a WebSocket.
+//! The decision about a WebSocket handshake.
 
 use crate::protocol::{class, fields, ws_limits::WsLimits};
 use crate::request::Request;
 use std::sync::Arc;
 
-/// What [`accept_ws`](crate::WebSocketHandler::accept_ws) can say about the answer to a handshake.
+/// Settings of the response to a WebSocket handshake, for [`accept_ws`](crate::WebSocketHandler::accept_ws).
 ///
 /// ```
 /// use peregrine::{Request, Upgrade};
@@ -12,10 +12,10 @@ use std::sync::Arc;
 /// # struct Conn;
 /// fn accept_ws(req: &Request<'_>, upgrade: &mut Upgrade<'_>) -> Option<Conn> {
 ///     if req.header("cookie").is_none() {
-///         upgrade.refuse(401, "who are you?");
+///         upgrade.refuse(401, "log in first");
 ///         return None;
 ///     }
-///     // An error if the client has not offered it: it is served all the same here.
+///     // An error if the client has not offered it. This server accepts such clients too.
 ///     let _ = upgrade.protocol("chat.v2");
 ///     upgrade.header("Set-Cookie", "seen=1").ok()?;
 ///     Some(Conn)
@@ -53,8 +53,8 @@ impl<'a> Upgrade<'a> {
     ///
     /// # Errors
     ///
-    /// [`UpgradeError::NotOffered`] if the client has not offered it, [`UpgradeError::ChosenAlready`] after
-    /// a choice. Nothing is chosen then: a client would take that for an error.
+    /// [`UpgradeError::NotOffered`] if the client has not offered it. [`UpgradeError::ChosenAlready`] after a
+    /// choice. In both cases nothing is chosen, because the client would close the connection.
     pub fn protocol(&mut self, name: &str) -> Result<(), UpgradeError> {
         if self.protocol.is_some() {
             return Err(UpgradeError::ChosenAlready);
@@ -69,10 +69,10 @@ impl<'a> Upgrade<'a> {
     ///
     /// # Errors
     ///
-    /// [`UpgradeError::Malformed`] for a name or value that is not one of RFC 9110 section 5.
-    /// [`UpgradeError::Reserved`] for a field that belongs to the handshake or to the library: `Upgrade`,
+    /// Nothing is added on an error. [`UpgradeError::Malformed`] for a name or value that is not valid by RFC
+    /// 9110 section 5. [`UpgradeError::Reserved`] for a field of the handshake or of the library: `Upgrade`,
     /// `Connection`, `Trailer`, `Date`, `Server`, those of framing, and all whose name begins with
-    /// `Sec-WebSocket-`. Nothing is added then.
+    /// `Sec-WebSocket-`.
     pub fn header(&mut self, name: &str, value: impl AsRef<[u8]>) -> Result<(), UpgradeError> {
         let value = value.as_ref();
         if !class::is_token(name.as_bytes()) || !class::is_field_value(value) {
@@ -91,8 +91,8 @@ impl<'a> Upgrade<'a> {
         }
     }
 
-    /// Refuses the connection with a status of 400 to 599 and a text; another status becomes 500. It is
-    /// refused whatever `accept_ws` returns then.
+    /// Refuses the connection with a status from 400 to 599 and a text. Any other status becomes 500. The
+    /// connection is refused whatever `accept_ws` returns.
     pub fn refuse(&mut self, status: u16, text: impl Into<String>) {
         let status = match status {
             400..=599 => status,
@@ -101,9 +101,8 @@ impl<'a> Upgrade<'a> {
         self.refused = Some((status, text.into()));
     }
 
-    /// Sets the limits of this connection, in place of
-    /// [`Config::ws_limits`](crate::Config::ws_limits). An `Arc` that many connections share
-    /// costs each of them nothing.
+    /// Sets the limits of this connection, instead of [`Config::ws_limits`](crate::Config::ws_limits).
+    /// Connections can share the limits in an `Arc`; then they cost no memory for each connection.
     pub fn limits(&mut self, limits: impl Into<Arc<WsLimits>>) {
         self.limits = Some(limits.into());
     }
@@ -118,7 +117,7 @@ impl std::fmt::Debug for Upgrade<'_> {
     }
 }
 
-/// Why something cannot be said in the response to a handshake.
+/// Why a setting of the response to a handshake is refused.
 ///
 /// ```
 /// assert_eq!(peregrine::UpgradeError::NotOffered.to_string(), "the client has not offered this subprotocol");
@@ -126,7 +125,7 @@ impl std::fmt::Debug for Upgrade<'_> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UpgradeError {
-    /// The name of a header field is no token, or its value holds a control byte.
+    /// The name of a header field is not a token, or its value has a control byte.
     Malformed,
     /// The header field belongs to the handshake or to the library.
     Reserved,

@@ -13,19 +13,19 @@ use crate::protocol::frame::Message;
 use crate::request::Ends;
 use std::net::SocketAddr;
 
-/// A WebSocket connection, lent to a hook of [`WebSocketHandler`](crate::WebSocketHandler). What is
-/// sent goes straight into the connection's output, and all of it leaves with one system call when
-/// the hooks of this wake-up have returned.
+/// A WebSocket connection, lent to a hook of [`WebSocketHandler`](crate::WebSocketHandler).
 ///
-/// It cannot be kept: [`Ws::id`] can, and with [`Ws::hub`] any thread can send to it.
+/// Messages go to the output of the connection. All of them are sent with one system call after the hooks of
+/// this turn have returned. The value cannot be kept. Keep [`Ws::id`] instead; with [`Ws::hub`] any thread
+/// can send to this id.
 pub struct Ws<'a, C> {
-    /// The connection's own state.
+    /// The state of the connection.
     pub conn: &'a mut C,
     pub(crate) ws: &'a mut WsConn,
     pub(crate) context: Context<'a>,
 }
 
-/// What a hook may touch beside its own connection.
+/// What a hook may use besides its own connection.
 pub(crate) struct Context<'a> {
     pub(crate) id: WsId,
     pub(crate) now: Seconds,
@@ -38,17 +38,18 @@ pub(crate) struct Context<'a> {
 
 /// The socket of a connection, lent to its hooks.
 ///
-/// What hooks send goes into the connection's output, and the driver writes it when they have returned. A
-/// large message is the exception: it is written from where it lies, while its hook has it, as a copy
-/// into the output costs more than all else (an echo of 1 MiB 1.4 times as much).
+/// Messages of hooks go to the output of the connection, and the driver writes it after the hooks have
+/// returned. A large message is written directly from its memory while the hook has it, because a copy costs
+/// more than everything else (an echo of 1 MiB: 1.4 times as much).
 pub(crate) trait HookSocket: Ends {
-    /// Writes what the socket takes of these, one after the other. How many bytes that were; none where it
-    /// cannot, or has failed: the next attempt to write will tell.
+    /// Writes as much of these pieces as the socket takes, in order, and returns the number of bytes. 0 if
+    /// the socket takes nothing or has failed; the next write reports an error.
     fn write_now(&mut self, pieces: [&[u8]; 2]) -> usize;
 }
 
 impl<C> Ws<'_, C> {
-    /// The connection's state and all the rest apart, for what is sent from the state.
+    /// Splits the state of the connection from the rest, so that a hook can send data that is borrowed from
+    /// the state.
     ///
     /// ```
     /// # use peregrine::Ws;
@@ -64,7 +65,7 @@ impl<C> Ws<'_, C> {
     pub fn split(&mut self) -> (&mut C, Ws<'_, ()>) {
         let context = &mut self.context;
         let rest = Ws {
-            // It has no size, so nothing is allocated.
+            // The type has no size, so nothing is allocated.
             conn: Box::leak(Box::new(())),
             ws: self.ws,
             context: Context {
@@ -80,28 +81,29 @@ impl<C> Ws<'_, C> {
         (self.conn, rest)
     }
 
-    /// Names this connection, for [`Hub::send`] from anywhere and at any time.
+    /// The id of this connection, for [`Hub::send`] from any thread at any time.
     pub fn id(&self) -> WsId {
         self.context.id
     }
 
-    /// Reaches all connections of the server.
+    /// The hub of the server, which sends to all its connections.
     pub fn hub(&self) -> &Hub {
         self.context.hub
     }
 
-    /// The client's address; `None` on a Unix socket.
+    /// The address of the client; `None` on a Unix socket.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.context.socket.peer_addr()
     }
 
-    /// The address that the client connected to; `None` on a Unix socket. Asks the system each
-    /// time.
+    /// The address of the server to which the client connected; `None` on a Unix socket. Each call asks the
+    /// system.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.context.socket.local_addr()
     }
 
-    /// Sends a message to this client, after all that was sent from its hooks before.
+    /// Sends a message to this client. It follows all messages that hooks of this connection have sent
+    /// before.
     pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Sent {
         let context = &mut self.context;
         let (kit, socket) = (&mut *context.kit, &mut *context.socket);
@@ -109,65 +111,68 @@ impl<C> Ws<'_, C> {
         self.ws.send(message.into(), kit, context.now, at_once)
     }
 
-    /// Sends a message that was made once for many. One of 16 KiB or more is sent from where it
-    /// lies.
+    /// Sends a message that was prepared once for many connections. A message of 16 KiB or more is sent
+    /// without a copy.
     pub fn send_prepared(&mut self, message: &Prepared) -> Sent {
         let context = &mut self.context;
         self.ws.send_prepared(message, context.kit, context.now)
     }
 
-    /// Sends a ping with up to 125 bytes; more are cut off. The answer comes to
+    /// Sends a ping with up to 125 bytes; longer payloads are truncated. The pong calls
     /// [`handle_ws_pong`](crate::WebSocketHandler::handle_ws_pong).
     pub fn ping(&mut self, payload: &[u8]) -> Sent {
         let context = &mut self.context;
         self.ws.ping(payload, context.kit, context.now)
     }
 
-    /// Begins the close handshake, with a code of RFC 6455 section 7.4 and a reason of up to 123
-    /// bytes; a longer one is cut, a code that must not be sent becomes 1000. Nothing more can be
-    /// sent, and no more messages are handed over; the connection ends when the client has answered
-    /// or after [`WsLimits::close_time`](crate::WsLimits::close_time). False if it was closing
-    /// already.
+    /// Begins the close handshake, with a code of RFC 6455 section 7.4 and a reason. False if the connection
+    /// is closing already.
+    ///
+    /// A reason longer than 123 bytes is truncated. A code that must not be sent becomes 1000. After this
+    /// nothing more can be sent, and no more messages are delivered. The connection ends when the client has
+    /// sent its close frame, or after [`WsLimits::close_time`](crate::WsLimits::close_time).
     pub fn close(&mut self, code: u16, reason: &str) -> bool {
         self.ws.close(code, reason, self.context.now)
     }
 
-    /// Whether messages can be sent: it is not closing.
+    /// Whether messages can be sent. False while the connection is closing.
     pub fn is_open(&self) -> bool {
         self.ws.is_open()
     }
 
-    /// Bytes that wait to be sent, those of this wake-up included.
+    /// Bytes that wait to be sent, including those of this turn.
     pub fn backlog(&self) -> usize {
         self.ws.backlog()
     }
 
-    /// Subscribes to a topic: any text, compared byte by byte. False if that is one more than
-    /// [`WsLimits::topics`](crate::WsLimits::topics), if the name is longer than
-    /// [`WsLimits::topic_bytes`](crate::WsLimits::topic_bytes), or if the connection is closing.
+    /// Subscribes to a topic: any text, compared byte by byte.
+    ///
+    /// False if the connection has [`WsLimits::topics`](crate::WsLimits::topics) already, if the name is
+    /// longer than [`WsLimits::topic_bytes`](crate::WsLimits::topic_bytes), or if the connection is closing.
     pub fn subscribe(&mut self, topic: &str) -> bool {
         let context = &mut self.context;
         let topics = &mut context.topics;
         self.ws.is_open() && topics.subscribe(context.id.conn(), topic, self.ws.limits())
     }
 
-    /// False if it was not subscribed. Connections that end leave all their topics.
+    /// Ends the subscription to a topic. False if there was none. A connection that ends leaves all its
+    /// topics.
     pub fn unsubscribe(&mut self, topic: &str) -> bool {
         let context = &mut self.context;
         context.topics.unsubscribe(context.id.conn(), topic)
     }
 
-    /// Sends a message to all who have subscribed to the topic, on all threads, this one included
-    /// if it has. The message is framed once. It follows what this hook sends directly.
+    /// Sends a message to all connections that have subscribed to the topic, on all threads. This connection
+    /// gets it too if it has subscribed. The message is framed once. It follows messages that this hook sends
+    /// directly.
     ///
-    /// [`Sent::Full`] says that another thread has more to do than it may take in; what happens to
-    /// single slow subscribers is up to their
-    /// [`BacklogPolicy`](crate::BacklogPolicy).
+    /// [`Sent::Full`]: the mailbox of another thread is full. [`BacklogPolicy`](crate::BacklogPolicy) decides what happens to
+    /// single slow subscribers.
     pub fn publish(&mut self, topic: &str, message: impl Into<Prepared>) -> Sent {
         self.publish_to(Some(topic), message.into(), None)
     }
 
-    /// As [`Ws::publish`], but not to this one.
+    /// As [`Ws::publish`], but without this connection.
     pub fn publish_to_others(&mut self, topic: &str, message: impl Into<Prepared>) -> Sent {
         let own = self.context.id.conn();
         self.publish_to(Some(topic), message.into(), Some(own))
