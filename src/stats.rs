@@ -128,7 +128,8 @@ counters! {
     panics => "panics",
     /// Those of `handler_errors` whose response came too late or never.
     answer_timeouts => "answer_timeouts",
-    /// Connections that ended with a failed read or write, a write timeout, or in the middle of a request.
+    /// Connections that ended with a failed read or write, with a write timeout, or in the middle of a
+    /// request.
     connection_errors => "connection_errors",
     /// Those of `connection_errors` whose client closed the connection in the middle of a request.
     clients_gone => "clients_gone",

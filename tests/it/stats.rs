@@ -197,7 +197,7 @@ fn a_page_of_counters() {
     assert_eq!(values, sorted.into_iter().collect::<Vec<_>>());
     assert_eq!(
         families["peregrine_connection_errors_total"].help,
-        "Connections that ended in a failed read or write, a write timeout, or in the middle of a request.",
+        "Connections that ended with a failed read or write, with a write timeout, or in the middle of a request.",
         "documentation of two lines"
     );
     assert_eq!(families["peregrine_connections_open"].kind, "gauge");
