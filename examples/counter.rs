@@ -1,4 +1,4 @@
-//! Counts its visitors: one atomic number, shared by all workers.
+//! Counts visitors: one atomic number, shared by all workers.
 //!
 //! ```sh
 //! cargo run --release --example counter
@@ -21,12 +21,12 @@ impl Handler for Counter {
             ("GET" | "HEAD", "/") => {
                 let n = self.count.fetch_add(1, Ordering::Relaxed) + 1;
                 res.header("Content-Type", "text/plain")
-                    // A page that a browser may keep would not count.
+                    // A page that a browser keeps would not be counted again.
                     .header("Cache-Control", "no-store")
                     .write_with(|body| write!(body, "counter={n}"))
             }
             (_, "/") => common::not_allowed(res, "GET, HEAD"),
-            // Browsers ask for one with every page; it is no visit.
+            // Browsers request an icon with every page; this is no visit.
             _ => res.status(404).text("nothing here\n"),
         }
     }

@@ -4,8 +4,8 @@
 //! cargo run --release --example events
 //! ```
 //!
-//! then open <http://127.0.0.1:8080/>, in two windows to see the count of watchers change. Stop the
-//! server and start it again: the pages come back by themselves and say what they have missed.
+//! Then open <http://127.0.0.1:8080/>, in two windows to see the number of pages change. Stop the server and
+//! start it again: the pages connect again by themselves and show what they have missed.
 
 mod common;
 
@@ -21,7 +21,7 @@ const TICK: Duration = Duration::from_secs(1);
 
 const TOPIC: &str = "clock";
 
-/// The pages that watch.
+/// The open pages.
 #[derive(Default)]
 struct Clock {
     watchers: EventHub,
@@ -32,7 +32,7 @@ fn now() -> Duration {
     now.unwrap_or_default()
 }
 
-/// The id is the second, which goes on counting when the server does not.
+/// The id is the current second. It goes on counting while the server is stopped.
 fn tick(watching: usize) -> Event {
     let now = now();
     let data = format!("{} {watching}", now.as_millis());
@@ -41,7 +41,7 @@ fn tick(watching: usize) -> Event {
 }
 
 impl Clock {
-    /// To each page that is still there. A page that has fallen behind is dropped, and comes back.
+    /// Sends the time to each open page. A page that has fallen behind is dropped, and connects again.
     fn tell_all(watchers: &EventHub) {
         let _ = watchers.publish(TOPIC, tick(watchers.pages(TOPIC)));
     }

@@ -1,4 +1,4 @@
-//! The smallest server with a little of everything: a greeting, an echo, and a 404.
+//! A small server: a greeting, an echo, and a 404.
 //!
 //! ```sh
 //! cargo run --release --example hello -- --port 8080

@@ -1,4 +1,4 @@
-//! Slow answers beside fast ones: handlers that wait, and handlers that block, hold nobody up.
+//! Slow responses beside fast ones: handlers that wait and handlers that block do not delay other requests.
 //!
 //! ```sh
 //! cargo run --release --example late -- --workers 1
@@ -6,9 +6,9 @@
 //! curl 'localhost:8080/blocking?ms=1000' & curl localhost:8080/fast
 //! ```
 //!
-//! `/slow` waits without a thread of its own: its answer is deferred, and one thread gives all that
-//! are due. `/blocking` sleeps, as a query of a database might, on the pool of the server.
-//! `late_async` answers from the tasks of an async runtime.
+//! `/slow` waits without its own thread: its response is deferred, and one thread sends all responses that
+//! are due. `/blocking` sleeps on the thread pool of the server, as a database query might. `late_async`
+//! responds from the tasks of an async runtime.
 
 mod common;
 
@@ -26,7 +26,7 @@ const PAGE: &str = "<!DOCTYPE html>
 const log = line => document.getElementById('log').append(line + '\\n')
 let slow = 5
 for (let i = 1; i <= 5; i++)
-  // Different addresses, or the browser asks for one after the other.
+  // The addresses differ; otherwise the browser requests one after the other.
   fetch(`/slow?ms=${250 * i}&${i}`).then(answer => answer.text()).then(log).finally(() => slow--)
 const fast = () => fetch('/fast').then(answer => answer.text()).then(text => {
   log(text)
@@ -36,7 +36,7 @@ fast()
 </script>
 ";
 
-/// Nobody waits longer.
+/// The maximum wait.
 const MOST: Duration = Duration::from_secs(60);
 
 struct App {
@@ -53,7 +53,7 @@ impl Handler for App {
             "/fast" => res.text("fast\n"),
             "/slow" => {
                 let (done, responder) = res.defer();
-                // Should its thread have ended, this drops the responder, which answers 500.
+                // If its thread has ended, this drops the responder, which sends 500.
                 let _ = self.alarm.send((time(req), responder));
                 done
             }
@@ -67,16 +67,16 @@ impl Handler for App {
     }
 }
 
-/// What `ms` in the query asks for.
+/// The time that `ms` in the query requests.
 fn time(req: &Request<'_>) -> Duration {
     let ms = req.query("ms").and_then(|ms| ms.parse().ok());
     Duration::from_millis(ms.unwrap_or(1000)).min(MOST)
 }
 
-/// Answers each when its time has come.
+/// Sends each response when its time has come.
 fn ring(orders: &Receiver<(Duration, Responder)>) {
     let mut waiting = BTreeMap::new();
-    // Two may be due at the same moment.
+    // Two may be due at the same time.
     for number in 0_u64.. {
         let first = waiting.first_key_value();
         let next = first.map_or(MOST, |((at, _), _): (&(Instant, u64), _)| {

@@ -1,21 +1,21 @@
-//! A server that a newer one replaces while requests come in, without losing any.
+//! A server that a newer one replaces while requests come in. No request is lost.
 //!
 //! ```sh
 //! echo 'Hello, World!' >greeting.txt
 //! cargo run --release --example restart -- --greeting greeting.txt
 //! # Elsewhere:
 //! echo 'Good morning' >greeting.txt
-//! kill -HUP PID   # the one it prints
+//! kill -HUP PID   # the number that it prints
 //! curl localhost:8080
 //! ```
 //!
-//! On SIGHUP it starts itself anew, with the listeners. The new process reads the greeting, and says
-//! when it is ready; only then does the old one stop: it answers what it has accepted, and ends. If
-//! the new one fails, for want of the file or for any other reason, the old one goes on. `PID` changes
-//! with every restart, as the process does.
+//! On SIGHUP it starts a new process of itself and hands over the listeners. The new process reads the
+//! greeting and reports that it is ready. Only then the old process stops: it responds to the requests that
+//! it has accepted, and ends. If the new process fails, for example because the file is missing, the old
+//! process goes on. `PID` changes with every restart.
 //!
-//! Beneath a service manager that keeps the listeners (systemd, `LISTEN_FDS`) it takes those instead,
-//! and restarts are the manager's: the socket stays open while no process is there, and those who
+//! Under a service manager that keeps the listeners (systemd, `LISTEN_FDS`) it takes those listeners instead,
+//! and the manager does the restarts. The socket stays open while there is no process, and clients that
 //! connect meanwhile wait.
 //!
 //! ```sh
@@ -57,10 +57,10 @@ mod unix {
   --grace N            Seconds in which open connections may still ask when it stops (default: 1)
 ";
 
-    /// A new process that takes longer to start is given up.
+    /// The maximum time for the start of a new process.
     const READY_WITHIN: Duration = Duration::from_secs(60);
 
-    /// What `/slow` takes.
+    /// The time that `/slow` takes.
     const SLOW: Duration = Duration::from_millis(300);
 
     struct App {
@@ -97,7 +97,7 @@ mod unix {
     }
 
     pub(super) fn main() -> io::Result<()> {
-        // Now, as the file may be replaced: that is what restarts are for.
+        // Read now, because a restart may replace the file.
         let program = env::current_exe()?;
         let about = "Answers, and starts itself anew on SIGHUP without losing a request.";
         let names = ["greeting", "unix", "grace"];
@@ -107,7 +107,7 @@ mod unix {
             config.limits.stop_grace = Duration::from_secs(seconds);
         }
 
-        // First of all, so that nothing else reads the standard input.
+        // This comes first, so that nothing else reads the standard input.
         let inherited = Inherited::from_parent()?;
         let greeting = match greeting.as_deref().map(Path::new) {
             Some(file) => fs::read_to_string(file).map_err(|error| named(file, &error))?,
@@ -124,14 +124,14 @@ mod unix {
         };
         let mut running = server.start()?;
         if is_managed {
-            // They wait in the socket, which the manager has, for the next process.
+            // Connections wait in the socket of the manager for the next process.
             running.leave_backlog();
         }
         #[cfg(feature = "signals")]
         running.stop_on_signals()?;
         restart_on_signal(program, running.stopper())?;
 
-        // From here on nothing can fail any more, so the old process may go.
+        // Nothing can fail after this point, so the old process may end.
         inherited.ready()?;
         for addr in running.local_addrs() {
             println!("listening on {addr}");
@@ -159,7 +159,7 @@ mod unix {
         }
     }
 
-    /// Takes the listeners of a service manager; whether there are any.
+    /// Takes the listeners of a service manager. Returns whether there are any.
     fn with_managed(
         mut server: Server<App, WebSockets>,
     ) -> io::Result<(Server<App, WebSockets>, bool)> {
@@ -174,7 +174,7 @@ mod unix {
         Ok((server, managed.len() > 0))
     }
 
-    /// On each SIGHUP, until one succeeds.
+    /// Restarts on each SIGHUP, until one restart succeeds.
     fn restart_on_signal(program: std::path::PathBuf, stopper: Stopper) -> io::Result<()> {
         let (mut signalled, signal) = UnixStream::pair()?;
         signal_hook::low_level::pipe::register(signal_hook::consts::SIGHUP, signal)?;

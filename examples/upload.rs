@@ -1,12 +1,12 @@
-//! Takes files from a page, from `curl` and from forms, in constant memory, and says what arrived.
+//! Takes files from a page, from `curl` and from forms, in constant memory, and lists what arrived.
 //!
 //! ```sh
 //! cargo run --release --features multipart --example upload
 //! curl -T photo.jpg http://127.0.0.1:8080/
 //! ```
 //!
-//! or open <http://127.0.0.1:8080/> and drop files on the page. Each file that arrived is a line here
-//! and in the answer: its size, its SHA-1 and its name.
+//! Or open <http://127.0.0.1:8080/> and drop files on the page. The program prints a line for each file,
+//! which is also in the response: its size, its SHA-1 and its name.
 
 mod common;
 
@@ -25,11 +25,11 @@ const PAGE: &str = include_str!("../static/upload.html");
 const STYLE: &str = include_str!("../static/upload.css");
 const SCRIPT: &str = include_str!("../static/upload.js");
 
-/// MiB that one request may bring. The library's own limits are for forms and bodies in memory.
+/// Default limit on one request, in MiB. The limits of the library are for forms and bodies in memory.
 const LIMIT: u64 = 4096;
 
-/// Files of one name that are numbered. A further one gets a number by chance, so that a name that is often
-/// sent costs no longer search.
+/// Number of files with the same name that get a number. A further one gets a random number, so that a
+/// frequent name costs no long search.
 const NUMBERED: u64 = 8;
 
 const OPTIONS: &str = "
@@ -49,13 +49,13 @@ impl Handler for Site {
             return BodyPlan::Refuse(403);
         }
         if declared(req) > self.limit {
-            // `handle_request` says why, before a byte of it is read.
+            // `handle_request` responds before a byte of the body is read.
             return BodyPlan::Unread;
         }
         let body = match (req.method(), req.path()) {
             ("PUT", path) => Body::raw(&self.folder, path),
             ("POST", "/") => Body::form(&self.folder, req, self.limit),
-            // `handle_request` says what is allowed.
+            // `handle_request` responds with the allowed methods.
             _ => return BodyPlan::Unread,
         };
         BodyPlan::stream(Receiving {
@@ -64,7 +64,7 @@ impl Handler for Site {
         })
     }
 
-    /// Requests without a body, and those whose body is too large.
+    /// Responds to requests without a body, and to those whose body is too large.
     fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
         match (req.method(), req.path()) {
             _ if declared(req) > self.limit => {
@@ -87,20 +87,20 @@ impl Handler for Site {
     }
 }
 
-/// The length of the body, if that is said.
+/// The length of the body, if it is announced.
 fn declared(req: &Request<'_>) -> u64 {
     let length = req.header("content-length");
     length.and_then(|len| len.parse().ok()).unwrap_or(0)
 }
 
-/// What the body of a request is: the bytes of one file, or a form with some.
+/// The content of a request body: the bytes of one file, or a form with files.
 enum Body {
     Raw(Arrival),
     Form(Box<Multipart>, Files),
 }
 
 impl Body {
-    /// Of `PUT /name`.
+    /// The body of `PUT /name`.
     fn raw(folder: &Arc<PathBuf>, path: &str) -> Result<Body, Failure> {
         let name = percent_encoding::percent_decode_str(path).decode_utf8_lossy();
         Ok(Body::Raw(Arrival::new(folder, &name)?))
@@ -141,7 +141,7 @@ impl Body {
     }
 }
 
-/// The files of one form; texts are passed over.
+/// The files of one form. Its texts are ignored.
 struct Files {
     folder: Arc<PathBuf>,
     open: Option<Arrival>,
@@ -153,7 +153,7 @@ impl PartSink for Files {
 
     fn begin(&mut self, head: &PartHead<'_>) -> Result<(), Failure> {
         self.open = match head.file_name() {
-            // A field that is no file, or in which none was chosen.
+            // A field that is no file, or in which no file was chosen.
             None | Some("") => None,
             Some(name) => Some(Arrival::new(&self.folder, name)?),
         };
@@ -173,8 +173,8 @@ impl PartSink for Files {
     }
 }
 
-/// Takes a body as it arrives. What it has written is removed if that ends early, as `Arrival`
-/// removes what is not kept.
+/// Takes a body as it arrives. If the body ends early, its files are removed, because `Arrival` removes files
+/// that are not kept.
 struct Receiving {
     body: Result<Body, Failure>,
     limit: u64,
@@ -203,9 +203,9 @@ impl BodySink for Receiving {
     }
 }
 
-/// A file that is arriving, or has arrived. Removed when it is dropped, unless it is kept.
+/// A file that is arriving or has arrived. It is removed when this value is dropped, unless it is kept.
 struct Arrival {
-    /// Before its place, so that it is closed when that is removed.
+    /// It comes before the path, so that the file is closed before it is removed.
     file: File,
     place: Place,
     about: Arrived,
@@ -222,14 +222,14 @@ impl Drop for Place {
     }
 }
 
-/// What is said of a file.
+/// The data of a file that has arrived.
 struct Arrived {
     name: String,
     len: u64,
     sha1: String,
 }
 
-/// Makes a file that only this user may read. Never opens what is there, be it a link.
+/// Makes a file that only this user may read. It never opens an existing file or link.
 fn create(path: &Path) -> io::Result<File> {
     let mut options = File::options();
     options.write(true).create_new(true);
@@ -238,13 +238,13 @@ fn create(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// A number that nobody else can foresee.
+/// A number that other programs cannot predict.
 fn random() -> u64 {
     use std::hash::{BuildHasher as _, RandomState};
     RandomState::new().hash_one(std::process::id())
 }
 
-/// A folder that only this user may look into, under a name that nobody can have taken before.
+/// A folder that only this user may read, with a new name that cannot be predicted.
 fn own_folder() -> io::Result<PathBuf> {
     let path = std::env::temp_dir().join(format!("peregrine-upload-{:016x}", random()));
     let mut builder = fs::DirBuilder::new();
@@ -255,7 +255,7 @@ fn own_folder() -> io::Result<PathBuf> {
 }
 
 impl Arrival {
-    /// The client only proposes a name: `a.txt` becomes `a-2.txt` where there is one already.
+    /// The client only proposes a name: `a.txt` becomes `a-2.txt` if it exists.
     fn new(folder: &Path, proposed: &str) -> Result<Arrival, Failure> {
         let proposed = display_name(proposed);
         let (stem, extension) = match proposed.rfind('.') {
@@ -304,7 +304,7 @@ impl Arrival {
     }
 }
 
-/// Why nothing was kept, for the client to read.
+/// Why nothing was kept, as a text for the client.
 struct Failure {
     status: u16,
     text: String,
@@ -324,14 +324,14 @@ impl From<MultipartError> for Failure {
 }
 
 impl From<io::Error> for Failure {
-    /// What the system says may name a path, so it is for our own log.
+    /// The text of the system may have a path, so it goes to the log of the program only.
     fn from(error: io::Error) -> Failure {
-        eprintln!("a file could not be kept: {error}");
+        eprintln!("cannot store a file: {error}");
         match error.kind() {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
-                Failure::new(507, "There is no room left for this file.")
+                Failure::new(507, "The disk has no space left for this file.")
             }
-            _ => Failure::new(500, "The file could not be kept."),
+            _ => Failure::new(500, "The file could not be stored."),
         }
     }
 }
@@ -341,7 +341,7 @@ fn too_large(limit: u64) -> Failure {
     Failure::new(413, format!("Too large: at most {most} at a time."))
 }
 
-/// Says what arrived, or why it did not: to a form as a page, to others as text.
+/// Lists what arrived, or says why nothing arrived: as a page for a form, otherwise as text.
 fn answer(
     req: &Request<'_>,
     res: Response<'_>,
@@ -398,7 +398,7 @@ fn escape(text: &str) -> String {
     text.replace('"', "&quot;")
 }
 
-/// A size to read.
+/// A size in a readable unit.
 fn size(bytes: u64) -> String {
     let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
     match units.iter().find(|(bits, _)| bytes >> bits > 0) {
@@ -432,7 +432,7 @@ fn main() -> io::Result<()> {
         limit,
     };
     let mut config = args.private_config();
-    // A browser sends a good deal before it looks for an answer, which is lost if it is cut off.
+    // A browser sends many bytes before it reads the response, which a reset would destroy.
     config.limits.linger_bytes = 64 << 20;
     config.limits.linger_time = Duration::from_secs(30);
     let server = Server::new(site).config(config).bind(args.addr);

@@ -1,10 +1,10 @@
-//! A chat between all pages that are open, and an echo for test suites.
+//! A chat between all open pages, and an echo for test suites.
 //!
 //! ```sh
 //! cargo run --release --example websocket
 //! ```
 //!
-//! then open <http://127.0.0.1:8080/> in two windows. `/echo` sends every message back as it came.
+//! Then open <http://127.0.0.1:8080/> in two windows. `/echo` sends every message back unchanged.
 
 mod common;
 
@@ -19,10 +19,10 @@ const PAGE: &str = include_str!("../static/websocket.html");
 const STYLE: &str = include_str!("../static/websocket.css");
 const SCRIPT: &str = include_str!("../static/websocket.js");
 
-/// The one room.
+/// The topic of the chat.
 const ROOM: &str = "room";
 
-/// A chat line may be this long.
+/// Maximum bytes of a line of the chat.
 const LINE: usize = 2000;
 
 struct Chat {
@@ -30,7 +30,7 @@ struct Chat {
     /// Messages answered since the start.
     answered: AtomicU64,
     guests: AtomicU64,
-    /// What an echo may cost: test suites send large messages, and single bytes of them.
+    /// The limits of an echo connection: test suites send large messages, and send them byte by byte.
     echo: Arc<WsLimits>,
 }
 
@@ -93,7 +93,7 @@ impl WebSocketHandler for Chat {
                 format!("said\t{name}\t{text}")
             }
             _ => {
-                ws.close(1008, "a line of text, please");
+                ws.close(1008, "send one line of text");
                 return;
             }
         };
@@ -140,7 +140,7 @@ fn main() -> std::io::Result<()> {
             message_bytes: large,
             frame_bytes: large,
             fragments: 1 << 20,
-            // Test suites and load generators send as fast as they can.
+            // Test suites and load generators send as fast as possible.
             messages: u32::MAX,
             control_frames: 10_000,
             backlog_bytes: 2 * large,

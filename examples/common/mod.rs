@@ -1,4 +1,4 @@
-//! What the examples share: options, and running a server with a line at its start and its end.
+//! Code of all examples: options, and running a server that prints a line at its start and at its end.
 
 use lexopt::prelude::*;
 use peregrine::{Config, Done, Handler, Response, Running, Server};
@@ -27,15 +27,14 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// Reads the command line. Ends the program after `--help`, which starts with `about`, and with
-    /// code 2 after an option that cannot be used.
+    /// Reads the command line. Ends the program after `--help`, whose text begins with `about`, and with code
+    /// 2 after an option that is not valid.
     #[allow(dead_code)] // Not by every example.
     pub(crate) fn parse(about: &str) -> Args {
         Args::parse_with(about, "", |arg| Err(arg.unexpected()))
     }
 
-    /// The same for an example that has options of its own: `help` has a line for each, and `own`
-    /// takes what is not common to all.
+    /// As `parse`, for an example with its own options: `help` has a line for each, and `own` takes them.
     #[allow(dead_code)]
     pub(crate) fn parse_with(
         about: &str,
@@ -46,7 +45,7 @@ impl Args {
         Args::or_exit(args, about, help)
     }
 
-    /// The same for an example whose own options `names` have values: those that were given.
+    /// As `parse`, for an example whose own options `names` have values. Returns the options that were given.
     #[allow(dead_code)]
     pub(crate) fn parse_values<const N: usize>(
         about: &str,
@@ -109,7 +108,7 @@ impl Args {
         Ok(Some(args))
     }
 
-    /// The library's settings with those of the command line.
+    /// The default settings of the library, changed by the command line.
     pub(crate) fn config(&self) -> Config {
         let config = Config::default();
         Config {
@@ -123,8 +122,8 @@ impl Args {
 }
 
 impl Args {
-    /// The same for what a page from elsewhere must not reach: at a loopback address only names of this
-    /// machine are answered to (DNS rebinding).
+    /// As `config`, for servers that pages from other sites must not reach: at a loopback address they accept
+    /// only host names of this machine (DNS rebinding).
     #[allow(dead_code)]
     pub(crate) fn private_config(&self) -> Config {
         let names = ["localhost", "127.0.0.1", "[::1]"].map(String::from);
@@ -140,28 +139,28 @@ impl Args {
     }
 }
 
-/// Answers a request whose method its resource does not know (RFC 9110 section 15.5.6).
+/// Responds to a request with a method that the resource does not support (RFC 9110 section 15.5.6).
 #[allow(dead_code)]
 pub(crate) fn not_allowed(res: Response<'_>, allowed: &str) -> Done {
     let res = res.status(405).header("Allow", allowed);
     res.text(&format!("only {allowed}\n"))
 }
 
-/// Runs a server as the options say until a signal stops it.
+/// Runs a server with these options until a signal stops it.
 #[allow(dead_code, reason = "a server with WebSockets is of another type")]
 pub(crate) fn run<H: Handler>(server: Server<H>, args: &Args) -> io::Result<()> {
     wait(server.config(args.config()).bind(args.addr).start())
 }
 
-/// Waits until a signal stops the server, with a line for each address it listens on and one for
-/// how it ended.
+/// Waits until a signal stops the server. Prints a line for each address at the start, and one line at the
+/// end.
 pub(crate) fn wait(started: io::Result<Running>) -> io::Result<()> {
     #[cfg_attr(not(feature = "signals"), expect(unused_mut))]
     let mut running = started.unwrap_or_else(|error| {
         eprintln!("{error}");
         exit(1);
     });
-    // Before anyone is told of the address, and may send a signal.
+    // This comes before the address is printed, because a signal may come then.
     #[cfg(feature = "signals")]
     running.stop_on_signals()?;
     let mut out = io::stdout();

@@ -1,12 +1,12 @@
-//! A room: what is said in it is kept, and each page that comes gets what was said before and then what
-//! is said from then on, nothing twice and nothing left out, over a WebSocket or server-sent events.
+//! A room with a history. Each page that comes gets the earlier messages and then all new ones, without a gap
+//! and without a repetition, over a WebSocket or server-sent events.
 //!
 //! ```sh
 //! cargo run --release --example room
 //! ```
 //!
-//! then open <http://127.0.0.1:8080/>, and <http://127.0.0.1:8080/?sse> for the same over server-sent
-//! events. `room.rs` has the recipe.
+//! Then open <http://127.0.0.1:8080/>, and <http://127.0.0.1:8080/?sse> for the same over server-sent events.
+//! `room.rs` has the method.
 
 #[path = "../common/mod.rs"]
 mod common;

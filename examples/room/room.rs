@@ -1,12 +1,12 @@
-//! History first, then what is new.
+//! History first, then new messages.
 //!
-//! Each message has a number. One lock is held while a message is added to the history and published,
-//! and while a client gets the history and is subscribed. So for each client there is one moment that
-//! divides the messages: those before come from the history, those after by its subscription.
+//! Each message has a number. One lock is held while a message is added to the history and published, and
+//! while a client gets the history and is subscribed. So for each client one moment divides the messages:
+//! earlier ones come from the history, later ones by its subscription.
 //!
-//! With server-sent events both go through the page's own sender, in the order of the calls. With
-//! WebSockets, all of it goes through the `Hub`, the history too: messages and subscriptions of one
-//! thread reach a connection in the order of the calls, which is not so between the `Hub` and `Ws::send`.
+//! With server-sent events both go through the sender of the page, in the order of the calls. With WebSockets
+//! everything goes through the `Hub`, also the history. Messages and subscriptions of one thread by the `Hub`
+//! reach a connection in the order of the calls. Between the `Hub` and `Ws::send` there is no such order.
 
 use peregrine::{
     Done, Event, EventHub, Handler, Hub, Message, Request, Response, Upgrade, WebSocketHandler, Ws,
@@ -17,13 +17,13 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 /// The topic.
 const ROOM: &str = "room";
 
-/// The code of a close that has no room as its cause.
+/// The close code for a client that is too far behind.
 const TRY_AGAIN_LATER: u16 = 1013;
 
-/// Messages that are kept.
+/// Number of messages that are kept.
 const KEPT: usize = 1000;
 
-/// Bytes of a message.
+/// Maximum bytes of a message.
 const LONGEST: usize = 1000;
 
 const PAGE: &str = r#"<!doctype html>
@@ -76,7 +76,7 @@ struct History {
 }
 
 impl History {
-    /// The messages behind number `seen` that are still kept, with their numbers.
+    /// The kept messages after number `seen`, with their numbers.
     fn after(&self, seen: u64) -> impl Iterator<Item = (u64, &String)> {
         let first = self.last - self.kept.len() as u64 + 1;
         let numbered = (first..).zip(&self.kept);
@@ -85,18 +85,18 @@ impl History {
 }
 
 impl Room {
-    /// The hub of the server that this room is given to.
+    /// Sets the hub of the server of this room.
     pub(crate) fn set_hub(&self, hub: Hub) {
-        // There is one server.
+        // There is only one server.
         let _ = self.hub.set(hub);
     }
 
-    /// A handler that panics must not end the room for all: nothing is left half done under the lock.
+    /// A handler that panics must not end the room for all. No change under the lock is ever half done.
     fn history(&self) -> MutexGuard<'_, History> {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a message, and sends it to all who are in the room.
+    /// Adds a message, and sends it to all clients in the room.
     pub(crate) fn say(&self, text: &str) {
         let mut history = self.history();
         history.last += 1;
@@ -105,10 +105,10 @@ impl Room {
         if history.kept.len() > KEPT {
             history.kept.pop_front();
         }
-        // Fails for no page: neither name nor id holds a line break.
+        // This cannot fail: neither name nor id has a line break.
         let _ = self.pages.publish(ROOM, event(number, text));
         if let Some(hub) = self.hub.get() {
-            // Clients that have no room for it are closed, and come back for the history.
+            // Clients for which it does not fit are closed. They connect again and get the history.
             let _ = hub.publish(ROOM, numbered(number, text).as_str());
         }
     }
@@ -119,7 +119,7 @@ impl Room {
         let history = self.history();
         for (number, text) in history.after(seen.unwrap_or(0)) {
             if page.try_send(event(number, text)).is_err() {
-                // It has gone, or has more to take than it may: it comes back for the rest.
+                // The client has gone, or has too many unsent bytes. It connects again and gets the rest.
                 return done;
             }
         }
@@ -141,14 +141,14 @@ impl Handler for Room {
         match (req.method(), req.path()) {
             ("GET" | "HEAD", "/") => res.html(PAGE),
             ("GET", "/events") => self.watch(req, res),
-            // Any page can send this; ours alone may.
-            ("POST", "/say") if !req.is_same_origin() => res.status(403).text("not from there\n"),
+            // Any page can send this request; only pages of this server may.
+            ("POST", "/say") if !req.is_same_origin() => res.status(403).text("wrong origin\n"),
             ("POST", "/say") => match std::str::from_utf8(req.body()) {
                 Ok(text) if text.len() <= LONGEST => {
                     self.say(text);
                     res.status(204).body("")
                 }
-                _ => res.status(400).text("a short text, please\n"),
+                _ => res.status(400).text("the body must be a short text\n"),
             },
             _ => res.status(404).text("nothing here\n"),
         }
@@ -169,12 +169,12 @@ impl WebSocketHandler for Room {
         let (hub, id) = (ws.hub(), ws.id());
         for (number, text) in history.after(*ws.conn) {
             if !hub.send(id, numbered(number, text).as_str()).is_queued() {
-                // It is closed, and comes back for the rest.
+                // It is closed. It connects again and gets the rest.
                 return;
             }
         }
         if !hub.subscribe(id, ROOM).is_queued() {
-            // It would stay, and hear nothing.
+            // Otherwise it would stay open without messages.
             ws.close(TRY_AGAIN_LATER, "");
         }
     }
