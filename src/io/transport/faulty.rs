@@ -5,7 +5,7 @@ use super::{OverSocket, Plain, Transport, Wants};
 use crate::io::listener::ListenerConfig;
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, IoSlice, Read};
+use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr};
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +16,7 @@ pub(crate) struct Faulty {
     socket: Plain,
     plan: Option<Plan>,
     /// Read from the socket and not given yet.
-    ahead: VecDeque<u8>,
+    ahead: Vec<u8>,
     /// Taken and not written to the socket yet.
     behind: Vec<u8>,
 }
@@ -133,9 +133,12 @@ impl Faulty {
         if self.ahead.is_empty() {
             let mut read = vec![0; most];
             let n = self.socket.read(&mut read)?;
-            self.ahead.extend(&read[..n]);
+            self.ahead.extend_from_slice(&read[..n]);
         }
-        self.ahead.read(buffer)
+        let n = self.ahead.len().min(buffer.len());
+        buffer[..n].copy_from_slice(&self.ahead[..n]);
+        self.ahead.drain(..n);
+        Ok(n)
     }
 
     /// Writes as [`Plan::behind`] says.
@@ -170,7 +173,7 @@ impl OverSocket for Faulty {
         Faulty {
             socket,
             plan,
-            ahead: VecDeque::new(),
+            ahead: Vec::new(),
             behind: Vec::new(),
         }
     }
@@ -274,7 +277,7 @@ mod tests {
             let mut faulty = Faulty {
                 socket: Plain::Unix(server),
                 plan: Some(plan),
-                ahead: VecDeque::new(),
+                ahead: Vec::new(),
                 behind: Vec::new(),
             };
             let (sent, _) = faulty.send_file(&file, 2, 3);
