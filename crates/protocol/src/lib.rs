@@ -1,8 +1,13 @@
-//! HTTP/1.1 and WebSockets as state machines over bytes: no sockets, no threads, no clock.
+#![cfg_attr(feature = "websocket", doc = include_str!("../README.md"))]
+#![cfg_attr(
+    not(feature = "websocket"),
+    doc = "HTTP/1.1 for servers, as state machines over bytes. The README has examples."
+)]
+//! # How it is made
 //!
-//! Positions are offsets from the start of the head, so that no borrow outlives a call and a buffer may
-//! grow or move between two of them. Time is an argument: seconds since some start of the driver's
-//! choosing.
+//! Positions are offsets from the start of the head ([`Span`]): no borrow outlives a call, and a buffer may
+//! grow or move between two calls. Nothing allocates except into a buffer of the driver. Time is an
+//! argument: [`Seconds`] since a start that the driver chooses.
 
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]

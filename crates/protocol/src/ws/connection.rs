@@ -340,7 +340,7 @@ impl<X> WsConn<X> {
         Ok(Step::Do(Next::Message))
     }
 
-    /// The complete message. Its text is UTF-8; compressed, it is inflated into `scratch`.
+    /// The complete message. Its text is UTF-8; compressed, it is inflated into `inflate`.
     pub fn message<'a>(
         &mut self,
         input: &'a WsInput,
