@@ -2,7 +2,7 @@
 //! many inputs that were: `changed 50000 [CHECK...]`. The same inputs each time, so a build does not depend
 //! on chance; and no fuzzer, so it needs nothing but a stable compiler.
 
-use peregrine_fuzz::{CHECKS, changes::Changes, run, seeds};
+use peregrine_fuzz::{CHECKS, Changes, run, seeds};
 use std::env;
 use std::time::Instant;
 

@@ -29,6 +29,9 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod access_log;
+#[cfg(any(test, feature = "internals"))]
+#[doc(hidden)]
+pub mod checks;
 mod config;
 mod conn;
 #[cfg(feature = "dir")]
@@ -139,13 +142,3 @@ pub use websocket::{
     upgrade::{Upgrade, UpgradeError},
     ws::Ws,
 };
-
-/// The properties that fuzzing checks are tests, too.
-#[cfg(test)]
-#[allow(unreachable_pub)]
-// Transports that fail are for Unix.
-#[cfg_attr(not(unix), allow(dead_code))]
-#[path = "../fuzz/src/lib.rs"]
-mod fuzz;
-#[cfg(test)]
-extern crate self as peregrine;

@@ -3,8 +3,6 @@
 
 #[cfg(any(feature = "dir", feature = "multipart"))]
 pub(crate) use crate::file_name;
-#[cfg(any(test, feature = "internals"))]
-pub(crate) use peregrine_protocol::h1::chunked;
 #[cfg(feature = "deflate")]
 pub(crate) use peregrine_protocol::ws::deflate;
 #[cfg(feature = "websocket")]

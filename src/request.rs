@@ -1,5 +1,8 @@
 //! The request that a handler gets.
 
+#[cfg(any(test, feature = "internals"))]
+pub(crate) mod check;
+
 use crate::conn::input::Input;
 #[cfg(feature = "websocket")]
 use crate::protocol::framing::{self, BodyLength};

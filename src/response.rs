@@ -1,5 +1,7 @@
 //! How a handler answers.
 
+#[cfg(any(test, feature = "internals"))]
+pub(crate) mod check;
 mod error_context;
 mod fields;
 mod later;

@@ -2,6 +2,8 @@
 //! They use the code that serves real connections.
 
 mod alone;
+#[cfg(any(test, feature = "internals"))]
+pub(crate) mod check;
 #[cfg(feature = "websocket")]
 mod ws;
 

@@ -1,2 +1,2 @@
 #![no_main]
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| peregrine_fuzz::frame::check(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| peregrine_fuzz::check("frame", bytes));

@@ -1,2 +1,2 @@
 #![no_main]
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| peregrine_fuzz::response::check(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| peregrine_fuzz::check("response", bytes));

@@ -11,6 +11,8 @@
 mod accept;
 mod answer;
 mod cache;
+#[cfg(any(test, feature = "internals"))]
+pub(crate) mod check;
 mod conditional;
 mod config;
 #[cfg(feature = "embed")]

@@ -6,6 +6,8 @@
 //! worker, so that a late answer can reach the request it is for, or nobody.
 
 pub(crate) mod body_out;
+#[cfg(any(test, feature = "internals"))]
+pub(crate) mod check;
 mod event_hub;
 mod events;
 pub(crate) mod leave;

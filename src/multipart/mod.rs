@@ -12,6 +12,8 @@
 //! - No byte is looked at more than twice.
 
 mod boundary;
+#[cfg(any(test, feature = "internals"))]
+pub(crate) mod check;
 mod error;
 mod header;
 mod limits;

@@ -1,8 +1,8 @@
 //! The result for given bytes: each case whole, byte by byte, split at every position, and with trailing
 //! bytes.
 
+use super::check::{CONTENT_TYPE, Outcome, Part, outcome};
 use super::*;
-use crate::fuzz::multipart::{CONTENT_TYPE, Outcome, Part, outcome};
 
 /// Tests over all values of something take each so-manieth: Miri is some thousand times slower.
 const EVERY: usize = if cfg!(miri) { 31 } else { 1 };

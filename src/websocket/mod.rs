@@ -1,5 +1,7 @@
 //! The trait of programs with WebSockets, and why a WebSocket ends.
 
+#[cfg(any(test, feature = "internals"))]
+pub(crate) mod check;
 pub(crate) mod door;
 pub(crate) mod hub;
 pub(crate) mod origins;

@@ -9,6 +9,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "panics of the test itself")]
 
+#[path = "../../src/io/tests/limit.rs"]
 mod limit;
 
 use super::support::{Answer, Asked, ensure, read_answer};

@@ -1,9 +1,9 @@
 //! Requests: their heads, their bodies, and all that is done with them.
 
 use crate::Benches;
-use peregrine::internals::{Decoder, Head};
 use peregrine::testing::Connection;
 use peregrine::{Limits, OwnedRequest, Request, Response};
+use peregrine_protocol::h1::{chunked::Decoder, framing::decide, head::Head};
 use std::hint::black_box;
 use std::mem::MaybeUninit;
 use std::sync::{Arc, Mutex};
@@ -71,7 +71,8 @@ fn framing(text: String) -> impl FnMut() {
         let bytes = black_box(text.as_bytes());
         let complete = head.parse(bytes, &limits);
         assert_eq!(complete, Ok(true));
-        assert!(black_box(head.framing(bytes, &limits)).is_ok());
+        let framing = black_box(decide(&mut head, bytes));
+        assert!(framing.is_ok_and(|framing| framing.body.within(limits.body_bytes as u64).is_ok()));
     }
 }
 
@@ -97,7 +98,7 @@ fn chunked(size: usize) -> impl FnMut() {
     move || {
         bytes.clear();
         bytes.extend_from_slice(encoded.as_bytes());
-        let mut decoder = Decoder::new(0, &limits);
+        let mut decoder = Decoder::new(0, limits.body_bytes as u64);
         assert_eq!(decoder.decode(black_box(&mut bytes), &limits), Ok(true));
         assert_eq!(decoder.body().len(), BODY);
     }

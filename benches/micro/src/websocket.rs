@@ -1,10 +1,10 @@
 //! Frames and their echo, beside tungstenite's.
 
 use crate::Benches;
-use peregrine::internals::{FrameHeader, unmask};
 use peregrine::{
     Done, Handler, Message, Request, Response, Upgrade, WebSocketHandler, Ws, WsLimits, testing,
 };
+use peregrine_protocol::ws::frame::{OpCode, parse, unmask, write_header};
 use std::hint::black_box;
 use std::io::{self, Cursor, Read, Write};
 use tungstenite::protocol::{Role, frame};
@@ -35,7 +35,7 @@ pub(crate) fn add(benches: &mut Benches) {
 /// The header of a client's frame.
 fn header_bytes(len: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
-    FrameHeader::write(2, false, len, &mut bytes);
+    write_header(OpCode::from(2), false, len, &mut bytes);
     bytes[1] |= 0x80;
     bytes.extend_from_slice(&MASK);
     bytes
@@ -45,10 +45,10 @@ fn header_bytes(len: usize) -> Vec<u8> {
 fn header(len: usize) -> impl FnMut() {
     let (bytes, mut out) = (header_bytes(len), Vec::new());
     move || {
-        let header = FrameHeader::parse(black_box(&bytes));
+        let header = parse(black_box(&bytes));
         let header = header.expect("a good one").expect("all of it");
         out.clear();
-        FrameHeader::write(header.opcode, false, header.len as usize, &mut out);
+        write_header(header.opcode, false, header.len as usize, &mut out);
         black_box(&out);
     }
 }

@@ -9,13 +9,16 @@
 //! grow or move between two calls. Nothing allocates except into a buffer of the driver. Time is an
 //! argument: [`Seconds`] since a start that the driver chooses.
 
-#![cfg_attr(not(test), no_std)]
+#![cfg_attr(not(any(test, feature = "checks")), no_std)]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
-#[cfg(all(feature = "websocket", not(test)))]
+#[cfg(all(feature = "websocket", not(any(test, feature = "checks"))))]
 extern crate std;
 
+#[cfg(feature = "checks")]
+#[doc(hidden)]
+pub mod checks;
 pub mod error;
 pub mod form;
 pub mod h1;

@@ -28,6 +28,7 @@ pub enum Payload {
 
 impl Payload {
     /// The bytes.
+    #[inline]
     pub fn as_bytes(&self) -> &[u8] {
         match self {
             Payload::Static(bytes) => bytes,
@@ -38,11 +39,13 @@ impl Payload {
     }
 
     /// How many bytes there are.
+    #[inline]
     pub fn len(&self) -> usize {
         self.as_bytes().len()
     }
 
     /// True if there is none.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

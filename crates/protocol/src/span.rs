@@ -11,6 +11,7 @@ pub struct Span {
 
 impl Span {
     /// From `start` to before `end`.
+    #[inline]
     pub fn new(start: usize, end: usize) -> Span {
         debug_assert!(start <= end && end <= usize::from(u16::MAX));
         Span {
@@ -25,6 +26,7 @@ impl Span {
     }
 
     /// These bytes of the head.
+    #[inline]
     pub fn of(self, head: &[u8]) -> &[u8] {
         &head[usize::from(self.start)..usize::from(self.end)]
     }

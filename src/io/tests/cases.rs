@@ -1,11 +1,8 @@
 //! The cases of `tests/cases` over a transport that fails: what is answered must be what a
 //! connection in memory answers, which `tests/it/cases.rs` holds against the tables.
 
-#[path = "../../../tests/it/cases/limit.rs"]
-mod limit;
-
 use super::{config, connect, end, exchange, nothing_is_left, plans, short, undated};
-use crate::fuzz::seeds;
+use crate::checks::seeds;
 use crate::handler::from_fn;
 use crate::io::transport::faulty::{Faulty, Plan};
 use crate::protocol::limits::Limits;
@@ -50,7 +47,9 @@ fn every_case_has_its_answers_under_every_plan() {
     let mut count = 0;
     for (names, inputs) in &groups {
         let mut limits = Limits::default();
-        names.iter().for_each(|l| limit::set_limit(&mut limits, l));
+        names
+            .iter()
+            .for_each(|l| super::limit::set_limit(&mut limits, l));
         let server = Server::new(from_fn(echo)).config(config(limits));
         let server = server
             .bind("127.0.0.1:0")

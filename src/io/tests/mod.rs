@@ -4,6 +4,7 @@ mod cases;
 mod cut;
 mod holding;
 mod http;
+mod limit;
 mod starved;
 mod suspended;
 #[cfg(feature = "websocket")]

@@ -1,5 +1,9 @@
 //! Chunked transfer coding (RFC 9112 section 7.1), decoded where it lies.
 
+#[cfg(feature = "checks")]
+#[doc(hidden)]
+pub mod check;
+
 use super::head;
 use crate::{error::ProtocolError, limits::Limits, syntax};
 

@@ -196,6 +196,7 @@ impl Http1 {
     }
 
     /// The server stops.
+    #[inline]
     pub fn is_stopping(&self) -> bool {
         self.owed.is_some()
     }
@@ -206,6 +207,7 @@ impl Http1 {
     }
 
     /// No byte of a request is here.
+    #[inline]
     pub fn is_idle(&self) -> bool {
         matches!(self.state, State::Idle | State::Blank(_))
     }
@@ -217,6 +219,7 @@ impl Http1 {
     }
 
     /// Of the last request.
+    #[inline]
     pub fn version(&self) -> Version {
         self.mode.version
     }
@@ -234,6 +237,7 @@ impl Http1 {
     }
 
     /// A head has come and its request is neither answered nor refused.
+    #[inline]
     pub fn is_unanswered(&self) -> bool {
         match self.state {
             State::Plan
@@ -252,6 +256,7 @@ impl Http1 {
     }
 
     /// For the request that [`Next::Request`] announced, or the one whose answer is to come.
+    #[inline]
     pub fn mode(&mut self) -> Mode {
         self.last |= match (self.owed, self.state) {
             (Some(owed), State::Ready(len)) => owed <= len,
@@ -389,12 +394,14 @@ impl Http1 {
     }
 
     /// The request is answered; `close` if the answer says that it is the last one.
+    #[inline]
     pub fn finish(&mut self, close: bool, input: &mut Input, now: Seconds) {
         self.defer(input, now);
         self.answered(close, input, now);
     }
 
     /// The request is taken out of the input, and its answer comes later.
+    #[inline]
     pub fn defer(&mut self, input: &mut Input, now: Seconds) {
         let State::Ready(len) = self.state else {
             debug_assert!(false, "no request to answer");
@@ -407,11 +414,13 @@ impl Http1 {
     }
 
     /// Some of the answer that was waited for has come.
+    #[inline]
     pub fn progress(&mut self, now: Seconds) {
         self.since = now;
     }
 
     /// The answer that was waited for is complete; `close` as for [`Http1::finish`].
+    #[inline]
     pub fn answered(&mut self, close: bool, input: &Input, now: Seconds) {
         debug_assert!(self.is_waiting(), "no answer is waited for");
         self.answered = self.answered.saturating_add(1);

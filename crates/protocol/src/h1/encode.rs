@@ -45,6 +45,7 @@ pub fn status_line(status: u16, out: &mut Vec<u8>) {
 pub const MAX_DIGITS: usize = 20;
 
 /// `n` in decimal, at the end of `room`.
+#[inline]
 pub fn digits(mut n: u64, room: &mut [u8; MAX_DIGITS]) -> &[u8] {
     let mut at = MAX_DIGITS;
     loop {

@@ -1,6 +1,10 @@
 //! Where a request ends and whether another may follow: the two decisions on which smuggling
 //! attacks work, each in one function and nowhere else.
 
+#[cfg(feature = "checks")]
+#[doc(hidden)]
+pub mod check;
+
 use super::head::{Head, Known};
 use crate::http::{Method, Version, host};
 use crate::{error::ProtocolError, syntax};

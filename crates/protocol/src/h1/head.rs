@@ -1,5 +1,9 @@
 //! The head of a request: request line and header fields (RFC 9112 sections 3 and 5).
 
+#[cfg(feature = "checks")]
+#[doc(hidden)]
+pub mod check;
+
 use crate::http::{Method, Version, target::Target};
 use crate::{Span, error::ProtocolError, limits::Limits, syntax};
 
@@ -120,6 +124,7 @@ impl Head {
     }
 
     /// Makes it ready for the next request. The table is not cleared: `count` guards it.
+    #[inline]
     pub fn reset(&mut self) {
         self.stage = Stage::RequestLine;
         self.count = 0;
@@ -268,11 +273,13 @@ impl Head {
     }
 
     /// Bytes of the head, with its last empty line. Meaningful when it is complete.
+    #[inline]
     pub fn len(&self) -> usize {
         self.line
     }
 
     /// All fields, in the order in which they were sent.
+    #[inline]
     pub fn fields(&self) -> &[Field] {
         &self.fields[..usize::from(self.count)]
     }

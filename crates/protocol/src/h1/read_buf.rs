@@ -73,11 +73,13 @@ impl Input {
     }
 
     /// Bytes of memory that it takes.
+    #[inline]
     pub fn held(&self) -> usize {
         size_of::<Input>() + self.bytes.capacity()
     }
 
     /// Remembers when bytes come and go, to be called after each turn of a connection that keeps it.
+    #[inline]
     pub fn note(&mut self, now: Seconds) {
         let there = self.taken + self.available() as u64;
         if self.noted == 0 || there.abs_diff(self.noted) >= SOME {
@@ -86,16 +88,19 @@ impl Input {
     }
 
     /// When its connection last made progress.
+    #[inline]
     pub fn moved(&self) -> Seconds {
         self.moved
     }
 
     /// The next [`Input::space`] makes it larger.
+    #[inline]
     pub fn is_full(&self) -> bool {
         self.start == 0 && self.end == self.bytes.len()
     }
 
     /// What has arrived and is not consumed.
+    #[inline]
     pub fn unread(&self) -> &[u8] {
         &self.bytes[self.start..self.end]
     }
@@ -113,6 +118,7 @@ impl Input {
     }
 
     /// Nothing is unread.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.start == self.end
     }
@@ -206,6 +212,7 @@ impl Input {
 
     /// Room for what comes next, never empty. It grows when a request does not fit, which the
     /// limits on head and body bound: beyond them the request is refused, not read.
+    #[inline]
     pub fn space(&mut self) -> &mut [u8] {
         if self.end == self.bytes.len() {
             if self.start > 0 {
@@ -220,12 +227,14 @@ impl Input {
     }
 
     /// `n` bytes of [`Input::space`] have been filled.
+    #[inline]
     pub fn filled(&mut self, n: usize) {
         self.end += n;
         debug_assert!(self.end <= self.bytes.len());
     }
 
     /// Drops the first `n` unread bytes, a request, and makes ready for the next one.
+    #[inline]
     pub(crate) fn consume(&mut self, n: usize) {
         self.start += n;
         debug_assert!(self.start <= self.end);

@@ -56,11 +56,13 @@ impl Heads {
     }
 
     /// Statuses that an answer can have. Interim ones (1xx) are the library's.
+    #[inline]
     pub fn is_status(status: u16) -> bool {
         (LOWEST..=HIGHEST).contains(&status)
     }
 
     /// Sets the clock: seconds since 1970.
+    #[inline]
     pub fn set_time(&mut self, unix: u64) {
         if unix == self.unix {
             return;

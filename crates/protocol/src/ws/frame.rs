@@ -1,6 +1,10 @@
 //! WebSocket frames (RFC 6455 section 5), on the header codec of tungstenite, with the rules that a
 //! server holds its clients to.
 
+#[cfg(feature = "checks")]
+#[doc(hidden)]
+pub mod check;
+
 use alloc::string::String;
 use alloc::vec::Vec;
 use std::io::Cursor;

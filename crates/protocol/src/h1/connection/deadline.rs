@@ -45,11 +45,13 @@ impl Http1 {
     }
 
     /// How long nothing has happened.
+    #[inline]
     pub fn waited_for(&self, now: Seconds) -> Duration {
         Duration::from_secs(now.since(self.since).into())
     }
 
     /// When `wait` has passed since something last happened.
+    #[inline]
     pub fn waited(&self, wait: Duration) -> Seconds {
         self.since.after(wait)
     }

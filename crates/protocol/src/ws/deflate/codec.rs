@@ -9,6 +9,8 @@ pub use off::*;
 
 #[cfg(not(feature = "deflate"))]
 mod off {
+    #![allow(missing_docs, reason = "as those of `on`")]
+
     use crate::payload::Payload;
     use crate::ws::{frame::FrameError, prepared::Prepared};
     use alloc::vec::Vec;

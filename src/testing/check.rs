@@ -4,12 +4,10 @@
 //! operation. `e` is the end of what the client sends, `s` stops the server, a byte below 80 lets
 //! so many seconds pass, another FF is FF, and anything else only splits.
 
-use super::{
-    answers::{self, Answer},
-    limits, source,
-};
-use peregrine::testing::Connection;
-use peregrine::{Done, Handler, Limits, Payload, Request, Response};
+use crate::checks::responses::{self as answers, Answer};
+use crate::checks::{self, limits};
+use crate::testing::Connection;
+use crate::{Done, Handler, Limits, Payload, Request, Response};
 use std::io::Write as _;
 use std::time::Duration;
 
@@ -25,7 +23,7 @@ enum Operation {
 /// complete answers, as many as are counted; what is held of the input stays within the limits; the
 /// end of the client's is the end of the connection, and nothing is sent behind it. Without clock
 /// and stop, the pieces make no difference.
-pub fn check(bytes: &[u8]) {
+pub(crate) fn check(bytes: &[u8]) {
     let operations = operations(bytes);
     for limits in limits() {
         let played = play(&operations, &limits);
@@ -59,7 +57,7 @@ impl Operation {
 }
 
 fn operations(bytes: &[u8]) -> Vec<Operation> {
-    source::operations(bytes, Operation::Send, |letter, _| match letter {
+    checks::operations(bytes, Operation::Send, |letter, _| match letter {
         b'e' => Some(Operation::Eof),
         b's' => Some(Operation::Stop),
         0..0x80 => Some(Operation::Elapse(letter.into())),

@@ -1,4 +1,4 @@
-//! Limits as the tables of `tests/cases` write them; `src/io/tests/cases.rs` reads them, too.
+//! Limits as the tables of `tests/cases` write them; `cases` and `tests/it/cases.rs` read them.
 
 use super::Limits;
 

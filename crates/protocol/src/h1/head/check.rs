@@ -1,13 +1,13 @@
 //! The head parser: resumable without a difference, and no more lenient than another.
 
-use super::chunked::{is_token, is_value};
-use super::{limits, split_of};
-use peregrine::internals::Head;
-use peregrine::{Limits, ProtocolError, Version};
-use std::ops::Range;
+use super::Head;
+use crate::checks::{limits, split_of};
+use crate::h1::chunked::check::{is_token, is_value};
+use crate::{error::ProtocolError, http::Version, limits::Limits};
+use core::ops::Range;
 
 #[derive(Debug, PartialEq)]
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     Complete(Parsed),
     Incomplete,
     Refused(ProtocolError),
@@ -15,12 +15,12 @@ pub(super) enum Outcome {
 
 /// Where everything stands.
 #[derive(Debug, PartialEq)]
-pub(super) struct Parsed {
-    pub(super) method: Range<usize>,
-    pub(super) target: Range<usize>,
-    pub(super) version: Version,
-    pub(super) fields: Vec<(Range<usize>, Range<usize>)>,
-    pub(super) end: usize,
+pub(crate) struct Parsed {
+    pub(crate) method: Range<usize>,
+    pub(crate) target: Range<usize>,
+    pub(crate) version: Version,
+    pub(crate) fields: Vec<(Range<usize>, Range<usize>)>,
+    pub(crate) end: usize,
 }
 
 /// A head is understood alike as a whole, byte by byte, and in two pieces, with a table that is
@@ -45,7 +45,7 @@ pub fn check(bytes: &[u8]) {
 }
 
 /// Parses what has come when there are so many bytes, for each of `ends`.
-pub(super) fn outcome(
+pub(crate) fn outcome(
     head: &mut Head,
     bytes: &[u8],
     ends: impl IntoIterator<Item = usize>,
@@ -67,13 +67,14 @@ fn parsed(head: &Head, bytes: &[u8]) -> Parsed {
         let start = part.as_ptr().addr() - bytes.as_ptr().addr();
         start..start + part.len()
     };
-    let fields = head.fields(bytes);
+    let fields = head.fields().iter();
+    let fields = fields.map(|field| (range(field.name.of(bytes)), range(field.value.of(bytes))));
     Parsed {
-        method: range(head.method(bytes)),
-        target: range(head.target(bytes)),
-        version: head.version(),
-        fields: fields.map(|(n, v)| (range(n), range(v))).collect(),
-        end: head.end(),
+        method: range(head.method.of(bytes)),
+        target: range(head.target.whole.of(bytes)),
+        version: head.version,
+        fields: fields.collect(),
+        end: head.len(),
     }
 }
 
@@ -129,7 +130,7 @@ fn is_well_formed(parsed: &Parsed, bytes: &[u8]) {
 }
 
 /// HTTP/1.2 and above, which httparse refuses, written as 1.1, as which they are processed.
-pub(super) fn of_known_version(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn of_known_version(bytes: &[u8]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     let end = bytes.windows(2).position(|two| two == b"\r\n");
     if let Some(minor @ b'2'..=b'9') = end.and_then(|end| bytes[..end].last_mut()) {
@@ -144,7 +145,7 @@ fn is_that_of_httparse(parsed: &Parsed, bytes: &[u8]) {
     let mut request = httparse::Request::new(&mut fields);
     let status = request.parse(bytes);
     assert_eq!(status, Ok(httparse::Status::Complete(parsed.end)));
-    let text = |part: &Range<usize>| std::str::from_utf8(&bytes[part.clone()]).ok();
+    let text = |part: &Range<usize>| core::str::from_utf8(&bytes[part.clone()]).ok();
     assert_eq!(request.method, text(&parsed.method));
     assert_eq!(request.path, text(&parsed.target));
     assert_eq!(

@@ -1,8 +1,8 @@
 //! The request target: its four forms, its parts, and the pairs of its query.
 
-use super::{chunked::is_token, framing::is_host};
-use peregrine::testing::Connection;
-use peregrine::{Done, Handler, Limits, Request, Response};
+use crate::testing::Connection;
+use crate::{Done, Handler, Limits, Request, Response};
+use peregrine_protocol::h1::{chunked::check::is_token, framing::check::is_host};
 use std::sync::{Arc, Mutex};
 
 /// What a handler sees, or should see.
@@ -20,7 +20,7 @@ const HOST: &str = "in.field";
 
 /// An input is a method, a space and a target. A handler is called if they fit each other as RFC
 /// 9112 section 3.2 says, and sees their parts and the decoded query as the model below does.
-pub fn check(bytes: &[u8]) {
+pub(crate) fn check(bytes: &[u8]) {
     let limits = Limits::default();
     if bytes.len() > limits.target_bytes || bytes.contains(&b'\n') {
         return;

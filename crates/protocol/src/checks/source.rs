@@ -1,10 +1,10 @@
 //! Decisions and texts taken from the bytes of an input.
 
 /// Gives zeros and empty texts when it is used up.
-pub(super) struct Source<'a>(pub(super) &'a [u8]);
+pub struct Source<'a>(pub &'a [u8]);
 
 impl<'a> Source<'a> {
-    pub(super) fn byte(&mut self) -> u8 {
+    pub fn byte(&mut self) -> u8 {
         match self.0 {
             [first, rest @ ..] => {
                 self.0 = rest;
@@ -15,19 +15,19 @@ impl<'a> Source<'a> {
     }
 
     /// A number below `limit`.
-    pub(super) fn below(&mut self, limit: usize) -> usize {
+    pub fn below(&mut self, limit: usize) -> usize {
         (usize::from(self.byte()) << 8 | usize::from(self.byte())) % limit
     }
 
     /// As many bytes as the next one says, but fewer than `limit`.
-    pub(super) fn text(&mut self, limit: usize) -> &'a [u8] {
+    pub fn text(&mut self, limit: usize) -> &'a [u8] {
         let len = usize::from(self.byte()) % limit;
         let (text, rest) = self.0.split_at(len.min(self.0.len()));
         self.0 = rest;
         text
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
@@ -38,7 +38,7 @@ const MARK: u8 = 0xff;
 /// Bytes that are sent, and operations between them: `operation` makes one of its letter and, if it
 /// takes any, of what follows that. Nothing is sent behind an end (`e`): a real client could not do
 /// that.
-pub(super) fn operations<O>(
+pub fn operations<O>(
     bytes: &[u8],
     send: fn(Vec<u8>) -> O,
     operation: impl Fn(u8, &mut dyn Iterator<Item = u8>) -> Option<O>,

@@ -1,9 +1,28 @@
 //! The decisions about where a request ends and whether another follows, against the same rules
 //! told a second time.
 
-use super::{head, limits};
-use peregrine::internals::{Framing, Head};
-use peregrine::{Limits, Version};
+use super::decide;
+use crate::checks::limits;
+use crate::error::ProtocolError;
+use crate::h1::head::{Head, check as head};
+use crate::{http::Version, limits::Limits};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Framing {
+    /// `None` if it is chunked.
+    body: Option<u64>,
+    persistent: bool,
+    expects_continue: bool,
+}
+
+fn framing(head: &mut Head, bytes: &[u8], limits: &Limits) -> Result<Framing, ProtocolError> {
+    let framing = decide(head, bytes)?;
+    Ok(Framing {
+        body: framing.body.within(limits.body_bytes as u64)?,
+        persistent: framing.persistent,
+        expects_continue: framing.expects_continue,
+    })
+}
 
 /// Whatever head is accepted, it is judged as the rules below say, by a table that has been used: the
 /// same refusals, body length, persistence and expectation; and again when the `Host` is known.
@@ -14,7 +33,7 @@ pub fn check(bytes: &[u8]) {
         if let head::Outcome::Complete(_) = whole {
             let model = model(bytes, &limits);
             for _ in 0..2 {
-                let judged = table.framing(bytes, &limits);
+                let judged = framing(&mut table, bytes, &limits);
                 assert_eq!(judged.ok(), model, "{judged:?}");
             }
         }
@@ -31,7 +50,7 @@ fn used_table() -> Head {
     for (text, good) in [(GOOD, true), (&twice, false)] {
         let whole = head::outcome(&mut table, text.as_bytes(), [text.len()], &limits);
         assert!(matches!(whole, head::Outcome::Complete(_)));
-        assert_eq!(table.framing(text.as_bytes(), &limits).is_ok(), good);
+        assert_eq!(framing(&mut table, text.as_bytes(), &limits).is_ok(), good);
     }
     table
 }
@@ -87,7 +106,7 @@ fn model(bytes: &[u8], limits: &Limits) -> Option<Framing> {
 }
 
 /// Whether a target names the same host as `Host`, which is in lower case, if it names one.
-fn is_host_of(target: Option<&str>, host: &[u8]) -> bool {
+pub fn is_host_of(target: Option<&str>, host: &[u8]) -> bool {
     let target = target.expect("a target").to_ascii_lowercase();
     let (port, rest) = match (
         target.strip_prefix("http://"),
@@ -137,7 +156,7 @@ fn number_up_to(digits: &[u8], limit: u64) -> Option<u64> {
 }
 
 /// `uri-host [ ":" port ]`, RFC 3986 section 3.2.
-pub(super) fn is_host(bytes: &[u8]) -> bool {
+pub fn is_host(bytes: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return false;
     };

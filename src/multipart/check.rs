@@ -1,17 +1,17 @@
 //! Forms with files: resumable without a difference, and told a second time, naively.
 
-use super::chunked::{is_token, is_value};
-use super::{source::Source, split_of};
-use peregrine::{Multipart, MultipartError, MultipartLimits, PartHead, PartSink};
+use crate::checks::{Source, split_of};
+use crate::{Multipart, MultipartError, MultipartLimits, PartHead, PartSink};
+use peregrine_protocol::h1::chunked::check::{is_token, is_value};
 
-pub const CONTENT_TYPE: &str = "multipart/form-data; boundary=X-y";
+pub(crate) const CONTENT_TYPE: &str = "multipart/form-data; boundary=X-y";
 const DELIMITER: &[u8] = b"\r\n--X-y";
 
 /// What came out of a body: its parts, and how it ended.
-pub type Outcome = (Vec<Part>, Result<(), MultipartError>);
+pub(crate) type Outcome = (Vec<Part>, Result<(), MultipartError>);
 
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Part {
+pub(crate) struct Part {
     pub name: String,
     pub file_name: Option<String>,
     pub content_type: Option<String>,
@@ -58,7 +58,7 @@ impl PartSink for Parts {
 
 /// A body is understood alike as a whole, byte by byte, and in two pieces; the naive reader below
 /// agrees; and a form made from these bytes comes out as it went in.
-pub fn check(bytes: &[u8]) {
+pub(crate) fn check(bytes: &[u8]) {
     let tight = MultipartLimits {
         parts: 3,
         header_bytes: 120,
@@ -93,7 +93,7 @@ pub fn check(bytes: &[u8]) {
 }
 
 /// Reads what has come when there are so many bytes, for each of `ends`.
-pub fn outcome(
+pub(crate) fn outcome(
     bytes: &[u8],
     ends: impl IntoIterator<Item = usize>,
     limits: MultipartLimits,

@@ -1,4 +1,4 @@
-//! Where inputs begin: the cases of `tests/cases`, and what fuzzing found, in `fuzz/seeds`.
+//! Where inputs begin: the cases of `tests/cases`, and what fuzzing found, in `tests/seeds`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ const MAX_SEED: usize = 4096;
 ///
 /// If they cannot be read.
 pub fn of(check: &str) -> Vec<Vec<u8>> {
-    let mut seeds = files(&repository().join("fuzz/seeds").join(check), "");
+    let mut seeds = files(&tests().join("seeds").join(check), "");
     seeds.extend(
         cases()
             .into_iter()
@@ -38,19 +38,15 @@ pub struct Case {
 /// If they cannot be read.
 pub fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    for file in files(&repository().join("tests/cases"), ".http") {
+    for file in files(&tests().join("cases"), ".http") {
         let text = String::from_utf8(file).expect("text");
         cases.extend(text.split("\n== ").map(case));
     }
     cases
 }
 
-fn repository() -> PathBuf {
-    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    match package.join("tests/cases").exists() {
-        true => package.into(),
-        false => package.join(".."),
-    }
+fn tests() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests")
 }
 
 fn files(folder: &Path, extension: &str) -> Vec<Vec<u8>> {

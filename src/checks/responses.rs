@@ -1,15 +1,15 @@
 //! A strict reader of what a server sends.
 
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) fields: Vec<(String, Vec<u8>)>,
-    pub(super) body: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) fields: Vec<(String, Vec<u8>)>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
     /// The value of a field that may stand once.
-    pub(super) fn field(&self, name: &str) -> Option<&[u8]> {
+    pub(crate) fn field(&self, name: &str) -> Option<&[u8]> {
         let mut same = self
             .fields
             .iter()
@@ -19,7 +19,7 @@ impl Answer {
         first.map(|field| &field.1[..])
     }
 
-    pub(super) fn is_interim(&self) -> bool {
+    pub(crate) fn is_interim(&self) -> bool {
         self.status < 200
     }
 
@@ -31,7 +31,7 @@ impl Answer {
 /// Reads a row of complete answers. `head` tells of an answer whether it is one to HEAD.
 ///
 /// The last answer of a connection may leave out its body: it may be a refusal of HEAD.
-pub(super) fn read(mut bytes: &[u8], head: impl Fn(&Answer) -> bool) -> Vec<Answer> {
+pub(crate) fn read(mut bytes: &[u8], head: impl Fn(&Answer) -> bool) -> Vec<Answer> {
     let mut answers: Vec<Answer> = Vec::new();
     while !bytes.is_empty() {
         let ended = answers.last().is_some_and(Answer::says_close);
@@ -55,7 +55,7 @@ pub(super) fn read(mut bytes: &[u8], head: impl Fn(&Answer) -> bool) -> Vec<Answ
 
 /// Reads a row of answers of which some are streamed, and the last may not be complete: it says of
 /// each whether it is. `ended`: nothing follows any more.
-pub(super) fn read_streamed(
+pub(crate) fn read_streamed(
     mut bytes: &[u8],
     ended: bool,
     head: impl Fn(&Answer) -> bool,

@@ -1,6 +1,6 @@
 //! The checks on all seeds and on a fixed row of changes to them, with every `cargo test`.
 
-use super::{CHECKS, changes::Changes, seeds};
+use super::{CHECKS, Changes, seeds};
 
 /// Changed inputs per check: what takes half a second without optimisation.
 const CHANGED: usize = 2000;

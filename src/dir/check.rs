@@ -1,12 +1,12 @@
 //! Request paths and the files they open.
 
-use peregrine::internals::open_every_way;
+use super::open_every_way;
 use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Whatever the path: what it opens is beneath the root.
-pub fn check(bytes: &[u8]) {
+pub(crate) fn check(bytes: &[u8]) {
     let Ok(path) = std::str::from_utf8(bytes) else {
         return;
     };

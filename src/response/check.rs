@@ -1,12 +1,10 @@
 //! Answers of a handler that is careless, or repeats what a stranger said.
 
-use super::{
-    answers::{self, Answer},
-    chunked::{is_token, is_value},
-    source::Source,
-};
-use peregrine::testing::Connection;
-use peregrine::{Done, Handler, Request, Response};
+use crate::checks::Source;
+use crate::checks::responses::{self as answers, Answer};
+use crate::testing::Connection;
+use crate::{Done, Handler, Request, Response};
+use peregrine_protocol::h1::chunked::check::{is_token, is_value};
 use std::io::Write as _;
 
 const REQUESTS: [&str; 6] = [
@@ -50,7 +48,7 @@ impl Handler for Plan {
 
 /// Whatever a handler answers with, the client gets it as it is or a 500 in its place: no field or
 /// answer more than was meant, a length that is that of the body, and no control byte in a head.
-pub fn check(bytes: &[u8]) {
+pub(crate) fn check(bytes: &[u8]) {
     let plan = Plan::from(&mut Source(bytes));
     let mut connection = Connection::new(&plan);
     connection.send(plan.request.as_bytes());

@@ -6,12 +6,10 @@
 //! `s` stops the server, another byte below 40 lets so many seconds pass, another FF is FF, and
 //! anything else only splits.
 
-use super::{
-    answers::{self, Answer},
-    limits, source,
-};
-use peregrine::testing::Connection;
-use peregrine::{
+use crate::checks::responses::{self as answers, Answer};
+use crate::checks::{self, limits};
+use crate::testing::Connection;
+use crate::{
     BodySender, Done, EventSender, Handler, Limits, Request, Responder, Response, SendError,
     TrySendError,
 };
@@ -36,7 +34,7 @@ enum Operation {
 /// Whatever is sent and done in whatever order: each answer has the bytes that were sent for it and
 /// no others, answers come in the order of the requests, what was cut is the last and does not look
 /// complete; and the pieces in which the client sends make no difference.
-pub fn check(bytes: &[u8]) {
+pub(crate) fn check(bytes: &[u8]) {
     let operations = operations(bytes);
     let by_byte: Vec<_> = operations
         .iter()
@@ -56,7 +54,7 @@ pub fn check(bytes: &[u8]) {
 }
 
 fn operations(bytes: &[u8]) -> Vec<Operation> {
-    source::operations(bytes, Operation::Send, |letter, rest| match letter {
+    checks::operations(bytes, Operation::Send, |letter, rest| match letter {
         b'a' => Some(Operation::Answer),
         b't' => Some(Operation::Stream),
         b'p' => Some(Operation::Piece(rest.next().unwrap_or(0))),

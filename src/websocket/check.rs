@@ -2,9 +2,9 @@
 //! a client that takes nothing for a while, a close of ours; and compressed messages against flate2
 //! used naively.
 
-use super::source::Source;
-use peregrine::testing::WebSocket;
-use peregrine::{
+use crate::checks::Source;
+use crate::testing::WebSocket;
+use crate::{
     BacklogPolicy, Done, Handler, Message, Request, Response, Upgrade, WebSocketHandler, Ws,
     WsLimits,
 };
@@ -19,7 +19,7 @@ enum Operation {
 
 /// However the bytes are cut, the same comes back; and what comes back is a row of whole frames
 /// without a mask, none of them behind a close.
-pub fn check(bytes: &[u8]) {
+pub(crate) fn check(bytes: &[u8]) {
     let mut source = Source(bytes);
     let policy = match source.byte() % 3 {
         0 => BacklogPolicy::Close,
@@ -137,7 +137,7 @@ impl WebSocketHandler for Echo {
 /// The input as a message, compressed by flate2: comes back as it was. The input as a compressed
 /// message: comes back as flate2 inflates it, or the connection fails.
 #[cfg(feature = "deflate")]
-pub fn check_deflate(bytes: &[u8]) {
+pub(crate) fn check_deflate(bytes: &[u8]) {
     use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
     const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
     if bytes.len() > 20_000 {

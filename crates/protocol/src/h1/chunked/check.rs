@@ -1,8 +1,8 @@
 //! The chunked decoder: resumable without a difference, and told a second time, naively.
 
-use super::{limits, source::Source, split_of};
-use peregrine::internals::Decoder;
-use peregrine::{Limits, ProtocolError};
+use super::Decoder;
+use crate::checks::{Source, limits, split_of};
+use crate::{error::ProtocolError, limits::Limits};
 
 #[derive(Debug, PartialEq)]
 enum Outcome<E> {
@@ -47,7 +47,7 @@ fn outcome(
     ends: impl IntoIterator<Item = usize>,
     limits: &Limits,
 ) -> Outcome<ProtocolError> {
-    let mut decoder = Decoder::new(HEAD.len(), limits);
+    let mut decoder = Decoder::new(HEAD.len(), limits.body_bytes as u64);
     let mut buffer = HEAD.to_vec();
     let (mut from, mut removed) = (0, 0);
     for end in ends {
@@ -140,12 +140,12 @@ fn line(bytes: &[u8], at: usize) -> (&[u8], Option<usize>) {
     }
 }
 
-pub(super) fn is_token(bytes: &[u8]) -> bool {
+pub fn is_token(bytes: &[u8]) -> bool {
     let special = |b| b"\"(),/:;<=>?@[\\]{}".contains(b);
     !bytes.is_empty() && bytes.iter().all(|b| b.is_ascii_graphic() && !special(b))
 }
 
-pub(super) fn is_value(bytes: &[u8]) -> bool {
+pub fn is_value(bytes: &[u8]) -> bool {
     bytes.iter().all(|b| *b == b'\t' || !b.is_ascii_control())
 }
 

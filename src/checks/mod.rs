@@ -1,0 +1,32 @@
+//! What holds for every input: one module per property, beside the code that it is about, each with a `check`
+//! that panics where it does not. `cargo test` calls the checks with the seeds and a fixed row of changes to
+//! them, the fuzz targets with the inputs that they make up.
+
+pub mod responses;
+pub mod seeds;
+#[cfg(test)]
+mod tests;
+
+pub use peregrine_protocol::checks::{Changes, Check, Source, limits, operations, run, split_of};
+use peregrine_protocol::h1;
+
+/// All of them.
+pub const CHECKS: &[(&str, Check)] = &[
+    ("head", h1::head::check::check),
+    ("framing", h1::framing::check::check),
+    ("chunked", h1::chunked::check::check),
+    ("connection", crate::testing::check::check),
+    ("late", crate::late::check::check),
+    ("response", crate::response::check::check),
+    ("target", crate::request::check::check),
+    #[cfg(feature = "dir")]
+    ("dir", crate::dir::check::check),
+    #[cfg(feature = "websocket")]
+    ("frame", peregrine_protocol::ws::frame::check::check),
+    #[cfg(feature = "websocket")]
+    ("websocket", crate::websocket::check::check),
+    #[cfg(feature = "deflate")]
+    ("deflate", crate::websocket::check::check_deflate),
+    #[cfg(feature = "multipart")]
+    ("multipart", crate::multipart::check::check),
+];
