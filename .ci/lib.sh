@@ -1,12 +1,12 @@
 # shellcheck shell=bash disable=SC2034,SC2317
-# For the scripts beside it: starts examples, ends whatever was started, reports checks.
+# Functions for the other scripts: they start examples, end the processes that were started, and report checks.
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
 exec </dev/null
 
 examples=${CARGO_TARGET_DIR:-target}/release/examples
 tmp=$(mktemp -d)
 pids=()
-# Seconds that nothing takes unless it fails, on a slow and busy machine, too.
+# Seconds that only a failure reaches, even on a slow and busy machine.
 patience=120
 
 finish() {
@@ -40,7 +40,7 @@ within() {
     done
 }
 
-# ended PID: true if it runs no more, waited for or not.
+# ended PID: true if the process has ended, waited for or not.
 ended() {
     [[ $(ps -o stat= -p "$1") != [!Z]* ]]
 }
@@ -58,7 +58,7 @@ listening() {
 
 # start COMMAND...: leaves its output in $tmp/log, the process in $server and the address in $address.
 start() {
-    # Made anew first: the log of a server before this one has an address, too.
+    # Emptied first, because the log of an earlier server has an address, too.
     : >"$tmp/log"
     "$@" >"$tmp/log" 2>&1 &
     server=$!

@@ -119,8 +119,8 @@ fn files(scratch: &scratch::Scratch) -> peregrine::DirServer {
     peregrine::DirServer::with_config(scratch.root(), config).expect("a folder")
 }
 
-/// Sends on all connections before it reads on any. The first answers are read strictly; all others
-/// must be as long, and begin and end as they do.
+/// Sends on all connections before it reads on any. The first responses are read strictly. All others must
+/// have the same length, the same beginning and the same end.
 fn exchange(clients: &mut [Client], kind: &Kind, requests: usize) {
     let batch = kind.request.repeat(kind.depth);
     let status = format!("HTTP/1.1 {} ", kind.status);
@@ -145,8 +145,8 @@ fn exchange(clients: &mut [Client], kind: &Kind, requests: usize) {
     }
 }
 
-/// A worker's buffers go from connection to connection. Every connection needs one of each kind
-/// while half a request is here or half an answer is unsent, which may happen to all at once.
+/// A worker's buffers go from connection to connection. A connection needs one of each kind while half a
+/// request has arrived or half a response is unsent. This may be the case for all connections at once.
 fn lease_all_buffers(clients: &mut [Client], read: impl Fn() -> u64) {
     let half = "GET / HTTP/1.1\r\nHo";
     let before = read();
@@ -159,7 +159,7 @@ fn lease_all_buffers(clients: &mut [Client], read: impl Fn() -> u64) {
     for client in &mut *clients {
         client.send(format!("st: a\r\n\r\n{small}{large}"));
     }
-    // Until the worker reads no more from anyone, or so it seems: nothing is claimed yet.
+    // Until the worker seems to read no more: nothing is asserted yet.
     let (mut bytes, mut same) = (read(), 0);
     wait_until("all outputs are full", || {
         same = if read() == bytes { same + 1 } else { 0 };
@@ -227,7 +227,7 @@ fn a_warm_worker_does_not_allocate() {
     assert_eq!(ended(server).counters.refused, 0);
 }
 
-// ------------------------------------------------------------------------------- late answers
+// ------------------------------------------------------------------------------- late responses
 
 /// What a thread, which is counted, has to answer.
 enum Work {
@@ -249,7 +249,7 @@ impl Queue {
         self.came.notify_one();
     }
 
-    /// Works until somebody takes the whole queue away.
+    /// Works until another thread takes the whole queue.
     fn run(&self) {
         count_here();
         loop {

@@ -1,5 +1,5 @@
-//! A streamed answer takes no more memory than its limit, however long it is. In a program of its own,
-//! whose memory is nobody else's.
+//! A streamed response takes no more memory than its limit, however long it is. In a program of its own,
+//! whose memory belongs to this test only.
 #![cfg(target_os = "linux")]
 
 // Parts of them are for other tests.

@@ -47,8 +47,7 @@ impl Handler for Uploads {
     }
 }
 
-/// An upload allocates when it begins, for its sink and for room to read into, and nothing for any
-/// of its pieces.
+/// An upload allocates when it begins, for its sink and for a read buffer, and nothing for any of its pieces.
 #[test]
 fn a_piece_of_an_upload_does_not_allocate() {
     const REPEATS: usize = 300;

@@ -1,5 +1,5 @@
 //! A WebSocket thread that has warmed up allocates nothing to echo messages, and to publish them
-//! nothing for each of those who get them: counted in that thread of a real server, by the allocator
+//! nothing for each connection that gets them: counted in that thread of a real server, by the allocator
 //! of this program.
 #![cfg(feature = "websocket")]
 

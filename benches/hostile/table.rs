@@ -20,7 +20,7 @@ const HEADINGS: [&str; 9] = [
     "load",
     "p50/p99 before, µs",
     "p50/p99 during, µs",
-    "answers during",
+    "responses during",
     "ended after, s",
     "by (limit)",
     "RSS before/peak/after (bound), MiB",

@@ -184,7 +184,7 @@ fn send_it(credit: &Credit) {
     credit.set_unsent(0);
 }
 
-/// Whoever waits for room gets it, whenever it is made.
+/// A thread that waits for space gets it, whenever it is freed.
 pub fn room_ends_the_waiting() {
     with_full_credit(send_it, |credit| {
         while credit.take(10) == Room::Full {
@@ -194,7 +194,7 @@ pub fn room_ends_the_waiting() {
     });
 }
 
-/// Nobody waits for a connection that has ended.
+/// No thread waits for a connection that has ended.
 pub fn the_end_ends_the_waiting() {
     with_full_credit(Credit::end, |credit| {
         while credit.take(10) == Room::Full {
@@ -204,7 +204,7 @@ pub fn the_end_ends_the_waiting() {
     });
 }
 
-/// Whoever wants to be told of room is told, once, and not before there is some.
+/// A callback for free space is called once, and not before there is some.
 pub fn room_is_told_once() {
     told_once(send_it);
 }
@@ -233,7 +233,7 @@ fn told_once(connection: fn(&Credit)) {
     });
 }
 
-/// Two who wait for the same room: one by waiting, one by being told.
+/// Two that wait for the same space: a thread and a callback.
 pub fn both_ways_of_waiting_get_along() {
     check(|| {
         let credit = Arc::new(Credit::new(10));

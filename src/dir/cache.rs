@@ -183,8 +183,8 @@ fn index(path: &[u8]) -> usize {
     (at(path.len() / 2) + path.len() + at(0)) % SHARDS
 }
 
-/// Start value and factor of the hashes. They are random for each process. So a person who may put files into
-/// the folder cannot choose names with equal hashes.
+/// Start value and factor of the hashes. They are random for each process. So names with equal hashes cannot
+/// be chosen for files that are put into the folder.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Seed {
     start: u64,

@@ -81,7 +81,7 @@ struct Expected {
     /// All that was taken for it; what was written and not flushed waits.
     sent: Vec<u8>,
     gathered: Vec<u8>,
-    /// Nobody takes a body: it is an answer to HEAD.
+    /// No body is sent: it is a response to HEAD.
     is_bare: bool,
     is_events: bool,
     /// The length that was declared.

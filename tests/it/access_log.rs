@@ -1,4 +1,4 @@
-//! Access logs over sockets: what has a line, what the line says, and what it costs nobody.
+//! Access logs over sockets: what has a line, what the line says, and that a slow disk delays no request.
 
 use super::support::{Asked, Client, Witness, ended, start, wait_until, workers};
 use peregrine::{
@@ -228,7 +228,7 @@ fn the_handler_within_is_told() {
 
 // ---------------------------------------------------------------------------------- the writer
 
-/// Takes a write only when it is told how that ends.
+/// Takes a write only when the test sets its result.
 struct Slow {
     told: Receiver<io::Result<()>>,
     got: Sender<Vec<u8>>,
@@ -246,7 +246,7 @@ impl Write for Slow {
     }
 }
 
-/// A disk that takes nothing: workers answer all the same, memory is bounded, lost lines are counted.
+/// A disk that takes nothing: workers go on responding, memory is bounded, lost lines are counted.
 #[test]
 fn nobody_waits_for_a_slow_disk() {
     let (tell, told) = mpsc::channel();
@@ -331,7 +331,7 @@ fn a_writer_that_panics_costs_lines_only() {
     ended(server);
 }
 
-/// Lines of many threads stay whole and in order, and none is lost where there is room.
+/// Lines of many threads stay whole and in order, and none is lost while they fit.
 #[test]
 fn lines_of_many_threads() {
     const THREADS: usize = 4;
@@ -470,8 +470,8 @@ fn logs_within_logs() {
     }
 }
 
-/// What is wrong with a response is in no byte that the client gets: in a build for debugging the
-/// developer is told, whatever the handler.
+/// A response that cannot be sent: the client gets no details. A build with debug assertions reports them to
+/// the developer, whatever the handler.
 #[cfg(all(target_os = "linux", debug_assertions))]
 #[test]
 fn a_response_that_cannot_be_sent_is_told_on_stderr() {

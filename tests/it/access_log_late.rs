@@ -293,7 +293,7 @@ fn a_client_that_leaves_has_a_line_with_499() {
         client.send(request);
         client
     };
-    // Before the response: at once, not when the answer would have been given.
+    // Before the response: at once, not when the response would have been given.
     let client = connect(get("/held"));
     let held = holds.recv().expect("a responder");
     client.reset();
@@ -350,7 +350,7 @@ fn a_client_that_leaves_has_a_line_with_499() {
     assert_eq!(kept.lines().len(), 8);
 }
 
-/// What is refused behind a complete head says which request it was.
+/// A line of a refused request with a complete head has the request.
 #[test]
 fn refusals_tell_what_was_asked_for() {
     let kept = Kept::default();
@@ -437,7 +437,7 @@ fn timeouts_have_their_line() {
     }
 }
 
-/// What a server leaves behind when it is cut has a line, too.
+/// A response that is aborted when the server stops has a line, too.
 #[test]
 fn a_stop_that_cuts_has_lines() {
     let kept = Kept::default();

@@ -68,7 +68,7 @@ impl Handler for App {
     }
 }
 
-/// More than systems take of an answer that nobody reads.
+/// More than systems take of a response that no client reads.
 const LARGE: usize = 32 << 20;
 
 struct Bench {
@@ -167,7 +167,7 @@ fn what_is_held_is_counted() {
     assert_eq!(read.answer(Asked::Other).text(), (500 * KIB).to_string());
     nothing();
 
-    // Whoever leaves takes it along.
+    // A connection that ends releases its memory.
     drop(bench.posts("/", 500 * KIB, 400 * KIB));
     nothing();
 }
@@ -275,8 +275,8 @@ fn server() {
     super::served::serve(super::served::plain(App::default()));
 }
 
-/// However many hold as much as they may, the process stays within what the documentation says:
-/// budget, what pools keep, and what connections take.
+/// However many connections hold as much as they may, the process stays within the documented memory: the
+/// budget, the pools, and the connections themselves.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_process_stays_within_its_budget() {

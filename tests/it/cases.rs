@@ -3,9 +3,9 @@
 //!
 //! A case is `== name | RFC section`, then `@ limit=n ...` (optional), `>` lines with the bytes to
 //! send, `<` lines with the answers in order, and `< open` or `< close`. In bytes, `\r \n \t \0
-//! \xNN \\ \"` are escapes, `{3*ab}` is `ababab` and `{{` a brace. An answer is
+//! \xNN \\ \"` are escapes, `{3*ab}` is `ababab` and `{{` a brace. A response is
 //! `[n*]status[|status] [head] ["body"] [name: value | !name][; ...]`, or `100?` for an
-//! interim answer that may be missing.
+//! interim response that may be missing.
 
 #![expect(clippy::disallowed_methods, reason = "panics of the test itself")]
 
@@ -19,7 +19,7 @@ use peregrine::{Done, Handler, Limits, Request, Response};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::{collections::HashSet, fs, path::Path, time::Duration};
 
-/// The interim answer, which has no fields here.
+/// The interim response, which has no fields here.
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// Sent after a case to see whether the connection still listens.
 const TRAILING: &[u8] = b"GET /trailing HTTP/1.1\r\nHost: t\r\n\r\n";
@@ -45,7 +45,7 @@ impl Handler for Echo {
     }
 }
 
-/// The body of the answer: by path, or by the field `Show` where the path is not free to choose.
+/// The body of the response: by path, or by the field `Show` where the path is not free to choose.
 fn echo(req: &Request<'_>) -> Vec<u8> {
     match req.header("show").unwrap_or(req.path()) {
         "/host" => req.host().unwrap_or("none").into(),
@@ -71,7 +71,7 @@ fn echo(req: &Request<'_>) -> Vec<u8> {
 
 #[derive(Clone)]
 struct Expect {
-    /// One of these; none of them is an interim answer that may be missing.
+    /// One of these; none of them is an interim response that may be missing.
     statuses: Vec<u16>,
     /// The answer to HEAD: a Content-Length, no body.
     head: bool,
@@ -185,11 +185,11 @@ fn read_cases() -> Vec<Case> {
 }
 
 impl Expect {
-    /// What was asked for, to read the answer.
+    /// What was asked for, to read the response.
     fn asked(&self) -> Asked {
         match self.head {
             true => Asked::Head,
-            // Only where the case says so: the answer that grants CONNECT has no end but the close.
+            // Only where the case says so: the response that grants CONNECT has no end but the close.
             false if self.fields.iter().any(|f| f == "!content-length") => Asked::Connect,
             false => Asked::Other,
         }
@@ -219,7 +219,7 @@ impl Expect {
     }
 }
 
-/// Reads `bytes` as the answers expected and nothing else.
+/// Reads `bytes` as the responses expected and nothing else.
 fn read_answers(mut bytes: &[u8], expects: &[Expect]) -> Result<Vec<Answer>, String> {
     let mut answers = Vec::new();
     for expect in expects {
@@ -238,7 +238,7 @@ fn read_answers(mut bytes: &[u8], expects: &[Expect]) -> Result<Vec<Answer>, Str
 }
 
 impl Case {
-    /// Sends the pieces on a new connection and holds the answers against the expectation.
+    /// Sends the pieces on a new connection and holds the responses against the expectation.
     fn play(&self, pieces: &[&[u8]], expects: &[Expect], eof: bool) -> Result<Vec<Answer>, String> {
         let mut connection = Connection::with_limits(&Echo, self.limits);
         pieces.iter().for_each(|piece| connection.send(piece));
@@ -263,7 +263,7 @@ impl Case {
         })
     }
 
-    /// Plays the case in every way; the answers must not depend on the way.
+    /// Plays the case in every way; the responses must not depend on the way.
     fn check(&self) -> Result<(), String> {
         let input = self.input.as_slice();
         let whole = self.play(&[input], &self.expects, false)?;
@@ -365,7 +365,7 @@ fn a_head_that_never_ends_is_cut() {
     assert_answers(&c, &["200", TIMEOUT], true);
 }
 
-/// RFC 9112 section 9.5: a connection nobody uses is closed without a word.
+/// RFC 9112 section 9.5: an idle connection is closed without a response.
 #[test]
 fn an_idle_connection_is_closed_silently() {
     for (sent, answers) in [(&b""[..], &[][..]), (TRAILING, &["200"])] {
@@ -474,7 +474,7 @@ fn a_body_that_stalls_behind_its_beginning_is_cut() {
     }
 }
 
-/// RFC 9112 section 8: a request cut short is not answered, one that was complete is.
+/// RFC 9112 section 8: an incomplete request gets no response; a complete one before it does.
 #[test]
 fn eof_closes_without_a_word() {
     let post = "POST /y HTTP/1.1\r\nHost: a\r\n";

@@ -52,7 +52,7 @@ impl Hello {
         kill_process(Pid::from_child(&self.child), signal).expect("sent");
     }
 
-    /// What it says at its end, after which its code must be 0.
+    /// The text that it prints at its end. After that its code must be 0.
     #[track_caller]
     pub(crate) fn end(&mut self) -> String {
         let mut code = None;

@@ -1,4 +1,4 @@
-//! The limit on connections: who goes when there is no room for one more.
+//! The limit on connections: which ones are closed for a new one.
 
 use super::support::{Asked, Client, start, wait_until, workers};
 use peregrine::{Config, Done, Request, Response, from_fn};
@@ -36,7 +36,7 @@ fn let_a_second_pass(client: &mut Client) {
     });
 }
 
-/// At the limit those go who have been idle longest, one for one.
+/// At the limit the connections that have been idle longest are closed, one for each new one.
 #[test]
 fn the_longest_idle_make_room() {
     const MOST: usize = 8;
@@ -58,7 +58,7 @@ fn the_longest_idle_make_room() {
     }
 }
 
-/// However threads share the work, there are never more, and whoever comes is served.
+/// However threads share the work, there are never more, and each new client is served.
 #[test]
 fn there_are_never_more_than_the_limit() {
     const MOST: u64 = 10;
@@ -122,7 +122,7 @@ fn who_has_begun_stays_and_others_are_turned_away() {
     }
 }
 
-/// They have places like all others, but are not closed for those who come.
+/// They have places like all others, but are not closed for new connections.
 #[cfg(feature = "websocket")]
 #[test]
 fn websockets_are_counted_and_stay() {

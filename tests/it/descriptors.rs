@@ -32,7 +32,7 @@ fn start(threads: &[(&str, usize)]) -> (Served, usize) {
     (server, descriptors)
 }
 
-/// Idle connections make room for new ones, so that all who ask are answered.
+/// Idle connections are closed for new ones, so that all clients get their responses.
 #[test]
 fn idle_connections_make_room() {
     for threads in THREADS {
@@ -71,8 +71,9 @@ fn busy(addr: SocketAddr) -> Client {
     client
 }
 
-/// Where nobody is idle, whoever is too many learns it; those who are in stay in; and when it is over
-/// it is over. The log says that it has begun and that it is over, and nothing between.
+/// Without idle connections, a connection above the limit gets an end, and the others stay open. When the
+/// outage is over, connections are accepted again. The log has one entry for the beginning and one for the
+/// end.
 #[test]
 fn who_is_too_many_gets_an_end() {
     const EXTRA: usize = 30;
@@ -110,7 +111,7 @@ fn who_is_too_many_gets_an_end() {
         let outages = server.ask("accept_outages_total");
         assert!(outages * 10 <= turned_away, "{outages} for {turned_away}");
         if cfg!(feature = "log") {
-            // Said by whoever accepts, a while later.
+            // The accept thread logs this a while later.
             wait_until("the end is told", || {
                 server.ask("said INFO accepting goes on") == outages
             });
@@ -121,7 +122,8 @@ fn who_is_too_many_gets_an_end() {
     }
 }
 
-/// The start says what the process has no descriptors for, or raises the limit if that is wanted.
+/// The start logs how many connections the process has no descriptors for, or raises the limit if the setting
+/// says so.
 #[test]
 fn a_start_says_what_does_not_fit() {
     const SAID: &str = "said WARN Config::connections is ";

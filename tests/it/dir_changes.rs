@@ -86,7 +86,7 @@ fn a_time_that_says_nothing_is_no_validator() {
     }
 }
 
-/// The copy in memory answers until its time is up.
+/// The copy in memory is sent until it is checked again.
 #[test]
 fn between_checks_nothing_is_looked_at() {
     let scratch = Scratch::new();

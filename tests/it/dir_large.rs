@@ -16,7 +16,7 @@ use std::time::Duration;
 
 const MIB: usize = 1 << 20;
 
-/// Bytes that tell where they are from.
+/// Bytes that show their position.
 fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|at| (at * 7 + at / 251) as u8).collect()
 }
@@ -149,7 +149,7 @@ fn every_byte_arrives_in_its_place() {
     }
 }
 
-/// Asks for a file, and has room for little of it.
+/// Requests a file with a small receive buffer.
 fn ask_for_file(addr: SocketAddr) -> Client {
     let stream = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
     let stream = stream.expect("a socket");
@@ -196,8 +196,8 @@ fn a_replaced_file_is_sent_whole() {
     assert!(got == old);
 }
 
-/// A file that becomes shorter while it is sent cuts the connection: a client must see that it has
-/// not got all, and no byte that is not the file's.
+/// A file that becomes shorter while it is sent: the connection is closed early. The client must see that the
+/// body is incomplete, and gets no byte that is not of the file.
 #[test]
 fn a_file_that_shrinks_cuts_the_connection() {
     const LEN: usize = 32 * MIB;
@@ -238,7 +238,7 @@ fn a_file_that_shrinks_cuts_the_connection() {
     assert!(client.received()[head..] == bytes[..100_000]);
 }
 
-/// A file that grows is sent as long as it was said to be.
+/// A file that grows is sent with its announced length.
 #[test]
 fn a_file_that_grows_is_sent_as_announced() {
     let scratch = Scratch::new();

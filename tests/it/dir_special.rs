@@ -72,7 +72,7 @@ fn a_pipe_is_never_waited_for() {
     assert!(error.0.is_some() && error.1.is_some());
 }
 
-/// Of what the system makes when it is read, it does not tell the length.
+/// Files that the system makes when they are read have no length.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_file_without_a_length_is_sent_whole() {

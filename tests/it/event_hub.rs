@@ -1,4 +1,4 @@
-//! Server-sent events for many pages: who gets what, who is dropped, and what is told of pages that go.
+//! Server-sent events for many pages: which page gets what, which is dropped, and the report of pages that go.
 
 use super::support::{Asked, Client, NEVER, PATIENCE, ended, start, workers};
 use peregrine::testing::Connection;

@@ -1,4 +1,4 @@
-//! Handlers that fail, clients that leave, and what is told and counted of both.
+//! Handlers that fail and clients that leave: what is reported and counted.
 
 use super::support::{Asked, Client, Witness, ended, start, wait_until, workers};
 use peregrine::{Counters, Done, Handler, Request, Response, from_fn};
@@ -14,7 +14,7 @@ fn connect(addr: SocketAddr) -> (Client, SocketAddr) {
     (client, peer)
 }
 
-/// The answer to a request that the handler could not answer: nothing of the handler's.
+/// The response to a request whose handler failed: it has nothing of the handler.
 #[track_caller]
 fn assert_500(client: &mut Client, asked: Asked) {
     let answer = client.answer(asked);
@@ -245,7 +245,7 @@ fn a_client_that_leaves_in_the_middle_is_told_of() {
     assert_eq!((requests, connection_errors, refused), (2, gone, 0));
 }
 
-/// Between two requests a client owes nobody an explanation.
+/// A client may close its connection between two requests; that is no error.
 #[test]
 fn a_client_that_leaves_between_requests_is_no_error() {
     let app = Witness::new(faulty);

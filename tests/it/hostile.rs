@@ -149,7 +149,7 @@ fn all_cut(name: &str) {
     assert_eq!(counters.connection_errors, CLIENTS as u64, "{name}");
 }
 
-/// All of them with an answer that says why.
+/// All of them get a response that names the reason.
 #[track_caller]
 fn all_refused(name: &str, clients: usize) {
     let (_, counters) = run(name);
@@ -174,7 +174,7 @@ fn dribbled_bodies() {
     all_refused("body", CLIENTS);
 }
 
-/// And the system takes no more of their answers than it needs.
+/// The system takes no more of their responses than it needs.
 #[test]
 fn slow_readers_of_files() {
     let (_, counters) = run("slow-files");

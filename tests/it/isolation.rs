@@ -1,5 +1,5 @@
 //! No byte of one connection's request or answer ever appears on another: clients that come and go as
-//! fast as they can, each with a tag in all that it asks for, and every byte of every answer looked at.
+//! fast as they can, each with a tag in all that it asks for, and every byte of every response looked at.
 //!
 //! What happens is drawn from a seed. `ISOLATION_SEED=n` takes another one, `ISOLATION_ROUNDS=n` does
 //! so many times as much.
@@ -74,7 +74,7 @@ fn shuffled(jobs: &Mutex<Receiver<Job>>, seed: u64) {
     }
 }
 
-/// What the tag and the length of the answer are.
+/// What the tag and the length of the response are.
 fn asked(req: &Request<'_>) -> (String, usize) {
     let tag = req.header("tag").expect("a tag");
     let tag = tag.to_owned();
@@ -226,8 +226,8 @@ fn draw(random: &mut Random, tag: &str, sent: &mut Vec<u8>) -> Asks {
     }
 }
 
-/// One connection: some requests at once, all or some of the answers, and one of several ends.
-/// Returns how many answers were looked at.
+/// One connection: some requests at once, all or some of the responses, and one of several ends.
+/// Returns how many responses were looked at.
 fn play(addr: SocketAddr, tag: &str, random: &mut Random) -> u64 {
     let mut client = Client::connect(addr);
     let mut checked = 0;
@@ -299,7 +299,7 @@ fn app(seed: u64) -> App {
     }
 }
 
-/// Has all clients play, and returns how many answers were looked at.
+/// Has all clients play, and returns how many responses were looked at.
 fn all_play(play: impl Fn(&str, &mut Random) -> u64 + Sync) -> u64 {
     let seed = number("ISOLATION_SEED", 1);
     let connections = CONNECTIONS * number("ISOLATION_ROUNDS", 1);

@@ -1,4 +1,4 @@
-//! Answers that come later: each reaches its own client, in its turn, or nobody.
+//! Deferred responses: each reaches its own client, in its turn, or no client.
 
 #![expect(clippy::disallowed_methods, reason = "panics of the test itself")]
 
@@ -90,7 +90,7 @@ fn pipelined_answers_keep_their_order() {
         client.send(paths.map(|path| get(&format!("{path}/{n}"))).concat());
     }
     for round in [0, 2, 3] {
-        // Every client waits for this answer, and none has one that comes behind it.
+        // Every client waits for this response, and none has one that comes behind it.
         let mut waiting = desk.all(CLIENTS);
         waiting.sort_by(|a, b| b.0.cmp(&a.0));
         for (path, responder) in waiting {
@@ -108,7 +108,7 @@ fn pipelined_answers_keep_their_order() {
     assert_eq!(ended(server).counters.requests, 5 * CLIENTS as u64);
 }
 
-/// What one of them waits for holds up nobody else, on the only worker.
+/// A deferred response delays no other request on the same worker.
 #[test]
 fn others_are_served_while_eight_wait() {
     let (desk, handle) = desk();
@@ -200,7 +200,7 @@ fn answer_in_random_order(desk: &Desk, left: &AtomicUsize, mut random: Random) {
 
 // ------------------------------------------------------------------------------ what is answered
 
-/// A late answer has the same fields and the same end as one that is given at once.
+/// A late response has the same fields and the same end as one that is given at once.
 #[test]
 fn late_answers_are_those_that_others_would_be() {
     fn answer(req: &Request<'_>, res: Response<'_>) -> Done {
@@ -309,7 +309,7 @@ fn assert_500(answer: &Answer) {
     assert_eq!(answer.text(), "the server could not answer this request\n");
 }
 
-/// The client gets a 500, and the handler is told, once.
+/// The client gets a 500, and the handler is called with the error once.
 #[test]
 fn answers_that_fail_are_500_and_told() {
     let desk = Arc::new(Desk::default());
@@ -385,7 +385,7 @@ fn a_panic_behind_the_deferring_is_a_500_and_the_only_answer() {
     drop((client, server));
 }
 
-/// Told that it took too long, the client is gone; whoever answers afterwards learns of that.
+/// After the 503 of a timeout the client is gone. A responder that is used later gets an error.
 #[test]
 fn answers_that_take_too_long_are_503() {
     let limits = Limits {

@@ -1,4 +1,4 @@
-//! Answers that come later, and clients or servers that do not wait for them.
+//! Responses that come later, and clients or servers that do not wait for them.
 
 use super::late::{desk, get};
 use super::support::{Asked, Client, PATIENCE, Witness, ended, start, wait_until, workers};
@@ -11,8 +11,8 @@ use std::time::Duration;
 
 // ----------------------------------------------------------------------------- clients that leave
 
-/// Old responders of slots that others sit in now: what they say reaches nobody, whether those
-/// others wait for an answer or not, and nobody is told of their end.
+/// Old responders, whose slots belong to other requests now: their responses reach no client, whether the
+/// other requests wait for a response or not. No error is reported.
 #[test]
 fn stale_answers_reach_nobody() {
     const SLOTS: usize = 40;
@@ -125,8 +125,8 @@ fn a_reset_ends_the_waiting() {
     drop(server);
 }
 
-/// Clients leave after each byte of a request whose answer comes later, and during the answer,
-/// while another is served.
+/// Clients leave after each byte of a request with a deferred response, and during the response, while
+/// another client is served.
 #[test]
 fn clients_may_leave_at_any_point() {
     const LARGE: usize = 4 << 20;
@@ -249,7 +249,7 @@ fn a_stop_does_not_wait_for_ever() {
 
 // --------------------------------------------------------------------------------- in memory
 
-/// The errors of late answers have names of their own.
+/// The errors of late responses have names of their own.
 #[test]
 fn errors_can_be_told_apart() {
     let (desk, handle) = desk();

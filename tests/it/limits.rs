@@ -1,11 +1,11 @@
-//! Limits that are nobody else's subject.
+//! Limits that no other file tests.
 
 #[cfg(target_os = "linux")]
 use super::support::{Client, start, wait_until, workers};
 #[cfg(target_os = "linux")]
 use peregrine::{Config, from_fn};
 
-/// Beyond those that may wait to be accepted nobody connects.
+/// No client connects beyond the number that may wait to be accepted.
 #[cfg(target_os = "linux")]
 #[test]
 fn the_backlog_is_bounded() {

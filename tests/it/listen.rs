@@ -1,4 +1,4 @@
-//! Where a server listens, what it says when it cannot, and who gets the connections.
+//! The addresses of a server, the errors of binding, and which listener gets the connections.
 
 use super::support::{Client, ended, start, wait_until, workers};
 use peregrine::{Balance, Config, Done, ListenAddr, Request, Response, Server, from_fn};
@@ -253,7 +253,7 @@ mod unix {
                     assert_eq!(client.get(path).text(), path);
                 }
             }
-            // A living one is nobody else's.
+            // A socket file with a listener is not replaced.
             let second = Server::from_fn(path).config(config).bind_unix(&file);
             let name = file.to_string_lossy();
             assert_message(second.start(), ErrorKind::AddrInUse, &[&name]);
@@ -283,7 +283,7 @@ mod unix {
             .start()
     }
 
-    /// What is there is said, and stays.
+    /// The error names the file at the path, and the file stays.
     #[test]
     fn nothing_but_a_dead_stream_socket_is_replaced() {
         let scratch = Scratch::new();
@@ -352,7 +352,7 @@ mod unix {
         }
     }
 
-    /// However many start at once, one has the place, and the others say that it is taken.
+    /// However many servers start at once, one gets the path, and the others report that it is taken.
     #[test]
     fn of_servers_that_start_at_once_one_gets_the_place() {
         let scratch = Scratch::new();
@@ -389,7 +389,7 @@ mod unix {
         assert!(!file.exists());
     }
 
-    /// Its file belongs to whoever has bound it: a service manager goes on listening on it.
+    /// Its file belongs to the process that has bound it: a service manager goes on listening on it.
     #[test]
     fn an_inherited_unix_listener_keeps_its_file() {
         let file = socket_path("inherited");

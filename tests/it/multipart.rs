@@ -47,7 +47,7 @@ impl Drop for Folder {
     }
 }
 
-/// A server that says what it has understood of a form, and keeps nothing of it.
+/// A server that returns what it has parsed of a form, and keeps nothing of it.
 fn server(folder: &Path, limits: MultipartLimits) -> (Running, SocketAddr) {
     let folder = folder.to_owned();
     let handle = move |req: &Request<'_>, res: Response<'_>| -> Done {
@@ -194,7 +194,7 @@ fn curl_sends_texts_and_files() {
     assert_eq!(folder.names(), [""; 0], "nothing is left");
 }
 
-/// A file much longer than any piece, cut at odd places, is on the disk as it was.
+/// A file much longer than any piece, split at odd positions, is unchanged on the disk.
 #[test]
 fn a_file_in_pieces() {
     let (folder, data) = (Folder::new(), bytes(2 << 20));
@@ -300,7 +300,7 @@ fn the_program_may_name_files() {
     assert_eq!(folder.names(), [""; 0]);
 }
 
-/// A link that somebody has put where a file shall be is not followed.
+/// A link at the path of a new file is not followed.
 #[cfg(unix)]
 #[test]
 fn links_are_not_followed() {

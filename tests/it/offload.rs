@@ -1,4 +1,4 @@
-//! Handlers on the pool: bounded, told of, and no reason for a server not to stop.
+//! Handlers on the pool: bounded, counted, and no obstacle to a stop.
 
 use super::late::get;
 use super::support::{Asked, Client, PATIENCE, Witness, ended, start, wait_until, workers};
@@ -17,7 +17,7 @@ fn pool(pool_threads: usize, pool_queue: usize) -> Config {
     }
 }
 
-/// Jobs that say when they begin, and end when they are told to, or when this is dropped.
+/// Jobs that report their beginning, and end when the test says so, or when this is dropped.
 struct Gate {
     begins: Receiver<String>,
     go_on: Sender<()>,
@@ -162,7 +162,7 @@ fn a_job_that_fails_costs_its_client_a_500_and_no_thread() {
     drop(server);
 }
 
-/// The queue holds nobody's request for long after its client has gone.
+/// The queue drops a request soon after its client has gone.
 #[test]
 fn a_job_for_nobody_is_not_run() {
     let (gate, handle) = Gate::new();
@@ -313,7 +313,7 @@ fn a_job_that_never_ends_is_left_alone() {
     assert_eq!(counters.handler_errors, 0);
     stuck.expect_end();
     queued.expect_end();
-    // It goes on, and its answer reaches nobody.
+    // It goes on, and its response reaches no client.
     gate.go_on();
     assert_eq!(late.load(Ordering::SeqCst), 0, "dropped");
 }

@@ -1,6 +1,6 @@
-//! Users' code that panics, in every place there is for it, and what is dropped there: the client gets
-//! 500 or an end, everyone else is served, nothing is left, and the worker lives. And a handler that
-//! blocks: only its own worker waits.
+//! Users' code that panics, wherever it can be called, and values that panic when they are dropped. The
+//! client gets 500 or a close, all other clients are served, nothing is left, and the worker goes on. Also a
+//! handler that blocks: only its own worker waits.
 
 #[cfg(feature = "websocket")]
 mod ws;
@@ -365,7 +365,7 @@ fn panic_in_what_is_left(raise: Raise) {
             assert_eq!(other.get("/other").text(), "/other");
         }
     }
-    // And at the end of the server, which waits for nobody.
+    // And at the end of the server, which does not wait for connections.
     let mut client = Client::connect(addr);
     client.send(endless);
     client.head();

@@ -108,8 +108,8 @@ fn answers_above_the_output_limit_one_after_another() {
     }
 }
 
-/// The client reads nothing before it has written all it can, and answers are larger than any
-/// buffer on the way: the server must stop taking requests, and lose none.
+/// The client reads nothing before it has written all it can, and responses are larger than any buffer on the
+/// way. The server must stop reading requests, and must lose none.
 #[test]
 fn ten_thousand_from_a_client_that_does_not_read() {
     const REQUESTS: usize = 10_000;

@@ -118,7 +118,7 @@ fn every_end_frees_a_place() {
     }
 }
 
-/// Where a proxy is told of, it brings as many as it wants.
+/// A proxy in `Config::trusted_proxies` opens as many connections as it wants.
 #[test]
 fn trusted_proxies_are_not_counted() {
     let mut config = counted(1, THREADS[0]);

@@ -18,7 +18,7 @@ use std::thread;
 struct Chain {
     first: Child,
     out: BufReader<ChildStdout>,
-    /// Lines that nobody has waited for yet.
+    /// Lines that no call has waited for yet.
     lines: Vec<String>,
     /// Of the process that serves.
     pid: i32,
@@ -89,7 +89,7 @@ impl Chain {
         let _ = kill_process(pid, signal);
     }
 
-    /// Has a new process take over, and waits until the old one has ended, cutting nobody.
+    /// Lets a new process take over, and waits until the old one has ended without aborting a connection.
     #[track_caller]
     fn restart(&mut self) {
         let old = self.pid;
@@ -107,8 +107,8 @@ impl Chain {
     }
 }
 
-/// Asks until it is told to end, and at least once. Every connection is accepted, every request
-/// answered.
+/// Sends requests until the test ends it, at least one. Every connection is accepted, and every request gets
+/// its response.
 fn load(addr: SocketAddr, keep: bool, over: &AtomicBool, answers: &AtomicU64) {
     let mut kept = None;
     loop {
@@ -159,7 +159,7 @@ fn a_restart_under_load_loses_nothing() {
     }
 }
 
-/// With a Unix socket, too, whose file belongs to whoever serves.
+/// The same with a Unix socket. Its file belongs to the process that serves.
 #[test]
 fn a_new_process_that_fails_changes_nothing() {
     let folder = Scratch::new();
@@ -245,7 +245,7 @@ fn websockets_go_away_and_come_back() {
     chain.end();
 }
 
-/// The socket is a service manager's: descriptor 3. Who comes while nobody is there waits in it.
+/// The socket belongs to a service manager: descriptor 3. Clients wait in it while no process serves.
 #[test]
 fn a_service_manager_keeps_the_socket() {
     let Some(program) = example("restart") else {
@@ -299,7 +299,7 @@ fn listeners_are_taken_from_the_parent_alone() {
     }
 }
 
-/// A parent that says nothing more, as one that is stopped: SIGTERM ends the new process all the same.
+/// A parent that sends nothing more, because it is suspended: SIGTERM still ends the new process.
 #[test]
 fn a_signal_ends_a_process_that_waits_for_its_parent() {
     let Some(program) = example("restart") else {

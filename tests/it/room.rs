@@ -1,5 +1,5 @@
-//! The recipe of the example `room`: clients that come while others speak miss nothing and get nothing
-//! twice.
+//! The method of the example `room`: clients that come while others send messages miss nothing and get
+//! nothing twice.
 
 #[path = "../../examples/room/room.rs"]
 mod recipe;
@@ -43,7 +43,7 @@ fn over_websocket(addr: std::net::SocketAddr, seen: u64) -> Vec<u64> {
     std::iter::from_fn(next).take(EACH as usize).collect()
 }
 
-/// It would stay, and hear nothing.
+/// Otherwise it would stay open without messages.
 #[test]
 fn one_that_could_not_be_subscribed_is_closed() {
     let room = Arc::new(Room::default());

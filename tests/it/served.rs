@@ -11,7 +11,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 /// Holds the settings, in the child.
 const MARK: &str = "PEREGRINE_TEST_SERVED";
 
-/// Before each line that the child says.
+/// The prefix of each line that the child prints.
 const PROMPT: &str = "> ";
 
 /// The parent's end. Killed when it is dropped.

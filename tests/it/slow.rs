@@ -280,7 +280,7 @@ fn the_refusal_of_a_body_reaches_a_client_that_still_sends() {
         let mut client = Client::connect(addr);
         client.send(head);
         wait_until("it is refused", || server.counters().refused == count);
-        // All of it before the answer is looked at; a reset would lose that.
+        // All of it before the response is looked at; a reset would lose that.
         for _ in 0..100 {
             client.send([b'x'; 2 << 10]);
         }
@@ -288,7 +288,7 @@ fn the_refusal_of_a_body_reaches_a_client_that_still_sends() {
         assert_eq!((answer.status, answer.closes()), (413, true));
         client.expect_end();
     }
-    // They have closed in turn, so nobody waits for the end of `linger_time`.
+    // The clients have closed too, so no connection waits for the end of `linger_time`.
     wait_until("both are closed", || server.counters().closed == 2);
 }
 
@@ -337,7 +337,7 @@ fn lingering_ends_after_its_time() {
     assert_eq!(server.counters().connection_errors, 0);
 }
 
-/// Nothing more is read then, but the connection stays: a reset would take the answer with it.
+/// Nothing more is read then, but the connection stays open: a reset would destroy the response.
 #[test]
 fn lingering_reads_so_many_bytes() {
     let limits = Limits {

@@ -14,7 +14,7 @@ fn echo(req: &Request<'_>, res: Response<'_>) -> Done {
 
 // --------------------------------------------------------------------------------- keep-alive
 
-/// RFC 9112 section 9.3, with a HEAD (RFC 9110 section 9.3.2) now and then, whose answer has the
+/// RFC 9112 section 9.3, with a HEAD (RFC 9110 section 9.3.2) now and then, whose response has the
 /// length of a body that does not follow.
 #[test]
 fn a_thousand_requests_one_after_another() {

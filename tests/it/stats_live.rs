@@ -1,10 +1,10 @@
-//! Classes of answers and errors, time in handlers and the lengths of queues, of servers at work.
+//! Classes of responses and errors, time in handlers and the lengths of queues, of servers at work.
 
 use super::stats::parse;
 use super::support::{Asked, Client, ended, own_addr, wait_until, workers};
 use peregrine::{Server, Stats};
 
-/// Every answer is in one class, and every failure in one that names it.
+/// Every response is in one class, and every failure in one that names it.
 #[test]
 fn answers_and_errors_by_class() {
     use peregrine::{BodyPlan, Config, Done, Handler, Limits, Request, Response};

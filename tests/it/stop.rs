@@ -1,4 +1,4 @@
-//! Stopping: what was accepted is answered, what is idle closes, what does not end is cut.
+//! Stopping: accepted requests get their responses, idle connections close, and what does not end is aborted.
 
 use super::support::{Asked, Client, NEVER, ended, limits, start, wait_until, workers};
 use peregrine::{Config, Done, Handler, Limits, Request, Response, Running, Stopped, from_fn};
@@ -45,7 +45,7 @@ fn send_half(server: &Running, client: &mut Client, half: &str) {
 
 // --------------------------------------------------------------------------------------- drain
 
-/// Asks until the server ends the connection. Returns how many complete answers came.
+/// Asks until the server ends the connection. Returns how many complete responses came.
 ///
 /// Some clients keep their connection, others make one for each request.
 fn load(addr: SocketAddr, answers: &AtomicU64, keep: bool) {
@@ -62,10 +62,10 @@ fn load(addr: SocketAddr, answers: &AtomicU64, keep: bool) {
         };
         use std::io::Write;
         let sent = client.stream.write_all(GET.as_bytes());
-        // An answer comes whole or not at all; half of one is an error here.
+        // A response comes whole or not at all; half of one is an error here.
         let answer = client.try_answer(Asked::Other);
         let Some(answer) = answer.expect("no half of an answer") else {
-            // Nobody had taken the request. The next connect will be refused, or else this was a
+            // The server had not taken the request. The next connect will be refused, or else this was a
             // connection that was still in the backlog when the listener closed.
             assert!(!is_kept, "a request on an open connection is answered");
             continue;
@@ -79,7 +79,7 @@ fn load(addr: SocketAddr, answers: &AtomicU64, keep: bool) {
     }
 }
 
-/// Every request that the handler has answered has its answer at the client, complete.
+/// Every request that the handler has answered has its response at the client, complete.
 #[test]
 fn under_load_nothing_that_was_answered_is_lost() {
     for accept_threads in [0, 1, 2] {
@@ -147,7 +147,7 @@ fn patient(handler: impl Handler) -> (Running, SocketAddr) {
     start(handler, config)
 }
 
-/// Nobody listens there any more. While many tests run, a connect may fail for want of ports, too.
+/// The address has no listener any more. While many tests run, a connect may also fail for lack of ports.
 fn is_refused(connected: &io::Result<TcpStream>) -> bool {
     let error = connected.as_ref().err();
     error.is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
@@ -161,7 +161,7 @@ fn an_idle_connection_may_ask_once_more() {
     used.get("/");
     wait_until("both are accepted", || server.counters().accepted == 2);
     server.stop();
-    // Who still got in may be among those that the stop drains.
+    // A connection that was still accepted may be among those that the stop drains.
     let mut late = 0;
     wait_until("it stops", || {
         let connected = TcpStream::connect(addr);
@@ -181,7 +181,7 @@ fn an_idle_connection_may_ask_once_more() {
     assert_eq!(stopped.counters.requests, 3);
 }
 
-/// Nor can one that is taking its answer, whose head did not say that it was the last.
+/// Nor can a connection that is taking its response, if the head did not announce that it is the last one.
 #[test]
 fn who_was_not_told_may_ask_once_more() {
     let large = Arc::new(vec![7; 32 << 20]);
@@ -237,7 +237,7 @@ fn without_grace_idle_connections_close_at_once() {
     assert_eq!(ended(server).drained, 2);
 }
 
-/// Whoever has connected and not yet asked gets a moment to do so.
+/// A client that has connected and not yet sent a request gets a moment to send one.
 #[test]
 fn a_new_connection_does_not_hold_a_stop() {
     let (server, addr) = waiting(NEVER, from_fn(echo));
@@ -260,7 +260,7 @@ fn a_request_that_is_half_sent_is_answered() {
     server.stop();
     // The server has begun to stop when it has closed this one.
     idle.expect_end();
-    // What follows a last request is nobody's any more.
+    // Bytes after the last request are ignored.
     head.send(format!("t: a\r\n\r\n{GET}"));
     body.send("world");
     for (client, expected) in [(&mut head, &b""[..]), (&mut body, b"helloworld")] {
@@ -294,8 +294,8 @@ fn gated() -> (Running, SocketAddr, Arc<Barrier>) {
     (server, addr, gate)
 }
 
-/// What had arrived when the stop began is answered, all of it, and the last answer says that it is
-/// the last.
+/// All requests that had arrived when the stop began get their responses, and the last response announces
+/// that it is the last one.
 #[test]
 fn requests_that_have_arrived_are_answered() {
     let (server, addr, gate) = gated();
@@ -351,7 +351,7 @@ fn half_a_chunked_body_that_has_arrived_is_the_last() {
     assert_eq!(ended(server).cut, 0);
 }
 
-/// An answer that is on its way is sent to its end.
+/// A response that has begun is sent to its end.
 #[test]
 fn a_large_answer_is_finished() {
     let large: Arc<[u8]> = vec![7; 32 << 20].into();

@@ -1,4 +1,4 @@
-//! Streamed answers to clients of several kinds, and to many at once.
+//! Streamed responses to clients of several kinds, and to many at once.
 
 use super::stream_flow::{get, narrow, next, pattern, read_all};
 use super::stream_out::streams;
@@ -116,7 +116,7 @@ fn many_streams_from_several_threads() {
     assert_eq!(app.take_errors(), []);
 }
 
-/// A decoder that has nothing in common with ours.
+/// A decoder that shares no code with the library.
 #[test]
 fn ureq_reads_chunks() {
     let app = from_fn(|req: &Request<'_>, res: Response<'_>| match req.path() {

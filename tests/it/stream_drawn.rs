@@ -1,4 +1,4 @@
-//! Streamed answers that the connection draws from an iterator or a reader.
+//! Streamed responses that the connection draws from an iterator or a reader.
 
 use super::stream_out::{asked, only, request};
 use super::support::{
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// Gives what it is told to, and then fails.
+/// Returns the planned pieces, and then fails.
 struct Failing(&'static [u8]);
 
 impl Read for Failing {

@@ -1,4 +1,4 @@
-//! Streamed answers over sockets: how fast they flow, and how they end when one side goes.
+//! Streamed responses over sockets: how fast they flow, and how they end when one side goes.
 
 use super::stream_out::streams;
 use super::support::{Asked, Client, NEVER, PATIENCE, Random, ended, start, wait_until, workers};
@@ -14,7 +14,7 @@ use std::time::Duration;
 const LIMIT: usize = 64 << 10;
 const SECOND: Duration = Duration::from_secs(1);
 
-/// One worker that lets a stream be this far ahead, and waits for nobody's end.
+/// One worker. A stream may be this far ahead, and a stop does not wait for connections.
 pub(crate) fn narrow() -> Config {
     let limits = Limits {
         output_bytes: LIMIT,
@@ -44,7 +44,7 @@ pub(crate) fn pattern(from: usize, len: usize) -> Vec<u8> {
         .collect()
 }
 
-/// Sends pieces of `len` bytes until there is no room. Returns how many bytes were taken.
+/// Sends pieces of `len` bytes until no more fit. Returns how many bytes were taken.
 #[track_caller]
 fn fill(body: &mut BodySender, len: usize) -> usize {
     let mut sent = 0;
@@ -100,7 +100,7 @@ fn what_a_slow_client_holds_is_bounded() {
         let mut read = 0;
         // It reads a little, now and then; what is ahead of it is never more than was allowed.
         for _ in 0..20 {
-            // No more than is on its way: nobody else would send it.
+            // No more than what is on its way, which nothing else would send.
             let mut part = vec![0; 50_000.min(sent - read)];
             client.stream.read_exact(&mut part).expect("some of it");
             read += part.len();

@@ -6,7 +6,7 @@ use peregrine::{BodyPlan, BodySink, Done, Flow, Handler, Incoming, Request, Resp
 
 // ------------------------------------------------------------------------------------ the plans
 
-/// Decides by the first segment of the path. What sinks have seen is in the answer.
+/// Decides by the first segment of the path. What sinks have seen is in the response.
 pub(crate) struct Plans;
 
 /// Gathers what it is given, and pauses or answers or panics when it meets certain bytes.
@@ -60,7 +60,7 @@ impl Handler for Plans {
     }
 }
 
-/// What is sent, and what comes of it: the status and body of each answer, and whether the
+/// What is sent, and what comes of it: the status and body of each response, and whether the
 /// connection closes.
 type Case = (String, Vec<(u16, &'static str)>, bool);
 
@@ -257,7 +257,7 @@ fn who_is_told_to_continue() {
         client.send(ask(path).as_bytes());
         let received = String::from_utf8(client.take_received()).expect("text");
         assert_eq!(received.starts_with(CONTINUE), wanted, "{path}");
-        // Nobody knows whether a client that was not told sends its body.
+        // The server cannot know whether a client without a `100 Continue` sends its body.
         assert_eq!(client.is_closed(), !wanted, "{path}");
         client.send(b"five.");
         assert_eq!(client.received().is_empty(), !wanted, "{path}");

@@ -1,4 +1,4 @@
-//! Streamed answers as bytes: every way in which a client finds the end of one.
+//! Streamed responses as bytes: every way in which a client finds the end of one.
 
 use super::support::{Answer, Asked, Framing, PATIENCE, Witness, read_answer, read_head};
 use peregrine::testing::Connection;

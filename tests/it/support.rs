@@ -1,4 +1,4 @@
-//! What tests over sockets share: a strict reader of answers, a client, and ways to wait.
+//! What tests over sockets share: a strict reader of responses, a client, and ways to wait.
 //!
 //! Nothing here waits for a time to pass: it waits for an event, with a limit that only a failure
 //! reaches.
@@ -115,21 +115,21 @@ impl<S: Read + Write> Client<S> {
         self.stream.write_all(bytes.as_ref()).expect("sent");
     }
 
-    /// Asks for `path` and reads the answer.
+    /// Asks for `path` and reads the response.
     #[track_caller]
     pub(crate) fn get(&mut self, path: &str) -> Answer {
         self.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
         self.answer(Asked::Other)
     }
 
-    /// The next answer.
+    /// The next response.
     #[track_caller]
     pub(crate) fn answer(&mut self, asked: Asked) -> Answer {
         let answer = self.try_answer(asked).expect("a correct answer");
         answer.expect("an answer before the end of the connection")
     }
 
-    /// The next answer; `None` if the connection ends without a byte of one.
+    /// The next response; `None` if the connection ends without a byte of one.
     pub(crate) fn try_answer(&mut self, asked: Asked) -> Result<Option<Answer>, String> {
         loop {
             let bytes = &self.buffer[self.start..];
@@ -143,7 +143,7 @@ impl<S: Read + Write> Client<S> {
         }
     }
 
-    /// The connection has ended: the answer that lasts until then, or none.
+    /// The connection has ended: the response that lasts until then, or none.
     fn ended(&mut self, asked: Asked) -> Result<Option<Answer>, String> {
         let bytes = &self.buffer[self.start..];
         if let Some((mut answer, head, Framing::Close)) = read_head(bytes, asked)? {
@@ -160,7 +160,7 @@ impl<S: Read + Write> Client<S> {
         Ok(None)
     }
 
-    /// The head of the next answer and the length of its body, which [`Client::body`] then reads.
+    /// The head of the next response and the length of its body, which [`Client::body`] then reads.
     #[track_caller]
     pub(crate) fn head(&mut self) -> (Answer, usize) {
         loop {
@@ -284,7 +284,7 @@ pub(crate) fn limits() -> Limits {
     }
 }
 
-/// An address that no other test of this process binds, so that nobody takes its port when a server
+/// An address that no other test of this process binds, so that no other test takes its port when a server
 /// has left it. Where the system has one loopback address only, that one.
 pub(crate) fn own_addr() -> SocketAddr {
     static COUNT: AtomicU16 = AtomicU16::new(1);
@@ -327,7 +327,7 @@ pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// A handler that keeps what it is told of errors: a name for each, and the text.
+/// A handler that keeps the errors that are reported to it: a name for each, and the text.
 pub(crate) struct Witness<F> {
     handle: F,
     errors: Mutex<Vec<(&'static str, String, Option<SocketAddr>)>>,
@@ -344,7 +344,7 @@ where
         })
     }
 
-    /// What it was told since this was last asked.
+    /// The errors since the last call of this.
     pub(crate) fn take_errors(&self) -> Vec<(&'static str, String, Option<SocketAddr>)> {
         std::mem::take(&mut *self.errors.lock().expect("no panic"))
     }

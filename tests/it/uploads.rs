@@ -1,4 +1,4 @@
-//! Uploads over sockets: sinks that hold their client up, answer early or late, and fail.
+//! Uploads over sockets: sinks that slow their client down, respond early or late, and fail.
 
 use super::stream_in::{FIVE, Plans, chunked, exact};
 use super::support::{Asked, Client, PATIENCE, ended, start, wait_until, workers};
@@ -178,7 +178,7 @@ fn a_sink_whose_body_never_comes_is_dropped() {
     ended(server);
 }
 
-/// A stop waits for an upload that is on its way, and its answer says that it is the last.
+/// A stop waits for an upload that is on its way, and its response says that it is the last.
 #[test]
 fn a_stop_lets_uploads_finish() {
     let (app, pieces) = pausing();
@@ -198,7 +198,7 @@ fn a_stop_lets_uploads_finish() {
     assert_eq!(ended(server).drained, 1);
 }
 
-/// Sinks that defer their answer, or stream it; and errors that reach the handler.
+/// Sinks that defer their response, or stream it; and errors that reach the handler.
 #[test]
 fn a_sink_answers_in_every_way() {
     struct Late;
@@ -232,7 +232,7 @@ fn a_sink_answers_in_every_way() {
     assert_eq!(client.get("/").text(), "none");
 }
 
-/// Wherever it panics, the client gets 500 and the handler is told.
+/// Wherever it panics, the client gets 500 and the error is reported to the handler.
 #[test]
 fn a_panic_in_a_sink_is_told() {
     struct Planned(Arc<Mutex<Vec<String>>>);

@@ -46,8 +46,8 @@ impl Handler for Impatient {
     }
 }
 
-/// The client does not stop before it has sent all, or cannot: it has the answer anyway, and the
-/// connection is over.
+/// The client does not stop before it has sent all, or cannot. It still gets the response, and the connection
+/// ends.
 #[test]
 fn an_early_answer_is_read_by_a_client_that_goes_on_sending() {
     // Until then the connection is open, but the server reads no more than `linger_bytes`.
@@ -89,7 +89,7 @@ fn an_early_answer_is_read_by_a_client_that_goes_on_sending() {
     assert_eq!(ended(server).cut, 0);
 }
 
-/// One answer, and then the end of the connection, however that looks.
+/// One response, and then the end of the connection, however that looks.
 fn answer_and_end(mut client: Client) -> Answer {
     let mut bytes = Vec::new();
     let mut part = [0; 4096];
@@ -107,7 +107,7 @@ fn answer_and_end(mut client: Client) -> Answer {
     answer
 }
 
-/// A client that stops when it has its answer gets a proper end.
+/// A client that stops when it has its response gets a proper end.
 #[test]
 fn an_early_answer_ends_properly() {
     let (server, addr) = start(Impatient, workers(1));
@@ -139,7 +139,7 @@ fn curl_sends_what_is_wanted() {
     const LEN: usize = 8 * MIB;
     let limits = Limits {
         body_bytes: MIB,
-        // Whoever sends more than that before it reads gets a reset, and curl may say only that.
+        // A client that sends more than that before it reads gets a reset, and curl may report only that.
         linger_bytes: 2 * LEN,
         linger_time: Duration::from_secs(30),
         ..limits()

@@ -108,7 +108,7 @@ fn leave(client: Client, how: usize) {
     }
 }
 
-/// Nothing is left of those who have gone: no sink, no connection, no descriptor.
+/// Nothing is left of clients that have gone: no sink, no connection, no descriptor.
 #[track_caller]
 fn expect_nothing_left(app: &Holding, other: &mut Client, before: usize) {
     wait_until("all sinks are dropped", || {
@@ -119,7 +119,7 @@ fn expect_nothing_left(app: &Holding, other: &mut Client, before: usize) {
     assert_eq!(other.get("/other").text(), "/other");
 }
 
-/// A small upload is cut at each of its bytes, in three ways, while another client is served.
+/// A small upload is broken off at each of its bytes, in three ways, while another client is served.
 #[test]
 fn clients_vanish_at_every_byte() {
     if alone("uploads_hostile::clients_vanish_at_every_byte") {
@@ -165,7 +165,7 @@ fn clients_vanish_at_every_byte() {
     resumes.join().expect("no panic");
 }
 
-/// Large ones are cut anywhere, many at a time; some have paused then, and are never resumed.
+/// Large uploads are broken off anywhere, many at a time. Some are paused then, and never resumed.
 #[test]
 fn clients_vanish_anywhere() {
     const CLIENTS: usize = 60;

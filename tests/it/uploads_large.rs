@@ -19,7 +19,7 @@ const BOUNDARY: &str = "a-boundary";
 
 // ----------------------------------------------------------------------------------- the server
 
-/// Keeps bodies in a folder: as they are, the files of a form, or where there is no room at all.
+/// Keeps bodies in a folder: unchanged, as the files of a form, or on a full disk.
 struct Keep(PathBuf);
 
 /// One body, removed unless it is complete.
@@ -190,7 +190,7 @@ enum Way {
     Form,
 }
 
-/// Sends the content, and returns the status and text of the answer.
+/// Sends the content, and returns the status and text of the response.
 fn upload(client: &mut Client, way: Way, content: &mut Content) -> (u16, String) {
     let len = content.len();
     match way {
@@ -369,7 +369,7 @@ fn a_full_disk_is_507() {
     assert_eq!((answer.status, answer.text()), (507, "the disk is full"));
     assert_eq!(client.get("/").text(), "here");
 
-    // A large one ends the connection, and whoever still sends can read why.
+    // A large one ends the connection. A client that is still sending can read the response.
     let len = 1u64 << 40;
     client.send(format!(
         "PUT /full HTTP/1.1\r\nHost: a\r\nContent-Length: {len}\r\n\r\n"

@@ -103,7 +103,7 @@ fn on_the_wire(n: usize, material: &Material, random: &mut Random) -> Vec<u8> {
     bytes
 }
 
-/// Sends a few uploads at the same time, in turns of random length, and reads their answers.
+/// Sends a few uploads at the same time, in turns of random length, and reads their responses.
 fn send_some(addr: SocketAddr, first: usize, material: &Material) {
     let mut random = Random(0xcafe_0000 + first as u64);
     let mut uploads: Vec<_> = (first..UPLOADS)

@@ -1,4 +1,4 @@
-//! Limits of a connection as a whole, and names that are not ours.
+//! Limits of a connection as a whole, and host names that the server does not accept.
 
 use super::support::{Asked, Client, Witness, ended, limits, own_addr, start, workers};
 use peregrine::testing::Connection;
@@ -194,7 +194,7 @@ fn no_body_is_taken_for_another_host() {
     let mut client = Client::connect(addr);
     client.send(post("ours", "\r\nbody"));
     assert_eq!(client.answer(Asked::Other).text(), "body");
-    // No `100 Continue`: the answer is the first thing that comes.
+    // No `100 Continue`: the response is the first thing that comes.
     client.send(post("theirs", "Expect: 100-continue\r\n\r\n"));
     assert_eq!(client.answer(Asked::Other).status, 421);
     client.expect_end();

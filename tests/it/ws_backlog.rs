@@ -6,8 +6,8 @@ use peregrine::{
     WebSocketHandler, Ws, WsLimits,
 };
 
-/// Sends what a text of numbers says: for each one a message of that many bytes, counted through in
-/// its first four.
+/// Sends what a text of numbers requests: for each number a message of that many bytes, with a counter in its
+/// first four.
 struct Feed {
     way: Way,
 }
@@ -46,7 +46,7 @@ impl WebSocketHandler for Feed {
             let sent = match self.way {
                 Way::Send => ws.send(&bytes),
                 Way::Prepared => ws.send_prepared(&Prepared::new(&bytes)),
-                // Nobody is told what becomes of it at single subscribers.
+                // The sender gets no report about single subscribers.
                 Way::Publish => {
                     ws.publish("feed", &bytes);
                     Sent::Queued
@@ -67,8 +67,8 @@ fn frame_len(payload: usize) -> usize {
     payload + if payload < 126 { 2 } else { 4 }
 }
 
-/// Sends messages of these sizes to a client that takes none of them meanwhile. Which it got then,
-/// and which the sender was told are dropped.
+/// Sends messages of these sizes to a client that takes none of them meanwhile. Returns which ones it got
+/// then, and which ones the sender saw as dropped.
 fn kept(
     way: Way,
     policy: BacklogPolicy,

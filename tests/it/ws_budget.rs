@@ -53,7 +53,7 @@ fn above_the_budget_nothing_new_begins() {
     assert!(small.read().expect("an echo").to_string() == text);
 }
 
-/// A message under way is closed with 1013, and who takes nothing of its messages is reset.
+/// A connection with an incomplete message is closed with 1013. One that takes none of its messages is reset.
 #[test]
 fn those_without_progress_make_room() {
     let mut config = config(1);

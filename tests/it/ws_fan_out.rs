@@ -8,8 +8,8 @@ use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-/// Many subscribers, half of which read nothing: the others lose nothing, the slow are treated by
-/// the policy, and nothing grows without bound.
+/// Many subscribers, half of which read nothing. The others miss nothing, the policy applies to the slow
+/// ones, and nothing grows without bound.
 fn slow_and_fast(subscribers: usize, publishes: usize, policy: BacklogPolicy) {
     let mut config = config(2);
     config.ws_limits.backlog_bytes = 64 << 10;

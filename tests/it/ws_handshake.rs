@@ -204,7 +204,7 @@ fn a_body_is_never_taken_for_frames() {
     assert!(app.messages.lock().expect("no panic").is_empty());
 }
 
-/// RFC 9110 section 7.8: whoever asks for both gets the 100 first.
+/// RFC 9110 section 7.8: a client that asks for both gets the 100 first.
 #[test]
 fn an_expectation_is_met_before_the_protocol_changes() {
     let app = Open::default();
@@ -291,7 +291,7 @@ fn a_hub_made_before_its_server_reaches_its_connections() {
     assert_eq!(client.read().expect("an answer").to_string(), "/ws");
     assert!(hub.publish("room", "news").is_queued());
     assert_eq!(client.read().expect("a message").to_string(), "news");
-    // One that cannot start leaves nobody behind who takes messages.
+    // A server that cannot start leaves no thread that takes messages.
     let hub = Hub::new();
     let server = Server::new(Open::default()).websocket().with_hub(&hub);
     server.start().expect_err("no address");

@@ -13,7 +13,7 @@ use tungstenite::{Message as Theirs, WebSocket};
 /// Something that a hook waits for.
 #[derive(Default)]
 struct Gate {
-    /// Somebody waits, and the gate is open.
+    /// Whether a thread waits, and whether the gate is open.
     state: Mutex<(bool, bool)>,
     changed: Condvar,
 }
@@ -43,7 +43,7 @@ impl Gate {
 #[derive(Default)]
 struct App {
     ids: Mutex<HashMap<String, WsId>>,
-    /// Who sends "wait" holds its thread up here.
+    /// A client that sends "wait" blocks its thread here.
     busy: Gate,
     /// The end of `/last` does.
     ending: Gate,
@@ -155,7 +155,7 @@ fn numbers(count: usize) -> Vec<String> {
     (0..count).map(|n| format!("{n:010}")).collect()
 }
 
-/// Posts numbered messages until there is no room. How many there was room for.
+/// Posts numbered messages until no more fit. Returns how many fitted.
 fn fill(post: impl Fn(String) -> Sent) -> usize {
     let mut posted = 0;
     while post(format!("{posted:010}")) == Sent::Queued {
@@ -222,7 +222,7 @@ fn what_is_published_without_room_ends_the_subscribers_that_miss_it() {
         assert!(numbers(count).starts_with(&got), "{got:?}");
         wait_until("it is gone", || !bench.hub.is_open(id));
         wait_until("it is counted", || bench.server.counters().ws_dropped == 1);
-        // Another topic misses nothing, and who may miss something stays.
+        // Another topic misses nothing, and a connection that may miss messages stays open.
         assert_eq!(bench.hub.is_open(elsewhere), !all);
         assert_eq!(bench.hub.publish("room", "later"), Sent::Queued);
         assert_eq!(received(&mut drops, "later"), numbers(count));

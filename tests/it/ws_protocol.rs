@@ -425,7 +425,7 @@ fn backlogs_by_policy() {
     let mut client = with(BacklogPolicy::DropNewest);
     client.send_message("flood");
     assert_eq!(*client.conn(), [format!("sent {fits}")]);
-    // Nothing more is taken from who takes nothing.
+    // Nothing more is read from a client that takes nothing.
     client.send_message("flood");
     assert_eq!(client.conn().len(), 1);
     client.hold(false);

@@ -148,7 +148,7 @@ impl Bench {
     }
 }
 
-/// A stream whose writes are cut anywhere.
+/// A stream whose writes are split anywhere.
 pub(crate) struct Chopped {
     pub(crate) stream: TcpStream,
     random: Option<Random>,
@@ -383,7 +383,7 @@ fn a_hub_reaches_everyone_from_anywhere() {
         ids.iter()
             .all(|&id| bench.hub.send(id, "x") == Sent::Closed)
     );
-    // Their places are taken again; the old ids still name nobody.
+    // Their places are used again. The old ids stand for no connection.
     let _again: Vec<_> = (0..9).map(|_| bench.connect("/room")).collect();
     bench.wait_for(9);
     assert!(

@@ -66,8 +66,8 @@ impl peregrine::WebSocketHandler for App {
     }
 }
 
-/// Requests of all kinds, one connection each. What becomes of them is the setting's affair; that it
-/// ends is ours.
+/// Requests of all kinds, one connection each. The setting decides about their outcome. The test checks that
+/// they end.
 fn requests() -> Vec<String> {
     let get = |path| format!("GET {path} HTTP/1.1\r\nHost: a\r\n");
     let post = |path| format!("POST {path} HTTP/1.1\r\nHost: a\r\n");

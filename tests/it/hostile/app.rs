@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The length of a large answer, of whichever kind.
+/// The length of a large response, of whichever kind.
 const LARGE: usize = 64 << 20;
 /// Of a short one that is streamed.
 const SHORT: usize = 48 << 10;
@@ -44,7 +44,7 @@ fn take_long() {
     }
 }
 
-/// Has no name any more, and takes no room on the disk.
+/// It has no name any more, and takes no space on the disk.
 fn file() -> File {
     let name = format!(
         "peregrine-hostile-{}-{:?}",

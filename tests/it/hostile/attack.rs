@@ -14,7 +14,7 @@ pub(crate) struct Scale {
     pub(crate) answers: usize,
     /// For how long all are idle before a burst.
     pub(crate) idle: Duration,
-    /// Whether to wait for the end of those who had a burst.
+    /// Whether to wait for the end of the clients of a burst.
     pub(crate) to_the_end: bool,
     /// For anything to happen.
     pub(crate) patience: Duration,
@@ -22,7 +22,7 @@ pub(crate) struct Scale {
 
 pub(crate) struct Outcome {
     pub(crate) waits: Option<Waits>,
-    /// When the first and the last one was cut, after its connect.
+    /// When the first and the last connection was aborted, counted from its connect.
     pub(crate) cut: Option<(Duration, Duration)>,
     /// How many ended how.
     pub(crate) ends: BTreeMap<String, usize>,
@@ -85,7 +85,7 @@ pub(crate) fn attack(
     }
 }
 
-/// Of clients that come at any time under load, 95 in 100 must have their answer within this.
+/// Of clients that come at any time under load, 95 in 100 must have their response within this.
 const SOON: Duration = Duration::from_secs(5);
 
 /// One question follows the other: while one waits for longer than that, all that would have come then

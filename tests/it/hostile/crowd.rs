@@ -31,11 +31,11 @@ pub(crate) enum Then {
     Floods(Arc<[u8]>),
     /// Closes its sending side.
     HalfCloses,
-    /// Asks again after each answer, so many times in all, and closes.
+    /// Asks again after each response, so many times in all, and closes.
     Asks {
         times: u32,
     },
-    /// Ends the connection when so many answers have come.
+    /// Ends the connection when so many responses have come.
     Leaves {
         answers: u32,
         by: Leave,
@@ -131,7 +131,7 @@ struct Member {
     since: Instant,
     connected: bool,
     sent: usize,
-    /// Answers that it has gone on after.
+    /// Responses that it has gone on after.
     asked: u32,
     /// Seconds in which it has dribbled, or read a byte.
     dribbled: u64,
@@ -205,7 +205,7 @@ impl Crowd {
         self.gone
     }
 
-    /// How many have had this many answers.
+    /// How many have had this many responses.
     pub(crate) fn answered(&self, answers: u32) -> usize {
         let has = |member: &&Member| member.seen.answers >= answers;
         self.members.iter().filter(has).count()
@@ -223,7 +223,7 @@ impl Crowd {
         true
     }
 
-    /// All that are connected send this, and do as this says then.
+    /// All connected clients send this, and then act as this says.
     pub(crate) fn send_all(&mut self, bytes: &Arc<[u8]>) {
         for at in 0..self.members.len() {
             let member = &mut self.members[at];
@@ -349,7 +349,7 @@ impl Crowd {
                     budget = budget.saturating_sub(n);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                // Reading will say what it is, to those who read.
+                // A read will report what it is.
                 Err(_) => {
                     return match member.script.takes {
                         Takes::All => self.pull(at),

@@ -1,5 +1,5 @@
 //! Clients that behave: they ask one thing after the other, over a connection that they keep, over
-//! a new one each time and over a WebSocket, compare each answer and note how long it took.
+//! a new one each time and over a WebSocket, compare each response and note how long it took.
 
 use crate::support::{Asked, Client};
 use std::net::{SocketAddr, TcpStream};
@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use tungstenite::{Message, WebSocket};
 
-/// Between an answer and the next question.
+/// Between a response and the next question.
 pub(crate) const PAUSE: Duration = Duration::from_millis(5);
 /// Messages that are published between two pauses, and how long each is.
 const PUBLISHED: usize = 5;
@@ -48,7 +48,7 @@ pub(crate) enum Phase {
     After,
 }
 
-/// How long the answers of each phase took, in order of length.
+/// How long the responses of each phase took, in order of length.
 pub(crate) type Waits = [Vec<Duration>; 3];
 
 impl Polite {
@@ -68,12 +68,12 @@ impl Polite {
         Polite { shared, threads }
     }
 
-    /// From now on the answers are those of this phase.
+    /// From now on the responses are those of this phase.
     pub(crate) fn enter(&self, phase: Phase) {
         self.shared.phase.store(phase as usize, Ordering::SeqCst);
     }
 
-    /// Waits until this phase has so many answers; false if it has not in that time.
+    /// Waits until this phase has so many responses; false if it has not in that time.
     pub(crate) fn wait(&self, phase: Phase, answers: usize, most: Duration) -> bool {
         let until = Instant::now() + most;
         let count = || {

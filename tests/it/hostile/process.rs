@@ -1,4 +1,4 @@
-//! A server of ours as a process of its own, looked at from outside.
+//! A server as a separate process, observed from outside.
 
 use super::app::App;
 use peregrine::{Config, Server};
@@ -132,7 +132,7 @@ impl Process {
         }
     }
 
-    /// Stops it; what it says of its end.
+    /// Stops it and returns the text that it prints at its end.
     pub(crate) fn stop(mut self) -> String {
         drop(self.child.stdin.take());
         let mut text = String::new();

@@ -1,4 +1,4 @@
-//! Who attacks how, and what ends it.
+//! The attacks, and what ends each.
 
 use super::crowd::Script;
 use super::polite::Kind;

@@ -110,7 +110,7 @@ pub(crate) fn pipelined(_: usize) -> Script {
     script("", Then::Floods(requests.into()), Takes::Nothing, End::Cut)
 }
 
-/// Those beyond the limit are turned away, the others end by theirs.
+/// Connections beyond the limit are turned away. The others end by their own limit.
 pub(crate) fn takers(i: usize) -> Script {
     let taker = match i % 4 {
         0 => ws("/echo", b"", Then::Waits, Takes::All, End::Somehow),
@@ -229,7 +229,7 @@ pub(crate) fn echoes(_: usize) -> Script {
     )
 }
 
-/// The last are refused, the others cut.
+/// The last ones are refused, the others aborted.
 pub(crate) fn fresh(_: usize) -> Script {
     script(get("/fresh"), Then::Waits, Takes::Slowly, End::Somehow)
 }

@@ -6,7 +6,7 @@ use super::crowd::End;
 pub(crate) struct Seen {
     /// Complete answers with 200.
     pub(crate) answers: u32,
-    /// The status of the last answer that was another one.
+    /// The status of the last response that was another one.
     refused: Option<u16>,
     /// Of a close frame.
     code: Option<u16>,
@@ -53,7 +53,7 @@ impl Seen {
         let length = lines.find_map(|line| line.strip_prefix("Content-Length: "));
         self.to_skip = match length {
             Some(length) => length.trim().parse().expect("a length"),
-            // Chunks: whoever needs them can do more than this.
+            // Chunks: a scenario that needs them must extend this.
             None if head.contains("chunked") => usize::MAX,
             None => 0,
         };

@@ -130,7 +130,7 @@ impl Bench {
         client
     }
 
-    /// All but `left` are gone, each has been told of its end, and the server ends well.
+    /// All connections except `left` are gone, the end of each was reported, and the server stops well.
     #[track_caller]
     fn end(self, left: u64, panics: u64) {
         wait_until("the others are closed", || {

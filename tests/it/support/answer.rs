@@ -1,15 +1,15 @@
-//! A reader of answers that is as strict as a client may be.
+//! A reader of responses that is as strict as a client may be.
 
 use super::ensure;
 
-/// What the client has asked for, as far as that decides where the answer ends.
+/// What the client has asked for, as far as that decides where the response ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asked {
     /// HEAD: no body, whatever the length says.
     Head,
     /// CONNECT: no length, everything that follows is the other end's.
     Connect,
-    /// HTTP/1.0: an answer without a length lasts until the connection ends.
+    /// HTTP/1.0: a response without a length lasts until the connection ends.
     Old,
     Other,
 }
@@ -48,7 +48,7 @@ impl Answer {
         self.field(name).expect("at most once")
     }
 
-    /// True if the server says that it closes the connection after this answer.
+    /// True if the server says that it closes the connection after this response.
     #[track_caller]
     pub(crate) fn closes(&self) -> bool {
         self.get("connection") == Some("close")
@@ -91,7 +91,7 @@ fn read_field(line: &str) -> Result<(String, String), String> {
     Ok((name, value.to_owned()))
 }
 
-/// Reads the head of one answer as a strict client would. Returns the answer without its body, the
+/// Reads the head of one answer as a strict client would. Returns the response without its body, the
 /// length of the head and where the body ends; `None` if the head is not complete.
 pub(crate) fn read_head(
     bytes: &[u8],
@@ -199,7 +199,7 @@ fn read_chunked(bytes: &[u8], answer: &mut Answer) -> Result<Option<usize>, Stri
     Ok(None)
 }
 
-/// Reads one answer. Returns it and what follows it; `None` if it is not complete, as one is that
+/// Reads one response. Returns it and what follows it; `None` if it is not complete, as one is that
 /// ends with its connection.
 pub(crate) fn read_answer(bytes: &[u8], asked: Asked) -> Result<Option<(Answer, &[u8])>, String> {
     let Some((mut answer, head, framing)) = read_head(bytes, asked)? else {

@@ -124,7 +124,7 @@ fn every_limit_is_in_the_table() {
         }
     }
     let is_known = |name: &String| limits.iter().any(|(known, _)| known == name);
-    // Without its feature nobody can be asked.
+    // Without its feature a value is not available.
     let has_feature = |name: &String| {
         let of = |kind| name.starts_with(kind);
         (cfg!(feature = "websocket") || !of("WsLimits::") && !of("Config::ws_"))
