@@ -1,9 +1,10 @@
-//! The house rules that a program can check: layers, sizes, `unsafe`, words, the table of limits, the
+//! The house rules that a program can check: layers, circles, sizes, `unsafe`, words, the table of limits, the
 //! code map.
 //!
 //! Rules about code look at the source without comments and literals, so a word in a sentence or in
 //! a string is no fault.
 
+mod circles;
 mod map;
 mod queues;
 mod source;
