@@ -55,6 +55,7 @@ mod pipelining;
 // Other systems have one loopback address only.
 #[cfg(target_os = "linux")]
 mod places;
+mod response_bytes;
 #[cfg(all(unix, feature = "signals", feature = "websocket"))]
 mod restart;
 #[cfg(feature = "websocket")]
