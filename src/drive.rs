@@ -118,7 +118,7 @@ pub(crate) struct Service<P> {
 pub(crate) struct Parts<'a> {
     pub(crate) http1: &'a mut Http1,
     pub(crate) input: &'a mut Input,
-    pub(crate) output: &'a mut Box<Output>,
+    pub(crate) output: &'a mut Output,
     /// The rest of the answer that is being given.
     pub(crate) body: &'a mut Option<Box<BodyOut>>,
     /// Who takes the body of the request.
@@ -184,26 +184,13 @@ where
         upgrades: &mut impl Upgrades<P::Target>,
     ) -> Turn {
         self.wire.set_place(parts.place);
-        std::mem::swap(&mut self.wire.output, parts.output);
-        let turn = self.answer_all(parts, upgrades);
-        std::mem::swap(&mut self.wire.output, parts.output);
-        turn
-    }
-
-    /// What not every request comes by is a function of its own: inlined, the compiler made ready for
-    /// it in each turn, at 28 instructions per request and 53 where a turn has one.
-    fn answer_all(
-        &mut self,
-        parts: &mut Parts<'_>,
-        upgrades: &mut impl Upgrades<P::Target>,
-    ) -> Turn {
         let is_over = self.wire.door.budget.is_over();
         let mut pace = Pace::default();
         for _ in 0..self.limits.requests_per_turn.max(1) {
             if pace.is_over(|| !parts.input.is_empty()) {
                 return Turn::Again;
             }
-            let output = &self.wire.output;
+            let output = &*parts.output;
             if output.len() > self.limits.output_bytes as u64
                 || output.segments() > 0 && output.segments() >= self.limits.output_files
             {
@@ -290,7 +277,7 @@ where
         // goes through memory.
         let answered = catch(|| {
             let mode = parts.http1.mode();
-            let response = self.wire.response(mode);
+            let response = self.wire.response(mode, parts.output);
             let request = Request::new(parts.input, parts.ends);
             let handler = &*self.handler;
             let _done: Done = if mode.method.is_special() && is_for_library(handler, &request) {
@@ -352,12 +339,12 @@ where
     /// Answers in the place of the handler, whose response cannot be sent.
     #[cold]
     fn finish_with(&mut self, status: u16, text: &str, parts: &mut Parts<'_>) {
-        self.wire.take_back();
+        self.wire.take_back(parts.output);
         self.wire.door.leave(parts.place);
         let body_bytes = self.error_response(status, text, parts);
         parts.counters.answered(status);
         match self.wire.exchange.take() {
-            Some(exchange) => exchange.complete_with(status, body_bytes, &mut self.wire.output),
+            Some(exchange) => exchange.complete_with(status, body_bytes, parts.output),
             None => self.tell(status, body_bytes, parts),
         }
         parts.http1.finish(true, parts.input, self.now);
@@ -380,7 +367,6 @@ where
         let is_streaming = body.is_some();
         self.drop_sink(parts);
         let close = parts.http1.expire();
-        std::mem::swap(&mut self.wire.output, parts.output);
         if close.reason == CloseReason::AnswerTimeout {
             self.wire.door.leave(parts.place);
             let body_bytes = match is_streaming {
@@ -393,7 +379,6 @@ where
             self.tell_timeout(body.as_deref(), body_bytes, parts);
         }
         self.report_close(close, parts);
-        std::mem::swap(&mut self.wire.output, parts.output);
         // There is no way to say that the time is up in the middle of a body.
         Some(match is_streaming {
             true => parts.http1.cut(),

@@ -11,7 +11,7 @@ use crate::response::{Done, Response, Wire};
 use std::sync::Arc;
 
 /// Answers as a worker makes them, one at a time.
-pub struct Answers(Wire);
+pub struct Answers(Wire, Output);
 
 impl Default for Answers {
     fn default() -> Answers {
@@ -22,7 +22,8 @@ impl Default for Answers {
         };
         let (pool, budget) = (Pool::new(size, || {}), Arc::new(Budget::new(usize::MAX)));
         let door = Door::new(&Limits::default(), pool, budget, || {});
-        Answers(Wire::new(Some("peregrine"), Arc::new(door)))
+        let wire = Wire::new(Some("peregrine"), Arc::new(door));
+        Answers(wire, Output::default())
     }
 }
 
@@ -30,9 +31,9 @@ impl Answers {
     /// The bytes of an answer to a GET on a connection that persists.
     pub fn answer(&mut self, handler: impl FnOnce(Response<'_>) -> Done) -> &[u8] {
         let start = Output::default().mark();
-        self.0.output.truncate(start);
-        let _done = handler(self.0.response(Mode::default()));
-        self.0.output.since(start)
+        self.1.truncate(start);
+        let _done = handler(self.0.response(Mode::default(), &mut self.1));
+        self.1.since(start)
     }
 }
 

@@ -133,6 +133,8 @@ impl std::error::Error for AnswerError {}
 #[must_use = "answer with `body`, `text`, `send`, `write_with` or `redirect`"]
 pub struct Response<'a> {
     wire: &'a mut Wire,
+    /// Of the connection, or of a response that is made later.
+    output: &'a mut Output,
 }
 
 impl<'a> Response<'a> {
@@ -144,7 +146,7 @@ impl<'a> Response<'a> {
             return self;
         }
         if self.wire.begun > 0 {
-            self.wire.replace_head(status);
+            self.replace_head(status);
         }
         self.wire.status = status;
         self
@@ -161,7 +163,7 @@ impl<'a> Response<'a> {
         let body = body.as_ref();
         let sent = self.end_head(body.len() as u64);
         if sent {
-            self.wire.output.push(body);
+            self.output.push(body);
         }
         self.done(if sent { body.len() as u64 } else { 0 })
     }
@@ -184,7 +186,7 @@ impl<'a> Response<'a> {
         let len = payload.len() as u64;
         let sent = self.end_head(len);
         if sent {
-            self.wire.output.push_payload(payload);
+            self.output.push_payload(payload);
         }
         self.done(if sent { len } else { 0 })
     }
@@ -215,8 +217,7 @@ impl<'a> Response<'a> {
         let (offset, len) = (range.start, range.end.saturating_sub(range.start));
         let sent = self.end_head(len);
         if sent {
-            let part = FilePart { file, offset };
-            self.wire.output.push_segment(part, len);
+            self.output.push_segment(FilePart { file, offset }, len);
         }
         self.done(if sent { len } else { 0 })
     }
@@ -238,12 +239,12 @@ impl<'a> Response<'a> {
     pub fn write_with(mut self, write: impl FnOnce(&mut BodyWriter<'_>) -> io::Result<()>) -> Done {
         let content = self.content();
         self.end_head_with(content, |out| out.extend_from_slice(LENGTH_SLOT));
-        let body = self.wire.output.mark();
-        let written = write(&mut BodyWriter(&mut self.wire.output));
+        let body = self.output.mark();
+        let written = write(&mut BodyWriter(self.output));
         if let Err(error) = written {
             self.fail(AnswerError::Write(error));
         }
-        let len = self.wire.output.since(body).len();
+        let len = self.output.since(body).len();
         let after = len + self.connection_line().len() + b"\r\n\r\n".len();
         match content {
             Content::None => {}
@@ -251,7 +252,7 @@ impl<'a> Response<'a> {
             Content::Announced | Content::Sent => self.fill_length_slot(len, after),
         }
         if content != Content::Sent {
-            self.wire.output.truncate(body);
+            self.output.truncate(body);
         }
         self.done(if content == Content::Sent {
             len as u64
@@ -262,7 +263,10 @@ impl<'a> Response<'a> {
 
     /// For a handler that has something to do when the one within has answered.
     pub(crate) fn reborrow(&mut self) -> Response<'_> {
-        Response { wire: self.wire }
+        Response {
+            wire: self.wire,
+            output: self.output,
+        }
     }
 
     /// The answer is complete and no larger than the system takes at once. Also one that is made later,
@@ -270,7 +274,7 @@ impl<'a> Response<'a> {
     pub(crate) fn is_whole(&self) -> bool {
         let wire = &*self.wire;
         let is_complete = wire.state == State::Complete && wire.fault.is_none();
-        wire.is_late() || is_complete && wire.output.is_small_since(wire.mark)
+        wire.is_late() || is_complete && self.output.is_small_since(wire.mark)
     }
 
     pub(crate) fn budget(&self) -> &Arc<Budget> {
@@ -281,7 +285,7 @@ impl<'a> Response<'a> {
     pub(crate) fn watch(self, exchange: Box<Exchange>, body_bytes: u64) {
         let wire = self.wire;
         match wire.state == State::Complete && wire.fault.is_none() {
-            true => exchange.complete_with(wire.status, body_bytes, &mut wire.output),
+            true => exchange.complete_with(wire.status, body_bytes, self.output),
             false => wire.exchange = Some(exchange.around(wire.exchange.take())),
         }
     }
@@ -290,7 +294,7 @@ impl<'a> Response<'a> {
     #[cfg(feature = "websocket")]
     pub(crate) fn switch_protocols(self, write: impl FnOnce(&mut Vec<u8>)) -> Done {
         self.wire.status = 101;
-        self.wire.output.push_with(write);
+        self.output.push_with(write);
         self.done(0)
     }
 
@@ -303,7 +307,7 @@ impl<'a> Response<'a> {
     #[inline(always)]
     fn begin(&mut self) {
         if self.wire.begun == 0 {
-            self.wire.put_head();
+            self.put_head();
         }
     }
 
@@ -333,7 +337,7 @@ impl<'a> Response<'a> {
     fn end_head_with(&mut self, content: Content, length: impl FnOnce(&mut Vec<u8>)) {
         self.begin();
         let connection = self.connection_line();
-        self.wire.output.push_with(|out| {
+        self.output.push_with(|out| {
             if content != Content::None {
                 out.extend_from_slice(b"Content-Length: ");
                 length(out);
@@ -353,7 +357,7 @@ impl<'a> Response<'a> {
         if digits.len() > LENGTH_SLOT.len() {
             return self.fail(AnswerError::Write(io::ErrorKind::FileTooLarge.into()));
         }
-        let answer = self.wire.output.since(self.wire.mark);
+        let answer = self.output.since(self.wire.mark);
         let end = answer.len() - after;
         answer[end - digits.len()..end].copy_from_slice(digits);
     }

@@ -25,18 +25,22 @@ where
         let mode = parts.http1.last_mode();
         let request = Request::of_head(parts.input, parts.ends);
         let error = ErrorContext::new(status, text, request);
-        let response = self.wire.response(mode).status(status);
+        let response = self.wire.response(mode, parts.output).status(status);
         let handler = &*self.handler;
         match catch(|| handler.error_response(&error, response)) {
-            Ok(done) if self.wire.is_complete_with(status, MOST) => return done.body_bytes(),
+            Ok(done) if self.wire.is_complete_with(status, MOST, parts.output) => {
+                return done.body_bytes();
+            }
             Ok(_done) => event!(
                 Error,
                 "Handler::error_response gave no response to {status}"
             ),
             Err(panic) => self.fail(&Failure::Panic(panic), parts),
         }
-        self.wire.take_back();
+        self.wire.take_back(parts.output);
         self.wire.door.leave(parts.place);
-        error.respond(self.wire.response(mode)).body_bytes()
+        error
+            .respond(self.wire.response(mode, parts.output))
+            .body_bytes()
     }
 }

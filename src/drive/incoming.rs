@@ -44,7 +44,7 @@ where
             Ok(BodyPlan::Respond(respond)) => return self.respond(respond, parts),
             Err(panic) => return self.fail_plan(&Failure::Panic(panic), parts),
         };
-        let output = &mut self.wire.output;
+        let output = &mut *parts.output;
         parts.http1.plan(plan, parts.input, output, &self.limits);
     }
 
@@ -62,11 +62,11 @@ where
 
     /// Answers without the body, which nobody reads any more.
     fn respond(&mut self, respond: Respond, parts: &mut Parts<'_>) {
-        let output = &mut self.wire.output;
+        let output = &mut *parts.output;
         parts
             .http1
             .plan(Plan::Refuse, parts.input, output, &self.limits);
-        let response = self.wire.response(parts.http1.mode());
+        let response = self.wire.response(parts.http1.mode(), parts.output);
         let request = Request::new(parts.input, parts.ends);
         let answered = catch(|| {
             let _done: Done = respond(&request, response);
@@ -110,7 +110,7 @@ where
     pub(super) fn answer_by(&mut self, sink: Box<dyn BodySink>, parts: &mut Parts<'_>) {
         // The answer may be put off in its turn, under another ticket.
         self.wire.door.leave(parts.place);
-        let response = self.wire.response(parts.http1.mode());
+        let response = self.wire.response(parts.http1.mode(), parts.output);
         let request = Request::new(parts.input, parts.ends);
         let answered = catch(|| {
             let _done: Done = sink.finish(&request, response);

@@ -52,7 +52,7 @@ where
         let Some(body) = parts.body.as_mut().filter(|body| body.is_drawn()) else {
             return Drawn::Nothing;
         };
-        let output = &mut self.wire.output;
+        let output = &mut *parts.output;
         let before = output.len();
         let mut pace = Pace::default();
         pace.begin(self.limits.turn_time, || true);
@@ -95,7 +95,6 @@ where
         if !command.address().is_some_and(is_waited_for) {
             return;
         }
-        std::mem::swap(&mut self.wire.output, parts.output);
         match command {
             Command::Answer(_, late) => self.deliver(late, parts),
             Command::Fail(_, error) => self.fail_late(&Failure::Answer(error), parts),
@@ -105,7 +104,7 @@ where
                 let progress = match parts.body {
                     Some(body) => {
                         body.taken(len);
-                        body.push(piece, &mut self.wire.output)
+                        body.push(piece, parts.output)
                     }
                     None => Progress::More,
                 };
@@ -116,7 +115,7 @@ where
             }
             Command::End(_, trailers) => {
                 let progress = match parts.body {
-                    Some(body) => body.end(&trailers, &mut self.wire.output),
+                    Some(body) => body.end(&trailers, parts.output),
                     None => Progress::More,
                 };
                 self.advance(progress, parts);
@@ -125,7 +124,6 @@ where
             Command::Resume(_, flow) => self.resume(flow, parts),
             Command::Timer(_) => {}
         }
-        std::mem::swap(&mut self.wire.output, parts.output);
     }
 
     /// A stream of events takes one of the places for connections that last. False if there is none.
@@ -141,14 +139,14 @@ where
         if late.body.as_mut().is_some_and(|body| !self.can_last(body)) {
             parts.counters.answered(503);
             let body_bytes = self.error_response(503, CROWDED, parts);
-            self.end_exchange(Some(503), body_bytes, parts.place);
+            self.end_exchange(Some(503), body_bytes, parts);
             return self.answered(true, parts);
         }
         parts.counters.answered(late.status);
         let (status, body_bytes) = (late.status, late.body_bytes);
-        match self.wire.deliver(late, parts.http1.mode()) {
+        match self.wire.deliver(late, parts.http1.mode(), parts.output) {
             Err(close) => {
-                self.end_exchange(Some(status), body_bytes, parts.place);
+                self.end_exchange(Some(status), body_bytes, parts);
                 self.answered(close, parts);
             }
             Ok(body) => {
@@ -182,15 +180,13 @@ where
     /// bytes of which are still to be taken; and events, which would never end, end here.
     pub(crate) fn stop(&mut self, unread: usize, parts: &mut Parts<'_>) {
         parts.http1.stop(unread, self.now);
-        std::mem::swap(&mut self.wire.output, parts.output);
         self.end_events(parts);
-        std::mem::swap(&mut self.wire.output, parts.output);
     }
 
     fn end_events(&mut self, parts: &mut Parts<'_>) {
         let body = parts.body.as_mut();
         if let Some(body) = body.filter(|body| body.heartbeat.is_some()) {
-            let progress = body.end(b"", &mut self.wire.output);
+            let progress = body.end(b"", parts.output);
             self.advance(progress, parts);
         }
     }
@@ -202,7 +198,7 @@ where
         }
         parts.counters.answered(500);
         let body_bytes = self.error_response(500, NOT_ANSWERED, parts);
-        self.end_exchange(Some(500), body_bytes, parts.place);
+        self.end_exchange(Some(500), body_bytes, parts);
         self.answered(true, parts);
     }
 
@@ -215,7 +211,7 @@ where
             Progress::Complete => {
                 let body = parts.body.take();
                 let (close, bytes) = body.map_or((false, 0), |body| (body.close, body.pushed()));
-                self.end_exchange(None, bytes, parts.place);
+                self.end_exchange(None, bytes, parts);
                 self.answered(close, parts);
             }
             Progress::Broken(error) => {

@@ -28,14 +28,18 @@ where
     }
 
     /// The response that was to come is complete: a streamed one if it has no other status.
-    pub(super) fn end_exchange(&mut self, status: Option<u16>, body_bytes: u64, place: ConnId) {
-        let Some(exchange) = self.wire.exchanges.remove(&place.slot()) else {
+    pub(super) fn end_exchange(
+        &mut self,
+        status: Option<u16>,
+        body_bytes: u64,
+        parts: &mut Parts<'_>,
+    ) {
+        let Some(exchange) = self.wire.exchanges.remove(&parts.place.slot()) else {
             return;
         };
-        let output = &mut self.wire.output;
         match status {
-            Some(status) => exchange.complete_with(status, body_bytes, output),
-            None => exchange.complete(body_bytes, output),
+            Some(status) => exchange.complete_with(status, body_bytes, parts.output),
+            None => exchange.complete(body_bytes, parts.output),
         }
     }
 
@@ -58,13 +62,13 @@ where
         &mut self,
         body: Option<&BodyOut>,
         body_bytes: u64,
-        parts: &Parts<'_>,
+        parts: &mut Parts<'_>,
     ) {
         if body.is_some() {
             return self.cut_exchange(body, parts.place);
         }
         match self.wire.exchanges.remove(&parts.place.slot()) {
-            Some(exchange) => exchange.complete_with(503, body_bytes, &mut self.wire.output),
+            Some(exchange) => exchange.complete_with(503, body_bytes, parts.output),
             None => self.tell(503, body_bytes, parts),
         }
     }

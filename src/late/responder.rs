@@ -95,14 +95,14 @@ impl Responder {
             self.used = true;
             return false;
         }
-        let scratch = SCRATCH.take().unwrap_or_default();
-        let mut wire = Wire::late(scratch, self.door.clone(), self.address);
-        let response = wire.late_response(self.mode, &self.begun);
+        let mut scratch = SCRATCH.take().unwrap_or_default();
+        let mut wire = Wire::late(self.door.clone(), self.address);
+        let response = wire.late_response(self.mode, &self.begun, &mut scratch);
         // If it panics, this is not used yet: whoever has it posts the failure.
         let done = answer(response);
         self.used = true;
-        wire.post_late(done.body_bytes());
-        SCRATCH.set(Some(wire.output));
+        wire.post_late(done.body_bytes(), &mut scratch);
+        SCRATCH.set(Some(scratch));
         true
     }
 

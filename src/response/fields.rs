@@ -3,6 +3,7 @@
 use super::{AnswerError, Done, Response};
 use crate::log::event;
 use crate::protocol::{class, fields};
+use std::ops::Range;
 
 /// What the name of a field means for the response.
 #[derive(Clone, Copy)]
@@ -56,10 +57,10 @@ impl<'a> Response<'a> {
             Role::Library => return passed_over(name),
         }
         if self.wire.begun > 0 && fields::is_single(name) {
-            self.wire.take_field_back(name);
+            self.take_field_back(name);
         }
         self.begin();
-        self.wire.output.push_with(|out| {
+        self.output.push_with(|out| {
             out.reserve(name.len() + value.len() + 4);
             out.extend_from_slice(name.as_bytes());
             out.extend_from_slice(b": ");
@@ -125,7 +126,7 @@ impl<'a> Response<'a> {
     pub(super) fn default_line(mut self, line: &'static [u8]) -> Response<'a> {
         if self.wire.begun == 0 || !self.has_field_of(line) {
             self.begin();
-            self.wire.output.push(line);
+            self.output.push(line);
         }
         self
     }
@@ -136,20 +137,69 @@ impl<'a> Response<'a> {
     pub(crate) fn lines(mut self, lines: &[u8]) -> Self {
         if self.wire.begun == 0 {
             self.begin();
-            self.wire.output.push(lines);
+            self.output.push(lines);
             return self;
         }
         for line in lines.split_inclusive(|&b| b == b'\n') {
             if fields::is_shared(name_of(line)) || !self.has_field_of(line) {
                 self.begin();
-                self.wire.output.push(line);
+                self.output.push(line);
             }
         }
         self
     }
 
+    /// Puts the prepared head down.
+    #[inline(never)]
+    pub(super) fn put_head(&mut self) {
+        let head = self.wire.heads.head(self.wire.status);
+        self.output.push(head);
+        self.wire.begun = head.len();
+    }
+
+    /// Puts the head of another status in the place of the one that was begun.
+    #[cold]
+    pub(super) fn replace_head(&mut self, status: u16) {
+        let wire = &mut *self.wire;
+        if status != wire.status && !wire.is_late() {
+            let head = wire.heads.head(status);
+            self.output.replace(wire.mark, 0..wire.begun, head);
+            wire.begun = head.len();
+        }
+    }
+
+    /// Where the line of a header field stands, counted from the mark. Only while the head is made.
+    #[cold]
+    #[inline(never)]
+    fn line_of(&mut self, name: &[u8]) -> Option<Range<usize>> {
+        let mut at = match self.wire.is_late() {
+            true => 0,
+            false => self.wire.begun,
+        };
+        let lines = self.output.since(self.wire.mark);
+        // No value holds a line end.
+        while let Some(len) = memchr::memchr(b'\n', &lines[at..]) {
+            let line = &lines[at..=at + len];
+            if line.get(name.len()) == Some(&b':') && line[..name.len()].eq_ignore_ascii_case(name)
+            {
+                return Some(at..at + len + 1);
+            }
+            at += len + 1;
+        }
+        None
+    }
+
+    /// Takes a header field back that may have been set.
+    #[cold]
+    #[inline(never)]
+    fn take_field_back(&mut self, name: &str) {
+        while let Some(line) = self.line_of(name.as_bytes()) {
+            self.output.replace(self.wire.mark, line, b"");
+        }
+    }
+
     fn has_field_of(&mut self, line: &[u8]) -> bool {
-        self.wire.has_field(name_of(line))
+        self.line_of(name_of(line)).is_some()
     }
 }
 

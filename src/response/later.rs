@@ -29,8 +29,8 @@ impl Response<'_> {
     pub fn defer(mut self) -> (Done, Responder) {
         let wire = &mut *self.wire;
         let fields = match wire.is_late() {
-            true => wire.output.since(wire.mark).to_vec(),
-            false => wire.output.since(wire.mark)[wire.begun..].to_vec(),
+            true => self.output.since(wire.mark).to_vec(),
+            false => self.output.since(wire.mark)[wire.begun..].to_vec(),
         };
         let begun = Begun {
             status: wire.status,
@@ -38,10 +38,10 @@ impl Response<'_> {
             upgrade: wire.upgrade,
             fields,
         };
-        wire.output.truncate(wire.mark);
+        self.output.truncate(wire.mark);
         if wire.fault.is_some() {
             // Before anybody can answer as if nothing were wrong.
-            wire.post_late(0);
+            wire.post_late(0, self.output);
         }
         let address = self.address();
         let responder = Responder::new(self.wire.door.clone(), address, self.wire.mode, begun);
@@ -111,7 +111,7 @@ impl Response<'_> {
     #[cold]
     fn busy(self) -> Done {
         let wire = &mut *self.wire;
-        wire.output.truncate(wire.mark);
+        self.output.truncate(wire.mark);
         wire.upgrade = false;
         if !wire.is_late() {
             wire.begun = 0;
@@ -272,13 +272,13 @@ impl Response<'_> {
         }
         self.begin();
         if let (Some(line), Content::Sent | Content::Announced) = (line, content) {
-            self.wire.output.push(line);
+            self.output.push(line);
         }
         if !self.wire.is_late() {
             let connection = connection_line(close, self.wire.upgrade, version);
-            self.wire.output.push(connection);
+            self.output.push(connection);
         }
-        self.wire.output.push(b"\r\n");
+        self.output.push(b"\r\n");
         ((content == Content::Sent).then_some(coding), close)
     }
 
@@ -286,7 +286,7 @@ impl Response<'_> {
         self.wire.body = Some(body);
         self.wire.state = State::Streamed;
         // Pieces that are sent from here on must not overtake the head.
-        self.wire.post_late(0);
+        self.wire.post_late(0, self.output);
         Done {
             status: self.wire.status,
             is_deferred: false,

@@ -1,6 +1,6 @@
 //! Answers that are made once and given often, and answers in pieces.
 
-use super::{Done, Response, Wire};
+use super::{Done, Response};
 use crate::conn::{
     output::{FilePart, Output},
     payload::Payload,
@@ -15,7 +15,7 @@ impl Response<'_> {
     pub(crate) fn send_pieces(mut self, len: u64, push: impl FnOnce(&mut Output)) -> Done {
         let sent = self.end_head(len);
         if sent {
-            push(&mut self.wire.output);
+            push(self.output);
         }
         self.done(if sent { len } else { 0 })
     }
@@ -35,14 +35,13 @@ impl Response<'_> {
                     prepared.push_large(output);
                 });
         }
-        let Wire { heads, output, .. } = &mut *self.wire;
-        let head = heads.head(200);
-        output.push_with(|out| {
+        let head = self.wire.heads.head(200);
+        self.output.push_with(|out| {
             out.reserve(head.len() + wire.len());
             out.extend_from_slice(head);
             out.extend_from_slice(wire);
         });
-        prepared.push_large(&mut self.wire.output);
+        prepared.push_large(self.output);
         self.done(prepared.len)
     }
 }

@@ -13,7 +13,6 @@ use crate::exchange::Exchange;
 use crate::late::{Address, Begun, Command, Door, Late};
 use crate::protocol::Version;
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::sync::Arc;
 
 /// Where answers are written, and what becomes of the current one. The driver keeps one of it, so
@@ -22,8 +21,6 @@ use std::sync::Arc;
 /// is put before them on the connection's thread.
 pub(crate) struct Wire {
     pub(crate) heads: Heads,
-    /// Of the connection whose turn it is.
-    pub(crate) output: Box<Output>,
     pub(super) mode: Mode,
     /// Where the answer begins.
     pub(super) mark: Mark,
@@ -74,19 +71,18 @@ pub(super) enum State {
 impl Wire {
     pub(crate) fn new(server_name: Option<&str>, door: Arc<Door>) -> Wire {
         let origin = Origin::Turn(ConnId::default());
-        Wire::with(Heads::new(server_name), Box::default(), door, origin)
+        Wire::with(Heads::new(server_name), door, origin)
     }
 
-    /// For an answer that is made later, into an empty `output`.
-    pub(crate) fn late(output: Box<Output>, door: Arc<Door>, address: Address) -> Wire {
-        Wire::with(Heads::none(), output, door, Origin::Late(address))
+    /// For an answer that is made later.
+    pub(crate) fn late(door: Arc<Door>, address: Address) -> Wire {
+        Wire::with(Heads::none(), door, Origin::Late(address))
     }
 
-    fn with(heads: Heads, output: Box<Output>, door: Arc<Door>, origin: Origin) -> Wire {
+    fn with(heads: Heads, door: Arc<Door>, origin: Origin) -> Wire {
         Wire {
             heads,
-            mark: output.mark(),
-            output,
+            mark: Mark::default(),
             mode: Mode::default(),
             status: 200,
             begun: 0,
@@ -103,12 +99,12 @@ impl Wire {
         }
     }
 
-    /// A panic has ended the turn of a connection: forgets what is half done, its bytes above all. No
+    /// A panic has ended the turn of a connection: forgets what is half done. No
     /// ticket is given out twice, and what is waited for by others stays.
     #[cold]
     pub(crate) fn recover(&mut self) {
         let door = self.door.clone();
-        let mut new = Wire::with(Heads::none(), Box::default(), door, self.origin);
+        let mut new = Wire::with(Heads::none(), door, self.origin);
         std::mem::swap(&mut new.heads, &mut self.heads);
         new.heads.reset();
         std::mem::swap(&mut new.exchanges, &mut self.exchanges);
@@ -124,85 +120,38 @@ impl Wire {
 
     /// Begins an answer behind what stands in the output.
     #[inline]
-    pub(crate) fn response(&mut self, mode: Mode) -> Response<'_> {
+    pub(crate) fn response<'a>(&'a mut self, mode: Mode, output: &'a mut Output) -> Response<'a> {
         self.mode = mode;
-        self.mark = self.output.mark();
+        self.mark = output.mark();
         self.status = 200;
         self.begun = 0;
         self.close = false;
         self.upgrade = false;
         self.state = State::Open;
-        Response { wire: self }
+        Response { wire: self, output }
     }
 
-    /// Begins an answer that was deferred.
-    pub(crate) fn late_response(&mut self, mode: Mode, begun: &Begun) -> Response<'_> {
+    /// Begins an answer that was deferred, in an empty `output`.
+    pub(crate) fn late_response<'a>(
+        &'a mut self,
+        mode: Mode,
+        begun: &Begun,
+        output: &'a mut Output,
+    ) -> Response<'a> {
         self.mode = mode;
+        self.mark = output.mark();
         self.begun = LATE;
         self.status = begun.status;
         self.close = begun.close;
         self.upgrade = begun.upgrade;
-        self.output.push(&begun.fields);
-        Response { wire: self }
+        output.push(&begun.fields);
+        Response { wire: self, output }
     }
 
     /// Its head is put before it elsewhere.
     #[inline]
     pub(super) fn is_late(&self) -> bool {
         self.begun == LATE
-    }
-
-    /// Puts the prepared head down.
-    #[inline(never)]
-    pub(super) fn put_head(&mut self) {
-        let head = self.heads.head(self.status);
-        self.output.push(head);
-        self.begun = head.len();
-    }
-
-    /// Puts the head of another status in the place of the one that was begun.
-    #[cold]
-    pub(super) fn replace_head(&mut self, status: u16) {
-        if status != self.status && !self.is_late() {
-            let head = self.heads.head(status);
-            self.output.replace(self.mark, 0..self.begun, head);
-            self.begun = head.len();
-        }
-    }
-
-    /// Where the line of a header field stands, counted from the mark. Only while the head is made.
-    fn line_of(&mut self, name: &[u8]) -> Option<Range<usize>> {
-        let mut at = match self.is_late() {
-            true => 0,
-            false => self.begun,
-        };
-        let lines = self.output.since(self.mark);
-        // No value holds a line end.
-        while let Some(len) = memchr::memchr(b'\n', &lines[at..]) {
-            let line = &lines[at..=at + len];
-            if line.get(name.len()) == Some(&b':') && line[..name.len()].eq_ignore_ascii_case(name)
-            {
-                return Some(at..at + len + 1);
-            }
-            at += len + 1;
-        }
-        None
-    }
-
-    /// Whether a header field has been set.
-    #[cold]
-    #[inline(never)]
-    pub(super) fn has_field(&mut self, name: &[u8]) -> bool {
-        self.line_of(name).is_some()
-    }
-
-    /// Takes a header field back that may have been set.
-    #[cold]
-    #[inline(never)]
-    pub(super) fn take_field_back(&mut self, name: &str) {
-        while let Some(line) = self.line_of(name.as_bytes()) {
-            self.output.replace(self.mark, line, b"");
-        }
     }
 
     /// Whether the answer is complete, and if so whether it tells the client that the connection
@@ -231,7 +180,7 @@ impl Wire {
     }
 
     /// Sends an answer that was made later to its connection, with so many bytes of body.
-    pub(crate) fn post_late(&mut self, body_bytes: u64) {
+    pub(crate) fn post_late(&mut self, body_bytes: u64, output: &mut Output) {
         let Origin::Late(address) = self.origin else {
             return;
         };
@@ -243,7 +192,7 @@ impl Wire {
                     close: self.close,
                     upgrade: self.upgrade,
                     body_bytes,
-                    rest: self.output.detach(),
+                    rest: output.detach(),
                     body: self.body.take(),
                 };
                 Command::Answer(address, late)
@@ -253,19 +202,24 @@ impl Wire {
             (None, State::Open) => Command::Fail(address, AnswerError::Missing),
             (Some(fault), _) => Command::Fail(address, fault),
         };
-        self.output.clear();
+        output.clear();
         self.door.post(command);
     }
 
     /// Puts down an answer that was made later. What follows of it, or else whether it ends the
     /// connection.
-    pub(crate) fn deliver(&mut self, late: Late, mode: Mode) -> Result<Box<BodyOut>, bool> {
+    pub(crate) fn deliver(
+        &mut self,
+        late: Late,
+        mode: Mode,
+        output: &mut Output,
+    ) -> Result<Box<BodyOut>, bool> {
         let body_ends = late.body.as_ref().is_some_and(|body| body.close);
         let close = late.close || !mode.persistent || body_ends;
-        self.output.push(self.heads.head(late.status));
+        output.push(self.heads.head(late.status));
         let connection = connection_line(close, late.upgrade, mode.version);
-        self.output.push(connection);
-        self.output.append(late.rest);
+        output.push(connection);
+        output.append(late.rest);
         let mut body = late.body.ok_or(close)?;
         body.close = close;
         Ok(body)
@@ -273,18 +227,16 @@ impl Wire {
 
     /// Whether the response is complete, with this status, and `most` bytes at the most.
     #[cold]
-    pub(crate) fn is_complete_with(&self, status: u16, most: u64) -> bool {
-        self.is_complete().is_some()
-            && self.status == status
-            && self.output.len_since(self.mark) <= most
+    pub(crate) fn is_complete_with(&self, status: u16, most: u64, output: &Output) -> bool {
+        self.is_complete().is_some() && self.status == status && output.len_since(self.mark) <= most
     }
 
     /// Throws away what there is of the response.
     #[cold]
-    pub(crate) fn take_back(&mut self) {
+    pub(crate) fn take_back(&mut self, output: &mut Output) {
         self.fault = None;
         self.body = None;
-        self.output.truncate(self.mark);
+        output.truncate(self.mark);
     }
 }
 

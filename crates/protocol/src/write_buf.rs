@@ -141,7 +141,7 @@ impl<X> Default for Detached<X> {
 }
 
 /// A place to go back to; see [`WriteBuf::truncate`].
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub struct Mark {
     bytes: usize,
     large: usize,
