@@ -10,6 +10,6 @@ pub(crate) use peregrine_protocol::ws::{frame, handshake, limits as ws_limits};
 pub(crate) use peregrine_protocol::{
     error, form,
     h1::{encode, framing, head},
-    http::{Method, Version, fields, host as hosts, origin},
+    http::{Method, Version, field_block, fields, host as hosts, origin},
     limits, syntax as class,
 };

@@ -12,19 +12,21 @@ mod wire;
 pub use error_context::ErrorContext;
 pub(crate) use wire::Wire;
 
+#[cfg(feature = "websocket")]
+use crate::conn::response_encoder as encode;
 use crate::conn::{
     budget::Budget,
-    heads::Heads,
     output::{FilePart, Output},
     payload::Payload,
+    response_head::BodySize,
 };
 use crate::exchange::Exchange;
-use crate::protocol::{Method, encode};
+use peregrine_protocol::field_line;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
-use wire::{State, connection_line};
+use wire::State;
 
 /// Proof that a request was answered. Only answering makes one, so a branch of a handler that
 /// forgets to does not compile, and neither does answering twice:
@@ -140,55 +142,45 @@ pub struct Response<'a> {
 impl<'a> Response<'a> {
     /// Sets the status (RFC 9110 section 15), 200 if never called: 200 to 599. Anything else is an
     /// [`AnswerError::Status`].
-    pub fn status(mut self, status: u16) -> Response<'a> {
-        if !Heads::is_status(status) {
-            self.fail(AnswerError::Status(status));
-            return self;
-        }
-        if self.wire.begun > 0 {
-            self.replace_head(status);
-        }
-        self.wire.status = status;
+    pub fn status(self, status: u16) -> Response<'a> {
+        self.wire.set_status(status, self.output);
         self
     }
 
     /// Makes this the last answer of its connection (RFC 9112 section 9.6).
     pub fn close(self) -> Response<'a> {
-        self.wire.close = true;
+        self.wire.head.close = true;
         self
     }
 
     /// Answers with these bytes, which are copied. No `Content-Type` is added.
-    pub fn body(mut self, body: impl AsRef<[u8]>) -> Done {
+    pub fn body(self, body: impl AsRef<[u8]>) -> Done {
+        let Response { wire, output } = self;
         let body = body.as_ref();
-        let sent = self.end_head(body.len() as u64);
+        let len = body.len() as u64;
+        let sent = wire.end_head(BodySize::Known(len), output);
         if sent {
-            self.output.push(body);
+            output.push(body);
         }
-        self.done(if sent { body.len() as u64 } else { 0 })
+        wire.done(if sent { len } else { 0 })
     }
 
     /// Answers with text, as `text/plain; charset=utf-8` unless `Content-Type` was set.
     pub fn text(self, text: &str) -> Done {
-        self.default_line(b"Content-Type: text/plain; charset=utf-8\r\n")
+        self.default_field(field_line!("Content-Type", "text/plain; charset=utf-8"))
             .body(text)
     }
 
     /// Answers with a page, as `text/html; charset=utf-8` unless `Content-Type` was set.
     pub fn html(self, page: &str) -> Done {
-        self.default_line(b"Content-Type: text/html; charset=utf-8\r\n")
+        self.default_field(field_line!("Content-Type", "text/html; charset=utf-8"))
             .body(page)
     }
 
     /// Answers with a payload. One of 16 KiB or more is sent from where it lies, without a copy.
-    pub fn send(mut self, payload: impl Into<Payload>) -> Done {
+    pub fn send(self, payload: impl Into<Payload>) -> Done {
         let payload = payload.into();
-        let len = payload.len() as u64;
-        let sent = self.end_head(len);
-        if sent {
-            self.output.push_payload(payload);
-        }
-        self.done(if sent { len } else { 0 })
+        self.send_pieces(payload.len() as u64, |output| output.push_payload(payload))
     }
 
     /// Answers with a part of a file: the bytes of `range`, which the caller knows to be there. They
@@ -213,13 +205,11 @@ impl<'a> Response<'a> {
     /// # client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     /// # assert!(client.received().ends_with(b"Content-Length: 9\r\n\r\n[package]"));
     /// ```
-    pub fn send_file(mut self, file: Arc<File>, range: Range<u64>) -> Done {
+    pub fn send_file(self, file: Arc<File>, range: Range<u64>) -> Done {
         let (offset, len) = (range.start, range.end.saturating_sub(range.start));
-        let sent = self.end_head(len);
-        if sent {
-            self.output.push_segment(FilePart { file, offset }, len);
-        }
-        self.done(if sent { len } else { 0 })
+        self.send_pieces(len, |output| {
+            output.push_segment(FilePart { file, offset }, len)
+        })
     }
 
     /// Answers with what `write` writes, straight into the connection's output: `Content-Length`
@@ -236,29 +226,29 @@ impl<'a> Response<'a> {
     /// # client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     /// # assert!(client.received().ends_with(b"Content-Length:         21\r\n\r\nline 0\nline 1\nline 2\n"));
     /// ```
-    pub fn write_with(mut self, write: impl FnOnce(&mut BodyWriter<'_>) -> io::Result<()>) -> Done {
-        let content = self.content();
-        self.end_head_with(content, |out| out.extend_from_slice(LENGTH_SLOT));
-        let body = self.output.mark();
-        let written = write(&mut BodyWriter(self.output));
-        if let Err(error) = written {
-            self.fail(AnswerError::Write(error));
+    pub fn write_with(self, write: impl FnOnce(&mut BodyWriter<'_>) -> io::Result<()>) -> Done {
+        let Response { wire, output } = self;
+        let open = wire.open_head(output);
+        let body = output.mark();
+        if let Err(error) = write(&mut BodyWriter(output)) {
+            wire.fail(AnswerError::Write(error));
         }
-        let len = self.output.since(body).len();
-        let after = len + self.connection_line().len() + b"\r\n\r\n".len();
-        match content {
-            Content::None => {}
-            Content::Empty => self.fill_length_slot(0, after),
-            Content::Announced | Content::Sent => self.fill_length_slot(len, after),
+        let len = output.len_since(body);
+        let sent = wire.fill_head(open, len, output);
+        if !sent {
+            output.truncate(body);
         }
-        if content != Content::Sent {
-            self.output.truncate(body);
+        wire.done(if sent { len } else { 0 })
+    }
+
+    /// Answers with `len` bytes that `push` pushes.
+    pub(crate) fn send_pieces(self, len: u64, push: impl FnOnce(&mut Output)) -> Done {
+        let Response { wire, output } = self;
+        let sent = wire.end_head(BodySize::Known(len), output);
+        if sent {
+            push(output);
         }
-        self.done(if content == Content::Sent {
-            len as u64
-        } else {
-            0
-        })
+        wire.done(if sent { len } else { 0 })
     }
 
     /// For a handler that has something to do when the one within has answered.
@@ -285,129 +275,37 @@ impl<'a> Response<'a> {
     pub(crate) fn watch(self, exchange: Box<Exchange>, body_bytes: u64) {
         let wire = self.wire;
         match wire.state == State::Complete && wire.fault.is_none() {
-            true => exchange.complete_with(wire.status, body_bytes, self.output),
+            true => exchange.complete_with(wire.head.status, body_bytes, self.output),
             false => wire.exchange = Some(exchange.around(wire.exchange.take())),
         }
     }
 
-    /// Answers with what `write` appends: a complete head with status 101.
+    /// Answers with status 101 and the fields that `fields` appends, behind a 100 if the client waits for
+    /// that.
     #[cfg(feature = "websocket")]
-    pub(crate) fn switch_protocols(self, write: impl FnOnce(&mut Vec<u8>)) -> Done {
-        self.wire.status = 101;
+    pub(crate) fn switch_protocols(
+        self,
+        protocol: &str,
+        expects_continue: bool,
+        fields: impl FnOnce(&mut Vec<u8>),
+    ) -> Done {
+        if expects_continue {
+            self.output.push(encode::CONTINUE);
+        }
+        self.wire.head.status = 101;
+        let write = |out: &mut Vec<u8>| encode::switch_protocols(protocol, fields, out);
         self.output.push_with(write);
-        self.done(0)
-    }
-
-    #[cold]
-    fn fail(&mut self, error: AnswerError) {
-        self.wire.fault.get_or_insert(error);
-    }
-
-    /// Puts the prepared head down, before the first header field.
-    #[inline(always)]
-    fn begin(&mut self) {
-        if self.wire.begun == 0 {
-            self.put_head();
-        }
-    }
-
-    /// What becomes of the body (RFC 9112 section 6.3, RFC 9110 sections 8.6 and 15).
-    #[inline]
-    fn content(&self) -> Content {
-        // The usual one by two comparisons.
-        match (self.wire.mode.method, self.wire.status) {
-            (Method::Other, 200) => Content::Sent,
-            (_, 204 | 304) | (Method::Connect, 200..=299) => Content::None,
-            (_, 205) => Content::Empty,
-            (Method::Head, _) => Content::Announced,
-            _ => Content::Sent,
-        }
-    }
-
-    /// Ends the head for a body of `len` bytes. True if the body is sent.
-    #[inline(always)]
-    fn end_head(&mut self, len: u64) -> bool {
-        let content = self.content();
-        let len = if content == Content::Empty { 0 } else { len };
-        self.end_head_with(content, |out| encode::decimal(len, out));
-        content == Content::Sent
-    }
-
-    #[inline]
-    fn end_head_with(&mut self, content: Content, length: impl FnOnce(&mut Vec<u8>)) {
-        self.begin();
-        let connection = self.connection_line();
-        self.output.push_with(|out| {
-            if content != Content::None {
-                out.extend_from_slice(b"Content-Length: ");
-                length(out);
-                out.extend_from_slice(b"\r\n");
-            }
-            if !connection.is_empty() {
-                out.extend_from_slice(connection);
-            }
-            out.extend_from_slice(b"\r\n");
-        });
-    }
-
-    /// Writes the length of the body into the slot that ends `after` bytes before the end.
-    fn fill_length_slot(&mut self, len: usize, after: usize) {
-        let mut room = [0; encode::MAX_DIGITS];
-        let digits = encode::digits(len as u64, &mut room);
-        if digits.len() > LENGTH_SLOT.len() {
-            return self.fail(AnswerError::Write(io::ErrorKind::FileTooLarge.into()));
-        }
-        let answer = self.output.since(self.wire.mark);
-        let end = answer.len() - after;
-        answer[end - digits.len()..end].copy_from_slice(digits);
-    }
-
-    #[inline]
-    fn connection_line(&self) -> &'static [u8] {
-        let mode = self.wire.mode;
-        match self.wire.is_late() {
-            true => b"",
-            false => {
-                let close = !mode.persistent || self.wire.close;
-                connection_line(close, self.wire.upgrade, mode.version)
-            }
-        }
-    }
-
-    #[inline]
-    fn done(self, body_bytes: u64) -> Done {
-        self.wire.state = State::Complete;
-        Done {
-            status: self.wire.status,
-            is_deferred: false,
-            body_bytes,
-        }
+        self.wire.done(0)
     }
 }
 
 impl std::fmt::Debug for Response<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Response")
-            .field("status", &self.wire.status)
+            .field("status", &self.wire.head.status)
             .finish_non_exhaustive()
     }
 }
-
-/// What an answer says of its body, and whether that follows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Content {
-    /// Neither a length nor a body.
-    None,
-    /// A length of zero.
-    Empty,
-    /// The length of a body that does not follow.
-    Announced,
-    Sent,
-}
-
-/// Room for the digits of any length, filled from the right. Spaces before a value are optional
-/// white space (RFC 9110 section 5.6.3), leading zeros might be taken for octal.
-const LENGTH_SLOT: &[u8] = b"          ";
 
 /// Where the closure of [`Response::write_with`] writes to. Writing never fails and never blocks.
 #[derive(Debug)]

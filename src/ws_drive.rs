@@ -16,7 +16,6 @@ use crate::drive::{Pace, report};
 use crate::exchange::{AccessEntry, tell_quietly};
 use crate::handler::{ConnectionError, Handler};
 use crate::log::event;
-use crate::protocol::encode;
 use crate::protocol::handshake::{self, HandshakeError, Opening};
 use crate::protocol::ws_limits::WsLimits;
 use crate::request::{Ends, Request};
@@ -126,17 +125,13 @@ impl Offers {
         let (agreed, deflate) = self.agree(request);
         #[cfg(not(feature = "deflate"))]
         let deflate = None;
-        let done = response.switch_protocols(|out| {
-            if request.expects_continue() {
-                out.extend_from_slice(encode::CONTINUE);
-            }
-            handshake::accept(key, out);
+        let done = response.switch_protocols("websocket", request.expects_continue(), |fields| {
+            handshake::accept(key, fields);
             #[cfg(feature = "deflate")]
             if let Some(agreed) = agreed {
-                agreed.write(out);
+                agreed.write(fields);
             }
-            out.extend_from_slice(&upgrade.fields);
-            out.extend_from_slice(b"\r\n");
+            fields.extend_from_slice(&upgrade.fields);
         });
         let limits = upgrade.limits.unwrap_or_else(|| self.limits.clone());
         let accepted = Accepted {

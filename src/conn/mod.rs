@@ -12,7 +12,8 @@ pub(crate) use crate::websocket::topics;
 pub(crate) use peregrine_protocol::ws::{deflate, message_buf as ws_input, prepared};
 pub(crate) use peregrine_protocol::{
     Seconds,
-    h1::{connection as http1, read_buf as input, response_head as heads},
+    h1::{connection as http1, read_buf as input, response_encoder},
+    http::response as response_head,
     payload, rate,
 };
 

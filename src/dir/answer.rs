@@ -7,6 +7,7 @@ use super::resource::{Resource, Variant};
 use crate::conn::output::Output;
 use crate::request::Request;
 use crate::response::{Done, Response};
+use peregrine_protocol::field_line;
 use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
 use std::sync::OnceLock;
@@ -49,7 +50,7 @@ pub(crate) fn answer(
     if asked.condition {
         match conditional::judge(req, variant.validators()) {
             Verdict::Perform => {}
-            Verdict::NotModified => return res.status(304).lines(variant.again()).body(""),
+            Verdict::NotModified => return res.status(304).fields(variant.again()).body(""),
             Verdict::Failed => return res.status(412).text("the file has changed\n"),
         }
     }
@@ -71,17 +72,14 @@ pub(crate) fn answer(
 /// Responds with the whole resource and another status: the page of an error.
 pub(crate) fn page(resource: &Resource, status: u16, req: &Request<'_>, res: Response<'_>) -> Done {
     let variant = chosen(resource, req, true);
-    let kind = format!("Content-Type: {}\r\n", variant.content_type);
     let prepared = &variant.prepared;
-    let mut lines = [kind.as_bytes(), variant.coding_line.as_bytes()].concat();
+    let mut fields = variant.kind.clone();
     if resource.variants.len() > 1 {
-        lines.extend_from_slice(b"Vary: Accept-Encoding\r\n");
+        fields.extend_from_slice(field_line!("Vary", "Accept-Encoding"));
     }
     res.status(status)
-        .lines(&lines)
-        .send_pieces(prepared.len(), |output| {
-            prepared.push_range(0..prepared.len(), output);
-        })
+        .fields(&fields)
+        .send_pieces(prepared.len(), |output| prepared.push(output))
 }
 
 fn chosen<'r>(resource: &'r Resource, req: &Request<'_>, says: bool) -> &'r Variant {
@@ -112,7 +110,7 @@ fn partial(variant: &Variant, ranges: Ranges, has_fields: bool, res: Response<'_
             .text("the file has no such range\n"),
         Ranges::One(range) => res
             .status(206)
-            .lines(&part_lines(variant, has_fields))
+            .fields(&part_fields(variant, has_fields))
             .header("Content-Range", content_range(&range, whole))
             .send_pieces(range.end - range.start, |output| {
                 prepared.push_range(range, output);
@@ -122,13 +120,11 @@ fn partial(variant: &Variant, ranges: Ranges, has_fields: bool, res: Response<'_
 }
 
 /// The header fields of a 206, except those for the range and the length.
-fn part_lines(variant: &Variant, has_fields: bool) -> Vec<u8> {
-    if has_fields {
-        return variant.again().to_vec();
+fn part_fields(variant: &Variant, has_fields: bool) -> Vec<u8> {
+    match has_fields {
+        true => variant.again().to_vec(),
+        false => [&variant.kind, variant.common()].concat(),
     }
-    let kind = format!("Content-Type: {}\r\n", variant.content_type);
-    let coding = variant.coding_line.as_bytes();
-    [kind.as_bytes(), coding, variant.common()].concat()
 }
 
 fn content_range(range: &Range<u64>, whole: u64) -> String {
@@ -164,7 +160,7 @@ fn several(
     };
     let kind = format!("multipart/byteranges; boundary={boundary}");
     res.status(206)
-        .lines(&part_lines(variant, has_fields))
+        .fields(&part_fields(variant, has_fields))
         .header("Content-Type", kind)
         .send_pieces(len, push)
 }

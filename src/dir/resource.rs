@@ -5,7 +5,7 @@ use super::conditional::Validators;
 use super::config::DirConfig;
 use super::open::Stamp;
 use crate::conn::payload::Payload;
-use crate::protocol::encode;
+use crate::protocol::{encode, field_block};
 use crate::response::prepared::Prepared;
 use std::fs::File;
 use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
@@ -69,8 +69,8 @@ impl Resource {
 pub(crate) struct Variant {
     pub(crate) coding: Coding,
     pub(crate) content_type: Arc<str>,
-    /// `Content-Encoding` with its CRLF, or nothing.
-    pub(crate) coding_line: String,
+    /// Fields: `Content-Type`, and `Content-Encoding` if it has one.
+    pub(crate) kind: Vec<u8>,
     /// Header fields of both 200 and 206: validators, caching, fields of the configuration.
     common: Vec<u8>,
     /// Position in `common` of the fields that are also sent to a client that has the others already.
@@ -148,8 +148,8 @@ impl Maker<'_> {
         let mut hasher = DefaultHasher::new();
         body.as_bytes().hash(&mut hasher);
         let etag = etag(hasher.finish(), body.len() as u64, coding);
-        self.variant(coding, etag, modified, |lines| {
-            Prepared::memory(lines, body)
+        self.variant(coding, etag, modified, |fields| {
+            Prepared::memory(fields, body)
         })
     }
 
@@ -171,8 +171,8 @@ impl Maker<'_> {
             RandomState::new().build_hasher().finish().hash(&mut hasher);
         }
         let etag = etag(hasher.finish(), stamp.len, coding);
-        self.variant(coding, etag, modified, |lines| {
-            Prepared::file(lines, file, stamp.len)
+        self.variant(coding, etag, modified, |fields| {
+            Prepared::file(fields, file, stamp.len)
         })
     }
 
@@ -181,66 +181,58 @@ impl Maker<'_> {
         coding: Coding,
         etag: String,
         modified: Option<u64>,
-        prepare: impl FnOnce(&[u8]) -> Prepared,
+        prepare: impl FnOnce(Vec<u8>) -> Prepared,
     ) -> Variant {
-        let coding_line = match coding {
-            Coding::Identity => String::new(),
-            coding => format!("Content-Encoding: {}\r\n", coding.name()),
-        };
-        let mut common = self.first_lines(modified);
+        let mut kind = Vec::new();
+        field_block::push(b"Content-Type", self.content_type.as_bytes(), &mut kind);
+        if coding != Coding::Identity {
+            field_block::push(b"Content-Encoding", coding.name().as_bytes(), &mut kind);
+        }
+        let mut common = self.first_fields(modified);
         let again = common.len();
-        common.extend_from_slice(&self.again_lines(&etag));
-        let mut lines =
-            format!("Content-Type: {}\r\n{coding_line}", self.content_type).into_bytes();
-        lines.extend_from_slice(&common);
+        common.extend_from_slice(&self.again_fields(&etag));
+        let prepared = prepare([&kind[..], &common].concat());
         Variant {
             coding,
             content_type: self.content_type.clone(),
-            coding_line,
+            kind,
             common,
             again,
-            prepared: prepare(&lines),
+            prepared,
             etag,
             modified,
         }
     }
 
     /// Header fields that a client keeps together with the file.
-    fn first_lines(&self, modified: Option<u64>) -> Vec<u8> {
-        let mut lines = Vec::new();
-        line("Accept-Ranges", b"bytes", &mut lines);
+    fn first_fields(&self, modified: Option<u64>) -> Vec<u8> {
+        let mut block = Vec::new();
+        field_block::push(b"Accept-Ranges", b"bytes", &mut block);
         if let Some(modified) = modified {
-            line("Last-Modified", &encode::date(modified), &mut lines);
+            field_block::push(b"Last-Modified", &encode::date(modified), &mut block);
         }
         for (name, value) in self.headers.iter().filter(|(name, _)| is_of_content(name)) {
-            line(name, value.as_bytes(), &mut lines);
+            field_block::push(name.as_bytes(), value.as_bytes(), &mut block);
         }
-        lines
+        block
     }
 
     /// Header fields that are sent again. Those of the configuration are among them: they may have changed
     /// while the file has not.
-    fn again_lines(&self, etag: &str) -> Vec<u8> {
-        let mut lines = Vec::new();
-        line("ETag", etag.as_bytes(), &mut lines);
+    fn again_fields(&self, etag: &str) -> Vec<u8> {
+        let mut block = Vec::new();
+        field_block::push(b"ETag", etag.as_bytes(), &mut block);
         if let Some(value) = self.cache_control {
-            line("Cache-Control", value.as_bytes(), &mut lines);
+            field_block::push(b"Cache-Control", value.as_bytes(), &mut block);
         }
         if self.varies {
-            line("Vary", b"Accept-Encoding", &mut lines);
+            field_block::push(b"Vary", b"Accept-Encoding", &mut block);
         }
         for (name, value) in self.headers.iter().filter(|(name, _)| !is_of_content(name)) {
-            line(name, value.as_bytes(), &mut lines);
+            field_block::push(name.as_bytes(), value.as_bytes(), &mut block);
         }
-        lines
+        block
     }
-}
-
-fn line(name: &str, value: &[u8], lines: &mut Vec<u8>) {
-    lines.extend_from_slice(name.as_bytes());
-    lines.extend_from_slice(b": ");
-    lines.extend_from_slice(value);
-    lines.extend_from_slice(b"\r\n");
 }
 
 /// Whether a field describes the bytes of a file (RFC 9110 section 8) and may be configured.

@@ -142,8 +142,8 @@ where
             self.end_exchange(Some(503), body_bytes, parts);
             return self.answered(true, parts);
         }
-        parts.counters.answered(late.status);
-        let (status, body_bytes) = (late.status, late.body_bytes);
+        parts.counters.answered(late.head.status);
+        let (status, body_bytes) = (late.head.status, late.body_bytes);
         match self.wire.deliver(late, parts.http1.mode(), parts.output) {
             Err(close) => {
                 self.end_exchange(Some(status), body_bytes, parts);

@@ -328,7 +328,7 @@ impl<P, M> ThreadState for Shared<P, M> {
         self.service.is_timed = time.is_timed;
         self.service.now = time.now;
         if let Some(unix) = time.unix {
-            self.service.wire.heads.set_time(unix);
+            self.service.wire.encoder.set_time(unix);
         }
     }
 

@@ -4,7 +4,13 @@
 use super::clock;
 use super::transport::{Plain, Transport};
 use crate::config::Config;
-use crate::conn::{heads::Heads, output::Output};
+use crate::conn::{
+    http1::Mode,
+    output::Output,
+    response_encoder::ResponseEncoder,
+    response_head::{BodySize, ResponseHead},
+};
+use peregrine_protocol::field_line;
 use socket2::{Domain, Socket, Type};
 use std::io;
 
@@ -106,9 +112,6 @@ impl Reserve {
     }
 }
 
-/// What follows the head's beginning. Without a body, so that it is right for every method.
-const BUSY: &[u8] = b"Content-Length: 0\r\nRetry-After: 1\r\nConnection: close\r\n\r\n";
-
 /// What is read of a client that is turned away: a close with more unread is a reset, which may
 /// overtake the answer.
 const READ: usize = 64 << 10;
@@ -123,11 +126,18 @@ pub(crate) fn turn_away(mut socket: Plain, config: &Config) {
         n > 0 && read < READ
     };
     if go_on(&mut socket) {
-        let mut heads = Heads::new(config.server_name.as_deref());
-        heads.set_time(clock::unix());
+        let mut encoder = ResponseEncoder::new(config.server_name.as_deref());
+        encoder.set_time(clock::unix());
+        let head = ResponseHead {
+            status: 503,
+            close: true,
+            upgrade: false,
+        };
+        let fields = field_line!("Retry-After", "1");
+        // Without a body, so that it is right for every method.
+        let (size, request) = (BodySize::Known(0), Mode::default());
         let mut output = Output::default();
-        output.push(heads.head(503));
-        output.push(BUSY);
+        output.push_with(|out| encoder.head(&head, fields, size, request, out));
         // If there is no room for it, there is nothing more to say.
         let _ = socket.send(&output);
         let _ = socket.shutdown_write();

@@ -6,9 +6,9 @@ use crate::conn::{
     output::Output,
     panic_guard::Quiet,
     payload::Payload,
+    response_encoder::{CHUNK_END, Coding, Framing, chunk_size, last_chunk},
     share::Held,
 };
-use crate::protocol::encode;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,16 +18,6 @@ const DRAW: u64 = 64 << 10;
 
 /// Pieces that are drawn before others get their turn.
 const DRAWN_PER_TURN: usize = 64;
-
-/// How the client knows where the body ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Coding {
-    Chunked,
-    /// So many bytes are still to come.
-    Exact(u64),
-    /// By the end of the connection.
-    Close,
-}
 
 /// Where the body comes from.
 pub(crate) enum Feed {
@@ -72,15 +62,21 @@ pub(crate) enum Progress {
 }
 
 impl BodyOut {
-    pub(crate) fn new(coding: Coding, feed: Feed, close: bool) -> BodyOut {
+    pub(crate) fn new(framing: Framing, feed: Feed) -> BodyOut {
         BodyOut {
-            coding,
+            coding: framing.coding.unwrap_or(Coding::Close),
             feed,
             pushed: 0,
-            close,
+            close: framing.close,
             heartbeat: None,
             held: None,
         }
+    }
+
+    /// Its head has been encoded, which says this.
+    pub(crate) fn begin(&mut self, framing: Framing) {
+        self.coding = framing.coding.unwrap_or(Coding::Close);
+        self.close = framing.close;
     }
 
     /// Appends a sign of life.
@@ -104,9 +100,9 @@ impl BodyOut {
         match &mut self.coding {
             _ if piece.is_empty() => {}
             Coding::Chunked => {
-                output.push_with(|out| encode::chunk_size(piece.len(), out));
+                output.push_with(|out| chunk_size(piece.len(), out));
                 output.push_payload(piece);
-                output.push(b"\r\n");
+                output.push(CHUNK_END);
             }
             Coding::Close => output.push_payload(piece),
             Coding::Exact(left) => match left.checked_sub(piece.len() as u64) {
@@ -121,15 +117,10 @@ impl BodyOut {
         Progress::More
     }
 
-    /// The maker is done. `trailers` are field lines, each with its CRLF; only a chunked body has a
-    /// place for them.
+    /// The maker is done. `trailers` are a block of fields; only a chunked body has a place for them.
     pub(crate) fn end(&mut self, trailers: &[u8], output: &mut Output) -> Progress {
         match self.coding {
-            Coding::Chunked => {
-                output.push(b"0\r\n");
-                output.push(trailers);
-                output.push(b"\r\n");
-            }
+            Coding::Chunked => output.push_with(|out| last_chunk(trailers, out)),
             Coding::Exact(left) if left > 0 => {
                 return broken("the body is shorter than was declared");
             }

@@ -1,8 +1,7 @@
 //! Answers that come later, from any thread.
 //!
-//! An answer is serialised where it is made, except for what the connection's own thread knows best:
-//! the prepared head, and whether the connection persists. It goes to that thread through its
-//! mailbox. Who is answered is named by slot and ticket; a ticket is given out once in the life of a
+//! A response is recorded where it is made, as status, fields and body, and encoded by the connection's
+//! own thread, which gets it through its mailbox: it alone knows the state of the connection. Who is answered is named by slot and ticket; a ticket is given out once in the life of a
 //! worker, so that a late answer can reach the request it is for, or nobody.
 
 pub(crate) mod body_out;
@@ -24,8 +23,16 @@ pub use sender::{BodySender, SendError, TrySendError};
 pub use timers::{Timer, TimerError, Timers};
 
 use crate::conn::{
-    body_out::BodyOut, budget::Budget, id::ConnId, inbox::Inbox, output::Detached,
-    panic_guard::Panic, payload::Payload, rows::Rows, timers::NewTimer,
+    body_out::BodyOut,
+    budget::Budget,
+    id::ConnId,
+    inbox::Inbox,
+    output::Detached,
+    panic_guard::Panic,
+    payload::Payload,
+    response_head::{BodySize, ResponseHead},
+    rows::Rows,
+    timers::NewTimer,
 };
 use crate::incoming::Flow;
 use crate::protocol::limits::Limits;
@@ -53,15 +60,14 @@ impl Address {
 /// An answer on its way to its connection.
 #[derive(Debug)]
 pub(crate) struct Late {
-    pub(crate) status: u16,
-    /// The handler wants the connection to end.
-    pub(crate) close: bool,
-    /// It has an `Upgrade` field.
-    pub(crate) upgrade: bool,
+    pub(crate) head: ResponseHead,
+    /// How much of `bytes` is its block of fields.
+    pub(crate) fields: usize,
+    pub(crate) size: BodySize,
     /// Of a body that is complete.
     pub(crate) body_bytes: u64,
-    /// All that follows the prepared head: header fields, an empty line, the body.
-    pub(crate) rest: Detached,
+    /// Its fields, and behind them its body if that is complete.
+    pub(crate) bytes: Detached,
     /// The body comes later still.
     pub(crate) body: Option<Box<BodyOut>>,
 }

@@ -1,7 +1,7 @@
 //! The right to answer one request later.
 
 use super::{Address, Command, Door};
-use crate::conn::{http1::Mode, output::Output, panic_guard::catch};
+use crate::conn::{http1::Mode, output::Output, panic_guard::catch, response_head::ResponseHead};
 use crate::log::event;
 use crate::response::{AnswerError, Done, Response, Wire};
 use std::cell::Cell;
@@ -44,15 +44,13 @@ pub struct Responder {
 /// What had been said of the answer before it was deferred.
 #[derive(Clone, Debug)]
 pub(crate) struct Begun {
-    pub(crate) status: u16,
-    pub(crate) close: bool,
-    pub(crate) upgrade: bool,
-    /// Field lines.
+    pub(crate) head: ResponseHead,
+    /// A block of them.
     pub(crate) fields: Vec<u8>,
 }
 
 thread_local! {
-    /// What this thread serialises answers in.
+    /// What this thread records responses in.
     static SCRATCH: Cell<Option<Box<Output>>> = const { Cell::new(None) };
 }
 

@@ -3,13 +3,14 @@
 use super::event_hub::call_unlocked;
 use super::{Address, Command, Door};
 use crate::conn::{
-    body_out::{BodyOut, Coding, Feed},
+    body_out::Feed,
     credit::{Credit, Room, charge},
     leave::Leave,
     panic_guard::quietly,
     payload::Payload,
+    response_head::BodySize,
 };
-use crate::protocol::{class, fields};
+use crate::protocol::{class, field_block, fields};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,7 +63,6 @@ pub struct BodySender {
     /// Bytes that are still to come, if their number was declared.
     left: Option<u64>,
     trailers: Vec<u8>,
-    chunked: bool,
     gathered: Vec<u8>,
     ended: bool,
 }
@@ -137,37 +137,31 @@ impl<T> std::fmt::Display for TrySendError<T> {
 impl<T: std::fmt::Debug> std::error::Error for TrySendError<T> {}
 
 impl BodySender {
-    pub(crate) fn new(
-        door: Arc<Door>,
-        address: Address,
-        coding: Coding,
-        close: bool,
-    ) -> (BodySender, Box<BodyOut>) {
+    pub(crate) fn new(door: Arc<Door>, address: Address, size: BodySize) -> (BodySender, Feed) {
         let credit = Arc::new(Credit::new(door.stream_bytes));
         let leave = Arc::<Leave>::default();
         let feed = Feed::Pushed(credit.clone(), leave.clone());
-        let body = BodyOut::new(coding, feed, close);
         let sender = BodySender {
             door,
             address,
             credit,
             leave,
-            left: match coding {
-                Coding::Exact(left) => Some(left),
-                Coding::Chunked | Coding::Close => None,
+            left: match size {
+                BodySize::Known(left) => Some(left),
+                BodySize::Unknown => None,
             },
             trailers: Vec::new(),
-            chunked: coding == Coding::Chunked,
             gathered: Vec::new(),
             ended: false,
         };
-        (sender, Box::new(body))
+        (sender, feed)
     }
 
     /// Of a body that nobody wants.
     pub(crate) fn nobody(door: Arc<Door>) -> BodySender {
-        let (mut sender, body) = BodySender::new(door, Address::NOBODY, Coding::Close, true);
-        drop(body);
+        let (mut sender, _feed) = BodySender::new(door, Address::NOBODY, BodySize::Unknown);
+        sender.credit.end();
+        sender.leave.tell();
         sender.ended = true;
         sender
     }
@@ -282,10 +276,7 @@ impl BodySender {
         if !is_free || !class::is_field_value(value) {
             return Err(SendError::Trailer);
         }
-        self.trailers.extend_from_slice(name.as_bytes());
-        self.trailers.extend_from_slice(b": ");
-        self.trailers.extend_from_slice(value);
-        self.trailers.extend_from_slice(b"\r\n");
+        field_block::push(name.as_bytes(), value, &mut self.trailers);
         Ok(())
     }
 
@@ -307,10 +298,7 @@ impl BodySender {
             return Err(SendError::Gone);
         }
         self.ended = true;
-        let trailers = match self.chunked {
-            true => std::mem::take(&mut self.trailers).into(),
-            false => Box::default(),
-        };
+        let trailers = std::mem::take(&mut self.trailers).into();
         self.door.post(Command::End(self.address, trailers));
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use super::{Done, Response};
 use crate::request::Request;
+use peregrine_protocol::field_line;
 
 /// An error that the library answers, without asking
 /// [`Handler::handle_request`](crate::Handler::handle_request); see
@@ -47,9 +48,9 @@ impl<'a> ErrorContext<'a> {
     pub fn respond(&self, res: Response<'_>) -> Done {
         let res = res
             .status(self.status)
-            .default_line(b"Content-Type: text/plain\r\n");
+            .default_field(field_line!("Content-Type", "text/plain"));
         let res = match self.status {
-            503 => res.default_line(b"Retry-After: 1\r\n"),
+            503 => res.default_field(field_line!("Retry-After", "1")),
             _ => res,
         };
         res.body(format!("{}\n", self.text))

@@ -1,18 +1,10 @@
 //! Header fields of an answer.
 
-use super::{AnswerError, Done, Response};
+use super::{AnswerError, Done, Response, Wire};
+use crate::conn::output::Output;
 use crate::log::event;
-use crate::protocol::{class, fields};
+use crate::protocol::{class, field_block, fields};
 use std::ops::Range;
-
-/// What the name of a field means for the response.
-#[derive(Clone, Copy)]
-enum Role {
-    Plain,
-    /// It is left out.
-    Library,
-    Upgrade,
-}
 
 impl<'a> Response<'a> {
     /// Sets a header field. Where a field may have one value only, as `Content-Type`, `ETag` or
@@ -29,44 +21,20 @@ impl<'a> Response<'a> {
     /// gets 500.
     // What is asked of the name here costs nothing where that is a literal.
     #[inline(always)]
-    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Response<'a> {
+    pub fn header(self, name: &str, value: impl AsRef<[u8]>) -> Response<'a> {
         if !class::is_token(name.as_bytes()) {
-            self.fail(AnswerError::HeaderName);
+            self.wire.fail(AnswerError::HeaderName);
             return self;
         }
-        let role = if fields::is_of_library(name) {
-            Role::Library
-        } else if fields::is_upgrade(name) {
-            Role::Upgrade
-        } else {
-            Role::Plain
-        };
-        self.set(name, role, value.as_ref());
+        if fields::is_of_library(name) {
+            self.wire.pass_over(name, value.as_ref());
+            return self;
+        }
+        if fields::is_upgrade(name) {
+            self.wire.head.upgrade = true;
+        }
+        self.wire.set_field(name, value.as_ref(), self.output);
         self
-    }
-
-    /// Sets a field whose name is a token.
-    #[inline(never)]
-    fn set(&mut self, name: &str, role: Role, value: &[u8]) {
-        if !class::is_field_value(value) {
-            return self.fail(AnswerError::HeaderValue);
-        }
-        match role {
-            Role::Plain => {}
-            Role::Upgrade => self.wire.upgrade = true,
-            Role::Library => return passed_over(name),
-        }
-        if self.wire.begun > 0 && fields::is_single(name) {
-            self.take_field_back(name);
-        }
-        self.begin();
-        self.output.push_with(|out| {
-            out.reserve(name.len() + value.len() + 4);
-            out.extend_from_slice(name.as_bytes());
-            out.extend_from_slice(b": ");
-            out.extend_from_slice(value);
-            out.extend_from_slice(b"\r\n");
-        });
     }
 
     /// Sends the client to `location`, which may be on another host, with 301, 302, 303, 307 or 308
@@ -80,9 +48,9 @@ impl<'a> Response<'a> {
     ///
     /// [`AnswerError::Redirect`] for another status, and [`AnswerError::HeaderValue`] for a location
     /// with a control byte: the client gets 500.
-    pub fn redirect(mut self, status: u16, location: &str) -> Done {
+    pub fn redirect(self, status: u16, location: &str) -> Done {
         if !matches!(status, 301 | 302 | 303 | 307 | 308) {
-            self.fail(AnswerError::Redirect(status));
+            self.wire.fail(AnswerError::Redirect(status));
             return self.body("");
         }
         self.status(status).header("Location", location).body("")
@@ -108,7 +76,7 @@ impl<'a> Response<'a> {
     /// # client.send(b"GET /?next=//evil.example HTTP/1.1\r\nHost: a\r\n\r\n");
     /// # assert!(client.received().starts_with(b"HTTP/1.1 500 "));
     /// ```
-    pub fn redirect_local(mut self, status: u16, location: &str) -> Done {
+    pub fn redirect_local(self, status: u16, location: &str) -> Done {
         // Browsers take a backslash for a slash, and pass over tabs and line ends.
         let is_local = match location.as_bytes() {
             [b'/', b'/' | b'\\', ..] => false,
@@ -116,104 +84,93 @@ impl<'a> Response<'a> {
             _ => false,
         };
         if !is_local {
-            self.fail(AnswerError::Location);
+            self.wire.fail(AnswerError::Location);
         }
         self.redirect(status, location)
     }
 
-    /// Adds a field line that is known to be good, unless there is such a field.
+    /// Adds a field that is known to be good, unless there is such a field.
     #[inline]
-    pub(super) fn default_line(mut self, line: &'static [u8]) -> Response<'a> {
-        if self.wire.begun == 0 || !self.has_field_of(line) {
-            self.begin();
-            self.output.push(line);
-        }
+    pub(super) fn default_field(self, field: &'static [u8]) -> Response<'a> {
+        self.wire.default_field(field, self.output);
         self
     }
 
-    /// Adds header lines that are known to be right, each with its CRLF: those for whose field
-    /// nothing was set, and lists to which both sides add.
+    /// Adds fields that are known to be right: those for which nothing was set, and lists to which both
+    /// sides add.
     #[cfg(feature = "dir")]
-    pub(crate) fn lines(mut self, lines: &[u8]) -> Self {
-        if self.wire.begun == 0 {
-            self.begin();
-            self.output.push(lines);
-            return self;
-        }
-        for line in lines.split_inclusive(|&b| b == b'\n') {
-            if fields::is_shared(name_of(line)) || !self.has_field_of(line) {
-                self.begin();
-                self.output.push(line);
+    pub(crate) fn fields(self, block: &[u8]) -> Self {
+        let Response { wire, output } = self;
+        if wire.begun == 0 {
+            wire.begin(output);
+            output.push(block);
+        } else {
+            for (name, value) in field_block::fields(block) {
+                if fields::is_shared(name) || wire.field(name, output).is_none() {
+                    output.push_with(|out| field_block::push(name, value, out));
+                }
             }
         }
-        self
-    }
-
-    /// Puts the prepared head down.
-    #[inline(never)]
-    pub(super) fn put_head(&mut self) {
-        let head = self.wire.heads.head(self.wire.status);
-        self.output.push(head);
-        self.wire.begun = head.len();
-    }
-
-    /// Puts the head of another status in the place of the one that was begun.
-    #[cold]
-    pub(super) fn replace_head(&mut self, status: u16) {
-        let wire = &mut *self.wire;
-        if status != wire.status && !wire.is_late() {
-            let head = wire.heads.head(status);
-            self.output.replace(wire.mark, 0..wire.begun, head);
-            wire.begun = head.len();
-        }
-    }
-
-    /// Where the line of a header field stands, counted from the mark. Only while the head is made.
-    #[cold]
-    #[inline(never)]
-    fn line_of(&mut self, name: &[u8]) -> Option<Range<usize>> {
-        let mut at = match self.wire.is_late() {
-            true => 0,
-            false => self.wire.begun,
-        };
-        let lines = self.output.since(self.wire.mark);
-        // No value holds a line end.
-        while let Some(len) = memchr::memchr(b'\n', &lines[at..]) {
-            let line = &lines[at..=at + len];
-            if line.get(name.len()) == Some(&b':') && line[..name.len()].eq_ignore_ascii_case(name)
-            {
-                return Some(at..at + len + 1);
-            }
-            at += len + 1;
-        }
-        None
-    }
-
-    /// Takes a header field back that may have been set.
-    #[cold]
-    #[inline(never)]
-    fn take_field_back(&mut self, name: &str) {
-        while let Some(line) = self.line_of(name.as_bytes()) {
-            self.output.replace(self.wire.mark, line, b"");
-        }
-    }
-
-    fn has_field_of(&mut self, line: &[u8]) -> bool {
-        self.line_of(name_of(line)).is_some()
+        Response { wire, output }
     }
 }
 
-fn name_of(line: &[u8]) -> &[u8] {
-    line.split(|&b| b == b':').next().unwrap_or_default()
-}
+impl Wire {
+    /// Sets a field whose name is a token.
+    #[inline(never)]
+    fn set_field(&mut self, name: &str, value: &[u8], output: &mut Output) {
+        if !class::is_field_value(value) {
+            return self.fail(AnswerError::HeaderValue);
+        }
+        if self.begun > 0 && fields::is_single(name) {
+            self.take_field_back(name, output);
+        }
+        self.begin(output);
+        output.push_with(|out| field_block::push(name.as_bytes(), value, out));
+    }
 
-/// Says in a debug build that a field was left out.
-#[cold]
-fn passed_over(name: &str) {
-    if cfg!(debug_assertions) {
-        event!(
-            Warn,
-            "a handler set {name}, which belongs to the library: left out"
-        );
+    /// Leaves a field out, and says so in a debug build.
+    #[cold]
+    fn pass_over(&mut self, name: &str, value: &[u8]) {
+        if !class::is_field_value(value) {
+            return self.fail(AnswerError::HeaderValue);
+        }
+        if cfg!(debug_assertions) {
+            event!(
+                Warn,
+                "a handler set {name}, which belongs to the library: left out"
+            );
+        }
+    }
+
+    #[inline]
+    fn default_field(&mut self, field: &'static [u8], output: &mut Output) {
+        if self.begun == 0 || !self.has_field_of(field, output) {
+            self.begin(output);
+            output.push(field);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn has_field_of(&self, field: &[u8], output: &mut Output) -> bool {
+        let mut names = field_block::fields(field).map(|field| field.0);
+        names.any(|name| self.field(name, output).is_some())
+    }
+
+    /// Where a field stands, counted from the mark. Only while the head is made.
+    fn field(&self, name: &[u8], output: &mut Output) -> Option<Range<usize>> {
+        let from = self.fields_from();
+        let found = field_block::find(&output.since(self.mark)[from..], name)?;
+        Some(from + found.start..from + found.end)
+    }
+
+    /// Takes a field back that may have been set.
+    #[cold]
+    #[inline(never)]
+    fn take_field_back(&self, name: &str, output: &mut Output) {
+        while let Some(field) = self.field(name.as_bytes(), output) {
+            output.replace(self.mark, field, b"");
+        }
     }
 }

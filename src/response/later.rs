@@ -1,16 +1,17 @@
 //! Answers that are not complete when the handler returns.
 
-use super::wire::{Origin, State, connection_line};
-use super::{Content, Done, Response};
+use super::wire::{Origin, State};
+use super::{Done, Response};
 use crate::conn::{
-    body_out::{BodyOut, Coding, Feed, Source},
-    http1::Mode,
+    body_out::{BodyOut, Feed, Source},
     panic_guard::Quiet,
     payload::Payload,
+    response_encoder::{Coding, Framing},
+    response_head::BodySize,
 };
 use crate::late::{Address, Begun, BodySender, EventSender, Responder, Timers};
-use crate::protocol::Version;
 use crate::request::Request;
+use peregrine_protocol::field_line;
 use std::io::{self, Read};
 use std::time::Duration;
 
@@ -28,15 +29,9 @@ impl Response<'_> {
     /// need out of it first, or all of it by [`Request::to_owned`](crate::Request::to_owned).
     pub fn defer(mut self) -> (Done, Responder) {
         let wire = &mut *self.wire;
-        let fields = match wire.is_late() {
-            true => self.output.since(wire.mark).to_vec(),
-            false => self.output.since(wire.mark)[wire.begun..].to_vec(),
-        };
         let begun = Begun {
-            status: wire.status,
-            close: wire.close,
-            upgrade: wire.upgrade,
-            fields,
+            head: wire.head,
+            fields: self.output.since(wire.mark)[wire.fields_from()..].to_vec(),
         };
         self.output.truncate(wire.mark);
         if wire.fault.is_some() {
@@ -47,7 +42,7 @@ impl Response<'_> {
         let responder = Responder::new(self.wire.door.clone(), address, self.wire.mode, begun);
         self.wire.state = State::Deferred;
         let done = Done {
-            status: self.wire.status,
+            status: self.wire.head.status,
             is_deferred: true,
             body_bytes: 0,
         };
@@ -112,7 +107,7 @@ impl Response<'_> {
     fn busy(self) -> Done {
         let wire = &mut *self.wire;
         self.output.truncate(wire.mark);
-        wire.upgrade = false;
+        wire.head.upgrade = false;
         if !wire.is_late() {
             wire.begun = 0;
         }
@@ -210,9 +205,9 @@ impl Response<'_> {
     /// gone without a word is noticed by a comment that it does not acknowledge.
     pub fn events_with_heartbeat(self, heartbeat: Duration) -> (Done, EventSender) {
         let response = self
-            .default_line(b"Content-Type: text/event-stream\r\n")
-            .default_line(b"Cache-Control: no-cache, no-transform\r\n")
-            .default_line(b"X-Accel-Buffering: no\r\n");
+            .default_field(field_line!("Content-Type", "text/event-stream"))
+            .default_field(field_line!("Cache-Control", "no-cache, no-transform"))
+            .default_field(field_line!("X-Accel-Buffering", "no"));
         let (done, body) = response.stream_with(None, Some(heartbeat));
         (done, EventSender::new(body))
     }
@@ -222,73 +217,48 @@ impl Response<'_> {
     }
 
     fn stream_with(mut self, len: Option<u64>, heartbeat: Option<Duration>) -> (Done, BodySender) {
-        let (coding, close) = self.end_streamed_head(len);
+        let size = size(len);
         let door = self.wire.door.clone();
-        let Some(coding) = coding else {
-            return (self.done(0), BodySender::nobody(door));
+        let Some(framing) = self.end_streamed_head(size) else {
+            return (self.wire.done(0), BodySender::nobody(door));
         };
         let address = self.address();
-        let (sender, mut body) = BodySender::new(door, address, coding, close);
+        let (sender, feed) = BodySender::new(door, address, size);
+        let mut body = BodyOut::new(framing, feed);
         body.heartbeat = heartbeat;
         (self.streamed(body, len), sender)
     }
 
     fn send_drawn(mut self, len: Option<u64>, source: Box<dyn Source>) -> Done {
-        let (coding, close) = self.end_streamed_head(len);
-        let Some(coding) = coding else {
-            return self.done(0);
+        let Some(framing) = self.end_streamed_head(size(len)) else {
+            return self.wire.done(0);
         };
-        let body = BodyOut::new(coding, Feed::Drawn(Quiet::new(source)), close);
-        self.streamed(Box::new(body), len)
+        let body = BodyOut::new(framing, Feed::Drawn(Quiet::new(source)));
+        self.streamed(body, len)
     }
 
-    /// How the body is sent, if it is, and whether the connection ends with it (RFC 9112 section
-    /// 6.3).
-    fn end_streamed_head(&mut self, len: Option<u64>) -> (Option<Coding>, bool) {
-        let content = self.content();
-        let Mode {
-            persistent,
-            version,
-            ..
-        } = self.wire.mode;
-        let (coding, line) = match len {
-            Some(len) => (Coding::Exact(len), None),
-            None if version >= Version::Http11 => (
-                Coding::Chunked,
-                Some(&b"Transfer-Encoding: chunked\r\n"[..]),
-            ),
-            None => (Coding::Close, None),
-        };
-        let close = self.wire.close || !persistent || coding == Coding::Close;
-        // Said by whoever puts the head before it, if that is not here.
-        self.wire.close = close;
-        if let (Content::Sent | Content::Announced, Coding::Exact(len)) = (content, coding) {
-            self.end_head(len);
-            return ((content == Content::Sent).then_some(coding), close);
+    /// How the body is sent, if it is.
+    fn end_streamed_head(&mut self, size: BodySize) -> Option<Framing> {
+        if self.wire.is_late() {
+            // What it is will be seen by the thread that encodes it.
+            let framing = Framing {
+                coding: Some(Coding::Close),
+                close: true,
+            };
+            return self.wire.record(size, self.output).then_some(framing);
         }
-        if content == Content::Empty {
-            self.end_head(0);
-            return (None, close);
-        }
-        self.begin();
-        if let (Some(line), Content::Sent | Content::Announced) = (line, content) {
-            self.output.push(line);
-        }
-        if !self.wire.is_late() {
-            let connection = connection_line(close, self.wire.upgrade, version);
-            self.output.push(connection);
-        }
-        self.output.push(b"\r\n");
-        ((content == Content::Sent).then_some(coding), close)
+        let framing = self.wire.encode_end(size, self.output);
+        self.wire.head.close = framing.close;
+        framing.coding.is_some().then_some(framing)
     }
 
-    fn streamed(self, body: Box<BodyOut>, len: Option<u64>) -> Done {
-        self.wire.body = Some(body);
+    fn streamed(self, body: BodyOut, len: Option<u64>) -> Done {
+        self.wire.body = Some(Box::new(body));
         self.wire.state = State::Streamed;
         // Pieces that are sent from here on must not overtake the head.
         self.wire.post_late(0, self.output);
         Done {
-            status: self.wire.status,
+            status: self.wire.head.status,
             is_deferred: false,
             body_bytes: len.unwrap_or(0),
         }
@@ -304,6 +274,10 @@ impl Response<'_> {
             }
         }
     }
+}
+
+fn size(declared: Option<u64>) -> BodySize {
+    declared.map_or(BodySize::Unknown, BodySize::Known)
 }
 
 struct Pieces<I>(I);

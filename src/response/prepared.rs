@@ -1,62 +1,49 @@
-//! Answers that are made once and given often, and answers in pieces.
+//! Responses that are made once and given often.
 
 use super::{Done, Response};
 use crate::conn::{
+    http1::Mode,
     output::{FilePart, Output},
     payload::Payload,
+    response_encoder::end_head,
+    response_head::{BodySize, ResponseHead},
 };
-use crate::protocol::{Method, encode};
 use std::fs::File;
 use std::ops::Range;
 use std::sync::Arc;
 
 impl Response<'_> {
-    /// Answers with `len` bytes that `push` pushes.
-    pub(crate) fn send_pieces(mut self, len: u64, push: impl FnOnce(&mut Output)) -> Done {
-        let sent = self.end_head(len);
-        if sent {
-            push(self.output);
-        }
-        self.done(if sent { len } else { 0 })
-    }
-
-    /// Answers 200 with what was prepared. In the common case that is two copies: the head that all
-    /// answers share, and this one's.
+    /// Answers with what was prepared. In the common case that is two copies: the template that all
+    /// responses share, and this one's.
     pub(crate) fn send_prepared(self, prepared: &Prepared) -> Done {
-        let wire = &prepared.wire;
-        let plain = self.wire.mode.method == Method::Other && self.connection_line().is_empty();
-        if !plain || self.wire.begun > 0 || self.wire.status != 200 {
-            let rest = prepared.lines;
-            let body = (rest + prepared.end)..wire.len();
-            return self
-                .lines(&wire[..rest])
-                .send_pieces(prepared.len, |output| {
-                    output.push(&wire[body]);
-                    prepared.push_large(output);
-                });
+        let Response { wire, output } = self;
+        if !wire.is_usual() {
+            return Response { wire, output }
+                .fields(&prepared.bytes[..prepared.fields])
+                .send_pieces(prepared.len, |output| prepared.push(output));
         }
-        let head = self.wire.heads.head(200);
-        self.output.push_with(|out| {
-            out.reserve(head.len() + wire.len());
-            out.extend_from_slice(head);
-            out.extend_from_slice(wire);
+        let template = wire.encoder.template(ResponseHead::OK.status);
+        output.push_with(|out| {
+            out.reserve(template.len() + prepared.bytes.len());
+            out.extend_from_slice(template);
+            out.extend_from_slice(&prepared.bytes);
         });
-        prepared.push_large(self.output);
-        self.done(prepared.len)
+        prepared.push_large(output);
+        wire.done(prepared.len)
     }
 }
 
-/// An answer with status 200, made once and given often.
+/// Fields and a body, made once and given often; between them what the encoder writes in the common case.
 ///
 /// ```text
-///   wire:  | header lines | Content-Length, empty line | body, if short |
-///          0            lines                      lines + end
+///   bytes:  | block of fields | end of the head | body, if short |
+///           0               fields            short
 /// ```
 #[derive(Debug)]
 pub(crate) struct Prepared {
-    wire: Vec<u8>,
-    lines: usize,
-    end: usize,
+    bytes: Vec<u8>,
+    fields: usize,
+    short: usize,
     /// Of the body.
     len: u64,
     large: Large,
@@ -70,36 +57,37 @@ enum Large {
 }
 
 impl Prepared {
-    /// `lines` are header lines, each with its CRLF, without `Content-Length`.
-    pub(crate) fn memory(lines: &[u8], body: Payload) -> Prepared {
-        let mut prepared = Prepared::head(lines, body.len() as u64);
+    pub(crate) fn memory(fields: Vec<u8>, body: Payload) -> Prepared {
+        let len = body.len() as u64;
         match Output::is_large(&body) {
-            true => prepared.large = Large::Memory(body),
-            false => prepared.wire.extend_from_slice(body.as_bytes()),
+            true => Prepared::new(fields, b"", len, Large::Memory(body)),
+            false => Prepared::new(fields, body.as_bytes(), len, Large::None),
         }
-        prepared.wire.shrink_to_fit();
-        prepared
     }
 
     /// The first `len` bytes of a file.
-    pub(crate) fn file(lines: &[u8], file: Arc<File>, len: u64) -> Prepared {
-        let mut prepared = Prepared::head(lines, len);
-        prepared.large = Large::File(file);
-        prepared
+    pub(crate) fn file(fields: Vec<u8>, file: Arc<File>, len: u64) -> Prepared {
+        Prepared::new(fields, b"", len, Large::File(file))
     }
 
-    fn head(lines: &[u8], len: u64) -> Prepared {
-        let mut wire = lines.to_vec();
-        wire.extend_from_slice(b"Content-Length: ");
-        encode::decimal(len, &mut wire);
-        wire.extend_from_slice(b"\r\n\r\n");
+    fn new(block: Vec<u8>, short: &[u8], len: u64, large: Large) -> Prepared {
+        let (fields, mut bytes) = (block.len(), block);
+        let size = BodySize::Known(len);
+        end_head(&ResponseHead::OK, size, Mode::default(), &mut bytes);
+        let end = bytes.len();
+        bytes.extend_from_slice(short);
+        bytes.shrink_to_fit();
         Prepared {
-            end: wire.len() - lines.len(),
-            lines: lines.len(),
-            wire,
+            bytes,
+            fields,
+            short: end,
             len,
-            large: Large::None,
+            large,
         }
+    }
+
+    fn short(&self) -> &[u8] {
+        &self.bytes[self.short..]
     }
 
     /// Bytes of the body.
@@ -113,7 +101,7 @@ impl Prepared {
             Large::Memory(payload) => payload.len(),
             Large::None | Large::File(_) => 0,
         };
-        self.wire.capacity() + large
+        self.bytes.capacity() + large
     }
 
     /// The file, if the body is not in memory.
@@ -125,7 +113,7 @@ impl Prepared {
     pub(crate) fn push_range(&self, range: Range<u64>, output: &mut Output) {
         let part = range.start as usize..range.end as usize;
         match &self.large {
-            Large::None => output.push(&self.wire[self.lines + self.end..][part]),
+            Large::None => output.push(&self.short()[part]),
             Large::Memory(payload) => output.push(&payload.as_bytes()[part]),
             Large::File(file) => output.push_segment(
                 FilePart {
@@ -137,6 +125,13 @@ impl Prepared {
         }
     }
 
+    /// Pushes the body.
+    pub(crate) fn push(&self, output: &mut Output) {
+        output.push(self.short());
+        self.push_large(output);
+    }
+
+    #[inline]
     fn push_large(&self, output: &mut Output) {
         match &self.large {
             Large::None => {}

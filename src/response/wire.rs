@@ -1,37 +1,36 @@
 //! Where an answer is written while it is made.
 
-use super::{AnswerError, Response};
+use super::{AnswerError, Done, Response};
 use crate::conn::{
     body_out::BodyOut,
-    heads::Heads,
     http1::Mode,
     id::{ConnId, Slot},
     output::{Mark, Output},
     panic_guard::drop_quietly,
+    response_encoder::{Framing, OpenHead, ResponseEncoder, end_head},
+    response_head::{BodySize, Content, ResponseHead},
 };
 use crate::exchange::Exchange;
 use crate::late::{Address, Begun, Command, Door, Late};
-use crate::protocol::Version;
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 
 /// Where answers are written, and what becomes of the current one. The driver keeps one of it, so
-/// that a [`Response`] is no more than a reference: passed by value in a register, from call to
-/// call of its methods. Answers that come later are made in one of their own, without a head: that
-/// is put before them on the connection's thread.
+/// that a [`Response`] is no more than two references: passed by value in registers, from call to
+/// call of its methods. Answers that come later are made in one of their own: recorded, and encoded on the
+/// connection's thread.
 pub(crate) struct Wire {
-    pub(crate) heads: Heads,
+    pub(crate) encoder: ResponseEncoder,
     pub(super) mode: Mode,
     /// Where the answer begins.
     pub(super) mark: Mark,
-    pub(super) status: u16,
-    /// Bytes of the prepared head that stand in the output; 0 before the first header field,
-    /// [`LATE`] if there is none.
+    pub(super) head: ResponseHead,
+    /// Bytes of the template that stand in the output before the fields; 0 before the first field,
+    /// [`RECORDED`] if there is none.
     pub(super) begun: usize,
-    /// The handler wants the connection to end.
-    pub(super) close: bool,
-    /// The response has an `Upgrade` field.
-    pub(super) upgrade: bool,
+    /// Of a response that is recorded: how long its block of fields is, and what follows it.
+    recorded: (usize, BodySize),
     pub(super) state: State,
     pub(super) fault: Option<AnswerError>,
     /// A body that follows.
@@ -47,7 +46,7 @@ pub(crate) struct Wire {
 }
 
 /// See [`Wire::begun`].
-const LATE: usize = usize::MAX;
+const RECORDED: usize = usize::MAX;
 
 /// Whom the answer is for.
 #[derive(Clone, Copy, Debug)]
@@ -71,23 +70,22 @@ pub(super) enum State {
 impl Wire {
     pub(crate) fn new(server_name: Option<&str>, door: Arc<Door>) -> Wire {
         let origin = Origin::Turn(ConnId::default());
-        Wire::with(Heads::new(server_name), door, origin)
+        Wire::with(ResponseEncoder::new(server_name), door, origin)
     }
 
     /// For an answer that is made later.
     pub(crate) fn late(door: Arc<Door>, address: Address) -> Wire {
-        Wire::with(Heads::none(), door, Origin::Late(address))
+        Wire::with(ResponseEncoder::none(), door, Origin::Late(address))
     }
 
-    fn with(heads: Heads, door: Arc<Door>, origin: Origin) -> Wire {
+    fn with(encoder: ResponseEncoder, door: Arc<Door>, origin: Origin) -> Wire {
         Wire {
-            heads,
+            encoder,
             mark: Mark::default(),
             mode: Mode::default(),
-            status: 200,
+            head: ResponseHead::OK,
             begun: 0,
-            close: false,
-            upgrade: false,
+            recorded: (0, BodySize::Unknown),
             state: State::Open,
             fault: None,
             body: None,
@@ -104,9 +102,9 @@ impl Wire {
     #[cold]
     pub(crate) fn recover(&mut self) {
         let door = self.door.clone();
-        let mut new = Wire::with(Heads::none(), door, self.origin);
-        std::mem::swap(&mut new.heads, &mut self.heads);
-        new.heads.reset();
+        let mut new = Wire::with(ResponseEncoder::none(), door, self.origin);
+        std::mem::swap(&mut new.encoder, &mut self.encoder);
+        new.encoder.reset();
         std::mem::swap(&mut new.exchanges, &mut self.exchanges);
         new.tickets = self.tickets;
         drop_quietly(std::mem::replace(self, new));
@@ -123,10 +121,8 @@ impl Wire {
     pub(crate) fn response<'a>(&'a mut self, mode: Mode, output: &'a mut Output) -> Response<'a> {
         self.mode = mode;
         self.mark = output.mark();
-        self.status = 200;
+        self.head = ResponseHead::OK;
         self.begun = 0;
-        self.close = false;
-        self.upgrade = false;
         self.state = State::Open;
         Response { wire: self, output }
     }
@@ -140,18 +136,139 @@ impl Wire {
     ) -> Response<'a> {
         self.mode = mode;
         self.mark = output.mark();
-        self.begun = LATE;
-        self.status = begun.status;
-        self.close = begun.close;
-        self.upgrade = begun.upgrade;
+        self.begun = RECORDED;
+        self.head = begun.head;
         output.push(&begun.fields);
         Response { wire: self, output }
     }
 
-    /// Its head is put before it elsewhere.
+    /// It is encoded elsewhere.
     #[inline]
     pub(super) fn is_late(&self) -> bool {
-        self.begun == LATE
+        self.begun == RECORDED
+    }
+
+    /// Nothing was said of it that is not so by default, and it is for a GET of HTTP/1.1 on a connection
+    /// that persists.
+    #[cfg(feature = "dir")]
+    #[inline]
+    pub(super) fn is_usual(&self) -> bool {
+        self.begun == 0 && self.head == ResponseHead::OK && self.mode == Mode::default()
+    }
+
+    #[cold]
+    pub(super) fn fail(&mut self, error: AnswerError) {
+        self.fault.get_or_insert(error);
+    }
+
+    #[inline]
+    pub(super) fn set_status(&mut self, status: u16, output: &mut Output) {
+        if !ResponseEncoder::is_status(status) {
+            return self.fail(AnswerError::Status(status));
+        }
+        if self.begun > 0 {
+            self.replace_template(status, output);
+        }
+        self.head.status = status;
+    }
+
+    /// Puts the template down, before the first field.
+    #[inline(always)]
+    pub(super) fn begin(&mut self, output: &mut Output) {
+        if self.begun == 0 {
+            self.put_template(output);
+        }
+    }
+
+    #[inline(never)]
+    fn put_template(&mut self, output: &mut Output) {
+        let template = self.encoder.template(self.head.status);
+        output.push(template);
+        self.begun = template.len();
+    }
+
+    /// Puts the template of another status in the place of the one that was begun.
+    #[cold]
+    fn replace_template(&mut self, status: u16, output: &mut Output) {
+        if status != self.head.status && !self.is_late() {
+            let template = self.encoder.template(status);
+            output.replace(self.mark, 0..self.begun, template);
+            self.begun = template.len();
+        }
+    }
+
+    /// Where the fields begin, counted from the mark.
+    pub(super) fn fields_from(&self) -> usize {
+        match self.is_late() {
+            true => 0,
+            false => self.begun,
+        }
+    }
+
+    /// Ends the head for a body of `size`. True if the body is sent.
+    #[inline(always)]
+    pub(super) fn end_head(&mut self, size: BodySize, output: &mut Output) -> bool {
+        match self.is_late() {
+            true => self.record(size, output),
+            false => self.encode_end(size, output).coding.is_some(),
+        }
+    }
+
+    /// What a handler has said so far is all but the body.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn record(&mut self, size: BodySize, output: &Output) -> bool {
+        self.recorded = (output.len_since(self.mark) as usize, size);
+        self.content() == Content::Sent
+    }
+
+    #[inline(always)]
+    pub(super) fn encode_end(&mut self, size: BodySize, output: &mut Output) -> Framing {
+        self.begin(output);
+        output.push_with(|out| end_head(&self.head, size, self.mode, out))
+    }
+
+    /// Ends the head for a body that is written next; then [`Wire::fill_head`].
+    pub(super) fn open_head(&mut self, output: &mut Output) -> Option<OpenHead> {
+        if self.is_late() {
+            self.record(BodySize::Unknown, output);
+            return None;
+        }
+        self.begin(output);
+        Some(output.push_with(|out| OpenHead::end(&self.head, self.mode, out)))
+    }
+
+    /// The body is written, `len` bytes. True if it is sent.
+    pub(super) fn fill_head(
+        &mut self,
+        open: Option<OpenHead>,
+        len: u64,
+        output: &mut Output,
+    ) -> bool {
+        let Some(open) = open else {
+            self.recorded.1 = BodySize::Known(len);
+            return self.content() == Content::Sent;
+        };
+        let response = output.since(self.mark);
+        let head = response.len() - len as usize;
+        if !open.fill(len, &mut response[..head]) {
+            self.fail(AnswerError::Write(io::ErrorKind::FileTooLarge.into()));
+        }
+        open.is_sent()
+    }
+
+    fn content(&self) -> Content {
+        Content::of(self.mode.method, self.head.status)
+    }
+
+    #[inline]
+    pub(super) fn done(&mut self, body_bytes: u64) -> Done {
+        self.state = State::Complete;
+        Done {
+            status: self.head.status,
+            is_deferred: false,
+            body_bytes,
+        }
     }
 
     /// Whether the answer is complete, and if so whether it tells the client that the connection
@@ -159,13 +276,13 @@ impl Wire {
     #[inline]
     pub(crate) fn is_complete(&self) -> Option<bool> {
         let is_complete = self.state == State::Complete && self.fault.is_none();
-        is_complete.then_some(self.close || !self.mode.persistent)
+        is_complete.then_some(self.head.close || !self.mode.persistent)
     }
 
     /// Of the answer.
     #[inline]
     pub(crate) fn status(&self) -> u16 {
-        self.status
+        self.head.status
     }
 
     /// Of an answer that is not complete: what follows of it, if that is known already, or why there
@@ -188,11 +305,11 @@ impl Wire {
             (None, State::Complete | State::Streamed) => {
                 self.state = State::Posted;
                 let late = Late {
-                    status: self.status,
-                    close: self.close,
-                    upgrade: self.upgrade,
+                    head: self.head,
+                    fields: self.recorded.0,
+                    size: self.recorded.1,
                     body_bytes,
-                    rest: output.detach(),
+                    bytes: output.detach(),
                     body: self.body.take(),
                 };
                 Command::Answer(address, late)
@@ -214,21 +331,22 @@ impl Wire {
         mode: Mode,
         output: &mut Output,
     ) -> Result<Box<BodyOut>, bool> {
-        let body_ends = late.body.as_ref().is_some_and(|body| body.close);
-        let close = late.close || !mode.persistent || body_ends;
-        output.push(self.heads.head(late.status));
-        let connection = connection_line(close, late.upgrade, mode.version);
-        output.push(connection);
-        output.append(late.rest);
-        let mut body = late.body.ok_or(close)?;
-        body.close = close;
+        let framing = output.push_with(|out| {
+            let fields = late.bytes.row(late.fields);
+            self.encoder.head(&late.head, fields, late.size, mode, out)
+        });
+        output.append(late.bytes, late.fields);
+        let mut body = late.body.ok_or(framing.close)?;
+        body.begin(framing);
         Ok(body)
     }
 
     /// Whether the response is complete, with this status, and `most` bytes at the most.
     #[cold]
     pub(crate) fn is_complete_with(&self, status: u16, most: u64, output: &Output) -> bool {
-        self.is_complete().is_some() && self.status == status && output.len_since(self.mark) <= most
+        self.is_complete().is_some()
+            && self.head.status == status
+            && output.len_since(self.mark) <= most
     }
 
     /// Throws away what there is of the response.
@@ -237,19 +355,5 @@ impl Wire {
         self.fault = None;
         self.body = None;
         output.truncate(self.mark);
-    }
-}
-
-/// What differs from the default of the client's version is said (RFC 9112 section 9.3), and that an
-/// `Upgrade` field is for this connection (RFC 9110 section 7.8).
-#[inline]
-pub(super) fn connection_line(close: bool, upgrade: bool, version: Version) -> &'static [u8] {
-    match (close, upgrade) {
-        (true, false) => b"Connection: close\r\n",
-        (true, true) => b"Connection: upgrade, close\r\n",
-        (false, false) if version < Version::Http11 => b"Connection: keep-alive\r\n",
-        (false, false) => b"",
-        (false, true) if version < Version::Http11 => b"Connection: upgrade, keep-alive\r\n",
-        (false, true) => b"Connection: upgrade\r\n",
     }
 }

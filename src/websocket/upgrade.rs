@@ -1,6 +1,6 @@
 //! The decision about a WebSocket handshake.
 
-use crate::protocol::{class, fields, ws_limits::WsLimits};
+use crate::protocol::{class, field_block, fields, ws_limits::WsLimits};
 use crate::request::Request;
 use std::sync::Arc;
 
@@ -23,6 +23,7 @@ use std::sync::Arc;
 /// ```
 pub struct Upgrade<'a> {
     request: Request<'a>,
+    /// A block of them.
     pub(crate) fields: Vec<u8>,
     protocol: Option<&'a str>,
     pub(crate) refused: Option<(u16, String)>,
@@ -61,7 +62,7 @@ impl<'a> Upgrade<'a> {
         }
         let offered = self.protocols().find(|offered| *offered == name);
         self.protocol = Some(offered.ok_or(UpgradeError::NotOffered)?);
-        self.line("Sec-WebSocket-Protocol", name.as_bytes());
+        field_block::push(b"Sec-WebSocket-Protocol", name.as_bytes(), &mut self.fields);
         Ok(())
     }
 
@@ -81,14 +82,8 @@ impl<'a> Upgrade<'a> {
         if fields::is_of_handshake(name) {
             return Err(UpgradeError::Reserved);
         }
-        self.line(name, value);
+        field_block::push(name.as_bytes(), value, &mut self.fields);
         Ok(())
-    }
-
-    fn line(&mut self, name: &str, value: &[u8]) {
-        for part in [name.as_bytes(), b": ", value, b"\r\n"] {
-            self.fields.extend_from_slice(part);
-        }
     }
 
     /// Refuses the connection with a status from 400 to 599 and a text. Any other status becomes 500. The

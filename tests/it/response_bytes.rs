@@ -54,16 +54,16 @@ GET exact => 200 OK^Content-Length: 5||hello
 GET events => 200 OK^Content-Type: text/event-stream|Cache-Control: no-cache, no-transform|X-Accel-Buffering: no|Transfer-Encoding: chunked||d|data: hello~~|0||
 GET laterbody => 200 OK^Content-Length: 5||hello
 HEAD laterbody => 200 OK^Content-Length: 5||
-GET laterwritten => 200 OK^Content-Length:          5||hello
+GET laterwritten => 200 OK^Content-Length: 5||hello
 GET laterlarge => 200 OK^Content-Length: 16384||{large}
 GET laterstatus => 404 Not Found^before: 1|a: b|c: d|Content-Length: 5||hello
 GET later204 => 204 No Content^before: 1|a: b||
-GET laterclose => 200 OK^Connection: close|Content-Length: 5||hello
-GET laterupgrade => 426 Upgrade Required^Connection: upgrade|before: 1|Upgrade: h2c|Content-Length: 5||hello
-1.0 laterbody => 200 OK^Connection: close|Content-Length: 5||hello
-keep laterbody => 200 OK^Connection: keep-alive|Content-Length: 5||hello
+GET laterclose => 200 OK^Content-Length: 5|Connection: close||hello
+GET laterupgrade => 426 Upgrade Required^before: 1|Upgrade: h2c|Content-Length: 5|Connection: upgrade||hello
+1.0 laterbody => 200 OK^Content-Length: 5|Connection: close||hello
+keep laterbody => 200 OK^Content-Length: 5|Connection: keep-alive||hello
 GET lateriter => 200 OK^before: 1|a: b|Transfer-Encoding: chunked||2|he|3|llo|0||
-keep lateriter => 200 OK^Connection: close|before: 1|a: b||hello
+keep lateriter => 200 OK^before: 1|a: b|Connection: close||hello
 GET laterstream => 200 OK^Transfer-Encoding: chunked||5|hello|0|sum: 1||
 1.0 laterstream => 200 OK^Connection: close||hello
 GET laterexact => 200 OK^Content-Length: 5||hello
@@ -273,7 +273,7 @@ GET /mine/a; => 200 OK^cache-control: no-store|Content-Type: text/plain; charset
 GET /a; If-None-Match: {etag} => 304 Not Modified^{again}|
 GET /a; Range: bytes=1-2 => 206 Partial Content^Content-Type: text/plain; charset=utf-8|{file}Content-Range: bytes 1-2/5|Content-Length: 2||el
 GET /a; Range: bytes=1-2 & If-Range: {etag} => 206 Partial Content^{again}Content-Range: bytes 1-2/5|Content-Length: 2||el
-GET /a; Range: bytes=9- => 416 Range Not Satisfiable^Content-Range: bytes */5|Content-Type: text/plain; charset=utf-8|Content-Length: 26||the file has no such part~
+GET /a; Range: bytes=9- => 416 Range Not Satisfiable^Content-Range: bytes */5|Content-Type: text/plain; charset=utf-8|Content-Length: 27||the file has no such range~
 GET /a; Range: bytes=0-0,4-4 => 206 Partial Content^{file}Content-Type: multipart/byteranges; boundary=*|Content-Length: 258||--*|Content-Type: text/plain; charset=utf-8|Content-Range: bytes 0-0/5||h|--*|Content-Type: text/plain; charset=utf-8|Content-Range: bytes 4-4/5||o|--*--|
 GET /none; => 404 Not Found^Content-Type: text/html; charset=utf-8|Content-Length: 4||none
 ";
@@ -356,7 +356,7 @@ fn a_client_that_is_turned_away() {
     go_on.send(()).expect("the handler waits");
     let mut received = Vec::new();
     second.stream.read_to_end(&mut received).expect("an end");
-    let row = "503 Service Unavailable^Content-Length: 0|Retry-After: 1|Connection: close||";
+    let row = "503 Service Unavailable^Retry-After: 1|Content-Length: 0|Connection: close||";
     assert_eq!(masked(&received), masked(expected(row).as_bytes()));
 }
 

@@ -131,12 +131,10 @@ pub struct Detached<X = NoSegment> {
     large: Vec<Large<X>>,
 }
 
-impl<X> Default for Detached<X> {
-    fn default() -> Detached<X> {
-        Detached {
-            bytes: Box::default(),
-            large: Vec::new(),
-        }
+impl<X> Detached<X> {
+    /// The first `len` bytes of the row.
+    pub fn row(&self, len: usize) -> &[u8] {
+        &self.bytes[..len]
     }
 }
 
@@ -219,10 +217,12 @@ impl<X> WriteBuf<X> {
     }
 
     /// Appends what `write` appends to the row of bytes.
-    pub fn push_with(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+    #[inline]
+    pub fn push_with<T>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
         let before = self.bytes.len();
-        write(&mut self.bytes);
+        let result = write(&mut self.bytes);
         self.len += (self.bytes.len() - before) as u64;
+        result
     }
 
     /// Whether it is sent from where it lies.
@@ -282,12 +282,12 @@ impl<X> WriteBuf<X> {
         detached
     }
 
-    /// Appends what another one held.
-    pub fn append(&mut self, detached: Detached<X>) {
+    /// Appends what another one held but for the first `from` bytes, before which nothing large stands.
+    pub fn append(&mut self, detached: Detached<X>, from: usize) {
         let base = self.bytes.len();
-        self.push(&detached.bytes);
+        self.push(&detached.bytes[from..]);
         for large in detached.large {
-            let at = base + large.at;
+            let at = base + large.at - from;
             self.add(Large { at, ..large });
         }
     }

@@ -1,10 +1,8 @@
-//! What goes out: status lines, dates, numbers.
+//! Texts of which responses are made: reason phrases, dates, numbers.
 
 use alloc::vec::Vec;
-/// Whoever waits for it sends the body, or goes on to another protocol (RFC 9110 section 10.1.1).
-pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// The status line of every status that RFC 9110 and its extensions give a reason phrase.
+/// Every status that RFC 9110 and its extensions give a reason phrase.
 macro_rules! reasons {
     ($($status:literal $reason:literal,)*) => {
         /// The reason phrase; empty for a status without a name, which RFC 9112 section 4 allows.
@@ -32,15 +30,6 @@ reasons! {
     507 "Insufficient Storage", 508 "Loop Detected", 511 "Network Authentication Required",
 }
 
-/// Appends `HTTP/1.1 404 Not Found\r\n`.
-pub fn status_line(status: u16, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"HTTP/1.1 ");
-    decimal(u64::from(status), out);
-    out.push(b' ');
-    out.extend_from_slice(reason(status).as_bytes());
-    out.extend_from_slice(b"\r\n");
-}
-
 /// Digits of the largest `u64`.
 pub const MAX_DIGITS: usize = 20;
 
@@ -56,15 +45,6 @@ pub fn digits(mut n: u64, room: &mut [u8; MAX_DIGITS]) -> &[u8] {
             return &room[at..];
         }
     }
-}
-
-/// Appends the line before a chunk of `len` bytes (RFC 9112 section 7.1).
-pub fn chunk_size(len: usize, out: &mut Vec<u8>) {
-    let digits = len.max(1).ilog2() / 4 + 1;
-    for i in (0..digits).rev() {
-        out.push(b"0123456789abcdef"[len >> (4 * i) & 15]);
-    }
-    out.extend_from_slice(b"\r\n");
 }
 
 /// Appends `n` in decimal.

@@ -10,4 +10,4 @@ pub mod encode;
 pub mod framing;
 pub mod head;
 pub mod read_buf;
-pub mod response_head;
+pub mod response_encoder;

@@ -1,8 +1,10 @@
-//! What belongs to a request in any version of HTTP.
+//! What belongs to requests and responses in any version of HTTP.
 
+pub mod field_block;
 pub mod fields;
 pub mod host;
 pub mod origin;
+pub mod response;
 pub mod target;
 
 /// The protocol version of a request.

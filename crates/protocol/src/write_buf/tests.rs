@@ -110,17 +110,20 @@ fn what_is_sent_takes_no_room() {
 
 #[test]
 fn what_is_detached_is_appended_as_it_was() {
-    let (mut output, expected) = sample();
-    let detached = output.detach();
-    assert!(output.is_empty() && gathered(&output).is_empty());
-    output.push(b"before");
-    output.append(detached);
-    output.push(b"behind");
-    let whole = [b"before", expected.as_slice(), b"behind"].concat();
-    assert_eq!(output.len(), whole.len() as u64);
-    assert!(gathered(&output) == whole);
-    output.advance(10);
-    assert!(gathered(&output) == whole[10..]);
+    for from in [0, 3] {
+        let (mut output, expected) = sample();
+        let detached = output.detach();
+        assert!(output.is_empty() && gathered(&output).is_empty());
+        output.push(b"before");
+        assert_eq!(detached.row(from), &expected[..from]);
+        output.append(detached, from);
+        output.push(b"behind");
+        let whole = [b"before", &expected[from..], b"behind"].concat();
+        assert_eq!(output.len(), whole.len() as u64);
+        assert!(gathered(&output) == whole);
+        output.advance(10);
+        assert!(gathered(&output) == whole[10..]);
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The opening handshake of WebSocket (RFC 6455 section 4.2).
 
-use crate::{http::Version, syntax};
+use crate::http::{Version, field_block};
+use crate::syntax;
 use alloc::vec::Vec;
 use base64::Engine as _;
 use base64::alphabet;
@@ -135,8 +136,8 @@ fn holds(value: &[u8], element: &[u8]) -> bool {
     syntax::list(value).any(|one| one.eq_ignore_ascii_case(element))
 }
 
-/// Appends the answer up to its own fields, without the empty line: RFC 6455 section 4.2.2.
-pub fn accept(key: &[u8], out: &mut Vec<u8>) {
+/// Appends the field that accepts the client's key: RFC 6455 section 4.2.2.
+pub fn accept(key: &[u8], block: &mut Vec<u8>) {
     let mut sha = Sha1::new();
     sha.update(key);
     sha.update(GUID);
@@ -145,12 +146,7 @@ pub fn accept(key: &[u8], out: &mut Vec<u8>) {
         Ok(n) => &room[..n],
         Err(_) => &[],
     };
-    out.extend_from_slice(
-        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-          Sec-WebSocket-Accept: ",
-    );
-    out.extend_from_slice(accept);
-    out.extend_from_slice(b"\r\n");
+    field_block::push(b"Sec-WebSocket-Accept", accept, block);
 }
 
 #[cfg(test)]
@@ -161,7 +157,8 @@ mod tests {
     fn the_example_of_the_rfc() {
         let mut out = Vec::new();
         accept(b"dGhlIHNhbXBsZSBub25jZQ==", &mut out);
-        assert!(out.ends_with(b"Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"));
+        let field = b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n";
+        assert_eq!(out, field);
     }
 
     #[test]

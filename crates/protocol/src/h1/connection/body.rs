@@ -1,7 +1,9 @@
 //! What becomes of request bodies: gathered, handed over piece by piece, or left unread.
 
 use super::{CloseReason, Http1, Next, Plan, State};
-use crate::h1::{chunked::Decoder, encode, framing::BodyLength, read_buf::Input};
+use crate::h1::{
+    chunked::Decoder, framing::BodyLength, read_buf::Input, response_encoder::CONTINUE,
+};
 use crate::{Seconds, error::ProtocolError, limits::Limits, rate::Rate, write_buf::WriteBuf};
 
 impl Http1 {
@@ -59,7 +61,7 @@ impl Http1 {
             input.widen();
         }
         if awaits {
-            output.push(encode::CONTINUE);
+            output.push(CONTINUE);
         }
     }
 

@@ -1,6 +1,7 @@
 //! The handshake of permessage-deflate (RFC 7692 section 7.1).
 
 use crate::h1::encode;
+use crate::http::field_block;
 use crate::syntax;
 use alloc::vec::Vec;
 
@@ -117,8 +118,9 @@ fn bits(value: &[u8]) -> Option<u8> {
 
 impl Agreed {
     /// Appends the field that tells the client.
-    pub fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"Sec-WebSocket-Extensions: permessage-deflate");
+    pub fn write(&self, block: &mut Vec<u8>) {
+        let mut value = b"permessage-deflate".to_vec();
+        let out = &mut value;
         if !self.server_takeover {
             out.extend_from_slice(b"; server_no_context_takeover");
         }
@@ -133,7 +135,7 @@ impl Agreed {
             out.extend_from_slice(b"; client_max_window_bits=");
             encode::decimal(u64::from(bits), out);
         }
-        out.extend_from_slice(b"\r\n");
+        field_block::push(b"Sec-WebSocket-Extensions", &value, block);
     }
 }
 

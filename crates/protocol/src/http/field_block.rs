@@ -1,0 +1,79 @@
+//! The fields of a response in a row, as they are recorded: in no version of HTTP, and as HTTP/1 sends
+//! them. [`push`] and [`field_line`](crate::field_line) write them, [`fields`] reads them again.
+//!
+//! ```text
+//!   block = *( name ": " value CRLF )
+//! ```
+//!
+//! Names and values are those of RFC 9110 section 5, which is for the caller to see to: so no line end is
+//! within one.
+
+use alloc::vec::Vec;
+use core::ops::Range;
+
+/// Appends a field.
+#[inline(always)]
+pub fn push(name: &[u8], value: &[u8], block: &mut Vec<u8>) {
+    block.reserve(name.len() + value.len() + 4);
+    block.extend_from_slice(name);
+    block.extend_from_slice(b": ");
+    block.extend_from_slice(value);
+    block.extend_from_slice(b"\r\n");
+}
+
+/// A block of one field, of two literals.
+#[macro_export]
+macro_rules! field_line {
+    ($name:literal, $value:literal) => {
+        concat!($name, ": ", $value, "\r\n").as_bytes()
+    };
+}
+
+/// Names and values.
+pub fn fields(block: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let lines = block.split_inclusive(|&b| b == b'\n');
+    lines.filter_map(|line| {
+        let name = memchr::memchr(b':', line)?;
+        Some((&line[..name], line.get(name + 2..line.len() - 2)?))
+    })
+}
+
+/// Where the first field of this name stands.
+pub fn find(block: &[u8], name: &[u8]) -> Option<Range<usize>> {
+    let mut at = 0;
+    while let Some(len) = memchr::memchr(b'\n', &block[at..]) {
+        let line = &block[at..=at + len];
+        if line.get(name.len()) == Some(&b':') && line[..name.len()].eq_ignore_ascii_case(name) {
+            return Some(at..at + len + 1);
+        }
+        at += len + 1;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_pushed_is_read_again() {
+        let pushed: [(&[u8], &[u8]); 5] = [
+            (b"a", b"b"),
+            (b"Empty", b""),
+            (b"x-list", b"a: b, c:d"),
+            (b"A", b" \xff "),
+            (b"last", b":"),
+        ];
+        let mut block = Vec::new();
+        for (name, value) in pushed {
+            push(name, value, &mut block);
+        }
+        assert!(fields(&block).eq(pushed));
+        assert_eq!(find(&block, b"a"), Some(0..6));
+        assert_eq!(find(&block, b"EMPTY"), Some(6..15));
+        assert_eq!(find(&block, b"as"), None);
+        assert_eq!(find(&block[6..], b"a").map(|at| at.len()), Some(8));
+        assert_eq!(fields(b"").count(), 0);
+        assert!(fields(field_line!("a", "b")).eq([pushed[0]]));
+    }
+}
