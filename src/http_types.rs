@@ -1,27 +1,26 @@
-//! To and from the types of the `http` crate, for code that is written against those.
+//! Conversions to and from the types of the `http` crate.
 
 use crate::conn::payload::Payload;
 use crate::request::Request;
 use crate::response::{Done, Response};
 
 impl Request<'_> {
-    /// A copy as an [`http::Request`], with the body as it was decoded. Feature `http`.
+    /// A copy as an [`http::Request`], with the decoded body. Needs the feature `http`.
     ///
     /// # Errors
     ///
-    /// `http::Uri` is narrower than RFC 9110 in places: it refuses some targets that browsers send,
-    /// such as one with `|` in its query.
+    /// `http::Uri` refuses some targets that RFC 9110 or browsers allow, such as one with `|` in its query.
     ///
     /// ```
     /// use peregrine::{Done, Request, Response};
     ///
     /// fn handle(req: &Request<'_>, res: Response<'_>) -> Done {
     ///     let Ok(req) = req.to_http() else { return res.status(400).body("") };
-    ///     let answer = http::Response::builder()
+    ///     let response = http::Response::builder()
     ///         .status(http::StatusCode::CREATED)
     ///         .header("x-length", req.body().len())
     ///         .body(req.uri().path().to_owned());
-    ///     res.send_http(answer.expect("valid parts"))
+    ///     res.send_http(response.expect("valid parts"))
     /// }
     /// # let app = peregrine::from_fn(handle);
     /// # let mut client = peregrine::testing::Connection::new(&app);
@@ -42,8 +41,7 @@ impl Request<'_> {
 }
 
 impl Response<'_> {
-    /// Answers with an [`http::Response`]. Its version and extensions are passed over. Feature
-    /// `http`.
+    /// Sends an [`http::Response`]. Its version and its extensions are ignored. Needs the feature `http`.
     pub fn send_http(self, answer: http::Response<impl Into<Payload>>) -> Done {
         let (parts, body) = answer.into_parts();
         let mut response = self.status(parts.status.as_u16());

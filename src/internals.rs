@@ -1,5 +1,5 @@
-//! Parts of the library for benches, which see only what is public. Behind a feature and not a `cfg`, so that
-//! what checks all features checks it, too. None of it is part of the API.
+//! Parts of the library for benches, which can use only public items. It is behind a feature and not a `cfg`,
+//! so that checks with all features include it. Nothing of it is part of the API.
 
 use crate::conn::{budget::Budget, http1::Mode, output::Output};
 use crate::late::{
@@ -10,7 +10,7 @@ use crate::protocol::limits::Limits;
 use crate::response::{Done, Response, Wire};
 use std::sync::Arc;
 
-/// Answers as a worker makes them, one at a time.
+/// Makes responses as a worker does, one at a time.
 pub struct Answers(Wire, Output);
 
 impl Default for Answers {
@@ -28,7 +28,7 @@ impl Default for Answers {
 }
 
 impl Answers {
-    /// The bytes of an answer to a GET on a connection that persists.
+    /// The bytes of a response to a GET on a persistent connection.
     pub fn answer(&mut self, handler: impl FnOnce(Response<'_>) -> Done) -> &[u8] {
         let start = Output::default().mark();
         self.1.truncate(start);
@@ -37,7 +37,7 @@ impl Answers {
     }
 }
 
-/// The relative path that the path of a request names, if it is one that `DirServer` looks for.
+/// The relative path that the path of a request names, if `DirServer` looks it up.
 #[cfg(feature = "dir")]
 pub fn relative_path(path: &str) -> Option<std::borrow::Cow<'_, [u8]>> {
     crate::dir::relative_path(path)

@@ -1,8 +1,8 @@
-//! Events for the `log` crate, the `tracing` crate or both; or nothing at all: without the features the
-//! arguments are still type-checked and never evaluated.
+//! Events for the `log` crate, the `tracing` crate or both. Without these features the arguments are
+//! type-checked and never evaluated.
 
-/// `event!(Warn, "{n} of them")`, or `event!(Warn, { worker: 3 }, "{} of them", n)`: fields for `tracing`,
-/// ` worker=3` behind the text for `log`.
+/// Logs an event: `event!(Warn, "{n} of them")`, or `event!(Warn, { worker: 3 }, "{} of them", n)`. `tracing`
+/// gets fields; `log` gets ` worker=3` after the text.
 macro_rules! event {
     ($level:ident, { $($name:ident: $value:expr),+ }, $text:literal $(, $argument:expr)*) => {{
         #[cfg(feature = "log")]
@@ -30,7 +30,7 @@ macro_rules! event {
 }
 pub(crate) use event;
 
-/// The two crates write the same levels differently.
+/// The two crates spell the same levels differently.
 #[cfg(feature = "tracing")]
 macro_rules! level {
     (Error) => {

@@ -1,4 +1,4 @@
-//! Forms with files: resumable without a difference, and told a second time, naively.
+//! Forms with files: parsed whole and in pieces with the same result, and parsed a second time by a simple parser.
 
 use crate::checks::{Source, split_of};
 use crate::{Multipart, MultipartError, MultipartLimits, PartHead, PartSink};

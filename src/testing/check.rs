@@ -19,10 +19,10 @@ enum Operation {
     Stop,
 }
 
-/// Whatever is sent in whatever pieces, and whatever else happens: what comes back is a row of
-/// complete answers, as many as are counted; what is held of the input stays within the limits; the
-/// end of the client's is the end of the connection, and nothing is sent behind it. Without clock
-/// and stop, the pieces make no difference.
+/// Checks a connection for any input, in any pieces, with any other operations. It gets a row of complete
+/// responses, as many as are counted. The held input stays within the limits. When the client closes its
+/// side, the connection ends, and nothing is sent after that. Without clock and stop, the pieces make no
+/// difference.
 pub(crate) fn check(bytes: &[u8]) {
     let operations = operations(bytes);
     for limits in limits() {
@@ -65,7 +65,7 @@ fn operations(bytes: &[u8]) -> Vec<Operation> {
     })
 }
 
-/// The final answers, and whether the connection is closed.
+/// The final responses, and whether the connection is closed.
 fn play(operations: &[Operation], limits: &Limits) -> (Vec<Answer>, bool) {
     // A head or what is decoded of a body, and the framing that is not decoded yet.
     let line = limits.head_bytes.max(limits.chunk_extension_bytes + 18);
