@@ -4,26 +4,26 @@
 //! by the same code.
 
 mod error;
+mod exchange;
 mod incoming;
 mod later;
 mod logged;
 mod pace;
 
+pub(crate) use exchange::Exchange;
 pub(crate) use logged::Left;
 pub(crate) use pace::Pace;
 
 use crate::conn::{
     Seconds,
-    body_out::BodyOut,
-    http1::{Close, CloseReason, Http1, Next},
+    http1::{Close, CloseReason, Http1, Next, RequestParts},
     id::ConnId,
     input::Input,
     output::Output,
-    panic_guard::{Panic, catch, quietly},
+    panic_guard::{Panic, catch, drop_quietly, quietly},
     share::Share,
 };
 use crate::handler::{ConnectionError, Handler, answer_special, is_for_library};
-use crate::incoming::BodySink;
 use crate::log::event;
 #[cfg(feature = "websocket")]
 use crate::protocol::handshake;
@@ -110,6 +110,9 @@ pub(crate) struct Service<P> {
     pub(crate) now: Seconds,
     /// Calls of the handler are timed.
     pub(crate) is_timed: bool,
+    /// Of requests that are over, for the next ones.
+    #[expect(clippy::vec_box, reason = "it is the boxes that are kept")]
+    pub(crate) spare: Vec<Box<Exchange>>,
     /// What streams of events take their places from.
     pub(crate) lasting: Arc<Share>,
 }
@@ -119,11 +122,9 @@ pub(crate) struct Parts<'a> {
     pub(crate) http1: &'a mut Http1,
     pub(crate) input: &'a mut Input,
     pub(crate) output: &'a mut Output,
-    /// The rest of the answer that is being given.
-    pub(crate) body: &'a mut Option<Box<BodyOut>>,
-    /// Who takes the body of the request.
-    pub(crate) sink: &'a mut Option<Box<dyn BodySink>>,
-    pub(crate) place: ConnId,
+    /// The one that is under way, if it is not answered at once.
+    pub(crate) exchange: &'a mut Option<Box<Exchange>>,
+    pub(crate) conn: ConnId,
     pub(crate) ends: &'a dyn Ends,
     pub(crate) counters: &'a WorkerCounters,
 }
@@ -132,9 +133,10 @@ pub(crate) struct Parts<'a> {
 pub(crate) fn deadline(
     http1: &Http1,
     input: Option<&Input>,
-    body: Option<&BodyOut>,
+    exchange: Option<&Exchange>,
     limits: &Limits,
 ) -> Seconds {
+    let body = exchange.and_then(Exchange::body);
     match body.and_then(|body| body.heartbeat) {
         Some(every) if http1.is_waiting() => http1.waited(every),
         _ => http1.deadline(input, limits),
@@ -162,13 +164,13 @@ pub(crate) enum Turn {
 
 /// Whether what is to be done is the beginning of something, or takes more memory. A request whose
 /// body has been taken is neither.
-#[cold]
+#[inline(always)]
 fn is_new(next: &Next, parts: &Parts<'_>) -> bool {
     match next {
-        Next::Request => parts.input.body.is_empty() && parts.sink.is_none(),
-        Next::Plan => true,
+        Next::Request(request) => request.body.is_empty() && parts.exchange.is_none(),
+        Next::Plan(_) => true,
         Next::Read => parts.http1.needs_memory(parts.input),
-        Next::Piece | Next::Wait | Next::Close(_) => false,
+        Next::Piece(_) | Next::Wait | Next::Close(_) => false,
     }
 }
 
@@ -183,7 +185,7 @@ where
         parts: &mut Parts<'_>,
         upgrades: &mut impl Upgrades<P::Target>,
     ) -> Turn {
-        self.wire.set_place(parts.place);
+        self.wire.set_conn(parts.conn);
         let is_over = self.wire.door.budget.is_over();
         let mut pace = Pace::default();
         for _ in 0..self.limits.requests_per_turn.max(1) {
@@ -206,17 +208,17 @@ where
                 continue;
             }
             match next {
-                Next::Request | Next::Plan if self.is_elsewhere(parts) => {
+                Next::Request(_) | Next::Plan(_) if self.is_elsewhere(parts) => {
                     parts.http1.refuse(ProtocolError::HostNotAllowed);
                 }
-                Next::Request => {
-                    self.answer(parts, upgrades);
+                Next::Request(request) => {
+                    self.answer(&request, parts, upgrades);
                     if upgrades.is_accepted() {
                         return Turn::Upgrade;
                     }
                 }
-                Next::Plan => self.plan(parts),
-                Next::Piece => self.piece(parts),
+                Next::Plan(framing) => self.plan(framing, parts),
+                Next::Piece(piece) => self.piece(piece, parts),
                 Next::Read => return Turn::Read,
                 Next::Wait => match self.draw(parts) {
                     Drawn::Nothing => return Turn::Wait,
@@ -225,7 +227,7 @@ where
                     Drawn::All => {}
                 },
                 Next::Close(close) => {
-                    self.drop_sink(parts);
+                    self.end(parts.exchange.take());
                     self.report_close(close, parts);
                     return Turn::Close(close);
                 }
@@ -247,38 +249,53 @@ where
         let Some(allowed) = &self.hosts else {
             return false;
         };
-        let host = Request::new(parts.input, parts.ends).host();
+        let host = Request::new(parts.input, 0..0, parts.ends).host();
         !hosts::is_allowed(host.unwrap_or_default(), allowed)
     }
 
     #[inline]
-    fn answer(&mut self, parts: &mut Parts<'_>, upgrades: &mut impl Upgrades<P::Target>) {
+    fn answer(
+        &mut self,
+        request: &RequestParts,
+        parts: &mut Parts<'_>,
+        upgrades: &mut impl Upgrades<P::Target>,
+    ) {
         match self.is_timed {
-            false => self.call(parts, upgrades),
-            true => self.call_timed(parts, upgrades),
+            false => self.call(request, parts, upgrades),
+            true => self.call_timed(request, parts, upgrades),
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn call_timed(&mut self, parts: &mut Parts<'_>, upgrades: &mut impl Upgrades<P::Target>) {
+    fn call_timed(
+        &mut self,
+        request: &RequestParts,
+        parts: &mut Parts<'_>,
+        upgrades: &mut impl Upgrades<P::Target>,
+    ) {
         let from = Instant::now();
-        self.call(parts, upgrades);
+        self.call(request, parts, upgrades);
         parts.counters.handler_took(from.elapsed());
     }
 
     #[inline(always)]
-    fn call(&mut self, parts: &mut Parts<'_>, upgrades: &mut impl Upgrades<P::Target>) {
-        if let Some(sink) = parts.sink.take() {
-            return self.answer_by(sink, parts);
+    fn call(
+        &mut self,
+        announced: &RequestParts,
+        parts: &mut Parts<'_>,
+        upgrades: &mut impl Upgrades<P::Target>,
+    ) {
+        if parts.exchange.is_some() {
+            return self.answer_by_sink(announced.mode, parts);
         }
         // The handler is shared by reference and must be sound after a panic in any case, as other
         // threads go on using it; the output is cut back by `fail`. All is made within: what is not,
         // goes through memory.
         let answered = catch(|| {
-            let mode = parts.http1.mode();
+            let mode = announced.mode;
             let response = self.wire.response(mode, parts.output);
-            let request = Request::new(parts.input, parts.ends);
+            let request = Request::new(parts.input, announced.body.clone(), parts.ends);
             let handler = &*self.handler;
             let _done: Done = if mode.method.is_special() && is_for_library(handler, &request) {
                 answer_special(&request, response)
@@ -322,7 +339,7 @@ where
                 if body.is_some() {
                     parts.counters.answered(self.wire.status());
                 }
-                self.keep_exchange(parts.place);
+                self.keep(parts);
                 parts.http1.defer(parts.input, self.now);
                 self.begin_body(body, parts);
             }
@@ -340,11 +357,10 @@ where
     #[cold]
     fn finish_with(&mut self, status: u16, text: &str, parts: &mut Parts<'_>) {
         self.wire.take_back(parts.output);
-        self.wire.door.leave(parts.place);
         let body_bytes = self.error_response(status, text, parts);
         parts.counters.answered(status);
-        match self.wire.exchange.take() {
-            Some(exchange) => exchange.complete_with(status, body_bytes, parts.output),
+        match self.wire.log.take() {
+            Some(entry) => entry.complete_with(status, body_bytes, parts.output),
             None => self.tell(status, body_bytes, parts),
         }
         parts.http1.finish(true, parts.input, self.now);
@@ -363,12 +379,12 @@ where
         if self.beat(parts) {
             return None;
         }
-        let body = parts.body.take();
-        let is_streaming = body.is_some();
-        self.drop_sink(parts);
+        let mut exchange = parts.exchange.take();
+        let sink = exchange.as_mut().and_then(|exchange| exchange.sink.take());
+        drop_quietly(sink);
+        let is_streaming = exchange.as_ref().is_some_and(|e| e.body().is_some());
         let close = parts.http1.expire();
         if close.reason == CloseReason::AnswerTimeout {
-            self.wire.door.leave(parts.place);
             let body_bytes = match is_streaming {
                 true => 0,
                 false => {
@@ -376,8 +392,9 @@ where
                     self.error_response(503, "the answer took too long", parts)
                 }
             };
-            self.tell_timeout(body.as_deref(), body_bytes, parts);
+            self.tell_timeout(exchange.as_deref_mut(), body_bytes, parts);
         }
+        self.end(exchange);
         self.report_close(close, parts);
         // There is no way to say that the time is up in the middle of a body.
         Some(match is_streaming {

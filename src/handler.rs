@@ -1,6 +1,6 @@
 //! The trait that a program implements, and the errors of connections.
 
-use crate::exchange::AccessEntry;
+use crate::access_entry::AccessEntry;
 use crate::incoming::BodyPlan;
 use crate::protocol::error::ProtocolError;
 use crate::request::Request;

@@ -4,8 +4,8 @@ mod reader;
 
 pub use reader::BodyReader;
 
-use crate::conn::id::ConnId;
-use crate::late::{Address, Command, Door};
+use crate::conn::id::{ConnId, RequestId};
+use crate::late::{Command, Door, StreamIds};
 use crate::request::Request;
 use crate::response::{Done, Response};
 use std::sync::Arc;
@@ -152,9 +152,10 @@ pub enum Flow {
 pub struct Incoming<'a> {
     pub(crate) received: u64,
     pub(crate) door: &'a Arc<Door>,
-    pub(crate) place: ConnId,
-    /// Given out so far.
-    pub(crate) tickets: &'a mut u64,
+    pub(crate) conn: ConnId,
+    /// Of the request, once it has one.
+    pub(crate) id: &'a mut Option<RequestId>,
+    pub(crate) ids: &'a mut StreamIds,
 }
 
 impl Incoming<'_> {
@@ -165,16 +166,11 @@ impl Incoming<'_> {
 
     /// What ends a [`Flow::Pause`], from any thread.
     pub fn resumer(&mut self) -> Resumer {
-        let address = match self.door.current(self.place) {
-            Some(address) => address,
-            None => {
-                *self.tickets += 1;
-                self.door.enter(self.place, *self.tickets)
-            }
-        };
+        let (door, conn, ids) = (self.door, self.conn, &mut *self.ids);
+        let id = *self.id.get_or_insert_with(|| door.enter(conn, ids));
         Resumer {
-            door: self.door.clone(),
-            address,
+            door: door.clone(),
+            id,
         }
     }
 }
@@ -192,23 +188,22 @@ impl std::fmt::Debug for Incoming<'_> {
 #[derive(Clone, Debug)]
 pub struct Resumer {
     door: Arc<Door>,
-    address: Address,
+    id: RequestId,
 }
 
 impl Resumer {
     /// The sink gets further pieces. Does nothing if it has not paused.
     pub fn resume(&self) {
-        self.door
-            .post(Command::Resume(self.address, Flow::Continue));
+        self.door.post(Command::Resume(self.id, Flow::Continue));
     }
 
     /// The sink is asked for its answer at once, paused or not, as by [`Flow::Answer`].
     pub fn answer(&self) {
-        self.door.post(Command::Resume(self.address, Flow::Answer));
+        self.door.post(Command::Resume(self.id, Flow::Answer));
     }
 
     /// The request is over, or its client has gone.
     pub fn is_gone(&self) -> bool {
-        !self.door.is_waited_for(self.address)
+        !self.door.is_waited_for(self.id)
     }
 }

@@ -28,6 +28,7 @@
 )]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod access_entry;
 mod access_log;
 #[cfg(any(test, feature = "internals"))]
 #[doc(hidden)]
@@ -37,7 +38,6 @@ mod conn;
 #[cfg(feature = "dir")]
 mod dir;
 mod drive;
-mod exchange;
 #[cfg(any(feature = "dir", feature = "multipart"))]
 mod file_name;
 pub mod guide;
@@ -69,12 +69,12 @@ mod websocket;
 #[cfg(feature = "websocket")]
 mod ws_drive;
 
+pub use access_entry::AccessEntry;
 pub use access_log::{AccessFormat, AccessLog, LogWriter};
 pub use config::{Balance, Config};
 #[cfg(feature = "dir")]
 pub use dir::{DirConfig, DirServer, Embedded, Files};
 pub use drive::Off;
-pub use exchange::AccessEntry;
 pub use handler::{ConnectionError, FromFn, Handler, from_fn};
 pub use incoming::{BodyPlan, BodyReader, BodySink, Flow, Incoming, Respond, Resumer};
 #[cfg(unix)]

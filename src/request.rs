@@ -14,6 +14,7 @@ use crate::protocol::{
 };
 use std::borrow::Cow;
 use std::net::SocketAddr;
+use std::ops::Range;
 
 /// Default limit on the pairs of a form. No form for people has more.
 const FORM_PAIRS: usize = 1000;
@@ -58,13 +59,13 @@ pub struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// The complete request at the front of `input`.
-    pub(crate) fn new(input: &'a Input, ends: &'a dyn Ends) -> Request<'a> {
+    /// The request at the front of `input`, whose head is complete, with this body.
+    pub(crate) fn new(input: &'a Input, body: Range<usize>, ends: &'a dyn Ends) -> Request<'a> {
         let bytes = input.unread();
         Request {
             head: &input.head,
             bytes,
-            body: &bytes[input.body.clone()],
+            body: &bytes[body],
             ends,
         }
     }

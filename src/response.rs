@@ -12,6 +12,7 @@ mod wire;
 pub use error_context::ErrorContext;
 pub(crate) use wire::Wire;
 
+use crate::access_entry::PendingEntry;
 #[cfg(feature = "websocket")]
 use crate::conn::response_encoder as encode;
 use crate::conn::{
@@ -20,7 +21,6 @@ use crate::conn::{
     payload::Payload,
     response_head::BodySize,
 };
-use crate::exchange::Exchange;
 use peregrine_protocol::field_line;
 use std::fs::File;
 use std::io;
@@ -271,12 +271,12 @@ impl<'a> Response<'a> {
         &self.wire.door.budget
     }
 
-    /// Has `exchange` told what becomes of the answer that [`Response::is_whole`] says no of.
-    pub(crate) fn watch(self, exchange: Box<Exchange>, body_bytes: u64) {
+    /// Has `entry` told what becomes of the answer that [`Response::is_whole`] says no of.
+    pub(crate) fn watch(self, entry: Box<PendingEntry>, body_bytes: u64) {
         let wire = self.wire;
         match wire.state == State::Complete && wire.fault.is_none() {
-            true => exchange.complete_with(wire.head.status, body_bytes, self.output),
-            false => wire.exchange = Some(exchange.around(wire.exchange.take())),
+            true => entry.complete_with(wire.head.status, body_bytes, self.output),
+            false => wire.log = Some(entry.around(wire.log.take())),
         }
     }
 

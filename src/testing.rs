@@ -245,6 +245,7 @@ fn serve<H: Handler, M: Upgrades<H>>(
             wire: Wire::new(Some("peregrine"), Arc::new(door)),
             now: Seconds::START,
             is_timed: false,
+            spare: Vec::new(),
             lasting: Arc::new(Share::new(usize::MAX)),
         },
         pool: Buffers::default(),

@@ -3,6 +3,7 @@
 //!
 //! Knows handlers, but no sockets, as `drive` does for HTTP.
 
+use crate::access_entry::{AccessEntry, tell_quietly};
 use crate::conn::{
     Seconds,
     deflate::{Deflate, Inflate},
@@ -13,7 +14,6 @@ use crate::conn::{
     ws_send::SendKit,
 };
 use crate::drive::{Pace, report};
-use crate::exchange::{AccessEntry, tell_quietly};
 use crate::handler::{ConnectionError, Handler};
 use crate::log::event;
 use crate::protocol::handshake::{self, HandshakeError, Opening};

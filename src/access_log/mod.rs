@@ -4,8 +4,8 @@ mod writer;
 
 pub use writer::LogWriter;
 
+use crate::access_entry::{self, AccessEntry, PendingEntry};
 use crate::conn::panic_guard::catch;
-use crate::exchange::{self, AccessEntry, Exchange};
 use crate::handler::{ConnectionError, Handler, answer_special, is_for_library};
 use crate::incoming::{BodyPlan, BodySink, Flow, Incoming};
 use crate::request::Request;
@@ -135,7 +135,7 @@ thread_local! {
     static LINE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-impl<F> exchange::Log for Log<F>
+impl<F> access_entry::Log for Log<F>
 where
     F: Fn(&AccessEntry<'_>, &mut Vec<u8>) + Send + Sync + 'static,
 {
@@ -146,7 +146,7 @@ where
         if line.iter().any(is_bad) {
             line = line.iter().fold(Vec::new(), |mut clean, b| {
                 match is_bad(b) {
-                    true => exchange::hex(*b, &mut clean),
+                    true => access_entry::hex(*b, &mut clean),
                     false => clean.push(*b),
                 }
                 clean
@@ -176,12 +176,12 @@ where
         let answered = catch(|| answer(res.reborrow()));
         match &answered {
             Ok(done) if res.is_whole() => {
-                exchange::Log::write(&**self, &AccessEntry::new(req, done, begun.elapsed()));
+                access_entry::Log::write(&**self, &AccessEntry::new(req, done, begun.elapsed()));
             }
             _ => {
                 let body_bytes = answered.as_ref().map_or(0, Done::body_bytes);
-                let exchange = Exchange::new(self.clone(), req, begun, res.budget());
-                res.watch(exchange, body_bytes);
+                let entry = PendingEntry::new(self.clone(), req, begun, res.budget());
+                res.watch(entry, body_bytes);
             }
         }
         answered.unwrap_or_else(|panic| panic.resume())
@@ -236,7 +236,7 @@ where
     }
 
     fn handle_library_response(&self, entry: &AccessEntry<'_>) {
-        exchange::Log::write(&*self.log, entry);
+        access_entry::Log::write(&*self.log, entry);
         self.handler.handle_library_response(entry);
     }
 }

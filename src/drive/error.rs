@@ -38,7 +38,6 @@ where
             Err(panic) => self.fail(&Failure::Panic(panic), parts),
         }
         self.wire.take_back(parts.output);
-        self.wire.door.leave(parts.place);
         error
             .respond(self.wire.response(mode, parts.output))
             .body_bytes()

@@ -1,16 +1,16 @@
 //! Request bodies that are looked at before they are complete.
 
-use super::{Failure, Parts, Service};
+use super::{Exchange, Failure, Parts, Service};
 use crate::conn::{
-    http1::Plan,
-    panic_guard::{catch, drop_quietly},
+    http1::{Mode, Plan},
+    panic_guard::catch,
 };
 use crate::handler::{Handler, is_for_library};
 use crate::incoming::{BodyPlan, BodySink, Flow, Incoming, Respond};
-use crate::protocol::encode;
+use crate::protocol::{encode, framing::Framing};
 use crate::request::Request;
-use crate::response::{AnswerError, Done};
-use std::ops::Deref;
+use crate::response::{AnswerError, Done, Response};
+use std::ops::{Deref, Range};
 
 impl<P> Service<P>
 where
@@ -19,8 +19,8 @@ where
 {
     /// Asks the handler what shall become of a body.
     #[inline(never)]
-    pub(super) fn plan(&mut self, parts: &mut Parts<'_>) {
-        let request = Request::new(parts.input, parts.ends);
+    pub(super) fn plan(&mut self, framing: Framing, parts: &mut Parts<'_>) {
+        let request = Request::new(parts.input, 0..0, parts.ends);
         let handler = &*self.handler;
         let planned = catch(|| match is_for_library(handler, &request) {
             true => BodyPlan::Unread,
@@ -30,7 +30,7 @@ where
             Ok(BodyPlan::Buffer) => Plan::Buffer(self.limits.body_bytes as u64),
             Ok(BodyPlan::BufferUpTo(most)) => Plan::Buffer(most as u64),
             Ok(BodyPlan::Stream(sink, most)) => {
-                *parts.sink = Some(sink);
+                self.exchange(parts).sink = Some(sink);
                 Plan::Pieces(most)
             }
             Ok(BodyPlan::Unread) => Plan::Unread,
@@ -41,11 +41,14 @@ where
             Ok(BodyPlan::Refuse(status)) => {
                 return self.fail_plan(&Failure::Answer(AnswerError::Status(status)), parts);
             }
-            Ok(BodyPlan::Respond(respond)) => return self.respond(respond, parts),
+            Ok(BodyPlan::Respond(respond)) => {
+                self.exchange(parts).sink = Some(Box::new(Bodiless(respond)));
+                Plan::Refuse
+            }
             Err(panic) => return self.fail_plan(&Failure::Panic(panic), parts),
         };
-        let output = &mut *parts.output;
-        parts.http1.plan(plan, parts.input, output, &self.limits);
+        let (input, output) = (&mut *parts.input, &mut *parts.output);
+        parts.http1.plan(framing, plan, input, output, &self.limits);
     }
 
     fn fail_plan(&mut self, failure: &Failure, parts: &mut Parts<'_>) {
@@ -60,43 +63,30 @@ where
         self.tell(status, body_bytes, parts);
     }
 
-    /// Answers without the body, which nobody reads any more.
-    fn respond(&mut self, respond: Respond, parts: &mut Parts<'_>) {
-        let output = &mut *parts.output;
-        parts
-            .http1
-            .plan(Plan::Refuse, parts.input, output, &self.limits);
-        let response = self.wire.response(parts.http1.mode(), parts.output);
-        let request = Request::new(parts.input, parts.ends);
-        let answered = catch(|| {
-            let _done: Done = respond(&request, response);
-        });
-        self.finish(answered, parts);
-    }
-
     /// Hands a piece of the body to its sink.
     #[inline(never)]
-    pub(super) fn piece(&mut self, parts: &mut Parts<'_>) {
-        let piece = &parts.input.unread()[parts.input.body.clone()];
+    pub(super) fn piece(&mut self, piece: Range<usize>, parts: &mut Parts<'_>) {
+        let bytes = &parts.input.unread()[piece.clone()];
+        let Exchange { id, sink, .. } = &mut **parts.exchange.get_or_insert_default();
         let mut incoming = Incoming {
-            received: parts.input.received() + piece.len() as u64,
+            received: parts.input.received() + bytes.len() as u64,
             door: &self.wire.door,
-            place: parts.place,
-            tickets: &mut self.wire.tickets,
+            conn: parts.conn,
+            id,
+            ids: &mut self.wire.ids,
         };
-        let sink = parts.sink.as_mut();
         let flow = catch(|| match sink {
-            Some(sink) => sink.piece(piece, &mut incoming),
+            Some(sink) => sink.piece(bytes, &mut incoming),
             None => Flow::Answer,
         });
-        parts.http1.piece_taken(parts.input);
+        parts.http1.piece_taken(piece, parts.input);
         match flow {
             Ok(Flow::Continue) => {}
             Ok(Flow::Pause) => parts.http1.pause(self.now),
             Ok(Flow::Answer) => parts.http1.answer_now(parts.input, &self.limits),
             Err(panic) => {
                 self.fail(&Failure::Panic(panic), parts);
-                self.drop_sink(parts);
+                self.end(parts.exchange.take());
                 let text = "the server could not take this request";
                 let body_bytes = self.error_response(500, text, parts);
                 parts.http1.give_up();
@@ -107,20 +97,22 @@ where
 
     /// The body is complete, or complete enough for its sink.
     #[inline(never)]
-    pub(super) fn answer_by(&mut self, sink: Box<dyn BodySink>, parts: &mut Parts<'_>) {
-        // The answer may be put off in its turn, under another ticket.
-        self.wire.door.leave(parts.place);
-        let response = self.wire.response(parts.http1.mode(), parts.output);
-        let request = Request::new(parts.input, parts.ends);
+    pub(super) fn answer_by_sink(&mut self, mode: Mode, parts: &mut Parts<'_>) {
+        let mut exchange = parts.exchange.take();
+        let sink = exchange.as_mut().and_then(|exchange| exchange.sink.take());
+        // The response may come later in its turn, under another identifier.
+        self.end(exchange);
+        let response = self.wire.response(mode, parts.output);
+        let request = Request::new(parts.input, 0..0, parts.ends);
         let answered = catch(|| {
-            let _done: Done = sink.finish(&request, response);
+            let _done: Option<Done> = sink.map(|sink| sink.finish(&request, response));
         });
         self.finish(answered, parts);
     }
 
     /// A sink that has paused goes on, or answers.
     pub(super) fn resume(&mut self, flow: Flow, parts: &mut Parts<'_>) {
-        if parts.sink.is_none() {
+        if parts.exchange.as_ref().is_none_or(|e| e.sink.is_none()) {
             return;
         }
         match flow {
@@ -128,13 +120,18 @@ where
             Flow::Continue | Flow::Pause => parts.http1.resume(parts.input, self.now),
         }
     }
+}
 
-    /// The body will never be complete.
-    #[inline(never)]
-    pub(super) fn drop_sink(&mut self, parts: &mut Parts<'_>) {
-        if let Some(sink) = parts.sink.take() {
-            self.wire.door.leave(parts.place);
-            drop_quietly(sink);
-        }
+/// Answers a request whose body nobody reads.
+struct Bodiless(Respond);
+
+impl BodySink for Bodiless {
+    /// There are no pieces.
+    fn piece(&mut self, _: &[u8], _: &mut Incoming<'_>) -> Flow {
+        Flow::Answer
+    }
+
+    fn finish(self: Box<Self>, req: &Request<'_>, res: Response<'_>) -> Done {
+        (self.0)(req, res)
     }
 }

@@ -1,5 +1,6 @@
 //! Answers, or parts of them, that come later.
 
+use super::exchange::body_of;
 use super::{Failure, NOT_ANSWERED, Pace, Parts, Service};
 use crate::conn::body_out::{BodyOut, Progress};
 use crate::conn::panic_guard::catch;
@@ -49,7 +50,7 @@ where
     /// Goes on with a body that the connection draws itself, for as long as a turn may take.
     #[inline(never)]
     pub(super) fn draw(&mut self, parts: &mut Parts<'_>) -> Drawn {
-        let Some(body) = parts.body.as_mut().filter(|body| body.is_drawn()) else {
+        let Some(body) = body_of(parts.exchange).filter(|body| body.is_drawn()) else {
             return Drawn::Nothing;
         };
         let output = &mut *parts.output;
@@ -91,8 +92,8 @@ where
 
     /// What others have sent for the answer that this connection waits for.
     pub(crate) fn command(&mut self, command: Command, parts: &mut Parts<'_>) {
-        let is_waited_for = |address| self.wire.door.is_waited_for(address);
-        if !command.address().is_some_and(is_waited_for) {
+        let id = parts.exchange.as_ref().and_then(|exchange| exchange.id);
+        if id.is_none() || id != command.request() {
             return;
         }
         match command {
@@ -101,7 +102,7 @@ where
             Command::Panicked(_, panic) => self.fail_late(&Failure::Panic(panic), parts),
             Command::Piece(_, piece) => {
                 let len = piece.len();
-                let progress = match parts.body {
+                let progress = match body_of(parts.exchange) {
                     Some(body) => {
                         body.taken(len);
                         body.push(piece, parts.output)
@@ -114,7 +115,7 @@ where
                 }
             }
             Command::End(_, trailers) => {
-                let progress = match parts.body {
+                let progress = match body_of(parts.exchange) {
                     Some(body) => body.end(&trailers, parts.output),
                     None => Progress::More,
                 };
@@ -139,18 +140,18 @@ where
         if late.body.as_mut().is_some_and(|body| !self.can_last(body)) {
             parts.counters.answered(503);
             let body_bytes = self.error_response(503, CROWDED, parts);
-            self.end_exchange(Some(503), body_bytes, parts);
+            self.end_log(Some(503), body_bytes, parts);
             return self.answered(true, parts);
         }
         parts.counters.answered(late.head.status);
         let (status, body_bytes) = (late.head.status, late.body_bytes);
         match self.wire.deliver(late, parts.http1.mode(), parts.output) {
             Err(close) => {
-                self.end_exchange(Some(status), body_bytes, parts);
+                self.end_log(Some(status), body_bytes, parts);
                 self.answered(close, parts);
             }
             Ok(body) => {
-                self.begin_exchange(status, parts.place);
+                self.begin_log(status, parts);
                 parts.http1.progress(self.now);
                 self.begin_body(Some(body), parts);
             }
@@ -159,7 +160,9 @@ where
 
     /// What follows of an answer, if that is known already.
     pub(super) fn begin_body(&mut self, body: Option<Box<BodyOut>>, parts: &mut Parts<'_>) {
-        *parts.body = body;
+        if let Some(exchange) = parts.exchange {
+            exchange.body = body;
+        }
         if parts.http1.is_stopping() {
             self.end_events(parts);
         }
@@ -167,7 +170,7 @@ where
 
     /// A row of events that has been silent gives a sign of life. False if there is none.
     pub(super) fn beat(&mut self, parts: &mut Parts<'_>) -> bool {
-        let body = parts.body.as_mut();
+        let body = body_of(parts.exchange);
         let Some(body) = body.filter(|body| body.heartbeat.is_some()) else {
             return false;
         };
@@ -184,7 +187,7 @@ where
     }
 
     fn end_events(&mut self, parts: &mut Parts<'_>) {
-        let body = parts.body.as_mut();
+        let body = body_of(parts.exchange);
         if let Some(body) = body.filter(|body| body.heartbeat.is_some()) {
             let progress = body.end(b"", parts.output);
             self.advance(progress, parts);
@@ -193,12 +196,12 @@ where
 
     fn fail_late(&mut self, failure: &Failure, parts: &mut Parts<'_>) {
         self.fail(failure, parts);
-        if parts.body.is_some() {
+        if body_of(parts.exchange).is_some() {
             return self.cut(parts);
         }
         parts.counters.answered(500);
         let body_bytes = self.error_response(500, NOT_ANSWERED, parts);
-        self.end_exchange(Some(500), body_bytes, parts);
+        self.end_log(Some(500), body_bytes, parts);
         self.answered(true, parts);
     }
 
@@ -209,9 +212,9 @@ where
                 return Drawn::Some;
             }
             Progress::Complete => {
-                let body = parts.body.take();
+                let body = body_of(parts.exchange);
                 let (close, bytes) = body.map_or((false, 0), |body| (body.close, body.pushed()));
-                self.end_exchange(None, bytes, parts);
+                self.end_log(None, bytes, parts);
                 self.answered(close, parts);
             }
             Progress::Broken(error) => {
@@ -223,15 +226,15 @@ where
     }
 
     fn answered(&mut self, close: bool, parts: &mut Parts<'_>) {
-        self.wire.door.leave(parts.place);
+        self.end(parts.exchange.take());
         parts.http1.answered(close, parts.input, self.now);
     }
 
     /// The rest of the answer will never come: the client shall see that something is missing.
     fn cut(&mut self, parts: &mut Parts<'_>) {
-        let body = parts.body.take();
-        self.cut_exchange(body.as_deref(), parts.place);
-        self.wire.door.leave(parts.place);
+        let mut exchange = parts.exchange.take();
+        self.cut_log(exchange.as_deref_mut());
+        self.end(exchange);
         parts.http1.cut();
     }
 }

@@ -1,8 +1,8 @@
 //! What logs are told of the responses that they do not see for themselves.
 
-use super::{Parts, Service};
-use crate::conn::{body_out::BodyOut, http1::Http1, id::ConnId, input::Input, output::Output};
-use crate::exchange::{AccessEntry, CLIENT_GONE, tell_quietly};
+use super::{Exchange, Parts, Service};
+use crate::access_entry::{AccessEntry, CLIENT_GONE, tell_quietly};
+use crate::conn::{http1::Http1, input::Input, output::Output};
 use crate::handler::Handler;
 use crate::request::{Ends, Request};
 use std::ops::Deref;
@@ -13,62 +13,56 @@ where
     P::Target: Handler + Sized,
 {
     /// The response comes later, or the rest of it.
-    pub(super) fn keep_exchange(&mut self, place: ConnId) {
-        if let Some(mut exchange) = self.wire.exchange.take() {
-            exchange.begin(self.wire.status());
-            self.wire.exchanges.insert(place.slot(), exchange);
-        }
+    pub(super) fn keep(&mut self, parts: &mut Parts<'_>) {
+        let (id, log) = (self.wire.id.take(), self.wire.log.take());
+        let exchange = self.exchange(parts);
+        (exchange.id, exchange.log) = (id, log);
+        self.begin_log(self.wire.status(), parts);
     }
 
     /// The head of a response that was deferred is made, and its body follows.
-    pub(super) fn begin_exchange(&mut self, status: u16, place: ConnId) {
-        if let Some(exchange) = self.wire.exchanges.get_mut(&place.slot()) {
-            exchange.begin(status);
+    pub(super) fn begin_log(&mut self, status: u16, parts: &mut Parts<'_>) {
+        let exchange = parts.exchange.as_mut();
+        if let Some(entry) = exchange.and_then(|exchange| exchange.log.as_mut()) {
+            entry.begin(status);
         }
     }
 
     /// The response that was to come is complete: a streamed one if it has no other status.
-    pub(super) fn end_exchange(
-        &mut self,
-        status: Option<u16>,
-        body_bytes: u64,
-        parts: &mut Parts<'_>,
-    ) {
-        let Some(exchange) = self.wire.exchanges.remove(&parts.place.slot()) else {
+    pub(super) fn end_log(&mut self, status: Option<u16>, body_bytes: u64, parts: &mut Parts<'_>) {
+        let exchange = parts.exchange.as_mut();
+        let Some(entry) = exchange.and_then(|exchange| exchange.log.take()) else {
             return;
         };
         match status {
-            Some(status) => exchange.complete_with(status, body_bytes, parts.output),
-            None => exchange.complete(body_bytes, parts.output),
+            Some(status) => entry.complete_with(status, body_bytes, parts.output),
+            None => entry.complete(body_bytes, parts.output),
         }
     }
 
     /// The rest of a streamed body will never come.
-    pub(super) fn cut_exchange(&mut self, body: Option<&BodyOut>, place: ConnId) {
-        if let Some(mut exchange) = self.wire.exchanges.remove(&place.slot()) {
-            exchange.cut(body.map_or(0, BodyOut::pushed));
+    pub(super) fn cut_log(&mut self, exchange: Option<&mut Exchange>) {
+        let Some(Exchange { body, log, .. }) = exchange else {
+            return;
+        };
+        if let Some(mut entry) = log.take() {
+            entry.cut(body.as_ref().map_or(0, |body| body.pushed()));
         }
-    }
-
-    /// The response ends in a panic of the library.
-    #[cold]
-    pub(crate) fn lose_exchange(&mut self, place: ConnId) {
-        // Its log is told by the drop.
-        drop(self.wire.exchanges.remove(&place.slot()));
     }
 
     /// The response has not come in time: a 503 is in the output, or what there is of its body.
     pub(super) fn tell_timeout(
         &mut self,
-        body: Option<&BodyOut>,
+        exchange: Option<&mut Exchange>,
         body_bytes: u64,
         parts: &mut Parts<'_>,
     ) {
-        if body.is_some() {
-            return self.cut_exchange(body, parts.place);
+        let is_streaming = exchange.as_ref().is_some_and(|e| e.body.is_some());
+        if is_streaming {
+            return self.cut_log(exchange);
         }
-        match self.wire.exchanges.remove(&parts.place.slot()) {
-            Some(exchange) => exchange.complete_with(503, body_bytes, parts.output),
+        match exchange.and_then(|exchange| exchange.log.take()) {
+            Some(entry) => entry.complete_with(503, body_bytes, parts.output),
             None => self.tell(503, body_bytes, parts),
         }
     }
@@ -89,13 +83,16 @@ where
 
     /// The connection is closed with what is left of it.
     #[cold]
-    pub(crate) fn leave(&mut self, left: &Left<'_>) {
-        if let Some(mut exchange) = self.wire.exchanges.remove(&left.place.slot()) {
-            exchange.leave(left.body.map_or(0, |body| body.sent(left.output)));
+    pub(crate) fn leave(&mut self, mut left: Left<'_>) {
+        if let Some(Exchange { body, log, .. }) = left.exchange.as_deref_mut() {
+            if let Some(mut entry) = log.take() {
+                entry.leave(body.as_ref().map_or(0, |body| body.sent(left.output)));
+            }
         }
         if let Some(input) = left.input.filter(|_| left.http1.is_unanswered()) {
             self.tell_of((left.http1, input), CLIENT_GONE, 0, left.ends);
         }
+        self.end(left.exchange);
     }
 
     fn tell_of(
@@ -118,7 +115,6 @@ pub(crate) struct Left<'a> {
     pub(crate) http1: &'a Http1,
     pub(crate) input: Option<&'a Input>,
     pub(crate) output: Option<&'a Output>,
-    pub(crate) body: Option<&'a BodyOut>,
-    pub(crate) place: ConnId,
+    pub(crate) exchange: Option<Box<Exchange>>,
     pub(crate) ends: &'a dyn Ends,
 }

@@ -10,7 +10,6 @@ use super::socket::Socket;
 use super::transport::Transport;
 use crate::conn::{
     Seconds,
-    body_out::BodyOut,
     budget::Tally,
     http1::{Close, Http1},
     id::ConnId,
@@ -18,9 +17,8 @@ use crate::conn::{
     output::Output,
     pool::Pool,
 };
-use crate::drive::{HandlerRef, Parts, Service, Turn, Upgrades};
+use crate::drive::{Exchange, HandlerRef, Parts, Service, Turn, Upgrades};
 use crate::handler::ConnectionError;
-use crate::incoming::BodySink;
 use crate::late::Command;
 use crate::request::Ends;
 use crate::stats::WorkerCounters;
@@ -45,10 +43,8 @@ pub(crate) struct Connection<P, M, T> {
     http1: Http1,
     input: Option<Box<Input>>,
     output: Option<Box<Output>>,
-    /// The rest of the answer that is being given.
-    body: Option<Box<BodyOut>>,
-    /// Who takes the body of the request that is coming in.
-    sink: Option<Box<dyn BodySink>>,
+    /// The one that is under way, if it is not answered at once.
+    exchange: Option<Box<Exchange>>,
     phase: Phase,
     /// When the client last took something.
     wrote: Seconds,
@@ -96,8 +92,7 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
             http1: Http1::new(now, keep_alive),
             input: None,
             output: None,
-            body: None,
-            sink: None,
+            exchange: None,
             phase: Phase::Serving,
             wrote: now,
             served_by: PhantomData,
@@ -137,9 +132,8 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
             http1: &mut self.http1,
             input: &mut lease.input,
             output: &mut lease.output,
-            body: &mut self.body,
-            sink: &mut self.sink,
-            place,
+            exchange: &mut self.exchange,
+            conn: place,
             ends: &self.link.socket,
             counters,
         }
@@ -160,10 +154,7 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
             return Fate::Closed;
         }
         if self.http1.is_eof() {
-            shared.service.wire.door.client_eof(shared.place);
-            if let Some(body) = &self.body {
-                body.client_eof();
-            }
+            shared.service.client_eof(self.exchange.as_deref());
         }
         Fate::Open
     }
@@ -240,7 +231,7 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
             false => Some(Fate::Open),
         };
         let unread = lease.input.available();
-        if self.body.is_some() {
+        if self.is_streaming() {
             let mut parts = self.parts(lease, &shared.counters, shared.place);
             shared.service.stop(unread, &mut parts);
             return self.go_on(lease, shared);
@@ -271,6 +262,12 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
             rest,
             output: self.output,
         }
+    }
+
+    /// The head of a response has been sent, and its body follows.
+    fn is_streaming(&self) -> bool {
+        let exchange = self.exchange.as_ref();
+        exchange.is_some_and(|exchange| exchange.body().is_some())
     }
 
     /// Bytes of an incomplete request.

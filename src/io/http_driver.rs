@@ -67,6 +67,7 @@ impl<H: Handler, M: Mode<H, T>, T: OverSocket> Worker<H, M, T> {
                 wire: Wire::new(self.config.server_name.as_deref(), seat.door.clone()),
                 now: Seconds::START,
                 is_timed: false,
+                spare: Vec::new(),
                 lasting: control.capacity.lasting.clone(),
             },
             pool: Pool::default(),
@@ -163,13 +164,13 @@ where
     }
 
     fn command(events: &mut EventLoop<'_, Self>, command: Command) {
-        let Some(address) = command.address() else {
+        let Some(id) = command.request() else {
             if let Command::Timer(timer) = command {
                 events.driver.timers.add(timer, events.clock.elapsed());
             }
             return;
         };
-        events.act(address.place, |connection, shared| {
+        events.act(id.conn, |connection, shared| {
             connection.command(command, shared)
         });
     }

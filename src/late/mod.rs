@@ -10,6 +10,7 @@ pub(crate) mod check;
 mod event_hub;
 mod events;
 pub(crate) mod leave;
+mod pending;
 pub(crate) mod pool;
 mod responder;
 mod sender;
@@ -17,6 +18,7 @@ mod timers;
 
 pub use event_hub::{EventHub, EventLimits};
 pub use events::{Event, EventSender};
+pub(crate) use pending::StreamIds;
 pub(crate) use responder::Begun;
 pub use responder::Responder;
 pub use sender::{BodySender, SendError, TrySendError};
@@ -25,37 +27,22 @@ pub use timers::{Timer, TimerError, Timers};
 use crate::conn::{
     body_out::BodyOut,
     budget::Budget,
-    id::ConnId,
+    id::{ConnId, RequestId},
     inbox::Inbox,
     output::Detached,
     panic_guard::Panic,
     payload::Payload,
     response_head::{BodySize, ResponseHead},
-    rows::Rows,
     timers::NewTimer,
 };
 use crate::incoming::Flow;
 use crate::protocol::limits::Limits;
 use crate::response::AnswerError;
+use pending::Pending;
 use pool::Pool;
 use std::cell::Cell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-
-/// One request whose answer is waited for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Address {
-    pub(crate) place: ConnId,
-    ticket: u64,
-}
-
-impl Address {
-    /// A ticket that is never given out.
-    const NOBODY: Address = Address {
-        place: ConnId::of(0),
-        ticket: u64::MAX >> 1,
-    };
-}
+use std::sync::atomic::AtomicUsize;
 
 /// An answer on its way to its connection.
 #[derive(Debug)]
@@ -75,34 +62,34 @@ pub(crate) struct Late {
 /// What other threads want of a worker.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Answer(Address, Late),
+    Answer(RequestId, Late),
     /// There will be no answer, for this reason.
-    Fail(Address, AnswerError),
+    Fail(RequestId, AnswerError),
     /// There will be none, as what should make it has panicked.
-    Panicked(Address, Panic),
+    Panicked(RequestId, Panic),
     /// The next piece of a streamed body.
-    Piece(Address, Payload),
+    Piece(RequestId, Payload),
     /// The end of it, with trailers.
-    End(Address, Box<[u8]>),
+    End(RequestId, Box<[u8]>),
     /// The rest of it will never come.
-    Cut(Address),
+    Cut(RequestId),
     /// A sink that has paused shall go on, or answer.
-    Resume(Address, Flow),
+    Resume(RequestId, Flow),
     /// Something is to be called, whoever is connected.
     Timer(NewTimer),
 }
 
 impl Command {
-    /// The connection that it is about, if it is about one.
-    pub(crate) fn address(&self) -> Option<Address> {
+    /// The request that it is about, if it is about one.
+    pub(crate) fn request(&self) -> Option<RequestId> {
         match self {
-            Command::Answer(address, _)
-            | Command::Fail(address, _)
-            | Command::Panicked(address, _)
-            | Command::Piece(address, _)
-            | Command::End(address, _)
-            | Command::Cut(address)
-            | Command::Resume(address, _) => Some(*address),
+            Command::Answer(id, _)
+            | Command::Fail(id, _)
+            | Command::Panicked(id, _)
+            | Command::Piece(id, _)
+            | Command::End(id, _)
+            | Command::Cut(id)
+            | Command::Resume(id, _) => Some(*id),
             Command::Timer(_) => None,
         }
     }
@@ -111,8 +98,7 @@ impl Command {
 /// A worker as those see it who answer later.
 pub(crate) struct Door {
     pub(crate) inbox: Inbox<Command>,
-    /// By slot: which ticket is waited for, see [`entry`], or 0.
-    waiting: Rows<AtomicU64>,
+    pending: Pending,
     /// Unsent bytes that a streamed body may be ahead of its client.
     stream_bytes: usize,
     /// For handlers that block.
@@ -121,11 +107,6 @@ pub(crate) struct Door {
     /// Calls that are waited for, and how many there may be.
     timers: Arc<AtomicUsize>,
     most_timers: usize,
-}
-
-/// A ticket that is waited for; `eof` if the client has sent its last byte.
-fn entry(ticket: u64, eof: bool) -> u64 {
-    ticket << 1 | u64::from(eof)
 }
 
 thread_local! {
@@ -142,7 +123,7 @@ impl Door {
     ) -> Door {
         Door {
             inbox: Inbox::new(wake),
-            waiting: Rows::default(),
+            pending: Pending::default(),
             stream_bytes: limits.output_bytes,
             pool,
             budget,
@@ -169,49 +150,35 @@ impl Door {
         self.inbox.post(command);
     }
 
-    /// An answer is waited for from now on. For the owning thread.
-    pub(crate) fn enter(&self, place: ConnId, ticket: u64) -> Address {
-        let waiting = self.waiting.get_or_make(place.slot());
-        waiting.store(entry(ticket, false), Ordering::Release);
-        Address { place, ticket }
+    /// Something is to come for a request of this connection. For the owning thread.
+    pub(crate) fn enter(&self, conn: ConnId, ids: &mut StreamIds) -> RequestId {
+        self.pending.enter(conn, ids)
     }
 
-    /// What is waited for on a connection, if anything is.
-    pub(crate) fn current(&self, place: ConnId) -> Option<Address> {
-        let waiting = self.waiting.get(place.slot())?;
-        match waiting.load(Ordering::Acquire) >> 1 {
-            0 => None,
-            ticket => Some(Address { place, ticket }),
-        }
+    /// Nothing more is to come for it. For the owning thread.
+    pub(crate) fn leave(&self, id: RequestId, ids: &mut StreamIds) {
+        self.pending.leave(id, ids);
     }
 
-    /// No answer is waited for any more. For the owning thread.
-    pub(crate) fn leave(&self, place: ConnId) {
-        if let Some(waiting) = self.waiting.get(place.slot()) {
-            waiting.store(0, Ordering::Release);
-        }
+    /// Its client has sent its last byte while it waits. For the owning thread.
+    pub(crate) fn client_eof(&self, id: RequestId) {
+        self.pending.client_eof(id);
     }
 
-    /// The client has sent its last byte while it waits. For the owning thread.
-    pub(crate) fn client_eof(&self, place: ConnId) {
-        if let Some(waiting) = self.waiting.get(place.slot()) {
-            waiting.fetch_or(1, Ordering::AcqRel);
-        }
-    }
-
-    /// Whether this is the answer that is waited for.
-    pub(crate) fn is_waited_for(&self, address: Address) -> bool {
-        self.entry(address) >> 1 == address.ticket
+    /// Whether something is to come for it.
+    pub(crate) fn is_waited_for(&self, id: RequestId) -> bool {
+        self.pending.contains(id)
     }
 
     /// Whether the client is known to have left, or half left.
-    fn is_gone(&self, address: Address) -> bool {
-        self.entry(address) != entry(address.ticket, false) || self.is_closed()
+    fn is_gone(&self, id: RequestId) -> bool {
+        !self.pending.has_client(id) || self.is_closed()
     }
 
-    fn entry(&self, address: Address) -> u64 {
-        let waiting = self.waiting.get(address.place.slot());
-        waiting.map_or(0, |waiting| waiting.load(Ordering::Acquire))
+    /// How many requests are waited for.
+    #[cfg(test)]
+    pub(crate) fn pending(&self) -> usize {
+        self.pending.len()
     }
 
     fn is_closed(&self) -> bool {

@@ -1,7 +1,9 @@
 //! The right to answer one request later.
 
-use super::{Address, Command, Door};
-use crate::conn::{http1::Mode, output::Output, panic_guard::catch, response_head::ResponseHead};
+use super::{Command, Door};
+use crate::conn::{
+    http1::Mode, id::RequestId, output::Output, panic_guard::catch, response_head::ResponseHead,
+};
 use crate::log::event;
 use crate::response::{AnswerError, Done, Response, Wire};
 use std::cell::Cell;
@@ -35,7 +37,7 @@ use std::sync::Arc;
 #[must_use = "dropping it answers 500"]
 pub struct Responder {
     door: Arc<Door>,
-    address: Address,
+    id: RequestId,
     mode: Mode,
     begun: Begun,
     used: bool,
@@ -55,10 +57,10 @@ thread_local! {
 }
 
 impl Responder {
-    pub(crate) fn new(door: Arc<Door>, address: Address, mode: Mode, begun: Begun) -> Responder {
+    pub(crate) fn new(door: Arc<Door>, id: RequestId, mode: Mode, begun: Begun) -> Responder {
         Responder {
             door,
-            address,
+            id,
             mode,
             begun,
             used: false,
@@ -81,20 +83,20 @@ impl Responder {
         let answered = catch(|| self.answer(answer));
         let Err(panic) = answered else { return };
         self.used = true;
-        if self.door.is_waited_for(self.address) {
-            self.door.post(Command::Panicked(self.address, panic));
+        if self.door.is_waited_for(self.id) {
+            self.door.post(Command::Panicked(self.id, panic));
         } else {
             event!(Error, "a late answer panicked, and its client has gone");
         }
     }
 
     fn answer(&mut self, answer: impl FnOnce(Response<'_>) -> Done) -> bool {
-        if !self.door.is_waited_for(self.address) {
+        if !self.door.is_waited_for(self.id) {
             self.used = true;
             return false;
         }
         let mut scratch = SCRATCH.take().unwrap_or_default();
-        let mut wire = Wire::late(self.door.clone(), self.address);
+        let mut wire = Wire::late(self.door.clone(), self.id);
         let response = wire.late_response(self.mode, &self.begun, &mut scratch);
         // If it panics, this is not used yet: whoever has it posts the failure.
         let done = answer(response);
@@ -107,14 +109,14 @@ impl Responder {
     /// The client has closed the connection, or its side of it, or the server has given up waiting.
     /// An answer may still reach a client that has closed only its side; few do.
     pub fn is_gone(&self) -> bool {
-        self.door.is_gone(self.address)
+        self.door.is_gone(self.id)
     }
 }
 
 impl Drop for Responder {
     fn drop(&mut self) {
-        if !self.used && self.door.is_waited_for(self.address) {
-            let command = Command::Fail(self.address, AnswerError::Abandoned);
+        if !self.used && self.door.is_waited_for(self.id) {
+            let command = Command::Fail(self.id, AnswerError::Abandoned);
             self.door.post(command);
         }
     }

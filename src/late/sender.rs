@@ -1,10 +1,11 @@
 //! The sending end of a streamed body.
 
 use super::event_hub::call_unlocked;
-use super::{Address, Command, Door};
+use super::{Command, Door};
 use crate::conn::{
     body_out::Feed,
     credit::{Credit, Room, charge},
+    id::RequestId,
     leave::Leave,
     panic_guard::quietly,
     payload::Payload,
@@ -57,7 +58,7 @@ const GATHER: usize = 16 << 10;
 #[must_use = "dropping it cuts the connection"]
 pub struct BodySender {
     door: Arc<Door>,
-    address: Address,
+    id: RequestId,
     credit: Arc<Credit>,
     leave: Arc<Leave>,
     /// Bytes that are still to come, if their number was declared.
@@ -137,13 +138,13 @@ impl<T> std::fmt::Display for TrySendError<T> {
 impl<T: std::fmt::Debug> std::error::Error for TrySendError<T> {}
 
 impl BodySender {
-    pub(crate) fn new(door: Arc<Door>, address: Address, size: BodySize) -> (BodySender, Feed) {
+    pub(crate) fn new(door: Arc<Door>, id: RequestId, size: BodySize) -> (BodySender, Feed) {
         let credit = Arc::new(Credit::new(door.stream_bytes));
         let leave = Arc::<Leave>::default();
         let feed = Feed::Pushed(credit.clone(), leave.clone());
         let sender = BodySender {
             door,
-            address,
+            id,
             credit,
             leave,
             left: match size {
@@ -159,7 +160,7 @@ impl BodySender {
 
     /// Of a body that nobody wants.
     pub(crate) fn nobody(door: Arc<Door>) -> BodySender {
-        let (mut sender, _feed) = BodySender::new(door, Address::NOBODY, BodySize::Unknown);
+        let (mut sender, _feed) = BodySender::new(door, RequestId::NONE, BodySize::Unknown);
         sender.credit.end();
         sender.leave.tell();
         sender.ended = true;
@@ -188,7 +189,7 @@ impl BodySender {
     fn post(&mut self, piece: Payload) -> Result<(), TrySendError> {
         self.count(piece.len()).map_err(TrySendError::Failed)?;
         match self.credit.take(charge(piece.len())) {
-            Room::Taken => self.door.post(Command::Piece(self.address, piece)),
+            Room::Taken => self.door.post(Command::Piece(self.id, piece)),
             Room::Gone => return Err(TrySendError::Failed(SendError::Gone)),
             Room::Full => {
                 self.uncount(piece.len());
@@ -258,7 +259,7 @@ impl BodySender {
 
     /// The client has closed the connection, or its side of it.
     pub fn is_gone(&self) -> bool {
-        self.credit.is_gone() || self.door.is_gone(self.address)
+        self.credit.is_gone() || self.door.is_gone(self.id)
     }
 
     /// Adds a field to the trailer section that ends a chunked body (RFC 9112 section 7.1.2). It is
@@ -299,7 +300,7 @@ impl BodySender {
         }
         self.ended = true;
         let trailers = std::mem::take(&mut self.trailers).into();
-        self.door.post(Command::End(self.address, trailers));
+        self.door.post(Command::End(self.id, trailers));
         Ok(())
     }
 
@@ -335,7 +336,7 @@ impl BodySender {
 
     fn cut(&mut self) {
         if !self.ended && !self.credit.is_gone() {
-            self.door.post(Command::Cut(self.address));
+            self.door.post(Command::Cut(self.id));
         }
         self.ended = true;
     }

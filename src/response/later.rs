@@ -4,12 +4,13 @@ use super::wire::{Origin, State};
 use super::{Done, Response};
 use crate::conn::{
     body_out::{BodyOut, Feed, Source},
+    id::RequestId,
     panic_guard::Quiet,
     payload::Payload,
     response_encoder::{Coding, Framing},
     response_head::BodySize,
 };
-use crate::late::{Address, Begun, BodySender, EventSender, Responder, Timers};
+use crate::late::{Begun, BodySender, EventSender, Responder, Timers};
 use crate::request::Request;
 use peregrine_protocol::field_line;
 use std::io::{self, Read};
@@ -38,8 +39,8 @@ impl Response<'_> {
             // Before anybody can answer as if nothing were wrong.
             wire.post_late(0, self.output);
         }
-        let address = self.address();
-        let responder = Responder::new(self.wire.door.clone(), address, self.wire.mode, begun);
+        let id = self.id();
+        let responder = Responder::new(self.wire.door.clone(), id, self.wire.mode, begun);
         self.wire.state = State::Deferred;
         let done = Done {
             status: self.wire.head.status,
@@ -222,8 +223,8 @@ impl Response<'_> {
         let Some(framing) = self.end_streamed_head(size) else {
             return (self.wire.done(0), BodySender::nobody(door));
         };
-        let address = self.address();
-        let (sender, feed) = BodySender::new(door, address, size);
+        let id = self.id();
+        let (sender, feed) = BodySender::new(door, id, size);
         let mut body = BodyOut::new(framing, feed);
         body.heartbeat = heartbeat;
         (self.streamed(body, len), sender)
@@ -264,14 +265,11 @@ impl Response<'_> {
         }
     }
 
-    /// What an answer is sent to that comes later.
-    fn address(&mut self) -> Address {
+    /// What is known of it to those that answer later.
+    fn id(&mut self) -> RequestId {
         match self.wire.origin {
-            Origin::Late(address) => address,
-            Origin::Turn(place) => {
-                self.wire.tickets += 1;
-                self.wire.door.enter(place, self.wire.tickets)
-            }
+            Origin::Late(id) => id,
+            Origin::Turn(conn) => self.wire.enter(conn),
         }
     }
 }

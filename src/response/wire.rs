@@ -1,18 +1,17 @@
 //! Where an answer is written while it is made.
 
 use super::{AnswerError, Done, Response};
+use crate::access_entry::PendingEntry;
 use crate::conn::{
     body_out::BodyOut,
     http1::Mode,
-    id::{ConnId, Slot},
+    id::{ConnId, RequestId},
     output::{Mark, Output},
     panic_guard::drop_quietly,
     response_encoder::{Framing, OpenHead, ResponseEncoder, end_head},
     response_head::{BodySize, Content, ResponseHead},
 };
-use crate::exchange::Exchange;
-use crate::late::{Address, Begun, Command, Door, Late};
-use std::collections::BTreeMap;
+use crate::late::{Begun, Command, Door, Late, StreamIds};
 use std::io;
 use std::sync::Arc;
 
@@ -36,13 +35,12 @@ pub(crate) struct Wire {
     /// A body that follows.
     pub(super) body: Option<Box<BodyOut>>,
     /// What a log waits for, of an answer that is not complete when the handler returns.
-    pub(crate) exchange: Option<Box<Exchange>>,
-    /// The same while the answer is to come, by slot.
-    pub(crate) exchanges: BTreeMap<Slot, Box<Exchange>>,
+    pub(crate) log: Option<Box<PendingEntry>>,
     pub(crate) door: Arc<Door>,
     pub(super) origin: Origin,
-    /// Given out so far.
-    pub(crate) tickets: u64,
+    /// What the request of a response that comes later, or is streamed, is known by from now on.
+    pub(crate) id: Option<RequestId>,
+    pub(crate) ids: StreamIds,
 }
 
 /// See [`Wire::begun`].
@@ -53,7 +51,7 @@ const RECORDED: usize = usize::MAX;
 pub(super) enum Origin {
     /// The connection whose turn it is.
     Turn(ConnId),
-    Late(Address),
+    Late(RequestId),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,8 +72,8 @@ impl Wire {
     }
 
     /// For an answer that is made later.
-    pub(crate) fn late(door: Arc<Door>, address: Address) -> Wire {
-        Wire::with(ResponseEncoder::none(), door, Origin::Late(address))
+    pub(crate) fn late(door: Arc<Door>, id: RequestId) -> Wire {
+        Wire::with(ResponseEncoder::none(), door, Origin::Late(id))
     }
 
     fn with(encoder: ResponseEncoder, door: Arc<Door>, origin: Origin) -> Wire {
@@ -89,31 +87,51 @@ impl Wire {
             state: State::Open,
             fault: None,
             body: None,
-            exchange: None,
-            exchanges: BTreeMap::new(),
+            log: None,
             door,
             origin,
-            tickets: 0,
+            id: None,
+            ids: StreamIds::default(),
         }
     }
 
     /// A panic has ended the turn of a connection: forgets what is half done. No
-    /// ticket is given out twice, and what is waited for by others stays.
+    /// identifier is given out twice.
     #[cold]
     pub(crate) fn recover(&mut self) {
         let door = self.door.clone();
         let mut new = Wire::with(ResponseEncoder::none(), door, self.origin);
         std::mem::swap(&mut new.encoder, &mut self.encoder);
         new.encoder.reset();
-        std::mem::swap(&mut new.exchanges, &mut self.exchanges);
-        new.tickets = self.tickets;
+        self.leave_id();
+        std::mem::swap(&mut new.ids, &mut self.ids);
         drop_quietly(std::mem::replace(self, new));
     }
 
     /// The connection whose turn it is.
     #[inline]
-    pub(crate) fn set_place(&mut self, place: ConnId) {
-        self.origin = Origin::Turn(place);
+    pub(crate) fn set_conn(&mut self, conn: ConnId) {
+        self.origin = Origin::Turn(conn);
+    }
+
+    /// Others may answer the request of this connection from now on.
+    pub(super) fn enter(&mut self, conn: ConnId) -> RequestId {
+        let id = self.door.enter(conn, &mut self.ids);
+        debug_assert!(self.id.is_none(), "two responses to one request");
+        self.id = Some(id);
+        id
+    }
+
+    /// Nothing is to come for it any more.
+    pub(crate) fn leave(&mut self, id: RequestId) {
+        self.door.leave(id, &mut self.ids);
+    }
+
+    #[cold]
+    fn leave_id(&mut self) {
+        if let Some(id) = self.id.take() {
+            self.leave(id);
+        }
     }
 
     /// Begins an answer behind what stands in the output.
@@ -298,7 +316,7 @@ impl Wire {
 
     /// Sends an answer that was made later to its connection, with so many bytes of body.
     pub(crate) fn post_late(&mut self, body_bytes: u64, output: &mut Output) {
-        let Origin::Late(address) = self.origin else {
+        let Origin::Late(id) = self.origin else {
             return;
         };
         let command = match (self.fault.take(), self.state) {
@@ -312,12 +330,12 @@ impl Wire {
                     bytes: output.detach(),
                     body: self.body.take(),
                 };
-                Command::Answer(address, late)
+                Command::Answer(id, late)
             }
             // Whoever has the next responder answers.
             (None, State::Deferred | State::Posted) => return,
-            (None, State::Open) => Command::Fail(address, AnswerError::Missing),
-            (Some(fault), _) => Command::Fail(address, fault),
+            (None, State::Open) => Command::Fail(id, AnswerError::Missing),
+            (Some(fault), _) => Command::Fail(id, fault),
         };
         output.clear();
         self.door.post(command);
@@ -352,6 +370,7 @@ impl Wire {
     /// Throws away what there is of the response.
     #[cold]
     pub(crate) fn take_back(&mut self, output: &mut Output) {
+        self.leave_id();
         self.fault = None;
         self.body = None;
         output.truncate(self.mark);

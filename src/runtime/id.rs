@@ -1,4 +1,4 @@
-//! How the connections of one thread are named.
+//! How the connections of one thread are named, and the requests on them.
 
 /// Bits of a [`ConnId`] that say which slot; the others hold a generation, so that an event or a message
 /// for a connection that has closed cannot reach the next one in its slot.
@@ -6,7 +6,7 @@ const SLOT_BITS: u32 = if usize::BITS > 32 { 32 } else { 20 };
 const SLOT_MASK: usize = (1 << SLOT_BITS) - 1;
 const GENERATIONS: u32 = (usize::MAX >> SLOT_BITS) as u32;
 
-/// A place for one connection, counted from 0. When the connection has closed, another one gets it.
+/// A place in a table of the thread, counted from 0. When what was there has gone, another one gets it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 pub(crate) struct Slot(u32);
@@ -66,6 +66,41 @@ impl ConnId {
         let generation = self.generation().wrapping_add(1) & GENERATIONS;
         ConnId::new(self.slot(), generation)
     }
+}
+
+/// One request, of all those of a thread: its place in the table of them, and which of the requests
+/// that have been there it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub(crate) struct StreamId(u64);
+
+impl StreamId {
+    pub(crate) fn new(slot: Slot, generation: u32) -> StreamId {
+        StreamId(u64::from(generation) << 32 | u64::from(slot.0))
+    }
+
+    pub(crate) fn slot(self) -> Slot {
+        Slot(self.0 as u32)
+    }
+
+    pub(crate) fn generation(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+}
+
+/// One request of one connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RequestId {
+    pub(crate) conn: ConnId,
+    pub(crate) stream: StreamId,
+}
+
+impl RequestId {
+    /// The one of no request.
+    pub(crate) const NONE: RequestId = RequestId {
+        conn: ConnId(0),
+        stream: StreamId(u64::MAX),
+    };
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ const LAYERS: &[&[&str]] = &[
     &[
         "request",
         "response",
-        "exchange",
+        "access_entry",
         "handler",
         "network",
         "config",

@@ -1,12 +1,7 @@
 //! What the event loop asks of a connection.
 
 use super::{Connection, Fate, Phase, Shared};
-use crate::conn::{
-    Seconds,
-    id::ConnId,
-    panic_guard::{Panic, drop_quietly},
-    rate::Rate,
-};
+use crate::conn::{Seconds, id::ConnId, panic_guard::Panic, rate::Rate};
 use crate::drive::{self, HandlerRef, Left, Upgrades};
 use crate::handler::ConnectionError;
 use crate::io::event_loop::Driven;
@@ -82,8 +77,8 @@ where
         let limits = &shared.service.limits;
         match self.phase {
             Phase::Serving | Phase::Waiting | Phase::Resting => {
-                let (input, body) = (self.input.as_deref(), self.body.as_deref());
-                drive::deadline(&self.http1, input, body, limits)
+                let (input, exchange) = (self.input.as_deref(), self.exchange.as_deref());
+                drive::deadline(&self.http1, input, exchange, limits)
             }
             Phase::Busy => shared.service.now.after(limits.idle_time),
             Phase::Blocked | Phase::Ending(_) => {
@@ -167,23 +162,18 @@ where
     }
 
     fn close(mut self, shared: &mut Shared<P, M>) {
-        if self.body.is_some() || self.output.is_some() {
+        if self.is_streaming() || self.output.is_some() {
             self.reset_old();
         }
-        if self.http1.is_waiting() || self.sink.is_some() {
-            shared.service.wire.door.leave(shared.place);
-        }
-        if self.http1.is_waiting() || self.http1.is_unanswered() {
-            shared.service.leave(&Left {
+        if self.exchange.is_some() || self.http1.is_unanswered() {
+            shared.service.leave(Left {
                 http1: &self.http1,
                 input: self.input.as_deref(),
                 output: self.output.as_deref(),
-                body: self.body.as_deref(),
-                place: shared.place,
+                exchange: self.exchange.take(),
                 ends: &self.link.socket,
             });
         }
-        drop_quietly(self.sink.take());
         if let Some(input) = self.input.take() {
             shared.pool.give_input(input);
         }
@@ -194,11 +184,9 @@ where
 
     #[cold]
     fn abandon(mut self, panic: &Panic, shared: &mut Shared<P, M>) {
-        shared.service.wire.door.leave(shared.place);
-        shared.service.lose_exchange(shared.place);
+        shared.service.abandon(self.exchange.take());
         // It must not take half of an answer for all of it.
         self.link.socket.stream.reset();
-        drop_quietly(self.sink.take());
         let error = ConnectionError::Internal(panic.message());
         shared.fail(&error, &self.link.socket);
     }

@@ -60,7 +60,7 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
 
     /// Tells whoever makes the rest of the answer how much of it the client has not taken.
     pub(super) fn tell_unsent(&self, output: &Output, shared: &Shared<P, M>) {
-        let Some(body) = &self.body else {
+        let Some(body) = self.exchange.as_ref().and_then(|exchange| exchange.body()) else {
             return;
         };
         let unsent = output.len();

@@ -21,7 +21,7 @@ const KINDS: [&str; 9] = [
 ];
 
 /// By file and field: limits of the table that bound it together, or, behind a dash, why it needs none.
-const BOUNDED: [(&str, &str, &[&str]); 19] = [
+const BOUNDED: [(&str, &str, &[&str]); 18] = [
     ("src/runtime/inbox.rs", "mailbox", &["- each owner counts"]),
     ("src/runtime/mailbox.rs", "queue", &["- each owner counts"]),
     (
@@ -82,11 +82,6 @@ const BOUNDED: [(&str, &str, &[&str]); 19] = [
         "src/late/timers.rs",
         "early",
         &["- 1,024 at most, of the program"],
-    ),
-    (
-        "src/response/wire.rs",
-        "exchanges",
-        &["Config::connections", "Config::buffered_bytes"],
     ),
     (
         "src/websocket/door.rs",

@@ -27,26 +27,40 @@
 mod body;
 mod deadline;
 
-use super::{framing::BodyLength, read_buf::Input};
+use super::{
+    framing::{BodyLength, Framing},
+    read_buf::Input,
+};
 use crate::http::{Method, Version};
 use crate::{Seconds, error::ProtocolError, limits::Limits};
+use core::ops::Range;
 
-/// What the driver has to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What the driver has to do. Ranges are of the unread bytes of the input, which has the head, too. A
+/// body and a request are announced once.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
     /// Wait for more bytes.
     Read,
-    /// A body follows the head in the input: say what shall become of it, by [`Http1::plan`].
-    Plan,
-    /// Hand over the piece of body in the input, then [`Http1::piece_taken`].
-    Piece,
-    /// Answer the request in the input, then [`Http1::finish`]; or [`Http1::defer`].
-    Request,
+    /// A body follows the head: say what shall become of it, by [`Http1::plan`].
+    Plan(Framing),
+    /// Hand over this piece of the body, then [`Http1::piece_taken`].
+    Piece(Range<usize>),
+    /// Answer the request, then [`Http1::finish`]; or [`Http1::defer`].
+    Request(RequestParts),
     /// The last request's answer is not complete, or nobody takes its body at the moment. Nothing
     /// further is looked at before.
     Wait,
     /// Send what is in the output, then close.
     Close(Close),
+}
+
+/// A request that is to be answered, beside its head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestParts {
+    /// Where the body is; empty if it has none, or if it is not handed over as a whole.
+    pub body: Range<usize>,
+    /// How it wants its response.
+    pub mode: Mode,
 }
 
 /// How a connection ends.
@@ -91,7 +105,7 @@ pub enum Plan {
     Refuse,
 }
 
-/// How the request that is being answered wants its answer.
+/// How a request wants its response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mode {
     /// The method, as far as it matters to the answer.
@@ -255,14 +269,15 @@ impl Http1 {
         }
     }
 
-    /// For the request that [`Next::Request`] announced, or the one whose answer is to come.
-    #[inline]
+    /// Of the response that is waited for.
     pub fn mode(&mut self) -> Mode {
-        self.last |= match (self.owed, self.state) {
-            (Some(owed), State::Ready(len)) => owed <= len,
-            (Some(owed), State::Waiting) => owed == 0,
-            _ => false,
-        };
+        self.mode_behind(0)
+    }
+
+    /// Of a request that the first `len` bytes of the input are.
+    #[inline]
+    fn mode_behind(&mut self, len: usize) -> Mode {
+        self.last |= self.owed.is_some_and(|owed| owed <= len);
         Mode {
             persistent: self.mode.persistent && !self.last,
             ..self.mode
@@ -281,34 +296,35 @@ impl Http1 {
     pub fn next(&mut self, input: &mut Input, limits: &Limits, now: Seconds) -> Next {
         loop {
             let step = match self.state {
-                State::Idle | State::Blank(_) if input.is_empty() => Ok(false),
+                State::Idle | State::Blank(_) if input.is_empty() => Ok(()),
                 State::Idle | State::Blank(_) | State::Head => {
                     match self.next_head(input, limits, now) {
                         Ok(Some(next)) => return next,
-                        Ok(None) => Ok(false),
+                        Ok(None) => Ok(()),
                         Err(error) => Err(error),
                     }
                 }
-                State::Plan => return Next::Plan,
+                // It has been announced, and nobody has said what becomes of it.
+                State::Plan => return Next::Wait,
                 State::Exact(_) | State::Chunked | State::Pieces(_) | State::ChunkedPieces => {
                     match self.next_of_body(input, limits, now) {
                         Ok(Some(next)) => return next,
-                        Ok(None) => Ok(false),
+                        Ok(None) => Ok(()),
                         Err(error) => Err(error),
                     }
                 }
                 State::Drain => match self.drain(input) {
                     true => continue,
-                    false => Ok(false),
+                    false => Ok(()),
                 },
-                State::Ready(_) => Ok(true),
+                // One whose body is here is announced when it becomes complete.
+                State::Ready(len) => return self.request(len, len..len),
                 State::Waiting => return Next::Wait,
                 State::Over(close) => return Next::Close(close),
             };
             return match step {
-                Ok(true) => Next::Request,
-                Ok(false) if self.eof => self.closed_by_client(input),
-                Ok(false) => {
+                Ok(()) if self.eof => self.closed_by_client(input),
+                Ok(()) => {
                     if self.owed.is_some() {
                         self.nothing_owed(now);
                     }
@@ -317,6 +333,14 @@ impl Http1 {
                 Err(error) => Next::Close(self.refuse(error)),
             };
         }
+    }
+
+    /// The first `len` bytes of the input are a request.
+    #[inline]
+    fn request(&mut self, len: usize, body: Range<usize>) -> Next {
+        self.state = State::Ready(len);
+        let mode = self.mode_behind(len);
+        Next::Request(RequestParts { body, mode })
     }
 
     /// The server stops, and all that had arrived is of this request, as decoding may have shortened
@@ -355,14 +379,12 @@ impl Http1 {
         self.last |= self.is_worn_out(limits, now);
         self.mode.version = input.head.version;
         self.since = now;
-        input.body = len..len;
         if framing.body == BodyLength::Exact(0) {
-            self.state = State::Ready(len);
-            return Ok(Some(Next::Request));
+            return Ok(Some(self.request(len, len..len)));
         }
-        input.begin_body(framing);
+        input.begin_body();
         self.state = State::Plan;
-        Ok(Some(Next::Plan))
+        Ok(Some(Next::Plan(framing)))
     }
 
     /// Throws away the empty lines that some clients send behind a body (RFC 9112 section 2.2). False if
@@ -393,7 +415,8 @@ impl Http1 {
             || u64::from(now.since(self.begun)) >= limits.connection_age.as_secs()
     }
 
-    /// The request is answered; `close` if the answer says that it is the last one.
+    /// The request is answered; `close` if the answer says that it is the last one, which it has to if
+    /// [`Mode::persistent`] is false.
     #[inline]
     pub fn finish(&mut self, close: bool, input: &mut Input, now: Seconds) {
         self.defer(input, now);
@@ -425,11 +448,12 @@ impl Http1 {
         debug_assert!(self.is_waiting(), "no answer is waited for");
         self.answered = self.answered.saturating_add(1);
         self.since = now;
-        self.state = match self.mode.persistent && !self.last && !close {
-            true if self.unread > 0 => State::Drain,
-            true => State::Idle,
+        debug_assert!(close || self.mode.persistent && !self.last);
+        self.state = match close {
+            false if self.unread > 0 => State::Drain,
+            false => State::Idle,
             // A client that did not ask for the end may be sending its next request already.
-            false => State::Over(Close {
+            true => State::Over(Close {
                 reason: CloseReason::Finished,
                 linger: self.mode.persistent || self.unread > 0 || !input.is_empty(),
             }),

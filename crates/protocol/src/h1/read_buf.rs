@@ -23,17 +23,13 @@ const PIECE_ROOM: usize = 64 << 10;
 ///   | (free) | head | body | next request  | (free)     |
 /// ```
 ///
-/// Invariant: `start <= end <= bytes.len()`. Offsets in `head`, `body` and `decoder` count from
+/// Invariant: `start <= end <= bytes.len()`. Offsets in `head` and `decoder` count from
 /// `start`, so the bytes may move.
 pub struct Input {
     /// What has been understood of the head.
     pub head: Head,
     /// What has been understood of a chunked body.
     pub decoder: Decoder,
-    /// Where the body of a complete request stands.
-    pub body: Range<usize>,
-    /// What the head says of a body that is not planned yet.
-    pub planned: Option<Framing>,
     /// Bytes of the body that were handed over piece by piece and are not here any more.
     taken: u64,
     /// How fast the body comes, and how much of it that has counted.
@@ -59,11 +55,9 @@ impl Input {
         Input {
             head: Head::new(),
             decoder: Decoder::new(0, 0),
-            planned: None,
             taken: 0,
             tempo: None,
             tempo_bytes: 0,
-            body: 0..0,
             noted: 0,
             moved: Seconds::START,
             bytes: vec![0; ROOM],
@@ -144,9 +138,8 @@ impl Input {
         Ok(complete)
     }
 
-    /// The head is complete, and what it says of its body is to be judged.
-    pub fn begin_body(&mut self, framing: Framing) {
-        self.planned = Some(framing);
+    /// The head is complete, and a body follows.
+    pub fn begin_body(&mut self) {
         (self.taken, self.tempo_bytes) = (0, 0);
         self.tempo = None;
     }
@@ -193,9 +186,8 @@ impl Input {
         self.taken
     }
 
-    /// Takes the piece in `body` out, the head stays.
-    pub fn release(&mut self, is_chunked: bool) {
-        let piece = core::mem::replace(&mut self.body, self.head.len()..self.head.len());
+    /// Takes a piece of the body out, the head stays.
+    pub fn release(&mut self, piece: Range<usize>, is_chunked: bool) {
         self.taken += piece.len() as u64;
         let bytes = &mut self.bytes[self.start..self.end];
         self.end -= match is_chunked {

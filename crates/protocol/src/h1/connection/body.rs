@@ -1,25 +1,23 @@
 //! What becomes of request bodies: gathered, handed over piece by piece, or left unread.
 
-use super::{CloseReason, Http1, Next, Plan, State};
+use super::{CloseReason, Framing, Http1, Next, Plan, State};
 use crate::h1::{
     chunked::Decoder, framing::BodyLength, read_buf::Input, response_encoder::CONTINUE,
 };
 use crate::{Seconds, error::ProtocolError, limits::Limits, rate::Rate, write_buf::WriteBuf};
+use core::ops::Range;
 
 impl Http1 {
     /// What shall become of the body that [`Next::Plan`] announced. Asks for it if the client waits
     /// for that.
     pub fn plan<X>(
         &mut self,
+        framing: Framing,
         plan: Plan,
         input: &mut Input,
         output: &mut WriteBuf<X>,
         limits: &Limits,
     ) {
-        let Some(framing) = input.planned.take() else {
-            debug_assert!(false, "no body to plan");
-            return;
-        };
         let head = input.head.len();
         // A body that has begun to come belongs to a client that does not wait (RFC 9110 10.1.1).
         let awaits = framing.expects_continue && input.available() == head;
@@ -89,16 +87,10 @@ impl Http1 {
     ) -> Result<Option<Next>, ProtocolError> {
         let next = match self.state {
             State::Exact(len) if input.available() < len => None,
-            State::Exact(len) => {
-                input.body = input.head.len()..len;
-                self.state = State::Ready(len);
-                Some(Next::Request)
-            }
-            State::Chunked => input.decode(limits)?.then(|| {
-                input.body = input.decoder.body();
-                self.state = State::Ready(input.decoder.consumed());
-                Next::Request
-            }),
+            State::Exact(len) => Some(self.request(len, input.head.len()..len)),
+            State::Chunked => input
+                .decode(limits)?
+                .then(|| self.request(input.decoder.consumed(), input.decoder.body())),
             _ => self.next_piece(input, limits)?,
         };
         if next.is_none() {
@@ -117,25 +109,22 @@ impl Http1 {
             return Ok(Some(Next::Wait));
         }
         let head = input.head.len();
-        let end = match self.state {
+        let (piece, end) = match self.state {
             State::Pieces(left) => {
                 let here = (input.available() - head) as u64;
-                input.body = head..head + left.min(here) as usize;
-                (left == 0).then_some(head)
+                let piece = head..head + left.min(here) as usize;
+                (piece, (left == 0).then_some(head))
             }
             _ => {
                 let complete = input.decode(limits)?;
-                input.body = input.decoder.body();
-                (complete && input.body.is_empty()).then(|| input.decoder.consumed())
+                let end = complete.then(|| input.decoder.consumed());
+                (input.decoder.body(), end)
             }
         };
         Ok(match end {
-            Some(end) => {
-                self.state = State::Ready(end);
-                Some(Next::Request)
-            }
-            None if input.body.is_empty() => None,
-            None => Some(Next::Piece),
+            _ if !piece.is_empty() => Some(Next::Piece(piece)),
+            Some(end) => Some(self.request(end, piece)),
+            None => None,
         })
     }
 
@@ -149,11 +138,11 @@ impl Http1 {
         }
     }
 
-    /// The piece in the input is taken.
-    pub fn piece_taken(&mut self, input: &mut Input) {
-        let len = input.body.len();
+    /// The piece that [`Next::Piece`] announced is taken.
+    pub fn piece_taken(&mut self, piece: Range<usize>, input: &mut Input) {
+        let len = piece.len();
         self.owed = self.owed.map(|owed| owed.saturating_sub(len));
-        input.release(self.state == State::ChunkedPieces);
+        input.release(piece, self.state == State::ChunkedPieces);
         if let State::Pieces(left) = &mut self.state {
             *left -= len as u64;
         }

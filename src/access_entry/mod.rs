@@ -1,11 +1,9 @@
 //! One request and what becomes of it, as a log sees it.
 //!
-//! An [`Exchange`] is made for a response that is not complete when its handler returns, by a log that
-//! is around the handler. While the response is to come it lies in [`Wire::exchanges`]; when the
-//! response is complete it goes into the output, behind the last byte, and tells its log when that is
-//! sent. Wherever it is dropped instead, the client has not got its response.
-//!
-//! [`Wire::exchanges`]: crate::response::Wire
+//! A [`PendingEntry`] is made for a response that is not complete when its handler returns, by a log that
+//! is around the handler. While the response is to come, its exchange has it; when the response is
+//! complete it goes into the output, behind the last byte, and tells its log when that is sent. Wherever
+//! it is dropped instead, the client has not got its response.
 
 mod entry;
 
@@ -30,7 +28,7 @@ pub(crate) trait Log: Send + Sync {
 }
 
 /// See the module documentation.
-pub(crate) struct Exchange {
+pub(crate) struct PendingEntry {
     log: Arc<dyn Log>,
     request: OwnedRequest,
     begun: Instant,
@@ -38,20 +36,20 @@ pub(crate) struct Exchange {
     body_bytes: u64,
     is_told: bool,
     /// Of a log within the log.
-    within: Option<Box<Exchange>>,
+    within: Option<Box<PendingEntry>>,
     /// What the request takes.
     _charge: Charge,
 }
 
-impl Exchange {
+impl PendingEntry {
     pub(crate) fn new(
         log: Arc<dyn Log>,
         request: &Request<'_>,
         begun: Instant,
         budget: &Arc<Budget>,
-    ) -> Box<Exchange> {
+    ) -> Box<PendingEntry> {
         let request = request.without_body().to_owned();
-        Box::new(Exchange {
+        Box::new(PendingEntry {
             log,
             _charge: budget.charge(request.held()),
             request,
@@ -63,7 +61,10 @@ impl Exchange {
         })
     }
 
-    pub(crate) fn around(mut self: Box<Exchange>, within: Option<Box<Exchange>>) -> Box<Exchange> {
+    pub(crate) fn around(
+        mut self: Box<PendingEntry>,
+        within: Option<Box<PendingEntry>>,
+    ) -> Box<PendingEntry> {
         self.within = within;
         self
     }
@@ -77,14 +78,14 @@ impl Exchange {
     }
 
     /// The whole response, of which this is the status that was begun with, is in `output`.
-    pub(crate) fn complete(self: Box<Exchange>, body_bytes: u64, output: &mut Output) {
+    pub(crate) fn complete(self: Box<PendingEntry>, body_bytes: u64, output: &mut Output) {
         let status = self.status;
         self.complete_with(status, body_bytes, output);
     }
 
     /// The whole response is in `output`.
     pub(crate) fn complete_with(
-        mut self: Box<Exchange>,
+        mut self: Box<PendingEntry>,
         status: u16,
         body_bytes: u64,
         output: &mut Output,
@@ -124,7 +125,7 @@ pub(crate) fn tell_quietly(tell: impl FnOnce()) {
     quietly("an access log", tell);
 }
 
-impl Watcher for Exchange {
+impl Watcher for PendingEntry {
     fn sent(mut self: Box<Self>) {
         self.tell(self.status, self.body_bytes);
     }
@@ -135,15 +136,15 @@ impl Watcher for Exchange {
     }
 }
 
-impl Drop for Exchange {
+impl Drop for PendingEntry {
     fn drop(&mut self) {
         self.tell(CLIENT_GONE, 0);
     }
 }
 
-impl std::fmt::Debug for Exchange {
+impl std::fmt::Debug for PendingEntry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Exchange")
+        f.debug_struct("PendingEntry")
             .field("request", &self.request)
             .finish_non_exhaustive()
     }
