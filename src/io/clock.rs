@@ -76,16 +76,19 @@ impl Clock {
     }
 
     /// Since the start.
+    #[inline]
     pub(crate) fn now(&self) -> Duration {
         self.now
     }
 
     /// Whole seconds since the start.
+    #[inline]
     pub(crate) fn seconds(&self) -> Seconds {
         Seconds::at(self.now)
     }
 
     /// How long until the next whole second.
+    #[inline]
     pub(crate) fn to_next_second(&self) -> Duration {
         Duration::new(0, 1_000_000_000 - self.now.subsec_nanos())
     }

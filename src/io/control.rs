@@ -202,6 +202,7 @@ impl Control {
         *self.stop_at.get_or_init(|| clock::after(self.stop_time))
     }
 
+    #[inline]
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
     }

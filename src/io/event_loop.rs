@@ -324,7 +324,7 @@ impl<'a, D: Driver> EventLoop<'a, D> {
 
     /// Once a second.
     fn check_deadlines(&mut self) {
-        let now = self.clock.seconds();
+        let now = self.driver.shared().now();
         if now == self.checked {
             return;
         }

@@ -1,9 +1,8 @@
 //! One WebSocket connection of a thread: its socket, its state, and what an event does to them.
 
 mod driven;
-mod ending;
 
-use super::event_loop::Fate;
+use super::event_loop::{Driven, Fate};
 use super::linger::Lingering;
 use super::link::Link;
 use super::transport::{Sent as Wrote, Transport};
@@ -15,13 +14,13 @@ use crate::conn::{
     prepared::Prepared,
     rate::Tempo,
     topics::Publication,
-    ws::WsConn,
+    ws::{End, WsConn},
     ws_input::{Stash, WsInput, WsInputs},
 };
 use crate::protocol::{frame::FrameError, limits::Limits};
 use crate::stats::WorkerCounters;
 use crate::websocket::{
-    WebSocketHandler,
+    Disconnect, WebSocketHandler,
     door::{Command, Door},
     hub::WsId,
 };
@@ -171,7 +170,7 @@ impl<P: WsHandlerRef, T: Transport> WsConnection<P, T> {
     /// Begins the close handshake.
     pub(crate) fn close_with(&mut self, code: u16, reason: &str, shared: &mut WsShared<P>) -> Fate {
         self.peer.ws.close(code, reason, shared.service.now);
-        self.send_waiting(shared)
+        self.flush(shared)
     }
 
     /// One read, and all that follows from what it has brought.
@@ -297,23 +296,6 @@ impl<P: WsHandlerRef, T: Transport> WsConnection<P, T> {
         Ok(())
     }
 
-    /// Sends what waits, and goes on with what waited for that.
-    fn send_waiting(&mut self, shared: &mut WsShared<P>) -> Fate {
-        self.dirty = false;
-        if self.phase != Phase::Serving {
-            return self.finish(shared);
-        }
-        let crowded = self.peer.ws.is_crowded();
-        if let Err(error) = self.send(shared) {
-            return self.broken(error, shared);
-        }
-        match crowded || self.peer.ws.is_over() {
-            true if !self.peer.ws.is_crowded() => self.serve(None, shared),
-            true if self.peer.ws.is_over() => self.over(false, shared),
-            _ => Fate::Open,
-        }
-    }
-
     /// Someone else sends to it. It is flushed at the end of the wake-up.
     pub(crate) fn deliver(&mut self, message: &Prepared, shared: &mut WsShared<P>) {
         let waits = self.peer.ws.backlog();
@@ -340,7 +322,7 @@ impl<P: WsHandlerRef, T: Transport> WsConnection<P, T> {
     /// A message for it was dropped: by its policy that may be the end.
     pub(crate) fn lose(&mut self, shared: &mut WsShared<P>) -> Fate {
         self.peer.ws.lose();
-        self.send_waiting(shared)
+        self.flush(shared)
     }
 
     /// Of the message under way.
@@ -349,6 +331,81 @@ impl<P: WsHandlerRef, T: Transport> WsConnection<P, T> {
             (Some(input), _) => input.tempo(),
             (None, stash) => stash.as_ref()?.tempo(),
         }
+    }
+
+    /// Reading or writing has failed.
+    fn broken(&mut self, error: io::Error, shared: &mut WsShared<P>) -> Fate {
+        if self.phase == Phase::Serving {
+            shared.counters.connection_errors.add(1);
+            // After the close frames, a reset is as good an end as any.
+            let why = match self.peer.ws.ended() {
+                Some(end) => Disconnect::new(end),
+                None => Disconnect::Io(error),
+            };
+            self.peer.ws.end(End::Gone);
+            self.tell(&why, shared);
+        }
+        Fate::Closed
+    }
+
+    fn tell(&mut self, why: &Disconnect, shared: &mut WsShared<P>) {
+        self.phase = Phase::Ending;
+        shared
+            .service
+            .disconnect(&mut self.peer, &mut self.link.socket, why);
+    }
+
+    /// It is over: the handler is told, and what the client shall still read is sent.
+    fn over(&mut self, unread: bool, shared: &mut WsShared<P>) -> Fate {
+        let Some(end) = self.peer.ws.ended().cloned() else {
+            return Fate::Open;
+        };
+        match end {
+            End::Failed(_) => shared.counters.refused.add(1),
+            End::Closed { .. } => {}
+            _ => shared.counters.connection_errors.add(1),
+        }
+        self.tell(&Disconnect::new(&end), shared);
+        match end {
+            End::Failed(_) => self.finish(shared),
+            End::Closed { .. } if unread => self.finish(shared),
+            End::Closed { .. } | End::Gone => {
+                let fate = self.finish(shared);
+                match self.phase {
+                    Phase::Lingering(_) => Fate::Closed,
+                    _ => fate,
+                }
+            }
+            // It has had its time.
+            End::CloseTimeout => Fate::Closed,
+            // Or the system would keep what is unsent for as long as the client wants it to.
+            End::Backlog | End::Silent | End::WriteTimeout | End::Overloaded => {
+                self.link.socket.stream.reset();
+                Fate::Closed
+            }
+        }
+    }
+
+    /// Sends the rest, then closes, or gives the client time to read it: a close while it still
+    /// sends would be a reset, and it might never see the close frame.
+    fn finish(&mut self, shared: &mut WsShared<P>) -> Fate {
+        if self.send(shared).is_err() {
+            return Fate::Closed;
+        }
+        // Who lingers does so from the first time on, whatever others try to send meanwhile.
+        if self.peer.ws.output().is_some() || matches!(self.phase, Phase::Lingering { .. }) {
+            return Fate::Open;
+        }
+        let lingering = match self.peer.ws.lingers() {
+            true => Lingering::begin(&mut self.link, shared.limits.linger_bytes),
+            false => None,
+        };
+        let Some(lingering) = lingering else {
+            return Fate::Closed;
+        };
+        self.peer.ws.await_answer(shared.service.now);
+        self.phase = Phase::Lingering(lingering);
+        Fate::Open
     }
 }
 

@@ -117,6 +117,7 @@ impl Tally {
         self.budget.is_over()
     }
 
+    #[inline]
     pub(crate) fn is_short(&self) -> bool {
         self.budget.is_short()
     }

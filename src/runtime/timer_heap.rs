@@ -134,11 +134,13 @@ impl Timers {
         });
     }
 
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.heap.is_empty()
     }
 
     /// When the next one is due.
+    #[inline]
     pub(crate) fn next(&self) -> Option<Duration> {
         self.heap.peek().map(|scheduled| scheduled.at)
     }

@@ -63,8 +63,21 @@ impl<P: WsHandlerRef, T: Transport> Driven<WsShared<P>> for WsConnection<P, T> {
         }
     }
 
+    /// Sends what waits, and goes on with what waited for that.
     fn flush(&mut self, shared: &mut WsShared<P>) -> Fate {
-        self.send_waiting(shared)
+        self.dirty = false;
+        if self.phase != Phase::Serving {
+            return self.finish(shared);
+        }
+        let crowded = self.peer.ws.is_crowded();
+        if let Err(error) = self.send(shared) {
+            return self.broken(error, shared);
+        }
+        match crowded || self.peer.ws.is_over() {
+            true if !self.peer.ws.is_crowded() => self.serve(None, shared),
+            true if self.peer.ws.is_over() => self.over(false, shared),
+            _ => Fate::Open,
+        }
     }
 
     fn again(&mut self, shared: &mut WsShared<P>) -> Fate {
