@@ -75,10 +75,12 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
     /// A blocked client may have room again.
     pub(super) fn resume(&mut self, lease: &mut Lease, shared: &mut Shared<P, M>) -> Fate {
         let fate = self.flush(lease, shared);
-        match self.phase == Phase::Blocked && fate != Fate::Closed && lease.output.is_empty() {
-            true => self.serve(lease, shared),
-            false => fate,
+        if self.phase != Phase::Blocked || fate == Fate::Closed || !lease.output.is_empty() {
+            return fate;
         }
+        // How fast the client took what has gone says nothing about what comes now.
+        lease.output.clear();
+        self.serve(lease, shared)
     }
 
     /// All is sent: closes, or gives the client time to read it.
