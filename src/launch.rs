@@ -60,15 +60,10 @@ impl Launch {
             n => n,
         };
         let shared = threads > 1 && listener::CAN_SHARE;
-        let Bound {
-            addrs,
-            configs,
-            sets,
-            kept,
-        } = bind_all(places, shared, threads, &config)?;
+        let bound = bind_all(places, shared, threads, &config)?;
 
         let pollers = config.workers + accept_threads + others.len();
-        let listeners = kept.len() + sets.iter().map(Vec::len).sum::<usize>();
+        let listeners = bound.kept.len() + bound.sets.iter().map(Vec::len).sum::<usize>();
         let fit = descriptors::connections_that_fit(&config, pollers, listeners);
         let polls = |n| (0..n).map(|_| Poll::new()).collect::<io::Result<Vec<_>>>();
         let (worker_polls, acceptor_polls) = (polls(config.workers)?, polls(accept_threads)?);
@@ -90,18 +85,18 @@ impl Launch {
             seats,
             capacity,
             budget,
-            configs,
+            bound.configs,
             (wakers, others),
             pool.clone(),
             config.stop_time,
         ));
-        control.keep_listeners(kept);
+        control.keep_listeners(bound.kept);
         let doors = control.seats.iter().map(|seat| seat.door.clone());
         timers.start(doors.collect());
         Ok(Launch {
             running: Running {
                 control: control.clone(),
-                addrs,
+                addrs: bound.addrs,
                 acceptors: Vec::new(),
                 workers: Vec::new(),
                 others: vec![pool.counters(), accepting],
@@ -114,7 +109,7 @@ impl Launch {
             control,
             worker_polls,
             acceptor_polls,
-            sets,
+            sets: bound.sets,
         })
     }
 
