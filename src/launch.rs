@@ -21,7 +21,7 @@ use crate::late::{
     pool::{Pool, Size},
 };
 use crate::protocol::class;
-use crate::server::Running;
+use crate::running::Running;
 use crate::stats::Stats;
 use std::io;
 use std::marker::PhantomData;

@@ -58,6 +58,7 @@ mod network;
 mod protocol;
 mod request;
 mod response;
+mod running;
 mod runtime;
 mod server;
 mod stats;
@@ -128,16 +129,18 @@ pub use peregrine_protocol::ws::{
 pub use peregrine_protocol::{error::ProtocolError, form::FormError, http::Version};
 pub use request::{OwnedRequest, Request};
 pub use response::{AnswerError, BodyWriter, Done, ErrorContext, Response};
+pub use running::{Running, Stopped, Stopper};
+pub use server::Server;
 #[cfg(unix)]
 pub use server::hand_over;
-pub use server::{Running, Server, Stopped, Stopper};
 pub use stats::{Counters, Queues, Stats};
 #[cfg(feature = "multipart")]
 pub use upload::{Form, FormFile, Upload, UploadError, display_name};
 #[cfg(feature = "websocket")]
 pub use websocket::{
     Disconnect, WebSocketHandler,
-    hub::{Hub, Relay, WsId},
+    hub::{Hub, Relay},
+    id::WsId,
     origins::WsOrigins,
     upgrade::{Upgrade, UpgradeError},
     ws::Ws,

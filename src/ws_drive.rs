@@ -22,7 +22,8 @@ use crate::request::{Ends, Request};
 use crate::response::{Done, Response};
 use crate::websocket::{
     Disconnect, WebSocketHandler,
-    hub::{Hub, WsId},
+    hub::Hub,
+    id::WsId,
     origins::WsOrigins,
     upgrade::Upgrade,
     ws::{Context, HookSocket, Ws},

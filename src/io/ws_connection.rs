@@ -22,7 +22,7 @@ use crate::stats::WorkerCounters;
 use crate::websocket::{
     Disconnect, WebSocketHandler,
     door::{Command, Door},
-    hub::WsId,
+    id::WsId,
 };
 use crate::ws_drive::{ConnOf, Peer, WsHandlerRef, WsService};
 use std::io;

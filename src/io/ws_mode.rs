@@ -14,7 +14,8 @@ use crate::stats::{Queues, QueuesOf, WorkerCounters};
 use crate::websocket::{
     WebSocketHandler,
     door::Door,
-    hub::{Hub, MAX_SLOTS, MAX_THREADS},
+    hub::Hub,
+    id::{MAX_SLOTS, MAX_THREADS},
 };
 use crate::ws_drive::{Accepted, Offered, Offers};
 use std::io;

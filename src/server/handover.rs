@@ -1,6 +1,6 @@
 //! Handing the listeners of running servers over to a new process.
 
-use super::Stopper;
+use crate::running::Stopper;
 use std::io;
 use std::process::{Child, Command};
 use std::time::Duration;

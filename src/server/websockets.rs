@@ -1,12 +1,13 @@
 //! A server with WebSockets.
 
-use super::{Running, Server, Stopped};
+use super::Server;
 use crate::io::{
     transport::{OverSocket, Plain},
     ws_driver::WsWorker,
     ws_mode::{WebSockets, WsSeat, WsThreads},
 };
 use crate::launch::Launch;
+use crate::running::{Running, Stopped};
 use crate::websocket::{WebSocketHandler, hub::Hub};
 use std::io;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! A WebSocket thread as others see it: what they want of it, and what its connections have missed.
 
-use super::hub::WsId;
+use super::id::WsId;
 use super::seats::{Seat, Seats};
 use crate::conn::{inbox::Inbox, prepared::Prepared, ws_send::Sent};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

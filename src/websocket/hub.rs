@@ -1,75 +1,11 @@
 //! Access to the WebSocket connections of a server from any thread.
 
 use super::door::{Command, Door};
+use super::id::WsId;
 use super::seats::Seat;
-use crate::conn::{
-    id::{ConnId, Slot},
-    prepared::Prepared,
-    ws_send::Sent,
-};
+use crate::conn::{prepared::Prepared, ws_send::Sent};
 use crate::protocol::frame;
 use std::sync::{Arc, OnceLock};
-
-/// The id of a WebSocket connection of one server: a small number that can be kept, compared and sent.
-///
-/// After the connection has ended, the id stands for no connection. It never stands for a later one: 32 of
-/// its bits count how often its place was used before.
-///
-/// ```
-/// use peregrine::WsId;
-///
-/// fn kept(id: WsId) -> u64 {
-///     id.to_u64()
-/// }
-/// assert_eq!(kept(WsId::from_u64(7)), 7);
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct WsId(u64);
-
-/// Bits of the slot, of 64. The thread has 8 bits, the generation 32.
-const SLOT_BITS: u32 = 24;
-
-/// Number of connections of one thread that ids can distinguish.
-pub(crate) const MAX_SLOTS: usize = 1 << SLOT_BITS;
-
-/// Number of threads that ids can distinguish.
-pub(crate) const MAX_THREADS: usize = 256;
-
-impl WsId {
-    pub(crate) fn new(thread: usize, conn: ConnId) -> WsId {
-        let (slot, generation) = (conn.slot().index(), conn.generation());
-        debug_assert!(thread < MAX_THREADS && slot < MAX_SLOTS);
-        WsId((thread as u64) << 56 | (slot as u64) << 32 | u64::from(generation))
-    }
-
-    /// The id as a number, for maps or for messages to other processes.
-    pub fn to_u64(self) -> u64 {
-        self.0
-    }
-
-    /// The id from [`WsId::to_u64`]. Any other number is harmless; most stand for no connection.
-    pub fn from_u64(id: u64) -> WsId {
-        WsId(id)
-    }
-
-    pub(crate) fn thread(self) -> usize {
-        (self.0 >> 56) as usize
-    }
-
-    pub(crate) fn slot(self) -> Slot {
-        Slot::new((self.0 >> 32) as usize & (MAX_SLOTS - 1))
-    }
-
-    pub(crate) fn generation(self) -> u32 {
-        self.0 as u32
-    }
-
-    /// The id within its thread.
-    #[inline]
-    pub(crate) fn conn(self) -> ConnId {
-        ConnId::new(self.slot(), self.generation())
-    }
-}
 
 /// Forwards published messages to other processes, for example over Redis or NATS. Messages from other
 /// processes go to [`Hub::deliver`].
@@ -300,20 +236,8 @@ impl std::fmt::Debug for Hub {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::conn::id::{ConnId, Slot};
     use crate::protocol::ws_limits::{BacklogPolicy, WsLimits};
-
-    #[test]
-    fn ids_keep_their_parts() {
-        for (thread, slot, generation) in [(0, 0, 0), (255, MAX_SLOTS - 1, u32::MAX), (3, 70, 9)] {
-            let id = WsId::new(thread, ConnId::new(Slot::new(slot), generation));
-            assert_eq!(
-                (id.thread(), id.slot().index(), id.generation()),
-                (thread, slot, generation)
-            );
-            assert_eq!(WsId::from_u64(id.to_u64()), id);
-            assert_eq!(WsId::new(thread, id.conn()), id);
-        }
-    }
 
     #[test]
     fn an_old_id_names_nobody() {

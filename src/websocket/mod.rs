@@ -4,6 +4,7 @@
 pub(crate) mod check;
 pub(crate) mod door;
 pub(crate) mod hub;
+pub(crate) mod id;
 pub(crate) mod origins;
 pub(crate) mod seats;
 pub(crate) mod topics;

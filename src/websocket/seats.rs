@@ -1,6 +1,6 @@
 //! What any thread can see of a connection: whether it is there, and how much waits for it.
 
-use super::hub::WsId;
+use super::id::WsId;
 use crate::conn::id::Slot;
 use crate::conn::rows::Rows;
 use crate::protocol::ws_limits::{BacklogPolicy, WsLimits};

@@ -1,6 +1,7 @@
 //! One WebSocket connection, inside a hook.
 
-use super::hub::{Hub, WsId};
+use super::hub::Hub;
+use super::id::WsId;
 use crate::conn::{
     Seconds,
     id::ConnId,

@@ -37,7 +37,7 @@ const LAYERS: &[&[&str]] = &[
     &["dir", "access_log"],
     &["drive", "ws_drive"],
     &["testing", "io", "internals", "checks"],
-    &["server", "launch", "guide"],
+    &["server", "launch", "running", "guide"],
 ];
 
 /// Layers without sockets, threads, clocks or `unsafe`. That `protocol` does without them, the compiler

@@ -15,7 +15,7 @@ use super::listener::ListenerId;
 use super::transport::{Plain, faulty::Plan};
 use crate::config::Config;
 use crate::protocol::limits::Limits;
-use crate::server::{Running, Stopped};
+use crate::running::{Running, Stopped};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::Shutdown;

@@ -15,7 +15,7 @@ use crate::io::poll::Interest;
 use crate::io::relief::{Stall, stall};
 use crate::io::transport::Transport;
 use crate::protocol::frame::FrameError;
-use crate::websocket::{Disconnect, WebSocketHandler, hub::WsId};
+use crate::websocket::{Disconnect, WebSocketHandler, id::WsId};
 use crate::ws_drive::WsHandlerRef;
 use std::io;
 use std::time::Duration;

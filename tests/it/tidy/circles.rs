@@ -14,9 +14,7 @@ const KNOWN: &[(&str, &str)] = &[
     ("incoming", "late"),
     ("io/listener", "io/transport"),
     ("late/event_hub", "late/sender"),
-    ("launch", "server"),
     ("websocket/door", "websocket/hub"),
-    ("websocket/hub", "websocket/seats"),
 ];
 
 /// By module: the others that it uses.

@@ -18,7 +18,7 @@ use std::sync::Arc;
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct Stopper(pub(super) Arc<Control>);
+pub struct Stopper(pub(crate) Arc<Control>);
 
 impl Stopper {
     /// As [`Running::stop`](crate::Running::stop).
