@@ -10,7 +10,7 @@
 //!
 //! Each scenario has a process for its clients and one for its server. Those that wait for a limit
 //! of time run side by side, the others one after the other. The end is an error if a well-behaved
-//! client has not got every answer, if one of the others did not end as it has to, if descriptors
+//! client has not got every response, if one of the others did not end as it has to, if descriptors
 //! do not return to where they were, or if the memory exceeds its bound. Times are printed only.
 
 #[cfg(target_os = "linux")]

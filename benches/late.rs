@@ -1,7 +1,7 @@
 //! How long others wait while handlers are slow; see benches/README.md.
 //!
 //! One worker, eight clients whose answers take a second each, over and over, and four that ask for
-//! one thing after the other and note how long each answer took. The three ways take turns.
+//! one thing after the other and note how long each response took. The three ways take turns.
 
 use peregrine::{Config, Done, Request, Response, Server, from_fn};
 use std::io::{Read, Write};

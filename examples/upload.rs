@@ -434,7 +434,7 @@ fn main() -> io::Result<()> {
     let mut config = args.private_config();
     // A browser sends many bytes before it reads the response, which a reset would destroy.
     config.limits.linger_bytes = 64 << 20;
-    config.limits.linger_time = Duration::from_secs(30);
+    config.limits.linger_timeout = Duration::from_secs(30);
     let server = Server::new(site).config(config).bind(args.addr);
     let run = common::wait(server.start());
     match dir {

@@ -1,17 +1,19 @@
-//! Parts of the library for benches, which can use only public items. It is behind a feature and not a `cfg`,
-//! so that checks with all features include it. Nothing of it is part of the API.
+//! Parts of the protocol for benches and fuzz targets (feature `internals`).
+//!
+//! It is behind a feature and not a `cfg`, so that checks with all features include it. Nothing of it
+//! is part of the API.
 
-use crate::conn::{budget::Budget, http1::Mode, output::Output};
-use crate::late::{
-    Door,
-    pool::{Pool, Size},
-};
-use crate::protocol::limits::Limits;
-use crate::response::{Done, Response, Wire};
+use crate::http::deferred::WorkerHandle;
+use crate::http::response::{Done, Response, ResponseRecorder};
+use crate::runtime::thread_pool::{Size, ThreadPool};
+use crate::shared::memory_budget::MemoryBudget;
+use crate::shared::output::Output;
+use peregrine_protocol::h1::connection::ResponseContext;
+use peregrine_protocol::limits::Limits;
 use std::sync::Arc;
 
 /// Makes responses as a worker does, one at a time.
-pub struct Answers(Wire, Output);
+pub struct Answers(ResponseRecorder, Output);
 
 impl Default for Answers {
     fn default() -> Answers {
@@ -20,9 +22,12 @@ impl Default for Answers {
             queue: 0,
             stack: None,
         };
-        let (pool, budget) = (Pool::new(size, || {}), Arc::new(Budget::new(usize::MAX)));
-        let door = Door::new(&Limits::default(), pool, budget, || {});
-        let wire = Wire::new(Some("peregrine"), Arc::new(door));
+        let (pool, budget) = (
+            ThreadPool::new(size, || {}),
+            Arc::new(MemoryBudget::new(usize::MAX)),
+        );
+        let door = WorkerHandle::new(&Limits::default(), pool, budget, || {});
+        let wire = ResponseRecorder::new(Some("peregrine"), Arc::new(door));
         Answers(wire, Output::default())
     }
 }
@@ -32,7 +37,7 @@ impl Answers {
     pub fn answer(&mut self, handler: impl FnOnce(Response<'_>) -> Done) -> &[u8] {
         let start = Output::default().mark();
         self.1.truncate(start);
-        let _done = handler(self.0.response(Mode::default(), &mut self.1));
+        let _done = handler(self.0.response(ResponseContext::default(), &mut self.1));
         self.1.since(start)
     }
 }
@@ -40,5 +45,5 @@ impl Answers {
 /// The relative path that the path of a request names, if `DirServer` looks it up.
 #[cfg(feature = "dir")]
 pub fn relative_path(path: &str) -> Option<std::borrow::Cow<'_, [u8]>> {
-    crate::dir::relative_path(path)
+    crate::files::relative_path(path)
 }

@@ -28,68 +28,78 @@
 )]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod access_entry;
 mod access_log;
 #[cfg(any(test, feature = "internals"))]
 #[doc(hidden)]
 pub mod checks;
 mod config;
-mod conn;
 #[cfg(feature = "dir")]
-mod dir;
-mod drive;
-#[cfg(any(feature = "dir", feature = "multipart"))]
-mod file_name;
+mod files;
+pub(crate) mod forms;
 pub mod guide;
-mod handler;
-#[cfg(feature = "http")]
-mod http_types;
-mod incoming;
+pub(crate) mod http;
 #[cfg(any(test, feature = "internals"))]
 #[doc(hidden)]
 pub mod internals;
-mod io;
-mod late;
-mod launch;
 mod log;
-#[cfg(feature = "multipart")]
-mod multipart;
-mod network;
-mod protocol;
-mod request;
-mod response;
-mod running;
+mod metrics;
 mod runtime;
 mod server;
-mod stats;
+mod shared;
 pub mod testing;
-#[cfg(feature = "multipart")]
-mod upload;
+pub(crate) mod timers;
 #[cfg(feature = "websocket")]
 mod websocket;
-#[cfg(feature = "websocket")]
-mod ws_drive;
 
-pub use access_entry::AccessEntry;
-pub use access_log::{AccessFormat, AccessLog, LogWriter};
-pub use config::{Balance, Config};
-#[cfg(feature = "dir")]
-pub use dir::{DirConfig, DirServer, Embedded, Files};
-pub use drive::Off;
-pub use handler::{ConnectionError, FromFn, Handler, from_fn};
-pub use incoming::{BodyPlan, BodyReader, BodySink, Flow, Incoming, Respond, Resumer};
-#[cfg(unix)]
-pub use io::handover::Inherited;
-pub use io::listener::ListenAddr;
+pub use crate::access_log::{AccessFormat, AccessLog, LogWriter};
+pub use crate::config::network::{IpNetwork, IpNetworkError};
 #[cfg(feature = "websocket")]
-pub use io::ws_mode::WebSockets;
-pub use late::{
+pub use crate::config::ws_origins::WsOrigins;
+pub use crate::config::{Balance, Config};
+#[cfg(feature = "dir")]
+pub use crate::files::{DirConfig, DirServer, Embedded, Files};
+#[cfg(feature = "multipart")]
+pub use crate::forms::multipart::{Multipart, MultipartError, MultipartLimits, PartHead, PartSink};
+#[cfg(feature = "multipart")]
+pub use crate::forms::upload::{Form, FormFile, Upload, UploadError, display_name};
+pub use crate::http::access_entry::AccessEntry;
+pub use crate::http::deferred::{
     BodySender, Event, EventHub, EventLimits, EventSender, Responder, SendError, Timer, TimerError,
     Timers, TrySendError,
 };
-#[cfg(feature = "multipart")]
-pub use multipart::{Multipart, MultipartError, MultipartLimits, PartHead, PartSink};
-pub use network::{IpNetwork, IpNetworkError};
+pub use crate::http::handler::{ConnectionError, FromFn, Handler, from_fn};
+pub use crate::http::request::{OwnedRequest, Request};
+pub use crate::http::request_body::{
+    BodyPlan, BodyReader, BodySink, Flow, Incoming, Respond, Resumer,
+};
+pub use crate::http::response::{BodyWriter, Done, ErrorContext, Response, ResponseError};
+pub use crate::http::service::NoUpgrade;
+pub use crate::metrics::{Counters, Queues, Stats};
+#[cfg(unix)]
+pub use crate::runtime::handover::Inherited;
+pub use crate::runtime::listener::ListenAddr;
+pub use crate::server::Server;
+#[cfg(unix)]
+pub use crate::server::hand_over;
+pub use crate::server::running::{Running, Stopped, Stopper};
+#[cfg(feature = "websocket")]
+pub use crate::websocket::hub::{Hub, Relay};
+#[cfg(feature = "websocket")]
+pub use crate::websocket::id::WsId;
+#[cfg(feature = "websocket")]
+pub use crate::websocket::threads::WebSockets;
+#[cfg(feature = "websocket")]
+pub use crate::websocket::upgrade::{Upgrade, UpgradeError};
+#[cfg(feature = "websocket")]
+pub use crate::websocket::ws::Ws;
+#[cfg(feature = "websocket")]
+pub use crate::websocket::{Disconnect, WebSocketHandler};
+#[doc(inline)]
+pub use peregrine_protocol::error::ProtocolError;
+#[doc(inline)]
+pub use peregrine_protocol::form::FormError;
+#[doc(inline)]
+pub use peregrine_protocol::http::Version;
 /// [`Config::limits`]. The [table](Config#limits) of all limits says what the client sees at each limit and
 /// names the test that shows it.
 ///
@@ -111,6 +121,12 @@ pub use peregrine_protocol::payload::Payload;
 #[cfg(feature = "deflate")]
 #[doc(inline)]
 pub use peregrine_protocol::ws::deflate::WsDeflate;
+#[cfg(feature = "websocket")]
+#[doc(inline)]
+pub use peregrine_protocol::ws::frame::{FrameError, Message};
+#[cfg(feature = "websocket")]
+#[doc(inline)]
+pub use peregrine_protocol::ws::limits::BacklogPolicy;
 /// [`Config::ws_limits`] sets them for all connections, [`Upgrade::limits`] for one. The
 /// [table](Config#limits) in [`Config`] says what the client sees at each limit.
 ///
@@ -119,29 +135,7 @@ pub use peregrine_protocol::ws::deflate::WsDeflate;
 pub use peregrine_protocol::ws::limits::WsLimits;
 #[cfg(feature = "websocket")]
 #[doc(inline)]
-pub use peregrine_protocol::ws::{
-    frame::{FrameError, Message},
-    limits::BacklogPolicy,
-    prepared::Prepared,
-    send::Sent,
-};
-#[doc(inline)]
-pub use peregrine_protocol::{error::ProtocolError, form::FormError, http::Version};
-pub use request::{OwnedRequest, Request};
-pub use response::{AnswerError, BodyWriter, Done, ErrorContext, Response};
-pub use running::{Running, Stopped, Stopper};
-pub use server::Server;
-#[cfg(unix)]
-pub use server::hand_over;
-pub use stats::{Counters, Queues, Stats};
-#[cfg(feature = "multipart")]
-pub use upload::{Form, FormFile, Upload, UploadError, display_name};
+pub use peregrine_protocol::ws::prepared::PreparedMessage;
 #[cfg(feature = "websocket")]
-pub use websocket::{
-    Disconnect, WebSocketHandler,
-    hub::{Hub, Relay},
-    id::WsId,
-    origins::WsOrigins,
-    upgrade::{Upgrade, UpgradeError},
-    ws::Ws,
-};
+#[doc(inline)]
+pub use peregrine_protocol::ws::send::Sent;

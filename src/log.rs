@@ -1,5 +1,6 @@
-//! Events for the `log` crate, the `tracing` crate or both. Without these features the arguments are
-//! type-checked and never evaluated.
+//! One macro that writes an event to `log` and `tracing`.
+//!
+//! Without these features the arguments are type-checked and never evaluated.
 
 /// Logs an event: `event!(Warn, "{n} of them")`, or `event!(Warn, { worker: 3 }, "{} of them", n)`. `tracing`
 /// gets fields; `log` gets ` worker=3` after the text.

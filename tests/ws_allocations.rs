@@ -12,15 +12,15 @@ mod support;
 
 use counting::{allocations, count_this_thread, is_counted};
 use peregrine::{
-    Config, Done, Handler, Message, Prepared, Request, Response, Server, Upgrade, WebSocketHandler,
-    Ws, WsLimits,
+    Config, Done, Handler, Message, PreparedMessage, Request, Response, Server, Upgrade,
+    WebSocketHandler, Ws, WsLimits,
 };
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use support::{PATIENCE, ended};
 
 struct App {
-    news: Prepared,
+    news: PreparedMessage,
 }
 
 const NEWS: [u8; 1000] = [b'n'; 1000];
@@ -146,7 +146,7 @@ fn exchange(clients: &mut [TcpStream], kind: &Kind, rounds: u64) {
 #[test]
 fn a_warm_websocket_thread_does_not_allocate() {
     let app = App {
-        news: Prepared::new(&NEWS[..]),
+        news: PreparedMessage::new(&NEWS[..]),
     };
     let config = Config {
         workers: 1,

@@ -2,7 +2,7 @@
 //!
 //! Its memory, descriptors and threads after all of them must be what they were after the first
 //! [`WARM_UP`], but for [`MARGIN`] of memory; every client must end as it has to, and the
-//! well-behaved ones get every answer.
+//! well-behaved ones get every response.
 
 use crate::hostile::attack::judge;
 use crate::hostile::crowd::{Crowd, End, Leave, Script, Takes, Then};
@@ -226,7 +226,7 @@ fn kind(i: usize) -> Script {
             let upload = format!("{post}Transfer-Encoding: chunked\r\n\r\n{chunks}");
             script(upload, Then::Waits, Takes::All, End::Answered(1))
         }
-        // In the middle of a head, of a body, of answers.
+        // In the middle of a head, of a body, of responses.
         13 => leaves("GET / HTTP/1.1\r\nHo".to_owned(), 0, Leave::Reset),
         14 => leaves(upload[..5000].to_owned(), 0, Leave::Reset),
         15 => leaves(get("/memory"), 1, Leave::Reset),

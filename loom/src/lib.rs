@@ -1,19 +1,19 @@
 //! Every order in which threads can meet in the library's mailboxes, inboxes and credits, tried out by
 //! loom.
 //!
-//! `runtime/mailbox.rs`, `runtime/inbox.rs` and `runtime/flow_control.rs` are taken in as they are; what they import
-//! from `runtime/sync.rs` is loom's here. What surrounds an inbox (the loop of a worker and its waker) has
+//! `shared/mailbox.rs`, `shared/inbox.rs` and `shared/flow_control.rs` are taken in as they are; what they import
+//! from `shared/sync.rs` is loom's here. What surrounds an inbox (the loop of a worker and its waker) has
 //! sockets in it and is modelled, as small as it can be: each model says of what it is one. The functions
 //! are called by tests/models.rs.
 
 #[allow(dead_code)]
-#[path = "../../src/runtime/flow_control.rs"]
+#[path = "../../src/shared/flow_control.rs"]
 mod flow_control;
 #[allow(dead_code)]
-#[path = "../../src/runtime/inbox.rs"]
+#[path = "../../src/shared/inbox.rs"]
 mod inbox;
 #[allow(dead_code)]
-#[path = "../../src/runtime/mailbox.rs"]
+#[path = "../../src/shared/mailbox.rs"]
 mod mailbox;
 mod sync;
 

@@ -1,20 +1,24 @@
-//! Access logs: a line for each request.
+//! Access log: one line for each request that was answered or refused.
 
 mod writer;
 
 pub use writer::LogWriter;
 
-use crate::access_entry::{self, AccessEntry, PendingEntry};
-use crate::conn::panic_guard::catch;
-use crate::handler::{ConnectionError, Handler, answer_special, is_for_library};
-use crate::incoming::{BodyPlan, BodySink, Flow, Incoming};
-use crate::request::Request;
-use crate::response::{Done, ErrorContext, Response};
+use crate::http::access_entry;
+use crate::http::access_entry::{AccessEntry, PendingEntry};
+use crate::http::handler::{ConnectionError, Handler, answer_special, is_for_library};
+use crate::http::request::Request;
+use crate::http::request_body::{BodyPlan, BodySink, Flow, Incoming};
+use crate::http::response::{Done, ErrorContext, Response};
+use crate::shared::panic_guard::catch;
 #[cfg(feature = "websocket")]
-use crate::{
-    protocol::frame::Message,
-    websocket::{Disconnect, WebSocketHandler, upgrade::Upgrade, ws::Ws},
-};
+use crate::websocket::upgrade::Upgrade;
+#[cfg(feature = "websocket")]
+use crate::websocket::ws::Ws;
+#[cfg(feature = "websocket")]
+use crate::websocket::{Disconnect, WebSocketHandler};
+#[cfg(feature = "websocket")]
+use peregrine_protocol::ws::frame::Message;
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -45,7 +49,7 @@ use std::time::Instant;
 ///   closes only its sending side may still read. As long as the system takes the response, the line has the
 ///   status of the response.
 /// - **A handler that panics**, on any thread, gives a line with 500. So does a response that cannot be sent
-///   ([`AnswerError`](crate::AnswerError)). A deferred response that comes too late gives a line with 503. A
+///   ([`ResponseError`](crate::ResponseError)). A deferred response that comes too late gives a line with 503. A
 ///   streamed body that ends early gives a line with the status of its head and the bytes that were sent.
 /// - **A request that is refused without a call of the handler** gives a line with the request if its head
 ///   was complete, for example when the body is too large or too slow. Otherwise the line has no request:

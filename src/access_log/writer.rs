@@ -1,7 +1,9 @@
-//! Lines on their way to a file. No worker waits for the disk.
+//! A thread that writes log lines to a file, so that no worker waits for the disk.
+//!
+//! No worker waits for the disk.
 
-use crate::conn::panic_guard::{Quiet, catch};
 use crate::log::event;
+use crate::shared::panic_guard::{Quiet, catch};
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};

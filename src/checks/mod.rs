@@ -1,6 +1,7 @@
-//! What holds for every input: one module per property, beside the code that it is about, each with a `check`
-//! that panics where it does not. `cargo test` calls the checks with the seeds and a fixed row of changes to
-//! them, the fuzz targets with the inputs that they make up.
+//! Properties that unit tests and fuzz targets share (feature `internals`).
+//!
+//! `cargo test` calls the checks with the seeds and a fixed row of changes to them, the fuzz targets
+//! with the inputs that they make up.
 
 pub mod responses;
 pub mod seeds;
@@ -16,11 +17,11 @@ pub const CHECKS: &[(&str, Check)] = &[
     ("framing", h1::framing::check::check),
     ("chunked", h1::chunked::check::check),
     ("connection", crate::testing::check::check),
-    ("late", crate::late::check::check),
-    ("response", crate::response::check::check),
-    ("target", crate::request::check::check),
+    ("late", crate::http::deferred::check::check),
+    ("response", crate::http::response::check::check),
+    ("target", crate::http::request::check::check),
     #[cfg(feature = "dir")]
-    ("dir", crate::dir::check::check),
+    ("dir", crate::files::check::check),
     #[cfg(feature = "websocket")]
     ("frame", peregrine_protocol::ws::frame::check::check),
     #[cfg(feature = "websocket")]
@@ -28,5 +29,5 @@ pub const CHECKS: &[(&str, Check)] = &[
     #[cfg(feature = "deflate")]
     ("deflate", crate::websocket::check::check_deflate),
     #[cfg(feature = "multipart")]
-    ("multipart", crate::multipart::check::check),
+    ("multipart", crate::forms::multipart::check::check),
 ];

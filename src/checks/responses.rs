@@ -1,4 +1,4 @@
-//! A strict reader of what a server sends.
+//! Reads responses back, for checks.
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Answer {
@@ -28,9 +28,9 @@ impl Answer {
     }
 }
 
-/// Reads a row of complete answers. `head` tells of an answer whether it is one to HEAD.
+/// Reads a row of complete responses. `head` tells of a response whether it is one to HEAD.
 ///
-/// The last answer of a connection may leave out its body: it may be a refusal of HEAD.
+/// The last response of a connection may leave out its body: it may be a refusal of HEAD.
 pub(crate) fn read(mut bytes: &[u8], head: impl Fn(&Answer) -> bool) -> Vec<Answer> {
     let mut answers: Vec<Answer> = Vec::new();
     while !bytes.is_empty() {
@@ -53,7 +53,7 @@ pub(crate) fn read(mut bytes: &[u8], head: impl Fn(&Answer) -> bool) -> Vec<Answ
     answers
 }
 
-/// Reads a row of answers of which some are streamed, and the last may not be complete: it says of
+/// Reads a row of responses of which some are streamed, and the last may not be complete: it says of
 /// each whether it is. `ended`: nothing follows any more.
 pub(crate) fn read_streamed(
     mut bytes: &[u8],
@@ -168,7 +168,7 @@ fn body_length(answer: &Answer, at_end: bool) -> usize {
         (100, None) => assert!(answer.fields.is_empty()),
         (101..200, _) => panic!("no such interim answer is sent"),
         (204 | 304, length) => assert!(length.is_none(), "a length without a body"),
-        // To CONNECT: the end of the connection is the end of the answer.
+        // To CONNECT: the end of the connection is the end of the response.
         (_, None) => assert!(answer.says_close() && at_end, "no length"),
         (205, length) => assert_eq!(length, Some(0)),
         (_, Some(_)) if answer.says_close() && at_end => {}

@@ -1,4 +1,4 @@
-//! Where inputs begin: the cases of `tests/cases`, and what fuzzing found, in `tests/seeds`.
+//! Inputs that checks begin with.
 
 use std::fs;
 use std::path::{Path, PathBuf};

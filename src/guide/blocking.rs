@@ -59,7 +59,7 @@
 //!   `Retry-After: 1`.
 //! - A panic in the closure is a 500.
 //! - Pipelined responses of one connection keep their order.
-//! - A stop waits for the closures that run, up to [`Config::stop_time`].
+//! - A stop waits for the closures that run, up to [`Config::stop_timeout`].
 //!
 //! # Deferred responses
 //!
@@ -86,7 +86,7 @@
 //! ```
 //!
 //! - A responder that is dropped without a response gives the client a 500.
-//! - A response that takes longer than [`Limits::answer_time`] (300 s) is a 503.
+//! - A response that takes longer than [`Limits::response_timeout`] (300 s) is a 503.
 //! - If the client has disconnected, `send` returns false and does not call the closure.
 //!   [`Responder::is_gone`] can be asked before. The response cannot reach another client.
 //!
@@ -104,10 +104,10 @@
 //! [`BodyReader`]: crate::BodyReader
 //! [`Config::pool_queue`]: crate::Config::pool_queue
 //! [`Config::pool_threads`]: crate::Config::pool_threads
-//! [`Config::stop_time`]: crate::Config::stop_time
+//! [`Config::stop_timeout`]: crate::Config::stop_timeout
 //! [`Config::timed_one_in`]: crate::Config::timed_one_in
 //! [`Counters`]: crate::Counters
-//! [`Limits::answer_time`]: crate::Limits::answer_time
+//! [`Limits::response_timeout`]: crate::Limits::response_timeout
 //! [`Request::to_owned`]: crate::Request::to_owned
 //! [`Responder`]: crate::Responder
 //! [`Responder::is_gone`]: crate::Responder::is_gone

@@ -93,7 +93,7 @@
 //!
 //! # Handlers with `?`
 //!
-//! `Done` is not a `Result`, and `res` is moved by the answer. So let a function return a value and
+//! `Done` is not a `Result`, and `res` is moved by the response. So let a function return a value and
 //! answer in one place:
 //!
 //! ```

@@ -21,7 +21,7 @@
 //!     connections: 10_000,
 //!     limits: Limits {
 //!         body_bytes: 10 << 20,                 // bodies of up to 10 MiB
-//!         idle_time: Duration::from_secs(20),   // idle connections are closed after 20 s
+//!         idle_timeout: Duration::from_secs(20),   // idle connections are closed after 20 s
 //!         ..Limits::default()
 //!     },
 //!     ..Config::default()

@@ -37,7 +37,7 @@
 //! close`. An idle connection may send one more request within
 //! [`Limits::stop_grace`](crate::Limits::stop_grace) (1 s), so that no request on its way is lost.
 //! WebSockets are closed with
-//! 1001. What is open after [`Config::stop_time`](crate::Config::stop_time) (10 s) is closed.
+//! 1001. What is open after [`Config::stop_timeout`](crate::Config::stop_timeout) (10 s) is closed.
 //!       [`Stopped`](crate::Stopped) reports what was drained and what was cut.
 //!
 //! # Restarting without losing a request

@@ -1,14 +1,29 @@
-//! What threads share, and what they pass to each other. Nothing here knows a socket.
+//! Event loop, sockets, threads and clock.
 
-pub(crate) mod buffer_pool;
-pub(crate) mod flow_control;
-pub(crate) mod id;
-pub(crate) mod inbox;
-pub(crate) mod mailbox;
-pub(crate) mod memory_budget;
-pub(crate) mod panic_guard;
-pub(crate) mod quota;
-pub(crate) mod slot_table;
-pub(crate) mod sparse;
-mod sync;
-pub(crate) mod timer_heap;
+pub(crate) mod accept;
+pub(crate) mod accept_error;
+pub(crate) mod acceptor;
+pub(crate) mod address_limit;
+pub(crate) mod affinity;
+pub(crate) mod clock;
+pub(crate) mod connection_limit;
+pub(crate) mod descriptors;
+pub(crate) mod event_loop;
+#[cfg(unix)]
+pub(crate) mod handover;
+pub(crate) mod linger;
+pub(crate) mod link;
+pub(crate) mod listener;
+pub(crate) mod memory_relief;
+pub(crate) mod poll;
+pub(crate) mod server_state;
+#[cfg(feature = "signals")]
+pub(crate) mod signals;
+pub(crate) mod slab;
+pub(crate) mod socket;
+#[cfg(unix)]
+pub(crate) mod socket_file;
+#[cfg(all(test, unix))]
+pub(crate) mod tests;
+pub(crate) mod thread_pool;
+pub(crate) mod transport;

@@ -1,6 +1,6 @@
-//! Handing the listeners of running servers over to a new process.
+//! `hand_over`: passes the listeners of running servers to a new process.
 
-use crate::running::Stopper;
+use super::running::Stopper;
 use std::io;
 use std::process::{Child, Command};
 use std::time::Duration;
@@ -57,5 +57,5 @@ pub fn hand_over(
     ready_within: Duration,
 ) -> io::Result<Child> {
     let controls: Vec<_> = servers.iter().map(|stopper| &stopper.0).collect();
-    crate::io::handover::hand_over(&controls, command, ready_within)
+    crate::runtime::handover::hand_over(&controls, command, ready_within)
 }

@@ -1,14 +1,13 @@
-//! A server with WebSockets.
+//! `Server::websocket`: a server with WebSockets.
 
 use super::Server;
-use crate::io::{
-    transport::{OverSocket, Plain},
-    ws_driver::WsWorker,
-    ws_mode::{WebSockets, WsSeat, WsThreads},
-};
-use crate::launch::Launch;
-use crate::running::{Running, Stopped};
-use crate::websocket::{WebSocketHandler, hub::Hub};
+use super::launch::Launch;
+use super::running::{Running, Stopped};
+use crate::runtime::transport::{OverSocket, Plain};
+use crate::websocket::WebSocketHandler;
+use crate::websocket::driver::WsWorker;
+use crate::websocket::hub::Hub;
+use crate::websocket::threads::{WebSockets, WsThreadShared, WsThreads};
 use std::io;
 use std::sync::Arc;
 
@@ -47,7 +46,7 @@ impl<H: WebSocketHandler> Server<H, WebSockets> {
         let started = self.start_with(threads);
         if started.is_err() {
             // A clone of the hub may still exist. It must not take messages that will never be sent.
-            seats.iter().for_each(WsSeat::close);
+            seats.iter().for_each(WsThreadShared::close);
         }
         started
     }

@@ -1,9 +1,11 @@
-//! One connection over [`Memory`]. The calls of a test drive it instead of an event loop.
+//! A driver without a thread and a poller, for connections in memory.
+//!
+//! The calls of a test drive it instead of an event loop.
 
-use crate::conn::id::ConnId;
-use crate::io::event_loop::{Driven, Fate, ThreadState};
-use crate::io::poll::Interest;
-use crate::io::transport::Memory;
+use crate::runtime::event_loop::{Driven, Fate, ThreadState};
+use crate::runtime::poll::Interest;
+use crate::runtime::transport::Memory;
+use crate::shared::id::ConnId;
 
 /// A connection, and the values that connections of a worker share.
 pub(super) struct Alone<C, S> {

@@ -1,12 +1,14 @@
-//! A whole connection: HTTP with accidents.
+//! Properties of connections in memory for tests and fuzzing.
 //!
 //! An input is what a client sends, as it stands, but for the byte FF: what follows it is an
 //! operation. `e` is the end of what the client sends, `s` stops the server, a byte below 80 lets
 //! so many seconds pass, another FF is FF, and anything else only splits.
 
-use crate::checks::responses::{self as answers, Answer};
-use crate::checks::{self, limits};
-use crate::testing::Connection;
+use super::Connection;
+use crate::checks;
+use crate::checks::limits;
+use crate::checks::responses as answers;
+use crate::checks::responses::Answer;
 use crate::{Done, Handler, Limits, Payload, Request, Response};
 use std::io::Write as _;
 use std::time::Duration;

@@ -1,27 +1,28 @@
 //! A WebSocket client in memory.
 
 use super::{Alone, Served, serve};
-use crate::conn::{
-    Seconds, budget::Budget, budget::Tally, id::ConnId, prepared::Prepared, topics::Publication,
-    ws_input::WsInputs,
-};
-use crate::drive::Upgrades;
-use crate::io::event_loop::{Driven, Fate, expire};
-use crate::io::transport::{Memory, Transport};
-use crate::io::ws_connection::{WsConnection, WsShared};
-use crate::io::ws_mode::Arrival;
-use crate::late::pool::Size;
-use crate::protocol::frame::{self, Message, OpCode};
-use crate::protocol::limits::Limits;
-use crate::protocol::ws_limits::WsLimits;
-use crate::request::Request;
-use crate::response::{Done, Response};
-use crate::websocket::{
-    Disconnect, WebSocketHandler,
-    door::{Command, Door},
-    hub::Hub,
-};
-use crate::ws_drive::{Accepted, Offered, Offers, WsService};
+use crate::http::request::Request;
+use crate::http::response::{Done, Response};
+use crate::http::service::Upgrades;
+use crate::runtime::event_loop::{Driven, Fate, expire};
+use crate::runtime::thread_pool::Size;
+use crate::runtime::transport::{Memory, Transport};
+use crate::shared::id::ConnId;
+use crate::shared::memory_budget::{LocalUsage, MemoryBudget};
+use crate::websocket::connection::{WsConnection, WsShared};
+use crate::websocket::hub::Hub;
+use crate::websocket::service::{AcceptedUpgrade, Offered, Offers, WsService};
+use crate::websocket::thread_handle::{WsCommand, WsThreadHandle};
+use crate::websocket::threads::Arrival;
+use crate::websocket::topics::Publication;
+use crate::websocket::{Disconnect, WebSocketHandler};
+use peregrine_protocol::Seconds;
+use peregrine_protocol::limits::Limits;
+use peregrine_protocol::ws::frame;
+use peregrine_protocol::ws::frame::{Message, OpCode};
+use peregrine_protocol::ws::limits::WsLimits;
+use peregrine_protocol::ws::message_buf::WsInputs;
+use peregrine_protocol::ws::prepared::PreparedMessage;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -53,7 +54,7 @@ pub struct WebSocket<'h, H: WebSocketHandler> {
     served: Box<Alone<WsConnection<&'h H, Memory>, WsShared<&'h H>>>,
     answer: Vec<u8>,
     /// The mailbox through which a hub sends to it.
-    door: Arc<Door>,
+    door: Arc<WsThreadHandle>,
     disconnect: Option<Disconnect>,
 }
 
@@ -142,7 +143,7 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
     ) -> Result<WebSocket<'h, H>, Vec<u8>> {
         let mailbox_bytes = limits.mailbox_bytes;
         let (answer, arrival) = shake_hands(handler, request, limits)?;
-        let door = Arc::new(Door::new(mailbox_bytes, || {}));
+        let door = Arc::new(WsThreadHandle::new(mailbox_bytes, || {}));
         let is_new = hub.open(vec![door.clone()]);
         assert!(
             is_new,
@@ -154,7 +155,7 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
             inputs: WsInputs::default(),
             counters: Arc::default(),
             limits: Limits::default(),
-            tally: Tally::new(Arc::new(Budget::new(usize::MAX))),
+            tally: LocalUsage::new(Arc::new(MemoryBudget::new(usize::MAX))),
             door: door.clone(),
             index: 0,
             dirty: Vec::new(),
@@ -296,7 +297,7 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
         }
     }
 
-    fn deliver_message(&mut self, message: &Prepared) {
+    fn deliver_message(&mut self, message: &PreparedMessage) {
         self.served.act(|connection, shared| {
             connection.deliver(message, shared);
             Fate::Open
@@ -304,15 +305,15 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
     }
 
     /// The hub has no ids of other connections, so their commands never come here.
-    fn obey(&mut self, command: Command) {
+    fn obey(&mut self, command: WsCommand) {
         match command {
-            Command::Send(_, message) => self.deliver_message(&message),
-            Command::Publish(topic, message) => self.deliver(&Publication {
+            WsCommand::Send(_, message) => self.deliver_message(&message),
+            WsCommand::Publish(topic, message) => self.deliver(&Publication {
                 topic,
                 message,
                 except: None,
             }),
-            Command::Missed => {
+            WsCommand::Missed => {
                 let all = |ids: &mut Vec<ConnId>| ids.push(ConnId::default());
                 for _ in self.served.shared.losers(all) {
                     self.served.act(WsConnection::lose);
@@ -375,7 +376,7 @@ fn shake_hands<H: WebSocketHandler>(
     Ok((answer, Arrival { moved, accepted }))
 }
 
-struct Taken<C>(Offers, Option<Accepted<C>>);
+struct Taken<C>(Offers, Option<AcceptedUpgrade<C>>);
 
 impl<H: WebSocketHandler> Upgrades<H> for Taken<H::Conn> {
     fn offer<'r>(

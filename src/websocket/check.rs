@@ -1,6 +1,4 @@
-//! A whole WebSocket connection, by operations: frames good and bad, bytes at any split, ticks,
-//! a client that takes nothing for a while, a close of ours; and compressed messages against flate2
-//! used naively.
+//! Properties of WebSockets for tests and fuzzing.
 
 use crate::checks::Source;
 use crate::testing::WebSocket;

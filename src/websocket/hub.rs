@@ -1,10 +1,11 @@
-//! Access to the WebSocket connections of a server from any thread.
+//! `Hub`: reaches WebSocket connections from any thread.
 
-use super::door::{Command, Door};
 use super::id::WsId;
-use super::seats::Seat;
-use crate::conn::{prepared::Prepared, ws_send::Sent};
-use crate::protocol::frame;
+use super::peer_table::PeerSlot;
+use super::state::Sent;
+use super::thread_handle::{WsCommand, WsThreadHandle};
+use peregrine_protocol::ws::frame;
+use peregrine_protocol::ws::prepared::PreparedMessage;
 use std::sync::{Arc, OnceLock};
 
 /// Forwards published messages to other processes, for example over Redis or NATS. Messages from other
@@ -13,7 +14,7 @@ use std::sync::{Arc, OnceLock};
 /// It is called on the thread that publishes, and must not block.
 pub trait Relay: Send + Sync + 'static {
     /// Called for each published or broadcast message. `topic` is `None` for a broadcast.
-    fn published(&self, topic: Option<&str>, message: &Prepared);
+    fn published(&self, topic: Option<&str>, message: &PreparedMessage);
 }
 
 /// Sends to the WebSocket connections of a server from any thread. Clones are the same hub.
@@ -42,7 +43,7 @@ pub struct Hub(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    doors: OnceLock<Vec<Arc<Door>>>,
+    doors: OnceLock<Vec<Arc<WsThreadHandle>>>,
     relay: OnceLock<Box<dyn Relay>>,
 }
 
@@ -94,7 +95,7 @@ impl Hub {
     /// [`Sent::Queued`]: the connection exists and the message fits. The connection may still end before the message reaches it.
     /// [`Sent::Full`]: the message is dropped. With [`BacklogPolicy::Close`](crate::BacklogPolicy::Close) the connection is closed
     /// then, and every further call returns [`Sent::Closed`].
-    pub fn send(&self, id: WsId, message: impl Into<Prepared>) -> Sent {
+    pub fn send(&self, id: WsId, message: impl Into<PreparedMessage>) -> Sent {
         match self.find(id) {
             Some((door, seat)) => door.send(id, seat, message.into()),
             None => Sent::Closed,
@@ -104,7 +105,7 @@ impl Hub {
     /// Begins the close handshake of one connection; see [`Ws::close`](crate::Ws::close).
     pub fn close(&self, id: WsId, code: u16, reason: &str) -> Sent {
         self.post(id, || {
-            Command::Close(id, code, frame::close_reason(reason).into())
+            WsCommand::Close(id, code, frame::close_reason(reason).into())
         })
     }
 
@@ -121,7 +122,7 @@ impl Hub {
 
     /// Ends the subscription of one connection to a topic.
     pub fn unsubscribe(&self, id: WsId, topic: &str) -> Sent {
-        self.post(id, || Command::Unsubscribe(id, topic.into()))
+        self.post(id, || WsCommand::Unsubscribe(id, topic.into()))
     }
 
     /// Sends a message to all connections that have subscribed to the topic. The message is framed once, and
@@ -135,18 +136,18 @@ impl Hub {
     ///
     /// [`WsLimits::mailbox_bytes`]: crate::WsLimits::mailbox_bytes
     /// [`BacklogPolicy::Close`]: crate::BacklogPolicy::Close
-    pub fn publish(&self, topic: &str, message: impl Into<Prepared>) -> Sent {
+    pub fn publish(&self, topic: &str, message: impl Into<PreparedMessage>) -> Sent {
         self.publish_from(None, Some(topic.into()), &message.into())
     }
 
     /// Sends a message to all connections of the server; otherwise as [`Hub::publish`].
-    pub fn broadcast(&self, message: impl Into<Prepared>) -> Sent {
+    pub fn broadcast(&self, message: impl Into<PreparedMessage>) -> Sent {
         self.publish_from(None, None, &message.into())
     }
 
     /// Publishes a message from a [`Relay`] to the connections of this process only. Without a topic it is a
     /// broadcast.
-    pub fn deliver(&self, topic: Option<&str>, message: impl Into<Prepared>) -> Sent {
+    pub fn deliver(&self, topic: Option<&str>, message: impl Into<PreparedMessage>) -> Sent {
         self.post_all(None, topic.map(Into::into), &message.into())
     }
 
@@ -177,7 +178,7 @@ impl Hub {
         &self,
         own: Option<usize>,
         topic: Option<Arc<str>>,
-        message: &Prepared,
+        message: &PreparedMessage,
     ) -> Sent {
         if let Some(relay) = self.0.relay.get() {
             relay.published(topic.as_deref(), message);
@@ -185,7 +186,12 @@ impl Hub {
         self.post_all(own, topic, message)
     }
 
-    fn post_all(&self, own: Option<usize>, topic: Option<Arc<str>>, message: &Prepared) -> Sent {
+    fn post_all(
+        &self,
+        own: Option<usize>,
+        topic: Option<Arc<str>>,
+        message: &PreparedMessage,
+    ) -> Sent {
         let doors = self.doors();
         let mut result = match doors.is_empty() {
             true => Sent::Closed,
@@ -202,25 +208,25 @@ impl Hub {
         result
     }
 
-    fn post(&self, id: WsId, command: impl FnOnce() -> Command) -> Sent {
+    fn post(&self, id: WsId, command: impl FnOnce() -> WsCommand) -> Sent {
         match self.find(id) {
             Some((door, _)) => door.post(command()),
             None => Sent::Closed,
         }
     }
 
-    fn find(&self, id: WsId) -> Option<(&Door, &Seat)> {
+    fn find(&self, id: WsId) -> Option<(&WsThreadHandle, &PeerSlot)> {
         let door = self.doors().get(id.thread())?;
         let seat = door.seats.get(id.slot())?;
         (seat.holds(id) && !door.is_closed()).then_some((door, seat))
     }
 
-    pub(crate) fn doors(&self) -> &[Arc<Door>] {
+    pub(crate) fn doors(&self) -> &[Arc<WsThreadHandle>] {
         self.0.doors.get().map_or(&[], Vec::as_slice)
     }
 
     /// The server starts. False if it has started before.
-    pub(crate) fn open(&self, doors: Vec<Arc<Door>>) -> bool {
+    pub(crate) fn open(&self, doors: Vec<Arc<WsThreadHandle>>) -> bool {
         self.0.doors.set(doors).is_ok()
     }
 }
@@ -236,8 +242,8 @@ impl std::fmt::Debug for Hub {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conn::id::{ConnId, Slot};
-    use crate::protocol::ws_limits::{BacklogPolicy, WsLimits};
+    use crate::shared::id::{ConnId, Slot};
+    use peregrine_protocol::ws::limits::{BacklogPolicy, WsLimits};
 
     #[test]
     fn an_old_id_names_nobody() {
@@ -245,7 +251,7 @@ mod tests {
         let conn = |generation| ConnId::new(Slot::new(70), generation);
         let id = WsId::new(0, conn(1));
         assert_eq!(hub.send(id, "x"), Sent::Closed);
-        let door = Arc::new(Door::new(1000, || {}));
+        let door = Arc::new(WsThreadHandle::new(1000, || {}));
         assert!(hub.open(vec![door.clone()]));
         assert_eq!(hub.send(id, "x"), Sent::Closed);
         door.seats.enter(id, &WsLimits::default());
@@ -259,7 +265,7 @@ mod tests {
     #[test]
     fn mailboxes_and_backlogs_are_bounded() {
         let hub = Hub::default();
-        let door = Arc::new(Door::new(1000, || {}));
+        let door = Arc::new(WsThreadHandle::new(1000, || {}));
         assert!(hub.open(vec![door.clone()]));
         let id = WsId::new(0, ConnId::default());
         let limits = WsLimits {

@@ -1,6 +1,6 @@
-//! How programs name a WebSocket connection.
+//! `WsId`: names a WebSocket connection.
 
-use crate::conn::id::{ConnId, Slot};
+use crate::shared::id::{ConnId, Slot};
 
 /// The id of a WebSocket connection of one server: a small number that can be kept, compared and sent.
 ///

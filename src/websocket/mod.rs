@@ -1,20 +1,28 @@
-//! The trait of programs with WebSockets, and why a WebSocket ends.
+//! `WebSocketHandler`: the trait that a user implements.
 
 #[cfg(any(test, feature = "internals"))]
 pub(crate) mod check;
-pub(crate) mod door;
+#[cfg(feature = "websocket")]
+pub(crate) mod connection;
+#[cfg(feature = "websocket")]
+pub(crate) mod driver;
 pub(crate) mod hub;
 pub(crate) mod id;
-pub(crate) mod origins;
-pub(crate) mod seats;
+pub(crate) mod peer_table;
+#[cfg(feature = "websocket")]
+pub(crate) mod service;
+pub(crate) mod state;
+pub(crate) mod thread_handle;
+#[cfg(feature = "websocket")]
+pub(crate) mod threads;
 pub(crate) mod topics;
 pub(crate) mod upgrade;
 pub(crate) mod ws;
 
-use crate::conn::ws::End;
-use crate::handler::Handler;
-use crate::protocol::frame::{FrameError, Message};
-use crate::request::Request;
+use crate::http::handler::Handler;
+use crate::http::request::Request;
+use peregrine_protocol::ws::frame::{FrameError, Message};
+use state::End;
 use std::io;
 use std::sync::Arc;
 use upgrade::Upgrade;
@@ -177,11 +185,11 @@ pub enum Disconnect {
     Silent,
     /// The client did not respond to the close frame of the server in time.
     CloseTimeout,
-    /// The client took no byte of its messages for [`WsLimits::write_time`](crate::WsLimits::write_time), or
+    /// The client took no byte of its messages for [`WsLimits::write_timeout`](crate::WsLimits::write_timeout), or
     /// took them slower than [`WsLimits::write_rate`](crate::WsLimits::write_rate).
     WriteTimeout,
     /// Memory was short, and the client took none of its messages
-    /// ([`Limits::stall_time`](crate::Limits::stall_time)).
+    /// ([`Limits::stall_timeout`](crate::Limits::stall_timeout)).
     Overloaded,
     /// The server was stopped, and the connection had not closed in time.
     Stopped,

@@ -1,9 +1,9 @@
-//! Who has subscribed to what, of the connections of one thread.
+//! Subscriptions of the WebSocket connections of one thread.
 
-use crate::conn::prepared::Prepared;
-use crate::protocol::ws_limits::WsLimits;
-use crate::runtime::id::ConnId;
-use crate::runtime::sparse::{is_sparse, shrink};
+use crate::shared::id::ConnId;
+use crate::shared::sparse::{is_sparse, shrink};
+use peregrine_protocol::ws::limits::WsLimits;
+use peregrine_protocol::ws::prepared::PreparedMessage;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -191,7 +191,7 @@ impl Topics {
 pub(crate) struct Publication {
     /// `None`: everyone.
     pub(crate) topic: Option<Arc<str>>,
-    pub(crate) message: Prepared,
+    pub(crate) message: PreparedMessage,
     /// One that does not get it.
     pub(crate) except: Option<ConnId>,
 }

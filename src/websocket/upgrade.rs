@@ -1,7 +1,9 @@
-//! The decision about a WebSocket handshake.
+//! `Upgrade`: the decision about a WebSocket handshake.
 
-use crate::protocol::{class, field_block, fields, ws_limits::WsLimits};
-use crate::request::Request;
+use crate::http::request::Request;
+use peregrine_protocol::http::{field_block, fields};
+use peregrine_protocol::syntax;
+use peregrine_protocol::ws::limits::WsLimits;
 use std::sync::Arc;
 
 /// Settings of the response to a WebSocket handshake, for [`accept_ws`](crate::WebSocketHandler::accept_ws).
@@ -45,8 +47,8 @@ impl<'a> Upgrade<'a> {
     pub fn protocols(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         self.request
             .header_all("sec-websocket-protocol")
-            .flat_map(class::list)
-            .filter(|name| class::is_token(name))
+            .flat_map(syntax::list)
+            .filter(|name| syntax::is_token(name))
             .filter_map(|name| std::str::from_utf8(name).ok())
     }
 
@@ -76,7 +78,7 @@ impl<'a> Upgrade<'a> {
     /// `Sec-WebSocket-`.
     pub fn header(&mut self, name: &str, value: impl AsRef<[u8]>) -> Result<(), UpgradeError> {
         let value = value.as_ref();
-        if !class::is_token(name.as_bytes()) || !class::is_field_value(value) {
+        if !syntax::is_token(name.as_bytes()) || !syntax::is_field_value(value) {
             return Err(UpgradeError::Malformed);
         }
         if fields::is_of_handshake(name) {

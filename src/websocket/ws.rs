@@ -1,17 +1,14 @@
-//! One WebSocket connection, inside a hook.
+//! `Ws`: one WebSocket connection, inside a hook.
 
 use super::hub::Hub;
 use super::id::WsId;
-use crate::conn::{
-    Seconds,
-    id::ConnId,
-    prepared::Prepared,
-    topics::{Publication, Topics},
-    ws::WsConn,
-    ws_send::{SendKit, Sent},
-};
-use crate::protocol::frame::Message;
-use crate::request::Ends;
+use super::state::{SendKit, Sent, WsConn};
+use super::topics::{Publication, Topics};
+use crate::http::request::Ends;
+use crate::shared::id::ConnId;
+use peregrine_protocol::Seconds;
+use peregrine_protocol::ws::frame::Message;
+use peregrine_protocol::ws::prepared::PreparedMessage;
 use std::net::SocketAddr;
 
 /// A WebSocket connection, lent to a hook of [`WebSocketHandler`](crate::WebSocketHandler).
@@ -114,7 +111,7 @@ impl<C> Ws<'_, C> {
 
     /// Sends a message that was prepared once for many connections. A message of 16 KiB or more is sent
     /// without a copy.
-    pub fn send_prepared(&mut self, message: &Prepared) -> Sent {
+    pub fn send_prepared(&mut self, message: &PreparedMessage) -> Sent {
         let context = &mut self.context;
         self.ws.send_prepared(message, context.kit, context.now)
     }
@@ -131,7 +128,7 @@ impl<C> Ws<'_, C> {
     ///
     /// A reason longer than 123 bytes is truncated. A code that must not be sent becomes 1000. After this
     /// nothing more can be sent, and no more messages are delivered. The connection ends when the client has
-    /// sent its close frame, or after [`WsLimits::close_time`](crate::WsLimits::close_time).
+    /// sent its close frame, or after [`WsLimits::close_timeout`](crate::WsLimits::close_timeout).
     pub fn close(&mut self, code: u16, reason: &str) -> bool {
         self.ws.close(code, reason, self.context.now)
     }
@@ -169,25 +166,25 @@ impl<C> Ws<'_, C> {
     ///
     /// [`Sent::Full`]: the mailbox of another thread is full. [`BacklogPolicy`](crate::BacklogPolicy) decides what happens to
     /// single slow subscribers.
-    pub fn publish(&mut self, topic: &str, message: impl Into<Prepared>) -> Sent {
+    pub fn publish(&mut self, topic: &str, message: impl Into<PreparedMessage>) -> Sent {
         self.publish_to(Some(topic), message.into(), None)
     }
 
     /// As [`Ws::publish`], but without this connection.
-    pub fn publish_to_others(&mut self, topic: &str, message: impl Into<Prepared>) -> Sent {
+    pub fn publish_to_others(&mut self, topic: &str, message: impl Into<PreparedMessage>) -> Sent {
         let own = self.context.id.conn();
         self.publish_to(Some(topic), message.into(), Some(own))
     }
 
     /// Sends a message to all connections of the server, this one included.
-    pub fn broadcast(&mut self, message: impl Into<Prepared>) -> Sent {
+    pub fn broadcast(&mut self, message: impl Into<PreparedMessage>) -> Sent {
         self.publish_to(None, message.into(), None)
     }
 
     fn publish_to(
         &mut self,
         topic: Option<&str>,
-        message: Prepared,
+        message: PreparedMessage,
         except: Option<ConnId>,
     ) -> Sent {
         let context = &mut self.context;

@@ -263,9 +263,9 @@ fn the_time_is_that_of_the_whole_response() {
 
 fn never() -> Config {
     let limits = Limits {
-        idle_time: NEVER,
-        write_time: NEVER,
-        answer_time: NEVER,
+        idle_timeout: NEVER,
+        write_timeout: NEVER,
+        response_timeout: NEVER,
         body_grace: NEVER,
         ..Limits::default()
     };
@@ -443,7 +443,7 @@ fn a_stop_that_cuts_has_lines() {
     let kept = Kept::default();
     let (app, holds) = logged(&kept);
     let config = Config {
-        stop_time: Duration::ZERO,
+        stop_timeout: Duration::ZERO,
         ..never()
     };
     let (server, addr) = start(app, config);

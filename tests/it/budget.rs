@@ -226,7 +226,7 @@ fn a_body_that_would_grow_is_refused() {
 fn those_without_progress_make_room() {
     let mut config = workers(1);
     config.buffered_bytes = KIB * KIB;
-    config.limits.stall_time = Duration::ZERO;
+    config.limits.stall_timeout = Duration::ZERO;
     let bench = bench_with(config);
     let mut small = Client::connect(bench.addr);
     assert_eq!(small.get("/").status, 200);

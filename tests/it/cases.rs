@@ -2,14 +2,14 @@
 //! and what a table cannot say because time passes or the client goes away.
 //!
 //! A case is `== name | RFC section`, then `@ limit=n ...` (optional), `>` lines with the bytes to
-//! send, `<` lines with the answers in order, and `< open` or `< close`. In bytes, `\r \n \t \0
+//! send, `<` lines with the responses in order, and `< open` or `< close`. In bytes, `\r \n \t \0
 //! \xNN \\ \"` are escapes, `{3*ab}` is `ababab` and `{{` a brace. A response is
 //! `[n*]status[|status] [head] ["body"] [name: value | !name][; ...]`, or `100?` for an
 //! interim response that may be missing.
 
 #![expect(clippy::disallowed_methods, reason = "panics of the test itself")]
 
-#[path = "../../src/io/tests/limit.rs"]
+#[path = "../../src/runtime/tests/limit.rs"]
 mod limit;
 
 use super::support::{Answer, Asked, ensure, read_answer};

@@ -292,7 +292,7 @@ fn a_client_that_takes_nothing_is_cut() {
     let server = Arc::new(DirServer::new(scratch.root()).expect("a folder"));
     let witness = Witness::new(move |req, res| server.handle_request(req, res));
     let mut config = workers(1);
-    config.limits.write_time = Duration::from_millis(1);
+    config.limits.write_timeout = Duration::from_millis(1);
     let (_running, addr) = start(witness.clone(), config);
     // It reads nothing at all: half of what it would read could be cut already.
     let client = ask_for_file(addr);

@@ -72,7 +72,7 @@ fn a_page_that_falls_behind_is_dropped() {
     let (app, _senders) = app(&hub);
     let limits = Limits {
         output_bytes: 10_000,
-        write_time: NEVER,
+        write_timeout: NEVER,
         ..Limits::default()
     };
     let (server, addr) = start(

@@ -204,8 +204,8 @@ fn silence_is_filled_with_comments() {
 fn a_client_that_is_gone_without_a_word_is_noticed() {
     let (app, streams) = app();
     let limits = Limits {
-        answer_time: SECOND,
-        write_time: NEVER,
+        response_timeout: SECOND,
+        write_timeout: NEVER,
         ..Limits::default()
     };
     let (server, addr) = start(
@@ -230,7 +230,7 @@ fn a_client_that_is_gone_without_a_word_is_noticed() {
     wait_until("its sender knows", || events[0].is_gone());
     stays.head();
     for _ in 0..3 {
-        assert_eq!(stays.chunk(), b":\n\n", "longer than `answer_time`");
+        assert_eq!(stays.chunk(), b":\n\n", "longer than `response_timeout`");
     }
     assert!(!events[1].is_gone());
 }
@@ -239,7 +239,7 @@ fn a_client_that_is_gone_without_a_word_is_noticed() {
 fn a_stop_ends_events_at_once() {
     let (app, streams) = app();
     let config = Config {
-        stop_time: NEVER,
+        stop_timeout: NEVER,
         ..workers(2)
     };
     let (server, addr) = start(app, config);
@@ -321,7 +321,7 @@ fn a_slow_client_is_told_of_by_the_event_coming_back() {
     let (app, streams) = app();
     let limits = Limits {
         output_bytes: 32 << 10,
-        write_time: NEVER,
+        write_timeout: NEVER,
         ..Limits::default()
     };
     let (_server, addr) = start(

@@ -31,7 +31,7 @@ type Case = (String, Config);
 fn base() -> Config {
     Config {
         workers: 1,
-        stop_time: Duration::from_secs(10),
+        stop_timeout: Duration::from_secs(10),
         limits: Limits {
             stop_grace: Duration::ZERO,
             ..Limits::default()
@@ -79,7 +79,7 @@ fn of_config(cases: &mut Vec<Case>) {
         keep_alive: _,
         allowed_hosts: _,
         server_name: _,
-        stop_time: _,
+        stop_timeout: _,
         pool_threads: _,
         pool_queue: _,
         timed_one_in: _,
@@ -119,7 +119,7 @@ fn of_config(cases: &mut Vec<Case>) {
         [Some(none), Some(vec!["a".to_owned()])]
     );
     vary!(cases, server_name, [None, Some(String::new())]);
-    vary!(cases, stop_time, TIMES);
+    vary!(cases, stop_timeout, TIMES);
     vary!(cases, pool_threads, SIZES);
     vary!(cases, pool_queue, SIZES);
     vary!(cases, timed_one_in, COUNTS);
@@ -158,7 +158,7 @@ fn of_config(cases: &mut Vec<Case>) {
 
 fn of_limits(cases: &mut Vec<Case>) {
     let Limits {
-        stall_time: _,
+        stall_timeout: _,
         write_rate: _,
         write_grace: _,
         head_bytes: _,
@@ -172,18 +172,18 @@ fn of_limits(cases: &mut Vec<Case>) {
         output_files: _,
         requests_per_connection: _,
         connection_age: _,
-        head_time: _,
-        idle_time: _,
+        head_timeout: _,
+        idle_timeout: _,
         body_grace: _,
         body_rate: _,
-        answer_time: _,
-        write_time: _,
-        linger_time: _,
+        response_timeout: _,
+        write_timeout: _,
+        linger_timeout: _,
         linger_bytes: _,
         stop_grace: _,
         timers_per_worker: _,
     } = Limits::default();
-    vary!(cases, limits.stall_time, TIMES);
+    vary!(cases, limits.stall_timeout, TIMES);
     vary!(cases, limits.write_rate, SIZES);
     vary!(cases, limits.write_grace, TIMES);
     vary!(cases, limits.head_bytes, SIZES);
@@ -197,19 +197,19 @@ fn of_limits(cases: &mut Vec<Case>) {
     vary!(cases, limits.output_files, SIZES);
     vary!(cases, limits.requests_per_connection, COUNTS);
     vary!(cases, limits.connection_age, TIMES);
-    vary!(cases, limits.head_time, TIMES);
-    vary!(cases, limits.idle_time, TIMES);
+    vary!(cases, limits.head_timeout, TIMES);
+    vary!(cases, limits.idle_timeout, TIMES);
     vary!(cases, limits.body_grace, TIMES);
     vary!(cases, limits.body_rate, SIZES);
-    vary!(cases, limits.answer_time, TIMES);
-    vary!(cases, limits.write_time, TIMES);
-    vary!(cases, limits.linger_time, TIMES);
+    vary!(cases, limits.response_timeout, TIMES);
+    vary!(cases, limits.write_timeout, TIMES);
+    vary!(cases, limits.linger_timeout, TIMES);
     vary!(cases, limits.linger_bytes, SIZES);
     vary!(cases, limits.stop_grace, TIMES);
     vary!(cases, limits.timers_per_worker, SIZES);
     let most = usize::MAX;
     let all = Limits {
-        stall_time: Duration::MAX,
+        stall_timeout: Duration::MAX,
         write_rate: most,
         write_grace: Duration::MAX,
         head_bytes: most,
@@ -223,19 +223,19 @@ fn of_limits(cases: &mut Vec<Case>) {
         output_files: most,
         requests_per_connection: u32::MAX,
         connection_age: Duration::MAX,
-        head_time: Duration::MAX,
-        idle_time: Duration::MAX,
+        head_timeout: Duration::MAX,
+        idle_timeout: Duration::MAX,
         body_grace: Duration::MAX,
         body_rate: most,
-        answer_time: Duration::MAX,
-        write_time: Duration::MAX,
-        linger_time: Duration::MAX,
+        response_timeout: Duration::MAX,
+        write_timeout: Duration::MAX,
+        linger_timeout: Duration::MAX,
         linger_bytes: most,
         stop_grace: Duration::MAX,
         timers_per_worker: most,
     };
     let none = Limits {
-        stall_time: Duration::ZERO,
+        stall_timeout: Duration::ZERO,
         write_rate: 0,
         write_grace: Duration::ZERO,
         head_bytes: 0,
@@ -249,13 +249,13 @@ fn of_limits(cases: &mut Vec<Case>) {
         output_files: 0,
         requests_per_connection: 0,
         connection_age: Duration::ZERO,
-        head_time: Duration::ZERO,
-        idle_time: Duration::ZERO,
+        head_timeout: Duration::ZERO,
+        idle_timeout: Duration::ZERO,
         body_grace: Duration::ZERO,
         body_rate: 0,
-        answer_time: Duration::ZERO,
-        write_time: Duration::ZERO,
-        linger_time: Duration::ZERO,
+        response_timeout: Duration::ZERO,
+        write_timeout: Duration::ZERO,
+        linger_timeout: Duration::ZERO,
         linger_bytes: 0,
         stop_grace: Duration::ZERO,
         timers_per_worker: 0,
@@ -281,10 +281,10 @@ fn of_ws_limits(cases: &mut Vec<Case>) {
         backlog_mark: _,
         topics: _,
         topic_bytes: _,
-        idle_time: _,
-        pong_time: _,
-        close_time: _,
-        write_time: _,
+        idle_timeout: _,
+        pong_timeout: _,
+        close_timeout: _,
+        write_timeout: _,
         connections_per_thread: _,
         mailbox_bytes: _,
     } = WsLimits::default();
@@ -303,10 +303,10 @@ fn of_ws_limits(cases: &mut Vec<Case>) {
     vary!(cases, ws_limits.backlog_mark, SIZES);
     vary!(cases, ws_limits.topics, SIZES);
     vary!(cases, ws_limits.topic_bytes, SIZES);
-    vary!(cases, ws_limits.idle_time, TIMES);
-    vary!(cases, ws_limits.pong_time, TIMES);
-    vary!(cases, ws_limits.close_time, TIMES);
-    vary!(cases, ws_limits.write_time, TIMES);
+    vary!(cases, ws_limits.idle_timeout, TIMES);
+    vary!(cases, ws_limits.pong_timeout, TIMES);
+    vary!(cases, ws_limits.close_timeout, TIMES);
+    vary!(cases, ws_limits.write_timeout, TIMES);
     vary!(cases, ws_limits.connections_per_thread, SIZES);
     vary!(cases, ws_limits.mailbox_bytes, SIZES);
     let all = WsLimits {
@@ -324,10 +324,10 @@ fn of_ws_limits(cases: &mut Vec<Case>) {
         backlog_mark: usize::MAX,
         topics: usize::MAX,
         topic_bytes: usize::MAX,
-        idle_time: Duration::MAX,
-        pong_time: Duration::MAX,
-        close_time: Duration::MAX,
-        write_time: Duration::MAX,
+        idle_timeout: Duration::MAX,
+        pong_timeout: Duration::MAX,
+        close_timeout: Duration::MAX,
+        write_timeout: Duration::MAX,
         connections_per_thread: usize::MAX,
         mailbox_bytes: usize::MAX,
     };
@@ -357,11 +357,11 @@ fn without_a_limit_of_time_slow_clients_are_waited_for() {
     let mut config = base();
     config.limits = Limits {
         target_bytes: usize::MAX,
-        head_time: Duration::MAX,
-        idle_time: Duration::MAX,
+        head_timeout: Duration::MAX,
+        idle_timeout: Duration::MAX,
         body_grace: Duration::MAX,
-        answer_time: Duration::MAX,
-        write_time: Duration::MAX,
+        response_timeout: Duration::MAX,
+        write_timeout: Duration::MAX,
         ..Limits::default()
     };
     let server = Server::new(traffic::App).config(config).bind(own_addr());

@@ -35,7 +35,7 @@ fn config(name: &str) -> Config {
     let (http, ws) = (config.limits, WsLimits::default());
     let limits = match name {
         "head" => Limits {
-            head_time: SECOND,
+            head_timeout: SECOND,
             ..http
         },
         "body" => Limits {
@@ -44,30 +44,30 @@ fn config(name: &str) -> Config {
         },
         "budget-responses" | "budget-pipelined" => Limits {
             write_grace: SECOND,
-            write_time: SECOND,
-            stall_time: SECOND,
+            write_timeout: SECOND,
+            stall_timeout: SECOND,
             ..http
         },
         "one-address" => Limits {
-            head_time: SECOND,
+            head_timeout: SECOND,
             body_grace: SECOND,
-            idle_time: SECOND,
+            idle_timeout: SECOND,
             ..http
         },
         "slow-files" | "slow-streams" | "pipelined" | "files" => Limits {
-            write_time: SECOND,
+            write_timeout: SECOND,
             ..http
         },
         _ => http,
     };
     let ws = WsLimits {
-        idle_time: NEVER,
-        write_time: NEVER,
+        idle_timeout: NEVER,
+        write_timeout: NEVER,
         ..ws
     };
     let ws_limits = match name {
         "ws-floods" => WsLimits {
-            write_time: SECOND,
+            write_timeout: SECOND,
             ..ws
         },
         "budget-messages" | "ws-dribbles" => WsLimits {
@@ -75,8 +75,8 @@ fn config(name: &str) -> Config {
             ..ws
         },
         "ws-silent" | "one-address" => WsLimits {
-            idle_time: SECOND,
-            pong_time: SECOND,
+            idle_timeout: SECOND,
+            pong_timeout: SECOND,
             ..ws
         },
         "ws-feed" => WsLimits {

@@ -389,7 +389,7 @@ fn a_panic_behind_the_deferring_is_a_500_and_the_only_answer() {
 #[test]
 fn answers_that_take_too_long_are_503() {
     let limits = Limits {
-        answer_time: Duration::from_secs(1),
+        response_timeout: Duration::from_secs(1),
         ..limits()
     };
     let (desk, handle) = desk();

@@ -2,7 +2,7 @@
 
 use super::late::{desk, get};
 use super::support::{Asked, Client, PATIENCE, Witness, ended, start, wait_until, workers};
-use peregrine::{AnswerError, Config, ConnectionError, Done, Request, Response, from_fn};
+use peregrine::{Config, ConnectionError, Done, Request, Response, ResponseError, from_fn};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -232,7 +232,7 @@ fn a_stop_waits_for_answers() {
 fn a_stop_does_not_wait_for_ever() {
     let (desk, handle) = desk();
     let config = Config {
-        stop_time: Duration::from_millis(200),
+        stop_timeout: Duration::from_millis(200),
         ..workers(1)
     };
     let (server, addr) = start(from_fn(handle), config);
@@ -264,8 +264,8 @@ fn errors_can_be_told_apart() {
 
         fn handle_error(&self, error: &ConnectionError<'_>, _: Option<SocketAddr>) {
             self.1.lock().expect("no panic").push(match error {
-                ConnectionError::Answer(AnswerError::Abandoned) => "abandoned",
-                ConnectionError::AnswerTimeout => "timeout",
+                ConnectionError::Answer(ResponseError::Abandoned) => "abandoned",
+                ConnectionError::ResponseTimeout => "timeout",
                 _ => "another",
             });
         }

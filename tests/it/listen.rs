@@ -416,7 +416,7 @@ mod unix {
     fn the_file_of_a_successor_is_left_alone() {
         let file = socket_path("successor");
         let config = Config {
-            stop_time: NEVER,
+            stop_timeout: NEVER,
             ..threads(1, None)
         };
         let server = Server::from_fn(path).config(config.clone());

@@ -296,7 +296,7 @@ fn a_job_that_never_ends_is_left_alone() {
         )
     };
     let config = Config {
-        stop_time: Duration::from_millis(200),
+        stop_timeout: Duration::from_millis(200),
         ..pool(1, 10)
     };
     let (server, addr) = start(handler, config);
@@ -322,7 +322,7 @@ fn a_job_that_never_ends_is_left_alone() {
 fn a_cut_waits_for_no_job() {
     let (gate, handle) = Gate::new();
     let config = Config {
-        stop_time: super::support::NEVER,
+        stop_timeout: super::support::NEVER,
         ..pool(1, 10)
     };
     let (server, addr) = start(from_fn(handle), config);

@@ -127,7 +127,7 @@ fn a_client_that_never_reads_is_cut() {
     let body = large.clone();
     let app = Witness::new(move |_: &Request<'_>, res: Response<'_>| res.send(body.clone()));
     let limits = Limits {
-        write_time: SECOND,
+        write_timeout: SECOND,
         ..limits()
     };
     let (server, addr) = start(app.clone(), limited(limits));
@@ -189,8 +189,8 @@ fn hello(_: &Request<'_>, res: Response<'_>) -> Done {
 fn half_a_head_gets_408() {
     let app = Witness::new(hello);
     let limits = Limits {
-        head_time: SECOND,
-        idle_time: NEVER,
+        head_timeout: SECOND,
+        idle_timeout: NEVER,
         ..limits()
     };
     let (server, addr) = start(app.clone(), limited(limits));
@@ -236,7 +236,7 @@ fn an_idle_connection_is_closed_without_a_word() {
     let app = Witness::new(hello);
     let limits = Limits {
         // Longer than it takes to ask once, but on a machine that stalls.
-        idle_time: 3 * SECOND,
+        idle_timeout: 3 * SECOND,
         ..limits()
     };
     let (server, addr) = start(app.clone(), limited(limits));
@@ -269,7 +269,7 @@ fn an_idle_connection_is_closed_without_a_word() {
 fn the_refusal_of_a_body_reaches_a_client_that_still_sends() {
     let limits = Limits {
         body_bytes: 1000,
-        linger_time: NEVER,
+        linger_timeout: NEVER,
         ..limits()
     };
     let (server, addr) = start(from_fn(hello), limited(limits));
@@ -288,7 +288,7 @@ fn the_refusal_of_a_body_reaches_a_client_that_still_sends() {
         assert_eq!((answer.status, answer.closes()), (413, true));
         client.expect_end();
     }
-    // The clients have closed too, so no connection waits for the end of `linger_time`.
+    // The clients have closed too, so no connection waits for the end of `linger_timeout`.
     wait_until("both are closed", || server.counters().closed == 2);
 }
 
@@ -296,7 +296,7 @@ fn the_refusal_of_a_body_reaches_a_client_that_still_sends() {
 #[test]
 fn the_last_answer_reaches_a_client_that_still_sends() {
     let limits = Limits {
-        linger_time: NEVER,
+        linger_timeout: NEVER,
         ..limits()
     };
     let app = from_fn(|req: &Request<'_>, res: Response<'_>| match req.path() {
@@ -323,7 +323,7 @@ fn the_last_answer_reaches_a_client_that_still_sends() {
 #[test]
 fn lingering_ends_after_its_time() {
     let limits = Limits {
-        linger_time: SECOND,
+        linger_timeout: SECOND,
         linger_bytes: usize::MAX,
         ..limits()
     };
@@ -341,7 +341,7 @@ fn lingering_ends_after_its_time() {
 #[test]
 fn lingering_reads_so_many_bytes() {
     let limits = Limits {
-        linger_time: NEVER,
+        linger_timeout: NEVER,
         linger_bytes: 100_000,
         ..limits()
     };

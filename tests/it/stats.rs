@@ -124,7 +124,7 @@ fn a_page_of_counters() {
         refused_slow: 24,
         refused_large: 25,
         panics: 26,
-        answer_timeouts: 27,
+        response_timeouts: 27,
         clients_gone: 28,
         read_errors: 29,
         write_errors: 30,

@@ -38,7 +38,7 @@ fn answers_and_errors_by_class() {
     }
 
     let limits = Limits {
-        head_time: std::time::Duration::from_secs(1),
+        head_timeout: std::time::Duration::from_secs(1),
         ..super::support::limits()
     };
     let config = Config {
@@ -95,7 +95,7 @@ fn answers_and_errors_by_class() {
         (4, 1, 1)
     );
     assert_eq!(
-        (sum.handler_errors, sum.panics, sum.answer_timeouts),
+        (sum.handler_errors, sum.panics, sum.response_timeouts),
         (1, 1, 0)
     );
     assert_eq!((sum.clients_gone, sum.read_errors), (1, 1));

@@ -18,9 +18,9 @@ fn echo(req: &Request<'_>, res: Response<'_>) -> Done {
 }
 
 /// A server that waits this long when it stops.
-fn waiting(stop_time: Duration, handler: impl Handler) -> (Running, SocketAddr) {
+fn waiting(stop_timeout: Duration, handler: impl Handler) -> (Running, SocketAddr) {
     let config = Config {
-        stop_time,
+        stop_timeout,
         ..workers(1)
     };
     start(handler, config)
@@ -91,7 +91,7 @@ fn under_load_nothing_that_was_answered_is_lost() {
         });
         let config = Config {
             accept_threads: Some(accept_threads),
-            stop_time: NEVER,
+            stop_timeout: NEVER,
             limits: Limits {
                 stop_grace: NEVER,
                 ..limits()
@@ -137,7 +137,7 @@ fn idle_connections_do_not_hold_a_stop() {
 /// A server that lets clients ask once more, for as long as they like.
 fn patient(handler: impl Handler) -> (Running, SocketAddr) {
     let config = Config {
-        stop_time: NEVER,
+        stop_timeout: NEVER,
         limits: Limits {
             stop_grace: NEVER,
             ..limits()
@@ -221,7 +221,7 @@ fn who_was_not_told_may_ask_once_more() {
 #[test]
 fn without_grace_idle_connections_close_at_once() {
     let config = Config {
-        stop_time: NEVER,
+        stop_timeout: NEVER,
         limits: Limits {
             stop_grace: Duration::ZERO,
             ..limits()

@@ -155,9 +155,9 @@ fn empties() -> (impl Handler, Arc<AtomicUsize>) {
     (app, drawn)
 }
 
-fn answer_time(answer_time: Duration) -> Config {
+fn response_timeout(response_timeout: Duration) -> Config {
     let limits = Limits {
-        answer_time,
+        response_timeout,
         ..limits()
     };
     Config {
@@ -170,14 +170,14 @@ fn answer_time(answer_time: Duration) -> Config {
 #[test]
 fn a_body_of_empty_pieces_ends_in_time() {
     let (app, drawn) = empties();
-    let (server, addr) = start(app, answer_time(Duration::from_secs(1)));
+    let (server, addr) = start(app, response_timeout(Duration::from_secs(1)));
     let from = Instant::now();
     let mut client = Client::connect(addr);
     client.send("GET /empties HTTP/1.1\r\nHost: a\r\n\r\n");
     let end = client.try_answer(Asked::Other);
     assert!(!matches!(end, Ok(Some(_))), "it must not look complete");
     wait_until("it is closed", || server.counters().closed == 1);
-    assert_eq!(server.counters().answer_timeouts, 1);
+    assert_eq!(server.counters().response_timeouts, 1);
     // A worker that does not rest draws millions of them.
     let most = 64 * (2 + from.elapsed().as_millis() as usize / 10);
     let drawn = drawn.load(Ordering::SeqCst);
@@ -187,7 +187,7 @@ fn a_body_of_empty_pieces_ends_in_time() {
 #[test]
 fn a_client_that_leaves_a_body_of_empty_pieces_is_noticed() {
     let (app, _) = empties();
-    let (server, addr) = start(app, answer_time(NEVER));
+    let (server, addr) = start(app, response_timeout(NEVER));
     let mut client = Client::connect(addr);
     client.send("GET /empties HTTP/1.1\r\nHost: a\r\n\r\n");
     wait_until("it has begun", || server.counters().answers_2xx == 1);
@@ -198,7 +198,7 @@ fn a_client_that_leaves_a_body_of_empty_pieces_is_noticed() {
 #[test]
 fn what_comes_behind_empty_pieces_is_sent() {
     let (app, drawn) = empties();
-    let (_server, addr) = start(app, answer_time(NEVER));
+    let (_server, addr) = start(app, response_timeout(NEVER));
     let mut client = Client::connect(addr);
     assert_eq!(client.get("/then").text(), "word");
     assert_eq!(drawn.load(Ordering::SeqCst), 500);

@@ -18,8 +18,8 @@ const SECOND: Duration = Duration::from_secs(1);
 pub(crate) fn narrow() -> Config {
     let limits = Limits {
         output_bytes: LIMIT,
-        write_time: NEVER,
-        answer_time: NEVER,
+        write_timeout: NEVER,
+        response_timeout: NEVER,
         ..Limits::default()
     };
     Config {
@@ -313,7 +313,7 @@ fn a_worker_does_not_wait() {
 fn a_client_that_takes_nothing_is_cut() {
     let (app, bodies) = streams();
     let mut config = narrow();
-    config.limits.write_time = SECOND;
+    config.limits.write_timeout = SECOND;
     let (server, addr) = start(app, config);
     for version in ["1.0", "1.1"] {
         let mut client = Client::connect(addr);
@@ -347,9 +347,9 @@ fn half_a_body_without_length_ends_in_a_reset() {
     for why in ["dropped", "silence", "stop", "stop now"] {
         let (app, bodies) = streams();
         let mut config = narrow();
-        config.stop_time = SECOND;
+        config.stop_timeout = SECOND;
         if why == "silence" {
-            config.limits.answer_time = SECOND;
+            config.limits.response_timeout = SECOND;
         }
         let (server, addr) = start(app, config);
         let mut client = Client::connect(addr);

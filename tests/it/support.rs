@@ -10,7 +10,7 @@ pub(crate) use answer::{Answer, Asked, Framing, read_answer, read_head};
 
 use answer::read_chunk;
 use peregrine::{
-    AnswerError, Config, ConnectionError, Done, Handler, Limits, Request, Response, Running,
+    Config, ConnectionError, Done, Handler, Limits, Request, Response, ResponseError, Running,
     Server, Stopped,
 };
 use std::io::{ErrorKind, Read, Write};
@@ -265,7 +265,7 @@ pub(crate) fn workers(workers: usize) -> Config {
     Config {
         workers,
         limits: limits(),
-        stop_time: PATIENCE,
+        stop_timeout: PATIENCE,
         ..Config::default()
     }
 }
@@ -273,13 +273,13 @@ pub(crate) fn workers(workers: usize) -> Config {
 /// The default sizes, and the times of [`workers`].
 pub(crate) fn limits() -> Limits {
     Limits {
-        head_time: NEVER,
-        idle_time: NEVER,
+        head_timeout: NEVER,
+        idle_timeout: NEVER,
         body_grace: NEVER,
-        write_time: NEVER,
+        write_timeout: NEVER,
         write_grace: NEVER,
-        stall_time: NEVER,
-        linger_time: NEVER,
+        stall_timeout: NEVER,
+        linger_timeout: NEVER,
         ..Limits::default()
     }
 }
@@ -374,14 +374,14 @@ where
         let name = match error {
             ConnectionError::Refused(_) => "refused",
             ConnectionError::Panicked(_) => "panicked",
-            ConnectionError::Answer(AnswerError::Missing) => "missing",
-            ConnectionError::Answer(AnswerError::Body(_)) => "body",
+            ConnectionError::Answer(ResponseError::Missing) => "missing",
+            ConnectionError::Answer(ResponseError::Body(_)) => "body",
             ConnectionError::Answer(_) => "answer",
             ConnectionError::ClientGone => "gone",
             ConnectionError::Read(_) => "read",
             ConnectionError::Write(_) => "write",
             ConnectionError::WriteTimeout => "write timeout",
-            ConnectionError::AnswerTimeout => "answer timeout",
+            ConnectionError::ResponseTimeout => "answer timeout",
             #[cfg(feature = "websocket")]
             ConnectionError::NoWebSockets => "no websockets",
             _ => "unknown",

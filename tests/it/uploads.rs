@@ -134,7 +134,7 @@ fn a_sink_whose_body_never_comes_is_dropped() {
     let limits = Limits {
         body_grace: Duration::ZERO,
         body_rate: 1 << 30,
-        answer_time: Duration::ZERO,
+        response_timeout: Duration::ZERO,
         ..Limits::default()
     };
     let (app, pieces) = pausing();

@@ -51,9 +51,9 @@ impl Handler for Impatient {
 #[test]
 fn an_early_answer_is_read_by_a_client_that_goes_on_sending() {
     // Until then the connection is open, but the server reads no more than `linger_bytes`.
-    let linger_time = Duration::from_secs(1);
+    let linger_timeout = Duration::from_secs(1);
     let limits = Limits {
-        linger_time,
+        linger_timeout,
         ..limits()
     };
     let config = Config {
@@ -141,7 +141,7 @@ fn curl_sends_what_is_wanted() {
         body_bytes: MIB,
         // A client that sends more than that before it reads gets a reset, and curl may report only that.
         linger_bytes: 2 * LEN,
-        linger_time: Duration::from_secs(30),
+        linger_timeout: Duration::from_secs(30),
         ..limits()
     };
     let config = Config {

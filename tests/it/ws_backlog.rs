@@ -2,7 +2,7 @@
 
 use peregrine::testing::WebSocket;
 use peregrine::{
-    BacklogPolicy, Done, Handler, Message, Prepared, Request, Response, Sent, Upgrade,
+    BacklogPolicy, Done, Handler, Message, PreparedMessage, Request, Response, Sent, Upgrade,
     WebSocketHandler, Ws, WsLimits,
 };
 
@@ -15,11 +15,11 @@ struct Feed {
 #[derive(Clone, Copy)]
 enum Way {
     Send,
-    Prepared,
+    PreparedMessage,
     Publish,
 }
 
-const WAYS: [Way; 3] = [Way::Send, Way::Prepared, Way::Publish];
+const WAYS: [Way; 3] = [Way::Send, Way::PreparedMessage, Way::Publish];
 
 impl Handler for Feed {
     fn handle_request(&self, _: &Request<'_>, res: Response<'_>) -> Done {
@@ -45,7 +45,7 @@ impl WebSocketHandler for Feed {
             bytes.resize(size.parse().expect("a number"), 0);
             let sent = match self.way {
                 Way::Send => ws.send(&bytes),
-                Way::Prepared => ws.send_prepared(&Prepared::new(&bytes)),
+                Way::PreparedMessage => ws.send_prepared(&PreparedMessage::new(&bytes)),
                 // The sender gets no report about single subscribers.
                 Way::Publish => {
                     ws.publish("feed", &bytes);

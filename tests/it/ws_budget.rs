@@ -58,7 +58,7 @@ fn above_the_budget_nothing_new_begins() {
 fn those_without_progress_make_room() {
     let mut config = config(1);
     config.buffered_bytes = 256 * KIB;
-    config.limits.stall_time = Duration::ZERO;
+    config.limits.stall_timeout = Duration::ZERO;
     let bench = bench(config);
     let mut small = bench.connect("/echo");
     let mut half = bench.connect("/echo");

@@ -69,7 +69,7 @@ fn a_message_under_way_has_a_least_rate() {
 fn a_message_waits_for_a_crowded_backlog() {
     let mut client = connect(WsLimits {
         backlog_mark: 100,
-        write_time: Duration::from_secs(1000),
+        write_timeout: Duration::from_secs(1000),
         write_rate: 0,
         ..WsLimits::default()
     });

@@ -77,7 +77,7 @@ pub(crate) fn config(ws_threads: usize) -> Config {
     let large = 17 << 20;
     let limits = Limits {
         // Clients here keep their sockets when they have seen the end.
-        linger_time: Limits::default().linger_time,
+        linger_timeout: Limits::default().linger_timeout,
         ..limits()
     };
     Config {
@@ -88,9 +88,9 @@ pub(crate) fn config(ws_threads: usize) -> Config {
             frame_bytes: large,
             backlog_bytes: 2 * large,
             fragments: 1 << 20,
-            idle_time: NEVER,
-            close_time: NEVER,
-            write_time: NEVER,
+            idle_timeout: NEVER,
+            close_timeout: NEVER,
+            write_timeout: NEVER,
             ..WsLimits::default()
         },
         ..workers(2)
@@ -397,7 +397,7 @@ fn what_is_published_is_relayed_and_what_is_relayed_is_not() {
     #[derive(Clone, Default)]
     struct Seen(Arc<Mutex<Vec<String>>>);
     impl Relay for Seen {
-        fn published(&self, topic: Option<&str>, message: &peregrine::Prepared) {
+        fn published(&self, topic: Option<&str>, message: &peregrine::PreparedMessage) {
             let text = String::from_utf8_lossy(message.as_bytes());
             self.0
                 .lock()
@@ -427,7 +427,7 @@ fn what_is_published_is_relayed_and_what_is_relayed_is_not() {
 #[test]
 fn a_stop_says_going_away() {
     let bench = bench(Config {
-        stop_time: NEVER,
+        stop_timeout: NEVER,
         ..config(2)
     });
     let mut clients: Vec<_> = (0..5).map(|_| bench.connect("/echo")).collect();

@@ -3,7 +3,7 @@
 use crate::Benches;
 use peregrine::testing::Connection;
 use peregrine::{Limits, OwnedRequest, Request, Response};
-use peregrine_protocol::h1::{chunked::Decoder, framing::decide, head::Head};
+use peregrine_protocol::h1::{chunked::ChunkedDecoder, framing::decide, head::Head};
 use std::hint::black_box;
 use std::mem::MaybeUninit;
 use std::sync::{Arc, Mutex};
@@ -98,7 +98,7 @@ fn chunked(size: usize) -> impl FnMut() {
     move || {
         bytes.clear();
         bytes.extend_from_slice(encoded.as_bytes());
-        let mut decoder = Decoder::new(0, limits.body_bytes as u64);
+        let mut decoder = ChunkedDecoder::new(0, limits.body_bytes as u64);
         assert_eq!(decoder.decode(black_box(&mut bytes), &limits), Ok(true));
         assert_eq!(decoder.body().len(), BODY);
     }

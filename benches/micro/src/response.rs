@@ -8,7 +8,7 @@ use std::io::Write;
 
 const TEXT: &str = "Hello, World!";
 
-/// Of an answer that nobody else in the group may leave out; servers keep it for a second.
+/// Of a response that nobody else in the group may leave out; servers keep it for a second.
 const DATE: &str = "Thu, 01 Jan 1970 00:00:00 GMT";
 
 const TAG: &str = "\"5f2c-62a1b3c4d5e6f\"";

@@ -41,7 +41,7 @@ fn header_bytes(len: usize) -> Vec<u8> {
     bytes
 }
 
-/// A header in, and the one of the answer out.
+/// A header in, and the one of the response out.
 fn header(len: usize) -> impl FnMut() {
     let (bytes, mut out) = (header_bytes(len), Vec::new());
     move || {

@@ -1,4 +1,4 @@
-//! What can be wrong with a request, and the status that says so.
+//! Errors of a request, each with its status.
 
 macro_rules! errors {
     ($($(#[$doc:meta])* $name:ident = $status:literal, $text:literal;)*) => {
@@ -22,7 +22,7 @@ macro_rules! errors {
             #[cfg(test)]
             pub(crate) const ALL: &[ProtocolError] = &[$(ProtocolError::$name),*];
 
-            /// The status of the answer.
+            /// The status of the response.
             pub fn status(self) -> u16 {
                 match self { $(ProtocolError::$name => $status,)* }
             }
@@ -100,7 +100,7 @@ errors! {
     ChunkExtensionTooLong = 400, "chunk extensions too long";
     /// Chunk data is not followed by CRLF (RFC 9112 section 7.1).
     ChunkEnd = 400, "chunk data does not end in CRLF";
-    /// The head did not arrive within [`Limits::head_time`](crate::limits::Limits::head_time).
+    /// The head did not arrive within [`Limits::head_timeout`](crate::limits::Limits::head_timeout).
     HeadTimeout = 408, "the request head took too long";
     /// The body fell below [`Limits::body_rate`](crate::limits::Limits::body_rate).
     BodyTimeout = 408, "the request body took too long";

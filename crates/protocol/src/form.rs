@@ -1,5 +1,4 @@
-//! Which request bodies are forms (the URL standard's `application/x-www-form-urlencoded`), and how
-//! large ones are taken.
+//! URL-encoded forms.
 
 use crate::syntax;
 
@@ -21,7 +20,7 @@ pub enum FormError {
 }
 
 impl FormError {
-    /// The status of an answer that says so.
+    /// The status of a response that says so.
     pub fn status(self) -> u16 {
         match self {
             FormError::NotUrlEncoded => 415,

@@ -33,8 +33,8 @@ pub mod write_buf;
 #[cfg(feature = "websocket")]
 pub mod ws;
 
-pub use seconds::Seconds;
-pub use span::Span;
+pub use crate::seconds::Seconds;
+pub use crate::span::Span;
 
 #[cfg(test)]
 mod tests {

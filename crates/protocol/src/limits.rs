@@ -1,4 +1,4 @@
-//! Limits on what a client can make the server hold or wait for.
+//! Limits of an HTTP connection.
 
 use core::time::Duration;
 
@@ -56,28 +56,28 @@ pub struct Limits {
     pub connection_age: Duration,
     /// How long a request head may take from its first byte; 408 after that. Later bytes do not extend it.
     /// Default: 10 s.
-    pub head_time: Duration,
+    pub head_timeout: Duration,
     /// How long a connection may stay open without a request. Default: 75 s.
-    pub idle_time: Duration,
+    pub idle_timeout: Duration,
     /// How long a body may take before `body_rate` applies to it. Default: 10 s.
     pub body_grace: Duration,
     /// Bytes a second that the client must send of a body, on average; 408 below. 0 means 1. Default: 1,000.
     ///
-    /// A faster start allows a pause later. The pause is at most `idle_time` or `body_grace`, whichever is
+    /// A faster start allows a pause later. The pause is at most `idle_timeout` or `body_grace`, whichever is
     /// longer.
     pub body_rate: usize,
     /// How long a handler may take for a deferred response, or between two pieces of a streamed response.
     /// Default: 300 s.
-    pub answer_time: Duration,
+    pub response_timeout: Duration,
     /// How long a client may take no byte of a response that is ready for it. Default: 30 s.
-    pub write_time: Duration,
+    pub write_timeout: Duration,
     /// How long a response may be ready for its client before `write_rate` applies. Default: 10 s.
     pub write_grace: Duration,
     /// Bytes a second that a client must take of a response that is ready for it, on average. Below, the
     /// connection is reset. 0: there is no minimum rate. Default: 240.
     ///
     /// Bytes that the system has taken count as taken. Time in which nothing was ready does not count. A
-    /// faster start allows a pause later. The pause is at most `write_time` or `write_grace`, whichever is
+    /// faster start allows a pause later. The pause is at most `write_timeout` or `write_grace`, whichever is
     /// longer.
     pub write_rate: usize,
     /// How long a connection may make no progress while memory is short. Default: 2 s.
@@ -90,14 +90,14 @@ pub struct Limits {
     /// A request that is being received gets 503 with `Retry-After: 1`. A WebSocket whose message is being
     /// received gets a close frame 1013. Other connections are reset.
     /// `Counters::stalled_closed` counts them.
-    pub stall_time: Duration,
+    pub stall_timeout: Duration,
     /// How long a connection stays open after a refusal, so that a client that is still sending can read the
     /// response (RFC 9112 section 9.6). Default: 2 s.
-    pub linger_time: Duration,
-    /// Bytes that are read and dropped during `linger_time`. Default: 256 KiB.
+    pub linger_timeout: Duration,
+    /// Bytes that are read and dropped during `linger_timeout`. Default: 256 KiB.
     ///
     /// Further bytes of the client stay unread in the buffers of the system. The connection stays open for
-    /// `linger_time` in this case too. Otherwise a reset would destroy the response.
+    /// `linger_timeout` in this case too. Otherwise a reset would destroy the response.
     pub linger_bytes: usize,
     /// How long a connection without a request may still send one after the server has begun to stop. The
     /// response to that request has `Connection: close`. Default: 1 s.
@@ -107,7 +107,7 @@ pub struct Limits {
     /// it is also longer than the pauses between the requests of a client, that client loses no request.
     ///
     /// A stop takes longer because of this only if a connection is idle.
-    /// `Config::stop_time` ends this wait too. Zero: idle connections are closed
+    /// `Config::stop_timeout` ends this wait too. Zero: idle connections are closed
     /// at once.
     pub stop_grace: Duration,
     /// Number of pending calls of `Timers` for each worker;
@@ -129,16 +129,16 @@ impl Default for Limits {
             output_files: 8,
             requests_per_connection: 10_000_000,
             connection_age: Duration::from_secs(3600),
-            head_time: Duration::from_secs(10),
-            idle_time: Duration::from_secs(75),
+            head_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
             body_grace: Duration::from_secs(10),
             body_rate: 1000,
-            answer_time: Duration::from_secs(300),
-            write_time: Duration::from_secs(30),
+            response_timeout: Duration::from_secs(300),
+            write_timeout: Duration::from_secs(30),
             write_grace: Duration::from_secs(10),
             write_rate: 240,
-            stall_time: Duration::from_secs(2),
-            linger_time: Duration::from_secs(2),
+            stall_timeout: Duration::from_secs(2),
+            linger_timeout: Duration::from_secs(2),
             linger_bytes: 256 << 10,
             stop_grace: Duration::from_secs(1),
             timers_per_worker: 65_536,

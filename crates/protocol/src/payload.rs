@@ -1,10 +1,10 @@
-//! Bytes that are handed over as a whole.
+//! Bytes of a body, owned or shared, that are sent without a copy.
 
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-/// The body of an answer, handed over as a whole: nothing of 16 KiB or more is copied.
+/// The body of a response, handed over as a whole: nothing of 16 KiB or more is copied.
 ///
 /// Made by `into()` from static bytes and text, `Vec<u8>`, `String`, `Arc<[u8]>`, and `Arc<Vec<u8>>`.
 ///
@@ -22,7 +22,7 @@ pub enum Payload {
     Shared(Arc<[u8]>),
     /// A vector that several answers share.
     SharedVec(Arc<Vec<u8>>),
-    /// Bytes of this answer alone.
+    /// Bytes of this response alone.
     Owned(Vec<u8>),
 }
 

@@ -1,8 +1,9 @@
-//! Whether bytes move as fast as they have to, and when some last did.
+//! Minimum transfer rates, by a leaky bucket.
 
+use crate::Seconds;
+use crate::limits::Limits;
 #[cfg(feature = "websocket")]
 use crate::ws::limits::WsLimits;
-use crate::{Seconds, limits::Limits};
 use core::time::Duration;
 
 /// With fewer bytes than these a connection has made no progress that would count while memory is short:
@@ -33,24 +34,32 @@ impl Rate {
 
     /// At which a client has to send a body. There is one, or nothing would end a body that stalls.
     pub(crate) fn of_bodies(limits: &Limits) -> Rate {
-        Rate::new(limits.body_rate.max(1), limits.body_grace, limits.idle_time)
+        Rate::new(
+            limits.body_rate.max(1),
+            limits.body_grace,
+            limits.idle_timeout,
+        )
     }
 
     /// At which a client has to take a response.
     pub fn of_responses(limits: &Limits) -> Rate {
-        Rate::new(limits.write_rate, limits.write_grace, limits.write_time)
+        Rate::new(limits.write_rate, limits.write_grace, limits.write_timeout)
     }
 
     /// At which a client has to take its messages.
     #[cfg(feature = "websocket")]
     pub(crate) fn of_backlogs(limits: &WsLimits) -> Rate {
-        Rate::new(limits.write_rate, limits.write_grace, limits.write_time)
+        Rate::new(limits.write_rate, limits.write_grace, limits.write_timeout)
     }
 
     /// At which a client has to send a message.
     #[cfg(feature = "websocket")]
     pub(crate) fn of_messages(limits: &WsLimits) -> Rate {
-        Rate::new(limits.message_rate, limits.message_grace, limits.idle_time)
+        Rate::new(
+            limits.message_rate,
+            limits.message_grace,
+            limits.idle_timeout,
+        )
     }
 
     /// The first second in which one that has moved nothing since `since` is too slow.
@@ -76,7 +85,7 @@ fn whole(time: Duration) -> Duration {
 
 /// The bytes of one connection that move in one direction, for as long as there are some that wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tempo {
+pub struct Progress {
     /// The second in which `ahead` was counted.
     at: Seconds,
     /// Bytes that have moved beyond what the rate asks for, if it is not negative.
@@ -87,10 +96,10 @@ pub struct Tempo {
     since: u64,
 }
 
-impl Tempo {
+impl Progress {
     /// Nothing has moved yet.
-    pub fn new(now: Seconds, rate: &Rate) -> Tempo {
-        Tempo {
+    pub fn new(now: Seconds, rate: &Rate) -> Progress {
+        Progress {
             at: now,
             ahead: rate.worth(rate.grace),
             moved: now,
@@ -153,7 +162,7 @@ mod tests {
     #[test]
     fn nothing_at_all_is_too_slow_after_the_grace() {
         let rate = rate(240);
-        let tempo = Tempo::new(at(5), &rate);
+        let tempo = Progress::new(at(5), &rate);
         assert_eq!((tempo.due(&rate), rate.first_due(at(5))), (at(16), at(16)));
     }
 
@@ -161,7 +170,7 @@ mod tests {
     fn one_byte_less_each_second_is_too_slow_in_the_end() {
         let rate = rate(240);
         for (n, ends) in [(240, false), (239, true), (1, true)] {
-            let mut tempo = Tempo::new(at(0), &rate);
+            let mut tempo = Progress::new(at(0), &rate);
             let is_slow = (1..10_000).map(at).any(|now| {
                 // As the driver does: what has moved by then counts before it is judged.
                 tempo.count(n, now, &rate);
@@ -175,7 +184,7 @@ mod tests {
     #[test]
     fn what_is_faster_allows_for_a_pause_and_no_more() {
         let rate = rate(240);
-        let mut tempo = Tempo::new(at(0), &rate);
+        let mut tempo = Progress::new(at(0), &rate);
         tempo.count(100 << 20, at(0), &rate);
         assert_eq!(tempo.due(&rate), at(31));
         tempo.count(7200, at(30), &rate);
@@ -189,7 +198,7 @@ mod tests {
     fn time_in_which_nobody_has_looked_is_not_the_clients() {
         let rate = rate(240);
         for ahead in [0, 100_000] {
-            let mut tempo = Tempo::new(at(0), &rate);
+            let mut tempo = Progress::new(at(0), &rate);
             tempo.count(ahead, at(1), &rate);
             tempo.count(7200, at(3600), &rate);
             assert!(tempo.due(&rate) > at(3600), "{tempo:?}");
@@ -202,19 +211,19 @@ mod tests {
     fn half_a_second_of_grace_is_not_nothing() {
         let half = Duration::from_millis(500);
         let rate = Rate::new(1000, half, half);
-        let tempo = Tempo::new(at(5), &rate);
+        let tempo = Progress::new(at(5), &rate);
         assert_eq!((tempo.due(&rate), rate.first_due(at(5))), (at(7), at(7)));
     }
 
     #[test]
     fn no_rate_and_the_largest_one() {
         let none = rate(0);
-        let mut tempo = Tempo::new(at(0), &none);
+        let mut tempo = Progress::new(at(0), &none);
         tempo.count(1, at(1_000_000), &none);
         assert_eq!(tempo.due(&none), Seconds::NEVER);
         assert_eq!(none.first_due(at(0)), Seconds::NEVER);
         let most = Rate::new(usize::MAX, Duration::MAX, Duration::MAX);
-        let mut tempo = Tempo::new(Seconds::NEVER, &most);
+        let mut tempo = Progress::new(Seconds::NEVER, &most);
         tempo.count(usize::MAX, Seconds::NEVER, &most);
         assert_eq!(tempo.due(&most), Seconds::NEVER);
     }
@@ -222,7 +231,7 @@ mod tests {
     #[test]
     fn a_few_bytes_are_no_progress() {
         let rate = rate(0);
-        let mut tempo = Tempo::new(at(3), &rate);
+        let mut tempo = Progress::new(at(3), &rate);
         for now in (4..100).map(at) {
             tempo.count(4, now, &rate);
         }

@@ -1,4 +1,4 @@
-//! The time of connections: in whole seconds, as an argument.
+//! Time in whole seconds of a monotonic clock.
 
 use core::time::Duration;
 

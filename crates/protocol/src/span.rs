@@ -1,4 +1,4 @@
-//! Ranges of bytes in a head.
+//! A range of a buffer as two offsets.
 
 /// A range of bytes, counted from the start of the head. Heads are shorter than 64 KiB.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

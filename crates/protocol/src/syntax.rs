@@ -1,4 +1,4 @@
-//! Which bytes may stand where.
+//! Which bytes a token, field value or target may have.
 
 /// Marks the bytes of `set` and those in `ranges`.
 const fn table(set: &[u8], ranges: &[(u8, u8)]) -> [bool; 256] {

@@ -56,7 +56,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "head",
         load: "dribble a head, 1 B/s",
-        limit: "head_time",
+        limit: "head_timeout",
         script: head,
         waits: true,
         ..PLAIN
@@ -72,7 +72,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "slow-files",
         load: "take 64 MiB at 1 B/s or not at all; from a file, from memory",
-        limit: "write_time",
+        limit: "write_timeout",
         script: slow_files,
         bytes: IDLE + 64 * KIB,
         waits: true,
@@ -81,7 +81,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "slow-streams",
         load: "take 64 MiB at 1 B/s or not at all; drawn, pushed",
-        limit: "write_time",
+        limit: "write_timeout",
         script: slow_streams,
         bytes: IDLE + 320 * KIB,
         waits: true,
@@ -90,7 +90,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "idle",
         load: "idle, a burst of requests on all, idle",
-        limit: "idle_time",
+        limit: "idle_timeout",
         count: 10_000,
         script: idle,
         bytes: IDLE,
@@ -128,7 +128,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "pipelined",
         load: "pipeline without end, read nothing",
-        limit: "output_bytes, write_time",
+        limit: "output_bytes, write_timeout",
         count: 200,
         script: pipelined,
         bytes: INPUT + 2 * 320 * KIB,
@@ -178,7 +178,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "ws-floods",
         load: "messages to be echoed without end, read nothing",
-        limit: "backlog_mark, write_time",
+        limit: "backlog_mark, write_timeout",
         count: 200,
         script: echoes,
         bytes: IDLE + (64 + 2 * 320) * KIB,
@@ -188,7 +188,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "ws-silent",
         load: "answer no ping",
-        limit: "idle_time, pong_time",
+        limit: "idle_timeout, pong_timeout",
         script: silent,
         bytes: IDLE + 4 * KIB,
         waits: true,
@@ -229,7 +229,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "files",
         load: "pipeline requests for files, read nothing",
-        limit: "output_files, write_time",
+        limit: "output_files, write_timeout",
         count: 200,
         script: files,
         bytes: INPUT + 320 * KIB,
@@ -239,7 +239,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "budget-responses",
         load: "ask for 1 MiB that is made for it, take 1 B/s",
-        limit: "buffered_bytes, stall_time, write_rate",
+        limit: "buffered_bytes, stall_timeout, write_rate",
         count: 560,
         script: fresh,
         bytes: IDLE + 1100 * KIB,
@@ -250,7 +250,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "budget-pipelined",
         load: "pipeline 40 requests for 15 KB, take 1 B/s",
-        limit: "buffered_bytes, stall_time, write_rate",
+        limit: "buffered_bytes, stall_timeout, write_rate",
         count: 1150,
         script: pages,
         bytes: IDLE + 640 * KIB,

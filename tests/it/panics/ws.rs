@@ -3,7 +3,8 @@
 use super::super::support::own_addr;
 use super::*;
 use peregrine::{
-    Disconnect, Hub, Message, Prepared, Relay, Running, Server, Upgrade, WebSocketHandler, Ws,
+    Disconnect, Hub, Message, PreparedMessage, Relay, Running, Server, Upgrade, WebSocketHandler,
+    Ws,
 };
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -82,7 +83,7 @@ impl WebSocketHandler for Hooks {
 struct Failing(Raise);
 
 impl Relay for Failing {
-    fn published(&self, _: Option<&str>, _: &Prepared) {
+    fn published(&self, _: Option<&str>, _: &PreparedMessage) {
         (self.0)();
     }
 }

@@ -91,7 +91,7 @@ fn read_field(line: &str) -> Result<(String, String), String> {
     Ok((name, value.to_owned()))
 }
 
-/// Reads the head of one answer as a strict client would. Returns the response without its body, the
+/// Reads the head of one response as a strict client would. Returns the response without its body, the
 /// length of the head and where the body ends; `None` if the head is not complete.
 pub(crate) fn read_head(
     bytes: &[u8],

@@ -1,41 +1,92 @@
-//! The code map in ARCHITECTURE.md: every module is in it, and every file that it or a page of
-//! docs/decisions names is there.
+//! The tree of folders in ARCHITECTURE.md has one line for each file: the first sentence of its documentation.
+//! Every file that ARCHITECTURE.md or a page of docs/decisions names is there.
+//!
+//! `RENEW=1 cargo test tidy::map` writes the tree anew.
 
 use super::none;
 use super::source::{root, rust_files};
-use std::collections::BTreeSet;
-use std::fs::{read_dir, read_to_string};
+use std::fs;
 
-/// What stands between backquotes, without the ends of file names.
-fn names(text: &str) -> BTreeSet<&str> {
-    let quoted = text.split('`').skip(1).step_by(2);
-    quoted.map(|name| name.trim_end_matches(".rs")).collect()
+/// Where the tree stands in ARCHITECTURE.md.
+const BEGIN: &str = "```text\nCargo.toml";
+const END: &str = "```\n";
+
+/// The column that the sentences begin in.
+const COLUMN: usize = 34;
+const WIDTH: usize = 120;
+
+/// The first sentence of the module documentation.
+fn summary(text: &str) -> Option<String> {
+    let lines = text.lines().map_while(|line| line.strip_prefix("//!"));
+    let paragraph: Vec<_> = lines.map(str::trim).take_while(|l| !l.is_empty()).collect();
+    let paragraph = paragraph.join(" ");
+    let end = paragraph.find(". ").map_or(paragraph.len(), |at| at + 1);
+    (end > 0).then(|| paragraph[..end].to_owned())
 }
 
-/// Whether a module is named: by its path, by its last part, or by a folder around it.
-fn is_named(module: &str, names: &BTreeSet<&str>) -> bool {
-    let parts: Vec<_> = module.split('/').collect();
-    let folder = |part: &str| names.contains(format!("{part}/…").as_str());
-    names.contains(module)
-        || names.contains(parts[parts.len() - 1])
-        || parts.iter().any(|part| folder(part))
+/// One line for each folder and file below `folder`, in order. A folder has the sentence of its `mod.rs`.
+fn tree(folder: &str, faults: &mut Vec<String>) -> String {
+    let mut tree = format!("{folder}/\n");
+    let mut files = rust_files(&[folder]);
+    files.retain(|file| !file.path.contains("/tests/") && !file.path.ends_with("/tests.rs"));
+    files.sort_by_cached_key(|file| file.path.replace("/mod.rs", ""));
+    for file in files {
+        let path = &file.path[folder.len() + 1..];
+        if path == "lib.rs" {
+            continue;
+        }
+        let Some(summary) = summary(&file.text) else {
+            faults.push(format!("{}: no documentation of the module", file.path));
+            continue;
+        };
+        let shown = path.replace("mod.rs", "");
+        let depth = shown.trim_end_matches('/').matches('/').count();
+        let name = shown
+            .trim_end_matches('/')
+            .rsplit('/')
+            .next()
+            .unwrap_or_default();
+        let slash = if shown.ends_with('/') { "/" } else { "" };
+        let start = format!("{}{name}{slash}", "  ".repeat(depth + 1));
+        let line = format!("{start:COLUMN$}{summary}");
+        if line.chars().count() > WIDTH {
+            faults.push(format!(
+                "{}: its first sentence is too long for the tree",
+                file.path
+            ));
+        }
+        tree.push_str(line.trim_end());
+        tree.push('\n');
+    }
+    tree
 }
 
 #[test]
-fn every_module_is_in_the_map() {
-    let text = read_to_string(root().join("ARCHITECTURE.md")).expect("readable");
-    let names = names(&text);
-    let modules = rust_files(&["src", "crates"])
-        .into_iter()
-        .filter_map(|file| {
-            let (_, module) = file.path.split_once("src/")?;
-            let module = module.strip_suffix(".rs")?;
-            let module = module.trim_end_matches("/mod");
-            let is_test = module.ends_with("/tests") || module == "lib";
-            (!is_test && !is_named(module, &names)).then(|| module.to_owned())
-        });
-    none(modules.map(|module| format!("ARCHITECTURE.md does not name {module}")));
+fn the_tree_has_every_file() {
+    let mut faults = Vec::new();
+    let trees: String = FOLDERS.map(|folder| tree(folder, &mut faults)).concat();
+    none(faults);
+    let path = root().join("ARCHITECTURE.md");
+    let text = fs::read_to_string(&path).expect("readable");
+    let begin = text.find(BEGIN).expect("the tree");
+    let begin = begin + BEGIN.len();
+    let begin = begin + text[begin..].find('\n').expect("a line") + 1;
+    let end = begin + text[begin..].find(END).expect("the end of the tree");
+    if text[begin..end] == trees {
+        return;
+    }
+    if std::env::var_os("RENEW").is_some() {
+        fs::write(&path, [&text[..begin], &trees, &text[end..]].concat()).expect("written");
+        return;
+    }
+    let there: Vec<_> = text[begin..end].lines().collect();
+    let missing = trees.lines().filter(|line| !there.contains(line));
+    let missing: Vec<_> = missing.collect();
+    panic!("ARCHITECTURE.md: the tree is not that of the files; RENEW=1 renews it\n{missing:#?}");
 }
+
+/// The folders of the tree.
+const FOLDERS: [&str; 2] = ["crates/protocol/src", "src"];
 
 #[test]
 fn every_file_in_the_map_is_there() {
@@ -45,8 +96,8 @@ fn every_file_in_the_map_is_there() {
 #[test]
 fn every_file_in_a_decision_is_there_and_every_decision_is_listed() {
     let folder = "docs/decisions";
-    let list = read_to_string(root().join(folder).join("README.md")).expect("readable");
-    let pages = read_dir(root().join(folder)).expect("readable");
+    let list = fs::read_to_string(root().join(folder).join("README.md")).expect("readable");
+    let pages = fs::read_dir(root().join(folder)).expect("readable");
     let names = pages.map(|page| page.expect("readable").file_name());
     let names = names.map(|name| name.into_string().expect("UTF-8"));
     none(names.flat_map(|name| {
@@ -60,7 +111,7 @@ fn every_file_in_a_decision_is_there_and_every_decision_is_listed() {
 
 /// The sources that a text names and that are not there.
 fn files_gone(text: &str) -> Vec<String> {
-    let content = read_to_string(root().join(text)).expect("readable");
+    let content = fs::read_to_string(root().join(text)).expect("readable");
     let quoted = content.split('`').skip(1).step_by(2);
     let files = quoted.filter(|name| name.ends_with(".rs") && !name.contains('*'));
     let is_there = |file: &&str| {
@@ -74,12 +125,11 @@ fn files_gone(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_module_that_is_not_named_is_reported() {
-    let names = names("`io/slab.rs` and `pool` in `late/…`");
-    for module in ["io/slab", "conn/pool", "late/timers"] {
-        assert!(is_named(module, &names), "{module}");
-    }
-    for module in ["io/slabs", "slab", "later/timers"] {
-        assert!(!is_named(module, &names), "{module}");
-    }
+fn a_summary_is_the_first_sentence() {
+    let text = "//! One sentence, over\n//! two lines. Another.\n//!\n//! More.\n\nuse a;\n";
+    assert_eq!(
+        summary(text).as_deref(),
+        Some("One sentence, over two lines.")
+    );
+    assert_eq!(summary("use a;\n"), None);
 }

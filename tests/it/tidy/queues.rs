@@ -22,10 +22,10 @@ const KINDS: [&str; 9] = [
 
 /// By file and field: limits of the table that bound it together, or, behind a dash, why it needs none.
 const BOUNDED: [(&str, &str, &[&str]); 18] = [
-    ("src/runtime/inbox.rs", "mailbox", &["- each owner counts"]),
-    ("src/runtime/mailbox.rs", "queue", &["- each owner counts"]),
+    ("src/shared/inbox.rs", "mailbox", &["- each owner counts"]),
+    ("src/shared/mailbox.rs", "queue", &["- each owner counts"]),
     (
-        "src/runtime/timer_heap.rs",
+        "src/shared/timer_heap.rs",
         "heap",
         &["Limits::timers_per_worker"],
     ),
@@ -40,51 +40,67 @@ const BOUNDED: [(&str, &str, &[&str]); 18] = [
         &["Config::connections", "WsLimits::topics"],
     ),
     (
-        "crates/protocol/src/ws/connection.rs",
+        "crates/protocol/src/ws/connection/mod.rs",
         "queue",
         &["WsLimits::backlog_bytes"],
     ),
     (
-        "src/dir/embedded.rs",
+        "src/files/embedded.rs",
         "resources",
         &["- compiled into the program"],
     ),
     (
-        "src/incoming/reader.rs",
+        "src/http/request_body/reader.rs",
         "bytes",
         &["Limits::body_bytes", "Config::buffered_bytes"],
     ),
-    ("src/io/addresses.rs", "parts", &["Config::connections"]),
     (
-        "src/io/control.rs",
+        "src/runtime/address_limit.rs",
+        "parts",
+        &["Config::connections"],
+    ),
+    (
+        "src/runtime/server_state.rs",
         "listeners",
         &["- given before the start"],
     ),
-    ("src/io/control.rs", "mailbox", &["Config::connections"]),
     (
-        "src/io/ws_mode.rs",
+        "src/runtime/server_state.rs",
+        "mailbox",
+        &["Config::connections"],
+    ),
+    (
+        "src/websocket/threads.rs",
         "arrivals",
         &["WsLimits::connections_per_thread"],
     ),
-    ("src/late/event_hub.rs", "senders", &["Config::connections"]),
     (
-        "src/late/event_hub.rs",
+        "src/http/deferred/event_hub.rs",
+        "senders",
+        &["Config::connections"],
+    ),
+    (
+        "src/http/deferred/event_hub.rs",
         "topics",
         &["EventLimits::topics", "EventLimits::topic_bytes"],
     ),
     (
-        "src/late/mod.rs",
+        "src/http/deferred/mod.rs",
         "inbox",
         &["Limits::output_bytes", "Limits::timers_per_worker"],
     ),
-    ("src/late/pool.rs", "jobs", &["Config::pool_queue"]),
     (
-        "src/late/timers.rs",
+        "src/runtime/thread_pool.rs",
+        "jobs",
+        &["Config::pool_queue"],
+    ),
+    (
+        "src/timers.rs",
         "early",
         &["- 1,024 at most, of the program"],
     ),
     (
-        "src/websocket/door.rs",
+        "src/websocket/thread_handle.rs",
         "inbox",
         &["WsLimits::mailbox_bytes"],
     ),

@@ -15,7 +15,7 @@ const OF_CONFIG: [&str; 9] = [
     "connections_per_address",
     "pool_queue",
     "pool_threads",
-    "stop_time",
+    "stop_timeout",
     "ws_origins",
 ];
 /// The fields of `DirConfig` that are limits.
@@ -47,7 +47,7 @@ const NO_LIMITS: [&str; 15] = [
 
 /// What the rows say: by limit, its default and the test.
 pub(super) fn rows() -> BTreeMap<String, (String, String)> {
-    let text = std::fs::read_to_string(root().join("src/config.rs")).expect("readable");
+    let text = std::fs::read_to_string(root().join("src/config/mod.rs")).expect("readable");
     let lines = text.lines().filter_map(|line| line.strip_prefix("/// | "));
     let mut rows = BTreeMap::new();
     for line in lines.skip(1) {
@@ -112,7 +112,7 @@ fn every_limit_is_in_the_table() {
     let limits = limits();
     for (name, value) in &limits {
         let Some((default, _)) = rows.get(name) else {
-            faults.push(format!("{name} is not in the table of src/config.rs"));
+            faults.push(format!("{name} is not in the table of src/config/mod.rs"));
             continue;
         };
         let written = default.replace([',', ' '], "");

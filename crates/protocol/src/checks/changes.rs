@@ -1,4 +1,4 @@
-//! Changed inputs, where no fuzzer makes them.
+//! Changes of inputs that checks try.
 
 /// Pieces that mean something.
 const WORDS: [&[u8]; 31] = [

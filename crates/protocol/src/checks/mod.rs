@@ -1,5 +1,7 @@
-//! What the checks of this crate and of others have in common. A check is a function beside the code that it
-//! is about: it panics for an input for which what it says does not hold.
+//! Properties that unit tests and fuzz targets share (feature `checks`).
+//!
+//! A check is a function beside the code that it is about: it panics for an input for which what it
+//! says does not hold.
 
 mod changes;
 mod source;

@@ -1,4 +1,4 @@
-//! Decisions and texts taken from the bytes of an input.
+//! Choices of a check, taken from bytes.
 
 /// Gives zeros and empty texts when it is used up.
 pub struct Source<'a>(pub &'a [u8]);

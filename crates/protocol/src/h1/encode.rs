@@ -1,4 +1,4 @@
-//! Texts of which responses are made: reason phrases, dates, numbers.
+//! Reason phrases, dates and numbers.
 
 use alloc::vec::Vec;
 
@@ -51,7 +51,7 @@ pub fn digits(mut n: u64, room: &mut [u8; MAX_DIGITS]) -> &[u8] {
 #[inline]
 pub fn decimal(n: u64, out: &mut Vec<u8>) {
     match n {
-        // Most bodies of answers that come by the million are short.
+        // Most bodies of responses that come by the million are short.
         0..10 => out.push(b'0' + n as u8),
         10..100 => out.extend_from_slice(&[b'0' + (n / 10) as u8, b'0' + (n % 10) as u8]),
         _ => out.extend_from_slice(digits(n, &mut [0; MAX_DIGITS])),

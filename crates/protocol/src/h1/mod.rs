@@ -1,4 +1,4 @@
-//! HTTP/1.x (RFC 9112).
+//! HTTP/1 (RFC 9112).
 //!
 //! A parser that needs more input says so with a value and keeps how far it has come: no byte is
 //! looked at again from the start when more arrive. A line is judged when it is complete, so that

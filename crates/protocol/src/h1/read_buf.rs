@@ -1,10 +1,13 @@
-//! The bytes of one connection that are not answered yet, and what has been understood of them.
+//! Received bytes that are not answered yet, with the parsed head.
 
-use super::chunked::Decoder;
-use super::framing::{self, Framing};
+use super::chunked::ChunkedDecoder;
+use super::framing;
+use super::framing::Framing;
 use super::head::Head;
-use crate::rate::{Rate, SOME, Tempo};
-use crate::{Seconds, error::ProtocolError, limits::Limits};
+use crate::Seconds;
+use crate::error::ProtocolError;
+use crate::limits::Limits;
+use crate::rate::{Progress, Rate, SOME};
 use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -29,11 +32,11 @@ pub struct Input {
     /// What has been understood of the head.
     pub head: Head,
     /// What has been understood of a chunked body.
-    pub decoder: Decoder,
+    pub decoder: ChunkedDecoder,
     /// Bytes of the body that were handed over piece by piece and are not here any more.
     taken: u64,
     /// How fast the body comes, and how much of it that has counted.
-    tempo: Option<Tempo>,
+    tempo: Option<Progress>,
     tempo_bytes: u64,
     /// How many bytes there were when that last changed by much, and when that was.
     noted: u64,
@@ -54,7 +57,7 @@ impl Input {
     pub fn new() -> Input {
         Input {
             head: Head::new(),
-            decoder: Decoder::new(0, 0),
+            decoder: ChunkedDecoder::new(0, 0),
             taken: 0,
             tempo: None,
             tempo_bytes: 0,
@@ -127,7 +130,7 @@ impl Input {
         framing::decide(&mut self.head, &self.bytes[self.start..self.end])
     }
 
-    /// Decodes what has come of a chunked body; see [`Decoder::decode`].
+    /// Decodes what has come of a chunked body; see [`ChunkedDecoder::decode`].
     pub fn decode(&mut self, limits: &Limits) -> Result<bool, ProtocolError> {
         let complete = self
             .decoder
@@ -159,7 +162,7 @@ impl Input {
         let received = self.taken + here as u64;
         let before = core::mem::replace(&mut self.tempo_bytes, received);
         let fresh = received.saturating_sub(before);
-        let tempo = self.tempo.get_or_insert_with(|| Tempo::new(since, rate));
+        let tempo = self.tempo.get_or_insert_with(|| Progress::new(since, rate));
         tempo.count(usize::try_from(fresh).unwrap_or(usize::MAX), now, rate);
     }
 
@@ -169,7 +172,7 @@ impl Input {
     }
 
     /// Of the body that is coming in.
-    pub fn tempo(&self) -> Option<Tempo> {
+    pub fn tempo(&self) -> Option<Progress> {
         self.tempo
     }
 

@@ -1,4 +1,4 @@
-//! The text of HTTP/1 responses (RFC 9112 sections 4, 6 and 7.1): all of it, and nothing else writes any.
+//! The text of HTTP/1 responses. Nothing else writes any (RFC 9112 sections 4, 6, 7.1).
 //!
 //! ```text
 //!   template: status line, Server, Date | fields | length or coding, Connection, empty line | body
@@ -8,7 +8,8 @@
 //! the parts have a function each. [`ResponseEncoder::head`] writes all of a head that was recorded
 //! elsewhere.
 
-use super::{connection::Mode, encode};
+use super::connection::ResponseContext;
+use super::encode;
 use crate::http::response::{BodySize, Content, ResponseHead};
 use crate::http::{Version, field_block};
 use alloc::vec;
@@ -144,7 +145,7 @@ impl ResponseEncoder {
         head: &ResponseHead,
         fields: &[u8],
         size: BodySize,
-        request: Mode,
+        request: ResponseContext,
         out: &mut Vec<u8>,
     ) -> Framing {
         out.extend_from_slice(self.template(head.status));
@@ -156,7 +157,12 @@ impl ResponseEncoder {
 /// Appends what follows the fields. Here, and nowhere else, it is decided how the client finds the end of
 /// the body (RFC 9112 section 6.3), and whether another response may follow.
 #[inline(always)]
-pub fn end_head(head: &ResponseHead, size: BodySize, request: Mode, out: &mut Vec<u8>) -> Framing {
+pub fn end_head(
+    head: &ResponseHead,
+    size: BodySize,
+    request: ResponseContext,
+    out: &mut Vec<u8>,
+) -> Framing {
     let content = Content::of(request.method, head.status);
     let coding = match size {
         BodySize::Known(len) => Coding::Exact(len),
@@ -191,7 +197,7 @@ pub struct OpenHead {
 
 impl OpenHead {
     /// As [`end_head`], for a body whose length [`OpenHead::fill`] gets.
-    pub fn end(head: &ResponseHead, request: Mode, out: &mut Vec<u8>) -> OpenHead {
+    pub fn end(head: &ResponseHead, request: ResponseContext, out: &mut Vec<u8>) -> OpenHead {
         let content = Content::of(request.method, head.status);
         if content != Content::None {
             length(out, |out| out.extend_from_slice(LENGTH_SLOT));
@@ -237,7 +243,7 @@ fn length(out: &mut Vec<u8>, digits: impl FnOnce(&mut Vec<u8>)) {
 /// What differs from the default of the client's version is said (RFC 9112 section 9.3), and that an
 /// `Upgrade` field is for this connection (RFC 9110 section 7.8). Then the empty line.
 #[inline(always)]
-fn end(head: &ResponseHead, close: bool, request: Mode, out: &mut Vec<u8>) {
+fn end(head: &ResponseHead, close: bool, request: ResponseContext, out: &mut Vec<u8>) {
     let line: &[u8] = match (close, head.upgrade) {
         (true, false) => b"Connection: close\r\n",
         (true, true) => b"Connection: upgrade, close\r\n",
@@ -333,7 +339,7 @@ mod tests {
             } else {
                 Version::Http10
             };
-            let request = Mode {
+            let request = ResponseContext {
                 method,
                 persistent: bit(1),
                 version,
@@ -399,9 +405,9 @@ mod tests {
                     status,
                     ..ResponseHead::OK
                 };
-                let request = Mode {
+                let request = ResponseContext {
                     method,
-                    ..Mode::default()
+                    ..ResponseContext::default()
                 };
                 for len in [0, 7, 9_999_999_999] {
                     let (mut open, mut known) = (Vec::new(), Vec::new());

@@ -1,5 +1,6 @@
-//! The fields of a response in a row, as they are recorded: in no version of HTTP, and as HTTP/1 sends
-//! them. [`push`] and [`field_line`](crate::field_line) write them, [`fields`] reads them again.
+//! A block of header fields: written here, and read back as names and values.
+//!
+//! [`push`] and [`field_line`](crate::field_line) write them, [`fields`] reads them again.
 //!
 //! ```text
 //!   block = *( name ": " value CRLF )

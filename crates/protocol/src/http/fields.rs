@@ -1,5 +1,4 @@
-//! Header fields that follow rules of their own in a response: which belong to the library, which
-//! may stand in it once, and which must not come behind its body.
+//! Response fields with rules of their own.
 //!
 //! The only list of names there is. What is not in it belongs to the handler, may be repeated, and
 //! may be a trailer.

@@ -1,4 +1,4 @@
-//! Hosts: the names that a server answers to, and whether two mean the same.
+//! Host names.
 
 use alloc::string::String;
 /// The part of a host before its port, and the digits of the port: empty if there are none.

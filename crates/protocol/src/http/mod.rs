@@ -1,4 +1,4 @@
-//! What belongs to requests and responses in any version of HTTP.
+//! What every version of HTTP shares (RFC 9110).
 
 pub mod field_block;
 pub mod fields;

@@ -1,5 +1,4 @@
-//! Which page a request comes from: the `Origin` field of browsers (RFC 6454 section 7), against the
-//! host that the request is for.
+//! Origins of browsers (RFC 6454).
 
 use super::host;
 use crate::syntax;

@@ -1,5 +1,4 @@
-//! What a response says before its body, in no version of HTTP: with a block of fields
-//! ([`field_block`](super::field_block)) it is all that an encoder needs.
+//! A response as status, fields and body, without a version of HTTP (RFC 9110).
 
 use super::Method;
 

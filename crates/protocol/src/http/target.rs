@@ -1,7 +1,8 @@
-//! The four forms of a request target (RFC 9112 section 3.2).
+//! Request targets (RFC 9112 section 3.2).
 
 use super::Method;
-use crate::{Span, error::ProtocolError, syntax};
+use crate::error::ProtocolError;
+use crate::{Span, syntax};
 
 /// Where the parts of a target stand in the head.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

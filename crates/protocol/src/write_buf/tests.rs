@@ -164,18 +164,18 @@ fn sent_in_steps(output: &mut WriteBuf<Part>, step: usize) -> String {
     let mut sent = String::new();
     while !output.is_empty() {
         let n = match output.next() {
-            Next::Row { bytes, .. } => {
+            Segment::Row { bytes, .. } => {
                 let n = step.min(bytes.len());
                 sent.push_str(core::str::from_utf8(&bytes[..n]).expect("text"));
                 n
             }
-            Next::Pieces => {
+            Segment::Pieces => {
                 let next = gathered(output);
                 let n = step.min(next.len());
                 sent.push_str(core::str::from_utf8(&next[..n]).expect("text"));
                 n
             }
-            Next::Segment {
+            Segment::Segment {
                 segment,
                 sent: before,
                 len,
@@ -213,7 +213,7 @@ fn segments_come_in_their_place() {
         output.push_segment(part(0), 2);
         output.push_segment(part(5), 0);
         output.push(b"end");
-        assert!(matches!(output.next(), Next::Row { bytes, more } if bytes == b"head" && more));
+        assert!(matches!(output.next(), Segment::Row { bytes, more } if bytes == b"head" && more));
         assert!(sent_in_steps(&mut output, step) == expected, "step {step}");
         assert_eq!(Arc::strong_count(&file), 1, "given back");
     }

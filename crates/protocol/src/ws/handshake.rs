@@ -1,4 +1,4 @@
-//! The opening handshake of WebSocket (RFC 6455 section 4.2).
+//! The opening handshake (RFC 6455 section 4.2).
 
 use crate::http::{Version, field_block};
 use crate::syntax;

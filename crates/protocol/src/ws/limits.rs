@@ -1,4 +1,4 @@
-//! Limits on what a WebSocket client can make the server hold or wait for.
+//! Limits of a WebSocket connection.
 
 use core::time::Duration;
 
@@ -26,7 +26,7 @@ pub struct WsLimits {
     /// there is no minimum rate. Default: 1,000.
     ///
     /// Time in which the server reads nothing (`backlog_mark`) does not count. A faster start allows a pause
-    /// later. The pause is at most `idle_time` or `message_grace`, whichever is longer.
+    /// later. The pause is at most `idle_timeout` or `message_grace`, whichever is longer.
     pub message_rate: usize,
     /// Messages that a client may send in a second, on average; 1008 above. Ten times as many may arrive at
     /// once if the client has sent fewer before. Default: 1,000.
@@ -51,20 +51,20 @@ pub struct WsLimits {
     /// 256.
     pub topic_bytes: usize,
     /// How long a client may send nothing before the server sends a ping. Default: 60 s.
-    pub idle_time: Duration,
+    pub idle_timeout: Duration,
     /// How long a client may send nothing after that ping. Default: 20 s.
-    pub pong_time: Duration,
+    pub pong_timeout: Duration,
     /// How long a client may take to send its close frame after that of the server (RFC 6455 section 7.1.2).
     /// Default: 5 s.
-    pub close_time: Duration,
+    pub close_timeout: Duration,
     /// How long a client may take no byte of its messages. Default: 30 s.
-    pub write_time: Duration,
+    pub write_timeout: Duration,
     /// How long messages may wait for their client before `write_rate` applies. Default: 10 s.
     pub write_grace: Duration,
     /// Bytes a second that a client must take of its messages, on average. Below, the connection is reset. 0:
     /// there is no minimum rate. Default: 240.
     ///
-    /// A faster start allows a pause later. The pause is at most `write_time` or `write_grace`, whichever is
+    /// A faster start allows a pause later. The pause is at most `write_timeout` or `write_grace`, whichever is
     /// longer.
     pub write_rate: usize,
     /// Number of WebSockets of one thread; a further handshake gets 503. The maximum is 16,777,216. Default:
@@ -95,10 +95,10 @@ impl Default for WsLimits {
             backlog_mark: 256 << 10,
             topics: 64,
             topic_bytes: 256,
-            idle_time: Duration::from_secs(60),
-            pong_time: Duration::from_secs(20),
-            close_time: Duration::from_secs(5),
-            write_time: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(60),
+            pong_timeout: Duration::from_secs(20),
+            close_timeout: Duration::from_secs(5),
+            write_timeout: Duration::from_secs(30),
             write_grace: Duration::from_secs(10),
             write_rate: 240,
             connections_per_thread: 65_536,

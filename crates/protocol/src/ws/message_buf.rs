@@ -1,9 +1,9 @@
-//! The bytes of a WebSocket client that are not handled yet, and the message that is being put
-//! together of them, in one buffer.
+//! Received bytes, and the message that is being assembled.
 
-use super::{frame::Header, utf8::Utf8};
+use super::frame::Header;
+use super::utf8::Utf8;
 use crate::Seconds;
-use crate::rate::{Rate, Tempo};
+use crate::rate::{Progress, Rate};
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -52,7 +52,7 @@ pub(super) struct Decoder {
     pub(super) message: Option<Started>,
     pub(super) utf8: Utf8,
     /// How fast it comes, if a connection waits for the rest of it.
-    tempo: Option<Tempo>,
+    tempo: Option<Progress>,
 }
 
 /// A data frame whose payload is arriving, or a control frame that is not complete.
@@ -118,7 +118,7 @@ impl WsInput {
     pub(super) fn count(&mut self, is_new: bool, now: Seconds, rate: &Rate) {
         let fresh = core::mem::take(&mut self.fresh);
         let tempo = self.decoder.tempo.filter(|_| !is_new);
-        let mut tempo = tempo.unwrap_or_else(|| Tempo::new(now, rate));
+        let mut tempo = tempo.unwrap_or_else(|| Progress::new(now, rate));
         tempo.count(fresh, now, rate);
         self.decoder.tempo = Some(tempo);
     }
@@ -130,7 +130,7 @@ impl WsInput {
     }
 
     /// Of the message under way.
-    pub fn tempo(&self) -> Option<Tempo> {
+    pub fn tempo(&self) -> Option<Progress> {
         self.decoder.tempo
     }
 
@@ -249,7 +249,7 @@ impl WsInput {
 
 impl Stash {
     /// Of the message under way.
-    pub fn tempo(&self) -> Option<Tempo> {
+    pub fn tempo(&self) -> Option<Progress> {
         self.decoder.tempo
     }
 

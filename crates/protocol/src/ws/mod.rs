@@ -1,4 +1,4 @@
-//! WebSockets (RFC 6455), with compressed messages (RFC 7692).
+//! WebSocket (RFC 6455).
 
 pub mod connection;
 pub mod deflate;

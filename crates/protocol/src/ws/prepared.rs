@@ -1,6 +1,7 @@
-//! A message that is framed once and sent to many.
+//! A message that is framed once and sent to many connections.
 
-use super::frame::{self, Message, OpCode};
+use super::frame;
+use super::frame::{Message, OpCode};
 use crate::payload::Payload;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -17,7 +18,7 @@ use alloc::vec::Vec;
 /// # assert!(!again.is_empty());
 /// ```
 #[derive(Clone, Debug)]
-pub struct Prepared(Arc<Forms>);
+pub struct PreparedMessage(Arc<Forms>);
 
 #[derive(Debug)]
 struct Forms {
@@ -29,9 +30,9 @@ struct Forms {
     deflated: std::sync::OnceLock<Option<Arc<Vec<u8>>>>,
 }
 
-impl Prepared {
+impl PreparedMessage {
     /// Frames a message.
-    pub fn new<'a>(message: impl Into<Message<'a>>) -> Prepared {
+    pub fn new<'a>(message: impl Into<Message<'a>>) -> PreparedMessage {
         let message = message.into();
         let bytes = message.as_bytes();
         let payload = frame::header_len(bytes.len());
@@ -39,7 +40,7 @@ impl Prepared {
         frame::write_header(OpCode::Data(message.data()), false, bytes.len(), &mut plain);
         debug_assert_eq!(plain.len(), payload);
         plain.extend_from_slice(bytes);
-        Prepared(Arc::new(Forms {
+        PreparedMessage(Arc::new(Forms {
             plain: Arc::new(plain),
             payload,
             #[cfg(feature = "deflate")]
@@ -92,8 +93,8 @@ impl Prepared {
     }
 }
 
-impl<'a, M: Into<Message<'a>>> From<M> for Prepared {
-    fn from(message: M) -> Prepared {
-        Prepared::new(message)
+impl<'a, M: Into<Message<'a>>> From<M> for PreparedMessage {
+    fn from(message: M) -> PreparedMessage {
+        PreparedMessage::new(message)
     }
 }

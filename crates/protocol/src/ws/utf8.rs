@@ -1,4 +1,4 @@
-//! UTF-8 that arrives in pieces, judged as early as possible (RFC 6455 section 8.1).
+//! Validates UTF-8 that arrives in pieces (RFC 6455 section 8.1).
 
 /// Remembers a character that is not complete.
 #[derive(Clone, Copy, Debug, Default)]

@@ -1,8 +1,9 @@
-//! The chunked decoder: resumable without a difference, and told a second time, naively.
+//! Properties of the chunked decoder for tests and fuzzing.
 
-use super::Decoder;
+use super::ChunkedDecoder;
 use crate::checks::{Source, limits, split_of};
-use crate::{error::ProtocolError, limits::Limits};
+use crate::error::ProtocolError;
+use crate::limits::Limits;
 
 #[derive(Debug, PartialEq)]
 enum Outcome<E> {
@@ -47,7 +48,7 @@ fn outcome(
     ends: impl IntoIterator<Item = usize>,
     limits: &Limits,
 ) -> Outcome<ProtocolError> {
-    let mut decoder = Decoder::new(HEAD.len(), limits.body_bytes as u64);
+    let mut decoder = ChunkedDecoder::new(HEAD.len(), limits.body_bytes as u64);
     let mut buffer = HEAD.to_vec();
     let (mut from, mut removed) = (0, 0);
     for end in ends {

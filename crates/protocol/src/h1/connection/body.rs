@@ -1,19 +1,24 @@
-//! What becomes of request bodies: gathered, handed over piece by piece, or left unread.
+//! States of a request body.
 
-use super::{CloseReason, Framing, Http1, Next, Plan, State};
-use crate::h1::{
-    chunked::Decoder, framing::BodyLength, read_buf::Input, response_encoder::CONTINUE,
-};
-use crate::{Seconds, error::ProtocolError, limits::Limits, rate::Rate, write_buf::WriteBuf};
+use super::{BodyIntake, CloseReason, Framing, Http1, MessageState, Next};
+use crate::Seconds;
+use crate::error::ProtocolError;
+use crate::h1::chunked::ChunkedDecoder;
+use crate::h1::framing::BodyLength;
+use crate::h1::read_buf::Input;
+use crate::h1::response_encoder::CONTINUE;
+use crate::limits::Limits;
+use crate::rate::Rate;
+use crate::write_buf::WriteBuf;
 use core::ops::Range;
 
 impl Http1 {
-    /// What shall become of the body that [`Next::Plan`] announced. Asks for it if the client waits
+    /// What shall become of the body that [`Next::BodyIntake`] announced. Asks for it if the client waits
     /// for that.
     pub fn plan<X>(
         &mut self,
         framing: Framing,
-        plan: Plan,
+        plan: BodyIntake,
         input: &mut Input,
         output: &mut WriteBuf<X>,
         limits: &Limits,
@@ -22,9 +27,9 @@ impl Http1 {
         // A body that has begun to come belongs to a client that does not wait (RFC 9110 10.1.1).
         let awaits = framing.expects_continue && input.available() == head;
         let most = match plan {
-            Plan::Buffer(most) | Plan::Pieces(most) => most,
-            Plan::Unread => return self.leave_unread(framing.body, awaits, head, limits),
-            Plan::Refuse => {
+            BodyIntake::Buffer(most) | BodyIntake::Pieces(most) => most,
+            BodyIntake::Unread => return self.leave_unread(framing.body, awaits, head, limits),
+            BodyIntake::Refuse => {
                 self.last = true;
                 return self.leave_unread(framing.body, awaits, head, limits);
             }
@@ -37,25 +42,25 @@ impl Http1 {
             }
         };
         self.state = match (length, plan) {
-            (Some(len), Plan::Pieces(_)) => State::Pieces(len),
+            (Some(len), BodyIntake::Pieces(_)) => MessageState::Pieces(len),
             // The two together must be a length in memory.
             (Some(len), _) => match usize::try_from(len)
                 .ok()
                 .and_then(|len| head.checked_add(len))
             {
-                Some(len) => State::Exact(len),
+                Some(len) => MessageState::Exact(len),
                 None => {
                     self.refuse(ProtocolError::BodyTooLarge);
                     return;
                 }
             },
-            (None, Plan::Pieces(_)) => State::ChunkedPieces,
-            (None, _) => State::Chunked,
+            (None, BodyIntake::Pieces(_)) => MessageState::ChunkedPieces,
+            (None, _) => MessageState::Chunked,
         };
         if length.is_none() {
-            input.decoder = Decoder::new(head, most);
+            input.decoder = ChunkedDecoder::new(head, most);
         }
-        if matches!(plan, Plan::Pieces(_)) {
+        if matches!(plan, BodyIntake::Pieces(_)) {
             input.widen();
         }
         if awaits {
@@ -75,7 +80,7 @@ impl Http1 {
                 1
             }
         };
-        self.state = State::Ready(head);
+        self.state = MessageState::Ready(head);
     }
 
     /// The next piece of the body, or the request if that was all; `None` if more has to come.
@@ -86,15 +91,18 @@ impl Http1 {
         now: Seconds,
     ) -> Result<Option<Next>, ProtocolError> {
         let next = match self.state {
-            State::Exact(len) if input.available() < len => None,
-            State::Exact(len) => Some(self.request(len, input.head.len()..len)),
-            State::Chunked => input
+            MessageState::Exact(len) if input.available() < len => None,
+            MessageState::Exact(len) => Some(self.request(len, input.head.len()..len)),
+            MessageState::Chunked => input
                 .decode(limits)?
                 .then(|| self.request(input.decoder.consumed(), input.decoder.body())),
             _ => self.next_piece(input, limits)?,
         };
         if next.is_none() {
-            let is_chunked = matches!(self.state, State::Chunked | State::ChunkedPieces);
+            let is_chunked = matches!(
+                self.state,
+                MessageState::Chunked | MessageState::ChunkedPieces
+            );
             input.count_body(is_chunked, self.since, now, &Rate::of_bodies(limits));
         }
         Ok(next)
@@ -110,7 +118,7 @@ impl Http1 {
         }
         let head = input.head.len();
         let (piece, end) = match self.state {
-            State::Pieces(left) => {
+            MessageState::Pieces(left) => {
                 let here = (input.available() - head) as u64;
                 let piece = head..head + left.min(here) as usize;
                 (piece, (left == 0).then_some(head))
@@ -131,9 +139,9 @@ impl Http1 {
     /// To go on, it would hold more memory than now.
     pub fn needs_memory(&self, input: &Input) -> bool {
         match self.state {
-            State::Head => true,
-            State::Idle | State::Blank(_) => !input.is_empty(),
-            State::Exact(_) | State::Chunked => input.is_full(),
+            MessageState::Head => true,
+            MessageState::Idle | MessageState::Blank(_) => !input.is_empty(),
+            MessageState::Exact(_) | MessageState::Chunked => input.is_full(),
             _ => false,
         }
     }
@@ -142,8 +150,8 @@ impl Http1 {
     pub fn piece_taken(&mut self, piece: Range<usize>, input: &mut Input) {
         let len = piece.len();
         self.owed = self.owed.map(|owed| owed.saturating_sub(len));
-        input.release(piece, self.state == State::ChunkedPieces);
-        if let State::Pieces(left) = &mut self.state {
+        input.release(piece, self.state == MessageState::ChunkedPieces);
+        if let MessageState::Pieces(left) = &mut self.state {
             *left -= len as u64;
         }
     }
@@ -172,8 +180,8 @@ impl Http1 {
     /// The request is to be answered without the rest of its body.
     pub fn answer_now(&mut self, input: &Input, limits: &Limits) {
         let body = match self.state {
-            State::Pieces(left) => BodyLength::Exact(left),
-            State::ChunkedPieces => BodyLength::Chunked,
+            MessageState::Pieces(left) => BodyLength::Exact(left),
+            MessageState::ChunkedPieces => BodyLength::Chunked,
             _ => return,
         };
         self.paused = false;
@@ -187,7 +195,7 @@ impl Http1 {
         self.owed = self.owed.map(|owed| owed.saturating_sub(n));
         self.unread -= n as u32;
         if self.unread == 0 {
-            self.state = State::Idle;
+            self.state = MessageState::Idle;
         }
         self.unread == 0
     }

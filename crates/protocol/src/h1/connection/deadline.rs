@@ -1,8 +1,11 @@
-//! How long a connection may take for what it is at.
+//! Deadlines of an HTTP/1 connection.
 
-use super::{Close, CloseReason, Http1, State};
+use super::{Close, CloseReason, Http1, MessageState};
+use crate::Seconds;
+use crate::error::ProtocolError;
 use crate::h1::read_buf::Input;
-use crate::{Seconds, error::ProtocolError, limits::Limits, rate::Rate};
+use crate::limits::Limits;
+use crate::rate::Rate;
 use core::time::Duration;
 
 /// How long the first request of a connection is waited for when there is no room for others.
@@ -13,28 +16,32 @@ impl Http1 {
     pub fn deadline(&self, input: Option<&Input>, limits: &Limits) -> Seconds {
         let wait = match self.state {
             // Half an empty line.
-            State::Idle | State::Blank(_) if input.is_some_and(|input| !input.is_empty()) => {
-                limits.head_time
+            MessageState::Idle | MessageState::Blank(_)
+                if input.is_some_and(|input| !input.is_empty()) =>
+            {
+                limits.head_timeout
             }
-            State::Idle | State::Blank(_) if self.is_stopping() => {
-                limits.idle_time.min(limits.stop_grace)
+            MessageState::Idle | MessageState::Blank(_) if self.is_stopping() => {
+                limits.idle_timeout.min(limits.stop_grace)
             }
-            State::Idle | State::Blank(_) => limits.idle_time,
-            State::Head => limits.head_time,
-            State::Pieces(_) | State::ChunkedPieces if self.paused => limits.answer_time,
-            State::Drain => limits.body_grace,
-            State::Plan
-            | State::Exact(_)
-            | State::Chunked
-            | State::Pieces(_)
-            | State::ChunkedPieces
-            | State::Ready(_) => {
+            MessageState::Idle | MessageState::Blank(_) => limits.idle_timeout,
+            MessageState::Head => limits.head_timeout,
+            MessageState::Pieces(_) | MessageState::ChunkedPieces if self.paused => {
+                limits.response_timeout
+            }
+            MessageState::Drain => limits.body_grace,
+            MessageState::Plan
+            | MessageState::Exact(_)
+            | MessageState::Chunked
+            | MessageState::Pieces(_)
+            | MessageState::ChunkedPieces
+            | MessageState::Ready(_) => {
                 let tempo = input.and_then(Input::tempo);
                 let rate = Rate::of_bodies(limits);
                 return tempo.map_or(rate.first_due(self.since), |tempo| tempo.due(&rate));
             }
-            State::Waiting => limits.answer_time,
-            State::Over(_) => limits.linger_time,
+            MessageState::Waiting => limits.response_timeout,
+            MessageState::Over(_) => limits.linger_timeout,
         };
         self.since.after(wait)
     }
@@ -59,8 +66,8 @@ impl Http1 {
     /// Memory is short: refuses the request that is coming in. False if none is.
     pub fn give_way(&mut self) -> bool {
         let is_coming = match self.state {
-            State::Head | State::Exact(_) | State::Chunked => true,
-            State::Pieces(_) | State::ChunkedPieces => !self.paused,
+            MessageState::Head | MessageState::Exact(_) | MessageState::Chunked => true,
+            MessageState::Pieces(_) | MessageState::ChunkedPieces => !self.paused,
             _ => false,
         };
         if is_coming {
@@ -72,23 +79,27 @@ impl Http1 {
     /// The deadline has passed.
     pub fn expire(&mut self) -> Close {
         match self.state {
-            State::Head => self.refuse(ProtocolError::HeadTimeout),
-            State::Exact(_) | State::Chunked => self.refuse(ProtocolError::BodyTimeout),
-            State::Pieces(_) | State::ChunkedPieces if !self.paused => {
+            MessageState::Head => self.refuse(ProtocolError::HeadTimeout),
+            MessageState::Exact(_) | MessageState::Chunked => {
                 self.refuse(ProtocolError::BodyTimeout)
             }
-            State::Over(close) => close,
-            State::Waiting | State::Pieces(_) | State::ChunkedPieces => {
+            MessageState::Pieces(_) | MessageState::ChunkedPieces if !self.paused => {
+                self.refuse(ProtocolError::BodyTimeout)
+            }
+            MessageState::Over(close) => close,
+            MessageState::Waiting | MessageState::Pieces(_) | MessageState::ChunkedPieces => {
                 let close = Close {
-                    reason: CloseReason::AnswerTimeout,
+                    reason: CloseReason::ResponseTimeout,
                     linger: !self.eof,
                 };
-                self.state = State::Over(close);
+                self.state = MessageState::Over(close);
                 close
             }
-            State::Idle | State::Blank(_) | State::Plan | State::Ready(_) | State::Drain => {
-                self.over(CloseReason::IdleTimeout)
-            }
+            MessageState::Idle
+            | MessageState::Blank(_)
+            | MessageState::Plan
+            | MessageState::Ready(_)
+            | MessageState::Drain => self.over(CloseReason::IdleTimeout),
         }
     }
 }

@@ -1,11 +1,11 @@
-//! The decisions about where a request ends and whether another follows, against the same rules
-//! told a second time.
+//! Properties of framing for tests and fuzzing.
 
 use super::decide;
 use crate::checks::limits;
 use crate::error::ProtocolError;
 use crate::h1::head::{Head, check as head};
-use crate::{http::Version, limits::Limits};
+use crate::http::Version;
+use crate::limits::Limits;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Framing {

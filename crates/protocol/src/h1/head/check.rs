@@ -1,9 +1,11 @@
-//! The head parser: resumable without a difference, and no more lenient than another.
+//! Properties of the head parser for tests and fuzzing.
 
 use super::Head;
 use crate::checks::{limits, split_of};
+use crate::error::ProtocolError;
 use crate::h1::chunked::check::{is_token, is_value};
-use crate::{error::ProtocolError, http::Version, limits::Limits};
+use crate::http::Version;
+use crate::limits::Limits;
 use core::ops::Range;
 
 #[derive(Debug, PartialEq)]

@@ -1,8 +1,8 @@
-//! How long a connection may take for what it is at.
+//! Deadlines of a WebSocket connection.
 
 use super::{BURST, Control, End, FrameError, State, WsConn, WsInput};
 use crate::Seconds;
-use crate::rate::{Rate, Tempo};
+use crate::rate::{Progress, Rate};
 use core::time::Duration;
 
 impl<X> WsConn<X> {
@@ -17,7 +17,7 @@ impl<X> WsConn<X> {
         }
     }
 
-    /// Our ping, close frame or end of the stream goes out now: an answer is awaited from here on.
+    /// Our ping, close frame or end of the stream goes out now: a response is awaited from here on.
     pub fn await_answer(&mut self, now: Seconds) {
         self.since = now;
     }
@@ -47,7 +47,7 @@ impl<X> WsConn<X> {
     }
 
     /// When a message under way is too slow.
-    fn slow(&self, message: Option<Tempo>) -> Seconds {
+    fn slow(&self, message: Option<Progress>) -> Seconds {
         match message {
             Some(tempo) if self.is_open() && !self.is_crowded() => {
                 tempo.due(&Rate::of_messages(&self.limits))
@@ -62,17 +62,17 @@ impl<X> WsConn<X> {
         let rate = Rate::of_backlogs(limits);
         let output = self.output.as_ref();
         let slow = output.map_or(Seconds::NEVER, |output| output.due(self.wrote, &rate));
-        self.wrote.after(limits.write_time).min(slow)
+        self.wrote.after(limits.write_timeout).min(slow)
     }
 
     /// When [`WsConn::expire`] is due. `message` is the tempo of the message under way.
-    pub fn deadline(&self, message: Option<Tempo>) -> Seconds {
+    pub fn deadline(&self, message: Option<Progress>) -> Seconds {
         let limits = &*self.limits;
         let answer = match self.state {
-            State::Closing => self.since.after(limits.close_time),
+            State::Closing => self.since.after(limits.close_timeout),
             State::Over => Seconds::NEVER,
-            State::Open if self.pinged => self.since.after(limits.pong_time),
-            State::Open => self.heard.after(limits.idle_time),
+            State::Open if self.pinged => self.since.after(limits.pong_timeout),
+            State::Open => self.heard.after(limits.idle_timeout),
         };
         let answer = answer.min(self.slow(message));
         match self.backlog() {
@@ -82,7 +82,7 @@ impl<X> WsConn<X> {
     }
 
     /// The deadline has passed: pings, or gives up.
-    pub fn expire(&mut self, message: Option<Tempo>, now: Seconds) {
+    pub fn expire(&mut self, message: Option<Progress>, now: Seconds) {
         if self.backlog() > 0 && self.unsent_due() <= now {
             return self.end(End::WriteTimeout);
         }
@@ -106,15 +106,15 @@ impl<X> WsConn<X> {
 mod tests {
     use super::*;
     use crate::ws::limits::WsLimits;
-    use crate::ws::send::SendKit;
+    use crate::ws::send::SendContext;
     use alloc::sync::Arc;
 
     #[test]
     fn a_backlog_is_taken_at_a_least_rate() {
         for (step, ends) in [(240, false), (200, true), (0, true)] {
-            let (mut kit, limits) = (<SendKit>::default(), WsLimits::default());
+            let (mut kit, limits) = (<SendContext>::default(), WsLimits::default());
             let limits = Arc::new(WsLimits {
-                write_time: Duration::from_secs(1000),
+                write_timeout: Duration::from_secs(1000),
                 ..limits
             });
             let mut ws = WsConn::new(Seconds::START, limits, None, None);

@@ -1,5 +1,4 @@
-//! Compressing and decompressing messages (RFC 7692 section 7.2); without the feature `deflate`
-//! the same names for a connection that cannot exist.
+//! Compresses and decompresses messages (RFC 7692 section 7.2).
 
 #[cfg(feature = "deflate")]
 pub use on::*;
@@ -12,7 +11,8 @@ mod off {
     #![allow(missing_docs, reason = "as those of `on`")]
 
     use crate::payload::Payload;
-    use crate::ws::{frame::FrameError, prepared::Prepared};
+    use crate::ws::frame::FrameError;
+    use crate::ws::prepared::PreparedMessage;
     use alloc::vec::Vec;
 
     pub enum Deflate {}
@@ -25,7 +25,7 @@ mod off {
             match *deflate {}
         }
 
-        pub fn prepared(&mut self, deflate: &mut Deflate, _: &Prepared) -> Payload {
+        pub fn prepared(&mut self, deflate: &mut Deflate, _: &PreparedMessage) -> Payload {
             match *deflate {}
         }
 
@@ -53,7 +53,8 @@ mod off {
 mod on {
     use crate::payload::Payload;
     use crate::ws::deflate::{Agreed, WsDeflate};
-    use crate::ws::{frame::FrameError, prepared::Prepared};
+    use crate::ws::frame::FrameError;
+    use crate::ws::prepared::PreparedMessage;
     use alloc::vec::Vec;
     use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
@@ -139,7 +140,7 @@ mod on {
         }
 
         /// The frame of a message that others get, too. It refers to nothing before it.
-        pub fn prepared(&mut self, deflate: &mut Deflate, message: &Prepared) -> Payload {
+        pub fn prepared(&mut self, deflate: &mut Deflate, message: &PreparedMessage) -> Payload {
             if message.len() < deflate.config.threshold.max(1) || deflate.has_small_window() {
                 return message.plain();
             }
@@ -288,7 +289,7 @@ mod on {
 
     #[cfg(test)]
     mod tests {
-        use super::*;
+        use super::super::on::*;
         use crate::ws::deflate::negotiate;
 
         fn pair(offer: &str, dedicated_windows: bool) -> Deflate {

@@ -1,4 +1,4 @@
-//! Compressed messages (permessage-deflate, RFC 7692).
+//! Compression of messages (RFC 7692).
 
 mod codec;
 #[cfg(feature = "deflate")]

@@ -1,4 +1,4 @@
-//! The handshake of permessage-deflate (RFC 7692 section 7.1).
+//! Negotiates permessage-deflate (RFC 7692 section 7.1).
 
 use crate::h1::encode;
 use crate::http::field_block;

@@ -1,5 +1,4 @@
-//! One WebSocket frame of a client: its header against RFC 6455 section 5.2 read slowly, its payload
-//! against a mask applied byte by byte.
+//! Properties of frames for tests and fuzzing.
 
 use super::{FrameError, OpCode, parse, unmask, write_header};
 use crate::checks::split_of;

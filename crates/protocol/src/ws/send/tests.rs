@@ -12,10 +12,10 @@ fn while_memory_is_short_little_waits() {
         ..WsLimits::default()
     };
     for policy in [BacklogPolicy::DropNewest, BacklogPolicy::DropOldest].map(policy) {
-        let mut kit = <SendKit>::default();
+        let mut kit = <SendContext>::default();
         let mut ws = WsConn::new(NOW, Arc::new(policy), None, None);
         let payload = vec![b'x'; SHORT];
-        let message = Prepared::new(&payload);
+        let message = PreparedMessage::new(&payload);
         kit.short = true;
         // One in any case, or nothing could be sent at all.
         assert_eq!(ws.send_prepared(&message, &mut kit, NOW), Sent::Queued);
@@ -33,7 +33,7 @@ fn what_the_socket_does_not_take_at_once_waits() {
     let opcode = Message::from(&payload).data();
     frame::write_header(OpCode::Data(opcode), false, payload.len(), &mut frame);
     frame.extend_from_slice(&payload);
-    let (mut kit, mut offered) = (<SendKit>::default(), 0);
+    let (mut kit, mut offered) = (<SendContext>::default(), 0);
     for taken in [0, 1, 3, 4, 5, 1000, frame.len() - 1, frame.len()] {
         let mut ws = WsConn::new(NOW, Arc::default(), None, None);
         let mut at_once = |pieces: [&[u8]; 2]| {

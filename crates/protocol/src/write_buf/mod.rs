@@ -1,0 +1,500 @@
+//! Bytes and opaque segments that wait to be sent.
+
+use crate::Seconds;
+use crate::payload::Payload;
+use crate::rate::{Progress, Rate};
+use alloc::{boxed::Box, vec::Vec};
+use core::ops::Range;
+
+/// From this size on a payload is sent from where it lies instead of being copied: below, the copy
+/// is cheaper than one more element of a gathering write.
+const LARGE: usize = 16 << 10;
+
+/// Slices that one write gathers.
+pub const MAX_SLICES: usize = 32;
+
+/// What a kept buffer may weigh; above, it is given back.
+const KEEP: usize = 64 << 10;
+
+/// Answers in the order they were given: small ones as one row of bytes, large payloads between, and
+/// segments that only the driver can read (`X`; a stretch of a file, say).
+///
+/// ```text
+///   bytes:  [head A][small body A][head B]          [head C] ...
+///   large:                                ^ payload B
+/// ```
+///
+/// Invariants: `sent <= bytes.len()`; `large` is sorted by `at`, and `at >= sent` for all that are
+/// not sent; `part` is less than the length of the first of them.
+#[derive(Debug)]
+pub struct WriteBuf<X = NoSegment> {
+    bytes: Vec<u8>,
+    sent: usize,
+    large: Vec<Large<X>>,
+    /// How many of `large` are sent.
+    large_sent: usize,
+    /// How much of the next one is sent.
+    part: u64,
+    /// Unsent bytes of all kinds.
+    len: u64,
+    /// Memory that the unsent of `large` take.
+    large_held: usize,
+    /// How many of the unsent of `large` are segments.
+    segments: usize,
+    /// How fast it is taken, since something has waited and until nothing does.
+    tempo: Option<Progress>,
+}
+
+/// For a [`WriteBuf`] without segments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoSegment {}
+
+#[derive(Debug)]
+struct Large<X> {
+    /// It goes out when this much of `bytes` has.
+    at: usize,
+    body: Body<X>,
+}
+
+#[derive(Debug)]
+enum Body<X> {
+    Memory(Payload),
+    /// So many bytes that the driver reads.
+    Segment(X, u64),
+    /// No bytes.
+    Watcher(Box<dyn Watcher>),
+}
+
+/// Is told what has become of all that stands before it in a [`WriteBuf`].
+pub trait Watcher: core::fmt::Debug + Send {
+    /// It is sent.
+    fn sent(self: Box<Self>);
+
+    /// The last `unsent` bytes of it will never be.
+    fn lost(self: Box<Self>, unsent: u64);
+}
+
+impl<X> Body<X> {
+    fn len(&self) -> u64 {
+        match self {
+            Body::Memory(payload) => payload.len() as u64,
+            Body::Segment(_, len) => *len,
+            Body::Watcher(_) => 0,
+        }
+    }
+
+    fn is_segment(&self) -> bool {
+        matches!(self, Body::Segment(..))
+    }
+
+    /// Memory that it takes for this client. A message of a WebSocket, which is a shared vector, counts
+    /// for each client that it waits for.
+    fn held(&self) -> usize {
+        match self {
+            // What several answers share is the program's: counted for each of them, eight clients
+            // that read nothing of 64 MiB would shut out all others.
+            Body::Memory(Payload::Static(_) | Payload::Shared(_))
+            | Body::Segment(..)
+            | Body::Watcher(_) => 0,
+            Body::Memory(payload) => payload.len(),
+        }
+    }
+}
+
+/// What is to be sent next.
+#[derive(Debug)]
+pub enum Segment<'a, X> {
+    /// One row of bytes.
+    Row {
+        /// They may be none.
+        bytes: &'a [u8],
+        /// A segment follows at once.
+        more: bool,
+    },
+    /// Several pieces: [`WriteBuf::gather`] has them.
+    Pieces,
+    /// A part of a segment.
+    Segment {
+        /// As it was given to [`WriteBuf::push_segment`].
+        segment: &'a X,
+        /// Bytes of it that are sent.
+        sent: u64,
+        /// Bytes of it that are not; at least one.
+        len: u64,
+    },
+}
+
+/// What stood in a [`WriteBuf`], to go into another one; it takes no more memory than it must.
+#[derive(Debug)]
+pub struct Detached<X = NoSegment> {
+    bytes: Box<[u8]>,
+    large: Vec<Large<X>>,
+}
+
+impl<X> Detached<X> {
+    /// The first `len` bytes of the row.
+    pub fn row(&self, len: usize) -> &[u8] {
+        &self.bytes[..len]
+    }
+}
+
+/// A place to go back to; see [`WriteBuf::truncate`].
+#[derive(Clone, Copy, Default)]
+pub struct Mark {
+    bytes: usize,
+    large: usize,
+    len: u64,
+}
+
+impl<X> Default for WriteBuf<X> {
+    fn default() -> WriteBuf<X> {
+        WriteBuf {
+            bytes: Vec::new(),
+            sent: 0,
+            large: Vec::new(),
+            large_sent: 0,
+            part: 0,
+            len: 0,
+            large_held: 0,
+            segments: 0,
+            tempo: None,
+        }
+    }
+}
+
+impl<X> WriteBuf<X> {
+    /// Unsent bytes.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Nothing waits to be sent.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Segments, or parts of them, that wait to be sent.
+    #[inline]
+    pub fn segments(&self) -> usize {
+        self.segments
+    }
+
+    /// Bytes of memory that it takes.
+    pub fn held(&self) -> usize {
+        let large = self.large.capacity() * size_of::<Large<X>>();
+        size_of::<WriteBuf<X>>() + self.bytes.capacity() + large + self.large_held
+    }
+
+    /// Where the bytes that are appended from now on begin.
+    pub fn mark(&self) -> Mark {
+        Mark {
+            bytes: self.bytes.len(),
+            large: self.large.len(),
+            len: self.len,
+        }
+    }
+
+    /// Bytes, segments included, that were appended since `mark`.
+    pub fn len_since(&self, mark: Mark) -> u64 {
+        self.len - mark.len
+    }
+
+    /// Takes back what was appended after `mark`. Nothing of it may have been sent.
+    pub fn truncate(&mut self, mark: Mark) {
+        debug_assert!(self.sent <= mark.bytes && self.large_sent <= mark.large);
+        self.bytes.truncate(mark.bytes);
+        for gone in self.large.drain(mark.large..) {
+            self.large_held -= gone.body.held();
+            self.segments -= usize::from(gone.body.is_segment());
+        }
+        self.len = mark.len;
+    }
+
+    /// Appends bytes.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        self.len += bytes.len() as u64;
+    }
+
+    /// Appends what `write` appends to the row of bytes.
+    #[inline]
+    pub fn push_with<T>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+        let before = self.bytes.len();
+        let result = write(&mut self.bytes);
+        self.len += (self.bytes.len() - before) as u64;
+        result
+    }
+
+    /// Whether it is sent from where it lies.
+    pub fn is_large(payload: &Payload) -> bool {
+        payload.len() >= LARGE
+    }
+
+    /// Appends a payload: as a piece of its own if it is large, or by a copy.
+    pub fn push_payload(&mut self, payload: Payload) {
+        match WriteBuf::<X>::is_large(&payload) {
+            true => self.push_large(Body::Memory(payload)),
+            false => self.push(payload.as_bytes()),
+        }
+    }
+
+    /// Appends `len` bytes that the driver reads when it sends them.
+    pub fn push_segment(&mut self, segment: X, len: u64) {
+        if len > 0 {
+            self.push_large(Body::Segment(segment, len));
+        }
+    }
+
+    /// Has `watcher` told when all that is here now is sent.
+    pub fn push_watcher(&mut self, watcher: Box<dyn Watcher>) {
+        match self.is_empty() {
+            true => watcher.sent(),
+            false => self.push_large(Body::Watcher(watcher)),
+        }
+    }
+
+    /// What was appended since `mark` is no more than the system is likely to take at once.
+    pub fn is_small_since(&self, mark: Mark) -> bool {
+        self.large.len() == mark.large && self.len - mark.len < LARGE as u64
+    }
+
+    fn push_large(&mut self, body: Body<X>) {
+        let at = self.bytes.len();
+        self.add(Large { at, body });
+    }
+
+    fn add(&mut self, large: Large<X>) {
+        // Segments of which too much was promised may add up to more than there is a number for.
+        self.len = self.len.saturating_add(large.body.len());
+        self.large_held += large.body.held();
+        self.segments += usize::from(large.body.is_segment());
+        self.large.push(large);
+    }
+
+    /// Takes out all there is; nothing of it may have been sent.
+    pub fn detach(&mut self) -> Detached<X> {
+        debug_assert!(self.sent == 0 && self.large_sent == 0 && self.part == 0);
+        let detached = Detached {
+            bytes: self.bytes.as_slice().into(),
+            large: core::mem::take(&mut self.large),
+        };
+        self.clear();
+        detached
+    }
+
+    /// Appends what another one held but for the first `from` bytes, before which nothing large stands.
+    pub fn append(&mut self, detached: Detached<X>, from: usize) {
+        let base = self.bytes.len();
+        self.push(&detached.bytes[from..]);
+        for large in detached.large {
+            let at = base + large.at - from;
+            self.add(Large { at, ..large });
+        }
+    }
+
+    /// Bytes appended to the row since `mark`.
+    pub fn since(&mut self, mark: Mark) -> &mut [u8] {
+        &mut self.bytes[mark.bytes..]
+    }
+
+    /// Replaces a part of the bytes behind `mark`, behind which nothing large may stand yet.
+    pub fn replace(&mut self, mark: Mark, part: Range<usize>, new: &[u8]) {
+        debug_assert!(self.large.len() == mark.large);
+        self.len = self.len - part.len() as u64 + new.len() as u64;
+        let part = mark.bytes + part.start..mark.bytes + part.end;
+        self.bytes.splice(part, new.iter().copied());
+    }
+
+    /// What is to be sent next.
+    pub fn next(&self) -> Segment<'_, X> {
+        let Some(large) = self.large.get(self.large_sent) else {
+            let bytes = &self.bytes[self.sent..];
+            return Segment::Row { bytes, more: false };
+        };
+        match &large.body {
+            Body::Segment(..) if large.at > self.sent => Segment::Row {
+                bytes: &self.bytes[self.sent..large.at],
+                more: true,
+            },
+            Body::Segment(segment, len) => Segment::Segment {
+                segment,
+                sent: self.part,
+                len: len - self.part,
+            },
+            Body::Memory(_) | Body::Watcher(_) => Segment::Pieces,
+        }
+    }
+
+    /// Fills `slices` with what is to be sent next, in order, up to the next segment, by way of `slice`.
+    /// Returns how many it took.
+    pub fn gather<'a, S>(
+        &'a self,
+        slices: &mut [S; MAX_SLICES],
+        slice: impl Fn(&'a [u8]) -> S,
+    ) -> usize {
+        let mut count = 0;
+        let mut from = self.sent;
+        let mut part = self.part as usize;
+        let mut add = |bytes: &'a [u8]| {
+            if !bytes.is_empty() && count < MAX_SLICES {
+                slices[count] = slice(bytes);
+                count += 1;
+            }
+        };
+        for large in self.large[self.large_sent..].iter().take(MAX_SLICES) {
+            add(&self.bytes[from..large.at]);
+            match &large.body {
+                Body::Memory(payload) => add(&payload.as_bytes()[part..]),
+                Body::Segment(..) => return count,
+                Body::Watcher(_) => {}
+            }
+            (from, part) = (large.at, 0);
+        }
+        if self.large.len() - self.large_sent <= MAX_SLICES {
+            add(&self.bytes[from..]);
+        }
+        count
+    }
+
+    /// `n` bytes have been sent.
+    pub fn advance(&mut self, n: usize) {
+        let n = n as u64;
+        debug_assert!(n <= self.len);
+        self.len -= n;
+        if self.len == 0 {
+            if !self.large.is_empty() {
+                self.tell_sent();
+            }
+            self.reset();
+            return;
+        }
+        self.advance_pieces(n);
+        if self.sent >= KEEP && self.sent >= self.bytes.len() / 2
+            || self.large_sent >= MAX_SLICES && self.large_sent >= self.large.len() / 2
+        {
+            self.forget_sent();
+        }
+    }
+
+    /// Gives the room of what is sent back: of a stream whose client is always behind, there is
+    /// always something left.
+    fn forget_sent(&mut self) {
+        self.bytes.drain(..self.sent);
+        self.large.drain(..self.large_sent);
+        for large in &mut self.large {
+            large.at -= self.sent;
+        }
+        (self.sent, self.large_sent) = (0, 0);
+    }
+
+    /// All is sent.
+    #[cold]
+    fn tell_sent(&mut self) {
+        for large in self.large.drain(self.large_sent..) {
+            if let Body::Watcher(watcher) = large.body {
+                watcher.sent();
+            }
+        }
+    }
+
+    /// Nothing more is sent.
+    #[cold]
+    fn tell_lost(&mut self) {
+        let (mut from, mut part, mut unsent) = (self.sent, self.part, 0_u64);
+        for large in self.large.drain(self.large_sent..) {
+            unsent = large
+                .body
+                .len()
+                .saturating_sub(part)
+                .saturating_add(unsent)
+                .saturating_add((large.at - from) as u64);
+            (from, part) = (large.at, 0);
+            if let Body::Watcher(watcher) = large.body {
+                watcher.lost(unsent);
+            }
+        }
+    }
+
+    /// All before the next watcher is sent.
+    fn is_watched(&self) -> bool {
+        let next = self.large.get(self.large_sent);
+        next.is_some_and(|next| next.at == self.sent && matches!(next.body, Body::Watcher(_)))
+    }
+
+    fn advance_pieces(&mut self, mut n: u64) {
+        while n > 0 || self.is_watched() {
+            let next = self.large.get(self.large_sent);
+            let row = next.map_or(self.bytes.len(), |large| large.at) - self.sent;
+            let step = n.min(row as u64);
+            self.sent += step as usize;
+            n -= step;
+            let Some(next) = next else { break };
+            if n > 0 || next.at == self.sent {
+                let left = next.body.len() - self.part;
+                let step = n.min(left);
+                n -= step;
+                self.part += step;
+                if step == left {
+                    // Given back as soon as it is sent, not when all is.
+                    let sent = Body::Memory(Payload::Static(b""));
+                    let body = core::mem::replace(&mut self.large[self.large_sent].body, sent);
+                    self.large_held -= body.held();
+                    self.segments -= usize::from(body.is_segment());
+                    self.large_sent += 1;
+                    self.part = 0;
+                    if let Body::Watcher(watcher) = body {
+                        watcher.sent();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Drops everything and keeps the allocation, within bounds.
+    pub fn clear(&mut self) {
+        if !self.large.is_empty() {
+            self.tell_lost();
+        }
+        self.reset();
+        if self.bytes.capacity() > KEEP {
+            self.bytes.shrink_to(KEEP);
+        }
+    }
+
+    /// Its allocation is larger than [`WriteBuf::clear`] keeps.
+    #[cfg(feature = "websocket")]
+    pub(crate) fn has_grown(&self) -> bool {
+        self.bytes.capacity() > KEEP
+    }
+
+    /// Drops everything and keeps the allocation.
+    pub fn reset(&mut self) {
+        self.bytes.clear();
+        self.large.clear();
+        (self.sent, self.large_sent, self.part, self.len) = (0, 0, 0, 0);
+        (self.large_held, self.segments) = (0, 0);
+        self.tempo = None;
+    }
+
+    /// The client has taken `n` bytes of what waits since `since`, and has not taken all.
+    pub fn taken(&mut self, n: usize, since: Seconds, now: Seconds, rate: &Rate) {
+        let tempo = self.tempo.get_or_insert_with(|| Progress::new(since, rate));
+        tempo.count(n, now, rate);
+    }
+
+    /// When the client of what waits since `since` takes it too slowly.
+    pub fn due(&self, since: Seconds, rate: &Rate) -> Seconds {
+        match &self.tempo {
+            Some(tempo) => tempo.due(rate),
+            None => rate.first_due(since),
+        }
+    }
+
+    /// When the client of what waits since `since` last took some of it.
+    pub fn moved(&self, since: Seconds) -> Seconds {
+        self.tempo.map_or(since, |tempo| tempo.moved())
+    }
+}
+
+#[cfg(test)]
+mod tests;

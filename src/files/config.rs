@@ -1,0 +1,208 @@
+//! Settings of a folder that is served.
+
+use super::path;
+use super::path::Names;
+use peregrine_protocol::http::fields;
+use peregrine_protocol::syntax;
+use std::borrow::Cow;
+use std::io;
+use std::time::Duration;
+
+/// Settings of a [`DirServer`](crate::DirServer), of [`Files`](crate::Files) or of
+/// [`Embedded`](crate::Embedded): what is served, and how. Every default is safe on the open web.
+///
+/// ```
+/// use peregrine::{DirConfig, DirServer};
+///
+/// # fn main() -> std::io::Result<()> {
+/// let config = DirConfig {
+///     prefix: "/assets".into(),
+///     cache_control: Some("max-age=3600".into()),
+///     ..DirConfig::default()
+/// };
+/// let files = DirServer::with_config("src", config)?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirConfig {
+    /// Path under which the folder is mounted, with a slash at its beginning and none at its end. Requests
+    /// for other paths get 404. Default: empty, the root of the site.
+    pub prefix: String,
+    /// File names that are tried, in this order, for a request for a folder. A request for a folder without a
+    /// slash at its end is redirected to the path with the slash (301). Default: `index.html`.
+    pub index: Vec<String>,
+    /// Whether a request for a folder without an index gets a list of its files. The list has only the names
+    /// that are served. It is kept in memory like a file, and made again after [`DirConfig::recheck`].
+    /// Default: false; such a request gets 404.
+    pub list: bool,
+    /// Number of entries of a folder that are read for a list. If the folder has more, the list says so.
+    /// Default: 2,000.
+    pub list_entries: usize,
+    /// Page of a single-page application: its path beneath the folder. It is the response (200) to every path
+    /// that names no file and has no dot in its last component. Default: `None`.
+    pub spa: Option<String>,
+    /// Page for responses with status 404: its path beneath the folder. Default: `None`, a line of text.
+    pub not_found: Option<String>,
+    /// Whether files and folders whose name begins with a dot are served. `.well-known` at the top is always
+    /// served (RFC 8615). Default: false.
+    pub dotfiles: bool,
+    /// Whether only portable names are served, which mean the same on every system. Default: false; every
+    /// name that the system can have is served.
+    ///
+    /// A portable name is UTF-8, has no control characters and none of `\ : " < > | ? *`, has no dot or space
+    /// at its end, is no device such as `aux.js`, and has no `~` before a digit. Windows always requires
+    /// this. Set it to true for folders of a file system with the rules of Windows.
+    pub portable: bool,
+    /// Whether symbolic links are followed. A link that leads out of the folder is never followed, and an
+    /// absolute link counts as one that leads out. Default: true.
+    pub symlinks: bool,
+    /// Value of the `Cache-Control` field (RFC 9111 section 5.2); `None` omits the field. Default:
+    /// `no-cache`. With it, a browser keeps files and checks before each use whether they are current.
+    pub cache_control: Option<String>,
+    /// Other `Cache-Control` values for paths with a prefix: `("/assets/", "max-age=31536000, immutable")`.
+    /// The first match applies. Paths are decoded, and without [`DirConfig::prefix`]. Default: none.
+    pub cache_rules: Vec<(String, String)>,
+    /// Header fields of every response with a file. Default: `X-Content-Type-Options: nosniff`, so that a
+    /// browser does not take text for a script.
+    ///
+    /// Fields of the library, fields of an upgrade, and fields that depend on the file, such as `ETag`, are
+    /// refused.
+    pub headers: Vec<(String, String)>,
+    /// Content types by file extension, without its dot. They take precedence over those of the `mime_guess`
+    /// crate. Default: none.
+    pub types: Vec<(String, String)>,
+    /// Whether `name.br`, `name.zst` and `name.gz` are sent for `name` to clients that accept them (RFC 9110
+    /// section 12.5.3). Default: true.
+    ///
+    /// A compressed file that is older or larger than `name` is ignored; on Unix also one of another owner.
+    /// Its content is not compared with that of `name`. So set this to false for a folder that takes uploads.
+    pub precompressed: bool,
+    /// Whether text files in memory without a gzip sibling are compressed, once. It needs the feature
+    /// `compress`, and has no effect without it. Default: true.
+    pub compress: bool,
+    /// Size in bytes up to which a file is kept in memory, together with the head of its response. A file
+    /// larger than [`DirConfig::hot_bytes`] is never kept. Default: 65,536.
+    pub hot_file_bytes: u64,
+    /// Bytes of memory for all files and lists that are kept. Above, those that were not requested for
+    /// longest are dropped. Default: 64 MiB.
+    pub hot_bytes: usize,
+    /// Number of larger files that are kept open, at most a quarter of the descriptors that the process may
+    /// have (`ulimit -n`) when the server is made. Default: 256.
+    ///
+    /// When the process has no descriptors left, all of them are closed. A file that is being sent stays
+    /// open.
+    pub open_files: usize,
+    /// How long the length, the times and the existence of a file are taken as known before the disk is read
+    /// again. Zero: it is read for every request. Default: 1 s.
+    pub recheck: Duration,
+    /// Number of ranges of one request (RFC 9110 section 14.2). A request with more gets the whole file.
+    /// Default: 16.
+    pub max_ranges: usize,
+}
+
+impl Default for DirConfig {
+    fn default() -> DirConfig {
+        DirConfig {
+            prefix: String::new(),
+            index: vec!["index.html".to_owned()],
+            list: false,
+            list_entries: 2000,
+            spa: None,
+            not_found: None,
+            dotfiles: false,
+            portable: false,
+            symlinks: true,
+            cache_control: Some("no-cache".to_owned()),
+            cache_rules: Vec::new(),
+            headers: vec![("X-Content-Type-Options".to_owned(), "nosniff".to_owned())],
+            types: Vec::new(),
+            precompressed: true,
+            compress: true,
+            hot_file_bytes: 64 << 10,
+            hot_bytes: 64 << 20,
+            open_files: 256,
+            recheck: Duration::from_secs(1),
+            max_ranges: 16,
+        }
+    }
+}
+
+impl DirConfig {
+    /// Refuses values that could not be sent, and paths that could not be found.
+    pub(crate) fn checked(self) -> io::Result<DirConfig> {
+        let wrong = |text| Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        let is_prefix =
+            self.prefix.is_empty() || (self.prefix.starts_with('/') && !self.prefix.ends_with('/'));
+        if !is_prefix {
+            return wrong("DirConfig::prefix must begin with a slash and must not end with one");
+        }
+        // A file found under one of these paths is cached under it. So each must be a path that a client may
+        // request.
+        let mut pages = self.spa.iter().chain(&self.not_found).chain(&self.index);
+        if !pages.all(|page| is_plain_path(page, self.names())) {
+            return wrong("DirConfig::spa, not_found or index has a path that is never served");
+        }
+        let rules = self.cache_rules.iter().map(|(_, value)| value);
+        let types = self.types.iter().map(|(_, value)| value);
+        let headers = self.headers.iter().map(|(_, value)| value);
+        let mut values = self
+            .cache_control
+            .iter()
+            .chain(rules)
+            .chain(types)
+            .chain(headers);
+        if !values.all(|value| syntax::is_field_value(value.as_bytes())) {
+            return wrong("a value in DirConfig has a control byte");
+        }
+        let is_free = |name: &str| syntax::is_token(name.as_bytes()) && !fields::is_of_file(name);
+        if !self.headers.iter().all(|(name, _)| is_free(name)) {
+            return wrong(
+                "DirConfig::headers has a name that is not a token or belongs to the library",
+            );
+        }
+        Ok(self)
+    }
+
+    /// The rule for names that are served.
+    pub(crate) fn names(&self) -> Names {
+        Names {
+            dotfiles: self.dotfiles,
+            portable: self.portable || !cfg!(unix),
+        }
+    }
+
+    /// The `Cache-Control` of a file.
+    pub(crate) fn cache_control(&self, path: &[u8]) -> Option<&str> {
+        let fits = |rule: &&(String, String)| {
+            let start = rule.0.strip_prefix('/').unwrap_or(&rule.0);
+            path.starts_with(start.as_bytes())
+        };
+        let rule = self.cache_rules.iter().find(fits);
+        rule.map(|rule| rule.1.as_str())
+            .or(self.cache_control.as_deref())
+    }
+
+    /// The `Content-Type` of a file. Text is UTF-8.
+    pub(crate) fn content_type(&self, path: &[u8]) -> String {
+        let name = path.rsplit(|b| *b == b'/').next().unwrap_or(path);
+        let name = &*String::from_utf8_lossy(name);
+        if let Some((_, extension)) = name.rsplit_once('.') {
+            let is = |own: &&(String, String)| own.0.eq_ignore_ascii_case(extension);
+            if let Some((_, kind)) = self.types.iter().find(is) {
+                return kind.clone();
+            }
+        }
+        let kind = mime_guess::from_path(name).first_or_octet_stream();
+        let is_text = kind.type_() == "text" || kind.subtype() == "javascript";
+        match is_text && kind.get_param("charset").is_none() {
+            true => format!("{kind}; charset=utf-8"),
+            false => kind.to_string(),
+        }
+    }
+}
+
+fn is_plain_path(page: &str, names: Names) -> bool {
+    let path = format!("/{page}");
+    matches!(path::relative(&path, names), Ok(Cow::Borrowed(same)) if same == page.as_bytes())
+}

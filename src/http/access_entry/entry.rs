@@ -1,0 +1,233 @@
+//! What an access log is told of one request.
+
+use crate::http::request::Request;
+use crate::http::response::Done;
+use peregrine_protocol::h1::encode;
+use std::cell::Cell;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// The data of one request for an access log.
+///
+/// [`AccessLog`](crate::AccessLog) makes one for each request. A handler that writes its own lines makes it
+/// by [`AccessEntry::new`].
+///
+/// ```
+/// use peregrine::{AccessEntry, Done, Request, Response};
+/// use std::time::Instant;
+///
+/// fn handle(req: &Request<'_>, res: Response<'_>) -> Done {
+///     let begun = Instant::now();
+///     let done = res.text("hi");
+///     let mut line = Vec::new();
+///     AccessEntry::new(req, &done, begun.elapsed()).common(&mut line);
+///     assert!(line.ends_with(b"] \"GET /a HTTP/1.1\" 200 2"));
+///     done
+/// }
+/// # let app = peregrine::from_fn(handle);
+/// # let mut client = peregrine::testing::Connection::new(&app);
+/// # client.send(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n");
+/// # assert!(client.received().ends_with(b"hi"));
+/// ```
+#[derive(Clone, Debug)]
+pub struct AccessEntry<'a> {
+    request: Option<Request<'a>>,
+    peer: Option<SocketAddr>,
+    status: u16,
+    body_bytes: u64,
+    took: Duration,
+    unix: u64,
+}
+
+impl<'a> AccessEntry<'a> {
+    /// The entry of a request that was answered now. `took` is the time of the handler.
+    pub fn new(request: &Request<'a>, done: &Done, took: Duration) -> AccessEntry<'a> {
+        AccessEntry::of(Some(*request), request.peer_addr(), done.status())
+            .took_for(took)
+            .with_body(done.body_bytes())
+    }
+
+    /// The entry of a response without a body that took no time.
+    pub(crate) fn of(
+        request: Option<Request<'a>>,
+        peer: Option<SocketAddr>,
+        status: u16,
+    ) -> AccessEntry<'a> {
+        AccessEntry {
+            request,
+            peer,
+            status,
+            body_bytes: 0,
+            took: Duration::ZERO,
+            // A clock before 1970 is wrong anyway.
+            unix: SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |unix| unix.as_secs()),
+        }
+    }
+
+    pub(crate) fn took_for(self, took: Duration) -> AccessEntry<'a> {
+        AccessEntry { took, ..self }
+    }
+
+    pub(crate) fn with_body(self, body_bytes: u64) -> AccessEntry<'a> {
+        AccessEntry { body_bytes, ..self }
+    }
+
+    /// The request without its body; `None` if its head was refused, as malformed or too slow.
+    pub fn request(&self) -> Option<&Request<'a>> {
+        self.request.as_ref()
+    }
+
+    /// The address of the client; `None` on a Unix socket.
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+
+    /// The status of the response. It is 499 if the connection ended before the whole response was sent. HTTP
+    /// does not define 499, but log readers know it.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// Bytes of the body without chunk framing. With status 499, the bytes that the system has taken. For a
+    /// chunked body that the server could not complete, the bytes before its end.
+    pub fn body_bytes(&self) -> u64 {
+        self.body_bytes
+    }
+
+    /// The time from the first call of the handler for this request to the end of the response. If the
+    /// library responded without the handler, whole seconds since the last step of the request.
+    pub fn took(&self) -> Duration {
+        self.took
+    }
+
+    /// Whole seconds since 1970, UTC.
+    pub fn unix_time(&self) -> u64 {
+        self.unix
+    }
+
+    /// Appends the line in the Common Log Format of NCSA httpd, without a line end:
+    ///
+    /// ```text
+    /// 192.0.2.7 - - [10/Oct/2026:13:55:36 +0000] "GET /a?b=c HTTP/1.1" 200 2326
+    /// ```
+    ///
+    /// The fields are: the address without the port (`-` on a Unix socket), two fields that are always `-`
+    /// (identity and user), the time in UTC, the request line, the status, and the bytes of the body. An
+    /// empty body, and a missing [`AccessEntry::request`], are `-`.
+    pub fn common(&self, line: &mut Vec<u8>) {
+        // A write to a `Vec` cannot fail.
+        let _ = match self.peer {
+            Some(peer) => write!(line, "{}", peer.ip()),
+            None => line.write_all(b"-"),
+        };
+        line.extend_from_slice(b" - - [");
+        line.extend_from_slice(&stamp(self.unix));
+        line.extend_from_slice(b"] \"");
+        match &self.request {
+            Some(request) => {
+                AccessEntry::escape(request.method(), line);
+                line.push(b' ');
+                AccessEntry::escape(request.target(), line);
+                let _ = write!(line, " {}", request.version());
+            }
+            None => line.push(b'-'),
+        }
+        line.extend_from_slice(b"\" ");
+        encode::decimal(u64::from(self.status), line);
+        line.push(b' ');
+        match self.body_bytes {
+            0 => line.push(b'-'),
+            n => encode::decimal(n, line),
+        }
+    }
+
+    /// Appends the line in the combined format of Apache httpd: that of [`AccessEntry::common`], then the
+    /// first `Referer` and `User-Agent` in quotes. A missing field is `-`.
+    pub fn combined(&self, line: &mut Vec<u8>) {
+        self.common(line);
+        for name in ["referer", "user-agent"] {
+            line.extend_from_slice(b" \"");
+            let request = self.request.as_ref();
+            match request.and_then(|request| request.header_all(name).next()) {
+                Some(value) => AccessEntry::escape(value, line),
+                None => line.push(b'-'),
+            }
+            line.push(b'"');
+        }
+    }
+
+    /// Appends text from a client so that it stays within its quotes for every log reader. `"` and `\` get a
+    /// `\` before them. All bytes other than visible ASCII and spaces become `\xhh`.
+    ///
+    /// ```
+    /// let mut line = Vec::new();
+    /// peregrine::AccessEntry::escape("\"\n\u{e9}", &mut line);
+    /// assert_eq!(line, b"\\\"\\x0a\\xc3\\xa9");
+    /// ```
+    pub fn escape(text: impl AsRef<[u8]>, line: &mut Vec<u8>) {
+        for &b in text.as_ref() {
+            match b {
+                b'"' | b'\\' => line.extend_from_slice(&[b'\\', b]),
+                b' '..=b'~' => line.push(b),
+                _ => hex(b, line),
+            }
+        }
+    }
+}
+
+/// Appends `\xhh`.
+pub(crate) fn hex(b: u8, line: &mut Vec<u8>) {
+    let digit = |n: u8| b"0123456789abcdef"[usize::from(n)];
+    line.extend_from_slice(&[b'\\', b'x', digit(b >> 4), digit(b & 15)]);
+}
+
+const STAMP_LEN: usize = 26;
+
+/// `10/Oct/2026:13:55:36 +0000`. Each thread makes it once a second.
+fn stamp(unix: u64) -> [u8; STAMP_LEN] {
+    thread_local! {
+        static LAST: Cell<Option<(u64, [u8; STAMP_LEN])>> = const { Cell::new(None) };
+    }
+    if let Some((at, stamp)) = LAST.get() {
+        if at == unix {
+            return stamp;
+        }
+    }
+    let date = encode::date(unix);
+    let mut stamp = *b"01/Jan/1970:00:00:00 +0000";
+    for (to, from) in [(0, 5..7), (3, 8..11), (7, 12..16), (12, 17..25)] {
+        stamp[to..to + from.len()].copy_from_slice(&date[from]);
+    }
+    LAST.set(Some((unix, stamp)));
+    stamp
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stamps() {
+        for _ in 0..2 {
+            assert_eq!(&stamp(784_111_777), b"06/Nov/1994:08:49:37 +0000");
+            assert_eq!(&stamp(0), b"01/Jan/1970:00:00:00 +0000");
+        }
+    }
+
+    #[test]
+    fn every_byte_stays_within_its_quotes() {
+        for b in 0..=255u8 {
+            let mut line = Vec::new();
+            AccessEntry::escape([b], &mut line);
+            assert!(line.iter().all(|b| (b' '..=b'~').contains(b)), "{b}");
+            match (b, &line[..]) {
+                (b'"' | b'\\', [b'\\', same]) => assert_eq!(*same, b),
+                (b' '..=b'~', [same]) => assert_eq!(*same, b),
+                (_, escaped) => assert_eq!(escaped, format!("\\x{b:02x}").as_bytes()),
+            }
+        }
+    }
+}

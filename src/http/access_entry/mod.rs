@@ -1,0 +1,149 @@
+//! Access-log entries that wait until their response has been sent.
+//!
+//! A [`PendingEntry`] is made for a response that is not complete when its handler returns, by a log that
+//! is around the handler. While the response is to come, its exchange has it; when the response is
+//! complete it goes into the output, behind the last byte, and tells its log when that is sent. Wherever
+//! it is dropped instead, the client has not got its response.
+
+mod entry;
+
+pub use entry::AccessEntry;
+pub(crate) use entry::hex;
+
+use super::request::{OwnedRequest, Request};
+use crate::shared::memory_budget::{MemoryBudget, Reservation};
+use crate::shared::output::{Output, Watcher};
+use crate::shared::panic_guard::quietly;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Of a request whose response did not reach its client; no status of HTTP, but what log readers know.
+pub(crate) const CLIENT_GONE: u16 = 499;
+
+/// What takes entries.
+pub(crate) trait Log: Send + Sync {
+    fn write(&self, entry: &AccessEntry<'_>);
+}
+
+/// See the module documentation.
+pub(crate) struct PendingEntry {
+    log: Arc<dyn Log>,
+    request: OwnedRequest,
+    begun: Instant,
+    status: u16,
+    body_bytes: u64,
+    is_told: bool,
+    /// Of a log within the log.
+    within: Option<Box<PendingEntry>>,
+    /// What the request takes.
+    _charge: Reservation,
+}
+
+impl PendingEntry {
+    pub(crate) fn new(
+        log: Arc<dyn Log>,
+        request: &Request<'_>,
+        begun: Instant,
+        budget: &Arc<MemoryBudget>,
+    ) -> Box<PendingEntry> {
+        let request = request.without_body().to_owned();
+        Box::new(PendingEntry {
+            log,
+            _charge: budget.charge(request.held()),
+            request,
+            begun,
+            status: CLIENT_GONE,
+            body_bytes: 0,
+            is_told: false,
+            within: None,
+        })
+    }
+
+    pub(crate) fn around(
+        mut self: Box<PendingEntry>,
+        within: Option<Box<PendingEntry>>,
+    ) -> Box<PendingEntry> {
+        self.within = within;
+        self
+    }
+
+    /// The head of the response is made, and its body follows.
+    pub(crate) fn begin(&mut self, status: u16) {
+        self.status = status;
+        if let Some(within) = &mut self.within {
+            within.begin(status);
+        }
+    }
+
+    /// The whole response, of which this is the status that was begun with, is in `output`.
+    pub(crate) fn complete(self: Box<PendingEntry>, body_bytes: u64, output: &mut Output) {
+        let status = self.status;
+        self.complete_with(status, body_bytes, output);
+    }
+
+    /// The whole response is in `output`.
+    pub(crate) fn complete_with(
+        mut self: Box<PendingEntry>,
+        status: u16,
+        body_bytes: u64,
+        output: &mut Output,
+    ) {
+        (self.status, self.body_bytes) = (status, body_bytes);
+        output.push_watcher(self);
+    }
+
+    /// The rest of the body will never be sent, for a reason on our side.
+    pub(crate) fn cut(&mut self, body_bytes: u64) {
+        self.tell(self.status, body_bytes);
+    }
+
+    /// The client has gone.
+    pub(crate) fn leave(&mut self, body_bytes: u64) {
+        self.tell(CLIENT_GONE, body_bytes);
+    }
+
+    fn tell(&mut self, status: u16, body_bytes: u64) {
+        if std::mem::replace(&mut self.is_told, true) {
+            return;
+        }
+        if let Some(within) = &mut self.within {
+            within.tell(status, body_bytes);
+        }
+        let request = self.request.as_request();
+        let took = self.begun.elapsed();
+        let entry = AccessEntry::of(Some(request), request.peer_addr(), status)
+            .took_for(took)
+            .with_body(body_bytes);
+        tell_quietly(|| self.log.write(&entry));
+    }
+}
+
+/// Calls what belongs to a log.
+pub(crate) fn tell_quietly(tell: impl FnOnce()) {
+    quietly("an access log", tell);
+}
+
+impl Watcher for PendingEntry {
+    fn sent(mut self: Box<Self>) {
+        self.tell(self.status, self.body_bytes);
+    }
+
+    fn lost(mut self: Box<Self>, unsent: u64) {
+        let sent = self.body_bytes.saturating_sub(unsent);
+        self.leave(sent);
+    }
+}
+
+impl Drop for PendingEntry {
+    fn drop(&mut self) {
+        self.tell(CLIENT_GONE, 0);
+    }
+}
+
+impl std::fmt::Debug for PendingEntry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PendingEntry")
+            .field("request", &self.request)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,197 @@
+//! What the event loop does to an HTTP connection: events, deadlines, shortage of memory.
+
+use super::{Connection, Fate, Phase, Shared};
+use crate::http::handler::ConnectionError;
+use crate::http::service;
+use crate::http::service::{HandlerRef, Left, Upgrades};
+use crate::runtime::event_loop::Driven;
+use crate::runtime::link::Link;
+use crate::runtime::memory_relief::{Stall, stall};
+use crate::runtime::poll::Interest;
+use crate::runtime::transport::Transport;
+use crate::shared::id::ConnId;
+use crate::shared::panic_guard::Panic;
+use peregrine_protocol::Seconds;
+use peregrine_protocol::rate::Rate;
+use std::time::Duration;
+
+impl<P, M, T> Driven<Shared<P, M>> for Connection<P, M, T>
+where
+    P: HandlerRef,
+    M: Upgrades<P::Target>,
+    T: Transport,
+{
+    type Transport = T;
+
+    #[inline(always)]
+    fn link(&mut self) -> &mut Link<T> {
+        &mut self.link
+    }
+
+    fn open(&mut self, _id: ConnId, is_stopping: bool, shared: &mut Shared<P, M>) -> Fate {
+        match is_stopping {
+            false => self.lend(shared, Connection::read),
+            true => self.lend(shared, Connection::stop_serving),
+        }
+    }
+
+    #[inline]
+    fn ready(&mut self, readable: bool, _writable: bool, shared: &mut Shared<P, M>) -> Fate {
+        self.link.retry();
+        match &mut self.phase {
+            Phase::Serving if readable => self.lend(shared, Connection::read),
+            Phase::Waiting | Phase::Resting if readable => self.read_ahead(shared),
+            Phase::Blocked | Phase::Ending(_) => self.lend(shared, Connection::resume),
+            Phase::Lingering(lingering) if lingering.is_due(readable) => {
+                lingering.discard(&mut self.link, &shared.counters)
+            }
+            _ => Fate::Open,
+        }
+    }
+
+    fn flush(&mut self, shared: &mut Shared<P, M>) -> Fate {
+        self.lend(shared, Connection::go_on)
+    }
+
+    fn again(&mut self, shared: &mut Shared<P, M>) -> Fate {
+        match self.phase {
+            Phase::Busy | Phase::Resting => self.lend(shared, Connection::serve),
+            _ => Fate::Open,
+        }
+    }
+
+    #[inline]
+    fn interest(&mut self) -> Option<Interest> {
+        match self.phase {
+            Phase::Serving => Some(Interest::Read),
+            // The end of a client is worth knowing; what it sends can wait in the socket.
+            Phase::Waiting | Phase::Resting if self.http1.is_eof() || self.input.is_some() => {
+                Some(Interest::Nothing)
+            }
+            Phase::Waiting | Phase::Resting => Some(Interest::Read),
+            // Soon done: to change its interest twice costs more than events that it passes over.
+            Phase::Busy => None,
+            Phase::Blocked | Phase::Ending(_) => Some(Interest::Write),
+            Phase::Lingering(lingering) => Some(lingering.interest()),
+        }
+    }
+
+    #[inline]
+    fn deadline(&self, shared: &Shared<P, M>) -> Seconds {
+        let limits = &shared.service.limits;
+        match self.phase {
+            Phase::Serving | Phase::Waiting | Phase::Resting => {
+                let (input, exchange) = (self.input.as_deref(), self.exchange.as_deref());
+                service::deadline(&self.http1, input, exchange, limits)
+            }
+            Phase::Busy => shared.service.now.after(limits.idle_timeout),
+            Phase::Blocked | Phase::Ending(_) => {
+                let rate = Rate::of_responses(limits);
+                let output = self.output.as_ref();
+                let slow = output.map_or(Seconds::NEVER, |output| output.due(self.wrote, &rate));
+                self.wrote.after(limits.write_timeout).min(slow)
+            }
+            Phase::Lingering(_) => self.wrote.after(limits.linger_timeout),
+        }
+    }
+
+    fn waits_for_client(&self) -> bool {
+        matches!(
+            self.phase,
+            Phase::Serving | Phase::Blocked | Phase::Ending(_)
+        )
+    }
+
+    fn expire(&mut self, shared: &mut Shared<P, M>) -> Fate {
+        match self.phase {
+            Phase::Lingering(_) => Fate::Closed,
+            Phase::Blocked | Phase::Ending(_) => {
+                shared.fail(&ConnectionError::WriteTimeout, &self.link.socket);
+                // Or the system would keep what is unsent for as long as the client wants it to.
+                self.link.socket.stream.reset();
+                Fate::Closed
+            }
+            Phase::Busy => Fate::Open,
+            Phase::Serving | Phase::Waiting | Phase::Resting => {
+                self.lend(shared, |connection, lease, shared| {
+                    let mut parts = connection.parts(lease, &shared.counters, shared.place);
+                    if let Some(close) = shared.service.expire(&mut parts) {
+                        connection.phase = Phase::Ending(close);
+                    }
+                    connection.wrote = shared.service.now;
+                    connection.flush(lease, shared)
+                })
+            }
+        }
+    }
+
+    #[inline]
+    fn settle(&mut self, shared: &mut Shared<P, M>) {
+        let input = self.input.as_mut().map_or(0, |input| {
+            input.note(shared.service.now);
+            input.held()
+        });
+        let output = self.output.as_ref().map_or(0, |output| output.held());
+        self.link.charge(input + output, &mut shared.tally);
+    }
+
+    fn stop(&mut self, shared: &mut Shared<P, M>) -> Fate {
+        self.lend(shared, Connection::stop_serving)
+    }
+
+    fn stall(&self, limit: Duration, now: Seconds) -> Option<Stall> {
+        let is_at_work = matches!(self.phase, Phase::Busy | Phase::Lingering(_));
+        let input = self.input.as_ref().map(|input| input.moved());
+        let output = self.output.as_ref().map(|output| output.moved(self.wrote));
+        let moved = input.max(output).filter(|_| !is_at_work)?;
+        stall(self.link.charged(), moved, limit, now)
+    }
+
+    /// Says why where nothing of a response is on its way.
+    fn give_memory(&mut self, shared: &mut Shared<P, M>) -> Fate {
+        shared.counters.stalled_closed.add(1);
+        if self.phase == Phase::Serving {
+            let refused = self.lend(shared, |connection, lease, shared| {
+                let mut parts = connection.parts(lease, &shared.counters, shared.place);
+                let is_refused = shared.service.refuse_memory(&mut parts);
+                is_refused.then(|| connection.serve(lease, shared))
+            });
+            if let Some(fate) = refused {
+                return fate;
+            }
+        }
+        shared.fail(&ConnectionError::Overloaded, &self.link.socket);
+        self.link.socket.stream.reset();
+        Fate::Closed
+    }
+
+    fn close(mut self, shared: &mut Shared<P, M>) {
+        if self.is_streaming() || self.output.is_some() {
+            self.reset_old();
+        }
+        if self.exchange.is_some() || self.http1.is_unanswered() {
+            shared.service.leave(Left {
+                http1: &self.http1,
+                input: self.input.as_deref(),
+                output: self.output.as_deref(),
+                exchange: self.exchange.take(),
+                ends: &self.link.socket,
+            });
+        }
+        if let Some(input) = self.input.take() {
+            shared.pool.give_input(input);
+        }
+        if let Some(output) = self.output.take() {
+            shared.pool.give_output(output);
+        }
+    }
+
+    #[cold]
+    fn abandon(mut self, panic: &Panic, shared: &mut Shared<P, M>) {
+        shared.service.abandon(self.exchange.take());
+        // It must not take half of a response for all of it.
+        self.link.socket.stream.reset();
+        let error = ConnectionError::Internal(panic.message());
+        shared.fail(&error, &self.link.socket);
+    }
+}

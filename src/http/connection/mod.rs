@@ -1,0 +1,308 @@
+//! One HTTP connection: its socket, its state, and what an event does to them.
+
+mod driven;
+mod sending;
+
+use super::deferred::WorkerCommand;
+use super::handler::ConnectionError;
+use super::request::Ends;
+use super::service::{Exchange, HandlerRef, Parts, Service, Turn, Upgrades};
+use crate::metrics::WorkerCounters;
+use crate::runtime::event_loop::Fate;
+use crate::runtime::linger::Lingering;
+use crate::runtime::link::Link;
+use crate::runtime::socket::Socket;
+use crate::runtime::transport::Transport;
+use crate::shared::buffer_pool::BufferPool;
+use crate::shared::id::ConnId;
+use crate::shared::memory_budget::LocalUsage;
+use crate::shared::output::Output;
+use peregrine_protocol::Seconds;
+use peregrine_protocol::h1::connection::{Close, Http1};
+use peregrine_protocol::h1::read_buf::Input;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+/// What the connections of one worker share.
+pub(crate) struct Shared<P, M> {
+    pub(crate) service: Service<P>,
+    pub(crate) pool: BufferPool,
+    pub(crate) counters: Arc<WorkerCounters>,
+    pub(crate) mode: M,
+    pub(crate) tally: LocalUsage,
+    /// Of the connection whose turn it is.
+    pub(crate) place: ConnId,
+    /// Connections that have had commands.
+    pub(crate) dirty: Vec<ConnId>,
+}
+
+pub(crate) struct Connection<P, M, T> {
+    pub(crate) link: Link<T>,
+    http1: Http1,
+    input: Option<Box<Input>>,
+    output: Option<Box<Output>>,
+    /// The one that is under way, if it is not answered at once.
+    exchange: Option<Box<Exchange>>,
+    phase: Phase,
+    /// When the client last took something.
+    wrote: Seconds,
+    served_by: PhantomData<fn(&mut Shared<P, M>)>,
+}
+
+/// See [`Connection::into_moved`].
+#[cfg_attr(
+    not(feature = "websocket"),
+    expect(dead_code, reason = "no connection leaves HTTP")
+)]
+pub(crate) struct Moved<T> {
+    pub(crate) socket: Socket<T>,
+    pub(crate) rest: Vec<u8>,
+    pub(crate) output: Option<Box<Output>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Reading what comes and answering it.
+    Serving,
+    /// A response, or the rest of one, is to come. What the client sends in the meantime waits.
+    Waiting,
+    /// The same, and it is asked for again without an event.
+    Resting,
+    /// More requests are in the input already; nothing is read before they are answered.
+    Busy,
+    /// The client has to take its responses before anything else happens.
+    Blocked,
+    /// The same, and then the connection ends.
+    Ending(Close),
+    Lingering(Lingering),
+}
+
+/// What a connection has in its hands in a turn.
+struct Lease {
+    input: Box<Input>,
+    output: Box<Output>,
+}
+
+impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
+    pub(crate) fn new(socket: Socket<T>, now: Seconds, keep_alive: bool) -> Self {
+        Connection {
+            link: Link::new(socket),
+            http1: Http1::new(now, keep_alive),
+            input: None,
+            output: None,
+            exchange: None,
+            phase: Phase::Serving,
+            wrote: now,
+            served_by: PhantomData,
+        }
+    }
+
+    /// Lends it buffers, its own or those of the pool. It keeps what is not empty after `act`.
+    #[inline(always)]
+    fn lend<R>(
+        &mut self,
+        shared: &mut Shared<P, M>,
+        act: impl FnOnce(&mut Self, &mut Lease, &mut Shared<P, M>) -> R,
+    ) -> R {
+        let mut lease = Lease {
+            input: self.input.take().unwrap_or_else(|| shared.pool.input()),
+            output: self.output.take().unwrap_or_else(|| shared.pool.output()),
+        };
+        let done = act(self, &mut lease, shared);
+        match lease.input.is_empty() {
+            true => shared.pool.give_input(lease.input),
+            false => self.input = Some(lease.input),
+        }
+        match lease.output.is_empty() {
+            true => shared.pool.give_output(lease.output),
+            false => self.output = Some(lease.output),
+        }
+        done
+    }
+
+    fn parts<'a>(
+        &'a mut self,
+        lease: &'a mut Lease,
+        counters: &'a WorkerCounters,
+        place: ConnId,
+    ) -> Parts<'a> {
+        Parts {
+            http1: &mut self.http1,
+            input: &mut lease.input,
+            output: &mut lease.output,
+            exchange: &mut self.exchange,
+            conn: place,
+            ends: &self.link.socket,
+            counters,
+        }
+    }
+
+    /// One read, and answers to what it has brought.
+    fn read(&mut self, lease: &mut Lease, shared: &mut Shared<P, M>) -> Fate {
+        match self.fill(lease, shared) {
+            None => self.serve(lease, shared),
+            Some(fate) => fate,
+        }
+    }
+
+    /// The client sends, or goes, while a response of it is to come.
+    fn read_ahead(&mut self, shared: &mut Shared<P, M>) -> Fate {
+        // It was watched for nothing but its end.
+        if self.http1.is_eof() || self.lend(shared, Self::fill) == Some(Fate::Closed) {
+            return Fate::Closed;
+        }
+        if self.http1.is_eof() {
+            shared.service.client_eof(self.exchange.as_deref());
+        }
+        Fate::Open
+    }
+
+    /// Something has come for the response that is to come. [`Driven::flush`](crate::runtime::event_loop::Driven::flush) is to follow.
+    pub(crate) fn command(&mut self, command: WorkerCommand, shared: &mut Shared<P, M>) -> Fate {
+        self.lend(shared, |connection, lease, shared| {
+            let mut parts = connection.parts(lease, &shared.counters, shared.place);
+            shared.service.command(command, &mut parts);
+        });
+        if shared.dirty.last() != Some(&shared.place) {
+            shared.dirty.push(shared.place);
+        }
+        Fate::Open
+    }
+
+    /// Sends what has come, and takes the next request if the response is complete.
+    fn go_on(&mut self, lease: &mut Lease, shared: &mut Shared<P, M>) -> Fate {
+        match self.phase {
+            // A sink may have been told to answer while its body was still coming in.
+            Phase::Waiting | Phase::Serving => self.serve(lease, shared),
+            _ => {
+                self.tell_unsent(&lease.output, shared);
+                Fate::Open
+            }
+        }
+    }
+
+    /// One read. `None` if it has brought something, or the end of the client.
+    fn fill(&mut self, lease: &mut Lease, shared: &mut Shared<P, M>) -> Option<Fate> {
+        match self.link.read(lease.input.space()) {
+            Ok(Some(0)) => {
+                self.http1.eof();
+                None
+            }
+            Ok(Some(n)) => {
+                shared.counters.bytes_read.add(n as u64);
+                lease.input.filled(n);
+                None
+            }
+            Ok(None) => Some(Fate::Open),
+            Err(error) => {
+                // A reset between requests is how some clients say goodbye.
+                if !self.http1.is_idle() {
+                    shared.fail(&ConnectionError::Read(&error), &self.link.socket);
+                }
+                Some(Fate::Closed)
+            }
+        }
+    }
+
+    /// One turn, and what it leaves to be sent.
+    fn serve(&mut self, lease: &mut Lease, shared: &mut Shared<P, M>) -> Fate {
+        let mut parts = self.parts(lease, &shared.counters, shared.place);
+        let turn = shared.service.turn(&mut parts, &mut shared.mode);
+        self.phase = match turn {
+            Turn::Read => Phase::Serving,
+            Turn::Wait => Phase::Waiting,
+            Turn::Rest => Phase::Resting,
+            Turn::Again | Turn::Blocked => Phase::Busy,
+            Turn::Close(close) => Phase::Ending(close),
+            Turn::Upgrade => return Fate::Upgraded,
+        };
+        self.wrote = shared.service.now;
+        self.flush(lease, shared)
+    }
+
+    /// The server stops: this connection gets no further request after what it has sent.
+    fn stop_serving(&mut self, lease: &mut Lease, shared: &mut Shared<P, M>) -> Fate {
+        let is_serving = self.phase == Phase::Serving;
+        // What has arrived is a request that was accepted.
+        let filled = match is_serving {
+            true => self.fill(lease, shared),
+            false => Some(Fate::Open),
+        };
+        let unread = lease.input.available();
+        if self.is_streaming() {
+            let mut parts = self.parts(lease, &shared.counters, shared.place);
+            shared.service.stop(unread, &mut parts);
+            return self.go_on(lease, shared);
+        }
+        self.http1.stop(unread, shared.service.now);
+        let may_ask = !shared.service.limits.stop_grace.is_zero();
+        match filled {
+            None => self.serve(lease, shared),
+            Some(Fate::Open) if is_serving && self.http1.is_idle() && !may_ask => Fate::Closed,
+            Some(fate) => fate,
+        }
+    }
+
+    /// Gives away what another protocol goes on with: the socket, what has arrived behind the
+    /// request, and what is not sent yet.
+    pub(crate) fn into_moved(mut self, shared: &mut Shared<P, M>) -> Moved<T> {
+        let rest = self.input.take().map_or(Vec::new(), |input| {
+            let rest = input.unread().to_vec();
+            shared.pool.give_input(input);
+            rest
+        });
+        #[cfg(test)]
+        if self.output.is_some() {
+            shared.pool.come_back();
+        }
+        Moved {
+            socket: self.link.socket,
+            rest,
+            output: self.output,
+        }
+    }
+
+    /// The head of a response has been sent, and its body follows.
+    fn is_streaming(&self) -> bool {
+        let exchange = self.exchange.as_ref();
+        exchange.is_some_and(|exchange| exchange.body().is_some())
+    }
+
+    /// Bytes of an incomplete request.
+    #[cfg(any(test, feature = "internals"))]
+    pub(crate) fn held(&self) -> usize {
+        self.input.as_ref().map_or(0, |input| input.available())
+    }
+
+    /// Buffers that it has.
+    #[cfg(test)]
+    pub(crate) fn leased(&self) -> usize {
+        usize::from(self.input.is_some()) + usize::from(self.output.is_some())
+    }
+}
+
+impl<P: HandlerRef, M> Shared<P, M> {
+    fn fail(&self, error: &ConnectionError<'_>, ends: &dyn Ends) {
+        self.counters.connection_errors.add(1);
+        match error {
+            ConnectionError::Read(_) => self.counters.read_errors.add(1),
+            ConnectionError::Write(_) => self.counters.write_errors.add(1),
+            ConnectionError::WriteTimeout => self.counters.write_timeouts.add(1),
+            ConnectionError::Internal(_) => self.counters.internal_errors.add(1),
+            _ => {}
+        }
+        self.service.report(error, ends);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a connection costs while it is idle, beside 8 bytes in the slab.
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn an_idle_connection_is_small() {
+        assert!(size_of::<Connection<(), (), crate::runtime::transport::Plain>>() <= 152);
+    }
+}

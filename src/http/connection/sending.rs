@@ -1,0 +1,131 @@
+//! The sending half of a connection, and its end.
+
+use super::{Connection, Fate, Lease, Phase, Shared};
+use crate::http::handler::ConnectionError;
+use crate::http::service::{HandlerRef, Upgrades};
+use crate::runtime::linger::Lingering;
+use crate::runtime::transport::{FILE_STEP, Transport, Written};
+use crate::shared::output::Output;
+use peregrine_protocol::Seconds;
+use peregrine_protocol::h1::connection::{Close, CloseReason};
+use peregrine_protocol::http::Version;
+use peregrine_protocol::rate::Rate;
+
+impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
+    /// Sends what there is, and goes on with what that allows.
+    pub(super) fn flush(&mut self, lease: &mut Lease, shared: &mut Shared<P, M>) -> Fate {
+        let output = &mut lease.output;
+        // A client that reads as fast as a file is sent must not keep the thread for itself.
+        let mut budget = FILE_STEP;
+        let (since, mut taken) = (self.wrote, 0);
+        while !output.is_empty() && budget > 0 {
+            match self.link.send(output) {
+                Ok(Some(Written { bytes, full })) => {
+                    shared.counters.bytes_written.add(bytes as u64);
+                    output.advance(bytes);
+                    taken += bytes;
+                    self.wrote = shared.service.now;
+                    budget = budget.saturating_sub(bytes);
+                    if full {
+                        break;
+                    }
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    shared.fail(&ConnectionError::Write(&error), &self.link.socket);
+                    return Fate::Closed;
+                }
+            }
+        }
+        if !output.is_empty() {
+            let service = &shared.service;
+            let rate = Rate::of_responses(&service.limits);
+            output.taken(taken, since, service.now, &rate);
+            if !matches!(self.phase, Phase::Ending(_)) {
+                self.phase = Phase::Blocked;
+            }
+            self.tell_unsent(output, shared);
+            return Fate::Open;
+        }
+        self.tell_unsent(&lease.output, shared);
+        match self.phase {
+            Phase::Busy => Fate::Again,
+            Phase::Resting => Fate::Later,
+            Phase::Ending(close) => self.end(close, lease, shared),
+            _ => Fate::Open,
+        }
+    }
+
+    /// Tells whoever makes the rest of the response how much of it the client has not taken.
+    pub(super) fn tell_unsent(&self, output: &Output, shared: &Shared<P, M>) {
+        let Some(body) = self.exchange.as_ref().and_then(|exchange| exchange.body()) else {
+            return;
+        };
+        let unsent = output.len();
+        // While all connections hold too much, there is room for more when all has gone.
+        let most = shared.service.limits.output_bytes as u64;
+        body.set_unsent(match unsent > 0 && shared.tally.is_over() {
+            true => unsent.max(most),
+            false => unsent,
+        });
+    }
+
+    /// A blocked client may have room again.
+    pub(super) fn resume(&mut self, lease: &mut Lease, shared: &mut Shared<P, M>) -> Fate {
+        let fate = self.flush(lease, shared);
+        if self.phase != Phase::Blocked || fate == Fate::Closed || !lease.output.is_empty() {
+            return fate;
+        }
+        // How fast the client took what has gone says nothing about what comes now.
+        lease.output.clear();
+        self.serve(lease, shared)
+    }
+
+    /// All is sent: closes, or gives the client time to read it.
+    fn end(&mut self, close: Close, lease: &mut Lease, shared: &Shared<P, M>) -> Fate {
+        if close.reason == CloseReason::ResponseCut {
+            self.reset_old();
+            return Fate::Closed;
+        }
+        let most = shared.service.limits.linger_bytes;
+        let lingering = match close.linger {
+            true => Lingering::begin(&mut self.link, most),
+            false => None,
+        };
+        let Some(lingering) = lingering else {
+            return Fate::Closed;
+        };
+        self.wrote = shared.service.now;
+        lease.input.recycle();
+        self.phase = Phase::Lingering(lingering);
+        Fate::Open
+    }
+
+    /// To an HTTP/1.0 client the end of the connection may be the end of a body: it must not take
+    /// half of one for all of it.
+    pub(super) fn reset_old(&mut self) {
+        if self.http1.version() < Version::Http11 {
+            self.link.socket.stream.reset();
+        }
+    }
+
+    /// It waits for a request of which not a byte has come, and holds nothing: others may have its
+    /// place.
+    pub(crate) fn is_spare(&self, now: Seconds) -> bool {
+        let holds = self.input.is_some() || self.output.is_some();
+        self.phase == Phase::Serving && self.http1.is_spare(now) && !holds
+    }
+
+    /// Room is needed for others: closes, unless a request has come just now.
+    pub(crate) fn give_way(&mut self, shared: &mut Shared<P, M>) -> Fate {
+        self.lend(shared, |connection, lease, shared| {
+            match connection.fill(lease, shared) {
+                None => connection.serve(lease, shared),
+                Some(_) => {
+                    shared.counters.idle_closed.add(1);
+                    Fate::Closed
+                }
+            }
+        })
+    }
+}

@@ -1,0 +1,386 @@
+//! The sending end of a streamed response body.
+
+use super::event_hub::call_unlocked;
+use super::leave::Leave;
+use super::streamed_body::Feed;
+use super::{WorkerCommand, WorkerHandle};
+use crate::shared::flow_control::{Credit, Room, charge};
+use crate::shared::id::RequestId;
+use crate::shared::panic_guard::quietly;
+use peregrine_protocol::http::response::BodySize;
+use peregrine_protocol::http::{field_block, fields};
+use peregrine_protocol::payload::Payload;
+use peregrine_protocol::syntax;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Bytes that [`io::Write`] gathers before it sends them.
+const GATHER: usize = 16 << 10;
+
+/// Sends the body of a response piece by piece, from any thread: made by [`Response::stream`] and
+/// [`Response::stream_exact`].
+///
+/// Each piece goes to the client as soon as it takes it; what it has not taken is held in memory, up
+/// to [`Limits::output_bytes`](crate::Limits::output_bytes) and one piece more. Beyond that
+/// [`BodySender::try_send`] gives the piece back, [`BodySender::send`] waits, and
+/// [`BodySender::on_ready`] tells when there is room. Written to as an [`io::Write`] it gathers 16
+/// KiB at a time and waits like `send`; [`io::Write::flush`] sends what there is.
+///
+/// [`BodySender::finish`] ends the body. Dropping the sender without it cuts the connection: the
+/// client must not take half a body for a whole one. So does a piece too much, or too little, for a
+/// length that was declared.
+///
+/// [`Response::stream`]: crate::Response::stream
+/// [`Response::stream_exact`]: crate::Response::stream_exact
+///
+/// ```
+/// use peregrine::{Done, Request, Response};
+///
+/// fn handle(_: &Request<'_>, res: Response<'_>) -> Done {
+///     let (done, mut body) = res.header("content-type", "text/plain").stream();
+///     std::thread::spawn(move || {
+///         for n in 1..=3 {
+///             body.send(format!("{n}\n"))?;
+///         }
+///         body.finish()
+///     });
+///     done
+/// }
+/// # let app = peregrine::from_fn(handle);
+/// # let mut client = peregrine::testing::Connection::new(&app);
+/// # client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+/// # while !client.received().ends_with(b"2\r\n1\n\r\n2\r\n2\n\r\n2\r\n3\n\r\n0\r\n\r\n") {
+/// #     assert!(client.wait(std::time::Duration::from_secs(60)));
+/// # }
+/// ```
+#[must_use = "dropping it cuts the connection"]
+pub struct BodySender {
+    door: Arc<WorkerHandle>,
+    id: RequestId,
+    credit: Arc<Credit>,
+    leave: Arc<Leave>,
+    /// Bytes that are still to come, if their number was declared.
+    left: Option<u64>,
+    trailers: Vec<u8>,
+    gathered: Vec<u8>,
+    ended: bool,
+}
+
+/// Why a piece of a streamed body was not sent.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The client has gone or takes nothing, or nobody wants the body: the request was a HEAD. Stop
+    /// making it.
+    Gone,
+    /// More than the declared length was sent, or less when it was finished. The connection is cut.
+    Length,
+    /// The name of a trailer is not a token or is not allowed there, or its value holds a control
+    /// byte (RFC 9110 section 6.5.1). Nothing was sent.
+    Trailer,
+    /// The name or id of an [`Event`](crate::Event) holds a line break, or the id a NUL. Nothing was
+    /// sent.
+    Event,
+    /// There is no room, and this is a worker's thread, which must not wait: workers that wait for
+    /// each other would wait for ever. Use [`BodySender::try_send`] there.
+    WouldBlock,
+}
+
+impl std::fmt::Display for SendError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            SendError::Gone => "nobody takes the body any more",
+            SendError::Length => "the body has not the length that was declared",
+            SendError::Trailer => "not a field that a trailer section can hold",
+            SendError::Event => "the name or id of an event holds a line break or NUL",
+            SendError::WouldBlock => "a worker's thread must not wait for a client",
+        })
+    }
+}
+
+impl std::error::Error for SendError {}
+
+impl From<SendError> for io::Error {
+    fn from(error: SendError) -> io::Error {
+        let kind = match error {
+            SendError::Gone => io::ErrorKind::BrokenPipe,
+            SendError::Length | SendError::Trailer | SendError::Event => {
+                io::ErrorKind::InvalidInput
+            }
+            SendError::WouldBlock => io::ErrorKind::WouldBlock,
+        };
+        io::Error::new(kind, error)
+    }
+}
+
+/// Why [`BodySender::try_send`] did not send a piece, or
+/// [`EventSender::try_send`](crate::EventSender::try_send) an event.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum TrySendError<T = Payload> {
+    /// The client is too far behind. Here is the piece again.
+    Full(T),
+    /// It never will be sent.
+    Failed(SendError),
+}
+
+impl<T> std::fmt::Display for TrySendError<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            TrySendError::Full(_) => f.write_str("the client is too far behind"),
+            TrySendError::Failed(error) => error.fmt(f),
+        }
+    }
+}
+
+impl<T: std::fmt::Debug> std::error::Error for TrySendError<T> {}
+
+impl BodySender {
+    pub(crate) fn new(
+        door: Arc<WorkerHandle>,
+        id: RequestId,
+        size: BodySize,
+    ) -> (BodySender, Feed) {
+        let credit = Arc::new(Credit::new(door.stream_bytes));
+        let leave = Arc::<Leave>::default();
+        let feed = Feed::Pushed(credit.clone(), leave.clone());
+        let sender = BodySender {
+            door,
+            id,
+            credit,
+            leave,
+            left: match size {
+                BodySize::Known(left) => Some(left),
+                BodySize::Unknown => None,
+            },
+            trailers: Vec::new(),
+            gathered: Vec::new(),
+            ended: false,
+        };
+        (sender, feed)
+    }
+
+    /// Of a body that nobody wants.
+    pub(crate) fn nobody(door: Arc<WorkerHandle>) -> BodySender {
+        let (mut sender, _feed) = BodySender::new(door, RequestId::NONE, BodySize::Unknown);
+        sender.credit.end();
+        sender.leave.tell();
+        sender.ended = true;
+        sender
+    }
+
+    /// Sends a piece, or gives it back if the client is too far behind. Never waits. A piece of 16
+    /// KiB or more is not copied.
+    pub fn try_send(&mut self, piece: impl Into<Payload>) -> Result<(), TrySendError> {
+        if !self.gathered.is_empty() {
+            // What was written before comes first.
+            let gathered = std::mem::take(&mut self.gathered);
+            if let Err(error) = self.post(gathered.into()) {
+                return Err(match error {
+                    TrySendError::Full(Payload::Owned(gathered)) => {
+                        self.gathered = gathered;
+                        TrySendError::Full(piece.into())
+                    }
+                    error => error,
+                });
+            }
+        }
+        self.post(piece.into())
+    }
+
+    fn post(&mut self, piece: Payload) -> Result<(), TrySendError> {
+        self.count(piece.len()).map_err(TrySendError::Failed)?;
+        match self.credit.take(charge(piece.len())) {
+            Room::Taken => self.door.post(WorkerCommand::Piece(self.id, piece)),
+            Room::Gone => return Err(TrySendError::Failed(SendError::Gone)),
+            Room::Full => {
+                self.uncount(piece.len());
+                return Err(TrySendError::Full(piece));
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a piece; waits while the client is too far behind, which
+    /// [`Limits::write_timeout`](crate::Limits::write_timeout) bounds. Not for a worker's thread, whichever
+    /// worker's, where it is [`SendError::WouldBlock`] if there is no room.
+    pub fn send(&mut self, piece: impl Into<Payload>) -> Result<(), SendError> {
+        self.flush_gathered()?;
+        self.send_now(piece.into())
+    }
+
+    fn send_now(&mut self, piece: Payload) -> Result<(), SendError> {
+        let mut piece = piece;
+        loop {
+            piece = match self.post(piece) {
+                Ok(()) => return Ok(()),
+                Err(TrySendError::Failed(error)) => return Err(error),
+                Err(TrySendError::Full(_)) if WorkerHandle::is_worker() => {
+                    return Err(SendError::WouldBlock);
+                }
+                Err(TrySendError::Full(piece)) => piece,
+            };
+            self.credit.wait(None);
+        }
+    }
+
+    /// There is room for more, or the client has gone.
+    pub fn is_ready(&self) -> bool {
+        self.credit.is_ready()
+    }
+
+    /// Waits until [`BodySender::is_ready`], at most so long. False if time is up.
+    pub fn wait_ready(&self, most: Duration) -> bool {
+        self.credit.wait(Some(most))
+    }
+
+    /// Calls `f` once when [`BodySender::is_ready`]: at once on this thread if it is, on the
+    /// worker's thread otherwise, where it must not block. Takes the place of an earlier one. A
+    /// panic in it is caught.
+    pub fn on_ready(&self, f: impl FnOnce() + Send + 'static) {
+        self.credit.when_ready(Box::new(|| call(f)));
+    }
+
+    /// Calls `f` once when the client has gone: when it has closed the connection or its side of it, when
+    /// the connection ends because it takes nothing or the server stops, and also when the body is
+    /// complete. At once on this thread if that is so, on the worker's thread otherwise, where it must
+    /// not block. A further call adds another one. A panic in it is caught.
+    pub fn on_gone(&self, f: impl FnOnce() + Send + 'static) {
+        self.leave.when_left(Box::new(|| call(f)));
+    }
+
+    pub(super) fn leave(&self) -> Arc<Leave> {
+        self.leave.clone()
+    }
+
+    /// Bytes that were sent here and have not left yet; a piece on its way to the worker counts as
+    /// 64 at least.
+    pub fn backlog(&self) -> usize {
+        self.credit.ahead()
+    }
+
+    /// The client has closed the connection, or its side of it.
+    pub fn is_gone(&self) -> bool {
+        self.credit.is_gone() || self.door.is_gone(self.id)
+    }
+
+    /// Adds a field to the trailer section that ends a chunked body (RFC 9112 section 7.1.2). It is
+    /// left out for a client that gets its body in another way.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Trailer`] for a malformed name or value, and for a field that has to come before
+    /// the body: one of framing, routing, control, authentication or content, as `Content-Type`,
+    /// `Cache-Control` or `Set-Cookie` (RFC 9110 section 6.5.1). `Content-Digest` is allowed (RFC
+    /// 9530 section 2).
+    pub fn trailer(&mut self, name: &str, value: impl AsRef<[u8]>) -> Result<(), SendError> {
+        let value = value.as_ref();
+        let is_free = syntax::is_token(name.as_bytes()) && fields::is_trailer(name);
+        if !is_free || !syntax::is_field_value(value) {
+            return Err(SendError::Trailer);
+        }
+        field_block::push(name.as_bytes(), value, &mut self.trailers);
+        Ok(())
+    }
+
+    /// Ends the body.
+    pub fn finish(mut self) -> Result<(), SendError> {
+        self.end()
+    }
+
+    /// Ends the body, if it has not ended.
+    pub(super) fn end(&mut self) -> Result<(), SendError> {
+        if self.ended {
+            return Err(SendError::Gone);
+        }
+        self.flush_gathered()?;
+        if self.left.is_some_and(|left| left > 0) {
+            return Err(SendError::Length);
+        }
+        if self.credit.is_gone() {
+            return Err(SendError::Gone);
+        }
+        self.ended = true;
+        let trailers = std::mem::take(&mut self.trailers).into();
+        self.door.post(WorkerCommand::End(self.id, trailers));
+        Ok(())
+    }
+
+    fn flush_gathered(&mut self) -> Result<(), SendError> {
+        match self.gathered.is_empty() {
+            true => Ok(()),
+            false => {
+                let gathered = std::mem::take(&mut self.gathered);
+                self.send_now(gathered.into())
+            }
+        }
+    }
+
+    fn count(&mut self, len: usize) -> Result<(), SendError> {
+        let Some(left) = &mut self.left else {
+            return Ok(());
+        };
+        match left.checked_sub(len as u64) {
+            Some(rest) => *left = rest,
+            None => {
+                self.cut();
+                return Err(SendError::Length);
+            }
+        }
+        Ok(())
+    }
+
+    fn uncount(&mut self, len: usize) {
+        if let Some(left) = &mut self.left {
+            *left += len as u64;
+        }
+    }
+
+    fn cut(&mut self) {
+        if !self.ended && !self.credit.is_gone() {
+            self.door.post(WorkerCommand::Cut(self.id));
+        }
+        self.ended = true;
+    }
+}
+
+impl Drop for BodySender {
+    fn drop(&mut self) {
+        self.cut();
+    }
+}
+
+impl io::Write for BodySender {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.gathered.len() + bytes.len() > GATHER {
+            self.flush_gathered()?;
+        }
+        match bytes.len() >= GATHER {
+            true => self.send_now(bytes.to_vec().into())?,
+            false => {
+                self.gathered.reserve_exact(GATHER - self.gathered.len());
+                self.gathered.extend_from_slice(bytes);
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(self.flush_gathered()?)
+    }
+}
+
+impl std::fmt::Debug for BodySender {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BodySender")
+            .field("backlog", &self.backlog())
+            .field("is_gone", &self.is_gone())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Calls what a user wants to have called about a stream.
+fn call(f: impl FnOnce() + Send + 'static) {
+    call_unlocked(|| quietly("what was to be called about a stream", f));
+}

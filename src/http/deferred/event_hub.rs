@@ -1,0 +1,322 @@
+//! Server-sent events for many clients at once, by topic.
+
+use super::body_sender::SendError;
+use super::events::{Event, EventSender};
+use crate::shared::sparse::shrink;
+use peregrine_protocol::payload::Payload;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+/// Sends server-sent events to all pages that have subscribed to a topic. Clones are the same hub. Any thread
+/// may use it.
+///
+/// [`EventHub::subscribe`] takes the [`EventSender`] of a page. A page that has gone is removed. A page with
+/// more unsent bytes than [`Limits::output_bytes`](crate::Limits::output_bytes) is removed too: its stream
+/// ends after the bytes that it has. A browser then connects again with its `Last-Event-ID`, and the program
+/// can send what it has missed. So a slow page delays no other page, memory is limited, and a page that
+/// misses an event notices it.
+///
+/// # History first, then new events
+///
+/// A new page shall get the history and then each new event, without a gap and without a repetition. For
+/// this, keep the history behind a lock. Hold the lock to publish. Hold it also to send the history to a page
+/// and to subscribe the page:
+///
+/// ```
+/// use peregrine::{Done, Event, EventHub, Request, Response};
+/// use std::sync::Mutex;
+///
+/// #[derive(Default)]
+/// struct News {
+///     history: Mutex<Vec<String>>,
+///     hub: EventHub,
+/// }
+///
+/// impl News {
+///     fn add(&self, text: &str) {
+///         let mut history = self.history.lock().unwrap();
+///         let event = Event::new().id(history.len().to_string()).data(text);
+///         history.push(text.into());
+///         let _ = self.hub.publish("news", event);
+///     }
+///
+///     fn watch(&self, req: &Request<'_>, res: Response<'_>) -> Done {
+///         let seen = req.last_event_id().and_then(|id| id.parse::<usize>().ok());
+///         let (done, mut page) = res.events();
+///         let history = self.history.lock().unwrap();
+///         for (n, text) in history.iter().enumerate().skip(seen.map_or(0, |seen| seen + 1)) {
+///             if page.try_send(Event::new().id(n.to_string()).data(text)).is_err() {
+///                 return done; // the page connects again and gets the rest
+///             }
+///         }
+///         self.hub.subscribe(page, ["news"]);
+///         done
+///     }
+/// }
+/// # let news = std::sync::Arc::new(News::default());
+/// # news.add("one");
+/// # let app = { let news = news.clone(); peregrine::from_fn(move |req, res| news.watch(req, res)) };
+/// # let mut client = peregrine::testing::Connection::new(&app);
+/// # client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+/// # news.add("two");
+/// # while !client.received().ends_with(b"id: 1\ndata: two\n\n\r\n") {
+/// #     assert!(client.wait(std::time::Duration::from_secs(60)));
+/// # }
+/// # assert_eq!(news.hub.pages("news"), 1);
+/// ```
+///
+/// The example `room` does the same for WebSockets.
+#[derive(Clone, Default)]
+pub struct EventHub(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    limits: EventLimits,
+    pages: Mutex<Pages>,
+}
+
+/// Limits of one page of an [`EventHub`]. The table in [`Config`](crate::Config#limits) has them too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventLimits {
+    /// Number of topics of a page. [`EventHub::subscribe`] returns false above it. Default: 64.
+    pub topics: usize,
+    /// Bytes of the name of a topic. [`EventHub::subscribe`] returns false above it. Default: 256.
+    pub topic_bytes: usize,
+}
+
+impl Default for EventLimits {
+    fn default() -> EventLimits {
+        EventLimits {
+            topics: 64,
+            topic_bytes: 256,
+        }
+    }
+}
+
+#[derive(Default)]
+struct Pages {
+    /// Number of ids given out so far.
+    count: u64,
+    senders: HashMap<u64, Page>,
+    topics: HashMap<Arc<str>, BTreeSet<u64>>,
+}
+
+struct Page {
+    sender: EventSender,
+    topics: Vec<Arc<str>>,
+}
+
+impl EventHub {
+    /// A hub without pages, with the default limits.
+    pub fn new() -> EventHub {
+        EventHub::default()
+    }
+
+    /// A hub without pages.
+    pub fn with_limits(limits: EventLimits) -> EventHub {
+        EventHub(Arc::new(Inner {
+            limits,
+            pages: Mutex::default(),
+        }))
+    }
+
+    /// Subscribes a page to topics and keeps its sender, until the page has gone or has too many unsent
+    /// bytes.
+    ///
+    /// A topic is any text. A page without topics gets only broadcasts. The result is false, and the stream
+    /// ends, if there are more topics than [`EventLimits::topics`] or a name is longer than
+    /// [`EventLimits::topic_bytes`].
+    pub fn subscribe<T>(&self, sender: EventSender, topics: impl IntoIterator<Item = T>) -> bool
+    where
+        T: AsRef<str>,
+    {
+        let EventLimits {
+            topics: most,
+            topic_bytes,
+        } = self.0.limits;
+        let mut topics: Vec<Arc<str>> = topics
+            .into_iter()
+            .take(most.saturating_add(1))
+            .map(|topic| topic.as_ref().into())
+            .collect();
+        if topics.len() > most || topics.iter().any(|topic| topic.len() > topic_bytes) {
+            return false;
+        }
+        topics.sort_unstable();
+        topics.dedup();
+        let leave = sender.leave();
+        let id = self.with(|pages| pages.add(sender, topics));
+        let hub = Arc::downgrade(&self.0);
+        // The page may have gone already. Its own calls see the hub without it.
+        leave.when_left_first(Box::new(move || {
+            call_unlocked(move || {
+                if let Some(inner) = Weak::upgrade(&hub) {
+                    drop(EventHub(inner).with(|pages| pages.remove(id)));
+                }
+            });
+        }));
+        true
+    }
+
+    /// Sends an event to each page that has subscribed to the topic, and returns the number of these pages.
+    /// It never blocks. Pages with too many unsent bytes are removed and do not count.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Event`] if the event cannot be sent to any page.
+    pub fn publish(&self, topic: &str, event: impl Into<Event>) -> Result<usize, SendError> {
+        let payload = event.into().into_shared()?;
+        Ok(self.with(|pages| {
+            let ids = pages.topics.get(topic).map(BTreeSet::iter);
+            let ids: Vec<u64> = ids.into_iter().flatten().copied().collect();
+            pages.send(&ids, &payload)
+        }))
+    }
+
+    /// Sends an event to each page of the hub; otherwise as [`EventHub::publish`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`EventHub::publish`].
+    pub fn broadcast(&self, event: impl Into<Event>) -> Result<usize, SendError> {
+        let payload = event.into().into_shared()?;
+        Ok(self.with(|pages| {
+            let ids: Vec<u64> = pages.senders.keys().copied().collect();
+            pages.send(&ids, &payload)
+        }))
+    }
+
+    /// Number of pages that have subscribed to the topic and have not gone.
+    pub fn pages(&self, topic: &str) -> usize {
+        self.with(|pages| pages.topics.get(topic).map_or(0, BTreeSet::len))
+    }
+
+    /// Calls `act` with the lock held. No code of users runs meanwhile; see [`call_unlocked`].
+    fn with<T>(&self, act: impl FnOnce(&mut Pages) -> T) -> T {
+        let held = Held::begin();
+        let mut pages = self.0.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = act(&mut pages);
+        drop(pages);
+        drop(held);
+        result
+    }
+}
+
+impl std::fmt::Debug for EventHub {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EventHub").finish_non_exhaustive()
+    }
+}
+
+impl Pages {
+    fn add(&mut self, sender: EventSender, topics: Vec<Arc<str>>) -> u64 {
+        self.count += 1;
+        for topic in &topics {
+            let members = self.topics.entry(topic.clone()).or_default();
+            members.insert(self.count);
+        }
+        self.senders.insert(self.count, Page { sender, topics });
+        self.count
+    }
+
+    fn remove(&mut self, id: u64) -> Option<Page> {
+        let page = self.senders.remove(&id)?;
+        for topic in &page.topics {
+            if let Some(members) = self.topics.get_mut(topic) {
+                members.remove(&id);
+                if members.is_empty() {
+                    self.topics.remove(topic);
+                }
+            }
+        }
+        shrink(&mut self.senders);
+        shrink(&mut self.topics);
+        Some(page)
+    }
+
+    /// Returns the number of pages that took the payload. The others are removed, which ends their streams.
+    fn send(&mut self, ids: &[u64], payload: &Payload) -> usize {
+        let mut taken = 0;
+        for &id in ids {
+            let page = self.senders.get_mut(&id);
+            match page.map(|page| page.sender.try_send_payload(payload.clone())) {
+                Some(true) => taken += 1,
+                _ => drop(self.remove(id)),
+            }
+        }
+        taken
+    }
+}
+
+thread_local! {
+    /// Whether this thread holds the lock of a hub.
+    static IS_HELD: Cell<bool> = const { Cell::new(false) };
+    /// Calls that this thread makes when it has released the lock.
+    static LATER: RefCell<Vec<Box<dyn FnOnce()>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Calls code of users that may use a hub: now, or as soon as this thread has released the lock of the hub
+/// that it holds.
+///
+/// A send to a page whose server has just ended may drop items that other threads have sent to the page. The
+/// drop calls such code.
+pub(super) fn call_unlocked(call: impl FnOnce() + 'static) {
+    match IS_HELD.get() {
+        true => LATER.with_borrow_mut(|later| later.push(Box::new(call))),
+        false => call(),
+    }
+}
+
+/// From before the lock is taken until after it is released.
+struct Held;
+
+impl Held {
+    fn begin() -> Held {
+        debug_assert!(!IS_HELD.get(), "no users' code runs with the lock held");
+        IS_HELD.set(true);
+        Held
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        IS_HELD.set(false);
+        for call in LATER.take() {
+            call();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::handler::from_fn;
+    use crate::testing::Connection;
+
+    #[test]
+    fn what_a_storm_of_pages_has_taken_is_given_back() {
+        let hub = EventHub::new();
+        let subscribe = hub.clone();
+        let app = from_fn(move |req, res| {
+            let (done, page) = res.events();
+            assert!(subscribe.subscribe(page, (0..64).map(|n| format!("{} {n}", req.path()))));
+            done
+        });
+        let mut pages: Vec<_> = (0..200)
+            .map(|n| {
+                let mut client = Connection::new(&app);
+                client.send(format!("GET /{n} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
+                client
+            })
+            .collect();
+        let capacities = || hub.with(|pages| (pages.senders.capacity(), pages.topics.capacity()));
+        assert!(capacities().1 > 200 * 64);
+        pages.truncate(1);
+        // The page is removed, because it has gone.
+        assert_eq!(hub.broadcast("hello").expect("a good event"), 1);
+        let (senders, topics) = capacities();
+        assert!(senders <= 256 && topics <= 512, "{senders} {topics}");
+        assert_eq!(hub.pages("/0 63"), 1);
+    }
+}

@@ -1,0 +1,54 @@
+//! What is called when the client of a streamed body leaves.
+
+use std::sync::{Mutex, PoisonError};
+
+type Call = Box<dyn FnOnce() + Send>;
+
+/// Shared by the maker of a body and the connection that sends it. Each call is made once, and none
+/// with the lock held.
+#[derive(Default)]
+pub(crate) struct Leave(Mutex<LeaveState>);
+
+enum LeaveState {
+    Here(Vec<Call>),
+    Left,
+}
+
+impl Default for LeaveState {
+    fn default() -> LeaveState {
+        LeaveState::Here(Vec::new())
+    }
+}
+
+impl Leave {
+    /// Has `call` called: now, if the client has left.
+    pub(crate) fn when_left(&self, call: Call) {
+        self.add(call, false);
+    }
+
+    /// The same, before those that were there already.
+    pub(crate) fn when_left_first(&self, call: Call) {
+        self.add(call, true);
+    }
+
+    fn add(&self, call: Call, first: bool) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let LeaveState::Here(calls) = &mut *state {
+            let at = if first { 0 } else { calls.len() };
+            calls.insert(at, call);
+            return;
+        }
+        drop(state);
+        call();
+    }
+
+    /// The client has left, or needs nothing more.
+    pub(crate) fn tell(&self) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *state, LeaveState::Left);
+        drop(state);
+        if let LeaveState::Here(calls) = before {
+            calls.into_iter().for_each(|call| call());
+        }
+    }
+}

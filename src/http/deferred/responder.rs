@@ -1,0 +1,138 @@
+//! The right to answer one request later.
+
+use super::{WorkerCommand, WorkerHandle};
+use crate::http::response::{Done, Response, ResponseError, ResponseRecorder};
+use crate::log::event;
+use crate::shared::id::RequestId;
+use crate::shared::output::Output;
+use crate::shared::panic_guard::catch;
+use peregrine_protocol::h1::connection::ResponseContext;
+use peregrine_protocol::http::response::ResponseHead;
+use std::cell::Cell;
+use std::sync::Arc;
+
+/// Answers one request later, from any thread: made by [`Response::defer`].
+///
+/// Until it is used the connection takes no further request, so that pipelined answers stay in
+/// order, and costs no thread. Dropping it unused is a 500, as is a panic on the way; so is waiting
+/// longer than [`Limits::response_timeout`](crate::Limits::response_timeout), with 503. If the connection is
+/// gone by then nothing is sent, to nobody.
+///
+/// ```
+/// use peregrine::{Done, Request, Response};
+///
+/// fn handle(req: &Request<'_>, res: Response<'_>) -> Done {
+///     let name = req.query("name").unwrap_or_default().into_owned();
+///     let (done, responder) = res.defer();
+///     std::thread::spawn(move || {
+///         // Something slow, and then:
+///         responder.send(|res| res.text(&format!("Hello, {name}!")));
+///     });
+///     done
+/// }
+/// # let app = peregrine::from_fn(handle);
+/// # let mut client = peregrine::testing::Connection::new(&app);
+/// # client.send(b"GET /?name=Ada HTTP/1.1\r\nHost: a\r\n\r\n");
+/// # assert!(client.wait(std::time::Duration::from_secs(60)));
+/// # assert!(client.received().ends_with(b"Hello, Ada!"));
+/// ```
+#[must_use = "dropping it answers 500"]
+pub struct Responder {
+    door: Arc<WorkerHandle>,
+    id: RequestId,
+    mode: ResponseContext,
+    begun: Begun,
+    used: bool,
+}
+
+/// What had been said of the response before it was deferred.
+#[derive(Clone, Debug)]
+pub(crate) struct Begun {
+    pub(crate) head: ResponseHead,
+    /// A block of them.
+    pub(crate) fields: Vec<u8>,
+}
+
+thread_local! {
+    /// What this thread records responses in.
+    static SCRATCH: Cell<Option<Box<Output>>> = const { Cell::new(None) };
+}
+
+impl Responder {
+    pub(crate) fn new(
+        door: Arc<WorkerHandle>,
+        id: RequestId,
+        mode: ResponseContext,
+        begun: Begun,
+    ) -> Responder {
+        Responder {
+            door,
+            id,
+            mode,
+            begun,
+            used: false,
+        }
+    }
+
+    /// Answers. The closure gets a [`Response`] as a handler does, with the status and header fields
+    /// that were set before it was deferred; it runs on the calling thread and may answer in every
+    /// way, streams included. A response that cannot be sent becomes a 500, and
+    /// [`Handler::handle_error`](crate::Handler::handle_error) is told on the worker's thread.
+    ///
+    /// False if the client was known to be gone: the closure is not called then.
+    pub fn send(mut self, answer: impl FnOnce(Response<'_>) -> Done) -> bool {
+        self.answer(answer)
+    }
+
+    /// As [`Responder::send`], with a panic of the closure as the reason for the 500.
+    pub(crate) fn send_or_panicked(mut self, answer: impl FnOnce(Response<'_>) -> Done) {
+        // Only this one request is answered with what the closure has left behind.
+        let answered = catch(|| self.answer(answer));
+        let Err(panic) = answered else { return };
+        self.used = true;
+        if self.door.is_waited_for(self.id) {
+            self.door.post(WorkerCommand::Panicked(self.id, panic));
+        } else {
+            event!(Error, "a late answer panicked, and its client has gone");
+        }
+    }
+
+    fn answer(&mut self, answer: impl FnOnce(Response<'_>) -> Done) -> bool {
+        if !self.door.is_waited_for(self.id) {
+            self.used = true;
+            return false;
+        }
+        let mut scratch = SCRATCH.take().unwrap_or_default();
+        let mut wire = ResponseRecorder::late(self.door.clone(), self.id);
+        let response = wire.late_response(self.mode, &self.begun, &mut scratch);
+        // If it panics, this is not used yet: whoever has it posts the failure.
+        let done = answer(response);
+        self.used = true;
+        wire.post_late(done.body_bytes(), &mut scratch);
+        SCRATCH.set(Some(scratch));
+        true
+    }
+
+    /// The client has closed the connection, or its side of it, or the server has given up waiting.
+    /// A response may still reach a client that has closed only its side; few do.
+    pub fn is_gone(&self) -> bool {
+        self.door.is_gone(self.id)
+    }
+}
+
+impl Drop for Responder {
+    fn drop(&mut self) {
+        if !self.used && self.door.is_waited_for(self.id) {
+            let command = WorkerCommand::Fail(self.id, ResponseError::Abandoned);
+            self.door.post(command);
+        }
+    }
+}
+
+impl std::fmt::Debug for Responder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Responder")
+            .field("is_gone", &self.is_gone())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,206 @@
+//! The body of a streamed response: chunks or a length (RFC 9112 section 6).
+
+use super::leave::Leave;
+use crate::shared::flow_control::{Credit, charge};
+use crate::shared::output::Output;
+use crate::shared::panic_guard::Quiet;
+use crate::shared::quota::Held;
+use peregrine_protocol::h1::response_encoder::{
+    CHUNK_END, Coding, Framing, chunk_size, last_chunk,
+};
+use peregrine_protocol::payload::Payload;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// While so much waits to be sent, nothing is drawn from a source.
+const DRAW: u64 = 64 << 10;
+
+/// Pieces that are drawn before others get their turn.
+const DRAWN_PER_TURN: usize = 64;
+
+/// Where the body comes from.
+pub(crate) enum Feed {
+    /// Others send it; the [`Credit`] tells them how fast.
+    Pushed(Arc<Credit>, Arc<Leave>),
+    Drawn(Quiet<Box<dyn Source>>),
+}
+
+/// What the connection draws the next piece from when it has room. Must not block.
+pub(crate) trait Source: Send {
+    /// `None` at the end.
+    fn draw(&mut self) -> io::Result<Option<Payload>>;
+}
+
+/// A body on its way.
+pub(crate) struct StreamedBody {
+    coding: Coding,
+    feed: Feed,
+    /// Bytes of it that are in the output or sent, without chunk framing.
+    pushed: u64,
+    /// No further answer follows.
+    pub(crate) close: bool,
+    /// It is a row of events that may be silent for as long as there are signs of life, this often;
+    /// and it may end at any time.
+    pub(crate) heartbeat: Option<Duration>,
+    /// Its place among the connections that last.
+    pub(crate) held: Option<Held>,
+}
+
+/// A comment among events: it means nothing (WHATWG HTML section 9.2.6).
+const HEARTBEAT: &[u8] = b":\n\n";
+
+/// What has become of a body.
+#[derive(Debug)]
+pub(crate) enum Progress {
+    /// More is to come.
+    More,
+    /// All is in the output.
+    Complete,
+    /// It can never be completed, and what there is of it must not look as if it were.
+    Broken(io::Error),
+}
+
+impl StreamedBody {
+    pub(crate) fn new(framing: Framing, feed: Feed) -> StreamedBody {
+        StreamedBody {
+            coding: framing.coding.unwrap_or(Coding::Close),
+            feed,
+            pushed: 0,
+            close: framing.close,
+            heartbeat: None,
+            held: None,
+        }
+    }
+
+    /// Its head has been encoded, which says this.
+    pub(crate) fn begin(&mut self, framing: Framing) {
+        self.coding = framing.coding.unwrap_or(Coding::Close);
+        self.close = framing.close;
+    }
+
+    /// Appends a sign of life.
+    pub(crate) fn beat(&mut self, output: &mut Output) -> Progress {
+        self.push(Payload::Static(HEARTBEAT), output)
+    }
+
+    /// Bytes of it that have been sent, if `output` holds what has not: less by the framing of that.
+    pub(crate) fn sent(&self, output: Option<&Output>) -> u64 {
+        self.pushed.saturating_sub(output.map_or(0, Output::len))
+    }
+
+    /// Bytes of it until now, sent or not, without chunk framing.
+    pub(crate) fn pushed(&self) -> u64 {
+        self.pushed
+    }
+
+    /// Appends a piece.
+    pub(crate) fn push(&mut self, piece: Payload, output: &mut Output) -> Progress {
+        let len = piece.len() as u64;
+        match &mut self.coding {
+            _ if piece.is_empty() => {}
+            Coding::Chunked => {
+                output.push_with(|out| chunk_size(piece.len(), out));
+                output.push_payload(piece);
+                output.push(CHUNK_END);
+            }
+            Coding::Close => output.push_payload(piece),
+            Coding::Exact(left) => match left.checked_sub(piece.len() as u64) {
+                Some(rest) => {
+                    *left = rest;
+                    output.push_payload(piece);
+                }
+                None => return broken("the body is longer than was declared"),
+            },
+        }
+        self.pushed += len;
+        Progress::More
+    }
+
+    /// The maker is done. `trailers` are a block of fields; only a chunked body has a place for them.
+    pub(crate) fn end(&mut self, trailers: &[u8], output: &mut Output) -> Progress {
+        match self.coding {
+            Coding::Chunked => output.push_with(|out| last_chunk(trailers, out)),
+            Coding::Exact(left) if left > 0 => {
+                return broken("the body is shorter than was declared");
+            }
+            Coding::Exact(_) | Coding::Close => {}
+        }
+        Progress::Complete
+    }
+
+    /// It is the connection that draws.
+    pub(crate) fn is_drawn(&self) -> bool {
+        matches!(self.feed, Feed::Drawn(_))
+    }
+
+    /// Draws pieces while there is room for them and the turn is not over, which is asked after each.
+    pub(crate) fn draw(
+        &mut self,
+        output: &mut Output,
+        mut is_over: impl FnMut() -> bool,
+    ) -> Progress {
+        for _ in 0..DRAWN_PER_TURN {
+            let Feed::Drawn(source) = &mut self.feed else {
+                break;
+            };
+            if output.len() >= DRAW {
+                break;
+            }
+            let progress = match source.draw() {
+                Ok(Some(piece)) => self.push(piece, output),
+                Ok(None) => self.end(b"", output),
+                Err(error) => Progress::Broken(error),
+            };
+            if !matches!(progress, Progress::More) {
+                return progress;
+            }
+            if is_over() {
+                break;
+            }
+        }
+        Progress::More
+    }
+
+    /// A piece of `len` bytes has come out of the mailbox.
+    pub(crate) fn taken(&self, len: usize) {
+        if let Feed::Pushed(credit, _) = &self.feed {
+            credit.taken(charge(len));
+        }
+    }
+
+    /// The client has sent its last byte, and is likely to have gone.
+    pub(crate) fn client_eof(&self) {
+        if let Feed::Pushed(_, leave) = &self.feed {
+            leave.tell();
+        }
+    }
+
+    /// Tells the maker how much is not sent yet.
+    pub(crate) fn set_unsent(&self, len: u64) {
+        if let Feed::Pushed(credit, _) = &self.feed {
+            credit.set_unsent(usize::try_from(len).unwrap_or(usize::MAX));
+        }
+    }
+}
+
+impl Drop for StreamedBody {
+    fn drop(&mut self) {
+        if let Feed::Pushed(credit, leave) = &self.feed {
+            credit.end();
+            leave.tell();
+        }
+    }
+}
+
+impl std::fmt::Debug for StreamedBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BodyOut")
+            .field("coding", &self.coding)
+            .finish_non_exhaustive()
+    }
+}
+
+fn broken(text: &str) -> Progress {
+    Progress::Broken(io::Error::new(io::ErrorKind::InvalidData, text))
+}

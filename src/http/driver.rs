@@ -1,0 +1,344 @@
+//! HTTP in the event loop: listeners, deferred responses, timers.
+
+use super::connection::{Connection, Shared};
+use super::deferred::{WorkerCommand, WorkerHandle};
+use super::handler::Handler;
+use super::request::Ends;
+use super::response::ResponseRecorder;
+use super::service::{HandlerRef, Service};
+use super::upgrade::UpgradeMode;
+use crate::config::Config;
+use crate::metrics::WorkerCounters;
+use crate::runtime::accept::{BACK_OFF, Listeners};
+use crate::runtime::event_loop::{Driver, Ended, EventLoop, ThreadState, Time};
+use crate::runtime::listener::{Listener, ListenerId};
+use crate::runtime::memory_relief::REST;
+use crate::runtime::poll::{Poll, Token};
+use crate::runtime::server_state::{Accepted, ServerState, WorkerShared};
+#[cfg(test)]
+use crate::runtime::slab::Slab;
+use crate::runtime::socket::Socket;
+use crate::runtime::transport::OverSocket;
+use crate::shared::buffer_pool::BufferPool;
+use crate::shared::id::ConnId;
+use crate::shared::inbox::Inbox;
+use crate::shared::mailbox::Mailbox;
+use crate::shared::memory_budget::LocalUsage;
+use crate::shared::panic_guard::catch;
+use crate::shared::timer_heap::TimerHeap;
+use peregrine_protocol::Seconds;
+use std::io;
+use std::marker::PhantomData;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// Connections that a worker takes from its own listener before it looks at the others again.
+const BATCH: usize = 64;
+
+/// Timers that are called before others get their turn.
+const TIMERS: usize = 256;
+
+/// What a worker thread is started with.
+pub(crate) struct Worker<H, M, T> {
+    pub(crate) index: usize,
+    pub(crate) handler: Arc<H>,
+    pub(crate) config: Arc<Config>,
+    pub(crate) control: Arc<ServerState>,
+    pub(crate) poll: Poll,
+    pub(crate) listeners: Vec<(ListenerId, Listener)>,
+    pub(crate) mode: M,
+    pub(crate) transport: PhantomData<fn() -> T>,
+}
+
+impl<H: Handler, M: UpgradeMode<H, T>, T: OverSocket> Worker<H, M, T> {
+    /// Runs until the server stops.
+    pub(crate) fn run(self) -> io::Result<Ended> {
+        if self.config.cpu_affinity {
+            crate::runtime::affinity::bind_thread(self.index);
+        }
+        let control = &*self.control;
+        let _serving = control.worker_starts();
+        let seat = &control.seats[self.index];
+        seat.door.adopt();
+        let _open = Open(&seat.door);
+        let shared = Shared {
+            service: Service {
+                handler: self.handler,
+                limits: self.config.limits,
+                hosts: self.config.allowed_hosts.clone(),
+                wire: ResponseRecorder::new(self.config.server_name.as_deref(), seat.door.clone()),
+                now: Seconds::START,
+                is_timed: false,
+                spare: Vec::new(),
+                lasting: control.capacity.lasting.clone(),
+            },
+            pool: BufferPool::default(),
+            counters: seat.counters.clone(),
+            mode: self.mode,
+            tally: LocalUsage::new(control.budget.clone()),
+            place: ConnId::default(),
+            dirty: Vec::new(),
+        };
+        let mut listeners = Listeners::new(self.listeners);
+        listeners.watch(true, &self.poll)?;
+        let driver = HttpDriver {
+            seat,
+            shared,
+            keep_alive: self.config.keep_alive,
+            listeners,
+            timers: TimerHeap::default(),
+            rested_at: Duration::ZERO,
+            cut: 0,
+            transport: self.transport,
+        };
+        let ended = EventLoop::new(self.index, (&self.config, control), self.poll, driver).run();
+        // What the end has dropped, too.
+        seat.counters.count_panics();
+        ended
+    }
+}
+
+/// Closes the door when the worker ends, however it does.
+struct Open<'a>(&'a WorkerHandle);
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+struct HttpDriver<'a, P, M, T> {
+    seat: &'a WorkerShared,
+    shared: Shared<P, M>,
+    keep_alive: bool,
+    listeners: Listeners,
+    timers: TimerHeap,
+    /// When idle connections are looked for again, after too few were found.
+    rested_at: Duration,
+    /// Connections whose thread had ended when they were handed over.
+    cut: u64,
+    transport: PhantomData<fn() -> T>,
+}
+
+impl<P, M, T> Driver for HttpDriver<'_, P, M, T>
+where
+    P: HandlerRef,
+    M: UpgradeMode<P::Target, T>,
+    T: OverSocket,
+{
+    type Connection = Connection<P, M, T>;
+    type Shared = Shared<P, M>;
+    type Arrival = Accepted;
+    type Command = WorkerCommand;
+
+    const THREAD: &'static str = "worker";
+    const CONNECTION: &'static str = "a connection";
+
+    #[inline(always)]
+    fn shared(&mut self) -> &mut Shared<P, M> {
+        &mut self.shared
+    }
+
+    #[inline(always)]
+    fn arrivals(&self) -> &Mailbox<Accepted> {
+        &self.seat.mailbox
+    }
+
+    #[inline(always)]
+    fn inbox(&self) -> &Inbox<WorkerCommand> {
+        &self.seat.door.inbox
+    }
+
+    fn has_all(control: &ServerState) -> bool {
+        control.acceptors_are_done()
+    }
+
+    fn peer_of(arrival: &Accepted) -> Option<SocketAddr> {
+        arrival.peer
+    }
+
+    fn connect(&mut self, arrival: Accepted, control: &ServerState) -> Connection<P, M, T> {
+        self.shared.counters.accepted.add(1);
+        let listener = control.listener_config(arrival.listener);
+        let transport = T::accepted(arrival.socket, listener);
+        let socket = Socket::new(transport, arrival.peer);
+        Connection::new(socket, self.shared.service.now, self.keep_alive)
+    }
+
+    fn command(events: &mut EventLoop<'_, Self>, command: WorkerCommand) {
+        let Some(id) = command.request() else {
+            if let WorkerCommand::Timer(timer) = command {
+                events.driver.timers.add(timer, events.clock.elapsed());
+            }
+            return;
+        };
+        events.act(id.conn, |connection, shared| {
+            connection.command(command, shared)
+        });
+    }
+
+    /// Takes connections from a listener of its own.
+    #[inline]
+    fn accept(events: &mut EventLoop<'_, Self>, token: Token) -> io::Result<bool> {
+        match events.driver.listeners.index(token) {
+            Some(index) => events.accept_from(index).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    #[inline]
+    fn turn(events: &mut EventLoop<'_, Self>) -> io::Result<()> {
+        if !events.driver.timers.is_empty() {
+            events.call_timers();
+        }
+        let asked = events.driver.seat.asked.load(Ordering::Acquire);
+        if asked > 0 {
+            events.make_room(asked);
+        }
+        let listeners = &mut events.driver.listeners;
+        listeners.resume(events.control, &events.poll)
+    }
+
+    #[inline]
+    fn timeout(&self, now: Duration, control: &ServerState) -> Option<Duration> {
+        let accept = self.listeners.timeout(control);
+        let Some(timer) = self.timers.next() else {
+            return accept;
+        };
+        let timer = timer.saturating_sub(now);
+        Some(accept.map_or(timer, |accept| accept.min(timer)))
+    }
+
+    fn upgrade(events: &mut EventLoop<'_, Self>, id: ConnId) {
+        let Some(mut connection) = events.slab.remove(id) else {
+            return;
+        };
+        let driver = &mut events.driver;
+        let shared = &mut driver.shared;
+        connection.link.unwatch(&events.poll);
+        connection.link.charge(0, &mut shared.tally);
+        let peer = connection.link.socket.peer_addr();
+        match catch(|| connection.into_moved(shared)) {
+            Ok(moved) => {
+                driver.shared.counters.upgraded.add(1);
+                driver.cut += driver.shared.mode.hand_over(moved);
+            }
+            Err(panic) => {
+                events.recover(&panic);
+                events.ended(peer);
+            }
+        }
+    }
+
+    fn recover(&mut self) {
+        self.shared.service.wire.recover();
+        self.shared.mode.recover();
+    }
+
+    #[cfg(test)]
+    fn lost(&mut self, left: &mut Slab<Connection<P, M, T>>) {
+        let ids = left.tokens().into_iter();
+        let leased = ids.map(|id| left.get_mut(id).map_or(0, |left| left.leased()));
+        self.shared.pool.away = leased.sum();
+    }
+
+    fn stop(events: &mut EventLoop<'_, Self>) -> io::Result<()> {
+        let arrivals = &mut events.arrivals;
+        let take = |accepted| arrivals.push(accepted);
+        let shop = (events.control, &events.poll);
+        events.driver.listeners.close(shop, take)
+    }
+
+    fn finish(&mut self) -> u64 {
+        #[cfg(test)]
+        assert_eq!(self.shared.pool.away, 0, "buffers that were not given back");
+        self.cut
+    }
+}
+
+impl<P, M, T> EventLoop<'_, HttpDriver<'_, P, M, T>>
+where
+    P: HandlerRef,
+    M: UpgradeMode<P::Target, T>,
+    T: OverSocket,
+{
+    fn accept_from(&mut self, index: usize) -> io::Result<()> {
+        let shop = (self.control, self.config, &self.poll);
+        let arrivals = &mut self.arrivals;
+        let take = |accepted| arrivals.push(accepted);
+        self.driver.listeners.accept(index, BATCH, shop, take)?;
+        let taken = self.arrivals.len() as u64;
+        self.driver.seat.given.fetch_add(taken, Ordering::Relaxed);
+        self.open_arrivals();
+        Ok(())
+    }
+
+    /// Calls what is due, a few at a time.
+    fn call_timers(&mut self) {
+        let now = self.clock.now();
+        let HttpDriver { shared, timers, .. } = &mut self.driver;
+        for _ in 0..TIMERS {
+            if !shared.service.call_timer(timers, now, &shared.counters) {
+                break;
+            }
+        }
+    }
+
+    /// Closes so many connections, those that have been idle longest.
+    fn make_room(&mut self, asked: usize) {
+        let now = self.clock.now();
+        // Room may have been made meanwhile.
+        if self.control.capacity.is_awaited() && now >= self.driver.rested_at {
+            let mut first = Vec::new();
+            let second = self.clock.seconds();
+            let is_spare = |connection: &Connection<P, M, T>| connection.is_spare(second);
+            self.slab.first_due(asked, is_spare, &mut first);
+            if first.len() < asked {
+                self.driver.rested_at = now + BACK_OFF.max(REST * self.slab.len() as u32);
+            }
+            for id in first {
+                self.act(id, Connection::give_way);
+            }
+        }
+        // Not before they are closed.
+        self.driver.seat.asked.store(0, Ordering::Release);
+    }
+}
+
+impl<P, M> ThreadState for Shared<P, M> {
+    #[inline(always)]
+    fn now(&self) -> Seconds {
+        self.service.now
+    }
+
+    #[inline(always)]
+    fn tally(&mut self) -> &mut LocalUsage {
+        &mut self.tally
+    }
+
+    #[inline(always)]
+    fn dirty(&mut self) -> &mut Vec<ConnId> {
+        &mut self.dirty
+    }
+
+    #[inline(always)]
+    fn counters(&self) -> &WorkerCounters {
+        &self.counters
+    }
+
+    #[inline]
+    fn wake_up(&mut self, time: Time) {
+        self.service.is_timed = time.is_timed;
+        self.service.now = time.now;
+        if let Some(unix) = time.unix {
+            self.service.wire.encoder.set_time(unix);
+        }
+    }
+
+    #[inline(always)]
+    fn begin(&mut self, id: ConnId) {
+        self.place = id;
+    }
+}

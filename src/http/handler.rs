@@ -1,0 +1,379 @@
+//! `Handler`: the trait that a user implements.
+
+use super::access_entry::AccessEntry;
+use super::request::Request;
+use super::request_body::BodyPlan;
+use super::response::{Done, ErrorContext, Response, ResponseError};
+use peregrine_protocol::error::ProtocolError;
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// The application of a server: its methods respond to requests.
+///
+/// One value serves all connections on all threads. So it keeps state that changes in atomics or behind
+/// locks.
+///
+/// ```
+/// use peregrine::{Done, Handler, Request, Response};
+/// use std::sync::atomic::{AtomicU64, Ordering};
+///
+/// #[derive(Default)]
+/// struct Counter(AtomicU64);
+///
+/// impl Handler for Counter {
+///     fn handle_request(&self, _: &Request<'_>, res: Response<'_>) -> Done {
+///         let n = self.0.fetch_add(1, Ordering::Relaxed) + 1;
+///         res.text(&format!("counter={n}"))
+///     }
+/// }
+/// # let app = Counter::default();
+/// # let mut client = peregrine::testing::Connection::new(&app);
+/// # client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+/// # assert!(client.received().ends_with(b"counter=1"));
+/// ```
+pub trait Handler: Send + Sync + 'static {
+    /// Responds to one request. It runs on the event loop of a worker. While it runs, the other connections
+    /// of this worker wait, so it must not block for long.
+    ///
+    /// If it panics, the client gets 500, its connection is closed, and the worker goes on. A
+    /// [`Mutex`](std::sync::Mutex) that it held is poisoned from then on. Every later `lock().unwrap()`
+    /// panics, so every later request that takes the lock gets
+    /// 500. If the data is consistent after a panic, take the lock with
+    ///    `lock().unwrap_or_else(PoisonError::into_inner)`. Otherwise repair the data and call
+    ///    [`Mutex::clear_poison`](std::sync::Mutex::clear_poison). The same holds for an
+    ///    [`RwLock`](std::sync::RwLock) that was locked for writing.
+    fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done;
+
+    /// Decides how the body of a request is read. It is called before the body is read, for requests with a
+    /// body only, on the event loop of a worker.
+    ///
+    /// `req` is the head; [`Request::body`] is empty. A client that waits for `100 Continue` gets it only if
+    /// the plan reads the body (RFC 9110 section 10.1.1). If this panics, the client gets 500.
+    ///
+    /// ```
+    /// use peregrine::{BodyPlan, Done, Handler, Request, Response};
+    ///
+    /// struct App;
+    ///
+    /// impl Handler for App {
+    ///     fn body_plan(&self, req: &Request<'_>) -> BodyPlan {
+    ///         match req.header("authorization") {
+    ///             None => BodyPlan::respond(|_, res| {
+    ///                 res.status(401).header("WWW-Authenticate", "Basic").text("log in first")
+    ///             }),
+    ///             Some(_) => BodyPlan::BufferUpTo(10 << 20),
+    ///         }
+    ///     }
+    ///
+    ///     fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
+    ///         res.text(&format!("{} bytes", req.body().len()))
+    ///     }
+    /// }
+    /// # let mut client = peregrine::testing::Connection::new(&App);
+    /// # client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n");
+    /// # assert!(client.received().starts_with(b"HTTP/1.1 401 Unauthorized\r\n"));
+    /// ```
+    fn body_plan(&self, req: &Request<'_>) -> BodyPlan {
+        let _ = req;
+        BodyPlan::Buffer
+    }
+
+    /// Whether this handler responds to a request that is not for a resource: CONNECT, TRACE, or OPTIONS for
+    /// the whole server (its target is `*`).
+    ///
+    /// It is called only for such requests, before [`Handler::body_plan`], on the event loop of a worker. If
+    /// it panics, the client gets 500.
+    ///
+    /// Default: false, and the library responds without reading the body:
+    ///
+    /// - CONNECT gets 501. A handler that looks only at the path would otherwise accept a tunnel (RFC 9110
+    ///   section 9.3.6).
+    /// - TRACE gets 405. A response would return fields that only the server should see (section 9.3.8).
+    /// - `OPTIONS *` gets 204 (section 9.3.7).
+    ///
+    /// ```
+    /// use peregrine::{Done, Handler, Request, Response};
+    ///
+    /// struct Traces;
+    ///
+    /// impl Handler for Traces {
+    ///     fn takes_special(&self, req: &Request<'_>) -> bool {
+    ///         req.method() == "TRACE"
+    ///     }
+    ///
+    ///     fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
+    ///         res.text(req.method())
+    ///     }
+    /// }
+    /// # let mut client = peregrine::testing::Connection::new(&Traces);
+    /// # client.send(b"TRACE / HTTP/1.1\r\nHost: a\r\n\r\n");
+    /// # assert!(client.received().ends_with(b"TRACE"));
+    /// # let mut client = peregrine::testing::Connection::new(&Traces);
+    /// # client.send(b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n");
+    /// # assert!(client.received().starts_with(b"HTTP/1.1 204 No Content\r\n"));
+    /// ```
+    fn takes_special(&self, req: &Request<'_>) -> bool {
+        let _ = req;
+        false
+    }
+
+    /// Makes the response to an error, instead of the library. So an API has errors in its own format, and
+    /// pages of another origin can read them.
+    ///
+    /// It is called for:
+    ///
+    /// - a request that is refused: malformed, too large, too slow, for another host, or by
+    ///   [`BodyPlan::Refuse`];
+    /// - a request whose handler panicked or gave a response that cannot be sent;
+    /// - a request whose deferred response comes too late.
+    ///
+    /// It is not called for the 503 of [`Response::offload`], for WebSocket handshakes, and for clients for
+    /// which the process has no descriptor.
+    ///
+    /// `res` has the status of `error`. The connection is closed after the response. The response must be
+    /// complete when this returns, must have that status, and must have at most 64 KiB. Otherwise, and if
+    /// this panics, the client gets the default response. It runs on the event loop of a worker. Default:
+    /// [`ErrorContext::respond`].
+    ///
+    /// ```
+    /// use peregrine::{Done, ErrorContext, Handler, Request, Response};
+    ///
+    /// struct Api;
+    ///
+    /// impl Handler for Api {
+    ///     fn handle_request(&self, _: &Request<'_>, res: Response<'_>) -> Done {
+    ///         res.text("hi")
+    ///     }
+    ///
+    ///     fn error_response(&self, error: &ErrorContext<'_>, res: Response<'_>) -> Done {
+    ///         res.header("Content-Type", "application/json")
+    ///             .header("Access-Control-Allow-Origin", "*")
+    ///             .body(format!("{{\"error\":\"{}\"}}", error.text()))
+    ///     }
+    /// }
+    /// # let mut client = peregrine::testing::Connection::new(&Api);
+    /// # client.send(b"GET / HTTP/1.1\r\n\r\n");
+    /// # assert!(client.received().ends_with(b"\r\n\r\n{\"error\":\"no Host\"}"));
+    /// ```
+    fn error_response(&self, error: &ErrorContext<'_>, res: Response<'_>) -> Done {
+        error.respond(res)
+    }
+
+    /// Called when something went wrong on a connection, for a log or a metric. The server has already
+    /// reacted to the error.
+    ///
+    /// It runs on the event loop of the worker. A panic in it is caught and ignored. Default: in a build with
+    /// debug assertions an [`ResponseError`] is written to standard error, because the client sees no details.
+    /// Nothing else happens.
+    fn handle_error(&self, error: &ConnectionError<'_>, peer: Option<SocketAddr>) {
+        let _ = peer;
+        if let (true, ConnectionError::Answer(error)) = (cfg!(debug_assertions), error) {
+            // If standard error is closed, the text is dropped.
+            let _ = writeln!(io::stderr(), "peregrine: a response failed: {error}");
+        }
+    }
+
+    /// Called for each response that the library has made without a call of [`Handler::handle_request`] or a
+    /// [`BodySink`](crate::BodySink).
+    ///
+    /// These are refusals, responses to WebSocket handshakes, and requests that the client has not sent
+    /// completely, which have status 499. [`AccessLog`](crate::AccessLog) writes a line for each; a handler
+    /// around another one must pass the call on. It runs on the event loop of the worker. A panic in it is
+    /// caught and ignored.
+    fn handle_library_response(&self, entry: &AccessEntry<'_>) {
+        let _ = entry;
+    }
+}
+
+impl<H: Handler> Handler for Arc<H> {
+    fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
+        (**self).handle_request(req, res)
+    }
+
+    fn body_plan(&self, req: &Request<'_>) -> BodyPlan {
+        (**self).body_plan(req)
+    }
+
+    fn takes_special(&self, req: &Request<'_>) -> bool {
+        (**self).takes_special(req)
+    }
+
+    fn error_response(&self, error: &ErrorContext<'_>, res: Response<'_>) -> Done {
+        (**self).error_response(error, res)
+    }
+
+    fn handle_error(&self, error: &ConnectionError<'_>, peer: Option<SocketAddr>) {
+        (**self).handle_error(error, peer);
+    }
+
+    fn handle_library_response(&self, entry: &AccessEntry<'_>) {
+        (**self).handle_library_response(entry);
+    }
+}
+
+/// Whether the library responds to `req`, by [`answer_special`]; see [`Handler::takes_special`].
+#[cold]
+pub(crate) fn is_for_library(handler: &impl Handler, req: &Request<'_>) -> bool {
+    let is_special = match req.method() {
+        "CONNECT" | "TRACE" => true,
+        "OPTIONS" => req.path() == "*",
+        _ => false,
+    };
+    is_special && !handler.takes_special(req)
+}
+
+/// The response of the library to a request that the handler does not take.
+#[cold]
+pub(crate) fn answer_special(req: &Request<'_>, res: Response<'_>) -> Done {
+    match req.method() {
+        "CONNECT" => res.status(501).text("CONNECT is not supported here\n"),
+        // Every server must support GET and HEAD (RFC 9110 section 9.1).
+        "TRACE" => res
+            .status(405)
+            .header("Allow", "GET, HEAD")
+            .text("TRACE is not allowed here\n"),
+        _ => res.status(204).body(""),
+    }
+}
+
+/// A closure as a [`Handler`]; [`from_fn`] makes it.
+#[derive(Clone, Copy, Debug)]
+pub struct FromFn<F>(F);
+
+impl<F> Handler for FromFn<F>
+where
+    F: Fn(&Request<'_>, Response<'_>) -> Done + Send + Sync + 'static,
+{
+    fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
+        (self.0)(req, res)
+    }
+}
+
+/// Makes a [`Handler`] from a closure or function.
+///
+/// ```
+/// let app = peregrine::from_fn(|req, res| res.body(req.path()));
+/// # let mut client = peregrine::testing::Connection::new(&app);
+/// # client.send(b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n");
+/// # assert!(client.received().ends_with(b"/x"));
+/// ```
+pub fn from_fn<F>(f: F) -> FromFn<F>
+where
+    F: Fn(&Request<'_>, Response<'_>) -> Done + Send + Sync + 'static,
+{
+    FromFn(f)
+}
+
+/// An error of a connection; see [`Handler::handle_error`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ConnectionError<'a> {
+    /// The request was refused.
+    Refused(ProtocolError),
+    /// The handler panicked with this message, and the client got 500. Or a function that
+    /// [`Timers`](crate::Timers) called panicked; it belongs to no client.
+    Panicked(&'a str),
+    /// The response of the handler could not be sent. The client got 500.
+    Answer(&'a ResponseError),
+    /// The client closed the connection in the middle of a request.
+    ClientGone,
+    /// A read from the client failed, usually because of a reset.
+    Read(&'a io::Error),
+    /// A write to the client failed. The unsent bytes are lost.
+    Write(&'a io::Error),
+    /// A deferred or streamed response got no byte from the handler for
+    /// [`Limits::response_timeout`](crate::Limits::response_timeout).
+    ResponseTimeout,
+    /// The client took no byte of its response for [`Limits::write_timeout`](crate::Limits::write_timeout), or took
+    /// its bytes slower than [`Limits::write_rate`](crate::Limits::write_rate).
+    WriteTimeout,
+    /// The library panicked with this message. This is a bug of the library; please report it. The connection
+    /// was reset, and all others go on.
+    Internal(&'a str),
+    /// A WebSocket handshake was refused before a call of [`accept_ws`](crate::WebSocketHandler::accept_ws).
+    /// The handshake was not valid, or it came from a page that
+    /// [`Config::ws_origins`](crate::Config::ws_origins) does not allow.
+    #[cfg(feature = "websocket")]
+    Handshake {
+        /// The status of the response.
+        status: u16,
+        /// The body of the response.
+        text: &'static str,
+    },
+    /// A client sent a WebSocket handshake to a server without
+    /// [`Server::websocket`](crate::Server::websocket). The handler answered the request like any other.
+    #[cfg(feature = "websocket")]
+    NoWebSockets,
+    /// The connection was closed because memory was short and it made no progress. The connections held
+    /// almost [`Config::buffered_bytes`](crate::Config::buffered_bytes) or more.
+    Overloaded,
+}
+
+impl std::fmt::Display for ConnectionError<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            ConnectionError::Refused(error) => {
+                write!(f, "refused with {}: {error}", error.status())
+            }
+            ConnectionError::Panicked(message) => write!(f, "the handler panicked: {message}"),
+            ConnectionError::Answer(error) => error.fmt(f),
+            ConnectionError::ClientGone => {
+                f.write_str("the client closed the connection in the middle of a request")
+            }
+            ConnectionError::Read(error) => write!(f, "reading failed: {error}"),
+            ConnectionError::Write(error) => write!(f, "writing failed: {error}"),
+            ConnectionError::ResponseTimeout => {
+                f.write_str("a deferred or streamed response got no byte in time")
+            }
+            ConnectionError::WriteTimeout => f.write_str("the client took its response too slowly"),
+            ConnectionError::Internal(message) => {
+                write!(
+                    f,
+                    "the library panicked, the connection was reset: {message}"
+                )
+            }
+            #[cfg(feature = "websocket")]
+            ConnectionError::Handshake { status, text } => {
+                write!(f, "handshake refused with {status}: {}", text.trim_end())
+            }
+            #[cfg(feature = "websocket")]
+            ConnectionError::NoWebSockets => {
+                f.write_str("a WebSocket handshake for a server without Server::websocket")
+            }
+            ConnectionError::Overloaded => {
+                f.write_str("memory was short and the connection made no progress")
+            }
+        }
+    }
+}
+
+impl std::error::Error for ConnectionError<'_> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            ConnectionError::Refused(error) => Some(error),
+            ConnectionError::Answer(error) => Some(*error),
+            ConnectionError::Read(error) | ConnectionError::Write(error) => Some(*error),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::error::Error;
+
+    #[test]
+    fn errors_of_connections_have_their_cause() {
+        let reset = io::Error::from(io::ErrorKind::ConnectionReset);
+        let cause = |error: &ConnectionError<'_>| error.source().map(ToString::to_string);
+        assert_eq!(
+            cause(&ConnectionError::Read(&reset)),
+            Some(reset.to_string())
+        );
+        let refused = ConnectionError::Refused(ProtocolError::BareLf);
+        assert_eq!(cause(&refused), Some(ProtocolError::BareLf.to_string()));
+        assert_eq!(cause(&ConnectionError::ClientGone), None);
+    }
+}

@@ -1,0 +1,14 @@
+//! Requests, responses, handlers, and the HTTP connection in the event loop.
+
+pub(crate) mod access_entry;
+pub(crate) mod connection;
+pub(crate) mod deferred;
+pub(crate) mod driver;
+pub(crate) mod handler;
+#[cfg(feature = "http")]
+pub(crate) mod interop;
+pub(crate) mod request;
+pub(crate) mod request_body;
+pub(crate) mod response;
+pub(crate) mod service;
+pub(crate) mod upgrade;

@@ -1,0 +1,209 @@
+//! A request body that another thread reads.
+
+use super::{BodyPlan, BodySink, Flow, Incoming, Resumer};
+use crate::http::deferred::{Responder, WorkerHandle};
+use crate::http::request::Request;
+use crate::http::response::{Done, Response};
+use crate::shared::memory_budget::Reservation;
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, Read};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+/// Bytes that may wait to be read.
+const ROOM: usize = 256 << 10;
+
+/// Reads the body of one request on another thread, as an [`io::Read`], and answers it: for work
+/// that takes long or blocks. The worker goes on with others meanwhile; when 256 KiB wait to be read
+/// the client is held up.
+///
+/// Reading fails with `ConnectionAborted` if the body never becomes complete, and with `WouldBlock`
+/// on a worker's thread, which must not wait, if there is nothing to read. Dropping it before it has
+/// answered is a 500.
+///
+/// ```
+/// use peregrine::{BodyPlan, BodyReader, Done, Handler, Request, Response};
+///
+/// struct App;
+///
+/// impl Handler for App {
+///     fn body_plan(&self, _: &Request<'_>) -> BodyPlan {
+///         let (plan, mut body) = BodyReader::new();
+///         std::thread::spawn(move || match std::io::copy(&mut body, &mut std::io::sink()) {
+///             Ok(len) => body.answer(|res| res.text(&format!("{len} bytes"))),
+///             Err(_) => false,
+///         });
+///         plan
+///     }
+///
+///     fn handle_request(&self, _: &Request<'_>, res: Response<'_>) -> Done {
+///         res.text("send me something")
+///     }
+/// }
+/// # let mut client = peregrine::testing::Connection::new(&App);
+/// # client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nfive.");
+/// # assert!(client.wait(std::time::Duration::from_secs(60)));
+/// # assert!(client.received().ends_with(b"5 bytes"));
+/// ```
+#[must_use = "dropping it answers 500"]
+pub struct BodyReader(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<ReaderState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct ReaderState {
+    bytes: VecDeque<u8>,
+    /// For the bytes, from the first piece on.
+    charge: Option<Reservation>,
+    resumer: Option<Resumer>,
+    paused: bool,
+    /// The reader wants no more of it.
+    enough: bool,
+    /// The sink is gone: with a responder, or because the body will never be complete.
+    over: bool,
+    responder: Option<Responder>,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, ReaderState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(
+        &'a self,
+        state: MutexGuard<'a, ReaderState>,
+        until: impl Fn(&ReaderState) -> bool,
+    ) -> MutexGuard<'a, ReaderState> {
+        let waited = self.changed.wait_while(state, |state| !until(state));
+        waited.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl BodyReader {
+    /// What [`Handler::body_plan`](crate::Handler::body_plan) returns, and the reader to give to
+    /// another thread.
+    #[allow(clippy::new_ret_no_self, reason = "the plan is half of it")]
+    pub fn new() -> (BodyPlan, BodyReader) {
+        let shared = Arc::<Shared>::default();
+        let plan = BodyPlan::stream(Inlet(shared.clone()));
+        (plan, BodyReader(shared))
+    }
+
+    /// Answers the request, as [`Responder::send`] does. If the body is not complete yet it is
+    /// answered without the rest, as with [`Flow::Answer`], when its next piece comes. False if the
+    /// client is gone, and on a worker's thread if it would have to wait.
+    pub fn answer(self, answer: impl FnOnce(Response<'_>) -> Done) -> bool {
+        match self.responder() {
+            Some(responder) => responder.send(answer),
+            None => false,
+        }
+    }
+
+    /// What the request can be answered with; `None` if its client is gone.
+    fn responder(&self) -> Option<Responder> {
+        let mut state = self.0.lock();
+        state.enough = true;
+        if let (false, Some(resumer)) = (state.over, &state.resumer) {
+            resumer.answer();
+        }
+        match WorkerHandle::is_worker() {
+            true => state.responder.take(),
+            false => self.0.wait(state, |state| state.over).responder.take(),
+        }
+    }
+}
+
+impl Read for BodyReader {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let state = self.0.lock();
+        if state.bytes.is_empty() && !state.over && WorkerHandle::is_worker() {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let mut state = self
+            .0
+            .wait(state, |state| state.over || !state.bytes.is_empty());
+        if state.bytes.is_empty() && state.responder.is_none() {
+            return Err(ErrorKind::ConnectionAborted.into());
+        }
+        let n = state.bytes.read(into)?;
+        // Not for every byte: a resumption costs a wake-up.
+        if state.paused && state.bytes.len() <= ROOM / 2 {
+            state.paused = false;
+            if let Some(resumer) = &state.resumer {
+                resumer.resume();
+            }
+        }
+        Ok(n)
+    }
+}
+
+impl Drop for BodyReader {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.enough = true;
+        let abandoned = state.responder.take();
+        if let (false, Some(resumer)) = (state.over, &state.resumer) {
+            resumer.answer();
+        }
+        drop(state);
+        drop(abandoned);
+    }
+}
+
+impl std::fmt::Debug for BodyReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let state = self.0.lock();
+        f.debug_struct("BodyReader")
+            .field("unread", &state.bytes.len())
+            .field("over", &state.over)
+            .finish()
+    }
+}
+
+/// The worker's end.
+struct Inlet(Arc<Shared>);
+
+impl BodySink for Inlet {
+    fn piece(&mut self, piece: &[u8], body: &mut Incoming<'_>) -> Flow {
+        let mut state = self.0.lock();
+        if state.enough {
+            return Flow::Answer;
+        }
+        if state.resumer.is_none() {
+            state.resumer = Some(body.resumer());
+        }
+        state.bytes.extend(piece);
+        let held = state.bytes.capacity();
+        match &mut state.charge {
+            Some(charge) => charge.set(held),
+            None => state.charge = Some(body.door.budget.charge(held)),
+        }
+        state.paused = state.bytes.len() >= ROOM;
+        self.0.changed.notify_all();
+        match state.paused {
+            true => Flow::Pause,
+            false => Flow::Continue,
+        }
+    }
+
+    fn finish(self: Box<Self>, _: &Request<'_>, res: Response<'_>) -> Done {
+        let (done, responder) = res.defer();
+        let mut state = self.0.lock();
+        // With nobody left to answer it is dropped, which does.
+        if Arc::strong_count(&self.0) > 1 {
+            state.responder = Some(responder);
+        }
+        drop(state);
+        done
+    }
+}
+
+impl Drop for Inlet {
+    fn drop(&mut self) {
+        self.0.lock().over = true;
+        self.0.changed.notify_all();
+    }
+}

@@ -1,0 +1,203 @@
+//! Properties of responses for tests and fuzzing.
+
+use crate::checks::Source;
+use crate::checks::responses as answers;
+use crate::checks::responses::Answer;
+use crate::testing::Connection;
+use crate::{Done, Handler, Request, Response};
+use peregrine_protocol::h1::chunked::check::{is_token, is_value};
+use std::io::Write as _;
+
+const REQUESTS: [&str; 6] = [
+    "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+    "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n",
+    "CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n",
+    "POST / HTTP/1.0\r\n\r\n",
+    "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+    "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+];
+
+/// Fields that a handler cannot set.
+const OURS: [&str; 5] = [
+    "date",
+    "server",
+    "connection",
+    "content-length",
+    "transfer-encoding",
+];
+
+#[derive(Clone, Debug)]
+struct Plan {
+    request: &'static str,
+    /// When the status is set: before all fields, or behind so many.
+    status_after: usize,
+    status: u16,
+    fields: Vec<(String, Vec<u8>)>,
+    ending: u8,
+    body: Vec<u8>,
+}
+
+impl Handler for Plan {
+    fn takes_special(&self, _: &Request<'_>) -> bool {
+        true
+    }
+
+    fn handle_request(&self, _: &Request<'_>, res: Response<'_>) -> Done {
+        self.answer(res)
+    }
+}
+
+/// Whatever a handler answers with, the client gets it as it is or a 500 in its place: no field or
+/// answer more than was meant, a length that is that of the body, and no control byte in a head.
+pub(crate) fn check(bytes: &[u8]) {
+    let plan = Plan::from(&mut Source(bytes));
+    let mut connection = Connection::new(&plan);
+    connection.send(plan.request.as_bytes());
+    let is_head = plan.request.starts_with("HEAD");
+    let answers = answers::read(connection.received(), |_| is_head);
+    let [answer] = &answers[..] else {
+        panic!("{} answers", answers.len());
+    };
+    let says_close = answer.field("connection") == Some(b"close");
+    assert_eq!(connection.is_closed(), says_close);
+    match plan.is_good() {
+        true => plan.is_kept(answer),
+        false => {
+            assert_eq!(answer.status, 500);
+            let names = [
+                "Server",
+                "Date",
+                "Content-Type",
+                "Content-Length",
+                "Connection",
+            ];
+            assert!(answer.fields.iter().map(|field| &field.0).eq(names));
+            assert!(says_close);
+        }
+    }
+}
+
+impl Plan {
+    fn from(source: &mut Source<'_>) -> Plan {
+        let request = REQUESTS[source.below(REQUESTS.len())];
+        let status = 200 + source.below(404) as u16 - 2;
+        let count = source.below(8);
+        let status_after = source.below(10);
+        let ending = source.byte() % 6;
+        let mut fields = Vec::new();
+        for _ in 0..count {
+            let name = String::from_utf8_lossy(source.text(20)).into_owned();
+            fields.push((name, source.text(40).to_vec()));
+        }
+        let mut body = source.0.to_vec();
+        if body.first() == Some(&b'L') {
+            // Long enough to be sent from where it lies.
+            body.resize(20_000, b'L');
+        }
+        Plan {
+            request,
+            status_after,
+            status,
+            fields,
+            ending,
+            body,
+        }
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    fn answer(&self, mut res: Response<'_>) -> Done {
+        for (i, (name, value)) in self.fields.iter().enumerate() {
+            if i == self.status_after {
+                res = res.status(self.status);
+            }
+            res = res.header(name, value);
+        }
+        if self.sets_status() && self.status_after >= self.fields.len() {
+            res = res.status(self.status);
+        }
+        match self.ending {
+            0 => res.body(&self.body),
+            1 => res.text(&self.text()),
+            2 => res.html(&self.text()),
+            3 => res.send(self.body.clone()),
+            4 => res.write_with(|out| {
+                self.body
+                    .chunks(7)
+                    .try_for_each(|piece| out.write_all(piece))
+            }),
+            _ => res.redirect(302, &self.text()),
+        }
+    }
+
+    /// Some answers leave it at 200.
+    fn sets_status(&self) -> bool {
+        self.status_after < 9
+    }
+
+    fn final_status(&self) -> u16 {
+        match (self.ending, self.sets_status()) {
+            (5, _) => 302,
+            (_, true) => self.status,
+            (_, false) => 200,
+        }
+    }
+
+    fn is_good(&self) -> bool {
+        let good = |(name, value): &(String, Vec<u8>)| is_token(name.as_bytes()) && is_value(value);
+        let status = !self.sets_status() || (200..600).contains(&self.status);
+        let location = self.ending != 5 || is_value(self.text().as_bytes());
+        self.fields.iter().all(good) && status && location
+    }
+
+    /// Holds the response against the plan.
+    fn is_kept(&self, answer: &Answer) {
+        assert_eq!(answer.status, self.final_status());
+        let text = self.text().into_bytes();
+        let (added, body): (Option<(&str, &[u8])>, &[u8]) = match self.ending {
+            1 => (Some(("Content-Type", b"text/plain; charset=utf-8")), &text),
+            2 => (Some(("Content-Type", b"text/html; charset=utf-8")), &text),
+            5 => (Some(("Location", &text)), b""),
+            _ => (None, &self.body),
+        };
+        let ours = |name: &str| OURS.contains(&&*name.to_ascii_lowercase());
+        let meant = self
+            .fields
+            .iter()
+            .map(|(name, value)| (&name[..], &value[..]));
+        let meant = meant.filter(|(name, _)| !ours(name)).chain(added);
+        let meant = meant.map(|(name, value)| (name.to_owned(), trim(value).to_vec()));
+        let got = answer
+            .fields
+            .iter()
+            .filter(|field| !ours(&field.0))
+            .cloned();
+        assert_eq!(got.collect::<Vec<_>>(), meant.collect::<Vec<_>>());
+
+        let length = answer.field("content-length");
+        let tunnel = self.request.starts_with("CONNECT") && answer.status < 300;
+        let body = match answer.status {
+            205 => b"",
+            _ => body,
+        };
+        match answer.status {
+            204 | 304 => assert_eq!((length, &answer.body[..]), (None, &b""[..])),
+            _ if tunnel => assert_eq!((length, &answer.body[..]), (None, &b""[..])),
+            _ => assert_eq!(length, Some(body.len().to_string().as_bytes())),
+        }
+        if length.is_some() && !self.request.starts_with("HEAD") {
+            assert!(answer.body == body, "another body");
+        }
+    }
+}
+
+/// A reader leaves out white space around a value.
+fn trim(value: &[u8]) -> &[u8] {
+    let text = |b: &u8| !matches!(b, b' ' | b'\t');
+    match (value.iter().position(text), value.iter().rposition(text)) {
+        (Some(first), Some(last)) => &value[first..=last],
+        _ => b"",
+    }
+}

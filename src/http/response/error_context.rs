@@ -1,0 +1,58 @@
+//! What `Handler::error_response` is told of an error.
+
+use super::{Done, Response};
+use crate::http::request::Request;
+use peregrine_protocol::field_line;
+
+/// An error that the library answers, without asking
+/// [`Handler::handle_request`](crate::Handler::handle_request); see
+/// [`Handler::error_response`](crate::Handler::error_response).
+#[derive(Clone, Copy, Debug)]
+pub struct ErrorContext<'a> {
+    status: u16,
+    text: &'a str,
+    request: Option<Request<'a>>,
+}
+
+impl<'a> ErrorContext<'a> {
+    pub(crate) fn new(
+        status: u16,
+        text: &'a str,
+        request: Option<Request<'a>>,
+    ) -> ErrorContext<'a> {
+        ErrorContext {
+            status,
+            text,
+            request,
+        }
+    }
+
+    /// The status of the response: 400 to 599.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// What is wrong, for people: one line of English, without its end.
+    pub fn text(&self) -> &'a str {
+        self.text
+    }
+
+    /// The request without its body. `None` if its head is not complete or is malformed, and if it
+    /// has been taken already, as that of a deferred response.
+    pub fn request(&self) -> Option<&Request<'a>> {
+        self.request.as_ref()
+    }
+
+    /// Answers as the library does if it is not told otherwise: the text as `text/plain`, and
+    /// `Retry-After: 1` with a 503. Fields that are set on `res` are kept.
+    pub fn respond(&self, res: Response<'_>) -> Done {
+        let res = res
+            .status(self.status)
+            .default_field(field_line!("Content-Type", "text/plain"));
+        let res = match self.status {
+            503 => res.default_field(field_line!("Retry-After", "1")),
+            _ => res,
+        };
+        res.body(format!("{}\n", self.text))
+    }
+}

@@ -1,0 +1,177 @@
+//! Checks and appends header fields of a response.
+
+use super::{Done, Response, ResponseError, ResponseRecorder};
+use crate::log::event;
+use crate::shared::output::Output;
+use peregrine_protocol::http::{field_block, fields};
+use peregrine_protocol::syntax;
+use std::ops::Range;
+
+impl<'a> Response<'a> {
+    /// Sets a header field. Where a field may have one value only, as `Content-Type`, `ETag` or
+    /// `Location`, it takes the place of one that was set before; where it is a list, as `Set-Cookie`,
+    /// `Vary` or `Cache-Control`, and for names that the library does not know, both are sent (RFC
+    /// 9110 section 5.3).
+    ///
+    /// Fields that belong to the library are left out; see [`Response`]. With an `Upgrade` field goes
+    /// `Connection: upgrade` (RFC 9110 section 7.8). Text is sent as its UTF-8 bytes.
+    ///
+    /// # Errors
+    ///
+    /// A name that is no token and a value with a control byte are an [`ResponseError`]: the client
+    /// gets 500.
+    // What is asked of the name here costs nothing where that is a literal.
+    #[inline(always)]
+    pub fn header(self, name: &str, value: impl AsRef<[u8]>) -> Response<'a> {
+        if !syntax::is_token(name.as_bytes()) {
+            self.wire.fail(ResponseError::HeaderName);
+            return self;
+        }
+        if fields::is_of_library(name) {
+            self.wire.pass_over(name, value.as_ref());
+            return self;
+        }
+        if fields::is_upgrade(name) {
+            self.wire.head.upgrade = true;
+        }
+        self.wire.set_field(name, value.as_ref(), self.output);
+        self
+    }
+
+    /// Sends the client to `location`, which may be on another host, with 301, 302, 303, 307 or 308
+    /// (RFC 9110 section 15.4).
+    ///
+    /// **A location that comes from a client can lead anywhere**: to a browser `//evil.example` and
+    /// `/\evil.example` are other hosts. For one that is to stay on this host there is
+    /// [`Response::redirect_local`].
+    ///
+    /// # Errors
+    ///
+    /// [`ResponseError::Redirect`] for another status, and [`ResponseError::HeaderValue`] for a location
+    /// with a control byte: the client gets 500.
+    pub fn redirect(self, status: u16, location: &str) -> Done {
+        if !matches!(status, 301 | 302 | 303 | 307 | 308) {
+            self.wire.fail(ResponseError::Redirect(status));
+            return self.body("");
+        }
+        self.status(status).header("Location", location).body("")
+    }
+
+    /// As [`Response::redirect`], to a path of this host: for locations that a client has a say in,
+    /// as `?next=/account`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Response::redirect`], and [`ResponseError::Location`] for a location that does not begin
+    /// with one slash, or that a browser could take for another host.
+    ///
+    /// ```
+    /// use peregrine::{Done, Request, Response};
+    ///
+    /// fn handle(req: &Request<'_>, res: Response<'_>) -> Done {
+    ///     let next = req.query("next").unwrap_or("/".into());
+    ///     res.redirect_local(303, &next)
+    /// }
+    /// # let app = peregrine::from_fn(handle);
+    /// # let mut client = peregrine::testing::Connection::new(&app);
+    /// # client.send(b"GET /?next=//evil.example HTTP/1.1\r\nHost: a\r\n\r\n");
+    /// # assert!(client.received().starts_with(b"HTTP/1.1 500 "));
+    /// ```
+    pub fn redirect_local(self, status: u16, location: &str) -> Done {
+        // Browsers take a backslash for a slash, and pass over tabs and line ends.
+        let is_local = match location.as_bytes() {
+            [b'/', b'/' | b'\\', ..] => false,
+            [b'/', rest @ ..] => !rest.iter().any(u8::is_ascii_control),
+            _ => false,
+        };
+        if !is_local {
+            self.wire.fail(ResponseError::Location);
+        }
+        self.redirect(status, location)
+    }
+
+    /// Adds a field that is known to be good, unless there is such a field.
+    #[inline]
+    pub(super) fn default_field(self, field: &'static [u8]) -> Response<'a> {
+        self.wire.default_field(field, self.output);
+        self
+    }
+
+    /// Adds fields that are known to be right: those for which nothing was set, and lists to which both
+    /// sides add.
+    #[cfg(feature = "dir")]
+    pub(crate) fn fields(self, block: &[u8]) -> Self {
+        let Response { wire, output } = self;
+        if wire.begun == 0 {
+            wire.begin(output);
+            output.push(block);
+        } else {
+            for (name, value) in field_block::fields(block) {
+                if fields::is_shared(name) || wire.field(name, output).is_none() {
+                    output.push_with(|out| field_block::push(name, value, out));
+                }
+            }
+        }
+        Response { wire, output }
+    }
+}
+
+impl ResponseRecorder {
+    /// Sets a field whose name is a token.
+    #[inline(never)]
+    fn set_field(&mut self, name: &str, value: &[u8], output: &mut Output) {
+        if !syntax::is_field_value(value) {
+            return self.fail(ResponseError::HeaderValue);
+        }
+        if self.begun > 0 && fields::is_single(name) {
+            self.take_field_back(name, output);
+        }
+        self.begin(output);
+        output.push_with(|out| field_block::push(name.as_bytes(), value, out));
+    }
+
+    /// Leaves a field out, and says so in a debug build.
+    #[cold]
+    fn pass_over(&mut self, name: &str, value: &[u8]) {
+        if !syntax::is_field_value(value) {
+            return self.fail(ResponseError::HeaderValue);
+        }
+        if cfg!(debug_assertions) {
+            event!(
+                Warn,
+                "a handler set {name}, which belongs to the library: left out"
+            );
+        }
+    }
+
+    #[inline]
+    fn default_field(&mut self, field: &'static [u8], output: &mut Output) {
+        if self.begun == 0 || !self.has_field_of(field, output) {
+            self.begin(output);
+            output.push(field);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn has_field_of(&self, field: &[u8], output: &mut Output) -> bool {
+        let mut names = field_block::fields(field).map(|field| field.0);
+        names.any(|name| self.field(name, output).is_some())
+    }
+
+    /// Where a field stands, counted from the mark. Only while the head is made.
+    fn field(&self, name: &[u8], output: &mut Output) -> Option<Range<usize>> {
+        let from = self.fields_from();
+        let found = field_block::find(&output.since(self.mark)[from..], name)?;
+        Some(from + found.start..from + found.end)
+    }
+
+    /// Takes a field back that may have been set.
+    #[cold]
+    #[inline(never)]
+    fn take_field_back(&self, name: &str, output: &mut Output) {
+        while let Some(field) = self.field(name.as_bytes(), output) {
+            output.replace(self.mark, field, b"");
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! `Response`: how a handler answers.
+
+#[cfg(any(test, feature = "internals"))]
+pub(crate) mod check;
+mod deferred;
+mod error_context;
+mod fields;
+#[cfg(feature = "dir")]
+pub(crate) mod prepared;
+mod recorder;
+
+pub use error_context::ErrorContext;
+pub(crate) use recorder::ResponseRecorder;
+
+use super::access_entry::PendingEntry;
+use crate::shared::memory_budget::MemoryBudget;
+use crate::shared::output::{FilePart, Output};
+use peregrine_protocol::field_line;
+#[cfg(feature = "websocket")]
+use peregrine_protocol::h1::response_encoder as encode;
+use peregrine_protocol::http::response::BodySize;
+use peregrine_protocol::payload::Payload;
+use recorder::ResponseState;
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Proof that a request was answered. Only answering makes one, so a branch of a handler that
+/// forgets to does not compile, and neither does answering twice:
+///
+/// ```compile_fail
+/// # use peregrine::{Done, Request, Response};
+/// fn handle(req: &Request<'_>, res: Response<'_>) -> Done {
+///     if req.path() == "/" {
+///         res.body("home");
+///     }
+///     res.status(404).body("nothing here") // error: use of moved value
+/// }
+/// ```
+#[must_use = "return it from the handler"]
+#[derive(Debug)]
+pub struct Done {
+    status: u16,
+    is_deferred: bool,
+    body_bytes: u64,
+}
+
+impl Done {
+    /// The status of the response, for a log. 500 is sent in its place if the response turns out to be
+    /// one that cannot be sent; see [`ResponseError`].
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// The answer comes later ([`Response::defer`]): neither its status nor its body is known yet.
+    pub fn is_deferred(&self) -> bool {
+        self.is_deferred
+    }
+
+    /// Bytes of the body that follow the head: none in an answer to HEAD. 0 also where nobody knows:
+    /// for a response that comes later, or is streamed without a declared length.
+    pub fn body_bytes(&self) -> u64 {
+        self.body_bytes
+    }
+}
+
+/// What is wrong with a response that a handler gave. The client gets 500 instead, and
+/// [`Handler::handle_error`](crate::Handler::handle_error) is told.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ResponseError {
+    /// The status is not in 200..=599.
+    Status(u16),
+    /// The status of [`Response::redirect`] is none of a redirect.
+    Redirect(u16),
+    /// The location of [`Response::redirect_local`] could lead to another host.
+    Location,
+    /// The name of a header field is not a token (RFC 9110 section 5.1).
+    HeaderName,
+    /// The value of a header field holds a control byte (RFC 9110 section 5.5). This is what keeps
+    /// text from users from adding header fields or whole answers of its own.
+    HeaderValue,
+    /// The closure of [`Response::write_with`] failed.
+    Write(io::Error),
+    /// The handler returned without answering this request: its [`Done`] is of another one.
+    Missing,
+    /// The [`Responder`](crate::Responder) of a deferred response was dropped unused, or its closure
+    /// panicked.
+    Abandoned,
+    /// A streamed body could not be completed, for this reason; the connection was cut.
+    Body(io::Error),
+}
+
+impl std::fmt::Display for ResponseError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            ResponseError::Status(status) => write!(f, "{status} is not the status of an answer"),
+            ResponseError::Redirect(status) => {
+                write!(f, "{status} is not the status of a redirect")
+            }
+            ResponseError::Location => f.write_str("the location could lead to another host"),
+            ResponseError::HeaderName => f.write_str("malformed header field name"),
+            ResponseError::HeaderValue => f.write_str("control byte in a header field value"),
+            ResponseError::Write(error) => write!(f, "the body could not be written: {error}"),
+            ResponseError::Missing => f.write_str("the handler did not answer"),
+            ResponseError::Abandoned => f.write_str("the deferred answer was never given"),
+            ResponseError::Body(error) => write!(f, "the body was not completed: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for ResponseError {}
+
+/// The answer to one request, written straight into what is sent to the client.
+///
+/// `Content-Length`, `Transfer-Encoding`, `Connection`, `Keep-Alive`, `Proxy-Connection`, `Date` and
+/// `Server` belong to the library: it knows what is right, and [`Response::header`] leaves them out,
+/// which a debug build reports as a warning to `log` and `tracing`. [`Response::close`] sends
+/// `Connection: close`. The body of an answer to
+/// HEAD, and of a 204, 205 or 304, is left out (RFC 9110 sections 9.3.2 and 15).
+///
+/// ```
+/// use peregrine::{Done, Request, Response};
+///
+/// fn handle(_: &Request<'_>, res: Response<'_>) -> Done {
+///     res.status(201).header("location", "/notes/1").text("noted")
+/// }
+/// # let app = peregrine::from_fn(handle);
+/// # let mut client = peregrine::testing::Connection::new(&app);
+/// # client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+/// # assert!(client.received().starts_with(b"HTTP/1.1 201 Created\r\n"));
+/// # assert!(client.received().ends_with(b"location: /notes/1\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 5\r\n\r\nnoted"));
+/// ```
+#[must_use = "answer with `body`, `text`, `send`, `write_with` or `redirect`"]
+pub struct Response<'a> {
+    wire: &'a mut ResponseRecorder,
+    /// Of the connection, or of a response that is made later.
+    output: &'a mut Output,
+}
+
+impl<'a> Response<'a> {
+    /// Sets the status (RFC 9110 section 15), 200 if never called: 200 to 599. Anything else is an
+    /// [`ResponseError::Status`].
+    pub fn status(self, status: u16) -> Response<'a> {
+        self.wire.set_status(status, self.output);
+        self
+    }
+
+    /// Makes this the last response of its connection (RFC 9112 section 9.6).
+    pub fn close(self) -> Response<'a> {
+        self.wire.head.close = true;
+        self
+    }
+
+    /// Answers with these bytes, which are copied. No `Content-Type` is added.
+    pub fn body(self, body: impl AsRef<[u8]>) -> Done {
+        let Response { wire, output } = self;
+        let body = body.as_ref();
+        let len = body.len() as u64;
+        let sent = wire.end_head(BodySize::Known(len), output);
+        if sent {
+            output.push(body);
+        }
+        wire.done(if sent { len } else { 0 })
+    }
+
+    /// Answers with text, as `text/plain; charset=utf-8` unless `Content-Type` was set.
+    pub fn text(self, text: &str) -> Done {
+        self.default_field(field_line!("Content-Type", "text/plain; charset=utf-8"))
+            .body(text)
+    }
+
+    /// Answers with a page, as `text/html; charset=utf-8` unless `Content-Type` was set.
+    pub fn html(self, page: &str) -> Done {
+        self.default_field(field_line!("Content-Type", "text/html; charset=utf-8"))
+            .body(page)
+    }
+
+    /// Answers with a payload. One of 16 KiB or more is sent from where it lies, without a copy.
+    pub fn send(self, payload: impl Into<Payload>) -> Done {
+        let payload = payload.into();
+        self.send_pieces(payload.len() as u64, |output| output.push_payload(payload))
+    }
+
+    /// Answers with a part of a file: the bytes of `range`, which the caller knows to be there. They
+    /// are read when they are sent, in steps of at most 96 KiB between which others get their turn,
+    /// with `sendfile` where the system has it; so memory is bounded however long the file is.
+    ///
+    /// If the file turns out to be shorter the connection is cut: a client sees that something is
+    /// missing and never gets other bytes in its place.
+    ///
+    /// ```
+    /// # use peregrine::{Done, Request, Response};
+    /// use std::{fs::File, sync::Arc};
+    ///
+    /// fn handle(_: &Request<'_>, res: Response<'_>) -> Done {
+    ///     match File::open("Cargo.toml") {
+    ///         Ok(file) => res.header("content-type", "text/plain").send_file(Arc::new(file), 0..9),
+    ///         Err(_) => res.status(404).text("nothing here"),
+    ///     }
+    /// }
+    /// # let app = peregrine::from_fn(handle);
+    /// # let mut client = peregrine::testing::Connection::new(&app);
+    /// # client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    /// # assert!(client.received().ends_with(b"Content-Length: 9\r\n\r\n[package]"));
+    /// ```
+    pub fn send_file(self, file: Arc<File>, range: Range<u64>) -> Done {
+        let (offset, len) = (range.start, range.end.saturating_sub(range.start));
+        self.send_pieces(len, |output| {
+            output.push_segment(FilePart { file, offset }, len)
+        })
+    }
+
+    /// Answers with what `write` writes, straight into the connection's output: `Content-Length`
+    /// is filled in afterwards, behind spaces. If it fails the client gets 500.
+    ///
+    /// ```
+    /// use std::io::Write as _;
+    /// # use peregrine::{Request, Response, Done};
+    /// fn handle(_: &Request<'_>, res: Response<'_>) -> Done {
+    ///     res.write_with(|body| (0..3).try_for_each(|i| writeln!(body, "line {i}")))
+    /// }
+    /// # let app = peregrine::from_fn(handle);
+    /// # let mut client = peregrine::testing::Connection::new(&app);
+    /// # client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    /// # assert!(client.received().ends_with(b"Content-Length:         21\r\n\r\nline 0\nline 1\nline 2\n"));
+    /// ```
+    pub fn write_with(self, write: impl FnOnce(&mut BodyWriter<'_>) -> io::Result<()>) -> Done {
+        let Response { wire, output } = self;
+        let open = wire.open_head(output);
+        let body = output.mark();
+        if let Err(error) = write(&mut BodyWriter(output)) {
+            wire.fail(ResponseError::Write(error));
+        }
+        let len = output.len_since(body);
+        let sent = wire.fill_head(open, len, output);
+        if !sent {
+            output.truncate(body);
+        }
+        wire.done(if sent { len } else { 0 })
+    }
+
+    /// Answers with `len` bytes that `push` pushes.
+    pub(crate) fn send_pieces(self, len: u64, push: impl FnOnce(&mut Output)) -> Done {
+        let Response { wire, output } = self;
+        let sent = wire.end_head(BodySize::Known(len), output);
+        if sent {
+            push(output);
+        }
+        wire.done(if sent { len } else { 0 })
+    }
+
+    /// For a handler that has something to do when the one within has answered.
+    pub(crate) fn reborrow(&mut self) -> Response<'_> {
+        Response {
+            wire: self.wire,
+            output: self.output,
+        }
+    }
+
+    /// The answer is complete and no larger than the system takes at once. Also one that is made later,
+    /// of which no more is seen from here.
+    pub(crate) fn is_whole(&self) -> bool {
+        let wire = &*self.wire;
+        let is_complete = wire.state == ResponseState::Complete && wire.fault.is_none();
+        wire.is_late() || is_complete && self.output.is_small_since(wire.mark)
+    }
+
+    pub(crate) fn budget(&self) -> &Arc<MemoryBudget> {
+        &self.wire.door.budget
+    }
+
+    /// Has `entry` told what becomes of the response that [`Response::is_whole`] says no of.
+    pub(crate) fn watch(self, entry: Box<PendingEntry>, body_bytes: u64) {
+        let wire = self.wire;
+        match wire.state == ResponseState::Complete && wire.fault.is_none() {
+            true => entry.complete_with(wire.head.status, body_bytes, self.output),
+            false => wire.log = Some(entry.around(wire.log.take())),
+        }
+    }
+
+    /// Answers with status 101 and the fields that `fields` appends, behind a 100 if the client waits for
+    /// that.
+    #[cfg(feature = "websocket")]
+    pub(crate) fn switch_protocols(
+        self,
+        protocol: &str,
+        expects_continue: bool,
+        fields: impl FnOnce(&mut Vec<u8>),
+    ) -> Done {
+        if expects_continue {
+            self.output.push(encode::CONTINUE);
+        }
+        self.wire.head.status = 101;
+        let write = |out: &mut Vec<u8>| encode::switch_protocols(protocol, fields, out);
+        self.output.push_with(write);
+        self.wire.done(0)
+    }
+}
+
+impl std::fmt::Debug for Response<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Response")
+            .field("status", &self.wire.head.status)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where the closure of [`Response::write_with`] writes to. Writing never fails and never blocks.
+#[derive(Debug)]
+pub struct BodyWriter<'a>(&'a mut Output);
+
+impl io::Write for BodyWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.push(bytes);
+        Ok(bytes.len())
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.push(bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,380 @@
+//! What the thread of a connection keeps of the response that is being made.
+
+use super::{Done, Response, ResponseError};
+use crate::http::access_entry::PendingEntry;
+use crate::http::deferred::streamed_body::StreamedBody;
+use crate::http::deferred::{Begun, DeferredResponse, StreamIds, WorkerCommand, WorkerHandle};
+use crate::shared::id::{ConnId, RequestId};
+use crate::shared::output::{Mark, Output};
+use crate::shared::panic_guard::drop_quietly;
+use peregrine_protocol::h1::connection::ResponseContext;
+use peregrine_protocol::h1::response_encoder::{Framing, OpenHead, ResponseEncoder, end_head};
+use peregrine_protocol::http::response::{BodySize, Content, ResponseHead};
+use std::io;
+use std::sync::Arc;
+
+/// Where answers are written, and what becomes of the current one. The driver keeps one of it, so
+/// that a [`Response`] is no more than two references: passed by value in registers, from call to
+/// call of its methods. Answers that come later are made in one of their own: recorded, and encoded on the
+/// connection's thread.
+pub(crate) struct ResponseRecorder {
+    pub(crate) encoder: ResponseEncoder,
+    pub(super) mode: ResponseContext,
+    /// Where the response begins.
+    pub(super) mark: Mark,
+    pub(super) head: ResponseHead,
+    /// Bytes of the template that stand in the output before the fields; 0 before the first field,
+    /// [`RECORDED`] if there is none.
+    pub(super) begun: usize,
+    /// Of a response that is recorded: how long its block of fields is, and what follows it.
+    recorded: (usize, BodySize),
+    pub(super) state: ResponseState,
+    pub(super) fault: Option<ResponseError>,
+    /// A body that follows.
+    pub(super) body: Option<Box<StreamedBody>>,
+    /// What a log waits for, of a response that is not complete when the handler returns.
+    pub(crate) log: Option<Box<PendingEntry>>,
+    pub(crate) door: Arc<WorkerHandle>,
+    pub(super) origin: Origin,
+    /// What the request of a response that comes later, or is streamed, is known by from now on.
+    pub(crate) id: Option<RequestId>,
+    pub(crate) ids: StreamIds,
+}
+
+/// See [`ResponseRecorder::begun`].
+const RECORDED: usize = usize::MAX;
+
+/// Whom the response is for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Origin {
+    /// The connection whose turn it is.
+    Turn(ConnId),
+    Late(RequestId),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ResponseState {
+    Open,
+    Complete,
+    /// The head is complete, and the body follows.
+    Streamed,
+    Deferred,
+    /// Has left for its connection already.
+    Posted,
+}
+
+impl ResponseRecorder {
+    pub(crate) fn new(server_name: Option<&str>, door: Arc<WorkerHandle>) -> ResponseRecorder {
+        let origin = Origin::Turn(ConnId::default());
+        ResponseRecorder::with(ResponseEncoder::new(server_name), door, origin)
+    }
+
+    /// For a response that is made later.
+    pub(crate) fn late(door: Arc<WorkerHandle>, id: RequestId) -> ResponseRecorder {
+        ResponseRecorder::with(ResponseEncoder::none(), door, Origin::Late(id))
+    }
+
+    fn with(encoder: ResponseEncoder, door: Arc<WorkerHandle>, origin: Origin) -> ResponseRecorder {
+        ResponseRecorder {
+            encoder,
+            mark: Mark::default(),
+            mode: ResponseContext::default(),
+            head: ResponseHead::OK,
+            begun: 0,
+            recorded: (0, BodySize::Unknown),
+            state: ResponseState::Open,
+            fault: None,
+            body: None,
+            log: None,
+            door,
+            origin,
+            id: None,
+            ids: StreamIds::default(),
+        }
+    }
+
+    /// A panic has ended the turn of a connection: forgets what is half done. No
+    /// identifier is given out twice.
+    #[cold]
+    pub(crate) fn recover(&mut self) {
+        let door = self.door.clone();
+        let mut new = ResponseRecorder::with(ResponseEncoder::none(), door, self.origin);
+        std::mem::swap(&mut new.encoder, &mut self.encoder);
+        new.encoder.reset();
+        self.leave_id();
+        std::mem::swap(&mut new.ids, &mut self.ids);
+        drop_quietly(std::mem::replace(self, new));
+    }
+
+    /// The connection whose turn it is.
+    #[inline]
+    pub(crate) fn set_conn(&mut self, conn: ConnId) {
+        self.origin = Origin::Turn(conn);
+    }
+
+    /// Others may answer the request of this connection from now on.
+    pub(super) fn enter(&mut self, conn: ConnId) -> RequestId {
+        let id = self.door.enter(conn, &mut self.ids);
+        debug_assert!(self.id.is_none(), "two responses to one request");
+        self.id = Some(id);
+        id
+    }
+
+    /// Nothing is to come for it any more.
+    pub(crate) fn leave(&mut self, id: RequestId) {
+        self.door.leave(id, &mut self.ids);
+    }
+
+    #[cold]
+    fn leave_id(&mut self) {
+        if let Some(id) = self.id.take() {
+            self.leave(id);
+        }
+    }
+
+    /// Begins a response behind what stands in the output.
+    #[inline]
+    pub(crate) fn response<'a>(
+        &'a mut self,
+        mode: ResponseContext,
+        output: &'a mut Output,
+    ) -> Response<'a> {
+        self.mode = mode;
+        self.mark = output.mark();
+        self.head = ResponseHead::OK;
+        self.begun = 0;
+        self.state = ResponseState::Open;
+        Response { wire: self, output }
+    }
+
+    /// Begins a response that was deferred, in an empty `output`.
+    pub(crate) fn late_response<'a>(
+        &'a mut self,
+        mode: ResponseContext,
+        begun: &Begun,
+        output: &'a mut Output,
+    ) -> Response<'a> {
+        self.mode = mode;
+        self.mark = output.mark();
+        self.begun = RECORDED;
+        self.head = begun.head;
+        output.push(&begun.fields);
+        Response { wire: self, output }
+    }
+
+    /// It is encoded elsewhere.
+    #[inline]
+    pub(super) fn is_late(&self) -> bool {
+        self.begun == RECORDED
+    }
+
+    /// Nothing was said of it that is not so by default, and it is for a GET of HTTP/1.1 on a connection
+    /// that persists.
+    #[cfg(feature = "dir")]
+    #[inline]
+    pub(super) fn is_usual(&self) -> bool {
+        self.begun == 0 && self.head == ResponseHead::OK && self.mode == ResponseContext::default()
+    }
+
+    #[cold]
+    pub(super) fn fail(&mut self, error: ResponseError) {
+        self.fault.get_or_insert(error);
+    }
+
+    #[inline]
+    pub(super) fn set_status(&mut self, status: u16, output: &mut Output) {
+        if !ResponseEncoder::is_status(status) {
+            return self.fail(ResponseError::Status(status));
+        }
+        if self.begun > 0 {
+            self.replace_template(status, output);
+        }
+        self.head.status = status;
+    }
+
+    /// Puts the template down, before the first field.
+    #[inline(always)]
+    pub(super) fn begin(&mut self, output: &mut Output) {
+        if self.begun == 0 {
+            self.put_template(output);
+        }
+    }
+
+    #[inline(never)]
+    fn put_template(&mut self, output: &mut Output) {
+        let template = self.encoder.template(self.head.status);
+        output.push(template);
+        self.begun = template.len();
+    }
+
+    /// Puts the template of another status in the place of the one that was begun.
+    #[cold]
+    fn replace_template(&mut self, status: u16, output: &mut Output) {
+        if status != self.head.status && !self.is_late() {
+            let template = self.encoder.template(status);
+            output.replace(self.mark, 0..self.begun, template);
+            self.begun = template.len();
+        }
+    }
+
+    /// Where the fields begin, counted from the mark.
+    pub(super) fn fields_from(&self) -> usize {
+        match self.is_late() {
+            true => 0,
+            false => self.begun,
+        }
+    }
+
+    /// Ends the head for a body of `size`. True if the body is sent.
+    #[inline(always)]
+    pub(super) fn end_head(&mut self, size: BodySize, output: &mut Output) -> bool {
+        match self.is_late() {
+            true => self.record(size, output),
+            false => self.encode_end(size, output).coding.is_some(),
+        }
+    }
+
+    /// What a handler has said so far is all but the body.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn record(&mut self, size: BodySize, output: &Output) -> bool {
+        self.recorded = (output.len_since(self.mark) as usize, size);
+        self.content() == Content::Sent
+    }
+
+    #[inline(always)]
+    pub(super) fn encode_end(&mut self, size: BodySize, output: &mut Output) -> Framing {
+        self.begin(output);
+        output.push_with(|out| end_head(&self.head, size, self.mode, out))
+    }
+
+    /// Ends the head for a body that is written next; then [`ResponseRecorder::fill_head`].
+    pub(super) fn open_head(&mut self, output: &mut Output) -> Option<OpenHead> {
+        if self.is_late() {
+            self.record(BodySize::Unknown, output);
+            return None;
+        }
+        self.begin(output);
+        Some(output.push_with(|out| OpenHead::end(&self.head, self.mode, out)))
+    }
+
+    /// The body is written, `len` bytes. True if it is sent.
+    pub(super) fn fill_head(
+        &mut self,
+        open: Option<OpenHead>,
+        len: u64,
+        output: &mut Output,
+    ) -> bool {
+        let Some(open) = open else {
+            self.recorded.1 = BodySize::Known(len);
+            return self.content() == Content::Sent;
+        };
+        let response = output.since(self.mark);
+        let head = response.len() - len as usize;
+        if !open.fill(len, &mut response[..head]) {
+            self.fail(ResponseError::Write(io::ErrorKind::FileTooLarge.into()));
+        }
+        open.is_sent()
+    }
+
+    fn content(&self) -> Content {
+        Content::of(self.mode.method, self.head.status)
+    }
+
+    #[inline]
+    pub(super) fn done(&mut self, body_bytes: u64) -> Done {
+        self.state = ResponseState::Complete;
+        Done {
+            status: self.head.status,
+            is_deferred: false,
+            body_bytes,
+        }
+    }
+
+    /// Whether the response is complete, and if so whether it tells the client that the connection
+    /// ends.
+    #[inline]
+    pub(crate) fn is_complete(&self) -> Option<bool> {
+        let is_complete = self.state == ResponseState::Complete && self.fault.is_none();
+        is_complete.then_some(self.head.close || !self.mode.persistent)
+    }
+
+    /// Of the response.
+    #[inline]
+    pub(crate) fn status(&self) -> u16 {
+        self.head.status
+    }
+
+    /// Of a response that is not complete: what follows of it, if that is known already, or why there
+    /// is none.
+    #[cold]
+    pub(crate) fn later(&mut self) -> Result<Option<Box<StreamedBody>>, ResponseError> {
+        match (self.fault.take(), self.state) {
+            (Some(fault), _) => Err(fault),
+            (None, ResponseState::Streamed | ResponseState::Deferred) => Ok(self.body.take()),
+            (None, _) => Err(ResponseError::Missing),
+        }
+    }
+
+    /// Sends a response that was made later to its connection, with so many bytes of body.
+    pub(crate) fn post_late(&mut self, body_bytes: u64, output: &mut Output) {
+        let Origin::Late(id) = self.origin else {
+            return;
+        };
+        let command = match (self.fault.take(), self.state) {
+            (None, ResponseState::Complete | ResponseState::Streamed) => {
+                self.state = ResponseState::Posted;
+                let late = DeferredResponse {
+                    head: self.head,
+                    fields: self.recorded.0,
+                    size: self.recorded.1,
+                    body_bytes,
+                    bytes: output.detach(),
+                    body: self.body.take(),
+                };
+                WorkerCommand::Answer(id, late)
+            }
+            // Whoever has the next responder answers.
+            (None, ResponseState::Deferred | ResponseState::Posted) => return,
+            (None, ResponseState::Open) => WorkerCommand::Fail(id, ResponseError::Missing),
+            (Some(fault), _) => WorkerCommand::Fail(id, fault),
+        };
+        output.clear();
+        self.door.post(command);
+    }
+
+    /// Puts down a response that was made later. What follows of it, or else whether it ends the
+    /// connection.
+    pub(crate) fn deliver(
+        &mut self,
+        late: DeferredResponse,
+        mode: ResponseContext,
+        output: &mut Output,
+    ) -> Result<Box<StreamedBody>, bool> {
+        let framing = output.push_with(|out| {
+            let fields = late.bytes.row(late.fields);
+            self.encoder.head(&late.head, fields, late.size, mode, out)
+        });
+        output.append(late.bytes, late.fields);
+        let mut body = late.body.ok_or(framing.close)?;
+        body.begin(framing);
+        Ok(body)
+    }
+
+    /// Whether the response is complete, with this status, and `most` bytes at the most.
+    #[cold]
+    pub(crate) fn is_complete_with(&self, status: u16, most: u64, output: &Output) -> bool {
+        self.is_complete().is_some()
+            && self.head.status == status
+            && output.len_since(self.mark) <= most
+    }
+
+    /// Throws away what there is of the response.
+    #[cold]
+    pub(crate) fn take_back(&mut self, output: &mut Output) {
+        self.leave_id();
+        self.fault = None;
+        self.body = None;
+        output.truncate(self.mark);
+    }
+}

@@ -1,0 +1,429 @@
+//! Counters of a server.
+
+mod prometheus;
+mod queues;
+
+pub use queues::Queues;
+pub(crate) use queues::QueuesOf;
+
+use crate::shared::memory_budget::MemoryBudget;
+use crate::shared::panic_guard;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Defines each counter: its documentation, and the name of its metric after `peregrine_`.
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])* $name:ident => $metric:literal,)*) => {
+        /// The counts of one worker, or of a whole server, since its start.
+        ///
+        /// ```
+        /// let sum = peregrine::Counters { requests: 1, ..Default::default() }
+        ///     + peregrine::Counters { requests: 2, ..Default::default() };
+        /// assert_eq!(sum.requests, 3);
+        /// ```
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Counters {
+            $($(#[doc = $doc])* pub $name: u64,)*
+        }
+
+        /// One counter as a Prometheus metric.
+        struct Metric {
+            name: &'static str,
+            /// The documentation of the counter.
+            help: &'static [&'static str],
+            value: fn(&Counters) -> u64,
+        }
+
+        const METRICS: &[Metric] = &[
+            $(Metric {
+                name: $metric,
+                help: &[$($doc),*],
+                value: |counters| counters.$name,
+            },)*
+        ];
+
+        /// The live counters of one worker, on their own cache lines.
+        ///
+        /// Only the worker adds to them, so a plain load and store is enough. Any thread reads them.
+        #[derive(Debug, Default)]
+        #[repr(align(128))]
+        pub(crate) struct WorkerCounters {
+            $(pub(crate) $name: Counter,)*
+        }
+
+        impl WorkerCounters {
+            pub(crate) fn snapshot(&self) -> Counters {
+                Counters { $($name: self.$name.get(),)* }
+            }
+        }
+
+        impl std::ops::Add for Counters {
+            type Output = Counters;
+
+            fn add(self, other: Counters) -> Counters {
+                Counters { $($name: self.$name + other.$name,)* }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Connections accepted.
+    accepted => "connections_accepted",
+    /// Connections closed; `accepted - closed` are open.
+    closed => "connections_closed",
+    /// Idle connections that were closed so that new ones could be accepted.
+    idle_closed => "connections_idle_closed",
+    /// Connections that were closed because memory was short: they held more than 16 KiB and made no
+    /// progress.
+    stalled_closed => "connections_stalled_closed",
+    /// Connections that got a 503 or a close as soon as they were accepted, because no descriptors or places
+    /// were left. They are not part of `accepted`.
+    turned_away => "connections_turned_away",
+    /// Those of `turned_away` whose address had too many connections:
+    /// [`Config::connections_per_address`](crate::Config::connections_per_address).
+    turned_away_by_address => "connections_turned_away_by_address",
+    /// Outages of descriptors or memory for new connections. Each outage counts once, however long it lasts.
+    accept_outages => "accept_outages",
+    /// Connections that became WebSockets.
+    upgraded => "connections_upgraded",
+    /// WebSocket messages received, without pings and other control frames.
+    ws_received => "ws_messages_received",
+    /// WebSocket messages published or broadcast, counted once for each WebSocket thread.
+    ws_published => "ws_messages_published",
+    /// Queued copies of such messages: one for each message and connection.
+    ws_fanned_out => "ws_messages_fanned_out",
+    /// WebSocket messages dropped because they did not fit. A message for one client counts if it exceeds
+    /// `WsLimits::backlog_bytes` or `WsLimits::mailbox_bytes`. A published message counts once for each
+    /// WebSocket thread whose mailbox is full.
+    ws_dropped => "ws_messages_dropped",
+    /// Requests that the handler has answered, or that got a 500 instead.
+    requests => "requests",
+    /// Responses with a status of 2xx, by the handler or the library. A response counts when its head is
+    /// complete.
+    answers_2xx => "answers_2xx",
+    /// Responses with a status of 3xx.
+    answers_3xx => "answers_3xx",
+    /// Responses with a status of 4xx, including those of refused requests.
+    answers_4xx => "answers_4xx",
+    /// Responses with a status of 5xx, by the handler or the library.
+    answers_5xx => "answers_5xx",
+    /// Bytes read from clients.
+    bytes_read => "read_bytes",
+    /// Bytes written to clients.
+    bytes_written => "written_bytes",
+    /// Requests refused because they are malformed, too large or too slow.
+    refused => "refused",
+    /// Requests and WebSockets refused because too many bytes were held in buffers. The requests also count
+    /// as `refused`.
+    overloaded => "overloaded",
+    /// Those of `refused` that took too long: 408.
+    refused_slow => "refused_slow",
+    /// Those of `refused` that were too large: 413, 414, 431.
+    refused_large => "refused_large",
+    /// Requests whose handler panicked or gave a response that cannot be sent.
+    handler_errors => "handler_errors",
+    /// Those of `handler_errors` that were panics. A panic of any application code counts that the library
+    /// calls or drops on one of its threads.
+    panics => "panics",
+    /// Those of `handler_errors` whose response came too late or never.
+    response_timeouts => "response_timeouts",
+    /// Connections that ended with a failed read or write, with a write timeout, or in the middle of a
+    /// request.
+    connection_errors => "connection_errors",
+    /// Those of `connection_errors` whose client closed the connection in the middle of a request.
+    clients_gone => "clients_gone",
+    /// Those of `connection_errors` where a read failed, usually because of a reset.
+    read_errors => "read_errors",
+    /// Those of `connection_errors` where a write failed.
+    write_errors => "write_errors",
+    /// Those of `connection_errors` whose client did not take its response in time.
+    write_timeouts => "write_timeouts",
+    /// Those of `connection_errors` that were closed because the library panicked. This is a bug of the
+    /// library: [`ConnectionError::Internal`](crate::ConnectionError::Internal).
+    internal_errors => "internal_errors",
+    /// Turns of the thread. In a turn it wakes up and handles all that has arrived.
+    turns => "turns",
+    /// Those of `turns` that were timed: one in [`Config::timed_one_in`](crate::Config::timed_one_in), chosen
+    /// at random.
+    turns_timed => "turns_timed",
+    /// Nanoseconds of the timed turns, from waking up until nothing is left to do. `turn_nanos / turns_timed
+    /// * turns` estimates the time for which the thread worked.
+    turn_nanos => "turns_timed_seconds",
+    /// Calls of [`Handler::handle_request`](crate::Handler::handle_request) in timed turns.
+    handlers_timed => "handlers_timed",
+    /// Nanoseconds of the timed calls. `handler_nanos / handlers_timed` is the average time of a call.
+    handler_nanos => "handlers_timed_seconds",
+    /// Timed calls that took 10 ms or more. Meanwhile all other clients of the worker waited.
+    handlers_over_10ms => "handlers_timed_over_10ms",
+    /// Timed calls that took 100 ms or more.
+    handlers_over_100ms => "handlers_timed_over_100ms",
+    /// Timed calls that took 1 s or more.
+    handlers_over_1s => "handlers_timed_over_1s",
+    /// Requests that [`Response::offload`](crate::Response::offload) has given to the thread pool.
+    jobs => "jobs",
+    /// Those of `jobs` that a thread has started.
+    jobs_started => "jobs_started",
+    /// Those of `jobs` that have ended, with or without a response. `jobs_started - jobs_done` are running.
+    jobs_done => "jobs_done",
+    /// Nanoseconds of the jobs that have ended.
+    job_nanos => "jobs_done_seconds",
+    /// Requests that got 503 because the queue of the thread pool was full.
+    jobs_refused => "jobs_refused",
+}
+
+impl Counters {
+    /// Requests in the queue of the thread pool: queued and not started. After the server has stopped, those
+    /// that were dropped.
+    ///
+    /// ```
+    /// let counters = peregrine::Counters { jobs: 5, jobs_started: 3, ..Default::default() };
+    /// assert_eq!(counters.jobs_waiting(), 2);
+    /// ```
+    pub fn jobs_waiting(&self) -> u64 {
+        // The two are read one after the other, while they change.
+        self.jobs.saturating_sub(self.jobs_started)
+    }
+}
+
+impl std::iter::Sum for Counters {
+    fn sum<I: Iterator<Item = Counters>>(counters: I) -> Counters {
+        counters.fold(Counters::default(), |sum, counters| sum + counters)
+    }
+}
+
+impl WorkerCounters {
+    /// Counts a response whose head is complete.
+    #[inline]
+    pub(crate) fn answered(&self, status: u16) {
+        match status {
+            200..=299 => self.answers_2xx.add(1),
+            _ => self.answered_otherwise(status),
+        }
+    }
+
+    #[cold]
+    fn answered_otherwise(&self, status: u16) {
+        match status {
+            300..=399 => self.answers_3xx.add(1),
+            400..=499 => self.answers_4xx.add(1),
+            500..=599 => self.answers_5xx.add(1),
+            // Responses that become WebSockets.
+            _ => {}
+        }
+    }
+
+    /// Counts a refused request and the status of its response.
+    pub(crate) fn refused_with(&self, status: u16) {
+        self.refused.add(1);
+        match status {
+            408 => self.refused_slow.add(1),
+            413 | 414 | 431 => self.refused_large.add(1),
+            _ => {}
+        }
+        self.answered(status);
+    }
+
+    /// Adds the panics of this thread that ended no connection. Each thread calls it at the end of its turns.
+    #[inline]
+    pub(crate) fn count_panics(&self) {
+        self.panicked(panic_guard::uncounted());
+    }
+
+    /// Counts panics of application code.
+    #[inline]
+    pub(crate) fn panicked(&self, count: u64) {
+        if count > 0 {
+            self.handler_errors.add(count);
+            self.panics.add(count);
+        }
+    }
+
+    /// Counts a timed call of the handler.
+    pub(crate) fn handler_took(&self, time: Duration) {
+        self.handlers_timed.add(1);
+        self.handler_nanos.add(nanos(time));
+        let limits = [
+            (10, &self.handlers_over_10ms),
+            (100, &self.handlers_over_100ms),
+            (1000, &self.handlers_over_1s),
+        ];
+        for (limit, counter) in limits {
+            counter.add(u64::from(time >= Duration::from_millis(limit)));
+        }
+    }
+}
+
+/// The value fits: it covers more than 500 years.
+pub(crate) fn nanos(time: Duration) -> u64 {
+    time.as_nanos().try_into().unwrap_or(u64::MAX)
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds to a counter. Only one thread may call it.
+    pub(crate) fn add(&self, n: u64) {
+        self.0.store(self.get() + n, Ordering::Relaxed);
+    }
+
+    /// Adds to a counter to which several threads add.
+    pub(crate) fn add_shared(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Counters of servers, readable from any thread.
+///
+/// It is a handle that is made before the server, so that the handler can have it.
+/// [`Server::stats`](crate::Server::stats) connects it to a server. Clones are the same handle. Before the
+/// start of the server all counts are zero; after the stop they keep their last values. One handle may be
+/// given to several servers, one after the other or at the same time. Then it has the counters of all their
+/// threads, in the order of their start.
+///
+/// ```
+/// use peregrine::{Server, Stats};
+///
+/// # fn main() -> std::io::Result<()> {
+/// let stats = Stats::new();
+/// let seen = stats.clone();
+/// let server = Server::from_fn(move |req, res| match req.path() {
+///     "/metrics" => res.header("Content-Type", Stats::CONTENT_TYPE).body(seen.prometheus()),
+///     _ => res.text(&format!("request {}", seen.counters().requests + 1)),
+/// })
+/// .stats(&stats)
+/// .bind("127.0.0.1:0")
+/// .start()?;
+/// assert_eq!(stats.worker_counters().len(), peregrine::Config::default().workers);
+/// # drop(server);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Stats {
+    threads: Arc<Mutex<Threads>>,
+}
+
+/// The counters of all threads.
+#[derive(Clone, Debug, Default)]
+struct Threads {
+    workers: Vec<Arc<WorkerCounters>>,
+    ws: Vec<Arc<WorkerCounters>>,
+    /// One for all threads of a pool.
+    pools: Vec<Arc<WorkerCounters>>,
+    /// One for all accept threads of a server.
+    accepting: Vec<Arc<WorkerCounters>>,
+    /// One for each server.
+    budgets: Vec<Arc<MemoryBudget>>,
+    worker_queues: Vec<QueuesOf>,
+    ws_queues: Vec<QueuesOf>,
+}
+
+impl Stats {
+    /// The media type of [`Stats::prometheus`] and [`Counters::prometheus`].
+    pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+    /// A handle that is not connected to a server yet.
+    pub fn new() -> Stats {
+        Stats::default()
+    }
+
+    /// The sum of the counters of all threads.
+    pub fn counters(&self) -> Counters {
+        let threads = self.threads();
+        let all = threads.workers.iter().chain(&threads.ws);
+        let all = all.chain(&threads.pools).chain(&threads.accepting);
+        all.map(|counters| counters.snapshot()).sum()
+    }
+
+    /// Bytes of memory that are held in buffers for clients now; see
+    /// [`Config::buffered_bytes`](crate::Config::buffered_bytes). The value may be up to 64 KiB for each
+    /// thread too low or too high.
+    ///
+    /// ```
+    /// assert_eq!(peregrine::Stats::new().buffered_bytes(), 0);
+    /// ```
+    pub fn buffered_bytes(&self) -> u64 {
+        self.threads().buffered_bytes()
+    }
+
+    /// The counters of each worker.
+    pub fn worker_counters(&self) -> Vec<Counters> {
+        snapshots(&self.threads().workers)
+    }
+
+    /// The counters of each WebSocket thread.
+    pub fn ws_counters(&self) -> Vec<Counters> {
+        snapshots(&self.threads().ws)
+    }
+
+    /// `shared`: the counters of a pool, and of the accept threads.
+    pub(crate) fn add(
+        &self,
+        workers: Vec<Arc<WorkerCounters>>,
+        ws: &[Arc<WorkerCounters>],
+        shared: [&Arc<WorkerCounters>; 2],
+        budget: &Arc<MemoryBudget>,
+    ) {
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        threads.workers.extend(workers);
+        threads.ws.extend_from_slice(ws);
+        let [pool, accepting] = shared;
+        threads.pools.push(pool.clone());
+        threads.accepting.push(accepting.clone());
+        threads.budgets.push(budget.clone());
+    }
+
+    /// The items that wait for all threads now.
+    pub fn queues(&self) -> Queues {
+        self.threads().queues()
+    }
+
+    /// The items that wait for each worker now. [`Queues::jobs`] is 0 here, because jobs belong to no worker.
+    pub fn worker_queues(&self) -> Vec<Queues> {
+        queues::of(&self.threads().worker_queues)
+    }
+
+    /// The items that wait for each WebSocket thread now.
+    pub fn ws_queues(&self) -> Vec<Queues> {
+        queues::of(&self.threads().ws_queues)
+    }
+
+    pub(crate) fn add_queues(&self, workers: Vec<QueuesOf>, ws: Vec<QueuesOf>) {
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        threads.worker_queues.extend(workers);
+        threads.ws_queues.extend(ws);
+    }
+
+    /// A copy, so that the lock is held only for the copying.
+    fn threads(&self) -> Threads {
+        let threads = self.threads.lock();
+        threads.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Threads {
+    fn buffered_bytes(&self) -> u64 {
+        self.budgets.iter().map(|budget| budget.used() as u64).sum()
+    }
+
+    fn queues(&self) -> Queues {
+        let pools = snapshots(&self.pools).into_iter().sum::<Counters>();
+        let all = self.worker_queues.iter().chain(&self.ws_queues);
+        let jobs = Queues {
+            jobs: pools.jobs_waiting(),
+            ..Queues::default()
+        };
+        all.map(QueuesOf::now).fold(jobs, |sum, one| sum + one)
+    }
+}
+
+fn snapshots(threads: &[Arc<WorkerCounters>]) -> Vec<Counters> {
+    threads.iter().map(|counters| counters.snapshot()).collect()
+}

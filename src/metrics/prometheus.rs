@@ -1,0 +1,152 @@
+//! Counters in the text format of Prometheus, version 0.0.4.
+
+use super::{Counters, METRICS, Metric, Queues, Stats};
+use std::fmt::Write as _;
+
+/// The prefix of each name.
+const PREFIX: &str = "peregrine_";
+
+impl Counters {
+    /// These counters in the text format of Prometheus (0.0.4; [`Stats::CONTENT_TYPE`]).
+    ///
+    /// The documentation of each counter is its help text. The names are `peregrine_requests_total`,
+    /// `peregrine_refused_total`, `peregrine_read_bytes_total` and so on. Times are in seconds. There is also
+    /// the gauge `peregrine_connections_open`.
+    ///
+    /// ```
+    /// let counters = peregrine::Counters { requests: 7, ..Default::default() };
+    /// let page = counters.prometheus();
+    /// assert!(page.contains("# TYPE peregrine_requests_total counter\nperegrine_requests_total 7\n"));
+    /// ```
+    pub fn prometheus(&self) -> String {
+        let mut page = String::new();
+        self.write(&mut page);
+        page
+    }
+
+    fn write(&self, page: &mut String) {
+        for metric in METRICS {
+            let family = format!("{PREFIX}{}_total", metric.name);
+            metric.head(&family, "", page);
+            metric.sample(page, &family, self);
+        }
+        let open = self.accepted.saturating_sub(self.closed);
+        let family = format!("{PREFIX}connections_open");
+        head(page, &family, &["Open connections."], "", "gauge");
+        sample(page, &family, open);
+    }
+}
+
+impl Stats {
+    /// A page for Prometheus: all counters, for the whole server and by thread, and gauges.
+    ///
+    /// It has all of [`Counters::prometheus`] and the gauges `peregrine_buffered_bytes`
+    /// ([`Stats::buffered_bytes`]), `peregrine_queue_connections`, `peregrine_queue_messages` and
+    /// `peregrine_queue_jobs` ([`Queues`]). Then it has the same counters by thread, as
+    /// `peregrine_thread_requests_total{thread="worker-0"}` and so on: `ws-0` is the first WebSocket thread,
+    /// `pool-0` all threads of `offload`, and `accept-0` all accept threads. The counters by thread are
+    /// separate families, so a sum over one family counts nothing twice.
+    ///
+    /// A page has a few kilobytes for each ten threads, and is made anew at each call. It should not be
+    /// public: serve it on another address, or check the client.
+    pub fn prometheus(&self) -> String {
+        let threads = self.threads();
+        let held = threads.buffered_bytes();
+        let queues = threads.queues();
+        let named = |kind: &'static str, counters: &[_]| {
+            let snapshots = super::snapshots(counters);
+            let numbered = snapshots.into_iter().enumerate();
+            numbered.map(move |(i, counters)| (format!("{kind}-{i}"), counters))
+        };
+        let threads: Vec<_> = named("worker", &threads.workers)
+            .chain(named("ws", &threads.ws))
+            .chain(named("pool", &threads.pools))
+            .chain(named("accept", &threads.accepting))
+            .collect();
+
+        let mut page = String::new();
+        // The sum of the same snapshots, so it equals the sum of the parts.
+        let sum: Counters = threads.iter().map(|(_, counters)| *counters).sum();
+        sum.write(&mut page);
+        let family = format!("{PREFIX}buffered_bytes");
+        let help = ["Bytes of memory that are held in buffers for clients."];
+        head(&mut page, &family, &help, "", "gauge");
+        sample(&mut page, &family, held);
+        queues.write(&mut page);
+        for metric in METRICS {
+            let family = format!("{PREFIX}thread_{}_total", metric.name);
+            metric.head(&family, " By thread.", &mut page);
+            for (name, counters) in &threads {
+                let series = format!("{family}{{thread=\"{name}\"}}");
+                metric.sample(&mut page, &series, counters);
+            }
+        }
+        page
+    }
+}
+
+impl Queues {
+    fn write(&self, page: &mut String) {
+        let gauges = [
+            (
+                "connections",
+                "Connections that wait for their thread.",
+                self.connections,
+            ),
+            (
+                "messages",
+                "Deferred responses, WebSocket messages and similar items that wait for their thread.",
+                self.messages,
+            ),
+            (
+                "jobs",
+                "Offloaded requests that wait for a thread.",
+                self.jobs,
+            ),
+        ];
+        for (name, help, value) in gauges {
+            let family = format!("{PREFIX}queue_{name}");
+            head(page, &family, &[help], "", "gauge");
+            sample(page, &family, value);
+        }
+    }
+}
+
+impl Metric {
+    /// Counted in nanoseconds, written in seconds, as is usual in Prometheus.
+    fn sample(&self, page: &mut String, series: &str, counters: &Counters) {
+        let value = (self.value)(counters);
+        if !self.name.ends_with("_seconds") {
+            return sample(page, series, value);
+        }
+        let (seconds, nanos) = (value / 1_000_000_000, value % 1_000_000_000);
+        let _ = writeln!(page, "{series} {seconds}.{nanos:09}");
+    }
+
+    fn head(&self, family: &str, after: &str, page: &mut String) {
+        head(page, family, self.help, after, "counter");
+    }
+}
+
+fn head(page: &mut String, family: &str, help: &[&str], after: &str, kind: &str) {
+    page.push_str("# HELP ");
+    page.push_str(family);
+    // Each line of documentation begins with a space.
+    for line in help {
+        page.push(' ');
+        for c in line.trim().chars() {
+            match c {
+                '\\' => page.push_str("\\\\"),
+                '\n' => page.push_str("\\n"),
+                c => page.push(c),
+            }
+        }
+    }
+    page.push_str(after);
+    // A write to a `String` cannot fail.
+    let _ = writeln!(page, "\n# TYPE {family} {kind}");
+}
+
+fn sample(page: &mut String, series: &str, value: u64) {
+    let _ = writeln!(page, "{series} {value}");
+}

@@ -1,0 +1,409 @@
+//! Accepts connections from listeners.
+
+use super::accept_error;
+use super::accept_error::{Failure, Reserve};
+use super::connection_limit::QUIET;
+use super::listener::{Listener, ListenerId};
+use super::poll::{Interest, Poll, Token};
+use super::server_state::{Accepted, ServerState};
+use super::transport::Plain;
+use crate::config::Config;
+use crate::log::event;
+use crate::metrics::WorkerCounters;
+use crate::shared::panic_guard::catch;
+use std::io;
+use std::time::{Duration, Instant};
+
+/// Connections taken before anything else is done.
+pub(crate) const BATCH: usize = 256;
+
+/// How long nobody is accepted when there is no room, unless some is made before.
+pub(crate) const BACK_OFF: Duration = Duration::from_millis(50);
+
+/// Pauses in which not all workers have answered, before a client is turned away.
+const PATIENCE: u32 = 100;
+
+/// Why taking connections ended for now.
+#[derive(Debug)]
+enum Pause {
+    /// Nobody is waiting, or the batch is full: the listener will say when there is more.
+    Drained,
+    /// As many are open as may be.
+    Full,
+    /// Out of descriptors or memory.
+    Exhausted(io::Error),
+}
+
+/// The listeners of one thread, all registered or none.
+pub(crate) struct Listeners {
+    list: Vec<(ListenerId, Listener)>,
+    watched: bool,
+    reserve: Reserve,
+    /// When accepting goes on, unless room is made before.
+    resume_at: Option<Instant>,
+    /// How often there was no place or no descriptor since the last connection was taken.
+    failures: u32,
+    /// When the workers were last asked for idle connections.
+    asked_at: Option<Instant>,
+}
+
+impl Listeners {
+    pub(crate) fn new(list: Vec<(ListenerId, Listener)>) -> Listeners {
+        Listeners {
+            reserve: Reserve::new(!list.is_empty()),
+            list,
+            watched: false,
+            resume_at: None,
+            failures: 0,
+            asked_at: None,
+        }
+    }
+
+    /// Starts to listen for connections, or stops.
+    pub(crate) fn watch(&mut self, on: bool, poll: &Poll) -> io::Result<()> {
+        if self.watched == on {
+            return Ok(());
+        }
+        for (i, (_, listener)) in self.list.iter().enumerate() {
+            let done = match on {
+                true => poll.add(listener, Token::of_listener(i), Interest::Read),
+                false => poll.remove(listener),
+            };
+            if done.is_err() && on {
+                // All or none.
+                for (_, listener) in &self.list[..i] {
+                    poll.remove(listener)?;
+                }
+            }
+            done?;
+        }
+        self.watched = on;
+        Ok(())
+    }
+
+    /// The listener that an event's token names.
+    pub(crate) fn index(&self, token: Token) -> Option<usize> {
+        token.listener().filter(|&i| i < self.list.len())
+    }
+
+    /// Renews interest where the system needs that.
+    fn renew(&self, index: usize, poll: &Poll) -> io::Result<()> {
+        match poll.is_oneshot() && self.watched {
+            true => poll.modify(
+                &self.list[index].1,
+                Token::of_listener(index),
+                Interest::Read,
+            ),
+            false => Ok(()),
+        }
+    }
+
+    /// After how long [`Listeners::resume`] has something to do; `None` if it never has.
+    #[inline]
+    pub(crate) fn timeout(&self, control: &ServerState) -> Option<Duration> {
+        if self.list.is_empty() {
+            return None;
+        }
+        match self.watched {
+            true => control.capacity.is_short().then_some(QUIET),
+            false => Some(BACK_OFF),
+        }
+    }
+
+    /// Accepts again if there is reason to hope for room.
+    #[inline]
+    pub(crate) fn resume(&mut self, control: &ServerState, poll: &Poll) -> io::Result<()> {
+        self.timeout(control)
+            .map_or(Ok(()), |_| self.resume_short(control, poll))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn resume_short(&mut self, control: &ServerState, poll: &Poll) -> io::Result<()> {
+        if self.watched {
+            control.capacity.tell_over();
+            return Ok(());
+        }
+        let is_due = |at| Instant::now() >= at || !control.capacity.is_awaited();
+        if self.resume_at.is_some_and(|at| !is_due(at)) {
+            return Ok(());
+        }
+        self.resume_at = None;
+        self.reserve.fill();
+        if let Err(error) = self.watch(true, poll) {
+            // Out of memory, most likely, as for what it paused for.
+            event!(Warn, "accepting goes on later: {error}");
+            self.resume_at = Some(Instant::now() + BACK_OFF);
+        }
+        Ok(())
+    }
+
+    /// Takes up to `most` connections of one listener. If there is room for none, asks for some and
+    /// pauses.
+    pub(crate) fn accept(
+        &mut self,
+        index: usize,
+        most: usize,
+        (control, config, poll): (&ServerState, &Config, &Poll),
+        mut take: impl FnMut(Accepted),
+    ) -> io::Result<()> {
+        let (id, listener) = &self.list[index];
+        let accept = || {
+            if !control.capacity.take() {
+                return Ok(None);
+            }
+            let accepted = guarded(&control.capacity.counters, || {
+                take_one(*id, listener, control)
+            });
+            accepted
+                .map(Some)
+                .inspect_err(|_| control.capacity.give_unused())
+        };
+        let (taken, pause) = take_some(most, accept, |accepted| {
+            match control.capacity.addresses.enter(accepted.peer) {
+                true => take(accepted),
+                false => {
+                    control.capacity.give_unused();
+                    control.capacity.tell_crowded(accepted.peer);
+                    turn_away(accepted.socket, control, config);
+                }
+            }
+        });
+        if taken > 0 {
+            self.failures = 0;
+        }
+        let can_turn_away = match &pause {
+            Pause::Drained => return self.renew(index, poll),
+            Pause::Full => {
+                control.capacity.tell_full();
+                true
+            }
+            Pause::Exhausted(error) => {
+                control.capacity.tell_exhausted(error);
+                accept_error::is_descriptor(error)
+            }
+        };
+        // Idle connections go first. If there are none, a client must learn that waiting is of no use.
+        if can_turn_away && self.has_asked(control) {
+            self.turn_one_away(index, control, config);
+        }
+        self.failures += 1;
+        self.pause(matches!(pause, Pause::Full), control, poll)?;
+        self.renew(index, poll)
+    }
+
+    /// The workers have been asked for idle connections a moment ago, and have answered, or have had the
+    /// time to.
+    fn has_asked(&self, control: &ServerState) -> bool {
+        let is_recent = |at: Instant| at.elapsed() < QUIET;
+        let has_asked = self.asked_at.is_some_and(is_recent) && control.has_answered();
+        self.failures > 0 && has_asked || self.failures > PATIENCE
+    }
+
+    /// `full`: for want of places, not of descriptors.
+    fn pause(&mut self, full: bool, control: &ServerState, poll: &Poll) -> io::Result<()> {
+        control.capacity.wait();
+        // A connection may have closed just before, and then no idle one has to.
+        if full && control.capacity.has_room() {
+            return Ok(());
+        }
+        control.ask_for_room();
+        self.asked_at = Some(Instant::now());
+        self.resume_at = Some(Instant::now() + BACK_OFF);
+        self.watch(false, poll)
+    }
+
+    /// Takes one connection in the place of the reserve, and ends it.
+    fn turn_one_away(&mut self, index: usize, control: &ServerState, config: &Config) {
+        self.reserve.empty();
+        let _ = guarded(&control.capacity.counters, || {
+            let (id, listener) = &self.list[index];
+            let accepted = take_one(*id, listener, control)?;
+            turn_away(accepted.socket, control, config);
+            Ok(())
+        });
+        self.reserve.fill();
+    }
+
+    /// Takes those who are already connected, as they know of no reason why they should not be,
+    /// and closes; or leaves them to someone else.
+    pub(crate) fn close(
+        &mut self,
+        (control, poll): (&ServerState, &Poll),
+        mut take: impl FnMut(Accepted),
+    ) -> io::Result<()> {
+        self.watch(false, poll)?;
+        let list = match control.leaves_backlog() {
+            true => &[],
+            false => &self.list[..],
+        };
+        for (id, listener) in list {
+            let backlog = control.listener_config(*id).backlog;
+            let backlog = usize::try_from(backlog).unwrap_or(0).max(BATCH);
+            let accept = || {
+                let take = || take_one(*id, listener, control);
+                guarded(&control.capacity.counters, take).map(Some)
+            };
+            let (taken, _) = take_some(backlog, accept, |accepted| {
+                control.capacity.addresses.enter_anyway(accepted.peer);
+                take(accepted);
+            });
+            control.capacity.take_anyway(taken);
+        }
+        self.list.clear();
+        self.reserve.empty();
+        Ok(())
+    }
+}
+
+fn take_one(id: ListenerId, listener: &Listener, control: &ServerState) -> io::Result<Accepted> {
+    let (socket, peer) = listener.accept(control.listener_config(id))?;
+    Ok(Accepted {
+        socket,
+        peer,
+        listener: id,
+    })
+}
+
+/// Takes one connection. A panic in that costs this one.
+fn guarded<T>(counters: &WorkerCounters, take: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    catch(take).unwrap_or_else(|panic| {
+        counters.connection_errors.add_shared(1);
+        counters.internal_errors.add_shared(1);
+        event!(
+            Error,
+            "accepting a connection panicked: {}",
+            panic.message()
+        );
+        Err(io::ErrorKind::ConnectionAborted.into())
+    })
+}
+
+/// Ends a connection that there is no place for.
+fn turn_away(socket: Plain, control: &ServerState, config: &Config) {
+    // Before the client can know.
+    control.capacity.counters.turned_away.add_shared(1);
+    accept_error::turn_away(socket, config);
+}
+
+/// Takes up to `most` connections, and says how many there were. `accept` says `None` if there is no
+/// place for one.
+fn take_some(
+    most: usize,
+    mut accept: impl FnMut() -> io::Result<Option<Accepted>>,
+    mut take: impl FnMut(Accepted),
+) -> (usize, Pause) {
+    let (mut taken, mut failed) = (0, 0);
+    while taken < most {
+        match accept() {
+            Ok(Some(accepted)) => {
+                take(accepted);
+                taken += 1;
+            }
+            // It may be that nobody is left. If somebody is, the listener says so again.
+            Ok(None) if taken > 0 => break,
+            Ok(None) => return (0, Pause::Full),
+            Err(error) => match accept_error::failure(&error) {
+                Failure::Nobody => break,
+                // A listener that says nothing else must not keep the thread busy.
+                Failure::One if failed < BATCH => failed += 1,
+                // The same: systems look for a descriptor before they look for a client.
+                _ if taken > 0 => break,
+                Failure::One | Failure::All => return (taken, Pause::Exhausted(error)),
+            },
+        }
+    }
+    (taken, Pause::Drained)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{TcpListener, TcpStream};
+
+    const ONE: io::Result<Option<()>> = Ok(Some(()));
+
+    /// Takes connections from a script: how many, and why it ended. `None` is no place.
+    fn script(most: usize, mut results: Vec<io::Result<Option<()>>>) -> (usize, Pause, usize) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+        let addr = listener.local_addr().expect("bound");
+        results.reverse();
+        let mut given = 0;
+        let accept = || {
+            let next = results.pop();
+            match next.unwrap_or_else(|| Err(io::ErrorKind::WouldBlock.into()))? {
+                Some(()) => Ok(Some(Accepted {
+                    socket: Plain::Tcp(TcpStream::connect(addr)?),
+                    peer: None,
+                    listener: ListenerId(0),
+                })),
+                None => Ok(None),
+            }
+        };
+        let (taken, pause) = take_some(most, accept, |_| given += 1);
+        assert_eq!(taken, given);
+        (taken, pause, results.len())
+    }
+
+    #[test]
+    fn errors_of_one_connection_cost_nobody_else() {
+        let aborted = || Err(io::ErrorKind::ConnectionAborted.into());
+        let results = vec![ONE, aborted(), aborted(), ONE, ONE];
+        let (taken, pause, left) = script(2, results);
+        assert!(matches!(pause, Pause::Drained), "{pause:?}");
+        assert_eq!((taken, left), (2, 1));
+    }
+
+    #[test]
+    fn a_panic_costs_one_connection() {
+        let counters = WorkerCounters::default();
+        let mut left = 3;
+        let accept = || {
+            guarded(&counters, || {
+                left -= 1;
+                match left {
+                    2 => std::panic::resume_unwind(Box::new("as planned")),
+                    _ => Err(io::ErrorKind::WouldBlock.into()),
+                }
+            })
+        };
+        let (taken, pause) = take_some(BATCH, accept, |_| {});
+        assert!(matches!(pause, Pause::Drained), "{pause:?}");
+        assert_eq!(
+            (taken, left, counters.snapshot().internal_errors),
+            (0, 1, 1)
+        );
+    }
+
+    #[test]
+    fn without_a_place_accepting_pauses() {
+        let (taken, pause, left) = script(BATCH, vec![Ok(None), ONE]);
+        assert!(matches!(pause, Pause::Full), "{pause:?}");
+        assert_eq!((taken, left), (0, 1));
+        let (taken, pause, left) = script(BATCH, vec![ONE, Ok(None), ONE]);
+        assert!(matches!(pause, Pause::Drained), "there may be no more");
+        assert_eq!((taken, left), (1, 1));
+    }
+
+    #[test]
+    fn a_listener_that_only_fails_is_left_alone() {
+        let results = (0..10 * BATCH).map(|_| Err(io::ErrorKind::ConnectionAborted.into()));
+        let (taken, pause, left) = script(BATCH, results.collect());
+        assert!(matches!(pause, Pause::Exhausted(_)), "{pause:?}");
+        assert_eq!((taken, left), (0, 9 * BATCH - 1));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn without_descriptors_or_memory_accepting_pauses() {
+        use rustix::io::Errno;
+        for errno in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM] {
+            let (taken, pause, left) = script(BATCH, vec![Err(errno.into()), ONE]);
+            assert!(matches!(pause, Pause::Exhausted(_)), "{pause:?}");
+            assert_eq!((taken, left), (0, 1));
+            let (taken, pause, left) = script(BATCH, vec![ONE, Err(errno.into()), ONE]);
+            assert!(matches!(pause, Pause::Drained), "there may be no more");
+            assert_eq!((taken, left), (1, 1));
+        }
+    }
+}

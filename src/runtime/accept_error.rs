@@ -1,0 +1,199 @@
+//! Errors of `accept`, and how a client is refused without descriptors.
+
+use super::clock;
+use super::transport::{Plain, Transport};
+use crate::config::Config;
+use crate::shared::output::Output;
+use peregrine_protocol::field_line;
+use peregrine_protocol::h1::connection::ResponseContext;
+use peregrine_protocol::h1::response_encoder::ResponseEncoder;
+use peregrine_protocol::http::response::{BodySize, ResponseHead};
+use socket2::{Domain, Socket, Type};
+use std::io;
+
+/// What an error of `accept` is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// Nobody is waiting.
+    Nobody,
+    /// One connection, which is gone: the next one may be better.
+    One,
+    /// All that could follow now.
+    All,
+}
+
+/// Linux passes on errors of the network that the new connection has met already, and BSDs those of
+/// a client that has left (accept(2)): none of them is one of the listener.
+pub(crate) fn failure(error: &io::Error) -> Failure {
+    use io::ErrorKind::{
+        ConnectionAborted, ConnectionReset, HostUnreachable, Interrupted, NetworkDown,
+        NetworkUnreachable, NotConnected, PermissionDenied, TimedOut, WouldBlock,
+    };
+    match error.kind() {
+        WouldBlock => Failure::Nobody,
+        // A signal has come between, or a firewall does not want it.
+        Interrupted | PermissionDenied => Failure::One,
+        ConnectionAborted | ConnectionReset | NotConnected | TimedOut => Failure::One,
+        NetworkDown | NetworkUnreachable | HostUnreachable => Failure::One,
+        _ if error
+            .raw_os_error()
+            .is_some_and(|code| OF_ONE.contains(&code)) =>
+        {
+            Failure::One
+        }
+        _ => Failure::All,
+    }
+}
+
+/// The process or the system has no descriptors left, which the reserve helps against; it does not
+/// against a lack of memory.
+pub(crate) fn is_descriptor(error: &io::Error) -> bool {
+    error
+        .raw_os_error()
+        .is_some_and(|code| DESCRIPTORS.contains(&code))
+}
+
+#[cfg(unix)]
+mod codes {
+    use rustix::io::Errno;
+
+    /// Errors of one connection that have no [`std::io::ErrorKind`].
+    #[cfg(target_os = "linux")]
+    pub(crate) const OF_ONE: &[i32] = &[
+        Errno::PROTO.raw_os_error(),
+        Errno::NOPROTOOPT.raw_os_error(),
+        Errno::HOSTDOWN.raw_os_error(),
+        Errno::NONET.raw_os_error(),
+        Errno::OPNOTSUPP.raw_os_error(),
+    ];
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) const OF_ONE: &[i32] = &[Errno::PROTO.raw_os_error()];
+
+    pub(crate) const DESCRIPTORS: &[i32] =
+        &[Errno::MFILE.raw_os_error(), Errno::NFILE.raw_os_error()];
+}
+
+#[cfg(not(unix))]
+mod codes {
+    pub(crate) const OF_ONE: &[i32] = &[];
+    /// `WSAEMFILE`.
+    pub(crate) const DESCRIPTORS: &[i32] = &[10024];
+}
+
+use codes::{DESCRIPTORS, OF_ONE};
+
+/// A descriptor that is kept for the moment when there is no other.
+#[derive(Debug)]
+pub(crate) struct Reserve(Option<Socket>);
+
+impl Reserve {
+    /// `wanted`: whether there will be anything to use it for.
+    pub(crate) fn new(wanted: bool) -> Reserve {
+        let mut reserve = Reserve(None);
+        if wanted {
+            reserve.fill();
+        }
+        reserve
+    }
+
+    /// Takes one if it has none and there is one.
+    pub(crate) fn fill(&mut self) {
+        if self.0.is_none() {
+            // Bound to nothing: the cheapest descriptor that every system has.
+            self.0 = Socket::new(Domain::IPV4, Type::DGRAM, None).ok();
+        }
+    }
+
+    pub(crate) fn empty(&mut self) {
+        self.0 = None;
+    }
+}
+
+/// What is read of a client that is turned away: a close with more unread is a reset, which may
+/// overtake the response.
+const READ: usize = 64 << 10;
+
+/// Answers a client that has asked for something, without waiting for anything, and closes.
+pub(crate) fn turn_away(mut socket: Plain, config: &Config) {
+    let mut buffer = [0; 4 << 10];
+    let mut read = 0;
+    let mut go_on = |socket: &mut Plain| {
+        let n = socket.read(&mut buffer).unwrap_or(0);
+        read += n;
+        n > 0 && read < READ
+    };
+    if go_on(&mut socket) {
+        let mut encoder = ResponseEncoder::new(config.server_name.as_deref());
+        encoder.set_time(clock::unix());
+        let head = ResponseHead {
+            status: 503,
+            close: true,
+            upgrade: false,
+        };
+        let fields = field_line!("Retry-After", "1");
+        // Without a body, so that it is right for every method.
+        let (size, request) = (BodySize::Known(0), ResponseContext::default());
+        let mut output = Output::default();
+        output.push_with(|out| encoder.head(&head, fields, size, request, out));
+        // If there is no room for it, there is nothing more to say.
+        let _ = socket.send(&output);
+        let _ = socket.shutdown_write();
+        while go_on(&mut socket) {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_one_connection_is_not_the_listeners() {
+        use io::ErrorKind;
+        for kind in [
+            ErrorKind::Interrupted,
+            ErrorKind::ConnectionAborted,
+            ErrorKind::ConnectionReset,
+            ErrorKind::PermissionDenied,
+            ErrorKind::NetworkDown,
+            ErrorKind::NotConnected,
+        ] {
+            assert_eq!(failure(&kind.into()), Failure::One, "{kind}");
+        }
+        assert_eq!(failure(&ErrorKind::WouldBlock.into()), Failure::Nobody);
+        assert_eq!(failure(&ErrorKind::OutOfMemory.into()), Failure::All);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_the_manual_says() {
+        use rustix::io::Errno;
+        let of = |errno: Errno| {
+            let error = io::Error::from(errno);
+            (failure(&error), is_descriptor(&error))
+        };
+        // "treat them like EAGAIN by retrying"
+        for errno in [
+            Errno::NETDOWN,
+            Errno::PROTO,
+            Errno::NOPROTOOPT,
+            Errno::HOSTDOWN,
+            Errno::NONET,
+            Errno::HOSTUNREACH,
+            Errno::OPNOTSUPP,
+            Errno::NETUNREACH,
+            Errno::CONNABORTED,
+            Errno::INTR,
+            Errno::PERM,
+            Errno::TIMEDOUT,
+        ] {
+            assert_eq!(of(errno), (Failure::One, false), "{errno}");
+        }
+        assert_eq!(of(Errno::AGAIN), (Failure::Nobody, false));
+        for errno in [Errno::MFILE, Errno::NFILE] {
+            assert_eq!(of(errno), (Failure::All, true), "{errno}");
+        }
+        for errno in [Errno::NOBUFS, Errno::NOMEM, Errno::BADF, Errno::INVAL] {
+            assert_eq!(of(errno), (Failure::All, false), "{errno}");
+        }
+    }
+}

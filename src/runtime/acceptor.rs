@@ -1,0 +1,119 @@
+//! Accept threads.
+
+use super::accept::{BATCH, Listeners};
+use super::listener::{Listener, ListenerId};
+use super::poll::{Events, Poll};
+use super::server_state::{Accepted, ServerState};
+use crate::config::{Balance, Config};
+use std::io;
+use std::sync::{Arc, atomic::Ordering};
+
+/// A thread that hands connections to the workers.
+pub(crate) struct Acceptor {
+    poll: Poll,
+    listeners: Listeners,
+    control: Arc<ServerState>,
+    config: Arc<Config>,
+    /// What is on its way to each worker.
+    batches: Vec<Vec<Accepted>>,
+    turn: usize,
+}
+
+impl Acceptor {
+    pub(crate) fn new(
+        poll: Poll,
+        listeners: Vec<(ListenerId, Listener)>,
+        control: Arc<ServerState>,
+        config: Arc<Config>,
+    ) -> Acceptor {
+        Acceptor {
+            poll,
+            listeners: Listeners::new(listeners),
+            batches: control.seats.iter().map(|_| Vec::new()).collect(),
+            control,
+            config,
+            turn: 0,
+        }
+    }
+
+    /// Runs until the server stops.
+    pub(crate) fn run(mut self) -> io::Result<()> {
+        let shared = self.control.clone();
+        let _accepting = shared.acceptor_starts();
+        let result = self.accept_until_stop();
+        let closed = {
+            let Acceptor {
+                poll,
+                listeners,
+                control,
+                config,
+                batches,
+                turn,
+            } = &mut self;
+            listeners.close((control, poll), |accepted| {
+                let seat = choose(control, config, turn);
+                batches[seat].push(accepted);
+            })
+        };
+        self.hand_over();
+        result.and(closed)
+    }
+
+    fn accept_until_stop(&mut self) -> io::Result<()> {
+        let mut events = Events::new();
+        self.listeners.watch(true, &self.poll)?;
+        while !self.control.is_stopping() {
+            let timeout = self.listeners.timeout(&self.control);
+            self.poll.wait(&mut events, timeout)?;
+            for ready in events.iter() {
+                if let Some(index) = self.listeners.index(ready.token) {
+                    self.accept(index)?;
+                }
+            }
+            self.listeners.resume(&self.control, &self.poll)?;
+        }
+        Ok(())
+    }
+
+    fn accept(&mut self, index: usize) -> io::Result<()> {
+        let Acceptor {
+            poll,
+            listeners,
+            control,
+            config,
+            batches,
+            turn,
+        } = self;
+        listeners.accept(index, BATCH, (control, config, poll), |accepted| {
+            let seat = choose(control, config, turn);
+            batches[seat].push(accepted);
+        })?;
+        self.hand_over();
+        Ok(())
+    }
+
+    /// One wake-up for all that goes to one worker.
+    fn hand_over(&mut self) {
+        for (seat, batch) in self.control.seats.iter().zip(&mut self.batches) {
+            if !batch.is_empty() && seat.mailbox.put(batch.drain(..)) {
+                seat.waker.wake();
+            }
+        }
+    }
+}
+
+/// The worker for the next connection: the one whose turn it is, or the one with the fewest, those
+/// that are behind it in turn coming first.
+fn choose(control: &ServerState, config: &Config, turn: &mut usize) -> usize {
+    let count = control.seats.len();
+    let mut seats = (0..count).map(|i| (*turn + i) % count);
+    let load = |&seat: &usize| control.seats[seat].load();
+    let chosen = match config.balance {
+        Balance::LeastConnections => seats.min_by_key(load),
+        Balance::RoundRobin => seats.next(),
+    };
+    let chosen = chosen.expect("at least one worker");
+    *turn = chosen + 1;
+    control.seats[chosen].given.fetch_add(1, Ordering::Relaxed);
+    chosen
+}

@@ -1,0 +1,195 @@
+//! Limit on connections per client address.
+
+use crate::config::Config;
+use crate::config::network::IpNetwork;
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Parts with a lock each: a power of two.
+const PARTS: usize = 16;
+
+/// Who is counted as one: a host with IPv4, a site with IPv6, where each host has as many addresses as it
+/// wants (RFC 4291 section 2.5.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Origin {
+    V4(Ipv4Addr),
+    /// The first 64 bits.
+    V6([u8; 8]),
+}
+
+impl From<IpAddr> for Origin {
+    fn from(addr: IpAddr) -> Origin {
+        match addr.to_canonical() {
+            IpAddr::V4(addr) => Origin::V4(addr),
+            IpAddr::V6(addr) => {
+                let [a, b, c, d, e, f, g, h, ..] = addr.octets();
+                Origin::V6([a, b, c, d, e, f, g, h])
+            }
+        }
+    }
+}
+
+impl Origin {
+    fn part(&self) -> usize {
+        let sum = |bytes: &[u8]| bytes.iter().fold(0, |sum, byte| sum ^ byte);
+        let sum = match self {
+            Origin::V4(addr) => sum(&addr.octets()),
+            Origin::V6(bytes) => sum(bytes),
+        };
+        usize::from(sum) % PARTS
+    }
+}
+
+/// Has an entry for each address with connections, so no more entries than there are connections.
+pub(crate) struct Addresses {
+    /// For each address.
+    most: usize,
+    /// Those that are not counted.
+    exempt: Vec<IpNetwork>,
+    parts: [Mutex<HashMap<Origin, usize>>; PARTS],
+}
+
+impl Addresses {
+    pub(crate) fn new(config: &Config) -> Addresses {
+        Addresses {
+            most: config.most_per_address(),
+            exempt: config.trusted_proxies.clone(),
+            parts: Default::default(),
+        }
+    }
+
+    /// One more connection of this client. False if its address has as many as it may: then it is not
+    /// counted.
+    pub(crate) fn enter(&self, peer: Option<SocketAddr>) -> bool {
+        self.add(peer, self.most)
+    }
+
+    /// The same for one that has got in already.
+    pub(crate) fn enter_anyway(&self, peer: Option<SocketAddr>) {
+        self.add(peer, usize::MAX);
+    }
+
+    fn add(&self, peer: Option<SocketAddr>, most: usize) -> bool {
+        let Some(origin) = self.origin(peer) else {
+            return true;
+        };
+        let mut part = self.part(origin);
+        let open = part.get(&origin).copied().unwrap_or(0);
+        if open >= most {
+            return false;
+        }
+        part.insert(origin, open + 1);
+        true
+    }
+
+    /// One of them has ended.
+    pub(crate) fn leave(&self, peer: Option<SocketAddr>) {
+        let Some(origin) = self.origin(peer) else {
+            return;
+        };
+        let mut part = self.part(origin);
+        match part.get_mut(&origin) {
+            Some(open) if *open > 1 => *open -= 1,
+            _ => {
+                part.remove(&origin);
+            }
+        }
+    }
+
+    /// Whom the connection is counted for. Those of Unix sockets have no address.
+    fn origin(&self, peer: Option<SocketAddr>) -> Option<Origin> {
+        let addr = peer?.ip();
+        let is_exempt = self.exempt.iter().any(|network| network.contains(addr));
+        (!is_exempt).then(|| addr.into())
+    }
+
+    fn part(&self, origin: Origin) -> MutexGuard<'_, HashMap<Origin, usize>> {
+        let part = self.parts[origin.part()].lock();
+        part.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[cfg(test)]
+    fn len(&self) -> usize {
+        let part = |part: &Mutex<HashMap<_, _>>| part.lock().expect("no panic").len();
+        self.parts.iter().map(part).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses(most: usize) -> Addresses {
+        Addresses::new(&Config {
+            connections_per_address: Some(most),
+            ..Config::default()
+        })
+    }
+
+    fn peer(addr: &str) -> Option<SocketAddr> {
+        Some(SocketAddr::new(addr.parse().expect(addr), 1))
+    }
+
+    #[test]
+    fn hosts_and_sites_are_counted() {
+        for (one, same, other) in [
+            ("192.0.2.1", "192.0.2.1", "192.0.2.2"),
+            ("192.0.2.1", "::ffff:192.0.2.1", "::ffff:192.0.2.2"),
+            ("2001:db8:1:1::1", "2001:db8:1:1:ffff::", "2001:db8:1:2::1"),
+        ] {
+            let addresses = addresses(2);
+            assert!(addresses.enter(peer(one)) && addresses.enter(peer(same)));
+            assert!(!addresses.enter(peer(one)) && !addresses.enter(peer(same)));
+            assert!(addresses.enter(peer(other)));
+            addresses.leave(peer(one));
+            assert!(addresses.enter(peer(same)));
+            assert!(!addresses.enter(peer(same)));
+        }
+    }
+
+    #[test]
+    fn loopback_and_unix_sockets_are_not() {
+        let addresses = addresses(0);
+        for _ in 0..3 {
+            assert!(addresses.enter(None));
+            for addr in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
+                assert!(addresses.enter(peer(addr)));
+            }
+        }
+        assert!(!addresses.enter(peer("192.0.2.1")), "0 is none");
+        assert_eq!(addresses.len(), 0);
+    }
+
+    #[test]
+    fn nothing_is_kept_of_those_that_have_left() {
+        let addresses = addresses(10);
+        let of = |n: u16| Some(SocketAddr::from(([10, 0, (n >> 8) as u8, n as u8], 1)));
+        for _ in 0..3 {
+            (0..1000).for_each(|n| assert!(addresses.enter(of(n))));
+        }
+        assert_eq!(addresses.len(), 1000);
+        for _ in 0..3 {
+            (0..1000).for_each(|n| addresses.leave(of(n)));
+        }
+        assert_eq!(addresses.len(), 0);
+        addresses.enter_anyway(of(1));
+        assert_eq!(addresses.len(), 1);
+    }
+
+    #[test]
+    fn threads_count_together() {
+        let addresses = addresses(1000);
+        let entered = std::thread::scope(|scope| {
+            let enter = || {
+                (0..700)
+                    .filter(|_| addresses.enter(peer("192.0.2.1")))
+                    .count()
+            };
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(enter)).collect();
+            let entered = threads.into_iter().map(|t| t.join().expect("no panic"));
+            entered.sum::<usize>()
+        });
+        assert_eq!(entered, 1000);
+    }
+}

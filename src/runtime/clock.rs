@@ -1,0 +1,180 @@
+//! The time, read once per wake-up.
+
+use crate::metrics;
+use crate::metrics::WorkerCounters;
+use peregrine_protocol::Seconds;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// How old the date in a response may get.
+const DATE_AGE: Duration = Duration::from_millis(500);
+
+pub(crate) struct Clock {
+    start: Instant,
+    /// Since the start.
+    now: Duration,
+    date_due: Duration,
+}
+
+/// Seconds since 1970.
+pub(crate) fn unix() -> u64 {
+    seconds_of(SystemTime::now())
+}
+
+/// None of them before that.
+fn seconds_of(date: SystemTime) -> u64 {
+    date.duration_since(UNIX_EPOCH)
+        .map_or(0, |unix| unix.as_secs())
+}
+
+/// For an [`Instant`] that the clock of the system has no number for.
+const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// When `wait` has passed from now on; a wait of more than a century, which is one without an end,
+/// lasts a century.
+pub(crate) fn after(wait: Duration) -> Instant {
+    Instant::now() + wait.min(CENTURY)
+}
+
+impl Clock {
+    pub(crate) fn new() -> Clock {
+        Clock {
+            start: Instant::now(),
+            now: Duration::ZERO,
+            date_due: Duration::ZERO,
+        }
+    }
+
+    /// Looks at the clock. Says the date as seconds since 1970 when it may have changed.
+    pub(crate) fn tick(&mut self) -> Option<u64> {
+        self.advance(self.start.elapsed(), unix)
+    }
+
+    /// All limits of time go by `now`, since the start, which never goes back. The date is the time of
+    /// day, whatever that does.
+    fn advance(&mut self, now: Duration, unix: impl FnOnce() -> u64) -> Option<u64> {
+        self.now = now;
+        if self.now < self.date_due {
+            return None;
+        }
+        self.date_due = self.now + DATE_AGE;
+        Some(unix())
+    }
+
+    /// Since the start, and not as of the last look.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// All that the last look was for is done.
+    pub(crate) fn end_turn(&self, is_timed: bool, counters: &WorkerCounters) {
+        counters.count_panics();
+        counters.turns.add(1);
+        if is_timed {
+            counters.turns_timed.add(1);
+            let time = self.elapsed().saturating_sub(self.now);
+            counters.turn_nanos.add(metrics::nanos(time));
+        }
+    }
+
+    /// Since the start.
+    #[inline]
+    pub(crate) fn now(&self) -> Duration {
+        self.now
+    }
+
+    /// Whole seconds since the start.
+    #[inline]
+    pub(crate) fn seconds(&self) -> Seconds {
+        Seconds::at(self.now)
+    }
+
+    /// How long until the next whole second.
+    #[inline]
+    pub(crate) fn to_next_second(&self) -> Duration {
+        Duration::new(0, 1_000_000_000 - self.now.subsec_nanos())
+    }
+}
+
+/// Chooses one in so many, by chance: each in its turn would meet the same request again and again where
+/// they come in a pattern.
+pub(crate) struct Sampler {
+    one_in: u32,
+    /// Until the next.
+    left: u32,
+    chance: u32,
+}
+
+impl Sampler {
+    /// `seed`: not all threads shall choose alike. 0 in so many are none.
+    pub(crate) fn new(one_in: u32, seed: usize) -> Sampler {
+        Sampler {
+            one_in,
+            left: 1,
+            // Not 0, which this has no way out of; the golden ratio spreads small numbers.
+            chance: (seed as u32).wrapping_mul(0x9e37_79b9) | 1,
+        }
+    }
+
+    /// Whether this is one. The first is.
+    #[inline]
+    pub(crate) fn next(&mut self) -> bool {
+        self.left = self.left.saturating_sub(1);
+        self.left == 0 && self.one_in > 0 && self.choose()
+    }
+
+    #[cold]
+    fn choose(&mut self) -> bool {
+        // A step of xorshift32.
+        self.chance ^= self.chance << 13;
+        self.chance ^= self.chance >> 17;
+        self.chance ^= self.chance << 5;
+        // From 1 to 2 n - 1: n on average.
+        let most = self.one_in.saturating_mul(2) - 1;
+        self.left = 1 + self.chance % most;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Somebody sets the time of day, by hours and to the beginning of 1970: the date follows within
+    /// [`DATE_AGE`], and what limits go by does not notice.
+    #[test]
+    fn the_time_of_day_may_jump() {
+        let mut clock = Clock::new();
+        let (start, hour) = (1_700_000_000, 3600);
+        for (second, date) in (0..).zip([start, start + hour, start - hour, 0]) {
+            let now = Duration::from_secs(second);
+            assert_eq!(clock.advance(now, || date), Some(date));
+            assert_eq!(clock.seconds(), Seconds::of(second));
+            let soon = now + DATE_AGE - Duration::from_millis(1);
+            assert_eq!(clock.advance(soon, || unreachable!("not due")), None);
+            assert_eq!(clock.seconds(), Seconds::of(second));
+        }
+        assert_eq!(seconds_of(UNIX_EPOCH - Duration::from_secs(hour)), 0);
+    }
+
+    #[test]
+    fn one_in_so_many() {
+        let chosen = |one_in, of| {
+            let mut sampler = Sampler::new(one_in, 3);
+            (0..of).filter(|_| sampler.next()).count()
+        };
+        assert_eq!(chosen(0, 1000), 0);
+        assert_eq!(chosen(1, 1000), 1000);
+        assert_eq!(chosen(u32::MAX, 1000), 1, "the first");
+        for one_in in [2, 64, 1000] {
+            let count = chosen(one_in, 1_000_000) * one_in as usize;
+            assert!((950_000..1_050_000).contains(&count), "{count} of {one_in}");
+        }
+    }
+
+    #[test]
+    fn threads_choose_differently() {
+        let [mut one, mut other] = [0, 1].map(|seed| Sampler::new(64, seed));
+        let same = (0..10_000).filter(|_| one.next() & other.next()).count();
+        assert!(same < 20, "{same}");
+    }
+}

@@ -1,0 +1,65 @@
+//! How many file descriptors the process may have.
+
+use crate::config::Config;
+use crate::log::event;
+
+/// Descriptors of each thread: those of its poller, and a reserve.
+const PER_THREAD: usize = 4;
+
+/// Standard streams, and what a program opens itself: an estimate.
+const SPARE: usize = 16;
+
+/// How many of [`Config::connections`] there are descriptors for, beside those of so many threads and
+/// listeners. Raises the limit first if that is wanted, and says so in the log if they are too few.
+pub(crate) fn connections_that_fit(config: &Config, threads: usize, listeners: usize) -> usize {
+    let own = threads * PER_THREAD + listeners + SPARE;
+    if config.raise_descriptors {
+        limit::raise(config.connections.saturating_add(own));
+    }
+    let Some(most) = limit::get() else {
+        return config.connections;
+    };
+    let fit = most.saturating_sub(own).min(config.connections);
+    if fit < config.connections {
+        event!(
+            Warn,
+            "Config::connections is {}, but the process may have {most} descriptors (ulimit -n): \
+             there is room for about {fit} connections; see Config::raise_descriptors",
+            config.connections
+        );
+    }
+    fit
+}
+
+#[cfg(unix)]
+mod limit {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    /// `None`: there is none.
+    pub(crate) fn get() -> Option<usize> {
+        let most = getrlimit(Resource::Nofile).current?;
+        Some(usize::try_from(most).unwrap_or(usize::MAX))
+    }
+
+    /// To `wanted`, or as far as the process may.
+    pub(crate) fn raise(wanted: usize) {
+        let wanted = wanted as u64;
+        let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+        if current.is_none_or(|current| current >= wanted) {
+            return;
+        }
+        let current = Some(maximum.map_or(wanted, |maximum| maximum.min(wanted)));
+        // What it is afterwards is looked up.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current, maximum });
+    }
+}
+
+/// Sockets are no descriptors there, and have no limit of the process.
+#[cfg(not(unix))]
+mod limit {
+    pub(crate) fn get() -> Option<usize> {
+        None
+    }
+
+    pub(crate) fn raise(_: usize) {}
+}

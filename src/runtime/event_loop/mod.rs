@@ -1,0 +1,415 @@
+//! `EventLoop<D>`: poll, clock, connections, deadlines, stop. One for each thread.
+//!
+//! There is one for all protocols. What differs is in a [`Driver`], which the compiler puts in its place:
+//! [`http_driver`](crate::http::driver), [`ws_driver`](crate::websocket::driver).
+
+mod driver;
+mod ending;
+
+pub(crate) use driver::{Driven, Driver, ThreadState, Time};
+
+use super::clock::{Clock, Sampler};
+use super::memory_relief::MemoryRelief;
+use super::poll::{Events, Interest, Poll};
+use super::server_state::ServerState;
+use super::slab::Slab;
+use crate::config::Config;
+use crate::shared::id::ConnId;
+use crate::shared::panic_guard::catch;
+use peregrine_protocol::Seconds;
+use std::io;
+use std::time::{Duration, Instant};
+
+/// How long a body is left alone whose source gives nothing: it is asked a hundred times a second.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Systems refuse a wait for a timer that is due in many thousand years.
+const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
+
+/// Reads or writes for a connection whose time is up, before that is enforced.
+const LOOKS: usize = 64;
+
+/// Arrivals that there is room for without an allocation.
+const KEPT_ARRIVALS: usize = 64;
+
+/// What becomes of a connection after an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It waits for its socket.
+    Open,
+    /// It has more to do as soon as others have had their turn.
+    Again,
+    /// It has more to do after a while.
+    Later,
+    /// Drop it.
+    Closed,
+    /// It goes on in another protocol; see [`Driver::upgrade`].
+    Upgraded,
+}
+
+/// What became of a thread's connections when the server stopped.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Ended {
+    pub(crate) drained: u64,
+    pub(crate) cut: u64,
+}
+
+pub(crate) struct EventLoop<'a, D: Driver> {
+    pub(crate) config: &'a Config,
+    pub(crate) control: &'a ServerState,
+    pub(crate) driver: D,
+    pub(crate) poll: Poll,
+    pub(crate) slab: Slab<D::Connection>,
+    pub(crate) clock: Clock,
+    /// Which turns are timed.
+    sampler: Sampler,
+    relief: MemoryRelief,
+    /// Connections that have more to do without an event.
+    again: Vec<ConnId>,
+    /// The same, after [`PAUSE`]: those whose body gives nothing at present.
+    later: Vec<ConnId>,
+    /// When that is over.
+    later_at: Duration,
+    /// Connections that have come and are not open yet.
+    pub(crate) arrivals: Vec<D::Arrival>,
+    commands: Vec<D::Command>,
+    due: Vec<ConnId>,
+    /// The second in which deadlines were last looked at.
+    checked: Seconds,
+    /// Since the server began to stop.
+    stop: Option<Stop>,
+}
+
+struct Stop {
+    /// When what is still open is cut.
+    at: Instant,
+    drained: u64,
+}
+
+impl<'a, D: Driver> EventLoop<'a, D> {
+    /// `index`: of the thread among those of its kind.
+    pub(crate) fn new(
+        index: usize,
+        (config, control): (&'a Config, &'a ServerState),
+        poll: Poll,
+        driver: D,
+    ) -> EventLoop<'a, D> {
+        EventLoop {
+            config,
+            control,
+            driver,
+            poll,
+            slab: Slab::new(),
+            clock: Clock::new(),
+            sampler: Sampler::new(config.timed_one_in, index),
+            relief: MemoryRelief::default(),
+            again: Vec::new(),
+            later: Vec::new(),
+            later_at: Duration::ZERO,
+            arrivals: Vec::new(),
+            commands: Vec::new(),
+            due: Vec::new(),
+            checked: Seconds::START,
+            stop: None,
+        }
+    }
+
+    /// Runs until the server stops.
+    pub(crate) fn run(mut self) -> io::Result<Ended> {
+        let mut events = Events::new();
+        loop {
+            let timeout = self.timeout();
+            self.poll.wait_from(&self.clock, &mut events, timeout)?;
+            let is_timed = self.sampler.next();
+            let unix = self.clock.tick();
+            let now = self.clock.seconds();
+            let time = Time {
+                now,
+                unix,
+                is_timed,
+            };
+            self.driver.shared().wake_up(time);
+            for ready in events.iter() {
+                if !D::accept(&mut self, ready.token)? {
+                    self.act(ready.token.conn(), |connection, shared| {
+                        if ready.writable && connection.link().flush().is_err() {
+                            return Fate::Closed;
+                        }
+                        connection.ready(ready.readable, ready.writable, shared)
+                    });
+                }
+            }
+            self.take_arrivals();
+            self.take_commands();
+            self.run_again();
+            self.check_deadlines();
+            self.free_memory();
+            if self.control.is_stopping() {
+                if let Some(ended) = self.stopping()? {
+                    return Ok(ended);
+                }
+            }
+            self.flush_dirty();
+            D::turn(&mut self)?;
+            let counters = self.driver.shared().counters();
+            self.clock.end_turn(is_timed, counters);
+        }
+    }
+
+    /// From the last look at the clock on; forever, if nothing is due at any time.
+    fn timeout(&self) -> Option<Duration> {
+        // What a connection has posted to its own thread wakes nothing.
+        if !self.again.is_empty() || !self.driver.inbox().is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let next = self.clock.to_next_second();
+        let is_rare = self.stop.is_some()
+            || !self.later.is_empty()
+            || self.relief.goes_on()
+            || self
+                .driver
+                .timeout(self.clock.now(), self.control)
+                .is_some();
+        match is_rare {
+            false => (!self.slab.is_empty()).then_some(next),
+            true => self.first_timeout(next),
+        }
+    }
+
+    /// The same, of all that may be due. Durations are dear to compare, and nearly always `next` is first.
+    #[cold]
+    #[inline(never)]
+    fn first_timeout(&self, next: Duration) -> Option<Duration> {
+        let now = self.clock.now();
+        let wait = match &self.stop {
+            Some(stop) => Some(next.min(stop.at.saturating_duration_since(Instant::now()))),
+            None => (!self.slab.is_empty()).then_some(next),
+        };
+        let driver = self.driver.timeout(now, self.control);
+        let later = (!self.later.is_empty()).then(|| self.later_at.saturating_sub(now));
+        let relief = self.relief.timeout(now);
+        let first = [wait, driver, later, relief];
+        let first = first.into_iter().flatten().min();
+        first.map(|wait| wait.min(LONGEST_WAIT))
+    }
+
+    /// Lets a connection do something, and sees to what follows from it. A panic in that ends this
+    /// connection and nothing else.
+    pub(crate) fn act(
+        &mut self,
+        id: ConnId,
+        act: impl FnOnce(&mut D::Connection, &mut D::Shared) -> Fate,
+    ) {
+        let Some((connection, deadline)) = self.slab.entry(id) else {
+            return;
+        };
+        let (shared, poll) = (self.driver.shared(), &self.poll);
+        shared.begin(id);
+        let fate = catch(|| {
+            let fate = act(connection, shared);
+            if fate == Fate::Upgraded {
+                return fate;
+            }
+            connection.settle(shared);
+            if fate == Fate::Closed {
+                return fate;
+            }
+            let interest = connection.interest();
+            if connection.link().watch(interest, id, poll).is_err() {
+                return Fate::Closed;
+            }
+            *deadline = due(connection, shared);
+            let link = connection.link();
+            match interest.is_some_and(Interest::is_read) && link.has_read_ahead() {
+                true if fate == Fate::Open => Fate::Again,
+                _ => fate,
+            }
+        });
+        match fate {
+            Ok(Fate::Open) => {}
+            Ok(Fate::Again) => self.again.push(id),
+            Ok(Fate::Later) => self.rest(id),
+            Ok(Fate::Closed) => self.close(id, D::Connection::close),
+            Ok(Fate::Upgraded) => D::upgrade(self, id),
+            Err(panic) => self.lose(id, &panic),
+        }
+        D::acted(self);
+    }
+
+    /// The body of this connection is asked for more when the pause is over.
+    #[cold]
+    fn rest(&mut self, id: ConnId) {
+        if self.later.is_empty() {
+            self.later_at = self.clock.now() + PAUSE;
+        }
+        self.later.push(id);
+    }
+
+    /// Takes connections that other threads have handed over.
+    fn take_arrivals(&mut self) {
+        let arrivals = self.driver.arrivals();
+        if !arrivals.is_empty() {
+            arrivals.take(&mut self.arrivals);
+            self.open_arrivals();
+        }
+    }
+
+    /// The first bytes are likely to be there already: the poller hears of a connection only when there
+    /// was nothing to read.
+    pub(crate) fn open_arrivals(&mut self) {
+        let mut arrivals = std::mem::take(&mut self.arrivals);
+        for arrival in arrivals.drain(..) {
+            let peer = D::peer_of(&arrival);
+            let (driver, control) = (&mut self.driver, self.control);
+            match catch(|| driver.connect(arrival, control)) {
+                Ok(connection) => {
+                    let id = self.slab.insert(connection);
+                    let is_stopping = self.stop.is_some();
+                    self.act(id, |connection, shared| {
+                        connection.open(id, is_stopping, shared)
+                    });
+                }
+                Err(panic) => {
+                    self.recover(&panic);
+                    self.ended(peer);
+                }
+            }
+        }
+        // After a storm of them it would hold memory that nothing needs.
+        arrivals.shrink_to(KEPT_ARRIVALS);
+        self.arrivals = arrivals;
+    }
+
+    /// Does what other threads have asked for.
+    fn take_commands(&mut self) {
+        if self.driver.inbox().is_empty() {
+            return;
+        }
+        let mut commands = std::mem::take(&mut self.commands);
+        self.driver.inbox().take(&mut commands);
+        for command in commands.drain(..) {
+            D::command(self, command);
+        }
+        self.commands = commands;
+        self.flush_dirty();
+    }
+
+    /// Sends what others have sent to connections.
+    fn flush_dirty(&mut self) {
+        while !self.driver.shared().dirty().is_empty() {
+            let mut dirty = std::mem::take(self.driver.shared().dirty());
+            for id in dirty.drain(..) {
+                self.act(id, D::Connection::flush);
+            }
+            let next = self.driver.shared().dirty();
+            if next.is_empty() {
+                *next = dirty;
+            }
+        }
+    }
+
+    /// Goes on with those that had more to do, once each. What comes of it waits for the next turn of the
+    /// loop, so that others have theirs between.
+    fn run_again(&mut self) {
+        if !self.later.is_empty() && self.clock.now() >= self.later_at {
+            // One that others have sent something to may be there twice.
+            self.later.sort_unstable();
+            self.later.dedup();
+            self.again.append(&mut self.later);
+        }
+        let count = self.again.len();
+        for i in 0..count {
+            self.act(self.again[i], go_on);
+        }
+        self.again.drain(..count);
+    }
+
+    /// Once a second.
+    fn check_deadlines(&mut self) {
+        let now = self.driver.shared().now();
+        if now == self.checked {
+            return;
+        }
+        self.checked = now;
+        self.driver.shared().trim();
+        let mut due = std::mem::take(&mut self.due);
+        self.slab.due(now, &mut due);
+        for id in due.drain(..) {
+            self.act(id, expire);
+        }
+        self.due = due;
+    }
+
+    /// Closes connections that hold memory without progress while it is short.
+    #[inline]
+    fn free_memory(&mut self) {
+        if self.driver.shared().tally().is_short() || self.relief.goes_on() {
+            self.close_stalled();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn close_stalled(&mut self) {
+        let mut first = std::mem::take(&mut self.due);
+        let (now, second) = (self.clock.now(), self.clock.seconds());
+        let limit = self.config.limits.stall_timeout;
+        let stall = |connection: &D::Connection| connection.stall(limit, second);
+        let tally = self.driver.shared().tally();
+        self.relief
+            .search(&self.slab, tally, now, stall, &mut first);
+        for id in first.drain(..) {
+            if self.driver.shared().tally().is_short() {
+                self.act(id, D::Connection::give_memory);
+            }
+        }
+        self.due = first;
+    }
+}
+
+/// Goes on with what has come already, to the connection or to its transport.
+fn go_on<S: ThreadState, C: Driven<S>>(connection: &mut C, shared: &mut S) -> Fate {
+    let fate = connection.again(shared);
+    let may_read = matches!(fate, Fate::Open | Fate::Later) && connection.link().has_read_ahead();
+    if !may_read || !connection.interest().is_some_and(Interest::is_read) {
+        return fate;
+    }
+    match connection.ready(true, false, shared) {
+        Fate::Open => fate,
+        fate => fate,
+    }
+}
+
+/// When a connection is to be looked at without an event.
+#[inline]
+fn due<S: ThreadState, C: Driven<S>>(connection: &mut C, shared: &S) -> Seconds {
+    match connection.link().is_starved() {
+        true => shared.now().next(),
+        false => connection.deadline(shared),
+    }
+}
+
+/// The deadline of a connection has passed. What came in time counts, though nothing has looked at it: the
+/// process may have been suspended, or the system may have been out of memory for it.
+pub(crate) fn expire<S: ThreadState, C: Driven<S>>(connection: &mut C, shared: &mut S) -> Fate {
+    connection.link().retry();
+    for _ in 0..LOOKS {
+        if due(connection, shared) > shared.now() {
+            return Fate::Open;
+        }
+        // Others have nothing to look at: they wait for no client, or for its end only.
+        if !connection.waits_for_client() {
+            return connection.expire(shared);
+        }
+        let before = shared.moved();
+        let fate = connection.ready(true, true, shared);
+        if fate != Fate::Open {
+            return fate;
+        }
+        if shared.moved() == before {
+            return connection.expire(shared);
+        }
+    }
+    // More than one turn's worth: it is not slow.
+    Fate::Open
+}

@@ -1,0 +1,126 @@
+//! A socket in the event loop: what it waits for, and what it holds in memory.
+
+use super::poll::{Interest, Poll};
+use super::socket::Socket;
+use super::transport::{Transport, Written, can_wait};
+use crate::shared::id::ConnId;
+use crate::shared::memory_budget::LocalUsage;
+use crate::shared::output::Output;
+use std::io;
+
+pub(crate) struct Link<T> {
+    pub(crate) socket: Socket<T>,
+    /// What the poller watches for; `None` before the first time the socket had nothing for us.
+    watched: Option<Interest>,
+    /// The system had no memory for the last call. The poller would say at once that the socket is
+    /// ready, so it is not asked: the call is made again in the next second.
+    starved: bool,
+    /// Bytes that the tally has for the connection.
+    counted: u32,
+}
+
+impl<T: Transport> Link<T> {
+    pub(crate) fn new(socket: Socket<T>) -> Link<T> {
+        Link {
+            socket,
+            watched: None,
+            starved: false,
+            counted: 0,
+        }
+    }
+
+    /// What has arrived. 0 bytes are the end of it, `None` says that there is nothing at present.
+    #[inline]
+    pub(crate) fn read(&mut self, room: &mut [u8]) -> io::Result<Option<usize>> {
+        self.starved = false;
+        match self.socket.stream.read(room) {
+            Ok(n) => Ok(Some(n)),
+            Err(error) if can_wait(&error, &mut self.starved) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sends what is next. `None` if the socket takes nothing at present.
+    #[inline]
+    pub(crate) fn send(&mut self, output: &Output) -> io::Result<Option<Written>> {
+        match self.socket.stream.send(output) {
+            Ok(sent) => Ok(Some(sent)),
+            Err(error) if can_wait(&error, &mut self.starved) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// See [`Link::starved`](#structfield.starved).
+    #[inline]
+    pub(crate) fn is_starved(&self) -> bool {
+        self.starved
+    }
+
+    /// The next call is made without waiting any longer.
+    #[inline]
+    pub(crate) fn retry(&mut self) {
+        self.starved = false;
+    }
+
+    /// Has the poller watch for this; `None` leaves it as it is.
+    #[inline]
+    pub(crate) fn watch(
+        &mut self,
+        interest: Option<Interest>,
+        id: ConnId,
+        poll: &Poll,
+    ) -> io::Result<()> {
+        let interest = match (self.starved, interest) {
+            (true, _) => Interest::Nothing,
+            (false, Some(interest)) => interest,
+            (false, None) => return Ok(()),
+        };
+        let interest = match self.socket.stream.wants().write && !self.starved {
+            true => interest.and_write(),
+            false => interest,
+        };
+        if self.watched == Some(interest) && !poll.is_oneshot() {
+            return Ok(());
+        }
+        let before = self.watched.replace(interest);
+        match (self.socket.stream.socket(), before) {
+            (Some(socket), None) => poll.add(socket, id.into(), interest),
+            (Some(socket), Some(_)) => poll.modify(socket, id.into(), interest),
+            (None, _) => Ok(()),
+        }
+    }
+
+    /// Whether a read brings something that no event will tell of.
+    #[inline(always)]
+    pub(crate) fn has_read_ahead(&self) -> bool {
+        self.socket.stream.wants().read
+    }
+
+    /// The socket can be written to: what the transport wants to write goes first.
+    #[inline(always)]
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        match self.socket.stream.flush() {
+            Err(error) if !can_wait(&error, &mut self.starved) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// The poller is not to watch it any more.
+    pub(crate) fn unwatch(&mut self, poll: &Poll) {
+        let before = self.watched.take();
+        if let Some(socket) = self.socket.stream.socket().filter(|_| before.is_some()) {
+            let _ = poll.remove(socket);
+        }
+    }
+
+    /// The connection holds so many bytes from now on.
+    #[inline]
+    pub(crate) fn charge(&mut self, held: usize, tally: &mut LocalUsage) {
+        self.counted = tally.count(self.counted, held);
+    }
+
+    /// Bytes that it was last charged for.
+    pub(crate) fn charged(&self) -> u32 {
+        self.counted
+    }
+}

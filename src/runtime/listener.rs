@@ -1,0 +1,288 @@
+//! Listening sockets.
+
+#[cfg(unix)]
+use super::socket_file;
+#[cfg(unix)]
+use super::socket_file::SocketFile;
+use super::transport;
+use super::transport::Plain;
+use crate::config::Config;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+#[cfg(windows)]
+use std::os::windows::io::{AsRawSocket, AsSocket, BorrowedSocket, RawSocket};
+#[cfg(unix)]
+use std::os::{
+    fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
+    unix::net::UnixListener,
+};
+#[cfg(unix)]
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// Where to listen.
+#[derive(Debug)]
+pub(crate) enum BindAddr {
+    /// What a name stands for; the first that can be bound is taken.
+    Tcp(io::Result<Vec<SocketAddr>>),
+    /// Listeners of one address, each with a queue of its own, so that none may be left out.
+    Inherited(Vec<TcpListener>),
+    /// With the mode of its file.
+    #[cfg(unix)]
+    Unix(PathBuf, u32),
+    /// With its file, if that is ours now.
+    #[cfg(unix)]
+    InheritedUnix(UnixListener, Option<Arc<SocketFile>>),
+}
+
+/// What is set for one place to listen, and for the connections that come from there.
+#[derive(Debug)]
+pub(crate) struct ListenerConfig {
+    pub(crate) backlog: i32,
+    pub(crate) nodelay: bool,
+    /// What the next connections do, where a test says so.
+    #[cfg(all(test, unix))]
+    pub(crate) plans: transport::faulty::Plans,
+}
+
+impl ListenerConfig {
+    pub(crate) fn new(config: &Config) -> ListenerConfig {
+        ListenerConfig {
+            backlog: config.backlog,
+            nodelay: config.tcp_nodelay,
+            #[cfg(all(test, unix))]
+            plans: transport::faulty::Plans::default(),
+        }
+    }
+}
+
+/// A place to listen, by the order in which a server was told of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ListenerId(pub(crate) u16);
+
+/// Does not block.
+#[derive(Debug)]
+pub(crate) enum Listener {
+    Tcp(TcpListener),
+    /// With the file, if we have made it. It goes first, and before the listener is closed: as soon
+    /// as nobody listens, another server may put its own in that place.
+    #[cfg(unix)]
+    Unix(Option<Arc<SocketFile>>, UnixListener),
+}
+
+/// Bytes that the system takes of a response beyond those that are on their way to the client
+/// (`TCP_NOTSENT_LOWAT`; inherited by what is accepted). Left alone, Linux takes 2 MiB and more for
+/// each client that reads nothing, of a store that all programs share: a thousand of them leave
+/// others nothing. And it says that there is room again only when a third of that is gone, so that a
+/// slow client would be taken for one that reads nothing.
+#[cfg(target_os = "linux")]
+pub(crate) const UNSENT: u32 = 256 << 10;
+
+/// Whether several listeners of one address share its connections.
+pub(crate) const CAN_SHARE: bool = cfg!(any(target_os = "linux", target_os = "freebsd"));
+
+impl Listener {
+    /// Binds to `addr`. `shared`: so that [`Listener::another`] can bind to it as well; still an
+    /// error if anyone else has it. `only_v6`: see [`bind`].
+    pub(crate) fn tcp(
+        addr: SocketAddr,
+        shared: bool,
+        only_v6: bool,
+        config: &ListenerConfig,
+    ) -> io::Result<Listener> {
+        if shared && addr.port() != 0 {
+            // SO_REUSEPORT would let two programs of one user take each other's connections.
+            bind(addr, false, only_v6)?;
+        }
+        let socket = bind(addr, shared, only_v6)?;
+        socket.listen(config.backlog)?;
+        Listener::inherited(socket.into(), config)
+    }
+
+    /// A listener that someone else has bound.
+    pub(crate) fn inherited(
+        listener: TcpListener,
+        config: &ListenerConfig,
+    ) -> io::Result<Listener> {
+        listener.set_nonblocking(true)?;
+        // What is accepted inherits it on Linux; elsewhere `accept` sets it again.
+        socket2::SockRef::from(&listener).set_tcp_nodelay(config.nodelay)?;
+        // Not everything that looks like Linux has it, nor every kind of socket that a service manager
+        // can pass (MPTCP): a server without it serves.
+        #[cfg(target_os = "linux")]
+        let _ = socket2::SockRef::from(&listener).set_tcp_notsent_lowat(UNSENT);
+        Ok(Listener::Tcp(listener))
+    }
+
+    #[cfg(unix)]
+    pub(crate) fn inherited_unix(
+        listener: UnixListener,
+        file: Option<Arc<SocketFile>>,
+    ) -> io::Result<Listener> {
+        listener.set_nonblocking(true)?;
+        Ok(Listener::Unix(file, listener))
+    }
+
+    /// Binds to `path`; see [`socket_file::listen`].
+    #[cfg(unix)]
+    pub(crate) fn unix(path: &Path, mode: u32, config: &ListenerConfig) -> io::Result<Listener> {
+        let (listener, file) = socket_file::listen(path, mode, config.backlog)?;
+        Listener::inherited_unix(listener, Some(Arc::new(file)))
+    }
+
+    /// One more of the same address, with a queue of its own: [`CAN_SHARE`].
+    pub(crate) fn another(&self, config: &ListenerConfig) -> io::Result<Listener> {
+        match self {
+            Listener::Tcp(listener) => {
+                let addr = listener.local_addr()?;
+                let only_v6 = addr.is_ipv6() && socket2::SockRef::from(listener).only_v6()?;
+                let socket = bind(addr, true, only_v6)?;
+                socket.listen(config.backlog)?;
+                Listener::inherited(socket.into(), config)
+            }
+            #[cfg(unix)]
+            Listener::Unix(..) => self.same(),
+        }
+    }
+
+    /// Whether its file, if it has made one, outlives it.
+    #[cfg(unix)]
+    pub(crate) fn keep_file(&self, kept: bool) {
+        if let Listener::Unix(Some(file), _) = self {
+            file.keep(kept);
+        }
+    }
+
+    /// The same again: what one of them takes, the other does not.
+    pub(crate) fn same(&self) -> io::Result<Listener> {
+        match self {
+            Listener::Tcp(listener) => Ok(Listener::Tcp(listener.try_clone()?)),
+            #[cfg(unix)]
+            Listener::Unix(file, listener) => {
+                Ok(Listener::Unix(file.clone(), listener.try_clone()?))
+            }
+        }
+    }
+
+    /// Where it listens.
+    pub(crate) fn addr(&self) -> io::Result<ListenAddr> {
+        match self {
+            Listener::Tcp(listener) => listener.local_addr().map(ListenAddr::Tcp),
+            #[cfg(unix)]
+            Listener::Unix(_, listener) => {
+                let addr = listener.local_addr()?;
+                Ok(ListenAddr::Unix(
+                    addr.as_pathname().map(Path::to_owned).unwrap_or_default(),
+                ))
+            }
+        }
+    }
+
+    /// Takes the next connection.
+    pub(crate) fn accept(
+        &self,
+        config: &ListenerConfig,
+    ) -> io::Result<(Plain, Option<SocketAddr>)> {
+        match self {
+            Listener::Tcp(listener) => transport::accept_tcp(listener, config),
+            #[cfg(unix)]
+            Listener::Unix(_, listener) => transport::accept_unix(listener),
+        }
+    }
+}
+
+/// A bound socket that does not listen yet. `[::]` takes IPv4, too, whatever the default of the system is,
+/// unless `only_v6` says that there is another socket for it.
+fn bind(addr: SocketAddr, shared: bool, only_v6: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    // On Windows the option of this name would let others take the port.
+    #[cfg(not(windows))]
+    socket.set_reuse_address(true)?;
+    if addr.is_ipv6() && addr.ip().is_unspecified() {
+        let set = socket.set_only_v6(only_v6);
+        // OpenBSD has nothing else.
+        set.or_else(|error| if only_v6 { Err(error) } else { Ok(()) })?;
+    }
+    if shared {
+        share(&socket)?;
+    }
+    socket.bind(&addr.into())?;
+    Ok(socket)
+}
+
+#[cfg(target_os = "linux")]
+fn share(socket: &Socket) -> io::Result<()> {
+    socket.set_reuse_port(true)
+}
+
+#[cfg(target_os = "freebsd")]
+fn share(socket: &Socket) -> io::Result<()> {
+    socket.set_reuse_port_lb(true)
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
+fn share(_socket: &Socket) -> io::Result<()> {
+    Ok(())
+}
+
+/// Where a server listens.
+///
+/// ```
+/// let addr = peregrine::ListenAddr::Tcp(([127, 0, 0, 1], 8080).into());
+/// assert_eq!(addr.to_string(), "http://127.0.0.1:8080");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ListenAddr {
+    /// An address and port, the real one where port 0 was asked for.
+    Tcp(SocketAddr),
+    /// The path of a Unix socket; empty if it has none.
+    #[cfg(unix)]
+    Unix(PathBuf),
+}
+
+impl std::fmt::Display for ListenAddr {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            ListenAddr::Tcp(addr) => write!(f, "http://{addr}"),
+            #[cfg(unix)]
+            ListenAddr::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+#[cfg(unix)]
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Listener::Tcp(listener) => listener.as_fd(),
+            Listener::Unix(_, listener) => listener.as_fd(),
+        }
+    }
+}
+
+#[cfg(unix)]
+impl AsRawFd for Listener {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
+    }
+}
+
+#[cfg(windows)]
+impl AsSocket for Listener {
+    fn as_socket(&self) -> BorrowedSocket<'_> {
+        let Listener::Tcp(listener) = self;
+        listener.as_socket()
+    }
+}
+
+#[cfg(windows)]
+impl AsRawSocket for Listener {
+    fn as_raw_socket(&self) -> RawSocket {
+        let Listener::Tcp(listener) = self;
+        listener.as_raw_socket()
+    }
+}

@@ -1,0 +1,472 @@
+//! Waits for sockets. The only file that uses `polling`.
+//!
+//! Level-triggered, so that a connection is registered once and one read per event will do. On
+//! Windows, which has no such mode in `polling`, interest is renewed after each event.
+//!
+//! On Linux the wait asks the poller's own epoll descriptor: release 3.11 of `polling` arms a timer
+//! and renews its notifier around every wait, five system calls where one does the work. The
+//! wake-up is then an eventfd of ours. `linux_waits_see_what_polling_registered` pins what this
+//! rests on.
+#![allow(unsafe_code)]
+
+use super::clock::Clock;
+use crate::shared::id::{ConnId, Slot};
+use polling::{AsRawSource, AsSource, Event, PollMode, Poller};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+#[cfg(target_os = "linux")]
+use rustix::{
+    buffer::spare_capacity,
+    event::{EventfdFlags, Timespec, epoll, eventfd},
+    fd::OwnedFd,
+    time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags},
+};
+
+/// Names a registered socket in its events: a connection or a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub(crate) struct Token(usize);
+
+impl Token {
+    /// The listener of this number, less than [`Slot::RESERVED`].
+    pub(crate) fn of_listener(index: usize) -> Token {
+        Token(Slot::COUNT + index)
+    }
+
+    /// The number of the listener, if it names one.
+    #[inline]
+    pub(crate) fn listener(self) -> Option<usize> {
+        let index = self.0.checked_sub(Slot::COUNT);
+        index.filter(|index| *index < Slot::RESERVED)
+    }
+
+    /// The connection, if it names one.
+    #[inline]
+    pub(crate) fn conn(self) -> ConnId {
+        ConnId::of(self.0)
+    }
+}
+
+impl From<ConnId> for Token {
+    #[inline]
+    fn from(id: ConnId) -> Token {
+        Token(id.number())
+    }
+}
+
+/// The token of a wake-up; `polling` keeps this value for itself, and so do we.
+#[cfg(target_os = "linux")]
+const WAKE: Token = Token(usize::MAX);
+
+/// The token of the timer of [`Poll::wait_from`]; of those that listeners never get to.
+#[cfg(target_os = "linux")]
+const ALARM: Token = Token(usize::MAX - 1);
+
+/// Events that one wait takes in.
+const EVENTS: usize = 512;
+
+/// What to wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Interest {
+    Read,
+    Write,
+    Both,
+    /// Its failure at most, where the system tells.
+    Nothing,
+}
+
+impl Interest {
+    /// In what can be read.
+    pub(crate) fn is_read(self) -> bool {
+        matches!(self, Interest::Read | Interest::Both)
+    }
+
+    /// In room for what is written.
+    pub(crate) fn is_write(self) -> bool {
+        matches!(self, Interest::Write | Interest::Both)
+    }
+
+    /// The same, and in room for what is written.
+    pub(crate) fn and_write(self) -> Interest {
+        match self {
+            Interest::Read | Interest::Both => Interest::Both,
+            Interest::Write | Interest::Nothing => Interest::Write,
+        }
+    }
+
+    fn event(self, token: Token) -> Event {
+        match self {
+            Interest::Read => Event::readable(token.0),
+            Interest::Write => Event::writable(token.0),
+            Interest::Both => Event::all(token.0),
+            Interest::Nothing => Event::none(token.0),
+        }
+    }
+}
+
+/// What has happened to a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ready {
+    pub(crate) token: Token,
+    pub(crate) readable: bool,
+    pub(crate) writable: bool,
+}
+
+/// One thread waits on it.
+pub(crate) struct Poll {
+    poller: Arc<Poller>,
+    mode: PollMode,
+    #[cfg(target_os = "linux")]
+    wake: Arc<OwnedFd>,
+    #[cfg(target_os = "linux")]
+    alarm: Alarm,
+}
+
+/// A timer among the sockets; see [`Poll::wait_from`].
+#[cfg(target_os = "linux")]
+struct Alarm {
+    timer: OwnedFd,
+    /// When it goes off, or has.
+    at: Duration,
+}
+
+/// Ends the wait of another thread, or its next one.
+#[derive(Clone, Debug)]
+pub(crate) struct Waker {
+    #[cfg(target_os = "linux")]
+    wake: Arc<OwnedFd>,
+    #[cfg(not(target_os = "linux"))]
+    poller: Arc<Poller>,
+}
+
+impl Waker {
+    pub(crate) fn wake(&self) {
+        // It fails only if the counter is full, and then the wake-up is already due.
+        #[cfg(target_os = "linux")]
+        let _ = rustix::io::write(&*self.wake, &1u64.to_ne_bytes());
+        #[cfg(not(target_os = "linux"))]
+        let _ = self.poller.notify();
+    }
+}
+
+impl Poll {
+    pub(crate) fn new() -> io::Result<Poll> {
+        let poller = Arc::new(Poller::new()?);
+        let mode = match poller.supports_level() {
+            true => PollMode::Level,
+            false => PollMode::Oneshot,
+        };
+        #[cfg(target_os = "linux")]
+        let (wake, timer) = {
+            let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+            let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
+            let timer = rustix::time::timerfd_create(TimerfdClockId::Monotonic, flags)?;
+            // Edge-triggered: each write, or end of a time, is an event of its own, and nobody needs
+            // to read.
+            let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
+            for (fd, token) in [(&wake, WAKE), (&timer, ALARM)] {
+                epoll::add(
+                    &*poller,
+                    fd,
+                    epoll::EventData::new_u64(token.0 as u64),
+                    flags,
+                )?;
+            }
+            (Arc::new(wake), timer)
+        };
+        Ok(Poll {
+            poller,
+            mode,
+            #[cfg(target_os = "linux")]
+            wake,
+            #[cfg(target_os = "linux")]
+            alarm: Alarm {
+                timer,
+                at: Duration::ZERO,
+            },
+        })
+    }
+
+    pub(crate) fn waker(&self) -> Waker {
+        Waker {
+            #[cfg(target_os = "linux")]
+            wake: self.wake.clone(),
+            #[cfg(not(target_os = "linux"))]
+            poller: self.poller.clone(),
+        }
+    }
+
+    /// Registers `source`. Where [`Poll::must_remove`], it is removed before it is closed.
+    pub(crate) fn add<'a, S: AsSource>(
+        &self,
+        source: &'a S,
+        token: Token,
+        interest: Interest,
+    ) -> io::Result<()>
+    where
+        &'a S: AsRawSource,
+    {
+        // SAFETY: `source` is an open socket. It must not outlive its registration: epoll and
+        // kqueue drop the registration when the socket is closed, and on other systems the owners
+        // call `remove` first, as `must_remove` tells them. epoll does so when the last descriptor of
+        // the socket is closed: a child process by a plain `fork` has one, too. Events that it causes
+        // carry a token of an earlier generation, which stands for no connection.
+        unsafe {
+            self.poller
+                .add_with_mode(source.raw(), interest.event(token), self.mode)
+        }
+    }
+
+    /// Changes what `source` is watched for.
+    pub(crate) fn modify(
+        &self,
+        source: &impl AsSource,
+        token: Token,
+        interest: Interest,
+    ) -> io::Result<()> {
+        self.poller
+            .modify_with_mode(source, interest.event(token), self.mode)
+    }
+
+    pub(crate) fn remove(&self, source: &impl AsSource) -> io::Result<()> {
+        self.poller.delete(source)
+    }
+
+    /// Whether a socket must be removed before it is closed: not where the kernel does it.
+    pub(crate) const fn must_remove() -> bool {
+        cfg!(not(any(
+            target_os = "linux",
+            target_os = "android",
+            target_os = "macos",
+            target_os = "ios",
+            target_os = "freebsd",
+            target_os = "netbsd",
+            target_os = "openbsd",
+            target_os = "dragonfly",
+        )))
+    }
+
+    /// Whether interest ends with each event and has to be renewed.
+    pub(crate) fn is_oneshot(&self) -> bool {
+        self.mode == PollMode::Oneshot
+    }
+
+    /// Waits until something happens, a wake-up comes, or `timeout` has passed.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn wait(&self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+        events.list.clear();
+        let timeout = timeout.map(timespec);
+        match epoll::wait(
+            &*self.poller,
+            spare_capacity(&mut events.list),
+            timeout.as_ref(),
+        ) {
+            Err(rustix::io::Errno::INTR) | Ok(_) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Waits until something happens, a wake-up comes, or `timeout` has passed.
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn wait(&self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+        events.list.clear();
+        match self.poller.wait(&mut events.list, timeout) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The wait of a loop that is woken often, with a timeout each time.
+impl Poll {
+    /// Waits like [`Poll::wait`]; the timeout counts from the last tick of `clock`. May return early.
+    ///
+    /// The timeout is a timer of its own, which is set only if it would go off too late: the next
+    /// second need not be said at each wake-up. A timeout of the wait itself costs two looks at the
+    /// clock and, if there is anything to wait for, a timer of the kernel's made and unmade: 1 to 2 %
+    /// of a server with few connections.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn wait_from(
+        &mut self,
+        clock: &Clock,
+        events: &mut Events,
+        timeout: Option<Duration>,
+    ) -> io::Result<()> {
+        let Some(timeout) = timeout.filter(|timeout| !timeout.is_zero()) else {
+            return self.wait(events, timeout);
+        };
+        let due = clock.now().saturating_add(timeout);
+        if self.alarm.at <= clock.now() || self.alarm.at > due {
+            let left = due.saturating_sub(clock.elapsed());
+            let once = Itimerspec {
+                it_interval: timespec(Duration::ZERO),
+                // Nothing would turn it off.
+                it_value: timespec(left.max(Duration::from_nanos(1))),
+            };
+            let flags = TimerfdTimerFlags::empty();
+            rustix::time::timerfd_settime(&self.alarm.timer, flags, &once)?;
+            self.alarm.at = due;
+        }
+        self.wait(events, None)
+    }
+
+    /// Waits like [`Poll::wait`]; the timeout counts from the last tick of `clock`.
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn wait_from(
+        &mut self,
+        clock: &Clock,
+        events: &mut Events,
+        timeout: Option<Duration>,
+    ) -> io::Result<()> {
+        let passed = || clock.elapsed().saturating_sub(clock.now());
+        self.wait(
+            events,
+            timeout.map(|timeout| timeout.saturating_sub(passed())),
+        )
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn timespec(time: Duration) -> Timespec {
+    Timespec {
+        tv_sec: time.as_secs() as _,
+        tv_nsec: time.subsec_nanos() as _,
+    }
+}
+
+/// What one wait has brought.
+pub(crate) struct Events {
+    #[cfg(target_os = "linux")]
+    list: Vec<epoll::Event>,
+    #[cfg(not(target_os = "linux"))]
+    list: polling::Events,
+}
+
+impl Events {
+    #[cfg(target_os = "linux")]
+    pub(crate) fn new() -> Events {
+        Events {
+            list: Vec::with_capacity(EVENTS),
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn new() -> Events {
+        let capacity = std::num::NonZeroUsize::new(EVENTS).expect("not zero");
+        Events {
+            list: polling::Events::with_capacity(capacity),
+        }
+    }
+
+    /// The sockets. A wake-up is none of them: whoever is woken looks at its mailbox and its clock.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Ready> {
+        use epoll::EventFlags as Flags;
+        let read = Flags::IN | Flags::PRI | Flags::HUP | Flags::ERR;
+        let write = Flags::OUT | Flags::HUP | Flags::ERR;
+        self.list.iter().filter_map(move |event| {
+            let (flags, token) = (event.flags, Token(event.data.u64() as usize));
+            (token != WAKE && token != ALARM).then_some(Ready {
+                token,
+                readable: flags.intersects(read),
+                writable: flags.intersects(write),
+            })
+        })
+    }
+
+    /// The sockets. A wake-up is none of them: whoever is woken looks at its mailbox.
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Ready> {
+        self.list.iter().map(|event| Ready {
+            token: Token(event.key),
+            readable: event.readable,
+            writable: event.writable,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::net::{TcpListener, TcpStream};
+
+    const SEVEN: Token = Token(7);
+    const LONG: Option<Duration> = Some(Duration::from_secs(30));
+
+    fn connected() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let client =
+            TcpStream::connect(listener.local_addr().expect("bound")).expect("a connection");
+        (client, listener.accept().expect("the same connection").0)
+    }
+
+    #[test]
+    fn linux_waits_see_what_polling_registered() {
+        let poll = Poll::new().expect("a poller");
+        let (mut client, server) = connected();
+        let mut events = Events::new();
+        poll.add(&server, SEVEN, Interest::Read)
+            .expect("registered");
+        client.write_all(b"x").expect("sent");
+        for _ in 0..2 {
+            // Not read: it comes again, unless the system needs renewed interest.
+            poll.wait(&mut events, LONG).expect("an event");
+            let ready: Vec<Ready> = events.iter().collect();
+            assert_eq!(ready.len(), 1);
+            assert_eq!((ready[0].token, ready[0].readable), (SEVEN, true));
+            if poll.is_oneshot() {
+                poll.modify(&server, SEVEN, Interest::Read)
+                    .expect("renewed");
+            }
+        }
+        poll.modify(&server, SEVEN, Interest::Write)
+            .expect("changed");
+        poll.wait(&mut events, LONG).expect("an event");
+        assert!(
+            events
+                .iter()
+                .all(|ready| ready.token == SEVEN && ready.writable)
+        );
+        poll.remove(&server).expect("removed");
+    }
+
+    #[test]
+    fn a_wait_ends_when_its_time_has_come() {
+        let mut poll = Poll::new().expect("a poller");
+        let mut events = Events::new();
+        let mut clock = Clock::new();
+        poll.waker().wake();
+        let hour = Some(Duration::from_secs(3600));
+        poll.wait_from(&clock, &mut events, hour).expect("woken");
+        // What was set before would go off too late, or has gone off.
+        for ms in [20, 30, 10] {
+            clock.tick();
+            let due = clock.now() + Duration::from_millis(ms);
+            while let Some(left) = due.checked_sub(clock.now()) {
+                poll.wait_from(&clock, &mut events, Some(left))
+                    .expect("time");
+                assert_eq!(events.iter().count(), 0);
+                clock.tick();
+            }
+        }
+    }
+
+    #[test]
+    fn every_wake_up_ends_a_wait() {
+        let poll = Poll::new().expect("a poller");
+        let mut events = Events::new();
+        for _ in 0..3 {
+            poll.waker().wake();
+            poll.wait(&mut events, None).expect("woken");
+            assert_eq!(events.iter().count(), 0);
+        }
+        let waker = poll.waker();
+        let thread = std::thread::spawn(move || waker.wake());
+        poll.wait(&mut events, None)
+            .expect("woken by another thread");
+        thread.join().expect("no panic");
+    }
+}

@@ -1,0 +1,310 @@
+//! What the threads of one server share: stop, workers, listeners.
+
+use super::clock;
+use super::connection_limit::ConnectionLimit;
+use super::listener::{Listener, ListenerConfig, ListenerId};
+use super::poll::Waker;
+use super::thread_pool::ThreadPool;
+use super::transport::Plain;
+use crate::http::deferred::WorkerHandle;
+use crate::metrics::{Queues, QueuesOf, WorkerCounters};
+use crate::shared::mailbox::Mailbox;
+use crate::shared::memory_budget::MemoryBudget;
+use peregrine_protocol::limits::Limits;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A connection on its way to a worker.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    pub(crate) socket: Plain,
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) listener: ListenerId,
+}
+
+/// A worker as the other threads see it.
+pub(crate) struct WorkerShared {
+    pub(crate) mailbox: Mailbox<Accepted>,
+    pub(crate) waker: Waker,
+    /// For answers that come later.
+    pub(crate) door: Arc<WorkerHandle>,
+    pub(crate) counters: Arc<WorkerCounters>,
+    /// Connections given to it, those in the mailbox included.
+    pub(crate) given: AtomicU64,
+    /// Idle connections that it shall close to make room for others.
+    pub(crate) asked: AtomicUsize,
+}
+
+impl WorkerShared {
+    pub(crate) fn new(
+        waker: Waker,
+        limits: &Limits,
+        pool: Arc<ThreadPool>,
+        budget: Arc<MemoryBudget>,
+    ) -> WorkerShared {
+        let wake = waker.clone();
+        WorkerShared {
+            mailbox: Mailbox::new(),
+            waker,
+            door: Arc::new(WorkerHandle::new(limits, pool, budget, move || wake.wake())),
+            counters: Arc::default(),
+            given: AtomicU64::new(0),
+            asked: AtomicUsize::new(0),
+        }
+    }
+
+    /// Connections it has to look after.
+    pub(crate) fn load(&self) -> u64 {
+        self.given
+            .load(Ordering::Relaxed)
+            .saturating_sub(self.counters.closed.get() + self.counters.upgraded.get())
+    }
+
+    /// Closes what the worker was given and has not taken, when it has ended. Returns how many.
+    pub(crate) fn close_untaken(&self) -> u64 {
+        let mut untaken = Vec::new();
+        self.mailbox.take(&mut untaken);
+        let count = untaken.len() as u64;
+        self.counters.accepted.add(count);
+        self.counters.closed.add(count);
+        count
+    }
+}
+
+pub(crate) struct ServerState {
+    pub(crate) seats: Vec<WorkerShared>,
+    pub(crate) capacity: ConnectionLimit,
+    pub(crate) budget: Arc<MemoryBudget>,
+    /// The accept threads' wake-ups.
+    acceptors: Vec<Waker>,
+    /// Those of threads that serve other protocols.
+    others: Vec<Waker>,
+    /// Workers that may still hand connections over to those.
+    working: AtomicUsize,
+    /// Accept threads that may still hand connections over.
+    accepting: AtomicUsize,
+    /// By [`ListenerId`].
+    listener_configs: Vec<ListenerConfig>,
+    /// One for each queue of connections, so that they can be handed over. None since the stop.
+    listeners: Mutex<Vec<Listener>>,
+    /// A process is about to take over.
+    #[cfg(unix)]
+    is_handing_over: AtomicBool,
+    /// Someone else takes those who wait to be accepted when the stop begins.
+    leaves_backlog: AtomicBool,
+    stopping: AtomicBool,
+    cutting: AtomicBool,
+    /// For handlers that block.
+    pub(crate) pool: Arc<ThreadPool>,
+    stop_timeout: Duration,
+    /// When a stop is over, whatever is left.
+    stop_at: OnceLock<Instant>,
+}
+
+impl ServerState {
+    pub(crate) fn new(
+        seats: Vec<WorkerShared>,
+        capacity: ConnectionLimit,
+        budget: Arc<MemoryBudget>,
+        listener_configs: Vec<ListenerConfig>,
+        (acceptors, others): (Vec<Waker>, Vec<Waker>),
+        pool: Arc<ThreadPool>,
+        stop_timeout: Duration,
+    ) -> ServerState {
+        ServerState {
+            working: AtomicUsize::new(seats.len()),
+            others,
+            seats,
+            capacity,
+            budget,
+            accepting: AtomicUsize::new(acceptors.len()),
+            acceptors,
+            listener_configs,
+            listeners: Mutex::default(),
+            #[cfg(unix)]
+            is_handing_over: AtomicBool::new(false),
+            leaves_backlog: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            cutting: AtomicBool::new(false),
+            pool,
+            stop_timeout,
+            stop_at: OnceLock::new(),
+        }
+    }
+
+    /// Looks at what waits for a worker, as long as there is one.
+    pub(crate) fn queues(control: &Arc<ServerState>, worker: usize) -> QueuesOf {
+        let control = Arc::downgrade(control);
+        QueuesOf::new(move || {
+            let control = control.upgrade()?;
+            let seat = control.seats.get(worker)?;
+            Some(Queues {
+                connections: seat.mailbox.len() as u64,
+                messages: seat.door.inbox.len() as u64,
+                ..Queues::default()
+            })
+        })
+    }
+
+    /// Begins to stop: listeners close, what is in flight is answered.
+    pub(crate) fn stop(&self) {
+        self.stop_at();
+        self.stopping.store(true, Ordering::Release);
+        self.lock_listeners().clear();
+        self.wake_all();
+    }
+
+    pub(crate) fn listener_config(&self, id: ListenerId) -> &ListenerConfig {
+        &self.listener_configs[usize::from(id.0)]
+    }
+
+    /// What [`ServerState::listeners`] gives from now on.
+    pub(crate) fn keep_listeners(&self, listeners: Vec<Listener>) {
+        *self.lock_listeners() = listeners;
+    }
+
+    /// Those that a successor needs.
+    #[cfg(unix)]
+    pub(crate) fn listeners(&self) -> std::io::Result<Vec<Listener>> {
+        let listeners = self.lock_listeners();
+        if self.is_stopping() {
+            return Err(std::io::Error::other("this server stops"));
+        }
+        listeners.iter().map(Listener::same).collect()
+    }
+
+    /// A process is about to take over, until what is returned is dropped; `None` if another one is.
+    #[cfg(unix)]
+    pub(crate) fn hands_over(&self) -> Option<HandingOver<'_>> {
+        let is_first = !self.is_handing_over.swap(true, Ordering::AcqRel);
+        is_first.then(|| HandingOver(self))
+    }
+
+    fn lock_listeners(&self) -> MutexGuard<'_, Vec<Listener>> {
+        self.listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether someone else takes those who wait to be accepted when the stop begins.
+    pub(crate) fn leave_backlog(&self, on: bool) {
+        self.leaves_backlog.store(on, Ordering::Release);
+    }
+
+    pub(crate) fn leaves_backlog(&self) -> bool {
+        self.leaves_backlog.load(Ordering::Acquire)
+    }
+
+    /// Ends now: what is still open is cut.
+    pub(crate) fn cut(&self) {
+        self.cutting.store(true, Ordering::Release);
+        self.stop();
+        self.pool.hurry();
+    }
+
+    /// When a stop that began at the first call is over.
+    pub(crate) fn stop_at(&self) -> Instant {
+        *self.stop_at.get_or_init(|| clock::after(self.stop_timeout))
+    }
+
+    #[inline]
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn is_cutting(&self) -> bool {
+        self.cutting.load(Ordering::Acquire)
+    }
+
+    /// Says that an accept thread has handed over its last connection, when it is dropped: also if
+    /// that has panicked, as the workers would wait for it.
+    pub(crate) fn acceptor_starts(&self) -> Accepting<'_> {
+        Accepting(self)
+    }
+
+    /// No accept thread will put anything into a mailbox any more.
+    pub(crate) fn acceptors_are_done(&self) -> bool {
+        self.accepting.load(Ordering::Acquire) == 0
+    }
+
+    /// Says that a worker is done, when it is dropped.
+    pub(crate) fn worker_starts(&self) -> Working<'_> {
+        Working(self)
+    }
+
+    /// No worker will hand over a connection any more.
+    #[cfg(feature = "websocket")]
+    pub(crate) fn workers_are_done(&self) -> bool {
+        self.working.load(Ordering::Acquire) == 0
+    }
+
+    /// A connection of this client has been closed.
+    pub(crate) fn give_back(&self, peer: Option<SocketAddr>) {
+        self.capacity.addresses.leave(peer);
+        if self.capacity.give() {
+            // Without accept threads the workers accept.
+            match self.acceptors.is_empty() {
+                true => self.seats.iter().for_each(|seat| seat.waker.wake()),
+                false => self.acceptors.iter().for_each(Waker::wake),
+            }
+        }
+    }
+
+    /// Has each worker close its share of idle connections, those that have been idle longest.
+    pub(crate) fn ask_for_room(&self) {
+        let all: u64 = self.seats.iter().map(WorkerShared::load).sum();
+        let surplus = self.capacity.surplus() as u64;
+        for seat in &self.seats {
+            let share = (surplus * seat.load()).div_ceil(all.max(1));
+            if share > 0 {
+                seat.asked.store(share as usize, Ordering::Release);
+                seat.waker.wake();
+            }
+        }
+    }
+
+    /// All workers have done what [`ServerState::ask_for_room`] asked of them, as far as they could.
+    pub(crate) fn has_answered(&self) -> bool {
+        let has_answered = |seat: &WorkerShared| seat.asked.load(Ordering::Acquire) == 0;
+        self.seats.iter().all(has_answered)
+    }
+
+    fn wake_all(&self) {
+        self.others.iter().for_each(Waker::wake);
+        self.acceptors.iter().for_each(Waker::wake);
+        self.seats.iter().for_each(|seat| seat.waker.wake());
+    }
+}
+
+/// An accept thread that runs.
+pub(crate) struct Accepting<'a>(&'a ServerState);
+
+impl Drop for Accepting<'_> {
+    fn drop(&mut self) {
+        self.0.accepting.fetch_sub(1, Ordering::AcqRel);
+        self.0.seats.iter().for_each(|seat| seat.waker.wake());
+    }
+}
+
+/// A hand-over that is under way.
+#[cfg(unix)]
+pub(crate) struct HandingOver<'a>(&'a ServerState);
+
+#[cfg(unix)]
+impl Drop for HandingOver<'_> {
+    fn drop(&mut self) {
+        self.0.is_handing_over.store(false, Ordering::Release);
+    }
+}
+
+/// A worker that runs.
+pub(crate) struct Working<'a>(&'a ServerState);
+
+impl Drop for Working<'_> {
+    fn drop(&mut self) {
+        self.0.working.fetch_sub(1, Ordering::AcqRel);
+        self.0.others.iter().for_each(Waker::wake);
+    }
+}

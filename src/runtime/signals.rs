@@ -1,0 +1,107 @@
+//! SIGINT and SIGTERM stop the server.
+
+use super::server_state::ServerState;
+use std::io;
+use std::sync::Arc;
+
+/// Listens while it lives.
+pub(crate) struct Signals {
+    #[cfg(unix)]
+    ids: Vec<signal_hook::SigId>,
+    #[cfg(not(unix))]
+    over: Arc<std::sync::atomic::AtomicBool>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+fn act(control: &ServerState) {
+    match control.is_stopping() {
+        false => control.stop(),
+        true => control.cut(),
+    }
+}
+
+#[cfg(unix)]
+impl Signals {
+    pub(crate) fn stop(control: Arc<ServerState>) -> io::Result<Signals> {
+        use signal_hook::{consts::TERM_SIGNALS, low_level};
+        use std::io::Read;
+        use std::os::unix::net::UnixStream;
+
+        let (mut signalled, signal) = UnixStream::pair()?;
+        // SIGQUIT is among the TERM_SIGNALS; it keeps its meaning.
+        let ours = TERM_SIGNALS
+            .iter()
+            .filter(|&&number| number != signal_hook::consts::SIGQUIT);
+        let ids = ours
+            .map(|&number| low_level::pipe::register(number, signal.try_clone()?))
+            .collect::<io::Result<Vec<_>>>()?;
+        let thread = std::thread::Builder::new()
+            .name("pg-signals".to_owned())
+            .spawn(move || {
+                // Ends when the handlers, which own the other end, are gone.
+                while matches!(signalled.read(&mut [0]), Ok(1)) {
+                    act(&control);
+                }
+            })?;
+        Ok(Signals {
+            ids,
+            thread: Some(thread),
+        })
+    }
+}
+
+#[cfg(unix)]
+impl Drop for Signals {
+    fn drop(&mut self) {
+        for id in self.ids.drain(..) {
+            signal_hook::low_level::unregister(id);
+        }
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(not(unix))]
+impl Signals {
+    pub(crate) fn stop(control: Arc<ServerState>) -> io::Result<Signals> {
+        use std::sync::atomic::{AtomicBool, Ordering};
+        use std::time::Duration;
+
+        // There is no pipe to wait on here: look a few times a second.
+        const EVERY: Duration = Duration::from_millis(100);
+        let (flag, over) = (
+            Arc::new(AtomicBool::new(false)),
+            Arc::new(AtomicBool::new(false)),
+        );
+        for &number in signal_hook::consts::TERM_SIGNALS {
+            signal_hook::flag::register(number, flag.clone())?;
+        }
+        let is_over = over.clone();
+        let thread = std::thread::Builder::new()
+            .name("pg-signals".to_owned())
+            .spawn(move || {
+                while !is_over.load(Ordering::Acquire) {
+                    if flag.swap(false, Ordering::AcqRel) {
+                        act(&control);
+                    }
+                    std::thread::park_timeout(EVERY);
+                }
+            })?;
+        Ok(Signals {
+            over,
+            thread: Some(thread),
+        })
+    }
+}
+
+#[cfg(not(unix))]
+impl Drop for Signals {
+    fn drop(&mut self) {
+        self.over.store(true, std::sync::atomic::Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! The cases of `tests/cases` over a transport that fails: what is answered must be what a
+//! connection in memory answers, which `tests/it/cases.rs` holds against the tables.
+
+use super::{config, connect, end, exchange, nothing_is_left, plans, short, undated};
+use crate::checks::seeds;
+use crate::http::handler::from_fn;
+use crate::http::request::Request;
+use crate::http::response::{Done, Response};
+use crate::runtime::transport::faulty::{FaultPlan, Faulty};
+use crate::server::Server;
+use crate::testing::Connection;
+use peregrine_protocol::limits::Limits;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+fn echo(req: &Request<'_>, res: Response<'_>) -> Done {
+    let line = format!("{} {} {} ", req.method(), req.target(), req.version());
+    res.body([line.as_bytes(), req.body()].concat())
+}
+
+/// Without interim answers, which are not sent to a client that has not waited for them.
+fn final_answers(bytes: Vec<u8>) -> Vec<u8> {
+    const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+    let mut bytes = undated(bytes);
+    while let Some(at) = memchr::memmem::find(&bytes, CONTINUE) {
+        bytes.drain(at..at + CONTINUE.len());
+    }
+    bytes
+}
+
+/// What a client gets that sends this and then no more.
+fn in_memory(sent: &[u8], limits: Limits) -> Vec<u8> {
+    let handler = from_fn(echo);
+    let mut connection = Connection::with_limits(&handler, limits);
+    connection.send(sent);
+    connection.send_eof();
+    assert!(connection.is_closed());
+    final_answers(connection.received().to_vec())
+}
+
+#[test]
+fn every_case_has_its_answers_under_every_plan() {
+    let mut groups = BTreeMap::<Vec<String>, Vec<Vec<u8>>>::new();
+    for case in seeds::cases() {
+        groups.entry(case.limits).or_default().push(case.sent);
+    }
+    let mut count = 0;
+    for (names, inputs) in &groups {
+        let mut limits = Limits::default();
+        names
+            .iter()
+            .for_each(|l| super::limit::set_limit(&mut limits, l));
+        let server = Server::new(from_fn(echo)).config(config(limits));
+        let server = server
+            .bind("127.0.0.1:0")
+            .start_over::<Faulty>()
+            .expect("a server");
+        for sent in inputs {
+            let wanted = in_memory(sent, limits);
+            // The long ones are about limits, and a byte at a time takes long.
+            let is_long = sent.len() > 4096;
+            let is_quick = |plan: &FaultPlan| plan.read > 9 || !is_long;
+            for (name, plan) in plans().into_iter().filter(|(_, plan)| is_quick(plan)) {
+                let client = connect(&server, plan);
+                let answers = final_answers(exchange(&client, sent, true));
+                assert!(
+                    answers == wanted,
+                    "{name}, {names:?}: {}\n{}\ninstead of\n{}",
+                    short(sent),
+                    short(&answers),
+                    short(&wanted),
+                );
+                count += 1;
+            }
+        }
+        nothing_is_left(&server, &Arc::new(()), 1);
+        end(server);
+    }
+    assert!(count >= 1200, "only {count} connections");
+}

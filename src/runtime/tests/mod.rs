@@ -1,0 +1,281 @@
+//! Real servers whose connections fail as planned; see `faulty`.
+
+mod cases;
+mod cut;
+mod holding;
+mod http;
+mod limit;
+mod starved;
+mod suspended;
+#[cfg(feature = "websocket")]
+mod ws;
+
+use super::listener::ListenerId;
+use super::server_state::Accepted;
+use super::transport::Plain;
+use super::transport::faulty::FaultPlan;
+use crate::config::Config;
+use crate::server::running::{Running, Stopped};
+use peregrine_protocol::limits::Limits;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long anything may take before the test fails.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// For what must not happen by itself.
+const NEVER: Duration = Duration::from_secs(3600);
+
+/// One worker, and no limit of time that a slow machine comes near.
+fn config(limits: Limits) -> Config {
+    Config {
+        workers: 1,
+        stop_timeout: PATIENCE,
+        limits: Limits {
+            head_timeout: NEVER,
+            idle_timeout: NEVER,
+            body_grace: NEVER,
+            write_timeout: NEVER,
+            write_grace: NEVER,
+            stall_timeout: NEVER,
+            linger_timeout: NEVER,
+            response_timeout: NEVER,
+            ..limits
+        },
+        ..Config::default()
+    }
+}
+
+/// An open file with `bytes` and no name any more. Tests run at the same time: each call has a name of its own.
+pub(crate) fn unnamed_file(bytes: &[u8]) -> File {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("peregrine-unnamed-{}-{count}", std::process::id());
+    let path = std::env::temp_dir().join(name);
+    let mut options = File::options();
+    let options = options.create_new(true).write(true).read(true);
+    let mut file = options.open(&path).expect("a new file");
+    std::fs::remove_file(&path).expect("removed");
+    file.write_all(bytes).expect("written");
+    file
+}
+
+#[track_caller]
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let limit = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < limit, "not within {PATIENCE:?}: {what}");
+        thread::park_timeout(Duration::from_micros(50));
+    }
+}
+
+/// Gives the only worker a connection that follows `plan`. Returns the client's end of it.
+#[track_caller]
+fn connect(server: &Running, plan: FaultPlan) -> UnixStream {
+    let (planned, client) = pair(plan);
+    hand_over(server, [planned]);
+    client
+}
+
+/// The server's end with its plan, and the client's.
+#[track_caller]
+fn pair(plan: FaultPlan) -> ((UnixStream, FaultPlan), UnixStream) {
+    let (end, client) = UnixStream::pair().expect("a pair of sockets");
+    end.set_nonblocking(true).expect("an open socket");
+    let limit = Some(PATIENCE);
+    client.set_read_timeout(limit).expect("an open socket");
+    client.set_write_timeout(limit).expect("an open socket");
+    ((end, plan), client)
+}
+
+/// Gives the only worker connections that it takes one after the other.
+fn hand_over<const N: usize>(server: &Running, connections: [(UnixStream, FaultPlan); N]) {
+    let seat = &server.control.seats[0];
+    let listener = ListenerId(0);
+    let plans = &server.control.listener_config(listener).plans;
+    // Until all are on their way, as another thread may come between.
+    let mut plans = plans.lock().expect("no panic");
+    let accepted = connections.map(|(end, plan)| {
+        plans.push_back(plan);
+        Accepted {
+            socket: Plain::Unix(end),
+            peer: None,
+            listener,
+        }
+    });
+    seat.given.fetch_add(N as u64, Ordering::Relaxed);
+    if seat.mailbox.put(accepted) {
+        seat.waker.wake();
+    }
+}
+
+/// Sends all of `bytes` while it reads what comes until the end. `half_closes`: and says that there
+/// will be no more.
+fn exchange(client: &UnixStream, bytes: &[u8], half_closes: bool) -> Vec<u8> {
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            // The server may be gone before it has all.
+            let _ = { client }.write_all(bytes);
+            if half_closes {
+                let _ = client.shutdown(Shutdown::Write);
+            }
+        });
+        read_all(client)
+    })
+}
+
+/// What comes until the end, which may be a reset.
+fn read_all(mut client: &UnixStream) -> Vec<u8> {
+    let (mut all, mut part) = (Vec::new(), [0; 16 << 10]);
+    loop {
+        match client.read(&mut part) {
+            Ok(0) => return all,
+            Ok(n) => all.extend_from_slice(&part[..n]),
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return all,
+            Err(error) => panic!("after {}: {error}", all.escape_ascii()),
+        }
+    }
+}
+
+/// The same without the time of day.
+fn undated(mut bytes: Vec<u8>) -> Vec<u8> {
+    const DATE: &[u8] = b"\r\nDate: ";
+    let mut at = 0;
+    while let Some(found) = memchr::memmem::find(&bytes[at..], DATE) {
+        at += found + DATE.len();
+        let end = (at + 29).min(bytes.len());
+        bytes[at..end].fill(b'-');
+    }
+    bytes
+}
+
+/// For a message.
+fn short(bytes: &[u8]) -> String {
+    bytes[..bytes.len().min(600)].escape_ascii().to_string()
+}
+
+/// All connections have ended, and `live`, of which everything that belongs to one has a clone, is
+/// held by nobody but the test and, `held` times, its handler.
+#[track_caller]
+fn nothing_is_left(server: &Running, live: &Arc<()>, held: usize) {
+    wait_until("all connections are closed", || {
+        let counters = server.counters();
+        counters.accepted == counters.closed
+    });
+    wait_until("all that belongs to them is dropped", || {
+        Arc::strong_count(live) == held
+    });
+    let seat = &server.control.seats[0];
+    assert_eq!(seat.load(), 0);
+    wait_until("nothing is on its way", || seat.door.inbox.is_empty());
+    assert_eq!(seat.door.pending(), 0);
+}
+
+/// Stops the server, which must end, without an error and without having to cut anything.
+#[track_caller]
+fn end(server: Running) -> Stopped {
+    server.stop();
+    let (told, tells) = mpsc::channel();
+    thread::spawn(move || {
+        let _ = told.send(server.wait());
+    });
+    let ended = tells.recv_timeout(PATIENCE).expect("the server ends");
+    let stopped = ended.expect("no thread failed");
+    assert_eq!(stopped.cut, 0);
+    assert_eq!(stopped.counters.accepted, stopped.counters.closed);
+    stopped
+}
+
+impl FaultPlan {
+    /// Tens of thousands of bytes one by one take long.
+    fn fit_for(self, wanted: &[u8]) -> FaultPlan {
+        match wanted.len() > 10_000 && (1..100).contains(&self.write) {
+            true => FaultPlan {
+                write: 3000,
+                ..self
+            },
+            false => self,
+        }
+    }
+}
+
+/// Everything that can happen to a call but a reset and a want of memory, in several ways.
+fn plans() -> Vec<(&'static str, FaultPlan)> {
+    let plan = |seed: u64| FaultPlan {
+        seed: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
+        ..FaultPlan::default()
+    };
+    vec![
+        ("1-byte reads", FaultPlan { read: 1, ..plan(1) }),
+        (
+            "1-byte writes",
+            FaultPlan {
+                write: 1,
+                ..plan(2)
+            },
+        ),
+        (
+            "1 byte at a time",
+            FaultPlan {
+                read: 1,
+                write: 1,
+                ..plan(3)
+            },
+        ),
+        (
+            "short",
+            FaultPlan {
+                read: 40,
+                write: 40,
+                ..plan(4)
+            },
+        ),
+        (
+            "EAGAIN",
+            FaultPlan {
+                again: 50,
+                ..plan(5)
+            },
+        ),
+        (
+            "EINTR",
+            FaultPlan {
+                interrupted: 50,
+                ..plan(6)
+            },
+        ),
+        (
+            "reads ahead",
+            FaultPlan {
+                read: 20,
+                ahead: 64,
+                ..plan(9)
+            },
+        ),
+        (
+            "all",
+            FaultPlan {
+                read: 30,
+                write: 30,
+                again: 20,
+                interrupted: 20,
+                ..plan(7)
+            },
+        ),
+        (
+            "all, tiny",
+            FaultPlan {
+                read: 3,
+                write: 3,
+                again: 30,
+                interrupted: 30,
+                ..plan(8)
+            },
+        ),
+    ]
+}

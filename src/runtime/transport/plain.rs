@@ -1,0 +1,195 @@
+//! A TCP or Unix socket.
+
+use super::{OverSocket, Transport, tcp};
+use crate::runtime::listener::ListenerConfig;
+#[cfg(target_os = "linux")]
+use std::fs::File;
+#[cfg(not(target_os = "linux"))]
+use std::io::Read;
+use std::io::{self, IoSlice, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+#[cfg(windows)]
+use std::os::windows::io::{AsRawSocket, AsSocket, BorrowedSocket, RawSocket};
+#[cfg(unix)]
+use std::os::{
+    fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
+    unix::net::UnixStream,
+};
+
+/// A connected socket. Does not block.
+#[derive(Debug)]
+pub(crate) enum Plain {
+    Tcp(TcpStream),
+    #[cfg(unix)]
+    Unix(UnixStream),
+}
+
+/// Straight to the system: the wrappers of libc make both calls points where a thread can be
+/// cancelled, which costs as much as parsing half a request.
+#[cfg(target_os = "linux")]
+impl Plain {
+    fn read_once(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let (n, _) = rustix::net::recv(self, buffer, rustix::net::RecvFlags::empty())?;
+        Ok(n)
+    }
+
+    /// `more`: other bytes follow at once.
+    fn write_once(&mut self, bytes: &[u8], more: bool) -> io::Result<usize> {
+        use rustix::net::SendFlags;
+        let flags = match more {
+            true => SendFlags::NOSIGNAL | SendFlags::MORE,
+            false => SendFlags::NOSIGNAL,
+        };
+        Ok(rustix::net::send(self, bytes, flags)?)
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+impl Plain {
+    fn read_once(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Plain::Tcp(stream) => stream.read(buffer),
+            #[cfg(unix)]
+            Plain::Unix(stream) => stream.read(buffer),
+        }
+    }
+
+    fn write_once(&mut self, bytes: &[u8], _more: bool) -> io::Result<usize> {
+        match self {
+            Plain::Tcp(stream) => stream.write(bytes),
+            #[cfg(unix)]
+            Plain::Unix(stream) => stream.write(bytes),
+        }
+    }
+}
+
+impl Plain {
+    pub(super) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        match self {
+            Plain::Tcp(stream) => stream.shutdown(how),
+            #[cfg(unix)]
+            Plain::Unix(stream) => stream.shutdown(how),
+        }
+    }
+
+    /// What [`Transport::send_file`] does, unless `refusal` is what the system has said already.
+    #[cfg(target_os = "linux")]
+    pub(super) fn send_file_unless(
+        &mut self,
+        refusal: Option<rustix::io::Errno>,
+        (file, offset, most): (&File, u64, usize),
+    ) -> (io::Result<usize>, usize) {
+        use rustix::io::Errno;
+        let mut at = offset;
+        let call = || rustix::fs::sendfile(&*self, file, Some(&mut at), most);
+        match refusal.map_or_else(call, Err) {
+            // A file system or a sandbox that cannot do it.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM) => {
+                super::file::copy(self, file, offset, most)
+            }
+            sent => (sent.map_err(io::Error::from), most),
+        }
+    }
+}
+
+impl OverSocket for Plain {
+    fn accepted(socket: Plain, _: &ListenerConfig) -> Plain {
+        socket
+    }
+}
+
+impl Transport for Plain {
+    fn socket(&self) -> Option<&Plain> {
+        Some(self)
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.read_once(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => return read,
+            }
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_once(bytes, false)
+    }
+
+    fn write_more(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_once(bytes, true)
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Plain::Tcp(stream) => stream.write_vectored(slices),
+            #[cfg(unix)]
+            Plain::Unix(stream) => stream.write_vectored(slices),
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    fn send_file(&mut self, file: &File, offset: u64, most: usize) -> (io::Result<usize>, usize) {
+        self.send_file_unless(None, (file, offset, most))
+    }
+
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        self.shutdown(Shutdown::Write)
+    }
+
+    fn reset(&mut self) {
+        match self {
+            Plain::Tcp(stream) => tcp::reset(stream),
+            #[cfg(unix)]
+            Plain::Unix(_) => {}
+        }
+    }
+
+    fn local_addr(&self) -> Option<SocketAddr> {
+        match self {
+            Plain::Tcp(stream) => stream.local_addr().ok().map(tcp::canonical),
+            #[cfg(unix)]
+            Plain::Unix(_) => None,
+        }
+    }
+
+    #[cfg(all(target_os = "linux", feature = "websocket"))]
+    fn take_unsent(&mut self, bytes: usize) {
+        if let Plain::Tcp(stream) = self {
+            tcp::take_unsent(stream, bytes);
+        }
+    }
+}
+
+#[cfg(unix)]
+impl AsFd for Plain {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Plain::Tcp(stream) => stream.as_fd(),
+            Plain::Unix(stream) => stream.as_fd(),
+        }
+    }
+}
+
+#[cfg(unix)]
+impl AsRawFd for Plain {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
+    }
+}
+
+#[cfg(windows)]
+impl AsSocket for Plain {
+    fn as_socket(&self) -> BorrowedSocket<'_> {
+        let Plain::Tcp(stream) = self;
+        stream.as_socket()
+    }
+}
+
+#[cfg(windows)]
+impl AsRawSocket for Plain {
+    fn as_raw_socket(&self) -> RawSocket {
+        let Plain::Tcp(stream) = self;
+        stream.as_raw_socket()
+    }
+}

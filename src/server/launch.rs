@@ -1,0 +1,391 @@
+//! Binds addresses and starts threads.
+
+use super::running::Running;
+use crate::config::Config;
+use crate::http::deferred::Timers;
+use crate::http::driver::Worker;
+use crate::http::handler::Handler;
+use crate::http::upgrade::{UpgradeMode, wrong_setting};
+use crate::metrics::Stats;
+use crate::runtime::acceptor::Acceptor;
+use crate::runtime::connection_limit::ConnectionLimit;
+use crate::runtime::listener::{BindAddr, ListenAddr, Listener, ListenerConfig, ListenerId};
+use crate::runtime::poll::{Poll, Waker};
+use crate::runtime::server_state::{ServerState, WorkerShared};
+use crate::runtime::thread_pool::{Size, ThreadPool};
+use crate::runtime::transport::OverSocket;
+use crate::runtime::{affinity, descriptors, listener};
+use crate::shared::id::Slot;
+use crate::shared::memory_budget::MemoryBudget;
+use peregrine_protocol::syntax;
+use std::io;
+use std::marker::PhantomData;
+use std::net::{SocketAddr, TcpListener};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+/// A server whose addresses are bound and whose threads are about to start. A drop stops the threads that
+/// have started.
+pub(crate) struct Launch {
+    pub(crate) config: Arc<Config>,
+    pub(crate) control: Arc<ServerState>,
+    worker_polls: Vec<Poll>,
+    acceptor_polls: Vec<Poll>,
+    /// The listeners of each accept thread.
+    sets: Vec<Vec<(ListenerId, Listener)>>,
+    running: Running,
+}
+
+impl Launch {
+    /// `others` wakes threads of other protocols.
+    pub(crate) fn new(
+        config: Config,
+        places: Vec<BindAddr>,
+        others: Vec<Waker>,
+        timers: Timers,
+    ) -> io::Result<Launch> {
+        let config = Arc::new(checked(config)?);
+        let accept_threads = config.accept_threads.unwrap_or(match config.workers {
+            1 => 0,
+            _ => 1,
+        });
+        let threads = match accept_threads {
+            0 => config.workers,
+            n => n,
+        };
+        let shared = threads > 1 && listener::CAN_SHARE;
+        let bound = bind_all(places, shared, threads, &config)?;
+
+        let pollers = config.workers + accept_threads + others.len();
+        let listeners = bound.kept.len() + bound.sets.iter().map(Vec::len).sum::<usize>();
+        let fit = descriptors::connections_that_fit(&config, pollers, listeners);
+        let polls = |n| (0..n).map(|_| Poll::new()).collect::<io::Result<Vec<_>>>();
+        let (worker_polls, acceptor_polls) = (polls(config.workers)?, polls(accept_threads)?);
+        let size = Size {
+            threads: config.pool_threads,
+            queue: config.pool_queue,
+            stack: config.stack_size,
+        };
+        let pool = ThreadPool::new(size, affinity::keep(config.cpu_affinity));
+        let budget = Arc::new(MemoryBudget::new(config.buffered_bytes));
+        let seats = worker_polls
+            .iter()
+            .map(|poll| {
+                WorkerShared::new(poll.waker(), &config.limits, pool.clone(), budget.clone())
+            })
+            .collect();
+        let wakers = acceptor_polls.iter().map(Poll::waker).collect();
+        let capacity = ConnectionLimit::new(&config);
+        let accepting = capacity.counters.clone();
+        let control = Arc::new(ServerState::new(
+            seats,
+            capacity,
+            budget,
+            bound.configs,
+            (wakers, others),
+            pool.clone(),
+            config.stop_timeout,
+        ));
+        control.keep_listeners(bound.kept);
+        let doors = control.seats.iter().map(|seat| seat.door.clone());
+        timers.start(doors.collect());
+        Ok(Launch {
+            running: Running {
+                control: control.clone(),
+                addrs: bound.addrs,
+                acceptors: Vec::new(),
+                workers: Vec::new(),
+                others: vec![pool.counters(), accepting],
+                timers,
+                fit,
+                #[cfg(feature = "signals")]
+                signals: None,
+            },
+            config,
+            control,
+            worker_polls,
+            acceptor_polls,
+            sets: bound.sets,
+        })
+    }
+
+    /// Starts a thread of another protocol.
+    #[cfg(feature = "websocket")]
+    pub(crate) fn add_other(
+        &mut self,
+        kind: &str,
+        index: usize,
+        counters: Arc<crate::metrics::WorkerCounters>,
+        run: impl FnOnce() -> io::Result<crate::runtime::event_loop::Ended> + Send + 'static,
+    ) -> io::Result<()> {
+        let thread = spawn(kind, index, &self.config, &self.control, run);
+        // These threads would wait for workers that never start.
+        let thread = thread.inspect_err(|_| self.control.cut())?;
+        self.running.workers.push(thread);
+        self.running.others.push(counters);
+        Ok(())
+    }
+
+    /// Starts the workers, each with its own mode, and the accept threads.
+    pub(crate) fn start<H: Handler, M: UpgradeMode<H, T>, T: OverSocket>(
+        self,
+        handler: Arc<H>,
+        stats: &Stats,
+        mode: impl Fn() -> M,
+    ) -> io::Result<Running> {
+        let Launch {
+            config,
+            control,
+            worker_polls,
+            acceptor_polls,
+            mut sets,
+            mut running,
+        } = self;
+        // This comes before the first request, whose handler might read them.
+        let counters = control.seats.iter().map(|seat| seat.counters.clone());
+        let (shared, ws) = running.others.split_at(2);
+        stats.add(
+            counters.collect(),
+            ws,
+            [&shared[0], &shared[1]],
+            &control.budget,
+        );
+        let queues = (0..control.seats.len()).map(|i| ServerState::queues(&control, i));
+        stats.add_queues(queues.collect(), Vec::new());
+        for (index, poll) in worker_polls.into_iter().enumerate() {
+            let listeners = match acceptor_polls.len() {
+                0 => sets.remove(0),
+                _ => Vec::new(),
+            };
+            let worker = Worker {
+                index,
+                handler: handler.clone(),
+                config: config.clone(),
+                control: control.clone(),
+                poll,
+                listeners,
+                mode: mode(),
+                transport: PhantomData,
+            };
+            let run = move || worker.run();
+            let thread = spawn("worker", index, &config, &control, run);
+            let thread = thread.inspect_err(|_| control.cut())?;
+            running.workers.push(thread);
+        }
+        for (index, (poll, listeners)) in acceptor_polls.into_iter().zip(sets).enumerate() {
+            let acceptor = Acceptor::new(poll, listeners, control.clone(), config.clone());
+            let run = move || acceptor.run();
+            let thread = spawn("accept", index, &config, &control, run);
+            let thread = thread.inspect_err(|_| control.cut())?;
+            running.acceptors.push(thread);
+        }
+        Ok(running)
+    }
+}
+
+/// Maximum number of threads of one kind. A larger number is a mistake.
+const MOST_THREADS: usize = 4096;
+
+/// Stack of a serving thread in bytes. The minimum is for a build without optimizations. The system refuses
+/// more than the maximum.
+const STACKS: RangeInclusive<usize> = 128 << 10..=1 << 30;
+
+/// Refuses settings that are not valid.
+fn checked(config: Config) -> io::Result<Config> {
+    let wrong = |text| Err(wrong_setting(text));
+    if config.workers == 0 {
+        return wrong("Config::workers is 0; at least one worker is needed");
+    }
+    if config.accept_threads.is_some_and(|n| n > MOST_THREADS) || config.workers > MOST_THREADS {
+        return wrong("Config::workers or Config::accept_threads is more than 4,096");
+    }
+    if config
+        .stack_size
+        .is_some_and(|bytes| !STACKS.contains(&bytes))
+    {
+        return wrong("Config::stack_size is not in 131,072..=1,073,741,824 bytes");
+    }
+    if let Some(name) = &config.server_name {
+        if !name.bytes().all(|b| matches!(b, 0x20..=0x7e)) {
+            return wrong("Config::server_name has other characters than visible ASCII and spaces");
+        }
+    }
+    if config
+        .allowed_hosts
+        .iter()
+        .flatten()
+        .any(|host| host.contains('*'))
+    {
+        return wrong(
+            "Config::allowed_hosts holds a `*`, which stands for nothing here: name each host, or leave \
+             it at None to answer to any",
+        );
+    }
+    let is_host = |host: &String| !host.is_empty() && syntax::is_host(host.as_bytes());
+    if !config.allowed_hosts.iter().flatten().all(is_host) {
+        return wrong("Config::allowed_hosts has an entry that is not a host");
+    }
+    #[cfg(feature = "websocket")]
+    if !config.ws_origins.is_valid() {
+        return wrong(
+            "Config::ws_origins has an entry that is not an origin such as https://app.example",
+        );
+    }
+    Ok(config)
+}
+
+/// The listeners of a server and their addresses.
+struct Bound {
+    /// In the order of the places.
+    addrs: Vec<ListenAddr>,
+    /// In the order of the places.
+    configs: Vec<ListenerConfig>,
+    /// The listeners of each accept thread.
+    sets: Vec<Vec<(ListenerId, Listener)>>,
+    /// One more listener for each queue of connections, for a successor.
+    kept: Vec<Listener>,
+}
+
+/// Binds listeners for `threads` threads. Each set has a listener for each place.
+fn bind_all(
+    places: Vec<BindAddr>,
+    shared: bool,
+    threads: usize,
+    config: &Config,
+) -> io::Result<Bound> {
+    if places.is_empty() {
+        let text = "no address to listen on: call Server::bind";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
+    if places.len() > Slot::RESERVED {
+        return Err(too_many());
+    }
+    let mut bound = Bound {
+        addrs: Vec::new(),
+        configs: Vec::new(),
+        sets: (0..threads).map(|_| Vec::new()).collect(),
+        kept: Vec::new(),
+    };
+    let v4_ports: Vec<u16> = places.iter().flat_map(wildcard_v4_ports).collect();
+    for (index, place) in places.into_iter().enumerate() {
+        let id = ListenerId(index as u16);
+        let config = ListenerConfig::new(config);
+        let queues = queues(place, shared, threads, &v4_ports, &config)?;
+        bound.addrs.push(queues[0].addr()?);
+        bound.configs.push(config);
+        // Each listener has its own queue, so each needs a thread. Each thread needs a listener.
+        for i in 0..threads.max(queues.len()) {
+            let set = &mut bound.sets[i % threads];
+            if set.len() == Slot::RESERVED {
+                return Err(too_many());
+            }
+            set.push((id, queues[i % queues.len()].same()?));
+        }
+        if cfg!(unix) {
+            bound.kept.extend(queues);
+        }
+    }
+    Ok(bound)
+}
+
+/// The IPv4 ports of a place that is bound to every address, without ports that the system chooses.
+fn wildcard_v4_ports(place: &BindAddr) -> Vec<u16> {
+    let addrs = match place {
+        BindAddr::Tcp(Ok(addrs)) => addrs.clone(),
+        BindAddr::Inherited(listeners) => {
+            let addrs = listeners.iter().map(TcpListener::local_addr);
+            addrs.filter_map(Result::ok).collect()
+        }
+        _ => Vec::new(),
+    };
+    let wild = |addr: &SocketAddr| addr.is_ipv4() && addr.ip().is_unspecified() && addr.port() != 0;
+    let ports = addrs.iter().filter(|addr| wild(addr));
+    ports.map(SocketAddr::port).collect()
+}
+
+fn too_many() -> io::Error {
+    let text = format!("more than {} listeners for one thread", Slot::RESERVED);
+    io::Error::new(io::ErrorKind::InvalidInput, text)
+}
+
+/// The listeners of one place: one, or one for each thread where the system distributes connections.
+/// Connections over IPv4 to `v4_ports` belong to other places.
+fn queues(
+    place: BindAddr,
+    shared: bool,
+    threads: usize,
+    v4_ports: &[u16],
+    config: &ListenerConfig,
+) -> io::Result<Vec<Listener>> {
+    match place {
+        BindAddr::Tcp(addrs) => {
+            let first = bind_first(addrs?, shared, v4_ports, config)?;
+            let others = if shared { 1..threads } else { 0..0 };
+            let others: io::Result<Vec<_>> = others.map(|_| first.another(config)).collect();
+            Ok(std::iter::once(first).chain(others?).collect())
+        }
+        // They cannot be shared: they may have been bound without that option.
+        BindAddr::Inherited(listeners) => {
+            let ours = |listener| Listener::inherited(listener, config);
+            listeners.into_iter().map(ours).collect()
+        }
+        #[cfg(unix)]
+        BindAddr::Unix(path, mode) => {
+            let bound = Listener::unix(&path, mode, config);
+            let bound = bound.map_err(|error| cannot_bind(path.display(), &error));
+            Ok(vec![bound?])
+        }
+        #[cfg(unix)]
+        BindAddr::InheritedUnix(listener, file) => {
+            Ok(vec![Listener::inherited_unix(listener, file)?])
+        }
+    }
+}
+
+fn bind_first(
+    addrs: Vec<SocketAddr>,
+    shared: bool,
+    v4_ports: &[u16],
+    config: &ListenerConfig,
+) -> io::Result<Listener> {
+    let mut error = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for addr in addrs {
+        let only_v6 = v4_ports.contains(&addr.port());
+        match Listener::tcp(addr, shared, only_v6, config) {
+            Ok(listener) => return Ok(listener),
+            Err(e) => error = cannot_bind(addr, &e),
+        }
+    }
+    Err(error)
+}
+
+pub(crate) fn cannot_bind(place: impl std::fmt::Display, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot listen on {place}: {error}"))
+}
+
+/// Starts a named thread. When it ends, in any way, the server stops: no such thread ends before the server.
+fn spawn<T: Send + 'static>(
+    kind: &str,
+    index: usize,
+    config: &Config,
+    control: &Arc<ServerState>,
+    run: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<JoinHandle<io::Result<T>>> {
+    struct StopOthers(Arc<ServerState>);
+    impl Drop for StopOthers {
+        fn drop(&mut self) {
+            self.0.stop();
+        }
+    }
+    let guard = StopOthers(control.clone());
+    // Linux shows 15 bytes of a name.
+    let mut builder = thread::Builder::new().name(format!("pg-{kind}-{index}"));
+    if let Some(bytes) = config.stack_size {
+        builder = builder.stack_size(bytes);
+    }
+    builder.spawn(move || {
+        let _guard = guard;
+        run()
+    })
+}

@@ -1,0 +1,243 @@
+//! `Server`: set up, start, watch and stop.
+
+#[cfg(unix)]
+mod handover;
+pub(crate) mod launch;
+pub(crate) mod running;
+#[cfg(feature = "websocket")]
+mod websockets;
+
+#[cfg(unix)]
+pub use handover::hand_over;
+
+use crate::config::Config;
+use crate::http::deferred::Timers;
+use crate::http::handler::{FromFn, Handler, from_fn};
+use crate::http::request::Request;
+use crate::http::response::{Done, Response};
+use crate::http::service::NoUpgrade;
+use crate::metrics::Stats;
+#[cfg(unix)]
+use crate::runtime::handover::Inherited;
+use crate::runtime::listener::BindAddr;
+use crate::runtime::transport::{OverSocket, Plain};
+#[cfg(feature = "websocket")]
+use crate::websocket::WebSocketHandler;
+#[cfg(feature = "websocket")]
+use crate::websocket::threads::WebSockets;
+use launch::{Launch, cannot_bind};
+use running::{Running, Stopped};
+use std::fmt::Debug;
+use std::io;
+use std::net::{TcpListener, ToSocketAddrs};
+#[cfg(unix)]
+use std::os::unix::net::UnixListener;
+#[cfg(unix)]
+use std::path::Path;
+use std::sync::Arc;
+
+/// A server before its start: handler, addresses, settings. [`Config`] has the threads and limits.
+///
+/// ```no_run
+/// use peregrine::Server;
+///
+/// # fn main() -> std::io::Result<()> {
+/// Server::from_fn(|_req, res| res.text("Hello, World!"))
+///     .bind("127.0.0.1:8080")
+///     .bind("[::1]:8080")
+///     .run()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+#[must_use = "a server does nothing before `run` or `start`"]
+pub struct Server<H, M = NoUpgrade> {
+    handler: H,
+    config: Config,
+    places: Vec<BindAddr>,
+    #[cfg(unix)]
+    inherited: Option<Inherited>,
+    timers: Timers,
+    stats: Stats,
+    #[cfg_attr(
+        not(feature = "websocket"),
+        expect(dead_code, reason = "it says nothing")
+    )]
+    mode: M,
+}
+
+impl<F> Server<FromFn<F>>
+where
+    F: Fn(&Request<'_>, Response<'_>) -> Done + Send + Sync + 'static,
+{
+    /// A server with a closure as its handler; see [`from_fn`].
+    pub fn from_fn(f: F) -> Server<FromFn<F>> {
+        Server::new(from_fn(f))
+    }
+}
+
+impl<H: Handler> Server<H> {
+    /// A server with `handler` and the default [`Config`].
+    pub fn new(handler: H) -> Server<H> {
+        Server {
+            handler,
+            config: Config::default(),
+            places: Vec::new(),
+            #[cfg(unix)]
+            inherited: None,
+            timers: Timers::of_server(),
+            stats: Stats::default(),
+            mode: NoUpgrade,
+        }
+    }
+
+    /// Enables WebSocket connections, on threads of their own ([`Config::ws_threads`]).
+    ///
+    /// [`WebSocketHandler::accept_ws`] accepts each one. A server without this call has neither these threads
+    /// nor their code.
+    ///
+    /// [`WebSocketHandler::accept_ws`]: crate::WebSocketHandler::accept_ws
+    #[cfg(feature = "websocket")]
+    pub fn websocket(self) -> Server<H, WebSockets>
+    where
+        H: WebSocketHandler,
+    {
+        Server {
+            handler: self.handler,
+            config: self.config,
+            places: self.places,
+            #[cfg(unix)]
+            inherited: self.inherited,
+            timers: self.timers,
+            stats: self.stats,
+            mode: WebSockets::default(),
+        }
+    }
+
+    /// Serves until it is stopped: [`Server::start`], then [`Running::wait`]. It blocks until then.
+    pub fn run(self) -> io::Result<Stopped> {
+        self.start()?.wait()
+    }
+
+    /// Binds the addresses and starts the threads. When it returns, connections are accepted.
+    ///
+    /// # Errors
+    ///
+    /// No address was given. Or an address cannot be bound; the error names it. Or a setting of [`Config`] is
+    /// not valid. Or the system has no more threads or descriptors. After an error nothing keeps running.
+    pub fn start(self) -> io::Result<Running> {
+        self.start_over::<Plain>()
+    }
+
+    /// Starts with another transport for the bytes of each connection.
+    pub(crate) fn start_over<T: OverSocket>(mut self) -> io::Result<Running> {
+        let places = self.take_places();
+        let launch = Launch::new(self.config, places, Vec::new(), self.timers)?;
+        let running = launch.start::<_, _, T>(Arc::new(self.handler), &self.stats, || NoUpgrade)?;
+        #[cfg(unix)]
+        running.tell(self.inherited.as_ref());
+        Ok(running)
+    }
+}
+
+/// Methods of every server, with and without WebSockets.
+impl<H, M> Server<H, M> {
+    /// Sets threads and limits.
+    pub fn config(mut self, config: Config) -> Server<H, M> {
+        self.config = config;
+        self
+    }
+
+    /// Calls functions after a time, on the threads of the workers.
+    ///
+    /// It can be used before the server starts, for example to pass it to the handler. Times that are
+    /// requested before the start begin with the start.
+    pub fn timers(&self) -> Timers {
+        self.timers.clone()
+    }
+
+    /// Connects `stats` to the counters of this server, from its start on; see [`Stats`].
+    pub fn stats(mut self, stats: &Stats) -> Server<H, M> {
+        self.stats = stats.clone();
+        self
+    }
+
+    /// Listens on a TCP address: `"127.0.0.1:8080"`, `"[::]:8080"`, `("localhost", 8080)`. It can be called
+    /// several times.
+    ///
+    /// Port 0 is any free port; [`Running::local_addrs`] returns it. A name with several addresses is bound
+    /// to the first address that works. [`Server::start`] reports errors.
+    ///
+    /// `[::]` also accepts connections over IPv4, on every system except OpenBSD. If the server is also bound
+    /// to `0.0.0.0` with the same port, each of the two accepts its own.
+    pub fn bind(mut self, addr: impl ToSocketAddrs + Debug) -> Server<H, M> {
+        let addrs = match addr.to_socket_addrs().map(Iterator::collect::<Vec<_>>) {
+            Ok(addrs) if addrs.is_empty() => {
+                let error = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+                Err(cannot_bind(format_args!("{addr:?}"), &error))
+            }
+            Ok(addrs) => Ok(addrs),
+            Err(error) => Err(cannot_bind(format_args!("{addr:?}"), &error)),
+        };
+        self.places.push(BindAddr::Tcp(addrs));
+        self
+    }
+
+    /// Listens on a Unix socket that only the user of this process may connect to: [`Server::bind_unix_mode`]
+    /// with 0600.
+    #[cfg(unix)]
+    pub fn bind_unix(self, path: impl AsRef<Path>) -> Server<H, M> {
+        self.bind_unix_mode(path, 0o600)
+    }
+
+    /// Listens on a Unix socket whose file has the permissions `mode`, whatever the umask. A process that may
+    /// write to the file may connect. Not on Windows.
+    ///
+    /// For example, 0660 allows the group of the file, such as a proxy of another user. A socket file of this
+    /// user without a listener is replaced. Any other file at the path is an [error](Server::start) that says
+    /// what it is. When the server stops, it removes its file if the file is still there.
+    #[cfg(unix)]
+    pub fn bind_unix_mode(mut self, path: impl AsRef<Path>, mode: u32) -> Server<H, M> {
+        self.places
+            .push(BindAddr::Unix(path.as_ref().to_owned(), mode));
+        self
+    }
+
+    /// Listens on a TCP socket that another program has bound, for example a service manager; see
+    /// [`Running::leave_backlog`].
+    pub fn listener(mut self, listener: TcpListener) -> Server<H, M> {
+        self.places.push(BindAddr::Inherited(vec![listener]));
+        self
+    }
+
+    /// Listens on a Unix socket that another program has bound. Not on Windows.
+    #[cfg(unix)]
+    pub fn unix_listener(mut self, listener: UnixListener) -> Server<H, M> {
+        self.places.push(BindAddr::InheritedUnix(listener, None));
+        self
+    }
+
+    /// Uses the listeners of the process that hands over to this one ([`hand_over`]). [`Inherited`] has an
+    /// example. Not on Windows.
+    ///
+    /// It applies to [`Server::bind`] and [`Server::bind_unix`], called before or after this. Addresses
+    /// without an inherited listener are bound as usual. So addresses may be added and removed from one
+    /// version of a program to the next. Port 0 takes any listener on its IP address.
+    ///
+    /// All listeners of an address are taken, whatever the numbers of threads of the two processes. With
+    /// several accept threads each listener has its own queue of connections, and no connection is lost.
+    #[cfg(unix)]
+    pub fn inherit(mut self, inherited: &Inherited) -> Server<H, M> {
+        self.inherited = Some(inherited.clone());
+        self
+    }
+
+    fn take_places(&mut self) -> Vec<BindAddr> {
+        let places = std::mem::take(&mut self.places);
+        #[cfg(unix)]
+        if let Some(inherited) = &self.inherited {
+            return inherited.claim(places);
+        }
+        places
+    }
+}

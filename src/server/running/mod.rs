@@ -1,0 +1,223 @@
+//! `Running`: a server that has been started.
+
+mod stopping;
+
+pub use stopping::{Stopped, Stopper};
+
+use crate::http::deferred::Timers;
+use crate::metrics::{Counters, WorkerCounters};
+use crate::runtime::event_loop::Ended;
+#[cfg(unix)]
+use crate::runtime::handover::Inherited;
+use crate::runtime::listener::ListenAddr;
+use crate::runtime::server_state::{ServerState, WorkerShared};
+#[cfg(feature = "signals")]
+use crate::runtime::signals::Signals;
+use crate::shared::panic_guard::Panic;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+/// A server whose threads run. A drop stops it, like [`Running::stop`] and then [`Running::wait`].
+///
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// use std::io::{Read, Write};
+///
+/// let server = peregrine::Server::from_fn(|_, res| res.text("hi")).bind("127.0.0.1:0").start()?;
+/// let mut client = std::net::TcpStream::connect(server.local_addr().expect("a TCP address"))?;
+/// client.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
+/// let mut response = String::new();
+/// client.read_to_string(&mut response)?;
+/// assert!(response.starts_with("HTTP/1.1 200 OK\r\n"));
+/// assert_eq!(server.counters().requests, 1);
+///
+/// server.stop();
+/// let stopped = server.wait()?;
+/// assert_eq!(stopped.cut, 0);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Running {
+    pub(crate) control: Arc<ServerState>,
+    pub(crate) addrs: Vec<ListenAddr>,
+    pub(crate) acceptors: Vec<JoinHandle<io::Result<()>>>,
+    /// All threads that own connections.
+    pub(crate) workers: Vec<JoinHandle<io::Result<Ended>>>,
+    /// Counters of the pool, of the accept threads, and of threads that are not workers.
+    pub(crate) others: Vec<Arc<WorkerCounters>>,
+    pub(crate) timers: Timers,
+    pub(crate) fit: usize,
+    #[cfg(feature = "signals")]
+    pub(crate) signals: Option<Signals>,
+}
+
+impl Running {
+    /// The addresses of the listeners, in the order of the calls of
+    /// [`Server::bind`](crate::Server::bind) and its siblings.
+    pub fn local_addrs(&self) -> &[ListenAddr] {
+        &self.addrs
+    }
+
+    /// The first TCP address of the listeners.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.addrs.iter().find_map(|addr| match addr {
+            ListenAddr::Tcp(addr) => Some(*addr),
+            #[cfg(unix)]
+            ListenAddr::Unix(_) => None,
+        })
+    }
+
+    /// The approximate number of [`Config::connections`](crate::Config::connections) for which the
+    /// process had descriptors at the start; see [`Config::raise_descriptors`](crate::Config::raise_descriptors).
+    pub fn connections_that_fit(&self) -> usize {
+        self.fit
+    }
+
+    /// Begins to stop and returns at once.
+    ///
+    /// - The server accepts the connections that wait, and closes its listeners; see
+    ///   [`Running::leave_backlog`].
+    /// - It responds to all requests that have arrived. The last response of a connection has `Connection:
+    ///   close`.
+    /// - A connection without a request may send one more within [`Limits::stop_grace`], and is closed then.
+    /// - After [`Config::stop_timeout`](crate::Config::stop_timeout) all open connections are aborted.
+    ///
+    /// [`Limits::stop_grace`]: crate::Limits::stop_grace
+    pub fn stop(&self) {
+        self.control.stop();
+    }
+
+    /// Leaves connections that wait to be accepted to another process with the same listeners, from now on,
+    /// when the server stops.
+    ///
+    /// A service manager keeps such listeners for the next process. Without this call the server accepts and
+    /// answers these connections before it closes the listeners, because a close of the last listener would
+    /// reset them. [`hand_over`](crate::hand_over) makes this call itself.
+    ///
+    /// ```no_run
+    /// # fn main() -> std::io::Result<()> {
+    /// # let from_manager = std::net::TcpListener::bind("127.0.0.1:8080")?;
+    /// let server = peregrine::Server::from_fn(|_, res| res.text("hi"));
+    /// let running = server.listener(from_manager).start()?;
+    /// running.leave_backlog();
+    /// running.wait()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn leave_backlog(&self) {
+        self.control.leave_backlog(true);
+    }
+
+    /// A handle that can stop the server from any thread.
+    pub fn stopper(&self) -> Stopper {
+        Stopper(self.control.clone())
+    }
+
+    /// Calls functions after a time, on the threads of the workers.
+    pub fn timers(&self) -> Timers {
+        self.timers.clone()
+    }
+
+    /// The sum of the counters of all threads.
+    pub fn counters(&self) -> Counters {
+        let others = self.others.iter().map(|counters| counters.snapshot());
+        self.worker_counters().into_iter().chain(others).sum()
+    }
+
+    /// The counters of each worker.
+    pub fn worker_counters(&self) -> Vec<Counters> {
+        self.control
+            .seats
+            .iter()
+            .map(|seat| seat.counters.snapshot())
+            .collect()
+    }
+
+    /// Makes SIGINT and SIGTERM (on Windows: Ctrl-C) stop the server from now on. A second signal aborts the
+    /// open connections.
+    ///
+    /// [`Running::wait`] makes this call itself. Make it earlier if a signal may come before. The signals do
+    /// not get their former meaning back. Needs the feature `signals`, which is on by default.
+    ///
+    /// # Errors
+    ///
+    /// The system has no more descriptors or threads.
+    #[cfg(feature = "signals")]
+    pub fn stop_on_signals(&mut self) -> io::Result<()> {
+        if self.signals.is_none() {
+            self.signals = Some(Signals::stop(self.control.clone())?);
+        }
+        Ok(())
+    }
+
+    /// Blocks until the server has stopped, by a signal, by [`Running::stop`] or by a [`Stopper`].
+    ///
+    /// # Errors
+    ///
+    /// A thread ended with an error of the system, or panicked. Then the other threads stop too.
+    pub fn wait(mut self) -> io::Result<Stopped> {
+        #[cfg(feature = "signals")]
+        self.stop_on_signals()?;
+        self.join()
+    }
+
+    /// [`Inherited::ready`] waits only while this server serves.
+    #[cfg(unix)]
+    pub(crate) fn tell(&self, inherited: Option<&Inherited>) {
+        if let Some(inherited) = inherited {
+            inherited.serves(&self.control);
+        }
+    }
+
+    fn join(&mut self) -> io::Result<Stopped> {
+        let mut result = Ok(());
+        for acceptor in self.acceptors.drain(..) {
+            result = result.and(joined(acceptor));
+        }
+        let mut ended = Ended::default();
+        for worker in self.workers.drain(..) {
+            match joined(worker) {
+                Ok(Ended { drained, cut }) => {
+                    ended.drained += drained;
+                    ended.cut += cut;
+                }
+                Err(error) => result = result.and(Err(error)),
+            }
+        }
+        // The last `Stopper` keeps the control alive, with everything that it holds.
+        let untaken = self.control.seats.iter().map(WorkerShared::close_untaken);
+        ended.cut += untaken.sum::<u64>();
+        // All threads that wait for a job have ended. A job may still have other work to do.
+        self.control.pool.close(self.control.stop_at());
+        result.map(|()| Stopped {
+            drained: ended.drained,
+            cut: ended.cut,
+            counters: self.counters(),
+        })
+    }
+}
+
+fn joined<T>(thread: JoinHandle<io::Result<T>>) -> io::Result<T> {
+    let name = thread.thread().name().unwrap_or_default().to_owned();
+    thread
+        .join()
+        .map_err(Panic::new)
+        .unwrap_or_else(|_| Err(io::Error::other(format!("the thread {name} panicked"))))
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.control.stop();
+        let _ = self.join();
+    }
+}
+
+impl std::fmt::Debug for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Running")
+            .field("addrs", &self.addrs)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,248 @@
+//! How far the producer of a body may be ahead of its client.
+
+use super::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use super::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Shared by the maker of a streamed body and the connection that sends it.
+pub(crate) struct Credit {
+    /// Bytes that may be on their way or unsent.
+    limit: usize,
+    /// Bytes on their way in the mailbox.
+    queued: AtomicUsize,
+    /// Bytes that the connection had not sent when it was last looked at.
+    unsent: AtomicUsize,
+    /// The connection has ended, or needs no body.
+    gone: AtomicBool,
+    /// Somebody waits for room.
+    awaited: AtomicBool,
+    waiter: Mutex<Option<Waiter>>,
+    room: Condvar,
+}
+
+/// What a piece of `len` bytes counts as: it takes some memory however short it is.
+pub(crate) fn charge(len: usize) -> usize {
+    const PIECE: usize = 64;
+    len.max(PIECE)
+}
+
+/// Called once there is room, on the thread that owns the connection.
+type Waiter = Box<dyn FnOnce() + Send>;
+
+/// What became of an attempt to get room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    Taken,
+    Full,
+    Gone,
+}
+
+impl Credit {
+    pub(crate) fn new(limit: usize) -> Credit {
+        Credit {
+            limit,
+            queued: AtomicUsize::new(0),
+            unsent: AtomicUsize::new(0),
+            gone: AtomicBool::new(false),
+            awaited: AtomicBool::new(false),
+            waiter: Mutex::new(None),
+            room: Condvar::new(),
+        }
+    }
+
+    // ------------------------------------------------------------------------------- for makers
+
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::SeqCst)
+    }
+
+    /// Bytes that are not sent yet.
+    pub(crate) fn ahead(&self) -> usize {
+        self.queued.load(Ordering::SeqCst) + self.unsent.load(Ordering::SeqCst)
+    }
+
+    /// More may be sent, or never again. There is always room for a single piece.
+    pub(crate) fn is_ready(&self) -> bool {
+        let ahead = self.ahead();
+        self.is_gone() || ahead == 0 || ahead < self.limit
+    }
+
+    /// Takes room for `len` bytes, if there is any at all: so whoever was told of room has it.
+    pub(crate) fn take(&self, len: usize) -> Room {
+        if self.is_gone() {
+            return Room::Gone;
+        }
+        if !self.is_ready() {
+            return Room::Full;
+        }
+        self.queued.fetch_add(len, Ordering::SeqCst);
+        Room::Taken
+    }
+
+    /// Waits for room, at most so long. False if time is up.
+    pub(crate) fn wait(&self, most: Option<Duration>) -> bool {
+        let is_full = |_: &mut Option<Waiter>| {
+            self.announce();
+            !self.is_ready()
+        };
+        let waiter = self.waiter.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(most) = most else {
+            let _guard = self.room.wait_while(waiter, is_full);
+            return true;
+        };
+        let (_guard, waited) = self
+            .room
+            .wait_timeout_while(waiter, most, is_full)
+            .unwrap_or_else(PoisonError::into_inner);
+        !waited.timed_out()
+    }
+
+    /// Calls `waiter` once there is room: at once if there is, otherwise by whoever makes it. Takes
+    /// the place of an earlier one.
+    pub(crate) fn when_ready(&self, waiter: Waiter) {
+        let mut place = self.waiter.lock().unwrap_or_else(PoisonError::into_inner);
+        let replaced = place.replace(waiter);
+        self.announce();
+        let due = if self.is_ready() { place.take() } else { None };
+        drop(place);
+        drop(replaced);
+        if let Some(waiter) = due {
+            waiter();
+        }
+    }
+
+    /// From here on, whoever makes room looks for waiters; whoever made it before is seen by the
+    /// caller's next look.
+    fn announce(&self) {
+        self.awaited.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+    }
+
+    // ----------------------------------------------------------------------- for the connection
+
+    /// A piece has come out of the mailbox; [`Credit::set_unsent`] is to follow.
+    pub(crate) fn taken(&self, len: usize) {
+        // In this order: for a moment it counts twice, but never not at all.
+        self.unsent.fetch_add(len, Ordering::SeqCst);
+        self.queued.fetch_sub(len, Ordering::SeqCst);
+    }
+
+    /// So much is in the connection's output.
+    pub(crate) fn set_unsent(&self, len: usize) {
+        self.unsent.store(len, Ordering::SeqCst);
+        self.tell();
+    }
+
+    /// Nothing is taken any more.
+    pub(crate) fn end(&self) {
+        self.gone.store(true, Ordering::SeqCst);
+        self.tell();
+    }
+
+    fn tell(&self) {
+        fence(Ordering::SeqCst);
+        if !self.awaited.load(Ordering::SeqCst) {
+            return;
+        }
+        let mut waiter = self.waiter.lock().unwrap_or_else(PoisonError::into_inner);
+        self.awaited.store(false, Ordering::SeqCst);
+        let due = match self.is_ready() {
+            true => waiter.take(),
+            false => None,
+        };
+        if waiter.is_some() {
+            self.awaited.store(true, Ordering::SeqCst);
+        }
+        drop(waiter);
+        self.room.notify_all();
+        if let Some(waiter) = due {
+            waiter();
+        }
+    }
+}
+
+impl std::fmt::Debug for Credit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credit")
+            .field("limit", &self.limit)
+            .field("ahead", &self.ahead())
+            .field("gone", &self.is_gone())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::mpsc;
+
+    #[test]
+    fn room_is_bounded_and_comes_back() {
+        let credit = Credit::new(100);
+        assert_eq!(credit.take(1000), Room::Taken, "a single piece always fits");
+        assert_eq!(credit.take(1), Room::Full);
+        credit.taken(1000);
+        credit.set_unsent(99);
+        assert!(credit.is_ready());
+        assert_eq!(
+            credit.take(61),
+            Room::Taken,
+            "whoever was told of room has it"
+        );
+        assert_eq!(credit.ahead(), 160);
+        assert!(!credit.is_ready());
+        assert_eq!(credit.take(1), Room::Full);
+        assert!(!credit.wait(Some(Duration::ZERO)));
+        credit.end();
+        assert!(credit.is_ready() && credit.wait(None));
+        assert_eq!(credit.take(1), Room::Gone);
+    }
+
+    #[test]
+    fn whoever_waits_is_told_once() {
+        let credit = Credit::new(10);
+        let (told, tells) = mpsc::channel();
+        let tell = |n: u32| {
+            let told = told.clone();
+            Box::new(move || told.send(n).expect("the test listens")) as Waiter
+        };
+        credit.when_ready(tell(1));
+        assert_eq!(tells.try_recv(), Ok(1), "there is room already");
+        assert_eq!(credit.take(10), Room::Taken);
+        credit.when_ready(tell(2));
+        credit.taken(10);
+        credit.set_unsent(10);
+        assert!(tells.try_recv().is_err());
+        credit.set_unsent(9);
+        assert_eq!(tells.try_recv(), Ok(2));
+        credit.set_unsent(0);
+        assert!(tells.try_recv().is_err());
+    }
+
+    #[test]
+    fn threads_wait_for_each_other() {
+        let credit = Arc::new(Credit::new(10));
+        let connection = credit.clone();
+        let (pieces, arrived) = mpsc::channel();
+        let taker = std::thread::spawn(move || {
+            let mut sum = 0;
+            for piece in arrived {
+                connection.taken(piece);
+                connection.set_unsent(piece);
+                sum += piece;
+                connection.set_unsent(0);
+            }
+            sum
+        });
+        let pieces_sent = if cfg!(miri) { 50 } else { 10_000 };
+        for _ in 0..pieces_sent {
+            while credit.take(7) == Room::Full {
+                assert!(credit.wait(None));
+            }
+            pieces.send(7).expect("taken");
+        }
+        drop(pieces);
+        assert_eq!(taker.join().expect("no panic"), 7 * pieces_sent);
+    }
+}

@@ -1,0 +1,92 @@
+//! Commands of other threads for the thread that owns the inbox.
+//!
+//! A mailbox with a wake-up and an end. It knows nothing of limits: who posts counts.
+//!
+//! Invariant: when [`Inbox::close`] and all calls of [`Inbox::post`] have returned, it is empty.
+
+use super::mailbox::Mailbox;
+use super::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use super::sync::this_thread;
+
+pub(crate) struct Inbox<T> {
+    mailbox: Mailbox<T>,
+    wake: Box<dyn Fn() + Send + Sync>,
+    closed: AtomicBool,
+    /// The thread that takes; 0 before there is one.
+    owner: AtomicU64,
+}
+
+impl<T> Inbox<T> {
+    /// `wake` ends the wait of the thread that takes.
+    pub(crate) fn new(wake: impl Fn() + Send + Sync + 'static) -> Inbox<T> {
+        Inbox {
+            mailbox: Mailbox::new(),
+            wake: Box::new(wake),
+            closed: AtomicBool::new(false),
+            owner: AtomicU64::new(0),
+        }
+    }
+
+    /// The calling thread is the one that takes, and looks into the inbox before it waits for anything:
+    /// what it posts itself wakes nobody.
+    pub(crate) fn adopt(&self) {
+        self.owner.store(this_thread(), Ordering::Release);
+    }
+
+    /// Whether the calling thread is the one that takes.
+    pub(crate) fn is_own(&self) -> bool {
+        self.owner.load(Ordering::Acquire) == this_thread()
+    }
+
+    /// False, and the item is dropped, if the inbox is closed.
+    pub(crate) fn post(&self, item: T) -> bool {
+        if self.is_closed() {
+            return false;
+        }
+        if self.mailbox.put([item]) && !self.is_own() {
+            self.wake();
+        }
+        // It may have been closed in between, and emptied before the item was in it.
+        if self.is_closed() {
+            self.empty();
+            return false;
+        }
+        true
+    }
+
+    pub(crate) fn wake(&self) {
+        (self.wake)();
+    }
+
+    /// Nobody has posted anything, as far as is known.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.mailbox.is_empty()
+    }
+
+    /// How much has been posted and not been taken.
+    pub(crate) fn len(&self) -> usize {
+        self.mailbox.len()
+    }
+
+    /// Moves all that has come into `into`, which must be empty.
+    pub(crate) fn take(&self, into: &mut Vec<T>) {
+        if !self.is_empty() {
+            self.mailbox.take(into);
+        }
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Nothing is taken any more: what is there is dropped, and so is what comes.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.empty();
+    }
+
+    fn empty(&self) {
+        let mut rest = Vec::new();
+        self.mailbox.take(&mut rest);
+    }
+}

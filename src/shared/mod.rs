@@ -1,0 +1,19 @@
+//! What connections and threads share: queues, buffers, limits, the panic guard.
+//!
+//! Nothing here knows a socket.
+
+pub(crate) mod buffer_pool;
+#[cfg(any(feature = "dir", feature = "multipart"))]
+pub(crate) mod file_name;
+pub(crate) mod flow_control;
+pub(crate) mod id;
+pub(crate) mod inbox;
+pub(crate) mod mailbox;
+pub(crate) mod memory_budget;
+pub(crate) mod output;
+pub(crate) mod panic_guard;
+pub(crate) mod quota;
+pub(crate) mod slot_table;
+pub(crate) mod sparse;
+mod sync;
+pub(crate) mod timer_heap;

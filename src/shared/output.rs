@@ -1,0 +1,17 @@
+//! The output buffer with file segments.
+
+use peregrine_protocol::write_buf;
+pub(crate) use peregrine_protocol::write_buf::{MAX_SLICES, Mark, Watcher};
+use std::fs::File;
+use std::sync::Arc;
+
+pub(crate) type Detached = write_buf::Detached<FilePart>;
+pub(crate) type Next<'a> = write_buf::Segment<'a, FilePart>;
+pub(crate) type Output = write_buf::WriteBuf<FilePart>;
+
+/// A stretch of a file that is sent from where it lies.
+#[derive(Clone, Debug)]
+pub(crate) struct FilePart {
+    pub(crate) file: Arc<File>,
+    pub(crate) offset: u64,
+}

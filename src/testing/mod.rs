@@ -1,0 +1,294 @@
+//! A client and a connection in memory, for tests of handlers.
+//!
+//! They use the code that serves real connections.
+
+mod alone;
+#[cfg(any(test, feature = "internals"))]
+pub(crate) mod check;
+#[cfg(feature = "websocket")]
+mod ws;
+
+#[cfg(feature = "websocket")]
+pub use ws::WebSocket;
+
+use crate::http::connection;
+use crate::http::deferred::{WorkerCommand, WorkerHandle};
+use crate::http::handler::Handler;
+use crate::http::response::ResponseRecorder;
+use crate::http::service::{NoUpgrade, Service, Upgrades};
+use crate::metrics::Counters;
+use crate::runtime::clock;
+use crate::runtime::event_loop::{Driven, Fate, expire};
+use crate::runtime::socket::Socket;
+use crate::runtime::thread_pool::{Size, ThreadPool};
+use crate::runtime::transport::Memory;
+use crate::shared::buffer_pool::BufferPool as Buffers;
+use crate::shared::id::ConnId;
+use crate::shared::memory_budget::{LocalUsage, MemoryBudget};
+use crate::shared::quota::Share;
+use crate::shared::timer_heap::TimerHeap;
+use alone::Alone;
+use peregrine_protocol::Seconds;
+use peregrine_protocol::limits::Limits;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+/// A connection of a server, and what the connections of its worker share.
+type Served<'h, H, M> =
+    Alone<connection::Connection<&'h H, M, Memory>, connection::Shared<&'h H, M>>;
+
+/// One connection to a handler, in memory.
+///
+/// The time is constant unless [`Connection::elapse`] moves it. The `Date` of responses is the beginning of
+/// 1970.
+///
+/// ```
+/// use peregrine::testing::Connection;
+///
+/// let app = peregrine::from_fn(|req, res| res.body(req.path()));
+/// let mut client = Connection::new(&app);
+/// client.send(b"GET /a HTTP/1.1\r\nHost: test\r\n\r\nGET /b HT");
+/// assert!(client.received().ends_with(b"\r\n\r\n/a"));
+/// client.send(b"TP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+/// assert!(client.received().ends_with(b"\r\n\r\n/b"));
+/// assert!(client.is_closed());
+/// ```
+pub struct Connection<'h, H: Handler> {
+    /// The connection, until it is closed.
+    served: Box<Served<'h, H, NoUpgrade>>,
+    timers: TimerHeap,
+    /// Time since the beginning.
+    time: Duration,
+    /// Signalled for each piece of a deferred response.
+    woken: Receiver<()>,
+    /// A piece has reached the client, and no call has waited for it yet.
+    came: bool,
+}
+
+impl<'h, H: Handler> Connection<'h, H> {
+    /// Connects to `handler`, with the default limits.
+    pub fn new(handler: &'h H) -> Connection<'h, H> {
+        Connection::with_limits(handler, Limits::default())
+    }
+
+    /// Connects to `handler`.
+    pub fn with_limits(handler: &'h H, limits: Limits) -> Connection<'h, H> {
+        let (wake, woken) = channel();
+        // No thread receives this after the connection is dropped.
+        let wake = move || {
+            let _ = wake.send(());
+        };
+        let mut served = serve(
+            (handler, NoUpgrade),
+            limits,
+            POOL,
+            (Memory::default(), wake),
+        );
+        served.act(|connection, shared| connection.open(ConnId::default(), false, shared));
+        Connection {
+            served: Box::new(served),
+            timers: TimerHeap::default(),
+            time: Duration::ZERO,
+            woken,
+            came: false,
+        }
+    }
+
+    /// Sends bytes from the client. The server handles them before this returns. Bytes that come after the
+    /// server has closed are lost.
+    pub fn send(&mut self, bytes: &[u8]) {
+        self.came = false;
+        let fate = self.served.client_does(|client| client.arrive(bytes));
+        self.done(fate);
+        self.run();
+    }
+
+    /// Closes the sending side of the client. The client still reads.
+    pub fn send_eof(&mut self) {
+        let fate = self.served.client_does(Memory::arrive_eof);
+        self.done(fate);
+        self.run();
+    }
+
+    /// Moves the time. Due calls of [`TimerHeap`](crate::Timers) are made, and the server reacts to timeouts
+    /// that have passed. Timeouts are in whole seconds.
+    pub fn elapse(&mut self, time: Duration) {
+        let until = self.time.saturating_add(time);
+        while let Some(at) = self.timers.next().filter(|at| *at <= until) {
+            self.time = at;
+            let shared = &self.served.shared;
+            shared
+                .service
+                .call_timer(&mut self.timers, at, &shared.counters);
+            self.run();
+        }
+        self.time = until;
+        self.run();
+        let now = &mut self.served.shared.service.now;
+        *now = now.plus(time);
+        let fate = self.served.act(expire);
+        self.done(fate);
+    }
+
+    /// Begins to stop the server: the next response on the connection is the last one. An idle connection may
+    /// send one more request. It is closed after [`Limits::stop_grace`](crate::Limits::stop_grace) without
+    /// one.
+    pub fn stop(&mut self) {
+        self.act(Driven::stop);
+        self.run();
+    }
+
+    /// Blocks until another thread has sent a piece of a deferred or streamed response, for at most `most`,
+    /// and passes it to the client. False if the time has passed.
+    ///
+    /// A piece that came after the last [`Connection::send`] is not waited for. The time of the connection
+    /// does not move meanwhile.
+    pub fn wait(&mut self, most: Duration) -> bool {
+        let until = clock::after(most);
+        self.run();
+        while !std::mem::take(&mut self.came) && !self.served.is_closed {
+            let left = until.saturating_duration_since(Instant::now());
+            if self.woken.recv_timeout(left).is_err() {
+                return false;
+            }
+            self.run();
+        }
+        true
+    }
+
+    /// All bytes that the client has received.
+    pub fn received(&self) -> &[u8] {
+        &self.served.received
+    }
+
+    /// All bytes that the client has received since the last call of this.
+    pub fn take_received(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.served.received)
+    }
+
+    /// Whether the server has closed the connection.
+    pub fn is_closed(&self) -> bool {
+        self.served.is_closed
+    }
+
+    /// The counters of this connection.
+    pub fn counters(&self) -> Counters {
+        let shared = &self.served.shared;
+        shared.counters.snapshot() + shared.service.wire.door.pool.counters().snapshot()
+    }
+
+    /// Bytes that were sent and are still held: those of an incomplete request.
+    #[cfg(any(test, feature = "internals"))]
+    #[doc(hidden)]
+    pub fn held(&self) -> usize {
+        let connection = self.served.connection.as_ref();
+        connection.map_or(0, |connection| connection.held())
+    }
+
+    /// Delivers messages of other threads, and asks a body again whose source had no bytes.
+    fn run(&mut self) {
+        let fate = self.served.rested();
+        self.done(fate);
+        let door = self.served.shared.service.wire.door.clone();
+        door.adopt();
+        let mut commands = Vec::new();
+        // Messages that a handler has sent from its own thread are here already.
+        while !door.inbox.is_empty() {
+            door.inbox.take(&mut commands);
+            let before = self.served.received.len();
+            for command in commands.drain(..) {
+                match command {
+                    WorkerCommand::Timer(timer) => self.timers.add(timer, self.time),
+                    command => self.act(|connection, shared| connection.command(command, shared)),
+                }
+            }
+            self.came |= self.served.received.len() > before;
+        }
+    }
+
+    fn act(
+        &mut self,
+        act: impl FnOnce(
+            &mut connection::Connection<&'h H, NoUpgrade, Memory>,
+            &mut connection::Shared<&'h H, NoUpgrade>,
+        ) -> Fate,
+    ) {
+        let fate = self.served.act(act);
+        self.done(fate);
+    }
+
+    fn done(&mut self, fate: Fate) {
+        if fate == Fate::Closed {
+            self.close();
+        }
+    }
+
+    fn close(&mut self) {
+        let served = &mut *self.served;
+        served.is_closed = true;
+        if let Some(mut connection) = served.connection.take() {
+            connection.link().charge(0, &mut served.shared.tally);
+            connection.close(&mut served.shared);
+        }
+    }
+}
+
+/// A connection to its own server, over `transport`. `wake` is called for each message of a deferred
+/// response.
+fn serve<H: Handler, M: Upgrades<H>>(
+    (handler, mode): (&H, M),
+    limits: Limits,
+    size: Size,
+    (transport, wake): (Memory, impl Fn() + Send + Sync + 'static),
+) -> Served<'_, H, M> {
+    let budget = Arc::new(MemoryBudget::new(usize::MAX));
+    let door = WorkerHandle::new(&limits, ThreadPool::new(size, || {}), budget.clone(), wake);
+    let shared = connection::Shared {
+        service: Service {
+            handler,
+            limits,
+            hosts: None,
+            wire: ResponseRecorder::new(Some("peregrine"), Arc::new(door)),
+            now: Seconds::START,
+            is_timed: false,
+            spare: Vec::new(),
+            lasting: Arc::new(Share::new(usize::MAX)),
+        },
+        pool: Buffers::default(),
+        counters: Arc::default(),
+        mode,
+        tally: LocalUsage::new(budget),
+        place: ConnId::default(),
+        dirty: Vec::new(),
+    };
+    let socket = Socket::new(transport, Memory::PEER);
+    let connection = connection::Connection::new(socket, Seconds::START, true);
+    Alone::new(connection, shared)
+}
+
+impl<H: Handler> Drop for Connection<'_, H> {
+    fn drop(&mut self) {
+        self.close();
+        let door = &self.served.shared.service.wire.door;
+        door.close();
+        // No connection needs the results of jobs that still run.
+        door.pool.close(Instant::now());
+    }
+}
+
+impl<H: Handler> std::fmt::Debug for Connection<'_, H> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection")
+            .field("received_bytes", &self.served.received.len())
+            .field("closed", &self.served.is_closed)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The pool for offloaded requests.
+const POOL: Size = Size {
+    threads: 8,
+    queue: 1024,
+    stack: None,
+};

@@ -1,0 +1,227 @@
+//! What the event loop does to a WebSocket: events, deadlines, shortage of memory.
+
+use super::{Fate, Phase, WsConnection, WsShared};
+use crate::http::handler::ConnectionError;
+use crate::http::service::report;
+use crate::runtime::event_loop::Driven;
+use crate::runtime::link::Link;
+use crate::runtime::memory_relief::{Stall, stall};
+use crate::runtime::poll::Interest;
+use crate::runtime::transport::Transport;
+use crate::shared::id::ConnId;
+use crate::shared::panic_guard::{Panic, drop_quietly};
+use crate::websocket::id::WsId;
+use crate::websocket::service::WsHandlerRef;
+use crate::websocket::state::End;
+use crate::websocket::{Disconnect, WebSocketHandler};
+use peregrine_protocol::Seconds;
+use peregrine_protocol::ws::frame::FrameError;
+use std::io;
+use std::time::Duration;
+
+/// RFC 6455 section 7.4.1.
+const GOING_AWAY: u16 = 1001;
+
+impl<P: WsHandlerRef, T: Transport> Driven<WsShared<P>> for WsConnection<P, T> {
+    type Transport = T;
+
+    #[inline(always)]
+    fn link(&mut self) -> &mut Link<T> {
+        &mut self.link
+    }
+
+    /// The handler is told, and gets what came behind the handshake.
+    fn open(&mut self, id: ConnId, is_stopping: bool, shared: &mut WsShared<P>) -> Fate {
+        let id = WsId::new(shared.index, id);
+        self.peer.id = id;
+        shared.door.seats.enter(id, self.peer.ws.limits());
+        let (service, socket) = (&mut shared.service, &mut self.link.socket);
+        service.hook(&mut self.peer, socket, |handler, ws| {
+            handler.handle_ws_conn(ws);
+        });
+        match self.serve(None, shared) {
+            Fate::Open | Fate::Again if is_stopping => self.stop(shared),
+            fate => fate,
+        }
+    }
+
+    fn ready(&mut self, readable: bool, writable: bool, shared: &mut WsShared<P>) -> Fate {
+        self.link.retry();
+        if writable {
+            self.full = false;
+        }
+        match &mut self.phase {
+            Phase::Serving if readable && !self.busy && !self.peer.ws.is_crowded() => {
+                self.read(shared)
+            }
+            Phase::Serving | Phase::Ending if writable => self.flush(shared),
+            Phase::Lingering(lingering) if lingering.is_due(readable) => {
+                lingering.discard(&mut self.link, &shared.counters)
+            }
+            _ => Fate::Open,
+        }
+    }
+
+    /// Sends what waits, and goes on with what waited for that.
+    fn flush(&mut self, shared: &mut WsShared<P>) -> Fate {
+        self.dirty = false;
+        if self.phase != Phase::Serving {
+            return self.finish(shared);
+        }
+        let crowded = self.peer.ws.is_crowded();
+        if let Err(error) = self.send(shared) {
+            return self.broken(error, shared);
+        }
+        match crowded || self.peer.ws.is_over() {
+            true if !self.peer.ws.is_crowded() => self.serve(None, shared),
+            true if self.peer.ws.is_over() => self.over(false, shared),
+            _ => Fate::Open,
+        }
+    }
+
+    fn again(&mut self, shared: &mut WsShared<P>) -> Fate {
+        match self.phase {
+            Phase::Serving if self.busy => self.serve(None, shared),
+            _ => Fate::Open,
+        }
+    }
+
+    fn interest(&mut self) -> Option<Interest> {
+        match self.phase {
+            // It is flushed before the loop waits.
+            _ if self.dirty => None,
+            Phase::Ending => Some(Interest::Write),
+            Phase::Serving if self.peer.ws.is_crowded() => Some(Interest::Write),
+            Phase::Serving if self.peer.ws.output().is_some() => Some(Interest::Both),
+            Phase::Serving => Some(Interest::Read),
+            Phase::Lingering(lingering) => Some(lingering.interest()),
+        }
+    }
+
+    fn deadline(&self, shared: &WsShared<P>) -> Seconds {
+        let ws = &self.peer.ws;
+        match self.phase {
+            Phase::Serving => ws.deadline(self.tempo()),
+            Phase::Ending => {
+                let write_timeout = ws.limits().write_timeout;
+                ws.deadline(None)
+                    .min(shared.service.now.after(write_timeout))
+            }
+            Phase::Lingering(_) => ws.waited(shared.limits.linger_timeout),
+        }
+    }
+
+    fn waits_for_client(&self) -> bool {
+        matches!(self.phase, Phase::Serving | Phase::Ending)
+    }
+
+    fn expire(&mut self, shared: &mut WsShared<P>) -> Fate {
+        match self.phase {
+            Phase::Serving => {
+                self.peer.ws.expire(self.tempo(), shared.service.now);
+                self.flush(shared)
+            }
+            Phase::Ending => {
+                self.link.socket.stream.reset();
+                Fate::Closed
+            }
+            Phase::Lingering(_) => Fate::Closed,
+        }
+    }
+
+    #[inline]
+    fn settle(&mut self, shared: &mut WsShared<P>) {
+        let kit = &mut shared.service.kit;
+        let (dropped, sent) = (
+            std::mem::take(&mut kit.dropped),
+            std::mem::take(&mut kit.sent),
+        );
+        if dropped > 0 {
+            shared.counters.ws_dropped.add(dropped);
+        }
+        if sent > 0 {
+            shared.counters.bytes_written.add(sent);
+        }
+        // What its hooks have published may come to it, too: then all leaves together.
+        if !shared.service.later.is_empty() && self.peer.ws.backlog() > 0 {
+            self.flush_later(shared);
+        }
+        let input = self.input.as_ref().map_or(0, |input| input.held());
+        let stash = self.stash.as_ref().map_or(0, |stash| stash.held());
+        let held = input + stash + self.peer.ws.held();
+        self.link.charge(held, &mut shared.tally);
+        let backlog = self.peer.ws.backlog();
+        let shown = u32::try_from(backlog).unwrap_or(u32::MAX);
+        if std::mem::replace(&mut self.shown, shown) != shown {
+            shared.door.seats.set_unsent(self.peer.id, backlog);
+        }
+    }
+
+    fn stop(&mut self, shared: &mut WsShared<P>) -> Fate {
+        self.close_with(GOING_AWAY, "", shared)
+    }
+
+    fn stall(&self, limit: Duration, now: Seconds) -> Option<Stall> {
+        let message = self.tempo().map(|tempo| tempo.moved());
+        let moved = message.max(self.peer.ws.moved())?;
+        stall(self.link.charged(), moved, limit, now)
+    }
+
+    /// Memory is short, and it has made no progress: closes, and says why where nothing waits for the
+    /// client before that.
+    fn give_memory(&mut self, shared: &mut WsShared<P>) -> Fate {
+        shared.counters.stalled_closed.add(1);
+        if self.phase != Phase::Serving {
+            self.link.socket.stream.reset();
+            return Fate::Closed;
+        }
+        if let Some(input) = self.input.take() {
+            shared.inputs.give(input);
+        }
+        self.stash = None;
+        match self.peer.ws.backlog() {
+            0 => {
+                shared.counters.overloaded.add(1);
+                let now = shared.service.now;
+                self.peer.ws.fail(FrameError::Overloaded, now);
+            }
+            _ => self.peer.ws.end(End::Overloaded),
+        }
+        self.over(false, shared)
+    }
+
+    /// Gives back what it holds. It may have been cut.
+    fn close(mut self, shared: &mut WsShared<P>) {
+        shared.door.seats.leave(self.peer.id);
+        if self.phase == Phase::Serving {
+            let why = self.peer.ws.ended().map(Disconnect::new);
+            self.peer.ws.end(End::Gone);
+            self.tell(&why.unwrap_or(Disconnect::Stopped), shared);
+        }
+        if let Some(input) = self.input.take() {
+            shared.inputs.give(input);
+        }
+        self.peer.ws.release(&mut shared.service.kit);
+        drop_quietly(self.peer.conn);
+    }
+
+    /// A panic has ended its turn: what it was at is thrown away, its buffers included, and its handler
+    /// is told of the end, if it was not before.
+    #[cold]
+    fn abandon(mut self, panic: &Panic, shared: &mut WsShared<P>) {
+        shared.door.seats.leave(self.peer.id);
+        shared.counters.connection_errors.add(1);
+        shared.counters.internal_errors.add(1);
+        self.link.socket.stream.reset();
+        let error = ConnectionError::Internal(panic.message());
+        report(&*shared.service.handler, &error, &self.link.socket);
+        if self.phase == Phase::Serving {
+            self.peer.ws.end(End::Gone);
+            self.tell(
+                &Disconnect::Io(io::Error::other("the library panicked")),
+                shared,
+            );
+        }
+        drop_quietly(self.peer.conn);
+    }
+}

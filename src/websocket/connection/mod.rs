@@ -1,0 +1,445 @@
+//! One WebSocket connection: its socket, its state, and what an event does to them.
+
+mod driven;
+
+use super::id::WsId;
+use super::service::{ConnOf, Peer, WsHandlerRef, WsService};
+use super::state::{End, WsConn};
+use super::thread_handle::{WsCommand, WsThreadHandle};
+use super::threads::Arrival;
+use super::topics::Publication;
+use super::{Disconnect, WebSocketHandler};
+use crate::metrics::WorkerCounters;
+use crate::runtime::event_loop::{Driven, Fate};
+use crate::runtime::linger::Lingering;
+use crate::runtime::link::Link;
+use crate::runtime::transport::{Transport, Written as Wrote};
+use crate::shared::id::ConnId;
+use crate::shared::memory_budget::LocalUsage;
+use peregrine_protocol::Seconds;
+use peregrine_protocol::limits::Limits;
+use peregrine_protocol::rate::Progress;
+use peregrine_protocol::ws::frame::FrameError;
+use peregrine_protocol::ws::message_buf::{Stash, WsInput, WsInputs};
+use peregrine_protocol::ws::prepared::PreparedMessage;
+use std::io;
+use std::sync::Arc;
+
+/// A connection that others send to is flushed when this much waits, not only at the end of the
+/// wake-up: a client that takes it must not be taken for a slow one.
+const FLUSH: usize = 64 << 10;
+
+/// What the connections of one WebSocket thread share.
+pub(crate) struct WsShared<P> {
+    pub(crate) service: WsService<P>,
+    pub(crate) inputs: WsInputs,
+    pub(crate) counters: Arc<WorkerCounters>,
+    pub(crate) limits: Limits,
+    pub(crate) tally: LocalUsage,
+    /// The thread as others see it, and its number.
+    pub(crate) door: Arc<WsThreadHandle>,
+    pub(crate) index: usize,
+    /// Connections that are to be flushed at the end of the wake-up.
+    pub(crate) dirty: Vec<ConnId>,
+}
+
+impl<P: WsHandlerRef> WsShared<P> {
+    /// Adds those that a publication is for. `all` adds all connections.
+    pub(crate) fn receivers(
+        &self,
+        publication: &Publication,
+        all: impl FnOnce(&mut Vec<ConnId>),
+        into: &mut Vec<ConnId>,
+    ) {
+        match &publication.topic {
+            Some(topic) => into.extend_from_slice(self.service.topics.members(topic)),
+            None => all(into),
+        }
+        if let Some(except) = publication.except {
+            into.retain(|&id| id != except);
+        }
+    }
+
+    /// Publications had no room on their way here: those that were to miss nothing.
+    pub(crate) fn losers(&self, all: impl FnOnce(&mut Vec<ConnId>)) -> Vec<ConnId> {
+        let missed = self.door.take_missed();
+        let topics = &self.service.topics;
+        let mut ids = Vec::new();
+        for topic in &missed.topics {
+            ids.extend_from_slice(topics.members(topic));
+        }
+        if missed.any_topic {
+            ids.extend(topics.subscribers());
+        }
+        if missed.all {
+            all(&mut ids);
+        }
+        ids
+    }
+}
+
+pub(crate) struct WsConnection<P: WsHandlerRef, T> {
+    link: Link<T>,
+    peer: Peer<ConnOf<P>>,
+    /// A few bytes of an incomplete frame or message.
+    stash: Option<Box<Stash>>,
+    /// More of them.
+    input: Option<Box<WsInput>>,
+    phase: Phase,
+    /// The last write took less than it was offered: no use in trying before the poller says so.
+    full: bool,
+    /// It is in [`WsShared::dirty`].
+    dirty: bool,
+    /// More messages are in the input already; nothing is read before they are handled.
+    busy: bool,
+    /// What others last saw of the backlog, as far as it can be counted here.
+    shown: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Until it is over and the handler has been told.
+    Serving,
+    /// What is in the output goes out, then the connection ends.
+    Ending,
+    Lingering(Lingering),
+}
+
+impl<P: WsHandlerRef, T: Transport> WsConnection<P, T> {
+    pub(crate) fn new(arrival: Arrival<ConnOf<P>, T>, now: Seconds) -> Self {
+        let Arrival {
+            mut moved,
+            accepted,
+        } = arrival;
+        // Messages are whole, and the largest should leave in one write: in pieces, an echo of 1 MiB
+        // costs twice as much.
+        moved
+            .socket
+            .stream
+            .take_unsent(accepted.limits.backlog_bytes);
+        let ws = WsConn::new(now, accepted.limits, accepted.deflate, moved.output);
+        WsConnection {
+            link: Link::new(moved.socket),
+            peer: Peer {
+                ws,
+                conn: accepted.conn,
+                id: WsId::from_u64(0),
+            },
+            stash: Stash::of(moved.rest),
+            input: None,
+            phase: Phase::Serving,
+            full: false,
+            dirty: false,
+            busy: false,
+            shown: 0,
+        }
+    }
+
+    pub(crate) fn ws(&mut self) -> &mut WsConn {
+        &mut self.peer.ws
+    }
+
+    /// The connection's own state.
+    pub(crate) fn conn(&mut self) -> &mut ConnOf<P> {
+        &mut self.peer.conn
+    }
+
+    /// Does what another thread has asked of it alone.
+    pub(crate) fn obey(&mut self, command: WsCommand, shared: &mut WsShared<P>) -> Fate {
+        let topics = &mut shared.service.topics;
+        let id = self.peer.id.conn();
+        match command {
+            WsCommand::Overflow(_) => return self.lose(shared),
+            WsCommand::Close(_, code, reason) => return self.close_with(code, &reason, shared),
+            WsCommand::Subscribe(_, topic) if self.peer.ws.is_open() => {
+                topics.subscribe(id, &topic, self.peer.ws.limits());
+            }
+            WsCommand::Unsubscribe(_, topic) => {
+                topics.unsubscribe(id, &topic);
+            }
+            WsCommand::Subscribe(..) => {}
+            // For more than one, or to be flushed with others.
+            WsCommand::Send(..) | WsCommand::Publish(..) | WsCommand::Missed => {}
+        }
+        Fate::Open
+    }
+
+    /// Begins the close handshake.
+    pub(crate) fn close_with(&mut self, code: u16, reason: &str, shared: &mut WsShared<P>) -> Fate {
+        self.peer.ws.close(code, reason, shared.service.now);
+        self.flush(shared)
+    }
+
+    /// One read, and all that follows from what it has brought.
+    fn read(&mut self, shared: &mut WsShared<P>) -> Fate {
+        let mut input = self.take_input(shared);
+        match self.link.read(input.space()) {
+            Ok(Some(0)) => self.peer.ws.eof(),
+            Ok(Some(n)) => {
+                shared.counters.bytes_read.add(n as u64);
+                input.filled(n);
+                self.peer.ws.heard(shared.service.now);
+            }
+            Ok(None) => {}
+            Err(error) => {
+                shared.inputs.give(input);
+                return self.broken(error, shared);
+            }
+        }
+        self.serve(Some(input), shared)
+    }
+
+    fn take_input(&mut self, shared: &mut WsShared<P>) -> Box<WsInput> {
+        self.input.take().unwrap_or_else(|| {
+            let mut input = shared.inputs.take();
+            if let Some(stash) = self.stash.take() {
+                input.unstash(*stash);
+            }
+            input
+        })
+    }
+
+    /// Handles what has arrived and sends what that brings, for as long as the client takes it.
+    fn serve(&mut self, input: Option<Box<WsInput>>, shared: &mut WsShared<P>) -> Fate {
+        let mut input = match input {
+            Some(input) => Some(input),
+            None if self.input.is_some() || self.stash.is_some() => Some(self.take_input(shared)),
+            None => None,
+        };
+        self.busy = false;
+        loop {
+            if let Some(input) = &mut input {
+                let most = shared.limits.turn_time;
+                let service = &mut shared.service;
+                let pumped = service.pump(&mut self.peer, input, most, &mut self.link.socket);
+                shared.counters.ws_received.add(pumped.messages);
+                self.busy = pumped.is_late;
+            }
+            // What the hooks have published comes to this one, too: then all leaves together.
+            if !shared.service.later.is_empty() && !self.peer.ws.is_crowded() {
+                break;
+            }
+            let stopped = self.peer.ws.is_crowded();
+            if let Err(error) = self.send(shared) {
+                if let Some(input) = input {
+                    shared.inputs.give(input);
+                }
+                return self.broken(error, shared);
+            }
+            let is_done = !stopped || self.busy;
+            if is_done || self.peer.ws.is_crowded() || self.peer.ws.is_over() {
+                break;
+            }
+        }
+        let mut unread = false;
+        if let Some(input) = input {
+            if shared.tally.is_over() {
+                self.refuse_memory(&input, shared);
+            }
+            unread = !input.raw().is_empty();
+            if !input.is_empty() && !self.peer.ws.is_over() {
+                self.stash = input.stash();
+                if self.stash.is_none() {
+                    self.input = Some(shared.inputs.keep(input));
+                    return self.fate();
+                }
+            }
+            shared.inputs.give(input);
+        }
+        match self.peer.ws.is_over() {
+            true => self.over(unread, shared),
+            false => self.fate(),
+        }
+    }
+
+    fn fate(&self) -> Fate {
+        match self.busy {
+            true => Fate::Again,
+            false => Fate::Open,
+        }
+    }
+
+    /// All connections hold too much: it does not get a larger buffer.
+    #[cold]
+    fn refuse_memory(&mut self, input: &WsInput, shared: &mut WsShared<P>) {
+        if input.needs_memory() && self.peer.ws.is_open() {
+            shared.counters.overloaded.add(1);
+            let now = shared.service.now;
+            self.peer.ws.fail(FrameError::Overloaded, now);
+        }
+    }
+
+    /// Sends what there is. The handler is told if the backlog has fallen, and may add to it.
+    fn send(&mut self, shared: &mut WsShared<P>) -> io::Result<()> {
+        while !self.full {
+            let Some(output) = self.peer.ws.output() else {
+                break;
+            };
+            match self.link.send(output)? {
+                Some(Wrote { bytes, full }) => {
+                    self.full = full;
+                    shared.counters.bytes_written.add(bytes as u64);
+                    output.advance(bytes);
+                    let service = &mut shared.service;
+                    if self.peer.ws.taken(bytes, &mut service.kit, service.now) {
+                        service.hook(&mut self.peer, &mut self.link.socket, |handler, ws| {
+                            handler.handle_ws_drain(ws);
+                        });
+                    }
+                }
+                None => self.full = true,
+            }
+        }
+        Ok(())
+    }
+
+    /// Someone else sends to it. It is flushed at the end of the wake-up.
+    pub(crate) fn deliver(&mut self, message: &PreparedMessage, shared: &mut WsShared<P>) {
+        let waits = self.peer.ws.backlog();
+        let flush = match shared.service.kit.short {
+            true => 0,
+            false => FLUSH,
+        };
+        if waits > 0 && waits + message.frame_len() > flush && !self.full {
+            // It fails again at the end of the wake-up, where it can be seen to.
+            let _ = self.send(shared);
+        }
+        let service = &mut shared.service;
+        let kit = &mut service.kit;
+        let _ = self.peer.ws.send_prepared(message, kit, service.now);
+        self.flush_later(shared);
+    }
+
+    fn flush_later(&mut self, shared: &mut WsShared<P>) {
+        if !std::mem::replace(&mut self.dirty, true) {
+            shared.dirty.push(self.peer.id.conn());
+        }
+    }
+
+    /// A message for it was dropped: by its policy that may be the end.
+    pub(crate) fn lose(&mut self, shared: &mut WsShared<P>) -> Fate {
+        self.peer.ws.lose();
+        self.flush(shared)
+    }
+
+    /// Of the message under way.
+    fn tempo(&self) -> Option<Progress> {
+        match (&self.input, &self.stash) {
+            (Some(input), _) => input.tempo(),
+            (None, stash) => stash.as_ref()?.tempo(),
+        }
+    }
+
+    /// Reading or writing has failed.
+    fn broken(&mut self, error: io::Error, shared: &mut WsShared<P>) -> Fate {
+        if self.phase == Phase::Serving {
+            shared.counters.connection_errors.add(1);
+            // After the close frames, a reset is as good an end as any.
+            let why = match self.peer.ws.ended() {
+                Some(end) => Disconnect::new(end),
+                None => Disconnect::Io(error),
+            };
+            self.peer.ws.end(End::Gone);
+            self.tell(&why, shared);
+        }
+        Fate::Closed
+    }
+
+    fn tell(&mut self, why: &Disconnect, shared: &mut WsShared<P>) {
+        self.phase = Phase::Ending;
+        shared
+            .service
+            .disconnect(&mut self.peer, &mut self.link.socket, why);
+    }
+
+    /// It is over: the handler is told, and what the client shall still read is sent.
+    fn over(&mut self, unread: bool, shared: &mut WsShared<P>) -> Fate {
+        let Some(end) = self.peer.ws.ended().cloned() else {
+            return Fate::Open;
+        };
+        match end {
+            End::Failed(_) => shared.counters.refused.add(1),
+            End::Closed { .. } => {}
+            _ => shared.counters.connection_errors.add(1),
+        }
+        self.tell(&Disconnect::new(&end), shared);
+        match end {
+            End::Failed(_) => self.finish(shared),
+            End::Closed { .. } if unread => self.finish(shared),
+            End::Closed { .. } | End::Gone => {
+                let fate = self.finish(shared);
+                match self.phase {
+                    Phase::Lingering(_) => Fate::Closed,
+                    _ => fate,
+                }
+            }
+            // It has had its time.
+            End::CloseTimeout => Fate::Closed,
+            // Or the system would keep what is unsent for as long as the client wants it to.
+            End::Backlog | End::Silent | End::WriteTimeout | End::Overloaded => {
+                self.link.socket.stream.reset();
+                Fate::Closed
+            }
+        }
+    }
+
+    /// Sends the rest, then closes, or gives the client time to read it: a close while it still
+    /// sends would be a reset, and it might never see the close frame.
+    fn finish(&mut self, shared: &mut WsShared<P>) -> Fate {
+        if self.send(shared).is_err() {
+            return Fate::Closed;
+        }
+        // Who lingers does so from the first time on, whatever others try to send meanwhile.
+        if self.peer.ws.output().is_some() || matches!(self.phase, Phase::Lingering { .. }) {
+            return Fate::Open;
+        }
+        let lingering = match self.peer.ws.lingers() {
+            true => Lingering::begin(&mut self.link, shared.limits.linger_bytes),
+            false => None,
+        };
+        let Some(lingering) = lingering else {
+            return Fate::Closed;
+        };
+        self.peer.ws.await_answer(shared.service.now);
+        self.phase = Phase::Lingering(lingering);
+        Fate::Open
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::handler::Handler;
+    use crate::http::request::Request;
+    use crate::http::response::{Done, Response};
+    use crate::websocket::WebSocketHandler;
+    use crate::websocket::upgrade::Upgrade;
+    use crate::websocket::ws::Ws;
+    use peregrine_protocol::ws::frame::Message;
+
+    struct Stateless;
+
+    impl Handler for Stateless {
+        fn handle_request(&self, _: &Request<'_>, res: Response<'_>) -> Done {
+            res.text("")
+        }
+    }
+
+    impl WebSocketHandler for Stateless {
+        type Conn = ();
+
+        fn accept_ws(&self, _: &Request<'_>, _: &mut Upgrade<'_>) -> Option<()> {
+            None
+        }
+
+        fn handle_ws_frame(&self, _: &mut Ws<'_, ()>, _: Message<'_>) {}
+    }
+
+    /// What a connection costs while it is idle, beside 8 bytes in the slab, its seat, and what its
+    /// handler keeps for it.
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn an_idle_connection_is_small() {
+        assert!(size_of::<WsConnection<Arc<Stateless>, crate::runtime::transport::Plain>>() <= 152);
+    }
+}

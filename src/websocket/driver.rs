@@ -1,0 +1,277 @@
+//! WebSockets in the event loop: arrivals, commands, publications.
+
+use super::WebSocketHandler;
+use super::connection::{WsConnection, WsShared};
+use super::hub::Hub;
+use super::service::{ConnOf, WsHandlerRef, WsService};
+use super::thread_handle::WsCommand;
+use super::threads::{Arrival, WsThreadShared};
+use super::topics::Publication;
+use crate::config::Config;
+use crate::metrics::WorkerCounters;
+use crate::runtime::event_loop::{Driver, Ended, EventLoop, ThreadState, Time};
+use crate::runtime::poll::Poll;
+use crate::runtime::server_state::ServerState;
+use crate::runtime::transport::Transport;
+use crate::shared::id::ConnId;
+use crate::shared::inbox::Inbox;
+use crate::shared::mailbox::Mailbox;
+use crate::shared::memory_budget::LocalUsage;
+use crate::shared::panic_guard::catch;
+use peregrine_protocol::Seconds;
+use peregrine_protocol::ws::deflate::Inflate;
+use peregrine_protocol::ws::message_buf::WsInputs;
+use peregrine_protocol::ws::prepared::PreparedMessage;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// What a WebSocket thread is started with.
+pub(crate) struct WsWorker<H: WebSocketHandler, T> {
+    pub(crate) index: usize,
+    pub(crate) handler: Arc<H>,
+    pub(crate) config: Arc<Config>,
+    pub(crate) control: Arc<ServerState>,
+    pub(crate) seats: Arc<[WsThreadShared<H::Conn, T>]>,
+    pub(crate) hub: Hub,
+    pub(crate) poll: Poll,
+}
+
+impl<H: WebSocketHandler, T: Transport> WsWorker<H, T> {
+    /// Runs until the server stops.
+    pub(crate) fn run(self) -> io::Result<Ended> {
+        let seat = &self.seats[self.index];
+        seat.door.adopt();
+        let _open = Open(seat);
+        let shared = WsShared {
+            service: WsService::new(self.handler, self.hub),
+            inputs: WsInputs::default(),
+            counters: seat.counters.clone(),
+            limits: self.config.limits,
+            tally: LocalUsage::new(self.control.budget.clone()),
+            door: seat.door.clone(),
+            index: self.index,
+            dirty: Vec::new(),
+        };
+        let driver = WsDriver {
+            seat,
+            shared,
+            receivers: Vec::new(),
+            topics: 0,
+        };
+        let server = (&*self.config, &*self.control);
+        EventLoop::new(self.index, server, self.poll, driver).run()
+    }
+}
+
+/// If the thread ends early, nothing is sent to it any more, and what was is not left.
+struct Open<'a, C, T>(&'a WsThreadShared<C, T>);
+
+impl<C, T> Drop for Open<'_, C, T> {
+    fn drop(&mut self) {
+        self.0.counters.count_panics();
+        // What comes after the proper end is for the worker that brings it.
+        if !self.0.door.is_closed() {
+            self.0.close();
+            self.0.close_untaken();
+        }
+    }
+}
+
+struct WsDriver<'a, P: WsHandlerRef, T> {
+    seat: &'a WsThreadShared<ConnOf<P>, T>,
+    shared: WsShared<P>,
+    /// Of the publication that is being delivered.
+    receivers: Vec<ConnId>,
+    /// Bytes that the tally has for all topics.
+    topics: u32,
+}
+
+impl<P: WsHandlerRef, T: Transport> Driver for WsDriver<'_, P, T> {
+    type Connection = WsConnection<P, T>;
+    type Shared = WsShared<P>;
+    type Arrival = Arrival<ConnOf<P>, T>;
+    type Command = WsCommand;
+
+    const THREAD: &'static str = "WebSocket thread";
+    const CONNECTION: &'static str = "a WebSocket";
+
+    #[inline(always)]
+    fn shared(&mut self) -> &mut WsShared<P> {
+        &mut self.shared
+    }
+
+    fn arrivals(&self) -> &Mailbox<Arrival<ConnOf<P>, T>> {
+        &self.seat.arrivals
+    }
+
+    fn inbox(&self) -> &Inbox<WsCommand> {
+        &self.seat.door.inbox
+    }
+
+    fn has_all(control: &ServerState) -> bool {
+        control.workers_are_done()
+    }
+
+    fn peer_of(arrival: &Arrival<ConnOf<P>, T>) -> Option<SocketAddr> {
+        arrival.peer()
+    }
+
+    fn connect(&mut self, arrival: Arrival<ConnOf<P>, T>, _: &ServerState) -> WsConnection<P, T> {
+        WsConnection::new(arrival, self.shared.service.now)
+    }
+
+    fn command(events: &mut EventLoop<'_, Self>, command: WsCommand) {
+        events.driver.seat.door.taken(&command);
+        events.obey(command);
+    }
+
+    /// What hooks have published goes to this thread's own connections. They are flushed at the end of
+    /// the wake-up.
+    #[inline]
+    fn acted(events: &mut EventLoop<'_, Self>) {
+        while !events.driver.shared.service.later.is_empty() {
+            // No hook runs while they are delivered, but one whose connection is lost in that: what it
+            // publishes is for the next round.
+            let mut later = std::mem::take(&mut events.driver.shared.service.later);
+            for publication in later.drain(..) {
+                events.fan_out(&publication);
+            }
+            let next = &mut events.driver.shared.service.later;
+            if next.is_empty() {
+                *next = later;
+            }
+        }
+    }
+
+    fn turn(events: &mut EventLoop<'_, Self>) -> io::Result<()> {
+        let WsDriver {
+            seat,
+            shared,
+            topics,
+            ..
+        } = &mut events.driver;
+        *topics = shared.tally.count(*topics, shared.service.topics.held());
+        let dropped = seat.door.take_dropped();
+        if dropped > 0 {
+            shared.counters.ws_dropped.add(dropped);
+        }
+        Ok(())
+    }
+
+    fn ended(&mut self, control: &ServerState) {
+        self.seat.door.ended.fetch_add(1, Ordering::AcqRel);
+        // A hook that panics ends its connection.
+        let panics = std::mem::take(&mut self.shared.service.panics);
+        self.shared.counters.panicked(panics);
+        control.capacity.lasting.give(1);
+    }
+
+    fn recover(&mut self) {
+        self.shared.service.kit.recover();
+        self.shared.service.inflate = Inflate::default();
+    }
+
+    /// Before the last hooks: what is posted meanwhile is not taken any more.
+    fn cut(&mut self) {
+        self.seat.door.close();
+    }
+
+    /// Those that never got as far as to be opened.
+    fn finish(&mut self) -> u64 {
+        self.seat.close_untaken()
+    }
+}
+
+impl<P: WsHandlerRef, T: Transport> EventLoop<'_, WsDriver<'_, P, T>> {
+    fn fan_out(&mut self, publication: &Publication) {
+        // A copy, as a delivery needs all that the list lies in.
+        let mut ids = std::mem::take(&mut self.driver.receivers);
+        let all = |ids: &mut Vec<ConnId>| self.slab.append_tokens(ids);
+        self.driver.shared.receivers(publication, all, &mut ids);
+        let count = self.deliver(&ids, &publication.message);
+        ids.clear();
+        self.driver.receivers = ids;
+        self.driver.shared.counters.ws_published.add(1);
+        self.driver.shared.counters.ws_fanned_out.add(count);
+    }
+
+    /// Hands a message to each of these connections that is there. How many there were.
+    fn deliver(&mut self, ids: &[ConnId], message: &PreparedMessage) -> u64 {
+        let (mut next, mut count) = (0, 0);
+        // One round, and one more for each that panics.
+        while next < ids.len() {
+            let (slab, shared) = (&mut self.slab, &mut self.driver.shared);
+            let delivered = catch(|| {
+                while let Some(&id) = ids.get(next) {
+                    next += 1;
+                    if let Some(connection) = slab.get_mut(id) {
+                        count += 1;
+                        connection.deliver(message, shared);
+                    }
+                }
+            });
+            if let Err(panic) = delivered {
+                self.lose(ids[next - 1], &panic);
+            }
+        }
+        count
+    }
+
+    fn obey(&mut self, command: WsCommand) {
+        match command {
+            WsCommand::Publish(topic, message) => self.fan_out(&Publication {
+                topic,
+                message,
+                except: None,
+            }),
+            WsCommand::Send(id, message) => {
+                self.deliver(&[id.conn()], &message);
+            }
+            WsCommand::Missed => {
+                let all = |ids: &mut Vec<ConnId>| self.slab.append_tokens(ids);
+                for id in self.driver.shared.losers(all) {
+                    self.act(id, WsConnection::lose);
+                }
+            }
+            WsCommand::Close(id, ..)
+            | WsCommand::Subscribe(id, _)
+            | WsCommand::Unsubscribe(id, _)
+            | WsCommand::Overflow(id) => {
+                self.act(id.conn(), |connection, shared| {
+                    connection.obey(command, shared)
+                });
+            }
+        }
+    }
+}
+
+impl<P: WsHandlerRef> ThreadState for WsShared<P> {
+    fn now(&self) -> Seconds {
+        self.service.now
+    }
+
+    fn tally(&mut self) -> &mut LocalUsage {
+        &mut self.tally
+    }
+
+    fn dirty(&mut self) -> &mut Vec<ConnId> {
+        &mut self.dirty
+    }
+
+    fn counters(&self) -> &WorkerCounters {
+        &self.counters
+    }
+
+    fn wake_up(&mut self, time: Time) {
+        self.service.now = time.now;
+        self.service.kit.short = self.tally.is_over();
+    }
+
+    fn trim(&mut self) {
+        self.inputs.trim();
+        self.service.inflate.trim();
+        self.service.kit.trim();
+    }
+}

@@ -1,0 +1,110 @@
+//! What other threads see of a connection: that it is open, and its backlog.
+
+use super::id::WsId;
+use crate::shared::id::Slot;
+use crate::shared::slot_table::SlotTable;
+use peregrine_protocol::ws::limits::{BacklogPolicy, WsLimits};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+/// The places of a thread's connections, for all to see.
+#[derive(Default)]
+pub(crate) struct PeerTable(SlotTable<PeerSlot>);
+
+#[derive(Default)]
+pub(crate) struct PeerSlot {
+    /// See [`occupant`].
+    occupant: AtomicU64,
+    /// Bytes on their way in the mailbox.
+    queued: AtomicUsize,
+    /// Bytes that the connection had not sent when it was last looked at.
+    unsent: AtomicUsize,
+    limit: AtomicUsize,
+}
+
+/// Who sits there, beside the policy in the lowest bits: 0 is nobody.
+fn occupant(generation: u32) -> u64 {
+    u64::from(generation) << 3 | 4
+}
+
+const POLICY: u64 = 3;
+const CLOSES: u64 = 1;
+const DROPS_OLDEST: u64 = 2;
+
+impl PeerTable {
+    pub(super) fn get(&self, slot: Slot) -> Option<&PeerSlot> {
+        self.0.get(slot)
+    }
+
+    /// A connection sits down. For the owning thread.
+    pub(crate) fn enter(&self, id: WsId, limits: &WsLimits) {
+        let seat = self.0.get_or_make(id.slot());
+        let policy = match limits.backlog_policy {
+            BacklogPolicy::Close => CLOSES,
+            BacklogPolicy::DropOldest => DROPS_OLDEST,
+            // `DropNewest`; there is no other.
+            _ => 0,
+        };
+        seat.limit.store(limits.backlog_bytes, Ordering::Relaxed);
+        seat.unsent.store(0, Ordering::Relaxed);
+        seat.occupant
+            .store(occupant(id.generation()) | policy, Ordering::Release);
+    }
+
+    /// A connection has got up. For the owning thread.
+    pub(crate) fn leave(&self, id: WsId) {
+        if let Some(seat) = self.get(id.slot()) {
+            seat.occupant.store(0, Ordering::Release);
+        }
+    }
+
+    pub(crate) fn set_unsent(&self, id: WsId, bytes: usize) {
+        if let Some(seat) = self.get(id.slot()) {
+            seat.unsent.store(bytes, Ordering::Relaxed);
+        }
+    }
+}
+
+impl PeerSlot {
+    /// It may get up at any moment.
+    pub(super) fn holds(&self, id: WsId) -> bool {
+        self.occupant.load(Ordering::Acquire) & !POLICY == occupant(id.generation())
+    }
+
+    fn policy(&self) -> u64 {
+        self.occupant.load(Ordering::Relaxed) & POLICY
+    }
+
+    /// A message for it was dropped. If that is the end of the connection, nobody sits there from now
+    /// on; true for the first who says so.
+    pub(super) fn lose(&self, id: WsId) -> bool {
+        let there = occupant(id.generation()) | CLOSES;
+        let lost = self
+            .occupant
+            .compare_exchange(there, 0, Ordering::AcqRel, Ordering::Relaxed);
+        lost.is_ok()
+    }
+
+    /// A message has arrived, or was not sent after all.
+    pub(super) fn give_room(&self, size: usize) {
+        self.queued.fetch_sub(size, Ordering::AcqRel);
+    }
+
+    pub(super) fn backlog(&self) -> usize {
+        self.queued.load(Ordering::Acquire) + self.unsent.load(Ordering::Relaxed)
+    }
+
+    /// Takes room for a message on its way. A connection that drops its oldest messages makes room
+    /// for it then.
+    pub(super) fn take_room(&self, size: usize) -> bool {
+        let queued = self.queued.fetch_add(size, Ordering::AcqRel) + size;
+        let unsent = match self.policy() {
+            DROPS_OLDEST => 0,
+            _ => self.unsent.load(Ordering::Relaxed),
+        };
+        let fits = queued + unsent <= self.limit.load(Ordering::Relaxed);
+        if !fits {
+            self.queued.fetch_sub(size, Ordering::AcqRel);
+        }
+        fits
+    }
+}

@@ -1,0 +1,337 @@
+//! Calls the hooks: the decision about a handshake, and one turn of a connection.
+//!
+//! Knows handlers, but no sockets, as `drive` does for HTTP.
+
+use super::hub::Hub;
+use super::id::WsId;
+use super::state::{Next, SendKit, WsConn};
+use super::topics::{Publication, Topics};
+use super::upgrade::Upgrade;
+use super::ws::{Context, HookSocket, Ws};
+use super::{Disconnect, WebSocketHandler};
+use crate::config::ws_origins::WsOrigins;
+use crate::http::access_entry::{AccessEntry, tell_quietly};
+use crate::http::handler::{ConnectionError, Handler};
+use crate::http::request::{Ends, Request};
+use crate::http::response::{Done, Response};
+use crate::http::service::{Pace, report};
+use crate::log::event;
+use crate::shared::panic_guard::{Panic, catch, drop_quietly};
+use peregrine_protocol::Seconds;
+use peregrine_protocol::ws::deflate::{Deflate, Inflate};
+use peregrine_protocol::ws::handshake;
+use peregrine_protocol::ws::handshake::{HandshakeError, Opening};
+use peregrine_protocol::ws::limits::WsLimits;
+use peregrine_protocol::ws::message_buf::WsInput;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How handshakes are answered.
+pub(crate) struct Offers {
+    pub(crate) limits: Arc<WsLimits>,
+    pub(crate) origins: WsOrigins,
+    #[cfg(feature = "deflate")]
+    pub(crate) deflate: Option<peregrine_protocol::ws::deflate::WsDeflate>,
+}
+
+/// A handshake that was accepted: its response is in the output.
+pub(crate) struct AcceptedUpgrade<C> {
+    pub(crate) conn: C,
+    pub(crate) limits: Arc<WsLimits>,
+    pub(crate) deflate: Option<Box<Deflate>>,
+}
+
+/// What becomes of a request.
+pub(crate) enum Offered<'r, C> {
+    /// It is none of ours.
+    No(Response<'r>),
+    Refused(Done),
+    Accepted(Done, AcceptedUpgrade<C>),
+}
+
+impl Offers {
+    pub(crate) fn new(limits: WsLimits) -> Offers {
+        Offers {
+            limits: Arc::new(limits),
+            origins: WsOrigins::default(),
+            #[cfg(feature = "deflate")]
+            deflate: Some(peregrine_protocol::ws::deflate::WsDeflate::default()),
+        }
+    }
+
+    /// Offers a request to the handler, if it asks for a WebSocket. `has_room` if one more can be
+    /// looked after.
+    pub(crate) fn offer<'r, H: WebSocketHandler>(
+        &self,
+        handler: &H,
+        request: &Request<'_>,
+        response: Response<'r>,
+        has_room: impl FnOnce() -> bool,
+    ) -> Offered<'r, H::Conn> {
+        if !handshake::is_wanted(request.header_all("upgrade")) {
+            return Offered::No(response);
+        }
+        let begun = Instant::now();
+        let offered = self.judge(handler, request, response, has_room);
+        if let Offered::Refused(done) | Offered::Accepted(done, _) = &offered {
+            let entry = AccessEntry::new(&request.without_body(), done, begun.elapsed());
+            tell_quietly(|| handler.handle_library_response(&entry));
+        }
+        offered
+    }
+
+    /// Decides about a request that asks for a WebSocket.
+    fn judge<'r, H: WebSocketHandler>(
+        &self,
+        handler: &H,
+        request: &Request<'_>,
+        response: Response<'r>,
+        has_room: impl FnOnce() -> bool,
+    ) -> Offered<'r, H::Conn> {
+        let opening = Opening {
+            method: request.method(),
+            version: request.version(),
+            has_body: request.has_body(),
+            fields: |name| request.header_all(name),
+        };
+        let judged = handshake::judge(&opening).and_then(|key| match self.origins.allow(request) {
+            true => Ok(key),
+            false => Err(HandshakeError::Origin),
+        });
+        let key = match judged {
+            Ok(key) => key,
+            Err(error) => return Offered::Refused(refuse(error, handler, request, response)),
+        };
+        let mut upgrade = Upgrade::new(*request);
+        let accepted = handler.accept_ws(request, &mut upgrade);
+        if let Some((status, text)) = upgrade.refused {
+            drop_quietly(accepted);
+            return Offered::Refused(response.status(status).text(&text));
+        }
+        let Some(conn) = accepted else {
+            return Offered::No(response);
+        };
+        if !has_room() {
+            let text = "too many WebSocket connections\n";
+            let response = response.status(503).header("Retry-After", "1");
+            return Offered::Refused(response.text(text));
+        }
+        #[cfg(feature = "deflate")]
+        let (agreed, deflate) = self.agree(request);
+        #[cfg(not(feature = "deflate"))]
+        let deflate = None;
+        let done = response.switch_protocols("websocket", request.expects_continue(), |fields| {
+            handshake::accept(key, fields);
+            #[cfg(feature = "deflate")]
+            if let Some(agreed) = agreed {
+                agreed.write(fields);
+            }
+            fields.extend_from_slice(&upgrade.fields);
+        });
+        let limits = upgrade.limits.unwrap_or_else(|| self.limits.clone());
+        let accepted = AcceptedUpgrade {
+            conn,
+            limits,
+            deflate,
+        };
+        Offered::Accepted(done, accepted)
+    }
+
+    #[cfg(feature = "deflate")]
+    fn agree(
+        &self,
+        request: &Request<'_>,
+    ) -> (
+        Option<peregrine_protocol::ws::deflate::Agreed>,
+        Option<Box<Deflate>>,
+    ) {
+        let Some(config) = self.deflate else {
+            return (None, None);
+        };
+        let offers = request.header_all("sec-websocket-extensions");
+        let agreed = peregrine_protocol::ws::deflate::negotiate(offers, &config);
+        let deflate = agreed.map(|agreed| Box::new(Deflate::new(agreed, config)));
+        (agreed, deflate)
+    }
+}
+
+/// Answers a handshake that does not get as far as the handler.
+#[cold]
+fn refuse<H: Handler>(
+    error: HandshakeError,
+    handler: &H,
+    request: &Request<'_>,
+    response: Response<'_>,
+) -> Done {
+    let (status, text) = error.answer();
+    let error_told = ConnectionError::Handshake { status, text };
+    report(handler, &error_told, request.ends());
+    let mut response = response.status(status);
+    for (name, value) in error.fields() {
+        response = response.header(name, value);
+    }
+    response.text(text)
+}
+
+/// Points to a handler: an `Arc` in a thread, a reference in a test.
+pub(crate) trait WsHandlerRef: Deref<Target: WebSocketHandler + Sized> {}
+
+impl<P: Deref<Target: WebSocketHandler + Sized>> WsHandlerRef for P {}
+
+/// What such a handler keeps for each connection.
+pub(crate) type ConnOf<P> = <<P as Deref>::Target as WebSocketHandler>::Conn;
+
+/// What the connections of a thread share, beside sockets.
+pub(crate) struct WsService<P> {
+    pub(crate) handler: P,
+    pub(crate) hub: Hub,
+    pub(crate) topics: Topics,
+    /// What hooks have published, for this thread's own subscribers.
+    pub(crate) later: Vec<Publication>,
+    pub(crate) kit: SendKit,
+    pub(crate) inflate: Inflate,
+    pub(crate) now: Seconds,
+    /// Hooks that have panicked since this was last looked at.
+    pub(crate) panics: u64,
+}
+
+/// What came of a turn of a connection.
+pub(crate) struct Pumped {
+    /// That were handed over.
+    pub(crate) messages: u64,
+    /// Others shall have their turn before the rest of the input is looked at.
+    pub(crate) is_late: bool,
+}
+
+/// One connection, beside its socket.
+pub(crate) struct Peer<C> {
+    pub(crate) ws: WsConn,
+    pub(crate) conn: C,
+    pub(crate) id: WsId,
+}
+
+impl<P: WsHandlerRef> WsService<P> {
+    pub(crate) fn new(handler: P, hub: Hub) -> WsService<P> {
+        WsService {
+            handler,
+            hub,
+            topics: Topics::default(),
+            later: Vec::new(),
+            kit: SendKit::default(),
+            inflate: Inflate::default(),
+            now: Seconds::START,
+            panics: 0,
+        }
+    }
+
+    /// Hands over what is in the input, until it is used up, the connection is over, or so much
+    /// waits to be sent that the client has to take something first; or for as long as a turn may take.
+    pub(crate) fn pump(
+        &mut self,
+        peer: &mut Peer<ConnOf<P>>,
+        input: &mut WsInput,
+        turn_time: Duration,
+        socket: &mut impl HookSocket,
+    ) -> Pumped {
+        let (mut pace, mut messages) = (Pace::default(), 0);
+        while !peer.ws.is_crowded() {
+            if pace.is_over(|| !input.raw().is_empty()) {
+                // It is we who have not looked at what came of a message under way.
+                input.forget_tempo();
+                return Pumped {
+                    messages,
+                    is_late: true,
+                };
+            }
+            let next = peer.ws.next(input, self.now);
+            pace.begin(turn_time, || !input.raw().is_empty());
+            match next {
+                Next::Read | Next::Over => break,
+                Next::Pong(payload) => self.hook(peer, socket, |handler, ws| {
+                    handler.handle_ws_pong(ws, payload.as_bytes());
+                }),
+                Next::Message => {
+                    messages += 1;
+                    self.message(peer, input, socket);
+                    peer.ws.done(input);
+                }
+            }
+        }
+        peer.ws.wait_for_more(input, self.now);
+        Pumped {
+            messages,
+            is_late: false,
+        }
+    }
+
+    fn message(
+        &mut self,
+        peer: &mut Peer<ConnOf<P>>,
+        input: &WsInput,
+        socket: &mut impl HookSocket,
+    ) {
+        // Taken out, as the message may lie in it while the hook has all else.
+        let mut inflate = std::mem::take(&mut self.inflate);
+        match peer.ws.message(input, &mut inflate) {
+            Ok(message) => self.hook(peer, socket, |handler, ws| {
+                handler.handle_ws_frame(ws, message);
+            }),
+            Err(error) => peer.ws.fail(error, self.now),
+        }
+        self.inflate = inflate;
+    }
+
+    /// Calls the handler, which may panic: then the connection closes.
+    pub(crate) fn hook(
+        &mut self,
+        peer: &mut Peer<ConnOf<P>>,
+        socket: &mut impl HookSocket,
+        hook: impl FnOnce(&P::Target, &mut Ws<'_, ConnOf<P>>),
+    ) {
+        let mut ws = Ws {
+            conn: &mut peer.conn,
+            ws: &mut peer.ws,
+            context: Context {
+                id: peer.id,
+                now: self.now,
+                hub: &self.hub,
+                topics: &mut self.topics,
+                later: &mut self.later,
+                kit: &mut self.kit,
+                socket,
+            },
+        };
+        let handler = &*self.handler;
+        // As with requests: the handler is shared, and its connection's state goes with it.
+        if let Err(panic) = catch(|| hook(handler, &mut ws)) {
+            self.panics += 1;
+            peer.ws.close(INTERNAL_ERROR, "", self.now);
+            tell_panic(handler, &panic, socket);
+        }
+    }
+
+    /// The connection is over: it leaves its topics and is told of for the last time.
+    pub(crate) fn disconnect(
+        &mut self,
+        peer: &mut Peer<ConnOf<P>>,
+        socket: &mut impl HookSocket,
+        why: &Disconnect,
+    ) {
+        self.topics.remove(peer.id.conn());
+        self.hook(peer, socket, |handler, ws| {
+            handler.handle_ws_disconn(ws, why);
+        });
+        self.topics.remove(peer.id.conn());
+    }
+}
+
+/// RFC 6455 section 7.4.1.
+const INTERNAL_ERROR: u16 = 1011;
+
+#[cold]
+fn tell_panic<H: Handler>(handler: &H, panic: &Panic, ends: &dyn Ends) {
+    let error = ConnectionError::Panicked(panic.message());
+    event!(Error, "closed with 1011: {error}");
+    report(handler, &error, ends);
+}

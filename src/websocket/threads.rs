@@ -1,0 +1,242 @@
+//! The WebSocket threads, and how workers pass connections to them.
+
+use super::WebSocketHandler;
+use super::hub::Hub;
+use super::id::{MAX_SLOTS, MAX_THREADS};
+use super::service::{AcceptedUpgrade, Offered, Offers};
+use super::thread_handle::WsThreadHandle;
+use crate::config::Config;
+use crate::http::connection::Moved;
+use crate::http::request::{Ends, Request};
+use crate::http::response::{Done, Response};
+use crate::http::service::Upgrades;
+use crate::http::upgrade::{UpgradeMode, wrong_setting};
+use crate::metrics::{Queues, QueuesOf, WorkerCounters};
+use crate::runtime::poll::{Poll, Waker};
+use crate::runtime::transport::Transport;
+use crate::shared::mailbox::Mailbox;
+use crate::shared::panic_guard::drop_quietly;
+use crate::shared::quota::Share;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// The mode of a [`Server`](crate::Server) with WebSockets; see
+/// [`Server::websocket`](crate::Server::websocket).
+#[derive(Debug, Default)]
+pub struct WebSockets {
+    pub(crate) hub: Hub,
+}
+
+/// A connection on its way to a WebSocket thread.
+pub(crate) struct Arrival<C, T> {
+    pub(crate) moved: Moved<T>,
+    pub(crate) accepted: AcceptedUpgrade<C>,
+}
+
+impl<C, T: Transport> Arrival<C, T> {
+    /// The client's address.
+    pub(crate) fn peer(&self) -> Option<SocketAddr> {
+        self.moved.socket.peer_addr()
+    }
+}
+
+/// What workers and one WebSocket thread share.
+pub(crate) struct WsThreadShared<C, T> {
+    pub(crate) arrivals: Mailbox<Arrival<C, T>>,
+    pub(crate) door: Arc<WsThreadHandle>,
+    pub(crate) counters: Arc<WorkerCounters>,
+    most: usize,
+}
+
+impl<C, T> WsThreadShared<C, T> {
+    /// Nothing is sent to the thread any more.
+    pub(crate) fn close(&self) {
+        self.door.close();
+    }
+
+    /// Closes what is on its way to the thread, which takes nothing any more. Returns how many.
+    pub(crate) fn close_untaken(&self) -> u64 {
+        let mut untaken = Vec::new();
+        self.arrivals.take(&mut untaken);
+        self.door.ended.fetch_add(untaken.len(), Ordering::AcqRel);
+        let count = untaken.len() as u64;
+        self.counters.closed.add_shared(count);
+        untaken.into_iter().for_each(drop_quietly);
+        count
+    }
+}
+
+/// The WebSocket threads of a server before they are started, and what the workers need of them.
+pub(crate) struct WsThreads<C, T> {
+    pub(crate) seats: Arc<[WsThreadShared<C, T>]>,
+    pub(crate) polls: Vec<Poll>,
+    offers: Arc<Offers>,
+}
+
+impl<C, T: Transport> WsThreads<C, T> {
+    pub(crate) fn new(config: &Config, hub: &Hub) -> io::Result<WsThreads<C, T>> {
+        if !(1..=MAX_THREADS).contains(&config.ws_threads) {
+            return Err(wrong_setting("Config::ws_threads is not in 1..=256"));
+        }
+        let polls = (0..config.ws_threads)
+            .map(|_| Poll::new())
+            .collect::<io::Result<Vec<_>>>()?;
+        let limits = &config.ws_limits;
+        let seats: Arc<[WsThreadShared<C, T>]> = polls
+            .iter()
+            .map(|poll| {
+                let waker = poll.waker();
+                WsThreadShared {
+                    arrivals: Mailbox::new(),
+                    door: Arc::new(WsThreadHandle::new(limits.mailbox_bytes, move || {
+                        waker.wake()
+                    })),
+                    counters: Arc::default(),
+                    most: limits.connections_per_thread.min(MAX_SLOTS),
+                }
+            })
+            .collect();
+        if !hub.open(seats.iter().map(|seat| seat.door.clone()).collect()) {
+            return Err(wrong_setting("the Hub was given to a server before"));
+        }
+        let offers = Offers {
+            origins: config.ws_origins.clone(),
+            #[cfg(feature = "deflate")]
+            deflate: config.ws_deflate,
+            ..Offers::new(*limits)
+        };
+        Ok(WsThreads {
+            seats,
+            polls,
+            offers: Arc::new(offers),
+        })
+    }
+
+    pub(crate) fn wakers(&self) -> Vec<Waker> {
+        self.polls.iter().map(Poll::waker).collect()
+    }
+
+    /// Looks at what waits for each thread, as long as there are any.
+    pub(crate) fn queues(&self) -> Vec<QueuesOf>
+    where
+        C: Send + 'static,
+    {
+        let of = |i: usize| {
+            let seats = Arc::downgrade(&self.seats);
+            QueuesOf::new(move || {
+                let seats = seats.upgrade()?;
+                let seat = seats.get(i)?;
+                Some(Queues {
+                    connections: seat.arrivals.len() as u64,
+                    messages: seat.door.inbox.len() as u64,
+                    ..Queues::default()
+                })
+            })
+        };
+        (0..self.seats.len()).map(of).collect()
+    }
+
+    /// `lasting`: how many there may be of all threads.
+    pub(crate) fn on(&self, lasting: Arc<Share>) -> WebSocketUpgrade<C, T> {
+        WebSocketUpgrade {
+            lasting,
+            offers: self.offers.clone(),
+            seats: self.seats.clone(),
+            chosen: 0,
+            is_promised: false,
+            accepted: None,
+        }
+    }
+}
+
+/// A worker's side.
+pub(crate) struct WebSocketUpgrade<C, T> {
+    lasting: Arc<Share>,
+    offers: Arc<Offers>,
+    seats: Arc<[WsThreadShared<C, T>]>,
+    /// The thread that the last one goes to.
+    chosen: usize,
+    /// It counts one more that it has not been given yet.
+    is_promised: bool,
+    accepted: Option<AcceptedUpgrade<C>>,
+}
+
+impl<H: WebSocketHandler, T: Transport> Upgrades<H> for WebSocketUpgrade<H::Conn, T> {
+    fn offer<'r>(
+        &mut self,
+        handler: &H,
+        request: &Request<'_>,
+        response: Response<'r>,
+    ) -> Result<Done, Response<'r>> {
+        let (seats, chosen, lasting) = (&self.seats, &mut self.chosen, &self.lasting);
+        let is_promised = &mut self.is_promised;
+        let has_room = || match lasting.take().then(|| choose(seats, *chosen)) {
+            Some(Some(seat)) => {
+                (*chosen, *is_promised) = (seat, true);
+                true
+            }
+            Some(None) => {
+                lasting.give(1);
+                false
+            }
+            None => false,
+        };
+        match self.offers.offer(handler, request, response, has_room) {
+            Offered::No(response) => Err(response),
+            Offered::Refused(done) => Ok(done),
+            Offered::Accepted(done, accepted) => {
+                self.accepted = Some(accepted);
+                Ok(done)
+            }
+        }
+    }
+
+    #[inline]
+    fn is_accepted(&self) -> bool {
+        self.accepted.is_some()
+    }
+}
+
+/// The thread with the fewest connections, those behind the last one in turn coming first; `None`
+/// if all are full.
+fn choose<C, T>(seats: &[WsThreadShared<C, T>], last: usize) -> Option<usize> {
+    let in_turn = (1..=seats.len()).map(|i| (last + i) % seats.len());
+    let chosen = in_turn.min_by_key(|&seat| seats[seat].door.load())?;
+    let seat = &seats[chosen];
+    // Taken at once, so that workers which choose at the same time see each other.
+    let load = seat.door.load();
+    if load >= seat.most {
+        return None;
+    }
+    seat.door.given.fetch_add(1, Ordering::AcqRel);
+    Some(chosen)
+}
+
+impl<H: WebSocketHandler, T: Transport> UpgradeMode<H, T> for WebSocketUpgrade<H::Conn, T> {
+    fn hand_over(&mut self, moved: Moved<T>) -> u64 {
+        let Some(accepted) = self.accepted.take() else {
+            return 0;
+        };
+        self.is_promised = false;
+        let seat = &self.seats[self.chosen];
+        if seat.arrivals.put([Arrival { moved, accepted }]) {
+            seat.door.inbox.wake();
+        }
+        // The server is cut: the thread has ended, and may have looked for the last time before.
+        match seat.door.is_closed() {
+            true => seat.close_untaken(),
+            false => 0,
+        }
+    }
+
+    fn recover(&mut self) {
+        if std::mem::take(&mut self.is_promised) {
+            let seat = &self.seats[self.chosen];
+            seat.door.ended.fetch_add(1, Ordering::AcqRel);
+            self.lasting.give(1);
+        }
+        drop_quietly(self.accepted.take());
+    }
+}
