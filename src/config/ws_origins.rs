@@ -1,6 +1,5 @@
 //! Which origins may open WebSockets.
 
-use crate::http::request::Request;
 use peregrine_protocol::http::origin;
 
 /// Which pages may open WebSockets: [`Config::ws_origins`](crate::Config::ws_origins).
@@ -34,12 +33,15 @@ pub enum WsOrigins {
 }
 
 impl WsOrigins {
-    /// Whether the handshake of `request` is allowed.
-    pub(crate) fn allow(&self, request: &Request<'_>) -> bool {
-        let mut origins = request.header_all("origin");
+    /// Whether a handshake with these `Origin` fields is allowed.
+    pub(crate) fn allow<'a>(
+        &self,
+        mut origins: impl Iterator<Item = &'a [u8]>,
+        is_same: impl FnOnce() -> bool,
+    ) -> bool {
         match (self, origins.next(), origins.next()) {
             (WsOrigins::Any, _, _) | (_, None, _) => true,
-            (WsOrigins::Same, _, _) => request.is_same_origin(),
+            (WsOrigins::Same, _, _) => is_same(),
             (WsOrigins::List(list), Some(origin), None) => {
                 list.iter().any(|listed| origin::is_listed(origin, listed))
             }

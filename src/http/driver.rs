@@ -3,7 +3,7 @@
 use super::connection::{Connection, Shared};
 use super::deferred::{WorkerCommand, WorkerHandle};
 use super::handler::Handler;
-use super::request::Ends;
+use crate::runtime::socket::Ends;
 use super::response::ResponseRecorder;
 use super::service::{HandlerRef, Service};
 use super::upgrade::UpgradeMode;
@@ -44,6 +44,8 @@ const TIMERS: usize = 256;
 pub(crate) struct Worker<H, M, T> {
     pub(crate) index: usize,
     pub(crate) handler: Arc<H>,
+    /// Its own, which other threads have, too.
+    pub(crate) handle: Arc<WorkerHandle>,
     pub(crate) config: Arc<Config>,
     pub(crate) control: Arc<ServerState>,
     pub(crate) poll: Poll,
@@ -61,14 +63,14 @@ impl<H: Handler, M: UpgradeMode<H, T>, T: OverSocket> Worker<H, M, T> {
         let control = &*self.control;
         let _serving = control.worker_starts();
         let seat = &control.seats[self.index];
-        seat.door.adopt();
-        let _open = Open(&seat.door);
+        self.handle.adopt();
+        let _open = Open(&self.handle);
         let shared = Shared {
             service: Service {
                 handler: self.handler,
                 limits: self.config.limits,
                 hosts: self.config.allowed_hosts.clone(),
-                wire: ResponseRecorder::new(self.config.server_name.as_deref(), seat.door.clone()),
+                wire: ResponseRecorder::new(self.config.server_name.as_deref(), self.handle.clone()),
                 now: Seconds::START,
                 is_timed: false,
                 spare: Vec::new(),
@@ -85,6 +87,7 @@ impl<H: Handler, M: UpgradeMode<H, T>, T: OverSocket> Worker<H, M, T> {
         listeners.watch(true, &self.poll)?;
         let driver = HttpDriver {
             seat,
+            handle: &self.handle,
             shared,
             keep_alive: self.config.keep_alive,
             listeners,
@@ -100,7 +103,7 @@ impl<H: Handler, M: UpgradeMode<H, T>, T: OverSocket> Worker<H, M, T> {
     }
 }
 
-/// Closes the door when the worker ends, however it does.
+/// Closes the inbox when the worker ends, however it does.
 struct Open<'a>(&'a WorkerHandle);
 
 impl Drop for Open<'_> {
@@ -111,6 +114,7 @@ impl Drop for Open<'_> {
 
 struct HttpDriver<'a, P, M, T> {
     seat: &'a WorkerShared,
+    handle: &'a WorkerHandle,
     shared: Shared<P, M>,
     keep_alive: bool,
     listeners: Listeners,
@@ -148,7 +152,7 @@ where
 
     #[inline(always)]
     fn inbox(&self) -> &Inbox<WorkerCommand> {
-        &self.seat.door.inbox
+        &self.handle.inbox
     }
 
     fn has_all(control: &ServerState) -> bool {

@@ -6,11 +6,9 @@ use super::listener::{Listener, ListenerConfig, ListenerId};
 use super::poll::Waker;
 use super::thread_pool::ThreadPool;
 use super::transport::Plain;
-use crate::http::deferred::WorkerHandle;
 use crate::metrics::{Queues, QueuesOf, WorkerCounters};
 use crate::shared::mailbox::Mailbox;
 use crate::shared::memory_budget::MemoryBudget;
-use peregrine_protocol::limits::Limits;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -28,8 +26,6 @@ pub(crate) struct Accepted {
 pub(crate) struct WorkerShared {
     pub(crate) mailbox: Mailbox<Accepted>,
     pub(crate) waker: Waker,
-    /// For answers that come later.
-    pub(crate) door: Arc<WorkerHandle>,
     pub(crate) counters: Arc<WorkerCounters>,
     /// Connections given to it, those in the mailbox included.
     pub(crate) given: AtomicU64,
@@ -38,17 +34,10 @@ pub(crate) struct WorkerShared {
 }
 
 impl WorkerShared {
-    pub(crate) fn new(
-        waker: Waker,
-        limits: &Limits,
-        pool: Arc<ThreadPool>,
-        budget: Arc<MemoryBudget>,
-    ) -> WorkerShared {
-        let wake = waker.clone();
+    pub(crate) fn new(waker: Waker) -> WorkerShared {
         WorkerShared {
             mailbox: Mailbox::new(),
             waker,
-            door: Arc::new(WorkerHandle::new(limits, pool, budget, move || wake.wake())),
             counters: Arc::default(),
             given: AtomicU64::new(0),
             asked: AtomicUsize::new(0),
@@ -134,15 +123,19 @@ impl ServerState {
         }
     }
 
-    /// Looks at what waits for a worker, as long as there is one.
-    pub(crate) fn queues(control: &Arc<ServerState>, worker: usize) -> QueuesOf {
+    /// Reads the lengths of a worker's queues while the worker exists. `messages`: those in its inbox.
+    pub(crate) fn queues(
+        control: &Arc<ServerState>,
+        worker: usize,
+        messages: impl Fn() -> Option<u64> + Send + Sync + 'static,
+    ) -> QueuesOf {
         let control = Arc::downgrade(control);
         QueuesOf::new(move || {
             let control = control.upgrade()?;
             let seat = control.seats.get(worker)?;
             Some(Queues {
                 connections: seat.mailbox.len() as u64,
-                messages: seat.door.inbox.len() as u64,
+                messages: messages()?,
                 ..Queues::default()
             })
         })

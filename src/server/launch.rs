@@ -1,5 +1,6 @@
 //! Binds addresses and starts threads.
 
+use crate::http::deferred::WorkerHandle;
 use super::running::Running;
 use crate::config::Config;
 use crate::http::deferred::Timers;
@@ -71,10 +72,14 @@ impl Launch {
         let budget = Arc::new(MemoryBudget::new(config.buffered_bytes));
         let seats = worker_polls
             .iter()
-            .map(|poll| {
-                WorkerShared::new(poll.waker(), &config.limits, pool.clone(), budget.clone())
-            })
+            .map(|poll| WorkerShared::new(poll.waker()))
             .collect();
+        let handles = worker_polls.iter().map(|poll| {
+            let (pool, budget, waker) = (pool.clone(), budget.clone(), poll.waker());
+            let handle = WorkerHandle::new(&config.limits, pool, budget, move || waker.wake());
+            Arc::new(handle)
+        });
+        let handles: Vec<_> = handles.collect();
         let wakers = acceptor_polls.iter().map(Poll::waker).collect();
         let capacity = ConnectionLimit::new(&config);
         let accepting = capacity.counters.clone();
@@ -88,8 +93,7 @@ impl Launch {
             config.stop_timeout,
         ));
         control.keep_listeners(bound.kept);
-        let doors = control.seats.iter().map(|seat| seat.door.clone());
-        timers.start(doors.collect());
+        timers.start(handles.clone());
         Ok(Launch {
             running: Running {
                 control: control.clone(),
@@ -98,6 +102,7 @@ impl Launch {
                 workers: Vec::new(),
                 others: vec![pool.counters(), accepting],
                 timers,
+                handles,
                 fit,
                 #[cfg(feature = "signals")]
                 signals: None,
@@ -151,7 +156,11 @@ impl Launch {
             [&shared[0], &shared[1]],
             &control.budget,
         );
-        let queues = (0..control.seats.len()).map(|i| ServerState::queues(&control, i));
+        let queues = running.handles.iter().enumerate().map(|(i, handle)| {
+            let handle = Arc::downgrade(handle);
+            let messages = move || Some(handle.upgrade()?.inbox.len() as u64);
+            ServerState::queues(&control, i, messages)
+        });
         stats.add_queues(queues.collect(), Vec::new());
         for (index, poll) in worker_polls.into_iter().enumerate() {
             let listeners = match acceptor_polls.len() {
@@ -161,6 +170,7 @@ impl Launch {
             let worker = Worker {
                 index,
                 handler: handler.clone(),
+                handle: running.handles[index].clone(),
                 config: config.clone(),
                 control: control.clone(),
                 poll,

@@ -7,12 +7,14 @@ use super::id::WsId;
 use super::state::{Next, SendKit, WsConn};
 use super::topics::{Publication, Topics};
 use super::upgrade::Upgrade;
-use super::ws::{Context, HookSocket, Ws};
+use super::ws::{Context, Ws};
+use crate::runtime::socket::HookSocket;
 use super::{Disconnect, WebSocketHandler};
 use crate::config::ws_origins::WsOrigins;
 use crate::http::access_entry::{AccessEntry, tell_quietly};
 use crate::http::handler::{ConnectionError, Handler};
-use crate::http::request::{Ends, Request};
+use crate::http::request::{Request};
+use crate::runtime::socket::Ends;
 use crate::http::response::{Done, Response};
 use crate::http::service::{Pace, report};
 use crate::log::event;
@@ -81,6 +83,11 @@ impl Offers {
         offered
     }
 
+    fn allows(&self, request: &Request<'_>) -> bool {
+        let is_same = || request.is_same_origin();
+        self.origins.allow(request.header_all("origin"), is_same)
+    }
+
     /// Decides about a request that asks for a WebSocket.
     fn judge<'r, H: WebSocketHandler>(
         &self,
@@ -95,7 +102,7 @@ impl Offers {
             has_body: request.has_body(),
             fields: |name| request.header_all(name),
         };
-        let judged = handshake::judge(&opening).and_then(|key| match self.origins.allow(request) {
+        let judged = handshake::judge(&opening).and_then(|key| match self.allows(request) {
             true => Ok(key),
             false => Err(HandshakeError::Origin),
         });

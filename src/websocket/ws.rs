@@ -1,10 +1,10 @@
 //! `Ws`: one WebSocket connection, inside a hook.
 
+use crate::runtime::socket::HookSocket;
 use super::hub::Hub;
 use super::id::WsId;
 use super::state::{SendKit, Sent, WsConn};
 use super::topics::{Publication, Topics};
-use crate::http::request::Ends;
 use crate::shared::id::ConnId;
 use peregrine_protocol::Seconds;
 use peregrine_protocol::ws::frame::Message;
@@ -32,17 +32,6 @@ pub(crate) struct Context<'a> {
     pub(crate) later: &'a mut Vec<Publication>,
     pub(crate) kit: &'a mut SendKit,
     pub(crate) socket: &'a mut dyn HookSocket,
-}
-
-/// The socket of a connection, lent to its hooks.
-///
-/// Messages of hooks go to the output of the connection, and the driver writes it after the hooks have
-/// returned. A large message is written directly from its memory while the hook has it, because a copy costs
-/// more than everything else (an echo of 1 MiB: 1.4 times as much).
-pub(crate) trait HookSocket: Ends {
-    /// Writes as much of these pieces as the socket takes, in order, and returns the number of bytes. 0 if
-    /// the socket takes nothing or has failed; the next write reports an error.
-    fn write_now(&mut self, pieces: [&[u8]; 2]) -> usize;
 }
 
 impl<C> Ws<'_, C> {

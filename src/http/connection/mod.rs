@@ -5,7 +5,7 @@ mod sending;
 
 use super::deferred::WorkerCommand;
 use super::handler::ConnectionError;
-use super::request::Ends;
+use crate::runtime::socket::Ends;
 use super::service::{Exchange, HandlerRef, Parts, Service, Turn, Upgrades};
 use crate::metrics::WorkerCounters;
 use crate::runtime::event_loop::Fate;

@@ -3,6 +3,7 @@
 #[cfg(any(test, feature = "internals"))]
 pub(crate) mod check;
 
+use crate::runtime::socket::Ends;
 use peregrine_protocol::form;
 use peregrine_protocol::form::FormError;
 #[cfg(feature = "websocket")]
@@ -18,12 +19,6 @@ use std::ops::Range;
 
 /// Default limit on the pairs of a form. No form for people has more.
 const FORM_PAIRS: usize = 1000;
-
-/// The addresses of both ends of a connection. They are read only when a handler asks for them.
-pub(crate) trait Ends {
-    fn peer_addr(&self) -> Option<SocketAddr>;
-    fn local_addr(&self) -> Option<SocketAddr>;
-}
 
 /// A complete request with its body. It is a view of the buffer of the connection: it copies nothing and
 /// cannot be kept. [`Request::to_owned`] makes a copy that can be kept.

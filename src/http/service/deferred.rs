@@ -5,7 +5,7 @@ use super::{Failure, NOT_ANSWERED, Pace, Parts, Service};
 use crate::http::deferred::streamed_body::{Progress, StreamedBody};
 use crate::http::deferred::{DeferredResponse, WorkerCommand};
 use crate::http::handler::Handler;
-use crate::http::request::Ends;
+use crate::runtime::socket::Ends;
 use crate::http::response::ResponseError;
 use crate::metrics::WorkerCounters;
 use crate::shared::panic_guard::catch;

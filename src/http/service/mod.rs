@@ -15,7 +15,8 @@ pub(crate) use logged::Left;
 pub(crate) use pace::Pace;
 
 use super::handler::{ConnectionError, Handler, answer_special, is_for_library};
-use super::request::{Ends, Request};
+use super::request::{Request};
+use crate::runtime::socket::Ends;
 use super::response::{Done, Response, ResponseError, ResponseRecorder};
 use crate::log::event;
 use crate::metrics::WorkerCounters;

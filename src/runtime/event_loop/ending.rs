@@ -1,7 +1,7 @@
 //! The end of a connection: closed, handed over, or lost by a panic.
 
 use super::{Driven, Driver, Ended, EventLoop, Stop, ThreadState};
-use crate::http::request::Ends;
+use crate::runtime::socket::Ends;
 use crate::log::event;
 use crate::runtime::clock;
 use crate::runtime::poll::Poll;

@@ -172,8 +172,9 @@ fn nothing_is_left(server: &Running, live: &Arc<()>, held: usize) {
     });
     let seat = &server.control.seats[0];
     assert_eq!(seat.load(), 0);
-    wait_until("nothing is on its way", || seat.door.inbox.is_empty());
-    assert_eq!(seat.door.pending(), 0);
+    let handle = &server.handles[0];
+    wait_until("nothing is on its way", || handle.inbox.is_empty());
+    assert_eq!(handle.pending(), 0);
 }
 
 /// Stops the server, which must end, without an error and without having to cut anything.

@@ -4,6 +4,7 @@ mod stopping;
 
 pub use stopping::{Stopped, Stopper};
 
+use crate::http::deferred::WorkerHandle;
 use crate::http::deferred::Timers;
 use crate::metrics::{Counters, WorkerCounters};
 use crate::runtime::event_loop::Ended;
@@ -48,6 +49,8 @@ pub struct Running {
     /// Counters of the pool, of the accept threads, and of threads that are not workers.
     pub(crate) others: Vec<Arc<WorkerCounters>>,
     pub(crate) timers: Timers,
+    /// Of the workers, for threads that answer later.
+    pub(crate) handles: Vec<Arc<WorkerHandle>>,
     pub(crate) fit: usize,
     #[cfg(feature = "signals")]
     pub(crate) signals: Option<Signals>,
