@@ -3,7 +3,7 @@
 //! It is behind a feature and not a `cfg`, so that checks with all features include it. Nothing of it
 //! is part of the API.
 
-use crate::http::deferred::WorkerHandle;
+use crate::http::deferred::worker_handle::WorkerHandle;
 use crate::http::response::{Done, Response, ResponseRecorder};
 use crate::runtime::thread_pool::{Size, ThreadPool};
 use crate::shared::memory_budget::MemoryBudget;

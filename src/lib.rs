@@ -64,15 +64,14 @@ pub use crate::forms::multipart::{Multipart, MultipartError, MultipartLimits, Pa
 pub use crate::forms::upload::{Form, FormFile, Upload, UploadError, display_name};
 pub use crate::http::access_entry::AccessEntry;
 pub use crate::http::deferred::{
-    BodySender, Event, EventHub, EventLimits, EventSender, Responder, SendError, Timer, TimerError,
-    Timers, TrySendError,
+    BodySender, Event, EventHub, EventLimits, EventSender, Responder, SendError, TrySendError,
 };
 pub use crate::http::handler::{ConnectionError, FromFn, Handler, from_fn};
 pub use crate::http::request::{OwnedRequest, Request};
-pub use crate::http::request_body::{
-    BodyPlan, BodyReader, BodySink, Flow, Incoming, Respond, Resumer,
-};
-pub use crate::http::response::{BodyWriter, Done, ErrorContext, Response, ResponseError};
+pub use crate::http::request_body::flow::Flow;
+pub use crate::http::request_body::{BodyPlan, BodyReader, BodySink, Incoming, Respond, Resumer};
+pub use crate::http::response::error::ResponseError;
+pub use crate::http::response::{BodyWriter, Done, ErrorContext, Response};
 pub use crate::http::service::NoUpgrade;
 pub use crate::metrics::{Counters, Queues, Stats};
 #[cfg(unix)]
@@ -82,6 +81,7 @@ pub use crate::server::Server;
 #[cfg(unix)]
 pub use crate::server::hand_over;
 pub use crate::server::running::{Running, Stopped, Stopper};
+pub use crate::timers::{Timer, TimerError, Timers};
 #[cfg(feature = "websocket")]
 pub use crate::websocket::hub::{Hub, Relay};
 #[cfg(feature = "websocket")]

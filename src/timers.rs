@@ -1,6 +1,6 @@
 //! `Timers`: calls after a time, on the workers' threads.
 
-use crate::http::deferred::{WorkerCommand, WorkerHandle};
+use crate::http::deferred::worker_handle::{WorkerCommand, WorkerHandle};
 use crate::shared::timer_heap::{Entry, NewTimer};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};

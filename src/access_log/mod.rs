@@ -8,7 +8,8 @@ use crate::http::access_entry;
 use crate::http::access_entry::{AccessEntry, PendingEntry};
 use crate::http::handler::{ConnectionError, Handler, answer_special, is_for_library};
 use crate::http::request::Request;
-use crate::http::request_body::{BodyPlan, BodySink, Flow, Incoming};
+use crate::http::request_body::flow::Flow;
+use crate::http::request_body::{BodyPlan, BodySink, Incoming};
 use crate::http::response::{Done, ErrorContext, Response};
 use crate::shared::panic_guard::catch;
 #[cfg(feature = "websocket")]

@@ -1,13 +1,12 @@
 //! HTTP in the event loop: listeners, deferred responses, timers.
 
 use super::connection::{Connection, Shared};
-use super::deferred::{WorkerCommand, WorkerHandle};
 use super::handler::Handler;
-use crate::runtime::socket::Ends;
 use super::response::ResponseRecorder;
 use super::service::{HandlerRef, Service};
 use super::upgrade::UpgradeMode;
 use crate::config::Config;
+use crate::http::deferred::worker_handle::{WorkerCommand, WorkerHandle};
 use crate::metrics::WorkerCounters;
 use crate::runtime::accept::{BACK_OFF, Listeners};
 use crate::runtime::event_loop::{Driver, Ended, EventLoop, ThreadState, Time};
@@ -17,6 +16,7 @@ use crate::runtime::poll::{Poll, Token};
 use crate::runtime::server_state::{Accepted, ServerState, WorkerShared};
 #[cfg(test)]
 use crate::runtime::slab::Slab;
+use crate::runtime::socket::Ends;
 use crate::runtime::socket::Socket;
 use crate::runtime::transport::OverSocket;
 use crate::shared::buffer_pool::BufferPool;
@@ -70,7 +70,10 @@ impl<H: Handler, M: UpgradeMode<H, T>, T: OverSocket> Worker<H, M, T> {
                 handler: self.handler,
                 limits: self.config.limits,
                 hosts: self.config.allowed_hosts.clone(),
-                wire: ResponseRecorder::new(self.config.server_name.as_deref(), self.handle.clone()),
+                wire: ResponseRecorder::new(
+                    self.config.server_name.as_deref(),
+                    self.handle.clone(),
+                ),
                 now: Seconds::START,
                 is_timed: false,
                 spare: Vec::new(),

@@ -3,7 +3,8 @@
 use super::access_entry::AccessEntry;
 use super::request::Request;
 use super::request_body::BodyPlan;
-use super::response::{Done, ErrorContext, Response, ResponseError};
+use super::response::{Done, ErrorContext, Response};
+use crate::http::response::error::ResponseError;
 use peregrine_protocol::error::ProtocolError;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;

@@ -1,12 +1,14 @@
 //! Listening sockets.
 
-#[cfg(unix)]
 use super::socket_file;
 #[cfg(unix)]
 use super::socket_file::SocketFile;
 use super::transport;
+#[cfg(unix)]
+use super::transport::ListenerConfig;
 use super::transport::Plain;
-use crate::config::Config;
+#[cfg(target_os = "linux")]
+use super::transport::UNSENT;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -38,27 +40,6 @@ pub(crate) enum BindAddr {
     InheritedUnix(UnixListener, Option<Arc<SocketFile>>),
 }
 
-/// What is set for one place to listen, and for the connections that come from there.
-#[derive(Debug)]
-pub(crate) struct ListenerConfig {
-    pub(crate) backlog: i32,
-    pub(crate) nodelay: bool,
-    /// What the next connections do, where a test says so.
-    #[cfg(all(test, unix))]
-    pub(crate) plans: transport::faulty::Plans,
-}
-
-impl ListenerConfig {
-    pub(crate) fn new(config: &Config) -> ListenerConfig {
-        ListenerConfig {
-            backlog: config.backlog,
-            nodelay: config.tcp_nodelay,
-            #[cfg(all(test, unix))]
-            plans: transport::faulty::Plans::default(),
-        }
-    }
-}
-
 /// A place to listen, by the order in which a server was told of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ListenerId(pub(crate) u16);
@@ -72,14 +53,6 @@ pub(crate) enum Listener {
     #[cfg(unix)]
     Unix(Option<Arc<SocketFile>>, UnixListener),
 }
-
-/// Bytes that the system takes of a response beyond those that are on their way to the client
-/// (`TCP_NOTSENT_LOWAT`; inherited by what is accepted). Left alone, Linux takes 2 MiB and more for
-/// each client that reads nothing, of a store that all programs share: a thousand of them leave
-/// others nothing. And it says that there is room again only when a third of that is gone, so that a
-/// slow client would be taken for one that reads nothing.
-#[cfg(target_os = "linux")]
-pub(crate) const UNSENT: u32 = 256 << 10;
 
 /// Whether several listeners of one address share its connections.
 pub(crate) const CAN_SHARE: bool = cfg!(any(target_os = "linux", target_os = "freebsd"));

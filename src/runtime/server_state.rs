@@ -2,11 +2,12 @@
 
 use super::clock;
 use super::connection_limit::ConnectionLimit;
-use super::listener::{Listener, ListenerConfig, ListenerId};
+use super::listener::{Listener, ListenerId};
 use super::poll::Waker;
 use super::thread_pool::ThreadPool;
 use super::transport::Plain;
 use crate::metrics::{Queues, QueuesOf, WorkerCounters};
+use crate::runtime::transport::ListenerConfig;
 use crate::shared::mailbox::Mailbox;
 use crate::shared::memory_budget::MemoryBudget;
 use std::net::SocketAddr;

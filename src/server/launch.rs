@@ -1,23 +1,24 @@
 //! Binds addresses and starts threads.
 
-use crate::http::deferred::WorkerHandle;
 use super::running::Running;
 use crate::config::Config;
-use crate::http::deferred::Timers;
+use crate::http::deferred::worker_handle::WorkerHandle;
 use crate::http::driver::Worker;
 use crate::http::handler::Handler;
 use crate::http::upgrade::{UpgradeMode, wrong_setting};
 use crate::metrics::Stats;
 use crate::runtime::acceptor::Acceptor;
 use crate::runtime::connection_limit::ConnectionLimit;
-use crate::runtime::listener::{BindAddr, ListenAddr, Listener, ListenerConfig, ListenerId};
+use crate::runtime::listener::{BindAddr, ListenAddr, Listener, ListenerId};
 use crate::runtime::poll::{Poll, Waker};
 use crate::runtime::server_state::{ServerState, WorkerShared};
 use crate::runtime::thread_pool::{Size, ThreadPool};
+use crate::runtime::transport::ListenerConfig;
 use crate::runtime::transport::OverSocket;
 use crate::runtime::{affinity, descriptors, listener};
 use crate::shared::id::Slot;
 use crate::shared::memory_budget::MemoryBudget;
+use crate::timers::Timers;
 use peregrine_protocol::syntax;
 use std::io;
 use std::marker::PhantomData;

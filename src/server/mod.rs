@@ -11,7 +11,6 @@ mod websockets;
 pub use handover::hand_over;
 
 use crate::config::Config;
-use crate::http::deferred::Timers;
 use crate::http::handler::{FromFn, Handler, from_fn};
 use crate::http::request::Request;
 use crate::http::response::{Done, Response};
@@ -21,6 +20,7 @@ use crate::metrics::Stats;
 use crate::runtime::handover::Inherited;
 use crate::runtime::listener::BindAddr;
 use crate::runtime::transport::{OverSocket, Plain};
+use crate::timers::Timers;
 #[cfg(feature = "websocket")]
 use crate::websocket::WebSocketHandler;
 #[cfg(feature = "websocket")]

@@ -12,7 +12,7 @@ mod ws;
 pub use ws::WebSocket;
 
 use crate::http::connection;
-use crate::http::deferred::{WorkerCommand, WorkerHandle};
+use crate::http::deferred::worker_handle::{WorkerCommand, WorkerHandle};
 use crate::http::handler::Handler;
 use crate::http::response::ResponseRecorder;
 use crate::http::service::{NoUpgrade, Service, Upgrades};

@@ -1,10 +1,10 @@
 //! `Ws`: one WebSocket connection, inside a hook.
 
-use crate::runtime::socket::HookSocket;
 use super::hub::Hub;
 use super::id::WsId;
 use super::state::{SendKit, Sent, WsConn};
 use super::topics::{Publication, Topics};
+use crate::runtime::socket::HookSocket;
 use crate::shared::id::ConnId;
 use peregrine_protocol::Seconds;
 use peregrine_protocol::ws::frame::Message;

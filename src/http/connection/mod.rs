@@ -3,14 +3,14 @@
 mod driven;
 mod sending;
 
-use super::deferred::WorkerCommand;
 use super::handler::ConnectionError;
-use crate::runtime::socket::Ends;
 use super::service::{Exchange, HandlerRef, Parts, Service, Turn, Upgrades};
+use crate::http::deferred::worker_handle::WorkerCommand;
 use crate::metrics::WorkerCounters;
 use crate::runtime::event_loop::Fate;
 use crate::runtime::linger::Lingering;
 use crate::runtime::link::Link;
+use crate::runtime::socket::Ends;
 use crate::runtime::socket::Socket;
 use crate::runtime::transport::Transport;
 use crate::shared::buffer_pool::BufferPool;

@@ -1,9 +1,9 @@
 //! The sending end of a streamed response body.
 
-use super::event_hub::call_unlocked;
 use super::leave::Leave;
 use super::streamed_body::Feed;
-use super::{WorkerCommand, WorkerHandle};
+use crate::http::deferred::unlocked::call_unlocked;
+use crate::http::deferred::worker_handle::{WorkerCommand, WorkerHandle};
 use crate::shared::flow_control::{Credit, Room, charge};
 use crate::shared::id::RequestId;
 use crate::shared::panic_guard::quietly;

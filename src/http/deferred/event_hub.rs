@@ -2,9 +2,9 @@
 
 use super::body_sender::SendError;
 use super::events::{Event, EventSender};
+use super::unlocked::{Held, call_unlocked};
 use crate::shared::sparse::shrink;
 use peregrine_protocol::payload::Payload;
-use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -246,45 +246,6 @@ impl Pages {
             }
         }
         taken
-    }
-}
-
-thread_local! {
-    /// Whether this thread holds the lock of a hub.
-    static IS_HELD: Cell<bool> = const { Cell::new(false) };
-    /// Calls that this thread makes when it has released the lock.
-    static LATER: RefCell<Vec<Box<dyn FnOnce()>>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Calls code of users that may use a hub: now, or as soon as this thread has released the lock of the hub
-/// that it holds.
-///
-/// A send to a page whose server has just ended may drop items that other threads have sent to the page. The
-/// drop calls such code.
-pub(super) fn call_unlocked(call: impl FnOnce() + 'static) {
-    match IS_HELD.get() {
-        true => LATER.with_borrow_mut(|later| later.push(Box::new(call))),
-        false => call(),
-    }
-}
-
-/// From before the lock is taken until after it is released.
-struct Held;
-
-impl Held {
-    fn begin() -> Held {
-        debug_assert!(!IS_HELD.get(), "no users' code runs with the lock held");
-        IS_HELD.set(true);
-        Held
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        IS_HELD.set(false);
-        for call in LATER.take() {
-            call();
-        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! The right to answer one request later.
 
-use super::{WorkerCommand, WorkerHandle};
-use crate::http::response::{Done, Response, ResponseError, ResponseRecorder};
+use crate::http::deferred::worker_handle::{WorkerCommand, WorkerHandle};
+use crate::http::response::error::ResponseError;
+use crate::http::response::{Done, Response, ResponseRecorder};
 use crate::log::event;
 use crate::shared::id::RequestId;
 use crate::shared::output::Output;

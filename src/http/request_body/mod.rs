@@ -1,13 +1,16 @@
 //! Plans and sinks for request bodies that are not gathered first.
 
+pub(crate) mod flow;
 mod reader;
 
 pub use reader::BodyReader;
 
-use super::deferred::{StreamIds, WorkerCommand, WorkerHandle};
 use super::request::Request;
 use super::response::{Done, Response};
+use crate::http::deferred::pending::StreamIds;
+use crate::http::deferred::worker_handle::{WorkerCommand, WorkerHandle};
 use crate::shared::id::{ConnId, RequestId};
+use flow::Flow;
 use std::sync::Arc;
 
 /// What shall become of the body of a request; see
@@ -132,20 +135,6 @@ pub trait BodySink: Send + 'static {
     /// Answers the request: the body is complete, or the sink has asked to answer without the rest
     /// of it. `req` is the request without its body.
     fn finish(self: Box<Self>, req: &Request<'_>, res: Response<'_>) -> Done;
-}
-
-/// What a [`BodySink`] wants next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Flow {
-    /// More.
-    Continue,
-    /// Nothing until [`Resumer::resume`] is called: nothing more is read from the client, which soon
-    /// cannot send any more. At most [`Limits::response_timeout`](crate::Limits::response_timeout).
-    Pause,
-    /// To answer now: [`BodySink::finish`] is called at once, and the rest of the body is treated as
-    /// with [`BodyPlan::Unread`].
-    Answer,
 }
 
 /// The body that a [`BodySink`] is being given.

@@ -1,8 +1,10 @@
 //! A request body that another thread reads.
 
-use super::{BodyPlan, BodySink, Flow, Incoming, Resumer};
-use crate::http::deferred::{Responder, WorkerHandle};
+use super::{BodyPlan, BodySink, Incoming, Resumer};
+use crate::http::deferred::Responder;
+use crate::http::deferred::worker_handle::WorkerHandle;
 use crate::http::request::Request;
+use crate::http::request_body::flow::Flow;
 use crate::http::response::{Done, Response};
 use crate::shared::memory_budget::Reservation;
 use std::collections::VecDeque;

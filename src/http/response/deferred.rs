@@ -1,12 +1,14 @@
-//! Responses that are not complete when the handler returns: deferred, offloaded, streamed.
+//! Responses that are completed later: deferred, offloaded, streamed.
 
 use super::recorder::{Origin, ResponseState};
 use super::{Done, Response};
+use crate::http::deferred::responder::Begun;
 use crate::http::deferred::streamed_body::{Feed, Source, StreamedBody};
-use crate::http::deferred::{Begun, BodySender, EventSender, Responder, Timers};
+use crate::http::deferred::{BodySender, EventSender, Responder};
 use crate::http::request::Request;
 use crate::shared::id::RequestId;
 use crate::shared::panic_guard::Quiet;
+use crate::timers::Timers;
 use peregrine_protocol::field_line;
 use peregrine_protocol::h1::response_encoder::{Coding, Framing};
 use peregrine_protocol::http::response::BodySize;

@@ -1,6 +1,7 @@
 //! Checks and appends header fields of a response.
 
-use super::{Done, Response, ResponseError, ResponseRecorder};
+use super::{Done, Response, ResponseRecorder};
+use crate::http::response::error::ResponseError;
 use crate::log::event;
 use crate::shared::output::Output;
 use peregrine_protocol::http::{field_block, fields};

@@ -1,9 +1,12 @@
 //! What the thread of a connection keeps of the response that is being made.
 
-use super::{Done, Response, ResponseError};
+use super::{Done, Response};
 use crate::http::access_entry::PendingEntry;
+use crate::http::deferred::pending::StreamIds;
+use crate::http::deferred::responder::Begun;
 use crate::http::deferred::streamed_body::StreamedBody;
-use crate::http::deferred::{Begun, DeferredResponse, StreamIds, WorkerCommand, WorkerHandle};
+use crate::http::deferred::worker_handle::{DeferredResponse, WorkerCommand, WorkerHandle};
+use crate::http::response::error::ResponseError;
 use crate::shared::id::{ConnId, RequestId};
 use crate::shared::output::{Mark, Output};
 use crate::shared::panic_guard::drop_quietly;

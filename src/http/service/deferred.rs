@@ -3,11 +3,11 @@
 use super::exchange::body_of;
 use super::{Failure, NOT_ANSWERED, Pace, Parts, Service};
 use crate::http::deferred::streamed_body::{Progress, StreamedBody};
-use crate::http::deferred::{DeferredResponse, WorkerCommand};
+use crate::http::deferred::worker_handle::{DeferredResponse, WorkerCommand};
 use crate::http::handler::Handler;
-use crate::runtime::socket::Ends;
-use crate::http::response::ResponseError;
+use crate::http::response::error::ResponseError;
 use crate::metrics::WorkerCounters;
+use crate::runtime::socket::Ends;
 use crate::shared::panic_guard::catch;
 use crate::shared::timer_heap::TimerHeap;
 use std::net::SocketAddr;

@@ -3,7 +3,7 @@
 use super::{Exchange, Parts, Service};
 use crate::http::access_entry::{AccessEntry, CLIENT_GONE, tell_quietly};
 use crate::http::handler::Handler;
-use crate::http::request::{Request};
+use crate::http::request::Request;
 use crate::runtime::socket::Ends;
 use crate::shared::output::Output;
 use peregrine_protocol::h1::connection::Http1;

@@ -15,11 +15,12 @@ pub(crate) use logged::Left;
 pub(crate) use pace::Pace;
 
 use super::handler::{ConnectionError, Handler, answer_special, is_for_library};
-use super::request::{Request};
-use crate::runtime::socket::Ends;
-use super::response::{Done, Response, ResponseError, ResponseRecorder};
+use super::request::Request;
+use super::response::{Done, Response, ResponseRecorder};
+use crate::http::response::error::ResponseError;
 use crate::log::event;
 use crate::metrics::WorkerCounters;
+use crate::runtime::socket::Ends;
 use crate::shared::id::ConnId;
 use crate::shared::output::Output;
 use crate::shared::panic_guard::{Panic, catch, drop_quietly, quietly};

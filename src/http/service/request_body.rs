@@ -3,8 +3,10 @@
 use super::{Exchange, Failure, Parts, Service};
 use crate::http::handler::{Handler, is_for_library};
 use crate::http::request::Request;
-use crate::http::request_body::{BodyPlan, BodySink, Flow, Incoming, Respond};
-use crate::http::response::{Done, Response, ResponseError};
+use crate::http::request_body::flow::Flow;
+use crate::http::request_body::{BodyPlan, BodySink, Incoming, Respond};
+use crate::http::response::error::ResponseError;
+use crate::http::response::{Done, Response};
 use crate::shared::panic_guard::catch;
 use peregrine_protocol::h1::connection::{BodyIntake, ResponseContext};
 use peregrine_protocol::h1::encode;

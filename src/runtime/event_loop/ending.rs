@@ -1,10 +1,10 @@
 //! The end of a connection: closed, handed over, or lost by a panic.
 
 use super::{Driven, Driver, Ended, EventLoop, Stop, ThreadState};
-use crate::runtime::socket::Ends;
 use crate::log::event;
 use crate::runtime::clock;
 use crate::runtime::poll::Poll;
+use crate::runtime::socket::Ends;
 use crate::shared::id::ConnId;
 use crate::shared::panic_guard::{Panic, catch};
 use std::io;

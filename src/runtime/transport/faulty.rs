@@ -3,7 +3,7 @@
 //! Only in tests.
 
 use super::{OverSocket, Plain, Transport, Wants};
-use crate::runtime::listener::ListenerConfig;
+use crate::runtime::transport::ListenerConfig;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, IoSlice};

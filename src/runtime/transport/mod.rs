@@ -19,11 +19,13 @@ pub(crate) use tcp::accept as accept_tcp;
 #[cfg(unix)]
 pub(crate) use unix::accept as accept_unix;
 
-use super::listener::ListenerConfig;
+use crate::config::Config;
 use crate::shared::output::{MAX_SLICES, Next, Output};
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
+#[cfg(target_os = "linux")]
+pub(crate) use tcp::UNSENT;
 
 /// A transport over sockets.
 pub(crate) trait OverSocket: Transport {
@@ -157,4 +159,25 @@ pub(crate) fn can_wait(error: &io::Error, starved: &mut bool) -> bool {
     let is_starved = is_starved(error);
     *starved |= is_starved;
     is_starved
+}
+
+/// What is set for one place to listen, and for the connections that come from there.
+#[derive(Debug)]
+pub(crate) struct ListenerConfig {
+    pub(crate) backlog: i32,
+    pub(crate) nodelay: bool,
+    /// What the next connections do, where a test says so.
+    #[cfg(all(test, unix))]
+    pub(crate) plans: faulty::Plans,
+}
+
+impl ListenerConfig {
+    pub(crate) fn new(config: &Config) -> ListenerConfig {
+        ListenerConfig {
+            backlog: config.backlog,
+            nodelay: config.tcp_nodelay,
+            #[cfg(all(test, unix))]
+            plans: faulty::Plans::default(),
+        }
+    }
 }

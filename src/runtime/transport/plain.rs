@@ -1,7 +1,7 @@
 //! A TCP or Unix socket.
 
 use super::{OverSocket, Transport, tcp};
-use crate::runtime::listener::ListenerConfig;
+use crate::runtime::transport::ListenerConfig;
 #[cfg(target_os = "linux")]
 use std::fs::File;
 #[cfg(not(target_os = "linux"))]

@@ -1,12 +1,18 @@
 //! Options of TCP sockets.
 
 use super::Plain;
-use crate::runtime::listener::ListenerConfig;
-#[cfg(all(target_os = "linux", feature = "websocket"))]
-use crate::runtime::listener::UNSENT;
+use crate::runtime::transport::ListenerConfig;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
+
+/// Bytes that the system takes of a response beyond those that are on their way to the client
+/// (`TCP_NOTSENT_LOWAT`; inherited by what is accepted). Left alone, Linux takes 2 MiB and more for
+/// each client that reads nothing, of a store that all programs share: a thousand of them leave
+/// others nothing. And it says that there is room again only when a third of that is gone, so that a
+/// slow client would be taken for one that reads nothing.
+#[cfg(target_os = "linux")]
+pub(crate) const UNSENT: u32 = 256 << 10;
 
 /// Takes the next connection; with one system call on Linux.
 pub(crate) fn accept(

@@ -4,8 +4,7 @@ mod stopping;
 
 pub use stopping::{Stopped, Stopper};
 
-use crate::http::deferred::WorkerHandle;
-use crate::http::deferred::Timers;
+use crate::http::deferred::worker_handle::WorkerHandle;
 use crate::metrics::{Counters, WorkerCounters};
 use crate::runtime::event_loop::Ended;
 #[cfg(unix)]
@@ -15,6 +14,7 @@ use crate::runtime::server_state::{ServerState, WorkerShared};
 #[cfg(feature = "signals")]
 use crate::runtime::signals::Signals;
 use crate::shared::panic_guard::Panic;
+use crate::timers::Timers;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;

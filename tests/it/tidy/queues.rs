@@ -85,7 +85,7 @@ const BOUNDED: [(&str, &str, &[&str]); 18] = [
         &["EventLimits::topics", "EventLimits::topic_bytes"],
     ),
     (
-        "src/http/deferred/mod.rs",
+        "src/http/deferred/worker_handle.rs",
         "inbox",
         &["Limits::output_bytes", "Limits::timers_per_worker"],
     ),

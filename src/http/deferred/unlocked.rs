@@ -1,0 +1,42 @@
+//! Calls of users' code that wait until a thread has released the lock of an event hub.
+
+use std::cell::{Cell, RefCell};
+
+thread_local! {
+    /// Whether this thread holds the lock of a hub.
+    static IS_HELD: Cell<bool> = const { Cell::new(false) };
+    /// Calls that this thread makes when it has released the lock.
+    static LATER: RefCell<Vec<Box<dyn FnOnce()>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Calls code of users that may use a hub: now, or as soon as this thread has released the lock of the hub
+/// that it holds.
+///
+/// A send to a page whose server has just ended may drop items that other threads have sent to the page. The
+/// drop calls such code.
+pub(super) fn call_unlocked(call: impl FnOnce() + 'static) {
+    match IS_HELD.get() {
+        true => LATER.with_borrow_mut(|later| later.push(Box::new(call))),
+        false => call(),
+    }
+}
+
+/// From before the lock is taken until after it is released.
+pub(super) struct Held;
+
+impl Held {
+    pub(super) fn begin() -> Held {
+        debug_assert!(!IS_HELD.get(), "no users' code runs with the lock held");
+        IS_HELD.set(true);
+        Held
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        IS_HELD.set(false);
+        for call in LATER.take() {
+            call();
+        }
+    }
+}
