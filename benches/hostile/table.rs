@@ -116,6 +116,7 @@ pub(crate) fn one(name: &str) -> ExitCode {
         answers: 1000,
         idle: Duration::from_secs(3),
         to_the_end: true,
+        late: 120,
         patience: PATIENCE,
     };
     let (memory, descriptors) = (Readings::default(), Readings::default());

@@ -43,6 +43,7 @@ fn config(name: &str) -> Config {
             ..http
         },
         "budget-responses" | "budget-pipelined" => Limits {
+            linger_timeout: SECOND,
             write_grace: SECOND,
             write_timeout: SECOND,
             stall_timeout: SECOND,
@@ -129,6 +130,7 @@ fn run(name: &str) -> (Outcome, Counters) {
         answers: 20,
         idle: Duration::ZERO,
         to_the_end: false,
+        late: 30,
         patience: PATIENCE,
     };
     let addr = server.local_addr().expect("a TCP address");

@@ -16,6 +16,10 @@ pub(crate) struct Scale {
     pub(crate) idle: Duration,
     /// Whether to wait for the end of the clients of a burst.
     pub(crate) to_the_end: bool,
+    /// Seconds after which no limit has left a client that takes one byte in each. What is there still is
+    /// refused, and sees that when it has read what came before: from then on it takes 4 KiB in each second,
+    /// which is far from the end of a large response.
+    pub(crate) late: u64,
     /// For anything to happen.
     pub(crate) patience: Duration,
 }
@@ -47,7 +51,8 @@ pub(crate) fn attack(
     let scripts = (0..scale.count).map(scenario.script);
     let mut crowd = Crowd::new(addr, scripts)
         .at_most(scenario.at_once)
-        .all_from(scenario.from);
+        .all_from(scenario.from)
+        .late_after(scale.late);
     if let Some(burst) = scenario.burst {
         if !crowd.run_until(scale.patience, Crowd::all_connected) {
             faults.push("not all could connect".to_owned());

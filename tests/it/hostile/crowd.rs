@@ -97,10 +97,6 @@ impl std::fmt::Display for End {
 const AT_ONCE: usize = 500;
 /// What one turn of a flood sends.
 const TURN: usize = 64 << 10;
-/// Seconds after which no limit has left a client that takes one byte in each. What is there still is
-/// refused, and sees that when it has read what came before: from now on 4 KiB in each, which is far from
-/// the end of a large response.
-const LATE: u64 = 120;
 /// Bytes that one read takes.
 const READ: usize = 64 << 10;
 
@@ -119,6 +115,8 @@ pub(crate) struct Crowd {
     sources: usize,
     /// All come from this one.
     own: Option<Ipv4Addr>,
+    /// See [`Scale::late`](super::attack::Scale::late).
+    late: u64,
     /// Those that have more to send.
     again: VecDeque<usize>,
     ticked: Instant,
@@ -165,6 +163,7 @@ impl Crowd {
             most: members.len(),
             sources: members.len().div_ceil(10_000),
             own: None,
+            late: 120,
             members,
             begun: 0,
             connecting: 0,
@@ -178,6 +177,11 @@ impl Crowd {
     /// Has at most so many connections open at a time.
     pub(crate) fn at_most(mut self, most: usize) -> Crowd {
         self.most = most;
+        self
+    }
+
+    pub(crate) fn late_after(mut self, seconds: u64) -> Crowd {
+        self.late = seconds;
         self
     }
 
@@ -427,7 +431,7 @@ impl Crowd {
         }
         if member.script.takes == Takes::Slowly && member.taken < seconds {
             member.taken = seconds;
-            let step = if seconds < LATE { 1 } else { 4096 };
+            let step = if seconds < self.late { 1 } else { 4096 };
             let read = stream.read(&mut vec![0; step]);
             let is_over = match read {
                 Ok(n) => n == 0,
