@@ -147,7 +147,7 @@ fn a_page_of_counters() {
         .collect();
     let expected = [
         ("peregrine_accept_outages_total", 20),
-        ("peregrine_answer_timeouts_total", 27),
+        ("peregrine_response_timeouts_total", 27),
         ("peregrine_answers_2xx_total", 20),
         ("peregrine_answers_3xx_total", 21),
         ("peregrine_answers_4xx_total", 22),
