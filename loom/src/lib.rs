@@ -32,7 +32,7 @@ fn check(model: impl Fn() + Send + Sync + 'static) {
     builder.check(model);
 }
 
-/// As `io::poll::Waker`: a wake-up that comes before the sleep ends it at once, and several are one.
+/// As `runtime::poll::Waker`: a wake-up that comes before the sleep ends it at once, and several are one.
 struct Waker {
     woken: Mutex<bool>,
     changed: Condvar,
@@ -80,7 +80,7 @@ impl<T: 'static> Worker<T> {
         worker
     }
 
-    /// As `Loop::run` from one wait to the next.
+    /// As `EventLoop::run` from one wait to the next.
     fn turn(&self, into: &mut Vec<T>) {
         if self.inbox.is_empty() {
             self.waker.sleep();

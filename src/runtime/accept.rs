@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 /// Connections taken before anything else is done.
 pub(crate) const BATCH: usize = 256;
 
-/// How long nobody is accepted when there is no room, unless some is made before.
+/// How long accepting pauses when there is no room, unless a connection closes before.
 pub(crate) const BACK_OFF: Duration = Duration::from_millis(50);
 
 /// Pauses in which not all workers have answered, before a client is turned away.
@@ -225,8 +225,8 @@ impl Listeners {
         self.reserve.fill();
     }
 
-    /// Takes those who are already connected, as they know of no reason why they should not be,
-    /// and closes; or leaves them to someone else.
+    /// Accepts the connections in the backlog, because these clients are already connected, and closes the
+    /// listeners; or leaves the backlog to another process.
     pub(crate) fn close(
         &mut self,
         (control, poll): (&ServerState, &Poll),
@@ -300,7 +300,7 @@ fn take_some(
                 take(accepted);
                 taken += 1;
             }
-            // It may be that nobody is left. If somebody is, the listener says so again.
+            // The backlog may be empty. If it is not, the listener is reported as ready again.
             Ok(None) if taken > 0 => break,
             Ok(None) => return (0, Pause::Full),
             Err(error) => match accept_error::failure(&error) {

@@ -9,8 +9,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// Parts with a lock each: a power of two.
 const PARTS: usize = 16;
 
-/// Who is counted as one: a host with IPv4, a site with IPv6, where each host has as many addresses as it
-/// wants (RFC 4291 section 2.5.4).
+/// The unit that is counted: an IPv4 address, or an IPv6 network of 64 bits, because each host of a network
+/// can use many addresses (RFC 4291 section 2.5.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Origin {
     V4(Ipv4Addr),
@@ -97,7 +97,7 @@ impl Addresses {
         }
     }
 
-    /// Whom the connection is counted for. Those of Unix sockets have no address.
+    /// The origin that the connection is counted for. Connections over Unix sockets have no address.
     fn origin(&self, peer: Option<SocketAddr>) -> Option<Origin> {
         let addr = peer?.ip();
         let is_exempt = self.exempt.iter().any(|network| network.contains(addr));

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// A shortage is over when nobody has met it for so long: each is told of once, however often it is
-/// met.
+/// A shortage is over when no connection has met it for this time. Each shortage is logged once, however
+/// many connections meet it.
 pub(crate) const QUIET: Duration = Duration::from_secs(2);
 
 /// Of all connections, how many idle ones are closed at a time to make room: a search for them looks
@@ -32,7 +32,7 @@ pub(crate) struct ConnectionLimit {
     /// What connections may take of all places that last as long as the client wants: WebSockets and
     /// streams of events. The rest is kept for requests.
     pub(crate) lasting: Arc<Share>,
-    /// Somebody who accepts waits for a connection to close.
+    /// An accepting thread waits for a connection to close.
     awaited: AtomicBool,
     begun: Instant,
     /// As many are open as may be, and there are more who wait.
@@ -77,7 +77,7 @@ impl ConnectionLimit {
         self.open.fetch_add(n, Ordering::AcqRel);
     }
 
-    /// Gives a place back that nobody has had: nothing is freed by that, so nobody is told.
+    /// Gives back a place that no connection has used. No thread is woken, because nothing becomes free.
     pub(crate) fn give_unused(&self) {
         self.open.fetch_sub(1, Ordering::AcqRel);
     }

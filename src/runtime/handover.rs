@@ -78,7 +78,7 @@ pub(crate) fn hand_over(
     let became_ready = pass(&listeners, &ours, until)
         .and_then(|()| wait_ready(&mut ours, until, is_stopping))
         .and_then(|()| {
-            // Before it hears of it: from then on those who wait to be accepted are its clients.
+            // This comes before the message: after it, the clients in the backlog belong to the new process.
             listeners
                 .iter()
                 .for_each(|listener| listener.keep_file(true));
@@ -140,7 +140,7 @@ fn pass(listeners: &[Listener], to: &UnixStream, until: Instant) -> io::Result<(
     (&mut &*to).write_all(&[END])
 }
 
-/// Who gives up lets go of its end first, and then says why and ends by itself.
+/// A child that gives up closes its end of the socket first. Then it reports the reason and exits by itself.
 fn wait_end(child: &mut Child, until: Instant, is_stopping: impl Fn() -> bool) {
     while matches!(child.try_wait(), Ok(None)) && Instant::now() < until && !is_stopping() {
         thread::park_timeout(Duration::from_millis(5));

@@ -6,8 +6,9 @@ use super::poll::Interest;
 use super::transport::Transport;
 use crate::metrics::WorkerCounters;
 
-/// All is sent, and the client has been told that nothing follows. What it still sends is thrown away: so
-/// many bytes of it. Then only its end is waited for, as closing with something unread would reset the
+/// All bytes are sent, and the sending half is closed. What the client still sends is read and discarded,
+/// up to this number of bytes. Then only the end of its stream is awaited,
+/// as closing with something unread would reset the
 /// connection, and what was sent last might be lost with it. What the client sends meanwhile is held by the
 /// system, within the bounds of its receive buffer, and so is what is read when it has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

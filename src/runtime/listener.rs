@@ -48,8 +48,8 @@ pub(crate) struct ListenerId(pub(crate) u16);
 #[derive(Debug)]
 pub(crate) enum Listener {
     Tcp(TcpListener),
-    /// With the file, if we have made it. It goes first, and before the listener is closed: as soon
-    /// as nobody listens, another server may put its own in that place.
+    /// With the file, if this server created it. The field is first, so the file is removed before the
+    /// listener is closed: after the close, another server may create its own file at that path.
     #[cfg(unix)]
     Unix(Option<Arc<SocketFile>>, UnixListener),
 }

@@ -360,7 +360,7 @@ impl Events {
         }
     }
 
-    /// The sockets. A wake-up is none of them: whoever is woken looks at its mailbox and its clock.
+    /// The sockets. Wake-ups are left out: a thread that is woken looks at its mailbox and its clock.
     #[cfg(target_os = "linux")]
     pub(crate) fn iter(&self) -> impl Iterator<Item = Ready> {
         use epoll::EventFlags as Flags;

@@ -82,7 +82,7 @@ pub(crate) struct ServerState {
     /// A process is about to take over.
     #[cfg(unix)]
     is_handing_over: AtomicBool,
-    /// Someone else takes those who wait to be accepted when the stop begins.
+    /// Another process accepts the connections in the backlog when the stop begins.
     leaves_backlog: AtomicBool,
     stopping: AtomicBool,
     cutting: AtomicBool,
@@ -191,7 +191,7 @@ impl ServerState {
         self.leaves_backlog.load(Ordering::Acquire)
     }
 
-    /// Ends now: what is still open is cut.
+    /// Ends the server now: connections that are still open are closed.
     pub(crate) fn cut(&self) {
         self.cutting.store(true, Ordering::Release);
         self.stop();

@@ -85,7 +85,7 @@ impl ThreadPool {
         Some(Reserved(self.clone()))
     }
 
-    /// Sees to it that somebody takes what waits. False if nobody ever will.
+    /// Starts a thread if the waiting jobs need one. False if no thread will ever take them.
     fn has_thread(self: &Arc<ThreadPool>, state: &mut PoolState, waiting: usize) -> bool {
         let free = state.threads - state.running;
         if waiting > free && state.threads < self.size.threads {

@@ -14,7 +14,7 @@ pub(crate) struct Credit {
     unsent: AtomicUsize,
     /// The connection has ended, or needs no body.
     gone: AtomicBool,
-    /// Somebody waits for room.
+    /// A thread or a callback waits for room.
     awaited: AtomicBool,
     waiter: Mutex<Option<Waiter>>,
     room: Condvar,
@@ -67,7 +67,7 @@ impl Credit {
         self.is_gone() || ahead == 0 || ahead < self.limit
     }
 
-    /// Takes room for `len` bytes, if there is any at all: so whoever was told of room has it.
+    /// Takes room for `len` bytes if there is any room at all, so a sender that was woken for room gets it.
     pub(crate) fn take(&self, len: usize) -> Room {
         if self.is_gone() {
             return Room::Gone;
@@ -97,8 +97,8 @@ impl Credit {
         !waited.timed_out()
     }
 
-    /// Calls `waiter` once there is room: at once if there is, otherwise by whoever makes it. Takes
-    /// the place of an earlier one.
+    /// Calls `waiter` when there is room: now if there is some, otherwise on the thread that makes room.
+    /// Replaces an earlier callback.
     pub(crate) fn when_ready(&self, waiter: Waiter) {
         let mut place = self.waiter.lock().unwrap_or_else(PoisonError::into_inner);
         let replaced = place.replace(waiter);
@@ -111,8 +111,8 @@ impl Credit {
         }
     }
 
-    /// From here on, whoever makes room looks for waiters; whoever made it before is seen by the
-    /// caller's next look.
+    /// A thread that makes room after this call looks for waiters. The caller sees room that was made
+    /// before, because it looks again.
     fn announce(&self) {
         self.awaited.store(true, Ordering::SeqCst);
         fence(Ordering::SeqCst);

@@ -1,6 +1,6 @@
 //! Commands of other threads for the thread that owns the inbox.
 //!
-//! A mailbox with a wake-up and an end. It knows nothing of limits: who posts counts.
+//! A mailbox that wakes its owner and can be closed. It has no limit: the threads that post count.
 //!
 //! Invariant: when [`Inbox::close`] and all calls of [`Inbox::post`] have returned, it is empty.
 
@@ -27,8 +27,8 @@ impl<T> Inbox<T> {
         }
     }
 
-    /// The calling thread is the one that takes, and looks into the inbox before it waits for anything:
-    /// what it posts itself wakes nobody.
+    /// Makes the calling thread the owner. It looks into the inbox before it waits for anything, so its own
+    /// posts wake no thread.
     pub(crate) fn adopt(&self) {
         self.owner.store(this_thread(), Ordering::Release);
     }
@@ -58,7 +58,7 @@ impl<T> Inbox<T> {
         (self.wake)();
     }
 
-    /// Nobody has posted anything, as far as is known.
+    /// Whether the inbox looks empty. A post of another thread may not be visible yet.
     pub(crate) fn is_empty(&self) -> bool {
         self.mailbox.is_empty()
     }

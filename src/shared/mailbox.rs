@@ -18,7 +18,7 @@ impl<T> Mailbox<T> {
         }
     }
 
-    /// True if the owner must be woken: it may be asleep, and nobody before has woken it for this
+    /// True if the owner must be woken: it may be asleep, and no other thread has woken it for this
     /// batch.
     #[must_use]
     pub(crate) fn put(&self, items: impl IntoIterator<Item = T>) -> bool {
@@ -34,7 +34,7 @@ impl<T> Mailbox<T> {
         !self.filled.load(Ordering::Acquire)
     }
 
-    /// For whoever wants to know: it changes at any moment.
+    /// For statistics: the value can change at any moment.
     pub(crate) fn len(&self) -> usize {
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         queue.len()

@@ -9,7 +9,8 @@ use std::time::Duration;
 /// Entries from which on those that were cancelled are looked for.
 const SWEEP: usize = 64;
 
-/// What is to be called. Shared by the thread that calls it and whoever may cancel it.
+/// A call that is due at some time. Shared by the thread that makes the call and the owner of its handle, which can
+/// cancel it.
 pub(crate) struct Entry {
     call: Mutex<Option<Call>>,
     over: AtomicBool,

@@ -21,7 +21,7 @@ pub(crate) struct PeerSlot {
     limit: AtomicUsize,
 }
 
-/// Who sits there, beside the policy in the lowest bits: 0 is nobody.
+/// The generation of the connection in this slot, with the policy in the lowest bits. 0: the slot is free.
 fn occupant(generation: u32) -> u64 {
     u64::from(generation) << 3 | 4
 }
@@ -35,7 +35,7 @@ impl PeerTable {
         self.0.get(slot)
     }
 
-    /// A connection sits down. For the owning thread.
+    /// Registers a connection. For the owning thread.
     pub(crate) fn enter(&self, id: WsId, limits: &WsLimits) {
         let seat = self.0.get_or_make(id.slot());
         let policy = match limits.backlog_policy {
@@ -50,7 +50,7 @@ impl PeerTable {
             .store(occupant(id.generation()) | policy, Ordering::Release);
     }
 
-    /// A connection has got up. For the owning thread.
+    /// Removes a connection. For the owning thread.
     pub(crate) fn leave(&self, id: WsId) {
         if let Some(seat) = self.get(id.slot()) {
             seat.occupant.store(0, Ordering::Release);
@@ -65,7 +65,7 @@ impl PeerTable {
 }
 
 impl PeerSlot {
-    /// It may get up at any moment.
+    /// Whether the slot belongs to `id`. That can change at any moment.
     pub(super) fn holds(&self, id: WsId) -> bool {
         self.occupant.load(Ordering::Acquire) & !POLICY == occupant(id.generation())
     }
@@ -74,8 +74,8 @@ impl PeerSlot {
         self.occupant.load(Ordering::Relaxed) & POLICY
     }
 
-    /// A message for it was dropped. If that is the end of the connection, nobody sits there from now
-    /// on; true for the first who says so.
+    /// A message for the connection was dropped. If the policy is to close it, the slot is free from now on.
+    /// True for the first call that frees it.
     pub(super) fn lose(&self, id: WsId) -> bool {
         let there = occupant(id.generation()) | CLOSES;
         let lost = self

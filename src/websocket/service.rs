@@ -318,7 +318,7 @@ impl<P: WsHandlerRef> WsService<P> {
         }
     }
 
-    /// The connection is over: it leaves its topics and is told of for the last time.
+    /// The connection is over: removes its subscriptions and makes the last call of the handler for it.
     pub(crate) fn disconnect(
         &mut self,
         peer: &mut Peer<ConnOf<P>>,

@@ -42,7 +42,7 @@ impl WsCommand {
     }
 }
 
-/// Whose messages were dropped because a thread had too much on its way.
+/// The topics whose messages were dropped because the inbox of a thread was full.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Missed {
     pub(crate) topics: Vec<Arc<str>>,
@@ -112,7 +112,7 @@ impl WsThreadHandle {
         }
     }
 
-    /// The calling thread is the one behind the door, and looks into it before it waits.
+    /// Makes the calling thread the owner of the inbox. It looks into the inbox before it waits.
     pub(crate) fn adopt(&self) {
         self.inbox.adopt();
     }
@@ -132,7 +132,7 @@ impl WsThreadHandle {
         }
     }
 
-    /// Posts a message for one connection, whose seat is `seat`.
+    /// Posts a message for one connection. `seat` is its row in the table of peers.
     pub(super) fn send(&self, id: WsId, seat: &PeerSlot, message: PreparedMessage) -> Sent {
         let size = message.frame_len();
         let sent = match seat.take_room(size) {

@@ -69,7 +69,7 @@ fn events_have_levels_texts_and_fields() {
     let is_refusal = |seen: &Seen| {
         let has = |name, text: &str| seen.fields.get(name).is_some_and(|f| f.contains(text));
         seen.level == Level::DEBUG
-            && seen.target == "peregrine::drive"
+            && seen.target == "peregrine::http::service"
             && has("message", "refused with 400: ")
             && has("peer", &peer)
     };

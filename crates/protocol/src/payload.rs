@@ -18,9 +18,9 @@ use alloc::vec::Vec;
 pub enum Payload {
     /// Bytes that live as long as the program.
     Static(&'static [u8]),
-    /// Bytes that several answers share.
+    /// Bytes that several responses share.
     Shared(Arc<[u8]>),
-    /// A vector that several answers share.
+    /// A vector that several responses share.
     SharedVec(Arc<Vec<u8>>),
     /// Bytes of this response alone.
     Owned(Vec<u8>),

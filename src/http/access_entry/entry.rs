@@ -1,4 +1,4 @@
-//! What an access log is told of one request.
+//! The access-log entry of one request.
 
 use crate::http::request::Request;
 use crate::http::response::Done;

@@ -56,7 +56,7 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
         }
     }
 
-    /// Tells whoever makes the rest of the response how much of it the client has not taken.
+    /// Reports to the producer of the body how many bytes are unsent.
     pub(super) fn tell_unsent(&self, output: &Output, shared: &Shared<P, M>) {
         let Some(body) = self.exchange.as_ref().and_then(|exchange| exchange.body()) else {
             return;

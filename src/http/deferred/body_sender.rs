@@ -71,10 +71,11 @@ pub struct BodySender {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SendError {
-    /// The client has gone or takes nothing, or nobody wants the body: the request was a HEAD. Stop
-    /// making it.
+    /// The client has disconnected or reads nothing, or the response has no body because the request was
+    /// a HEAD. Stop producing the body.
     Gone,
-    /// More than the declared length was sent, or less when it was finished. The connection is cut.
+    /// More bytes than the declared length were sent, or fewer before the body was finished. The connection
+    /// is closed.
     Length,
     /// The name of a trailer is not a token or is not allowed there, or its value holds a control
     /// byte (RFC 9110 section 6.5.1). Nothing was sent.
@@ -161,7 +162,7 @@ impl BodySender {
         (sender, feed)
     }
 
-    /// Of a body that nobody wants.
+    /// The sender of a body that is not sent: the request was a HEAD.
     pub(crate) fn nobody(door: Arc<WorkerHandle>) -> BodySender {
         let (mut sender, _feed) = BodySender::new(door, RequestId::NONE, BodySize::Unknown);
         sender.credit.end();

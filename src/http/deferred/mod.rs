@@ -1,8 +1,9 @@
 //! Deferred responses: given later, from any thread.
 //!
 //! A response is recorded where it is made, as status, fields and body, and encoded by the connection's
-//! own thread, which gets it through its mailbox: it alone knows the state of the connection. Who is answered is named by slot and ticket; a ticket is given out once in the life of a
-//! worker, so that a deferred response can reach the request it is for, or nobody.
+//! own thread, which gets it through its mailbox. Only that thread knows the state of the connection. A
+//! `RequestId` names the request. No identifier is used twice in the life of a worker,
+//! so a deferred response reaches its own request or none.
 
 mod body_sender;
 #[cfg(any(test, feature = "internals"))]

@@ -14,10 +14,10 @@ use std::sync::Arc;
 
 /// Answers one request later, from any thread: made by [`Response::defer`].
 ///
-/// Until it is used the connection takes no further request, so that pipelined answers stay in
-/// order, and costs no thread. Dropping it unused is a 500, as is a panic on the way; so is waiting
-/// longer than [`Limits::response_timeout`](crate::Limits::response_timeout), with 503. If the connection is
-/// gone by then nothing is sent, to nobody.
+/// Until it is used, the connection handles no further request, so pipelined responses stay in order. It
+/// occupies no thread. If it is dropped unused, or its closure panics, the client gets 500. After
+/// [`Limits::response_timeout`](crate::Limits::response_timeout) the client gets 503. If the connection has
+/// closed, the response is discarded.
 ///
 /// ```
 /// use peregrine::{Done, Request, Response};
@@ -106,7 +106,7 @@ impl Responder {
         let mut scratch = SCRATCH.take().unwrap_or_default();
         let mut wire = ResponseRecorder::late(self.door.clone(), self.id);
         let response = wire.late_response(self.mode, &self.begun, &mut scratch);
-        // If it panics, this is not used yet: whoever has it posts the failure.
+        // If it panics, this responder is still unused: its drop, or `send_or_panicked`, posts the failure.
         let done = answer(response);
         self.used = true;
         wire.post_late(done.body_bytes(), &mut scratch);

@@ -50,7 +50,7 @@ pub(crate) enum WorkerCommand {
     Cut(RequestId),
     /// A sink that has paused shall go on, or answer.
     Resume(RequestId, Flow),
-    /// Something is to be called, whoever is connected.
+    /// A timer that is to be started. It belongs to no connection.
     Timer(NewTimer),
 }
 
@@ -70,7 +70,7 @@ impl WorkerCommand {
     }
 }
 
-/// A worker as those see it who answer later.
+/// The part of a worker that other threads use to send responses later.
 pub(crate) struct WorkerHandle {
     pub(crate) inbox: Inbox<WorkerCommand>,
     pending: Pending,
@@ -85,7 +85,7 @@ pub(crate) struct WorkerHandle {
 }
 
 thread_local! {
-    /// There is a door that this thread is behind.
+    /// This thread owns the inbox of a worker.
     static IS_WORKER: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -114,13 +114,13 @@ impl WorkerHandle {
         self.inbox.adopt();
     }
 
-    /// Whether the calling thread is behind any door: it must not wait for another that may be
+    /// Whether the calling thread is a worker. A worker must not wait for another worker, which may be
     /// waiting for it.
     pub(crate) fn is_worker() -> bool {
         IS_WORKER.get()
     }
 
-    /// After the end of the worker it is dropped: whoever waits for an answer to it learns by that.
+    /// After the end of the worker the command is dropped. A thread that waits for its outcome sees the drop.
     pub(crate) fn post(&self, command: WorkerCommand) {
         self.inbox.post(command);
     }

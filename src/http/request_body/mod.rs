@@ -172,8 +172,8 @@ impl std::fmt::Debug for Incoming<'_> {
     }
 }
 
-/// Wakes a [`BodySink`] that has paused; see [`Incoming::resumer`]. When its request is over it does
-/// nothing, to nobody.
+/// Continues a [`BodySink`] that has paused; see [`Incoming::resumer`]. It has no effect after its request
+/// has ended.
 #[derive(Clone, Debug)]
 pub struct Resumer {
     door: Arc<WorkerHandle>,

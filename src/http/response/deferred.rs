@@ -36,7 +36,7 @@ impl Response<'_> {
         };
         self.output.truncate(wire.mark);
         if wire.fault.is_some() {
-            // Before anybody can answer as if nothing were wrong.
+            // The failure is posted before the responder exists, so no response can overtake it.
             wire.post_late(0, self.output);
         }
         let id = self.id();
@@ -117,8 +117,8 @@ impl Response<'_> {
             .text("the server is busy\n")
     }
 
-    /// Answers with a body that is sent piece by piece, from any thread, by whoever has the
-    /// [`BodySender`]: in chunks (RFC 9112 section 7.1), or until the connection closes for an
+    /// Answers with a body that is sent piece by piece through the [`BodySender`], from any thread: in
+    /// chunks (RFC 9112 section 7.1), or until the connection closes for an
     /// HTTP/1.0 client. The head goes out at once.
     ///
     /// The sender of a response that has no body, as to a HEAD, says [`SendError::Gone`].
@@ -187,7 +187,7 @@ impl Response<'_> {
     }
 
     /// Answers with server-sent events (WHATWG HTML section 9.2), for a page's `EventSource`, as
-    /// `text/event-stream`. They are sent by whoever has the [`EventSender`], from any thread.
+    /// `text/event-stream`. They are sent through the [`EventSender`], from any thread.
     ///
     /// Unless the handler has set these fields, the response says `Cache-Control: no-cache,
     /// no-transform`, against caches and against proxies that compress, and `X-Accel-Buffering: no`,
@@ -202,8 +202,8 @@ impl Response<'_> {
     }
 
     /// As [`Response::events`], with another time without an event after which the worker sends a
-    /// comment, in whole seconds from 1 on. Proxies cut what is silent for long, and a client that is
-    /// gone without a word is noticed by a comment that it does not acknowledge.
+    /// comment, in whole seconds from 1 on. Proxies close connections that are silent for
+    /// long. A client that has disappeared is detected because it does not acknowledge the comment.
     pub fn events_with_heartbeat(self, heartbeat: Duration) -> (Done, EventSender) {
         let response = self
             .default_field(field_line!("Content-Type", "text/event-stream"))
@@ -265,7 +265,7 @@ impl Response<'_> {
         }
     }
 
-    /// What is known of it to those that answer later.
+    /// The identifier by which other threads name this request.
     fn id(&mut self) -> RequestId {
         match self.wire.origin {
             Origin::Late(id) => id,

@@ -1,4 +1,4 @@
-//! What `Handler::error_response` is told of an error.
+//! `ErrorContext`: the argument of `Handler::error_response`.
 
 use super::{Done, Response};
 use crate::http::request::Request;

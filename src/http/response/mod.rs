@@ -55,19 +55,19 @@ impl Done {
         self.status
     }
 
-    /// The answer comes later ([`Response::defer`]): neither its status nor its body is known yet.
+    /// The response comes later ([`Response::defer`]): neither its status nor its body is known yet.
     pub fn is_deferred(&self) -> bool {
         self.is_deferred
     }
 
-    /// Bytes of the body that follow the head: none in an answer to HEAD. 0 also where nobody knows:
+    /// Bytes of the body that follow the head: 0 in a response to HEAD. Also 0 if the length is not known:
     /// for a response that comes later, or is streamed without a declared length.
     pub fn body_bytes(&self) -> u64 {
         self.body_bytes
     }
 }
 
-/// The answer to one request, written straight into what is sent to the client.
+/// The response to one request. It is written directly into the output of the connection.
 ///
 /// `Content-Length`, `Transfer-Encoding`, `Connection`, `Keep-Alive`, `Proxy-Connection`, `Date` and
 /// `Server` belong to the library: it knows what is right, and [`Response::header`] leaves them out,
@@ -142,8 +142,8 @@ impl<'a> Response<'a> {
     /// are read when they are sent, in steps of at most 96 KiB between which others get their turn,
     /// with `sendfile` where the system has it; so memory is bounded however long the file is.
     ///
-    /// If the file turns out to be shorter the connection is cut: a client sees that something is
-    /// missing and never gets other bytes in its place.
+    /// If the file turns out to be shorter, the connection is closed. The client sees that bytes are
+    /// missing, and never gets other bytes in their place.
     ///
     /// ```
     /// # use peregrine::{Done, Request, Response};
@@ -214,8 +214,8 @@ impl<'a> Response<'a> {
         }
     }
 
-    /// The answer is complete and no larger than the system takes at once. Also one that is made later,
-    /// of which no more is seen from here.
+    /// The response is complete and not larger than what one system call takes. Also true for a deferred
+    /// response, which this recorder does not see.
     pub(crate) fn is_whole(&self) -> bool {
         let wire = &*self.wire;
         let is_complete = wire.state == ResponseState::Complete && wire.fault.is_none();

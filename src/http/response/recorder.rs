@@ -16,10 +16,9 @@ use peregrine_protocol::http::response::{BodySize, Content, ResponseHead};
 use std::io;
 use std::sync::Arc;
 
-/// Where answers are written, and what becomes of the current one. The driver keeps one of it, so
-/// that a [`Response`] is no more than two references: passed by value in registers, from call to
-/// call of its methods. Answers that come later are made in one of their own: recorded, and encoded on the
-/// connection's thread.
+/// The state of the response that is being made. The driver keeps one recorder for all its connections, so a
+/// [`Response`] is two references, which are passed by value in registers. A deferred response has a recorder
+/// of its own: it is recorded on the thread that makes it, and encoded on the thread of the connection.
 pub(crate) struct ResponseRecorder {
     pub(crate) encoder: ResponseEncoder,
     pub(super) mode: ResponseContext,
@@ -47,7 +46,7 @@ pub(crate) struct ResponseRecorder {
 /// See [`ResponseRecorder::begun`].
 const RECORDED: usize = usize::MAX;
 
-/// Whom the response is for.
+/// The request that the response is for.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Origin {
     /// The connection whose turn it is.
@@ -319,7 +318,7 @@ impl ResponseRecorder {
         }
     }
 
-    /// Sends a response that was made later to its connection, with so many bytes of body.
+    /// Posts a deferred response, whose body has `body_bytes` bytes, to its connection.
     pub(crate) fn post_late(&mut self, body_bytes: u64, output: &mut Output) {
         let Origin::Late(id) = self.origin else {
             return;
@@ -337,7 +336,7 @@ impl ResponseRecorder {
                 };
                 WorkerCommand::Answer(id, late)
             }
-            // Whoever has the next responder answers.
+            // The response was deferred again, and the next responder sends it.
             (None, ResponseState::Deferred | ResponseState::Posted) => return,
             (None, ResponseState::Open) => WorkerCommand::Fail(id, ResponseError::Missing),
             (Some(fault), _) => WorkerCommand::Fail(id, fault),

@@ -29,7 +29,7 @@ pub(super) enum Drawn {
     All,
 }
 
-/// Who is connected where a timer is called.
+/// The peer of a timer, which belongs to no connection.
 struct Nobody;
 
 impl Ends for Nobody {

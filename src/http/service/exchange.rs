@@ -47,7 +47,7 @@ impl<P> Service<P> {
         exchange.get_or_insert_with(|| spare.pop().unwrap_or_default())
     }
 
-    /// Nothing more is to come: other threads are told, and what users have given is dropped.
+    /// The exchange is over. Other threads can see that from now on, and the values of users are dropped.
     pub(super) fn end(&mut self, exchange: Option<Box<Exchange>>) {
         let Some(mut exchange) = exchange else {
             return;

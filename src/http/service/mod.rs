@@ -53,7 +53,7 @@ pub(crate) trait Upgrades<H> {
     fn is_accepted(&self) -> bool;
 }
 
-/// None is taken: whoever does not know the other protocol passes over it (RFC 9110 section 7.8).
+/// Accepts no upgrade. A server ignores an `Upgrade` to a protocol that it does not support (RFC 9110 section 7.8).
 ///
 /// The mode of a [`Server`](crate::Server) without WebSockets; it holds none of their code.
 #[derive(Clone, Copy, Debug)]
@@ -438,7 +438,7 @@ where
     }
 }
 
-/// What a client is told of a [`Failure`].
+/// The text of the response after a [`Failure`].
 const NOT_ANSWERED: &str = "the server could not answer this request";
 
 /// Why there is no response.

@@ -84,7 +84,7 @@ pub(crate) trait Driver: Sized {
     #[cfg(test)]
     fn lost(&mut self, _left: &mut Slab<Self::Connection>) {}
 
-    /// The server begins to stop: whoever waits to be accepted goes to [`EventLoop::arrivals`].
+    /// The server begins to stop: connections in the backlog are moved to [`EventLoop::arrivals`].
     fn stop(_events: &mut EventLoop<'_, Self>) -> io::Result<()> {
         Ok(())
     }
@@ -134,8 +134,8 @@ pub(crate) struct Time {
     pub(crate) is_timed: bool,
 }
 
-/// A connection of a thread. It needs neither a thread nor a poller: who calls [`Driven::ready`] and does
-/// what [`Fate`] says drives it.
+/// A connection of a thread. It needs neither a thread nor a poller. The caller of [`Driven::ready`] drives it,
+/// and acts on the [`Fate`] that is returned.
 pub(crate) trait Driven<S> {
     type Transport: Transport;
 

@@ -77,7 +77,7 @@ impl<D: Driver> EventLoop<'_, D> {
         let Some(stop) = &self.stop else {
             return Ok(None);
         };
-        // In this order: who hands over does so before it says that it is done.
+        // The order matters: a thread hands its connections over before it reports that it has finished.
         let is_over =
             D::has_all(self.control) && self.driver.arrivals().is_empty() && self.slab.is_empty();
         let is_late = self.control.is_cutting() || Instant::now() >= stop.at;

@@ -81,7 +81,7 @@ pub(crate) struct EventLoop<'a, D: Driver> {
 }
 
 struct Stop {
-    /// When what is still open is cut.
+    /// When connections that are still open are closed.
     at: Instant,
     drained: u64,
 }

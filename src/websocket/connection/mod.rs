@@ -352,7 +352,7 @@ impl<P: WsHandlerRef, T: Transport> WsConnection<P, T> {
             .disconnect(&mut self.peer, &mut self.link.socket, why);
     }
 
-    /// It is over: the handler is told, and what the client shall still read is sent.
+    /// If the connection is over: calls the handler, and sends what the client is still to read.
     fn over(&mut self, unread: bool, shared: &mut WsShared<P>) -> Fate {
         let Some(end) = self.peer.ws.ended().cloned() else {
             return Fate::Open;
@@ -389,7 +389,7 @@ impl<P: WsHandlerRef, T: Transport> WsConnection<P, T> {
         if self.send(shared).is_err() {
             return Fate::Closed;
         }
-        // Who lingers does so from the first time on, whatever others try to send meanwhile.
+        // A connection that lingers goes on lingering, whatever other threads send to it meanwhile.
         if self.peer.ws.output().is_some() || matches!(self.phase, Phase::Lingering { .. }) {
             return Fate::Open;
         }

@@ -15,7 +15,7 @@ use crate::http::{Version, field_block};
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// Whoever waits for it sends the body, or goes on to another protocol (RFC 9110 section 10.1.1).
+/// A client that waits for it then sends the body, or continues in another protocol (RFC 9110 section 10.1.1).
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// Interim ones (1xx) are the library's.

@@ -42,7 +42,7 @@ impl From<Version> for ::http::Version {
     }
 }
 
-/// The methods whose answers are framed unlike others (RFC 9112 section 6.3), or that the library may
+/// Methods whose responses have a framing of their own (RFC 9112 section 6.3), or that the library may
 /// answer itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Method {

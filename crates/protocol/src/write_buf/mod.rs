@@ -16,8 +16,8 @@ pub const MAX_SLICES: usize = 32;
 /// What a kept buffer may weigh; above, it is given back.
 const KEEP: usize = 64 << 10;
 
-/// Answers in the order they were given: small ones as one row of bytes, large payloads between, and
-/// segments that only the driver can read (`X`; a stretch of a file, say).
+/// Responses in order: small ones as one contiguous buffer, large payloads between them, and segments
+/// that only the driver can read (`X`, for example a range of a file).
 ///
 /// ```text
 ///   bytes:  [head A][small body A][head B]          [head C] ...
@@ -65,7 +65,7 @@ enum Body<X> {
     Watcher(Box<dyn Watcher>),
 }
 
-/// Is told what has become of all that stands before it in a [`WriteBuf`].
+/// Is called when all that stands before it in a [`WriteBuf`] has been sent, or is lost.
 pub trait Watcher: core::fmt::Debug + Send {
     /// It is sent.
     fn sent(self: Box<Self>);
@@ -91,8 +91,8 @@ impl<X> Body<X> {
     /// for each client that it waits for.
     fn held(&self) -> usize {
         match self {
-            // What several answers share is the program's: counted for each of them, eight clients
-            // that read nothing of 64 MiB would shut out all others.
+            // Bytes that several responses share belong to the program. If each response counted them,
+            // eight clients that do not read 64 MiB would use up the budget of all others.
             Body::Memory(Payload::Static(_) | Payload::Shared(_))
             | Body::Segment(..)
             | Body::Watcher(_) => 0,

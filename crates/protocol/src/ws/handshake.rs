@@ -85,8 +85,8 @@ pub struct Opening<'a, F> {
     pub fields: F,
 }
 
-/// Whether the request asks for a WebSocket. Another protocol is none of our business: whoever does
-/// not know it passes over it (RFC 9110 section 7.8).
+/// Whether the request asks for a WebSocket. A server ignores an `Upgrade` to a protocol that it does not
+/// support (RFC 9110 section 7.8).
 pub fn is_wanted<'a>(mut upgrade: impl Iterator<Item = &'a [u8]>) -> bool {
     upgrade.any(|value| holds(value, b"websocket"))
 }

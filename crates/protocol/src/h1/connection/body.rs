@@ -73,7 +73,7 @@ impl Http1 {
     fn leave_unread(&mut self, body: BodyLength, awaits: bool, head: usize, limits: &Limits) {
         let most = limits.linger_bytes.min(u32::MAX as usize) as u64;
         self.unread = match body {
-            // Whoever still waits for a `100` may send the body or not (RFC 9110 section 10.1.1).
+            // A client that still waits for a `100` may send the body or not (RFC 9110 section 10.1.1).
             BodyLength::Exact(len) if len <= most && !awaits => len as u32,
             _ => {
                 self.last = true;
@@ -156,7 +156,7 @@ impl Http1 {
         }
     }
 
-    /// Nobody takes pieces before [`Http1::resume`].
+    /// The driver takes no pieces before [`Http1::resume`].
     pub fn pause(&mut self, now: Seconds) {
         self.paused = true;
         self.since = now;
@@ -172,7 +172,7 @@ impl Http1 {
         }
     }
 
-    /// Whoever takes the pieces has failed.
+    /// The consumer of the pieces has failed.
     pub fn give_up(&mut self) {
         self.turn_away(CloseReason::Finished);
     }
@@ -188,7 +188,7 @@ impl Http1 {
         self.leave_unread(body, false, input.head.len(), limits);
     }
 
-    /// Throws away what nobody reads. True when it is all gone.
+    /// Discards the unread rest of a body. True when all of it is gone.
     pub(super) fn drain(&mut self, input: &mut Input) -> bool {
         let n = (self.unread as usize).min(input.available());
         input.consume(n);

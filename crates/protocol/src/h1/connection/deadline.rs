@@ -46,7 +46,7 @@ impl Http1 {
         self.since.after(wait)
     }
 
-    /// Nothing of a request is here, and whoever has just connected has had time to ask for something.
+    /// No byte of a request is here, and a new client has had time to send one.
     pub fn is_spare(&self, now: Seconds) -> bool {
         self.is_idle() && (self.is_used() || now >= self.waited(FIRST_GRACE))
     }

@@ -47,8 +47,8 @@ pub enum Next {
     Piece(Range<usize>),
     /// Answer the request, then [`Http1::finish`]; or [`Http1::defer`].
     Request(RequestParts),
-    /// The last request's answer is not complete, or nobody takes its body at the moment. Nothing
-    /// further is looked at before.
+    /// The response to the last request is not complete, or the reading of its body is paused. Nothing
+    /// further is parsed before.
     Wait,
     /// Send what is in the output, then close.
     Close(Close),
@@ -163,9 +163,9 @@ pub struct Http1 {
     eof: bool,
     /// No further request is taken after the current one.
     last: bool,
-    /// Nobody takes pieces of the body at the moment.
+    /// The driver takes no pieces of the body at the moment.
     paused: bool,
-    /// Bytes of the body that nobody will read, as far as they are known; 1 at least if there are any.
+    /// Bytes of the body that will be discarded, as far as they are known; at least 1 if there are any.
     unread: u32,
     /// The server stops: what had arrived by then, so many unread bytes, is answered, and nothing
     /// that comes after it. A client that goes on asking would never let the server stop.
@@ -198,10 +198,10 @@ impl Http1 {
         self.eof = true;
     }
 
-    /// The server stops, and `unread` bytes have arrived: the answer to the last request that begins
-    /// in them is the last one, or if there is none, that to the next one. For which there is
-    /// [`Limits::stop_grace`]: a client that has sent it already cannot know that we stop, and one
-    /// whose connection is closed under its request cannot know whether that was answered.
+    /// The server stops, and `unread` bytes have arrived. The last response of the connection is the one to
+    /// the last request that begins in these bytes, or, without such a request, the one to the next request.
+    /// The client has [`Limits::stop_grace`] to send it: that request may be on its way already, and a client
+    /// whose connection is closed then cannot know whether its request was handled.
     pub fn stop(&mut self, unread: usize, now: Seconds) {
         self.owed = Some(unread);
         if self.is_idle() {
@@ -304,7 +304,7 @@ impl Http1 {
                         Err(error) => Err(error),
                     }
                 }
-                // It has been announced, and nobody has said what becomes of it.
+                // The body has been announced, and the driver has not called `plan` yet.
                 MessageState::Plan => return Next::Wait,
                 MessageState::Exact(_)
                 | MessageState::Chunked

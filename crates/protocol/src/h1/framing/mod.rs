@@ -91,7 +91,7 @@ pub fn body_length(head: &Head, bytes: &[u8]) -> Result<BodyLength, ProtocolErro
         if length.is_some() {
             return Err(ProtocolError::LengthAndEncoding);
         }
-        // 6.1: HTTP/1.0 had no Transfer-Encoding; whoever forwarded this did not understand it.
+        // 6.1: HTTP/1.0 had no Transfer-Encoding; an intermediary forwarded this without understanding it.
         if head.version < Version::Http11 {
             return Err(ProtocolError::EncodingInHttp10);
         }

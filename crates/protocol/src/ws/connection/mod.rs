@@ -112,7 +112,7 @@ pub struct WsConn<X = NoSegment> {
     /// When our ping or close frame was sent, or the end of the stream.
     since: Seconds,
     pinged: bool,
-    /// The backlog has been above the mark, and nobody has been told that it is below.
+    /// The backlog has been above the mark, and the driver has not been notified that it is below again.
     pub(super) crowded: bool,
     /// Nothing was read for a while, as the backlog was above the mark: the time of a message that has
     /// begun is counted anew.
@@ -132,7 +132,7 @@ pub(super) struct Waiting {
 }
 
 impl<X> WsConn<X> {
-    /// `output` holds the answer to the handshake.
+    /// `output` holds the response to the handshake.
     pub fn new(
         now: Seconds,
         limits: Arc<WsLimits>,
@@ -157,8 +157,8 @@ impl<X> WsConn<X> {
         }
     }
 
-    /// Takes what has arrived as far as it can, or until so much waits to be sent that the client has
-    /// to take something first: answers to pings count, too.
+    /// Takes what has arrived, until the input is used up or the backlog is so large that the client has to read
+    /// first. Pongs are part of the backlog.
     pub fn next(&mut self, input: &mut WsInput, now: Seconds) -> Next {
         loop {
             if self.is_over() {
