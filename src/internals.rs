@@ -26,9 +26,9 @@ impl Default for Answers {
             ThreadPool::new(size, || {}),
             Arc::new(MemoryBudget::new(usize::MAX)),
         );
-        let door = WorkerHandle::new(&Limits::default(), pool, budget, || {});
-        let wire = ResponseRecorder::new(Some("peregrine"), Arc::new(door));
-        Answers(wire, Output::default())
+        let handle = WorkerHandle::new(&Limits::default(), pool, budget, || {});
+        let recorder = ResponseRecorder::new(Some("peregrine"), Arc::new(handle));
+        Answers(recorder, Output::default())
     }
 }
 

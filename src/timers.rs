@@ -55,7 +55,7 @@ enum To {
 #[derive(Default)]
 struct Workers {
     /// Empty before the start.
-    doors: OnceLock<Vec<Arc<WorkerHandle>>>,
+    handles: OnceLock<Vec<Arc<WorkerHandle>>>,
     early: Mutex<Vec<NewTimer>>,
     early_count: Arc<AtomicUsize>,
     next: AtomicUsize,
@@ -84,8 +84,8 @@ impl std::fmt::Display for TimerError {
 impl std::error::Error for TimerError {}
 
 impl Timers {
-    pub(crate) fn of_worker(door: Arc<WorkerHandle>) -> Timers {
-        Timers(To::Worker(door))
+    pub(crate) fn of_worker(handle: Arc<WorkerHandle>) -> Timers {
+        Timers(To::Worker(handle))
     }
 
     pub(crate) fn of_server() -> Timers {
@@ -93,15 +93,15 @@ impl Timers {
     }
 
     /// The server starts. Requests from before the start begin now.
-    pub(crate) fn start(&self, doors: Vec<Arc<WorkerHandle>>) {
+    pub(crate) fn start(&self, handles: Vec<Arc<WorkerHandle>>) {
         let To::Server(workers) = &self.0 else {
             return;
         };
         let mut early = workers.lock_early();
-        let _ = workers.doors.set(doors);
+        let _ = workers.handles.set(handles);
         for timer in early.drain(..) {
-            if let Some(door) = workers.door() {
-                door.post(WorkerCommand::Timer(timer));
+            if let Some(handle) = workers.handle() {
+                handle.post(WorkerCommand::Timer(timer));
             }
         }
     }
@@ -158,38 +158,38 @@ impl Timers {
             period,
             entry: entry.clone(),
         };
-        let door = match &self.0 {
-            To::Worker(door) => door,
-            To::Server(workers) => match workers.door() {
-                Some(door) => door,
+        let handle = match &self.0 {
+            To::Worker(handle) => handle,
+            To::Server(workers) => match workers.handle() {
+                Some(handle) => handle,
                 None => {
                     let mut early = workers.lock_early();
                     let entry = Entry::new(call, &workers.early_count, EARLY);
                     let entry = entry.ok_or(TimerError::Full)?;
-                    match workers.door() {
+                    match workers.handle() {
                         // The server has started meanwhile.
-                        Some(door) => door.post(WorkerCommand::Timer(timer(&entry))),
+                        Some(handle) => handle.post(WorkerCommand::Timer(timer(&entry))),
                         None => early.push(timer(&entry)),
                     }
                     return Ok(Timer(entry));
                 }
             },
         };
-        if door.is_closed() {
+        if handle.is_closed() {
             return Err(TimerError::Stopped);
         }
-        let entry = Entry::new(call, &door.timers, door.most_timers).ok_or(TimerError::Full)?;
-        door.post(WorkerCommand::Timer(timer(&entry)));
+        let entry = Entry::new(call, &handle.timers, handle.most_timers).ok_or(TimerError::Full)?;
+        handle.post(WorkerCommand::Timer(timer(&entry)));
         Ok(Timer(entry))
     }
 }
 
 impl Workers {
     /// The next worker in turn; `None` before the start.
-    fn door(&self) -> Option<&Arc<WorkerHandle>> {
-        let doors = self.doors.get()?;
+    fn handle(&self) -> Option<&Arc<WorkerHandle>> {
+        let handles = self.handles.get()?;
         let next = self.next.fetch_add(1, Ordering::Relaxed);
-        doors.get(next % doors.len().max(1))
+        handles.get(next % handles.len().max(1))
     }
 
     fn lock_early(&self) -> std::sync::MutexGuard<'_, Vec<NewTimer>> {

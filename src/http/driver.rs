@@ -62,7 +62,7 @@ impl<H: Handler, M: UpgradeMode<H, T>, T: OverSocket> Worker<H, M, T> {
         }
         let control = &*self.control;
         let _serving = control.worker_starts();
-        let seat = &control.seats[self.index];
+        let worker = &control.workers[self.index];
         self.handle.adopt();
         let _open = Open(&self.handle);
         let shared = Shared {
@@ -70,7 +70,7 @@ impl<H: Handler, M: UpgradeMode<H, T>, T: OverSocket> Worker<H, M, T> {
                 handler: self.handler,
                 limits: self.config.limits,
                 hosts: self.config.allowed_hosts.clone(),
-                wire: ResponseRecorder::new(
+                recorder: ResponseRecorder::new(
                     self.config.server_name.as_deref(),
                     self.handle.clone(),
                 ),
@@ -80,7 +80,7 @@ impl<H: Handler, M: UpgradeMode<H, T>, T: OverSocket> Worker<H, M, T> {
                 lasting: control.capacity.lasting.clone(),
             },
             pool: BufferPool::default(),
-            counters: seat.counters.clone(),
+            counters: worker.counters.clone(),
             mode: self.mode,
             tally: LocalUsage::new(control.budget.clone()),
             place: ConnId::default(),
@@ -89,7 +89,7 @@ impl<H: Handler, M: UpgradeMode<H, T>, T: OverSocket> Worker<H, M, T> {
         let mut listeners = Listeners::new(self.listeners);
         listeners.watch(true, &self.poll)?;
         let driver = HttpDriver {
-            seat,
+            worker,
             handle: &self.handle,
             shared,
             keep_alive: self.config.keep_alive,
@@ -101,7 +101,7 @@ impl<H: Handler, M: UpgradeMode<H, T>, T: OverSocket> Worker<H, M, T> {
         };
         let ended = EventLoop::new(self.index, (&self.config, control), self.poll, driver).run();
         // What the end has dropped, too.
-        seat.counters.count_panics();
+        worker.counters.count_panics();
         ended
     }
 }
@@ -116,7 +116,7 @@ impl Drop for Open<'_> {
 }
 
 struct HttpDriver<'a, P, M, T> {
-    seat: &'a WorkerShared,
+    worker: &'a WorkerShared,
     handle: &'a WorkerHandle,
     shared: Shared<P, M>,
     keep_alive: bool,
@@ -150,7 +150,7 @@ where
 
     #[inline(always)]
     fn arrivals(&self) -> &Mailbox<Accepted> {
-        &self.seat.mailbox
+        &self.worker.mailbox
     }
 
     #[inline(always)]
@@ -200,7 +200,7 @@ where
         if !events.driver.timers.is_empty() {
             events.call_timers();
         }
-        let asked = events.driver.seat.asked.load(Ordering::Acquire);
+        let asked = events.driver.worker.asked.load(Ordering::Acquire);
         if asked > 0 {
             events.make_room(asked);
         }
@@ -240,7 +240,7 @@ where
     }
 
     fn recover(&mut self) {
-        self.shared.service.wire.recover();
+        self.shared.service.recorder.recover();
         self.shared.mode.recover();
     }
 
@@ -277,7 +277,7 @@ where
         let take = |accepted| arrivals.push(accepted);
         self.driver.listeners.accept(index, BATCH, shop, take)?;
         let taken = self.arrivals.len() as u64;
-        self.driver.seat.given.fetch_add(taken, Ordering::Relaxed);
+        self.driver.worker.given.fetch_add(taken, Ordering::Relaxed);
         self.open_arrivals();
         Ok(())
     }
@@ -310,7 +310,7 @@ where
             }
         }
         // Not before they are closed.
-        self.driver.seat.asked.store(0, Ordering::Release);
+        self.driver.worker.asked.store(0, Ordering::Release);
     }
 }
 
@@ -340,7 +340,7 @@ impl<P, M> ThreadState for Shared<P, M> {
         self.service.is_timed = time.is_timed;
         self.service.now = time.now;
         if let Some(unix) = time.unix {
-            self.service.wire.encoder.set_time(unix);
+            self.service.recorder.encoder.set_time(unix);
         }
     }
 

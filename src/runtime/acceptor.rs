@@ -29,7 +29,7 @@ impl Acceptor {
         Acceptor {
             poll,
             listeners: Listeners::new(listeners),
-            batches: control.seats.iter().map(|_| Vec::new()).collect(),
+            batches: control.workers.iter().map(|_| Vec::new()).collect(),
             control,
             config,
             turn: 0,
@@ -51,8 +51,8 @@ impl Acceptor {
                 turn,
             } = &mut self;
             listeners.close((control, poll), |accepted| {
-                let seat = choose(control, config, turn);
-                batches[seat].push(accepted);
+                let worker = choose(control, config, turn);
+                batches[worker].push(accepted);
             })
         };
         self.hand_over();
@@ -85,8 +85,8 @@ impl Acceptor {
             turn,
         } = self;
         listeners.accept(index, BATCH, (control, config, poll), |accepted| {
-            let seat = choose(control, config, turn);
-            batches[seat].push(accepted);
+            let worker = choose(control, config, turn);
+            batches[worker].push(accepted);
         })?;
         self.hand_over();
         Ok(())
@@ -94,9 +94,9 @@ impl Acceptor {
 
     /// One wake-up for all that goes to one worker.
     fn hand_over(&mut self) {
-        for (seat, batch) in self.control.seats.iter().zip(&mut self.batches) {
-            if !batch.is_empty() && seat.mailbox.put(batch.drain(..)) {
-                seat.waker.wake();
+        for (worker, batch) in self.control.workers.iter().zip(&mut self.batches) {
+            if !batch.is_empty() && worker.mailbox.put(batch.drain(..)) {
+                worker.waker.wake();
             }
         }
     }
@@ -105,15 +105,17 @@ impl Acceptor {
 /// The worker for the next connection: the one whose turn it is, or the one with the fewest, those
 /// that are behind it in turn coming first.
 fn choose(control: &ServerState, config: &Config, turn: &mut usize) -> usize {
-    let count = control.seats.len();
-    let mut seats = (0..count).map(|i| (*turn + i) % count);
-    let load = |&seat: &usize| control.seats[seat].load();
+    let count = control.workers.len();
+    let mut workers = (0..count).map(|i| (*turn + i) % count);
+    let load = |&worker: &usize| control.workers[worker].load();
     let chosen = match config.balance {
-        Balance::LeastConnections => seats.min_by_key(load),
-        Balance::RoundRobin => seats.next(),
+        Balance::LeastConnections => workers.min_by_key(load),
+        Balance::RoundRobin => workers.next(),
     };
     let chosen = chosen.expect("at least one worker");
     *turn = chosen + 1;
-    control.seats[chosen].given.fetch_add(1, Ordering::Relaxed);
+    control.workers[chosen]
+        .given
+        .fetch_add(1, Ordering::Relaxed);
     chosen
 }

@@ -70,12 +70,14 @@ impl<T: Transport> Link<T> {
         id: ConnId,
         poll: &Poll,
     ) -> io::Result<()> {
+        let wants_write = self.socket.stream.wants().write;
         let interest = match (self.starved, interest) {
             (true, _) => Interest::Nothing,
             (false, Some(interest)) => interest,
+            (false, None) if wants_write => self.watched.unwrap_or(Interest::Nothing),
             (false, None) => return Ok(()),
         };
-        let interest = match self.socket.stream.wants().write && !self.starved {
+        let interest = match wants_write && !self.starved {
             true => interest.and_write(),
             false => interest,
         };

@@ -1,10 +1,10 @@
 //! Listening sockets.
 
+#[cfg(unix)]
 use super::socket_file;
 #[cfg(unix)]
 use super::socket_file::SocketFile;
 use super::transport;
-#[cfg(unix)]
 use super::transport::ListenerConfig;
 use super::transport::Plain;
 #[cfg(target_os = "linux")]

@@ -64,7 +64,7 @@ impl WorkerShared {
 }
 
 pub(crate) struct ServerState {
-    pub(crate) seats: Vec<WorkerShared>,
+    pub(crate) workers: Vec<WorkerShared>,
     pub(crate) capacity: ConnectionLimit,
     pub(crate) budget: Arc<MemoryBudget>,
     /// The accept threads' wake-ups.
@@ -95,7 +95,7 @@ pub(crate) struct ServerState {
 
 impl ServerState {
     pub(crate) fn new(
-        seats: Vec<WorkerShared>,
+        workers: Vec<WorkerShared>,
         capacity: ConnectionLimit,
         budget: Arc<MemoryBudget>,
         listener_configs: Vec<ListenerConfig>,
@@ -104,9 +104,9 @@ impl ServerState {
         stop_timeout: Duration,
     ) -> ServerState {
         ServerState {
-            working: AtomicUsize::new(seats.len()),
+            working: AtomicUsize::new(workers.len()),
             others,
-            seats,
+            workers,
             capacity,
             budget,
             accepting: AtomicUsize::new(acceptors.len()),
@@ -133,9 +133,9 @@ impl ServerState {
         let control = Arc::downgrade(control);
         QueuesOf::new(move || {
             let control = control.upgrade()?;
-            let seat = control.seats.get(worker)?;
+            let worker = control.workers.get(worker)?;
             Some(Queues {
-                connections: seat.mailbox.len() as u64,
+                connections: worker.mailbox.len() as u64,
                 messages: messages()?,
                 ..Queues::default()
             })
@@ -240,7 +240,7 @@ impl ServerState {
         if self.capacity.give() {
             // Without accept threads the workers accept.
             match self.acceptors.is_empty() {
-                true => self.seats.iter().for_each(|seat| seat.waker.wake()),
+                true => self.workers.iter().for_each(|worker| worker.waker.wake()),
                 false => self.acceptors.iter().for_each(Waker::wake),
             }
         }
@@ -248,27 +248,27 @@ impl ServerState {
 
     /// Has each worker close its share of idle connections, those that have been idle longest.
     pub(crate) fn ask_for_room(&self) {
-        let all: u64 = self.seats.iter().map(WorkerShared::load).sum();
+        let all: u64 = self.workers.iter().map(WorkerShared::load).sum();
         let surplus = self.capacity.surplus() as u64;
-        for seat in &self.seats {
-            let share = (surplus * seat.load()).div_ceil(all.max(1));
+        for worker in &self.workers {
+            let share = (surplus * worker.load()).div_ceil(all.max(1));
             if share > 0 {
-                seat.asked.store(share as usize, Ordering::Release);
-                seat.waker.wake();
+                worker.asked.store(share as usize, Ordering::Release);
+                worker.waker.wake();
             }
         }
     }
 
     /// All workers have done what [`ServerState::ask_for_room`] asked of them, as far as they could.
     pub(crate) fn has_answered(&self) -> bool {
-        let has_answered = |seat: &WorkerShared| seat.asked.load(Ordering::Acquire) == 0;
-        self.seats.iter().all(has_answered)
+        let has_answered = |worker: &WorkerShared| worker.asked.load(Ordering::Acquire) == 0;
+        self.workers.iter().all(has_answered)
     }
 
     fn wake_all(&self) {
         self.others.iter().for_each(Waker::wake);
         self.acceptors.iter().for_each(Waker::wake);
-        self.seats.iter().for_each(|seat| seat.waker.wake());
+        self.workers.iter().for_each(|worker| worker.waker.wake());
     }
 }
 
@@ -278,7 +278,7 @@ pub(crate) struct Accepting<'a>(&'a ServerState);
 impl Drop for Accepting<'_> {
     fn drop(&mut self) {
         self.0.accepting.fetch_sub(1, Ordering::AcqRel);
-        self.0.seats.iter().for_each(|seat| seat.waker.wake());
+        self.0.workers.iter().for_each(|worker| worker.waker.wake());
     }
 }
 

@@ -71,7 +71,7 @@ impl Launch {
         };
         let pool = ThreadPool::new(size, affinity::keep(config.cpu_affinity));
         let budget = Arc::new(MemoryBudget::new(config.buffered_bytes));
-        let seats = worker_polls
+        let workers = worker_polls
             .iter()
             .map(|poll| WorkerShared::new(poll.waker()))
             .collect();
@@ -85,7 +85,7 @@ impl Launch {
         let capacity = ConnectionLimit::new(&config);
         let accepting = capacity.counters.clone();
         let control = Arc::new(ServerState::new(
-            seats,
+            workers,
             capacity,
             budget,
             bound.configs,
@@ -149,7 +149,7 @@ impl Launch {
             mut running,
         } = self;
         // This comes before the first request, whose handler might read them.
-        let counters = control.seats.iter().map(|seat| seat.counters.clone());
+        let counters = control.workers.iter().map(|worker| worker.counters.clone());
         let (shared, ws) = running.others.split_at(2);
         stats.add(
             counters.collect(),

@@ -42,11 +42,11 @@ impl<H: WebSocketHandler> Server<H, WebSockets> {
     /// Starts with another transport for the bytes of each connection.
     pub(crate) fn start_over<T: OverSocket>(self) -> io::Result<Running> {
         let threads = WsThreads::<_, T>::new(&self.config, &self.mode.hub)?;
-        let seats = threads.seats.clone();
+        let shared = threads.threads.clone();
         let started = self.start_with(threads);
         if started.is_err() {
             // A clone of the hub may still exist. It must not take messages that will never be sent.
-            seats.iter().for_each(WsThreadShared::close);
+            shared.iter().for_each(WsThreadShared::close);
         }
         started
     }
@@ -60,13 +60,13 @@ impl<H: WebSocketHandler> Server<H, WebSockets> {
         let mut launch = Launch::new(self.config, places, threads.wakers(), self.timers)?;
         let handler = Arc::new(self.handler);
         for (index, poll) in std::mem::take(&mut threads.polls).into_iter().enumerate() {
-            let counters = threads.seats[index].counters.clone();
+            let counters = threads.threads[index].counters.clone();
             let worker = WsWorker {
                 index,
                 handler: handler.clone(),
                 config: launch.config.clone(),
                 control: launch.control.clone(),
-                seats: threads.seats.clone(),
+                threads: threads.threads.clone(),
                 hub: hub.clone(),
                 poll,
             };

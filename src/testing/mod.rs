@@ -175,7 +175,7 @@ impl<'h, H: Handler> Connection<'h, H> {
     /// The counters of this connection.
     pub fn counters(&self) -> Counters {
         let shared = &self.served.shared;
-        shared.counters.snapshot() + shared.service.wire.door.pool.counters().snapshot()
+        shared.counters.snapshot() + shared.service.recorder.handle.pool.counters().snapshot()
     }
 
     /// Bytes that were sent and are still held: those of an incomplete request.
@@ -190,12 +190,12 @@ impl<'h, H: Handler> Connection<'h, H> {
     fn run(&mut self) {
         let fate = self.served.rested();
         self.done(fate);
-        let door = self.served.shared.service.wire.door.clone();
-        door.adopt();
+        let handle = self.served.shared.service.recorder.handle.clone();
+        handle.adopt();
         let mut commands = Vec::new();
         // Messages that a handler has sent from its own thread are here already.
-        while !door.inbox.is_empty() {
-            door.inbox.take(&mut commands);
+        while !handle.inbox.is_empty() {
+            handle.inbox.take(&mut commands);
             let before = self.served.received.len();
             for command in commands.drain(..) {
                 match command {
@@ -243,13 +243,13 @@ fn serve<H: Handler, M: Upgrades<H>>(
     (transport, wake): (Memory, impl Fn() + Send + Sync + 'static),
 ) -> Served<'_, H, M> {
     let budget = Arc::new(MemoryBudget::new(usize::MAX));
-    let door = WorkerHandle::new(&limits, ThreadPool::new(size, || {}), budget.clone(), wake);
+    let handle = WorkerHandle::new(&limits, ThreadPool::new(size, || {}), budget.clone(), wake);
     let shared = connection::Shared {
         service: Service {
             handler,
             limits,
             hosts: None,
-            wire: ResponseRecorder::new(Some("peregrine"), Arc::new(door)),
+            recorder: ResponseRecorder::new(Some("peregrine"), Arc::new(handle)),
             now: Seconds::START,
             is_timed: false,
             spare: Vec::new(),
@@ -270,10 +270,10 @@ fn serve<H: Handler, M: Upgrades<H>>(
 impl<H: Handler> Drop for Connection<'_, H> {
     fn drop(&mut self) {
         self.close();
-        let door = &self.served.shared.service.wire.door;
-        door.close();
+        let handle = &self.served.shared.service.recorder.handle;
+        handle.close();
         // No connection needs the results of jobs that still run.
-        door.pool.close(Instant::now());
+        handle.pool.close(Instant::now());
     }
 }
 

@@ -54,7 +54,7 @@ pub struct WebSocket<'h, H: WebSocketHandler> {
     served: Box<Alone<WsConnection<&'h H, Memory>, WsShared<&'h H>>>,
     answer: Vec<u8>,
     /// The mailbox through which a hub sends to it.
-    door: Arc<WsThreadHandle>,
+    handle: Arc<WsThreadHandle>,
     disconnect: Option<Disconnect>,
 }
 
@@ -143,20 +143,20 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
     ) -> Result<WebSocket<'h, H>, Vec<u8>> {
         let mailbox_bytes = limits.mailbox_bytes;
         let (answer, arrival) = shake_hands(handler, request, limits)?;
-        let door = Arc::new(WsThreadHandle::new(mailbox_bytes, || {}));
-        let is_new = hub.open(vec![door.clone()]);
+        let handle = Arc::new(WsThreadHandle::new(mailbox_bytes, || {}));
+        let is_new = hub.open(vec![handle.clone()]);
         assert!(
             is_new,
             "the Hub is connected to another server or connection"
         );
-        door.given.store(1, Ordering::Release);
+        handle.given.store(1, Ordering::Release);
         let shared = WsShared {
             service: WsService::new(handler, hub.clone()),
             inputs: WsInputs::default(),
             counters: Arc::default(),
             limits: Limits::default(),
             tally: LocalUsage::new(Arc::new(MemoryBudget::new(usize::MAX))),
-            door: door.clone(),
+            handle: handle.clone(),
             index: 0,
             dirty: Vec::new(),
         };
@@ -164,7 +164,7 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
         let mut ws = WebSocket {
             served: Box::new(Alone::new(connection, shared)),
             answer,
-            door,
+            handle,
             disconnect: None,
         };
         ws.act(|connection, shared| connection.open(ConnId::default(), false, shared));
@@ -268,7 +268,7 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
         let mut commands = Vec::new();
         while self.disconnect.is_none() {
             let published = std::mem::take(&mut self.served.shared.service.later);
-            self.door.inbox.take(&mut commands);
+            self.handle.inbox.take(&mut commands);
             if published.is_empty() && commands.is_empty() {
                 break;
             }
@@ -276,14 +276,14 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
                 self.deliver(&publication);
             }
             for command in commands.drain(..) {
-                self.door.taken(&command);
+                self.handle.taken(&command);
                 self.obey(command);
             }
         }
         let ended = self.connection().ws().ended().cloned();
         if let Some(end) = ended.filter(|_| self.disconnect.is_none()) {
-            self.door.close();
-            self.door.ended.store(1, Ordering::Release);
+            self.handle.close();
+            self.handle.ended.store(1, Ordering::Release);
             self.disconnect = Some(Disconnect::new(&end));
         }
     }
@@ -329,7 +329,7 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
 
 impl<H: WebSocketHandler> Drop for WebSocket<'_, H> {
     fn drop(&mut self) {
-        self.door.close();
+        self.handle.close();
     }
 }
 

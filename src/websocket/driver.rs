@@ -33,7 +33,7 @@ pub(crate) struct WsWorker<H: WebSocketHandler, T> {
     pub(crate) handler: Arc<H>,
     pub(crate) config: Arc<Config>,
     pub(crate) control: Arc<ServerState>,
-    pub(crate) seats: Arc<[WsThreadShared<H::Conn, T>]>,
+    pub(crate) threads: Arc<[WsThreadShared<H::Conn, T>]>,
     pub(crate) hub: Hub,
     pub(crate) poll: Poll,
 }
@@ -41,21 +41,21 @@ pub(crate) struct WsWorker<H: WebSocketHandler, T> {
 impl<H: WebSocketHandler, T: Transport> WsWorker<H, T> {
     /// Runs until the server stops.
     pub(crate) fn run(self) -> io::Result<Ended> {
-        let seat = &self.seats[self.index];
-        seat.door.adopt();
-        let _open = Open(seat);
+        let thread = &self.threads[self.index];
+        thread.handle.adopt();
+        let _open = Open(thread);
         let shared = WsShared {
             service: WsService::new(self.handler, self.hub),
             inputs: WsInputs::default(),
-            counters: seat.counters.clone(),
+            counters: thread.counters.clone(),
             limits: self.config.limits,
             tally: LocalUsage::new(self.control.budget.clone()),
-            door: seat.door.clone(),
+            handle: thread.handle.clone(),
             index: self.index,
             dirty: Vec::new(),
         };
         let driver = WsDriver {
-            seat,
+            thread,
             shared,
             receivers: Vec::new(),
             topics: 0,
@@ -72,7 +72,7 @@ impl<C, T> Drop for Open<'_, C, T> {
     fn drop(&mut self) {
         self.0.counters.count_panics();
         // What comes after the proper end is for the worker that brings it.
-        if !self.0.door.is_closed() {
+        if !self.0.handle.is_closed() {
             self.0.close();
             self.0.close_untaken();
         }
@@ -80,7 +80,7 @@ impl<C, T> Drop for Open<'_, C, T> {
 }
 
 struct WsDriver<'a, P: WsHandlerRef, T> {
-    seat: &'a WsThreadShared<ConnOf<P>, T>,
+    thread: &'a WsThreadShared<ConnOf<P>, T>,
     shared: WsShared<P>,
     /// Of the publication that is being delivered.
     receivers: Vec<ConnId>,
@@ -103,11 +103,11 @@ impl<P: WsHandlerRef, T: Transport> Driver for WsDriver<'_, P, T> {
     }
 
     fn arrivals(&self) -> &Mailbox<Arrival<ConnOf<P>, T>> {
-        &self.seat.arrivals
+        &self.thread.arrivals
     }
 
     fn inbox(&self) -> &Inbox<WsCommand> {
-        &self.seat.door.inbox
+        &self.thread.handle.inbox
     }
 
     fn has_all(control: &ServerState) -> bool {
@@ -123,7 +123,7 @@ impl<P: WsHandlerRef, T: Transport> Driver for WsDriver<'_, P, T> {
     }
 
     fn command(events: &mut EventLoop<'_, Self>, command: WsCommand) {
-        events.driver.seat.door.taken(&command);
+        events.driver.thread.handle.taken(&command);
         events.obey(command);
     }
 
@@ -147,13 +147,13 @@ impl<P: WsHandlerRef, T: Transport> Driver for WsDriver<'_, P, T> {
 
     fn turn(events: &mut EventLoop<'_, Self>) -> io::Result<()> {
         let WsDriver {
-            seat,
+            thread,
             shared,
             topics,
             ..
         } = &mut events.driver;
         *topics = shared.tally.count(*topics, shared.service.topics.held());
-        let dropped = seat.door.take_dropped();
+        let dropped = thread.handle.take_dropped();
         if dropped > 0 {
             shared.counters.ws_dropped.add(dropped);
         }
@@ -161,7 +161,7 @@ impl<P: WsHandlerRef, T: Transport> Driver for WsDriver<'_, P, T> {
     }
 
     fn ended(&mut self, control: &ServerState) {
-        self.seat.door.ended.fetch_add(1, Ordering::AcqRel);
+        self.thread.handle.ended.fetch_add(1, Ordering::AcqRel);
         // A hook that panics ends its connection.
         let panics = std::mem::take(&mut self.shared.service.panics);
         self.shared.counters.panicked(panics);
@@ -175,12 +175,12 @@ impl<P: WsHandlerRef, T: Transport> Driver for WsDriver<'_, P, T> {
 
     /// Before the last hooks: what is posted meanwhile is not taken any more.
     fn cut(&mut self) {
-        self.seat.door.close();
+        self.thread.handle.close();
     }
 
     /// Those that never got as far as to be opened.
     fn finish(&mut self) -> u64 {
-        self.seat.close_untaken()
+        self.thread.close_untaken()
     }
 }
 

@@ -43,7 +43,7 @@ pub struct Hub(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    doors: OnceLock<Vec<Arc<WsThreadHandle>>>,
+    handles: OnceLock<Vec<Arc<WsThreadHandle>>>,
     relay: OnceLock<Box<dyn Relay>>,
 }
 
@@ -97,7 +97,7 @@ impl Hub {
     /// then, and every further call returns [`Sent::Closed`].
     pub fn send(&self, id: WsId, message: impl Into<PreparedMessage>) -> Sent {
         match self.find(id) {
-            Some((door, seat)) => door.send(id, seat, message.into()),
+            Some((handle, peer)) => handle.send(id, peer, message.into()),
             None => Sent::Closed,
         }
     }
@@ -115,7 +115,7 @@ impl Hub {
     /// [`Sent::Full`]: the mailbox of the thread is full. The connection stays open, without the topic.
     pub fn subscribe(&self, id: WsId, topic: &str) -> Sent {
         match self.find(id) {
-            Some((door, _)) => door.subscribe(id, topic),
+            Some((handle, _)) => handle.subscribe(id, topic),
             None => Sent::Closed,
         }
     }
@@ -165,12 +165,12 @@ impl Hub {
     /// Bytes that wait to be sent to one connection, as far as is known on this thread; `None` if the
     /// connection is gone.
     pub fn backlog(&self, id: WsId) -> Option<usize> {
-        self.find(id).map(|(_, seat)| seat.backlog())
+        self.find(id).map(|(_, peer)| peer.backlog())
     }
 
     /// Number of WebSocket connections.
     pub fn connections(&self) -> usize {
-        self.doors().iter().map(|door| door.load()).sum()
+        self.handles().iter().map(|handle| handle.load()).sum()
     }
 
     /// Publishes to all threads except `own`, which handles its own connections.
@@ -192,14 +192,14 @@ impl Hub {
         topic: Option<Arc<str>>,
         message: &PreparedMessage,
     ) -> Sent {
-        let doors = self.doors();
-        let mut result = match doors.is_empty() {
+        let handles = self.handles();
+        let mut result = match handles.is_empty() {
             true => Sent::Closed,
             false => Sent::Queued,
         };
-        for (thread, door) in doors.iter().enumerate() {
+        for (thread, handle) in handles.iter().enumerate() {
             if own != Some(thread) {
-                let sent = door.publish(topic.as_ref(), message);
+                let sent = handle.publish(topic.as_ref(), message);
                 if sent != Sent::Queued {
                     result = sent;
                 }
@@ -210,24 +210,24 @@ impl Hub {
 
     fn post(&self, id: WsId, command: impl FnOnce() -> WsCommand) -> Sent {
         match self.find(id) {
-            Some((door, _)) => door.post(command()),
+            Some((handle, _)) => handle.post(command()),
             None => Sent::Closed,
         }
     }
 
     fn find(&self, id: WsId) -> Option<(&WsThreadHandle, &PeerSlot)> {
-        let door = self.doors().get(id.thread())?;
-        let seat = door.seats.get(id.slot())?;
-        (seat.holds(id) && !door.is_closed()).then_some((door, seat))
+        let handle = self.handles().get(id.thread())?;
+        let peer = handle.peers.get(id.slot())?;
+        (peer.holds(id) && !handle.is_closed()).then_some((handle, peer))
     }
 
-    pub(crate) fn doors(&self) -> &[Arc<WsThreadHandle>] {
-        self.0.doors.get().map_or(&[], Vec::as_slice)
+    pub(crate) fn handles(&self) -> &[Arc<WsThreadHandle>] {
+        self.0.handles.get().map_or(&[], Vec::as_slice)
     }
 
     /// The server starts. False if it has started before.
-    pub(crate) fn open(&self, doors: Vec<Arc<WsThreadHandle>>) -> bool {
-        self.0.doors.set(doors).is_ok()
+    pub(crate) fn open(&self, handles: Vec<Arc<WsThreadHandle>>) -> bool {
+        self.0.handles.set(handles).is_ok()
     }
 }
 
@@ -251,42 +251,46 @@ mod tests {
         let conn = |generation| ConnId::new(Slot::new(70), generation);
         let id = WsId::new(0, conn(1));
         assert_eq!(hub.send(id, "x"), Sent::Closed);
-        let door = Arc::new(WsThreadHandle::new(1000, || {}));
-        assert!(hub.open(vec![door.clone()]));
+        let handle = Arc::new(WsThreadHandle::new(1000, || {}));
+        assert!(hub.open(vec![handle.clone()]));
         assert_eq!(hub.send(id, "x"), Sent::Closed);
-        door.seats.enter(id, &WsLimits::default());
+        handle.peers.enter(id, &WsLimits::default());
         assert_eq!(hub.send(id, "x"), Sent::Queued);
         assert_eq!(hub.send(WsId::new(0, conn(2)), "x"), Sent::Closed);
         assert_eq!(hub.send(WsId::new(1, conn(1)), "x"), Sent::Closed);
-        door.seats.leave(id);
+        handle.peers.leave(id);
         assert_eq!(hub.send(id, "x"), Sent::Closed);
     }
 
     #[test]
     fn mailboxes_and_backlogs_are_bounded() {
         let hub = Hub::default();
-        let door = Arc::new(WsThreadHandle::new(1000, || {}));
-        assert!(hub.open(vec![door.clone()]));
+        let handle = Arc::new(WsThreadHandle::new(1000, || {}));
+        assert!(hub.open(vec![handle.clone()]));
         let id = WsId::new(0, ConnId::default());
         let limits = WsLimits {
             backlog_bytes: 50,
             backlog_policy: BacklogPolicy::DropNewest,
             ..WsLimits::default()
         };
-        door.seats.enter(id, &limits);
+        handle.peers.enter(id, &limits);
         assert_eq!(hub.send(id, "ten bytes!"), Sent::Queued);
-        door.seats.set_unsent(id, 30);
+        handle.peers.set_unsent(id, 30);
         assert_eq!(hub.send(id, "ten bytes!"), Sent::Full);
         assert_eq!(hub.backlog(id), Some(42));
         let mut commands = Vec::new();
-        door.inbox.take(&mut commands);
-        commands.drain(..).for_each(|command| door.taken(&command));
-        assert_eq!((hub.backlog(id), door.take_dropped()), (Some(30), 1));
+        handle.inbox.take(&mut commands);
+        commands
+            .drain(..)
+            .for_each(|command| handle.taken(&command));
+        assert_eq!((hub.backlog(id), handle.take_dropped()), (Some(30), 1));
         let posted = (0..).take_while(|_| hub.publish("t", "0123456789").is_queued());
         assert_eq!(posted.count(), 1000 / (64 + 1 + 12));
-        door.inbox.take(&mut commands);
-        commands.drain(..).for_each(|command| door.taken(&command));
-        door.close();
+        handle.inbox.take(&mut commands);
+        commands
+            .drain(..)
+            .for_each(|command| handle.taken(&command));
+        handle.close();
         assert_eq!(hub.broadcast("x"), Sent::Closed);
     }
 }

@@ -37,29 +37,29 @@ impl PeerTable {
 
     /// Registers a connection. For the owning thread.
     pub(crate) fn enter(&self, id: WsId, limits: &WsLimits) {
-        let seat = self.0.get_or_make(id.slot());
+        let peer = self.0.get_or_make(id.slot());
         let policy = match limits.backlog_policy {
             BacklogPolicy::Close => CLOSES,
             BacklogPolicy::DropOldest => DROPS_OLDEST,
             // `DropNewest`; there is no other.
             _ => 0,
         };
-        seat.limit.store(limits.backlog_bytes, Ordering::Relaxed);
-        seat.unsent.store(0, Ordering::Relaxed);
-        seat.occupant
+        peer.limit.store(limits.backlog_bytes, Ordering::Relaxed);
+        peer.unsent.store(0, Ordering::Relaxed);
+        peer.occupant
             .store(occupant(id.generation()) | policy, Ordering::Release);
     }
 
     /// Removes a connection. For the owning thread.
     pub(crate) fn leave(&self, id: WsId) {
-        if let Some(seat) = self.get(id.slot()) {
-            seat.occupant.store(0, Ordering::Release);
+        if let Some(peer) = self.get(id.slot()) {
+            peer.occupant.store(0, Ordering::Release);
         }
     }
 
     pub(crate) fn set_unsent(&self, id: WsId, bytes: usize) {
-        if let Some(seat) = self.get(id.slot()) {
-            seat.unsent.store(bytes, Ordering::Relaxed);
+        if let Some(peer) = self.get(id.slot()) {
+            peer.unsent.store(bytes, Ordering::Relaxed);
         }
     }
 }

@@ -86,7 +86,7 @@ struct MissedSoFar {
 
 pub(crate) struct WsThreadHandle {
     pub(crate) inbox: Inbox<WsCommand>,
-    pub(crate) seats: PeerTable,
+    pub(crate) peers: PeerTable,
     /// What is in the inbox, in bytes. `queued <= most`
     queued: AtomicUsize,
     most: usize,
@@ -102,7 +102,7 @@ impl WsThreadHandle {
     pub(crate) fn new(most: usize, wake: impl Fn() + Send + Sync + 'static) -> WsThreadHandle {
         WsThreadHandle {
             inbox: Inbox::new(wake),
-            seats: PeerTable::default(),
+            peers: PeerTable::default(),
             queued: AtomicUsize::new(0),
             most,
             given: AtomicUsize::new(0),
@@ -133,26 +133,26 @@ impl WsThreadHandle {
     }
 
     /// Posts a message for one connection. `seat` is its row in the table of peers.
-    pub(super) fn send(&self, id: WsId, seat: &PeerSlot, message: PreparedMessage) -> Sent {
+    pub(super) fn send(&self, id: WsId, peer: &PeerSlot, message: PreparedMessage) -> Sent {
         let size = message.frame_len();
-        let sent = match seat.take_room(size) {
+        let sent = match peer.take_room(size) {
             true => self.post(WsCommand::Send(id, message)),
-            false => return self.not_sent(id, seat),
+            false => return self.not_sent(id, peer),
         };
         if sent != Sent::Queued {
-            seat.give_room(size);
+            peer.give_room(size);
         }
         match sent {
-            Sent::Full => self.not_sent(id, seat),
+            Sent::Full => self.not_sent(id, peer),
             sent => sent,
         }
     }
 
     /// A message for one connection is dropped. One that is to miss nothing is gone for others from here
     /// on, and is closed with the next turn of its thread.
-    fn not_sent(&self, id: WsId, seat: &PeerSlot) -> Sent {
+    fn not_sent(&self, id: WsId, peer: &PeerSlot) -> Sent {
         self.dropped.fetch_add(1, Ordering::Relaxed);
-        if seat.lose(id) {
+        if peer.lose(id) {
             self.inbox.post(WsCommand::Overflow(id));
         }
         Sent::Full
@@ -202,8 +202,8 @@ impl WsThreadHandle {
     /// A command has been taken: there is room again.
     pub(crate) fn taken(&self, command: &WsCommand) {
         if let WsCommand::Send(id, message) = command {
-            if let Some(seat) = self.seats.get(id.slot()) {
-                seat.give_room(message.frame_len());
+            if let Some(peer) = self.peers.get(id.slot()) {
+                peer.give_room(message.frame_len());
             }
         }
         self.queued.fetch_sub(command.cost(), Ordering::AcqRel);
@@ -242,23 +242,23 @@ mod tests {
     use peregrine_protocol::ws::limits::WsLimits;
 
     fn hub(most: usize) -> (Hub, Arc<WsThreadHandle>) {
-        let (hub, door) = (Hub::default(), Arc::new(WsThreadHandle::new(most, || {})));
-        assert!(hub.open(vec![door.clone()]));
-        (hub, door)
+        let (hub, handle) = (Hub::default(), Arc::new(WsThreadHandle::new(most, || {})));
+        assert!(hub.open(vec![handle.clone()]));
+        (hub, handle)
     }
 
-    fn taken(door: &WsThreadHandle) -> Vec<WsCommand> {
+    fn taken(handle: &WsThreadHandle) -> Vec<WsCommand> {
         let mut commands = Vec::new();
-        door.inbox.take(&mut commands);
-        commands.iter().for_each(|command| door.taken(command));
+        handle.inbox.take(&mut commands);
+        commands.iter().for_each(|command| handle.taken(command));
         commands
     }
 
     #[test]
     fn commands_cost_what_they_hold() {
-        let (hub, door) = hub(10 * (COST + 1000));
+        let (hub, handle) = hub(10 * (COST + 1000));
         let id = WsId::new(0, ConnId::default());
-        door.seats.enter(id, &WsLimits::default());
+        handle.peers.enter(id, &WsLimits::default());
         let name = "n".repeat(1000);
         type Post<'a> = &'a dyn Fn() -> Sent;
         let all: [(Post<'_>, usize); 5] = [
@@ -276,20 +276,20 @@ mod tests {
             // What is dropped closes the connection.
             let queued = (0..most).take_while(|_| post().is_queued()).count();
             assert_eq!((queued, post()), (most, Sent::Full), "{number}");
-            taken(&door);
-            door.seats.enter(id, &WsLimits::default());
-            taken(&door);
-            assert_eq!(door.queued.load(Ordering::Relaxed), 0);
+            taken(&handle);
+            handle.peers.enter(id, &WsLimits::default());
+            taken(&handle);
+            assert_eq!(handle.queued.load(Ordering::Relaxed), 0);
         }
     }
 
     #[test]
     fn a_reason_ends_at_a_character() {
-        let (hub, door) = hub(1000);
+        let (hub, handle) = hub(1000);
         let id = WsId::new(0, ConnId::default());
-        door.seats.enter(id, &WsLimits::default());
+        handle.peers.enter(id, &WsLimits::default());
         hub.close(id, 1000, &"é".repeat(100));
-        let commands = taken(&door);
+        let commands = taken(&handle);
         let [WsCommand::Close(_, 1000, reason)] = &commands[..] else {
             panic!("{commands:?}");
         };
@@ -298,28 +298,28 @@ mod tests {
 
     #[test]
     fn what_was_missed_is_kept_within_bounds() {
-        let (hub, door) = hub(0);
+        let (hub, handle) = hub(0);
         assert_eq!(hub.publish("a", ""), Sent::Full);
         assert_eq!(hub.publish("a", ""), Sent::Full);
         assert_eq!(hub.publish("b", ""), Sent::Full);
-        assert!(matches!(taken(&door)[..], [WsCommand::Missed]));
-        let missed = door.take_missed();
+        assert!(matches!(taken(&handle)[..], [WsCommand::Missed]));
+        let missed = handle.take_missed();
         assert_eq!(missed.topics, ["a".into(), "b".into()]);
         assert!(!missed.any_topic && !missed.all);
         assert_eq!(hub.broadcast(""), Sent::Full);
         assert_eq!(hub.publish(&"n".repeat(MISSED_BYTES + 1), ""), Sent::Full);
         (0..=MISSED_TOPICS).for_each(|n| assert_eq!(hub.publish(&n.to_string(), ""), Sent::Full));
-        assert!(matches!(taken(&door)[..], [WsCommand::Missed]));
-        let missed = door.take_missed();
+        assert!(matches!(taken(&handle)[..], [WsCommand::Missed]));
+        let missed = handle.take_missed();
         assert!(missed.topics.is_empty() && missed.any_topic && missed.all);
-        assert_eq!(door.take_dropped(), 3 + 2 + 65);
+        assert_eq!(handle.take_dropped(), 3 + 2 + 65);
     }
 
     #[test]
     fn what_is_missed_is_told_behind_subscriptions() {
-        let (hub, door) = hub(COST + 1);
+        let (hub, handle) = hub(COST + 1);
         let id = WsId::new(0, ConnId::default());
-        door.seats.enter(id, &WsLimits::default());
+        handle.peers.enter(id, &WsLimits::default());
         for topic in ["a", "b", "b", "c"] {
             assert_eq!(hub.publish(topic, "large"), Sent::Full);
         }
@@ -327,7 +327,7 @@ mod tests {
         assert_eq!(hub.subscribe(id, "e"), Sent::Full);
         assert_eq!(hub.publish("d", "large"), Sent::Full);
         assert_eq!(hub.publish("e", "large"), Sent::Full);
-        let commands = taken(&door);
+        let commands = taken(&handle);
         assert!(matches!(
             commands[..],
             [
@@ -337,40 +337,40 @@ mod tests {
             ]
         ));
         let all = ["a", "b", "c", "d", "e"].map(Arc::from);
-        assert_eq!(door.take_missed().topics, all);
-        assert_eq!(door.take_missed().topics, all);
+        assert_eq!(handle.take_missed().topics, all);
+        assert_eq!(handle.take_missed().topics, all);
         assert_eq!(hub.subscribe(id, "d"), Sent::Queued);
         assert_eq!(hub.publish("d", "large"), Sent::Full);
         assert!(matches!(
-            taken(&door)[..],
+            taken(&handle)[..],
             [WsCommand::Subscribe(..), WsCommand::Missed]
         ));
-        assert_eq!(door.take_missed().topics, ["d".into()]);
+        assert_eq!(handle.take_missed().topics, ["d".into()]);
     }
 
     #[test]
     fn one_that_has_missed_something_is_gone() {
-        let (hub, door) = hub(COST + 12);
+        let (hub, handle) = hub(COST + 12);
         let id = WsId::new(0, ConnId::default());
-        door.seats.enter(id, &WsLimits::default());
+        handle.peers.enter(id, &WsLimits::default());
         assert_eq!(hub.send(id, "ten bytes!"), Sent::Queued);
         assert_eq!(hub.send(id, "ten bytes!"), Sent::Full);
         assert!(!hub.is_open(id));
         assert_eq!(hub.send(id, "ten bytes!"), Sent::Closed);
-        let commands = taken(&door);
+        let commands = taken(&handle);
         assert!(matches!(
             commands[..],
             [WsCommand::Send(..), WsCommand::Overflow(lost)] if lost == id
         ));
-        assert_eq!(door.take_dropped(), 1);
-        door.seats.leave(id);
+        assert_eq!(handle.take_dropped(), 1);
+        handle.peers.leave(id);
     }
 
     #[test]
     fn a_closed_door_keeps_nothing() {
-        let (hub, door) = hub(1000);
+        let (hub, handle) = hub(1000);
         assert_eq!(hub.broadcast("x"), Sent::Queued);
-        door.close();
-        assert_eq!((hub.broadcast("x"), door.inbox.len()), (Sent::Closed, 0));
+        handle.close();
+        assert_eq!((hub.broadcast("x"), handle.inbox.len()), (Sent::Closed, 0));
     }
 }

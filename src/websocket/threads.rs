@@ -46,7 +46,7 @@ impl<C, T: Transport> Arrival<C, T> {
 /// What workers and one WebSocket thread share.
 pub(crate) struct WsThreadShared<C, T> {
     pub(crate) arrivals: Mailbox<Arrival<C, T>>,
-    pub(crate) door: Arc<WsThreadHandle>,
+    pub(crate) handle: Arc<WsThreadHandle>,
     pub(crate) counters: Arc<WorkerCounters>,
     most: usize,
 }
@@ -54,14 +54,14 @@ pub(crate) struct WsThreadShared<C, T> {
 impl<C, T> WsThreadShared<C, T> {
     /// Nothing is sent to the thread any more.
     pub(crate) fn close(&self) {
-        self.door.close();
+        self.handle.close();
     }
 
     /// Closes what is on its way to the thread, which takes nothing any more. Returns how many.
     pub(crate) fn close_untaken(&self) -> u64 {
         let mut untaken = Vec::new();
         self.arrivals.take(&mut untaken);
-        self.door.ended.fetch_add(untaken.len(), Ordering::AcqRel);
+        self.handle.ended.fetch_add(untaken.len(), Ordering::AcqRel);
         let count = untaken.len() as u64;
         self.counters.closed.add_shared(count);
         untaken.into_iter().for_each(drop_quietly);
@@ -71,7 +71,7 @@ impl<C, T> WsThreadShared<C, T> {
 
 /// The WebSocket threads of a server before they are started, and what the workers need of them.
 pub(crate) struct WsThreads<C, T> {
-    pub(crate) seats: Arc<[WsThreadShared<C, T>]>,
+    pub(crate) threads: Arc<[WsThreadShared<C, T>]>,
     pub(crate) polls: Vec<Poll>,
     offers: Arc<Offers>,
 }
@@ -85,13 +85,13 @@ impl<C, T: Transport> WsThreads<C, T> {
             .map(|_| Poll::new())
             .collect::<io::Result<Vec<_>>>()?;
         let limits = &config.ws_limits;
-        let seats: Arc<[WsThreadShared<C, T>]> = polls
+        let threads: Arc<[WsThreadShared<C, T>]> = polls
             .iter()
             .map(|poll| {
                 let waker = poll.waker();
                 WsThreadShared {
                     arrivals: Mailbox::new(),
-                    door: Arc::new(WsThreadHandle::new(limits.mailbox_bytes, move || {
+                    handle: Arc::new(WsThreadHandle::new(limits.mailbox_bytes, move || {
                         waker.wake()
                     })),
                     counters: Arc::default(),
@@ -99,7 +99,7 @@ impl<C, T: Transport> WsThreads<C, T> {
                 }
             })
             .collect();
-        if !hub.open(seats.iter().map(|seat| seat.door.clone()).collect()) {
+        if !hub.open(threads.iter().map(|thread| thread.handle.clone()).collect()) {
             return Err(wrong_setting("the Hub was given to a server before"));
         }
         let offers = Offers {
@@ -109,7 +109,7 @@ impl<C, T: Transport> WsThreads<C, T> {
             ..Offers::new(*limits)
         };
         Ok(WsThreads {
-            seats,
+            threads,
             polls,
             offers: Arc::new(offers),
         })
@@ -125,18 +125,18 @@ impl<C, T: Transport> WsThreads<C, T> {
         C: Send + 'static,
     {
         let of = |i: usize| {
-            let seats = Arc::downgrade(&self.seats);
+            let threads = Arc::downgrade(&self.threads);
             QueuesOf::new(move || {
-                let seats = seats.upgrade()?;
-                let seat = seats.get(i)?;
+                let threads = threads.upgrade()?;
+                let thread = threads.get(i)?;
                 Some(Queues {
-                    connections: seat.arrivals.len() as u64,
-                    messages: seat.door.inbox.len() as u64,
+                    connections: thread.arrivals.len() as u64,
+                    messages: thread.handle.inbox.len() as u64,
                     ..Queues::default()
                 })
             })
         };
-        (0..self.seats.len()).map(of).collect()
+        (0..self.threads.len()).map(of).collect()
     }
 
     /// `lasting`: how many there may be of all threads.
@@ -144,7 +144,7 @@ impl<C, T: Transport> WsThreads<C, T> {
         WebSocketUpgrade {
             lasting,
             offers: self.offers.clone(),
-            seats: self.seats.clone(),
+            threads: self.threads.clone(),
             chosen: 0,
             is_promised: false,
             accepted: None,
@@ -156,7 +156,7 @@ impl<C, T: Transport> WsThreads<C, T> {
 pub(crate) struct WebSocketUpgrade<C, T> {
     lasting: Arc<Share>,
     offers: Arc<Offers>,
-    seats: Arc<[WsThreadShared<C, T>]>,
+    threads: Arc<[WsThreadShared<C, T>]>,
     /// The thread that the last one goes to.
     chosen: usize,
     /// It counts one more that it has not been given yet.
@@ -171,11 +171,11 @@ impl<H: WebSocketHandler, T: Transport> Upgrades<H> for WebSocketUpgrade<H::Conn
         request: &Request<'_>,
         response: Response<'r>,
     ) -> Result<Done, Response<'r>> {
-        let (seats, chosen, lasting) = (&self.seats, &mut self.chosen, &self.lasting);
+        let (threads, chosen, lasting) = (&self.threads, &mut self.chosen, &self.lasting);
         let is_promised = &mut self.is_promised;
-        let has_room = || match lasting.take().then(|| choose(seats, *chosen)) {
-            Some(Some(seat)) => {
-                (*chosen, *is_promised) = (seat, true);
+        let has_room = || match lasting.take().then(|| choose(threads, *chosen)) {
+            Some(Some(thread)) => {
+                (*chosen, *is_promised) = (thread, true);
                 true
             }
             Some(None) => {
@@ -202,16 +202,16 @@ impl<H: WebSocketHandler, T: Transport> Upgrades<H> for WebSocketUpgrade<H::Conn
 
 /// The thread with the fewest connections, those behind the last one in turn coming first; `None`
 /// if all are full.
-fn choose<C, T>(seats: &[WsThreadShared<C, T>], last: usize) -> Option<usize> {
-    let in_turn = (1..=seats.len()).map(|i| (last + i) % seats.len());
-    let chosen = in_turn.min_by_key(|&seat| seats[seat].door.load())?;
-    let seat = &seats[chosen];
+fn choose<C, T>(threads: &[WsThreadShared<C, T>], last: usize) -> Option<usize> {
+    let in_turn = (1..=threads.len()).map(|i| (last + i) % threads.len());
+    let chosen = in_turn.min_by_key(|&thread| threads[thread].handle.load())?;
+    let thread = &threads[chosen];
     // Taken at once, so that workers which choose at the same time see each other.
-    let load = seat.door.load();
-    if load >= seat.most {
+    let load = thread.handle.load();
+    if load >= thread.most {
         return None;
     }
-    seat.door.given.fetch_add(1, Ordering::AcqRel);
+    thread.handle.given.fetch_add(1, Ordering::AcqRel);
     Some(chosen)
 }
 
@@ -221,21 +221,21 @@ impl<H: WebSocketHandler, T: Transport> UpgradeMode<H, T> for WebSocketUpgrade<H
             return 0;
         };
         self.is_promised = false;
-        let seat = &self.seats[self.chosen];
-        if seat.arrivals.put([Arrival { moved, accepted }]) {
-            seat.door.inbox.wake();
+        let thread = &self.threads[self.chosen];
+        if thread.arrivals.put([Arrival { moved, accepted }]) {
+            thread.handle.inbox.wake();
         }
         // The server is cut: the thread has ended, and may have looked for the last time before.
-        match seat.door.is_closed() {
-            true => seat.close_untaken(),
+        match thread.handle.is_closed() {
+            true => thread.close_untaken(),
             false => 0,
         }
     }
 
     fn recover(&mut self) {
         if std::mem::take(&mut self.is_promised) {
-            let seat = &self.seats[self.chosen];
-            seat.door.ended.fetch_add(1, Ordering::AcqRel);
+            let thread = &self.threads[self.chosen];
+            thread.handle.ended.fetch_add(1, Ordering::AcqRel);
             self.lasting.give(1);
         }
         drop_quietly(self.accepted.take());

@@ -56,7 +56,7 @@ const GATHER: usize = 16 << 10;
 /// ```
 #[must_use = "dropping it cuts the connection"]
 pub struct BodySender {
-    door: Arc<WorkerHandle>,
+    handle: Arc<WorkerHandle>,
     id: RequestId,
     credit: Arc<Credit>,
     leave: Arc<Leave>,
@@ -139,15 +139,15 @@ impl<T: std::fmt::Debug> std::error::Error for TrySendError<T> {}
 
 impl BodySender {
     pub(crate) fn new(
-        door: Arc<WorkerHandle>,
+        handle: Arc<WorkerHandle>,
         id: RequestId,
         size: BodySize,
     ) -> (BodySender, Feed) {
-        let credit = Arc::new(Credit::new(door.stream_bytes));
+        let credit = Arc::new(Credit::new(handle.stream_bytes));
         let leave = Arc::<Leave>::default();
         let feed = Feed::Pushed(credit.clone(), leave.clone());
         let sender = BodySender {
-            door,
+            handle,
             id,
             credit,
             leave,
@@ -163,8 +163,8 @@ impl BodySender {
     }
 
     /// The sender of a body that is not sent: the request was a HEAD.
-    pub(crate) fn nobody(door: Arc<WorkerHandle>) -> BodySender {
-        let (mut sender, _feed) = BodySender::new(door, RequestId::NONE, BodySize::Unknown);
+    pub(crate) fn nobody(handle: Arc<WorkerHandle>) -> BodySender {
+        let (mut sender, _feed) = BodySender::new(handle, RequestId::NONE, BodySize::Unknown);
         sender.credit.end();
         sender.leave.tell();
         sender.ended = true;
@@ -193,7 +193,7 @@ impl BodySender {
     fn post(&mut self, piece: Payload) -> Result<(), TrySendError> {
         self.count(piece.len()).map_err(TrySendError::Failed)?;
         match self.credit.take(charge(piece.len())) {
-            Room::Taken => self.door.post(WorkerCommand::Piece(self.id, piece)),
+            Room::Taken => self.handle.post(WorkerCommand::Piece(self.id, piece)),
             Room::Gone => return Err(TrySendError::Failed(SendError::Gone)),
             Room::Full => {
                 self.uncount(piece.len());
@@ -263,7 +263,7 @@ impl BodySender {
 
     /// The client has closed the connection, or its side of it.
     pub fn is_gone(&self) -> bool {
-        self.credit.is_gone() || self.door.is_gone(self.id)
+        self.credit.is_gone() || self.handle.is_gone(self.id)
     }
 
     /// Adds a field to the trailer section that ends a chunked body (RFC 9112 section 7.1.2). It is
@@ -304,7 +304,7 @@ impl BodySender {
         }
         self.ended = true;
         let trailers = std::mem::take(&mut self.trailers).into();
-        self.door.post(WorkerCommand::End(self.id, trailers));
+        self.handle.post(WorkerCommand::End(self.id, trailers));
         Ok(())
     }
 
@@ -340,7 +340,7 @@ impl BodySender {
 
     fn cut(&mut self) {
         if !self.ended && !self.credit.is_gone() {
-            self.door.post(WorkerCommand::Cut(self.id));
+            self.handle.post(WorkerCommand::Cut(self.id));
         }
         self.ended = true;
     }

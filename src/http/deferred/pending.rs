@@ -52,7 +52,10 @@ impl Pending {
         if let Some(entry) = self.0.get(slot) {
             let next = id.stream.generation().wrapping_add(1);
             entry.store(row(next, 0), Ordering::Release);
-            ids.free.push(slot);
+            // A generation is never given out twice: a row that has had all of them is not used again.
+            if next != 0 {
+                ids.free.push(slot);
+            }
         }
     }
 

@@ -39,7 +39,7 @@ use std::sync::Arc;
 /// ```
 #[must_use = "dropping it answers 500"]
 pub struct Responder {
-    door: Arc<WorkerHandle>,
+    handle: Arc<WorkerHandle>,
     id: RequestId,
     mode: ResponseContext,
     begun: Begun,
@@ -61,13 +61,13 @@ thread_local! {
 
 impl Responder {
     pub(crate) fn new(
-        door: Arc<WorkerHandle>,
+        handle: Arc<WorkerHandle>,
         id: RequestId,
         mode: ResponseContext,
         begun: Begun,
     ) -> Responder {
         Responder {
-            door,
+            handle,
             id,
             mode,
             begun,
@@ -91,25 +91,25 @@ impl Responder {
         let answered = catch(|| self.answer(answer));
         let Err(panic) = answered else { return };
         self.used = true;
-        if self.door.is_waited_for(self.id) {
-            self.door.post(WorkerCommand::Panicked(self.id, panic));
+        if self.handle.is_waited_for(self.id) {
+            self.handle.post(WorkerCommand::Panicked(self.id, panic));
         } else {
             event!(Error, "a late answer panicked, and its client has gone");
         }
     }
 
     fn answer(&mut self, answer: impl FnOnce(Response<'_>) -> Done) -> bool {
-        if !self.door.is_waited_for(self.id) {
+        if !self.handle.is_waited_for(self.id) {
             self.used = true;
             return false;
         }
         let mut scratch = SCRATCH.take().unwrap_or_default();
-        let mut wire = ResponseRecorder::late(self.door.clone(), self.id);
-        let response = wire.late_response(self.mode, &self.begun, &mut scratch);
+        let mut recorder = ResponseRecorder::late(self.handle.clone(), self.id);
+        let response = recorder.late_response(self.mode, &self.begun, &mut scratch);
         // If it panics, this responder is still unused: its drop, or `send_or_panicked`, posts the failure.
         let done = answer(response);
         self.used = true;
-        wire.post_late(done.body_bytes(), &mut scratch);
+        recorder.post_late(done.body_bytes(), &mut scratch);
         SCRATCH.set(Some(scratch));
         true
     }
@@ -117,15 +117,15 @@ impl Responder {
     /// The client has closed the connection, or its side of it, or the server has given up waiting.
     /// A response may still reach a client that has closed only its side; few do.
     pub fn is_gone(&self) -> bool {
-        self.door.is_gone(self.id)
+        self.handle.is_gone(self.id)
     }
 }
 
 impl Drop for Responder {
     fn drop(&mut self) {
-        if !self.used && self.door.is_waited_for(self.id) {
+        if !self.used && self.handle.is_waited_for(self.id) {
             let command = WorkerCommand::Fail(self.id, ResponseError::Abandoned);
-            self.door.post(command);
+            self.handle.post(command);
         }
     }
 }

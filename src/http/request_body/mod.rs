@@ -140,7 +140,7 @@ pub trait BodySink: Send + 'static {
 /// The body that a [`BodySink`] is being given.
 pub struct Incoming<'a> {
     pub(crate) received: u64,
-    pub(crate) door: &'a Arc<WorkerHandle>,
+    pub(crate) handle: &'a Arc<WorkerHandle>,
     pub(crate) conn: ConnId,
     /// Of the request, once it has one.
     pub(crate) id: &'a mut Option<RequestId>,
@@ -155,10 +155,10 @@ impl Incoming<'_> {
 
     /// What ends a [`Flow::Pause`], from any thread.
     pub fn resumer(&mut self) -> Resumer {
-        let (door, conn, ids) = (self.door, self.conn, &mut *self.ids);
-        let id = *self.id.get_or_insert_with(|| door.enter(conn, ids));
+        let (handle, conn, ids) = (self.handle, self.conn, &mut *self.ids);
+        let id = *self.id.get_or_insert_with(|| handle.enter(conn, ids));
         Resumer {
-            door: door.clone(),
+            handle: handle.clone(),
             id,
         }
     }
@@ -176,24 +176,25 @@ impl std::fmt::Debug for Incoming<'_> {
 /// has ended.
 #[derive(Clone, Debug)]
 pub struct Resumer {
-    door: Arc<WorkerHandle>,
+    handle: Arc<WorkerHandle>,
     id: RequestId,
 }
 
 impl Resumer {
     /// The sink gets further pieces. Does nothing if it has not paused.
     pub fn resume(&self) {
-        self.door
+        self.handle
             .post(WorkerCommand::Resume(self.id, Flow::Continue));
     }
 
     /// The sink is asked for its answer at once, paused or not, as by [`Flow::Answer`].
     pub fn answer(&self) {
-        self.door.post(WorkerCommand::Resume(self.id, Flow::Answer));
+        self.handle
+            .post(WorkerCommand::Resume(self.id, Flow::Answer));
     }
 
     /// The request is over, or its client has gone.
     pub fn is_gone(&self) -> bool {
-        !self.door.is_waited_for(self.id)
+        !self.handle.is_waited_for(self.id)
     }
 }

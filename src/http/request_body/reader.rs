@@ -181,7 +181,7 @@ impl BodySink for Inlet {
         let held = state.bytes.capacity();
         match &mut state.charge {
             Some(charge) => charge.set(held),
-            None => state.charge = Some(body.door.budget.charge(held)),
+            None => state.charge = Some(body.handle.budget.charge(held)),
         }
         state.paused = state.bytes.len() >= ROOM;
         self.0.changed.notify_all();

@@ -29,21 +29,21 @@ impl Response<'_> {
     /// A [`Request`](crate::Request) is a view of the connection and stays on its thread: take what you
     /// need out of it first, or all of it by [`Request::to_owned`](crate::Request::to_owned).
     pub fn defer(mut self) -> (Done, Responder) {
-        let wire = &mut *self.wire;
+        let recorder = &mut *self.recorder;
         let begun = Begun {
-            head: wire.head,
-            fields: self.output.since(wire.mark)[wire.fields_from()..].to_vec(),
+            head: recorder.head,
+            fields: self.output.since(recorder.mark)[recorder.fields_from()..].to_vec(),
         };
-        self.output.truncate(wire.mark);
-        if wire.fault.is_some() {
+        self.output.truncate(recorder.mark);
+        if recorder.fault.is_some() {
             // The failure is posted before the responder exists, so no response can overtake it.
-            wire.post_late(0, self.output);
+            recorder.post_late(0, self.output);
         }
         let id = self.id();
-        let responder = Responder::new(self.wire.door.clone(), id, self.wire.mode, begun);
-        self.wire.state = ResponseState::Deferred;
+        let responder = Responder::new(self.recorder.handle.clone(), id, self.recorder.mode, begun);
+        self.recorder.state = ResponseState::Deferred;
         let done = Done {
-            status: self.wire.head.status,
+            status: self.recorder.head.status,
             is_deferred: true,
             body_bytes: 0,
         };
@@ -89,11 +89,11 @@ impl Response<'_> {
     where
         F: FnOnce(&Request<'_>, Response<'_>) -> Done + Send + 'static,
     {
-        let Some(place) = self.wire.door.pool.reserve() else {
+        let Some(place) = self.recorder.handle.pool.reserve() else {
             return self.busy();
         };
         let request = req.to_owned();
-        let charge = self.wire.door.budget.charge(request.held());
+        let charge = self.recorder.handle.budget.charge(request.held());
         let (done, responder) = self.defer();
         place.submit(move || {
             // As long as the request.
@@ -106,11 +106,11 @@ impl Response<'_> {
     /// In the place of what has been said of the response until here.
     #[cold]
     fn busy(self) -> Done {
-        let wire = &mut *self.wire;
-        self.output.truncate(wire.mark);
-        wire.head.upgrade = false;
-        if !wire.is_late() {
-            wire.begun = 0;
+        let recorder = &mut *self.recorder;
+        self.output.truncate(recorder.mark);
+        recorder.head.upgrade = false;
+        if !recorder.is_late() {
+            recorder.begun = 0;
         }
         self.status(503)
             .header("Retry-After", "1")
@@ -183,7 +183,7 @@ impl Response<'_> {
 
     /// Has functions called after a time, on the thread of this connection's worker.
     pub fn timers(&self) -> Timers {
-        Timers::of_worker(self.wire.door.clone())
+        Timers::of_worker(self.recorder.handle.clone())
     }
 
     /// Answers with server-sent events (WHATWG HTML section 9.2), for a page's `EventSource`, as
@@ -219,12 +219,12 @@ impl Response<'_> {
 
     fn stream_with(mut self, len: Option<u64>, heartbeat: Option<Duration>) -> (Done, BodySender) {
         let size = size(len);
-        let door = self.wire.door.clone();
+        let handle = self.recorder.handle.clone();
         let Some(framing) = self.end_streamed_head(size) else {
-            return (self.wire.done(0), BodySender::nobody(door));
+            return (self.recorder.done(0), BodySender::nobody(handle));
         };
         let id = self.id();
-        let (sender, feed) = BodySender::new(door, id, size);
+        let (sender, feed) = BodySender::new(handle, id, size);
         let mut body = StreamedBody::new(framing, feed);
         body.heartbeat = heartbeat;
         (self.streamed(body, len), sender)
@@ -232,7 +232,7 @@ impl Response<'_> {
 
     fn send_drawn(mut self, len: Option<u64>, source: Box<dyn Source>) -> Done {
         let Some(framing) = self.end_streamed_head(size(len)) else {
-            return self.wire.done(0);
+            return self.recorder.done(0);
         };
         let body = StreamedBody::new(framing, Feed::Drawn(Quiet::new(source)));
         self.streamed(body, len)
@@ -240,26 +240,26 @@ impl Response<'_> {
 
     /// How the body is sent, if it is.
     fn end_streamed_head(&mut self, size: BodySize) -> Option<Framing> {
-        if self.wire.is_late() {
+        if self.recorder.is_late() {
             // What it is will be seen by the thread that encodes it.
             let framing = Framing {
                 coding: Some(Coding::Close),
                 close: true,
             };
-            return self.wire.record(size, self.output).then_some(framing);
+            return self.recorder.record(size, self.output).then_some(framing);
         }
-        let framing = self.wire.encode_end(size, self.output);
-        self.wire.head.close = framing.close;
+        let framing = self.recorder.encode_end(size, self.output);
+        self.recorder.head.close = framing.close;
         framing.coding.is_some().then_some(framing)
     }
 
     fn streamed(self, body: StreamedBody, len: Option<u64>) -> Done {
-        self.wire.body = Some(Box::new(body));
-        self.wire.state = ResponseState::Streamed;
+        self.recorder.body = Some(Box::new(body));
+        self.recorder.state = ResponseState::Streamed;
         // Pieces that are sent from here on must not overtake the head.
-        self.wire.post_late(0, self.output);
+        self.recorder.post_late(0, self.output);
         Done {
-            status: self.wire.head.status,
+            status: self.recorder.head.status,
             is_deferred: false,
             body_bytes: len.unwrap_or(0),
         }
@@ -267,9 +267,9 @@ impl Response<'_> {
 
     /// The identifier by which other threads name this request.
     fn id(&mut self) -> RequestId {
-        match self.wire.origin {
+        match self.recorder.origin {
             Origin::Late(id) => id,
-            Origin::Turn(conn) => self.wire.enter(conn),
+            Origin::Turn(conn) => self.recorder.enter(conn),
         }
     }
 }

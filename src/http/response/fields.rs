@@ -25,17 +25,17 @@ impl<'a> Response<'a> {
     #[inline(always)]
     pub fn header(self, name: &str, value: impl AsRef<[u8]>) -> Response<'a> {
         if !syntax::is_token(name.as_bytes()) {
-            self.wire.fail(ResponseError::HeaderName);
+            self.recorder.fail(ResponseError::HeaderName);
             return self;
         }
         if fields::is_of_library(name) {
-            self.wire.pass_over(name, value.as_ref());
+            self.recorder.pass_over(name, value.as_ref());
             return self;
         }
         if fields::is_upgrade(name) {
-            self.wire.head.upgrade = true;
+            self.recorder.head.upgrade = true;
         }
-        self.wire.set_field(name, value.as_ref(), self.output);
+        self.recorder.set_field(name, value.as_ref(), self.output);
         self
     }
 
@@ -52,7 +52,7 @@ impl<'a> Response<'a> {
     /// with a control byte: the client gets 500.
     pub fn redirect(self, status: u16, location: &str) -> Done {
         if !matches!(status, 301 | 302 | 303 | 307 | 308) {
-            self.wire.fail(ResponseError::Redirect(status));
+            self.recorder.fail(ResponseError::Redirect(status));
             return self.body("");
         }
         self.status(status).header("Location", location).body("")
@@ -86,7 +86,7 @@ impl<'a> Response<'a> {
             _ => false,
         };
         if !is_local {
-            self.wire.fail(ResponseError::Location);
+            self.recorder.fail(ResponseError::Location);
         }
         self.redirect(status, location)
     }
@@ -94,7 +94,7 @@ impl<'a> Response<'a> {
     /// Adds a field that is known to be good, unless there is such a field.
     #[inline]
     pub(super) fn default_field(self, field: &'static [u8]) -> Response<'a> {
-        self.wire.default_field(field, self.output);
+        self.recorder.default_field(field, self.output);
         self
     }
 
@@ -102,18 +102,18 @@ impl<'a> Response<'a> {
     /// sides add.
     #[cfg(feature = "dir")]
     pub(crate) fn fields(self, block: &[u8]) -> Self {
-        let Response { wire, output } = self;
-        if wire.begun == 0 {
-            wire.begin(output);
+        let Response { recorder, output } = self;
+        if recorder.begun == 0 {
+            recorder.begin(output);
             output.push(block);
         } else {
             for (name, value) in field_block::fields(block) {
-                if fields::is_shared(name) || wire.field(name, output).is_none() {
+                if fields::is_shared(name) || recorder.field(name, output).is_none() {
                     output.push_with(|out| field_block::push(name, value, out));
                 }
             }
         }
-        Response { wire, output }
+        Response { recorder, output }
     }
 }
 

@@ -89,7 +89,7 @@ impl Done {
 /// ```
 #[must_use = "answer with `body`, `text`, `send`, `write_with` or `redirect`"]
 pub struct Response<'a> {
-    wire: &'a mut ResponseRecorder,
+    recorder: &'a mut ResponseRecorder,
     /// Of the connection, or of a response that is made later.
     output: &'a mut Output,
 }
@@ -98,26 +98,26 @@ impl<'a> Response<'a> {
     /// Sets the status (RFC 9110 section 15), 200 if never called: 200 to 599. Anything else is an
     /// [`ResponseError::Status`].
     pub fn status(self, status: u16) -> Response<'a> {
-        self.wire.set_status(status, self.output);
+        self.recorder.set_status(status, self.output);
         self
     }
 
     /// Makes this the last response of its connection (RFC 9112 section 9.6).
     pub fn close(self) -> Response<'a> {
-        self.wire.head.close = true;
+        self.recorder.head.close = true;
         self
     }
 
     /// Answers with these bytes, which are copied. No `Content-Type` is added.
     pub fn body(self, body: impl AsRef<[u8]>) -> Done {
-        let Response { wire, output } = self;
+        let Response { recorder, output } = self;
         let body = body.as_ref();
         let len = body.len() as u64;
-        let sent = wire.end_head(BodySize::Known(len), output);
+        let sent = recorder.end_head(BodySize::Known(len), output);
         if sent {
             output.push(body);
         }
-        wire.done(if sent { len } else { 0 })
+        recorder.done(if sent { len } else { 0 })
     }
 
     /// Answers with text, as `text/plain; charset=utf-8` unless `Content-Type` was set.
@@ -182,34 +182,34 @@ impl<'a> Response<'a> {
     /// # assert!(client.received().ends_with(b"Content-Length:         21\r\n\r\nline 0\nline 1\nline 2\n"));
     /// ```
     pub fn write_with(self, write: impl FnOnce(&mut BodyWriter<'_>) -> io::Result<()>) -> Done {
-        let Response { wire, output } = self;
-        let open = wire.open_head(output);
+        let Response { recorder, output } = self;
+        let open = recorder.open_head(output);
         let body = output.mark();
         if let Err(error) = write(&mut BodyWriter(output)) {
-            wire.fail(ResponseError::Write(error));
+            recorder.fail(ResponseError::Write(error));
         }
         let len = output.len_since(body);
-        let sent = wire.fill_head(open, len, output);
+        let sent = recorder.fill_head(open, len, output);
         if !sent {
             output.truncate(body);
         }
-        wire.done(if sent { len } else { 0 })
+        recorder.done(if sent { len } else { 0 })
     }
 
     /// Answers with `len` bytes that `push` pushes.
     pub(crate) fn send_pieces(self, len: u64, push: impl FnOnce(&mut Output)) -> Done {
-        let Response { wire, output } = self;
-        let sent = wire.end_head(BodySize::Known(len), output);
+        let Response { recorder, output } = self;
+        let sent = recorder.end_head(BodySize::Known(len), output);
         if sent {
             push(output);
         }
-        wire.done(if sent { len } else { 0 })
+        recorder.done(if sent { len } else { 0 })
     }
 
     /// For a handler that has something to do when the one within has answered.
     pub(crate) fn reborrow(&mut self) -> Response<'_> {
         Response {
-            wire: self.wire,
+            recorder: self.recorder,
             output: self.output,
         }
     }
@@ -217,21 +217,21 @@ impl<'a> Response<'a> {
     /// The response is complete and not larger than what one system call takes. Also true for a deferred
     /// response, which this recorder does not see.
     pub(crate) fn is_whole(&self) -> bool {
-        let wire = &*self.wire;
-        let is_complete = wire.state == ResponseState::Complete && wire.fault.is_none();
-        wire.is_late() || is_complete && self.output.is_small_since(wire.mark)
+        let recorder = &*self.recorder;
+        let is_complete = recorder.state == ResponseState::Complete && recorder.fault.is_none();
+        recorder.is_late() || is_complete && self.output.is_small_since(recorder.mark)
     }
 
     pub(crate) fn budget(&self) -> &Arc<MemoryBudget> {
-        &self.wire.door.budget
+        &self.recorder.handle.budget
     }
 
     /// Has `entry` told what becomes of the response that [`Response::is_whole`] says no of.
     pub(crate) fn watch(self, entry: Box<PendingEntry>, body_bytes: u64) {
-        let wire = self.wire;
-        match wire.state == ResponseState::Complete && wire.fault.is_none() {
-            true => entry.complete_with(wire.head.status, body_bytes, self.output),
-            false => wire.log = Some(entry.around(wire.log.take())),
+        let recorder = self.recorder;
+        match recorder.state == ResponseState::Complete && recorder.fault.is_none() {
+            true => entry.complete_with(recorder.head.status, body_bytes, self.output),
+            false => recorder.log = Some(entry.around(recorder.log.take())),
         }
     }
 
@@ -247,17 +247,17 @@ impl<'a> Response<'a> {
         if expects_continue {
             self.output.push(encode::CONTINUE);
         }
-        self.wire.head.status = 101;
+        self.recorder.head.status = 101;
         let write = |out: &mut Vec<u8>| encode::switch_protocols(protocol, fields, out);
         self.output.push_with(write);
-        self.wire.done(0)
+        self.recorder.done(0)
     }
 }
 
 impl std::fmt::Debug for Response<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Response")
-            .field("status", &self.wire.head.status)
+            .field("status", &self.recorder.head.status)
             .finish_non_exhaustive()
     }
 }

@@ -14,20 +14,20 @@ impl Response<'_> {
     /// Answers with what was prepared. In the common case that is two copies: the template that all
     /// responses share, and this one's.
     pub(crate) fn send_prepared(self, prepared: &PreparedResponse) -> Done {
-        let Response { wire, output } = self;
-        if !wire.is_usual() {
-            return Response { wire, output }
+        let Response { recorder, output } = self;
+        if !recorder.is_usual() {
+            return Response { recorder, output }
                 .fields(&prepared.bytes[..prepared.fields])
                 .send_pieces(prepared.len, |output| prepared.push(output));
         }
-        let template = wire.encoder.template(ResponseHead::OK.status);
+        let template = recorder.encoder.template(ResponseHead::OK.status);
         output.push_with(|out| {
             out.reserve(template.len() + prepared.bytes.len());
             out.extend_from_slice(template);
             out.extend_from_slice(&prepared.bytes);
         });
         prepared.push_large(output);
-        wire.done(prepared.len)
+        recorder.done(prepared.len)
     }
 }
 

@@ -36,7 +36,7 @@ pub(crate) struct ResponseRecorder {
     pub(super) body: Option<Box<StreamedBody>>,
     /// What a log waits for, of a response that is not complete when the handler returns.
     pub(crate) log: Option<Box<PendingEntry>>,
-    pub(crate) door: Arc<WorkerHandle>,
+    pub(crate) handle: Arc<WorkerHandle>,
     pub(super) origin: Origin,
     /// What the request of a response that comes later, or is streamed, is known by from now on.
     pub(crate) id: Option<RequestId>,
@@ -66,17 +66,21 @@ pub(super) enum ResponseState {
 }
 
 impl ResponseRecorder {
-    pub(crate) fn new(server_name: Option<&str>, door: Arc<WorkerHandle>) -> ResponseRecorder {
+    pub(crate) fn new(server_name: Option<&str>, handle: Arc<WorkerHandle>) -> ResponseRecorder {
         let origin = Origin::Turn(ConnId::default());
-        ResponseRecorder::with(ResponseEncoder::new(server_name), door, origin)
+        ResponseRecorder::with(ResponseEncoder::new(server_name), handle, origin)
     }
 
     /// For a response that is made later.
-    pub(crate) fn late(door: Arc<WorkerHandle>, id: RequestId) -> ResponseRecorder {
-        ResponseRecorder::with(ResponseEncoder::none(), door, Origin::Late(id))
+    pub(crate) fn late(handle: Arc<WorkerHandle>, id: RequestId) -> ResponseRecorder {
+        ResponseRecorder::with(ResponseEncoder::none(), handle, Origin::Late(id))
     }
 
-    fn with(encoder: ResponseEncoder, door: Arc<WorkerHandle>, origin: Origin) -> ResponseRecorder {
+    fn with(
+        encoder: ResponseEncoder,
+        handle: Arc<WorkerHandle>,
+        origin: Origin,
+    ) -> ResponseRecorder {
         ResponseRecorder {
             encoder,
             mark: Mark::default(),
@@ -88,7 +92,7 @@ impl ResponseRecorder {
             fault: None,
             body: None,
             log: None,
-            door,
+            handle,
             origin,
             id: None,
             ids: StreamIds::default(),
@@ -99,8 +103,8 @@ impl ResponseRecorder {
     /// identifier is given out twice.
     #[cold]
     pub(crate) fn recover(&mut self) {
-        let door = self.door.clone();
-        let mut new = ResponseRecorder::with(ResponseEncoder::none(), door, self.origin);
+        let handle = self.handle.clone();
+        let mut new = ResponseRecorder::with(ResponseEncoder::none(), handle, self.origin);
         std::mem::swap(&mut new.encoder, &mut self.encoder);
         new.encoder.reset();
         self.leave_id();
@@ -116,7 +120,7 @@ impl ResponseRecorder {
 
     /// Others may answer the request of this connection from now on.
     pub(super) fn enter(&mut self, conn: ConnId) -> RequestId {
-        let id = self.door.enter(conn, &mut self.ids);
+        let id = self.handle.enter(conn, &mut self.ids);
         debug_assert!(self.id.is_none(), "two responses to one request");
         self.id = Some(id);
         id
@@ -124,7 +128,7 @@ impl ResponseRecorder {
 
     /// Nothing is to come for it any more.
     pub(crate) fn leave(&mut self, id: RequestId) {
-        self.door.leave(id, &mut self.ids);
+        self.handle.leave(id, &mut self.ids);
     }
 
     #[cold]
@@ -146,7 +150,10 @@ impl ResponseRecorder {
         self.head = ResponseHead::OK;
         self.begun = 0;
         self.state = ResponseState::Open;
-        Response { wire: self, output }
+        Response {
+            recorder: self,
+            output,
+        }
     }
 
     /// Begins a response that was deferred, in an empty `output`.
@@ -161,7 +168,10 @@ impl ResponseRecorder {
         self.begun = RECORDED;
         self.head = begun.head;
         output.push(&begun.fields);
-        Response { wire: self, output }
+        Response {
+            recorder: self,
+            output,
+        }
     }
 
     /// It is encoded elsewhere.
@@ -342,7 +352,7 @@ impl ResponseRecorder {
             (Some(fault), _) => WorkerCommand::Fail(id, fault),
         };
         output.clear();
-        self.door.post(command);
+        self.handle.post(command);
     }
 
     /// Puts down a response that was made later. What follows of it, or else whether it ends the

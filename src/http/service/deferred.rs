@@ -145,7 +145,10 @@ where
         }
         parts.counters.answered(late.head.status);
         let (status, body_bytes) = (late.head.status, late.body_bytes);
-        match self.wire.deliver(late, parts.http1.mode(), parts.output) {
+        match self
+            .recorder
+            .deliver(late, parts.http1.mode(), parts.output)
+        {
             Err(close) => {
                 self.end_log(Some(status), body_bytes, parts);
                 self.answered(close, parts);

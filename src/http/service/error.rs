@@ -25,10 +25,10 @@ where
         let mode = parts.http1.last_mode();
         let request = Request::of_head(parts.input, parts.ends);
         let error = ErrorContext::new(status, text, request);
-        let response = self.wire.response(mode, parts.output).status(status);
+        let response = self.recorder.response(mode, parts.output).status(status);
         let handler = &*self.handler;
         match catch(|| handler.error_response(&error, response)) {
-            Ok(done) if self.wire.is_complete_with(status, MOST, parts.output) => {
+            Ok(done) if self.recorder.is_complete_with(status, MOST, parts.output) => {
                 return done.body_bytes();
             }
             Ok(_done) => event!(
@@ -37,9 +37,9 @@ where
             ),
             Err(panic) => self.fail(&Failure::Panic(panic), parts),
         }
-        self.wire.take_back(parts.output);
+        self.recorder.take_back(parts.output);
         error
-            .respond(self.wire.response(mode, parts.output))
+            .respond(self.recorder.response(mode, parts.output))
             .body_bytes()
     }
 }

@@ -57,7 +57,7 @@ impl<P> Service<P> {
             self.spare.push(exchange);
         }
         if let Some(id) = ended.id {
-            self.wire.leave(id);
+            self.recorder.leave(id);
         }
         drop_quietly(ended);
     }
@@ -68,7 +68,7 @@ impl<P> Service<P> {
             return;
         };
         if let Some(id) = exchange.id {
-            self.wire.door.client_eof(id);
+            self.recorder.handle.client_eof(id);
         }
         if let Some(body) = exchange.body() {
             body.client_eof();

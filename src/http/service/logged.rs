@@ -17,10 +17,10 @@ where
 {
     /// The response comes later, or the rest of it.
     pub(super) fn keep(&mut self, parts: &mut Parts<'_>) {
-        let (id, log) = (self.wire.id.take(), self.wire.log.take());
+        let (id, log) = (self.recorder.id.take(), self.recorder.log.take());
         let exchange = self.exchange(parts);
         (exchange.id, exchange.log) = (id, log);
-        self.begin_log(self.wire.status(), parts);
+        self.begin_log(self.recorder.status(), parts);
     }
 
     /// The head of a response that was deferred is made, and its body follows.

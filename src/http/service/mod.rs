@@ -108,7 +108,7 @@ pub(crate) struct Service<P> {
     pub(crate) limits: Limits,
     /// Those that are answered to; `None`: all.
     pub(crate) hosts: Option<Vec<String>>,
-    pub(crate) wire: ResponseRecorder,
+    pub(crate) recorder: ResponseRecorder,
     pub(crate) now: Seconds,
     /// Calls of the handler are timed.
     pub(crate) is_timed: bool,
@@ -187,8 +187,8 @@ where
         parts: &mut Parts<'_>,
         upgrades: &mut impl Upgrades<P::Target>,
     ) -> Turn {
-        self.wire.set_conn(parts.conn);
-        let is_over = self.wire.door.budget.is_over();
+        self.recorder.set_conn(parts.conn);
+        let is_over = self.recorder.handle.budget.is_over();
         let mut pace = Pace::default();
         for _ in 0..self.limits.requests_per_turn.max(1) {
             if pace.is_over(|| !parts.input.is_empty()) {
@@ -296,7 +296,7 @@ where
         // goes through memory.
         let answered = catch(|| {
             let mode = announced.mode;
-            let response = self.wire.response(mode, parts.output);
+            let response = self.recorder.response(mode, parts.output);
             let request = Request::new(parts.input, announced.body.clone(), parts.ends);
             let handler = &*self.handler;
             let _done: Done = if mode.method.is_special() && is_for_library(handler, &request) {
@@ -315,9 +315,9 @@ where
     #[inline(always)]
     fn finish(&mut self, answered: Result<(), Panic>, parts: &mut Parts<'_>) {
         parts.counters.requests.add(1);
-        match (answered, self.wire.is_complete()) {
+        match (answered, self.recorder.is_complete()) {
             (Ok(()), Some(close)) => {
-                parts.counters.answered(self.wire.status());
+                parts.counters.answered(self.recorder.status());
                 parts.http1.finish(close, parts.input, self.now);
             }
             (Ok(()), None) => self.finish_unusual(parts),
@@ -333,13 +333,13 @@ where
 
     #[inline(never)]
     fn finish_unusual(&mut self, parts: &mut Parts<'_>) {
-        match self.wire.later() {
+        match self.recorder.later() {
             Ok(mut body) => {
                 if body.as_mut().is_some_and(|body| !self.can_last(body)) {
                     return self.finish_with(503, CROWDED, parts);
                 }
                 if body.is_some() {
-                    parts.counters.answered(self.wire.status());
+                    parts.counters.answered(self.recorder.status());
                 }
                 self.keep(parts);
                 parts.http1.defer(parts.input, self.now);
@@ -358,10 +358,10 @@ where
     /// Answers in the place of the handler, whose response cannot be sent.
     #[cold]
     fn finish_with(&mut self, status: u16, text: &str, parts: &mut Parts<'_>) {
-        self.wire.take_back(parts.output);
+        self.recorder.take_back(parts.output);
         let body_bytes = self.error_response(status, text, parts);
         parts.counters.answered(status);
-        match self.wire.log.take() {
+        match self.recorder.log.take() {
             Some(entry) => entry.complete_with(status, body_bytes, parts.output),
             None => self.tell(status, body_bytes, parts),
         }

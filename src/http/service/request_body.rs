@@ -71,10 +71,10 @@ where
         let Exchange { id, sink, .. } = &mut **parts.exchange.get_or_insert_default();
         let mut incoming = Incoming {
             received: parts.input.received() + bytes.len() as u64,
-            door: &self.wire.door,
+            handle: &self.recorder.handle,
             conn: parts.conn,
             id,
-            ids: &mut self.wire.ids,
+            ids: &mut self.recorder.ids,
         };
         let flow = catch(|| match sink {
             Some(sink) => sink.piece(bytes, &mut incoming),
@@ -103,7 +103,7 @@ where
         let sink = exchange.as_mut().and_then(|exchange| exchange.sink.take());
         // The response may come later in its turn, under another identifier.
         self.end(exchange);
-        let response = self.wire.response(mode, parts.output);
+        let response = self.recorder.response(mode, parts.output);
         let request = Request::new(parts.input, 0..0, parts.ends);
         let answered = catch(|| {
             let _done: Option<Done> = sink.map(|sink| sink.finish(&request, response));

@@ -95,7 +95,7 @@ fn pair(plan: FaultPlan) -> ((UnixStream, FaultPlan), UnixStream) {
 
 /// Gives the only worker connections that it takes one after the other.
 fn hand_over<const N: usize>(server: &Running, connections: [(UnixStream, FaultPlan); N]) {
-    let seat = &server.control.seats[0];
+    let worker = &server.control.workers[0];
     let listener = ListenerId(0);
     let plans = &server.control.listener_config(listener).plans;
     // Until all are on their way, as another thread may come between.
@@ -108,9 +108,9 @@ fn hand_over<const N: usize>(server: &Running, connections: [(UnixStream, FaultP
             listener,
         }
     });
-    seat.given.fetch_add(N as u64, Ordering::Relaxed);
-    if seat.mailbox.put(accepted) {
-        seat.waker.wake();
+    worker.given.fetch_add(N as u64, Ordering::Relaxed);
+    if worker.mailbox.put(accepted) {
+        worker.waker.wake();
     }
 }
 
@@ -170,8 +170,8 @@ fn nothing_is_left(server: &Running, live: &Arc<()>, held: usize) {
     wait_until("all that belongs to them is dropped", || {
         Arc::strong_count(live) == held
     });
-    let seat = &server.control.seats[0];
-    assert_eq!(seat.load(), 0);
+    let worker = &server.control.workers[0];
+    assert_eq!(worker.load(), 0);
     let handle = &server.handles[0];
     wait_until("nothing is on its way", || handle.inbox.is_empty());
     assert_eq!(handle.pending(), 0);

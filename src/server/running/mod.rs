@@ -132,9 +132,9 @@ impl Running {
     /// The counters of each worker.
     pub fn worker_counters(&self) -> Vec<Counters> {
         self.control
-            .seats
+            .workers
             .iter()
-            .map(|seat| seat.counters.snapshot())
+            .map(|worker| worker.counters.snapshot())
             .collect()
     }
 
@@ -190,7 +190,7 @@ impl Running {
             }
         }
         // The last `Stopper` keeps the control alive, with everything that it holds.
-        let untaken = self.control.seats.iter().map(WorkerShared::close_untaken);
+        let untaken = self.control.workers.iter().map(WorkerShared::close_untaken);
         ended.cut += untaken.sum::<u64>();
         // All threads that wait for a job have ended. A job may still have other work to do.
         self.control.pool.close(self.control.stop_at());

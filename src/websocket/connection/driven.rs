@@ -34,13 +34,17 @@ impl<P: WsHandlerRef, T: Transport> Driven<WsShared<P>> for WsConnection<P, T> {
     fn open(&mut self, id: ConnId, is_stopping: bool, shared: &mut WsShared<P>) -> Fate {
         let id = WsId::new(shared.index, id);
         self.peer.id = id;
-        shared.door.seats.enter(id, self.peer.ws.limits());
+        shared.handle.peers.enter(id, self.peer.ws.limits());
         let (service, socket) = (&mut shared.service, &mut self.link.socket);
         service.hook(&mut self.peer, socket, |handler, ws| {
             handler.handle_ws_conn(ws);
         });
         match self.serve(None, shared) {
-            Fate::Open | Fate::Again if is_stopping => self.stop(shared),
+            Fate::Open | Fate::Again if is_stopping => match self.stop(shared) {
+                // Messages that have arrived are handled in the next turns, up to the client's close.
+                Fate::Open => self.fate(),
+                fate => fate,
+            },
             fate => fate,
         }
     }
@@ -153,7 +157,7 @@ impl<P: WsHandlerRef, T: Transport> Driven<WsShared<P>> for WsConnection<P, T> {
         let backlog = self.peer.ws.backlog();
         let shown = u32::try_from(backlog).unwrap_or(u32::MAX);
         if std::mem::replace(&mut self.shown, shown) != shown {
-            shared.door.seats.set_unsent(self.peer.id, backlog);
+            shared.handle.peers.set_unsent(self.peer.id, backlog);
         }
     }
 
@@ -192,7 +196,7 @@ impl<P: WsHandlerRef, T: Transport> Driven<WsShared<P>> for WsConnection<P, T> {
 
     /// Gives back what it holds. It may have been cut.
     fn close(mut self, shared: &mut WsShared<P>) {
-        shared.door.seats.leave(self.peer.id);
+        shared.handle.peers.leave(self.peer.id);
         if self.phase == Phase::Serving {
             let why = self.peer.ws.ended().map(Disconnect::new);
             self.peer.ws.end(End::Gone);
@@ -209,7 +213,7 @@ impl<P: WsHandlerRef, T: Transport> Driven<WsShared<P>> for WsConnection<P, T> {
     /// is told of the end, if it was not before.
     #[cold]
     fn abandon(mut self, panic: &Panic, shared: &mut WsShared<P>) {
-        shared.door.seats.leave(self.peer.id);
+        shared.handle.peers.leave(self.peer.id);
         shared.counters.connection_errors.add(1);
         shared.counters.internal_errors.add(1);
         self.link.socket.stream.reset();

@@ -37,7 +37,7 @@ pub(crate) struct WsShared<P> {
     pub(crate) limits: Limits,
     pub(crate) tally: LocalUsage,
     /// The thread as others see it, and its number.
-    pub(crate) door: Arc<WsThreadHandle>,
+    pub(crate) handle: Arc<WsThreadHandle>,
     pub(crate) index: usize,
     /// Connections that are to be flushed at the end of the wake-up.
     pub(crate) dirty: Vec<ConnId>,
@@ -62,7 +62,7 @@ impl<P: WsHandlerRef> WsShared<P> {
 
     /// Publications had no room on their way here: those that were to miss nothing.
     pub(crate) fn losers(&self, all: impl FnOnce(&mut Vec<ConnId>)) -> Vec<ConnId> {
-        let missed = self.door.take_missed();
+        let missed = self.handle.take_missed();
         let topics = &self.service.topics;
         let mut ids = Vec::new();
         for topic in &missed.topics {
