@@ -134,6 +134,7 @@ fn files_that_wait_are_few() {
 
 #[cfg(feature = "websocket")]
 mod ws {
+    use super::super::support::{NEVER, PATIENCE, ended, own_addr};
     use super::super::ws_sockets::config;
     use super::Order;
     use peregrine::{
@@ -141,7 +142,9 @@ mod ws {
     };
     use std::io::{Read, Write};
     use std::net::TcpStream;
-    use std::sync::Arc;
+    use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+    use std::sync::{Arc, Mutex};
+    use std::time::Duration;
 
     struct App(Arc<Order>);
 
@@ -200,5 +203,72 @@ mod ws {
         assert_eq!(read(&slow, 6 * MANY), b"\x81\x04slow".repeat(MANY));
         let before = order.before("other");
         assert!(before <= 2, "{before} slow messages before the other one");
+    }
+
+    struct AcceptsLate {
+        entered: SyncSender<()>,
+        go: Mutex<Receiver<()>>,
+        seen: Arc<Mutex<Vec<String>>>,
+    }
+
+    impl Handler for AcceptsLate {
+        fn handle_request(&self, _: &Request<'_>, res: Response<'_>) -> Done {
+            res.text("not a WebSocket")
+        }
+    }
+
+    impl WebSocketHandler for AcceptsLate {
+        type Conn = ();
+
+        fn accept_ws(&self, _: &Request<'_>, _: &mut Upgrade<'_>) -> Option<()> {
+            self.entered.send(()).expect("the test waits");
+            let go = self.go.lock().expect("no panic");
+            go.recv().expect("the test goes on");
+            Some(())
+        }
+
+        fn handle_ws_frame(&self, _: &mut Ws<'_, ()>, message: Message<'_>) {
+            let text = message.as_text().expect("text").to_owned();
+            self.seen.lock().expect("no panic").push(text);
+        }
+    }
+
+    /// A WebSocket that is accepted while the server stops reads on up to the close of its client, however many
+    /// turns that takes.
+    #[test]
+    fn a_handshake_during_a_stop_reads_up_to_the_close() {
+        let ((entered, has_entered), (go, goes)) = (sync_channel(1), sync_channel(1));
+        let seen = Arc::default();
+        let app = AcceptsLate {
+            entered,
+            go: Mutex::new(goes),
+            seen: Arc::clone(&seen),
+        };
+        let mut config = config(1);
+        config.limits.turn_time = Duration::ZERO;
+        config.ws_limits.close_timeout = NEVER;
+        let server = Server::new(app).websocket().config(config);
+        let server = server.bind(own_addr()).start().expect("a server");
+        let addr = server.local_addr().expect("a TCP address");
+        let mut client = TcpStream::connect(addr).expect("a connection");
+        client.set_read_timeout(Some(PATIENCE)).expect("open");
+        let handshake = "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+            Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        let messages = b"\x81\x81\0\0\0\0a\x81\x81\0\0\0\0b\x81\x81\0\0\0\0c";
+        let sent = [handshake.as_bytes(), messages].concat();
+        client.write_all(&sent).expect("sent");
+        has_entered.recv().expect("the handler is asked");
+        server.stop();
+        go.send(()).expect("the handler waits");
+        let mut received = Vec::new();
+        // The close of the server, 1001.
+        while !received.windows(4).any(|four| four == b"\x88\x02\x03\xe9") {
+            received.extend(read(&client, 1));
+        }
+        client.write_all(b"\x88\x82\0\0\0\0\x03\xe9").expect("sent");
+        client.read_to_end(&mut received).expect("the end");
+        assert_eq!(ended(server).cut, 0);
+        // What comes behind the close of the server is not handled (RFC 6455 section 5.5.1).
+        assert_eq!(*seen.lock().expect("no panic"), ["a"]);
     }
 }

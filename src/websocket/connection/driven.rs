@@ -41,7 +41,7 @@ impl<P: WsHandlerRef, T: Transport> Driven<WsShared<P>> for WsConnection<P, T> {
         });
         match self.serve(None, shared) {
             Fate::Open | Fate::Again if is_stopping => match self.stop(shared) {
-                // Messages that have arrived are handled in the next turns, up to the client's close.
+                // What has arrived is read in the next turns, up to the client's close.
                 Fate::Open => self.fate(),
                 fate => fate,
             },

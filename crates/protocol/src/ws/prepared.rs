@@ -11,8 +11,8 @@ use alloc::vec::Vec;
 /// for all.
 ///
 /// ```
-/// # use peregrine_protocol::ws::prepared::Prepared;
-/// let news = Prepared::new("the same for all");
+/// # use peregrine_protocol::ws::prepared::PreparedMessage;
+/// let news = PreparedMessage::new("the same for all");
 /// assert_eq!(news.len(), 16);
 /// let again = news.clone(); // shares the bytes
 /// # assert!(!again.is_empty());
