@@ -19,7 +19,8 @@ use peregrine_protocol::http::origin;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WsOrigins {
-    /// Pages that were loaded from the host and port of the request; see [`Request::is_same_origin`].
+    /// Pages that were loaded from the host and port of the request; see
+    /// [`Request::is_same_origin`](crate::Request::is_same_origin).
     #[default]
     Same,
     /// Any page.

@@ -13,7 +13,7 @@ use crate::write_buf::WriteBuf;
 use core::ops::Range;
 
 impl Http1 {
-    /// What shall become of the body that [`Next::BodyIntake`] announced. Asks for it if the client waits
+    /// What shall become of the body that [`Next::Plan`] announced. Asks for it if the client waits
     /// for that.
     pub fn plan<X>(
         &mut self,
