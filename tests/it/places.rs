@@ -220,11 +220,15 @@ fn streams_that_have_no_place_have_lines() {
         client.expect_end();
         let len = answer.body.len();
         expected.push(format!(r#""GET {path} HTTP/1.1" 503 {len} "-" "b""#));
-        wait_until("the line is there", || kept.lines().len() == expected.len());
+        wait_until("the line is there", || {
+            kept.lines_so_far().len() == expected.len()
+        });
     }
     assert_eq!(connect("/drawn").answer(Asked::Other).text(), "abcde");
     expected.push(r#""GET /drawn HTTP/1.1" 200 5 "-" "b""#.into());
-    wait_until("the line is there", || kept.lines().len() == expected.len());
+    wait_until("the line is there", || {
+        kept.lines_so_far().len() == expected.len()
+    });
     server.stop();
     ended(server);
     expected.resize(
