@@ -29,8 +29,7 @@ pub(crate) struct Socket<T> {
 }
 
 /// 24 bytes instead of the 32 of an `Option<SocketAddr>`: the flow label is left out, which the
-/// system does not tell. Nor can the system be asked when somebody wants to know: it forgets the
-/// address when the client resets the connection.
+/// system does not tell. The address is kept because the system forgets it when the client resets the connection.
 #[derive(Clone, Copy)]
 enum PeerAddr {
     Unknown,

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::sync::Arc;
 
 pub(crate) type Detached = write_buf::Detached<FilePart>;
-pub(crate) type Next<'a> = write_buf::Segment<'a, FilePart>;
+pub(crate) type Segment<'a> = write_buf::Segment<'a, FilePart>;
 pub(crate) type Output = write_buf::WriteBuf<FilePart>;
 
 /// A stretch of a file that is sent from where it lies.

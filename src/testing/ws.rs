@@ -11,7 +11,7 @@ use crate::shared::id::ConnId;
 use crate::shared::memory_budget::{LocalUsage, MemoryBudget};
 use crate::websocket::connection::{WsConnection, WsShared};
 use crate::websocket::hub::Hub;
-use crate::websocket::service::{AcceptedUpgrade, Offered, Offers, WsService};
+use crate::websocket::service::{AcceptedUpgrade, Offers, WsService};
 use crate::websocket::thread_handle::{WsCommand, WsThreadHandle};
 use crate::websocket::threads::Arrival;
 use crate::websocket::topics::Publication;
@@ -385,14 +385,9 @@ impl<H: WebSocketHandler> Upgrades<H> for Taken<H::Conn> {
         request: &Request<'_>,
         response: Response<'r>,
     ) -> Result<Done, Response<'r>> {
-        match self.0.offer(handler, request, response, || true) {
-            Offered::No(response) => Err(response),
-            Offered::Refused(done) => Ok(done),
-            Offered::Accepted(done, accepted) => {
-                self.1 = Some(accepted);
-                Ok(done)
-            }
-        }
+        self.0
+            .offer(handler, request, response, || true)
+            .response(&mut self.1)
     }
 
     fn is_accepted(&self) -> bool {

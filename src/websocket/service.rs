@@ -4,7 +4,7 @@
 
 use super::hub::Hub;
 use super::id::WsId;
-use super::state::{Next, SendKit, WsConn};
+use super::state::{Next, SendContext, WsConn};
 use super::topics::{Publication, Topics};
 use super::upgrade::Upgrade;
 use super::ws::{Context, Ws};
@@ -50,6 +50,23 @@ pub(crate) enum Offered<'r, C> {
     No(Response<'r>),
     Refused(Done),
     Accepted(Done, AcceptedUpgrade<C>),
+}
+
+impl<'r, C> Offered<'r, C> {
+    /// The response if there is one; what was accepted goes to `accepted`.
+    pub(crate) fn response(
+        self,
+        accepted: &mut Option<AcceptedUpgrade<C>>,
+    ) -> Result<Done, Response<'r>> {
+        match self {
+            Offered::No(response) => Err(response),
+            Offered::Refused(done) => Ok(done),
+            Offered::Accepted(done, upgrade) => {
+                *accepted = Some(upgrade);
+                Ok(done)
+            }
+        }
+    }
 }
 
 impl Offers {
@@ -196,7 +213,7 @@ pub(crate) struct WsService<P> {
     pub(crate) topics: Topics,
     /// What hooks have published, for this thread's own subscribers.
     pub(crate) later: Vec<Publication>,
-    pub(crate) kit: SendKit,
+    pub(crate) kit: SendContext,
     pub(crate) inflate: Inflate,
     pub(crate) now: Seconds,
     /// Hooks that have panicked since this was last looked at.
@@ -225,7 +242,7 @@ impl<P: WsHandlerRef> WsService<P> {
             hub,
             topics: Topics::default(),
             later: Vec::new(),
-            kit: SendKit::default(),
+            kit: SendContext::default(),
             inflate: Inflate::default(),
             now: Seconds::START,
             panics: 0,

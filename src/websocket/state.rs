@@ -4,5 +4,5 @@ use crate::shared::output::FilePart;
 pub(crate) use peregrine_protocol::ws::connection::{End, Next};
 pub(crate) use peregrine_protocol::ws::send::Sent;
 
-pub(crate) type SendKit = peregrine_protocol::ws::send::SendContext<FilePart>;
+pub(crate) type SendContext = peregrine_protocol::ws::send::SendContext<FilePart>;
 pub(crate) type WsConn = peregrine_protocol::ws::connection::WsConn<FilePart>;

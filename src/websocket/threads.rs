@@ -3,7 +3,7 @@
 use super::WebSocketHandler;
 use super::hub::Hub;
 use super::id::{MAX_SLOTS, MAX_THREADS};
-use super::service::{AcceptedUpgrade, Offered, Offers};
+use super::service::{AcceptedUpgrade, Offers};
 use super::thread_handle::WsThreadHandle;
 use crate::config::Config;
 use crate::http::connection::Moved;
@@ -184,14 +184,9 @@ impl<H: WebSocketHandler, T: Transport> Upgrades<H> for WebSocketUpgrade<H::Conn
             }
             None => false,
         };
-        match self.offers.offer(handler, request, response, has_room) {
-            Offered::No(response) => Err(response),
-            Offered::Refused(done) => Ok(done),
-            Offered::Accepted(done, accepted) => {
-                self.accepted = Some(accepted);
-                Ok(done)
-            }
-        }
+        self.offers
+            .offer(handler, request, response, has_room)
+            .response(&mut self.accepted)
     }
 
     #[inline]

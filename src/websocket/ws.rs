@@ -2,7 +2,7 @@
 
 use super::hub::Hub;
 use super::id::WsId;
-use super::state::{SendKit, Sent, WsConn};
+use super::state::{SendContext, Sent, WsConn};
 use super::topics::{Publication, Topics};
 use crate::runtime::socket::HookSocket;
 use crate::shared::id::ConnId;
@@ -30,7 +30,7 @@ pub(crate) struct Context<'a> {
     pub(crate) hub: &'a Hub,
     pub(crate) topics: &'a mut Topics,
     pub(crate) later: &'a mut Vec<Publication>,
-    pub(crate) kit: &'a mut SendKit,
+    pub(crate) kit: &'a mut SendContext,
     pub(crate) socket: &'a mut dyn HookSocket,
 }
 

@@ -193,7 +193,7 @@ mod tests {
         assert_eq!(tempo.due(&rate), at(90), "29 s and a part");
     }
 
-    /// Nobody has looked for an hour, and then there was no more than a socket holds.
+    /// There was no check for an hour, and then no more than a socket holds.
     #[test]
     fn time_in_which_nobody_has_looked_is_not_the_clients() {
         let rate = rate(240);

@@ -163,7 +163,7 @@ impl BodySender {
     }
 
     /// The sender of a body that is not sent: the request was a HEAD.
-    pub(crate) fn nobody(handle: Arc<WorkerHandle>) -> BodySender {
+    pub(crate) fn disconnected(handle: Arc<WorkerHandle>) -> BodySender {
         let (mut sender, _feed) = BodySender::new(handle, RequestId::NONE, BodySize::Unknown);
         sender.credit.end();
         sender.leave.tell();

@@ -6,7 +6,7 @@ use crate::shared::output::Output;
 use crate::shared::panic_guard::Quiet;
 use crate::shared::quota::Held;
 use peregrine_protocol::h1::response_encoder::{
-    CHUNK_END, Coding, Framing, chunk_size, last_chunk,
+    CHUNK_END, Coding, ResponseFraming, chunk_size, last_chunk,
 };
 use peregrine_protocol::payload::Payload;
 use std::io;
@@ -62,7 +62,7 @@ pub(crate) enum Progress {
 }
 
 impl StreamedBody {
-    pub(crate) fn new(framing: Framing, feed: Feed) -> StreamedBody {
+    pub(crate) fn new(framing: ResponseFraming, feed: Feed) -> StreamedBody {
         StreamedBody {
             coding: framing.coding.unwrap_or(Coding::Close),
             feed,
@@ -74,7 +74,7 @@ impl StreamedBody {
     }
 
     /// Its head has been encoded, which says this.
-    pub(crate) fn begin(&mut self, framing: Framing) {
+    pub(crate) fn begin(&mut self, framing: ResponseFraming) {
         self.coding = framing.coding.unwrap_or(Coding::Close);
         self.close = framing.close;
     }

@@ -10,7 +10,7 @@ use crate::shared::id::RequestId;
 use crate::shared::panic_guard::Quiet;
 use crate::timers::Timers;
 use peregrine_protocol::field_line;
-use peregrine_protocol::h1::response_encoder::{Coding, Framing};
+use peregrine_protocol::h1::response_encoder::{Coding, ResponseFraming};
 use peregrine_protocol::http::response::BodySize;
 use peregrine_protocol::payload::Payload;
 use std::io::{self, Read};
@@ -23,7 +23,7 @@ const READ: usize = 16 << 10;
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
 impl Response<'_> {
-    /// Puts the response off: whoever has the [`Responder`] gives it, from any thread. Status and
+    /// Defers the response: the [`Responder`] gives it later, from any thread. Status and
     /// header fields that were set until here are kept.
     ///
     /// A [`Request`](crate::Request) is a view of the connection and stays on its thread: take what you
@@ -221,7 +221,7 @@ impl Response<'_> {
         let size = size(len);
         let handle = self.recorder.handle.clone();
         let Some(framing) = self.end_streamed_head(size) else {
-            return (self.recorder.done(0), BodySender::nobody(handle));
+            return (self.recorder.done(0), BodySender::disconnected(handle));
         };
         let id = self.id();
         let (sender, feed) = BodySender::new(handle, id, size);
@@ -239,10 +239,10 @@ impl Response<'_> {
     }
 
     /// How the body is sent, if it is.
-    fn end_streamed_head(&mut self, size: BodySize) -> Option<Framing> {
+    fn end_streamed_head(&mut self, size: BodySize) -> Option<ResponseFraming> {
         if self.recorder.is_late() {
             // What it is will be seen by the thread that encodes it.
-            let framing = Framing {
+            let framing = ResponseFraming {
                 coding: Some(Coding::Close),
                 close: true,
             };

@@ -11,7 +11,9 @@ use crate::shared::id::{ConnId, RequestId};
 use crate::shared::output::{Mark, Output};
 use crate::shared::panic_guard::drop_quietly;
 use peregrine_protocol::h1::connection::ResponseContext;
-use peregrine_protocol::h1::response_encoder::{Framing, OpenHead, ResponseEncoder, end_head};
+use peregrine_protocol::h1::response_encoder::{
+    OpenHead, ResponseEncoder, ResponseFraming, end_head,
+};
 use peregrine_protocol::http::response::{BodySize, Content, ResponseHead};
 use std::io;
 use std::sync::Arc;
@@ -255,7 +257,7 @@ impl ResponseRecorder {
     }
 
     #[inline(always)]
-    pub(super) fn encode_end(&mut self, size: BodySize, output: &mut Output) -> Framing {
+    pub(super) fn encode_end(&mut self, size: BodySize, output: &mut Output) -> ResponseFraming {
         self.begin(output);
         output.push_with(|out| end_head(&self.head, size, self.mode, out))
     }

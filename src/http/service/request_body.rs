@@ -123,7 +123,7 @@ where
     }
 }
 
-/// Answers a request whose body nobody reads.
+/// Responds to a request whose body is not read.
 struct Bodiless(Respond);
 
 impl BodySink for Bodiless {

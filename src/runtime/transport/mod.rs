@@ -20,7 +20,7 @@ pub(crate) use tcp::accept as accept_tcp;
 pub(crate) use unix::accept as accept_unix;
 
 use crate::config::Config;
-use crate::shared::output::{MAX_SLICES, Next, Output};
+use crate::shared::output::{MAX_SLICES, Output, Segment};
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -91,9 +91,9 @@ pub(crate) trait Transport: Sized + Send + 'static {
     /// than what was promised of it.
     fn send(&mut self, output: &Output) -> io::Result<Written> {
         let (sent, offered) = match output.next() {
-            Next::Row { bytes, more: false } => (self.write(bytes), bytes.len()),
-            Next::Row { bytes, more: true } => (self.write_more(bytes), bytes.len()),
-            Next::Segment { segment, sent, len } => {
+            Segment::Row { bytes, more: false } => (self.write(bytes), bytes.len()),
+            Segment::Row { bytes, more: true } => (self.write_more(bytes), bytes.len()),
+            Segment::Segment { segment, sent, len } => {
                 let most = len.min(FILE_STEP as u64) as usize;
                 let (sent, offered) = self.send_file(&segment.file, segment.offset + sent, most);
                 match sent {
@@ -101,7 +101,7 @@ pub(crate) trait Transport: Sized + Send + 'static {
                     sent => (sent, offered),
                 }
             }
-            Next::Pieces => {
+            Segment::Pieces => {
                 let mut slices = [IoSlice::new(b""); MAX_SLICES];
                 let count = output.gather(&mut slices, IoSlice::new);
                 let offered = slices[..count].iter().map(|slice| slice.len()).sum();

@@ -41,7 +41,7 @@ pub enum Coding {
 
 /// What a head that was written has said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Framing {
+pub struct ResponseFraming {
     /// How the body is sent, if it is.
     pub coding: Option<Coding>,
     /// The connection ends behind the response.
@@ -147,7 +147,7 @@ impl ResponseEncoder {
         size: BodySize,
         request: ResponseContext,
         out: &mut Vec<u8>,
-    ) -> Framing {
+    ) -> ResponseFraming {
         out.extend_from_slice(self.template(head.status));
         out.extend_from_slice(fields);
         end_head(head, size, request, out)
@@ -162,7 +162,7 @@ pub fn end_head(
     size: BodySize,
     request: ResponseContext,
     out: &mut Vec<u8>,
-) -> Framing {
+) -> ResponseFraming {
     let content = Content::of(request.method, head.status);
     let coding = match size {
         BodySize::Known(len) => Coding::Exact(len),
@@ -181,7 +181,7 @@ pub fn end_head(
     }
     let close = head.close || !request.persistent || coding == Coding::Close;
     end(head, close, request, out);
-    Framing {
+    ResponseFraming {
         coding: (content == Content::Sent).then_some(coding),
         close,
     }
