@@ -268,7 +268,13 @@ mod ws {
         client.write_all(b"\x88\x82\0\0\0\0\x03\xe9").expect("sent");
         client.read_to_end(&mut received).expect("the end");
         assert_eq!(ended(server).cut, 0);
-        // What comes behind the close of the server is not handled (RFC 6455 section 5.5.1).
-        assert_eq!(*seen.lock().expect("no panic"), ["a"]);
+        // What comes behind the close of the server is not handled (RFC 6455 section 5.5.1). How many messages
+        // come before it depends on when the thread sees the stop.
+        let seen = seen.lock().expect("no panic");
+        let in_order = seen
+            .iter()
+            .zip(["a", "b", "c"])
+            .all(|(had, sent)| had == sent);
+        assert!(!seen.is_empty() && in_order, "from the first: {seen:?}");
     }
 }
