@@ -1,6 +1,7 @@
 //! `Timers`: calls after a time, on the workers' threads.
 
 use crate::http::deferred::worker_handle::{WorkerCommand, WorkerHandle};
+use crate::http::response::Response;
 use crate::shared::timer_heap::{Entry, NewTimer};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -84,10 +85,6 @@ impl std::fmt::Display for TimerError {
 impl std::error::Error for TimerError {}
 
 impl Timers {
-    pub(crate) fn of_worker(handle: Arc<WorkerHandle>) -> Timers {
-        Timers(To::Worker(handle))
-    }
-
     pub(crate) fn of_server() -> Timers {
         Timers(To::Server(Arc::default()))
     }
@@ -181,6 +178,13 @@ impl Timers {
         let entry = Entry::new(call, &handle.timers, handle.most_timers).ok_or(TimerError::Full)?;
         handle.post(WorkerCommand::Timer(timer(&entry)));
         Ok(Timer(entry))
+    }
+}
+
+impl Response<'_> {
+    /// Has functions called after a time, on the thread of this connection's worker.
+    pub fn timers(&self) -> Timers {
+        Timers(To::Worker(self.worker_handle().clone()))
     }
 }
 

@@ -40,12 +40,12 @@ pub struct LogWriter {
 }
 
 struct Inner {
-    shared: Arc<Shared>,
+    shared: Arc<LogChannel>,
     thread: Option<JoinHandle<()>>,
 }
 
-struct Shared {
-    waiting: Mutex<Waiting>,
+struct LogChannel {
+    waiting: Mutex<LogQueue>,
     /// Signalled for new lines, and for the end.
     news: Condvar,
     most: usize,
@@ -53,7 +53,7 @@ struct Shared {
 }
 
 #[derive(Default)]
-struct Waiting {
+struct LogQueue {
     lines: Vec<u8>,
     /// No more lines come, or the thread has ended.
     is_over: bool,
@@ -78,7 +78,7 @@ impl LogWriter {
         writer: impl Write + Send + 'static,
         most_bytes: usize,
     ) -> io::Result<LogWriter> {
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(LogChannel {
             waiting: Mutex::default(),
             news: Condvar::new(),
             most: most_bytes,
@@ -138,14 +138,14 @@ impl Drop for Inner {
     }
 }
 
-impl Shared {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Waiting> {
+impl LogChannel {
+    fn lock(&self) -> std::sync::MutexGuard<'_, LogQueue> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The side of the thread. When the thread ends, in any way, no more lines are kept for it.
-struct Over<'a>(&'a Shared);
+struct Over<'a>(&'a LogChannel);
 
 impl Over<'_> {
     fn write_all(self, writer: impl Write) {
@@ -154,7 +154,7 @@ impl Over<'_> {
         let mut lines = Vec::new();
         loop {
             let waiting = shared.lock();
-            let idle = |waiting: &mut Waiting| waiting.lines.is_empty() && !waiting.is_over;
+            let idle = |waiting: &mut LogQueue| waiting.lines.is_empty() && !waiting.is_over;
             let waiting = shared.news.wait_while(waiting, idle);
             let mut waiting = waiting.unwrap_or_else(PoisonError::into_inner);
             if waiting.lines.is_empty() {
@@ -183,7 +183,7 @@ impl Drop for Over<'_> {
     }
 }
 
-impl Shared {
+impl LogChannel {
     fn count_lost(&self, lines: &[u8]) {
         let lost = memchr::memchr_iter(b'\n', lines).count();
         self.lost.fetch_add(lost as u64, Ordering::Relaxed);

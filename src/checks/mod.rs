@@ -8,7 +8,7 @@ pub mod seeds;
 #[cfg(test)]
 mod tests;
 
-pub use peregrine_protocol::checks::{Changes, Check, Source, limits, operations, run, split_of};
+pub use peregrine_protocol::checks::{Changes, Check, Choices, limits, operations, run, split_of};
 use peregrine_protocol::h1;
 
 /// All of them.

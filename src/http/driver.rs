@@ -1,6 +1,6 @@
 //! HTTP in the event loop: listeners, deferred responses, timers.
 
-use super::connection::{Connection, Shared};
+use super::connection::{Connection, WorkerState};
 use super::handler::Handler;
 use super::response::ResponseRecorder;
 use super::service::{HandlerRef, Service};
@@ -64,8 +64,8 @@ impl<H: Handler, M: UpgradeMode<H, T>, T: OverSocket> Worker<H, M, T> {
         let _serving = control.worker_starts();
         let worker = &control.workers[self.index];
         self.handle.adopt();
-        let _open = Open(&self.handle);
-        let shared = Shared {
+        let _guard = InboxGuard(&self.handle);
+        let shared = WorkerState {
             service: Service {
                 handler: self.handler,
                 limits: self.config.limits,
@@ -107,9 +107,9 @@ impl<H: Handler, M: UpgradeMode<H, T>, T: OverSocket> Worker<H, M, T> {
 }
 
 /// Closes the inbox when the worker ends, however it does.
-struct Open<'a>(&'a WorkerHandle);
+struct InboxGuard<'a>(&'a WorkerHandle);
 
-impl Drop for Open<'_> {
+impl Drop for InboxGuard<'_> {
     fn drop(&mut self) {
         self.0.close();
     }
@@ -118,7 +118,7 @@ impl Drop for Open<'_> {
 struct HttpDriver<'a, P, M, T> {
     worker: &'a WorkerShared,
     handle: &'a WorkerHandle,
-    shared: Shared<P, M>,
+    shared: WorkerState<P, M>,
     keep_alive: bool,
     listeners: Listeners,
     timers: TimerHeap,
@@ -136,7 +136,7 @@ where
     T: OverSocket,
 {
     type Connection = Connection<P, M, T>;
-    type Shared = Shared<P, M>;
+    type State = WorkerState<P, M>;
     type Arrival = Accepted;
     type Command = WorkerCommand;
 
@@ -144,7 +144,7 @@ where
     const CONNECTION: &'static str = "a connection";
 
     #[inline(always)]
-    fn shared(&mut self) -> &mut Shared<P, M> {
+    fn shared(&mut self) -> &mut WorkerState<P, M> {
         &mut self.shared
     }
 
@@ -314,7 +314,7 @@ where
     }
 }
 
-impl<P, M> ThreadState for Shared<P, M> {
+impl<P, M> ThreadState for WorkerState<P, M> {
     #[inline(always)]
     fn now(&self) -> Seconds {
         self.service.now

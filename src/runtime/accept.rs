@@ -1,7 +1,7 @@
 //! Accepts connections from listeners.
 
 use super::accept_error;
-use super::accept_error::{Failure, Reserve};
+use super::accept_error::{AcceptFailure, Reserve};
 use super::connection_limit::QUIET;
 use super::listener::{Listener, ListenerId};
 use super::poll::{Interest, Poll, Token};
@@ -304,12 +304,12 @@ fn take_some(
             Ok(None) if taken > 0 => break,
             Ok(None) => return (0, Pause::Full),
             Err(error) => match accept_error::failure(&error) {
-                Failure::Nobody => break,
+                AcceptFailure::Nobody => break,
                 // A listener that says nothing else must not keep the thread busy.
-                Failure::One if failed < BATCH => failed += 1,
+                AcceptFailure::One if failed < BATCH => failed += 1,
                 // The same: systems look for a descriptor before they look for a client.
                 _ if taken > 0 => break,
-                Failure::One | Failure::All => return (taken, Pause::Exhausted(error)),
+                AcceptFailure::One | AcceptFailure::All => return (taken, Pause::Exhausted(error)),
             },
         }
     }

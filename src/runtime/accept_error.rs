@@ -13,7 +13,7 @@ use std::io;
 
 /// What an error of `accept` is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Failure {
+pub(crate) enum AcceptFailure {
     /// Nobody is waiting.
     Nobody,
     /// One connection, which is gone: the next one may be better.
@@ -24,24 +24,24 @@ pub(crate) enum Failure {
 
 /// Linux passes on errors of the network that the new connection has met already, and BSDs those of
 /// a client that has left (accept(2)): none of them is one of the listener.
-pub(crate) fn failure(error: &io::Error) -> Failure {
+pub(crate) fn failure(error: &io::Error) -> AcceptFailure {
     use io::ErrorKind::{
         ConnectionAborted, ConnectionReset, HostUnreachable, Interrupted, NetworkDown,
         NetworkUnreachable, NotConnected, PermissionDenied, TimedOut, WouldBlock,
     };
     match error.kind() {
-        WouldBlock => Failure::Nobody,
+        WouldBlock => AcceptFailure::Nobody,
         // A signal has come between, or a firewall does not want it.
-        Interrupted | PermissionDenied => Failure::One,
-        ConnectionAborted | ConnectionReset | NotConnected | TimedOut => Failure::One,
-        NetworkDown | NetworkUnreachable | HostUnreachable => Failure::One,
+        Interrupted | PermissionDenied => AcceptFailure::One,
+        ConnectionAborted | ConnectionReset | NotConnected | TimedOut => AcceptFailure::One,
+        NetworkDown | NetworkUnreachable | HostUnreachable => AcceptFailure::One,
         _ if error
             .raw_os_error()
             .is_some_and(|code| OF_ONE.contains(&code)) =>
         {
-            Failure::One
+            AcceptFailure::One
         }
-        _ => Failure::All,
+        _ => AcceptFailure::All,
     }
 }
 
@@ -157,10 +157,13 @@ mod tests {
             ErrorKind::NetworkDown,
             ErrorKind::NotConnected,
         ] {
-            assert_eq!(failure(&kind.into()), Failure::One, "{kind}");
+            assert_eq!(failure(&kind.into()), AcceptFailure::One, "{kind}");
         }
-        assert_eq!(failure(&ErrorKind::WouldBlock.into()), Failure::Nobody);
-        assert_eq!(failure(&ErrorKind::OutOfMemory.into()), Failure::All);
+        assert_eq!(
+            failure(&ErrorKind::WouldBlock.into()),
+            AcceptFailure::Nobody
+        );
+        assert_eq!(failure(&ErrorKind::OutOfMemory.into()), AcceptFailure::All);
     }
 
     #[cfg(target_os = "linux")]
@@ -186,14 +189,14 @@ mod tests {
             Errno::PERM,
             Errno::TIMEDOUT,
         ] {
-            assert_eq!(of(errno), (Failure::One, false), "{errno}");
+            assert_eq!(of(errno), (AcceptFailure::One, false), "{errno}");
         }
-        assert_eq!(of(Errno::AGAIN), (Failure::Nobody, false));
+        assert_eq!(of(Errno::AGAIN), (AcceptFailure::Nobody, false));
         for errno in [Errno::MFILE, Errno::NFILE] {
-            assert_eq!(of(errno), (Failure::All, true), "{errno}");
+            assert_eq!(of(errno), (AcceptFailure::All, true), "{errno}");
         }
         for errno in [Errno::NOBUFS, Errno::NOMEM, Errno::BADF, Errno::INVAL] {
-            assert_eq!(of(errno), (Failure::All, false), "{errno}");
+            assert_eq!(of(errno), (AcceptFailure::All, false), "{errno}");
         }
     }
 }

@@ -12,30 +12,30 @@ const PARTS: usize = 16;
 /// The unit that is counted: an IPv4 address, or an IPv6 network of 64 bits, because each host of a network
 /// can use many addresses (RFC 4291 section 2.5.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Origin {
+enum AddressGroup {
     V4(Ipv4Addr),
     /// The first 64 bits.
     V6([u8; 8]),
 }
 
-impl From<IpAddr> for Origin {
-    fn from(addr: IpAddr) -> Origin {
+impl From<IpAddr> for AddressGroup {
+    fn from(addr: IpAddr) -> AddressGroup {
         match addr.to_canonical() {
-            IpAddr::V4(addr) => Origin::V4(addr),
+            IpAddr::V4(addr) => AddressGroup::V4(addr),
             IpAddr::V6(addr) => {
                 let [a, b, c, d, e, f, g, h, ..] = addr.octets();
-                Origin::V6([a, b, c, d, e, f, g, h])
+                AddressGroup::V6([a, b, c, d, e, f, g, h])
             }
         }
     }
 }
 
-impl Origin {
+impl AddressGroup {
     fn part(&self) -> usize {
         let sum = |bytes: &[u8]| bytes.iter().fold(0, |sum, byte| sum ^ byte);
         let sum = match self {
-            Origin::V4(addr) => sum(&addr.octets()),
-            Origin::V6(bytes) => sum(bytes),
+            AddressGroup::V4(addr) => sum(&addr.octets()),
+            AddressGroup::V6(bytes) => sum(bytes),
         };
         usize::from(sum) % PARTS
     }
@@ -47,7 +47,7 @@ pub(crate) struct Addresses {
     most: usize,
     /// Those that are not counted.
     exempt: Vec<IpNetwork>,
-    parts: [Mutex<HashMap<Origin, usize>>; PARTS],
+    parts: [Mutex<HashMap<AddressGroup, usize>>; PARTS],
 }
 
 impl Addresses {
@@ -71,41 +71,41 @@ impl Addresses {
     }
 
     fn add(&self, peer: Option<SocketAddr>, most: usize) -> bool {
-        let Some(origin) = self.origin(peer) else {
+        let Some(group) = self.group(peer) else {
             return true;
         };
-        let mut part = self.part(origin);
-        let open = part.get(&origin).copied().unwrap_or(0);
+        let mut part = self.part(group);
+        let open = part.get(&group).copied().unwrap_or(0);
         if open >= most {
             return false;
         }
-        part.insert(origin, open + 1);
+        part.insert(group, open + 1);
         true
     }
 
     /// One of them has ended.
     pub(crate) fn leave(&self, peer: Option<SocketAddr>) {
-        let Some(origin) = self.origin(peer) else {
+        let Some(group) = self.group(peer) else {
             return;
         };
-        let mut part = self.part(origin);
-        match part.get_mut(&origin) {
+        let mut part = self.part(group);
+        match part.get_mut(&group) {
             Some(open) if *open > 1 => *open -= 1,
             _ => {
-                part.remove(&origin);
+                part.remove(&group);
             }
         }
     }
 
-    /// The origin that the connection is counted for. Connections over Unix sockets have no address.
-    fn origin(&self, peer: Option<SocketAddr>) -> Option<Origin> {
+    /// The group that the connection is counted for. Connections over Unix sockets have no address.
+    fn group(&self, peer: Option<SocketAddr>) -> Option<AddressGroup> {
         let addr = peer?.ip();
         let is_exempt = self.exempt.iter().any(|network| network.contains(addr));
         (!is_exempt).then(|| addr.into())
     }
 
-    fn part(&self, origin: Origin) -> MutexGuard<'_, HashMap<Origin, usize>> {
-        let part = self.parts[origin.part()].lock();
+    fn part(&self, group: AddressGroup) -> MutexGuard<'_, HashMap<AddressGroup, usize>> {
+        let part = self.parts[group.part()].lock();
         part.unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -36,7 +36,7 @@ use std::time::{Duration, Instant};
 
 /// A connection of a server, and what the connections of its worker share.
 type Served<'h, H, M> =
-    Alone<connection::Connection<&'h H, M, Memory>, connection::Shared<&'h H, M>>;
+    Alone<connection::Connection<&'h H, M, Memory>, connection::WorkerState<&'h H, M>>;
 
 /// One connection to a handler, in memory.
 ///
@@ -111,7 +111,7 @@ impl<'h, H: Handler> Connection<'h, H> {
         self.run();
     }
 
-    /// Moves the time. Due calls of [`TimerHeap`](crate::Timers) are made, and the server reacts to timeouts
+    /// Moves the time. Due calls of [`Timers`](crate::Timers) are made, and the server reacts to timeouts
     /// that have passed. Timeouts are in whole seconds.
     pub fn elapse(&mut self, time: Duration) {
         let until = self.time.saturating_add(time);
@@ -211,7 +211,7 @@ impl<'h, H: Handler> Connection<'h, H> {
         &mut self,
         act: impl FnOnce(
             &mut connection::Connection<&'h H, NoUpgrade, Memory>,
-            &mut connection::Shared<&'h H, NoUpgrade>,
+            &mut connection::WorkerState<&'h H, NoUpgrade>,
         ) -> Fate,
     ) {
         let fate = self.served.act(act);
@@ -244,7 +244,7 @@ fn serve<H: Handler, M: Upgrades<H>>(
 ) -> Served<'_, H, M> {
     let budget = Arc::new(MemoryBudget::new(usize::MAX));
     let handle = WorkerHandle::new(&limits, ThreadPool::new(size, || {}), budget.clone(), wake);
-    let shared = connection::Shared {
+    let shared = connection::WorkerState {
         service: Service {
             handler,
             limits,

@@ -9,11 +9,11 @@ use crate::runtime::thread_pool::Size;
 use crate::runtime::transport::{Memory, Transport};
 use crate::shared::id::ConnId;
 use crate::shared::memory_budget::{LocalUsage, MemoryBudget};
-use crate::websocket::connection::{WsConnection, WsShared};
+use crate::websocket::connection::{WsConnection, WsThreadState};
 use crate::websocket::hub::Hub;
 use crate::websocket::service::{AcceptedUpgrade, Offers, WsService};
 use crate::websocket::thread_handle::{WsCommand, WsThreadHandle};
-use crate::websocket::threads::Arrival;
+use crate::websocket::threads::WsArrival;
 use crate::websocket::topics::Publication;
 use crate::websocket::{Disconnect, WebSocketHandler};
 use peregrine_protocol::Seconds;
@@ -51,7 +51,7 @@ use std::time::Duration;
 /// assert!(client.is_closed());
 /// ```
 pub struct WebSocket<'h, H: WebSocketHandler> {
-    served: Box<Alone<WsConnection<&'h H, Memory>, WsShared<&'h H>>>,
+    served: Box<Alone<WsConnection<&'h H, Memory>, WsThreadState<&'h H>>>,
     answer: Vec<u8>,
     /// The mailbox through which a hub sends to it.
     handle: Arc<WsThreadHandle>,
@@ -150,7 +150,7 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
             "the Hub is connected to another server or connection"
         );
         handle.given.store(1, Ordering::Release);
-        let shared = WsShared {
+        let shared = WsThreadState {
             service: WsService::new(handler, hub.clone()),
             inputs: WsInputs::default(),
             counters: Arc::default(),
@@ -257,7 +257,7 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
 
     fn act(
         &mut self,
-        act: impl FnOnce(&mut WsConnection<&'h H, Memory>, &mut WsShared<&'h H>) -> Fate,
+        act: impl FnOnce(&mut WsConnection<&'h H, Memory>, &mut WsThreadState<&'h H>) -> Fate,
     ) {
         self.served.act(act);
         self.run();
@@ -343,7 +343,7 @@ impl<H: WebSocketHandler> std::fmt::Debug for WebSocket<'_, H> {
 }
 
 /// The response to a handshake, and the connection that has left HTTP.
-type Upgraded<H> = (Vec<u8>, Arrival<<H as WebSocketHandler>::Conn, Memory>);
+type Upgraded<H> = (Vec<u8>, WsArrival<<H as WebSocketHandler>::Conn, Memory>);
 
 /// Handles a request. Returns the bytes for the client, and the connection if it is accepted.
 fn shake_hands<H: WebSocketHandler>(
@@ -373,7 +373,7 @@ fn shake_hands<H: WebSocketHandler>(
         }
     }
     answer.extend(moved.socket.stream.take_sent());
-    Ok((answer, Arrival { moved, accepted }))
+    Ok((answer, WsArrival { moved, accepted }))
 }
 
 struct Taken<C>(Offers, Option<AcceptedUpgrade<C>>);

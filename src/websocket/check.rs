@@ -1,6 +1,6 @@
 //! Properties of WebSockets for tests and fuzzing.
 
-use crate::checks::Source;
+use crate::checks::Choices;
 use crate::testing::WebSocket;
 use crate::{
     BacklogPolicy, Done, Handler, Message, Request, Response, Upgrade, WebSocketHandler, Ws,
@@ -18,8 +18,8 @@ enum Operation {
 /// However the bytes are cut, the same comes back; and what comes back is a row of whole frames
 /// without a mask, none of them behind a close.
 pub(crate) fn check(bytes: &[u8]) {
-    let mut source = Source(bytes);
-    let policy = match source.byte() % 3 {
+    let mut choices = Choices(bytes);
+    let policy = match choices.byte() % 3 {
         0 => BacklogPolicy::Close,
         1 => BacklogPolicy::DropNewest,
         _ => BacklogPolicy::DropOldest,
@@ -35,8 +35,8 @@ pub(crate) fn check(bytes: &[u8]) {
         ..WsLimits::default()
     };
     let mut operations = Vec::new();
-    while !source.is_empty() {
-        operations.push(operation(&mut source));
+    while !choices.is_empty() {
+        operations.push(operation(&mut choices));
     }
     let whole = play(&operations, limits, usize::MAX);
     for step in [1, 2, 7] {
@@ -44,21 +44,21 @@ pub(crate) fn check(bytes: &[u8]) {
     }
 }
 
-fn operation(source: &mut Source<'_>) -> Operation {
-    match source.byte() % 16 {
-        0 => Operation::Elapse(u64::from(source.byte())),
-        1 => Operation::Hold(source.byte() % 2 == 0),
+fn operation(choices: &mut Choices<'_>) -> Operation {
+    match choices.byte() % 16 {
+        0 => Operation::Elapse(u64::from(choices.byte())),
+        1 => Operation::Hold(choices.byte() % 2 == 0),
         2 => Operation::Close,
-        3 => Operation::Send(source.text(64).to_vec()),
+        3 => Operation::Send(choices.text(64).to_vec()),
         _ => {
-            let first = source.byte();
+            let first = choices.byte();
             let mut frame = vec![first];
-            let payload = source.text(256);
+            let payload = choices.text(256);
             match payload.len() {
                 n @ 0..126 => frame.push(0x80 | n as u8),
                 n => frame.extend([0xfe, 0, n as u8]),
             }
-            let mask = [source.byte(), 2, 3, 4];
+            let mask = [choices.byte(), 2, 3, 4];
             frame.extend(mask);
             frame.extend(payload.iter().zip(0..).map(|(b, i)| b ^ mask[i % 4]));
             Operation::Send(frame)

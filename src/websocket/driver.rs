@@ -1,11 +1,11 @@
 //! WebSockets in the event loop: arrivals, commands, publications.
 
 use super::WebSocketHandler;
-use super::connection::{WsConnection, WsShared};
+use super::connection::{WsConnection, WsThreadState};
 use super::hub::Hub;
 use super::service::{ConnOf, WsHandlerRef, WsService};
 use super::thread_handle::WsCommand;
-use super::threads::{Arrival, WsThreadShared};
+use super::threads::{WsArrival, WsThreadShared};
 use super::topics::Publication;
 use crate::config::Config;
 use crate::metrics::WorkerCounters;
@@ -43,8 +43,8 @@ impl<H: WebSocketHandler, T: Transport> WsWorker<H, T> {
     pub(crate) fn run(self) -> io::Result<Ended> {
         let thread = &self.threads[self.index];
         thread.handle.adopt();
-        let _open = Open(thread);
-        let shared = WsShared {
+        let _guard = InboxGuard(thread);
+        let shared = WsThreadState {
             service: WsService::new(self.handler, self.hub),
             inputs: WsInputs::default(),
             counters: thread.counters.clone(),
@@ -66,9 +66,9 @@ impl<H: WebSocketHandler, T: Transport> WsWorker<H, T> {
 }
 
 /// If the thread ends early, nothing is sent to it any more, and what was is not left.
-struct Open<'a, C, T>(&'a WsThreadShared<C, T>);
+struct InboxGuard<'a, C, T>(&'a WsThreadShared<C, T>);
 
-impl<C, T> Drop for Open<'_, C, T> {
+impl<C, T> Drop for InboxGuard<'_, C, T> {
     fn drop(&mut self) {
         self.0.counters.count_panics();
         // What comes after the proper end is for the worker that brings it.
@@ -81,7 +81,7 @@ impl<C, T> Drop for Open<'_, C, T> {
 
 struct WsDriver<'a, P: WsHandlerRef, T> {
     thread: &'a WsThreadShared<ConnOf<P>, T>,
-    shared: WsShared<P>,
+    shared: WsThreadState<P>,
     /// Of the publication that is being delivered.
     receivers: Vec<ConnId>,
     /// Bytes that the tally has for all topics.
@@ -90,19 +90,19 @@ struct WsDriver<'a, P: WsHandlerRef, T> {
 
 impl<P: WsHandlerRef, T: Transport> Driver for WsDriver<'_, P, T> {
     type Connection = WsConnection<P, T>;
-    type Shared = WsShared<P>;
-    type Arrival = Arrival<ConnOf<P>, T>;
+    type State = WsThreadState<P>;
+    type Arrival = WsArrival<ConnOf<P>, T>;
     type Command = WsCommand;
 
     const THREAD: &'static str = "WebSocket thread";
     const CONNECTION: &'static str = "a WebSocket";
 
     #[inline(always)]
-    fn shared(&mut self) -> &mut WsShared<P> {
+    fn shared(&mut self) -> &mut WsThreadState<P> {
         &mut self.shared
     }
 
-    fn arrivals(&self) -> &Mailbox<Arrival<ConnOf<P>, T>> {
+    fn arrivals(&self) -> &Mailbox<WsArrival<ConnOf<P>, T>> {
         &self.thread.arrivals
     }
 
@@ -114,11 +114,11 @@ impl<P: WsHandlerRef, T: Transport> Driver for WsDriver<'_, P, T> {
         control.workers_are_done()
     }
 
-    fn peer_of(arrival: &Arrival<ConnOf<P>, T>) -> Option<SocketAddr> {
+    fn peer_of(arrival: &WsArrival<ConnOf<P>, T>) -> Option<SocketAddr> {
         arrival.peer()
     }
 
-    fn connect(&mut self, arrival: Arrival<ConnOf<P>, T>, _: &ServerState) -> WsConnection<P, T> {
+    fn connect(&mut self, arrival: WsArrival<ConnOf<P>, T>, _: &ServerState) -> WsConnection<P, T> {
         WsConnection::new(arrival, self.shared.service.now)
     }
 
@@ -247,7 +247,7 @@ impl<P: WsHandlerRef, T: Transport> EventLoop<'_, WsDriver<'_, P, T>> {
     }
 }
 
-impl<P: WsHandlerRef> ThreadState for WsShared<P> {
+impl<P: WsHandlerRef> ThreadState for WsThreadState<P> {
     fn now(&self) -> Seconds {
         self.service.now
     }

@@ -4,7 +4,7 @@
 
 use super::hub::Hub;
 use super::id::WsId;
-use super::state::{Next, SendContext, WsConn};
+use super::state::{SendContext, WsConn, WsNext};
 use super::topics::{Publication, Topics};
 use super::upgrade::Upgrade;
 use super::ws::{Context, Ws};
@@ -262,7 +262,7 @@ impl<P: WsHandlerRef> WsService<P> {
         while !peer.ws.is_crowded() {
             if pace.is_over(|| !input.raw().is_empty()) {
                 // It is we who have not looked at what came of a message under way.
-                input.forget_tempo();
+                input.forget_meter();
                 return Pumped {
                     messages,
                     is_late: true,
@@ -271,11 +271,11 @@ impl<P: WsHandlerRef> WsService<P> {
             let next = peer.ws.next(input, self.now);
             pace.begin(turn_time, || !input.raw().is_empty());
             match next {
-                Next::Read | Next::Over => break,
-                Next::Pong(payload) => self.hook(peer, socket, |handler, ws| {
+                WsNext::Read | WsNext::Over => break,
+                WsNext::Pong(payload) => self.hook(peer, socket, |handler, ws| {
                     handler.handle_ws_pong(ws, payload.as_bytes());
                 }),
-                Next::Message => {
+                WsNext::Message => {
                     messages += 1;
                     self.message(peer, input, socket);
                     peer.ws.done(input);

@@ -31,12 +31,12 @@ pub struct WebSockets {
 }
 
 /// A connection on its way to a WebSocket thread.
-pub(crate) struct Arrival<C, T> {
+pub(crate) struct WsArrival<C, T> {
     pub(crate) moved: Moved<T>,
     pub(crate) accepted: AcceptedUpgrade<C>,
 }
 
-impl<C, T: Transport> Arrival<C, T> {
+impl<C, T: Transport> WsArrival<C, T> {
     /// The client's address.
     pub(crate) fn peer(&self) -> Option<SocketAddr> {
         self.moved.socket.peer_addr()
@@ -45,7 +45,7 @@ impl<C, T: Transport> Arrival<C, T> {
 
 /// What workers and one WebSocket thread share.
 pub(crate) struct WsThreadShared<C, T> {
-    pub(crate) arrivals: Mailbox<Arrival<C, T>>,
+    pub(crate) arrivals: Mailbox<WsArrival<C, T>>,
     pub(crate) handle: Arc<WsThreadHandle>,
     pub(crate) counters: Arc<WorkerCounters>,
     most: usize,
@@ -217,7 +217,7 @@ impl<H: WebSocketHandler, T: Transport> UpgradeMode<H, T> for WebSocketUpgrade<H
         };
         self.is_promised = false;
         let thread = &self.threads[self.chosen];
-        if thread.arrivals.put([Arrival { moved, accepted }]) {
+        if thread.arrivals.put([WsArrival { moved, accepted }]) {
             thread.handle.inbox.wake();
         }
         // The server is cut: the thread has ended, and may have looked for the last time before.

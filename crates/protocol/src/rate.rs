@@ -2,8 +2,6 @@
 
 use crate::Seconds;
 use crate::limits::Limits;
-#[cfg(feature = "websocket")]
-use crate::ws::limits::WsLimits;
 use core::time::Duration;
 
 /// With fewer bytes than these a connection has made no progress that would count while memory is short:
@@ -22,7 +20,7 @@ pub struct Rate {
 }
 
 impl Rate {
-    fn new(bytes: usize, grace: Duration, pause: Duration) -> Rate {
+    pub(crate) fn new(bytes: usize, grace: Duration, pause: Duration) -> Rate {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let (grace, pause) = (whole(grace), whole(pause.max(grace)));
         Rate {
@@ -44,22 +42,6 @@ impl Rate {
     /// At which a client has to take a response.
     pub fn of_responses(limits: &Limits) -> Rate {
         Rate::new(limits.write_rate, limits.write_grace, limits.write_timeout)
-    }
-
-    /// At which a client has to take its messages.
-    #[cfg(feature = "websocket")]
-    pub(crate) fn of_backlogs(limits: &WsLimits) -> Rate {
-        Rate::new(limits.write_rate, limits.write_grace, limits.write_timeout)
-    }
-
-    /// At which a client has to send a message.
-    #[cfg(feature = "websocket")]
-    pub(crate) fn of_messages(limits: &WsLimits) -> Rate {
-        Rate::new(
-            limits.message_rate,
-            limits.message_grace,
-            limits.idle_timeout,
-        )
     }
 
     /// The first second in which one that has moved nothing since `since` is too slow.
@@ -85,7 +67,7 @@ fn whole(time: Duration) -> Duration {
 
 /// The bytes of one connection that move in one direction, for as long as there are some that wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress {
+pub struct RateMeter {
     /// The second in which `ahead` was counted.
     at: Seconds,
     /// Bytes that have moved beyond what the rate asks for, if it is not negative.
@@ -96,10 +78,10 @@ pub struct Progress {
     since: u64,
 }
 
-impl Progress {
+impl RateMeter {
     /// Nothing has moved yet.
-    pub fn new(now: Seconds, rate: &Rate) -> Progress {
-        Progress {
+    pub fn new(now: Seconds, rate: &Rate) -> RateMeter {
+        RateMeter {
             at: now,
             ahead: rate.worth(rate.grace),
             moved: now,
@@ -162,19 +144,19 @@ mod tests {
     #[test]
     fn nothing_at_all_is_too_slow_after_the_grace() {
         let rate = rate(240);
-        let tempo = Progress::new(at(5), &rate);
-        assert_eq!((tempo.due(&rate), rate.first_due(at(5))), (at(16), at(16)));
+        let meter = RateMeter::new(at(5), &rate);
+        assert_eq!((meter.due(&rate), rate.first_due(at(5))), (at(16), at(16)));
     }
 
     #[test]
     fn one_byte_less_each_second_is_too_slow_in_the_end() {
         let rate = rate(240);
         for (n, ends) in [(240, false), (239, true), (1, true)] {
-            let mut tempo = Progress::new(at(0), &rate);
+            let mut meter = RateMeter::new(at(0), &rate);
             let is_slow = (1..10_000).map(at).any(|now| {
                 // As the driver does: what has moved by then counts before it is judged.
-                tempo.count(n, now, &rate);
-                tempo.due(&rate) <= now
+                meter.count(n, now, &rate);
+                meter.due(&rate) <= now
             });
             assert_eq!(is_slow, ends, "{n} bytes a second");
         }
@@ -184,13 +166,13 @@ mod tests {
     #[test]
     fn what_is_faster_allows_for_a_pause_and_no_more() {
         let rate = rate(240);
-        let mut tempo = Progress::new(at(0), &rate);
-        tempo.count(100 << 20, at(0), &rate);
-        assert_eq!(tempo.due(&rate), at(31));
-        tempo.count(7200, at(30), &rate);
-        assert_eq!(tempo.due(&rate), at(61));
-        tempo.count(7199, at(60), &rate);
-        assert_eq!(tempo.due(&rate), at(90), "29 s and a part");
+        let mut meter = RateMeter::new(at(0), &rate);
+        meter.count(100 << 20, at(0), &rate);
+        assert_eq!(meter.due(&rate), at(31));
+        meter.count(7200, at(30), &rate);
+        assert_eq!(meter.due(&rate), at(61));
+        meter.count(7199, at(60), &rate);
+        assert_eq!(meter.due(&rate), at(90), "29 s and a part");
     }
 
     /// There was no check for an hour, and then no more than a socket holds.
@@ -198,12 +180,12 @@ mod tests {
     fn time_in_which_nobody_has_looked_is_not_the_clients() {
         let rate = rate(240);
         for ahead in [0, 100_000] {
-            let mut tempo = Progress::new(at(0), &rate);
-            tempo.count(ahead, at(1), &rate);
-            tempo.count(7200, at(3600), &rate);
-            assert!(tempo.due(&rate) > at(3600), "{tempo:?}");
-            tempo.count(0, at(3640), &rate);
-            assert!(tempo.due(&rate) <= at(3640), "{tempo:?}");
+            let mut meter = RateMeter::new(at(0), &rate);
+            meter.count(ahead, at(1), &rate);
+            meter.count(7200, at(3600), &rate);
+            assert!(meter.due(&rate) > at(3600), "{meter:?}");
+            meter.count(0, at(3640), &rate);
+            assert!(meter.due(&rate) <= at(3640), "{meter:?}");
         }
     }
 
@@ -211,34 +193,34 @@ mod tests {
     fn half_a_second_of_grace_is_not_nothing() {
         let half = Duration::from_millis(500);
         let rate = Rate::new(1000, half, half);
-        let tempo = Progress::new(at(5), &rate);
-        assert_eq!((tempo.due(&rate), rate.first_due(at(5))), (at(7), at(7)));
+        let meter = RateMeter::new(at(5), &rate);
+        assert_eq!((meter.due(&rate), rate.first_due(at(5))), (at(7), at(7)));
     }
 
     #[test]
     fn no_rate_and_the_largest_one() {
         let none = rate(0);
-        let mut tempo = Progress::new(at(0), &none);
-        tempo.count(1, at(1_000_000), &none);
-        assert_eq!(tempo.due(&none), Seconds::NEVER);
+        let mut meter = RateMeter::new(at(0), &none);
+        meter.count(1, at(1_000_000), &none);
+        assert_eq!(meter.due(&none), Seconds::NEVER);
         assert_eq!(none.first_due(at(0)), Seconds::NEVER);
         let most = Rate::new(usize::MAX, Duration::MAX, Duration::MAX);
-        let mut tempo = Progress::new(Seconds::NEVER, &most);
-        tempo.count(usize::MAX, Seconds::NEVER, &most);
-        assert_eq!(tempo.due(&most), Seconds::NEVER);
+        let mut meter = RateMeter::new(Seconds::NEVER, &most);
+        meter.count(usize::MAX, Seconds::NEVER, &most);
+        assert_eq!(meter.due(&most), Seconds::NEVER);
     }
 
     #[test]
     fn a_few_bytes_are_no_progress() {
         let rate = rate(0);
-        let mut tempo = Progress::new(at(3), &rate);
+        let mut meter = RateMeter::new(at(3), &rate);
         for now in (4..100).map(at) {
-            tempo.count(4, now, &rate);
+            meter.count(4, now, &rate);
         }
-        assert_eq!(tempo.moved(), at(3));
-        tempo.count(128, at(100), &rate);
-        assert_eq!(tempo.moved(), at(100));
-        tempo.count(512, at(101), &rate);
-        assert_eq!(tempo.moved(), at(101));
+        assert_eq!(meter.moved(), at(3));
+        meter.count(128, at(100), &rate);
+        assert_eq!(meter.moved(), at(100));
+        meter.count(512, at(101), &rate);
+        assert_eq!(meter.moved(), at(101));
     }
 }

@@ -1,6 +1,6 @@
 //! Properties of forms for tests and fuzzing.
 
-use crate::checks::{Source, split_of};
+use crate::checks::{Choices, split_of};
 use crate::{Multipart, MultipartError, MultipartLimits, PartHead, PartSink};
 use peregrine_protocol::h1::chunked::check::{is_token, is_value};
 
@@ -350,13 +350,13 @@ fn trim(bytes: &[u8]) -> &[u8] {
 
 /// Writes a form as browsers do, of parts that the bytes say themselves, and reads it.
 fn round_trip(bytes: &[u8], limits: MultipartLimits) {
-    let mut source = Source(bytes);
+    let mut choices = Choices(bytes);
     let (mut body, mut parts) = (Vec::new(), Vec::new());
-    while !source.is_empty() {
-        let style = source.byte();
-        let name = String::from_utf8_lossy(source.text(12)).into_owned();
-        let file = String::from_utf8_lossy(source.text(12)).into_owned();
-        let data = source.text(60).to_vec();
+    while !choices.is_empty() {
+        let style = choices.byte();
+        let name = String::from_utf8_lossy(choices.text(12)).into_owned();
+        let file = String::from_utf8_lossy(choices.text(12)).into_owned();
+        let data = choices.text(60).to_vec();
         let escapes =
             |text: &str| text.contains('%') || text.contains('\\') || !is_value(text.as_bytes());
         let framed = [b"\r\n", &data[..], b"\r\n"].concat();

@@ -203,7 +203,7 @@ impl Upload {
             collector: Collector {
                 folder: Folder::new(folder.into()),
                 form: Form::default(),
-                open: Open::Nothing,
+                open: CurrentPart::Nothing,
             },
         })
     }
@@ -280,7 +280,7 @@ impl Upload {
         let written = self.multipart.write(piece, &mut self.collector);
         if written.is_err() {
             // Removes the files.
-            self.collector.open = Open::Nothing;
+            self.collector.open = CurrentPart::Nothing;
             self.collector.form = Form::default();
         }
         written
@@ -303,12 +303,12 @@ impl Upload {
 struct Collector {
     folder: Folder,
     form: Form,
-    open: Open,
+    open: CurrentPart,
 }
 
 /// The current part.
 #[derive(Debug)]
-enum Open {
+enum CurrentPart {
     Nothing,
     /// It is the last of the texts.
     Text,
@@ -325,24 +325,24 @@ impl PartSink for Collector {
         self.open = match head.file_name() {
             None => {
                 self.form.begin_text(head.name());
-                Open::Text
+                CurrentPart::Text
             }
-            Some("") => Open::NoFile(About::of(head)),
+            Some("") => CurrentPart::NoFile(About::of(head)),
             Some(_) => {
                 let (handle, file) = self.folder.create(About::of(head))?;
-                Open::File(handle, file)
+                CurrentPart::File(handle, file)
             }
         };
         Ok(())
     }
 
     fn data(&mut self, bytes: &[u8]) -> Result<(), UploadError> {
-        if let Open::NoFile(about) = &mut self.open {
+        if let CurrentPart::NoFile(about) = &mut self.open {
             let (handle, file) = self.folder.create(std::mem::take(about))?;
-            self.open = Open::File(handle, file);
+            self.open = CurrentPart::File(handle, file);
         }
         match &mut self.open {
-            Open::File(handle, file) => {
+            CurrentPart::File(handle, file) => {
                 handle.write_all(bytes)?;
                 file.grow(bytes.len());
             }
@@ -352,7 +352,8 @@ impl PartSink for Collector {
     }
 
     fn end(&mut self) -> Result<(), UploadError> {
-        if let Open::File(_, file) = std::mem::replace(&mut self.open, Open::Nothing) {
+        if let CurrentPart::File(_, file) = std::mem::replace(&mut self.open, CurrentPart::Nothing)
+        {
             self.form.push_file(file);
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! What the event loop does to an HTTP connection: events, deadlines, shortage of memory.
 
-use super::{Connection, Fate, Phase, Shared};
+use super::{Connection, Fate, Phase, WorkerState};
 use crate::http::handler::ConnectionError;
 use crate::http::service;
 use crate::http::service::{HandlerRef, Left, Upgrades};
@@ -15,7 +15,7 @@ use peregrine_protocol::Seconds;
 use peregrine_protocol::rate::Rate;
 use std::time::Duration;
 
-impl<P, M, T> Driven<Shared<P, M>> for Connection<P, M, T>
+impl<P, M, T> Driven<WorkerState<P, M>> for Connection<P, M, T>
 where
     P: HandlerRef,
     M: Upgrades<P::Target>,
@@ -28,7 +28,7 @@ where
         &mut self.link
     }
 
-    fn open(&mut self, _id: ConnId, is_stopping: bool, shared: &mut Shared<P, M>) -> Fate {
+    fn open(&mut self, _id: ConnId, is_stopping: bool, shared: &mut WorkerState<P, M>) -> Fate {
         match is_stopping {
             false => self.lend(shared, Connection::read),
             true => self.lend(shared, Connection::stop_serving),
@@ -36,7 +36,7 @@ where
     }
 
     #[inline]
-    fn ready(&mut self, readable: bool, _writable: bool, shared: &mut Shared<P, M>) -> Fate {
+    fn ready(&mut self, readable: bool, _writable: bool, shared: &mut WorkerState<P, M>) -> Fate {
         self.link.retry();
         match &mut self.phase {
             Phase::Serving if readable => self.lend(shared, Connection::read),
@@ -49,11 +49,11 @@ where
         }
     }
 
-    fn flush(&mut self, shared: &mut Shared<P, M>) -> Fate {
+    fn flush(&mut self, shared: &mut WorkerState<P, M>) -> Fate {
         self.lend(shared, Connection::go_on)
     }
 
-    fn again(&mut self, shared: &mut Shared<P, M>) -> Fate {
+    fn again(&mut self, shared: &mut WorkerState<P, M>) -> Fate {
         match self.phase {
             Phase::Busy | Phase::Resting => self.lend(shared, Connection::serve),
             _ => Fate::Open,
@@ -77,7 +77,7 @@ where
     }
 
     #[inline]
-    fn deadline(&self, shared: &Shared<P, M>) -> Seconds {
+    fn deadline(&self, shared: &WorkerState<P, M>) -> Seconds {
         let limits = &shared.service.limits;
         match self.phase {
             Phase::Serving | Phase::Waiting | Phase::Resting => {
@@ -102,7 +102,7 @@ where
         )
     }
 
-    fn expire(&mut self, shared: &mut Shared<P, M>) -> Fate {
+    fn expire(&mut self, shared: &mut WorkerState<P, M>) -> Fate {
         match self.phase {
             Phase::Lingering(_) => Fate::Closed,
             Phase::Blocked | Phase::Ending(_) => {
@@ -126,7 +126,7 @@ where
     }
 
     #[inline]
-    fn settle(&mut self, shared: &mut Shared<P, M>) {
+    fn settle(&mut self, shared: &mut WorkerState<P, M>) {
         let input = self.input.as_mut().map_or(0, |input| {
             input.note(shared.service.now);
             input.held()
@@ -135,7 +135,7 @@ where
         self.link.charge(input + output, &mut shared.tally);
     }
 
-    fn stop(&mut self, shared: &mut Shared<P, M>) -> Fate {
+    fn stop(&mut self, shared: &mut WorkerState<P, M>) -> Fate {
         self.lend(shared, Connection::stop_serving)
     }
 
@@ -148,7 +148,7 @@ where
     }
 
     /// Says why where nothing of a response is on its way.
-    fn give_memory(&mut self, shared: &mut Shared<P, M>) -> Fate {
+    fn give_memory(&mut self, shared: &mut WorkerState<P, M>) -> Fate {
         shared.counters.stalled_closed.add(1);
         if self.phase == Phase::Serving {
             let refused = self.lend(shared, |connection, lease, shared| {
@@ -165,7 +165,7 @@ where
         Fate::Closed
     }
 
-    fn close(mut self, shared: &mut Shared<P, M>) {
+    fn close(mut self, shared: &mut WorkerState<P, M>) {
         if self.is_streaming() || self.output.is_some() {
             self.reset_old();
         }
@@ -187,7 +187,7 @@ where
     }
 
     #[cold]
-    fn abandon(mut self, panic: &Panic, shared: &mut Shared<P, M>) {
+    fn abandon(mut self, panic: &Panic, shared: &mut WorkerState<P, M>) {
         shared.service.abandon(self.exchange.take());
         // It must not take half of a response for all of it.
         self.link.socket.stream.reset();

@@ -24,7 +24,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 /// What the connections of one worker share.
-pub(crate) struct Shared<P, M> {
+pub(crate) struct WorkerState<P, M> {
     pub(crate) service: Service<P>,
     pub(crate) pool: BufferPool,
     pub(crate) counters: Arc<WorkerCounters>,
@@ -46,7 +46,7 @@ pub(crate) struct Connection<P, M, T> {
     phase: Phase,
     /// When the client last took something.
     wrote: Seconds,
-    served_by: PhantomData<fn(&mut Shared<P, M>)>,
+    served_by: PhantomData<fn(&mut WorkerState<P, M>)>,
 }
 
 /// See [`Connection::into_moved`].
@@ -101,8 +101,8 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
     #[inline(always)]
     fn lend<R>(
         &mut self,
-        shared: &mut Shared<P, M>,
-        act: impl FnOnce(&mut Self, &mut Lease, &mut Shared<P, M>) -> R,
+        shared: &mut WorkerState<P, M>,
+        act: impl FnOnce(&mut Self, &mut Lease, &mut WorkerState<P, M>) -> R,
     ) -> R {
         let mut lease = Lease {
             input: self.input.take().unwrap_or_else(|| shared.pool.input()),
@@ -138,7 +138,7 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
     }
 
     /// One read, and answers to what it has brought.
-    fn read(&mut self, lease: &mut Lease, shared: &mut Shared<P, M>) -> Fate {
+    fn read(&mut self, lease: &mut Lease, shared: &mut WorkerState<P, M>) -> Fate {
         match self.fill(lease, shared) {
             None => self.serve(lease, shared),
             Some(fate) => fate,
@@ -146,7 +146,7 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
     }
 
     /// The client sends, or goes, while a response of it is to come.
-    fn read_ahead(&mut self, shared: &mut Shared<P, M>) -> Fate {
+    fn read_ahead(&mut self, shared: &mut WorkerState<P, M>) -> Fate {
         // It was watched for nothing but its end.
         if self.http1.is_eof() || self.lend(shared, Self::fill) == Some(Fate::Closed) {
             return Fate::Closed;
@@ -158,7 +158,11 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
     }
 
     /// Something has come for the response that is to come. [`Driven::flush`](crate::runtime::event_loop::Driven::flush) is to follow.
-    pub(crate) fn command(&mut self, command: WorkerCommand, shared: &mut Shared<P, M>) -> Fate {
+    pub(crate) fn command(
+        &mut self,
+        command: WorkerCommand,
+        shared: &mut WorkerState<P, M>,
+    ) -> Fate {
         self.lend(shared, |connection, lease, shared| {
             let mut parts = connection.parts(lease, &shared.counters, shared.place);
             shared.service.command(command, &mut parts);
@@ -170,7 +174,7 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
     }
 
     /// Sends what has come, and takes the next request if the response is complete.
-    fn go_on(&mut self, lease: &mut Lease, shared: &mut Shared<P, M>) -> Fate {
+    fn go_on(&mut self, lease: &mut Lease, shared: &mut WorkerState<P, M>) -> Fate {
         match self.phase {
             // A sink may have been told to answer while its body was still coming in.
             Phase::Waiting | Phase::Serving => self.serve(lease, shared),
@@ -182,7 +186,7 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
     }
 
     /// One read. `None` if it has brought something, or the end of the client.
-    fn fill(&mut self, lease: &mut Lease, shared: &mut Shared<P, M>) -> Option<Fate> {
+    fn fill(&mut self, lease: &mut Lease, shared: &mut WorkerState<P, M>) -> Option<Fate> {
         match self.link.read(lease.input.space()) {
             Ok(Some(0)) => {
                 self.http1.eof();
@@ -205,7 +209,7 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
     }
 
     /// One turn, and what it leaves to be sent.
-    fn serve(&mut self, lease: &mut Lease, shared: &mut Shared<P, M>) -> Fate {
+    fn serve(&mut self, lease: &mut Lease, shared: &mut WorkerState<P, M>) -> Fate {
         let mut parts = self.parts(lease, &shared.counters, shared.place);
         let turn = shared.service.turn(&mut parts, &mut shared.mode);
         self.phase = match turn {
@@ -221,7 +225,7 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
     }
 
     /// The server stops: this connection gets no further request after what it has sent.
-    fn stop_serving(&mut self, lease: &mut Lease, shared: &mut Shared<P, M>) -> Fate {
+    fn stop_serving(&mut self, lease: &mut Lease, shared: &mut WorkerState<P, M>) -> Fate {
         let is_serving = self.phase == Phase::Serving;
         // What has arrived is a request that was accepted.
         let filled = match is_serving {
@@ -245,7 +249,7 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
 
     /// Gives away what another protocol goes on with: the socket, what has arrived behind the
     /// request, and what is not sent yet.
-    pub(crate) fn into_moved(mut self, shared: &mut Shared<P, M>) -> Moved<T> {
+    pub(crate) fn into_moved(mut self, shared: &mut WorkerState<P, M>) -> Moved<T> {
         let rest = self.input.take().map_or(Vec::new(), |input| {
             let rest = input.unread().to_vec();
             shared.pool.give_input(input);
@@ -281,7 +285,7 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
     }
 }
 
-impl<P: HandlerRef, M> Shared<P, M> {
+impl<P: HandlerRef, M> WorkerState<P, M> {
     fn fail(&self, error: &ConnectionError<'_>, ends: &dyn Ends) {
         self.counters.connection_errors.add(1);
         match error {

@@ -1,6 +1,6 @@
 //! The sending half of a connection, and its end.
 
-use super::{Connection, Fate, Lease, Phase, Shared};
+use super::{Connection, Fate, Lease, Phase, WorkerState};
 use crate::http::handler::ConnectionError;
 use crate::http::service::{HandlerRef, Upgrades};
 use crate::runtime::linger::Lingering;
@@ -13,7 +13,7 @@ use peregrine_protocol::rate::Rate;
 
 impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
     /// Sends what there is, and goes on with what that allows.
-    pub(super) fn flush(&mut self, lease: &mut Lease, shared: &mut Shared<P, M>) -> Fate {
+    pub(super) fn flush(&mut self, lease: &mut Lease, shared: &mut WorkerState<P, M>) -> Fate {
         let output = &mut lease.output;
         // A client that reads as fast as a file is sent must not keep the thread for itself.
         let mut budget = FILE_STEP;
@@ -57,7 +57,7 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
     }
 
     /// Reports to the producer of the body how many bytes are unsent.
-    pub(super) fn tell_unsent(&self, output: &Output, shared: &Shared<P, M>) {
+    pub(super) fn tell_unsent(&self, output: &Output, shared: &WorkerState<P, M>) {
         let Some(body) = self.exchange.as_ref().and_then(|exchange| exchange.body()) else {
             return;
         };
@@ -71,7 +71,7 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
     }
 
     /// A blocked client may have room again.
-    pub(super) fn resume(&mut self, lease: &mut Lease, shared: &mut Shared<P, M>) -> Fate {
+    pub(super) fn resume(&mut self, lease: &mut Lease, shared: &mut WorkerState<P, M>) -> Fate {
         let fate = self.flush(lease, shared);
         if self.phase != Phase::Blocked || fate == Fate::Closed || !lease.output.is_empty() {
             return fate;
@@ -82,7 +82,7 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
     }
 
     /// All is sent: closes, or gives the client time to read it.
-    fn end(&mut self, close: Close, lease: &mut Lease, shared: &Shared<P, M>) -> Fate {
+    fn end(&mut self, close: Close, lease: &mut Lease, shared: &WorkerState<P, M>) -> Fate {
         if close.reason == CloseReason::ResponseCut {
             self.reset_old();
             return Fate::Closed;
@@ -117,7 +117,7 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
     }
 
     /// Room is needed for others: closes, unless a request has come just now.
-    pub(crate) fn give_way(&mut self, shared: &mut Shared<P, M>) -> Fate {
+    pub(crate) fn give_way(&mut self, shared: &mut WorkerState<P, M>) -> Fate {
         self.lend(shared, |connection, lease, shared| {
             match connection.fill(lease, shared) {
                 None => connection.serve(lease, shared),

@@ -71,7 +71,7 @@ fn operations(bytes: &[u8]) -> Vec<Operation> {
 }
 
 /// A response that is being given.
-enum Open {
+enum OpenResponse {
     Responder(Responder),
     Body(BodySender),
     Events(EventSender),
@@ -110,7 +110,7 @@ struct Later(Mutex<Given>);
 
 #[derive(Default)]
 struct Given {
-    open: Option<Open>,
+    open: Option<OpenResponse>,
     expected: Vec<Expected>,
 }
 
@@ -143,22 +143,22 @@ impl Handler for Later {
         let (done, open) = match req.path() {
             "/d" => {
                 let (done, responder) = res.defer();
-                (done, Open::Responder(responder))
+                (done, OpenResponse::Responder(responder))
             }
             "/t" => {
                 let (done, body) = res.stream();
-                (done, Open::Body(body))
+                (done, OpenResponse::Body(body))
             }
             "/v" => {
                 expected.is_events = true;
                 let (done, events) = res.events();
-                (done, Open::Events(events))
+                (done, OpenResponse::Events(events))
             }
             path if path.starts_with("/x") => {
                 let declared = path.len() - 2;
                 expected.declared = Some(declared);
                 let (done, body) = res.stream_exact(declared as u64);
-                (done, Open::Body(body))
+                (done, OpenResponse::Body(body))
             }
             path => {
                 expected.ended = true;
@@ -186,30 +186,30 @@ impl Given {
     fn act(&mut self, operation: &Operation) {
         let Some(open) = self.open.take() else { return };
         self.open = match (open, operation) {
-            (Open::Responder(responder), Operation::Answer) => {
+            (OpenResponse::Responder(responder), Operation::Answer) => {
                 self.last().ended = responder.send(|res| res.body("late"));
                 self.last().sent = b"late".to_vec();
                 None
             }
-            (Open::Responder(responder), Operation::Stream) => {
+            (OpenResponse::Responder(responder), Operation::Stream) => {
                 let mut begun = None;
                 responder.send(|res| {
                     let (done, body) = res.stream();
-                    begun = Some(Open::Body(body));
+                    begun = Some(OpenResponse::Body(body));
                     done
                 });
                 begun
             }
-            (Open::Body(body), operation) => self.act_on_body(body, operation),
-            (Open::Events(mut events), Operation::Piece(len)) => {
+            (OpenResponse::Body(body), operation) => self.act_on_body(body, operation),
+            (OpenResponse::Events(mut events), Operation::Piece(len)) => {
                 let text = "e".repeat((*len).into());
                 match events.try_send(text.as_str()) {
                     Ok(()) => self.last().sent.extend(format!("data: {text}\n\n").bytes()),
                     Err(error) => assert!(is_gone(error), "there is room"),
                 }
-                Some(Open::Events(events))
+                Some(OpenResponse::Events(events))
             }
-            (Open::Events(events), Operation::Finish | Operation::Drop) => {
+            (OpenResponse::Events(events), Operation::Finish | Operation::Drop) => {
                 self.last().ended = true;
                 drop(events);
                 None
@@ -219,7 +219,7 @@ impl Given {
         };
     }
 
-    fn act_on_body(&mut self, mut body: BodySender, operation: &Operation) -> Option<Open> {
+    fn act_on_body(&mut self, mut body: BodySender, operation: &Operation) -> Option<OpenResponse> {
         let expected = self.last();
         match operation {
             Operation::Piece(len) => {
@@ -255,7 +255,7 @@ impl Given {
             Operation::Drop => return None,
             _ => {}
         }
-        Some(Open::Body(body))
+        Some(OpenResponse::Body(body))
     }
 }
 

@@ -23,11 +23,11 @@ const DRAWN_PER_TURN: usize = 64;
 pub(crate) enum Feed {
     /// Others send it; the [`Credit`] tells them how fast.
     Pushed(Arc<Credit>, Arc<Leave>),
-    Drawn(Quiet<Box<dyn Source>>),
+    Drawn(Quiet<Box<dyn BodySource>>),
 }
 
 /// What the connection draws the next piece from when it has room. Must not block.
-pub(crate) trait Source: Send {
+pub(crate) trait BodySource: Send {
     /// `None` at the end.
     fn draw(&mut self) -> io::Result<Option<Payload>>;
 }
@@ -52,7 +52,7 @@ const HEARTBEAT: &[u8] = b":\n\n";
 
 /// What has become of a body.
 #[derive(Debug)]
-pub(crate) enum Progress {
+pub(crate) enum BodyProgress {
     /// More is to come.
     More,
     /// All is in the output.
@@ -80,7 +80,7 @@ impl StreamedBody {
     }
 
     /// Appends a sign of life.
-    pub(crate) fn beat(&mut self, output: &mut Output) -> Progress {
+    pub(crate) fn beat(&mut self, output: &mut Output) -> BodyProgress {
         self.push(Payload::Static(HEARTBEAT), output)
     }
 
@@ -95,7 +95,7 @@ impl StreamedBody {
     }
 
     /// Appends a piece.
-    pub(crate) fn push(&mut self, piece: Payload, output: &mut Output) -> Progress {
+    pub(crate) fn push(&mut self, piece: Payload, output: &mut Output) -> BodyProgress {
         let len = piece.len() as u64;
         match &mut self.coding {
             _ if piece.is_empty() => {}
@@ -114,11 +114,11 @@ impl StreamedBody {
             },
         }
         self.pushed += len;
-        Progress::More
+        BodyProgress::More
     }
 
     /// The maker is done. `trailers` are a block of fields; only a chunked body has a place for them.
-    pub(crate) fn end(&mut self, trailers: &[u8], output: &mut Output) -> Progress {
+    pub(crate) fn end(&mut self, trailers: &[u8], output: &mut Output) -> BodyProgress {
         match self.coding {
             Coding::Chunked => output.push_with(|out| last_chunk(trailers, out)),
             Coding::Exact(left) if left > 0 => {
@@ -126,7 +126,7 @@ impl StreamedBody {
             }
             Coding::Exact(_) | Coding::Close => {}
         }
-        Progress::Complete
+        BodyProgress::Complete
     }
 
     /// It is the connection that draws.
@@ -139,7 +139,7 @@ impl StreamedBody {
         &mut self,
         output: &mut Output,
         mut is_over: impl FnMut() -> bool,
-    ) -> Progress {
+    ) -> BodyProgress {
         for _ in 0..DRAWN_PER_TURN {
             let Feed::Drawn(source) = &mut self.feed else {
                 break;
@@ -150,16 +150,16 @@ impl StreamedBody {
             let progress = match source.draw() {
                 Ok(Some(piece)) => self.push(piece, output),
                 Ok(None) => self.end(b"", output),
-                Err(error) => Progress::Broken(error),
+                Err(error) => BodyProgress::Broken(error),
             };
-            if !matches!(progress, Progress::More) {
+            if !matches!(progress, BodyProgress::More) {
                 return progress;
             }
             if is_over() {
                 break;
             }
         }
-        Progress::More
+        BodyProgress::More
     }
 
     /// A piece of `len` bytes has come out of the mailbox.
@@ -201,6 +201,6 @@ impl std::fmt::Debug for StreamedBody {
     }
 }
 
-fn broken(text: &str) -> Progress {
-    Progress::Broken(io::Error::new(io::ErrorKind::InvalidData, text))
+fn broken(text: &str) -> BodyProgress {
+    BodyProgress::Broken(io::Error::new(io::ErrorKind::InvalidData, text))
 }

@@ -47,10 +47,10 @@ const ROOM: usize = 256 << 10;
 /// # assert!(client.received().ends_with(b"5 bytes"));
 /// ```
 #[must_use = "dropping it answers 500"]
-pub struct BodyReader(Arc<Shared>);
+pub struct BodyReader(Arc<BodyChannel>);
 
 #[derive(Default)]
-struct Shared {
+struct BodyChannel {
     state: Mutex<ReaderState>,
     changed: Condvar,
 }
@@ -69,7 +69,7 @@ struct ReaderState {
     responder: Option<Responder>,
 }
 
-impl Shared {
+impl BodyChannel {
     fn lock(&self) -> MutexGuard<'_, ReaderState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -89,7 +89,7 @@ impl BodyReader {
     /// another thread.
     #[allow(clippy::new_ret_no_self, reason = "the plan is half of it")]
     pub fn new() -> (BodyPlan, BodyReader) {
-        let shared = Arc::<Shared>::default();
+        let shared = Arc::<BodyChannel>::default();
         let plan = BodyPlan::stream(Inlet(shared.clone()));
         (plan, BodyReader(shared))
     }
@@ -166,7 +166,7 @@ impl std::fmt::Debug for BodyReader {
 }
 
 /// The worker's end.
-struct Inlet(Arc<Shared>);
+struct Inlet(Arc<BodyChannel>);
 
 impl BodySink for Inlet {
     fn piece(&mut self, piece: &[u8], body: &mut Incoming<'_>) -> Flow {

@@ -1,6 +1,6 @@
 //! Properties of responses for tests and fuzzing.
 
-use crate::checks::Source;
+use crate::checks::Choices;
 use crate::checks::responses as answers;
 use crate::checks::responses::Answer;
 use crate::testing::Connection;
@@ -50,7 +50,7 @@ impl Handler for Plan {
 /// Whatever a handler answers with, the client gets it as it is or a 500 in its place: no field or
 /// answer more than was meant, a length that is that of the body, and no control byte in a head.
 pub(crate) fn check(bytes: &[u8]) {
-    let plan = Plan::from(&mut Source(bytes));
+    let plan = Plan::from(&mut Choices(bytes));
     let mut connection = Connection::new(&plan);
     connection.send(plan.request.as_bytes());
     let is_head = plan.request.starts_with("HEAD");
@@ -78,18 +78,18 @@ pub(crate) fn check(bytes: &[u8]) {
 }
 
 impl Plan {
-    fn from(source: &mut Source<'_>) -> Plan {
-        let request = REQUESTS[source.below(REQUESTS.len())];
-        let status = 200 + source.below(404) as u16 - 2;
-        let count = source.below(8);
-        let status_after = source.below(10);
-        let ending = source.byte() % 6;
+    fn from(choices: &mut Choices<'_>) -> Plan {
+        let request = REQUESTS[choices.below(REQUESTS.len())];
+        let status = 200 + choices.below(404) as u16 - 2;
+        let count = choices.below(8);
+        let status_after = choices.below(10);
+        let ending = choices.byte() % 6;
         let mut fields = Vec::new();
         for _ in 0..count {
-            let name = String::from_utf8_lossy(source.text(20)).into_owned();
-            fields.push((name, source.text(40).to_vec()));
+            let name = String::from_utf8_lossy(choices.text(20)).into_owned();
+            fields.push((name, choices.text(40).to_vec()));
         }
-        let mut body = source.0.to_vec();
+        let mut body = choices.0.to_vec();
         if body.first() == Some(&b'L') {
             // Long enough to be sent from where it lies.
             body.resize(20_000, b'L');

@@ -1,19 +1,20 @@
 //! Responses that are completed later: deferred, offloaded, streamed.
 
-use super::recorder::{Origin, ResponseState};
+use super::recorder::{RequestRef, ResponseState};
 use super::{Done, Response};
 use crate::http::deferred::responder::Begun;
-use crate::http::deferred::streamed_body::{Feed, Source, StreamedBody};
+use crate::http::deferred::streamed_body::{BodySource, Feed, StreamedBody};
+use crate::http::deferred::worker_handle::WorkerHandle;
 use crate::http::deferred::{BodySender, EventSender, Responder};
 use crate::http::request::Request;
 use crate::shared::id::RequestId;
 use crate::shared::panic_guard::Quiet;
-use crate::timers::Timers;
 use peregrine_protocol::field_line;
 use peregrine_protocol::h1::response_encoder::{Coding, ResponseFraming};
 use peregrine_protocol::http::response::BodySize;
 use peregrine_protocol::payload::Payload;
 use std::io::{self, Read};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Bytes that are read at a time from a reader.
@@ -181,11 +182,6 @@ impl Response<'_> {
         self.send_drawn(len, Box::new(Reader(reader)))
     }
 
-    /// Has functions called after a time, on the thread of this connection's worker.
-    pub fn timers(&self) -> Timers {
-        Timers::of_worker(self.recorder.handle.clone())
-    }
-
     /// Answers with server-sent events (WHATWG HTML section 9.2), for a page's `EventSource`, as
     /// `text/event-stream`. They are sent through the [`EventSender`], from any thread.
     ///
@@ -230,7 +226,11 @@ impl Response<'_> {
         (self.streamed(body, len), sender)
     }
 
-    fn send_drawn(mut self, len: Option<u64>, source: Box<dyn Source>) -> Done {
+    pub(crate) fn worker_handle(&self) -> &Arc<WorkerHandle> {
+        &self.recorder.handle
+    }
+
+    fn send_drawn(mut self, len: Option<u64>, source: Box<dyn BodySource>) -> Done {
         let Some(framing) = self.end_streamed_head(size(len)) else {
             return self.recorder.done(0);
         };
@@ -267,9 +267,9 @@ impl Response<'_> {
 
     /// The identifier by which other threads name this request.
     fn id(&mut self) -> RequestId {
-        match self.recorder.origin {
-            Origin::Late(id) => id,
-            Origin::Turn(conn) => self.recorder.enter(conn),
+        match self.recorder.request {
+            RequestRef::Late(id) => id,
+            RequestRef::Turn(conn) => self.recorder.enter(conn),
         }
     }
 }
@@ -280,7 +280,7 @@ fn size(declared: Option<u64>) -> BodySize {
 
 struct Pieces<I>(I);
 
-impl<I> Source for Pieces<I>
+impl<I> BodySource for Pieces<I>
 where
     I: Iterator + Send,
     I::Item: Into<Payload>,
@@ -292,7 +292,7 @@ where
 
 struct Reader<R>(R);
 
-impl<R: Read + Send> Source for Reader<R> {
+impl<R: Read + Send> BodySource for Reader<R> {
     fn draw(&mut self) -> io::Result<Option<Payload>> {
         let mut piece = vec![0; READ];
         loop {

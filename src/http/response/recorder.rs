@@ -39,7 +39,7 @@ pub(crate) struct ResponseRecorder {
     /// What a log waits for, of a response that is not complete when the handler returns.
     pub(crate) log: Option<Box<PendingEntry>>,
     pub(crate) handle: Arc<WorkerHandle>,
-    pub(super) origin: Origin,
+    pub(super) request: RequestRef,
     /// What the request of a response that comes later, or is streamed, is known by from now on.
     pub(crate) id: Option<RequestId>,
     pub(crate) ids: StreamIds,
@@ -50,7 +50,7 @@ const RECORDED: usize = usize::MAX;
 
 /// The request that the response is for.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Origin {
+pub(super) enum RequestRef {
     /// The connection whose turn it is.
     Turn(ConnId),
     Late(RequestId),
@@ -69,19 +69,19 @@ pub(super) enum ResponseState {
 
 impl ResponseRecorder {
     pub(crate) fn new(server_name: Option<&str>, handle: Arc<WorkerHandle>) -> ResponseRecorder {
-        let origin = Origin::Turn(ConnId::default());
-        ResponseRecorder::with(ResponseEncoder::new(server_name), handle, origin)
+        let request = RequestRef::Turn(ConnId::default());
+        ResponseRecorder::with(ResponseEncoder::new(server_name), handle, request)
     }
 
     /// For a response that is made later.
     pub(crate) fn late(handle: Arc<WorkerHandle>, id: RequestId) -> ResponseRecorder {
-        ResponseRecorder::with(ResponseEncoder::none(), handle, Origin::Late(id))
+        ResponseRecorder::with(ResponseEncoder::none(), handle, RequestRef::Late(id))
     }
 
     fn with(
         encoder: ResponseEncoder,
         handle: Arc<WorkerHandle>,
-        origin: Origin,
+        request: RequestRef,
     ) -> ResponseRecorder {
         ResponseRecorder {
             encoder,
@@ -95,7 +95,7 @@ impl ResponseRecorder {
             body: None,
             log: None,
             handle,
-            origin,
+            request,
             id: None,
             ids: StreamIds::default(),
         }
@@ -106,7 +106,7 @@ impl ResponseRecorder {
     #[cold]
     pub(crate) fn recover(&mut self) {
         let handle = self.handle.clone();
-        let mut new = ResponseRecorder::with(ResponseEncoder::none(), handle, self.origin);
+        let mut new = ResponseRecorder::with(ResponseEncoder::none(), handle, self.request);
         std::mem::swap(&mut new.encoder, &mut self.encoder);
         new.encoder.reset();
         self.leave_id();
@@ -117,7 +117,7 @@ impl ResponseRecorder {
     /// The connection whose turn it is.
     #[inline]
     pub(crate) fn set_conn(&mut self, conn: ConnId) {
-        self.origin = Origin::Turn(conn);
+        self.request = RequestRef::Turn(conn);
     }
 
     /// Others may answer the request of this connection from now on.
@@ -332,7 +332,7 @@ impl ResponseRecorder {
 
     /// Posts a deferred response, whose body has `body_bytes` bytes, to its connection.
     pub(crate) fn post_late(&mut self, body_bytes: u64, output: &mut Output) {
-        let Origin::Late(id) = self.origin else {
+        let RequestRef::Late(id) = self.request else {
             return;
         };
         let command = match (self.fault.take(), self.state) {

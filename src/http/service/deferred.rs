@@ -1,8 +1,8 @@
 //! Applies deferred responses and pieces of streamed bodies to their connection.
 
 use super::exchange::body_of;
-use super::{Failure, NOT_ANSWERED, Pace, Parts, Service};
-use crate::http::deferred::streamed_body::{Progress, StreamedBody};
+use super::{NOT_ANSWERED, Pace, Parts, ResponseFailure, Service};
+use crate::http::deferred::streamed_body::{BodyProgress, StreamedBody};
 use crate::http::deferred::worker_handle::{DeferredResponse, WorkerCommand};
 use crate::http::handler::Handler;
 use crate::http::response::error::ResponseError;
@@ -61,10 +61,10 @@ where
         let progress = catch(|| body.draw(output, || pace.is_over(|| true)));
         match progress {
             // No progress: the limit on its time goes on.
-            Ok(Progress::More) if output.len() == before => Drawn::Empty,
+            Ok(BodyProgress::More) if output.len() == before => Drawn::Empty,
             Ok(progress) => self.advance(progress, parts),
             Err(panic) => {
-                let failure = Failure::Panic(panic);
+                let failure = ResponseFailure::Panic(panic);
                 self.fail(&failure, parts);
                 self.cut(parts);
                 Drawn::All
@@ -84,7 +84,7 @@ where
             Some(Ok(_)) => {}
             Some(Err(panic)) => {
                 counters.panicked(1);
-                Failure::Panic(panic).report(&*self.handler, &Nobody);
+                ResponseFailure::Panic(panic).report(&*self.handler, &Nobody);
             }
         }
         true
@@ -98,8 +98,10 @@ where
         }
         match command {
             WorkerCommand::Answer(_, late) => self.deliver(late, parts),
-            WorkerCommand::Fail(_, error) => self.fail_late(&Failure::Answer(error), parts),
-            WorkerCommand::Panicked(_, panic) => self.fail_late(&Failure::Panic(panic), parts),
+            WorkerCommand::Fail(_, error) => self.fail_late(&ResponseFailure::Answer(error), parts),
+            WorkerCommand::Panicked(_, panic) => {
+                self.fail_late(&ResponseFailure::Panic(panic), parts)
+            }
             WorkerCommand::Piece(_, piece) => {
                 let len = piece.len();
                 let progress = match body_of(parts.exchange) {
@@ -107,7 +109,7 @@ where
                         body.taken(len);
                         body.push(piece, parts.output)
                     }
-                    None => Progress::More,
+                    None => BodyProgress::More,
                 };
                 // Without a byte the limit on its time goes on.
                 if len > 0 {
@@ -117,7 +119,7 @@ where
             WorkerCommand::End(_, trailers) => {
                 let progress = match body_of(parts.exchange) {
                     Some(body) => body.end(&trailers, parts.output),
-                    None => Progress::More,
+                    None => BodyProgress::More,
                 };
                 self.advance(progress, parts);
             }
@@ -197,7 +199,7 @@ where
         }
     }
 
-    fn fail_late(&mut self, failure: &Failure, parts: &mut Parts<'_>) {
+    fn fail_late(&mut self, failure: &ResponseFailure, parts: &mut Parts<'_>) {
         self.fail(failure, parts);
         if body_of(parts.exchange).is_some() {
             return self.cut(parts);
@@ -208,20 +210,20 @@ where
         self.answered(true, parts);
     }
 
-    fn advance(&mut self, progress: Progress, parts: &mut Parts<'_>) -> Drawn {
+    fn advance(&mut self, progress: BodyProgress, parts: &mut Parts<'_>) -> Drawn {
         match progress {
-            Progress::More => {
+            BodyProgress::More => {
                 parts.http1.progress(self.now);
                 return Drawn::Some;
             }
-            Progress::Complete => {
+            BodyProgress::Complete => {
                 let body = body_of(parts.exchange);
                 let (close, bytes) = body.map_or((false, 0), |body| (body.close, body.pushed()));
                 self.end_log(None, bytes, parts);
                 self.answered(close, parts);
             }
-            Progress::Broken(error) => {
-                self.fail(&Failure::Answer(ResponseError::Body(error)), parts);
+            BodyProgress::Broken(error) => {
+                self.fail(&ResponseFailure::Answer(ResponseError::Body(error)), parts);
                 self.cut(parts);
             }
         }

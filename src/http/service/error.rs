@@ -1,6 +1,6 @@
 //! Error responses that the library writes itself.
 
-use super::{Failure, Parts, Service};
+use super::{Parts, ResponseFailure, Service};
 use crate::http::handler::Handler;
 use crate::http::request::Request;
 use crate::http::response::ErrorContext;
@@ -35,7 +35,7 @@ where
                 Error,
                 "Handler::error_response gave no response to {status}"
             ),
-            Err(panic) => self.fail(&Failure::Panic(panic), parts),
+            Err(panic) => self.fail(&ResponseFailure::Panic(panic), parts),
         }
         self.recorder.take_back(parts.output);
         error

@@ -328,7 +328,7 @@ where
     #[cold]
     #[inline(never)]
     fn finish_panicked(&mut self, panic: Panic, parts: &mut Parts<'_>) {
-        self.finish_failed(&Failure::Panic(panic), parts);
+        self.finish_failed(&ResponseFailure::Panic(panic), parts);
     }
 
     #[inline(never)]
@@ -345,12 +345,12 @@ where
                 parts.http1.defer(parts.input, self.now);
                 self.begin_body(body, parts);
             }
-            Err(error) => self.finish_failed(&Failure::Answer(error), parts),
+            Err(error) => self.finish_failed(&ResponseFailure::Answer(error), parts),
         }
     }
 
     #[cold]
-    fn finish_failed(&mut self, failure: &Failure, parts: &mut Parts<'_>) {
+    fn finish_failed(&mut self, failure: &ResponseFailure, parts: &mut Parts<'_>) {
         self.fail(failure, parts);
         self.finish_with(500, NOT_ANSWERED, parts);
     }
@@ -368,9 +368,9 @@ where
         parts.http1.finish(true, parts.input, self.now);
     }
 
-    fn fail(&self, failure: &Failure, parts: &Parts<'_>) {
+    fn fail(&self, failure: &ResponseFailure, parts: &Parts<'_>) {
         match failure {
-            Failure::Panic(_) => parts.counters.panicked(1),
+            ResponseFailure::Panic(_) => parts.counters.panicked(1),
             _ => parts.counters.handler_errors.add(1),
         }
         failure.report(&*self.handler, parts.ends);
@@ -438,20 +438,20 @@ where
     }
 }
 
-/// The text of the response after a [`Failure`].
+/// The text of the response after a [`ResponseFailure`].
 const NOT_ANSWERED: &str = "the server could not answer this request";
 
 /// Why there is no response.
-enum Failure {
+enum ResponseFailure {
     Panic(Panic),
     Answer(ResponseError),
 }
 
-impl Failure {
+impl ResponseFailure {
     fn report<H: Handler>(&self, handler: &H, ends: &dyn Ends) {
         let error = match self {
-            Failure::Answer(error) => ConnectionError::Answer(error),
-            Failure::Panic(panic) => ConnectionError::Panicked(panic.message()),
+            ResponseFailure::Answer(error) => ConnectionError::Answer(error),
+            ResponseFailure::Panic(panic) => ConnectionError::Panicked(panic.message()),
         };
         event!(Error, "the answer failed: {error}");
         report(handler, &error, ends);

@@ -1,6 +1,6 @@
 //! Request bodies that are handed over piece by piece.
 
-use super::{Exchange, Failure, Parts, Service};
+use super::{Exchange, Parts, ResponseFailure, Service};
 use crate::http::handler::{Handler, is_for_library};
 use crate::http::request::Request;
 use crate::http::request_body::flow::Flow;
@@ -40,19 +40,22 @@ where
                 return self.refuse_body(status, parts);
             }
             Ok(BodyPlan::Refuse(status)) => {
-                return self.fail_plan(&Failure::Answer(ResponseError::Status(status)), parts);
+                return self.fail_plan(
+                    &ResponseFailure::Answer(ResponseError::Status(status)),
+                    parts,
+                );
             }
             Ok(BodyPlan::Respond(respond)) => {
                 self.exchange(parts).sink = Some(Box::new(Bodiless(respond)));
                 BodyIntake::Refuse
             }
-            Err(panic) => return self.fail_plan(&Failure::Panic(panic), parts),
+            Err(panic) => return self.fail_plan(&ResponseFailure::Panic(panic), parts),
         };
         let (input, output) = (&mut *parts.input, &mut *parts.output);
         parts.http1.plan(framing, plan, input, output, &self.limits);
     }
 
-    fn fail_plan(&mut self, failure: &Failure, parts: &mut Parts<'_>) {
+    fn fail_plan(&mut self, failure: &ResponseFailure, parts: &mut Parts<'_>) {
         self.fail(failure, parts);
         parts.counters.answered(500);
         self.refuse_body(500, parts);
@@ -86,7 +89,7 @@ where
             Ok(Flow::Pause) => parts.http1.pause(self.now),
             Ok(Flow::Answer) => parts.http1.answer_now(parts.input, &self.limits),
             Err(panic) => {
-                self.fail(&Failure::Panic(panic), parts);
+                self.fail(&ResponseFailure::Panic(panic), parts);
                 self.end(parts.exchange.take());
                 let text = "the server could not take this request";
                 let body_bytes = self.error_response(500, text, parts);

@@ -22,9 +22,9 @@ use std::time::Duration;
 /// A protocol in the event loop of a thread: where its connections and commands come from, and what it
 /// does beside serving them.
 pub(crate) trait Driver: Sized {
-    type Connection: Driven<Self::Shared>;
+    type Connection: Driven<Self::State>;
     /// What its connections share.
-    type Shared: ThreadState;
+    type State: ThreadState;
     /// A connection that another thread hands over.
     type Arrival;
     /// What other threads want of it.
@@ -34,7 +34,7 @@ pub(crate) trait Driver: Sized {
     const THREAD: &'static str;
     const CONNECTION: &'static str;
 
-    fn shared(&mut self) -> &mut Self::Shared;
+    fn shared(&mut self) -> &mut Self::State;
 
     fn arrivals(&self) -> &Mailbox<Self::Arrival>;
 

@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 impl<D: Driver> EventLoop<'_, D> {
-    pub(crate) fn close(&mut self, id: ConnId, close: impl FnOnce(D::Connection, &mut D::Shared)) {
+    pub(crate) fn close(&mut self, id: ConnId, close: impl FnOnce(D::Connection, &mut D::State)) {
         let Some(mut connection) = self.slab.remove(id) else {
             return;
         };

@@ -198,7 +198,7 @@ impl<'a, D: Driver> EventLoop<'a, D> {
     pub(crate) fn act(
         &mut self,
         id: ConnId,
-        act: impl FnOnce(&mut D::Connection, &mut D::Shared) -> Fate,
+        act: impl FnOnce(&mut D::Connection, &mut D::State) -> Fate,
     ) {
         let Some((connection, deadline)) = self.slab.entry(id) else {
             return;

@@ -1,6 +1,6 @@
 //! What the event loop does to a WebSocket: events, deadlines, shortage of memory.
 
-use super::{Fate, Phase, WsConnection, WsShared};
+use super::{Fate, WsConnection, WsPhase, WsThreadState};
 use crate::http::handler::ConnectionError;
 use crate::http::service::report;
 use crate::runtime::event_loop::Driven;
@@ -22,7 +22,7 @@ use std::time::Duration;
 /// RFC 6455 section 7.4.1.
 const GOING_AWAY: u16 = 1001;
 
-impl<P: WsHandlerRef, T: Transport> Driven<WsShared<P>> for WsConnection<P, T> {
+impl<P: WsHandlerRef, T: Transport> Driven<WsThreadState<P>> for WsConnection<P, T> {
     type Transport = T;
 
     #[inline(always)]
@@ -31,7 +31,7 @@ impl<P: WsHandlerRef, T: Transport> Driven<WsShared<P>> for WsConnection<P, T> {
     }
 
     /// The handler is told, and gets what came behind the handshake.
-    fn open(&mut self, id: ConnId, is_stopping: bool, shared: &mut WsShared<P>) -> Fate {
+    fn open(&mut self, id: ConnId, is_stopping: bool, shared: &mut WsThreadState<P>) -> Fate {
         let id = WsId::new(shared.index, id);
         self.peer.id = id;
         shared.handle.peers.enter(id, self.peer.ws.limits());
@@ -49,17 +49,17 @@ impl<P: WsHandlerRef, T: Transport> Driven<WsShared<P>> for WsConnection<P, T> {
         }
     }
 
-    fn ready(&mut self, readable: bool, writable: bool, shared: &mut WsShared<P>) -> Fate {
+    fn ready(&mut self, readable: bool, writable: bool, shared: &mut WsThreadState<P>) -> Fate {
         self.link.retry();
         if writable {
             self.full = false;
         }
         match &mut self.phase {
-            Phase::Serving if readable && !self.busy && !self.peer.ws.is_crowded() => {
+            WsPhase::Serving if readable && !self.busy && !self.peer.ws.is_crowded() => {
                 self.read(shared)
             }
-            Phase::Serving | Phase::Ending if writable => self.flush(shared),
-            Phase::Lingering(lingering) if lingering.is_due(readable) => {
+            WsPhase::Serving | WsPhase::Ending if writable => self.flush(shared),
+            WsPhase::Lingering(lingering) if lingering.is_due(readable) => {
                 lingering.discard(&mut self.link, &shared.counters)
             }
             _ => Fate::Open,
@@ -67,9 +67,9 @@ impl<P: WsHandlerRef, T: Transport> Driven<WsShared<P>> for WsConnection<P, T> {
     }
 
     /// Sends what waits, and goes on with what waited for that.
-    fn flush(&mut self, shared: &mut WsShared<P>) -> Fate {
+    fn flush(&mut self, shared: &mut WsThreadState<P>) -> Fate {
         self.dirty = false;
-        if self.phase != Phase::Serving {
+        if self.phase != WsPhase::Serving {
             return self.finish(shared);
         }
         let crowded = self.peer.ws.is_crowded();
@@ -83,9 +83,9 @@ impl<P: WsHandlerRef, T: Transport> Driven<WsShared<P>> for WsConnection<P, T> {
         }
     }
 
-    fn again(&mut self, shared: &mut WsShared<P>) -> Fate {
+    fn again(&mut self, shared: &mut WsThreadState<P>) -> Fate {
         match self.phase {
-            Phase::Serving if self.busy => self.serve(None, shared),
+            WsPhase::Serving if self.busy => self.serve(None, shared),
             _ => Fate::Open,
         }
     }
@@ -94,47 +94,47 @@ impl<P: WsHandlerRef, T: Transport> Driven<WsShared<P>> for WsConnection<P, T> {
         match self.phase {
             // It is flushed before the loop waits.
             _ if self.dirty => None,
-            Phase::Ending => Some(Interest::Write),
-            Phase::Serving if self.peer.ws.is_crowded() => Some(Interest::Write),
-            Phase::Serving if self.peer.ws.output().is_some() => Some(Interest::Both),
-            Phase::Serving => Some(Interest::Read),
-            Phase::Lingering(lingering) => Some(lingering.interest()),
+            WsPhase::Ending => Some(Interest::Write),
+            WsPhase::Serving if self.peer.ws.is_crowded() => Some(Interest::Write),
+            WsPhase::Serving if self.peer.ws.output().is_some() => Some(Interest::Both),
+            WsPhase::Serving => Some(Interest::Read),
+            WsPhase::Lingering(lingering) => Some(lingering.interest()),
         }
     }
 
-    fn deadline(&self, shared: &WsShared<P>) -> Seconds {
+    fn deadline(&self, shared: &WsThreadState<P>) -> Seconds {
         let ws = &self.peer.ws;
         match self.phase {
-            Phase::Serving => ws.deadline(self.tempo()),
-            Phase::Ending => {
+            WsPhase::Serving => ws.deadline(self.meter()),
+            WsPhase::Ending => {
                 let write_timeout = ws.limits().write_timeout;
                 ws.deadline(None)
                     .min(shared.service.now.after(write_timeout))
             }
-            Phase::Lingering(_) => ws.waited(shared.limits.linger_timeout),
+            WsPhase::Lingering(_) => ws.waited(shared.limits.linger_timeout),
         }
     }
 
     fn waits_for_client(&self) -> bool {
-        matches!(self.phase, Phase::Serving | Phase::Ending)
+        matches!(self.phase, WsPhase::Serving | WsPhase::Ending)
     }
 
-    fn expire(&mut self, shared: &mut WsShared<P>) -> Fate {
+    fn expire(&mut self, shared: &mut WsThreadState<P>) -> Fate {
         match self.phase {
-            Phase::Serving => {
-                self.peer.ws.expire(self.tempo(), shared.service.now);
+            WsPhase::Serving => {
+                self.peer.ws.expire(self.meter(), shared.service.now);
                 self.flush(shared)
             }
-            Phase::Ending => {
+            WsPhase::Ending => {
                 self.link.socket.stream.reset();
                 Fate::Closed
             }
-            Phase::Lingering(_) => Fate::Closed,
+            WsPhase::Lingering(_) => Fate::Closed,
         }
     }
 
     #[inline]
-    fn settle(&mut self, shared: &mut WsShared<P>) {
+    fn settle(&mut self, shared: &mut WsThreadState<P>) {
         let kit = &mut shared.service.kit;
         let (dropped, sent) = (
             std::mem::take(&mut kit.dropped),
@@ -161,21 +161,21 @@ impl<P: WsHandlerRef, T: Transport> Driven<WsShared<P>> for WsConnection<P, T> {
         }
     }
 
-    fn stop(&mut self, shared: &mut WsShared<P>) -> Fate {
+    fn stop(&mut self, shared: &mut WsThreadState<P>) -> Fate {
         self.close_with(GOING_AWAY, "", shared)
     }
 
     fn stall(&self, limit: Duration, now: Seconds) -> Option<Stall> {
-        let message = self.tempo().map(|tempo| tempo.moved());
+        let message = self.meter().map(|meter| meter.moved());
         let moved = message.max(self.peer.ws.moved())?;
         stall(self.link.charged(), moved, limit, now)
     }
 
     /// Memory is short, and it has made no progress: closes, and says why where nothing waits for the
     /// client before that.
-    fn give_memory(&mut self, shared: &mut WsShared<P>) -> Fate {
+    fn give_memory(&mut self, shared: &mut WsThreadState<P>) -> Fate {
         shared.counters.stalled_closed.add(1);
-        if self.phase != Phase::Serving {
+        if self.phase != WsPhase::Serving {
             self.link.socket.stream.reset();
             return Fate::Closed;
         }
@@ -195,9 +195,9 @@ impl<P: WsHandlerRef, T: Transport> Driven<WsShared<P>> for WsConnection<P, T> {
     }
 
     /// Gives back what it holds. It may have been cut.
-    fn close(mut self, shared: &mut WsShared<P>) {
+    fn close(mut self, shared: &mut WsThreadState<P>) {
         shared.handle.peers.leave(self.peer.id);
-        if self.phase == Phase::Serving {
+        if self.phase == WsPhase::Serving {
             let why = self.peer.ws.ended().map(Disconnect::new);
             self.peer.ws.end(End::Gone);
             self.tell(&why.unwrap_or(Disconnect::Stopped), shared);
@@ -212,14 +212,14 @@ impl<P: WsHandlerRef, T: Transport> Driven<WsShared<P>> for WsConnection<P, T> {
     /// A panic has ended its turn: what it was at is thrown away, its buffers included, and its handler
     /// is told of the end, if it was not before.
     #[cold]
-    fn abandon(mut self, panic: &Panic, shared: &mut WsShared<P>) {
+    fn abandon(mut self, panic: &Panic, shared: &mut WsThreadState<P>) {
         shared.handle.peers.leave(self.peer.id);
         shared.counters.connection_errors.add(1);
         shared.counters.internal_errors.add(1);
         self.link.socket.stream.reset();
         let error = ConnectionError::Internal(panic.message());
         report(&*shared.service.handler, &error, &self.link.socket);
-        if self.phase == Phase::Serving {
+        if self.phase == WsPhase::Serving {
             self.peer.ws.end(End::Gone);
             self.tell(
                 &Disconnect::Io(io::Error::other("the library panicked")),

@@ -6,7 +6,7 @@ use super::id::WsId;
 use super::service::{ConnOf, Peer, WsHandlerRef, WsService};
 use super::state::{End, WsConn};
 use super::thread_handle::{WsCommand, WsThreadHandle};
-use super::threads::Arrival;
+use super::threads::WsArrival;
 use super::topics::Publication;
 use super::{Disconnect, WebSocketHandler};
 use crate::metrics::WorkerCounters;
@@ -18,7 +18,7 @@ use crate::shared::id::ConnId;
 use crate::shared::memory_budget::LocalUsage;
 use peregrine_protocol::Seconds;
 use peregrine_protocol::limits::Limits;
-use peregrine_protocol::rate::Progress;
+use peregrine_protocol::rate::RateMeter;
 use peregrine_protocol::ws::frame::FrameError;
 use peregrine_protocol::ws::message_buf::{Stash, WsInput, WsInputs};
 use peregrine_protocol::ws::prepared::PreparedMessage;
@@ -30,7 +30,7 @@ use std::sync::Arc;
 const FLUSH: usize = 64 << 10;
 
 /// What the connections of one WebSocket thread share.
-pub(crate) struct WsShared<P> {
+pub(crate) struct WsThreadState<P> {
     pub(crate) service: WsService<P>,
     pub(crate) inputs: WsInputs,
     pub(crate) counters: Arc<WorkerCounters>,
@@ -43,7 +43,7 @@ pub(crate) struct WsShared<P> {
     pub(crate) dirty: Vec<ConnId>,
 }
 
-impl<P: WsHandlerRef> WsShared<P> {
+impl<P: WsHandlerRef> WsThreadState<P> {
     /// Adds those that a publication is for. `all` adds all connections.
     pub(crate) fn receivers(
         &self,
@@ -85,10 +85,10 @@ pub(crate) struct WsConnection<P: WsHandlerRef, T> {
     stash: Option<Box<Stash>>,
     /// More of them.
     input: Option<Box<WsInput>>,
-    phase: Phase,
+    phase: WsPhase,
     /// The last write took less than it was offered: no use in trying before the poller says so.
     full: bool,
-    /// It is in [`WsShared::dirty`].
+    /// It is in [`WsThreadState::dirty`].
     dirty: bool,
     /// More messages are in the input already; nothing is read before they are handled.
     busy: bool,
@@ -97,7 +97,7 @@ pub(crate) struct WsConnection<P: WsHandlerRef, T> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+enum WsPhase {
     /// Until it is over and the handler has been told.
     Serving,
     /// What is in the output goes out, then the connection ends.
@@ -106,8 +106,8 @@ enum Phase {
 }
 
 impl<P: WsHandlerRef, T: Transport> WsConnection<P, T> {
-    pub(crate) fn new(arrival: Arrival<ConnOf<P>, T>, now: Seconds) -> Self {
-        let Arrival {
+    pub(crate) fn new(arrival: WsArrival<ConnOf<P>, T>, now: Seconds) -> Self {
+        let WsArrival {
             mut moved,
             accepted,
         } = arrival;
@@ -127,7 +127,7 @@ impl<P: WsHandlerRef, T: Transport> WsConnection<P, T> {
             },
             stash: Stash::of(moved.rest),
             input: None,
-            phase: Phase::Serving,
+            phase: WsPhase::Serving,
             full: false,
             dirty: false,
             busy: false,
@@ -145,7 +145,7 @@ impl<P: WsHandlerRef, T: Transport> WsConnection<P, T> {
     }
 
     /// Does what another thread has asked of it alone.
-    pub(crate) fn obey(&mut self, command: WsCommand, shared: &mut WsShared<P>) -> Fate {
+    pub(crate) fn obey(&mut self, command: WsCommand, shared: &mut WsThreadState<P>) -> Fate {
         let topics = &mut shared.service.topics;
         let id = self.peer.id.conn();
         match command {
@@ -165,13 +165,18 @@ impl<P: WsHandlerRef, T: Transport> WsConnection<P, T> {
     }
 
     /// Begins the close handshake.
-    pub(crate) fn close_with(&mut self, code: u16, reason: &str, shared: &mut WsShared<P>) -> Fate {
+    pub(crate) fn close_with(
+        &mut self,
+        code: u16,
+        reason: &str,
+        shared: &mut WsThreadState<P>,
+    ) -> Fate {
         self.peer.ws.close(code, reason, shared.service.now);
         self.flush(shared)
     }
 
     /// One read, and all that follows from what it has brought.
-    fn read(&mut self, shared: &mut WsShared<P>) -> Fate {
+    fn read(&mut self, shared: &mut WsThreadState<P>) -> Fate {
         let mut input = self.take_input(shared);
         match self.link.read(input.space()) {
             Ok(Some(0)) => self.peer.ws.eof(),
@@ -189,7 +194,7 @@ impl<P: WsHandlerRef, T: Transport> WsConnection<P, T> {
         self.serve(Some(input), shared)
     }
 
-    fn take_input(&mut self, shared: &mut WsShared<P>) -> Box<WsInput> {
+    fn take_input(&mut self, shared: &mut WsThreadState<P>) -> Box<WsInput> {
         self.input.take().unwrap_or_else(|| {
             let mut input = shared.inputs.take();
             if let Some(stash) = self.stash.take() {
@@ -200,7 +205,7 @@ impl<P: WsHandlerRef, T: Transport> WsConnection<P, T> {
     }
 
     /// Handles what has arrived and sends what that brings, for as long as the client takes it.
-    fn serve(&mut self, input: Option<Box<WsInput>>, shared: &mut WsShared<P>) -> Fate {
+    fn serve(&mut self, input: Option<Box<WsInput>>, shared: &mut WsThreadState<P>) -> Fate {
         let mut input = match input {
             Some(input) => Some(input),
             None if self.input.is_some() || self.stash.is_some() => Some(self.take_input(shared)),
@@ -261,7 +266,7 @@ impl<P: WsHandlerRef, T: Transport> WsConnection<P, T> {
 
     /// All connections hold too much: it does not get a larger buffer.
     #[cold]
-    fn refuse_memory(&mut self, input: &WsInput, shared: &mut WsShared<P>) {
+    fn refuse_memory(&mut self, input: &WsInput, shared: &mut WsThreadState<P>) {
         if input.needs_memory() && self.peer.ws.is_open() {
             shared.counters.overloaded.add(1);
             let now = shared.service.now;
@@ -270,7 +275,7 @@ impl<P: WsHandlerRef, T: Transport> WsConnection<P, T> {
     }
 
     /// Sends what there is. The handler is told if the backlog has fallen, and may add to it.
-    fn send(&mut self, shared: &mut WsShared<P>) -> io::Result<()> {
+    fn send(&mut self, shared: &mut WsThreadState<P>) -> io::Result<()> {
         while !self.full {
             let Some(output) = self.peer.ws.output() else {
                 break;
@@ -294,7 +299,7 @@ impl<P: WsHandlerRef, T: Transport> WsConnection<P, T> {
     }
 
     /// Someone else sends to it. It is flushed at the end of the wake-up.
-    pub(crate) fn deliver(&mut self, message: &PreparedMessage, shared: &mut WsShared<P>) {
+    pub(crate) fn deliver(&mut self, message: &PreparedMessage, shared: &mut WsThreadState<P>) {
         let waits = self.peer.ws.backlog();
         let flush = match shared.service.kit.short {
             true => 0,
@@ -310,29 +315,29 @@ impl<P: WsHandlerRef, T: Transport> WsConnection<P, T> {
         self.flush_later(shared);
     }
 
-    fn flush_later(&mut self, shared: &mut WsShared<P>) {
+    fn flush_later(&mut self, shared: &mut WsThreadState<P>) {
         if !std::mem::replace(&mut self.dirty, true) {
             shared.dirty.push(self.peer.id.conn());
         }
     }
 
     /// A message for it was dropped: by its policy that may be the end.
-    pub(crate) fn lose(&mut self, shared: &mut WsShared<P>) -> Fate {
+    pub(crate) fn lose(&mut self, shared: &mut WsThreadState<P>) -> Fate {
         self.peer.ws.lose();
         self.flush(shared)
     }
 
     /// Of the message under way.
-    fn tempo(&self) -> Option<Progress> {
+    fn meter(&self) -> Option<RateMeter> {
         match (&self.input, &self.stash) {
-            (Some(input), _) => input.tempo(),
-            (None, stash) => stash.as_ref()?.tempo(),
+            (Some(input), _) => input.meter(),
+            (None, stash) => stash.as_ref()?.meter(),
         }
     }
 
     /// Reading or writing has failed.
-    fn broken(&mut self, error: io::Error, shared: &mut WsShared<P>) -> Fate {
-        if self.phase == Phase::Serving {
+    fn broken(&mut self, error: io::Error, shared: &mut WsThreadState<P>) -> Fate {
+        if self.phase == WsPhase::Serving {
             shared.counters.connection_errors.add(1);
             // After the close frames, a reset is as good an end as any.
             let why = match self.peer.ws.ended() {
@@ -345,15 +350,15 @@ impl<P: WsHandlerRef, T: Transport> WsConnection<P, T> {
         Fate::Closed
     }
 
-    fn tell(&mut self, why: &Disconnect, shared: &mut WsShared<P>) {
-        self.phase = Phase::Ending;
+    fn tell(&mut self, why: &Disconnect, shared: &mut WsThreadState<P>) {
+        self.phase = WsPhase::Ending;
         shared
             .service
             .disconnect(&mut self.peer, &mut self.link.socket, why);
     }
 
     /// If the connection is over: calls the handler, and sends what the client is still to read.
-    fn over(&mut self, unread: bool, shared: &mut WsShared<P>) -> Fate {
+    fn over(&mut self, unread: bool, shared: &mut WsThreadState<P>) -> Fate {
         let Some(end) = self.peer.ws.ended().cloned() else {
             return Fate::Open;
         };
@@ -369,7 +374,7 @@ impl<P: WsHandlerRef, T: Transport> WsConnection<P, T> {
             End::Closed { .. } | End::Gone => {
                 let fate = self.finish(shared);
                 match self.phase {
-                    Phase::Lingering(_) => Fate::Closed,
+                    WsPhase::Lingering(_) => Fate::Closed,
                     _ => fate,
                 }
             }
@@ -385,12 +390,12 @@ impl<P: WsHandlerRef, T: Transport> WsConnection<P, T> {
 
     /// Sends the rest, then closes, or gives the client time to read it: a close while it still
     /// sends would be a reset, and it might never see the close frame.
-    fn finish(&mut self, shared: &mut WsShared<P>) -> Fate {
+    fn finish(&mut self, shared: &mut WsThreadState<P>) -> Fate {
         if self.send(shared).is_err() {
             return Fate::Closed;
         }
         // A connection that lingers goes on lingering, whatever other threads send to it meanwhile.
-        if self.peer.ws.output().is_some() || matches!(self.phase, Phase::Lingering { .. }) {
+        if self.peer.ws.output().is_some() || matches!(self.phase, WsPhase::Lingering { .. }) {
             return Fate::Open;
         }
         let lingering = match self.peer.ws.lingers() {
@@ -401,7 +406,7 @@ impl<P: WsHandlerRef, T: Transport> WsConnection<P, T> {
             return Fate::Closed;
         };
         self.peer.ws.await_answer(shared.service.now);
-        self.phase = Phase::Lingering(lingering);
+        self.phase = WsPhase::Lingering(lingering);
         Fate::Open
     }
 }

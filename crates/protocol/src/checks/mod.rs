@@ -4,10 +4,10 @@
 //! says does not hold.
 
 mod changes;
-mod source;
+mod choices;
 
 pub use changes::Changes;
-pub use source::{Source, operations};
+pub use choices::{Choices, operations};
 
 use crate::limits::Limits;
 use std::io::Write as _;

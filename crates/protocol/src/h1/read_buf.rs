@@ -7,7 +7,7 @@ use super::head::Head;
 use crate::Seconds;
 use crate::error::ProtocolError;
 use crate::limits::Limits;
-use crate::rate::{Progress, Rate, SOME};
+use crate::rate::{Rate, RateMeter, SOME};
 use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -36,8 +36,8 @@ pub struct Input {
     /// Bytes of the body that were handed over piece by piece and are not here any more.
     taken: u64,
     /// How fast the body comes, and how much of it that has counted.
-    tempo: Option<Progress>,
-    tempo_bytes: u64,
+    meter: Option<RateMeter>,
+    metered: u64,
     /// How many bytes there were when that last changed by much, and when that was.
     noted: u64,
     moved: Seconds,
@@ -59,8 +59,8 @@ impl Input {
             head: Head::new(),
             decoder: ChunkedDecoder::new(0, 0),
             taken: 0,
-            tempo: None,
-            tempo_bytes: 0,
+            meter: None,
+            metered: 0,
             noted: 0,
             moved: Seconds::START,
             bytes: vec![0; ROOM],
@@ -143,8 +143,8 @@ impl Input {
 
     /// The head is complete, and a body follows.
     pub fn begin_body(&mut self) {
-        (self.taken, self.tempo_bytes) = (0, 0);
-        self.tempo = None;
+        (self.taken, self.metered) = (0, 0);
+        self.meter = None;
     }
 
     /// Counts what has come of a body that is not complete; its time began at `since`.
@@ -160,20 +160,21 @@ impl Input {
             false => self.available() - self.head.len(),
         };
         let received = self.taken + here as u64;
-        let before = core::mem::replace(&mut self.tempo_bytes, received);
+        let before = core::mem::replace(&mut self.metered, received);
         let fresh = received.saturating_sub(before);
-        let tempo = self.tempo.get_or_insert_with(|| Progress::new(since, rate));
-        tempo.count(usize::try_from(fresh).unwrap_or(usize::MAX), now, rate);
+        let new = || RateMeter::new(since, rate);
+        let meter = self.meter.get_or_insert_with(new);
+        meter.count(usize::try_from(fresh).unwrap_or(usize::MAX), now, rate);
     }
 
     /// The rest of the body has its time anew.
-    pub fn forget_tempo(&mut self) {
-        self.tempo = None;
+    pub fn forget_meter(&mut self) {
+        self.meter = None;
     }
 
     /// Of the body that is coming in.
-    pub fn tempo(&self) -> Option<Progress> {
-        self.tempo
+    pub fn meter(&self) -> Option<RateMeter> {
+        self.meter
     }
 
     /// The body shall go piece by piece: makes room for large ones.

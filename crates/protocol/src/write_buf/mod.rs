@@ -2,7 +2,7 @@
 
 use crate::Seconds;
 use crate::payload::Payload;
-use crate::rate::{Progress, Rate};
+use crate::rate::{Rate, RateMeter};
 use alloc::{boxed::Box, vec::Vec};
 use core::ops::Range;
 
@@ -42,7 +42,7 @@ pub struct WriteBuf<X = NoSegment> {
     /// How many of the unsent of `large` are segments.
     segments: usize,
     /// How fast it is taken, since something has waited and until nothing does.
-    tempo: Option<Progress>,
+    meter: Option<RateMeter>,
 }
 
 /// For a [`WriteBuf`] without segments.
@@ -157,7 +157,7 @@ impl<X> Default for WriteBuf<X> {
             len: 0,
             large_held: 0,
             segments: 0,
-            tempo: None,
+            meter: None,
         }
     }
 }
@@ -473,26 +473,26 @@ impl<X> WriteBuf<X> {
         self.large.clear();
         (self.sent, self.large_sent, self.part, self.len) = (0, 0, 0, 0);
         (self.large_held, self.segments) = (0, 0);
-        self.tempo = None;
+        self.meter = None;
     }
 
     /// The client has taken `n` bytes of what waits since `since`, and has not taken all.
     pub fn taken(&mut self, n: usize, since: Seconds, now: Seconds, rate: &Rate) {
-        let tempo = self.tempo.get_or_insert_with(|| Progress::new(since, rate));
-        tempo.count(n, now, rate);
+        let new = || RateMeter::new(since, rate);
+        self.meter.get_or_insert_with(new).count(n, now, rate);
     }
 
     /// When the client of what waits since `since` takes it too slowly.
     pub fn due(&self, since: Seconds, rate: &Rate) -> Seconds {
-        match &self.tempo {
-            Some(tempo) => tempo.due(rate),
+        match &self.meter {
+            Some(meter) => meter.due(rate),
             None => rate.first_due(since),
         }
     }
 
     /// When the client of what waits since `since` last took some of it.
     pub fn moved(&self, since: Seconds) -> Seconds {
-        self.tempo.map_or(since, |tempo| tempo.moved())
+        self.meter.map_or(since, |meter| meter.moved())
     }
 }
 

@@ -3,7 +3,7 @@
 use super::frame::Header;
 use super::utf8::Utf8;
 use crate::Seconds;
-use crate::rate::{Progress, Rate};
+use crate::rate::{Rate, RateMeter};
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -52,7 +52,7 @@ pub(super) struct Decoder {
     pub(super) message: Option<Started>,
     pub(super) utf8: Utf8,
     /// How fast it comes, if a connection waits for the rest of it.
-    tempo: Option<Progress>,
+    meter: Option<RateMeter>,
 }
 
 /// A data frame whose payload is arriving, or a control frame that is not complete.
@@ -117,21 +117,21 @@ impl WsInput {
     /// Counts what has come of a message under way, whose time begins if it `is_new`.
     pub(super) fn count(&mut self, is_new: bool, now: Seconds, rate: &Rate) {
         let fresh = core::mem::take(&mut self.fresh);
-        let tempo = self.decoder.tempo.filter(|_| !is_new);
-        let mut tempo = tempo.unwrap_or_else(|| Progress::new(now, rate));
-        tempo.count(fresh, now, rate);
-        self.decoder.tempo = Some(tempo);
+        let meter = self.decoder.meter.filter(|_| !is_new);
+        let mut meter = meter.unwrap_or_else(|| RateMeter::new(now, rate));
+        meter.count(fresh, now, rate);
+        self.decoder.meter = Some(meter);
     }
 
     /// What comes of a message from now on has its time anew.
-    pub fn forget_tempo(&mut self) {
-        self.decoder.tempo = None;
+    pub fn forget_meter(&mut self) {
+        self.decoder.meter = None;
         self.fresh = 0;
     }
 
     /// Of the message under way.
-    pub fn tempo(&self) -> Option<Progress> {
-        self.decoder.tempo
+    pub fn meter(&self) -> Option<RateMeter> {
+        self.decoder.meter
     }
 
     /// `n` bytes are handled.
@@ -169,7 +169,7 @@ impl WsInput {
     /// The message is done with.
     pub(crate) fn drop_message(&mut self) {
         self.decoder.message = None;
-        self.decoder.tempo = None;
+        self.decoder.meter = None;
         self.kept = 0;
         self.start = self.at;
         self.skip(0);
@@ -249,8 +249,8 @@ impl WsInput {
 
 impl Stash {
     /// Of the message under way.
-    pub fn tempo(&self) -> Option<Progress> {
-        self.decoder.tempo
+    pub fn meter(&self) -> Option<RateMeter> {
+        self.decoder.meter
     }
 
     /// Bytes of memory that it takes.

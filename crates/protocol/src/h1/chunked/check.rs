@@ -1,7 +1,7 @@
 //! Properties of the chunked decoder for tests and fuzzing.
 
 use super::ChunkedDecoder;
-use crate::checks::{Source, limits, split_of};
+use crate::checks::{Choices, limits, split_of};
 use crate::error::ProtocolError;
 use crate::limits::Limits;
 
@@ -239,12 +239,12 @@ fn round_trip(bytes: &[u8]) {
         ";a;b=c",
     ];
     const TRAILERS: [&str; 3] = ["", "a: b\r\n", "a:\r\nb:\t;\r\n"];
-    let mut source = Source(bytes);
+    let mut choices = Choices(bytes);
     let (mut encoded, mut body) = (Vec::new(), Vec::new());
-    while !source.is_empty() {
-        let style = source.byte();
+    while !choices.is_empty() {
+        let style = choices.byte();
         let extension = EXTENSIONS[usize::from(style) % EXTENSIONS.len()];
-        let data = source.text(40);
+        let data = choices.text(40);
         if data.is_empty() {
             continue;
         }

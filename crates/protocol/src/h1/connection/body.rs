@@ -168,7 +168,7 @@ impl Http1 {
             self.paused = false;
             // The client is not to blame for the time that has passed.
             self.since = now;
-            input.forget_tempo();
+            input.forget_meter();
         }
     }
 

@@ -36,9 +36,9 @@ impl Http1 {
             | MessageState::Pieces(_)
             | MessageState::ChunkedPieces
             | MessageState::Ready(_) => {
-                let tempo = input.and_then(Input::tempo);
+                let meter = input.and_then(Input::meter);
                 let rate = Rate::of_bodies(limits);
-                return tempo.map_or(rate.first_due(self.since), |tempo| tempo.due(&rate));
+                return meter.map_or(rate.first_due(self.since), |meter| meter.due(&rate));
             }
             MessageState::Waiting => limits.response_timeout,
             MessageState::Over(_) => limits.linger_timeout,

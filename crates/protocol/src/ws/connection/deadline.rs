@@ -1,8 +1,8 @@
 //! Deadlines of a WebSocket connection.
 
-use super::{BURST, Control, End, FrameError, State, WsConn, WsInput};
+use super::{BURST, Control, End, FrameError, State, WsConn, WsInput, WsLimits};
 use crate::Seconds;
-use crate::rate::{Progress, Rate};
+use crate::rate::{Rate, RateMeter};
 use core::time::Duration;
 
 impl<X> WsConn<X> {
@@ -42,15 +42,15 @@ impl<X> WsConn<X> {
         let is_new = core::mem::take(&mut self.paused);
         match self.is_open() && !self.is_crowded() && !input.is_empty() {
             true => input.count(is_new, now, &Rate::of_messages(&self.limits)),
-            false => input.forget_tempo(),
+            false => input.forget_meter(),
         }
     }
 
     /// When a message under way is too slow.
-    fn slow(&self, message: Option<Progress>) -> Seconds {
+    fn slow(&self, message: Option<RateMeter>) -> Seconds {
         match message {
-            Some(tempo) if self.is_open() && !self.is_crowded() => {
-                tempo.due(&Rate::of_messages(&self.limits))
+            Some(meter) if self.is_open() && !self.is_crowded() => {
+                meter.due(&Rate::of_messages(&self.limits))
             }
             _ => Seconds::NEVER,
         }
@@ -65,8 +65,8 @@ impl<X> WsConn<X> {
         self.wrote.after(limits.write_timeout).min(slow)
     }
 
-    /// When [`WsConn::expire`] is due. `message` is the tempo of the message under way.
-    pub fn deadline(&self, message: Option<Progress>) -> Seconds {
+    /// When [`WsConn::expire`] is due. `message` is the meter of the message under way.
+    pub fn deadline(&self, message: Option<RateMeter>) -> Seconds {
         let limits = &*self.limits;
         let answer = match self.state {
             State::Closing => self.since.after(limits.close_timeout),
@@ -82,7 +82,7 @@ impl<X> WsConn<X> {
     }
 
     /// The deadline has passed: pings, or gives up.
-    pub fn expire(&mut self, message: Option<Progress>, now: Seconds) {
+    pub fn expire(&mut self, message: Option<RateMeter>, now: Seconds) {
         if self.backlog() > 0 && self.unsent_due() <= now {
             return self.end(End::WriteTimeout);
         }
@@ -99,6 +99,22 @@ impl<X> WsConn<X> {
             }
             State::Over => {}
         }
+    }
+}
+
+impl Rate {
+    /// At which a client has to take its messages.
+    pub(crate) fn of_backlogs(limits: &WsLimits) -> Rate {
+        Rate::new(limits.write_rate, limits.write_grace, limits.write_timeout)
+    }
+
+    /// At which a client has to send a message.
+    pub(crate) fn of_messages(limits: &WsLimits) -> Rate {
+        Rate::new(
+            limits.message_rate,
+            limits.message_grace,
+            limits.idle_timeout,
+        )
     }
 }
 

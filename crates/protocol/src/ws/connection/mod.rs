@@ -7,7 +7,7 @@
 //! *Inputs*: bytes appended to the [`WsInput`], [`WsConn::eof`], [`WsConn::expire`] when
 //! [`WsConn::deadline`] has passed. *Commands*: [`WsConn::send`] and its siblings,
 //! [`WsConn::close`], and [`WsConn::done`] when a message has been handled. *Output*:
-//! [`WsConn::next`], to be called after every input until it says [`Next::Read`] or [`Next::Over`];
+//! [`WsConn::next`], to be called after every input until it says [`WsNext::Read`] or [`WsNext::Over`];
 //! what is to be sent is in [`WsConn::output`].
 //!
 //! ```text
@@ -34,7 +34,7 @@ use alloc::sync::Arc;
 
 /// What the driver has to do.
 #[derive(Debug)]
-pub enum Next {
+pub enum WsNext {
     /// Wait for more bytes.
     Read,
     /// Hand [`WsConn::message`] on, then [`WsConn::done`].
@@ -121,12 +121,12 @@ pub struct WsConn<X = NoSegment> {
     pub(super) output: Option<Box<WriteBuf<X>>>,
     /// With [`BacklogPolicy::DropOldest`]: what can
     /// still be dropped.
-    pub(super) waiting: Option<Box<Waiting>>,
+    pub(super) droppable: Option<Box<Droppable>>,
     pub(super) deflate: Option<Box<Deflate>>,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Waiting {
+pub(super) struct Droppable {
     pub(super) queue: VecDeque<PreparedMessage>,
     pub(super) bytes: usize,
 }
@@ -152,20 +152,20 @@ impl<X> WsConn<X> {
             crowded: false,
             paused: false,
             output,
-            waiting: None,
+            droppable: None,
             deflate,
         }
     }
 
     /// Takes what has arrived, until the input is used up or the backlog is so large that the client has to read
     /// first. Pongs are part of the backlog.
-    pub fn next(&mut self, input: &mut WsInput, now: Seconds) -> Next {
+    pub fn next(&mut self, input: &mut WsInput, now: Seconds) -> WsNext {
         loop {
             if self.is_over() {
-                return Next::Over;
+                return WsNext::Over;
             }
             if self.is_crowded() {
-                return Next::Read;
+                return WsNext::Read;
             }
             match self.step(input, now) {
                 Ok(Step::On) => {}
@@ -182,7 +182,7 @@ impl<X> WsConn<X> {
             Some(current) => current,
             None => match self.begin(input)? {
                 Some(header) => Current { header, done: 0 },
-                None => return Ok(Step::Do(Next::Read)),
+                None => return Ok(Step::Do(WsNext::Read)),
             },
         };
         match current.header.opcode {
@@ -321,7 +321,7 @@ impl<X> WsConn<X> {
                 header,
                 done: there,
             });
-            return Ok(Step::Do(Next::Read));
+            return Ok(Step::Do(WsNext::Read));
         }
         let unfinished = message.checked && !decoder.utf8.is_complete();
         if header.is_final && unfinished && self.is_open() {
@@ -339,7 +339,7 @@ impl<X> WsConn<X> {
             Some(left) => left,
             None => return Err(FrameError::TooManyMessages),
         };
-        Ok(Step::Do(Next::Message))
+        Ok(Step::Do(WsNext::Message))
     }
 
     /// The complete message. Its text is UTF-8; compressed, it is inflated into `inflate`.
@@ -381,11 +381,11 @@ impl<X> WsConn<X> {
         let (decoder, raw) = input.parts();
         let Some(payload) = raw.get_mut(..len) else {
             decoder.current = Some(current);
-            return Ok(Step::Do(Next::Read));
+            return Ok(Step::Do(WsNext::Read));
         };
         frame::unmask(payload, header.mask, 0);
         if header.opcode == OpCode::Control(Control::Close) {
-            return self.closed(payload, now).map(|()| Step::Do(Next::Over));
+            return self.closed(payload, now).map(|()| Step::Do(WsNext::Over));
         }
         if self.controls >= self.limits.control_frames {
             return Err(FrameError::TooManyControlFrames);
@@ -398,7 +398,7 @@ impl<X> WsConn<X> {
         copy.bytes[..len].copy_from_slice(payload);
         input.skip(len);
         if header.opcode == OpCode::Control(Control::Pong) {
-            return Ok(Step::Do(Next::Pong(copy)));
+            return Ok(Step::Do(WsNext::Pong(copy)));
         }
         if self.is_open() {
             self.push_control(Control::Pong, copy.as_bytes(), now);
@@ -427,5 +427,5 @@ const NO_CODE: u16 = 1005;
 
 enum Step {
     On,
-    Do(Next),
+    Do(WsNext),
 }

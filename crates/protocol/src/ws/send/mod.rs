@@ -131,7 +131,11 @@ impl<X> SendContext<X> {
 impl<X> WsConn<X> {
     /// Bytes that wait to be sent.
     pub fn backlog(&self) -> usize {
-        self.committed() + self.waiting.as_ref().map_or(0, |waiting| waiting.bytes)
+        self.committed()
+            + self
+                .droppable
+                .as_ref()
+                .map_or(0, |droppable| droppable.bytes)
     }
 
     /// Those of them that cannot be dropped any more. Messages are never files, so all of it is in
@@ -145,7 +149,11 @@ impl<X> WsConn<X> {
     /// Bytes of memory that it takes.
     pub fn held(&self) -> usize {
         let output = self.output.as_ref().map_or(0, |output| output.held());
-        output + self.waiting.as_ref().map_or(0, |waiting| waiting.bytes)
+        output
+            + self
+                .droppable
+                .as_ref()
+                .map_or(0, |droppable| droppable.bytes)
     }
 
     /// Bytes that may wait with the next message. There is room for one in any case.
@@ -283,7 +291,7 @@ impl<X> WsConn<X> {
         }
         let (size, most) = (message.frame_len(), self.most(kit));
         let committed = self.committed();
-        if self.waiting.is_none() && committed + size <= COMMITTED.min(most) {
+        if self.droppable.is_none() && committed + size <= COMMITTED.min(most) {
             self.commit(message, kit, now);
             return Sent::Queued;
         }
@@ -292,16 +300,16 @@ impl<X> WsConn<X> {
             kit.dropped += 1;
             return Sent::Full;
         }
-        let waiting = self.waiting.get_or_insert_default();
-        while committed + waiting.bytes + size > most {
-            let Some(oldest) = waiting.queue.pop_front() else {
+        let droppable = self.droppable.get_or_insert_default();
+        while committed + droppable.bytes + size > most {
+            let Some(oldest) = droppable.queue.pop_front() else {
                 break;
             };
-            waiting.bytes -= oldest.frame_len();
+            droppable.bytes -= oldest.frame_len();
             kit.dropped += 1;
         }
-        waiting.bytes += size;
-        waiting.queue.push_back(message.clone());
+        droppable.bytes += size;
+        droppable.queue.push_back(message.clone());
         self.crowded |= self.is_crowded();
         if committed == 0 {
             self.move_on(kit, now);
@@ -321,12 +329,12 @@ impl<X> WsConn<X> {
 
     /// Commits what has waited, as far as there is room.
     fn move_on(&mut self, kit: &mut SendContext<X>, now: Seconds) {
-        while let Some(waiting) = &mut self.waiting {
-            let Some(message) = waiting.queue.pop_front() else {
-                self.waiting = None;
+        while let Some(droppable) = &mut self.droppable {
+            let Some(message) = droppable.queue.pop_front() else {
+                self.droppable = None;
                 return;
             };
-            waiting.bytes -= message.frame_len();
+            droppable.bytes -= message.frame_len();
             self.commit(&message, kit, now);
             if self
                 .output
@@ -353,7 +361,7 @@ impl<X> WsConn<X> {
         open
     }
 
-    /// Sends a ping. Its answer is [`super::connection::Next::Pong`].
+    /// Sends a ping. Its answer is [`super::connection::WsNext::Pong`].
     pub fn ping(&mut self, payload: &[u8], kit: &mut SendContext<X>, now: Seconds) -> Sent {
         let payload = &payload[..payload.len().min(frame::MAX_CONTROL)];
         let room = self.room(2 + payload.len(), kit);
@@ -373,8 +381,8 @@ impl<X> WsConn<X> {
 
     /// Nothing may follow a close frame, so what waits goes before it.
     pub(super) fn push_close(&mut self, close: Option<(u16, &str)>, now: Seconds) {
-        if let Some(waiting) = self.waiting.take() {
-            for message in waiting.queue {
+        if let Some(droppable) = self.droppable.take() {
+            for message in droppable.queue {
                 self.output_or_new(now).push_payload(message.plain());
             }
         }
@@ -412,7 +420,7 @@ impl<X> WsConn<X> {
             output.taken(n, since, now, &rate);
         }
         let left = self.committed();
-        if self.waiting.is_some() && left < COMMITTED {
+        if self.droppable.is_some() && left < COMMITTED {
             self.move_on(kit, now);
         }
         if self.output.as_ref().is_some_and(|output| output.is_empty()) {
@@ -430,7 +438,7 @@ impl<X> WsConn<X> {
 
     /// Gives back what it holds.
     pub fn release(&mut self, kit: &mut SendContext<X>) {
-        self.waiting = None;
+        self.droppable = None;
         if let Some(output) = self.output.take() {
             kit.give(output);
         }

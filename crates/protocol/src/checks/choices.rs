@@ -1,9 +1,9 @@
 //! Choices of a check, taken from bytes.
 
 /// Gives zeros and empty texts when it is used up.
-pub struct Source<'a>(pub &'a [u8]);
+pub struct Choices<'a>(pub &'a [u8]);
 
-impl<'a> Source<'a> {
+impl<'a> Choices<'a> {
     pub fn byte(&mut self) -> u8 {
         match self.0 {
             [first, rest @ ..] => {
