@@ -9,13 +9,14 @@ pub mod seeds;
 mod tests;
 
 pub use peregrine_protocol::checks::{Changes, Check, Choices, limits, operations, run, split_of};
-use peregrine_protocol::h1;
+use peregrine_protocol::{h1, hpack};
 
 /// All of them.
 pub const CHECKS: &[(&str, Check)] = &[
     ("head", h1::head::check::check),
     ("framing", h1::framing::check::check),
     ("chunked", h1::chunked::check::check),
+    ("hpack", hpack::check::check),
     ("connection", crate::testing::check::check),
     ("late", crate::http::deferred::check::check),
     ("response", crate::http::response::check::check),

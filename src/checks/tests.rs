@@ -21,6 +21,11 @@ fn chunked_bodies() {
 }
 
 #[test]
+fn header_compression() {
+    run("hpack");
+}
+
+#[test]
 fn connections() {
     run("connection");
 }

@@ -22,6 +22,8 @@ pub mod checks;
 pub mod error;
 pub mod form;
 pub mod h1;
+#[cfg(feature = "http2")]
+pub mod hpack;
 pub mod http;
 pub mod limits;
 pub mod payload;

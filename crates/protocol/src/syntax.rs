@@ -20,12 +20,32 @@ const fn table(set: &[u8], ranges: &[(u8, u8)]) -> [bool; 256] {
     table
 }
 
+/// In [`classes`]: it may stand in the name of a field of HTTP/2, a token in lower case (RFC 9113 section
+/// 8.2.1).
+#[cfg(feature = "http2")]
+pub(crate) const IN_NAME: u8 = 1;
+/// In [`classes`]: it may stand in the value of a field.
+#[cfg(feature = "http2")]
+pub(crate) const IN_VALUE: u8 = 2;
+
+/// Where a byte of a header field may stand.
+#[cfg(feature = "http2")]
+pub(crate) const fn classes(byte: u8) -> u8 {
+    let name = TCHAR[byte as usize] && !byte.is_ascii_uppercase();
+    let value = FIELD_VCHAR[byte as usize];
+    let name = if name { IN_NAME } else { 0 };
+    let value = if value { IN_VALUE } else { 0 };
+    name | value
+}
+
 const ALNUM: [(u8, u8); 3] = [(b'0', b'9'), (b'a', b'z'), (b'A', b'Z')];
 
 /// tchar (RFC 9110 section 5.6.2): methods and field names.
-pub static TOKEN: [bool; 256] = table(b"!#$%&'*+-.^_`|~", &ALNUM);
+pub static TOKEN: [bool; 256] = TCHAR;
+const TCHAR: [bool; 256] = table(b"!#$%&'*+-.^_`|~", &ALNUM);
 /// field-vchar, SP and HTAB (RFC 9110 section 5.5).
-static FIELD_VALUE: [bool; 256] = table(b"\t", &[(0x20, 0x7e), (0x80, 0xff)]);
+static FIELD_VALUE: [bool; 256] = FIELD_VCHAR;
+const FIELD_VCHAR: [bool; 256] = table(b"\t", &[(0x20, 0x7e), (0x80, 0xff)]);
 /// What a request target may hold: visible ASCII. `#` would start a fragment, which is never sent
 /// (RFC 9112 section 3.2); the rest of what RFC 3986 excludes is sent by browsers in queries.
 pub(crate) static TARGET: [bool; 256] = table(b"", &[(0x21, 0x22), (0x24, 0x7e)]);

@@ -1,0 +1,222 @@
+//! Encoder of field blocks (RFC 7541 section 6).
+
+use super::table::{Dynamic, Entry, STATIC, static_name};
+use super::{MAX_TABLE, huffman, integer};
+use crate::hpack::Kind;
+use alloc::vec::Vec;
+
+/// Entries that are searched, from the newest on.
+const SEARCHED: usize = 32;
+
+/// Longer names are sent as they are.
+const LONG_NAME: usize = 48;
+
+/// How a field is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Indexing {
+    /// It goes into the table: it is likely to be in the next responses, too.
+    Incremental,
+    /// It is sent as it is.
+    Without,
+    /// The same, and no hop may put it into a table (RFC 7541 section 7.1.3).
+    Never,
+}
+
+impl Indexing {
+    /// Of a name in lower case.
+    fn of(name: &[u8]) -> Indexing {
+        match name {
+            b"set-cookie"
+            | b"cookie"
+            | b"authorization"
+            | b"proxy-authorization"
+            | b"authentication-info"
+            | b"proxy-authentication-info" => Indexing::Never,
+            b"date"
+            | b"vary"
+            | b"allow"
+            | b"server"
+            | b"alt-svc"
+            | b"content-type"
+            | b"accept-ranges"
+            | b"cache-control"
+            | b"referrer-policy"
+            | b"x-frame-options"
+            | b"content-encoding"
+            | b"content-language"
+            | b"permissions-policy"
+            | b"x-content-type-options"
+            | b"content-security-policy"
+            | b"strict-transport-security" => Indexing::Incremental,
+            _ if name.starts_with(b"access-control-") || name.starts_with(b"cross-origin-") => {
+                Indexing::Incremental
+            }
+            _ => Indexing::Without,
+        }
+    }
+}
+
+/// The encoder of one connection.
+#[derive(Debug)]
+pub struct Encoder {
+    table: Dynamic,
+    /// What the other side allows, and the least of what it has allowed since the last block, if that has
+    /// changed: the next block begins with both.
+    update: Option<(usize, usize)>,
+}
+
+impl Default for Encoder {
+    fn default() -> Encoder {
+        Encoder::new()
+    }
+}
+
+impl Encoder {
+    /// With the table size that both sides begin with.
+    pub fn new() -> Encoder {
+        Encoder {
+            table: Dynamic::new(),
+            update: None,
+        }
+    }
+
+    /// The other side has sent a SETTINGS_HEADER_TABLE_SIZE; of more than [`MAX_TABLE`] bytes no use is made.
+    pub fn set_max(&mut self, max: usize) {
+        let max = max.min(MAX_TABLE);
+        if self.update.is_some() || max != self.table.max() {
+            let least = self.update.map_or(max, |(_, least)| least.min(max));
+            self.update = Some((max, least));
+        }
+    }
+
+    /// Bytes of memory that it takes beside its own.
+    pub fn held(&self) -> usize {
+        self.table.held()
+    }
+
+    /// Begins a block.
+    #[inline]
+    pub fn begin(&mut self, out: &mut Vec<u8>) {
+        if self.update.is_some() {
+            self.size_updates(out);
+        }
+    }
+
+    /// RFC 7541 section 4.2.
+    #[cold]
+    fn size_updates(&mut self, out: &mut Vec<u8>) {
+        let Some((max, least)) = self.update.take() else {
+            return;
+        };
+        for size in [least, max] {
+            if size != self.table.max() {
+                self.table.set_max(size);
+                integer::encode(size as u64, 5, 0x20, out);
+            }
+        }
+    }
+
+    /// Appends `:status`, of three digits.
+    #[inline]
+    pub fn status(&mut self, status: u16, out: &mut Vec<u8>) {
+        let index = match status {
+            200 => 8,
+            204 => 9,
+            206 => 10,
+            304 => 11,
+            400 => 12,
+            404 => 13,
+            500 => 14,
+            _ => {
+                let digit = |n: u16| b'0' + (n % 10) as u8;
+                let digits = [digit(status / 100), digit(status / 10), digit(status)];
+                return self.line(b":status", Some(8), &digits, Indexing::Incremental, out);
+            }
+        };
+        out.push(0x80 | index);
+    }
+
+    /// Appends `content-length`, which no table gets.
+    #[inline]
+    pub fn content_length(&mut self, digits: &[u8], out: &mut Vec<u8>) {
+        // Literal without indexing, with the name of index 28.
+        out.extend_from_slice(&[0x0f, 28 - 15]);
+        string(digits, out);
+    }
+
+    /// Appends a field. Case of the name does not matter: it is sent in lower case.
+    #[inline]
+    pub fn field(&mut self, name: &[u8], value: &[u8], out: &mut Vec<u8>) {
+        let mut room = [0; LONG_NAME];
+        let Some(lower) = room.get_mut(..name.len()) else {
+            return long_name(name, value, out);
+        };
+        lower.copy_from_slice(name);
+        lower.make_ascii_lowercase();
+        self.line(lower, static_name(lower), value, Indexing::of(lower), out);
+    }
+
+    fn line(
+        &mut self,
+        name: &[u8],
+        index: Option<usize>,
+        value: &[u8],
+        indexing: Indexing,
+        out: &mut Vec<u8>,
+    ) {
+        if indexing == Indexing::Incremental {
+            if let Some(at) = self.position(name, value) {
+                return integer::encode((STATIC + 1 + at) as u64, 7, 0x80, out);
+            }
+        }
+        // One large value shall not drive out all that is of use.
+        let fits = (name.len() + value.len()) * 4 <= self.table.max();
+        let (prefix, first) = match indexing {
+            Indexing::Incremental if fits => (6, 0x40),
+            Indexing::Incremental | Indexing::Without => (4, 0),
+            Indexing::Never => (4, 0x10),
+        };
+        integer::encode(index.unwrap_or(0) as u64, prefix, first, out);
+        if index.is_none() {
+            string(name, out);
+        }
+        string(value, out);
+        if prefix == 6 {
+            self.table.insert(name, value, Kind::Other, 0);
+        }
+    }
+
+    /// Where the entry is, counted from the newest.
+    #[inline]
+    fn position(&self, name: &[u8], value: &[u8]) -> Option<usize> {
+        let is = |entry: &Entry| {
+            usize::from(entry.value) == value.len() && usize::from(entry.name) == name.len() && {
+                let (known, of) = self.table.bytes_of(entry).split_at(name.len());
+                known == name && of == value
+            }
+        };
+        self.table.newest().take(SEARCHED).position(is)
+    }
+}
+
+/// A field whose name is longer than any that is known.
+#[cold]
+fn long_name(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
+    out.push(0);
+    integer::encode(name.len() as u64, 7, 0, out);
+    out.extend(name.iter().map(u8::to_ascii_lowercase));
+    string(value, out);
+}
+
+/// RFC 7541 section 5.2, in the shorter form.
+#[inline]
+fn string(bytes: &[u8], out: &mut Vec<u8>) {
+    let coded = huffman::encoded_len(bytes);
+    if coded < bytes.len() {
+        integer::encode(coded as u64, 7, 0x80, out);
+        huffman::encode(bytes, out);
+    } else {
+        integer::encode(bytes.len() as u64, 7, 0, out);
+        out.extend_from_slice(bytes);
+    }
+}

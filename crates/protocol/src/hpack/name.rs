@@ -1,0 +1,93 @@
+//! What the name of a field means for HTTP/2 (RFC 9113 section 8).
+
+/// What a name means. It is found once for each entry of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// A field that HTTP/2 has no rule about.
+    Other,
+    /// `:method`
+    Method,
+    /// `:scheme`
+    Scheme,
+    /// `:authority`
+    Authority,
+    /// `:path`
+    Path,
+    /// A pseudo-header field that no request may have (RFC 9113 section 8.3).
+    Pseudo,
+    /// `host`
+    Host,
+    /// `cookie`, which may come in pieces (RFC 9113 section 8.2.3).
+    Cookie,
+    /// `content-length`
+    ContentLength,
+    /// `expect`
+    Expect,
+    /// `te`, which may say `trailers` only (RFC 9113 section 8.2.2).
+    Te,
+    /// `priority` (RFC 9218 section 5).
+    Priority,
+    /// A field about the connection: a message with one is malformed (RFC 9113 section 8.2.2).
+    Connection,
+}
+
+impl Kind {
+    /// Of a name in lower case.
+    pub fn of(name: &[u8]) -> Kind {
+        match name {
+            [b':', ..] => match name {
+                b":method" => Kind::Method,
+                b":scheme" => Kind::Scheme,
+                b":authority" => Kind::Authority,
+                b":path" => Kind::Path,
+                _ => Kind::Pseudo,
+            },
+            b"te" => Kind::Te,
+            b"host" => Kind::Host,
+            b"cookie" => Kind::Cookie,
+            b"expect" => Kind::Expect,
+            b"priority" => Kind::Priority,
+            b"content-length" => Kind::ContentLength,
+            b"connection" | b"keep-alive" | b"proxy-connection" | b"transfer-encoding"
+            | b"upgrade" => Kind::Connection,
+            _ => Kind::Other,
+        }
+    }
+
+    /// Its name begins with a colon.
+    #[inline(always)]
+    pub fn is_pseudo(self) -> bool {
+        (self as u8).wrapping_sub(Kind::Method as u8) <= Kind::Pseudo as u8 - Kind::Method as u8
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pseudo_fields_are_those_with_a_colon() {
+        for name in [
+            ":method",
+            ":scheme",
+            ":authority",
+            ":path",
+            ":status",
+            ":",
+            ":x",
+            "te",
+            "host",
+            "cookie",
+            "expect",
+            "priority",
+            "content-length",
+            "upgrade",
+            "x",
+            "",
+        ] {
+            let kind = Kind::of(name.as_bytes());
+            assert_eq!(kind.is_pseudo(), name.starts_with(':'), "{name}");
+        }
+    }
+}
