@@ -8,7 +8,9 @@
 mod common;
 
 use lexopt::prelude::*;
-use peregrine::{AccessLog, DirConfig, DirServer, LogWriter, Server};
+use peregrine::Server;
+use peregrine::access_log::{AccessLog, LogWriter};
+use peregrine::files::{DirConfig, DirServer};
 use std::io;
 use std::path::PathBuf;
 

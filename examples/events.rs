@@ -9,7 +9,8 @@
 
 mod common;
 
-use peregrine::{Done, Event, EventHub, Handler, Request, Response, Server};
+use peregrine::sse::{Event, EventHub};
+use peregrine::{Done, Handler, Request, Response, Server};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -39,10 +39,9 @@ fn main() -> std::io::Result<()> {
 mod unix {
     use super::common::Args;
     use listenfd::ListenFd;
-    use peregrine::{
-        Done, Handler, Inherited, Message, Request, Response, Server, Stopper, Upgrade,
-        WebSocketHandler, WebSockets, Ws, hand_over,
-    };
+    use peregrine::server::{Inherited, Stopper, hand_over};
+    use peregrine::ws::{Message, Upgrade, WebSocketHandler, WebSockets, Ws};
+    use peregrine::{Done, Handler, Request, Response, Server};
     use std::ffi::OsString;
     use std::io::{self, Read};
     use std::os::unix::net::UnixStream;
@@ -138,8 +137,11 @@ mod unix {
         }
         println!("process {} serves", id());
         let stopped = running.wait()?;
-        let (drained, cut) = (stopped.drained, stopped.cut);
-        println!("process {} stopped: {drained} drained, {cut} cut", id());
+        let (drained, aborted) = (stopped.drained, stopped.aborted);
+        println!(
+            "process {} stopped: {drained} drained, {aborted} aborted",
+            id()
+        );
         Ok(())
     }
 

@@ -10,10 +10,11 @@
 
 mod common;
 
-use peregrine::{
-    BodyPlan, BodySink, Done, Flow, Handler, Incoming, Multipart, MultipartError, MultipartLimits,
-    PartHead, PartSink, Request, Response, Server, display_name,
+use peregrine::body::{BodySink, Flow, Incoming};
+use peregrine::multipart::{
+    Multipart, MultipartError, MultipartLimits, PartHead, PartSink, display_name,
 };
+use peregrine::{BodyPlan, Done, Handler, Request, Response, Server};
 use sha1::{Digest, Sha1};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
@@ -183,7 +184,7 @@ struct Receiving {
 impl BodySink for Receiving {
     fn piece(&mut self, piece: &[u8], incoming: &mut Incoming<'_>) -> Flow {
         let Ok(body) = &mut self.body else {
-            return Flow::Answer;
+            return Flow::Respond;
         };
         let written = match incoming.received() > self.limit {
             true => Err(too_large(self.limit)),
@@ -193,7 +194,7 @@ impl BodySink for Receiving {
             Ok(()) => Flow::Continue,
             Err(failure) => {
                 self.body = Err(failure);
-                Flow::Answer
+                Flow::Respond
             }
         }
     }

@@ -8,10 +8,8 @@
 
 mod common;
 
-use peregrine::{
-    BacklogPolicy, Disconnect, Done, Handler, Message, Request, Response, Server, Upgrade,
-    WebSocketHandler, Ws, WsLimits,
-};
+use peregrine::ws::{BacklogPolicy, Disconnect, Message, Upgrade, WebSocketHandler, Ws, WsLimits};
+use peregrine::{Done, Handler, Request, Response, Server};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 

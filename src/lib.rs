@@ -28,13 +28,13 @@
 )]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod access_log;
+pub mod access_log;
 #[cfg(any(test, feature = "internals"))]
 #[doc(hidden)]
 pub mod checks;
-mod config;
+pub mod config;
 #[cfg(feature = "dir")]
-mod files;
+pub mod files;
 pub(crate) mod forms;
 pub mod guide;
 pub(crate) mod http;
@@ -42,100 +42,97 @@ pub(crate) mod http;
 #[doc(hidden)]
 pub mod internals;
 mod log;
-mod metrics;
+pub mod metrics;
 mod runtime;
-mod server;
+pub mod server;
 mod shared;
 pub mod testing;
-pub(crate) mod timers;
+pub mod timers;
 #[cfg(feature = "websocket")]
 mod websocket;
 
-pub use crate::access_log::{AccessFormat, AccessLog, LogWriter};
-pub use crate::config::network::{IpNetwork, IpNetworkError};
-#[cfg(feature = "websocket")]
-pub use crate::config::ws_origins::WsOrigins;
-pub use crate::config::{Balance, Config};
-#[cfg(feature = "dir")]
-pub use crate::files::{DirConfig, DirServer, Embedded, Files};
-#[cfg(feature = "multipart")]
-pub use crate::forms::multipart::{Multipart, MultipartError, MultipartLimits, PartHead, PartSink};
-#[cfg(feature = "multipart")]
-pub use crate::forms::upload::{Form, FormFile, Upload, UploadError, display_name};
-pub use crate::http::access_entry::AccessEntry;
-pub use crate::http::deferred::{
-    BodySender, Event, EventHub, EventLimits, EventSender, Responder, SendError, TrySendError,
-};
-pub use crate::http::handler::{ConnectionError, FromFn, Handler, from_fn};
+pub use crate::config::Config;
+pub use crate::http::deferred::Responder;
+pub use crate::http::handler::{FromFn, Handler, from_fn};
 pub use crate::http::request::{OwnedRequest, Request};
-pub use crate::http::request_body::flow::Flow;
-pub use crate::http::request_body::{BodyPlan, BodyReader, BodySink, Incoming, Respond, Resumer};
-pub use crate::http::response::error::ResponseError;
-pub use crate::http::response::{BodyWriter, Done, ErrorContext, Response};
-pub use crate::http::service::NoUpgrade;
-pub use crate::metrics::{Counters, Queues, Stats};
-#[cfg(unix)]
-pub use crate::runtime::handover::Inherited;
-pub use crate::runtime::listener::ListenAddr;
+pub use crate::http::request_body::BodyPlan;
+pub use crate::http::response::{Done, Response};
 pub use crate::server::Server;
-#[cfg(unix)]
-pub use crate::server::hand_over;
-pub use crate::server::running::{Running, Stopped, Stopper};
-pub use crate::timers::{Timer, TimerError, Timers};
-#[cfg(feature = "websocket")]
-pub use crate::websocket::hub::{Hub, Relay};
-#[cfg(feature = "websocket")]
-pub use crate::websocket::id::WsId;
-#[cfg(feature = "websocket")]
-pub use crate::websocket::threads::WebSockets;
-#[cfg(feature = "websocket")]
-pub use crate::websocket::upgrade::{Upgrade, UpgradeError};
-#[cfg(feature = "websocket")]
-pub use crate::websocket::ws::Ws;
-#[cfg(feature = "websocket")]
-pub use crate::websocket::{Disconnect, WebSocketHandler};
-#[doc(inline)]
-pub use peregrine_protocol::error::ProtocolError;
-#[doc(inline)]
-pub use peregrine_protocol::form::FormError;
 #[doc(inline)]
 pub use peregrine_protocol::http::Version;
-/// [`Config::limits`]. The [table](Config#limits) of all limits says what the client sees at each limit and
-/// names the test that shows it.
-///
 #[doc(inline)]
 pub use peregrine_protocol::limits::Limits;
-/// For [`Response::send`], among others:
-///
-/// ```
-/// use peregrine::{Done, Payload, Request, Response};
-/// use std::sync::Arc;
-///
-/// fn handle(picture: &Arc<[u8]>, _: &Request<'_>, res: Response<'_>) -> Done {
-///     res.header("content-type", "image/png").send(picture.clone())
-/// }
-/// ```
-///
 #[doc(inline)]
 pub use peregrine_protocol::payload::Payload;
-#[cfg(feature = "deflate")]
-#[doc(inline)]
-pub use peregrine_protocol::ws::deflate::WsDeflate;
-#[cfg(feature = "websocket")]
-#[doc(inline)]
-pub use peregrine_protocol::ws::frame::{FrameError, Message};
-#[cfg(feature = "websocket")]
-#[doc(inline)]
-pub use peregrine_protocol::ws::limits::BacklogPolicy;
-/// [`Config::ws_limits`] sets them for all connections, [`Upgrade::limits`] for one. The
-/// [table](Config#limits) in [`Config`] says what the client sees at each limit.
+
+/// Bodies that arrive or are sent in pieces.
 ///
+/// [`BodyPlan::Stream`] gives a request body to a [`BodySink`](body::BodySink), and
+/// [`BodyReader`](body::BodyReader) to another thread. [`Response::stream`] makes a
+/// [`BodySender`](body::BodySender) for a response body.
+pub mod body {
+    pub use crate::http::deferred::{BodySender, SendError, TrySendError};
+    pub use crate::http::request_body::flow::Flow;
+    pub use crate::http::request_body::{BodyReader, BodySink, Incoming, Respond, Resumer};
+    pub use crate::http::response::BodyWriter;
+}
+
+/// Errors of connections, requests and responses.
+///
+/// [`Handler::handle_error`] gets a [`ConnectionError`](error::ConnectionError), and
+/// [`Handler::error_response`] an [`ErrorContext`](error::ErrorContext). Errors of one subject are in its module.
+pub mod error {
+    pub use crate::http::handler::ConnectionError;
+    pub use crate::http::response::ErrorContext;
+    pub use crate::http::response::error::ResponseError;
+    #[doc(inline)]
+    pub use peregrine_protocol::error::ProtocolError;
+    #[doc(inline)]
+    pub use peregrine_protocol::form::FormError;
+}
+
+/// Forms with files: `multipart/form-data` (RFC 7578). Needs the feature `multipart`.
+///
+/// [`Upload`](multipart::Upload) keeps texts in memory and files on the disk. [`Multipart`](multipart::Multipart)
+/// is the parser below it.
+#[cfg(feature = "multipart")]
+pub mod multipart {
+    pub use crate::forms::multipart::{
+        Multipart, MultipartError, MultipartLimits, PartHead, PartSink,
+    };
+    pub use crate::forms::upload::{Form, FormFile, Upload, UploadError, display_name};
+}
+
+/// Server-sent events (WHATWG HTML section 9.2).
+///
+/// [`Response::events`] begins a stream of events for one client. [`EventHub`](sse::EventHub) sends to many.
+pub mod sse {
+    pub use crate::http::deferred::{Event, EventHub, EventLimits, EventSender};
+}
+
+/// WebSockets (RFC 6455). Needs the feature `websocket`, which is on by default.
+///
+/// [`Server::websocket`] enables them for a handler that is a [`WebSocketHandler`](ws::WebSocketHandler). The
+/// [guide](guide::websockets) has the first steps.
 #[cfg(feature = "websocket")]
-#[doc(inline)]
-pub use peregrine_protocol::ws::limits::WsLimits;
-#[cfg(feature = "websocket")]
-#[doc(inline)]
-pub use peregrine_protocol::ws::prepared::PreparedMessage;
-#[cfg(feature = "websocket")]
-#[doc(inline)]
-pub use peregrine_protocol::ws::send::Sent;
+pub mod ws {
+    #[doc(inline)]
+    pub use crate::config::ws_origins::WsOrigins;
+    pub use crate::websocket::hub::{Hub, Relay};
+    pub use crate::websocket::id::WsId;
+    pub use crate::websocket::threads::WebSockets;
+    pub use crate::websocket::upgrade::{Upgrade, UpgradeError};
+    pub use crate::websocket::ws::Ws;
+    pub use crate::websocket::{Disconnect, WebSocketHandler};
+    #[cfg(feature = "deflate")]
+    #[doc(inline)]
+    pub use peregrine_protocol::ws::deflate::WsDeflate;
+    #[doc(inline)]
+    pub use peregrine_protocol::ws::frame::{FrameError, Message};
+    #[doc(inline)]
+    pub use peregrine_protocol::ws::limits::{BacklogPolicy, WsLimits};
+    #[doc(inline)]
+    pub use peregrine_protocol::ws::prepared::PreparedMessage;
+    #[doc(inline)]
+    pub use peregrine_protocol::ws::send::Sent;
+}

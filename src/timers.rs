@@ -1,4 +1,7 @@
-//! `Timers`: calls after a time, on the workers' threads.
+//! Calls of functions after a time, on the threads of the workers.
+//!
+//! [`Server::timers`](crate::Server::timers), [`Running::timers`](crate::server::Running::timers) and
+//! [`Response::timers`](crate::Response::timers) return [`Timers`].
 
 use crate::http::deferred::worker_handle::{WorkerCommand, WorkerHandle};
 use crate::http::response::Response;
@@ -16,7 +19,7 @@ const SHORTEST: Duration = Duration::from_millis(1);
 /// Calls functions after a time, on the thread of a worker between its events: for cleanups, ticks and
 /// timeouts of a program. Clones use the same workers.
 ///
-/// [`Server::timers`](crate::Server::timers) and [`Running::timers`](crate::Running::timers) use the workers
+/// [`Server::timers`](crate::Server::timers) and [`Running::timers`](crate::server::Running::timers) use the workers
 /// in turn. [`Response::timers`](crate::Response::timers) uses the worker of the connection. As in a handler,
 /// the function must not block. A panic in it is caught, and
 /// [`Handler::handle_error`](crate::Handler::handle_error) is called; repeated calls go on.

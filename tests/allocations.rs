@@ -13,7 +13,8 @@ mod scratch;
 mod support;
 
 use counting::{allocations, count_here, count_this_thread, is_counted};
-use peregrine::{BodySender, Done, Payload, Request, Responder, Response, from_fn};
+use peregrine::body::BodySender;
+use peregrine::{Done, Payload, Request, Responder, Response, from_fn};
 use std::io::Write;
 use std::sync::{Arc, Condvar, Mutex};
 use support::{Asked, Client, PATIENCE, ended, start, wait_until, workers};
@@ -107,16 +108,16 @@ fn kinds(shared: &[u8]) -> Vec<Kind> {
 
 /// The files of the kinds above, looked at once.
 #[cfg(feature = "dir")]
-fn files(scratch: &scratch::Scratch) -> peregrine::DirServer {
+fn files(scratch: &scratch::Scratch) -> peregrine::files::DirServer {
     scratch.write("small", [b's'; 6150]);
     scratch.write("middle", [b'm'; 20_000]);
     scratch.write("large", [b'l'; 100_000]);
-    let config = peregrine::DirConfig {
+    let config = peregrine::files::DirConfig {
         prefix: "/files".to_owned(),
         recheck: support::NEVER,
-        ..peregrine::DirConfig::default()
+        ..peregrine::files::DirConfig::default()
     };
-    peregrine::DirServer::with_config(scratch.root(), config).expect("a folder")
+    peregrine::files::DirServer::with_config(scratch.root(), config).expect("a folder")
 }
 
 /// Sends on all connections before it reads on any. The first responses are read strictly. All others must

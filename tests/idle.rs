@@ -10,9 +10,8 @@ mod counting;
 mod support;
 
 use counting::{count_here, live_bytes};
-use peregrine::{
-    Config, Done, Handler, Message, Request, Response, Server, Upgrade, WebSocketHandler, Ws,
-};
+use peregrine::ws::{Message, Upgrade, WebSocketHandler, Ws};
+use peregrine::{Config, Done, Handler, Request, Response, Server};
 use std::io::Read;
 use std::net::SocketAddr;
 use support::{Client, ended, wait_until};

@@ -11,7 +11,8 @@ mod alone;
 mod support;
 
 use alone::resident;
-use peregrine::{Done, Request, Response, SendError, from_fn};
+use peregrine::body::SendError;
+use peregrine::{Done, Request, Response, from_fn};
 use sha1::{Digest, Sha1};
 use std::io::{Read, Write};
 use std::time::Instant;
@@ -56,7 +57,7 @@ impl Read for Noise {
 }
 
 /// Pieces of all sizes, large and small ones.
-fn push(mut body: peregrine::BodySender, len: u64) -> Result<(), SendError> {
+fn push(mut body: peregrine::body::BodySender, len: u64) -> Result<(), SendError> {
     let mut noise = Noise::new(len);
     let sizes = [PIECE, 8, 4000, 16 << 10, 160, 24_000].into_iter().cycle();
     for size in sizes {

@@ -8,7 +8,8 @@ mod counting;
 mod support;
 
 use counting::{allocations, count_this_thread};
-use peregrine::{BodyPlan, BodySink, Done, Flow, Handler, Incoming, Request, Response};
+use peregrine::body::{BodySink, Flow, Incoming};
+use peregrine::{BodyPlan, Done, Handler, Request, Response};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use support::{Asked, Client, ended, start, wait_until, workers};

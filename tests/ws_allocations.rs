@@ -11,10 +11,8 @@ mod counting;
 mod support;
 
 use counting::{allocations, count_this_thread, is_counted};
-use peregrine::{
-    Config, Done, Handler, Message, PreparedMessage, Request, Response, Server, Upgrade,
-    WebSocketHandler, Ws, WsLimits,
-};
+use peregrine::ws::{Message, PreparedMessage, Upgrade, WebSocketHandler, Ws, WsLimits};
+use peregrine::{Config, Done, Handler, Request, Response, Server};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use support::{PATIENCE, ended};

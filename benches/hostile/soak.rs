@@ -130,7 +130,7 @@ fn soak() -> Result<(), String> {
     let seconds = from.elapsed().as_secs();
     let answers: usize = waits.iter().map(Vec::len).sum();
     println!("{seconds} s; {answers} answers to well-behaved clients beside them");
-    if cut != "0 cut" {
+    if cut != "0 aborted" {
         return Err(format!("the stop: {cut}"));
     }
     if done < wanted.min(LEAST) {

@@ -148,7 +148,7 @@ pub(crate) fn one(name: &str) -> ExitCode {
         bound,
         descriptors.all(),
     );
-    if server.stop() != "0 cut" {
+    if server.stop() != "0 aborted" {
         outcome
             .faults
             .push("the server did not stop as it should".to_owned());

@@ -1,7 +1,8 @@
 //! Code of all examples: options, and running a server that prints a line at its start and at its end.
 
 use lexopt::prelude::*;
-use peregrine::{Config, Done, Handler, Response, Running, Server};
+use peregrine::server::Running;
+use peregrine::{Config, Done, Handler, Response, Server};
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -169,7 +170,10 @@ pub(crate) fn wait(started: io::Result<Running>) -> io::Result<()> {
     }
     out.flush()?;
     let stopped = running.wait()?;
-    let (drained, cut) = (stopped.drained, stopped.cut);
-    writeln!(out, "stopped: {drained} connections drained, {cut} cut")?;
+    let (drained, aborted) = (stopped.drained, stopped.aborted);
+    writeln!(
+        out,
+        "stopped: {drained} connections drained, {aborted} aborted"
+    )?;
     out.flush()
 }

@@ -8,9 +8,9 @@
 //! everything goes through the `Hub`, also the history. Messages and subscriptions of one thread by the `Hub`
 //! reach a connection in the order of the calls. Between the `Hub` and `Ws::send` there is no such order.
 
-use peregrine::{
-    Done, Event, EventHub, Handler, Hub, Message, Request, Response, Upgrade, WebSocketHandler, Ws,
-};
+use peregrine::sse::{Event, EventHub};
+use peregrine::ws::{Hub, Message, Upgrade, WebSocketHandler, Ws};
+use peregrine::{Done, Handler, Request, Response};
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 

@@ -1,11 +1,14 @@
 //! Access log: one line for each request that was answered or refused.
+//!
+//! [`AccessLog`] wraps a handler. A [`LogWriter`] writes its lines on a thread of its own.
 
 mod writer;
 
+pub use crate::http::access_entry::AccessEntry;
 pub use writer::LogWriter;
 
 use crate::http::access_entry;
-use crate::http::access_entry::{AccessEntry, PendingEntry};
+use crate::http::access_entry::PendingEntry;
 use crate::http::handler::{ConnectionError, Handler, answer_special, is_for_library};
 use crate::http::request::Request;
 use crate::http::request_body::flow::Flow;
@@ -28,7 +31,8 @@ use std::time::Instant;
 /// A handler that writes an access log line for each request of another handler.
 ///
 /// ```
-/// use peregrine::{AccessLog, LogWriter, Server, from_fn};
+/// use peregrine::{Server, from_fn};
+/// use peregrine::access_log::{AccessLog, LogWriter};
 ///
 /// # fn main() -> std::io::Result<()> {
 /// let app = from_fn(|_, res| res.text("hi"));
@@ -50,13 +54,13 @@ use std::time::Instant;
 ///   closes only its sending side may still read. As long as the system takes the response, the line has the
 ///   status of the response.
 /// - **A handler that panics**, on any thread, gives a line with 500. So does a response that cannot be sent
-///   ([`ResponseError`](crate::ResponseError)). A deferred response that comes too late gives a line with 503. A
+///   ([`ResponseError`](crate::error::ResponseError)). A deferred response that comes too late gives a line with 503. A
 ///   streamed body that ends early gives a line with the status of its head and the bytes that were sent.
 /// - **A request that is refused without a call of the handler** gives a line with the request if its head
 ///   was complete, for example when the body is too large or too slow. Otherwise the line has no request:
 ///   `"-" 400 12`.
 /// - **A WebSocket** gives a line with 101 when it is accepted. A handshake that is refused, by
-///   [`Upgrade::refuse`] or by the library, gives a line with the status of the refusal.
+///   `Upgrade::refuse` or by the library, gives a line with the status of the refusal.
 ///
 /// Lines come in the order in which they are written, not in the order of the requests. An `AccessLog` inside
 /// a closure that is offloaded or responds later writes its line when its handler returns.
@@ -68,8 +72,6 @@ use std::time::Instant;
 /// A line costs a worker three reads of the clock and one copy under a lock. A small and complete response
 /// needs no allocation. Other responses keep a copy of the request head until the line is written; the copy
 /// counts for [`Config::buffered_bytes`](crate::Config::buffered_bytes).
-///
-/// [`Upgrade::refuse`]: crate::Upgrade::refuse
 #[derive(Debug)]
 pub struct AccessLog<H, F = AccessFormat> {
     handler: H,
@@ -97,7 +99,8 @@ where
     /// it counts as a panic of the handler.
     ///
     /// ```
-    /// use peregrine::{AccessLog, LogWriter, from_fn};
+    /// use peregrine::from_fn;
+    /// use peregrine::access_log::{AccessLog, LogWriter};
     /// use std::io::Write as _;
     ///
     /// # fn main() -> std::io::Result<()> {

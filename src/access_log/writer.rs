@@ -20,12 +20,12 @@ const BUFFER: usize = 1 << 20;
 /// not fit, or that could not be written, is lost and counted. Later lines are tried again.
 ///
 /// Clones are the same writer. When the last one is dropped, all lines that wait are written, and the writer
-/// is flushed and closed. The drop blocks until then. An [`AccessLog`](crate::AccessLog) has a clone and is
+/// is flushed and closed. The drop blocks until then. An [`AccessLog`](crate::access_log::AccessLog) has a clone and is
 /// dropped with its server. If the writer panics, the lines of this write are lost and counted, and it gets
 /// the next ones.
 ///
 /// ```
-/// use peregrine::LogWriter;
+/// use peregrine::access_log::LogWriter;
 ///
 /// # fn main() -> std::io::Result<()> {
 /// let log = LogWriter::new(std::io::sink())?;

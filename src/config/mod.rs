@@ -1,9 +1,13 @@
 //! Settings of a server, and the table of all limits.
+//!
+//! [`Config`] is at the root of the crate.
 
 pub(crate) mod network;
 #[cfg(feature = "websocket")]
 pub(crate) mod ws_origins;
-use network::IpNetwork;
+
+pub use network::{IpNetwork, IpNetworkError};
+
 use peregrine_protocol::limits::Limits;
 #[cfg(feature = "deflate")]
 use peregrine_protocol::ws::deflate::WsDeflate;
@@ -29,7 +33,7 @@ use ws_origins::WsOrigins;
 ///
 /// The fields of `Config` apply to the whole server. [`Limits`] apply to each connection, or to each worker
 /// where the name says so. `WsLimits` apply to each WebSocket or to each WebSocket thread. `DirConfig`
-/// applies to each `DirServer` and `Files`. `MultipartLimits` apply to each form; the handler decides what
+/// applies to each `DirServer` and `FileServer`. `MultipartLimits` apply to each form; the handler decides what
 /// the client sees, and `UploadError::status` suggests a status.
 ///
 /// The server checks times once a second. So a timeout may come up to two seconds late, and never early.
@@ -68,7 +72,7 @@ use ws_origins::WsOrigins;
 /// | [`Limits::linger_timeout`] | 2 s | in which a refused client may finish sending | close | `slow::lingering_ends_after_its_time` |
 /// | [`Limits::linger_bytes`] | 262,144 | bytes that are read and dropped in that time | nothing; its writes wait | `slow::lingering_reads_so_many_bytes` |
 /// | [`Limits::stop_grace`] | 1 s | without a request, after the server has begun to stop | close; a request in that time gets a response with `Connection: close` | `stop::an_idle_connection_may_ask_once_more` |
-/// | [`Limits::timers_per_worker`] | 65,536 | pending calls of [`Timers`](crate::Timers) | nothing; the caller gets an error | `timers::timers_are_limited_and_dropped_at_the_end` |
+/// | [`Limits::timers_per_worker`] | 65,536 | pending calls of [`Timers`](crate::timers::Timers) | nothing; the caller gets an error | `timers::timers_are_limited_and_dropped_at_the_end` |
 /// | `Config::ws_origins` | `Same` | pages that may open WebSockets | 403 | `ws_handshake::pages_of_other_sites_are_refused` |
 /// | `WsLimits::message_bytes` | 1,048,576 | bytes of a message, decompressed | close 1009 | `ws_protocol::what_is_wrong_is_said` |
 /// | `WsLimits::frame_bytes` | 1,048,576 | bytes of a frame | close 1009 | `ws_protocol::what_is_wrong_is_said` |
@@ -158,7 +162,7 @@ pub struct Config {
     /// time, HTTP and WebSockets together.
     ///
     /// Further connections are turned away as described at [`Config::connections`], but at once and without a
-    /// limit per second. [`Counters::turned_away_by_address`](crate::Counters::turned_away_by_address) counts
+    /// limit per second. [`Counters::turned_away_by_address`](crate::metrics::Counters::turned_away_by_address) counts
     /// them. Connections over Unix sockets and from [`Config::trusted_proxies`] are not counted. 0: only
     /// those connections are accepted.
     ///
@@ -174,12 +178,13 @@ pub struct Config {
     /// Default: [`IpNetwork::LOOPBACK`]. In a list without it, connections from the loopback count too.
     ///
     /// ```
-    /// use peregrine::{Config, IpNetwork};
+    /// use peregrine::Config;
+    /// use peregrine::config::IpNetwork;
     ///
     /// let mut config = Config::default();
     /// config.trusted_proxies.push("10.1.0.0/16".parse()?);
     /// assert!(config.trusted_proxies.starts_with(&IpNetwork::LOOPBACK));
-    /// # Ok::<(), peregrine::IpNetworkError>(())
+    /// # Ok::<(), peregrine::config::IpNetworkError>(())
     /// ```
     pub trusted_proxies: Vec<IpNetwork>,
     /// Whether the start of the server raises the limit of descriptors of the process to what `connections`
@@ -187,7 +192,7 @@ pub struct Config {
     ///
     /// It raises the soft limit, up to the hard limit (`ulimit -Hn`). A child process inherits the new limit.
     /// If this is off, or the hard limit is too low, the start logs a warning, and
-    /// [`Running::connections_that_fit`](crate::Running::connections_that_fit) returns the number of
+    /// [`Running::connections_that_fit`](crate::server::Running::connections_that_fit) returns the number of
     /// connections that fit.
     ///
     /// Default: false, because the limit applies to the whole process. Windows has no such limit.
@@ -196,8 +201,8 @@ pub struct Config {
     /// MiB.
     ///
     /// These buffers hold incomplete requests, unsent responses and messages, and copies for
-    /// [`Response::offload`](crate::Response::offload), [`BodyReader`](crate::BodyReader) and
-    /// [`AccessLog`](crate::AccessLog).
+    /// [`Response::offload`](crate::Response::offload), [`BodyReader`](crate::body::BodyReader) and
+    /// [`AccessLog`](crate::access_log::AccessLog).
     ///
     /// Above the limit:
     ///
@@ -221,7 +226,7 @@ pub struct Config {
     /// - A payload that responses share as an `Arc<[u8]>` belongs to the program and does not count. For a
     ///   single response use a `Vec<u8>`, which counts.
     ///
-    /// [`Stats::buffered_bytes`](crate::Stats::buffered_bytes) returns the bytes that are held now. The
+    /// [`Stats::buffered_bytes`](crate::metrics::Stats::buffered_bytes) returns the bytes that are held now. The
     /// default is half of the memory of a small machine. It is enough for 28,000 clients that send a head
     /// slowly, or for 256 of the largest bodies.
     pub buffered_bytes: usize,
@@ -268,8 +273,8 @@ pub struct Config {
     /// Which share of the turns is timed: one in so many, chosen at random. Default: 64.
     ///
     /// A turn is the work between two waits for events. In a timed turn the calls of the handler are timed
-    /// too. The results are [`Counters::turn_nanos`](crate::Counters::turn_nanos) and
-    /// [`Counters::handler_nanos`](crate::Counters::handler_nanos). 1: every turn is timed, which costs two
+    /// too. The results are [`Counters::turn_nanos`](crate::metrics::Counters::turn_nanos) and
+    /// [`Counters::handler_nanos`](crate::metrics::Counters::handler_nanos). 1: every turn is timed, which costs two
     /// more reads of the clock for each request and one for each turn. 0: no turn is timed.
     pub timed_one_in: u32,
     /// Limits of each HTTP connection.
@@ -283,7 +288,7 @@ pub struct Config {
     /// Which pages may open WebSockets. Default: [`WsOrigins::Same`], those of the server itself.
     ///
     /// A browser lets any page connect to any server, and sends the user's cookies of that server. A
-    /// handshake from another page gets 403 before [`accept_ws`](crate::WebSocketHandler::accept_ws) is
+    /// handshake from another page gets 403 before [`accept_ws`](crate::ws::WebSocketHandler::accept_ws) is
     /// called. Clients other than browsers send no `Origin` and are accepted.
     #[cfg(feature = "websocket")]
     pub ws_origins: WsOrigins,

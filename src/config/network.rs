@@ -11,12 +11,12 @@ use std::str::FromStr;
 /// contains an IPv4 address (`::ffff:10.0.0.1`, RFC 4291 section 2.5.5.2) equals that IPv4 address.
 ///
 /// ```
-/// use peregrine::IpNetwork;
+/// use peregrine::config::IpNetwork;
 ///
 /// let network: IpNetwork = "10.0.0.0/8".parse()?;
 /// assert!(network.contains("10.1.2.3".parse().expect("an address")));
 /// assert!(!network.contains("11.1.2.3".parse().expect("an address")));
-/// # Ok::<(), peregrine::IpNetworkError>(())
+/// # Ok::<(), peregrine::config::IpNetworkError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct IpNetwork {

@@ -9,7 +9,8 @@ use peregrine_protocol::http::origin;
 /// from a browser and is always accepted.
 ///
 /// ```
-/// use peregrine::{Config, WsOrigins};
+/// use peregrine::Config;
+/// use peregrine::ws::WsOrigins;
 ///
 /// let config = Config {
 ///     ws_origins: WsOrigins::List(vec!["https://app.example".into()]),

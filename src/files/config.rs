@@ -8,11 +8,11 @@ use std::borrow::Cow;
 use std::io;
 use std::time::Duration;
 
-/// Settings of a [`DirServer`](crate::DirServer), of [`Files`](crate::Files) or of
-/// [`Embedded`](crate::Embedded): what is served, and how. Every default is safe on the open web.
+/// Settings of a [`DirServer`](crate::files::DirServer), of [`FileServer`](crate::files::FileServer) or of
+/// [`Embedded`](crate::files::Embedded): what is served, and how. Every default is safe on the open web.
 ///
 /// ```
-/// use peregrine::{DirConfig, DirServer};
+/// use peregrine::files::{DirConfig, DirServer};
 ///
 /// # fn main() -> std::io::Result<()> {
 /// let config = DirConfig {

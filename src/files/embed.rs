@@ -9,7 +9,7 @@ impl Embedded {
     ///
     /// ```
     /// use include_dir::{Dir, include_dir};
-    /// use peregrine::{DirConfig, Embedded};
+    /// use peregrine::files::{DirConfig, Embedded};
     ///
     /// static PAGES: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/static");
     ///

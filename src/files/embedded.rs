@@ -19,7 +19,7 @@ use std::io;
 /// cases `name.br`, `name.zst` and `name.gz` in the tree are sent for `name` to clients that accept them.
 ///
 /// ```
-/// use peregrine::{DirConfig, Embedded};
+/// use peregrine::files::{DirConfig, Embedded};
 ///
 /// # fn main() -> std::io::Result<()> {
 /// let files: [(&str, &'static [u8]); 2] = [

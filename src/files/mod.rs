@@ -1,12 +1,16 @@
 //! Static files: a folder, one file, or files that are compiled into the program.
 //!
-//! ```text
-//!   request path ── path ──► relative path ── store ──► resource ── answer ──► response
-//!                   (rules)      cache, open, listing     codings    conditions, ranges
-//! ```
-//!
-//! Invariants: a path that is looked up on the disk has passed [`path::relative`] and is opened by
-//! [`open::Source`], which cannot leave the root. No path of the machine is part of a response.
+//! Needs the feature `dir`, which is on by default. [`DirServer`] serves a folder, [`FileServer`] one file, and
+//! [`Embedded`] a tree in the program. All three are [`Handler`]s. The
+//! [guide](crate::guide::files) has the first steps.
+
+// The way of a request:
+//
+//   request path ── path ──► relative path ── store ──► resource ── respond ──► response
+//                   (rules)      cache, open, listing     codings    conditions, ranges
+//
+// Invariants: a path that is looked up on the disk has passed `path::relative` and is opened by `open::Source`,
+// which cannot leave the root. No path of the machine is part of a response.
 
 mod cache;
 #[cfg(any(test, feature = "internals"))]
@@ -28,7 +32,7 @@ mod store;
 
 pub use config::DirConfig;
 pub use embedded::Embedded;
-pub use single::Files;
+pub use single::FileServer;
 
 use crate::http::handler::Handler;
 use crate::http::request::Request;
@@ -85,7 +89,8 @@ use store::{Found, Store};
 /// # Example
 ///
 /// ```
-/// use peregrine::{DirServer, Done, Handler, Request, Response};
+/// use peregrine::{Done, Handler, Request, Response};
+/// use peregrine::files::DirServer;
 ///
 /// struct App {
 ///     files: DirServer,

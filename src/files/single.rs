@@ -11,13 +11,14 @@ use std::io;
 use std::path::Path;
 
 /// Serves one file, whatever the path of the request: for a handler that has matched the path already. It has
-/// the conditions, ranges and codings of [`DirServer`](crate::DirServer).
+/// the conditions, ranges and codings of [`DirServer`](crate::files::DirServer).
 ///
 /// ```
-/// use peregrine::{Done, Files, Handler, Request, Response};
+/// use peregrine::{Done, Handler, Request, Response};
+/// use peregrine::files::FileServer;
 ///
 /// struct App {
-///     icon: Files,
+///     icon: FileServer,
 /// }
 ///
 /// impl Handler for App {
@@ -29,7 +30,7 @@ use std::path::Path;
 ///     }
 /// }
 /// # fn main() -> std::io::Result<()> {
-/// let app = App { icon: Files::new("Cargo.toml")? };
+/// let app = App { icon: FileServer::new("Cargo.toml")? };
 /// # let mut client = peregrine::testing::Connection::new(&app);
 /// # client.send(b"GET /favicon.ico HTTP/1.1\r\nHost: a\r\n\r\n");
 /// # assert!(client.received().starts_with(b"HTTP/1.1 200 OK\r\n"));
@@ -37,19 +38,19 @@ use std::path::Path;
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct Files {
+pub struct FileServer {
     store: Store,
 }
 
-impl Files {
+impl FileServer {
     /// Serves the file `path` with the default [`DirConfig`].
     ///
     /// # Errors
     ///
     /// There is no file at `path`. The error names the path. If the file is removed later, the response is
     /// 404.
-    pub fn new(path: impl AsRef<Path>) -> io::Result<Files> {
-        Files::with_config(path, DirConfig::default())
+    pub fn new(path: impl AsRef<Path>) -> io::Result<FileServer> {
+        FileServer::with_config(path, DirConfig::default())
     }
 
     /// Serves the file `path`.
@@ -60,12 +61,12 @@ impl Files {
     ///
     /// # Errors
     ///
-    /// Those of [`Files::new`]. Also, the configuration has a value that cannot be sent.
-    pub fn with_config(path: impl AsRef<Path>, config: DirConfig) -> io::Result<Files> {
+    /// Those of [`FileServer::new`]. Also, the configuration has a value that cannot be sent.
+    pub fn with_config(path: impl AsRef<Path>, config: DirConfig) -> io::Result<FileServer> {
         let config = config.checked()?;
         let path = path.as_ref();
         let source = there(path, &config).map_err(|error| about(path, &error))?;
-        Ok(Files {
+        Ok(FileServer {
             store: Store::new(config, source),
         })
     }
@@ -91,7 +92,7 @@ fn there(path: &Path, config: &DirConfig) -> io::Result<Source> {
     }
 }
 
-impl Handler for Files {
+impl Handler for FileServer {
     fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
         self.serve(req, res)
     }

@@ -101,12 +101,12 @@
 //! `handlers_over_100ms` and `handlers_over_1s` of [`Counters`]. With [`Config::timed_one_in`] set to 1
 //! every call is timed.
 //!
-//! [`BodyReader`]: crate::BodyReader
+//! [`BodyReader`]: crate::body::BodyReader
 //! [`Config::pool_queue`]: crate::Config::pool_queue
 //! [`Config::pool_threads`]: crate::Config::pool_threads
 //! [`Config::stop_timeout`]: crate::Config::stop_timeout
 //! [`Config::timed_one_in`]: crate::Config::timed_one_in
-//! [`Counters`]: crate::Counters
+//! [`Counters`]: crate::metrics::Counters
 //! [`Limits::response_timeout`]: crate::Limits::response_timeout
 //! [`Request::to_owned`]: crate::Request::to_owned
 //! [`Responder`]: crate::Responder
@@ -116,4 +116,4 @@
 //! [`Response::offload`]: crate::Response::offload
 //! [`Response::stream`]: crate::Response::stream
 //! [`Response::timers`]: crate::Response::timers
-//! [`Stats`]: crate::Stats
+//! [`Stats`]: crate::metrics::Stats

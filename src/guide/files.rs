@@ -3,7 +3,8 @@
 //! [`DirServer`] is a handler. It can also be a part of another handler:
 //!
 //! ```
-//! use peregrine::{DirConfig, DirServer, Done, Handler, Request, Response};
+//! use peregrine::{Done, Handler, Request, Response};
+//! use peregrine::files::{DirConfig, DirServer};
 //!
 //! struct App {
 //!     files: DirServer,
@@ -62,8 +63,8 @@
 //!
 //! # Other sources
 //!
-//! - [`Files`](crate::Files) is one file.
-//! - [`Embedded`](crate::Embedded) is a tree that is part of the program. With the feature `embed` it
+//! - [`FileServer`](crate::files::FileServer) is one file.
+//! - [`Embedded`](crate::files::Embedded) is a tree that is part of the program. With the feature `embed` it
 //!   takes a folder of the crate `include_dir`.
 //!
 //! Files are opened on the event loop of the worker. On a disk that takes long to answer, the other
@@ -71,11 +72,11 @@
 //!
 //! `cargo run --release --example dir -- PATH --list --log` serves a folder.
 //!
-//! [`DirConfig::cache_rules`]: crate::DirConfig::cache_rules
-//! [`DirConfig::dotfiles`]: crate::DirConfig::dotfiles
-//! [`DirConfig::list`]: crate::DirConfig::list
-//! [`DirConfig::not_found`]: crate::DirConfig::not_found
-//! [`DirConfig::portable`]: crate::DirConfig::portable
-//! [`DirConfig::recheck`]: crate::DirConfig::recheck
-//! [`DirConfig::spa`]: crate::DirConfig::spa
-//! [`DirServer`]: crate::DirServer
+//! [`DirConfig::cache_rules`]: crate::files::DirConfig::cache_rules
+//! [`DirConfig::dotfiles`]: crate::files::DirConfig::dotfiles
+//! [`DirConfig::list`]: crate::files::DirConfig::list
+//! [`DirConfig::not_found`]: crate::files::DirConfig::not_found
+//! [`DirConfig::portable`]: crate::files::DirConfig::portable
+//! [`DirConfig::recheck`]: crate::files::DirConfig::recheck
+//! [`DirConfig::spa`]: crate::files::DirConfig::spa
+//! [`DirServer`]: crate::files::DirServer

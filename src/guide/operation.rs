@@ -28,17 +28,17 @@
 //!
 //! # Stopping
 //!
-//! [`Server::run`](crate::Server::run) and [`Running::wait`](crate::Running::wait) return after a stop.
+//! [`Server::run`](crate::Server::run) and [`Running::wait`](crate::server::Running::wait) return after a stop.
 //! With the feature `signals`, which is on by default, they handle SIGINT and SIGTERM for the whole
 //! process: the first signal stops the server, a second one closes what is still open. A
-//! [`Stopper`](crate::Stopper) stops it from any thread.
+//! [`Stopper`](crate::server::Stopper) stops it from any thread.
 //!
 //! During a stop, requests that have arrived are answered, the last of each connection with `Connection:
 //! close`. An idle connection may send one more request within
 //! [`Limits::stop_grace`](crate::Limits::stop_grace) (1 s), so that no request on its way is lost.
 //! WebSockets are closed with
 //! 1001. What is open after [`Config::stop_timeout`](crate::Config::stop_timeout) (10 s) is closed.
-//!       [`Stopped`](crate::Stopped) reports what was drained and what was cut.
+//!       [`Stopped`](crate::server::Stopped) reports what was drained and what was cut.
 //!
 //! # Restarting without losing a request
 //!
@@ -48,7 +48,8 @@
 //! ```no_run
 //! # #[cfg(unix)]
 //! fn main() -> std::io::Result<()> {
-//!     use peregrine::{Inherited, Server, hand_over};
+//!     use peregrine::Server;
+//!     use peregrine::server::{Inherited, hand_over};
 //!     use std::{env, process::Command, thread, time::Duration};
 //!
 //!     let program = env::current_exe()?; // before the file is replaced
@@ -80,15 +81,16 @@
 //! The example `restart` does this on SIGHUP. The process id changes. A service manager that watches the
 //! process id, such as systemd, should own the socket instead:
 //! [`Server::listener`](crate::Server::listener) takes it (with the crate `listenfd`, for instance), and
-//! [`Running::leave_backlog`](crate::Running::leave_backlog) leaves waiting connections to the next
+//! [`Running::leave_backlog`](crate::server::Running::leave_backlog) leaves waiting connections to the next
 //! process.
 //!
 //! # Metrics
 //!
-//! Make a [`Stats`](crate::Stats), give it to the server, and serve its page:
+//! Make a [`Stats`](crate::metrics::Stats), give it to the server, and serve its page:
 //!
 //! ```no_run
-//! use peregrine::{Server, Stats};
+//! use peregrine::Server;
+//! use peregrine::metrics::Stats;
 //!
 //! fn main() -> std::io::Result<()> {
 //!     let stats = Stats::new();
@@ -104,18 +106,19 @@
 //!
 //! It has connections, requests, bytes, responses by class, errors by kind, time in handlers (sampled,
 //! see [`Config::timed_one_in`](crate::Config::timed_one_in)), and the lengths of queues.
-//! [`Counters`](crate::Counters) describes each number. The page is open to every client that can send
+//! [`Counters`](crate::metrics::Counters) describes each number. The page is open to every client that can send
 //! this request: serve it on an address of its own, or check the client first.
 //!
 //! # Access log
 //!
-//! [`AccessLog`](crate::AccessLog) wraps a handler. It writes a line for each request when the response
+//! [`AccessLog`](crate::access_log::AccessLog) wraps a handler. It writes a line for each request when the response
 //! is complete, with its status, size and duration, or with status 499 if the client has left before. A
 //! thread of its own writes the lines, so no worker waits for the disk. Lines that find no room in the
 //! buffer are counted.
 //!
 //! ```no_run
-//! use peregrine::{AccessLog, LogWriter, Server, from_fn};
+//! use peregrine::{Server, from_fn};
+//! use peregrine::access_log::{AccessLog, LogWriter};
 //!
 //! fn main() -> std::io::Result<()> {
 //!     let log = LogWriter::new(std::io::stdout())?;
@@ -135,7 +138,8 @@
 //! instance as JSON with fields for CORS:
 //!
 //! ```
-//! use peregrine::{Done, ErrorContext, Handler, Request, Response};
+//! use peregrine::{Done, Handler, Request, Response};
+//! use peregrine::error::ErrorContext;
 //!
 //! struct Api;
 //!

@@ -67,7 +67,8 @@
 //! complete.
 //!
 //! ```
-//! use peregrine::{BodyPlan, BodyReader, Done, Handler, Request, Response};
+//! use peregrine::{BodyPlan, Done, Handler, Request, Response};
+//! use peregrine::body::BodyReader;
 //!
 //! struct App;
 //!
@@ -75,7 +76,7 @@
 //!     fn body_plan(&self, _: &Request<'_>) -> BodyPlan {
 //!         let (plan, mut body) = BodyReader::new();
 //!         std::thread::spawn(move || match std::io::copy(&mut body, &mut std::io::sink()) {
-//!             Ok(len) => body.answer(|res| res.text(&format!("{len} bytes"))),
+//!             Ok(len) => body.respond(|res| res.text(&format!("{len} bytes"))),
 //!             Err(_) => false,
 //!         });
 //!         plan
@@ -95,7 +96,7 @@
 //! readers to a fixed number of threads.
 //!
 //! A [`BodySink`] gets the pieces on the worker, at most 64 KiB each. It must not block for long. It can
-//! pause the client ([`Flow::Pause`]) and answer early ([`Flow::Answer`]). If the body never becomes
+//! pause the client ([`Flow::Pause`]) and answer early ([`Flow::Respond`]). If the body never becomes
 //! complete, the sink is dropped without a call of `finish`: undo there what it has begun.
 //! [`BodyPlan::stream`] sets no limit for the length, so the sink has to; [`BodyPlan::Stream`] takes a
 //! limit.
@@ -109,7 +110,8 @@
 //! ```
 //! # #[cfg(feature = "multipart")]
 //! # mod example {
-//! use peregrine::{Done, MultipartLimits, Request, Response, Upload};
+//! use peregrine::{Done, Request, Response};
+//! use peregrine::multipart::{MultipartLimits, Upload};
 //!
 //! pub fn handle(req: &Request<'_>, res: Response<'_>) -> Done {
 //!     let content_type = req.content_type().unwrap_or_default();
@@ -144,10 +146,10 @@
 //! [`BodyPlan::Unread`]: crate::BodyPlan::Unread
 //! [`BodyPlan::respond`]: crate::BodyPlan::respond
 //! [`BodyPlan::stream`]: crate::BodyPlan::stream
-//! [`BodyReader`]: crate::BodyReader
-//! [`BodySink`]: crate::BodySink
-//! [`Flow::Answer`]: crate::Flow::Answer
-//! [`Flow::Pause`]: crate::Flow::Pause
+//! [`BodyReader`]: crate::body::BodyReader
+//! [`BodySink`]: crate::body::BodySink
+//! [`Flow::Respond`]: crate::body::Flow::Respond
+//! [`Flow::Pause`]: crate::body::Flow::Pause
 //! [`Handler::body_plan`]: crate::Handler::body_plan
 //! [`Handler::handle_request`]: crate::Handler::handle_request
 //! [`Limits::body_bytes`]: crate::Limits::body_bytes

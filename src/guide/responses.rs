@@ -70,7 +70,8 @@
 //! needed:
 //!
 //! ```
-//! use peregrine::{Done, Event, Request, Response};
+//! use peregrine::{Done, Request, Response};
+//! use peregrine::sse::Event;
 //! use std::time::Duration;
 //!
 //! fn handle(_: &Request<'_>, res: Response<'_>) -> Done {
@@ -103,15 +104,15 @@
 //!   `EventHub` shows how a page gets the history and then each new event, none twice and none left out.
 //!   The example `room` does that.
 //!
-//! [`BodySender`]: crate::BodySender
-//! [`BodySender::finish`]: crate::BodySender::finish
-//! [`EventHub`]: crate::EventHub
+//! [`BodySender`]: crate::body::BodySender
+//! [`BodySender::finish`]: crate::body::BodySender::finish
+//! [`EventHub`]: crate::sse::EventHub
 //! [`Limits::output_bytes`]: crate::Limits::output_bytes
 //! [`Payload`]: crate::Payload
 //! [`Request::last_event_id`]: crate::Request::last_event_id
 //! [`Response::close`]: crate::Response::close
 //! [`Response::header`]: crate::Response::header
-//! [`SendError::WouldBlock`]: crate::SendError::WouldBlock
+//! [`SendError::WouldBlock`]: crate::body::SendError::WouldBlock
 //! [`body`]: crate::Response::body
 //! [`defer`]: crate::Response::defer
 //! [`events`]: crate::Response::events

@@ -18,9 +18,8 @@
 //! pings clients that are silent, and does the close handshake.
 //!
 //! ```
-//! use peregrine::{
-//!     Done, Handler, Hub, Message, Request, Response, Server, Upgrade, WebSocketHandler, Ws,
-//! };
+//! use peregrine::{Done, Handler, Request, Response, Server};
+//! use peregrine::ws::{Hub, Message, Upgrade, WebSocketHandler, Ws};
 //!
 //! struct Chat;
 //!
@@ -83,7 +82,8 @@
 //! [`testing::WebSocket`](crate::testing::WebSocket) is a connection in memory:
 //!
 //! ```
-//! # use peregrine::*;
+//! # use peregrine::{Done, Handler, Request, Response};
+//! # use peregrine::ws::*;
 //! # struct Echo;
 //! # impl Handler for Echo {
 //! #     fn handle_request(&self, _: &Request<'_>, res: Response<'_>) -> Done { res.text("") }
@@ -107,22 +107,22 @@
 //! - [`Relay`] connects the hubs of several processes.
 //! - The example `websocket` is a chat, `room` a chat with a history.
 //!
-//! [`BacklogPolicy`]: crate::BacklogPolicy
+//! [`BacklogPolicy`]: crate::ws::BacklogPolicy
 //! [`Config::ws_origins`]: crate::Config::ws_origins
-//! [`Hub`]: crate::Hub
-//! [`Relay`]: crate::Relay
-//! [`Sent::Closed`]: crate::Sent::Closed
-//! [`Sent::Full`]: crate::Sent::Full
-//! [`Sent::Queued`]: crate::Sent::Queued
+//! [`Hub`]: crate::ws::Hub
+//! [`Relay`]: crate::ws::Relay
+//! [`Sent::Closed`]: crate::ws::Sent::Closed
+//! [`Sent::Full`]: crate::ws::Sent::Full
+//! [`Sent::Queued`]: crate::ws::Sent::Queued
 //! [`Server::websocket`]: crate::Server::websocket
-//! [`WebSocketHandler`]: crate::WebSocketHandler
-//! [`WebSocketHandler::Conn`]: crate::WebSocketHandler::Conn
-//! [`Ws`]: crate::Ws
-//! [`WsId`]: crate::WsId
-//! [`WsLimits::backlog_bytes`]: crate::WsLimits::backlog_bytes
-//! [`accept_ws`]: crate::WebSocketHandler::accept_ws
-//! [`handle_ws_conn`]: crate::WebSocketHandler::handle_ws_conn
-//! [`handle_ws_disconn`]: crate::WebSocketHandler::handle_ws_disconn
-//! [`handle_ws_drain`]: crate::WebSocketHandler::handle_ws_drain
-//! [`handle_ws_frame`]: crate::WebSocketHandler::handle_ws_frame
-//! [`handle_ws_pong`]: crate::WebSocketHandler::handle_ws_pong
+//! [`WebSocketHandler`]: crate::ws::WebSocketHandler
+//! [`WebSocketHandler::Conn`]: crate::ws::WebSocketHandler::Conn
+//! [`Ws`]: crate::ws::Ws
+//! [`WsId`]: crate::ws::WsId
+//! [`WsLimits::backlog_bytes`]: crate::ws::WsLimits::backlog_bytes
+//! [`accept_ws`]: crate::ws::WebSocketHandler::accept_ws
+//! [`handle_ws_conn`]: crate::ws::WebSocketHandler::handle_ws_conn
+//! [`handle_ws_disconn`]: crate::ws::WebSocketHandler::handle_ws_disconn
+//! [`handle_ws_drain`]: crate::ws::WebSocketHandler::handle_ws_drain
+//! [`handle_ws_frame`]: crate::ws::WebSocketHandler::handle_ws_frame
+//! [`handle_ws_pong`]: crate::ws::WebSocketHandler::handle_ws_pong

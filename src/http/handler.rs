@@ -138,7 +138,8 @@ pub trait Handler: Send + Sync + 'static {
     /// [`ErrorContext::respond`].
     ///
     /// ```
-    /// use peregrine::{Done, ErrorContext, Handler, Request, Response};
+    /// use peregrine::{Done, Handler, Request, Response};
+    /// use peregrine::error::ErrorContext;
     ///
     /// struct Api;
     ///
@@ -169,17 +170,17 @@ pub trait Handler: Send + Sync + 'static {
     /// Nothing else happens.
     fn handle_error(&self, error: &ConnectionError<'_>, peer: Option<SocketAddr>) {
         let _ = peer;
-        if let (true, ConnectionError::Answer(error)) = (cfg!(debug_assertions), error) {
+        if let (true, ConnectionError::Response(error)) = (cfg!(debug_assertions), error) {
             // If standard error is closed, the text is dropped.
             let _ = writeln!(io::stderr(), "peregrine: a response failed: {error}");
         }
     }
 
     /// Called for each response that the library has made without a call of [`Handler::handle_request`] or a
-    /// [`BodySink`](crate::BodySink).
+    /// [`BodySink`](crate::body::BodySink).
     ///
     /// These are refusals, responses to WebSocket handshakes, and requests that the client has not sent
-    /// completely, which have status 499. [`AccessLog`](crate::AccessLog) writes a line for each; a handler
+    /// completely, which have status 499. [`AccessLog`](crate::access_log::AccessLog) writes a line for each; a handler
     /// around another one must pass the call on. It runs on the event loop of the worker. A panic in it is
     /// caught and ignored.
     fn handle_library_response(&self, entry: &AccessEntry<'_>) {
@@ -273,10 +274,10 @@ pub enum ConnectionError<'a> {
     /// The request was refused.
     Refused(ProtocolError),
     /// The handler panicked with this message, and the client got 500. Or a function that
-    /// [`Timers`](crate::Timers) called panicked; it belongs to no client.
+    /// [`Timers`](crate::timers::Timers) called panicked; it belongs to no client.
     Panicked(&'a str),
     /// The response of the handler could not be sent. The client got 500.
-    Answer(&'a ResponseError),
+    Response(&'a ResponseError),
     /// The client closed the connection in the middle of a request.
     ClientGone,
     /// A read from the client failed, usually because of a reset.
@@ -292,7 +293,7 @@ pub enum ConnectionError<'a> {
     /// The library panicked with this message. This is a bug of the library; please report it. The connection
     /// was reset, and all others go on.
     Internal(&'a str),
-    /// A WebSocket handshake was refused before a call of [`accept_ws`](crate::WebSocketHandler::accept_ws).
+    /// A WebSocket handshake was refused before a call of [`accept_ws`](crate::ws::WebSocketHandler::accept_ws).
     /// The handshake was not valid, or it came from a page that
     /// [`Config::ws_origins`](crate::Config::ws_origins) does not allow.
     #[cfg(feature = "websocket")]
@@ -318,7 +319,7 @@ impl std::fmt::Display for ConnectionError<'_> {
                 write!(f, "refused with {}: {error}", error.status())
             }
             ConnectionError::Panicked(message) => write!(f, "the handler panicked: {message}"),
-            ConnectionError::Answer(error) => error.fmt(f),
+            ConnectionError::Response(error) => error.fmt(f),
             ConnectionError::ClientGone => {
                 f.write_str("the client closed the connection in the middle of a request")
             }
@@ -353,7 +354,7 @@ impl std::error::Error for ConnectionError<'_> {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             ConnectionError::Refused(error) => Some(error),
-            ConnectionError::Answer(error) => Some(*error),
+            ConnectionError::Response(error) => Some(*error),
             ConnectionError::Read(error) | ConnectionError::Write(error) => Some(*error),
             _ => None,
         }

@@ -1,4 +1,6 @@
-//! Counters of a server.
+//! Counters of a server, and their text for Prometheus.
+//!
+//! [`Stats`] shows the [`Counters`] while the server runs. The [guide](crate::guide::operation) has the first steps.
 
 mod prometheus;
 mod queues;
@@ -18,8 +20,8 @@ macro_rules! counters {
         /// The counts of one worker, or of a whole server, since its start.
         ///
         /// ```
-        /// let sum = peregrine::Counters { requests: 1, ..Default::default() }
-        ///     + peregrine::Counters { requests: 2, ..Default::default() };
+        /// let sum = peregrine::metrics::Counters { requests: 1, ..Default::default() }
+        ///     + peregrine::metrics::Counters { requests: 2, ..Default::default() };
         /// assert_eq!(sum.requests, 3);
         /// ```
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -102,13 +104,13 @@ counters! {
     requests => "requests",
     /// Responses with a status of 2xx, by the handler or the library. A response counts when its head is
     /// complete.
-    answers_2xx => "answers_2xx",
+    responses_2xx => "responses_2xx",
     /// Responses with a status of 3xx.
-    answers_3xx => "answers_3xx",
+    responses_3xx => "responses_3xx",
     /// Responses with a status of 4xx, including those of refused requests.
-    answers_4xx => "answers_4xx",
+    responses_4xx => "responses_4xx",
     /// Responses with a status of 5xx, by the handler or the library.
-    answers_5xx => "answers_5xx",
+    responses_5xx => "responses_5xx",
     /// Bytes read from clients.
     bytes_read => "read_bytes",
     /// Bytes written to clients.
@@ -141,7 +143,7 @@ counters! {
     /// Those of `connection_errors` whose client did not take its response in time.
     write_timeouts => "write_timeouts",
     /// Those of `connection_errors` that were closed because the library panicked. This is a bug of the
-    /// library: [`ConnectionError::Internal`](crate::ConnectionError::Internal).
+    /// library: [`ConnectionError::Internal`](crate::error::ConnectionError::Internal).
     internal_errors => "internal_errors",
     /// Turns of the thread. In a turn it wakes up and handles all that has arrived.
     turns => "turns",
@@ -178,7 +180,7 @@ impl Counters {
     /// that were dropped.
     ///
     /// ```
-    /// let counters = peregrine::Counters { jobs: 5, jobs_started: 3, ..Default::default() };
+    /// let counters = peregrine::metrics::Counters { jobs: 5, jobs_started: 3, ..Default::default() };
     /// assert_eq!(counters.jobs_waiting(), 2);
     /// ```
     pub fn jobs_waiting(&self) -> u64 {
@@ -198,7 +200,7 @@ impl WorkerCounters {
     #[inline]
     pub(crate) fn answered(&self, status: u16) {
         match status {
-            200..=299 => self.answers_2xx.add(1),
+            200..=299 => self.responses_2xx.add(1),
             _ => self.answered_otherwise(status),
         }
     }
@@ -206,9 +208,9 @@ impl WorkerCounters {
     #[cold]
     fn answered_otherwise(&self, status: u16) {
         match status {
-            300..=399 => self.answers_3xx.add(1),
-            400..=499 => self.answers_4xx.add(1),
-            500..=599 => self.answers_5xx.add(1),
+            300..=399 => self.responses_3xx.add(1),
+            400..=499 => self.responses_4xx.add(1),
+            500..=599 => self.responses_5xx.add(1),
             // Responses that become WebSockets.
             _ => {}
         }
@@ -288,7 +290,8 @@ impl Counter {
 /// threads, in the order of their start.
 ///
 /// ```
-/// use peregrine::{Server, Stats};
+/// use peregrine::Server;
+/// use peregrine::metrics::Stats;
 ///
 /// # fn main() -> std::io::Result<()> {
 /// let stats = Stats::new();
@@ -347,7 +350,7 @@ impl Stats {
     /// thread too low or too high.
     ///
     /// ```
-    /// assert_eq!(peregrine::Stats::new().buffered_bytes(), 0);
+    /// assert_eq!(peregrine::metrics::Stats::new().buffered_bytes(), 0);
     /// ```
     pub fn buffered_bytes(&self) -> u64 {
         self.threads().buffered_bytes()

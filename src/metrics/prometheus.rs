@@ -14,7 +14,7 @@ impl Counters {
     /// the gauge `peregrine_connections_open`.
     ///
     /// ```
-    /// let counters = peregrine::Counters { requests: 7, ..Default::default() };
+    /// let counters = peregrine::metrics::Counters { requests: 7, ..Default::default() };
     /// let page = counters.prometheus();
     /// assert!(page.contains("# TYPE peregrine_requests_total counter\nperegrine_requests_total 7\n"));
     /// ```

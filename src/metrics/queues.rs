@@ -5,10 +5,10 @@ use std::sync::Arc;
 /// The number of items that wait for one thread, or for all threads of a server, at one moment.
 ///
 /// A queue that grows means that its threads are too slow for the load.
-/// [`Stats::queues`](crate::Stats::queues) and its siblings return it.
+/// [`Stats::queues`](crate::metrics::Stats::queues) and its siblings return it.
 ///
 /// ```
-/// use peregrine::{Queues, Stats};
+/// use peregrine::metrics::{Queues, Stats};
 ///
 /// let stats = Stats::new();
 /// // ... a server gets `stats` and runs ...

@@ -189,10 +189,11 @@ fn left(until: Instant) -> io::Result<Duration> {
 }
 
 /// The listeners that the process before this one has handed over, if there is one; see
-/// [`hand_over`](crate::hand_over). Clones are the same handle. Not on Windows.
+/// [`hand_over`](crate::server::hand_over). Clones are the same handle. Not on Windows.
 ///
 /// ```no_run
-/// use peregrine::{Inherited, Server};
+/// use peregrine::Server;
+/// use peregrine::server::Inherited;
 ///
 /// # fn main() -> std::io::Result<()> {
 /// let inherited = Inherited::from_parent()?;

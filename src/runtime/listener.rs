@@ -204,7 +204,7 @@ fn share(_socket: &Socket) -> io::Result<()> {
 /// Where a server listens.
 ///
 /// ```
-/// let addr = peregrine::ListenAddr::Tcp(([127, 0, 0, 1], 8080).into());
+/// let addr = peregrine::server::ListenAddr::Tcp(([127, 0, 0, 1], 8080).into());
 /// assert_eq!(addr.to_string(), "http://127.0.0.1:8080");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use std::time::Duration;
 ///
 /// It blocks until the new process is ready, for at most `ready_within`. So call it on a thread of its own,
 /// not in a handler. It returns the new process; the caller need not wait for it.
-/// [`Running::wait`](crate::Running::wait) returns as after any stop.
+/// [`Running::wait`](crate::server::Running::wait) returns as after any stop.
 ///
 /// The new process is usually a newer version of the same program. It takes the listeners by
 /// [`Inherited::from_parent`] and [`Server::inherit`], and reports by [`Inherited::ready`] that it is ready.
@@ -21,8 +21,8 @@ use std::time::Duration;
 /// servers have accepted stay with them and are stopped as by [`Stopper::stop`]; WebSockets are closed with
 /// 1001 (going away). The file of a Unix socket belongs to the new process then.
 ///
-/// [`Inherited::from_parent`]: crate::Inherited::from_parent
-/// [`Inherited::ready`]: crate::Inherited::ready
+/// [`Inherited::from_parent`]: crate::server::Inherited::from_parent
+/// [`Inherited::ready`]: crate::server::Inherited::ready
 /// [`Server::inherit`]: crate::Server::inherit
 ///
 /// # Errors
@@ -32,7 +32,8 @@ use std::time::Duration;
 /// as before.
 ///
 /// ```no_run
-/// use peregrine::{Server, hand_over};
+/// use peregrine::Server;
+/// use peregrine::server::hand_over;
 /// use std::{process::Command, time::Duration};
 ///
 /// # fn main() -> std::io::Result<()> {

@@ -1,4 +1,8 @@
-//! `Server`: set up, start, watch and stop.
+//! Start, watch, stop and restart a server.
+//!
+//! [`Server::start`] returns a [`Running`] server. A [`Stopper`] stops it from any thread, and [`Stopped`] is the
+//! result. `hand_over` and `Inherited` pass the listeners to a new process. [`Server`] itself is at the root of the
+//! crate.
 
 #[cfg(unix)]
 mod handover;
@@ -7,17 +11,19 @@ pub(crate) mod running;
 #[cfg(feature = "websocket")]
 mod websockets;
 
+pub use crate::http::service::NoUpgrade;
+#[cfg(unix)]
+pub use crate::runtime::handover::Inherited;
+pub use crate::runtime::listener::ListenAddr;
 #[cfg(unix)]
 pub use handover::hand_over;
+pub use running::{Running, Stopped, Stopper};
 
 use crate::config::Config;
 use crate::http::handler::{FromFn, Handler, from_fn};
 use crate::http::request::Request;
 use crate::http::response::{Done, Response};
-use crate::http::service::NoUpgrade;
 use crate::metrics::Stats;
-#[cfg(unix)]
-use crate::runtime::handover::Inherited;
 use crate::runtime::listener::BindAddr;
 use crate::runtime::transport::{OverSocket, Plain};
 use crate::timers::Timers;
@@ -26,7 +32,6 @@ use crate::websocket::WebSocketHandler;
 #[cfg(feature = "websocket")]
 use crate::websocket::threads::WebSockets;
 use launch::{Launch, cannot_bind};
-use running::{Running, Stopped};
 use std::fmt::Debug;
 use std::io;
 use std::net::{TcpListener, ToSocketAddrs};
@@ -96,7 +101,7 @@ impl<H: Handler> Server<H> {
     /// [`WebSocketHandler::accept_ws`] accepts each one. A server without this call has neither these threads
     /// nor their code.
     ///
-    /// [`WebSocketHandler::accept_ws`]: crate::WebSocketHandler::accept_ws
+    /// [`WebSocketHandler::accept_ws`]: crate::ws::WebSocketHandler::accept_ws
     #[cfg(feature = "websocket")]
     pub fn websocket(self) -> Server<H, WebSockets>
     where

@@ -111,7 +111,7 @@ impl<'h, H: Handler> Connection<'h, H> {
         self.run();
     }
 
-    /// Moves the time. Due calls of [`Timers`](crate::Timers) are made, and the server reacts to timeouts
+    /// Moves the time. Due calls of [`Timers`](crate::timers::Timers) are made, and the server reacts to timeouts
     /// that have passed. Timeouts are in whole seconds.
     pub fn elapse(&mut self, time: Duration) {
         let until = self.time.saturating_add(time);

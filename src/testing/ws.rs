@@ -34,7 +34,8 @@ use std::time::Duration;
 ///
 /// ```
 /// use peregrine::testing::WebSocket;
-/// # use peregrine::*;
+/// # use peregrine::{Done, Handler, Request, Response};
+/// # use peregrine::ws::*;
 /// # struct Echo;
 /// # impl Handler for Echo {
 /// #     fn handle_request(&self, _: &Request<'_>, res: Response<'_>) -> Done { res.body("") }
@@ -91,7 +92,9 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
     /// The hub is connected to another server or connection, or was.
     ///
     /// ```
-    /// # use peregrine::{testing::{Connection, WebSocket}, *};
+    /// # use peregrine::testing::{Connection, WebSocket};
+    /// # use peregrine::{Done, Handler, Request, Response};
+    /// # use peregrine::ws::*;
     /// struct News {
     ///     hub: Hub,
     /// }

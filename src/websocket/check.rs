@@ -2,10 +2,8 @@
 
 use crate::checks::Choices;
 use crate::testing::WebSocket;
-use crate::{
-    BacklogPolicy, Done, Handler, Message, Request, Response, Upgrade, WebSocketHandler, Ws,
-    WsLimits,
-};
+use crate::ws::{BacklogPolicy, Message, Upgrade, WebSocketHandler, Ws, WsLimits};
+use crate::{Done, Handler, Request, Response};
 use std::time::Duration;
 
 enum Operation {

@@ -21,14 +21,14 @@ pub trait Relay: Send + Sync + 'static {
 ///
 /// For a handler that publishes, make the hub first and connect it with
 /// [`Server::with_hub`](crate::Server::with_hub). Otherwise get it from [`Server::hub`](crate::Server::hub)
-/// or [`Ws::hub`](crate::Ws::hub).
+/// or [`Ws::hub`](crate::ws::Ws::hub).
 ///
 /// Messages of one thread to one connection arrive in the order of the calls. They have no defined order with
-/// messages that the hooks of that connection send by [`Ws`](crate::Ws). Before the start of the server and
+/// messages that the hooks of that connection send by [`Ws`](crate::ws::Ws). Before the start of the server and
 /// after its stop, every call returns [`Sent::Closed`].
 ///
 /// ```
-/// # use peregrine::{Hub, Sent, WsId};
+/// # use peregrine::ws::{Hub, Sent, WsId};
 /// fn notify(hub: &Hub, id: WsId) {
 ///     match hub.send(id, "your parcel is here") {
 ///         Sent::Queued => {}
@@ -51,7 +51,8 @@ impl Hub {
     /// Makes a hub for one server. [`Server::with_hub`](crate::Server::with_hub) connects it.
     ///
     /// ```
-    /// use peregrine::{Done, Handler, Hub, Message, Request, Response, Server, Upgrade, WebSocketHandler, Ws};
+    /// use peregrine::{Done, Handler, Request, Response, Server};
+    /// use peregrine::ws::{Hub, Message, Upgrade, WebSocketHandler, Ws};
     ///
     /// struct News {
     ///     hub: Hub,
@@ -93,7 +94,7 @@ impl Hub {
     /// Sends a message to one connection.
     ///
     /// [`Sent::Queued`]: the connection exists and the message fits. The connection may still end before the message reaches it.
-    /// [`Sent::Full`]: the message is dropped. With [`BacklogPolicy::Close`](crate::BacklogPolicy::Close) the connection is closed
+    /// [`Sent::Full`]: the message is dropped. With [`BacklogPolicy::Close`](crate::ws::BacklogPolicy::Close) the connection is closed
     /// then, and every further call returns [`Sent::Closed`].
     pub fn send(&self, id: WsId, message: impl Into<PreparedMessage>) -> Sent {
         match self.find(id) {
@@ -102,15 +103,15 @@ impl Hub {
         }
     }
 
-    /// Begins the close handshake of one connection; see [`Ws::close`](crate::Ws::close).
+    /// Begins the close handshake of one connection; see [`Ws::close`](crate::ws::Ws::close).
     pub fn close(&self, id: WsId, code: u16, reason: &str) -> Sent {
         self.post(id, || {
             WsCommand::Close(id, code, frame::close_reason(reason).into())
         })
     }
 
-    /// Subscribes one connection to a topic. Above its [`WsLimits::topics`](crate::WsLimits::topics) or
-    /// [`WsLimits::topic_bytes`](crate::WsLimits::topic_bytes) the call has no effect.
+    /// Subscribes one connection to a topic. Above its [`WsLimits::topics`](crate::ws::WsLimits::topics) or
+    /// [`WsLimits::topic_bytes`](crate::ws::WsLimits::topic_bytes) the call has no effect.
     ///
     /// [`Sent::Full`]: the mailbox of the thread is full. The connection stays open, without the topic.
     pub fn subscribe(&self, id: WsId, topic: &str) -> Sent {
@@ -134,8 +135,8 @@ impl Hub {
     /// more than 16 KiB of topic names, in one turn of the thread, the subscribers of all topics on it are
     /// closed.
     ///
-    /// [`WsLimits::mailbox_bytes`]: crate::WsLimits::mailbox_bytes
-    /// [`BacklogPolicy::Close`]: crate::BacklogPolicy::Close
+    /// [`WsLimits::mailbox_bytes`]: crate::ws::WsLimits::mailbox_bytes
+    /// [`BacklogPolicy::Close`]: crate::ws::BacklogPolicy::Close
     pub fn publish(&self, topic: &str, message: impl Into<PreparedMessage>) -> Sent {
         self.publish_from(None, Some(topic.into()), &message.into())
     }

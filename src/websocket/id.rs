@@ -8,7 +8,7 @@ use crate::shared::id::{ConnId, Slot};
 /// its bits count how often its place was used before.
 ///
 /// ```
-/// use peregrine::WsId;
+/// use peregrine::ws::WsId;
 ///
 /// fn kept(id: WsId) -> u64 {
 ///     id.to_u64()

@@ -40,7 +40,8 @@ use ws::Ws;
 /// The library responds to pings, sends pings to silent clients, and does the close handshake.
 ///
 /// ```
-/// use peregrine::{Done, Handler, Message, Request, Response, Upgrade, WebSocketHandler, Ws};
+/// use peregrine::{Done, Handler, Request, Response};
+/// use peregrine::ws::{Message, Upgrade, WebSocketHandler, Ws};
 ///
 /// struct Chat;
 ///
@@ -113,7 +114,7 @@ pub trait WebSocketHandler: Handler {
     }
 
     /// Called when a slow client has caught up, so that the program can send more. The backlog was above
-    /// [`WsLimits::backlog_mark`](crate::WsLimits::backlog_mark), or a message did not fit; now the backlog
+    /// [`WsLimits::backlog_mark`](crate::ws::WsLimits::backlog_mark), or a message did not fit; now the backlog
     /// is at the mark or below.
     fn handle_ws_drain(&self, ws: &mut Ws<'_, Self::Conn>) {
         let _ = ws;
@@ -157,7 +158,7 @@ impl<H: WebSocketHandler> WebSocketHandler for Arc<H> {
 /// Why a WebSocket connection ended.
 ///
 /// ```
-/// use peregrine::Disconnect;
+/// use peregrine::ws::Disconnect;
 ///
 /// let why = Disconnect::Closed { code: 1000, reason: "done".into() };
 /// assert_eq!(why.to_string(), "closed with 1000: done");
@@ -179,14 +180,14 @@ pub enum Disconnect {
     Gone,
     /// A read or a write failed.
     Io(io::Error),
-    /// The client did not take its messages ([`BacklogPolicy::Close`](crate::BacklogPolicy::Close)).
+    /// The client did not take its messages ([`BacklogPolicy::Close`](crate::ws::BacklogPolicy::Close)).
     Backlog,
     /// The client did not respond to a ping in time.
     Silent,
     /// The client did not respond to the close frame of the server in time.
     CloseTimeout,
-    /// The client took no byte of its messages for [`WsLimits::write_timeout`](crate::WsLimits::write_timeout), or
-    /// took them slower than [`WsLimits::write_rate`](crate::WsLimits::write_rate).
+    /// The client took no byte of its messages for [`WsLimits::write_timeout`](crate::ws::WsLimits::write_timeout), or
+    /// took them slower than [`WsLimits::write_rate`](crate::ws::WsLimits::write_rate).
     WriteTimeout,
     /// Memory was short, and the client took none of its messages
     /// ([`Limits::stall_timeout`](crate::Limits::stall_timeout)).

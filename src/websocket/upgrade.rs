@@ -6,10 +6,11 @@ use peregrine_protocol::syntax;
 use peregrine_protocol::ws::limits::WsLimits;
 use std::sync::Arc;
 
-/// Settings of the response to a WebSocket handshake, for [`accept_ws`](crate::WebSocketHandler::accept_ws).
+/// Settings of the response to a WebSocket handshake, for [`accept_ws`](crate::ws::WebSocketHandler::accept_ws).
 ///
 /// ```
-/// use peregrine::{Request, Upgrade};
+/// use peregrine::Request;
+/// use peregrine::ws::Upgrade;
 ///
 /// # struct Conn;
 /// fn accept_ws(req: &Request<'_>, upgrade: &mut Upgrade<'_>) -> Option<Conn> {
@@ -117,7 +118,7 @@ impl std::fmt::Debug for Upgrade<'_> {
 /// Why a setting of the response to a handshake is refused.
 ///
 /// ```
-/// assert_eq!(peregrine::UpgradeError::NotOffered.to_string(), "the client has not offered this subprotocol");
+/// assert_eq!(peregrine::ws::UpgradeError::NotOffered.to_string(), "the client has not offered this subprotocol");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -11,7 +11,7 @@ use peregrine_protocol::ws::frame::Message;
 use peregrine_protocol::ws::prepared::PreparedMessage;
 use std::net::SocketAddr;
 
-/// A WebSocket connection, lent to a hook of [`WebSocketHandler`](crate::WebSocketHandler).
+/// A WebSocket connection, lent to a hook of [`WebSocketHandler`](crate::ws::WebSocketHandler).
 ///
 /// Messages go to the output of the connection. All of them are sent with one system call after the hooks of
 /// this turn have returned. The value cannot be kept. Keep [`Ws::id`] instead; with [`Ws::hub`] any thread
@@ -39,7 +39,7 @@ impl<C> Ws<'_, C> {
     /// the state.
     ///
     /// ```
-    /// # use peregrine::Ws;
+    /// # use peregrine::ws::Ws;
     /// struct Guest {
     ///     name: String,
     /// }
@@ -106,7 +106,7 @@ impl<C> Ws<'_, C> {
     }
 
     /// Sends a ping with up to 125 bytes; longer payloads are truncated. The pong calls
-    /// [`handle_ws_pong`](crate::WebSocketHandler::handle_ws_pong).
+    /// [`handle_ws_pong`](crate::ws::WebSocketHandler::handle_ws_pong).
     pub fn ping(&mut self, payload: &[u8]) -> Sent {
         let context = &mut self.context;
         self.ws.ping(payload, context.kit, context.now)
@@ -117,7 +117,7 @@ impl<C> Ws<'_, C> {
     ///
     /// A reason longer than 123 bytes is truncated. A code that must not be sent becomes 1000. After this
     /// nothing more can be sent, and no more messages are delivered. The connection ends when the client has
-    /// sent its close frame, or after [`WsLimits::close_timeout`](crate::WsLimits::close_timeout).
+    /// sent its close frame, or after [`WsLimits::close_timeout`](crate::ws::WsLimits::close_timeout).
     pub fn close(&mut self, code: u16, reason: &str) -> bool {
         self.ws.close(code, reason, self.context.now)
     }
@@ -134,8 +134,8 @@ impl<C> Ws<'_, C> {
 
     /// Subscribes to a topic: any text, compared byte by byte.
     ///
-    /// False if the connection has [`WsLimits::topics`](crate::WsLimits::topics) already, if the name is
-    /// longer than [`WsLimits::topic_bytes`](crate::WsLimits::topic_bytes), or if the connection is closing.
+    /// False if the connection has [`WsLimits::topics`](crate::ws::WsLimits::topics) already, if the name is
+    /// longer than [`WsLimits::topic_bytes`](crate::ws::WsLimits::topic_bytes), or if the connection is closing.
     pub fn subscribe(&mut self, topic: &str) -> bool {
         let context = &mut self.context;
         let topics = &mut context.topics;
@@ -153,7 +153,7 @@ impl<C> Ws<'_, C> {
     /// gets it too if it has subscribed. The message is framed once. It follows messages that this hook sends
     /// directly.
     ///
-    /// [`Sent::Full`]: the mailbox of another thread is full. [`BacklogPolicy`](crate::BacklogPolicy) decides what happens to
+    /// [`Sent::Full`]: the mailbox of another thread is full. [`BacklogPolicy`](crate::ws::BacklogPolicy) decides what happens to
     /// single slow subscribers.
     pub fn publish(&mut self, topic: &str, message: impl Into<PreparedMessage>) -> Sent {
         self.publish_to(Some(topic), message.into(), None)

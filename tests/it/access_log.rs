@@ -1,10 +1,9 @@
 //! Access logs over sockets: what has a line, what the line says, and that a slow disk delays no request.
 
 use super::support::{Asked, Client, Witness, ended, start, wait_until, workers};
-use peregrine::{
-    AccessEntry, AccessLog, BodyPlan, BodySink, Done, Flow, Handler, Incoming, LogWriter, Request,
-    Response,
-};
+use peregrine::access_log::{AccessEntry, AccessLog, LogWriter};
+use peregrine::body::{BodySink, Flow, Incoming};
+use peregrine::{BodyPlan, Done, Handler, Request, Response};
 use std::io::{self, Write};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
@@ -362,7 +361,8 @@ fn lines_of_many_threads() {
 #[cfg(feature = "websocket")]
 #[test]
 fn websockets_have_a_line_when_they_begin() {
-    use peregrine::{Message, Server, Upgrade, WebSocketHandler, Ws};
+    use peregrine::Server;
+    use peregrine::ws::{Message, Upgrade, WebSocketHandler, Ws};
 
     struct Picky;
     impl Handler for Picky {

@@ -2,11 +2,10 @@
 
 use super::access_log::{Kept, rest};
 use super::support::{Asked, Client, NEVER, ended, start, wait_until, workers};
+use peregrine::access_log::{AccessEntry, AccessLog, LogWriter};
+use peregrine::body::{BodySender, BodySink, Flow, Incoming};
 use peregrine::testing::Connection;
-use peregrine::{
-    AccessEntry, AccessLog, BodyPlan, BodySender, BodySink, Config, Done, Flow, Handler, Incoming,
-    Limits, LogWriter, Request, Responder, Response,
-};
+use peregrine::{BodyPlan, Config, Done, Handler, Limits, Request, Responder, Response};
 use std::fs::File;
 use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};

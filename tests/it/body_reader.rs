@@ -1,7 +1,8 @@
 //! Bodies that another thread reads.
 
 use super::support::{Asked, Client, PATIENCE, start, wait_until, workers};
-use peregrine::{BodyPlan, BodyReader, Done, Handler, Request, Response};
+use peregrine::body::BodyReader;
+use peregrine::{BodyPlan, Done, Handler, Request, Response};
 use std::io::{ErrorKind, Read};
 use std::sync::{Mutex, mpsc};
 use std::thread;
@@ -60,7 +61,7 @@ fn a_body_is_read_on_another_thread() {
         at += n;
     }
     assert_eq!(at, LEN);
-    assert!(reader.answer(|res| res.text("read")));
+    assert!(reader.respond(|res| res.text("read")));
     let answers = upload.join().expect("no panic");
     assert_eq!(answers, ("read".to_owned(), "/next".to_owned()));
 }
@@ -74,7 +75,7 @@ fn an_answer_without_the_rest() {
     let mut reader = next();
     let mut half = [0; 4];
     reader.read_exact(&mut half).expect("half");
-    assert!(reader.answer(|res| res.text("enough")));
+    assert!(reader.respond(|res| res.text("enough")));
     assert_eq!(client.answer(Asked::Other).text(), "enough");
     client.send("of it.");
     assert_eq!(client.get("/next").text(), "/next");
@@ -82,7 +83,7 @@ fn an_answer_without_the_rest() {
     // Before a byte of it has come: when the next one does.
     client.send(format!("{HEAD}10\r\n\r\n"));
     let reader = next();
-    let answered = thread::spawn(move || reader.answer(|res| res.text("none of it")));
+    let answered = thread::spawn(move || reader.respond(|res| res.text("none of it")));
     client.send("ten bytes.");
     assert_eq!(client.answer(Asked::Other).text(), "none of it");
     assert!(answered.join().expect("no panic"));
@@ -125,7 +126,7 @@ fn a_client_that_leaves_is_no_end() {
             (&bytes[..], error.kind()),
             (&b"half"[..], ErrorKind::ConnectionAborted)
         );
-        assert!(!reader.answer(|_| unreachable!("nobody is there")));
+        assert!(!reader.respond(|_| unreachable!("nobody is there")));
     }
     wait_until("both are closed", || {
         let counters = server.counters();

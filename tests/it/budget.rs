@@ -1,9 +1,10 @@
 //! What all connections of a server together may hold in memory.
 
 use super::support::{Answer, Asked, Client, own_addr, wait_until, workers};
-use peregrine::{
-    BodyPlan, BodyReader, Config, Done, Handler, Request, Response, Running, Server, Stats,
-};
+use peregrine::body::BodyReader;
+use peregrine::metrics::Stats;
+use peregrine::server::Running;
+use peregrine::{BodyPlan, Config, Done, Handler, Request, Response, Server};
 use std::io::Read;
 #[cfg(target_os = "linux")]
 use std::io::Write;
@@ -48,7 +49,7 @@ impl Handler for App {
             while let Ok(n @ 1..) = body.read(&mut part) {
                 len += n;
             }
-            body.answer(|res| res.text(&len.to_string()));
+            body.respond(|res| res.text(&len.to_string()));
         });
         plan
     }

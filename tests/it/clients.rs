@@ -1,7 +1,8 @@
 //! Clients that share no code with the library or with these tests.
 
 use super::support::{ended, limits, start, workers};
-use peregrine::{Config, Done, Limits, Request, Response, Running, from_fn};
+use peregrine::server::Running;
+use peregrine::{Config, Done, Limits, Request, Response, from_fn};
 use std::net::SocketAddr;
 use std::process::Command;
 use ureq::{Agent, Body, SendBody, http};

@@ -3,7 +3,8 @@
 
 use crate::scratch::{Scratch, ask, get};
 use crate::support::Answer;
-use peregrine::{DirConfig, DirServer, Embedded, Handler};
+use peregrine::Handler;
+use peregrine::files::{DirConfig, DirServer, Embedded};
 
 const BODY: &[u8] = b"0123456789abcdefghij";
 

@@ -3,8 +3,9 @@
 
 use crate::scratch::{Scratch, THEN, ask, get};
 use crate::support::Answer;
+use peregrine::Limits;
+use peregrine::files::{DirConfig, DirServer, Embedded, FileServer};
 use peregrine::testing::Connection;
-use peregrine::{DirConfig, DirServer, Embedded, Files, Limits};
 use std::fs;
 use std::time::Duration;
 
@@ -124,7 +125,7 @@ fn one_file() {
     let scratch = Scratch::new();
     scratch.write("icon.svg", "<svg/>");
     scratch.write("icon.svg.gz", "zipped");
-    let file = Files::with_config(scratch.path("icon.svg"), always()).expect("a file");
+    let file = FileServer::with_config(scratch.path("icon.svg"), always()).expect("a file");
     for path in ["/", "/favicon.ico", "/../x"] {
         let answer = get(&file, path);
         assert_is(&answer, 200, "<svg/>");
@@ -139,8 +140,8 @@ fn one_file() {
     assert_eq!(ask(&file, "POST", "/", "").status, 405);
     fs::remove_file(scratch.path("icon.svg")).expect("removed");
     assert_eq!(get(&file, "/").status, 404);
-    assert!(Files::new(scratch.root()).is_err());
-    assert!(Files::new(scratch.path("icon.svg")).is_err());
+    assert!(FileServer::new(scratch.root()).is_err());
+    assert!(FileServer::new(scratch.path("icon.svg")).is_err());
 }
 
 #[test]

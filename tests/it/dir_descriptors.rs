@@ -3,7 +3,8 @@
 use super::scratch::Scratch;
 use super::served::{Served, plain, serve};
 use super::support::{Asked, Client, wait_until};
-use peregrine::{DirServer, Done, Handler, Request, Response};
+use peregrine::files::DirServer;
+use peregrine::{Done, Handler, Request, Response};
 use std::fs::File;
 
 /// Descriptors that the server's process may have.

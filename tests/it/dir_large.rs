@@ -6,8 +6,9 @@ use crate::scratch::{Scratch, THEN, ask, get};
 #[cfg(target_os = "linux")]
 use crate::support::ended;
 use crate::support::{Asked, Client, Framing, Witness, read_head, start, workers};
+use peregrine::Handler;
+use peregrine::files::{DirConfig, DirServer};
 use peregrine::testing::Connection;
-use peregrine::{DirConfig, DirServer, Handler};
 use std::fs::{self, File};
 use std::io::Read;
 use std::net::SocketAddr;

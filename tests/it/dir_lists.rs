@@ -1,7 +1,7 @@
 //! Lists of folders.
 
 use crate::scratch::{Scratch, ask, get};
-use peregrine::{DirConfig, DirServer};
+use peregrine::files::{DirConfig, DirServer};
 use std::time::Duration;
 
 #[track_caller]

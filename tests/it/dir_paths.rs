@@ -4,7 +4,7 @@
 
 use crate::scratch::{Scratch, ask, get};
 use crate::support::{Client, start, workers};
-use peregrine::{DirConfig, DirServer};
+use peregrine::files::{DirConfig, DirServer};
 use std::fs;
 
 const SECRET: &[u8] = b"the secret outside";

@@ -2,7 +2,7 @@
 
 use crate::scratch::{Scratch, THEN, ask, get};
 use crate::support::Answer;
-use peregrine::{DirConfig, DirServer, Embedded, Files};
+use peregrine::files::{DirConfig, DirServer, Embedded, FileServer};
 
 #[track_caller]
 fn serve(scratch: &Scratch, config: DirConfig) -> DirServer {
@@ -54,7 +54,7 @@ fn only_get_and_head() {
     let scratch = Scratch::new();
     scratch.write("a.txt", "text");
     let server = serve(&scratch, DirConfig::default());
-    let file = Files::new(scratch.path("a.txt")).expect("a file");
+    let file = FileServer::new(scratch.path("a.txt")).expect("a file");
     // RFC 9110 section 9.1: a method that is known, and one that is not.
     for method in ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE"] {
         for path in ["/a.txt", "/missing"] {

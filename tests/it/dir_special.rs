@@ -3,7 +3,7 @@
 
 use crate::scratch::{Scratch, ask, get};
 use crate::support::Answer;
-use peregrine::{DirConfig, DirServer, Files};
+use peregrine::files::{DirConfig, DirServer, FileServer};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::sync::mpsc;
@@ -50,7 +50,7 @@ fn a_pipe_is_never_waited_for() {
     pipe(&scratch.path("logo.txt.gz"));
     pipe(&scratch.path("page.txt.br"));
     pipe(&scratch.path("pipe"));
-    let file = Files::with_config(scratch.path("logo.txt"), always()).expect("a file");
+    let file = FileServer::with_config(scratch.path("logo.txt"), always()).expect("a file");
     let folder = DirServer::with_config(scratch.root(), always()).expect("a folder");
     let all = "Accept-Encoding: gzip, br, zstd\r\n";
     let scratch = without_blocking(move || {
@@ -68,7 +68,8 @@ fn a_pipe_is_never_waited_for() {
         scratch
     });
     let path = scratch.path("pipe");
-    let error = without_blocking(move || (Files::new(&path).err(), DirServer::new(&path).err()));
+    let error =
+        without_blocking(move || (FileServer::new(&path).err(), DirServer::new(&path).err()));
     assert!(error.0.is_some() && error.1.is_some());
 }
 
@@ -84,7 +85,7 @@ fn a_file_without_a_length_is_sent_whole() {
         let part = ask(&folder, "GET", "/ostype", "Range: bytes=1-2\r\n");
         assert_is(&part, 206, &there[1..3]);
     }
-    let file = Files::with_config("/proc/sys/kernel/ostype", always()).expect("a file");
+    let file = FileServer::with_config("/proc/sys/kernel/ostype", always()).expect("a file");
     assert_is(&get(&file, "/"), 200, &there);
     // Not what a client would take for an empty file.
     let config = DirConfig {
@@ -106,7 +107,7 @@ fn what_is_no_file_is_not_opened() {
     pipe(&scratch.path("pipe"));
     pipe(&scratch.path("a.txt.gz"));
     symlink("pipe", scratch.path("link")).expect("a link");
-    let file = Files::with_config(scratch.path("a.txt"), always()).expect("a file");
+    let file = FileServer::with_config(scratch.path("a.txt"), always()).expect("a file");
     let config = DirConfig {
         list: true,
         ..always()
@@ -142,11 +143,11 @@ fn links_beside_a_file_are_not_followed() {
     fs::write(scratch.outside().join("secret"), "secret").expect("written");
     scratch.write("logo.txt", TEXT);
     symlink("../secret", scratch.path("logo.txt.gz")).expect("a link");
-    let file = Files::with_config(scratch.path("logo.txt"), always()).expect("a file");
+    let file = FileServer::with_config(scratch.path("logo.txt"), always()).expect("a file");
     assert_is(&ask(&file, "GET", "/", GZIP), 200, TEXT);
     // The file itself may be a link: the program has named it.
     symlink("logo.txt", scratch.path("named.txt")).expect("a link");
-    let file = Files::with_config(scratch.path("named.txt"), always()).expect("a file");
+    let file = FileServer::with_config(scratch.path("named.txt"), always()).expect("a file");
     assert_is(&get(&file, "/"), 200, TEXT);
 }
 
@@ -157,7 +158,7 @@ fn a_sibling_of_another_owner_is_passed_over() {
     scratch.write("a.txt", TEXT);
     scratch.write("a.txt.gz", "zipped");
     let folder = DirServer::with_config(scratch.root(), always()).expect("a folder");
-    let file = Files::with_config(scratch.path("a.txt"), always()).expect("a file");
+    let file = FileServer::with_config(scratch.path("a.txt"), always()).expect("a file");
     assert_is(&ask(&folder, "GET", "/a.txt", GZIP), 200, "zipped");
     let given = std::os::unix::fs::chown(scratch.path("a.txt.gz"), Some(4711), None);
     if let Err(error) = given {
@@ -181,7 +182,7 @@ fn errors_name_the_path() {
     ] {
         let path = scratch.path(path);
         let folder = DirServer::new(&path).err();
-        let file = Files::new(&path).err();
+        let file = FileServer::new(&path).err();
         for (error, kind) in [(folder, of_folder), (file, of_file)] {
             assert_eq!(error.as_ref().map(std::io::Error::kind), kind, "{path:?}");
             if let Some(error) = error {

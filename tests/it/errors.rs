@@ -1,10 +1,10 @@
 //! Errors that the library answers, in the form that a handler gives them.
 
 use super::support::{Answer, Asked, read_answer};
+use peregrine::body::{BodySink, Flow, Incoming};
+use peregrine::error::ErrorContext;
 use peregrine::testing::Connection;
-use peregrine::{
-    BodyPlan, BodySink, Done, ErrorContext, Flow, Handler, Incoming, Request, Response,
-};
+use peregrine::{BodyPlan, Done, Handler, Request, Response};
 use std::panic::resume_unwind;
 
 /// What the hook does.

@@ -1,11 +1,10 @@
 //! Server-sent events for many pages: which page gets what, which is dropped, and the report of pages that go.
 
 use super::support::{Asked, Client, NEVER, PATIENCE, ended, start, workers};
+use peregrine::body::SendError;
+use peregrine::sse::{Event, EventHub, EventLimits, EventSender};
 use peregrine::testing::Connection;
-use peregrine::{
-    Config, Done, Event, EventHub, EventLimits, EventSender, Handler, Limits, Request, Response,
-    SendError, from_fn,
-};
+use peregrine::{Config, Done, Handler, Limits, Request, Response, from_fn};
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 

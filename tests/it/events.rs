@@ -1,11 +1,10 @@
 //! Server-sent events: what a client of them sees, how long it is kept, and how it ends.
 
 use super::support::{Asked, Client, NEVER, PATIENCE, ended, start, wait_until, workers};
+use peregrine::body::{SendError, TrySendError};
+use peregrine::sse::{Event, EventSender};
 use peregrine::testing::Connection;
-use peregrine::{
-    Config, Done, Event, EventSender, Handler, Limits, Request, Response, SendError, TrySendError,
-    from_fn,
-};
+use peregrine::{Config, Done, Handler, Limits, Request, Response, from_fn};
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -264,7 +263,7 @@ fn a_stop_ends_events_at_once() {
     }
     drop(clients);
     let end = ended(server);
-    assert_eq!((end.drained, end.cut), (6, 0));
+    assert_eq!((end.drained, end.aborted), (6, 0));
 }
 
 /// One whose client does not read when the server stops, one that begins while it stops, and one
@@ -313,7 +312,7 @@ fn a_stop_in_any_moment() {
     );
     assert!(client.chunk().is_empty());
     drop(client);
-    assert_eq!(ended(server).cut, 0);
+    assert_eq!(ended(server).aborted, 0);
 }
 
 #[test]

@@ -8,7 +8,8 @@ mod parts;
 mod traffic;
 
 use super::support::{Asked, Client, PATIENCE, ended, own_addr};
-use peregrine::{Balance, Config, IpNetwork, Limits, Server};
+use peregrine::config::{Balance, IpNetwork};
+use peregrine::{Config, Limits, Server};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -125,7 +126,7 @@ fn of_config(cases: &mut Vec<Case>) {
     vary!(cases, timed_one_in, COUNTS);
     #[cfg(feature = "websocket")]
     {
-        use peregrine::WsOrigins;
+        use peregrine::ws::WsOrigins;
         let list = |origins: &[&str]| WsOrigins::List(origins.iter().map(|&o| o.into()).collect());
         let origins = [
             WsOrigins::Any,
@@ -139,7 +140,7 @@ fn of_config(cases: &mut Vec<Case>) {
     #[cfg(feature = "deflate")]
     {
         let deflate = |level, threshold, dedicated_windows| {
-            Some(peregrine::WsDeflate {
+            Some(peregrine::ws::WsDeflate {
                 level,
                 threshold,
                 dedicated_windows,
@@ -265,7 +266,7 @@ fn of_limits(cases: &mut Vec<Case>) {
 
 #[cfg(feature = "websocket")]
 fn of_ws_limits(cases: &mut Vec<Case>) {
-    use peregrine::{BacklogPolicy, WsLimits};
+    use peregrine::ws::{BacklogPolicy, WsLimits};
     let WsLimits {
         write_rate: _,
         write_grace: _,

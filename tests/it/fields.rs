@@ -225,8 +225,8 @@ fn events_pass_a_proxy() {
 #[cfg(feature = "dir")]
 #[test]
 fn fields_before_a_file() {
-    let files = peregrine::DirServer::new(env!("CARGO_MANIFEST_DIR")).expect("a folder");
-    let files: &'static peregrine::DirServer = Box::leak(Box::new(files));
+    let files = peregrine::files::DirServer::new(env!("CARGO_MANIFEST_DIR")).expect("a folder");
+    let files: &'static peregrine::files::DirServer = Box::leak(Box::new(files));
     let ask = |more: &str, method: &str, name: &'static str| {
         let app = from_fn(move |req, res| {
             files.serve(req, res.header(name, "own").header("Vary", "Cookie"))

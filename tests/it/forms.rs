@@ -2,7 +2,8 @@
 
 use super::clients::curl;
 use super::support::{Answer, Asked, Client, start, workers};
-use peregrine::{Done, Request, Response, Running, from_fn};
+use peregrine::server::Running;
+use peregrine::{Done, Request, Response, from_fn};
 use std::net::SocketAddr;
 
 /// Says what it has understood of a form.

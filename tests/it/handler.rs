@@ -1,7 +1,8 @@
 //! Handlers that fail and clients that leave: what is reported and counted.
 
 use super::support::{Asked, Client, Witness, ended, start, wait_until, workers};
-use peregrine::{Counters, Done, Handler, Request, Response, from_fn};
+use peregrine::metrics::Counters;
+use peregrine::{Done, Handler, Request, Response, from_fn};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -170,7 +171,7 @@ fn a_panic_in_handle_error_is_ignored() {
             faulty(req, res)
         }
 
-        fn handle_error(&self, _: &peregrine::ConnectionError<'_>, _: Option<SocketAddr>) {
+        fn handle_error(&self, _: &peregrine::error::ConnectionError<'_>, _: Option<SocketAddr>) {
             std::panic::resume_unwind(Box::new("again"));
         }
     }
@@ -354,9 +355,9 @@ fn the_counters_add_up() {
             accepted: 6,
             closed: 6,
             requests: 26,
-            answers_2xx: 25,
-            answers_4xx: 1,
-            answers_5xx: 1,
+            responses_2xx: 25,
+            responses_4xx: 1,
+            responses_5xx: 1,
             panics: 1,
             bytes_read: sent,
             bytes_written: received,

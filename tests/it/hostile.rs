@@ -17,7 +17,9 @@ mod seen;
 use super::support::{NEVER, PATIENCE, ended, own_addr, workers};
 use app::App;
 use attack::{Outcome, Scale, attack};
-use peregrine::{Config, Counters, Limits, Server, WsLimits};
+use peregrine::metrics::Counters;
+use peregrine::ws::WsLimits;
+use peregrine::{Config, Limits, Server};
 use polite::Kind;
 use scenarios::{SCENARIOS, Scenario};
 use std::net::IpAddr;
@@ -138,7 +140,7 @@ fn run(name: &str) -> (Outcome, Counters) {
     assert!(outcome.faults.is_empty(), "{:#?}", outcome.faults);
     server.stop();
     let stopped = ended(server);
-    assert_eq!(stopped.cut, 0);
+    assert_eq!(stopped.aborted, 0);
     let counters = stopped.counters;
     assert_eq!(counters.accepted, counters.closed);
     (outcome, counters)

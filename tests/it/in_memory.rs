@@ -1,7 +1,8 @@
 //! What `peregrine::testing` does where it might differ from a server.
 
+use peregrine::body::{BodySink, Flow, Incoming};
 use peregrine::testing::Connection;
-use peregrine::{BodyPlan, BodySink, Done, Flow, Handler, Incoming, Request, Response};
+use peregrine::{BodyPlan, Done, Handler, Request, Response};
 
 /// Panics when it is dropped.
 struct Bomb;

@@ -5,9 +5,8 @@
 //! so many times as much.
 
 use super::support::{Asked, Client, Random, ended, own_addr, wait_until, workers};
-use peregrine::{
-    BodyPlan, BodySink, Done, Flow, Handler, Incoming, Request, Responder, Response, Server,
-};
+use peregrine::body::{BodySink, Flow, Incoming};
+use peregrine::{BodyPlan, Done, Handler, Request, Responder, Response, Server};
 use std::net::SocketAddr;
 use std::panic::resume_unwind;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -335,14 +334,14 @@ fn no_byte_of_one_connection_appears_on_another() {
     });
     server.stop();
     let stopped = ended(server);
-    assert_eq!(stopped.cut, 0);
+    assert_eq!(stopped.aborted, 0);
     println!("{checked} answers looked at, {}", stopped.counters.requests);
 }
 
 #[cfg(feature = "websocket")]
 mod ws {
     use super::*;
-    use peregrine::{Message, Sent, Upgrade, WebSocketHandler, Ws};
+    use peregrine::ws::{Message, Sent, Upgrade, WebSocketHandler, Ws};
     use std::net::TcpStream;
     use tungstenite::{Message as Theirs, WebSocket};
 
@@ -434,6 +433,6 @@ mod ws {
             counters.accepted == counters.closed
         });
         server.stop();
-        assert_eq!(ended(server).cut, 0);
+        assert_eq!(ended(server).aborted, 0);
     }
 }

@@ -2,7 +2,8 @@
 
 use super::late::{desk, get};
 use super::support::{Asked, Client, PATIENCE, Witness, ended, start, wait_until, workers};
-use peregrine::{Config, ConnectionError, Done, Request, Response, ResponseError, from_fn};
+use peregrine::error::{ConnectionError, ResponseError};
+use peregrine::{Config, Done, Request, Response, from_fn};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -225,7 +226,7 @@ fn a_stop_waits_for_answers() {
         client.expect_end();
     }
     let stopped = stopped.join().expect("it has ended");
-    assert_eq!((stopped.drained, stopped.cut), (CLIENTS as u64 + 1, 0));
+    assert_eq!((stopped.drained, stopped.aborted), (CLIENTS as u64 + 1, 0));
 }
 
 #[test]
@@ -241,7 +242,7 @@ fn a_stop_does_not_wait_for_ever() {
     let responder = desk.one();
     server.stop();
     let stopped = ended(server);
-    assert_eq!((stopped.drained, stopped.cut), (0, 1));
+    assert_eq!((stopped.drained, stopped.aborted), (0, 1));
     client.expect_end();
     assert!(responder.is_gone());
     assert!(!responder.send(|_| unreachable!("nobody is there")));
@@ -264,7 +265,7 @@ fn errors_can_be_told_apart() {
 
         fn handle_error(&self, error: &ConnectionError<'_>, _: Option<SocketAddr>) {
             self.1.lock().expect("no panic").push(match error {
-                ConnectionError::Answer(ResponseError::Abandoned) => "abandoned",
+                ConnectionError::Response(ResponseError::Abandoned) => "abandoned",
                 ConnectionError::ResponseTimeout => "timeout",
                 _ => "another",
             });

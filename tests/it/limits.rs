@@ -41,9 +41,8 @@ fn the_backlog_is_bounded() {
 #[test]
 fn a_connection_has_so_many_topics() {
     use peregrine::testing::WebSocket;
-    use peregrine::{
-        Done, Handler, Message, Request, Response, Upgrade, WebSocketHandler, Ws, WsLimits,
-    };
+    use peregrine::ws::{Message, Upgrade, WebSocketHandler, Ws, WsLimits};
+    use peregrine::{Done, Handler, Request, Response};
 
     struct App;
     impl Handler for App {

@@ -1,7 +1,9 @@
 //! The addresses of a server, the errors of binding, and which listener gets the connections.
 
 use super::support::{Client, ended, start, wait_until, workers};
-use peregrine::{Balance, Config, Done, ListenAddr, Request, Response, Server, from_fn};
+use peregrine::config::Balance;
+use peregrine::server::ListenAddr;
+use peregrine::{Config, Done, Request, Response, Server, from_fn};
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
 
@@ -83,7 +85,7 @@ fn all_numbers_of_threads_serve() {
                 (counters.accepted, counters.closed, counters.requests),
                 (16, 16, 16)
             );
-            assert_eq!((stopped.drained, stopped.cut), (16, 0));
+            assert_eq!((stopped.drained, stopped.aborted), (16, 0));
         }
     }
 }
@@ -205,7 +207,8 @@ mod unix {
     use super::super::scratch::Scratch;
     use super::super::support::{Asked, Client, NEVER, PATIENCE, ended};
     use super::{assert_message, path, threads};
-    use peregrine::{Config, ListenAddr, Running, Server};
+    use peregrine::server::{ListenAddr, Running};
+    use peregrine::{Config, Server};
     use std::fs;
     use std::io::{self, ErrorKind};
     use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -260,7 +263,7 @@ mod unix {
             assert_eq!(connect(&file).get("/still").text(), "/still");
 
             running.stop();
-            assert_eq!(ended(running).cut, 0);
+            assert_eq!(ended(running).aborted, 0);
             assert!(!file.exists(), "removed at the stop");
         }
     }
@@ -432,7 +435,7 @@ mod unix {
         half.send("t: a\r\n\r\n");
         assert_eq!(half.answer(Asked::Other).text(), "/first");
         drop(half);
-        assert_eq!(ended(first).cut, 0);
+        assert_eq!(ended(first).aborted, 0);
         assert_eq!(connect(&file).get("/second").text(), "/second");
         drop(second);
         assert!(!file.exists());

@@ -2,10 +2,10 @@
 
 use super::clients::curl;
 use super::support::{Answer, Asked, Client, Random, start, wait_until, workers};
-use peregrine::{
-    BodyPlan, BodySink, Config, Done, Flow, Handler, Incoming, Limits, MultipartError,
-    MultipartLimits, Request, Response, Running, Upload, UploadError, from_fn,
-};
+use peregrine::body::{BodySink, Flow, Incoming};
+use peregrine::multipart::{MultipartError, MultipartLimits, Upload, UploadError};
+use peregrine::server::Running;
+use peregrine::{BodyPlan, Config, Done, Handler, Limits, Request, Response, from_fn};
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -344,7 +344,7 @@ impl BodySink for Receiving {
         self.failed = self.upload.write(piece).err();
         match self.failed {
             None => Flow::Continue,
-            Some(_) => Flow::Answer,
+            Some(_) => Flow::Respond,
         }
     }
 

@@ -249,7 +249,7 @@ fn a_stop_waits_for_jobs_and_for_those_in_the_queue() {
         client.expect_end();
     }
     let stopped = stopped.join().expect("it has ended");
-    assert_eq!((stopped.drained, stopped.cut), (5, 0));
+    assert_eq!((stopped.drained, stopped.aborted), (5, 0));
     assert_eq!(stopped.counters.jobs_done, 4);
 }
 
@@ -307,7 +307,7 @@ fn a_job_that_never_ends_is_left_alone() {
     wait_until("it waits", || server.counters().jobs_waiting() == 1);
     server.stop();
     let stopped = ended(server);
-    assert_eq!((stopped.drained, stopped.cut), (0, 2));
+    assert_eq!((stopped.drained, stopped.aborted), (0, 2));
     let counters = stopped.counters;
     assert_eq!((counters.jobs_started, counters.jobs_done), (1, 0));
     assert_eq!(counters.handler_errors, 0);
@@ -333,7 +333,7 @@ fn a_cut_waits_for_no_job() {
     let stopped = thread::spawn(move || ended(server));
     stopper.stop();
     stopper.stop_now();
-    assert_eq!(stopped.join().expect("it has ended").cut, 1);
+    assert_eq!(stopped.join().expect("it has ended").aborted, 1);
 }
 
 // --------------------------------------------------------------------------------------- others

@@ -6,10 +6,11 @@
 mod ws;
 
 use super::support::{Asked, Client, ended, start, wait_until, workers};
-use peregrine::{
-    AccessEntry, AccessLog, Balance, BodyPlan, BodySink, Config, ConnectionError, Done, Flow,
-    Handler, Incoming, LogWriter, Request, Response, from_fn,
-};
+use peregrine::access_log::{AccessEntry, AccessLog, LogWriter};
+use peregrine::body::{BodySink, Flow, Incoming};
+use peregrine::config::Balance;
+use peregrine::error::ConnectionError;
+use peregrine::{BodyPlan, Config, Done, Handler, Request, Response, from_fn};
 use std::io::Read;
 use std::net::SocketAddr;
 use std::panic::resume_unwind;
@@ -327,7 +328,7 @@ fn panic_anywhere(raise: Raise) {
         counters.accepted == counters.closed
     });
     server.stop();
-    assert_eq!(ended(server).cut, 0);
+    assert_eq!(ended(server).aborted, 0);
 }
 
 /// What is dropped because the client has gone panics then.
@@ -370,7 +371,7 @@ fn panic_in_what_is_left(raise: Raise) {
     client.send(endless);
     client.head();
     server.stopper().stop_now();
-    assert!(ended(server).cut >= 1, "nobody is waited for");
+    assert!(ended(server).aborted >= 1, "nobody is waited for");
 }
 
 /// The connections of that worker wait, those that are given to it meanwhile included; others do not.
@@ -413,5 +414,5 @@ fn a_handler_that_blocks_holds_up_its_own_worker_only() {
     assert_eq!(blocks.answer(Asked::Other).text(), "/block");
     assert_eq!(waits.answer(Asked::Other).text(), "/waits");
     server.stop();
-    assert_eq!(ended(server).cut, 0);
+    assert_eq!(ended(server).aborted, 0);
 }

@@ -78,7 +78,7 @@ fn batches_that_fill_a_turn_exactly() {
         drop(client);
         server.stop();
         let stopped = ended(server);
-        assert_eq!((stopped.counters.requests, stopped.cut), (sent, 0));
+        assert_eq!((stopped.counters.requests, stopped.aborted), (sent, 0));
     }
 }
 

@@ -198,8 +198,8 @@ fn streams_that_have_no_place_have_lines() {
         }
     };
     let kept = Kept::default();
-    let log = peregrine::LogWriter::new(kept.clone()).expect("a thread");
-    let app = peregrine::AccessLog::new(from_fn(handle), log);
+    let log = peregrine::access_log::LogWriter::new(kept.clone()).expect("a thread");
+    let app = peregrine::access_log::AccessLog::new(from_fn(handle), log);
     let (server, addr) = start(app, config(8, THREADS[0]));
     let connect = |path: &str| {
         let mut client = Client::connect(addr);

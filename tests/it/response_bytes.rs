@@ -282,7 +282,7 @@ GET /none; => 404 Not Found^Content-Type: text/html; charset=utf-8|Content-Lengt
 #[test]
 fn each_kind_of_response_with_a_file() {
     use super::scratch::{Scratch, get};
-    use peregrine::{DirConfig, DirServer};
+    use peregrine::files::{DirConfig, DirServer};
 
     const AGAIN: &str = "ETag: *|Cache-Control: no-cache|x-all: 1|";
     let scratch = Scratch::new();
@@ -361,22 +361,23 @@ fn a_client_that_is_turned_away() {
 }
 
 #[cfg(feature = "websocket")]
-impl peregrine::WebSocketHandler for Named {
+impl peregrine::ws::WebSocketHandler for Named {
     type Conn = ();
 
-    fn accept_ws(&self, _: &Request<'_>, upgrade: &mut peregrine::Upgrade<'_>) -> Option<()> {
+    fn accept_ws(&self, _: &Request<'_>, upgrade: &mut peregrine::ws::Upgrade<'_>) -> Option<()> {
         upgrade.header("a", "b").expect("a field");
         upgrade.protocol("chat").expect("it is offered");
         Some(())
     }
 
-    fn handle_ws_frame(&self, _: &mut peregrine::Ws<'_, ()>, _: peregrine::Message<'_>) {}
+    fn handle_ws_frame(&self, _: &mut peregrine::ws::Ws<'_, ()>, _: peregrine::ws::Message<'_>) {}
 }
 
 #[cfg(feature = "websocket")]
 #[test]
 fn a_change_of_protocol() {
-    use peregrine::{WsLimits, testing::WebSocket};
+    use peregrine::testing::WebSocket;
+    use peregrine::ws::WsLimits;
 
     let fields = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: chat\r\n";

@@ -3,7 +3,8 @@
 use super::child::example;
 use super::scratch::Scratch;
 use super::support::{Asked, Client, PATIENCE, ended, start, wait_until, workers};
-use peregrine::{Request, Response, from_fn, hand_over};
+use peregrine::server::hand_over;
+use peregrine::{Request, Response, from_fn};
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -96,14 +97,14 @@ impl Chain {
         self.signal(Signal::HUP);
         self.pid = self.serving();
         assert_ne!(self.pid, old);
-        self.line(&format!("process {old} stopped: "), " drained, 0 cut");
+        self.line(&format!("process {old} stopped: "), " drained, 0 aborted");
     }
 
     #[track_caller]
     fn end(mut self) {
         self.signal(Signal::TERM);
         let pid = std::mem::take(&mut self.pid);
-        self.line(&format!("process {pid} stopped: "), " drained, 0 cut");
+        self.line(&format!("process {pid} stopped: "), " drained, 0 aborted");
     }
 }
 
@@ -357,5 +358,5 @@ fn only_one_process_at_a_time_takes_over() {
         assert!(!begun("second"));
         first.join().expect("no panic");
     });
-    assert_eq!(ended(server).cut, 0);
+    assert_eq!(ended(server).aborted, 0);
 }

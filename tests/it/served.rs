@@ -3,7 +3,9 @@
 
 use super::alone::{resident, this_program};
 use super::support::{own_addr, workers};
-use peregrine::{Config, Done, Handler, Request, Response, Running, Stats};
+use peregrine::metrics::Stats;
+use peregrine::server::Running;
+use peregrine::{Config, Done, Handler, Request, Response};
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};

@@ -2,7 +2,8 @@
 //! both ends want.
 
 use super::support::{Asked, Client, Random, ended, start, workers};
-use peregrine::{Done, Request, Response, Running, from_fn};
+use peregrine::server::Running;
+use peregrine::{Done, Request, Response, from_fn};
 use std::collections::VecDeque;
 use std::net::{Shutdown, SocketAddr};
 use std::thread;
@@ -97,7 +98,7 @@ fn assert_counts(server: Running, connections: u64, requests: u64) {
     );
     assert_eq!(counters.requests, requests);
     assert_eq!((counters.refused, counters.handler_errors), (0, 0));
-    assert_eq!((counters.connection_errors, stopped.cut), (0, 0));
+    assert_eq!((counters.connection_errors, stopped.aborted), (0, 0));
 }
 
 // --------------------------------------------------------------------------- many connections

@@ -1,7 +1,8 @@
 //! Counters from within and without, and the page for Prometheus, read by a strict parser.
 
 use super::support::{Asked, Client, ended, own_addr, wait_until, workers};
-use peregrine::{Counters, Server, Stats};
+use peregrine::Server;
+use peregrine::metrics::{Counters, Stats};
 use std::collections::{BTreeMap, BTreeSet};
 
 // --------------------------------------------------------------------------------- the parser
@@ -117,10 +118,10 @@ fn a_page_of_counters() {
         jobs_done: 15,
         jobs_refused: 14,
         job_nanos: 18,
-        answers_2xx: 20,
-        answers_3xx: 21,
-        answers_4xx: 22,
-        answers_5xx: 23,
+        responses_2xx: 20,
+        responses_3xx: 21,
+        responses_4xx: 22,
+        responses_5xx: 23,
         refused_slow: 24,
         refused_large: 25,
         panics: 26,
@@ -148,10 +149,10 @@ fn a_page_of_counters() {
     let expected = [
         ("peregrine_accept_outages_total", 20),
         ("peregrine_response_timeouts_total", 27),
-        ("peregrine_answers_2xx_total", 20),
-        ("peregrine_answers_3xx_total", 21),
-        ("peregrine_answers_4xx_total", 22),
-        ("peregrine_answers_5xx_total", 23),
+        ("peregrine_responses_2xx_total", 20),
+        ("peregrine_responses_3xx_total", 21),
+        ("peregrine_responses_4xx_total", 22),
+        ("peregrine_responses_5xx_total", 23),
         ("peregrine_clients_gone_total", 28),
         ("peregrine_handlers_timed_over_100ms_total", 39),
         ("peregrine_handlers_timed_over_10ms_total", 38),
@@ -293,7 +294,8 @@ fn several_servers_in_one() {
 #[cfg(feature = "websocket")]
 #[test]
 fn websocket_threads_are_told_apart() {
-    use peregrine::{Config, Message, Request, Upgrade, WebSocketHandler, Ws};
+    use peregrine::ws::{Message, Upgrade, WebSocketHandler, Ws};
+    use peregrine::{Config, Request};
 
     struct Echo;
     impl peregrine::Handler for Echo {

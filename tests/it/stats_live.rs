@@ -2,7 +2,8 @@
 
 use super::stats::parse;
 use super::support::{Asked, Client, ended, own_addr, wait_until, workers};
-use peregrine::{Server, Stats};
+use peregrine::Server;
+use peregrine::metrics::Stats;
 
 /// Every response is in one class, and every failure in one that names it.
 #[test]
@@ -84,10 +85,10 @@ fn answers_and_errors_by_class() {
     });
     let sum = server.counters();
     let answers = [
-        sum.answers_2xx,
-        sum.answers_3xx,
-        sum.answers_4xx,
-        sum.answers_5xx,
+        sum.responses_2xx,
+        sum.responses_3xx,
+        sum.responses_4xx,
+        sum.responses_5xx,
     ];
     assert_eq!(answers, [3, 3, 3 + 4, 3 + 1]);
     assert_eq!(
@@ -150,7 +151,8 @@ fn handlers_are_timed() {
 /// What waits while a worker and the only thread of the pool are busy.
 #[test]
 fn queues_have_lengths() {
-    use peregrine::{Config, Queues, from_fn};
+    use peregrine::metrics::Queues;
+    use peregrine::{Config, from_fn};
     use std::sync::{Arc, Barrier, Mutex};
 
     let [gate, pool_gate] = [(); 2].map(|()| Arc::new(Barrier::new(2)));

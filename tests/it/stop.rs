@@ -1,7 +1,8 @@
 //! Stopping: accepted requests get their responses, idle connections close, and what does not end is aborted.
 
 use super::support::{Asked, Client, NEVER, ended, limits, start, wait_until, workers};
-use peregrine::{Config, Done, Handler, Limits, Request, Response, Running, Stopped, from_fn};
+use peregrine::server::Running;
+use peregrine::{Config, Done, Handler, Limits, Request, Response, from_fn};
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -114,7 +115,7 @@ fn under_load_nothing_that_was_answered_is_lost() {
         let [handled, answers] = [handled, answers].map(|n| n.load(Ordering::Relaxed));
         assert_eq!(handled, answers, "{accept_threads} accept threads");
         assert_eq!(stopped.counters.requests, handled);
-        assert_eq!((stopped.cut, stopped.counters.handler_errors), (0, 0));
+        assert_eq!((stopped.aborted, stopped.counters.handler_errors), (0, 0));
         assert_eq!(stopped.counters.accepted, stopped.counters.closed);
     }
 }
@@ -129,7 +130,7 @@ fn idle_connections_do_not_hold_a_stop() {
     }
     server.stop();
     let stopped = ended(server);
-    assert_eq!((stopped.drained, stopped.cut), (10, 0));
+    assert_eq!((stopped.drained, stopped.aborted), (10, 0));
     clients.iter_mut().for_each(Client::expect_end);
     assert_refused(addr);
 }
@@ -177,7 +178,7 @@ fn an_idle_connection_may_ask_once_more() {
     let stopped = ended(server);
     let drained = stopped.drained;
     assert!((2..=2 + late).contains(&drained), "{drained}, {late} late");
-    assert_eq!(stopped.cut, 0);
+    assert_eq!(stopped.aborted, 0);
     assert_eq!(stopped.counters.requests, 3);
 }
 
@@ -214,7 +215,7 @@ fn who_was_not_told_may_ask_once_more() {
         assert_eq!((last.text(), last.closes()), ("small", true));
         client.expect_end();
         drop(client);
-        assert_eq!(ended(server).cut, 0);
+        assert_eq!(ended(server).aborted, 0);
     }
 }
 
@@ -245,7 +246,7 @@ fn a_new_connection_does_not_hold_a_stop() {
     wait_until("it is accepted", || server.counters().accepted == 1);
     server.stop();
     let stopped = ended(server);
-    assert_eq!((stopped.drained, stopped.cut), (1, 0));
+    assert_eq!((stopped.drained, stopped.aborted), (1, 0));
     silent.expect_end();
 }
 
@@ -271,7 +272,7 @@ fn a_request_that_is_half_sent_is_answered() {
     }
     drop((head, body));
     let stopped = ended(server);
-    assert_eq!((stopped.drained, stopped.cut), (3, 0));
+    assert_eq!((stopped.drained, stopped.aborted), (3, 0));
     assert_eq!(stopped.counters.requests, 3);
 }
 
@@ -323,7 +324,7 @@ fn requests_that_have_arrived_are_answered() {
     }
     drop((first, second));
     let stopped = ended(server);
-    assert_eq!((stopped.drained, stopped.cut), (2, 0));
+    assert_eq!((stopped.drained, stopped.aborted), (2, 0));
 }
 
 /// The same where decoding makes what has arrived shorter: it is still the last request.
@@ -348,7 +349,7 @@ fn half_a_chunked_body_that_has_arrived_is_the_last() {
     assert_eq!((answer.text(), answer.closes()), (&*"x".repeat(300), true));
     second.expect_end();
     drop((first, second));
-    assert_eq!(ended(server).cut, 0);
+    assert_eq!(ended(server).aborted, 0);
 }
 
 /// A response that has begun is sent to its end.
@@ -374,7 +375,7 @@ fn a_large_answer_is_finished() {
     assert!(body == *large, "other bytes");
     client.expect_end();
     let stopped = ended(server);
-    assert_eq!((stopped.drained, stopped.cut), (2, 0));
+    assert_eq!((stopped.drained, stopped.aborted), (2, 0));
 }
 
 // ----------------------------------------------------------------------------------------- cut
@@ -389,7 +390,7 @@ fn what_does_not_end_is_cut_at_the_deadline() {
     });
     server.stop();
     let stopped = ended(server);
-    assert_eq!((stopped.drained, stopped.cut), (0, 2));
+    assert_eq!((stopped.drained, stopped.aborted), (0, 2));
     assert_eq!(stopped.counters.requests, 0);
     assert_eq!(stopped.counters.closed, 2, "also those that were cut");
     clients.iter_mut().for_each(Client::expect_end);
@@ -409,10 +410,10 @@ fn stop_now_waits_for_nobody() {
         }
         let second = stopper.clone();
         thread::spawn(move || second.stop_now());
-        let Stopped { drained, cut, .. } = ended(server);
+        let stopped = ended(server);
         // The idle one may be closed before the deadline is looked at.
-        assert_eq!(drained + cut, 2);
-        assert!(cut >= 1, "half a request is cut");
+        assert_eq!(stopped.drained + stopped.aborted, 2);
+        assert!(stopped.aborted >= 1, "half a request is aborted");
         half.expect_end();
         idle.expect_end();
         // A stopped server does not mind.
@@ -452,7 +453,7 @@ mod signals {
                 assert_eq!(client.get("/").text(), "Hello, World!");
             }
             hello.signal(signal);
-            assert_eq!(hello.end(), "stopped: 2 connections drained, 0 cut\n");
+            assert_eq!(hello.end(), "stopped: 2 connections drained, 0 aborted\n");
             clients.iter_mut().for_each(Client::expect_end);
             assert_refused(hello.addr);
         }
@@ -471,7 +472,7 @@ mod signals {
         hello.signal(Signal::TERM);
         idle.expect_end();
         hello.signal(Signal::TERM);
-        assert_eq!(hello.end(), "stopped: 1 connections drained, 1 cut\n");
+        assert_eq!(hello.end(), "stopped: 1 connections drained, 1 aborted\n");
         half.expect_end();
     }
 }

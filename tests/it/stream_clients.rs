@@ -3,7 +3,8 @@
 use super::stream_flow::{get, narrow, next, pattern, read_all};
 use super::stream_out::streams;
 use super::support::{Asked, Client, PATIENCE, Witness, start};
-use peregrine::{Config, Done, Request, Response, SendError, from_fn};
+use peregrine::body::SendError;
+use peregrine::{Config, Done, Request, Response, from_fn};
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::thread;

@@ -190,7 +190,7 @@ fn a_client_that_leaves_a_body_of_empty_pieces_is_noticed() {
     let (server, addr) = start(app, response_timeout(NEVER));
     let mut client = Client::connect(addr);
     client.send("GET /empties HTTP/1.1\r\nHost: a\r\n\r\n");
-    wait_until("it has begun", || server.counters().answers_2xx == 1);
+    wait_until("it has begun", || server.counters().responses_2xx == 1);
     client.reset();
     wait_until("it is closed", || server.counters().closed == 1);
 }

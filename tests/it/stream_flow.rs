@@ -2,9 +2,8 @@
 
 use super::stream_out::streams;
 use super::support::{Asked, Client, NEVER, PATIENCE, Random, ended, start, wait_until, workers};
-use peregrine::{
-    BodySender, Config, Limits, Payload, Request, Response, SendError, TrySendError, from_fn,
-};
+use peregrine::body::{BodySender, SendError, TrySendError};
+use peregrine::{Config, Limits, Payload, Request, Response, from_fn};
 use std::io::{self, Read};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
@@ -286,7 +285,7 @@ fn a_worker_does_not_wait() {
     let limits = narrow().limits;
     let config = Config {
         limits,
-        balance: peregrine::Balance::RoundRobin,
+        balance: peregrine::config::Balance::RoundRobin,
         ..workers(2)
     };
     let (_server, addr) = start(app, config);

@@ -1,8 +1,9 @@
 //! Request bodies that are looked at before they are complete: plans and sinks.
 
 use super::support::{Asked, read_answer};
+use peregrine::body::{BodySink, Flow, Incoming};
 use peregrine::testing::Connection;
-use peregrine::{BodyPlan, BodySink, Done, Flow, Handler, Incoming, Request, Response};
+use peregrine::{BodyPlan, Done, Handler, Request, Response};
 
 // ------------------------------------------------------------------------------------ the plans
 
@@ -23,7 +24,7 @@ impl BodySink for Gather {
         assert_eq!(body.received(), self.bytes.len() as u64);
         assert!(!piece.contains(&b'!'), "a byte that nobody likes");
         match self.answer_at {
-            Some(at) if self.bytes.len() >= at => Flow::Answer,
+            Some(at) if self.bytes.len() >= at => Flow::Respond,
             _ => Flow::Continue,
         }
     }

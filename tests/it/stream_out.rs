@@ -1,8 +1,9 @@
 //! Streamed responses as bytes: every way in which a client finds the end of one.
 
 use super::support::{Answer, Asked, Framing, PATIENCE, Witness, read_answer, read_head};
+use peregrine::body::{BodySender, SendError, TrySendError};
 use peregrine::testing::Connection;
-use peregrine::{BodySender, Handler, Request, Response, SendError, TrySendError, from_fn};
+use peregrine::{Handler, Request, Response, from_fn};
 use std::io::Write;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};

@@ -9,10 +9,9 @@ mod answer;
 pub(crate) use answer::{Answer, Asked, Framing, read_answer, read_head};
 
 use answer::read_chunk;
-use peregrine::{
-    Config, ConnectionError, Done, Handler, Limits, Request, Response, ResponseError, Running,
-    Server, Stopped,
-};
+use peregrine::error::{ConnectionError, ResponseError};
+use peregrine::server::{Running, Stopped};
+use peregrine::{Config, Done, Handler, Limits, Request, Response, Server};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -374,9 +373,9 @@ where
         let name = match error {
             ConnectionError::Refused(_) => "refused",
             ConnectionError::Panicked(_) => "panicked",
-            ConnectionError::Answer(ResponseError::Missing) => "missing",
-            ConnectionError::Answer(ResponseError::Body(_)) => "body",
-            ConnectionError::Answer(_) => "answer",
+            ConnectionError::Response(ResponseError::Missing) => "missing",
+            ConnectionError::Response(ResponseError::Body(_)) => "body",
+            ConnectionError::Response(_) => "answer",
             ConnectionError::ClientGone => "gone",
             ConnectionError::Read(_) => "read",
             ConnectionError::Write(_) => "write",

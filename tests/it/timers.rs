@@ -2,7 +2,8 @@
 
 use super::support::{Client, PATIENCE, Witness, ended, start, wait_until, workers};
 use peregrine::testing::Connection;
-use peregrine::{Config, Limits, Request, Response, Server, Timer, TimerError, from_fn};
+use peregrine::timers::{Timer, TimerError};
+use peregrine::{Config, Limits, Request, Response, Server, from_fn};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;

@@ -137,9 +137,8 @@ mod ws {
     use super::super::support::{NEVER, PATIENCE, ended, own_addr};
     use super::super::ws_sockets::config;
     use super::Order;
-    use peregrine::{
-        Done, Handler, Message, Request, Response, Server, Upgrade, WebSocketHandler, Ws,
-    };
+    use peregrine::ws::{Message, Upgrade, WebSocketHandler, Ws};
+    use peregrine::{Done, Handler, Request, Response, Server};
     use std::io::{Read, Write};
     use std::net::TcpStream;
     use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -267,7 +266,7 @@ mod ws {
         }
         client.write_all(b"\x88\x82\0\0\0\0\x03\xe9").expect("sent");
         client.read_to_end(&mut received).expect("the end");
-        assert_eq!(ended(server).cut, 0);
+        assert_eq!(ended(server).aborted, 0);
         // What comes behind the close of the server is not handled (RFC 6455 section 5.5.1). How many messages
         // come before it depends on when the thread sees the stop.
         let seen = seen.lock().expect("no panic");

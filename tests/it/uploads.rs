@@ -2,10 +2,9 @@
 
 use super::stream_in::{FIVE, Plans, chunked, exact};
 use super::support::{Asked, Client, PATIENCE, ended, start, wait_until, workers};
-use peregrine::{
-    BodyPlan, BodySink, Config, ConnectionError, Done, Flow, Handler, Incoming, Limits, Request,
-    Response, Resumer,
-};
+use peregrine::body::{BodySink, Flow, Incoming, Resumer};
+use peregrine::error::ConnectionError;
+use peregrine::{BodyPlan, Config, Done, Handler, Limits, Request, Response};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
@@ -117,14 +116,14 @@ fn a_resumer_can_ask_for_the_answer() {
     let (piece, resumer) = pieces.recv_timeout(PATIENCE).expect("a piece");
     assert_eq!(piece, b"half");
     assert!(!resumer.is_gone());
-    resumer.answer();
+    resumer.respond();
     assert_eq!(client.answer(Asked::Other).text(), "done");
     // The rest is thrown away, and the connection goes on.
     client.send("of it.");
     assert_eq!(client.get("/next").text(), "/next");
     assert!(resumer.is_gone());
     resumer.resume();
-    resumer.answer();
+    resumer.respond();
     assert_eq!(client.get("/still").text(), "/still");
 }
 

@@ -3,9 +3,8 @@
 use crate::clients::curl;
 use crate::scratch::Scratch;
 use crate::support::{Answer, Asked, Client, ended, limits, read_answer, start, workers};
-use peregrine::{
-    BodyPlan, BodySink, Config, Done, Flow, Handler, Incoming, Limits, Request, Response,
-};
+use peregrine::body::{BodySink, Flow, Incoming};
+use peregrine::{BodyPlan, Config, Done, Handler, Limits, Request, Response};
 use std::io::{ErrorKind, Read, Write};
 use std::thread;
 use std::time::Duration;
@@ -19,7 +18,7 @@ impl BodySink for Early {
     fn piece(&mut self, _: &[u8], body: &mut Incoming<'_>) -> Flow {
         match body.received() < self.0 as u64 {
             true => Flow::Continue,
-            false => Flow::Answer,
+            false => Flow::Respond,
         }
     }
 
@@ -86,7 +85,7 @@ fn an_early_answer_is_read_by_a_client_that_goes_on_sending() {
         }
     });
     server.stop();
-    assert_eq!(ended(server).cut, 0);
+    assert_eq!(ended(server).aborted, 0);
 }
 
 /// One response, and then the end of the connection, however that looks.
@@ -128,7 +127,7 @@ fn an_early_answer_ends_properly() {
         client.expect_end();
     }
     server.stop();
-    assert_eq!(ended(server).cut, 0);
+    assert_eq!(ended(server).aborted, 0);
 }
 
 // ---------------------------------------------------------------------------- curl
@@ -191,5 +190,5 @@ fn curl_sends_what_is_wanted() {
         assert!(printed.starts_with(status.as_bytes()), "{path}");
     }
     server.stop();
-    assert_eq!(ended(server).cut, 0);
+    assert_eq!(ended(server).aborted, 0);
 }

@@ -3,7 +3,8 @@
 use crate::alone::{alone, descriptors};
 use crate::stream_in::{chunked, exact};
 use crate::support::{Client, Random, ended, start, wait_until, workers};
-use peregrine::{BodyPlan, BodySink, Done, Flow, Handler, Incoming, Request, Response, Resumer};
+use peregrine::body::{BodySink, Flow, Incoming, Resumer};
+use peregrine::{BodyPlan, Done, Handler, Request, Response};
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -160,7 +161,7 @@ fn clients_vanish_at_every_byte() {
     );
     drop(other);
     server.stop();
-    assert_eq!(ended(server).cut, 0);
+    assert_eq!(ended(server).aborted, 0);
     drop(app);
     resumes.join().expect("no panic");
 }
@@ -229,7 +230,7 @@ fn clients_vanish_anywhere() {
     server.stop();
     let stopped = ended(server);
     assert_eq!(
-        (stopped.cut, stopped.counters.requests),
+        (stopped.aborted, stopped.counters.requests),
         (0, 2 + 3 * (CLIENTS as u64 + 1) - 1)
     );
 }

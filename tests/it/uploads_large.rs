@@ -4,9 +4,10 @@
 use crate::alone::{alone, alone_after, most_resident, resident};
 use crate::scratch::Scratch;
 use crate::support::{Asked, Client, Random, ended, start, wait_until, workers};
-use peregrine::{BodyPlan, BodySink, Done, Flow, Handler, Incoming, Request, Response};
+use peregrine::body::{BodySink, Flow, Incoming};
 #[cfg(feature = "multipart")]
-use peregrine::{Form, MultipartLimits, Upload, UploadError};
+use peregrine::multipart::{Form, MultipartLimits, Upload, UploadError};
+use peregrine::{BodyPlan, Done, Handler, Request, Response};
 use sha1::{Digest, Sha1};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};
@@ -55,7 +56,7 @@ impl BodySink for Raw {
         self.failed = self.file.write_all(piece).err();
         match self.failed {
             None => Flow::Continue,
-            Some(_) => Flow::Answer,
+            Some(_) => Flow::Respond,
         }
     }
 
@@ -86,7 +87,7 @@ impl BodySink for InForm {
         self.failed = self.upload.write(piece).err();
         match self.failed {
             None => Flow::Continue,
-            Some(_) => Flow::Answer,
+            Some(_) => Flow::Respond,
         }
     }
 

@@ -1,7 +1,8 @@
 //! Many uploads at once, each with bytes of its own.
 
 use crate::support::{Asked, Client, Random, ended, start, workers};
-use peregrine::{BodyPlan, BodySink, Done, Flow, Handler, Incoming, Request, Response, Resumer};
+use peregrine::body::{BodySink, Flow, Incoming, Resumer};
+use peregrine::{BodyPlan, Done, Handler, Request, Response};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;

@@ -215,7 +215,7 @@ fn no_body_is_taken_for_another_host() {
 #[test]
 fn no_websocket_for_another_host() {
     use crate::support::PATIENCE;
-    use peregrine::{Message, Upgrade, WebSocketHandler, Ws};
+    use peregrine::ws::{Message, Upgrade, WebSocketHandler, Ws};
 
     struct App;
     impl Handler for App {

@@ -1,10 +1,10 @@
 //! Which messages reach a client that does not take them in time: exactly these, in this order.
 
 use peregrine::testing::WebSocket;
-use peregrine::{
-    BacklogPolicy, Done, Handler, Message, PreparedMessage, Request, Response, Sent, Upgrade,
-    WebSocketHandler, Ws, WsLimits,
+use peregrine::ws::{
+    BacklogPolicy, Message, PreparedMessage, Sent, Upgrade, WebSocketHandler, Ws, WsLimits,
 };
+use peregrine::{Done, Handler, Request, Response};
 
 /// Sends what a text of numbers requests: for each number a message of that many bytes, with a counter in its
 /// first four.

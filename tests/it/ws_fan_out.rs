@@ -2,7 +2,7 @@
 
 use super::support::wait_until;
 use super::ws_sockets::{bench, config};
-use peregrine::{BacklogPolicy, Sent};
+use peregrine::ws::{BacklogPolicy, Sent};
 use std::io::Read;
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};

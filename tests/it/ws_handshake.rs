@@ -1,11 +1,11 @@
 //! Which requests become WebSockets: by the page they come from, their framing and their expectations.
 
 use super::support::{Asked, Client, Witness, own_addr, start, workers};
+use peregrine::error::ConnectionError;
+use peregrine::server::Running;
 use peregrine::testing::{Connection, WebSocket};
-use peregrine::{
-    BodyPlan, Config, ConnectionError, Done, Handler, Hub, Message, Request, Response, Running,
-    Server, Upgrade, WebSocketHandler, Ws, WsLimits, WsOrigins,
-};
+use peregrine::ws::{Hub, Message, Upgrade, WebSocketHandler, Ws, WsLimits, WsOrigins};
+use peregrine::{BodyPlan, Config, Done, Handler, Request, Response, Server};
 use std::io::Read;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -295,7 +295,7 @@ fn a_hub_made_before_its_server_reaches_its_connections() {
     let hub = Hub::new();
     let server = Server::new(Open::default()).websocket().with_hub(&hub);
     server.start().expect_err("no address");
-    assert_eq!(hub.broadcast("x"), peregrine::Sent::Closed);
+    assert_eq!(hub.broadcast("x"), peregrine::ws::Sent::Closed);
 }
 
 #[test]

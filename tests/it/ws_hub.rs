@@ -1,10 +1,11 @@
 //! What a `Hub` promises while a WebSocket thread is busy, or ends.
 
 use super::support::{PATIENCE, ended, own_addr, wait_until, workers};
-use peregrine::{
-    BacklogPolicy, Config, Disconnect, Done, Handler, Hub, Message, Request, Response, Running,
-    Sent, Server, Upgrade, WebSocketHandler, Ws, WsId, WsLimits,
+use peregrine::server::Running;
+use peregrine::ws::{
+    BacklogPolicy, Disconnect, Hub, Message, Sent, Upgrade, WebSocketHandler, Ws, WsId, WsLimits,
 };
+use peregrine::{Config, Done, Handler, Request, Response, Server};
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};

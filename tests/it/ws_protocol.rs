@@ -2,10 +2,11 @@
 //! a message trailing.
 
 use peregrine::testing::WebSocket;
-use peregrine::{
-    BacklogPolicy, Disconnect, Done, FrameError, Handler, Message, Request, Response, Sent,
-    Upgrade, UpgradeError, WebSocketHandler, Ws, WsLimits,
+use peregrine::ws::{
+    BacklogPolicy, Disconnect, FrameError, Message, Sent, Upgrade, UpgradeError, WebSocketHandler,
+    Ws, WsLimits,
 };
+use peregrine::{Done, Handler, Request, Response};
 use std::panic::resume_unwind;
 use std::time::Duration;
 

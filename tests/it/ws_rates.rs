@@ -1,7 +1,7 @@
 //! How much a WebSocket client may send in which time, without sockets.
 
 use super::ws_protocol::{connect, failed, frame};
-use peregrine::{Disconnect, FrameError, WsLimits};
+use peregrine::ws::{Disconnect, FrameError, WsLimits};
 use std::time::Duration;
 
 /// As a request body has: for its first seconds any will do.

@@ -2,10 +2,11 @@
 //! the library and nothing else.
 
 use super::support::{NEVER, PATIENCE, Random, ended, limits, wait_until, workers};
-use peregrine::{
-    Config, Disconnect, Done, Handler, Hub, Limits, Message, Relay, Request, Response, Running,
-    Sent, Server, Upgrade, WebSocketHandler, Ws, WsId, WsLimits,
+use peregrine::server::Running;
+use peregrine::ws::{
+    Disconnect, Hub, Message, Relay, Sent, Upgrade, WebSocketHandler, Ws, WsId, WsLimits,
 };
+use peregrine::{Config, Done, Handler, Limits, Request, Response, Server};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -258,7 +259,7 @@ fn every_message_comes_back_once_and_in_order() {
         bench.app.open.load(Ordering::SeqCst) == 0
     });
     bench.running.stop();
-    assert_eq!(ended(bench.running).cut, 0);
+    assert_eq!(ended(bench.running).aborted, 0);
     assert_eq!(
         *bench.app.ends.lock().expect("no panic"),
         ["closed with 1005"]
@@ -397,7 +398,7 @@ fn what_is_published_is_relayed_and_what_is_relayed_is_not() {
     #[derive(Clone, Default)]
     struct Seen(Arc<Mutex<Vec<String>>>);
     impl Relay for Seen {
-        fn published(&self, topic: Option<&str>, message: &peregrine::PreparedMessage) {
+        fn published(&self, topic: Option<&str>, message: &peregrine::ws::PreparedMessage) {
             let text = String::from_utf8_lossy(message.as_bytes());
             self.0
                 .lock()
@@ -441,7 +442,7 @@ fn a_stop_says_going_away() {
         while client.read().is_ok() {}
     }
     let stopped = ended(bench.running);
-    assert_eq!((stopped.drained, stopped.cut), (5, 0));
+    assert_eq!((stopped.drained, stopped.aborted), (5, 0));
     assert_eq!(bench.hub.broadcast("x"), Sent::Closed);
     assert_eq!(
         *bench.app.ends.lock().expect("no panic"),
@@ -455,7 +456,7 @@ fn a_stop_cuts_who_does_not_answer() {
     let stubborn = bench.connect("/echo");
     bench.wait_for(1);
     bench.running.stopper().stop_now();
-    assert_eq!(ended(bench.running).cut, 1);
+    assert_eq!(ended(bench.running).aborted, 1);
     assert_eq!(
         *bench.app.ends.lock().expect("no panic"),
         ["the server was stopped"]

@@ -1,7 +1,7 @@
 //! A form with a file, in pieces as a socket brings them.
 
 use crate::Benches;
-use peregrine::{Multipart, MultipartError, MultipartLimits, PartHead, PartSink};
+use peregrine::multipart::{Multipart, MultipartError, MultipartLimits, PartHead, PartSink};
 use std::hint::black_box;
 
 const FILE: usize = 64 << 10;

@@ -1,7 +1,7 @@
 //! Properties of forms for tests and fuzzing.
 
 use crate::checks::{Choices, split_of};
-use crate::{Multipart, MultipartError, MultipartLimits, PartHead, PartSink};
+use crate::multipart::{Multipart, MultipartError, MultipartLimits, PartHead, PartSink};
 use peregrine_protocol::h1::chunked::check::{is_token, is_value};
 
 pub(crate) const CONTENT_TYPE: &str = "multipart/form-data; boundary=X-y";

@@ -8,7 +8,7 @@ macro_rules! errors {
         /// the client: it contains nothing of the body.
         ///
         /// ```
-        /// use peregrine::{Multipart, MultipartError, MultipartLimits};
+        /// use peregrine::multipart::{Multipart, MultipartError, MultipartLimits};
         ///
         /// let error = Multipart::new("text/plain", MultipartLimits::default()).unwrap_err();
         /// assert_eq!((error, error.status()), (MultipartError::NotFormData, 415));
@@ -42,7 +42,7 @@ errors! {
     /// the characters of RFC 2046 section 5.1.1.
     Boundary = 400, "Content-Type has no valid boundary";
     /// The first boundary does not come within
-    /// [`MultipartLimits::header_bytes`](crate::MultipartLimits::header_bytes).
+    /// [`MultipartLimits::header_bytes`](crate::multipart::MultipartLimits::header_bytes).
     NoStart = 400, "the form does not begin with its boundary";
     /// A boundary is followed by something other than a line end or the two hyphens that close the form. Some
     /// parsers would take it for a boundary and others for data.
@@ -60,21 +60,21 @@ errors! {
     TransferEncoding = 415, "a part of the form has a transfer encoding";
     /// The body ends before the closing boundary.
     Unfinished = 400, "the form ends before its closing boundary";
-    /// The form has more parts than [`MultipartLimits::parts`](crate::MultipartLimits::parts).
+    /// The form has more parts than [`MultipartLimits::parts`](crate::multipart::MultipartLimits::parts).
     TooManyParts = 413, "the form has too many parts";
     /// The header lines of a part exceed
-    /// [`MultipartLimits::header_bytes`](crate::MultipartLimits::header_bytes).
+    /// [`MultipartLimits::header_bytes`](crate::multipart::MultipartLimits::header_bytes).
     HeaderTooLong = 413, "the header of a part of the form is too long";
-    /// A field that is no file exceeds [`MultipartLimits::text_bytes`](crate::MultipartLimits::text_bytes).
+    /// A field that is no file exceeds [`MultipartLimits::text_bytes`](crate::multipart::MultipartLimits::text_bytes).
     TextTooLong = 413, "a field of the form is too long";
     /// All header lines and fields that are no files exceed
-    /// [`MultipartLimits::memory_bytes`](crate::MultipartLimits::memory_bytes).
+    /// [`MultipartLimits::memory_bytes`](crate::multipart::MultipartLimits::memory_bytes).
     MemoryExceeded = 413, "the fields of the form are too long in total";
-    /// A file exceeds [`MultipartLimits::file_bytes`](crate::MultipartLimits::file_bytes).
+    /// A file exceeds [`MultipartLimits::file_bytes`](crate::multipart::MultipartLimits::file_bytes).
     FileTooLong = 413, "a file in the form is too long";
-    /// The whole form exceeds [`MultipartLimits::total_bytes`](crate::MultipartLimits::total_bytes).
+    /// The whole form exceeds [`MultipartLimits::total_bytes`](crate::multipart::MultipartLimits::total_bytes).
     TooLong = 413, "the form is too long";
-    /// The parser was called again after its [`PartSink`](crate::PartSink) had failed.
+    /// The parser was called again after its [`PartSink`](crate::multipart::PartSink) had failed.
     Stopped = 500, "reading of the form stopped before its end";
 }
 

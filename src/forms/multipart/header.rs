@@ -30,7 +30,7 @@ impl<'a> PartHead<'a> {
     /// user has chosen no file in a browser.
     ///
     /// The name is whatever the client sends, possibly a path or nonsense. To show it to a person, use
-    /// [`display_name`](crate::display_name). Never open a file by it.
+    /// [`display_name`](crate::multipart::display_name). Never open a file by it.
     ///
     /// The parameter `filename` is used. RFC 7578 section 4.2 forbids `filename*`, but some clients send it
     /// for names outside ASCII. It is ignored if there is also `filename`. Alone it is decoded (RFC 8187), or

@@ -6,7 +6,7 @@
 /// that is buffered has at most [`Limits::body_bytes`](crate::Limits::body_bytes), by default 1 MiB.
 ///
 /// ```
-/// use peregrine::MultipartLimits;
+/// use peregrine::multipart::MultipartLimits;
 ///
 /// let photos = MultipartLimits { parts: 20, file_bytes: 8 << 20, ..MultipartLimits::default() };
 /// assert_eq!(photos.text_bytes, 64 << 10);
@@ -23,7 +23,7 @@ pub struct MultipartLimits {
     /// Bytes of one part without a file name; 413 above. Default: 64 KiB.
     pub text_bytes: usize,
     /// Bytes of all header lines and of all parts without a file name; 413 above. This is about the memory of
-    /// a form that [`Upload`](crate::Upload) keeps. Default: 1 MiB.
+    /// a form that [`Upload`](crate::multipart::Upload) keeps. Default: 1 MiB.
     pub memory_bytes: usize,
     /// Bytes of one part with a file name; 413 above. Default: 32 MiB.
     pub file_bytes: u64,

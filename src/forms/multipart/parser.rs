@@ -32,10 +32,10 @@ pub trait PartSink {
 ///
 /// Make one value for each body, call [`write`](Multipart::write) for all pieces in order, and then
 /// [`finish`](Multipart::finish), which checks that the body was complete. The parser can be used on any
-/// thread. [`Upload`](crate::Upload) keeps fields in memory and files on the disk.
+/// thread. [`Upload`](crate::multipart::Upload) keeps fields in memory and files on the disk.
 ///
 /// ```
-/// use peregrine::{Multipart, MultipartError, MultipartLimits, PartHead, PartSink};
+/// use peregrine::multipart::{Multipart, MultipartError, MultipartLimits, PartHead, PartSink};
 ///
 /// /// Counts the bytes of each part and keeps none.
 /// #[derive(Default)]

@@ -59,8 +59,8 @@ impl FormFile {
     /// file is not synced.
     ///
     /// ```
-    /// # use peregrine::{MultipartLimits, Upload};
-    /// # fn main() -> Result<(), peregrine::UploadError> {
+    /// # use peregrine::multipart::{MultipartLimits, Upload};
+    /// # fn main() -> Result<(), peregrine::multipart::UploadError> {
     /// # let body = b"--x\r\nContent-Disposition: form-data; name=f; filename=g\r\n\r\n1\r\n--x--";
     /// # let (limits, folder) = (MultipartLimits::default(), std::env::temp_dir());
     /// # let form = Upload::read("multipart/form-data; boundary=x", body, limits, folder)?;
@@ -195,7 +195,7 @@ const MAX_EXTENSION: usize = 21;
 /// their own.
 ///
 /// ```
-/// use peregrine::display_name;
+/// use peregrine::multipart::display_name;
 ///
 /// assert_eq!(display_name("C:\\photos\\falcon.jpg"), "falcon.jpg");
 /// assert_eq!(display_name("../../etc/passwd"), "passwd");

@@ -3,7 +3,7 @@
 use super::file::FormFile;
 use std::borrow::Cow;
 
-/// The texts and files of a form that [`Upload`](crate::Upload) has read, each in the order of the form.
+/// The texts and files of a form that [`Upload`](crate::multipart::Upload) has read, each in the order of the form.
 /// Several may have the same name.
 ///
 /// Texts are bytes. Browsers send UTF-8 from pages in UTF-8. `text` and `texts` replace other bytes by
@@ -33,7 +33,7 @@ impl Form {
     /// All texts with their names.
     ///
     /// ```
-    /// # use peregrine::{MultipartLimits, Upload};
+    /// # use peregrine::multipart::{MultipartLimits, Upload};
     /// # let body = b"--x\r\nContent-Disposition: form-data; name=to\r\n\r\nAda\r\n\
     /// #     --x\r\nContent-Disposition: form-data; name=to\r\n\r\nBo\r\n--x--";
     /// # let (limits, folder) = (MultipartLimits::default(), std::env::temp_dir());

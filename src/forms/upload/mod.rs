@@ -21,7 +21,7 @@ use std::path::PathBuf;
 /// Why a form could not be read: it was refused, or the disk failed.
 ///
 /// ```
-/// use peregrine::{MultipartError, UploadError};
+/// use peregrine::multipart::{MultipartError, UploadError};
 ///
 /// assert_eq!(UploadError::from(MultipartError::FileTooLong).status(), 413);
 /// assert_eq!(UploadError::from(std::io::Error::other("a bad disk")).status(), 500);
@@ -105,9 +105,9 @@ impl std::error::Error for UploadError {
 /// # A form in memory
 ///
 /// ```
-/// use peregrine::{MultipartLimits, Upload};
+/// use peregrine::multipart::{MultipartLimits, Upload};
 ///
-/// # fn main() -> Result<(), peregrine::UploadError> {
+/// # fn main() -> Result<(), peregrine::multipart::UploadError> {
 /// let content_type = "multipart/form-data; boundary=xyz";
 /// let body = b"--xyz\r\nContent-Disposition: form-data; name=title\r\n\r\nA falcon\r\n\
 ///     --xyz\r\nContent-Disposition: form-data; name=photo; filename=\"../f.jpg\"\r\n\r\n\xff\xd8\r\n\
@@ -133,8 +133,11 @@ impl std::error::Error for UploadError {
 /// As the sink of a body that is not buffered, and so may be larger than memory:
 ///
 /// ```
-/// use peregrine::{BodyPlan, BodySink, Done, Flow, Handler, Incoming, MultipartLimits};
-/// use peregrine::{Request, Response, Upload, UploadError};
+/// use peregrine::{BodyPlan, Done, Handler};
+/// use peregrine::body::{BodySink, Flow, Incoming};
+/// use peregrine::multipart::MultipartLimits;
+/// use peregrine::{Request, Response};
+/// use peregrine::multipart::{Upload, UploadError};
 ///
 /// struct Receiving {
 ///     upload: Upload,
@@ -146,7 +149,7 @@ impl std::error::Error for UploadError {
 ///         self.failed = self.upload.write(piece).err();
 ///         match self.failed {
 ///             None => Flow::Continue,
-///             Some(_) => Flow::Answer,
+///             Some(_) => Flow::Respond,
 ///         }
 ///     }
 ///
@@ -215,7 +218,8 @@ impl Upload {
     /// Those of [`Upload::new`], [`Upload::write`] and [`Upload::finish`].
     ///
     /// ```
-    /// use peregrine::{Done, MultipartLimits, Request, Response, Upload};
+    /// use peregrine::{Done, Request, Response};
+    /// use peregrine::multipart::{MultipartLimits, Upload};
     ///
     /// fn handle(req: &Request<'_>, res: Response<'_>) -> Done {
     ///     let content_type = req.content_type().unwrap_or_default();
@@ -251,9 +255,9 @@ impl Upload {
     /// [`UploadError::Io`].
     ///
     /// ```
-    /// use peregrine::{MultipartLimits, Upload};
+    /// use peregrine::multipart::{MultipartLimits, Upload};
     ///
-    /// # fn main() -> Result<(), peregrine::UploadError> {
+    /// # fn main() -> Result<(), peregrine::multipart::UploadError> {
     /// # let folder = std::env::temp_dir();
     /// # let content_type = "multipart/form-data; boundary=x";
     /// let mut upload = Upload::new(content_type, MultipartLimits::default(), folder)?;

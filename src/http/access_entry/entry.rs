@@ -10,11 +10,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The data of one request for an access log.
 ///
-/// [`AccessLog`](crate::AccessLog) makes one for each request. A handler that writes its own lines makes it
+/// [`AccessLog`](crate::access_log::AccessLog) makes one for each request. A handler that writes its own lines makes it
 /// by [`AccessEntry::new`].
 ///
 /// ```
-/// use peregrine::{AccessEntry, Done, Request, Response};
+/// use peregrine::{Done, Request, Response};
+/// use peregrine::access_log::AccessEntry;
 /// use std::time::Instant;
 ///
 /// fn handle(req: &Request<'_>, res: Response<'_>) -> Done {
@@ -164,7 +165,7 @@ impl<'a> AccessEntry<'a> {
     ///
     /// ```
     /// let mut line = Vec::new();
-    /// peregrine::AccessEntry::escape("\"\n\u{e9}", &mut line);
+    /// peregrine::access_log::AccessEntry::escape("\"\n\u{e9}", &mut line);
     /// assert_eq!(line, b"\\\"\\x0a\\xc3\\xa9");
     /// ```
     pub fn escape(text: impl AsRef<[u8]>, line: &mut Vec<u8>) {

@@ -80,7 +80,7 @@ pub enum SendError {
     /// The name of a trailer is not a token or is not allowed there, or its value holds a control
     /// byte (RFC 9110 section 6.5.1). Nothing was sent.
     Trailer,
-    /// The name or id of an [`Event`](crate::Event) holds a line break, or the id a NUL. Nothing was
+    /// The name or id of an [`Event`](crate::sse::Event) holds a line break, or the id a NUL. Nothing was
     /// sent.
     Event,
     /// There is no room, and this is a worker's thread, which must not wait: workers that wait for
@@ -116,7 +116,7 @@ impl From<SendError> for io::Error {
 }
 
 /// Why [`BodySender::try_send`] did not send a piece, or
-/// [`EventSender::try_send`](crate::EventSender::try_send) an event.
+/// [`EventSender::try_send`](crate::sse::EventSender::try_send) an event.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum TrySendError<T = Payload> {

@@ -6,15 +6,14 @@
 //! `s` stops the server, another byte below 40 lets so many seconds pass, another FF is FF, and
 //! anything else only splits.
 
+use crate::body::{BodySender, SendError, TrySendError};
 use crate::checks;
 use crate::checks::limits;
 use crate::checks::responses as answers;
 use crate::checks::responses::Answer;
+use crate::sse::EventSender;
 use crate::testing::Connection;
-use crate::{
-    BodySender, Done, EventSender, Handler, Limits, Request, Responder, Response, SendError,
-    TrySendError,
-};
+use crate::{Done, Handler, Limits, Request, Responder, Response};
 use std::io::Write as _;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;

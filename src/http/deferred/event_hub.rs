@@ -24,7 +24,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 /// and to subscribe the page:
 ///
 /// ```
-/// use peregrine::{Done, Event, EventHub, Request, Response};
+/// use peregrine::{Done, Request, Response};
+/// use peregrine::sse::{Event, EventHub};
 /// use std::sync::Mutex;
 ///
 /// #[derive(Default)]

@@ -9,7 +9,7 @@ use std::time::Duration;
 /// One server-sent event: its data, name, id and retry time.
 ///
 /// ```
-/// use peregrine::Event;
+/// use peregrine::sse::Event;
 /// use std::time::Duration;
 ///
 /// let event = Event::new().event("price").id("17").data("EUR 3.50\nUSD 4.10");
@@ -131,7 +131,7 @@ impl From<String> for Event {
 /// While nothing is sent, the worker sends comments (heartbeats), by default every 15 s;
 /// [`Response::events_with_heartbeat`] sets another interval. So the server notices a client that has gone,
 /// and [`Limits::response_timeout`](crate::Limits::response_timeout) does not apply. Unsent events are held up to
-/// [`Limits::output_bytes`](crate::Limits::output_bytes), as with [`BodySender`](crate::BodySender).
+/// [`Limits::output_bytes`](crate::Limits::output_bytes), as with [`BodySender`](crate::body::BodySender).
 ///
 /// When the sender is dropped, or the server stops, the stream ends as complete. In both cases the client
 /// connects again; a response with 204 tells it not to.
@@ -140,7 +140,8 @@ impl From<String> for Event {
 /// [`Response::events_with_heartbeat`]: crate::Response::events_with_heartbeat
 ///
 /// ```
-/// use peregrine::{Done, Event, Request, Response};
+/// use peregrine::{Done, Request, Response};
+/// use peregrine::sse::Event;
 ///
 /// fn handle(req: &Request<'_>, res: Response<'_>) -> Done {
 ///     let seen = req.last_event_id().and_then(|id| id.parse().ok()).unwrap_or(0);
@@ -210,7 +211,8 @@ impl EventSender {
     /// Calls `f` once when the page has gone or its stream has ended; as [`BodySender::on_gone`].
     ///
     /// ```
-    /// # use peregrine::{Done, EventHub, Request, Response};
+    /// # use peregrine::{Done, Request, Response};
+    /// # use peregrine::sse::EventHub;
     /// fn handle(hub: &EventHub, _: &Request<'_>, res: Response<'_>) -> Done {
     ///     let (done, page) = res.events();
     ///     let others = hub.clone();

@@ -175,7 +175,7 @@ impl<'a> Request<'a> {
     }
 
     /// The id of the last event that the `EventSource` of a page got before its connection broke:
-    /// [`Event::id`](crate::Event::id). `None` if it got no event with an id.
+    /// [`Event::id`](crate::sse::Event::id). `None` if it got no event with an id.
     pub fn last_event_id(&self) -> Option<&'a str> {
         self.header("last-event-id").filter(|id| !id.is_empty())
     }

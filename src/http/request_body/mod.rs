@@ -68,7 +68,7 @@ impl BodyPlan {
     }
 
     /// [`BodyPlan::Stream`] without a limit but the sink's own: it can end the body at any time with
-    /// [`Flow::Answer`].
+    /// [`Flow::Respond`].
     pub fn stream(sink: impl BodySink) -> BodyPlan {
         BodyPlan::Stream(Box::new(sink), u64::MAX)
     }
@@ -95,7 +95,8 @@ impl std::fmt::Debug for BodyPlan {
 /// A panic in it is a 500 and closes the connection.
 ///
 /// ```
-/// use peregrine::{BodyPlan, BodySink, Done, Flow, Handler, Incoming, Request, Response};
+/// use peregrine::{BodyPlan, Done, Handler, Request, Response};
+/// use peregrine::body::{BodySink, Flow, Incoming};
 ///
 /// struct Sum(u64);
 ///
@@ -187,10 +188,10 @@ impl Resumer {
             .post(WorkerCommand::Resume(self.id, Flow::Continue));
     }
 
-    /// The sink is asked for its answer at once, paused or not, as by [`Flow::Answer`].
-    pub fn answer(&self) {
+    /// The sink is asked for its answer at once, paused or not, as by [`Flow::Respond`].
+    pub fn respond(&self) {
         self.handle
-            .post(WorkerCommand::Resume(self.id, Flow::Answer));
+            .post(WorkerCommand::Resume(self.id, Flow::Respond));
     }
 
     /// The request is over, or its client has gone.

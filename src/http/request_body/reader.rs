@@ -23,7 +23,8 @@ const ROOM: usize = 256 << 10;
 /// answered is a 500.
 ///
 /// ```
-/// use peregrine::{BodyPlan, BodyReader, Done, Handler, Request, Response};
+/// use peregrine::{BodyPlan, Done, Handler, Request, Response};
+/// use peregrine::body::BodyReader;
 ///
 /// struct App;
 ///
@@ -31,7 +32,7 @@ const ROOM: usize = 256 << 10;
 ///     fn body_plan(&self, _: &Request<'_>) -> BodyPlan {
 ///         let (plan, mut body) = BodyReader::new();
 ///         std::thread::spawn(move || match std::io::copy(&mut body, &mut std::io::sink()) {
-///             Ok(len) => body.answer(|res| res.text(&format!("{len} bytes"))),
+///             Ok(len) => body.respond(|res| res.text(&format!("{len} bytes"))),
 ///             Err(_) => false,
 ///         });
 ///         plan
@@ -95,11 +96,11 @@ impl BodyReader {
     }
 
     /// Answers the request, as [`Responder::send`] does. If the body is not complete yet it is
-    /// answered without the rest, as with [`Flow::Answer`], when its next piece comes. False if the
+    /// answered without the rest, as with [`Flow::Respond`], when its next piece comes. False if the
     /// client is gone, and on a worker's thread if it would have to wait.
-    pub fn answer(self, answer: impl FnOnce(Response<'_>) -> Done) -> bool {
+    pub fn respond(self, respond: impl FnOnce(Response<'_>) -> Done) -> bool {
         match self.responder() {
-            Some(responder) => responder.send(answer),
+            Some(responder) => responder.send(respond),
             None => false,
         }
     }
@@ -109,7 +110,7 @@ impl BodyReader {
         let mut state = self.0.lock();
         state.enough = true;
         if let (false, Some(resumer)) = (state.over, &state.resumer) {
-            resumer.answer();
+            resumer.respond();
         }
         match WorkerHandle::is_worker() {
             true => state.responder.take(),
@@ -148,7 +149,7 @@ impl Drop for BodyReader {
         state.enough = true;
         let abandoned = state.responder.take();
         if let (false, Some(resumer)) = (state.over, &state.resumer) {
-            resumer.answer();
+            resumer.respond();
         }
         drop(state);
         drop(abandoned);
@@ -172,7 +173,7 @@ impl BodySink for Inlet {
     fn piece(&mut self, piece: &[u8], body: &mut Incoming<'_>) -> Flow {
         let mut state = self.0.lock();
         if state.enough {
-            return Flow::Answer;
+            return Flow::Respond;
         }
         if state.resumer.is_none() {
             state.resumer = Some(body.resumer());

@@ -124,7 +124,7 @@ impl Response<'_> {
     ///
     /// The sender of a response that has no body, as to a HEAD, says [`SendError::Gone`].
     ///
-    /// [`SendError::Gone`]: crate::SendError::Gone
+    /// [`SendError::Gone`]: crate::body::SendError::Gone
     pub fn stream(self) -> (Done, BodySender) {
         self.stream_as(None)
     }

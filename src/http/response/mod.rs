@@ -133,6 +133,20 @@ impl<'a> Response<'a> {
     }
 
     /// Answers with a payload. One of 16 KiB or more is sent from where it lies, without a copy.
+    ///
+    /// ```
+    /// use peregrine::{Done, Request, Response};
+    /// use std::sync::Arc;
+    ///
+    /// fn handle(picture: &Arc<[u8]>, _: &Request<'_>, res: Response<'_>) -> Done {
+    ///     res.header("content-type", "image/png").send(picture.clone())
+    /// }
+    /// # let picture: Arc<[u8]> = Arc::from(*b"png");
+    /// # let app = peregrine::from_fn(move |req, res| handle(&picture, req, res));
+    /// # let mut client = peregrine::testing::Connection::new(&app);
+    /// # client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    /// # assert!(client.received().ends_with(b"\r\n\r\npng"));
+    /// ```
     pub fn send(self, payload: impl Into<Payload>) -> Done {
         let payload = payload.into();
         self.send_pieces(payload.len() as u64, |output| output.push_payload(payload))

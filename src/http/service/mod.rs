@@ -450,7 +450,7 @@ enum ResponseFailure {
 impl ResponseFailure {
     fn report<H: Handler>(&self, handler: &H, ends: &dyn Ends) {
         let error = match self {
-            ResponseFailure::Answer(error) => ConnectionError::Answer(error),
+            ResponseFailure::Answer(error) => ConnectionError::Response(error),
             ResponseFailure::Panic(panic) => ConnectionError::Panicked(panic.message()),
         };
         event!(Error, "the answer failed: {error}");

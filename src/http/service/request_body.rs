@@ -81,13 +81,13 @@ where
         };
         let flow = catch(|| match sink {
             Some(sink) => sink.piece(bytes, &mut incoming),
-            None => Flow::Answer,
+            None => Flow::Respond,
         });
         parts.http1.piece_taken(piece, parts.input);
         match flow {
             Ok(Flow::Continue) => {}
             Ok(Flow::Pause) => parts.http1.pause(self.now),
-            Ok(Flow::Answer) => parts.http1.answer_now(parts.input, &self.limits),
+            Ok(Flow::Respond) => parts.http1.answer_now(parts.input, &self.limits),
             Err(panic) => {
                 self.fail(&ResponseFailure::Panic(panic), parts);
                 self.end(parts.exchange.take());
@@ -120,7 +120,7 @@ where
             return;
         }
         match flow {
-            Flow::Answer => parts.http1.answer_now(parts.input, &self.limits),
+            Flow::Respond => parts.http1.answer_now(parts.input, &self.limits),
             Flow::Continue | Flow::Pause => parts.http1.resume(parts.input, self.now),
         }
     }
@@ -132,7 +132,7 @@ struct Bodiless(Respond);
 impl BodySink for Bodiless {
     /// There are no pieces.
     fn piece(&mut self, _: &[u8], _: &mut Incoming<'_>) -> Flow {
-        Flow::Answer
+        Flow::Respond
     }
 
     fn finish(self: Box<Self>, req: &Request<'_>, res: Response<'_>) -> Done {

@@ -24,7 +24,7 @@ fn what_no_worker_has_taken_ends_with_the_server() {
     let stopped = server.wait().expect("no thread failed");
     assert_eq!(read_all(&client), b"");
     assert_eq!((stopped.counters.accepted, stopped.counters.closed), (1, 1));
-    assert_eq!(stopped.cut, 1);
+    assert_eq!(stopped.aborted, 1);
     drop(stopper);
 }
 
@@ -144,7 +144,7 @@ mod websockets {
             client.read_to_end(&mut rest).is_ok()
         };
         assert!(clients.into_iter().all(is_at_its_end));
-        assert_eq!(stopped.cut, count);
+        assert_eq!(stopped.aborted, count);
     }
 
     #[test]

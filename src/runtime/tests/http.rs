@@ -71,7 +71,7 @@ impl Handler for App {
                 thread::spawn(move || {
                     let mut all = Vec::new();
                     if body.read_to_end(&mut all).is_ok() {
-                        body.answer(|res| res.body(all));
+                        body.respond(|res| res.body(all));
                     }
                     drop(live);
                 });

@@ -187,7 +187,7 @@ fn end(server: Running) -> Stopped {
     });
     let ended = tells.recv_timeout(PATIENCE).expect("the server ends");
     let stopped = ended.expect("no thread failed");
-    assert_eq!(stopped.cut, 0);
+    assert_eq!(stopped.aborted, 0);
     assert_eq!(stopped.counters.accepted, stopped.counters.closed);
     stopped
 }

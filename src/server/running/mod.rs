@@ -36,7 +36,7 @@ use std::thread::JoinHandle;
 ///
 /// server.stop();
 /// let stopped = server.wait()?;
-/// assert_eq!(stopped.cut, 0);
+/// assert_eq!(stopped.aborted, 0);
 /// # Ok(())
 /// # }
 /// ```
@@ -97,7 +97,7 @@ impl Running {
     ///
     /// A service manager keeps such listeners for the next process. Without this call the server accepts and
     /// answers these connections before it closes the listeners, because a close of the last listener would
-    /// reset them. [`hand_over`](crate::hand_over) makes this call itself.
+    /// reset them. [`hand_over`](crate::server::hand_over) makes this call itself.
     ///
     /// ```no_run
     /// # fn main() -> std::io::Result<()> {
@@ -196,7 +196,7 @@ impl Running {
         self.control.pool.close(self.control.stop_at());
         result.map(|()| Stopped {
             drained: ended.drained,
-            cut: ended.cut,
+            aborted: ended.cut,
             counters: self.counters(),
         })
     }

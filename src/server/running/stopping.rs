@@ -4,7 +4,7 @@ use crate::metrics::Counters;
 use crate::runtime::server_state::ServerState;
 use std::sync::Arc;
 
-/// Stops a server from any thread; see [`Running::stopper`](crate::Running::stopper).
+/// Stops a server from any thread; see [`Running::stopper`](crate::server::Running::stopper).
 ///
 /// Clones are the same handle. It may outlive the server. A drop of it stops nothing.
 ///
@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// let running = peregrine::Server::from_fn(|_, res| res.text("hi")).bind("127.0.0.1:0").start()?;
 /// let stopper = running.stopper();
 /// std::thread::spawn(move || stopper.stop());
-/// assert_eq!(running.wait()?.cut, 0);
+/// assert_eq!(running.wait()?.aborted, 0);
 /// # Ok(())
 /// # }
 /// ```
@@ -21,7 +21,7 @@ use std::sync::Arc;
 pub struct Stopper(pub(crate) Arc<ServerState>);
 
 impl Stopper {
-    /// As [`Running::stop`](crate::Running::stop).
+    /// As [`Running::stop`](crate::server::Running::stop).
     pub fn stop(&self) {
         self.0.stop();
     }
@@ -46,7 +46,7 @@ pub struct Stopped {
     /// idle, or with all requests answered.
     pub drained: u64,
     /// Connections that were still open at the deadline and were aborted.
-    pub cut: u64,
+    pub aborted: u64,
     /// The counters of the server since its start.
     pub counters: Counters,
 }

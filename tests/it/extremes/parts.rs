@@ -3,11 +3,11 @@
 
 use super::SIZES;
 use crate::support::{Answer, Asked, NEVER, read_answer};
+use peregrine::access_log::LogWriter;
+use peregrine::body::{BodySink, Flow, Incoming};
+use peregrine::sse::{Event, EventHub, EventLimits};
 use peregrine::testing::Connection;
-use peregrine::{
-    BodyPlan, BodySink, Done, Event, EventHub, EventLimits, Flow, Handler, Incoming, LogWriter,
-    Request, Response,
-};
+use peregrine::{BodyPlan, Done, Handler, Request, Response};
 use std::fs::File;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -48,7 +48,7 @@ macro_rules! each {
 #[test]
 fn folders_at_their_extremes() {
     use crate::scratch::Scratch;
-    use peregrine::{DirConfig, DirServer, Files};
+    use peregrine::files::{DirConfig, DirServer, FileServer};
 
     let scratch = Scratch::new();
     scratch.write("small.txt", "small");
@@ -58,7 +58,7 @@ fn folders_at_their_extremes() {
     let play = |name: &str, config: DirConfig| {
         let list = config.list_entries;
         let dir = DirServer::with_config(scratch.root(), config.clone()).expect("a folder");
-        let file = Files::with_config(scratch.path("small.txt"), config).expect("a file");
+        let file = FileServer::with_config(scratch.path("small.txt"), config).expect("a file");
         // Twice: read, and then from memory or an open file.
         for _ in 0..2 {
             let status = |path, field| ask(&dir, &get(path, field)).map(|answer| answer.status);
@@ -142,7 +142,7 @@ fn folders_at_their_extremes() {
 #[test]
 fn forms_at_their_extremes() {
     use crate::scratch::Scratch;
-    use peregrine::{MultipartLimits, Upload};
+    use peregrine::multipart::{MultipartLimits, Upload};
 
     let scratch = Scratch::new();
     let body = "--x\r\nContent-Disposition: form-data; name=a\r\n\r\ntext\r\n\

@@ -1,9 +1,10 @@
 //! The traffic that every server of these tests gets.
 
 use crate::support::{PATIENCE, ended, own_addr};
-use peregrine::{
-    BodyPlan, Config, Done, Event, Handler, Request, Response, Server, Stats, Stopped,
-};
+use peregrine::metrics::Stats;
+use peregrine::server::Stopped;
+use peregrine::sse::Event;
+use peregrine::{BodyPlan, Config, Done, Handler, Request, Response, Server};
 use std::thread;
 use std::time::Duration;
 
@@ -47,19 +48,23 @@ impl Handler for App {
 }
 
 #[cfg(feature = "websocket")]
-impl peregrine::WebSocketHandler for App {
+impl peregrine::ws::WebSocketHandler for App {
     type Conn = ();
 
-    fn accept_ws(&self, _: &Request<'_>, _: &mut peregrine::Upgrade<'_>) -> Option<()> {
+    fn accept_ws(&self, _: &Request<'_>, _: &mut peregrine::ws::Upgrade<'_>) -> Option<()> {
         Some(())
     }
 
-    fn handle_ws_conn(&self, ws: &mut peregrine::Ws<'_, ()>) {
+    fn handle_ws_conn(&self, ws: &mut peregrine::ws::Ws<'_, ()>) {
         ws.subscribe("topic");
         ws.send("welcome");
     }
 
-    fn handle_ws_frame(&self, ws: &mut peregrine::Ws<'_, ()>, message: peregrine::Message<'_>) {
+    fn handle_ws_frame(
+        &self,
+        ws: &mut peregrine::ws::Ws<'_, ()>,
+        message: peregrine::ws::Message<'_>,
+    ) {
         ws.send(message);
         ws.publish("topic", "published");
         ws.hub().send(ws.id(), "by another way");

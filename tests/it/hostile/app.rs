@@ -1,9 +1,9 @@
 //! What the hostile clients and the well-behaved ones ask: a little of everything.
 
-use peregrine::{
-    BodySender, Done, Handler, Message, Payload, Request, Response, Stats, TrySendError, Upgrade,
-    WebSocketHandler, Ws,
-};
+use peregrine::body::{BodySender, TrySendError};
+use peregrine::metrics::Stats;
+use peregrine::ws::{Message, Upgrade, WebSocketHandler, Ws};
+use peregrine::{Done, Handler, Payload, Request, Response};
 use std::fs::File;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;

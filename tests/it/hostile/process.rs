@@ -53,7 +53,7 @@ pub(crate) fn serve() {
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
     running.stop();
     let stopped = running.wait().expect("no thread failed");
-    println!("{} cut", stopped.cut);
+    println!("{} aborted", stopped.aborted);
 }
 
 impl Process {

@@ -2,9 +2,10 @@
 
 use super::super::support::own_addr;
 use super::*;
-use peregrine::{
-    Disconnect, Hub, Message, PreparedMessage, Relay, Running, Server, Upgrade, WebSocketHandler,
-    Ws,
+use peregrine::Server;
+use peregrine::server::Running;
+use peregrine::ws::{
+    Disconnect, Hub, Message, PreparedMessage, Relay, Upgrade, WebSocketHandler, Ws,
 };
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -103,7 +104,7 @@ fn bench(raise: Raise) -> Bench {
     });
     let config = Config {
         ws_threads: 1,
-        ws_limits: peregrine::WsLimits {
+        ws_limits: peregrine::ws::WsLimits {
             backlog_bytes: 8 << 20,
             ..Default::default()
         },
@@ -140,7 +141,7 @@ impl Bench {
         });
         self.server.stop();
         let stopped = ended(self.server);
-        assert_eq!((stopped.cut, stopped.counters.panics), (0, panics));
+        assert_eq!((stopped.aborted, stopped.counters.panics), (0, panics));
         let count = |n: &AtomicU64| n.load(Ordering::SeqCst);
         assert_eq!(count(&self.hooks.begun), count(&self.hooks.ended));
     }

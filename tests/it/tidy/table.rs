@@ -77,17 +77,20 @@ fn fields(of: &str, value: &dyn std::fmt::Debug) -> Vec<(String, String)> {
 /// All limits and their defaults, of the features that are there.
 fn limits() -> Vec<(String, String)> {
     let mut limits = fields("Limits", &Limits::default());
-    limits.extend(fields("EventLimits", &peregrine::EventLimits::default()));
+    limits.extend(fields(
+        "EventLimits",
+        &peregrine::sse::EventLimits::default(),
+    ));
     #[cfg(feature = "websocket")]
-    limits.extend(fields("WsLimits", &peregrine::WsLimits::default()));
+    limits.extend(fields("WsLimits", &peregrine::ws::WsLimits::default()));
     #[cfg(feature = "multipart")]
     limits.extend(fields(
         "MultipartLimits",
-        &peregrine::MultipartLimits::default(),
+        &peregrine::multipart::MultipartLimits::default(),
     ));
     #[cfg(feature = "dir")]
     {
-        let fields = fields("DirConfig", &peregrine::DirConfig::default());
+        let fields = fields("DirConfig", &peregrine::files::DirConfig::default());
         let is_limit = |name: &str| {
             OF_DIR
                 .iter()
