@@ -14,21 +14,21 @@ use crate::shared::panic_guard::catch;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// Connections taken before anything else is done.
+/// The most connections that are accepted in one turn of the loop.
 pub(crate) const BATCH: usize = 256;
 
-/// How long accepting pauses when there is no room, unless a connection closes before.
+/// How long accepting pauses when there is no room. The close of a connection ends the pause earlier.
 pub(crate) const BACK_OFF: Duration = Duration::from_millis(50);
 
-/// Pauses in which not all workers have answered, before a client is turned away.
+/// While not all workers have responded, accepting pauses so often before a client is refused.
 const PATIENCE: u32 = 100;
 
-/// Why taking connections ended for now.
+/// Why accepting ended for now.
 #[derive(Debug)]
 enum Pause {
-    /// Nobody is waiting, or the batch is full: the listener will say when there is more.
+    /// The backlog is empty, or the batch is full. The poller reports the listener when there is more.
     Drained,
-    /// As many are open as may be.
+    /// The limit on connections is reached.
     Full,
     /// Out of descriptors or memory.
     Exhausted(io::Error),
@@ -39,9 +39,9 @@ pub(crate) struct Listeners {
     list: Vec<(ListenerId, Listener)>,
     watched: bool,
     reserve: Reserve,
-    /// When accepting goes on, unless room is made before.
+    /// When accepting continues, unless there is room before.
     resume_at: Option<Instant>,
-    /// How often there was no place or no descriptor since the last connection was taken.
+    /// How often the limit or the lack of descriptors was met since the last connection was accepted.
     failures: u32,
     /// When the workers were last asked for idle connections.
     asked_at: Option<Instant>,
@@ -59,7 +59,7 @@ impl Listeners {
         }
     }
 
-    /// Starts to listen for connections, or stops.
+    /// Starts or stops to watch the listeners.
     pub(crate) fn watch(&mut self, on: bool, poll: &Poll) -> io::Result<()> {
         if self.watched == on {
             return Ok(());
@@ -81,12 +81,12 @@ impl Listeners {
         Ok(())
     }
 
-    /// The listener that an event's token names.
+    /// The listener with the token of this event.
     pub(crate) fn index(&self, token: Token) -> Option<usize> {
         token.listener().filter(|&i| i < self.list.len())
     }
 
-    /// Renews interest where the system needs that.
+    /// Renews the interest in the listener on systems that need it.
     fn renew(&self, index: usize, poll: &Poll) -> io::Result<()> {
         match poll.is_oneshot() && self.watched {
             true => poll.modify(
@@ -98,7 +98,7 @@ impl Listeners {
         }
     }
 
-    /// After how long [`Listeners::resume`] has something to do; `None` if it never has.
+    /// The time until [`Listeners::resume`] has something to do. `None`: it has nothing to do.
     #[inline]
     pub(crate) fn timeout(&self, control: &ServerState) -> Option<Duration> {
         if self.list.is_empty() {
@@ -110,7 +110,7 @@ impl Listeners {
         }
     }
 
-    /// Accepts again if there is reason to hope for room.
+    /// Accepts again if there may be room.
     #[inline]
     pub(crate) fn resume(&mut self, control: &ServerState, poll: &Poll) -> io::Result<()> {
         self.timeout(control)
@@ -131,14 +131,14 @@ impl Listeners {
         self.resume_at = None;
         self.reserve.fill();
         if let Err(error) = self.watch(true, poll) {
-            // Out of memory, most likely, as for what it paused for.
+            // The likely reason is a lack of memory, as for the pause itself.
             event!(Warn, "accepting goes on later: {error}");
             self.resume_at = Some(Instant::now() + BACK_OFF);
         }
         Ok(())
     }
 
-    /// Takes up to `most` connections of one listener. If there is room for none, asks for some and
+    /// Accepts up to `most` connections of one listener. If there is no room, asks the workers for room and
     /// pauses.
     pub(crate) fn accept(
         &mut self,
@@ -183,7 +183,8 @@ impl Listeners {
                 accept_error::is_descriptor(error)
             }
         };
-        // Idle connections go first. If there are none, a client must learn that waiting is of no use.
+        // Idle connections are closed first. If there are none, the client is refused, because a wait would
+        // be in vain.
         if can_turn_away && self.has_asked(control) {
             self.turn_one_away(index, control, config);
         }
@@ -192,18 +193,18 @@ impl Listeners {
         self.renew(index, poll)
     }
 
-    /// The workers have been asked for idle connections a moment ago, and have answered, or have had the
-    /// time to.
+    /// The workers were asked for idle connections a moment ago. All have responded, or have had the time to
+    /// respond.
     fn has_asked(&self, control: &ServerState) -> bool {
         let is_recent = |at: Instant| at.elapsed() < QUIET;
         let has_asked = self.asked_at.is_some_and(is_recent) && control.has_answered();
         self.failures > 0 && has_asked || self.failures > PATIENCE
     }
 
-    /// `full`: for want of places, not of descriptors.
+    /// `full`: the reason is the limit on connections, not a lack of descriptors.
     fn pause(&mut self, full: bool, control: &ServerState, poll: &Poll) -> io::Result<()> {
         control.capacity.wait();
-        // A connection may have closed just before, and then no idle one has to.
+        // A connection may have closed just before. Then no idle one has to be closed.
         if full && control.capacity.has_room() {
             return Ok(());
         }
@@ -213,7 +214,7 @@ impl Listeners {
         self.watch(false, poll)
     }
 
-    /// Takes one connection in the place of the reserve, and ends it.
+    /// Accepts one connection with the descriptor of the reserve, and refuses it.
     fn turn_one_away(&mut self, index: usize, control: &ServerState, config: &Config) {
         self.reserve.empty();
         let _ = guarded(&control.capacity.counters, || {
@@ -265,7 +266,7 @@ fn take_one(id: ListenerId, listener: &Listener, control: &ServerState) -> io::R
     })
 }
 
-/// Takes one connection. A panic in that costs this one.
+/// Accepts one connection. A panic closes only this connection.
 fn guarded<T>(counters: &WorkerCounters, take: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     catch(take).unwrap_or_else(|panic| {
         counters.connection_errors.add_shared(1);
@@ -279,15 +280,14 @@ fn guarded<T>(counters: &WorkerCounters, take: impl FnOnce() -> io::Result<T>) -
     })
 }
 
-/// Ends a connection that there is no place for.
+/// Refuses a connection for which there is no room.
 fn turn_away(socket: Plain, control: &ServerState, config: &Config) {
-    // Before the client can know.
+    // Counted first, because the client can see the response at once.
     control.capacity.counters.turned_away.add_shared(1);
     accept_error::turn_away(socket, config);
 }
 
-/// Takes up to `most` connections, and says how many there were. `accept` says `None` if there is no
-/// place for one.
+/// Accepts up to `most` connections and returns their number. `accept` returns `None` if there is no room.
 fn take_some(
     most: usize,
     mut accept: impl FnMut() -> io::Result<Option<Accepted>>,
@@ -300,14 +300,14 @@ fn take_some(
                 take(accepted);
                 taken += 1;
             }
-            // The backlog may be empty. If it is not, the listener is reported as ready again.
+            // The backlog may be empty now. If it is not, the poller reports the listener again.
             Ok(None) if taken > 0 => break,
             Ok(None) => return (0, Pause::Full),
             Err(error) => match accept_error::failure(&error) {
-                AcceptFailure::Nobody => break,
-                // A listener that says nothing else must not keep the thread busy.
+                AcceptFailure::Empty => break,
+                // A listener that only reports errors must not keep the thread busy.
                 AcceptFailure::One if failed < BATCH => failed += 1,
-                // The same: systems look for a descriptor before they look for a client.
+                // This counts too: some systems look for a descriptor before they look for a client.
                 _ if taken > 0 => break,
                 AcceptFailure::One | AcceptFailure::All => return (taken, Pause::Exhausted(error)),
             },
@@ -323,7 +323,7 @@ mod tests {
 
     const ONE: io::Result<Option<()>> = Ok(Some(()));
 
-    /// Takes connections from a script: how many, and why it ended. `None` is no place.
+    /// Accepts the connections of a script. Returns their number and why it ended. `None`: there is no room.
     fn script(most: usize, mut results: Vec<io::Result<Option<()>>>) -> (usize, Pause, usize) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
         let addr = listener.local_addr().expect("bound");
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_of_one_connection_cost_nobody_else() {
+    fn errors_of_one_connection_affect_no_other() {
         let aborted = || Err(io::ErrorKind::ConnectionAborted.into());
         let results = vec![ONE, aborted(), aborted(), ONE, ONE];
         let (taken, pause, left) = script(2, results);
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_costs_one_connection() {
+    fn a_panic_closes_one_connection() {
         let counters = WorkerCounters::default();
         let mut left = 3;
         let accept = || {
@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_place_accepting_pauses() {
+    fn accepting_pauses_at_the_limit_on_connections() {
         let (taken, pause, left) = script(BATCH, vec![Ok(None), ONE]);
         assert!(matches!(pause, Pause::Full), "{pause:?}");
         assert_eq!((taken, left), (0, 1));
@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listener_that_only_fails_is_left_alone() {
+    fn a_listener_that_only_fails_is_not_polled_without_end() {
         let results = (0..10 * BATCH).map(|_| Err(io::ErrorKind::ConnectionAborted.into()));
         let (taken, pause, left) = script(BATCH, results.collect());
         assert!(matches!(pause, Pause::Exhausted(_)), "{pause:?}");
@@ -395,7 +395,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn without_descriptors_or_memory_accepting_pauses() {
+    fn accepting_pauses_without_descriptors_or_memory() {
         use rustix::io::Errno;
         for errno in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM] {
             let (taken, pause, left) = script(BATCH, vec![Err(errno.into()), ONE]);

@@ -11,27 +11,27 @@ use peregrine_protocol::http::response::{BodySize, ResponseHead};
 use socket2::{Domain, Socket, Type};
 use std::io;
 
-/// What an error of `accept` is about.
+/// What an error of `accept` concerns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AcceptFailure {
-    /// Nobody is waiting.
-    Nobody,
-    /// One connection, which is gone: the next one may be better.
+    /// The backlog is empty.
+    Empty,
+    /// It concerns one connection, which is gone. The next one may succeed.
     One,
-    /// All that could follow now.
+    /// It concerns all connections: the next one would fail too.
     All,
 }
 
-/// Linux passes on errors of the network that the new connection has met already, and BSDs those of
-/// a client that has left (accept(2)): none of them is one of the listener.
+/// Linux reports network errors that are already pending on the new connection, and the BSDs report that the
+/// client has left (accept(2)). These are not errors of the listener.
 pub(crate) fn failure(error: &io::Error) -> AcceptFailure {
     use io::ErrorKind::{
         ConnectionAborted, ConnectionReset, HostUnreachable, Interrupted, NetworkDown,
         NetworkUnreachable, NotConnected, PermissionDenied, TimedOut, WouldBlock,
     };
     match error.kind() {
-        WouldBlock => AcceptFailure::Nobody,
-        // A signal has come between, or a firewall does not want it.
+        WouldBlock => AcceptFailure::Empty,
+        // A signal interrupted the call, or a firewall forbids the connection.
         Interrupted | PermissionDenied => AcceptFailure::One,
         ConnectionAborted | ConnectionReset | NotConnected | TimedOut => AcceptFailure::One,
         NetworkDown | NetworkUnreachable | HostUnreachable => AcceptFailure::One,
@@ -45,7 +45,7 @@ pub(crate) fn failure(error: &io::Error) -> AcceptFailure {
     }
 }
 
-/// The process or the system has no descriptors left, which the reserve helps against; it does not
+/// The process or the system has no descriptors left. The reserve helps against this; it does not help
 /// against a lack of memory.
 pub(crate) fn is_descriptor(error: &io::Error) -> bool {
     error
@@ -82,12 +82,12 @@ mod codes {
 
 use codes::{DESCRIPTORS, OF_ONE};
 
-/// A descriptor that is kept for the moment when there is no other.
+/// A descriptor that is kept in reserve for the moment when there is no other.
 #[derive(Debug)]
 pub(crate) struct Reserve(Option<Socket>);
 
 impl Reserve {
-    /// `wanted`: whether there will be anything to use it for.
+    /// `wanted`: whether this thread accepts connections.
     pub(crate) fn new(wanted: bool) -> Reserve {
         let mut reserve = Reserve(None);
         if wanted {
@@ -96,10 +96,10 @@ impl Reserve {
         reserve
     }
 
-    /// Takes one if it has none and there is one.
+    /// Opens the reserve again if it is empty and a descriptor is free.
     pub(crate) fn fill(&mut self) {
         if self.0.is_none() {
-            // Bound to nothing: the cheapest descriptor that every system has.
+            // An unbound socket is the cheapest descriptor that every system has.
             self.0 = Socket::new(Domain::IPV4, Type::DGRAM, None).ok();
         }
     }
@@ -109,11 +109,11 @@ impl Reserve {
     }
 }
 
-/// What is read of a client that is turned away: a close with more unread is a reset, which may
-/// overtake the response.
+/// How many bytes of a refused client are read. A close with unread bytes is a reset, which may overtake the
+/// response.
 const READ: usize = 64 << 10;
 
-/// Answers a client that has asked for something, without waiting for anything, and closes.
+/// Sends a response to a client that has sent something, and closes. Never waits.
 pub(crate) fn turn_away(mut socket: Plain, config: &Config) {
     let mut buffer = [0; 4 << 10];
     let mut read = 0;
@@ -131,11 +131,11 @@ pub(crate) fn turn_away(mut socket: Plain, config: &Config) {
             upgrade: false,
         };
         let fields = field_line!("Retry-After", "1");
-        // Without a body, so that it is right for every method.
+        // It has no body, so that it is correct for every method.
         let (size, request) = (BodySize::Known(0), ResponseContext::default());
         let mut output = Output::default();
         output.push_with(|out| encoder.head(&head, fields, size, request, out));
-        // If there is no room for it, there is nothing more to say.
+        // If the socket has no room for it, the client gets only the close.
         let _ = socket.send(&output);
         let _ = socket.shutdown_write();
         while go_on(&mut socket) {}
@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_of_one_connection_is_not_the_listeners() {
+    fn an_error_of_one_connection_is_not_one_of_the_listener() {
         use io::ErrorKind;
         for kind in [
             ErrorKind::Interrupted,
@@ -161,14 +161,14 @@ mod tests {
         }
         assert_eq!(
             failure(&ErrorKind::WouldBlock.into()),
-            AcceptFailure::Nobody
+            AcceptFailure::Empty
         );
         assert_eq!(failure(&ErrorKind::OutOfMemory.into()), AcceptFailure::All);
     }
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn what_the_manual_says() {
+    fn the_errors_that_the_manual_of_linux_names() {
         use rustix::io::Errno;
         let of = |errno: Errno| {
             let error = io::Error::from(errno);
@@ -191,7 +191,7 @@ mod tests {
         ] {
             assert_eq!(of(errno), (AcceptFailure::One, false), "{errno}");
         }
-        assert_eq!(of(Errno::AGAIN), (AcceptFailure::Nobody, false));
+        assert_eq!(of(Errno::AGAIN), (AcceptFailure::Empty, false));
         for errno in [Errno::MFILE, Errno::NFILE] {
             assert_eq!(of(errno), (AcceptFailure::All, true), "{errno}");
         }

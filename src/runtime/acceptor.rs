@@ -14,7 +14,7 @@ pub(crate) struct Acceptor {
     listeners: Listeners,
     control: Arc<ServerState>,
     config: Arc<Config>,
-    /// What is on its way to each worker.
+    /// Connections that are to be given to each worker.
     batches: Vec<Vec<Accepted>>,
     turn: usize,
 }
@@ -92,7 +92,7 @@ impl Acceptor {
         Ok(())
     }
 
-    /// One wake-up for all that goes to one worker.
+    /// Wakes each worker once for all its connections.
     fn hand_over(&mut self) {
         for (worker, batch) in self.control.workers.iter().zip(&mut self.batches) {
             if !batch.is_empty() && worker.mailbox.put(batch.drain(..)) {
@@ -102,8 +102,8 @@ impl Acceptor {
     }
 }
 
-/// The worker for the next connection: the one whose turn it is, or the one with the fewest, those
-/// that are behind it in turn coming first.
+/// The worker for the next connection: the one with the fewest connections. Of several, the one that is next
+/// in turn.
 fn choose(control: &ServerState, config: &Config, turn: &mut usize) -> usize {
     let count = control.workers.len();
     let mut workers = (0..count).map(|i| (*turn + i) % count);

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Parts with a lock each: a power of two.
+/// The number of parts, each with its own lock. A power of two.
 const PARTS: usize = 16;
 
 /// The unit that is counted: an IPv4 address, or an IPv6 network of 64 bits, because each host of a network
@@ -45,7 +45,7 @@ impl AddressGroup {
 pub(crate) struct Addresses {
     /// For each address.
     most: usize,
-    /// Those that are not counted.
+    /// Networks that are not counted.
     exempt: Vec<IpNetwork>,
     parts: [Mutex<HashMap<AddressGroup, usize>>; PARTS],
 }
@@ -59,13 +59,13 @@ impl Addresses {
         }
     }
 
-    /// One more connection of this client. False if its address has as many as it may: then it is not
+    /// Counts one more connection of this client. False if its address has reached the limit: then it is not
     /// counted.
     pub(crate) fn enter(&self, peer: Option<SocketAddr>) -> bool {
         self.add(peer, self.most)
     }
 
-    /// The same for one that has got in already.
+    /// Counts a connection that is open already, without regard to the limit.
     pub(crate) fn enter_anyway(&self, peer: Option<SocketAddr>) {
         self.add(peer, usize::MAX);
     }
@@ -83,7 +83,7 @@ impl Addresses {
         true
     }
 
-    /// One of them has ended.
+    /// A connection of this client has ended.
     pub(crate) fn leave(&self, peer: Option<SocketAddr>) {
         let Some(group) = self.group(peer) else {
             return;
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_and_sites_are_counted() {
+    fn ipv4_hosts_and_ipv6_networks_are_counted() {
         for (one, same, other) in [
             ("192.0.2.1", "192.0.2.1", "192.0.2.2"),
             ("192.0.2.1", "::ffff:192.0.2.1", "::ffff:192.0.2.2"),
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_kept_of_those_that_have_left() {
+    fn no_entry_is_kept_for_clients_that_have_left() {
         let addresses = addresses(10);
         let of = |n: u16| Some(SocketAddr::from(([10, 0, (n >> 8) as u8, n as u8], 1)));
         for _ in 0..3 {

@@ -20,8 +20,9 @@ pub(crate) fn bind_thread(index: usize) {
     }
 }
 
-/// What lets a thread run where the calling one may now, whoever starts it: threads inherit the CPU
-/// that a worker is bound to. Nothing to do unless workers are.
+/// Returns a function that lets a new thread run on all CPUs that the calling thread may use now. It is
+/// needed because a thread that a worker starts inherits the CPU to which the worker is bound. Without bound
+/// workers it does nothing.
 #[cfg(target_os = "linux")]
 pub(crate) fn keep(are_bound: bool) -> impl Fn() + Send + Sync + 'static {
     use rustix::thread::{sched_getaffinity, sched_setaffinity};
@@ -29,18 +30,18 @@ pub(crate) fn keep(are_bound: bool) -> impl Fn() + Send + Sync + 'static {
     let allowed = are_bound.then(|| sched_getaffinity(None).ok()).flatten();
     move || {
         if let Some(allowed) = &allowed {
-            // Where it fails the thread is bound to a CPU, and works.
+            // If it fails, the thread stays bound to one CPU, and works.
             let _ = sched_setaffinity(None, allowed);
         }
     }
 }
 
-/// Nobody is bound on this system.
+/// Threads are not bound on this system.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn keep(_are_bound: bool) -> impl Fn() + Send + Sync + 'static {
     || {}
 }
 
-/// Not on this system: threads run where it puts them.
+/// Not supported on this system: it chooses where threads run.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn bind_thread(_index: usize) {}

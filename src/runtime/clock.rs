@@ -5,7 +5,7 @@ use crate::metrics::WorkerCounters;
 use peregrine_protocol::Seconds;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// How old the date in a response may get.
+/// The maximum age of the date in a response.
 const DATE_AGE: Duration = Duration::from_millis(500);
 
 pub(crate) struct Clock {
@@ -20,17 +20,16 @@ pub(crate) fn unix() -> u64 {
     seconds_of(SystemTime::now())
 }
 
-/// None of them before that.
+/// No timing before this moment.
 fn seconds_of(date: SystemTime) -> u64 {
     date.duration_since(UNIX_EPOCH)
         .map_or(0, |unix| unix.as_secs())
 }
 
-/// For an [`Instant`] that the clock of the system has no number for.
+/// Stands for a moment that an [`Instant`] of this system cannot represent.
 const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
-/// When `wait` has passed from now on; a wait of more than a century, which is one without an end,
-/// lasts a century.
+/// The moment when `wait` has passed. A wait of more than a century is treated as one century.
 pub(crate) fn after(wait: Duration) -> Instant {
     Instant::now() + wait.min(CENTURY)
 }
@@ -44,13 +43,13 @@ impl Clock {
         }
     }
 
-    /// Looks at the clock. Says the date as seconds since 1970 when it may have changed.
+    /// Reads the clock. Returns the date in seconds since 1970 if it may have changed.
     pub(crate) fn tick(&mut self) -> Option<u64> {
         self.advance(self.start.elapsed(), unix)
     }
 
-    /// All limits of time go by `now`, since the start, which never goes back. The date is the time of
-    /// day, whatever that does.
+    /// All timeouts use `now`, the time since the start, which never goes back. The date follows the time of
+    /// day, which may jump.
     fn advance(&mut self, now: Duration, unix: impl FnOnce() -> u64) -> Option<u64> {
         self.now = now;
         if self.now < self.date_due {
@@ -60,12 +59,12 @@ impl Clock {
         Some(unix())
     }
 
-    /// Since the start, and not as of the last look.
+    /// The time since the start, read from the clock and not from the last tick.
     pub(crate) fn elapsed(&self) -> Duration {
         self.start.elapsed()
     }
 
-    /// All that the last look was for is done.
+    /// All that the last tick was for is done.
     pub(crate) fn end_turn(&self, is_timed: bool, counters: &WorkerCounters) {
         counters.count_panics();
         counters.turns.add(1);
@@ -82,21 +81,21 @@ impl Clock {
         self.now
     }
 
-    /// Whole seconds since the start.
+    /// The time since the start in whole seconds.
     #[inline]
     pub(crate) fn seconds(&self) -> Seconds {
         Seconds::at(self.now)
     }
 
-    /// How long until the next whole second.
+    /// The time until the next whole second.
     #[inline]
     pub(crate) fn to_next_second(&self) -> Duration {
         Duration::new(0, 1_000_000_000 - self.now.subsec_nanos())
     }
 }
 
-/// Chooses one in so many, by chance: each in its turn would meet the same request again and again where
-/// they come in a pattern.
+/// Chooses one in `n` at random. A fixed interval would select the same request again and again if requests
+/// come in a pattern.
 pub(crate) struct Sampler {
     one_in: u32,
     /// Until the next.
@@ -105,17 +104,17 @@ pub(crate) struct Sampler {
 }
 
 impl Sampler {
-    /// `seed`: not all threads shall choose alike. 0 in so many are none.
+    /// `seed` differs between threads, so that they do not choose alike. A rate of 0 chooses none.
     pub(crate) fn new(one_in: u32, seed: usize) -> Sampler {
         Sampler {
             one_in,
             left: 1,
-            // Not 0, which this has no way out of; the golden ratio spreads small numbers.
+            // Not 0, because xorshift never leaves 0. The golden ratio spreads small numbers.
             chance: (seed as u32).wrapping_mul(0x9e37_79b9) | 1,
         }
     }
 
-    /// Whether this is one. The first is.
+    /// Whether this one is chosen. The first is.
     #[inline]
     pub(crate) fn next(&mut self) -> bool {
         self.left = self.left.saturating_sub(1);
@@ -128,7 +127,7 @@ impl Sampler {
         self.chance ^= self.chance << 13;
         self.chance ^= self.chance >> 17;
         self.chance ^= self.chance << 5;
-        // From 1 to 2 n - 1: n on average.
+        // A number from 1 to 2 n - 1, which is n on average.
         let most = self.one_in.saturating_mul(2) - 1;
         self.left = 1 + self.chance % most;
         true
@@ -139,8 +138,8 @@ impl Sampler {
 mod tests {
     use super::*;
 
-    /// Somebody sets the time of day, by hours and to the beginning of 1970: the date follows within
-    /// [`DATE_AGE`], and what limits go by does not notice.
+    /// The time of day is set, by hours and to the beginning of 1970. The date follows within [`DATE_AGE`],
+    /// and timeouts are not affected.
     #[test]
     fn the_time_of_day_may_jump() {
         let mut clock = Clock::new();

@@ -12,16 +12,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// A shortage is over when no connection has met it for this time. Each shortage is logged once, however
-/// many connections meet it.
+/// A shortage is over when no connection has met it for this time. A shortage is logged once, not for each
+/// connection.
 pub(crate) const QUIET: Duration = Duration::from_secs(2);
 
-/// Of all connections, how many idle ones are closed at a time to make room: a search for them looks
-/// at all, and is worth the more the more it finds.
+/// The share of all connections that is closed at a time to make room, if so many are idle. A search looks at
+/// all connections, so it has to find several.
 pub(crate) const SHARE: usize = 32;
 pub(crate) const MOST_AT_A_TIME: usize = 256;
 
-/// One place in so many is kept from connections that last.
+/// One place in this number is not given to long-lived connections.
 const FOR_REQUESTS: usize = 8;
 
 /// Shared by all threads that open or close connections.
@@ -29,19 +29,19 @@ pub(crate) struct ConnectionLimit {
     most: usize,
     open: AtomicUsize,
     pub(crate) addresses: Addresses,
-    /// What connections may take of all places that last as long as the client wants: WebSockets and
-    /// streams of events. The rest is kept for requests.
+    /// The places for connections that last as long as the client wants: WebSockets and streams of events.
+    /// The rest is kept for requests.
     pub(crate) lasting: Arc<Share>,
     /// An accepting thread waits for a connection to close.
     awaited: AtomicBool,
     begun: Instant,
-    /// As many are open as may be, and there are more who wait.
+    /// All places are taken, and new connections wait.
     full: Episode,
-    /// The system has no descriptors or no memory for a connection.
+    /// The system has no descriptor or no memory for a new connection.
     exhausted: Episode,
-    /// An address has as many as it may.
+    /// An address has reached its limit.
     crowded: Episode,
-    /// Of threads that accept.
+    /// Wakes the threads that accept.
     pub(crate) counters: Arc<WorkerCounters>,
 }
 
@@ -62,8 +62,8 @@ impl ConnectionLimit {
         }
     }
 
-    /// Takes a place, if there is one: no more than one, as others would take those that are about to be
-    /// given back for taken.
+    /// Takes a place if one is free. The count never exceeds the limit, not even for a moment, because other
+    /// threads would see a place as taken that is not.
     pub(crate) fn take(&self) -> bool {
         let has_room = self.open.fetch_add(1, Ordering::AcqRel) < self.most;
         if !has_room {
@@ -72,7 +72,7 @@ impl ConnectionLimit {
         has_room
     }
 
-    /// Takes places whether there are any or not, for those who have got in already.
+    /// Takes places for connections that are open already, even above the limit.
     pub(crate) fn take_anyway(&self, n: usize) {
         self.open.fetch_add(n, Ordering::AcqRel);
     }
@@ -82,7 +82,7 @@ impl ConnectionLimit {
         self.open.fetch_sub(1, Ordering::AcqRel);
     }
 
-    /// Gives a place back. True if somebody waits for that.
+    /// Gives a place back. True if a thread waits for it.
     ///
     /// One order for this and [`ConnectionLimit::wait`]: each writes what the other reads next, and one of
     /// them has to see it.
@@ -96,17 +96,17 @@ impl ConnectionLimit {
         self.open.load(Ordering::SeqCst) < self.most
     }
 
-    /// The next connection to close is waited for, unless [`ConnectionLimit::has_room`] now.
+    /// A thread waits for the next connection that closes, unless [`ConnectionLimit::has_room`] now.
     pub(crate) fn wait(&self) {
         self.awaited.store(true, Ordering::SeqCst);
     }
 
-    /// None has closed since [`ConnectionLimit::wait`].
+    /// No connection has closed since [`ConnectionLimit::wait`].
     pub(crate) fn is_awaited(&self) -> bool {
         self.awaited.load(Ordering::SeqCst)
     }
 
-    /// How many idle connections to close for those who wait.
+    /// How many idle connections to close to make room.
     pub(crate) fn surplus(&self) -> usize {
         (self.open.load(Ordering::Acquire) / SHARE).clamp(1, MOST_AT_A_TIME)
     }
@@ -123,7 +123,7 @@ impl ConnectionLimit {
         }
     }
 
-    /// There is no descriptor or no memory for one more.
+    /// There is no descriptor or no memory for one more connection.
     pub(crate) fn tell_exhausted(&self, error: &io::Error) {
         if self.exhausted.meet(self.begun.elapsed()) {
             self.counters.accept_outages.add_shared(1);
@@ -131,7 +131,7 @@ impl ConnectionLimit {
         }
     }
 
-    /// The address of a new connection has as many as it may.
+    /// The address of a new connection has reached its limit.
     pub(crate) fn tell_crowded(&self, peer: Option<SocketAddr>) {
         self.counters.turned_away_by_address.add_shared(1);
         if self.crowded.meet(self.begun.elapsed()) {
@@ -144,12 +144,12 @@ impl ConnectionLimit {
         }
     }
 
-    /// There is a shortage, whose end is to be told.
+    /// There is a shortage. Its end has to be logged.
     pub(crate) fn is_short(&self) -> bool {
         self.full.is_on() || self.exhausted.is_on() || self.crowded.is_on()
     }
 
-    /// Tells the end of what is over.
+    /// Logs the end of each shortage that is over.
     pub(crate) fn tell_over(&self) {
         if self.is_short() {
             let now = self.begun.elapsed();
@@ -160,16 +160,13 @@ impl ConnectionLimit {
                 event!(Info, "there is room for new connections again");
             }
             if self.crowded.is_over(now) {
-                event!(
-                    Info,
-                    "no address has as many connections as it may any more"
-                );
+                event!(Info, "no address is at its connection limit any more");
             }
         }
     }
 }
 
-/// A time in which something is met again and again.
+/// A period in which a limit is met again and again.
 #[derive(Default)]
 struct Episode {
     /// When it was last met, in milliseconds and one more; 0 if it is over.
@@ -177,7 +174,7 @@ struct Episode {
 }
 
 impl Episode {
-    /// True if it begins.
+    /// Notes that the limit is met. True if the period begins.
     fn meet(&self, now: Duration) -> bool {
         let now = now.as_millis() as u64 + 1;
         self.last.swap(now, Ordering::AcqRel) == 0
@@ -187,7 +184,7 @@ impl Episode {
         self.last.load(Ordering::Relaxed) > 0
     }
 
-    /// True, once, if it has ended.
+    /// True if the period has ended, once for each period.
     fn is_over(&self, now: Duration) -> bool {
         let last = self.last.load(Ordering::Acquire);
         let quiet = (now.as_millis() as u64 + 1).saturating_sub(last);
@@ -212,16 +209,16 @@ mod tests {
     }
 
     #[test]
-    fn no_more_places_than_there_are() {
+    fn no_more_places_are_given_than_exist() {
         let capacity = capacity(10);
         assert!((0..10).all(|_| capacity.take()));
         assert!(!capacity.take());
-        assert!(!capacity.give(), "nobody waits");
+        assert!(!capacity.give(), "no thread waits");
         capacity.take_anyway(5);
         assert!(!capacity.take());
         capacity.wait();
-        assert!(capacity.give(), "somebody waits");
-        assert!(!capacity.give(), "and has been told");
+        assert!(capacity.give(), "a thread waits");
+        assert!(!capacity.give(), "the thread was woken already");
     }
 
     #[test]
@@ -238,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn an_episode_is_told_of_twice() {
+    fn the_begin_and_the_end_of_a_shortage_are_logged() {
         let episode = Episode::default();
         let at = |tenths| QUIET * tenths / 10;
         assert!(!episode.is_over(at(0)) && !episode.is_on());
@@ -251,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn room_is_made_for_a_share() {
+    fn idle_connections_are_closed_by_a_share_of_the_limit() {
         for (open, surplus) in [(1, 1), (63, 1), (64, 2), (100_000, 256)] {
             let capacity = capacity(100_000);
             capacity.take_anyway(open);

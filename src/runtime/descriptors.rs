@@ -9,8 +9,9 @@ const PER_THREAD: usize = 4;
 /// Standard streams, and what a program opens itself: an estimate.
 const SPARE: usize = 16;
 
-/// How many of [`Config::connections`] there are descriptors for, beside those of so many threads and
-/// listeners. Raises the limit first if that is wanted, and says so in the log if they are too few.
+/// How many of [`Config::connections`] have a descriptor, after those of `threads` and listeners. Raises the
+/// limit of the process first if the configuration asks for it, and writes an event to the log if there are
+/// too few.
 pub(crate) fn connections_that_fit(config: &Config, threads: usize, listeners: usize) -> usize {
     let own = threads * PER_THREAD + listeners + SPARE;
     if config.raise_descriptors {
@@ -41,7 +42,7 @@ mod limit {
         Some(usize::try_from(most).unwrap_or(usize::MAX))
     }
 
-    /// To `wanted`, or as far as the process may.
+    /// Raises the limit to `wanted`, or as far as the system allows.
     pub(crate) fn raise(wanted: usize) {
         let wanted = wanted as u64;
         let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
@@ -49,12 +50,12 @@ mod limit {
             return;
         }
         let current = Some(maximum.map_or(wanted, |maximum| maximum.min(wanted)));
-        // What it is afterwards is looked up.
+        // The caller reads the new limit.
         let _ = setrlimit(Resource::Nofile, Rlimit { current, maximum });
     }
 }
 
-/// Sockets are no descriptors there, and have no limit of the process.
+/// On Windows sockets are not descriptors, and the process has no limit on them.
 #[cfg(not(unix))]
 mod limit {
     pub(crate) fn get() -> Option<usize> {

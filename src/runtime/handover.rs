@@ -1,10 +1,10 @@
 //! Passes listeners from one process to the next.
 //!
-//! The old process gives the new one a Unix socket as its standard input: the only descriptor that a
-//! program can take over by name without `unsafe`. Everything else goes through that, safely: the
-//! listeners as `SCM_RIGHTS`, one byte beside each to say what it is, and then a byte each way. The new
-//! one says that it is ready; the old one, that it gives way. Only then does either act on it, so a
-//! process that dies, hangs or is killed at any moment leaves exactly one that serves.
+//! The old process gives the new one a Unix socket as its standard input, because that is the only descriptor
+//! that a program can take over by name without `unsafe`. Everything else goes through this socket: the
+//! listeners as `SCM_RIGHTS`, one byte beside each for its kind, and then one byte in each direction. The new
+//! process reports that it is ready, and the old one confirms that it stops. Only then do both act on it. So
+//! if a process ends or hangs at any moment, exactly one process serves.
 
 use super::clock;
 use super::listener::{BindAddr, Listener};
@@ -25,13 +25,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Tells a process that its standard input is our socket: which form of this we speak, a colon, and the
-/// process that says so. Those that a process starts later see it, too: it is not for them.
+/// The environment variable that tells a process that its standard input is our socket. Its value is the
+/// version of the protocol, a colon, and the id of the old process. Processes that the new one starts inherit
+/// the variable; the id shows them that it is not for them.
 const VARIABLE: &str = "PEREGRINE_INHERIT";
 const VERSION: &str = "2";
 
-/// How long the process before this one may take for what it does at once. It may be stopped, or be none
-/// of ours.
+/// How long the old process may take for a step that it does at once. It may be suspended, or it may be
+/// another program.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 const TCP: u8 = b't';
@@ -42,10 +43,10 @@ const END: u8 = b'.';
 const READY: u8 = b'r';
 const GIVE_WAY: u8 = b'g';
 
-/// Listeners that one process takes over; more of them is no list of ours.
+/// The most listeners that one process takes over. A longer list is not from this library.
 const MOST: usize = 4096;
 
-/// How often a process that waits for its successor looks whether it is to stop itself.
+/// How often a process that waits for its successor checks whether it has to stop itself.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Starts `command` with the listeners of all `controls`, which stop when it is ready.
@@ -55,8 +56,8 @@ pub(crate) fn hand_over(
     ready_within: Duration,
 ) -> io::Result<Child> {
     let until = clock::after(ready_within);
-    // The first of two that is ready stops the servers, by which the other fails; and what is taken
-    // back for that one would be taken from the first.
+    // Only one hand-over at a time: the first process that is ready stops the servers, so a second one would
+    // fail. What the failure takes back would be taken from the first.
     let begun: Option<Vec<_>> = controls.iter().map(|c| c.hands_over()).collect();
     let Some(_begun) = begun else {
         return Err(io::Error::other("another process is about to take over"));
@@ -70,7 +71,7 @@ pub(crate) fn hand_over(
         .env(VARIABLE, format!("{VERSION}:{}", std::process::id()))
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .spawn();
-    // It would keep the other end open, and we would never see the end of the new process.
+    // `command` would keep the other end open, and the end of the new process would not be noticed.
     command.stdin(Stdio::null());
     let mut child = started?;
     let left_before: Vec<_> = controls.iter().map(|c| c.leaves_backlog()).collect();
@@ -78,7 +79,7 @@ pub(crate) fn hand_over(
     let became_ready = pass(&listeners, &ours, until)
         .and_then(|()| wait_ready(&mut ours, until, is_stopping))
         .and_then(|()| {
-            // This comes before the message: after it, the clients in the backlog belong to the new process.
+            // Before the message: after it the clients in the backlog belong to the new process.
             listeners
                 .iter()
                 .for_each(|listener| listener.keep_file(true));
@@ -130,7 +131,7 @@ fn pass(listeners: &[Listener], to: &UnixStream, until: Instant) -> io::Result<(
             to,
             &[IoSlice::new(&[kind])],
             &mut control,
-            // A process that has ended by now is an error, and no signal that ends this one.
+            // If the process has ended by now, this is an error, and not a SIGPIPE that ends this process.
             #[cfg(not(target_vendor = "apple"))]
             SendFlags::NOSIGNAL,
             #[cfg(target_vendor = "apple")]
@@ -211,28 +212,27 @@ pub struct Inherited(Arc<Mutex<Heritage>>);
 
 #[derive(Debug, Default)]
 struct Heritage {
-    /// Those that nobody has asked for yet, and whether the file is to be removed at the end.
+    /// Listeners that no server has taken yet, each with whether its file is to be removed at the end.
     listeners: Vec<(Listener, bool)>,
-    /// Files of those that a server has taken.
+    /// Files of the listeners that a server has taken.
     files: Vec<Arc<SocketFile>>,
     parent: Option<UnixStream>,
-    /// Those that have started.
+    /// The servers that have started.
     servers: Vec<Weak<ServerState>>,
 }
 
 impl Inherited {
-    /// Takes what the process that has started this one hands over: nothing, if it does not. The
-    /// standard input, through which that comes, leads nowhere afterwards, so there is nothing left for
-    /// a second call or for processes that this one starts. Blocks until the list is complete, which
-    /// the other process sends at once, for at most 30 seconds.
+    /// Takes the listeners that the parent process hands over. If it hands none over, the list is empty. The
+    /// listeners come through the standard input, which afterwards is closed to everything else, so a second
+    /// call and processes that this one starts find nothing there. Blocks until the list is complete, for at
+    /// most 30 seconds; the parent process sends it at once.
     ///
     /// Listeners are taken from the parent of this process only, and on Linux only if the socket was made
     /// by it, as this user or as root.
     ///
     /// # Errors
     ///
-    /// The other process has gone, does not send the list in time, or does not speak the same language as
-    /// this one.
+    /// The other process has ended, does not send the list in time, or uses another version of the protocol.
     pub fn from_parent() -> io::Result<Inherited> {
         let mut heritage = Heritage::default();
         let parent = std::os::unix::process::parent_id();
@@ -251,20 +251,20 @@ impl Inherited {
         Ok(Inherited(Arc::new(Mutex::new(heritage))))
     }
 
-    /// No process hands anything over: this one was started by hand, or by a service manager.
+    /// An empty list, as for a process that was started by hand or by a service manager.
     pub fn is_none(&self) -> bool {
         self.lock().parent.is_none()
     }
 
-    /// Tells the process before this one to stop, when all servers of this one have started; waits
-    /// until it has begun to, for at most 30 seconds. Listeners that no server has taken are closed. Does
-    /// nothing if there is no process before this one.
+    /// Tells the old process to stop. Call it when all servers of this process have started. Blocks until the
+    /// old process has begun to stop, for at most 30 seconds. Listeners that no server has taken are closed.
+    /// Does nothing if there is no old process.
     ///
     /// # Errors
     ///
-    /// The process before this one has ended, is stopping for good, has waited too long or does not
-    /// answer in time; or a server of this one is told to stop. The process before this one goes on then,
-    /// and this one should end.
+    /// The old process has ended, stops without a successor, has waited too long or does not respond in time;
+    /// or a server of this process is told to stop. The old process then continues to serve, and this process
+    /// should end.
     pub fn ready(&self) -> io::Result<()> {
         let mut heritage = self.lock();
         heritage.listeners.clear();
@@ -281,12 +281,12 @@ impl Inherited {
         Ok(())
     }
 
-    /// [`Inherited::ready`] is for this server, too.
+    /// Adds a server to those that [`Inherited::ready`] reports as ready.
     pub(crate) fn serves(&self, control: &Arc<ServerState>) {
         self.lock().servers.push(Arc::downgrade(control));
     }
 
-    /// Puts inherited listeners in the place of addresses.
+    /// Replaces addresses by inherited listeners for them.
     pub(crate) fn claim(&self, places: Vec<BindAddr>) -> Vec<BindAddr> {
         let mut heritage = self.lock();
         let claim = |place| match place {
@@ -309,7 +309,7 @@ impl Inherited {
 }
 
 impl Heritage {
-    /// All of one address: each has a queue of its own.
+    /// All listeners of one address, because each has its own queue of connections.
     fn tcp(&mut self, addrs: &[SocketAddr]) -> Vec<TcpListener> {
         let addr_of = |listener: &Listener| match listener {
             Listener::Tcp(listener) => listener.local_addr().ok(),
@@ -355,7 +355,7 @@ impl Heritage {
         };
         let file = has_file.then(|| {
             let file = Arc::new(SocketFile::new(path));
-            // It is still that of the process before this one.
+            // The file still belongs to the old process.
             file.keep(true);
             self.files.push(file.clone());
             file
@@ -364,8 +364,8 @@ impl Heritage {
     }
 }
 
-/// Whether the other end of `socket` was made by the process `parent`, for this user or by root. Elsewhere
-/// than on Linux the system does not tell without `unsafe`.
+/// Whether the other end of `socket` was created by the process `parent`, as this user or as root. Only Linux
+/// tells this without `unsafe`.
 fn is_from(socket: BorrowedFd<'_>, parent: u32) -> bool {
     #[cfg(target_os = "linux")]
     {
@@ -382,7 +382,7 @@ fn is_from(socket: BorrowedFd<'_>, parent: u32) -> bool {
     }
 }
 
-/// Says that this process is ready, and waits until the one before it gives way.
+/// Reports that this process is ready, and waits until the old one confirms that it stops.
 fn wait_way(
     mut parent: &UnixStream,
     until: Instant,
@@ -396,7 +396,7 @@ fn wait_way(
             break io::Error::other("this process stops");
         }
         let Ok(wait) = left(until) else {
-            let text = "the process before this one did not give way in time";
+            let text = "the old process did not stop in time";
             break io::Error::new(ErrorKind::TimedOut, text);
         };
         parent.set_read_timeout(Some(wait.min(LOOK)))?;
@@ -408,7 +408,8 @@ fn wait_way(
             Err(error) => return Err(error),
         }
     };
-    // It cannot give way any more after this. If it has in the meantime, nobody else serves.
+    // After this the old process cannot confirm any more. If it has confirmed in the meantime, only this
+    // process serves.
     parent.shutdown(Shutdown::Both)?;
     parent.set_nonblocking(true)?;
     match parent.read(&mut byte) {
@@ -438,7 +439,8 @@ fn receive(parent: &UnixStream, until: Instant) -> io::Result<Vec<(Listener, boo
         });
         let fd = fds.flatten().next();
         if let Some(fd) = &fd {
-            // Not every system can do so on receiving; at the start of a program there is nobody else.
+            // Not every system can set this while it receives. At the start of a program no other thread
+            // runs.
             rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC)?;
         }
         let listener = match (byte, fd) {
@@ -455,7 +457,7 @@ fn receive(parent: &UnixStream, until: Instant) -> io::Result<Vec<(Listener, boo
 }
 
 fn unknown() -> io::Error {
-    let text = "the process before this one speaks another language";
+    let text = "the old process uses another version of the hand-over";
     io::Error::new(ErrorKind::InvalidData, text)
 }
 
@@ -463,7 +465,7 @@ fn unknown() -> io::Error {
 mod tests {
     use super::*;
 
-    /// A socket on which nothing is said, by a process that lives.
+    /// A socket of a process that lives and sends nothing.
     #[test]
     fn waits_end() {
         let (ours, mut theirs) = UnixStream::pair().expect("a pair");
@@ -480,7 +482,7 @@ mod tests {
         assert_eq!(
             late,
             Err(ErrorKind::BrokenPipe),
-            "it must not give way to us"
+            "the old process must not stop for this one"
         );
 
         let (ours, _theirs) = UnixStream::pair().expect("a pair");
@@ -488,7 +490,7 @@ mod tests {
         let stopped = stopped.map_err(|error| error.to_string());
         assert_eq!(stopped, Err("this process stops".to_owned()));
 
-        // It had given way before we gave up.
+        // The old process had confirmed before this one gave up.
         let (ours, mut theirs) = UnixStream::pair().expect("a pair");
         theirs.write_all(&[GIVE_WAY]).expect("written");
         wait_way(&ours, Instant::now() + PATIENCE, || true).expect("ours");

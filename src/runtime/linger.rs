@@ -6,16 +6,15 @@ use super::poll::Interest;
 use super::transport::Transport;
 use crate::metrics::WorkerCounters;
 
-/// All bytes are sent, and the sending half is closed. What the client still sends is read and discarded,
-/// up to this number of bytes. Then only the end of its stream is awaited,
-/// as closing with something unread would reset the
-/// connection, and what was sent last might be lost with it. What the client sends meanwhile is held by the
-/// system, within the bounds of its receive buffer, and so is what is read when it has ended.
+/// All bytes are sent, and the sending half is closed. What the client still sends is read and discarded, up
+/// to this number of bytes. After that only the end of its stream is awaited: a close with unread bytes would
+/// reset the connection, and the last bytes that were sent might be lost. What the client sends meanwhile
+/// stays in the receive buffer of the system, which is bounded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Lingering(u32);
 
 impl Lingering {
-    /// `None` if there is no client any more to wait for.
+    /// `None` if the client has gone.
     pub(crate) fn begin<T: Transport>(link: &mut Link<T>, most: usize) -> Option<Lingering> {
         let most = u32::try_from(most).unwrap_or(u32::MAX);
         let is_told = link.socket.stream.shutdown_write().is_ok();
@@ -24,7 +23,7 @@ impl Lingering {
 
     pub(crate) fn interest(self) -> Interest {
         match self.0 {
-            // The poller tells the end of a client even so, where it can.
+            // Where the system supports it, the poller still reports the end of the client.
             0 => Interest::Nothing,
             _ => Interest::Read,
         }
@@ -35,7 +34,7 @@ impl Lingering {
         readable || self.0 == 0
     }
 
-    /// Reads what the client still sends, and forgets it.
+    /// Reads what the client still sends, and discards it.
     #[inline(never)]
     pub(crate) fn discard<T: Transport>(
         &mut self,

@@ -10,12 +10,13 @@ use std::io;
 
 pub(crate) struct Link<T> {
     pub(crate) socket: Socket<T>,
-    /// What the poller watches for; `None` before the first time the socket had nothing for us.
+    /// What the poller watches for. `None`: the socket is not registered yet, because every read and write
+    /// has succeeded so far.
     watched: Option<Interest>,
-    /// The system had no memory for the last call. The poller would say at once that the socket is
-    /// ready, so it is not asked: the call is made again in the next second.
+    /// The system had no memory for the last call. The poller would report the socket as ready at once, so it
+    /// is not used: the call is made again in the next second.
     starved: bool,
-    /// Bytes that the tally has for the connection.
+    /// Bytes that the memory budget counts for the connection.
     counted: u32,
 }
 
@@ -29,7 +30,7 @@ impl<T: Transport> Link<T> {
         }
     }
 
-    /// What has arrived. 0 bytes are the end of it, `None` says that there is nothing at present.
+    /// Reads what has arrived. 0 bytes are the end of the stream. `None`: there is nothing at present.
     #[inline]
     pub(crate) fn read(&mut self, room: &mut [u8]) -> io::Result<Option<usize>> {
         self.starved = false;
@@ -40,7 +41,7 @@ impl<T: Transport> Link<T> {
         }
     }
 
-    /// Sends what is next. `None` if the socket takes nothing at present.
+    /// Sends the next part of the output. `None` if the socket takes nothing at present.
     #[inline]
     pub(crate) fn send(&mut self, output: &Output) -> io::Result<Option<Written>> {
         match self.socket.stream.send(output) {
@@ -56,13 +57,13 @@ impl<T: Transport> Link<T> {
         self.starved
     }
 
-    /// The next call is made without waiting any longer.
+    /// Allows the next call at once.
     #[inline]
     pub(crate) fn retry(&mut self) {
         self.starved = false;
     }
 
-    /// Has the poller watch for this; `None` leaves it as it is.
+    /// Tells the poller what to watch for. `None`: the same as before.
     #[inline]
     pub(crate) fn watch(
         &mut self,
@@ -92,13 +93,13 @@ impl<T: Transport> Link<T> {
         }
     }
 
-    /// Whether a read brings something that no event will tell of.
+    /// Whether a read returns bytes that no event will report.
     #[inline(always)]
     pub(crate) fn has_read_ahead(&self) -> bool {
         self.socket.stream.wants().read
     }
 
-    /// The socket can be written to: what the transport wants to write goes first.
+    /// The socket can be written to. Bytes that the transport itself has to write go first.
     #[inline(always)]
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         match self.socket.stream.flush() {
@@ -107,7 +108,7 @@ impl<T: Transport> Link<T> {
         }
     }
 
-    /// The poller is not to watch it any more.
+    /// Removes the socket from the poller.
     pub(crate) fn unwatch(&mut self, poll: &Poll) {
         let before = self.watched.take();
         if let Some(socket) = self.socket.stream.socket().filter(|_| before.is_some()) {
@@ -115,13 +116,13 @@ impl<T: Transport> Link<T> {
         }
     }
 
-    /// The connection holds so many bytes from now on.
+    /// Reports that the connection holds `bytes` bytes from now on.
     #[inline]
     pub(crate) fn charge(&mut self, held: usize, tally: &mut LocalUsage) {
         self.counted = tally.count(self.counted, held);
     }
 
-    /// Bytes that it was last charged for.
+    /// Bytes that were last counted for it.
     pub(crate) fn charged(&self) -> u32 {
         self.counted
     }

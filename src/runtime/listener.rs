@@ -28,23 +28,23 @@ use std::{
 /// Where to listen.
 #[derive(Debug)]
 pub(crate) enum BindAddr {
-    /// What a name stands for; the first that can be bound is taken.
+    /// The addresses of a name; the first that can be bound is used.
     Tcp(io::Result<Vec<SocketAddr>>),
-    /// Listeners of one address, each with a queue of its own, so that none may be left out.
+    /// Listeners of one address. Each has its own queue of connections, so none may be left out.
     Inherited(Vec<TcpListener>),
-    /// With the mode of its file.
+    /// The path of a Unix socket, with the mode of its file.
     #[cfg(unix)]
     Unix(PathBuf, u32),
-    /// With its file, if that is ours now.
+    /// An inherited listener, with its file if this server has to remove it.
     #[cfg(unix)]
     InheritedUnix(UnixListener, Option<Arc<SocketFile>>),
 }
 
-/// A place to listen, by the order in which a server was told of them.
+/// The number of a listen address, in the order of the calls on the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ListenerId(pub(crate) u16);
 
-/// Does not block.
+/// The listening socket. It is non-blocking.
 #[derive(Debug)]
 pub(crate) enum Listener {
     Tcp(TcpListener),
@@ -54,12 +54,12 @@ pub(crate) enum Listener {
     Unix(Option<Arc<SocketFile>>, UnixListener),
 }
 
-/// Whether several listeners of one address share its connections.
+/// Whether the system balances connections between several listeners of one address.
 pub(crate) const CAN_SHARE: bool = cfg!(any(target_os = "linux", target_os = "freebsd"));
 
 impl Listener {
-    /// Binds to `addr`. `shared`: so that [`Listener::another`] can bind to it as well; still an
-    /// error if anyone else has it. `only_v6`: see [`bind`].
+    /// Binds to `addr`. With `shared`, [`Listener::another`] can bind to the address as well. If another
+    /// program has the address, this is an error in any case. `only_v6`: see [`bind`].
     pub(crate) fn tcp(
         addr: SocketAddr,
         shared: bool,
@@ -75,16 +75,16 @@ impl Listener {
         Listener::inherited(socket.into(), config)
     }
 
-    /// A listener that someone else has bound.
+    /// A listener that another program has bound.
     pub(crate) fn inherited(
         listener: TcpListener,
         config: &ListenerConfig,
     ) -> io::Result<Listener> {
         listener.set_nonblocking(true)?;
-        // What is accepted inherits it on Linux; elsewhere `accept` sets it again.
+        // On Linux accepted connections inherit the option; elsewhere `accept` sets it.
         socket2::SockRef::from(&listener).set_tcp_nodelay(config.nodelay)?;
-        // Not everything that looks like Linux has it, nor every kind of socket that a service manager
-        // can pass (MPTCP): a server without it serves.
+        // Some systems that resemble Linux lack the option, and so do some kinds of sockets that a service
+        // manager can pass (MPTCP). The server works without it.
         #[cfg(target_os = "linux")]
         let _ = socket2::SockRef::from(&listener).set_tcp_notsent_lowat(UNSENT);
         Ok(Listener::Tcp(listener))
@@ -106,7 +106,7 @@ impl Listener {
         Listener::inherited_unix(listener, Some(Arc::new(file)))
     }
 
-    /// One more of the same address, with a queue of its own: [`CAN_SHARE`].
+    /// Binds one more listener to the same address, with its own queue of connections; see [`CAN_SHARE`].
     pub(crate) fn another(&self, config: &ListenerConfig) -> io::Result<Listener> {
         match self {
             Listener::Tcp(listener) => {
@@ -121,7 +121,7 @@ impl Listener {
         }
     }
 
-    /// Whether its file, if it has made one, outlives it.
+    /// Sets whether its file, if it has created one, stays when it is closed.
     #[cfg(unix)]
     pub(crate) fn keep_file(&self, kept: bool) {
         if let Listener::Unix(Some(file), _) = self {
@@ -129,7 +129,7 @@ impl Listener {
         }
     }
 
-    /// The same again: what one of them takes, the other does not.
+    /// A second handle for the same queue of connections.
     pub(crate) fn same(&self) -> io::Result<Listener> {
         match self {
             Listener::Tcp(listener) => Ok(Listener::Tcp(listener.try_clone()?)),
@@ -140,7 +140,7 @@ impl Listener {
         }
     }
 
-    /// Where it listens.
+    /// The address on which it listens.
     pub(crate) fn addr(&self) -> io::Result<ListenAddr> {
         match self {
             Listener::Tcp(listener) => listener.local_addr().map(ListenAddr::Tcp),
@@ -167,8 +167,8 @@ impl Listener {
     }
 }
 
-/// A bound socket that does not listen yet. `[::]` takes IPv4, too, whatever the default of the system is,
-/// unless `only_v6` says that there is another socket for it.
+/// Binds a socket, which does not listen yet. `[::]` also accepts IPv4, whatever the default of the system
+/// is, unless `only_v6` says that there is another socket for IPv4.
 fn bind(addr: SocketAddr, shared: bool, only_v6: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     // On Windows the option of this name would let others take the port.
@@ -176,7 +176,7 @@ fn bind(addr: SocketAddr, shared: bool, only_v6: bool) -> io::Result<Socket> {
     socket.set_reuse_address(true)?;
     if addr.is_ipv6() && addr.ip().is_unspecified() {
         let set = socket.set_only_v6(only_v6);
-        // OpenBSD has nothing else.
+        // On OpenBSD such a socket never accepts IPv4.
         set.or_else(|error| if only_v6 { Err(error) } else { Ok(()) })?;
     }
     if shared {

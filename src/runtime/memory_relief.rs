@@ -9,18 +9,18 @@ use peregrine_protocol::Seconds;
 use std::cmp::Reverse;
 use std::time::Duration;
 
-/// For each connection, how long none is looked for after too few were found: a hundred times what a look
-/// takes, at most.
+/// After a search that found too few, how long the next search waits, for each connection. It is about a
+/// hundred times what the search takes.
 pub(crate) const REST: Duration = Duration::from_micros(10);
 
-/// What a connection may hold however short memory is.
+/// What a connection may hold even if memory is short.
 const SMALL: u32 = 16 << 10;
 
-/// The place of a connection among those that are to be closed: the one that has made no progress for
-/// longest comes first, and of several the one that holds most.
+/// The rank of a connection among those that are to be closed. The one without progress for the longest time
+/// comes first, and of several the one that holds most.
 pub(crate) type Stall = (Seconds, Reverse<u32>);
 
-/// Of a connection that holds `held` bytes and last made progress at `moved`; `None` if it stays.
+/// The rank of a connection that holds `held` bytes and last made progress at `moved`. `None`: it stays open.
 pub(crate) fn stall(held: u32, moved: Seconds, limit: Duration, now: Seconds) -> Option<Stall> {
     let is_stalled = || moved.after(limit) <= now;
     (held > SMALL && is_stalled()).then_some((moved, Reverse(held)))
@@ -29,15 +29,15 @@ pub(crate) fn stall(held: u32, moved: Seconds, limit: Duration, now: Seconds) ->
 /// The searches of one thread.
 #[derive(Default)]
 pub(crate) struct MemoryRelief {
-    /// When the next one may be, as they look at all connections.
+    /// When the next search may begin, because a search looks at all connections.
     next: Duration,
-    /// The last one has found some, so the next one is not left to chance.
+    /// The last search found some, so the next one follows without a pause.
     goes_on: bool,
 }
 
 impl MemoryRelief {
-    /// Appends the identifiers of those that are to be closed now, a 32nd at most. They come in order, and
-    /// are closed for as long as memory is short.
+    /// Appends the identifiers of the connections that may be closed now, at most a 32nd of all. They are in
+    /// order of their rank, and the caller closes them for as long as memory is short.
     pub(crate) fn search<T>(
         &mut self,
         slab: &Slab<T>,
@@ -56,13 +56,13 @@ impl MemoryRelief {
         }
     }
 
-    /// The last search has found some.
+    /// Whether the last search found some.
     #[inline]
     pub(crate) fn goes_on(&self) -> bool {
         self.goes_on
     }
 
-    /// Until the next search that has something to find.
+    /// The time until the next search that can find something.
     pub(crate) fn timeout(&self, now: Duration) -> Option<Duration> {
         self.goes_on.then(|| self.next.saturating_sub(now))
     }

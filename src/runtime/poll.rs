@@ -1,12 +1,11 @@
 //! Waits for sockets. The only file that uses `polling`.
 //!
-//! Level-triggered, so that a connection is registered once and one read per event will do. On
-//! Windows, which has no such mode in `polling`, interest is renewed after each event.
+//! Events are level-triggered, so a connection is registered once and needs one read per event. `polling` has
+//! no such mode on Windows; there the interest is renewed after each event.
 //!
-//! On Linux the wait asks the poller's own epoll descriptor: release 3.11 of `polling` arms a timer
-//! and renews its notifier around every wait, five system calls where one does the work. The
-//! wake-up is then an eventfd of ours. `linux_waits_see_what_polling_registered` pins what this
-//! rests on.
+//! On Linux the wait calls epoll with the poller's own descriptor, because release 3.11 of `polling` arms a
+//! timer and renews its notifier around every wait: five system calls instead of one. The wake-up is then an
+//! eventfd of this file. The test `linux_waits_see_what_polling_registered` checks the assumption.
 #![allow(unsafe_code)]
 
 use super::clock::Clock;
@@ -30,19 +29,19 @@ use rustix::{
 pub(crate) struct Token(usize);
 
 impl Token {
-    /// The listener of this number, less than [`Slot::RESERVED`].
+    /// The token of the listener with this number, less than [`Slot::RESERVED`].
     pub(crate) fn of_listener(index: usize) -> Token {
         Token(Slot::COUNT + index)
     }
 
-    /// The number of the listener, if it names one.
+    /// The number of the listener, if it is the token of one.
     #[inline]
     pub(crate) fn listener(self) -> Option<usize> {
         let index = self.0.checked_sub(Slot::COUNT);
         index.filter(|index| *index < Slot::RESERVED)
     }
 
-    /// The connection, if it names one.
+    /// The connection, if it is the token of one.
     #[inline]
     pub(crate) fn conn(self) -> ConnId {
         ConnId::of(self.0)
@@ -56,39 +55,39 @@ impl From<ConnId> for Token {
     }
 }
 
-/// The token of a wake-up; `polling` keeps this value for itself, and so do we.
+/// The token of a wake-up. `polling` reserves this value for itself.
 #[cfg(target_os = "linux")]
 const WAKE: Token = Token(usize::MAX);
 
-/// The token of the timer of [`Poll::wait_from`]; of those that listeners never get to.
+/// The token of the timer of [`Poll::wait_from`]. No listener has so high a number.
 #[cfg(target_os = "linux")]
 const ALARM: Token = Token(usize::MAX - 1);
 
-/// Events that one wait takes in.
+/// The most events that one wait returns.
 const EVENTS: usize = 512;
 
-/// What to wait for.
+/// What the poller watches a socket for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Interest {
     Read,
     Write,
     Both,
-    /// Its failure at most, where the system tells.
+    /// Nothing but its failure, where the system reports it.
     Nothing,
 }
 
 impl Interest {
-    /// In what can be read.
+    /// Bytes that can be read.
     pub(crate) fn is_read(self) -> bool {
         matches!(self, Interest::Read | Interest::Both)
     }
 
-    /// In room for what is written.
+    /// Room for bytes that are written.
     pub(crate) fn is_write(self) -> bool {
         matches!(self, Interest::Write | Interest::Both)
     }
 
-    /// The same, and in room for what is written.
+    /// The same, and room for bytes that are written.
     pub(crate) fn and_write(self) -> Interest {
         match self {
             Interest::Read | Interest::Both => Interest::Both,
@@ -114,7 +113,7 @@ pub(crate) struct Ready {
     pub(crate) writable: bool,
 }
 
-/// One thread waits on it.
+/// The poller of one thread.
 pub(crate) struct Poll {
     poller: Arc<Poller>,
     mode: PollMode,
@@ -128,11 +127,11 @@ pub(crate) struct Poll {
 #[cfg(target_os = "linux")]
 struct Alarm {
     timer: OwnedFd,
-    /// When it goes off, or has.
+    /// When the timer expires, or expired.
     at: Duration,
 }
 
-/// Ends the wait of another thread, or its next one.
+/// Ends the current wait of another thread, or its next one.
 #[derive(Clone, Debug)]
 pub(crate) struct Waker {
     #[cfg(target_os = "linux")]
@@ -143,7 +142,7 @@ pub(crate) struct Waker {
 
 impl Waker {
     pub(crate) fn wake(&self) {
-        // It fails only if the counter is full, and then the wake-up is already due.
+        // It fails only if the counter is full. Then a wake-up is pending already.
         #[cfg(target_os = "linux")]
         let _ = rustix::io::write(&*self.wake, &1u64.to_ne_bytes());
         #[cfg(not(target_os = "linux"))]
@@ -163,8 +162,8 @@ impl Poll {
             let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
             let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
             let timer = rustix::time::timerfd_create(TimerfdClockId::Monotonic, flags)?;
-            // Edge-triggered: each write, or end of a time, is an event of its own, and nobody needs
-            // to read.
+            // Edge-triggered: each write, or each end of the timer, is an event of its own, and no read is
+            // needed.
             let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
             for (fd, token) in [(&wake, WAKE), (&timer, ALARM)] {
                 epoll::add(
@@ -219,7 +218,7 @@ impl Poll {
         }
     }
 
-    /// Changes what `source` is watched for.
+    /// Changes the interest in `source`.
     pub(crate) fn modify(
         &self,
         source: &impl AsSource,
@@ -234,7 +233,7 @@ impl Poll {
         self.poller.delete(source)
     }
 
-    /// Whether a socket must be removed before it is closed: not where the kernel does it.
+    /// Whether a socket must be removed before it is closed. Some kernels do it themselves.
     pub(crate) const fn must_remove() -> bool {
         cfg!(not(any(
             target_os = "linux",
@@ -283,10 +282,10 @@ impl Poll {
 impl Poll {
     /// Waits like [`Poll::wait`]; the timeout counts from the last tick of `clock`. May return early.
     ///
-    /// The timeout is a timer of its own, which is set only if it would go off too late: the next
-    /// second need not be said at each wake-up. A timeout of the wait itself costs two looks at the
-    /// clock and, if there is anything to wait for, a timer of the kernel's made and unmade: 1 to 2 %
-    /// of a server with few connections.
+    /// The timeout is a separate timer, which is set only if it would expire too late, so that it need not be
+    /// set at each wake-up. A timeout of the wait itself costs two reads of the clock and, if the thread has
+    /// to wait, a kernel timer that is created and removed: 1 to 2 % of the time of a server with few
+    /// connections.
     #[cfg(target_os = "linux")]
     pub(crate) fn wait_from(
         &mut self,
@@ -302,7 +301,7 @@ impl Poll {
             let left = due.saturating_sub(clock.elapsed());
             let once = Itimerspec {
                 it_interval: timespec(Duration::ZERO),
-                // Nothing would turn it off.
+                // A value of 0 would disarm the timer.
                 it_value: timespec(left.max(Duration::from_nanos(1))),
             };
             let flags = TimerfdTimerFlags::empty();
@@ -336,7 +335,7 @@ fn timespec(time: Duration) -> Timespec {
     }
 }
 
-/// What one wait has brought.
+/// The events of one wait.
 pub(crate) struct Events {
     #[cfg(target_os = "linux")]
     list: Vec<epoll::Event>,
@@ -376,7 +375,7 @@ impl Events {
         })
     }
 
-    /// The sockets. A wake-up is none of them: whoever is woken looks at its mailbox.
+    /// The sockets. Wake-ups are left out: a thread that is woken looks at its mailbox.
     #[cfg(not(target_os = "linux"))]
     pub(crate) fn iter(&self) -> impl Iterator<Item = Ready> {
         self.list.iter().map(|event| Ready {
@@ -412,7 +411,8 @@ mod tests {
             .expect("registered");
         client.write_all(b"x").expect("sent");
         for _ in 0..2 {
-            // Not read: it comes again, unless the system needs renewed interest.
+            // The socket is not read, so the event is reported again, unless the system needs renewed
+            // interest.
             poll.wait(&mut events, LONG).expect("an event");
             let ready: Vec<Ready> = events.iter().collect();
             assert_eq!(ready.len(), 1);
@@ -434,14 +434,14 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_ends_when_its_time_has_come() {
+    fn a_wait_ends_after_its_timeout() {
         let mut poll = Poll::new().expect("a poller");
         let mut events = Events::new();
         let mut clock = Clock::new();
         poll.waker().wake();
         let hour = Some(Duration::from_secs(3600));
         poll.wait_from(&clock, &mut events, hour).expect("woken");
-        // What was set before would go off too late, or has gone off.
+        // The timer that was set before would expire too late, or has expired.
         for ms in [20, 30, 10] {
             clock.tick();
             let due = clock.now() + Duration::from_millis(ms);

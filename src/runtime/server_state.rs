@@ -30,7 +30,7 @@ pub(crate) struct WorkerShared {
     pub(crate) counters: Arc<WorkerCounters>,
     /// Connections given to it, those in the mailbox included.
     pub(crate) given: AtomicU64,
-    /// Idle connections that it shall close to make room for others.
+    /// How many idle connections it has to close to make room for others.
     pub(crate) asked: AtomicUsize,
 }
 
@@ -45,14 +45,15 @@ impl WorkerShared {
         }
     }
 
-    /// Connections it has to look after.
+    /// Connections of the worker.
     pub(crate) fn load(&self) -> u64 {
         self.given
             .load(Ordering::Relaxed)
             .saturating_sub(self.counters.closed.get() + self.counters.upgraded.get())
     }
 
-    /// Closes what the worker was given and has not taken, when it has ended. Returns how many.
+    /// Closes the connections that were given to the worker and not taken, after the worker has ended.
+    /// Returns their number.
     pub(crate) fn close_untaken(&self) -> u64 {
         let mut untaken = Vec::new();
         self.mailbox.take(&mut untaken);
@@ -67,29 +68,29 @@ pub(crate) struct ServerState {
     pub(crate) workers: Vec<WorkerShared>,
     pub(crate) capacity: ConnectionLimit,
     pub(crate) budget: Arc<MemoryBudget>,
-    /// The accept threads' wake-ups.
+    /// Wakes the accept threads.
     acceptors: Vec<Waker>,
-    /// Those of threads that serve other protocols.
+    /// Wakes the threads of other protocols.
     others: Vec<Waker>,
-    /// Workers that may still hand connections over to those.
+    /// Workers that may still hand connections over to threads of other protocols.
     working: AtomicUsize,
-    /// Accept threads that may still hand connections over.
+    /// Accept threads that may still hand connections over to workers.
     accepting: AtomicUsize,
-    /// By [`ListenerId`].
+    /// The listeners, by [`ListenerId`].
     listener_configs: Vec<ListenerConfig>,
-    /// One for each queue of connections, so that they can be handed over. None since the stop.
+    /// A listener for each queue of connections, kept for a hand-over. Empty after the stop begins.
     listeners: Mutex<Vec<Listener>>,
-    /// A process is about to take over.
+    /// Another process is about to take over.
     #[cfg(unix)]
     is_handing_over: AtomicBool,
     /// Another process accepts the connections in the backlog when the stop begins.
     leaves_backlog: AtomicBool,
     stopping: AtomicBool,
     cutting: AtomicBool,
-    /// For handlers that block.
+    /// Threads for handlers that block.
     pub(crate) pool: Arc<ThreadPool>,
     stop_timeout: Duration,
-    /// When a stop is over, whatever is left.
+    /// When the drain time of a stop ends, whatever is left.
     stop_at: OnceLock<Instant>,
 }
 
@@ -124,7 +125,8 @@ impl ServerState {
         }
     }
 
-    /// Reads the lengths of a worker's queues while the worker exists. `messages`: those in its inbox.
+    /// Adds the queue lengths of a worker to the metrics while the worker exists. `messages`: the length of
+    /// its inbox.
     pub(crate) fn queues(
         control: &Arc<ServerState>,
         worker: usize,
@@ -142,7 +144,7 @@ impl ServerState {
         })
     }
 
-    /// Begins to stop: listeners close, what is in flight is answered.
+    /// Begins the stop: the listeners close, and requests that have arrived get their responses.
     pub(crate) fn stop(&self) {
         self.stop_at();
         self.stopping.store(true, Ordering::Release);
@@ -154,12 +156,12 @@ impl ServerState {
         &self.listener_configs[usize::from(id.0)]
     }
 
-    /// What [`ServerState::listeners`] gives from now on.
+    /// Sets the listeners that [`ServerState::listeners`] returns from now on.
     pub(crate) fn keep_listeners(&self, listeners: Vec<Listener>) {
         *self.lock_listeners() = listeners;
     }
 
-    /// Those that a successor needs.
+    /// The listeners that a successor needs.
     #[cfg(unix)]
     pub(crate) fn listeners(&self) -> std::io::Result<Vec<Listener>> {
         let listeners = self.lock_listeners();
@@ -169,7 +171,8 @@ impl ServerState {
         listeners.iter().map(Listener::same).collect()
     }
 
-    /// A process is about to take over, until what is returned is dropped; `None` if another one is.
+    /// Notes that another process is about to take over, until the returned value is dropped. `None` if one
+    /// is already.
     #[cfg(unix)]
     pub(crate) fn hands_over(&self) -> Option<HandingOver<'_>> {
         let is_first = !self.is_handing_over.swap(true, Ordering::AcqRel);
@@ -182,7 +185,7 @@ impl ServerState {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether someone else takes those who wait to be accepted when the stop begins.
+    /// Whether another process accepts the connections in the backlog when the stop begins.
     pub(crate) fn leave_backlog(&self, on: bool) {
         self.leaves_backlog.store(on, Ordering::Release);
     }
@@ -198,7 +201,7 @@ impl ServerState {
         self.pool.hurry();
     }
 
-    /// When a stop that began at the first call is over.
+    /// When the drain time ends. The first call starts it.
     pub(crate) fn stop_at(&self) -> Instant {
         *self.stop_at.get_or_init(|| clock::after(self.stop_timeout))
     }
@@ -212,18 +215,18 @@ impl ServerState {
         self.cutting.load(Ordering::Acquire)
     }
 
-    /// Says that an accept thread has handed over its last connection, when it is dropped: also if
-    /// that has panicked, as the workers would wait for it.
+    /// When it is dropped, reports that an accept thread has handed over its last connection. A panic of the
+    /// thread drops it too, so that the workers do not wait for ever.
     pub(crate) fn acceptor_starts(&self) -> Accepting<'_> {
         Accepting(self)
     }
 
-    /// No accept thread will put anything into a mailbox any more.
+    /// No accept thread will put a connection into a mailbox any more.
     pub(crate) fn acceptors_are_done(&self) -> bool {
         self.accepting.load(Ordering::Acquire) == 0
     }
 
-    /// Says that a worker is done, when it is dropped.
+    /// When it is dropped, reports that a worker has ended.
     pub(crate) fn worker_starts(&self) -> Working<'_> {
         Working(self)
     }
@@ -234,11 +237,11 @@ impl ServerState {
         self.working.load(Ordering::Acquire) == 0
     }
 
-    /// A connection of this client has been closed.
+    /// A connection from this peer was closed.
     pub(crate) fn give_back(&self, peer: Option<SocketAddr>) {
         self.capacity.addresses.leave(peer);
         if self.capacity.give() {
-            // Without accept threads the workers accept.
+            // Whether the workers accept connections, because there are no accept threads.
             match self.acceptors.is_empty() {
                 true => self.workers.iter().for_each(|worker| worker.waker.wake()),
                 false => self.acceptors.iter().for_each(Waker::wake),
@@ -246,7 +249,7 @@ impl ServerState {
         }
     }
 
-    /// Has each worker close its share of idle connections, those that have been idle longest.
+    /// Asks each worker to close its share of the idle connections, those that have been idle longest.
     pub(crate) fn ask_for_room(&self) {
         let all: u64 = self.workers.iter().map(WorkerShared::load).sum();
         let surplus = self.capacity.surplus() as u64;
@@ -259,7 +262,7 @@ impl ServerState {
         }
     }
 
-    /// All workers have done what [`ServerState::ask_for_room`] asked of them, as far as they could.
+    /// Whether all workers have done what [`ServerState::ask_for_room`] asked for, as far as they could.
     pub(crate) fn has_answered(&self) -> bool {
         let has_answered = |worker: &WorkerShared| worker.asked.load(Ordering::Acquire) == 0;
         self.workers.iter().all(has_answered)
@@ -272,7 +275,7 @@ impl ServerState {
     }
 }
 
-/// An accept thread that runs.
+/// An accept thread that runs; see [`ServerState::accepting`].
 pub(crate) struct Accepting<'a>(&'a ServerState);
 
 impl Drop for Accepting<'_> {
@@ -282,7 +285,7 @@ impl Drop for Accepting<'_> {
     }
 }
 
-/// A hand-over that is under way.
+/// A hand-over in progress.
 #[cfg(unix)]
 pub(crate) struct HandingOver<'a>(&'a ServerState);
 

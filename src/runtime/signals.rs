@@ -4,7 +4,7 @@ use super::server_state::ServerState;
 use std::io;
 use std::sync::Arc;
 
-/// Listens while it lives.
+/// Handles the signals for as long as this value exists.
 pub(crate) struct Signals {
     #[cfg(unix)]
     ids: Vec<signal_hook::SigId>,
@@ -28,7 +28,7 @@ impl Signals {
         use std::os::unix::net::UnixStream;
 
         let (mut signalled, signal) = UnixStream::pair()?;
-        // SIGQUIT is among the TERM_SIGNALS; it keeps its meaning.
+        // SIGQUIT is one of the TERM_SIGNALS. It keeps its default action.
         let ours = TERM_SIGNALS
             .iter()
             .filter(|&&number| number != signal_hook::consts::SIGQUIT);
@@ -38,7 +38,7 @@ impl Signals {
         let thread = std::thread::Builder::new()
             .name("pg-signals".to_owned())
             .spawn(move || {
-                // Ends when the handlers, which own the other end, are gone.
+                // Ends when the handlers are removed, because they own the other end.
                 while matches!(signalled.read(&mut [0]), Ok(1)) {
                     act(&control);
                 }
@@ -68,7 +68,7 @@ impl Signals {
         use std::sync::atomic::{AtomicBool, Ordering};
         use std::time::Duration;
 
-        // There is no pipe to wait on here: look a few times a second.
+        // Without a pipe to wait on, the flag is checked a few times a second.
         const EVERY: Duration = Duration::from_millis(100);
         let (flag, over) = (
             Arc::new(AtomicBool::new(false)),

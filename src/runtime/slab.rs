@@ -4,19 +4,19 @@ use crate::shared::id::{ConnId, Slot};
 use peregrine_protocol::Seconds;
 use std::collections::BinaryHeap;
 
-/// Slots that are made at a time. Nothing moves when more are needed, so that nobody waits while
-/// thousands of connections are copied, and no memory is taken for twice as many.
+/// Slots that are allocated at a time. Slots never move when more are needed, so no connection waits while
+/// thousands of others are copied, and no memory is taken for twice as many.
 const CHUNK: usize = 256;
 
 pub(crate) struct Slab<T> {
     chunks: Vec<Chunk<T>>,
-    /// Slots that there are, used or free.
+    /// The number of slots, used or free.
     slots: usize,
     free: Vec<u32>,
 }
 
-/// Values are kept apart from what is looked at without them, so that the search for deadlines that
-/// have passed reads eight bytes for each connection.
+/// Values are kept apart from the deadlines, so that the search for deadlines that have passed reads eight
+/// bytes for each connection.
 struct Chunk<T> {
     marks: Box<[Mark; CHUNK]>,
     /// `values.len() == CHUNK`
@@ -26,12 +26,12 @@ struct Chunk<T> {
 #[derive(Clone, Copy)]
 struct Mark {
     generation: u32,
-    /// [`Seconds::NEVER`] where nothing is.
+    /// The deadline; [`Seconds::NEVER`] in a free slot.
     deadline: Seconds,
 }
 
 impl Mark {
-    /// Of the one that is in the slot.
+    /// The generation of the value in the slot.
     fn id(self, slot: usize) -> ConnId {
         ConnId::new(Slot::new(slot), self.generation)
     }
@@ -54,7 +54,7 @@ impl<T> Slab<T> {
         self.len() == 0
     }
 
-    /// Takes `value` in. Returns its identifier.
+    /// Stores `value`. Returns its identifier.
     pub(crate) fn insert(&mut self, value: T) -> ConnId {
         let slot = match self.free.pop() {
             Some(slot) => slot as usize,
@@ -82,7 +82,7 @@ impl<T> Slab<T> {
         slot
     }
 
-    /// `None` if what was named so is gone.
+    /// The value; `None` if it was removed.
     pub(crate) fn get_mut(&mut self, id: ConnId) -> Option<&mut T> {
         self.entry(id).map(|(value, _)| value)
     }
@@ -111,7 +111,7 @@ impl<T> Slab<T> {
         chunk.values[slot % CHUNK].take()
     }
 
-    /// Appends the identifiers of all whose deadline is `now` or earlier.
+    /// Appends the identifiers of all values with a deadline of `now` or earlier.
     pub(crate) fn due(&self, now: Seconds, into: &mut Vec<ConnId>) {
         for (first, chunk) in self.chunks() {
             let marks = chunk.marks.iter().enumerate();
@@ -120,7 +120,8 @@ impl<T> Slab<T> {
         }
     }
 
-    /// Appends the identifiers of those `most` whose deadlines come first, of all for which `which` holds.
+    /// Appends the identifiers of the `most` values with the earliest deadlines, of all for which `which`
+    /// holds.
     pub(crate) fn first_due(
         &self,
         most: usize,
@@ -130,15 +131,15 @@ impl<T> Slab<T> {
         self.first_by(most, |due, value| which(value).then_some(due), into);
     }
 
-    /// Appends the identifiers of those `most` whose places come first, in their order. `place` is told the
-    /// deadline and the value; `None`: it has none.
+    /// Appends the identifiers of the `most` values with the lowest ranks, in their order. `place` gets the
+    /// deadline and the value, and returns the rank; `None` leaves the value out.
     pub(crate) fn first_by<K: Ord>(
         &self,
         most: usize,
         place: impl Fn(Seconds, &T) -> Option<K>,
         into: &mut Vec<ConnId>,
     ) {
-        // The last on top.
+        // A heap with the highest rank on top.
         let mut first = BinaryHeap::<(K, ConnId)>::with_capacity(most + 1);
         for (id, deadline, value) in self.used() {
             let Some(place) = place(deadline, value) else {
@@ -155,7 +156,7 @@ impl<T> Slab<T> {
         into.extend(first.into_sorted_vec().into_iter().map(|(_, id)| id));
     }
 
-    /// The identifiers of all.
+    /// The identifiers of all values.
     pub(crate) fn tokens(&self) -> Vec<ConnId> {
         let mut ids = Vec::new();
         self.append_tokens(&mut ids);
@@ -166,7 +167,7 @@ impl<T> Slab<T> {
         into.extend(self.used().map(|(id, ..)| id));
     }
 
-    /// All that there are: identifier, deadline, value.
+    /// All values, each with its identifier and deadline.
     fn used(&self) -> impl Iterator<Item = (ConnId, Seconds, &T)> {
         self.chunks().flat_map(|(first, chunk)| {
             let slots = chunk.marks.iter().zip(&*chunk.values).enumerate();
@@ -176,7 +177,7 @@ impl<T> Slab<T> {
         })
     }
 
-    /// Each with the number of its first slot.
+    /// The chunks, each with the number of its first slot.
     fn chunks(&self) -> impl Iterator<Item = (usize, &Chunk<T>)> {
         (0..).step_by(CHUNK).zip(&self.chunks)
     }
@@ -226,7 +227,7 @@ mod tests {
         assert_eq!(slab.len(), count - 2);
     }
 
-    /// However many come, no value is moved.
+    /// Values do not move when the slab grows.
     #[test]
     fn values_stay_where_they_are() {
         let mut slab = Slab::new();
@@ -238,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_due_of_some() {
+    fn the_earliest_deadlines_of_some_values() {
         let mut slab = Slab::new();
         let deadlines = [7, 3, 9, 3, 1, 8, 2];
         let tokens: Vec<ConnId> = (0..7).map(|i| slab.insert(i)).collect();

@@ -28,8 +28,9 @@ pub(crate) struct Socket<T> {
     peer: PeerAddr,
 }
 
-/// 24 bytes instead of the 32 of an `Option<SocketAddr>`: the flow label is left out, which the
-/// system does not tell. The address is kept because the system forgets it when the client resets the connection.
+/// The address of the peer in 24 bytes instead of the 32 of an `Option<SocketAddr>`: it leaves out the flow
+/// label, which the system does not report. The address is kept because the system forgets it when the client
+/// resets the connection.
 #[derive(Clone, Copy)]
 enum PeerAddr {
     Unknown,

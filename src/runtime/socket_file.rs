@@ -1,7 +1,7 @@
 //! The file of a Unix socket: created, replaced and removed safely.
 //!
-//! Invariant: nothing is removed but a file that was found to be the one meant, by device and inode: one
-//! of ours, or one of a server that has ended.
+//! Invariant: a file is removed only if its device and inode show that it is the file of this server, or of a
+//! server that has ended.
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -15,11 +15,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// The file of a Unix socket of ours, for as long as one of its listeners lives.
+/// The file of a Unix socket that this server created. Removed when the last of its listeners is dropped.
 #[derive(Debug)]
 pub(crate) struct SocketFile {
     path: PathBuf,
-    /// `None`: there was no socket when it was looked at.
+    /// `None`: there was no socket at the path.
     id: Option<Id>,
     /// Another process listens there.
     kept: AtomicBool,
@@ -61,8 +61,8 @@ fn id(file: &Metadata) -> Id {
     (file.dev(), file.ino())
 }
 
-/// Listens at `path`, where only who may write to a file of `mode` can connect. A socket there that
-/// nobody listens on any more is replaced, if it is of this user.
+/// Listens at `path`. Only processes that may write to a file of `mode` can connect. A socket file of this
+/// user without a listener is replaced.
 pub(crate) fn listen(
     path: &Path,
     mode: u32,
@@ -71,7 +71,7 @@ pub(crate) fn listen(
     let _alone = lock(path);
     let addr = SockAddr::unix(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    // The file gets the mode of the socket, less the mask of the process.
+    // The file gets the mode of the socket, without the bits of the umask.
     #[cfg(target_os = "linux")]
     let _ = rustix::fs::fchmod(&socket, Mode::from_raw_mode(mode & 0o777));
     match socket.bind(&addr) {
@@ -82,7 +82,7 @@ pub(crate) fn listen(
         bound => bound?,
     }
     let file = SocketFile::new(path);
-    // Nobody can connect before it listens, so that there is no moment with another mode.
+    // Clients cannot connect before the socket listens, so there is no moment with another mode.
     set_mode(path, mode & 0o777)?;
     socket.listen(backlog)?;
     match file.id.is_some() && socket_at(path) == file.id {
@@ -91,8 +91,8 @@ pub(crate) fn listen(
     }
 }
 
-/// Sets the mode of the socket at `path`, and of nothing that a link there leads to: those who may write into
-/// its folder may put one there at any moment.
+/// Sets the mode of the socket at `path`. Never follows a symbolic link: another user who may write into the
+/// folder may put one there at any moment.
 #[cfg(target_os = "linux")]
 fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
     use std::os::fd::AsRawFd;
@@ -104,7 +104,7 @@ fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
     }
     match found.mode() & 0o777 == mode {
         true => Ok(()),
-        // The system has no other way to what has been opened so.
+        // The system has no other way to change the mode of a file that was opened in this way.
         false => {
             let opened = format!("/proc/self/fd/{}", file.as_raw_fd());
             std::fs::set_permissions(opened, Permissions::from_mode(mode))
@@ -119,9 +119,9 @@ fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
     Ok(chmodat(CWD, path, mode, AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
-/// Lets only one process at a time look at the files of this folder and replace one: of two that start
-/// at once, the second must not take the first for one that has ended. `None` where the folder cannot
-/// be locked, or another holds the lock for longer than any of us does.
+/// Locks the folder, so that only one process at a time checks and replaces its files. Without the lock, of
+/// two processes that start at once the second could take the first for one that has ended. `None` if the
+/// folder cannot be locked, or if another process holds the lock for longer than this library ever does.
 fn lock(path: &Path) -> Option<OwnedFd> {
     const TRIES: usize = 100;
     let folder = match path.parent() {
@@ -140,7 +140,8 @@ fn lock(path: &Path) -> Option<OwnedFd> {
     None
 }
 
-/// Removes what is left of a server that has ended; an error says what is there instead.
+/// Removes the file of a server that has ended. If something else is at the path, returns an error that names
+/// it.
 fn make_room(path: &Path, addr: &SockAddr) -> io::Result<()> {
     let file = path.symlink_metadata()?;
     let kind = file.file_type();
@@ -190,10 +191,10 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;
 
-    /// Another user who may write into the folder puts a link in the place of each socket as soon as it is
+    /// Another user who may write into the folder replaces each socket by a link as soon as the socket is
     /// there.
     #[test]
-    fn a_link_in_the_place_of_the_socket_gives_nobody_rights() {
+    fn a_link_in_the_place_of_the_socket_changes_no_permissions() {
         let folder = std::env::temp_dir().join(format!("peregrine-mode-{}", std::process::id()));
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).expect("created");

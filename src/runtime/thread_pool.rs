@@ -1,12 +1,12 @@
 //! Threads for handlers that block.
 //!
-//! Not an executor for everything: a job is a handler's closure and the request that it answers,
-//! and there is room for a fixed number of them. A thread is started when a job finds none free, up
-//! to the number that was asked for; a server that never offloads has none.
+//! This is not a general executor. A job is a handler's closure with its request, and the number of jobs has
+//! a fixed limit. A thread is started when a job finds no free thread, up to the configured number. A server
+//! that never offloads has no such threads.
 //!
-//! Invariant: jobs that run, wait or are about to, are never more than threads and queue together.
-//! A job that is taken in is run, or dropped when the pool closes, which posts that its request
-//! will not be answered.
+//! Invariant: the number of jobs, including those for which a place is reserved, is never larger than threads
+//! and queue together. A job that is accepted runs, or it is dropped when the pool closes. The drop posts
+//! that its request gets no response from the handler.
 
 use crate::log::event;
 use crate::metrics;
@@ -17,13 +17,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
-/// What a pool may use.
+/// The size of a pool.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Size {
     pub(crate) threads: usize,
-    /// Jobs that wait while all threads are at work.
+    /// The most jobs that wait while all threads are busy.
     pub(crate) queue: usize,
-    /// Bytes for each thread.
+    /// The stack of each thread, in bytes.
     pub(crate) stack: Option<usize>,
 }
 
@@ -32,26 +32,26 @@ type Job = Box<dyn FnOnce() + Send>;
 /// See the module documentation.
 pub(crate) struct ThreadPool {
     size: Size,
-    /// What a thread does first.
+    /// Each thread runs this first.
     begin: Box<dyn Fn() + Send + Sync>,
     state: Mutex<PoolState>,
-    /// There is a job, or no more to come.
+    /// Signals that there is a job, or that the pool is closed.
     work: Condvar,
-    /// No job runs.
+    /// Signals that no job runs.
     rest: Condvar,
-    /// Written with the lock held only.
+    /// Written only with the lock held.
     counters: Arc<WorkerCounters>,
 }
 
 #[derive(Default)]
 struct PoolState {
     jobs: VecDeque<Job>,
-    /// Jobs that have a place and are not there yet.
+    /// Reserved places of jobs that are not queued yet.
     reserved: usize,
     running: usize,
     threads: usize,
     closed: bool,
-    /// Nobody waits for jobs that run.
+    /// No thread waits for the jobs that run.
     hurried: bool,
 }
 
@@ -71,7 +71,7 @@ impl ThreadPool {
         self.counters.clone()
     }
 
-    /// A place for one job; `None` if there is no room.
+    /// Reserves a place for one job. `None` if there is no room.
     pub(crate) fn reserve(self: &Arc<ThreadPool>) -> Option<Reserved> {
         let mut state = self.lock();
         let waiting = state.jobs.len() + state.reserved;
@@ -85,7 +85,7 @@ impl ThreadPool {
         Some(Reserved(self.clone()))
     }
 
-    /// Starts a thread if the waiting jobs need one. False if no thread will ever take them.
+    /// Starts a thread if the waiting jobs need one. False if there is no thread and none can be started.
     fn has_thread(self: &Arc<ThreadPool>, state: &mut PoolState, waiting: usize) -> bool {
         let free = state.threads - state.running;
         if waiting > free && state.threads < self.size.threads {
@@ -102,7 +102,7 @@ impl ThreadPool {
         state.threads > 0
     }
 
-    /// What each thread does.
+    /// The loop of each thread.
     fn run(&self) {
         (self.begin)();
         let mut state = self.lock();
@@ -119,8 +119,8 @@ impl ThreadPool {
             self.counters.jobs_started.add(1);
             drop(state);
             let from = Instant::now();
-            // A job answers for the panics of its handler; what may still panic is the end of what
-            // was left unused.
+            // A job catches the panics of its handler. The drop of values that it did not use may still
+            // panic.
             let done = catch(job);
             if done.is_err() {
                 event!(Error, "an offloaded request panicked when it was dropped");
@@ -138,8 +138,8 @@ impl ThreadPool {
         }
     }
 
-    /// Takes no job any more and drops those that wait; then waits for those that run, until a
-    /// moment or [`ThreadPool::hurry`].
+    /// Closes the pool: it accepts no more jobs and drops those that wait. Then waits for the jobs that run,
+    /// until `until` or [`ThreadPool::hurry`].
     pub(crate) fn close(&self, until: Instant) {
         let mut state = self.lock();
         state.closed = true;
@@ -152,7 +152,7 @@ impl ThreadPool {
         let _rested = self.rest.wait_timeout_while(self.lock(), most, is_busy);
     }
 
-    /// Nobody waits for jobs that run.
+    /// No thread waits for the jobs that run.
     pub(crate) fn hurry(&self) {
         self.lock().hurried = true;
         self.rest.notify_all();
@@ -171,7 +171,7 @@ impl std::fmt::Debug for ThreadPool {
     }
 }
 
-/// Room for one job.
+/// A reserved place for one job.
 pub(crate) struct Reserved(Arc<ThreadPool>);
 
 impl Reserved {
@@ -179,7 +179,7 @@ impl Reserved {
         let job: Job = Box::new(job);
         let mut state = self.0.lock();
         if state.closed {
-            // Not with the lock held: what it drops may be anything.
+            // Dropped without the lock, because the values that are dropped may run any code.
             drop(state);
             return drop_quietly(job);
         }
@@ -213,7 +213,7 @@ mod tests {
         ThreadPool::new(size, || {})
     }
 
-    /// A job that says when it begins, and ends when it is told to.
+    /// A job that reports when it begins, and ends when the test tells it to.
     fn held(pool: &Arc<ThreadPool>, begun: &Sender<usize>, n: usize) -> Option<Sender<()>> {
         let place = pool.reserve()?;
         let (end, ended): (_, Receiver<()>) = channel();
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn threads_come_when_needed_and_room_is_bounded() {
+    fn threads_start_when_needed_and_the_queue_is_bounded() {
         let pool = pool(2, 3);
         assert_eq!(pool.lock().threads, 0);
         let (begun, begins) = channel();
@@ -236,7 +236,7 @@ mod tests {
         let mut first = [(); 2].map(|()| begins.recv_timeout(PATIENCE).expect("begun"));
         first.sort_unstable();
         assert_eq!((first, pool.lock().threads), ([0, 1], 2));
-        // The others in their order, as threads become free.
+        // The others run in their order, as threads become free.
         for n in 2..5 {
             ends[n - 2].take();
             assert_eq!(begins.recv_timeout(PATIENCE), Ok(n));
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn closing_drops_what_waits_and_waits_for_nobody_for_ever() {
+    fn closing_drops_waiting_jobs_and_does_not_wait_for_ever() {
         let pool = pool(1, 10);
         let (begun, begins) = channel();
         let stuck = held(&pool, &begun, 0).expect("room");
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn panics_cost_no_thread() {
+    fn a_panic_ends_no_thread() {
         let pool = pool(1, 10);
         for _ in 0..3 {
             let place = pool.reserve().expect("room");

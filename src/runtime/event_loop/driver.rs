@@ -19,18 +19,18 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// A protocol in the event loop of a thread: where its connections and commands come from, and what it
-/// does beside serving them.
+/// A protocol in the event loop of a thread. It says where connections and commands come from, and what the
+/// thread does beside serving connections.
 pub(crate) trait Driver: Sized {
     type Connection: Driven<Self::State>;
-    /// What its connections share.
+    /// State that its connections share.
     type State: ThreadState;
     /// A connection that another thread hands over.
     type Arrival;
-    /// What other threads want of it.
+    /// A request of another thread.
     type Command;
 
-    /// What an event of the log calls the thread, and a connection.
+    /// How events of the log name the thread and a connection.
     const THREAD: &'static str;
     const CONNECTION: &'static str;
 
@@ -47,10 +47,10 @@ pub(crate) trait Driver: Sized {
 
     fn connect(&mut self, arrival: Self::Arrival, control: &ServerState) -> Self::Connection;
 
-    /// Does what another thread has asked for.
+    /// Carries out the command of another thread.
     fn command(events: &mut EventLoop<'_, Self>, command: Self::Command);
 
-    /// False if an event with this token is of a connection.
+    /// Handles an event with this token. False if the token belongs to a connection.
     #[inline]
     fn accept(_events: &mut EventLoop<'_, Self>, _token: Token) -> io::Result<bool> {
         Ok(false)
@@ -60,11 +60,11 @@ pub(crate) trait Driver: Sized {
     #[inline]
     fn acted(_events: &mut EventLoop<'_, Self>) {}
 
-    /// Once in each turn of the loop, when all connections have had theirs.
+    /// Called once in each turn of the loop, after the turns of all connections.
     fn turn(events: &mut EventLoop<'_, Self>) -> io::Result<()>;
 
-    /// After how long [`Driver::turn`] has something to do without an event; `None` if it never has.
-    /// `now`: since the start of the clock.
+    /// The time until [`Driver::turn`] has something to do without an event. `None`: it has nothing to do.
+    /// `now` is the time since the start of the clock.
     #[inline]
     fn timeout(&self, _now: Duration, _control: &ServerState) -> Option<Duration> {
         None
@@ -73,64 +73,64 @@ pub(crate) trait Driver: Sized {
     /// The connection goes to a thread for its new protocol; see [`Fate::Upgraded`].
     fn upgrade(_events: &mut EventLoop<'_, Self>, _id: ConnId) {}
 
-    /// A connection has gone.
+    /// A connection was closed.
     #[inline]
     fn ended(&mut self, _control: &ServerState) {}
 
-    /// Puts in order what a panic in the turn of a connection may have left half done.
+    /// Repairs shared state that a panic in the turn of a connection may have left half changed.
     fn recover(&mut self);
 
     /// A connection was lost in a panic, with the buffers that it had lent.
     #[cfg(test)]
     fn lost(&mut self, _left: &mut Slab<Self::Connection>) {}
 
-    /// The server begins to stop: connections in the backlog are moved to [`EventLoop::arrivals`].
+    /// The server begins to stop. Connections in the backlog are moved to [`EventLoop::arrivals`].
     fn stop(_events: &mut EventLoop<'_, Self>) -> io::Result<()> {
         Ok(())
     }
 
-    /// What is still open is about to be closed.
+    /// The connections that are still open are about to be closed.
     fn cut(&mut self) {}
 
-    /// It is. How many connections had to be closed beside those of the loop.
+    /// All connections of the loop are closed. Returns how many others had to be closed.
     fn finish(&mut self) -> u64;
 }
 
-/// What the connections of one thread share, as far as the loop has to know it.
+/// The part of the shared state of a thread's connections that the loop uses.
 pub(crate) trait ThreadState {
     fn now(&self) -> Seconds;
 
     fn tally(&mut self) -> &mut LocalUsage;
 
-    /// Connections that others have sent something to, and that are to be flushed when all of it has
-    /// come: what came together leaves together.
+    /// Connections to which other threads have sent something. They are flushed after all commands are
+    /// handled, so that what arrived together is sent together.
     fn dirty(&mut self) -> &mut Vec<ConnId>;
 
     fn counters(&self) -> &WorkerCounters;
 
-    /// The loop has waited.
+    /// The wait of the loop has ended.
     fn wake_up(&mut self, time: Time);
 
     /// The turn of this connection begins.
     #[inline]
     fn begin(&mut self, _id: ConnId) {}
 
-    /// Once a second: lets go of what has grown.
+    /// Called once a second: releases memory of buffers that have grown.
     fn trim(&mut self) {}
 
-    /// Bytes of all connections, in and out.
+    /// Bytes received and sent by all connections.
     fn moved(&self) -> u64 {
         self.counters().bytes_read.get() + self.counters().bytes_written.get()
     }
 }
 
-/// What the clock said when the loop had waited.
+/// The time when the last wait of the loop ended.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Time {
     pub(crate) now: Seconds,
-    /// Seconds since 1970, when they may have changed.
+    /// The date in seconds since 1970. Called when it may have changed.
     pub(crate) unix: Option<u64>,
-    /// This turn of the loop is timed.
+    /// Whether this turn of the loop is timed.
     pub(crate) is_timed: bool,
 }
 
@@ -141,46 +141,46 @@ pub(crate) trait Driven<S> {
 
     fn link(&mut self) -> &mut Link<Self::Transport>;
 
-    /// It is in its slot, and has its first turn.
+    /// The connection is in its slot, and has its first turn.
     fn open(&mut self, id: ConnId, is_stopping: bool, shared: &mut S) -> Fate;
 
     /// The socket is ready.
     fn ready(&mut self, readable: bool, writable: bool, shared: &mut S) -> Fate;
 
-    /// Others have sent something to it; see [`ThreadState::dirty`].
+    /// Other threads have sent something to it; see [`ThreadState::dirty`].
     fn flush(&mut self, shared: &mut S) -> Fate;
 
-    /// The turn comes round again for what has come already.
+    /// A further turn, for bytes that have been read already.
     fn again(&mut self, shared: &mut S) -> Fate;
 
-    /// What it waits for now; `None` if it is to be watched as before.
+    /// What the poller has to watch for now. `None`: the same as before.
     fn interest(&mut self) -> Option<Interest>;
 
-    /// When [`expire`](super::expire) is due.
+    /// When [`expire`](super::expire) is to be called.
     fn deadline(&self, shared: &S) -> Seconds;
 
-    /// It waits for its client to send or take something.
+    /// Whether it waits for its client to send or receive something.
     fn waits_for_client(&self) -> bool;
 
-    /// The deadline has passed, and nothing has come.
+    /// The deadline has passed, and nothing has arrived.
     fn expire(&mut self, shared: &mut S) -> Fate;
 
-    /// Counts what it keeps until its next turn.
+    /// Reports the memory that it keeps until its next turn.
     fn settle(&mut self, shared: &mut S);
 
     /// The server stops.
     fn stop(&mut self, shared: &mut S) -> Fate;
 
-    /// Its place among those that are closed while memory is short.
+    /// Its rank among the connections that are closed while memory is short.
     fn stall(&self, limit: Duration, now: Seconds) -> Option<Stall>;
 
-    /// Memory is short, and it has made no progress.
+    /// The connection is closed, because memory is short and it has made no progress.
     fn give_memory(&mut self, shared: &mut S) -> Fate;
 
-    /// Gives back what it holds.
+    /// Gives back its buffers.
     fn close(self, shared: &mut S);
 
-    /// A panic has ended its turn: what it was at is thrown away, its buffers included, and nothing of
-    /// it goes to another connection.
+    /// A panic has ended its turn. Its unfinished work is dropped together with its buffers, so that nothing
+    /// of it can reach another connection.
     fn abandon(self, panic: &Panic, shared: &mut S);
 }

@@ -27,11 +27,11 @@ impl<D: Driver> EventLoop<'_, D> {
             self.recover(&panic);
         }
         self.ended(peer);
-        // Its last hook may have published.
+        // The last hook may have published messages.
         D::acted(self);
     }
 
-    /// It has gone, and its place is free.
+    /// The connection is gone, and its place is free.
     pub(crate) fn ended(&mut self, peer: Option<SocketAddr>) {
         self.driver.ended(self.control);
         self.driver.shared().counters().closed.add(1);
@@ -59,7 +59,7 @@ impl<D: Driver> EventLoop<'_, D> {
         self.driver.recover();
     }
 
-    /// Begins to stop, or looks whether that is done.
+    /// Begins the stop, or checks whether it is complete.
     pub(crate) fn stopping(&mut self) -> io::Result<Option<Ended>> {
         if self.stop.is_none() {
             self.stop = Some(Stop {

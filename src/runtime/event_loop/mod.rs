@@ -1,6 +1,6 @@
 //! `EventLoop<D>`: poll, clock, connections, deadlines, stop. One for each thread.
 //!
-//! There is one for all protocols. What differs is in a [`Driver`], which the compiler puts in its place:
+//! There is one for all protocols. A [`Driver`] has what differs, and the loop is compiled for each of them:
 //! [`http_driver`](crate::http::driver), [`ws_driver`](crate::websocket::driver).
 
 mod driver;
@@ -20,16 +20,16 @@ use peregrine_protocol::Seconds;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// How long a body is left alone whose source gives nothing: it is asked a hundred times a second.
+/// How long the loop waits before it asks the source of a body again that gave nothing.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Systems refuse a wait for a timer that is due in many thousand years.
+/// The longest wait. Systems refuse to wait for a timer that is due in many thousand years.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
 
-/// Reads or writes for a connection whose time is up, before that is enforced.
+/// How many reads or writes a connection gets after its deadline, before the deadline is enforced.
 const LOOKS: usize = 64;
 
-/// Arrivals that there is room for without an allocation.
+/// Arrivals for which memory is kept.
 const KEPT_ARRIVALS: usize = 64;
 
 /// What becomes of a connection after an event.
@@ -37,11 +37,11 @@ const KEPT_ARRIVALS: usize = 64;
 pub(crate) enum Fate {
     /// It waits for its socket.
     Open,
-    /// It has more to do as soon as others have had their turn.
+    /// It has more to do as soon as the other connections have had their turn.
     Again,
     /// It has more to do after a while.
     Later,
-    /// Drop it.
+    /// It is to be closed.
     Closed,
     /// It goes on in another protocol; see [`Driver::upgrade`].
     Upgraded,
@@ -66,7 +66,8 @@ pub(crate) struct EventLoop<'a, D: Driver> {
     relief: MemoryRelief,
     /// Connections that have more to do without an event.
     again: Vec<ConnId>,
-    /// The same, after [`PAUSE`]: those whose body gives nothing at present.
+    /// Connections that get a turn after [`PAUSE`], because the source of their body gives nothing at
+    /// present.
     later: Vec<ConnId>,
     /// When that is over.
     later_at: Duration,
@@ -236,7 +237,7 @@ impl<'a, D: Driver> EventLoop<'a, D> {
         D::acted(self);
     }
 
-    /// The body of this connection is asked for more when the pause is over.
+    /// Asks the source of the connection's body again when the pause is over.
     #[cold]
     fn rest(&mut self, id: ConnId) {
         if self.later.is_empty() {
@@ -254,8 +255,8 @@ impl<'a, D: Driver> EventLoop<'a, D> {
         }
     }
 
-    /// The first bytes are likely to be there already: the poller hears of a connection only when there
-    /// was nothing to read.
+    /// Opens each new connection with a read, because its first bytes have probably arrived. It is registered
+    /// with the poller only if there was nothing to read.
     pub(crate) fn open_arrivals(&mut self) {
         let mut arrivals = std::mem::take(&mut self.arrivals);
         for arrival in arrivals.drain(..) {
@@ -275,12 +276,12 @@ impl<'a, D: Driver> EventLoop<'a, D> {
                 }
             }
         }
-        // After a storm of them it would hold memory that nothing needs.
+        // After a burst of connections the list would keep memory that is not needed.
         arrivals.shrink_to(KEPT_ARRIVALS);
         self.arrivals = arrivals;
     }
 
-    /// Does what other threads have asked for.
+    /// Carries out the commands of other threads.
     fn take_commands(&mut self) {
         if self.driver.inbox().is_empty() {
             return;
@@ -294,7 +295,7 @@ impl<'a, D: Driver> EventLoop<'a, D> {
         self.flush_dirty();
     }
 
-    /// Sends what others have sent to connections.
+    /// Flushes the connections to which other threads have sent something.
     fn flush_dirty(&mut self) {
         while !self.driver.shared().dirty().is_empty() {
             let mut dirty = std::mem::take(self.driver.shared().dirty());
@@ -308,11 +309,11 @@ impl<'a, D: Driver> EventLoop<'a, D> {
         }
     }
 
-    /// Goes on with those that had more to do, once each. What comes of it waits for the next turn of the
-    /// loop, so that others have theirs between.
+    /// Gives each connection that has more to do one turn. If it still has more to do, it waits for the next
+    /// turn of the loop, so that the others get theirs first.
     fn run_again(&mut self) {
         if !self.later.is_empty() && self.clock.now() >= self.later_at {
-            // One that others have sent something to may be there twice.
+            // A connection to which other threads have sent something may be in the list twice.
             self.later.sort_unstable();
             self.later.dedup();
             self.again.append(&mut self.later);
@@ -324,7 +325,7 @@ impl<'a, D: Driver> EventLoop<'a, D> {
         self.again.drain(..count);
     }
 
-    /// Once a second.
+    /// Enforces the deadlines, once a second.
     fn check_deadlines(&mut self) {
         let now = self.driver.shared().now();
         if now == self.checked {
@@ -340,7 +341,7 @@ impl<'a, D: Driver> EventLoop<'a, D> {
         self.due = due;
     }
 
-    /// Closes connections that hold memory without progress while it is short.
+    /// Closes connections that hold memory without progress while memory is short.
     #[inline]
     fn free_memory(&mut self) {
         if self.driver.shared().tally().is_short() || self.relief.goes_on() {
@@ -367,7 +368,7 @@ impl<'a, D: Driver> EventLoop<'a, D> {
     }
 }
 
-/// Goes on with what has come already, to the connection or to its transport.
+/// Continues with bytes that the connection or its transport has read already.
 fn go_on<S: ThreadState, C: Driven<S>>(connection: &mut C, shared: &mut S) -> Fate {
     let fate = connection.again(shared);
     let may_read = matches!(fate, Fate::Open | Fate::Later) && connection.link().has_read_ahead();
@@ -380,7 +381,7 @@ fn go_on<S: ThreadState, C: Driven<S>>(connection: &mut C, shared: &mut S) -> Fa
     }
 }
 
-/// When a connection is to be looked at without an event.
+/// When a connection needs a turn without an event.
 #[inline]
 fn due<S: ThreadState, C: Driven<S>>(connection: &mut C, shared: &S) -> Seconds {
     match connection.link().is_starved() {
@@ -389,15 +390,15 @@ fn due<S: ThreadState, C: Driven<S>>(connection: &mut C, shared: &S) -> Seconds 
     }
 }
 
-/// The deadline of a connection has passed. What came in time counts, though nothing has looked at it: the
-/// process may have been suspended, or the system may have been out of memory for it.
+/// The deadline of a connection has passed. Bytes that arrived in time count even if they are not read yet:
+/// the process may have been suspended, or the system may have lacked memory for the read.
 pub(crate) fn expire<S: ThreadState, C: Driven<S>>(connection: &mut C, shared: &mut S) -> Fate {
     connection.link().retry();
     for _ in 0..LOOKS {
         if due(connection, shared) > shared.now() {
             return Fate::Open;
         }
-        // Others have nothing to look at: they wait for no client, or for its end only.
+        // Other connections have nothing to read: they do not wait for a client, or wait only for its end.
         if !connection.waits_for_client() {
             return connection.expire(shared);
         }
@@ -410,6 +411,6 @@ pub(crate) fn expire<S: ThreadState, C: Driven<S>>(connection: &mut C, shared: &
             return connection.expire(shared);
         }
     }
-    // More than one turn's worth: it is not slow.
+    // It moved more than one turn may move, so it is not slow.
     Fate::Open
 }

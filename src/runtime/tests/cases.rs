@@ -1,5 +1,5 @@
-//! The cases of `tests/cases` over a transport that fails: what is answered must be what a
-//! connection in memory answers, which `tests/it/cases.rs` holds against the tables.
+//! The cases of `tests/cases` over a transport that fails. The responses must be those of a connection in
+//! memory, which `tests/it/cases.rs` compares with the tables.
 
 use super::{config, connect, end, exchange, nothing_is_left, plans, short, undated};
 use crate::checks::seeds;
@@ -18,8 +18,8 @@ fn echo(req: &Request<'_>, res: Response<'_>) -> Done {
     res.body([line.as_bytes(), req.body()].concat())
 }
 
-/// Without interim answers, which are not sent to a client that has not waited for them.
-fn final_answers(bytes: Vec<u8>) -> Vec<u8> {
+/// Removes interim responses, which are not sent to a client that has not waited for them.
+fn final_responses(bytes: Vec<u8>) -> Vec<u8> {
     const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
     let mut bytes = undated(bytes);
     while let Some(at) = memchr::memmem::find(&bytes, CONTINUE) {
@@ -28,18 +28,18 @@ fn final_answers(bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-/// What a client gets that sends this and then no more.
+/// What a client receives that sends these bytes and then closes its sending half.
 fn in_memory(sent: &[u8], limits: Limits) -> Vec<u8> {
     let handler = from_fn(echo);
     let mut connection = Connection::with_limits(&handler, limits);
     connection.send(sent);
     connection.send_eof();
     assert!(connection.is_closed());
-    final_answers(connection.received().to_vec())
+    final_responses(connection.received().to_vec())
 }
 
 #[test]
-fn every_case_has_its_answers_under_every_plan() {
+fn every_case_has_its_responses_under_every_plan() {
     let mut groups = BTreeMap::<Vec<String>, Vec<Vec<u8>>>::new();
     for case in seeds::cases() {
         groups.entry(case.limits).or_default().push(case.sent);
@@ -57,17 +57,17 @@ fn every_case_has_its_answers_under_every_plan() {
             .expect("a server");
         for sent in inputs {
             let wanted = in_memory(sent, limits);
-            // The long ones are about limits, and a byte at a time takes long.
+            // The long cases test limits, and they take too long byte by byte.
             let is_long = sent.len() > 4096;
             let is_quick = |plan: &FaultPlan| plan.read > 9 || !is_long;
             for (name, plan) in plans().into_iter().filter(|(_, plan)| is_quick(plan)) {
                 let client = connect(&server, plan);
-                let answers = final_answers(exchange(&client, sent, true));
+                let responses = final_responses(exchange(&client, sent, true));
                 assert!(
-                    answers == wanted,
+                    responses == wanted,
                     "{name}, {names:?}: {}\n{}\ninstead of\n{}",
                     short(sent),
-                    short(&answers),
+                    short(&responses),
                     short(&wanted),
                 );
                 count += 1;

@@ -1,4 +1,4 @@
-//! A server that is cut: what is on its way to a thread ends with it, as all else does.
+//! A server that is ended at once: connections on their way to a thread end with it, as all others do.
 
 use super::{config, connect, read_all, wait_until};
 use crate::http::handler::from_fn;
@@ -9,14 +9,14 @@ use crate::server::Server;
 use peregrine_protocol::limits::Limits;
 
 #[test]
-fn what_no_worker_has_taken_ends_with_the_server() {
-    let handle = |_: &Request<'_>, res: Response<'_>| res.text("nobody asks");
+fn a_connection_that_no_worker_has_taken_ends_with_the_server() {
+    let handle = |_: &Request<'_>, res: Response<'_>| res.text("never requested");
     let server = Server::new(from_fn(handle)).config(config(Limits::default()));
     let server = server
         .bind("127.0.0.1:0")
         .start_over::<Faulty>()
         .expect("a server");
-    // Whoever has one may keep it for as long as it likes.
+    // A worker handle may outlive the worker.
     let stopper = server.stopper();
     stopper.stop_now();
     wait_until("the worker ends", || server.workers[0].is_finished());
@@ -57,7 +57,7 @@ mod websockets {
         }
     }
 
-    /// Waits in a hook until it is let go.
+    /// Waits in a hook until the test releases it.
     struct App {
         in_accept: bool,
         tell: mpsc::Sender<()>,
@@ -94,8 +94,7 @@ mod websockets {
         fn handle_ws_frame(&self, _: &mut Ws<'_, Bomb>, _: Message<'_>) {}
     }
 
-    /// `in_accept`: the WebSocket thread has ended when a worker has a connection for it; otherwise, the
-    /// connection is in its mailbox when it ends.
+    /// `in_accept`: the WebSocket thread has ended before a worker has a connection for it. Otherwise the connection is in its mailbox when it ends.
     fn cut_while_it_waits(in_accept: bool) {
         let (tell, told) = mpsc::channel();
         let (release, go_on) = mpsc::channel::<()>();
@@ -148,12 +147,12 @@ mod websockets {
     }
 
     #[test]
-    fn one_in_the_mailbox_of_a_websocket_thread_ends_with_it() {
+    fn a_connection_in_the_mailbox_of_a_websocket_thread_ends_with_it() {
         cut_while_it_waits(false);
     }
 
     #[test]
-    fn one_that_finds_its_websocket_thread_gone_ends_at_once() {
+    fn a_connection_for_a_websocket_thread_that_has_ended_ends_at_once() {
         cut_while_it_waits(true);
     }
 }

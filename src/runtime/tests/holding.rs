@@ -1,5 +1,5 @@
-//! A transport that has read more than it has given, and written less than it has taken: no event of the
-//! socket tells of either.
+//! A transport that has read more than it has passed on, and written less than it has accepted. No event of
+//! the socket reports either.
 
 use super::{config, connect, end, nothing_is_left, short, undated};
 use crate::http::handler::from_fn;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 const REQUESTS: &[u8] = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\nGET /b HTTP/1.1\r\nHost: a\r\n\r\n";
 
 #[test]
-fn what_a_transport_holds_waits_for_no_event() {
+fn bytes_that_a_transport_holds_wait_for_no_event() {
     let handle = |req: &Request<'_>, res: Response<'_>| res.text(req.path());
     let handler = from_fn(handle);
     let mut memory = Connection::new(&handler);
@@ -34,7 +34,7 @@ fn what_a_transport_holds_waits_for_no_event() {
             ..FaultPlan::default()
         };
         let mut client = connect(&server, plan);
-        // The connection stays open: nothing but the transport can have the rest sent.
+        // The connection stays open, so only the transport can cause the rest to be sent.
         for round in 0..3 {
             client.write_all(REQUESTS).expect("sent");
             let mut got = vec![0; wanted.len()];

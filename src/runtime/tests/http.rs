@@ -1,4 +1,5 @@
-//! Every way to answer a request, under every plan, with a reset at each call, and with a stop at each.
+//! Every way to respond to a request, under every plan, with a reset at each call, and with a stop at each
+//! call.
 
 use super::{
     config, connect, end, exchange, hand_over, nothing_is_left, pair, plans, read_all, short,
@@ -44,7 +45,7 @@ struct Sum(u64, Arc<()>);
 impl BodySink for Sum {
     fn piece(&mut self, piece: &[u8], body: &mut Incoming<'_>) -> Flow {
         self.0 += piece.iter().map(|&b| u64::from(b)).sum::<u64>();
-        // Held up now and then, by another thread.
+        // Delayed now and then, by another thread.
         if body.received() % 3 != 0 {
             return Flow::Continue;
         }
@@ -179,7 +180,7 @@ impl Bench {
         Bench { live, server }
     }
 
-    /// What the client gets, after which nothing is left of it.
+    /// What the client receives. Afterwards nothing of the connection may be left.
     fn play(&self, sent: &str, plan: FaultPlan) -> Vec<u8> {
         let client = connect(&self.server, plan);
         let got = exchange(&client, sent.as_bytes(), false);
@@ -189,8 +190,8 @@ impl Bench {
     }
 }
 
-/// What a client gets whose connection does not fail.
-pub(super) fn answers(bench: &Bench, name: &str, sent: &str) -> Vec<u8> {
+/// What the client receives if the connection does not fail.
+pub(super) fn responses(bench: &Bench, name: &str, sent: &str) -> Vec<u8> {
     let wanted = bench.play(sent, FaultPlan::default());
     let count = memchr::memmem::find_iter(&wanted, "HTTP/1.1 200 OK\r\n").count();
     let requests = sent.matches(" HTTP/1.1\r\n").count();
@@ -199,10 +200,10 @@ pub(super) fn answers(bench: &Bench, name: &str, sent: &str) -> Vec<u8> {
 }
 
 #[test]
-fn every_answer_is_the_same_under_every_plan() {
+fn every_response_is_the_same_under_every_plan() {
     let bench = Bench::start(Limits::default());
     for (name, sent) in scenarios() {
-        let wanted = answers(&bench, name, &sent);
+        let wanted = responses(&bench, name, &sent);
         for (way, plan) in plans() {
             let got = bench.play(&sent, plan.fit_for(&wanted));
             assert!(got == wanted, "{name}, {way}: {}", short(&got));
@@ -211,7 +212,7 @@ fn every_answer_is_the_same_under_every_plan() {
     end(bench.server);
 }
 
-/// A plan of many calls, in which something happens at the so manieth.
+/// A plan with many calls, in which something happens at one of them.
 fn at(call: u64, happening: Happening) -> FaultPlan {
     FaultPlan {
         seed: call,
@@ -224,11 +225,11 @@ fn at(call: u64, happening: Happening) -> FaultPlan {
 }
 
 #[test]
-fn a_reset_at_any_call_leaves_nothing_behind() {
+fn a_reset_at_any_call_leaves_no_state() {
     let bench = Bench::start(Limits::default());
     let mut resets = 0;
     for (name, sent) in scenarios() {
-        let wanted = answers(&bench, name, &sent);
+        let wanted = responses(&bench, name, &sent);
         for call in 1.. {
             let plan = at(call, Happening::Reset);
             let calls = plan.calls.clone();
@@ -245,13 +246,13 @@ fn a_reset_at_any_call_leaves_nothing_behind() {
     end(bench.server);
 }
 
-/// A bug of the library costs the connection that meets it, and leaves nothing of it to others.
+/// A panic in the library ends its connection, and no other connection gets any of its bytes.
 #[test]
 fn a_panic_at_any_call_ends_one_connection() {
     let bench = Bench::start(Limits::default());
     let mut panics = 0;
     for (name, sent) in scenarios() {
-        let wanted = answers(&bench, name, &sent);
+        let wanted = responses(&bench, name, &sent);
         for call in 1.. {
             let plan = at(call, Happening::Panic);
             let calls = plan.calls.clone();
@@ -275,7 +276,7 @@ fn a_panic_at_any_call_ends_one_connection() {
     end(bench.server);
 }
 
-/// What was accepted is answered, all of it in order, and then the connection ends.
+/// Requests that were accepted get their responses in order, and then the connection ends.
 #[test]
 fn a_stop_at_any_call_loses_nothing_that_was_accepted() {
     for (name, sent) in scenarios() {
@@ -288,7 +289,7 @@ fn a_stop_at_any_call_loses_nothing_that_was_accepted() {
             let client = connect(&bench.server, plan);
             let got = exchange(&client, sent.as_bytes(), false);
             drop(client);
-            whole_answers(&got).unwrap_or_else(|why| panic!("{name}, stopped at {call}: {why}"));
+            whole_responses(&got).unwrap_or_else(|why| panic!("{name}, stopped at {call}: {why}"));
             end(bench.server);
             wait_until("its threads have ended", || {
                 Arc::strong_count(&bench.live) == 1
@@ -302,8 +303,8 @@ fn a_stop_at_any_call_loses_nothing_that_was_accepted() {
     }
 }
 
-/// The answers in `bytes` are complete.
-fn whole_answers(mut bytes: &[u8]) -> Result<usize, String> {
+/// Checks that the responses in `bytes` are complete. Returns their number.
+fn whole_responses(mut bytes: &[u8]) -> Result<usize, String> {
     let mut count = 0;
     while !bytes.is_empty() {
         let (head, rest) = split(bytes, b"\r\n\r\n").ok_or("half a head")?;
@@ -338,7 +339,8 @@ fn split<'a>(bytes: &'a [u8], end: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
     Some((&bytes[..at], &bytes[at + end.len()..]))
 }
 
-/// A request that has arrived when the stop begins is accepted, and a signal between does not lose it.
+/// A request that has arrived when the stop begins is accepted. A signal that interrupts the call does not
+/// lose it.
 #[test]
 fn a_signal_during_the_stop_loses_no_request() {
     for seed in 1..40 {
@@ -360,10 +362,10 @@ fn a_signal_during_the_stop_loses_no_request() {
         client.write_all(request).expect("sent");
         let (mut got, mut byte) = (Vec::new(), [0; 1]);
         while !got.ends_with(b"\r\n\r\nhere") {
-            client.read_exact(&mut byte).expect("an answer");
+            client.read_exact(&mut byte).expect("a response");
             got.extend_from_slice(&byte);
         }
-        // Both before the worker can look: it is in this timer.
+        // Both happen before the worker can read, because it runs this timer.
         let (control, mut second) = (
             server.control.clone(),
             client.try_clone().expect("a socket"),
@@ -381,8 +383,8 @@ fn a_signal_during_the_stop_loses_no_request() {
     }
 }
 
-/// A bug of the library in one connection: a log is told of that one, and not of others whose responses
-/// are still to come.
+/// A panic in the library on one connection writes the log line of this connection, and not those of others
+/// with pending responses.
 #[test]
 fn a_panic_leaves_the_log_lines_of_others() {
     struct Lines(mpsc::Sender<String>);
@@ -418,13 +420,13 @@ fn a_panic_leaves_the_log_lines_of_others() {
     let begin = |plan| {
         let (planned, mut client) = pair(plan);
         let request = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-        // Before the server has the connection: the first read finds it.
+        // Sent before the server has the connection, so the first read returns it.
         client.write_all(request).expect("sent");
         hand_over(&server, [planned]);
         (client, held.recv().expect("a responder"))
     };
     let (other, responder) = begin(FaultPlan::default());
-    // The second read looks for the client's end.
+    // The second read finds the client's end.
     let planned = FaultPlan {
         at: Some((2, Happening::Panic)),
         ..FaultPlan::default()

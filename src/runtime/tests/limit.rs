@@ -1,8 +1,8 @@
-//! Limits as the tables of `tests/cases` write them; `cases` and `tests/it/cases.rs` read them.
+//! Limits in the notation of `tests/cases`, for `cases` and `tests/it/cases.rs`.
 
 use super::Limits;
 
-/// Sets a limit that is written `name=number`.
+/// Sets the limit of a line `name=number`.
 pub(super) fn set_limit(limits: &mut Limits, limit: &str) {
     let (name, number) = limit.split_once('=').expect("name=number");
     let limit = match name {

@@ -28,10 +28,10 @@ use std::time::{Duration, Instant};
 
 /// How long anything may take before the test fails.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// For what must not happen by itself.
+/// A timeout for things that must not happen by themselves.
 const NEVER: Duration = Duration::from_secs(3600);
 
-/// One worker, and no limit of time that a slow machine comes near.
+/// One worker, with timeouts that even a slow machine does not reach.
 fn config(limits: Limits) -> Config {
     Config {
         workers: 1,
@@ -93,12 +93,12 @@ fn pair(plan: FaultPlan) -> ((UnixStream, FaultPlan), UnixStream) {
     ((end, plan), client)
 }
 
-/// Gives the only worker connections that it takes one after the other.
+/// Gives the only worker several connections, which it takes in order.
 fn hand_over<const N: usize>(server: &Running, connections: [(UnixStream, FaultPlan); N]) {
     let worker = &server.control.workers[0];
     let listener = ListenerId(0);
     let plans = &server.control.listener_config(listener).plans;
-    // Until all are on their way, as another thread may come between.
+    // Until all are given, because another thread may run in between.
     let mut plans = plans.lock().expect("no panic");
     let accepted = connections.map(|(end, plan)| {
         plans.push_back(plan);
@@ -114,12 +114,12 @@ fn hand_over<const N: usize>(server: &Running, connections: [(UnixStream, FaultP
     }
 }
 
-/// Sends all of `bytes` while it reads what comes until the end. `half_closes`: and says that there
-/// will be no more.
+/// Sends all of `bytes` and reads at the same time until the end of the stream. `half_closes`: closes the
+/// sending half afterwards.
 fn exchange(client: &UnixStream, bytes: &[u8], half_closes: bool) -> Vec<u8> {
     thread::scope(|scope| {
         scope.spawn(move || {
-            // The server may be gone before it has all.
+            // The server may close before it has read everything.
             let _ = { client }.write_all(bytes);
             if half_closes {
                 let _ = client.shutdown(Shutdown::Write);
@@ -129,7 +129,7 @@ fn exchange(client: &UnixStream, bytes: &[u8], half_closes: bool) -> Vec<u8> {
     })
 }
 
-/// What comes until the end, which may be a reset.
+/// Reads until the end of the stream, or until a reset.
 fn read_all(mut client: &UnixStream) -> Vec<u8> {
     let (mut all, mut part) = (Vec::new(), [0; 16 << 10]);
     loop {
@@ -142,7 +142,7 @@ fn read_all(mut client: &UnixStream) -> Vec<u8> {
     }
 }
 
-/// The same without the time of day.
+/// The same bytes with a fixed date.
 fn undated(mut bytes: Vec<u8>) -> Vec<u8> {
     const DATE: &[u8] = b"\r\nDate: ";
     let mut at = 0;
@@ -159,8 +159,8 @@ fn short(bytes: &[u8]) -> String {
     bytes[..bytes.len().min(600)].escape_ascii().to_string()
 }
 
-/// All connections have ended, and `live`, of which everything that belongs to one has a clone, is
-/// held by nobody but the test and, `held` times, its handler.
+/// Waits until all connections have ended. Everything that belongs to a connection has a clone of `live`, so
+/// then only the test has one, and its handler `held` more.
 #[track_caller]
 fn nothing_is_left(server: &Running, live: &Arc<()>, held: usize) {
     wait_until("all connections are closed", || {
@@ -177,7 +177,7 @@ fn nothing_is_left(server: &Running, live: &Arc<()>, held: usize) {
     assert_eq!(handle.pending(), 0);
 }
 
-/// Stops the server, which must end, without an error and without having to cut anything.
+/// Stops the server, which must end without an error and without a connection that it had to close.
 #[track_caller]
 fn end(server: Running) -> Stopped {
     server.stop();
@@ -193,7 +193,7 @@ fn end(server: Running) -> Stopped {
 }
 
 impl FaultPlan {
-    /// Tens of thousands of bytes one by one take long.
+    /// Tens of thousands of bytes one by one take too long.
     fn fit_for(self, wanted: &[u8]) -> FaultPlan {
         match wanted.len() > 10_000 && (1..100).contains(&self.write) {
             true => FaultPlan {
@@ -205,7 +205,7 @@ impl FaultPlan {
     }
 }
 
-/// Everything that can happen to a call but a reset and a want of memory, in several ways.
+/// Everything that can happen at a call except a reset and a lack of memory, in several combinations.
 fn plans() -> Vec<(&'static str, FaultPlan)> {
     let plan = |seed: u64| FaultPlan {
         seed: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,

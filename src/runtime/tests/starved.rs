@@ -1,7 +1,7 @@
-//! A system without memory for a call (`ENOBUFS`, `ENOMEM`): the call is made again a second later, and
-//! not at once and for ever, as the poller would have it.
+//! A system that lacks memory for a call (`ENOBUFS`, `ENOMEM`). The call is made again a second later, and
+//! not without end, although the poller reports the socket as ready.
 
-use super::http::{Bench, answers, scenarios};
+use super::http::{Bench, responses, scenarios};
 use super::{config, connect, end, nothing_is_left, read_all, short, undated, wait_until};
 use crate::http::handler::from_fn;
 use crate::runtime::transport::faulty::{FaultPlan, Faulty, Happening};
@@ -16,12 +16,12 @@ use std::time::Duration;
 fn a_call_without_memory_is_made_again() {
     let bench = Bench::start(Limits::default());
     let wanted = scenarios().into_iter().map(|(name, sent)| {
-        let wanted = answers(&bench, name, &sent);
+        let wanted = responses(&bench, name, &sent);
         (name, sent, wanted)
     });
     let wanted: Vec<_> = wanted.collect();
     for round in 0..2 {
-        // All at once: each waits for a second.
+        // All run at the same time, because each waits for a second.
         let mut waiting = Vec::new();
         for (name, sent, wanted) in &wanted {
             for call in 1 + 3 * round..4 + 3 * round {
@@ -43,9 +43,9 @@ fn a_call_without_memory_is_made_again() {
     end(bench.server);
 }
 
-/// A connection for which there is never any memory makes a call a second, and ends by its limit.
+/// A connection for which the system never has memory makes one call a second, and ends by its timeout.
 #[test]
-fn for_ever_without_memory_is_no_busy_loop() {
+fn a_permanent_lack_of_memory_is_no_busy_loop() {
     let limits = Limits {
         write_timeout: Duration::from_secs(2),
         head_timeout: Duration::from_secs(2),
@@ -60,7 +60,7 @@ fn for_ever_without_memory_is_no_busy_loop() {
         .bind("127.0.0.1:0")
         .start_over::<Faulty>()
         .expect("a server");
-    // At the read, and at the write.
+    // At the read and at the write.
     for first in [1, 2] {
         let plan = FaultPlan {
             at: Some((first, Happening::Starve(u8::MAX))),

@@ -1,5 +1,5 @@
-//! A process that is suspended for longer than its limits of time: what clients sent meanwhile came in
-//! time, as far as it could know.
+//! A process that is suspended for longer than its timeouts. Bytes that clients sent meanwhile are treated as
+//! in time.
 
 use super::{config, end, hand_over, pair, read_all, short, wait_until};
 use crate::http::handler::from_fn;
@@ -13,7 +13,7 @@ use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 #[test]
-fn what_has_come_is_looked_at_before_limits_of_time() {
+fn bytes_that_have_arrived_are_read_before_timeouts() {
     const BODY: usize = 120_000;
     let (release, suspended) = mpsc::channel::<()>();
     let suspended = Mutex::new(suspended);
@@ -28,7 +28,7 @@ fn what_has_come_is_looked_at_before_limits_of_time() {
     let mut config = config(Limits::default());
     config.limits.head_timeout = Duration::from_secs(1);
     config.limits.body_grace = Duration::from_secs(1);
-    // What one read brings earns no second.
+    // One read returns too few bytes for a further second.
     config.limits.body_rate = BODY;
     let server = Server::new(from_fn(handle)).config(config);
     let server = server
@@ -36,7 +36,7 @@ fn what_has_come_is_looked_at_before_limits_of_time() {
         .start_over::<Faulty>()
         .expect("a server");
 
-    // The look at what the poller tells of finds nothing, as if there had been no time for one.
+    // The read after the event finds nothing, as if there had been no time for one.
     let overlooked = || FaultPlan {
         at: Some((2, Happening::Nothing)),
         ..FaultPlan::default()
@@ -54,7 +54,7 @@ fn what_has_come_is_looked_at_before_limits_of_time() {
     let (four, mut suspends) = pair(FaultPlan::default());
     let request = b"GET /suspend HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
     suspends.write_all(request).expect("sent");
-    // Each is read as it is taken, so no time passes between the first and the last.
+    // Each is read when it is accepted, so no time passes between the first and the last.
     hand_over(&server, [one, two, three, four]);
     told.recv().expect("it is suspended");
 
@@ -74,7 +74,7 @@ fn what_has_come_is_looked_at_before_limits_of_time() {
         assert!(got.starts_with(b"HTTP/1.1 200 "), "{}", short(&got));
         assert!(got.ends_with(wanted.as_bytes()), "{}", short(&got));
     }
-    // And whoever has sent nothing is too late.
+    // A client that has sent nothing is too late.
     let got = read_all(&late);
     assert!(got.starts_with(b"HTTP/1.1 408 "), "{}", short(&got));
     drop((head, body, late, suspends));

@@ -1,5 +1,5 @@
-//! WebSockets over a transport that fails: the same messages under every plan, and every connection told
-//! of its end once, whatever call is its last.
+//! WebSockets over a transport that fails. The messages are the same under every plan, and each connection
+//! gets one disconnect hook, whichever call is its last.
 
 use super::{
     PATIENCE, config, connect, end, exchange, nothing_is_left, plans, read_all, short, undated,
@@ -121,7 +121,7 @@ fn scenarios() -> Vec<(&'static str, Vec<u8>)> {
     if cfg!(feature = "deflate") {
         let extension = "Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
         let begin = format!("{HANDSHAKE}{extension}").into_bytes();
-        // RFC 7692 section 7.2.3.1, whole and in fragments.
+        // The message of RFC 7692 section 7.2.3.1, whole and in fragments.
         let hello = b"\xf2\x48\xcd\xc9\xc9\x07\x00";
         let frames = [
             frame(0xc1, hello),
@@ -165,7 +165,7 @@ impl Bench {
         }
     }
 
-    /// What the client gets, after which nothing is left of it.
+    /// What the client receives. Afterwards nothing of the connection may be left.
     fn play(&self, sent: &[u8], plan: FaultPlan) -> Vec<u8> {
         let client = connect(&self.server, plan);
         let got = exchange(&client, sent, false);
@@ -183,7 +183,7 @@ impl Bench {
     }
 }
 
-/// A plan of many calls, in which something happens at the so manieth.
+/// A plan with many calls, in which something happens at one of them.
 fn at(call: u64, happening: Happening) -> FaultPlan {
     FaultPlan {
         seed: call,
@@ -211,7 +211,7 @@ fn messages_are_the_same_under_every_plan() {
 }
 
 #[test]
-fn a_reset_at_any_call_is_told_of_once() {
+fn a_reset_at_any_call_is_reported_once() {
     let bench = Bench::start(PATIENCE);
     let mut resets = 0;
     for (name, sent) in scenarios() {
@@ -235,10 +235,10 @@ fn a_reset_at_any_call_is_told_of_once() {
 /// RFC 6455 section 7.4.1: 1011, as when a hook panics.
 const HOOK_PANICKED: &[u8] = b"\x88\x02\x03\xf3";
 
-/// A bug of the library costs the connection that meets it; its handler is told. A hook that sends may be
-/// the first to meet it.
+/// A panic in the library ends its connection, and the handler gets the disconnect hook. A hook that sends
+/// may be the one that panics.
 #[test]
-fn a_panic_at_any_call_is_told_of_once() {
+fn a_panic_at_any_call_is_reported_once() {
     let bench = Bench::start(PATIENCE);
     let mut panics = 0;
     for (name, sent) in scenarios() {
@@ -323,7 +323,8 @@ fn a_call_without_memory_is_made_again() {
     end(bench.server);
 }
 
-/// Who has failed is given time to read why, and no more of it for what is sent to all meanwhile.
+/// A client that violated the protocol gets time to read the reason. Messages that others send meanwhile do
+/// not make this time longer.
 #[test]
 fn lingering_is_not_made_longer_by_what_others_send() {
     let bench = Bench::start(Duration::from_secs(1));
@@ -334,7 +335,7 @@ fn lingering_is_not_made_longer_by_what_others_send() {
     ]
     .concat();
     client.write_all(&sent).expect("sent");
-    // It has read all, and keeps the connection open.
+    // The client has read everything, and keeps the connection open.
     let mut all = Vec::new();
     client.read_to_end(&mut all).expect("an end");
     wait_until("it is closed", || {
@@ -345,10 +346,10 @@ fn lingering_is_not_made_longer_by_what_others_send() {
     end(bench.server);
 }
 
-/// A process that is suspended for longer than its limits of time: a message that has come meanwhile, and
-/// takes more than one read, is in time.
+/// A process that is suspended for longer than its timeouts. A message that has arrived meanwhile, and takes
+/// more than one read, is in time.
 #[test]
-fn a_message_that_has_come_is_looked_at_before_its_rate() {
+fn a_message_that_has_arrived_is_read_before_its_rate_is_checked() {
     use crate::http::handler::from_fn;
     use std::sync::{Mutex, mpsc};
     use std::time::Instant;
@@ -391,7 +392,7 @@ fn a_message_that_has_come_is_looked_at_before_its_rate() {
     };
     let mut config = config(Limits::default());
     config.ws_threads = 1;
-    // What one read brings is too little for the time that has passed.
+    // One read returns too few bytes for the time that has passed.
     config.ws_limits.message_grace = Duration::from_secs(1);
     config.ws_limits.message_rate = 100_000;
     let server = Server::new(app).websocket().config(config);
@@ -414,7 +415,7 @@ fn a_message_that_has_come_is_looked_at_before_its_rate() {
     let (mut slow, mut suspends) = (open(), open());
     slow.write_all(&frame(0x02, &[b'x'; 50_000])).expect("sent");
     slow.write_all(&frame(0x8a, b"")).expect("sent");
-    // It is read by the time that the other one is.
+    // It has been read when the other one has been read.
     wait_until("the message is under way", || {
         server.counters().bytes_read > 50_000
     });

@@ -16,50 +16,50 @@ use std::sync::{Arc, Mutex};
 pub(crate) struct Faulty {
     socket: Plain,
     plan: Option<FaultPlan>,
-    /// Read from the socket and not given yet.
+    /// Bytes that were read from the socket and not passed on yet.
     ahead: Vec<u8>,
-    /// Taken and not written to the socket yet.
+    /// Bytes that were accepted and not written to the socket yet.
     behind: Vec<u8>,
 }
 
 /// Plans for the next connections of a listener, by the order in which a worker takes them.
 pub(crate) type Plans = Arc<Mutex<VecDeque<FaultPlan>>>;
 
-/// What becomes of the calls on one socket. Drawn from a seed, and so the same in every run.
+/// What happens at the calls on one socket. Derived from a seed, so it is the same in every run.
 #[derive(Debug, Default)]
 pub(crate) struct FaultPlan {
-    /// 0 where nothing is drawn.
+    /// The state of the random numbers; 0: no call is changed at random.
     pub(crate) seed: u64,
-    /// Most bytes of one call; 0: as many as there are.
+    /// The most bytes of one call; 0: no limit.
     pub(crate) read: usize,
     pub(crate) write: usize,
-    /// In how many of 100 calls there is nothing to be had, or a signal comes between.
+    /// How many of 100 calls find nothing, or are interrupted by a signal.
     pub(crate) again: u8,
     pub(crate) interrupted: u8,
-    /// What happens at the so manieth call, counted from 1.
+    /// What happens at a certain call; calls are counted from 1.
     pub(crate) at: Option<(u64, Happening)>,
-    /// Calls until now.
+    /// The number of calls until now.
     pub(crate) calls: Arc<AtomicU64>,
     pub(crate) starved: u8,
-    /// Reads from the socket up to so many bytes that it has not given.
+    /// How many bytes it may read from the socket before the protocol asks for them.
     pub(crate) ahead: usize,
-    /// Keeps so many bytes of all that is written until it is told that there is room.
+    /// How many written bytes it keeps until it is told that there is room.
     pub(crate) behind: usize,
-    /// What `sendfile` says to every file.
+    /// The error of `sendfile` for every file.
     #[cfg(target_os = "linux")]
     pub(crate) file_error: Option<rustix::io::Errno>,
 }
 
 pub(crate) enum Happening {
-    /// The connection is reset: this call fails, and so does each that follows.
+    /// The connection is reset: this call fails, and so do all later calls.
     Reset,
-    /// There is nothing to be had, whatever the poller said.
+    /// The call would block, whatever the poller reported.
     Nothing,
-    /// So many calls, this one included, find the system out of memory.
+    /// This number of calls, from this one on, find the system out of memory.
     Starve(u8),
-    /// The library panics.
+    /// The library panics in this call.
     Panic,
-    /// Something elsewhere, before the call.
+    /// A closure of the test runs before the call.
     Call(Box<dyn FnOnce() + Send>),
 }
 
@@ -76,7 +76,7 @@ enum Direction {
 }
 
 impl Faulty {
-    /// How many of `len` bytes a call may take, or how it fails.
+    /// How many of `len` bytes a call may move, or how it fails.
     fn allow(&mut self, direction: Direction, len: usize) -> io::Result<usize> {
         let Some(plan) = &mut self.plan else {
             return Ok(len);
@@ -95,7 +95,7 @@ impl Faulty {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
             Some((at, Happening::Panic)) if at == call => {
-                // Without the hook, which would print a trace.
+                // Without the panic hook, which would print a backtrace.
                 resume_unwind(Box::new("as planned"));
             }
             Some((at, Happening::Starve(calls))) if at == call => plan.starved = calls,

@@ -4,20 +4,20 @@ use super::Transport;
 use std::fs::File;
 use std::io;
 
-/// What one call may send of a file, and one connection in its turn: others wait meanwhile, for the
-/// disk, too. And a socket that is filled to the brim costs more than one that is fed: of a file of
-/// 1 MiB to 16 clients at a time, a turn of 16 KiB cost 0.58 of what a plain `write` of it costs, 48
-/// and 96 KiB 0.26, 256 KiB 0.87, 1 MiB 1.06.
+/// The most bytes of a file that one call sends, which is also the most of one turn of a connection. Others
+/// wait meanwhile, for the disk, too. Filling the socket completely also costs more. For a file of 1 MiB to
+/// 16 clients at a time, in multiples of a plain `write`: 16 KiB a turn cost 0.58, 48 and 96 KiB 0.26, 256
+/// KiB 0.87, 1 MiB 1.06.
 pub(crate) const FILE_STEP: usize = 96 << 10;
 
-/// The same where it goes through a buffer on the stack.
+/// The same if the bytes go through a buffer on the stack.
 const COPY_STEP: usize = 64 << 10;
 
-/// Sends by way of a buffer; see [`Transport::send_file`]. What is not taken is read again the next
-/// time.
+/// Sends through a buffer; see [`Transport::send_file`]. Bytes that the socket does not take are read again
+/// the next time.
 ///
-/// Never inlined: the compiler touches each page of a stack frame as large as this, and it would
-/// do so for every response, 64 instructions and 16 lines of the cache.
+/// Never inlined: the compiler touches each page of so large a stack frame. If inlined, it would do so for
+/// every response, which costs 64 instructions and 16 cache lines.
 #[inline(never)]
 pub(super) fn copy(
     to: &mut impl Transport,
@@ -34,7 +34,7 @@ pub(super) fn copy(
     }
 }
 
-/// Reads from a place in a file without moving anybody's position in it.
+/// Reads at an offset, without changing the position of the file.
 fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     loop {
         #[cfg(unix)]

@@ -4,16 +4,16 @@ use super::{Plain, Transport};
 use std::io::{self, IoSlice, Read};
 use std::net::{Ipv4Addr, SocketAddr};
 
-/// What the client has sent is read at once or found not to be there: nothing waits for a poller.
+/// Never registered with a poller: a read returns what the client has sent, or nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
-    /// Sent by the client.
+    /// Bytes that the client sent.
     arrived: Vec<u8>,
-    /// How much of it has been read.
+    /// How many of them have been read.
     read: usize,
     /// The client sends no more.
     is_eof: bool,
-    /// Sent to the client, since it last looked.
+    /// Bytes sent to the client since it last took them.
     sent: Vec<u8>,
     /// The client takes nothing.
     is_held: bool,
@@ -26,7 +26,7 @@ impl Memory {
         1,
     ));
 
-    /// The client sends this.
+    /// Appends bytes that the client sends.
     pub(crate) fn arrive(&mut self, bytes: &[u8]) {
         self.arrived.drain(..std::mem::take(&mut self.read));
         self.arrived.extend_from_slice(bytes);
@@ -37,23 +37,23 @@ impl Memory {
         self.is_eof = true;
     }
 
-    /// Whether a read brings something: bytes, or the end of them.
+    /// Whether a read returns something: bytes, or the end of the stream.
     pub(crate) fn is_readable(&self) -> bool {
         self.read < self.arrived.len() || self.is_eof
     }
 
-    /// Whether the client takes something.
+    /// Whether the client receives bytes.
     pub(crate) fn is_writable(&self) -> bool {
         !self.is_held
     }
 
-    /// Whether the client takes nothing from now on.
+    /// Sets whether the client receives nothing from now on.
     #[cfg(feature = "websocket")]
     pub(crate) fn hold(&mut self, held: bool) {
         self.is_held = held;
     }
 
-    /// What the client has been sent since this was last asked.
+    /// The bytes sent to the client since the last call.
     pub(crate) fn take_sent(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.sent)
     }
@@ -94,7 +94,7 @@ impl Transport for Memory {
         Ok(room.len() - before)
     }
 
-    /// The client has read all that it was sent, so nothing has to wait until it has.
+    /// The client has read everything, so the close has nothing to wait for.
     fn shutdown_write(&mut self) -> io::Result<()> {
         Err(io::ErrorKind::NotConnected.into())
     }

@@ -1,7 +1,7 @@
 //! `Transport`: what moves the bytes of a connection.
 //!
-//! Each kind is a type of its own: a server is compiled for the one that its listeners need, so that a
-//! connection over plain sockets pays nothing for the others.
+//! Each kind is a separate type. A server is compiled for the kind that its listeners need, so a connection
+//! over plain sockets costs nothing for the others.
 
 #[cfg(all(test, unix))]
 pub(crate) mod faulty;
@@ -29,66 +29,66 @@ pub(crate) use tcp::UNSENT;
 
 /// A transport over sockets.
 pub(crate) trait OverSocket: Transport {
-    /// Takes over a socket that a listener with these settings has accepted.
+    /// Wraps a socket that a listener with these settings has accepted.
     fn accepted(socket: Plain, listener: &ListenerConfig) -> Self;
 }
 
-/// The bytes of one connection, in and out. Nothing blocks.
+/// Receives and sends the bytes of one connection. No method blocks.
 pub(crate) trait Transport: Sized + Send + 'static {
     /// The socket beneath, which the poller watches; `None` where there is none.
     fn socket(&self) -> Option<&Plain>;
 
-    /// What is there to be read: a signal that comes between does not make it nothing. One that comes
-    /// between a write does no harm, as what is left is sent when the poller says that there is room.
+    /// Reads what has arrived. A read that is interrupted by a signal is repeated. A write need not be
+    /// repeated, because the rest is sent when the poller reports room.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
 
-    /// Writes bytes that a file follows, which may share a packet with it.
+    /// Writes bytes before a file, which may share a packet with it.
     fn write_more(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.write(bytes)
     }
 
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
 
-    /// Sends bytes of a file: what was sent, and how much of it was offered. 0 bytes: the file ends
+    /// Sends bytes of a file. Returns how many were sent and how many were offered. 0 bytes: the file ends
     /// before `offset`.
     fn send_file(&mut self, file: &File, offset: u64, most: usize) -> (io::Result<usize>, usize) {
         file::copy(self, file, offset, most)
     }
 
-    /// What it waits for, or has, that its protocol does not know of.
+    /// What the transport itself waits for, or has read ahead.
     #[inline(always)]
     fn wants(&self) -> Wants {
         Wants::default()
     }
 
-    /// Goes on with what it wants to write: see [`Wants::write`].
+    /// Continues to write its own bytes; see [`Wants::write`].
     #[inline(always)]
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 
-    /// The client sees the end of the stream when it has read what was sent.
+    /// Closes the sending half: the client sees the end of the stream after it has read everything.
     fn shutdown_write(&mut self) -> io::Result<()>;
 
-    /// Has the connection, when it is closed, tell the client that something is missing: by a reset
-    /// where there is such a thing.
+    /// Makes the close of the connection show the client that something is missing: by a reset, if the socket
+    /// supports it.
     fn reset(&mut self);
 
     fn local_addr(&self) -> Option<SocketAddr>;
 
-    /// Has the system take so many bytes beyond those that are on their way to the client, or more.
-    /// What it does not know it is not asked for.
+    /// Lets the system accept at least `bytes` bytes beyond those that are on their way to the client. Does
+    /// nothing on a system without this option.
     #[cfg(feature = "websocket")]
     fn take_unsent(&mut self, _bytes: usize) {}
 
-    /// Sends what is next in `output`, with one system call, or two where a file has to be read.
+    /// Sends the next part of `output`, with one system call, or with two if a file has to be read.
     ///
     /// # Errors
     ///
-    /// Beside those of the socket: [`io::ErrorKind::UnexpectedEof`] if a file has become shorter
-    /// than what was promised of it.
+    /// Those of the socket; and [`io::ErrorKind::UnexpectedEof`] if a file has become shorter than the
+    /// announced length.
     fn send(&mut self, output: &Output) -> io::Result<Written> {
         let (sent, offered) = match output.next() {
             Segment::Row { bytes, more: false } => (self.write(bytes), bytes.len()),
@@ -118,27 +118,28 @@ pub(crate) trait Transport: Sized + Send + 'static {
 /// See [`Transport::wants`]. A socket wants nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Wants {
-    /// It has bytes for the socket, though the protocol may have nothing to send: those of a handshake, or
-    /// of an alert.
+    /// It has bytes of its own for the socket, as those of a handshake or an alert, even if the protocol has
+    /// nothing to send.
     pub(crate) write: bool,
-    /// It has read more than it has given: a read brings that, and no event of the socket tells of it.
+    /// It has read more bytes than it has passed on. A read returns them, and no event of the socket reports
+    /// them.
     pub(crate) read: bool,
 }
 
-/// What became of an attempt to send.
+/// The result of an attempt to send.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Written {
-    /// They are out of the hands of the transport. What it holds back, as encrypted bytes for which there
-    /// is no room, does not count before it has left: it stays at the front of the output, and is offered
-    /// again. So an output that is empty is one of which nothing is left anywhere.
+    /// This number of bytes has left the transport. Bytes that it still holds, such as encrypted bytes for
+    /// which the socket has no room, are not counted yet: they stay at the front of the output, and are
+    /// offered again. So if the output is empty, everything has been sent.
     pub(crate) bytes: usize,
-    /// The system took less than it was offered: it has no room for more now.
+    /// The system took less than it was offered, so it has no room for more now.
     pub(crate) full: bool,
 }
 
-/// The system has no memory for a call that would be in order, and may have some again soon. On Linux
-/// that is `ENOBUFS` of a Unix socket and `ENOMEM` of `sendfile`, as TCP says `EAGAIN`; on the BSDs
-/// and macOS it is `ENOBUFS` of any socket.
+/// Whether the system lacks memory for a valid call, which may succeed later. On Linux that is `ENOBUFS` of a
+/// Unix socket and `ENOMEM` of `sendfile`, because TCP returns `EAGAIN`. On the BSDs and macOS it is
+/// `ENOBUFS` of any socket.
 #[cold]
 fn is_starved(error: &io::Error) -> bool {
     #[cfg(unix)]
@@ -149,8 +150,8 @@ fn is_starved(error: &io::Error) -> bool {
     error.raw_os_error() == Some(NO_BUFFERS) || error.kind() == io::ErrorKind::OutOfMemory
 }
 
-/// Whether a call has failed that can be made again: when the poller says so, as there was nothing to
-/// read or no room, or, where the system was out of memory (`starved` then), after a while.
+/// Whether a failed call can be made again. If there was nothing to read or no room, the poller reports when.
+/// If the system lacked memory, `starved` is set, and the call is made again after a while.
 pub(crate) fn can_wait(error: &io::Error, starved: &mut bool) -> bool {
     use io::ErrorKind::{Interrupted, WouldBlock};
     if matches!(error.kind(), WouldBlock | Interrupted) {
@@ -161,12 +162,12 @@ pub(crate) fn can_wait(error: &io::Error, starved: &mut bool) -> bool {
     is_starved
 }
 
-/// What is set for one place to listen, and for the connections that come from there.
+/// Settings of one listen address, and of the connections that it accepts.
 #[derive(Debug)]
 pub(crate) struct ListenerConfig {
     pub(crate) backlog: i32,
     pub(crate) nodelay: bool,
-    /// What the next connections do, where a test says so.
+    /// Plans of a test for the next connections.
     #[cfg(all(test, unix))]
     pub(crate) plans: faulty::Plans,
 }

@@ -16,7 +16,7 @@ use std::os::{
     unix::net::UnixStream,
 };
 
-/// A connected socket. Does not block.
+/// A connected socket. It is non-blocking.
 #[derive(Debug)]
 pub(crate) enum Plain {
     Tcp(TcpStream),
@@ -24,8 +24,8 @@ pub(crate) enum Plain {
     Unix(UnixStream),
 }
 
-/// Straight to the system: the wrappers of libc make both calls points where a thread can be
-/// cancelled, which costs as much as parsing half a request.
+/// A direct system call. The wrappers of libc allow a thread to be cancelled at both calls, which costs as
+/// much as parsing half a request.
 #[cfg(target_os = "linux")]
 impl Plain {
     fn read_once(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -72,7 +72,7 @@ impl Plain {
         }
     }
 
-    /// What [`Transport::send_file`] does, unless `refusal` is what the system has said already.
+    /// Does what [`Transport::send_file`] does. `refusal`: the error that the system has returned already.
     #[cfg(target_os = "linux")]
     pub(super) fn send_file_unless(
         &mut self,
@@ -83,7 +83,7 @@ impl Plain {
         let mut at = offset;
         let call = || rustix::fs::sendfile(&*self, file, Some(&mut at), most);
         match refusal.map_or_else(call, Err) {
-            // A file system or a sandbox that cannot do it.
+            // A file system or a sandbox does not support the call.
             Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM) => {
                 super::file::copy(self, file, offset, most)
             }

@@ -6,15 +6,15 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
-/// Bytes that the system takes of a response beyond those that are on their way to the client
-/// (`TCP_NOTSENT_LOWAT`; inherited by what is accepted). Left alone, Linux takes 2 MiB and more for
-/// each client that reads nothing, of a store that all programs share: a thousand of them leave
-/// others nothing. And it says that there is room again only when a third of that is gone, so that a
-/// slow client would be taken for one that reads nothing.
+/// How many bytes of a response the system accepts beyond those that are on their way to the client
+/// (`TCP_NOTSENT_LOWAT`; accepted connections inherit it). By default Linux accepts 2 MiB and more for each
+/// client that reads nothing, from memory that all programs share, so a thousand such clients leave nothing
+/// for others. It also reports room only when a third of that is free, so a slow client would look like one
+/// that reads nothing.
 #[cfg(target_os = "linux")]
 pub(crate) const UNSENT: u32 = 256 << 10;
 
-/// Takes the next connection; with one system call on Linux.
+/// Accepts the next connection, with one system call on Linux.
 pub(crate) fn accept(
     listener: &TcpListener,
     config: &ListenerConfig,
@@ -42,17 +42,17 @@ fn accept_raw(
 ) -> io::Result<(TcpStream, Option<SocketAddr>)> {
     let (stream, peer) = listener.accept()?;
     stream.set_nonblocking(true)?;
-    // macOS refuses it for a client that has left already, which is no fault of the listener's: the
-    // first read tells.
+    // macOS refuses the option for a client that has left already. This is not an error of the listener, and
+    // the first read reports it.
     let _ = stream.set_nodelay(config.nodelay);
     Ok((stream, Some(peer)))
 }
 
-/// IPv4 as what it is, where a listener for IPv6 takes it, too (RFC 4291 section 2.5.5.2).
+/// Converts an IPv4 address that a listener for IPv6 reports in IPv6 form (RFC 4291 section 2.5.5.2).
 pub(super) fn canonical(addr: SocketAddr) -> SocketAddr {
     match addr.ip().to_canonical() {
         ip @ IpAddr::V4(_) => SocketAddr::new(ip, addr.port()),
-        // With its scope.
+        // With its scope id.
         IpAddr::V6(_) => addr,
     }
 }
