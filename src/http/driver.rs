@@ -34,17 +34,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// Connections that a worker takes from its own listener before it looks at the others again.
+/// The most connections that a worker accepts from its own listener in one turn of the loop.
 const BATCH: usize = 64;
 
-/// Timers that are called before others get their turn.
+/// The most timers that are called in one turn of the loop.
 const TIMERS: usize = 256;
 
-/// What a worker thread is started with.
+/// The values with which a worker thread is started.
 pub(crate) struct Worker<H, M, T> {
     pub(crate) index: usize,
     pub(crate) handler: Arc<H>,
-    /// Its own, which other threads have, too.
+    /// The handle of this worker, which other threads use too.
     pub(crate) handle: Arc<WorkerHandle>,
     pub(crate) config: Arc<Config>,
     pub(crate) control: Arc<ServerState>,
@@ -100,13 +100,13 @@ impl<H: Handler, M: UpgradeMode<H, T>, T: OverSocket> Worker<H, M, T> {
             transport: self.transport,
         };
         let ended = EventLoop::new(self.index, (&self.config, control), self.poll, driver).run();
-        // What the end has dropped, too.
+        // Includes the connections that were closed at the end.
         worker.counters.count_panics();
         ended
     }
 }
 
-/// Closes the inbox when the worker ends, however it does.
+/// Closes the inbox when the worker ends, also if it ends by a panic.
 struct InboxGuard<'a>(&'a WorkerHandle);
 
 impl Drop for InboxGuard<'_> {
@@ -122,9 +122,9 @@ struct HttpDriver<'a, P, M, T> {
     keep_alive: bool,
     listeners: Listeners,
     timers: TimerHeap,
-    /// When idle connections are looked for again, after too few were found.
+    /// When the next search for idle connections may begin, after one found too few.
     rested_at: Duration,
-    /// Connections whose thread had ended when they were handed over.
+    /// The number of connections whose thread had ended when they were handed over.
     cut: u64,
     transport: PhantomData<fn() -> T>,
 }
@@ -186,7 +186,7 @@ where
         });
     }
 
-    /// Takes connections from a listener of its own.
+    /// Accepts connections from a listener of this worker.
     #[inline]
     fn accept(events: &mut EventLoop<'_, Self>, token: Token) -> io::Result<bool> {
         match events.driver.listeners.index(token) {
@@ -282,7 +282,7 @@ where
         Ok(())
     }
 
-    /// Calls what is due, a few at a time.
+    /// Calls the timers that are due, a few at a time.
     fn call_timers(&mut self) {
         let now = self.clock.now();
         let HttpDriver { shared, timers, .. } = &mut self.driver;
@@ -293,10 +293,10 @@ where
         }
     }
 
-    /// Closes so many connections, those that have been idle longest.
+    /// Closes this number of connections, those that have been idle longest.
     fn make_room(&mut self, asked: usize) {
         let now = self.clock.now();
-        // Room may have been made meanwhile.
+        // Connections may have closed in the meantime.
         if self.control.capacity.is_awaited() && now >= self.driver.rested_at {
             let mut first = Vec::new();
             let second = self.clock.seconds();
@@ -309,7 +309,7 @@ where
                 self.act(id, Connection::give_way);
             }
         }
-        // Not before they are closed.
+        // Only after the connections are closed.
         self.driver.worker.asked.store(0, Ordering::Release);
     }
 }

@@ -267,14 +267,14 @@ where
     FromFn(f)
 }
 
-/// An error of a connection; see [`Handler::handle_error`].
+/// An error of a connection, for [`Handler::handle_error`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ConnectionError<'a> {
     /// The request was refused.
     Refused(ProtocolError),
     /// The handler panicked with this message, and the client got 500. Or a function that
-    /// [`Timers`](crate::timers::Timers) called panicked; it belongs to no client.
+    /// [`Timers`](crate::timers::Timers) called panicked; this case has no client.
     Panicked(&'a str),
     /// The response of the handler could not be sent. The client got 500.
     Response(&'a ResponseError),
@@ -287,8 +287,9 @@ pub enum ConnectionError<'a> {
     /// A deferred or streamed response got no byte from the handler for
     /// [`Limits::response_timeout`](crate::Limits::response_timeout).
     ResponseTimeout,
-    /// The client took no byte of its response for [`Limits::write_timeout`](crate::Limits::write_timeout), or took
-    /// its bytes slower than [`Limits::write_rate`](crate::Limits::write_rate).
+    /// The client received no byte of its response for
+    /// [`Limits::write_timeout`](crate::Limits::write_timeout), or received its bytes slower than
+    /// [`Limits::write_rate`](crate::Limits::write_rate).
     WriteTimeout,
     /// The library panicked with this message. This is a bug of the library; please report it. The connection
     /// was reset, and all others go on.
@@ -304,7 +305,7 @@ pub enum ConnectionError<'a> {
         text: &'static str,
     },
     /// A client sent a WebSocket handshake to a server without
-    /// [`Server::websocket`](crate::Server::websocket). The handler answered the request like any other.
+    /// [`Server::websocket`](crate::Server::websocket). The handler handled the request like any other.
     #[cfg(feature = "websocket")]
     NoWebSockets,
     /// The connection was closed because memory was short and it made no progress. The connections held

@@ -159,10 +159,7 @@ mod tests {
         ] {
             assert_eq!(failure(&kind.into()), AcceptFailure::One, "{kind}");
         }
-        assert_eq!(
-            failure(&ErrorKind::WouldBlock.into()),
-            AcceptFailure::Empty
-        );
+        assert_eq!(failure(&ErrorKind::WouldBlock.into()), AcceptFailure::Empty);
         assert_eq!(failure(&ErrorKind::OutOfMemory.into()), AcceptFailure::All);
     }
 

@@ -137,7 +137,7 @@ fn late_answers_have_what_was_sent() {
     let kept = Kept::default();
     let (app, holds) = logged(&kept);
     let (server, addr) = start(app, workers(1));
-    let failed = "the server could not answer this request\n".len();
+    let failed = "the server could not respond to this request\n".len();
     let cases = [
         ("GET /offload", 404, 7),
         ("GET /pool-panic", 500, failed),
@@ -377,7 +377,7 @@ fn refusals_tell_what_was_asked_for() {
             post("/sink", "Content-Length: 4", "!!!!"),
             500,
             "/sink",
-            text("the server could not take this request"),
+            text("the server could not accept this request"),
         ),
         (
             post("/two", "Content-Length: 1\r\nContent-Length: 2", ""),

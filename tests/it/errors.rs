@@ -95,7 +95,7 @@ fn exact(path: &str, body: &str) -> String {
 
 /// Requests, the status and the text of each error, and the target if it is known.
 fn cases() -> Vec<(String, u16, &'static str, &'static str)> {
-    const NOT_ANSWERED: &str = "the server could not answer this request";
+    const NOT_ANSWERED: &str = "the server could not respond to this request";
     let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
     vec![
         ("GET\r\n\r\n".to_owned(), 400, "malformed request line", "none"),
@@ -111,7 +111,7 @@ fn cases() -> Vec<(String, u16, &'static str, &'static str)> {
         (exact("/refuse", "x"), 403, "Forbidden", "/refuse"),
         (exact("/nonsense", "x"), 500, "Internal Server Error", "/nonsense"),
         (exact("/plan", "x"), 500, "Internal Server Error", "/plan"),
-        (exact("/sink", "x"), 500, "the server could not take this request", "/sink"),
+        (exact("/sink", "x"), 500, "the server could not accept this request", "/sink"),
         (exact("/respond/panics", "x"), 500, NOT_ANSWERED, "/respond/panics"),
         (get("/panic"), 500, NOT_ANSWERED, "/panic"),
         (get("/field"), 500, NOT_ANSWERED, "/field"),
@@ -188,7 +188,7 @@ fn a_head_of_an_error_has_no_body() {
         .expect("correct")
         .expect("complete");
     assert!(rest.is_empty());
-    let len = "500 the server could not answer this request"
+    let len = "500 the server could not respond to this request"
         .len()
         .to_string();
     assert_eq!(answer.get("content-length"), Some(&*len));

@@ -31,7 +31,7 @@ fn assert_500(client: &mut Client, asked: Asked) {
     assert_eq!(names.collect::<Vec<_>>(), ours);
     let body = match asked {
         Asked::Head => "",
-        _ => "the server could not answer this request\n",
+        _ => "the server could not respond to this request\n",
     };
     assert_eq!(answer.text(), body);
     client.expect_end();
@@ -48,21 +48,21 @@ const FAULTS: &[(&str, &str, &str)] = &[
         "the handler panicked: after 3 bytes",
     ),
     ("/panic/odd", "panicked", "the handler panicked: no message"),
-    ("/status/99", "answer", "99 is not the status of an answer"),
+    ("/status/99", "answer", "99 is not the status of a response"),
     (
         "/status/101",
         "answer",
-        "101 is not the status of an answer",
+        "101 is not the status of a response",
     ),
     (
         "/status/199",
         "answer",
-        "199 is not the status of an answer",
+        "199 is not the status of a response",
     ),
     (
         "/status/600",
         "answer",
-        "600 is not the status of an answer",
+        "600 is not the status of a response",
     ),
     ("/name", "answer", "malformed header field name"),
     ("/value", "answer", "control byte in a header field value"),
@@ -154,7 +154,10 @@ fn a_done_of_another_request_answers_nothing() {
         let (mut client, peer) = connect(addr);
         client.send(GET);
         assert_500(&mut client, Asked::Other);
-        assert_eq!(app.one_error("missing", peer), "the handler did not answer");
+        assert_eq!(
+            app.one_error("missing", peer),
+            "the handler did not respond"
+        );
         let (mut client, _) = connect(addr);
         assert_eq!(client.get("/").text(), "nothing was kept");
         assert_eq!(server.counters().handler_errors, 2 * round);

@@ -253,7 +253,7 @@ fn play(addr: SocketAddr, tag: &str, random: &mut Random) -> u64 {
             checked += 1;
             if ask.end == End::Failure {
                 assert_eq!(answer.status, 500, "{}", ask.tag);
-                let text = "the server could not answer this request\n";
+                let text = "the server could not respond to this request\n";
                 assert_eq!(answer.text(), text, "{}", ask.tag);
                 return checked;
             }

@@ -306,7 +306,10 @@ fn what_was_deferred_can_be_deferred_again() {
 fn assert_500(answer: &Answer) {
     assert_eq!((answer.status, answer.closes()), (500, true), "{answer:?}");
     assert_eq!(answer.get("x-secret"), None, "nothing of the handler's");
-    assert_eq!(answer.text(), "the server could not answer this request\n");
+    assert_eq!(
+        answer.text(),
+        "the server could not respond to this request\n"
+    );
 }
 
 /// The client gets a 500, and the handler is called with the error once.
@@ -320,10 +323,10 @@ fn answers_that_fail_are_500_and_told() {
     let (server, addr) = start(witness.clone(), workers(1));
     type Fail = fn(Responder);
     let faults: [(&str, &str, Fail); 5] = [
-        ("answer", "the deferred answer was never given", drop),
+        ("answer", "the deferred response was never sent", drop),
         (
             "answer",
-            "the deferred answer was never given",
+            "the deferred response was never sent",
             |responder| {
                 let panic = || responder.send(|_| panic!("the answer of a test panics"));
                 assert!(catch_unwind(AssertUnwindSafe(panic)).is_err());
@@ -332,9 +335,13 @@ fn answers_that_fail_are_500_and_told() {
         ("answer", "malformed header field name", |responder| {
             assert!(responder.send(|res| res.header("not a token", "1").text("lost")));
         }),
-        ("answer", "99 is not the status of an answer", |responder| {
-            assert!(responder.send(|res| res.status(99).text("lost")));
-        }),
+        (
+            "answer",
+            "99 is not the status of a response",
+            |responder| {
+                assert!(responder.send(|res| res.status(99).text("lost")));
+            },
+        ),
         (
             "answer",
             "control byte in a header field value",

@@ -145,7 +145,7 @@ fn a_job_that_fails_costs_its_client_a_500_and_no_thread() {
         (
             "/panics-later",
             "answer",
-            "the deferred answer was never given",
+            "the deferred response was never sent",
         ),
         ("/fails", "answer", "malformed header field name"),
     ] {
@@ -153,7 +153,10 @@ fn a_job_that_fails_costs_its_client_a_500_and_no_thread() {
         let peer = client.stream.local_addr().expect("an open socket");
         let answer = client.get(path);
         assert_eq!((answer.status, answer.closes()), (500, true));
-        assert_eq!(answer.text(), "the server could not answer this request\n");
+        assert_eq!(
+            answer.text(),
+            "the server could not respond to this request\n"
+        );
         client.expect_end();
         let told = witness.one_error(kind, peer);
         assert!(told.ends_with(text), "{told}");

@@ -68,7 +68,7 @@ GET laterstream => 200 OK^Transfer-Encoding: chunked||5|hello|0|sum: 1||
 1.0 laterstream => 200 OK^Connection: close||hello
 GET laterexact => 200 OK^Content-Length: 5||hello
 GET laterlater => 200 OK^Content-Type: text/plain; charset=utf-8|Content-Length: 5||hello
-GET drop => 500 Internal Server Error^Content-Type: text/plain|Content-Length: 41|Connection: close||the server could not answer this request~
+GET drop => 500 Internal Server Error^Content-Type: text/plain|Content-Length: 45|Connection: close||the server could not respond to this request~
 POST refuse => 413 Content Too Large^Content-Type: text/plain|Content-Length: 18|Connection: close||Content Too Large~
 POST take => 100 Continue||HTTP/1.1 200 OK^Content-Length: 5||hello
 2.0 - => 505 HTTP Version Not Supported^Content-Type: text/plain|Content-Length: 41|Connection: close||only HTTP/1.0 and HTTP/1.1 are supported~

@@ -75,7 +75,7 @@ pub(crate) fn chunked(path: &str, chunks: &str) -> String {
 }
 
 pub(crate) const FIVE: &str = "2;x=y\r\nfi\r\n3\r\nve.\r\n0\r\nTrailer: x\r\n\r\n";
-const CANNOT: &str = "the server could not take this request\n";
+const CANNOT: &str = "the server could not accept this request\n";
 const TOO_LARGE: &str = "request body too large\n";
 
 fn cases() -> Vec<Case> {

@@ -251,7 +251,7 @@ fn a_panic_in_a_sink_is_told() {
     for (path, why) in [
         ("/sink", "the handler panicked: a byte that nobody likes"),
         ("/panic", "the handler panicked: no plan"),
-        ("/nonsense", "200 is not the status of an answer"),
+        ("/nonsense", "200 is not the status of a response"),
     ] {
         let mut client = Client::connect(addr);
         client.send(exact(path, "a byte!"));

@@ -42,7 +42,7 @@ pub struct AccessEntry<'a> {
 }
 
 impl<'a> AccessEntry<'a> {
-    /// The entry of a request that was answered now. `took` is the time of the handler.
+    /// The entry of a request whose response is complete now. `took` is the time of the handler.
     pub fn new(request: &Request<'a>, done: &Done, took: Duration) -> AccessEntry<'a> {
         AccessEntry::of(Some(*request), request.peer_addr(), done.status())
             .took_for(took)
@@ -61,7 +61,7 @@ impl<'a> AccessEntry<'a> {
             status,
             body_bytes: 0,
             took: Duration::ZERO,
-            // A clock before 1970 is wrong anyway.
+            // A clock set before 1970 is wrong in any case.
             unix: SystemTime::now()
                 .duration_since(UNIX_EPOCH)
                 .map_or(0, |unix| unix.as_secs()),

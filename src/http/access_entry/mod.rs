@@ -1,9 +1,9 @@
 //! Access-log entries that wait until their response has been sent.
 //!
-//! A [`PendingEntry`] is made for a response that is not complete when its handler returns, by a log that
-//! is around the handler. While the response is to come, its exchange has it; when the response is
-//! complete it goes into the output, behind the last byte, and tells its log when that is sent. Wherever
-//! it is dropped instead, the client has not got its response.
+//! A log around a handler creates a [`PendingEntry`] for a response that is not complete when the handler
+//! returns. The exchange keeps the entry until the response is complete. Then the entry goes into the output,
+//! behind the last byte, and it is written to the log when that byte is sent. If the entry is dropped before,
+//! the client has not received the whole response.
 
 mod entry;
 
@@ -17,10 +17,11 @@ use crate::shared::panic_guard::quietly;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Of a request whose response did not reach its client; no status of HTTP, but what log readers know.
+/// The status of a request whose response did not reach its client. HTTP does not define it, but log readers
+/// know it.
 pub(crate) const CLIENT_GONE: u16 = 499;
 
-/// What takes entries.
+/// Receives entries.
 pub(crate) trait Log: Send + Sync {
     fn write(&self, entry: &AccessEntry<'_>);
 }
@@ -33,9 +34,9 @@ pub(crate) struct PendingEntry {
     status: u16,
     body_bytes: u64,
     is_told: bool,
-    /// Of a log within the log.
+    /// The entry of another log within this log.
     within: Option<Box<PendingEntry>>,
-    /// What the request takes.
+    /// The duration of the request.
     _charge: Reservation,
 }
 
@@ -67,7 +68,7 @@ impl PendingEntry {
         self
     }
 
-    /// The head of the response is made, and its body follows.
+    /// The head of the response is complete, and its body follows.
     pub(crate) fn begin(&mut self, status: u16) {
         self.status = status;
         if let Some(within) = &mut self.within {
@@ -75,7 +76,7 @@ impl PendingEntry {
         }
     }
 
-    /// The whole response, of which this is the status that was begun with, is in `output`.
+    /// The whole response is in `output`. It began with this status.
     pub(crate) fn complete(self: Box<PendingEntry>, body_bytes: u64, output: &mut Output) {
         let status = self.status;
         self.complete_with(status, body_bytes, output);
@@ -92,7 +93,7 @@ impl PendingEntry {
         output.push_watcher(self);
     }
 
-    /// The rest of the body will never be sent, for a reason on our side.
+    /// The rest of the body will never be sent, for a reason on the side of the server.
     pub(crate) fn cut(&mut self, body_bytes: u64) {
         self.tell(self.status, body_bytes);
     }
@@ -118,7 +119,7 @@ impl PendingEntry {
     }
 }
 
-/// Calls what belongs to a log.
+/// Calls a function of a log, and contains its panics.
 pub(crate) fn tell_quietly(tell: impl FnOnce()) {
     quietly("an access log", tell);
 }

@@ -64,12 +64,12 @@ where
     fn interest(&mut self) -> Option<Interest> {
         match self.phase {
             Phase::Serving => Some(Interest::Read),
-            // The end of a client is worth knowing; what it sends can wait in the socket.
+            // Only the end of the client is of interest; the bytes that it sends can stay in the socket.
             Phase::Waiting | Phase::Resting if self.http1.is_eof() || self.input.is_some() => {
                 Some(Interest::Nothing)
             }
             Phase::Waiting | Phase::Resting => Some(Interest::Read),
-            // Soon done: to change its interest twice costs more than events that it passes over.
+            // This state ends soon. Two changes of the interest cost more than events that are ignored.
             Phase::Busy => None,
             Phase::Blocked | Phase::Ending(_) => Some(Interest::Write),
             Phase::Lingering(lingering) => Some(lingering.interest()),
@@ -107,7 +107,7 @@ where
             Phase::Lingering(_) => Fate::Closed,
             Phase::Blocked | Phase::Ending(_) => {
                 shared.fail(&ConnectionError::WriteTimeout, &self.link.socket);
-                // Or the system would keep what is unsent for as long as the client wants it to.
+                // Otherwise the system would keep the unsent bytes for as long as the client wants.
                 self.link.socket.stream.reset();
                 Fate::Closed
             }
@@ -147,7 +147,7 @@ where
         stall(self.link.charged(), moved, limit, now)
     }
 
-    /// Says why where nothing of a response is on its way.
+    /// Sends an error response, if no part of a response is on its way.
     fn give_memory(&mut self, shared: &mut WorkerState<P, M>) -> Fate {
         shared.counters.stalled_closed.add(1);
         if self.phase == Phase::Serving {
@@ -189,7 +189,7 @@ where
     #[cold]
     fn abandon(mut self, panic: &Panic, shared: &mut WorkerState<P, M>) {
         shared.service.abandon(self.exchange.take());
-        // It must not take half of a response for all of it.
+        // The client must not take a part of the response for all of it.
         self.link.socket.stream.reset();
         let error = ConnectionError::Internal(panic.message());
         shared.fail(&error, &self.link.socket);

@@ -23,16 +23,16 @@ use peregrine_protocol::h1::read_buf::Input;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-/// What the connections of one worker share.
+/// State that the connections of one worker share.
 pub(crate) struct WorkerState<P, M> {
     pub(crate) service: Service<P>,
     pub(crate) pool: BufferPool,
     pub(crate) counters: Arc<WorkerCounters>,
     pub(crate) mode: M,
     pub(crate) tally: LocalUsage,
-    /// Of the connection whose turn it is.
+    /// The recorder of the current connection.
     pub(crate) place: ConnId,
-    /// Connections that have had commands.
+    /// Connections that have received commands.
     pub(crate) dirty: Vec<ConnId>,
 }
 
@@ -41,10 +41,10 @@ pub(crate) struct Connection<P, M, T> {
     http1: Http1,
     input: Option<Box<Input>>,
     output: Option<Box<Output>>,
-    /// The one that is under way, if it is not answered at once.
+    /// The current exchange, if its response is not complete at once.
     exchange: Option<Box<Exchange>>,
     phase: Phase,
-    /// When the client last took something.
+    /// When the client last received something.
     wrote: Seconds,
     served_by: PhantomData<fn(&mut WorkerState<P, M>)>,
 }
@@ -62,22 +62,22 @@ pub(crate) struct Moved<T> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Reading what comes and answering it.
+    /// Reads requests and responds to them.
     Serving,
-    /// A response, or the rest of one, is to come. What the client sends in the meantime waits.
+    /// A response, or the rest of one, is pending. Bytes that the client sends in the meantime wait.
     Waiting,
-    /// The same, and it is asked for again without an event.
+    /// The same, and its source is asked again without an event.
     Resting,
-    /// More requests are in the input already; nothing is read before they are answered.
+    /// More requests are in the input already. Nothing is read before they have their responses.
     Busy,
-    /// The client has to take its responses before anything else happens.
+    /// The client has to receive its responses before anything else happens.
     Blocked,
     /// The same, and then the connection ends.
     Ending(Close),
     Lingering(Lingering),
 }
 
-/// What a connection has in its hands in a turn.
+/// What a connection uses in a turn.
 struct Lease {
     input: Box<Input>,
     output: Box<Output>,
@@ -97,7 +97,8 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
         }
     }
 
-    /// Lends it buffers, its own or those of the pool. It keeps what is not empty after `act`.
+    /// Calls `act` with buffers, its own or those of the pool. Buffers that are not empty afterwards stay
+    /// with the connection.
     #[inline(always)]
     fn lend<R>(
         &mut self,
@@ -137,7 +138,7 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
         }
     }
 
-    /// One read, and answers to what it has brought.
+    /// Reads once, and responds to the requests that arrived.
     fn read(&mut self, lease: &mut Lease, shared: &mut WorkerState<P, M>) -> Fate {
         match self.fill(lease, shared) {
             None => self.serve(lease, shared),
@@ -145,9 +146,9 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
         }
     }
 
-    /// The client sends, or goes, while a response of it is to come.
+    /// The client sends bytes or closes while a response is pending.
     fn read_ahead(&mut self, shared: &mut WorkerState<P, M>) -> Fate {
-        // It was watched for nothing but its end.
+        // The connection was watched for nothing but the end of the client.
         if self.http1.is_eof() || self.lend(shared, Self::fill) == Some(Fate::Closed) {
             return Fate::Closed;
         }
@@ -157,7 +158,8 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
         Fate::Open
     }
 
-    /// Something has come for the response that is to come. [`Driven::flush`](crate::runtime::event_loop::Driven::flush) is to follow.
+    /// Applies a command to the pending response. The caller calls
+    /// [`Driven::flush`](crate::runtime::event_loop::Driven::flush) afterwards.
     pub(crate) fn command(
         &mut self,
         command: WorkerCommand,
@@ -173,10 +175,10 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
         Fate::Open
     }
 
-    /// Sends what has come, and takes the next request if the response is complete.
+    /// Sends the output, and handles the next request if the response is complete.
     fn go_on(&mut self, lease: &mut Lease, shared: &mut WorkerState<P, M>) -> Fate {
         match self.phase {
-            // A sink may have been told to answer while its body was still coming in.
+            // A sink may have been told to finish while its body was still arriving.
             Phase::Waiting | Phase::Serving => self.serve(lease, shared),
             _ => {
                 self.tell_unsent(&lease.output, shared);
@@ -185,7 +187,7 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
         }
     }
 
-    /// One read. `None` if it has brought something, or the end of the client.
+    /// Reads once. `None` if the read returned bytes, or the end of the stream.
     fn fill(&mut self, lease: &mut Lease, shared: &mut WorkerState<P, M>) -> Option<Fate> {
         match self.link.read(lease.input.space()) {
             Ok(Some(0)) => {
@@ -199,7 +201,7 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
             }
             Ok(None) => Some(Fate::Open),
             Err(error) => {
-                // A reset between requests is how some clients say goodbye.
+                // Some clients end an idle connection with a reset.
                 if !self.http1.is_idle() {
                     shared.fail(&ConnectionError::Read(&error), &self.link.socket);
                 }
@@ -208,7 +210,7 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
         }
     }
 
-    /// One turn, and what it leaves to be sent.
+    /// Runs one turn of the service, and decides what the connection does next.
     fn serve(&mut self, lease: &mut Lease, shared: &mut WorkerState<P, M>) -> Fate {
         let mut parts = self.parts(lease, &shared.counters, shared.place);
         let turn = shared.service.turn(&mut parts, &mut shared.mode);
@@ -224,10 +226,10 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
         self.flush(lease, shared)
     }
 
-    /// The server stops: this connection gets no further request after what it has sent.
+    /// The server stops: the connection accepts no request after the bytes that have arrived.
     fn stop_serving(&mut self, lease: &mut Lease, shared: &mut WorkerState<P, M>) -> Fate {
         let is_serving = self.phase == Phase::Serving;
-        // What has arrived is a request that was accepted.
+        // A request that has arrived counts as accepted.
         let filled = match is_serving {
             true => self.fill(lease, shared),
             false => Some(Fate::Open),
@@ -247,8 +249,8 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
         }
     }
 
-    /// Gives away what another protocol goes on with: the socket, what has arrived behind the
-    /// request, and what is not sent yet.
+    /// Returns what the next protocol needs: the socket, the bytes that arrived after the request, and the
+    /// unsent bytes.
     pub(crate) fn into_moved(mut self, shared: &mut WorkerState<P, M>) -> Moved<T> {
         let rest = self.input.take().map_or(Vec::new(), |input| {
             let rest = input.unread().to_vec();
@@ -278,7 +280,7 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
         self.input.as_ref().map_or(0, |input| input.available())
     }
 
-    /// Buffers that it has.
+    /// The number of buffers that the connection has.
     #[cfg(test)]
     pub(crate) fn leased(&self) -> usize {
         usize::from(self.input.is_some()) + usize::from(self.output.is_some())
@@ -303,7 +305,7 @@ impl<P: HandlerRef, M> WorkerState<P, M> {
 mod tests {
     use super::*;
 
-    /// What a connection costs while it is idle, beside 8 bytes in the slab.
+    /// The memory of an idle connection, beside 8 bytes in the slab.
     #[test]
     #[cfg(target_pointer_width = "64")]
     fn an_idle_connection_is_small() {

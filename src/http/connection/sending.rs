@@ -12,10 +12,10 @@ use peregrine_protocol::http::Version;
 use peregrine_protocol::rate::Rate;
 
 impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
-    /// Sends what there is, and goes on with what that allows.
+    /// Sends the output, and continues with the steps for which there is room then.
     pub(super) fn flush(&mut self, lease: &mut Lease, shared: &mut WorkerState<P, M>) -> Fate {
         let output = &mut lease.output;
-        // A client that reads as fast as a file is sent must not keep the thread for itself.
+        // A client that reads a file as fast as it is sent must not occupy the thread.
         let mut budget = FILE_STEP;
         let (since, mut taken) = (self.wrote, 0);
         while !output.is_empty() && budget > 0 {
@@ -62,7 +62,7 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
             return;
         };
         let unsent = output.len();
-        // While all connections hold too much, there is room for more when all has gone.
+        // While the memory budget is exceeded, there is room only when the output is empty.
         let most = shared.service.limits.output_bytes as u64;
         body.set_unsent(match unsent > 0 && shared.tally.is_over() {
             true => unsent.max(most),
@@ -76,12 +76,12 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
         if self.phase != Phase::Blocked || fate == Fate::Closed || !lease.output.is_empty() {
             return fate;
         }
-        // How fast the client took what has gone says nothing about what comes now.
+        // The rate of the bytes that are sent says nothing about later bytes.
         lease.output.clear();
         self.serve(lease, shared)
     }
 
-    /// All is sent: closes, or gives the client time to read it.
+    /// The output is empty: closes the connection, or lingers so that the client can read everything.
     fn end(&mut self, close: Close, lease: &mut Lease, shared: &WorkerState<P, M>) -> Fate {
         if close.reason == CloseReason::ResponseCut {
             self.reset_old();
@@ -101,22 +101,22 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
         Fate::Open
     }
 
-    /// To an HTTP/1.0 client the end of the connection may be the end of a body: it must not take
-    /// half of one for all of it.
+    /// For an HTTP/1.0 client the end of the connection may be the end of a body. The client must not take a
+    /// part of a body for all of it.
     pub(super) fn reset_old(&mut self) {
         if self.http1.version() < Version::Http11 {
             self.link.socket.stream.reset();
         }
     }
 
-    /// It waits for a request of which not a byte has come, and holds nothing: others may have its
-    /// place.
+    /// Whether it waits for a request of which no byte has arrived, and has no buffers. Such a connection may
+    /// be closed to make room.
     pub(crate) fn is_spare(&self, now: Seconds) -> bool {
         let holds = self.input.is_some() || self.output.is_some();
         self.phase == Phase::Serving && self.http1.is_spare(now) && !holds
     }
 
-    /// Room is needed for others: closes, unless a request has come just now.
+    /// Other connections need the place: closes, unless a request has arrived just now.
     pub(crate) fn give_way(&mut self, shared: &mut WorkerState<P, M>) -> Fate {
         self.lend(shared, |connection, lease, shared| {
             match connection.fill(lease, shared) {

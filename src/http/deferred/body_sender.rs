@@ -15,21 +15,20 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Bytes that [`io::Write`] gathers before it sends them.
+/// Bytes that are buffered by [`io::Write`] before they are sent.
 const GATHER: usize = 16 << 10;
 
-/// Sends the body of a response piece by piece, from any thread: made by [`Response::stream`] and
-/// [`Response::stream_exact`].
+/// Sends the body of a response piece by piece, from any thread. [`Response::stream`] and
+/// [`Response::stream_exact`] make it.
 ///
-/// Each piece goes to the client as soon as it takes it; what it has not taken is held in memory, up
-/// to [`Limits::output_bytes`](crate::Limits::output_bytes) and one piece more. Beyond that
-/// [`BodySender::try_send`] gives the piece back, [`BodySender::send`] waits, and
-/// [`BodySender::on_ready`] tells when there is room. Written to as an [`io::Write`] it gathers 16
-/// KiB at a time and waits like `send`; [`io::Write::flush`] sends what there is.
+/// Each piece is sent as soon as the socket has room. Unsent pieces are kept in memory, up to
+/// [`Limits::output_bytes`](crate::Limits::output_bytes) and one piece more. Above that
+/// [`BodySender::try_send`] gives the piece back, [`BodySender::send`] blocks, and [`BodySender::on_ready`]
+/// reports when there is room. As an [`io::Write`] it buffers 16 KiB at a time and blocks like `send`;
+/// [`io::Write::flush`] sends the buffered bytes.
 ///
-/// [`BodySender::finish`] ends the body. Dropping the sender without it cuts the connection: the
-/// client must not take half a body for a whole one. So does a piece too much, or too little, for a
-/// length that was declared.
+/// [`BodySender::finish`] ends the body. If the sender is dropped before, or if the bytes do not match the
+/// declared length, the connection is closed so that the client sees the body as incomplete.
 ///
 /// [`Response::stream`]: crate::Response::stream
 /// [`Response::stream_exact`]: crate::Response::stream_exact
@@ -54,13 +53,13 @@ const GATHER: usize = 16 << 10;
 /// #     assert!(client.wait(std::time::Duration::from_secs(60)));
 /// # }
 /// ```
-#[must_use = "dropping it cuts the connection"]
+#[must_use = "a drop without `finish` closes the connection"]
 pub struct BodySender {
     handle: Arc<WorkerHandle>,
     id: RequestId,
     credit: Arc<Credit>,
     leave: Arc<Leave>,
-    /// Bytes that are still to come, if their number was declared.
+    /// The bytes that are missing from the declared length, if there is one.
     left: Option<u64>,
     trailers: Vec<u8>,
     gathered: Vec<u8>,
@@ -77,25 +76,25 @@ pub enum SendError {
     /// More bytes than the declared length were sent, or fewer before the body was finished. The connection
     /// is closed.
     Length,
-    /// The name of a trailer is not a token or is not allowed there, or its value holds a control
-    /// byte (RFC 9110 section 6.5.1). Nothing was sent.
+    /// The name of a trailer is not a token or is not allowed in a trailer section, or its value has a
+    /// control byte (RFC 9110 section 6.5.1). Nothing was sent.
     Trailer,
     /// The name or id of an [`Event`](crate::sse::Event) holds a line break, or the id a NUL. Nothing was
     /// sent.
     Event,
-    /// There is no room, and this is a worker's thread, which must not wait: workers that wait for
-    /// each other would wait for ever. Use [`BodySender::try_send`] there.
+    /// There is no room, and this is the thread of a worker. A worker must not block, because workers could
+    /// wait for each other for ever. Use [`BodySender::try_send`] there.
     WouldBlock,
 }
 
 impl std::fmt::Display for SendError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            SendError::Gone => "nobody takes the body any more",
-            SendError::Length => "the body has not the length that was declared",
-            SendError::Trailer => "not a field that a trailer section can hold",
-            SendError::Event => "the name or id of an event holds a line break or NUL",
-            SendError::WouldBlock => "a worker's thread must not wait for a client",
+            SendError::Gone => "the client does not receive the body any more",
+            SendError::Length => "the body does not have the declared length",
+            SendError::Trailer => "this field is not allowed in a trailer section",
+            SendError::Event => "the name or id of an event has a line break or NUL",
+            SendError::WouldBlock => "the thread of a worker must not wait for a client",
         })
     }
 }
@@ -120,9 +119,9 @@ impl From<SendError> for io::Error {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum TrySendError<T = Payload> {
-    /// The client is too far behind. Here is the piece again.
+    /// Too many bytes are unsent. The piece is returned.
     Full(T),
-    /// It never will be sent.
+    /// The piece can never be sent.
     Failed(SendError),
 }
 
@@ -171,11 +170,11 @@ impl BodySender {
         sender
     }
 
-    /// Sends a piece, or gives it back if the client is too far behind. Never waits. A piece of 16
-    /// KiB or more is not copied.
+    /// Sends a piece, or returns it if too many bytes are unsent. It never blocks. A piece of 16 KiB or more
+    /// is not copied.
     pub fn try_send(&mut self, piece: impl Into<Payload>) -> Result<(), TrySendError> {
         if !self.gathered.is_empty() {
-            // What was written before comes first.
+            // Bytes that were written before are sent first.
             let gathered = std::mem::take(&mut self.gathered);
             if let Err(error) = self.post(gathered.into()) {
                 return Err(match error {
@@ -203,9 +202,9 @@ impl BodySender {
         Ok(())
     }
 
-    /// Sends a piece; waits while the client is too far behind, which
-    /// [`Limits::write_timeout`](crate::Limits::write_timeout) bounds. Not for a worker's thread, whichever
-    /// worker's, where it is [`SendError::WouldBlock`] if there is no room.
+    /// Sends a piece. It blocks while too many bytes are unsent;
+    /// [`Limits::write_timeout`](crate::Limits::write_timeout) limits this. On the thread of a worker it
+    /// returns [`SendError::WouldBlock`] instead.
     pub fn send(&mut self, piece: impl Into<Payload>) -> Result<(), SendError> {
         self.flush_gathered()?;
         self.send_now(piece.into())
@@ -226,27 +225,27 @@ impl BodySender {
         }
     }
 
-    /// There is room for more, or the client has gone.
+    /// Whether a piece can be sent now, or the client has disconnected.
     pub fn is_ready(&self) -> bool {
         self.credit.is_ready()
     }
 
-    /// Waits until [`BodySender::is_ready`], at most so long. False if time is up.
+    /// Blocks until [`BodySender::is_ready`], for at most `most`. False if the time has passed.
     pub fn wait_ready(&self, most: Duration) -> bool {
         self.credit.wait(Some(most))
     }
 
-    /// Calls `f` once when [`BodySender::is_ready`]: at once on this thread if it is, on the
-    /// worker's thread otherwise, where it must not block. Takes the place of an earlier one. A
-    /// panic in it is caught.
+    /// Calls `f` once when [`BodySender::is_ready`]. If it is ready now, `f` runs at once on this thread,
+    /// otherwise later on the thread of the worker, where it must not block. It replaces the function of an
+    /// earlier call. A panic in `f` is caught.
     pub fn on_ready(&self, f: impl FnOnce() + Send + 'static) {
         self.credit.when_ready(Box::new(|| call(f)));
     }
 
-    /// Calls `f` once when the client has gone: when it has closed the connection or its side of it, when
-    /// the connection ends because it takes nothing or the server stops, and also when the body is
-    /// complete. At once on this thread if that is so, on the worker's thread otherwise, where it must
-    /// not block. A further call adds another one. A panic in it is caught.
+    /// Calls `f` once when the stream ends: the client has closed the connection or its sending half, the
+    /// connection was closed by a timeout or by the stop of the server, or the body is complete. If it has
+    /// ended, `f` runs at once on this thread, otherwise later on the thread of the worker, where it must not
+    /// block. A further call adds another function. A panic in `f` is caught.
     pub fn on_gone(&self, f: impl FnOnce() + Send + 'static) {
         self.leave.when_left(Box::new(|| call(f)));
     }
@@ -255,26 +254,25 @@ impl BodySender {
         self.leave.clone()
     }
 
-    /// Bytes that were sent here and have not left yet; a piece on its way to the worker counts as
-    /// 64 at least.
+    /// Bytes that were given to this sender and are unsent. A piece on its way to the worker counts as at
+    /// least 64.
     pub fn backlog(&self) -> usize {
         self.credit.ahead()
     }
 
-    /// The client has closed the connection, or its side of it.
+    /// Whether the client has closed the connection or its sending half.
     pub fn is_gone(&self) -> bool {
         self.credit.is_gone() || self.handle.is_gone(self.id)
     }
 
-    /// Adds a field to the trailer section that ends a chunked body (RFC 9112 section 7.1.2). It is
-    /// left out for a client that gets its body in another way.
+    /// Adds a field to the trailer section that ends a chunked body (RFC 9112 section 7.1.2). It is omitted
+    /// if the body is not chunked.
     ///
     /// # Errors
     ///
-    /// [`SendError::Trailer`] for a malformed name or value, and for a field that has to come before
-    /// the body: one of framing, routing, control, authentication or content, as `Content-Type`,
-    /// `Cache-Control` or `Set-Cookie` (RFC 9110 section 6.5.1). `Content-Digest` is allowed (RFC
-    /// 9530 section 2).
+    /// [`SendError::Trailer`] for a malformed name or value, and for a field that must come before the body:
+    /// one of framing, routing, control, authentication or content, such as `Content-Type`, `Cache-Control`
+    /// or `Set-Cookie` (RFC 9110 section 6.5.1). `Content-Digest` is allowed (RFC 9530 section 2).
     pub fn trailer(&mut self, name: &str, value: impl AsRef<[u8]>) -> Result<(), SendError> {
         let value = value.as_ref();
         let is_free = syntax::is_token(name.as_bytes()) && fields::is_trailer(name);
@@ -381,7 +379,7 @@ impl std::fmt::Debug for BodySender {
     }
 }
 
-/// Calls what a user wants to have called about a stream.
+/// Calls a function of a user about a stream, and contains its panics.
 fn call(f: impl FnOnce() + Send + 'static) {
-    call_unlocked(|| quietly("what was to be called about a stream", f));
+    call_unlocked(|| quietly("a function for the end or the readiness of a stream", f));
 }

@@ -1,10 +1,9 @@
 //! Properties of deferred responses for tests and fuzzing.
 //!
-//! An input is what a client sends, as it stands, but for the byte FF: what follows it is an
-//! operation. `a` answers what was deferred and `t` streams it; `p` and a byte send a piece of that
-//! length, `w` writes it; `f` ends the response, `d` drops it; `e` is the end of what the client sends,
-//! `s` stops the server, another byte below 40 lets so many seconds pass, another FF is FF, and
-//! anything else only splits.
+//! An input is the bytes of a client. After the byte FF comes an operation. `a` sends a deferred response and
+//! `t` streams it; `p` and a byte send a piece of that length, `w` writes it; `f` ends the response, `d`
+//! drops it; `e` ends the client's bytes, `s` stops the server. Another byte below 40 lets that number of
+//! seconds pass, another FF is the byte FF, and anything else only splits.
 
 use crate::body::{BodySender, SendError, TrySendError};
 use crate::checks;
@@ -32,9 +31,9 @@ enum Operation {
     Stop,
 }
 
-/// Whatever is sent and done in whatever order: each response has the bytes that were sent for it and
-/// no others, answers come in the order of the requests, what was cut is the last and does not look
-/// complete; and the pieces in which the client sends make no difference.
+/// For every input: each response has the bytes that were sent for it and no others. Responses come in the
+/// order of the requests. An aborted response is the last one and does not look complete. How the client
+/// splits its bytes makes no difference.
 pub(crate) fn check(bytes: &[u8]) {
     let operations = operations(bytes);
     let by_byte: Vec<_> = operations
@@ -46,7 +45,7 @@ pub(crate) fn check(bytes: &[u8]) {
         .collect();
     for limits in limits() {
         let whole = play(&operations, &limits);
-        // The clock runs from the first byte, and a stop asks what has arrived.
+        // Timeouts begin at the first byte, and a stop depends on the bytes that have arrived.
         let timed = |op: &Operation| matches!(op, Operation::Elapse(_) | Operation::Stop);
         if !operations.iter().any(timed) {
             assert_eq!(play(&by_byte, &limits), whole, "byte by byte and whole");
@@ -69,31 +68,31 @@ fn operations(bytes: &[u8]) -> Vec<Operation> {
     })
 }
 
-/// A response that is being given.
+/// A response in progress.
 enum OpenResponse {
     Responder(Responder),
     Body(BodySender),
     Events(EventSender),
 }
 
-/// What a client may expect of one response.
+/// What one response must be.
 #[derive(Default)]
 struct Expected {
-    /// All that was taken for it; what was written and not flushed waits.
+    /// All bytes that were accepted for it. Bytes that were written and not flushed wait.
     sent: Vec<u8>,
     gathered: Vec<u8>,
-    /// No body is sent: it is a response to HEAD.
+    /// No body is sent, because it is a response to HEAD.
     is_bare: bool,
     is_events: bool,
-    /// The length that was declared.
+    /// The declared length.
     declared: Option<usize>,
-    /// More than that was sent.
+    /// More bytes than that were sent.
     is_cut: bool,
     ended: bool,
 }
 
 impl Expected {
-    /// What was written leaves, if it may.
+    /// Sends the bytes that were written, if there is room.
     fn take_gathered(&mut self) {
         let gathered = std::mem::take(&mut self.gathered);
         let len = self.sent.len() + gathered.len();
@@ -103,7 +102,7 @@ impl Expected {
     }
 }
 
-/// Keeps what is to be answered for the operations that follow.
+/// Keeps deferred responses for later operations.
 #[derive(Default)]
 struct Later(Mutex<Given>);
 
@@ -130,7 +129,7 @@ impl Handler for Later {
         let res = res
             .header("Number", number.to_string())
             .header("Method", req.method());
-        // A tunnel would be the end of HTTP.
+        // A tunnel would end the HTTP connection.
         let res = match req.method() {
             "CONNECT" => res.status(405),
             _ => res,
@@ -171,7 +170,7 @@ impl Handler for Later {
             }
         };
         given.expected.push(expected);
-        // One that is still there belongs to a client that has gone.
+        // A response that is still there belongs to a client that has gone.
         given.open = Some(open);
         done
     }
@@ -228,7 +227,7 @@ impl Given {
                         expected.take_gathered();
                         expected.sent.extend(piece);
                     }
-                    // What was written before has left, and may have taken all the room.
+                    // Bytes that were written before were sent, and may have used all the room.
                     Err(TrySendError::Full(_)) => expected.take_gathered(),
                     Err(TrySendError::Failed(SendError::Length)) => {
                         expected.take_gathered();
@@ -262,10 +261,10 @@ fn is_gone<T>(error: TrySendError<T>) -> bool {
     matches!(error, TrySendError::Failed(SendError::Gone))
 }
 
-/// The final answers, and whether each is complete.
+/// The final responses, and whether each is complete.
 type Answers = Vec<(Answer, bool)>;
 
-/// What the client gets, and whether the connection is closed.
+/// What the client receives, and whether the connection is closed.
 fn play(operations: &[Operation], limits: &Limits) -> (Answers, bool) {
     let app = Later::default();
     let mut connection = Connection::with_limits(&app, *limits);
@@ -277,7 +276,7 @@ fn play(operations: &[Operation], limits: &Limits) -> (Answers, bool) {
             Operation::Stop => connection.stop(),
             own => app.lock().act(own),
         }
-        // Whatever was posted is taken.
+        // All commands that were posted are handled.
         connection.wait(Duration::ZERO);
     }
     let stopped = operations.contains(&Operation::Stop);
@@ -295,7 +294,7 @@ fn judge(given: &Given, answers: &Answers, is_closed: bool, stopped: bool) {
         let is_last = i + 1 == count;
         assert!(*is_complete || is_last, "something behind half an answer");
         let Some(number) = answer.field("number") else {
-            // A refusal, or what stands for a response that never came.
+            // A refusal, or the 503 of a response that did not come.
             assert!(is_last && is_closed && answer.status >= 400, "{answer:?}");
             continue;
         };
@@ -307,7 +306,7 @@ fn judge(given: &Given, answers: &Answers, is_closed: bool, stopped: bool) {
                 .expect("text")
                 .replace(":\n\n", "")
                 .into();
-            // Not of the data: an event of ours never ends in a colon.
+            // This is not from the data: the events of this check never end in a colon.
         }
         match expected.is_bare {
             true => assert!(body.is_empty() && *is_complete, "HEAD"),

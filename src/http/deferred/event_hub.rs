@@ -19,9 +19,9 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 ///
 /// # History first, then new events
 ///
-/// A new page shall get the history and then each new event, without a gap and without a repetition. For
-/// this, keep the history behind a lock. Hold the lock to publish. Hold it also to send the history to a page
-/// and to subscribe the page:
+/// To give a new page the history and then each new event, without a gap and without a repetition, keep the
+/// history behind a lock. Hold the lock to publish. Hold it also to send the history to a page and to
+/// subscribe the page:
 ///
 /// ```
 /// use peregrine::{Done, Request, Response};
@@ -257,7 +257,7 @@ mod tests {
     use crate::testing::Connection;
 
     #[test]
-    fn what_a_storm_of_pages_has_taken_is_given_back() {
+    fn memory_of_many_pages_is_given_back() {
         let hub = EventHub::new();
         let subscribe = hub.clone();
         let app = from_fn(move |req, res| {

@@ -20,7 +20,7 @@ use std::time::Duration;
 #[derive(Clone, Debug, Default)]
 #[must_use = "send it"]
 pub struct Event {
-    /// The fields, each with its line break.
+    /// The fields, each with its line end.
     lines: Vec<u8>,
     /// One of the fields cannot be sent.
     is_bad: bool,
@@ -193,7 +193,7 @@ impl EventSender {
         })
     }
 
-    /// Whether an event can be sent now, or the client has gone.
+    /// Whether an event can be sent now, or the client has disconnected.
     pub fn is_ready(&self) -> bool {
         self.body.is_ready()
     }
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_be_another_field_is_refused() {
+    fn a_value_that_would_add_a_field_is_refused() {
         for bad in ["a\nb", "a\rb", "\r\n", "\n"] {
             for event in [Event::new().id(bad), Event::new().event(bad)] {
                 let refused = event.data("x").into_payload();

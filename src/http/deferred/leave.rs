@@ -1,11 +1,11 @@
-//! What is called when the client of a streamed body leaves.
+//! Functions that are called when the client of a streamed body leaves.
 
 use std::sync::{Mutex, PoisonError};
 
 type Call = Box<dyn FnOnce() + Send>;
 
-/// Shared by the maker of a body and the connection that sends it. Each call is made once, and none
-/// with the lock held.
+/// Shared by the sender of a body and the connection. Each function is called once, and never with the lock
+/// held.
 #[derive(Default)]
 pub(crate) struct Leave(Mutex<LeaveState>);
 
@@ -21,12 +21,12 @@ impl Default for LeaveState {
 }
 
 impl Leave {
-    /// Has `call` called: now, if the client has left.
+    /// Registers `call`. If the client has left, calls it now.
     pub(crate) fn when_left(&self, call: Call) {
         self.add(call, false);
     }
 
-    /// The same, before those that were there already.
+    /// The same, but `call` runs before those that were registered already.
     pub(crate) fn when_left_first(&self, call: Call) {
         self.add(call, true);
     }
@@ -42,7 +42,7 @@ impl Leave {
         call();
     }
 
-    /// The client has left, or needs nothing more.
+    /// The client has left, or the body is complete.
     pub(crate) fn tell(&self) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let before = std::mem::replace(&mut *state, LeaveState::Left);

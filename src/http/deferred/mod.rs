@@ -1,9 +1,9 @@
-//! Deferred responses: given later, from any thread.
+//! Deferred responses: sent later, from any thread.
 //!
-//! A response is recorded where it is made, as status, fields and body, and encoded by the connection's
-//! own thread, which gets it through its mailbox. Only that thread knows the state of the connection. A
-//! `RequestId` names the request. No identifier is used twice in the life of a worker,
-//! so a deferred response reaches its own request or none.
+//! The thread that makes a response records it as status, fields and body. It sends the record through a
+//! mailbox to the thread of the connection, which encodes it, because only that thread knows the state of the
+//! connection. A `RequestId` names the request. A worker never uses an identifier twice, so a deferred
+//! response reaches its own request or none.
 
 mod body_sender;
 #[cfg(any(test, feature = "internals"))]

@@ -1,8 +1,8 @@
-//! Requests of a worker whose response is still to come.
+//! Requests of a worker that wait for their response.
 //!
-//! A request gets an identifier when a handler passes something on that other threads may have: a
-//! responder, the sender of a body, what wakes a sink. A connection may have any number of them; those of
-//! HTTP/1 have one at a time. A request that is answered at once has none.
+//! A request gets an identifier when its handler makes something that other threads may use: a responder, the
+//! sender of a body, or the resumer of a sink. A connection may have several such requests; an HTTP/1
+//! connection has one at a time. A request with a response at once has no identifier.
 
 use crate::shared::id::{ConnId, RequestId, Slot, StreamId};
 use crate::shared::slot_table::SlotTable;
@@ -10,20 +10,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Set while the request is pending.
 const PENDING: u64 = 1;
-/// Its client has sent its last byte.
+/// Set when its client has sent its last byte.
 const EOF: u64 = 2;
 const GENERATION: u32 = 32;
 
-/// The table of them, as all threads see it. A row is a generation and the bits above; the generation
-/// grows when the request is over, so that what others send to it then reaches no other one.
+/// The table of pending requests, which all threads can read. A row has a generation and the bits above. The
+/// generation grows when the request is over, so that later commands for it cannot reach another request.
 #[derive(Default)]
 pub(crate) struct Pending(SlotTable<AtomicU64>);
 
-/// Gives out the rows of a [`Pending`]. The owning thread has it.
+/// Assigns the rows of a [`Pending`]. It belongs to the thread of the worker.
 #[derive(Debug, Default)]
 pub(crate) struct StreamIds {
     free: Vec<Slot>,
-    /// Rows that are in use or free.
+    /// The number of rows, in use or free.
     count: usize,
 }
 
@@ -32,7 +32,7 @@ fn row(generation: u32, bits: u64) -> u64 {
 }
 
 impl Pending {
-    /// A request of this connection is pending from now on.
+    /// Adds a pending request of this connection.
     pub(crate) fn enter(&self, conn: ConnId, ids: &mut StreamIds) -> RequestId {
         let slot = ids.free.pop().unwrap_or_else(|| {
             ids.count += 1;
@@ -45,21 +45,21 @@ impl Pending {
         RequestId { conn, stream }
     }
 
-    /// It is not pending any more.
+    /// Removes a request.
     pub(crate) fn leave(&self, id: RequestId, ids: &mut StreamIds) {
         debug_assert!(self.contains(id), "it has left before");
         let slot = id.stream.slot();
         if let Some(entry) = self.0.get(slot) {
             let next = id.stream.generation().wrapping_add(1);
             entry.store(row(next, 0), Ordering::Release);
-            // A generation is never given out twice: a row that has had all of them is not used again.
+            // A generation is never assigned twice. A row that has used all generations is not used again.
             if next != 0 {
                 ids.free.push(slot);
             }
         }
     }
 
-    /// Its client has sent its last byte. For the owning thread.
+    /// Notes that its client has sent its last byte. Only for the thread of the worker.
     pub(crate) fn client_eof(&self, id: RequestId) {
         if let Some(entry) = self.0.get(id.stream.slot()) {
             entry.fetch_or(EOF, Ordering::AcqRel);
@@ -70,7 +70,7 @@ impl Pending {
         self.row(id) & !EOF == row(id.stream.generation(), PENDING)
     }
 
-    /// Whether it is pending, and its client not known to have left, or half left.
+    /// Whether it is pending, and its client is not known to have closed the connection or its sending half.
     pub(crate) fn has_client(&self, id: RequestId) -> bool {
         self.row(id) == row(id.stream.generation(), PENDING)
     }
@@ -80,7 +80,7 @@ impl Pending {
         entry.map_or(0, |entry| entry.load(Ordering::Acquire))
     }
 
-    /// How many there are.
+    /// The number of pending requests.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         let rows = (0..).map_while(|slot| self.0.get(Slot::new(slot)));
@@ -93,9 +93,9 @@ impl Pending {
 mod tests {
     use super::*;
 
-    /// Several requests of one connection, that end in any order.
+    /// Several requests of one connection, which end in any order.
     #[test]
-    fn streams_of_one_connection_are_told_apart() {
+    fn requests_of_one_connection_have_different_identifiers() {
         let (pending, mut ids) = (Pending::default(), StreamIds::default());
         let conn = ConnId::of(7);
         let [a, b, c] = [(); 3].map(|()| pending.enter(conn, &mut ids));

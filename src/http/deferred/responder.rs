@@ -1,4 +1,4 @@
-//! The right to answer one request later.
+//! `Responder`: sends the response to one request later.
 
 use crate::http::deferred::worker_handle::{WorkerCommand, WorkerHandle};
 use crate::http::response::error::ResponseError;
@@ -12,7 +12,7 @@ use peregrine_protocol::http::response::ResponseHead;
 use std::cell::Cell;
 use std::sync::Arc;
 
-/// Answers one request later, from any thread: made by [`Response::defer`].
+/// Sends the response to one request later, from any thread. [`Response::defer`] makes it.
 ///
 /// Until it is used, the connection handles no further request, so pipelined responses stay in order. It
 /// occupies no thread. If it is dropped unused, or its closure panics, the client gets 500. After
@@ -37,7 +37,7 @@ use std::sync::Arc;
 /// # assert!(client.wait(std::time::Duration::from_secs(60)));
 /// # assert!(client.received().ends_with(b"Hello, Ada!"));
 /// ```
-#[must_use = "dropping it answers 500"]
+#[must_use = "a drop sends 500"]
 pub struct Responder {
     handle: Arc<WorkerHandle>,
     id: RequestId,
@@ -46,16 +46,16 @@ pub struct Responder {
     used: bool,
 }
 
-/// What had been said of the response before it was deferred.
+/// Status and fields that were set before the response was deferred.
 #[derive(Clone, Debug)]
 pub(crate) struct Begun {
     pub(crate) head: ResponseHead,
-    /// A block of them.
+    /// A block of header fields.
     pub(crate) fields: Vec<u8>,
 }
 
 thread_local! {
-    /// What this thread records responses in.
+    /// The recorder of this thread.
     static SCRATCH: Cell<Option<Box<Output>>> = const { Cell::new(None) };
 }
 
@@ -75,26 +75,29 @@ impl Responder {
         }
     }
 
-    /// Answers. The closure gets a [`Response`] as a handler does, with the status and header fields
-    /// that were set before it was deferred; it runs on the calling thread and may answer in every
-    /// way, streams included. A response that cannot be sent becomes a 500, and
-    /// [`Handler::handle_error`](crate::Handler::handle_error) is told on the worker's thread.
+    /// Sends the response. The closure gets a [`Response`], like a handler, with the status and header fields
+    /// that were set before it was deferred. It runs on the calling thread and may use every method of
+    /// `Response`, including streams. If the response cannot be sent, the client gets 500, and
+    /// [`Handler::handle_error`](crate::Handler::handle_error) is called on the thread of the worker.
     ///
     /// False if the client was known to be gone: the closure is not called then.
     pub fn send(mut self, answer: impl FnOnce(Response<'_>) -> Done) -> bool {
         self.answer(answer)
     }
 
-    /// As [`Responder::send`], with a panic of the closure as the reason for the 500.
+    /// As [`Responder::send`]. A panic of the closure is reported as the reason of the 500.
     pub(crate) fn send_or_panicked(mut self, answer: impl FnOnce(Response<'_>) -> Done) {
-        // Only this one request is answered with what the closure has left behind.
+        // If the closure panics, only the response to this request is affected.
         let answered = catch(|| self.answer(answer));
         let Err(panic) = answered else { return };
         self.used = true;
         if self.handle.is_waited_for(self.id) {
             self.handle.post(WorkerCommand::Panicked(self.id, panic));
         } else {
-            event!(Error, "a late answer panicked, and its client has gone");
+            event!(
+                Error,
+                "a deferred response panicked, and its client has gone"
+            );
         }
     }
 
@@ -114,8 +117,8 @@ impl Responder {
         true
     }
 
-    /// The client has closed the connection, or its side of it, or the server has given up waiting.
-    /// A response may still reach a client that has closed only its side; few do.
+    /// Whether the client has closed the connection or its sending half, or the response timeout has passed.
+    /// A client that has closed only its sending half can still receive the response; few clients do this.
     pub fn is_gone(&self) -> bool {
         self.handle.is_gone(self.id)
     }

@@ -13,51 +13,51 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// While so much waits to be sent, nothing is drawn from a source.
+/// While this number of bytes is unsent, nothing is pulled from a source.
 const DRAW: u64 = 64 << 10;
 
-/// Pieces that are drawn before others get their turn.
+/// The most pieces that are pulled before other connections get their turn.
 const DRAWN_PER_TURN: usize = 64;
 
-/// Where the body comes from.
+/// The origin of the body.
 pub(crate) enum Feed {
-    /// Others send it; the [`Credit`] tells them how fast.
+    /// Other threads send it. The [`Credit`] tells them how much they may send.
     Pushed(Arc<Credit>, Arc<Leave>),
     Drawn(Quiet<Box<dyn BodySource>>),
 }
 
-/// What the connection draws the next piece from when it has room. Must not block.
+/// A source from which the connection pulls the next piece when it has room. Must not block.
 pub(crate) trait BodySource: Send {
     /// `None` at the end.
     fn draw(&mut self) -> io::Result<Option<Payload>>;
 }
 
-/// A body on its way.
+/// A body that is being sent.
 pub(crate) struct StreamedBody {
     coding: Coding,
     feed: Feed,
     /// Bytes of it that are in the output or sent, without chunk framing.
     pushed: u64,
-    /// No further answer follows.
+    /// No further response follows.
     pub(crate) close: bool,
-    /// It is a row of events that may be silent for as long as there are signs of life, this often;
-    /// and it may end at any time.
+    /// The body is a stream of events. It may be silent, because a heartbeat is sent at this interval, and it
+    /// may end at any time.
     pub(crate) heartbeat: Option<Duration>,
-    /// Its place among the connections that last.
+    /// Its place among the long-lived connections.
     pub(crate) held: Option<Held>,
 }
 
-/// A comment among events: it means nothing (WHATWG HTML section 9.2.6).
+/// A comment between events. Clients ignore it (WHATWG HTML section 9.2.6).
 const HEARTBEAT: &[u8] = b":\n\n";
 
-/// What has become of a body.
+/// The state of a body.
 #[derive(Debug)]
 pub(crate) enum BodyProgress {
     /// More is to come.
     More,
     /// All is in the output.
     Complete,
-    /// It can never be completed, and what there is of it must not look as if it were.
+    /// It can never be completed. The client must see that it is not complete.
     Broken(io::Error),
 }
 
@@ -73,23 +73,24 @@ impl StreamedBody {
         }
     }
 
-    /// Its head has been encoded, which says this.
+    /// Begins a body after its head with this framing was encoded.
     pub(crate) fn begin(&mut self, framing: ResponseFraming) {
         self.coding = framing.coding.unwrap_or(Coding::Close);
         self.close = framing.close;
     }
 
-    /// Appends a sign of life.
+    /// Appends a heartbeat.
     pub(crate) fn beat(&mut self, output: &mut Output) -> BodyProgress {
         self.push(Payload::Static(HEARTBEAT), output)
     }
 
-    /// Bytes of it that have been sent, if `output` holds what has not: less by the framing of that.
+    /// The bytes of it that have been sent, if `output` has the unsent ones. It may be too small by the
+    /// framing of the unsent bytes.
     pub(crate) fn sent(&self, output: Option<&Output>) -> u64 {
         self.pushed.saturating_sub(output.map_or(0, Output::len))
     }
 
-    /// Bytes of it until now, sent or not, without chunk framing.
+    /// The bytes of it until now, sent or not, without chunk framing.
     pub(crate) fn pushed(&self) -> u64 {
         self.pushed
     }
@@ -110,31 +111,31 @@ impl StreamedBody {
                     *left = rest;
                     output.push_payload(piece);
                 }
-                None => return broken("the body is longer than was declared"),
+                None => return broken("the body is longer than declared"),
             },
         }
         self.pushed += len;
         BodyProgress::More
     }
 
-    /// The maker is done. `trailers` are a block of fields; only a chunked body has a place for them.
+    /// Ends the body. `trailers` is a block of fields; only a chunked body can have them.
     pub(crate) fn end(&mut self, trailers: &[u8], output: &mut Output) -> BodyProgress {
         match self.coding {
             Coding::Chunked => output.push_with(|out| last_chunk(trailers, out)),
             Coding::Exact(left) if left > 0 => {
-                return broken("the body is shorter than was declared");
+                return broken("the body is shorter than declared");
             }
             Coding::Exact(_) | Coding::Close => {}
         }
         BodyProgress::Complete
     }
 
-    /// It is the connection that draws.
+    /// Whether the connection itself pulls the body from a source.
     pub(crate) fn is_drawn(&self) -> bool {
         matches!(self.feed, Feed::Drawn(_))
     }
 
-    /// Draws pieces while there is room for them and the turn is not over, which is asked after each.
+    /// Pulls pieces while there is room for them and the turn is not over, which is checked after each piece.
     pub(crate) fn draw(
         &mut self,
         output: &mut Output,
@@ -162,21 +163,21 @@ impl StreamedBody {
         BodyProgress::More
     }
 
-    /// A piece of `len` bytes has come out of the mailbox.
+    /// A piece of `len` bytes has been taken from the mailbox.
     pub(crate) fn taken(&self, len: usize) {
         if let Feed::Pushed(credit, _) = &self.feed {
             credit.taken(charge(len));
         }
     }
 
-    /// The client has sent its last byte, and is likely to have gone.
+    /// The client has sent its last byte, and has probably gone.
     pub(crate) fn client_eof(&self) {
         if let Feed::Pushed(_, leave) = &self.feed {
             leave.tell();
         }
     }
 
-    /// Tells the maker how much is not sent yet.
+    /// Tells the sender how many bytes are unsent.
     pub(crate) fn set_unsent(&self, len: u64) {
         if let Feed::Pushed(credit, _) = &self.feed {
             credit.set_unsent(usize::try_from(len).unwrap_or(usize::MAX));

@@ -9,11 +9,11 @@ thread_local! {
     static LATER: RefCell<Vec<Box<dyn FnOnce()>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Calls code of users that may use a hub: now, or as soon as this thread has released the lock of the hub
-/// that it holds.
+/// Calls a function of a user, which may use a hub. Calls it now, or as soon as this thread has released the
+/// lock of a hub.
 ///
-/// A send to a page whose server has just ended may drop items that other threads have sent to the page. The
-/// drop calls such code.
+/// A send to a page of a server that has just ended may drop items that other threads have sent to the page.
+/// The drop calls such functions.
 pub(super) fn call_unlocked(call: impl FnOnce() + 'static) {
     match IS_HELD.get() {
         true => LATER.with_borrow_mut(|later| later.push(Box::new(call))),
@@ -21,7 +21,7 @@ pub(super) fn call_unlocked(call: impl FnOnce() + 'static) {
     }
 }
 
-/// From before the lock is taken until after it is released.
+/// Exists from before the lock is taken until after it is released.
 pub(super) struct Held;
 
 impl Held {

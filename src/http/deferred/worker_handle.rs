@@ -1,4 +1,4 @@
-//! What other threads send to a worker, and the handle by which they do.
+//! `WorkerHandle` and the commands that other threads send to a worker.
 
 use super::pending::Pending;
 use super::pending::StreamIds;
@@ -23,39 +23,39 @@ use std::sync::atomic::AtomicUsize;
 #[derive(Debug)]
 pub(crate) struct DeferredResponse {
     pub(crate) head: ResponseHead,
-    /// How much of `bytes` is its block of fields.
+    /// The length of the block of fields in `bytes`.
     pub(crate) fields: usize,
     pub(crate) size: BodySize,
-    /// Of a body that is complete.
+    /// The length of a complete body.
     pub(crate) body_bytes: u64,
-    /// Its fields, and behind them its body if that is complete.
+    /// Its fields, followed by its body if that is complete.
     pub(crate) bytes: Detached,
-    /// The body comes later still.
+    /// The body comes later.
     pub(crate) body: Option<Box<StreamedBody>>,
 }
 
-/// What other threads want of a worker.
+/// A command of another thread to a worker.
 #[derive(Debug)]
 pub(crate) enum WorkerCommand {
     Answer(RequestId, DeferredResponse),
-    /// There will be no response, for this reason.
+    /// There will be no response, for this reason: the client gets 500.
     Fail(RequestId, ResponseError),
-    /// There will be none, as what should make it has panicked.
+    /// There will be no response, because its closure has panicked.
     Panicked(RequestId, Panic),
     /// The next piece of a streamed body.
     Piece(RequestId, Payload),
-    /// The end of it, with trailers.
+    /// The end of a streamed body, with trailers.
     End(RequestId, Box<[u8]>),
-    /// The rest of it will never come.
+    /// The rest of a streamed body will never come.
     Cut(RequestId),
-    /// A sink that has paused shall go on, or answer.
+    /// A sink that has paused has to continue, or to respond.
     Resume(RequestId, Flow),
-    /// A timer that is to be started. It belongs to no connection.
+    /// Starts a timer, which belongs to no connection.
     Timer(NewTimer),
 }
 
 impl WorkerCommand {
-    /// The request that it is about, if it is about one.
+    /// The request of the command, if it concerns one.
     pub(crate) fn request(&self) -> Option<RequestId> {
         match self {
             WorkerCommand::Answer(id, _)
@@ -74,18 +74,18 @@ impl WorkerCommand {
 pub(crate) struct WorkerHandle {
     pub(crate) inbox: Inbox<WorkerCommand>,
     pending: Pending,
-    /// Unsent bytes that a streamed body may be ahead of its client.
+    /// The most unsent bytes of a streamed body.
     pub(super) stream_bytes: usize,
-    /// For handlers that block.
+    /// Threads for handlers that block.
     pub(crate) pool: Arc<ThreadPool>,
     pub(crate) budget: Arc<MemoryBudget>,
-    /// Calls that are waited for, and how many there may be.
+    /// The number of timers that wait, and its limit.
     pub(crate) timers: Arc<AtomicUsize>,
     pub(crate) most_timers: usize,
 }
 
 thread_local! {
-    /// This thread owns the inbox of a worker.
+    /// Whether this thread owns the inbox of a worker.
     static IS_WORKER: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -107,8 +107,7 @@ impl WorkerHandle {
         }
     }
 
-    /// The calling thread is the one that takes from the mailbox, and looks into it before it waits
-    /// for anything.
+    /// The calling thread becomes the owner of the inbox. It reads the inbox before each wait.
     pub(crate) fn adopt(&self) {
         IS_WORKER.set(true);
         self.inbox.adopt();
@@ -125,32 +124,32 @@ impl WorkerHandle {
         self.inbox.post(command);
     }
 
-    /// Something is to come for a request of this connection. For the owning thread.
+    /// Adds a pending request of this connection. Only for the thread of the worker.
     pub(crate) fn enter(&self, conn: ConnId, ids: &mut StreamIds) -> RequestId {
         self.pending.enter(conn, ids)
     }
 
-    /// Nothing more is to come for it. For the owning thread.
+    /// Removes a pending request. Only for the thread of the worker.
     pub(crate) fn leave(&self, id: RequestId, ids: &mut StreamIds) {
         self.pending.leave(id, ids);
     }
 
-    /// Its client has sent its last byte while it waits. For the owning thread.
+    /// Notes that the client of a pending request has sent its last byte. Only for the thread of the worker.
     pub(crate) fn client_eof(&self, id: RequestId) {
         self.pending.client_eof(id);
     }
 
-    /// Whether something is to come for it.
+    /// Whether the request is pending.
     pub(crate) fn is_waited_for(&self, id: RequestId) -> bool {
         self.pending.contains(id)
     }
 
-    /// Whether the client is known to have left, or half left.
+    /// Whether the client is known to have closed the connection or its sending half.
     pub(super) fn is_gone(&self, id: RequestId) -> bool {
         !self.pending.has_client(id) || self.is_closed()
     }
 
-    /// How many requests are waited for.
+    /// The number of pending requests.
     #[cfg(test)]
     pub(crate) fn pending(&self) -> usize {
         self.pending.len()
@@ -160,7 +159,7 @@ impl WorkerHandle {
         self.inbox.is_closed()
     }
 
-    /// The worker ends: nothing is taken any more.
+    /// The worker ends: closes the inbox.
     pub(crate) fn close(&self) {
         if self.inbox.is_own() {
             IS_WORKER.set(false);

@@ -6,7 +6,7 @@ use peregrine_protocol::h1::chunked::check::is_token;
 use peregrine_protocol::h1::framing::check::is_host;
 use std::sync::{Arc, Mutex};
 
-/// What a handler sees, or should see.
+/// The parts of a request as a handler sees them, or should see them.
 #[derive(Clone, Debug, PartialEq)]
 struct Seen {
     method: String,
@@ -19,8 +19,8 @@ struct Seen {
 
 const HOST: &str = "in.field";
 
-/// An input is a method, a space and a target. A handler is called if they fit each other as RFC
-/// 9112 section 3.2 says, and sees their parts and the decoded query as the model below does.
+/// An input is a method, a space and a target. The handler is called if RFC 9112 section 3.2 allows this
+/// target for this method. It must see the same parts and the same decoded query as the model below.
 pub(crate) fn check(bytes: &[u8]) {
     let limits = Limits::default();
     if bytes.len() > limits.target_bytes || bytes.contains(&b'\n') {
@@ -126,7 +126,7 @@ fn split<'a>(text: &'a str, mark: &str) -> (&'a str, Option<&'a str>) {
     }
 }
 
-/// `application/x-www-form-urlencoded` as the URL standard reads it.
+/// Parses `application/x-www-form-urlencoded` by the steps of the URL standard.
 fn pairs(query: &str) -> Vec<(String, String)> {
     let filled = query.split('&').filter(|piece| !piece.is_empty());
     filled

@@ -17,7 +17,7 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::ops::Range;
 
-/// Default limit on the pairs of a form. No form for people has more.
+/// Default limit on the pairs of a form. Forms on web pages have fewer.
 const FORM_PAIRS: usize = 1000;
 
 /// A complete request with its body. It is a view of the buffer of the connection: it copies nothing and
@@ -174,8 +174,8 @@ impl<'a> Request<'a> {
         self.fields().iter().map(move |field| field.name.of(bytes))
     }
 
-    /// The id of the last event that the `EventSource` of a page got before its connection broke:
-    /// [`Event::id`](crate::sse::Event::id). `None` if it got no event with an id.
+    /// The id of the last event that the `EventSource` of a page received before its connection broke:
+    /// [`Event::id`](crate::sse::Event::id). `None` if it received no event with an id.
     pub fn last_event_id(&self) -> Option<&'a str> {
         self.header("last-event-id").filter(|id| !id.is_empty())
     }

@@ -1,10 +1,10 @@
-//! What a sink of a request body wants next.
+//! `Flow`: what the sink of a request body does next.
 
 /// What a [`BodySink`](crate::body::BodySink) wants next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Flow {
-    /// More.
+    /// Receives further pieces.
     Continue,
     /// Nothing until [`Resumer::resume`](crate::body::Resumer::resume) is called: nothing more is read from the client, which soon
     /// cannot send any more. At most [`Limits::response_timeout`](crate::Limits::response_timeout).

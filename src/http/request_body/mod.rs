@@ -1,4 +1,4 @@
-//! Plans and sinks for request bodies that are not gathered first.
+//! Plans and sinks for request bodies that are not buffered first.
 
 pub(crate) mod flow;
 mod reader;
@@ -13,43 +13,41 @@ use crate::shared::id::{ConnId, RequestId};
 use flow::Flow;
 use std::sync::Arc;
 
-/// What shall become of the body of a request; see
-/// [`Handler::body_plan`](crate::Handler::body_plan).
+/// How the server treats the body of a request; see [`Handler::body_plan`](crate::Handler::body_plan).
 #[non_exhaustive]
 pub enum BodyPlan {
-    /// Gathers it in memory, up to [`Limits::body_bytes`](crate::Limits::body_bytes): then
-    /// `handle_request` is called with all of it.
+    /// Reads the body into memory, up to [`Limits::body_bytes`](crate::Limits::body_bytes). Then
+    /// `handle_request` is called with the whole body. A larger body gets 413.
     Buffer,
-    /// Gathers it in memory, up to so many bytes; above, 413 before it is read where its length is
-    /// declared.
+    /// As [`BodyPlan::Buffer`], with this limit in bytes. If the declared length is larger, the client gets
+    /// 413 before the body is read.
     BufferUpTo(usize),
-    /// Hands it to a sink piece by piece as it arrives, up to so many bytes in all; above, 413. The
-    /// sink answers the request in the place of `handle_request`.
+    /// Passes the body to a sink piece by piece as it arrives, up to this number of bytes in all. A larger
+    /// body gets 413. The sink responds to the request instead of `handle_request`.
     Stream(Box<dyn BodySink>, u64),
-    /// Calls `handle_request` at once, without the body, for a response that does not depend on it.
-    /// The body is thrown away if it is short ([`Limits::linger_bytes`]), and otherwise the
-    /// connection closes.
+    /// Calls `handle_request` at once, without the body, for a response that does not depend on it. A body of
+    /// up to [`Limits::linger_bytes`] is read and discarded. With a longer one the connection is closed.
     ///
     /// [`Limits::linger_bytes`]: crate::Limits::linger_bytes
     Unread,
-    /// Refuses the request with this status, 400 to 599, and closes the connection: 403, 404, 411,
-    /// 413, 415 or 417 for the most part. No byte of the body is waited for. The response is that of
+    /// Refuses the request with this status, 400 to 599, and closes the connection. Usual are 403, 404, 411,
+    /// 413, 415 and 417. The body is not read. The response is that of
     /// [`Handler::error_response`](crate::Handler::error_response).
     ///
-    /// A 401 has to say `WWW-Authenticate`, a 405 `Allow` and a 426 `Upgrade` (RFC 9110 sections
-    /// 15.5.2, 15.5.6 and 15.5.22): those are for [`BodyPlan::respond`].
+    /// A 401 needs the field `WWW-Authenticate`, a 405 `Allow` and a 426 `Upgrade` (RFC 9110 sections 15.5.2,
+    /// 15.5.6 and 15.5.22). Use [`BodyPlan::respond`] for them.
     Refuse(u16),
-    /// As [`BodyPlan::Refuse`], with a response of the handler's own; made by [`BodyPlan::respond`].
+    /// As [`BodyPlan::Refuse`], with a response of the program. [`BodyPlan::respond`] makes it.
     Respond(Respond),
 }
 
-/// Answers a request whose body is not wanted; see [`BodyPlan::respond`].
+/// Responds to a request whose body is not read; see [`BodyPlan::respond`].
 pub type Respond = Box<dyn FnOnce(&Request<'_>, Response<'_>) -> Done + Send>;
 
 impl BodyPlan {
-    /// Answers at once with what `respond` says, of any status, and closes the connection. No byte of
-    /// the body is waited for. It is called instead of `handle_request`, with the request without its
-    /// body; a panic in it is a 500.
+    /// Responds at once with the response of `respond`, which may have any status, and closes the connection.
+    /// The body is not read. `respond` is called instead of `handle_request`, with the request without its
+    /// body. If it panics, the client gets 500.
     ///
     /// ```
     /// use peregrine::{BodyPlan, Request};
@@ -87,12 +85,12 @@ impl std::fmt::Debug for BodyPlan {
     }
 }
 
-/// Takes the body of one request as it arrives. Runs on the worker's event loop, so what it does
-/// with a piece must not block for long; memory is bounded by the size of a piece, at most 64 KiB.
+/// Receives the body of one request as it arrives. It runs on the event loop of a worker, so it must not
+/// block for long. A piece has at most 64 KiB, which bounds the memory.
 ///
-/// It is dropped without [`BodySink::finish`] when the body never becomes complete: the client has
-/// gone, has been too slow, or has broken the protocol. Then whatever it has begun should be undone.
-/// A panic in it is a 500 and closes the connection.
+/// It is dropped without a call of [`BodySink::finish`] if the body never becomes complete: the client has
+/// disconnected, was too slow, or violated the protocol. Its drop should then undo what it has begun. If it
+/// panics, the client gets 500 and the connection is closed.
 ///
 /// ```
 /// use peregrine::{BodyPlan, Done, Handler, Request, Response};
@@ -130,31 +128,31 @@ impl std::fmt::Debug for BodyPlan {
 /// # assert!(client.received().ends_with(b"\r\n\r\n6"));
 /// ```
 pub trait BodySink: Send + 'static {
-    /// Takes the next piece, of at least one byte.
+    /// Receives the next piece, of at least one byte.
     fn piece(&mut self, piece: &[u8], body: &mut Incoming<'_>) -> Flow;
 
-    /// Answers the request: the body is complete, or the sink has asked to answer without the rest
-    /// of it. `req` is the request without its body.
+    /// Responds to the request: the body is complete, or the sink has ended it by [`Flow::Answer`]. `req` is
+    /// the request without its body.
     fn finish(self: Box<Self>, req: &Request<'_>, res: Response<'_>) -> Done;
 }
 
-/// The body that a [`BodySink`] is being given.
+/// The state of the body that a [`BodySink`] receives.
 pub struct Incoming<'a> {
     pub(crate) received: u64,
     pub(crate) handle: &'a Arc<WorkerHandle>,
     pub(crate) conn: ConnId,
-    /// Of the request, once it has one.
+    /// The identifier of the request, if it has one yet.
     pub(crate) id: &'a mut Option<RequestId>,
     pub(crate) ids: &'a mut StreamIds,
 }
 
 impl Incoming<'_> {
-    /// Bytes of the body that have been handed over, this piece included.
+    /// Bytes of the body until now, this piece included.
     pub fn received(&self) -> u64 {
         self.received
     }
 
-    /// What ends a [`Flow::Pause`], from any thread.
+    /// Returns a handle that ends a [`Flow::Pause`], from any thread.
     pub fn resumer(&mut self) -> Resumer {
         let (handle, conn, ids) = (self.handle, self.conn, &mut *self.ids);
         let id = *self.id.get_or_insert_with(|| handle.enter(conn, ids));
@@ -182,7 +180,7 @@ pub struct Resumer {
 }
 
 impl Resumer {
-    /// The sink gets further pieces. Does nothing if it has not paused.
+    /// Lets the sink receive further pieces. Does nothing if it has not paused.
     pub fn resume(&self) {
         self.handle
             .post(WorkerCommand::Resume(self.id, Flow::Continue));
@@ -194,7 +192,7 @@ impl Resumer {
             .post(WorkerCommand::Resume(self.id, Flow::Respond));
     }
 
-    /// The request is over, or its client has gone.
+    /// Whether the request is over, or its client has disconnected.
     pub fn is_gone(&self) -> bool {
         !self.handle.is_waited_for(self.id)
     }

@@ -11,16 +11,16 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-/// Bytes that may wait to be read.
+/// The most bytes that wait to be read.
 const ROOM: usize = 256 << 10;
 
-/// Reads the body of one request on another thread, as an [`io::Read`], and answers it: for work
-/// that takes long or blocks. The worker goes on with others meanwhile; when 256 KiB wait to be read
-/// the client is held up.
+/// Reads the body of one request on another thread, as an [`io::Read`], and responds to it. It is for work
+/// that takes long or blocks; the worker serves other connections meanwhile. While 256 KiB wait to be read,
+/// nothing more is read from the client.
 ///
-/// Reading fails with `ConnectionAborted` if the body never becomes complete, and with `WouldBlock`
-/// on a worker's thread, which must not wait, if there is nothing to read. Dropping it before it has
-/// answered is a 500.
+/// A read fails with `ConnectionAborted` if the body never becomes complete. On the thread of a worker, which
+/// must not wait, it fails with `WouldBlock` if there is nothing to read. If the reader is dropped before it
+/// has responded, the client gets 500.
 ///
 /// ```
 /// use peregrine::{BodyPlan, Done, Handler, Request, Response};
@@ -47,7 +47,7 @@ const ROOM: usize = 256 << 10;
 /// # assert!(client.wait(std::time::Duration::from_secs(60)));
 /// # assert!(client.received().ends_with(b"5 bytes"));
 /// ```
-#[must_use = "dropping it answers 500"]
+#[must_use = "a drop without a response sends 500"]
 pub struct BodyReader(Arc<BodyChannel>);
 
 #[derive(Default)]
@@ -59,13 +59,14 @@ struct BodyChannel {
 #[derive(Default)]
 struct ReaderState {
     bytes: VecDeque<u8>,
-    /// For the bytes, from the first piece on.
+    /// Wakes the sink, from the first piece on.
     charge: Option<Reservation>,
     resumer: Option<Resumer>,
     paused: bool,
-    /// The reader wants no more of it.
+    /// The reader wants no more of the body.
     enough: bool,
-    /// The sink is gone: with a responder, or because the body will never be complete.
+    /// The sink has ended. With a responder the request can get its response; without one the body will never
+    /// be complete.
     over: bool,
     responder: Option<Responder>,
 }
@@ -132,7 +133,7 @@ impl Read for BodyReader {
             return Err(ErrorKind::ConnectionAborted.into());
         }
         let n = state.bytes.read(into)?;
-        // Not for every byte: a resumption costs a wake-up.
+        // The sink is not resumed for every byte, because that costs a wake-up.
         if state.paused && state.bytes.len() <= ROOM / 2 {
             state.paused = false;
             if let Some(resumer) = &state.resumer {
@@ -166,7 +167,7 @@ impl std::fmt::Debug for BodyReader {
     }
 }
 
-/// The worker's end.
+/// The end of the worker.
 struct Inlet(Arc<BodyChannel>);
 
 impl BodySink for Inlet {
@@ -195,7 +196,7 @@ impl BodySink for Inlet {
     fn finish(self: Box<Self>, _: &Request<'_>, res: Response<'_>) -> Done {
         let (done, responder) = res.defer();
         let mut state = self.0.lock();
-        // With nobody left to answer it is dropped, which does.
+        // If the reader is gone, the responder is dropped here, and the drop sends 500.
         if Arc::strong_count(&self.0) > 1 {
             state.responder = Some(responder);
         }

@@ -29,7 +29,7 @@ const OURS: [&str; 5] = [
 #[derive(Clone, Debug)]
 struct Plan {
     request: &'static str,
-    /// When the status is set: before all fields, or behind so many.
+    /// When the status is set: before all fields, or after this number of them.
     status_after: usize,
     status: u16,
     fields: Vec<(String, Vec<u8>)>,
@@ -47,8 +47,8 @@ impl Handler for Plan {
     }
 }
 
-/// Whatever a handler answers with, the client gets it as it is or a 500 in its place: no field or
-/// answer more than was meant, a length that is that of the body, and no control byte in a head.
+/// For every response of a handler, the client gets exactly this response or a 500. There is no additional
+/// field or response, the length is that of the body, and the head has no control byte.
 pub(crate) fn check(bytes: &[u8]) {
     let plan = Plan::from(&mut Choices(bytes));
     let mut connection = Connection::new(&plan);
@@ -91,7 +91,7 @@ impl Plan {
         }
         let mut body = choices.0.to_vec();
         if body.first() == Some(&b'L') {
-            // Long enough to be sent from where it lies.
+            // Long enough to be sent without a copy.
             body.resize(20_000, b'L');
         }
         Plan {
@@ -132,7 +132,7 @@ impl Plan {
         }
     }
 
-    /// Some answers leave it at 200.
+    /// Some responses keep the status 200.
     fn sets_status(&self) -> bool {
         self.status_after < 9
     }
@@ -152,7 +152,7 @@ impl Plan {
         self.fields.iter().all(good) && status && location
     }
 
-    /// Holds the response against the plan.
+    /// Compares the response with the plan.
     fn is_kept(&self, answer: &Answer) {
         assert_eq!(answer.status, self.final_status());
         let text = self.text().into_bytes();
@@ -193,7 +193,7 @@ impl Plan {
     }
 }
 
-/// A reader leaves out white space around a value.
+/// A reader removes white space around a value.
 fn trim(value: &[u8]) -> &[u8] {
     let text = |b: &u8| !matches!(b, b' ' | b'\t');
     match (value.iter().position(text), value.iter().rposition(text)) {

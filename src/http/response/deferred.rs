@@ -17,18 +17,18 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Bytes that are read at a time from a reader.
+/// The bytes that are read from a reader at a time.
 const READ: usize = 16 << 10;
 
-/// Of event streams that are not told otherwise.
+/// The default interval of heartbeats.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
 impl Response<'_> {
-    /// Defers the response: the [`Responder`] gives it later, from any thread. Status and
-    /// header fields that were set until here are kept.
+    /// Defers the response: the [`Responder`] sends it later, from any thread. Status and header fields that
+    /// were set before are kept.
     ///
-    /// A [`Request`](crate::Request) is a view of the connection and stays on its thread: take what you
-    /// need out of it first, or all of it by [`Request::to_owned`](crate::Request::to_owned).
+    /// A [`Request`](crate::Request) is a view of the connection and stays on its thread. Copy the parts that
+    /// you need first, or copy all of it by [`Request::to_owned`](crate::Request::to_owned).
     pub fn defer(mut self) -> (Done, Responder) {
         let recorder = &mut *self.recorder;
         let begun = Begun {
@@ -51,22 +51,22 @@ impl Response<'_> {
         (done, responder)
     }
 
-    /// Lets `handle` answer on a thread of the server's pool, with a copy of the request: for what
-    /// blocks, as a query of a database, a slow computation or a large file on a slow disk. It
-    /// answers as any handler does; status and header fields that were set until here are kept. The
-    /// request's headers and body are copied, so where a little of it is enough, [`Response::defer`]
-    /// and a thread of your own are cheaper.
+    /// Runs `handle` on a thread of the server's pool, with a copy of the request. It is for work that
+    /// blocks: a database query, a slow computation, a large file on a slow disk. `handle` works like any
+    /// handler; status and header fields that were set before are kept. The header fields and the body of the
+    /// request are copied. If a small part of them is enough, [`Response::defer`] with a thread of your own
+    /// is cheaper.
     ///
     /// At most [`Config::pool_threads`](crate::Config::pool_threads) run at a time and
-    /// [`Config::pool_queue`](crate::Config::pool_queue) wait. Beyond that `handle` is not called, and
-    /// the response is 503 with `Retry-After: 1` and the text `the server is busy`, and nothing that was
-    /// set until here. It is not called either if the client has closed the connection before its turn
-    /// comes, or [`Limits::response_timeout`](crate::Limits::response_timeout) has passed, which waiting in the
-    /// queue counts for. A panic in it is a 500, reported as that of a handler.
+    /// [`Config::pool_queue`](crate::Config::pool_queue) wait. Above that `handle` is not called, and the
+    /// response is 503 with `Retry-After: 1` and the text `the server is busy`, without the fields that were
+    /// set before. `handle` is also not called if the client has disconnected while the request waited, or if
+    /// [`Limits::response_timeout`](crate::Limits::response_timeout) has passed; the time in the queue
+    /// counts. If it panics, the client gets 500, and the panic is reported like that of a handler.
     ///
-    /// When the server stops, what has been taken in is answered within
-    /// [`Config::stop_timeout`](crate::Config::stop_timeout); after that it is dropped, and what still runs is
-    /// left to itself.
+    /// When the server stops, accepted jobs may finish within
+    /// [`Config::stop_timeout`](crate::Config::stop_timeout). After that, waiting jobs are dropped, and the
+    /// server does not wait for those that run.
     ///
     /// ```
     /// use peregrine::{Done, Request, Response};
@@ -97,14 +97,14 @@ impl Response<'_> {
         let charge = self.recorder.handle.budget.charge(request.held());
         let (done, responder) = self.defer();
         place.submit(move || {
-            // As long as the request.
+            // As large as the request.
             let _charge = charge;
             responder.send_or_panicked(|res| handle(&request.as_request(), res));
         });
         done
     }
 
-    /// In the place of what has been said of the response until here.
+    /// Replaces the status and the fields that were set before.
     #[cold]
     fn busy(self) -> Done {
         let recorder = &mut *self.recorder;
@@ -118,28 +118,27 @@ impl Response<'_> {
             .text("the server is busy\n")
     }
 
-    /// Answers with a body that is sent piece by piece through the [`BodySender`], from any thread: in
-    /// chunks (RFC 9112 section 7.1), or until the connection closes for an
-    /// HTTP/1.0 client. The head goes out at once.
+    /// Sends the head now and the body later, piece by piece, through the [`BodySender`], from any thread.
+    /// The body is chunked (RFC 9112 section 7.1); for an HTTP/1.0 client the close of the connection ends
+    /// it.
     ///
-    /// The sender of a response that has no body, as to a HEAD, says [`SendError::Gone`].
+    /// If the response has no body, as one to a HEAD, the sender returns [`SendError::Gone`].
     ///
     /// [`SendError::Gone`]: crate::body::SendError::Gone
     pub fn stream(self) -> (Done, BodySender) {
         self.stream_as(None)
     }
 
-    /// As [`Response::stream`], with a declared length: exactly so many bytes are to be sent.
+    /// As [`Response::stream`], with a declared length: exactly `len` bytes have to be sent.
     pub fn stream_exact(self, len: u64) -> (Done, BodySender) {
         self.stream_as(Some(len))
     }
 
-    /// Answers with the pieces of an iterator. Each is drawn on the worker's thread when there is
-    /// room for it, a few at a time between which others get their turn; so `next` must not block.
-    /// A panic in it cuts the connection.
+    /// Sends the pieces of an iterator as the body. `next` is called on the thread of the worker when there
+    /// is room, a few times in a turn, so it must not block. If it panics, the connection is closed.
     ///
-    /// An iterator that gives empty pieces only, 64 of them, is left alone for 10 ms, in which
-    /// [`Limits::response_timeout`](crate::Limits::response_timeout) goes on.
+    /// After 64 empty pieces in a row the iterator is not called for 10 ms.
+    /// [`Limits::response_timeout`](crate::Limits::response_timeout) continues in this time.
     ///
     /// ```
     /// # use peregrine::{Done, Request, Response};
@@ -161,11 +160,11 @@ impl Response<'_> {
         self.send_drawn(None, Box::new(Pieces(pieces)))
     }
 
-    /// Answers with all that a reader has, read on the worker's thread 16 KiB at a time when the
-    /// client takes it. So it must not block for long: a file or a decoder will do; for a pipe or
-    /// another server's answer, use [`Response::stream`] from another thread, with [`io::copy`].
-    /// `len` declares how much there is; without it the response is sent in chunks. An error, or
-    /// another length than was declared, cuts the connection.
+    /// Sends all bytes of a reader as the body. The reader is read on the thread of the worker, 16 KiB at a
+    /// time, when there is room. So it must not block for long. A file or a decoder is suitable; for a pipe
+    /// or the response of another server, use [`Response::stream`] on another thread, with [`io::copy`].
+    /// `len` declares the length; without it the body is chunked. If the read fails or the length differs,
+    /// the connection is closed.
     ///
     /// ```
     /// # use peregrine::{Done, Request, Response};
@@ -182,24 +181,23 @@ impl Response<'_> {
         self.send_drawn(len, Box::new(Reader(reader)))
     }
 
-    /// Answers with server-sent events (WHATWG HTML section 9.2), for a page's `EventSource`, as
-    /// `text/event-stream`. They are sent through the [`EventSender`], from any thread.
+    /// Sends a stream of server-sent events (WHATWG HTML section 9.2) for the `EventSource` of a page, as
+    /// `text/event-stream`. The [`EventSender`] sends the events, from any thread.
     ///
-    /// Unless the handler has set these fields, the response says `Cache-Control: no-cache,
-    /// no-transform`, against caches and against proxies that compress, and `X-Accel-Buffering: no`,
-    /// without which nginx holds back events until it has several kilobytes of them.
+    /// Unless the handler has set these fields, the response has `Cache-Control: no-cache, no-transform`,
+    /// against caches and against proxies that compress, and `X-Accel-Buffering: no`. Without the latter
+    /// nginx holds back events until it has several kilobytes of them.
     ///
-    /// After 15 s without one the worker sends a comment; see
-    /// [`Response::events_with_heartbeat`].
+    /// After 15 s without an event the worker sends a comment; see [`Response::events_with_heartbeat`].
     ///
-    /// A status other than 200 tells an `EventSource` to give up, a 204 among them.
+    /// With any status other than 200, including 204, an `EventSource` does not connect again.
     pub fn events(self) -> (Done, EventSender) {
         self.events_with_heartbeat(HEARTBEAT)
     }
 
-    /// As [`Response::events`], with another time without an event after which the worker sends a
-    /// comment, in whole seconds from 1 on. Proxies close connections that are silent for
-    /// long. A client that has disappeared is detected because it does not acknowledge the comment.
+    /// As [`Response::events`], with another interval for comments, in whole seconds, at least 1. The worker
+    /// sends a comment after this time without an event, because proxies close connections that are silent
+    /// for long. A client that has disappeared is detected because it does not acknowledge the comment.
     pub fn events_with_heartbeat(self, heartbeat: Duration) -> (Done, EventSender) {
         let response = self
             .default_field(field_line!("Content-Type", "text/event-stream"))
@@ -241,7 +239,7 @@ impl Response<'_> {
     /// How the body is sent, if it is.
     fn end_streamed_head(&mut self, size: BodySize) -> Option<ResponseFraming> {
         if self.recorder.is_late() {
-            // What it is will be seen by the thread that encodes it.
+            // The thread that encodes the response decides the framing.
             let framing = ResponseFraming {
                 coding: Some(Coding::Close),
                 close: true,
@@ -256,7 +254,7 @@ impl Response<'_> {
     fn streamed(self, body: StreamedBody, len: Option<u64>) -> Done {
         self.recorder.body = Some(Box::new(body));
         self.recorder.state = ResponseState::Streamed;
-        // Pieces that are sent from here on must not overtake the head.
+        // Later pieces must not overtake the head.
         self.recorder.post_late(0, self.output);
         Done {
             status: self.recorder.head.status,

@@ -4,7 +4,7 @@ use super::{Done, Response};
 use crate::http::request::Request;
 use peregrine_protocol::field_line;
 
-/// An error that the library answers, without asking
+/// An error to which the library responds without a call of
 /// [`Handler::handle_request`](crate::Handler::handle_request); see
 /// [`Handler::error_response`](crate::Handler::error_response).
 #[derive(Clone, Copy, Debug)]
@@ -32,19 +32,19 @@ impl<'a> ErrorContext<'a> {
         self.status
     }
 
-    /// What is wrong, for people: one line of English, without its end.
+    /// A description of the error for people: one line of English text, without a line end.
     pub fn text(&self) -> &'a str {
         self.text
     }
 
-    /// The request without its body. `None` if its head is not complete or is malformed, and if it
-    /// has been taken already, as that of a deferred response.
+    /// The request without its body. `None` if its head is incomplete or malformed, or if the request is not
+    /// available any more, as for a deferred response.
     pub fn request(&self) -> Option<&Request<'a>> {
         self.request.as_ref()
     }
 
-    /// Answers as the library does if it is not told otherwise: the text as `text/plain`, and
-    /// `Retry-After: 1` with a 503. Fields that are set on `res` are kept.
+    /// Sends the default response: the text as `text/plain`, with `Retry-After: 1` for a 503. Fields that are
+    /// set on `res` are kept.
     pub fn respond(&self, res: Response<'_>) -> Done {
         let res = res
             .status(self.status)

@@ -9,19 +9,19 @@ use peregrine_protocol::syntax;
 use std::ops::Range;
 
 impl<'a> Response<'a> {
-    /// Sets a header field. Where a field may have one value only, as `Content-Type`, `ETag` or
-    /// `Location`, it takes the place of one that was set before; where it is a list, as `Set-Cookie`,
-    /// `Vary` or `Cache-Control`, and for names that the library does not know, both are sent (RFC
-    /// 9110 section 5.3).
+    /// Sets a header field. A field that has one value, such as `Content-Type`, `ETag` or `Location`,
+    /// replaces one that was set before. A field that is a list, such as `Set-Cookie`, `Vary` or
+    /// `Cache-Control`, and a field that the library does not know, is added, and both are sent (RFC 9110
+    /// section 5.3).
     ///
-    /// Fields that belong to the library are left out; see [`Response`]. With an `Upgrade` field goes
-    /// `Connection: upgrade` (RFC 9110 section 7.8). Text is sent as its UTF-8 bytes.
+    /// Fields that belong to the library are omitted; see [`Response`]. `Connection: upgrade` is added to an
+    /// `Upgrade` field (RFC 9110 section 7.8). Text is sent as its UTF-8 bytes.
     ///
     /// # Errors
     ///
-    /// A name that is no token and a value with a control byte are an [`ResponseError`]: the client
-    /// gets 500.
-    // What is asked of the name here costs nothing where that is a literal.
+    /// If the name is not a token, or the value has a control byte, the client gets 500 because of a
+    /// [`ResponseError`].
+    // The checks of the name cost nothing if the name is a literal.
     #[inline(always)]
     pub fn header(self, name: &str, value: impl AsRef<[u8]>) -> Response<'a> {
         if !syntax::is_token(name.as_bytes()) {
@@ -39,12 +39,10 @@ impl<'a> Response<'a> {
         self
     }
 
-    /// Sends the client to `location`, which may be on another host, with 301, 302, 303, 307 or 308
-    /// (RFC 9110 section 15.4).
+    /// Redirects the client to `location`, which may be on another host, with 301, 302, 303, 307 or 308 (RFC
+    /// 9110 section 15.4).
     ///
-    /// **A location that comes from a client can lead anywhere**: to a browser `//evil.example` and
-    /// `/\evil.example` are other hosts. For one that is to stay on this host there is
-    /// [`Response::redirect_local`].
+    /// **A location that comes from a client can lead anywhere**: for a browser `//evil.example` and `/\evil.example` are other hosts. Use [`Response::redirect_local`] for a location that must stay on this host.
     ///
     /// # Errors
     ///
@@ -58,13 +56,13 @@ impl<'a> Response<'a> {
         self.status(status).header("Location", location).body("")
     }
 
-    /// As [`Response::redirect`], to a path of this host: for locations that a client has a say in,
+    /// As [`Response::redirect`], to a path of this host. It is for locations that a client influences, such
     /// as `?next=/account`.
     ///
     /// # Errors
     ///
-    /// As [`Response::redirect`], and [`ResponseError::Location`] for a location that does not begin
-    /// with one slash, or that a browser could take for another host.
+    /// Those of [`Response::redirect`], and [`ResponseError::Location`] for a location that does not begin
+    /// with exactly one slash, or that a browser could take for another host.
     ///
     /// ```
     /// use peregrine::{Done, Request, Response};
@@ -79,7 +77,7 @@ impl<'a> Response<'a> {
     /// # assert!(client.received().starts_with(b"HTTP/1.1 500 "));
     /// ```
     pub fn redirect_local(self, status: u16, location: &str) -> Done {
-        // Browsers take a backslash for a slash, and pass over tabs and line ends.
+        // Browsers treat a backslash as a slash, and ignore tabs and line ends.
         let is_local = match location.as_bytes() {
             [b'/', b'/' | b'\\', ..] => false,
             [b'/', rest @ ..] => !rest.iter().any(u8::is_ascii_control),
@@ -91,15 +89,14 @@ impl<'a> Response<'a> {
         self.redirect(status, location)
     }
 
-    /// Adds a field that is known to be good, unless there is such a field.
+    /// Adds a field that is known to be valid, unless the field is set already.
     #[inline]
     pub(super) fn default_field(self, field: &'static [u8]) -> Response<'a> {
         self.recorder.default_field(field, self.output);
         self
     }
 
-    /// Adds fields that are known to be right: those for which nothing was set, and lists to which both
-    /// sides add.
+    /// Adds fields that are known to be valid: those that are not set already, and those that are lists.
     #[cfg(feature = "dir")]
     pub(crate) fn fields(self, block: &[u8]) -> Self {
         let Response { recorder, output } = self;
@@ -118,7 +115,7 @@ impl<'a> Response<'a> {
 }
 
 impl ResponseRecorder {
-    /// Sets a field whose name is a token.
+    /// Sets a field. The name is a token.
     #[inline(never)]
     fn set_field(&mut self, name: &str, value: &[u8], output: &mut Output) {
         if !syntax::is_field_value(value) {
@@ -131,7 +128,7 @@ impl ResponseRecorder {
         output.push_with(|out| field_block::push(name.as_bytes(), value, out));
     }
 
-    /// Leaves a field out, and says so in a debug build.
+    /// Omits a field, and writes an event to the log in a debug build.
     #[cold]
     fn pass_over(&mut self, name: &str, value: &[u8]) {
         if !syntax::is_field_value(value) {
@@ -140,7 +137,7 @@ impl ResponseRecorder {
         if cfg!(debug_assertions) {
             event!(
                 Warn,
-                "a handler set {name}, which belongs to the library: left out"
+                "a handler set {name}, which belongs to the library: it is omitted"
             );
         }
     }
@@ -160,14 +157,14 @@ impl ResponseRecorder {
         names.any(|name| self.field(name, output).is_some())
     }
 
-    /// Where a field stands, counted from the mark. Only while the head is made.
+    /// The position of a field, counted from the mark. Only before the head is complete.
     fn field(&self, name: &[u8], output: &mut Output) -> Option<Range<usize>> {
         let from = self.fields_from();
         let found = field_block::find(&output.since(self.mark)[from..], name)?;
         Some(from + found.start..from + found.end)
     }
 
-    /// Takes a field back that may have been set.
+    /// Removes a field, if it is set.
     #[cold]
     #[inline(never)]
     fn take_field_back(&self, name: &str, output: &mut Output) {

@@ -1,4 +1,4 @@
-//! `Response`: how a handler answers.
+//! `Response`: how a handler responds.
 
 #[cfg(any(test, feature = "internals"))]
 pub(crate) mod check;
@@ -28,8 +28,8 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Proof that a request was answered. Only answering makes one, so a branch of a handler that
-/// forgets to does not compile, and neither does answering twice:
+/// Proof that a handler has responded. Only the methods of [`Response`] that send it make one. So a branch of
+/// a handler without a response does not compile, and neither does a branch with two:
 ///
 /// ```compile_fail
 /// # use peregrine::{Done, Request, Response};
@@ -49,13 +49,14 @@ pub struct Done {
 }
 
 impl Done {
-    /// The status of the response, for a log. 500 is sent in its place if the response turns out to be
-    /// one that cannot be sent; see [`ResponseError`].
+    /// The status of the response, for a log. If the response cannot be sent, the client gets 500 instead;
+    /// see [`ResponseError`].
     pub fn status(&self) -> u16 {
         self.status
     }
 
-    /// The response comes later ([`Response::defer`]): neither its status nor its body is known yet.
+    /// Whether the response comes later ([`Response::defer`]), so that its status and its body are not known
+    /// yet.
     pub fn is_deferred(&self) -> bool {
         self.is_deferred
     }
@@ -70,10 +71,8 @@ impl Done {
 /// The response to one request. It is written directly into the output of the connection.
 ///
 /// `Content-Length`, `Transfer-Encoding`, `Connection`, `Keep-Alive`, `Proxy-Connection`, `Date` and
-/// `Server` belong to the library: it knows what is right, and [`Response::header`] leaves them out,
-/// which a debug build reports as a warning to `log` and `tracing`. [`Response::close`] sends
-/// `Connection: close`. The body of an answer to
-/// HEAD, and of a 204, 205 or 304, is left out (RFC 9110 sections 9.3.2 and 15).
+/// `Server` belong to the library. [`Response::header`] omits them, and a debug build writes a warning to `log` or `tracing`. [`Response::close`] sends
+/// `Connection: close`. The body is omitted in a response to HEAD, and in a 204, 205 or 304 (RFC 9110 sections 9.3.2 and 15).
 ///
 /// ```
 /// use peregrine::{Done, Request, Response};
@@ -87,15 +86,15 @@ impl Done {
 /// # assert!(client.received().starts_with(b"HTTP/1.1 201 Created\r\n"));
 /// # assert!(client.received().ends_with(b"location: /notes/1\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 5\r\n\r\nnoted"));
 /// ```
-#[must_use = "answer with `body`, `text`, `send`, `write_with` or `redirect`"]
+#[must_use = "respond with `body`, `text`, `send`, `write_with` or `redirect`"]
 pub struct Response<'a> {
     recorder: &'a mut ResponseRecorder,
-    /// Of the connection, or of a response that is made later.
+    /// The recorder of the connection, or that of a deferred response.
     output: &'a mut Output,
 }
 
 impl<'a> Response<'a> {
-    /// Sets the status (RFC 9110 section 15), 200 if never called: 200 to 599. Anything else is an
+    /// Sets the status (RFC 9110 section 15), from 200 to 599. Default: 200. Any other number is a
     /// [`ResponseError::Status`].
     pub fn status(self, status: u16) -> Response<'a> {
         self.recorder.set_status(status, self.output);
@@ -108,7 +107,7 @@ impl<'a> Response<'a> {
         self
     }
 
-    /// Answers with these bytes, which are copied. No `Content-Type` is added.
+    /// Sends these bytes, which are copied. No `Content-Type` is added.
     pub fn body(self, body: impl AsRef<[u8]>) -> Done {
         let Response { recorder, output } = self;
         let body = body.as_ref();
@@ -120,19 +119,19 @@ impl<'a> Response<'a> {
         recorder.done(if sent { len } else { 0 })
     }
 
-    /// Answers with text, as `text/plain; charset=utf-8` unless `Content-Type` was set.
+    /// Sends text, as `text/plain; charset=utf-8` unless `Content-Type` was set.
     pub fn text(self, text: &str) -> Done {
         self.default_field(field_line!("Content-Type", "text/plain; charset=utf-8"))
             .body(text)
     }
 
-    /// Answers with a page, as `text/html; charset=utf-8` unless `Content-Type` was set.
+    /// Sends a page, as `text/html; charset=utf-8` unless `Content-Type` was set.
     pub fn html(self, page: &str) -> Done {
         self.default_field(field_line!("Content-Type", "text/html; charset=utf-8"))
             .body(page)
     }
 
-    /// Answers with a payload. One of 16 KiB or more is sent from where it lies, without a copy.
+    /// Sends a payload. One of 16 KiB or more is not copied.
     ///
     /// ```
     /// use peregrine::{Done, Request, Response};
@@ -152,12 +151,12 @@ impl<'a> Response<'a> {
         self.send_pieces(payload.len() as u64, |output| output.push_payload(payload))
     }
 
-    /// Answers with a part of a file: the bytes of `range`, which the caller knows to be there. They
-    /// are read when they are sent, in steps of at most 96 KiB between which others get their turn,
-    /// with `sendfile` where the system has it; so memory is bounded however long the file is.
+    /// Sends a part of a file: the bytes of `range`, which must exist. They are read when they are sent, at
+    /// most 96 KiB in a turn, by `sendfile` if the system has it. So memory is bounded for files of any
+    /// length.
     ///
-    /// If the file turns out to be shorter, the connection is closed. The client sees that bytes are
-    /// missing, and never gets other bytes in their place.
+    /// If the file is shorter, the connection is closed. The client sees that bytes are missing, and never
+    /// gets other bytes instead.
     ///
     /// ```
     /// # use peregrine::{Done, Request, Response};
@@ -181,8 +180,8 @@ impl<'a> Response<'a> {
         })
     }
 
-    /// Answers with what `write` writes, straight into the connection's output: `Content-Length`
-    /// is filled in afterwards, behind spaces. If it fails the client gets 500.
+    /// Sends the bytes that `write` writes, directly into the output of the connection. `Content-Length` is
+    /// filled in afterwards, after spaces. If `write` fails, the client gets 500.
     ///
     /// ```
     /// use std::io::Write as _;
@@ -210,7 +209,7 @@ impl<'a> Response<'a> {
         recorder.done(if sent { len } else { 0 })
     }
 
-    /// Answers with `len` bytes that `push` pushes.
+    /// Sends `len` bytes that `push` pushes.
     pub(crate) fn send_pieces(self, len: u64, push: impl FnOnce(&mut Output)) -> Done {
         let Response { recorder, output } = self;
         let sent = recorder.end_head(BodySize::Known(len), output);
@@ -220,7 +219,7 @@ impl<'a> Response<'a> {
         recorder.done(if sent { len } else { 0 })
     }
 
-    /// For a handler that has something to do when the one within has answered.
+    /// For a handler that has to do something after the handler within it has responded.
     pub(crate) fn reborrow(&mut self) -> Response<'_> {
         Response {
             recorder: self.recorder,
@@ -228,8 +227,8 @@ impl<'a> Response<'a> {
         }
     }
 
-    /// The response is complete and not larger than what one system call takes. Also true for a deferred
-    /// response, which this recorder does not see.
+    /// Whether the response is complete and fits into one system call. Also true for a deferred response,
+    /// which this recorder does not see.
     pub(crate) fn is_whole(&self) -> bool {
         let recorder = &*self.recorder;
         let is_complete = recorder.state == ResponseState::Complete && recorder.fault.is_none();
@@ -240,7 +239,7 @@ impl<'a> Response<'a> {
         &self.recorder.handle.budget
     }
 
-    /// Has `entry` told what becomes of the response that [`Response::is_whole`] says no of.
+    /// Registers `entry` for the outcome of a response that is not [`Response::is_whole`].
     pub(crate) fn watch(self, entry: Box<PendingEntry>, body_bytes: u64) {
         let recorder = self.recorder;
         match recorder.state == ResponseState::Complete && recorder.fault.is_none() {
@@ -249,8 +248,7 @@ impl<'a> Response<'a> {
         }
     }
 
-    /// Answers with status 101 and the fields that `fields` appends, behind a 100 if the client waits for
-    /// that.
+    /// Sends status 101 and the fields that `fields` appends, after a 100 if the client waits for it.
     #[cfg(feature = "websocket")]
     pub(crate) fn switch_protocols(
         self,
@@ -276,7 +274,7 @@ impl std::fmt::Debug for Response<'_> {
     }
 }
 
-/// Where the closure of [`Response::write_with`] writes to. Writing never fails and never blocks.
+/// The writer for the closure of [`Response::write_with`]. A write never fails and never blocks.
 #[derive(Debug)]
 pub struct BodyWriter<'a>(&'a mut Output);
 

@@ -1,4 +1,4 @@
-//! Responses that are made once and sent often: files and their parts.
+//! Responses that are built once and sent often: files and their parts.
 
 use super::{Done, Response};
 use crate::shared::output::{FilePart, Output};
@@ -11,8 +11,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 impl Response<'_> {
-    /// Answers with what was prepared. In the common case that is two copies: the template that all
-    /// responses share, and this one's.
+    /// Sends a prepared response. In the common case that is two copies: the template that all responses
+    /// share, and the bytes of this one.
     pub(crate) fn send_prepared(self, prepared: &PreparedResponse) -> Done {
         let Response { recorder, output } = self;
         if !recorder.is_usual() {
@@ -31,7 +31,8 @@ impl Response<'_> {
     }
 }
 
-/// Fields and a body, made once and given often; between them what the encoder writes in the common case.
+/// Fields and a body that are built once and sent often. Between them is the end of the head as in the common
+/// case.
 ///
 /// ```text
 ///   bytes:  | block of fields | end of the head | body, if short |
@@ -42,7 +43,7 @@ pub(crate) struct PreparedResponse {
     bytes: Vec<u8>,
     fields: usize,
     short: usize,
-    /// Of the body.
+    /// The length of the body.
     len: u64,
     large: Large,
 }
@@ -98,7 +99,7 @@ impl PreparedResponse {
         self.len
     }
 
-    /// What it holds in memory.
+    /// The bytes that it holds in memory.
     pub(crate) fn weight(&self) -> usize {
         let large = match &self.large {
             Large::Memory(payload) => payload.len(),

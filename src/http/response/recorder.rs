@@ -1,4 +1,4 @@
-//! What the thread of a connection keeps of the response that is being made.
+//! `ResponseRecorder`: the state of the response that is being built.
 
 use super::{Done, Response};
 use crate::http::access_entry::PendingEntry;
@@ -18,29 +18,29 @@ use peregrine_protocol::http::response::{BodySize, Content, ResponseHead};
 use std::io;
 use std::sync::Arc;
 
-/// The state of the response that is being made. The driver keeps one recorder for all its connections, so a
-/// [`Response`] is two references, which are passed by value in registers. A deferred response has a recorder
-/// of its own: it is recorded on the thread that makes it, and encoded on the thread of the connection.
+/// The state of the response that is being built. The driver has one recorder for all its connections, so a
+/// [`Response`] is two references, which are passed by value in registers. A deferred response has its own
+/// recorder: it is recorded on the thread that makes it, and encoded on the thread of the connection.
 pub(crate) struct ResponseRecorder {
     pub(crate) encoder: ResponseEncoder,
     pub(super) mode: ResponseContext,
-    /// Where the response begins.
+    /// The position at which the response begins.
     pub(super) mark: Mark,
     pub(super) head: ResponseHead,
-    /// Bytes of the template that stand in the output before the fields; 0 before the first field,
-    /// [`RECORDED`] if there is none.
+    /// Bytes of the template in the output before the fields. 0 before the first field, [`RECORDED`] without
+    /// a template.
     pub(super) begun: usize,
-    /// Of a response that is recorded: how long its block of fields is, and what follows it.
+    /// For a response that is recorded: the length of its block of fields, and what follows it.
     recorded: (usize, BodySize),
     pub(super) state: ResponseState,
     pub(super) fault: Option<ResponseError>,
     /// A body that follows.
     pub(super) body: Option<Box<StreamedBody>>,
-    /// What a log waits for, of a response that is not complete when the handler returns.
+    /// The log entry of a response that is not complete when the handler returns.
     pub(crate) log: Option<Box<PendingEntry>>,
     pub(crate) handle: Arc<WorkerHandle>,
     pub(super) request: RequestRef,
-    /// What the request of a response that comes later, or is streamed, is known by from now on.
+    /// The identifier of the request, if its response comes later or is streamed.
     pub(crate) id: Option<RequestId>,
     pub(crate) ids: StreamIds,
 }
@@ -51,7 +51,7 @@ const RECORDED: usize = usize::MAX;
 /// The request that the response is for.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum RequestRef {
-    /// The connection whose turn it is.
+    /// The current connection.
     Turn(ConnId),
     Late(RequestId),
 }
@@ -63,7 +63,7 @@ pub(super) enum ResponseState {
     /// The head is complete, and the body follows.
     Streamed,
     Deferred,
-    /// Has left for its connection already.
+    /// The response was sent to its connection already.
     Posted,
 }
 
@@ -73,7 +73,7 @@ impl ResponseRecorder {
         ResponseRecorder::with(ResponseEncoder::new(server_name), handle, request)
     }
 
-    /// For a response that is made later.
+    /// A recorder for a deferred response.
     pub(crate) fn late(handle: Arc<WorkerHandle>, id: RequestId) -> ResponseRecorder {
         ResponseRecorder::with(ResponseEncoder::none(), handle, RequestRef::Late(id))
     }
@@ -101,8 +101,8 @@ impl ResponseRecorder {
         }
     }
 
-    /// A panic has ended the turn of a connection: forgets what is half done. No
-    /// identifier is given out twice.
+    /// A panic has ended the turn of a connection: drops the unfinished response. No identifier is assigned
+    /// twice.
     #[cold]
     pub(crate) fn recover(&mut self) {
         let handle = self.handle.clone();
@@ -114,13 +114,13 @@ impl ResponseRecorder {
         drop_quietly(std::mem::replace(self, new));
     }
 
-    /// The connection whose turn it is.
+    /// The current connection.
     #[inline]
     pub(crate) fn set_conn(&mut self, conn: ConnId) {
         self.request = RequestRef::Turn(conn);
     }
 
-    /// Others may answer the request of this connection from now on.
+    /// Registers the request of this connection as pending: from now on other threads may respond.
     pub(super) fn enter(&mut self, conn: ConnId) -> RequestId {
         let id = self.handle.enter(conn, &mut self.ids);
         debug_assert!(self.id.is_none(), "two responses to one request");
@@ -128,7 +128,7 @@ impl ResponseRecorder {
         id
     }
 
-    /// Nothing is to come for it any more.
+    /// The request is not pending any more.
     pub(crate) fn leave(&mut self, id: RequestId) {
         self.handle.leave(id, &mut self.ids);
     }
@@ -140,7 +140,7 @@ impl ResponseRecorder {
         }
     }
 
-    /// Begins a response behind what stands in the output.
+    /// Begins a response at the end of the output.
     #[inline]
     pub(crate) fn response<'a>(
         &'a mut self,
@@ -176,14 +176,14 @@ impl ResponseRecorder {
         }
     }
 
-    /// It is encoded elsewhere.
+    /// The response is encoded on another thread.
     #[inline]
     pub(super) fn is_late(&self) -> bool {
         self.begun == RECORDED
     }
 
-    /// Nothing was said of it that is not so by default, and it is for a GET of HTTP/1.1 on a connection
-    /// that persists.
+    /// Whether the response has no field and the default status, and is for a GET of HTTP/1.1 on a persistent
+    /// connection.
     #[cfg(feature = "dir")]
     #[inline]
     pub(super) fn is_usual(&self) -> bool {
@@ -206,7 +206,7 @@ impl ResponseRecorder {
         self.head.status = status;
     }
 
-    /// Puts the template down, before the first field.
+    /// Writes the template, before the first field.
     #[inline(always)]
     pub(super) fn begin(&mut self, output: &mut Output) {
         if self.begun == 0 {
@@ -221,7 +221,7 @@ impl ResponseRecorder {
         self.begun = template.len();
     }
 
-    /// Puts the template of another status in the place of the one that was begun.
+    /// Replaces the template by that of another status.
     #[cold]
     fn replace_template(&mut self, status: u16, output: &mut Output) {
         if status != self.head.status && !self.is_late() {
@@ -231,7 +231,7 @@ impl ResponseRecorder {
         }
     }
 
-    /// Where the fields begin, counted from the mark.
+    /// The position of the fields, counted from the mark.
     pub(super) fn fields_from(&self) -> usize {
         match self.is_late() {
             true => 0,
@@ -248,7 +248,7 @@ impl ResponseRecorder {
         }
     }
 
-    /// What a handler has said so far is all but the body.
+    /// The head without its end is complete; the body follows.
     #[cold]
     #[inline(never)]
     pub(super) fn record(&mut self, size: BodySize, output: &Output) -> bool {
@@ -262,7 +262,7 @@ impl ResponseRecorder {
         output.push_with(|out| end_head(&self.head, size, self.mode, out))
     }
 
-    /// Ends the head for a body that is written next; then [`ResponseRecorder::fill_head`].
+    /// Ends the head for a body that is written next. The caller then calls [`ResponseRecorder::fill_head`].
     pub(super) fn open_head(&mut self, output: &mut Output) -> Option<OpenHead> {
         if self.is_late() {
             self.record(BodySize::Unknown, output);
@@ -272,7 +272,7 @@ impl ResponseRecorder {
         Some(output.push_with(|out| OpenHead::end(&self.head, self.mode, out)))
     }
 
-    /// The body is written, `len` bytes. True if it is sent.
+    /// The body is written and has `len` bytes. True if it is sent.
     pub(super) fn fill_head(
         &mut self,
         open: Option<OpenHead>,
@@ -305,22 +305,20 @@ impl ResponseRecorder {
         }
     }
 
-    /// Whether the response is complete, and if so whether it tells the client that the connection
-    /// ends.
+    /// Whether the response is complete, and if so, whether it announces the end of the connection.
     #[inline]
     pub(crate) fn is_complete(&self) -> Option<bool> {
         let is_complete = self.state == ResponseState::Complete && self.fault.is_none();
         is_complete.then_some(self.head.close || !self.mode.persistent)
     }
 
-    /// Of the response.
+    /// The status of the response.
     #[inline]
     pub(crate) fn status(&self) -> u16 {
         self.head.status
     }
 
-    /// Of a response that is not complete: what follows of it, if that is known already, or why there
-    /// is none.
+    /// The rest of a response that is not complete, if it is known already, or why there is none.
     #[cold]
     pub(crate) fn later(&mut self) -> Result<Option<Box<StreamedBody>>, ResponseError> {
         match (self.fault.take(), self.state) {
@@ -348,7 +346,7 @@ impl ResponseRecorder {
                 };
                 WorkerCommand::Answer(id, late)
             }
-            // The response was deferred again, and the next responder sends it.
+            // The response was deferred again. The next responder sends it.
             (None, ResponseState::Deferred | ResponseState::Posted) => return,
             (None, ResponseState::Open) => WorkerCommand::Fail(id, ResponseError::Missing),
             (Some(fault), _) => WorkerCommand::Fail(id, fault),
@@ -357,8 +355,7 @@ impl ResponseRecorder {
         self.handle.post(command);
     }
 
-    /// Puts down a response that was made later. What follows of it, or else whether it ends the
-    /// connection.
+    /// Writes a deferred response. Returns the rest of it, or else whether it ends the connection.
     pub(crate) fn deliver(
         &mut self,
         late: DeferredResponse,
@@ -383,7 +380,7 @@ impl ResponseRecorder {
             && output.len_since(self.mark) <= most
     }
 
-    /// Throws away what there is of the response.
+    /// Discards the response.
     #[cold]
     pub(crate) fn take_back(&mut self, output: &mut Output) {
         self.leave_id();

@@ -14,22 +14,22 @@ use std::net::SocketAddr;
 use std::ops::Deref;
 use std::time::Duration;
 
-/// Why there is a 503 in the place of a stream of events.
-pub(super) const CROWDED: &str = "too many connections that last";
+/// The text of the 503 that is sent instead of a stream of events.
+pub(super) const CROWDED: &str = "too many long-lived connections";
 
-/// What has become of the body that a connection draws.
+/// The state of a body that the connection itself pulls from a source.
 pub(super) enum Drawn {
-    /// It draws none.
+    /// There is no such body.
     Nothing,
-    /// There is more.
+    /// The source has more.
     Some,
-    /// Its source has given no byte: it is asked again after a while.
+    /// The source has given no byte. It is asked again after a while.
     Empty,
-    /// It has ended, well or not.
+    /// The body has ended, complete or not.
     All,
 }
 
-/// The peer of a timer, which belongs to no connection.
+/// The peer of a timer. A timer belongs to no connection.
 struct Nobody;
 
 impl Ends for Nobody {
@@ -47,7 +47,7 @@ where
     P: Deref,
     P::Target: Handler + Sized,
 {
-    /// Goes on with a body that the connection draws itself, for as long as a turn may take.
+    /// Continues a body that the connection pulls from a source, for as long as a turn may take.
     #[inline(never)]
     pub(super) fn draw(&mut self, parts: &mut Parts<'_>) -> Drawn {
         let Some(body) = body_of(parts.exchange).filter(|body| body.is_drawn()) else {
@@ -57,10 +57,10 @@ where
         let before = output.len();
         let mut pace = Pace::default();
         pace.begin(self.limits.turn_time, || true);
-        // Its source goes with it if it panics.
+        // If the source panics, it is dropped together with the body.
         let progress = catch(|| body.draw(output, || pace.is_over(|| true)));
         match progress {
-            // No progress: the limit on its time goes on.
+            // No progress, so the timeout continues.
             Ok(BodyProgress::More) if output.len() == before => Drawn::Empty,
             Ok(progress) => self.advance(progress, parts),
             Err(panic) => {
@@ -90,7 +90,7 @@ where
         true
     }
 
-    /// What others have sent for the response that this connection waits for.
+    /// Handles a command of another thread for the pending response of this connection.
     pub(crate) fn command(&mut self, command: WorkerCommand, parts: &mut Parts<'_>) {
         let id = parts.exchange.as_ref().and_then(|exchange| exchange.id);
         if id.is_none() || id != command.request() {
@@ -111,7 +111,7 @@ where
                     }
                     None => BodyProgress::More,
                 };
-                // Without a byte the limit on its time goes on.
+                // Without a byte the timeout continues.
                 if len > 0 {
                     self.advance(progress, parts);
                 }
@@ -129,7 +129,7 @@ where
         }
     }
 
-    /// A stream of events takes one of the places for connections that last. False if there is none.
+    /// Takes a place for a long-lived connection, for a stream of events. False if there is none.
     pub(super) fn can_last(&self, body: &mut StreamedBody) -> bool {
         if body.heartbeat.is_none() {
             return true;
@@ -163,7 +163,7 @@ where
         }
     }
 
-    /// What follows of a response, if that is known already.
+    /// The rest of a response, if it is known already.
     pub(super) fn begin_body(&mut self, body: Option<Box<StreamedBody>>, parts: &mut Parts<'_>) {
         if let Some(exchange) = parts.exchange {
             exchange.body = body;
@@ -173,7 +173,7 @@ where
         }
     }
 
-    /// A row of events that has been silent gives a sign of life. False if there is none.
+    /// Sends a heartbeat on a stream of events that has been silent. False if there is no such stream.
     pub(super) fn beat(&mut self, parts: &mut Parts<'_>) -> bool {
         let body = body_of(parts.exchange);
         let Some(body) = body.filter(|body| body.heartbeat.is_some()) else {
@@ -184,8 +184,9 @@ where
         true
     }
 
-    /// The server stops: this connection gets no further request after what it has sent, `unread`
-    /// bytes of which are still to be taken; and events, which would never end, end here.
+    /// The server stops: this connection accepts no request after the bytes that it has received, of which
+    /// `unread` bytes are not handled yet. Streams of events end here, because they would never end by
+    /// themselves.
     pub(crate) fn stop(&mut self, unread: usize, parts: &mut Parts<'_>) {
         parts.http1.stop(unread, self.now);
         self.end_events(parts);
@@ -235,7 +236,7 @@ where
         parts.http1.answered(close, parts.input, self.now);
     }
 
-    /// The rest of the response will never come: the client shall see that something is missing.
+    /// The rest of the response will never be sent. The client must see that something is missing.
     fn cut(&mut self, parts: &mut Parts<'_>) {
         let mut exchange = parts.exchange.take();
         self.cut_log(exchange.as_deref_mut());

@@ -8,8 +8,7 @@ use crate::log::event;
 use crate::shared::panic_guard::catch;
 use std::ops::Deref;
 
-/// Bytes that the response to an error may have, with its head: clients that do wrong shall not be
-/// worth much memory.
+/// The most bytes of an error response, with its head. Clients that cause errors must not cost much memory.
 const MOST: u64 = 64 << 10;
 
 impl<P> Service<P>
@@ -17,8 +16,8 @@ where
     P: Deref,
     P::Target: Handler + Sized,
 {
-    /// Writes the response to an error: the handler's, or if that is none that can be sent, the
-    /// library's. Bytes of its body. The connection closes behind it, which is for the caller to see to.
+    /// Writes the response to an error: that of the handler, or that of the library if the handler's cannot
+    /// be sent. Returns the bytes of its body. The caller closes the connection after it.
     #[cold]
     #[inline(never)]
     pub(super) fn error_response(&mut self, status: u16, text: &str, parts: &mut Parts<'_>) -> u64 {

@@ -7,25 +7,25 @@ use crate::http::request_body::BodySink;
 use crate::shared::id::RequestId;
 use crate::shared::panic_guard::drop_quietly;
 
-/// What is kept of a request that is not answered at once: its body goes to a sink, or the response comes
-/// later, or in pieces. A connection of HTTP/1 has one at a time.
+/// The state of a request whose response is not complete at once: its body goes to a sink, or the response
+/// comes later or in pieces. An HTTP/1 connection has one at a time.
 ///
 /// Invariant: it is in the table of pending requests exactly if it has an identifier, until
 /// [`Service::end`] takes both away.
 #[derive(Default)]
 pub(crate) struct Exchange {
-    /// What other threads know it by.
+    /// The identifier that other threads use.
     pub(super) id: Option<RequestId>,
-    /// Takes the body of the request.
+    /// Receives the body of the request.
     pub(super) sink: Option<Box<dyn BodySink>>,
     /// The rest of the response.
     pub(super) body: Option<Box<StreamedBody>>,
-    /// Of the access log.
+    /// The entry of the access log.
     pub(super) log: Option<Box<PendingEntry>>,
 }
 
 impl Exchange {
-    /// The rest of the response, if the head has been sent.
+    /// The rest of the response, if its head has been sent.
     pub(crate) fn body(&self) -> Option<&StreamedBody> {
         self.body.as_deref()
     }
@@ -36,18 +36,18 @@ pub(super) fn body_of(exchange: &mut Option<Box<Exchange>>) -> Option<&mut Strea
     exchange.as_mut()?.body.as_deref_mut()
 }
 
-/// Exchanges that are kept for the next requests, so that one costs no allocation.
+/// The number of exchanges that are kept for later requests, so that an exchange needs no allocation.
 const SPARE: usize = 64;
 
 impl<P> Service<P> {
-    /// The one that is under way, which begins now if there is none.
+    /// The current exchange. Begins one if there is none.
     pub(super) fn exchange<'a>(&mut self, parts: &'a mut Parts<'_>) -> &'a mut Exchange {
         let spare = &mut self.spare;
         let exchange = &mut *parts.exchange;
         exchange.get_or_insert_with(|| spare.pop().unwrap_or_default())
     }
 
-    /// The exchange is over. Other threads can see that from now on, and the values of users are dropped.
+    /// Ends the exchange. From now on other threads see that it is over, and the values of users are dropped.
     pub(super) fn end(&mut self, exchange: Option<Box<Exchange>>) {
         let Some(mut exchange) = exchange else {
             return;
@@ -62,7 +62,7 @@ impl<P> Service<P> {
         drop_quietly(ended);
     }
 
-    /// The client has sent its last byte while the response is to come.
+    /// The client has sent its last byte while the response is pending.
     pub(crate) fn client_eof(&self, exchange: Option<&Exchange>) {
         let Some(exchange) = exchange else {
             return;
@@ -75,10 +75,10 @@ impl<P> Service<P> {
         }
     }
 
-    /// The connection ends in a panic of the library.
+    /// The connection ends by a panic of the library.
     #[cold]
     pub(crate) fn abandon(&mut self, exchange: Option<Box<Exchange>>) {
-        // Its log is told by the drop.
+        // The drop writes its log line.
         self.end(exchange);
     }
 }

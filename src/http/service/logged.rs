@@ -1,4 +1,4 @@
-//! Tells access logs of responses that the handler did not give.
+//! Writes access-log entries of responses that did not come from the handler at once.
 
 use super::{Exchange, Parts, Service};
 use crate::http::access_entry::{AccessEntry, CLIENT_GONE, tell_quietly};
@@ -15,7 +15,7 @@ where
     P: Deref,
     P::Target: Handler + Sized,
 {
-    /// The response comes later, or the rest of it.
+    /// The response, or the rest of it, comes later.
     pub(super) fn keep(&mut self, parts: &mut Parts<'_>) {
         let (id, log) = (self.recorder.id.take(), self.recorder.log.take());
         let exchange = self.exchange(parts);
@@ -23,7 +23,7 @@ where
         self.begin_log(self.recorder.status(), parts);
     }
 
-    /// The head of a response that was deferred is made, and its body follows.
+    /// The head of a deferred response is complete, and its body follows.
     pub(super) fn begin_log(&mut self, status: u16, parts: &mut Parts<'_>) {
         let exchange = parts.exchange.as_mut();
         if let Some(entry) = exchange.and_then(|exchange| exchange.log.as_mut()) {
@@ -31,7 +31,7 @@ where
         }
     }
 
-    /// The response that was to come is complete: a streamed one if it has no other status.
+    /// A pending response is complete. Without `status` it is a streamed one.
     pub(super) fn end_log(&mut self, status: Option<u16>, body_bytes: u64, parts: &mut Parts<'_>) {
         let exchange = parts.exchange.as_mut();
         let Some(entry) = exchange.and_then(|exchange| exchange.log.take()) else {
@@ -43,7 +43,7 @@ where
         }
     }
 
-    /// The rest of a streamed body will never come.
+    /// The rest of a streamed body will never be sent.
     pub(super) fn cut_log(&mut self, exchange: Option<&mut Exchange>) {
         let Some(Exchange { body, log, .. }) = exchange else {
             return;
@@ -53,7 +53,7 @@ where
         }
     }
 
-    /// The response has not come in time: a 503 is in the output, or what there is of its body.
+    /// The response did not come in time. The output has a 503, or a part of the body.
     pub(super) fn tell_timeout(
         &mut self,
         exchange: Option<&mut Exchange>,
@@ -70,13 +70,13 @@ where
         }
     }
 
-    /// The library has answered by itself.
+    /// The library has responded itself.
     #[cold]
     pub(super) fn tell(&self, status: u16, body_bytes: u64, parts: &Parts<'_>) {
         self.tell_of((parts.http1, parts.input), status, body_bytes, parts.ends);
     }
 
-    /// The client has left in the middle of a request, of which there is no entry if that is half a head.
+    /// The client has closed in the middle of a request. An incomplete head has no entry.
     #[cold]
     pub(super) fn tell_gone(&self, parts: &Parts<'_>) {
         if parts.input.head.is_complete() {
@@ -84,7 +84,7 @@ where
         }
     }
 
-    /// The connection is closed with what is left of it.
+    /// The connection is closed with these remains.
     #[cold]
     pub(crate) fn leave(&mut self, mut left: Left<'_>) {
         if let Some(Exchange { body, log, .. }) = left.exchange.as_deref_mut() {
@@ -113,7 +113,7 @@ where
     }
 }
 
-/// What a connection leaves behind when it is closed.
+/// The remains of a connection that is closed.
 pub(crate) struct Left<'a> {
     pub(crate) http1: &'a Http1,
     pub(crate) input: Option<&'a Input>,

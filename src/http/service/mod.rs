@@ -1,7 +1,6 @@
 //! One turn of one HTTP connection. The only caller of a handler.
 //!
-//! Knows handlers, but no sockets: the workers in `io` and the connections of `testing` are served
-//! by the same code.
+//! It knows handlers, but no sockets. So the same code serves the workers and the connections of `testing`.
 
 mod deferred;
 mod error;
@@ -39,9 +38,9 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// What becomes of requests that ask for another protocol.
+/// How requests for another protocol are handled.
 pub(crate) trait Upgrades<H> {
-    /// Answers such a request, or gives the response back.
+    /// Responds to such a request, or gives the response back.
     fn offer<'r>(
         &mut self,
         handler: &H,
@@ -49,7 +48,7 @@ pub(crate) trait Upgrades<H> {
         response: Response<'r>,
     ) -> Result<Done, Response<'r>>;
 
-    /// The last one was accepted: the connection is to be handed over.
+    /// Whether the last upgrade was accepted, so that the connection has to be handed over.
     fn is_accepted(&self) -> bool;
 }
 
@@ -80,14 +79,14 @@ impl<H: Handler> Upgrades<H> for NoUpgrade {
     }
 }
 
-/// It may be that the program has forgotten [`Server::websocket`](crate::Server::websocket).
+/// Perhaps the program lacks a call of [`Server::websocket`](crate::Server::websocket).
 #[cfg(feature = "websocket")]
 #[cold]
 #[inline(never)]
 fn tell_of_websocket<H: Handler>(handler: &H, request: &Request<'_>) {
     if handshake::is_wanted(request.header_all("upgrade")) {
         let error = ConnectionError::NoWebSockets;
-        // Anybody can send such a request: not every one is worth a warning in production.
+        // Any client can send such a request, so not every one gets a warning in production.
         if cfg!(debug_assertions) {
             event!(Warn, "{error}");
         }
@@ -95,31 +94,31 @@ fn tell_of_websocket<H: Handler>(handler: &H, request: &Request<'_>) {
     }
 }
 
-/// Points to a handler: an `Arc` in a worker, a reference in a test.
+/// A pointer to a handler: an `Arc` in a worker, a reference in a test.
 pub(crate) trait HandlerRef: Deref<Target: Handler + Sized> {}
 
 impl<P: Deref<Target: Handler + Sized>> HandlerRef for P {}
 
-/// What serving needs beside the connection itself.
+/// The state that serves connections, beside the connections themselves.
 ///
 /// `P` points to the handler: an `Arc` in a worker, a reference in a test.
 pub(crate) struct Service<P> {
     pub(crate) handler: P,
     pub(crate) limits: Limits,
-    /// Those that are answered to; `None`: all.
+    /// The host names that are served. `None`: all.
     pub(crate) hosts: Option<Vec<String>>,
     pub(crate) recorder: ResponseRecorder,
     pub(crate) now: Seconds,
-    /// Calls of the handler are timed.
+    /// Whether calls of the handler are timed.
     pub(crate) is_timed: bool,
-    /// Of requests that are over, for the next ones.
+    /// Exchanges of earlier requests, for later ones.
     #[expect(clippy::vec_box, reason = "it is the boxes that are kept")]
     pub(crate) spare: Vec<Box<Exchange>>,
-    /// What streams of events take their places from.
+    /// The limit on connections, for streams of events.
     pub(crate) lasting: Arc<Share>,
 }
 
-/// The parts of one connection.
+/// The parts of one connection that a turn uses.
 pub(crate) struct Parts<'a> {
     pub(crate) http1: &'a mut Http1,
     pub(crate) input: &'a mut Input,
@@ -148,24 +147,24 @@ pub(crate) fn deadline(
 /// Why a turn ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
-    /// All that has come is answered.
+    /// All requests that have arrived have their responses.
     Read,
-    /// A response, or the rest of one, comes later.
+    /// A response, or the rest of one, is pending.
     Wait,
-    /// The same, and its source is to be asked for it after a while.
+    /// The same, and its source has to be asked again after a while.
     Rest,
-    /// There is more to do, but others shall have their turn first.
+    /// There is more to do, but other connections have their turn first.
     Again,
-    /// So much waits to be sent that nothing more is taken before it has gone.
+    /// Too many bytes are unsent. Requests wait until they are sent.
     Blocked,
-    /// Send what is in the output, then close.
+    /// The output has to be sent, then the connection is closed.
     Close(Close),
     /// Another protocol follows the response that is last in the output.
     Upgrade,
 }
 
-/// Whether what is to be done is the beginning of something, or takes more memory. A request whose
-/// body has been taken is neither.
+/// Whether the next step begins something new, or needs more memory. A request whose body has arrived does
+/// neither.
 #[inline(always)]
 fn is_new(next: &Next, parts: &Parts<'_>) -> bool {
     match next {
@@ -181,7 +180,7 @@ where
     P: Deref,
     P::Target: Handler + Sized,
 {
-    /// Answers what is in the input, within the limits of one turn.
+    /// Handles the requests in the input, within the limits of one turn.
     pub(crate) fn turn(
         &mut self,
         parts: &mut Parts<'_>,
@@ -238,14 +237,14 @@ where
         Turn::Again
     }
 
-    /// Memory is short: the request that is coming in is refused. False if none is.
+    /// Memory is short: refuses the request that is arriving. False if there is none.
     pub(crate) fn refuse_memory(&mut self, parts: &mut Parts<'_>) -> bool {
         let is_refused = parts.http1.give_way();
         parts.counters.overloaded.add(u64::from(is_refused));
         is_refused
     }
 
-    /// The request is for a host that is not ours.
+    /// Whether the request is for a host that is not allowed.
     #[inline]
     fn is_elsewhere(&self, parts: &Parts<'_>) -> bool {
         let Some(allowed) = &self.hosts else {
@@ -291,9 +290,9 @@ where
         if parts.exchange.is_some() {
             return self.answer_by_sink(announced.mode, parts);
         }
-        // The handler is shared by reference and must be sound after a panic in any case, as other
-        // threads go on using it; the output is cut back by `fail`. All is made within: what is not,
-        // goes through memory.
+        // The handler is shared by reference and has to be sound after a panic in any case, because other
+        // threads continue to use it. `fail` removes the unfinished output. All values are made inside the
+        // closure; others would go through memory.
         let answered = catch(|| {
             let mode = announced.mode;
             let response = self.recorder.response(mode, parts.output);
@@ -311,7 +310,7 @@ where
         self.finish(answered, parts);
     }
 
-    /// What is left to do when a handler has returned.
+    /// Completes a request after its handler has returned.
     #[inline(always)]
     fn finish(&mut self, answered: Result<(), Panic>, parts: &mut Parts<'_>) {
         parts.counters.requests.add(1);
@@ -355,7 +354,7 @@ where
         self.finish_with(500, NOT_ANSWERED, parts);
     }
 
-    /// Answers in the place of the handler, whose response cannot be sent.
+    /// Sends an error response instead of that of the handler, which cannot be sent.
     #[cold]
     fn finish_with(&mut self, status: u16, text: &str, parts: &mut Parts<'_>) {
         self.recorder.take_back(parts.output);
@@ -376,7 +375,7 @@ where
         failure.report(&*self.handler, parts.ends);
     }
 
-    /// The connection's deadline has passed. `None` if it goes on after that.
+    /// The deadline of the connection has passed. `None` if the connection continues.
     pub(crate) fn expire(&mut self, parts: &mut Parts<'_>) -> Option<Close> {
         if self.beat(parts) {
             return None;
@@ -391,14 +390,14 @@ where
                 true => 0,
                 false => {
                     parts.counters.answered(503);
-                    self.error_response(503, "the answer took too long", parts)
+                    self.error_response(503, "the response took too long", parts)
                 }
             };
             self.tell_timeout(exchange.as_deref_mut(), body_bytes, parts);
         }
         self.end(exchange);
         self.report_close(close, parts);
-        // There is no way to say that the time is up in the middle of a body.
+        // In the middle of a body no error response can be sent.
         Some(match is_streaming {
             true => parts.http1.cut(),
             false => close,
@@ -432,14 +431,14 @@ where
         }
     }
 
-    /// Tells the handler, which may panic without harm.
+    /// Calls `Handler::handle_error`, and contains its panics.
     pub(crate) fn report(&self, error: &ConnectionError<'_>, ends: &dyn Ends) {
         report(&*self.handler, error, ends);
     }
 }
 
 /// The text of the response after a [`ResponseFailure`].
-const NOT_ANSWERED: &str = "the server could not answer this request";
+const NOT_ANSWERED: &str = "the server could not respond to this request";
 
 /// Why there is no response.
 enum ResponseFailure {
@@ -453,7 +452,7 @@ impl ResponseFailure {
             ResponseFailure::Answer(error) => ConnectionError::Response(error),
             ResponseFailure::Panic(panic) => ConnectionError::Panicked(panic.message()),
         };
-        event!(Error, "the answer failed: {error}");
+        event!(Error, "the response failed: {error}");
         report(handler, &error, ends);
     }
 }
@@ -465,7 +464,7 @@ pub(crate) fn report<H: Handler>(handler: &H, error: &ConnectionError<'_>, ends:
     quietly("handle_error", tell);
 }
 
-/// A client in an event: its address, or that it has none.
+/// A client in an event of the log: its address, or that it has none.
 struct Shown(Option<SocketAddr>);
 
 impl std::fmt::Display for Shown {

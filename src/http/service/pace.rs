@@ -2,23 +2,22 @@
 
 use std::time::{Duration, Instant};
 
-/// Requests that pass between two looks at the clock: a look costs as much as a tenth of a short one.
+/// The number of requests between two reads of the clock. A read costs as much as a tenth of a short request.
 const BETWEEN: u32 = 3;
 
-/// Of one turn. The clock is looked at only where more than one request or message is there, so that a
-/// turn with one costs nothing. What looks is a function of its own: inlined, it cost each request 20
-/// instructions.
+/// The time limit of one turn. The clock is read only if more than one request or message has arrived, so a
+/// turn with one costs nothing. The read is a separate function, because it cost each request 20 instructions
+/// when it was inlined.
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
-    /// Until the next look; 0 if the clock does not run.
+    /// Requests until the next read of the clock; 0 if the turn is not timed.
     left: u32,
-    /// `None` is never.
+    /// `None`: no limit.
     over_at: Option<Instant>,
 }
 
 impl Pace {
-    /// A request is about to be handled in a turn that may take this long; `has_more` if others are behind
-    /// it.
+    /// A request is about to be handled in a turn with this limit. `has_more`: others follow it.
     #[inline]
     pub(crate) fn begin(&mut self, most: Duration, has_more: impl FnOnce() -> bool) {
         if self.left == 0 && has_more() {
@@ -32,8 +31,8 @@ impl Pace {
         self.over_at = Instant::now().checked_add(most);
     }
 
-    /// Whether the turn has taken so long that the next request, if there is one, waits for the next turn:
-    /// looked at after the first request, and after each fourth one from there on.
+    /// Whether the turn has taken so long that the next request has to wait for the next turn. The clock is
+    /// read after the first request, and then after each fourth one.
     #[inline]
     pub(crate) fn is_over(&mut self, has_next: impl FnOnce() -> bool) -> bool {
         if self.left != 1 {
@@ -55,11 +54,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_clock_is_looked_at_after_the_first_and_each_fourth() {
+    fn the_clock_is_read_after_the_first_request_and_each_fourth() {
         let mut pace = Pace::default();
         let looks = |pace: &mut Pace| [(); 9].map(|()| pace.is_over(|| true));
         pace.begin(Duration::ZERO, || false);
-        assert_eq!(looks(&mut pace), [false; 9], "nothing is behind");
+        assert_eq!(looks(&mut pace), [false; 9], "no request follows");
         pace.begin(Duration::ZERO, || true);
         let (yes, no) = (true, false);
         assert_eq!(looks(&mut pace), [yes, no, no, no, yes, no, no, no, yes]);

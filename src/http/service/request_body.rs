@@ -1,4 +1,4 @@
-//! Request bodies that are handed over piece by piece.
+//! Request bodies that a sink receives piece by piece.
 
 use super::{Exchange, Parts, ResponseFailure, Service};
 use crate::http::handler::{Handler, is_for_library};
@@ -18,7 +18,7 @@ where
     P: Deref,
     P::Target: Handler + Sized,
 {
-    /// Asks the handler what shall become of a body.
+    /// Asks the handler for the plan of a body.
     #[inline(never)]
     pub(super) fn plan(&mut self, framing: Framing, parts: &mut Parts<'_>) {
         let request = Request::new(parts.input, 0..0, parts.ends);
@@ -67,7 +67,7 @@ where
         self.tell(status, body_bytes, parts);
     }
 
-    /// Hands a piece of the body to its sink.
+    /// Passes a piece of the body to its sink.
     #[inline(never)]
     pub(super) fn piece(&mut self, piece: Range<usize>, parts: &mut Parts<'_>) {
         let bytes = &parts.input.unread()[piece.clone()];
@@ -91,7 +91,7 @@ where
             Err(panic) => {
                 self.fail(&ResponseFailure::Panic(panic), parts);
                 self.end(parts.exchange.take());
-                let text = "the server could not take this request";
+                let text = "the server could not accept this request";
                 let body_bytes = self.error_response(500, text, parts);
                 parts.http1.give_up();
                 self.tell(500, body_bytes, parts);
@@ -99,12 +99,12 @@ where
         }
     }
 
-    /// The body is complete, or complete enough for its sink.
+    /// The body is complete, or its sink has ended it.
     #[inline(never)]
     pub(super) fn answer_by_sink(&mut self, mode: ResponseContext, parts: &mut Parts<'_>) {
         let mut exchange = parts.exchange.take();
         let sink = exchange.as_mut().and_then(|exchange| exchange.sink.take());
-        // The response may come later in its turn, under another identifier.
+        // The response may be deferred too, with another identifier.
         self.end(exchange);
         let response = self.recorder.response(mode, parts.output);
         let request = Request::new(parts.input, 0..0, parts.ends);
@@ -114,7 +114,7 @@ where
         self.finish(answered, parts);
     }
 
-    /// A sink that has paused goes on, or answers.
+    /// Continues a sink that has paused, or lets it respond.
     pub(super) fn resume(&mut self, flow: Flow, parts: &mut Parts<'_>) {
         if parts.exchange.as_ref().is_none_or(|e| e.sink.is_none()) {
             return;
@@ -130,7 +130,7 @@ where
 struct Bodiless(Respond);
 
 impl BodySink for Bodiless {
-    /// There are no pieces.
+    /// There are no pieces, because the body is not read.
     fn piece(&mut self, _: &[u8], _: &mut Incoming<'_>) -> Flow {
         Flow::Respond
     }
