@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-/// Number of calls that may be requested before the server starts.
+/// The most calls that may be requested before the server starts.
 const EARLY: usize = 1024;
 
 /// The shortest time between two calls.
@@ -58,7 +58,7 @@ enum To {
 
 #[derive(Default)]
 struct Workers {
-    /// Empty before the start.
+    /// The workers. Empty before the start.
     handles: OnceLock<Vec<Arc<WorkerHandle>>>,
     early: Mutex<Vec<NewTimer>>,
     early_count: Arc<AtomicUsize>,
@@ -92,7 +92,7 @@ impl Timers {
         Timers(To::Server(Arc::default()))
     }
 
-    /// The server starts. Requests from before the start begin now.
+    /// The server starts: requests from before the start begin now.
     pub(crate) fn start(&self, handles: Vec<Arc<WorkerHandle>>) {
         let To::Server(workers) = &self.0 else {
             return;
@@ -167,7 +167,7 @@ impl Timers {
                     let entry = Entry::new(call, &workers.early_count, EARLY);
                     let entry = entry.ok_or(TimerError::Full)?;
                     match workers.handle() {
-                        // The server has started meanwhile.
+                        // The server has started in the meantime.
                         Some(handle) => handle.post(WorkerCommand::Timer(timer(&entry))),
                         None => early.push(timer(&entry)),
                     }
@@ -185,7 +185,7 @@ impl Timers {
 }
 
 impl Response<'_> {
-    /// Has functions called after a time, on the thread of this connection's worker.
+    /// Returns timers that call functions on the thread of this connection's worker.
     pub fn timers(&self) -> Timers {
         Timers(To::Worker(self.worker_handle().clone()))
     }

@@ -3,18 +3,18 @@
 use super::output::Output;
 use peregrine_protocol::h1::read_buf::Input;
 
-/// How many of each kind are kept. A connection needs them only while a request of it is incomplete
-/// or its response unsent; most turns begin and end without.
+/// How many buffers of each kind are kept. A connection needs them only while a request is incomplete or a
+/// response is unsent; in most turns it begins and ends without one.
 const KEEP: usize = 64;
 
-/// Last in, first out: the buffer that is still in the cache is the next one taken.
+/// Last in, first out, so the next buffer is one that is still in the CPU cache.
 #[derive(Default)]
 pub(crate) struct BufferPool {
     #[expect(clippy::vec_box, reason = "the boxes are what connections take")]
     inputs: Vec<Box<Input>>,
     #[expect(clippy::vec_box, reason = "the boxes are what connections take")]
     outputs: Vec<Box<Output>>,
-    /// Leased and not given back.
+    /// The number of buffers that are leased.
     #[cfg(test)]
     pub(crate) away: usize,
 }
@@ -36,8 +36,7 @@ impl BufferPool {
         self.outputs.pop().unwrap_or_default()
     }
 
-    /// Takes a buffer back. What it still holds is dropped here: no byte of one connection can
-    /// reach another.
+    /// Takes a buffer back. Its content is dropped here, so no byte of one connection can reach another.
     pub(crate) fn give_input(&mut self, mut input: Box<Input>) {
         #[cfg(test)]
         self.come_back();
@@ -56,7 +55,7 @@ impl BufferPool {
         }
     }
 
-    /// Also for a buffer that goes elsewhere for good.
+    /// Counts a buffer as returned. Also for a buffer that leaves the pool for good.
     #[cfg(test)]
     pub(crate) fn come_back(&mut self) {
         self.away = self.away.checked_sub(1).expect("given back once");

@@ -1,26 +1,25 @@
 //! File names that are not safe on some system.
 
-/// Longest component that any common file system takes, in bytes.
+/// The longest name that common file systems allow, in bytes.
 #[cfg(feature = "dir")]
 pub(crate) const MAX_NAME: usize = 255;
 
-/// Separators of some system, the mark of drives and streams, and control bytes.
+/// Path separators, the mark of drives and streams, and control bytes.
 pub(crate) fn is_special(b: u8) -> bool {
     matches!(b, 0..=0x1f | 0x7f | b'/' | b'\\' | b':')
 }
 
-/// Characters that cannot be seen in a name. Some file systems leave them out of it, which would let
-/// `.git` be written as a name without a dot at its beginning; some turn the direction of what follows,
-/// or break its line.
+/// Characters that cannot be seen in a name. Some file systems ignore them, so `.git` could be written as a
+/// name that does not begin with a dot. Some of them change the direction of the text after them, or break
+/// the line.
 pub(crate) fn is_invisible(c: char) -> bool {
     matches!(c, '\u{80}'..='\u{9f}' | '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
         | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
         | '\u{e0000}'..='\u{e007f}')
 }
 
-/// Characters that some file systems leave out when they compare names, and which nobody sees:
-/// `Default_Ignorable_Code_Point` of Unicode. Folders of Linux in which case does not matter do so. Emoji and
-/// other writing is made with some of them.
+/// Invisible characters that some file systems ignore when they compare names: `Default_Ignorable_Code_Point`
+/// of Unicode. Linux does so in case-insensitive folders. Emoji and some scripts use a few of them.
 #[cfg(feature = "dir")]
 pub(crate) fn is_ignorable(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
@@ -32,7 +31,7 @@ pub(crate) fn is_ignorable(c: char) -> bool {
 
 /// The names of devices on Windows, with any extension.
 pub(crate) fn is_device(name: &str) -> bool {
-    // None of them begins with another letter: the check that most names end at.
+    // No device name begins with another letter. For most names the check ends here.
     if !matches!(
         name.as_bytes().first().unwrap_or(&0) | 0x20,
         b'a' | b'c' | b'l' | b'n' | b'p'

@@ -4,23 +4,23 @@ use super::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use super::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Shared by the maker of a streamed body and the connection that sends it.
+/// Shared by the sender of a streamed body and its connection.
 pub(crate) struct Credit {
-    /// Bytes that may be on their way or unsent.
+    /// The limit on bytes that are in the mailbox or unsent.
     limit: usize,
     /// Bytes on their way in the mailbox.
     queued: AtomicUsize,
-    /// Bytes that the connection had not sent when it was last looked at.
+    /// Bytes that the connection had not sent at its last turn.
     unsent: AtomicUsize,
     /// The connection has ended, or needs no body.
     gone: AtomicBool,
-    /// A thread or a callback waits for room.
+    /// Whether a thread or a callback waits for room.
     awaited: AtomicBool,
     waiter: Mutex<Option<Waiter>>,
     room: Condvar,
 }
 
-/// What a piece of `len` bytes counts as: it takes some memory however short it is.
+/// The cost of a piece of `len` bytes. Even a short piece takes some memory.
 pub(crate) fn charge(len: usize) -> usize {
     const PIECE: usize = 64;
     len.max(PIECE)
@@ -29,7 +29,7 @@ pub(crate) fn charge(len: usize) -> usize {
 /// Called once there is room, on the thread that owns the connection.
 type Waiter = Box<dyn FnOnce() + Send>;
 
-/// What became of an attempt to get room.
+/// The result of an attempt to get room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Room {
     Taken,
@@ -56,18 +56,18 @@ impl Credit {
         self.gone.load(Ordering::SeqCst)
     }
 
-    /// Bytes that are not sent yet.
+    /// Bytes that are not sent yet, including those in the mailbox.
     pub(crate) fn ahead(&self) -> usize {
         self.queued.load(Ordering::SeqCst) + self.unsent.load(Ordering::SeqCst)
     }
 
-    /// More may be sent, or never again. There is always room for a single piece.
+    /// Whether more may be sent, or nothing can be sent any more. There is always room for a single piece.
     pub(crate) fn is_ready(&self) -> bool {
         let ahead = self.ahead();
         self.is_gone() || ahead == 0 || ahead < self.limit
     }
 
-    /// Takes room for `len` bytes if there is any room at all, so a sender that was woken for room gets it.
+    /// Reserves room for `len` bytes if there is any room at all. So a sender that was woken gets its room.
     pub(crate) fn take(&self, len: usize) -> Room {
         if self.is_gone() {
             return Room::Gone;
@@ -79,7 +79,7 @@ impl Credit {
         Room::Taken
     }
 
-    /// Waits for room, at most so long. False if time is up.
+    /// Blocks until there is room, for at most `most`. False if the time has passed.
     pub(crate) fn wait(&self, most: Option<Duration>) -> bool {
         let is_full = |_: &mut Option<Waiter>| {
             self.announce();
@@ -120,20 +120,20 @@ impl Credit {
 
     // ----------------------------------------------------------------------- for the connection
 
-    /// A piece has come out of the mailbox; [`Credit::set_unsent`] is to follow.
+    /// A piece was taken from the mailbox. The caller calls [`Credit::set_unsent`] afterwards.
     pub(crate) fn taken(&self, len: usize) {
-        // In this order: for a moment it counts twice, but never not at all.
+        // In this order: for a moment the piece counts twice, but it is never missing.
         self.unsent.fetch_add(len, Ordering::SeqCst);
         self.queued.fetch_sub(len, Ordering::SeqCst);
     }
 
-    /// So much is in the connection's output.
+    /// Reports the number of unsent bytes in the output of the connection.
     pub(crate) fn set_unsent(&self, len: usize) {
         self.unsent.store(len, Ordering::SeqCst);
         self.tell();
     }
 
-    /// Nothing is taken any more.
+    /// The connection has ended: nothing can be sent any more.
     pub(crate) fn end(&self) {
         self.gone.store(true, Ordering::SeqCst);
         self.tell();
@@ -188,7 +188,7 @@ mod tests {
         assert_eq!(
             credit.take(61),
             Room::Taken,
-            "whoever was told of room has it"
+            "a sender that was woken has room"
         );
         assert_eq!(credit.ahead(), 160);
         assert!(!credit.is_ready());
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_waits_is_told_once() {
+    fn a_waiting_sender_is_woken_once() {
         let credit = Credit::new(10);
         let (told, tells) = mpsc::channel();
         let tell = |n: u32| {

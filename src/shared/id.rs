@@ -1,18 +1,19 @@
 //! Identifiers of connections, slots, requests and streams.
 
-/// Bits of a [`ConnId`] that say which slot; the others hold a generation, so that an event or a message
-/// for a connection that has closed cannot reach the next one in its slot.
+/// Bits of a [`ConnId`] for the slot. The others are the generation, so that an event or a message for a
+/// closed connection cannot reach the next one in its slot.
 const SLOT_BITS: u32 = if usize::BITS > 32 { 32 } else { 20 };
 const SLOT_MASK: usize = (1 << SLOT_BITS) - 1;
 const GENERATIONS: u32 = (usize::MAX >> SLOT_BITS) as u32;
 
-/// A place in a table of the thread, counted from 0. When what was there has gone, another one gets it.
+/// A place in a table of the thread, counted from 0. It is used again after its value is removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 pub(crate) struct Slot(u32);
 
 impl Slot {
-    /// How many can be used. The identifiers above name other things: [`Slot::RESERVED`] listeners.
+    /// The number of slots that can be used. Larger numbers name other things, such as [`Slot::RESERVED`]
+    /// listeners.
     pub(crate) const COUNT: usize = SLOT_MASK + 1 - Slot::RESERVED;
 
     pub(crate) const RESERVED: usize = 4 << 10;
@@ -28,19 +29,20 @@ impl Slot {
     }
 }
 
-/// One connection of a thread: its slot, and which of the connections in that slot it is.
+/// One connection of a thread: its slot and its generation. The generation distinguishes the connections that
+/// have used the slot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 pub(crate) struct ConnId(usize);
 
 impl ConnId {
-    /// `generation` is one that [`ConnId::generation`] has returned, or 0.
+    /// `generation` is a value that [`ConnId::generation`] has returned, or 0.
     #[inline]
     pub(crate) fn new(slot: Slot, generation: u32) -> ConnId {
         ConnId((generation as usize) << SLOT_BITS | slot.index())
     }
 
-    /// The one that is this number; see [`ConnId::number`].
+    /// The identifier with this number; see [`ConnId::number`].
     #[inline]
     pub(crate) const fn of(number: usize) -> ConnId {
         ConnId(number)
@@ -68,8 +70,7 @@ impl ConnId {
     }
 }
 
-/// One request, of all those of a thread: its place in the table of them, and which of the requests
-/// that have been there it is.
+/// One request of a thread: its place in the table of requests, and its generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
 pub(crate) struct StreamId(u64);
@@ -96,7 +97,7 @@ pub(crate) struct RequestId {
 }
 
 impl RequestId {
-    /// The one of no request.
+    /// The identifier that stands for no request.
     pub(crate) const NONE: RequestId = RequestId {
         conn: ConnId(0),
         stream: StreamId(u64::MAX),
@@ -108,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slot_and_a_generation() {
+    fn an_identifier_is_a_slot_and_a_generation() {
         for index in [0, 1, Slot::COUNT - 1] {
             let mut id = ConnId::new(Slot::new(index), 0);
             for generation in 0..3 {

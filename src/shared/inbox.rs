@@ -1,8 +1,9 @@
 //! Commands of other threads for the thread that owns the inbox.
 //!
-//! A mailbox that wakes its owner and can be closed. It has no limit: the threads that post count.
+//! A mailbox that wakes its owner and can be closed. It has no limit of its own: the threads that post count
+//! what they post.
 //!
-//! Invariant: when [`Inbox::close`] and all calls of [`Inbox::post`] have returned, it is empty.
+//! Invariant: after [`Inbox::close`] and all calls of [`Inbox::post`] have returned, it is empty.
 
 use super::mailbox::Mailbox;
 use super::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,12 +13,12 @@ pub(crate) struct Inbox<T> {
     mailbox: Mailbox<T>,
     wake: Box<dyn Fn() + Send + Sync>,
     closed: AtomicBool,
-    /// The thread that takes; 0 before there is one.
+    /// The number of the owner; 0 before there is one.
     owner: AtomicU64,
 }
 
 impl<T> Inbox<T> {
-    /// `wake` ends the wait of the thread that takes.
+    /// `wake` ends the wait of the owner.
     pub(crate) fn new(wake: impl Fn() + Send + Sync + 'static) -> Inbox<T> {
         Inbox {
             mailbox: Mailbox::new(),
@@ -27,18 +28,18 @@ impl<T> Inbox<T> {
         }
     }
 
-    /// Makes the calling thread the owner. It looks into the inbox before it waits for anything, so its own
-    /// posts wake no thread.
+    /// Makes the calling thread the owner. The owner reads the inbox before each wait, so its own posts wake
+    /// no thread.
     pub(crate) fn adopt(&self) {
         self.owner.store(this_thread(), Ordering::Release);
     }
 
-    /// Whether the calling thread is the one that takes.
+    /// Whether the calling thread is the owner.
     pub(crate) fn is_own(&self) -> bool {
         self.owner.load(Ordering::Acquire) == this_thread()
     }
 
-    /// False, and the item is dropped, if the inbox is closed.
+    /// Posts an item. If the inbox is closed, drops the item and returns false.
     pub(crate) fn post(&self, item: T) -> bool {
         if self.is_closed() {
             return false;
@@ -46,7 +47,7 @@ impl<T> Inbox<T> {
         if self.mailbox.put([item]) && !self.is_own() {
             self.wake();
         }
-        // It may have been closed in between, and emptied before the item was in it.
+        // The inbox may have been closed and emptied before the item was in it.
         if self.is_closed() {
             self.empty();
             return false;
@@ -63,12 +64,12 @@ impl<T> Inbox<T> {
         self.mailbox.is_empty()
     }
 
-    /// How much has been posted and not been taken.
+    /// The number of items that were posted and not taken.
     pub(crate) fn len(&self) -> usize {
         self.mailbox.len()
     }
 
-    /// Moves all that has come into `into`, which must be empty.
+    /// Moves all items into `into`, which must be empty.
     pub(crate) fn take(&self, into: &mut Vec<T>) {
         if !self.is_empty() {
             self.mailbox.take(into);
@@ -79,7 +80,7 @@ impl<T> Inbox<T> {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// Nothing is taken any more: what is there is dropped, and so is what comes.
+    /// Closes the inbox: drops the items in it, and all items that are posted later.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.empty();

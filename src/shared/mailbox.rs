@@ -1,12 +1,12 @@
-//! A queue between threads that is taken as a whole.
+//! A queue between threads that its owner empties as a whole.
 
 use super::sync::atomic::{AtomicBool, Ordering};
 use super::sync::{Mutex, PoisonError};
 
-/// Many may put, one takes; a wake-up is due only when the box was empty before.
+/// Many threads put items, one takes them. A wake-up is needed only if the box was empty before.
 pub(crate) struct Mailbox<T> {
     queue: Mutex<Vec<T>>,
-    /// Not empty. Lets the owner look without taking the lock.
+    /// Whether it has items. The owner reads it without the lock.
     filled: AtomicBool,
 }
 
@@ -18,8 +18,8 @@ impl<T> Mailbox<T> {
         }
     }
 
-    /// True if the owner must be woken: it may be asleep, and no other thread has woken it for this
-    /// batch.
+    /// Puts an item. True if the owner has to be woken: it may be asleep, and no other thread has woken it
+    /// for this batch.
     #[must_use]
     pub(crate) fn put(&self, items: impl IntoIterator<Item = T>) -> bool {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
@@ -29,18 +29,18 @@ impl<T> Mailbox<T> {
         was_empty && !queue.is_empty()
     }
 
-    /// May be late to see what another thread puts, but never after its wake-up.
+    /// It may miss an item that another thread puts at this moment, but not after the wake-up for the item.
     pub(crate) fn is_empty(&self) -> bool {
         !self.filled.load(Ordering::Acquire)
     }
 
-    /// For statistics: the value can change at any moment.
+    /// The number of items, for statistics. It can change at any moment.
     pub(crate) fn len(&self) -> usize {
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         queue.len()
     }
 
-    /// Swaps all that has come into `into`, which must be empty.
+    /// Swaps all items into `into`, which must be empty.
     pub(crate) fn take(&self, into: &mut Vec<T>) {
         debug_assert!(into.is_empty());
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,25 +1,25 @@
 //! Limit on the bytes in buffers of all connections.
 //!
-//! Each thread counts in a cell of its own what its connections keep beyond their turns ([`LocalUsage`]),
-//! and publishes it in steps: a connection that keeps nothing costs two comparisons a turn. What
-//! other threads hold is counted at once ([`Reservation`]).
+//! Each thread counts the bytes that its connections keep between their turns in its own cell
+//! ([`LocalUsage`]), and publishes the sum in steps. So a connection that keeps nothing costs two comparisons
+//! a turn. Bytes that other threads hold are counted at once ([`Reservation`]).
 
 use crate::log::event;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// What a thread may hold, or have let go of, without the others knowing.
+/// The number of bytes by which the published value of a thread may differ from the real one.
 const STEP: usize = 64 << 10;
 
 /// Shared by all threads of a server.
 #[derive(Debug)]
 pub(crate) struct MemoryBudget {
     limit: usize,
-    /// Fifteen sixteenths of that.
+    /// Fifteen sixteenths of the limit.
     short: usize,
     used: AtomicUsize,
-    /// Has been above the limit and not below seven eighths of it since. May be late, so it is not
-    /// believed for long: see [`MemoryBudget::is_over`].
+    /// Set while the usage has been above the limit and since then not below seven eighths of it. It may be
+    /// out of date, so it is checked again: see [`MemoryBudget::is_over`].
     over: AtomicBool,
 }
 
@@ -33,24 +33,25 @@ impl MemoryBudget {
         }
     }
 
-    /// So much is held that nothing new may begin.
+    /// Whether the usage is so high that nothing new may begin.
     #[inline]
     pub(crate) fn is_over(&self) -> bool {
         self.over.load(Ordering::Relaxed) && self.is_still_over()
     }
 
-    /// So much is held that what makes no progress has to go, so that nothing new is refused for it.
+    /// Whether the usage is so high that connections without progress have to be closed, before new requests
+    /// are refused.
     #[inline]
     pub(crate) fn is_short(&self) -> bool {
         self.used() > self.short || self.is_over()
     }
 
-    /// Bytes that are held, up to a step for each thread.
+    /// The bytes in use. The error is at most one step for each thread.
     pub(crate) fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Holds `bytes` until they are let go of.
+    /// Reserves `bytes` until the returned value is dropped.
     pub(crate) fn charge(self: &Arc<MemoryBudget>, bytes: usize) -> Reservation {
         self.add(bytes);
         Reservation {
@@ -68,7 +69,7 @@ impl MemoryBudget {
         is_over
     }
 
-    /// Some room, so that it does not change with every request.
+    /// Some hysteresis, so that the state does not change with every request.
     fn is_low(&self, used: usize) -> bool {
         used <= self.limit - self.limit / 8
     }
@@ -97,7 +98,7 @@ impl MemoryBudget {
     }
 }
 
-/// What the connections of one thread hold.
+/// The bytes that the connections of one thread hold.
 pub(crate) struct LocalUsage {
     budget: Arc<MemoryBudget>,
     held: usize,
@@ -122,7 +123,7 @@ impl LocalUsage {
         self.budget.is_short()
     }
 
-    /// A connection that was counted as `counted` holds `held` now. Returns what it is counted as.
+    /// Updates the count of a connection from `counted` to `held`. Returns the new count.
     #[inline]
     pub(crate) fn count(&mut self, counted: u32, held: usize) -> u32 {
         let held = u32::try_from(held).unwrap_or(u32::MAX);
@@ -156,14 +157,14 @@ impl Drop for LocalUsage {
     }
 }
 
-/// Bytes that are held by something that is no connection.
+/// Bytes that are held by something other than a connection.
 pub(crate) struct Reservation {
     budget: Arc<MemoryBudget>,
     bytes: usize,
 }
 
 impl Reservation {
-    /// It has become more, or less.
+    /// Sets the number of bytes.
     pub(crate) fn set(&mut self, bytes: usize) {
         match bytes.checked_sub(self.bytes) {
             Some(more) => self.budget.add(more),
@@ -202,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_over_until_there_is_some_room() {
+    fn the_budget_is_exceeded_until_there_is_some_room() {
         let budget = Arc::new(MemoryBudget::new(800));
         let mut charge = budget.charge(800);
         assert!(!budget.is_over());
@@ -221,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_short_before_it_is_over_and_until_there_is_some_room() {
+    fn memory_is_short_before_the_budget_is_exceeded() {
         let budget = Arc::new(MemoryBudget::new(1600));
         let mut charge = budget.charge(1500);
         assert!(!budget.is_short());
@@ -234,9 +235,9 @@ mod tests {
         assert!(!budget.is_short());
     }
 
-    /// Two threads may set and clear in the wrong order: then the next look puts it right.
+    /// Two threads may set and clear the mark in the wrong order. The next check corrects it.
     #[test]
-    fn a_stale_mark_is_not_believed() {
+    fn a_stale_mark_is_corrected() {
         let budget = MemoryBudget::new(800);
         budget.over.store(true, Ordering::Relaxed);
         assert!(!budget.is_over());

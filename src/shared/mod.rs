@@ -1,4 +1,4 @@
-//! What connections and threads share: queues, buffers, limits, the panic guard.
+//! Parts that connections and threads share: queues, buffers, limits, the panic guard.
 //!
 //! Nothing here knows a socket.
 

@@ -9,7 +9,7 @@ pub(crate) type Detached = write_buf::Detached<FilePart>;
 pub(crate) type Segment<'a> = write_buf::Segment<'a, FilePart>;
 pub(crate) type Output = write_buf::WriteBuf<FilePart>;
 
-/// A stretch of a file that is sent from where it lies.
+/// A range of a file that is sent without a copy.
 #[derive(Clone, Debug)]
 pub(crate) struct FilePart {
     pub(crate) file: Arc<File>,

@@ -1,8 +1,7 @@
-//! Catches panics of users' code. The only `catch_unwind`.
+//! Catches panics of users' code. This file has the only `catch_unwind`.
 //!
-//! What a panic was raised with belongs to users, too, and its own drop may panic. So it is kept in a
-//! [`Panic`], which drops it safely, wherever that happens. `clippy.toml` refuses `catch_unwind`
-//! everywhere else.
+//! The payload of a panic comes from users too, and its drop may panic again. So it is kept in a [`Panic`],
+//! which drops it safely at any place. `clippy.toml` forbids `catch_unwind` in other files.
 
 #![expect(clippy::disallowed_methods, reason = "all others go through here")]
 
@@ -12,16 +11,16 @@ use std::cell::Cell;
 use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-/// What a panic was raised with. Dropping it does not panic.
+/// The payload of a panic. Its drop does not panic.
 pub(crate) struct Panic(Option<Box<dyn Any + Send>>);
 
 impl Panic {
-    /// What [`std::thread::JoinHandle::join`] gives of a thread that has panicked.
+    /// The error of [`std::thread::JoinHandle::join`] for a thread that has panicked.
     pub(crate) fn new(payload: Box<dyn Any + Send>) -> Panic {
         Panic(Some(payload))
     }
 
-    /// The text of `panic!`, if it is one.
+    /// The message of `panic!`, if the payload is text.
     pub(crate) fn message(&self) -> &str {
         let payload = self.0.as_deref();
         let text = payload.and_then(|payload| payload.downcast_ref::<&str>().copied());
@@ -29,7 +28,7 @@ impl Panic {
         text.or_else(string).unwrap_or("no message")
     }
 
-    /// Goes on with the panic, for callers further out.
+    /// Resumes the panic for an outer caller.
     pub(crate) fn resume(mut self) -> ! {
         resume_unwind(self.0.take().unwrap_or_else(|| Box::new("no message")))
     }
@@ -39,7 +38,7 @@ impl Drop for Panic {
     fn drop(&mut self) {
         let payload = self.0.take();
         if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-            // One that panics may do so again and again.
+            // A payload whose drop panics may do so again and again.
             std::mem::forget(again);
             event!(Error, "the payload of a panic panicked when it was dropped");
         }
@@ -52,19 +51,19 @@ impl std::fmt::Debug for Panic {
     }
 }
 
-/// Calls `f`, which may panic. The caller sees to it that what `f` was changing is either thrown away
-/// or in order after that.
+/// Calls `f`, which may panic. The caller ensures that the values that `f` was changing are dropped or
+/// repaired afterwards.
 #[inline]
 pub(crate) fn catch<T>(f: impl FnOnce() -> T) -> Result<T, Panic> {
     catch_unwind(AssertUnwindSafe(f)).map_err(Panic::new)
 }
 
 thread_local! {
-    /// Panics of [`quietly`] on this thread that no counter has yet.
+    /// Panics in [`quietly`] on this thread that are not counted yet.
     static UNCOUNTED: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Calls `f`, which ends nothing if it panics: that is logged, and is one of [`uncounted`].
+/// Calls `f`. A panic in it is logged and counted by [`uncounted`], and ends nothing.
 pub(crate) fn quietly(what: &str, f: impl FnOnce()) {
     if catch(f).is_err() {
         UNCOUNTED.set(UNCOUNTED.get() + 1);
@@ -72,20 +71,20 @@ pub(crate) fn quietly(what: &str, f: impl FnOnce()) {
     }
 }
 
-/// Drops `value`; a panic in that ends nothing.
+/// Drops `value`. A panic in the drop ends nothing.
 pub(crate) fn drop_quietly<T>(value: T) {
-    quietly("the drop of what a connection or timer held", || {
+    quietly("the drop of a value of a connection or timer", || {
         drop(value);
     });
 }
 
-/// How many panics of [`quietly`] this thread has had since this was last asked.
+/// The number of panics in [`quietly`] on this thread since the last call.
 #[inline]
 pub(crate) fn uncounted() -> u64 {
     UNCOUNTED.take()
 }
 
-/// Is dropped quietly wherever that happens.
+/// A value that is always dropped by [`quietly`].
 pub(crate) struct Quiet<T>(Option<T>);
 
 impl<T> Quiet<T> {
@@ -118,7 +117,7 @@ impl<T> Drop for Quiet<T> {
 mod tests {
     use super::*;
 
-    /// Panics when it is dropped, with another one.
+    /// Panics when it is dropped, with a payload of the same kind.
     struct Bomb(u8);
 
     impl Drop for Bomb {

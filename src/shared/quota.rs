@@ -18,7 +18,7 @@ impl Share {
         }
     }
 
-    /// Takes a place, if there is one. [`Share::give`] is to follow.
+    /// Takes a place, if there is one. The caller returns it by [`Share::give`].
     pub(crate) fn take(&self) -> bool {
         let has_room = self.taken.fetch_add(1, Ordering::AcqRel) < self.most;
         if !has_room {
@@ -31,13 +31,13 @@ impl Share {
         self.taken.fetch_sub(n, Ordering::AcqRel);
     }
 
-    /// Takes a place until what is returned is dropped.
+    /// Takes a place until the returned value is dropped.
     pub(crate) fn hold(self: &Arc<Share>) -> Option<Held> {
         self.take().then(|| Held(self.clone()))
     }
 }
 
-/// A place that is taken.
+/// A place that is taken. The drop returns it.
 #[derive(Debug)]
 pub(crate) struct Held(Arc<Share>);
 

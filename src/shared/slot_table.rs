@@ -3,16 +3,17 @@
 use super::id::Slot;
 use std::sync::OnceLock;
 
-/// Places by slot. They are made as they are needed and never moved.
+/// A table of values by slot. Places are allocated when they are needed, and never move.
 pub(crate) struct SlotTable<T> {
-    /// Four of 64 places, four of 128, four of 256 ... so that at most a fifth of all is not needed yet.
+    /// Four rows of 64 places, four of 128, four of 256, and so on. So at most a fifth of the places is not
+    /// needed yet.
     rows: [OnceLock<Box<[T]>>; ROWS],
 }
 
 const FIRST_ROW: usize = 64;
-/// Rows of one size.
+/// The number of rows of each size.
 const ALIKE: usize = 4;
-/// For slots of 32 bits.
+/// The number of rows for slots of 32 bits.
 const ROWS: usize = ALIKE * (32 - (ALIKE * FIRST_ROW).ilog2() as usize) + 1;
 
 impl<T> Default for SlotTable<T> {
@@ -23,9 +24,9 @@ impl<T> Default for SlotTable<T> {
     }
 }
 
-/// Row, how many places it has, and which of them.
+/// The row of a slot, the number of places in the row, and the index in it.
 fn at(slot: usize) -> (usize, usize, usize) {
-    // The places before the rows of a size are four times that size, less the first four rows.
+    // The number of places before the rows of a size is four times that size, less the first four rows.
     let shifted = slot + ALIKE * FIRST_ROW;
     let exponent = (shifted / (ALIKE * FIRST_ROW)).ilog2();
     let size = FIRST_ROW << exponent;
@@ -34,7 +35,7 @@ fn at(slot: usize) -> (usize, usize, usize) {
 }
 
 impl<T> SlotTable<T> {
-    /// `None` if there has never been a connection in that slot, nor in its neighbours.
+    /// `None` if no connection has used the row of the slot yet.
     pub(crate) fn get(&self, slot: Slot) -> Option<&T> {
         let (row, _, place) = at(slot.index());
         self.rows.get(row)?.get()?.get(place)

@@ -10,11 +10,11 @@ pub(super) mod atomic {
 
 use std::cell::Cell;
 
-/// Numbers of threads that have been given out.
+/// The last number that was assigned to a thread.
 static THREADS: atomic::AtomicU64 = atomic::AtomicU64::new(0);
 
 thread_local! {
-    /// A number for this thread that no other ever has; 0 before it is asked for. Cheaper to ask for
+    /// A number of this thread that no other thread ever has; 0 before the first use. Reading it is cheaper
     /// than a `ThreadId`.
     static THREAD: Cell<u64> = const { Cell::new(0) };
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Entries from which on those that were cancelled are looked for.
+/// The number of entries from which cancelled ones are searched and removed.
 const SWEEP: usize = 64;
 
 /// A call that is due at some time. Shared by the thread that makes the call and the owner of its handle, which can
@@ -14,18 +14,18 @@ const SWEEP: usize = 64;
 pub(crate) struct Entry {
     call: Mutex<Option<Call>>,
     over: AtomicBool,
-    /// Entries that are not over.
+    /// The number of entries that are not over.
     count: Arc<AtomicUsize>,
 }
 
-/// True if it wants to be called again.
+/// The function. It returns true to be called again.
 type Call = Box<dyn FnMut() -> bool + Send>;
 
-/// What a call has said, or panicked with.
+/// The result of the function, or its panic.
 pub(crate) type Called = Result<bool, Panic>;
 
 impl Entry {
-    /// `None` if there are `most` already.
+    /// A new entry. `None` if there are `most` already.
     pub(crate) fn new(call: Call, count: &Arc<AtomicUsize>, most: usize) -> Option<Arc<Entry>> {
         let count = count.clone();
         let before = count.fetch_add(1, Ordering::Relaxed);
@@ -34,11 +34,11 @@ impl Entry {
             over: AtomicBool::new(false),
             count,
         };
-        // Dropping it counts it out.
+        // The drop of an entry reduces the count.
         (before < most).then(|| Arc::new(entry))
     }
 
-    /// No call begins after this.
+    /// Cancels the call: no call begins after this.
     pub(crate) fn cancel(&self) {
         if !self.over.swap(true, Ordering::SeqCst) {
             self.count.fetch_sub(1, Ordering::Relaxed);
@@ -51,7 +51,7 @@ impl Entry {
         self.over.load(Ordering::SeqCst)
     }
 
-    /// Calls it, unless it was cancelled.
+    /// Calls the function, unless it was cancelled.
     fn call(&self) -> Called {
         let Some(mut call) = self.lock().take() else {
             return Ok(false);
@@ -87,22 +87,22 @@ impl std::fmt::Debug for Entry {
     }
 }
 
-/// An entry on its way to the thread that is to call it.
+/// An entry on its way to the thread that will call it.
 #[derive(Debug)]
 pub(crate) struct NewTimer {
     pub(crate) delay: Duration,
-    /// Again and again, so far apart.
+    /// The period of a repeated call.
     pub(crate) period: Option<Duration>,
     pub(crate) entry: Arc<Entry>,
 }
 
-/// The entries of one thread. Times are since its start.
+/// The entries of one thread. Times count from the start of its clock.
 #[derive(Default)]
 pub(crate) struct TimerHeap {
     heap: BinaryHeap<Scheduled>,
-    /// Those that are due at the same time come in the order in which they were added.
+    /// Entries with the same time are called in the order in which they were added.
     added: u64,
-    /// Entries at which to look for cancelled ones.
+    /// The number of entries at which the next search for cancelled ones begins.
     sweep_at: usize,
 }
 
@@ -140,13 +140,14 @@ impl TimerHeap {
         self.heap.is_empty()
     }
 
-    /// When the next one is due.
+    /// The time of the next call.
     #[inline]
     pub(crate) fn next(&self) -> Option<Duration> {
         self.heap.peek().map(|scheduled| scheduled.at)
     }
 
-    /// Calls the next one that is due. `None` if there is none; what it panicked with, otherwise.
+    /// Calls the next entry that is due. `None` if there is none; otherwise the result, with the panic of the
+    /// function.
     pub(crate) fn call_next(&mut self, now: Duration) -> Option<Called> {
         if self.next()? > now {
             return None;
@@ -156,7 +157,7 @@ impl TimerHeap {
         } = self.heap.pop()?;
         let result = entry.call();
         match period {
-            // Those that were missed are not made up for.
+            // Missed calls are not repeated.
             Some(period) if !matches!(result, Ok(false)) && !entry.is_over() => {
                 let next = at.saturating_add(period).max(now);
                 self.push(next, Some(period), entry);
@@ -181,7 +182,7 @@ impl PartialOrd for Scheduled {
     }
 }
 
-/// The earliest is the greatest: the heap has that on top.
+/// The earliest entry is the greatest, because the heap has the greatest on top.
 impl Ord for Scheduled {
     fn cmp(&self, other: &Scheduled) -> std::cmp::Ordering {
         (other.at, other.number).cmp(&(self.at, self.number))
@@ -223,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_come_in_order_and_in_time() {
+    fn calls_are_made_in_order_and_in_time() {
         let (tell, told) = channel();
         let count = Arc::default();
         let mut bench = Bench {
@@ -244,12 +245,12 @@ mod tests {
         assert_eq!(told.try_iter().collect::<Vec<_>>(), [1, 2, 9, 3]);
         bench.run(40);
         assert_eq!(told.try_iter().collect::<Vec<_>>(), [9]);
-        // At 60, 80 and 100 it was missed.
+        // The calls at 60, 80 and 100 were missed.
         bench.run(105);
         assert_eq!(
             told.try_iter().count(),
             2,
-            "one late, and one instead of all others"
+            "one late call, and one for all that were missed"
         );
         assert_eq!(bench.timers.next(), Some(125 * MS));
         every.cancel();
@@ -260,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn cancelled_ones_take_no_room_for_long() {
+    fn cancelled_entries_are_removed() {
         let (tell, _told) = channel();
         let mut bench = Bench {
             timers: TimerHeap::default(),
@@ -284,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_is_handed_on_and_ends_nothing() {
+    fn a_panic_is_returned_and_ends_nothing() {
         let mut timers = TimerHeap::default();
         let mut calls = 0;
         let call = move || {

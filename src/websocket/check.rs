@@ -13,8 +13,8 @@ enum Operation {
     Close,
 }
 
-/// However the bytes are cut, the same comes back; and what comes back is a row of whole frames
-/// without a mask, none of them behind a close.
+/// However the bytes are split, the responses are the same. They are whole frames without a mask, and none
+/// follows a close.
 pub(crate) fn check(bytes: &[u8]) {
     let mut choices = Choices(bytes);
     let policy = match choices.byte() % 3 {
@@ -91,12 +91,12 @@ fn play(operations: &[Operation], limits: WsLimits, step: usize) -> (Vec<u8>, Op
     (received, end)
 }
 
-/// The first byte and the payload of a server's frame, and what follows it.
+/// The first byte and the payload of a server's frame, and the bytes after it.
 fn frame(bytes: &[u8]) -> (u8, &[u8], &[u8]) {
     let (len, header) = match bytes[1] {
         126 => (usize::from(u16::from_be_bytes([bytes[2], bytes[3]])), 4),
         n @ 0..126 => (usize::from(n), 2),
-        _ => panic!("a mask, or a length that nothing here has"),
+        _ => panic!("a mask, or a length that no frame here has"),
     };
     let (payload, rest) = bytes[header..].split_at(len);
     (bytes[0], payload, rest)
@@ -130,8 +130,8 @@ impl WebSocketHandler for Echo {
     }
 }
 
-/// The input as a message, compressed by flate2: comes back as it was. The input as a compressed
-/// message: comes back as flate2 inflates it, or the connection fails.
+/// The input is compressed by flate2 and sent as a message: the echo is the input. The input is also sent as
+/// a compressed message: the echo is the output of flate2 for it, or the connection fails.
 #[cfg(feature = "deflate")]
 pub(crate) fn check_deflate(bytes: &[u8]) {
     use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
@@ -184,7 +184,7 @@ pub(crate) fn check_deflate(bytes: &[u8]) {
                 0 => payload.to_vec(),
                 _ => inflate(payload).expect("what we compress can be read"),
             };
-            // Behind a final block flate2 stops; what follows it is read by us, too.
+            // flate2 stops after a final block. This library also reads the bytes that follow it.
             assert!(plain.starts_with(&expected));
         }
     }

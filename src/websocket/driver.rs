@@ -27,7 +27,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// What a WebSocket thread is started with.
+/// The values with which a WebSocket thread is started.
 pub(crate) struct WsWorker<H: WebSocketHandler, T> {
     pub(crate) index: usize,
     pub(crate) handler: Arc<H>,
@@ -65,13 +65,13 @@ impl<H: WebSocketHandler, T: Transport> WsWorker<H, T> {
     }
 }
 
-/// If the thread ends early, nothing is sent to it any more, and what was is not left.
+/// If the thread ends early, nothing can be sent to it any more, and its queue is emptied.
 struct InboxGuard<'a, C, T>(&'a WsThreadShared<C, T>);
 
 impl<C, T> Drop for InboxGuard<'_, C, T> {
     fn drop(&mut self) {
         self.0.counters.count_panics();
-        // What comes after the proper end is for the worker that brings it.
+        // After a regular end the worker closes the connections that it brings later.
         if !self.0.handle.is_closed() {
             self.0.close();
             self.0.close_untaken();
@@ -82,9 +82,9 @@ impl<C, T> Drop for InboxGuard<'_, C, T> {
 struct WsDriver<'a, P: WsHandlerRef, T> {
     thread: &'a WsThreadShared<ConnOf<P>, T>,
     shared: WsThreadState<P>,
-    /// Of the publication that is being delivered.
+    /// The subscribers of the current publication.
     receivers: Vec<ConnId>,
-    /// Bytes that the tally has for all topics.
+    /// Bytes that the memory budget counts for all topics.
     topics: u32,
 }
 
@@ -127,13 +127,13 @@ impl<P: WsHandlerRef, T: Transport> Driver for WsDriver<'_, P, T> {
         events.obey(command);
     }
 
-    /// What hooks have published goes to this thread's own connections. They are flushed at the end of
-    /// the wake-up.
+    /// Delivers messages that hooks have published to the connections of this thread. They are flushed at the
+    /// end of the wake-up.
     #[inline]
     fn acted(events: &mut EventLoop<'_, Self>) {
         while !events.driver.shared.service.later.is_empty() {
-            // No hook runs while they are delivered, but one whose connection is lost in that: what it
-            // publishes is for the next round.
+            // While they are delivered, the only hook that can run is the disconnect hook of a connection
+            // that fails. Its messages wait for the next round.
             let mut later = std::mem::take(&mut events.driver.shared.service.later);
             for publication in later.drain(..) {
                 events.fan_out(&publication);
@@ -173,12 +173,12 @@ impl<P: WsHandlerRef, T: Transport> Driver for WsDriver<'_, P, T> {
         self.shared.service.inflate = Inflate::default();
     }
 
-    /// Before the last hooks: what is posted meanwhile is not taken any more.
+    /// Before the last hooks: commands that are posted in the meantime are dropped.
     fn cut(&mut self) {
         self.thread.handle.close();
     }
 
-    /// Those that never got as far as to be opened.
+    /// The connections that were never opened.
     fn finish(&mut self) -> u64 {
         self.thread.close_untaken()
     }
@@ -186,7 +186,7 @@ impl<P: WsHandlerRef, T: Transport> Driver for WsDriver<'_, P, T> {
 
 impl<P: WsHandlerRef, T: Transport> EventLoop<'_, WsDriver<'_, P, T>> {
     fn fan_out(&mut self, publication: &Publication) {
-        // A copy, as a delivery needs all that the list lies in.
+        // A copy, because a delivery needs the whole state that contains the list.
         let mut ids = std::mem::take(&mut self.driver.receivers);
         let all = |ids: &mut Vec<ConnId>| self.slab.append_tokens(ids);
         self.driver.shared.receivers(publication, all, &mut ids);
@@ -197,10 +197,10 @@ impl<P: WsHandlerRef, T: Transport> EventLoop<'_, WsDriver<'_, P, T>> {
         self.driver.shared.counters.ws_fanned_out.add(count);
     }
 
-    /// Hands a message to each of these connections that is there. How many there were.
+    /// Sends a message to each of these connections that still exists. Returns their number.
     fn deliver(&mut self, ids: &[ConnId], message: &PreparedMessage) -> u64 {
         let (mut next, mut count) = (0, 0);
-        // One round, and one more for each that panics.
+        // One round, and one more for each connection that panics.
         while next < ids.len() {
             let (slab, shared) = (&mut self.slab, &mut self.driver.shared);
             let delivered = catch(|| {

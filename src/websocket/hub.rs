@@ -247,7 +247,7 @@ mod tests {
     use peregrine_protocol::ws::limits::{BacklogPolicy, WsLimits};
 
     #[test]
-    fn an_old_id_names_nobody() {
+    fn an_old_id_names_no_connection() {
         let hub = Hub::default();
         let conn = |generation| ConnId::new(Slot::new(70), generation);
         let id = WsId::new(0, conn(1));

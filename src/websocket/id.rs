@@ -18,7 +18,7 @@ use crate::shared::id::{ConnId, Slot};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WsId(u64);
 
-/// Bits of the slot, of 64. The thread has 8 bits, the generation 32.
+/// The slot has 24 of the 64 bits, the thread 8, the generation 32.
 const SLOT_BITS: u32 = 24;
 
 /// Number of connections of one thread that ids can distinguish.

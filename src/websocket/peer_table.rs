@@ -1,4 +1,4 @@
-//! What other threads see of a connection: that it is open, and its backlog.
+//! The state of a connection that other threads can read: whether it is open, and its backlog.
 
 use super::id::WsId;
 use crate::shared::id::Slot;
@@ -6,17 +6,17 @@ use crate::shared::slot_table::SlotTable;
 use peregrine_protocol::ws::limits::{BacklogPolicy, WsLimits};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// The places of a thread's connections, for all to see.
+/// The rows of a thread's connections. All threads can read them.
 #[derive(Default)]
 pub(crate) struct PeerTable(SlotTable<PeerSlot>);
 
 #[derive(Default)]
 pub(crate) struct PeerSlot {
-    /// See [`occupant`].
+    /// The connection in the row; see [`occupant`].
     occupant: AtomicU64,
     /// Bytes on their way in the mailbox.
     queued: AtomicUsize,
-    /// Bytes that the connection had not sent when it was last looked at.
+    /// Bytes that the connection had not sent at its last turn.
     unsent: AtomicUsize,
     limit: AtomicUsize,
 }
@@ -35,13 +35,13 @@ impl PeerTable {
         self.0.get(slot)
     }
 
-    /// Registers a connection. For the owning thread.
+    /// Registers a connection. Only for the owning thread.
     pub(crate) fn enter(&self, id: WsId, limits: &WsLimits) {
         let peer = self.0.get_or_make(id.slot());
         let policy = match limits.backlog_policy {
             BacklogPolicy::Close => CLOSES,
             BacklogPolicy::DropOldest => DROPS_OLDEST,
-            // `DropNewest`; there is no other.
+            // `DropNewest`, the only other policy.
             _ => 0,
         };
         peer.limit.store(limits.backlog_bytes, Ordering::Relaxed);
@@ -50,7 +50,7 @@ impl PeerTable {
             .store(occupant(id.generation()) | policy, Ordering::Release);
     }
 
-    /// Removes a connection. For the owning thread.
+    /// Removes a connection. Only for the owning thread.
     pub(crate) fn leave(&self, id: WsId) {
         if let Some(peer) = self.get(id.slot()) {
             peer.occupant.store(0, Ordering::Release);
@@ -93,8 +93,8 @@ impl PeerSlot {
         self.queued.load(Ordering::Acquire) + self.unsent.load(Ordering::Relaxed)
     }
 
-    /// Takes room for a message on its way. A connection that drops its oldest messages makes room
-    /// for it then.
+    /// Reserves room for a message in the mailbox. A connection that drops its oldest messages makes room for
+    /// it when it arrives.
     pub(super) fn take_room(&self, size: usize) -> bool {
         let queued = self.queued.fetch_add(size, Ordering::AcqRel) + size;
         let unsent = match self.policy() {

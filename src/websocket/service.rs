@@ -1,6 +1,6 @@
 //! Calls the hooks: the decision about a handshake, and one turn of a connection.
 //!
-//! Knows handlers, but no sockets, as `drive` does for HTTP.
+//! It knows handlers, but no sockets, as `http::service` does for HTTP.
 
 use super::hub::Hub;
 use super::id::WsId;
@@ -29,7 +29,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How handshakes are answered.
+/// Responds to handshakes.
 pub(crate) struct Offers {
     pub(crate) limits: Arc<WsLimits>,
     pub(crate) origins: WsOrigins,
@@ -37,23 +37,23 @@ pub(crate) struct Offers {
     pub(crate) deflate: Option<peregrine_protocol::ws::deflate::WsDeflate>,
 }
 
-/// A handshake that was accepted: its response is in the output.
+/// A handshake that was accepted. Its response is in the output.
 pub(crate) struct AcceptedUpgrade<C> {
     pub(crate) conn: C,
     pub(crate) limits: Arc<WsLimits>,
     pub(crate) deflate: Option<Box<Deflate>>,
 }
 
-/// What becomes of a request.
+/// The result of offering a request.
 pub(crate) enum Offered<'r, C> {
-    /// It is none of ours.
+    /// The request is not a WebSocket handshake.
     No(Response<'r>),
     Refused(Done),
     Accepted(Done, AcceptedUpgrade<C>),
 }
 
 impl<'r, C> Offered<'r, C> {
-    /// The response if there is one; what was accepted goes to `accepted`.
+    /// Returns the response, if there is one. An accepted connection goes to `accepted`.
     pub(crate) fn response(
         self,
         accepted: &mut Option<AcceptedUpgrade<C>>,
@@ -79,8 +79,8 @@ impl Offers {
         }
     }
 
-    /// Offers a request to the handler, if it asks for a WebSocket. `has_room` if one more can be
-    /// looked after.
+    /// Offers a request to the handler, if it asks for a WebSocket. `has_room`: whether there is room for one
+    /// more connection.
     pub(crate) fn offer<'r, H: WebSocketHandler>(
         &self,
         handler: &H,
@@ -180,7 +180,7 @@ impl Offers {
     }
 }
 
-/// Answers a handshake that does not get as far as the handler.
+/// Responds to a handshake that is not passed to the handler.
 #[cold]
 fn refuse<H: Handler>(
     error: HandshakeError,
@@ -198,37 +198,37 @@ fn refuse<H: Handler>(
     response.text(text)
 }
 
-/// Points to a handler: an `Arc` in a thread, a reference in a test.
+/// A pointer to a handler: an `Arc` in a thread, a reference in a test.
 pub(crate) trait WsHandlerRef: Deref<Target: WebSocketHandler + Sized> {}
 
 impl<P: Deref<Target: WebSocketHandler + Sized>> WsHandlerRef for P {}
 
-/// What such a handler keeps for each connection.
+/// The state that such a handler has for each connection.
 pub(crate) type ConnOf<P> = <<P as Deref>::Target as WebSocketHandler>::Conn;
 
-/// What the connections of a thread share, beside sockets.
+/// State that the connections of a thread share, without sockets.
 pub(crate) struct WsService<P> {
     pub(crate) handler: P,
     pub(crate) hub: Hub,
     pub(crate) topics: Topics,
-    /// What hooks have published, for this thread's own subscribers.
+    /// Messages that hooks have published, for the subscribers of this thread.
     pub(crate) later: Vec<Publication>,
     pub(crate) kit: SendContext,
     pub(crate) inflate: Inflate,
     pub(crate) now: Seconds,
-    /// Hooks that have panicked since this was last looked at.
+    /// The number of hooks that have panicked since the last read of this value.
     pub(crate) panics: u64,
 }
 
-/// What came of a turn of a connection.
+/// The result of a turn of a connection.
 pub(crate) struct Pumped {
-    /// That were handed over.
+    /// The number of messages that were passed to the handler.
     pub(crate) messages: u64,
-    /// Others shall have their turn before the rest of the input is looked at.
+    /// Other connections have their turn before the rest of the input is handled.
     pub(crate) is_late: bool,
 }
 
-/// One connection, beside its socket.
+/// One connection without its socket.
 pub(crate) struct Peer<C> {
     pub(crate) ws: WsConn,
     pub(crate) conn: C,
@@ -249,8 +249,8 @@ impl<P: WsHandlerRef> WsService<P> {
         }
     }
 
-    /// Hands over what is in the input, until it is used up, the connection is over, or so much
-    /// waits to be sent that the client has to take something first; or for as long as a turn may take.
+    /// Passes the messages in the input to the handler. Ends when the input is used up, the connection is
+    /// over, too many bytes are unsent, or the turn has taken too long.
     pub(crate) fn pump(
         &mut self,
         peer: &mut Peer<ConnOf<P>>,
@@ -261,7 +261,8 @@ impl<P: WsHandlerRef> WsService<P> {
         let (mut pace, mut messages) = (Pace::default(), 0);
         while !peer.ws.is_crowded() {
             if pace.is_over(|| !input.raw().is_empty()) {
-                // It is we who have not looked at what came of a message under way.
+                // The server has not read the rest of the message yet, so this is not the fault of the
+                // client.
                 input.forget_meter();
                 return Pumped {
                     messages,
@@ -295,7 +296,7 @@ impl<P: WsHandlerRef> WsService<P> {
         input: &WsInput,
         socket: &mut impl HookSocket,
     ) {
-        // Taken out, as the message may lie in it while the hook has all else.
+        // Taken out, because the message may be in this buffer while the hook has everything else.
         let mut inflate = std::mem::take(&mut self.inflate);
         match peer.ws.message(input, &mut inflate) {
             Ok(message) => self.hook(peer, socket, |handler, ws| {
@@ -306,7 +307,7 @@ impl<P: WsHandlerRef> WsService<P> {
         self.inflate = inflate;
     }
 
-    /// Calls the handler, which may panic: then the connection closes.
+    /// Calls the handler. If it panics, the connection closes.
     pub(crate) fn hook(
         &mut self,
         peer: &mut Peer<ConnOf<P>>,
@@ -327,7 +328,8 @@ impl<P: WsHandlerRef> WsService<P> {
             },
         };
         let handler = &*self.handler;
-        // As with requests: the handler is shared, and its connection's state goes with it.
+        // As with requests: the handler is shared and has to be sound after a panic, and the state of the
+        // connection is dropped.
         if let Err(panic) = catch(|| hook(handler, &mut ws)) {
             self.panics += 1;
             peer.ws.close(INTERNAL_ERROR, "", self.now);
@@ -350,7 +352,7 @@ impl<P: WsHandlerRef> WsService<P> {
     }
 }
 
-/// RFC 6455 section 7.4.1.
+/// The code for an internal error (RFC 6455 section 7.4.1).
 const INTERNAL_ERROR: u16 = 1011;
 
 #[cold]

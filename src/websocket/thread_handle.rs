@@ -8,7 +8,7 @@ use peregrine_protocol::ws::prepared::PreparedMessage;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What another thread wants of the one that owns a connection.
+/// A command of another thread to the thread of a connection.
 #[derive(Debug)]
 pub(crate) enum WsCommand {
     Send(WsId, PreparedMessage),
@@ -16,15 +16,15 @@ pub(crate) enum WsCommand {
     Subscribe(WsId, Box<str>),
     Unsubscribe(WsId, Box<str>),
     Publish(Option<Arc<str>>, PreparedMessage),
-    /// A message for this connection was dropped, and the policy is to close. At most one for each
-    /// connection, so that it needs no room.
+    /// A message for this connection was dropped, and its policy is to close. There is at most one such
+    /// command for each connection, so it is not counted.
     Overflow(WsId),
-    /// [`WsThreadHandle::take_missed`] has something. One, and at most one more for each [`WsCommand::Subscribe`], so
-    /// that it needs no room.
+    /// [`WsThreadHandle::take_missed`] has something. There is one such command, and at most one more for
+    /// each [`WsCommand::Subscribe`], so it is not counted.
     Missed,
 }
 
-/// What a command costs in an inbox beside its message, name or reason.
+/// The bytes of a command in an inbox, without its message, name or reason.
 const COST: usize = 64;
 
 impl WsCommand {
@@ -46,13 +46,13 @@ impl WsCommand {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Missed {
     pub(crate) topics: Vec<Arc<str>>,
-    /// More topics than are kept: all that have any.
+    /// More topics than are kept: all connections with a topic have missed something.
     pub(crate) any_topic: bool,
-    /// A broadcast: all.
+    /// A broadcast: all connections have missed something.
     pub(crate) all: bool,
 }
 
-/// Topics that are kept apart, and bytes of their names.
+/// The most topics that are kept, and the most bytes of their names.
 const MISSED_TOPICS: usize = 64;
 const MISSED_BYTES: usize = 16 << 10;
 
@@ -73,27 +73,27 @@ impl Missed {
     }
 }
 
-/// [`Missed`], and where it is told of.
+/// [`Missed`], and the state of its commands in the inbox.
 #[derive(Debug, Default)]
 struct MissedSoFar {
     missed: Missed,
-    /// Of [`WsCommand::Missed`] in the inbox. The last one lies behind all subscriptions that were there
-    /// before something was added.
+    /// The number of [`WsCommand::Missed`] in the inbox. The last one is behind all subscriptions that were
+    /// there before something was added.
     posted: usize,
-    /// A subscription lies behind the last one.
+    /// Whether a subscription is behind the last one.
     is_behind: bool,
 }
 
 pub(crate) struct WsThreadHandle {
     pub(crate) inbox: Inbox<WsCommand>,
     pub(crate) peers: PeerTable,
-    /// What is in the inbox, in bytes. `queued <= most`
+    /// The bytes in the inbox. `queued <= most`
     queued: AtomicUsize,
     most: usize,
-    /// Connections given to the thread, and those that have ended.
+    /// The number of connections given to the thread, and of those that have ended.
     pub(crate) given: AtomicUsize,
     pub(crate) ended: AtomicUsize,
-    /// Messages that did not fit and were never posted.
+    /// The number of messages that did not fit and were never posted.
     dropped: AtomicU64,
     missed: Mutex<MissedSoFar>,
 }
@@ -112,7 +112,7 @@ impl WsThreadHandle {
         }
     }
 
-    /// Makes the calling thread the owner of the inbox. It looks into the inbox before it waits.
+    /// Makes the calling thread the owner of the inbox. The owner reads the inbox before each wait.
     pub(crate) fn adopt(&self) {
         self.inbox.adopt();
     }
@@ -148,8 +148,8 @@ impl WsThreadHandle {
         }
     }
 
-    /// A message for one connection is dropped. One that is to miss nothing is gone for others from here
-    /// on, and is closed with the next turn of its thread.
+    /// Drops a message for one connection. If its policy is to close, other threads see it as closed from now
+    /// on, and its thread closes it in its next turn.
     fn not_sent(&self, id: WsId, peer: &PeerSlot) -> Sent {
         self.dropped.fetch_add(1, Ordering::Relaxed);
         if peer.lose(id) {
@@ -165,7 +165,7 @@ impl WsThreadHandle {
             self.dropped.fetch_add(1, Ordering::Relaxed);
             let mut so_far = self.lock_missed();
             so_far.missed.add(topic.cloned());
-            // Under the lock: whatever is published by a thread that has added to it comes behind this.
+            // Under the lock: everything that this thread publishes later comes after it.
             if so_far.posted == 0 || so_far.is_behind {
                 so_far.posted += 1;
                 so_far.is_behind = false;
@@ -175,7 +175,7 @@ impl WsThreadHandle {
         sent
     }
 
-    /// Posts a subscription of one connection: it counts for all that is missed after this.
+    /// Posts a subscription of one connection. It counts for messages that are missed after this.
     pub(super) fn subscribe(&self, id: WsId, topic: &str) -> Sent {
         let sent = self.post(WsCommand::Subscribe(id, topic.into()));
         if sent == Sent::Queued {
@@ -189,7 +189,7 @@ impl WsThreadHandle {
         self.missed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What has been missed, up to now. For each [`WsCommand::Missed`]; it is forgotten with the last one.
+    /// What has been missed until now. Called for each [`WsCommand::Missed`]; the last call clears it.
     pub(crate) fn take_missed(&self) -> Missed {
         let mut so_far = self.lock_missed();
         so_far.posted = so_far.posted.saturating_sub(1);
@@ -199,7 +199,7 @@ impl WsThreadHandle {
         }
     }
 
-    /// A command has been taken: there is room again.
+    /// A command was taken: frees its room.
     pub(crate) fn taken(&self, command: &WsCommand) {
         if let WsCommand::Send(id, message) = command {
             if let Some(peer) = self.peers.get(id.slot()) {
@@ -209,7 +209,7 @@ impl WsThreadHandle {
         self.queued.fetch_sub(command.cost(), Ordering::AcqRel);
     }
 
-    /// Messages that were dropped here since this was last asked.
+    /// The number of messages that were dropped here since the last call.
     pub(crate) fn take_dropped(&self) -> u64 {
         match self.dropped.load(Ordering::Relaxed) {
             0 => 0,
@@ -217,18 +217,18 @@ impl WsThreadHandle {
         }
     }
 
-    /// Connections it has to look after.
+    /// The number of connections of the thread.
     pub(crate) fn load(&self) -> usize {
         let ended = self.ended.load(Ordering::Acquire);
         self.given.load(Ordering::Acquire).saturating_sub(ended)
     }
 
-    /// The thread ends: nothing is taken any more, and what has not been taken is dropped.
+    /// The thread ends: closes the inbox and drops the commands in it.
     pub(crate) fn close(&self) {
         self.inbox.close();
     }
 
-    /// The thread has ended, or is about to.
+    /// Whether the thread has ended, or is about to end.
     pub(crate) fn is_closed(&self) -> bool {
         self.inbox.is_closed()
     }
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_cost_what_they_hold() {
+    fn commands_count_their_bytes() {
         let (hub, handle) = hub(10 * (COST + 1000));
         let id = WsId::new(0, ConnId::default());
         handle.peers.enter(id, &WsLimits::default());
@@ -266,14 +266,14 @@ mod tests {
             (&|| hub.unsubscribe(id, &name), 10),
             (&|| hub.publish(&name, ""), 9),
             (&|| hub.send(id, &name[4..]), 10),
-            // Of a reason no more is kept than a close frame can carry.
+            // Only the part of a reason is kept that a close frame can have.
             (
                 &|| hub.close(id, 1000, &name),
                 10 * (COST + 1000) / (COST + 123),
             ),
         ];
         for (number, (post, most)) in all.into_iter().enumerate() {
-            // What is dropped closes the connection.
+            // A dropped message closes the connection.
             let queued = (0..most).take_while(|_| post().is_queued()).count();
             assert_eq!((queued, post()), (most, Sent::Full), "{number}");
             taken(&handle);
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_missed_is_kept_within_bounds() {
+    fn missed_topics_are_kept_up_to_a_limit() {
         let (hub, handle) = hub(0);
         assert_eq!(hub.publish("a", ""), Sent::Full);
         assert_eq!(hub.publish("a", ""), Sent::Full);
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missed_is_told_behind_subscriptions() {
+    fn missed_messages_are_reported_after_subscriptions() {
         let (hub, handle) = hub(COST + 1);
         let id = WsId::new(0, ConnId::default());
         handle.peers.enter(id, &WsLimits::default());
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_has_missed_something_is_gone() {
+    fn a_connection_that_has_missed_a_message_counts_as_closed() {
         let (hub, handle) = hub(COST + 12);
         let id = WsId::new(0, ConnId::default());
         handle.peers.enter(id, &WsLimits::default());
@@ -367,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_door_keeps_nothing() {
+    fn a_closed_handle_keeps_nothing() {
         let (hub, handle) = hub(1000);
         assert_eq!(hub.broadcast("x"), Sent::Queued);
         handle.close();

@@ -37,13 +37,13 @@ pub(crate) struct WsArrival<C, T> {
 }
 
 impl<C, T: Transport> WsArrival<C, T> {
-    /// The client's address.
+    /// The address of the client.
     pub(crate) fn peer(&self) -> Option<SocketAddr> {
         self.moved.socket.peer_addr()
     }
 }
 
-/// What workers and one WebSocket thread share.
+/// State that workers and one WebSocket thread share.
 pub(crate) struct WsThreadShared<C, T> {
     pub(crate) arrivals: Mailbox<WsArrival<C, T>>,
     pub(crate) handle: Arc<WsThreadHandle>,
@@ -52,12 +52,12 @@ pub(crate) struct WsThreadShared<C, T> {
 }
 
 impl<C, T> WsThreadShared<C, T> {
-    /// Nothing is sent to the thread any more.
+    /// Closes the handle: nothing is sent to the thread any more.
     pub(crate) fn close(&self) {
         self.handle.close();
     }
 
-    /// Closes what is on its way to the thread, which takes nothing any more. Returns how many.
+    /// Closes the connections on their way to the thread, which has ended. Returns their number.
     pub(crate) fn close_untaken(&self) -> u64 {
         let mut untaken = Vec::new();
         self.arrivals.take(&mut untaken);
@@ -69,7 +69,7 @@ impl<C, T> WsThreadShared<C, T> {
     }
 }
 
-/// The WebSocket threads of a server before they are started, and what the workers need of them.
+/// The WebSocket threads of a server before they are started, and the parts of them that workers use.
 pub(crate) struct WsThreads<C, T> {
     pub(crate) threads: Arc<[WsThreadShared<C, T>]>,
     pub(crate) polls: Vec<Poll>,
@@ -119,7 +119,7 @@ impl<C, T: Transport> WsThreads<C, T> {
         self.polls.iter().map(Poll::waker).collect()
     }
 
-    /// Looks at what waits for each thread, as long as there are any.
+    /// Adds the queue lengths of the threads to the metrics while the threads exist.
     pub(crate) fn queues(&self) -> Vec<QueuesOf>
     where
         C: Send + 'static,
@@ -139,7 +139,7 @@ impl<C, T: Transport> WsThreads<C, T> {
         (0..self.threads.len()).map(of).collect()
     }
 
-    /// `lasting`: how many there may be of all threads.
+    /// `lasting`: the limit on long-lived connections of all threads.
     pub(crate) fn on(&self, lasting: Arc<Share>) -> WebSocketUpgrade<C, T> {
         WebSocketUpgrade {
             lasting,
@@ -152,14 +152,14 @@ impl<C, T: Transport> WsThreads<C, T> {
     }
 }
 
-/// A worker's side.
+/// The handles for a worker.
 pub(crate) struct WebSocketUpgrade<C, T> {
     lasting: Arc<Share>,
     offers: Arc<Offers>,
     threads: Arc<[WsThreadShared<C, T>]>,
-    /// The thread that the last one goes to.
+    /// The thread that gets the last accepted connection.
     chosen: usize,
-    /// It counts one more that it has not been given yet.
+    /// The thread counts one connection more than it has been given.
     is_promised: bool,
     accepted: Option<AcceptedUpgrade<C>>,
 }
@@ -195,13 +195,13 @@ impl<H: WebSocketHandler, T: Transport> Upgrades<H> for WebSocketUpgrade<H::Conn
     }
 }
 
-/// The thread with the fewest connections, those behind the last one in turn coming first; `None`
-/// if all are full.
+/// The thread with the fewest connections. Of several, the next one after the last choice. `None` if all are
+/// full.
 fn choose<C, T>(threads: &[WsThreadShared<C, T>], last: usize) -> Option<usize> {
     let in_turn = (1..=threads.len()).map(|i| (last + i) % threads.len());
     let chosen = in_turn.min_by_key(|&thread| threads[thread].handle.load())?;
     let thread = &threads[chosen];
-    // Taken at once, so that workers which choose at the same time see each other.
+    // Counted at once, so that workers that choose at the same time see each other's choice.
     let load = thread.handle.load();
     if load >= thread.most {
         return None;

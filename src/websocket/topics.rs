@@ -7,8 +7,8 @@ use peregrine_protocol::ws::prepared::PreparedMessage;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Subscribers by topic and topics by subscriber. A subscriber is known by its identifier; both ways are
-/// kept so that one leaves its topics in as many steps as it has topics, however full they are.
+/// Subscribers by topic, and topics by subscriber. Both directions are stored, so a subscriber leaves its
+/// topics in as many steps as it has topics, however many members they have.
 ///
 /// Invariant: `members[topic][place]` is a subscriber exactly if `(topic, place)` is in its list.
 #[derive(Default)]
@@ -17,12 +17,12 @@ pub(crate) struct Topics {
     topics: Vec<Topic>,
     free: Vec<u32>,
     subscribers: HashMap<ConnId, Vec<(u32, u32)>>,
-    /// Of the names of topics with members, and of how often they have any.
+    /// The bytes of the names of topics with members, and the number of subscriptions.
     name_bytes: usize,
     memberships: usize,
 }
 
-/// What a topic takes beside its name, and a subscription: places in the two lists and maps.
+/// The memory of a topic without its name, and of a subscription: places in the lists and maps.
 const TOPIC: usize = 128;
 const MEMBERSHIP: usize = 32;
 
@@ -32,7 +32,7 @@ struct Topic {
 }
 
 impl Topics {
-    /// False if that is more than the limits of the connection allow.
+    /// Adds a subscription. False if the limits of the connection do not allow it.
     pub(crate) fn subscribe(&mut self, token: ConnId, name: &str, limits: &WsLimits) -> bool {
         if self.place(token, name).is_some() {
             return true;
@@ -74,14 +74,14 @@ impl Topics {
         topic
     }
 
-    /// Where its entry for the topic is in its list.
+    /// The index of the topic in the list of the subscriber.
     fn place(&self, token: ConnId, name: &str) -> Option<usize> {
         let topic = self.by_name.get(name)?;
         let list = self.subscribers.get(&token)?;
         list.iter().position(|(other, _)| other == topic)
     }
 
-    /// False if it had not subscribed.
+    /// Removes a subscription. False if there was none.
     pub(crate) fn unsubscribe(&mut self, token: ConnId, name: &str) -> bool {
         let Some(place) = self.place(token, name) else {
             return false;
@@ -98,7 +98,7 @@ impl Topics {
         true
     }
 
-    /// It has closed.
+    /// Removes a subscriber that has closed.
     pub(crate) fn remove(&mut self, token: ConnId) {
         for (topic, at) in self.subscribers.remove(&token).unwrap_or_default() {
             self.leave(topic, at);
@@ -106,7 +106,7 @@ impl Topics {
         self.give_back();
     }
 
-    /// Frees a place of a topic, which the last member takes.
+    /// Frees a place of a topic. The last member moves to it.
     fn leave(&mut self, topic: u32, at: u32) {
         let entry = &mut self.topics[topic as usize];
         entry.members.swap_remove(at as usize);
@@ -130,18 +130,18 @@ impl Topics {
         }
     }
 
-    /// After a storm of topics or subscribers: memory that is not needed any more. A step for each place
-    /// that has become free, on average.
+    /// Gives back memory after a burst of topics or subscribers. On average it takes a step for each place
+    /// that has become free.
     fn give_back(&mut self) {
         shrink(&mut self.subscribers);
         let (used, all) = (self.by_name.len(), self.topics.len());
-        // Each membership has to be written anew.
+        // Each membership gets a new number.
         if is_sparse(used, all) && self.memberships <= all {
             self.number_anew();
         }
     }
 
-    /// Leaves out the topics that are free.
+    /// Removes the topics without members.
     fn number_anew(&mut self) {
         let mut numbers = vec![0; self.topics.len()];
         let mut topics = Vec::with_capacity(2 * self.by_name.len());
@@ -160,12 +160,12 @@ impl Topics {
         (self.topics, self.free) = (topics, Vec::new());
     }
 
-    /// Bytes of memory that all of it takes, about.
+    /// The approximate memory, in bytes.
     pub(crate) fn held(&self) -> usize {
         self.name_bytes + TOPIC * self.by_name.len() + MEMBERSHIP * self.memberships
     }
 
-    /// The name of a topic, shared with its entry if it has subscribers here.
+    /// The name of a topic. It is shared with the entry of the topic, if this thread has subscribers of it.
     pub(crate) fn name(&self, name: &str) -> Arc<str> {
         match self.by_name.get_key_value(name) {
             Some((known, _)) => known.clone(),
@@ -173,7 +173,7 @@ impl Topics {
         }
     }
 
-    /// All that have subscribed to something.
+    /// All subscribers.
     pub(crate) fn subscribers(&self) -> impl Iterator<Item = ConnId> {
         self.subscribers.keys().copied()
     }
@@ -186,13 +186,13 @@ impl Topics {
     }
 }
 
-/// Something to be sent to many, when the hook that asked for it has returned.
+/// A message to several connections, which is sent when the hook that published it has returned.
 #[derive(Debug)]
 pub(crate) struct Publication {
-    /// `None`: everyone.
+    /// The topic. `None`: all connections.
     pub(crate) topic: Option<Arc<str>>,
     pub(crate) message: PreparedMessage,
-    /// One that does not get it.
+    /// A connection that does not get it.
     pub(crate) except: Option<ConnId>,
 }
 
@@ -205,9 +205,9 @@ mod tests {
         ConnId::of(number)
     }
 
-    /// One that stays, in the middle, and whose other topics stay, too.
+    /// A subscriber in the middle that stays, with its other topics.
     #[test]
-    fn what_a_storm_has_taken_is_given_back() {
+    fn memory_of_many_subscriptions_is_given_back() {
         let (mut topics, limits) = (Topics::default(), WsLimits::default());
         let count = if cfg!(miri) { 20 } else { 1000 };
         for token in (0..count).map(id) {
@@ -241,9 +241,9 @@ mod tests {
         assert_eq!((topics.held(), topics.by_name.len()), (0, 0));
     }
 
-    /// Against two plain maps, by operations from a fixed row of numbers.
+    /// Compares the table with two plain maps, by operations from a fixed sequence of numbers.
     #[test]
-    fn like_a_set_of_pairs() {
+    fn subscriptions_behave_like_a_set_of_pairs() {
         let names = ["a", "b", "c", "d", "e"];
         let mut topics = Topics::default();
         let mut model: BTreeMap<&str, BTreeSet<ConnId>> = BTreeMap::new();

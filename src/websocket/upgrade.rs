@@ -26,7 +26,7 @@ use std::sync::Arc;
 /// ```
 pub struct Upgrade<'a> {
     request: Request<'a>,
-    /// A block of them.
+    /// The header fields, as a block.
     pub(crate) fields: Vec<u8>,
     protocol: Option<&'a str>,
     pub(crate) refused: Option<(u16, String)>,
@@ -75,8 +75,7 @@ impl<'a> Upgrade<'a> {
     ///
     /// Nothing is added on an error. [`UpgradeError::Malformed`] for a name or value that is not valid by RFC
     /// 9110 section 5. [`UpgradeError::Reserved`] for a field of the handshake or of the library: `Upgrade`,
-    /// `Connection`, `Trailer`, `Date`, `Server`, those of framing, and all whose name begins with
-    /// `Sec-WebSocket-`.
+    /// `Connection`, `Trailer`, `Date`, `Server`, the fields of framing, and all fields with a name that begins with `Sec-WebSocket-`.
     pub fn header(&mut self, name: &str, value: impl AsRef<[u8]>) -> Result<(), UpgradeError> {
         let value = value.as_ref();
         if !syntax::is_token(name.as_bytes()) || !syntax::is_field_value(value) {

@@ -79,7 +79,7 @@ pub enum SendError {
     /// The name of a trailer is not a token or is not allowed in a trailer section, or its value has a
     /// control byte (RFC 9110 section 6.5.1). Nothing was sent.
     Trailer,
-    /// The name or id of an [`Event`](crate::sse::Event) holds a line break, or the id a NUL. Nothing was
+    /// The name or id of an [`Event`](crate::sse::Event) has a line break, or the id has a NUL. Nothing was
     /// sent.
     Event,
     /// There is no room, and this is the thread of a worker. A worker must not block, because workers could
@@ -128,7 +128,7 @@ pub enum TrySendError<T = Payload> {
 impl<T> std::fmt::Display for TrySendError<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            TrySendError::Full(_) => f.write_str("the client is too far behind"),
+            TrySendError::Full(_) => f.write_str("too many bytes are unsent"),
             TrySendError::Failed(error) => error.fmt(f),
         }
     }

@@ -186,7 +186,7 @@ impl Resumer {
             .post(WorkerCommand::Resume(self.id, Flow::Continue));
     }
 
-    /// The sink is asked for its answer at once, paused or not, as by [`Flow::Respond`].
+    /// Lets the sink respond at once, paused or not, as by [`Flow::Respond`].
     pub fn respond(&self) {
         self.handle
             .post(WorkerCommand::Resume(self.id, Flow::Respond));

@@ -106,7 +106,7 @@ impl BodyReader {
         }
     }
 
-    /// What the request can be answered with; `None` if its client is gone.
+    /// The responder of the request; `None` if its client has gone.
     fn responder(&self) -> Option<Responder> {
         let mut state = self.0.lock();
         state.enough = true;

@@ -19,7 +19,7 @@ use peregrine_protocol::ws::frame::FrameError;
 use std::io;
 use std::time::Duration;
 
-/// RFC 6455 section 7.4.1.
+/// The code for an internal error (RFC 6455 section 7.4.1).
 const GOING_AWAY: u16 = 1001;
 
 impl<P: WsHandlerRef, T: Transport> Driven<WsThreadState<P>> for WsConnection<P, T> {
@@ -30,7 +30,7 @@ impl<P: WsHandlerRef, T: Transport> Driven<WsThreadState<P>> for WsConnection<P,
         &mut self.link
     }
 
-    /// The handler is told, and gets what came behind the handshake.
+    /// Calls the first hook, and handles the bytes that arrived after the handshake.
     fn open(&mut self, id: ConnId, is_stopping: bool, shared: &mut WsThreadState<P>) -> Fate {
         let id = WsId::new(shared.index, id);
         self.peer.id = id;
@@ -41,7 +41,7 @@ impl<P: WsHandlerRef, T: Transport> Driven<WsThreadState<P>> for WsConnection<P,
         });
         match self.serve(None, shared) {
             Fate::Open | Fate::Again if is_stopping => match self.stop(shared) {
-                // What has arrived is read in the next turns, up to the client's close.
+                // Bytes that have arrived are read in the next turns, up to the close frame of the client.
                 Fate::Open => self.fate(),
                 fate => fate,
             },
@@ -66,7 +66,7 @@ impl<P: WsHandlerRef, T: Transport> Driven<WsThreadState<P>> for WsConnection<P,
         }
     }
 
-    /// Sends what waits, and goes on with what waited for that.
+    /// Sends the output, and continues with the steps that waited for room.
     fn flush(&mut self, shared: &mut WsThreadState<P>) -> Fate {
         self.dirty = false;
         if self.phase != WsPhase::Serving {
@@ -92,7 +92,7 @@ impl<P: WsHandlerRef, T: Transport> Driven<WsThreadState<P>> for WsConnection<P,
 
     fn interest(&mut self) -> Option<Interest> {
         match self.phase {
-            // It is flushed before the loop waits.
+            // The connection is flushed before the loop waits.
             _ if self.dirty => None,
             WsPhase::Ending => Some(Interest::Write),
             WsPhase::Serving if self.peer.ws.is_crowded() => Some(Interest::Write),
@@ -146,7 +146,7 @@ impl<P: WsHandlerRef, T: Transport> Driven<WsThreadState<P>> for WsConnection<P,
         if sent > 0 {
             shared.counters.bytes_written.add(sent);
         }
-        // What its hooks have published may come to it, too: then all leaves together.
+        // Messages that its hooks published may come to this connection too. Then all are sent together.
         if !shared.service.later.is_empty() && self.peer.ws.backlog() > 0 {
             self.flush_later(shared);
         }
@@ -171,8 +171,8 @@ impl<P: WsHandlerRef, T: Transport> Driven<WsThreadState<P>> for WsConnection<P,
         stall(self.link.charged(), moved, limit, now)
     }
 
-    /// Memory is short, and it has made no progress: closes, and says why where nothing waits for the
-    /// client before that.
+    /// Memory is short, and the connection has made no progress: closes it. It sends a close frame first, if
+    /// nothing is unsent before that.
     fn give_memory(&mut self, shared: &mut WsThreadState<P>) -> Fate {
         shared.counters.stalled_closed.add(1);
         if self.phase != WsPhase::Serving {
@@ -194,7 +194,7 @@ impl<P: WsHandlerRef, T: Transport> Driven<WsThreadState<P>> for WsConnection<P,
         self.over(false, shared)
     }
 
-    /// Gives back what it holds. It may have been cut.
+    /// Gives back its buffers. The server may have been aborted.
     fn close(mut self, shared: &mut WsThreadState<P>) {
         shared.handle.peers.leave(self.peer.id);
         if self.phase == WsPhase::Serving {
@@ -209,8 +209,8 @@ impl<P: WsHandlerRef, T: Transport> Driven<WsThreadState<P>> for WsConnection<P,
         drop_quietly(self.peer.conn);
     }
 
-    /// A panic has ended its turn: what it was at is thrown away, its buffers included, and its handler
-    /// is told of the end, if it was not before.
+    /// A panic has ended its turn: drops its unfinished work and its buffers, and calls the disconnect hook,
+    /// if that was not called before.
     #[cold]
     fn abandon(mut self, panic: &Panic, shared: &mut WsThreadState<P>) {
         shared.handle.peers.leave(self.peer.id);

@@ -25,26 +25,26 @@ use peregrine_protocol::ws::prepared::PreparedMessage;
 use std::io;
 use std::sync::Arc;
 
-/// A connection that others send to is flushed when this much waits, not only at the end of the
-/// wake-up: a client that takes it must not be taken for a slow one.
+/// A connection to which other threads send is flushed when this number of bytes is unsent, and not only at
+/// the end of the wake-up. Otherwise a client that reads fast could be treated as a slow one.
 const FLUSH: usize = 64 << 10;
 
-/// What the connections of one WebSocket thread share.
+/// State that the connections of one WebSocket thread share.
 pub(crate) struct WsThreadState<P> {
     pub(crate) service: WsService<P>,
     pub(crate) inputs: WsInputs,
     pub(crate) counters: Arc<WorkerCounters>,
     pub(crate) limits: Limits,
     pub(crate) tally: LocalUsage,
-    /// The thread as others see it, and its number.
+    /// The handle of the thread, and its number.
     pub(crate) handle: Arc<WsThreadHandle>,
     pub(crate) index: usize,
-    /// Connections that are to be flushed at the end of the wake-up.
+    /// Connections that have to be flushed at the end of the wake-up.
     pub(crate) dirty: Vec<ConnId>,
 }
 
 impl<P: WsHandlerRef> WsThreadState<P> {
-    /// Adds those that a publication is for. `all` adds all connections.
+    /// Adds the connections that a publication goes to. `all` adds all connections.
     pub(crate) fn receivers(
         &self,
         publication: &Publication,
@@ -60,7 +60,8 @@ impl<P: WsHandlerRef> WsThreadState<P> {
         }
     }
 
-    /// Publications had no room on their way here: those that were to miss nothing.
+    /// Publications for this thread were dropped: adds the connections that have to be closed because of
+    /// that.
     pub(crate) fn losers(&self, all: impl FnOnce(&mut Vec<ConnId>)) -> Vec<ConnId> {
         let missed = self.handle.take_missed();
         let topics = &self.service.topics;
@@ -81,26 +82,26 @@ impl<P: WsHandlerRef> WsThreadState<P> {
 pub(crate) struct WsConnection<P: WsHandlerRef, T> {
     link: Link<T>,
     peer: Peer<ConnOf<P>>,
-    /// A few bytes of an incomplete frame or message.
+    /// The first bytes of an incomplete frame or message, if they are few.
     stash: Option<Box<Stash>>,
-    /// More of them.
+    /// A larger buffer for them.
     input: Option<Box<WsInput>>,
     phase: WsPhase,
-    /// The last write took less than it was offered: no use in trying before the poller says so.
+    /// The last write took less than it was offered. The next write waits for the poller.
     full: bool,
-    /// It is in [`WsThreadState::dirty`].
+    /// Whether it is in [`WsThreadState::dirty`].
     dirty: bool,
-    /// More messages are in the input already; nothing is read before they are handled.
+    /// More messages are in the input already. Nothing is read before they are handled.
     busy: bool,
-    /// What others last saw of the backlog, as far as it can be counted here.
+    /// The backlog that was last published for other threads.
     shown: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum WsPhase {
-    /// Until it is over and the handler has been told.
+    /// Open, until the disconnect hook was called.
     Serving,
-    /// What is in the output goes out, then the connection ends.
+    /// The output is sent, then the connection ends.
     Ending,
     Lingering(Lingering),
 }
@@ -111,8 +112,8 @@ impl<P: WsHandlerRef, T: Transport> WsConnection<P, T> {
             mut moved,
             accepted,
         } = arrival;
-        // Messages are whole, and the largest should leave in one write: in pieces, an echo of 1 MiB
-        // costs twice as much.
+        // Messages are whole, and the largest should be sent in one write. In pieces, an echo of 1 MiB costs
+        // twice as much.
         moved
             .socket
             .stream
@@ -144,7 +145,7 @@ impl<P: WsHandlerRef, T: Transport> WsConnection<P, T> {
         &mut self.peer.conn
     }
 
-    /// Does what another thread has asked of it alone.
+    /// Carries out a command of another thread for this connection.
     pub(crate) fn obey(&mut self, command: WsCommand, shared: &mut WsThreadState<P>) -> Fate {
         let topics = &mut shared.service.topics;
         let id = self.peer.id.conn();
@@ -158,7 +159,7 @@ impl<P: WsHandlerRef, T: Transport> WsConnection<P, T> {
                 topics.unsubscribe(id, &topic);
             }
             WsCommand::Subscribe(..) => {}
-            // For more than one, or to be flushed with others.
+            // Sends a message that goes to several connections, or is flushed together with others.
             WsCommand::Send(..) | WsCommand::Publish(..) | WsCommand::Missed => {}
         }
         Fate::Open
@@ -175,7 +176,7 @@ impl<P: WsHandlerRef, T: Transport> WsConnection<P, T> {
         self.flush(shared)
     }
 
-    /// One read, and all that follows from what it has brought.
+    /// Reads once, and handles the bytes that arrived.
     fn read(&mut self, shared: &mut WsThreadState<P>) -> Fate {
         let mut input = self.take_input(shared);
         match self.link.read(input.space()) {
@@ -204,7 +205,7 @@ impl<P: WsHandlerRef, T: Transport> WsConnection<P, T> {
         })
     }
 
-    /// Handles what has arrived and sends what that brings, for as long as the client takes it.
+    /// Handles the messages that have arrived and sends the output, for as long as the socket has room.
     fn serve(&mut self, input: Option<Box<WsInput>>, shared: &mut WsThreadState<P>) -> Fate {
         let mut input = match input {
             Some(input) => Some(input),
@@ -220,7 +221,7 @@ impl<P: WsHandlerRef, T: Transport> WsConnection<P, T> {
                 shared.counters.ws_received.add(pumped.messages);
                 self.busy = pumped.is_late;
             }
-            // What the hooks have published comes to this one, too: then all leaves together.
+            // Messages that the hooks published come to this connection too. Then all are sent together.
             if !shared.service.later.is_empty() && !self.peer.ws.is_crowded() {
                 break;
             }
@@ -264,7 +265,7 @@ impl<P: WsHandlerRef, T: Transport> WsConnection<P, T> {
         }
     }
 
-    /// All connections hold too much: it does not get a larger buffer.
+    /// The memory budget is exceeded: the connection does not get a larger buffer.
     #[cold]
     fn refuse_memory(&mut self, input: &WsInput, shared: &mut WsThreadState<P>) {
         if input.needs_memory() && self.peer.ws.is_open() {
@@ -274,7 +275,7 @@ impl<P: WsHandlerRef, T: Transport> WsConnection<P, T> {
         }
     }
 
-    /// Sends what there is. The handler is told if the backlog has fallen, and may add to it.
+    /// Sends the output. Calls the hook for a backlog that has fallen, which may add messages.
     fn send(&mut self, shared: &mut WsThreadState<P>) -> io::Result<()> {
         while !self.full {
             let Some(output) = self.peer.ws.output() else {
@@ -298,7 +299,7 @@ impl<P: WsHandlerRef, T: Transport> WsConnection<P, T> {
         Ok(())
     }
 
-    /// Someone else sends to it. It is flushed at the end of the wake-up.
+    /// Another thread sends to this connection. It is flushed at the end of the wake-up.
     pub(crate) fn deliver(&mut self, message: &PreparedMessage, shared: &mut WsThreadState<P>) {
         let waits = self.peer.ws.backlog();
         let flush = match shared.service.kit.short {
@@ -306,7 +307,7 @@ impl<P: WsHandlerRef, T: Transport> WsConnection<P, T> {
             false => FLUSH,
         };
         if waits > 0 && waits + message.frame_len() > flush && !self.full {
-            // It fails again at the end of the wake-up, where it can be seen to.
+            // The write fails again at the end of the wake-up, where the error is handled.
             let _ = self.send(shared);
         }
         let service = &mut shared.service;
@@ -321,13 +322,13 @@ impl<P: WsHandlerRef, T: Transport> WsConnection<P, T> {
         }
     }
 
-    /// A message for it was dropped: by its policy that may be the end.
+    /// A message for it was dropped. By its policy, this may close the connection.
     pub(crate) fn lose(&mut self, shared: &mut WsThreadState<P>) -> Fate {
         self.peer.ws.lose();
         self.flush(shared)
     }
 
-    /// Of the message under way.
+    /// The bytes of the incomplete message.
     fn meter(&self) -> Option<RateMeter> {
         match (&self.input, &self.stash) {
             (Some(input), _) => input.meter(),
@@ -335,11 +336,11 @@ impl<P: WsHandlerRef, T: Transport> WsConnection<P, T> {
         }
     }
 
-    /// Reading or writing has failed.
+    /// A read or a write has failed.
     fn broken(&mut self, error: io::Error, shared: &mut WsThreadState<P>) -> Fate {
         if self.phase == WsPhase::Serving {
             shared.counters.connection_errors.add(1);
-            // After the close frames, a reset is as good an end as any.
+            // After the close frames a reset is a normal end.
             let why = match self.peer.ws.ended() {
                 Some(end) => Disconnect::new(end),
                 None => Disconnect::Io(error),
@@ -357,7 +358,7 @@ impl<P: WsHandlerRef, T: Transport> WsConnection<P, T> {
             .disconnect(&mut self.peer, &mut self.link.socket, why);
     }
 
-    /// If the connection is over: calls the handler, and sends what the client is still to read.
+    /// If the connection is over: calls the disconnect hook, and sends the rest of the output.
     fn over(&mut self, unread: bool, shared: &mut WsThreadState<P>) -> Fate {
         let Some(end) = self.peer.ws.ended().cloned() else {
             return Fate::Open;
@@ -378,9 +379,9 @@ impl<P: WsHandlerRef, T: Transport> WsConnection<P, T> {
                     _ => fate,
                 }
             }
-            // It has had its time.
+            // The time to linger has passed.
             End::CloseTimeout => Fate::Closed,
-            // Or the system would keep what is unsent for as long as the client wants it to.
+            // Otherwise the system would keep the unsent bytes for as long as the client wants.
             End::Backlog | End::Silent | End::WriteTimeout | End::Overloaded => {
                 self.link.socket.stream.reset();
                 Fate::Closed
@@ -388,13 +389,13 @@ impl<P: WsHandlerRef, T: Transport> WsConnection<P, T> {
         }
     }
 
-    /// Sends the rest, then closes, or gives the client time to read it: a close while it still
-    /// sends would be a reset, and it might never see the close frame.
+    /// Sends the rest, then closes or lingers. A close while the client still sends would be a reset, and the
+    /// client might never see the close frame.
     fn finish(&mut self, shared: &mut WsThreadState<P>) -> Fate {
         if self.send(shared).is_err() {
             return Fate::Closed;
         }
-        // A connection that lingers goes on lingering, whatever other threads send to it meanwhile.
+        // A connection that lingers continues to linger, whatever other threads send to it.
         if self.peer.ws.output().is_some() || matches!(self.phase, WsPhase::Lingering { .. }) {
             return Fate::Open;
         }
@@ -440,8 +441,8 @@ mod tests {
         fn handle_ws_frame(&self, _: &mut Ws<'_, ()>, _: Message<'_>) {}
     }
 
-    /// What a connection costs while it is idle, beside 8 bytes in the slab, its seat, and what its
-    /// handler keeps for it.
+    /// The memory of an idle connection, beside 8 bytes in the slab, its row in the peer table, and the state
+    /// of its handler.
     #[test]
     #[cfg(target_pointer_width = "64")]
     fn an_idle_connection_is_small() {
