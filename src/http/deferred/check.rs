@@ -292,7 +292,10 @@ fn judge(given: &Given, answers: &Answers, is_closed: bool, stopped: bool) {
     let count = answers.len();
     for (i, (answer, is_complete)) in answers.iter().enumerate() {
         let is_last = i + 1 == count;
-        assert!(*is_complete || is_last, "bytes after an incomplete response");
+        assert!(
+            *is_complete || is_last,
+            "bytes after an incomplete response"
+        );
         let Some(number) = answer.field("number") else {
             // A refusal, or the 503 of a response that did not come.
             assert!(is_last && is_closed && answer.status >= 400, "{answer:?}");
