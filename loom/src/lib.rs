@@ -141,7 +141,7 @@ pub fn a_worker_that_posts_looks_before_it_sleeps() {
 }
 
 /// A worker that ends leaves nothing behind in its mailbox, whoever posts meanwhile.
-pub fn a_closed_door_keeps_nothing() {
+pub fn a_closed_handle_keeps_nothing() {
     check(|| {
         let worker = Worker::new();
         let makers = [1, 2].map(|item| {

@@ -11,8 +11,8 @@ fn a_worker_that_posts_looks_before_it_sleeps() {
 }
 
 #[test]
-fn a_closed_door_keeps_nothing() {
-    peregrine_loom::a_closed_door_keeps_nothing();
+fn a_closed_handle_keeps_nothing() {
+    peregrine_loom::a_closed_handle_keeps_nothing();
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The state of a connection that other threads can read: whether it is open, and its backlog.
+//! What other threads can read of a connection: is it open, and its backlog.
 
 use super::id::WsId;
 use crate::shared::id::Slot;
