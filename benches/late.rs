@@ -76,10 +76,7 @@ fn round(addr: SocketAddr, slow: Option<&'static str>) -> Vec<Duration> {
 }
 
 fn main() -> std::io::Result<()> {
-    let config = Config {
-        workers: 1,
-        ..Config::default()
-    };
+    let config = Config::default().workers(1);
     let server = Server::new(from_fn(handle)).config(config);
     let server = server.bind("127.0.0.1:0").start()?;
     let addr = server.local_addr().expect("a TCP address");

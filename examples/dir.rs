@@ -36,11 +36,9 @@ fn main() -> io::Result<()> {
         }
         Ok(())
     });
-    let dir_config = DirConfig {
-        list,
-        spa: spa.then(|| "index.html".to_owned()),
-        ..DirConfig::default()
-    };
+    let dir_config = DirConfig::default()
+        .list(list)
+        .spa(spa.then_some("index.html"));
     let files = DirServer::with_config(&path, dir_config).unwrap_or_else(|error| {
         eprintln!("cannot serve {error}");
         std::process::exit(1);

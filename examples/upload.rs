@@ -108,11 +108,9 @@ impl Body {
     }
 
     fn form(folder: &Arc<PathBuf>, req: &Request<'_>, limit: u64) -> Result<Body, Failure> {
-        let limits = MultipartLimits {
-            file_bytes: limit,
-            total_bytes: limit,
-            ..MultipartLimits::default()
-        };
+        let limits = MultipartLimits::default()
+            .file_bytes(limit)
+            .total_bytes(limit);
         let content_type = req.content_type().unwrap_or_default();
         let multipart = Multipart::new(content_type, limits)?;
         let files = Files {

@@ -134,17 +134,17 @@ fn main() -> std::io::Result<()> {
         online: AtomicU64::new(0),
         answered: AtomicU64::new(0),
         guests: AtomicU64::new(0),
-        echo: Arc::new(WsLimits {
-            message_bytes: large,
-            frame_bytes: large,
-            fragments: 1 << 20,
-            // Test suites and load generators send as fast as possible.
-            messages: u32::MAX,
-            control_frames: 10_000,
-            backlog_bytes: 2 * large,
-            backlog_policy: BacklogPolicy::Close,
-            ..WsLimits::default()
-        }),
+        echo: Arc::new(
+            WsLimits::default()
+                .message_bytes(large)
+                .frame_bytes(large)
+                .fragments(1 << 20)
+                // Test suites and load generators send as fast as possible.
+                .messages(u32::MAX)
+                .control_frames(10_000)
+                .backlog_bytes(2 * large)
+                .backlog_policy(BacklogPolicy::Close),
+        ),
     };
     let server = Server::new(chat).websocket();
     common::wait(server.config(args.private_config()).bind(args.addr).start())

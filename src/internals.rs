@@ -26,7 +26,7 @@ impl Default for Answers {
             ThreadPool::new(size, || {}),
             Arc::new(MemoryBudget::new(usize::MAX)),
         );
-        let handle = WorkerHandle::new(&Limits::default(), pool, budget, || {});
+        let handle = WorkerHandle::new(&Limits::default(), 0, pool, budget, || {});
         let recorder = ResponseRecorder::new(Some("peregrine"), Arc::new(handle));
         Answers(recorder, Output::default())
     }

@@ -69,7 +69,7 @@ struct Workers {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TimerError {
-    /// The worker has [`Limits::timers_per_worker`](crate::Limits::timers_per_worker) pending calls. Before
+    /// The worker has [`Config::timers_per_worker`](crate::Config::timers_per_worker) pending calls. Before
     /// the start of the server the limit is 1,024.
     Full,
     /// The server has stopped.

@@ -112,11 +112,9 @@ fn files(scratch: &scratch::Scratch) -> peregrine::files::DirServer {
     scratch.write("small", [b's'; 6150]);
     scratch.write("middle", [b'm'; 20_000]);
     scratch.write("large", [b'l'; 100_000]);
-    let config = peregrine::files::DirConfig {
-        prefix: "/files".to_owned(),
-        recheck: support::NEVER,
-        ..peregrine::files::DirConfig::default()
-    };
+    let config = peregrine::files::DirConfig::default()
+        .prefix("/files")
+        .recheck(support::NEVER);
     peregrine::files::DirServer::with_config(scratch.root(), config).expect("a folder")
 }
 

@@ -88,11 +88,7 @@ fn check(name: &str, addr: SocketAddr, connect: fn(SocketAddr) -> Client, most: 
 
 #[test]
 fn an_idle_connection_takes_little_memory() {
-    let config = Config {
-        workers: 1,
-        ws_threads: 1,
-        ..Config::default()
-    };
+    let config = Config::default().workers(1).ws_threads(1);
     let server = Server::new(App).websocket().config(config);
     let server = server.bind("127.0.0.1:0").start().expect("a server");
     let addr = server.local_addr().expect("a TCP address");

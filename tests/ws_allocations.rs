@@ -146,15 +146,10 @@ fn a_warm_websocket_thread_does_not_allocate() {
     let app = App {
         news: PreparedMessage::new(&NEWS[..]),
     };
-    let config = Config {
-        workers: 1,
-        ws_threads: 1,
-        ws_limits: WsLimits {
-            messages: u32::MAX,
-            ..WsLimits::default()
-        },
-        ..Config::default()
-    };
+    let config = Config::default()
+        .workers(1)
+        .ws_threads(1)
+        .ws_limits(WsLimits::default().messages(u32::MAX));
     let server = Server::new(app).websocket().config(config);
     let server = server.bind("127.0.0.1:0").start().expect("a server");
     let addr = server.local_addr().expect("a TCP address");

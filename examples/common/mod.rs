@@ -1,6 +1,7 @@
 //! Code of all examples: options, and running a server that prints a line at its start and at its end.
 
 use lexopt::prelude::*;
+use peregrine::config::AcceptThreads;
 use peregrine::server::Running;
 use peregrine::{Config, Done, Handler, Response, Server};
 use std::ffi::OsString;
@@ -111,14 +112,18 @@ impl Args {
 
     /// The default settings of the library, changed by the command line.
     pub(crate) fn config(&self) -> Config {
-        let config = Config::default();
-        Config {
-            workers: self.workers.unwrap_or(config.workers),
-            accept_threads: self.accept_threads.or(config.accept_threads),
-            #[cfg(feature = "websocket")]
-            ws_threads: self.ws_threads.unwrap_or(config.ws_threads),
-            ..config
+        let mut config = Config::default();
+        config.workers = self.workers.unwrap_or(config.workers);
+        config.accept_threads = match self.accept_threads {
+            None => AcceptThreads::Auto,
+            Some(0) => AcceptThreads::Workers,
+            Some(n) => AcceptThreads::Dedicated(n),
+        };
+        #[cfg(feature = "websocket")]
+        if let Some(n) = self.ws_threads {
+            config.ws_threads = n;
         }
+        config
     }
 }
 
@@ -132,10 +137,9 @@ impl Args {
             IpAddr::V4(ip) => ip.to_string(),
             IpAddr::V6(ip) => format!("[{ip}]"),
         };
-        let hosts = names.into_iter().chain([own]).collect();
-        Config {
-            allowed_hosts: self.addr.ip().is_loopback().then_some(hosts),
-            ..self.config()
+        match self.addr.ip().is_loopback() {
+            true => self.config().allowed_hosts(names.into_iter().chain([own])),
+            false => self.config(),
         }
     }
 }

@@ -17,297 +17,321 @@ use std::time::Duration;
 #[cfg(feature = "websocket")]
 use ws_origins::WsOrigins;
 
-/// Threads, sockets and limits of a server.
-///
-/// ```
-/// use peregrine::Config;
-///
-/// let config = Config { workers: 2, ..Config::default() };
-/// assert!(config.keep_alive);
-/// ```
-///
-/// # Limits
-///
-/// Every limit is on by default. A limit is a number or a duration. Zero is the tightest value. The largest
-/// value, `usize::MAX` or `Duration::MAX`, means no limit.
-///
-/// The fields of `Config` apply to the whole server. [`Limits`] apply to each connection, or to each worker
-/// where the name says so. `WsLimits` apply to each WebSocket or to each WebSocket thread. `DirConfig`
-/// applies to each `DirServer` and `FileServer`. `MultipartLimits` apply to each form; the handler decides what
-/// the client sees, and `UploadError::status` suggests a status.
-///
-/// The server checks times once a second. So a timeout may come up to two seconds late, and never early.
-/// Nothing is allocated for a length that was only announced.
-///
-/// | limit | default | unit | the client sees | shown by |
-/// |---|---|---|---|---|
-/// | [`Config::connections`] | 65,536 | open connections, WebSockets included | connections idle for longest: close; if none is idle, new connections: 503, close or wait | `connections::the_longest_idle_make_room` |
-/// | [`Config::connections_per_address`] | a 16th of `connections`, at least 16: 4,096 | open connections of one IPv4 address or IPv6 /64 | 503, `Retry-After: 1`, or close | `places::one_address_has_so_many` |
-/// | [`Config::buffered_bytes`] | 536,870,912 | bytes in buffers of all connections | new requests: 503, `Retry-After: 1`, close; WebSocket messages: close 1013 | `budget::above_the_budget_what_is_new_is_refused` |
-/// | [`Config::backlog`] | 4,096 | connections that wait to be accepted | no connection until others are accepted | `limits::the_backlog_is_bounded` |
-/// | [`Config::stop_timeout`] | 10 s | from the beginning of a stop | close | `stop::what_does_not_end_is_cut_at_the_deadline` |
-/// | [`Config::allowed_hosts`] | any | host names that the server accepts | 421, close | `worn_out::other_names_are_not_answered_to` |
-/// | [`Config::pool_threads`] | 4 per CPU, at least 8 | offloaded requests that run at the same time | its response comes later | `offload::what_the_pool_has_no_room_for_is_503` |
-/// | [`Config::pool_queue`] | 1,024 | offloaded requests that wait for a thread | 503, `Retry-After: 1` | `offload::what_the_pool_has_no_room_for_is_503` |
-/// | [`Limits::head_bytes`] | 16,384 | bytes of request line and header fields | 431, close | `cases::every_case_in_every_way` |
-/// | [`Limits::target_bytes`] | 8,192 | bytes of the request target | 414, close | `cases::every_case_in_every_way` |
-/// | [`Limits::header_fields`] | 100 | fields of a head, or of trailers | 431, close | `cases::every_case_in_every_way` |
-/// | [`Limits::body_bytes`] | 1,048,576 | bytes of a decoded body | 413 before the body is read, close | `cases::every_case_in_every_way` |
-/// | [`Limits::chunk_extension_bytes`] | 4,096 | bytes of chunk extensions in a body | 400, close | `cases::every_case_in_every_way` |
-/// | [`Limits::requests_per_turn`] | 64 | pipelined requests handled before other connections get their turn | nothing | `pipelining::batches_that_fill_a_turn_exactly` |
-/// | [`Limits::turn_time`] | 1 ms | for the pipelined requests, messages or drawn pieces of one connection, before other connections get their turn | nothing | `turns::slow_requests_let_others_in` |
-/// | [`Limits::output_bytes`] | 262,144 | unsent bytes above which no further request is handled, and no further piece of a streamed response is accepted | its requests wait | `pipelining::answers_above_the_output_limit_one_after_another` |
-/// | [`Limits::output_files`] | 8 | files that wait to be sent, from which on no further request is handled | its requests wait | `turns::files_that_wait_are_few` |
-/// | [`Limits::requests_per_connection`] | 10,000,000 | requests that a connection serves | `Connection: close` in the last response | `worn_out::the_last_of_so_many_requests_says_so` |
-/// | [`Limits::connection_age`] | 3,600 s | from the accept; a request that begins later is the last one | `Connection: close` in the next response | `worn_out::an_old_connection_ends_with_an_answer` |
-/// | [`Limits::head_timeout`] | 10 s | from the first byte of a head to its last byte | 408, close | `slow::half_a_head_gets_408` |
-/// | [`Limits::idle_timeout`] | 75 s | without a request | close | `slow::an_idle_connection_is_closed_without_a_word` |
-/// | [`Limits::body_grace`] | 10 s | before `body_rate` applies | nothing | `cases::a_body_slower_than_its_rate_is_cut` |
-/// | [`Limits::body_rate`] | 1,000 | bytes a second that the client must send of a body | 408, close | `slow::a_body_that_stalls_gets_408` |
-/// | [`Limits::response_timeout`] | 300 s | without a byte of a deferred or streamed response | 503, or an incomplete body; close | `late::answers_that_take_too_long_are_503` |
-/// | [`Limits::write_timeout`] | 30 s | in which the client takes no byte of its response | close | `slow::a_client_that_never_reads_is_cut` |
-/// | [`Limits::write_grace`] | 10 s | before `write_rate` applies | nothing | `slow::a_client_that_takes_too_little_is_cut` |
-/// | [`Limits::write_rate`] | 240 | bytes a second that the client must take of a response that is ready | close | `slow::a_client_that_takes_too_little_is_cut` |
-/// | [`Limits::stall_timeout`] | 2 s | without 512 bytes of progress, while memory is short, for a connection that holds more than 16 KiB | 503, `Retry-After: 1`, or a reset; close; 1013 | `budget::those_without_progress_make_room` |
-/// | [`Limits::linger_timeout`] | 2 s | in which a refused client may finish sending | close | `slow::lingering_ends_after_its_time` |
-/// | [`Limits::linger_bytes`] | 262,144 | bytes that are read and dropped in that time | nothing; its writes wait | `slow::lingering_reads_so_many_bytes` |
-/// | [`Limits::stop_grace`] | 1 s | without a request, after the server has begun to stop | close; a request in that time gets a response with `Connection: close` | `stop::an_idle_connection_may_ask_once_more` |
-/// | [`Limits::timers_per_worker`] | 65,536 | pending calls of [`Timers`](crate::timers::Timers) | nothing; the caller gets an error | `timers::timers_are_limited_and_dropped_at_the_end` |
-/// | `Config::ws_origins` | `Same` | pages that may open WebSockets | 403 | `ws_handshake::pages_of_other_sites_are_refused` |
-/// | `WsLimits::message_bytes` | 1,048,576 | bytes of a message, decompressed | close 1009 | `ws_protocol::what_is_wrong_is_said` |
-/// | `WsLimits::frame_bytes` | 1,048,576 | bytes of a frame | close 1009 | `ws_protocol::what_is_wrong_is_said` |
-/// | `WsLimits::fragments` | 4,096 | frames of one message | close 1008 | `ws_protocol::what_is_wrong_is_said` |
-/// | `WsLimits::message_grace` | 10 s | before `message_rate` applies | nothing | `ws_rates::a_message_under_way_has_a_least_rate` |
-/// | `WsLimits::message_rate` | 1,000 | bytes a second that the client must send of a message that it has begun | close 1008 | `ws_rates::a_message_under_way_has_a_least_rate` |
-/// | `WsLimits::messages` | 1,000 | messages in a second, on average; ten times as many at once | close 1008 | `ws_rates::so_many_messages_a_second` |
-/// | `WsLimits::control_frames` | 100 | pings and pongs in a second | close 1008 | `ws_protocol::what_is_wrong_is_said` |
-/// | `WsLimits::backlog_bytes` | 2,097,152 | unsent bytes | the effect of `backlog_policy` | `ws_protocol::backlogs_by_policy` |
-/// | `WsLimits::backlog_policy` | `Close` | a message that does not fit | close, or missing messages | `ws_backlog::drop_newest_keeps_what_fits_from_the_beginning` |
-/// | `WsLimits::backlog_mark` | 262,144 | unsent bytes above which nothing more is read | its messages wait | `ws_protocol::backlogs_by_policy` |
-/// | `WsLimits::topics` | 64 | topics of a connection | nothing; `subscribe` reports it | `limits::a_connection_has_so_many_topics` |
-/// | `WsLimits::topic_bytes` | 256 | bytes of the name of a topic | nothing; `subscribe` reports it | `limits::a_connection_has_so_many_topics` |
-/// | `WsLimits::idle_timeout` | 60 s | without a byte from the client | ping | `ws_protocol::who_does_not_answer_is_cut` |
-/// | `WsLimits::pong_timeout` | 20 s | from that ping to any byte | close | `ws_protocol::who_does_not_answer_is_cut` |
-/// | `WsLimits::close_timeout` | 5 s | from the close frame of the server to that of the client | close | `ws_protocol::who_does_not_answer_is_cut` |
-/// | `WsLimits::write_timeout` | 30 s | in which the client takes no byte of its messages | close | `ws_protocol::who_does_not_answer_is_cut` |
-/// | `WsLimits::write_grace` | 10 s | before `write_rate` applies | nothing | `ws::connection::deadline::a_backlog_is_taken_at_a_least_rate` |
-/// | `WsLimits::write_rate` | 240 | bytes a second that the client must take of its messages | close | `ws::connection::deadline::a_backlog_is_taken_at_a_least_rate` |
-/// | `WsLimits::connections_per_thread` | 65,536 | WebSockets of one thread | 503 | `ws_sockets::a_full_server_says_503` |
-/// | `WsLimits::mailbox_bytes` | 16,777,216 | bytes on their way to one thread | the effect of `backlog_policy`; `Hub` reports `Full` | `websocket::hub::mailboxes_and_backlogs_are_bounded` |
-/// | `DirConfig::list_entries` | 2,000 | entries of a folder that are read for a list | a list with a note that there is more | `dir_lists::a_list_has_so_many_entries` |
-/// | `DirConfig::hot_file_bytes` | 65,536 | bytes of a file that is kept in memory | nothing | `dir_large::a_huge_file_streams_in_little_memory` |
-/// | `DirConfig::hot_bytes` | 67,108,864 | bytes of all files and lists that are kept in memory | nothing | `files::cache::the_budget_holds_whatever_comes` |
-/// | `DirConfig::open_files` | 256 | files that are kept open, in a quarter of the descriptors at most | nothing | `dir_descriptors::a_quarter_of_the_descriptors_is_for_cached_files` |
-/// | `DirConfig::max_ranges` | 16 | ranges of one request | the whole file | `dir_cases::a_file_in_memory` |
-/// | `EventLimits::topics` | 64 | topics of a stream of events | its stream ends | `event_hub::a_page_has_so_many_topics` |
-/// | `EventLimits::topic_bytes` | 256 | bytes of the name of a topic | its stream ends | `event_hub::a_page_has_so_many_topics` |
-/// | `MultipartLimits::parts` | 128 | parts: fields and files | 413 | `forms::multipart::tests::limits_are_exact` |
-/// | `MultipartLimits::header_bytes` | 8,192 | bytes of the header lines of a part, and of the preamble before the first part | 413; 400 for the preamble | `forms::multipart::tests::limits_are_exact` |
-/// | `MultipartLimits::text_bytes` | 65,536 | bytes of a field that is no file | 413 | `forms::multipart::tests::limits_are_exact` |
-/// | `MultipartLimits::memory_bytes` | 1,048,576 | bytes of all header lines and all fields that are no files | 413 | `forms::multipart::tests::limits_are_exact` |
-/// | `MultipartLimits::file_bytes` | 33,554,432 | bytes of a file | 413 | `forms::multipart::tests::limits_are_exact` |
-/// | `MultipartLimits::total_bytes` | 67,108,864 | bytes of the whole form | 413 | `forms::multipart::tests::limits_are_exact` |
-///
-/// The last column names a test by its file and function, in `tests/it` or `src`. A test checks this table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Config {
-    /// Number of threads that serve HTTP connections, at least 1.
-    ///
-    /// Default: one per CPU that the process may use. The CPU affinity of the process counts. On Linux the
-    /// CPU quota of its control groups (of containers) counts too, rounded down.
-    pub workers: usize,
-    /// Number of threads that only accept connections and hand them to the workers, by [`Config::balance`].
-    ///
-    /// With more than one, each has its own `SO_REUSEPORT` listener where the system balances between such
-    /// listeners (Linux, FreeBSD). Elsewhere they share one listener.
-    ///
-    /// 0: every worker accepts its own connections, from its own listener on those systems. This costs least
-    /// for short connections, because nothing is handed over. But the system balances by address, so a few
-    /// long connections may all be on one worker.
-    ///
-    /// Default (`None`): 1, or 0 if there is only one worker.
-    pub accept_threads: Option<usize>,
-    /// How accept threads choose a worker. Default: [`Balance::LeastConnections`].
-    pub balance: Balance,
-    /// Binds worker `i` to CPU `i` of those that the process may use, modulo their number. Linux only; it has
-    /// no effect elsewhere. Default: false.
-    pub cpu_affinity: bool,
-    /// Stack of each thread in bytes, from 131,072 to 1,073,741,824. Default (`None`): that of Rust's
-    /// standard library, 2 MiB.
-    pub stack_size: Option<usize>,
-    /// Sends small responses at once instead of waiting for more data (`TCP_NODELAY`). Default: true.
-    pub tcp_nodelay: bool,
-    /// Number of connections that may wait to be accepted. The system may lower it. Default: 4,096.
-    pub backlog: i32,
-    /// Number of connections that may be open at the same time, HTTP and WebSockets of all threads together;
-    /// at least 1. Default: 65,536.
-    ///
-    /// When all places are taken and one more connection comes, the workers close idle connections: a 32nd of
-    /// all, at most 256. Each worker closes its own connections that have been idle for longest. A connection
-    /// is idle if no request has begun and there is nothing to read, and if it has served a request or is a
-    /// second old. A WebSocket is never idle in this sense; its limit is `WsLimits::idle_timeout`.
-    ///
-    /// If no connection is idle, new ones are turned away, up to 20 a second for each thread that accepts. A
-    /// new connection gets `503` with `Retry-After: 1` if its request has arrived, and is closed if not. The
-    /// others wait in the backlog.
-    ///
-    /// WebSockets and streams of events ([`Response::events`](crate::Response::events)) last as long as the
-    /// client wants. They may take seven eighths of the places. A further one gets `503` with `Retry-After:
-    /// 1`. So an eighth of the places is always left for requests.
-    ///
-    /// The system may allow the process fewer descriptors (`ulimit -n`) than this limit needs. Then the same
-    /// happens at that number. See [`Config::raise_descriptors`].
-    pub connections: usize,
-    /// Number of connections that one IPv4 address, or one IPv6 network of 64 bits, may have open at the same
-    /// time, HTTP and WebSockets together.
-    ///
-    /// Further connections are turned away as described at [`Config::connections`], but at once and without a
-    /// limit per second. [`Counters::turned_away_by_address`](crate::metrics::Counters::turned_away_by_address) counts
-    /// them. Connections over Unix sockets and from [`Config::trusted_proxies`] are not counted. 0: only
-    /// those connections are accepted.
-    ///
-    /// Default (`None`): a 16th of `connections`, at least 16; 4,096 with the default of `connections`. Many
-    /// clients may share one address, for example an office or all users of a mobile network.
-    pub connections_per_address: Option<usize>,
-    /// Networks whose connections [`Config::connections_per_address`] does not count.
-    ///
-    /// They are for proxies, which bring the connections of many clients from one address. Add the address of
-    /// a proxy on another machine. The setting has no other effect: `X-Forwarded-For` and similar fields are
-    /// not read.
-    ///
-    /// Default: [`IpNetwork::LOOPBACK`]. In a list without it, connections from the loopback count too.
+peregrine_protocol::settings! {
+    /// Threads, sockets and limits of a server.
     ///
     /// ```
     /// use peregrine::Config;
-    /// use peregrine::config::IpNetwork;
     ///
-    /// let mut config = Config::default();
-    /// config.trusted_proxies.push("10.1.0.0/16".parse()?);
-    /// assert!(config.trusted_proxies.starts_with(&IpNetwork::LOOPBACK));
-    /// # Ok::<(), peregrine::config::IpNetworkError>(())
-    /// ```
-    pub trusted_proxies: Vec<IpNetwork>,
-    /// Whether the start of the server raises the limit of descriptors of the process to what `connections`
-    /// and the threads need.
-    ///
-    /// It raises the soft limit, up to the hard limit (`ulimit -Hn`). A child process inherits the new limit.
-    /// If this is off, or the hard limit is too low, the start logs a warning, and
-    /// [`Running::connections_that_fit`](crate::server::Running::connections_that_fit) returns the number of
-    /// connections that fit.
-    ///
-    /// Default: false, because the limit applies to the whole process. Windows has no such limit.
-    pub raise_descriptors: bool,
-    /// Bytes of memory that all connections together may hold in buffers between their turns. Default: 512
-    /// MiB.
-    ///
-    /// These buffers hold incomplete requests, unsent responses and messages, and copies for
-    /// [`Response::offload`](crate::Response::offload), [`BodyReader`](crate::body::BodyReader) and
-    /// [`AccessLog`](crate::access_log::AccessLog).
-    ///
-    /// Above the limit:
-    ///
-    /// - New requests and new WebSockets get `503` with `Retry-After: 1`, and the connection is closed. The
-    ///   same holds for a request that needs a larger buffer to go on.
-    /// - A WebSocket message that needs a larger buffer is refused with a close frame 1013.
-    /// - A message to a client that has more than 16 KiB waiting does not fit (`WsLimits::backlog_policy`).
-    /// - Everything else goes on. When an eighth of the limit is free again, new requests are accepted again.
-    ///
-    /// From fifteen sixteenths of the limit on, connections that hold memory without progress are closed
-    /// ([`Limits::stall_timeout`]).
-    ///
-    /// What counts:
-    ///
-    /// - A request holds 19 KiB until its head is complete. After that it holds up to twice the size of head
-    ///   and body.
-    /// - A response holds its unsent bytes.
-    /// - A WebSocket holds twice the bytes that have arrived of its message, at least 8 KiB, if more than 4
-    ///   KiB have arrived.
-    /// - A topic holds its name and about 128 bytes.
-    /// - A payload that responses share as an `Arc<[u8]>` belongs to the program and does not count. For a
-    ///   single response use a `Vec<u8>`, which counts.
-    ///
-    /// [`Stats::buffered_bytes`](crate::metrics::Stats::buffered_bytes) returns the bytes that are held now. The
-    /// default is half of the memory of a small machine. It is enough for 28,000 clients that send a head
-    /// slowly, or for 256 of the largest bodies.
-    pub buffered_bytes: usize,
-    /// Whether a connection may serve more than one request (RFC 9112 section 9.3). Default: true.
-    pub keep_alive: bool,
-    /// Host names that the server accepts. Default (`None`): any.
-    ///
-    /// A name with a port accepts this port only; a name without a port accepts any port. Examples:
-    /// `example.com`, `example.com:8080`, `127.0.0.1`, `[::1]`. A request for another host
-    /// ([`Request::host`]), or without a host, gets 421, and the connection is closed. This happens before
-    /// the body is read and before a handler is called.
-    ///
-    /// Set it for a server on a loopback or private address that a browser can reach. Any web page can point
-    /// its own host name at such an address (DNS rebinding), and could then read the responses.
-    ///
-    /// ```
-    /// let config = peregrine::Config {
-    ///     allowed_hosts: Some(vec!["localhost".into(), "127.0.0.1".into(), "[::1]".into()]),
-    ///     ..Default::default()
-    /// };
-    /// # let server = peregrine::Server::from_fn(|_, res| res.text("hi")).config(config);
-    /// # drop(server.bind("127.0.0.1:0").start().expect("a server"));
+    /// let config = Config::default().workers(2);
+    /// assert!(config.keep_alive);
     /// ```
     ///
-    /// [`Request::host`]: crate::Request::host
-    pub allowed_hosts: Option<Vec<String>>,
-    /// Value of the `Server` field of responses: visible ASCII and spaces. `None` omits the field. Default:
-    /// `peregrine`.
-    pub server_name: Option<String>,
-    /// How long a stop waits for requests that are being read or handled. Default: 10 s.
-    pub stop_timeout: Duration,
-    /// Number of threads that run the handlers of [`Response::offload`](crate::Response::offload), for all
-    /// workers together.
+    /// # Limits
     ///
-    /// Each thread starts when it is first needed. So a server that never offloads starts none. 0: every
-    /// offloaded request gets 503. Default: 4 per CPU that the process may use, at least 8, because such
-    /// handlers are expected to wait.
-    pub pool_threads: usize,
-    /// Number of offloaded requests that may wait for a thread. A further one gets 503.
+    /// Every limit is on by default. A limit is a number or a duration. Zero is the tightest value. The largest
+    /// value, `usize::MAX` or `Duration::MAX`, means no limit.
     ///
-    /// Each holds a copy of its request, of at most [`Limits::head_bytes`] and [`Limits::body_bytes`].
-    /// Default: 1,024.
-    pub pool_queue: usize,
-    /// Which share of the turns is timed: one in so many, chosen at random. Default: 64.
+    /// The fields of `Config` apply to the whole server. [`Limits`] apply to each connection. `WsLimits`
+    /// apply to each WebSocket. `DirConfig` applies to each `DirServer` and `FileServer`. `MultipartLimits` apply to
+    /// each form; the handler decides what the client sees, and `UploadError::status` suggests a status.
     ///
-    /// A turn is the work between two waits for events. In a timed turn the calls of the handler are timed
-    /// too. The results are [`Counters::turn_nanos`](crate::metrics::Counters::turn_nanos) and
-    /// [`Counters::handler_nanos`](crate::metrics::Counters::handler_nanos). 1: every turn is timed, which costs two
-    /// more reads of the clock for each request and one for each turn. 0: no turn is timed.
-    pub timed_one_in: u32,
-    /// Limits of each HTTP connection.
-    pub limits: Limits,
-    /// Number of threads for WebSocket connections, 1 to 256. A server without [`Server::websocket`] starts
-    /// none. Default: one per CPU that the process may use, at most 256.
+    /// The server checks times once a second. So a timeout may come up to two seconds late, and never early.
+    /// Nothing is allocated for a length that was only announced.
     ///
-    /// [`Server::websocket`]: crate::Server::websocket
-    #[cfg(feature = "websocket")]
-    pub ws_threads: usize,
-    /// Which pages may open WebSockets. Default: [`WsOrigins::Same`], those of the server itself.
+    /// | limit | default | unit | the client sees | shown by |
+    /// |---|---|---|---|---|
+    /// | [`Config::connections`] | 65,536 | open connections, WebSockets included | connections idle for longest: close; if none is idle, new connections: 503, close or wait | `connections::the_longest_idle_make_room` |
+    /// | [`Config::connections_per_address`] | a 16th of `connections`, at least 16: 4,096 | open connections of one IPv4 address or IPv6 /64 | 503, `Retry-After: 1`, or close | `places::one_address_has_so_many` |
+    /// | [`Config::buffered_bytes`] | 536,870,912 | bytes in buffers of all connections | new requests: 503, `Retry-After: 1`, close; WebSocket messages: close 1013 | `budget::above_the_budget_what_is_new_is_refused` |
+    /// | [`Config::backlog`] | 4,096 | connections that wait to be accepted | no connection until others are accepted | `limits::the_backlog_is_bounded` |
+    /// | [`Config::stop_timeout`] | 10 s | from the beginning of a stop | close | `stop::what_does_not_end_is_cut_at_the_deadline` |
+    /// | [`Config::allowed_hosts`] | any | host names that the server accepts | 421, close | `worn_out::other_names_are_not_answered_to` |
+    /// | [`Config::pool_threads`] | 4 per CPU, at least 8 | offloaded requests that run at the same time | its response comes later | `offload::what_the_pool_has_no_room_for_is_503` |
+    /// | [`Config::pool_queue`] | 1,024 | offloaded requests that wait for a thread | 503, `Retry-After: 1` | `offload::what_the_pool_has_no_room_for_is_503` |
+    /// | [`Limits::head_bytes`] | 16,384 | bytes of request line and header fields | 431, close | `cases::every_case_in_every_way` |
+    /// | [`Limits::target_bytes`] | 8,192 | bytes of the request target | 414, close | `cases::every_case_in_every_way` |
+    /// | [`Limits::header_fields`] | 100 | fields of a head, or of trailers | 431, close | `cases::every_case_in_every_way` |
+    /// | [`Limits::body_bytes`] | 1,048,576 | bytes of a decoded body | 413 before the body is read, close | `cases::every_case_in_every_way` |
+    /// | [`Limits::chunk_extension_bytes`] | 4,096 | bytes of chunk extensions in a body | 400, close | `cases::every_case_in_every_way` |
+    /// | [`Limits::requests_per_turn`] | 64 | pipelined requests handled before other connections get their turn | nothing | `pipelining::batches_that_fill_a_turn_exactly` |
+    /// | [`Limits::turn_time`] | 1 ms | for the pipelined requests, messages or drawn pieces of one connection, before other connections get their turn | nothing | `turns::slow_requests_let_others_in` |
+    /// | [`Limits::output_bytes`] | 262,144 | unsent bytes above which no further request is handled, and no further piece of a streamed response is accepted | its requests wait | `pipelining::answers_above_the_output_limit_one_after_another` |
+    /// | [`Limits::output_files`] | 8 | files that wait to be sent, from which on no further request is handled | its requests wait | `turns::files_that_wait_are_few` |
+    /// | [`Limits::requests_per_connection`] | 10,000,000 | requests that a connection serves | `Connection: close` in the last response | `worn_out::the_last_of_so_many_requests_says_so` |
+    /// | [`Limits::connection_age`] | 3,600 s | from the accept; a request that begins later is the last one | `Connection: close` in the next response | `worn_out::an_old_connection_ends_with_an_answer` |
+    /// | [`Limits::head_timeout`] | 10 s | from the first byte of a head to its last byte | 408, close | `slow::half_a_head_gets_408` |
+    /// | [`Limits::idle_timeout`] | 75 s | without a request | close | `slow::an_idle_connection_is_closed_without_a_word` |
+    /// | [`Limits::body_grace`] | 10 s | before `body_rate` applies | nothing | `cases::a_body_slower_than_its_rate_is_cut` |
+    /// | [`Limits::body_rate`] | 1,000 | bytes a second that the client must send of a body | 408, close | `slow::a_body_that_stalls_gets_408` |
+    /// | [`Limits::response_timeout`] | 300 s | without a byte of a deferred or streamed response | 503, or an incomplete body; close | `late::answers_that_take_too_long_are_503` |
+    /// | [`Limits::write_timeout`] | 30 s | in which the client takes no byte of its response | close | `slow::a_client_that_never_reads_is_cut` |
+    /// | [`Limits::write_grace`] | 10 s | before `write_rate` applies | nothing | `slow::a_client_that_takes_too_little_is_cut` |
+    /// | [`Limits::write_rate`] | 240 | bytes a second that the client must take of a response that is ready | close | `slow::a_client_that_takes_too_little_is_cut` |
+    /// | [`Limits::stall_timeout`] | 2 s | without 512 bytes of progress, while memory is short, for a connection that holds more than 16 KiB | 503, `Retry-After: 1`, or a reset; close; 1013 | `budget::those_without_progress_make_room` |
+    /// | [`Limits::linger_timeout`] | 2 s | in which a refused client may finish sending | close | `slow::lingering_ends_after_its_time` |
+    /// | [`Limits::linger_bytes`] | 262,144 | bytes that are read and dropped in that time | nothing; its writes wait | `slow::lingering_reads_so_many_bytes` |
+    /// | [`Limits::stop_grace`] | 1 s | without a request, after the server has begun to stop | close; a request in that time gets a response with `Connection: close` | `stop::an_idle_connection_may_ask_once_more` |
+    /// | [`Config::timers_per_worker`] | 65,536 | pending calls of [`Timers`](crate::timers::Timers) | nothing; the caller gets an error | `timers::timers_are_limited_and_dropped_at_the_end` |
+    /// | `Config::ws_origins` | `Same` | pages that may open WebSockets | 403 | `ws_handshake::pages_of_other_sites_are_refused` |
+    /// | `WsLimits::message_bytes` | 1,048,576 | bytes of a message, decompressed | close 1009 | `ws_protocol::what_is_wrong_is_said` |
+    /// | `WsLimits::frame_bytes` | 1,048,576 | bytes of a frame | close 1009 | `ws_protocol::what_is_wrong_is_said` |
+    /// | `WsLimits::fragments` | 4,096 | frames of one message | close 1008 | `ws_protocol::what_is_wrong_is_said` |
+    /// | `WsLimits::message_grace` | 10 s | before `message_rate` applies | nothing | `ws_rates::a_message_under_way_has_a_least_rate` |
+    /// | `WsLimits::message_rate` | 1,000 | bytes a second that the client must send of a message that it has begun | close 1008 | `ws_rates::a_message_under_way_has_a_least_rate` |
+    /// | `WsLimits::messages` | 1,000 | messages in a second, on average; ten times as many at once | close 1008 | `ws_rates::so_many_messages_a_second` |
+    /// | `WsLimits::control_frames` | 100 | pings and pongs in a second | close 1008 | `ws_protocol::what_is_wrong_is_said` |
+    /// | `WsLimits::backlog_bytes` | 2,097,152 | unsent bytes | the effect of `backlog_policy` | `ws_protocol::backlogs_by_policy` |
+    /// | `WsLimits::backlog_policy` | `Close` | a message that does not fit | close, or missing messages | `ws_backlog::drop_newest_keeps_what_fits_from_the_beginning` |
+    /// | `WsLimits::backlog_mark` | 262,144 | unsent bytes above which nothing more is read | its messages wait | `ws_protocol::backlogs_by_policy` |
+    /// | `WsLimits::topics` | 64 | topics of a connection | nothing; `subscribe` reports it | `limits::a_connection_has_so_many_topics` |
+    /// | `WsLimits::topic_bytes` | 256 | bytes of the name of a topic | nothing; `subscribe` reports it | `limits::a_connection_has_so_many_topics` |
+    /// | `WsLimits::idle_timeout` | 60 s | without a byte from the client | ping | `ws_protocol::who_does_not_answer_is_cut` |
+    /// | `WsLimits::pong_timeout` | 20 s | from that ping to any byte | close | `ws_protocol::who_does_not_answer_is_cut` |
+    /// | `WsLimits::close_timeout` | 5 s | from the close frame of the server to that of the client | close | `ws_protocol::who_does_not_answer_is_cut` |
+    /// | `WsLimits::write_timeout` | 30 s | in which the client takes no byte of its messages | close | `ws_protocol::who_does_not_answer_is_cut` |
+    /// | `WsLimits::write_grace` | 10 s | before `write_rate` applies | nothing | `ws::connection::deadline::a_backlog_is_taken_at_a_least_rate` |
+    /// | `WsLimits::write_rate` | 240 | bytes a second that the client must take of its messages | close | `ws::connection::deadline::a_backlog_is_taken_at_a_least_rate` |
+    /// | `Config::ws_connections_per_thread` | 65,536 | WebSockets of one thread | 503 | `ws_sockets::a_full_server_says_503` |
+    /// | `Config::ws_mailbox_bytes` | 16,777,216 | bytes on their way to one thread | the effect of `backlog_policy`; `Hub` reports `Full` | `websocket::hub::mailboxes_and_backlogs_are_bounded` |
+    /// | `DirConfig::list_entries` | 2,000 | entries of a folder that are read for a list | a list with a note that there is more | `dir_lists::a_list_has_so_many_entries` |
+    /// | `DirConfig::hot_file_bytes` | 65,536 | bytes of a file that is kept in memory | nothing | `dir_large::a_huge_file_streams_in_little_memory` |
+    /// | `DirConfig::hot_bytes` | 67,108,864 | bytes of all files and lists that are kept in memory | nothing | `files::cache::the_budget_holds_whatever_comes` |
+    /// | `DirConfig::open_files` | 256 | files that are kept open, in a quarter of the descriptors at most | nothing | `dir_descriptors::a_quarter_of_the_descriptors_is_for_cached_files` |
+    /// | `DirConfig::max_ranges` | 16 | ranges of one request | the whole file | `dir_cases::a_file_in_memory` |
+    /// | `EventLimits::topics` | 64 | topics of a stream of events | its stream ends | `event_hub::a_page_has_so_many_topics` |
+    /// | `EventLimits::topic_bytes` | 256 | bytes of the name of a topic | its stream ends | `event_hub::a_page_has_so_many_topics` |
+    /// | `MultipartLimits::parts` | 128 | parts: fields and files | 413 | `forms::multipart::tests::limits_are_exact` |
+    /// | `MultipartLimits::header_bytes` | 8,192 | bytes of the header lines of a part, and of the preamble before the first part | 413; 400 for the preamble | `forms::multipart::tests::limits_are_exact` |
+    /// | `MultipartLimits::text_bytes` | 65,536 | bytes of a field that is no file | 413 | `forms::multipart::tests::limits_are_exact` |
+    /// | `MultipartLimits::memory_bytes` | 1,048,576 | bytes of all header lines and all fields that are no files | 413 | `forms::multipart::tests::limits_are_exact` |
+    /// | `MultipartLimits::file_bytes` | 33,554,432 | bytes of a file | 413 | `forms::multipart::tests::limits_are_exact` |
+    /// | `MultipartLimits::total_bytes` | 67,108,864 | bytes of the whole form | 413 | `forms::multipart::tests::limits_are_exact` |
     ///
-    /// A browser lets any page connect to any server, and sends the user's cookies of that server. A
-    /// handshake from another page gets 403 before [`accept_ws`](crate::ws::WebSocketHandler::accept_ws) is
-    /// called. Clients other than browsers send no `Origin` and are accepted.
-    #[cfg(feature = "websocket")]
-    pub ws_origins: WsOrigins,
-    /// Limits of each WebSocket connection.
-    #[cfg(feature = "websocket")]
-    pub ws_limits: WsLimits,
-    /// How WebSocket messages are compressed for clients that offer it (RFC 7692). `None`: they are not
-    /// compressed. Default: with one compressor per thread.
-    #[cfg(feature = "deflate")]
-    pub ws_deflate: Option<WsDeflate>,
+    /// The last column names a test by its file and function, in `tests/it` or `src`. A test checks this table.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Config {
+        /// Number of threads that serve HTTP connections, at least 1.
+        ///
+        /// The CPU affinity of the process counts for the default. On Linux the CPU quota of its control groups
+        /// (of containers) counts too, rounded down.
+        pub workers: usize = cpus() => "one per CPU that the process may use";
+        /// Which threads accept connections.
+        ///
+        /// Where more than one thread accepts, each has its own `SO_REUSEPORT` listener if the system balances
+        /// between such listeners (Linux, FreeBSD). Elsewhere they share one listener.
+        pub accept_threads: AcceptThreads = AcceptThreads::Auto;
+        /// How accept threads choose a worker.
+        pub balance: Balance = Balance::LeastConnections;
+        /// Binds worker `i` to CPU `i` of those that the process may use, modulo their number. Linux only;
+        /// it has no effect elsewhere.
+        pub cpu_affinity: bool = false;
+        /// Stack of each thread in bytes, from 131,072 to 1,073,741,824.
+        pub stack_size: Option<usize> = None
+            => "`None`, the stack size of Rust's standard library, 2 MiB"
+            => |stack_size: impl Into<Option<usize>>| stack_size.into();
+        /// Sends small responses at once instead of waiting for more data (`TCP_NODELAY`).
+        pub tcp_nodelay: bool = true;
+        /// Number of connections that may wait to be accepted. The system may lower it.
+        pub backlog: i32 = 4096;
+        /// Number of connections that may be open at the same time, HTTP and WebSockets of all threads
+        /// together; at least 1.
+        ///
+        /// When all places are taken and one more connection comes, the workers close idle connections: a 32nd of
+        /// all, at most 256. Each worker closes its own connections that have been idle for longest. A connection
+        /// is idle if no request has begun and there is nothing to read, and if it has served a request or is a
+        /// second old. A WebSocket is never idle in this sense; its limit is `WsLimits::idle_timeout`.
+        ///
+        /// If no connection is idle, new ones are turned away, up to 20 a second for each thread that accepts. A
+        /// new connection gets `503` with `Retry-After: 1` if its request has arrived, and is closed if not. The
+        /// others wait in the backlog.
+        ///
+        /// WebSockets and streams of events ([`Response::events`](crate::Response::events)) last as long as the
+        /// client wants. They may take seven eighths of the places. A further one gets `503` with `Retry-After:
+        /// 1`. So an eighth of the places is always left for requests.
+        ///
+        /// The system may allow the process fewer descriptors (`ulimit -n`) than this limit needs. Then the same
+        /// happens at that number. See [`Config::raise_descriptors`].
+        pub connections: usize = 65_536;
+        /// Number of connections that one IPv4 address, or one IPv6 network of 64 bits, may have open at the same
+        /// time, HTTP and WebSockets together.
+        ///
+        /// Further connections are turned away as described at [`Config::connections`], but at once and without a
+        /// limit per second. [`Counters::turned_away_by_address`](crate::metrics::Counters::turned_away_by_address) counts
+        /// them. Connections over Unix sockets and from [`Config::trusted_proxies`] are not counted. 0: only
+        /// those connections are accepted.
+        ///
+        /// Many clients may share one address, for example an office or all users of a mobile network.
+        pub connections_per_address: Option<usize> = None
+            => "`None`, a 16th of `connections`, at least 16; 4,096 with the default of `connections`"
+            => |most: impl Into<Option<usize>>| most.into();
+        /// Networks whose connections [`Config::connections_per_address`] does not count.
+        ///
+        /// They are for proxies, which bring the connections of many clients from one address. Add the address of
+        /// a proxy on another machine. The setting has no other effect: `X-Forwarded-For` and similar fields are
+        /// not read.
+        ///
+        /// In a list without [`IpNetwork::LOOPBACK`], connections from the loopback count too.
+        ///
+        /// ```
+        /// use peregrine::Config;
+        /// use peregrine::config::IpNetwork;
+        ///
+        /// let mut config = Config::default();
+        /// config.trusted_proxies.push("10.1.0.0/16".parse()?);
+        /// assert!(config.trusted_proxies.starts_with(&IpNetwork::LOOPBACK));
+        /// # Ok::<(), peregrine::config::IpNetworkError>(())
+        /// ```
+        pub trusted_proxies: Vec<IpNetwork> = IpNetwork::LOOPBACK.to_vec()
+            => "[`IpNetwork::LOOPBACK`]"
+            => |networks: impl IntoIterator<Item = IpNetwork>| networks.into_iter().collect();
+        /// Whether the start of the server raises the limit of descriptors of the process to what `connections`
+        /// and the threads need.
+        ///
+        /// It raises the soft limit, up to the hard limit (`ulimit -Hn`). A child process inherits the new limit.
+        /// If this is off, or the hard limit is too low, the start logs a warning, and
+        /// [`Running::connections_that_fit`](crate::server::Running::connections_that_fit) returns the number of
+        /// connections that fit.
+        ///
+        /// Windows has no such limit.
+        pub raise_descriptors: bool = false => "false, because the limit applies to the whole process";
+        /// Bytes of memory that all connections together may hold in buffers between their turns.
+        ///
+        /// These buffers hold incomplete requests, unsent responses and messages, and copies for
+        /// [`Response::offload`](crate::Response::offload), [`BodyReader`](crate::body::BodyReader) and
+        /// [`AccessLog`](crate::access_log::AccessLog).
+        ///
+        /// Above the limit:
+        ///
+        /// - New requests and new WebSockets get `503` with `Retry-After: 1`, and the connection is closed. The
+        ///   same holds for a request that needs a larger buffer to go on.
+        /// - A WebSocket message that needs a larger buffer is refused with a close frame 1013.
+        /// - A message to a client that has more than 16 KiB waiting does not fit (`WsLimits::backlog_policy`).
+        /// - Everything else goes on. When an eighth of the limit is free again, new requests are accepted again.
+        ///
+        /// From fifteen sixteenths of the limit on, connections that hold memory without progress are closed
+        /// ([`Limits::stall_timeout`]).
+        ///
+        /// What counts:
+        ///
+        /// - A request holds 19 KiB until its head is complete. After that it holds up to twice the size of head
+        ///   and body.
+        /// - A response holds its unsent bytes.
+        /// - A WebSocket holds twice the bytes that have arrived of its message, at least 8 KiB, if more than 4
+        ///   KiB have arrived.
+        /// - A topic holds its name and about 128 bytes.
+        /// - A payload that responses share as an `Arc<[u8]>` belongs to the program and does not count. For a
+        ///   single response use a `Vec<u8>`, which counts.
+        ///
+        /// [`Stats::buffered_bytes`](crate::metrics::Stats::buffered_bytes) returns the bytes that are held now. The
+        /// default is half of the memory of a small machine. It is enough for 28,000 clients that send a head
+        /// slowly, or for 256 of the largest bodies.
+        pub buffered_bytes: usize = 512 << 20;
+        /// Whether a connection may serve more than one request (RFC 9112 section 9.3).
+        pub keep_alive: bool = true;
+        /// Host names that the server accepts. `None`: any.
+        ///
+        /// A name with a port accepts this port only; a name without a port accepts any port. Examples:
+        /// `example.com`, `example.com:8080`, `127.0.0.1`, `[::1]`. A request for another host
+        /// ([`Request::host`]), or without a host, gets 421, and the connection is closed. This happens before
+        /// the body is read and before a handler is called.
+        ///
+        /// Set it for a server on a loopback or private address that a browser can reach. Any web page can point
+        /// its own host name at such an address (DNS rebinding), and could then read the responses.
+        ///
+        /// ```
+        /// let config = peregrine::Config::default().allowed_hosts(["localhost", "127.0.0.1", "[::1]"]);
+        /// # let server = peregrine::Server::from_fn(|_, res| res.text("hi")).config(config);
+        /// # drop(server.bind("127.0.0.1:0").start().expect("a server"));
+        /// ```
+        ///
+        /// [`Request::host`]: crate::Request::host
+        pub allowed_hosts: Option<Vec<String>> = None
+            => |hosts: impl IntoIterator<Item: Into<String>>| Some(hosts.into_iter().map(Into::into).collect());
+        /// Value of the `Server` field of responses: visible ASCII and spaces. `None` omits the field.
+        pub server_name: Option<String> = Some("peregrine".to_owned())
+            => "`peregrine`"
+            => <'a> |name: impl Into<Option<&'a str>>| name.into().map(str::to_owned);
+        /// How long a stop waits for requests that are being read or handled.
+        pub stop_timeout: Duration = Duration::from_secs(10);
+        /// Number of threads that run the handlers of [`Response::offload`](crate::Response::offload), for all
+        /// workers together.
+        ///
+        /// Each thread starts when it is first needed. So a server that never offloads starts none. 0: every
+        /// offloaded request gets 503.
+        pub pool_threads: usize = (4 * cpus()).max(8)
+            => "4 per CPU that the process may use, at least 8, because such handlers are expected to wait";
+        /// Number of offloaded requests that may wait for a thread. A further one gets 503.
+        ///
+        /// Each holds a copy of its request, of at most [`Limits::head_bytes`] and [`Limits::body_bytes`].
+        pub pool_queue: usize = 1024;
+        /// Which share of the turns is timed: one in so many, chosen at random.
+        ///
+        /// A turn is the work between two waits for events. In a timed turn the calls of the handler are timed
+        /// too. The results are [`Counters::turn_nanos`](crate::metrics::Counters::turn_nanos) and
+        /// [`Counters::handler_nanos`](crate::metrics::Counters::handler_nanos). 1: every turn is timed, which costs two
+        /// more reads of the clock for each request and one for each turn. 0: no turn is timed.
+        pub timed_one_in: u32 = 64;
+        /// Number of pending calls of [`Timers`](crate::timers::Timers) for each worker;
+        /// [`TimerError::Full`](crate::timers::TimerError::Full) above.
+        pub timers_per_worker: usize = TIMERS_PER_WORKER => "65,536";
+        /// Limits of each HTTP connection.
+        pub limits: Limits = Limits::default();
+        /// Number of threads for WebSocket connections, 1 to 256. A server without [`Server::websocket`]
+        /// starts none.
+        ///
+        /// [`Server::websocket`]: crate::Server::websocket
+        #[cfg(feature = "websocket")]
+        pub ws_threads: usize = cpus().min(256) => "one per CPU that the process may use, at most 256";
+        /// Number of WebSockets of one WebSocket thread; a further handshake gets 503. The maximum is 16,777,216.
+        #[cfg(feature = "websocket")]
+        pub ws_connections_per_thread: usize = 65_536;
+        /// Bytes of messages, names of topics and close reasons that other threads may have on their way to one
+        /// WebSocket thread. Each counts 64 bytes more than it has.
+        #[cfg(feature = "websocket")]
+        pub ws_mailbox_bytes: usize = WS_MAILBOX_BYTES => "16 MiB";
+        /// Which pages may open WebSockets.
+        ///
+        /// A browser lets any page connect to any server, and sends the user's cookies of that server. A
+        /// handshake from another page gets 403 before [`accept_ws`](crate::ws::WebSocketHandler::accept_ws) is
+        /// called. Clients other than browsers send no `Origin` and are accepted.
+        #[cfg(feature = "websocket")]
+        pub ws_origins: WsOrigins = WsOrigins::default()
+            => "[`WsOrigins::Same`], the pages of the server itself";
+        /// Limits of each WebSocket connection.
+        #[cfg(feature = "websocket")]
+        pub ws_limits: WsLimits = WsLimits::default();
+        /// How WebSocket messages are compressed for clients that offer it (RFC 7692). `None`: they are not
+        /// compressed.
+        #[cfg(feature = "deflate")]
+        pub ws_deflate: Option<WsDeflate> = Some(WsDeflate::default())
+            => |deflate: impl Into<Option<WsDeflate>>| deflate.into();
+    }
 }
 
 impl Config {
+    /// Number of threads that only accept connections.
+    pub(crate) fn acceptors(&self) -> usize {
+        match self.accept_threads {
+            AcceptThreads::Auto => usize::from(self.workers > 1),
+            AcceptThreads::Workers => 0,
+            AcceptThreads::Dedicated(n) => n,
+        }
+    }
+
     /// The value of [`Config::connections_per_address`], or its default.
     pub(crate) fn most_per_address(&self) -> usize {
         let share = || (self.connections / 16).max(16);
         self.connections_per_address.unwrap_or_else(share)
     }
 }
+
+/// Default of [`Config::timers_per_worker`].
+pub(crate) const TIMERS_PER_WORKER: usize = 65_536;
+
+/// Default of [`Config::ws_mailbox_bytes`].
+#[cfg(feature = "websocket")]
+pub(crate) const WS_MAILBOX_BYTES: usize = 16 << 20;
 
 /// CPUs that the process may use: by its affinity and, on Linux, by the quotas of its control groups.
 /// `num_cpus` reads the quota of its own group; the standard library also reads those of the groups around
@@ -318,43 +342,26 @@ fn cpus() -> usize {
     num_cpus::get().min(all_groups)
 }
 
-impl Default for Config {
-    fn default() -> Config {
-        Config {
-            workers: cpus(),
-            accept_threads: None,
-            balance: Balance::default(),
-            cpu_affinity: false,
-            stack_size: None,
-            tcp_nodelay: true,
-            backlog: 4096,
-            connections: 65_536,
-            connections_per_address: None,
-            trusted_proxies: IpNetwork::LOOPBACK.to_vec(),
-            raise_descriptors: false,
-            buffered_bytes: 512 << 20,
-            keep_alive: true,
-            allowed_hosts: None,
-            server_name: Some("peregrine".to_owned()),
-            stop_timeout: Duration::from_secs(10),
-            pool_threads: (4 * cpus()).max(8),
-            pool_queue: 1024,
-            timed_one_in: 64,
-            limits: Limits::default(),
-            #[cfg(feature = "websocket")]
-            ws_threads: cpus().min(256),
-            #[cfg(feature = "websocket")]
-            ws_origins: WsOrigins::default(),
-            #[cfg(feature = "websocket")]
-            ws_limits: WsLimits::default(),
-            #[cfg(feature = "deflate")]
-            ws_deflate: Some(WsDeflate::default()),
-        }
-    }
+/// Which threads accept connections: [`Config::accept_threads`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AcceptThreads {
+    /// One thread that only accepts. With one worker, that worker accepts.
+    #[default]
+    Auto,
+    /// Every worker accepts its own connections.
+    ///
+    /// This costs least for short connections, because nothing is handed over. But the system balances by
+    /// address, so a few long connections may all be on one worker.
+    Workers,
+    /// This number of threads, 1 to 4,096. They only accept connections and hand them to the workers, by
+    /// [`Config::balance`].
+    Dedicated(usize),
 }
 
 /// How accept threads choose a worker for a new connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Balance {
     /// The worker with the fewest open connections.
     #[default]

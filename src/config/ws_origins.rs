@@ -12,10 +12,7 @@ use peregrine_protocol::http::origin;
 /// use peregrine::Config;
 /// use peregrine::ws::WsOrigins;
 ///
-/// let config = Config {
-///     ws_origins: WsOrigins::List(vec!["https://app.example".into()]),
-///     ..Config::default()
-/// };
+/// let config = Config::default().ws_origins(WsOrigins::List(vec!["https://app.example".into()]));
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]

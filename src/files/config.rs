@@ -8,124 +8,117 @@ use std::borrow::Cow;
 use std::io;
 use std::time::Duration;
 
-/// Settings of a [`DirServer`](crate::files::DirServer), of [`FileServer`](crate::files::FileServer) or of
-/// [`Embedded`](crate::files::Embedded): what is served, and how. Every default is safe on the open web.
-///
-/// ```
-/// use peregrine::files::{DirConfig, DirServer};
-///
-/// # fn main() -> std::io::Result<()> {
-/// let config = DirConfig {
-///     prefix: "/assets".into(),
-///     cache_control: Some("max-age=3600".into()),
-///     ..DirConfig::default()
-/// };
-/// let files = DirServer::with_config("src", config)?;
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DirConfig {
-    /// Path under which the folder is mounted, with a slash at its beginning and none at its end. Requests
-    /// for other paths get 404. Default: empty, the root of the site.
-    pub prefix: String,
-    /// File names that are tried, in this order, for a request for a folder. A request for a folder without a
-    /// slash at its end is redirected to the path with the slash (301). Default: `index.html`.
-    pub index: Vec<String>,
-    /// Whether a request for a folder without an index gets a list of its files. The list has only the names
-    /// that are served. It is kept in memory like a file, and made again after [`DirConfig::recheck`].
-    /// Default: false; such a request gets 404.
-    pub list: bool,
-    /// Number of entries of a folder that are read for a list. If the folder has more, the list says so.
-    /// Default: 2,000.
-    pub list_entries: usize,
-    /// Page of a single-page application: its path beneath the folder. It is the response (200) to every path
-    /// that names no file and has no dot in its last component. Default: `None`.
-    pub spa: Option<String>,
-    /// Page for responses with status 404: its path beneath the folder. Default: `None`, a line of text.
-    pub not_found: Option<String>,
-    /// Whether files and folders whose name begins with a dot are served. `.well-known` at the top is always
-    /// served (RFC 8615). Default: false.
-    pub dotfiles: bool,
-    /// Whether only portable names are served, which mean the same on every system. Default: false; every
-    /// name that the system can have is served.
+peregrine_protocol::settings! {
+    /// Settings of a [`DirServer`](crate::files::DirServer), of [`FileServer`](crate::files::FileServer) or of
+    /// [`Embedded`](crate::files::Embedded): what is served, and how. Every default is safe on the open web.
     ///
-    /// A portable name is UTF-8, has no control characters and none of `\ : " < > | ? *`, has no dot or space
-    /// at its end, is no device such as `aux.js`, and has no `~` before a digit. Windows always requires
-    /// this. Set it to true for folders of a file system with the rules of Windows.
-    pub portable: bool,
-    /// Whether symbolic links are followed. A link that leads out of the folder is never followed, and an
-    /// absolute link counts as one that leads out. Default: true.
-    pub symlinks: bool,
-    /// Value of the `Cache-Control` field (RFC 9111 section 5.2); `None` omits the field. Default:
-    /// `no-cache`. With it, a browser keeps files and checks before each use whether they are current.
-    pub cache_control: Option<String>,
-    /// Other `Cache-Control` values for paths with a prefix: `("/assets/", "max-age=31536000, immutable")`.
-    /// The first match applies. Paths are decoded, and without [`DirConfig::prefix`]. Default: none.
-    pub cache_rules: Vec<(String, String)>,
-    /// Header fields of every response with a file. Default: `X-Content-Type-Options: nosniff`, so that a
-    /// browser does not take text for a script.
+    /// ```
+    /// use peregrine::files::{DirConfig, DirServer};
     ///
-    /// Fields of the library, fields of an upgrade, and fields that depend on the file, such as `ETag`, are
-    /// refused.
-    pub headers: Vec<(String, String)>,
-    /// Content types by file extension, without its dot. They take precedence over those of the `mime_guess`
-    /// crate. Default: none.
-    pub types: Vec<(String, String)>,
-    /// Whether `name.br`, `name.zst` and `name.gz` are sent for `name` to clients that accept them (RFC 9110
-    /// section 12.5.3). Default: true.
-    ///
-    /// A compressed file that is older or larger than `name` is ignored; on Unix also one of another owner.
-    /// Its content is not compared with that of `name`. So set this to false for a folder that takes uploads.
-    pub precompressed: bool,
-    /// Whether text files in memory without a gzip sibling are compressed, once. It needs the feature
-    /// `compress`, and has no effect without it. Default: true.
-    pub compress: bool,
-    /// Size in bytes up to which a file is kept in memory, together with the head of its response. A file
-    /// larger than [`DirConfig::hot_bytes`] is never kept. Default: 65,536.
-    pub hot_file_bytes: u64,
-    /// Bytes of memory for all files and lists that are kept. Above, those that were not requested for
-    /// longest are dropped. Default: 64 MiB.
-    pub hot_bytes: usize,
-    /// Number of larger files that are kept open, at most a quarter of the descriptors that the process may
-    /// have (`ulimit -n`) when the server is made. Default: 256.
-    ///
-    /// When the process has no descriptors left, all of them are closed. A file that is being sent stays
-    /// open.
-    pub open_files: usize,
-    /// How long the length, the times and the existence of a file are taken as known before the disk is read
-    /// again. Zero: it is read for every request. Default: 1 s.
-    pub recheck: Duration,
-    /// Number of ranges of one request (RFC 9110 section 14.2). A request with more gets the whole file.
-    /// Default: 16.
-    pub max_ranges: usize,
+    /// # fn main() -> std::io::Result<()> {
+    /// let config = DirConfig::default()
+    ///     .prefix("/assets")
+    ///     .cache_control("max-age=3600");
+    /// let files = DirServer::with_config("src", config)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct DirConfig {
+        /// Path under which the folder is mounted, with a slash at its beginning and none at its end.
+        /// Requests for other paths get 404.
+        pub prefix: String = String::new()
+            => "empty, the root of the site"
+            => |prefix: impl Into<String>| prefix.into();
+        /// File names that are tried, in this order, for a request for a folder. A request for a folder
+        /// without a slash at its end is redirected to the path with the slash (301).
+        pub index: Vec<String> = vec!["index.html".to_owned()]
+            => "`index.html`"
+            => |names: impl IntoIterator<Item: Into<String>>| names.into_iter().map(Into::into).collect();
+        /// Whether a request for a folder without an index gets a list of its files. The list has only the
+        /// names that are served. It is kept in memory like a file, and made again after
+        /// [`DirConfig::recheck`]. Otherwise such a request gets 404.
+        pub list: bool = false;
+        /// Number of entries of a folder that are read for a list. If the folder has more, the list says so.
+        pub list_entries: usize = 2000;
+        /// Page of a single-page application: its path beneath the folder. It is the response (200) to every
+        /// path that names no file and has no dot in its last component.
+        pub spa: Option<String> = None
+            => <'a> |page: impl Into<Option<&'a str>>| page.into().map(str::to_owned);
+        /// Page for responses with status 404: its path beneath the folder.
+        pub not_found: Option<String> = None
+            => "`None`, a line of text"
+            => <'a> |page: impl Into<Option<&'a str>>| page.into().map(str::to_owned);
+        /// Whether files and folders whose name begins with a dot are served. `.well-known` at the top is
+        /// always served (RFC 8615).
+        pub dotfiles: bool = false;
+        /// Whether only portable names are served, which mean the same on every system. Otherwise
+        /// every name that the system can have is served.
+        ///
+        /// A portable name is UTF-8, has no control characters and none of `\ : " < > | ? *`, has no dot or space
+        /// at its end, is no device such as `aux.js`, and has no `~` before a digit. Windows always requires
+        /// this. Set it to true for folders of a file system with the rules of Windows.
+        pub portable: bool = false;
+        /// Whether symbolic links are followed. A link that leads out of the folder is never followed, and
+        /// an absolute link counts as one that leads out.
+        pub symlinks: bool = true;
+        /// Value of the `Cache-Control` field (RFC 9111 section 5.2); `None` omits the field.
+        /// With `no-cache`, a browser keeps files and checks before each use whether they are current.
+        pub cache_control: Option<String> = Some("no-cache".to_owned())
+            => "`no-cache`"
+            => <'a> |value: impl Into<Option<&'a str>>| value.into().map(str::to_owned);
+        /// Other `Cache-Control` values for paths with a prefix: `("/assets/", "max-age=31536000,
+        /// immutable")`. The first match applies. Paths are decoded, and without [`DirConfig::prefix`].
+        pub cache_rules: Vec<(String, String)> = Vec::new()
+            => "none"
+            => |rules: impl IntoIterator<Item = (impl Into<String>, impl Into<String>)>| owned(rules);
+        /// Header fields of every response with a file.
+        ///
+        /// Fields of the library, fields of an upgrade, and fields that depend on the file, such as `ETag`, are
+        /// refused.
+        pub headers: Vec<(String, String)> = owned([("X-Content-Type-Options", "nosniff")])
+            => "`X-Content-Type-Options: nosniff`, so that a browser does not take text for a script"
+            => |fields: impl IntoIterator<Item = (impl Into<String>, impl Into<String>)>| owned(fields);
+        /// Content types by file extension, without its dot. They take precedence over those of the
+        /// `mime_guess` crate.
+        pub types: Vec<(String, String)> = Vec::new()
+            => "none"
+            => |types: impl IntoIterator<Item = (impl Into<String>, impl Into<String>)>| owned(types);
+        /// Whether `name.br`, `name.zst` and `name.gz` are sent for `name` to clients that accept them (RFC
+        /// 9110 section 12.5.3).
+        ///
+        /// A compressed file that is older or larger than `name` is ignored; on Unix also one of another owner.
+        /// Its content is not compared with that of `name`. So set this to false for a folder that takes uploads.
+        pub precompressed: bool = true;
+        /// Whether text files in memory without a gzip sibling are compressed, once. It needs the feature
+        /// `compress`, and has no effect without it.
+        pub compress: bool = true;
+        /// Size in bytes up to which a file is kept in memory, together with the head of its response. A
+        /// file larger than [`DirConfig::hot_bytes`] is never kept.
+        pub hot_file_bytes: u64 = 64 << 10;
+        /// Bytes of memory for all files and lists that are kept. Above, those that were not requested for
+        /// longest are dropped.
+        pub hot_bytes: usize = 64 << 20;
+        /// Number of larger files that are kept open, at most a quarter of the descriptors that the process
+        /// may have (`ulimit -n`) when the server is made.
+        ///
+        /// When the process has no descriptors left, all of them are closed. A file that is being sent stays
+        /// open.
+        pub open_files: usize = 256;
+        /// How long the length, the times and the existence of a file are taken as known before the disk is
+        /// read again. Zero: it is read for every request.
+        pub recheck: Duration = Duration::from_secs(1);
+        /// Number of ranges of one request (RFC 9110 section 14.2). A request with more gets the whole file.
+        pub max_ranges: usize = 16;
+    }
 }
 
-impl Default for DirConfig {
-    fn default() -> DirConfig {
-        DirConfig {
-            prefix: String::new(),
-            index: vec!["index.html".to_owned()],
-            list: false,
-            list_entries: 2000,
-            spa: None,
-            not_found: None,
-            dotfiles: false,
-            portable: false,
-            symlinks: true,
-            cache_control: Some("no-cache".to_owned()),
-            cache_rules: Vec::new(),
-            headers: vec![("X-Content-Type-Options".to_owned(), "nosniff".to_owned())],
-            types: Vec::new(),
-            precompressed: true,
-            compress: true,
-            hot_file_bytes: 64 << 10,
-            hot_bytes: 64 << 20,
-            open_files: 256,
-            recheck: Duration::from_secs(1),
-            max_ranges: 16,
-        }
-    }
+/// Pairs of texts, each owned.
+fn owned<N: Into<String>, V: Into<String>>(
+    pairs: impl IntoIterator<Item = (N, V)>,
+) -> Vec<(String, String)> {
+    let owned = |(name, value): (N, V)| (name.into(), value.into());
+    pairs.into_iter().map(owned).collect()
 }
 
 impl DirConfig {
@@ -173,7 +166,7 @@ impl DirConfig {
     }
 
     /// The `Cache-Control` of a file.
-    pub(crate) fn cache_control(&self, path: &[u8]) -> Option<&str> {
+    pub(crate) fn cache_control_of(&self, path: &[u8]) -> Option<&str> {
         let fits = |rule: &&(String, String)| {
             let start = rule.0.strip_prefix('/').unwrap_or(&rule.0);
             path.starts_with(start.as_bytes())

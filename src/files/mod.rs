@@ -276,10 +276,7 @@ pub(crate) fn relative_path(path: &str) -> Option<std::borrow::Cow<'_, [u8]>> {
 /// Opens what a request path names beneath `root`, in each of the ways that exist.
 #[cfg(any(test, feature = "internals"))]
 pub(crate) fn open_every_way(root: &Path, path: &str) -> io::Result<Vec<std::fs::File>> {
-    let config = DirConfig {
-        dotfiles: true,
-        ..DirConfig::default()
-    };
+    let config = DirConfig::default().dotfiles(true);
     let Ok(relative) = path::relative(path, config.names()) else {
         return Ok(Vec::new());
     };

@@ -125,7 +125,7 @@ impl<'a> Maker<'a> {
     ) -> Maker<'a> {
         Maker {
             content_type,
-            cache_control: config.cache_control(path),
+            cache_control: config.cache_control_of(path),
             varies,
             headers: &config.headers,
         }

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | [`Config`](crate::Config) | the server: connections, memory in buffers, the thread pool |
 //! | [`Limits`](crate::Limits) | one connection: sizes and times of requests and responses |
-//! | `WsLimits` | one WebSocket, or one WebSocket thread |
+//! | `WsLimits` | one WebSocket |
 //! | `DirConfig` | one `DirServer` |
 //! | `MultipartLimits` | one form |
 //!
@@ -17,15 +17,10 @@
 //! use std::time::Duration;
 //!
 //! # fn main() -> std::io::Result<()> {
-//! let config = Config {
-//!     connections: 10_000,
-//!     limits: Limits {
-//!         body_bytes: 10 << 20,                 // bodies of up to 10 MiB
-//!         idle_timeout: Duration::from_secs(20),   // idle connections are closed after 20 s
-//!         ..Limits::default()
-//!     },
-//!     ..Config::default()
-//! };
+//! let limits = Limits::default()
+//!     .body_bytes(10 << 20)                   // bodies of up to 10 MiB
+//!     .idle_timeout(Duration::from_secs(20)); // idle connections are closed after 20 s
+//! let config = Config::default().connections(10_000).limits(limits);
 //! let server = Server::from_fn(|_, res| res.text("hi")).config(config);
 //! # drop(server.bind("127.0.0.1:0").start()?);
 //! # Ok(())

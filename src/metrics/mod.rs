@@ -20,11 +20,12 @@ macro_rules! counters {
         /// The counts of one worker, or of a whole server, since its start.
         ///
         /// ```
-        /// let sum = peregrine::metrics::Counters { requests: 1, ..Default::default() }
-        ///     + peregrine::metrics::Counters { requests: 2, ..Default::default() };
-        /// assert_eq!(sum.requests, 3);
+        /// let [mut one, mut two] = [peregrine::metrics::Counters::default(); 2];
+        /// (one.requests, two.requests) = (1, 2);
+        /// assert_eq!((one + two).requests, 3);
         /// ```
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        #[non_exhaustive]
         pub struct Counters {
             $($(#[doc = $doc])* pub $name: u64,)*
         }
@@ -97,7 +98,7 @@ counters! {
     /// Queued copies of such messages: one for each message and connection.
     ws_fanned_out => "ws_messages_fanned_out",
     /// WebSocket messages dropped because they did not fit. A message for one client counts if it exceeds
-    /// `WsLimits::backlog_bytes` or `WsLimits::mailbox_bytes`. A published message counts once for each
+    /// `WsLimits::backlog_bytes` or `Config::ws_mailbox_bytes`. A published message counts once for each
     /// WebSocket thread whose mailbox is full.
     ws_dropped => "ws_messages_dropped",
     /// Requests that the handler has answered, or that got a 500 instead.
@@ -180,7 +181,8 @@ impl Counters {
     /// that were dropped.
     ///
     /// ```
-    /// let counters = peregrine::metrics::Counters { jobs: 5, jobs_started: 3, ..Default::default() };
+    /// let mut counters = peregrine::metrics::Counters::default();
+    /// (counters.jobs, counters.jobs_started) = (5, 3);
     /// assert_eq!(counters.jobs_waiting(), 2);
     /// ```
     pub fn jobs_waiting(&self) -> u64 {

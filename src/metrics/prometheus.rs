@@ -14,7 +14,8 @@ impl Counters {
     /// the gauge `peregrine_connections_open`.
     ///
     /// ```
-    /// let counters = peregrine::metrics::Counters { requests: 7, ..Default::default() };
+    /// let mut counters = peregrine::metrics::Counters::default();
+    /// counters.requests = 7;
     /// let page = counters.prometheus();
     /// assert!(page.contains("# TYPE peregrine_requests_total counter\nperegrine_requests_total 7\n"));
     /// ```

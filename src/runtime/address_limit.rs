@@ -121,10 +121,7 @@ mod tests {
     use super::*;
 
     fn addresses(most: usize) -> Addresses {
-        Addresses::new(&Config {
-            connections_per_address: Some(most),
-            ..Config::default()
-        })
+        Addresses::new(&Config::default().connections_per_address(most))
     }
 
     fn peer(addr: &str) -> Option<SocketAddr> {

@@ -202,10 +202,7 @@ mod tests {
     use super::*;
 
     fn capacity(connections: usize) -> ConnectionLimit {
-        ConnectionLimit::new(&Config {
-            connections,
-            ..Config::default()
-        })
+        ConnectionLimit::new(&Config::default().connections(connections))
     }
 
     #[test]

@@ -48,10 +48,7 @@ impl Launch {
         timers: Timers,
     ) -> io::Result<Launch> {
         let config = Arc::new(checked(config)?);
-        let accept_threads = config.accept_threads.unwrap_or(match config.workers {
-            1 => 0,
-            _ => 1,
-        });
+        let accept_threads = config.acceptors();
         let threads = match accept_threads {
             0 => config.workers,
             n => n,
@@ -77,7 +74,9 @@ impl Launch {
             .collect();
         let handles = worker_polls.iter().map(|poll| {
             let (pool, budget, waker) = (pool.clone(), budget.clone(), poll.waker());
-            let handle = WorkerHandle::new(&config.limits, pool, budget, move || waker.wake());
+            let wake = move || waker.wake();
+            let most_timers = config.timers_per_worker;
+            let handle = WorkerHandle::new(&config.limits, most_timers, pool, budget, wake);
             Arc::new(handle)
         });
         let handles: Vec<_> = handles.collect();
@@ -208,7 +207,7 @@ fn checked(config: Config) -> io::Result<Config> {
     if config.workers == 0 {
         return wrong("Config::workers is 0; at least one worker is needed");
     }
-    if config.accept_threads.is_some_and(|n| n > MOST_THREADS) || config.workers > MOST_THREADS {
+    if config.acceptors() > MOST_THREADS || config.workers > MOST_THREADS {
         return wrong("Config::workers or Config::accept_threads is more than 4,096");
     }
     if config

@@ -11,6 +11,7 @@ mod ws;
 #[cfg(feature = "websocket")]
 pub use ws::WebSocket;
 
+use crate::config::TIMERS_PER_WORKER;
 use crate::http::connection;
 use crate::http::deferred::worker_handle::{WorkerCommand, WorkerHandle};
 use crate::http::handler::Handler;
@@ -243,7 +244,8 @@ fn serve<H: Handler, M: Upgrades<H>>(
     (transport, wake): (Memory, impl Fn() + Send + Sync + 'static),
 ) -> Served<'_, H, M> {
     let budget = Arc::new(MemoryBudget::new(usize::MAX));
-    let handle = WorkerHandle::new(&limits, ThreadPool::new(size, || {}), budget.clone(), wake);
+    let pool = ThreadPool::new(size, || {});
+    let handle = WorkerHandle::new(&limits, TIMERS_PER_WORKER, pool, budget.clone(), wake);
     let shared = connection::WorkerState {
         service: Service {
             handler,

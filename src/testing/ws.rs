@@ -1,6 +1,7 @@
 //! A WebSocket client in memory.
 
 use super::{Alone, Served, serve};
+use crate::config::WS_MAILBOX_BYTES;
 use crate::http::request::Request;
 use crate::http::response::{Done, Response};
 use crate::http::service::Upgrades;
@@ -144,9 +145,8 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
         limits: WsLimits,
         hub: &Hub,
     ) -> Result<WebSocket<'h, H>, Vec<u8>> {
-        let mailbox_bytes = limits.mailbox_bytes;
         let (answer, arrival) = shake_hands(handler, request, limits)?;
-        let handle = Arc::new(WsThreadHandle::new(mailbox_bytes, || {}));
+        let handle = Arc::new(WsThreadHandle::new(WS_MAILBOX_BYTES, || {}));
         let is_new = hub.open(vec![handle.clone()]);
         assert!(
             is_new,

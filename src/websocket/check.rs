@@ -22,16 +22,14 @@ pub(crate) fn check(bytes: &[u8]) {
         1 => BacklogPolicy::DropNewest,
         _ => BacklogPolicy::DropOldest,
     };
-    let limits = WsLimits {
-        message_bytes: 300,
-        frame_bytes: 200,
-        fragments: 4,
-        control_frames: 8,
-        backlog_bytes: 600,
-        backlog_mark: 200,
-        backlog_policy: policy,
-        ..WsLimits::default()
-    };
+    let limits = WsLimits::default()
+        .message_bytes(300)
+        .frame_bytes(200)
+        .fragments(4)
+        .control_frames(8)
+        .backlog_bytes(600)
+        .backlog_mark(200)
+        .backlog_policy(policy);
     let mut operations = Vec::new();
     while !choices.is_empty() {
         operations.push(operation(&mut choices));

@@ -130,12 +130,12 @@ impl Hub {
     /// takes one entry in the mailbox of each WebSocket thread.
     ///
     /// [`Sent::Full`]: the mailbox of at least one thread is full, and its connections do not get the message.
-    /// [`WsLimits::mailbox_bytes`] limits how far a publisher can be ahead of the threads. The subscribers on
+    /// [`Config::ws_mailbox_bytes`] limits how far a publisher can be ahead of the threads. The subscribers on
     /// that thread with [`BacklogPolicy::Close`] are closed. If that happens for more than 64 topics, or for
     /// more than 16 KiB of topic names, in one turn of the thread, the subscribers of all topics on it are
     /// closed.
     ///
-    /// [`WsLimits::mailbox_bytes`]: crate::ws::WsLimits::mailbox_bytes
+    /// [`Config::ws_mailbox_bytes`]: crate::Config::ws_mailbox_bytes
     /// [`BacklogPolicy::Close`]: crate::ws::BacklogPolicy::Close
     pub fn publish(&self, topic: &str, message: impl Into<PreparedMessage>) -> Sent {
         self.publish_from(None, Some(topic.into()), &message.into())
@@ -269,11 +269,9 @@ mod tests {
         let handle = Arc::new(WsThreadHandle::new(1000, || {}));
         assert!(hub.open(vec![handle.clone()]));
         let id = WsId::new(0, ConnId::default());
-        let limits = WsLimits {
-            backlog_bytes: 50,
-            backlog_policy: BacklogPolicy::DropNewest,
-            ..WsLimits::default()
-        };
+        let limits = WsLimits::default()
+            .backlog_bytes(50)
+            .backlog_policy(BacklogPolicy::DropNewest);
         handle.peers.enter(id, &limits);
         assert_eq!(hub.send(id, "ten bytes!"), Sent::Queued);
         handle.peers.set_unsent(id, 30);

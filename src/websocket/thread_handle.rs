@@ -28,7 +28,7 @@ pub(crate) enum WsCommand {
 const COST: usize = 64;
 
 impl WsCommand {
-    /// Bytes that it takes of [`WsLimits::mailbox_bytes`](crate::ws::WsLimits::mailbox_bytes).
+    /// Bytes that it takes of [`Config::ws_mailbox_bytes`](crate::Config::ws_mailbox_bytes).
     fn cost(&self) -> usize {
         match self {
             WsCommand::Send(_, message) => COST + message.frame_len(),

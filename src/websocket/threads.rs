@@ -91,11 +91,11 @@ impl<C, T: Transport> WsThreads<C, T> {
                 let waker = poll.waker();
                 WsThreadShared {
                     arrivals: Mailbox::new(),
-                    handle: Arc::new(WsThreadHandle::new(limits.mailbox_bytes, move || {
+                    handle: Arc::new(WsThreadHandle::new(config.ws_mailbox_bytes, move || {
                         waker.wake()
                     })),
                     counters: Arc::default(),
-                    most: limits.connections_per_thread.min(MAX_SLOTS),
+                    most: config.ws_connections_per_thread.min(MAX_SLOTS),
                 }
             })
             .collect();

@@ -247,10 +247,7 @@ mod tests {
         let names = ["a", "b", "c", "d", "e"];
         let mut topics = Topics::default();
         let mut model: BTreeMap<&str, BTreeSet<ConnId>> = BTreeMap::new();
-        let limits = WsLimits {
-            topics: 4,
-            ..WsLimits::default()
-        };
+        let limits = WsLimits::default().topics(4);
         let mut random = 1u32;
         for _ in 0..if cfg!(miri) { 300 } else { 20_000 } {
             random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

@@ -261,17 +261,12 @@ fn the_time_is_that_of_the_whole_response() {
 }
 
 fn never() -> Config {
-    let limits = Limits {
-        idle_timeout: NEVER,
-        write_timeout: NEVER,
-        response_timeout: NEVER,
-        body_grace: NEVER,
-        ..Limits::default()
-    };
-    Config {
-        limits,
-        ..workers(1)
-    }
+    let limits = Limits::default()
+        .idle_timeout(NEVER)
+        .write_timeout(NEVER)
+        .response_timeout(NEVER)
+        .body_grace(NEVER);
+    workers(1).limits(limits)
 }
 
 fn upload(path: &str) -> String {
@@ -354,10 +349,7 @@ fn a_client_that_leaves_has_a_line_with_499() {
 fn refusals_tell_what_was_asked_for() {
     let kept = Kept::default();
     let (app, _holds) = logged(&kept);
-    let config = Config {
-        allowed_hosts: Some(vec!["a".into()]),
-        ..never()
-    };
+    let config = never().allowed_hosts(["a"]);
     let (server, addr) = start(app, config);
     let post = |path: &str, fields: &str, body: &str| {
         format!("POST {path} HTTP/1.1\r\nHost: a\r\nUser-Agent: b\r\n{fields}\r\n\r\n{body}")
@@ -441,10 +433,7 @@ fn timeouts_have_their_line() {
 fn a_stop_that_cuts_has_lines() {
     let kept = Kept::default();
     let (app, holds) = logged(&kept);
-    let config = Config {
-        stop_timeout: Duration::ZERO,
-        ..never()
-    };
+    let config = never().stop_timeout(Duration::ZERO);
     let (server, addr) = start(app, config);
     let mut client = Client::connect(addr);
     client.send(get("/held"));

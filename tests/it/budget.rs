@@ -80,10 +80,7 @@ struct Bench {
 }
 
 fn bench(buffered_bytes: usize) -> Bench {
-    bench_with(Config {
-        buffered_bytes,
-        ..workers(1)
-    })
+    bench_with(workers(1).buffered_bytes(buffered_bytes))
 }
 
 fn bench_with(config: Config) -> Bench {

@@ -2,7 +2,7 @@
 
 use super::support::{ended, limits, start, workers};
 use peregrine::server::Running;
-use peregrine::{Config, Done, Limits, Request, Response, from_fn};
+use peregrine::{Done, Request, Response, from_fn};
 use std::net::SocketAddr;
 use std::process::Command;
 use ureq::{Agent, Body, SendBody, http};
@@ -25,14 +25,8 @@ fn app(req: &Request<'_>, res: Response<'_>) -> Done {
 }
 
 fn server() -> (Running, SocketAddr) {
-    let limits = Limits {
-        body_bytes: MIB,
-        ..limits()
-    };
-    let config = Config {
-        limits,
-        ..workers(2)
-    };
+    let limits = limits().body_bytes(MIB);
+    let config = workers(2).limits(limits);
     start(from_fn(app), config)
 }
 

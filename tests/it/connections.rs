@@ -1,6 +1,7 @@
 //! The limit on connections: which ones are closed for a new one.
 
 use super::support::{Asked, Client, start, wait_until, workers};
+use crate::support::acceptors;
 use peregrine::{Config, Done, Request, Response, from_fn};
 use std::net::SocketAddr;
 
@@ -12,11 +13,9 @@ fn path(req: &Request<'_>, res: Response<'_>) -> Done {
 pub(crate) const THREADS: [(usize, usize); 4] = [(1, 0), (1, 1), (2, 0), (2, 2)];
 
 pub(crate) fn config(connections: usize, (count, accept_threads): (usize, usize)) -> Config {
-    Config {
-        connections,
-        accept_threads: Some(accept_threads),
-        ..workers(count)
-    }
+    workers(count)
+        .connections(connections)
+        .accept_threads(acceptors(accept_threads))
 }
 
 fn served(addr: SocketAddr) -> Client {

@@ -257,10 +257,7 @@ fn check_all<H: Handler>(server: &H, dated: bool) {
 }
 
 fn config() -> DirConfig {
-    DirConfig {
-        max_ranges: 4,
-        ..DirConfig::default()
-    }
+    DirConfig::default().max_ranges(4)
 }
 
 #[test]
@@ -277,10 +274,7 @@ fn a_file_in_memory() {
 fn a_file_on_the_disk() {
     let scratch = Scratch::new();
     scratch.write("digits.txt", BODY);
-    let config = DirConfig {
-        hot_file_bytes: 0,
-        ..config()
-    };
+    let config = config().hot_file_bytes(0);
     check_all(
         &DirServer::with_config(scratch.root(), config).expect("a folder"),
         true,
@@ -344,10 +338,7 @@ fn an_empty_file() {
     let scratch = Scratch::new();
     scratch.write("empty", b"");
     for hot_file_bytes in [0, 1000] {
-        let config = DirConfig {
-            hot_file_bytes,
-            ..config()
-        };
+        let config = config().hot_file_bytes(hot_file_bytes);
         let server = DirServer::with_config(scratch.root(), config).expect("a folder");
         let answer = get(&server, "/empty");
         assert_eq!(

@@ -20,20 +20,14 @@ fn assert_is(answer: &Answer, status: u16, text: &str) {
 }
 
 fn always() -> DirConfig {
-    DirConfig {
-        recheck: Duration::ZERO,
-        ..DirConfig::default()
-    }
+    DirConfig::default().recheck(Duration::ZERO)
 }
 
 #[test]
 fn changes_on_the_disk_are_seen() {
     let scratch = Scratch::new();
     for hot_file_bytes in [0, 1000] {
-        let config = DirConfig {
-            hot_file_bytes,
-            ..always()
-        };
+        let config = always().hot_file_bytes(hot_file_bytes);
         let server = serve(&scratch, config);
         assert_eq!(get(&server, "/a.txt").status, 404);
         scratch.write("a.txt", "one");
@@ -92,10 +86,7 @@ fn a_time_that_says_nothing_is_no_validator() {
 fn between_checks_nothing_is_looked_at() {
     let scratch = Scratch::new();
     scratch.write("a.txt", "one");
-    let config = DirConfig {
-        recheck: Duration::from_secs(3600),
-        ..DirConfig::default()
-    };
+    let config = DirConfig::default().recheck(Duration::from_secs(3600));
     let server = serve(&scratch, config);
     assert_is(&get(&server, "/a.txt"), 200, "one");
     fs::remove_file(scratch.path("a.txt")).expect("removed");
@@ -154,11 +145,7 @@ fn files_in_the_program() {
         ("404.html", b"lost"),
         (".hidden", b"hidden"),
     ];
-    let config = DirConfig {
-        not_found: Some("404.html".into()),
-        compress: false,
-        ..DirConfig::default()
-    };
+    let config = DirConfig::default().not_found("404.html").compress(false);
     let server = Embedded::new(files, config).expect("files");
     assert_is(&get(&server, "/"), 200, "home");
     assert_is(&get(&server, "/sub/"), 200, "sub");

@@ -180,10 +180,7 @@ fn a_replaced_file_is_sent_whole() {
     let old = pattern(LEN);
     let new = vec![b'n'; LEN / 2];
     scratch.write("file.bin", &old);
-    let config = DirConfig {
-        recheck: Duration::ZERO,
-        ..DirConfig::default()
-    };
+    let config = DirConfig::default().recheck(Duration::ZERO);
     let server = DirServer::with_config(scratch.root(), config).expect("a folder");
     let (_running, addr) = start(server, workers(1));
     let (mut client, len, mut got) = begin(addr);
@@ -221,10 +218,7 @@ fn a_file_that_shrinks_cuts_the_connection() {
     witness.one_error("write", peer);
 
     // The same in memory.
-    let config = DirConfig {
-        recheck: Duration::from_secs(3600),
-        ..DirConfig::default()
-    };
+    let config = DirConfig::default().recheck(Duration::from_secs(3600));
     let server = DirServer::with_config(scratch.root(), config).expect("a folder");
     assert_eq!(get(&server, "/file.bin").body.len(), LEFT);
     let file = File::options().write(true).open(scratch.path("file.bin"));
@@ -244,10 +238,7 @@ fn a_file_that_shrinks_cuts_the_connection() {
 fn a_file_that_grows_is_sent_as_announced() {
     let scratch = Scratch::new();
     scratch.write("file.bin", pattern(200_000));
-    let config = DirConfig {
-        recheck: Duration::from_secs(3600),
-        ..DirConfig::default()
-    };
+    let config = DirConfig::default().recheck(Duration::from_secs(3600));
     let server = DirServer::with_config(scratch.root(), config).expect("a folder");
     assert_eq!(get(&server, "/file.bin").body.len(), 200_000);
     scratch.write("file.bin", pattern(300_000));
@@ -265,10 +256,7 @@ fn open_files_are_bounded() {
     for i in 0..200 {
         scratch.write(&format!("{i}.bin"), pattern(70_000 + i));
     }
-    let config = DirConfig {
-        open_files: 16,
-        ..DirConfig::default()
-    };
+    let config = DirConfig::default().open_files(16);
     let server = DirServer::with_config(scratch.root(), config).expect("a folder");
     let root = scratch.root();
     let open = || {

@@ -23,10 +23,7 @@ fn a_list_of_a_folder() {
     ] {
         scratch.write(name, "x");
     }
-    let config = DirConfig {
-        list: true,
-        ..DirConfig::default()
-    };
+    let config = DirConfig::default().list(true);
     let server = serve(&scratch, config);
     let answer = get(&server, "/");
     let page = answer.text();
@@ -63,12 +60,10 @@ fn a_list_is_kept_like_a_file() {
     let scratch = Scratch::new();
     scratch.write("sub/a.txt", "x");
     for (recheck, changed) in [(3600, false), (0, true)] {
-        let config = DirConfig {
-            list: true,
-            recheck: Duration::from_secs(recheck),
-            cache_control: Some("max-age=3600".into()),
-            ..DirConfig::default()
-        };
+        let config = DirConfig::default()
+            .list(true)
+            .recheck(Duration::from_secs(recheck))
+            .cache_control("max-age=3600");
         let server = serve(&scratch, config);
         let first = get(&server, "/sub/");
         assert!(first.text().contains("a.txt") && !first.text().contains("b.txt"));
@@ -92,11 +87,7 @@ fn a_list_has_so_many_entries() {
         scratch.write(&format!(".hidden-{n}"), "x");
     }
     for (list_entries, most) in [(0, 0), (7, 7), (40, 20)] {
-        let config = DirConfig {
-            list: true,
-            list_entries,
-            ..DirConfig::default()
-        };
+        let config = DirConfig::default().list(true).list_entries(list_entries);
         let page = get(&serve(&scratch, config), "/");
         let links = page.text().matches("href=\"./").count();
         // Hidden ones are read, too.

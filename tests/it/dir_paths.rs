@@ -287,12 +287,10 @@ fn none_of_the_paths_leads_out() {
         (true, true, false),
         (true, true, true),
     ] {
-        let config = DirConfig {
-            symlinks,
-            list,
-            portable,
-            ..DirConfig::default()
-        };
+        let config = DirConfig::default()
+            .symlinks(symlinks)
+            .list(list)
+            .portable(portable);
         let server = DirServer::with_config(scratch.root(), config).expect("a folder");
         let mut failures = Vec::new();
         for path in hostile() {
@@ -330,11 +328,7 @@ fn none_of_the_paths_leads_out_over_sockets() {
 fn links_within_are_followed_if_they_may() {
     let scratch = scratch();
     for symlinks in [true, false] {
-        let config = DirConfig {
-            symlinks,
-            list: true,
-            ..DirConfig::default()
-        };
+        let config = DirConfig::default().symlinks(symlinks).list(true);
         let server = DirServer::with_config(scratch.root(), config).expect("a folder");
         for path in ["/in", "/in-folder/b.txt", "/a/in-again"] {
             let answer = get(&server, path);
@@ -369,10 +363,7 @@ fn a_folder_that_becomes_a_link_leads_nowhere() {
     fs::write(elsewhere.join("file"), SECRET).expect("written");
     scratch.write("swap/file", b"inside");
     symlink("../elsewhere", scratch.path("other")).expect("a link");
-    let config = DirConfig {
-        recheck: std::time::Duration::ZERO,
-        ..DirConfig::default()
-    };
+    let config = DirConfig::default().recheck(std::time::Duration::ZERO);
     let server = DirServer::with_config(scratch.root(), config).expect("a folder");
     let (_running, addr) = start(server, workers(2));
 

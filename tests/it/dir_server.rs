@@ -35,13 +35,7 @@ fn content_types() {
     ];
     kinds.iter().for_each(|(name, _)| scratch.write(name, name));
     let types = vec![("own".to_owned(), "application/x-own".to_owned())];
-    let server = serve(
-        &scratch,
-        DirConfig {
-            types,
-            ..DirConfig::default()
-        },
-    );
+    let server = serve(&scratch, DirConfig::default().types(types));
     for (name, kind) in kinds {
         let answer = get(&server, &format!("/{name}"));
         assert_eq!(answer.get("content-type"), Some(kind), "{name}");
@@ -121,13 +115,7 @@ fn a_prefix_is_taken_off() {
     scratch.write("index.html", "home");
     scratch.write("a.txt", "a");
     let prefix = "/files".to_owned();
-    let server = serve(
-        &scratch,
-        DirConfig {
-            prefix,
-            ..DirConfig::default()
-        },
-    );
+    let server = serve(&scratch, DirConfig::default().prefix(prefix));
     assert_is(&get(&server, "/files/a.txt"), 200, "a");
     assert_is(&get(&server, "/files/"), 200, "home");
     assert_eq!(get(&server, "/files").get("location"), Some("/files/"));
@@ -149,58 +137,19 @@ fn configurations_that_cannot_work_are_refused() {
     let default = DirConfig::default;
     let pair = |a: &str, b: &str| vec![(a.to_owned(), b.to_owned())];
     for config in [
-        DirConfig {
-            prefix: "x".into(),
-            ..default()
-        },
-        DirConfig {
-            prefix: "/x/".into(),
-            ..default()
-        },
-        DirConfig {
-            cache_control: Some("a\r\nb: c".into()),
-            ..default()
-        },
-        DirConfig {
-            headers: pair("bad name", "x"),
-            ..default()
-        },
-        DirConfig {
-            headers: pair("a", "x\r\ny: z"),
-            ..default()
-        },
-        DirConfig {
-            headers: pair("Keep-Alive", "timeout=5"),
-            ..default()
-        },
-        DirConfig {
-            headers: pair("ETag", "x"),
-            ..default()
-        },
-        DirConfig {
-            types: pair("a", "x\n"),
-            ..default()
-        },
-        DirConfig {
-            cache_rules: pair("/", "x\n"),
-            ..default()
-        },
-        DirConfig {
-            spa: Some("../index.html".into()),
-            ..default()
-        },
-        DirConfig {
-            not_found: Some(".hidden.html".into()),
-            ..default()
-        },
-        DirConfig {
-            index: vec!["index.html".into(), ".hidden".into()],
-            ..default()
-        },
-        DirConfig {
-            index: vec!["../index.html".into()],
-            ..default()
-        },
+        default().prefix("x"),
+        default().prefix("/x/"),
+        default().cache_control("a\r\nb: c"),
+        default().headers(pair("bad name", "x")),
+        default().headers(pair("a", "x\r\ny: z")),
+        default().headers(pair("Keep-Alive", "timeout=5")),
+        default().headers(pair("ETag", "x")),
+        default().types(pair("a", "x\n")),
+        default().cache_rules(pair("/", "x\n")),
+        default().spa("../index.html"),
+        default().not_found(".hidden.html"),
+        default().index(["index.html", ".hidden"]),
+        default().index(["../index.html"]),
     ] {
         let server = DirServer::with_config(scratch.root(), config.clone());
         assert!(server.is_err(), "{config:?}");
@@ -219,20 +168,15 @@ fn caching_fields_by_path() {
         "/assets/".to_owned(),
         "max-age=31536000, immutable".to_owned(),
     );
-    let config = DirConfig {
-        cache_rules: vec![rule.clone()],
-        headers: vec![("X-Own".to_owned(), "1".to_owned())],
-        ..DirConfig::default()
-    };
+    let config = DirConfig::default()
+        .cache_rules([rule.clone()])
+        .headers([("X-Own", "1")]);
     let server = serve(&scratch, config);
     let (a, b) = (get(&server, "/a.txt"), get(&server, "/assets/b.txt"));
     assert_eq!(a.get("cache-control"), Some("no-cache"));
     assert_eq!(b.get("cache-control"), Some(rule.1.as_str()));
     assert_eq!(a.get("x-own"), Some("1"));
-    let config = DirConfig {
-        cache_control: None,
-        ..DirConfig::default()
-    };
+    let config = DirConfig::default().cache_control(None);
     assert_eq!(
         get(&serve(&scratch, config), "/a.txt").get("cache-control"),
         None
@@ -250,11 +194,9 @@ fn precompressed_siblings() {
     scratch.write("stale.js.gz", "old");
     scratch.write("alone.js", "alone");
     for hot_file_bytes in [0, 1000] {
-        let config = DirConfig {
-            hot_file_bytes,
-            compress: false,
-            ..DirConfig::default()
-        };
+        let config = DirConfig::default()
+            .hot_file_bytes(hot_file_bytes)
+            .compress(false);
         let server = serve(&scratch, config);
         let mut tags = Vec::new();
         for (accept, body, coding) in [
@@ -367,10 +309,7 @@ fn pages_of_its_own() {
     let scratch = Scratch::new();
     scratch.write("index.html", "app");
     scratch.write("404.html", "lost");
-    let config = DirConfig {
-        not_found: Some("404.html".into()),
-        ..DirConfig::default()
-    };
+    let config = DirConfig::default().not_found("404.html");
     let server = serve(&scratch, config.clone());
     for path in ["/missing", "/.git", "/a/b/c.js"] {
         let answer = get(&server, path);
@@ -391,10 +330,7 @@ fn pages_of_its_own() {
     assert_is(&ask(&server, "GET", "/missing", &lines), 404, "lost");
     assert_is(&ask(&server, "HEAD", "/missing", ""), 404, "");
 
-    let config = DirConfig {
-        spa: Some("index.html".into()),
-        ..config
-    };
+    let config = config.spa("index.html");
     let server = serve(&scratch, config);
     for path in ["/users", "/users/1", "/users/1/", "/a%20b"] {
         assert_is(&get(&server, path), 200, "app");

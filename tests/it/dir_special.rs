@@ -15,11 +15,7 @@ const GZIP: &str = "Accept-Encoding: gzip\r\n";
 const TEXT: &str = "the text of the file";
 
 fn always() -> DirConfig {
-    DirConfig {
-        recheck: Duration::ZERO,
-        compress: false,
-        ..DirConfig::default()
-    }
+    DirConfig::default().recheck(Duration::ZERO).compress(false)
 }
 
 #[track_caller]
@@ -88,10 +84,7 @@ fn a_file_without_a_length_is_sent_whole() {
     let file = FileServer::with_config("/proc/sys/kernel/ostype", always()).expect("a file");
     assert_is(&get(&file, "/"), 200, &there);
     // Not what a client would take for an empty file.
-    let config = DirConfig {
-        hot_file_bytes: 2,
-        ..always()
-    };
+    let config = always().hot_file_bytes(2);
     let folder = DirServer::with_config("/proc/sys/kernel", config).expect("a folder");
     assert_eq!(get(&folder, "/ostype").status, 503);
 }
@@ -108,10 +101,7 @@ fn what_is_no_file_is_not_opened() {
     pipe(&scratch.path("a.txt.gz"));
     symlink("pipe", scratch.path("link")).expect("a link");
     let file = FileServer::with_config(scratch.path("a.txt"), always()).expect("a file");
-    let config = DirConfig {
-        list: true,
-        ..always()
-    };
+    let config = always().list(true);
     let folder = DirServer::with_config(scratch.root(), config).expect("a folder");
     let flags = inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC;
     let opened = inotify::init(flags).expect("a watch");
@@ -250,10 +240,7 @@ fn what_a_system_can_name_is_served_and_listed() {
     };
     let (unusual, hidden) = (taken(UNUSUAL), taken(HIDDEN));
     assert!(unusual.len() >= 8);
-    let config = DirConfig {
-        list: true,
-        ..always()
-    };
+    let config = always().list(true);
     let server = DirServer::with_config(scratch.root(), config.clone()).expect("a folder");
     let list = get(&server, "/");
     let listed: Vec<_> = list.text().split("href=\"./").skip(1).collect();
@@ -274,10 +261,7 @@ fn what_a_system_can_name_is_served_and_listed() {
     let is_harmless = |c: char| c == '\n' || !(c.is_control() || c == '\u{ad}');
     assert!(list.text().chars().all(is_harmless));
 
-    let config = DirConfig {
-        portable: true,
-        ..config
-    };
+    let config = config.portable(true);
     let server = DirServer::with_config(scratch.root(), config).expect("a folder");
     let list = get(&server, "/");
     let mut served = 0;

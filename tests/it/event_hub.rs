@@ -4,7 +4,7 @@ use super::support::{Asked, Client, NEVER, PATIENCE, ended, start, workers};
 use peregrine::body::SendError;
 use peregrine::sse::{Event, EventHub, EventLimits, EventSender};
 use peregrine::testing::Connection;
-use peregrine::{Config, Done, Handler, Limits, Request, Response, from_fn};
+use peregrine::{Done, Handler, Limits, Request, Response, from_fn};
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 
@@ -69,18 +69,8 @@ fn events_go_to_those_who_have_subscribed() {
 fn a_page_that_falls_behind_is_dropped() {
     let hub = EventHub::new();
     let (app, _senders) = app(&hub);
-    let limits = Limits {
-        output_bytes: 10_000,
-        write_timeout: NEVER,
-        ..Limits::default()
-    };
-    let (server, addr) = start(
-        app,
-        Config {
-            limits,
-            ..workers(1)
-        },
-    );
+    let limits = Limits::default().output_bytes(10_000).write_timeout(NEVER);
+    let (server, addr) = start(app, workers(1).limits(limits));
     let connect = || {
         let mut client = Client::connect(addr);
         client.send(get("/?a"));
@@ -190,10 +180,7 @@ fn a_page_has_so_many_topics() {
         page.wait(std::time::Duration::ZERO);
         assert_eq!(page.received().ends_with(b"\r\n0\r\n\r\n"), !fits);
     }
-    let none = EventLimits {
-        topics: 0,
-        ..limits
-    };
+    let none = limits.topics(0);
     let mut page = Connection::new(&app);
     page.send(get("/hold").as_bytes());
     let sender = senders.try_recv().expect("a page");

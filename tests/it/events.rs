@@ -4,7 +4,7 @@ use super::support::{Asked, Client, NEVER, PATIENCE, ended, start, wait_until, w
 use peregrine::body::{SendError, TrySendError};
 use peregrine::sse::{Event, EventSender};
 use peregrine::testing::Connection;
-use peregrine::{Config, Done, Handler, Limits, Request, Response, from_fn};
+use peregrine::{Done, Handler, Limits, Request, Response, from_fn};
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -202,18 +202,10 @@ fn silence_is_filled_with_comments() {
 #[test]
 fn a_client_that_is_gone_without_a_word_is_noticed() {
     let (app, streams) = app();
-    let limits = Limits {
-        response_timeout: SECOND,
-        write_timeout: NEVER,
-        ..Limits::default()
-    };
-    let (server, addr) = start(
-        app,
-        Config {
-            limits,
-            ..workers(1)
-        },
-    );
+    let limits = Limits::default()
+        .response_timeout(SECOND)
+        .write_timeout(NEVER);
+    let (server, addr) = start(app, workers(1).limits(limits));
     let mut clients: Vec<_> = (0..2).map(|_| Client::connect(addr)).collect();
     let events: Vec<_> = clients
         .iter_mut()
@@ -237,10 +229,7 @@ fn a_client_that_is_gone_without_a_word_is_noticed() {
 #[test]
 fn a_stop_ends_events_at_once() {
     let (app, streams) = app();
-    let config = Config {
-        stop_timeout: NEVER,
-        ..workers(2)
-    };
+    let config = workers(2).stop_timeout(NEVER);
     let (server, addr) = start(app, config);
     let mut clients: Vec<_> = (0..6).map(|_| Client::connect(addr)).collect();
     let mut all = Vec::new();
@@ -318,18 +307,10 @@ fn a_stop_in_any_moment() {
 #[test]
 fn a_slow_client_is_told_of_by_the_event_coming_back() {
     let (app, streams) = app();
-    let limits = Limits {
-        output_bytes: 32 << 10,
-        write_timeout: NEVER,
-        ..Limits::default()
-    };
-    let (_server, addr) = start(
-        app,
-        Config {
-            limits,
-            ..workers(1)
-        },
-    );
+    let limits = Limits::default()
+        .output_bytes(32 << 10)
+        .write_timeout(NEVER);
+    let (_server, addr) = start(app, workers(1).limits(limits));
     let mut client = Client::connect(addr);
     client.send(GET);
     let (mut events, _) = streams.recv_timeout(PATIENCE).expect("a stream");

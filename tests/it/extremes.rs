@@ -8,6 +8,7 @@ mod parts;
 mod traffic;
 
 use super::support::{Asked, Client, PATIENCE, ended, own_addr};
+use peregrine::config::AcceptThreads;
 use peregrine::config::{Balance, IpNetwork};
 use peregrine::{Config, Limits, Server};
 use std::sync::Arc;
@@ -30,17 +31,13 @@ const COUNTS: [u32; 4] = [0, 1, 4099, u32::MAX];
 type Case = (String, Config);
 
 fn base() -> Config {
-    Config {
-        workers: 1,
-        stop_timeout: Duration::from_secs(10),
-        limits: Limits {
-            stop_grace: Duration::ZERO,
-            ..Limits::default()
-        },
-        #[cfg(feature = "websocket")]
-        ws_threads: 1,
-        ..Config::default()
-    }
+    let config = Config::default()
+        .workers(1)
+        .stop_timeout(Duration::from_secs(10))
+        .limits(Limits::default().stop_grace(Duration::ZERO));
+    #[cfg(feature = "websocket")]
+    let config = config.ws_threads(1);
+    config
 }
 
 /// Adds a case for each value of a field.
@@ -60,42 +57,27 @@ fn cases() -> Vec<Case> {
     of_limits(&mut cases);
     #[cfg(feature = "websocket")]
     of_ws_limits(&mut cases);
+    has_all("", Config::FIELDS, &cases);
+    has_all("limits.", Limits::FIELDS, &cases);
+    #[cfg(feature = "websocket")]
+    has_all("ws_limits.", peregrine::ws::WsLimits::FIELDS, &cases);
     cases
 }
 
+/// Each field has a case.
+fn has_all(path: &str, fields: &[&str], cases: &[Case]) {
+    for field in fields {
+        let name = format!("{path}{field} = ");
+        let is_there = cases.iter().any(|(case, _)| case.starts_with(&name));
+        assert!(is_there, "no case for {path}{field}");
+    }
+}
+
 fn of_config(cases: &mut Vec<Case>) {
-    let Config {
-        workers: _,
-        accept_threads: _,
-        balance: _,
-        cpu_affinity: _,
-        stack_size: _,
-        tcp_nodelay: _,
-        backlog: _,
-        connections: _,
-        connections_per_address: _,
-        trusted_proxies: _,
-        raise_descriptors: _,
-        buffered_bytes: _,
-        keep_alive: _,
-        allowed_hosts: _,
-        server_name: _,
-        stop_timeout: _,
-        pool_threads: _,
-        pool_queue: _,
-        timed_one_in: _,
-        limits: _,
-        #[cfg(feature = "websocket")]
-            ws_threads: _,
-        #[cfg(feature = "websocket")]
-            ws_limits: _,
-        #[cfg(feature = "websocket")]
-            ws_origins: _,
-        #[cfg(feature = "deflate")]
-            ws_deflate: _,
-    } = base();
     vary!(cases, workers, SIZES);
-    vary!(cases, accept_threads, SIZES.map(Some));
+    let dedicated = SIZES.map(AcceptThreads::Dedicated);
+    vary!(cases, accept_threads, dedicated);
+    vary!(cases, accept_threads, [AcceptThreads::Workers]);
     vary!(
         cases,
         balance,
@@ -124,6 +106,7 @@ fn of_config(cases: &mut Vec<Case>) {
     vary!(cases, pool_threads, SIZES);
     vary!(cases, pool_queue, SIZES);
     vary!(cases, timed_one_in, COUNTS);
+    vary!(cases, timers_per_worker, SIZES);
     #[cfg(feature = "websocket")]
     {
         use peregrine::ws::WsOrigins;
@@ -135,16 +118,19 @@ fn of_config(cases: &mut Vec<Case>) {
             list(&["", "\u{0}"]),
         ];
         vary!(cases, ws_threads, SIZES);
+        vary!(cases, ws_connections_per_thread, SIZES);
+        vary!(cases, ws_mailbox_bytes, SIZES);
         vary!(cases, ws_origins, origins);
     }
     #[cfg(feature = "deflate")]
     {
         let deflate = |level, threshold, dedicated_windows| {
-            Some(peregrine::ws::WsDeflate {
-                level,
-                threshold,
-                dedicated_windows,
-            })
+            Some(
+                peregrine::ws::WsDeflate::default()
+                    .level(level)
+                    .threshold(threshold)
+                    .dedicated_windows(dedicated_windows),
+            )
         };
         let extremes = [
             deflate(0, 0, true),
@@ -158,32 +144,6 @@ fn of_config(cases: &mut Vec<Case>) {
 }
 
 fn of_limits(cases: &mut Vec<Case>) {
-    let Limits {
-        stall_timeout: _,
-        write_rate: _,
-        write_grace: _,
-        head_bytes: _,
-        target_bytes: _,
-        header_fields: _,
-        body_bytes: _,
-        chunk_extension_bytes: _,
-        requests_per_turn: _,
-        turn_time: _,
-        output_bytes: _,
-        output_files: _,
-        requests_per_connection: _,
-        connection_age: _,
-        head_timeout: _,
-        idle_timeout: _,
-        body_grace: _,
-        body_rate: _,
-        response_timeout: _,
-        write_timeout: _,
-        linger_timeout: _,
-        linger_bytes: _,
-        stop_grace: _,
-        timers_per_worker: _,
-    } = Limits::default();
     vary!(cases, limits.stall_timeout, TIMES);
     vary!(cases, limits.write_rate, SIZES);
     vary!(cases, limits.write_grace, TIMES);
@@ -207,88 +167,61 @@ fn of_limits(cases: &mut Vec<Case>) {
     vary!(cases, limits.linger_timeout, TIMES);
     vary!(cases, limits.linger_bytes, SIZES);
     vary!(cases, limits.stop_grace, TIMES);
-    vary!(cases, limits.timers_per_worker, SIZES);
     let most = usize::MAX;
-    let all = Limits {
-        stall_timeout: Duration::MAX,
-        write_rate: most,
-        write_grace: Duration::MAX,
-        head_bytes: most,
-        target_bytes: most,
-        header_fields: most,
-        body_bytes: most,
-        chunk_extension_bytes: most,
-        requests_per_turn: most,
-        turn_time: Duration::MAX,
-        output_bytes: most,
-        output_files: most,
-        requests_per_connection: u32::MAX,
-        connection_age: Duration::MAX,
-        head_timeout: Duration::MAX,
-        idle_timeout: Duration::MAX,
-        body_grace: Duration::MAX,
-        body_rate: most,
-        response_timeout: Duration::MAX,
-        write_timeout: Duration::MAX,
-        linger_timeout: Duration::MAX,
-        linger_bytes: most,
-        stop_grace: Duration::MAX,
-        timers_per_worker: most,
-    };
-    let none = Limits {
-        stall_timeout: Duration::ZERO,
-        write_rate: 0,
-        write_grace: Duration::ZERO,
-        head_bytes: 0,
-        target_bytes: 0,
-        header_fields: 0,
-        body_bytes: 0,
-        chunk_extension_bytes: 0,
-        requests_per_turn: 0,
-        turn_time: Duration::ZERO,
-        output_bytes: 0,
-        output_files: 0,
-        requests_per_connection: 0,
-        connection_age: Duration::ZERO,
-        head_timeout: Duration::ZERO,
-        idle_timeout: Duration::ZERO,
-        body_grace: Duration::ZERO,
-        body_rate: 0,
-        response_timeout: Duration::ZERO,
-        write_timeout: Duration::ZERO,
-        linger_timeout: Duration::ZERO,
-        linger_bytes: 0,
-        stop_grace: Duration::ZERO,
-        timers_per_worker: 0,
-    };
+    let all = Limits::default()
+        .stall_timeout(Duration::MAX)
+        .write_rate(most)
+        .write_grace(Duration::MAX)
+        .head_bytes(most)
+        .target_bytes(most)
+        .header_fields(most)
+        .body_bytes(most)
+        .chunk_extension_bytes(most)
+        .requests_per_turn(most)
+        .turn_time(Duration::MAX)
+        .output_bytes(most)
+        .output_files(most)
+        .requests_per_connection(u32::MAX)
+        .connection_age(Duration::MAX)
+        .head_timeout(Duration::MAX)
+        .idle_timeout(Duration::MAX)
+        .body_grace(Duration::MAX)
+        .body_rate(most)
+        .response_timeout(Duration::MAX)
+        .write_timeout(Duration::MAX)
+        .linger_timeout(Duration::MAX)
+        .linger_bytes(most)
+        .stop_grace(Duration::MAX);
+    let none = Limits::default()
+        .stall_timeout(Duration::ZERO)
+        .write_rate(0)
+        .write_grace(Duration::ZERO)
+        .head_bytes(0)
+        .target_bytes(0)
+        .header_fields(0)
+        .body_bytes(0)
+        .chunk_extension_bytes(0)
+        .requests_per_turn(0)
+        .turn_time(Duration::ZERO)
+        .output_bytes(0)
+        .output_files(0)
+        .requests_per_connection(0)
+        .connection_age(Duration::ZERO)
+        .head_timeout(Duration::ZERO)
+        .idle_timeout(Duration::ZERO)
+        .body_grace(Duration::ZERO)
+        .body_rate(0)
+        .response_timeout(Duration::ZERO)
+        .write_timeout(Duration::ZERO)
+        .linger_timeout(Duration::ZERO)
+        .linger_bytes(0)
+        .stop_grace(Duration::ZERO);
     vary!(cases, limits, [all, none]);
 }
 
 #[cfg(feature = "websocket")]
 fn of_ws_limits(cases: &mut Vec<Case>) {
     use peregrine::ws::{BacklogPolicy, WsLimits};
-    let WsLimits {
-        write_rate: _,
-        write_grace: _,
-        messages: _,
-        message_rate: _,
-        message_grace: _,
-        message_bytes: _,
-        frame_bytes: _,
-        fragments: _,
-        control_frames: _,
-        backlog_bytes: _,
-        backlog_policy: _,
-        backlog_mark: _,
-        topics: _,
-        topic_bytes: _,
-        idle_timeout: _,
-        pong_timeout: _,
-        close_timeout: _,
-        write_timeout: _,
-        connections_per_thread: _,
-        mailbox_bytes: _,
-    } = WsLimits::default();
     vary!(cases, ws_limits.write_rate, SIZES);
     vary!(cases, ws_limits.write_grace, TIMES);
     vary!(cases, ws_limits.messages, COUNTS);
@@ -308,30 +241,25 @@ fn of_ws_limits(cases: &mut Vec<Case>) {
     vary!(cases, ws_limits.pong_timeout, TIMES);
     vary!(cases, ws_limits.close_timeout, TIMES);
     vary!(cases, ws_limits.write_timeout, TIMES);
-    vary!(cases, ws_limits.connections_per_thread, SIZES);
-    vary!(cases, ws_limits.mailbox_bytes, SIZES);
-    let all = WsLimits {
-        write_rate: usize::MAX,
-        write_grace: Duration::MAX,
-        messages: u32::MAX,
-        message_rate: usize::MAX,
-        message_grace: Duration::MAX,
-        message_bytes: usize::MAX,
-        frame_bytes: usize::MAX,
-        fragments: u32::MAX,
-        control_frames: u32::MAX,
-        backlog_bytes: usize::MAX,
-        backlog_policy: BacklogPolicy::DropOldest,
-        backlog_mark: usize::MAX,
-        topics: usize::MAX,
-        topic_bytes: usize::MAX,
-        idle_timeout: Duration::MAX,
-        pong_timeout: Duration::MAX,
-        close_timeout: Duration::MAX,
-        write_timeout: Duration::MAX,
-        connections_per_thread: usize::MAX,
-        mailbox_bytes: usize::MAX,
-    };
+    let all = WsLimits::default()
+        .write_rate(usize::MAX)
+        .write_grace(Duration::MAX)
+        .messages(u32::MAX)
+        .message_rate(usize::MAX)
+        .message_grace(Duration::MAX)
+        .message_bytes(usize::MAX)
+        .frame_bytes(usize::MAX)
+        .fragments(u32::MAX)
+        .control_frames(u32::MAX)
+        .backlog_bytes(usize::MAX)
+        .backlog_policy(BacklogPolicy::DropOldest)
+        .backlog_mark(usize::MAX)
+        .topics(usize::MAX)
+        .topic_bytes(usize::MAX)
+        .idle_timeout(Duration::MAX)
+        .pong_timeout(Duration::MAX)
+        .close_timeout(Duration::MAX)
+        .write_timeout(Duration::MAX);
     vary!(cases, ws_limits, [all]);
 }
 
@@ -356,15 +284,13 @@ fn every_setting_at_its_extremes() {
 #[test]
 fn without_a_limit_of_time_slow_clients_are_waited_for() {
     let mut config = base();
-    config.limits = Limits {
-        target_bytes: usize::MAX,
-        head_timeout: Duration::MAX,
-        idle_timeout: Duration::MAX,
-        body_grace: Duration::MAX,
-        response_timeout: Duration::MAX,
-        write_timeout: Duration::MAX,
-        ..Limits::default()
-    };
+    config.limits = Limits::default()
+        .target_bytes(usize::MAX)
+        .head_timeout(Duration::MAX)
+        .idle_timeout(Duration::MAX)
+        .body_grace(Duration::MAX)
+        .response_timeout(Duration::MAX)
+        .write_timeout(Duration::MAX);
     let server = Server::new(traffic::App).config(config).bind(own_addr());
     let server = server.start().expect("a server");
     let addr = server.local_addr().expect("an address");

@@ -19,7 +19,7 @@ use app::App;
 use attack::{Outcome, Scale, attack};
 use peregrine::metrics::Counters;
 use peregrine::ws::WsLimits;
-use peregrine::{Config, Limits, Server};
+use peregrine::{Config, Server};
 use polite::Kind;
 use scenarios::{SCENARIOS, Scenario};
 use std::net::IpAddr;
@@ -36,73 +36,41 @@ fn config(name: &str) -> Config {
     let config = workers(2);
     let (http, ws) = (config.limits, WsLimits::default());
     let limits = match name {
-        "head" => Limits {
-            head_timeout: SECOND,
-            ..http
-        },
-        "body" => Limits {
-            body_grace: SECOND,
-            ..http
-        },
-        "budget-responses" | "budget-pipelined" => Limits {
-            linger_timeout: SECOND,
-            write_grace: SECOND,
-            write_timeout: SECOND,
-            stall_timeout: SECOND,
-            ..http
-        },
-        "one-address" => Limits {
-            head_timeout: SECOND,
-            body_grace: SECOND,
-            idle_timeout: SECOND,
-            ..http
-        },
-        "slow-files" | "slow-streams" | "pipelined" | "files" => Limits {
-            write_timeout: SECOND,
-            ..http
-        },
+        "head" => http.head_timeout(SECOND),
+        "body" => http.body_grace(SECOND),
+        "budget-responses" | "budget-pipelined" => http
+            .linger_timeout(SECOND)
+            .write_grace(SECOND)
+            .write_timeout(SECOND)
+            .stall_timeout(SECOND),
+        "one-address" => http
+            .head_timeout(SECOND)
+            .body_grace(SECOND)
+            .idle_timeout(SECOND),
+        "slow-files" | "slow-streams" | "pipelined" | "files" => http.write_timeout(SECOND),
         _ => http,
     };
-    let ws = WsLimits {
-        idle_timeout: NEVER,
-        write_timeout: NEVER,
-        ..ws
-    };
+    let ws = ws.idle_timeout(NEVER).write_timeout(NEVER);
     let ws_limits = match name {
-        "ws-floods" => WsLimits {
-            write_timeout: SECOND,
-            ..ws
-        },
-        "budget-messages" | "ws-dribbles" => WsLimits {
-            message_grace: SECOND,
-            ..ws
-        },
-        "ws-silent" | "one-address" => WsLimits {
-            idle_timeout: SECOND,
-            pong_timeout: SECOND,
-            ..ws
-        },
-        "ws-feed" => WsLimits {
-            backlog_bytes: 128 << 10,
-            ..ws
-        },
+        "ws-floods" => ws.write_timeout(SECOND),
+        "budget-messages" | "ws-dribbles" => ws.message_grace(SECOND),
+        "ws-silent" | "one-address" => ws.idle_timeout(SECOND).pong_timeout(SECOND),
+        "ws-feed" => ws.backlog_bytes(128 << 10),
         _ => ws,
     };
     let buffered_bytes = match name.starts_with("budget-") {
         true => 2 << 20,
         false => config.buffered_bytes,
     };
-    Config {
-        limits,
-        ws_limits,
-        buffered_bytes,
-        ws_threads: 1,
-        connections_per_address: Some(PER_ADDRESS),
-        trusted_proxies: match name {
-            "one-address" => vec![IpAddr::from([127, 0, 0, 1]).into()],
-            _ => config.trusted_proxies.clone(),
-        },
-        ..config
+    let config = config
+        .limits(limits)
+        .ws_limits(ws_limits)
+        .buffered_bytes(buffered_bytes)
+        .ws_threads(1)
+        .connections_per_address(PER_ADDRESS);
+    match name {
+        "one-address" => config.trusted_proxies([IpAddr::from([127, 0, 0, 1]).into()]),
+        _ => config,
     }
 }
 

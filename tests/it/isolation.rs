@@ -415,10 +415,7 @@ mod ws {
 
     #[test]
     fn no_byte_of_a_websocket_appears_on_another() {
-        let config = peregrine::Config {
-            ws_threads: 2,
-            ..workers(2)
-        };
+        let config = workers(2).ws_threads(2);
         let server = Server::new(app(2)).websocket().config(config);
         let server = server.bind(own_addr()).start().expect("a server");
         let addr = server.local_addr().expect("a TCP address");

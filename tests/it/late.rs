@@ -6,7 +6,7 @@ use super::sockets::room_for_connections;
 use super::support::{
     Answer, Asked, Client, PATIENCE, Random, Witness, ended, limits, start, workers,
 };
-use peregrine::{Config, Done, Limits, Request, Responder, Response, from_fn};
+use peregrine::{Done, Request, Responder, Response, from_fn};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -395,16 +395,10 @@ fn a_panic_behind_the_deferring_is_a_500_and_the_only_answer() {
 /// After the 503 of a timeout the client is gone. A responder that is used later gets an error.
 #[test]
 fn answers_that_take_too_long_are_503() {
-    let limits = Limits {
-        response_timeout: Duration::from_secs(1),
-        ..limits()
-    };
+    let limits = limits().response_timeout(Duration::from_secs(1));
     let (desk, handle) = desk();
     let witness = Witness::new(handle);
-    let config = Config {
-        limits,
-        ..workers(1)
-    };
+    let config = workers(1).limits(limits);
     let (server, addr) = start(witness.clone(), config);
     for (method, asked) in [("GET", Asked::Other), ("HEAD", Asked::Head)] {
         let (mut client, peer) = connect(addr);

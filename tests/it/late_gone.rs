@@ -3,7 +3,7 @@
 use super::late::{desk, get};
 use super::support::{Asked, Client, PATIENCE, Witness, ended, start, wait_until, workers};
 use peregrine::error::{ConnectionError, ResponseError};
-use peregrine::{Config, Done, Request, Response, from_fn};
+use peregrine::{Done, Request, Response, from_fn};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -232,10 +232,7 @@ fn a_stop_waits_for_answers() {
 #[test]
 fn a_stop_does_not_wait_for_ever() {
     let (desk, handle) = desk();
-    let config = Config {
-        stop_timeout: Duration::from_millis(200),
-        ..workers(1)
-    };
+    let config = workers(1).stop_timeout(Duration::from_millis(200));
     let (server, addr) = start(from_fn(handle), config);
     let mut client = Client::connect(addr);
     client.send(get("/later"));

@@ -3,7 +3,7 @@
 #[cfg(target_os = "linux")]
 use super::support::{Client, start, wait_until, workers};
 #[cfg(target_os = "linux")]
-use peregrine::{Config, from_fn};
+use peregrine::from_fn;
 
 /// No client connects beyond the number that may wait to be accepted.
 #[cfg(target_os = "linux")]
@@ -12,11 +12,7 @@ fn the_backlog_is_bounded() {
     use socket2::{Domain, Socket, Type};
 
     const MANY: usize = 40;
-    let config = Config {
-        connections: 1,
-        backlog: 3,
-        ..workers(1)
-    };
+    let config = workers(1).connections(1).backlog(3);
     let (server, addr) = start(from_fn(|_, res| res.text("hi")), config);
     let mut busy = Client::connect(addr);
     busy.send("GET / HT");
@@ -64,11 +60,7 @@ fn a_connection_has_so_many_topics() {
         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     for topics in [0, 1, 3] {
         for longest in [0, 1, 3] {
-            let limits = WsLimits {
-                topics,
-                topic_bytes: longest,
-                ..WsLimits::default()
-            };
+            let limits = WsLimits::default().topics(topics).topic_bytes(longest);
             let client = WebSocket::connect_with(&App, request, limits);
             let mut client = client.expect("a WebSocket");
             for topic in ["a", "aaaa", "aaa", "aa", "b", "é"] {

@@ -1,6 +1,8 @@
 //! The addresses of a server, the errors of binding, and which listener gets the connections.
 
 use super::support::{Client, ended, start, wait_until, workers};
+use crate::support::acceptors;
+use peregrine::config::AcceptThreads;
 use peregrine::config::Balance;
 use peregrine::server::ListenAddr;
 use peregrine::{Config, Done, Request, Response, Server, from_fn};
@@ -12,11 +14,8 @@ fn path(req: &Request<'_>, res: Response<'_>) -> Done {
 }
 
 /// These workers and accept threads.
-fn threads(count: usize, accept_threads: Option<usize>) -> Config {
-    Config {
-        accept_threads,
-        ..workers(count)
-    }
+fn threads(count: usize, accept_threads: AcceptThreads) -> Config {
+    workers(count).accept_threads(accept_threads)
 }
 
 // --------------------------------------------------------------------------------- places
@@ -55,7 +54,7 @@ fn an_inherited_listener() {
     for accept_threads in [0, 2] {
         // As a service manager, which keeps its own handle across restarts.
         let inherited = listener.try_clone().expect("a second handle");
-        let config = threads(2, Some(accept_threads));
+        let config = threads(2, acceptors(accept_threads));
         let server = Server::from_fn(path).config(config).listener(inherited);
         let running = server.start().expect("a server");
         assert_eq!(running.local_addrs(), [ListenAddr::Tcp(addr)]);
@@ -70,7 +69,12 @@ fn an_inherited_listener() {
 /// Every worker and every accept thread there is does its part, whatever their numbers.
 #[test]
 fn all_numbers_of_threads_serve() {
-    for accept_threads in [None, Some(0), Some(1), Some(2)] {
+    for accept_threads in [
+        AcceptThreads::Auto,
+        acceptors(0),
+        acceptors(1),
+        acceptors(2),
+    ] {
         for workers in [1, 2, 4] {
             let (server, addr) = start(from_fn(path), threads(workers, accept_threads));
             let mut clients: Vec<_> = (0..16).map(|_| Client::connect(addr)).collect();
@@ -105,9 +109,9 @@ fn assert_message(result: io::Result<impl Sized>, kind: ErrorKind, words: &[&str
 /// Neither by chance nor by SO_REUSEPORT does a second server get the connections of a first.
 #[test]
 fn a_port_in_use_is_named() {
-    for first in [Some(0), Some(1), Some(2)] {
+    for first in [0, 1, 2].map(acceptors) {
         let (server, addr) = start(from_fn(path), threads(2, first));
-        for second in [Some(0), Some(1), Some(2)] {
+        for second in [0, 1, 2].map(acceptors) {
             let free = Server::from_fn(path).config(threads(2, second));
             let result = free.bind("127.0.0.1:0").bind(addr).start();
             assert_message(result, ErrorKind::AddrInUse, &[&addr.to_string()]);
@@ -137,10 +141,7 @@ fn settings_that_cannot_work_are_explained() {
     assert_message(server().start(), invalid, &["address", "Server::bind"]);
     let none = server().config(workers(0)).bind("127.0.0.1:0");
     assert_message(none.start(), invalid, &["Config::workers", "0"]);
-    let config = Config {
-        server_name: Some("a\r\nInjected: field".to_owned()),
-        ..workers(1)
-    };
+    let config = workers(1).server_name("a\r\nInjected: field");
     let named = server().config(config).bind("127.0.0.1:0");
     assert_message(named.start(), invalid, &["Config::server_name"]);
     // Whatever the system says of it.
@@ -159,10 +160,7 @@ fn settings_that_cannot_work_are_explained() {
 #[test]
 fn idle_connections_are_spread_evenly() {
     for balance in [Balance::LeastConnections, Balance::RoundRobin] {
-        let config = Config {
-            balance,
-            ..threads(4, Some(1))
-        };
+        let config = threads(4, acceptors(1)).balance(balance);
         let (server, addr) = start(from_fn(path), config);
         let clients: Vec<_> = (0..40).map(|_| Client::connect(addr)).collect();
         wait_until("all are accepted", || server.counters().accepted == 40);
@@ -179,7 +177,7 @@ fn idle_connections_are_spread_evenly() {
 /// The fewest open ones count, not the fewest ever.
 #[test]
 fn closed_connections_leave_room_for_others() {
-    let (server, addr) = start(from_fn(path), threads(2, Some(1)));
+    let (server, addr) = start(from_fn(path), threads(2, acceptors(1)));
     let mut kept = Vec::new();
     for i in 0..20 {
         let client = Client::connect(addr);
@@ -207,8 +205,10 @@ mod unix {
     use super::super::scratch::Scratch;
     use super::super::support::{Asked, Client, NEVER, PATIENCE, ended};
     use super::{assert_message, path, threads};
+    use crate::support::acceptors;
+    use peregrine::Server;
+    use peregrine::config::AcceptThreads;
     use peregrine::server::{ListenAddr, Running};
-    use peregrine::{Config, Server};
     use std::fs;
     use std::io::{self, ErrorKind};
     use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -241,7 +241,7 @@ mod unix {
             drop(UnixListener::bind(&file).expect("a socket"));
             assert!(file.exists());
 
-            let config = threads(2, Some(accept_threads));
+            let config = threads(2, acceptors(accept_threads));
             let server = Server::from_fn(path).config(config.clone());
             let server = server.bind_unix(&file).bind("127.0.0.1:0");
             let running = server.start().expect("a server");
@@ -281,7 +281,7 @@ mod unix {
 
     fn bound(file: &Path) -> io::Result<Running> {
         Server::from_fn(path)
-            .config(threads(1, None))
+            .config(threads(1, AcceptThreads::Auto))
             .bind_unix(file)
             .start()
     }
@@ -344,7 +344,7 @@ mod unix {
         let scratch = Scratch::new();
         let file = scratch.path("socket");
         for (mode, expected) in [(None, 0o600), (Some(0o660), 0o660), (Some(0o777), 0o777)] {
-            let server = Server::from_fn(path).config(threads(1, None));
+            let server = Server::from_fn(path).config(threads(1, AcceptThreads::Auto));
             let server = match mode {
                 None => server.bind_unix(&file),
                 Some(mode) => server.bind_unix_mode(&file, mode),
@@ -399,7 +399,7 @@ mod unix {
         let listener = UnixListener::bind(&file).expect("a socket");
         for accept_threads in [0, 2] {
             let inherited = listener.try_clone().expect("a second handle");
-            let config = threads(2, Some(accept_threads));
+            let config = threads(2, acceptors(accept_threads));
             let server = Server::from_fn(path)
                 .config(config)
                 .unix_listener(inherited);
@@ -418,10 +418,7 @@ mod unix {
     #[test]
     fn the_file_of_a_successor_is_left_alone() {
         let file = socket_path("successor");
-        let config = Config {
-            stop_timeout: NEVER,
-            ..threads(1, None)
-        };
+        let config = threads(1, AcceptThreads::Auto).stop_timeout(NEVER);
         let server = Server::from_fn(path).config(config.clone());
         let first = server.bind_unix(&file).start().expect("a server");
         let (mut half, mut idle) = (connect(&file), connect(&file));

@@ -1,7 +1,8 @@
 //! Listeners for all addresses of IPv4 and of IPv6, alone and side by side.
 
 use crate::support::{Client, workers};
-use peregrine::{Config, Done, Request, Response, Server};
+use peregrine::config::AcceptThreads;
+use peregrine::{Done, Request, Response, Server};
 use std::net::{Ipv6Addr, SocketAddr, TcpListener};
 
 /// A free port, or `None` where there is no IPv6.
@@ -33,10 +34,7 @@ fn all_addresses_of_both_kinds() {
     ] {
         for count in [1, 3] {
             let start = |port| {
-                let config = Config {
-                    accept_threads: Some(0),
-                    ..workers(count)
-                };
+                let config = workers(count).accept_threads(AcceptThreads::Workers);
                 let server = Server::from_fn(ends).config(config);
                 let bound = |server: Server<_, _>, place| server.bind(format!("{place}:{port}"));
                 places.iter().fold(server, bound).start()

@@ -5,7 +5,7 @@ use super::support::{Answer, Asked, Client, Random, start, wait_until, workers};
 use peregrine::body::{BodySink, Flow, Incoming};
 use peregrine::multipart::{MultipartError, MultipartLimits, Upload, UploadError};
 use peregrine::server::Running;
-use peregrine::{BodyPlan, Config, Done, Handler, Limits, Request, Response, from_fn};
+use peregrine::{BodyPlan, Done, Handler, Limits, Request, Response, from_fn};
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -71,14 +71,8 @@ fn server(folder: &Path, limits: MultipartLimits) -> (Running, SocketAddr) {
         }
         res.text(&text)
     };
-    let limits = Limits {
-        body_bytes: 4 << 20,
-        ..Limits::default()
-    };
-    let config = Config {
-        limits,
-        ..workers(1)
-    };
+    let limits = Limits::default().body_bytes(4 << 20);
+    let config = workers(1).limits(limits);
     start(from_fn(handle), config)
 }
 
@@ -122,10 +116,7 @@ fn texts_and_files_over_a_socket() {
 #[test]
 fn refusals_over_a_socket() {
     let folder = Folder::new();
-    let limits = MultipartLimits {
-        file_bytes: 3,
-        ..MultipartLimits::default()
-    };
+    let limits = MultipartLimits::default().file_bytes(3);
     let (_server, addr) = server(&folder.0, limits);
     let file = part("name=a; filename=b", "1234") + "--X-y--";
     let unfinished = part("name=a; filename=b", "123");
@@ -362,10 +353,7 @@ struct Streaming(PathBuf);
 
 impl Handler for Streaming {
     fn body_plan(&self, req: &Request<'_>) -> BodyPlan {
-        let limits = MultipartLimits {
-            file_bytes: 4 << 20,
-            ..MultipartLimits::default()
-        };
+        let limits = MultipartLimits::default().file_bytes(4 << 20);
         let content_type = req.content_type().unwrap_or_default();
         match Upload::new(content_type, limits, &self.0) {
             Ok(upload) => BodyPlan::stream(Receiving {

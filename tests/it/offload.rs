@@ -10,11 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 fn pool(pool_threads: usize, pool_queue: usize) -> Config {
-    Config {
-        pool_threads,
-        pool_queue,
-        ..workers(1)
-    }
+    workers(1).pool_threads(pool_threads).pool_queue(pool_queue)
 }
 
 /// Jobs that report their beginning, and end when the test says so, or when this is dropped.
@@ -298,10 +294,7 @@ fn a_job_that_never_ends_is_left_alone() {
             },
         )
     };
-    let config = Config {
-        stop_timeout: Duration::from_millis(200),
-        ..pool(1, 10)
-    };
+    let config = pool(1, 10).stop_timeout(Duration::from_millis(200));
     let (server, addr) = start(handler, config);
     let [mut stuck, mut queued] = [(); 2].map(|()| Client::connect(addr));
     stuck.send(get("/held"));
@@ -324,10 +317,7 @@ fn a_job_that_never_ends_is_left_alone() {
 #[test]
 fn a_cut_waits_for_no_job() {
     let (gate, handle) = Gate::new();
-    let config = Config {
-        stop_timeout: super::support::NEVER,
-        ..pool(1, 10)
-    };
+    let config = pool(1, 10).stop_timeout(super::support::NEVER);
     let (server, addr) = start(from_fn(handle), config);
     let mut client = Client::connect(addr);
     client.send(get("/held"));
@@ -356,10 +346,7 @@ fn the_pool_is_not_bound_to_the_cpu_of_a_worker() {
         "/pool" => res.offload(req, |_, res| res.text(&cpus())),
         _ => res.text(&cpus()),
     });
-    let config = Config {
-        cpu_affinity: true,
-        ..workers(1)
-    };
+    let config = workers(1).cpu_affinity(true);
     let (server, addr) = start(handler, config);
     let mut client = Client::connect(addr);
     assert_eq!(client.get("/pool").text(), cpus());

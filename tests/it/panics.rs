@@ -8,9 +8,10 @@ mod ws;
 use super::support::{Asked, Client, ended, start, wait_until, workers};
 use peregrine::access_log::{AccessEntry, AccessLog, LogWriter};
 use peregrine::body::{BodySink, Flow, Incoming};
+use peregrine::config::AcceptThreads;
 use peregrine::config::Balance;
 use peregrine::error::ConnectionError;
-use peregrine::{BodyPlan, Config, Done, Handler, Request, Response, from_fn};
+use peregrine::{BodyPlan, Done, Handler, Request, Response, from_fn};
 use std::io::Read;
 use std::net::SocketAddr;
 use std::panic::resume_unwind;
@@ -386,11 +387,9 @@ fn a_handler_that_blocks_holds_up_its_own_worker_only() {
         }
         res.text(req.path())
     });
-    let config = Config {
-        balance: Balance::RoundRobin,
-        accept_threads: Some(1),
-        ..workers(2)
-    };
+    let config = workers(2)
+        .balance(Balance::RoundRobin)
+        .accept_threads(AcceptThreads::Dedicated(1));
     let (server, addr) = start(app, config);
     let connect = |count| {
         let client = Client::connect(addr);

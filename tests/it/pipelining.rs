@@ -2,7 +2,7 @@
 //! however they are cut, each is answered, in order.
 
 use super::support::{Asked, Client, ended, limits, start, workers};
-use peregrine::{Config, Done, Limits, Request, Response, from_fn};
+use peregrine::{Done, Request, Response, from_fn};
 use std::sync::Arc;
 use std::thread;
 
@@ -57,14 +57,8 @@ fn a_thousand_in_fragments() {
 #[test]
 fn batches_that_fill_a_turn_exactly() {
     for per_turn in [1, 2, 64] {
-        let limits = Limits {
-            requests_per_turn: per_turn,
-            ..limits()
-        };
-        let config = Config {
-            limits,
-            ..workers(1)
-        };
+        let limits = limits().requests_per_turn(per_turn);
+        let config = workers(1).limits(limits);
         let (server, addr) = start(from_fn(numbered), config);
         let mut client = Client::connect(addr);
         let mut sent = 0;
@@ -86,14 +80,8 @@ fn batches_that_fill_a_turn_exactly() {
 /// are sent, and must then go on by itself.
 #[test]
 fn answers_above_the_output_limit_one_after_another() {
-    let limits = Limits {
-        output_bytes: 1000,
-        ..limits()
-    };
-    let config = Config {
-        limits,
-        ..workers(1)
-    };
+    let limits = limits().output_bytes(1000);
+    let config = workers(1).limits(limits);
     let app = from_fn(|req: &Request<'_>, res: Response<'_>| {
         let times = req.query("n").and_then(|n| n.parse().ok()).unwrap_or(0);
         res.body(req.path().repeat(times))

@@ -37,11 +37,9 @@ fn served_from(own: [u8; 4], addr: SocketAddr) -> Option<Client> {
 
 /// With so many connections for each address, those of the loopback too.
 fn counted(most: usize, threads: (usize, usize)) -> Config {
-    Config {
-        connections_per_address: Some(most),
-        trusted_proxies: Vec::new(),
-        ..config(1000, threads)
-    }
+    config(1000, threads)
+        .connections_per_address(most)
+        .trusted_proxies(Vec::new())
 }
 
 fn path(req: &Request<'_>, res: Response<'_>) -> Done {

@@ -2,7 +2,7 @@
 
 use super::support::{Client, start, workers};
 use peregrine::testing::Connection;
-use peregrine::{BodyPlan, Config, Done, Handler, Request, Response, from_fn};
+use peregrine::{BodyPlan, Done, Handler, Request, Response, from_fn};
 use std::io::{Read, Write as _};
 use std::sync::{Mutex, mpsc::channel};
 use std::time::Duration;
@@ -292,12 +292,10 @@ fn each_kind_of_response_with_a_file() {
     scratch.write("404.html", "none");
     // The second keeps nothing in memory.
     for hot_file_bytes in [1 << 20, 0] {
-        let config = DirConfig {
-            not_found: Some("404.html".into()),
-            headers: vec![("x-all".into(), "1".into())],
-            hot_file_bytes,
-            ..DirConfig::default()
-        };
+        let config = DirConfig::default()
+            .not_found("404.html")
+            .headers([("x-all", "1")])
+            .hot_file_bytes(hot_file_bytes);
         let dir = DirServer::with_config(scratch.root(), config).expect("a folder");
         let app = from_fn(move |req: &Request<'_>, res: Response<'_>| {
             let path = format!("{}.txt", req.path());
@@ -341,11 +339,9 @@ fn a_client_that_is_turned_away() {
         may_go_on.lock().expect("no panic").recv().expect("a word");
         res.body("hello")
     });
-    let config = Config {
-        connections_per_address: Some(1),
-        trusted_proxies: Vec::new(),
-        ..workers(1)
-    };
+    let config = workers(1)
+        .connections_per_address(1)
+        .trusted_proxies(Vec::new());
     let (_server, addr) = start(app, config);
     let (mut first, get) = (Client::connect(addr), request("GET", "body"));
     first.send(&get);

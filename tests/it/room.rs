@@ -50,7 +50,7 @@ fn one_that_could_not_be_subscribed_is_closed() {
     let server = Server::new(room.clone()).websocket();
     room.set_hub(server.hub());
     let mut config = workers(1);
-    config.ws_limits.mailbox_bytes = 60;
+    config.ws_mailbox_bytes = 60;
     let server = server.config(config).bind(own_addr());
     let server = server.start().expect("a server");
     let addr = server.local_addr().expect("an address");

@@ -3,6 +3,7 @@
 
 use super::alone::{resident, this_program};
 use super::support::{own_addr, workers};
+use crate::support::acceptors;
 use peregrine::metrics::Stats;
 use peregrine::server::Running;
 use peregrine::{Config, Done, Handler, Request, Response};
@@ -104,7 +105,7 @@ pub(crate) fn serve(start: impl FnOnce(Config, &Stats) -> Running) {
     for (name, value) in settings {
         match name.as_str() {
             "workers" => config.workers = value,
-            "accept_threads" => config.accept_threads = Some(value),
+            "accept_threads" => config.accept_threads = acceptors(value),
             "buffered_bytes" => config.buffered_bytes = value,
             "connections" => config.connections = value,
             "raise_descriptors" => config.raise_descriptors = value > 0,

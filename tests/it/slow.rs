@@ -13,10 +13,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// One worker with these limits.
 fn limited(limits: Limits) -> Config {
-    Config {
-        limits,
-        ..workers(1)
-    }
+    workers(1).limits(limits)
 }
 
 /// Bytes that differ from page to page, so that none can stand in for another.
@@ -126,10 +123,7 @@ fn a_client_that_never_reads_is_cut() {
     let large = pages(64 << 20);
     let body = large.clone();
     let app = Witness::new(move |_: &Request<'_>, res: Response<'_>| res.send(body.clone()));
-    let limits = Limits {
-        write_timeout: SECOND,
-        ..limits()
-    };
+    let limits = limits().write_timeout(SECOND);
     let (server, addr) = start(app.clone(), limited(limits));
     let mut client = Client::connect(addr);
     let peer = client.stream.local_addr().expect("an open socket");
@@ -158,11 +152,7 @@ fn a_client_that_takes_too_little_is_cut() {
             path => res.body(path),
         },
     );
-    let limits = Limits {
-        write_grace: SECOND,
-        write_rate: 64 << 20,
-        ..limits()
-    };
+    let limits = limits().write_grace(SECOND).write_rate(64 << 20);
     let (server, addr) = start(app.clone(), limited(limits));
     let (mut slow, mut idle) = (Client::connect(addr), Client::connect(addr));
     let peer = slow.stream.local_addr().expect("an open socket");
@@ -188,11 +178,7 @@ fn hello(_: &Request<'_>, res: Response<'_>) -> Done {
 #[test]
 fn half_a_head_gets_408() {
     let app = Witness::new(hello);
-    let limits = Limits {
-        head_timeout: SECOND,
-        idle_timeout: NEVER,
-        ..limits()
-    };
+    let limits = limits().head_timeout(SECOND).idle_timeout(NEVER);
     let (server, addr) = start(app.clone(), limited(limits));
     let mut idle = Client::connect(addr);
     let mut client = Client::connect(addr);
@@ -209,11 +195,7 @@ fn half_a_head_gets_408() {
 
 #[test]
 fn a_body_that_stalls_gets_408() {
-    let limits = Limits {
-        body_grace: SECOND,
-        body_rate: 1_000_000,
-        ..limits()
-    };
+    let limits = limits().body_grace(SECOND).body_rate(1_000_000);
     let (server, addr) = start(from_fn(hello), limited(limits));
     let framings = ["Content-Length: 9", "Transfer-Encoding: chunked"];
     let clients = framings.map(|framing| {
@@ -234,11 +216,8 @@ fn a_body_that_stalls_gets_408() {
 #[test]
 fn an_idle_connection_is_closed_without_a_word() {
     let app = Witness::new(hello);
-    let limits = Limits {
-        // Longer than it takes to ask once, but on a machine that stalls.
-        idle_timeout: 3 * SECOND,
-        ..limits()
-    };
+    // Longer than it takes to ask once, but on a machine that stalls.
+    let limits = limits().idle_timeout(3 * SECOND);
     let (server, addr) = start(app.clone(), limited(limits));
     let (mut fresh, mut late) = (Client::connect(addr), 0);
     let mut used = loop {
@@ -267,11 +246,7 @@ fn an_idle_connection_is_closed_without_a_word() {
 /// RFC 9112 section 9.6: a client that is sending when it is refused can still read why.
 #[test]
 fn the_refusal_of_a_body_reaches_a_client_that_still_sends() {
-    let limits = Limits {
-        body_bytes: 1000,
-        linger_timeout: NEVER,
-        ..limits()
-    };
+    let limits = limits().body_bytes(1000).linger_timeout(NEVER);
     let (server, addr) = start(from_fn(hello), limited(limits));
     let head = "POST / HTTP/1.1\r\nHost: a\r\n";
     let length = format!("{head}Content-Length: 204800\r\n\r\n");
@@ -295,10 +270,7 @@ fn the_refusal_of_a_body_reaches_a_client_that_still_sends() {
 /// The same where the handler ends the connection, or a fault of it does.
 #[test]
 fn the_last_answer_reaches_a_client_that_still_sends() {
-    let limits = Limits {
-        linger_timeout: NEVER,
-        ..limits()
-    };
+    let limits = limits().linger_timeout(NEVER);
     let app = from_fn(|req: &Request<'_>, res: Response<'_>| match req.path() {
         "/close" => res.close().body("the last"),
         _ => res.status(1).body("a fault"),
@@ -322,11 +294,7 @@ fn the_last_answer_reaches_a_client_that_still_sends() {
 
 #[test]
 fn lingering_ends_after_its_time() {
-    let limits = Limits {
-        linger_timeout: SECOND,
-        linger_bytes: usize::MAX,
-        ..limits()
-    };
+    let limits = limits().linger_timeout(SECOND).linger_bytes(usize::MAX);
     let (server, addr) = start(from_fn(hello), limited(limits));
     let mut client = Client::connect(addr);
     client.send("nonsense\r\n\r\n");
@@ -340,11 +308,7 @@ fn lingering_ends_after_its_time() {
 /// Nothing more is read then, but the connection stays open: a reset would destroy the response.
 #[test]
 fn lingering_reads_so_many_bytes() {
-    let limits = Limits {
-        linger_timeout: NEVER,
-        linger_bytes: 100_000,
-        ..limits()
-    };
+    let limits = limits().linger_timeout(NEVER).linger_bytes(100_000);
     let (server, addr) = start(from_fn(hello), limited(limits));
     let read = || server.counters().bytes_read;
     let mut client = Client::connect(addr);

@@ -73,10 +73,7 @@ fn http_1_0_with_and_without_keep_alive() {
 
 #[test]
 fn without_keep_alive_every_connection_has_one_request() {
-    let config = peregrine::Config {
-        keep_alive: false,
-        ..workers(1)
-    };
+    let config = workers(1).keep_alive(false);
     let (server, addr) = start(from_fn(echo), config);
     for _ in 0..20 {
         let mut client = Client::connect(addr);

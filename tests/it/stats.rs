@@ -93,53 +93,52 @@ fn is_name(name: &str) -> bool {
 #[test]
 fn a_page_of_counters() {
     // Each counter another value, so that none can stand for another.
-    let counters = Counters {
-        accepted: 101,
-        closed: 2,
-        idle_closed: 18,
-        stalled_closed: 41,
-        turned_away: 19,
-        turned_away_by_address: 41,
-        accept_outages: 20,
-        overloaded: 21,
-        upgraded: 3,
-        ws_received: 4,
-        ws_published: 5,
-        ws_fanned_out: 6,
-        ws_dropped: 7,
-        requests: 8,
-        bytes_read: 9,
-        bytes_written: u64::MAX,
-        refused: 11,
-        handler_errors: 12,
-        connection_errors: 13,
-        jobs: 17,
-        jobs_started: 16,
-        jobs_done: 15,
-        jobs_refused: 14,
-        job_nanos: 18,
-        responses_2xx: 20,
-        responses_3xx: 21,
-        responses_4xx: 22,
-        responses_5xx: 23,
-        refused_slow: 24,
-        refused_large: 25,
-        panics: 26,
-        response_timeouts: 27,
-        clients_gone: 28,
-        read_errors: 29,
-        write_errors: 30,
-        write_timeouts: 31,
-        internal_errors: 102,
-        turns: 32,
-        turns_timed: 33,
-        turn_nanos: 34_000_000_035,
-        handlers_timed: 36,
-        handler_nanos: 37,
-        handlers_over_10ms: 38,
-        handlers_over_100ms: 39,
-        handlers_over_1s: 40,
-    };
+    let mut counters = Counters::default();
+    counters.accepted = 101;
+    counters.closed = 2;
+    counters.idle_closed = 18;
+    counters.stalled_closed = 41;
+    counters.turned_away = 19;
+    counters.turned_away_by_address = 41;
+    counters.accept_outages = 20;
+    counters.overloaded = 21;
+    counters.upgraded = 3;
+    counters.ws_received = 4;
+    counters.ws_published = 5;
+    counters.ws_fanned_out = 6;
+    counters.ws_dropped = 7;
+    counters.requests = 8;
+    counters.bytes_read = 9;
+    counters.bytes_written = u64::MAX;
+    counters.refused = 11;
+    counters.handler_errors = 12;
+    counters.connection_errors = 13;
+    counters.jobs = 17;
+    counters.jobs_started = 16;
+    counters.jobs_done = 15;
+    counters.jobs_refused = 14;
+    counters.job_nanos = 18;
+    counters.responses_2xx = 20;
+    counters.responses_3xx = 21;
+    counters.responses_4xx = 22;
+    counters.responses_5xx = 23;
+    counters.refused_slow = 24;
+    counters.refused_large = 25;
+    counters.panics = 26;
+    counters.response_timeouts = 27;
+    counters.clients_gone = 28;
+    counters.read_errors = 29;
+    counters.write_errors = 30;
+    counters.write_timeouts = 31;
+    counters.internal_errors = 102;
+    counters.turns = 32;
+    counters.turns_timed = 33;
+    counters.turn_nanos = 34_000_000_035;
+    counters.handlers_timed = 36;
+    counters.handler_nanos = 37;
+    counters.handlers_over_10ms = 38;
+    counters.handlers_over_100ms = 39;
+    counters.handlers_over_1s = 40;
     let page = counters.prometheus();
     let families = parse(&page);
     let values: Vec<_> = families
@@ -294,8 +293,8 @@ fn several_servers_in_one() {
 #[cfg(feature = "websocket")]
 #[test]
 fn websocket_threads_are_told_apart() {
+    use peregrine::Request;
     use peregrine::ws::{Message, Upgrade, WebSocketHandler, Ws};
-    use peregrine::{Config, Request};
 
     struct Echo;
     impl peregrine::Handler for Echo {
@@ -314,10 +313,7 @@ fn websocket_threads_are_told_apart() {
     }
 
     let stats = Stats::new();
-    let config = Config {
-        ws_threads: 2,
-        ..workers(1)
-    };
+    let config = workers(1).ws_threads(2);
     let server = Server::new(Echo).websocket().config(config).stats(&stats);
     let server = server.bind(own_addr()).start().expect("a server");
     let addr = server.local_addr().expect("an address");

@@ -3,12 +3,13 @@
 use super::stats::parse;
 use super::support::{Asked, Client, ended, own_addr, wait_until, workers};
 use peregrine::Server;
+use peregrine::config::AcceptThreads;
 use peregrine::metrics::Stats;
 
 /// Every response is in one class, and every failure in one that names it.
 #[test]
 fn answers_and_errors_by_class() {
-    use peregrine::{BodyPlan, Config, Done, Handler, Limits, Request, Response};
+    use peregrine::{BodyPlan, Done, Handler, Request, Response};
 
     struct App;
     impl Handler for App {
@@ -38,14 +39,8 @@ fn answers_and_errors_by_class() {
         }
     }
 
-    let limits = Limits {
-        head_timeout: std::time::Duration::from_secs(1),
-        ..super::support::limits()
-    };
-    let config = Config {
-        limits,
-        ..workers(1)
-    };
+    let limits = super::support::limits().head_timeout(std::time::Duration::from_secs(1));
+    let config = workers(1).limits(limits);
     let (server, addr) = super::support::start(App, config);
     let ask = |request: &str, status| {
         let mut client = Client::connect(addr);
@@ -106,7 +101,7 @@ fn answers_and_errors_by_class() {
 /// With each turn timed, each call is, and a slow one stands out.
 #[test]
 fn handlers_are_timed() {
-    use peregrine::{Config, from_fn};
+    use peregrine::from_fn;
     use std::time::Duration;
 
     for timed_one_in in [0, 1] {
@@ -120,10 +115,7 @@ fn handlers_are_timed() {
                 _ => res.text("done"),
             }
         };
-        let config = Config {
-            timed_one_in,
-            ..workers(1)
-        };
+        let config = workers(1).timed_one_in(timed_one_in);
         let (server, addr) = super::support::start(from_fn(slowly), config);
         for path in ["/", "/slow", "/pool", "/"] {
             assert_eq!(Client::connect(addr).get(path).text(), "done");
@@ -151,8 +143,8 @@ fn handlers_are_timed() {
 /// What waits while a worker and the only thread of the pool are busy.
 #[test]
 fn queues_have_lengths() {
+    use peregrine::from_fn;
     use peregrine::metrics::Queues;
-    use peregrine::{Config, from_fn};
     use std::sync::{Arc, Barrier, Mutex};
 
     let [gate, pool_gate] = [(); 2].map(|()| Arc::new(Barrier::new(2)));
@@ -182,11 +174,9 @@ fn queues_have_lengths() {
     );
     let stats = Stats::new();
     assert_eq!(stats.queues(), Queues::default());
-    let config = Config {
-        accept_threads: Some(1),
-        pool_threads: 1,
-        ..workers(1)
-    };
+    let config = workers(1)
+        .accept_threads(AcceptThreads::Dedicated(1))
+        .pool_threads(1);
     let server = Server::new(app).config(config).stats(&stats);
     let server = server.bind(own_addr()).start().expect("a server");
     let addr = server.local_addr().expect("an address");

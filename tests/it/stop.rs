@@ -1,8 +1,9 @@
 //! Stopping: accepted requests get their responses, idle connections close, and what does not end is aborted.
 
 use super::support::{Asked, Client, NEVER, ended, limits, start, wait_until, workers};
+use crate::support::acceptors;
 use peregrine::server::Running;
-use peregrine::{Config, Done, Handler, Limits, Request, Response, from_fn};
+use peregrine::{Done, Handler, Request, Response, from_fn};
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,10 +21,7 @@ fn echo(req: &Request<'_>, res: Response<'_>) -> Done {
 
 /// A server that waits this long when it stops.
 fn waiting(stop_timeout: Duration, handler: impl Handler) -> (Running, SocketAddr) {
-    let config = Config {
-        stop_timeout,
-        ..workers(1)
-    };
+    let config = workers(1).stop_timeout(stop_timeout);
     start(handler, config)
 }
 
@@ -90,15 +88,10 @@ fn under_load_nothing_that_was_answered_is_lost() {
             count.fetch_add(1, Ordering::Relaxed);
             res.body([b'x'; 1000])
         });
-        let config = Config {
-            accept_threads: Some(accept_threads),
-            stop_timeout: NEVER,
-            limits: Limits {
-                stop_grace: NEVER,
-                ..limits()
-            },
-            ..workers(2)
-        };
+        let config = workers(2)
+            .accept_threads(acceptors(accept_threads))
+            .stop_timeout(NEVER)
+            .limits(limits().stop_grace(NEVER));
         let (server, addr) = start(app, config);
         let client = |i| {
             let answers = answers.clone();
@@ -137,14 +130,9 @@ fn idle_connections_do_not_hold_a_stop() {
 
 /// A server that lets clients ask once more, for as long as they like.
 fn patient(handler: impl Handler) -> (Running, SocketAddr) {
-    let config = Config {
-        stop_timeout: NEVER,
-        limits: Limits {
-            stop_grace: NEVER,
-            ..limits()
-        },
-        ..workers(1)
-    };
+    let config = workers(1)
+        .stop_timeout(NEVER)
+        .limits(limits().stop_grace(NEVER));
     start(handler, config)
 }
 
@@ -221,14 +209,9 @@ fn who_was_not_told_may_ask_once_more() {
 
 #[test]
 fn without_grace_idle_connections_close_at_once() {
-    let config = Config {
-        stop_timeout: NEVER,
-        limits: Limits {
-            stop_grace: Duration::ZERO,
-            ..limits()
-        },
-        ..workers(1)
-    };
+    let config = workers(1)
+        .stop_timeout(NEVER)
+        .limits(limits().stop_grace(Duration::ZERO));
     let (server, addr) = start(from_fn(echo), config);
     let mut clients = [(); 2].map(|()| Client::connect(addr));
     clients[0].get("/");

@@ -4,7 +4,7 @@ use super::stream_flow::{get, narrow, next, pattern, read_all};
 use super::stream_out::streams;
 use super::support::{Asked, Client, PATIENCE, Witness, start};
 use peregrine::body::SendError;
-use peregrine::{Config, Done, Request, Response, from_fn};
+use peregrine::{Done, Request, Response, from_fn};
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::thread;
@@ -84,13 +84,7 @@ fn many_streams_from_several_threads() {
         });
         done
     });
-    let (_server, addr) = start(
-        app.clone(),
-        Config {
-            workers: 2,
-            ..narrow()
-        },
-    );
+    let (_server, addr) = start(app.clone(), narrow().workers(2));
     let clients: Vec<_> = (0..4)
         .map(|part| {
             thread::spawn(move || {

@@ -5,7 +5,7 @@ use super::support::{
     Asked, Client, NEVER, Witness, limits, read_answer, start, wait_until, workers,
 };
 use peregrine::testing::Connection;
-use peregrine::{Config, Done, Handler, Limits, Request, Response, from_fn};
+use peregrine::{Config, Done, Handler, Request, Response, from_fn};
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -156,14 +156,8 @@ fn empties() -> (impl Handler, Arc<AtomicUsize>) {
 }
 
 fn response_timeout(response_timeout: Duration) -> Config {
-    let limits = Limits {
-        response_timeout,
-        ..limits()
-    };
-    Config {
-        limits,
-        ..workers(1)
-    }
+    let limits = limits().response_timeout(response_timeout);
+    workers(1).limits(limits)
 }
 
 /// Empty pieces are no progress: the limit on the time of a response goes on, and the worker rests.

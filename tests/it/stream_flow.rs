@@ -15,16 +15,11 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// One worker. A stream may be this far ahead, and a stop does not wait for connections.
 pub(crate) fn narrow() -> Config {
-    let limits = Limits {
-        output_bytes: LIMIT,
-        write_timeout: NEVER,
-        response_timeout: NEVER,
-        ..Limits::default()
-    };
-    Config {
-        limits,
-        ..workers(1)
-    }
+    let limits = Limits::default()
+        .output_bytes(LIMIT)
+        .write_timeout(NEVER)
+        .response_timeout(NEVER);
+    workers(1).limits(limits)
 }
 
 #[track_caller]
@@ -283,11 +278,9 @@ fn a_worker_does_not_wait() {
         }
     });
     let limits = narrow().limits;
-    let config = Config {
-        limits,
-        balance: peregrine::config::Balance::RoundRobin,
-        ..workers(2)
-    };
+    let config = workers(2)
+        .limits(limits)
+        .balance(peregrine::config::Balance::RoundRobin);
     let (_server, addr) = start(app, config);
     let mut own = Client::connect(addr);
     get(&mut own, "/own");

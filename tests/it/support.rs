@@ -9,6 +9,7 @@ mod answer;
 pub(crate) use answer::{Answer, Asked, Framing, read_answer, read_head};
 
 use answer::read_chunk;
+use peregrine::config::AcceptThreads;
 use peregrine::error::{ConnectionError, ResponseError};
 use peregrine::server::{Running, Stopped};
 use peregrine::{Config, Done, Handler, Limits, Request, Response, Server};
@@ -260,27 +261,30 @@ fn is_reset(kind: ErrorKind) -> bool {
 
 /// The default settings with this many workers, and with times that no test comes near: a machine
 /// that stalls for some seconds must not turn a test into one of time.
-pub(crate) fn workers(workers: usize) -> Config {
-    Config {
-        workers,
-        limits: limits(),
-        stop_timeout: PATIENCE,
-        ..Config::default()
+pub(crate) fn acceptors(count: usize) -> AcceptThreads {
+    match count {
+        0 => AcceptThreads::Workers,
+        n => AcceptThreads::Dedicated(n),
     }
+}
+
+pub(crate) fn workers(workers: usize) -> Config {
+    Config::default()
+        .workers(workers)
+        .limits(limits())
+        .stop_timeout(PATIENCE)
 }
 
 /// The default sizes, and the times of [`workers`].
 pub(crate) fn limits() -> Limits {
-    Limits {
-        head_timeout: NEVER,
-        idle_timeout: NEVER,
-        body_grace: NEVER,
-        write_timeout: NEVER,
-        write_grace: NEVER,
-        stall_timeout: NEVER,
-        linger_timeout: NEVER,
-        ..Limits::default()
-    }
+    Limits::default()
+        .head_timeout(NEVER)
+        .idle_timeout(NEVER)
+        .body_grace(NEVER)
+        .write_timeout(NEVER)
+        .write_grace(NEVER)
+        .stall_timeout(NEVER)
+        .linger_timeout(NEVER)
 }
 
 /// An address that no other test of this process binds, so that no other test takes its port when a server

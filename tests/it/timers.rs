@@ -3,7 +3,7 @@
 use super::support::{Client, PATIENCE, Witness, ended, start, wait_until, workers};
 use peregrine::testing::Connection;
 use peregrine::timers::{Timer, TimerError};
-use peregrine::{Config, Limits, Request, Response, Server, from_fn};
+use peregrine::{Request, Response, Server, from_fn};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
@@ -154,17 +154,7 @@ fn timers_before_the_start_and_requests_beside_them() {
 
 #[test]
 fn timers_are_limited_and_dropped_at_the_end() {
-    let limits = Limits {
-        timers_per_worker: 10,
-        ..Limits::default()
-    };
-    let (server, addr) = start(
-        from_fn(hello),
-        Config {
-            limits,
-            ..workers(1)
-        },
-    );
+    let (server, addr) = start(from_fn(hello), workers(1).timers_per_worker(10));
     let timers = server.timers();
     let held = Arc::new(());
     let add = || {

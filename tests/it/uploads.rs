@@ -4,7 +4,7 @@ use super::stream_in::{FIVE, Plans, chunked, exact};
 use super::support::{Asked, Client, PATIENCE, ended, start, wait_until, workers};
 use peregrine::body::{BodySink, Flow, Incoming, Resumer};
 use peregrine::error::ConnectionError;
-use peregrine::{BodyPlan, Config, Done, Handler, Limits, Request, Response};
+use peregrine::{BodyPlan, Done, Handler, Limits, Request, Response};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
@@ -130,20 +130,12 @@ fn a_resumer_can_ask_for_the_answer() {
 /// Whatever ends an upload before its time, its sink is dropped and the connection with it.
 #[test]
 fn a_sink_whose_body_never_comes_is_dropped() {
-    let limits = Limits {
-        body_grace: Duration::ZERO,
-        body_rate: 1 << 30,
-        response_timeout: Duration::ZERO,
-        ..Limits::default()
-    };
+    let limits = Limits::default()
+        .body_grace(Duration::ZERO)
+        .body_rate(1 << 30)
+        .response_timeout(Duration::ZERO);
     let (app, pieces) = pausing();
-    let (server, addr) = start(
-        app.clone(),
-        Config {
-            limits,
-            ..workers(1)
-        },
-    );
+    let (server, addr) = start(app.clone(), workers(1).limits(limits));
     let dropped = |n| wait_until("dropped", || app.ended.load(Ordering::SeqCst) == n);
     let half = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n";
 

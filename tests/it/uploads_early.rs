@@ -4,7 +4,7 @@ use crate::clients::curl;
 use crate::scratch::Scratch;
 use crate::support::{Answer, Asked, Client, ended, limits, read_answer, start, workers};
 use peregrine::body::{BodySink, Flow, Incoming};
-use peregrine::{BodyPlan, Config, Done, Handler, Limits, Request, Response};
+use peregrine::{BodyPlan, Done, Handler, Request, Response};
 use std::io::{ErrorKind, Read, Write};
 use std::thread;
 use std::time::Duration;
@@ -51,14 +51,8 @@ impl Handler for Impatient {
 fn an_early_answer_is_read_by_a_client_that_goes_on_sending() {
     // Until then the connection is open, but the server reads no more than `linger_bytes`.
     let linger_timeout = Duration::from_secs(1);
-    let limits = Limits {
-        linger_timeout,
-        ..limits()
-    };
-    let config = Config {
-        limits,
-        ..workers(1)
-    };
+    let limits = limits().linger_timeout(linger_timeout);
+    let config = workers(1).limits(limits);
     let (server, addr) = start(Impatient, config);
     let block = vec![b'x'; 8 * MIB];
     let send_on = &|path: &str, head: &str| {
@@ -136,17 +130,12 @@ fn an_early_answer_ends_properly() {
 #[test]
 fn curl_sends_what_is_wanted() {
     const LEN: usize = 8 * MIB;
-    let limits = Limits {
-        body_bytes: MIB,
+    let limits = limits()
+        .body_bytes(MIB)
         // A client that sends more than that before it reads gets a reset, and curl may report only that.
-        linger_bytes: 2 * LEN,
-        linger_timeout: Duration::from_secs(30),
-        ..limits()
-    };
-    let config = Config {
-        limits,
-        ..workers(1)
-    };
+        .linger_bytes(2 * LEN)
+        .linger_timeout(Duration::from_secs(30));
+    let config = workers(1).limits(limits);
     struct App;
     impl Handler for App {
         fn body_plan(&self, req: &Request<'_>) -> BodyPlan {

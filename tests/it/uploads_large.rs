@@ -118,11 +118,9 @@ impl Handler for Keep {
             "/full" => Raw::plan(File::options().write(true).open("/dev/full"), None),
             #[cfg(feature = "multipart")]
             "/form" => {
-                let limits = MultipartLimits {
-                    file_bytes: u64::MAX,
-                    total_bytes: u64::MAX,
-                    ..MultipartLimits::default()
-                };
+                let limits = MultipartLimits::default()
+                    .file_bytes(u64::MAX)
+                    .total_bytes(u64::MAX);
                 let content_type = req.content_type().unwrap_or_default();
                 let upload = Upload::new(content_type, limits, &self.0).expect("a boundary");
                 BodyPlan::stream(InForm {

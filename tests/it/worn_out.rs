@@ -10,10 +10,7 @@ fn hello(_: &Request<'_>, res: Response<'_>) -> Done {
 }
 
 fn with(limits: Limits) -> Config {
-    Config {
-        limits,
-        ..workers(1)
-    }
+    workers(1).limits(limits)
 }
 
 // ------------------------------------------------------------------------- requests and age
@@ -21,10 +18,7 @@ fn with(limits: Limits) -> Config {
 #[test]
 fn the_last_of_so_many_requests_says_so() {
     for (most, answers) in [(0, 1), (1, 1), (3, 3)] {
-        let limits = Limits {
-            requests_per_connection: most,
-            ..limits()
-        };
+        let limits = limits().requests_per_connection(most);
         let (server, addr) = start(from_fn(hello), with(limits));
         let mut one_by_one = Client::connect(addr);
         for n in 1..=answers {
@@ -58,10 +52,7 @@ fn the_last_of_so_many_requests_says_so() {
 #[test]
 fn the_age_counts_from_the_accept() {
     let app = from_fn(hello);
-    let limits = Limits {
-        connection_age: Duration::from_secs(60),
-        ..Limits::default()
-    };
+    let limits = Limits::default().connection_age(Duration::from_secs(60));
     let mut client = Connection::with_limits(&app, limits);
     let mut asks_at = |seconds| {
         client.elapse(Duration::from_secs(seconds));
@@ -81,10 +72,7 @@ fn the_age_counts_from_the_accept() {
 /// By the clock of a real server.
 #[test]
 fn an_old_connection_ends_with_an_answer() {
-    let limits = Limits {
-        connection_age: Duration::from_secs(1),
-        ..limits()
-    };
+    let limits = limits().connection_age(Duration::from_secs(1));
     let (server, addr) = start(from_fn(hello), with(limits));
     let mut client = Client::connect(addr);
     super::support::wait_until("the connection is old", || {
@@ -101,10 +89,7 @@ fn an_old_connection_ends_with_an_answer() {
 // ------------------------------------------------------------------------------------- hosts
 
 fn ours(names: &[&str]) -> Config {
-    Config {
-        allowed_hosts: Some(names.iter().map(|name| name.to_string()).collect()),
-        ..workers(1)
-    }
+    workers(1).allowed_hosts(names.iter().copied())
 }
 
 #[test]

@@ -78,13 +78,11 @@ fn kept(
     let feed = Feed { way };
     let request = "GET / HTTP/1.1\r\nHost: t\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-    let limits = WsLimits {
-        backlog_bytes,
+    let limits = WsLimits::default()
+        .backlog_bytes(backlog_bytes)
         // All are to be sent from one hook.
-        backlog_mark: usize::MAX,
-        backlog_policy: policy,
-        ..WsLimits::default()
-    };
+        .backlog_mark(usize::MAX)
+        .backlog_policy(policy);
     let client = WebSocket::connect_with(&feed, request.as_bytes(), limits);
     let mut client = client.unwrap_or_else(|_| panic!("refused"));
     client.hold(true);

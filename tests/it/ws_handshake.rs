@@ -5,7 +5,7 @@ use peregrine::error::ConnectionError;
 use peregrine::server::Running;
 use peregrine::testing::{Connection, WebSocket};
 use peregrine::ws::{Hub, Message, Upgrade, WebSocketHandler, Ws, WsLimits, WsOrigins};
-use peregrine::{BodyPlan, Config, Done, Handler, Request, Response, Server};
+use peregrine::{BodyPlan, Done, Handler, Request, Response, Server};
 use std::io::Read;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -126,10 +126,7 @@ fn pages_of_other_sites_are_refused() {
 }
 
 fn serve(ws_origins: WsOrigins) -> std::io::Result<Running> {
-    let config = Config {
-        ws_origins,
-        ..workers(1)
-    };
+    let config = workers(1).ws_origins(ws_origins);
     let server = Server::new(Open::default()).websocket().config(config);
     server.bind(own_addr()).start()
 }

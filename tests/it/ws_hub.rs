@@ -5,7 +5,7 @@ use peregrine::server::Running;
 use peregrine::ws::{
     BacklogPolicy, Disconnect, Hub, Message, Sent, Upgrade, WebSocketHandler, Ws, WsId, WsLimits,
 };
-use peregrine::{Config, Done, Handler, Request, Response, Server};
+use peregrine::{Done, Handler, Request, Response, Server};
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
@@ -61,10 +61,7 @@ impl WebSocketHandler for App {
 
     fn accept_ws(&self, req: &Request<'_>, upgrade: &mut Upgrade<'_>) -> Option<String> {
         if req.path().starts_with("/drop/") {
-            upgrade.limits(WsLimits {
-                backlog_policy: BacklogPolicy::DropNewest,
-                ..WsLimits::default()
-            });
+            upgrade.limits(WsLimits::default().backlog_policy(BacklogPolicy::DropNewest));
         }
         Some(req.path().to_owned())
     }
@@ -99,15 +96,10 @@ type Client = WebSocket<TcpStream>;
 impl Bench {
     fn new(mailbox_bytes: usize, backlog_bytes: usize) -> Bench {
         let app = Arc::<App>::default();
-        let config = Config {
-            ws_threads: 1,
-            ws_limits: WsLimits {
-                mailbox_bytes,
-                backlog_bytes,
-                ..WsLimits::default()
-            },
-            ..workers(1)
-        };
+        let config = workers(1)
+            .ws_threads(1)
+            .ws_mailbox_bytes(mailbox_bytes)
+            .ws_limits(WsLimits::default().backlog_bytes(backlog_bytes));
         let server = Server::new(app.clone()).websocket().config(config);
         let hub = server.hub();
         let server = server.bind(own_addr()).start().expect("a server");

@@ -149,13 +149,11 @@ pub(crate) fn failed(error: FrameError) -> Vec<u8> {
 }
 
 fn limits() -> WsLimits {
-    WsLimits {
-        message_bytes: 1000,
-        frame_bytes: 600,
-        fragments: 5,
-        control_frames: 3,
-        ..WsLimits::default()
-    }
+    WsLimits::default()
+        .message_bytes(1000)
+        .frame_bytes(600)
+        .fragments(5)
+        .control_frames(3)
 }
 
 pub(crate) fn connect(limits: WsLimits) -> WebSocket<'static, Echo> {
@@ -408,12 +406,12 @@ fn a_panic_closes_with_1011() {
 #[test]
 fn backlogs_by_policy() {
     let with = |backlog_policy| {
-        let mut client = connect(WsLimits {
-            backlog_bytes: 100_000,
-            backlog_mark: 50_000,
-            backlog_policy,
-            ..WsLimits::default()
-        });
+        let mut client = connect(
+            WsLimits::default()
+                .backlog_bytes(100_000)
+                .backlog_mark(50_000)
+                .backlog_policy(backlog_policy),
+        );
         client.hold(true);
         client
     };

@@ -52,10 +52,7 @@ fn a_message_under_way_has_a_least_rate() {
         Some(Disconnect::Failed(FrameError::MessageTimeout))
     ));
     // With no rate it may take as long as the client says something.
-    let mut client = connect(WsLimits {
-        message_rate: 0,
-        ..WsLimits::default()
-    });
+    let mut client = connect(WsLimits::default().message_rate(0));
     client.send(&bytes[..6]);
     for at in 6..20 {
         client.elapse(50 * second);
@@ -67,12 +64,12 @@ fn a_message_under_way_has_a_least_rate() {
 /// The time in which the server reads nothing, as the client does not take its messages, is not counted.
 #[test]
 fn a_message_waits_for_a_crowded_backlog() {
-    let mut client = connect(WsLimits {
-        backlog_mark: 100,
-        write_timeout: Duration::from_secs(1000),
-        write_rate: 0,
-        ..WsLimits::default()
-    });
+    let mut client = connect(
+        WsLimits::default()
+            .backlog_mark(100)
+            .write_timeout(Duration::from_secs(1000))
+            .write_rate(0),
+    );
     client.hold(true);
     let echo = frame(0x82, [b'x'; 200]);
     client.send(&[&echo[..], &echo[..100]].concat());
@@ -89,10 +86,7 @@ fn a_message_waits_for_a_crowded_backlog() {
 #[test]
 fn so_many_messages_a_second() {
     let second = Duration::from_secs(1);
-    let mut client = connect(WsLimits {
-        messages: 5,
-        ..WsLimits::default()
-    });
+    let mut client = connect(WsLimits::default().messages(5));
     client.send(&frame(0x81, "x").repeat(50));
     client.elapse(second);
     client.send(&frame(0x81, "x").repeat(5));

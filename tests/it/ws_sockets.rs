@@ -76,26 +76,19 @@ pub(crate) struct Bench {
 
 pub(crate) fn config(ws_threads: usize) -> Config {
     let large = 17 << 20;
-    let limits = Limits {
+    let limits = limits()
         // Clients here keep their sockets when they have seen the end.
-        linger_timeout: Limits::default().linger_timeout,
-        ..limits()
-    };
-    Config {
-        limits,
-        ws_threads,
-        ws_limits: WsLimits {
-            message_bytes: large,
-            frame_bytes: large,
-            backlog_bytes: 2 * large,
-            fragments: 1 << 20,
-            idle_timeout: NEVER,
-            close_timeout: NEVER,
-            write_timeout: NEVER,
-            ..WsLimits::default()
-        },
-        ..workers(2)
-    }
+        .linger_timeout(Limits::default().linger_timeout);
+    workers(2).limits(limits).ws_threads(ws_threads).ws_limits(
+        WsLimits::default()
+            .message_bytes(large)
+            .frame_bytes(large)
+            .backlog_bytes(2 * large)
+            .fragments(1 << 20)
+            .idle_timeout(NEVER)
+            .close_timeout(NEVER)
+            .write_timeout(NEVER),
+    )
 }
 
 pub(crate) fn bench(config: Config) -> Bench {
@@ -427,10 +420,7 @@ fn what_is_published_is_relayed_and_what_is_relayed_is_not() {
 
 #[test]
 fn a_stop_says_going_away() {
-    let bench = bench(Config {
-        stop_timeout: NEVER,
-        ..config(2)
-    });
+    let bench = bench(config(2).stop_timeout(NEVER));
     let mut clients: Vec<_> = (0..5).map(|_| bench.connect("/echo")).collect();
     bench.wait_for(5);
     bench.running.stop();
@@ -467,7 +457,7 @@ fn a_stop_cuts_who_does_not_answer() {
 #[test]
 fn a_full_server_says_503() {
     let mut config = config(2);
-    config.ws_limits.connections_per_thread = 1;
+    config.ws_connections_per_thread = 1;
     let bench = bench(config);
     let _two = [bench.connect("/echo"), bench.connect("/echo")];
     let url = format!("ws://{}/echo", bench.addr);

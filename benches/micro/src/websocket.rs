@@ -110,11 +110,9 @@ fn echo(len: usize, times: usize) -> impl FnMut() {
     let frames = frames(len, times);
     let request = "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
                    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-    let limits = WsLimits {
+    let limits = WsLimits::default()
         // Its clock stands still.
-        messages: u32::MAX,
-        ..WsLimits::default()
-    };
+        .messages(u32::MAX);
     let client = testing::WebSocket::connect_with(&Echo, request.as_bytes(), limits);
     let mut client = client.unwrap_or_else(|_| panic!("refused"));
     move || {

@@ -29,6 +29,7 @@ pub mod limits;
 pub mod payload;
 pub mod rate;
 mod seconds;
+pub mod settings;
 mod span;
 pub mod syntax;
 pub mod write_buf;

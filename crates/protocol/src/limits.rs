@@ -2,146 +2,113 @@
 
 use core::time::Duration;
 
-/// Limits of one HTTP connection, or of one worker where the name says so.
-///
-/// The state machines of this crate keep some of them. Others are for the driver: how much of a connection is
-/// handled in one turn, how much may wait to be sent, and what belongs to the server as a whole.
-///
-/// ```
-/// # use peregrine_protocol::limits::Limits;
-/// let limits = Limits { body_bytes: 10 << 20, ..Limits::default() };
-/// assert_eq!(limits.head_bytes, 16 << 10);
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Bytes of a request line and its header fields together; 431 above. The maximum is 65,535. Default: 16
-    /// KiB.
-    pub head_bytes: usize,
-    /// Bytes of a request target; 414 above. Default: 8 KiB.
-    pub target_bytes: usize,
-    /// Number of header fields of a request, or of fields of a trailer section; 431 above. A request has 256
-    /// at most, whatever the value, because the table of a head has this size. Default: 100.
-    pub header_fields: usize,
-    /// Bytes of a decoded body; 413 above. If the request declares a larger length, it gets 413 before its
-    /// body is read. Default: 1 MiB.
-    pub body_bytes: usize,
-    /// Bytes of all chunk extensions of one body; 400 above. Default: 4 KiB.
-    pub chunk_extension_bytes: usize,
-    /// Number of pipelined requests of one connection that are handled before other connections get their
-    /// turn. Their responses are sent with one write. Default: 64.
-    pub requests_per_turn: usize,
-    /// How long one connection may work before other connections get their turn. Default: 1 ms.
+crate::settings! {
+    /// Limits of one HTTP connection.
     ///
-    /// It is the time of the pipelined requests of one connection, of the messages of one WebSocket, or of
-    /// the pieces of one drawn body (`Response::send_iter`). The clock is read
-    /// after the first request of a turn and after every fourth one from there on. So a turn may be up to
-    /// three requests longer. A single call of a handler is never interrupted. Zero: one request, and then up
-    /// to four, for each turn.
-    pub turn_time: Duration,
-    /// Unsent bytes of a connection above which no further request of it is read or handled. One response may
-    /// be larger. Of a streamed response, this number of bytes and one more piece are held. Default: 256 KiB.
-    pub output_bytes: usize,
-    /// Number of files, or parts of files, that may wait to be sent on a connection. At this number no
-    /// further request of it is read or handled, because each file holds a descriptor. 0 means 1. Default: 8.
-    pub output_files: usize,
-    /// Number of requests that one connection serves. The response to the last one has `Connection: close`. 0
-    /// means 1. Default: 10,000,000.
+    /// The state machines of this crate keep some of them. Others are for the driver: how much of a connection is
+    /// handled in one turn, how much may wait to be sent, and what belongs to the server as a whole.
     ///
-    /// Together with `connection_age` it ends long connections from time to time. So clients connect again,
-    /// and reach another worker, or from a proxy another server.
-    pub requests_per_connection: u32,
-    /// Age of a connection, in whole seconds, from which on its next response is the last one. That response
-    /// has `Connection: close`. Responses that have begun are not aborted. It does not apply to WebSockets.
-    /// Default: 1 hour.
-    pub connection_age: Duration,
-    /// How long a request head may take from its first byte; 408 after that. Later bytes do not extend it.
-    /// Default: 10 s.
-    pub head_timeout: Duration,
-    /// How long a connection may stay open without a request. Default: 75 s.
-    pub idle_timeout: Duration,
-    /// How long a body may take before `body_rate` applies to it. Default: 10 s.
-    pub body_grace: Duration,
-    /// Bytes a second that the client must send of a body, on average; 408 below. 0 means 1. Default: 1,000.
-    ///
-    /// A faster start allows a pause later. The pause is at most `idle_timeout` or `body_grace`, whichever is
-    /// longer.
-    pub body_rate: usize,
-    /// How long a handler may take for a deferred response, or between two pieces of a streamed response.
-    /// Default: 300 s.
-    pub response_timeout: Duration,
-    /// How long a client may take no byte of a response that is ready for it. Default: 30 s.
-    pub write_timeout: Duration,
-    /// How long a response may be ready for its client before `write_rate` applies. Default: 10 s.
-    pub write_grace: Duration,
-    /// Bytes a second that a client must take of a response that is ready for it, on average. Below, the
-    /// connection is reset. 0: there is no minimum rate. Default: 240.
-    ///
-    /// Bytes that the system has taken count as taken. Time in which nothing was ready does not count. A
-    /// faster start allows a pause later. The pause is at most `write_timeout` or `write_grace`, whichever is
-    /// longer.
-    pub write_rate: usize,
-    /// How long a connection may make no progress while memory is short. Default: 2 s.
-    ///
-    /// Memory is short from fifteen sixteenths of `Config::buffered_bytes`
-    /// on. Then each thread closes connections that hold more than 16 KiB and have made no progress for this
-    /// time: those without progress for longest first, and a 32nd of all at a time. Progress is 512 bytes,
-    /// received or sent.
-    ///
-    /// A request that is being received gets 503 with `Retry-After: 1`. A WebSocket whose message is being
-    /// received gets a close frame 1013. Other connections are reset.
-    /// `Counters::stalled_closed` counts them.
-    pub stall_timeout: Duration,
-    /// How long a connection stays open after a refusal, so that a client that is still sending can read the
-    /// response (RFC 9112 section 9.6). Default: 2 s.
-    pub linger_timeout: Duration,
-    /// Bytes that are read and dropped during `linger_timeout`. Default: 256 KiB.
-    ///
-    /// Further bytes of the client stay unread in the buffers of the system. The connection stays open for
-    /// `linger_timeout` in this case too. Otherwise a reset would destroy the response.
-    pub linger_bytes: usize,
-    /// How long a connection without a request may still send one after the server has begun to stop. The
-    /// response to that request has `Connection: close`. Default: 1 s.
-    ///
-    /// If idle connections were closed at once, requests that are on their way would be lost, and their
-    /// clients could not know whether they were handled. So this time should be longer than a round trip. If
-    /// it is also longer than the pauses between the requests of a client, that client loses no request.
-    ///
-    /// A stop takes longer because of this only if a connection is idle.
-    /// `Config::stop_timeout` ends this wait too. Zero: idle connections are closed
-    /// at once.
-    pub stop_grace: Duration,
-    /// Number of pending calls of `Timers` for each worker;
-    /// `TimerError::Full` above. Default: 65,536.
-    pub timers_per_worker: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits {
-            head_bytes: 16 << 10,
-            target_bytes: 8 << 10,
-            header_fields: 100,
-            body_bytes: 1 << 20,
-            chunk_extension_bytes: 4 << 10,
-            requests_per_turn: 64,
-            turn_time: Duration::from_millis(1),
-            output_bytes: 256 << 10,
-            output_files: 8,
-            requests_per_connection: 10_000_000,
-            connection_age: Duration::from_secs(3600),
-            head_timeout: Duration::from_secs(10),
-            idle_timeout: Duration::from_secs(75),
-            body_grace: Duration::from_secs(10),
-            body_rate: 1000,
-            response_timeout: Duration::from_secs(300),
-            write_timeout: Duration::from_secs(30),
-            write_grace: Duration::from_secs(10),
-            write_rate: 240,
-            stall_timeout: Duration::from_secs(2),
-            linger_timeout: Duration::from_secs(2),
-            linger_bytes: 256 << 10,
-            stop_grace: Duration::from_secs(1),
-            timers_per_worker: 65_536,
-        }
+    /// ```
+    /// # use peregrine_protocol::limits::Limits;
+    /// let limits = Limits::default().body_bytes(10 << 20);
+    /// assert_eq!(limits.head_bytes, 16 << 10);
+    /// ```
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Limits {
+        /// Bytes of a request line and its header fields together; 431 above. The maximum is 65,535.
+        pub head_bytes: usize = 16 << 10;
+        /// Bytes of a request target; 414 above.
+        pub target_bytes: usize = 8 << 10;
+        /// Number of header fields of a request, or of fields of a trailer section; 431 above. A request has
+        /// 256 at most, whatever the value, because the table of a head has this size.
+        pub header_fields: usize = 100;
+        /// Bytes of a decoded body; 413 above. If the request declares a larger length, it gets 413 before
+        /// its body is read.
+        pub body_bytes: usize = 1 << 20;
+        /// Bytes of all chunk extensions of one body; 400 above.
+        pub chunk_extension_bytes: usize = 4 << 10;
+        /// Number of pipelined requests of one connection that are handled before other connections get
+        /// their turn. Their responses are sent with one write.
+        pub requests_per_turn: usize = 64;
+        /// How long one connection may work before other connections get their turn.
+        ///
+        /// It is the time of the pipelined requests of one connection, of the messages of one WebSocket, or of
+        /// the pieces of one drawn body (`Response::send_iter`). The clock is read
+        /// after the first request of a turn and after every fourth one from there on. So a turn may be up to
+        /// three requests longer. A single call of a handler is never interrupted. Zero: one request, and then up
+        /// to four, for each turn.
+        pub turn_time: Duration = Duration::from_millis(1);
+        /// Unsent bytes of a connection above which no further request of it is read or handled. One
+        /// response may be larger. Of a streamed response, this number of bytes and one more piece are held.
+        pub output_bytes: usize = 256 << 10;
+        /// Number of files, or parts of files, that may wait to be sent on a connection. At this number no
+        /// further request of it is read or handled, because each file holds a descriptor. 0 means 1.
+        pub output_files: usize = 8;
+        /// Number of requests that one connection serves. The response to the last one has `Connection:
+        /// close`. 0 means 1.
+        ///
+        /// Together with `connection_age` it ends long connections from time to time. So clients connect again,
+        /// and reach another worker, or from a proxy another server.
+        pub requests_per_connection: u32 = 10_000_000;
+        /// Age of a connection, in whole seconds, from which on its next response is the last one. That
+        /// response has `Connection: close`. Responses that have begun are not aborted. It does not apply to
+        /// WebSockets.
+        pub connection_age: Duration = Duration::from_secs(3600);
+        /// How long a request head may take from its first byte; 408 after that. Later bytes do not extend
+        /// it.
+        pub head_timeout: Duration = Duration::from_secs(10);
+        /// How long a connection may stay open without a request.
+        pub idle_timeout: Duration = Duration::from_secs(75);
+        /// How long a body may take before `body_rate` applies to it.
+        pub body_grace: Duration = Duration::from_secs(10);
+        /// Bytes a second that the client must send of a body, on average; 408 below. 0 means 1.
+        ///
+        /// A faster start allows a pause later. The pause is at most `idle_timeout` or `body_grace`, whichever is
+        /// longer.
+        pub body_rate: usize = 1000;
+        /// How long a handler may take for a deferred response, or between two pieces of a streamed
+        /// response.
+        pub response_timeout: Duration = Duration::from_secs(300);
+        /// How long a client may take no byte of a response that is ready for it.
+        pub write_timeout: Duration = Duration::from_secs(30);
+        /// How long a response may be ready for its client before `write_rate` applies.
+        pub write_grace: Duration = Duration::from_secs(10);
+        /// Bytes a second that a client must take of a response that is ready for it, on average. Below, the
+        /// connection is reset. 0: there is no minimum rate.
+        ///
+        /// Bytes that the system has taken count as taken. Time in which nothing was ready does not count. A
+        /// faster start allows a pause later. The pause is at most `write_timeout` or `write_grace`, whichever is
+        /// longer.
+        pub write_rate: usize = 240;
+        /// How long a connection may make no progress while memory is short.
+        ///
+        /// Memory is short from fifteen sixteenths of `Config::buffered_bytes`
+        /// on. Then each thread closes connections that hold more than 16 KiB and have made no progress for this
+        /// time: those without progress for longest first, and a 32nd of all at a time. Progress is 512 bytes,
+        /// received or sent.
+        ///
+        /// A request that is being received gets 503 with `Retry-After: 1`. A WebSocket whose message is being
+        /// received gets a close frame 1013. Other connections are reset.
+        /// `Counters::stalled_closed` counts them.
+        pub stall_timeout: Duration = Duration::from_secs(2);
+        /// How long a connection stays open after a refusal, so that a client that is still sending can read
+        /// the response (RFC 9112 section 9.6).
+        pub linger_timeout: Duration = Duration::from_secs(2);
+        /// Bytes that are read and dropped during `linger_timeout`.
+        ///
+        /// Further bytes of the client stay unread in the buffers of the system. The connection stays open for
+        /// `linger_timeout` in this case too. Otherwise a reset would destroy the response.
+        pub linger_bytes: usize = 256 << 10;
+        /// How long a connection without a request may still send one after the server has begun to stop.
+        /// The response to that request has `Connection: close`.
+        ///
+        /// If idle connections were closed at once, requests that are on their way would be lost, and their
+        /// clients could not know whether they were handled. So this time should be longer than a round trip. If
+        /// it is also longer than the pauses between the requests of a client, that client loses no request.
+        ///
+        /// A stop takes longer because of this only if a connection is idle.
+        /// `Config::stop_timeout` ends this wait too. Zero: idle connections are closed
+        /// at once.
+        pub stop_grace: Duration = Duration::from_secs(1);
     }
 }

@@ -59,14 +59,13 @@ impl PartSink for Parts {
 /// A body is understood alike as a whole, byte by byte, and in two pieces; the naive reader below
 /// agrees; and a form made from these bytes comes out as it went in.
 pub(crate) fn check(bytes: &[u8]) {
-    let tight = MultipartLimits {
-        parts: 3,
-        header_bytes: 120,
-        text_bytes: 24,
-        memory_bytes: 200,
-        file_bytes: 32,
-        total_bytes: 600,
-    };
+    let tight = MultipartLimits::default()
+        .parts(3)
+        .header_bytes(120)
+        .text_bytes(24)
+        .memory_bytes(200)
+        .file_bytes(32)
+        .total_bytes(600);
     for limits in [MultipartLimits::default(), tight] {
         let (split, len) = (split_of(bytes), bytes.len());
         let whole = outcome(bytes, [len], limits);
@@ -75,14 +74,13 @@ pub(crate) fn check(bytes: &[u8]) {
         assert_eq!(outcome(bytes, 1..=len, limits), whole, "byte by byte");
         within(&whole, limits);
     }
-    let wide = MultipartLimits {
-        parts: usize::MAX,
-        header_bytes: 65_535,
-        text_bytes: usize::MAX,
-        memory_bytes: usize::MAX,
-        file_bytes: u64::MAX,
-        total_bytes: u64::MAX,
-    };
+    let wide = MultipartLimits::default()
+        .parts(usize::MAX)
+        .header_bytes(65_535)
+        .text_bytes(usize::MAX)
+        .memory_bytes(usize::MAX)
+        .file_bytes(u64::MAX)
+        .total_bytes(u64::MAX);
     assert_eq!(outcome(bytes, [bytes.len()], wide), model(bytes), "model");
     round_trip(bytes, wide);
     // Nothing that is not a media type with a boundary gets further, and nothing panics.

@@ -240,14 +240,13 @@ fn limits_are_exact() {
          {DISPOSITION}\r\n123\r\n--X-y--\r\n"
     );
     let (text_header, file_header) = (DISPOSITION.len() + 2, file.len() + 2);
-    let exact = MultipartLimits {
-        parts: 3,
-        header_bytes: file_header,
-        text_bytes: 5,
-        memory_bytes: 2 * text_header + file_header + 8,
-        file_bytes: 7,
-        total_bytes: body.len() as u64,
-    };
+    let exact = MultipartLimits::default()
+        .parts(3)
+        .header_bytes(file_header)
+        .text_bytes(5)
+        .memory_bytes(2 * text_header + file_header + 8)
+        .file_bytes(7)
+        .total_bytes(body.len() as u64);
     let (parts, ended) = read_exactly(&body, exact);
     assert_eq!((parts.len(), ended), (3, Ok(())));
     let below = |change: fn(&mut MultipartLimits)| {
@@ -291,10 +290,7 @@ fn read_exactly(body: &str, limits: MultipartLimits) -> Outcome {
 
 #[test]
 fn a_body_without_its_boundary_is_given_up_early() {
-    let limits = MultipartLimits {
-        header_bytes: 10,
-        ..MultipartLimits::default()
-    };
+    let limits = MultipartLimits::default().header_bytes(10);
     let form = String::from_utf8(with_data(b"1")).expect("text");
     let found = read_exactly(&format!("12345678901\r\n{form}"), limits);
     assert_eq!(found, (vec![], Err(MultipartError::NoStart)));
@@ -306,19 +302,15 @@ fn a_body_without_its_boundary_is_given_up_early() {
 /// Zero is the tightest limit, not none.
 #[test]
 fn zeros() {
-    let zeros = MultipartLimits {
-        parts: 0,
-        header_bytes: 0,
-        text_bytes: 0,
-        memory_bytes: 0,
-        file_bytes: 0,
-        total_bytes: 0,
-    };
+    let zeros = MultipartLimits::default()
+        .parts(0)
+        .header_bytes(0)
+        .text_bytes(0)
+        .memory_bytes(0)
+        .file_bytes(0)
+        .total_bytes(0);
     assert_eq!(outcome(b"-", [1], zeros).1, Err(MultipartError::TooLong));
-    let total = MultipartLimits {
-        total_bytes: 1000,
-        ..zeros
-    };
+    let total = zeros.total_bytes(1000);
     assert_eq!(outcome(b"--X-y--", [7], total).1, Ok(()));
     let found = outcome(b"--X-y\r\n", [7], total).1;
     assert_eq!(found, Err(MultipartError::TooManyParts));

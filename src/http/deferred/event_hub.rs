@@ -77,21 +77,14 @@ struct Inner {
     pages: Mutex<Pages>,
 }
 
-/// Limits of one page of an [`EventHub`]. The table in [`Config`](crate::Config#limits) has them too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EventLimits {
-    /// Number of topics of a page. [`EventHub::subscribe`] returns false above it. Default: 64.
-    pub topics: usize,
-    /// Bytes of the name of a topic. [`EventHub::subscribe`] returns false above it. Default: 256.
-    pub topic_bytes: usize,
-}
-
-impl Default for EventLimits {
-    fn default() -> EventLimits {
-        EventLimits {
-            topics: 64,
-            topic_bytes: 256,
-        }
+peregrine_protocol::settings! {
+    /// Limits of one page of an [`EventHub`]. The table in [`Config`](crate::Config#limits) has them too.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct EventLimits {
+        /// Number of topics of a page. [`EventHub::subscribe`] returns false above it.
+        pub topics: usize = 64;
+        /// Bytes of the name of a topic. [`EventHub::subscribe`] returns false above it.
+        pub topic_bytes: usize = 256;
     }
 }
 

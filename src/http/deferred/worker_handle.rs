@@ -92,6 +92,7 @@ thread_local! {
 impl WorkerHandle {
     pub(crate) fn new(
         limits: &Limits,
+        most_timers: usize,
         pool: Arc<ThreadPool>,
         budget: Arc<MemoryBudget>,
         wake: impl Fn() + Send + Sync + 'static,
@@ -103,7 +104,7 @@ impl WorkerHandle {
             pool,
             budget,
             timers: Arc::default(),
-            most_timers: limits.timers_per_worker,
+            most_timers,
         }
     }
 

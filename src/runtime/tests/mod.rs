@@ -33,22 +33,17 @@ const NEVER: Duration = Duration::from_secs(3600);
 
 /// One worker, with timeouts that even a slow machine does not reach.
 fn config(limits: Limits) -> Config {
-    Config {
-        workers: 1,
-        stop_timeout: PATIENCE,
-        limits: Limits {
-            head_timeout: NEVER,
-            idle_timeout: NEVER,
-            body_grace: NEVER,
-            write_timeout: NEVER,
-            write_grace: NEVER,
-            stall_timeout: NEVER,
-            linger_timeout: NEVER,
-            response_timeout: NEVER,
-            ..limits
-        },
-        ..Config::default()
-    }
+    Config::default().workers(1).stop_timeout(PATIENCE).limits(
+        limits
+            .head_timeout(NEVER)
+            .idle_timeout(NEVER)
+            .body_grace(NEVER)
+            .write_timeout(NEVER)
+            .write_grace(NEVER)
+            .stall_timeout(NEVER)
+            .linger_timeout(NEVER)
+            .response_timeout(NEVER),
+    )
 }
 
 /// An open file with `bytes` and no name any more. Tests run at the same time: each call has a name of its own.

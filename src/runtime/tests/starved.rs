@@ -46,12 +46,10 @@ fn a_call_without_memory_is_made_again() {
 /// A connection for which the system never has memory makes one call a second, and ends by its timeout.
 #[test]
 fn a_permanent_lack_of_memory_is_no_busy_loop() {
-    let limits = Limits {
-        write_timeout: Duration::from_secs(2),
-        head_timeout: Duration::from_secs(2),
-        idle_timeout: Duration::from_secs(2),
-        ..Limits::default()
-    };
+    let limits = Limits::default()
+        .write_timeout(Duration::from_secs(2))
+        .head_timeout(Duration::from_secs(2))
+        .idle_timeout(Duration::from_secs(2));
     let mut config = config(limits);
     config.limits.write_timeout = limits.write_timeout;
     config.limits.idle_timeout = limits.idle_timeout;

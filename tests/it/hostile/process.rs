@@ -42,10 +42,7 @@ pub(crate) fn serve() {
     let app = App::new();
     let stats = app.stats.clone();
     let server = Server::new(app).websocket().stats(&stats);
-    let config = Config {
-        trusted_proxies: vec![IpAddr::from([127, 0, 0, 1]).into()],
-        ..Config::default()
-    };
+    let config = Config::default().trusted_proxies(vec![IpAddr::from([127, 0, 0, 1]).into()]);
     let server = server.config(config).bind("127.0.0.1:0");
     let running = server.start().expect("a server");
     println!("{}", running.local_addr().expect("an address"));

@@ -102,14 +102,9 @@ fn bench(raise: Raise) -> Bench {
         begun: AtomicU64::new(0),
         ended: AtomicU64::new(0),
     });
-    let config = Config {
-        ws_threads: 1,
-        ws_limits: peregrine::ws::WsLimits {
-            backlog_bytes: 8 << 20,
-            ..Default::default()
-        },
-        ..workers(1)
-    };
+    let config = workers(1)
+        .ws_threads(1)
+        .ws_limits(peregrine::ws::WsLimits::default().backlog_bytes(8 << 20));
     let server = Server::new(hooks.clone()).websocket().config(config);
     let hub = server.hub();
     let server = server.bind(own_addr()).start().expect("a server");

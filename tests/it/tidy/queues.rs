@@ -27,7 +27,7 @@ const BOUNDED: [(&str, &str, &[&str]); 19] = [
     (
         "src/shared/timer_heap.rs",
         "heap",
-        &["Limits::timers_per_worker"],
+        &["Config::timers_per_worker"],
     ),
     (
         "src/websocket/topics.rs",
@@ -77,7 +77,7 @@ const BOUNDED: [(&str, &str, &[&str]); 19] = [
     (
         "src/websocket/threads.rs",
         "arrivals",
-        &["WsLimits::connections_per_thread"],
+        &["Config::ws_connections_per_thread"],
     ),
     (
         "src/http/deferred/event_hub.rs",
@@ -92,7 +92,7 @@ const BOUNDED: [(&str, &str, &[&str]); 19] = [
     (
         "src/http/deferred/worker_handle.rs",
         "inbox",
-        &["Limits::output_bytes", "Limits::timers_per_worker"],
+        &["Limits::output_bytes", "Config::timers_per_worker"],
     ),
     (
         "src/runtime/thread_pool.rs",
@@ -107,7 +107,7 @@ const BOUNDED: [(&str, &str, &[&str]); 19] = [
     (
         "src/websocket/thread_handle.rs",
         "inbox",
-        &["WsLimits::mailbox_bytes"],
+        &["Config::ws_mailbox_bytes"],
     ),
 ];
 

@@ -7,7 +7,7 @@ use peregrine::{Config, Limits};
 use std::collections::BTreeMap;
 
 /// The fields of `Config` that are limits. A new field belongs here, or is none.
-const OF_CONFIG: [&str; 9] = [
+const OF_CONFIG: [&str; 12] = [
     "allowed_hosts",
     "backlog",
     "buffered_bytes",
@@ -16,6 +16,9 @@ const OF_CONFIG: [&str; 9] = [
     "pool_queue",
     "pool_threads",
     "stop_timeout",
+    "timers_per_worker",
+    "ws_connections_per_thread",
+    "ws_mailbox_bytes",
     "ws_origins",
 ];
 /// The fields of `DirConfig` that are limits.
@@ -48,7 +51,9 @@ const NO_LIMITS: [&str; 15] = [
 /// What the rows say: by limit, its default and the test.
 pub(super) fn rows() -> BTreeMap<String, (String, String)> {
     let text = std::fs::read_to_string(root().join("src/config/mod.rs")).expect("readable");
-    let lines = text.lines().filter_map(|line| line.strip_prefix("/// | "));
+    let lines = text
+        .lines()
+        .filter_map(|line| line.trim_start().strip_prefix("/// | "));
     let mut rows = BTreeMap::new();
     for line in lines.skip(1) {
         let cells: Vec<_> = line.trim_end_matches('|').split(" | ").collect();

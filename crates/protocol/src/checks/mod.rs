@@ -34,16 +34,14 @@ pub fn run(check: Check, input: &[u8]) {
 
 /// The defaults, which inputs of a few KiB hardly reach, and some that they do.
 pub fn limits() -> [Limits; 2] {
-    let tight = Limits {
-        head_bytes: 256,
-        target_bytes: 32,
-        header_fields: 4,
-        body_bytes: 64,
-        chunk_extension_bytes: 16,
-        requests_per_turn: 2,
-        output_bytes: 128,
-        ..Limits::default()
-    };
+    let tight = Limits::default()
+        .head_bytes(256)
+        .target_bytes(32)
+        .header_fields(4)
+        .body_bytes(64)
+        .chunk_extension_bytes(16)
+        .requests_per_turn(2)
+        .output_bytes(128);
     [Limits::default(), tight]
 }
 

@@ -262,10 +262,7 @@ fn round_trip(bytes: &[u8]) {
     encoded.extend_from_slice(format!("0\r\n{trailers}\r\n").as_bytes());
     let len = encoded.len();
     encoded.extend_from_slice(b"GET ");
-    let limits = Limits {
-        chunk_extension_bytes: usize::MAX / 2,
-        ..Limits::default()
-    };
+    let limits = Limits::default().chunk_extension_bytes(usize::MAX / 2);
     let ends = [split_of(&encoded), encoded.len()];
     assert_eq!(
         outcome(&encoded, ends, &limits),

@@ -129,10 +129,7 @@ mod tests {
     fn a_backlog_is_taken_at_a_least_rate() {
         for (step, ends) in [(240, false), (200, true), (0, true)] {
             let (mut kit, limits) = (<SendContext>::default(), WsLimits::default());
-            let limits = Arc::new(WsLimits {
-                write_timeout: Duration::from_secs(1000),
-                ..limits
-            });
+            let limits = Arc::new(limits.write_timeout(Duration::from_secs(1000)));
             let mut ws = WsConn::new(Seconds::START, limits, None, None);
             ws.send(
                 (&vec![b'x'; 200_000]).into(),

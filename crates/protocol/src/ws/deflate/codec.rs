@@ -293,11 +293,9 @@ mod on {
         use crate::ws::deflate::negotiate;
 
         fn pair(offer: &str, dedicated_windows: bool) -> Deflate {
-            let config = WsDeflate {
-                dedicated_windows,
-                threshold: 0,
-                ..WsDeflate::default()
-            };
+            let config = WsDeflate::default()
+                .dedicated_windows(dedicated_windows)
+                .threshold(0);
             let agreed = negotiate([offer.as_bytes()].into_iter(), &config).expect("acceptable");
             Deflate::new(agreed, config)
         }

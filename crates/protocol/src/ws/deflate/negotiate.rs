@@ -5,33 +5,24 @@ use crate::http::field_block;
 use crate::syntax;
 use alloc::vec::Vec;
 
-/// How messages are compressed (RFC 7692), for clients that offer it; feature `deflate`.
-///
-/// ```
-/// # use peregrine_protocol::ws::deflate::WsDeflate;
-/// let squeezed = WsDeflate { level: 6, dedicated_windows: true, ..WsDeflate::default() };
-/// assert_eq!(squeezed.threshold, 256);
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WsDeflate {
-    /// 0 (not at all) to 9 (as well as possible). Default: 1, the fastest.
-    pub level: u8,
-    /// Messages shorter than this many bytes are sent as they are. Default: 256.
-    pub threshold: usize,
-    /// Whether each connection keeps its own windows, so that a message can refer to earlier ones:
-    /// the better compression of many small alike messages costs some 350 KiB for each connection.
-    /// Default: false, one compressor for each thread and nothing for a connection (both
-    /// `no_context_takeover` parameters).
-    pub dedicated_windows: bool,
-}
-
-impl Default for WsDeflate {
-    fn default() -> WsDeflate {
-        WsDeflate {
-            level: 1,
-            threshold: 256,
-            dedicated_windows: false,
-        }
+crate::settings! {
+    /// How messages are compressed (RFC 7692), for clients that offer it; feature `deflate`.
+    ///
+    /// ```
+    /// # use peregrine_protocol::ws::deflate::WsDeflate;
+    /// let squeezed = WsDeflate::default().level(6).dedicated_windows(true);
+    /// assert_eq!(squeezed.threshold, 256);
+    /// ```
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct WsDeflate {
+        /// 0 (not at all) to 9 (as well as possible).
+        pub level: u8 = 1 => "1, the fastest";
+        /// Messages shorter than this many bytes are sent as they are.
+        pub threshold: usize = 256;
+        /// Whether each connection keeps its own windows, so that a message can refer to earlier ones: the
+        /// better compression of many small alike messages costs some 350 KiB for each connection.
+        pub dedicated_windows: bool = false
+            => "false, one compressor for each thread and nothing for a connection (both `no_context_takeover` parameters)";
     }
 }
 
@@ -144,10 +135,7 @@ mod tests {
     use super::*;
 
     fn answer(offers: &[&str], dedicated_windows: bool) -> String {
-        let config = WsDeflate {
-            dedicated_windows,
-            ..WsDeflate::default()
-        };
+        let config = WsDeflate::default().dedicated_windows(dedicated_windows);
         let mut out = Vec::new();
         if let Some(agreed) = negotiate(offers.iter().map(|offer| offer.as_bytes()), &config) {
             agreed.write(&mut out);

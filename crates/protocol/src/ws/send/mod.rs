@@ -43,7 +43,7 @@ pub enum Sent {
     /// It will be sent, in the order of the calls.
     Queued,
     /// It does not fit into [`WsLimits::backlog_bytes`](super::limits::WsLimits::backlog_bytes), or, for a
-    /// `Hub`, into [`WsLimits::mailbox_bytes`](super::limits::WsLimits::mailbox_bytes), and
+    /// `Hub`, into `Config::ws_mailbox_bytes`, and
     /// was dropped.
     Full,
     /// The connection is closed or closing.

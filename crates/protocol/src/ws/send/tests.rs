@@ -7,10 +7,7 @@ const NOW: Seconds = Seconds::START;
 
 #[test]
 fn while_memory_is_short_little_waits() {
-    let policy = |backlog_policy| WsLimits {
-        backlog_policy,
-        ..WsLimits::default()
-    };
+    let policy = |backlog_policy| WsLimits::default().backlog_policy(backlog_policy);
     for policy in [BacklogPolicy::DropNewest, BacklogPolicy::DropOldest].map(policy) {
         let mut kit = <SendContext>::default();
         let mut ws = WsConn::new(NOW, Arc::new(policy), None, None);
