@@ -58,7 +58,7 @@ impl Clock {
         let _ = events.try_send(hello);
         let watchers = self.watchers.clone();
         events.on_gone(move || Clock::tell_all(&watchers));
-        self.watchers.subscribe(events, [TOPIC]);
+        let _ = self.watchers.subscribe(events, [TOPIC]);
         Clock::tell_all(&self.watchers);
         done
     }

@@ -94,7 +94,7 @@ fn ring(orders: &Receiver<(Duration, Responder)>) {
                 break;
             }
             let (time, responder) = entry.remove();
-            responder.send(|res| res.text(&format!("waited for {time:?}\n")));
+            let _ = responder.send(|res| res.text(&format!("waited for {time:?}\n")));
         }
     }
 }

@@ -76,7 +76,7 @@ impl WebSocketHandler for Chat {
             let you = format!("you\t{name}");
             self.online.fetch_add(1, Ordering::Relaxed);
             ws.send(&you);
-            ws.subscribe(ROOM);
+            let _ = ws.subscribe(ROOM);
             self.tell_online(ws);
         }
     }

@@ -108,6 +108,7 @@ pub mod multipart {
 /// [`Response::events`] begins a stream of events for one client. [`EventHub`](sse::EventHub) sends to many.
 pub mod sse {
     pub use crate::http::deferred::{Event, EventHub, EventLimits, EventSender};
+    pub use crate::shared::subscribe_error::SubscribeError;
 }
 
 /// WebSockets (RFC 6455). Needs the feature `websocket`, which is on by default.
@@ -118,7 +119,8 @@ pub mod sse {
 pub mod ws {
     #[doc(inline)]
     pub use crate::config::ws_origins::WsOrigins;
-    pub use crate::websocket::hub::{Hub, Relay};
+    pub use crate::shared::subscribe_error::SubscribeError;
+    pub use crate::websocket::hub::{Hub, Relay, RelayError};
     pub use crate::websocket::id::WsId;
     pub use crate::websocket::threads::WebSockets;
     pub use crate::websocket::upgrade::{Upgrade, UpgradeError};

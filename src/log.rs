@@ -31,6 +31,25 @@ macro_rules! event {
 }
 pub(crate) use event;
 
+/// Warns about a fault of the program: an event, and in builds with debug assertions a line on standard error if
+/// there are no events.
+macro_rules! warning {
+    ($($argument:tt)+) => {{
+        $crate::log::event!(Warn, $($argument)+);
+        if cfg!(all(debug_assertions, not(any(feature = "log", feature = "tracing")))) {
+            $crate::log::write_line(format_args!($($argument)+));
+        }
+    }};
+}
+pub(crate) use warning;
+
+/// Writes a line to standard error. If that is closed, the line is dropped.
+#[cold]
+pub(crate) fn write_line(text: std::fmt::Arguments<'_>) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr(), "peregrine: {text}");
+}
+
 /// The two crates spell the same levels differently.
 #[cfg(feature = "tracing")]
 macro_rules! level {

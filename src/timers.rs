@@ -220,7 +220,7 @@ impl std::fmt::Debug for Timers {
 ///     let timers = res.timers();
 ///     let (done, responder) = res.defer();
 ///     let _ = timers.after(Duration::from_millis(250), move || {
-///         responder.send(|res| res.text("a quarter of a second later"));
+///         let _ = responder.send(|res| res.text("a quarter of a second later"));
 ///     });
 ///     done
 /// }

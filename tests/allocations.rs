@@ -259,7 +259,11 @@ impl Queue {
             drop(work);
             match next {
                 Work::Answer(responder) => {
-                    assert!(responder.send(|res| res.header("x-late", "1").text("late")));
+                    assert!(
+                        responder
+                            .send(|res| res.header("x-late", "1").text("late"))
+                            .is_ok()
+                    );
                 }
                 Work::Stream(body, piece) => stream(body, &piece),
             }

@@ -38,7 +38,7 @@ impl WebSocketHandler for App {
 
     fn handle_ws_conn(&self, ws: &mut Ws<'_, ()>) {
         count_this_thread("pg-ws-0");
-        assert!(ws.subscribe("news"));
+        assert!(ws.subscribe("news").is_ok());
     }
 
     fn handle_ws_frame(&self, ws: &mut Ws<'_, ()>, message: Message<'_>) {

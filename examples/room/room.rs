@@ -123,7 +123,7 @@ impl Room {
                 return done;
             }
         }
-        self.pages.subscribe(page, [ROOM]);
+        let _ = self.pages.subscribe(page, [ROOM]);
         done
     }
 }

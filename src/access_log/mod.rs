@@ -5,7 +5,7 @@
 mod writer;
 
 pub use crate::http::access_entry::AccessEntry;
-pub use writer::LogWriter;
+pub use writer::{LineLost, LogWriter};
 
 use crate::http::access_entry;
 use crate::http::access_entry::PendingEntry;
@@ -161,7 +161,8 @@ where
             });
         }
         if !line.is_empty() {
-            self.writer.line(&line);
+            // The writer counts it.
+            let _ = self.writer.line(&line);
         }
         line.clear();
         LINE.set(line);
@@ -187,7 +188,7 @@ where
                 access_entry::Log::write(&**self, &AccessEntry::new(req, done, begun.elapsed()));
             }
             _ => {
-                let body_bytes = answered.as_ref().map_or(0, Done::body_bytes);
+                let body_bytes = answered.as_ref().map_or(0, Done::known_bytes);
                 let entry = PendingEntry::new(self.clone(), req, begun, res.budget());
                 res.watch(entry, body_bytes);
             }

@@ -27,9 +27,9 @@ const BUFFER: usize = 1 << 20;
 /// ```
 /// use peregrine::access_log::LogWriter;
 ///
-/// # fn main() -> std::io::Result<()> {
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let log = LogWriter::new(std::io::sink())?;
-/// assert!(log.line(b"one request"));
+/// log.line(b"one request")?;
 /// assert_eq!(log.lost(), 0);
 /// # Ok(())
 /// # }
@@ -38,6 +38,19 @@ const BUFFER: usize = 1 << 20;
 pub struct LogWriter {
     inner: Arc<Inner>,
 }
+
+/// The error of [`LogWriter::line`]: there was no room for the line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LineLost;
+
+impl std::fmt::Display for LineLost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the log has no room for the line")
+    }
+}
+
+impl std::error::Error for LineLost {}
 
 struct Inner {
     shared: Arc<LogChannel>,
@@ -96,15 +109,19 @@ impl LogWriter {
         })
     }
 
-    /// Adds a line and its line end. False if the line is lost. It blocks only for the copy.
+    /// Adds a line and its line end. It blocks only for the copy.
     ///
     /// The caller must not pass a line feed in `line`, because it would make two lines.
-    pub fn line(&self, line: &[u8]) -> bool {
+    ///
+    /// # Errors
+    ///
+    /// [`LineLost`] if there is no room for the line. It counts in [`LogWriter::lost`].
+    pub fn line(&self, line: &[u8]) -> Result<(), LineLost> {
         let shared = &*self.inner.shared;
         let mut waiting = shared.lock();
         if waiting.is_over || line.len() >= shared.most.saturating_sub(waiting.lines.len()) {
             shared.lost.fetch_add(1, Ordering::Relaxed);
-            return false;
+            return Err(LineLost);
         }
         let was_empty = waiting.lines.is_empty();
         waiting.lines.extend_from_slice(line);
@@ -113,7 +130,7 @@ impl LogWriter {
         if was_empty {
             shared.news.notify_one();
         }
-        true
+        Ok(())
     }
 
     /// Number of lines that were lost so far.

@@ -74,7 +74,7 @@
 //!     let path = req.path().to_owned();
 //!     let (done, responder) = res.defer();
 //!     std::thread::spawn(move || {
-//!         responder.send(|res| res.text(&format!("{path} is ready")));
+//!         let _ = responder.send(|res| res.text(&format!("{path} is ready")));
 //!     });
 //!     done
 //! }

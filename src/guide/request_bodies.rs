@@ -77,7 +77,7 @@
 //!         let (plan, mut body) = BodyReader::new();
 //!         std::thread::spawn(move || match std::io::copy(&mut body, &mut std::io::sink()) {
 //!             Ok(len) => body.respond(|res| res.text(&format!("{len} bytes"))),
-//!             Err(_) => false,
+//!             Err(_) => Ok(()),
 //!         });
 //!         plan
 //!     }

@@ -37,7 +37,7 @@
 //!     }
 //!
 //!     fn handle_ws_conn(&self, ws: &mut Ws<'_, u64>) {
-//!         ws.subscribe("room");
+//!         let _ = ws.subscribe("room");
 //!     }
 //!
 //!     fn handle_ws_frame(&self, ws: &mut Ws<'_, u64>, message: Message<'_>) {

@@ -6,7 +6,7 @@ use super::request_body::BodyPlan;
 use super::response::{Done, ErrorContext, Response};
 use crate::http::response::error::ResponseError;
 use peregrine_protocol::error::ProtocolError;
-use std::io::{self, Write as _};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -171,8 +171,7 @@ pub trait Handler: Send + Sync + 'static {
     fn handle_error(&self, error: &ConnectionError<'_>, peer: Option<SocketAddr>) {
         let _ = peer;
         if let (true, ConnectionError::Response(error)) = (cfg!(debug_assertions), error) {
-            // If standard error is closed, the text is dropped.
-            let _ = writeln!(io::stderr(), "peregrine: a response failed: {error}");
+            crate::log::write_line(format_args!("a response failed: {error}"));
         }
     }
 
@@ -377,6 +376,11 @@ mod tests {
         );
         let refused = ConnectionError::Refused(ProtocolError::BareLf);
         assert_eq!(cause(&refused), Some(ProtocolError::BareLf.to_string()));
+        let failed = ResponseError::Write(io::Error::from(io::ErrorKind::ConnectionReset));
+        assert_eq!(
+            failed.source().map(ToString::to_string),
+            Some(reset.to_string())
+        );
         assert_eq!(cause(&ConnectionError::ClientGone), None);
     }
 }

@@ -15,5 +15,6 @@ pub(crate) mod panic_guard;
 pub(crate) mod quota;
 pub(crate) mod slot_table;
 pub(crate) mod sparse;
+pub(crate) mod subscribe_error;
 mod sync;
 pub(crate) mod timer_heap;

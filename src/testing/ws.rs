@@ -102,7 +102,7 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
     /// # impl WebSocketHandler for News {
     /// #     type Conn = ();
     /// #     fn accept_ws(&self, _: &Request<'_>, _: &mut Upgrade<'_>) -> Option<()> { Some(()) }
-    /// #     fn handle_ws_conn(&self, ws: &mut Ws<'_, ()>) { ws.subscribe("news"); }
+    /// #     fn handle_ws_conn(&self, ws: &mut Ws<'_, ()>) { let _ = ws.subscribe("news"); }
     /// #     fn handle_ws_frame(&self, _: &mut Ws<'_, ()>, _: Message<'_>) {}
     /// # }
     /// impl Handler for News {

@@ -17,6 +17,19 @@ pub trait Relay: Send + Sync + 'static {
     fn published(&self, topic: Option<&str>, message: &PreparedMessage);
 }
 
+/// The error of [`Hub::set_relay`]: the hub has a relay already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RelayError;
+
+impl std::fmt::Display for RelayError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the hub has a relay already")
+    }
+}
+
+impl std::error::Error for RelayError {}
+
 /// Sends to the WebSocket connections of a server from any thread. Clones are the same hub.
 ///
 /// For a handler that publishes, make the hub first and connect it with
@@ -152,10 +165,13 @@ impl Hub {
         self.post_all(None, topic.map(Into::into), &message.into())
     }
 
-    /// Sets the relay to which all published and broadcast messages are passed. It can be set once. False if
-    /// there is one already.
-    pub fn set_relay(&self, relay: impl Relay) -> bool {
-        self.0.relay.set(Box::new(relay)).is_ok()
+    /// Sets the relay to which all published and broadcast messages are passed. It can be set once.
+    ///
+    /// # Errors
+    ///
+    /// [`RelayError`] if the hub has a relay already. It keeps that one.
+    pub fn set_relay(&self, relay: impl Relay) -> Result<(), RelayError> {
+        self.0.relay.set(Box::new(relay)).map_err(|_| RelayError)
     }
 
     /// Whether the connection exists. It may end at any moment.

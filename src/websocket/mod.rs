@@ -63,7 +63,7 @@ use ws::Ws;
 ///     }
 ///
 ///     fn handle_ws_conn(&self, ws: &mut Ws<'_, Guest>) {
-///         ws.subscribe("room");
+///         let _ = ws.subscribe("room");
 ///     }
 ///
 ///     fn handle_ws_frame(&self, ws: &mut Ws<'_, Guest>, message: Message<'_>) {

@@ -2,6 +2,7 @@
 
 use crate::shared::id::ConnId;
 use crate::shared::sparse::{is_sparse, shrink};
+use crate::shared::subscribe_error::SubscribeError;
 use peregrine_protocol::ws::limits::WsLimits;
 use peregrine_protocol::ws::prepared::PreparedMessage;
 use std::collections::HashMap;
@@ -32,14 +33,21 @@ struct Topic {
 }
 
 impl Topics {
-    /// Adds a subscription. False if the limits of the connection do not allow it.
-    pub(crate) fn subscribe(&mut self, token: ConnId, name: &str, limits: &WsLimits) -> bool {
+    pub(crate) fn subscribe(
+        &mut self,
+        token: ConnId,
+        name: &str,
+        limits: &WsLimits,
+    ) -> Result<(), SubscribeError> {
         if self.place(token, name).is_some() {
-            return true;
+            return Ok(());
         }
         let count = self.subscribers.get(&token).map_or(0, Vec::len);
-        if count >= limits.topics || name.len() > limits.topic_bytes {
-            return false;
+        if count >= limits.topics {
+            return Err(SubscribeError::Topics);
+        }
+        if name.len() > limits.topic_bytes {
+            return Err(SubscribeError::TopicName);
         }
         let topic = match self.by_name.get(name) {
             Some(&topic) => topic,
@@ -50,7 +58,7 @@ impl Topics {
         members.push(token);
         self.memberships += 1;
         self.subscribers.entry(token).or_default().push(entry);
-        true
+        Ok(())
     }
 
     fn new_topic(&mut self, name: &str) -> u32 {
@@ -213,9 +221,9 @@ mod tests {
         for token in (0..count).map(id) {
             (0..60).for_each(|n| {
                 let name = format!("{} {n}", token.number());
-                assert!(topics.subscribe(token, &name, &limits));
+                assert_eq!(topics.subscribe(token, &name, &limits), Ok(()));
             });
-            assert!(topics.subscribe(token, "all", &limits));
+            assert_eq!(topics.subscribe(token, "all", &limits), Ok(()));
         }
         for token in (0..count).filter(|n| *n != count / 2).map(id) {
             topics.remove(token);
@@ -234,7 +242,7 @@ mod tests {
         for name in ["all", &format!("{} 7", count / 2)] {
             assert_eq!(topics.members(name), [id(count / 2)]);
             assert!(topics.unsubscribe(id(count / 2), name));
-            assert!(topics.subscribe(id(0), name, &limits));
+            assert_eq!(topics.subscribe(id(0), name, &limits), Ok(()));
         }
         topics.remove(id(0));
         topics.remove(id(count / 2));
@@ -259,7 +267,7 @@ mod tests {
             match random >> 28 {
                 0..=7 => {
                     let had = model.get(name).is_some_and(|set| set.contains(&token));
-                    let good = topics.subscribe(token, name, &limits);
+                    let good = topics.subscribe(token, name, &limits).is_ok();
                     assert_eq!(good, had || count < 4);
                     if good {
                         model.entry(name).or_default().insert(token);

@@ -6,6 +6,7 @@ use super::state::{SendContext, Sent, WsConn};
 use super::topics::{Publication, Topics};
 use crate::runtime::socket::HookSocket;
 use crate::shared::id::ConnId;
+use crate::shared::subscribe_error::SubscribeError;
 use peregrine_protocol::Seconds;
 use peregrine_protocol::ws::frame::Message;
 use peregrine_protocol::ws::prepared::PreparedMessage;
@@ -112,14 +113,17 @@ impl<C> Ws<'_, C> {
         self.ws.ping(payload, context.kit, context.now)
     }
 
-    /// Begins the close handshake, with a code of RFC 6455 section 7.4 and a reason. False if the connection
-    /// is closing already.
+    /// Begins the close handshake, with a code of RFC 6455 section 7.4 and a reason. [`Sent::Closed`]: the
+    /// connection is closing already.
     ///
     /// A reason longer than 123 bytes is truncated. A code that must not be sent becomes 1000. After this
     /// nothing more can be sent, and no more messages are delivered. The connection ends when the client has
     /// sent its close frame, or after [`WsLimits::close_timeout`](crate::ws::WsLimits::close_timeout).
-    pub fn close(&mut self, code: u16, reason: &str) -> bool {
-        self.ws.close(code, reason, self.context.now)
+    pub fn close(&mut self, code: u16, reason: &str) -> Sent {
+        match self.ws.close(code, reason, self.context.now) {
+            true => Sent::Queued,
+            false => Sent::Closed,
+        }
     }
 
     /// Whether messages can be sent. False while the connection is closing.
@@ -134,12 +138,19 @@ impl<C> Ws<'_, C> {
 
     /// Subscribes to a topic: any text, compared byte by byte.
     ///
-    /// False if the connection has [`WsLimits::topics`](crate::ws::WsLimits::topics) already, if the name is
-    /// longer than [`WsLimits::topic_bytes`](crate::ws::WsLimits::topic_bytes), or if the connection is closing.
-    pub fn subscribe(&mut self, topic: &str) -> bool {
+    /// # Errors
+    ///
+    /// [`SubscribeError::Topics`] if the connection has [`WsLimits::topics`](crate::ws::WsLimits::topics) already,
+    /// [`SubscribeError::TopicName`] if the name is longer than
+    /// [`WsLimits::topic_bytes`](crate::ws::WsLimits::topic_bytes), [`SubscribeError::Closed`] if the connection is
+    /// closing.
+    pub fn subscribe(&mut self, topic: &str) -> Result<(), SubscribeError> {
+        if !self.ws.is_open() {
+            return Err(SubscribeError::Closed);
+        }
         let context = &mut self.context;
         let topics = &mut context.topics;
-        self.ws.is_open() && topics.subscribe(context.id.conn(), topic, self.ws.limits())
+        topics.subscribe(context.id.conn(), topic, self.ws.limits())
     }
 
     /// Ends the subscription to a topic. False if there was none. A connection that ends leaves all its

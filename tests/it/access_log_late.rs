@@ -164,7 +164,7 @@ fn late_answers_have_what_was_sent() {
                 let Ok(Held::Responder(responder)) = holds.recv() else {
                     panic!("a responder");
                 };
-                assert!(responder.send(|res| res.status(410).text("gone")));
+                assert!(responder.send(|res| res.status(410).text("gone")).is_ok());
             }
             "GET /stream" => {
                 let Ok(Held::Sender(mut body)) = holds.recv() else {
@@ -209,7 +209,7 @@ fn pipelined_requests_have_a_line_each() {
             let Ok(Held::Responder(responder)) = holds.recv() else {
                 panic!("a responder");
             };
-            assert!(responder.send(|res| res.status(200).text("late")));
+            assert!(responder.send(|res| res.status(200).text("late")).is_ok());
         }
         received.push(client.answer(Asked::Other).body.len());
     }
@@ -253,7 +253,7 @@ fn the_time_is_that_of_the_whole_response() {
         least = from.elapsed();
         least > Duration::from_millis(1)
     });
-    assert!(responder.send(|res| res.text("hi")));
+    assert!(responder.send(|res| res.text("hi")).is_ok());
     assert!(tooks.recv().expect("a line") >= least);
     drop(client);
     server.stop();

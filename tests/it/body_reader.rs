@@ -61,7 +61,7 @@ fn a_body_is_read_on_another_thread() {
         at += n;
     }
     assert_eq!(at, LEN);
-    assert!(reader.respond(|res| res.text("read")));
+    assert!(reader.respond(|res| res.text("read")).is_ok());
     let answers = upload.join().expect("no panic");
     assert_eq!(answers, ("read".to_owned(), "/next".to_owned()));
 }
@@ -75,7 +75,7 @@ fn an_answer_without_the_rest() {
     let mut reader = next();
     let mut half = [0; 4];
     reader.read_exact(&mut half).expect("half");
-    assert!(reader.respond(|res| res.text("enough")));
+    assert!(reader.respond(|res| res.text("enough")).is_ok());
     assert_eq!(client.answer(Asked::Other).text(), "enough");
     client.send("of it.");
     assert_eq!(client.get("/next").text(), "/next");
@@ -86,7 +86,7 @@ fn an_answer_without_the_rest() {
     let answered = thread::spawn(move || reader.respond(|res| res.text("none of it")));
     client.send("ten bytes.");
     assert_eq!(client.answer(Asked::Other).text(), "none of it");
-    assert!(answered.join().expect("no panic"));
+    assert!(answered.join().expect("no panic").is_ok());
     assert_eq!(client.get("/next").text(), "/next");
 }
 
@@ -126,7 +126,7 @@ fn a_client_that_leaves_is_no_end() {
             (&bytes[..], error.kind()),
             (&b"half"[..], ErrorKind::ConnectionAborted)
         );
-        assert!(!reader.respond(|_| unreachable!("nobody is there")));
+        assert!(reader.respond(|_| unreachable!("nobody is there")).is_err());
     }
     wait_until("both are closed", || {
         let counters = server.counters();

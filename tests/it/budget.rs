@@ -49,7 +49,7 @@ impl Handler for App {
             while let Ok(n @ 1..) = body.read(&mut part) {
                 len += n;
             }
-            body.respond(|res| res.text(&len.to_string()));
+            let _ = body.respond(|res| res.text(&len.to_string()));
         });
         plan
     }

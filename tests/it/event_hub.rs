@@ -2,7 +2,7 @@
 
 use super::support::{Asked, Client, NEVER, PATIENCE, ended, start, workers};
 use peregrine::body::SendError;
-use peregrine::sse::{Event, EventHub, EventLimits, EventSender};
+use peregrine::sse::{Event, EventHub, EventLimits, EventSender, SubscribeError};
 use peregrine::testing::Connection;
 use peregrine::{Done, Handler, Limits, Request, Response, from_fn};
 use std::sync::Mutex;
@@ -18,7 +18,7 @@ fn app(hub: &EventHub) -> (impl Handler + use<>, Receiver<EventSender>) {
             "/hold" => give.lock().expect("no panic").send(page).expect("heard"),
             _ => {
                 let topics: Vec<_> = req.query_pairs().map(|(name, _)| name).collect();
-                hub.subscribe(page, topics);
+                let _ = hub.subscribe(page, topics);
             }
         }
         done
@@ -133,7 +133,7 @@ fn a_page_that_leaves_is_told_of() {
     drop(client);
     expect(&mut watcher, "closed");
     let (client, page) = open("reset");
-    hub.subscribe(page, ["b"]);
+    let _ = hub.subscribe(page, ["b"]);
     client.reset();
     expect(&mut watcher, "reset");
     let (_client, page) = open("finished");
@@ -152,7 +152,7 @@ fn a_page_that_leaves_is_told_of() {
     let (_client, page) = open("stopped");
     let (told, tells) = channel();
     page.on_gone(move || told.send(()).expect("heard"));
-    hub.subscribe(page, ["a"]);
+    let _ = hub.subscribe(page, ["a"]);
     server.stop();
     tells.recv_timeout(PATIENCE).expect("told");
     ended(server);
@@ -166,11 +166,11 @@ fn a_page_has_so_many_topics() {
     let names: Vec<_> = (0..=limits.topics).map(|n| n.to_string()).collect();
     let long = "x".repeat(limits.topic_bytes + 1);
     let (app, senders) = app(&hub);
-    let cases: [(&[String], bool); 4] = [
-        (&names[1..], true),
-        (&names, false),
-        (&[long[1..].to_owned()], true),
-        (std::slice::from_ref(&long), false),
+    let cases: [(&[String], Result<(), SubscribeError>); 4] = [
+        (&names[1..], Ok(())),
+        (&names, Err(SubscribeError::Topics)),
+        (&[long[1..].to_owned()], Ok(())),
+        (std::slice::from_ref(&long), Err(SubscribeError::TopicName)),
     ];
     for (topics, fits) in cases {
         let mut page = Connection::new(&app);
@@ -178,11 +178,15 @@ fn a_page_has_so_many_topics() {
         let sender = senders.try_recv().expect("a page");
         assert_eq!(hub.subscribe(sender, topics), fits);
         page.wait(std::time::Duration::ZERO);
-        assert_eq!(page.received().ends_with(b"\r\n0\r\n\r\n"), !fits);
+        assert_eq!(page.received().ends_with(b"\r\n0\r\n\r\n"), fits.is_err());
     }
     let none = limits.topics(0);
     let mut page = Connection::new(&app);
     page.send(get("/hold").as_bytes());
     let sender = senders.try_recv().expect("a page");
-    assert!(!EventHub::with_limits(none).subscribe(sender, ["a"]));
+    assert!(
+        EventHub::with_limits(none)
+            .subscribe(sender, ["a"])
+            .is_err()
+    );
 }

@@ -55,7 +55,7 @@ fn a_field_that_was_set_is_not_doubled_by_a_default() {
             },
             |_, res| {
                 let (done, responder) = res.header("Content-Type", OWN).defer();
-                responder.send(|res| res.text("x"));
+                let _ = responder.send(|res| res.text("x"));
                 done
             },
         ],
@@ -94,9 +94,9 @@ fn a_field_with_one_value_is_replaced() {
             },
             |_, res| {
                 let (done, responder) = res.header("A", "b").header("Content-Type", "a/a").defer();
-                responder.send(|res| {
+                let _ = responder.send(|res| {
                     let (done, responder) = res.header("Content-Type", "c/c").defer();
-                    responder.send(|res| res.header("Content-Type", "b/b").text("x"));
+                    let _ = responder.send(|res| res.header("Content-Type", "b/b").text("x"));
                     done
                 });
                 done

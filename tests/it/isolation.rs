@@ -104,7 +104,7 @@ impl Handler for App {
             "/defer" => {
                 let (done, responder) = res.header("Tag", &tag).defer();
                 self.later(move || {
-                    responder.send(|res| res.body(fill(&tag, len)));
+                    let _ = responder.send(|res| res.body(fill(&tag, len)));
                 });
                 done
             }
@@ -355,7 +355,7 @@ mod ws {
 
         fn handle_ws_conn(&self, ws: &mut Ws<'_, String>) {
             let topic = ws.conn.clone();
-            assert!(ws.subscribe(&topic));
+            assert!(ws.subscribe(&topic).is_ok());
         }
 
         fn handle_ws_frame(&self, ws: &mut Ws<'_, String>, message: Message<'_>) {

@@ -6,6 +6,7 @@ use super::sockets::room_for_connections;
 use super::support::{
     Answer, Asked, Client, PATIENCE, Random, Witness, ended, limits, start, workers,
 };
+use peregrine::body::SendError;
 use peregrine::{Done, Request, Responder, Response, from_fn};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -95,7 +96,7 @@ fn pipelined_answers_keep_their_order() {
         waiting.sort_by(|a, b| b.0.cmp(&a.0));
         for (path, responder) in waiting {
             assert!(path.starts_with(&format!("/later/{round}/")), "{path}");
-            assert!(responder.send(|res| res.text(&path)));
+            assert!(responder.send(|res| res.text(&path)).is_ok());
         }
     }
     for (n, client) in clients.iter_mut().enumerate() {
@@ -124,7 +125,7 @@ fn others_are_served_while_eight_wait() {
     }
     for (_, responder) in waiting {
         assert!(!responder.is_gone());
-        assert!(responder.send(|res| res.body("at last")));
+        assert!(responder.send(|res| res.body("at last")).is_ok());
     }
     for client in &mut slow {
         assert_eq!(client.answer(Asked::Other).text(), "at last");
@@ -194,7 +195,7 @@ fn answer_in_random_order(desk: &Desk, left: &AtomicUsize, mut random: Random) {
             desk.came.notify_all();
         }
         drop(waiting);
-        assert!(responder.send(|res| res.text(&path)), "{path}");
+        assert!(responder.send(|res| res.text(&path)).is_ok(), "{path}");
     }
 }
 
@@ -333,25 +334,33 @@ fn answers_that_fail_are_500_and_told() {
             },
         ),
         ("answer", "malformed header field name", |responder| {
-            assert!(responder.send(|res| res.header("not a token", "1").text("lost")));
+            assert!(
+                responder
+                    .send(|res| res.header("not a token", "1").text("lost"))
+                    .is_ok()
+            );
         }),
         (
             "answer",
             "99 is not the status of a response",
             |responder| {
-                assert!(responder.send(|res| res.status(99).text("lost")));
+                assert!(responder.send(|res| res.status(99).text("lost")).is_ok());
             },
         ),
         (
             "answer",
             "control byte in a header field value",
             |responder| {
-                assert!(responder.send(|res| {
-                    let (done, second) = res.header("x", "a\r\nb: c").defer();
-                    // It is too late for this.
-                    second.send(|res| res.text("lost"));
-                    done
-                }));
+                assert!(
+                    responder
+                        .send(|res| {
+                            let (done, second) = res.header("x", "a\r\nb: c").defer();
+                            // It is too late for this.
+                            let _ = second.send(|res| res.text("lost"));
+                            done
+                        })
+                        .is_ok()
+                );
             },
         ),
     ];
@@ -385,7 +394,8 @@ fn a_panic_behind_the_deferring_is_a_500_and_the_only_answer() {
     let (mut client, peer) = connect(addr);
     client.send(get("/later") + &get("/now"));
     assert_500(&client.answer(Asked::Other));
-    assert!(!desk.one().send(|res| res.text("a second answer")));
+    let late = desk.one().send(|res| res.text("a second answer"));
+    assert_eq!(late, Err(SendError::Gone));
     client.expect_end();
     let text = witness.one_error("panicked", peer);
     assert!(text.ends_with("the handler of a test panics"), "{text}");
@@ -411,7 +421,7 @@ fn answers_that_take_too_long_are_503() {
         assert_eq!((answer.status, answer.closes()), (503, true), "{answer:?}");
         client.expect_end();
         assert!(responder.is_gone());
-        assert!(!responder.send(|_| unreachable!("nobody is there")));
+        assert!(responder.send(|_| unreachable!("nobody is there")).is_err());
         let text = witness.one_error("answer timeout", peer);
         assert_eq!(text, "a deferred or streamed response got no byte in time");
     }

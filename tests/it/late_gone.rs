@@ -58,7 +58,9 @@ fn stale_answers_reach_nobody() {
         .map(|stale| {
             thread::spawn(move || {
                 for (n, (_, responder)) in stale.into_iter().enumerate() {
-                    assert!(n % 2 == 0 || !responder.send(|_| unreachable!("nobody is there")));
+                    assert!(
+                        n % 2 == 0 || responder.send(|_| unreachable!("nobody is there")).is_err()
+                    );
                 }
             })
         })
@@ -68,7 +70,7 @@ fn stale_answers_reach_nobody() {
     }
     assert!(waiting.iter().all(|(_, responder)| !responder.is_gone()));
     for (path, responder) in waiting {
-        assert!(responder.send(|res| res.text(&path)));
+        assert!(responder.send(|res| res.text(&path)).is_ok());
     }
     for (n, client) in clients.iter_mut().enumerate() {
         if n % 4 > 0 {
@@ -99,7 +101,7 @@ fn a_client_that_has_closed_its_side_is_gone_and_answered() {
         if behind.is_empty() {
             wait_until("it is known", || responder.is_gone());
         }
-        assert!(responder.send(|res| res.text("still here")));
+        assert!(responder.send(|res| res.text("still here")).is_ok());
         assert_eq!(client.answer(Asked::Other).text(), "still here");
         if !behind.is_empty() {
             assert_eq!(client.answer(Asked::Other).text(), "/now");
@@ -119,7 +121,7 @@ fn a_reset_ends_the_waiting() {
         let responder = desk.one();
         client.reset();
         wait_until("it is known", || responder.is_gone());
-        assert!(!responder.send(|_| unreachable!("nobody is there")));
+        assert!(responder.send(|_| unreachable!("nobody is there")).is_err());
         let gone = n as u64 + 1;
         wait_until("it is closed", || server.counters().closed == gone);
     }
@@ -212,7 +214,7 @@ fn a_stop_waits_for_answers() {
     idle.expect_end();
     for (path, responder) in waiting {
         assert!(!responder.is_gone(), "{path}");
-        assert!(responder.send(|res| res.text(&path)));
+        assert!(responder.send(|res| res.text(&path)).is_ok());
     }
     for (n, mut client) in clients.into_iter().enumerate() {
         let mut last = client.answer(Asked::Other);
@@ -242,7 +244,7 @@ fn a_stop_does_not_wait_for_ever() {
     assert_eq!((stopped.drained, stopped.aborted), (0, 1));
     client.expect_end();
     assert!(responder.is_gone());
-    assert!(!responder.send(|_| unreachable!("nobody is there")));
+    assert!(responder.send(|_| unreachable!("nobody is there")).is_err());
 }
 
 // --------------------------------------------------------------------------------- in memory
@@ -307,7 +309,7 @@ fn a_connection_in_memory_may_change_threads() {
             (came, client.take_received())
         });
         // From the thread that has driven it before.
-        assert!(responder.send(|res| res.text("later")));
+        assert!(responder.send(|res| res.text("later")).is_ok());
         let (came, received) = waits.join().expect("no panic");
         assert!(came && received.ends_with(b"\r\n\r\nlater"));
     });

@@ -143,7 +143,7 @@ impl Handler for App {
             }
             "/defer/here" => {
                 let (_, responder) = res.defer();
-                responder.send(move |_| raise());
+                let _ = responder.send(move |_| raise());
                 unreachable!("it panics");
             }
             "/offload" => res.offload(req, move |_, _| raise()),

@@ -143,7 +143,7 @@ fn streams_of_events_leave_places_for_requests() {
             }
             "/later" => {
                 let (done, responder) = res.defer();
-                responder.send(|res| {
+                let _ = responder.send(|res| {
                     let (done, events) = res.events();
                     streams.push(events);
                     done
@@ -188,7 +188,7 @@ fn streams_that_have_no_place_have_lines() {
             "/events" => keep(res.events()),
             "/later" => {
                 let (done, responder) = res.defer();
-                responder.send(|res| keep(res.events()));
+                let _ = responder.send(|res| keep(res.events()));
                 done
             }
             "/drawn" => res.send_iter(["ab", "cde"]),

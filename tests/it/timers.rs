@@ -117,7 +117,7 @@ fn timers_before_the_start_and_requests_beside_them() {
         let own = thread_name();
         let call = move || {
             assert_eq!(thread_name(), own, "this worker's");
-            responder.send(|res| res.text(&path));
+            let _ = responder.send(|res| res.text(&path));
         };
         timers.after(5 * MS, call).expect("room");
         done

@@ -36,7 +36,7 @@ impl WebSocketHandler for Feed {
     }
 
     fn handle_ws_conn(&self, ws: &mut Ws<'_, Self::Conn>) {
-        assert!(ws.subscribe("feed"));
+        assert!(ws.subscribe("feed").is_ok());
     }
 
     fn handle_ws_frame(&self, ws: &mut Ws<'_, Self::Conn>, message: Message<'_>) {

@@ -44,7 +44,7 @@ impl WebSocketHandler for Open {
     }
 
     fn handle_ws_conn(&self, ws: &mut Ws<'_, String>) {
-        assert!(ws.subscribe("room"));
+        assert!(ws.subscribe("room").is_ok());
     }
 
     fn handle_ws_frame(&self, ws: &mut Ws<'_, String>, message: Message<'_>) {

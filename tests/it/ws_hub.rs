@@ -68,7 +68,7 @@ impl WebSocketHandler for App {
 
     fn handle_ws_conn(&self, ws: &mut Ws<'_, String>) {
         let topic = ws.conn.rsplit('/').next().unwrap_or_default().to_owned();
-        assert!(ws.subscribe(&topic));
+        assert!(ws.subscribe(&topic).is_ok());
         let mut ids = self.ids.lock().expect("no panic");
         ids.insert(ws.conn.clone(), ws.id());
     }

@@ -36,7 +36,7 @@ pub struct AccessEntry<'a> {
     request: Option<Request<'a>>,
     peer: Option<SocketAddr>,
     status: u16,
-    body_bytes: u64,
+    body_bytes: Option<u64>,
     took: Duration,
     unix: u64,
 }
@@ -59,7 +59,7 @@ impl<'a> AccessEntry<'a> {
             request,
             peer,
             status,
-            body_bytes: 0,
+            body_bytes: Some(0),
             took: Duration::ZERO,
             // A clock set before 1970 is wrong in any case.
             unix: SystemTime::now()
@@ -72,7 +72,7 @@ impl<'a> AccessEntry<'a> {
         AccessEntry { took, ..self }
     }
 
-    pub(crate) fn with_body(self, body_bytes: u64) -> AccessEntry<'a> {
+    pub(crate) fn with_body(self, body_bytes: Option<u64>) -> AccessEntry<'a> {
         AccessEntry { body_bytes, ..self }
     }
 
@@ -93,8 +93,9 @@ impl<'a> AccessEntry<'a> {
     }
 
     /// Bytes of the body without chunk framing. With status 499, the bytes that the system has taken. For a
-    /// chunked body that the server could not complete, the bytes before its end.
-    pub fn body_bytes(&self) -> u64 {
+    /// chunked body that the server could not complete, the bytes before its end. `None` in an entry of
+    /// [`AccessEntry::new`] whose response is not complete yet.
+    pub fn body_bytes(&self) -> Option<u64> {
         self.body_bytes
     }
 
@@ -140,8 +141,8 @@ impl<'a> AccessEntry<'a> {
         encode::decimal(u64::from(self.status), line);
         line.push(b' ');
         match self.body_bytes {
-            0 => line.push(b'-'),
-            n => encode::decimal(n, line),
+            None | Some(0) => line.push(b'-'),
+            Some(n) => encode::decimal(n, line),
         }
     }
 

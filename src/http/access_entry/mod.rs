@@ -114,7 +114,7 @@ impl PendingEntry {
         let took = self.begun.elapsed();
         let entry = AccessEntry::of(Some(request), request.peer_addr(), status)
             .took_for(took)
-            .with_body(body_bytes);
+            .with_body(Some(body_bytes));
         tell_quietly(|| self.log.write(&entry));
     }
 }

@@ -67,7 +67,7 @@ pub struct BodySender {
 }
 
 /// Why a piece of a streamed body was not sent.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SendError {
     /// The client has disconnected or reads nothing, or the response has no body because the request was
@@ -134,7 +134,14 @@ impl<T> std::fmt::Display for TrySendError<T> {
     }
 }
 
-impl<T: std::fmt::Debug> std::error::Error for TrySendError<T> {}
+impl<T: std::fmt::Debug> std::error::Error for TrySendError<T> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            TrySendError::Full(_) => None,
+            TrySendError::Failed(error) => Some(error),
+        }
+    }
+}
 
 impl BodySender {
     pub(crate) fn new(

@@ -185,13 +185,13 @@ impl Given {
         let Some(open) = self.open.take() else { return };
         self.open = match (open, operation) {
             (OpenResponse::Responder(responder), Operation::Answer) => {
-                self.last().ended = responder.send(|res| res.body("late"));
+                self.last().ended = responder.send(|res| res.body("late")).is_ok();
                 self.last().sent = b"late".to_vec();
                 None
             }
             (OpenResponse::Responder(responder), Operation::Stream) => {
                 let mut begun = None;
-                responder.send(|res| {
+                let _ = responder.send(|res| {
                     let (done, body) = res.stream();
                     begun = Some(OpenResponse::Body(body));
                     done

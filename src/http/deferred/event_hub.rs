@@ -4,6 +4,7 @@ use super::body_sender::SendError;
 use super::events::{Event, EventSender};
 use super::unlocked::{Held, call_unlocked};
 use crate::shared::sparse::shrink;
+use crate::shared::subscribe_error::SubscribeError;
 use peregrine_protocol::payload::Payload;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -51,7 +52,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 ///                 return done; // the page connects again and gets the rest
 ///             }
 ///         }
-///         self.hub.subscribe(page, ["news"]);
+///         let _ = self.hub.subscribe(page, ["news"]);
 ///         done
 ///     }
 /// }
@@ -81,9 +82,9 @@ peregrine_protocol::settings! {
     /// Limits of one page of an [`EventHub`]. The table in [`Config`](crate::Config#limits) has them too.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct EventLimits {
-        /// Number of topics of a page. [`EventHub::subscribe`] returns false above it.
+        /// Number of topics of a page. [`EventHub::subscribe`] fails above it.
         pub topics: usize = 64;
-        /// Bytes of the name of a topic. [`EventHub::subscribe`] returns false above it.
+        /// Bytes of the name of a topic. [`EventHub::subscribe`] fails above it.
         pub topic_bytes: usize = 256;
     }
 }
@@ -118,10 +119,17 @@ impl EventHub {
     /// Subscribes a page to topics and keeps its sender, until the page has gone or has too many unsent
     /// bytes.
     ///
-    /// A topic is any text. A page without topics gets only broadcasts. The result is false, and the stream
-    /// ends, if there are more topics than [`EventLimits::topics`] or a name is longer than
-    /// [`EventLimits::topic_bytes`].
-    pub fn subscribe<T>(&self, sender: EventSender, topics: impl IntoIterator<Item = T>) -> bool
+    /// A topic is any text. A page without topics gets only broadcasts.
+    ///
+    /// # Errors
+    ///
+    /// [`SubscribeError::Topics`] for more topics than [`EventLimits::topics`], [`SubscribeError::TopicName`] for a
+    /// name longer than [`EventLimits::topic_bytes`]. The stream ends then.
+    pub fn subscribe<T>(
+        &self,
+        sender: EventSender,
+        topics: impl IntoIterator<Item = T>,
+    ) -> Result<(), SubscribeError>
     where
         T: AsRef<str>,
     {
@@ -134,8 +142,11 @@ impl EventHub {
             .take(most.saturating_add(1))
             .map(|topic| topic.as_ref().into())
             .collect();
-        if topics.len() > most || topics.iter().any(|topic| topic.len() > topic_bytes) {
-            return false;
+        if topics.len() > most {
+            return Err(SubscribeError::Topics);
+        }
+        if topics.iter().any(|topic| topic.len() > topic_bytes) {
+            return Err(SubscribeError::TopicName);
         }
         topics.sort_unstable();
         topics.dedup();
@@ -150,7 +161,7 @@ impl EventHub {
                 }
             });
         }));
-        true
+        Ok(())
     }
 
     /// Sends an event to each page that has subscribed to the topic, and returns the number of these pages.
@@ -255,7 +266,11 @@ mod tests {
         let subscribe = hub.clone();
         let app = from_fn(move |req, res| {
             let (done, page) = res.events();
-            assert!(subscribe.subscribe(page, (0..64).map(|n| format!("{} {n}", req.path()))));
+            assert!(
+                subscribe
+                    .subscribe(page, (0..64).map(|n| format!("{} {n}", req.path())))
+                    .is_ok()
+            );
             done
         });
         let mut pages: Vec<_> = (0..200)

@@ -1,5 +1,6 @@
 //! `Responder`: sends the response to one request later.
 
+use super::body_sender::SendError;
 use crate::http::deferred::worker_handle::{WorkerCommand, WorkerHandle};
 use crate::http::response::error::ResponseError;
 use crate::http::response::{Done, Response, ResponseRecorder};
@@ -80,15 +81,17 @@ impl Responder {
     /// `Response`, including streams. If the response cannot be sent, the client gets 500, and
     /// [`Handler::handle_error`](crate::Handler::handle_error) is called on the thread of the worker.
     ///
-    /// False if the client was known to be gone: the closure is not called then.
-    pub fn send(mut self, answer: impl FnOnce(Response<'_>) -> Done) -> bool {
-        self.answer(answer)
+    /// # Errors
+    ///
+    /// [`SendError::Gone`] if the client was known to be gone. The closure is not called then.
+    pub fn send(mut self, respond: impl FnOnce(Response<'_>) -> Done) -> Result<(), SendError> {
+        self.respond(respond)
     }
 
     /// As [`Responder::send`]. A panic of the closure is reported as the reason of the 500.
-    pub(crate) fn send_or_panicked(mut self, answer: impl FnOnce(Response<'_>) -> Done) {
+    pub(crate) fn send_or_panicked(mut self, respond: impl FnOnce(Response<'_>) -> Done) {
         // If the closure panics, only the response to this request is affected.
-        let answered = catch(|| self.answer(answer));
+        let answered = catch(|| self.respond(respond));
         let Err(panic) = answered else { return };
         self.used = true;
         if self.handle.is_waited_for(self.id) {
@@ -101,20 +104,20 @@ impl Responder {
         }
     }
 
-    fn answer(&mut self, answer: impl FnOnce(Response<'_>) -> Done) -> bool {
+    fn respond(&mut self, respond: impl FnOnce(Response<'_>) -> Done) -> Result<(), SendError> {
         if !self.handle.is_waited_for(self.id) {
             self.used = true;
-            return false;
+            return Err(SendError::Gone);
         }
         let mut scratch = SCRATCH.take().unwrap_or_default();
         let mut recorder = ResponseRecorder::late(self.handle.clone(), self.id);
         let response = recorder.late_response(self.mode, &self.begun, &mut scratch);
         // If it panics, this responder is still unused: its drop, or `send_or_panicked`, posts the failure.
-        let done = answer(response);
+        let done = respond(response);
         self.used = true;
-        recorder.post_late(done.body_bytes(), &mut scratch);
+        recorder.post_late(done.known_bytes(), &mut scratch);
         SCRATCH.set(Some(scratch));
-        true
+        Ok(())
     }
 
     /// Whether the client has closed the connection or its sending half, or the response timeout has passed.

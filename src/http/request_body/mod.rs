@@ -131,7 +131,7 @@ pub trait BodySink: Send + 'static {
     /// Receives the next piece, of at least one byte.
     fn piece(&mut self, piece: &[u8], body: &mut Incoming<'_>) -> Flow;
 
-    /// Responds to the request: the body is complete, or the sink has ended it by [`Flow::Answer`]. `req` is
+    /// Responds to the request: the body is complete, or the sink has ended it by [`Flow::Respond`]. `req` is
     /// the request without its body.
     fn finish(self: Box<Self>, req: &Request<'_>, res: Response<'_>) -> Done;
 }

@@ -1,8 +1,8 @@
 //! A request body that another thread reads.
 
 use super::{BodyPlan, BodySink, Incoming, Resumer};
-use crate::http::deferred::Responder;
 use crate::http::deferred::worker_handle::WorkerHandle;
+use crate::http::deferred::{Responder, SendError};
 use crate::http::request::Request;
 use crate::http::request_body::flow::Flow;
 use crate::http::response::{Done, Response};
@@ -33,7 +33,7 @@ const ROOM: usize = 256 << 10;
 ///         let (plan, mut body) = BodyReader::new();
 ///         std::thread::spawn(move || match std::io::copy(&mut body, &mut std::io::sink()) {
 ///             Ok(len) => body.respond(|res| res.text(&format!("{len} bytes"))),
-///             Err(_) => false,
+///             Err(_) => Ok(()),
 ///         });
 ///         plan
 ///     }
@@ -97,12 +97,17 @@ impl BodyReader {
     }
 
     /// Answers the request, as [`Responder::send`] does. If the body is not complete yet it is
-    /// answered without the rest, as with [`Flow::Respond`], when its next piece comes. False if the
-    /// client is gone, and on a worker's thread if it would have to wait.
-    pub fn respond(self, respond: impl FnOnce(Response<'_>) -> Done) -> bool {
+    /// answered without the rest, as with [`Flow::Respond`], when its next piece comes.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Gone`] if the client is gone. [`SendError::WouldBlock`] on the thread of a worker if the call
+    /// would have to wait. The closure is not called then.
+    pub fn respond(self, respond: impl FnOnce(Response<'_>) -> Done) -> Result<(), SendError> {
         match self.responder() {
             Some(responder) => responder.send(respond),
-            None => false,
+            None if self.0.lock().over => Err(SendError::Gone),
+            None => Err(SendError::WouldBlock),
         }
     }
 

@@ -47,6 +47,7 @@ impl Response<'_> {
             status: self.recorder.head.status,
             is_deferred: true,
             body_bytes: 0,
+            has_length: false,
         };
         (done, responder)
     }
@@ -260,6 +261,7 @@ impl Response<'_> {
             status: self.recorder.head.status,
             is_deferred: false,
             body_bytes: len.unwrap_or(0),
+            has_length: len.is_some(),
         }
     }
 

@@ -48,4 +48,11 @@ impl std::fmt::Display for ResponseError {
     }
 }
 
-impl std::error::Error for ResponseError {}
+impl std::error::Error for ResponseError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            ResponseError::Write(error) | ResponseError::Body(error) => Some(error),
+            _ => None,
+        }
+    }
+}

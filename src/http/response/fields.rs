@@ -2,7 +2,7 @@
 
 use super::{Done, Response, ResponseRecorder};
 use crate::http::response::error::ResponseError;
-use crate::log::event;
+use crate::log::warning;
 use crate::shared::output::Output;
 use peregrine_protocol::http::{field_block, fields};
 use peregrine_protocol::syntax;
@@ -135,10 +135,7 @@ impl ResponseRecorder {
             return self.fail(ResponseError::HeaderValue);
         }
         if cfg!(debug_assertions) {
-            event!(
-                Warn,
-                "a handler set {name}, which belongs to the library: it is omitted"
-            );
+            warning!("a handler set {name}, which belongs to the library: it is omitted");
         }
     }
 

@@ -45,7 +45,9 @@ use std::sync::Arc;
 pub struct Done {
     status: u16,
     is_deferred: bool,
+    /// 0 if it is not known.
     body_bytes: u64,
+    has_length: bool,
 }
 
 impl Done {
@@ -61,9 +63,14 @@ impl Done {
         self.is_deferred
     }
 
-    /// Bytes of the body that follow the head: 0 in a response to HEAD. Also 0 if the length is not known:
+    /// Bytes of the body that follow the head: 0 in a response to HEAD. `None` if the length is not known yet:
     /// for a response that comes later, or is streamed without a declared length.
-    pub fn body_bytes(&self) -> u64 {
+    pub fn body_bytes(&self) -> Option<u64> {
+        self.has_length.then_some(self.body_bytes)
+    }
+
+    /// As [`Done::body_bytes`], with 0 for a length that is not known yet.
+    pub(crate) fn known_bytes(&self) -> u64 {
         self.body_bytes
     }
 }
@@ -71,7 +78,7 @@ impl Done {
 /// The response to one request. It is written directly into the output of the connection.
 ///
 /// `Content-Length`, `Transfer-Encoding`, `Connection`, `Keep-Alive`, `Proxy-Connection`, `Date` and
-/// `Server` belong to the library. [`Response::header`] omits them, and a debug build writes a warning to `log` or `tracing`. [`Response::close`] sends
+/// `Server` belong to the library. [`Response::header`] omits them, and a debug build writes a warning to `log` or `tracing`, or else to standard error. [`Response::close`] sends
 /// `Connection: close`. The body is omitted in a response to HEAD, and in a 204, 205 or 304 (RFC 9110 sections 9.3.2 and 15).
 ///
 /// ```

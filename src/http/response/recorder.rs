@@ -302,6 +302,7 @@ impl ResponseRecorder {
             status: self.head.status,
             is_deferred: false,
             body_bytes,
+            has_length: true,
         }
     }
 

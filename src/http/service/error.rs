@@ -28,7 +28,7 @@ where
         let handler = &*self.handler;
         match catch(|| handler.error_response(&error, response)) {
             Ok(done) if self.recorder.is_complete_with(status, MOST, parts.output) => {
-                return done.body_bytes();
+                return done.known_bytes();
             }
             Ok(_done) => event!(
                 Error,
@@ -39,6 +39,6 @@ where
         self.recorder.take_back(parts.output);
         error
             .respond(self.recorder.response(mode, parts.output))
-            .body_bytes()
+            .known_bytes()
     }
 }

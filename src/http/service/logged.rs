@@ -108,7 +108,7 @@ where
         let request = Request::of_head(input, ends);
         let entry = AccessEntry::of(request, ends.peer_addr(), status)
             .took_for(http1.waited_for(self.now))
-            .with_body(body_bytes);
+            .with_body(Some(body_bytes));
         tell_quietly(|| self.handler.handle_library_response(&entry));
     }
 }

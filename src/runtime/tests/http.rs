@@ -72,7 +72,7 @@ impl Handler for App {
                 thread::spawn(move || {
                     let mut all = Vec::new();
                     if body.read_to_end(&mut all).is_ok() {
-                        body.respond(|res| res.body(all));
+                        let _ = body.respond(|res| res.body(all));
                     }
                     drop(live);
                 });
@@ -88,7 +88,7 @@ impl Handler for App {
             "/defer" => {
                 let (done, responder) = res.defer();
                 thread::spawn(move || {
-                    responder.send(|res| res.text("deferred"));
+                    let _ = responder.send(|res| res.text("deferred"));
                     drop(live);
                 });
                 done
@@ -434,7 +434,7 @@ fn a_panic_leaves_the_log_lines_of_others() {
     let (mut lost, _never) = begin(planned);
     lost.write_all(b"more").expect("sent");
     assert_eq!(written.recv().expect("a line"), "499\n");
-    assert!(responder.send(|res| res.text("here")));
+    assert!(responder.send(|res| res.text("here")).is_ok());
     assert!(read_all(&other).ends_with(b"here"));
     assert_eq!(written.recv().expect("a line"), "200\n");
     assert_eq!(server.counters().internal_errors, 1);

@@ -153,7 +153,8 @@ impl<P: WsHandlerRef, T: Transport> WsConnection<P, T> {
             WsCommand::Overflow(_) => return self.lose(shared),
             WsCommand::Close(_, code, reason) => return self.close_with(code, &reason, shared),
             WsCommand::Subscribe(_, topic) if self.peer.ws.is_open() => {
-                topics.subscribe(id, &topic, self.peer.ws.limits());
+                // Above the limits the call has no effect.
+                let _ = topics.subscribe(id, &topic, self.peer.ws.limits());
             }
             WsCommand::Unsubscribe(_, topic) => {
                 topics.unsubscribe(id, &topic);

@@ -221,7 +221,7 @@ fn event_hubs_at_their_extremes() {
         let app = peregrine::from_fn(move |req, res| {
             let (done, page) = res.events_with_heartbeat(Duration::MAX);
             let topics = req.path().split('/').filter(|topic| !topic.is_empty());
-            let is_in = subscribed.subscribe(page, topics);
+            let is_in = subscribed.subscribe(page, topics).is_ok();
             kept.lock().expect("no panic").push(is_in);
             done
         });
@@ -245,7 +245,7 @@ fn event_hubs_at_their_extremes() {
 fn logs_at_their_extremes() {
     for most in SIZES {
         let log = LogWriter::with_buffer(std::io::sink(), most).expect("a thread");
-        let taken = ["", "a", "line"].map(|line| log.line(line.as_bytes()));
+        let taken = ["", "a", "line"].map(|line| log.line(line.as_bytes()).is_ok());
         let fits = |least| most >= least;
         // The writer may have taken the first ones when the next ones come.
         assert!(taken[0] == fits(1) && (!taken[2] || fits(5)), "{most}");

@@ -33,7 +33,7 @@ impl Handler for App {
                 let _ = timers.every(Duration::MAX, || {});
                 let (done, responder) = res.defer();
                 let _ = timers.after(Duration::ZERO, move || {
-                    responder.send(|res| res.text("deferred"));
+                    let _ = responder.send(|res| res.text("deferred"));
                 });
                 done
             }
@@ -56,7 +56,7 @@ impl peregrine::ws::WebSocketHandler for App {
     }
 
     fn handle_ws_conn(&self, ws: &mut peregrine::ws::Ws<'_, ()>) {
-        ws.subscribe("topic");
+        let _ = ws.subscribe("topic");
         ws.send("welcome");
     }
 

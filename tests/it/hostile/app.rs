@@ -128,7 +128,7 @@ impl Handler for App {
                 let timers = res.timers();
                 let (done, responder) = res.defer();
                 let send = move || {
-                    responder.send(|res| res.text("later"));
+                    let _ = responder.send(|res| res.text("later"));
                 };
                 timers.after(Duration::from_millis(1), send).expect("room");
                 done
@@ -149,7 +149,7 @@ impl WebSocketHandler for App {
 
     fn handle_ws_conn(&self, ws: &mut Ws<'_, bool>) {
         if *ws.conn {
-            ws.subscribe("feed");
+            let _ = ws.subscribe("feed");
         }
     }
 

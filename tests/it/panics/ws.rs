@@ -163,7 +163,7 @@ fn panic_in_hooks(raise: Raise) {
     assert_eq!(refused.answer(Asked::Other).status, 500);
     refused.expect_end();
     drop(refused);
-    assert!(bench.hub.set_relay(Failing(raise)));
+    assert!(bench.hub.set_relay(Failing(raise)).is_ok());
     for path in ["/conn", "/frame", "/pong", "/drain", "/relay"] {
         let mut client = bench.connect(path);
         if matches!(path, "/frame" | "/relay") {
