@@ -23,6 +23,8 @@ pub mod error;
 pub mod form;
 pub mod h1;
 #[cfg(feature = "http2")]
+pub mod h2;
+#[cfg(feature = "http2")]
 pub mod hpack;
 pub mod http;
 pub mod limits;

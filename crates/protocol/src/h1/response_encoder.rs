@@ -387,8 +387,8 @@ mod tests {
             let options: Vec<&str> = connection.split(", ").collect();
             assert_eq!(options.contains(&"upgrade"), head.upgrade, "{what}");
             let persists = match version {
-                Version::Http11 => !options.contains(&"close"),
                 Version::Http10 => options.contains(&"keep-alive"),
+                _ => !options.contains(&"close"),
             };
             assert_eq!(persists, !framing.close, "{what}");
             let may_persist = request.persistent && !head.close;

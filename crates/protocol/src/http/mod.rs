@@ -21,6 +21,9 @@ pub enum Version {
     Http10,
     /// HTTP/1.1 (RFC 9112).
     Http11,
+    /// HTTP/2 (RFC 9113).
+    #[cfg(feature = "http2")]
+    Http2,
 }
 
 impl core::fmt::Display for Version {
@@ -28,6 +31,8 @@ impl core::fmt::Display for Version {
         f.write_str(match self {
             Version::Http10 => "HTTP/1.0",
             Version::Http11 => "HTTP/1.1",
+            #[cfg(feature = "http2")]
+            Version::Http2 => "HTTP/2.0",
         })
     }
 }
@@ -38,6 +43,8 @@ impl From<Version> for ::http::Version {
         match version {
             Version::Http10 => ::http::Version::HTTP_10,
             Version::Http11 => ::http::Version::HTTP_11,
+            #[cfg(feature = "http2")]
+            Version::Http2 => ::http::Version::HTTP_2,
         }
     }
 }

@@ -15,7 +15,7 @@ pub const MAX_FIELDS: usize = 256;
 
 /// Bytes of a method. The longest that is registered has 17; a server need not know a longer one
 /// than it has a use for (RFC 9112 section 3).
-const MAX_METHOD: usize = 64;
+pub(crate) const MAX_METHOD: usize = 64;
 
 /// A header field.
 #[derive(Clone, Copy, Debug, Default)]
@@ -260,19 +260,48 @@ impl Head {
             return Ok(start + 2);
         }
         let (field, next) = split_field(head, start)?;
+        let known = Known::of(field.name.of(head));
+        match self.push(field, known, limits.header_fields) {
+            true => Ok(next),
+            false => Err(ProtocolError::TooManyFields),
+        }
+    }
+
+    /// Appends a field to the table. False if there are `most` already.
+    #[inline(always)]
+    pub(crate) fn push(&mut self, field: Field, known: Option<Known>, most: usize) -> bool {
         let index = usize::from(self.count);
-        if index >= limits.header_fields.min(MAX_FIELDS) {
-            return Err(ProtocolError::TooManyFields);
+        if index >= most.min(MAX_FIELDS) {
+            return false;
         }
         self.fields[index] = field;
         self.count += 1;
-        if let Some(known) = Known::of(field.name.of(head)) {
+        if let Some(known) = known {
             match &mut self.known[known as usize] {
                 first @ 0 => *first = self.count,
                 _ => self.repeated |= 1 << known as u8,
             }
         }
-        Ok(next)
+        true
+    }
+
+    /// The value of the first field of this name is `value`.
+    #[cfg(feature = "http2")]
+    pub(crate) fn replace_value(&mut self, name: &[u8], bytes: &[u8], value: Span) {
+        let mut fields = self.fields[..usize::from(self.count)].iter_mut();
+        if let Some(field) = fields.find(|field| field.name.of(bytes) == name) {
+            field.value = value;
+        }
+    }
+
+    /// All fields are pushed: the rest of what a head has, in HTTP/2 in place of a request line.
+    #[cfg(feature = "http2")]
+    pub(crate) fn complete(&mut self, method: Span, kind: Method, target: Target) {
+        self.method = method;
+        self.kind = kind;
+        self.target = target;
+        self.version = Version::Http2;
+        self.stage = Stage::Complete;
     }
 
     /// Bytes of the head, with its last empty line. Meaningful when it is complete.
