@@ -105,6 +105,7 @@ impl HeadBuf {
         limits: &Limits,
     ) -> Result<(Fields<'_>, &mut Vec<u8>, bool), HpackError> {
         self.head.reset();
+        self.head.kind = Method::Other;
         self.crumbs.clear();
         self.bytes.clear();
         self.bytes.extend_from_slice(HOST);
@@ -140,6 +141,11 @@ impl HeadBuf {
             return Ok(Decoded::Malformed(fault));
         }
         if is_too_large {
+            let method = fields
+                .pseudo
+                .method
+                .map_or(&b""[..], |method| method.of(bytes));
+            fields.head.kind = Method::of(method);
             return Ok(Decoded::Refused(ProtocolError::HeadTooLarge));
         }
         Ok(match fields.complete(bytes, limits) {
@@ -263,14 +269,15 @@ impl Fields<'_> {
         if !self.is_regular {
             self.push_host();
         }
-        if self.too_many {
-            return Err(Decoded::Refused(ProtocolError::TooManyFields));
-        }
         let method = self.pseudo.method.ok_or(Decoded::Malformed("no :method"))?;
         let name = method.of(bytes);
         let kind = Method::of(name);
+        self.head.kind = kind;
         if !syntax::is_token(name) {
             return Err(Decoded::Malformed(":method is no token"));
+        }
+        if self.too_many {
+            return Err(Decoded::Refused(ProtocolError::TooManyFields));
         }
         if name.len() > MAX_METHOD {
             return Err(Decoded::Refused(ProtocolError::MethodTooLong));

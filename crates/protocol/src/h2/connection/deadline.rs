@@ -1,0 +1,202 @@
+//! Errors, deadlines and the end of a connection.
+
+use super::*;
+use crate::rate::Rate;
+
+impl<X: Part> Http2<X> {
+    /// RFC 9113 section 5.4.
+    #[cold]
+    pub(super) fn fault(&mut self, error: FrameError, turn: &mut Turn<'_, X>) {
+        let error = match error {
+            FrameError::Stream(id, code, text) if self.check_opened(id, text).is_err() => {
+                // There is nothing that could be reset (RFC 9113 section 6.4).
+                Some(FrameError::Connection(code, text))
+            }
+            FrameError::Stream(id, code, text) => {
+                if self.remove(id, Ended::Reset).is_some() {
+                    self.events.push(Event::Reset(id, code));
+                }
+                turn.out.push_with(|out| write::reset(id, code, out));
+                self.bucket.spend(text, turn.http2, turn.now).err()
+            }
+            error @ FrameError::Connection(..) => Some(error),
+        };
+        if let Some(FrameError::Connection(code, text)) = error {
+            self.fail(code, text, turn.out);
+        }
+    }
+
+    fn fail(&mut self, code: ErrorCode, text: &'static str, out: &mut WriteBuf<X>) -> Close {
+        let last = self.highest;
+        out.push_with(|out| write::goaway(last, code, text, out));
+        self.over(CloseReason::Error(code, text), !self.eof)
+    }
+
+    fn over(&mut self, reason: CloseReason, linger: bool) -> Close {
+        let close = Close { reason, linger };
+        self.state = State::Over(close);
+        self.events.clear();
+        close
+    }
+
+    pub(super) fn is_announced(&self) -> bool {
+        matches!(self.stopping, Stopping::Announced(_))
+    }
+
+    /// The connection ends soon (RFC 9113 section 6.8): the client learns that it shall open no more streams,
+    /// and after a round trip, or [`Limits::stop_grace`], which one is the last. Streams up to that one are
+    /// answered. So no request is lost.
+    pub fn stop(&mut self, out: &mut WriteBuf<X>, now: Seconds) {
+        if self.stopping == Stopping::No && !matches!(self.state, State::Over(_)) {
+            self.stopping = Stopping::Announced(now);
+            out.push_with(|out| {
+                write::goaway(MAX_31, ErrorCode::NO_ERROR, "", out);
+                write::ping(STOPPING, false, out);
+            });
+        }
+    }
+
+    pub(super) fn stop_for_good(&mut self, out: &mut WriteBuf<X>) {
+        self.stopping = Stopping::Last;
+        let last = self.highest;
+        out.push_with(|out| write::goaway(last, ErrorCode::NO_ERROR, "", out));
+    }
+
+    /// Nothing more can be done with the bytes that are here: whether the connection is over.
+    #[inline]
+    pub(super) fn judge_end(&mut self) {
+        if self.stopping == Stopping::Last && self.is_idle() {
+            self.over(CloseReason::Finished, !self.eof);
+        } else if self.eof {
+            self.judge_eof();
+        }
+    }
+
+    /// The client sends nothing more, no WINDOW_UPDATE either: only what is ready is waited for.
+    #[cold]
+    fn judge_eof(&mut self) {
+        let is_lost = self.streams.iter().any(|stream| !stream.is_received) || self.block.is_some();
+        if is_lost {
+            self.over(CloseReason::ClientGone, false);
+        } else if self.is_idle() {
+            self.over(CloseReason::ClientDone, false);
+        }
+    }
+
+    /// When [`Http2::expire`] is due.
+    pub fn deadline(&self, limits: &Limits) -> Seconds {
+        if let State::Over(_) = self.state {
+            return Seconds::NEVER;
+        }
+        let mut due = match (&self.block, self.state) {
+            (Some(block), _) => block.since.after(limits.head_timeout),
+            (None, State::Preface | State::FirstFrame) => self.begun.after(limits.head_timeout),
+            (None, _) if self.is_idle() => self.idle_since.after(limits.idle_timeout),
+            _ => Seconds::NEVER,
+        };
+        if !self.is_acknowledged && self.is_greeted {
+            due = due.min(self.begun.after(limits.head_timeout));
+        }
+        if let Stopping::Announced(since) = self.stopping {
+            due = due.min(since.after(limits.stop_grace));
+        }
+        if self.is_starved() {
+            due = due.min(self.stall.due(limits));
+        }
+        let streams = self
+            .streams
+            .iter()
+            .map(|stream| self.stream_due(stream, limits));
+        streams.fold(due, Seconds::min)
+    }
+
+    fn slow_stream(&self, limits: &Limits, now: Seconds) -> Option<u32> {
+        let is_slow = |stream: &&Stream<X>| self.stream_due(stream, limits) <= now;
+        self.streams.iter().find(is_slow).map(|stream| stream.id)
+    }
+
+    /// Streams wait for the window of the connection.
+    fn is_starved(&self) -> bool {
+        self.send <= 0 && self.has_backlog
+    }
+
+    /// When the client of a stream is too slow: with the window of the response, or with the body of the
+    /// request.
+    fn stream_due(&self, stream: &Stream<X>, limits: &Limits) -> Seconds {
+        let sending = match stream.queue.is_empty() || stream.send > 0 {
+            true => Seconds::NEVER,
+            false => stream.stall.due(limits),
+        };
+        // A client that may send nothing is not slow.
+        let is_asked = !stream.is_received && stream.receive.is_open() && self.receive.is_open();
+        let receiving = match is_asked {
+            false => Seconds::NEVER,
+            true => {
+                let rate = Rate::of_bodies(limits);
+                let first = rate.first_due(stream.asked_since);
+                stream
+                    .meter
+                    .as_ref()
+                    .map_or(first, |meter| meter.due(&rate))
+            }
+        };
+        sending.min(receiving)
+    }
+
+    /// The deadline has passed. `None`: the connection goes on, and [`Http2::next`] says which streams do not.
+    pub fn expire(
+        &mut self,
+        out: &mut WriteBuf<X>,
+        limits: &Limits,
+        http2: &Http2Limits,
+        now: Seconds,
+    ) -> Option<Close> {
+        if let State::Over(close) = self.state {
+            return Some(close);
+        }
+        self.settle(now);
+        let is_due = |since: Seconds| now >= since.after(limits.head_timeout);
+        let (calm, timeout) = (ErrorCode::ENHANCE_YOUR_CALM, ErrorCode::SETTINGS_TIMEOUT);
+        if self.block.is_some_and(|block| is_due(block.since)) {
+            return Some(self.fail(calm, "a field block took too long", out));
+        }
+        if !self.is_acknowledged && is_due(self.begun) {
+            let text = match self.state {
+                State::Open => "SETTINGS was not acknowledged",
+                _ => "the client preface took too long",
+            };
+            return Some(self.fail(timeout, text, out));
+        }
+        if let Stopping::Announced(since) = self.stopping {
+            if now >= since.after(limits.stop_grace) {
+                self.stop_for_good(out);
+            }
+        }
+        if self.is_starved() && self.stall.due(limits) <= now {
+            return Some(self.fail(calm, "the client takes its responses too slowly", out));
+        }
+        while let Some(id) = self.slow_stream(limits, now) {
+            self.remove(id, Ended::Reset);
+            out.push_with(|out| write::reset(id, ErrorCode::CANCEL, out));
+            self.events.push(Event::Reset(id, ErrorCode::CANCEL));
+            if let Err(error) = self.bucket.spend("too many slow streams", http2, now) {
+                let FrameError::Connection(code, text) = error else {
+                    continue;
+                };
+                return Some(self.fail(code, text, out));
+            }
+            self.idle_since = now;
+        }
+        if self.is_idle() && self.events.is_empty() {
+            if self.stopping == Stopping::Last {
+                return Some(self.over(CloseReason::Finished, !self.eof));
+            }
+            if now >= self.idle_since.after(limits.idle_timeout) {
+                let last = self.highest;
+                out.push_with(|out| write::goaway(last, ErrorCode::NO_ERROR, "", out));
+                return Some(self.over(CloseReason::IdleTimeout, !self.eof));
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,360 @@
+//! What clients send: field blocks and DATA.
+
+use super::*;
+use crate::h1::framing::BodyLength;
+use crate::h2::head::Decoded;
+use crate::hpack::HpackError;
+use crate::rate::{Rate, RateMeter};
+
+/// DATA frames with fewer bytes cost something, unless the stream has had more in earlier ones.
+const TINY: u64 = 256;
+
+fn protocol(text: &'static str) -> FrameError {
+    FrameError::Connection(ErrorCode::PROTOCOL_ERROR, text)
+}
+
+fn malformed(stream: u32, text: &'static str) -> FrameError {
+    FrameError::Stream(stream, ErrorCode::PROTOCOL_ERROR, text)
+}
+
+/// RFC 9113 section 4.3. A list that is far too large is no fault of the encoding.
+fn undecodable(error: HpackError) -> FrameError {
+    match error {
+        HpackError::TooLarge => FrameError::Connection(
+            ErrorCode::ENHANCE_YOUR_CALM,
+            "a field list is far too large",
+        ),
+        _ => FrameError::Connection(ErrorCode::COMPRESSION_ERROR, "malformed field block"),
+    }
+}
+
+impl<X: Part> Http2<X> {
+    pub(super) fn begin_block(&mut self, id: u32, block: &[u8], is_last: bool, now: Seconds) {
+        self.fragments.clear();
+        self.fragments.extend_from_slice(block);
+        self.block = Some(OpenBlock {
+            stream: id,
+            is_last,
+            frames: 0,
+            has_empty: block.is_empty(),
+            since: now,
+        });
+    }
+
+    /// RFC 9113 section 6.10.
+    pub(super) fn continuation(
+        &mut self,
+        id: u32,
+        fragment: &[u8],
+        end_headers: bool,
+        turn: &mut Turn<'_, X>,
+    ) -> Result<Step, FrameError> {
+        let Some(open) = &mut self.block else {
+            return Err(protocol("CONTINUATION without a field block"));
+        };
+        open.frames += 1;
+        let is_second_empty = fragment.is_empty() && open.has_empty;
+        open.has_empty |= fragment.is_empty();
+        let is_last = open.is_last;
+        let len = self.fragments.len() + fragment.len();
+        if open.frames > turn.http2.continuation_frames
+            || is_second_empty
+            || len > turn.limits.head_bytes
+        {
+            let text = "too many CONTINUATION frames, or too much in them";
+            return Err(FrameError::Connection(ErrorCode::ENHANCE_YOUR_CALM, text));
+        }
+        self.fragments.extend_from_slice(fragment);
+        if !end_headers {
+            return Ok(Step::Again);
+        }
+        self.block = None;
+        let fragments = core::mem::take(&mut self.fragments);
+        self.field_block(id, &fragments, is_last, turn)
+    }
+
+    /// A complete block: the head of a request, or a trailer section.
+    #[inline]
+    pub(super) fn field_block(
+        &mut self,
+        id: u32,
+        block: &[u8],
+        is_last: bool,
+        turn: &mut Turn<'_, X>,
+    ) -> Result<Step, FrameError> {
+        if id <= self.highest {
+            return self.later_block(id, block, is_last, turn);
+        }
+        if id % 2 == 0 {
+            return Err(protocol("a stream of a client has an even identifier"));
+        }
+        self.highest = id;
+        let decoded = turn
+            .head
+            .decode_request(&mut self.decoder, block, turn.limits);
+        let decoded = decoded.map_err(undecodable)?;
+        if self.stopping == Stopping::Last {
+            // The client knows that it is not handled (RFC 9113 section 6.8).
+            self.ended.add(id, Ended::Reset);
+            return Ok(Step::Again);
+        }
+        if self.is_crowded(turn) {
+            return self.refuse(id, turn);
+        }
+        match decoded {
+            Decoded::Request(framing) => self.request(id, framing, is_last, turn),
+            Decoded::Malformed(text) => Err(malformed(id, text)),
+            Decoded::Refused(error) => {
+                self.current = Some(Current::new(id, turn.head, is_last));
+                self.requests = self.requests.saturating_add(1);
+                Ok(Step::Tell(Next::Refused { stream: id, error }))
+            }
+        }
+    }
+
+    #[inline]
+    fn request(
+        &mut self,
+        id: u32,
+        mut framing: Framing,
+        is_last: bool,
+        turn: &mut Turn<'_, X>,
+    ) -> Result<Step, FrameError> {
+        let mut current = Current::new(id, turn.head, is_last);
+        match framing.body {
+            BodyLength::Exact(1..) if is_last => {
+                return Err(malformed(id, "no body, and Content-Length"));
+            }
+            BodyLength::Chunked if is_last => framing.body = BodyLength::Exact(0),
+            BodyLength::Exact(len) => current.length = Some(len),
+            BodyLength::Chunked => {}
+        }
+        self.current = Some(current);
+        self.requests = self.requests.saturating_add(1);
+        let limits = turn.limits;
+        if self.requests >= limits.requests_per_connection.max(1)
+            || turn.now >= self.begun.after(limits.connection_age)
+        {
+            self.stop(turn.out, turn.now);
+        }
+        let mode = ResponseContext {
+            method: current.method,
+            persistent: true,
+            version: Version::Http2,
+        };
+        Ok(Step::Tell(Next::Request(RequestParts {
+            stream: id,
+            framing,
+            mode,
+        })))
+    }
+
+    /// There are as many streams as there may be, or as many bytes wait for windows.
+    #[inline]
+    fn is_crowded(&self, turn: &Turn<'_, X>) -> bool {
+        let waiting = self.streams.iter().map(|stream| stream.queue.held());
+        !self.streams.is_empty()
+            && (self.streams.len() >= turn.http2.streams
+                || waiting.sum::<usize>() > turn.limits.output_bytes)
+            || turn.http2.streams == 0
+    }
+
+    /// The client may send the request again (RFC 9113 section 8.7).
+    #[cold]
+    fn refuse(&mut self, id: u32, turn: &mut Turn<'_, X>) -> Result<Step, FrameError> {
+        self.ended.add(id, Ended::Reset);
+        let code = ErrorCode::REFUSED_STREAM;
+        turn.out.push_with(|out| write::reset(id, code, out));
+        self.bucket
+            .spend("too many streams", turn.http2, turn.now)?;
+        Ok(Step::Again)
+    }
+
+    /// A block that opens no stream. It is decoded whatever it is for.
+    #[cold]
+    fn later_block(
+        &mut self,
+        id: u32,
+        block: &[u8],
+        is_last: bool,
+        turn: &mut Turn<'_, X>,
+    ) -> Result<Step, FrameError> {
+        let trailers = turn
+            .head
+            .decode_trailers(&mut self.decoder, block, turn.limits);
+        let trailers = trailers.map_err(undecodable)?;
+        let Some(stream) = self.find(id) else {
+            return match self.ended.find(id) {
+                Some(Ended::Reset) => self.waste("HEADERS of streams that were reset", turn),
+                Some(Ended::Closed) => Err(FrameError::Connection(
+                    ErrorCode::STREAM_CLOSED,
+                    "HEADERS of a stream that has ended",
+                )),
+                None => Err(protocol(
+                    "the identifier of a stream is not larger than the last",
+                )),
+            };
+        };
+        if stream.is_received {
+            let code = ErrorCode::STREAM_CLOSED;
+            return Err(FrameError::Stream(id, code, "HEADERS behind END_STREAM"));
+        }
+        if !is_last {
+            return Err(malformed(id, "a trailer section without END_STREAM"));
+        }
+        if let Err(text) = trailers {
+            return Err(malformed(id, text));
+        }
+        if stream
+            .length
+            .is_some_and(|length| length != stream.received)
+        {
+            return Err(malformed(
+                id,
+                "the body is not as long as Content-Length says",
+            ));
+        }
+        stream.is_received = true;
+        Ok(Step::Tell(Next::Trailers { stream: id }))
+    }
+
+    /// RFC 9113 sections 6.1 and 6.9.
+    #[inline]
+    pub(super) fn data(
+        &mut self,
+        id: u32,
+        data: Range<usize>,
+        len: usize,
+        is_last: bool,
+        turn: &mut Turn<'_, X>,
+    ) -> Result<Step, FrameError> {
+        self.check_opened(id, "DATA of an idle stream")?;
+        if !self.receive.receive(len as u32) {
+            let text = "more DATA than the window of the connection";
+            return Err(FrameError::Connection(ErrorCode::FLOW_CONTROL_ERROR, text));
+        }
+        let result = self.stream_data(id, data.len(), len, is_last, turn);
+        // What no stream keeps is given back at once, padding above all.
+        let kept = result.map_or(0, |_| data.len());
+        if let Some(more) = self.receive.release((len - kept) as u32) {
+            turn.out.push_with(|out| write::window_update(0, more, out));
+        }
+        Ok(match result? {
+            true => Step::Tell(Next::Data {
+                stream: id,
+                piece: HEADER + data.start..HEADER + data.end,
+                is_last,
+            }),
+            false => Step::Again,
+        })
+    }
+
+    /// `n` bytes of a body, `len` with their padding. Whether the driver has to know.
+    fn stream_data(
+        &mut self,
+        id: u32,
+        n: usize,
+        len: usize,
+        is_last: bool,
+        turn: &mut Turn<'_, X>,
+    ) -> Result<bool, FrameError> {
+        let (http2, now) = (turn.http2, turn.now);
+        let closed = |text| FrameError::Stream(id, ErrorCode::STREAM_CLOSED, text);
+        let Some(at) = self.position(id) else {
+            return Err(match self.ended.find(id) {
+                Some(Ended::Reset) => return self.late_data(n, is_last, turn),
+                _ => closed("DATA of a stream that has ended"),
+            });
+        };
+        let stream = &mut self.streams[at];
+        if stream.is_received {
+            return Err(closed("DATA behind END_STREAM"));
+        }
+        let received = stream.received + n as u64;
+        let is_wrong = |length| received > length || is_last && received < length;
+        if stream.length.is_some_and(is_wrong) {
+            return Err(malformed(
+                id,
+                "the body is not as long as Content-Length says",
+            ));
+        }
+        if !stream.receive.receive(len as u32) {
+            let (code, text) = (ErrorCode::FLOW_CONTROL_ERROR, "more DATA than the window");
+            return Err(FrameError::Stream(id, code, text));
+        }
+        stream.received = received;
+        stream.frames += 1;
+        stream.is_received = is_last;
+        let rate = Rate::of_bodies(turn.limits);
+        let since = stream.asked_since;
+        let meter = stream
+            .meter
+            .get_or_insert_with(|| RateMeter::new(since, &rate));
+        meter.count(n, now, &rate);
+        let is_tiny = n < TINY as usize && received < TINY * stream.frames;
+        if len > n && !is_last {
+            if let Some(more) = stream.receive.release((len - n) as u32) {
+                turn.out
+                    .push_with(|out| write::window_update(id, more, out));
+            }
+        }
+        if is_tiny && !is_last {
+            self.bucket
+                .spend("too many DATA frames with little in them", http2, now)?;
+        }
+        Ok(n > 0 || is_last)
+    }
+
+    /// DATA of a stream that we have reset.
+    #[cold]
+    fn late_data(
+        &mut self,
+        n: usize,
+        is_last: bool,
+        turn: &mut Turn<'_, X>,
+    ) -> Result<bool, FrameError> {
+        if n < TINY as usize && !is_last {
+            let text = "too many DATA frames of streams that were reset";
+            self.bucket.spend(text, turn.http2, turn.now)?;
+        }
+        // It is nothing to the driver, and nothing is kept.
+        self.receive.forget(n as u32);
+        Ok(false)
+    }
+
+    fn waste(&mut self, text: &'static str, turn: &mut Turn<'_, X>) -> Result<Step, FrameError> {
+        self.bucket.spend(text, turn.http2, turn.now)?;
+        Ok(Step::Again)
+    }
+
+    /// `n` bytes of the body of a stream are taken. Nothing happens if the stream has ended.
+    pub fn release(&mut self, stream: u32, n: usize, out: &mut WriteBuf<X>, now: Seconds) {
+        let Some(stream) = self.find(stream) else {
+            return;
+        };
+        let n = u32::try_from(n)
+            .unwrap_or(u32::MAX)
+            .min(stream.receive.held());
+        let was_held_up = !stream.receive.is_open();
+        let (id, is_received) = (stream.id, stream.is_received);
+        let update = stream.receive.release(n).filter(|_| !is_received);
+        if update.is_some() && was_held_up {
+            // The client could send nothing: it has its time anew.
+            (stream.asked_since, stream.meter) = (now, None);
+        }
+        let was_full = !self.receive.is_open();
+        let all = self.receive.release(n);
+        if was_full && all.is_some() {
+            for stream in &mut self.streams {
+                (stream.asked_since, stream.meter) = (now, None);
+            }
+        }
+        out.push_with(|out| {
+            for (id, more) in [(id, update), (0, all)] {
+                if let Some(more) = more {
+                    write::window_update(id, more, out);
+                }
+            }
+        });
+    }
+}

@@ -1,0 +1,267 @@
+//! Responses: heads, complete bodies, pieces and ends.
+
+use super::*;
+use crate::h1::encode;
+use crate::http::field_block;
+use crate::http::response::{BodySize, Content, ResponseHead};
+use crate::payload::Payload;
+
+/// A longer body goes out by and by, so that it does not lie in the output as a whole.
+const DIRECT: usize = 64 << 10;
+
+/// A name that has no place in HTTP/2 (RFC 9113 section 8.2.2).
+#[inline]
+fn is_of_connection(name: &[u8]) -> bool {
+    const NAMES: [&[u8]; 6] = [
+        b"te",
+        b"upgrade",
+        b"connection",
+        b"keep-alive",
+        b"proxy-connection",
+        b"transfer-encoding",
+    ];
+    matches!(name.len(), 2 | 7 | 10 | 16 | 17)
+        && NAMES.iter().any(|of| name.eq_ignore_ascii_case(of))
+}
+
+impl<X: Part> Http2<X> {
+    /// What a response needs to know of its request, and the window of its stream. `None`: it has ended.
+    #[inline]
+    fn request_of(&self, stream: u32) -> Option<(Method, i64)> {
+        match &self.current {
+            Some(current) if current.id == stream => Some((current.method, self.first_send)),
+            _ => {
+                let stream = &self.streams[self.position(stream)?];
+                (!stream.is_answered).then_some((stream.method, stream.send))
+            }
+        }
+    }
+
+    /// Gives a complete response. `fields` are blocks of fields, sent in this order; fields about the connection
+    /// are left out, and `content-length` is added. False if the stream has ended, or has had its response.
+    ///
+    /// If all of the body may be sent now, it goes to the output, and nothing is allocated. Otherwise the stream
+    /// keeps it.
+    #[inline]
+    pub fn respond(
+        &mut self,
+        stream: u32,
+        head: &ResponseHead,
+        fields: &[&[u8]],
+        body: Payload,
+        out: &mut WriteBuf<X>,
+        now: Seconds,
+    ) -> bool {
+        let Some((method, window)) = self.request_of(stream) else {
+            return false;
+        };
+        let len = body.len();
+        let has_body = Content::of(method, head.status) == Content::Sent && len > 0;
+        let size = BodySize::Known(len as u64);
+        self.head(stream, method, head, fields, size, !has_body, out);
+        let is_free = !self.may_send && !self.has_backlog;
+        if !has_body {
+            self.response_sent(stream, out, now);
+        } else if is_free && len <= DIRECT && len as i64 <= window.min(self.send) {
+            self.send_all(stream, body, out);
+            self.response_sent(stream, out, now);
+        } else if let Some(kept) = self.answered(stream, now) {
+            kept.queue.push_payload(body);
+            kept.is_finished = true;
+            self.may_send = true;
+        }
+        if head.close {
+            self.stop(out, now);
+        }
+        true
+    }
+
+    /// Begins a response whose body comes in pieces. True if a body follows, by [`Http2::send`] and
+    /// [`Http2::finish`]; `None` if the stream has ended, or has had its response.
+    pub fn begin(
+        &mut self,
+        stream: u32,
+        head: &ResponseHead,
+        fields: &[&[u8]],
+        size: BodySize,
+        out: &mut WriteBuf<X>,
+        now: Seconds,
+    ) -> Option<bool> {
+        let (method, _) = self.request_of(stream)?;
+        let is_sent = Content::of(method, head.status) == Content::Sent;
+        let has_body = is_sent && size != BodySize::Known(0);
+        self.head(stream, method, head, fields, size, !has_body, out);
+        match has_body {
+            true => drop(self.answered(stream, now)),
+            false => self.response_sent(stream, out, now),
+        }
+        if head.close {
+            self.stop(out, now);
+        }
+        Some(has_body)
+    }
+
+    /// Appends to the body of a response that has begun what `push` appends. Returns how many bytes wait;
+    /// `None` if the stream has ended.
+    pub fn send(
+        &mut self,
+        stream: u32,
+        now: Seconds,
+        push: impl FnOnce(&mut WriteBuf<X>),
+    ) -> Option<u64> {
+        let stream = self.find(stream).filter(|stream| !stream.is_finished)?;
+        if stream.queue.is_empty() {
+            stream.stall = Stall::new(now);
+        }
+        push(&mut stream.queue);
+        let len = stream.queue.len();
+        self.may_send = true;
+        Some(len)
+    }
+
+    /// The body of a response is complete. `trailers` is a block of fields. False if the stream has ended.
+    pub fn finish(&mut self, stream: u32, trailers: &[u8]) -> bool {
+        let Some(stream) = self.find(stream).filter(|stream| stream.is_answered) else {
+            return false;
+        };
+        stream.is_finished = true;
+        stream.trailers.extend_from_slice(trailers);
+        self.may_send = true;
+        true
+    }
+
+    /// Sends an interim response (RFC 9110 section 15.2), such as 100 or 103. False if the stream has ended, or
+    /// has had its response.
+    pub fn interim(
+        &mut self,
+        stream: u32,
+        status: u16,
+        fields: &[&[u8]],
+        out: &mut WriteBuf<X>,
+    ) -> bool {
+        debug_assert!((100..200).contains(&status) && status != 101);
+        let is_open = self.request_of(stream).is_some();
+        if is_open {
+            self.block(stream, Some(status), fields, None, false, out);
+        }
+        is_open
+    }
+
+    /// Ends a stream (RFC 9113 section 6.4). Nothing happens if it has ended.
+    pub fn reset(&mut self, stream: u32, code: ErrorCode, out: &mut WriteBuf<X>) {
+        let is_current = self.current.is_some_and(|current| current.id == stream);
+        if is_current || self.position(stream).is_some() {
+            if is_current {
+                self.current = None;
+            }
+            self.remove(stream, Ended::Reset);
+            out.push_with(|out| write::reset(stream, code, out));
+        }
+    }
+
+    /// The stream, which is made now if there is none yet, as one whose head has been written.
+    fn answered(&mut self, id: u32, now: Seconds) -> Option<&mut Stream<X>> {
+        if self.current.is_some_and(|current| current.id == id) {
+            self.settle(now);
+        }
+        let stream = self.find(id)?;
+        stream.is_answered = true;
+        stream.stall = Stall::new(now);
+        Some(stream)
+    }
+
+    /// HEADERS with a response.
+    #[allow(clippy::too_many_arguments, reason = "they are what a head is made of")]
+    fn head(
+        &mut self,
+        stream: u32,
+        method: Method,
+        head: &ResponseHead,
+        fields: &[&[u8]],
+        size: BodySize,
+        end: bool,
+        out: &mut WriteBuf<X>,
+    ) {
+        let length = match (Content::of(method, head.status), size) {
+            (Content::None, _) | (Content::Announced | Content::Sent, BodySize::Unknown) => None,
+            (Content::Empty, _) => Some(0),
+            (_, BodySize::Known(len)) => Some(len),
+        };
+        self.block(stream, Some(head.status), fields, length, end, out);
+    }
+
+    /// HEADERS.
+    #[inline]
+    pub(super) fn block(
+        &mut self,
+        stream: u32,
+        status: Option<u16>,
+        fields: &[&[u8]],
+        length: Option<u64>,
+        end: bool,
+        out: &mut WriteBuf<X>,
+    ) {
+        let encoder = &mut self.encoder;
+        out.push_with(|out| {
+            write::headers(stream, end, MAX_PAYLOAD, out, |out| {
+                encoder.begin(out);
+                if let Some(status) = status {
+                    encoder.status(status, out);
+                }
+                for block in fields {
+                    for (name, value) in field_block::fields(block) {
+                        if !is_of_connection(name) {
+                            encoder.field(name, value, out);
+                        }
+                    }
+                }
+                if let Some(length) = length {
+                    let mut room = [0; encode::MAX_DIGITS];
+                    encoder.content_length(encode::digits(length, &mut room), out);
+                }
+            });
+        });
+    }
+
+    /// All of a body that the windows allow.
+    #[inline]
+    fn send_all(&mut self, stream: u32, body: Payload, out: &mut WriteBuf<X>) {
+        let len = body.len();
+        self.send -= len as i64;
+        if len <= MAX_PAYLOAD {
+            out.push_with(|out| write::data(len, true, stream, out));
+            out.push_payload(body);
+            self.free_updates = self.free_updates.saturating_add(2);
+            return;
+        }
+        let count = len.div_ceil(MAX_PAYLOAD);
+        for (i, piece) in body.as_bytes().chunks(MAX_PAYLOAD).enumerate() {
+            out.push_with(|out| {
+                write::data(piece.len(), i + 1 == count, stream, out);
+                out.extend_from_slice(piece);
+            });
+        }
+        self.free_updates = self.free_updates.saturating_add(2 * count as u32);
+    }
+
+    /// END_STREAM of ours is in the output. If the request is not complete, the client need not send the rest
+    /// (RFC 9113 section 8.1).
+    #[inline]
+    pub(super) fn response_sent(&mut self, id: u32, out: &mut WriteBuf<X>, now: Seconds) {
+        let is_received = match self.current {
+            Some(current) if current.id == id => {
+                self.current = None;
+                current.is_received
+            }
+            _ => self.find(id).is_none_or(|stream| stream.is_received),
+        };
+        self.idle_since = now;
+        match is_received {
+            true => drop(self.remove(id, Ended::Closed)),
+            false => {
+                self.remove(id, Ended::Reset);
+                out.push_with(|out| write::reset(id, ErrorCode::NO_ERROR, out));
+            }
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Who sends next: windows, priorities, ends of streams.
+
+use super::*;
+use crate::rate::Rate;
+
+/// WINDOW_UPDATE frames that cost nothing are not saved up beyond these.
+const MOST_FREE: u32 = 1 << 12;
+
+impl<X: Part> Http2<X> {
+    /// RFC 9113 section 6.9.2: all windows of streams change by the difference.
+    pub(super) fn first_window(&mut self, size: u32) -> Result<(), FrameError> {
+        let change = i64::from(size) - self.first_send;
+        self.first_send = i64::from(size);
+        for stream in &mut self.streams {
+            stream.send += change;
+            if stream.send > i64::from(MAX_31) {
+                let text = "SETTINGS_INITIAL_WINDOW_SIZE makes a window too large";
+                return Err(FrameError::Connection(ErrorCode::FLOW_CONTROL_ERROR, text));
+            }
+        }
+        self.may_send |= !self.streams.is_empty();
+        Ok(())
+    }
+
+    /// RFC 9113 section 6.9.
+    pub(super) fn window_update(
+        &mut self,
+        id: u32,
+        increment: u32,
+        http2: &Http2Limits,
+        now: Seconds,
+    ) -> Result<(), FrameError> {
+        let text = "WINDOW_UPDATE makes a window too large";
+        let code = ErrorCode::FLOW_CONTROL_ERROR;
+        match id {
+            0 => {
+                self.send += i64::from(increment);
+                if self.send > i64::from(MAX_31) {
+                    return Err(FrameError::Connection(code, text));
+                }
+                self.may_send |= self.has_backlog;
+            }
+            _ => {
+                self.check_opened(id, "WINDOW_UPDATE of an idle stream")?;
+                if let Some(stream) = self.find(id) {
+                    stream.send += i64::from(increment);
+                    if stream.send > i64::from(MAX_31) {
+                        return Err(FrameError::Stream(id, code, text));
+                    }
+                    self.may_send = true;
+                }
+            }
+        }
+        match self.free_updates.checked_sub(1) {
+            Some(left) => {
+                self.free_updates = left.min(MOST_FREE);
+                Ok(())
+            }
+            None => self.bucket.spend("too many WINDOW_UPDATE", http2, now),
+        }
+    }
+
+    /// Moves to the output what the windows allow, the most urgent first, up to
+    /// [`output_bytes`](Limits::output_bytes).
+    pub(super) fn flush(&mut self, out: &mut WriteBuf<X>, limits: &Limits, now: Seconds) {
+        if let Some(more) = self.receive.release(0) {
+            out.push_with(|out| write::window_update(0, more, out));
+        }
+        if !self.may_send && !self.has_backlog {
+            return;
+        }
+        self.may_send = false;
+        let rate = Rate::of_responses(limits);
+        loop {
+            let Some(at) = self.most_urgent() else {
+                return self.has_backlog = false;
+            };
+            let is_blocked = self.send <= 0 && !self.streams[at].queue.is_empty();
+            if is_blocked || out.len() > limits.output_bytes as u64 {
+                if is_blocked && !self.has_backlog {
+                    self.stall = Stall::new(now);
+                }
+                return self.has_backlog = true;
+            }
+            self.send_some(at, &rate, out, now);
+        }
+    }
+
+    /// The stream that is to send next (RFC 9218 section 10): one after the other, those of which pieces are of
+    /// use in turns.
+    fn most_urgent(&self) -> Option<usize> {
+        let ready = self
+            .streams
+            .iter()
+            .enumerate()
+            .filter(|(_, stream)| stream.is_ready());
+        let order = |stream: &Stream<X>| {
+            let Priority {
+                urgency,
+                incremental,
+            } = stream.priority;
+            let turn = match incremental {
+                true => stream.id.wrapping_sub(self.last_sent + 1),
+                false => stream.id,
+            };
+            (urgency, incremental, turn)
+        };
+        ready
+            .min_by_key(|(_, stream)| order(stream))
+            .map(|(at, _)| at)
+    }
+
+    /// One frame of a stream.
+    fn send_some(&mut self, at: usize, rate: &Rate, out: &mut WriteBuf<X>, now: Seconds) {
+        let stream = &mut self.streams[at];
+        let (id, waiting) = (stream.id, stream.queue.len());
+        let window = stream.send.min(self.send).clamp(0, MAX_PAYLOAD as i64);
+        let len = waiting.min(window as u64) as usize;
+        let is_all = len as u64 == waiting;
+        let has_trailers = !stream.trailers.is_empty();
+        let is_end = is_all && stream.is_finished && !has_trailers;
+        if len > 0 || is_end {
+            out.push_with(|out| write::data(len, is_end, id, out));
+            stream.queue.transfer(len, out);
+            stream.send -= len as i64;
+            self.send -= len as i64;
+            self.free_updates = self.free_updates.saturating_add(2);
+            self.last_sent = id;
+        }
+        if self.send <= 0 && self.has_backlog {
+            self.stall.count(len, now, rate);
+        }
+        if !is_all {
+            match stream.send > 0 {
+                true => stream.stall = Stall::new(now),
+                false => stream.stall.count(len, now, rate),
+            }
+            return;
+        }
+        if !stream.is_finished {
+            return self.events.push(Event::Drained(id));
+        }
+        if has_trailers {
+            let trailers = core::mem::take(&mut stream.trailers);
+            self.block(id, None, &[&trailers], None, true, out);
+        }
+        self.response_sent(id, out, now);
+    }
+}

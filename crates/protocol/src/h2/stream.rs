@@ -1,0 +1,264 @@
+//! Streams that outlive the turn in which their request came (RFC 9113 section 5.1).
+
+use super::head::HeadBuf;
+use super::priority::Priority;
+use crate::Seconds;
+use crate::http::Method;
+use crate::limits::Limits;
+use crate::rate::{Rate, RateMeter};
+use crate::write_buf::WriteBuf;
+use alloc::vec::Vec;
+
+/// What the client may still send (RFC 9113 section 5.2).
+///
+/// Invariant: `credit + held <= target`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ReceiveWindow {
+    target: u32,
+    /// What the client may send now.
+    credit: u32,
+    /// What has come and is not released.
+    held: u32,
+}
+
+impl ReceiveWindow {
+    pub(super) fn new(target: u32) -> ReceiveWindow {
+        ReceiveWindow {
+            target,
+            credit: target,
+            held: 0,
+        }
+    }
+
+    /// `len` bytes have come. False if the client had no right to send them.
+    #[inline]
+    pub(super) fn receive(&mut self, len: u32) -> bool {
+        let fits = len <= self.credit;
+        if fits {
+            self.credit -= len;
+            self.held += len;
+        }
+        fits
+    }
+
+    /// `len` bytes are taken. Returns by how much the window shall be updated: half of it at the least.
+    #[inline]
+    pub(super) fn release(&mut self, len: u32) -> Option<u32> {
+        self.held = self.held.saturating_sub(len);
+        let more = self.target - self.credit - self.held;
+        if more < self.target.div_ceil(2) {
+            return None;
+        }
+        self.credit += more;
+        Some(more)
+    }
+
+    /// `len` bytes are of no interest any more; the next release gives them back.
+    pub(super) fn forget(&mut self, len: u32) {
+        self.held = self.held.saturating_sub(len);
+    }
+
+    pub(super) fn held(&self) -> u32 {
+        self.held
+    }
+
+    /// The client may send as much as it can expect to: so it is, unless something is held.
+    pub(super) fn is_open(&self) -> bool {
+        self.credit > self.target / 2
+    }
+}
+
+/// From so many bytes on a stall is over.
+const PROGRESS: u64 = 16 << 10;
+
+/// How fast a client opens a window that was used up.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stall {
+    since: Seconds,
+    meter: Option<RateMeter>,
+    moved: u64,
+}
+
+impl Stall {
+    pub(super) fn new(now: Seconds) -> Stall {
+        Stall {
+            since: now,
+            meter: None,
+            moved: 0,
+        }
+    }
+
+    /// `n` bytes were sent, and the window is used up.
+    pub(super) fn count(&mut self, n: usize, now: Seconds, rate: &Rate) {
+        let since = self.since;
+        let meter = self
+            .meter
+            .get_or_insert_with(|| RateMeter::new(since, rate));
+        meter.count(n, now, rate);
+        self.moved += n as u64;
+        if self.moved >= PROGRESS {
+            *self = Stall::new(now);
+        }
+    }
+
+    /// When the client is too slow, if the window stays as it is.
+    pub(super) fn due(&self, limits: &Limits) -> Seconds {
+        let rate = Rate::of_responses(limits);
+        let (due, moved) = match &self.meter {
+            Some(meter) => (meter.due(&rate), meter.moved()),
+            None => (rate.first_due(self.since), self.since),
+        };
+        due.min(moved.after(limits.write_timeout))
+    }
+}
+
+/// A request of which something is kept: its body or its response is not complete.
+#[derive(Debug)]
+pub(super) struct Stream<X> {
+    pub(super) id: u32,
+    pub(super) method: Method,
+    pub(super) priority: Priority,
+    /// The client has sent END_STREAM.
+    pub(super) is_received: bool,
+    /// The head of the response is written.
+    pub(super) is_answered: bool,
+    /// All of the response is in the queue.
+    pub(super) is_finished: bool,
+    /// What we may send; negative if the client has lowered its settings.
+    pub(super) send: i64,
+    pub(super) receive: ReceiveWindow,
+    /// `Content-Length`.
+    pub(super) length: Option<u64>,
+    /// Bytes of the body that have come, and DATA frames.
+    pub(super) received: u64,
+    pub(super) frames: u64,
+    /// What waits for the windows.
+    pub(super) queue: WriteBuf<X>,
+    /// A block of fields behind the body.
+    pub(super) trailers: Vec<u8>,
+    /// How fast the client gives room for it.
+    pub(super) stall: Stall,
+    /// When the body was last asked for, and how fast it has come since.
+    pub(super) asked_since: Seconds,
+    pub(super) meter: Option<RateMeter>,
+}
+
+impl<X> Stream<X> {
+    /// There is something that may be sent, if the window of the connection allows it.
+    pub(super) fn is_ready(&self) -> bool {
+        match self.queue.is_empty() {
+            true => self.is_finished,
+            false => self.send > 0,
+        }
+    }
+}
+
+/// A request that was announced and is not answered: what a stream is made of, if one is needed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Current {
+    pub(super) id: u32,
+    pub(super) method: Method,
+    pub(super) priority: Priority,
+    pub(super) is_received: bool,
+    pub(super) length: Option<u64>,
+}
+
+impl Current {
+    pub(super) fn new(id: u32, head: &HeadBuf, is_received: bool) -> Current {
+        Current {
+            id,
+            method: head.head.kind,
+            priority: head.priority,
+            is_received,
+            length: None,
+        }
+    }
+
+    pub(super) fn into_stream<X>(self, send: i64, window: u32, now: Seconds) -> Stream<X> {
+        Stream {
+            id: self.id,
+            method: self.method,
+            priority: self.priority,
+            is_received: self.is_received,
+            is_answered: false,
+            is_finished: false,
+            send,
+            receive: ReceiveWindow::new(window),
+            length: self.length,
+            received: 0,
+            frames: 0,
+            queue: WriteBuf::default(),
+            trailers: Vec::new(),
+            stall: Stall::new(now),
+            asked_since: now,
+            meter: None,
+        }
+    }
+}
+
+/// How a stream ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// We have reset it: frames of it may be on their way (RFC 9113 section 5.1).
+    Reset,
+    /// Both sides had sent END_STREAM, or the client has reset it.
+    Closed,
+}
+
+/// The streams that ended last.
+#[derive(Debug, Default)]
+pub(super) struct EndedStreams {
+    /// Twice the identifier, and one if it was reset by us.
+    ids: [u32; 32],
+    at: u8,
+}
+
+impl EndedStreams {
+    #[inline]
+    pub(super) fn add(&mut self, id: u32, ended: Ended) {
+        self.ids[usize::from(self.at)] = id << 1 | u32::from(ended == Ended::Reset);
+        self.at = (self.at + 1) % self.ids.len() as u8;
+    }
+
+    pub(super) fn find(&self, id: u32) -> Option<Ended> {
+        let found = self.ids.iter().find(|known| **known >> 1 == id)?;
+        Some(match found & 1 {
+            1 => Ended::Reset,
+            _ => Ended::Closed,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_is_given_back_at_half() {
+        let mut window = ReceiveWindow::new(100);
+        assert!(window.receive(49) && !window.receive(52));
+        assert_eq!(window.release(49), None);
+        assert!(window.receive(11));
+        assert_eq!(window.release(0), None);
+        assert_eq!(window.release(1), Some(50));
+        assert_eq!((window.credit, window.held()), (90, 10));
+        assert!(window.receive(90) && !window.is_open());
+        // What nobody takes is not given back.
+        assert_eq!(window.release(49), None);
+        assert_eq!(window.release(1), Some(50));
+        assert_eq!(window.release(1000), Some(50));
+    }
+
+    #[test]
+    fn the_last_streams_that_ended() {
+        let mut ended = EndedStreams::default();
+        for id in (1..100).step_by(2) {
+            assert_eq!(ended.find(id), None);
+            let how = [Ended::Reset, Ended::Closed][id as usize / 2 % 2];
+            ended.add(id, how);
+            assert_eq!(ended.find(id), Some(how));
+        }
+        assert_eq!(ended.find(1), None);
+        assert_eq!(ended.find(97), Some(Ended::Reset));
+    }
+}
