@@ -9,7 +9,7 @@ pub mod seeds;
 mod tests;
 
 pub use peregrine_protocol::checks::{Changes, Check, Choices, limits, operations, run, split_of};
-use peregrine_protocol::{h1, hpack};
+use peregrine_protocol::{h1, h2, hpack};
 
 /// All of them.
 pub const CHECKS: &[(&str, Check)] = &[
@@ -17,6 +17,7 @@ pub const CHECKS: &[(&str, Check)] = &[
     ("framing", h1::framing::check::check),
     ("chunked", h1::chunked::check::check),
     ("hpack", hpack::check::check),
+    ("http2", h2::check::check),
     ("connection", crate::testing::check::check),
     ("late", crate::http::deferred::check::check),
     ("response", crate::http::response::check::check),

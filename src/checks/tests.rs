@@ -26,6 +26,11 @@ fn header_compression() {
 }
 
 #[test]
+fn http2_connections() {
+    run("http2");
+}
+
+#[test]
 fn connections() {
     run("connection");
 }

@@ -1,7 +1,7 @@
-#![cfg_attr(feature = "websocket", doc = include_str!("../README.md"))]
+#![cfg_attr(all(feature = "websocket", feature = "http2"), doc = include_str!("../README.md"))]
 #![cfg_attr(
-    not(feature = "websocket"),
-    doc = "HTTP/1.1 for servers, as state machines over bytes. The README has examples."
+    not(all(feature = "websocket", feature = "http2")),
+    doc = "HTTP for servers, as state machines over bytes. The README has examples."
 )]
 //! # How it is made
 //!

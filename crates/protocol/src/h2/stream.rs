@@ -41,12 +41,17 @@ impl ReceiveWindow {
         fits
     }
 
-    /// `len` bytes are taken. Returns by how much the window shall be updated: half of it at the least.
+    /// `len` bytes are taken. Returns by how much the window shall be updated: half of it at the least, or a
+    /// quarter if the client can send little, because something is held.
     #[inline]
     pub(super) fn release(&mut self, len: u32) -> Option<u32> {
         self.held = self.held.saturating_sub(len);
         let more = self.target - self.credit - self.held;
-        if more < self.target.div_ceil(2) {
+        let least = match self.credit < self.target / 4 {
+            true => self.target.div_ceil(4),
+            false => self.target.div_ceil(2),
+        };
+        if more < least {
             return None;
         }
         self.credit += more;
@@ -243,10 +248,13 @@ mod tests {
         assert_eq!(window.release(1), Some(50));
         assert_eq!((window.credit, window.held()), (90, 10));
         assert!(window.receive(90) && !window.is_open());
-        // What nobody takes is not given back.
+        // What nobody takes is not given back; a quarter is enough if all is used up.
+        assert_eq!(window.release(24), None);
+        assert_eq!(window.release(1), Some(25));
         assert_eq!(window.release(49), None);
         assert_eq!(window.release(1), Some(50));
-        assert_eq!(window.release(1000), Some(50));
+        assert_eq!(window.release(1000), None);
+        assert_eq!((window.credit, window.held()), (75, 0));
     }
 
     #[test]

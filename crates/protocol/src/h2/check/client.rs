@@ -7,7 +7,7 @@ use super::super::limits::Http2Limits;
 use crate::Seconds;
 use crate::h1::framing::BodyLength;
 use crate::h1::read_buf::Input;
-use crate::hpack::{Decoder, integer};
+use crate::hpack::Decoder;
 use crate::http::response::ResponseHead;
 use crate::limits::Limits;
 use crate::payload::Payload;
@@ -25,6 +25,7 @@ pub(crate) enum Driver {
     Large,
     /// It does not answer, and takes all bodies.
     Hold,
+    #[cfg(test)]
     /// It does not answer, and takes nothing.
     Ignore,
 }
@@ -56,6 +57,8 @@ pub(crate) struct Client {
     input: Input,
     decoder: Decoder,
     sent: Vec<u8>,
+    /// What was sent of a frame that is not complete.
+    unnoted: Vec<u8>,
     /// What the server may send: of the connection under 0.
     windows: HashMap<u32, i64>,
     first_window: i64,
@@ -78,19 +81,21 @@ pub(crate) fn settings(values: &[(u16, u32)]) -> Vec<u8> {
     frame(4, 0, 0, &payload)
 }
 
+#[cfg(test)]
 /// HEADERS with END_HEADERS and these flags; fields as they are.
 pub(crate) fn headers(stream: u32, flags: u8, fields: &[(&str, &str)]) -> Vec<u8> {
     let mut block = Vec::new();
     for (name, value) in fields {
         block.push(0);
         for text in [name, value] {
-            integer::encode(text.len() as u64, 7, 0, &mut block);
+            crate::hpack::integer::encode(text.len() as u64, 7, 0, &mut block);
             block.extend_from_slice(text.as_bytes());
         }
     }
     frame(1, flags | 4, stream, &block)
 }
 
+#[cfg(test)]
 /// A request without a body if `flags` have END_STREAM.
 pub(crate) fn request(stream: u32, flags: u8, method: &str, more: &[(&str, &str)]) -> Vec<u8> {
     let mut fields = vec![
@@ -103,6 +108,7 @@ pub(crate) fn request(stream: u32, flags: u8, method: &str, more: &[(&str, &str)
     headers(stream, flags, &fields)
 }
 
+#[cfg(test)]
 /// A GET without a body: four bytes and a name.
 pub(crate) fn get(stream: u32) -> Vec<u8> {
     frame(1, 5, stream, &[0x82, 0x86, 0x84, 0x01, 1, b'a'])
@@ -129,6 +135,7 @@ impl Client {
             input: Input::new(),
             decoder: Decoder::new(),
             sent: Vec::new(),
+            unnoted: Vec::new(),
             windows: HashMap::from([(0, 65_535)]),
             first_window: 65_535,
             ended: Vec::new(),
@@ -136,6 +143,7 @@ impl Client {
         }
     }
 
+    #[cfg(test)]
     /// Preface and SETTINGS are exchanged.
     pub(crate) fn open(driver: Driver) -> Client {
         let mut client = Client::raw(driver);
@@ -143,6 +151,7 @@ impl Client {
         client
     }
 
+    #[cfg(test)]
     pub(crate) fn shake_hands(&mut self, values: &[(u16, u32)]) {
         self.send(PREFACE);
         self.send(&settings(values));
@@ -220,7 +229,7 @@ impl Client {
                 let told = self.input.unread()[piece.clone()]
                     .escape_ascii()
                     .to_string();
-                if self.driver != Driver::Ignore {
+                if self.takes_bodies() {
                     self.conn
                         .release(*stream, piece.len(), &mut self.out, self.now);
                 }
@@ -240,12 +249,20 @@ impl Client {
         self.told.push(told);
     }
 
+    fn takes_bodies(&self) -> bool {
+        #[cfg(test)]
+        if self.driver == Driver::Ignore {
+            return false;
+        }
+        true
+    }
+
     fn answer(&mut self, stream: u32) {
         let body = match self.driver {
             Driver::Empty => Payload::Static(b""),
             Driver::Echo => Payload::Static(b"ok"),
-            Driver::Large => Payload::Static(&[b'x'; 100_000]),
-            Driver::Hold | Driver::Ignore => return,
+            Driver::Large => Payload::Owned(vec![b'x'; 100_000]),
+            _ => return,
         };
         let head = ResponseHead::OK;
         self.conn
@@ -355,9 +372,16 @@ impl Client {
         fields
     }
 
-    /// What frames that are whole in `bytes` say about the windows. Too much is too lenient only.
+    /// What frames that have been sent as a whole say about the windows. The server may be at an earlier frame:
+    /// windows that shrink are not believed.
     fn note_windows(&mut self, bytes: &[u8]) {
-        let mut rest = bytes.strip_prefix(PREFACE).unwrap_or(bytes);
+        self.unnoted.extend_from_slice(bytes);
+        let noted = core::mem::take(&mut self.unnoted);
+        let mut rest = match noted.strip_prefix(PREFACE) {
+            Some(rest) => rest,
+            None if PREFACE.starts_with(&noted) => b"",
+            None => &noted[..],
+        };
         while let Some((header, behind)) = rest.split_first_chunk::<HEADER>() {
             let len = FrameHeader::parse(header).len;
             let Some((payload, behind)) = behind.split_at_checked(len) else {
@@ -374,14 +398,18 @@ impl Client {
                 (4, values) => {
                     for entry in values.chunks_exact(6).filter(|entry| entry[..2] == [0, 4]) {
                         let size = u32::from_be_bytes(entry[2..].try_into().expect("four"));
-                        let change = i64::from(size) - self.first_window;
+                        let change = (i64::from(size) - self.first_window).max(0);
                         let of_streams = self.windows.iter_mut().filter(|window| *window.0 > 0);
                         of_streams.for_each(|window| *window.1 += change);
-                        self.first_window = i64::from(size);
+                        self.first_window += change;
                     }
                 }
                 _ => {}
             }
         }
+        self.unnoted = match PREFACE.starts_with(&noted) {
+            true => noted,
+            false => rest.to_vec(),
+        };
     }
 }

@@ -2,7 +2,9 @@
 
 mod client;
 
-pub(crate) use client::{Client, Driver, Seen, frame, get, headers, request, settings};
+pub(crate) use client::{Client, Driver, frame, settings};
+#[cfg(test)]
+pub(crate) use client::{Seen, get, headers, request};
 
 use super::connection::{CloseReason, Next};
 use crate::checks::split_of;
@@ -32,6 +34,23 @@ fn outcome(bytes: &[u8], pieces: impl IntoIterator<Item = usize>, driver: Driver
     }
 }
 
+/// Frames: of each, the type, flags, the stream, the length and the payload. Behind 0xff stands the same, and what
+/// follows it is no frame.
+fn frames(bytes: &[u8]) -> Vec<u8> {
+    let mut all = Vec::new();
+    let mut rest = bytes;
+    while let [kind, flags, stream, len, behind @ ..] = rest {
+        let (payload, behind) = behind.split_at(usize::from(*len).min(behind.len()));
+        match kind {
+            0xff => all.extend_from_slice(payload),
+            // The types that are known, and some that are not.
+            _ => all.extend(frame(kind % 18, *flags, u32::from(stream % 32), payload)),
+        }
+        rest = behind;
+    }
+    all
+}
+
 /// The input is what a client sends behind its preface. What comes of it does not depend on pieces; all that is
 /// sent back is well-formed and within the windows; and memory is bounded. The first byte chooses whether
 /// requests are answered at once.
@@ -41,7 +60,7 @@ pub fn check(bytes: &[u8]) {
     };
     let mut all = super::frame::PREFACE.to_vec();
     all.extend_from_slice(&settings(&[]));
-    all.extend_from_slice(rest);
+    all.extend(frames(rest));
     let driver = match choice % 4 {
         0 => Driver::Empty,
         1 => Driver::Hold,
@@ -55,5 +74,31 @@ pub fn check(bytes: &[u8]) {
     if matches!(driver, Driver::Empty | Driver::Hold) {
         assert_eq!(in_two, whole, "split at {}", split_of(&all));
         assert_eq!(by_byte, whole, "byte by byte");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checks::Changes;
+
+    #[test]
+    fn some_frames_in_any_order() {
+        let get = [1, 5, 1, 6, 0x82, 0x86, 0x84, 0x01, 1, b'a'];
+        let post = [1, 4, 3, 6, 0x83, 0x86, 0x84, 0x41, 1, b'a'];
+        let data = [0, 1, 3, 2, b'h', b'i'];
+        let window = [4, 0, 0, 6, 0, 4, 0, 0, 0, 9];
+        let update = [8, 0, 1, 4, 0, 0, 1, 0];
+        let seeds = [
+            [&[0][..], &get, &post, &data].concat(),
+            [&[1][..], &post, &data, &get, &[3, 0, 1, 4, 0, 0, 0, 8]].concat(),
+            [&[2][..], &get, &window, &update, &post, &data].concat(),
+            [&[3][..], &window, &get, &update, &post, &data].concat(),
+        ];
+        seeds.iter().for_each(|seed| check(seed));
+        let mut changes = Changes::new(7);
+        for _ in 0..3000 / crate::tests::EVERY {
+            crate::checks::run(check, &changes.input(&seeds));
+        }
     }
 }

@@ -121,7 +121,8 @@ impl<X: Part> Http2<X> {
 
     /// The body of a response is complete. `trailers` is a block of fields. False if the stream has ended.
     pub fn finish(&mut self, stream: u32, trailers: &[u8]) -> bool {
-        let Some(stream) = self.find(stream).filter(|stream| stream.is_answered) else {
+        let is_open = |stream: &&mut Stream<X>| stream.is_answered && !stream.is_finished;
+        let Some(stream) = self.find(stream).filter(is_open) else {
             return false;
         };
         stream.is_finished = true;

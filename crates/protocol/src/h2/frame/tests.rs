@@ -18,194 +18,52 @@ fn parse(bytes: &[u8]) -> Result<Frame, FrameError> {
     header.frame(payload)
 }
 
+const LARGE: &[u8] = &[0; MAX_PAYLOAD + 1];
+
+/// A name, what a frame is made of, and what it is.
+type Case<T> = (&'static str, u8, u8, u32, &'static [u8], T);
+
 const SIZE: u32 = ErrorCode::FRAME_SIZE_ERROR.0;
 const PROTOCOL: u32 = ErrorCode::PROTOCOL_ERROR.0;
 
 #[test]
 fn frames_that_are_errors_of_the_connection() {
-    let large = vec![0; MAX_PAYLOAD + 1];
-    let cases: [(&str, u8, u8, u32, &[u8], u32); 34] = [
-        ("4.2 larger than the maximum", DATA, 0, 1, &large, SIZE),
-        ("4.2 larger, unknown type", 0x77, 0, 1, &large, SIZE),
-        (
-            "4.2 HEADERS without its pad length",
-            HEADERS,
-            PADDED,
-            1,
-            b"",
-            SIZE,
-        ),
-        (
-            "4.2 HEADERS without its priority",
-            HEADERS,
-            PRIORITY_FLAG,
-            1,
-            b"1234",
-            SIZE,
-        ),
+    #[rustfmt::skip]
+    let cases: [Case<u32>; 34] = [
+        ("4.2 larger than the maximum", DATA, 0, 1, LARGE, SIZE),
+        ("4.2 larger, unknown type", 0x77, 0, 1, LARGE, SIZE),
+        ("4.2 HEADERS without its pad length", HEADERS, PADDED, 1, b"", SIZE),
+        ("4.2 HEADERS without its priority", HEADERS, PRIORITY_FLAG, 1, b"1234", SIZE),
         ("6.1 DATA on stream 0", DATA, 0, 0, b"x", PROTOCOL),
-        (
-            "6.1 padding as long as the payload",
-            DATA,
-            PADDED,
-            1,
-            b"\x01",
-            PROTOCOL,
-        ),
-        (
-            "6.1 padding longer than the payload",
-            DATA,
-            PADDED,
-            1,
-            b"\x05abc",
-            PROTOCOL,
-        ),
+        ("6.1 padding as long as the payload", DATA, PADDED, 1, b"\x01", PROTOCOL),
+        ("6.1 padding longer than the payload", DATA, PADDED, 1, b"\x05abc", PROTOCOL),
         ("6.1 no pad length", DATA, PADDED, 1, b"", SIZE),
-        (
-            "6.2 HEADERS on stream 0",
-            HEADERS,
-            END_HEADERS,
-            0,
-            b"\x82",
-            PROTOCOL,
-        ),
-        (
-            "6.2 padding longer than the block",
-            HEADERS,
-            PADDED,
-            1,
-            b"\x02\x82",
-            PROTOCOL,
-        ),
-        (
-            "6.2 padding in place of the priority",
-            HEADERS,
-            0x28,
-            1,
-            b"\x0212345",
-            SIZE,
-        ),
-        (
-            "6.3 PRIORITY on stream 0",
-            PRIORITY,
-            0,
-            0,
-            b"12345",
-            PROTOCOL,
-        ),
-        (
-            "6.4 RST_STREAM on stream 0",
-            RST_STREAM,
-            0,
-            0,
-            b"1234",
-            PROTOCOL,
-        ),
+        ("6.2 HEADERS on stream 0", HEADERS, END_HEADERS, 0, b"\x82", PROTOCOL),
+        ("6.2 padding longer than the block", HEADERS, PADDED, 1, b"\x02\x82", PROTOCOL),
+        ("6.2 padding in place of the priority", HEADERS, 0x28, 1, b"\x0212345", SIZE),
+        ("6.3 PRIORITY on stream 0", PRIORITY, 0, 0, b"12345", PROTOCOL),
+        ("6.4 RST_STREAM on stream 0", RST_STREAM, 0, 0, b"1234", PROTOCOL),
         ("6.4 RST_STREAM of 3 bytes", RST_STREAM, 0, 1, b"123", SIZE),
-        (
-            "6.4 RST_STREAM of 5 bytes",
-            RST_STREAM,
-            0,
-            1,
-            b"12345",
-            SIZE,
-        ),
+        ("6.4 RST_STREAM of 5 bytes", RST_STREAM, 0, 1, b"12345", SIZE),
         ("6.5 SETTINGS on a stream", SETTINGS, 0, 1, b"", PROTOCOL),
         ("6.5 ACK with a payload", SETTINGS, ACK, 0, b"123456", SIZE),
         ("6.5 SETTINGS of 5 bytes", SETTINGS, 0, 0, b"12345", SIZE),
         ("6.5 SETTINGS of 7 bytes", SETTINGS, 0, 0, b"1234567", SIZE),
-        (
-            "6.6 PUSH_PROMISE of a client",
-            PUSH_PROMISE,
-            0,
-            1,
-            b"1234",
-            PROTOCOL,
-        ),
-        (
-            "8.4 PUSH_PROMISE on stream 0",
-            PUSH_PROMISE,
-            0,
-            0,
-            b"1234",
-            PROTOCOL,
-        ),
+        ("6.6 PUSH_PROMISE of a client", PUSH_PROMISE, 0, 1, b"1234", PROTOCOL),
+        ("8.4 PUSH_PROMISE on stream 0", PUSH_PROMISE, 0, 0, b"1234", PROTOCOL),
         ("6.7 PING on a stream", PING, 0, 1, b"12345678", PROTOCOL),
         ("6.7 PING of 7 bytes", PING, 0, 0, b"1234567", SIZE),
         ("6.7 PING of 9 bytes", PING, ACK, 0, b"123456789", SIZE),
-        (
-            "6.8 GOAWAY on a stream",
-            GOAWAY,
-            0,
-            1,
-            b"12345678",
-            PROTOCOL,
-        ),
+        ("6.8 GOAWAY on a stream", GOAWAY, 0, 1, b"12345678", PROTOCOL),
         ("6.8 GOAWAY of 7 bytes", GOAWAY, 0, 0, b"1234567", SIZE),
-        (
-            "6.9 WINDOW_UPDATE of 3 bytes",
-            WINDOW_UPDATE,
-            0,
-            1,
-            b"123",
-            SIZE,
-        ),
-        (
-            "6.9 WINDOW_UPDATE of 5 bytes",
-            WINDOW_UPDATE,
-            0,
-            0,
-            b"12345",
-            SIZE,
-        ),
-        (
-            "6.9 connection window by nothing",
-            WINDOW_UPDATE,
-            0,
-            0,
-            &[0; 4],
-            PROTOCOL,
-        ),
-        (
-            "6.9 the reserved bit is no increment",
-            WINDOW_UPDATE,
-            0,
-            0,
-            &[0x80, 0, 0, 0],
-            PROTOCOL,
-        ),
-        (
-            "6.10 CONTINUATION on stream 0",
-            CONTINUATION,
-            0,
-            0,
-            b"",
-            PROTOCOL,
-        ),
-        (
-            "RFC 9218 7.1 on a stream",
-            PRIORITY_UPDATE,
-            0,
-            1,
-            b"1234u=1",
-            PROTOCOL,
-        ),
-        (
-            "RFC 9218 7.1 about stream 0",
-            PRIORITY_UPDATE,
-            0,
-            0,
-            &[0; 4],
-            PROTOCOL,
-        ),
-        (
-            "RFC 9218 7.1 of 3 bytes",
-            PRIORITY_UPDATE,
-            0,
-            0,
-            &[0; 3],
-            SIZE,
-        ),
+        ("6.9 WINDOW_UPDATE of 3 bytes", WINDOW_UPDATE, 0, 1, b"123", SIZE),
+        ("6.9 WINDOW_UPDATE of 5 bytes", WINDOW_UPDATE, 0, 0, b"12345", SIZE),
+        ("6.9 connection window by nothing", WINDOW_UPDATE, 0, 0, &[0; 4], PROTOCOL),
+        ("6.9 the reserved bit is no increment", WINDOW_UPDATE, 0, 0, &[0x80, 0, 0, 0], PROTOCOL),
+        ("6.10 CONTINUATION on stream 0", CONTINUATION, 0, 0, b"", PROTOCOL),
+        ("RFC 9218 7.1 on a stream", PRIORITY_UPDATE, 0, 1, b"1234u=1", PROTOCOL),
+        ("RFC 9218 7.1 about stream 0", PRIORITY_UPDATE, 0, 0, &[0; 4], PROTOCOL),
+        ("RFC 9218 7.1 of 3 bytes", PRIORITY_UPDATE, 0, 0, &[0; 3], SIZE),
     ];
     for (name, kind, flags, stream, payload, code) in cases {
         match parse(&raw(kind, flags, stream, payload)) {
@@ -236,7 +94,7 @@ fn frames_that_are_errors_of_a_stream() {
 
 #[test]
 fn frames_that_are_good() {
-    let cases: [(&str, u8, u8, u32, &[u8], Frame); 17] = [
+    let cases: [Case<Frame>; 17] = [
         (
             "4.1 the reserved bit, unknown flags",
             DATA,

@@ -172,7 +172,7 @@ impl HeadBuf {
 
 impl Fields<'_> {
     #[inline(always)]
-    fn take(&mut self, bytes: &mut Vec<u8>, field: DecodedField) {
+    fn take(&mut self, bytes: &[u8], field: DecodedField) {
         let value = Span::new(field.value, field.end);
         if !field.is_valid {
             self.fault

@@ -16,6 +16,8 @@ pub(crate) fn block(fields: &[(&str, &str)]) -> Vec<u8> {
     out
 }
 
+type Fields = [(&'static str, &'static str)];
+
 /// A GET with more fields; `!name` takes one of the first four out.
 fn get(more: &[(&'static str, &'static str)]) -> Vec<(&'static str, &'static str)> {
     let mut fields = vec![
@@ -189,7 +191,7 @@ fn requests_that_are_answered_with_an_error() {
     let large: &'static str = &long[1..8000];
     let many: Vec<_> = (0..100).map(|_| ("a", "b")).collect();
     let crumbs: Vec<_> = (0..MAX_CRUMBS + 1).map(|_| ("cookie", "")).collect();
-    let cases: &[(&str, &[(&'static str, &'static str)], ProtocolError)] = &[
+    let cases: &[(&str, &Fields, ProtocolError)] = &[
         (
             "a long path",
             &[("!:path", ""), (":path", long)],

@@ -1,1 +1,224 @@
+//! Flow control in both directions, and priorities.
 
+use super::*;
+
+fn update(stream: u32, by: u32) -> Vec<u8> {
+    frame(8, 0, stream, &by.to_be_bytes())
+}
+
+/// Bytes of bodies by stream, and which have ended.
+fn bodies(seen: &[Seen]) -> Vec<(u32, usize, bool)> {
+    let mut bodies: Vec<(u32, usize, bool)> = Vec::new();
+    for frame in seen {
+        if let Seen::Data(stream, bytes, end) = frame {
+            match bodies.iter_mut().find(|body| body.0 == *stream) {
+                Some(body) => (body.1, body.2) = (body.1 + bytes.len(), *end),
+                None => bodies.push((*stream, bytes.len(), *end)),
+            }
+        }
+    }
+    bodies
+}
+
+fn all(client: &mut Client) -> Vec<(u32, usize, bool)> {
+    bodies(&client.take())
+}
+
+/// 6.9.1: neither window is exceeded, and both are waited for.
+#[test]
+fn a_response_that_is_larger_than_the_windows() {
+    let mut client = Client::open(Driver::Large);
+    client.send(&get(1));
+    assert_eq!(all(&mut client), [(1, 65_535, false)]);
+    client.send(&update(1, 100_000));
+    assert_eq!(all(&mut client), []);
+    client.send(&update(0, 1000));
+    assert_eq!(all(&mut client), [(1, 1000, false)]);
+    // A small response of another stream waits for its turn.
+    client.send(&get(3));
+    assert!(matches!(client.take()[..], [Seen::Headers(3, _, false)]));
+    client.send(&update(0, 50_000));
+    assert_eq!(all(&mut client), [(1, 33_465, true), (3, 16_535, false)]);
+    client.send(&update(0, 100_000));
+    assert_eq!(all(&mut client), [(3, 49_000, false)]);
+    assert_eq!(client.conn.streams(), 1);
+    client.send(&update(3, 34_465));
+    assert_eq!(all(&mut client), [(3, 34_465, true)]);
+    assert_eq!(client.conn.streams(), 0);
+}
+
+/// 6.9.2: SETTINGS change the windows of all streams, below zero, too.
+#[test]
+fn settings_change_the_windows() {
+    let mut client = Client::open(Driver::Large);
+    client.send(&update(0, 1 << 20));
+    client.send(&settings(&[(4, 10)]));
+    client.send(&get(1));
+    assert_eq!(all(&mut client), [(1, 10, false)]);
+    client.send(&settings(&[(4, 0)]));
+    client.send(&update(1, 9));
+    assert_eq!(all(&mut client), []);
+    client.send(&update(1, 2));
+    assert_eq!(all(&mut client), [(1, 1, false)]);
+    client.send(&settings(&[(4, 200_000)]));
+    assert_eq!(all(&mut client), [(1, 99_989, true)]);
+}
+
+/// Bodies that are taken: the windows are given back when half of them is used.
+#[test]
+fn windows_are_given_back_at_half() {
+    let mut client = Client::open(Driver::Hold);
+    client.send(&request(1, 0, "POST", &[]));
+    let mut updates = Vec::new();
+    for _ in 0..100 {
+        client.send(&frame(0, 0, 1, &[b'x'; 16_384]));
+        updates.extend(client.take());
+    }
+    let sum = |stream| {
+        let of = |frame: &Seen| match frame {
+            Seen::WindowUpdate(id, more) if *id == stream => Some(*more),
+            _ => None,
+        };
+        let more: Vec<_> = updates.iter().filter_map(of).collect();
+        (more.len(), more.iter().sum::<u32>())
+    };
+    assert_eq!(sum(1), (50, 100 * 16_384));
+    assert_eq!(sum(0), (3, 3 * (1 << 19)));
+    client.send(&frame(0, 1, 1, &[b'x'; 16_384]));
+    assert_eq!(client.take(), [], "nothing is given back behind the end");
+}
+
+/// Bodies that are not taken: what is on its way is bounded, and other streams go on.
+#[test]
+fn a_body_that_is_not_taken() {
+    let mut client = Client::open(Driver::Ignore);
+    let piece = [b'x'; 16_384];
+    let fill = |client: &mut Client, stream| {
+        client.send(&request(stream, 0, "POST", &[]));
+        (0..3).for_each(|_| client.send(&frame(0, 0, stream, &piece)));
+        client.send(&frame(0, 0, stream, &piece[..16_383]));
+    };
+    fill(&mut client, 1);
+    assert_eq!(client.take(), []);
+    // 15 more are as much as the connection holds: half of its window was given back before.
+    (1..16).for_each(|n| fill(&mut client, 2 * n + 1));
+    assert_eq!(client.take(), []);
+    client.send(&frame(0, 0, 1, b"x"));
+    assert_eq!(
+        client.take(),
+        [Seen::Reset(1, 3)],
+        "5.2, 6.9: beyond the window of the stream"
+    );
+    // It is let go of, and so is what it held.
+    let (out, now) = (&mut client.out, client.now);
+    (1..8).for_each(|n| client.conn.release(2 * n + 1, 65_535, out, now));
+    let seen = client.take();
+    assert!(seen.contains(&Seen::WindowUpdate(3, 65_535)), "{seen:?}");
+    assert!(
+        seen.iter()
+            .any(|frame| matches!(frame, Seen::WindowUpdate(0, _))),
+        "{seen:?}"
+    );
+}
+
+#[test]
+fn one_body_that_is_not_taken_holds_up_no_other() {
+    let mut client = Client::open(Driver::Ignore);
+    client.send(&request(1, 0, "POST", &[]));
+    client.send(&frame(0, 0, 1, &[b'x'; 16_384]));
+    client.send(&request(3, 0, "POST", &[]));
+    let mut sent = 16_384;
+    for _ in 0..500 {
+        client.send(&frame(0, 0, 3, &[b'x'; 16_384]));
+        sent += 16_384;
+        let (out, now) = (&mut client.out, client.now);
+        client.conn.release(3, 16_384, out, now);
+        for frame in client.take() {
+            assert!(!matches!(frame, Seen::WindowUpdate(1, _) | Seen::Reset(..)));
+            assert!(!matches!(frame, Seen::GoAway(..)));
+        }
+    }
+    assert!(sent > 7 << 20);
+}
+
+/// 6.9: more than the window of the connection is an error of the connection.
+#[test]
+fn beyond_the_window_of_the_connection() {
+    let http2 = Http2Limits {
+        connection_window: 0,
+        stream_window: 200_000,
+        ..Http2Limits::default()
+    };
+    let mut client = Client::with(Driver::Ignore, http2);
+    client.shake_hands(&[]);
+    client.send(&request(1, 0, "POST", &[]));
+    (0..3).for_each(|_| client.send(&frame(0, 0, 1, &[b'x'; 16_384])));
+    client.send(&frame(0, 0, 1, &[b'x'; 16_383]));
+    assert_eq!(client.take(), []);
+    client.send(&frame(0, 0, 1, b"x"));
+    assert_eq!(client.take(), [Seen::GoAway(1, 3)]);
+}
+
+/// 6.1: padding counts, and is given back without the driver.
+#[test]
+fn padding_is_given_back() {
+    let mut client = Client::open(Driver::Ignore);
+    client.send(&request(1, 0, "POST", &[]));
+    let padded = [&[255][..], &[b'x'; 256], &[0; 255]].concat();
+    let mut given = 0;
+    for _ in 0..200 {
+        client.send(&frame(0, 8, 1, &padded));
+        for frame in client.take() {
+            match frame {
+                Seen::WindowUpdate(1, more) => given += more,
+                Seen::WindowUpdate(0, _) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    assert_eq!(given % 256, 0);
+    assert!((30_000..=200 * 256).contains(&given), "{given}");
+}
+
+/// RFC 9218: the most urgent first, and in turns if that is asked for.
+#[test]
+fn who_sends_first() {
+    let order = |priorities: &[&str]| {
+        let mut client = Client::open(Driver::Large);
+        client.send(&settings(&[(4, 1 << 20)]));
+        // The first one uses up the window of the connection.
+        client.send(&get(1));
+        client.take();
+        for (n, priority) in priorities.iter().enumerate() {
+            client.send(&request(
+                3 + 2 * n as u32,
+                1,
+                "GET",
+                &[("priority", priority)],
+            ));
+        }
+        client.take();
+        client.send(&update(0, 1 << 20));
+        let mut order: Vec<u32> = Vec::new();
+        for frame in client.take() {
+            if let Seen::Data(stream, ..) = frame {
+                order.extend((order.last() != Some(&stream)).then_some(stream));
+            }
+        }
+        order
+    };
+    assert_eq!(order(&["", ""]), [1, 3, 5]);
+    assert_eq!(order(&["u=5", "u=0"]), [5, 1, 3]);
+    assert_eq!(order(&["i", ""]), [1, 5, 3]);
+    let turns = order(&["u=1, i", "u=1, i"]);
+    assert_eq!(turns[..4], [3, 5, 3, 5]);
+    assert_eq!(turns.last(), Some(&1));
+    // PRIORITY_UPDATE counts as well.
+    let mut client = Client::open(Driver::Large);
+    client.send(&get(1));
+    client.send(&get(3));
+    client.send(&frame(16, 0, 0, b"\0\0\0\x03u=0"));
+    client.take();
+    client.send(&update(0, 1000));
+    assert_eq!(all(&mut client), [(3, 1000, false)]);
+}
