@@ -1,6 +1,6 @@
 //! HTTP in the event loop: listeners, deferred responses, timers.
 
-use super::connection::{Connection, WorkerState};
+use super::h1::{Connection, WorkerState};
 use super::handler::Handler;
 use super::response::ResponseRecorder;
 use super::service::{HandlerRef, Service};

@@ -1,9 +1,9 @@
 //! Requests, responses, handlers, and the HTTP connection in the event loop.
 
 pub(crate) mod access_entry;
-pub(crate) mod connection;
 pub(crate) mod deferred;
 pub(crate) mod driver;
+pub(crate) mod h1;
 pub(crate) mod handler;
 #[cfg(feature = "http")]
 pub(crate) mod interop;

@@ -1,6 +1,6 @@
 //! Hands connections over to another protocol.
 
-use super::connection::Moved;
+use super::h1::Moved;
 use super::handler::Handler;
 use super::service::{NoUpgrade, Upgrades};
 use crate::runtime::transport::Transport;

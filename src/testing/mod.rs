@@ -12,8 +12,8 @@ mod ws;
 pub use ws::WebSocket;
 
 use crate::config::TIMERS_PER_WORKER;
-use crate::http::connection;
 use crate::http::deferred::worker_handle::{WorkerCommand, WorkerHandle};
+use crate::http::h1;
 use crate::http::handler::Handler;
 use crate::http::response::ResponseRecorder;
 use crate::http::service::{NoUpgrade, Service, Upgrades};
@@ -36,8 +36,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 /// A connection of a server, and what the connections of its worker share.
-type Served<'h, H, M> =
-    Alone<connection::Connection<&'h H, M, Memory>, connection::WorkerState<&'h H, M>>;
+type Served<'h, H, M> = Alone<h1::Connection<&'h H, M, Memory>, h1::WorkerState<&'h H, M>>;
 
 /// One connection to a handler, in memory.
 ///
@@ -211,8 +210,8 @@ impl<'h, H: Handler> Connection<'h, H> {
     fn act(
         &mut self,
         act: impl FnOnce(
-            &mut connection::Connection<&'h H, NoUpgrade, Memory>,
-            &mut connection::WorkerState<&'h H, NoUpgrade>,
+            &mut h1::Connection<&'h H, NoUpgrade, Memory>,
+            &mut h1::WorkerState<&'h H, NoUpgrade>,
         ) -> Fate,
     ) {
         let fate = self.served.act(act);
@@ -246,7 +245,7 @@ fn serve<H: Handler, M: Upgrades<H>>(
     let budget = Arc::new(MemoryBudget::new(usize::MAX));
     let pool = ThreadPool::new(size, || {});
     let handle = WorkerHandle::new(&limits, TIMERS_PER_WORKER, pool, budget.clone(), wake);
-    let shared = connection::WorkerState {
+    let shared = h1::WorkerState {
         service: Service {
             handler,
             limits,
@@ -265,7 +264,7 @@ fn serve<H: Handler, M: Upgrades<H>>(
         dirty: Vec::new(),
     };
     let socket = Socket::new(transport, Memory::PEER);
-    let connection = connection::Connection::new(socket, Seconds::START, true);
+    let connection = h1::Connection::new(socket, Seconds::START, true);
     Alone::new(connection, shared)
 }
 

@@ -6,7 +6,7 @@ use super::id::{MAX_SLOTS, MAX_THREADS};
 use super::service::{AcceptedUpgrade, Offers};
 use super::thread_handle::WsThreadHandle;
 use crate::config::Config;
-use crate::http::connection::Moved;
+use crate::http::h1::Moved;
 use crate::http::request::Request;
 use crate::http::response::{Done, Response};
 use crate::http::service::Upgrades;

@@ -147,7 +147,7 @@ fn each_kind_of_answer_has_its_line() {
         (get("/\"\\"), 200, r#""GET /\"\\ HTTP/1.1" 200 2 "-" "-""#),
         (get("/empty"), 204, r#""GET /empty HTTP/1.1" 204 - "-" "-""#),
         (get("/stream"), 200, r#""GET /stream HTTP/1.1" 200 3 "-" "-""#),
-        (get("/panic"), 500, r#""GET /panic HTTP/1.1" 500 41 "-" "-""#),
+        (get("/panic"), 500, r#""GET /panic HTTP/1.1" 500 45 "-" "-""#),
         (post("/"), 200, r#""POST / HTTP/1.1" 200 2 "-" "-""#),
         (post("/sink"), 201, r#""POST /sink HTTP/1.1" 201 1 "-" "-""#),
         (post("/refuse"), 403, r#""POST /refuse HTTP/1.1" 403 10 "-" "-""#),
@@ -425,7 +425,7 @@ fn websockets_have_a_line_when_they_begin() {
     let expected = [
         r#""GET /refused HTTP/1.1" 403 7 "-" "-""#,
         r#""GET /else HTTP/1.1" 404 2 "-" "-""#,
-        r#""GET /panic HTTP/1.1" 500 41 "-" "-""#,
+        r#""GET /panic HTTP/1.1" 500 45 "-" "-""#,
         r#""GET /ws HTTP/1.1" 426 44 "-" "-""#,
         r#""GET /ws HTTP/1.1" 400 21 "-" "-""#,
         r#""GET /ws HTTP/1.1" 403 52 "-" "-""#,
@@ -464,7 +464,7 @@ fn logs_within_logs() {
             r#""-" 400 23 "-" "-""#,
             r#""GET /large HTTP/1.1" 200 8388608 "-" "-""#,
             r#""GET /late HTTP/1.1" 404 4 "-" "-""#,
-            r#""GET /panic HTTP/1.1" 500 41 "-" "-""#,
+            r#""GET /panic HTTP/1.1" 500 45 "-" "-""#,
         ];
         assert_eq!(lines, expected);
     }

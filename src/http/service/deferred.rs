@@ -1,33 +1,23 @@
-//! Applies deferred responses and pieces of streamed bodies to their connection.
+//! Applies deferred responses and pieces of streamed bodies to their exchange.
 
-use super::exchange::body_of;
-use super::{NOT_ANSWERED, Pace, Parts, ResponseFailure, Service};
+use super::{ExchangeContext, Outcome, Pace, ResponseFailure, Service};
 use crate::http::deferred::streamed_body::{BodyProgress, StreamedBody};
 use crate::http::deferred::worker_handle::{DeferredResponse, WorkerCommand};
 use crate::http::handler::Handler;
 use crate::http::response::error::ResponseError;
 use crate::metrics::WorkerCounters;
 use crate::runtime::socket::Ends;
-use crate::shared::panic_guard::catch;
+use crate::shared::panic_guard::{Panic, catch};
 use crate::shared::timer_heap::TimerHeap;
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::time::Duration;
 
-/// The text of the 503 that is sent instead of a stream of events.
-pub(super) const CROWDED: &str = "too many long-lived connections";
+/// The text of the response after a [`ResponseFailure`].
+const NOT_ANSWERED: &str = "the server could not respond to this request";
 
-/// The state of a body that the connection itself pulls from a source.
-pub(super) enum Drawn {
-    /// There is no such body.
-    Nothing,
-    /// The source has more.
-    Some,
-    /// The source has given no byte. It is asked again after a while.
-    Empty,
-    /// The body has ended, complete or not.
-    All,
-}
+/// The text of the 503 that is sent instead of a stream of events.
+const CROWDED: &str = "too many long-lived connections";
 
 /// The peer of a timer. A timer belongs to no connection.
 struct Nobody;
@@ -47,13 +37,66 @@ where
     P: Deref,
     P::Target: Handler + Sized,
 {
+    /// A handler has returned without a complete response. True if the response comes later: the exchange
+    /// begins to wait for it. False if an error response is in the output, after which the connection is
+    /// closed.
+    #[inline(never)]
+    pub(crate) fn keep(&mut self, cx: &mut ExchangeContext<'_>) -> bool {
+        let mut body = match self.recorder.later() {
+            Ok(body) => body,
+            Err(error) => {
+                self.answer_failure(&ResponseFailure::Answer(error), cx);
+                return false;
+            }
+        };
+        let status = self.recorder.status();
+        if body.as_mut().is_some_and(|body| !self.can_last(body)) {
+            self.answer_with(503, CROWDED, cx);
+            return false;
+        }
+        if body.is_some() {
+            cx.counters.answered(status);
+        }
+        let (id, log) = (self.recorder.id.take(), self.recorder.log.take());
+        let now = self.now;
+        let exchange = self.exchange(cx.exchange);
+        (exchange.id, exchange.log) = (id, log);
+        (exchange.body, exchange.since) = (body, now);
+        exchange.begin_log(status);
+        true
+    }
+
+    /// Sends an error response instead of that of a handler that has panicked.
+    #[cold]
+    pub(crate) fn answer_panic(&mut self, panic: Panic, cx: &mut ExchangeContext<'_>) {
+        self.answer_failure(&ResponseFailure::Panic(panic), cx);
+    }
+
+    #[cold]
+    fn answer_failure(&mut self, failure: &ResponseFailure, cx: &mut ExchangeContext<'_>) {
+        self.fail(failure, cx);
+        self.answer_with(500, NOT_ANSWERED, cx);
+    }
+
+    /// Sends an error response instead of that of the handler, which cannot be sent.
+    #[cold]
+    fn answer_with(&mut self, status: u16, text: &str, cx: &mut ExchangeContext<'_>) {
+        self.recorder.take_back(cx.output);
+        let body_bytes = self.error_response(status, text, cx);
+        cx.counters.answered(status);
+        match self.recorder.log.take() {
+            Some(entry) => entry.complete_with(status, body_bytes, cx.output),
+            None => self.tell(status, body_bytes, cx),
+        }
+    }
+
     /// Continues a body that the connection pulls from a source, for as long as a turn may take.
     #[inline(never)]
-    pub(super) fn draw(&mut self, parts: &mut Parts<'_>) -> Drawn {
-        let Some(body) = body_of(parts.exchange).filter(|body| body.is_drawn()) else {
-            return Drawn::Nothing;
+    pub(crate) fn draw(&mut self, cx: &mut ExchangeContext<'_>) -> Outcome {
+        let Some(body) = cx.exchange.as_mut().and_then(|e| e.body.as_deref_mut()) else {
+            return Outcome::Unchanged;
         };
-        let output = &mut *parts.output;
+        let output = &mut *cx.output;
         let before = output.len();
         let mut pace = Pace::default();
         pace.begin(self.limits.turn_time, || true);
@@ -61,13 +104,11 @@ where
         let progress = catch(|| body.draw(output, || pace.is_over(|| true)));
         match progress {
             // No progress, so the timeout continues.
-            Ok(BodyProgress::More) if output.len() == before => Drawn::Empty,
-            Ok(progress) => self.advance(progress, parts),
+            Ok(BodyProgress::More) if output.len() == before => Outcome::Unchanged,
+            Ok(progress) => self.advance(progress, cx),
             Err(panic) => {
-                let failure = ResponseFailure::Panic(panic);
-                self.fail(&failure, parts);
-                self.cut(parts);
-                Drawn::All
+                self.fail(&ResponseFailure::Panic(panic), cx);
+                self.cut(cx)
             }
         }
     }
@@ -90,47 +131,44 @@ where
         true
     }
 
-    /// Handles a command of another thread for the pending response of this connection.
-    pub(crate) fn command(&mut self, command: WorkerCommand, parts: &mut Parts<'_>) {
-        let id = parts.exchange.as_ref().and_then(|exchange| exchange.id);
-        if id.is_none() || id != command.request() {
-            return;
-        }
+    /// Handles a command of another thread for this exchange.
+    pub(crate) fn command(
+        &mut self,
+        command: WorkerCommand,
+        cx: &mut ExchangeContext<'_>,
+    ) -> Outcome {
         match command {
-            WorkerCommand::Answer(_, late) => self.deliver(late, parts),
-            WorkerCommand::Fail(_, error) => self.fail_late(&ResponseFailure::Answer(error), parts),
-            WorkerCommand::Panicked(_, panic) => {
-                self.fail_late(&ResponseFailure::Panic(panic), parts)
-            }
+            WorkerCommand::Answer(_, late) => self.deliver(late, cx),
+            WorkerCommand::Fail(_, error) => self.fail_late(&ResponseFailure::Answer(error), cx),
+            WorkerCommand::Panicked(_, panic) => self.fail_late(&ResponseFailure::Panic(panic), cx),
             WorkerCommand::Piece(_, piece) => {
                 let len = piece.len();
-                let progress = match body_of(parts.exchange) {
+                let body = cx.exchange.as_mut().and_then(|e| e.body.as_deref_mut());
+                let progress = match body {
                     Some(body) => {
                         body.taken(len);
-                        body.push(piece, parts.output)
+                        body.push(piece, cx.output)
                     }
                     None => BodyProgress::More,
                 };
                 // Without a byte the timeout continues.
-                if len > 0 {
-                    self.advance(progress, parts);
+                match len {
+                    0 => Outcome::Unchanged,
+                    _ => self.advance(progress, cx),
                 }
             }
-            WorkerCommand::End(_, trailers) => {
-                let progress = match body_of(parts.exchange) {
-                    Some(body) => body.end(&trailers, parts.output),
-                    None => BodyProgress::More,
-                };
-                self.advance(progress, parts);
-            }
-            WorkerCommand::Cut(_) => self.cut(parts),
-            WorkerCommand::Resume(_, flow) => self.resume(flow, parts),
-            WorkerCommand::Timer(_) => {}
+            WorkerCommand::End(_, trailers) => self.end_body(&trailers, cx),
+            WorkerCommand::Cut(_) => self.cut(cx),
+            WorkerCommand::Resume(_, flow) => match cx.exchange {
+                Some(exchange) if exchange.has_sink() => Outcome::Sink(flow),
+                _ => Outcome::Unchanged,
+            },
+            WorkerCommand::Timer(_) => Outcome::Unchanged,
         }
     }
 
     /// Takes a place for a long-lived connection, for a stream of events. False if there is none.
-    pub(super) fn can_last(&self, body: &mut StreamedBody) -> bool {
+    fn can_last(&self, body: &mut StreamedBody) -> bool {
         if body.heartbeat.is_none() {
             return true;
         }
@@ -138,109 +176,136 @@ where
         body.held.is_some()
     }
 
-    fn deliver(&mut self, mut late: DeferredResponse, parts: &mut Parts<'_>) {
+    fn deliver(&mut self, mut late: DeferredResponse, cx: &mut ExchangeContext<'_>) -> Outcome {
         if late.body.as_mut().is_some_and(|body| !self.can_last(body)) {
-            parts.counters.answered(503);
-            let body_bytes = self.error_response(503, CROWDED, parts);
-            self.end_log(Some(503), body_bytes, parts);
-            return self.answered(true, parts);
+            return self.answer_late(503, CROWDED, cx);
         }
-        parts.counters.answered(late.head.status);
+        cx.counters.answered(late.head.status);
         let (status, body_bytes) = (late.head.status, late.body_bytes);
-        match self
-            .recorder
-            .deliver(late, parts.http1.mode(), parts.output)
-        {
-            Err(close) => {
-                self.end_log(Some(status), body_bytes, parts);
-                self.answered(close, parts);
-            }
+        match self.recorder.deliver(late, cx.mode, cx.output) {
+            Err(close) => self.complete(Some(status), body_bytes, close, cx),
             Ok(body) => {
-                self.begin_log(status, parts);
-                parts.http1.progress(self.now);
-                self.begin_body(Some(body), parts);
+                let now = self.now;
+                let exchange = self.exchange(cx.exchange);
+                exchange.begin_log(status);
+                (exchange.body, exchange.since) = (Some(body), now);
+                Outcome::Progress
             }
         }
     }
 
-    /// The rest of a response, if it is known already.
-    pub(super) fn begin_body(&mut self, body: Option<Box<StreamedBody>>, parts: &mut Parts<'_>) {
-        if let Some(exchange) = parts.exchange {
-            exchange.body = body;
-        }
-        if parts.http1.is_stopping() {
-            self.end_events(parts);
+    /// Sends a heartbeat on a stream of events that has been silent. `None` if this is no such stream.
+    pub(crate) fn beat(&mut self, cx: &mut ExchangeContext<'_>) -> Option<Outcome> {
+        let exchange = cx.exchange.as_mut()?;
+        let body = exchange.body.as_mut()?;
+        body.heartbeat?;
+        let progress = body.beat(cx.output);
+        Some(self.advance(progress, cx))
+    }
+
+    /// The server stops: events, which would never end, end here.
+    pub(crate) fn end_events(&mut self, cx: &mut ExchangeContext<'_>) -> Outcome {
+        match cx.events() {
+            Some(_) => self.end_body(b"", cx),
+            None => Outcome::Unchanged,
         }
     }
 
-    /// Sends a heartbeat on a stream of events that has been silent. False if there is no such stream.
-    pub(super) fn beat(&mut self, parts: &mut Parts<'_>) -> bool {
-        let body = body_of(parts.exchange);
-        let Some(body) = body.filter(|body| body.heartbeat.is_some()) else {
-            return false;
+    fn end_body(&mut self, trailers: &[u8], cx: &mut ExchangeContext<'_>) -> Outcome {
+        let body = cx.exchange.as_mut().and_then(|e| e.body.as_deref_mut());
+        let Some(body) = body else {
+            return Outcome::Progress;
         };
-        let progress = body.beat(parts.output);
-        self.advance(progress, parts);
-        true
+        let progress = body.end(trailers, cx.output);
+        self.advance(progress, cx)
     }
 
-    /// The server stops: this connection accepts no request after the bytes that it has received, of which
-    /// `unread` bytes are not handled yet. Streams of events end here, because they would never end by
-    /// themselves.
-    pub(crate) fn stop(&mut self, unread: usize, parts: &mut Parts<'_>) {
-        parts.http1.stop(unread, self.now);
-        self.end_events(parts);
-    }
-
-    fn end_events(&mut self, parts: &mut Parts<'_>) {
-        let body = body_of(parts.exchange);
-        if let Some(body) = body.filter(|body| body.heartbeat.is_some()) {
-            let progress = body.end(b"", parts.output);
-            self.advance(progress, parts);
+    fn fail_late(&mut self, failure: &ResponseFailure, cx: &mut ExchangeContext<'_>) -> Outcome {
+        self.fail(failure, cx);
+        match cx.body() {
+            Some(_) => self.cut(cx),
+            None => self.answer_late(500, NOT_ANSWERED, cx),
         }
     }
 
-    fn fail_late(&mut self, failure: &ResponseFailure, parts: &mut Parts<'_>) {
-        self.fail(failure, parts);
-        if body_of(parts.exchange).is_some() {
-            return self.cut(parts);
-        }
-        parts.counters.answered(500);
-        let body_bytes = self.error_response(500, NOT_ANSWERED, parts);
-        self.end_log(Some(500), body_bytes, parts);
-        self.answered(true, parts);
+    /// Sends an error response instead of the pending response.
+    fn answer_late(&mut self, status: u16, text: &str, cx: &mut ExchangeContext<'_>) -> Outcome {
+        cx.counters.answered(status);
+        let body_bytes = self.error_response(status, text, cx);
+        self.complete(Some(status), body_bytes, true, cx)
     }
 
-    fn advance(&mut self, progress: BodyProgress, parts: &mut Parts<'_>) -> Drawn {
+    fn advance(&mut self, progress: BodyProgress, cx: &mut ExchangeContext<'_>) -> Outcome {
         match progress {
             BodyProgress::More => {
-                parts.http1.progress(self.now);
-                return Drawn::Some;
+                if let Some(exchange) = cx.exchange {
+                    exchange.since = self.now;
+                }
+                Outcome::Progress
             }
             BodyProgress::Complete => {
-                let body = body_of(parts.exchange);
-                let (close, bytes) = body.map_or((false, 0), |body| (body.close, body.pushed()));
-                self.end_log(None, bytes, parts);
-                self.answered(close, parts);
+                let (close, bytes) = cx
+                    .body()
+                    .map_or((false, 0), |body| (body.close, body.pushed()));
+                self.complete(None, bytes, close, cx)
             }
             BodyProgress::Broken(error) => {
-                self.fail(&ResponseFailure::Answer(ResponseError::Body(error)), parts);
-                self.cut(parts);
+                let error = ResponseError::Body(error);
+                self.fail(&ResponseFailure::Answer(error), cx);
+                self.cut(cx)
             }
         }
-        Drawn::All
     }
 
-    fn answered(&mut self, close: bool, parts: &mut Parts<'_>) {
-        self.end(parts.exchange.take());
-        parts.http1.answered(close, parts.input, self.now);
+    /// A pending response is complete. Without `status` it is a streamed one.
+    fn complete(
+        &mut self,
+        status: Option<u16>,
+        body_bytes: u64,
+        close: bool,
+        cx: &mut ExchangeContext<'_>,
+    ) -> Outcome {
+        let entry = cx
+            .exchange
+            .as_mut()
+            .and_then(|exchange| exchange.log.take());
+        match (entry, status) {
+            (Some(entry), Some(status)) => entry.complete_with(status, body_bytes, cx.output),
+            (Some(entry), None) => entry.complete(body_bytes, cx.output),
+            (None, _) => {}
+        }
+        self.end(cx.exchange);
+        Outcome::Complete { close }
     }
 
     /// The rest of the response will never be sent. The client must see that something is missing.
-    fn cut(&mut self, parts: &mut Parts<'_>) {
-        let mut exchange = parts.exchange.take();
-        self.cut_log(exchange.as_deref_mut());
-        self.end(exchange);
-        parts.http1.cut();
+    pub(crate) fn cut(&mut self, cx: &mut ExchangeContext<'_>) -> Outcome {
+        if let Some(exchange) = cx.exchange {
+            exchange.cut_log();
+        }
+        self.end(cx.exchange);
+        Outcome::Cut
+    }
+
+    /// The time limit of the response has passed. Writes a 503, unless a part of the response was sent
+    /// before: then true.
+    pub(crate) fn time_out(&mut self, cx: &mut ExchangeContext<'_>) -> bool {
+        let is_streaming = cx.body().is_some();
+        if is_streaming {
+            self.cut(cx);
+            return true;
+        }
+        cx.counters.answered(503);
+        let body_bytes = self.error_response(503, "the response took too long", cx);
+        match cx
+            .exchange
+            .as_mut()
+            .and_then(|exchange| exchange.log.take())
+        {
+            Some(entry) => entry.complete_with(503, body_bytes, cx.output),
+            None => self.tell(503, body_bytes, cx),
+        }
+        self.end(cx.exchange);
+        false
     }
 }

@@ -1,11 +1,11 @@
 //! Error responses that the library writes itself.
 
-use super::{Parts, ResponseFailure, Service};
+use super::{ExchangeContext, ResponseFailure, Service};
 use crate::http::handler::Handler;
-use crate::http::request::Request;
 use crate::http::response::ErrorContext;
 use crate::log::event;
 use crate::shared::panic_guard::catch;
+use peregrine_protocol::h1::connection::ResponseContext;
 use std::ops::Deref;
 
 /// The most bytes of an error response, with its head. Clients that cause errors must not cost much memory.
@@ -20,25 +20,32 @@ where
     /// be sent. Returns the bytes of its body. The caller closes the connection after it.
     #[cold]
     #[inline(never)]
-    pub(super) fn error_response(&mut self, status: u16, text: &str, parts: &mut Parts<'_>) -> u64 {
-        let mode = parts.http1.last_mode();
-        let request = Request::of_head(parts.input, parts.ends);
-        let error = ErrorContext::new(status, text, request);
-        let response = self.recorder.response(mode, parts.output).status(status);
+    pub(crate) fn error_response(
+        &mut self,
+        status: u16,
+        text: &str,
+        cx: &mut ExchangeContext<'_>,
+    ) -> u64 {
+        let mode = ResponseContext {
+            persistent: false,
+            ..cx.mode
+        };
+        let error = ErrorContext::new(status, text, cx.request);
+        let response = self.recorder.response(mode, cx.output).status(status);
         let handler = &*self.handler;
         match catch(|| handler.error_response(&error, response)) {
-            Ok(done) if self.recorder.is_complete_with(status, MOST, parts.output) => {
+            Ok(done) if self.recorder.is_complete_with(status, MOST, cx.output) => {
                 return done.known_bytes();
             }
             Ok(_done) => event!(
                 Error,
                 "Handler::error_response gave no response to {status}"
             ),
-            Err(panic) => self.fail(&ResponseFailure::Panic(panic), parts),
+            Err(panic) => self.fail(&ResponseFailure::Panic(panic), cx),
         }
-        self.recorder.take_back(parts.output);
+        self.recorder.take_back(cx.output);
         error
-            .respond(self.recorder.response(mode, parts.output))
+            .respond(self.recorder.response(mode, cx.output))
             .known_bytes()
     }
 }

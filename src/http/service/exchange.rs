@@ -1,14 +1,41 @@
 //! `Exchange`: one request and its response.
+//!
+//! # How a protocol uses it
+//!
+//! The [`Service`] does what belongs to an exchange, whatever the version of HTTP: it asks for the plan of a
+//! body, hands pieces to a sink, applies deferred responses and pieces of bodies, counts and logs. It never
+//! sees the protocol of a connection. [`super::super::h1`] shows how a protocol uses it, and `h2` will do
+//! the same:
+//!
+//! - The protocol keeps a place for an exchange, an `Option<Box<Exchange>>`, beside the state of each request.
+//!   HTTP/1 has one place in a connection, HTTP/2 one in each stream. It is empty while nothing has to be kept.
+//! - For each call of the service it makes an [`ExchangeContext`]: the place, the output of this response,
+//!   and what the service has to know of the request.
+//! - The service returns an [`Outcome`], and the protocol acts on it: by the end of its message, or by a
+//!   reset.
+//! - A command of another thread names a [`RequestId`]. The protocol finds the exchange that
+//!   [has](Exchange::id) this identifier.
+//! - The time limit of a response is [`Exchange::deadline`]. It applies while the protocol waits for the
+//!   response, or for a sink that has paused; other time limits belong to the protocol.
+//! - Each exchange ends by [`Service::end`], or [`Service::leave`] if the connection is closed.
 
-use super::{Parts, Service};
+use super::Service;
 use crate::http::access_entry::PendingEntry;
 use crate::http::deferred::streamed_body::StreamedBody;
+use crate::http::request::Request;
 use crate::http::request_body::BodySink;
+use crate::http::request_body::flow::Flow;
+use crate::metrics::WorkerCounters;
+use crate::runtime::socket::Ends;
 use crate::shared::id::RequestId;
+use crate::shared::output::Output;
 use crate::shared::panic_guard::drop_quietly;
+use peregrine_protocol::Seconds;
+use peregrine_protocol::h1::connection::ResponseContext;
+use peregrine_protocol::limits::Limits;
 
 /// The state of a request whose response is not complete at once: its body goes to a sink, or the response
-/// comes later or in pieces. An HTTP/1 connection has one at a time.
+/// comes later or in pieces.
 ///
 /// Invariant: it is in the table of pending requests exactly if it has an identifier, until
 /// [`Service::end`] takes both away.
@@ -22,44 +49,113 @@ pub(crate) struct Exchange {
     pub(super) body: Option<Box<StreamedBody>>,
     /// The entry of the access log.
     pub(super) log: Option<Box<PendingEntry>>,
+    /// When its response was deferred, last grew, or its sink paused.
+    pub(super) since: Seconds,
 }
 
 impl Exchange {
+    /// The identifier that other threads use, if they have one.
+    pub(crate) fn id(&self) -> Option<RequestId> {
+        self.id
+    }
+
+    /// Whether a sink receives the body of the request.
+    pub(crate) fn has_sink(&self) -> bool {
+        self.sink.is_some()
+    }
+
     /// The rest of the response, if its head has been sent.
     pub(crate) fn body(&self) -> Option<&StreamedBody> {
         self.body.as_deref()
     }
+
+    /// When [`Service::beat`] is due; if that does nothing, the time limit of the response has passed.
+    pub(crate) fn deadline(&self, limits: &Limits) -> Seconds {
+        let heartbeat = self.body.as_ref().and_then(|body| body.heartbeat);
+        self.since
+            .after(heartbeat.unwrap_or(limits.response_timeout))
+    }
 }
 
-/// The rest of the response, if there is any.
-pub(super) fn body_of(exchange: &mut Option<Box<Exchange>>) -> Option<&mut StreamedBody> {
-    exchange.as_mut()?.body.as_deref_mut()
+/// One exchange, and what the service needs of its connection.
+pub(crate) struct ExchangeContext<'a> {
+    /// The place of the exchange.
+    pub(crate) exchange: &'a mut Option<Box<Exchange>>,
+    /// Where its response goes.
+    pub(crate) output: &'a mut Output,
+    /// The request, if its head is still there.
+    pub(crate) request: Option<Request<'a>>,
+    /// How the request wants its response.
+    pub(crate) mode: ResponseContext,
+    /// When its protocol last had to do with the request.
+    pub(crate) since: Seconds,
+    pub(crate) ends: &'a dyn Ends,
+    pub(crate) counters: &'a WorkerCounters,
+}
+
+impl ExchangeContext<'_> {
+    /// The rest of the response, if there is any.
+    pub(super) fn body(&mut self) -> Option<&mut StreamedBody> {
+        self.exchange.as_mut()?.body.as_deref_mut()
+    }
+
+    /// The rest of the response, if that is a stream of events.
+    pub(super) fn events(&mut self) -> Option<&mut StreamedBody> {
+        self.body().filter(|body| body.heartbeat.is_some())
+    }
+}
+
+/// The result of a step of an exchange. The protocol of the connection acts on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// No byte has arrived. The time limit of the response continues.
+    Unchanged,
+    /// A part of the response has arrived, and more is pending.
+    Progress,
+    /// The response is complete, and the exchange has ended.
+    Complete {
+        /// No further response follows on the connection.
+        close: bool,
+    },
+    /// The exchange has ended, and the rest of its response will never come. The client has to see that the
+    /// response is incomplete.
+    Cut,
+    /// The sink of the request body wants this.
+    Sink(Flow),
 }
 
 /// The number of exchanges that are kept for later requests, so that an exchange needs no allocation.
 const SPARE: usize = 64;
 
 impl<P> Service<P> {
-    /// The current exchange. Begins one if there is none.
-    pub(super) fn exchange<'a>(&mut self, parts: &'a mut Parts<'_>) -> &'a mut Exchange {
+    /// The exchange in this place. Begins one if there is none.
+    pub(super) fn exchange<'a>(
+        &mut self,
+        place: &'a mut Option<Box<Exchange>>,
+    ) -> &'a mut Exchange {
         let spare = &mut self.spare;
-        let exchange = &mut *parts.exchange;
-        exchange.get_or_insert_with(|| spare.pop().unwrap_or_default())
+        place.get_or_insert_with(|| spare.pop().unwrap_or_default())
     }
 
     /// Ends the exchange. From now on other threads see that it is over, and the values of users are dropped.
-    pub(super) fn end(&mut self, exchange: Option<Box<Exchange>>) {
-        let Some(mut exchange) = exchange else {
+    pub(crate) fn end(&mut self, place: &mut Option<Box<Exchange>>) {
+        self.end_id(place);
+        let Some(mut exchange) = place.take() else {
             return;
         };
         let ended = std::mem::take(&mut *exchange);
         if self.spare.len() < SPARE {
             self.spare.push(exchange);
         }
-        if let Some(id) = ended.id {
+        drop_quietly(ended);
+    }
+
+    /// Other threads can send nothing more.
+    pub(super) fn end_id(&mut self, place: &mut Option<Box<Exchange>>) {
+        let id = place.as_mut().and_then(|exchange| exchange.id.take());
+        if let Some(id) = id {
             self.recorder.leave(id);
         }
-        drop_quietly(ended);
     }
 
     /// The client has sent its last byte while the response is pending.
@@ -73,12 +169,5 @@ impl<P> Service<P> {
         if let Some(body) = exchange.body() {
             body.client_eof();
         }
-    }
-
-    /// The connection ends by a panic of the library.
-    #[cold]
-    pub(crate) fn abandon(&mut self, exchange: Option<Box<Exchange>>) {
-        // The drop writes its log line.
-        self.end(exchange);
     }
 }

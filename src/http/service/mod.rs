@@ -1,6 +1,7 @@
-//! One turn of one HTTP connection. The only caller of a handler.
+//! Serves exchanges, in every version of HTTP. The only caller of a handler.
 //!
-//! It knows handlers, but no sockets. So the same code serves the workers and the connections of `testing`.
+//! It knows handlers, but no sockets and no state machine of a connection. [`exchange`] describes how a
+//! protocol uses it.
 
 mod deferred;
 mod error;
@@ -9,26 +10,19 @@ mod logged;
 mod pace;
 mod request_body;
 
-pub(crate) use exchange::Exchange;
-pub(crate) use logged::Left;
+pub(crate) use exchange::{Exchange, ExchangeContext, Outcome};
 pub(crate) use pace::Pace;
+pub(crate) use request_body::Planned;
 
 use super::handler::{ConnectionError, Handler, answer_special, is_for_library};
 use super::request::Request;
 use super::response::{Done, Response, ResponseRecorder};
 use crate::http::response::error::ResponseError;
 use crate::log::event;
-use crate::metrics::WorkerCounters;
 use crate::runtime::socket::Ends;
-use crate::shared::id::ConnId;
-use crate::shared::output::Output;
-use crate::shared::panic_guard::{Panic, catch, drop_quietly, quietly};
+use crate::shared::panic_guard::{Panic, quietly};
 use crate::shared::quota::Share;
-use deferred::{CROWDED, Drawn};
 use peregrine_protocol::Seconds;
-use peregrine_protocol::error::ProtocolError;
-use peregrine_protocol::h1::connection::{Close, CloseReason, Http1, Next, RequestParts};
-use peregrine_protocol::h1::read_buf::Input;
 use peregrine_protocol::http::host;
 use peregrine_protocol::limits::Limits;
 #[cfg(feature = "websocket")]
@@ -36,7 +30,6 @@ use peregrine_protocol::ws::handshake;
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::time::Instant;
 
 /// How requests for another protocol are handled.
 pub(crate) trait Upgrades<H> {
@@ -118,60 +111,21 @@ pub(crate) struct Service<P> {
     pub(crate) lasting: Arc<Share>,
 }
 
-/// The parts of one connection that a turn uses.
-pub(crate) struct Parts<'a> {
-    pub(crate) http1: &'a mut Http1,
-    pub(crate) input: &'a mut Input,
-    pub(crate) output: &'a mut Output,
-    /// The one that is under way, if it is not answered at once.
-    pub(crate) exchange: &'a mut Option<Box<Exchange>>,
-    pub(crate) conn: ConnId,
-    pub(crate) ends: &'a dyn Ends,
-    pub(crate) counters: &'a WorkerCounters,
-}
-
-/// When [`Service::expire`] is due for a connection that waits for its client, or for a response.
-pub(crate) fn deadline(
-    http1: &Http1,
-    input: Option<&Input>,
-    exchange: Option<&Exchange>,
-    limits: &Limits,
-) -> Seconds {
-    let body = exchange.and_then(Exchange::body);
-    match body.and_then(|body| body.heartbeat) {
-        Some(every) if http1.is_waiting() => http1.waited(every),
-        _ => http1.deadline(input, limits),
-    }
-}
-
-/// Why a turn ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Turn {
-    /// All requests that have arrived have their responses.
-    Read,
-    /// A response, or the rest of one, is pending.
-    Wait,
-    /// The same, and its source has to be asked again after a while.
-    Rest,
-    /// There is more to do, but other connections have their turn first.
-    Again,
-    /// Too many bytes are unsent. Requests wait until they are sent.
-    Blocked,
-    /// The output has to be sent, then the connection is closed.
-    Close(Close),
-    /// Another protocol follows the response that is last in the output.
-    Upgrade,
-}
-
-/// Whether the next step begins something new, or needs more memory. A request whose body has arrived does
-/// neither.
+/// Responds to a request: the library, another protocol or the handler does.
 #[inline(always)]
-fn is_new(next: &Next, parts: &Parts<'_>) -> bool {
-    match next {
-        Next::Request(request) => request.body.is_empty() && parts.exchange.is_none(),
-        Next::Plan(_) => true,
-        Next::Read => parts.http1.needs_memory(parts.input),
-        Next::Piece(_) | Next::Wait | Next::Close(_) => false,
+pub(crate) fn answer<H: Handler>(
+    handler: &H,
+    upgrades: &mut impl Upgrades<H>,
+    request: &Request<'_>,
+    is_special: bool,
+    response: Response<'_>,
+) -> Done {
+    if is_special && is_for_library(handler, request) {
+        return answer_special(request, response);
+    }
+    match upgrades.offer(handler, request, response) {
+        Ok(done) => done,
+        Err(response) => handler.handle_request(request, response),
     }
 }
 
@@ -180,255 +134,21 @@ where
     P: Deref,
     P::Target: Handler + Sized,
 {
-    /// Handles the requests in the input, within the limits of one turn.
-    pub(crate) fn turn(
-        &mut self,
-        parts: &mut Parts<'_>,
-        upgrades: &mut impl Upgrades<P::Target>,
-    ) -> Turn {
-        self.recorder.set_conn(parts.conn);
-        let is_over = self.recorder.handle.budget.is_over();
-        let mut pace = Pace::default();
-        for _ in 0..self.limits.requests_per_turn.max(1) {
-            if pace.is_over(|| !parts.input.is_empty()) {
-                return Turn::Again;
-            }
-            let output = &*parts.output;
-            if output.len() > self.limits.output_bytes as u64
-                || output.segments() > 0 && output.segments() >= self.limits.output_files
-            {
-                return Turn::Blocked;
-            }
-            let http1 = &mut parts.http1;
-            let next = http1.next(parts.input, &self.limits, self.now);
-            let has_more = || http1.has_more(parts.input);
-            pace.begin(self.limits.turn_time, has_more);
-            if is_over && is_new(&next, parts) {
-                parts.counters.overloaded.add(1);
-                parts.http1.refuse(ProtocolError::Overloaded);
-                continue;
-            }
-            match next {
-                Next::Request(_) | Next::Plan(_) if self.is_elsewhere(parts) => {
-                    parts.http1.refuse(ProtocolError::HostNotAllowed);
-                }
-                Next::Request(request) => {
-                    self.answer(&request, parts, upgrades);
-                    if upgrades.is_accepted() {
-                        return Turn::Upgrade;
-                    }
-                }
-                Next::Plan(framing) => self.plan(framing, parts),
-                Next::Piece(piece) => self.piece(piece, parts),
-                Next::Read => return Turn::Read,
-                Next::Wait => match self.draw(parts) {
-                    Drawn::Nothing => return Turn::Wait,
-                    Drawn::Empty => return Turn::Rest,
-                    Drawn::Some => return Turn::Again,
-                    Drawn::All => {}
-                },
-                Next::Close(close) => {
-                    self.end(parts.exchange.take());
-                    self.report_close(close, parts);
-                    return Turn::Close(close);
-                }
-            }
+    fn fail(&self, failure: &ResponseFailure, cx: &ExchangeContext<'_>) {
+        match failure {
+            ResponseFailure::Panic(_) => cx.counters.panicked(1),
+            ResponseFailure::Answer(_) => cx.counters.handler_errors.add(1),
         }
-        Turn::Again
-    }
-
-    /// Memory is short: refuses the request that is arriving. False if there is none.
-    pub(crate) fn refuse_memory(&mut self, parts: &mut Parts<'_>) -> bool {
-        let is_refused = parts.http1.give_way();
-        parts.counters.overloaded.add(u64::from(is_refused));
-        is_refused
+        failure.report(&*self.handler, cx.ends);
     }
 
     /// Whether the request is for a host that is not allowed.
     #[inline]
-    fn is_elsewhere(&self, parts: &Parts<'_>) -> bool {
+    pub(crate) fn is_elsewhere<'r>(&self, request: impl FnOnce() -> Request<'r>) -> bool {
         let Some(allowed) = &self.hosts else {
             return false;
         };
-        let host = Request::new(parts.input, 0..0, parts.ends).host();
-        !host::is_allowed(host.unwrap_or_default(), allowed)
-    }
-
-    #[inline]
-    fn answer(
-        &mut self,
-        request: &RequestParts,
-        parts: &mut Parts<'_>,
-        upgrades: &mut impl Upgrades<P::Target>,
-    ) {
-        match self.is_timed {
-            false => self.call(request, parts, upgrades),
-            true => self.call_timed(request, parts, upgrades),
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn call_timed(
-        &mut self,
-        request: &RequestParts,
-        parts: &mut Parts<'_>,
-        upgrades: &mut impl Upgrades<P::Target>,
-    ) {
-        let from = Instant::now();
-        self.call(request, parts, upgrades);
-        parts.counters.handler_took(from.elapsed());
-    }
-
-    #[inline(always)]
-    fn call(
-        &mut self,
-        announced: &RequestParts,
-        parts: &mut Parts<'_>,
-        upgrades: &mut impl Upgrades<P::Target>,
-    ) {
-        if parts.exchange.is_some() {
-            return self.answer_by_sink(announced.mode, parts);
-        }
-        // The handler is shared by reference and has to be sound after a panic in any case, because other
-        // threads continue to use it. `fail` removes the unfinished output. All values are made inside the
-        // closure; others would go through memory.
-        let answered = catch(|| {
-            let mode = announced.mode;
-            let response = self.recorder.response(mode, parts.output);
-            let request = Request::new(parts.input, announced.body.clone(), parts.ends);
-            let handler = &*self.handler;
-            let _done: Done = if mode.method.is_special() && is_for_library(handler, &request) {
-                answer_special(&request, response)
-            } else {
-                match upgrades.offer(handler, &request, response) {
-                    Ok(done) => done,
-                    Err(response) => handler.handle_request(&request, response),
-                }
-            };
-        });
-        self.finish(answered, parts);
-    }
-
-    /// Completes a request after its handler has returned.
-    #[inline(always)]
-    fn finish(&mut self, answered: Result<(), Panic>, parts: &mut Parts<'_>) {
-        parts.counters.requests.add(1);
-        match (answered, self.recorder.is_complete()) {
-            (Ok(()), Some(close)) => {
-                parts.counters.answered(self.recorder.status());
-                parts.http1.finish(close, parts.input, self.now);
-            }
-            (Ok(()), None) => self.finish_unusual(parts),
-            (Err(panic), _) => self.finish_panicked(panic, parts),
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn finish_panicked(&mut self, panic: Panic, parts: &mut Parts<'_>) {
-        self.finish_failed(&ResponseFailure::Panic(panic), parts);
-    }
-
-    #[inline(never)]
-    fn finish_unusual(&mut self, parts: &mut Parts<'_>) {
-        match self.recorder.later() {
-            Ok(mut body) => {
-                if body.as_mut().is_some_and(|body| !self.can_last(body)) {
-                    return self.finish_with(503, CROWDED, parts);
-                }
-                if body.is_some() {
-                    parts.counters.answered(self.recorder.status());
-                }
-                self.keep(parts);
-                parts.http1.defer(parts.input, self.now);
-                self.begin_body(body, parts);
-            }
-            Err(error) => self.finish_failed(&ResponseFailure::Answer(error), parts),
-        }
-    }
-
-    #[cold]
-    fn finish_failed(&mut self, failure: &ResponseFailure, parts: &mut Parts<'_>) {
-        self.fail(failure, parts);
-        self.finish_with(500, NOT_ANSWERED, parts);
-    }
-
-    /// Sends an error response instead of that of the handler, which cannot be sent.
-    #[cold]
-    fn finish_with(&mut self, status: u16, text: &str, parts: &mut Parts<'_>) {
-        self.recorder.take_back(parts.output);
-        let body_bytes = self.error_response(status, text, parts);
-        parts.counters.answered(status);
-        match self.recorder.log.take() {
-            Some(entry) => entry.complete_with(status, body_bytes, parts.output),
-            None => self.tell(status, body_bytes, parts),
-        }
-        parts.http1.finish(true, parts.input, self.now);
-    }
-
-    fn fail(&self, failure: &ResponseFailure, parts: &Parts<'_>) {
-        match failure {
-            ResponseFailure::Panic(_) => parts.counters.panicked(1),
-            _ => parts.counters.handler_errors.add(1),
-        }
-        failure.report(&*self.handler, parts.ends);
-    }
-
-    /// The deadline of the connection has passed. `None` if the connection continues.
-    pub(crate) fn expire(&mut self, parts: &mut Parts<'_>) -> Option<Close> {
-        if self.beat(parts) {
-            return None;
-        }
-        let mut exchange = parts.exchange.take();
-        let sink = exchange.as_mut().and_then(|exchange| exchange.sink.take());
-        drop_quietly(sink);
-        let is_streaming = exchange.as_ref().is_some_and(|e| e.body().is_some());
-        let close = parts.http1.expire();
-        if close.reason == CloseReason::ResponseTimeout {
-            let body_bytes = match is_streaming {
-                true => 0,
-                false => {
-                    parts.counters.answered(503);
-                    self.error_response(503, "the response took too long", parts)
-                }
-            };
-            self.tell_timeout(exchange.as_deref_mut(), body_bytes, parts);
-        }
-        self.end(exchange);
-        self.report_close(close, parts);
-        // In the middle of a body no error response can be sent.
-        Some(match is_streaming {
-            true => parts.http1.cut(),
-            false => close,
-        })
-    }
-
-    #[inline(never)]
-    fn report_close(&mut self, close: Close, parts: &mut Parts<'_>) {
-        match close.reason {
-            CloseReason::Refused(error) => {
-                let body_bytes = self.error_response(error.status(), error.text(), parts);
-                parts.counters.refused_with(error.status());
-                self.report(&ConnectionError::Refused(error), parts.ends);
-                self.tell(error.status(), body_bytes, parts);
-            }
-            CloseReason::ClientGone => {
-                parts.counters.connection_errors.add(1);
-                parts.counters.clients_gone.add(1);
-                self.report(&ConnectionError::ClientGone, parts.ends);
-                self.tell_gone(parts);
-            }
-            CloseReason::ResponseTimeout => {
-                parts.counters.handler_errors.add(1);
-                parts.counters.response_timeouts.add(1);
-                self.report(&ConnectionError::ResponseTimeout, parts.ends);
-            }
-            CloseReason::Finished
-            | CloseReason::ClientDone
-            | CloseReason::IdleTimeout
-            | CloseReason::ResponseCut => {}
-        }
+        !host::is_allowed(request().host().unwrap_or_default(), allowed)
     }
 
     /// Calls `Handler::handle_error`, and contains its panics.
@@ -437,11 +157,8 @@ where
     }
 }
 
-/// The text of the response after a [`ResponseFailure`].
-const NOT_ANSWERED: &str = "the server could not respond to this request";
-
 /// Why there is no response.
-enum ResponseFailure {
+pub(crate) enum ResponseFailure {
     Panic(Panic),
     Answer(ResponseError),
 }

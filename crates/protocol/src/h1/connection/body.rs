@@ -162,6 +162,16 @@ impl Http1 {
         self.since = now;
     }
 
+    /// The driver takes no pieces of a body at the moment.
+    #[inline]
+    pub fn is_paused(&self) -> bool {
+        let is_in_pieces = matches!(
+            self.state,
+            MessageState::Pieces(_) | MessageState::ChunkedPieces
+        );
+        is_in_pieces && self.paused
+    }
+
     /// Pieces of the body are taken again.
     pub fn resume(&mut self, input: &mut Input, now: Seconds) {
         if self.paused {

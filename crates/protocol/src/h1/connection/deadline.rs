@@ -12,7 +12,8 @@ use core::time::Duration;
 const FIRST_GRACE: Duration = Duration::from_secs(1);
 
 impl Http1 {
-    /// When [`Http1::expire`] is due.
+    /// When [`Http1::expire`] is due. Never while a response is waited for, or while the reading of a body is
+    /// paused: how long that may take is for the driver, which then calls it.
     pub fn deadline(&self, input: Option<&Input>, limits: &Limits) -> Seconds {
         let wait = match self.state {
             // Half an empty line.
@@ -27,7 +28,7 @@ impl Http1 {
             MessageState::Idle | MessageState::Blank(_) => limits.idle_timeout,
             MessageState::Head => limits.head_timeout,
             MessageState::Pieces(_) | MessageState::ChunkedPieces if self.paused => {
-                limits.response_timeout
+                return Seconds::NEVER;
             }
             MessageState::Drain => limits.body_grace,
             MessageState::Plan
@@ -40,7 +41,7 @@ impl Http1 {
                 let rate = Rate::of_bodies(limits);
                 return meter.map_or(rate.first_due(self.since), |meter| meter.due(&rate));
             }
-            MessageState::Waiting => limits.response_timeout,
+            MessageState::Waiting => return Seconds::NEVER,
             MessageState::Over(_) => limits.linger_timeout,
         };
         self.since.after(wait)
@@ -48,19 +49,13 @@ impl Http1 {
 
     /// No byte of a request is here, and a new client has had time to send one.
     pub fn is_spare(&self, now: Seconds) -> bool {
-        self.is_idle() && (self.is_used() || now >= self.waited(FIRST_GRACE))
+        self.is_idle() && (self.is_used() || now >= self.since.after(FIRST_GRACE))
     }
 
-    /// How long nothing has happened.
+    /// When something last happened.
     #[inline]
-    pub fn waited_for(&self, now: Seconds) -> Duration {
-        Duration::from_secs(now.since(self.since).into())
-    }
-
-    /// When `wait` has passed since something last happened.
-    #[inline]
-    pub fn waited(&self, wait: Duration) -> Seconds {
-        self.since.after(wait)
+    pub fn since(&self) -> Seconds {
+        self.since
     }
 
     /// Memory is short: refuses the request that is coming in. False if none is.

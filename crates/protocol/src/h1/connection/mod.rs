@@ -437,12 +437,6 @@ impl Http1 {
         self.state = MessageState::Waiting;
     }
 
-    /// Some of the response that was waited for has come.
-    #[inline]
-    pub fn progress(&mut self, now: Seconds) {
-        self.since = now;
-    }
-
     /// The answer that was waited for is complete; `close` as for [`Http1::finish`].
     #[inline]
     pub fn answered(&mut self, close: bool, input: &Input, now: Seconds) {

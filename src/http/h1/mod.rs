@@ -1,10 +1,13 @@
-//! One HTTP connection: its socket, its state, and what an event does to them.
+//! An HTTP/1 connection: its socket, its state, and what an event does to them.
+//!
+//! This is the only code that drives the state machine of HTTP/1.
 
 mod driven;
 mod sending;
+mod turn;
 
 use super::handler::ConnectionError;
-use super::service::{Exchange, HandlerRef, Parts, Service, Turn, Upgrades};
+use super::service::{Exchange, HandlerRef, Service, Upgrades};
 use crate::http::deferred::worker_handle::WorkerCommand;
 use crate::metrics::WorkerCounters;
 use crate::runtime::event_loop::Fate;
@@ -22,6 +25,7 @@ use peregrine_protocol::h1::connection::{Close, Http1};
 use peregrine_protocol::h1::read_buf::Input;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use turn::{Parts, Turn};
 
 /// State that the connections of one worker share.
 pub(crate) struct WorkerState<P, M> {
@@ -41,7 +45,7 @@ pub(crate) struct Connection<P, M, T> {
     http1: Http1,
     input: Option<Box<Input>>,
     output: Option<Box<Output>>,
-    /// The current exchange, if its response is not complete at once.
+    /// The place of the one exchange that HTTP/1 has at a time.
     exchange: Option<Box<Exchange>>,
     phase: Phase,
     /// When the client last received something.
@@ -167,7 +171,7 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
     ) -> Fate {
         self.lend(shared, |connection, lease, shared| {
             let mut parts = connection.parts(lease, &shared.counters, shared.place);
-            shared.service.command(command, &mut parts);
+            shared.service.take_command(command, &mut parts);
         });
         if shared.dirty.last() != Some(&shared.place) {
             shared.dirty.push(shared.place);

@@ -1,9 +1,10 @@
 //! What the event loop does to an HTTP connection: events, deadlines, shortage of memory.
 
+use super::turn;
 use super::{Connection, Fate, Phase, WorkerState};
 use crate::http::handler::ConnectionError;
-use crate::http::service;
-use crate::http::service::{HandlerRef, Left, Upgrades};
+use crate::http::request::Request;
+use crate::http::service::{HandlerRef, Upgrades};
 use crate::runtime::event_loop::Driven;
 use crate::runtime::link::Link;
 use crate::runtime::memory_relief::{Stall, stall};
@@ -82,7 +83,7 @@ where
         match self.phase {
             Phase::Serving | Phase::Waiting | Phase::Resting => {
                 let (input, exchange) = (self.input.as_deref(), self.exchange.as_deref());
-                service::deadline(&self.http1, input, exchange, limits)
+                turn::deadline(&self.http1, input, exchange, limits)
             }
             Phase::Busy => shared.service.now.after(limits.idle_timeout),
             Phase::Blocked | Phase::Ending(_) => {
@@ -169,14 +170,14 @@ where
         if self.is_streaming() || self.output.is_some() {
             self.reset_old();
         }
-        if self.exchange.is_some() || self.http1.is_unanswered() {
-            shared.service.leave(Left {
-                http1: &self.http1,
-                input: self.input.as_deref(),
-                output: self.output.as_deref(),
-                exchange: self.exchange.take(),
-                ends: &self.link.socket,
-            });
+        let service = &mut shared.service;
+        if self.exchange.is_some() {
+            service.leave(&mut self.exchange, self.output.as_deref());
+        }
+        if let Some(input) = self.input.as_deref().filter(|_| self.http1.is_unanswered()) {
+            let ends = &self.link.socket;
+            let request = Request::of_head(input, ends);
+            service.tell_gone(request, self.http1.since(), ends);
         }
         if let Some(input) = self.input.take() {
             shared.pool.give_input(input);
@@ -188,7 +189,8 @@ where
 
     #[cold]
     fn abandon(mut self, panic: &Panic, shared: &mut WorkerState<P, M>) {
-        shared.service.abandon(self.exchange.take());
+        // The log entry is written by its drop.
+        shared.service.end(&mut self.exchange);
         // The client must not take a part of the response for all of it.
         self.link.socket.stream.reset();
         let error = ConnectionError::Internal(panic.message());
