@@ -46,9 +46,11 @@ fn main() -> io::Result<()> {
     println!("serving {}", path.display());
     let config = args.private_config();
     if !log {
-        return common::wait(Server::new(files).config(config).bind(args.addr).start());
+        let server = Server::new(files).config(config).bind(args.addr);
+        return common::wait(common::until_signal(server).start());
     }
     let writer = LogWriter::new(io::stdout())?;
     let files = AccessLog::with_format(files, writer, |entry, line| entry.common(line));
-    common::wait(Server::new(files).config(config).bind(args.addr).start())
+    let server = Server::new(files).config(config).bind(args.addr);
+    common::wait(common::until_signal(server).start())
 }

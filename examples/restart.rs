@@ -113,7 +113,7 @@ mod unix {
             None => "Hello, World!\n".to_owned(),
         };
         let server = Server::new(App { greeting }).websocket();
-        let server = server.config(config).inherit(&inherited);
+        let server = super::common::until_signal(server.config(config).inherit(&inherited));
         let (server, is_managed) = match with_managed(server)? {
             (server, true) => (server, true),
             (server, false) => (
@@ -121,13 +121,11 @@ mod unix {
                 false,
             ),
         };
-        let mut running = server.start()?;
+        let running = server.start()?;
         if is_managed {
             // Connections wait in the socket of the manager for the next process.
             running.leave_backlog();
         }
-        #[cfg(feature = "signals")]
-        running.stop_on_signals()?;
         restart_on_signal(program, running.stopper())?;
 
         // Nothing can fail after this point, so the old process may end.

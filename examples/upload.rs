@@ -435,7 +435,7 @@ fn main() -> io::Result<()> {
     config.limits.linger_bytes = 64 << 20;
     config.limits.linger_timeout = Duration::from_secs(30);
     let server = Server::new(site).config(config).bind(args.addr);
-    let run = common::wait(server.start());
+    let run = common::wait(common::until_signal(server).start());
     match dir {
         Some(_) => run,
         None => run.and(fs::remove_dir_all(&folder)),

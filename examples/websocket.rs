@@ -147,5 +147,6 @@ fn main() -> std::io::Result<()> {
         ),
     };
     let server = Server::new(chat).websocket();
-    common::wait(server.config(args.private_config()).bind(args.addr).start())
+    let server = server.config(args.private_config()).bind(args.addr);
+    common::wait(common::until_signal(server).start())
 }

@@ -151,23 +151,28 @@ pub(crate) fn not_allowed(res: Response<'_>, allowed: &str) -> Done {
     res.text(&format!("only {allowed}\n"))
 }
 
+/// SIGINT and SIGTERM stop the server.
+#[allow(dead_code)]
+pub(crate) fn until_signal<H, M>(server: Server<H, M>) -> Server<H, M> {
+    #[cfg(feature = "signals")]
+    let server = server.stop_on_signals();
+    server
+}
+
 /// Runs a server with these options until a signal stops it.
 #[allow(dead_code, reason = "a server with WebSockets is of another type")]
 pub(crate) fn run<H: Handler>(server: Server<H>, args: &Args) -> io::Result<()> {
-    wait(server.config(args.config()).bind(args.addr).start())
+    let server = server.config(args.config()).bind(args.addr);
+    wait(until_signal(server).start())
 }
 
-/// Waits until a signal stops the server. Prints a line for each address at the start, and one line at the
+/// Waits until the server has stopped. Prints a line for each address at the start, and one line at the
 /// end.
 pub(crate) fn wait(started: io::Result<Running>) -> io::Result<()> {
-    #[cfg_attr(not(feature = "signals"), expect(unused_mut))]
-    let mut running = started.unwrap_or_else(|error| {
+    let running = started.unwrap_or_else(|error| {
         eprintln!("{error}");
         exit(1);
     });
-    // This comes before the address is printed, because a signal may come then.
-    #[cfg(feature = "signals")]
-    running.stop_on_signals()?;
     let mut out = io::stdout();
     for addr in running.local_addrs() {
         writeln!(out, "listening on {addr}")?;

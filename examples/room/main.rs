@@ -21,5 +21,6 @@ fn main() -> std::io::Result<()> {
     let room = Arc::new(Room::default());
     let server = Server::new(room.clone()).websocket();
     room.set_hub(server.hub());
-    common::wait(server.config(args.private_config()).bind(args.addr).start())
+    let server = server.config(args.private_config()).bind(args.addr);
+    common::wait(common::until_signal(server).start())
 }

@@ -29,9 +29,10 @@
 //! # Stopping
 //!
 //! [`Server::run`](crate::Server::run) and [`Running::wait`](crate::server::Running::wait) return after a stop.
-//! With the feature `signals`, which is on by default, they handle SIGINT and SIGTERM for the whole
-//! process: the first signal stops the server, a second one closes what is still open. A
-//! [`Stopper`](crate::server::Stopper) stops it from any thread.
+//! A [`Stopper`](crate::server::Stopper) stops it from any thread. With
+//! [`Server::stop_on_signals`](crate::Server#method.stop_on_signals) SIGINT and SIGTERM do: the first signal
+//! stops the server, a second one closes what is still open. Without this call the library leaves the signals of
+//! the process alone, and everything else that belongs to the whole process.
 //!
 //! During a stop, requests that have arrived are answered, the last of each connection with `Connection:
 //! close`. An idle connection may send one more request within

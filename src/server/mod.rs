@@ -32,6 +32,7 @@ use crate::websocket::WebSocketHandler;
 #[cfg(feature = "websocket")]
 use crate::websocket::threads::WebSockets;
 use launch::{Launch, cannot_bind};
+use running::AtStart;
 use std::fmt::Debug;
 use std::io;
 use std::net::{TcpListener, ToSocketAddrs};
@@ -60,8 +61,7 @@ pub struct Server<H, M = NoUpgrade> {
     handler: H,
     config: Config,
     places: Vec<BindAddr>,
-    #[cfg(unix)]
-    inherited: Option<Inherited>,
+    at_start: AtStart,
     timers: Timers,
     stats: Stats,
     #[cfg_attr(
@@ -88,8 +88,7 @@ impl<H: Handler> Server<H> {
             handler,
             config: Config::default(),
             places: Vec::new(),
-            #[cfg(unix)]
-            inherited: None,
+            at_start: AtStart::default(),
             timers: Timers::of_server(),
             stats: Stats::default(),
             mode: NoUpgrade,
@@ -111,8 +110,7 @@ impl<H: Handler> Server<H> {
             handler: self.handler,
             config: self.config,
             places: self.places,
-            #[cfg(unix)]
-            inherited: self.inherited,
+            at_start: self.at_start,
             timers: self.timers,
             stats: self.stats,
             mode: WebSockets::default(),
@@ -139,9 +137,7 @@ impl<H: Handler> Server<H> {
         let places = self.take_places();
         let launch = Launch::new(self.config, places, Vec::new(), self.timers)?;
         let running = launch.start::<_, _, T>(Arc::new(self.handler), &self.stats, || NoUpgrade)?;
-        #[cfg(unix)]
-        running.tell(self.inherited.as_ref());
-        Ok(running)
+        running.at_start(&self.at_start)
     }
 }
 
@@ -150,6 +146,30 @@ impl<H, M> Server<H, M> {
     /// Sets threads and limits.
     pub fn config(mut self, config: Config) -> Server<H, M> {
         self.config = config;
+        self
+    }
+
+    /// Makes SIGINT and SIGTERM (on Windows: Ctrl-C) stop the server, from the end of [`Server::start`] on. A second
+    /// signal aborts the open connections.
+    ///
+    /// It is for programs that leave these signals to the server. Without this call the library changes nothing
+    /// that belongs to the whole process: no signal, no limit, no umask, no environment variable and no panic
+    /// hook. The only other exception is [`Config::raise_descriptors`]. After the end of the server the two
+    /// signals have no effect; they do not get their former meaning back.
+    ///
+    /// Needs the feature `signals`, which is on by default.
+    ///
+    /// ```no_run
+    /// # fn main() -> std::io::Result<()> {
+    /// let server = peregrine::Server::from_fn(|_, res| res.text("hi")).bind("127.0.0.1:8080");
+    /// let stopped = server.stop_on_signals().run()?; // until Ctrl-C
+    /// println!("{} connections were aborted", stopped.aborted);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "signals")]
+    pub fn stop_on_signals(mut self) -> Server<H, M> {
+        self.at_start.signals = true;
         self
     }
 
@@ -233,14 +253,14 @@ impl<H, M> Server<H, M> {
     /// several accept threads each listener has its own queue of connections, and no connection is lost.
     #[cfg(unix)]
     pub fn inherit(mut self, inherited: &Inherited) -> Server<H, M> {
-        self.inherited = Some(inherited.clone());
+        self.at_start.inherited = Some(inherited.clone());
         self
     }
 
     fn take_places(&mut self) -> Vec<BindAddr> {
         let places = std::mem::take(&mut self.places);
         #[cfg(unix)]
-        if let Some(inherited) = &self.inherited {
+        if let Some(inherited) = &self.at_start.inherited {
             return inherited.claim(places);
         }
         places

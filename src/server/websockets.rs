@@ -75,8 +75,6 @@ impl<H: WebSocketHandler> Server<H, WebSockets> {
         self.stats.add_queues(Vec::new(), threads.queues());
         let lasting = launch.control.capacity.lasting.clone();
         let running = launch.start(handler, &self.stats, || threads.on(lasting.clone()))?;
-        #[cfg(unix)]
-        running.tell(self.inherited.as_ref());
-        Ok(running)
+        running.at_start(&self.at_start)
     }
 }

@@ -29,6 +29,8 @@ mod dir_paths;
 mod dir_server;
 #[cfg(all(unix, feature = "dir"))]
 mod dir_special;
+#[cfg(target_os = "linux")]
+mod embedded;
 mod errors;
 mod event_hub;
 mod events;

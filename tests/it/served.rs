@@ -7,9 +7,10 @@ use crate::support::acceptors;
 use peregrine::metrics::Stats;
 use peregrine::server::Running;
 use peregrine::{Config, Done, Handler, Request, Response};
+use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
-use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, ExitStatus, Stdio};
 
 /// Holds the settings, in the child.
 const MARK: &str = "PEREGRINE_TEST_SERVED";
@@ -71,6 +72,13 @@ impl Served {
         let mut input = self.input.as_ref().expect("not ended");
         writeln!(input, "{what}").expect("it reads");
         self.line().parse().expect("a number")
+    }
+
+    /// Sends it a signal, and waits for its end.
+    #[track_caller]
+    pub(crate) fn end_by(mut self, signal: Signal) -> ExitStatus {
+        kill_process(Pid::from_child(&self.child), signal).expect("sent");
+        self.child.wait().expect("our child")
     }
 
     /// Stops it.

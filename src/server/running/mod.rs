@@ -56,6 +56,17 @@ pub struct Running {
     pub(crate) signals: Option<Signals>,
 }
 
+/// What belongs to the end of a start.
+#[derive(Debug, Default)]
+pub(crate) struct AtStart {
+    /// [`Inherited::ready`] waits only while this server serves.
+    #[cfg(unix)]
+    pub(crate) inherited: Option<Inherited>,
+    /// SIGINT and SIGTERM are to stop the server.
+    #[cfg(feature = "signals")]
+    pub(crate) signals: bool,
+}
+
 impl Running {
     /// The addresses of the listeners, in the order of the calls of
     /// [`Server::bind`](crate::Server::bind) and its siblings.
@@ -138,40 +149,28 @@ impl Running {
             .collect()
     }
 
-    /// Makes SIGINT and SIGTERM (on Windows: Ctrl-C) stop the server from now on. A second signal aborts the
-    /// open connections.
-    ///
-    /// [`Running::wait`] makes this call itself. Make it earlier if a signal may come before. The signals do
-    /// not get their former meaning back. Needs the feature `signals`, which is on by default.
-    ///
-    /// # Errors
-    ///
-    /// The system has no more descriptors or threads.
-    #[cfg(feature = "signals")]
-    pub fn stop_on_signals(&mut self) -> io::Result<()> {
-        if self.signals.is_none() {
-            self.signals = Some(Signals::stop(self.control.clone())?);
-        }
-        Ok(())
-    }
-
-    /// Blocks until the server has stopped, by a signal, by [`Running::stop`] or by a [`Stopper`].
+    /// Blocks until the server has stopped: by [`Running::stop`], by a [`Stopper`], or by a signal after
+    /// [`Server::stop_on_signals`](crate::Server#method.stop_on_signals).
     ///
     /// # Errors
     ///
     /// A thread ended with an error of the system, or panicked. Then the other threads stop too.
     pub fn wait(mut self) -> io::Result<Stopped> {
-        #[cfg(feature = "signals")]
-        self.stop_on_signals()?;
         self.join()
     }
 
-    /// [`Inherited::ready`] waits only while this server serves.
-    #[cfg(unix)]
-    pub(crate) fn tell(&self, inherited: Option<&Inherited>) {
-        if let Some(inherited) = inherited {
+    /// Does what is left when the threads run.
+    #[cfg_attr(not(feature = "signals"), expect(unused_mut))]
+    pub(crate) fn at_start(mut self, at_start: &AtStart) -> io::Result<Running> {
+        #[cfg(unix)]
+        if let Some(inherited) = &at_start.inherited {
             inherited.serves(&self.control);
         }
+        #[cfg(feature = "signals")]
+        if at_start.signals {
+            self.signals = Some(Signals::stop(self.control.clone())?);
+        }
+        Ok(self)
     }
 
     fn join(&mut self) -> io::Result<Stopped> {
