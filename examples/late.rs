@@ -60,7 +60,7 @@ impl Handler for App {
             "/blocking" => res.offload(req, |req, res| {
                 let time = time(req);
                 thread::sleep(time);
-                res.text(&format!("blocked a thread for {time:?}\n"))
+                res.text(format!("blocked a thread for {time:?}\n"))
             }),
             _ => res.status(404).text("nothing here\n"),
         }
@@ -94,7 +94,7 @@ fn ring(orders: &Receiver<(Duration, Responder)>) {
                 break;
             }
             let (time, responder) = entry.remove();
-            let _ = responder.send(|res| res.text(&format!("waited for {time:?}\n")));
+            let _ = responder.send(|res| res.text(format!("waited for {time:?}\n")));
         }
     }
 }

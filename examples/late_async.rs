@@ -24,7 +24,7 @@ fn handle(tasks: &Handle, req: &Request<'_>, res: Response<'_>) -> Done {
         return common::not_allowed(res, "GET, HEAD");
     }
     // A request is a view of the buffer of the connection. Copy from it what the task needs, or use
-    // `req.to_owned()` for all of it.
+    // `req.to_owned_request()` for all of it.
     let ms = req.query("ms").and_then(|ms| ms.parse().ok());
     let time = Duration::from_millis(ms.unwrap_or(1000));
     let (done, responder) = res.defer();
@@ -35,7 +35,7 @@ fn handle(tasks: &Handle, req: &Request<'_>, res: Response<'_>) -> Done {
 async fn answer(time: Duration, responder: Responder) {
     // Without a client there is nothing left to do.
     let _ = match timeout(PATIENCE, fetch(time)).await {
-        Ok(text) => responder.send(|res| res.text(&text)),
+        Ok(text) => responder.send(|res| res.text(text)),
         Err(_) => responder.send(|res| res.status(504).text("it took too long\n")),
     };
     // If the task is dropped before this point, the client gets 500.

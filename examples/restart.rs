@@ -73,7 +73,7 @@ mod unix {
                     super::common::not_allowed(res, "GET, HEAD")
                 }
                 "/" => res.text(&self.greeting),
-                "/pid" => res.text(&id().to_string()),
+                "/pid" => res.text(id().to_string()),
                 "/slow" => res.offload(req, |_, res| {
                     thread::sleep(SLOW);
                     res.text("slowly\n")

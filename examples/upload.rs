@@ -71,7 +71,7 @@ impl Handler for Site {
             _ if declared(req) > self.limit => {
                 answer(req, res, self.limit, Err(too_large(self.limit)))
             }
-            ("GET" | "HEAD", "/") => res.html(&page(self.limit, "")),
+            ("GET" | "HEAD", "/") => res.html(page(self.limit, "")),
             ("GET" | "HEAD", "/upload.css") => res.header("Content-Type", "text/css").body(STYLE),
             ("GET" | "HEAD", "/upload.js") => {
                 res.header("Content-Type", "text/javascript").body(SCRIPT)
@@ -365,7 +365,7 @@ fn answer(
     if !is_form {
         return res.text(&lines);
     }
-    res.html(&page(limit, &rows(&arrived)))
+    res.html(page(limit, &rows(&arrived)))
 }
 
 fn rows(arrived: &Result<Vec<Arrived>, Failure>) -> String {

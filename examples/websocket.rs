@@ -96,7 +96,8 @@ impl WebSocketHandler for Chat {
             }
         };
         let number = self.answered.fetch_add(1, Ordering::Relaxed) + 1;
-        ws.send(&format!("answer\t{number}\t{}", message.as_bytes().len()));
+        let reply = format!("answer\t{number}\t{}", message.as_bytes().len());
+        ws.send(&reply);
         ws.publish(ROOM, said.as_str());
     }
 

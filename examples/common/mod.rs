@@ -148,7 +148,7 @@ impl Args {
 #[allow(dead_code)]
 pub(crate) fn not_allowed(res: Response<'_>, allowed: &str) -> Done {
     let res = res.status(405).header("Allow", allowed);
-    res.text(&format!("only {allowed}\n"))
+    res.text(format!("only {allowed}\n"))
 }
 
 /// SIGINT and SIGTERM stop the server.

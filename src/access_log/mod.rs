@@ -217,9 +217,13 @@ where
         }
         let begun = Instant::now();
         match self.handler.body_plan(req) {
-            BodyPlan::Stream(sink, most) => {
+            BodyPlan::Stream(sink) => {
                 let log = self.log.clone();
-                BodyPlan::Stream(Box::new(Logged { sink, log, begun }), most)
+                BodyPlan::stream(Logged { sink, log, begun })
+            }
+            BodyPlan::StreamUpTo(sink, most) => {
+                let log = self.log.clone();
+                BodyPlan::stream_up_to(Logged { sink, log, begun }, most)
             }
             BodyPlan::Respond(respond) => {
                 let log = self.log.clone();

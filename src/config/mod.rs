@@ -53,6 +53,7 @@ peregrine_protocol::settings! {
     /// | [`Limits::target_bytes`] | 8,192 | bytes of the request target | 414, close | `cases::every_case_in_every_way` |
     /// | [`Limits::header_fields`] | 100 | fields of a head, or of trailers | 431, close | `cases::every_case_in_every_way` |
     /// | [`Limits::body_bytes`] | 1,048,576 | bytes of a decoded body | 413 before the body is read, close | `cases::every_case_in_every_way` |
+    /// | [`Limits::stream_bytes`] | 1,073,741,824 | bytes of a decoded body that the handler takes in pieces | 413, close | `stream_in::a_streamed_body_has_a_limit` |
     /// | [`Limits::chunk_extension_bytes`] | 4,096 | bytes of chunk extensions in a body | 400, close | `cases::every_case_in_every_way` |
     /// | [`Limits::requests_per_turn`] | 64 | pipelined requests handled before other connections get their turn | nothing | `pipelining::batches_that_fill_a_turn_exactly` |
     /// | [`Limits::turn_time`] | 1 ms | for the pipelined requests, messages or drawn pieces of one connection, before other connections get their turn | nothing | `turns::slow_requests_let_others_in` |

@@ -40,7 +40,7 @@
 //!         res.offload(req, move |req, res| {
 //!             let name = req.query("name").unwrap_or_default();
 //!             match database.find(&name) {
-//!                 Some(text) => res.text(&text),
+//!                 Some(text) => res.text(text),
 //!                 None => res.status(404).text("unknown"),
 //!             }
 //!         })
@@ -64,7 +64,7 @@
 //! # Deferred responses
 //!
 //! `defer` returns a [`Responder`]. Any thread can send the response with it. Copy what you need from the
-//! request first: a [`Request`](crate::Request) borrows from the connection. [`Request::to_owned`] copies
+//! request first: a [`Request`](crate::Request) borrows from the connection. [`Request::to_owned_request`] copies
 //! all of it.
 //!
 //! ```
@@ -74,7 +74,7 @@
 //!     let path = req.path().to_owned();
 //!     let (done, responder) = res.defer();
 //!     std::thread::spawn(move || {
-//!         let _ = responder.send(|res| res.text(&format!("{path} is ready")));
+//!         let _ = responder.send(|res| res.text(format!("{path} is ready")));
 //!     });
 //!     done
 //! }
@@ -108,7 +108,7 @@
 //! [`Config::timed_one_in`]: crate::Config::timed_one_in
 //! [`Counters`]: crate::metrics::Counters
 //! [`Limits::response_timeout`]: crate::Limits::response_timeout
-//! [`Request::to_owned`]: crate::Request::to_owned
+//! [`Request::to_owned_request`]: crate::Request::to_owned_request
 //! [`Responder`]: crate::Responder
 //! [`Responder::is_gone`]: crate::Responder::is_gone
 //! [`Responder::send`]: crate::Responder::send

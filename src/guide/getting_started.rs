@@ -110,7 +110,7 @@
 //!
 //! fn handle(req: &Request<'_>, res: Response<'_>) -> Done {
 //!     match double(req) {
-//!         Ok(text) => res.text(&text),
+//!         Ok(text) => res.text(text),
 //!         Err(Error(status, text)) => res.status(status).text(text),
 //!     }
 //! }

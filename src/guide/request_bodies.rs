@@ -12,7 +12,7 @@
 //!
 //! fn handle(req: &Request<'_>, res: Response<'_>) -> Done {
 //!     match req.form("name") {
-//!         Some(name) => res.text(&format!("Hello, {name}!")),
+//!         Some(name) => res.text(format!("Hello, {name}!")),
 //!         None => res.status(400).text("`name` is missing"),
 //!     }
 //! }
@@ -31,7 +31,8 @@
 //! |---|---|
 //! | [`BodyPlan::Buffer`] | the default |
 //! | [`BodyPlan::BufferUpTo`] | buffered, with another limit |
-//! | [`BodyPlan::stream`] | a [`BodySink`] gets the pieces and answers the request |
+//! | [`BodyPlan::stream`] | a [`BodySink`] gets the pieces, up to 1 GiB, and answers the request |
+//! | [`BodyPlan::stream_up_to`] | the same, with another limit |
 //! | [`BodyPlan::Unread`] | `handle_request` is called at once, without the body |
 //! | [`BodyPlan::respond`] | a response of the handler instead of `handle_request`; the connection closes |
 //! | [`BodyPlan::Refuse`] | an error status; the connection closes |
@@ -52,7 +53,7 @@
 //!     }
 //!
 //!     fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
-//!         res.text(&format!("{} bytes", req.body().len()))
+//!         res.text(format!("{} bytes", req.body().len()))
 //!     }
 //! }
 //! # let mut client = peregrine::testing::Connection::new(&App);
@@ -76,7 +77,7 @@
 //!     fn body_plan(&self, _: &Request<'_>) -> BodyPlan {
 //!         let (plan, mut body) = BodyReader::new();
 //!         std::thread::spawn(move || match std::io::copy(&mut body, &mut std::io::sink()) {
-//!             Ok(len) => body.respond(|res| res.text(&format!("{len} bytes"))),
+//!             Ok(len) => body.respond(|res| res.text(format!("{len} bytes"))),
 //!             Err(_) => Ok(()),
 //!         });
 //!         plan
@@ -98,8 +99,8 @@
 //! A [`BodySink`] gets the pieces on the worker, at most 64 KiB each. It must not block for long. It can
 //! pause the client ([`Flow::Pause`]) and answer early ([`Flow::Respond`]). If the body never becomes
 //! complete, the sink is dropped without a call of `finish`: undo there what it has begun.
-//! [`BodyPlan::stream`] sets no limit for the length, so the sink has to; [`BodyPlan::Stream`] takes a
-//! limit.
+//! [`BodyPlan::stream`] takes a body of up to [`Limits::stream_bytes`] (1 GiB). [`BodyPlan::stream_up_to`] sets another
+//! limit for one request. Above the limit the client gets 413.
 //!
 //! # Forms with files
 //!
@@ -117,8 +118,8 @@
 //!     let content_type = req.content_type().unwrap_or_default();
 //!     let folder = std::env::temp_dir();
 //!     match Upload::read(content_type, req.body(), MultipartLimits::default(), folder) {
-//!         Ok(form) => res.text(&format!("{} files", form.files().len())),
-//!         Err(error) => res.status(error.status()).text(&error.to_string()),
+//!         Ok(form) => res.text(format!("{} files", form.files().len())),
+//!         Err(error) => res.status(error.status()).text(error.to_string()),
 //!     }
 //! }
 //! # }
@@ -146,6 +147,9 @@
 //! [`BodyPlan::Unread`]: crate::BodyPlan::Unread
 //! [`BodyPlan::respond`]: crate::BodyPlan::respond
 //! [`BodyPlan::stream`]: crate::BodyPlan::stream
+//! [`BodyPlan::stream_up_to`]: crate::BodyPlan::stream_up_to
+//! [`Limits::stream_bytes`]: crate::Limits::stream_bytes
+//! [`BodyPlan::stream_up_to`]: crate::BodyPlan::stream_up_to
 //! [`BodyReader`]: crate::body::BodyReader
 //! [`BodySink`]: crate::body::BodySink
 //! [`Flow::Respond`]: crate::body::Flow::Respond

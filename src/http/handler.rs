@@ -25,7 +25,7 @@ use std::sync::Arc;
 /// impl Handler for Counter {
 ///     fn handle_request(&self, _: &Request<'_>, res: Response<'_>) -> Done {
 ///         let n = self.0.fetch_add(1, Ordering::Relaxed) + 1;
-///         res.text(&format!("counter={n}"))
+///         res.text(format!("counter={n}"))
 ///     }
 /// }
 /// # let app = Counter::default();
@@ -33,6 +33,7 @@ use std::sync::Arc;
 /// # client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
 /// # assert!(client.received().ends_with(b"counter=1"));
 /// ```
+#[doc(alias("middleware", "service", "router", "app"))]
 pub trait Handler: Send + Sync + 'static {
     /// Responds to one request. It runs on the event loop of a worker. While it runs, the other connections
     /// of this worker wait, so it must not block for long.
@@ -58,6 +59,7 @@ pub trait Handler: Send + Sync + 'static {
     /// struct App;
     ///
     /// impl Handler for App {
+    #[doc(alias("upload", "max_body"))]
     ///     fn body_plan(&self, req: &Request<'_>) -> BodyPlan {
     ///         match req.header("authorization") {
     ///             None => BodyPlan::respond(|_, res| {
@@ -68,7 +70,7 @@ pub trait Handler: Send + Sync + 'static {
     ///     }
     ///
     ///     fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
-    ///         res.text(&format!("{} bytes", req.body().len()))
+    ///         res.text(format!("{} bytes", req.body().len()))
     ///     }
     /// }
     /// # let mut client = peregrine::testing::Connection::new(&App);
@@ -148,6 +150,7 @@ pub trait Handler: Send + Sync + 'static {
     ///         res.text("hi")
     ///     }
     ///
+    #[doc(alias("error_page", "catch"))]
     ///     fn error_response(&self, error: &ErrorContext<'_>, res: Response<'_>) -> Done {
     ///         res.header("Content-Type", "application/json")
     ///             .header("Access-Control-Allow-Origin", "*")
@@ -259,6 +262,7 @@ where
 /// # client.send(b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n");
 /// # assert!(client.received().ends_with(b"/x"));
 /// ```
+#[doc(alias = "closure")]
 pub fn from_fn<F>(f: F) -> FromFn<F>
 where
     F: Fn(&Request<'_>, Response<'_>) -> Done + Send + Sync + 'static,

@@ -300,7 +300,7 @@ impl Counter {
 /// let seen = stats.clone();
 /// let server = Server::from_fn(move |req, res| match req.path() {
 ///     "/metrics" => res.header("Content-Type", Stats::CONTENT_TYPE).body(seen.prometheus()),
-///     _ => res.text(&format!("request {}", seen.counters().requests + 1)),
+///     _ => res.text(format!("request {}", seen.counters().requests + 1)),
 /// })
 /// .stats(&stats)
 /// .bind("127.0.0.1:0")

@@ -195,6 +195,7 @@ impl<H, M> Server<H, M> {
     ///
     /// `[::]` also accepts connections over IPv4, on every system except OpenBSD. If the server is also bound
     /// to `0.0.0.0` with the same port, each of the two accepts its own.
+    #[doc(alias("listen", "serve"))]
     pub fn bind(mut self, addr: impl ToSocketAddrs + Debug) -> Server<H, M> {
         let addrs = match addr.to_socket_addrs().map(Iterator::collect::<Vec<_>>) {
             Ok(addrs) if addrs.is_empty() => {

@@ -136,7 +136,7 @@ impl Handler for Echo {
             "/l" => res.send(Payload::from(vec![b'l'; 17_000])),
             "/h" => res.header("Fault", "a\r\nb: c").text(&line),
             "/c" => res.close().text(&line),
-            "/o" => res.body(req.to_owned().as_request().body()),
+            "/o" => res.body(req.to_owned_request().as_request().body()),
             // Not `panic!`, whose hook would end a run of the fuzzer.
             "/p" => std::panic::resume_unwind(Box::new("as asked")),
             path => {

@@ -96,19 +96,23 @@ pub trait WebSocketHandler: Handler {
     /// [`Handler::body_plan`] returns.
     ///
     /// [`Config::ws_origins`]: crate::Config::ws_origins
+    #[doc(alias = "upgrade")]
     fn accept_ws(&self, req: &Request<'_>, upgrade: &mut Upgrade<'_>) -> Option<Self::Conn>;
 
     /// Called once when a connection has begun. Messages sent here follow the handshake.
+    #[doc(alias("on_open", "ws_open"))]
     fn handle_ws_conn(&self, ws: &mut Ws<'_, Self::Conn>) {
         let _ = ws;
     }
 
     /// Called once for each complete *message*, not for each frame. The message is borrowed from the buffer
     /// of the connection; one that came in a single frame was not copied.
+    #[doc(alias("on_message", "ws_message"))]
     fn handle_ws_frame(&self, ws: &mut Ws<'_, Self::Conn>, message: Message<'_>);
 
     /// Called once when a connection has ended, for each call of
     /// [`handle_ws_conn`](WebSocketHandler::handle_ws_conn). Nothing can be sent on the connection any more.
+    #[doc(alias("on_close", "ws_close"))]
     fn handle_ws_disconn(&self, ws: &mut Ws<'_, Self::Conn>, why: &Disconnect) {
         let _ = (ws, why);
     }

@@ -144,6 +144,7 @@ impl<C> Ws<'_, C> {
     /// [`SubscribeError::TopicName`] if the name is longer than
     /// [`WsLimits::topic_bytes`](crate::ws::WsLimits::topic_bytes), [`SubscribeError::Closed`] if the connection is
     /// closing.
+    #[doc(alias = "join")]
     pub fn subscribe(&mut self, topic: &str) -> Result<(), SubscribeError> {
         if !self.ws.is_open() {
             return Err(SubscribeError::Closed);
@@ -155,6 +156,7 @@ impl<C> Ws<'_, C> {
 
     /// Ends the subscription to a topic. False if there was none. A connection that ends leaves all its
     /// topics.
+    #[doc(alias = "leave")]
     pub fn unsubscribe(&mut self, topic: &str) -> bool {
         let context = &mut self.context;
         context.topics.unsubscribe(context.id.conn(), topic)

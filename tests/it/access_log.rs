@@ -86,7 +86,7 @@ impl BodySink for Sum {
     }
 
     fn finish(self: Box<Self>, _: &Request<'_>, res: Response<'_>) -> Done {
-        res.status(201).text(&self.0.to_string())
+        res.status(201).text(self.0.to_string())
     }
 }
 

@@ -49,7 +49,7 @@ impl Handler for App {
             while let Ok(n @ 1..) = body.read(&mut part) {
                 len += n;
             }
-            let _ = body.respond(|res| res.text(&len.to_string()));
+            let _ = body.respond(|res| res.text(len.to_string()));
         });
         plan
     }
@@ -61,10 +61,10 @@ impl Handler for App {
                 let gate = self.gate.clone();
                 res.offload(req, move |req, res| {
                     gate.pass();
-                    res.text(&req.body().len().to_string())
+                    res.text(req.body().len().to_string())
                 })
             }
-            _ => res.text(&req.body().len().to_string()),
+            _ => res.text(req.body().len().to_string()),
         }
     }
 }

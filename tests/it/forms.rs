@@ -14,10 +14,10 @@ fn pairs(req: &Request<'_>, res: Response<'_>) -> Done {
     };
     let pairs: Vec<_> = match pairs {
         Ok(pairs) => pairs,
-        Err(error) => return res.status(error.status()).text(&error.to_string()),
+        Err(error) => return res.status(error.status()).text(error.to_string()),
     };
     let first = req.form("a").unwrap_or("nothing".into()).into_owned();
-    res.text(&format!("{pairs:?}, a is {first}"))
+    res.text(format!("{pairs:?}, a is {first}"))
 }
 
 fn server() -> (Running, SocketAddr) {

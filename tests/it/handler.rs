@@ -89,7 +89,7 @@ fn faulty(req: &Request<'_>, res: Response<'_>) -> Done {
         "/panic/odd" => panic_any(7),
         "/name" => res.header("Na me", "1").body("late"),
         "/value" => res.header("Name", INJECTED).body("late"),
-        "/redirect" => res.redirect(302, &format!("/{INJECTED}")),
+        "/redirect" => res.redirect(302, format!("/{INJECTED}")),
         "/write" => res.write_with(|body| {
             body.write_all(b"half")?;
             Err(std::io::Error::other("no more"))

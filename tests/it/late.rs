@@ -225,7 +225,7 @@ fn late_answers_are_those_that_others_would_be() {
         if req.path().starts_with("/now") {
             return answer(req, res);
         }
-        let req = req.to_owned();
+        let req = req.to_owned_request();
         let (done, responder) = res.defer();
         thread::spawn(move || responder.send(|res| answer(&req.as_request(), res)));
         done

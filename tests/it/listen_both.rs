@@ -19,7 +19,7 @@ fn port_of_both() -> Option<u16> {
 /// Responds with the addresses of the client and of the server.
 fn ends(req: &Request<'_>, res: Response<'_>) -> Done {
     let ip = |addr: Option<SocketAddr>| addr.expect("TCP").ip();
-    res.text(&format!("{} {}", ip(req.peer_addr()), ip(req.local_addr())))
+    res.text(format!("{} {}", ip(req.peer_addr()), ip(req.local_addr())))
 }
 
 #[test]

@@ -54,7 +54,7 @@ fn server(folder: &Path, limits: MultipartLimits) -> (Running, SocketAddr) {
         let content_type = req.content_type().unwrap_or_default();
         let form = match Upload::read(content_type, req.body(), limits, &folder) {
             Ok(form) => form,
-            Err(error) => return res.status(error.status()).text(&error.to_string()),
+            Err(error) => return res.status(error.status()).text(error.to_string()),
         };
         let mut text = String::new();
         for (name, value) in form.texts() {
@@ -343,7 +343,7 @@ impl BodySink for Receiving {
         let Receiving { upload, failed } = *self;
         match failed.map_or_else(|| upload.finish(), Err) {
             Ok(form) => res.body(fs::read(form.files()[0].path()).expect("the file")),
-            Err(error) => res.status(error.status()).text(&error.to_string()),
+            Err(error) => res.status(error.status()).text(error.to_string()),
         }
     }
 }

@@ -343,8 +343,8 @@ fn the_pool_is_not_bound_to_the_cpu_of_a_worker() {
         line.expect("a line about CPUs").to_owned()
     }
     let handler = from_fn(|req: &Request<'_>, res: Response<'_>| match req.path() {
-        "/pool" => res.offload(req, |_, res| res.text(&cpus())),
-        _ => res.text(&cpus()),
+        "/pool" => res.offload(req, |_, res| res.text(cpus())),
+        _ => res.text(cpus()),
     });
     let config = workers(1).cpu_affinity(true);
     let (server, addr) = start(handler, config);

@@ -44,7 +44,7 @@ impl Handler for Plans {
             "/buffer" => BodyPlan::Buffer,
             "/five" => BodyPlan::BufferUpTo(5),
             "/sink" => BodyPlan::stream(Gather::default()),
-            "/sink-of-five" => BodyPlan::Stream(Box::new(Gather::default()), 5),
+            "/sink-of-five" => BodyPlan::stream_up_to(Gather::default(), 5),
             "/early" => BodyPlan::stream(Gather {
                 answer_at: Some(3),
                 ..Gather::default()
@@ -232,6 +232,26 @@ fn every_plan_at_every_split() {
                     &format!("split at {at}"),
                 );
             }
+        }
+    }
+}
+
+/// [`BodyPlan::Stream`] has the limit of `Limits::stream_bytes`, [`BodyPlan::StreamUpTo`] its own.
+#[test]
+fn a_streamed_body_has_a_limit() {
+    let chunks = "5\r\nfive.\r\n0\r\n\r\n";
+    for (most, path, status) in [
+        (5, "/sink", 200),
+        (4, "/sink", 413),
+        (4, "/sink-of-five", 200),
+    ] {
+        for request in [exact(path, "five."), chunked(path, chunks)] {
+            let limits = peregrine::Limits::default().stream_bytes(most);
+            let mut client = Connection::with_limits(&Plans, limits);
+            client.send(request.as_bytes());
+            let read = read_answer(client.received(), Asked::Other).expect("no fault");
+            let (answer, _) = read.expect("a response");
+            assert_eq!(answer.status, status, "{most} {path}");
         }
     }
 }

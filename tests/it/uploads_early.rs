@@ -141,7 +141,7 @@ fn curl_sends_what_is_wanted() {
         fn body_plan(&self, req: &Request<'_>) -> BodyPlan {
             match req.path() {
                 "/buffer" => BodyPlan::Buffer,
-                "/limited" => BodyPlan::Stream(Box::new(Early(usize::MAX)), MIB as u64),
+                "/limited" => BodyPlan::stream_up_to(Early(usize::MAX), MIB as u64),
                 _ => Impatient.body_plan(req),
             }
         }

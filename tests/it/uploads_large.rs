@@ -33,12 +33,13 @@ struct Raw {
 
 impl Raw {
     fn plan(file: io::Result<File>, path: Option<PathBuf>) -> BodyPlan {
-        BodyPlan::stream(Raw {
+        let sink = Raw {
             file: file.expect("a place for it"),
             path,
             hash: Sha1::new(),
             failed: None,
-        })
+        };
+        BodyPlan::stream_up_to(sink, u64::MAX)
     }
 }
 
@@ -65,7 +66,7 @@ impl BodySink for Raw {
             None => {
                 self.path = None;
                 let digest = self.hash.clone().finalize();
-                res.text(&hex(&digest))
+                res.text(hex(&digest))
             }
             Some(ErrorKind::StorageFull | ErrorKind::FileTooLarge) => {
                 res.status(507).text("the disk is full")
@@ -94,7 +95,7 @@ impl BodySink for InForm {
     fn finish(self: Box<Self>, _: &Request<'_>, res: Response<'_>) -> Done {
         let InForm { upload, failed } = *self;
         match failed.map_or_else(|| upload.finish(), Err) {
-            Ok(form) => res.text(&kept(form).join(" ")),
+            Ok(form) => res.text(kept(form).join(" ")),
             Err(error) => res.status(error.status()).text("not kept"),
         }
     }
@@ -123,10 +124,11 @@ impl Handler for Keep {
                     .total_bytes(u64::MAX);
                 let content_type = req.content_type().unwrap_or_default();
                 let upload = Upload::new(content_type, limits, &self.0).expect("a boundary");
-                BodyPlan::stream(InForm {
+                let sink = InForm {
                     upload,
                     failed: None,
-                })
+                };
+                BodyPlan::stream_up_to(sink, u64::MAX)
             }
             path => {
                 let path = self.0.join(&path[1..]);

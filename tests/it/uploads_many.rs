@@ -56,7 +56,7 @@ impl BodySink for Own {
     }
 
     fn finish(self: Box<Self>, req: &Request<'_>, res: Response<'_>) -> Done {
-        res.text(&format!("{} {}", req.path(), self.at))
+        res.text(format!("{} {}", req.path(), self.at))
     }
 }
 

@@ -116,7 +116,7 @@ fn pages_of_other_sites_are_refused() {
         let expected: &[&str] = if expected == 403 { &[text] } else { &[] };
         assert_eq!(told, expected, "{host} {origins:?}");
         // The same rule for forms.
-        let by_rule = peregrine::from_fn(|req, res| res.text(&req.is_same_origin().to_string()));
+        let by_rule = peregrine::from_fn(|req, res| res.text(req.is_same_origin().to_string()));
         let mut client = Connection::new(&by_rule);
         client.send(format!("POST / HTTP/1.1\r\n{}\r\n", fields(host, origins)).as_bytes());
         let is_same = got == 101;

@@ -143,7 +143,7 @@ fn owned(text: &str) -> OwnedRequest {
     let app = peregrine::from_fn({
         let slot = slot.clone();
         move |req: &Request<'_>, res: Response<'_>| {
-            *slot.lock().expect("no panic") = Some(req.to_owned());
+            *slot.lock().expect("no panic") = Some(req.to_owned_request());
             res.body("")
         }
     });

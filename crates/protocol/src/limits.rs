@@ -25,6 +25,9 @@ crate::settings! {
         /// Bytes of a decoded body; 413 above. If the request declares a larger length, it gets 413 before
         /// its body is read.
         pub body_bytes: usize = 1 << 20;
+        /// Bytes of a decoded body that the handler takes in pieces; 413 above. If the request declares a
+        /// larger length, it gets 413 before its body is read.
+        pub stream_bytes: u64 = 1 << 30;
         /// Bytes of all chunk extensions of one body; 400 above.
         pub chunk_extension_bytes: usize = 4 << 10;
         /// Number of pipelined requests of one connection that are handled before other connections get

@@ -156,7 +156,7 @@ impl std::error::Error for UploadError {
 ///     fn finish(self: Box<Self>, _: &Request<'_>, res: Response<'_>) -> Done {
 ///         let Receiving { upload, failed } = *self;
 ///         match failed.map_or_else(|| upload.finish(), Err) {
-///             Ok(form) => res.text(&format!("{} files", form.files().len())),
+///             Ok(form) => res.text(format!("{} files", form.files().len())),
 ///             Err(error) => res.status(error.status()).body(""),
 ///         }
 ///     }
@@ -225,7 +225,7 @@ impl Upload {
     ///     let content_type = req.content_type().unwrap_or_default();
     ///     let folder = std::env::temp_dir();
     ///     match Upload::read(content_type, req.body(), MultipartLimits::default(), folder) {
-    ///         Ok(form) => res.text(&format!("Hello, {}!", form.text("name").unwrap_or_default())),
+    ///         Ok(form) => res.text(format!("Hello, {}!", form.text("name").unwrap_or_default())),
     ///         Err(error) => res.status(error.status()).body(""),
     ///     }
     /// }

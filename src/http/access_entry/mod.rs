@@ -47,7 +47,7 @@ impl PendingEntry {
         begun: Instant,
         budget: &Arc<MemoryBudget>,
     ) -> Box<PendingEntry> {
-        let request = request.without_body().to_owned();
+        let request = request.without_body().to_owned_request();
         Box::new(PendingEntry {
             log,
             _charge: budget.charge(request.held()),

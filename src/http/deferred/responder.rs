@@ -28,7 +28,7 @@ use std::sync::Arc;
 ///     let (done, responder) = res.defer();
 ///     std::thread::spawn(move || {
 ///         // Something slow, and then:
-///         responder.send(|res| res.text(&format!("Hello, {name}!")));
+///         responder.send(|res| res.text(format!("Hello, {name}!")));
 ///     });
 ///     done
 /// }

@@ -21,7 +21,7 @@ use std::ops::Range;
 const FORM_PAIRS: usize = 1000;
 
 /// A complete request with its body. It is a view of the buffer of the connection: it copies nothing and
-/// cannot be kept. [`Request::to_owned`] makes a copy that can be kept.
+/// cannot be kept. [`Request::to_owned_request`] makes a copy that can be kept.
 ///
 /// The request has been checked against RFC 9110 and 9112. The method is a token. The target is visible ASCII
 /// in one of the four forms. Field names are tokens. Field values have no control byte except HTAB.
@@ -33,7 +33,7 @@ const FORM_PAIRS: usize = 1000;
 ///     match (req.method(), req.path()) {
 ///         ("GET", "/greet") => {
 ///             let name = req.query("name").unwrap_or("stranger".into());
-///             res.text(&format!("Hello, {name}!"))
+///             res.text(format!("Hello, {name}!"))
 ///         }
 ///         ("POST", "/upper") => res.body(&req.body().to_ascii_uppercase()),
 ///         _ => res.status(404).body("nothing here"),
@@ -97,6 +97,7 @@ impl<'a> Request<'a> {
     /// It is visible ASCII: a client that sends UTF-8 or Latin-1 without percent-encoding gets 400.
     /// Characters such as `|`, `{`, `"` and `[` are accepted: browsers send them although RFC 3986 excludes
     /// them.
+    #[doc(alias("uri", "url"))]
     pub fn target(&self) -> &'a str {
         text(self.head.target.whole.of(self.bytes))
     }
@@ -109,6 +110,7 @@ impl<'a> Request<'a> {
     }
 
     /// The query as sent, without its `?`; `None` if there is no `?`.
+    #[doc(alias = "raw_query")]
     pub fn query_string(&self) -> Option<&'a str> {
         self.head.target.query(self.bytes).map(text)
     }
@@ -121,7 +123,7 @@ impl<'a> Request<'a> {
     /// # use peregrine::{Request, Response, Done};
     /// fn handle(req: &Request<'_>, res: Response<'_>) -> Done {
     ///     let sum: i64 = req.query_pairs().filter_map(|(_, value)| value.parse::<i64>().ok()).sum();
-    ///     res.text(&sum.to_string())
+    ///     res.text(sum.to_string())
     /// }
     /// # let app = peregrine::from_fn(handle);
     /// # let mut client = peregrine::testing::Connection::new(&app);
@@ -133,6 +135,7 @@ impl<'a> Request<'a> {
     }
 
     /// The decoded value of the first pair `name` of the query.
+    #[doc(alias("params", "query_param"))]
     pub fn query(&self, name: &str) -> Option<Cow<'a, str>> {
         self.query_pairs()
             .find(|(key, _)| key == name)
@@ -141,6 +144,7 @@ impl<'a> Request<'a> {
 
     /// The value of the first header field `name`, without the white space around it. Case does not matter.
     /// `None` also if the value is not UTF-8; [`Request::header_all`] has the bytes.
+    #[doc(alias = "get_header")]
     pub fn header(&self, name: &str) -> Option<&'a str> {
         let field = self
             .fields()
@@ -283,7 +287,7 @@ impl<'a> Request<'a> {
     /// fn handle(req: &Request<'_>, res: Response<'_>) -> Done {
     ///     let pairs = match req.form_pairs() {
     ///         Ok(pairs) => pairs,
-    ///         Err(error) => return res.status(error.status()).text(&error.to_string()),
+    ///         Err(error) => return res.status(error.status()).text(error.to_string()),
     ///     };
     ///     let names: Vec<_> = pairs.map(|(name, _)| name).collect();
     ///     res.text(&names.join(" and "))
@@ -325,7 +329,7 @@ impl<'a> Request<'a> {
     /// # use peregrine::{Request, Response, Done};
     /// fn handle(req: &Request<'_>, res: Response<'_>) -> Done {
     ///     match req.form("name") {
-    ///         Some(name) => res.text(&format!("Hello, {name}!")),
+    ///         Some(name) => res.text(format!("Hello, {name}!")),
     ///         None => res.status(400).text("`name` is missing"),
     ///     }
     /// }
@@ -335,6 +339,7 @@ impl<'a> Request<'a> {
     /// #     Content-Type: application/x-www-form-urlencoded\r\n\r\nname=Ada+L.");
     /// # assert!(client.received().ends_with(b"\r\n\r\nHello, Ada L.!"));
     /// ```
+    #[doc(alias("params", "urlencoded"))]
     pub fn form(&self, name: &str) -> Option<Cow<'a, str>> {
         let mut pairs = self.form_pairs().ok()?;
         pairs.find(|(key, _)| key == name).map(|(_, value)| value)
@@ -342,6 +347,7 @@ impl<'a> Request<'a> {
 
     /// The address of the client; `None` on a Unix socket. A client that connects over IPv4 has an IPv4
     /// address, even if the listener is `[::]`.
+    #[doc(alias("remote_addr", "client_addr", "ip"))]
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.ends.peer_addr()
     }
@@ -357,7 +363,7 @@ impl<'a> Request<'a> {
     /// ```
     /// # use peregrine::{Request, Response, Done};
     /// fn handle(req: &Request<'_>, res: Response<'_>) -> Done {
-    ///     let kept = req.to_owned();
+    ///     let kept = req.to_owned_request();
     ///     std::thread::spawn(move || kept.as_request().path().len());
     ///     res.body("ok")
     /// }
@@ -366,7 +372,7 @@ impl<'a> Request<'a> {
     /// # client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     /// # assert!(client.received().ends_with(b"ok"));
     /// ```
-    pub fn to_owned(&self) -> OwnedRequest {
+    pub fn to_owned_request(&self) -> OwnedRequest {
         OwnedRequest {
             head: Box::new(self.head.clone()),
             bytes: self.bytes[..self.head.len()].into(),
@@ -432,7 +438,7 @@ impl Ends for FixedEnds {
     }
 }
 
-/// A copy of a request that can be kept and sent to other threads; see [`Request::to_owned`].
+/// A copy of a request that can be kept and sent to other threads; see [`Request::to_owned_request`].
 pub struct OwnedRequest {
     head: Box<Head>,
     bytes: Box<[u8]>,

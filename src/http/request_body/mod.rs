@@ -22,9 +22,12 @@ pub enum BodyPlan {
     /// As [`BodyPlan::Buffer`], with this limit in bytes. If the declared length is larger, the client gets
     /// 413 before the body is read.
     BufferUpTo(usize),
-    /// Passes the body to a sink piece by piece as it arrives, up to this number of bytes in all. A larger
-    /// body gets 413. The sink responds to the request instead of `handle_request`.
-    Stream(Box<dyn BodySink>, u64),
+    /// Passes the body in pieces to a sink as they arrive, up to
+    /// [`Limits::stream_bytes`](crate::Limits::stream_bytes) in all; 413 above. The sink responds instead of
+    /// `handle_request`.
+    Stream(Box<dyn BodySink>),
+    /// As [`BodyPlan::Stream`], up to this number of bytes; 413 above. `u64::MAX` means no limit.
+    StreamUpTo(Box<dyn BodySink>, u64),
     /// Calls `handle_request` at once, without the body, for a response that does not depend on it. A body of
     /// up to [`Limits::linger_bytes`] is read and discarded. With a longer one the connection is closed.
     ///
@@ -65,10 +68,14 @@ impl BodyPlan {
         BodyPlan::Respond(Box::new(respond))
     }
 
-    /// [`BodyPlan::Stream`] without a limit but the sink's own: it can end the body at any time with
-    /// [`Flow::Respond`].
+    /// Makes a [`BodyPlan::Stream`]. The sink can end the body at any time with [`Flow::Respond`].
     pub fn stream(sink: impl BodySink) -> BodyPlan {
-        BodyPlan::Stream(Box::new(sink), u64::MAX)
+        BodyPlan::Stream(Box::new(sink))
+    }
+
+    /// Makes a [`BodyPlan::StreamUpTo`].
+    pub fn stream_up_to(sink: impl BodySink, most: u64) -> BodyPlan {
+        BodyPlan::StreamUpTo(Box::new(sink), most)
     }
 }
 
@@ -77,7 +84,8 @@ impl std::fmt::Debug for BodyPlan {
         match self {
             BodyPlan::Buffer => f.write_str("Buffer"),
             BodyPlan::BufferUpTo(most) => f.debug_tuple("BufferUpTo").field(most).finish(),
-            BodyPlan::Stream(_, most) => f.debug_tuple("Stream").field(most).finish(),
+            BodyPlan::Stream(_) => f.write_str("Stream"),
+            BodyPlan::StreamUpTo(_, most) => f.debug_tuple("StreamUpTo").field(most).finish(),
             BodyPlan::Unread => f.write_str("Unread"),
             BodyPlan::Refuse(status) => f.debug_tuple("Refuse").field(status).finish(),
             BodyPlan::Respond(_) => f.write_str("Respond"),
@@ -105,7 +113,7 @@ impl std::fmt::Debug for BodyPlan {
 ///     }
 ///
 ///     fn finish(self: Box<Self>, _: &Request<'_>, res: Response<'_>) -> Done {
-///         res.text(&self.0.to_string())
+///         res.text(self.0.to_string())
 ///     }
 /// }
 ///

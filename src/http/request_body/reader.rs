@@ -32,7 +32,7 @@ const ROOM: usize = 256 << 10;
 ///     fn body_plan(&self, _: &Request<'_>) -> BodyPlan {
 ///         let (plan, mut body) = BodyReader::new();
 ///         std::thread::spawn(move || match std::io::copy(&mut body, &mut std::io::sink()) {
-///             Ok(len) => body.respond(|res| res.text(&format!("{len} bytes"))),
+///             Ok(len) => body.respond(|res| res.text(format!("{len} bytes"))),
 ///             Err(_) => Ok(()),
 ///         });
 ///         plan

@@ -120,15 +120,15 @@ impl Plan {
         }
         match self.ending {
             0 => res.body(&self.body),
-            1 => res.text(&self.text()),
-            2 => res.html(&self.text()),
+            1 => res.text(self.text()),
+            2 => res.html(self.text()),
             3 => res.send(self.body.clone()),
             4 => res.write_with(|out| {
                 self.body
                     .chunks(7)
                     .try_for_each(|piece| out.write_all(piece))
             }),
-            _ => res.redirect(302, &self.text()),
+            _ => res.redirect(302, self.text()),
         }
     }
 

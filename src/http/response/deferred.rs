@@ -28,7 +28,8 @@ impl Response<'_> {
     /// were set before are kept.
     ///
     /// A [`Request`](crate::Request) is a view of the connection and stays on its thread. Copy the parts that
-    /// you need first, or copy all of it by [`Request::to_owned`](crate::Request::to_owned).
+    /// you need first, or copy all of it by [`Request::to_owned_request`](crate::Request::to_owned_request).
+    #[doc(alias = "async")]
     pub fn defer(mut self) -> (Done, Responder) {
         let recorder = &mut *self.recorder;
         let begun = Begun {
@@ -76,7 +77,7 @@ impl Response<'_> {
     ///     match req.path() {
     ///         "/report" => res.offload(req, |req, res| match std::fs::read("Cargo.toml") {
     ///             Ok(report) => res.body(&report),
-    ///             Err(error) => res.status(500).text(&format!("{}: {error}", req.path())),
+    ///             Err(error) => res.status(500).text(format!("{}: {error}", req.path())),
     ///         }),
     ///         _ => res.status(404).text("nothing here"),
     ///     }
@@ -87,6 +88,7 @@ impl Response<'_> {
     /// # assert!(client.wait(std::time::Duration::from_secs(60)));
     /// # assert!(client.received().starts_with(b"HTTP/1.1 200 OK\r\n"));
     /// ```
+    #[doc(alias("spawn_blocking", "thread_pool", "blocking"))]
     pub fn offload<F>(self, req: &Request<'_>, handle: F) -> Done
     where
         F: FnOnce(&Request<'_>, Response<'_>) -> Done + Send + 'static,
@@ -94,7 +96,7 @@ impl Response<'_> {
         let Some(place) = self.recorder.handle.pool.reserve() else {
             return self.busy();
         };
-        let request = req.to_owned();
+        let request = req.to_owned_request();
         let charge = self.recorder.handle.budget.charge(request.held());
         let (done, responder) = self.defer();
         place.submit(move || {
@@ -126,6 +128,7 @@ impl Response<'_> {
     /// If the response has no body, as one to a HEAD, the sender returns [`SendError::Gone`].
     ///
     /// [`SendError::Gone`]: crate::body::SendError::Gone
+    #[doc(alias = "chunked")]
     pub fn stream(self) -> (Done, BodySender) {
         self.stream_as(None)
     }
@@ -192,6 +195,7 @@ impl Response<'_> {
     /// After 15 s without an event the worker sends a comment; see [`Response::events_with_heartbeat`].
     ///
     /// With any status other than 200, including 204, an `EventSource` does not connect again.
+    #[doc(alias("sse", "server_sent_events"))]
     pub fn events(self) -> (Done, EventSender) {
         self.events_with_heartbeat(HEARTBEAT)
     }

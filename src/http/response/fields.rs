@@ -22,6 +22,7 @@ impl<'a> Response<'a> {
     /// If the name is not a token, or the value has a control byte, the client gets 500 because of a
     /// [`ResponseError`].
     // The checks of the name cost nothing if the name is a literal.
+    #[doc(alias("set_header", "headers", "cookie"))]
     #[inline(always)]
     pub fn header(self, name: &str, value: impl AsRef<[u8]>) -> Response<'a> {
         if !syntax::is_token(name.as_bytes()) {
@@ -48,7 +49,9 @@ impl<'a> Response<'a> {
     ///
     /// [`ResponseError::Redirect`] for another status, and [`ResponseError::HeaderValue`] for a location
     /// with a control byte: the client gets 500.
-    pub fn redirect(self, status: u16, location: &str) -> Done {
+    #[doc(alias("see_other", "location"))]
+    pub fn redirect(self, status: u16, location: impl AsRef<str>) -> Done {
+        let location = location.as_ref();
         if !matches!(status, 301 | 302 | 303 | 307 | 308) {
             self.recorder.fail(ResponseError::Redirect(status));
             return self.body("");
@@ -76,7 +79,8 @@ impl<'a> Response<'a> {
     /// # client.send(b"GET /?next=//evil.example HTTP/1.1\r\nHost: a\r\n\r\n");
     /// # assert!(client.received().starts_with(b"HTTP/1.1 500 "));
     /// ```
-    pub fn redirect_local(self, status: u16, location: &str) -> Done {
+    pub fn redirect_local(self, status: u16, location: impl AsRef<str>) -> Done {
+        let location = location.as_ref();
         // Browsers treat a backslash as a slash, and ignore tabs and line ends.
         let is_local = match location.as_bytes() {
             [b'/', b'/' | b'\\', ..] => false,

@@ -53,6 +53,7 @@ pub struct Done {
 impl Done {
     /// The status of the response, for a log. If the response cannot be sent, the client gets 500 instead;
     /// see [`ResponseError`].
+    #[doc(alias = "status_code")]
     pub fn status(&self) -> u16 {
         self.status
     }
@@ -80,6 +81,24 @@ impl Done {
 /// `Content-Length`, `Transfer-Encoding`, `Connection`, `Keep-Alive`, `Proxy-Connection`, `Date` and
 /// `Server` belong to the library. [`Response::header`] omits them, and a debug build writes a warning to `log` or `tracing`, or else to standard error. [`Response::close`] sends
 /// `Connection: close`. The body is omitted in a response to HEAD, and in a 204, 205 or 304 (RFC 9110 sections 9.3.2 and 15).
+///
+/// Each of these methods ends the response:
+///
+/// | method | the body | `Content-Length` |
+/// |---|---|---|
+/// | [`text`](Response::text), [`html`](Response::html), [`body`](Response::body) | bytes, copied | yes |
+/// | [`send`](Response::send) | an owned or shared [`Payload`]; 16 KiB or more are not copied | yes |
+/// | [`write_with`](Response::write_with) | written by a closure into the output of the connection, before it returns | yes |
+/// | [`send_file`](Response::send_file) | a part of a file, read when the client takes it | yes |
+/// | [`redirect`](Response::redirect), [`redirect_local`](Response::redirect_local) | none | 0 |
+/// | [`send_iter`](Response::send_iter) | pieces of an iterator, drawn on the worker when the client takes them | no: chunks |
+/// | [`send_reader`](Response::send_reader) | read on the worker when the client takes it | if it is declared |
+/// | [`stream`](Response::stream), [`stream_exact`](Response::stream_exact) | pieces from any thread, which can wait for the client | no: chunks; yes |
+/// | [`events`](Response::events) | server-sent events from any thread | no: chunks |
+/// | [`defer`](Response::defer) | any of these, later, from any thread | as there |
+/// | [`offload`](Response::offload) | any of these, on a thread of the pool: for code that blocks | as there |
+///
+/// No method waits for the client on the event loop.
 ///
 /// ```
 /// use peregrine::{Done, Request, Response};
@@ -109,12 +128,14 @@ impl<'a> Response<'a> {
     }
 
     /// Makes this the last response of its connection (RFC 9112 section 9.6).
+    #[doc(alias = "connection_close")]
     pub fn close(self) -> Response<'a> {
         self.recorder.head.close = true;
         self
     }
 
     /// Sends these bytes, which are copied. No `Content-Type` is added.
+    #[doc(alias = "bytes")]
     pub fn body(self, body: impl AsRef<[u8]>) -> Done {
         let Response { recorder, output } = self;
         let body = body.as_ref();
@@ -127,15 +148,16 @@ impl<'a> Response<'a> {
     }
 
     /// Sends text, as `text/plain; charset=utf-8` unless `Content-Type` was set.
-    pub fn text(self, text: &str) -> Done {
+    #[doc(alias("string", "respond"))]
+    pub fn text(self, text: impl AsRef<str>) -> Done {
         self.default_field(field_line!("Content-Type", "text/plain; charset=utf-8"))
-            .body(text)
+            .body(text.as_ref())
     }
 
     /// Sends a page, as `text/html; charset=utf-8` unless `Content-Type` was set.
-    pub fn html(self, page: &str) -> Done {
+    pub fn html(self, page: impl AsRef<str>) -> Done {
         self.default_field(field_line!("Content-Type", "text/html; charset=utf-8"))
-            .body(page)
+            .body(page.as_ref())
     }
 
     /// Sends a payload. One of 16 KiB or more is not copied.

@@ -41,7 +41,11 @@ where
             Ok(BodyPlan::BufferUpTo(most)) => {
                 return Planned::Intake(BodyIntake::Buffer(most as u64));
             }
-            Ok(BodyPlan::Stream(sink, most)) => {
+            Ok(BodyPlan::Stream(sink)) => {
+                self.exchange(cx.exchange).sink = Some(sink);
+                return Planned::Intake(BodyIntake::Pieces(self.limits.stream_bytes));
+            }
+            Ok(BodyPlan::StreamUpTo(sink, most)) => {
                 self.exchange(cx.exchange).sink = Some(sink);
                 return Planned::Intake(BodyIntake::Pieces(most));
             }

@@ -58,7 +58,7 @@ impl BodySink for Sum {
     }
 
     fn finish(self: Box<Self>, _: &Request<'_>, res: Response<'_>) -> Done {
-        res.text(&self.0.to_string())
+        res.text(self.0.to_string())
     }
 }
 

@@ -23,7 +23,7 @@ fn bytes_that_have_arrived_are_read_before_timeouts() {
             tell.send(()).expect("the test listens");
             let _ = suspended.lock().expect("no panic").recv();
         }
-        res.text(&format!("{} bytes", req.body().len()))
+        res.text(format!("{} bytes", req.body().len()))
     };
     let mut config = config(Limits::default());
     config.limits.head_timeout = Duration::from_secs(1);

@@ -277,7 +277,7 @@ fn asked<'a>(req: &Request<'a>) -> Option<(&'a str, u64)> {
 impl Handler for Numbers {
     fn body_plan(&self, req: &Request<'_>) -> BodyPlan {
         match asked(req) {
-            Some(("stream-in", n)) => BodyPlan::Stream(Box::new(Sum), n),
+            Some(("stream-in", n)) => BodyPlan::stream_up_to(Sum, n),
             Some(("buffer", n)) => BodyPlan::BufferUpTo(usize::try_from(n).unwrap_or(usize::MAX)),
             Some(("refuse", n)) => BodyPlan::Refuse(u16::try_from(n).unwrap_or(u16::MAX)),
             _ => BodyPlan::Buffer,
@@ -316,7 +316,7 @@ impl Handler for Numbers {
                 let _ = page.send(Event::new().retry(Duration::from_secs(n)).data("one"));
                 done
             }
-            _ => res.text(&req.body().len().to_string()),
+            _ => res.text(req.body().len().to_string()),
         }
     }
 }
