@@ -3,10 +3,12 @@
 //! [`Config`] is at the root of the crate.
 
 pub(crate) mod network;
+mod validate;
 #[cfg(feature = "websocket")]
 pub(crate) mod ws_origins;
 
 pub use network::{IpNetwork, IpNetworkError};
+pub use validate::ConfigError;
 
 use peregrine_protocol::limits::Limits;
 #[cfg(feature = "deflate")]

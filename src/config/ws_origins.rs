@@ -47,12 +47,4 @@ impl WsOrigins {
             (WsOrigins::List(_), _, Some(_)) => false,
         }
     }
-
-    /// Whether the setting is valid.
-    pub(crate) fn is_valid(&self) -> bool {
-        match self {
-            WsOrigins::Same | WsOrigins::Any => true,
-            WsOrigins::List(list) => list.iter().all(|one| origin::can_be_listed(one)),
-        }
-    }
 }

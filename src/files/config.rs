@@ -2,10 +2,10 @@
 
 use super::path;
 use super::path::Names;
+use crate::config::ConfigError;
 use peregrine_protocol::http::fields;
 use peregrine_protocol::syntax;
 use std::borrow::Cow;
-use std::io;
 use std::time::Duration;
 
 peregrine_protocol::settings! {
@@ -113,6 +113,11 @@ peregrine_protocol::settings! {
     }
 }
 
+/// The second texts of pairs.
+fn values(pairs: &[(String, String)]) -> impl Iterator<Item = &String> {
+    pairs.iter().map(|(_, value)| value)
+}
+
 /// Pairs of texts, each owned.
 fn owned<N: Into<String>, V: Into<String>>(
     pairs: impl IntoIterator<Item = (N, V)>,
@@ -123,37 +128,43 @@ fn owned<N: Into<String>, V: Into<String>>(
 
 impl DirConfig {
     /// Refuses values that could not be sent, and paths that could not be found.
-    pub(crate) fn checked(self) -> io::Result<DirConfig> {
-        let wrong = |text| Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    pub(crate) fn checked(self) -> Result<DirConfig, ConfigError> {
         let is_prefix =
-            self.prefix.is_empty() || (self.prefix.starts_with('/') && !self.prefix.ends_with('/'));
-        if !is_prefix {
-            return wrong("DirConfig::prefix must begin with a slash and must not end with one");
-        }
+            |prefix: &str| prefix.is_empty() || (prefix.starts_with('/') && !prefix.ends_with('/'));
+        let reason = "does not begin with a slash, or ends with one";
+        ConfigError::all("DirConfig::prefix", [&self.prefix], is_prefix, reason)?;
         // A file found under one of these paths is cached under it. So each must be a path that a client may
         // request.
-        let mut pages = self.spa.iter().chain(&self.not_found).chain(&self.index);
-        if !pages.all(|page| is_plain_path(page, self.names())) {
-            return wrong("DirConfig::spa, not_found or index has a path that is never served");
-        }
-        let rules = self.cache_rules.iter().map(|(_, value)| value);
-        let types = self.types.iter().map(|(_, value)| value);
-        let headers = self.headers.iter().map(|(_, value)| value);
-        let mut values = self
-            .cache_control
-            .iter()
-            .chain(rules)
-            .chain(types)
-            .chain(headers);
-        if !values.all(|value| syntax::is_field_value(value.as_bytes())) {
-            return wrong("a value in DirConfig has a control byte");
-        }
+        let is_page = |page: &str| is_plain_path(page, self.names());
+        let reason = "is a path that is never served";
+        ConfigError::all("DirConfig::spa", &self.spa, is_page, reason)?;
+        ConfigError::all("DirConfig::not_found", &self.not_found, is_page, reason)?;
+        ConfigError::all("DirConfig::index", &self.index, is_page, reason)?;
+        let is_value = |value: &str| syntax::is_field_value(value.as_bytes());
+        let reason = "has a control byte";
+        ConfigError::all(
+            "DirConfig::cache_control",
+            &self.cache_control,
+            is_value,
+            reason,
+        )?;
+        ConfigError::all(
+            "DirConfig::cache_rules",
+            values(&self.cache_rules),
+            is_value,
+            reason,
+        )?;
+        ConfigError::all("DirConfig::types", values(&self.types), is_value, reason)?;
+        ConfigError::all(
+            "DirConfig::headers",
+            values(&self.headers),
+            is_value,
+            reason,
+        )?;
+        let names = self.headers.iter().map(|(name, _)| name);
         let is_free = |name: &str| syntax::is_token(name.as_bytes()) && !fields::is_of_file(name);
-        if !self.headers.iter().all(|(name, _)| is_free(name)) {
-            return wrong(
-                "DirConfig::headers has a name that is not a token or belongs to the library",
-            );
-        }
+        let reason = "is not a token, or belongs to the library";
+        ConfigError::all("DirConfig::headers", names, is_free, reason)?;
         Ok(self)
     }
 

@@ -131,7 +131,7 @@ impl DirServer {
     ///
     /// # Errors
     ///
-    /// Those of [`DirServer::new`]. Also, the configuration has a value that cannot be sent.
+    /// Those of [`DirServer::new`]. Also, a setting is not valid ([`ConfigError`](crate::config::ConfigError)).
     pub fn with_config(path: impl AsRef<Path>, config: DirConfig) -> io::Result<DirServer> {
         let config = config.checked()?;
         let path = path.as_ref();

@@ -61,7 +61,7 @@ impl FileServer {
     ///
     /// # Errors
     ///
-    /// Those of [`FileServer::new`]. Also, the configuration has a value that cannot be sent.
+    /// Those of [`FileServer::new`]. Also, a setting is not valid ([`ConfigError`](crate::config::ConfigError)).
     pub fn with_config(path: impl AsRef<Path>, config: DirConfig) -> io::Result<FileServer> {
         let config = config.checked()?;
         let path = path.as_ref();

@@ -4,7 +4,6 @@ use super::h1::Moved;
 use super::handler::Handler;
 use super::service::{NoUpgrade, Upgrades};
 use crate::runtime::transport::Transport;
-use std::io;
 
 /// How a worker hands over connections that have been upgraded. Each worker has its own value.
 pub(crate) trait UpgradeMode<H, T>: Upgrades<H> + Send + 'static {
@@ -23,9 +22,4 @@ impl<H: Handler, T: Transport> UpgradeMode<H, T> for NoUpgrade {
     }
 
     fn recover(&mut self) {}
-}
-
-/// The error of an invalid setting.
-pub(crate) fn wrong_setting(text: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, text)
 }

@@ -1,11 +1,11 @@
 //! Binds addresses and starts threads.
 
 use super::running::Running;
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::http::deferred::worker_handle::WorkerHandle;
 use crate::http::driver::Worker;
 use crate::http::handler::Handler;
-use crate::http::upgrade::{UpgradeMode, wrong_setting};
+use crate::http::upgrade::UpgradeMode;
 use crate::metrics::Stats;
 use crate::runtime::acceptor::Acceptor;
 use crate::runtime::connection_limit::ConnectionLimit;
@@ -19,11 +19,9 @@ use crate::runtime::{affinity, descriptors, listener};
 use crate::shared::id::Slot;
 use crate::shared::memory_budget::MemoryBudget;
 use crate::timers::Timers;
-use peregrine_protocol::syntax;
 use std::io;
 use std::marker::PhantomData;
 use std::net::{SocketAddr, TcpListener};
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
@@ -47,7 +45,8 @@ impl Launch {
         others: Vec<Waker>,
         timers: Timers,
     ) -> io::Result<Launch> {
-        let config = Arc::new(checked(config)?);
+        config.check()?;
+        let config = Arc::new(config);
         let accept_threads = config.acceptors();
         let threads = match accept_threads {
             0 => config.workers,
@@ -194,57 +193,6 @@ impl Launch {
     }
 }
 
-/// Maximum number of threads of one kind. A larger number is a mistake.
-const MOST_THREADS: usize = 4096;
-
-/// Stack of a serving thread in bytes. The minimum is for a build without optimizations. The system refuses
-/// more than the maximum.
-const STACKS: RangeInclusive<usize> = 128 << 10..=1 << 30;
-
-/// Refuses settings that are not valid.
-fn checked(config: Config) -> io::Result<Config> {
-    let wrong = |text| Err(wrong_setting(text));
-    if config.workers == 0 {
-        return wrong("Config::workers is 0; at least one worker is needed");
-    }
-    if config.acceptors() > MOST_THREADS || config.workers > MOST_THREADS {
-        return wrong("Config::workers or Config::accept_threads is more than 4,096");
-    }
-    if config
-        .stack_size
-        .is_some_and(|bytes| !STACKS.contains(&bytes))
-    {
-        return wrong("Config::stack_size is not in 131,072..=1,073,741,824 bytes");
-    }
-    if let Some(name) = &config.server_name {
-        if !name.bytes().all(|b| matches!(b, 0x20..=0x7e)) {
-            return wrong("Config::server_name has other characters than visible ASCII and spaces");
-        }
-    }
-    if config
-        .allowed_hosts
-        .iter()
-        .flatten()
-        .any(|host| host.contains('*'))
-    {
-        return wrong(
-            "Config::allowed_hosts holds a `*`, which stands for nothing here: name each host, or leave \
-             it at None to answer to any",
-        );
-    }
-    let is_host = |host: &String| !host.is_empty() && syntax::is_host(host.as_bytes());
-    if !config.allowed_hosts.iter().flatten().all(is_host) {
-        return wrong("Config::allowed_hosts has an entry that is not a host");
-    }
-    #[cfg(feature = "websocket")]
-    if !config.ws_origins.is_valid() {
-        return wrong(
-            "Config::ws_origins has an entry that is not an origin such as https://app.example",
-        );
-    }
-    Ok(config)
-}
-
 /// The listeners of a server and their addresses.
 struct Bound {
     /// In the order of the places.
@@ -265,11 +213,10 @@ fn bind_all(
     config: &Config,
 ) -> io::Result<Bound> {
     if places.is_empty() {
-        let text = "no address to listen on: call Server::bind";
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        return Err(ConfigError::NoAddress.into());
     }
     if places.len() > Slot::RESERVED {
-        return Err(too_many());
+        return Err(ConfigError::TooManyListeners(Slot::RESERVED).into());
     }
     let mut bound = Bound {
         addrs: Vec::new(),
@@ -288,7 +235,7 @@ fn bind_all(
         for i in 0..threads.max(queues.len()) {
             let set = &mut bound.sets[i % threads];
             if set.len() == Slot::RESERVED {
-                return Err(too_many());
+                return Err(ConfigError::TooManyListeners(Slot::RESERVED).into());
             }
             set.push((id, queues[i % queues.len()].same()?));
         }
@@ -312,11 +259,6 @@ fn wildcard_v4_ports(place: &BindAddr) -> Vec<u16> {
     let wild = |addr: &SocketAddr| addr.is_ipv4() && addr.ip().is_unspecified() && addr.port() != 0;
     let ports = addrs.iter().filter(|addr| wild(addr));
     ports.map(SocketAddr::port).collect()
-}
-
-fn too_many() -> io::Error {
-    let text = format!("more than {} listeners for one thread", Slot::RESERVED);
-    io::Error::new(io::ErrorKind::InvalidInput, text)
 }
 
 /// The listeners of one place: one, or one for each thread where the system distributes connections.

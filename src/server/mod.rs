@@ -126,8 +126,9 @@ impl<H: Handler> Server<H> {
     ///
     /// # Errors
     ///
-    /// No address was given. Or an address cannot be bound; the error names it. Or a setting of [`Config`] is
-    /// not valid. Or the system has no more threads or descriptors. After an error nothing keeps running.
+    /// No address was given, or a setting of [`Config`] is not valid: the error has a
+    /// [`ConfigError`](crate::config::ConfigError) in it. Or an address cannot be bound; the error names it. Or the
+    /// system has no more threads or descriptors. After an error nothing keeps running.
     pub fn start(self) -> io::Result<Running> {
         self.start_over::<Plain>()
     }

@@ -5,12 +5,12 @@ use super::hub::Hub;
 use super::id::{MAX_SLOTS, MAX_THREADS};
 use super::service::{AcceptedUpgrade, Offers};
 use super::thread_handle::WsThreadHandle;
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::http::h1::Moved;
 use crate::http::request::Request;
 use crate::http::response::{Done, Response};
 use crate::http::service::Upgrades;
-use crate::http::upgrade::{UpgradeMode, wrong_setting};
+use crate::http::upgrade::UpgradeMode;
 use crate::metrics::{Queues, QueuesOf, WorkerCounters};
 use crate::runtime::poll::{Poll, Waker};
 use crate::runtime::socket::Ends;
@@ -78,9 +78,7 @@ pub(crate) struct WsThreads<C, T> {
 
 impl<C, T: Transport> WsThreads<C, T> {
     pub(crate) fn new(config: &Config, hub: &Hub) -> io::Result<WsThreads<C, T>> {
-        if !(1..=MAX_THREADS).contains(&config.ws_threads) {
-            return Err(wrong_setting("Config::ws_threads is not in 1..=256"));
-        }
+        ConfigError::range("Config::ws_threads", config.ws_threads, 1..=MAX_THREADS)?;
         let polls = (0..config.ws_threads)
             .map(|_| Poll::new())
             .collect::<io::Result<Vec<_>>>()?;
@@ -100,7 +98,7 @@ impl<C, T: Transport> WsThreads<C, T> {
             })
             .collect();
         if !hub.open(threads.iter().map(|thread| thread.handle.clone()).collect()) {
-            return Err(wrong_setting("the Hub was given to a server before"));
+            return Err(ConfigError::HubInUse.into());
         }
         let offers = Offers {
             origins: config.ws_origins.clone(),

@@ -152,7 +152,16 @@ fn configurations_that_cannot_work_are_refused() {
         default().index(["../index.html"]),
     ] {
         let server = DirServer::with_config(scratch.root(), config.clone());
-        assert!(server.is_err(), "{config:?}");
+        let error = server.expect_err("an invalid setting");
+        let error = error
+            .downcast::<peregrine::config::ConfigError>()
+            .expect("of a setting");
+        assert!(
+            error
+                .setting()
+                .is_some_and(|name| name.starts_with("DirConfig::")),
+            "{error}"
+        );
     }
     assert!(DirServer::new(scratch.path("missing")).is_err());
     scratch.write("file", "x");

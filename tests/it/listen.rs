@@ -2,8 +2,8 @@
 
 use super::support::{Client, ended, start, wait_until, workers};
 use crate::support::acceptors;
-use peregrine::config::AcceptThreads;
 use peregrine::config::Balance;
+use peregrine::config::{AcceptThreads, ConfigError};
 use peregrine::server::ListenAddr;
 use peregrine::{Config, Done, Request, Response, Server, from_fn};
 use std::io::{self, ErrorKind};
@@ -153,6 +153,49 @@ fn settings_that_cannot_work_are_explained() {
     assert_message(server().bind(none).start(), ErrorKind::NotFound, &["[]"]);
     let many = (0..4097).fold(server(), |server, _| server.bind("127.0.0.1:0"));
     assert_message(many.start(), invalid, &["4096 listeners"]);
+}
+
+/// Each setting that is refused names itself and its value, by a type.
+#[test]
+fn a_refused_setting_is_a_config_error() {
+    let config = Config::default;
+    let cases = [
+        (
+            config().workers(0),
+            "Config::workers is 0, and must be from 1 to 4096",
+        ),
+        (
+            config().workers(4097),
+            "Config::workers is 4097, and must be from 1 to 4096",
+        ),
+        (
+            config().accept_threads(AcceptThreads::Dedicated(0)),
+            "AcceptThreads::Dedicated is 0, and must be from 1 to 4096",
+        ),
+        (
+            config().stack_size(1),
+            "Config::stack_size is 1, and must be from 131072 to 1073741824",
+        ),
+        (
+            config().server_name("a\nb"),
+            r#"Config::server_name has "a\nb", which has other characters than visible ASCII and spaces"#,
+        ),
+        (
+            config().allowed_hosts(["a", "b c"]),
+            r#"Config::allowed_hosts has "b c", which is not a host"#,
+        ),
+    ];
+    for (config, text) in cases {
+        let server = Server::from_fn(path).config(config).bind("127.0.0.1:0");
+        let error = server.start().expect_err("an invalid setting");
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{text}");
+        let error = error.downcast::<ConfigError>().expect("of a setting");
+        assert_eq!(error.to_string(), text);
+        assert!(text.starts_with(error.setting().expect("of one setting")));
+    }
+    let error = Server::from_fn(path).start().expect_err("no address");
+    let error = error.downcast::<ConfigError>().expect("of a setting");
+    assert_eq!((error.setting(), error), (None, ConfigError::NoAddress));
 }
 
 // --------------------------------------------------------------------------------- balance
