@@ -189,10 +189,10 @@ impl Decoder {
             Some(at) if at < STATIC => {
                 let row = &ROWS[at];
                 if !is_counted {
-                    out.extend_from_slice(row.name.as_bytes());
-                    out.extend_from_slice(row.value.as_bytes());
+                    out.extend_from_slice(row.bytes());
                 }
-                (row.name.len(), row.value.len(), INDEX.kinds[at], true)
+                let (name, both) = (row.name().len(), row.bytes().len());
+                (name, both - name, INDEX.kinds[at], true)
             }
             Some(at) => {
                 let entry = self.table.get(at - STATIC).ok_or(HpackError::Index)?;
@@ -234,7 +234,7 @@ impl Decoder {
                 }
             }
             Some(at) if at < STATIC => {
-                out.extend_from_slice(ROWS[at].name.as_bytes());
+                out.extend_from_slice(ROWS[at].name());
                 (INDEX.kinds[at], IN_NAME)
             }
             Some(at) => {

@@ -3,6 +3,7 @@
 use super::table::{Dynamic, Entry, STATIC, static_name};
 use super::{MAX_TABLE, huffman, integer};
 use crate::hpack::Kind;
+use crate::http::field_block;
 use alloc::vec::Vec;
 
 /// Entries that are searched, from the newest on.
@@ -56,10 +57,23 @@ impl Indexing {
     }
 }
 
+/// Fields of a block that is remembered.
+const REMEMBERED: usize = 4;
+
+/// A block of fields that are all in the table, so that it need not be read again.
+#[derive(Debug, Default)]
+struct Remembered {
+    block: Vec<u8>,
+    /// The numbers of the entries.
+    entries: [u32; REMEMBERED],
+    count: usize,
+}
+
 /// The encoder of one connection.
 #[derive(Debug)]
 pub struct Encoder {
     table: Dynamic,
+    remembered: Remembered,
     /// What the other side allows, and the least of what it has allowed since the last block, if that has
     /// changed: the next block begins with both.
     update: Option<(usize, usize)>,
@@ -76,6 +90,7 @@ impl Encoder {
     pub fn new() -> Encoder {
         Encoder {
             table: Dynamic::new(),
+            remembered: Remembered::default(),
             update: None,
         }
     }
@@ -91,7 +106,7 @@ impl Encoder {
 
     /// Bytes of memory that it takes beside its own.
     pub fn held(&self) -> usize {
-        self.table.held()
+        self.table.held() + self.remembered.block.capacity()
     }
 
     /// Begins a block.
@@ -130,7 +145,12 @@ impl Encoder {
             _ => {
                 let digit = |n: u16| b'0' + (n % 10) as u8;
                 let digits = [digit(status / 100), digit(status / 10), digit(status)];
-                return self.line(b":status", Some(8), &digits, Indexing::Incremental, out);
+                return match self.position(b":status", &digits) {
+                    Some(at) => integer::encode((STATIC + 1 + at) as u64, 7, 0x80, out),
+                    None => {
+                        self.literal(b":status", Some(8), &digits, Indexing::Incremental, out);
+                    }
+                };
             }
         };
         out.push(0x80 | index);
@@ -144,19 +164,71 @@ impl Encoder {
         string(digits, out);
     }
 
+    /// Appends the fields of a block that is the same in many responses, such as `Server` and `Date`. Those that
+    /// `is_left_out` says so of are not sent.
+    #[inline]
+    pub fn block(&mut self, block: &[u8], is_left_out: fn(&[u8]) -> bool, out: &mut Vec<u8>) {
+        if self.remembered.block != block || !self.repeat(out) {
+            self.read_block(block, is_left_out, out);
+        }
+    }
+
+    /// Appends the block that is remembered, if all of its entries are there.
+    #[inline]
+    fn repeat(&self, out: &mut Vec<u8>) -> bool {
+        let start = out.len();
+        for number in &self.remembered.entries[..self.remembered.count] {
+            let Some(at) = self.table.index_of(*number) else {
+                out.truncate(start);
+                return false;
+            };
+            integer::encode((STATIC + 1 + at) as u64, 7, 0x80, out);
+        }
+        true
+    }
+
+    #[inline(never)]
+    fn read_block(&mut self, block: &[u8], is_left_out: fn(&[u8]) -> bool, out: &mut Vec<u8>) {
+        let (mut entries, mut count) = ([0; REMEMBERED], Some(0));
+        for (name, value) in field_block::fields(block) {
+            if is_left_out(name) {
+                continue;
+            }
+            self.field(name, value, out);
+            let mut room = [0; LONG_NAME];
+            let lower = lower_case(name, &mut room);
+            let at = lower.and_then(|lower| self.position(lower, value));
+            let number = at.map(|at| self.table.number_of(at));
+            count = match (count, number) {
+                (Some(known @ 0..REMEMBERED), Some(number)) => {
+                    entries[known] = number;
+                    Some(known + 1)
+                }
+                _ => None,
+            };
+        }
+        let remembered = &mut self.remembered;
+        remembered.block.clear();
+        if count.is_some() {
+            remembered.block.extend_from_slice(block);
+        }
+        (remembered.entries, remembered.count) = (entries, count.unwrap_or(0));
+    }
+
     /// Appends a field. Case of the name does not matter: it is sent in lower case.
     #[inline]
     pub fn field(&mut self, name: &[u8], value: &[u8], out: &mut Vec<u8>) {
         let mut room = [0; LONG_NAME];
-        let Some(lower) = room.get_mut(..name.len()) else {
+        let Some(lower) = lower_case(name, &mut room) else {
             return long_name(name, value, out);
         };
-        lower.copy_from_slice(name);
-        lower.make_ascii_lowercase();
-        self.line(lower, static_name(lower), value, Indexing::of(lower), out);
+        match self.position(lower, value) {
+            Some(at) => integer::encode((STATIC + 1 + at) as u64, 7, 0x80, out),
+            None => self.literal(lower, static_name(lower), value, Indexing::of(lower), out),
+        }
     }
 
-    fn line(
+    fn literal(
         &mut self,
         name: &[u8],
         index: Option<usize>,
@@ -164,11 +236,6 @@ impl Encoder {
         indexing: Indexing,
         out: &mut Vec<u8>,
     ) {
-        if indexing == Indexing::Incremental {
-            if let Some(at) = self.position(name, value) {
-                return integer::encode((STATIC + 1 + at) as u64, 7, 0x80, out);
-            }
-        }
         // One large value shall not drive out all that is of use.
         let fits = (name.len() + value.len()) * 4 <= self.table.max();
         let (prefix, first) = match indexing {
@@ -186,7 +253,7 @@ impl Encoder {
         }
     }
 
-    /// Where the entry is, counted from the newest.
+    /// Where the entry is, counted from the newest. Only what is indexed is in the table.
     #[inline]
     fn position(&self, name: &[u8], value: &[u8]) -> Option<usize> {
         let is = |entry: &Entry| {
@@ -197,6 +264,15 @@ impl Encoder {
         };
         self.table.newest().take(SEARCHED).position(is)
     }
+}
+
+/// `None` if it is a long one.
+#[inline]
+fn lower_case<'a>(name: &[u8], room: &'a mut [u8; LONG_NAME]) -> Option<&'a [u8]> {
+    let lower = room.get_mut(..name.len())?;
+    lower.copy_from_slice(name);
+    lower.make_ascii_lowercase();
+    Some(lower)
 }
 
 /// A field whose name is longer than any that is known.
@@ -211,7 +287,11 @@ fn long_name(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
 /// RFC 7541 section 5.2, in the shorter form.
 #[inline]
 fn string(bytes: &[u8], out: &mut Vec<u8>) {
-    let coded = huffman::encoded_len(bytes);
+    // No code has less than five bits: two of them are no shorter than two bytes.
+    let coded = match bytes {
+        [] | [_] | [_, _] => bytes.len(),
+        _ => huffman::encoded_len(bytes),
+    };
     if coded < bytes.len() {
         integer::encode(coded as u64, 7, 0x80, out);
         huffman::encode(bytes, out);

@@ -8,12 +8,31 @@ use alloc::vec::Vec;
 
 /// An entry of the static table.
 pub(super) struct Row {
-    pub(super) name: &'static str,
-    pub(super) value: &'static str,
+    /// The name, and the value behind it.
+    text: &'static str,
+    len: usize,
 }
 
-const fn row(name: &'static str, value: &'static str) -> Row {
-    Row { name, value }
+impl Row {
+    #[inline(always)]
+    pub(super) fn name(&self) -> &'static [u8] {
+        &self.text.as_bytes()[..self.len]
+    }
+
+    /// Name and value.
+    #[inline(always)]
+    pub(super) fn bytes(&self) -> &'static [u8] {
+        self.text.as_bytes()
+    }
+}
+
+macro_rules! row {
+    ($name:literal, $value:literal) => {
+        Row {
+            text: concat!($name, $value),
+            len: $name.len(),
+        }
+    };
 }
 
 /// Entries of the static table; the first one has the index 1.
@@ -21,67 +40,67 @@ pub(super) const STATIC: usize = 61;
 
 /// RFC 7541 appendix A.
 pub(super) static ROWS: [Row; STATIC] = [
-    row(":authority", ""),
-    row(":method", "GET"),
-    row(":method", "POST"),
-    row(":path", "/"),
-    row(":path", "/index.html"),
-    row(":scheme", "http"),
-    row(":scheme", "https"),
-    row(":status", "200"),
-    row(":status", "204"),
-    row(":status", "206"),
-    row(":status", "304"),
-    row(":status", "400"),
-    row(":status", "404"),
-    row(":status", "500"),
-    row("accept-charset", ""),
-    row("accept-encoding", "gzip, deflate"),
-    row("accept-language", ""),
-    row("accept-ranges", ""),
-    row("accept", ""),
-    row("access-control-allow-origin", ""),
-    row("age", ""),
-    row("allow", ""),
-    row("authorization", ""),
-    row("cache-control", ""),
-    row("content-disposition", ""),
-    row("content-encoding", ""),
-    row("content-language", ""),
-    row("content-length", ""),
-    row("content-location", ""),
-    row("content-range", ""),
-    row("content-type", ""),
-    row("cookie", ""),
-    row("date", ""),
-    row("etag", ""),
-    row("expect", ""),
-    row("expires", ""),
-    row("from", ""),
-    row("host", ""),
-    row("if-match", ""),
-    row("if-modified-since", ""),
-    row("if-none-match", ""),
-    row("if-range", ""),
-    row("if-unmodified-since", ""),
-    row("last-modified", ""),
-    row("link", ""),
-    row("location", ""),
-    row("max-forwards", ""),
-    row("proxy-authenticate", ""),
-    row("proxy-authorization", ""),
-    row("range", ""),
-    row("referer", ""),
-    row("refresh", ""),
-    row("retry-after", ""),
-    row("server", ""),
-    row("set-cookie", ""),
-    row("strict-transport-security", ""),
-    row("transfer-encoding", ""),
-    row("user-agent", ""),
-    row("vary", ""),
-    row("via", ""),
-    row("www-authenticate", ""),
+    row!(":authority", ""),
+    row!(":method", "GET"),
+    row!(":method", "POST"),
+    row!(":path", "/"),
+    row!(":path", "/index.html"),
+    row!(":scheme", "http"),
+    row!(":scheme", "https"),
+    row!(":status", "200"),
+    row!(":status", "204"),
+    row!(":status", "206"),
+    row!(":status", "304"),
+    row!(":status", "400"),
+    row!(":status", "404"),
+    row!(":status", "500"),
+    row!("accept-charset", ""),
+    row!("accept-encoding", "gzip, deflate"),
+    row!("accept-language", ""),
+    row!("accept-ranges", ""),
+    row!("accept", ""),
+    row!("access-control-allow-origin", ""),
+    row!("age", ""),
+    row!("allow", ""),
+    row!("authorization", ""),
+    row!("cache-control", ""),
+    row!("content-disposition", ""),
+    row!("content-encoding", ""),
+    row!("content-language", ""),
+    row!("content-length", ""),
+    row!("content-location", ""),
+    row!("content-range", ""),
+    row!("content-type", ""),
+    row!("cookie", ""),
+    row!("date", ""),
+    row!("etag", ""),
+    row!("expect", ""),
+    row!("expires", ""),
+    row!("from", ""),
+    row!("host", ""),
+    row!("if-match", ""),
+    row!("if-modified-since", ""),
+    row!("if-none-match", ""),
+    row!("if-range", ""),
+    row!("if-unmodified-since", ""),
+    row!("last-modified", ""),
+    row!("link", ""),
+    row!("location", ""),
+    row!("max-forwards", ""),
+    row!("proxy-authenticate", ""),
+    row!("proxy-authorization", ""),
+    row!("range", ""),
+    row!("referer", ""),
+    row!("refresh", ""),
+    row!("retry-after", ""),
+    row!("server", ""),
+    row!("set-cookie", ""),
+    row!("strict-transport-security", ""),
+    row!("transfer-encoding", ""),
+    row!("user-agent", ""),
+    row!("vary", ""),
+    row!("via", ""),
+    row!("www-authenticate", ""),
 ];
 
 /// Longest name in it.
@@ -128,7 +147,7 @@ const fn index() -> Index {
         while i < STATIC {
             // The names that are there more than once follow each other.
             let is_first = !matches!(i + 1, 3 | 5 | 7 | 9..=14);
-            if ROWS[i].name.len() == len && is_first {
+            if ROWS[i].len == len && is_first {
                 index.by_len[count as usize] = i as u8;
                 count += 1;
             }
@@ -149,7 +168,7 @@ pub(super) fn static_name(name: &[u8]) -> Option<usize> {
     let range =
         usize::from(INDEX.from[len.min(LONGEST)])..usize::from(INDEX.from[len.min(LONGEST) + 1]);
     let rows = INDEX.by_len[range].iter();
-    let mut found = rows.filter(|row| ROWS[usize::from(**row)].name.as_bytes() == name);
+    let mut found = rows.filter(|row| ROWS[usize::from(**row)].name() == name);
     found.next().map(|row| usize::from(*row) + 1)
 }
 
@@ -189,6 +208,8 @@ pub(super) struct Dynamic {
     entries: VecDeque<Entry>,
     size: usize,
     max: usize,
+    /// Entries that were ever inserted.
+    inserted: u32,
 }
 
 impl Dynamic {
@@ -198,6 +219,7 @@ impl Dynamic {
             entries: VecDeque::new(),
             size: 0,
             max: MAX_TABLE,
+            inserted: 0,
         }
     }
 
@@ -251,6 +273,20 @@ impl Dynamic {
         self.bytes.extend_from_slice(name);
         self.bytes.extend_from_slice(value);
         self.size += len + OVERHEAD;
+        self.inserted = self.inserted.wrapping_add(1);
+    }
+
+    /// A number of an entry that does not change while others are inserted.
+    #[inline]
+    pub(super) fn number_of(&self, index: usize) -> u32 {
+        self.inserted.wrapping_sub(index as u32)
+    }
+
+    /// The index of the entry of this number, if it is still there.
+    #[inline]
+    pub(super) fn index_of(&self, number: u32) -> Option<usize> {
+        let index = self.inserted.wrapping_sub(number) as usize;
+        (index < self.entries.len()).then_some(index)
     }
 
     /// Moves the entries to the front.
@@ -288,17 +324,11 @@ mod tests {
     #[test]
     fn the_static_table() {
         for (i, row) in ROWS.iter().enumerate() {
-            let first = ROWS.iter().position(|other| other.name == row.name);
-            assert_eq!(static_name(row.name.as_bytes()), first.map(|at| at + 1));
-            assert_eq!(
-                INDEX.kinds[i],
-                Kind::of(row.name.as_bytes()),
-                "{}",
-                row.name
-            );
+            let first = ROWS.iter().position(|other| other.name() == row.name());
+            assert_eq!(static_name(row.name()), first.map(|at| at + 1));
+            assert_eq!(INDEX.kinds[i], Kind::of(row.name()), "{}", row.text);
         }
-        let longest = ROWS.iter().map(|row| row.name.len()).max();
-        assert_eq!(longest, Some(LONGEST));
+        assert_eq!(ROWS.iter().map(|row| row.len).max(), Some(LONGEST));
         for name in [
             "",
             "x",

@@ -271,6 +271,53 @@ fn what_the_encoder_indexes() {
     assert_eq!(status, [0x88]);
 }
 
+/// A block is read once, as long as its entries are there.
+#[test]
+fn a_block_that_is_remembered() {
+    let (mut encoder, mut decoder) = (Encoder::new(), Decoder::new());
+    let mut send = |encoder: &mut Encoder, text: &[u8]| {
+        let mut out = Vec::new();
+        encoder.begin(&mut out);
+        encoder.block(text, |name| name == b"Upgrade", &mut out);
+        let fields = decode(&mut decoder, &out, 4096).expect("a block");
+        (
+            out,
+            fields.into_iter().map(|field| field.1).collect::<Vec<_>>(),
+        )
+    };
+    let block = b"Server: a\r\nUpgrade: b\r\nDate: c\r\n";
+    let values = ["a", "c"].map(String::from).to_vec();
+    assert_eq!(send(&mut encoder, block).1, values);
+    assert_eq!(
+        send(&mut encoder, block),
+        (vec![0xbf, 0xbe], values.clone())
+    );
+    // Others are inserted.
+    assert_eq!(
+        send(&mut encoder, b"Vary: x\r\nDate: d\r\n").1,
+        ["x", "d"].map(String::from)
+    );
+    assert_eq!(
+        send(&mut encoder, block),
+        (vec![0xc1, 0xc0], values.clone())
+    );
+    assert_eq!(
+        send(&mut encoder, block),
+        (vec![0xc1, 0xc0], values.clone())
+    );
+    // It is driven out.
+    encoder.set_max(0);
+    encoder.set_max(4096);
+    assert_eq!(send(&mut encoder, block).1, values);
+    assert_eq!(send(&mut encoder, block), (vec![0xbf, 0xbe], values));
+    // What no table gets is sent each time.
+    for _ in 0..3 {
+        let (out, fields) = send(&mut encoder, b"Set-Cookie: a\r\nDate: d\r\n");
+        assert_eq!((out[0], fields), (0x1f, vec!["a".into(), "d".into()]));
+    }
+    assert_eq!(send(&mut encoder, b""), (vec![], vec![]));
+}
+
 /// RFC 7541 section 4.2: the smallest maximum since the last block, and the last one.
 #[test]
 fn size_updates_of_the_encoder() {

@@ -32,7 +32,12 @@ macro_rules! field_line {
 
 /// Names and values.
 pub fn fields(block: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    let lines = block.split_inclusive(|&b| b == b'\n');
+    let mut rest = block;
+    let lines = core::iter::from_fn(move || {
+        let (line, behind) = rest.split_at(memchr::memchr(b'\n', rest)? + 1);
+        rest = behind;
+        Some(line)
+    });
     lines.filter_map(|line| {
         let name = memchr::memchr(b':', line)?;
         Some((&line[..name], line.get(name + 2..line.len() - 2)?))

@@ -37,8 +37,8 @@ impl<X: Part> Http2<X> {
         }
     }
 
-    /// Gives a complete response. `fields` are blocks of fields, sent in this order; fields about the connection
-    /// are left out, and `content-length` is added. False if the stream has ended, or has had its response.
+    /// Gives a complete response. `fields` are blocks of fields, sent in this order; the first one should be what
+    /// all responses have. Fields about the connection are left out, and `content-length` is added. False if the stream has ended, or has had its response.
     ///
     /// If all of the body may be sent now, it goes to the output, and nothing is allocated. Otherwise the stream
     /// keeps it.
@@ -209,7 +209,11 @@ impl<X: Part> Http2<X> {
                 if let Some(status) = status {
                     encoder.status(status, out);
                 }
-                for block in fields {
+                let (common, own) = fields.split_at(fields.len().min(1));
+                for block in common {
+                    encoder.block(block, is_of_connection, out);
+                }
+                for block in own {
                     for (name, value) in field_block::fields(block) {
                         if !is_of_connection(name) {
                             encoder.field(name, value, out);
