@@ -149,14 +149,15 @@ impl<X: Part> Http2<X> {
         })))
     }
 
-    /// There are as many streams as there may be, or as many bytes wait for windows.
+    /// There are as many streams as there may be, or as many bytes wait for windows. One response may be larger.
     #[inline]
     fn is_crowded(&self, turn: &Turn<'_, X>) -> bool {
-        let waiting = self.streams.iter().map(|stream| stream.queue.held());
-        !self.streams.is_empty()
-            && (self.streams.len() >= turn.http2.streams
-                || waiting.sum::<usize>() > turn.limits.output_bytes)
-            || turn.http2.streams == 0
+        let (mut all, mut largest) = (0, 0);
+        for stream in &self.streams {
+            let held = stream.queue.held();
+            (all, largest) = (all + held, held.max(largest));
+        }
+        self.streams.len() >= turn.http2.streams || all - largest > turn.limits.output_bytes
     }
 
     /// The client may send the request again (RFC 9113 section 8.7).
