@@ -6,6 +6,7 @@
 //! ```
 
 use peregrine_protocol::Seconds;
+use peregrine_protocol::error::ProtocolError;
 use peregrine_protocol::h1::framing::BodyLength;
 use peregrine_protocol::h1::read_buf::Input;
 use peregrine_protocol::h2::connection::{Http2, Next};
@@ -15,14 +16,13 @@ use peregrine_protocol::http::response::{BodySize, ResponseHead};
 use peregrine_protocol::limits::Limits;
 use peregrine_protocol::payload::Payload;
 use peregrine_protocol::write_buf::{MAX_SLICES, WriteBuf};
-use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-/// A request whose body is coming in.
-#[derive(Default)]
+/// A request whose body is coming in; there are as many as streams at the most.
 struct Upload {
+    stream: u32,
     path: String,
     body: Vec<u8>,
 }
@@ -33,7 +33,7 @@ struct Connection {
     input: Input,
     head: HeadBuf,
     output: WriteBuf,
-    uploads: HashMap<u32, Upload>,
+    uploads: Vec<Upload>,
     now: Seconds,
 }
 
@@ -95,41 +95,60 @@ impl Connection {
                             .interim(request.stream, 100, &[], &mut self.output);
                     }
                     let body = Vec::new();
-                    self.uploads.insert(request.stream, Upload { path, body });
+                    let stream = request.stream;
+                    self.uploads.push(Upload { stream, path, body });
                 }
-                Next::Refused { stream, error } => {
-                    let head = ResponseHead {
-                        status: error.status(),
-                        ..ResponseHead::OK
-                    };
-                    self.respond(stream, &head, error.text().into());
-                }
+                Next::Refused { stream, error } => self.refuse(stream, error),
                 Next::Data {
                     stream,
                     piece,
                     is_last,
                 } => {
-                    let upload = self.uploads.entry(stream).or_default();
-                    upload
-                        .body
-                        .extend_from_slice(&self.input.unread()[piece.clone()]);
-                    self.http2
-                        .release(stream, piece.len(), &mut self.output, self.now);
+                    let bytes = &self.input.unread()[piece];
+                    let is_of = |upload: &&mut Upload| upload.stream == stream;
+                    let mut is_too_large = false;
+                    if let Some(upload) = self.uploads.iter_mut().find(is_of) {
+                        upload.body.extend_from_slice(bytes);
+                        is_too_large = upload.body.len() > limits.body_bytes;
+                    }
+                    let (n, output) = (bytes.len(), &mut self.output);
+                    self.http2.release(stream, n, output, self.now);
+                    if is_too_large {
+                        self.forget(stream);
+                        self.refuse(stream, ProtocolError::BodyTooLarge);
+                    }
                     if is_last {
                         self.uploaded(stream);
                     }
                 }
                 Next::Trailers { stream } => self.uploaded(stream),
-                Next::Reset { stream, .. } => drop(self.uploads.remove(&stream)),
+                Next::Reset { stream, .. } => drop(self.forget(stream)),
                 Next::Drained { stream } => drop(self.http2.finish(stream, b"Checksum: none\r\n")),
             }
         }
     }
 
+    fn forget(&mut self, stream: u32) -> Option<Upload> {
+        let at = self
+            .uploads
+            .iter()
+            .position(|upload| upload.stream == stream)?;
+        Some(self.uploads.swap_remove(at))
+    }
+
     fn uploaded(&mut self, stream: u32) {
-        if let Some(Upload { path, body }) = self.uploads.remove(&stream) {
+        if let Some(Upload { path, body, .. }) = self.forget(stream) {
             self.answer(stream, &path, body);
         }
+    }
+
+    /// If more of a body is on its way, the client learns that it need not come.
+    fn refuse(&mut self, stream: u32, error: ProtocolError) {
+        let head = ResponseHead {
+            status: error.status(),
+            ..ResponseHead::OK
+        };
+        self.respond(stream, &head, error.text().into());
     }
 
     /// The handler.
@@ -188,7 +207,7 @@ fn main() -> io::Result<()> {
                 input: Input::new(),
                 head: HeadBuf::new(),
                 output: WriteBuf::default(),
-                uploads: HashMap::new(),
+                uploads: Vec::new(),
                 now: Seconds::START,
             };
             // A client that is gone is no error of the server.

@@ -210,27 +210,49 @@ pub(super) enum Ended {
     Closed,
 }
 
+/// Streams that we have reset and of which frames are not taken for errors.
+const RESETS: usize = 64;
+
+/// Other streams that have ended and are known to have been open.
+const CLOSED: usize = 16;
+
 /// The streams that ended last.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct EndedStreams {
-    /// Twice the identifier, and one if it was reset by us.
-    ids: [u32; 32],
-    at: u8,
+    resets: [u32; RESETS],
+    closed: [u32; CLOSED],
+    /// The next place in each.
+    at: (u8, u8),
 }
 
 impl EndedStreams {
+    pub(super) fn new() -> EndedStreams {
+        EndedStreams {
+            resets: [0; RESETS],
+            closed: [0; CLOSED],
+            at: (0, 0),
+        }
+    }
+
     #[inline]
     pub(super) fn add(&mut self, id: u32, ended: Ended) {
-        self.ids[usize::from(self.at)] = id << 1 | u32::from(ended == Ended::Reset);
-        self.at = (self.at + 1) % self.ids.len() as u8;
+        match ended {
+            Ended::Reset => {
+                self.resets[usize::from(self.at.0)] = id;
+                self.at.0 = (self.at.0 + 1) % RESETS as u8;
+            }
+            Ended::Closed => {
+                self.closed[usize::from(self.at.1)] = id;
+                self.at.1 = (self.at.1 + 1) % CLOSED as u8;
+            }
+        }
     }
 
     pub(super) fn find(&self, id: u32) -> Option<Ended> {
-        let found = self.ids.iter().find(|known| **known >> 1 == id)?;
-        Some(match found & 1 {
-            1 => Ended::Reset,
-            _ => Ended::Closed,
-        })
+        if self.resets.contains(&id) {
+            return Some(Ended::Reset);
+        }
+        self.closed.contains(&id).then_some(Ended::Closed)
     }
 }
 
@@ -259,14 +281,23 @@ mod tests {
 
     #[test]
     fn the_last_streams_that_ended() {
-        let mut ended = EndedStreams::default();
-        for id in (1..100).step_by(2) {
+        let mut ended = EndedStreams::new();
+        for id in (1..400).step_by(2) {
             assert_eq!(ended.find(id), None);
             let how = [Ended::Reset, Ended::Closed][id as usize / 2 % 2];
             ended.add(id, how);
             assert_eq!(ended.find(id), Some(how));
         }
-        assert_eq!(ended.find(1), None);
-        assert_eq!(ended.find(97), Some(Ended::Reset));
+        let known = |how| {
+            (1..400)
+                .step_by(2)
+                .filter(|id| ended.find(*id) == Some(how))
+                .count()
+        };
+        assert_eq!(
+            (known(Ended::Reset), known(Ended::Closed)),
+            (RESETS, CLOSED)
+        );
+        assert_eq!(ended.find(397), Some(Ended::Reset));
     }
 }

@@ -38,6 +38,12 @@ impl Client {
     }
 }
 
+/// What an idle connection takes when its tables are empty.
+#[test]
+fn a_connection_has_less_than_a_kibibyte() {
+    assert!(size_of::<Http2>() <= 1024, "{}", size_of::<Http2>());
+}
+
 #[test]
 fn a_complete_response_needs_no_stream() {
     let mut client = Client::open(Driver::Hold);
