@@ -287,12 +287,14 @@ pub(crate) fn limits() -> Limits {
         .linger_timeout(NEVER)
 }
 
-/// An address that no other test of this process binds, so that no other test takes its port when a server
-/// has left it. Where the system has one loopback address only, that one.
+/// An address that no other test binds, of this process or of one that runs beside it, so that no other test
+/// takes its port when a server has left it: a client that connects until it is refused would be accepted
+/// there. Where the system has one loopback address only, that one.
 pub(crate) fn own_addr() -> SocketAddr {
     static COUNT: AtomicU16 = AtomicU16::new(1);
     let [high, low] = COUNT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
-    let own = SocketAddr::from(([127, 1, high, low], 0));
+    let process = 1 + (std::process::id() % 254) as u8;
+    let own = SocketAddr::from(([127, process, high, low], 0));
     match TcpListener::bind(own) {
         Ok(_) => own,
         Err(_) => SocketAddr::from(([127, 0, 0, 1], 0)),

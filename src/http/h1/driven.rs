@@ -14,6 +14,7 @@ use crate::shared::id::ConnId;
 use crate::shared::panic_guard::Panic;
 use peregrine_protocol::Seconds;
 use peregrine_protocol::rate::Rate;
+use std::io;
 use std::time::Duration;
 
 impl<P, M, T> Driven<WorkerState<P, M>> for Connection<P, M, T>
@@ -48,6 +49,12 @@ where
             }
             _ => Fate::Open,
         }
+    }
+
+    #[cold]
+    fn write_failed(&mut self, error: io::Error, shared: &mut WorkerState<P, M>) -> Fate {
+        shared.fail(&ConnectionError::Write(&error), &self.link.socket);
+        Fate::Closed
     }
 
     fn flush(&mut self, shared: &mut WorkerState<P, M>) -> Fate {

@@ -1,8 +1,8 @@
 //! The sending half of a connection, and its end.
 
 use super::{Connection, Fate, Lease, Phase, WorkerState};
-use crate::http::handler::ConnectionError;
 use crate::http::service::{HandlerRef, Upgrades};
+use crate::runtime::event_loop::Driven;
 use crate::runtime::linger::Lingering;
 use crate::runtime::transport::{FILE_STEP, Transport, Written};
 use crate::shared::output::Output;
@@ -31,10 +31,7 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
                     }
                 }
                 Ok(None) => break,
-                Err(error) => {
-                    shared.fail(&ConnectionError::Write(&error), &self.link.socket);
-                    return Fate::Closed;
-                }
+                Err(error) => return self.write_failed(error, shared),
             }
         }
         if !output.is_empty() {

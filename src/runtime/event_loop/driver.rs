@@ -147,6 +147,9 @@ pub(crate) trait Driven<S> {
     /// The socket is ready.
     fn ready(&mut self, readable: bool, writable: bool, shared: &mut S) -> Fate;
 
+    /// The transport could not write its own bytes.
+    fn write_failed(&mut self, error: io::Error, shared: &mut S) -> Fate;
+
     /// Other threads have sent something to it; see [`ThreadState::dirty`].
     fn flush(&mut self, shared: &mut S) -> Fate;
 

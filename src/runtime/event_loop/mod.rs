@@ -133,8 +133,10 @@ impl<'a, D: Driver> EventLoop<'a, D> {
             for ready in events.iter() {
                 if !D::accept(&mut self, ready.token)? {
                     self.act(ready.token.conn(), |connection, shared| {
-                        if ready.writable && connection.link().flush().is_err() {
-                            return Fate::Closed;
+                        if ready.writable {
+                            if let Err(error) = connection.link().flush() {
+                                return connection.write_failed(error, shared);
+                            }
                         }
                         connection.ready(ready.readable, ready.writable, shared)
                     });
@@ -145,13 +147,14 @@ impl<'a, D: Driver> EventLoop<'a, D> {
             self.run_again();
             self.check_deadlines();
             self.free_memory();
+            self.flush_dirty();
+            D::turn(&mut self)?;
             if self.control.is_stopping() {
                 if let Some(ended) = self.stopping()? {
                     return Ok(ended);
                 }
+                self.flush_dirty();
             }
-            self.flush_dirty();
-            D::turn(&mut self)?;
             let counters = self.driver.shared().counters();
             self.clock.end_turn(is_timed, counters);
         }
@@ -313,11 +316,11 @@ impl<'a, D: Driver> EventLoop<'a, D> {
     /// turn of the loop, so that the others get theirs first.
     fn run_again(&mut self) {
         if !self.later.is_empty() && self.clock.now() >= self.later_at {
-            // A connection to which other threads have sent something may be in the list twice.
-            self.later.sort_unstable();
-            self.later.dedup();
             self.again.append(&mut self.later);
         }
+        // A connection to which other threads have sent something may be in the list twice.
+        self.again.sort_unstable();
+        self.again.dedup();
         let count = self.again.len();
         for i in 0..count {
             self.act(self.again[i], go_on);

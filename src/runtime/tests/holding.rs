@@ -1,11 +1,11 @@
 //! A transport that has read more than it has passed on, and written less than it has accepted. No event of
 //! the socket reports either.
 
-use super::{config, connect, end, nothing_is_left, short, undated};
+use super::{config, connect, end, hand_over, nothing_is_left, pair, short, undated, wait_until};
 use crate::http::handler::from_fn;
 use crate::http::request::Request;
 use crate::http::response::Response;
-use crate::runtime::transport::faulty::{FaultPlan, Faulty};
+use crate::runtime::transport::faulty::{FaultPlan, Faulty, Happening};
 use crate::server::Server;
 use crate::testing::Connection;
 use peregrine_protocol::limits::Limits;
@@ -43,6 +43,26 @@ fn bytes_that_a_transport_holds_wait_for_no_event() {
             assert!(got == wanted, "{ahead}, {behind}, {round}: {}", short(&got));
         }
     }
+    nothing_is_left(&server, &Arc::new(()), 1);
+    end(server);
+}
+
+#[test]
+fn bytes_that_a_transport_cannot_write_are_a_failed_write() {
+    let server = Server::new(from_fn(|_, res| res.text("hi"))).config(config(Limits::default()));
+    let server = server.bind("127.0.0.1:0").start_over::<Faulty>();
+    let server = server.expect("a server");
+    let ((socket, mut plan), mut client) = pair(FaultPlan {
+        behind: 4096,
+        ..FaultPlan::default()
+    });
+    client.write_all(REQUESTS).expect("sent");
+    // The first call reads the requests. The second gives the transport the responses, which it keeps.
+    plan.at = Some((2, Happening::Call(Box::new(move || drop(client)))));
+    hand_over(&server, [(socket, plan)]);
+    wait_until("the failure is reported", || {
+        server.counters().write_errors == 1
+    });
     nothing_is_left(&server, &Arc::new(()), 1);
     end(server);
 }

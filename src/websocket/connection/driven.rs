@@ -66,6 +66,11 @@ impl<P: WsHandlerRef, T: Transport> Driven<WsThreadState<P>> for WsConnection<P,
         }
     }
 
+    #[cold]
+    fn write_failed(&mut self, error: io::Error, shared: &mut WsThreadState<P>) -> Fate {
+        self.broken(error, shared)
+    }
+
     /// Sends the output, and continues with the steps that waited for room.
     fn flush(&mut self, shared: &mut WsThreadState<P>) -> Fate {
         self.dirty = false;
@@ -77,7 +82,8 @@ impl<P: WsHandlerRef, T: Transport> Driven<WsThreadState<P>> for WsConnection<P,
             return self.broken(error, shared);
         }
         match crowded || self.peer.ws.is_over() {
-            true if !self.peer.ws.is_crowded() => self.serve(None, shared),
+            // A busy connection gets its next turn in the next wake-up.
+            true if !self.peer.ws.is_crowded() && !self.busy => self.serve(None, shared),
             true if self.peer.ws.is_over() => self.over(false, shared),
             _ => Fate::Open,
         }
