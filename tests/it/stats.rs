@@ -293,24 +293,7 @@ fn several_servers_in_one() {
 #[cfg(feature = "websocket")]
 #[test]
 fn websocket_threads_are_told_apart() {
-    use peregrine::Request;
-    use peregrine::ws::{Message, Upgrade, WebSocketHandler, Ws};
-
-    struct Echo;
-    impl peregrine::Handler for Echo {
-        fn handle_request(&self, _: &Request<'_>, res: peregrine::Response<'_>) -> peregrine::Done {
-            res.text("no WebSocket")
-        }
-    }
-    impl WebSocketHandler for Echo {
-        type Conn = ();
-        fn accept_ws(&self, _: &Request<'_>, _: &mut Upgrade<'_>) -> Option<()> {
-            Some(())
-        }
-        fn handle_ws_frame(&self, ws: &mut Ws<'_, ()>, message: Message<'_>) {
-            ws.send(message);
-        }
-    }
+    use super::ws_protocol::Echo;
 
     let stats = Stats::new();
     let config = workers(1).ws_threads(2);
