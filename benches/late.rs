@@ -3,6 +3,11 @@
 //! One worker, eight clients whose answers take a second each, over and over, and four that ask for
 //! one thing after the other and note how long each response took. The three ways take turns.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the work of this program is to wait"
+)]
+
 use peregrine::{Config, Done, Request, Response, Server, from_fn};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -10,6 +10,11 @@
 //! are due. `/blocking` sleeps on the thread pool of the server, as a database query might. `late_async`
 //! responds from the tasks of an async runtime.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the work of this program is to wait"
+)]
+
 mod common;
 
 use peregrine::{Done, Handler, Request, Responder, Response, Server};

@@ -22,6 +22,11 @@
 //! systemd-socket-activate -l 127.0.0.1:8080 target/release/examples/restart
 //! ```
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the work of this program is to wait"
+)]
+
 mod common;
 
 #[cfg(not(unix))]

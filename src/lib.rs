@@ -27,6 +27,7 @@
     doc = "An HTTP server to embed in a program. The README shows what its features add; the module [`guide`] has guides."
 )]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+#![deny(clippy::print_stdout)]
 
 pub mod access_log;
 #[cfg(any(test, feature = "internals"))]

@@ -26,12 +26,14 @@ impl<T> Default for SlotTable<T> {
 
 /// The row of a slot, the number of places in the row, and the index in it.
 fn at(slot: usize) -> (usize, usize, usize) {
-    // The number of places before the rows of a size is four times that size, less the first four rows.
-    let shifted = slot + ALIKE * FIRST_ROW;
-    let exponent = (shifted / (ALIKE * FIRST_ROW)).ilog2();
-    let size = FIRST_ROW << exponent;
-    let row = ALIKE * exponent as usize + shifted / size - ALIKE;
-    (row, size, shifted % size)
+    const BEFORE: u64 = (ALIKE * FIRST_ROW) as u64;
+    // The number of places before the rows of a size is four times that size, less the first four rows. In 64
+    // bits, because the largest slot has 32.
+    let shifted = slot as u64 + BEFORE;
+    let exponent = (shifted / BEFORE).ilog2();
+    let size = (FIRST_ROW as u64) << exponent;
+    let row = ALIKE * exponent as usize + (shifted / size) as usize - ALIKE;
+    (row, size as usize, (shifted % size) as usize)
 }
 
 impl<T> SlotTable<T> {
@@ -65,7 +67,6 @@ mod tests {
                 false => (next.0, next.1 + 1),
             };
         }
-        #[cfg(target_pointer_width = "64")]
         assert_eq!(at(u32::MAX as usize).0, ROWS - 1);
     }
 

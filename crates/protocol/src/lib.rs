@@ -11,6 +11,7 @@
 
 #![cfg_attr(not(any(test, feature = "checks")), no_std)]
 #![forbid(unsafe_code)]
+#![deny(clippy::print_stdout)]
 
 extern crate alloc;
 #[cfg(all(feature = "websocket", not(any(test, feature = "checks"))))]

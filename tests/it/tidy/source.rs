@@ -3,33 +3,18 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-#[derive(Clone, Copy)]
-pub(crate) struct Token<'a> {
-    pub(crate) line: usize,
-    pub(crate) text: &'a str,
-}
-
-pub(crate) fn texts<'a>(tokens: &[Token<'a>]) -> Vec<&'a str> {
-    tokens.iter().map(|token| token.text).collect()
-}
-
-/// Words, `::` and single characters, with the number of the line they stand in.
-pub(crate) fn tokens(code: &str) -> Vec<Token<'_>> {
+/// Words, `::` and single characters.
+pub(crate) fn tokens(code: &str) -> Vec<&str> {
     let mut tokens = Vec::new();
-    for (n, line) in code.lines().enumerate() {
-        let mut rest = line.trim_start();
-        while let Some(first) = rest.chars().next() {
-            let length = match rest.find(|c| !is_word(c)).unwrap_or(rest.len()) {
-                0 if rest.starts_with("::") => 2,
-                0 => first.len_utf8(),
-                word => word,
-            };
-            tokens.push(Token {
-                line: n + 1,
-                text: &rest[..length],
-            });
-            rest = rest[length..].trim_start();
-        }
+    let mut rest = code.trim_start();
+    while let Some(first) = rest.chars().next() {
+        let length = match rest.find(|c| !is_word(c)).unwrap_or(rest.len()) {
+            0 if rest.starts_with("::") => 2,
+            0 => first.len_utf8(),
+            word => word,
+        };
+        tokens.push(&rest[..length]);
+        rest = rest[length..].trim_start();
     }
     tokens
 }
@@ -38,7 +23,7 @@ fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// The source with a space for each comment and literal; lines keep their numbers.
+/// The source with a space for each comment and literal.
 pub(crate) fn code_of(source: &str) -> String {
     let mut code = String::with_capacity(source.len());
     let mut rest = source;
@@ -50,12 +35,7 @@ pub(crate) fn code_of(source: &str) -> String {
             .find(|n| *n > 0)
             .expect("a char");
         let (piece, after) = rest.split_at(length);
-        if blank > 0 {
-            code.push(' ');
-            code.extend(piece.chars().filter(|c| *c == '\n'));
-        } else {
-            code.push_str(piece);
-        }
+        code.push_str(if blank > 0 { " " } else { piece });
         rest = after;
     }
     code
