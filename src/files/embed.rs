@@ -24,7 +24,7 @@ impl Embedded {
     ///
     /// # Errors
     ///
-    /// The configuration has a value that cannot be sent.
+    /// A setting is not valid ([`ConfigError`](crate::config::ConfigError)).
     pub fn from_dir(dir: &'static Dir<'static>, config: DirConfig) -> io::Result<Embedded> {
         let mut files = Vec::new();
         let mut folders = vec![dir];

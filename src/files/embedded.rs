@@ -46,7 +46,7 @@ impl Embedded {
     ///
     /// # Errors
     ///
-    /// The configuration has a value that cannot be sent.
+    /// A setting is not valid ([`ConfigError`](crate::config::ConfigError)).
     pub fn new(
         files: impl IntoIterator<Item = (impl Into<String>, &'static [u8])>,
         config: DirConfig,

@@ -17,11 +17,11 @@
 //! use std::time::Duration;
 //!
 //! # fn main() -> std::io::Result<()> {
-//! let limits = Limits::default()
-//!     .body_bytes(10 << 20)                   // bodies of up to 10 MiB
-//!     .idle_timeout(Duration::from_secs(20)); // idle connections are closed after 20 s
+//! let limits = Limits::default().idle_timeout(Duration::from_secs(20)); // then idle connections are closed
 //! let config = Config::default().connections(10_000).limits(limits);
-//! let server = Server::from_fn(|_, res| res.text("hi")).config(config);
+//! let server = Server::from_fn(|_, res| res.text("hi"))
+//!     .config(config)
+//!     .max_body(10 << 20); // short for `Limits::body_bytes`: bodies of up to 10 MiB
 //! # drop(server.bind("127.0.0.1:0").start()?);
 //! # Ok(())
 //! # }

@@ -32,6 +32,7 @@ use crate::websocket::WebSocketHandler;
 #[cfg(feature = "websocket")]
 use crate::websocket::threads::WebSockets;
 use launch::{Launch, cannot_bind};
+use peregrine_protocol::limits::Limits;
 use running::AtStart;
 use std::fmt::Debug;
 use std::io;
@@ -144,9 +145,47 @@ impl<H: Handler> Server<H> {
 
 /// Methods of every server, with and without WebSockets.
 impl<H, M> Server<H, M> {
-    /// Sets threads and limits.
+    /// Sets threads and limits. It replaces all settings, also those of [`Server::workers`],
+    /// [`Server::max_body`] and [`Server::limits`], which are shorthands for parts of [`Config`].
+    ///
+    /// ```
+    /// use peregrine::{Config, Limits, Server};
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let server = Server::from_fn(|_, res| res.text("hi"))
+    ///     .config(Config::default().connections(10_000))
+    ///     .workers(2)
+    ///     .limits(Limits::default().idle_timeout(Duration::from_secs(20)))
+    ///     .max_body(10 << 20);
+    /// # drop(server.bind("127.0.0.1:0").start()?);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn config(mut self, config: Config) -> Server<H, M> {
         self.config = config;
+        self
+    }
+
+    /// Sets the number of threads that serve HTTP connections: [`Config::workers`], by default one per CPU.
+    pub fn workers(mut self, workers: usize) -> Server<H, M> {
+        self.config.workers = workers;
+        self
+    }
+
+    /// Sets how many bytes a request body may have: [`Limits::body_bytes`], by default 1 MiB. A larger body gets
+    /// 413. [`Handler::body_plan`] can allow more for one route.
+    ///
+    /// [`Limits::body_bytes`]: crate::Limits::body_bytes
+    pub fn max_body(mut self, bytes: usize) -> Server<H, M> {
+        self.config.limits.body_bytes = bytes;
+        self
+    }
+
+    /// Sets the sizes and timeouts of each HTTP connection: [`Config::limits`]. It replaces all of them, also that of
+    /// [`Server::max_body`].
+    pub fn limits(mut self, limits: Limits) -> Server<H, M> {
+        self.config.limits = limits;
         self
     }
 

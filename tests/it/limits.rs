@@ -71,3 +71,40 @@ fn a_connection_has_so_many_topics() {
         }
     }
 }
+
+/// The shorthands of `Server` set what they name, and nothing else.
+#[test]
+fn shorthands_set_parts_of_the_configuration() {
+    use super::support::{Asked, Client, own_addr, workers};
+    use peregrine::{Limits, Server};
+
+    let server = Server::from_fn(|_, res| res.text("hi"))
+        .config(workers(1).keep_alive(false))
+        .workers(2)
+        .limits(Limits::default().target_bytes(10))
+        .max_body(5);
+    let server = server.bind(own_addr()).start().expect("a server");
+    assert_eq!(server.worker_counters().len(), 2);
+    let addr = server.local_addr().expect("a TCP address");
+    let status = |request: String| {
+        let mut client = Client::connect(addr);
+        client.send(request);
+        let answer = client.answer(Asked::Other);
+        assert!(answer.closes(), "as the configuration says");
+        answer.status
+    };
+    let post = |len| {
+        let body = "x".repeat(len);
+        format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {len}\r\n\r\n{body}")
+    };
+    assert_eq!(status(post(5)), 200);
+    assert_eq!(status(post(6)), 413);
+    assert_eq!(
+        status("GET /123456789 HTTP/1.1\r\nHost: a\r\n\r\n".into()),
+        200
+    );
+    assert_eq!(
+        status("GET /1234567890 HTTP/1.1\r\nHost: a\r\n\r\n".into()),
+        414
+    );
+}
