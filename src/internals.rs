@@ -13,10 +13,10 @@ use peregrine_protocol::limits::Limits;
 use std::sync::Arc;
 
 /// Makes responses as a worker does, one at a time.
-pub struct Answers(ResponseRecorder, Output);
+pub struct Responses(ResponseRecorder, Output);
 
-impl Default for Answers {
-    fn default() -> Answers {
+impl Default for Responses {
+    fn default() -> Responses {
         let size = Size {
             threads: 0,
             queue: 0,
@@ -28,13 +28,13 @@ impl Default for Answers {
         );
         let handle = WorkerHandle::new(&Limits::default(), 0, pool, budget, || {});
         let recorder = ResponseRecorder::new(Some("peregrine"), Arc::new(handle));
-        Answers(recorder, Output::default())
+        Responses(recorder, Output::default())
     }
 }
 
-impl Answers {
+impl Responses {
     /// The bytes of a response to a GET on a persistent connection.
-    pub fn answer(&mut self, handler: impl FnOnce(Response<'_>) -> Done) -> &[u8] {
+    pub fn respond(&mut self, handler: impl FnOnce(Response<'_>) -> Done) -> &[u8] {
         let start = Output::default().mark();
         self.1.truncate(start);
         let _done = handler(self.0.response(ResponseContext::default(), &mut self.1));

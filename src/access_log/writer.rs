@@ -1,6 +1,4 @@
 //! A thread that writes log lines to a file, so that no worker waits for the disk.
-//!
-//! No worker waits for the disk.
 
 use crate::log::event;
 use crate::shared::panic_guard::{Quiet, catch};

@@ -1,7 +1,6 @@
 //! Properties that unit tests and fuzz targets share (feature `internals`).
 //!
-//! `cargo test` calls the checks with the seeds and a fixed row of changes to them, the fuzz targets
-//! with the inputs that they make up.
+//! `cargo test` calls the checks with the seeds and a fixed sequence of changes to them. The fuzz targets call them with generated inputs.
 
 pub mod responses;
 pub mod seeds;
@@ -11,7 +10,7 @@ mod tests;
 pub use peregrine_protocol::checks::{Changes, Check, Choices, limits, operations, run, split_of};
 use peregrine_protocol::{h1, h2, hpack};
 
-/// All of them.
+/// All checks.
 pub const CHECKS: &[(&str, Check)] = &[
     ("head", h1::head::check::check),
     ("framing", h1::framing::check::check),

@@ -1,14 +1,14 @@
-//! Reads responses back, for checks.
+//! Parses responses, for checks.
 
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Answer {
+pub(crate) struct ParsedResponse {
     pub(crate) status: u16,
     pub(crate) fields: Vec<(String, Vec<u8>)>,
     pub(crate) body: Vec<u8>,
 }
 
-impl Answer {
-    /// The value of a field that may stand once.
+impl ParsedResponse {
+    /// The value of a field that may be present only once.
     pub(crate) fn field(&self, name: &str) -> Option<&[u8]> {
         let mut same = self
             .fields
@@ -28,45 +28,45 @@ impl Answer {
     }
 }
 
-/// Reads a row of complete responses. `head` tells of a response whether it is one to HEAD.
+/// Parses a sequence of complete responses. `head` returns whether a response is one to HEAD.
 ///
-/// The last response of a connection may leave out its body: it may be a refusal of HEAD.
-pub(crate) fn read(mut bytes: &[u8], head: impl Fn(&Answer) -> bool) -> Vec<Answer> {
-    let mut answers: Vec<Answer> = Vec::new();
+/// The last response of a connection may have no body, because it may be a refusal of a HEAD.
+pub(crate) fn read(mut bytes: &[u8], head: impl Fn(&ParsedResponse) -> bool) -> Vec<ParsedResponse> {
+    let mut parsed: Vec<ParsedResponse> = Vec::new();
     while !bytes.is_empty() {
-        let ended = answers.last().is_some_and(Answer::says_close);
+        let ended = parsed.last().is_some_and(ParsedResponse::says_close);
         assert!(
             !ended,
-            "something behind the last answer: {}",
+            "something behind the last response: {}",
             bytes.escape_ascii()
         );
-        let (mut answer, len) = read_head(bytes);
+        let (mut response, len) = read_head(bytes);
         bytes = &bytes[len..];
-        let length = body_length(&answer, bytes.is_empty());
-        if !head(&answer) {
+        let length = body_length(&response, bytes.is_empty());
+        if !head(&response) {
             let (body, rest) = bytes.split_at_checked(length).expect("a complete body");
-            answer.body = body.to_vec();
+            response.body = body.to_vec();
             bytes = rest;
         }
-        answers.push(answer);
+        parsed.push(response);
     }
-    answers
+    parsed
 }
 
-/// Reads a row of responses of which some are streamed, and the last may not be complete: it says of
-/// each whether it is. `ended`: nothing follows any more.
+/// Parses a sequence of responses. Some may be streamed, and the last may be incomplete. Returns for each
+/// whether it is complete. `ended`: no more bytes follow.
 pub(crate) fn read_streamed(
     mut bytes: &[u8],
     ended: bool,
-    head: impl Fn(&Answer) -> bool,
-) -> Vec<(Answer, bool)> {
-    let mut answers = Vec::new();
+    head: impl Fn(&ParsedResponse) -> bool,
+) -> Vec<(ParsedResponse, bool)> {
+    let mut parsed = Vec::new();
     while !bytes.is_empty() {
-        let (mut answer, len) = read_head(bytes);
+        let (mut response, len) = read_head(bytes);
         bytes = &bytes[len..];
-        let is_bare = head(&answer) || answer.is_interim() || matches!(answer.status, 204 | 304);
-        let coding = answer.field("transfer-encoding");
-        let length = answer.field("content-length");
+        let is_bare = head(&response) || response.is_interim() || matches!(response.status, 204 | 304);
+        let coding = response.field("transfer-encoding");
+        let length = response.field("content-length");
         assert!(coding.is_none() || length.is_none(), "two framings");
         let (body, len, complete) = match (coding, length) {
             _ if is_bare => (Vec::new(), 0, true),
@@ -81,22 +81,22 @@ pub(crate) fn read_streamed(
                 (bytes[..len].to_vec(), len, len == most)
             }
             (None, None) => {
-                assert!(answer.says_close(), "no length");
+                assert!(response.says_close(), "no length");
                 (bytes.to_vec(), bytes.len(), ended)
             }
         };
         // A refusal of HEAD has no body, and nothing says that it was one.
-        let complete = complete || answer.says_close() && ended && body.is_empty();
-        answer.body = body;
+        let complete = complete || response.says_close() && ended && body.is_empty();
+        response.body = body;
         bytes = &bytes[len..];
         assert!(complete || bytes.is_empty(), "something behind half a body");
-        answers.push((answer, complete));
+        parsed.push((response, complete));
     }
-    answers
+    parsed
 }
 
-/// RFC 9112 section 7.1, as little of it as we send. What was decoded, of how many bytes, and
-/// whether that is all.
+/// Decodes chunks (RFC 9112 section 7.1), as far as the server uses them. Returns the body, the number of its
+/// encoded bytes, and whether it is complete.
 fn read_chunks(bytes: &[u8]) -> (Vec<u8>, usize, bool) {
     let (mut body, mut at) = (Vec::new(), 0);
     loop {
@@ -121,7 +121,7 @@ fn read_chunks(bytes: &[u8]) -> (Vec<u8>, usize, bool) {
     }
 }
 
-fn read_head(bytes: &[u8]) -> (Answer, usize) {
+fn read_head(bytes: &[u8]) -> (ParsedResponse, usize) {
     let mut fields = [httparse::EMPTY_HEADER; 64];
     let mut response = httparse::Response::new(&mut fields);
     let len = match response.parse(bytes) {
@@ -147,31 +147,31 @@ fn read_head(bytes: &[u8]) -> (Answer, usize) {
     );
     assert_eq!(response.version, Some(1));
     let fields = response.headers.iter();
-    let answer = Answer {
+    let response = ParsedResponse {
         status: response.code.expect("a status"),
         fields: fields
             .map(|f| (f.name.to_owned(), f.value.to_vec()))
             .collect(),
         body: Vec::new(),
     };
-    (answer, len)
+    (response, len)
 }
 
-/// RFC 9112 section 6.3, for a server that answers with a known length or closes.
-fn body_length(answer: &Answer, at_end: bool) -> usize {
-    let length = answer.field("content-length").map(|digits| {
+/// RFC 9112 section 6.3, for a server that parsed with a known length or closes.
+fn body_length(response: &ParsedResponse, at_end: bool) -> usize {
+    let length = response.field("content-length").map(|digits| {
         let digits = std::str::from_utf8(digits).expect("digits");
         digits.parse::<usize>().expect("a length")
     });
-    assert!(answer.field("transfer-encoding").is_none());
-    match (answer.status, length) {
-        (100, None) => assert!(answer.fields.is_empty()),
-        (101..200, _) => panic!("no such interim answer is sent"),
+    assert!(response.field("transfer-encoding").is_none());
+    match (response.status, length) {
+        (100, None) => assert!(response.fields.is_empty()),
+        (101..200, _) => panic!("no such interim response is sent"),
         (204 | 304, length) => assert!(length.is_none(), "a length without a body"),
         // To CONNECT: the end of the connection is the end of the response.
-        (_, None) => assert!(answer.says_close() && at_end, "no length"),
+        (_, None) => assert!(response.says_close() && at_end, "no length"),
         (205, length) => assert_eq!(length, Some(0)),
-        (_, Some(_)) if answer.says_close() && at_end => {}
+        (_, Some(_)) if response.says_close() && at_end => {}
         (_, Some(length)) => return length,
     }
     0

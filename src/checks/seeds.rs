@@ -1,9 +1,9 @@
-//! Inputs that checks begin with.
+//! The seeds of the checks.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Longer ones are tests of limits; changing bytes of them finds nothing and takes long.
+/// Longer cases test limits. Changes to them find nothing and take long.
 const MAX_SEED: usize = 4096;
 
 /// The seeds of one check.
@@ -24,7 +24,7 @@ pub fn of(check: &str) -> Vec<Vec<u8>> {
     seeds
 }
 
-/// What is sent in one case of `tests/cases`, and under which limits.
+/// The bytes of one case of `tests/cases`, and its limits.
 pub struct Case {
     /// As in the file: `name=number`.
     pub limits: Vec<String>,

@@ -1,8 +1,8 @@
-//! The checks on all seeds and on a fixed row of changes to them, with every `cargo test`.
+//! Runs the checks on all seeds and on a fixed sequence of changes to them, with every `cargo test`.
 
 use super::{CHECKS, Changes, seeds};
 
-/// Changed inputs per check: what takes half a second without optimisation.
+/// The number of changed inputs for each check. It takes half a second without optimisation.
 const CHANGED: usize = 2000;
 
 #[test]

@@ -99,7 +99,7 @@ impl Embedded {
         };
         let found = std::str::from_utf8(&path).ok();
         match found.and_then(|path| self.resources.get(path)) {
-            Some(Some(file)) => respond::answer(file, req, res, self.config.max_ranges),
+            Some(Some(file)) => respond::send(file, req, res, self.config.max_ranges),
             Some(None) if !path.is_empty() && !path.ends_with(b"/") => redirect(req, res),
             Some(None) | None => self.absent(&path, req, res),
         }
@@ -108,7 +108,7 @@ impl Embedded {
     fn absent(&self, path: &[u8], req: &Request<'_>, res: Response<'_>) -> Done {
         let find = |page: &Option<String>| self.resources.get(page.as_deref()?)?.as_ref();
         if let Some(page) = find(&self.config.spa).filter(|_| is_page(path)) {
-            return respond::answer(page, req, res, self.config.max_ranges);
+            return respond::send(page, req, res, self.config.max_ranges);
         }
         match find(&self.config.not_found) {
             Some(page) => respond::page(page, 404, req, res),

@@ -165,7 +165,7 @@ impl DirServer {
             let shard = self.store.cache.shard(asked);
             if let Some(kept) = shard.get(asked) {
                 if self.store.cache.is_good(kept) {
-                    return respond::answer(kept, req, res, max_ranges);
+                    return respond::send(kept, req, res, max_ranges);
                 }
                 let kept = kept.clone();
                 drop(shard);
@@ -183,7 +183,7 @@ impl DirServer {
     fn found(&self, found: Found, path: &[u8], req: &Request<'_>, res: Response<'_>) -> Done {
         let config = &self.store.config;
         match found {
-            Found::File(resource) => respond::answer(&resource, req, res, config.max_ranges),
+            Found::File(resource) => respond::send(&resource, req, res, config.max_ranges),
             Found::NeedsSlash => redirect(req, res),
             Found::Nothing => self.absent(path, req, res),
             Found::Failed => plain(503, res),
@@ -195,7 +195,7 @@ impl DirServer {
         let config = &self.store.config;
         if let Some(page) = config.spa.as_deref().filter(|_| is_page(path)) {
             if let Found::File(page) = self.store.find(page.as_bytes()) {
-                return respond::answer(&page, req, res, config.max_ranges);
+                return respond::send(&page, req, res, config.max_ranges);
             }
         }
         if let Some(page) = &config.not_found {

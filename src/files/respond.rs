@@ -40,7 +40,7 @@ impl Asked {
 }
 
 /// Responds to a GET or HEAD request with the resource, in the form that suits this client.
-pub(crate) fn answer(
+pub(crate) fn send(
     resource: &Resource,
     req: &Request<'_>,
     res: Response<'_>,

@@ -77,7 +77,7 @@ impl FileServer {
             return refuse_method(req, res);
         }
         match self.store.find(b"") {
-            Found::File(file) => respond::answer(&file, req, res, self.store.config.max_ranges),
+            Found::File(file) => respond::send(&file, req, res, self.store.config.max_ranges),
             Found::Failed => plain(503, res),
             Found::NeedsSlash | Found::Nothing => plain(404, res),
         }

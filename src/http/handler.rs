@@ -216,7 +216,7 @@ impl<H: Handler> Handler for Arc<H> {
     }
 }
 
-/// Whether the library responds to `req`, by [`answer_special`]; see [`Handler::takes_special`].
+/// Whether the library responds to `req`, by [`respond_special`]; see [`Handler::takes_special`].
 #[cold]
 pub(crate) fn is_for_library(handler: &impl Handler, req: &Request<'_>) -> bool {
     let is_special = match req.method() {
@@ -229,7 +229,7 @@ pub(crate) fn is_for_library(handler: &impl Handler, req: &Request<'_>) -> bool 
 
 /// The response of the library to a request that the handler does not take.
 #[cold]
-pub(crate) fn answer_special(req: &Request<'_>, res: Response<'_>) -> Done {
+pub(crate) fn respond_special(req: &Request<'_>, res: Response<'_>) -> Done {
     match req.method() {
         "CONNECT" => res.status(501).text("CONNECT is not supported here\n"),
         // Every server must support GET and HEAD (RFC 9110 section 9.1).

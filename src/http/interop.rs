@@ -42,8 +42,8 @@ impl Request<'_> {
 
 impl Response<'_> {
     /// Sends an [`http::Response`]. Its version and its extensions are ignored. Needs the feature `http`.
-    pub fn send_http(self, answer: http::Response<impl Into<Payload>>) -> Done {
-        let (parts, body) = answer.into_parts();
+    pub fn send_http(self, response: http::Response<impl Into<Payload>>) -> Done {
+        let (parts, body) = response.into_parts();
         let mut response = self.status(parts.status.as_u16());
         for (name, value) in &parts.headers {
             response = response.header(name.as_str(), value);

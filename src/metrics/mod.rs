@@ -101,7 +101,7 @@ counters! {
     /// `WsLimits::backlog_bytes` or `Config::ws_mailbox_bytes`. A published message counts once for each
     /// WebSocket thread whose mailbox is full.
     ws_dropped => "ws_messages_dropped",
-    /// Requests that the handler has answered, or that got a 500 instead.
+    /// Requests to which the handler has responded, or that got a 500 instead.
     requests => "requests",
     /// Responses with a status of 2xx, by the handler or the library. A response counts when its head is
     /// complete.
@@ -200,15 +200,15 @@ impl std::iter::Sum for Counters {
 impl WorkerCounters {
     /// Counts a response whose head is complete.
     #[inline]
-    pub(crate) fn answered(&self, status: u16) {
+    pub(crate) fn count_status(&self, status: u16) {
         match status {
             200..=299 => self.responses_2xx.add(1),
-            _ => self.answered_otherwise(status),
+            _ => self.count_other_status(status),
         }
     }
 
     #[cold]
-    fn answered_otherwise(&self, status: u16) {
+    fn count_other_status(&self, status: u16) {
         match status {
             300..=399 => self.responses_3xx.add(1),
             400..=499 => self.responses_4xx.add(1),
@@ -226,7 +226,7 @@ impl WorkerCounters {
             413 | 414 | 431 => self.refused_large.add(1),
             _ => {}
         }
-        self.answered(status);
+        self.count_status(status);
     }
 
     /// Adds the panics of this thread that ended no connection. Each thread calls it at the end of its turns.

@@ -197,7 +197,7 @@ impl Listeners {
     /// respond.
     fn has_asked(&self, control: &ServerState) -> bool {
         let is_recent = |at: Instant| at.elapsed() < QUIET;
-        let has_asked = self.asked_at.is_some_and(is_recent) && control.has_answered();
+        let has_asked = self.asked_at.is_some_and(is_recent) && control.has_responded();
         self.failures > 0 && has_asked || self.failures > PATIENCE
     }
 

@@ -263,9 +263,9 @@ impl ServerState {
     }
 
     /// Whether all workers have done what [`ServerState::ask_for_room`] asked for, as far as they could.
-    pub(crate) fn has_answered(&self) -> bool {
-        let has_answered = |worker: &WorkerShared| worker.asked.load(Ordering::Acquire) == 0;
-        self.workers.iter().all(has_answered)
+    pub(crate) fn has_responded(&self) -> bool {
+        let has_responded = |worker: &WorkerShared| worker.asked.load(Ordering::Acquire) == 0;
+        self.workers.iter().all(has_responded)
     }
 
     fn wake_all(&self) {

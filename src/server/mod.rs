@@ -213,7 +213,7 @@ impl<H, M> Server<H, M> {
         self
     }
 
-    /// Calls functions after a time, on the threads of the workers.
+    /// Returns timers that call functions on the threads of the workers.
     ///
     /// It can be used before the server starts, for example to pass it to the handler. Times that are
     /// requested before the start begin with the start.

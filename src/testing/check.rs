@@ -1,14 +1,14 @@
 //! Properties of connections in memory for tests and fuzzing.
 //!
-//! An input is what a client sends, as it stands, but for the byte FF: what follows it is an
-//! operation. `e` is the end of what the client sends, `s` stops the server, a byte below 80 lets
-//! so many seconds pass, another FF is FF, and anything else only splits.
+//! An input is the bytes of a client. After the byte FF comes an operation. `e` ends the client's bytes, `s`
+//! stops the server. A byte below 80 lets that number of seconds pass, another FF is the byte FF, and
+//! anything else only splits.
 
 use super::Connection;
 use crate::checks;
 use crate::checks::limits;
-use crate::checks::responses as answers;
-use crate::checks::responses::Answer;
+use crate::checks::responses;
+use crate::checks::responses::ParsedResponse;
 use crate::{Done, Handler, Limits, Payload, Request, Response};
 use std::io::Write as _;
 use std::time::Duration;
@@ -68,7 +68,7 @@ fn operations(bytes: &[u8]) -> Vec<Operation> {
 }
 
 /// The final responses, and whether the connection is closed.
-fn play(operations: &[Operation], limits: &Limits) -> (Vec<Answer>, bool) {
+fn play(operations: &[Operation], limits: &Limits) -> (Vec<ParsedResponse>, bool) {
     // A head or what is decoded of a body, and the framing that is not decoded yet.
     let line = limits.head_bytes.max(limits.chunk_extension_bytes + 18);
     let most = limits.head_bytes + limits.body_bytes + line + 2;
@@ -96,18 +96,18 @@ fn play(operations: &[Operation], limits: &Limits) -> (Vec<Answer>, bool) {
         }
         assert_eq!(connection.received().len(), before, "sent behind the close");
     }
-    let to_head = |answer: &Answer| answer.field("method") == Some(b"HEAD");
-    let mut answers = answers::read(connection.received(), to_head);
-    answers.retain(|answer| !answer.is_interim());
+    let to_head = |response: &ParsedResponse| response.field("method") == Some(b"HEAD");
+    let mut parsed = responses::read(connection.received(), to_head);
+    parsed.retain(|response| !response.is_interim());
     let counters = connection.counters();
-    assert_eq!(counters.requests + counters.refused, answers.len() as u64);
+    assert_eq!(counters.requests + counters.refused, parsed.len() as u64);
     assert_eq!(counters.bytes_written, connection.received().len() as u64);
-    let last = answers.last().and_then(|last| last.field("connection"));
+    let last = parsed.last().and_then(|last| last.field("connection"));
     assert!(
         last != Some(b"close") || connection.is_closed(),
         "closed only in words"
     );
-    (answers, connection.is_closed())
+    (parsed, connection.is_closed())
 }
 
 fn apply(connection: &mut Connection<'_, Echo>, operation: &Operation) {
@@ -119,7 +119,7 @@ fn apply(connection: &mut Connection<'_, Echo>, operation: &Operation) {
     }
 }
 
-/// Answers with what it understood, in the way that the path asks for.
+/// Responds with the parsed request, in the way that the path selects.
 struct Echo;
 
 impl Handler for Echo {

@@ -186,7 +186,7 @@ impl<'h, H: Handler> Connection<'h, H> {
         connection.map_or(0, |connection| connection.held())
     }
 
-    /// Delivers messages of other threads, and asks a body again whose source had no bytes.
+    /// Delivers messages of other threads, and asks the source of a body again if it had no bytes.
     fn run(&mut self) {
         let fate = self.served.rested();
         self.done(fate);

@@ -188,7 +188,7 @@ fn refuse<H: Handler>(
     request: &Request<'_>,
     response: Response<'_>,
 ) -> Done {
-    let (status, text) = error.answer();
+    let (status, text) = error.response();
     let error_told = ConnectionError::Handshake { status, text };
     report(handler, &error_told, request.ends());
     let mut response = response.status(status);

@@ -143,7 +143,7 @@ fn other_names_are_not_answered_to() {
         assert_eq!(answer.status, status, "{request}");
         if status == 421 {
             assert!(answer.closes());
-            assert_eq!(answer.text(), "this server does not answer to that name\n");
+            assert_eq!(answer.text(), "this server does not serve that host name\n");
             client.expect_end();
         }
         if status != 200 {

@@ -1,33 +1,33 @@
-//! Answers, from a handler's calls to the bytes that are sent.
+//! Responses, from a handler's calls to the bytes that are sent.
 
 use crate::Benches;
 use http::{Response, header};
-use peregrine::internals::Answers;
+use peregrine::internals::Responses;
 use std::hint::black_box;
 use std::io::Write;
 
 const TEXT: &str = "Hello, World!";
 
-/// Of a response that nobody else in the group may leave out; servers keep it for a second.
+/// The date. All responses of a group have one; servers keep it for a second.
 const DATE: &str = "Thu, 01 Jan 1970 00:00:00 GMT";
 
 const TAG: &str = "\"5f2c-62a1b3c4d5e6f\"";
 
 pub(crate) fn add(benches: &mut Benches) {
-    let group = "answer, 13 B of text";
-    benches.add(group, "peregrine", ours(|answers| text(answers)));
+    let group = "response, 13 B of text";
+    benches.add(group, "peregrine", ours(|responses| text(responses)));
     benches.add(group, "http, field by field", into_vec(http_text));
     benches.add(group, "write!", into_vec(written_text));
-    let group = "answer, 1 KiB and 4 fields";
-    benches.add(group, "peregrine", ours(|answers| page(answers)));
+    let group = "response, 1 KiB and 4 fields";
+    benches.add(group, "peregrine", ours(|responses| page(responses)));
     benches.add(group, "http, field by field", into_vec(http_page));
     benches.add(group, "write!", into_vec(written_page));
 }
 
-fn ours(answer: impl Fn(&mut Answers) -> &[u8]) -> impl FnMut() {
-    let mut answers = Answers::default();
+fn ours(respond: impl Fn(&mut Responses) -> &[u8]) -> impl FnMut() {
+    let mut responses = Responses::default();
     move || {
-        black_box(answer(&mut answers));
+        black_box(respond(&mut responses));
     }
 }
 
@@ -40,12 +40,12 @@ fn into_vec(write: impl Fn(&mut Vec<u8>)) -> impl FnMut() {
     }
 }
 
-fn text(answers: &mut Answers) -> &[u8] {
-    answers.answer(|res| res.text(black_box(TEXT)))
+fn text(responses: &mut Responses) -> &[u8] {
+    responses.respond(|res| res.text(black_box(TEXT)))
 }
 
-fn page(answers: &mut Answers) -> &[u8] {
-    answers.answer(|res| {
+fn page(responses: &mut Responses) -> &[u8] {
+    responses.respond(|res| {
         res.header("Content-Type", "text/html; charset=utf-8")
             .header("Cache-Control", "no-cache")
             .header("ETag", black_box(TAG))

@@ -2,9 +2,9 @@
 
 macro_rules! errors {
     ($($(#[$doc:meta])* $name:ident = $status:literal, $text:literal;)*) => {
-        /// Why a request was refused. The client gets [`status`](ProtocolError::status) with the
-        /// text of `Display` as the body, and the connection closes: after a request that two
-        /// readers could understand differently, nothing that follows on it can be trusted.
+        /// Why a request was refused. The client gets [`status`](ProtocolError::status) with the text of
+        /// `Display` as the body, and the connection closes. It closes because two readers could understand
+        /// such a request differently, so later bytes cannot be trusted.
         ///
         /// ```
         /// # use peregrine_protocol::error::ProtocolError;
@@ -47,7 +47,7 @@ errors! {
     Target = 400, "malformed request target";
     /// The target is longer than [`Limits::target_bytes`](crate::limits::Limits::target_bytes).
     TargetTooLong = 414, "request target too long";
-    /// The method has more than 64 bytes, which is longer than any that is known (RFC 9112 section 3).
+    /// The method has more than 64 bytes. No registered method is so long (RFC 9112 section 3).
     MethodTooLong = 501, "request method too long";
     /// A major version other than 1 (RFC 9110 section 15.6.6).
     Version = 505, "only HTTP/1.0 and HTTP/1.1 are supported";
@@ -56,7 +56,7 @@ errors! {
     /// A field name is empty, is not a token, or has white space before its colon (RFC 9112
     /// section 5.1).
     FieldName = 400, "malformed header field name";
-    /// A field value holds a control byte (RFC 9110 section 5.5).
+    /// A field value has a control byte (RFC 9110 section 5.5).
     FieldValue = 400, "control byte in a header field";
     /// The head is longer than [`Limits::head_bytes`](crate::limits::Limits::head_bytes).
     HeadTooLarge = 431, "request head too large";
@@ -66,19 +66,18 @@ errors! {
     HostMissing = 400, "no Host";
     /// More than one `Host` (RFC 9112 section 3.2).
     HostRepeated = 400, "more than one Host";
-    /// A `Host` that is no host (RFC 9112 section 3.2).
+    /// The value of `Host` is not a host (RFC 9112 section 3.2).
     HostInvalid = 400, "malformed Host";
-    /// A target in absolute form names another host or port than `Host` (RFC 9112 section 3.2.2 lets a
-    /// server go by the target alone; a server that goes by `Host` would read another request).
+    /// A target in absolute form names another host or port than `Host`. RFC 9112 section 3.2.2 lets a server
+    /// use the target alone, but a server that uses `Host` would read another request.
     HostConflict = 400, "the request target and Host name different hosts";
-    /// The host is none of `Config::allowed_hosts` (RFC 9110 section
-    /// 15.5.20).
-    HostNotAllowed = 421, "this server does not answer to that name";
+    /// The host is not in `Config::allowed_hosts` (RFC 9110 section 15.5.20).
+    HostNotAllowed = 421, "this server does not serve that host name";
     /// `Content-Length` beside `Transfer-Encoding` (RFC 9112 section 6.3).
     LengthAndEncoding = 400, "both Content-Length and Transfer-Encoding";
     /// More than one `Content-Length`, equal or not (RFC 9112 section 6.3).
     LengthRepeated = 400, "more than one Content-Length";
-    /// `Content-Length` is not a row of digits (RFC 9110 section 8.6).
+    /// `Content-Length` is not a number in decimal digits (RFC 9110 section 8.6).
     LengthInvalid = 400, "malformed Content-Length";
     /// `Transfer-Encoding` in HTTP/1.0 (RFC 9112 section 6.1).
     EncodingInHttp10 = 400, "Transfer-Encoding in HTTP/1.0";

@@ -2,7 +2,7 @@
 
 use crate::syntax;
 
-/// Why a body is not read as a form. Small and `Copy`; it knows the status that says so.
+/// Why a body cannot be read as a form. It is small and `Copy`, and has the status of the response.
 ///
 /// ```
 /// # use peregrine_protocol::form::FormError;
@@ -15,12 +15,12 @@ pub enum FormError {
     /// There is not exactly one `Content-Type`, or it is not `application/x-www-form-urlencoded`:
     /// 415.
     NotUrlEncoded,
-    /// More pairs than asked for: 413.
+    /// More pairs than the limit: 413.
     TooManyPairs,
 }
 
 impl FormError {
-    /// The status of a response that says so.
+    /// The status of the response.
     pub fn status(self) -> u16 {
         match self {
             FormError::NotUrlEncoded => 415,
@@ -40,8 +40,8 @@ impl core::fmt::Display for FormError {
 
 impl core::error::Error for FormError {}
 
-/// Judges a body before a pair of it is read: counting separators costs little, and a form is taken
-/// as a whole or not at all.
+/// Checks a body before its first pair is read. It counts the separators, which costs little, so a form is
+/// read completely or not at all.
 pub fn check(content_type: Option<&str>, body: &[u8], max_pairs: usize) -> Result<(), FormError> {
     let media_type = content_type.map(|value| essence(value.as_bytes()));
     let expected = b"application/x-www-form-urlencoded";

@@ -44,6 +44,7 @@ pub use crate::span::Span;
 
 #[cfg(test)]
 mod tests {
-    /// Tests over all values of something take each so-manieth: Miri is some thousand times slower.
+    /// Under Miri, tests over all values take only some of them, because Miri is about a thousand times
+    /// slower.
     pub(crate) const EVERY: usize = if cfg!(miri) { 31 } else { 1 };
 }

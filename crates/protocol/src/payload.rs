@@ -4,9 +4,9 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-/// The body of a response, handed over as a whole: nothing of 16 KiB or more is copied.
+/// The whole body of a response. A payload of 16 KiB or more is not copied.
 ///
-/// Made by `into()` from static bytes and text, `Vec<u8>`, `String`, `Arc<[u8]>`, and `Arc<Vec<u8>>`.
+/// `into()` makes it from static bytes and text, `Vec<u8>`, `String`, `Arc<[u8]>`, and `Arc<Vec<u8>>`.
 ///
 /// ```
 /// # use peregrine_protocol::payload::Payload;
@@ -16,7 +16,7 @@ use alloc::vec::Vec;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Payload {
-    /// Bytes that live as long as the program.
+    /// Static bytes.
     Static(&'static [u8]),
     /// Bytes that several responses share.
     Shared(Arc<[u8]>),
@@ -38,13 +38,13 @@ impl Payload {
         }
     }
 
-    /// How many bytes there are.
+    /// The number of bytes.
     #[inline]
     pub fn len(&self) -> usize {
         self.as_bytes().len()
     }
 
-    /// True if there is none.
+    /// Whether there are no bytes.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.len() == 0

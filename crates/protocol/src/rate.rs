@@ -4,18 +4,18 @@ use crate::Seconds;
 use crate::limits::Limits;
 use core::time::Duration;
 
-/// With fewer bytes than these a connection has made no progress that would count while memory is short:
-/// or a byte a second would do.
+/// Fewer bytes than these do not count as progress while memory is short. Otherwise a byte a second would be
+/// enough.
 pub(crate) const SOME: u64 = 512;
 
-/// A least rate.
+/// A minimum rate.
 #[derive(Clone, Copy, Debug)]
 pub struct Rate {
-    /// Bytes a second; 0: none.
+    /// Bytes a second; 0: there is no minimum.
     bytes: u32,
-    /// Before it is asked for.
+    /// The time before the rate applies.
     grace: Duration,
-    /// What came faster allows for a pause of this, or of the grace if that is longer.
+    /// The longest pause that a faster start allows; or the grace, if that is longer.
     pause: Duration,
 }
 
@@ -30,7 +30,8 @@ impl Rate {
         }
     }
 
-    /// At which a client has to send a body. There is one, or nothing would end a body that stalls.
+    /// The rate at which a client has to send a body. It is at least 1, because otherwise nothing would end a
+    /// body that stalls.
     pub(crate) fn of_bodies(limits: &Limits) -> Rate {
         Rate::new(
             limits.body_rate.max(1),
@@ -39,12 +40,12 @@ impl Rate {
         )
     }
 
-    /// At which a client has to take a response.
+    /// The rate at which a client has to receive a response.
     pub fn of_responses(limits: &Limits) -> Rate {
         Rate::new(limits.write_rate, limits.write_grace, limits.write_timeout)
     }
 
-    /// The first second in which one that has moved nothing since `since` is too slow.
+    /// The first second in which a connection that has moved nothing since `since` is too slow.
     pub fn first_due(&self, since: Seconds) -> Seconds {
         match self.bytes {
             0 => Seconds::NEVER,
@@ -52,34 +53,34 @@ impl Rate {
         }
     }
 
-    /// Bytes that it asks for in this time.
+    /// The bytes that the rate requires in this time.
     fn worth(&self, time: Duration) -> i64 {
         let secs = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
         secs.saturating_mul(self.bytes.into())
     }
 }
 
-/// In seconds, as all is counted: a part of one is one.
+/// In whole seconds, rounded up.
 fn whole(time: Duration) -> Duration {
     let part = u64::from(time.subsec_nanos() > 0);
     Duration::from_secs(time.as_secs().saturating_add(part))
 }
 
-/// The bytes of one connection that move in one direction, for as long as there are some that wait.
+/// Measures the bytes of one connection in one direction, for as long as some are waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateMeter {
     /// The second in which `ahead` was counted.
     at: Seconds,
-    /// Bytes that have moved beyond what the rate asks for, if it is not negative.
+    /// The bytes that have moved in excess of the required rate. Never negative.
     ahead: i64,
-    /// When so many had moved again that it counts.
+    /// The last second with progress that counts.
     moved: Seconds,
-    /// How many have since.
+    /// The bytes that have moved since then.
     since: u64,
 }
 
 impl RateMeter {
-    /// Nothing has moved yet.
+    /// Begins to measure: nothing has moved yet.
     pub fn new(now: Seconds, rate: &Rate) -> RateMeter {
         RateMeter {
             at: now,
@@ -93,7 +94,8 @@ impl RateMeter {
     pub fn count(&mut self, n: usize, now: Seconds, rate: &Rate) {
         let passed = now.since(self.at);
         let most = rate.worth(rate.pause);
-        // A client that pauses for longer is closed. We may have: the process was suspended.
+        // A client that pauses for longer is closed. So a longer pause was one of this process, which was
+        // suspended.
         let longest = most.saturating_add(rate.bytes.into());
         let asked = i64::from(rate.bytes).saturating_mul(passed.into());
         let asked = asked.min(longest);
@@ -108,7 +110,7 @@ impl RateMeter {
         }
     }
 
-    /// The first second in which it is surely too slow, if nothing more moves.
+    /// The first second in which it is certainly too slow, if nothing more moves.
     pub fn due(&self, rate: &Rate) -> Seconds {
         if rate.bytes == 0 {
             return Seconds::NEVER;
@@ -122,7 +124,7 @@ impl RateMeter {
         Seconds::of(due.max(0) as u64)
     }
 
-    /// When it last made progress.
+    /// The second of the last progress.
     pub fn moved(&self) -> Seconds {
         self.moved
     }
@@ -142,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_at_all_is_too_slow_after_the_grace() {
+    fn a_client_that_sends_nothing_is_too_slow_after_the_grace() {
         let rate = rate(240);
         let meter = RateMeter::new(at(5), &rate);
         assert_eq!((meter.due(&rate), rate.first_due(at(5))), (at(16), at(16)));
@@ -154,7 +156,7 @@ mod tests {
         for (n, ends) in [(240, false), (239, true), (1, true)] {
             let mut meter = RateMeter::new(at(0), &rate);
             let is_slow = (1..10_000).map(at).any(|now| {
-                // As the driver does: what has moved by then counts before it is judged.
+                // As the driver does: bytes that have moved by then count before the check.
                 meter.count(n, now, &rate);
                 meter.due(&rate) <= now
             });
@@ -162,9 +164,9 @@ mod tests {
         }
     }
 
-    /// In lumps, as sockets take them.
+    /// In large pieces, as sockets take them.
     #[test]
-    fn what_is_faster_allows_for_a_pause_and_no_more() {
+    fn a_faster_start_allows_a_pause_and_no_more() {
         let rate = rate(240);
         let mut meter = RateMeter::new(at(0), &rate);
         meter.count(100 << 20, at(0), &rate);
@@ -175,9 +177,9 @@ mod tests {
         assert_eq!(meter.due(&rate), at(90), "29 s and a part");
     }
 
-    /// There was no check for an hour, and then no more than a socket holds.
+    /// No check for an hour, and then no more bytes than a socket holds.
     #[test]
-    fn time_in_which_nobody_has_looked_is_not_the_clients() {
+    fn time_without_a_check_does_not_count_for_the_client() {
         let rate = rate(240);
         for ahead in [0, 100_000] {
             let mut meter = RateMeter::new(at(0), &rate);
@@ -190,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_second_of_grace_is_not_nothing() {
+    fn half_a_second_of_grace_is_not_zero() {
         let half = Duration::from_millis(500);
         let rate = Rate::new(1000, half, half);
         let meter = RateMeter::new(at(5), &rate);

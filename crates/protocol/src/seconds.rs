@@ -8,30 +8,30 @@ use core::time::Duration;
 pub struct Seconds(u32);
 
 impl Seconds {
-    /// The one in which the driver starts.
+    /// The second in which the driver starts.
     pub const START: Seconds = Seconds(0);
     /// Later than all others.
     pub const NEVER: Seconds = Seconds(u32::MAX);
 
-    /// The one in which so much has passed since the start.
+    /// The second in which `elapsed` has passed since the start.
     #[inline]
     pub fn at(since_start: Duration) -> Seconds {
         Seconds::of(since_start.as_secs())
     }
 
-    /// The one that is so many behind the start; [`Seconds::NEVER`] if there is none.
+    /// The second with this number after the start; [`Seconds::NEVER`] if it cannot be represented.
     #[inline]
     pub fn of(count: u64) -> Seconds {
         Seconds(u32::try_from(count).unwrap_or(u32::MAX))
     }
 
-    /// How many are before it.
+    /// The number of seconds before it.
     #[inline]
     pub fn count(self) -> u32 {
         self.0
     }
 
-    /// The first one in which `wait` has surely passed since some moment of this one.
+    /// The first second in which `wait` has certainly passed since any moment of this one.
     #[inline]
     pub fn after(self, wait: Duration) -> Seconds {
         let begun = u64::from(wait.subsec_nanos() > 0);
@@ -39,18 +39,18 @@ impl Seconds {
         Seconds(self.0.saturating_add(wait.try_into().unwrap_or(u32::MAX)))
     }
 
-    /// The one in which so many whole seconds have passed since the beginning of this one.
+    /// The second that is this number of whole seconds later.
     pub fn plus(self, time: Duration) -> Seconds {
         Seconds::of(u64::from(self.0).saturating_add(time.as_secs()))
     }
 
-    /// The one behind it.
+    /// The next second.
     #[inline]
     pub fn next(self) -> Seconds {
         Seconds(self.0.saturating_add(1))
     }
 
-    /// How many have passed since an earlier one.
+    /// The number of seconds since an earlier one.
     #[inline]
     pub fn since(self, earlier: Seconds) -> u32 {
         self.0.saturating_sub(earlier.0)

@@ -5,12 +5,12 @@
 pub struct Span {
     /// `start <= end`
     pub start: u16,
-    /// One behind the last byte.
+    /// The position after the last byte.
     pub end: u16,
 }
 
 impl Span {
-    /// From `start` to before `end`.
+    /// The range from `start` to before `end`.
     #[inline]
     pub fn new(start: usize, end: usize) -> Span {
         debug_assert!(start <= end && end <= usize::from(u16::MAX));

@@ -259,8 +259,8 @@ fn push(ahead: &mut Vec<Vec<u8>>, path: &[u8]) {
     ahead.extend(names.rev());
 }
 
-/// The entries of the open `folder`, in no order. At most `most` entries are read. Kept are files, folders
-/// and links whose names `shown` accepts. The others are not looked at further.
+/// The entries of the open `folder`, in no order. At most `most` entries are read. Only files, folders and
+/// links with a name that `shown` accepts are kept.
 #[allow(clippy::unnecessary_cast)] // The types of `stat` differ between systems.
 pub(crate) fn list(
     _: &Folder,

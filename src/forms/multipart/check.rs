@@ -83,14 +83,14 @@ pub(crate) fn check(bytes: &[u8]) {
         .total_bytes(u64::MAX);
     assert_eq!(outcome(bytes, [bytes.len()], wide), model(bytes), "model");
     round_trip(bytes, wide);
-    // Nothing that is not a media type with a boundary gets further, and nothing panics.
+    // Only a media type with a boundary is accepted, and no input panics.
     let content_type = String::from_utf8_lossy(bytes);
     if let Ok(form) = Multipart::new(&content_type, wide) {
         assert_eq!(form.finish(), Err(MultipartError::Unfinished));
     }
 }
 
-/// Reads what has come when there are so many bytes, for each of `ends`.
+/// Parses the first bytes up to each of `ends`, as they would arrive.
 pub(crate) fn outcome(
     bytes: &[u8],
     ends: impl IntoIterator<Item = usize>,

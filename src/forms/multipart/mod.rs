@@ -9,7 +9,7 @@
 //!   error, the same data before it.
 //! - Between two pieces the parser keeps a number, not bytes: how much of the delimiter it has seen. It
 //!   buffers only an incomplete header line.
-//! - No byte is looked at more than twice.
+//! - No byte is read more than twice.
 
 mod boundary;
 #[cfg(any(test, feature = "internals"))]

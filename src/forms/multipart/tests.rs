@@ -4,7 +4,7 @@
 use super::check::{CONTENT_TYPE, Outcome, Part, outcome};
 use super::*;
 
-/// Tests over all values of something take each so-manieth: Miri is some thousand times slower.
+/// Under Miri, tests over all values take only some of them, because Miri is about a thousand times slower.
 const EVERY: usize = if cfg!(miri) { 31 } else { 1 };
 
 const DISPOSITION: &str = "Content-Disposition: form-data; name=a\r\n";

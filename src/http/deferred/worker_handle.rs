@@ -37,7 +37,7 @@ pub(crate) struct DeferredResponse {
 /// A command of another thread to a worker.
 #[derive(Debug)]
 pub(crate) enum WorkerCommand {
-    Answer(RequestId, DeferredResponse),
+    Respond(RequestId, DeferredResponse),
     /// There will be no response, for this reason: the client gets 500.
     Fail(RequestId, ResponseError),
     /// There will be no response, because its closure has panicked.
@@ -58,7 +58,7 @@ impl WorkerCommand {
     /// The request of the command, if it concerns one.
     pub(crate) fn request(&self) -> Option<RequestId> {
         match self {
-            WorkerCommand::Answer(id, _)
+            WorkerCommand::Respond(id, _)
             | WorkerCommand::Fail(id, _)
             | WorkerCommand::Panicked(id, _)
             | WorkerCommand::Piece(id, _)

@@ -1,8 +1,8 @@
 //! Properties of responses for tests and fuzzing.
 
 use crate::checks::Choices;
-use crate::checks::responses as answers;
-use crate::checks::responses::Answer;
+use crate::checks::responses;
+use crate::checks::responses::ParsedResponse;
 use crate::testing::Connection;
 use crate::{Done, Handler, Request, Response};
 use peregrine_protocol::h1::chunked::check::{is_token, is_value};
@@ -43,7 +43,7 @@ impl Handler for Plan {
     }
 
     fn handle_request(&self, _: &Request<'_>, res: Response<'_>) -> Done {
-        self.answer(res)
+        self.response(res)
     }
 }
 
@@ -54,16 +54,16 @@ pub(crate) fn check(bytes: &[u8]) {
     let mut connection = Connection::new(&plan);
     connection.send(plan.request.as_bytes());
     let is_head = plan.request.starts_with("HEAD");
-    let answers = answers::read(connection.received(), |_| is_head);
-    let [answer] = &answers[..] else {
-        panic!("{} answers", answers.len());
+    let parsed = responses::read(connection.received(), |_| is_head);
+    let [response] = &parsed[..] else {
+        panic!("{} parsed", parsed.len());
     };
-    let says_close = answer.field("connection") == Some(b"close");
+    let says_close = response.field("connection") == Some(b"close");
     assert_eq!(connection.is_closed(), says_close);
     match plan.is_good() {
-        true => plan.is_kept(answer),
+        true => plan.is_kept(response),
         false => {
-            assert_eq!(answer.status, 500);
+            assert_eq!(response.status, 500);
             let names = [
                 "Server",
                 "Date",
@@ -71,7 +71,7 @@ pub(crate) fn check(bytes: &[u8]) {
                 "Content-Length",
                 "Connection",
             ];
-            assert!(answer.fields.iter().map(|field| &field.0).eq(names));
+            assert!(response.fields.iter().map(|field| &field.0).eq(names));
             assert!(says_close);
         }
     }
@@ -108,7 +108,7 @@ impl Plan {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    fn answer(&self, mut res: Response<'_>) -> Done {
+    fn response(&self, mut res: Response<'_>) -> Done {
         for (i, (name, value)) in self.fields.iter().enumerate() {
             if i == self.status_after {
                 res = res.status(self.status);
@@ -153,8 +153,8 @@ impl Plan {
     }
 
     /// Compares the response with the plan.
-    fn is_kept(&self, answer: &Answer) {
-        assert_eq!(answer.status, self.final_status());
+    fn is_kept(&self, response: &ParsedResponse) {
+        assert_eq!(response.status, self.final_status());
         let text = self.text().into_bytes();
         let (added, body): (Option<(&str, &[u8])>, &[u8]) = match self.ending {
             1 => (Some(("Content-Type", b"text/plain; charset=utf-8")), &text),
@@ -169,26 +169,26 @@ impl Plan {
             .map(|(name, value)| (&name[..], &value[..]));
         let meant = meant.filter(|(name, _)| !ours(name)).chain(added);
         let meant = meant.map(|(name, value)| (name.to_owned(), trim(value).to_vec()));
-        let got = answer
+        let got = response
             .fields
             .iter()
             .filter(|field| !ours(&field.0))
             .cloned();
         assert_eq!(got.collect::<Vec<_>>(), meant.collect::<Vec<_>>());
 
-        let length = answer.field("content-length");
-        let tunnel = self.request.starts_with("CONNECT") && answer.status < 300;
-        let body = match answer.status {
+        let length = response.field("content-length");
+        let tunnel = self.request.starts_with("CONNECT") && response.status < 300;
+        let body = match response.status {
             205 => b"",
             _ => body,
         };
-        match answer.status {
-            204 | 304 => assert_eq!((length, &answer.body[..]), (None, &b""[..])),
-            _ if tunnel => assert_eq!((length, &answer.body[..]), (None, &b""[..])),
+        match response.status {
+            204 | 304 => assert_eq!((length, &response.body[..]), (None, &b""[..])),
+            _ if tunnel => assert_eq!((length, &response.body[..]), (None, &b""[..])),
             _ => assert_eq!(length, Some(body.len().to_string().as_bytes())),
         }
         if length.is_some() && !self.request.starts_with("HEAD") {
-            assert!(answer.body == body, "another body");
+            assert!(response.body == body, "another body");
         }
     }
 }

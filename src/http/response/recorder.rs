@@ -345,7 +345,7 @@ impl ResponseRecorder {
                     bytes: output.detach(),
                     body: self.body.take(),
                 };
-                WorkerCommand::Answer(id, late)
+                WorkerCommand::Respond(id, late)
             }
             // The response was deferred again. The next responder sends it.
             (None, ResponseState::Deferred | ResponseState::Posted) => return,

@@ -14,7 +14,7 @@ use std::ops::Deref;
 use std::time::Duration;
 
 /// The text of the response after a [`ResponseFailure`].
-const NOT_ANSWERED: &str = "the server could not respond to this request";
+const NO_RESPONSE: &str = "the server could not respond to this request";
 
 /// The text of the 503 that is sent instead of a stream of events.
 const CROWDED: &str = "too many long-lived connections";
@@ -45,7 +45,7 @@ where
         let mut body = match self.recorder.later() {
             Ok(body) => body,
             Err(error) => {
-                self.answer_failure(&ResponseFailure::Answer(error), cx);
+                self.answer_failure(&ResponseFailure::Response(error), cx);
                 return false;
             }
         };
@@ -55,7 +55,7 @@ where
             return false;
         }
         if body.is_some() {
-            cx.counters.answered(status);
+            cx.counters.count_status(status);
         }
         let (id, log) = (self.recorder.id.take(), self.recorder.log.take());
         let now = self.now;
@@ -75,7 +75,7 @@ where
     #[cold]
     fn answer_failure(&mut self, failure: &ResponseFailure, cx: &mut ExchangeContext<'_>) {
         self.fail(failure, cx);
-        self.answer_with(500, NOT_ANSWERED, cx);
+        self.answer_with(500, NO_RESPONSE, cx);
     }
 
     /// Sends an error response instead of that of the handler, which cannot be sent.
@@ -83,7 +83,7 @@ where
     fn answer_with(&mut self, status: u16, text: &str, cx: &mut ExchangeContext<'_>) {
         self.recorder.take_back(cx.output);
         let body_bytes = self.error_response(status, text, cx);
-        cx.counters.answered(status);
+        cx.counters.count_status(status);
         match self.recorder.log.take() {
             Some(entry) => entry.complete_with(status, body_bytes, cx.output),
             None => self.tell(status, body_bytes, cx),
@@ -138,8 +138,8 @@ where
         cx: &mut ExchangeContext<'_>,
     ) -> Outcome {
         match command {
-            WorkerCommand::Answer(_, late) => self.deliver(late, cx),
-            WorkerCommand::Fail(_, error) => self.fail_late(&ResponseFailure::Answer(error), cx),
+            WorkerCommand::Respond(_, late) => self.deliver(late, cx),
+            WorkerCommand::Fail(_, error) => self.fail_late(&ResponseFailure::Response(error), cx),
             WorkerCommand::Panicked(_, panic) => self.fail_late(&ResponseFailure::Panic(panic), cx),
             WorkerCommand::Piece(_, piece) => {
                 let len = piece.len();
@@ -180,7 +180,7 @@ where
         if late.body.as_mut().is_some_and(|body| !self.can_last(body)) {
             return self.answer_late(503, CROWDED, cx);
         }
-        cx.counters.answered(late.head.status);
+        cx.counters.count_status(late.head.status);
         let (status, body_bytes) = (late.head.status, late.body_bytes);
         match self.recorder.deliver(late, cx.mode, cx.output) {
             Err(close) => self.complete(Some(status), body_bytes, close, cx),
@@ -224,13 +224,13 @@ where
         self.fail(failure, cx);
         match cx.body() {
             Some(_) => self.cut(cx),
-            None => self.answer_late(500, NOT_ANSWERED, cx),
+            None => self.answer_late(500, NO_RESPONSE, cx),
         }
     }
 
     /// Sends an error response instead of the pending response.
     fn answer_late(&mut self, status: u16, text: &str, cx: &mut ExchangeContext<'_>) -> Outcome {
-        cx.counters.answered(status);
+        cx.counters.count_status(status);
         let body_bytes = self.error_response(status, text, cx);
         self.complete(Some(status), body_bytes, true, cx)
     }
@@ -251,7 +251,7 @@ where
             }
             BodyProgress::Broken(error) => {
                 let error = ResponseError::Body(error);
-                self.fail(&ResponseFailure::Answer(error), cx);
+                self.fail(&ResponseFailure::Response(error), cx);
                 self.cut(cx)
             }
         }
@@ -295,7 +295,7 @@ where
             self.cut(cx);
             return true;
         }
-        cx.counters.answered(503);
+        cx.counters.count_status(503);
         let body_bytes = self.error_response(503, "the response took too long", cx);
         match cx
             .exchange

@@ -14,7 +14,7 @@ pub(crate) use exchange::{Exchange, ExchangeContext, Outcome};
 pub(crate) use pace::Pace;
 pub(crate) use request_body::Planned;
 
-use super::handler::{ConnectionError, Handler, answer_special, is_for_library};
+use super::handler::{ConnectionError, Handler, respond_special, is_for_library};
 use super::request::Request;
 use super::response::{Done, Response, ResponseRecorder};
 use crate::http::response::error::ResponseError;
@@ -121,7 +121,7 @@ pub(crate) fn answer<H: Handler>(
     response: Response<'_>,
 ) -> Done {
     if is_special && is_for_library(handler, request) {
-        return answer_special(request, response);
+        return respond_special(request, response);
     }
     match upgrades.offer(handler, request, response) {
         Ok(done) => done,
@@ -137,7 +137,7 @@ where
     fn fail(&self, failure: &ResponseFailure, cx: &ExchangeContext<'_>) {
         match failure {
             ResponseFailure::Panic(_) => cx.counters.panicked(1),
-            ResponseFailure::Answer(_) => cx.counters.handler_errors.add(1),
+            ResponseFailure::Response(_) => cx.counters.handler_errors.add(1),
         }
         failure.report(&*self.handler, cx.ends);
     }
@@ -160,13 +160,13 @@ where
 /// Why there is no response.
 pub(crate) enum ResponseFailure {
     Panic(Panic),
-    Answer(ResponseError),
+    Response(ResponseError),
 }
 
 impl ResponseFailure {
     fn report<H: Handler>(&self, handler: &H, ends: &dyn Ends) {
         let error = match self {
-            ResponseFailure::Answer(error) => ConnectionError::Response(error),
+            ResponseFailure::Response(error) => ConnectionError::Response(error),
             ResponseFailure::Panic(panic) => ConnectionError::Panicked(panic.message()),
         };
         event!(Error, "the response failed: {error}");

@@ -56,11 +56,11 @@ where
                 self.refuse_body(status, cx);
                 return Planned::Refused;
             }
-            Ok(BodyPlan::Refuse(status)) => ResponseFailure::Answer(ResponseError::Status(status)),
+            Ok(BodyPlan::Refuse(status)) => ResponseFailure::Response(ResponseError::Status(status)),
             Err(panic) => ResponseFailure::Panic(panic),
         };
         self.fail(&failure, cx);
-        cx.counters.answered(500);
+        cx.counters.count_status(500);
         self.refuse_body(500, cx);
         Planned::Refused
     }
@@ -107,7 +107,7 @@ where
 
     /// The body is complete, or its sink has ended it. The sink responds. The response may be deferred too, with
     /// another identifier.
-    pub(crate) fn answer_by_sink(&mut self, cx: &mut ExchangeContext<'_>) -> Result<(), Panic> {
+    pub(crate) fn respond_by_sink(&mut self, cx: &mut ExchangeContext<'_>) -> Result<(), Panic> {
         let sink = cx
             .exchange
             .as_mut()

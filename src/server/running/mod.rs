@@ -49,7 +49,7 @@ pub struct Running {
     /// Counters of the pool, of the accept threads, and of threads that are not workers.
     pub(crate) others: Vec<Arc<WorkerCounters>>,
     pub(crate) timers: Timers,
-    /// Of the workers, for threads that answer later.
+    /// The handles of the workers, for threads that respond later.
     pub(crate) handles: Vec<Arc<WorkerHandle>>,
     pub(crate) fit: usize,
     #[cfg(feature = "signals")]
@@ -107,7 +107,7 @@ impl Running {
     /// when the server stops.
     ///
     /// A service manager keeps such listeners for the next process. Without this call the server accepts and
-    /// answers these connections before it closes the listeners, because a close of the last listener would
+    /// serves these connections before it closes the listeners, because a close of the last listener would
     /// reset them. [`hand_over`](crate::server::hand_over) makes this call itself.
     ///
     /// ```no_run
@@ -129,7 +129,7 @@ impl Running {
         Stopper(self.control.clone())
     }
 
-    /// Calls functions after a time, on the threads of the workers.
+    /// Returns timers that call functions on the threads of the workers.
     pub fn timers(&self) -> Timers {
         self.timers.clone()
     }

@@ -43,7 +43,7 @@ impl std::fmt::Debug for Stopper {
 #[non_exhaustive]
 pub struct Stopped {
     /// Connections that were open when the stop began, or were accepted during it, and have ended properly:
-    /// idle, or with all requests answered.
+    /// idle, or with all responses sent.
     pub drained: u64,
     /// Connections that were still open at the deadline and were aborted.
     pub aborted: u64,

@@ -407,7 +407,7 @@ impl<P: WsHandlerRef, T: Transport> WsConnection<P, T> {
         let Some(lingering) = lingering else {
             return Fate::Closed;
         };
-        self.peer.ws.await_answer(shared.service.now);
+        self.peer.ws.await_peer(shared.service.now);
         self.phase = WsPhase::Lingering(lingering);
         Fate::Open
     }

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-/// Every status that RFC 9110 and its extensions give a reason phrase.
+/// All statuses with a reason phrase in RFC 9110 and its extensions.
 macro_rules! reasons {
     ($($status:literal $reason:literal,)*) => {
         /// The reason phrase; empty for a status without a name, which RFC 9112 section 4 allows.
@@ -33,7 +33,7 @@ reasons! {
 /// Digits of the largest `u64`.
 pub const MAX_DIGITS: usize = 20;
 
-/// `n` in decimal, at the end of `room`.
+/// Writes `n` in decimal at the end of `room`.
 #[inline]
 pub fn digits(mut n: u64, room: &mut [u8; MAX_DIGITS]) -> &[u8] {
     let mut at = MAX_DIGITS;
@@ -51,7 +51,7 @@ pub fn digits(mut n: u64, room: &mut [u8; MAX_DIGITS]) -> &[u8] {
 #[inline]
 pub fn decimal(n: u64, out: &mut Vec<u8>) {
     match n {
-        // Most bodies of responses that come by the million are short.
+        // Most responses of a busy server have short bodies.
         0..10 => out.push(b'0' + n as u8),
         10..100 => out.extend_from_slice(&[b'0' + (n / 10) as u8, b'0' + (n % 10) as u8]),
         _ => out.extend_from_slice(digits(n, &mut [0; MAX_DIGITS])),

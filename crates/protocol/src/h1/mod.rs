@@ -1,8 +1,8 @@
 //! HTTP/1 (RFC 9112).
 //!
-//! A parser that needs more input says so with a value and keeps how far it has come: no byte is
-//! looked at again from the start when more arrive. A line is judged when it is complete, so that
-//! the outcome depends on the bytes alone and never on how the network divided them.
+//! A parser that needs more input returns a value for this and keeps its position, so it never starts again
+//! when more bytes arrive. A line is checked when it is complete, so the outcome depends on the bytes alone
+//! and never on how the network divided them.
 
 pub mod chunked;
 pub mod connection;

@@ -1,4 +1,4 @@
-//! Received bytes that are not answered yet, with the parsed head.
+//! Received bytes that are not handled yet, with the parsed head.
 
 use super::chunked::ChunkedDecoder;
 use super::framing;
@@ -12,14 +12,14 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-/// What a fresh one has room for: a head of the default limit, or several requests.
+/// The size of a new buffer: a head of the default limit, or several requests.
 const ROOM: usize = 16 << 10;
 
-/// Room for a body that goes piece by piece, behind the head before it.
+/// Room for pieces of a streamed body, after the head.
 const PIECE_ROOM: usize = 64 << 10;
 
-/// Leased to a connection while a request of it is incomplete or being answered, with the table of
-/// its head, so that what was parsed of half a head is not lost to another connection.
+/// Leased to a connection while a request of it is incomplete or without its response. It contains the table
+/// of the head, so an incomplete head that was parsed stays with its connection.
 ///
 /// ```text
 ///   0        start                        end          bytes.len()
@@ -29,16 +29,16 @@ const PIECE_ROOM: usize = 64 << 10;
 /// Invariant: `start <= end <= bytes.len()`. Offsets in `head` and `decoder` count from
 /// `start`, so the bytes may move.
 pub struct Input {
-    /// What has been understood of the head.
+    /// The parsed head.
     pub head: Head,
-    /// What has been understood of a chunked body.
+    /// The decoder of a chunked body.
     pub decoder: ChunkedDecoder,
-    /// Bytes of the body that were handed over piece by piece and are not here any more.
+    /// Bytes of the body that were passed on piece by piece and removed.
     taken: u64,
-    /// How fast the body comes, and how much of it that has counted.
+    /// The rate of the body, and the number of bytes that were counted for it.
     meter: Option<RateMeter>,
     metered: u64,
-    /// How many bytes there were when that last changed by much, and when that was.
+    /// The number of bytes at the last large change, and the time of that change.
     noted: u64,
     moved: Seconds,
     bytes: Vec<u8>,
@@ -53,7 +53,7 @@ impl Default for Input {
 }
 
 impl Input {
-    /// An empty one.
+    /// An empty buffer.
     pub fn new() -> Input {
         Input {
             head: Head::new(),
@@ -75,7 +75,7 @@ impl Input {
         size_of::<Input>() + self.bytes.capacity()
     }
 
-    /// Remembers when bytes come and go, to be called after each turn of a connection that keeps it.
+    /// Notes when bytes arrive and leave. Called after each turn of a connection that keeps the buffer.
     #[inline]
     pub fn note(&mut self, now: Seconds) {
         let there = self.taken + self.available() as u64;
@@ -90,47 +90,47 @@ impl Input {
         self.moved
     }
 
-    /// The next [`Input::space`] makes it larger.
+    /// Whether the next [`Input::space`] makes it larger.
     #[inline]
     pub fn is_full(&self) -> bool {
         self.start == 0 && self.end == self.bytes.len()
     }
 
-    /// What has arrived and is not consumed.
+    /// The bytes that have arrived and are not consumed.
     #[inline]
     pub fn unread(&self) -> &[u8] {
         &self.bytes[self.start..self.end]
     }
 
-    /// How many those are: without a look at the bytes, which costs comparisons.
+    /// Their number. It does not read the bytes, which would cost comparisons.
     #[inline]
     pub fn available(&self) -> usize {
         self.end - self.start
     }
 
-    /// The first unread byte is CR.
+    /// Whether the first unread byte is CR.
     #[inline]
     pub(crate) fn begins_with_cr(&self) -> bool {
         self.unread().first() == Some(&b'\r')
     }
 
-    /// Nothing is unread.
+    /// Whether no byte is unread.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.start == self.end
     }
 
-    /// Takes the lines of the head that are there; see [`Head::parse`].
+    /// Parses the lines of the head that have arrived; see [`Head::parse`].
     pub(crate) fn parse_head(&mut self, limits: &Limits) -> Result<bool, ProtocolError> {
         self.head.parse(&self.bytes[self.start..self.end], limits)
     }
 
-    /// Judges a complete head; see [`framing::decide`].
+    /// Determines the framing of a complete head; see [`framing::decide`].
     pub fn framing(&mut self) -> Result<Framing, ProtocolError> {
         framing::decide(&mut self.head, &self.bytes[self.start..self.end])
     }
 
-    /// Decodes what has come of a chunked body; see [`ChunkedDecoder::decode`].
+    /// Decodes the bytes of a chunked body that have arrived; see [`ChunkedDecoder::decode`].
     pub fn decode(&mut self, limits: &Limits) -> Result<bool, ProtocolError> {
         let complete = self
             .decoder
@@ -147,7 +147,7 @@ impl Input {
         self.meter = None;
     }
 
-    /// Counts what has come of a body that is not complete; its time began at `since`.
+    /// Counts the bytes of an incomplete body that have arrived. Its time began at `since`.
     pub(crate) fn count_body(
         &mut self,
         is_chunked: bool,
@@ -167,7 +167,7 @@ impl Input {
         meter.count(usize::try_from(fresh).unwrap_or(usize::MAX), now, rate);
     }
 
-    /// The rest of the body has its time anew.
+    /// Restarts the time for the rest of the body.
     pub fn forget_meter(&mut self) {
         self.meter = None;
     }
@@ -177,7 +177,7 @@ impl Input {
         self.meter
     }
 
-    /// The body shall go piece by piece: makes room for large ones.
+    /// The body is passed on piece by piece: makes room for large pieces.
     pub(crate) fn widen(&mut self) {
         let room = self.head.len() + PIECE_ROOM;
         if self.bytes.len() < room {
@@ -185,12 +185,12 @@ impl Input {
         }
     }
 
-    /// Bytes of the body that were handed over piece by piece.
+    /// The number of bytes of the body that were passed on piece by piece.
     pub fn received(&self) -> u64 {
         self.taken
     }
 
-    /// Takes a piece of the body out, the head stays.
+    /// Removes a piece of the body. The head stays.
     pub fn release(&mut self, piece: Range<usize>, is_chunked: bool) {
         self.taken += piece.len() as u64;
         let bytes = &mut self.bytes[self.start..self.end];
@@ -206,8 +206,8 @@ impl Input {
         };
     }
 
-    /// Room for what comes next, never empty. It grows when a request does not fit, which the
-    /// limits on head and body bound: beyond them the request is refused, not read.
+    /// Room for the next bytes, never empty. It grows when a request does not fit. The limits on head and
+    /// body bound it, because above them the request is refused and not read.
     #[inline]
     pub fn space(&mut self) -> &mut [u8] {
         if self.end == self.bytes.len() {
@@ -229,7 +229,7 @@ impl Input {
         debug_assert!(self.end <= self.bytes.len());
     }
 
-    /// Drops the first `n` unread bytes, a request, and makes ready for the next one.
+    /// Drops the first `n` unread bytes, which are a request, and prepares for the next one.
     #[inline]
     pub(crate) fn consume(&mut self, n: usize) {
         self.start += n;
@@ -240,7 +240,7 @@ impl Input {
         self.head.reset();
     }
 
-    /// Makes it fit for another connection.
+    /// Clears it for another connection.
     pub fn recycle(&mut self) {
         self.consume(self.end - self.start);
         self.noted = 0;

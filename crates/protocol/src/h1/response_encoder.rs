@@ -1,12 +1,11 @@
-//! The text of HTTP/1 responses. Nothing else writes any (RFC 9112 sections 4, 6, 7.1).
+//! The text of HTTP/1 responses (RFC 9112 sections 4, 6, 7.1). No other module writes it.
 //!
 //! ```text
 //!   template: status line, Server, Date | fields | length or coding, Connection, empty line | body
 //! ```
 //!
-//! The template is put down before the first field, so that fields are written where they are sent from:
-//! the parts have a function each. [`ResponseEncoder::head`] writes all of a head that was recorded
-//! elsewhere.
+//! The template is written before the first field, so that fields are written directly into the output. Each
+//! part has its own function. [`ResponseEncoder::head`] writes a whole head that was recorded elsewhere.
 
 use super::connection::ResponseContext;
 use super::encode;
@@ -15,13 +14,14 @@ use crate::http::{Version, field_block};
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// A client that waits for it then sends the body, or continues in another protocol (RFC 9110 section 10.1.1).
+/// A client that waits for this then sends the body, or continues in another protocol (RFC 9110 section
+/// 10.1.1).
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// Interim ones (1xx) are the library's.
+/// Interim statuses (1xx) belong to the library.
 const STATUSES: core::ops::RangeInclusive<u16> = 200..=599;
 
-/// What precedes the date in every template, from its end backwards: the date and CRLF.
+/// The length of the end of every template: the date and CRLF.
 const DATE_FROM_END: usize = encode::DATE_LEN + 2;
 
 /// Room for the digits of any length, filled from the right. Spaces before a value are optional
@@ -33,36 +33,36 @@ const LENGTH_SLOT: &[u8] = b"          ";
 pub enum Coding {
     /// By the last chunk.
     Chunked,
-    /// So many bytes are still to come.
+    /// By a length: this number of bytes is still to come.
     Exact(u64),
     /// By the end of the connection.
     Close,
 }
 
-/// What a head that was written has said.
+/// What a written head has announced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResponseFraming {
     /// How the body is sent, if it is.
     pub coding: Option<Coding>,
-    /// The connection ends behind the response.
+    /// The connection ends after the response.
     pub close: bool,
 }
 
-/// The first lines of heads, a row of bytes for each status: made on first use of it, and the date in all
-/// of them is put right when it changes. So a response begins with a single copy.
+/// The first lines of heads, one template for each status. A template is made at the first use of its status,
+/// and the date in all templates is updated when it changes. So a response begins with a single copy.
 pub struct ResponseEncoder {
     /// The `Server` line, or nothing.
     server: Vec<u8>,
     date: [u8; encode::DATE_LEN],
     unix: u64,
-    /// All templates in a row.
+    /// All templates, one after the other.
     bytes: Vec<u8>,
-    /// By status: where its template ends, and how long it is. Zero if not made yet.
+    /// For each status, the end of its template and its length. Zero if it is not made yet.
     at: Vec<(u32, u16)>,
 }
 
 impl ResponseEncoder {
-    /// With a `Server` line of this name, or without one.
+    /// An encoder with this `Server` line, or without one.
     pub fn new(server: Option<&str>) -> ResponseEncoder {
         let mut line = Vec::new();
         if let Some(name) = server {
@@ -77,7 +77,7 @@ impl ResponseEncoder {
         }
     }
 
-    /// For responses that are encoded elsewhere.
+    /// An encoder for responses that are encoded elsewhere.
     pub fn none() -> ResponseEncoder {
         ResponseEncoder {
             server: Vec::new(),
@@ -88,13 +88,13 @@ impl ResponseEncoder {
         }
     }
 
-    /// Makes all templates anew, as one may be half made.
+    /// Removes all templates, because one may be incomplete.
     pub fn reset(&mut self) {
         self.bytes.clear();
         self.at.fill((0, 0));
     }
 
-    /// Statuses that a response can have.
+    /// Whether a response can have this status.
     #[inline]
     pub fn is_status(status: u16) -> bool {
         STATUSES.contains(&status)
@@ -154,8 +154,8 @@ impl ResponseEncoder {
     }
 }
 
-/// Appends what follows the fields. Here, and nowhere else, it is decided how the client finds the end of
-/// the body (RFC 9112 section 6.3), and whether another response may follow.
+/// Appends the lines after the fields. Only this function decides how the client finds the end of the body
+/// (RFC 9112 section 6.3), and whether another response may follow.
 #[inline(always)]
 pub fn end_head(
     head: &ResponseHead,
@@ -196,7 +196,7 @@ pub struct OpenHead {
 }
 
 impl OpenHead {
-    /// As [`end_head`], for a body whose length [`OpenHead::fill`] gets.
+    /// As [`end_head`], for a body with a length that is passed to [`OpenHead::fill`] later.
     pub fn end(head: &ResponseHead, request: ResponseContext, out: &mut Vec<u8>) -> OpenHead {
         let content = Content::of(request.method, head.status);
         if content != Content::None {
@@ -240,8 +240,8 @@ fn length(out: &mut Vec<u8>, digits: impl FnOnce(&mut Vec<u8>)) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// What differs from the default of the client's version is said (RFC 9112 section 9.3), and that an
-/// `Upgrade` field is for this connection (RFC 9110 section 7.8). Then the empty line.
+/// Appends `Connection` if the persistence differs from the default of the client's version (RFC 9112 section
+/// 9.3), or if there is an `Upgrade` field (RFC 9110 section 7.8). Then appends the empty line.
 #[inline(always)]
 fn end(head: &ResponseHead, close: bool, request: ResponseContext, out: &mut Vec<u8>) {
     let line: &[u8] = match (close, head.upgrade) {
@@ -279,7 +279,7 @@ fn status_line(status: u16, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Behind each chunk.
+/// The end of each chunk.
 pub const CHUNK_END: &[u8] = b"\r\n";
 
 /// Appends the line before a chunk of `len` bytes (RFC 9112 section 7.1).
@@ -327,7 +327,7 @@ mod tests {
 
     const METHODS: [Method; 3] = [Method::Other, Method::Head, Method::Connect];
 
-    /// Each head that can be said, and what a client takes it for (RFC 9112 section 6.3).
+    /// Each possible head, and the framing that a client derives from it (RFC 9112 section 6.3).
     #[test]
     fn the_client_finds_the_end_of_every_body() {
         for i in 0..METHODS.len() * 5 * 32 {

@@ -6,8 +6,7 @@
 //!   block = *( name ": " value CRLF )
 //! ```
 //!
-//! Names and values are those of RFC 9110 section 5, which is for the caller to see to: so no line end is
-//! within one.
+//! The caller ensures that names and values are valid by RFC 9110 section 5, so none has a line end.
 
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -22,7 +21,7 @@ pub fn push(name: &[u8], value: &[u8], block: &mut Vec<u8>) {
     block.extend_from_slice(b"\r\n");
 }
 
-/// A block of one field, of two literals.
+/// A block of one field, from two literals.
 #[macro_export]
 macro_rules! field_line {
     ($name:literal, $value:literal) => {
@@ -44,7 +43,7 @@ pub fn fields(block: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     })
 }
 
-/// Where the first field of this name stands.
+/// The position of the first field with this name.
 pub fn find(block: &[u8], name: &[u8]) -> Option<Range<usize>> {
     let mut at = 0;
     while let Some(len) = memchr::memchr(b'\n', &block[at..]) {

@@ -1,24 +1,24 @@
 //! Response fields with rules of their own.
 //!
-//! The only list of names there is. What is not in it belongs to the handler, may be repeated, and
-//! may be a trailer.
+//! This is the only list of names. A field that is not in it belongs to the handler, may be repeated, and may
+//! be a trailer.
 
-/// The library writes it, in every response that has it: framing (RFC 9112 section 6), the
-/// connection (RFC 9110 section 7.6.1), `Date` and `Server`.
+/// Only the library writes it: framing (RFC 9112 section 6), the connection (RFC 9110 section 7.6.1), `Date`
+/// and `Server`.
 const LIBRARY: u8 = 1;
 /// It belongs to a change of protocol: `Upgrade` (RFC 9110 section 7.8) and RFC 6455 section 4.2.2.
 const HANDSHAKE: u8 = 2;
-/// A server of files works it out for each file.
+/// The file server computes it for each file.
 const FILE: u8 = 4;
-/// It has to be known before the body: framing, routing, control, authentication, and how the
-/// content is to be taken (RFC 9110 section 6.5.1).
+/// It must come before the body: framing, routing, control, authentication, and the format of the content
+/// (RFC 9110 section 6.5.1).
 const HEAD: u8 = 8;
-/// Its value is one, not a list: a recipient of two has to choose (RFC 9110 section 5.3).
+/// It has one value, not a list (RFC 9110 section 5.3).
 const SINGLE: u8 = 16;
-/// A list to which each side that makes the response adds what it knows.
+/// It is a list to which the handler and the library may both add.
 const SHARED: u8 = 32;
 
-/// By length, then by name.
+/// Sorted by length, then by name.
 const FIELDS: &[(&str, u8)] = &[
     ("te", HEAD),
     ("age", HEAD | SINGLE),
@@ -74,7 +74,7 @@ const FIELDS: &[(&str, u8)] = &[
     ("content-security-policy-report-only", HEAD | SHARED),
 ];
 
-/// Of names that are not in [`FIELDS`].
+/// The flags of names that are not in [`FIELDS`].
 const FAMILIES: &[(&str, u8)] = &[
     ("access-control-", HEAD),
     ("content-", HEAD),
@@ -83,7 +83,7 @@ const FAMILIES: &[(&str, u8)] = &[
     ("sec-websocket-", HANDSHAKE | HEAD),
 ];
 
-/// Lengths of the names that have one of these flags: most names are told by that.
+/// A bit for each length of the names with one of these flags. The length alone excludes most names.
 const fn lengths(flags: u8) -> u64 {
     let (mut lengths, mut i) = (0, 0);
     while i < FIELDS.len() {
@@ -107,49 +107,49 @@ fn flags(name: &[u8]) -> u8 {
         .map_or(0, |field| field.1)
 }
 
-/// Whether the name has one of the flags `F`, none of which is that of a family. Of most names that are
-/// literals, this is no code.
+/// Whether the name has one of the flags `F`, none of which belongs to a family. For most literals this needs
+/// no code.
 #[inline(always)]
 fn has<const F: u8>(name: &str) -> bool {
     let lengths = const { lengths(F) };
     lengths >> name.len().min(63) & 1 != 0 && flags(name.as_bytes()) & F != 0
 }
 
-/// The library writes it: a handler cannot.
+/// Whether only the library writes it.
 #[inline(always)]
 pub fn is_of_library(name: &str) -> bool {
     has::<LIBRARY>(name)
 }
 
-/// It may stand in a response once.
+/// Whether a response may have it only once.
 #[inline]
 pub fn is_single(name: &str) -> bool {
     has::<SINGLE>(name)
 }
 
-/// A list to which both the handler and the library add.
+/// Whether it is a list to which both the handler and the library add.
 pub fn is_shared(name: &[u8]) -> bool {
     flags(name) & SHARED != 0
 }
 
-/// What needs `Connection: upgrade` beside it.
+/// Whether it needs `Connection: upgrade`.
 #[inline(always)]
 pub fn is_upgrade(name: &str) -> bool {
     name.eq_ignore_ascii_case("upgrade")
 }
 
-/// Not to be chosen for the response that accepts a WebSocket.
+/// Whether a handler must not set it in the response that accepts a WebSocket.
 #[cfg(feature = "websocket")]
 pub fn is_of_handshake(name: &str) -> bool {
     flags(name.as_bytes()) & (LIBRARY | HANDSHAKE) != 0
 }
 
-/// Not to be chosen for all responses with files.
+/// Whether it must not be configured for all responses with files.
 pub fn is_of_file(name: &str) -> bool {
     flags(name.as_bytes()) & (LIBRARY | HANDSHAKE | FILE) != 0
 }
 
-/// May be sent behind the body (RFC 9110 section 6.5.1).
+/// Whether it may be a trailer (RFC 9110 section 6.5.1).
 pub fn is_trailer(name: &str) -> bool {
     flags(name.as_bytes()) & HEAD == 0
 }

@@ -10,9 +10,9 @@ fn split(host: &str) -> (&str, &str) {
     }
 }
 
-/// Whether `host`, as a client has sent it, is one of `allowed`: names with a port mean that one,
-/// names without it any. Case does not matter (RFC 9110 section 4.2.3), nor does the dot that ends an
-/// absolute name (RFC 1034 section 3.1).
+/// Whether `host`, as a client has sent it, is one of `allowed`. A name with a port allows this port only; a
+/// name without a port allows any. Case does not matter (RFC 9110 section 4.2.3). A dot at the end of the
+/// name does not matter either (RFC 1034 section 3.1).
 pub fn is_allowed(host: &str, allowed: &[String]) -> bool {
     let (name, port) = split(host);
     let name = relative(name);
@@ -24,8 +24,7 @@ pub fn is_allowed(host: &str, allowed: &[String]) -> bool {
         })
 }
 
-/// Whether two hosts are the same for a scheme whose port is `default_port` if none is named (RFC 9110
-/// section 4.2.3).
+/// Whether two hosts are the same for a scheme with this default port (RFC 9110 section 4.2.3).
 pub fn is_same(one: &str, other: &str, default_port: &str) -> bool {
     let ((one, one_port), (other, other_port)) = (split(one), split(other));
     let or_default = |port| {

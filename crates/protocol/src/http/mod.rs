@@ -1,4 +1,4 @@
-//! What every version of HTTP shares (RFC 9110).
+//! Parts that all versions of HTTP share (RFC 9110).
 
 pub mod field_block;
 pub mod fields;
@@ -49,15 +49,15 @@ impl From<Version> for ::http::Version {
     }
 }
 
-/// Methods whose responses have a framing of their own (RFC 9112 section 6.3), or that the library may
-/// answer itself.
+/// Classes of methods: those with their own response framing (RFC 9112 section 6.3), and those to which the
+/// library may respond itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Method {
     /// Any other.
     Other,
-    /// No body follows whatever the head says.
+    /// HEAD: no body follows, whatever the head announces.
     Head,
-    /// What follows a 2xx is not HTTP any more.
+    /// CONNECT: after a 2xx the connection is not HTTP any more.
     Connect,
     /// `OPTIONS`
     Options,
@@ -66,7 +66,7 @@ pub enum Method {
 }
 
 impl Method {
-    /// The method of this name.
+    /// The class of the method with this name.
     #[inline]
     pub fn of(name: &[u8]) -> Method {
         match name {
@@ -78,7 +78,7 @@ impl Method {
         }
     }
 
-    /// Requests of this method may be for the library to answer.
+    /// Whether the library may respond to requests of this method.
     #[inline]
     pub fn is_special(self) -> bool {
         self >= Method::Connect

@@ -11,7 +11,7 @@ struct Origin<'a> {
 }
 
 impl Origin<'_> {
-    /// `None` for whatever is no origin of a host, `null` among it.
+    /// Parses an origin. `None` for a value that is not the origin of a host, such as `null`.
     fn parse(value: &str) -> Option<Origin<'_>> {
         let (scheme, host) = value.split_once("://")?;
         let is_named = !host.is_empty() && !host.starts_with(':');
@@ -19,7 +19,8 @@ impl Origin<'_> {
         (is_named && is_good).then_some(Origin { scheme, host })
     }
 
-    /// The port of its scheme. A client may say the scheme of the WebSocket in the place of that of a page.
+    /// The default port of its scheme. A client may send the scheme of the WebSocket instead of that of the
+    /// page.
     fn default_port(&self) -> Option<&'static str> {
         let is = |name| self.scheme.eq_ignore_ascii_case(name);
         match () {
@@ -30,9 +31,9 @@ impl Origin<'_> {
     }
 }
 
-/// Whether a page of `origin` was loaded from `host`, which is that of a request, as far as it can be
-/// told: the scheme of the request is not known, as a proxy may have ended its TLS. So a host without a
-/// port is taken for one on the default port of the page's scheme.
+/// Whether a page of `origin` was loaded from `host`, the host of a request. The scheme of the request is not
+/// known, because a proxy may have ended its TLS. So a host without a port has the default port of the page's
+/// scheme.
 pub fn is_same(origin: &[u8], host: &str) -> bool {
     let origin = core::str::from_utf8(origin).ok().and_then(Origin::parse);
     origin.is_some_and(|origin| {
@@ -56,13 +57,14 @@ pub fn is_listed(origin: &[u8], listed: &str) -> bool {
     }
 }
 
-/// Whether something can be listed.
+/// Whether a value can be in the list of origins.
 #[cfg(feature = "websocket")]
 pub fn can_be_listed(origin: &str) -> bool {
     origin == NULL || Origin::parse(origin).is_some()
 }
 
-/// What pages without an origin send: files, sandboxes, and those that came by a redirect from elsewhere.
+/// The value that pages without an origin send: files, sandboxes, and pages after a redirect from another
+/// origin.
 #[cfg(feature = "websocket")]
 const NULL: &str = "null";
 

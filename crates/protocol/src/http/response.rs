@@ -7,14 +7,14 @@ use super::Method;
 pub struct ResponseHead {
     /// 200 to 599.
     pub status: u16,
-    /// The connection ends behind the response, whatever the client wants.
+    /// The connection ends after the response, whatever the client wants.
     pub close: bool,
     /// There is an `Upgrade` field.
     pub upgrade: bool,
 }
 
 impl ResponseHead {
-    /// 200, and nothing else is said.
+    /// Status 200 and no fields.
     pub const OK: ResponseHead = ResponseHead {
         status: 200,
         close: false,
@@ -22,25 +22,25 @@ impl ResponseHead {
     };
 }
 
-/// How long the body is that a handler gives.
+/// The length of the body that a handler gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodySize {
-    /// So many bytes.
+    /// A known length in bytes.
     Known(u64),
-    /// It is known when the body ends.
+    /// Known only at the end of the body.
     Unknown,
 }
 
-/// What a response says of its body, and whether that follows.
+/// What a response announces about its body, and whether the body follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {
     /// Neither a length nor a body.
     None,
     /// A length of zero.
     Empty,
-    /// The length of a body that does not follow.
+    /// The length of a body, which does not follow.
     Announced,
-    /// Both follow.
+    /// The length or the coding, and the body.
     Sent,
 }
 
@@ -48,7 +48,7 @@ impl Content {
     /// RFC 9110 sections 8.6, 9.3 and 15.
     #[inline(always)]
     pub fn of(method: Method, status: u16) -> Content {
-        // The usual one by two comparisons.
+        // The usual case needs two comparisons.
         match (method, status) {
             (Method::Other, 200) => Content::Sent,
             (_, 204 | 304) | (Method::Connect, 200..=299) => Content::None,

@@ -4,14 +4,14 @@ use super::Method;
 use crate::error::ProtocolError;
 use crate::{Span, syntax};
 
-/// Where the parts of a target stand in the head.
+/// The positions of the parts of a target in the head.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Target {
-    /// All of it.
+    /// The whole target.
     pub whole: Span,
     /// The authority that an absolute-form or authority-form target names; it overrides `Host`.
     pub authority: Option<Span>,
-    /// Empty where the form has none; see [`Target::path`]. What follows it is the query.
+    /// The path. Empty if the form has none; see [`Target::path`]. The query follows it.
     path: Span,
 }
 
@@ -30,7 +30,7 @@ impl Target {
         (path < whole).then(|| &head[usize::from(path) + 1..usize::from(whole)])
     }
 
-    /// The target that starts at `start` of a head, and where it ends.
+    /// Parses the target at `start` of a head. Also returns where it ends.
     #[inline]
     pub fn parse(
         head: &[u8],
@@ -53,7 +53,7 @@ impl Target {
     }
 }
 
-/// What stands before the question mark, and where the query behind it ends.
+/// The part before the question mark, and the end of the query.
 #[inline]
 fn split_query(bytes: &[u8], start: usize) -> (Span, usize) {
     let path = start + syntax::count(&bytes[start..], &syntax::PATH);

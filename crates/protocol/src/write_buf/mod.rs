@@ -6,14 +6,14 @@ use crate::rate::{Rate, RateMeter};
 use alloc::{boxed::Box, vec::Vec};
 use core::ops::Range;
 
-/// From this size on a payload is sent from where it lies instead of being copied: below, the copy
-/// is cheaper than one more element of a gathering write.
+/// A payload of at least this size is sent without a copy. For a smaller one the copy is cheaper than one
+/// more element of a gathering write.
 const LARGE: usize = 16 << 10;
 
-/// Slices that one write gathers.
+/// The most slices of one gathering write.
 pub const MAX_SLICES: usize = 32;
 
-/// What a kept buffer may weigh; above, it is given back.
+/// The largest buffer that is kept. A larger one is freed.
 const KEEP: usize = 64 << 10;
 
 /// Responses in order: small ones as one contiguous buffer, large payloads between them, and segments
@@ -31,17 +31,17 @@ pub struct WriteBuf<X = NoSegment> {
     bytes: Vec<u8>,
     sent: usize,
     large: Vec<Large<X>>,
-    /// How many of `large` are sent.
+    /// The number of elements of `large` that are sent.
     large_sent: usize,
-    /// How much of the next one is sent.
+    /// How many bytes of the next one are sent.
     part: u64,
     /// Unsent bytes of all kinds.
     len: u64,
-    /// Memory that the unsent of `large` take.
+    /// The memory of the unsent elements of `large`.
     large_held: usize,
-    /// How many of the unsent of `large` are segments.
+    /// How many unsent elements of `large` are segments.
     segments: usize,
-    /// How fast it is taken, since something has waited and until nothing does.
+    /// The rate at which the client receives bytes, for as long as some are waiting.
     meter: Option<RateMeter>,
 }
 
@@ -51,7 +51,7 @@ pub enum NoSegment {}
 
 #[derive(Debug)]
 struct Large<X> {
-    /// It goes out when this much of `bytes` has.
+    /// The position in `bytes` at which it is sent.
     at: usize,
     body: Body<X>,
 }
@@ -59,18 +59,18 @@ struct Large<X> {
 #[derive(Debug)]
 enum Body<X> {
     Memory(Payload),
-    /// So many bytes that the driver reads.
+    /// A segment of this length, which the driver reads.
     Segment(X, u64),
     /// No bytes.
     Watcher(Box<dyn Watcher>),
 }
 
-/// Is called when all that stands before it in a [`WriteBuf`] has been sent, or is lost.
+/// Called when all bytes before it in a [`WriteBuf`] have been sent, or are lost.
 pub trait Watcher: core::fmt::Debug + Send {
     /// It is sent.
     fn sent(self: Box<Self>);
 
-    /// The last `unsent` bytes of it will never be.
+    /// The last `unsent` bytes will never be sent.
     fn lost(self: Box<Self>, unsent: u64);
 }
 
@@ -87,8 +87,8 @@ impl<X> Body<X> {
         matches!(self, Body::Segment(..))
     }
 
-    /// Memory that it takes for this client. A message of a WebSocket, which is a shared vector, counts
-    /// for each client that it waits for.
+    /// The memory that counts for this client. A WebSocket message is a shared vector, and counts for each
+    /// client that it waits for.
     fn held(&self) -> usize {
         match self {
             // Bytes that several responses share belong to the program. If each response counted them,
@@ -101,30 +101,30 @@ impl<X> Body<X> {
     }
 }
 
-/// What is to be sent next.
+/// The next bytes to send.
 #[derive(Debug)]
 pub enum Segment<'a, X> {
-    /// One row of bytes.
+    /// One slice of bytes.
     Row {
         /// They may be none.
         bytes: &'a [u8],
-        /// A segment follows at once.
+        /// Whether a segment follows at once.
         more: bool,
     },
     /// Several pieces: [`WriteBuf::gather`] has them.
     Pieces,
     /// A part of a segment.
     Segment {
-        /// As it was given to [`WriteBuf::push_segment`].
+        /// The segment that was passed to [`WriteBuf::push_segment`].
         segment: &'a X,
-        /// Bytes of it that are sent.
+        /// The bytes of it that are sent.
         sent: u64,
-        /// Bytes of it that are not; at least one.
+        /// The bytes of it that are unsent; at least one.
         len: u64,
     },
 }
 
-/// What stood in a [`WriteBuf`], to go into another one; it takes no more memory than it must.
+/// The content of a [`WriteBuf`], to be appended to another one. It takes no more memory than necessary.
 #[derive(Debug)]
 pub struct Detached<X = NoSegment> {
     bytes: Box<[u8]>,
@@ -132,13 +132,13 @@ pub struct Detached<X = NoSegment> {
 }
 
 impl<X> Detached<X> {
-    /// The first `len` bytes of the row.
+    /// The first `len` bytes.
     pub fn row(&self, len: usize) -> &[u8] {
         &self.bytes[..len]
     }
 }
 
-/// A place to go back to; see [`WriteBuf::truncate`].
+/// A position for [`WriteBuf::truncate`].
 #[derive(Clone, Copy, Default)]
 pub struct Mark {
     bytes: usize,
@@ -168,7 +168,7 @@ impl<X> WriteBuf<X> {
         self.len
     }
 
-    /// Nothing waits to be sent.
+    /// Whether nothing is unsent.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -179,13 +179,13 @@ impl<X> WriteBuf<X> {
         self.segments
     }
 
-    /// Bytes of memory that it takes.
+    /// Its memory in bytes.
     pub fn held(&self) -> usize {
         let large = self.large.capacity() * size_of::<Large<X>>();
         size_of::<WriteBuf<X>>() + self.bytes.capacity() + large + self.large_held
     }
 
-    /// Where the bytes that are appended from now on begin.
+    /// The position of the bytes that are appended from now on.
     pub fn mark(&self) -> Mark {
         Mark {
             bytes: self.bytes.len(),
@@ -199,7 +199,7 @@ impl<X> WriteBuf<X> {
         self.len - mark.len
     }
 
-    /// Takes back what was appended after `mark`. Nothing of it may have been sent.
+    /// Removes everything that was appended after `mark`. Nothing of it may have been sent.
     pub fn truncate(&mut self, mark: Mark) {
         debug_assert!(self.sent <= mark.bytes && self.large_sent <= mark.large);
         self.bytes.truncate(mark.bytes);
@@ -216,7 +216,7 @@ impl<X> WriteBuf<X> {
         self.len += bytes.len() as u64;
     }
 
-    /// Appends what `write` appends to the row of bytes.
+    /// Appends the bytes that `write` writes.
     #[inline]
     pub fn push_with<T>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
         let before = self.bytes.len();
@@ -225,12 +225,12 @@ impl<X> WriteBuf<X> {
         result
     }
 
-    /// Whether it is sent from where it lies.
+    /// Whether it is sent without a copy.
     pub fn is_large(payload: &Payload) -> bool {
         payload.len() >= LARGE
     }
 
-    /// Appends a payload: as a piece of its own if it is large, or by a copy.
+    /// Appends a payload: as a separate element if it is large, otherwise by a copy.
     pub fn push_payload(&mut self, payload: Payload) {
         match WriteBuf::<X>::is_large(&payload) {
             true => self.push_large(Body::Memory(payload)),
@@ -245,7 +245,7 @@ impl<X> WriteBuf<X> {
         }
     }
 
-    /// Has `watcher` told when all that is here now is sent.
+    /// Registers `watcher` for the moment when all bytes that are here now are sent.
     pub fn push_watcher(&mut self, watcher: Box<dyn Watcher>) {
         match self.is_empty() {
             true => watcher.sent(),
@@ -253,7 +253,7 @@ impl<X> WriteBuf<X> {
         }
     }
 
-    /// What was appended since `mark` is no more than the system is likely to take at once.
+    /// Whether the bytes since `mark` are not more than the system usually takes at once.
     pub fn is_small_since(&self, mark: Mark) -> bool {
         self.large.len() == mark.large && self.len - mark.len < LARGE as u64
     }
@@ -264,14 +264,14 @@ impl<X> WriteBuf<X> {
     }
 
     fn add(&mut self, large: Large<X>) {
-        // Segments of which too much was promised may add up to more than there is a number for.
+        // The lengths of segments may be wrong, and their sum may overflow.
         self.len = self.len.saturating_add(large.body.len());
         self.large_held += large.body.held();
         self.segments += usize::from(large.body.is_segment());
         self.large.push(large);
     }
 
-    /// Takes out all there is; nothing of it may have been sent.
+    /// Takes the whole content. Nothing of it may have been sent.
     pub fn detach(&mut self) -> Detached<X> {
         debug_assert!(self.sent == 0 && self.large_sent == 0 && self.part == 0);
         let detached = Detached {
@@ -282,7 +282,8 @@ impl<X> WriteBuf<X> {
         detached
     }
 
-    /// Appends what another one held but for the first `from` bytes, before which nothing large stands.
+    /// Appends the content of another buffer without its first `from` bytes. No large element may be before
+    /// that position.
     pub fn append(&mut self, detached: Detached<X>, from: usize) {
         let base = self.bytes.len();
         self.push(&detached.bytes[from..]);
@@ -292,12 +293,12 @@ impl<X> WriteBuf<X> {
         }
     }
 
-    /// Bytes appended to the row since `mark`.
+    /// The bytes that were appended since `mark`.
     pub fn since(&mut self, mark: Mark) -> &mut [u8] {
         &mut self.bytes[mark.bytes..]
     }
 
-    /// Replaces a part of the bytes behind `mark`, behind which nothing large may stand yet.
+    /// Replaces a part of the bytes after `mark`. There must be no large element after `mark`.
     pub fn replace(&mut self, mark: Mark, part: Range<usize>, new: &[u8]) {
         debug_assert!(self.large.len() == mark.large);
         self.len = self.len - part.len() as u64 + new.len() as u64;
@@ -305,7 +306,7 @@ impl<X> WriteBuf<X> {
         self.bytes.splice(part, new.iter().copied());
     }
 
-    /// What is to be sent next.
+    /// The next bytes to send.
     pub fn next(&self) -> Segment<'_, X> {
         let Some(large) = self.large.get(self.large_sent) else {
             let bytes = &self.bytes[self.sent..];
@@ -325,8 +326,8 @@ impl<X> WriteBuf<X> {
         }
     }
 
-    /// Fills `slices` with what is to be sent next, in order, up to the next segment, by way of `slice`.
-    /// Returns how many it took.
+    /// Fills `slices` with the next bytes to send, in order, up to the next segment; `slice` makes each.
+    /// Returns the number of slices.
     pub fn gather<'a, S>(
         &'a self,
         slices: &mut [S; MAX_SLICES],
@@ -376,8 +377,8 @@ impl<X> WriteBuf<X> {
         }
     }
 
-    /// Gives the room of what is sent back: of a stream whose client is always behind, there is
-    /// always something left.
+    /// Frees the room of sent bytes. This is needed for a stream with a client that is always behind, because
+    /// it is never empty.
     fn forget_sent(&mut self) {
         self.bytes.drain(..self.sent);
         self.large.drain(..self.large_sent);
@@ -387,7 +388,7 @@ impl<X> WriteBuf<X> {
         (self.sent, self.large_sent) = (0, 0);
     }
 
-    /// All is sent.
+    /// Everything is sent.
     #[cold]
     fn tell_sent(&mut self) {
         for large in self.large.drain(self.large_sent..) {
@@ -397,7 +398,7 @@ impl<X> WriteBuf<X> {
         }
     }
 
-    /// Nothing more is sent.
+    /// Nothing more will be sent.
     #[cold]
     fn tell_lost(&mut self) {
         let (mut from, mut part, mut unsent) = (self.sent, self.part, 0_u64);
@@ -415,7 +416,7 @@ impl<X> WriteBuf<X> {
         }
     }
 
-    /// All before the next watcher is sent.
+    /// Whether all bytes before the next watcher are sent.
     fn is_watched(&self) -> bool {
         let next = self.large.get(self.large_sent);
         next.is_some_and(|next| next.at == self.sent && matches!(next.body, Body::Watcher(_)))
@@ -435,7 +436,7 @@ impl<X> WriteBuf<X> {
                 n -= step;
                 self.part += step;
                 if step == left {
-                    // Given back as soon as it is sent, not when all is.
+                    // Dropped as soon as it is sent, and not only when everything is.
                     let sent = Body::Memory(Payload::Static(b""));
                     let body = core::mem::replace(&mut self.large[self.large_sent].body, sent);
                     self.large_held -= body.held();
@@ -450,7 +451,7 @@ impl<X> WriteBuf<X> {
         }
     }
 
-    /// Drops everything and keeps the allocation, within bounds.
+    /// Drops everything and keeps the allocation, up to a limit.
     pub fn clear(&mut self) {
         if !self.large.is_empty() {
             self.tell_lost();
@@ -461,7 +462,7 @@ impl<X> WriteBuf<X> {
         }
     }
 
-    /// Its allocation is larger than [`WriteBuf::clear`] keeps.
+    /// Whether its allocation is larger than [`WriteBuf::clear`] keeps.
     #[cfg(feature = "websocket")]
     pub(crate) fn has_grown(&self) -> bool {
         self.bytes.capacity() > KEEP
@@ -476,13 +477,13 @@ impl<X> WriteBuf<X> {
         self.meter = None;
     }
 
-    /// The client has taken `n` bytes of what waits since `since`, and has not taken all.
+    /// The client has received `n` of the bytes that wait since `since`, and not all of them.
     pub fn taken(&mut self, n: usize, since: Seconds, now: Seconds, rate: &Rate) {
         let new = || RateMeter::new(since, rate);
         self.meter.get_or_insert_with(new).count(n, now, rate);
     }
 
-    /// When the client of what waits since `since` takes it too slowly.
+    /// When the client is too slow for the bytes that wait since `since`.
     pub fn due(&self, since: Seconds, rate: &Rate) -> Seconds {
         match &self.meter {
             Some(meter) => meter.due(rate),
@@ -490,7 +491,7 @@ impl<X> WriteBuf<X> {
         }
     }
 
-    /// When the client of what waits since `since` last took some of it.
+    /// When the client last received some of the bytes that wait since `since`.
     pub fn moved(&self, since: Seconds) -> Seconds {
         self.meter.map_or(since, |meter| meter.moved())
     }

@@ -8,20 +8,20 @@ use base64::alphabet;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use sha1::{Digest as _, Sha1};
 
-/// RFC 6455 section 1.3.
+/// The constant of RFC 6455 section 1.3.
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// Base64 of 16 bytes.
 const KEY_LEN: usize = 24;
 
-/// The last character of such a key has four bits that say nothing. They should be zero (RFC 4648 section
+/// The last character of such a key has four bits without a meaning. They should be zero (RFC 4648 section
 /// 3.5), but the example of RFC 6455 section 4.1 has others.
 const KEY: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
 );
 
-/// What is wrong with a request that wants to be a WebSocket (RFC 6455 section 4.2.1).
+/// Why a request for a WebSocket is not valid (RFC 6455 section 4.2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HandshakeError {
     /// It is not GET.
@@ -40,20 +40,20 @@ pub enum HandshakeError {
     KeyMissing,
     /// `Sec-WebSocket-Key` is not 16 bytes in base64.
     Key,
-    /// It is in order, but comes from a page that may not open WebSockets here.
+    /// It is valid, but comes from a page that may not open WebSockets here.
     Origin,
 }
 
 impl HandshakeError {
     /// Status and text of the refusal.
-    pub fn answer(self) -> (u16, &'static str) {
+    pub fn response(self) -> (u16, &'static str) {
         match self {
             HandshakeError::Method => (405, "a WebSocket begins with GET\n"),
             HandshakeError::HttpVersion => (400, "a WebSocket needs HTTP/1.1\n"),
             HandshakeError::Body => (413, "a WebSocket begins without a body\n"),
             HandshakeError::Connection => (400, "no Connection: Upgrade\n"),
             HandshakeError::VersionMissing => (400, "no Sec-WebSocket-Version\n"),
-            HandshakeError::Version => (426, "only version 13 of WebSocket is spoken here\n"),
+            HandshakeError::Version => (426, "only version 13 of WebSocket is supported here\n"),
             HandshakeError::KeyMissing => (400, "no Sec-WebSocket-Key\n"),
             HandshakeError::Key => (400, "Sec-WebSocket-Key is not 16 bytes in Base64\n"),
             HandshakeError::Origin => {
@@ -62,7 +62,7 @@ impl HandshakeError {
         }
     }
 
-    /// Fields that the refusal has to carry: what would have been right (RFC 9110 sections 15.5.6
+    /// Fields that the refusal must have: the accepted method, protocol or version (RFC 9110 sections 15.5.6
     /// and 15.5.22, RFC 6455 section 4.4).
     pub fn fields(self) -> &'static [(&'static str, &'static str)] {
         match self {
@@ -73,7 +73,7 @@ impl HandshakeError {
     }
 }
 
-/// What the handshake looks at in a request.
+/// The parts of a request that the handshake depends on.
 pub struct Opening<'a, F> {
     /// The method.
     pub method: &'a str,
@@ -91,8 +91,7 @@ pub fn is_wanted<'a>(mut upgrade: impl Iterator<Item = &'a [u8]>) -> bool {
     upgrade.any(|value| holds(value, b"websocket"))
 }
 
-/// Judges a request that [`is_wanted`], in the order of RFC 6455 section 4.2.1. The key is right
-/// then.
+/// Checks a request that [`is_wanted`], in the order of RFC 6455 section 4.2.1. On success the key is valid.
 pub fn judge<'a, I>(
     opening: &Opening<'a, impl Fn(&'static str) -> I>,
 ) -> Result<&'a [u8], HandshakeError>

@@ -8,16 +8,16 @@ use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// What a fresh one has room for: many small frames, or a few of 16 KiB.
+/// The size of a new buffer: many small frames, or a few of 16 KiB.
 const ROOM: usize = 64 << 10;
 
-/// What a connection keeps of one is no smaller than this.
+/// The minimum size of a buffer that a connection keeps.
 const LEAST: usize = 8 << 10;
 
-/// A buffer that a large message has made larger is kept up to this size.
+/// The maximum size of a buffer that is kept after a large message.
 const KEEP: usize = 4 << 20;
 
-/// With less room than this at its end, a buffer is tidied up before the next read.
+/// With less room than this at its end, a buffer is compacted before the next read.
 const TIGHT: usize = 4 << 10;
 
 /// Leased to a connection while it has bytes of an incomplete frame or message.
@@ -27,8 +27,8 @@ const TIGHT: usize = 4 << 10;
 ///   | (free) | message so far | (old headers)  | not handled yet  | (free)   |
 /// ```
 ///
-/// A message in one frame is never moved: its payload is the message. The payloads of further
-/// frames are moved down behind the first.
+/// A message in one frame is never moved, because its payload is the message. The payloads of further frames
+/// are moved to the end of the first.
 ///
 /// Invariant: `start + kept <= at <= end <= bytes.len()`.
 pub struct WsInput {
@@ -38,28 +38,28 @@ pub struct WsInput {
     at: usize,
     end: usize,
     decoder: Decoder,
-    /// A connection has kept it beyond its turn.
+    /// Whether a connection has kept it after its turn.
     has_stayed: bool,
-    /// Bytes that have come since they were last counted.
+    /// Bytes that have arrived since the last count.
     fresh: usize,
 }
 
-/// Which frame and which message the bytes belong to.
+/// The frame and the message of the bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Decoder {
-    /// The frame whose header has been read and which is not complete.
+    /// The incomplete frame, after its header was read.
     pub(super) current: Option<Current>,
     pub(super) message: Option<Started>,
     pub(super) utf8: Utf8,
-    /// How fast it comes, if a connection waits for the rest of it.
+    /// Its rate, if a connection waits for the rest of it.
     meter: Option<RateMeter>,
 }
 
-/// A data frame whose payload is arriving, or a control frame that is not complete.
+/// An incomplete data frame or control frame.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Current {
     pub(super) header: Header,
-    /// How much of the payload is unmasked and, in text, checked.
+    /// How many bytes of the payload are unmasked and, in text, checked.
     pub(super) done: usize,
 }
 
@@ -69,11 +69,11 @@ pub(super) struct Started {
     pub(super) text: bool,
     pub(super) compressed: bool,
     pub(super) fragments: u32,
-    /// Its text is checked piece by piece, because it did not come in one.
+    /// Its text is checked piece by piece, because it did not arrive in one piece.
     pub(super) checked: bool,
 }
 
-/// What a connection keeps of a few bytes instead of a whole buffer.
+/// A few bytes that a connection keeps without a whole buffer.
 #[derive(Debug, Default)]
 pub struct Stash {
     bytes: Vec<u8>,
@@ -81,12 +81,12 @@ pub struct Stash {
     decoder: Decoder,
 }
 
-/// Up to here bytes are stashed: it costs two copies, and a client cannot make the server hold
-/// a multiple of what it sends.
+/// The most bytes that are stashed. It costs two copies, and a client cannot make the server hold a multiple
+/// of the bytes that it sends.
 const STASH: usize = 4 << 10;
 
 impl WsInput {
-    /// What has arrived and is not handled.
+    /// The bytes that have arrived and are not handled.
     pub fn raw(&self) -> &[u8] {
         &self.bytes[self.at..self.end]
     }
@@ -95,7 +95,7 @@ impl WsInput {
         &mut self.decoder
     }
 
-    /// The decoder, and [`WsInput::raw`].
+    /// The decoder, and the bytes of [`WsInput::raw`].
     pub(super) fn parts(&mut self) -> (&mut Decoder, &mut [u8]) {
         (&mut self.decoder, &mut self.bytes[self.at..self.end])
     }
@@ -104,7 +104,7 @@ impl WsInput {
         self.decoder.message
     }
 
-    /// Nothing has arrived that is not handled, and neither a frame nor a message has begun.
+    /// Whether all bytes are handled, and neither a frame nor a message has begun.
     pub fn is_empty(&self) -> bool {
         let decoder = &self.decoder;
         self.holds_nothing() && decoder.current.is_none() && decoder.message.is_none()
@@ -114,7 +114,7 @@ impl WsInput {
         self.kept == 0 && self.at == self.end
     }
 
-    /// Counts what has come of a message under way, whose time begins if it `is_new`.
+    /// Counts the bytes of an incomplete message. Its time begins now if it `is_new`.
     pub(super) fn count(&mut self, is_new: bool, now: Seconds, rate: &Rate) {
         let fresh = core::mem::take(&mut self.fresh);
         let meter = self.decoder.meter.filter(|_| !is_new);
@@ -123,7 +123,7 @@ impl WsInput {
         self.decoder.meter = Some(meter);
     }
 
-    /// What comes of a message from now on has its time anew.
+    /// Restarts the time of the incomplete message.
     pub fn forget_meter(&mut self) {
         self.decoder.meter = None;
         self.fresh = 0;
@@ -134,7 +134,7 @@ impl WsInput {
         self.decoder.meter
     }
 
-    /// `n` bytes are handled.
+    /// Consumes `n` bytes.
     pub fn skip(&mut self, n: usize) {
         self.at += n;
         debug_assert!(self.at <= self.end);
@@ -161,12 +161,12 @@ impl WsInput {
         &self.bytes[self.start..self.start + self.kept]
     }
 
-    /// Bytes of the message that have come.
+    /// The bytes of the message that have arrived.
     pub(crate) fn message_len(&self) -> usize {
         self.kept
     }
 
-    /// The message is done with.
+    /// The message has been handled.
     pub(crate) fn drop_message(&mut self) {
         self.decoder.message = None;
         self.decoder.meter = None;
@@ -175,7 +175,7 @@ impl WsInput {
         self.skip(0);
     }
 
-    /// Room for what comes next, never empty.
+    /// Room for the next bytes, never empty.
     pub fn space(&mut self) -> &mut [u8] {
         if self.bytes.len() - self.end < TIGHT {
             self.make_room();
@@ -183,7 +183,7 @@ impl WsInput {
         &mut self.bytes[self.end..]
     }
 
-    /// To go on, its connection would hold more memory than before its turn.
+    /// Whether the next read would need more memory than the connection held before its turn.
     pub fn needs_memory(&self) -> bool {
         let used = self.kept + self.end - self.at;
         let is_full = self.bytes.len() - self.end < TIGHT && used > self.bytes.len() / 2;
@@ -196,7 +196,8 @@ impl WsInput {
         size_of::<WsInput>() + self.bytes.capacity()
     }
 
-    /// Closes the gaps, or doubles: both cost as much as has arrived since the last time.
+    /// Removes the gaps, or doubles the size. Both cost about as much as the bytes that have arrived since
+    /// the last time.
     fn make_room(&mut self) {
         let raw = self.end - self.at;
         let used = self.kept + raw;
@@ -220,12 +221,12 @@ impl WsInput {
         debug_assert!(self.end <= self.bytes.len());
     }
 
-    /// All it has, if that is little.
+    /// All its bytes, if they are few.
     pub fn stash(&self) -> Option<Box<Stash>> {
         let small = self.kept + self.end - self.at <= STASH;
         small.then(|| {
             Box::new(Stash {
-                // Exactly as much as needed: it may stay for long.
+                // Exactly as large as needed, because it may be kept for long.
                 bytes: [self.message(), self.raw()].concat(),
                 kept: self.kept,
                 decoder: self.decoder,
@@ -233,7 +234,7 @@ impl WsInput {
         })
     }
 
-    /// Takes back what was stashed; it must be empty.
+    /// Restores stashed bytes. The buffer must be empty.
     pub fn unstash(&mut self, stash: Stash) {
         debug_assert!(self.is_empty());
         let bytes = stash.bytes;
@@ -258,7 +259,7 @@ impl Stash {
         size_of::<Stash>() + self.bytes.capacity()
     }
 
-    /// Bytes that have not been looked at; `None` if there are none.
+    /// Bytes that have not been handled; `None` if there are none.
     pub fn of(bytes: Vec<u8>) -> Option<Box<Stash>> {
         if bytes.is_empty() {
             return None;
@@ -284,7 +285,7 @@ impl WsInput {
         }
     }
 
-    /// Drops what it holds, so that no byte of one connection can reach another.
+    /// Drops its content, so that no byte of one connection can reach another.
     fn recycle(&mut self) {
         (self.start, self.kept, self.at, self.end) = (0, 0, 0, 0);
         self.decoder = Decoder::default();
@@ -296,7 +297,7 @@ impl WsInput {
         }
     }
 
-    /// The same with at most half of its room free, if that is smaller.
+    /// A copy with at most half of its room free, if that is smaller.
     fn fitted(&self) -> Option<Box<WsInput>> {
         let used = self.kept + self.end - self.at;
         let room = used.next_power_of_two().max(LEAST);
@@ -322,14 +323,14 @@ impl WsInput {
     }
 }
 
-/// Buffers that one thread's connections take turns with: last in, first out.
+/// Buffers that the connections of one thread share: last in, first out.
 #[derive(Default)]
 pub struct WsInputs {
     #[expect(clippy::vec_box, reason = "the boxes are what connections take")]
     free: Vec<Box<WsInput>>,
 }
 
-/// How many are kept, and how many of those may have grown.
+/// How many buffers are kept, and how many of those may be large.
 const SPARE: usize = 16;
 const SPARE_LARGE: usize = 8;
 
@@ -340,7 +341,7 @@ impl WsInputs {
         self.free.pop().unwrap_or_else(fresh)
     }
 
-    /// What a connection keeps beyond its turn: as much as it needs, and the rest is for the others.
+    /// Reduces a buffer to the size that a connection needs after its turn. The rest goes back to the pool.
     pub fn keep(&mut self, mut input: Box<WsInput>) -> Box<WsInput> {
         if !core::mem::replace(&mut input.has_stayed, true) {
             if let Some(fitted) = input.fitted() {
@@ -363,7 +364,7 @@ impl WsInputs {
         }
     }
 
-    /// Once a second: lets go of one that has grown, so that a storm is forgotten in seconds.
+    /// Called once a second: frees a large buffer, so the memory of a burst is given back within seconds.
     pub fn trim(&mut self) {
         if let Some(at) = self.free.iter().position(|input| input.is_large()) {
             self.free.swap_remove(at);
@@ -375,9 +376,10 @@ impl WsInputs {
 mod tests {
     use super::*;
 
-    /// A connection that keeps a little of a large buffer would hold sixteen times what it has sent.
+    /// Otherwise a connection with a few bytes in a large buffer would hold sixteen times the bytes that it
+    /// has sent.
     #[test]
-    fn what_stays_is_no_larger_than_it_has_to_be() {
+    fn a_kept_buffer_is_as_large_as_needed() {
         let mut inputs = WsInputs::default();
         for len in [1, LEAST, LEAST + 1, 40_000, ROOM, ROOM + 1] {
             let mut input = inputs.take();
@@ -404,7 +406,7 @@ mod tests {
         }
     }
 
-    /// Pieces with gaps between them, through growth, tidying and stashing.
+    /// Pieces with gaps between them, through growth, compaction and stashing.
     #[test]
     fn a_message_of_pieces() {
         let pieces = [1, 100, STASH, ROOM / 2, ROOM, 3 * ROOM];

@@ -6,9 +6,8 @@ use crate::payload::Payload;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-/// A message in the form in which it goes out: made once, sent to any number of clients without
-/// another copy in memory where it is large. A server's frames are not masked, so they are alike
-/// for all.
+/// A message that is framed once and can be sent to any number of clients. A large one is not copied for each
+/// client. The frames of a server are not masked, so they are the same for all.
 ///
 /// ```
 /// # use peregrine_protocol::ws::prepared::PreparedMessage;
@@ -58,23 +57,22 @@ impl PreparedMessage {
         self.len() == 0
     }
 
-    /// The message's bytes.
+    /// The bytes of the message.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0.plain[self.0.payload..]
     }
 
-    /// Bytes of the frame, uncompressed: what it counts for in a backlog.
+    /// The length of the uncompressed frame, which counts in a backlog.
     pub fn frame_len(&self) -> usize {
         self.0.plain.len()
     }
 
-    /// The frame as it goes to a client without compression.
+    /// The frame for a client without compression.
     pub(crate) fn plain(&self) -> Payload {
         Payload::SharedVec(self.0.plain.clone())
     }
 
-    /// The compressed frame, made by `deflate` if nobody has before; `None` if that would not make
-    /// it smaller.
+    /// The compressed frame. The first call makes it by `deflate`. `None` if it would not be smaller.
     #[cfg(feature = "deflate")]
     pub(crate) fn deflated(
         &self,

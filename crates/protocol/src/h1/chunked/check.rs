@@ -42,7 +42,7 @@ pub fn check(bytes: &[u8]) {
     round_trip(bytes);
 }
 
-/// Decodes what has come when there are so many bytes, for each of `ends`.
+/// Decodes the first bytes up to each of `ends`, as they would arrive.
 fn outcome(
     bytes: &[u8],
     ends: impl IntoIterator<Item = usize>,
@@ -156,7 +156,7 @@ fn is_field(line: &[u8]) -> bool {
     name.is_some_and(is_token) && value.is_some_and(is_value)
 }
 
-/// RFC 9112 section 7.1.1: cut into what stands between semicolons outside of quotes.
+/// RFC 9112 section 7.1.1: split at the semicolons outside of quotes.
 fn is_extension(bytes: &[u8]) -> bool {
     let (mut parts, mut quoted, mut escaped) = (vec![Vec::new()], false, false);
     for &b in bytes {

@@ -15,9 +15,9 @@ const MAX_SIZE_DIGITS: usize = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ChunkState {
     Size,
-    /// Bytes of the chunk that are still to come.
+    /// Bytes of the chunk that are missing.
     Data(u64),
-    /// The CRLF behind them.
+    /// The CRLF after the chunk.
     DataEnd,
     Trailers,
     Complete,
@@ -34,9 +34,9 @@ enum ChunkState {
 #[derive(Clone, Debug)]
 pub struct ChunkedDecoder {
     state: ChunkState,
-    /// Bytes of body that are wanted.
+    /// The limit on the bytes of the body.
     most: u64,
-    /// Those that were handed over and are not here any more.
+    /// Bytes that were passed on and removed.
     released: u64,
     body: usize,
     decoded: usize,
@@ -48,7 +48,7 @@ pub struct ChunkedDecoder {
 }
 
 impl ChunkedDecoder {
-    /// For a body of at most `most` bytes that starts at `body` of the bytes.
+    /// A decoder for a body of at most `most` bytes that begins at offset `body`.
     pub fn new(body: usize, most: u64) -> ChunkedDecoder {
         ChunkedDecoder {
             state: ChunkState::Size,
@@ -64,25 +64,26 @@ impl ChunkedDecoder {
         }
     }
 
-    /// Where the decoded bytes stand; all of them once [`ChunkedDecoder::decode`] says so.
+    /// The range of the decoded bytes. It is the whole body after [`ChunkedDecoder::decode`] has returned
+    /// true.
     pub fn body(&self) -> core::ops::Range<usize> {
         self.body..self.decoded
     }
 
-    /// Forgets the decoded bytes that are here; [`ChunkedDecoder::compact`] then removes them.
+    /// Marks the decoded bytes as passed on. [`ChunkedDecoder::compact`] then removes them.
     pub fn release(&mut self) {
         self.released += self.body().len() as u64;
         self.decoded = self.body;
     }
 
-    /// How much of the bytes has been taken in.
+    /// The number of bytes that have been decoded.
     pub fn consumed(&self) -> usize {
         self.raw
     }
 
-    /// Takes what is there. True when the last chunk and the trailers are complete.
+    /// Decodes the bytes that have arrived. True when the last chunk and the trailers are complete.
     ///
-    /// `bytes` begins where it did before and has grown at its end.
+    /// `bytes` is the buffer of the earlier calls, with more bytes at its end.
     pub fn decode(&mut self, bytes: &mut [u8], limits: &Limits) -> Result<bool, ProtocolError> {
         loop {
             match self.state {
@@ -115,7 +116,7 @@ impl ChunkedDecoder {
                     };
                     let line = &bytes[self.raw..end];
                     self.check_length(line, limits)?;
-                    // No bare LF here either; see `head`.
+                    // A bare LF is refused here too; see `head`.
                     let line = line.strip_suffix(b"\r").ok_or(ProtocolError::BareLf)?;
                     match self.state {
                         ChunkState::Size => self.size(line)?,
@@ -128,8 +129,8 @@ impl ChunkedDecoder {
         }
     }
 
-    /// Closes the gap between what is decoded and what is not looked at yet. Returns by how much
-    /// `bytes` is shorter now.
+    /// Removes the gap between the decoded bytes and those that are not decoded yet. Returns the number of
+    /// bytes that were removed.
     pub fn compact(&mut self, bytes: &mut [u8]) -> usize {
         let gap = self.raw - self.decoded;
         bytes.copy_within(self.raw.., self.decoded);
@@ -143,12 +144,12 @@ impl ChunkedDecoder {
         self.scanned = self.raw;
     }
 
-    /// Bounds a line, complete or not, before anything else is said of it: so that the outcome is
-    /// the same however it was cut.
+    /// Checks the length of a line, complete or not, before anything else. So the outcome does not depend on
+    /// the pieces in which it arrives.
     fn check_length(&self, line: &[u8], limits: &Limits) -> Result<(), ProtocolError> {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         match self.state {
-            // In the order in which a line that comes byte by byte breaks these bounds.
+            // The order is that in which a line that arrives byte by byte exceeds these limits.
             ChunkState::Trailers => match head::most(limits).checked_sub(self.trailer_bytes + 2) {
                 Some(_) if self.trailer_fields >= limits.header_fields && !line.is_empty() => {
                     Err(ProtocolError::TooManyFields)
@@ -193,7 +194,7 @@ impl ChunkedDecoder {
         Ok(())
     }
 
-    /// A trailer field, CRLF included: checked and thrown away, which RFC 9110 section 6.5.1 allows.
+    /// A trailer field with its CRLF. It is checked and discarded, which RFC 9110 section 6.5.1 allows.
     fn trailer(&mut self, line: &[u8]) -> Result<(), ProtocolError> {
         self.trailer_bytes += line.len();
         self.trailer_fields += 1;

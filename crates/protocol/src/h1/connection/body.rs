@@ -13,8 +13,8 @@ use crate::write_buf::WriteBuf;
 use core::ops::Range;
 
 impl Http1 {
-    /// What shall become of the body that [`Next::Plan`] announced. Asks for it if the client waits
-    /// for that.
+    /// Sets the plan for the body that [`Next::Plan`] announced. Sends `100 Continue` if the client waits for
+    /// it and the plan reads the body.
     pub fn plan<X>(
         &mut self,
         framing: Framing,
@@ -24,7 +24,7 @@ impl Http1 {
         limits: &Limits,
     ) {
         let head = input.head.len();
-        // A body that has begun to come belongs to a client that does not wait (RFC 9110 10.1.1).
+        // If the body has begun to arrive, the client does not wait (RFC 9110 section 10.1.1).
         let awaits = framing.expects_continue && input.available() == head;
         let most = match plan {
             BodyIntake::Buffer(most) | BodyIntake::Pieces(most) => most,
@@ -43,7 +43,7 @@ impl Http1 {
         };
         self.state = match (length, plan) {
             (Some(len), BodyIntake::Pieces(_)) => MessageState::Pieces(len),
-            // The two together must be a length in memory.
+            // The sum must be a possible length in memory.
             (Some(len), _) => match usize::try_from(len)
                 .ok()
                 .and_then(|len| head.checked_add(len))
@@ -68,8 +68,8 @@ impl Http1 {
         }
     }
 
-    /// The request is answered without its body, or the rest of it: that is thrown away afterwards
-    /// if it is short, and ends the connection otherwise.
+    /// The response does not need the rest of the body. A short rest is read and discarded afterwards; with a
+    /// longer one the connection ends.
     fn leave_unread(&mut self, body: BodyLength, awaits: bool, head: usize, limits: &Limits) {
         let most = limits.linger_bytes.min(u32::MAX as usize) as u64;
         self.unread = match body {
@@ -83,7 +83,8 @@ impl Http1 {
         self.state = MessageState::Ready(head);
     }
 
-    /// The next piece of the body, or the request if that was all; `None` if more has to come.
+    /// The next piece of the body, or the request if the body is complete. `None` if more bytes have to
+    /// arrive.
     pub(super) fn next_of_body(
         &mut self,
         input: &mut Input,
@@ -136,7 +137,7 @@ impl Http1 {
         })
     }
 
-    /// To go on, it would hold more memory than now.
+    /// The next read would need a larger buffer.
     pub fn needs_memory(&self, input: &Input) -> bool {
         match self.state {
             MessageState::Head => true,
@@ -146,7 +147,7 @@ impl Http1 {
         }
     }
 
-    /// The piece that [`Next::Piece`] announced is taken.
+    /// The driver has handled the piece that [`Next::Piece`] announced.
     pub fn piece_taken(&mut self, piece: Range<usize>, input: &mut Input) {
         let len = piece.len();
         self.owed = self.owed.map(|owed| owed.saturating_sub(len));
@@ -172,11 +173,11 @@ impl Http1 {
         is_in_pieces && self.paused
     }
 
-    /// Pieces of the body are taken again.
+    /// The driver takes pieces of the body again.
     pub fn resume(&mut self, input: &mut Input, now: Seconds) {
         if self.paused {
             self.paused = false;
-            // The client is not to blame for the time that has passed.
+            // The time of the pause does not count for the client.
             self.since = now;
             input.forget_meter();
         }
@@ -187,8 +188,8 @@ impl Http1 {
         self.turn_away(CloseReason::Finished);
     }
 
-    /// The request is to be answered without the rest of its body.
-    pub fn answer_now(&mut self, input: &Input, limits: &Limits) {
+    /// The response is sent without the rest of the body.
+    pub fn respond_now(&mut self, input: &Input, limits: &Limits) {
         let body = match self.state {
             MessageState::Pieces(left) => BodyLength::Exact(left),
             MessageState::ChunkedPieces => BodyLength::Chunked,
@@ -198,7 +199,7 @@ impl Http1 {
         self.leave_unread(body, false, input.head.len(), limits);
     }
 
-    /// Discards the unread rest of a body. True when all of it is gone.
+    /// Discards the unread rest of a body. True when all of it is discarded.
     pub(super) fn drain(&mut self, input: &mut Input) -> bool {
         let n = (self.unread as usize).min(input.available());
         input.consume(n);

@@ -8,7 +8,7 @@ use crate::limits::Limits;
 use crate::rate::Rate;
 use core::time::Duration;
 
-/// How long the first request of a connection is waited for when there is no room for others.
+/// How long a connection without a first request is kept when others need its place.
 const FIRST_GRACE: Duration = Duration::from_secs(1);
 
 impl Http1 {
@@ -16,7 +16,7 @@ impl Http1 {
     /// paused: how long that may take is for the driver, which then calls it.
     pub fn deadline(&self, input: Option<&Input>, limits: &Limits) -> Seconds {
         let wait = match self.state {
-            // Half an empty line.
+            // Half of an empty line.
             MessageState::Idle | MessageState::Blank(_)
                 if input.is_some_and(|input| !input.is_empty()) =>
             {
@@ -47,7 +47,7 @@ impl Http1 {
         self.since.after(wait)
     }
 
-    /// No byte of a request is here, and a new client has had time to send one.
+    /// Whether no byte of a request has arrived, although a new client has had time to send one.
     pub fn is_spare(&self, now: Seconds) -> bool {
         self.is_idle() && (self.is_used() || now >= self.since.after(FIRST_GRACE))
     }
@@ -58,7 +58,7 @@ impl Http1 {
         self.since
     }
 
-    /// Memory is short: refuses the request that is coming in. False if none is.
+    /// Memory is short: refuses the request that is arriving. False if there is none.
     pub fn give_way(&mut self) -> bool {
         let is_coming = match self.state {
             MessageState::Head | MessageState::Exact(_) | MessageState::Chunked => true,

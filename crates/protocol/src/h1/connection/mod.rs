@@ -3,12 +3,11 @@
 //! # The contract
 //!
 //! *Inputs*: bytes appended to the [`Input`], [`Http1::eof`], [`Http1::expire`] when
-//! [`Http1::deadline`] has passed, [`Http1::stop`] when the connection shall end soon. *Commands*:
-//! [`Http1::plan`] when it is known what shall become of a body, [`Http1::piece_taken`] when a piece
-//! of it has been; [`Http1::finish`] when the request is answered; or [`Http1::defer`] when it has
-//! been taken and its response comes later, and [`Http1::answered`] when that is complete. *Output*:
-//! [`Http1::next`], to be called after every input and command until it says [`Next::Read`],
-//! [`Next::Wait`] or [`Next::Close`]. Nothing else changes it.
+//! [`Http1::deadline`] has passed, [`Http1::stop`] when the connection has to end soon. *Commands*:
+//! [`Http1::plan`] when it is known what shall become of a body, [`Http1::piece_taken`] when a piece of it
+//! has been; [`Http1::finish`] when the request is responded; or [`Http1::defer`] when it has been taken and
+//! its response comes later, and [`Http1::responded`] when that is complete. *Output*: [`Http1::next`], to be
+//! called after every input and command until it returns [`Next::Read`], [`Next::Wait`] or [`Next::Close`].
 //!
 //! ```text
 //!        first byte      a body follows       buffered          complete
@@ -19,7 +18,7 @@
 //!    │               │ refused            │ refused    none of it      │  │ defer
 //!    │               ▼                    ▼                             │  └► Waiting
 //!    │              Over ◄──────────────────────────────────────────────┤       │
-//!    │                        not persistent                    finish  │       │ answered
+//!    │                        not persistent                    finish  │       │ responded
 //!    └──────────────────────────────────────────────────────────────────┴───────┘
 //!            persistent; by way of Drain if some of the body is unread
 //! ```
@@ -35,31 +34,31 @@ use crate::http::{Method, Version};
 use crate::limits::Limits;
 use core::ops::Range;
 
-/// What the driver has to do. Ranges are of the unread bytes of the input, which has the head, too. A
+/// What the driver has to do. Ranges count in the unread bytes of the input, which also contain the head. A
 /// body and a request are announced once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
     /// Wait for more bytes.
     Read,
-    /// A body follows the head: say what shall become of it, by [`Http1::plan`].
+    /// A body follows the head: decide what to do with it, by [`Http1::plan`].
     Plan(Framing),
-    /// Hand over this piece of the body, then [`Http1::piece_taken`].
+    /// Handle this piece of the body, then call [`Http1::piece_taken`].
     Piece(Range<usize>),
-    /// Answer the request, then [`Http1::finish`]; or [`Http1::defer`].
+    /// Respond to the request, then call [`Http1::finish`]; or call [`Http1::defer`].
     Request(RequestParts),
-    /// The response to the last request is not complete, or the reading of its body is paused. Nothing
-    /// further is parsed before.
+    /// The response to the last request is not complete, or the reading of its body is paused. Nothing more
+    /// is parsed until then.
     Wait,
     /// Send what is in the output, then close.
     Close(Close),
 }
 
-/// A request that is to be answered, beside its head.
+/// A request without its head.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestParts {
-    /// Where the body is; empty if it has none, or if it is not handed over as a whole.
+    /// The range of the body. Empty if there is none, or if it is not passed on as a whole.
     pub body: Range<usize>,
-    /// How it wants its response.
+    /// What the response depends on.
     pub mode: ResponseContext,
 }
 
@@ -76,36 +75,36 @@ pub struct Close {
 /// Why a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CloseReason {
-    /// The last response is given.
+    /// The last response is complete.
     Finished,
     /// The client closed between two requests.
     ClientDone,
     /// The client closed in the middle of a request.
     ClientGone,
-    /// The request, or what came in its place, is none.
+    /// The bytes of the client are not a valid request.
     Refused(ProtocolError),
-    /// No request has come in time.
+    /// No request has arrived in time.
     IdleTimeout,
-    /// The rest of the last response will not come.
+    /// The rest of the last response will not be sent.
     ResponseCut,
-    /// The last response did not come in time.
+    /// The last response was not complete in time.
     ResponseTimeout,
 }
 
-/// What shall become of a request's body.
+/// How the body of a request is treated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyIntake {
-    /// It is gathered, up to so many bytes.
+    /// It is buffered, up to this number of bytes.
     Buffer(u64),
-    /// It goes piece by piece, up to so many bytes in all.
+    /// It is passed on piece by piece, up to this number of bytes in all.
     Pieces(u64),
-    /// The request is answered without it.
+    /// The response does not need the body.
     Unread,
-    /// The request is answered without it, and the connection closes.
+    /// The response does not need the body, and the connection closes.
     Refuse,
 }
 
-/// How a request wants its response.
+/// What the response to a request depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResponseContext {
     /// The method, as far as it matters to the response.
@@ -129,55 +128,56 @@ impl Default for ResponseContext {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum MessageState {
     Idle,
-    /// The same, after so many empty lines (RFC 9112 section 2.2); nothing is kept of them.
+    /// The same, after this number of empty lines (RFC 9112 section 2.2), which are not kept.
     Blank(u8),
     Head,
-    /// A body follows, and it is not decided what becomes of it.
+    /// A body follows, and there is no plan for it yet.
     Plan,
-    /// Head and body are this many bytes.
+    /// Head and body have this number of bytes.
     Exact(usize),
     Chunked,
-    /// So many bytes of the body are still to be handed over.
+    /// This number of bytes of the body are not passed on yet.
     Pieces(u64),
     ChunkedPieces,
-    /// The request that waits for its response is this many bytes of the input.
+    /// The request that waits for its response has this number of bytes of the input.
     Ready(usize),
-    /// The request is taken, and its response is not complete.
+    /// The request is removed from the input, and its response is not complete.
     Waiting,
-    /// The rest of a body that nobody has read is thrown away.
+    /// The unread rest of a body is discarded.
     Drain,
     Over(Close),
 }
 
-/// Empty lines that are passed over before a request line; 400 above.
+/// The number of empty lines that are ignored before a request line; 400 above.
 const MAX_EMPTY_LINES: u8 = 8;
 
 /// See the module documentation.
 pub struct Http1 {
     state: MessageState,
-    /// When the state was entered from the outside's view: the first byte of a head, the end of
-    /// it, the end of the last exchange.
+    /// When the current phase began: with the first byte of a head, the end of the head, or the end of the
+    /// last exchange.
     since: Seconds,
     mode: ResponseContext,
     /// The client has sent its last byte.
     eof: bool,
-    /// No further request is taken after the current one.
+    /// No request is accepted after the current one.
     last: bool,
     /// The driver takes no pieces of the body at the moment.
     paused: bool,
     /// Bytes of the body that will be discarded, as far as they are known; at least 1 if there are any.
     unread: u32,
-    /// The server stops: what had arrived by then, so many unread bytes, is answered, and nothing
-    /// that comes after it. A client that goes on asking would never let the server stop.
+    /// The server stops. The value is the number of unread bytes that had arrived by then. Requests in them
+    /// get a response, later ones do not. Otherwise a client that continues to send requests could delay the
+    /// stop without end.
     owed: Option<usize>,
-    /// Since when there is a connection.
+    /// When the connection began.
     begun: Seconds,
-    /// Requests that have been answered.
-    answered: u32,
+    /// The number of requests that got their response.
+    responded: u32,
 }
 
 impl Http1 {
-    /// A connection that begins; without `keep_alive` its first response is the last.
+    /// A new connection. Without `keep_alive` its first response is the last.
     pub fn new(now: Seconds, keep_alive: bool) -> Http1 {
         Http1 {
             state: MessageState::Idle,
@@ -189,11 +189,11 @@ impl Http1 {
             unread: 0,
             owed: None,
             begun: now,
-            answered: 0,
+            responded: 0,
         }
     }
 
-    /// The client will send nothing more. What it has sent is still answered.
+    /// The client will send nothing more. Requests that it has sent still get their responses.
     pub fn eof(&mut self) {
         self.eof = true;
     }
@@ -215,12 +215,12 @@ impl Http1 {
         self.owed.is_some()
     }
 
-    /// A request has been answered.
+    /// Whether a request has got its response.
     fn is_used(&self) -> bool {
-        self.answered > 0
+        self.responded > 0
     }
 
-    /// No byte of a request is here.
+    /// Whether no byte of a request has arrived.
     #[inline]
     pub fn is_idle(&self) -> bool {
         matches!(self.state, MessageState::Idle | MessageState::Blank(_))
@@ -232,27 +232,27 @@ impl Http1 {
         self.eof
     }
 
-    /// Of the last request.
+    /// The context of the response to the last request.
     #[inline]
     pub fn version(&self) -> Version {
         self.mode.version
     }
 
-    /// A response is to come, or the rest of it.
+    /// Whether a response, or the rest of one, is pending.
     #[inline]
     pub fn is_waiting(&self) -> bool {
         self.state == MessageState::Waiting
     }
 
-    /// Something has come behind the request that [`Next::Request`] announced.
+    /// Whether bytes have arrived after the request that [`Next::Request`] announced.
     #[inline]
     pub fn has_more(&self, input: &Input) -> bool {
         matches!(self.state, MessageState::Ready(len) if input.available() > len)
     }
 
-    /// A head has come and its request is neither answered nor refused.
+    /// Whether a head is complete and its request has no response yet.
     #[inline]
-    pub fn is_unanswered(&self) -> bool {
+    pub fn lacks_response(&self) -> bool {
         match self.state {
             MessageState::Plan
             | MessageState::Exact(_)
@@ -269,12 +269,12 @@ impl Http1 {
         }
     }
 
-    /// Of the response that is waited for.
+    /// The context of the pending response.
     pub fn mode(&mut self) -> ResponseContext {
         self.mode_behind(0)
     }
 
-    /// Of a request that the first `len` bytes of the input are.
+    /// The context for a request in the first `len` bytes of the input.
     #[inline]
     fn mode_behind(&mut self, len: usize) -> ResponseContext {
         self.last |= self.owed.is_some_and(|owed| owed <= len);
@@ -284,7 +284,7 @@ impl Http1 {
         }
     }
 
-    /// For a response that ends the connection, whatever the client has asked for.
+    /// The context for a response that ends the connection.
     pub fn last_mode(&self) -> ResponseContext {
         ResponseContext {
             persistent: false,
@@ -292,7 +292,7 @@ impl Http1 {
         }
     }
 
-    /// What the driver has to do now. To be called after every input and command; see the module.
+    /// What the driver has to do now. Call it after every input and command; see the module.
     pub fn next(&mut self, input: &mut Input, limits: &Limits, now: Seconds) -> Next {
         loop {
             let step = match self.state {
@@ -318,7 +318,7 @@ impl Http1 {
                     true => continue,
                     false => Ok(()),
                 },
-                // One whose body is here is announced when it becomes complete.
+                // A request with its body is announced when the body is complete.
                 MessageState::Ready(len) => return self.request(len, len..len),
                 MessageState::Waiting => return Next::Wait,
                 MessageState::Over(close) => return Next::Close(close),
@@ -336,7 +336,7 @@ impl Http1 {
         }
     }
 
-    /// The first `len` bytes of the input are a request.
+    /// A request is complete. It has the first `len` bytes of the input.
     #[inline]
     fn request(&mut self, len: usize, body: Range<usize>) -> Next {
         self.state = MessageState::Ready(len);
@@ -344,8 +344,8 @@ impl Http1 {
         Next::Request(RequestParts { body, mode })
     }
 
-    /// The server stops, and all that had arrived is of this request, as decoding may have shortened
-    /// it; or is answered, and the client had the last response just now.
+    /// The server stops, and either all bytes that had arrived belong to this request (decoding may have
+    /// shortened it), or the client has just received the last response.
     #[cold]
     fn nothing_owed(&mut self, now: Seconds) {
         self.owed = Some(0);
@@ -354,8 +354,8 @@ impl Http1 {
         }
     }
 
-    /// Takes the head, and if it is complete says where the request ends, unless that is for others
-    /// to say.
+    /// Parses the head. If it is complete, returns where the request ends, unless that depends on a body that
+    /// is not complete.
     fn next_head(
         &mut self,
         input: &mut Input,
@@ -388,8 +388,8 @@ impl Http1 {
         Ok(Some(Next::Plan(framing)))
     }
 
-    /// Throws away the empty lines that some clients send behind a body (RFC 9112 section 2.2). False if
-    /// nothing else has come, or only the first byte of another: the connection is idle.
+    /// Discards the empty lines that some clients send after a body (RFC 9112 section 2.2). False if nothing
+    /// else has arrived, or only the first byte of another empty line: then the connection is idle.
     #[cold]
     fn pass_empty_lines(&mut self, input: &mut Input, now: Seconds) -> Result<bool, ProtocolError> {
         while input.unread().starts_with(b"\r\n") {
@@ -403,32 +403,32 @@ impl Http1 {
         }
         let is_half = input.unread() == b"\r";
         if is_half {
-            // It takes a buffer, as half a head does.
+            // It occupies a buffer, as an incomplete head does.
             self.since = now;
         }
         Ok(!is_half && !input.is_empty())
     }
 
-    /// It has had its share: the answer to the request that is here is the last one.
+    /// Whether the connection has reached its limits, so that the next response is the last one.
     #[inline]
     fn is_worn_out(&self, limits: &Limits, now: Seconds) -> bool {
-        self.answered >= limits.requests_per_connection.saturating_sub(1)
+        self.responded >= limits.requests_per_connection.saturating_sub(1)
             || u64::from(now.since(self.begun)) >= limits.connection_age.as_secs()
     }
 
-    /// The request is answered; `close` if the response says that it is the last one, which it has to if
+    /// The response is complete. `close`: the response announces the end of the connection, as it must if
     /// [`ResponseContext::persistent`] is false.
     #[inline]
     pub fn finish(&mut self, close: bool, input: &mut Input, now: Seconds) {
         self.defer(input, now);
-        self.answered(close, input, now);
+        self.responded(close, input, now);
     }
 
-    /// The request is taken out of the input, and its response comes later.
+    /// Removes the request from the input. Its response comes later.
     #[inline]
     pub fn defer(&mut self, input: &mut Input, now: Seconds) {
         let MessageState::Ready(len) = self.state else {
-            debug_assert!(false, "no request to answer");
+            debug_assert!(false, "no request to respond to");
             return;
         };
         input.consume(len);
@@ -437,17 +437,17 @@ impl Http1 {
         self.state = MessageState::Waiting;
     }
 
-    /// The answer that was waited for is complete; `close` as for [`Http1::finish`].
+    /// The pending response is complete. `close`: as for [`Http1::finish`].
     #[inline]
-    pub fn answered(&mut self, close: bool, input: &Input, now: Seconds) {
-        debug_assert!(self.is_waiting(), "no answer is waited for");
-        self.answered = self.answered.saturating_add(1);
+    pub fn responded(&mut self, close: bool, input: &Input, now: Seconds) {
+        debug_assert!(self.is_waiting(), "no response is pending");
+        self.responded = self.responded.saturating_add(1);
         self.since = now;
         debug_assert!(close || self.mode.persistent && !self.last);
         self.state = match close {
             false if self.unread > 0 => MessageState::Drain,
             false => MessageState::Idle,
-            // A client that did not ask for the end may be sending its next request already.
+            // A client that did not ask for the close may already be sending its next request.
             true => MessageState::Over(Close {
                 reason: CloseReason::Finished,
                 linger: self.mode.persistent || self.unread > 0 || !input.is_empty(),
@@ -455,7 +455,7 @@ impl Http1 {
         };
     }
 
-    /// The rest of the response that was waited for will never come.
+    /// The rest of the pending response will never be sent.
     pub fn cut(&mut self) -> Close {
         self.over(CloseReason::ResponseCut)
     }
@@ -477,8 +477,8 @@ impl Http1 {
         Next::Close(self.over(reason))
     }
 
-    /// Also for a reason that is not in the bytes alone, before the request is answered or its body
-    /// planned. What is said to the client is for the driver to write.
+    /// Refuses a request for a reason that is not in its bytes, before there is a response or a plan for its
+    /// body. The driver writes the response.
     pub fn refuse(&mut self, error: ProtocolError) -> Close {
         self.turn_away(CloseReason::Refused(error))
     }

@@ -12,14 +12,14 @@ use crate::syntax;
 /// How the end of a body is found (RFC 9112 section 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyLength {
-    /// Known beforehand, zero included.
+    /// By a length that is known before the body. It may be zero.
     Exact(u64),
-    /// In chunks, of which the last says that it is.
+    /// By the last chunk.
     Chunked,
 }
 
 impl BodyLength {
-    /// The length, if it is known, of a body that is refused above `most` bytes.
+    /// The length, if it is known. An error if it is above `most` bytes.
     pub fn within(self, most: u64) -> Result<Option<u64>, ProtocolError> {
         match self {
             BodyLength::Exact(len) if len > most => Err(ProtocolError::BodyTooLarge),
@@ -34,13 +34,13 @@ impl BodyLength {
 pub struct Framing {
     /// Where the body ends.
     pub body: BodyLength,
-    /// Another request may follow.
+    /// Whether another request may follow.
     pub persistent: bool,
-    /// The client waits for `100 Continue` before it sends the body.
+    /// Whether the client waits for `100 Continue` before it sends the body.
     pub expects_continue: bool,
 }
 
-/// Judges a complete head. `bytes` begins with it.
+/// Checks a complete head and determines the framing. `bytes` begins with the head.
 pub fn decide(head: &mut Head, bytes: &[u8]) -> Result<Framing, ProtocolError> {
     check_host(head, bytes)?;
     let body = body_length(head, bytes)?;
@@ -65,8 +65,8 @@ fn check_host(head: &mut Head, bytes: &[u8]) -> Result<(), ProtocolError> {
     }
 }
 
-/// An absolute-form target and `Host` must name the same host. RFC 9112 section 3.2.2 has a server go by
-/// the target; one that goes by `Host` would see another request. What CONNECT names is the end of a
+/// An absolute-form target and `Host` must name the same host. By RFC 9112 section 3.2.2 a server uses the
+/// target; a server that uses `Host` would see another request. The target of CONNECT names the end of a
 /// tunnel, not the host of a resource.
 #[cold]
 fn check_authority(head: &Head, host: &[u8], bytes: &[u8]) -> Result<(), ProtocolError> {
@@ -87,7 +87,7 @@ fn check_authority(head: &Head, host: &[u8], bytes: &[u8]) -> Result<(), Protoco
 pub fn body_length(head: &Head, bytes: &[u8]) -> Result<BodyLength, ProtocolError> {
     let length = head.known(Known::ContentLength);
     if let Some(encoding) = head.known(Known::TransferEncoding) {
-        // 3. Both: the RFC lets a server go on with Transfer-Encoding alone; we do not.
+        // 3. Both: the RFC allows a server to use Transfer-Encoding alone. This library refuses both.
         if length.is_some() {
             return Err(ProtocolError::LengthAndEncoding);
         }
@@ -95,7 +95,7 @@ pub fn body_length(head: &Head, bytes: &[u8]) -> Result<BodyLength, ProtocolErro
         if head.version < Version::Http11 {
             return Err(ProtocolError::EncodingInHttp10);
         }
-        // 4. The final coding must be chunked, and chunked is the only one we know.
+        // 4. The final coding must be chunked, and chunked is the only supported coding.
         let is_chunked = encoding.of(bytes).eq_ignore_ascii_case(b"chunked");
         return match is_chunked && !head.is_repeated(Known::TransferEncoding) {
             true => Ok(BodyLength::Chunked),
@@ -106,7 +106,7 @@ pub fn body_length(head: &Head, bytes: &[u8]) -> Result<BodyLength, ProtocolErro
         // 7. Neither: no body.
         return Ok(BodyLength::Exact(0));
     };
-    // 5. An invalid Content-Length. A list of equal values may be taken for one; we do not.
+    // 5. An invalid Content-Length. The RFC allows a list of equal values. This library refuses it.
     if head.is_repeated(Known::ContentLength) {
         return Err(ProtocolError::LengthRepeated);
     }
@@ -114,8 +114,8 @@ pub fn body_length(head: &Head, bytes: &[u8]) -> Result<BodyLength, ProtocolErro
     content_length(length.of(bytes)).map(BodyLength::Exact)
 }
 
-/// What is wrong with a `Transfer-Encoding` that is not exactly `chunked`: 501 for codings that may
-/// exist, 400 for what leaves the end of the body open. Several lines are one list (RFC 9110 section 5.3).
+/// The error of a `Transfer-Encoding` that is not exactly `chunked`: 501 for a coding that may exist, 400 for
+/// a value that does not define the end of the body. Several lines are one list (RFC 9110 section 5.3).
 #[cold]
 fn wrong_encoding(head: &Head, bytes: &[u8]) -> ProtocolError {
     let is_chunked = |coding: &[u8]| coding.eq_ignore_ascii_case(b"chunked");
@@ -123,7 +123,7 @@ fn wrong_encoding(head: &Head, bytes: &[u8]) -> ProtocolError {
     let mut codings = values.flat_map(syntax::list).peekable();
     while let Some(coding) = codings.next() {
         let last = codings.peek().is_none();
-        // A parameter is one of an unknown coding, unless it stands where chunked has none.
+        // A parameter belongs to an unknown coding, unless it follows `chunked`, which has none.
         let name = coding.split(|&b| b == b';').next().unwrap_or(coding);
         if !syntax::is_token(syntax::trim(name))
             || is_chunked(syntax::trim(name)) && !(last && is_chunked(coding))
@@ -134,11 +134,9 @@ fn wrong_encoding(head: &Head, bytes: &[u8]) -> ProtocolError {
     ProtocolError::EncodingUnknown
 }
 
-/// `1*DIGIT`, of any length. How much of it is wanted is not decided here; but one that no buffer and
-/// no file can have, above `i64::MAX`, is too large for any limit, so that sums of lengths do not
-/// overflow.
+/// `1*DIGIT`, of any length. The limit on the body is not checked here. But a value above `i64::MAX`, which no buffer and no file can have, is too large for any limit, so sums of lengths do not overflow.
 fn content_length(value: &[u8]) -> Result<u64, ProtocolError> {
-    // Not `str::parse`: it takes a sign.
+    // Not `str::parse`, because it accepts a sign.
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return Err(ProtocolError::LengthInvalid);
     }

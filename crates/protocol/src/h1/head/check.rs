@@ -46,7 +46,7 @@ pub fn check(bytes: &[u8]) {
     }
 }
 
-/// Parses what has come when there are so many bytes, for each of `ends`.
+/// Parses the first bytes up to each of `ends`, as they would arrive.
 pub(crate) fn outcome(
     head: &mut Head,
     bytes: &[u8],

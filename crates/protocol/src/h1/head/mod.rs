@@ -10,11 +10,11 @@ use crate::http::{Method, Version};
 use crate::limits::Limits;
 use crate::{Span, syntax};
 
-/// Fields that a [`Head`] has room for; [`Limits::header_fields`] can only be lower.
+/// The number of fields for which a [`Head`] has room. [`Limits::header_fields`] can only be lower.
 pub const MAX_FIELDS: usize = 256;
 
-/// Bytes of a method. The longest that is registered has 17; a server need not know a longer one
-/// than it has a use for (RFC 9112 section 3).
+/// The maximum length of a method in bytes. The longest registered method has 17; a server may refuse longer
+/// ones than it supports (RFC 9112 section 3).
 pub(crate) const MAX_METHOD: usize = 64;
 
 /// A header field.
@@ -22,11 +22,11 @@ pub(crate) const MAX_METHOD: usize = 64;
 pub struct Field {
     /// The name, as it was sent.
     pub name: Span,
-    /// The value, without the blanks around it.
+    /// The value, without the white space around it.
     pub value: Span,
 }
 
-/// A field that decides about framing or persistence: looked up without a search.
+/// A field that determines framing or persistence. It is found without a search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Known {
     /// `Host`
@@ -44,7 +44,7 @@ pub enum Known {
 const KNOWN: usize = 5;
 
 impl Known {
-    /// By the name of a field, which is a token: setting one bit makes it lower case.
+    /// The known field with this name. The name is a token, so setting one bit makes it lower case.
     #[inline]
     fn of(name: &[u8]) -> Option<Known> {
         fn is<const N: usize>(name: &[u8], lower: &[u8; N]) -> bool {
@@ -69,32 +69,32 @@ enum Stage {
     Complete,
 }
 
-/// A table of where things stand in a head: offsets, so that it borrows nothing, and of a fixed
-/// size, so that it is allocated once and filled again for each request.
+/// A table of the parts of a head. It has offsets, so it borrows nothing. Its size is fixed, so it is
+/// allocated once and filled again for each request.
 #[derive(Clone)]
 pub struct Head {
     /// The method.
     pub method: Span,
-    /// What the method means for the response.
+    /// The class of the method, which matters to the response.
     pub kind: Method,
     /// The parts of the target.
     pub target: Target,
     /// The version in the request line.
     pub version: Version,
     stage: Stage,
-    /// `count <= MAX_FIELDS`; what is behind is of an earlier request.
+    /// The fields. `count <= MAX_FIELDS`; entries after `count` belong to an earlier request.
     count: u16,
     /// By [`Known`]: the index of the first such field and one, or 0.
     known: [u16; KNOWN],
     /// By [`Known`], a bit: there is more than one.
     repeated: u8,
-    /// Where the line begins that is not complete yet; when all is complete, the end of the head.
+    /// The beginning of the line that is not complete yet. The end of the head, when all lines are complete.
     line: usize,
-    /// How far the end of that line has been searched for. `line <= scanned`
+    /// The position up to which the end of that line has been searched. `line <= scanned`
     scanned: usize,
     fields: [Field; MAX_FIELDS],
-    /// A `Host` that was found good, and its length: nearly all clients of a server send the same,
-    /// and to compare is quicker than to look at each byte (7 % of a small request).
+    /// The last valid `Host`, and its length. Nearly all clients of a server send the same value, and a
+    /// comparison is faster than a check of each byte (7 % of a small request).
     good_host: ([u8; MAX_GOOD_HOST], usize),
 }
 
@@ -108,7 +108,7 @@ impl Default for Head {
 
 #[expect(clippy::len_without_is_empty, reason = "the length of a complete head")]
 impl Head {
-    /// Of which nothing has come.
+    /// A head of which no byte has arrived.
     pub fn new() -> Head {
         Head {
             method: Span::default(),
@@ -126,7 +126,7 @@ impl Head {
         }
     }
 
-    /// Makes it ready for the next request. The table is not cleared: `count` guards it.
+    /// Prepares it for the next request. The table is not cleared, because `count` limits its use.
     #[inline]
     pub fn reset(&mut self) {
         self.stage = Stage::RequestLine;
@@ -137,16 +137,15 @@ impl Head {
         self.scanned = 0;
     }
 
-    /// All of it has been taken, and no fault was found in a line.
+    /// Whether the head is complete and valid.
     pub fn is_complete(&self) -> bool {
         self.stage == Stage::Complete
     }
 
-    /// Takes the lines that are complete in `bytes`, which begins where the head does and has all
-    /// that earlier calls saw. True when the head is complete: [`Head::len`] bytes of it.
+    /// Parses the complete lines in `bytes`, which begins at the head and has all bytes of the earlier calls.
+    /// True when the head is complete; then [`Head::len`] is its length.
     ///
-    /// A function of its own: among all else that a turn does, its loops would have to share their
-    /// registers.
+    /// A separate function, because inlined into a turn its loops would have too few registers.
     #[inline(never)]
     pub fn parse(&mut self, bytes: &[u8], limits: &Limits) -> Result<bool, ProtocolError> {
         let window = &bytes[..bytes.len().min(most(limits))];
@@ -166,7 +165,7 @@ impl Head {
         Ok(true)
     }
 
-    /// Something is wrong with the current line, if only that its end has not come yet.
+    /// The current line is not valid, or its end has not arrived yet.
     #[cold]
     fn judge(
         &mut self,
@@ -174,7 +173,8 @@ impl Head {
         window: &[u8],
         limits: &Limits,
     ) -> Result<bool, ProtocolError> {
-        // What cannot become a method is refused at its first byte, a TLS hello above all.
+        // Bytes that cannot begin a method are refused at the first byte. A TLS handshake is the most
+        // frequent case.
         match window {
             [b, ..] if self.scanned == 0 && !syntax::TOKEN[usize::from(*b)] => {
                 return Err(ProtocolError::Method);
@@ -200,7 +200,7 @@ impl Head {
         }
     }
 
-    /// Bounds a request line, complete or not.
+    /// Checks the length of a request line, complete or not.
     fn too_long(&self, line: &[u8], limits: &Limits) -> Result<(), ProtocolError> {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         match self.stage {
@@ -218,7 +218,7 @@ impl Head {
     #[inline]
     fn request_line(&mut self, head: &[u8], limits: &Limits) -> Result<usize, ProtocolError> {
         let start = self.line;
-        // 13 instructions fewer than to look at each byte.
+        // 13 instructions fewer than a check of each byte.
         let (method, kind) = match head[start..].starts_with(b"GET ") {
             true => (start + 3, Method::Other),
             false => {
@@ -251,7 +251,7 @@ impl Head {
         Ok(end + VERSION + 2)
     }
 
-    /// A field line, or the empty line behind the last. Returns where the next line starts.
+    /// Parses a field line, or the empty line after the last field. Returns where the next line starts.
     #[inline]
     fn field(&mut self, head: &[u8], limits: &Limits) -> Result<usize, ProtocolError> {
         let start = self.line;
@@ -304,7 +304,7 @@ impl Head {
         self.stage = Stage::Complete;
     }
 
-    /// Bytes of the head, with its last empty line. Meaningful when it is complete.
+    /// Bytes of the head, with its last empty line. Valid when the head is complete.
     #[inline]
     pub fn len(&self) -> usize {
         self.line
@@ -338,7 +338,7 @@ impl Head {
         is_good
     }
 
-    /// The field came more than once.
+    /// Whether the field is present more than once.
     pub fn is_repeated(&self, known: Known) -> bool {
         self.repeated & 1 << known as u8 != 0
     }
@@ -352,12 +352,12 @@ impl Head {
     }
 }
 
-/// Bytes that a head may have. Offsets are 16 bits wide.
+/// The maximum length of a head. Offsets are 16 bits wide.
 pub fn most(limits: &Limits) -> usize {
     limits.head_bytes.min(usize::from(u16::MAX))
 }
 
-/// Bytes that a request line may have, its end not counted.
+/// The maximum length of a request line without its end.
 fn longest_line(limits: &Limits) -> usize {
     limits.target_bytes.saturating_add(MAX_METHOD + 1 + VERSION)
 }
@@ -365,8 +365,8 @@ fn longest_line(limits: &Limits) -> usize {
 /// Length of a version and the space before it.
 const VERSION: usize = 9;
 
-/// What stands behind a target, if not what ends nearly all request lines. It looks at nothing
-/// behind the line: what comes there, or has not come yet, must make no difference.
+/// Parses the end of a request line after its target, if it is not the usual one. It reads nothing after the
+/// line, because later bytes must make no difference.
 #[cold]
 fn other_version(head: &[u8], at: usize) -> Result<Version, ProtocolError> {
     match &head[at..] {
@@ -386,9 +386,9 @@ fn other_version(head: &[u8], at: usize) -> Result<Version, ProtocolError> {
     }
 }
 
-/// Where the next line starts, if `at` is the end of one: CRLF. RFC 9112 section 2.2 lets a
-/// recipient take a bare LF for it; two recipients that disagree about that are a smuggling hole,
-/// so it is refused here. `otherwise` is what anything else is.
+/// Returns where the next line starts, if `at` is the end of a line: CRLF. RFC 9112 section 2.2 allows a
+/// recipient to accept a bare LF. If two recipients disagree about this, requests can be smuggled, so it is
+/// refused. `otherwise` is the error for anything else.
 #[inline]
 fn line_end(bytes: &[u8], at: usize, otherwise: ProtocolError) -> Result<usize, ProtocolError> {
     let rest = &bytes[at..];
@@ -401,8 +401,8 @@ fn line_end(bytes: &[u8], at: usize, otherwise: ProtocolError) -> Result<usize, 
     }
 }
 
-/// The field line that starts at `start`, white space around its value left out, and where the next
-/// one starts (RFC 9112 section 5). Also the syntax of trailers.
+/// Parses the field line at `start`, without the white space around its value (RFC 9112 section 5). Also
+/// returns where the next line starts. Trailers have the same syntax.
 #[inline(always)]
 pub fn split_field(bytes: &[u8], start: usize) -> Result<(Field, usize), ProtocolError> {
     let name = start + syntax::count(&bytes[start..], &syntax::TOKEN);
@@ -432,7 +432,7 @@ pub fn split_field(bytes: &[u8], start: usize) -> Result<(Field, usize), Protoco
     Ok((field, next))
 }
 
-/// How many bytes at the front are optional white space (RFC 9110 section 5.6.3).
+/// The number of bytes at the front that are optional white space (RFC 9110 section 5.6.3).
 #[cold]
 fn white_space(bytes: &[u8]) -> usize {
     bytes.len() - syntax::trim_start(bytes).len()

@@ -6,28 +6,28 @@ use crate::rate::{Rate, RateMeter};
 use core::time::Duration;
 
 impl<X> WsConn<X> {
-    /// Bytes have come.
+    /// Bytes have arrived.
     pub fn heard(&mut self, now: Seconds) {
         if self.heard != now {
             self.next_second(now);
         }
-        // Any byte will do: a client that sends a large message cannot put a pong into it.
+        // Any byte counts, because a client that sends a large message cannot send a pong inside it.
         if self.state == State::Open {
             self.pinged = false;
         }
     }
 
-    /// Our ping, close frame or end of the stream goes out now: a response is awaited from here on.
-    pub fn await_answer(&mut self, now: Seconds) {
+    /// Our ping, close frame or end of the stream is sent now. From now on the peer has to respond.
+    pub fn await_peer(&mut self, now: Seconds) {
         self.since = now;
     }
 
-    /// When `wait` has passed since then.
+    /// The moment when `wait` has passed since then.
     pub fn waited(&self, wait: Duration) -> Seconds {
         self.since.after(wait)
     }
 
-    /// Another second has begun, with what may come in it.
+    /// A new second has begun: restores the numbers of frames that may arrive in it.
     fn next_second(&mut self, now: Seconds) {
         let limit = self.limits.messages;
         let passed = now.since(self.heard);
@@ -36,8 +36,8 @@ impl<X> WsConn<X> {
         (self.heard, self.controls) = (now, 0);
     }
 
-    /// To be called when all has been taken of the input that could be: what is left is a message under
-    /// way, which has its time.
+    /// Called when all complete messages of the input are handled. The rest is an incomplete message, which
+    /// has a time limit.
     pub fn wait_for_more(&mut self, input: &mut WsInput, now: Seconds) {
         let is_new = core::mem::take(&mut self.paused);
         match self.is_open() && !self.is_crowded() && !input.is_empty() {
@@ -46,7 +46,7 @@ impl<X> WsConn<X> {
         }
     }
 
-    /// When a message under way is too slow.
+    /// When an incomplete message is too slow.
     fn slow(&self, message: Option<RateMeter>) -> Seconds {
         match message {
             Some(meter) if self.is_open() && !self.is_crowded() => {
@@ -56,7 +56,7 @@ impl<X> WsConn<X> {
         }
     }
 
-    /// When what waits is taken too slowly.
+    /// When the output is received too slowly.
     fn unsent_due(&self) -> Seconds {
         let limits = &*self.limits;
         let rate = Rate::of_backlogs(limits);
@@ -65,23 +65,23 @@ impl<X> WsConn<X> {
         self.wrote.after(limits.write_timeout).min(slow)
     }
 
-    /// When [`WsConn::expire`] is due. `message` is the meter of the message under way.
+    /// When [`WsConn::expire`] is due. `message` is the meter of the incomplete message.
     pub fn deadline(&self, message: Option<RateMeter>) -> Seconds {
         let limits = &*self.limits;
-        let answer = match self.state {
+        let peer = match self.state {
             State::Closing => self.since.after(limits.close_timeout),
             State::Over => Seconds::NEVER,
             State::Open if self.pinged => self.since.after(limits.pong_timeout),
             State::Open => self.heard.after(limits.idle_timeout),
         };
-        let answer = answer.min(self.slow(message));
+        let peer = peer.min(self.slow(message));
         match self.backlog() {
-            0 => answer,
-            _ => answer.min(self.unsent_due()),
+            0 => peer,
+            _ => peer.min(self.unsent_due()),
         }
     }
 
-    /// The deadline has passed: pings, or gives up.
+    /// The deadline has passed: sends a ping, or ends the connection.
     pub fn expire(&mut self, message: Option<RateMeter>, now: Seconds) {
         if self.backlog() > 0 && self.unsent_due() <= now {
             return self.end(End::WriteTimeout);
@@ -94,7 +94,7 @@ impl<X> WsConn<X> {
             State::Open if self.pinged => self.end(End::Silent),
             State::Open => {
                 self.pinged = true;
-                self.await_answer(now);
+                self.await_peer(now);
                 self.push_control(Control::Ping, b"", now);
             }
             State::Over => {}
@@ -103,12 +103,12 @@ impl<X> WsConn<X> {
 }
 
 impl Rate {
-    /// At which a client has to take its messages.
+    /// The rate at which a client has to receive its messages.
     pub(crate) fn of_backlogs(limits: &WsLimits) -> Rate {
         Rate::new(limits.write_rate, limits.write_grace, limits.write_timeout)
     }
 
-    /// At which a client has to send a message.
+    /// The rate at which a client has to send a message.
     pub(crate) fn of_messages(limits: &WsLimits) -> Rate {
         Rate::new(
             limits.message_rate,

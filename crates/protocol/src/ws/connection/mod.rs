@@ -5,16 +5,16 @@
 //! # The contract
 //!
 //! *Inputs*: bytes appended to the [`WsInput`], [`WsConn::eof`], [`WsConn::expire`] when
-//! [`WsConn::deadline`] has passed. *Commands*: [`WsConn::send`] and its siblings,
-//! [`WsConn::close`], and [`WsConn::done`] when a message has been handled. *Output*:
-//! [`WsConn::next`], to be called after every input until it says [`WsNext::Read`] or [`WsNext::Over`];
-//! what is to be sent is in [`WsConn::output`].
+//! [`WsConn::deadline`] has passed. *Commands*: [`WsConn::send`] and its siblings, [`WsConn::close`], and
+//! [`WsConn::done`] when a message has been handled. *Output*: [`WsConn::next`], to be called after every
+//! input until it returns [`WsNext::Read`] or [`WsNext::Over`]. The bytes to be sent are in
+//! [`WsConn::output`].
 //!
 //! ```text
 //!          close                 the client's close
 //!   Open ─────────► Closing ──────────────────────────► Over
 //!    │                 └── expired, end of stream ───────▲
-//!    └── the client's close (answered), error, end ──────┘
+//!    └── the client's close (responded), error, end ──────┘
 //! ```
 
 mod deadline;
@@ -37,7 +37,7 @@ use alloc::sync::Arc;
 pub enum WsNext {
     /// Wait for more bytes.
     Read,
-    /// Hand [`WsConn::message`] on, then [`WsConn::done`].
+    /// Handle [`WsConn::message`], then call [`WsConn::done`].
     Message,
     /// A pong came.
     Pong(ControlPayload),
@@ -45,7 +45,7 @@ pub enum WsNext {
     Over,
 }
 
-/// What a pong carried.
+/// The payload of a pong.
 #[derive(Clone, Copy, Debug)]
 pub struct ControlPayload {
     bytes: [u8; MAX_CONTROL],
@@ -70,57 +70,57 @@ pub enum End {
         /// The reason, or nothing.
         reason: Box<str>,
     },
-    /// The client broke the rules.
+    /// The client violated the protocol.
     Failed(FrameError),
     /// The stream ended without a close frame.
     Gone,
-    /// Too much waited to be sent.
+    /// Too many bytes were unsent.
     Backlog,
-    /// No answer to a ping.
+    /// No response to a ping.
     Silent,
-    /// No answer to our close frame.
+    /// No response to our close frame.
     CloseTimeout,
-    /// It took nothing of what waited for it, or too little.
+    /// The client received none of the bytes that waited for it, or too few.
     WriteTimeout,
-    /// Memory was short, and it took nothing of what waited for it.
+    /// Memory was short, and the client received none of the bytes that waited for it.
     Overloaded,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     Open,
-    /// Our close frame is on its way. Messages are thrown away, the client's close ends it.
+    /// Our close frame is on its way. Messages are discarded, and the close frame of the client ends the
+    /// connection.
     Closing,
     Over,
 }
 
-/// See the module documentation. What has arrived of a frame and a message is in the [`WsInput`]:
-/// a connection that waits for neither has none.
+/// See the module documentation. An incomplete frame or message is in the [`WsInput`]. A connection without
+/// one has no input buffer.
 pub struct WsConn<X = NoSegment> {
     pub(super) state: State,
-    /// Why it is over. In a box, as only few are over at any time.
+    /// Why it is over. In a box, because only few connections are over at any time.
     end: Option<Box<End>>,
     pub(super) limits: Arc<WsLimits>,
     /// When the client last sent something.
     heard: Seconds,
     /// Control frames of that second.
     controls: u32,
-    /// Messages that may still come in it.
+    /// Messages that may still arrive in it.
     messages: u32,
-    /// When the client last took something, or something was put there for it.
+    /// When the client last received something, or when the output was last empty before something was added.
     pub(super) wrote: Seconds,
-    /// When our ping or close frame was sent, or the end of the stream.
+    /// When our ping, our close frame or the end of the stream was sent.
     since: Seconds,
     pinged: bool,
     /// The backlog has been above the mark, and the driver has not been notified that it is below again.
     pub(super) crowded: bool,
-    /// Nothing was read for a while, as the backlog was above the mark: the time of a message that has
-    /// begun is counted anew.
+    /// Nothing was read for a while, because the backlog was above the mark. So the time of an incomplete
+    /// message begins again.
     pub(super) paused: bool,
     /// Leased while there is something to send.
     pub(super) output: Option<Box<WriteBuf<X>>>,
-    /// With [`BacklogPolicy::DropOldest`]: what can
-    /// still be dropped.
+    /// With [`BacklogPolicy::DropOldest`]: the messages that can still be dropped.
     pub(super) droppable: Option<Box<Droppable>>,
     pub(super) deflate: Option<Box<Deflate>>,
 }
@@ -157,8 +157,8 @@ impl<X> WsConn<X> {
         }
     }
 
-    /// Takes what has arrived, until the input is used up or the backlog is so large that the client has to read
-    /// first. Pongs are part of the backlog.
+    /// Handles the bytes that have arrived, until the input is used up or the backlog is so large that the
+    /// client has to read first. Pongs are part of the backlog.
     pub fn next(&mut self, input: &mut WsInput, now: Seconds) -> WsNext {
         loop {
             if self.is_over() {
@@ -175,8 +175,8 @@ impl<X> WsConn<X> {
         }
     }
 
-    /// Takes what has arrived of one frame. A header is put down only if its frame is not complete:
-    /// written and read again at once, it made the load wait for the stores.
+    /// Handles the bytes of one frame. A header is stored only if its frame is not complete: if it was stored
+    /// and loaded again at once, the load had to wait for the stores.
     fn step(&mut self, input: &mut WsInput, now: Seconds) -> Result<Step, FrameError> {
         let current = match input.decoder().current.take() {
             Some(current) => current,
@@ -196,14 +196,14 @@ impl<X> WsConn<X> {
         self.end(End::Gone);
     }
 
-    /// A message for it was dropped before it came here.
+    /// A message for this connection was dropped before it arrived here.
     pub fn lose(&mut self) {
         if self.is_open() && self.limits.backlog_policy == BacklogPolicy::Close {
             self.end(End::Backlog);
         }
     }
 
-    /// It is over for this reason, if it was not before.
+    /// Ends the connection for this reason, if it has not ended before.
     pub fn end(&mut self, end: End) {
         if !self.is_over() {
             self.state = State::Over;
@@ -211,22 +211,22 @@ impl<X> WsConn<X> {
         }
     }
 
-    /// Why it is over.
+    /// The reason of the end.
     pub fn ended(&self) -> Option<&End> {
         self.end.as_deref()
     }
 
-    /// Nothing further is taken or sent but what is in the output.
+    /// Whether the connection is over: nothing more is read, and only the output is sent.
     pub fn is_over(&self) -> bool {
         self.state == State::Over
     }
 
-    /// Neither side has begun to close it.
+    /// Whether no side has begun to close.
     pub fn is_open(&self) -> bool {
         self.state == State::Open
     }
 
-    /// What it has done wrong is said in a close frame, and nothing more is read.
+    /// Sends a close frame with the error of the client. Nothing more is read.
     pub fn fail(&mut self, error: FrameError, now: Seconds) {
         if self.is_open() {
             self.push_close(Some((error.close_code(), error.text())), now);
@@ -234,8 +234,8 @@ impl<X> WsConn<X> {
         self.end(End::Failed(error));
     }
 
-    /// The client may still be sending: a close at once would reset the connection, and it might
-    /// never read why.
+    /// The client may still be sending. A close at once would reset the connection, and the client might
+    /// never read the reason.
     pub fn lingers(&self) -> bool {
         matches!(self.ended(), Some(End::Failed(_) | End::Closed { .. }))
     }
@@ -295,7 +295,7 @@ impl<X> WsConn<X> {
         }
     }
 
-    /// Takes what is there of a data frame's payload.
+    /// Handles the payload bytes of a data frame that have arrived.
     fn data(&mut self, current: Current, input: &mut WsInput) -> Result<Step, FrameError> {
         let Current { header, done } = current;
         let (decoder, raw) = input.parts();
@@ -309,8 +309,8 @@ impl<X> WsConn<X> {
         let new = &mut raw[done..there];
         frame::unmask(new, header.mask, done);
         if message.text && !message.compressed && !whole && self.is_open() {
-            // One that is here as a whole is checked as a whole, when it is made a `str`; one that
-            // comes behind a close of ours, and goes to nobody, not at all, however it is cut.
+            // A message that has arrived as a whole is checked as a whole, when it is converted to a `str`. A
+            // message after our close frame is discarded and not checked, in whatever pieces it arrives.
             message.checked = true;
             if !decoder.utf8.push(new) {
                 return Err(FrameError::Utf8);
@@ -342,7 +342,7 @@ impl<X> WsConn<X> {
         Ok(Step::Do(WsNext::Message))
     }
 
-    /// The complete message. Its text is UTF-8; compressed, it is inflated into `inflate`.
+    /// The complete message. Text is valid UTF-8. A compressed message is decompressed into `inflate`.
     pub fn message<'a>(
         &mut self,
         input: &'a WsInput,
@@ -406,7 +406,7 @@ impl<X> WsConn<X> {
         Ok(Step::On)
     }
 
-    /// RFC 6455 section 7.1: a close frame is answered with its own code, once.
+    /// RFC 6455 section 7.1: the response to a close frame has the same code, and is sent once.
     fn closed(&mut self, payload: &[u8], now: Seconds) -> Result<(), FrameError> {
         let close = frame::parse_close(payload)?;
         if self.is_open() {
@@ -419,7 +419,7 @@ impl<X> WsConn<X> {
     }
 }
 
-/// As many seconds' messages may come at once.
+/// The messages of this number of seconds may arrive at once.
 const BURST: u32 = 10;
 
 /// What is reported for a close frame without a code (RFC 6455 section 7.1.5).

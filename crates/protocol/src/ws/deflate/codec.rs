@@ -58,13 +58,13 @@ mod on {
     use alloc::vec::Vec;
     use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
-    /// What a compressed message ends with and leaves out (RFC 7692 section 7.2.1).
+    /// The end of a compressed message, which is omitted (RFC 7692 section 7.2.1).
     const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
-    /// What is kept of a buffer between messages.
+    /// The size of a buffer that is kept between messages.
     const KEEP: usize = 256 << 10;
 
-    /// What a connection has agreed to, and the windows it has of its own.
+    /// The negotiated parameters of a connection, and its own windows.
     pub struct Deflate {
         agreed: Agreed,
         config: WsDeflate,
@@ -73,7 +73,7 @@ mod on {
     }
 
     impl Deflate {
-        /// For a connection that has agreed to this.
+        /// The compression of a connection with these parameters.
         pub fn new(agreed: Agreed, config: WsDeflate) -> Deflate {
             Deflate {
                 agreed,
@@ -94,16 +94,16 @@ mod on {
         }
     }
 
-    /// One thread's compressor.
+    /// The compressor of one thread.
     #[derive(Default)]
     pub struct Deflater {
-        /// With the level it was made for.
+        /// The compressor, with its level.
         shared: Option<(Compression, Compress)>,
         spare: Vec<u8>,
     }
 
     impl Deflater {
-        /// The compressed message, unless it is too small or would not become smaller.
+        /// The compressed message. `None` if the message is too small or would not become smaller.
         pub fn message(&mut self, deflate: &mut Deflate, bytes: &[u8]) -> Option<Vec<u8>> {
             if bytes.len() < deflate.config.threshold.max(1) {
                 return None;
@@ -120,7 +120,7 @@ mod on {
                     let make = || Compress::new(level, false);
                     let compress = deflate.compress.get_or_insert_with(make);
                     let good = run(compress, bytes, piece, small, &mut out);
-                    // What is sent uncompressed is not in the client's window.
+                    // A message that is sent uncompressed is not in the window of the client.
                     if !good {
                         compress.reset();
                     }
@@ -139,7 +139,7 @@ mod on {
             None
         }
 
-        /// The frame of a message that others get, too. It refers to nothing before it.
+        /// The frame of a message that goes to several clients. It refers to nothing before it.
         pub fn prepared(&mut self, deflate: &mut Deflate, message: &PreparedMessage) -> Payload {
             if message.len() < deflate.config.threshold.max(1) || deflate.has_small_window() {
                 return message.plain();
@@ -154,7 +154,7 @@ mod on {
             let Some(deflated) = deflated else {
                 return message.plain();
             };
-            // It is in the client's window now, and not in ours.
+            // It is in the window of the client now, and not in ours.
             if let Some(compress) = &mut deflate.compress {
                 compress.reset();
             }
@@ -177,7 +177,7 @@ mod on {
         }
     }
 
-    /// Compresses `bytes` in pieces. False if that is no smaller, or fails.
+    /// Compresses `bytes` in pieces. False if the result is not smaller, or on an error.
     fn run(
         compress: &mut Compress,
         bytes: &[u8],
@@ -211,7 +211,7 @@ mod on {
         out.len() < bytes.len()
     }
 
-    /// One thread's decompressor, and where it puts a message.
+    /// The decompressor of one thread, and its output buffer.
     #[derive(Default)]
     pub struct Inflate {
         shared: Option<Decompress>,
@@ -242,15 +242,15 @@ mod on {
             Ok(&self.out)
         }
 
-        /// Gives back what a large message has taken.
+        /// Gives back the memory of a large message.
         pub fn trim(&mut self) {
             self.out.clear();
             self.out.shrink_to(KEEP);
         }
     }
 
-    /// Inflates a piece of a message. True if it ended with a final block, which is allowed (RFC
-    /// 7692 section 7.2.3.4) although nobody needs it; what is before it cannot be referred to then.
+    /// Inflates a piece of a message. True if it ended with a final block. That is allowed (RFC 7692 section
+    /// 7.2.3.4) although it is not needed. Later bytes cannot refer to data before it.
     fn inflate(
         decompress: &mut Decompress,
         bytes: &[u8],
@@ -318,8 +318,8 @@ mod on {
             samples
         }
 
-        /// What we compress, flate2 used naively inflates, with every window the client may ask
-        /// for.
+        /// flate2 decompresses the messages that this module compresses, with every window that a client may
+        /// request.
         #[test]
         #[cfg_attr(miri, ignore = "takes hours, in a dependency without `unsafe`")]
         fn what_is_compressed_can_be_read() {

@@ -26,20 +26,20 @@ crate::settings! {
     }
 }
 
-/// What client and server have agreed on.
+/// The negotiated parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Agreed {
-    /// Our messages may refer to those before.
+    /// Whether messages of the server may refer to earlier ones.
     pub(crate) server_takeover: bool,
-    /// Those of the client may.
+    /// Whether messages of the client may refer to earlier ones.
     pub(crate) client_takeover: bool,
-    /// 8 to 15: how far back what we send may refer, as a power of two.
+    /// The window of messages of the server, as a power of two from 8 to 15.
     pub(crate) server_bits: u8,
-    /// What the client may use at most. We can read 15 in any case, so it is only repeated.
+    /// The maximum window of the client. The server can read 15 in any case, so the value is only repeated.
     client_bits: Option<u8>,
 }
 
-/// Chooses the first offer that can be met, of the values of all `Sec-WebSocket-Extensions` fields.
+/// Chooses the first acceptable offer among the values of all `Sec-WebSocket-Extensions` fields.
 pub fn negotiate<'a>(fields: impl Iterator<Item = &'a [u8]>, config: &WsDeflate) -> Option<Agreed> {
     fields
         .flat_map(syntax::list)
@@ -108,7 +108,7 @@ fn bits(value: &[u8]) -> Option<u8> {
 }
 
 impl Agreed {
-    /// Appends the field that tells the client.
+    /// Appends the field with the choice to the response.
     pub fn write(&self, block: &mut Vec<u8>) {
         let mut value = b"permessage-deflate".to_vec();
         let out = &mut value;

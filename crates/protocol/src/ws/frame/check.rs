@@ -26,9 +26,9 @@ fn header(bytes: &[u8]) -> Result<Option<FrameHeader>, FrameError> {
     }))
 }
 
-/// The header is the one that the model reads, is refused for the reason that the model gives, as
-/// soon as the bytes for that are there, and is `None` before; what the server writes for the same
-/// frame can be read again; and a payload comes out the same however it is cut.
+/// The header is the one that the model reads, is refused for the reason that the model gives, as soon as the
+/// bytes for that are there, and is `None` before; what the server writes for the same frame can be read
+/// again; and a payload is the same in whatever pieces it arrives.
 pub fn check(bytes: &[u8]) {
     let expected = model(bytes);
     assert_eq!(header(bytes), expected);

@@ -10,7 +10,7 @@ use std::io::Cursor;
 use tungstenite::protocol::frame::FrameHeader;
 pub use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 
-/// What a control frame may carry (RFC 6455 section 5.5).
+/// The maximum payload of a control frame (RFC 6455 section 5.5).
 pub const MAX_CONTROL: usize = 125;
 
 /// The longest header of a frame that a server sends.
@@ -18,8 +18,8 @@ pub const MAX_HEADER: usize = 10;
 
 macro_rules! errors {
     ($($(#[$doc:meta])* $name:ident = $code:literal, $text:literal;)*) => {
-        /// What a WebSocket client did wrong. It is told with the [`close_code`](FrameError::close_code),
-        /// and the connection ends.
+        /// An error of a WebSocket client. The client gets the [`close_code`](FrameError::close_code), and
+        /// the connection ends.
         ///
         /// ```
         /// # use peregrine_protocol::ws::frame::FrameError;
@@ -50,21 +50,21 @@ macro_rules! errors {
 errors! {
     /// A client has to mask (RFC 6455 section 5.1).
     Unmasked = 1002, "a frame is not masked";
-    /// A reserved bit that no extension has given a meaning (RFC 6455 section 5.2).
+    /// A reserved bit is set that no extension uses (RFC 6455 section 5.2).
     ReservedBits = 1002, "a reserved bit is set";
-    /// An opcode that nothing has given a meaning (RFC 6455 section 5.2).
+    /// An opcode without a meaning (RFC 6455 section 5.2).
     Opcode = 1002, "unknown opcode";
     /// A length that is not in its shortest form, or has its highest bit set (RFC 6455 section 5.2).
     Length = 1002, "malformed frame length";
     /// A control frame came in fragments (RFC 6455 section 5.5).
     ControlFragmented = 1002, "a control frame is fragmented";
-    /// A control frame carries more than 125 bytes (RFC 6455 section 5.5).
+    /// A control frame has more than 125 bytes of payload (RFC 6455 section 5.5).
     ControlTooLong = 1002, "a control frame is too long";
-    /// A continuation of nothing (RFC 6455 section 5.4).
+    /// A continuation frame without a message before it (RFC 6455 section 5.4).
     NothingToContinue = 1002, "a continuation of no message";
     /// A new message before the end of the last one (RFC 6455 section 5.4).
     MessageInMessage = 1002, "a message inside a message";
-    /// A close frame with half a code, or with one that must not be sent (RFC 6455 section 7.4).
+    /// A close frame with half of a code, or with a code that must not be sent (RFC 6455 section 7.4).
     CloseCode = 1002, "malformed close frame";
     /// Text, or the reason of a close, is not UTF-8 (RFC 6455 section 8.1).
     Utf8 = 1007, "text is not UTF-8";
@@ -95,7 +95,7 @@ impl core::fmt::Display for FrameError {
 
 impl core::error::Error for FrameError {}
 
-/// A message: text or binary, whole.
+/// A complete message: text or binary.
 ///
 /// ```
 /// # use peregrine_protocol::ws::frame::Message;
@@ -104,7 +104,7 @@ impl core::error::Error for FrameError {}
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Message<'a> {
-    /// UTF-8, which has been checked.
+    /// Valid UTF-8.
     Text(&'a str),
     /// Any bytes.
     Binary(&'a [u8]),
@@ -165,11 +165,11 @@ impl<'a> From<&'a Vec<u8>> for Message<'a> {
 pub struct Header {
     /// The kind of the frame.
     pub opcode: OpCode,
-    /// It is the last one of its message.
+    /// Whether it is the last frame of its message.
     pub is_final: bool,
-    /// The first frame of a compressed message (RFC 7692 section 6).
+    /// Whether it is the first frame of a compressed message (RFC 7692 section 6).
     pub rsv1: bool,
-    /// What the payload is masked with.
+    /// The mask of the payload.
     pub mask: [u8; 4],
     /// Bytes of the payload.
     pub len: u64,
@@ -177,8 +177,8 @@ pub struct Header {
     pub size: usize,
 }
 
-/// The header at the front of `bytes`; `None` if it is not all there. What a header alone can do
-/// wrong is judged here, before more of it arrives than is needed for that.
+/// Reads the header at the front of `bytes`. `None` if it is incomplete. Errors of a header are reported as
+/// soon as the necessary bytes have arrived.
 pub fn parse(bytes: &[u8]) -> Result<Option<Header>, FrameError> {
     if let [first, second, ..] = *bytes {
         check(first, second)?;
@@ -189,8 +189,8 @@ pub fn parse(bytes: &[u8]) -> Result<Option<Header>, FrameError> {
     }
 }
 
-/// The header of a frame of up to 125 bytes, which has passed `check` and is all there. Half the
-/// instructions of an echo of small messages were the general way.
+/// The header of a frame of up to 125 bytes that has passed `check` and is complete. With the general
+/// function, half of the instructions of an echo of small messages were spent here.
 #[inline]
 fn short(bytes: &[u8]) -> Option<Header> {
     match *bytes {
@@ -209,7 +209,7 @@ fn short(bytes: &[u8]) -> Option<Header> {
 /// The same by tungstenite, for every length.
 fn parse_any(bytes: &[u8]) -> Result<Option<Header>, FrameError> {
     let mut cursor = Cursor::new(bytes);
-    // The only error it has is the reserved opcode, which `check` has seen.
+    // Its only error is a reserved opcode, which `check` has refused already.
     let Ok(Some((header, len))) = FrameHeader::parse(&mut cursor) else {
         return Ok(None);
     };
@@ -230,7 +230,7 @@ fn parse_any(bytes: &[u8]) -> Result<Option<Header>, FrameError> {
     }))
 }
 
-/// The rules about the first two bytes.
+/// Checks the first two bytes.
 fn check(first: u8, second: u8) -> Result<(), FrameError> {
     let (opcode, len) = (first & 0x0f, usize::from(second & 0x7f));
     if first & 0x30 != 0 {
@@ -274,11 +274,11 @@ fn write_any(opcode: OpCode, compressed: bool, len: usize, out: &mut Vec<u8>) {
         opcode,
         ..FrameHeader::default()
     };
-    // A `Vec` takes everything.
+    // A write to a `Vec` cannot fail.
     let _ = header.format(len as u64, out);
 }
 
-/// Bytes of that header.
+/// The length of that header.
 pub fn header_len(len: usize) -> usize {
     match len {
         0..=125 => 2,
@@ -289,7 +289,7 @@ pub fn header_len(len: usize) -> usize {
 
 /// Applies `mask` to a part of a payload that starts `offset` bytes into it (RFC 6455 section 5.3).
 ///
-/// Eight bytes at a time, which the compiler turns into whatever vectors the machine has.
+/// Eight bytes at a time. The compiler turns this into vector instructions of the machine.
 pub fn unmask(bytes: &mut [u8], mask: [u8; 4], offset: usize) {
     let mut mask = mask;
     mask.rotate_left(offset % 4);
@@ -306,7 +306,7 @@ pub fn unmask(bytes: &mut [u8], mask: [u8; 4], offset: usize) {
     }
 }
 
-/// What a close frame says (RFC 6455 section 5.5.1): `None` without a code.
+/// The code and the reason of a close frame (RFC 6455 section 5.5.1). `None` without a code.
 pub fn parse_close(payload: &[u8]) -> Result<Option<(u16, &str)>, FrameError> {
     match payload {
         [] => Ok(None),
@@ -330,7 +330,7 @@ pub fn may_close_with(code: u16) -> bool {
     code == 1014 || CloseCode::from(code).is_allowed()
 }
 
-/// Appends a close frame. A reason that is too long is cut, between two characters.
+/// Appends a close frame. A reason that is too long is truncated between two characters.
 pub fn write_close(close: Option<(u16, &str)>, out: &mut Vec<u8>) {
     let Some((code, reason)) = close else {
         return write_header(OpCode::Control(Control::Close), false, 0, out);
@@ -346,8 +346,8 @@ pub fn write_close(close: Option<(u16, &str)>, out: &mut Vec<u8>) {
     out.extend_from_slice(reason.as_bytes());
 }
 
-/// What of a reason fits into a close frame beside its code (RFC 6455 section 5.5), up to the end of a
-/// character.
+/// The part of a reason that fits into a close frame after its code (RFC 6455 section 5.5), up to the end of
+/// a character.
 pub fn close_reason(reason: &str) -> &str {
     let mut len = reason.len().min(MAX_CONTROL - 2);
     while !reason.is_char_boundary(len) {

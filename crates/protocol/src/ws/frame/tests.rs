@@ -73,14 +73,14 @@ fn every_pair_of_first_bytes() {
                 && matches!(first & 0x0f, 0..=2 | 8..=10)
                 && (!control || first & 0xc0 == 0x80 && second & 0x7f <= 125);
             assert_eq!(parse(&bytes).is_ok(), good, "{first:#x} {second:#x}");
-            // What is wrong is wrong at the second byte already.
+            // An error is reported at the second byte already.
             assert_eq!(parse(&bytes[..2]).is_ok(), good, "{first:#x} {second:#x}");
         }
     }
 }
 
 #[test]
-fn the_short_way_is_the_general_way() {
+fn the_fast_path_equals_the_general_one() {
     for first in (0..=255u8).filter(|first| !matches!(first & 15, 3..=7 | 11..)) {
         for len in (0..126u8).step_by(EVERY) {
             let bytes = [first & 0xcf, 0x80 | len, 1, 2, 3, 4];
@@ -139,7 +139,7 @@ fn close_codes() {
 }
 
 #[test]
-fn a_long_reason_is_cut_between_characters() {
+fn a_long_reason_is_truncated_between_characters() {
     let mut out = Vec::new();
     write_close(Some((1000, &"ü".repeat(100))), &mut out);
     assert_eq!(out.len(), 2 + 2 + 122);

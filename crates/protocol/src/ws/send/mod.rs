@@ -12,30 +12,27 @@ use crate::write_buf::{NoSegment, WriteBuf};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-/// With a policy that drops old messages, this much is put where it cannot be dropped any more.
+/// With a policy that drops old messages, this number of bytes is in the output and cannot be dropped any
+/// more.
 const COMMITTED: usize = 64 << 10;
 
-/// From this size on a message is sent from where it lies if nothing waits before it. An echo of
-/// 1 MiB costs 0.72 of what it did with a copy, one of 16 KiB 0.96.
+/// A message of at least this size is sent without a copy if nothing waits before it. In multiples of the
+/// cost with a copy, an echo of 1 MiB costs 0.72, one of 16 KiB 0.96.
 const AT_ONCE: usize = 16 << 10;
 
-/// What may wait for a client while the server is short of memory: what one hook sends, usually.
+/// The most bytes that may wait for a client while memory is short. It is enough for the messages of one
+/// hook, usually.
 const SHORT: usize = 16 << 10;
 
-/// RFC 6455 section 7.4.1.
+/// The code for an internal error (RFC 6455 section 7.4.1).
 const NORMAL: u16 = 1000;
 
-/// What became of a message that was to be sent.
+/// The result of sending a message.
 ///
 /// ```
 /// # use peregrine_protocol::ws::send::Sent;
-/// fn report(sent: Sent) -> &'static str {
-///     match sent {
-///         Sent::Queued => "on its way",
-///         Sent::Full => "the client is too slow for it",
-///         Sent::Closed => "nobody is there any more",
-///     }
-/// }
+/// fn report(sent: Sent) -> &'static str { match sent { Sent::Queued => "on its way", Sent::Full => "the
+/// client is too slow for it", Sent::Closed => "the connection is closed", } }
 /// assert_eq!(report(Sent::Queued), "on its way");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -356,12 +353,12 @@ impl<X> WsConn<X> {
             };
             self.push_close(Some((code, reason)), now);
             self.state = State::Closing;
-            self.await_answer(now);
+            self.await_peer(now);
         }
         open
     }
 
-    /// Sends a ping. Its answer is [`super::connection::WsNext::Pong`].
+    /// Sends a ping. The response is [`super::connection::WsNext::Pong`].
     pub fn ping(&mut self, payload: &[u8], kit: &mut SendContext<X>, now: Seconds) -> Sent {
         let payload = &payload[..payload.len().min(frame::MAX_CONTROL)];
         let room = self.room(2 + payload.len(), kit);
