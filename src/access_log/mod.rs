@@ -1,4 +1,4 @@
-//! Access log: one line for each request that was answered or refused.
+//! Access log: one line for each request that was responded or refused.
 //!
 //! [`AccessLog`] wraps a handler. A [`LogWriter`] writes its lines on a thread of its own.
 
@@ -9,7 +9,7 @@ pub use writer::{LineLost, LogWriter};
 
 use crate::http::access_entry;
 use crate::http::access_entry::PendingEntry;
-use crate::http::handler::{ConnectionError, Handler, answer_special, is_for_library};
+use crate::http::handler::{ConnectionError, Handler, is_for_library, respond_special};
 use crate::http::request::Request;
 use crate::http::request_body::flow::Flow;
 use crate::http::request_body::{BodyPlan, BodySink, Incoming};
@@ -173,27 +173,27 @@ impl<F> Log<F>
 where
     F: Fn(&AccessEntry<'_>, &mut Vec<u8>) + Send + Sync + 'static,
 {
-    /// Calls `answer` for `req`, and writes the line of the response, now or later.
-    fn answered(
+    /// Calls `respond` for `req`, and writes the line of the response, now or later.
+    fn responded(
         self: &Arc<Self>,
         req: &Request<'_>,
         mut res: Response<'_>,
         begun: Instant,
-        answer: impl FnOnce(Response<'_>) -> Done,
+        respond: impl FnOnce(Response<'_>) -> Done,
     ) -> Done {
         // The panic goes on to an outer catch, which sees all that it leaves behind.
-        let answered = catch(|| answer(res.reborrow()));
-        match &answered {
+        let responded = catch(|| respond(res.reborrow()));
+        match &responded {
             Ok(done) if res.is_whole() => {
                 access_entry::Log::write(&**self, &AccessEntry::new(req, done, begun.elapsed()));
             }
             _ => {
-                let body_bytes = answered.as_ref().map_or(0, Done::known_bytes);
+                let body_bytes = responded.as_ref().map_or(0, Done::known_bytes);
                 let entry = PendingEntry::new(self.clone(), req, begun, res.budget());
                 res.watch(entry, body_bytes);
             }
         }
-        answered.unwrap_or_else(|panic| panic.resume())
+        responded.unwrap_or_else(|panic| panic.resume())
     }
 }
 
@@ -204,11 +204,11 @@ where
 {
     fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
         let begun = Instant::now();
-        let answer = |res: Response<'_>| match is_for_library(&self.handler, req) {
-            true => answer_special(req, res),
+        let respond = |res: Response<'_>| match is_for_library(&self.handler, req) {
+            true => respond_special(req, res),
             false => self.handler.handle_request(req, res),
         };
-        self.log.answered(req, res, begun, answer)
+        self.log.responded(req, res, begun, respond)
     }
 
     fn body_plan(&self, req: &Request<'_>) -> BodyPlan {
@@ -228,7 +228,7 @@ where
             BodyPlan::Respond(respond) => {
                 let log = self.log.clone();
                 BodyPlan::respond(move |req, res| {
-                    log.answered(req, res, begun, |res| respond(req, res))
+                    log.responded(req, res, begun, |res| respond(req, res))
                 })
             }
             plan => plan,
@@ -272,7 +272,7 @@ where
 
     fn finish(self: Box<Self>, req: &Request<'_>, res: Response<'_>) -> Done {
         let Logged { sink, log, begun } = *self;
-        log.answered(req, res, begun, |res| sink.finish(req, res))
+        log.responded(req, res, begun, |res| sink.finish(req, res))
     }
 }
 

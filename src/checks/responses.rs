@@ -31,7 +31,10 @@ impl ParsedResponse {
 /// Parses a sequence of complete responses. `head` returns whether a response is one to HEAD.
 ///
 /// The last response of a connection may have no body, because it may be a refusal of a HEAD.
-pub(crate) fn read(mut bytes: &[u8], head: impl Fn(&ParsedResponse) -> bool) -> Vec<ParsedResponse> {
+pub(crate) fn read(
+    mut bytes: &[u8],
+    head: impl Fn(&ParsedResponse) -> bool,
+) -> Vec<ParsedResponse> {
     let mut parsed: Vec<ParsedResponse> = Vec::new();
     while !bytes.is_empty() {
         let ended = parsed.last().is_some_and(ParsedResponse::says_close);
@@ -64,7 +67,8 @@ pub(crate) fn read_streamed(
     while !bytes.is_empty() {
         let (mut response, len) = read_head(bytes);
         bytes = &bytes[len..];
-        let is_bare = head(&response) || response.is_interim() || matches!(response.status, 204 | 304);
+        let is_bare =
+            head(&response) || response.is_interim() || matches!(response.status, 204 | 304);
         let coding = response.field("transfer-encoding");
         let length = response.field("content-length");
         assert!(coding.is_none() || length.is_none(), "two framings");

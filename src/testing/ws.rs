@@ -54,7 +54,7 @@ use std::time::Duration;
 /// ```
 pub struct WebSocket<'h, H: WebSocketHandler> {
     served: Box<Alone<WsConnection<&'h H, Memory>, WsThreadState<&'h H>>>,
-    answer: Vec<u8>,
+    response: Vec<u8>,
     /// The mailbox through which a hub sends to it.
     handle: Arc<WsThreadHandle>,
     disconnect: Option<Disconnect>,
@@ -145,7 +145,7 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
         limits: WsLimits,
         hub: &Hub,
     ) -> Result<WebSocket<'h, H>, Vec<u8>> {
-        let (answer, arrival) = shake_hands(handler, request, limits)?;
+        let (response, arrival) = shake_hands(handler, request, limits)?;
         let handle = Arc::new(WsThreadHandle::new(WS_MAILBOX_BYTES, || {}));
         let is_new = hub.open(vec![handle.clone()]);
         assert!(
@@ -166,7 +166,7 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
         let connection = WsConnection::new(arrival, Seconds::START);
         let mut ws = WebSocket {
             served: Box::new(Alone::new(connection, shared)),
-            answer,
+            response,
             handle,
             disconnect: None,
         };
@@ -176,7 +176,7 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
 
     /// The response to the handshake.
     pub fn handshake(&self) -> &[u8] {
-        &self.answer
+        &self.response
     }
 
     /// The state of the connection.
@@ -366,7 +366,7 @@ fn shake_hands<H: WebSocketHandler>(
     };
     let mut moved = connection.into_moved(&mut http.shared);
     let accepted = http.shared.mode.1.expect("it is accepted");
-    let mut answer = http.received;
+    let mut response = http.received;
     if let Some(mut output) = moved.output.take() {
         while let Ok(sent) = moved.socket.stream.send(&output) {
             output.advance(sent.bytes);
@@ -375,8 +375,8 @@ fn shake_hands<H: WebSocketHandler>(
             }
         }
     }
-    answer.extend(moved.socket.stream.take_sent());
-    Ok((answer, WsArrival { moved, accepted }))
+    response.extend(moved.socket.stream.take_sent());
+    Ok((response, WsArrival { moved, accepted }))
 }
 
 struct Taken<C>(Offers, Option<AcceptedUpgrade<C>>);

@@ -8,8 +8,8 @@
 use crate::body::{BodySender, SendError, TrySendError};
 use crate::checks;
 use crate::checks::limits;
-use crate::checks::responses as answers;
-use crate::checks::responses::Answer;
+use crate::checks::responses;
+use crate::checks::responses::ParsedResponse;
 use crate::sse::EventSender;
 use crate::testing::Connection;
 use crate::{Done, Handler, Limits, Request, Responder, Response};
@@ -20,7 +20,7 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq)]
 enum Operation {
     Send(Vec<u8>),
-    Answer,
+    Respond,
     Stream,
     Piece(u8),
     Write(u8),
@@ -55,7 +55,7 @@ pub(crate) fn check(bytes: &[u8]) {
 
 fn operations(bytes: &[u8]) -> Vec<Operation> {
     checks::operations(bytes, Operation::Send, |letter, rest| match letter {
-        b'a' => Some(Operation::Answer),
+        b'a' => Some(Operation::Respond),
         b't' => Some(Operation::Stream),
         b'p' => Some(Operation::Piece(rest.next().unwrap_or(0))),
         b'w' => Some(Operation::Write(rest.next().unwrap_or(0))),
@@ -184,7 +184,7 @@ impl Given {
     fn act(&mut self, operation: &Operation) {
         let Some(open) = self.open.take() else { return };
         self.open = match (open, operation) {
-            (OpenResponse::Responder(responder), Operation::Answer) => {
+            (OpenResponse::Responder(responder), Operation::Respond) => {
                 self.last().ended = responder.send(|res| res.body("late")).is_ok();
                 self.last().sent = b"late".to_vec();
                 None
@@ -262,10 +262,10 @@ fn is_gone<T>(error: TrySendError<T>) -> bool {
 }
 
 /// The final responses, and whether each is complete.
-type Answers = Vec<(Answer, bool)>;
+type ParsedResponses = Vec<(ParsedResponse, bool)>;
 
 /// What the client receives, and whether the connection is closed.
-fn play(operations: &[Operation], limits: &Limits) -> (Answers, bool) {
+fn play(operations: &[Operation], limits: &Limits) -> (ParsedResponses, bool) {
     let app = Later::default();
     let mut connection = Connection::with_limits(&app, *limits);
     for operation in operations {
@@ -281,29 +281,32 @@ fn play(operations: &[Operation], limits: &Limits) -> (Answers, bool) {
     }
     let stopped = operations.contains(&Operation::Stop);
     let is_closed = connection.is_closed();
-    let to_head = |answer: &Answer| answer.field("method") == Some(b"HEAD");
-    let mut answers = answers::read_streamed(connection.received(), is_closed, to_head);
-    answers.retain(|(answer, _)| !answer.is_interim());
-    judge(&app.lock(), &answers, is_closed, stopped);
-    (answers, is_closed)
+    let to_head = |response: &ParsedResponse| response.field("method") == Some(b"HEAD");
+    let mut parsed = responses::read_streamed(connection.received(), is_closed, to_head);
+    parsed.retain(|(response, _)| !response.is_interim());
+    judge(&app.lock(), &parsed, is_closed, stopped);
+    (parsed, is_closed)
 }
 
-fn judge(given: &Given, answers: &Answers, is_closed: bool, stopped: bool) {
-    let count = answers.len();
-    for (i, (answer, is_complete)) in answers.iter().enumerate() {
+fn judge(given: &Given, parsed: &ParsedResponses, is_closed: bool, stopped: bool) {
+    let count = parsed.len();
+    for (i, (response, is_complete)) in parsed.iter().enumerate() {
         let is_last = i + 1 == count;
         assert!(
             *is_complete || is_last,
             "bytes after an incomplete response"
         );
-        let Some(number) = answer.field("number") else {
+        let Some(number) = response.field("number") else {
             // A refusal, or the 503 of a response that did not come.
-            assert!(is_last && is_closed && answer.status >= 400, "{answer:?}");
+            assert!(
+                is_last && is_closed && response.status >= 400,
+                "{response:?}"
+            );
             continue;
         };
         assert_eq!(number, i.to_string().as_bytes(), "out of order");
         let expected = &given.expected[i];
-        let mut body = answer.body.clone();
+        let mut body = response.body.clone();
         if expected.is_events {
             body = String::from_utf8(body)
                 .expect("text")
@@ -318,12 +321,12 @@ fn judge(given: &Given, answers: &Answers, is_closed: bool, stopped: bool) {
         let may_be_whole = expected.ended
             || expected.is_bare
             || expected.is_events && stopped
-            || answer.field("content-length").is_some()
-            || answer.field("transfer-encoding").is_none() && is_closed;
+            || response.field("content-length").is_some()
+            || response.field("transfer-encoding").is_none() && is_closed;
         assert!(!is_complete || may_be_whole, "it looks complete and is not");
         assert!(
             *is_complete || !expected.ended,
-            "it is not complete: {answer:?}"
+            "it is not complete: {response:?}"
         );
     }
 }

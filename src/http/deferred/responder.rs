@@ -91,8 +91,8 @@ impl Responder {
     /// As [`Responder::send`]. A panic of the closure is reported as the reason of the 500.
     pub(crate) fn send_or_panicked(mut self, respond: impl FnOnce(Response<'_>) -> Done) {
         // If the closure panics, only the response to this request is affected.
-        let answered = catch(|| self.respond(respond));
-        let Err(panic) = answered else { return };
+        let responded = catch(|| self.respond(respond));
+        let Err(panic) = responded else { return };
         self.used = true;
         if self.handle.is_waited_for(self.id) {
             self.handle.post(WorkerCommand::Panicked(self.id, panic));

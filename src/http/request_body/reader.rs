@@ -96,8 +96,8 @@ impl BodyReader {
         (plan, BodyReader(shared))
     }
 
-    /// Answers the request, as [`Responder::send`] does. If the body is not complete yet it is
-    /// answered without the rest, as with [`Flow::Respond`], when its next piece comes.
+    /// Responds to the request, as [`Responder::send`] does. If the body is not complete yet, the response is
+    /// sent without the rest of it when its next piece arrives, as with [`Flow::Respond`].
     ///
     /// # Errors
     ///

@@ -15,12 +15,12 @@ crate::settings! {
     /// ```
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct WsDeflate {
-        /// 0 (not at all) to 9 (as well as possible).
+        /// Level from 0 (no compression) to 9 (best).
         pub level: u8 = 1 => "1, the fastest";
-        /// Messages shorter than this many bytes are sent as they are.
+        /// Messages shorter than this number of bytes are sent uncompressed.
         pub threshold: usize = 256;
-        /// Whether each connection keeps its own windows, so that a message can refer to earlier ones: the
-        /// better compression of many small alike messages costs some 350 KiB for each connection.
+        /// Whether each connection keeps its own windows, so that a message can refer to earlier ones. Many
+        /// small similar messages become smaller, but each connection costs about 350 KiB.
         pub dedicated_windows: bool = false
             => "false, one compressor for each thread and nothing for a connection (both `no_context_takeover` parameters)";
     }
@@ -134,7 +134,7 @@ impl Agreed {
 mod tests {
     use super::*;
 
-    fn answer(offers: &[&str], dedicated_windows: bool) -> String {
+    fn response(offers: &[&str], dedicated_windows: bool) -> String {
         let config = WsDeflate::default().dedicated_windows(dedicated_windows);
         let mut out = Vec::new();
         if let Some(agreed) = negotiate(offers.iter().map(|offer| offer.as_bytes()), &config) {
@@ -193,16 +193,16 @@ mod tests {
                 "permessage-deflate",
             ),
         ] {
-            assert_eq!(answer(&[offer], true), expected, "{offer}");
+            assert_eq!(response(&[offer], true), expected, "{offer}");
             let with_shared = expected.replacen("permessage-deflate", shared, 1);
             let with_shared = match with_shared.matches("no_context").count() {
                 3 => shared.to_owned(),
                 _ => with_shared,
             };
-            assert_eq!(answer(&[offer], false), with_shared, "{offer}");
+            assert_eq!(response(&[offer], false), with_shared, "{offer}");
         }
         assert_eq!(
-            answer(&["x", "permessage-deflate"], true),
+            response(&["x", "permessage-deflate"], true),
             "permessage-deflate"
         );
     }
