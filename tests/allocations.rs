@@ -282,7 +282,7 @@ fn stream(mut body: BodySender, piece: &Payload) {
 
 /// In the worker and in the thread that answers, together.
 #[test]
-fn warm_late_answers_allocate_little() {
+fn warm_deferred_responses_allocate_little() {
     let _alone = ONE_AT_A_TIME.lock();
     let queue = Arc::new(Queue {
         work: Mutex::new(Vec::with_capacity(CONNECTIONS)),

@@ -156,7 +156,7 @@ fn stream(len: u64) {
 }
 
 #[test]
-fn a_long_answer_in_little_memory() {
+fn a_long_response_in_little_memory() {
     stream(64 * MIB);
 }
 

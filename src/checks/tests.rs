@@ -36,7 +36,7 @@ fn connections() {
 }
 
 #[test]
-fn late_answers() {
+fn deferred_responses() {
     run("late");
 }
 

@@ -43,14 +43,14 @@ peregrine_protocol::settings! {
     ///
     /// | limit | default | unit | the client sees | shown by |
     /// |---|---|---|---|---|
-    /// | [`Config::connections`] | 65,536 | open connections, WebSockets included | connections idle for longest: close; if none is idle, new connections: 503, close or wait | `connections::the_longest_idle_make_room` |
-    /// | [`Config::connections_per_address`] | a 16th of `connections`, at least 16: 4,096 | open connections of one IPv4 address or IPv6 /64 | 503, `Retry-After: 1`, or close | `places::one_address_has_so_many` |
-    /// | [`Config::buffered_bytes`] | 536,870,912 | bytes in buffers of all connections | new requests: 503, `Retry-After: 1`, close; WebSocket messages: close 1013 | `budget::above_the_budget_what_is_new_is_refused` |
+    /// | [`Config::connections`] | 65,536 | open connections, WebSockets included | connections idle for longest: close; if none is idle, new connections: 503, close or wait | `connections::connections_that_are_idle_longest_are_closed_to_make_room` |
+    /// | [`Config::connections_per_address`] | a 16th of `connections`, at least 16: 4,096 | open connections of one IPv4 address or IPv6 /64 | 503, `Retry-After: 1`, or close | `places::the_connections_of_one_address_are_limited` |
+    /// | [`Config::buffered_bytes`] | 536,870,912 | bytes in buffers of all connections | new requests: 503, `Retry-After: 1`, close; WebSocket messages: close 1013 | `budget::above_the_budget_new_requests_are_refused` |
     /// | [`Config::backlog`] | 4,096 | connections that wait to be accepted | no connection until others are accepted | `limits::the_backlog_is_bounded` |
-    /// | [`Config::stop_timeout`] | 10 s | from the beginning of a stop | close | `stop::what_does_not_end_is_cut_at_the_deadline` |
-    /// | [`Config::allowed_hosts`] | any | host names that the server accepts | 421, close | `worn_out::other_names_are_not_answered_to` |
-    /// | [`Config::pool_threads`] | 4 per CPU, at least 8 | offloaded requests that run at the same time | its response comes later | `offload::what_the_pool_has_no_room_for_is_503` |
-    /// | [`Config::pool_queue`] | 1,024 | offloaded requests that wait for a thread | 503, `Retry-After: 1` | `offload::what_the_pool_has_no_room_for_is_503` |
+    /// | [`Config::stop_timeout`] | 10 s | from the beginning of a stop | close | `stop::connections_that_do_not_end_are_aborted_at_the_deadline` |
+    /// | [`Config::allowed_hosts`] | any | host names that the server accepts | 421, close | `worn_out::other_host_names_are_refused` |
+    /// | [`Config::pool_threads`] | 4 per CPU, at least 8 | offloaded requests that run at the same time | its response comes later | `offload::a_request_without_room_in_the_pool_is_503` |
+    /// | [`Config::pool_queue`] | 1,024 | offloaded requests that wait for a thread | 503, `Retry-After: 1` | `offload::a_request_without_room_in_the_pool_is_503` |
     /// | [`Limits::head_bytes`] | 16,384 | bytes of request line and header fields | 431, close | `cases::every_case_in_every_way` |
     /// | [`Limits::target_bytes`] | 8,192 | bytes of the request target | 414, close | `cases::every_case_in_every_way` |
     /// | [`Limits::header_fields`] | 100 | fields of a head, or of trailers | 431, close | `cases::every_case_in_every_way` |
@@ -59,51 +59,51 @@ peregrine_protocol::settings! {
     /// | [`Limits::chunk_extension_bytes`] | 4,096 | bytes of chunk extensions in a body | 400, close | `cases::every_case_in_every_way` |
     /// | [`Limits::requests_per_turn`] | 64 | pipelined requests handled before other connections get their turn | nothing | `pipelining::batches_that_fill_a_turn_exactly` |
     /// | [`Limits::turn_time`] | 1 ms | for the pipelined requests, messages or drawn pieces of one connection, before other connections get their turn | nothing | `turns::slow_requests_let_others_in` |
-    /// | [`Limits::output_bytes`] | 262,144 | unsent bytes above which no further request is handled, and no further piece of a streamed response is accepted | its requests wait | `pipelining::answers_above_the_output_limit_one_after_another` |
-    /// | [`Limits::output_files`] | 8 | files that wait to be sent, from which on no further request is handled | its requests wait | `turns::files_that_wait_are_few` |
-    /// | [`Limits::requests_per_connection`] | 10,000,000 | requests that a connection serves | `Connection: close` in the last response | `worn_out::the_last_of_so_many_requests_says_so` |
-    /// | [`Limits::connection_age`] | 3,600 s | from the accept; a request that begins later is the last one | `Connection: close` in the next response | `worn_out::an_old_connection_ends_with_an_answer` |
+    /// | [`Limits::output_bytes`] | 262,144 | unsent bytes above which no further request is handled, and no further piece of a streamed response is accepted | its requests wait | `pipelining::responses_above_the_output_limit_one_after_another` |
+    /// | [`Limits::output_files`] | 8 | files that wait to be sent, from which on no further request is handled | its requests wait | `turns::the_files_that_wait_are_limited` |
+    /// | [`Limits::requests_per_connection`] | 10,000,000 | requests that a connection serves | `Connection: close` in the last response | `worn_out::the_last_request_of_a_connection_is_announced` |
+    /// | [`Limits::connection_age`] | 3,600 s | from the accept; a request that begins later is the last one | `Connection: close` in the next response | `worn_out::an_old_connection_ends_with_a_response` |
     /// | [`Limits::head_timeout`] | 10 s | from the first byte of a head to its last byte | 408, close | `slow::half_a_head_gets_408` |
-    /// | [`Limits::idle_timeout`] | 75 s | without a request | close | `slow::an_idle_connection_is_closed_without_a_word` |
-    /// | [`Limits::body_grace`] | 10 s | before `body_rate` applies | nothing | `cases::a_body_slower_than_its_rate_is_cut` |
+    /// | [`Limits::idle_timeout`] | 75 s | without a request | close | `slow::an_idle_connection_is_closed_without_a_response` |
+    /// | [`Limits::body_grace`] | 10 s | before `body_rate` applies | nothing | `cases::a_body_slower_than_its_rate_closes_the_connection` |
     /// | [`Limits::body_rate`] | 1,000 | bytes a second that the client must send of a body | 408, close | `slow::a_body_that_stalls_gets_408` |
-    /// | [`Limits::response_timeout`] | 300 s | without a byte of a deferred or streamed response | 503, or an incomplete body; close | `late::answers_that_take_too_long_are_503` |
-    /// | [`Limits::write_timeout`] | 30 s | in which the client takes no byte of its response | close | `slow::a_client_that_never_reads_is_cut` |
-    /// | [`Limits::write_grace`] | 10 s | before `write_rate` applies | nothing | `slow::a_client_that_takes_too_little_is_cut` |
-    /// | [`Limits::write_rate`] | 240 | bytes a second that the client must take of a response that is ready | close | `slow::a_client_that_takes_too_little_is_cut` |
-    /// | [`Limits::stall_timeout`] | 2 s | without 512 bytes of progress, while memory is short, for a connection that holds more than 16 KiB | 503, `Retry-After: 1`, or a reset; close; 1013 | `budget::those_without_progress_make_room` |
+    /// | [`Limits::response_timeout`] | 300 s | without a byte of a deferred or streamed response | 503, or an incomplete body; close | `late::responses_that_take_too_long_are_503` |
+    /// | [`Limits::write_timeout`] | 30 s | in which the client takes no byte of its response | close | `slow::a_client_that_never_reads_is_closed` |
+    /// | [`Limits::write_grace`] | 10 s | before `write_rate` applies | nothing | `slow::a_client_that_receives_too_little_is_closed` |
+    /// | [`Limits::write_rate`] | 240 | bytes a second that the client must take of a response that is ready | close | `slow::a_client_that_receives_too_little_is_closed` |
+    /// | [`Limits::stall_timeout`] | 2 s | without 512 bytes of progress, while memory is short, for a connection that holds more than 16 KiB | 503, `Retry-After: 1`, or a reset; close; 1013 | `budget::connections_without_progress_are_closed_to_make_room` |
     /// | [`Limits::linger_timeout`] | 2 s | in which a refused client may finish sending | close | `slow::lingering_ends_after_its_time` |
-    /// | [`Limits::linger_bytes`] | 262,144 | bytes that are read and dropped in that time | nothing; its writes wait | `slow::lingering_reads_so_many_bytes` |
-    /// | [`Limits::stop_grace`] | 1 s | without a request, after the server has begun to stop | close; a request in that time gets a response with `Connection: close` | `stop::an_idle_connection_may_ask_once_more` |
+    /// | [`Limits::linger_bytes`] | 262,144 | bytes that are read and dropped in that time | nothing; its writes wait | `slow::lingering_reads_a_limited_number_of_bytes` |
+    /// | [`Limits::stop_grace`] | 1 s | without a request, after the server has begun to stop | close; a request in that time gets a response with `Connection: close` | `stop::an_idle_connection_may_send_one_more_request` |
     /// | [`Config::timers_per_worker`] | 65,536 | pending calls of [`Timers`](crate::timers::Timers) | nothing; the caller gets an error | `timers::timers_are_limited_and_dropped_at_the_end` |
     /// | `Config::ws_origins` | `Same` | pages that may open WebSockets | 403 | `ws_handshake::pages_of_other_sites_are_refused` |
-    /// | `WsLimits::message_bytes` | 1,048,576 | bytes of a message, decompressed | close 1009 | `ws_protocol::what_is_wrong_is_said` |
-    /// | `WsLimits::frame_bytes` | 1,048,576 | bytes of a frame | close 1009 | `ws_protocol::what_is_wrong_is_said` |
-    /// | `WsLimits::fragments` | 4,096 | frames of one message | close 1008 | `ws_protocol::what_is_wrong_is_said` |
-    /// | `WsLimits::message_grace` | 10 s | before `message_rate` applies | nothing | `ws_rates::a_message_under_way_has_a_least_rate` |
-    /// | `WsLimits::message_rate` | 1,000 | bytes a second that the client must send of a message that it has begun | close 1008 | `ws_rates::a_message_under_way_has_a_least_rate` |
-    /// | `WsLimits::messages` | 1,000 | messages in a second, on average; ten times as many at once | close 1008 | `ws_rates::so_many_messages_a_second` |
-    /// | `WsLimits::control_frames` | 100 | pings and pongs in a second | close 1008 | `ws_protocol::what_is_wrong_is_said` |
+    /// | `WsLimits::message_bytes` | 1,048,576 | bytes of a message, decompressed | close 1009 | `ws_protocol::each_violation_has_its_close_code` |
+    /// | `WsLimits::frame_bytes` | 1,048,576 | bytes of a frame | close 1009 | `ws_protocol::each_violation_has_its_close_code` |
+    /// | `WsLimits::fragments` | 4,096 | frames of one message | close 1008 | `ws_protocol::each_violation_has_its_close_code` |
+    /// | `WsLimits::message_grace` | 10 s | before `message_rate` applies | nothing | `ws_rates::an_incomplete_message_has_a_minimum_rate` |
+    /// | `WsLimits::message_rate` | 1,000 | bytes a second that the client must send of a message that it has begun | close 1008 | `ws_rates::an_incomplete_message_has_a_minimum_rate` |
+    /// | `WsLimits::messages` | 1,000 | messages in a second, on average; ten times as many at once | close 1008 | `ws_rates::the_messages_a_second_are_limited` |
+    /// | `WsLimits::control_frames` | 100 | pings and pongs in a second | close 1008 | `ws_protocol::each_violation_has_its_close_code` |
     /// | `WsLimits::backlog_bytes` | 2,097,152 | unsent bytes | the effect of `backlog_policy` | `ws_protocol::backlogs_by_policy` |
     /// | `WsLimits::backlog_policy` | `Close` | a message that does not fit | close, or missing messages | `ws_backlog::drop_newest_keeps_what_fits_from_the_beginning` |
     /// | `WsLimits::backlog_mark` | 262,144 | unsent bytes above which nothing more is read | its messages wait | `ws_protocol::backlogs_by_policy` |
-    /// | `WsLimits::topics` | 64 | topics of a connection | nothing; `subscribe` reports it | `limits::a_connection_has_so_many_topics` |
-    /// | `WsLimits::topic_bytes` | 256 | bytes of the name of a topic | nothing; `subscribe` reports it | `limits::a_connection_has_so_many_topics` |
-    /// | `WsLimits::idle_timeout` | 60 s | without a byte from the client | ping | `ws_protocol::who_does_not_answer_is_cut` |
-    /// | `WsLimits::pong_timeout` | 20 s | from that ping to any byte | close | `ws_protocol::who_does_not_answer_is_cut` |
-    /// | `WsLimits::close_timeout` | 5 s | from the close frame of the server to that of the client | close | `ws_protocol::who_does_not_answer_is_cut` |
-    /// | `WsLimits::write_timeout` | 30 s | in which the client takes no byte of its messages | close | `ws_protocol::who_does_not_answer_is_cut` |
-    /// | `WsLimits::write_grace` | 10 s | before `write_rate` applies | nothing | `ws::connection::deadline::a_backlog_is_taken_at_a_least_rate` |
-    /// | `WsLimits::write_rate` | 240 | bytes a second that the client must take of its messages | close | `ws::connection::deadline::a_backlog_is_taken_at_a_least_rate` |
+    /// | `WsLimits::topics` | 64 | topics of a connection | nothing; `subscribe` reports it | `limits::the_topics_of_a_connection_are_limited` |
+    /// | `WsLimits::topic_bytes` | 256 | bytes of the name of a topic | nothing; `subscribe` reports it | `limits::the_topics_of_a_connection_are_limited` |
+    /// | `WsLimits::idle_timeout` | 60 s | without a byte from the client | ping | `ws_protocol::a_client_that_does_not_respond_is_closed` |
+    /// | `WsLimits::pong_timeout` | 20 s | from that ping to any byte | close | `ws_protocol::a_client_that_does_not_respond_is_closed` |
+    /// | `WsLimits::close_timeout` | 5 s | from the close frame of the server to that of the client | close | `ws_protocol::a_client_that_does_not_respond_is_closed` |
+    /// | `WsLimits::write_timeout` | 30 s | in which the client takes no byte of its messages | close | `ws_protocol::a_client_that_does_not_respond_is_closed` |
+    /// | `WsLimits::write_grace` | 10 s | before `write_rate` applies | nothing | `ws::connection::deadline::a_backlog_has_a_minimum_rate` |
+    /// | `WsLimits::write_rate` | 240 | bytes a second that the client must take of its messages | close | `ws::connection::deadline::a_backlog_has_a_minimum_rate` |
     /// | `Config::ws_connections_per_thread` | 65,536 | WebSockets of one thread | 503 | `ws_sockets::a_full_server_says_503` |
     /// | `Config::ws_mailbox_bytes` | 16,777,216 | bytes on their way to one thread | the effect of `backlog_policy`; `Hub` reports `Full` | `websocket::hub::mailboxes_and_backlogs_are_bounded` |
-    /// | `DirConfig::list_entries` | 2,000 | entries of a folder that are read for a list | a list with a note that there is more | `dir_lists::a_list_has_so_many_entries` |
+    /// | `DirConfig::list_entries` | 2,000 | entries of a folder that are read for a list | a list with a note that there is more | `dir_lists::the_entries_of_a_list_are_limited` |
     /// | `DirConfig::hot_file_bytes` | 65,536 | bytes of a file that is kept in memory | nothing | `dir_large::a_huge_file_streams_in_little_memory` |
     /// | `DirConfig::hot_bytes` | 67,108,864 | bytes of all files and lists that are kept in memory | nothing | `files::cache::the_budget_holds_whatever_comes` |
     /// | `DirConfig::open_files` | 256 | files that are kept open, in a quarter of the descriptors at most | nothing | `dir_descriptors::a_quarter_of_the_descriptors_is_for_cached_files` |
     /// | `DirConfig::max_ranges` | 16 | ranges of one request | the whole file | `dir_cases::a_file_in_memory` |
-    /// | `EventLimits::topics` | 64 | topics of a stream of events | its stream ends | `event_hub::a_page_has_so_many_topics` |
-    /// | `EventLimits::topic_bytes` | 256 | bytes of the name of a topic | its stream ends | `event_hub::a_page_has_so_many_topics` |
+    /// | `EventLimits::topics` | 64 | topics of a stream of events | its stream ends | `event_hub::the_topics_of_a_page_are_limited` |
+    /// | `EventLimits::topic_bytes` | 256 | bytes of the name of a topic | its stream ends | `event_hub::the_topics_of_a_page_are_limited` |
     /// | `MultipartLimits::parts` | 128 | parts: fields and files | 413 | `forms::multipart::tests::limits_are_exact` |
     /// | `MultipartLimits::header_bytes` | 8,192 | bytes of the header lines of a part, and of the preamble before the first part | 413; 400 for the preamble | `forms::multipart::tests::limits_are_exact` |
     /// | `MultipartLimits::text_bytes` | 65,536 | bytes of a field that is no file | 413 | `forms::multipart::tests::limits_are_exact` |

@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_replaced_no_longer_counts() {
+    fn a_replaced_entry_no_longer_counts() {
         let cache = Cache::new(100_000, 4, Duration::from_secs(1));
         for _ in 0..100 {
             cache.insert(b"same", resource(5000));
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn one_is_told_to_look_again() {
+    fn one_request_checks_the_files_again() {
         let cache = Cache::new(100_000, 4, Duration::from_secs(3600));
         let file = resource(1);
         cache.mark(&file);

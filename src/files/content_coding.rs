@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_most_wanted_of_what_is_there() {
+    fn the_preferred_coding_that_exists() {
         use Coding::{Brotli, Gzip, Identity, Zstd};
         let all = &[Identity, Brotli, Zstd, Gzip][..];
         for (field, there, expected) in [

@@ -198,7 +198,7 @@ mod tests {
 
     /// A name with the character is refused if the rest of the name means something else, and only then.
     #[test]
-    fn what_cannot_be_seen_changes_nothing() {
+    fn invisible_characters_change_nothing() {
         let names = [
             ("%E2%80%8C", '\u{200c}'),
             ("%C2%AD", '\u{ad}'),

@@ -295,7 +295,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_length_is_no_promise() {
+    fn a_length_from_the_system_may_be_wrong() {
         assert!(room(10).is_some_and(|bytes| bytes.capacity() >= 11));
         assert!(room(u64::MAX).is_none());
         assert!(room(isize::MAX as u64).is_none());

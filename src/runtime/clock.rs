@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn one_in_so_many() {
+    fn one_in_n_is_chosen() {
         let chosen = |one_in, of| {
             let mut sampler = Sampler::new(one_in, 3);
             (0..of).filter(|_| sampler.next()).count()

@@ -131,7 +131,7 @@ fn ask(addr: std::net::SocketAddr, request: &str) -> u16 {
 }
 
 #[test]
-fn each_kind_of_answer_has_its_line() {
+fn each_kind_of_response_has_its_line() {
     let kept = Kept::default();
     let (server, addr) = start(logged(&kept), workers(1));
     let post =
@@ -209,7 +209,7 @@ fn no_client_forges_a_line() {
 
 /// Errors still reach the handler within.
 #[test]
-fn the_handler_within_is_told() {
+fn the_inner_handler_is_called() {
     let kept = Kept::default();
     let log = LogWriter::new(kept.clone()).expect("a thread");
     let witness = Witness::new(|_, res| res.text("hi"));
@@ -247,7 +247,7 @@ impl Write for Slow {
 
 /// A disk that takes nothing: workers go on responding, memory is bounded, lost lines are counted.
 #[test]
-fn nobody_waits_for_a_slow_disk() {
+fn no_request_waits_for_a_slow_disk() {
     let (tell, told) = mpsc::channel();
     let (got, written) = mpsc::channel();
     let log = LogWriter::with_buffer(Slow { told, got }, 100).expect("a thread");
@@ -474,8 +474,8 @@ fn logs_within_logs() {
 /// the developer, whatever the handler.
 #[cfg(all(target_os = "linux", debug_assertions))]
 #[test]
-fn a_response_that_cannot_be_sent_is_told_on_stderr() {
-    const TEST: &str = "access_log::a_response_that_cannot_be_sent_is_told_on_stderr";
+fn a_response_that_cannot_be_sent_is_reported_on_stderr() {
+    const TEST: &str = "access_log::a_response_that_cannot_be_sent_is_reported_on_stderr";
     const MARK: &str = "PEREGRINE_TEST_STDERR";
     let ask = || {
         let app = peregrine::from_fn(|_, res| res.header("a b", "c").text("x"));

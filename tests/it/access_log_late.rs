@@ -133,7 +133,7 @@ fn wait_for(kept: &Kept, n: usize) -> String {
 }
 
 #[test]
-fn late_answers_have_what_was_sent() {
+fn deferred_responses_have_the_bytes_that_were_sent() {
     let kept = Kept::default();
     let (app, holds) = logged(&kept);
     let (server, addr) = start(app, workers(1));
@@ -346,7 +346,7 @@ fn a_client_that_leaves_has_a_line_with_499() {
 
 /// A line of a refused request with a complete head has the request.
 #[test]
-fn refusals_tell_what_was_asked_for() {
+fn refusals_have_the_fields_that_the_rfc_requires() {
     let kept = Kept::default();
     let (app, _holds) = logged(&kept);
     let config = never().allowed_hosts(["a"]);
@@ -430,7 +430,7 @@ fn timeouts_have_their_line() {
 
 /// A response that is aborted when the server stops has a line, too.
 #[test]
-fn a_stop_that_cuts_has_lines() {
+fn a_stop_that_aborts_connections_writes_lines() {
     let kept = Kept::default();
     let (app, holds) = logged(&kept);
     let config = never().stop_timeout(Duration::ZERO);

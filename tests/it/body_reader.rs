@@ -67,7 +67,7 @@ fn a_body_is_read_on_another_thread() {
 }
 
 #[test]
-fn an_answer_without_the_rest() {
+fn a_response_without_the_rest_of_the_body() {
     let (app, mut next) = readers();
     let (_server, addr) = start(app, workers(1));
     let mut client = Client::connect(addr);
@@ -91,7 +91,7 @@ fn an_answer_without_the_rest() {
 }
 
 #[test]
-fn a_dropped_reader_answers_500() {
+fn a_dropped_reader_sends_500() {
     let (app, mut next) = readers();
     let (_server, addr) = start(app, workers(1));
     for body in ["", "half", "ten bytes."] {
@@ -108,7 +108,7 @@ fn a_dropped_reader_answers_500() {
 
 /// A client that leaves is an error to the reader, not the end of a body.
 #[test]
-fn a_client_that_leaves_is_no_end() {
+fn a_client_that_leaves_does_not_complete_the_body() {
     let (app, mut next) = readers();
     let (server, addr) = start(app, workers(1));
     for read_first in [true, false] {

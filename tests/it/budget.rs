@@ -126,7 +126,7 @@ const KIB: usize = 1 << 10;
 
 /// All that connections keep is counted, and no longer than they keep it.
 #[test]
-fn what_is_held_is_counted() {
+fn held_bytes_are_counted() {
     let bench = bench(usize::MAX);
     let nothing = || wait_until("nothing is held", || bench.held() == 0);
     let idle = Client::connect(bench.addr).get("/").status;
@@ -172,7 +172,7 @@ fn what_is_held_is_counted() {
 
 /// Above the budget what is new is refused, and what has begun goes on; below it all is as before.
 #[test]
-fn above_the_budget_what_is_new_is_refused() {
+fn above_the_budget_new_requests_are_refused() {
     let bench = bench(100 * KIB);
     let mut idle = Client::connect(bench.addr);
     assert_eq!(idle.get("/").status, 200);
@@ -221,7 +221,7 @@ fn a_body_that_would_grow_is_refused() {
 
 /// Those that hold memory and make no progress are closed before what is new is refused for it.
 #[test]
-fn those_without_progress_make_room() {
+fn connections_without_progress_are_closed_to_make_room() {
     let mut config = workers(1);
     config.buffered_bytes = KIB * KIB;
     config.limits.stall_timeout = Duration::ZERO;

@@ -353,7 +353,7 @@ fn continue_is_sent_only_to_a_client_that_waits() {
 
 /// RFC 9112 section 9.5: a head has ten seconds from its first byte, however steadily it drips.
 #[test]
-fn a_head_that_never_ends_is_cut() {
+fn a_head_that_never_ends_is_refused() {
     let mut c = Connection::new(&Echo);
     c.send(TRAILING);
     c.elapse(60 * SECOND);
@@ -425,7 +425,7 @@ fn empty_lines_leave_a_connection_idle() {
 
 /// RFC 9110 section 15.5.9: after ten seconds a body must bring 1000 bytes a second.
 #[test]
-fn a_body_slower_than_its_rate_is_cut() {
+fn a_body_slower_than_its_rate_closes_the_connection() {
     let head = "POST /x HTTP/1.1\r\nHost: a\r\n";
     let length = format!("{head}Content-Length: 60000\r\n\r\n");
     let chunked = format!("{head}Transfer-Encoding: chunked\r\n\r\nEA60\r\n");
@@ -455,7 +455,7 @@ fn a_body_slower_than_its_rate_is_cut() {
 
 /// What was fast at first allows for a pause, but not for one that lasts.
 #[test]
-fn a_body_that_stalls_behind_its_beginning_is_cut() {
+fn a_body_that_stalls_after_its_beginning_closes_the_connection() {
     let head = "POST /x HTTP/1.1\r\nHost: a\r\n";
     let length = format!("{head}Content-Length: 1000000\r\n\r\n");
     let chunked = format!("{head}Transfer-Encoding: chunked\r\n\r\nF4240\r\n");
@@ -476,7 +476,7 @@ fn a_body_that_stalls_behind_its_beginning_is_cut() {
 
 /// RFC 9112 section 8: an incomplete request gets no response; a complete one before it does.
 #[test]
-fn eof_closes_without_a_word() {
+fn eof_closes_without_a_response() {
     let post = "POST /y HTTP/1.1\r\nHost: a\r\n";
     for request in [
         format!("\r\n{post}Content-Length: 5\r\n\r\nhello"),

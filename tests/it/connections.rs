@@ -37,7 +37,7 @@ fn let_a_second_pass(client: &mut Client) {
 
 /// At the limit the connections that have been idle longest are closed, one for each new one.
 #[test]
-fn the_longest_idle_make_room() {
+fn connections_that_are_idle_longest_are_closed_to_make_room() {
     const MOST: usize = 8;
     for threads in &THREADS[..2] {
         let (server, addr) = start(from_fn(path), config(MOST, *threads));
@@ -83,7 +83,7 @@ const REST: &str = "st: a\r\n\r\n";
 /// Where none is idle new clients are turned away, by 503 or by an end; and are served when others have
 /// gone.
 #[test]
-fn who_has_begun_stays_and_others_are_turned_away() {
+fn active_connections_stay_and_new_ones_are_refused() {
     const MOST: usize = 4;
     for threads in &THREADS[..2] {
         let (server, addr) = start(from_fn(path), config(MOST, *threads));

@@ -75,7 +75,7 @@ fn busy(addr: SocketAddr) -> Client {
 /// outage is over, connections are accepted again. The log has one entry for the beginning and one for the
 /// end.
 #[test]
-fn who_is_too_many_gets_an_end() {
+fn connections_above_the_limit_are_closed() {
     const EXTRA: usize = 30;
     for threads in THREADS {
         let (mut server, before) = start(&threads);
@@ -125,7 +125,7 @@ fn who_is_too_many_gets_an_end() {
 /// The start logs how many connections the process has no descriptors for, or raises the limit if the setting
 /// says so.
 #[test]
-fn a_start_says_what_does_not_fit() {
+fn a_start_reports_a_limit_that_does_not_fit() {
     const SAID: &str = "said WARN Config::connections is ";
     let start = |limit: &str, raise: usize| {
         let settings = [("connections", 500), ("raise_descriptors", raise)];

@@ -63,7 +63,7 @@ fn changes_on_the_disk_are_seen() {
 
 /// Archives, images and package stores leave out the times of files: all versions have the same.
 #[test]
-fn a_time_that_says_nothing_is_no_validator() {
+fn a_time_without_meaning_is_no_validator() {
     let scratch = Scratch::new();
     let server = serve(&scratch, always());
     for (modified, is_told) in [(0, false), (1, false), (2, true)] {
@@ -83,7 +83,7 @@ fn a_time_that_says_nothing_is_no_validator() {
 
 /// The copy in memory is sent until it is checked again.
 #[test]
-fn between_checks_nothing_is_looked_at() {
+fn between_checks_the_disk_is_not_read() {
     let scratch = Scratch::new();
     scratch.write("a.txt", "one");
     let config = DirConfig::default().recheck(Duration::from_secs(3600));

@@ -197,7 +197,7 @@ fn a_replaced_file_is_sent_whole() {
 /// A file that becomes shorter while it is sent: the connection is closed early. The client must see that the
 /// body is incomplete, and gets no byte that is not of the file.
 #[test]
-fn a_file_that_shrinks_cuts_the_connection() {
+fn a_file_that_shrinks_aborts_the_connection() {
     const LEN: usize = 32 * MIB;
     const LEFT: usize = 24 * MIB;
     let scratch = Scratch::new();
@@ -274,7 +274,7 @@ fn open_files_are_bounded() {
 
 /// Slow readers of large files have the time that the limits give a client that takes something.
 #[test]
-fn a_client_that_takes_nothing_is_cut() {
+fn a_client_that_receives_nothing_is_closed() {
     let scratch = Scratch::new();
     let file = File::create(scratch.path("file.bin")).expect("created");
     file.set_len(1 << 30).expect("sparse");

@@ -80,7 +80,7 @@ fn a_list_is_kept_like_a_file() {
 }
 
 #[test]
-fn a_list_has_so_many_entries() {
+fn the_entries_of_a_list_are_limited() {
     let scratch = Scratch::new();
     for n in 0..20 {
         scratch.write(&format!("file-{n}"), "x");

@@ -92,7 +92,7 @@ fn a_file_without_a_length_is_sent_whole() {
 /// An open alone can act: it wakes the writer of a pipe, starts a watchdog, winds a tape back.
 #[cfg(target_os = "linux")]
 #[test]
-fn what_is_no_file_is_not_opened() {
+fn only_files_are_opened() {
     use rustix::fs::inotify;
     let scratch = Scratch::new();
     scratch.write("a.txt", TEXT);
@@ -223,7 +223,7 @@ const HIDDEN: &[(&[u8], &str)] = &[
 ];
 
 #[test]
-fn what_a_system_can_name_is_served_and_listed() {
+fn every_name_of_the_system_is_served_and_listed() {
     use std::os::unix::ffi::OsStrExt;
     let scratch = Scratch::new();
     let write = |name: &[u8]| {

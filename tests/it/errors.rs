@@ -156,7 +156,7 @@ fn errors_have_the_form_that_the_handler_gives_them() {
 }
 
 #[test]
-fn a_form_that_cannot_be_sent_is_the_librarys() {
+fn an_error_response_that_cannot_be_sent_is_replaced_by_that_of_the_library() {
     for hook in [
         Hook::Panics,
         Hook::OtherStatus,

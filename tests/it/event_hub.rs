@@ -40,7 +40,7 @@ fn data<H: Handler>(page: &mut Connection<'_, H>) -> Vec<String> {
 }
 
 #[test]
-fn events_go_to_those_who_have_subscribed() {
+fn events_go_to_subscribers() {
     let hub = EventHub::new();
     let (app, _senders) = app(&hub);
     let [mut a, mut both, mut none] = ["/?a", "/?a&b&a", "/"].map(|target| {
@@ -105,7 +105,7 @@ fn a_page_that_falls_behind_is_dropped() {
 /// However a page goes, what it was to have called is called once, where it may publish; a panic in it
 /// does no harm.
 #[test]
-fn a_page_that_leaves_is_told_of() {
+fn a_page_that_leaves_is_reported() {
     let hub = EventHub::new();
     let (app, senders) = app(&hub);
     let (server, addr) = start(app, workers(1));
@@ -160,7 +160,7 @@ fn a_page_that_leaves_is_told_of() {
 }
 
 #[test]
-fn a_page_has_so_many_topics() {
+fn the_topics_of_a_page_are_limited() {
     let limits = EventLimits::default();
     let hub = EventHub::new();
     let names: Vec<_> = (0..=limits.topics).map(|n| n.to_string()).collect();

@@ -156,7 +156,7 @@ fn dropping_the_sender_is_a_proper_end() {
 }
 
 #[test]
-fn nobody_listens_to_the_answer_to_head() {
+fn a_streamed_response_to_head_has_no_receiver() {
     let (app, streams) = app();
     let mut client = Connection::new(&app);
     client.send(GET.replace("GET", "HEAD").as_bytes());
@@ -200,7 +200,7 @@ fn silence_is_filled_with_comments() {
 }
 
 #[test]
-fn a_client_that_is_gone_without_a_word_is_noticed() {
+fn a_client_that_disappears_is_noticed() {
     let (app, streams) = app();
     let limits = Limits::default()
         .response_timeout(SECOND)
@@ -305,7 +305,7 @@ fn a_stop_in_any_moment() {
 }
 
 #[test]
-fn a_slow_client_is_told_of_by_the_event_coming_back() {
+fn a_slow_client_gets_its_event_back() {
     let (app, streams) = app();
     let limits = Limits::default()
         .output_bytes(32 << 10)

@@ -282,7 +282,7 @@ fn every_setting_at_its_extremes() {
 
 /// What has no end is not taken for a second.
 #[test]
-fn without_a_limit_of_time_slow_clients_are_waited_for() {
+fn without_timeouts_slow_clients_are_not_closed() {
     let mut config = base();
     config.limits = Limits::default()
         .target_bytes(usize::MAX)

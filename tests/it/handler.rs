@@ -104,7 +104,7 @@ fn faulty(req: &Request<'_>, res: Response<'_>) -> Done {
 }
 
 #[test]
-fn every_fault_is_a_500_and_is_told_once() {
+fn every_error_is_a_500_and_is_reported_once() {
     let app = Witness::new(faulty);
     let (server, addr) = start(app.clone(), workers(1));
     let (mut other, _) = connect(addr);
@@ -132,7 +132,7 @@ fn every_fault_is_a_500_and_is_told_once() {
 
 /// The proof that one request was answered is none for another.
 #[test]
-fn a_done_of_another_request_answers_nothing() {
+fn a_done_of_another_request_is_not_accepted() {
     static KEPT: Mutex<Option<Done>> = Mutex::new(None);
     let kept = || KEPT.lock().unwrap_or_else(PoisonError::into_inner);
     let app = Witness::new(
@@ -198,7 +198,7 @@ fn a_panic_in_handle_error_is_ignored() {
 // -------------------------------------------------------------------------- clients that leave
 
 #[test]
-fn a_client_that_leaves_in_the_middle_is_told_of() {
+fn a_client_that_leaves_in_the_middle_is_reported() {
     let large: Arc<[u8]> = vec![1; 64 << 20].into();
     let body = large.clone();
     let app = Witness::new(move |_: &Request<'_>, res: Response<'_>| res.send(body.clone()));

@@ -137,12 +137,12 @@ fn some_out_of_memory(name: &str) {
 }
 
 #[test]
-fn dribbled_heads() {
+fn heads_one_byte_at_a_time() {
     all_refused("head", CLIENTS);
 }
 
 #[test]
-fn dribbled_bodies() {
+fn bodies_one_byte_at_a_time() {
     all_refused("body", CLIENTS);
 }
 
@@ -206,7 +206,7 @@ fn floods_of_pings() {
 }
 
 #[test]
-fn floods_of_messages_whose_echoes_nobody_reads() {
+fn floods_of_messages_with_unread_echoes() {
     all_cut("ws-floods");
 }
 
@@ -234,7 +234,7 @@ fn slow_requests_without_end() {
 }
 
 #[test]
-fn files_that_nobody_reads() {
+fn files_to_clients_that_do_not_read() {
     all_cut("files");
 }
 
@@ -254,12 +254,12 @@ fn halves_of_messages() {
 }
 
 #[test]
-fn dribbled_messages() {
+fn messages_one_byte_at_a_time() {
     all_refused("ws-dribbles", CLIENTS);
 }
 
 /// None of them is forgotten above.
 #[test]
-fn there_are_so_many_scenarios() {
+fn the_number_of_scenarios_is_as_announced() {
     assert_eq!(SCENARIOS.len(), 23);
 }

@@ -81,7 +81,7 @@ pub(crate) fn desk() -> (
 // --------------------------------------------------------------------------------------- order
 
 #[test]
-fn pipelined_answers_keep_their_order() {
+fn pipelined_responses_keep_their_order() {
     const CLIENTS: usize = 8;
     let (desk, handle) = desk();
     let (server, addr) = start(from_fn(handle), workers(1));
@@ -111,7 +111,7 @@ fn pipelined_answers_keep_their_order() {
 
 /// A deferred response delays no other request on the same worker.
 #[test]
-fn others_are_served_while_eight_wait() {
+fn others_are_served_while_eight_handlers_block() {
     let (desk, handle) = desk();
     let (server, addr) = start(from_fn(handle), workers(1));
     let mut slow: Vec<_> = (0..8).map(|_| Client::connect(addr)).collect();
@@ -136,7 +136,7 @@ fn others_are_served_while_eight_wait() {
 /// 10 requests on each of 1,000 connections, sent before any is answered, and answered by four
 /// threads in a random order of those that are outstanding.
 #[test]
-fn thousands_of_answers_in_random_order_find_their_clients() {
+fn thousands_of_responses_in_random_order_reach_their_clients() {
     const CONNECTIONS: usize = 1000;
     const DEPTH: usize = 10;
     let connections = CONNECTIONS.min(room_for_connections());
@@ -203,7 +203,7 @@ fn answer_in_random_order(desk: &Desk, left: &AtomicUsize, mut random: Random) {
 
 /// A late response has the same fields and the same end as one that is given at once.
 #[test]
-fn late_answers_are_those_that_others_would_be() {
+fn deferred_responses_equal_immediate_ones() {
     fn answer(req: &Request<'_>, res: Response<'_>) -> Done {
         let res = res.header("x-late", "2");
         match req.path().rsplit('/').next() {
@@ -277,7 +277,7 @@ fn late_answers_are_those_that_others_would_be() {
 }
 
 #[test]
-fn what_was_deferred_can_be_deferred_again() {
+fn a_deferred_response_can_be_deferred_again() {
     let handler = from_fn(|_: &Request<'_>, res: Response<'_>| {
         let (done, first) = res.header("x-a", "1").defer();
         thread::spawn(move || {
@@ -315,7 +315,7 @@ fn assert_500(answer: &Answer) {
 
 /// The client gets a 500, and the handler is called with the error once.
 #[test]
-fn answers_that_fail_are_500_and_told() {
+fn responses_that_fail_are_500_and_reported() {
     let desk = Arc::new(Desk::default());
     let witness = Witness::new({
         let desk = desk.clone();
@@ -378,7 +378,7 @@ fn answers_that_fail_are_500_and_told() {
 }
 
 #[test]
-fn a_panic_behind_the_deferring_is_a_500_and_the_only_answer() {
+fn a_panic_after_defer_is_a_500_and_the_only_response() {
     let desk = Arc::new(Desk::default());
     let witness = Witness::new({
         let desk = desk.clone();
@@ -404,7 +404,7 @@ fn a_panic_behind_the_deferring_is_a_500_and_the_only_answer() {
 
 /// After the 503 of a timeout the client is gone. A responder that is used later gets an error.
 #[test]
-fn answers_that_take_too_long_are_503() {
+fn responses_that_take_too_long_are_503() {
     let limits = limits().response_timeout(Duration::from_secs(1));
     let (desk, handle) = desk();
     let witness = Witness::new(handle);

@@ -15,7 +15,7 @@ use std::time::Duration;
 /// Old responders, whose slots belong to other requests now: their responses reach no client, whether the
 /// other requests wait for a response or not. No error is reported.
 #[test]
-fn stale_answers_reach_nobody() {
+fn stale_responses_reach_no_client() {
     const SLOTS: usize = 40;
     const GENERATIONS: usize = 15;
     let (desk, handle) = desk();
@@ -85,7 +85,7 @@ fn stale_answers_reach_nobody() {
 }
 
 #[test]
-fn a_client_that_has_closed_its_side_is_gone_and_answered() {
+fn a_client_that_has_closed_its_sending_half_counts_as_gone_and_gets_its_response() {
     let (desk, handle) = desk();
     let (server, addr) = start(from_fn(handle), workers(1));
     for behind in [String::new(), get("/now")] {
@@ -112,7 +112,7 @@ fn a_client_that_has_closed_its_side_is_gone_and_answered() {
 }
 
 #[test]
-fn a_reset_ends_the_waiting() {
+fn a_reset_ends_the_wait() {
     let (desk, handle) = desk();
     let (server, addr) = start(from_fn(handle), workers(1));
     for (n, behind) in ["", "GET /half HTT"].into_iter().enumerate() {
@@ -189,7 +189,7 @@ fn clients_may_leave_at_any_point() {
 // ---------------------------------------------------------------------------------------- stops
 
 #[test]
-fn a_stop_waits_for_answers() {
+fn a_stop_waits_for_responses() {
     const CLIENTS: usize = 20;
     let (desk, handle) = desk();
     let (server, addr) = start(from_fn(handle), workers(1));
@@ -251,7 +251,7 @@ fn a_stop_does_not_wait_for_ever() {
 
 /// The errors of late responses have names of their own.
 #[test]
-fn errors_can_be_told_apart() {
+fn errors_can_be_distinguished() {
     let (desk, handle) = desk();
     struct App<F>(F, Mutex<Vec<&'static str>>);
     impl<F> peregrine::Handler for App<F>

@@ -35,7 +35,7 @@ fn the_backlog_is_bounded() {
 
 #[cfg(feature = "websocket")]
 #[test]
-fn a_connection_has_so_many_topics() {
+fn the_topics_of_a_connection_are_limited() {
     use peregrine::testing::WebSocket;
     use peregrine::ws::{Message, Upgrade, WebSocketHandler, Ws, WsLimits};
     use peregrine::{Done, Handler, Request, Response};

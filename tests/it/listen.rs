@@ -368,7 +368,7 @@ mod unix {
 
     /// A stop removes its own file, and no other that has taken its place.
     #[test]
-    fn a_file_that_has_taken_the_place_of_ours_stays() {
+    fn a_file_that_replaced_that_of_the_server_stays() {
         let scratch = Scratch::new();
         let file = scratch.path("socket");
         let first = bound(&file).expect("a server");
@@ -400,7 +400,7 @@ mod unix {
 
     /// However many servers start at once, one gets the path, and the others report that it is taken.
     #[test]
-    fn of_servers_that_start_at_once_one_gets_the_place() {
+    fn of_servers_that_start_at_once_one_gets_the_address() {
         let scratch = Scratch::new();
         let file = scratch.path("socket");
         for _ in 0..20 {

@@ -207,7 +207,7 @@ fn a_file_in_pieces() {
 
 /// Wherever an upload is given up, and however, no file is left.
 #[test]
-fn nothing_is_left_of_what_was_cut_off() {
+fn no_file_is_left_of_an_upload_that_was_aborted() {
     let folder = Folder::new();
     let body = part("name=a; filename=b", "1") + &part("name=c; filename=d", "2") + "--X-y--";
     let (mut most, mut failed) = (0, 0);

@@ -55,7 +55,7 @@ impl Gate {
 }
 
 #[test]
-fn a_job_sees_the_request_and_answers_as_any_handler() {
+fn a_job_gets_the_request_and_responds_like_a_handler() {
     let handler = from_fn(|req: &Request<'_>, res: Response<'_>| {
         let peer = req.peer_addr();
         let worker = thread::current().name().map(str::to_owned);
@@ -84,7 +84,7 @@ fn a_job_sees_the_request_and_answers_as_any_handler() {
 }
 
 #[test]
-fn what_the_pool_has_no_room_for_is_503() {
+fn a_request_without_room_in_the_pool_is_503() {
     let (gate, handle) = Gate::new();
     let (server, addr) = start(from_fn(handle), pool(2, 3));
     let mut clients: Vec<_> = (0..5).map(|_| Client::connect(addr)).collect();
@@ -163,7 +163,7 @@ fn a_job_that_fails_costs_its_client_a_500_and_no_thread() {
 
 /// The queue drops a request soon after its client has gone.
 #[test]
-fn a_job_for_nobody_is_not_run() {
+fn a_job_without_a_client_is_not_run() {
     let (gate, handle) = Gate::new();
     let (server, addr) = start(from_fn(handle), pool(1, 10));
     let mut first = Client::connect(addr);
@@ -315,7 +315,7 @@ fn a_job_that_never_ends_is_left_alone() {
 }
 
 #[test]
-fn a_cut_waits_for_no_job() {
+fn a_stop_at_once_waits_for_no_job() {
     let (gate, handle) = Gate::new();
     let config = pool(1, 10).stop_timeout(super::support::NEVER);
     let (server, addr) = start(from_fn(handle), config);

@@ -334,7 +334,7 @@ fn panic_anywhere(raise: Raise) {
 
 /// What is dropped because the client has gone panics then.
 #[test]
-fn a_panic_in_what_a_client_leaves_behind_is_harmless() {
+fn a_panic_in_the_drop_of_values_of_a_client_is_harmless() {
     RAISES.into_iter().for_each(panic_in_what_is_left);
 }
 
@@ -377,7 +377,7 @@ fn panic_in_what_is_left(raise: Raise) {
 
 /// The connections of that worker wait, those that are given to it meanwhile included; others do not.
 #[test]
-fn a_handler_that_blocks_holds_up_its_own_worker_only() {
+fn a_handler_that_blocks_delays_only_its_own_worker() {
     let (release, blocked) = mpsc::channel::<()>();
     let blocked = Mutex::new(blocked);
     let app = from_fn(move |req: &Request<'_>, res: Response<'_>| {

@@ -79,7 +79,7 @@ fn batches_that_fill_a_turn_exactly() {
 /// The same for answers that fill the output: the connection takes no further request before they
 /// are sent, and must then go on by itself.
 #[test]
-fn answers_above_the_output_limit_one_after_another() {
+fn responses_above_the_output_limit_one_after_another() {
     let limits = limits().output_bytes(1000);
     let config = workers(1).limits(limits);
     let app = from_fn(|req: &Request<'_>, res: Response<'_>| {

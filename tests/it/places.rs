@@ -51,7 +51,7 @@ const ONE: [u8; 4] = [127, 0, 0, 9];
 const OTHER: [u8; 4] = [127, 0, 0, 10];
 
 #[test]
-fn one_address_has_so_many() {
+fn the_connections_of_one_address_are_limited() {
     const MOST: usize = 4;
     for threads in THREADS {
         let (server, addr) = start(from_fn(path), counted(MOST, threads));

@@ -65,7 +65,7 @@ fn one_that_could_not_be_subscribed_is_closed() {
 }
 
 #[test]
-fn history_and_what_is_new_meet_without_a_gap() {
+fn history_and_new_events_have_no_gap() {
     let room = Arc::new(Room::default());
     let server = Server::new(room.clone()).websocket();
     room.set_hub(server.hub());

@@ -32,7 +32,7 @@ fn pages(bytes: usize) -> Arc<[u8]> {
 /// 64 MiB to a client that reads a byte, and then a little at a time, while another client is
 /// served by the same worker. The payload is sent from where it lies.
 #[test]
-fn a_slow_reader_costs_no_copy_and_stops_nobody() {
+fn a_slow_reader_costs_no_copy_and_delays_no_other() {
     const STEP: usize = 64 << 10;
     let large = pages(64 << 20);
     let body = large.clone();
@@ -119,7 +119,7 @@ fn many_large_payloads_on_one_connection() {
 // --------------------------------------------------------------------------------------- times
 
 #[test]
-fn a_client_that_never_reads_is_cut() {
+fn a_client_that_never_reads_is_closed() {
     let large = pages(64 << 20);
     let body = large.clone();
     let app = Witness::new(move |_: &Request<'_>, res: Response<'_>| res.send(body.clone()));
@@ -144,7 +144,7 @@ fn a_client_that_never_reads_is_cut() {
 
 /// A byte now and then is not enough.
 #[test]
-fn a_client_that_takes_too_little_is_cut() {
+fn a_client_that_receives_too_little_is_closed() {
     let large = pages(64 << 20);
     let app = Witness::new(
         move |req: &Request<'_>, res: Response<'_>| match req.path() {
@@ -214,7 +214,7 @@ fn a_body_that_stalls_gets_408() {
 }
 
 #[test]
-fn an_idle_connection_is_closed_without_a_word() {
+fn an_idle_connection_is_closed_without_a_response() {
     let app = Witness::new(hello);
     // Longer than it takes to ask once, but on a machine that stalls.
     let limits = limits().idle_timeout(3 * SECOND);
@@ -269,7 +269,7 @@ fn the_refusal_of_a_body_reaches_a_client_that_still_sends() {
 
 /// The same where the handler ends the connection, or a fault of it does.
 #[test]
-fn the_last_answer_reaches_a_client_that_still_sends() {
+fn the_last_response_reaches_a_client_that_still_sends() {
     let limits = limits().linger_timeout(NEVER);
     let app = from_fn(|req: &Request<'_>, res: Response<'_>| match req.path() {
         "/close" => res.close().body("the last"),
@@ -307,7 +307,7 @@ fn lingering_ends_after_its_time() {
 
 /// Nothing more is read then, but the connection stays open: a reset would destroy the response.
 #[test]
-fn lingering_reads_so_many_bytes() {
+fn lingering_reads_a_limited_number_of_bytes() {
     let limits = limits().linger_timeout(NEVER).linger_bytes(100_000);
     let (server, addr) = start(from_fn(hello), limited(limits));
     let read = || server.counters().bytes_read;

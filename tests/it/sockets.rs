@@ -194,7 +194,7 @@ fn drive(addr: SocketAddr, thread: usize, connections: usize) {
 
 /// Buffers go from connection to connection all the time; no byte may go with them.
 #[test]
-fn no_answer_goes_to_another_request() {
+fn no_response_goes_to_another_request() {
     let connections = CONNECTIONS.min(room_for_connections());
     if connections < CONNECTIONS {
         println!("only {connections} connections: few descriptors");
@@ -241,7 +241,7 @@ pub(crate) fn room_for_connections() -> usize {
 
 /// RFC 9112 section 9.6 lets a client close its sending side: what it has asked for it still gets.
 #[test]
-fn a_client_that_shuts_down_writing_gets_its_answers() {
+fn a_client_that_shuts_down_writing_gets_its_responses() {
     let large = vec![b'x'; 4 << 20];
     let body: std::sync::Arc<[u8]> = large.clone().into();
     let app = from_fn(

@@ -207,7 +207,7 @@ fn a_page_of_counters() {
 
 /// The page that a handler gives of its own server.
 #[test]
-fn a_server_that_tells_its_counters() {
+fn a_server_that_reports_its_counters() {
     let stats = Stats::new();
     assert_eq!(stats.counters(), Counters::default());
     assert_eq!(
@@ -292,7 +292,7 @@ fn several_servers_in_one() {
 
 #[cfg(feature = "websocket")]
 #[test]
-fn websocket_threads_are_told_apart() {
+fn websocket_threads_have_names() {
     use super::ws_protocol::Echo;
 
     let stats = Stats::new();

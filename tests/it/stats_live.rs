@@ -8,7 +8,7 @@ use peregrine::metrics::Stats;
 
 /// Every response is in one class, and every failure in one that names it.
 #[test]
-fn answers_and_errors_by_class() {
+fn responses_and_errors_by_class() {
     use peregrine::{BodyPlan, Done, Handler, Request, Response};
 
     struct App;

@@ -80,7 +80,7 @@ fn load(addr: SocketAddr, answers: &AtomicU64, keep: bool) {
 
 /// Every request that the handler has answered has its response at the client, complete.
 #[test]
-fn under_load_nothing_that_was_answered_is_lost() {
+fn under_load_no_response_is_lost() {
     for accept_threads in [0, 1, 2] {
         let (handled, answers) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
         let count = handled.clone();
@@ -144,7 +144,7 @@ fn is_refused(connected: &io::Result<TcpStream>) -> bool {
 
 /// A client cannot know that the server has begun to stop when it asks.
 #[test]
-fn an_idle_connection_may_ask_once_more() {
+fn an_idle_connection_may_send_one_more_request() {
     let (server, addr) = patient(from_fn(echo));
     let [mut used, mut new] = [(); 2].map(|()| Client::connect(addr));
     used.get("/");
@@ -172,7 +172,7 @@ fn an_idle_connection_may_ask_once_more() {
 
 /// Nor can a connection that is taking its response, if the head did not announce that it is the last one.
 #[test]
-fn who_was_not_told_may_ask_once_more() {
+fn a_client_without_an_announced_end_may_send_one_more_request() {
     let large = Arc::new(vec![7; 32 << 20]);
     let body = large.clone();
     let app = from_fn(
@@ -234,7 +234,7 @@ fn a_new_connection_does_not_hold_a_stop() {
 }
 
 #[test]
-fn a_request_that_is_half_sent_is_answered() {
+fn a_request_that_is_half_sent_gets_its_response() {
     let (server, addr) = waiting(NEVER, from_fn(echo));
     let [mut head, mut body] = [(); 2].map(|()| Client::connect(addr));
     send_half(&server, &mut head, HALF_HEAD);
@@ -281,7 +281,7 @@ fn gated() -> (Running, SocketAddr, Arc<Barrier>) {
 /// All requests that had arrived when the stop began get their responses, and the last response announces
 /// that it is the last one.
 #[test]
-fn requests_that_have_arrived_are_answered() {
+fn requests_that_have_arrived_get_their_responses() {
     let (server, addr, gate) = gated();
     let [mut first, mut second] = [(); 2].map(|()| Client::connect(addr));
     assert_eq!(second.get("/x").text(), "/x");
@@ -337,7 +337,7 @@ fn half_a_chunked_body_that_has_arrived_is_the_last() {
 
 /// A response that has begun is sent to its end.
 #[test]
-fn a_large_answer_is_finished() {
+fn a_large_response_is_completed() {
     let large: Arc<[u8]> = vec![7; 32 << 20].into();
     let body = large.clone();
     let app = from_fn(
@@ -364,7 +364,7 @@ fn a_large_answer_is_finished() {
 // ----------------------------------------------------------------------------------------- cut
 
 #[test]
-fn what_does_not_end_is_cut_at_the_deadline() {
+fn connections_that_do_not_end_are_aborted_at_the_deadline() {
     let (server, addr) = waiting(Duration::from_secs(1), from_fn(echo));
     let mut clients = [HALF_HEAD, HALF_BODY].map(|half| {
         let mut client = Client::connect(addr);
@@ -380,7 +380,7 @@ fn what_does_not_end_is_cut_at_the_deadline() {
 }
 
 #[test]
-fn stop_now_waits_for_nobody() {
+fn stop_now_waits_for_no_client() {
     for stop_first in [false, true] {
         let (server, addr) = waiting(NEVER, from_fn(echo));
         let (mut half, mut idle) = (Client::connect(addr), Client::connect(addr));
@@ -443,7 +443,7 @@ mod signals {
     }
 
     #[test]
-    fn a_second_signal_cuts() {
+    fn a_second_signal_aborts_connections() {
         let Some(mut hello) = Hello::start(&["--workers", "1"]) else {
             return;
         };
@@ -463,7 +463,7 @@ mod signals {
 /// What begins after the stop is not answered, so that a client that goes on asking cannot keep the
 /// server from stopping.
 #[test]
-fn the_last_answer_is_to_what_had_begun_to_arrive() {
+fn the_last_response_is_to_a_request_that_had_begun_to_arrive() {
     let app = peregrine::from_fn(|req, res| res.body(req.path()));
     let mut client = peregrine::testing::Connection::new(&app);
     client.send(b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HT");

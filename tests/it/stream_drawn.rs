@@ -96,7 +96,7 @@ fn iterators_and_readers_are_bodies() {
 }
 
 #[test]
-fn what_fails_to_be_drawn_is_cut() {
+fn a_source_that_fails_aborts_the_connection() {
     for (path, error) in [
         ("/panic", "panicked"),
         ("/fail", "body"),
@@ -121,7 +121,7 @@ fn what_fails_to_be_drawn_is_cut() {
 }
 
 #[test]
-fn what_nobody_wants_is_not_drawn() {
+fn a_source_without_a_receiver_is_not_read() {
     let app = from_fn(|req: &Request<'_>, res: Response<'_>| {
         let status = req.path()[1..].parse().expect("a status");
         res.status(status)
@@ -190,7 +190,7 @@ fn a_client_that_leaves_a_body_of_empty_pieces_is_noticed() {
 }
 
 #[test]
-fn what_comes_behind_empty_pieces_is_sent() {
+fn bytes_after_empty_pieces_are_sent() {
     let (app, drawn) = empties();
     let (_server, addr) = start(app, response_timeout(NEVER));
     let mut client = Client::connect(addr);

@@ -81,7 +81,7 @@ pub(crate) fn read_all(client: &mut Client, expected: impl Fn(usize, usize) -> V
 
 /// Whatever the size of the pieces, and with a client that has begun to read and then stops.
 #[test]
-fn what_a_slow_client_holds_is_bounded() {
+fn the_memory_of_a_slow_client_is_bounded() {
     let (app, bodies) = streams();
     let (server, addr) = start(app, narrow());
     for len in [100, 8000, 20_000, 60_000] {
@@ -150,7 +150,7 @@ fn large_pieces_are_not_copied() {
 }
 
 #[test]
-fn a_sender_waits_for_its_client_and_goes_on() {
+fn a_sender_waits_for_its_client_and_continues() {
     const LEN: usize = 10_007;
     const COUNT: usize = 800;
     let (app, bodies) = streams();
@@ -180,7 +180,7 @@ fn a_sender_waits_for_its_client_and_goes_on() {
 }
 
 #[test]
-fn whoever_wants_to_know_is_told_of_room() {
+fn a_callback_is_called_when_there_is_room() {
     let (app, bodies) = streams();
     let (_server, addr) = start(app, narrow());
     let mut client = Client::connect(addr);
@@ -219,7 +219,7 @@ fn whoever_wants_to_know_is_told_of_room() {
 
 /// What is called on the worker's thread may panic, and the worker goes on.
 #[test]
-fn a_panic_of_whoever_is_told_of_room_hurts_nobody() {
+fn a_panic_in_a_readiness_callback_affects_no_connection() {
     let (app, bodies) = streams();
     let (server, addr) = start(app, narrow());
     for gone in [false, true] {
@@ -302,7 +302,7 @@ fn a_worker_does_not_wait() {
 // ----------------------------------------------------------------------------------- the ends
 
 #[test]
-fn a_client_that_takes_nothing_is_cut() {
+fn a_client_that_receives_nothing_is_closed() {
     let (app, bodies) = streams();
     let mut config = narrow();
     config.limits.write_timeout = SECOND;

@@ -258,7 +258,7 @@ fn a_streamed_body_has_a_limit() {
 
 /// `100 Continue` is sent when the body is wanted, and only then (RFC 9110 section 10.1.1).
 #[test]
-fn who_is_told_to_continue() {
+fn clients_that_get_100_continue() {
     const CONTINUE: &str = "HTTP/1.1 100 Continue\r\n\r\n";
     let ask = |path| {
         format!(

@@ -159,7 +159,7 @@ fn frame<H: Handler>(
 }
 
 #[test]
-fn another_length_than_declared_cuts() {
+fn a_length_other_than_declared_aborts_the_connection() {
     let (app, bodies) = streams();
     for late in ["", "&late"] {
         for (declared, pieces) in [(6, vec!["abc"]), (6, vec!["abc", "defg"]), (0, vec!["a"])] {
@@ -185,7 +185,7 @@ fn another_length_than_declared_cuts() {
 }
 
 #[test]
-fn what_may_not_be_a_trailer() {
+fn fields_that_may_not_be_trailers() {
     let (app, bodies) = streams();
     let mut client = Connection::new(&app);
     client.send(request("GET", "/200", "1.1").as_bytes());
@@ -233,7 +233,7 @@ fn what_may_not_be_a_trailer() {
 }
 
 #[test]
-fn a_dropped_sender_cuts() {
+fn a_dropped_sender_aborts_the_connection() {
     let (app, bodies) = streams();
     for path in ["/200", "/200?late", "/200?exact=9", "/200?exact=9&late"] {
         let mut client = Connection::new(&app);
@@ -357,7 +357,7 @@ fn a_client_that_has_sent_its_last_byte_gets_the_rest() {
 }
 
 #[test]
-fn silence_is_cut_after_a_time() {
+fn a_silent_stream_ends_after_a_timeout() {
     let (app, bodies) = streams();
     for path in ["/200", "/200?exact=9", "/200?late"] {
         let mut client = Connection::new(&app);
@@ -382,7 +382,7 @@ fn silence_is_cut_after_a_time() {
 
 /// The thread that answers later gets the head out before the first piece.
 #[test]
-fn a_stream_begins_in_a_deferred_answer() {
+fn a_stream_begins_in_a_deferred_response() {
     let app = from_fn(|_: &Request<'_>, res: Response<'_>| {
         let (done, responder) = res.status(201).header("Early", "yes").defer();
         std::thread::spawn(move || {

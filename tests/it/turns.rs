@@ -105,7 +105,7 @@ fn slow_pieces_let_others_in() {
 
 /// Answers hold no more files at a time than they may, however many requests come at once.
 #[test]
-fn files_that_wait_are_few() {
+fn the_files_that_wait_are_limited() {
     let path = std::env::temp_dir().join(format!("peregrine-turns-{}", std::process::id()));
     let options = File::options()
         .read(true)

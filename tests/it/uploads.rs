@@ -67,7 +67,7 @@ fn pausing() -> (Arc<Pausing>, Pieces) {
 /// A client that sends faster than the sink takes is held up by its own socket: nothing is read for
 /// a sink that has paused, and others are served.
 #[test]
-fn a_paused_sink_holds_its_client_up() {
+fn a_paused_sink_delays_its_client() {
     const LEN: usize = 16 << 20;
     let (app, pieces) = pausing();
     let (server, addr) = start(app.clone(), workers(1));
@@ -108,7 +108,7 @@ fn a_paused_sink_holds_its_client_up() {
 }
 
 #[test]
-fn a_resumer_can_ask_for_the_answer() {
+fn a_resumer_can_ask_for_the_response() {
     let (app, pieces) = pausing();
     let (_server, addr) = start(app, workers(1));
     let mut client = Client::connect(addr);
@@ -129,7 +129,7 @@ fn a_resumer_can_ask_for_the_answer() {
 
 /// Whatever ends an upload before its time, its sink is dropped and the connection with it.
 #[test]
-fn a_sink_whose_body_never_comes_is_dropped() {
+fn a_sink_without_a_complete_body_is_dropped() {
     let limits = Limits::default()
         .body_grace(Duration::ZERO)
         .body_rate(1 << 30)
@@ -191,7 +191,7 @@ fn a_stop_lets_uploads_finish() {
 
 /// Sinks that defer their response, or stream it; and errors that reach the handler.
 #[test]
-fn a_sink_answers_in_every_way() {
+fn a_sink_responds_in_every_way() {
     struct Late;
     impl BodySink for Late {
         fn piece(&mut self, piece: &[u8], _: &mut Incoming<'_>) -> Flow {
@@ -225,7 +225,7 @@ fn a_sink_answers_in_every_way() {
 
 /// Wherever it panics, the client gets 500 and the error is reported to the handler.
 #[test]
-fn a_panic_in_a_sink_is_told() {
+fn a_panic_in_a_sink_is_reported() {
     struct Planned(Arc<Mutex<Vec<String>>>);
     impl Handler for Planned {
         fn body_plan(&self, req: &Request<'_>) -> BodyPlan {

@@ -48,7 +48,7 @@ impl Handler for Impatient {
 /// The client does not stop before it has sent all, or cannot. It still gets the response, and the connection
 /// ends.
 #[test]
-fn an_early_answer_is_read_by_a_client_that_goes_on_sending() {
+fn an_early_response_reaches_a_client_that_still_sends() {
     // Until then the connection is open, but the server reads no more than `linger_bytes`.
     let linger_timeout = Duration::from_secs(1);
     let limits = limits().linger_timeout(linger_timeout);
@@ -102,7 +102,7 @@ fn answer_and_end(mut client: Client) -> Answer {
 
 /// A client that stops when it has its response gets a proper end.
 #[test]
-fn an_early_answer_ends_properly() {
+fn an_early_response_ends_properly() {
     let (server, addr) = start(Impatient, workers(1));
     let block = [b'x'; 100_000];
     for head in [
@@ -128,7 +128,7 @@ fn an_early_answer_ends_properly() {
 
 /// Curl waits for `100 Continue` as long as it takes: what is refused is never sent.
 #[test]
-fn curl_sends_what_is_wanted() {
+fn curl_sends_the_body_that_the_plan_accepts() {
     const LEN: usize = 8 * MIB;
     let limits = limits()
         .body_bytes(MIB)

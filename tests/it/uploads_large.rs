@@ -386,9 +386,9 @@ fn a_full_disk_is_507() {
 
 /// A limit of the process makes real writes fail in the middle of a file: 1 MiB is the most.
 #[test]
-fn nothing_is_left_of_what_the_disk_does_not_take() {
+fn no_file_is_left_of_an_upload_that_the_disk_refuses() {
     let limit = "trap '' XFSZ; ulimit -f 2048 || exit 1";
-    let test = "uploads_large::nothing_is_left_of_what_the_disk_does_not_take";
+    let test = "uploads_large::no_file_is_left_of_an_upload_that_the_disk_refuses";
     if alone_after(limit, test) {
         return;
     }

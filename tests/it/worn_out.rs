@@ -16,7 +16,7 @@ fn with(limits: Limits) -> Config {
 // ------------------------------------------------------------------------- requests and age
 
 #[test]
-fn the_last_of_so_many_requests_says_so() {
+fn the_last_request_of_a_connection_is_announced() {
     for (most, answers) in [(0, 1), (1, 1), (3, 3)] {
         let limits = limits().requests_per_connection(most);
         let (server, addr) = start(from_fn(hello), with(limits));
@@ -71,7 +71,7 @@ fn the_age_counts_from_the_accept() {
 
 /// By the clock of a real server.
 #[test]
-fn an_old_connection_ends_with_an_answer() {
+fn an_old_connection_ends_with_a_response() {
     let limits = limits().connection_age(Duration::from_secs(1));
     let (server, addr) = start(from_fn(hello), with(limits));
     let mut client = Client::connect(addr);
@@ -93,7 +93,7 @@ fn ours(names: &[&str]) -> Config {
 }
 
 #[test]
-fn other_names_are_not_answered_to() {
+fn other_host_names_are_refused() {
     let witness = Witness::new(hello);
     let (server, addr) = start(
         witness.clone(),
@@ -160,7 +160,7 @@ fn other_names_are_not_answered_to() {
 
 /// Neither its plan nor its body: nothing of such a request is looked at.
 #[test]
-fn no_body_is_taken_for_another_host() {
+fn no_body_is_accepted_for_another_host() {
     struct App;
     impl Handler for App {
         fn body_plan(&self, req: &Request<'_>) -> BodyPlan {

@@ -148,7 +148,7 @@ fn drop_newest_keeps_what_fits_from_the_beginning() {
 const COMMITTED: usize = 64 << 10;
 
 #[test]
-fn drop_oldest_keeps_the_latest_behind_what_is_on_its_way() {
+fn drop_oldest_keeps_the_latest_after_bytes_that_are_being_sent() {
     for way in WAYS {
         let check = |most, sizes: &[usize], expected: &[(u32, u32)], full: &[u32]| {
             let (got, dropped) = kept(way, BacklogPolicy::DropOldest, most, sizes);

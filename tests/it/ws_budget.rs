@@ -55,7 +55,7 @@ fn above_the_budget_nothing_new_begins() {
 
 /// A connection with an incomplete message is closed with 1013. One that takes none of its messages is reset.
 #[test]
-fn those_without_progress_make_room() {
+fn connections_without_progress_are_closed_to_make_room() {
     let mut config = config(1);
     config.buffered_bytes = 256 * KIB;
     config.limits.stall_timeout = Duration::ZERO;

@@ -172,7 +172,7 @@ fn which_pages_may_come_can_be_set() {
 }
 
 #[test]
-fn a_body_is_never_taken_for_frames() {
+fn a_body_is_never_parsed_as_frames() {
     let frame = "\u{1}";
     for path in ["/ws", "/unread", "/up"] {
         for (framing, body, expected) in [
@@ -219,7 +219,7 @@ fn an_expectation_is_met_before_the_protocol_changes() {
 }
 
 #[test]
-fn the_key_of_the_rfc_is_taken_as_it_is() {
+fn the_key_of_the_rfc_is_accepted() {
     let app = Open::default();
     let request = request("/ws", "Host: a\r\n")
         .replace("dGhlIHNhbXBsZSBub25jZQ==", "AQIDBAUGBwgJCgsMDQ4PEC==");
@@ -259,7 +259,7 @@ fn a_server_without_websockets_says_so_to_its_handler() {
 }
 
 #[test]
-fn what_is_published_by_a_hub_reaches_a_client_in_memory() {
+fn messages_of_a_hub_reach_a_client_in_memory() {
     let (app, hub) = (Open::default(), Hub::new());
     let client = WebSocket::connect_with_hub(&app, "/ws", &hub);
     let mut client = client.unwrap_or_else(|_| panic!("refused"));
@@ -296,7 +296,7 @@ fn a_hub_made_before_its_server_reaches_its_connections() {
 }
 
 #[test]
-fn a_request_that_is_answered_with_a_file_is_no_websocket() {
+fn a_response_with_a_file_is_no_websocket() {
     struct Files;
     impl Handler for Files {
         fn handle_request(&self, _: &Request<'_>, res: Response<'_>) -> Done {

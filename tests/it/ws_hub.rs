@@ -158,7 +158,7 @@ fn fill(post: impl Fn(String) -> Sent) -> usize {
 }
 
 #[test]
-fn a_message_that_finds_no_room_on_its_way_ends_its_connection() {
+fn a_message_without_room_in_the_mailbox_ends_its_connection() {
     let bench = Bench::new(1000, 2 << 20);
     let (mut client, id) = bench.connect("/a");
     let (mut loses, may_lose) = bench.connect("/drop/b");
@@ -197,7 +197,7 @@ fn a_backlog_ends_its_connection_while_the_mailbox_is_full() {
 }
 
 #[test]
-fn what_is_published_without_room_ends_the_subscribers_that_miss_it() {
+fn a_publication_without_room_ends_the_subscribers_that_miss_it() {
     for all in [false, true] {
         let bench = Bench::new(1000, 2 << 20);
         let (mut client, id) = bench.connect("/room");
@@ -229,7 +229,7 @@ fn what_is_published_without_room_ends_the_subscribers_that_miss_it() {
 
 /// The thread hears of both at the place of the second, behind the subscription.
 #[test]
-fn who_subscribes_between_two_that_are_missed_has_missed_the_second() {
+fn a_subscriber_between_two_missed_messages_has_missed_the_second() {
     let bench = Bench::new(4096, 1 << 20);
     let (mut late, id) = bench.connect("/late");
     let (mut other, _) = bench.connect("/other");

@@ -253,7 +253,7 @@ fn fragments_make_messages() {
 }
 
 #[test]
-fn what_is_wrong_is_said() {
+fn each_violation_has_its_close_code() {
     use FrameError as E;
     let unmasked = vec![0x81, 0x01, b'x'];
     let half = |first| vec![frame(first, "x")];
@@ -354,7 +354,7 @@ fn close_handshakes() {
 }
 
 #[test]
-fn who_does_not_answer_is_cut() {
+fn a_client_that_does_not_respond_is_closed() {
     let mut client = connect(limits());
     client.elapse(Duration::from_secs(60));
     assert_eq!(client.take_received(), b"");

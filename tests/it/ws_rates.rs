@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// As a request body has: for its first seconds any will do.
 #[test]
-fn a_message_under_way_has_a_least_rate() {
+fn an_incomplete_message_has_a_minimum_rate() {
     let second = Duration::from_secs(1);
     let with = |first: u8, payload: &[u8]| {
         let mut client = connect(WsLimits::default());
@@ -84,7 +84,7 @@ fn a_message_waits_for_a_crowded_backlog() {
 
 /// On average, and ten seconds' worth at once.
 #[test]
-fn so_many_messages_a_second() {
+fn the_messages_a_second_are_limited() {
     let second = Duration::from_secs(1);
     let mut client = connect(WsLimits::default().messages(5));
     client.send(&frame(0x81, "x").repeat(50));

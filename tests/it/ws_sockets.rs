@@ -305,7 +305,7 @@ fn connections_dropped_at_every_phase() {
 }
 
 #[test]
-fn a_hub_reaches_everyone_from_anywhere() {
+fn a_hub_reaches_all_connections_from_any_thread() {
     let bench = bench(config(3));
     let mut clients: Vec<_> = (0..9).map(|_| bench.connect("/room")).collect();
     bench.wait_for(9);
@@ -387,7 +387,7 @@ fn a_hub_reaches_everyone_from_anywhere() {
 }
 
 #[test]
-fn what_is_published_is_relayed_and_what_is_relayed_is_not() {
+fn published_messages_are_relayed_and_relayed_ones_are_not() {
     #[derive(Clone, Default)]
     struct Seen(Arc<Mutex<Vec<String>>>);
     impl Relay for Seen {
@@ -441,7 +441,7 @@ fn a_stop_says_going_away() {
 }
 
 #[test]
-fn a_stop_cuts_who_does_not_answer() {
+fn a_stop_aborts_clients_that_do_not_respond() {
     let bench = bench(config(1));
     let stubborn = bench.connect("/echo");
     bench.wait_for(1);

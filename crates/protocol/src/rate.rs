@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn one_byte_less_each_second_is_too_slow_in_the_end() {
+    fn one_byte_a_second_below_the_rate_becomes_too_slow() {
         let rate = rate(240);
         for (n, ends) in [(240, false), (239, true), (1, true)] {
             let mut meter = RateMeter::new(at(0), &rate);

@@ -49,7 +49,7 @@ fn with_data(data: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn data_is_what_stands_between() {
+fn data_is_between_boundaries() {
     let almost: [&[u8]; 16] = [
         b"",
         b"x",
@@ -82,7 +82,7 @@ fn a_header_may_end_where_the_delimiter_begins() {
 }
 
 #[test]
-fn what_stands_around_is_passed_over() {
+fn bytes_around_the_form_are_ignored() {
     let form = with_data(b"1");
     for before in [
         "\r\n",
@@ -159,7 +159,7 @@ fn data_of(boundary: &str, body: &str, size: usize) -> Result<String, MultipartE
 
 /// Some parsers take `a` for the boundary if the quotes of `a:b` are missing.
 #[test]
-fn a_line_that_some_readers_take_for_a_boundary() {
+fn a_line_that_some_parsers_treat_as_a_boundary() {
     for size in 1..90 {
         for (more, is_other) in [
             ("x", false),

@@ -3,9 +3,9 @@
 use super::crowd::Script;
 use super::polite::Kind;
 use super::scripts::{
-    ONE_ADDRESS, body, connects, dribbled_messages, echoes, files, fragments, fresh, half_closed,
-    half_messages, head, headers, idle, oversize, pages, pings, pipelined, silent, slow_files,
-    slow_requests, slow_streams, subscribers, takers, unmasked,
+    ONE_ADDRESS, body, connects, echoes, files, fragments, fresh, half_closed, half_messages, head,
+    headers, idle, messages_one_byte_at_a_time, oversize, pages, pings, pipelined, silent,
+    slow_files, slow_requests, slow_streams, subscribers, takers, unmasked,
 };
 use std::net::Ipv4Addr;
 
@@ -273,7 +273,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         name: "ws-dribbles",
         load: "dribble a message, 1 B/s",
         limit: "message_grace, message_rate",
-        script: dribbled_messages,
+        script: messages_one_byte_at_a_time,
         bytes: IDLE + 4 * KIB,
         waits: true,
         ..PLAIN

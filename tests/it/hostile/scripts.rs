@@ -243,7 +243,7 @@ pub(crate) fn half_messages(_: usize) -> Script {
     half_message(4186, Then::Waits)
 }
 
-pub(crate) fn dribbled_messages(_: usize) -> Script {
+pub(crate) fn messages_one_byte_at_a_time(_: usize) -> Script {
     half_message(100, Then::Dribbles(b"x"))
 }
 

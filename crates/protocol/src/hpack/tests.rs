@@ -219,7 +219,7 @@ fn a_list_that_is_too_large() {
 
 /// The name of an entry is used for the one that drives it out (RFC 7541 section 4.4).
 #[test]
-fn the_name_of_an_entry_that_is_driven_out() {
+fn the_name_of_an_evicted_entry() {
     let mut decoder = Decoder::new();
     let block = [
         &[0x3f, 29, 0x40, 2, b'a', b'b', 20][..],

@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_pushed_is_read_again() {
+    fn fields_that_are_pushed_can_be_read() {
         let pushed: [(&[u8], &[u8]); 5] = [
             (b"a", b"b"),
             (b"Empty", b""),

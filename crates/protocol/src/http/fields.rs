@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn the_look_at_the_length_loses_nothing() {
+    fn the_check_of_the_length_excludes_no_name() {
         let others = ["", "x", "x-request-id", "content-typo", &"a".repeat(100)];
         let names = FIELDS.iter().map(|(name, _)| *name);
         for name in names.chain(others) {
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_a_trailer() {
+    fn fields_that_may_be_trailers() {
         for name in [
             "ETag",
             "Content-Digest",

@@ -377,8 +377,7 @@ impl<X> WriteBuf<X> {
         }
     }
 
-    /// Frees the room of sent bytes. This is needed for a stream with a client that is always behind, because
-    /// it is never empty.
+    /// Frees the room of sent bytes, because the buffer of a slow client is never empty.
     fn forget_sent(&mut self) {
         self.bytes.drain(..self.sent);
         self.large.drain(..self.large_sent);

@@ -109,7 +109,7 @@ fn what_is_sent_takes_no_room() {
 }
 
 #[test]
-fn what_is_detached_is_appended_as_it_was() {
+fn a_detached_content_is_appended_unchanged() {
     for from in [0, 3] {
         let (mut output, expected) = sample();
         let detached = output.detach();

@@ -126,7 +126,7 @@ mod tests {
     use alloc::sync::Arc;
 
     #[test]
-    fn a_backlog_is_taken_at_a_least_rate() {
+    fn a_backlog_has_a_minimum_rate() {
         for (step, ends) in [(240, false), (200, true), (0, true)] {
             let (mut kit, limits) = (<SendContext>::default(), WsLimits::default());
             let limits = Arc::new(limits.write_timeout(Duration::from_secs(1000)));

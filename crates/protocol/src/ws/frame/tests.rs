@@ -111,7 +111,7 @@ fn lengths_have_one_form() {
 }
 
 #[test]
-fn what_is_written_can_be_read() {
+fn frames_that_are_written_can_be_read() {
     for len in [0, 1, 125, 126, 65535, 65536] {
         let mut out = Vec::new();
         write_header(OpCode::Data(Data::Binary), len == 126, len, &mut out);

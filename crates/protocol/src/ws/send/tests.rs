@@ -24,7 +24,7 @@ fn while_memory_is_short_little_waits() {
 }
 
 #[test]
-fn what_the_socket_does_not_take_at_once_waits() {
+fn bytes_that_the_socket_does_not_take_wait() {
     let payload = vec![b'x'; AT_ONCE];
     let mut frame = Vec::new();
     let opcode = Message::from(&payload).data();
