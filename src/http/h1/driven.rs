@@ -181,7 +181,11 @@ where
         if self.exchange.is_some() {
             service.leave(&mut self.exchange, self.output.as_deref());
         }
-        if let Some(input) = self.input.as_deref().filter(|_| self.http1.lacks_response()) {
+        if let Some(input) = self
+            .input
+            .as_deref()
+            .filter(|_| self.http1.lacks_response())
+        {
             let ends = &self.link.socket;
             let request = Request::of_head(input, ends);
             service.tell_gone(request, self.http1.since(), ends);

@@ -210,29 +210,29 @@ where
         // The handler is shared by reference and has to be sound after a panic in any case, because other
         // threads continue to use it. `fail` removes the unfinished output. All values are made inside the
         // closure; others would go through memory.
-        let answered = catch(|| {
+        let responded = catch(|| {
             let response = self.recorder.response(mode, parts.output);
             let request = Request::new(parts.input, announced.body.clone(), parts.ends);
             let is_special = mode.method.is_special();
             let _done: Done = answer(&*self.handler, upgrades, &request, is_special, response);
         });
-        self.finish(answered, parts);
+        self.finish(responded, parts);
     }
 
     /// The body went to a sink, which responds.
     #[inline(never)]
     fn call_sink(&mut self, mode: ResponseContext, parts: &mut Parts<'_>) {
-        let answered = self.answer_by_sink(&mut parts.context_for(mode));
-        self.finish(answered, parts);
+        let responded = self.respond_by_sink(&mut parts.context_for(mode));
+        self.finish(responded, parts);
     }
 
     /// Completes a request after its handler has returned.
     #[inline(always)]
-    fn finish(&mut self, answered: Result<(), Panic>, parts: &mut Parts<'_>) {
+    fn finish(&mut self, responded: Result<(), Panic>, parts: &mut Parts<'_>) {
         parts.counters.requests.add(1);
-        match (answered, self.recorder.is_complete()) {
+        match (responded, self.recorder.is_complete()) {
             (Ok(()), Some(close)) => {
-                parts.counters.answered(self.recorder.status());
+                parts.counters.count_status(self.recorder.status());
                 parts.http1.finish(close, parts.input, self.now);
             }
             (Ok(()), None) => self.finish_unusual(parts),
@@ -271,8 +271,8 @@ where
             .plan(framing, intake, input, output, &self.limits);
         if let Planned::Respond(respond) = planned {
             let from = self.is_timed.then(Instant::now);
-            let answered = self.answer_by_plan(respond, &mut parts.context());
-            self.finish(answered, parts);
+            let responded = self.answer_by_plan(respond, &mut parts.context());
+            self.finish(responded, parts);
             if let Some(from) = from {
                 parts.counters.handler_took(from.elapsed());
             }
@@ -289,7 +289,7 @@ where
         match flow {
             Ok(Flow::Continue) => {}
             Ok(Flow::Pause) => parts.http1.pause(self.now),
-            Ok(Flow::Respond) => parts.http1.answer_now(parts.input, &self.limits),
+            Ok(Flow::Respond) => parts.http1.respond_now(parts.input, &self.limits),
             Err(panic) => {
                 self.sink_failed(panic, &mut parts.context());
                 parts.http1.give_up();
@@ -317,9 +317,9 @@ where
     fn settle(&mut self, outcome: Outcome, parts: &mut Parts<'_>) {
         match outcome {
             Outcome::Unchanged | Outcome::Progress => {}
-            Outcome::Complete { close } => parts.http1.answered(close, parts.input, self.now),
+            Outcome::Complete { close } => parts.http1.responded(close, parts.input, self.now),
             Outcome::Cut => _ = parts.http1.cut(),
-            Outcome::Sink(Flow::Respond) => parts.http1.answer_now(parts.input, &self.limits),
+            Outcome::Sink(Flow::Respond) => parts.http1.respond_now(parts.input, &self.limits),
             Outcome::Sink(_) => parts.http1.resume(parts.input, self.now),
         }
     }
@@ -331,7 +331,7 @@ where
             return;
         }
         let mode = match &command {
-            WorkerCommand::Answer(..) => parts.http1.mode(),
+            WorkerCommand::Respond(..) => parts.http1.mode(),
             _ => parts.http1.last_mode(),
         };
         let outcome = self.command(command, &mut parts.context_for(mode));

@@ -14,7 +14,7 @@ pub(crate) use exchange::{Exchange, ExchangeContext, Outcome};
 pub(crate) use pace::Pace;
 pub(crate) use request_body::Planned;
 
-use super::handler::{ConnectionError, Handler, respond_special, is_for_library};
+use super::handler::{ConnectionError, Handler, is_for_library, respond_special};
 use super::request::Request;
 use super::response::{Done, Response, ResponseRecorder};
 use crate::http::response::error::ResponseError;

@@ -56,7 +56,9 @@ where
                 self.refuse_body(status, cx);
                 return Planned::Refused;
             }
-            Ok(BodyPlan::Refuse(status)) => ResponseFailure::Response(ResponseError::Status(status)),
+            Ok(BodyPlan::Refuse(status)) => {
+                ResponseFailure::Response(ResponseError::Status(status))
+            }
             Err(panic) => ResponseFailure::Panic(panic),
         };
         self.fail(&failure, cx);
