@@ -1,6 +1,6 @@
 //! How long others wait while handlers are slow; see benches/README.md.
 //!
-//! One worker, eight clients whose answers take a second each, over and over, and four that ask for
+//! One worker, eight clients with responses that take a second each, again and again, and four that request
 //! one thing after the other and note how long each response took. The three ways take turns.
 
 #![allow(
@@ -40,7 +40,7 @@ fn handle(req: &Request<'_>, res: Response<'_>) -> Done {
     }
 }
 
-/// One answer after the other, until it is told to stop. Returns how long each took.
+/// Sends one request after the other, until it is told to stop. Returns how long each took.
 fn ask(addr: SocketAddr, path: &str, stop: &AtomicBool) -> Vec<Duration> {
     let mut stream = TcpStream::connect(addr).expect("a connection");
     stream.set_nodelay(true).expect("an open socket");
@@ -86,7 +86,7 @@ fn main() -> std::io::Result<()> {
     let server = server.bind("127.0.0.1:0").start()?;
     let addr = server.local_addr().expect("a TCP address");
     let ways = [
-        ("nobody is slow", None),
+        ("none is slow", None),
         ("8 deferred", Some("/deferred")),
         ("8 offloaded", Some("/offloaded")),
     ];

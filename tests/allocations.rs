@@ -44,7 +44,7 @@ fn app(shared: &Arc<[u8]>, req: &Request<'_>, res: Response<'_>) -> Done {
     }
 }
 
-/// A kind of request, and what answers it.
+/// A kind of request, and its response.
 struct Kind {
     name: &'static str,
     request: Vec<u8>,
@@ -228,7 +228,7 @@ fn a_warm_worker_does_not_allocate() {
 
 // ------------------------------------------------------------------------------- late responses
 
-/// What a thread, which is counted, has to answer.
+/// Responders for a thread that is counted.
 enum Work {
     Answer(Responder),
     Stream(BodySender, Payload),
@@ -277,10 +277,10 @@ fn stream(mut body: BodySender, piece: &Payload) {
             assert!(body.wait_ready(PATIENCE));
         }
     }
-    body.finish().expect("somebody takes it");
+    body.finish().expect("the client receives it");
 }
 
-/// In the worker and in the thread that answers, together.
+/// Counted in the worker and in the thread that responds, together.
 #[test]
 fn warm_deferred_responses_allocate_little() {
     let _alone = ONE_AT_A_TIME.lock();

@@ -115,7 +115,7 @@ pub fn nothing_posted_is_slept_through() {
     });
 }
 
-/// What the worker posts to itself wakes nobody, and what others post behind it does not either: it
+/// A post of the worker to itself wakes no thread, and a later post of another thread does not either: it
 /// looks before it sleeps.
 pub fn a_worker_that_posts_looks_before_it_sleeps() {
     check(|| {
@@ -140,7 +140,7 @@ pub fn a_worker_that_posts_looks_before_it_sleeps() {
     });
 }
 
-/// A worker that ends leaves nothing behind in its mailbox, whoever posts meanwhile.
+/// A worker that ends leaves nothing in its mailbox, whichever thread posts meanwhile.
 pub fn a_closed_handle_keeps_nothing() {
     check(|| {
         let worker = Worker::new();

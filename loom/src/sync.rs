@@ -22,8 +22,8 @@ pub(crate) fn this_thread() -> u64 {
     THREAD.with(|number| *number)
 }
 
-/// loom's, with the methods of the standard one that it lacks. No time passes in a model: whoever
-/// waits for something waits until it comes, and where it does not come loom reports a deadlock.
+/// loom's, with the methods of the standard one that it lacks. No time passes in a model: a thread that waits
+/// for something waits until it comes, and where it does not come loom reports a deadlock.
 pub(crate) struct Condvar(loom::sync::Condvar);
 
 impl Condvar {

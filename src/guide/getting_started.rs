@@ -2,9 +2,9 @@
 //!
 //! # A closure
 //!
-//! A handler gets a [`Request`](crate::Request) and a [`Response`](crate::Response). It answers with a
-//! method of the response and returns the [`Done`](crate::Done) that this method gives. A handler that
-//! forgets to answer does not compile. A handler that answers twice does not compile either.
+//! A handler gets a [`Request`](crate::Request) and a [`Response`](crate::Response). It responds with a
+//! method of `Response` and returns the [`Done`](crate::Done) of this method. A handler without a response
+//! does not compile. A handler with two responses does not compile either.
 //!
 //! ```no_run
 //! use peregrine::Server;
@@ -20,7 +20,7 @@
 //! }
 //! ```
 //!
-//! `HEAD` reaches the handler as `HEAD`. Answer it like `GET`: the library leaves the body out.
+//! `HEAD` reaches the handler as `HEAD`. Respond as to `GET`: the library omits the body.
 //!
 //! # State
 //!

@@ -34,10 +34,10 @@
 //! stops the server, a second one closes what is still open. Without this call the library leaves the signals of
 //! the process alone, and everything else that belongs to the whole process.
 //!
-//! During a stop, requests that have arrived are answered, the last of each connection with `Connection:
-//! close`. An idle connection may send one more request within
-//! [`Limits::stop_grace`](crate::Limits::stop_grace) (1 s), so that no request on its way is lost.
-//! WebSockets are closed with
+//! During a stop, requests that have arrived get their responses, the last of each connection with
+//! `Connection: close`. An idle connection may send one more request within
+//! [`Limits::stop_grace`](crate::Limits::stop_grace) (1 s), so that no request on its way is lost. WebSockets
+//! are closed with
 //! 1001. What is open after [`Config::stop_timeout`](crate::Config::stop_timeout) (10 s) is closed.
 //!       [`Stopped`](crate::server::Stopped) reports what was drained and what was cut.
 //!

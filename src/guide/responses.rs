@@ -1,4 +1,4 @@
-//! Ways to answer: complete, deferred, streamed, as events.
+//! Ways to respond: complete, deferred, streamed, as events.
 //!
 //! # Which method
 //!

@@ -1,6 +1,6 @@
 //! WebSockets: accepting, sending, topics, limits.
 //!
-//! A handler that also implements [`WebSocketHandler`] takes WebSocket connections when it is served by
+//! A handler that also implements [`WebSocketHandler`] accepts WebSocket connections on a server with
 //! [`Server::websocket`]. Each connection has a state of its own, [`WebSocketHandler::Conn`], which the
 //! library owns. All hooks of a connection run on one thread, one after the other, so the state needs no
 //! lock.
@@ -14,8 +14,8 @@
 //! | [`handle_ws_drain`] | when a client that was behind has caught up |
 //! | [`handle_ws_pong`] | for each pong |
 //!
-//! A hook runs on an event loop, like a handler: it must not block for long. The library answers pings,
-//! pings clients that are silent, and does the close handshake.
+//! A hook runs on an event loop, like a handler: it must not block for long. The library responds to pings,
+//! sends pings to silent clients, and does the close handshake.
 //!
 //! ```
 //! use peregrine::{Done, Handler, Request, Response, Server};
@@ -69,13 +69,14 @@
 //! - `DropNewest` drops the message;
 //! - `DropOldest` drops the oldest messages that wait.
 //!
-//! To send something from the state of the connection, split the two: `let (conn, mut ws) = ws.split();`.
+//! A call such as `ws.publish(&ws.conn.room, ..)` borrows `ws` twice. Split it first: `let (conn, mut ws) =
+//! ws.split();`. Then `conn` is the state, and `ws` can send.
 //!
 //! # Pages of other sites
 //!
 //! Browsers let any page open a WebSocket to any server, with the cookies of its user. A handshake from a
-//! page of another host or port gets 403 before `accept_ws` is asked. [`Config::ws_origins`] allows
-//! others. Behind a proxy, the proxy has to pass `Host` on.
+//! page of another host or port gets 403 before `accept_ws` is called. [`Config::ws_origins`] allows others.
+//! Behind a proxy, the proxy has to pass `Host` on.
 //!
 //! # Tests
 //!

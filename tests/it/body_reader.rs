@@ -126,7 +126,11 @@ fn a_client_that_leaves_does_not_complete_the_body() {
             (&bytes[..], error.kind()),
             (&b"half"[..], ErrorKind::ConnectionAborted)
         );
-        assert!(reader.respond(|_| unreachable!("nobody is there")).is_err());
+        assert!(
+            reader
+                .respond(|_| unreachable!("the client has gone"))
+                .is_err()
+        );
     }
     wait_until("both are closed", || {
         let counters = server.counters();

@@ -1,5 +1,5 @@
-//! Bytes in, answers out: every table in `tests/cases/*.http` against a connection without sockets,
-//! and what a table cannot say because time passes or the client goes away.
+//! Bytes in, responses out: every table in `tests/cases/*.http` against a connection without sockets, and
+//! what a table cannot say because time passes or the client goes away.
 //!
 //! A case is `== name | RFC section`, then `@ limit=n ...` (optional), `>` lines with the bytes to
 //! send, `<` lines with the responses in order, and `< open` or `< close`. In bytes, `\r \n \t \0
@@ -24,7 +24,7 @@ const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// Sent after a case to see whether the connection still listens.
 const TRAILING: &[u8] = b"GET /trailing HTTP/1.1\r\nHost: t\r\n\r\n";
 const TRAILING_ANSWER: &str = r#"200 "GET /trailing HTTP/1.1 ""#;
-/// Sent before that where nothing may be answered: ends whatever the server might be reading.
+/// Sent before that where no response may come: ends whatever the server might be reading.
 const JUNK: &[u8] = b"\0junk\r\n\r\n0\r\n\r\n";
 
 /// Answers with what it understood of the request.
@@ -73,7 +73,7 @@ fn echo(req: &Request<'_>) -> Vec<u8> {
 struct Expect {
     /// One of these; none of them is an interim response that may be missing.
     statuses: Vec<u16>,
-    /// The answer to HEAD: a Content-Length, no body.
+    /// The response to HEAD: a Content-Length, no body.
     head: bool,
     body: Option<String>,
     /// `name: value`, or `!name` for a field that must be missing; names in lower case.
@@ -317,7 +317,7 @@ fn every_case_in_every_way() {
 const TIMEOUT: &str = "408 connection: close";
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Reads all that was received as these answers.
+/// Parses all received bytes as these responses.
 fn assert_answers(c: &Connection<'_, Echo>, lines: &[&str], closed: bool) {
     let expects: Vec<_> = lines.iter().flat_map(|line| parse_expect(line)).collect();
     let why = read_answers(c.received(), &expects).err();

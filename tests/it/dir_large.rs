@@ -90,7 +90,7 @@ fn a_fast_reader_does_not_keep_others_waiting() {
         for at in 0..LARGE / MIB {
             fast.body(&mut part);
             if at == 1 {
-                began.send(()).expect("somebody waits");
+                began.send(()).expect("the test waits");
             }
         }
     });
@@ -171,8 +171,8 @@ fn begin(addr: SocketAddr) -> (Client, usize, Vec<u8>) {
     (client, len, part)
 }
 
-/// A file that is replaced while it is sent is sent whole: the old one to who has begun, the new
-/// one to who comes.
+/// A file that is replaced while it is sent is sent whole: running responses have the old file, later ones
+/// the new one.
 #[test]
 fn a_replaced_file_is_sent_whole() {
     const LEN: usize = 32 * MIB;
@@ -283,7 +283,7 @@ fn a_client_that_receives_nothing_is_closed() {
     let mut config = workers(1);
     config.limits.write_timeout = Duration::from_millis(1);
     let (_running, addr) = start(witness.clone(), config);
-    // It reads nothing at all: half of what it would read could be cut already.
+    // It reads nothing at all, because bytes that it would read could be aborted already.
     let client = ask_for_file(addr);
     let peer = client.stream.local_addr().expect("an address");
     witness.one_error("write timeout", peer);

@@ -1,4 +1,4 @@
-//! What a served folder answers: types, methods, folders, codings, pages of its own.
+//! Responses of a served folder: types, methods, folders, codings, pages of its own.
 
 use crate::scratch::{Scratch, THEN, ask, get};
 use crate::support::Answer;

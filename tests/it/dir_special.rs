@@ -1,5 +1,5 @@
-//! What lies in a folder and is no file to serve: pipes, devices, links beside a file, siblings of
-//! somebody else. And what a name must look like that is served.
+//! Entries of a folder that are not served: pipes, devices, links beside a file, siblings of another
+//! owner. And the form of a name that is served.
 
 use crate::scratch::{Scratch, ask, get};
 use crate::support::Answer;

@@ -1,4 +1,4 @@
-//! Errors that the library answers, in the form that a handler gives them.
+//! Error responses of the library, in the form that a handler gives them.
 
 use super::support::{Answer, Asked, read_answer};
 use peregrine::body::{BodySink, Flow, Incoming};

@@ -140,7 +140,7 @@ fn a_page_that_leaves_is_reported() {
     page.finish().expect("a page");
     expect(&mut watcher, "finished");
 
-    // A HEAD is answered without a stream.
+    // A HEAD gets a response without a stream.
     let mut client = Client::connect(addr);
     client.send(get("/hold").replace("GET", "HEAD"));
     let page = senders.recv_timeout(PATIENCE).expect("a page");

@@ -1,5 +1,5 @@
-//! Every setting at the ends of its range, under real traffic: the server answers or refuses, or says
-//! at the start which setting is wrong. No thread ends, nothing panics.
+//! Every setting at the ends of its range, under real traffic: the server responds or refuses, or says at the
+//! start which setting is wrong. No thread ends, nothing panics.
 //!
 //! The lists take each struct apart without `..`: a new setting that is not here does not compile. Those
 //! that do not belong to a server are in [`parts`].

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 type Handle = fn(&Request<'_>, Response<'_>) -> Done;
 
-/// What one request is answered with.
+/// The response to one request.
 #[track_caller]
 fn answer(handle: impl Fn(&Request<'_>, Response<'_>) -> Done + Send + Sync + 'static) -> Answer {
     let app = from_fn(handle);

@@ -112,7 +112,7 @@ fn every_error_is_a_500_and_is_reported_once() {
     for (path, name, text) in FAULTS {
         for (method, asked) in [("GET", Asked::Other), ("HEAD", Asked::Head)] {
             let (mut client, peer) = connect(addr);
-            // What has been answered before stays; what comes after is not looked at.
+            // Earlier responses stay; later requests are not handled.
             let request = |path| format!("{method} {path} HTTP/1.1\r\nHost: a\r\n\r\n");
             client.send([request("/before"), request(path), request("/after")].concat());
             let before = client.answer(asked);
@@ -130,7 +130,7 @@ fn every_error_is_a_500_and_is_reported_once() {
     assert_eq!((counters.refused, counters.connection_errors), (0, 0));
 }
 
-/// The proof that one request was answered is none for another.
+/// The proof of a response to one request is no proof for another.
 #[test]
 fn a_done_of_another_request_is_not_accepted() {
     static KEPT: Mutex<Option<Done>> = Mutex::new(None);

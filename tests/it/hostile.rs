@@ -220,7 +220,7 @@ fn slow_subscribers_of_a_busy_topic() {
     run("ws-feed");
 }
 
-/// No more than so many get in, whatever they do, and others are served.
+/// No more than the limit are accepted, whatever they do, and others are served.
 #[test]
 fn clients_of_one_address() {
     let (_, counters) = run("one-address");

@@ -1,4 +1,4 @@
-//! No byte of one connection's request or answer ever appears on another: clients that come and go as
+//! No byte of a request or response of one connection ever appears on another: clients that come and go as
 //! fast as they can, each with a tag in all that it asks for, and every byte of every response looked at.
 //!
 //! What happens is drawn from a seed. `ISOLATION_SEED=n` takes another one, `ISOLATION_ROUNDS=n` does
@@ -147,7 +147,7 @@ impl Handler for App {
     }
 }
 
-/// Gathers a body and answers as the handler does.
+/// Buffers a body and responds as the handler does.
 struct Gather(Vec<u8>);
 
 impl BodySink for Gather {

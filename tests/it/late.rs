@@ -32,7 +32,7 @@ impl Desk {
         done
     }
 
-    /// All that wait, once there are so many.
+    /// All that wait, once there is this number of them.
     #[track_caller]
     pub(crate) fn all(&self, count: usize) -> Vec<(String, Responder)> {
         let waiting = self.waiting.lock().expect("no panic");
@@ -62,7 +62,7 @@ fn connect(addr: SocketAddr) -> (Client, SocketAddr) {
     (client, peer)
 }
 
-/// A desk, and a handler that leaves there what is below `/later` and answers the rest at once.
+/// A desk, and a handler that leaves requests below `/later` there and responds to the others at once.
 pub(crate) fn desk() -> (
     Arc<Desk>,
     impl Fn(&Request<'_>, Response<'_>) -> Done + Send + Sync + 'static,
@@ -133,8 +133,8 @@ fn others_are_served_while_eight_handlers_block() {
     drop((server, slow));
 }
 
-/// 10 requests on each of 1,000 connections, sent before any is answered, and answered by four
-/// threads in a random order of those that are outstanding.
+/// 10 requests on each of 1,000 connections, sent before any response, and with responses by four threads in
+/// a random order of those that are outstanding.
 #[test]
 fn thousands_of_responses_in_random_order_reach_their_clients() {
     const CONNECTIONS: usize = 1000;
@@ -421,7 +421,11 @@ fn responses_that_take_too_long_are_503() {
         assert_eq!((answer.status, answer.closes()), (503, true), "{answer:?}");
         client.expect_end();
         assert!(responder.is_gone());
-        assert!(responder.send(|_| unreachable!("nobody is there")).is_err());
+        assert!(
+            responder
+                .send(|_| unreachable!("the client has gone"))
+                .is_err()
+        );
         let text = witness.one_error("answer timeout", peer);
         assert_eq!(text, "a deferred or streamed response got no byte in time");
     }

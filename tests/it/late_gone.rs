@@ -59,7 +59,10 @@ fn stale_responses_reach_no_client() {
             thread::spawn(move || {
                 for (n, (_, responder)) in stale.into_iter().enumerate() {
                     assert!(
-                        n % 2 == 0 || responder.send(|_| unreachable!("nobody is there")).is_err()
+                        n % 2 == 0
+                            || responder
+                                .send(|_| unreachable!("the client has gone"))
+                                .is_err()
                     );
                 }
             })
@@ -121,7 +124,11 @@ fn a_reset_ends_the_wait() {
         let responder = desk.one();
         client.reset();
         wait_until("it is known", || responder.is_gone());
-        assert!(responder.send(|_| unreachable!("nobody is there")).is_err());
+        assert!(
+            responder
+                .send(|_| unreachable!("the client has gone"))
+                .is_err()
+        );
         let gone = n as u64 + 1;
         wait_until("it is closed", || server.counters().closed == gone);
     }
@@ -200,7 +207,7 @@ fn a_stop_waits_for_responses() {
     for (n, client) in clients.iter_mut().enumerate() {
         let mut requests = get(&format!("/later/{n}"));
         if n % 2 > 0 {
-            // It has been sent before the stop, so it is answered.
+            // It was sent before the stop, so it gets a response.
             requests += &get(&format!("/now/{n}"));
         }
         client.send(&requests);
@@ -244,7 +251,11 @@ fn a_stop_does_not_wait_for_ever() {
     assert_eq!((stopped.drained, stopped.aborted), (0, 1));
     client.expect_end();
     assert!(responder.is_gone());
-    assert!(responder.send(|_| unreachable!("nobody is there")).is_err());
+    assert!(
+        responder
+            .send(|_| unreachable!("the client has gone"))
+            .is_err()
+    );
 }
 
 // --------------------------------------------------------------------------------- in memory
@@ -295,7 +306,7 @@ fn errors_can_be_distinguished() {
     assert_eq!(*app.1.lock().expect("no panic"), ["abandoned", "timeout"]);
 }
 
-/// Whichever thread drives it, and whichever answers.
+/// Whichever thread drives it, and whichever responds.
 #[test]
 fn a_connection_in_memory_may_change_threads() {
     let (desk, handle) = desk();

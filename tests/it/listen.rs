@@ -360,7 +360,7 @@ mod unix {
             assert_eq!(inode(&file), before, "{name}");
         }
         drop(datagram);
-        let server = bound(&at("dead")).expect("nobody listens there");
+        let server = bound(&at("dead")).expect("no process listens there");
         assert_eq!(connect(&at("dead")).get("/x").text(), "/x");
         drop(server);
         assert!(!at("dead").exists());
@@ -404,7 +404,7 @@ mod unix {
         let scratch = Scratch::new();
         let file = scratch.path("socket");
         for _ in 0..20 {
-            drop(UnixListener::bind(&file).expect("a socket that nobody listens on"));
+            drop(UnixListener::bind(&file).expect("a socket without a listener"));
             let begin = Barrier::new(4);
             let started: Vec<_> = thread::scope(|scope| {
                 let start = || {

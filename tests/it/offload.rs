@@ -20,7 +20,7 @@ struct Gate {
 }
 
 impl Gate {
-    /// And a handler that offloads what is below `/held` to such a job, and answers the rest at once.
+    /// And a handler that offloads requests below `/held` to such a job, and responds to the others at once.
     fn new() -> (
         Gate,
         impl Fn(&Request<'_>, Response<'_>) -> Done + Send + Sync + 'static,
@@ -252,7 +252,7 @@ fn a_stop_waits_for_jobs_and_for_those_in_the_queue() {
     assert_eq!(stopped.counters.jobs_done, 4);
 }
 
-/// What it does besides answering is worth waiting for, too.
+/// A stop also waits for work of the job after its response.
 #[test]
 fn a_stop_waits_for_a_job_whose_client_has_gone() {
     let (gate, handle) = Gate::new();

@@ -372,7 +372,7 @@ fn panic_in_what_is_left(raise: Raise) {
     client.send(endless);
     client.head();
     server.stopper().stop_now();
-    assert!(ended(server).aborted >= 1, "nobody is waited for");
+    assert!(ended(server).aborted >= 1, "no connection is waited for");
 }
 
 /// The connections of that worker wait, those that are given to it meanwhile included; others do not.

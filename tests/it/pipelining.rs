@@ -1,5 +1,5 @@
-//! Requests that do not wait for answers (RFC 9112 section 9.3.2): however many come at once, and
-//! however they are cut, each is answered, in order.
+//! Requests that do not wait for responses (RFC 9112 section 9.3.2): however many arrive at once, and however
+//! they are split, each gets its response, in order.
 
 use super::support::{Asked, Client, ended, limits, start, workers};
 use peregrine::{Done, Request, Response, from_fn};
@@ -76,8 +76,8 @@ fn batches_that_fill_a_turn_exactly() {
     }
 }
 
-/// The same for answers that fill the output: the connection takes no further request before they
-/// are sent, and must then go on by itself.
+/// The same for responses that fill the output: the connection handles no further request before they are
+/// sent, and must then go on by itself.
 #[test]
 fn responses_above_the_output_limit_one_after_another() {
     let limits = limits().output_bytes(1000);

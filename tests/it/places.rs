@@ -35,7 +35,7 @@ fn served_from(own: [u8; 4], addr: SocketAddr) -> Option<Client> {
     Some(client)
 }
 
-/// With so many connections for each address, those of the loopback too.
+/// With this limit on connections for each address, the loopback included.
 fn counted(most: usize, threads: (usize, usize)) -> Config {
     config(1000, threads)
         .connections_per_address(most)

@@ -113,7 +113,7 @@ impl Chain {
 fn load(addr: SocketAddr, keep: bool, over: &AtomicBool, answers: &AtomicU64) {
     let mut kept = None;
     loop {
-        let connect = || TcpStream::connect(addr).expect("nobody is refused");
+        let connect = || TcpStream::connect(addr).expect("no connection is refused");
         let mut client = kept.take().unwrap_or_else(|| Client::over_tcp(connect()));
         let answer = client.get("/");
         assert_eq!((answer.status, answer.text()), (200, "Hello, World!\n"));
@@ -209,7 +209,7 @@ fn websockets_go_away_and_come_back() {
     };
     let addr = chain.addr;
     let connect_once = move || {
-        let stream = TcpStream::connect(addr).expect("nobody is refused");
+        let stream = TcpStream::connect(addr).expect("no connection is refused");
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
         let client = tungstenite::client(format!("ws://{addr}/echo"), stream);
         let (mut client, _) = client.expect("a WebSocket");
@@ -235,7 +235,7 @@ fn websockets_go_away_and_come_back() {
                 panic!("something else");
             };
             assert_eq!(close.code, CloseCode::Away);
-            // It has to read on for its answer to be sent.
+            // It has to continue to read, so that its response can be sent.
             assert!(client.read().is_err());
             connect()
         });

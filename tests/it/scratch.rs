@@ -64,7 +64,7 @@ impl Drop for Scratch {
     }
 }
 
-/// The answer to `method path` with these field lines.
+/// The response to `method path` with these field lines.
 #[track_caller]
 pub(crate) fn ask<H: Handler>(handler: &H, method: &str, path: &str, lines: &str) -> Answer {
     let mut client = Connection::new(handler);

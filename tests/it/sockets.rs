@@ -1,5 +1,5 @@
-//! What one connection and many of them promise: every request gets its own answer, for as long as
-//! both ends want.
+//! What one connection and many of them promise: every request gets its own response, for as long as both
+//! ends want.
 
 use super::support::{Asked, Client, Random, ended, start, workers};
 use peregrine::server::Running;
@@ -115,7 +115,7 @@ fn tagged(req: &Request<'_>, res: Response<'_>) -> Done {
     }
 }
 
-/// One of many connections, and the answers it waits for: the tag, and the body.
+/// One of many connections, and the responses it waits for: the tag, and the body.
 struct Driven {
     client: Client,
     name: String,

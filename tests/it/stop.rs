@@ -28,7 +28,10 @@ fn waiting(stop_timeout: Duration, handler: impl Handler) -> (Running, SocketAdd
 #[track_caller]
 fn assert_refused(addr: SocketAddr) {
     let connected = TcpStream::connect(addr);
-    assert!(connected.is_err(), "nobody listens any more: {connected:?}");
+    assert!(
+        connected.is_err(),
+        "the server still listens: {connected:?}"
+    );
 }
 
 /// Sends half a request and waits until the server has seen it.
@@ -78,7 +81,7 @@ fn load(addr: SocketAddr, answers: &AtomicU64, keep: bool) {
     }
 }
 
-/// Every request that the handler has answered has its response at the client, complete.
+/// Every response of the handler reaches the client, complete.
 #[test]
 fn under_load_no_response_is_lost() {
     for accept_threads in [0, 1, 2] {
@@ -448,7 +451,7 @@ mod signals {
             return;
         };
         let (mut half, mut idle) = (Client::connect(hello.addr), Client::connect(hello.addr));
-        // In one write, so the half is there when the whole one is answered.
+        // In one write, so the half has arrived when the whole one has its response.
         half.send(format!("GET / HTTP/1.1\r\nHost: a\r\n\r\n{HALF_BODY}"));
         half.answer(super::Asked::Other);
         assert_eq!(idle.get("/").text(), "Hello, World!");
@@ -460,8 +463,8 @@ mod signals {
     }
 }
 
-/// What begins after the stop is not answered, so that a client that goes on asking cannot keep the
-/// server from stopping.
+/// A request that begins after the stop gets no response, so that a client that continues to send cannot keep
+/// the server from stopping.
 #[test]
 fn the_last_response_is_to_a_request_that_had_begun_to_arrive() {
     let app = peregrine::from_fn(|req, res| res.body(req.path()));

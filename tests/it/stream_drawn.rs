@@ -135,8 +135,8 @@ fn a_source_without_a_receiver_is_not_read() {
     }
 }
 
-/// A handler whose body is empty pieces only, and how many were drawn; with `/then` there are so many
-/// that it takes a few pauses, and a word at the end.
+/// A handler with a body of empty pieces only, and how many were pulled; with `/then` there are as many that
+/// it takes a few pauses, and a word at the end.
 fn empties() -> (impl Handler, Arc<AtomicUsize>) {
     let drawn = Arc::new(AtomicUsize::new(0));
     let count = drawn.clone();

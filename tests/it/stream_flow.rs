@@ -207,7 +207,7 @@ fn a_callback_is_called_when_there_is_room() {
     let thread = told.recv_timeout(PATIENCE).expect("told");
     assert!(thread.starts_with("pg-worker"), "{thread}");
 
-    // So is one whose client goes.
+    // So is a sender after its client has gone.
     body.try_send(vec![0; 32 << 20]).expect("room for one");
     body.on_ready(tell(ready));
     assert!(!body.is_ready() && told.try_recv().is_err());

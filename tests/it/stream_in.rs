@@ -10,7 +10,7 @@ use peregrine::{BodyPlan, Done, Handler, Request, Response};
 /// Decides by the first segment of the path. What sinks have seen is in the response.
 pub(crate) struct Plans;
 
-/// Gathers what it is given, and pauses or answers or panics when it meets certain bytes.
+/// Buffers its pieces, and pauses, responds or panics when it meets certain bytes.
 #[derive(Default)]
 struct Gather {
     bytes: Vec<u8>,
@@ -22,7 +22,7 @@ impl BodySink for Gather {
         assert!(!piece.is_empty(), "a piece has at least one byte");
         self.bytes.extend_from_slice(piece);
         assert_eq!(body.received(), self.bytes.len() as u64);
-        assert!(!piece.contains(&b'!'), "a byte that nobody likes");
+        assert!(!piece.contains(&b'!'), "a byte that is refused");
         match self.answer_at {
             Some(at) if self.bytes.len() >= at => Flow::Respond,
             _ => Flow::Continue,
@@ -31,7 +31,7 @@ impl BodySink for Gather {
 
     fn finish(self: Box<Self>, req: &Request<'_>, res: Response<'_>) -> Done {
         assert!(req.body().is_empty());
-        // However it was cut, so much is enough.
+        // However it was split, this number of bytes is enough.
         let bytes = &self.bytes[..self.answer_at.unwrap_or(self.bytes.len())];
         res.header("path", req.path()).body(bytes)
     }
@@ -148,7 +148,8 @@ fn cases() -> Vec<Case> {
             vec![(400, "malformed chunk size\n")],
             true,
         ),
-        // What is answered without the rest: a short one is thrown away, a long one is the end.
+        // After a response without the rest of the body: a short rest is discarded, a long one ends the
+        // connection.
         (
             exact("/early", "five.") + next,
             vec![(200, "fiv"), (200, "")],
@@ -183,7 +184,7 @@ fn cases() -> Vec<Case> {
     ]
 }
 
-/// The answers in `bytes`, and nothing else.
+/// The responses in `bytes`, which has nothing else.
 fn answers(mut bytes: &[u8]) -> Vec<(u16, String)> {
     let mut answers = Vec::new();
     while !bytes.is_empty() {

@@ -56,7 +56,7 @@ pub(crate) fn asked(method: &str, version: &str) -> Asked {
     }
 }
 
-/// The only answer in what was received, whatever ends it.
+/// The only response in the received bytes, whatever ends it.
 #[track_caller]
 pub(crate) fn only<H: Handler>(client: &Connection<'_, H>, asked: Asked) -> Answer {
     let bytes = client.received();
@@ -119,7 +119,7 @@ fn frame<H: Handler>(
             true => sent.expect("room"),
             false => assert!(
                 matches!(sent, Err(TrySendError::Failed(SendError::Gone))),
-                "{what}: nobody wants it"
+                "{what}: there is no receiver"
             ),
         }
         run(client);
@@ -380,7 +380,7 @@ fn a_silent_stream_ends_after_a_timeout() {
     }
 }
 
-/// The thread that answers later gets the head out before the first piece.
+/// The thread that responds later sends the head before the first piece.
 #[test]
 fn a_stream_begins_in_a_deferred_response() {
     let app = from_fn(|_: &Request<'_>, res: Response<'_>| {

@@ -65,6 +65,40 @@ fn no_file_names_a_path_of_one_machine() {
     none(faults);
 }
 
+/// Words for persons that stand for connections or code in no sentence, comment or message.
+#[test]
+fn prose_names_its_subjects() {
+    // Written in two halves, or this file would be at fault.
+    let forbidden = [
+        concat!("no", "body"),
+        concat!("some", "body"),
+        concat!("any", "body"),
+        concat!("who", "ever"),
+        concat!("who", "soever"),
+        concat!("so-", "manieth"),
+    ];
+    let folders = ["static/", "tests/seeds/", "LICENSE"];
+    let is_prose = |path: &str| !folders.iter().any(|folder| path.starts_with(folder));
+    let mut faults = Vec::new();
+    for file in files(&root(), |_| true) {
+        if !is_prose(&file.path) {
+            continue;
+        }
+        for (n, line) in file.text.lines().enumerate() {
+            let line = line.to_lowercase();
+            let found = forbidden.iter().filter(|word| {
+                line.match_indices(**word).any(|(at, _)| {
+                    let is_letter = |c: char| c.is_ascii_alphanumeric();
+                    !line[..at].ends_with(is_letter)
+                        && !line[at + word.len()..].starts_with(is_letter)
+                })
+            });
+            faults.extend(found.map(|word| format!("{}:{}: {word}", file.path, n + 1)));
+        }
+    }
+    none(faults);
+}
+
 #[track_caller]
 fn none(faults: impl IntoIterator<Item = String>) {
     let faults: Vec<String> = faults.into_iter().collect();

@@ -1,4 +1,4 @@
-//! A turn ends: clients whose requests take long, or hold files, do not keep others waiting.
+//! A turn ends: clients with requests that take long, or hold files, do not keep others waiting.
 
 use super::support::{Asked, Client, start, workers};
 use peregrine::{Done, Request, Response, from_fn};

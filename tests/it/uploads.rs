@@ -163,7 +163,11 @@ fn a_sink_without_a_complete_body_is_dropped() {
     let mut stuck = Client::connect(addr);
     stuck.send(format!("{half}x"));
     pieces.recv_timeout(PATIENCE).expect("a piece");
-    assert_eq!(stuck.answer(Asked::Other).status, 503, "nobody resumes it");
+    assert_eq!(
+        stuck.answer(Asked::Other).status,
+        503,
+        "it is never resumed"
+    );
     dropped(4);
     server.stop();
     ended(server);
@@ -241,7 +245,7 @@ fn a_panic_in_a_sink_is_reported() {
     let told = Arc::new(Mutex::new(Vec::new()));
     let (server, addr) = start(Planned(told.clone()), workers(1));
     for (path, why) in [
-        ("/sink", "the handler panicked: a byte that nobody likes"),
+        ("/sink", "the handler panicked: a byte that is refused"),
         ("/panic", "the handler panicked: no plan"),
         ("/nonsense", "200 is not the status of a response"),
     ] {

@@ -1,4 +1,4 @@
-//! Uploads that are answered before their end, to clients that go on sending and to curl.
+//! Uploads that get a response before their end, for clients that continue to send and for curl.
 
 use crate::clients::curl;
 use crate::scratch::Scratch;

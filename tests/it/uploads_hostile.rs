@@ -1,4 +1,4 @@
-//! Uploads whose clients vanish: nothing is left of them.
+//! Uploads of clients that disappear: no file is left of them.
 
 use crate::alone::{alone, descriptors};
 use crate::stream_in::{chunked, exact};
@@ -36,7 +36,7 @@ struct Held {
 
 impl BodySink for Held {
     fn piece(&mut self, piece: &[u8], body: &mut Incoming<'_>) -> Flow {
-        self.file.write_all(piece).expect("nobody minds");
+        self.file.write_all(piece).expect("written");
         let Some(pauses) = &self.pauses else {
             return Flow::Continue;
         };

@@ -164,7 +164,7 @@ fn no_body_is_accepted_for_another_host() {
     struct App;
     impl Handler for App {
         fn body_plan(&self, req: &Request<'_>) -> BodyPlan {
-            assert_eq!(req.host(), Some("ours"), "nobody is asked about others");
+            assert_eq!(req.host(), Some("ours"), "the handler gets no other host");
             BodyPlan::Buffer
         }
 

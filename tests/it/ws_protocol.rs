@@ -292,7 +292,7 @@ fn each_violation_has_its_close_code() {
     for (input, error) in cases {
         check(&error.to_string(), &input, &[failed(error)], false);
     }
-    // The frame's answers before it still go out.
+    // Responses to earlier frames are still sent.
     let input = [frame(0x81, "good"), frame(0x83, "")];
     check(
         "after a message",

@@ -95,7 +95,7 @@ pub(crate) fn bench(config: Config) -> Bench {
     let app = Arc::new(App::default());
     let server = Server::new(app.clone()).websocket();
     let hub = server.hub();
-    assert_eq!(hub.broadcast("nobody is there yet"), Sent::Closed);
+    assert_eq!(hub.broadcast("before the start"), Sent::Closed);
     let running = server.config(config).bind("127.0.0.1:0").start();
     let running = running.expect("a server");
     let addr = running.local_addr().expect("a TCP address");
@@ -330,7 +330,7 @@ fn a_hub_reaches_all_connections_from_any_thread() {
     }
     assert_eq!(bench.hub.broadcast("to all"), Sent::Queued);
     assert_eq!(bench.hub.publish("room", "to the room"), Sent::Queued);
-    assert_eq!(bench.hub.publish("nobody's", "lost"), Sent::Queued);
+    assert_eq!(bench.hub.publish("unknown topic", "lost"), Sent::Queued);
     for client in &mut clients {
         assert_eq!(text(client), "to all");
         assert_eq!(text(client), "to the room");

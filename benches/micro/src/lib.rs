@@ -1,6 +1,6 @@
 //! What one request costs in the parts that it passes, beside what others do for the same; see
 //! benches/README.md. The bodies of the benches are here: `benches/micro.rs` has criterion time them,
-//! `bin/count.rs` runs one of them so many times for valgrind to count.
+//! `bin/count.rs` runs one of them a given number of times for valgrind to count.
 
 mod forms;
 mod paths;

@@ -20,9 +20,9 @@ const NO_RESPONSE: &str = "the server could not respond to this request";
 const CROWDED: &str = "too many long-lived connections";
 
 /// The peer of a timer. A timer belongs to no connection.
-struct Nobody;
+struct NoPeer;
 
-impl Ends for Nobody {
+impl Ends for NoPeer {
     fn peer_addr(&self) -> Option<SocketAddr> {
         None
     }
@@ -125,7 +125,7 @@ where
             Some(Ok(_)) => {}
             Some(Err(panic)) => {
                 counters.panicked(1);
-                ResponseFailure::Panic(panic).report(&*self.handler, &Nobody);
+                ResponseFailure::Panic(panic).report(&*self.handler, &NoPeer);
             }
         }
         true

@@ -31,11 +31,11 @@ pub(crate) enum Then {
     Floods(Arc<[u8]>),
     /// Closes its sending side.
     HalfCloses,
-    /// Asks again after each response, so many times in all, and closes.
+    /// Sends a request after each response, this number of times in all, and closes.
     Asks {
         times: u32,
     },
-    /// Ends the connection when so many responses have come.
+    /// Ends the connection after this number of responses.
     Leaves {
         answers: u32,
         by: Leave,
@@ -64,7 +64,7 @@ pub(crate) enum End {
     Status(u16),
     /// A close frame with this code.
     Code(u16),
-    /// So many answers with 200, then closed.
+    /// This number of responses with 200, then closed.
     Answered(u32),
     /// Cut in the middle, or without a word.
     Cut,
@@ -174,7 +174,7 @@ impl Crowd {
         }
     }
 
-    /// Has at most so many connections open at a time.
+    /// Has at most this number of connections open at a time.
     pub(crate) fn at_most(mut self, most: usize) -> Crowd {
         self.most = most;
         self
@@ -191,7 +191,7 @@ impl Crowd {
         self
     }
 
-    /// Has them come from so many addresses, at most 250.
+    /// Connects from this number of addresses, at most 250.
     pub(crate) fn spread_over(mut self, sources: usize) -> Crowd {
         self.sources = sources;
         self

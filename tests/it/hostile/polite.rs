@@ -73,7 +73,7 @@ impl Polite {
         self.shared.phase.store(phase as usize, Ordering::SeqCst);
     }
 
-    /// Waits until this phase has so many responses; false if it has not in that time.
+    /// Waits until this phase has this number of responses; false if it has not in that time.
     pub(crate) fn wait(&self, phase: Phase, answers: usize, most: Duration) -> bool {
         let until = Instant::now() + most;
         let count = || {
@@ -213,7 +213,7 @@ fn goodbye(mut socket: WebSocket<TcpStream>) {
     while socket.read().is_ok() {}
 }
 
-/// The next message that is not a ping; those are answered.
+/// The next message that is not a ping. Pings get pongs.
 fn data(socket: &mut WebSocket<TcpStream>) -> Message {
     loop {
         match socket.read().expect("a message") {

@@ -4,7 +4,7 @@ use super::crowd::End;
 
 #[derive(Default)]
 pub(crate) struct Seen {
-    /// Complete answers with 200.
+    /// Complete responses with 200.
     pub(crate) answers: u32,
     /// The status of the last response that was another one.
     refused: Option<u16>,

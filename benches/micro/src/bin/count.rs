@@ -1,4 +1,4 @@
-//! `count` lists the benches; `count NAME TIMES` runs one so many times, and does nothing else.
+//! `count` lists the benches; `count NAME TIMES` runs one of them TIMES times, and does nothing else.
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();

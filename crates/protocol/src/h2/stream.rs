@@ -270,7 +270,7 @@ mod tests {
         assert_eq!(window.release(1), Some(50));
         assert_eq!((window.credit, window.held()), (90, 10));
         assert!(window.receive(90) && !window.is_open());
-        // What nobody takes is not given back; a quarter is enough if all is used up.
+        // Bytes that the driver has not taken are not given back; a quarter is enough if all is used up.
         assert_eq!(window.release(24), None);
         assert_eq!(window.release(1), Some(25));
         assert_eq!(window.release(49), None);

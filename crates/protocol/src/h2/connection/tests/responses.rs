@@ -273,7 +273,7 @@ fn what_takes_too_long() {
     );
     assert_eq!(client.conn.deadline(&client.limits), Seconds::NEVER);
 
-    // A body that nobody takes is not late.
+    // A body that the driver does not take is not late.
     let mut client = Client::open(Driver::Ignore);
     client.send(&request(1, 0, "POST", &[]));
     (0..3).for_each(|_| client.send(&frame(0, 0, 1, &[b'x'; 16_384])));
