@@ -490,7 +490,7 @@ impl<X: Part> Http2<X> {
         self.ended.add(id, ended);
         let at = self.position(id)?;
         let stream = self.streams.remove(at);
-        // What of it is not taken is no one's any more. The update goes out with the next one.
+        // What it holds will not be taken any more. The next WINDOW_UPDATE gives it back.
         self.receive.forget(stream.receive.held());
         Some(stream)
     }

@@ -1,4 +1,4 @@
-//! Who sends next: windows, priorities, ends of streams.
+//! Which stream sends next: windows, priorities, ends of streams.
 
 use super::*;
 use crate::rate::Rate;
