@@ -165,9 +165,8 @@ where
 
     #[inline(always)]
     fn is_blocked(&self, output: &Output) -> bool {
-        let (len, segments) = (output.len(), output.segments());
-        len > self.limits.output_bytes as u64
-            || segments > 0 && segments >= self.limits.output_files
+        output.len() > self.limits.output_bytes as u64
+            || output.segments() > 0 && output.segments() >= self.limits.output_files
     }
 
     #[inline]
@@ -203,18 +202,19 @@ where
         parts: &mut Parts<'_>,
         upgrades: &mut impl Upgrades<P::Target>,
     ) {
-        let mode = announced.mode;
         if parts.exchange.is_some() {
-            return self.call_sink(mode, parts);
+            return self.call_sink(announced.mode, parts);
         }
         // The handler is shared by reference and has to be sound after a panic in any case, because other
         // threads continue to use it. `fail` removes the unfinished output. All values are made inside the
         // closure; others would go through memory.
         let responded = catch(|| {
+            let mode = announced.mode;
             let response = self.recorder.response(mode, parts.output);
             let request = Request::new(parts.input, announced.body.clone(), parts.ends);
+            let handler = &*self.handler;
             let is_special = mode.method.is_special();
-            let _done: Done = answer(&*self.handler, upgrades, &request, is_special, response);
+            let _done: Done = answer(handler, upgrades, &request, is_special, response);
         });
         self.finish(responded, parts);
     }

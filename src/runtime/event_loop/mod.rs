@@ -318,6 +318,13 @@ impl<'a, D: Driver> EventLoop<'a, D> {
         if !self.later.is_empty() && self.clock.now() >= self.later_at {
             self.again.append(&mut self.later);
         }
+        if !self.again.is_empty() {
+            self.go_on_with_all();
+        }
+    }
+
+    #[inline(never)]
+    fn go_on_with_all(&mut self) {
         // A connection to which other threads have sent something may be in the list twice.
         self.again.sort_unstable();
         self.again.dedup();
