@@ -100,9 +100,12 @@ impl Offers {
         offered
     }
 
-    fn allows(&self, request: &Request<'_>) -> bool {
+    fn check_origin(&self, request: &Request<'_>) -> Result<(), HandshakeError> {
         let is_same = || request.is_same_origin();
-        self.origins.allow(request.header_all("origin"), is_same)
+        match self.origins.allow(request.header_all("origin"), is_same) {
+            true => Ok(()),
+            false => Err(HandshakeError::Origin),
+        }
     }
 
     /// Decides about a request that asks for a WebSocket.
@@ -119,11 +122,8 @@ impl Offers {
             has_body: request.has_body(),
             fields: |name| request.header_all(name),
         };
-        let judged = handshake::judge(&opening).and_then(|key| match self.allows(request) {
-            true => Ok(key),
-            false => Err(HandshakeError::Origin),
-        });
-        let key = match judged {
+        let judged = handshake::judge(&opening);
+        let key = match judged.and_then(|key| self.check_origin(request).map(|()| key)) {
             Ok(key) => key,
             Err(error) => return Offered::Refused(refuse(error, handler, request, response)),
         };
@@ -137,9 +137,8 @@ impl Offers {
             return Offered::No(response);
         };
         if !has_room() {
-            let text = "too many WebSocket connections\n";
             let response = response.status(503).header("Retry-After", "1");
-            return Offered::Refused(response.text(text));
+            return Offered::Refused(response.text("too many WebSocket connections\n"));
         }
         #[cfg(feature = "deflate")]
         let (agreed, deflate) = self.agree(request);
@@ -153,10 +152,9 @@ impl Offers {
             }
             fields.extend_from_slice(&upgrade.fields);
         });
-        let limits = upgrade.limits.unwrap_or_else(|| self.limits.clone());
         let accepted = AcceptedUpgrade {
             conn,
-            limits,
+            limits: upgrade.limits.unwrap_or_else(|| self.limits.clone()),
             deflate,
         };
         Offered::Accepted(done, accepted)

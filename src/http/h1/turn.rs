@@ -124,10 +124,8 @@ where
             if self.is_blocked(parts.output) {
                 return Turn::Blocked;
             }
-            let http1 = &mut parts.http1;
-            let next = http1.next(parts.input, &self.limits, self.now);
-            let has_more = || http1.has_more(parts.input);
-            pace.begin(self.limits.turn_time, has_more);
+            let next = parts.http1.next(parts.input, &self.limits, self.now);
+            pace.begin(self.limits.turn_time, || parts.http1.has_more(parts.input));
             if is_over && is_new(&next, parts) {
                 parts.counters.overloaded.add(1);
                 parts.http1.refuse(ProtocolError::Overloaded);
@@ -154,7 +152,6 @@ where
                     }
                 }
                 Next::Close(close) => {
-                    self.end(parts.exchange);
                     self.report_close(close, parts);
                     return Turn::Close(close);
                 }
@@ -372,7 +369,6 @@ where
             CloseReason::ResponseTimeout => self.time_out(&mut parts.context()),
             _ => false,
         };
-        self.end(parts.exchange);
         self.report_close(close, parts);
         // In the middle of a body no error response can be sent.
         Some(match is_cut {
@@ -381,8 +377,10 @@ where
         })
     }
 
+    /// Ends the exchange, if there is one, and reports why the connection is closed.
     #[inline(never)]
     fn report_close(&mut self, close: Close, parts: &mut Parts<'_>) {
+        self.end(parts.exchange);
         match close.reason {
             CloseReason::Refused(error) => {
                 let cx = &mut parts.context();

@@ -208,11 +208,8 @@ impl<P: WsHandlerRef, T: Transport> WsConnection<P, T> {
 
     /// Handles the messages that have arrived and sends the output, for as long as the socket has room.
     fn serve(&mut self, input: Option<Box<WsInput>>, shared: &mut WsThreadState<P>) -> Fate {
-        let mut input = match input {
-            Some(input) => Some(input),
-            None if self.input.is_some() || self.stash.is_some() => Some(self.take_input(shared)),
-            None => None,
-        };
+        let is_kept = self.input.is_some() || self.stash.is_some();
+        let mut input = input.or_else(|| is_kept.then(|| self.take_input(shared)));
         self.busy = false;
         loop {
             if let Some(input) = &mut input {

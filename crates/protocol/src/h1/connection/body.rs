@@ -34,33 +34,22 @@ impl Http1 {
                 return self.leave_unread(framing.body, awaits, head, limits);
             }
         };
-        let length = match framing.body.within(most) {
-            Ok(length) => length,
+        let is_in_pieces = matches!(plan, BodyIntake::Pieces(_));
+        let length = framing.body.within(most);
+        self.state = match length.and_then(|length| body_state(length, is_in_pieces, head)) {
+            Ok(state) => state,
             Err(error) => {
                 self.refuse(error);
                 return;
             }
         };
-        self.state = match (length, plan) {
-            (Some(len), BodyIntake::Pieces(_)) => MessageState::Pieces(len),
-            // The sum must be a possible length in memory.
-            (Some(len), _) => match usize::try_from(len)
-                .ok()
-                .and_then(|len| head.checked_add(len))
-            {
-                Some(len) => MessageState::Exact(len),
-                None => {
-                    self.refuse(ProtocolError::BodyTooLarge);
-                    return;
-                }
-            },
-            (None, BodyIntake::Pieces(_)) => MessageState::ChunkedPieces,
-            (None, _) => MessageState::Chunked,
-        };
-        if length.is_none() {
+        if matches!(
+            self.state,
+            MessageState::Chunked | MessageState::ChunkedPieces
+        ) {
             input.decoder = ChunkedDecoder::new(head, most);
         }
-        if matches!(plan, BodyIntake::Pieces(_)) {
+        if is_in_pieces {
             input.widen();
         }
         if awaits {
@@ -210,4 +199,23 @@ impl Http1 {
         }
         self.unread == 0
     }
+}
+
+/// How a body of `length` is received behind `head` bytes; `None`: in chunks.
+fn body_state(
+    length: Option<u64>,
+    is_in_pieces: bool,
+    head: usize,
+) -> Result<MessageState, ProtocolError> {
+    Ok(match length {
+        Some(len) if is_in_pieces => MessageState::Pieces(len),
+        Some(len) => {
+            // The sum must be a possible length in memory.
+            let len = usize::try_from(len).ok();
+            let len = len.and_then(|len| head.checked_add(len));
+            MessageState::Exact(len.ok_or(ProtocolError::BodyTooLarge)?)
+        }
+        None if is_in_pieces => MessageState::ChunkedPieces,
+        None => MessageState::Chunked,
+    })
 }
