@@ -22,11 +22,15 @@ use ws_origins::WsOrigins;
 peregrine_protocol::settings! {
     /// Threads, sockets and limits of a server.
     ///
+    /// Each field has a setter of the same name. A field can also be read and assigned. Later versions may add
+    /// fields.
+    ///
     /// ```
     /// use peregrine::Config;
     ///
-    /// let config = Config::default().workers(2);
+    /// let mut config = Config::default().workers(2).connections(10_000);
     /// assert!(config.keep_alive);
+    /// config.limits.body_bytes = 10 << 20;
     /// ```
     ///
     /// # Limits

@@ -6,6 +6,14 @@
 /// Each field gets a setter of the same name and documentation. The documentation ends with the default: with
 /// the expression, or with the text after `=>`. A second `=>` says what the setter takes, if that is not the
 /// type of the field. `FIELDS` has the names of all fields, for tests that must not forget one.
+///
+/// A program cannot write out such a struct, so a new field or a feature of cargo breaks no program:
+///
+/// ```compile_fail,E0639
+/// use peregrine_protocol::limits::Limits;
+///
+/// let limits = Limits { body_bytes: 1, ..Limits::default() };
+/// ```
 #[doc(hidden)]
 #[macro_export]
 macro_rules! settings {

@@ -20,7 +20,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-/// A server whose threads run. A drop stops it, like [`Running::stop`] and then [`Running::wait`].
+/// A server whose threads run.
+///
+/// A drop stops it, like [`Running::stop`] and then [`Running::wait`]. So a drop blocks until all requests that
+/// have arrived are answered, for [`Config::stop_timeout`](crate::Config::stop_timeout) at most (by default 10 s).
 ///
 /// ```
 /// # fn main() -> std::io::Result<()> {
