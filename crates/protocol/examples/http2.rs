@@ -9,7 +9,7 @@ use peregrine_protocol::Seconds;
 use peregrine_protocol::error::ProtocolError;
 use peregrine_protocol::h1::framing::BodyLength;
 use peregrine_protocol::h1::read_buf::Input;
-use peregrine_protocol::h2::connection::{Http2, Next};
+use peregrine_protocol::h2::connection::{Http2, Next, RequestParts};
 use peregrine_protocol::h2::head::HeadBuf;
 use peregrine_protocol::h2::limits::Http2Limits;
 use peregrine_protocol::http::response::{BodySize, ResponseHead};
@@ -83,21 +83,7 @@ impl Connection {
             {
                 Next::Read => return false,
                 Next::Close(_) => return true,
-                Next::Request(request) => {
-                    let path = self.head.head.target.path(self.head.bytes());
-                    let path = String::from_utf8_lossy(path).into_owned();
-                    if request.framing.body == BodyLength::Exact(0) {
-                        self.answer(request.stream, &path, Vec::new());
-                        continue;
-                    }
-                    if request.framing.expects_continue {
-                        self.http2
-                            .interim(request.stream, 100, &[], &mut self.output);
-                    }
-                    let body = Vec::new();
-                    let stream = request.stream;
-                    self.uploads.push(Upload { stream, path, body });
-                }
+                Next::Request(request) => self.request(&request),
                 Next::Refused { stream, error } => self.refuse(stream, error),
                 Next::Data {
                     stream,
@@ -126,6 +112,20 @@ impl Connection {
                 Next::Drained { stream } => drop(self.http2.finish(stream, b"Checksum: none\r\n")),
             }
         }
+    }
+
+    fn request(&mut self, request: &RequestParts) {
+        let stream = request.stream;
+        let path = self.head.head.target.path(self.head.bytes());
+        let path = String::from_utf8_lossy(path).into_owned();
+        if request.framing.body == BodyLength::Exact(0) {
+            return self.answer(stream, &path, Vec::new());
+        }
+        if request.framing.expects_continue {
+            self.http2.interim(stream, 100, &[], &mut self.output);
+        }
+        let body = Vec::new();
+        self.uploads.push(Upload { stream, path, body });
     }
 
     fn forget(&mut self, stream: u32) -> Option<Upload> {

@@ -156,6 +156,16 @@ impl<X> Stream<X> {
             false => self.send > 0,
         }
     }
+
+    /// `n` bytes of the body have come.
+    pub(super) fn count(&mut self, n: usize, limits: &Limits, now: Seconds) {
+        let rate = Rate::of_bodies(limits);
+        let since = self.asked_since;
+        let meter = self
+            .meter
+            .get_or_insert_with(|| RateMeter::new(since, &rate));
+        meter.count(n, now, &rate);
+    }
 }
 
 /// A request that was announced and is not answered: what a stream is made of, if one is needed.

@@ -189,16 +189,21 @@ pub(crate) fn decode_classes(bytes: &[u8], out: &mut Vec<u8>) -> Result<u8, Hpac
             break;
         }
     }
-    // What is left, and ones behind it.
+    let (at, last) = decode_end(bits, count, &mut out[at..]).map(|(n, last)| (at + n, last))?;
+    out.truncate(at);
+    Ok(all & last)
+}
+
+/// The last bits, behind which ones are taken for padding. Returns how many symbols there were, and their
+/// classes.
+fn decode_end(mut bits: u64, mut count: u32, out: &mut [u8]) -> Result<(usize, u8), HpackError> {
+    let (mut at, mut all) = (0, IN_NAME | IN_VALUE);
     loop {
         let padded = bits | u64::MAX >> count;
         let (symbol, len, classes) = symbol(padded);
         if len > count {
             return match count < 8 && padded == u64::MAX {
-                true => {
-                    out.truncate(at);
-                    Ok(all)
-                }
+                true => Ok((at, all)),
                 false => Err(HpackError::Padding),
             };
         }

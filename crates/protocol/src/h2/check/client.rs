@@ -75,6 +75,17 @@ pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8>
     bytes
 }
 
+fn values(payload: &[u8]) -> Vec<(u16, u32)> {
+    let value = |entry: &[u8]| {
+        let id = u16::from_be_bytes([entry[0], entry[1]]);
+        (
+            id,
+            u32::from_be_bytes(entry[2..].try_into().expect("four bytes")),
+        )
+    };
+    payload.chunks(6).map(value).collect()
+}
+
 pub(crate) fn settings(values: &[(u16, u32)]) -> Vec<u8> {
     let entry = |(id, value): &(u16, u32)| [&id.to_be_bytes()[..], &value.to_be_bytes()].concat();
     let payload: Vec<u8> = values.iter().flat_map(entry).collect();
@@ -212,13 +223,7 @@ impl Client {
                 told
             }
             Next::Refused { stream, error } => {
-                let head = ResponseHead {
-                    status: error.status(),
-                    ..ResponseHead::OK
-                };
-                let payload = Payload::Static(b"");
-                self.conn
-                    .respond(*stream, &head, &[], payload, &mut self.out, self.now);
+                self.refuse(*stream, error.status());
                 format!("refused {stream} {error}")
             }
             Next::Data {
@@ -247,6 +252,16 @@ impl Client {
             other => format!("{other:?}"),
         };
         self.told.push(told);
+    }
+
+    fn refuse(&mut self, stream: u32, status: u16) {
+        let head = ResponseHead {
+            status,
+            ..ResponseHead::OK
+        };
+        let body = Payload::Static(b"");
+        self.conn
+            .respond(stream, &head, &[], body, &mut self.out, self.now);
     }
 
     fn takes_bodies(&self) -> bool {
@@ -341,16 +356,7 @@ impl Client {
                 Seen::Reset(stream, number(0))
             }
             4 if end => Seen::SettingsAck,
-            4 => {
-                let value = |entry: &[u8]| {
-                    let id = u16::from_be_bytes([entry[0], entry[1]]);
-                    (
-                        id,
-                        u32::from_be_bytes(entry[2..].try_into().expect("four bytes")),
-                    )
-                };
-                Seen::Settings(payload.chunks(6).map(value).collect())
-            }
+            4 => Seen::Settings(values(payload)),
             6 => Seen::Ping(end, payload.to_vec()),
             7 => Seen::GoAway(number(0), number(4)),
             8 => Seen::WindowUpdate(stream, number(0)),

@@ -187,6 +187,15 @@ impl<X: Part> Http2<X> {
             }
             self.idle_since = now;
         }
+        self.expire_idle(out, limits, now)
+    }
+
+    fn expire_idle(
+        &mut self,
+        out: &mut WriteBuf<X>,
+        limits: &Limits,
+        now: Seconds,
+    ) -> Option<Close> {
         if self.is_idle() && self.events.is_empty() {
             if self.stopping == Stopping::Last {
                 return Some(self.over(CloseReason::Finished, !self.eof));

@@ -4,7 +4,6 @@ use super::*;
 use crate::h1::framing::BodyLength;
 use crate::h2::head::Decoded;
 use crate::hpack::HpackError;
-use crate::rate::{Rate, RateMeter};
 
 /// DATA frames with fewer bytes cost something, unless the stream has had more in earlier ones.
 const TINY: u64 = 256;
@@ -286,12 +285,7 @@ impl<X: Part> Http2<X> {
         stream.received = received;
         stream.frames += 1;
         stream.is_received = is_last;
-        let rate = Rate::of_bodies(turn.limits);
-        let since = stream.asked_since;
-        let meter = stream
-            .meter
-            .get_or_insert_with(|| RateMeter::new(since, &rate));
-        meter.count(n, now, &rate);
+        stream.count(n, turn.limits, now);
         let is_tiny = n < TINY as usize && received < TINY * stream.frames;
         if len > n && !is_last {
             if let Some(more) = stream.receive.release((len - n) as u32) {

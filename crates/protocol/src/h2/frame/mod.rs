@@ -255,21 +255,9 @@ impl FrameHeader {
                 let code = ErrorCode(number(payload, 0));
                 Ok(Frame::Reset { stream, code })
             }
-            SETTINGS if self.has(ACK) && len > 0 => Err(size("SETTINGS with ACK and values")),
-            SETTINGS if self.has(ACK) => Ok(Frame::SettingsAck),
-            SETTINGS if len % 6 > 0 => Err(size("SETTINGS is not a multiple of 6 bytes")),
-            SETTINGS => Ok(Frame::Settings),
+            SETTINGS => self.settings(len),
             PUSH_PROMISE => Err(protocol("PUSH_PROMISE of a client")),
-            PING => match *payload {
-                [a, b, c, d, e, f, g, h] => {
-                    let data = [a, b, c, d, e, f, g, h];
-                    Ok(match self.has(ACK) {
-                        true => Frame::PingAck { data },
-                        false => Frame::Ping { data },
-                    })
-                }
-                _ => Err(size("PING is not 8 bytes")),
-            },
+            PING => self.ping(payload),
             GOAWAY if len < 8 => Err(size("GOAWAY is less than 8 bytes")),
             GOAWAY => Ok(Frame::GoAway {
                 last: number(payload, 0) & MAX_31,
@@ -292,6 +280,25 @@ impl FrameHeader {
             },
             _ => Ok(Frame::Unknown),
         }
+    }
+
+    fn settings(&self, len: usize) -> Result<Frame, FrameError> {
+        match self.has(ACK) {
+            true if len > 0 => Err(size("SETTINGS with ACK and values")),
+            true => Ok(Frame::SettingsAck),
+            false if len % 6 > 0 => Err(size("SETTINGS is not a multiple of 6 bytes")),
+            false => Ok(Frame::Settings),
+        }
+    }
+
+    fn ping(&self, payload: &[u8]) -> Result<Frame, FrameError> {
+        let data: [u8; 8] = payload
+            .try_into()
+            .map_err(|_| size("PING is not 8 bytes"))?;
+        Ok(match self.has(ACK) {
+            true => Frame::PingAck { data },
+            false => Frame::Ping { data },
+        })
     }
 }
 
