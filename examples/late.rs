@@ -25,15 +25,15 @@ use std::time::{Duration, Instant};
 
 const PAGE: &str = "<!DOCTYPE html>
 <title>late</title>
-<p>Five slow answers, and the fast ones that arrive meanwhile:</p>
+<p>Five slow responses, and the fast ones that arrive meanwhile:</p>
 <pre id=log></pre>
 <script>
 const log = line => document.getElementById('log').append(line + '\\n')
 let slow = 5
 for (let i = 1; i <= 5; i++)
   // The addresses differ; otherwise the browser requests one after the other.
-  fetch(`/slow?ms=${250 * i}&${i}`).then(answer => answer.text()).then(log).finally(() => slow--)
-const fast = () => fetch('/fast').then(answer => answer.text()).then(text => {
+  fetch(`/slow?ms=${250 * i}&${i}`).then(response => response.text()).then(log).finally(() => slow--)
+const fast = () => fetch('/fast').then(response => response.text()).then(text => {
   log(text)
   if (slow > 0) setTimeout(fast, 100)
 })

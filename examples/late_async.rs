@@ -7,7 +7,7 @@
 //! ```
 //!
 //! With smol, two lines are `static EXECUTOR: smol::Executor<'_> = smol::Executor::new();` and
-//! `EXECUTOR.spawn(answer).detach()`, with threads that run the executor.
+//! `EXECUTOR.spawn(respond).detach()`, with threads that run the executor.
 
 mod common;
 
@@ -28,11 +28,11 @@ fn handle(tasks: &Handle, req: &Request<'_>, res: Response<'_>) -> Done {
     let ms = req.query("ms").and_then(|ms| ms.parse().ok());
     let time = Duration::from_millis(ms.unwrap_or(1000));
     let (done, responder) = res.defer();
-    tasks.spawn(answer(time, responder));
+    tasks.spawn(respond(time, responder));
     done
 }
 
-async fn answer(time: Duration, responder: Responder) {
+async fn respond(time: Duration, responder: Responder) {
     // Without a client there is nothing left to do.
     let _ = match timeout(PATIENCE, fetch(time)).await {
         Ok(text) => responder.send(|res| res.text(text)),

@@ -56,7 +56,7 @@ mod unix {
     use std::{env, fs, thread};
 
     const OPTIONS: &str = "  \
-  --greeting FILE      What / answers (default: Hello, World!)
+  --greeting FILE      The response to / (default: Hello, World!)
   --unix PATH          A Unix socket to listen on, too
   --grace N            Seconds in which open connections may still ask when it stops (default: 1)
 ";

@@ -69,7 +69,7 @@ impl Handler for Site {
     fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
         match (req.method(), req.path()) {
             _ if declared(req) > self.limit => {
-                answer(req, res, self.limit, Err(too_large(self.limit)))
+                respond(req, res, self.limit, Err(too_large(self.limit)))
             }
             ("GET" | "HEAD", "/") => res.html(page(self.limit, "")),
             ("GET" | "HEAD", "/upload.css") => res.header("Content-Type", "text/css").body(STYLE),
@@ -78,7 +78,7 @@ impl Handler for Site {
             }
             ("PUT", path) => {
                 let arrived = Body::raw(&self.folder, path).and_then(Body::finish);
-                answer(req, res, self.limit, arrived)
+                respond(req, res, self.limit, arrived)
             }
             (_, "/") => common::not_allowed(res, "GET, HEAD, POST, PUT"),
             (_, "/upload.css" | "/upload.js") => common::not_allowed(res, "GET, HEAD, PUT"),
@@ -198,7 +198,7 @@ impl BodySink for Receiving {
     }
 
     fn finish(self: Box<Self>, req: &Request<'_>, res: Response<'_>) -> Done {
-        answer(req, res, self.limit, self.body.and_then(Body::finish))
+        respond(req, res, self.limit, self.body.and_then(Body::finish))
     }
 }
 
@@ -341,7 +341,7 @@ fn too_large(limit: u64) -> Failure {
 }
 
 /// Lists what arrived, or says why nothing arrived: as a page for a form, otherwise as text.
-fn answer(
+fn respond(
     req: &Request<'_>,
     res: Response<'_>,
     limit: u64,

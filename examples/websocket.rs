@@ -25,8 +25,8 @@ const LINE: usize = 2000;
 
 struct Chat {
     online: AtomicU64,
-    /// Messages answered since the start.
-    answered: AtomicU64,
+    /// Echoed messages since the start.
+    echoed: AtomicU64,
     guests: AtomicU64,
     /// The limits of an echo connection: test suites send large messages, and send them byte by byte.
     echo: Arc<WsLimits>,
@@ -95,7 +95,7 @@ impl WebSocketHandler for Chat {
                 return;
             }
         };
-        let number = self.answered.fetch_add(1, Ordering::Relaxed) + 1;
+        let number = self.echoed.fetch_add(1, Ordering::Relaxed) + 1;
         let reply = format!("answer\t{number}\t{}", message.as_bytes().len());
         ws.send(&reply);
         ws.publish(ROOM, said.as_str());
@@ -133,7 +133,7 @@ fn main() -> std::io::Result<()> {
     let large = 32 << 20;
     let chat = Chat {
         online: AtomicU64::new(0),
-        answered: AtomicU64::new(0),
+        echoed: AtomicU64::new(0),
         guests: AtomicU64::new(0),
         echo: Arc::new(
             WsLimits::default()

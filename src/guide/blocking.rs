@@ -6,7 +6,7 @@
 //!
 //! | the handler | what to do |
 //! |---|---|
-//! | computes for less than a millisecond, takes a lock that is held shortly | answer at once |
+//! | computes for less than a millisecond, takes a lock that is held shortly | respond at once |
 //! | asks a database, calls another server, reads a slow disk, computes for long | [`Response::offload`] |
 //! | waits for something that another thread or task will report | [`Response::defer`] |
 //! | produces a long body slowly | [`Response::stream`], see [`responses`](super::responses) |

@@ -67,8 +67,8 @@
 //! - [`Embedded`](crate::files::Embedded) is a tree that is part of the program. With the feature `embed` it
 //!   takes a folder of the crate `include_dir`.
 //!
-//! Files are opened on the event loop of the worker. On a disk that takes long to answer, the other
-//! connections of that worker wait.
+//! Files are opened on the event loop of the worker. On a slow disk the other connections of that worker
+//! wait.
 //!
 //! `cargo run --release --example dir -- PATH --list --log` serves a folder.
 //!

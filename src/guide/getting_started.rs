@@ -94,7 +94,7 @@
 //! # Handlers with `?`
 //!
 //! `Done` is not a `Result`, and `res` is moved by the response. So let a function return a value and
-//! answer in one place:
+//! respond in one place:
 //!
 //! ```
 //! use peregrine::{Done, Request, Response};

@@ -1,10 +1,10 @@
 //! Guides: how to build a program with peregrine. All code in them is tested.
 //!
-//! | guide | answers |
+//! | guide | question |
 //! |---|---|
-//! | [`getting_started`] | How do I route, keep state, answer errors and test a handler? |
+//! | [`getting_started`] | How do I route, keep state, respond to errors and test a handler? |
 //! | [`blocking`] | Where does code go that blocks: a database, a slow computation, a file? |
-//! | [`responses`] | Which ways are there to answer: at once, later, piece by piece, as events? |
+//! | [`responses`] | Which ways are there to respond: at once, later, piece by piece, as events? |
 //! | [`request_bodies`] | How do I read forms, uploads, and bodies that are larger than memory? |
 #![cfg_attr(
     feature = "websocket",

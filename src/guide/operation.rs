@@ -70,7 +70,7 @@
 //!             }
 //!         }
 //!     });
-//!     running.wait()?; // until all accepted requests are answered
+//!     running.wait()?; // until all accepted requests have their responses
 //!     Ok(())
 //! }
 //! # #[cfg(unix)]

@@ -31,7 +31,7 @@
 //! |---|---|
 //! | [`BodyPlan::Buffer`] | the default |
 //! | [`BodyPlan::BufferUpTo`] | buffered, with another limit |
-//! | [`BodyPlan::stream`] | a [`BodySink`] gets the pieces, up to 1 GiB, and answers the request |
+//! | [`BodyPlan::stream`] | a [`BodySink`] gets the pieces, up to 1 GiB, and responds to the request |
 //! | [`BodyPlan::stream_up_to`] | the same, with another limit |
 //! | [`BodyPlan::Unread`] | `handle_request` is called at once, without the body |
 //! | [`BodyPlan::respond`] | a response of the handler instead of `handle_request`; the connection closes |
@@ -97,10 +97,10 @@
 //! readers to a fixed number of threads.
 //!
 //! A [`BodySink`] gets the pieces on the worker, at most 64 KiB each. It must not block for long. It can
-//! pause the client ([`Flow::Pause`]) and answer early ([`Flow::Respond`]). If the body never becomes
+//! pause the client ([`Flow::Pause`]) and respond early ([`Flow::Respond`]). If the body never becomes
 //! complete, the sink is dropped without a call of `finish`: undo there what it has begun.
-//! [`BodyPlan::stream`] takes a body of up to [`Limits::stream_bytes`] (1 GiB). [`BodyPlan::stream_up_to`] sets another
-//! limit for one request. Above the limit the client gets 413.
+//! [`BodyPlan::stream`] takes a body of up to [`Limits::stream_bytes`] (1 GiB). [`BodyPlan::stream_up_to`]
+//! sets another limit for one request. Above the limit the client gets 413.
 //!
 //! # Forms with files
 //!

@@ -66,8 +66,8 @@
 //!
 //! # Server-sent events
 //!
-//! [`events`] answers a page's `EventSource`. A timer of the worker can send them, so no thread is
-//! needed:
+//! [`events`] sends events to the `EventSource` of a page. A timer of the worker can send them, so no thread
+//! is needed:
 //!
 //! ```
 //! use peregrine::{Done, Request, Response};
