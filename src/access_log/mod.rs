@@ -197,6 +197,7 @@ where
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl<H, F> Handler for AccessLog<H, F>
 where
     H: Handler,
@@ -277,6 +278,7 @@ where
 }
 
 #[cfg(feature = "websocket")]
+#[deny(clippy::missing_trait_methods)]
 impl<H, F> WebSocketHandler for AccessLog<H, F>
 where
     H: WebSocketHandler,

@@ -13,6 +13,11 @@
 //! | receives a large body slowly | [`BodyReader`] or a sink, see [`request_bodies`](super::request_bodies) |
 //! | waits for a time | a timer, see [`Response::timers`] |
 //!
+//! A handler that holds its worker for 100 ms or more is counted
+//! ([`Counters::handlers_blocking`](crate::metrics::Counters::handlers_blocking), `peregrine_handlers_blocking_total`).
+//! A build with debug assertions also warns, with the method, the path and the time: to `log` or `tracing`, or else to
+//! standard error.
+//!
 //! # The thread pool
 //!
 //! `offload` copies the request, returns at once, and runs a closure on a thread of the pool. The closure

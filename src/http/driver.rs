@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::http::deferred::worker_handle::{WorkerCommand, WorkerHandle};
 use crate::metrics::WorkerCounters;
 use crate::runtime::accept::{BACK_OFF, Listeners};
-use crate::runtime::event_loop::{Driver, Ended, EventLoop, ThreadState, Time};
+use crate::runtime::event_loop::{Driver, Ended, EventLoop, ThreadState, Time, Timing};
 use crate::runtime::listener::{Listener, ListenerId};
 use crate::runtime::memory_relief::REST;
 use crate::runtime::poll::{Poll, Token};
@@ -75,7 +75,7 @@ impl<H: Handler, M: UpgradeMode<H, T>, T: OverSocket> Worker<H, M, T> {
                     self.handle.clone(),
                 ),
                 now: Seconds::START,
-                is_timed: false,
+                timing: Timing::Off,
                 spare: Vec::new(),
                 lasting: control.capacity.lasting.clone(),
             },
@@ -337,7 +337,7 @@ impl<P, M> ThreadState for WorkerState<P, M> {
 
     #[inline]
     fn wake_up(&mut self, time: Time) {
-        self.service.is_timed = time.is_timed;
+        self.service.timing = time.timing;
         self.service.now = time.now;
         if let Some(unix) = time.unix {
             self.service.recorder.encoder.set_time(unix);

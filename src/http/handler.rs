@@ -190,31 +190,39 @@ pub trait Handler: Send + Sync + 'static {
     }
 }
 
-impl<H: Handler> Handler for Arc<H> {
-    fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
-        (**self).handle_request(req, res)
-    }
+/// Forwards all methods. The lint reports a method of the trait that is missing here.
+macro_rules! forward_handler {
+    ($($pointer:ty),*) => {
+        $(#[deny(clippy::missing_trait_methods)]
+        impl<H: Handler + ?Sized> Handler for $pointer {
+            fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
+                (**self).handle_request(req, res)
+            }
 
-    fn body_plan(&self, req: &Request<'_>) -> BodyPlan {
-        (**self).body_plan(req)
-    }
+            fn body_plan(&self, req: &Request<'_>) -> BodyPlan {
+                (**self).body_plan(req)
+            }
 
-    fn takes_special(&self, req: &Request<'_>) -> bool {
-        (**self).takes_special(req)
-    }
+            fn takes_special(&self, req: &Request<'_>) -> bool {
+                (**self).takes_special(req)
+            }
 
-    fn error_response(&self, error: &ErrorContext<'_>, res: Response<'_>) -> Done {
-        (**self).error_response(error, res)
-    }
+            fn error_response(&self, error: &ErrorContext<'_>, res: Response<'_>) -> Done {
+                (**self).error_response(error, res)
+            }
 
-    fn handle_error(&self, error: &ConnectionError<'_>, peer: Option<SocketAddr>) {
-        (**self).handle_error(error, peer);
-    }
+            fn handle_error(&self, error: &ConnectionError<'_>, peer: Option<SocketAddr>) {
+                (**self).handle_error(error, peer);
+            }
 
-    fn handle_library_response(&self, entry: &AccessEntry<'_>) {
-        (**self).handle_library_response(entry);
-    }
+            fn handle_library_response(&self, entry: &AccessEntry<'_>) {
+                (**self).handle_library_response(entry);
+            }
+        })*
+    };
 }
+
+forward_handler!(Arc<H>, Box<H>, &'static H);
 
 /// Whether the library responds to `req`, by [`respond_special`]; see [`Handler::takes_special`].
 #[cold]

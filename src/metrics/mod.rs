@@ -164,6 +164,10 @@ counters! {
     handlers_over_100ms => "handlers_timed_over_100ms",
     /// Timed calls that took 1 s or more.
     handlers_over_1s => "handlers_timed_over_1s",
+    /// Calls of the handler that held their worker for 100 ms or more. A build with debug assertions counts all of
+    /// them and warns. Another build counts those in timed turns, and those in turns that began 100 ms or more after
+    /// the turn before: so it can miss the first of several.
+    handlers_blocking => "handlers_blocking",
     /// Requests that [`Response::offload`](crate::Response::offload) has given to the thread pool.
     jobs => "jobs",
     /// Those of `jobs` that a thread has started.

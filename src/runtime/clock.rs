@@ -13,7 +13,12 @@ pub(crate) struct Clock {
     /// Since the start.
     now: Duration,
     date_due: Duration,
+    /// Whether the last two ticks were [`LONG`] or more apart.
+    was_late: bool,
 }
+
+/// A handler that holds its worker for this long is reported.
+pub(crate) const LONG: Duration = Duration::from_millis(100);
 
 /// Seconds since 1970.
 pub(crate) fn unix() -> u64 {
@@ -40,6 +45,7 @@ impl Clock {
             start: Instant::now(),
             now: Duration::ZERO,
             date_due: Duration::ZERO,
+            was_late: false,
         }
     }
 
@@ -51,6 +57,7 @@ impl Clock {
     /// All timeouts use `now`, the time since the start, which never goes back. The date follows the time of
     /// day, which may jump.
     fn advance(&mut self, now: Duration, unix: impl FnOnce() -> u64) -> Option<u64> {
+        self.was_late = now.saturating_sub(self.now) >= LONG;
         self.now = now;
         if self.now < self.date_due {
             return None;
@@ -62,6 +69,14 @@ impl Clock {
     /// The time since the start, read from the clock and not from the last tick.
     pub(crate) fn elapsed(&self) -> Duration {
         self.start.elapsed()
+    }
+
+    /// Whether a handler may have held this thread for long in the last turn. Then the calls of the next turn
+    /// are timed. A thread that waited for events looks the same, but reads the clock rarely. In builds with debug
+    /// assertions all calls are timed.
+    #[inline]
+    pub(crate) fn was_late(&self) -> bool {
+        cfg!(debug_assertions) || self.was_late
     }
 
     /// All that the last tick was for is done.

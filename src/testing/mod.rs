@@ -19,7 +19,7 @@ use crate::http::response::ResponseRecorder;
 use crate::http::service::{NoUpgrade, Service, Upgrades};
 use crate::metrics::Counters;
 use crate::runtime::clock;
-use crate::runtime::event_loop::{Driven, Fate, expire};
+use crate::runtime::event_loop::{Driven, Fate, Timing, expire};
 use crate::runtime::socket::Socket;
 use crate::runtime::thread_pool::{Size, ThreadPool};
 use crate::runtime::transport::Memory;
@@ -252,7 +252,7 @@ fn serve<H: Handler, M: Upgrades<H>>(
             hosts: None,
             recorder: ResponseRecorder::new(Some("peregrine"), Arc::new(handle)),
             now: Seconds::START,
-            is_timed: false,
+            timing: Timing::Off,
             spare: Vec::new(),
             lasting: Arc::new(Share::new(usize::MAX)),
         },

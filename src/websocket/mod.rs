@@ -131,33 +131,41 @@ pub trait WebSocketHandler: Handler {
     }
 }
 
-impl<H: WebSocketHandler> WebSocketHandler for Arc<H> {
-    type Conn = H::Conn;
+/// Forwards all methods. The lint reports a method of the trait that is missing here.
+macro_rules! forward_websocket_handler {
+    ($($pointer:ty),*) => {
+        $(#[deny(clippy::missing_trait_methods)]
+        impl<H: WebSocketHandler + ?Sized> WebSocketHandler for $pointer {
+            type Conn = H::Conn;
 
-    fn accept_ws(&self, req: &Request<'_>, upgrade: &mut Upgrade<'_>) -> Option<H::Conn> {
-        (**self).accept_ws(req, upgrade)
-    }
+            fn accept_ws(&self, req: &Request<'_>, upgrade: &mut Upgrade<'_>) -> Option<H::Conn> {
+                (**self).accept_ws(req, upgrade)
+            }
 
-    fn handle_ws_conn(&self, ws: &mut Ws<'_, H::Conn>) {
-        (**self).handle_ws_conn(ws);
-    }
+            fn handle_ws_conn(&self, ws: &mut Ws<'_, H::Conn>) {
+                (**self).handle_ws_conn(ws);
+            }
 
-    fn handle_ws_frame(&self, ws: &mut Ws<'_, H::Conn>, message: Message<'_>) {
-        (**self).handle_ws_frame(ws, message);
-    }
+            fn handle_ws_frame(&self, ws: &mut Ws<'_, H::Conn>, message: Message<'_>) {
+                (**self).handle_ws_frame(ws, message);
+            }
 
-    fn handle_ws_disconn(&self, ws: &mut Ws<'_, H::Conn>, why: &Disconnect) {
-        (**self).handle_ws_disconn(ws, why);
-    }
+            fn handle_ws_disconn(&self, ws: &mut Ws<'_, H::Conn>, why: &Disconnect) {
+                (**self).handle_ws_disconn(ws, why);
+            }
 
-    fn handle_ws_drain(&self, ws: &mut Ws<'_, H::Conn>) {
-        (**self).handle_ws_drain(ws);
-    }
+            fn handle_ws_drain(&self, ws: &mut Ws<'_, H::Conn>) {
+                (**self).handle_ws_drain(ws);
+            }
 
-    fn handle_ws_pong(&self, ws: &mut Ws<'_, H::Conn>, payload: &[u8]) {
-        (**self).handle_ws_pong(ws, payload);
-    }
+            fn handle_ws_pong(&self, ws: &mut Ws<'_, H::Conn>, payload: &[u8]) {
+                (**self).handle_ws_pong(ws, payload);
+            }
+        })*
+    };
 }
+
+forward_websocket_handler!(Arc<H>, Box<H>, &'static H);
 
 /// Why a WebSocket connection ended.
 ///

@@ -59,7 +59,15 @@ impl Subscriber for Keeper {
 fn events_have_levels_texts_and_fields() {
     tracing::subscriber::set_global_default(Keeper).expect("the only subscriber");
     let (server, addr) = start(
-        from_fn(|_, res| res.header("Connection", "close").text("hi")),
+        from_fn(|req, res| {
+            if req.path() == "/blocks" {
+                let begun = std::time::Instant::now();
+                while begun.elapsed() < std::time::Duration::from_millis(100) {
+                    std::hint::spin_loop();
+                }
+            }
+            res.header("Connection", "close").text("hi")
+        }),
         workers(1),
     );
     let mut client = Client::connect(addr);
@@ -87,6 +95,20 @@ fn events_have_levels_texts_and_fields() {
                 .is_some_and(|m| m.contains("set Connection,"))
     };
     assert_eq!(any(&is_left_out), cfg!(debug_assertions));
+    client.send("GET /blocks HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(!client.answer(Asked::Other).closes());
+    let is_blocking = |seen: &Seen| {
+        let starts = "the handler of GET /blocks held its worker for ";
+        seen.level == Level::WARN
+            && seen
+                .fields
+                .get("message")
+                .is_some_and(|m| m.starts_with(starts))
+    };
+    if cfg!(debug_assertions) {
+        wait_until("the warning", || any(&is_blocking));
+        assert!(server.counters().handlers_blocking >= 1);
+    }
     drop(client);
     server.stop();
     ended(server);

@@ -138,6 +138,7 @@ fn a_page_of_counters() {
     counters.handler_nanos = 37;
     counters.handlers_over_10ms = 38;
     counters.handlers_over_100ms = 39;
+    counters.handlers_blocking = 42;
     counters.handlers_over_1s = 40;
     let page = counters.prometheus();
     let families = parse(&page);
@@ -155,6 +156,7 @@ fn a_page_of_counters() {
         ("peregrine_clients_gone_total", 28),
         ("peregrine_handlers_timed_over_100ms_total", 39),
         ("peregrine_handlers_timed_over_10ms_total", 38),
+        ("peregrine_handlers_blocking_total", 42),
         ("peregrine_handlers_timed_over_1s_total", 40),
         ("peregrine_handlers_timed_seconds_total", 37),
         ("peregrine_handlers_timed_total", 36),
@@ -212,7 +214,7 @@ fn a_server_that_reports_its_counters() {
     assert_eq!(stats.counters(), Counters::default());
     assert_eq!(
         parse(&stats.prometheus()).len(),
-        45 + 5 + 45,
+        46 + 5 + 46,
         "all of them, from the start"
     );
 

@@ -10,9 +10,10 @@ use crate::http::request::Request;
 use crate::http::request_body::flow::Flow;
 use crate::http::response::Done;
 use crate::http::service::{
-    Exchange, ExchangeContext, Outcome, Pace, Planned, Service, Upgrades, answer,
+    Exchange, ExchangeContext, Label, Outcome, Pace, Planned, Service, Upgrades, answer, took,
 };
 use crate::metrics::WorkerCounters;
+use crate::runtime::event_loop::Timing;
 use crate::runtime::socket::Ends;
 use crate::shared::id::ConnId;
 use crate::shared::output::Output;
@@ -173,9 +174,9 @@ where
         parts: &mut Parts<'_>,
         upgrades: &mut impl Upgrades<P::Target>,
     ) {
-        match self.is_timed {
-            false => self.call(request, parts, upgrades),
-            true => self.call_timed(request, parts, upgrades),
+        match self.timing {
+            Timing::Off => self.call(request, parts, upgrades),
+            _ => self.call_timed(request, parts, upgrades),
         }
     }
 
@@ -187,9 +188,10 @@ where
         parts: &mut Parts<'_>,
         upgrades: &mut impl Upgrades<P::Target>,
     ) {
+        let label = Label::of(&Request::new(parts.input, 0..0, parts.ends));
         let from = Instant::now();
         self.call(request, parts, upgrades);
-        parts.counters.handler_took(from.elapsed());
+        took(from.elapsed(), self.timing, &label, parts.counters);
     }
 
     #[inline(always)]
@@ -267,11 +269,12 @@ where
             .http1
             .plan(framing, intake, input, output, &self.limits);
         if let Planned::Respond(respond) = planned {
-            let from = self.is_timed.then(Instant::now);
+            let label = Label::of(&Request::new(parts.input, 0..0, parts.ends));
+            let from = (self.timing != Timing::Off).then(Instant::now);
             let responded = self.answer_by_plan(respond, &mut parts.context());
             self.finish(responded, parts);
             if let Some(from) = from {
-                parts.counters.handler_took(from.elapsed());
+                took(from.elapsed(), self.timing, &label, parts.counters);
             }
         }
     }

@@ -6,11 +6,13 @@
 mod deferred;
 mod error;
 mod exchange;
+mod held;
 mod logged;
 mod pace;
 mod request_body;
 
 pub(crate) use exchange::{Exchange, ExchangeContext, Outcome};
+pub(crate) use held::{Label, took};
 pub(crate) use pace::Pace;
 pub(crate) use request_body::Planned;
 
@@ -19,6 +21,7 @@ use super::request::Request;
 use super::response::{Done, Response, ResponseRecorder};
 use crate::http::response::error::ResponseError;
 use crate::log::event;
+use crate::runtime::event_loop::Timing;
 use crate::runtime::socket::Ends;
 use crate::shared::panic_guard::{Panic, quietly};
 use crate::shared::quota::Share;
@@ -102,8 +105,7 @@ pub(crate) struct Service<P> {
     pub(crate) hosts: Option<Vec<String>>,
     pub(crate) recorder: ResponseRecorder,
     pub(crate) now: Seconds,
-    /// Whether calls of the handler are timed.
-    pub(crate) is_timed: bool,
+    pub(crate) timing: Timing,
     /// Exchanges of earlier requests, for later ones.
     #[expect(clippy::vec_box, reason = "it is the boxes that are kept")]
     pub(crate) spare: Vec<Box<Exchange>>,

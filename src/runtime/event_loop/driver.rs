@@ -130,8 +130,18 @@ pub(crate) struct Time {
     pub(crate) now: Seconds,
     /// The date in seconds since 1970. Called when it may have changed.
     pub(crate) unix: Option<u64>,
-    /// Whether this turn of the loop is timed.
-    pub(crate) is_timed: bool,
+    pub(crate) timing: Timing,
+}
+
+/// Whether the calls of handlers in a turn of the loop are timed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Timing {
+    /// The clock is not read.
+    Off,
+    /// Calls that hold the worker for long are counted.
+    Watched,
+    /// All calls are counted, with their times.
+    Sampled,
 }
 
 /// A connection of a thread. It needs neither a thread nor a poller. The caller of [`Driven::ready`] drives it,

@@ -6,7 +6,7 @@
 mod driver;
 mod ending;
 
-pub(crate) use driver::{Driven, Driver, ThreadState, Time};
+pub(crate) use driver::{Driven, Driver, ThreadState, Time, Timing};
 
 use super::clock::{Clock, Sampler};
 use super::memory_relief::MemoryRelief;
@@ -123,12 +123,13 @@ impl<'a, D: Driver> EventLoop<'a, D> {
             self.poll.wait_from(&self.clock, &mut events, timeout)?;
             let is_timed = self.sampler.next();
             let unix = self.clock.tick();
-            let now = self.clock.seconds();
-            let time = Time {
-                now,
-                unix,
-                is_timed,
+            let timing = match is_timed {
+                true => Timing::Sampled,
+                false if self.clock.was_late() => Timing::Watched,
+                false => Timing::Off,
             };
+            let now = self.clock.seconds();
+            let time = Time { now, unix, timing };
             self.driver.shared().wake_up(time);
             for ready in events.iter() {
                 if !D::accept(&mut self, ready.token)? {
