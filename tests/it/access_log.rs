@@ -426,7 +426,7 @@ fn websockets_have_a_line_when_they_begin() {
         r#""GET /refused HTTP/1.1" 403 7 "-" "-""#,
         r#""GET /else HTTP/1.1" 404 2 "-" "-""#,
         r#""GET /panic HTTP/1.1" 500 45 "-" "-""#,
-        r#""GET /ws HTTP/1.1" 426 44 "-" "-""#,
+        r#""GET /ws HTTP/1.1" 426 47 "-" "-""#,
         r#""GET /ws HTTP/1.1" 400 21 "-" "-""#,
         r#""GET /ws HTTP/1.1" 403 52 "-" "-""#,
         r#""GET /ws HTTP/1.1" 101 - "-" "-""#,
