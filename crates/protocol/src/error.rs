@@ -1,41 +1,61 @@
 //! Errors of a request, each with its status.
 
+/// An enum of errors, each with a number that the client is told and a text.
 macro_rules! errors {
-    ($($(#[$doc:meta])* $name:ident = $status:literal, $text:literal;)*) => {
-        /// Why a request was refused. The client gets [`status`](ProtocolError::status) with the text of
-        /// `Display` as the body, and the connection closes. It closes because two readers could understand
-        /// such a request differently, so later bytes cannot be trusted.
-        ///
-        /// ```
-        /// # use peregrine_protocol::error::ProtocolError;
-        /// let error = ProtocolError::LengthAndEncoding;
-        /// assert_eq!(error.status(), 400);
-        /// assert_eq!(error.to_string(), "both Content-Length and Transfer-Encoding");
-        /// ```
+    (
+        $(#[$of:meta])* $error:ident, $(#[$told:meta])* $number:ident:
+        $($(#[$doc:meta])* $name:ident = $value:literal, $text:literal;)*
+    ) => {
+        $(#[$of])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
-        pub enum ProtocolError {
+        pub enum $error {
             $($(#[$doc])* $name,)*
         }
 
-        impl ProtocolError {
+        impl $error {
             #[cfg(test)]
-            pub(crate) const ALL: &[ProtocolError] = &[$(ProtocolError::$name),*];
+            #[allow(dead_code, reason = "not every enum has a test over all")]
+            pub(crate) const ALL: &[$error] = &[$($error::$name),*];
 
-            /// The status of the response.
-            pub fn status(self) -> u16 {
-                match self { $(ProtocolError::$name => $status,)* }
+            $(#[$told])*
+            pub fn $number(self) -> u16 {
+                match self { $($error::$name => $value,)* }
             }
 
             /// What is wrong, in a few words.
             pub fn text(self) -> &'static str {
-                match self { $(ProtocolError::$name => $text,)* }
+                match self { $($error::$name => $text,)* }
             }
         }
+
+        impl core::fmt::Display for $error {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                f.write_str(self.text())
+            }
+        }
+
+        impl core::error::Error for $error {}
     };
 }
+#[cfg(feature = "websocket")]
+pub(crate) use errors;
 
 errors! {
+    /// Why a request was refused. The client gets [`status`](ProtocolError::status) with the text of
+    /// `Display` as the body, and the connection closes. It closes because two readers could understand
+    /// such a request differently, so later bytes cannot be trusted.
+    ///
+    /// ```
+    /// # use peregrine_protocol::error::ProtocolError;
+    /// let error = ProtocolError::LengthAndEncoding;
+    /// assert_eq!(error.status(), 400);
+    /// assert_eq!(error.to_string(), "both Content-Length and Transfer-Encoding");
+    /// ```
+    ProtocolError,
+    /// The status of the response.
+    status:
+
     /// A line ends in LF without CR (RFC 9112 section 2.2).
     BareLf = 400, "a line does not end in CRLF";
     /// The request line is not `method SP target SP version` (RFC 9112 section 3).
@@ -106,11 +126,3 @@ errors! {
     /// The server holds more than `Config::buffered_bytes`.
     Overloaded = 503, "the server is busy";
 }
-
-impl core::fmt::Display for ProtocolError {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str(self.text())
-    }
-}
-
-impl core::error::Error for ProtocolError {}

@@ -16,38 +16,20 @@ pub const MAX_CONTROL: usize = 125;
 /// The longest header of a frame that a server sends.
 pub const MAX_HEADER: usize = 10;
 
-macro_rules! errors {
-    ($($(#[$doc:meta])* $name:ident = $code:literal, $text:literal;)*) => {
-        /// An error of a WebSocket client. The client gets the [`close_code`](FrameError::close_code), and
-        /// the connection ends.
-        ///
-        /// ```
-        /// # use peregrine_protocol::ws::frame::FrameError;
-        /// let error = FrameError::Unmasked;
-        /// assert_eq!(error.close_code(), 1002);
-        /// assert_eq!(error.to_string(), "a frame is not masked");
-        /// ```
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        #[non_exhaustive]
-        pub enum FrameError {
-            $($(#[$doc])* $name,)*
-        }
+crate::error::errors! {
+    /// An error of a WebSocket client. The client gets the [`close_code`](FrameError::close_code), and
+    /// the connection ends.
+    ///
+    /// ```
+    /// # use peregrine_protocol::ws::frame::FrameError;
+    /// let error = FrameError::Unmasked;
+    /// assert_eq!(error.close_code(), 1002);
+    /// assert_eq!(error.to_string(), "a frame is not masked");
+    /// ```
+    FrameError,
+    /// The code that the connection is closed with (RFC 6455 section 7.4.1).
+    close_code:
 
-        impl FrameError {
-            /// The code that the connection is closed with (RFC 6455 section 7.4.1).
-            pub fn close_code(self) -> u16 {
-                match self { $(FrameError::$name => $code,)* }
-            }
-
-            /// What is wrong, in a few words.
-            pub fn text(self) -> &'static str {
-                match self { $(FrameError::$name => $text,)* }
-            }
-        }
-    };
-}
-
-errors! {
     /// A client has to mask (RFC 6455 section 5.1).
     Unmasked = 1002, "a frame is not masked";
     /// A reserved bit is set that no extension uses (RFC 6455 section 5.2).
@@ -86,14 +68,6 @@ errors! {
     /// `Config::buffered_bytes`.
     Overloaded = 1013, "the server is busy";
 }
-
-impl core::fmt::Display for FrameError {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str(self.text())
-    }
-}
-
-impl core::error::Error for FrameError {}
 
 /// A complete message: text or binary.
 ///
