@@ -46,11 +46,11 @@ fn main() -> io::Result<()> {
     println!("serving {}", path.display());
     let config = args.private_config();
     if !log {
-        let server = Server::new(files).config(config).bind(args.addr);
+        let server = args.bind(Server::new(files).config(config));
         return common::wait(common::until_signal(server).start());
     }
     let writer = LogWriter::new(io::stdout())?;
     let files = AccessLog::with_format(files, writer, |entry, line| entry.common(line));
-    let server = Server::new(files).config(config).bind(args.addr);
+    let server = args.bind(Server::new(files).config(config));
     common::wait(common::until_signal(server).start())
 }

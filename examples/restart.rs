@@ -157,7 +157,7 @@ mod unix {
         args: &Args,
         path: Option<&Path>,
     ) -> Server<App, WebSockets> {
-        let server = server.bind(args.addr);
+        let server = args.bind(server);
         match path {
             Some(path) => server.bind_unix(path),
             None => server,

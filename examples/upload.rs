@@ -434,7 +434,7 @@ fn main() -> io::Result<()> {
     // A browser sends many bytes before it reads the response, which a reset would destroy.
     config.limits.linger_bytes = 64 << 20;
     config.limits.linger_timeout = Duration::from_secs(30);
-    let server = Server::new(site).config(config).bind(args.addr);
+    let server = args.bind(Server::new(site).config(config));
     let run = common::wait(common::until_signal(server).start());
     match dir {
         Some(_) => run,

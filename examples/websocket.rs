@@ -148,6 +148,6 @@ fn main() -> std::io::Result<()> {
         ),
     };
     let server = Server::new(chat).websocket();
-    let server = server.config(args.private_config()).bind(args.addr);
+    let server = args.bind(server.config(args.private_config()));
     common::wait(common::until_signal(server).start())
 }

@@ -19,6 +19,7 @@
     doc = "[responses]: guide::responses",
     doc = "[security]: https://docs.rs/crate/peregrine/latest/source/SECURITY.md",
     doc = "[websockets]: guide::websockets",
+    doc = "[tls]: https://docs.rs/peregrine/latest/peregrine/guide/tls/index.html",
     doc = "",
     doc = include_str!("../README.md")
 )]
@@ -58,6 +59,8 @@ pub use crate::http::handler::{FromFn, Handler, from_fn};
 pub use crate::http::request::{OwnedRequest, Request};
 pub use crate::http::request_body::BodyPlan;
 pub use crate::http::response::{Done, Response};
+#[cfg(feature = "tls")]
+pub use crate::runtime::tls::Tls;
 pub use crate::server::Server;
 #[doc(inline)]
 pub use peregrine_protocol::http::Version;
@@ -110,6 +113,15 @@ pub mod multipart {
 pub mod sse {
     pub use crate::http::deferred::{Event, EventHub, EventLimits, EventSender};
     pub use crate::shared::subscribe_error::SubscribeError;
+}
+
+/// TLS 1.3 (RFC 8446). Needs the feature `tls`.
+///
+/// [`Server::bind_tls`] listens on an address with TLS. [`Tls`] has its certificates. [`Request::tls`] returns a
+/// [`TlsInfo`](tls::TlsInfo).
+#[cfg(feature = "tls")]
+pub mod tls {
+    pub use crate::runtime::tls::{TlsError, TlsInfo};
 }
 
 /// WebSockets (RFC 6455). Needs the feature `websocket`, which is on by default.

@@ -9,6 +9,11 @@ mod counting;
 #[path = "it/support.rs"]
 mod support;
 
+#[cfg(feature = "tls-self-signed")]
+#[allow(dead_code)]
+#[path = "it/tls/client.rs"]
+mod tls_client;
+
 use counting::{count_here, live_bytes};
 use peregrine::ws::{Message, Upgrade, WebSocketHandler, Ws};
 use peregrine::{Config, Done, Handler, Request, Response, Server};
@@ -24,6 +29,10 @@ const MORE: usize = 256;
 const HTTP_BYTES: i64 = 160;
 /// With 24 bytes that the handler keeps.
 const WEBSOCKET_BYTES: i64 = 216;
+
+/// Most of it is the state of `rustls`: keys, secrets, the names of the handshake.
+#[cfg(feature = "tls-self-signed")]
+const TLS_BYTES: i64 = 3584;
 
 struct App;
 
@@ -75,8 +84,8 @@ fn websocket(addr: SocketAddr) -> Client {
 }
 
 /// Bytes for each of the connections that come after the first ones.
-fn check(name: &str, addr: SocketAddr, connect: fn(SocketAddr) -> Client, most: i64) {
-    let mut clients: Vec<Client> = (0..FIRST).map(|_| connect(addr)).collect();
+fn check<C>(name: &str, addr: SocketAddr, connect: fn(SocketAddr) -> C, most: i64) {
+    let mut clients: Vec<C> = (0..FIRST).map(|_| connect(addr)).collect();
     let before = live_bytes();
     clients.extend((0..MORE).map(|_| connect(addr)));
     let each = || (live_bytes() - before) / MORE as i64;
@@ -99,4 +108,27 @@ fn an_idle_connection_takes_little_memory() {
     check("WebSocket", addr, websocket, WEBSOCKET_BYTES);
     server.stop();
     assert_eq!(ended(server).counters.refused, 0);
+    #[cfg(feature = "tls-self-signed")]
+    check_tls();
+}
+
+/// In the one test, as threads of another one would be counted, too.
+#[cfg(feature = "tls-self-signed")]
+fn check_tls() {
+    let mut config = Config::default();
+    (config.workers, config.ws_threads) = (1, 1);
+    let tls = peregrine::Tls::self_signed(&["localhost"]).expect("a certificate");
+    let server = Server::new(App).config(config).bind_tls("127.0.0.1:0", tls);
+    let server = server.start().expect("a server");
+    let addr = server.local_addr().expect("a TCP address");
+    check("HTTP with TLS", addr, https, TLS_BYTES);
+    server.stop();
+    assert_eq!(ended(server).counters.refused, 0);
+}
+
+#[cfg(feature = "tls-self-signed")]
+fn https(addr: SocketAddr) -> tls_client::TlsClient {
+    let mut client = tls_client::connect(addr);
+    assert_eq!(client.get("/").text(), "Hello, World!");
+    client
 }

@@ -1,6 +1,8 @@
 //! Code of all examples: options, and running a server that prints a line at its start and at its end.
 
 use lexopt::prelude::*;
+#[cfg(feature = "tls")]
+use peregrine::Tls;
 use peregrine::config::AcceptThreads;
 use peregrine::server::Running;
 use peregrine::{Config, Done, Handler, Response, Server};
@@ -16,6 +18,9 @@ Options:
   --workers N          Threads that serve connections (default: one per CPU)
   --accept-threads N   Threads that only accept; 0: the workers do (default: the library's)
   --ws-threads N       Threads for WebSockets, where there are any (default: one per CPU)
+  --tls-cert FILE      Serves over TLS with this certificate chain (PEM), and with
+  --tls-key FILE       its private key
+  --tls-self-signed    Serves over TLS with a certificate that is made for this run
   --help               This text
 ";
 
@@ -26,6 +31,9 @@ pub(crate) struct Args {
     pub(crate) workers: Option<usize>,
     pub(crate) accept_threads: Option<usize>,
     pub(crate) ws_threads: Option<usize>,
+    tls_cert: Option<OsString>,
+    tls_key: Option<OsString>,
+    tls_self_signed: bool,
 }
 
 impl Args {
@@ -86,6 +94,9 @@ impl Args {
             workers: None,
             accept_threads: None,
             ws_threads: None,
+            tls_cert: None,
+            tls_key: None,
+            tls_self_signed: false,
         };
         while let Some(option) = parser.next()? {
             match option {
@@ -94,6 +105,9 @@ impl Args {
                 Long("workers") => args.workers = Some(parser.value()?.parse()?),
                 Long("accept-threads") => args.accept_threads = Some(parser.value()?.parse()?),
                 Long("ws-threads") => args.ws_threads = Some(parser.value()?.parse()?),
+                Long("tls-cert") => args.tls_cert = Some(parser.value()?),
+                Long("tls-key") => args.tls_key = Some(parser.value()?),
+                Long("tls-self-signed") => args.tls_self_signed = true,
                 Long("help") | Short('h') => return Ok(None),
                 option => {
                     let place = match &option {
@@ -124,6 +138,47 @@ impl Args {
             config.ws_threads = n;
         }
         config
+    }
+}
+
+impl Args {
+    /// Binds the address, with TLS if that is asked for. Ends the program with code 1 if it cannot be had.
+    pub(crate) fn bind<H, M>(&self, server: Server<H, M>) -> Server<H, M> {
+        let is_asked_for =
+            self.tls_self_signed || self.tls_cert.is_some() || self.tls_key.is_some();
+        if !is_asked_for {
+            return server.bind(self.addr);
+        }
+        #[cfg(feature = "tls")]
+        let server = server.bind_tls(self.addr, self.tls().unwrap_or_else(|error| fail(&error)));
+        #[cfg(not(feature = "tls"))]
+        fail("TLS needs the feature `tls`: cargo run --features tls");
+        #[cfg(feature = "tls")]
+        server
+    }
+
+    #[cfg(feature = "tls")]
+    fn tls(&self) -> Result<Tls, String> {
+        match (&self.tls_cert, &self.tls_key) {
+            (Some(cert), Some(key)) => {
+                Tls::from_pem_files(cert, key).map_err(|error| error.to_string())
+            }
+            (None, None) => self.self_signed(),
+            _ => Err("--tls-cert and --tls-key go together".to_owned()),
+        }
+    }
+
+    #[cfg(feature = "tls-self-signed")]
+    fn self_signed(&self) -> Result<Tls, String> {
+        let own = self.addr.ip().to_string();
+        let names = ["localhost", "127.0.0.1", "::1", &own];
+        Tls::self_signed(&names).map_err(|error| error.to_string())
+    }
+
+    #[cfg(all(feature = "tls", not(feature = "tls-self-signed")))]
+    #[allow(clippy::unused_self, reason = "another build has a use for it")]
+    fn self_signed(&self) -> Result<Tls, String> {
+        Err("--tls-self-signed needs the feature `tls-self-signed`".to_owned())
     }
 }
 
@@ -162,17 +217,14 @@ pub(crate) fn until_signal<H, M>(server: Server<H, M>) -> Server<H, M> {
 /// Runs a server with these options until a signal stops it.
 #[allow(dead_code, reason = "a server with WebSockets is of another type")]
 pub(crate) fn run<H: Handler>(server: Server<H>, args: &Args) -> io::Result<()> {
-    let server = server.config(args.config()).bind(args.addr);
+    let server = args.bind(server.config(args.config()));
     wait(until_signal(server).start())
 }
 
 /// Waits until the server has stopped. Prints a line for each address at the start, and one line at the
 /// end.
 pub(crate) fn wait(started: io::Result<Running>) -> io::Result<()> {
-    let running = started.unwrap_or_else(|error| {
-        eprintln!("{error}");
-        exit(1);
-    });
+    let running = started.unwrap_or_else(|error| fail(&error.to_string()));
     let mut out = io::stdout();
     for addr in running.local_addrs() {
         writeln!(out, "listening on {addr}")?;
@@ -185,4 +237,9 @@ pub(crate) fn wait(started: io::Result<Running>) -> io::Result<()> {
         "stopped: {drained} connections drained, {aborted} aborted"
     )?;
     out.flush()
+}
+
+fn fail(error: &str) -> ! {
+    eprintln!("{error}");
+    exit(1)
 }

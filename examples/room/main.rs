@@ -21,6 +21,6 @@ fn main() -> std::io::Result<()> {
     let room = Arc::new(Room::default());
     let server = Server::new(room.clone()).websocket();
     room.set_hub(server.hub());
-    let server = server.config(args.private_config()).bind(args.addr);
+    let server = args.bind(server.config(args.private_config()));
     common::wait(common::until_signal(server).start())
 }

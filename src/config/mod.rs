@@ -52,6 +52,7 @@ peregrine_protocol::settings! {
     /// | [`Config::buffered_bytes`] | 536,870,912 | bytes in buffers of all connections | new requests: 503, `Retry-After: 1`, close; WebSocket messages: close 1013 | `budget::above_the_budget_new_requests_are_refused` |
     /// | [`Config::backlog`] | 4,096 | connections that wait to be accepted | no connection until others are accepted | `limits::the_backlog_is_bounded` |
     /// | [`Config::stop_timeout`] | 10 s | from the beginning of a stop | close | `stop::connections_that_do_not_end_are_aborted_at_the_deadline` |
+    /// | `Config::tls_handshake_timeout` | 10 s | from the accept to the end of the TLS handshake | close | `tls::handshakes::a_handshake_has_so_much_time` |
     /// | [`Config::allowed_hosts`] | any | host names that the server accepts | 421, close | `worn_out::other_host_names_are_refused` |
     /// | [`Config::pool_threads`] | 4 per CPU, at least 8 | offloaded requests that run at the same time | its response comes later | `offload::a_request_without_room_in_the_pool_is_503` |
     /// | [`Config::pool_queue`] | 1,024 | offloaded requests that wait for a thread | 503, `Retry-After: 1` | `offload::a_request_without_room_in_the_pool_is_503` |
@@ -261,6 +262,10 @@ peregrine_protocol::settings! {
             => <'a> |name: impl Into<Option<&'a str>>| name.into().map(str::to_owned);
         /// How long a stop waits for requests that are being read or handled.
         pub stop_timeout: Duration = Duration::from_secs(10);
+        /// How long the TLS handshake of a connection may take, from the accept on, whatever the client sends
+        /// meanwhile. Then the connection is closed.
+        #[cfg(feature = "tls")]
+        pub tls_handshake_timeout: Duration = Duration::from_secs(10);
         /// Number of threads that run the handlers of [`Response::offload`](crate::Response::offload), for all
         /// workers together.
         ///

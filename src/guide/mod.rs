@@ -14,6 +14,10 @@
     feature = "dir",
     doc = "| [`files`] | How do I serve a folder, a single-page application, or embedded files? |"
 )]
+#![cfg_attr(
+    feature = "tls",
+    doc = "| [`tls`] | How do I serve `https` and `wss`, and how do I get and renew certificates? |"
+)]
 //! | [`limits`] | What can a client cost, and how do I change it? |
 //! | [`operation`] | How do I run it: proxy and TLS, stop, restart, metrics, logs? |
 //!
@@ -27,5 +31,7 @@ pub mod limits;
 pub mod operation;
 pub mod request_bodies;
 pub mod responses;
+#[cfg(feature = "tls")]
+pub mod tls;
 #[cfg(feature = "websocket")]
 pub mod websockets;

@@ -2,8 +2,8 @@
 //!
 //! # TLS, HTTP/2 and proxies
 //!
-//! The library has no TLS and no HTTP/2. Put a proxy such as nginx, Caddy or HAProxy before a server that
-//! is reached from other machines. For nginx:
+//! The feature `tls` adds TLS 1.3; the guide `tls` is about it. For HTTP/2, or for TLS in another process, put a proxy
+//! such as nginx, Caddy or HAProxy before a server that is reached from other machines. For nginx:
 //!
 //! ```text
 //! location / {

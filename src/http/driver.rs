@@ -169,9 +169,10 @@ where
     fn connect(&mut self, arrival: Accepted, control: &ServerState) -> Connection<P, M, T> {
         self.shared.counters.accepted.add(1);
         let listener = control.listener_config(arrival.listener);
-        let transport = T::accepted(arrival.socket, listener);
+        let now = self.shared.service.now;
+        let transport = T::accepted(arrival.socket, listener, now);
         let socket = Socket::new(transport, arrival.peer);
-        Connection::new(socket, self.shared.service.now, self.keep_alive)
+        Connection::new(socket, now, self.keep_alive)
     }
 
     fn command(events: &mut EventLoop<'_, Self>, command: WorkerCommand) {

@@ -76,6 +76,12 @@ counters! {
     accepted => "connections_accepted",
     /// Connections closed; `accepted - closed` are open.
     closed => "connections_closed",
+    /// TLS handshakes that were completed.
+    handshakes => "tls_handshakes",
+    /// Those of `handshakes` that resumed an earlier session.
+    handshakes_resumed => "tls_handshakes_resumed",
+    /// Connections that ended before their TLS handshake was complete.
+    handshakes_failed => "tls_handshakes_failed",
     /// Idle connections that were closed so that new ones could be accepted.
     idle_closed => "connections_idle_closed",
     /// Connections that were closed because memory was short: they held more than 16 KiB and made no

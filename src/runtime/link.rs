@@ -6,6 +6,7 @@ use super::transport::{Transport, Written, can_wait};
 use crate::shared::id::ConnId;
 use crate::shared::memory_budget::LocalUsage;
 use crate::shared::output::Output;
+use peregrine_protocol::Seconds;
 use std::io;
 
 pub(crate) struct Link<T> {
@@ -97,6 +98,17 @@ impl<T: Transport> Link<T> {
     #[inline(always)]
     pub(crate) fn has_read_ahead(&self) -> bool {
         self.socket.stream.wants().read
+    }
+
+    /// See [`Transport::handshake`].
+    #[inline(always)]
+    pub(crate) fn handshake(&self) -> Option<Seconds> {
+        self.socket.stream.handshake()
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_handshaking(&self) -> bool {
+        self.handshake().is_some()
     }
 
     /// The socket can be written to. Bytes that the transport itself has to write go first.

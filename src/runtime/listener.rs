@@ -212,6 +212,9 @@ fn share(_socket: &Socket) -> io::Result<()> {
 pub enum ListenAddr {
     /// An address and port, the real one where port 0 was asked for.
     Tcp(SocketAddr),
+    /// The same with TLS; see [`Server::bind_tls`](crate::Server::bind_tls).
+    #[cfg(feature = "tls")]
+    Tls(SocketAddr),
     /// The path of a Unix socket; empty if it has none.
     #[cfg(unix)]
     Unix(PathBuf),
@@ -221,6 +224,8 @@ impl std::fmt::Display for ListenAddr {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             ListenAddr::Tcp(addr) => write!(f, "http://{addr}"),
+            #[cfg(feature = "tls")]
+            ListenAddr::Tls(addr) => write!(f, "https://{addr}"),
             #[cfg(unix)]
             ListenAddr::Unix(path) => write!(f, "unix:{}", path.display()),
         }

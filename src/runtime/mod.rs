@@ -26,4 +26,6 @@ pub(crate) mod socket_file;
 #[cfg(all(test, unix))]
 pub(crate) mod tests;
 pub(crate) mod thread_pool;
+#[cfg(feature = "tls")]
+pub(crate) mod tls;
 pub(crate) mod transport;

@@ -1,5 +1,7 @@
 //! A connected socket and the address of its peer.
 
+#[cfg(feature = "tls")]
+use super::tls::TlsInfo;
 use super::transport::Transport;
 #[cfg(feature = "websocket")]
 use std::io::IoSlice;
@@ -9,6 +11,18 @@ use std::net::{Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 pub(crate) trait Ends {
     fn peer_addr(&self) -> Option<SocketAddr>;
     fn local_addr(&self) -> Option<SocketAddr>;
+
+    /// See [`Request::is_secure`](crate::Request::is_secure).
+    #[cfg(feature = "tls")]
+    fn is_secure(&self) -> bool {
+        false
+    }
+
+    /// See [`Request::tls`](crate::Request::tls).
+    #[cfg(feature = "tls")]
+    fn tls(&self) -> Option<TlsInfo> {
+        None
+    }
 }
 
 #[cfg(feature = "websocket")]
@@ -64,6 +78,16 @@ impl<T: Transport> Ends for Socket<T> {
 
     fn local_addr(&self) -> Option<SocketAddr> {
         self.stream.local_addr()
+    }
+
+    #[cfg(feature = "tls")]
+    fn is_secure(&self) -> bool {
+        self.stream.is_secure()
+    }
+
+    #[cfg(feature = "tls")]
+    fn tls(&self) -> Option<TlsInfo> {
+        self.stream.tls()
     }
 }
 

@@ -1,5 +1,6 @@
 //! Binds addresses and starts threads.
 
+use super::places::Places;
 use super::running::Running;
 use crate::config::{Config, ConfigError};
 use crate::http::deferred::worker_handle::WorkerHandle;
@@ -41,7 +42,7 @@ impl Launch {
     /// `others` wakes threads of other protocols.
     pub(crate) fn new(
         config: Config,
-        places: Vec<BindAddr>,
+        places: Places,
         others: Vec<Waker>,
         timers: Timers,
     ) -> io::Result<Launch> {
@@ -206,16 +207,11 @@ struct Bound {
 }
 
 /// Binds listeners for `threads` threads. Each set has a listener for each place.
-fn bind_all(
-    places: Vec<BindAddr>,
-    shared: bool,
-    threads: usize,
-    config: &Config,
-) -> io::Result<Bound> {
-    if places.is_empty() {
+fn bind_all(places: Places, shared: bool, threads: usize, config: &Config) -> io::Result<Bound> {
+    if places.addrs.is_empty() {
         return Err(ConfigError::NoAddress.into());
     }
-    if places.len() > Slot::RESERVED {
+    if places.addrs.len() > Slot::RESERVED {
         return Err(ConfigError::TooManyListeners(Slot::RESERVED).into());
     }
     let mut bound = Bound {
@@ -224,12 +220,13 @@ fn bind_all(
         sets: (0..threads).map(|_| Vec::new()).collect(),
         kept: Vec::new(),
     };
-    let v4_ports: Vec<u16> = places.iter().flat_map(wildcard_v4_ports).collect();
-    for (index, place) in places.into_iter().enumerate() {
+    let v4_ports: Vec<u16> = places.addrs.iter().flat_map(wildcard_v4_ports).collect();
+    for (index, place) in places.addrs.into_iter().enumerate() {
         let id = ListenerId(index as u16);
         let config = ListenerConfig::new(config);
         let queues = queues(place, shared, threads, &v4_ports, &config)?;
-        bound.addrs.push(queues[0].addr()?);
+        let addr = queues[0].addr()?;
+        bound.addrs.push(addr);
         bound.configs.push(config);
         // Each listener has its own queue, so each needs a thread. Each thread needs a listener.
         for i in 0..threads.max(queues.len()) {
@@ -243,6 +240,13 @@ fn bind_all(
             bound.kept.extend(queues);
         }
     }
+    #[cfg(feature = "tls")]
+    super::places::secure(
+        &mut bound.configs,
+        &mut bound.addrs,
+        places.secured,
+        &places.redirecting,
+    )?;
     Ok(bound)
 }
 

@@ -7,7 +7,10 @@
 #[cfg(unix)]
 mod handover;
 pub(crate) mod launch;
+mod places;
 pub(crate) mod running;
+#[cfg(feature = "tls")]
+mod tls;
 #[cfg(feature = "websocket")]
 mod websockets;
 
@@ -25,6 +28,8 @@ use crate::http::request::Request;
 use crate::http::response::{Done, Response};
 use crate::metrics::Stats;
 use crate::runtime::listener::BindAddr;
+#[cfg(feature = "tls")]
+use crate::runtime::transport::Secure;
 use crate::runtime::transport::{OverSocket, Plain};
 use crate::timers::Timers;
 #[cfg(feature = "websocket")]
@@ -33,6 +38,7 @@ use crate::websocket::WebSocketHandler;
 use crate::websocket::threads::WebSockets;
 use launch::{Launch, cannot_bind};
 use peregrine_protocol::limits::Limits;
+use places::Places;
 use running::AtStart;
 use std::fmt::Debug;
 use std::io;
@@ -61,7 +67,7 @@ use std::sync::Arc;
 pub struct Server<H, M = NoUpgrade> {
     handler: H,
     config: Config,
-    places: Vec<BindAddr>,
+    places: Places,
     at_start: AtStart,
     timers: Timers,
     stats: Stats,
@@ -88,7 +94,7 @@ impl<H: Handler> Server<H> {
         Server {
             handler,
             config: Config::default(),
-            places: Vec::new(),
+            places: Places::default(),
             at_start: AtStart::default(),
             timers: Timers::of_server(),
             stats: Stats::default(),
@@ -131,6 +137,10 @@ impl<H: Handler> Server<H> {
     /// [`ConfigError`](crate::config::ConfigError) in it. Or an address cannot be bound; the error names it. Or the
     /// system has no more threads or descriptors. After an error nothing keeps running.
     pub fn start(self) -> io::Result<Running> {
+        #[cfg(feature = "tls")]
+        if self.places.has_tls() {
+            return self.start_over::<Secure>();
+        }
         self.start_over::<Plain>()
     }
 
@@ -237,15 +247,7 @@ impl<H, M> Server<H, M> {
     /// to `0.0.0.0` with the same port, each of the two accepts its own.
     #[doc(alias("listen", "serve"))]
     pub fn bind(mut self, addr: impl ToSocketAddrs + Debug) -> Server<H, M> {
-        let addrs = match addr.to_socket_addrs().map(Iterator::collect::<Vec<_>>) {
-            Ok(addrs) if addrs.is_empty() => {
-                let error = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-                Err(cannot_bind(format_args!("{addr:?}"), &error))
-            }
-            Ok(addrs) => Ok(addrs),
-            Err(error) => Err(cannot_bind(format_args!("{addr:?}"), &error)),
-        };
-        self.places.push(BindAddr::Tcp(addrs));
+        self.places.addrs.push(place(addr));
         self
     }
 
@@ -265,6 +267,7 @@ impl<H, M> Server<H, M> {
     #[cfg(unix)]
     pub fn bind_unix_mode(mut self, path: impl AsRef<Path>, mode: u32) -> Server<H, M> {
         self.places
+            .addrs
             .push(BindAddr::Unix(path.as_ref().to_owned(), mode));
         self
     }
@@ -272,14 +275,16 @@ impl<H, M> Server<H, M> {
     /// Listens on a TCP socket that another program has bound, for example a service manager; see
     /// [`Running::leave_backlog`].
     pub fn listener(mut self, listener: TcpListener) -> Server<H, M> {
-        self.places.push(BindAddr::Inherited(vec![listener]));
+        self.places.addrs.push(BindAddr::Inherited(vec![listener]));
         self
     }
 
     /// Listens on a Unix socket that another program has bound. Not on Windows.
     #[cfg(unix)]
     pub fn unix_listener(mut self, listener: UnixListener) -> Server<H, M> {
-        self.places.push(BindAddr::InheritedUnix(listener, None));
+        self.places
+            .addrs
+            .push(BindAddr::InheritedUnix(listener, None));
         self
     }
 
@@ -298,12 +303,26 @@ impl<H, M> Server<H, M> {
         self
     }
 
-    fn take_places(&mut self) -> Vec<BindAddr> {
-        let places = std::mem::take(&mut self.places);
+    fn take_places(&mut self) -> Places {
+        #[cfg_attr(not(unix), expect(unused_mut, reason = "nothing is inherited"))]
+        let mut places = std::mem::take(&mut self.places);
         #[cfg(unix)]
         if let Some(inherited) = &self.at_start.inherited {
-            return inherited.claim(places);
+            places.addrs = inherited.claim(places.addrs);
         }
         places
     }
+}
+
+/// An address of TCP, or why it is none.
+fn place(addr: impl ToSocketAddrs + Debug) -> BindAddr {
+    let addrs = match addr.to_socket_addrs().map(Iterator::collect::<Vec<_>>) {
+        Ok(addrs) if addrs.is_empty() => {
+            let error = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+            Err(cannot_bind(format_args!("{addr:?}"), &error))
+        }
+        Ok(addrs) => Ok(addrs),
+        Err(error) => Err(cannot_bind(format_args!("{addr:?}"), &error)),
+    };
+    BindAddr::Tcp(addrs)
 }

@@ -3,6 +3,8 @@
 use super::Server;
 use super::launch::Launch;
 use super::running::{Running, Stopped};
+#[cfg(feature = "tls")]
+use crate::runtime::transport::Secure;
 use crate::runtime::transport::{OverSocket, Plain};
 use crate::websocket::WebSocketHandler;
 use crate::websocket::driver::WsWorker;
@@ -36,6 +38,10 @@ impl<H: WebSocketHandler> Server<H, WebSockets> {
     ///
     /// Those of a server without WebSockets. Also, the hub is connected to another server, or was.
     pub fn start(self) -> io::Result<Running> {
+        #[cfg(feature = "tls")]
+        if self.places.has_tls() {
+            return self.start_over::<Secure>();
+        }
         self.start_over::<Plain>()
     }
 

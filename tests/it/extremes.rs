@@ -107,6 +107,8 @@ fn of_config(cases: &mut Vec<Case>) {
     vary!(cases, pool_queue, SIZES);
     vary!(cases, timed_one_in, COUNTS);
     vary!(cases, timers_per_worker, SIZES);
+    #[cfg(feature = "tls")]
+    vary!(cases, tls_handshake_timeout, TIMES);
     #[cfg(feature = "websocket")]
     {
         use peregrine::ws::WsOrigins;

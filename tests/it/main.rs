@@ -79,6 +79,8 @@ mod stream_out;
 mod support;
 mod tidy;
 mod timers;
+#[cfg(all(unix, feature = "tls-self-signed"))]
+mod tls;
 mod turns;
 mod uploads;
 #[cfg(target_os = "linux")]

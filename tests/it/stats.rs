@@ -96,6 +96,9 @@ fn a_page_of_counters() {
     let mut counters = Counters::default();
     counters.accepted = 101;
     counters.closed = 2;
+    counters.handshakes = 42;
+    counters.handshakes_resumed = 43;
+    counters.handshakes_failed = 44;
     counters.idle_closed = 18;
     counters.stalled_closed = 41;
     counters.turned_away = 19;
@@ -166,6 +169,9 @@ fn a_page_of_counters() {
         ("peregrine_read_errors_total", 29),
         ("peregrine_refused_large_total", 25),
         ("peregrine_refused_slow_total", 24),
+        ("peregrine_tls_handshakes_failed_total", 44),
+        ("peregrine_tls_handshakes_resumed_total", 43),
+        ("peregrine_tls_handshakes_total", 42),
         ("peregrine_turns_timed_seconds_total", 34_000_000_035),
         ("peregrine_turns_timed_total", 33),
         ("peregrine_turns_total", 32),
@@ -214,7 +220,7 @@ fn a_server_that_reports_its_counters() {
     assert_eq!(stats.counters(), Counters::default());
     assert_eq!(
         parse(&stats.prometheus()).len(),
-        46 + 5 + 46,
+        49 + 5 + 49,
         "all of them, from the start"
     );
 

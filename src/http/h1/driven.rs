@@ -140,7 +140,8 @@ where
             input.held()
         });
         let output = self.output.as_ref().map_or(0, |output| output.held());
-        self.link.charge(input + output, &mut shared.tally);
+        let held = input + output + self.link.socket.stream.held();
+        self.link.charge(held, &mut shared.tally);
     }
 
     fn stop(&mut self, shared: &mut WorkerState<P, M>) -> Fate {

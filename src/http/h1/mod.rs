@@ -3,6 +3,8 @@
 //! This is the only code that drives the state machine of HTTP/1.
 
 mod driven;
+#[cfg(feature = "tls")]
+mod insecure;
 mod sending;
 mod turn;
 
@@ -216,7 +218,15 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
 
     /// Runs one turn of the service, and decides what the connection does next.
     fn serve(&mut self, lease: &mut Lease, shared: &mut WorkerState<P, M>) -> Fate {
+        #[cfg(feature = "tls")]
+        let unserved = self.link.socket.stream.unserved();
         let mut parts = self.parts(lease, &shared.counters, shared.place);
+        #[cfg(feature = "tls")]
+        let turn = match unserved {
+            None => shared.service.turn(&mut parts, &mut shared.mode),
+            Some(unserved) => shared.service.turn_unserved(unserved, &mut parts),
+        };
+        #[cfg(not(feature = "tls"))]
         let turn = shared.service.turn(&mut parts, &mut shared.mode);
         self.phase = match turn {
             Turn::Read => Phase::Serving,
@@ -248,7 +258,10 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
         let may_ask = !shared.service.limits.stop_grace.is_zero();
         match filled {
             None => self.serve(lease, shared),
-            Some(Fate::Open) if is_serving && self.http1.is_idle() && !may_ask => Fate::Closed,
+            Some(Fate::Open) if is_serving && self.http1.is_idle() && !may_ask => {
+                self.link.socket.stream.end_write();
+                Fate::Closed
+            }
             Some(fate) => fate,
         }
     }

@@ -15,6 +15,9 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
     /// Sends the output, and continues with the steps for which there is room then.
     pub(super) fn flush(&mut self, lease: &mut Lease, shared: &mut WorkerState<P, M>) -> Fate {
         let output = &mut lease.output;
+        if matches!(self.phase, Phase::Ending(close) if close.reason != CloseReason::ResponseCut) {
+            self.link.socket.stream.near_end();
+        }
         // A client that reads a file as fast as it is sent must not occupy the thread.
         let mut budget = FILE_STEP;
         let (since, mut taken) = (self.wrote, 0);
@@ -84,6 +87,7 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
             self.reset_old();
             return Fate::Closed;
         }
+        self.link.socket.stream.end_write();
         let most = shared.service.limits.linger_bytes;
         let lingering = match close.linger {
             true => Lingering::begin(&mut self.link, most),
@@ -120,6 +124,7 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
                 None => connection.serve(lease, shared),
                 Some(_) => {
                     shared.counters.idle_closed.add(1);
+                    connection.link.socket.stream.end_write();
                     Fate::Closed
                 }
             }

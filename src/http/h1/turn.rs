@@ -43,7 +43,7 @@ pub(crate) struct Parts<'a> {
 
 impl Parts<'_> {
     /// For a response that ends the connection, or for no response.
-    fn context(&mut self) -> ExchangeContext<'_> {
+    pub(super) fn context(&mut self) -> ExchangeContext<'_> {
         self.context_for(self.http1.last_mode())
     }
 
@@ -382,7 +382,7 @@ where
 
     /// Ends the exchange, if there is one, and reports why the connection is closed.
     #[inline(never)]
-    fn report_close(&mut self, close: Close, parts: &mut Parts<'_>) {
+    pub(super) fn report_close(&mut self, close: Close, parts: &mut Parts<'_>) {
         self.end(parts.exchange);
         match close.reason {
             CloseReason::Refused(error) => {

@@ -4,6 +4,8 @@
 pub(crate) mod check;
 
 use crate::runtime::socket::Ends;
+#[cfg(feature = "tls")]
+use crate::runtime::tls::TlsInfo;
 use peregrine_protocol::form;
 use peregrine_protocol::form::FormError;
 #[cfg(feature = "websocket")]
@@ -358,6 +360,20 @@ impl<'a> Request<'a> {
         self.ends.local_addr()
     }
 
+    /// Whether the request has come over TLS, on an address of [`Server::bind_tls`](crate::Server::bind_tls). A
+    /// proxy in front of the server that decrypts does not count.
+    #[cfg(feature = "tls")]
+    pub fn is_secure(&self) -> bool {
+        self.ends.is_secure()
+    }
+
+    /// What the TLS handshake has found out: the certificates of the client, for example. `None` without TLS. Each
+    /// call makes a copy.
+    #[cfg(feature = "tls")]
+    pub fn tls(&self) -> Option<TlsInfo> {
+        self.ends.tls()
+    }
+
     /// A copy that does not depend on the connection.
     ///
     /// ```
@@ -380,6 +396,8 @@ impl<'a> Request<'a> {
             ends: FixedEnds {
                 peer: self.peer_addr(),
                 local: self.local_addr(),
+                #[cfg(feature = "tls")]
+                tls: self.tls(),
             },
         }
     }
@@ -426,9 +444,21 @@ fn text(bytes: &[u8]) -> &str {
 struct FixedEnds {
     peer: Option<SocketAddr>,
     local: Option<SocketAddr>,
+    #[cfg(feature = "tls")]
+    tls: Option<TlsInfo>,
 }
 
 impl Ends for FixedEnds {
+    #[cfg(feature = "tls")]
+    fn is_secure(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    #[cfg(feature = "tls")]
+    fn tls(&self) -> Option<TlsInfo> {
+        self.tls.clone()
+    }
+
     fn peer_addr(&self) -> Option<SocketAddr> {
         self.peer
     }

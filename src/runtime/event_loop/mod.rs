@@ -5,8 +5,10 @@
 
 mod driver;
 mod ending;
+mod handshakes;
 
 pub(crate) use driver::{Driven, Driver, ThreadState, Time, Timing};
+use handshakes::Handshakes;
 
 use super::clock::{Clock, Sampler};
 use super::memory_relief::MemoryRelief;
@@ -71,6 +73,7 @@ pub(crate) struct EventLoop<'a, D: Driver> {
     later: Vec<ConnId>,
     /// When that is over.
     later_at: Duration,
+    handshakes: Handshakes,
     /// Connections that have come and are not open yet.
     pub(crate) arrivals: Vec<D::Arrival>,
     commands: Vec<D::Command>,
@@ -107,6 +110,7 @@ impl<'a, D: Driver> EventLoop<'a, D> {
             again: Vec::new(),
             later: Vec::new(),
             later_at: Duration::ZERO,
+            handshakes: Handshakes::default(),
             arrivals: Vec::new(),
             commands: Vec::new(),
             due: Vec::new(),
@@ -132,7 +136,7 @@ impl<'a, D: Driver> EventLoop<'a, D> {
             let time = Time { now, unix, timing };
             self.driver.shared().wake_up(time);
             for ready in events.iter() {
-                if !D::accept(&mut self, ready.token)? {
+                if !D::accept(&mut self, ready.token)? && !self.postpones(ready.token.conn()) {
                     self.act(ready.token.conn(), |connection, shared| {
                         if ready.writable {
                             if let Err(error) = connection.link().flush() {
@@ -144,6 +148,7 @@ impl<'a, D: Driver> EventLoop<'a, D> {
                 }
             }
             self.take_arrivals();
+            self.shake();
             self.take_commands();
             self.run_again();
             self.check_deadlines();
@@ -164,7 +169,8 @@ impl<'a, D: Driver> EventLoop<'a, D> {
     /// From the last look at the clock on; forever, if nothing is due at any time.
     fn timeout(&self) -> Option<Duration> {
         // What a connection has posted to its own thread wakes nothing.
-        if !self.again.is_empty() || !self.driver.inbox().is_empty() {
+        let has_more = !self.again.is_empty() || self.has_handshakes();
+        if has_more || !self.driver.inbox().is_empty() {
             return Some(Duration::ZERO);
         }
         let next = self.clock.to_next_second();
@@ -211,7 +217,11 @@ impl<'a, D: Driver> EventLoop<'a, D> {
         let (shared, poll) = (self.driver.shared(), &self.poll);
         shared.begin(id);
         let fate = catch(|| {
+            let was_shaking = connection.link().is_handshaking();
             let fate = act(connection, shared);
+            if was_shaking {
+                handshakes::count(connection, fate, shared.counters());
+            }
             if fate == Fate::Upgraded {
                 return fate;
             }
@@ -270,6 +280,9 @@ impl<'a, D: Driver> EventLoop<'a, D> {
                 Ok(connection) => {
                     let id = self.slab.insert(connection);
                     let is_stopping = self.stop.is_some();
+                    if !is_stopping && self.postpones(id) {
+                        continue;
+                    }
                     self.act(id, |connection, shared| {
                         connection.open(id, is_stopping, shared)
                     });
@@ -397,7 +410,10 @@ fn go_on<S: ThreadState, C: Driven<S>>(connection: &mut C, shared: &mut S) -> Fa
 fn due<S: ThreadState, C: Driven<S>>(connection: &mut C, shared: &S) -> Seconds {
     match connection.link().is_starved() {
         true => shared.now().next(),
-        false => connection.deadline(shared),
+        false => match connection.link().handshake() {
+            Some(deadline) => deadline,
+            None => connection.deadline(shared),
+        },
     }
 }
 
@@ -408,6 +424,10 @@ pub(crate) fn expire<S: ThreadState, C: Driven<S>>(connection: &mut C, shared: &
     for _ in 0..LOOKS {
         if due(connection, shared) > shared.now() {
             return Fate::Open;
+        }
+        // Whatever has come of it: it takes long to look at, and there may be many.
+        if connection.link().is_handshaking() {
+            return Fate::Closed;
         }
         // Other connections have nothing to read: they do not wait for a client, or wait only for its end.
         if !connection.waits_for_client() {

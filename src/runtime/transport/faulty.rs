@@ -4,6 +4,7 @@
 
 use super::{OverSocket, Plain, Transport, Wants};
 use crate::runtime::transport::ListenerConfig;
+use peregrine_protocol::Seconds;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, IoSlice};
@@ -169,7 +170,7 @@ impl FaultPlan {
 }
 
 impl OverSocket for Faulty {
-    fn accepted(socket: Plain, listener: &ListenerConfig) -> Faulty {
+    fn accepted(socket: Plain, listener: &ListenerConfig, _: Seconds) -> Faulty {
         let plan = listener.plans.lock().expect("no panic").pop_front();
         Faulty {
             socket,

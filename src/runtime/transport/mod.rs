@@ -8,6 +8,8 @@ pub(crate) mod faulty;
 mod file;
 mod memory;
 mod plain;
+#[cfg(feature = "tls")]
+mod secure;
 mod tcp;
 #[cfg(unix)]
 mod unix;
@@ -15,12 +17,17 @@ mod unix;
 pub(crate) use file::FILE_STEP;
 pub(crate) use memory::Memory;
 pub(crate) use plain::Plain;
+#[cfg(feature = "tls")]
+pub(crate) use secure::Secure;
 pub(crate) use tcp::accept as accept_tcp;
 #[cfg(unix)]
 pub(crate) use unix::accept as accept_unix;
 
 use crate::config::Config;
+#[cfg(feature = "tls")]
+use crate::runtime::tls::{Tls, TlsInfo};
 use crate::shared::output::{MAX_SLICES, Output, Segment};
+use peregrine_protocol::Seconds;
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -30,7 +37,7 @@ pub(crate) use tcp::UNSENT;
 /// A transport over sockets.
 pub(crate) trait OverSocket: Transport {
     /// Wraps a socket that a listener with these settings has accepted.
-    fn accepted(socket: Plain, listener: &ListenerConfig) -> Self;
+    fn accepted(socket: Plain, listener: &ListenerConfig, now: Seconds) -> Self;
 }
 
 /// Receives and sends the bytes of one connection. No method blocks.
@@ -67,6 +74,55 @@ pub(crate) trait Transport: Sized + Send + 'static {
     #[inline(always)]
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+
+    /// Whether there are connections for which [`Transport::handshake`] is something.
+    const HAS_HANDSHAKE: bool = false;
+
+    /// Until its own handshake is complete: when it has to be. The steps of a handshake take long, so the event
+    /// loop makes few of them in a turn.
+    #[inline(always)]
+    fn handshake(&self) -> Option<Seconds> {
+        None
+    }
+
+    /// Bytes of memory that it holds for what it has read or is to write.
+    #[inline(always)]
+    fn held(&self) -> usize {
+        0
+    }
+
+    /// What is in the output now is the last that is sent, and complete: the transport may send with it what tells
+    /// the client so.
+    #[inline(always)]
+    fn near_end(&mut self) {}
+
+    /// All is sent that was to be sent: tells the client so, if the transport has a way of its own and has not done
+    /// it.
+    #[inline(always)]
+    fn end_write(&mut self) {}
+
+    /// Why no request of it is served, if that is so.
+    #[cfg(feature = "tls")]
+    #[inline(always)]
+    fn unserved(&self) -> Option<Unserved> {
+        None
+    }
+
+    /// Whether it encrypts.
+    fn is_secure(&self) -> bool {
+        false
+    }
+
+    /// Whether its handshake was a short one, as the client had been here before.
+    fn is_resumed(&self) -> bool {
+        false
+    }
+
+    /// What its own handshake has found out, if it has one.
+    #[cfg(feature = "tls")]
+    fn tls(&self) -> Option<TlsInfo> {
+        None
     }
 
     /// Closes the sending half: the client sees the end of the stream after it has read everything.
@@ -113,6 +169,16 @@ pub(crate) trait Transport: Sized + Send + 'static {
             full: bytes < offered,
         })
     }
+}
+
+/// What becomes of requests that have come without TLS and should have come with it.
+#[cfg(feature = "tls")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unserved {
+    /// 400.
+    Refuse,
+    /// 308 to this port.
+    Redirect(u16),
 }
 
 /// See [`Transport::wants`]. A socket wants nothing.
@@ -167,6 +233,13 @@ pub(crate) fn can_wait(error: &io::Error, starved: &mut bool) -> bool {
 pub(crate) struct ListenerConfig {
     pub(crate) backlog: i32,
     pub(crate) nodelay: bool,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<Tls>,
+    /// Requests without TLS are redirected to this port, as requests with TLS.
+    #[cfg(feature = "tls")]
+    pub(crate) redirect: Option<u16>,
+    #[cfg(feature = "tls")]
+    pub(crate) handshake_timeout: std::time::Duration,
     /// Plans of a test for the next connections.
     #[cfg(all(test, unix))]
     pub(crate) plans: faulty::Plans,
@@ -177,6 +250,12 @@ impl ListenerConfig {
         ListenerConfig {
             backlog: config.backlog,
             nodelay: config.tcp_nodelay,
+            #[cfg(feature = "tls")]
+            tls: None,
+            #[cfg(feature = "tls")]
+            redirect: None,
+            #[cfg(feature = "tls")]
+            handshake_timeout: config.tls_handshake_timeout,
             #[cfg(all(test, unix))]
             plans: faulty::Plans::default(),
         }

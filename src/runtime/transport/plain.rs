@@ -2,6 +2,7 @@
 
 use super::{OverSocket, Transport, tcp};
 use crate::runtime::transport::ListenerConfig;
+use peregrine_protocol::Seconds;
 #[cfg(target_os = "linux")]
 use std::fs::File;
 #[cfg(not(target_os = "linux"))]
@@ -93,7 +94,7 @@ impl Plain {
 }
 
 impl OverSocket for Plain {
-    fn accepted(socket: Plain, _: &ListenerConfig) -> Plain {
+    fn accepted(socket: Plain, _: &ListenerConfig, _: Seconds) -> Plain {
         socket
     }
 }

@@ -81,6 +81,8 @@ impl Running {
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.addrs.iter().find_map(|addr| match addr {
             ListenAddr::Tcp(addr) => Some(*addr),
+            #[cfg(feature = "tls")]
+            ListenAddr::Tls(addr) => Some(*addr),
             #[cfg(unix)]
             ListenAddr::Unix(_) => None,
         })

@@ -390,6 +390,7 @@ impl<P: WsHandlerRef, T: Transport> WsConnection<P, T> {
     /// Sends the rest, then closes or lingers. A close while the client still sends would be a reset, and the
     /// client might never see the close frame.
     fn finish(&mut self, shared: &mut WsThreadState<P>) -> Fate {
+        self.link.socket.stream.near_end();
         if self.send(shared).is_err() {
             return Fate::Closed;
         }
@@ -397,6 +398,7 @@ impl<P: WsHandlerRef, T: Transport> WsConnection<P, T> {
         if self.peer.ws.output().is_some() || matches!(self.phase, WsPhase::Lingering { .. }) {
             return Fate::Open;
         }
+        self.link.socket.stream.end_write();
         let lingering = match self.peer.ws.lingers() {
             true => Lingering::begin(&mut self.link, shared.limits.linger_bytes),
             false => None,

@@ -21,7 +21,17 @@ const KINDS: [&str; 9] = [
 ];
 
 /// By file and field: limits of the table that bound it together, or, behind a dash, why it needs none.
-const BOUNDED: [(&str, &str, &[&str]); 20] = [
+const BOUNDED: [(&str, &str, &[&str]); 22] = [
+    (
+        "src/runtime/event_loop/handshakes.rs",
+        "waiting",
+        &["Config::connections"],
+    ),
+    (
+        "src/runtime/transport/secure/unsent.rs",
+        "records",
+        &["- of 64 KiB at most, and what the session itself has to say"],
+    ),
     ("src/shared/inbox.rs", "mailbox", &["- each owner counts"]),
     ("src/shared/mailbox.rs", "queue", &["- each owner counts"]),
     (

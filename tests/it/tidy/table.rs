@@ -7,7 +7,7 @@ use peregrine::{Config, Limits};
 use std::collections::BTreeMap;
 
 /// The fields of `Config` that are limits. A new field belongs here, or is none.
-const OF_CONFIG: [&str; 12] = [
+const OF_CONFIG: [&str; 13] = [
     "allowed_hosts",
     "backlog",
     "buffered_bytes",
@@ -17,6 +17,7 @@ const OF_CONFIG: [&str; 12] = [
     "pool_threads",
     "stop_timeout",
     "timers_per_worker",
+    "tls_handshake_timeout",
     "ws_connections_per_thread",
     "ws_mailbox_bytes",
     "ws_origins",
@@ -136,6 +137,7 @@ fn every_limit_is_in_the_table() {
     let has_feature = |name: &String| {
         let of = |kind| name.starts_with(kind);
         (cfg!(feature = "websocket") || !of("WsLimits::") && !of("Config::ws_"))
+            && (cfg!(feature = "tls") || !of("Config::tls_"))
             && (cfg!(feature = "multipart") || !of("MultipartLimits::"))
             && (cfg!(feature = "dir") || !of("DirConfig::"))
     };

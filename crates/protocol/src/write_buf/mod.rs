@@ -6,8 +6,7 @@ use crate::rate::{Rate, RateMeter};
 use alloc::{boxed::Box, vec::Vec};
 use core::ops::Range;
 
-/// A payload of at least this size is sent without a copy. For a smaller one the copy is cheaper than one
-/// more element of a gathering write.
+/// From this size on a payload is sent without a copy. Below, a copy is cheaper than one more slice of a write.
 const LARGE: usize = 16 << 10;
 
 /// The most slices of one gathering write.
@@ -496,5 +495,6 @@ impl<X> WriteBuf<X> {
     }
 }
 
+mod next_segment;
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,408 @@
+//! TLS 1.3 (RFC 8446) over bytes: the only file that uses `rustls`.
+//!
+//! It knows no sockets. [`Session::read`] decrypts in the buffer of its caller, and what is to be sent is
+//! appended to a buffer of the caller. The rest of the crate names no type of `rustls`, except the two that
+//! [`Tls::from_rustls`](super::Tls::from_rustls) and [`Tls::with_provider`](super::Tls::with_provider) take.
+
+use super::error::TlsError;
+use super::{Store, TlsInfo};
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::{
+    ClientHello, NoServerSessionStorage, ParsedCertificate, ResolvesServerCert,
+    ServerConnectionData, UnbufferedServerConnection, WebPkiClientVerifier,
+};
+use rustls::sign::CertifiedKey;
+use rustls::unbuffered::{
+    ConnectionState, EncodeError, EncodeTlsData, EncryptError, InsufficientSizeError,
+    UnbufferedStatus,
+};
+use rustls::{Error, HandshakeKind, InconsistentKeys, RootCertStore, ServerConfig, version};
+use std::cell::RefCell;
+use std::io;
+use std::sync::Arc;
+
+/// Plaintext of one record at most (RFC 8446 section 5.1).
+pub(crate) const RECORD: usize = 16 << 10;
+
+/// Bytes of a record on the wire at most (RFC 8446 section 5.2; `rustls` allows the 2,048 of TLS 1.2).
+pub(crate) const WIRE_RECORD: usize = RECORD + 2048 + HEADER;
+
+/// Bytes of a record before its content.
+pub(crate) const HEADER: usize = 5;
+
+thread_local! {
+    /// The server name that the client of the handshake step under way has sent. A session does not tell it.
+    static SERVER_NAME: RefCell<Option<Box<str>>> = const { RefCell::new(None) };
+}
+
+/// The TLS settings of a listener.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    config: Arc<ServerConfig>,
+}
+
+/// A certificate chain and its private key.
+#[derive(Clone, Debug)]
+pub(crate) struct Certificate(Arc<CertifiedKey>);
+
+/// Who checks certificates of clients, and how.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Options {
+    /// Certificates of authorities in PEM, and whether a client must have a certificate.
+    pub(crate) clients: Option<(Vec<u8>, bool)>,
+    pub(crate) key_log: bool,
+    pub(crate) provider: Option<Arc<CryptoProvider>>,
+}
+
+impl Options {
+    fn provider(&self) -> Arc<CryptoProvider> {
+        let default = || Arc::new(ring::default_provider());
+        self.provider.clone().unwrap_or_else(default)
+    }
+}
+
+impl Settings {
+    /// Settings that take their certificates from `store`.
+    pub(crate) fn new(store: &Arc<Store>, options: &Options) -> Result<Settings, TlsError> {
+        let invalid = |error: Error| TlsError::Invalid(error.to_string());
+        let provider = options.provider();
+        let builder = ServerConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(&[&version::TLS13])
+            .map_err(invalid)?;
+        let builder = match &options.clients {
+            None => builder.with_no_client_auth(),
+            Some((authorities, is_required)) => {
+                let mut roots = RootCertStore::empty();
+                for certificate in certificates(authorities)? {
+                    roots.add(certificate).map_err(invalid)?;
+                }
+                let verifier =
+                    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+                let verifier = match is_required {
+                    true => verifier,
+                    false => verifier.allow_unauthenticated(),
+                };
+                let verifier = verifier.build();
+                let verifier = verifier.map_err(|error| TlsError::Invalid(error.to_string()))?;
+                builder.with_client_cert_verifier(verifier)
+            }
+        };
+        let mut config = builder.with_cert_resolver(store.clone());
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.ticketer = ring::Ticketer::new().map_err(invalid)?;
+        // A client that offers only the older version would be refused with the newer one alone.
+        config.alpn_protocols = vec![b"http/1.1".to_vec(), b"http/1.0".to_vec()];
+        if options.key_log {
+            config.key_log = Arc::new(rustls::KeyLogFile::new());
+        }
+        Ok(Settings {
+            config: Arc::new(config),
+        })
+    }
+
+    pub(crate) fn from_rustls(config: Arc<ServerConfig>) -> Settings {
+        Settings { config }
+    }
+}
+
+fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let all = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
+    let all = all.map_err(|error| TlsError::Pem(error.to_string()))?;
+    match all.is_empty() {
+        true => Err(TlsError::NoCertificate),
+        false => Ok(all),
+    }
+}
+
+impl Certificate {
+    /// Reads a chain and its key, and checks that they belong together.
+    pub(crate) fn from_pem(
+        chain: &[u8],
+        key: &[u8],
+        options: &Options,
+    ) -> Result<Certificate, TlsError> {
+        let chain = certificates(chain)?;
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| match error {
+            _ if is_encrypted(key) => TlsError::EncryptedKey,
+            pem::Error::NoItemsFound => TlsError::NoKey,
+            error => TlsError::Pem(error.to_string()),
+        })?;
+        Certificate::new(chain, key, options)
+    }
+
+    #[cfg(feature = "tls-self-signed")]
+    pub(crate) fn from_der(
+        certificate: &[u8],
+        key: &[u8],
+        options: &Options,
+    ) -> Result<Certificate, TlsError> {
+        let chain = vec![CertificateDer::from(certificate.to_vec())];
+        let key = rustls::pki_types::PrivatePkcs8KeyDer::from(key.to_vec());
+        Certificate::new(chain, key.into(), options)
+    }
+
+    fn new(
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+        options: &Options,
+    ) -> Result<Certificate, TlsError> {
+        let certified = CertifiedKey::from_der(chain, key, &options.provider());
+        let certified = certified.map_err(|error| match error {
+            Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => TlsError::KeyMismatch,
+            error => TlsError::Invalid(error.to_string()),
+        })?;
+        Ok(Certificate(Arc::new(certified)))
+    }
+
+    /// Whether clients that ask for `name` accept it: a host name, or `*.` and the rest of one.
+    pub(crate) fn is_for(&self, name: &str) -> bool {
+        let name = match name.strip_prefix("*.") {
+            Some(rest) => format!("any.{rest}"),
+            None => name.to_owned(),
+        };
+        let certificate = self.0.end_entity_cert().ok();
+        let certificate = certificate.and_then(|der| ParsedCertificate::try_from(der).ok());
+        match (certificate, ServerName::try_from(name)) {
+            (Some(certificate), Ok(name)) => {
+                rustls::client::verify_server_name(&certificate, &name).is_ok()
+            }
+            _ => false,
+        }
+    }
+}
+
+/// RFC 7468 section 11, and the older form of OpenSSL.
+fn is_encrypted(pem: &[u8]) -> bool {
+    let has = |text: &[u8]| pem.windows(text.len()).any(|part| part == text);
+    has(b"BEGIN ENCRYPTED PRIVATE KEY") || has(b"Proc-Type: 4,ENCRYPTED")
+}
+
+impl ResolvesServerCert for Store {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let name = hello.server_name();
+        SERVER_NAME.with_borrow_mut(|kept| *kept = name.map(Into::into));
+        self.certificate(name).map(|certificate| certificate.0)
+    }
+}
+
+/// One connection.
+pub(crate) struct Session {
+    connection: UnbufferedServerConnection,
+    server_name: Option<Box<str>>,
+    /// The client has said that it sends no more.
+    is_eof: bool,
+}
+
+impl Session {
+    pub(crate) fn new(settings: &Settings) -> io::Result<Session> {
+        let connection = UnbufferedServerConnection::new(settings.config.clone());
+        Ok(Session {
+            connection: connection.map_err(io::Error::other)?,
+            server_name: None,
+            is_eof: false,
+        })
+    }
+
+    pub(crate) fn is_handshaking(&self) -> bool {
+        self.connection.is_handshaking()
+    }
+
+    /// The client has sent `close_notify` (RFC 8446 section 6.1).
+    pub(crate) fn is_eof(&self) -> bool {
+        self.is_eof
+    }
+
+    /// Takes all complete records from the front of `input`, which it overwrites. Returns how many bytes it has
+    /// taken; what is left is to be at the front of the next call, and of [`Session::seal`] meanwhile.
+    ///
+    /// `give` gets the plaintext of each record. What is to be sent is appended to `out`, after an error, too.
+    pub(crate) fn read(
+        &mut self,
+        input: &mut [u8],
+        out: &mut Outgoing,
+        give: &mut dyn FnMut(&[u8]),
+    ) -> (usize, io::Result<()>) {
+        let mut taken = 0;
+        loop {
+            let left = &mut input[taken..];
+            let UnbufferedStatus { discard, state } = self.connection.process_tls_records(left);
+            let mut goes_on = true;
+            match state {
+                Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+                    while let Some(Ok(record)) = traffic.next_record() {
+                        taken += record.discard;
+                        give(record.payload);
+                    }
+                }
+                Ok(ConnectionState::EncodeTlsData(mut data)) => encode(&mut data, out),
+                Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
+                Ok(ConnectionState::PeerClosed) => self.is_eof = true,
+                Ok(_) => goes_on = false,
+                Err(error) => {
+                    SERVER_NAME.take();
+                    taken += discard;
+                    // The alert, if there is one. `rustls` relies on the bytes of half a message.
+                    let state = self
+                        .connection
+                        .process_tls_records(&mut input[taken..])
+                        .state;
+                    if let Ok(ConnectionState::EncodeTlsData(mut data)) = state {
+                        encode(&mut data, out);
+                    }
+                    let error = io::Error::new(io::ErrorKind::InvalidData, error);
+                    return (taken, Err(error));
+                }
+            }
+            taken += discard;
+            if !goes_on {
+                break;
+            }
+        }
+        if let Some(name) = SERVER_NAME.take() {
+            self.server_name = Some(name);
+        }
+        (taken, Ok(()))
+    }
+
+    /// Appends `plain` as records of at most [`RECORD`] bytes, and if it is the last, `close_notify` (RFC 8446
+    /// section 6.1). `left`: what [`Session::read`] has left. False if that cannot be: the keys are used up.
+    pub(crate) fn seal(
+        &mut self,
+        plain: &[u8],
+        is_last: bool,
+        left: &mut [u8],
+        out: &mut Outgoing,
+    ) -> bool {
+        loop {
+            match self.connection.process_tls_records(left).state {
+                Ok(ConnectionState::WriteTraffic(mut traffic)) => {
+                    let mut is_sealed = true;
+                    for part in plain.chunks(RECORD) {
+                        out.append(|room| size(traffic.encrypt(part, room), &mut is_sealed));
+                        out.end_record(part.len());
+                    }
+                    if is_last {
+                        out.append(|room| size(traffic.queue_close_notify(room), &mut true));
+                    }
+                    return is_sealed;
+                }
+                Ok(ConnectionState::EncodeTlsData(mut data)) => encode(&mut data, out),
+                Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
+                Ok(ConnectionState::PeerClosed) => self.is_eof = true,
+                _ => return false,
+            }
+        }
+    }
+
+    pub(crate) fn info(&self) -> TlsInfo {
+        let connection = &self.connection;
+        let certificates = connection.peer_certificates().unwrap_or_default();
+        let suite = connection.negotiated_cipher_suite();
+        TlsInfo {
+            server_name: self.server_name.clone(),
+            alpn: connection.alpn_protocol().map(Into::into),
+            cipher_suite: suite
+                .and_then(|suite| suite.suite().as_str())
+                .unwrap_or_default(),
+            is_resumed: self.is_resumed(),
+            client_chain: certificates.iter().map(|der| der.as_ref().into()).collect(),
+        }
+    }
+
+    /// See [`TlsInfo::is_resumed`].
+    pub(crate) fn is_resumed(&self) -> bool {
+        self.connection.handshake_kind() == Some(HandshakeKind::Resumed)
+    }
+}
+
+fn encode(data: &mut EncodeTlsData<'_, ServerConnectionData>, out: &mut Outgoing) {
+    out.append(|room| match data.encode(room) {
+        Err(EncodeError::InsufficientSize(InsufficientSizeError { required_size })) => {
+            Err(required_size)
+        }
+        written => Ok(written.unwrap_or(0)),
+    });
+}
+
+/// What an attempt to encrypt into a buffer has written, or how large the buffer must be.
+fn size(sealed: Result<usize, EncryptError>, is_sealed: &mut bool) -> Result<usize, usize> {
+    match sealed {
+        Ok(written) => Ok(written),
+        Err(EncryptError::InsufficientSize(InsufficientSizeError { required_size })) => {
+            Err(required_size)
+        }
+        Err(EncryptError::EncryptExhausted) => {
+            *is_sealed = false;
+            Ok(0)
+        }
+    }
+}
+
+/// Bytes for the client that are appended by the session.
+#[derive(Debug, Default)]
+pub(crate) struct Outgoing {
+    /// Longer than what is in it, so that nothing is cleared twice.
+    bytes: Vec<u8>,
+    len: usize,
+    records: Vec<Record>,
+    /// Where the last of them ends.
+    recorded: usize,
+}
+
+/// A record on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Record {
+    /// Its bytes, and those that stand before or behind it without plaintext of their own.
+    pub(crate) wire: usize,
+    /// Bytes of plaintext in it.
+    pub(crate) plain: usize,
+}
+
+impl Outgoing {
+    pub(crate) fn clear(&mut self) {
+        (self.len, self.recorded) = (0, 0);
+        self.records.clear();
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+
+    /// The records, which cover all bytes.
+    pub(crate) fn records(&mut self) -> &[Record] {
+        if let Some(last) = self.records.last_mut() {
+            last.wire += self.len - self.recorded;
+            self.recorded = self.len;
+        } else if self.len > 0 {
+            self.end_record(0);
+        }
+        &self.records
+    }
+
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        self.append(|room| match room.get_mut(..bytes.len()) {
+            Some(room) => {
+                room.copy_from_slice(bytes);
+                Ok(bytes.len())
+            }
+            None => Err(bytes.len()),
+        });
+    }
+
+    /// Has `write` write behind what is there. It returns how many bytes it has written, or how many it needs.
+    fn append(&mut self, mut write: impl FnMut(&mut [u8]) -> Result<usize, usize>) {
+        loop {
+            match write(&mut self.bytes[self.len..]) {
+                Ok(written) => break self.len += written,
+                Err(needed) => self.bytes.resize(self.len + needed, 0),
+            }
+        }
+    }
+
+    fn end_record(&mut self, plain: usize) {
+        let wire = self.len - std::mem::replace(&mut self.recorded, self.len);
+        self.records.push(Record { wire, plain });
+    }
+}

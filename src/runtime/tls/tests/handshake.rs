@@ -1,0 +1,81 @@
+//! Handshakes that are split, broken off, wrong or too long.
+
+use super::{Pair, client_config, self_signed};
+use crate::runtime::transport::Transport;
+use std::io::{ErrorKind, Write};
+
+#[test]
+fn a_handshake_may_be_split_anywhere() {
+    let tls = self_signed();
+    let mut first_len = usize::MAX;
+    let mut at = 0;
+    while at < first_len {
+        let mut pair = Pair::new(&tls, client_config(), "localhost");
+        let first = pair.client_sends();
+        first_len = first.len();
+        pair.arrive(&first[..at]).expect("half a hello");
+        pair.arrive(&first[at..]).expect("a hello");
+        pair.client_reads();
+        pair.client.writer().write_all(b"a").expect("buffered");
+        let second = pair.client_sends();
+        let at_second = at.min(second.len());
+        pair.arrive(&second[..at_second])
+            .expect("half of the finish");
+        pair.arrive(&second[at_second..]).expect("the finish");
+        assert_eq!(pair.at_server, b"a", "{at}");
+        assert_eq!(pair.server.held(), pair.server.unsent(), "{at}");
+        at += 1;
+    }
+}
+
+#[test]
+fn a_client_may_leave_in_the_middle_of_its_handshake() {
+    let mut pair = Pair::new(&self_signed(), client_config(), "localhost");
+    let first = pair.client_sends();
+    pair.arrive(&first).expect("a hello");
+    pair.wire.lock().expect("no panic").is_eof = true;
+    pair.arrive(b"").expect("the end");
+    assert!(pair.is_eof);
+    // Nothing can be said before the keys are known.
+    let before = pair.wire.lock().expect("no panic").writes;
+    pair.server.end_write();
+    assert_eq!(pair.wire.lock().expect("no panic").writes, before);
+}
+
+#[test]
+fn what_is_no_tls_gets_an_alert() {
+    for bytes in [
+        &b"\x80\x2e\x01\x03\x01"[..],
+        b"\x17\x03\x03\0\x05hello",
+        b"\x16\x03\x01\xff\xff",
+        b"\x16\x03\x01\x00\x05hello",
+        b"\0\0\0\0\0\0\0\0",
+    ] {
+        let mut pair = Pair::new(&self_signed(), client_config(), "localhost");
+        let error = pair.arrive(bytes).expect_err("not TLS");
+        assert_eq!(error.kind(), ErrorKind::InvalidData);
+        let wire = pair.wire.lock().expect("no panic");
+        // `rustls` has nothing to say to a message that is too long.
+        let is_told = !bytes.ends_with(b"hello") || bytes[0] != 22;
+        assert_eq!(wire.to_client.first() == Some(&21), is_told, "{error}");
+    }
+}
+
+/// A hello that never ends, in records of one byte.
+#[test]
+fn a_handshake_has_so_many_bytes() {
+    let mut pair = Pair::new(&self_signed(), client_config(), "localhost");
+    let hello = [&[1, 0, 0xff, 0xf0][..], &[0; 30_000]].concat();
+    let records: Vec<u8> = hello
+        .iter()
+        .flat_map(|&byte| [22, 3, 1, 0, 1, byte])
+        .collect();
+    let mut sent = 0;
+    let error = records.chunks(600).find_map(|piece| {
+        sent += piece.len();
+        pair.arrive(piece).err()
+    });
+    let error = error.expect("a limit");
+    assert_eq!(error.to_string(), "the handshake of the client is too long");
+    assert!((16 << 10..18 << 10).contains(&sent), "{sent}");
+}

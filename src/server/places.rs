@@ -1,0 +1,62 @@
+//! Where a server listens.
+
+use crate::runtime::listener::BindAddr;
+#[cfg(feature = "tls")]
+use crate::runtime::listener::ListenAddr;
+#[cfg(feature = "tls")]
+use crate::runtime::tls::Tls;
+#[cfg(feature = "tls")]
+use crate::runtime::transport::ListenerConfig;
+#[cfg(feature = "tls")]
+use std::io;
+
+/// Where a server listens, in the order of the calls.
+#[derive(Debug, Default)]
+pub(crate) struct Places {
+    pub(crate) addrs: Vec<BindAddr>,
+    /// Which of them have TLS.
+    #[cfg(feature = "tls")]
+    pub(crate) secured: Vec<(usize, Tls)>,
+    /// Which of them redirect to those.
+    #[cfg(feature = "tls")]
+    pub(crate) redirecting: Vec<usize>,
+}
+
+#[cfg(feature = "tls")]
+impl Places {
+    /// Whether connections need a transport that may have TLS.
+    pub(super) fn has_tls(&self) -> bool {
+        !self.secured.is_empty() || !self.redirecting.is_empty()
+    }
+
+    pub(super) fn push_tls(&mut self, place: BindAddr, tls: Tls) {
+        self.secured.push((self.addrs.len(), tls));
+        self.addrs.push(place);
+    }
+}
+
+/// Gives the places where a server listens their TLS: their settings, and how they are shown.
+#[cfg(feature = "tls")]
+pub(super) fn secure(
+    configs: &mut [ListenerConfig],
+    addrs: &mut [ListenAddr],
+    secured: Vec<(usize, Tls)>,
+    redirecting: &[usize],
+) -> io::Result<()> {
+    let mut first_port = None;
+    for (place, tls) in secured {
+        let (config, addr) = (&mut configs[place], &mut addrs[place]);
+        config.tls = Some(tls);
+        if let ListenAddr::Tcp(tcp) = *addr {
+            *addr = ListenAddr::Tls(tcp);
+            first_port = first_port.or(Some(tcp.port()));
+            config.redirect = Some(tcp.port()).filter(|_| !redirecting.is_empty());
+        }
+    }
+    for &place in redirecting {
+        let text = "Server::redirect_to_https needs an address of Server::bind_tls to redirect to";
+        let error = || io::Error::new(io::ErrorKind::InvalidInput, text);
+        configs[place].redirect = Some(first_port.ok_or_else(error)?);
+    }
+    Ok(())
+}

@@ -1,0 +1,142 @@
+//! Handshakes that are slow, broken or many.
+
+use super::client::{client_config, connect, tcp};
+use super::{App, self_signed, start_tls};
+use crate::support::{PATIENCE, ended, own_addr, wait_until, workers};
+use peregrine::Server;
+use rustls::ClientConnection;
+use rustls::pki_types::ServerName;
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The first flight of a client.
+fn hello() -> Vec<u8> {
+    let name = ServerName::try_from("localhost").expect("a name");
+    let client = ClientConnection::new(Arc::new(client_config()), name);
+    let mut sent = Vec::new();
+    client
+        .expect("a client")
+        .write_tls(&mut sent)
+        .expect("memory");
+    sent
+}
+
+fn is_ended(stream: &mut TcpStream) -> bool {
+    let mut part = [0; 4096];
+    loop {
+        match stream.read(&mut part) {
+            Ok(0) => return true,
+            Ok(_) => {}
+            Err(error) => return error.kind() == ErrorKind::ConnectionReset,
+        }
+    }
+}
+
+#[test]
+fn a_handshake_has_so_much_time() {
+    let mut config = workers(1);
+    config.tls_handshake_timeout = Duration::from_secs(1);
+    let server = Server::new(App)
+        .config(config)
+        .bind_tls(own_addr(), self_signed());
+    let running = server.start().expect("a server");
+    let addr = running.local_addr().expect("an address");
+    let mut kept = connect(addr);
+    assert_eq!(kept.get("/").text(), "hello");
+
+    let hello = hello();
+    let mut silent = tcp(addr);
+    let (mut half, mut stopped) = (tcp(addr), tcp(addr));
+    half.write_all(&hello[..100]).expect("sent");
+    stopped.write_all(&hello).expect("sent");
+    for stream in [&mut silent, &mut half, &mut stopped] {
+        assert!(is_ended(stream));
+    }
+    wait_until("all are counted", || {
+        running.counters().handshakes_failed == 3
+    });
+    // One that is complete has other limits.
+    assert_eq!(kept.get("/").text(), "hello");
+    running.stop();
+    ended(running);
+}
+
+/// A client that goes on sending does not get more time.
+#[test]
+fn a_hello_that_drips_ends_in_time() {
+    let mut config = workers(1);
+    config.tls_handshake_timeout = Duration::from_secs(1);
+    let server = Server::new(App)
+        .config(config)
+        .bind_tls(own_addr(), self_signed());
+    let running = server.start().expect("a server");
+    let mut stream = tcp(running.local_addr().expect("an address"));
+    // A message of 16 KiB in records of a byte: more than can be sent at this pace.
+    stream
+        .write_all(&[22, 3, 1, 0, 4, 1, 0, 0x3f, 0xf0])
+        .expect("sent");
+    stream
+        .set_read_timeout(Some(Duration::from_millis(20)))
+        .expect("an open socket");
+    let mut part = [0; 100];
+    let limit = std::time::Instant::now() + PATIENCE;
+    loop {
+        assert!(std::time::Instant::now() < limit, "it does not end");
+        if stream.write_all(&[22, 3, 1, 0, 1, 0]).is_err() {
+            break;
+        }
+        match stream.read(&mut part) {
+            Ok(0) => break,
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => break,
+            _ => {}
+        }
+    }
+    running.stop();
+    ended(running);
+}
+
+#[test]
+fn what_is_no_handshake_gets_an_alert() {
+    let (running, addr) = start_tls(self_signed());
+    for junk in [
+        &b"\x17\x03\x01\x00\x05hello"[..],
+        b"\x16\x03\x01\xff\xff",
+        b"\0\0\0\0\0\0\0\0",
+    ] {
+        let mut stream = tcp(addr);
+        stream.write_all(junk).expect("sent");
+        let mut alert = [0; 7];
+        stream.read_exact(&mut alert).expect("an alert");
+        assert_eq!(alert[..5], [21, 3, 3, 0, 2]);
+        assert!(is_ended(&mut stream));
+    }
+    wait_until("all are counted", || {
+        running.counters().handshakes_failed == 3
+    });
+    running.stop();
+    ended(running);
+}
+
+#[test]
+fn connections_that_never_finish_their_handshake_leave_room_for_others() {
+    let (running, addr) = start_tls(self_signed());
+    let hello = hello();
+    let crowd: Vec<TcpStream> = (0..300)
+        .map(|i| {
+            let mut stream = tcp(addr);
+            stream
+                .write_all(&hello[..i * hello.len() / 299])
+                .expect("sent");
+            stream
+        })
+        .collect();
+    assert_eq!(connect(addr).get("/").text(), "hello");
+    drop(crowd);
+    wait_until("they have gone", || {
+        running.counters().handshakes_failed == 300
+    });
+    running.stop();
+    ended(running);
+}
