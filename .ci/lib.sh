@@ -50,7 +50,7 @@ listening() {
     address=
     printed() {
         kill -0 "$2" 2>/dev/null || { cat "$1"; fail "the example ended"; }
-        address=$(sed -n 's|^listening on http://||p' "$1")
+        address=$(sed -n 's|^listening on https*://||p' "$1")
         [[ -n $address ]]
     }
     within "$patience" printed "$1" "$2" || { cat "$1"; fail "the example printed no address"; }
