@@ -76,6 +76,9 @@ fn a_handshake_has_so_many_bytes() {
         pair.arrive(piece).err()
     });
     let error = error.expect("a limit");
-    assert_eq!(error.to_string(), "the handshake of the client is too long");
+    assert_eq!(
+        error.to_string(),
+        "a handshake message of the client is too long"
+    );
     assert!((16 << 10..18 << 10).contains(&sent), "{sent}");
 }

@@ -65,7 +65,7 @@ impl<S> Secure<S> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix, feature = "tls-self-signed"))]
 impl<S> Secure<S> {
     /// Bytes of memory that unsent bytes take.
     pub(crate) fn unsent(&self) -> usize {

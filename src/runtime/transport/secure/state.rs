@@ -131,14 +131,16 @@ impl State {
         if is_shaking && !self.session.is_handshaking() {
             self.handshake = None;
         }
-        let is_too_long = self.handshake.is_some() && self.shaken > self.most;
+        // What is left is a part of a record, or the records of a part of a message.
+        let is_too_long = self.handshake.is_some() && self.shaken > self.most
+            || self.received.len() > INPUT - 2 * WIRE_RECORD;
         if read.is_err() || is_too_long {
             self.end = End::Reached;
         }
         self.send_own(inner, out, given > 0)?;
         read?;
         if is_too_long {
-            let text = "the handshake of the client is too long";
+            let text = "a handshake message of the client is too long";
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         }
         match given {
