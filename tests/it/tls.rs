@@ -178,7 +178,9 @@ fn http_without_tls_gets_400_in_plain_text() {
         assert!(answer.closes());
         client.expect_end();
     }
-    assert_eq!(running.counters().handshakes_failed, 3);
+    wait_until("all are counted", || {
+        running.counters().handshakes_failed == 3
+    });
     running.stop();
     ended(running);
 }
