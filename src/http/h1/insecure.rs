@@ -54,7 +54,7 @@ where
             Some(location) => (308, response.redirect(308, &location)),
             None => (400, response.status(400).text(REFUSED)),
         };
-        parts.counters.answered(status);
+        parts.counters.count_status(status);
         if status == 400 {
             parts.counters.refused_with(status);
         }
