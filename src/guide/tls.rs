@@ -59,7 +59,7 @@ use peregrine::{Server, Tls};
 let tls = Tls::self_signed(&["localhost", "127.0.0.1"])?;
 let server = Server::from_fn(|req, res| {
     let name = req.tls().and_then(|tls| tls.server_name().map(str::to_owned));
-    res.text(&format!("you have asked for {name:?}"))
+    res.text(format!("you have asked for {name:?}"))
 });
 let running = server.bind_tls("127.0.0.1:0", tls).start()?;
 running.stop();
@@ -83,7 +83,7 @@ running.stop();
 //! Server::from_fn(|req, res| {
 //!     let tls = req.tls();
 //!     let own = tls.as_ref().and_then(|tls| tls.client_chain().next());
-//!     res.text(&format!("a certificate of {} bytes", own.map_or(0, <[u8]>::len)))
+//!     res.text(format!("a certificate of {} bytes", own.map_or(0, <[u8]>::len)))
 //! })
 //! .bind_tls("0.0.0.0:443", tls)
 //! .run()?;

@@ -33,7 +33,7 @@ impl Handler for App {
             "/large" => res.send(large()),
             "/later" => res.offload(req, |req, res| {
                 let is_secure = req.is_secure();
-                res.text(&format!("later {is_secure}"))
+                res.text(format!("later {is_secure}"))
             }),
             "/stream" => {
                 let pieces = (0..100).map(|i| vec![i; 1000]);
@@ -43,7 +43,7 @@ impl Handler for App {
             "/tls" => {
                 let tls = req.tls().expect("TLS");
                 let alpn = tls.alpn().unwrap_or_default().escape_ascii().to_string();
-                res.text(&format!(
+                res.text(format!(
                     "{} {:?} {alpn} {} {}",
                     req.is_secure(),
                     tls.server_name(),
@@ -232,13 +232,13 @@ fn requests_are_redirected_to_https() {
     ended(running);
 
     let alone = Server::new(App).redirect_to_https(own_addr()).start();
-    let error = alone.err().expect("nothing to redirect to");
+    let error = alone.expect_err("nothing to redirect to");
     assert!(error.to_string().contains("Server::bind_tls"), "{error}");
 }
 
 #[test]
 fn one_server_speaks_both() {
-    let server = Server::from_fn(|req, res| res.text(&req.is_secure().to_string()));
+    let server = Server::from_fn(|req, res| res.text(req.is_secure().to_string()));
     let server = server.config(workers(1)).bind(own_addr());
     let running = server
         .bind_tls(own_addr(), self_signed())
