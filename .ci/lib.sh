@@ -30,6 +30,18 @@ check() {
     printf 'ok %s\n' "$1"
 }
 
+# python_with PACKAGE==VERSION: leaves in $python an interpreter that has the package, in a virtual environment
+# that later runs use again.
+python_with() {
+    local venv=${XDG_CACHE_HOME:-$HOME/.cache}/peregrine-python/$1
+    python=$venv/bin/python
+    if ! "$venv/bin/pip" show --quiet "${1%%==*}" &>/dev/null; then
+        rm -rf "$venv"
+        python3 -m venv "$venv" && "$venv/bin/pip" install --quiet --disable-pip-version-check "$1" ||
+            fail "no Python package $1"
+    fi
+}
+
 # within SECONDS COMMAND...: tries until it succeeds.
 within() {
     local until=$((SECONDS + $1))
