@@ -156,6 +156,11 @@ impl Certificate {
         Ok(Certificate(Arc::new(certified)))
     }
 
+    #[cfg(all(test, feature = "tls-self-signed"))]
+    pub(crate) fn der(&self) -> &[u8] {
+        &self.0.cert[0]
+    }
+
     /// Whether clients that ask for `name` accept it: a host name, or `*.` and the rest of one.
     pub(crate) fn is_for(&self, name: &str) -> bool {
         let name = match name.strip_prefix("*.") {

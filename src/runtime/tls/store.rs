@@ -162,6 +162,12 @@ impl Store {
         self.reload()
     }
 
+    /// Has the next handshake look at the files.
+    #[cfg(all(test, feature = "tls-self-signed"))]
+    fn look_again(&self) {
+        self.lock().checked = None;
+    }
+
     fn lock(&self) -> MutexGuard<'_, Entries> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -187,5 +193,164 @@ impl Entries {
                 ),
             }
         }
+    }
+}
+
+#[cfg(all(test, feature = "tls-self-signed"))]
+mod tests {
+    use super::*;
+    use crate::runtime::tls::self_signed;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    /// A certificate for `name` and its key, in PEM.
+    fn pem(name: &str) -> [String; 2] {
+        let (certificate, key) = self_signed::make(&[name]).expect("a certificate");
+        [("CERTIFICATE", certificate), ("PRIVATE KEY", key)].map(|(label, der)| {
+            format!(
+                "-----BEGIN {label}-----\n{}\n-----END {label}-----\n",
+                base64(&der)
+            )
+        })
+    }
+
+    /// RFC 4648 section 4.
+    fn base64(bytes: &[u8]) -> String {
+        const DIGITS: &[u8; 64] =
+            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        let group = |three: &[u8]| {
+            let mut bits = [0; 4];
+            bits[1..=three.len()].copy_from_slice(three);
+            let bits = u32::from_be_bytes(bits);
+            let digit = |i: usize| DIGITS[(bits >> (18 - 6 * i)) as usize & 63] as char;
+            [0, 1, 2, 3].map(|i| if i > three.len() { '=' } else { digit(i) })
+        };
+        bytes.chunks(3).flat_map(group).collect()
+    }
+
+    fn memory([chain, key]: &[String; 2]) -> Source {
+        Source::Memory(chain.as_bytes().into(), key.as_bytes().into())
+    }
+
+    /// Which of the certificates a client gets.
+    fn chosen(store: &Store, name: Option<&str>) -> Vec<u8> {
+        store
+            .certificate(name)
+            .expect("a certificate")
+            .der()
+            .to_vec()
+    }
+
+    #[test]
+    fn an_exact_name_goes_before_a_wildcard_and_that_before_the_default() {
+        let store = Store::default();
+        store
+            .add(None, memory(&pem("default.example")))
+            .expect("a default");
+        for name in ["a.example", "*.a.example", "b.a.example"] {
+            store
+                .add(Some(name), memory(&pem(name)))
+                .expect("a certificate for its name");
+        }
+        let of = |name: &str| chosen(&store, Some(name));
+        let default = chosen(&store, None);
+        assert_ne!(of("a.example"), default);
+        assert_eq!(of("A.Example"), of("a.example"));
+        assert_ne!(of("b.a.example"), of("c.a.example"));
+        assert_eq!(of("c.a.example"), of("d.a.example"));
+        assert_eq!(of("d.c.a.example"), default, "a wildcard is one label");
+        assert_eq!(of("other.example"), default);
+        assert_eq!(of("localhost"), default);
+
+        let wrong = store.add(Some("c.example"), memory(&pem("d.example")));
+        assert!(matches!(wrong, Err(TlsError::WrongName(name)) if name == "c.example"));
+        let again = memory(&pem("a.example"));
+        let before = of("a.example");
+        store
+            .add(Some("a.example"), again)
+            .expect("in the place of the other one");
+        assert_ne!(of("a.example"), before);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_pair_is_said() {
+        let (one, other) = (pem("a.example"), pem("a.example"));
+        let error = |chain: &str, key: &str| {
+            let source = Source::Memory(chain.as_bytes().into(), key.as_bytes().into());
+            Store::default().add(None, source).expect_err("not a pair")
+        };
+        assert!(matches!(error(&one[0], &other[1]), TlsError::KeyMismatch));
+        assert!(matches!(error(&one[1], &one[1]), TlsError::NoCertificate));
+        assert!(matches!(error(&one[0], &one[0]), TlsError::NoKey));
+        let encrypted = one[1].replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY");
+        assert!(matches!(error(&one[0], &encrypted), TlsError::EncryptedKey));
+        let broken = one[0].replace("MII", "???");
+        assert!(matches!(error(&broken, &one[1]), TlsError::Pem(_)));
+    }
+
+    /// Files of a test, in a folder of their own.
+    struct Files(PathBuf);
+
+    impl Files {
+        fn new() -> Files {
+            static COUNT: AtomicU32 = AtomicU32::new(0);
+            let count = COUNT.fetch_add(1, Ordering::Relaxed);
+            let name = format!("peregrine-tls-{}-{count}", std::process::id());
+            let folder = std::env::temp_dir().join(name);
+            fs::create_dir(&folder).expect("a new folder");
+            Files(folder)
+        }
+
+        fn paths(&self) -> [PathBuf; 2] {
+            ["cert.pem", "key.pem"].map(|name| self.0.join(name))
+        }
+
+        fn write(&self, which: usize, text: &str) {
+            fs::write(&self.paths()[which], text).expect("written");
+        }
+    }
+
+    impl Drop for Files {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn files_are_read_again_when_both_have_changed() {
+        let files = Files::new();
+        let (first, second) = (pem("a.example"), pem("other.a.example"));
+        files.write(0, &first[0]);
+        files.write(1, &first[1]);
+        let store = Store::default();
+        let [chain, key] = files.paths();
+        store
+            .add(None, Source::files(&chain, &key))
+            .expect("a pair");
+        let before = chosen(&store, None);
+
+        // The names have other lengths, so that the change is seen whatever the clock of the disk is.
+        files.write(0, &second[0]);
+        store.look_again();
+        assert_eq!(chosen(&store, None), before, "the key has not followed yet");
+        let error = store.reload().expect_err("half a change");
+        assert!(matches!(error, TlsError::In(path, inner) if path == key
+            && matches!(*inner, TlsError::KeyMismatch)));
+        files.write(1, &second[1]);
+        store.reload().expect("both have changed");
+        let after = chosen(&store, None);
+        assert_ne!(after, before);
+
+        files.write(0, &first[0]);
+        files.write(1, &first[1]);
+        assert_eq!(
+            chosen(&store, None),
+            after,
+            "the files are not looked at for a while"
+        );
+        store.look_again();
+        assert_eq!(chosen(&store, None), before);
+        fs::remove_file(&key).expect("removed");
+        store.look_again();
+        assert_eq!(chosen(&store, None), before, "what is gone changes nothing");
     }
 }
