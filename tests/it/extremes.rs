@@ -153,7 +153,7 @@ fn of_limits(cases: &mut Vec<Case>) {
     vary!(cases, limits.target_bytes, SIZES);
     vary!(cases, limits.header_fields, SIZES);
     vary!(cases, limits.body_bytes, SIZES);
-    vary!(cases, limits.stream_bytes, SIZES);
+    vary!(cases, limits.stream_bytes, SIZES.map(|bytes| bytes as u64));
     vary!(cases, limits.chunk_extension_bytes, SIZES);
     vary!(cases, limits.requests_per_turn, SIZES);
     vary!(cases, limits.turn_time, TIMES);
