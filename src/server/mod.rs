@@ -7,6 +7,7 @@
 #[cfg(unix)]
 mod handover;
 pub(crate) mod launch;
+mod mode;
 mod places;
 pub(crate) mod running;
 #[cfg(feature = "tls")]
@@ -20,6 +21,7 @@ pub use crate::runtime::handover::Inherited;
 pub use crate::runtime::listener::ListenAddr;
 #[cfg(unix)]
 pub use handover::hand_over;
+pub use mode::Mode;
 pub use running::{Running, Stopped, Stopper};
 
 use crate::config::Config;
@@ -28,15 +30,15 @@ use crate::http::request::Request;
 use crate::http::response::{Done, Response};
 use crate::metrics::Stats;
 use crate::runtime::listener::BindAddr;
+use crate::runtime::transport::Plain;
 #[cfg(feature = "tls")]
 use crate::runtime::transport::Secure;
-use crate::runtime::transport::{OverSocket, Plain};
 use crate::timers::Timers;
 #[cfg(feature = "websocket")]
 use crate::websocket::WebSocketHandler;
 #[cfg(feature = "websocket")]
 use crate::websocket::threads::WebSockets;
-use launch::{Launch, cannot_bind};
+use launch::cannot_bind;
 use peregrine_protocol::limits::Limits;
 use places::Places;
 use running::AtStart;
@@ -47,7 +49,6 @@ use std::net::{TcpListener, ToSocketAddrs};
 use std::os::unix::net::UnixListener;
 #[cfg(unix)]
 use std::path::Path;
-use std::sync::Arc;
 
 /// A server before its start: handler, addresses, settings. [`Config`] has the threads and limits.
 ///
@@ -123,7 +124,9 @@ impl<H: Handler> Server<H> {
             mode: WebSockets::default(),
         }
     }
+}
 
+impl<H, M: Mode<H>> Server<H, M> {
     /// Serves until it is stopped: [`Server::start`], then [`Running::wait`]. It blocks until then.
     pub fn run(self) -> io::Result<Stopped> {
         self.start()?.wait()
@@ -135,21 +138,22 @@ impl<H: Handler> Server<H> {
     ///
     /// No address was given, or a setting of [`Config`] is not valid: the error has a
     /// [`ConfigError`](crate::config::ConfigError) in it. Or an address cannot be bound; the error names it. Or the
-    /// system has no more threads or descriptors. After an error nothing keeps running.
+    /// system has no more threads or descriptors. With WebSockets also: the hub is connected to another server, or
+    /// was. After an error nothing keeps running.
     pub fn start(self) -> io::Result<Running> {
         #[cfg(feature = "tls")]
         if self.places.has_tls() {
-            return self.start_over::<Secure>();
+            return M::start::<Secure>(self);
         }
-        self.start_over::<Plain>()
+        M::start::<Plain>(self)
     }
 
     /// Starts with another transport for the bytes of each connection.
-    pub(crate) fn start_over<T: OverSocket>(mut self) -> io::Result<Running> {
-        let places = self.take_places();
-        let launch = Launch::new(self.config, places, Vec::new(), self.timers)?;
-        let running = launch.start::<_, _, T>(Arc::new(self.handler), &self.stats, || NoUpgrade)?;
-        running.at_start(&self.at_start)
+    #[cfg(test)]
+    pub(crate) fn start_over<T: crate::runtime::transport::OverSocket>(
+        self,
+    ) -> io::Result<Running> {
+        M::start::<T>(self)
     }
 }
 

@@ -2,10 +2,9 @@
 
 use super::Server;
 use super::launch::Launch;
-use super::running::{Running, Stopped};
-#[cfg(feature = "tls")]
-use crate::runtime::transport::Secure;
-use crate::runtime::transport::{OverSocket, Plain};
+use super::mode::sealed::Start;
+use super::running::Running;
+use crate::runtime::transport::OverSocket;
 use crate::websocket::WebSocketHandler;
 use crate::websocket::driver::WsWorker;
 use crate::websocket::hub::Hub;
@@ -26,37 +25,23 @@ impl<H: WebSocketHandler> Server<H, WebSockets> {
         self.mode.hub = hub.clone();
         self
     }
+}
 
-    /// Serves until it is stopped: [`Server::start`], then [`Running::wait`]. It blocks until then.
-    pub fn run(self) -> io::Result<Stopped> {
-        self.start()?.wait()
-    }
-
-    /// Binds the addresses and starts the threads. When it returns, connections are accepted.
-    ///
-    /// # Errors
-    ///
-    /// Those of a server without WebSockets. Also, the hub is connected to another server, or was.
-    pub fn start(self) -> io::Result<Running> {
-        #[cfg(feature = "tls")]
-        if self.places.has_tls() {
-            return self.start_over::<Secure>();
-        }
-        self.start_over::<Plain>()
-    }
-
-    /// Starts with another transport for the bytes of each connection.
-    pub(crate) fn start_over<T: OverSocket>(self) -> io::Result<Running> {
-        let threads = WsThreads::<_, T>::new(&self.config, &self.mode.hub)?;
+impl<H: WebSocketHandler> Start<H> for WebSockets {
+    #[expect(private_bounds, reason = "no other crate can name the trait")]
+    fn start<T: OverSocket>(server: Server<H, WebSockets>) -> io::Result<Running> {
+        let threads = WsThreads::<_, T>::new(&server.config, &server.mode.hub)?;
         let shared = threads.threads.clone();
-        let started = self.start_with(threads);
+        let started = server.start_with(threads);
         if started.is_err() {
             // A clone of the hub may still exist. It must not take messages that will never be sent.
             shared.iter().for_each(WsThreadShared::close);
         }
         started
     }
+}
 
+impl<H: WebSocketHandler> Server<H, WebSockets> {
     fn start_with<T: OverSocket>(
         mut self,
         mut threads: WsThreads<H::Conn, T>,
