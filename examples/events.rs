@@ -67,14 +67,13 @@ impl Clock {
 impl Handler for Clock {
     fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
         match (req.method(), req.path()) {
-            ("GET", "/events") => self.watch(req, res),
+            ("GET" | "HEAD", "/events") => self.watch(req, res),
             ("GET" | "HEAD", "/") => res.html(PAGE),
             ("GET" | "HEAD", "/events.css") => res.header("Content-Type", "text/css").body(STYLE),
             ("GET" | "HEAD", "/events.js") => {
                 res.header("Content-Type", "text/javascript").body(SCRIPT)
             }
-            (_, "/events") => common::not_allowed(res, "GET"),
-            (_, "/" | "/events.css" | "/events.js") => common::not_allowed(res, "GET, HEAD"),
+            (_, "/" | "/events" | "/events.css" | "/events.js") => common::not_allowed(res, "GET, HEAD"),
             _ => res.status(404).text("nothing here\n"),
         }
     }

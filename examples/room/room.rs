@@ -140,7 +140,7 @@ impl Handler for Room {
     fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
         match (req.method(), req.path()) {
             ("GET" | "HEAD", "/") => res.html(PAGE),
-            ("GET", "/events") => self.watch(req, res),
+            ("GET" | "HEAD", "/events") => self.watch(req, res),
             // Any page can send this request; only pages of this server may.
             ("POST", "/say") if !req.is_same_origin() => res.status(403).text("wrong origin\n"),
             ("POST", "/say") => match std::str::from_utf8(req.body()) {
