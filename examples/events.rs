@@ -73,7 +73,9 @@ impl Handler for Clock {
             ("GET" | "HEAD", "/events.js") => {
                 res.header("Content-Type", "text/javascript").body(SCRIPT)
             }
-            (_, "/" | "/events" | "/events.css" | "/events.js") => common::not_allowed(res, "GET, HEAD"),
+            (_, "/" | "/events" | "/events.css" | "/events.js") => {
+                common::not_allowed(res, "GET, HEAD")
+            }
             _ => res.status(404).text("nothing here\n"),
         }
     }
