@@ -136,6 +136,7 @@ impl<'a> Response<'a> {
 
     /// Sends these bytes, which are copied. No `Content-Type` is added.
     #[doc(alias = "bytes")]
+    #[inline]
     pub fn body(self, body: impl AsRef<[u8]>) -> Done {
         let Response { recorder, output } = self;
         let body = body.as_ref();
@@ -150,14 +151,24 @@ impl<'a> Response<'a> {
     /// Sends text, as `text/plain; charset=utf-8` unless `Content-Type` was set.
     #[doc(alias("string", "respond"))]
     pub fn text(self, text: impl AsRef<str>) -> Done {
-        self.default_field(field_line!("Content-Type", "text/plain; charset=utf-8"))
-            .body(text.as_ref())
+        self.typed(
+            field_line!("Content-Type", "text/plain; charset=utf-8"),
+            text.as_ref(),
+        )
     }
 
     /// Sends a page, as `text/html; charset=utf-8` unless `Content-Type` was set.
     pub fn html(self, page: impl AsRef<str>) -> Done {
-        self.default_field(field_line!("Content-Type", "text/html; charset=utf-8"))
-            .body(page.as_ref())
+        self.typed(
+            field_line!("Content-Type", "text/html; charset=utf-8"),
+            page.as_ref(),
+        )
+    }
+
+    /// Not inlined into each handler.
+    #[inline(never)]
+    fn typed(self, content_type: &'static [u8], text: &str) -> Done {
+        self.default_field(content_type).body(text)
     }
 
     /// Sends a payload. One of 16 KiB or more is not copied.
