@@ -137,7 +137,7 @@ impl Timers {
         })
     }
 
-    /// As [`Timers::every`], until `f` returns false.
+    /// Calls `f` repeatedly, as [`Timers::every`] does, until `f` returns false.
     pub fn every_while(
         &self,
         period: Duration,

@@ -80,7 +80,7 @@ impl LogWriter {
         LogWriter::with_buffer(writer, BUFFER)
     }
 
-    /// As [`LogWriter::new`], with another limit on the bytes that wait to be written.
+    /// Starts the thread, as [`LogWriter::new`] does, with another limit on the bytes that wait to be written.
     ///
     /// # Errors
     ///

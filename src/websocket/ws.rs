@@ -172,7 +172,8 @@ impl<C> Ws<'_, C> {
         self.publish_to(Some(topic), message.into(), None)
     }
 
-    /// As [`Ws::publish`], but without this connection.
+    /// Sends a message to all connections that have subscribed to the topic, except this one. See
+    /// [`Ws::publish`].
     pub fn publish_to_others(&mut self, topic: &str, message: impl Into<PreparedMessage>) -> Sent {
         let own = self.context.id.conn();
         self.publish_to(Some(topic), message.into(), Some(own))

@@ -99,6 +99,38 @@ fn prose_names_its_subjects() {
     none(faults);
 }
 
+/// The first sentence of a public item stands alone in a list of items, so it cannot begin with a reference to
+/// another one.
+#[test]
+fn first_sentences_stand_alone() {
+    let doc = |line: &str| line.trim_start().strip_prefix("///").map(str::to_owned);
+    let mut faults = Vec::new();
+    for file in rust_files(&["src", "crates/protocol/src"]) {
+        let (mut first, mut before) = (None, None);
+        for (n, line) in file.text.lines().enumerate() {
+            let text = doc(line);
+            match &text {
+                Some(text) if before.is_none() => first = Some((n + 1, text.trim().to_owned())),
+                _ => {}
+            }
+            before = text;
+            if before.is_some() || line.trim_start().starts_with("#[") {
+                continue;
+            }
+            let is_public = line.trim_start().starts_with("pub ");
+            let refers = |text: &str| {
+                ["As [", "The same"]
+                    .iter()
+                    .any(|start| text.starts_with(start))
+            };
+            if let Some((at, text)) = first.take().filter(|(_, text)| is_public && refers(text)) {
+                faults.push(format!("{}:{at}: {text}", file.path));
+            }
+        }
+    }
+    none(faults);
+}
+
 #[track_caller]
 fn none(faults: impl IntoIterator<Item = String>) {
     let faults: Vec<String> = faults.into_iter().collect();

@@ -20,7 +20,7 @@ impl Span {
         }
     }
 
-    /// The same range, `by` bytes further on.
+    /// This range, moved on by `by` bytes.
     pub fn moved(self, by: usize) -> Span {
         Span::new(usize::from(self.start) + by, usize::from(self.end) + by)
     }

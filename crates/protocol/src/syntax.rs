@@ -50,7 +50,7 @@ const FIELD_VCHAR: [bool; 256] = table(b"\t", &[(0x20, 0x7e), (0x80, 0xff)]);
 /// never sent (RFC 9112 section 3.2). Other characters that RFC 3986 excludes are allowed, because browsers
 /// send them in queries.
 pub(crate) static TARGET: [bool; 256] = table(b"", &[(0x21, 0x22), (0x24, 0x7e)]);
-/// The same up to the query.
+/// The bytes of a request target before its query.
 pub static PATH: [bool; 256] = table(b"@", &[(0x21, 0x22), (0x24, 0x3e), (0x41, 0x7e)]);
 /// unreserved and sub-delims (RFC 3986 section 3.2.2).
 static REG_NAME: [bool; 256] = table(b"-._~!$&'()*+,;=", &ALNUM);

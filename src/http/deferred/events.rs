@@ -203,7 +203,9 @@ impl EventSender {
         self.body.wait_ready(most)
     }
 
-    /// As [`BodySender::on_ready`].
+    /// Calls `f` once when an event can be sent without waiting, or the page has gone. If so now, `f` runs at
+    /// once on this thread, otherwise later on the thread of the worker, where it must not block. It replaces
+    /// the function of an earlier call. A panic in `f` is caught.
     pub fn on_ready(&self, f: impl FnOnce() + Send + 'static) {
         self.body.on_ready(f);
     }

@@ -308,8 +308,8 @@ impl<'a> Request<'a> {
         self.form_pairs_up_to(FORM_PAIRS)
     }
 
-    /// As [`Request::form_pairs`], with another limit on the pairs. Empty pairs count too, although they are
-    /// skipped.
+    /// The pairs of an urlencoded form in the body, at most `max_pairs`. [`Request::form_pairs`] has a fixed
+    /// limit. Empty pairs count too, although they are skipped.
     ///
     /// # Errors
     ///

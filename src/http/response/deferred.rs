@@ -133,7 +133,8 @@ impl Response<'_> {
         self.stream_as(None)
     }
 
-    /// As [`Response::stream`], with a declared length: exactly `len` bytes have to be sent.
+    /// Sends the head with `Content-Length: len` now and the body later, piece by piece, from any thread.
+    /// Exactly `len` bytes have to be sent. [`Response::stream`] is for a length that is not known.
     pub fn stream_exact(self, len: u64) -> (Done, BodySender) {
         self.stream_as(Some(len))
     }
@@ -200,8 +201,8 @@ impl Response<'_> {
         self.events_with_heartbeat(HEARTBEAT)
     }
 
-    /// As [`Response::events`], with another interval for comments, in whole seconds, at least 1. The worker
-    /// sends a comment after this time without an event, because proxies close connections that are silent
+    /// Sends a stream of server-sent events, as [`Response::events`] does, with another interval for comments.
+    /// It is in whole seconds, at least 1. The worker sends a comment after this time without an event, because proxies close connections that are silent
     /// for long. A client that has disappeared is detected because it does not acknowledge the comment.
     pub fn events_with_heartbeat(self, heartbeat: Duration) -> (Done, EventSender) {
         let response = self

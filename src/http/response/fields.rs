@@ -59,8 +59,8 @@ impl<'a> Response<'a> {
         self.status(status).header("Location", location).body("")
     }
 
-    /// As [`Response::redirect`], to a path of this host. It is for locations that a client influences, such
-    /// as `?next=/account`.
+    /// Redirects to a path of this host and to no other host. It is for locations that a client influences,
+    /// such as `?next=/account`. `status` is one of those of [`Response::redirect`].
     ///
     /// # Errors
     ///

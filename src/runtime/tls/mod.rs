@@ -135,7 +135,7 @@ impl Tls {
         self.add(name, Source::files(chain.as_ref(), key.as_ref()))
     }
 
-    /// The same for PEM in memory.
+    /// Adds a certificate, in PEM in memory, for clients that ask for the host `name`.
     ///
     /// # Errors
     ///
@@ -162,7 +162,7 @@ impl Tls {
         self.with_clients(authorities, true)
     }
 
-    /// The same for clients that have a certificate. Others are accepted without one.
+    /// Asks each client for a certificate of these authorities, and accepts clients that send none.
     ///
     /// # Errors
     ///

@@ -21,7 +21,8 @@ use std::sync::Arc;
 pub struct Stopper(pub(crate) Arc<ServerState>);
 
 impl Stopper {
-    /// As [`Running::stop`](crate::server::Running::stop).
+    /// Begins to stop the server and returns at once. [`Running::stop`](crate::server::Running::stop) lists
+    /// what happens then.
     pub fn stop(&self) {
         self.0.stop();
     }

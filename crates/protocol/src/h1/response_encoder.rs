@@ -196,7 +196,8 @@ pub struct OpenHead {
 }
 
 impl OpenHead {
-    /// As [`end_head`], for a body with a length that is passed to [`OpenHead::fill`] later.
+    /// Appends the lines after the fields, as [`end_head`] does, for a body whose length is passed to
+    /// [`OpenHead::fill`] later.
     pub fn end(head: &ResponseHead, request: ResponseContext, out: &mut Vec<u8>) -> OpenHead {
         let content = Content::of(request.method, head.status);
         if content != Content::None {

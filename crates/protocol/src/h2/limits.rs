@@ -18,8 +18,9 @@ pub struct Http2Limits {
     /// Bytes of a request body that may be on their way or wait to be taken, for each stream. The maximum is
     /// 2^31 - 1. Default: 65,535.
     pub stream_window: u32,
-    /// The same for all streams of the connection together. A stream whose body is not taken holds up the
-    /// others only if all of them together hold so many bytes. The least is 65,535. Default: 1 MiB.
+    /// Bytes of request bodies that may be on their way or wait to be taken, for all streams of the connection
+    /// together. A stream whose body is not taken holds up the others only if all of them together hold so many
+    /// bytes. The least is 65,535. Default: 1 MiB.
     pub connection_window: u32,
     /// Bytes of the table of header compression in each direction. The maximum is 4,096. 0: no memory is kept
     /// for idle connections, and heads take more bytes. Default: 4,096.
