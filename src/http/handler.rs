@@ -59,7 +59,6 @@ pub trait Handler: Send + Sync + 'static {
     /// struct App;
     ///
     /// impl Handler for App {
-    #[doc(alias("upload", "max_body"))]
     ///     fn body_plan(&self, req: &Request<'_>) -> BodyPlan {
     ///         match req.header("authorization") {
     ///             None => BodyPlan::respond(|_, res| {
@@ -77,6 +76,7 @@ pub trait Handler: Send + Sync + 'static {
     /// # client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n");
     /// # assert!(client.received().starts_with(b"HTTP/1.1 401 Unauthorized\r\n"));
     /// ```
+    #[doc(alias("upload", "max_body"))]
     fn body_plan(&self, req: &Request<'_>) -> BodyPlan {
         let _ = req;
         BodyPlan::Buffer
@@ -150,7 +150,6 @@ pub trait Handler: Send + Sync + 'static {
     ///         res.text("hi")
     ///     }
     ///
-    #[doc(alias("error_page", "catch"))]
     ///     fn error_response(&self, error: &ErrorContext<'_>, res: Response<'_>) -> Done {
     ///         res.header("Content-Type", "application/json")
     ///             .header("Access-Control-Allow-Origin", "*")
@@ -161,6 +160,7 @@ pub trait Handler: Send + Sync + 'static {
     /// # client.send(b"GET / HTTP/1.1\r\n\r\n");
     /// # assert!(client.received().ends_with(b"\r\n\r\n{\"error\":\"no Host\"}"));
     /// ```
+    #[doc(alias("error_page", "catch"))]
     fn error_response(&self, error: &ErrorContext<'_>, res: Response<'_>) -> Done {
         error.respond(res)
     }
