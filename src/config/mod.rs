@@ -141,9 +141,9 @@ peregrine_protocol::settings! {
         /// Sends small responses at once instead of waiting for more data (`TCP_NODELAY`).
         pub tcp_nodelay: bool = true;
         /// Number of connections that may wait to be accepted. The system may lower it.
-        pub backlog: i32 = 4096;
+        pub backlog: u32 = 4096;
         /// Number of connections that may be open at the same time, HTTP and WebSockets of all threads
-        /// together; at least 1.
+        /// together; at least 1. A number above 16,777,216 has the effect of a number just below it.
         ///
         /// When all places are taken and one more connection comes, the workers close idle connections: a 32nd of
         /// all, at most 256. Each worker closes its own connections that have been idle for longest. A connection

@@ -107,11 +107,12 @@ impl fmt::Display for ConfigError {
                 value,
                 range,
             } => {
-                let (least, most) = (range.start(), range.end());
-                write!(
-                    f,
-                    "{setting} is {value}, and must be from {least} to {most}"
-                )
+                let least = range.start();
+                write!(f, "{setting} is {value}, and must be ")?;
+                match *range.end() {
+                    usize::MAX => write!(f, "at least {least}"),
+                    most => write!(f, "from {least} to {most}"),
+                }
             }
             ConfigError::Invalid {
                 setting,
@@ -147,8 +148,9 @@ impl Config {
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         ConfigError::range("Config::workers", self.workers, 1..=MOST_THREADS)?;
         if let super::AcceptThreads::Dedicated(n) = self.accept_threads {
-            ConfigError::range("AcceptThreads::Dedicated", n, 1..=MOST_THREADS)?;
+            ConfigError::range("Config::accept_threads", n, 1..=MOST_THREADS)?;
         }
+        ConfigError::range("Config::connections", self.connections, 1..=usize::MAX)?;
         if let Some(bytes) = self.stack_size {
             ConfigError::range("Config::stack_size", bytes, STACKS)?;
         }

@@ -47,7 +47,7 @@ pub(crate) struct ConnectionLimit {
 
 impl ConnectionLimit {
     pub(crate) fn new(config: &Config) -> ConnectionLimit {
-        let most = config.connections.clamp(1, Slot::COUNT);
+        let most = config.connections.min(Slot::COUNT);
         ConnectionLimit {
             most,
             open: AtomicUsize::new(0),

@@ -30,10 +30,13 @@ pub(crate) fn alone_after(shell: &str, test: &str) -> bool {
     true
 }
 
-/// This program, told to run one test, behind commands of the shell.
+/// This program, told to run one test, behind commands of the shell. Signals have their default action there, even if
+/// this program was started with some ignored, as a shell does it for a command in the background.
 pub(crate) fn this_program(shell: &str, test: &str) -> Command {
     let program = std::env::current_exe().expect("this program");
-    let script = format!("{shell}\nexec \"$0\" \"$@\"");
+    let script = format!(
+        "{shell}\nreset='env --default-signal=INT,TERM'\n$reset true 2>/dev/null || reset=\nexec $reset \"$0\" \"$@\""
+    );
     let mut command = Command::new("sh");
     command.args(["-c", &script]).arg(program);
     command.args(["--exact", test, "--nocapture", "--include-ignored"]);

@@ -21,6 +21,12 @@ fn a_signal_ends_the_process_by_default() {
     for signal in [Signal::TERM, Signal::INT] {
         let server = Served::start("embedded::server", "", &[]);
         assert_eq!(Client::connect(server.addr).get("/").status, 200);
+        if server.ignores(signal) {
+            eprintln!(
+                "skipped: {signal:?} is ignored in this program, and `env` cannot reset that"
+            );
+            continue;
+        }
         let status = server.end_by(signal);
         assert_eq!(status.signal(), Some(signal.as_raw()), "{status}");
     }

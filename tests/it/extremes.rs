@@ -90,7 +90,7 @@ fn of_config(cases: &mut Vec<Case>) {
     let everyone = ["0.0.0.0/0", "::/0"].map(|all| all.parse::<IpNetwork>().expect("a network"));
     vary!(cases, trusted_proxies, [vec![], everyone.to_vec()]);
     vary!(cases, raise_descriptors, [true]);
-    vary!(cases, backlog, [i32::MIN, -1, 0, 1, 4099, i32::MAX]);
+    vary!(cases, backlog, COUNTS);
     vary!(cases, connections, SIZES);
     vary!(cases, connections_per_address, SIZES.map(Some));
     vary!(cases, buffered_bytes, SIZES);

@@ -170,7 +170,11 @@ fn a_refused_setting_is_a_config_error() {
         ),
         (
             config().accept_threads(AcceptThreads::Dedicated(0)),
-            "AcceptThreads::Dedicated is 0, and must be from 1 to 4096",
+            "Config::accept_threads is 0, and must be from 1 to 4096",
+        ),
+        (
+            config().connections(0),
+            "Config::connections is 0, and must be at least 1",
         ),
         (
             config().stack_size(1),

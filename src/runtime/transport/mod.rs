@@ -248,7 +248,8 @@ pub(crate) struct ListenerConfig {
 impl ListenerConfig {
     pub(crate) fn new(config: &Config) -> ListenerConfig {
         ListenerConfig {
-            backlog: config.backlog,
+            // What the system's type cannot hold, the system would lower.
+            backlog: config.backlog.try_into().unwrap_or(i32::MAX),
             nodelay: config.tcp_nodelay,
             #[cfg(feature = "tls")]
             tls: None,
