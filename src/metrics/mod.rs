@@ -170,9 +170,12 @@ counters! {
     handlers_over_100ms => "handlers_timed_over_100ms",
     /// Timed calls that took 1 s or more.
     handlers_over_1s => "handlers_timed_over_1s",
-    /// Calls of the handler that held their worker for 100 ms or more. A build with debug assertions counts all of
-    /// them and warns. Another build counts those in timed turns, and those in turns that began 100 ms or more after
-    /// the turn before: so it can miss the first of several.
+    /// Calls of [`Handler::handle_request`](crate::Handler::handle_request) and
+    /// [`BodyPlan::respond`](crate::BodyPlan::respond) that held their worker for 100 ms or more. A build with debug
+    /// assertions counts all of them and warns. A release build counts those in timed turns, and those in turns that
+    /// began 100 ms or more after the turn before. So under steady traffic it counts about one of
+    /// [`Config::timed_one_in`](crate::Config::timed_one_in); set to 1, it counts all. The hooks of WebSockets are not
+    /// timed.
     handlers_blocking => "handlers_blocking",
     /// Requests that [`Response::offload`](crate::Response::offload) has given to the thread pool.
     jobs => "jobs",

@@ -171,6 +171,25 @@ mod tests {
     }
 
     #[test]
+    fn a_turn_after_a_long_time_is_late() {
+        let mut clock = Clock::new();
+        let mut is_late_after = |millis| {
+            let now = clock.now() + Duration::from_millis(millis);
+            clock.advance(now, || 0);
+            clock.was_late
+        };
+        for (millis, is_late) in [
+            (99, false),
+            (100, true),
+            (99, false),
+            (5000, true),
+            (0, false),
+        ] {
+            assert_eq!(is_late_after(millis), is_late, "{millis} ms");
+        }
+    }
+
+    #[test]
     fn one_in_n_is_chosen() {
         let chosen = |one_in, of| {
             let mut sampler = Sampler::new(one_in, 3);
