@@ -39,6 +39,9 @@ use ws::Ws;
 ///
 /// The library responds to pings, sends pings to silent clients, and does the close handshake.
 ///
+/// Serve it by [`Server::websocket`](crate::Server::websocket). A server without this call gives handshakes to
+/// [`Handler::handle_request`] and never calls the hooks of this trait.
+///
 /// ```
 /// use peregrine::{Done, Handler, Request, Response};
 /// use peregrine::ws::{Message, Upgrade, WebSocketHandler, Ws};

@@ -4,6 +4,7 @@ mod access_log;
 mod access_log_late;
 #[cfg(target_os = "linux")]
 mod alone;
+mod auto_traits;
 mod body_reader;
 mod budget;
 mod cases;

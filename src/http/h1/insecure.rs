@@ -32,7 +32,7 @@ where
                     let http1 = &mut *parts.http1;
                     http1.plan(framing, BodyIntake::Refuse, input, output, &self.limits);
                 }
-                Next::Request(_) => self.answer_unserved(unserved, parts),
+                Next::Request(_) => self.respond_unserved(unserved, parts),
                 Next::Close(close) => {
                     self.report_close(close, parts);
                     return Turn::Close(close);
@@ -42,7 +42,7 @@ where
         }
     }
 
-    fn answer_unserved(&mut self, unserved: Unserved, parts: &mut Parts<'_>) {
+    fn respond_unserved(&mut self, unserved: Unserved, parts: &mut Parts<'_>) {
         let request = Request::new(parts.input, 0..0, parts.ends);
         let location = match unserved {
             Unserved::Refuse => None,

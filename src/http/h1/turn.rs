@@ -10,7 +10,7 @@ use crate::http::request::Request;
 use crate::http::request_body::flow::Flow;
 use crate::http::response::Done;
 use crate::http::service::{
-    Exchange, ExchangeContext, Label, Outcome, Pace, Planned, Service, Upgrades, answer, took,
+    Exchange, ExchangeContext, Label, Outcome, Pace, Planned, Service, Upgrades, respond, took,
 };
 use crate::metrics::WorkerCounters;
 use crate::runtime::event_loop::Timing;
@@ -213,7 +213,7 @@ where
             let request = Request::new(parts.input, announced.body.clone(), parts.ends);
             let handler = &*self.handler;
             let is_special = mode.method.is_special();
-            let _done: Done = answer(handler, upgrades, &request, is_special, response);
+            let _done: Done = respond(handler, upgrades, &request, is_special, response);
         });
         self.finish(responded, parts);
     }
@@ -242,7 +242,7 @@ where
     #[cold]
     #[inline(never)]
     fn finish_panicked(&mut self, panic: Panic, parts: &mut Parts<'_>) {
-        self.answer_panic(panic, &mut parts.context());
+        self.respond_after_panic(panic, &mut parts.context());
         parts.http1.finish(true, parts.input, self.now);
     }
 
@@ -271,7 +271,7 @@ where
         if let Planned::Respond(respond) = planned {
             let label = Label::of(&Request::new(parts.input, 0..0, parts.ends));
             let from = (self.timing != Timing::Off).then(Instant::now);
-            let responded = self.answer_by_plan(respond, &mut parts.context());
+            let responded = self.respond_by_plan(respond, &mut parts.context());
             self.finish(responded, parts);
             if let Some(from) = from {
                 took(from.elapsed(), self.timing, &label, parts.counters);
@@ -318,7 +318,7 @@ where
         match outcome {
             Outcome::Unchanged | Outcome::Progress => {}
             Outcome::Complete { close } => parts.http1.responded(close, parts.input, self.now),
-            Outcome::Cut => _ = parts.http1.cut(),
+            Outcome::Aborted => _ = parts.http1.cut(),
             Outcome::Sink(Flow::Respond) => parts.http1.respond_now(parts.input, &self.limits),
             Outcome::Sink(_) => parts.http1.resume(parts.input, self.now),
         }

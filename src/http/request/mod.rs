@@ -83,7 +83,7 @@ impl<'a> Request<'a> {
     }
 
     /// The method as sent. Upper and lower case differ (RFC 9110 section 9.1). It may be a method that no
-    /// standard defines.
+    /// standard defines. HEAD is `HEAD` and not `GET`: respond as to a GET, and the library omits the body.
     #[inline]
     pub fn method(&self) -> &'a str {
         text(self.head.method.of(self.bytes))

@@ -94,7 +94,8 @@ impl std::fmt::Debug for BodyPlan {
 }
 
 /// Receives the body of one request as it arrives. It runs on the event loop of a worker, so it must not
-/// block for long. A piece has at most 64 KiB, which bounds the memory.
+/// block for long: on a slow disk use [`BodyReader`], which moves the work to another thread. A piece has at
+/// most 64 KiB, which bounds the memory.
 ///
 /// It is dropped without a call of [`BodySink::finish`] if the body never becomes complete: the client has
 /// disconnected, was too slow, or violated the protocol. Its drop should then undo what it has begun. If it

@@ -22,6 +22,9 @@ const ROOM: usize = 256 << 10;
 /// must not wait, it fails with `WouldBlock` if there is nothing to read. If the reader is dropped before it
 /// has responded, the client gets 500.
 ///
+/// The example starts a thread for each body. A server that many clients may send to gives its readers to a
+/// fixed number of threads instead; the bodies that wait are not read meanwhile.
+///
 /// ```
 /// use peregrine::{BodyPlan, Done, Handler, Request, Response};
 /// use peregrine::body::BodyReader;

@@ -45,13 +45,13 @@ where
         let mut body = match self.recorder.later() {
             Ok(body) => body,
             Err(error) => {
-                self.answer_failure(&ResponseFailure::Response(error), cx);
+                self.respond_after_failure(&ResponseFailure::Response(error), cx);
                 return false;
             }
         };
         let status = self.recorder.status();
         if body.as_mut().is_some_and(|body| !self.can_last(body)) {
-            self.answer_with(503, CROWDED, cx);
+            self.respond_with(503, CROWDED, cx);
             return false;
         }
         if body.is_some() {
@@ -68,19 +68,19 @@ where
 
     /// Sends an error response instead of that of a handler that has panicked.
     #[cold]
-    pub(crate) fn answer_panic(&mut self, panic: Panic, cx: &mut ExchangeContext<'_>) {
-        self.answer_failure(&ResponseFailure::Panic(panic), cx);
+    pub(crate) fn respond_after_panic(&mut self, panic: Panic, cx: &mut ExchangeContext<'_>) {
+        self.respond_after_failure(&ResponseFailure::Panic(panic), cx);
     }
 
     #[cold]
-    fn answer_failure(&mut self, failure: &ResponseFailure, cx: &mut ExchangeContext<'_>) {
+    fn respond_after_failure(&mut self, failure: &ResponseFailure, cx: &mut ExchangeContext<'_>) {
         self.fail(failure, cx);
-        self.answer_with(500, NO_RESPONSE, cx);
+        self.respond_with(500, NO_RESPONSE, cx);
     }
 
     /// Sends an error response instead of that of the handler, which cannot be sent.
     #[cold]
-    fn answer_with(&mut self, status: u16, text: &str, cx: &mut ExchangeContext<'_>) {
+    fn respond_with(&mut self, status: u16, text: &str, cx: &mut ExchangeContext<'_>) {
         self.recorder.take_back(cx.output);
         let body_bytes = self.error_response(status, text, cx);
         cx.counters.count_status(status);
@@ -178,7 +178,7 @@ where
 
     fn deliver(&mut self, mut late: DeferredResponse, cx: &mut ExchangeContext<'_>) -> Outcome {
         if late.body.as_mut().is_some_and(|body| !self.can_last(body)) {
-            return self.answer_late(503, CROWDED, cx);
+            return self.respond_late(503, CROWDED, cx);
         }
         cx.counters.count_status(late.head.status);
         let (status, body_bytes) = (late.head.status, late.body_bytes);
@@ -224,12 +224,12 @@ where
         self.fail(failure, cx);
         match cx.body() {
             Some(_) => self.cut(cx),
-            None => self.answer_late(500, NO_RESPONSE, cx),
+            None => self.respond_late(500, NO_RESPONSE, cx),
         }
     }
 
     /// Sends an error response instead of the pending response.
-    fn answer_late(&mut self, status: u16, text: &str, cx: &mut ExchangeContext<'_>) -> Outcome {
+    fn respond_late(&mut self, status: u16, text: &str, cx: &mut ExchangeContext<'_>) -> Outcome {
         cx.counters.count_status(status);
         let body_bytes = self.error_response(status, text, cx);
         self.complete(Some(status), body_bytes, true, cx)
@@ -284,7 +284,7 @@ where
             exchange.cut_log();
         }
         self.end(cx.exchange);
-        Outcome::Cut
+        Outcome::Aborted
     }
 
     /// The time limit of the response has passed. Writes a 503, unless a part of the response was sent

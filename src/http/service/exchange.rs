@@ -119,7 +119,7 @@ pub(crate) enum Outcome {
     },
     /// The exchange has ended, and the rest of its response will never come. The client has to see that the
     /// response is incomplete.
-    Cut,
+    Aborted,
     /// The sink of the request body wants this.
     Sink(Flow),
 }

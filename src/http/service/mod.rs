@@ -115,7 +115,7 @@ pub(crate) struct Service<P> {
 
 /// Responds to a request: the library, another protocol or the handler does.
 #[inline(always)]
-pub(crate) fn answer<H: Handler>(
+pub(crate) fn respond<H: Handler>(
     handler: &H,
     upgrades: &mut impl Upgrades<H>,
     request: &Request<'_>,

@@ -123,7 +123,7 @@ where
     }
 
     /// Responds to a request whose body is not read.
-    pub(crate) fn answer_by_plan(
+    pub(crate) fn respond_by_plan(
         &mut self,
         respond: Respond,
         cx: &mut ExchangeContext<'_>,
