@@ -96,6 +96,10 @@ running.stop();
 //!
 //! # Limits
 //!
+//! Of a request body over TLS, [`Limits::body_rate`](crate::Limits::body_rate) counts what is decrypted. So a client that
+//! sends slowly makes no progress until a record, which has up to 16 KiB, is complete. After the handshake a message
+//! that is not data may have one record.
+//!
 //! A handshake has [`Config::tls_handshake_timeout`](crate::Config::tls_handshake_timeout) and 16 KiB, or 64 KiB with
 //! client certificates. A worker makes four steps of handshakes between two looks at its other connections, so that a
 //! flood of them does not stop those. Counters such as [`Counters::handshakes`](crate::metrics::Counters::handshakes) and

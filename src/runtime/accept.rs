@@ -6,7 +6,6 @@ use super::connection_limit::QUIET;
 use super::listener::{Listener, ListenerId};
 use super::poll::{Interest, Poll, Token};
 use super::server_state::{Accepted, ServerState};
-use super::transport::Plain;
 use crate::config::Config;
 use crate::log::event;
 use crate::metrics::WorkerCounters;
@@ -165,7 +164,7 @@ impl Listeners {
                 false => {
                     control.capacity.give_unused();
                     control.capacity.tell_crowded(accepted.peer);
-                    turn_away(accepted.socket, control, config);
+                    turn_away(accepted, control, config);
                 }
             }
         });
@@ -220,7 +219,7 @@ impl Listeners {
         let _ = guarded(&control.capacity.counters, || {
             let (id, listener) = &self.list[index];
             let accepted = take_one(*id, listener, control)?;
-            turn_away(accepted.socket, control, config);
+            turn_away(accepted, control, config);
             Ok(())
         });
         self.reserve.fill();
@@ -281,10 +280,15 @@ fn guarded<T>(counters: &WorkerCounters, take: impl FnOnce() -> io::Result<T>) -
 }
 
 /// Refuses a connection for which there is no room.
-fn turn_away(socket: Plain, control: &ServerState, config: &Config) {
+fn turn_away(accepted: Accepted, control: &ServerState, config: &Config) {
     // Counted first, because the client can see the response at once.
     control.capacity.counters.turned_away.add_shared(1);
-    accept_error::turn_away(socket, config);
+    // A client that speaks TLS could not read it, and a handshake takes long.
+    #[cfg(feature = "tls")]
+    if control.listener_config(accepted.listener).tls.is_some() {
+        return;
+    }
+    accept_error::turn_away(accepted.socket, config);
 }
 
 /// Accepts up to `most` connections and returns their number. `accept` returns `None` if there is no room.
@@ -319,6 +323,7 @@ fn take_some(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::transport::Plain;
     use std::net::{TcpListener, TcpStream};
 
     const ONE: io::Result<Option<()>> = Ok(Some(()));

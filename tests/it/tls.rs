@@ -272,7 +272,7 @@ fn a_stop_ends_connections_with_close_notify() {
     let _silent = tcp(addr);
     running.stop();
     assert_eq!(client.stream.read(&mut [0; 10]).expect("an orderly end"), 0);
-    ended(running);
+    assert_eq!(ended(running).aborted, 0);
 }
 
 #[test]

@@ -152,7 +152,10 @@ where
         let is_at_work = matches!(self.phase, Phase::Busy | Phase::Lingering(_));
         let input = self.input.as_ref().map(|input| input.moved());
         let output = self.output.as_ref().map(|output| output.moved(self.wrote));
-        let moved = input.max(output).filter(|_| !is_at_work)?;
+        // A part of a TLS record, or of a message of a handshake.
+        let transport = (self.link.socket.stream.held() > 0).then_some(self.wrote);
+        let moved = input.max(output).or(transport);
+        let moved = moved.filter(|_| !is_at_work)?;
         stall(self.link.charged(), moved, limit, now)
     }
 

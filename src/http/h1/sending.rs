@@ -111,9 +111,10 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
     }
 
     /// Whether it waits for a request of which no byte has arrived, and has no buffers. Such a connection may
-    /// be closed to make room.
+    /// be closed to make room, and one in its TLS handshake, too.
     pub(crate) fn is_spare(&self, now: Seconds) -> bool {
-        let holds = self.input.is_some() || self.output.is_some();
+        let holds_record = !self.link.is_handshaking() && self.link.socket.stream.held() > 0;
+        let holds = self.input.is_some() || self.output.is_some() || holds_record;
         self.phase == Phase::Serving && self.http1.is_spare(now) && !holds
     }
 

@@ -410,10 +410,11 @@ fn go_on<S: ThreadState, C: Driven<S>>(connection: &mut C, shared: &mut S) -> Fa
 fn due<S: ThreadState, C: Driven<S>>(connection: &mut C, shared: &S) -> Seconds {
     match connection.link().is_starved() {
         true => shared.now().next(),
-        false => match connection.link().handshake() {
-            Some(deadline) => deadline,
-            None => connection.deadline(shared),
-        },
+        false => {
+            let handshake = connection.link().handshake();
+            let deadline = connection.deadline(shared);
+            handshake.map_or(deadline, |handshake| handshake.min(deadline))
+        }
     }
 }
 

@@ -229,6 +229,8 @@ impl Session {
         out: &mut Outgoing,
         give: &mut dyn FnMut(&[u8]),
     ) -> (usize, io::Result<()>) {
+        // After a panic there may be one of another connection.
+        SERVER_NAME.take();
         let mut taken = 0;
         loop {
             let left = &mut input[taken..];

@@ -3,6 +3,7 @@
 use super::engine::{Certificate, Options};
 use super::error::TlsError;
 use crate::log::event;
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,7 +13,6 @@ use std::time::{Duration, Instant, SystemTime};
 const RECHECK: Duration = Duration::from_secs(10);
 
 /// Where a chain and its key come from.
-#[derive(Debug)]
 pub(crate) enum Source {
     /// In PEM.
     Memory(Box<[u8]>, Box<[u8]>),
@@ -20,6 +20,16 @@ pub(crate) enum Source {
     #[cfg(feature = "tls-self-signed")]
     Der(Box<[u8]>, Box<[u8]>),
     Files([PathBuf; 2]),
+}
+
+/// Without the keys.
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::Files(paths) => f.debug_tuple("Files").field(paths).finish(),
+            _ => f.write_str("Memory"),
+        }
+    }
 }
 
 /// By which a file that has changed is known: when it was modified, and its length.
@@ -285,6 +295,20 @@ mod tests {
         assert!(matches!(error(&one[0], &encrypted), TlsError::EncryptedKey));
         let broken = one[0].replace("MII", "???");
         assert!(matches!(error(&broken, &one[1]), TlsError::Pem(_)));
+    }
+
+    #[test]
+    fn keys_are_not_in_debug_output() {
+        let store = Store::default();
+        let pair = pem("a.example");
+        store.add(None, memory(&pair)).expect("a pair");
+        let key = pair[1].as_bytes()[100..110].to_vec();
+        let shown = format!("{store:?}");
+        assert!(shown.contains("source: Memory"), "{shown}");
+        assert!(
+            !shown.contains(format!("{key:?}").trim_matches(['[', ']'])),
+            "{shown}"
+        );
     }
 
     /// Files of a test, in a folder of their own.

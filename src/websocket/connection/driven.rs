@@ -158,7 +158,8 @@ impl<P: WsHandlerRef, T: Transport> Driven<WsThreadState<P>> for WsConnection<P,
         }
         let input = self.input.as_ref().map_or(0, |input| input.held());
         let stash = self.stash.as_ref().map_or(0, |stash| stash.held());
-        let held = input + stash + self.peer.ws.held();
+        let transport = self.link.socket.stream.held();
+        let held = input + stash + self.peer.ws.held() + transport;
         self.link.charge(held, &mut shared.tally);
         let backlog = self.peer.ws.backlog();
         let shown = u32::try_from(backlog).unwrap_or(u32::MAX);
@@ -173,7 +174,9 @@ impl<P: WsHandlerRef, T: Transport> Driven<WsThreadState<P>> for WsConnection<P,
 
     fn stall(&self, limit: Duration, now: Seconds) -> Option<Stall> {
         let message = self.meter().map(|meter| meter.moved());
-        let moved = message.max(self.peer.ws.moved())?;
+        let transport =
+            (self.link.socket.stream.held() > 0).then(|| self.peer.ws.waited(Duration::ZERO));
+        let moved = message.max(self.peer.ws.moved()).or(transport)?;
         stall(self.link.charged(), moved, limit, now)
     }
 

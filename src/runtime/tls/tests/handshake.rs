@@ -1,7 +1,9 @@
 //! Handshakes that are split, broken off, wrong or too long.
 
-use super::{Pair, client_config, self_signed};
+use super::{Pair, UNLIMITED, client_config, self_signed};
 use crate::runtime::transport::Transport;
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use rustls::ConnectionTrafficSecrets;
 use std::io::{ErrorKind, Write};
 
 #[test]
@@ -81,4 +83,57 @@ fn a_handshake_has_so_many_bytes() {
         "a handshake message of the client is too long"
     );
     assert!((16 << 10..18 << 10).contains(&sent), "{sent}");
+}
+
+/// A message of 64 KiB in records of 1,000 bytes, as a part of which a connection must not keep it.
+#[test]
+fn a_message_after_the_handshake_has_at_most_a_record() {
+    let mut config = client_config();
+    config.enable_secret_extraction = true;
+    let mut pair = Pair::new(&self_signed(), config, "localhost");
+    pair.carry(UNLIMITED);
+    let Pair {
+        mut server,
+        client,
+        wire,
+        mut buffer,
+        ..
+    } = pair;
+    let secrets = client.dangerous_extract_secrets().expect("allowed");
+    let (first, ConnectionTrafficSecrets::Aes256Gcm { key, iv }) = secrets.tx else {
+        panic!("another cipher suite");
+    };
+    let key = UnboundKey::new(&AES_256_GCM, key.as_ref()).expect("a key");
+    let key = LessSafeKey::new(key);
+    // The message that the client has announced is KeyUpdate (RFC 8446 section 4.6.3).
+    let message = [&[24, 0, 0xff, 0xf0][..], &[0; 60_000]].concat();
+    let mut sent = 0;
+    let error = message
+        .chunks(1000)
+        .zip(first..)
+        .find_map(|(part, number)| {
+            // RFC 8446 sections 5.2 and 5.3.
+            let mut record = [part, &[22]].concat();
+            let len = u16::try_from(record.len() + 16).expect("a short record");
+            let [high, low] = len.to_be_bytes();
+            let header = [23, 3, 3, high, low];
+            let mut nonce: [u8; 12] = iv.as_ref().try_into().expect("12 bytes");
+            for (byte, of_number) in nonce[4..].iter_mut().zip(number.to_be_bytes()) {
+                *byte ^= of_number;
+            }
+            let nonce = Nonce::assume_unique_for_key(nonce);
+            key.seal_in_place_append_tag(nonce, Aad::from(header), &mut record)
+                .expect("encrypted");
+            let bytes = [&header[..], &record].concat();
+            sent += bytes.len();
+            wire.lock().expect("no panic").to_server.extend(bytes);
+            let error = server.read(&mut buffer).expect_err("no plaintext");
+            (error.kind() != ErrorKind::WouldBlock).then_some(error)
+        });
+    let error = error.expect("a limit");
+    assert_eq!(
+        error.to_string(),
+        "a handshake message of the client is too long"
+    );
+    assert!((16 << 10..20 << 10).contains(&sent), "{sent}");
 }

@@ -104,7 +104,11 @@ impl State {
         let (before, mut end) = (self.received.len(), self.received.len());
         let is_shaking = self.handshake.is_some();
         if !self.session.is_eof() {
-            let most = buffer.len().max(WIRE_RECORD.saturating_sub(before));
+            // The first bytes may be those of HTTP without TLS, which `buffer` has to hold.
+            let most = match is_shaking && self.shaken == 0 {
+                true => buffer.len(),
+                false => buffer.len().max(WIRE_RECORD.saturating_sub(before)),
+            };
             let most = most.clamp(HEADER, INPUT - before);
             let n = inner.read(&mut input[before..before + most])?;
             if n == 0 {
@@ -131,9 +135,12 @@ impl State {
         if is_shaking && !self.session.is_handshaking() {
             self.handshake = None;
         }
-        // What is left is a part of a record, or the records of a part of a message.
-        let is_too_long = self.handshake.is_some() && self.shaken > self.most
-            || self.received.len() > INPUT - 2 * WIRE_RECORD;
+        // What is left is a part of a record, or the records of a part of a handshake message. After the handshake
+        // a client has no use for such a message that takes more than a record.
+        let is_too_long = match self.handshake {
+            Some(_) => self.shaken > self.most || self.received.len() > INPUT - 2 * WIRE_RECORD,
+            None => self.received.len() >= WIRE_RECORD,
+        };
         if read.is_err() || is_too_long {
             self.end = End::Reached;
         }
