@@ -141,3 +141,31 @@ fn connections_that_never_finish_their_handshake_leave_room_for_others() {
     running.stop();
     ended(running);
 }
+
+/// A client that speaks TLS cannot read a response without it.
+#[test]
+fn a_connection_for_which_there_is_no_room_gets_no_plain_text() {
+    let mut config = workers(1);
+    config.connections_per_address = Some(1);
+    config.trusted_proxies = Vec::new();
+    let server = Server::new(App)
+        .config(config)
+        .bind_tls(own_addr(), self_signed());
+    let running = server.start().expect("a server");
+    let addr = running.local_addr().expect("an address");
+    let mut kept = connect(addr);
+    assert_eq!(kept.get("/").text(), "hello");
+    let hello = hello();
+    for _ in 0..20 {
+        let mut stream = tcp(addr);
+        // The server may have closed it before.
+        let _ = stream.write_all(&hello);
+        let mut received = Vec::new();
+        let _ = stream.read_to_end(&mut received);
+        assert_eq!(received, b"");
+    }
+    assert_eq!(running.counters().turned_away, 20);
+    assert_eq!(kept.get("/").text(), "hello");
+    running.stop();
+    ended(running);
+}
