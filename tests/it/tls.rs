@@ -13,7 +13,7 @@ mod websockets;
 use super::support::{Asked, Client, ended, own_addr, wait_until, workers};
 use client::{client_config, connect, connect_with, tcp};
 use peregrine::server::Running;
-use peregrine::{BodyPlan, Done, Handler, Request, Response, Server, Tls};
+use peregrine::{BodyPlan, Config, Done, Handler, Request, Response, Server, Tls};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
@@ -67,7 +67,11 @@ fn self_signed() -> Tls {
 }
 
 fn start_tls(tls: Tls) -> (Running, SocketAddr) {
-    let server = Server::new(App).config(workers(1));
+    start_tls_with(workers(1), tls)
+}
+
+fn start_tls_with(config: Config, tls: Tls) -> (Running, SocketAddr) {
+    let server = Server::new(App).config(config);
     let running = server.bind_tls(own_addr(), tls).start().expect("a server");
     let addr = running.local_addr().expect("a TCP address");
     (running, addr)
@@ -134,12 +138,7 @@ fn a_client_that_reads_slowly_gets_everything() {
 
 #[test]
 fn many_clients_at_the_same_time() {
-    let server = Server::new(App).config(workers(2));
-    let running = server
-        .bind_tls(own_addr(), self_signed())
-        .start()
-        .expect("a server");
-    let addr = running.local_addr().expect("a TCP address");
+    let (running, addr) = start_tls_with(workers(2), self_signed());
     thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(move || {

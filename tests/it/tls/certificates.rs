@@ -1,11 +1,11 @@
 //! Certificates: by name, from files that change, of clients.
 
 use super::client::{client_config, connect_with};
-use super::{App, start_tls};
+use super::start_tls;
 use crate::scratch::Scratch;
-use crate::support::{ended, own_addr, workers};
+use crate::support::ended;
+use peregrine::Tls;
 use peregrine::tls::TlsError;
-use peregrine::{Server, Tls};
 use std::sync::Arc;
 
 #[test]
@@ -39,6 +39,4 @@ fn a_certificate_belongs_to_its_tls() {
     );
     running.stop();
     ended(running);
-    let server = Server::new(App).config(workers(1));
-    drop(server.bind_tls(own_addr(), super::self_signed()));
 }

@@ -1,9 +1,8 @@
 //! Handshakes that are slow, broken or many.
 
 use super::client::{client_config, connect, tcp};
-use super::{App, self_signed, start_tls};
-use crate::support::{PATIENCE, ended, own_addr, wait_until, workers};
-use peregrine::Server;
+use super::{self_signed, start_tls, start_tls_with};
+use crate::support::{PATIENCE, ended, wait_until, workers};
 use rustls::ClientConnection;
 use rustls::pki_types::ServerName;
 use std::io::{ErrorKind, Read, Write};
@@ -39,11 +38,7 @@ fn a_handshake_has_so_much_time() {
     let mut config = workers(1);
     // The one that is complete must have been faster.
     config.tls_handshake_timeout = Duration::from_secs(4);
-    let server = Server::new(App)
-        .config(config)
-        .bind_tls(own_addr(), self_signed());
-    let running = server.start().expect("a server");
-    let addr = running.local_addr().expect("an address");
+    let (running, addr) = start_tls_with(config, self_signed());
     let mut kept = connect(addr);
     assert_eq!(kept.get("/").text(), "hello");
 
@@ -69,11 +64,8 @@ fn a_handshake_has_so_much_time() {
 fn a_hello_that_drips_ends_in_time() {
     let mut config = workers(1);
     config.tls_handshake_timeout = Duration::from_secs(1);
-    let server = Server::new(App)
-        .config(config)
-        .bind_tls(own_addr(), self_signed());
-    let running = server.start().expect("a server");
-    let mut stream = tcp(running.local_addr().expect("an address"));
+    let (running, addr) = start_tls_with(config, self_signed());
+    let mut stream = tcp(addr);
     // A message of 16 KiB in records of a byte: more than can be sent at this pace.
     stream
         .write_all(&[22, 3, 1, 0, 4, 1, 0, 0x3f, 0xf0])
@@ -148,11 +140,7 @@ fn a_connection_for_which_there_is_no_room_gets_no_plain_text() {
     let mut config = workers(1);
     config.connections_per_address = Some(1);
     config.trusted_proxies = Vec::new();
-    let server = Server::new(App)
-        .config(config)
-        .bind_tls(own_addr(), self_signed());
-    let running = server.start().expect("a server");
-    let addr = running.local_addr().expect("an address");
+    let (running, addr) = start_tls_with(config, self_signed());
     let mut kept = connect(addr);
     assert_eq!(kept.get("/").text(), "hello");
     let hello = hello();
