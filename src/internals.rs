@@ -8,7 +8,7 @@ use crate::http::response::{Done, Response, ResponseRecorder};
 use crate::runtime::thread_pool::{Size, ThreadPool};
 use crate::shared::memory_budget::MemoryBudget;
 use crate::shared::output::Output;
-use peregrine_protocol::h1::connection::ResponseContext;
+use peregrine_protocol::http::exchange::ResponseContext;
 use peregrine_protocol::limits::Limits;
 use std::sync::Arc;
 

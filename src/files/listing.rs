@@ -3,7 +3,7 @@
 use super::open::{Item, Items};
 use crate::shared::file_name::is_invisible;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
-use peregrine_protocol::h1::encode;
+use peregrine_protocol::http::encode;
 use std::fmt::{self, Display, Formatter, Write as _};
 
 /// Characters that a link contains unencoded.

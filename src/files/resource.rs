@@ -5,7 +5,7 @@ use super::config::DirConfig;
 use super::content_coding::{AcceptedCodings, Coding};
 use super::open::Stamp;
 use crate::http::response::prepared::PreparedResponse;
-use peregrine_protocol::h1::encode;
+use peregrine_protocol::http::encode;
 use peregrine_protocol::http::field_block;
 use peregrine_protocol::payload::Payload;
 use std::fs::File;

@@ -2,7 +2,7 @@
 
 use crate::http::request::Request;
 use crate::http::response::Done;
-use peregrine_protocol::h1::encode;
+use peregrine_protocol::http::encode;
 use std::cell::Cell;
 use std::io::Write as _;
 use std::net::SocketAddr;

@@ -8,7 +8,7 @@ use crate::log::event;
 use crate::shared::id::RequestId;
 use crate::shared::output::Output;
 use crate::shared::panic_guard::catch;
-use peregrine_protocol::h1::connection::ResponseContext;
+use peregrine_protocol::http::exchange::ResponseContext;
 use peregrine_protocol::http::response::ResponseHead;
 use std::cell::Cell;
 use std::sync::Arc;

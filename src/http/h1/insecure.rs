@@ -6,7 +6,8 @@ use crate::http::request::Request;
 use crate::http::service::Service;
 use crate::runtime::transport::Unserved;
 use peregrine_protocol::error::ProtocolError;
-use peregrine_protocol::h1::connection::{BodyIntake, Next};
+use peregrine_protocol::h1::connection::Next;
+use peregrine_protocol::http::exchange::BodyIntake;
 use std::ops::Deref;
 
 const REFUSED: &str = "this port speaks TLS: use https\n";

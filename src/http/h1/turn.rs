@@ -20,11 +20,10 @@ use crate::shared::output::Output;
 use crate::shared::panic_guard::{Panic, catch};
 use peregrine_protocol::Seconds;
 use peregrine_protocol::error::ProtocolError;
-use peregrine_protocol::h1::connection::{
-    BodyIntake, Close, CloseReason, Http1, Next, RequestParts, ResponseContext,
-};
+use peregrine_protocol::h1::connection::{Close, CloseReason, Http1, Next, RequestParts};
 use peregrine_protocol::h1::framing::Framing;
 use peregrine_protocol::h1::read_buf::Input;
+use peregrine_protocol::http::exchange::{BodyIntake, ResponseContext};
 use peregrine_protocol::limits::Limits;
 use std::ops::{Deref, Range};
 use std::time::Instant;

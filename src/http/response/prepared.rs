@@ -2,8 +2,8 @@
 
 use super::{Done, Response};
 use crate::shared::output::{FilePart, Output};
-use peregrine_protocol::h1::connection::ResponseContext;
 use peregrine_protocol::h1::response_encoder::end_head;
+use peregrine_protocol::http::exchange::ResponseContext;
 use peregrine_protocol::http::response::{BodySize, ResponseHead};
 use peregrine_protocol::payload::Payload;
 use std::fs::File;

@@ -10,10 +10,10 @@ use crate::http::response::error::ResponseError;
 use crate::shared::id::{ConnId, RequestId};
 use crate::shared::output::{Mark, Output};
 use crate::shared::panic_guard::drop_quietly;
-use peregrine_protocol::h1::connection::ResponseContext;
 use peregrine_protocol::h1::response_encoder::{
     OpenHead, ResponseEncoder, ResponseFraming, end_head,
 };
+use peregrine_protocol::http::exchange::ResponseContext;
 use peregrine_protocol::http::response::{BodySize, Content, ResponseHead};
 use std::io;
 use std::sync::Arc;

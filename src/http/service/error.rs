@@ -5,7 +5,7 @@ use crate::http::handler::Handler;
 use crate::http::response::ErrorContext;
 use crate::log::event;
 use crate::shared::panic_guard::catch;
-use peregrine_protocol::h1::connection::ResponseContext;
+use peregrine_protocol::http::exchange::ResponseContext;
 use std::ops::Deref;
 
 /// The most bytes of an error response, with its head. Clients that cause errors must not cost much memory.

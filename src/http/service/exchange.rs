@@ -31,7 +31,7 @@ use crate::shared::id::RequestId;
 use crate::shared::output::Output;
 use crate::shared::panic_guard::drop_quietly;
 use peregrine_protocol::Seconds;
-use peregrine_protocol::h1::connection::ResponseContext;
+use peregrine_protocol::http::exchange::ResponseContext;
 use peregrine_protocol::limits::Limits;
 
 /// The state of a request whose response is not complete at once: its body goes to a sink, or the response

@@ -8,8 +8,8 @@ use crate::http::response::Done;
 use crate::http::response::error::ResponseError;
 use crate::shared::id::ConnId;
 use crate::shared::panic_guard::{Panic, catch};
-use peregrine_protocol::h1::connection::BodyIntake;
-use peregrine_protocol::h1::encode;
+use peregrine_protocol::http::encode;
+use peregrine_protocol::http::exchange::BodyIntake;
 use std::ops::Deref;
 
 /// The plan of a handler for a body.

@@ -1,7 +1,7 @@
 //! A certificate that is signed with its own key, for development (RFC 5280).
 
 use super::error::TlsError;
-use peregrine_protocol::h1::encode;
+use peregrine_protocol::http::encode;
 use ring::rand::{SecureRandom, SystemRandom};
 use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
 use std::net::IpAddr;

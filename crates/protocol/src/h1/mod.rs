@@ -6,7 +6,6 @@
 
 pub mod chunked;
 pub mod connection;
-pub mod encode;
 pub mod framing;
 pub mod head;
 pub mod read_buf;

@@ -7,8 +7,8 @@
 //! The template is written before the first field, so that fields are written directly into the output. Each
 //! part has its own function. [`ResponseEncoder::head`] writes a whole head that was recorded elsewhere.
 
-use super::connection::ResponseContext;
-use super::encode;
+use crate::http::encode;
+use crate::http::exchange::ResponseContext;
 use crate::http::response::{BodySize, Content, ResponseHead};
 use crate::http::{Version, field_block};
 use alloc::vec;

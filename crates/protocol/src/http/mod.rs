@@ -1,5 +1,7 @@
 //! Parts that all versions of HTTP share (RFC 9110).
 
+pub mod encode;
+pub mod exchange;
 pub mod field_block;
 pub mod fields;
 pub mod host;

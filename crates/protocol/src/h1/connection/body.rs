@@ -1,12 +1,13 @@
 //! States of a request body.
 
-use super::{BodyIntake, CloseReason, Framing, Http1, MessageState, Next};
+use super::{CloseReason, Framing, Http1, MessageState, Next};
 use crate::Seconds;
 use crate::error::ProtocolError;
 use crate::h1::chunked::ChunkedDecoder;
 use crate::h1::framing::BodyLength;
 use crate::h1::read_buf::Input;
 use crate::h1::response_encoder::CONTINUE;
+use crate::http::exchange::BodyIntake;
 use crate::limits::Limits;
 use crate::rate::Rate;
 use crate::write_buf::WriteBuf;

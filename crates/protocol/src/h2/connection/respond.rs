@@ -1,7 +1,7 @@
 //! Responses: heads, complete bodies, pieces and ends.
 
 use super::*;
-use crate::h1::encode;
+use crate::http::encode;
 use crate::http::field_block;
 use crate::http::response::{BodySize, Content, ResponseHead};
 use crate::payload::Payload;

@@ -1,6 +1,6 @@
 //! Negotiates permessage-deflate (RFC 7692 section 7.1).
 
-use crate::h1::encode;
+use crate::http::encode;
 use crate::http::field_block;
 use crate::syntax;
 use alloc::vec::Vec;
