@@ -78,7 +78,6 @@ mod stream_flow;
 mod stream_in;
 mod stream_out;
 mod support;
-mod tidy;
 mod timers;
 #[cfg(all(unix, feature = "tls-self-signed"))]
 mod tls;

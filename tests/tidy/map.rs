@@ -1,7 +1,7 @@
 //! The tree of folders in ARCHITECTURE.md has one line for each file: the first sentence of its documentation.
 //! Every file that ARCHITECTURE.md or a page of docs/decisions names is there.
 //!
-//! `RENEW=1 cargo test tidy::map` writes the tree anew.
+//! `RENEW=1 cargo test --test tidy map` writes the tree anew.
 
 use super::none;
 use super::source::{root, rust_files};
