@@ -87,6 +87,8 @@ pub mod body {
 /// [`Handler::error_response`] an [`ErrorContext`](error::ErrorContext). Errors of one subject are in its module.
 pub mod error {
     pub use crate::http::handler::ConnectionError;
+    #[cfg(feature = "json")]
+    pub use crate::http::json_body::{JsonError, JsonFault};
     pub use crate::http::response::ErrorContext;
     pub use crate::http::response::error::ResponseError;
     #[doc(inline)]

@@ -109,6 +109,7 @@ peregrine_protocol::settings! {
     /// | `DirConfig::max_ranges` | 16 | ranges of one request | the whole file | `dir_cases::a_file_in_memory` |
     /// | `EventLimits::topics` | 64 | topics of a stream of events | its stream ends | `event_hub::the_topics_of_a_page_are_limited` |
     /// | `EventLimits::topic_bytes` | 256 | bytes of the name of a topic | its stream ends | `event_hub::the_topics_of_a_page_are_limited` |
+    /// | `Request::json` | 127 | levels of nesting of a value in JSON | 400 | `http::json_body::nesting_is_limited_for_any_type` |
     /// | `MultipartLimits::parts` | 128 | parts: fields and files | 413 | `forms::multipart::tests::limits_are_exact` |
     /// | `MultipartLimits::header_bytes` | 8,192 | bytes of the header lines of a part, and of the preamble before the first part | 413; 400 for the preamble | `forms::multipart::tests::limits_are_exact` |
     /// | `MultipartLimits::text_bytes` | 65,536 | bytes of a field that is no file | 413 | `forms::multipart::tests::limits_are_exact` |

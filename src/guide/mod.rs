@@ -15,9 +15,14 @@
     doc = "| [`files`] | How do I serve a folder, a single-page application, or embedded files? |"
 )]
 #![cfg_attr(
+    feature = "json",
+    doc = "| [`json`] | How do I read and send JSON, and what do clients see of its errors? |"
+)]
+#![cfg_attr(
     feature = "tls",
     doc = "| [`tls`] | How do I serve `https` and `wss`, and how do I get and renew certificates? |"
 )]
+//! | [`testing`] | How do I test a handler, with cookies, redirects and JSON? |
 //! | [`limits`] | What can a client cost, and how do I change it? |
 //! | [`operation`] | How do I run it: proxy and TLS, stop, restart, metrics, logs? |
 //!
@@ -27,10 +32,13 @@ pub mod blocking;
 #[cfg(feature = "dir")]
 pub mod files;
 pub mod getting_started;
+#[cfg(feature = "json")]
+pub mod json;
 pub mod limits;
 pub mod operation;
 pub mod request_bodies;
 pub mod responses;
+pub mod testing;
 #[cfg(feature = "tls")]
 pub mod tls;
 #[cfg(feature = "websocket")]

@@ -7,6 +7,8 @@ pub(crate) mod h1;
 pub(crate) mod handler;
 #[cfg(feature = "http")]
 pub(crate) mod interop;
+#[cfg(feature = "json")]
+pub(crate) mod json_body;
 pub(crate) mod request;
 pub(crate) mod request_body;
 pub(crate) mod response;

@@ -5,13 +5,19 @@
 mod alone;
 #[cfg(any(test, feature = "internals"))]
 pub(crate) mod check;
+mod client;
+mod client_response;
 #[cfg(feature = "websocket")]
 mod ws;
 
+#[cfg(feature = "json")]
+pub use client::post_json;
+pub use client::{Client, ClientRequest, get, post, post_form};
+pub use client_response::ClientResponse;
 #[cfg(feature = "websocket")]
 pub use ws::WebSocket;
 
-use crate::config::TIMERS_PER_WORKER;
+use crate::config::Config;
 use crate::http::deferred::worker_handle::{WorkerCommand, WorkerHandle};
 use crate::http::h1;
 use crate::http::handler::Handler;
@@ -31,6 +37,7 @@ use crate::shared::timer_heap::TimerHeap;
 use alone::Alone;
 use peregrine_protocol::Seconds;
 use peregrine_protocol::limits::Limits;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
@@ -72,8 +79,32 @@ impl<'h, H: Handler> Connection<'h, H> {
         Connection::with_limits(handler, Limits::default())
     }
 
-    /// Connects to `handler`.
+    /// Connects to `handler`, with these limits.
     pub fn with_limits(handler: &'h H, limits: Limits) -> Connection<'h, H> {
+        let config = Config::default().limits(limits);
+        Connection::begin(handler, &config, Memory::PEER)
+    }
+
+    /// Connects to `handler` from the address `peer`. Of `config`, the limits, the names of
+    /// [`Config::allowed_hosts`], the name of the server and the limit on timers are used.
+    ///
+    /// ```
+    /// use peregrine::Config;
+    /// use peregrine::testing::Connection;
+    ///
+    /// let app = peregrine::from_fn(|req, res| res.text(format!("{:?}", req.peer_addr())));
+    /// let config = Config::default().allowed_hosts(["a.example"]);
+    /// let mut client = Connection::with_config(&app, &config, ([192, 0, 2, 1], 5000).into());
+    /// client.send(b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    /// assert!(client.take_received().ends_with(b"Some(192.0.2.1:5000)"));
+    /// client.send(b"GET / HTTP/1.1\r\nHost: b.example\r\n\r\n");
+    /// assert!(client.take_received().starts_with(b"HTTP/1.1 421 "));
+    /// ```
+    pub fn with_config(handler: &'h H, config: &Config, peer: SocketAddr) -> Connection<'h, H> {
+        Connection::begin(handler, config, Some(peer))
+    }
+
+    fn begin(handler: &'h H, config: &Config, peer: Option<SocketAddr>) -> Connection<'h, H> {
         let (wake, woken) = channel();
         // No thread receives this after the connection is dropped.
         let wake = move || {
@@ -81,7 +112,7 @@ impl<'h, H: Handler> Connection<'h, H> {
         };
         let mut served = serve(
             (handler, NoUpgrade),
-            limits,
+            (config, peer),
             POOL,
             (Memory::default(), wake),
         );
@@ -236,21 +267,22 @@ impl<'h, H: Handler> Connection<'h, H> {
 
 /// A connection to its own server, over `transport`. `wake` is called for each message of a deferred
 /// response.
-fn serve<H: Handler, M: Upgrades<H>>(
-    (handler, mode): (&H, M),
-    limits: Limits,
+fn serve<'h, H: Handler, M: Upgrades<H>>(
+    (handler, mode): (&'h H, M),
+    (config, peer): (&Config, Option<SocketAddr>),
     size: Size,
     (transport, wake): (Memory, impl Fn() + Send + Sync + 'static),
-) -> Served<'_, H, M> {
+) -> Served<'h, H, M> {
     let budget = Arc::new(MemoryBudget::new(usize::MAX));
     let pool = ThreadPool::new(size, || {});
-    let handle = WorkerHandle::new(&limits, TIMERS_PER_WORKER, pool, budget.clone(), wake);
+    let (limits, timers) = (config.limits, config.timers_per_worker);
+    let handle = WorkerHandle::new(&limits, timers, pool, budget.clone(), wake);
     let shared = h1::WorkerState {
         service: Service {
             handler,
             limits,
-            hosts: None,
-            recorder: ResponseRecorder::new(Some("peregrine"), Arc::new(handle)),
+            hosts: config.allowed_hosts.clone(),
+            recorder: ResponseRecorder::new(config.server_name.as_deref(), Arc::new(handle)),
             now: Seconds::START,
             timing: Timing::Off,
             spare: Vec::new(),
@@ -263,7 +295,7 @@ fn serve<H: Handler, M: Upgrades<H>>(
         place: ConnId::default(),
         dirty: Vec::new(),
     };
-    let socket = Socket::new(transport, Memory::PEER);
+    let socket = Socket::new(transport, peer);
     let connection = h1::Connection::new(socket, Seconds::START, true);
     Alone::new(connection, shared)
 }

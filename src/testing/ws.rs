@@ -1,7 +1,7 @@
 //! A WebSocket client in memory.
 
 use super::{Alone, Served, serve};
-use crate::config::WS_MAILBOX_BYTES;
+use crate::config::{Config, WS_MAILBOX_BYTES};
 use crate::http::request::Request;
 use crate::http::response::{Done, Response};
 use crate::http::service::Upgrades;
@@ -358,8 +358,13 @@ fn shake_hands<H: WebSocketHandler>(
     client.arrive(request);
     let mode = Taken(Offers::new(limits), None);
     // The handshake cannot be a deferred response here.
-    let mut http: Served<'_, H, _> =
-        serve((handler, mode), Limits::default(), NO_POOL, (client, || {}));
+    let config = Config::default();
+    let mut http: Served<'_, H, _> = serve(
+        (handler, mode),
+        (&config, Memory::PEER),
+        NO_POOL,
+        (client, || {}),
+    );
     let fate = http.act(|connection, shared| connection.open(ConnId::default(), false, shared));
     let (Some(connection), Fate::Upgraded) = (http.connection, fate) else {
         return Err(http.received);

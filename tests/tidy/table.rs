@@ -104,6 +104,8 @@ fn limits() -> Vec<(String, String)> {
         };
         limits.extend(fields.into_iter().filter(|(name, _)| is_limit(name)));
     }
+    #[cfg(feature = "json")]
+    limits.push(("Request::json".to_owned(), "127".to_owned()));
     for (name, value) in fields("Config", &Config::default()) {
         let field = name.split("::").nth(1).expect("a field");
         match OF_CONFIG.contains(&field) {
@@ -139,6 +141,7 @@ fn every_limit_is_in_the_table() {
         (cfg!(feature = "websocket") || !of("WsLimits::") && !of("Config::ws_"))
             && (cfg!(feature = "tls") || !of("Config::tls_"))
             && (cfg!(feature = "multipart") || !of("MultipartLimits::"))
+            && (cfg!(feature = "json") || !of("Request::json"))
             && (cfg!(feature = "dir") || !of("DirConfig::"))
     };
     let unknown = rows

@@ -234,7 +234,7 @@ impl Response<'_> {
         &self.recorder.handle
     }
 
-    fn send_drawn(mut self, len: Option<u64>, source: Box<dyn BodySource>) -> Done {
+    pub(super) fn send_drawn(mut self, len: Option<u64>, source: Box<dyn BodySource>) -> Done {
         let Some(framing) = self.end_streamed_head(size(len)) else {
             return self.recorder.done(0);
         };

@@ -6,6 +6,8 @@ mod deferred;
 pub(crate) mod error;
 mod error_context;
 mod fields;
+#[cfg(feature = "json")]
+mod json;
 #[cfg(feature = "dir")]
 pub(crate) mod prepared;
 mod recorder;
