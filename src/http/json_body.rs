@@ -276,7 +276,7 @@ mod tests {
             (
                 &deep,
                 422,
-                "line 1, column 3, at [0]",
+                "line 1, column 2, at [0][0]",
             ),
             (&b" ".repeat(100_001), 413, "the JSON is too long"),
             (long.as_bytes(), 422, "line 1, column"),
