@@ -273,11 +273,7 @@ mod tests {
                 400,
                 "line 1, column 22: invalid unicode code point",
             ),
-            (
-                &deep,
-                422,
-                "line 1, column 2, at [0][0]",
-            ),
+            (&deep, 422, "line 1, column 2, at [0][0]"),
             (&b" ".repeat(100_001), 413, "the JSON is too long"),
             (long.as_bytes(), 422, "line 1, column"),
         ] {
