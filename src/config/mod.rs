@@ -2,11 +2,13 @@
 //!
 //! [`Config`] is at the root of the crate.
 
+pub(crate) mod forwarded;
 pub(crate) mod network;
 mod validate;
 #[cfg(feature = "websocket")]
 pub(crate) mod ws_origins;
 
+pub use forwarded::ForwardedFields;
 pub use network::{IpNetwork, IpNetworkError};
 pub use validate::ConfigError;
 
@@ -174,11 +176,11 @@ peregrine_protocol::settings! {
         pub connections_per_address: Option<usize> = None
             => "`None`, a 16th of `connections`, at least 16; 4,096 with the default of `connections`"
             => |most: impl Into<Option<usize>>| most.into();
-        /// Networks whose connections [`Config::connections_per_address`] does not count.
+        /// Networks of proxies, which bring the connections of many clients from one address. Add the address of a
+        /// proxy on another machine.
         ///
-        /// They are for proxies, which bring the connections of many clients from one address. Add the address of
-        /// a proxy on another machine. The setting has no other effect: `X-Forwarded-For` and similar fields are
-        /// not read.
+        /// [`Config::connections_per_address`] does not count their connections. [`Config::forwarded`] says which
+        /// fields of their requests are read.
         ///
         /// In a list without [`IpNetwork::LOOPBACK`], connections from the loopback count too.
         ///
@@ -194,6 +196,20 @@ peregrine_protocol::settings! {
         pub trusted_proxies: Vec<IpNetwork> = IpNetwork::LOOPBACK.to_vec()
             => "[`IpNetwork::LOOPBACK`]"
             => |networks: impl IntoIterator<Item = IpNetwork>| networks.into_iter().collect();
+        /// Which fields say where a request of [`Config::trusted_proxies`] comes from. Requests of others, with the
+        /// same fields, are not believed.
+        ///
+        /// [`Request::client_addr`], [`Request::scheme`] and [`Request::host`] return what the client has seen then.
+        /// The access log and [`Config::allowed_hosts`] use them. [`Request::peer_addr`] remains the address of the
+        /// socket. Connections over Unix sockets are believed: the mode of the socket file says which programs may
+        /// connect.
+        ///
+        /// [`Request::client_addr`]: crate::Request::client_addr
+        /// [`Request::scheme`]: crate::Request::scheme
+        /// [`Request::host`]: crate::Request::host
+        /// [`Request::peer_addr`]: crate::Request::peer_addr
+        pub forwarded: ForwardedFields = ForwardedFields::None
+            => "[`ForwardedFields::None`]: no field is read";
         /// Whether the start of the server raises the limit of descriptors of the process to what `connections`
         /// and the threads need.
         ///

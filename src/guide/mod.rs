@@ -24,6 +24,7 @@
 )]
 //! | [`testing`] | How do I test a handler, with cookies, redirects and JSON? |
 //! | [`limits`] | What can a client cost, and how do I change it? |
+//! | [`proxies`] | What is the address of a client behind a proxy, and its scheme and host? |
 //! | [`operation`] | How do I run it: proxy and TLS, stop, restart, metrics, logs? |
 //!
 //! These modules contain documentation only.
@@ -36,6 +37,7 @@ pub mod getting_started;
 pub mod json;
 pub mod limits;
 pub mod operation;
+pub mod proxies;
 pub mod request_bodies;
 pub mod responses;
 pub mod testing;

@@ -9,6 +9,7 @@
 //! location / {
 //!     proxy_pass http://127.0.0.1:8080;      # or http://unix:/run/app.sock
 //!     proxy_http_version 1.1;
+//!     proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
 //!     proxy_set_header Host $http_host;      # the check of WebSocket origins needs it
 //!     proxy_set_header Upgrade $http_upgrade;
 //!     proxy_set_header Connection $connection_upgrade;  # from a `map` of $http_upgrade
@@ -16,9 +17,8 @@
 //! }
 //! ```
 //!
-//! - [`Request::peer_addr`](crate::Request::peer_addr) is the address of the proxy then.
-//!   `X-Forwarded-For` and similar fields are not read by the library. A handler may read them if only
-//!   the proxy can connect.
+//! - [`Request::peer_addr`](crate::Request::peer_addr) is the address of the proxy then. The guide
+//!   [`proxies`](crate::guide::proxies) says how the server learns the address of the client.
 //! - [`Server::bind_unix_mode`](crate::Server::bind_unix_mode) sets the mode of a Unix socket, so that
 //!   the proxy's user can connect. [`Server::bind_unix`](crate::Server::bind_unix) lets only its own user
 //!   connect.

@@ -6,6 +6,7 @@ use super::response::ResponseRecorder;
 use super::service::{HandlerRef, Service};
 use super::upgrade::UpgradeMode;
 use crate::config::Config;
+use crate::config::forwarded::Forwarding;
 use crate::http::deferred::worker_handle::{WorkerCommand, WorkerHandle};
 use crate::metrics::WorkerCounters;
 use crate::runtime::accept::{BACK_OFF, Listeners};
@@ -19,6 +20,7 @@ use crate::runtime::slab::Slab;
 use crate::runtime::socket::Ends;
 use crate::runtime::socket::Socket;
 use crate::runtime::transport::OverSocket;
+use crate::runtime::via::Via;
 use crate::shared::buffer_pool::BufferPool;
 use crate::shared::id::ConnId;
 use crate::shared::inbox::Inbox;
@@ -93,6 +95,7 @@ impl<H: Handler, M: UpgradeMode<H, T>, T: OverSocket> Worker<H, M, T> {
             handle: &self.handle,
             shared,
             keep_alive: self.config.keep_alive,
+            forwarding: Forwarding::of(&self.config),
             listeners,
             timers: TimerHeap::default(),
             rested_at: Duration::ZERO,
@@ -120,6 +123,7 @@ struct HttpDriver<'a, P, M, T> {
     handle: &'a WorkerHandle,
     shared: WorkerState<P, M>,
     keep_alive: bool,
+    forwarding: Option<Arc<Forwarding>>,
     listeners: Listeners,
     timers: TimerHeap,
     /// When the next search for idle connections may begin, after one found too few.
@@ -171,7 +175,19 @@ where
         let listener = control.listener_config(arrival.listener);
         let now = self.shared.service.now;
         let transport = T::accepted(arrival.socket, listener, now);
-        let socket = Socket::new(transport, arrival.peer);
+        let peer = arrival.peer;
+        let forwarding = self.forwarding.as_ref();
+        let socket = match forwarding.filter(|forwarding| forwarding.is_trusted(peer)) {
+            None => Socket::new(transport, peer),
+            Some(forwarding) => Socket::through(
+                transport,
+                Via {
+                    peer,
+                    forwarding: Some(forwarding.clone()),
+                    client: None,
+                },
+            ),
+        };
         Connection::new(socket, now, self.keep_alive)
     }
 

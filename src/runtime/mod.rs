@@ -29,3 +29,4 @@ pub(crate) mod thread_pool;
 #[cfg(feature = "tls")]
 pub(crate) mod tls;
 pub(crate) mod transport;
+pub(crate) mod via;

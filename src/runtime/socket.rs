@@ -3,14 +3,27 @@
 #[cfg(feature = "tls")]
 use super::tls::TlsInfo;
 use super::transport::Transport;
+use super::via::Via;
 #[cfg(feature = "websocket")]
 use std::io::IoSlice;
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::sync::Arc;
 
 /// The addresses of both ends of a connection. They are read only when a handler asks for them.
 pub(crate) trait Ends {
     fn peer_addr(&self) -> Option<SocketAddr>;
     fn local_addr(&self) -> Option<SocketAddr>;
+
+    /// The proxies between the socket and the client, if the settings of the server say that there may be some.
+    fn via(&self) -> Option<&Arc<Via>> {
+        None
+    }
+
+    /// The address of the client, as far as it is known without a request.
+    fn client_addr(&self) -> Option<SocketAddr> {
+        let known = self.via().and_then(|via| via.client);
+        known.or_else(|| self.peer_addr())
+    }
 
     /// See [`Request::is_secure`](crate::Request::is_secure).
     #[cfg(feature = "tls")]
@@ -45,9 +58,9 @@ pub(crate) struct Socket<T> {
 /// The address of the peer in 24 bytes instead of the 32 of an `Option<SocketAddr>`: it leaves out the flow
 /// label, which the system does not report. The address is kept because the system forgets it when the client
 /// resets the connection.
-#[derive(Clone, Copy)]
 enum PeerAddr {
     Unknown,
+    Via(Arc<Via>),
     V4(SocketAddrV4),
     V6 { ip: Ipv6Addr, port: u16, scope: u32 },
 }
@@ -65,14 +78,38 @@ impl<T: Transport> Socket<T> {
         };
         Socket { stream, peer }
     }
+
+    /// A socket of a connection that has come through proxies.
+    pub(crate) fn through(stream: T, via: Via) -> Socket<T> {
+        Socket {
+            stream,
+            peer: PeerAddr::Via(Arc::new(via)),
+        }
+    }
+
+    /// From here on, the connection is one of this client.
+    #[cfg(feature = "websocket")]
+    pub(crate) fn set_client(&mut self, client: Option<SocketAddr>) {
+        if let PeerAddr::Via(via) = &mut self.peer {
+            Arc::make_mut(via).client = client;
+        }
+    }
 }
 
 impl<T: Transport> Ends for Socket<T> {
     fn peer_addr(&self) -> Option<SocketAddr> {
         match self.peer {
             PeerAddr::Unknown => None,
+            PeerAddr::Via(ref via) => via.peer,
             PeerAddr::V4(addr) => Some(addr.into()),
             PeerAddr::V6 { ip, port, scope } => Some(SocketAddrV6::new(ip, port, 0, scope).into()),
+        }
+    }
+
+    fn via(&self) -> Option<&Arc<Via>> {
+        match &self.peer {
+            PeerAddr::Via(via) => Some(via),
+            _ => None,
         }
     }
 

@@ -25,6 +25,7 @@ use peregrine_protocol::ws::handshake;
 use peregrine_protocol::ws::handshake::{HandshakeError, Opening};
 use peregrine_protocol::ws::limits::WsLimits;
 use peregrine_protocol::ws::message_buf::WsInput;
+use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -42,6 +43,8 @@ pub(crate) struct AcceptedUpgrade<C> {
     pub(crate) conn: C,
     pub(crate) limits: Arc<WsLimits>,
     pub(crate) deflate: Option<Box<Deflate>>,
+    /// [`Request::client_addr`] of the handshake.
+    pub(crate) client: Option<SocketAddr>,
 }
 
 /// The result of offering a request.
@@ -156,6 +159,7 @@ impl Offers {
             conn,
             limits: upgrade.limits.unwrap_or_else(|| self.limits.clone()),
             deflate,
+            client: request.client_addr(),
         };
         Offered::Accepted(done, accepted)
     }

@@ -79,7 +79,13 @@ impl<C> Ws<'_, C> {
         self.context.hub
     }
 
-    /// The address of the client; `None` on a Unix socket.
+    /// The address of the client: [`Request::client_addr`](crate::Request::client_addr) of its handshake.
+    pub fn client_addr(&self) -> Option<SocketAddr> {
+        self.context.socket.client_addr()
+    }
+
+    /// The address of the other end of the connection: of the client, or of the proxy before this server; `None` on a
+    /// Unix socket.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.context.socket.peer_addr()
     }

@@ -89,6 +89,12 @@ fn of_config(cases: &mut Vec<Case>) {
     vary!(cases, tcp_nodelay, [false]);
     let everyone = ["0.0.0.0/0", "::/0"].map(|all| all.parse::<IpNetwork>().expect("a network"));
     vary!(cases, trusted_proxies, [vec![], everyone.to_vec()]);
+    use peregrine::config::ForwardedFields;
+    let x = ForwardedFields::X {
+        proto: true,
+        host: true,
+    };
+    vary!(cases, forwarded, [ForwardedFields::Forwarded, x]);
     vary!(cases, raise_descriptors, [true]);
     vary!(cases, backlog, COUNTS);
     vary!(cases, connections, SIZES);

@@ -58,6 +58,8 @@ mod pipelining;
 // Other systems have one loopback address only.
 #[cfg(target_os = "linux")]
 mod places;
+#[cfg(target_os = "linux")]
+mod proxies;
 mod response_bytes;
 #[cfg(all(unix, feature = "signals", feature = "websocket"))]
 mod restart;

@@ -11,7 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 const GET: &str = "GET /in HTTP/1.1\r\nHost: a\r\n\r\n";
 
 /// Connects from this address, which is one of the loopback's.
-fn connect_from(own: [u8; 4], addr: SocketAddr) -> Client {
+pub(crate) fn connect_from(own: [u8; 4], addr: SocketAddr) -> Client {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     socket
         .bind(&SocketAddr::from((own, 0)).into())

@@ -31,10 +31,11 @@ const OF_DIR: [&str; 5] = [
     "max_ranges",
     "open_files",
 ];
-const NO_LIMITS: [&str; 15] = [
+const NO_LIMITS: [&str; 16] = [
     "accept_threads",
     "balance",
     "cpu_affinity",
+    "forwarded",
     "keep_alive",
     "limits",
     "raise_descriptors",

@@ -2,6 +2,7 @@
 
 use crate::http::request::Request;
 use crate::http::response::Done;
+use crate::runtime::socket::Ends;
 use peregrine_protocol::http::encode;
 use std::cell::Cell;
 use std::io::Write as _;
@@ -35,6 +36,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub struct AccessEntry<'a> {
     request: Option<Request<'a>>,
     peer: Option<SocketAddr>,
+    client: Option<SocketAddr>,
     status: u16,
     body_bytes: Option<u64>,
     took: Duration,
@@ -44,7 +46,7 @@ pub struct AccessEntry<'a> {
 impl<'a> AccessEntry<'a> {
     /// The entry of a request whose response is complete now. `took` is the time of the handler.
     pub fn new(request: &Request<'a>, done: &Done, took: Duration) -> AccessEntry<'a> {
-        AccessEntry::of(Some(*request), request.peer_addr(), done.status())
+        AccessEntry::of(Some(*request), request.ends(), done.status())
             .took_for(took)
             .with_body(done.body_bytes())
     }
@@ -52,12 +54,16 @@ impl<'a> AccessEntry<'a> {
     /// The entry of a response without a body that took no time.
     pub(crate) fn of(
         request: Option<Request<'a>>,
-        peer: Option<SocketAddr>,
+        ends: &dyn Ends,
         status: u16,
     ) -> AccessEntry<'a> {
         AccessEntry {
             request,
-            peer,
+            peer: ends.peer_addr(),
+            client: match &request {
+                Some(request) => request.client_addr(),
+                None => ends.client_addr(),
+            },
             status,
             body_bytes: Some(0),
             took: Duration::ZERO,
@@ -81,7 +87,12 @@ impl<'a> AccessEntry<'a> {
         self.request.as_ref()
     }
 
-    /// The address of the client; `None` on a Unix socket.
+    /// The address of the client: [`Request::client_addr`], or without a request, what is known without it.
+    pub fn client_addr(&self) -> Option<SocketAddr> {
+        self.client
+    }
+
+    /// The address of the other end of the connection ([`Request::peer_addr`]); `None` on a Unix socket.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.peer
     }
@@ -116,13 +127,13 @@ impl<'a> AccessEntry<'a> {
     /// 192.0.2.7 - - [10/Oct/2026:13:55:36 +0000] "GET /a?b=c HTTP/1.1" 200 2326
     /// ```
     ///
-    /// The fields are: the address without the port (`-` on a Unix socket), two fields that are always `-`
+    /// The fields are: [`AccessEntry::client_addr`] without the port (`-` if there is none), two fields that are always `-`
     /// (identity and user), the time in UTC, the request line, the status, and the bytes of the body. An
     /// empty body, and a missing [`AccessEntry::request`], are `-`.
     pub fn common(&self, line: &mut Vec<u8>) {
         // A write to a `Vec` cannot fail.
-        let _ = match self.peer {
-            Some(peer) => write!(line, "{}", peer.ip()),
+        let _ = match self.client {
+            Some(client) => write!(line, "{}", client.ip()),
             None => line.write_all(b"-"),
         };
         line.extend_from_slice(b" - - [");

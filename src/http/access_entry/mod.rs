@@ -112,7 +112,7 @@ impl PendingEntry {
         }
         let request = self.request.as_request();
         let took = self.begun.elapsed();
-        let entry = AccessEntry::of(Some(request), request.peer_addr(), status)
+        let entry = AccessEntry::of(Some(request), request.ends(), status)
             .took_for(took)
             .with_body(Some(body_bytes));
         tell_quietly(|| self.log.write(&entry));

@@ -2,22 +2,27 @@
 
 #[cfg(any(test, feature = "internals"))]
 pub(crate) mod check;
+mod client;
 
 use crate::runtime::socket::Ends;
 #[cfg(feature = "tls")]
 use crate::runtime::tls::TlsInfo;
+use crate::runtime::via::Via;
 use peregrine_protocol::form;
 use peregrine_protocol::form::FormError;
 #[cfg(feature = "websocket")]
 use peregrine_protocol::h1::framing;
 #[cfg(feature = "websocket")]
 use peregrine_protocol::h1::framing::BodyLength;
-use peregrine_protocol::h1::head::{Field, Head, Known};
+#[cfg(feature = "websocket")]
+use peregrine_protocol::h1::head::Known;
+use peregrine_protocol::h1::head::{Field, Head};
 use peregrine_protocol::h1::read_buf::Input;
 use peregrine_protocol::http::{Version, origin};
 use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Default limit on the pairs of a form. Forms on web pages have fewer.
 const FORM_PAIRS: usize = 1000;
@@ -186,14 +191,6 @@ impl<'a> Request<'a> {
         self.header("last-event-id").filter(|id| !id.is_empty())
     }
 
-    /// The host of the request, with its port if one was sent. It is the authority of the target if that has
-    /// one, otherwise the `Host` field (RFC 9112 section 3.3). `None` in an HTTP/1.0 request without either.
-    pub fn host(&self) -> Option<&'a str> {
-        let target = self.head.target.authority;
-        let host = target.or_else(|| self.head.known(Known::Host))?;
-        Some(text(host.of(self.bytes)))
-    }
-
     /// Whether this request comes from a page of the host and port that it is sent to. Check this before a
     /// request changes something with the rights of its user.
     ///
@@ -250,7 +247,6 @@ impl<'a> Request<'a> {
         connection.is_some_and(|value| !matches!(value.end - value.start, 5 | 10))
     }
 
-    #[cfg(feature = "websocket")]
     pub(crate) fn ends(&self) -> &'a dyn Ends {
         self.ends
     }
@@ -347,33 +343,6 @@ impl<'a> Request<'a> {
         pairs.find(|(key, _)| key == name).map(|(_, value)| value)
     }
 
-    /// The address of the client; `None` on a Unix socket. A client that connects over IPv4 has an IPv4
-    /// address, even if the listener is `[::]`.
-    #[doc(alias("remote_addr", "client_addr", "ip"))]
-    pub fn peer_addr(&self) -> Option<SocketAddr> {
-        self.ends.peer_addr()
-    }
-
-    /// The address of the server to which the client connected; `None` on a Unix socket. Each call asks the
-    /// system.
-    pub fn local_addr(&self) -> Option<SocketAddr> {
-        self.ends.local_addr()
-    }
-
-    /// Whether the request has come over TLS, on an address of [`Server::bind_tls`](crate::Server::bind_tls). A
-    /// proxy in front of the server that decrypts does not count.
-    #[cfg(feature = "tls")]
-    pub fn is_secure(&self) -> bool {
-        self.ends.is_secure()
-    }
-
-    /// What the TLS handshake has found out: the certificates of the client, for example. `None` without TLS. Each
-    /// call makes a copy.
-    #[cfg(feature = "tls")]
-    pub fn tls(&self) -> Option<TlsInfo> {
-        self.ends.tls()
-    }
-
     /// A copy that does not depend on the connection.
     ///
     /// ```
@@ -396,6 +365,7 @@ impl<'a> Request<'a> {
             ends: FixedEnds {
                 peer: self.peer_addr(),
                 local: self.local_addr(),
+                via: self.ends.via().cloned(),
                 #[cfg(feature = "tls")]
                 tls: self.tls(),
             },
@@ -444,6 +414,7 @@ fn text(bytes: &[u8]) -> &str {
 struct FixedEnds {
     peer: Option<SocketAddr>,
     local: Option<SocketAddr>,
+    via: Option<Arc<Via>>,
     #[cfg(feature = "tls")]
     tls: Option<TlsInfo>,
 }
@@ -465,6 +436,10 @@ impl Ends for FixedEnds {
 
     fn local_addr(&self) -> Option<SocketAddr> {
         self.local
+    }
+
+    fn via(&self) -> Option<&Arc<Via>> {
+        self.via.as_ref()
     }
 }
 

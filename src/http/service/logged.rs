@@ -64,7 +64,7 @@ where
         ends: &dyn Ends,
     ) {
         let took = Duration::from_secs(self.now.since(since).into());
-        let entry = AccessEntry::of(request, ends.peer_addr(), status)
+        let entry = AccessEntry::of(request, ends, status)
             .took_for(took)
             .with_body(Some(body_bytes));
         tell_quietly(|| self.handler.handle_library_response(&entry));

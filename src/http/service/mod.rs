@@ -177,7 +177,7 @@ impl ResponseFailure {
 }
 
 pub(crate) fn report<H: Handler>(handler: &H, error: &ConnectionError<'_>, ends: &dyn Ends) {
-    let peer = ends.peer_addr();
+    let peer = ends.client_addr();
     event!(Debug, { peer: Shown(peer) }, "{}", error);
     let tell = || handler.handle_error(error, peer);
     quietly("handle_error", tell);

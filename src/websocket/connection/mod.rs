@@ -112,6 +112,7 @@ impl<P: WsHandlerRef, T: Transport> WsConnection<P, T> {
             mut moved,
             accepted,
         } = arrival;
+        moved.socket.set_client(accepted.client);
         // Messages are whole, and the largest should be sent in one write. In pieces, an echo of 1 MiB costs
         // twice as much.
         moved

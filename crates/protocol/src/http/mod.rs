@@ -4,6 +4,7 @@ pub mod encode;
 pub mod exchange;
 pub mod field_block;
 pub mod fields;
+pub mod forwarded;
 pub mod host;
 pub mod origin;
 pub mod response;

@@ -1,0 +1,61 @@
+//! Behind a proxy: the address, scheme and host that the client has used.
+//!
+//! A proxy opens its own connection to this server. So [`Request::peer_addr`](crate::Request::peer_addr) is the address
+//! of the proxy. [`Request::client_addr`](crate::Request::client_addr), [`Request::scheme`](crate::Request::scheme) and
+//! [`Request::host`](crate::Request::host) are what the client has used, if two settings say that the proxy is believed:
+//!
+//! - [`Config::trusted_proxies`](crate::Config::trusted_proxies): the networks of the proxies. The default is the
+//!   loopback.
+//! - [`Config::forwarded`](crate::Config::forwarded): the fields that they write. The default is none.
+//!
+//! ```
+//! use peregrine::config::{ForwardedFields, IpNetwork};
+//! use peregrine::{Config, Server};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut config = Config::default().forwarded(ForwardedFields::X { proto: true, host: false });
+//! config.trusted_proxies = vec!["10.1.0.0/16".parse::<IpNetwork>()?];
+//! let server = Server::from_fn(|req, res| match req.scheme() {
+//!     "https" => res.text(format!("hello, {:?}", req.client_addr())),
+//!     _ => res.status(403).text("https only"),
+//! });
+//! # drop(server.config(config).bind("127.0.0.1:0").start()?);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What the proxy has to do
+//!
+//! | proxy | its settings | setting here |
+//! |---|---|---|
+//! | nginx | `proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;` and `proxy_set_header X-Forwarded-Proto $scheme;` | `X { proto: true, host: false }` |
+//! | HAProxy | `option forwardfor` and `http-request set-header X-Forwarded-Proto %[ssl_fc,iif(https,http)]` | `X { proto: true, host: false }` |
+//! | HAProxy 2.8 | `option forwarded proto host for` after `http-request del-header forwarded` | `Forwarded` |
+//! | Caddy | nothing | `X { proto: true, host: true }` |
+//!
+//! **Set only what each of your proxies writes.** A proxy passes other fields on as a client has sent them. If it adds
+//! `X-Forwarded-For` only, a client could choose its scheme by `X-Forwarded-Proto`. So no setting reads all fields.
+//!
+//! # Which address is that of the client
+//!
+//! Each proxy appends an element with the address of the connection that it has accepted. The elements are read from the
+//! last one to the first one. As long as an address belongs to a trusted proxy, the element before it is read. The first
+//! address that belongs to none is that of the client. What a client writes itself stands before that and is not read.
+//!
+//! The scheme and host of `Forwarded` are those of the same element. `X-Forwarded-Proto` and `X-Forwarded-Host` have one
+//! value for all proxies: the last one counts.
+//!
+//! An element without an address ends the search: malformed, `unknown`, or an obfuscated identifier (RFC 7239 section 6).
+//! Then the address of the proxy that has written it is the result.
+//!
+//! # What uses it
+//!
+//! | part | address or host |
+//! |---|---|
+//! | [`AccessLog`](crate::access_log::AccessLog) | the address of the client |
+//! | [`Config::allowed_hosts`](crate::Config::allowed_hosts) | the host that the client has used |
+//! | [`Request::is_same_origin`](crate::Request::is_same_origin), `Config::ws_origins` | the host that the client has used |
+//! | `Server::redirect_to_https` | the host that the client has used |
+//! | `Ws::client_addr` | the client of the handshake |
+//! | [`Config::connections_per_address`](crate::Config::connections_per_address) | the address of the socket; trusted proxies are not counted |
+//! | `Request::is_secure`, `Request::tls` | the connection to this server |
