@@ -16,6 +16,7 @@
     doc = "[getting-started]: guide::getting_started",
     doc = "[limits]: guide::limits",
     doc = "[operation]: guide::operation",
+    doc = "[cookies]: guide::cookies",
     doc = "[responses]: guide::responses",
     doc = "[security]: https://docs.rs/crate/peregrine/latest/source/SECURITY.md",
     doc = "[websockets]: guide::websockets",
@@ -47,6 +48,8 @@ mod log;
 pub mod metrics;
 mod runtime;
 pub mod server;
+#[cfg(feature = "sessions")]
+pub mod sessions;
 mod shared;
 pub mod testing;
 pub mod timers;
@@ -79,6 +82,16 @@ pub mod body {
     pub use crate::http::request_body::flow::Flow;
     pub use crate::http::request_body::{BodyReader, BodySink, Incoming, Respond, Resumer};
     pub use crate::http::response::BodyWriter;
+}
+
+/// Cookies (RFC 6265).
+///
+/// [`Request::cookie`] reads one, [`Response::set_cookie`] sends a [`SetCookie`](cookie::SetCookie).
+pub mod cookie {
+    pub use crate::http::cookie::error::CookieError;
+    #[cfg(feature = "sessions")]
+    pub use crate::http::cookie::key::{CookieKey, ShortSecret};
+    pub use crate::http::cookie::set_cookie::{SameSite, SetCookie};
 }
 
 /// Errors of connections, requests and responses.

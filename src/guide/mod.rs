@@ -6,6 +6,7 @@
 //! | [`blocking`] | Where does code go that blocks: a database, a slow computation, a file? |
 //! | [`responses`] | Which ways are there to respond: at once, later, piece by piece, as events? |
 //! | [`request_bodies`] | How do I read forms, uploads, and bodies that are larger than memory? |
+//! | [`cookies`] | How do I read and set cookies, and keep sessions? |
 #![cfg_attr(
     feature = "websocket",
     doc = "| [`websockets`] | How do I accept WebSockets and send to them from any thread? |"
@@ -30,6 +31,7 @@
 //! These modules contain documentation only.
 
 pub mod blocking;
+pub mod cookies;
 #[cfg(feature = "dir")]
 pub mod files;
 pub mod getting_started;

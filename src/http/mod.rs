@@ -1,6 +1,7 @@
 //! Requests, responses, handlers, and the HTTP connection in the event loop.
 
 pub(crate) mod access_entry;
+pub(crate) mod cookie;
 pub(crate) mod deferred;
 pub(crate) mod driver;
 pub(crate) mod h1;

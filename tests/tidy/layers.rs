@@ -18,7 +18,7 @@ const LAYERS: Layers = &[
     &["runtime"],
     &["http"],
     &["timers", "websocket"],
-    &["access_log", "files"],
+    &["access_log", "files", "sessions"],
     &["testing"],
     &["internals", "checks"],
     &["server", "guide"],

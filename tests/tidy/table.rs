@@ -105,6 +105,15 @@ fn limits() -> Vec<(String, String)> {
         };
         limits.extend(fields.into_iter().filter(|(name, _)| is_limit(name)));
     }
+    #[cfg(feature = "sessions")]
+    {
+        let fields = fields(
+            "SessionConfig",
+            &peregrine::sessions::SessionConfig::default(),
+        );
+        let is_limit = |name: &str| !name.ends_with("::cookie") && !name.ends_with("::secure");
+        limits.extend(fields.into_iter().filter(|(name, _)| is_limit(name)));
+    }
     #[cfg(feature = "json")]
     limits.push(("Request::json".to_owned(), "127".to_owned()));
     for (name, value) in fields("Config", &Config::default()) {
@@ -142,6 +151,7 @@ fn every_limit_is_in_the_table() {
         (cfg!(feature = "websocket") || !of("WsLimits::") && !of("Config::ws_"))
             && (cfg!(feature = "tls") || !of("Config::tls_"))
             && (cfg!(feature = "multipart") || !of("MultipartLimits::"))
+            && (cfg!(feature = "sessions") || !of("SessionConfig::"))
             && (cfg!(feature = "json") || !of("Request::json"))
             && (cfg!(feature = "dir") || !of("DirConfig::"))
     };

@@ -1,5 +1,6 @@
 //! `ResponseError`: why a response cannot be sent.
 
+use crate::http::cookie::error::CookieError;
 use std::io;
 
 /// Why the response of a handler cannot be sent. The client gets 500 instead, and
@@ -18,6 +19,8 @@ pub enum ResponseError {
     /// The value of a header field has a control byte (RFC 9110 section 5.5). This check prevents that text
     /// of users adds header fields or whole responses.
     HeaderValue,
+    /// A cookie that browsers would ignore.
+    Cookie(CookieError),
     /// The closure of [`Response::write_with`](crate::Response::write_with) failed.
     Write(io::Error),
     /// The handler returned without a response to this request. Its [`Done`](crate::Done) belongs to another
@@ -40,6 +43,7 @@ impl std::fmt::Display for ResponseError {
             ResponseError::Location => f.write_str("the location could lead to another host"),
             ResponseError::HeaderName => f.write_str("malformed header field name"),
             ResponseError::HeaderValue => f.write_str("control byte in a header field value"),
+            ResponseError::Cookie(error) => error.fmt(f),
             ResponseError::Write(error) => write!(f, "the body could not be written: {error}"),
             ResponseError::Missing => f.write_str("the handler did not respond"),
             ResponseError::Abandoned => f.write_str("the deferred response was never sent"),
@@ -52,6 +56,7 @@ impl std::error::Error for ResponseError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             ResponseError::Write(error) | ResponseError::Body(error) => Some(error),
+            ResponseError::Cookie(error) => Some(error),
             _ => None,
         }
     }

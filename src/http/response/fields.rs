@@ -22,7 +22,7 @@ impl<'a> Response<'a> {
     /// If the name is not a token, or the value has a control byte, the client gets 500 because of a
     /// [`ResponseError`].
     // The checks of the name cost nothing if the name is a literal.
-    #[doc(alias("set_header", "headers", "cookie"))]
+    #[doc(alias("set_header", "headers"))]
     #[inline(always)]
     pub fn header(self, name: &str, value: impl AsRef<[u8]>) -> Response<'a> {
         if !syntax::is_token(name.as_bytes()) {

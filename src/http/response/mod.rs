@@ -261,6 +261,12 @@ impl<'a> Response<'a> {
         recorder.done(if sent { len } else { 0 })
     }
 
+    /// The client gets 500 because of this error.
+    pub(crate) fn failing(self, error: ResponseError) -> Self {
+        self.recorder.fail(error);
+        self
+    }
+
     /// For a handler that has to do something after the handler within it has responded.
     pub(crate) fn reborrow(&mut self) -> Response<'_> {
         Response {
