@@ -1,5 +1,7 @@
 //! Choice of a content coding from `Accept-Encoding` (RFC 9110 section 12.5.3).
 
+use crate::http::accept::weight;
+
 /// A content coding that files can have, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Coding {
@@ -102,39 +104,6 @@ fn slot(name: &[u8]) -> Option<Coding> {
     .into_iter()
     .find(|(known, _)| name.eq_ignore_ascii_case(known))
     .map(|(_, coding)| coding)
-}
-
-/// The weight among the parameters, 1000 if there is none (RFC 9110 section 12.4.2).
-fn weight<'a>(parameters: impl Iterator<Item = &'a [u8]>) -> Option<u16> {
-    let mut weight = 1000;
-    for parameter in parameters {
-        if let [b'q' | b'Q', b'=', value @ ..] = parameter {
-            weight = thousandths(value)?;
-        }
-    }
-    Some(weight)
-}
-
-/// `0`, `1`, or either with up to three decimals.
-fn thousandths(value: &[u8]) -> Option<u16> {
-    let (whole, decimals) = match value {
-        [whole, b'.', decimals @ ..] => (whole, decimals),
-        [whole] => (whole, &b""[..]),
-        _ => return None,
-    };
-    if decimals.len() > 3 || !decimals.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    let mut thousandths = 0;
-    for at in 0..3 {
-        let digit = decimals.get(at).map_or(0, |d| u16::from(d - b'0'));
-        thousandths = thousandths * 10 + digit;
-    }
-    match (whole, thousandths) {
-        (b'0', n) => Some(n),
-        (b'1', 0) => Some(1000),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The page that lists a folder.
 
 use super::open::{Item, Items};
-use crate::shared::file_name::is_invisible;
+use crate::http::html::Escaped;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use peregrine_protocol::http::encode;
 use std::fmt::{self, Display, Formatter, Write as _};
@@ -71,40 +71,6 @@ fn row(item: &Item, page: &mut String) -> fmt::Result {
     match item.is_folder {
         true => page.write_str("<span></span></li>\n"),
         false => writeln!(page, "<span>{}</span></li>", Size(item.len)),
-    }
-}
-
-/// Text without markup and without hidden characters. A name could otherwise show its letters in another
-/// order, or a second line.
-struct Escaped<'a>(&'a str);
-
-impl Display for Escaped<'_> {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let mut rest = self.0;
-        while let Some(at) = rest.find(|c| escaped(c).is_some()) {
-            let (plain, special) = rest.split_at(at);
-            let mut special = special.chars();
-            let instead = special.next().and_then(escaped);
-            f.write_str(plain)?;
-            f.write_str(instead.unwrap_or_default())?;
-            rest = special.as_str();
-        }
-        f.write_str(rest)
-    }
-}
-
-/// The replacement of a character; `None`: itself.
-fn escaped(c: char) -> Option<&'static str> {
-    match c {
-        '&' => Some("&amp;"),
-        '<' => Some("&lt;"),
-        '>' => Some("&gt;"),
-        '"' => Some("&quot;"),
-        '\'' => Some("&#39;"),
-        // Persian and many emoji need these.
-        '\u{200c}' | '\u{200d}' => None,
-        c if c.is_control() || is_invisible(c) => Some("\u{fffd}"),
-        _ => None,
     }
 }
 

@@ -93,34 +93,42 @@
 //!
 //! # Handlers with `?`
 //!
-//! `Done` is not a `Result`, and `res` is moved by the response. So let a function return a value and
-//! respond in one place:
+//! A handler that is a closure or function may return a `Result`. An error becomes the response. What the handler had
+//! begun is taken back.
 //!
 //! ```
+//! use peregrine::error::{BoxError, Problem, Status};
 //! use peregrine::{Done, Request, Response};
 //!
-//! struct Error(u16, &'static str);
-//!
-//! fn double(req: &Request<'_>) -> Result<String, Error> {
-//!     let n = req.query("n").ok_or(Error(400, "`n` is missing"))?;
-//!     let n: u32 = n.parse().map_err(|_| Error(400, "`n` is no number"))?;
-//!     let twice = n.checked_mul(2).ok_or(Error(422, "`n` is too large"))?;
-//!     Ok(twice.to_string())
+//! fn double(req: &Request<'_>, res: Response<'_>) -> Result<Done, BoxError> {
+//!     let n = req.query("n").ok_or(Status(400))?;
+//!     let n: u32 = n.parse().map_err(|_| Problem::new(422).detail("`n` is not a number"))?;
+//!     let base = std::env::var("BASE").unwrap_or_default();
+//!     let base: u32 = if base.is_empty() { 2 } else { base.parse()? };
+//!     Ok(res.text((n * base).to_string()))
 //! }
-//!
-//! fn handle(req: &Request<'_>, res: Response<'_>) -> Done {
-//!     match double(req) {
-//!         Ok(text) => res.text(text),
-//!         Err(Error(status, text)) => res.status(status).text(text),
-//!     }
-//! }
-//! # let app = peregrine::from_fn(handle);
+//! # let app = peregrine::from_fn(double);
 //! # let mut client = peregrine::testing::Connection::new(&app);
 //! # client.send(b"GET /?n=21 HTTP/1.1\r\nHost: test\r\n\r\n");
 //! # assert!(client.take_received().ends_with(b"\r\n\r\n42"));
-//! # client.send(b"GET /?n=x HTTP/1.1\r\nHost: test\r\n\r\n");
+//! # client.send(b"GET /?n=x HTTP/1.1\r\nHost: test\r\nAccept: application/json\r\n\r\n");
+//! # assert!(client.take_received().ends_with(b"\"detail\":\"`n` is not a number\"}"));
+//! # client.send(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n");
 //! # assert!(client.take_received().starts_with(b"HTTP/1.1 400 "));
 //! ```
+//!
+//! | error | response |
+//! |---|---|
+//! | [`Status`](crate::error::Status) | this status, with its reason phrase |
+//! | [`Problem`](crate::error::Problem) | this status and text |
+//! | `FormError`, `JsonError`, `MultipartError`, `UploadError` | the status and, below 500, the text of the error |
+//! | [`std::io::Error`] | 404 if something was not found, 403 if it was not permitted, else 500 |
+//! | a type of yours | what its [`HandlerError`](crate::error::HandlerError) says |
+//! | any other in a [`BoxError`](crate::error::BoxError), such as that of `base.parse()?` | 500 |
+//!
+//! The response is `application/problem+json` (RFC 9457) if the client prefers JSON, and text otherwise. With a status of
+//! 500 or above the client learns nothing else, and [`Handler::handle_error`](crate::Handler::handle_error) gets the
+//! error with its causes. A debug build sends them to the client too, as a page for browsers.
 //!
 //! # Panics and errors
 //!

@@ -8,6 +8,8 @@ use super::upgrade::UpgradeMode;
 use crate::config::Config;
 use crate::config::forwarded::Forwarding;
 use crate::http::deferred::worker_handle::{WorkerCommand, WorkerHandle};
+use crate::http::handler::ConnectionError;
+use crate::http::service::report_to;
 use crate::metrics::WorkerCounters;
 use crate::runtime::accept::{BACK_OFF, Listeners};
 use crate::runtime::event_loop::{Driver, Ended, EventLoop, ThreadState, Time, Timing};
@@ -193,8 +195,15 @@ where
 
     fn command(events: &mut EventLoop<'_, Self>, command: WorkerCommand) {
         let Some(id) = command.request() else {
-            if let WorkerCommand::Timer(timer) = command {
-                events.driver.timers.add(timer, events.clock.elapsed());
+            match command {
+                WorkerCommand::Timer(timer) => {
+                    events.driver.timers.add(timer, events.clock.elapsed());
+                }
+                WorkerCommand::Failed(text, peer) => {
+                    let handler = &*events.driver.shared.service.handler;
+                    report_to(handler, &ConnectionError::Failed(&text), peer);
+                }
+                _ => {}
             }
             return;
         };

@@ -4,6 +4,7 @@ use super::access_entry::AccessEntry;
 use super::request::Request;
 use super::request_body::BodyPlan;
 use super::response::{Done, ErrorContext, Response};
+use crate::http::handler_error::HandlerResult;
 use crate::http::response::error::ResponseError;
 use peregrine_protocol::error::ProtocolError;
 use std::io;
@@ -169,12 +170,18 @@ pub trait Handler: Send + Sync + 'static {
     /// reacted to the error.
     ///
     /// It runs on the event loop of the worker. A panic in it is caught and ignored. Default: in a build with
-    /// debug assertions an [`ResponseError`] is written to standard error, because the client sees no details.
-    /// Nothing else happens.
+    /// debug assertions a [`ResponseError`] and the error of a handler are written to standard error, because most
+    /// clients see no details. Nothing else happens.
     fn handle_error(&self, error: &ConnectionError<'_>, peer: Option<SocketAddr>) {
         let _ = peer;
-        if let (true, ConnectionError::Response(error)) = (cfg!(debug_assertions), error) {
-            crate::log::write_line(format_args!("a response failed: {error}"));
+        match error {
+            ConnectionError::Response(error) if cfg!(debug_assertions) => {
+                crate::log::write_line(format_args!("a response failed: {error}"));
+            }
+            ConnectionError::Failed(_) if cfg!(debug_assertions) => {
+                crate::log::write_line(format_args!("{error}"));
+            }
+            _ => {}
         }
     }
 
@@ -253,12 +260,15 @@ pub(crate) fn respond_special(req: &Request<'_>, res: Response<'_>) -> Done {
 #[derive(Clone, Copy, Debug)]
 pub struct FromFn<F>(F);
 
-impl<F> Handler for FromFn<F>
+impl<F, R> Handler for FromFn<F>
 where
-    F: Fn(&Request<'_>, Response<'_>) -> Done + Send + Sync + 'static,
+    F: Fn(&Request<'_>, Response<'_>) -> R + Send + Sync + 'static,
+    R: HandlerResult,
 {
-    fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
-        (self.0)(req, res)
+    #[inline]
+    fn handle_request(&self, req: &Request<'_>, mut res: Response<'_>) -> Done {
+        let result = (self.0)(req, res.reborrow());
+        result.settle(req, res)
     }
 }
 
@@ -270,10 +280,14 @@ where
 /// # client.send(b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n");
 /// # assert!(client.received().ends_with(b"/x"));
 /// ```
+///
+/// It returns [`Done`], or a `Result<Done, E>` so that `?` works in it;
+/// [`HandlerError`](crate::error::HandlerError) says what an error becomes.
 #[doc(alias = "closure")]
-pub fn from_fn<F>(f: F) -> FromFn<F>
+pub fn from_fn<F, R>(f: F) -> FromFn<F>
 where
-    F: Fn(&Request<'_>, Response<'_>) -> Done + Send + Sync + 'static,
+    F: Fn(&Request<'_>, Response<'_>) -> R + Send + Sync + 'static,
+    R: HandlerResult,
 {
     FromFn(f)
 }
@@ -289,6 +303,9 @@ pub enum ConnectionError<'a> {
     Panicked(&'a str),
     /// The response of the handler could not be sent. The client got 500.
     Response(&'a ResponseError),
+    /// The handler returned an error whose response has status 500 or above. This is the text of the error and
+    /// its causes; see [`HandlerError`](crate::error::HandlerError).
+    Failed(&'a str),
     /// The client closed the connection in the middle of a request.
     ClientGone,
     /// A read from the client failed, usually because of a reset.
@@ -332,6 +349,7 @@ impl std::fmt::Display for ConnectionError<'_> {
             }
             ConnectionError::Panicked(message) => write!(f, "the handler panicked: {message}"),
             ConnectionError::Response(error) => error.fmt(f),
+            ConnectionError::Failed(text) => write!(f, "the handler failed: {text}"),
             ConnectionError::ClientGone => {
                 f.write_str("the client closed the connection in the middle of a request")
             }

@@ -1,15 +1,19 @@
 //! Requests, responses, handlers, and the HTTP connection in the event loop.
 
+pub(crate) mod accept;
 pub(crate) mod access_entry;
 pub(crate) mod cookie;
 pub(crate) mod deferred;
 pub(crate) mod driver;
 pub(crate) mod h1;
 pub(crate) mod handler;
+pub(crate) mod handler_error;
+pub(crate) mod html;
 #[cfg(feature = "http")]
 pub(crate) mod interop;
 #[cfg(feature = "json")]
 pub(crate) mod json_body;
+pub(crate) mod json_string;
 pub(crate) mod request;
 pub(crate) mod request_body;
 pub(crate) mod response;

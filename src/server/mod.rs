@@ -26,8 +26,9 @@ pub use running::{Running, Stopped, Stopper};
 
 use crate::config::Config;
 use crate::http::handler::{FromFn, Handler, from_fn};
+use crate::http::handler_error::HandlerResult;
 use crate::http::request::Request;
-use crate::http::response::{Done, Response};
+use crate::http::response::Response;
 use crate::metrics::Stats;
 use crate::runtime::listener::BindAddr;
 use crate::runtime::transport::Plain;
@@ -79,9 +80,10 @@ pub struct Server<H, M = NoUpgrade> {
     mode: M,
 }
 
-impl<F> Server<FromFn<F>>
+impl<F, R> Server<FromFn<F>>
 where
-    F: Fn(&Request<'_>, Response<'_>) -> Done + Send + Sync + 'static,
+    F: Fn(&Request<'_>, Response<'_>) -> R + Send + Sync + 'static,
+    R: HandlerResult,
 {
     /// A server with a closure as its handler; see [`from_fn`].
     pub fn from_fn(f: F) -> Server<FromFn<F>> {

@@ -5,6 +5,7 @@
 pub(crate) const MAX_NAME: usize = 255;
 
 /// Path separators, the mark of drives and streams, and control bytes.
+#[cfg(any(feature = "dir", feature = "multipart"))]
 pub(crate) fn is_special(b: u8) -> bool {
     matches!(b, 0..=0x1f | 0x7f | b'/' | b'\\' | b':')
 }
@@ -30,6 +31,7 @@ pub(crate) fn is_ignorable(c: char) -> bool {
 }
 
 /// The names of devices on Windows, with any extension.
+#[cfg(any(feature = "dir", feature = "multipart"))]
 pub(crate) fn is_device(name: &str) -> bool {
     // No device name begins with another letter. For most names the check ends here.
     if !matches!(

@@ -3,7 +3,6 @@
 //! Nothing here knows a socket.
 
 pub(crate) mod buffer_pool;
-#[cfg(any(feature = "dir", feature = "multipart"))]
 pub(crate) mod file_name;
 pub(crate) mod flow_control;
 pub(crate) mod id;

@@ -20,9 +20,9 @@ pub use ws::WebSocket;
 use crate::config::Config;
 use crate::http::deferred::worker_handle::{WorkerCommand, WorkerHandle};
 use crate::http::h1;
-use crate::http::handler::Handler;
+use crate::http::handler::{ConnectionError, Handler};
 use crate::http::response::ResponseRecorder;
-use crate::http::service::{NoUpgrade, Service, Upgrades};
+use crate::http::service::{NoUpgrade, Service, Upgrades, report_to};
 use crate::metrics::Counters;
 use crate::runtime::clock;
 use crate::runtime::event_loop::{Driven, Fate, Timing, expire};
@@ -231,6 +231,10 @@ impl<'h, H: Handler> Connection<'h, H> {
             for command in commands.drain(..) {
                 match command {
                     WorkerCommand::Timer(timer) => self.timers.add(timer, self.time),
+                    WorkerCommand::Failed(text, peer) => {
+                        let handler = self.served.shared.service.handler;
+                        report_to(handler, &ConnectionError::Failed(&text), peer);
+                    }
                     command => self.act(|connection, shared| connection.command(command, shared)),
                 }
             }

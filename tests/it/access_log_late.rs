@@ -59,7 +59,7 @@ impl Handler for App {
     fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
         match req.path() {
             "/offload" => res.offload(req, |_, res| res.status(404).text("missing")),
-            "/pool-panic" => res.offload(req, |_, _| panic!("as it is meant to")),
+            "/pool-panic" => res.offload(req, |_, _| -> Done { panic!("as it is meant to") }),
             "/pool-bad" => res.offload(req, |_, res| res.header("a b", "c").text("x")),
             "/pool-stream" => res.offload(req, |_, res| {
                 let (done, mut body) = res.status(203).stream();

@@ -48,7 +48,9 @@ impl Handler for App {
                     .header("WWW-Authenticate", "Basic")
                     .text(req.path())
             }),
-            "/respond/panics" => BodyPlan::respond(|_, _| resume_unwind(Box::new("as asked"))),
+            "/respond/panics" => {
+                BodyPlan::respond(|_, _| -> Done { resume_unwind(Box::new("as asked")) })
+            }
             _ => BodyPlan::BufferUpTo(4),
         }
     }

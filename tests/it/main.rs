@@ -63,6 +63,7 @@ mod proxies;
 mod response_bytes;
 #[cfg(all(unix, feature = "signals", feature = "websocket"))]
 mod restart;
+mod results;
 #[cfg(feature = "websocket")]
 mod room;
 #[cfg_attr(not(feature = "dir"), allow(dead_code))]

@@ -121,7 +121,7 @@ impl Handler for App {
         };
         match req.path() {
             "/plan" => raise(),
-            "/respond" => BodyPlan::respond(move |_, _| raise()),
+            "/respond" => BodyPlan::respond(move |_, _| -> Done { raise() }),
             "/piece" => sink(At::Piece, true),
             "/finish" => sink(At::Finish, false),
             "/finish/drop" => sink(At::Drop, true),
@@ -146,7 +146,7 @@ impl Handler for App {
                 let _ = responder.send(move |_| raise());
                 unreachable!("it panics");
             }
-            "/offload" => res.offload(req, move |_, _| raise()),
+            "/offload" => res.offload(req, move |_, _| -> Done { raise() }),
             "/offload/drop" => {
                 let bomb = Bomb(raise);
                 res.offload(req, move |_, res| {

@@ -16,6 +16,7 @@ use peregrine_protocol::http::response::{BodySize, ResponseHead};
 use peregrine_protocol::limits::Limits;
 use peregrine_protocol::payload::Payload;
 use std::cell::Cell;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
@@ -52,6 +53,8 @@ pub(crate) enum WorkerCommand {
     Resume(RequestId, Flow),
     /// Starts a timer, which belongs to no connection.
     Timer(NewTimer),
+    /// A handler has returned an error to a request of this client. The response is on another way.
+    Failed(Box<str>, Option<SocketAddr>),
 }
 
 impl WorkerCommand {
@@ -65,7 +68,7 @@ impl WorkerCommand {
             | WorkerCommand::End(id, _)
             | WorkerCommand::Cut(id)
             | WorkerCommand::Resume(id, _) => Some(*id),
-            WorkerCommand::Timer(_) => None,
+            WorkerCommand::Timer(_) | WorkerCommand::Failed(..) => None,
         }
     }
 }

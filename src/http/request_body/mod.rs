@@ -9,6 +9,7 @@ use super::request::Request;
 use super::response::{Done, Response};
 use crate::http::deferred::pending::StreamIds;
 use crate::http::deferred::worker_handle::{WorkerCommand, WorkerHandle};
+use crate::http::handler_error::HandlerResult;
 use crate::shared::id::{ConnId, RequestId};
 use flow::Flow;
 use std::sync::Arc;
@@ -62,10 +63,15 @@ impl BodyPlan {
     ///     }
     /// }
     /// ```
-    pub fn respond(
-        respond: impl FnOnce(&Request<'_>, Response<'_>) -> Done + Send + 'static,
-    ) -> BodyPlan {
-        BodyPlan::Respond(Box::new(respond))
+    pub fn respond<F, R>(respond: F) -> BodyPlan
+    where
+        F: FnOnce(&Request<'_>, Response<'_>) -> R + Send + 'static,
+        R: HandlerResult,
+    {
+        BodyPlan::Respond(Box::new(|req, mut res| {
+            let result = respond(req, res.reborrow());
+            result.settle(req, res)
+        }))
     }
 
     /// Makes a [`BodyPlan::Stream`]. The sink can end the body at any time with [`Flow::Respond`].

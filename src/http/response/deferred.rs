@@ -6,6 +6,7 @@ use crate::http::deferred::responder::Begun;
 use crate::http::deferred::streamed_body::{BodySource, Feed, StreamedBody};
 use crate::http::deferred::worker_handle::WorkerHandle;
 use crate::http::deferred::{BodySender, EventSender, Responder};
+use crate::http::handler_error::HandlerResult;
 use crate::http::request::Request;
 use crate::shared::id::RequestId;
 use crate::shared::panic_guard::Quiet;
@@ -89,9 +90,10 @@ impl Response<'_> {
     /// # assert!(client.received().starts_with(b"HTTP/1.1 200 OK\r\n"));
     /// ```
     #[doc(alias("spawn_blocking", "thread_pool", "blocking"))]
-    pub fn offload<F>(self, req: &Request<'_>, handle: F) -> Done
+    pub fn offload<F, R>(self, req: &Request<'_>, handle: F) -> Done
     where
-        F: FnOnce(&Request<'_>, Response<'_>) -> Done + Send + 'static,
+        F: FnOnce(&Request<'_>, Response<'_>) -> R + Send + 'static,
+        R: HandlerResult,
     {
         let Some(place) = self.recorder.handle.pool.reserve() else {
             return self.busy();
@@ -102,7 +104,11 @@ impl Response<'_> {
         place.submit(move || {
             // As large as the request.
             let _charge = charge;
-            responder.send_or_panicked(|res| handle(&request.as_request(), res));
+            let request = request.as_request();
+            responder.send_or_panicked(|mut res| {
+                let result = handle(&request, res.reborrow());
+                result.settle(&request, res)
+            });
         });
         done
     }

@@ -11,6 +11,7 @@ mod json;
 #[cfg(feature = "dir")]
 pub(crate) mod prepared;
 mod recorder;
+mod restart;
 
 pub use error_context::ErrorContext;
 pub(crate) use recorder::ResponseRecorder;

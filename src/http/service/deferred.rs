@@ -163,7 +163,7 @@ where
                 Some(exchange) if exchange.has_sink() => Outcome::Sink(flow),
                 _ => Outcome::Unchanged,
             },
-            WorkerCommand::Timer(_) => Outcome::Unchanged,
+            WorkerCommand::Timer(_) | WorkerCommand::Failed(..) => Outcome::Unchanged,
         }
     }
 

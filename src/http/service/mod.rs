@@ -177,7 +177,15 @@ impl ResponseFailure {
 }
 
 pub(crate) fn report<H: Handler>(handler: &H, error: &ConnectionError<'_>, ends: &dyn Ends) {
-    let peer = ends.client_addr();
+    report_to(handler, error, ends.client_addr());
+}
+
+/// As [`report`], for a client with this address.
+pub(crate) fn report_to<H: Handler>(
+    handler: &H,
+    error: &ConnectionError<'_>,
+    peer: Option<SocketAddr>,
+) {
     event!(Debug, { peer: Shown(peer) }, "{}", error);
     let tell = || handler.handle_error(error, peer);
     quietly("handle_error", tell);

@@ -1,0 +1,171 @@
+//! `Problem`: the description of an error for clients (RFC 9457).
+
+use super::{HandlerError, chain, debug_page};
+use crate::http::accept;
+use crate::http::json_string::push_string;
+use crate::http::request::Request;
+use crate::http::response::{Done, Response};
+use peregrine_protocol::http::encode;
+use std::borrow::Cow;
+use std::error::Error;
+
+/// The types of a response to an error, in the order of preference.
+const TYPES: [&str; 3] = ["text/plain", "application/problem+json", "application/json"];
+
+/// The description of an error for clients: problem details of RFC 9457. It is an error of a handler itself, and
+/// every [`HandlerError`] becomes one.
+///
+/// By the `Accept` field of the request, the response is `application/problem+json` or one line of
+/// `text/plain`. It is text if the client accepts both equally.
+///
+/// ```
+/// use peregrine::error::Problem;
+/// use peregrine::{Done, Request, Response};
+///
+/// fn handle(_: &Request<'_>, _: Response<'_>) -> Result<Done, Problem> {
+///     Err(Problem::new(409).detail("the name is taken").kind("https://api.example/problems/taken"))
+/// }
+/// # let app = peregrine::from_fn(handle);
+/// # let mut client = peregrine::testing::Connection::new(&app);
+/// # client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+/// # assert!(client.received().ends_with(b"\r\n\r\nConflict: the name is taken\n"));
+/// # client.send(b"GET / HTTP/1.1\r\nHost: a\r\nAccept: application/problem+json\r\n\r\n");
+/// # assert!(client.received().ends_with(b"\r\n\r\n{\"type\":\"https://api.example/problems/taken\",\"title\":\"Conflict\",\"status\":409,\"detail\":\"the name is taken\"}"));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[doc(alias("RFC 9457", "RFC 7807", "problem+json"))]
+pub struct Problem {
+    status: u16,
+    kind: Option<Cow<'static, str>>,
+    title: Option<Cow<'static, str>>,
+    detail: Option<Cow<'static, str>>,
+}
+
+impl Problem {
+    /// A problem with this status, 400 to 599. Any other number becomes 500.
+    pub fn new(status: u16) -> Problem {
+        Problem {
+            status: match status {
+                400..=599 => status,
+                _ => 500,
+            },
+            kind: None,
+            title: None,
+            detail: None,
+        }
+    }
+
+    /// Sets `type`: a URI that names the kind of the problem (RFC 9457 section 3.1.1). Default: none, which means
+    /// `about:blank`.
+    #[must_use]
+    pub fn kind(self, uri: impl Into<Cow<'static, str>>) -> Problem {
+        Problem {
+            kind: Some(uri.into()),
+            ..self
+        }
+    }
+
+    /// Sets `title`: a short text that is the same for all problems of one kind (section 3.1.3). Default: the reason
+    /// phrase of the status.
+    #[must_use]
+    pub fn title(self, title: impl Into<Cow<'static, str>>) -> Problem {
+        Problem {
+            title: Some(title.into()),
+            ..self
+        }
+    }
+
+    /// Sets `detail`: a text about this problem (section 3.1.4). Clients see it. Default: none.
+    #[must_use]
+    pub fn detail(self, detail: impl Into<Cow<'static, str>>) -> Problem {
+        Problem {
+            detail: Some(detail.into()),
+            ..self
+        }
+    }
+
+    /// The problem that describes an error.
+    pub(super) fn of<E: HandlerError + ?Sized>(error: &E) -> Problem {
+        let problem = Problem::new(error.status());
+        match error.detail() {
+            Some(detail) => problem.detail(detail),
+            None => problem,
+        }
+    }
+
+    /// The status of the response.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    fn title_text(&self) -> &str {
+        let title = self.title.as_deref();
+        title.unwrap_or_else(|| encode::reason(self.status))
+    }
+
+    /// Sends the problem in the form that the client prefers.
+    pub fn respond_to(&self, req: &Request<'_>, res: Response<'_>) -> Done {
+        let res = res.status(self.status);
+        match accept::choose(req, &TYPES) {
+            0 => res.text(format!("{self}\n")),
+            _ => res.header("Content-Type", TYPES[1]).body(self.json()),
+        }
+    }
+
+    /// In a debug build the response to a fault of the server has the error, its causes and the request.
+    pub(super) fn respond_or_debug<E: Error + ?Sized>(
+        self,
+        req: &Request<'_>,
+        res: Response<'_>,
+        error: &E,
+    ) -> Done {
+        match cfg!(debug_assertions) && self.status >= 500 {
+            true => debug_page::respond(self, &chain(error), req, res),
+            false => self.respond_to(req, res),
+        }
+    }
+
+    fn json(&self) -> String {
+        let mut out = String::from("{");
+        if let Some(kind) = &self.kind {
+            out.push_str("\"type\":");
+            push_string(kind, &mut out);
+            out.push(',');
+        }
+        out.push_str("\"title\":");
+        push_string(self.title_text(), &mut out);
+        out.push_str(&format!(",\"status\":{}", self.status));
+        if let Some(detail) = &self.detail {
+            out.push_str(",\"detail\":");
+            push_string(detail, &mut out);
+        }
+        out.push('}');
+        out
+    }
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.title_text())?;
+        match &self.detail {
+            Some(detail) => write!(f, ": {detail}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Error for Problem {}
+
+impl HandlerError for Problem {
+    fn status(&self) -> u16 {
+        self.status
+    }
+
+    fn detail(&self) -> Option<String> {
+        self.detail.as_deref().map(str::to_owned)
+    }
+
+    fn respond(&self, req: &Request<'_>, res: Response<'_>) -> Done {
+        self.respond_to(req, res)
+    }
+}
