@@ -55,6 +55,11 @@ peregrine_protocol::settings! {
     /// | [`Config::backlog`] | 4,096 | connections that wait to be accepted | no connection until others are accepted | `limits::the_backlog_is_bounded` |
     /// | [`Config::stop_timeout`] | 10 s | from the beginning of a stop | close | `stop::connections_that_do_not_end_are_aborted_at_the_deadline` |
     /// | `Config::tls_handshake_timeout` | 10 s | from the accept to the end of the TLS handshake | close | `tls::handshakes::a_handshake_has_so_much_time` |
+    /// | TLS handshake | 16,384; 65,536 with client certificates | bytes that a client sends before its handshake is complete | close | `tls::handshakes::a_handshake_has_so_many_bytes` |
+    /// | TLS steps | 4 | steps of handshakes of a worker, before other connections get their turn | its handshake waits | `tls::handshakes::connections_that_never_finish_their_handshake_leave_room_for_others` |
+    /// | TLS messages | 1 record | bytes of a message after the handshake that is not data | close | `runtime::tls::tests::handshake::a_message_after_the_handshake_has_at_most_a_record` |
+    /// | TLS key updates | 32 | updates of keys without data between them | close | `runtime::tls::tests::mod::a_flood_of_key_updates_ends_the_connection` |
+    /// | TLS ahead | 65,536 | bytes that are encrypted before the system has taken them | nothing | `runtime::tls::tests::sending::close_notify_leaves_with_the_last_bytes` |
     /// | [`Config::allowed_hosts`] | any | host names that the server accepts | 421, close | `worn_out::other_host_names_are_refused` |
     /// | [`Config::pool_threads`] | 4 per CPU, at least 8 | offloaded requests that run at the same time | its response comes later | `offload::a_request_without_room_in_the_pool_is_503` |
     /// | [`Config::pool_queue`] | 1,024 | offloaded requests that wait for a thread | 503, `Retry-After: 1` | `offload::a_request_without_room_in_the_pool_is_503` |
@@ -122,6 +127,8 @@ peregrine_protocol::settings! {
     /// | `MultipartLimits::memory_bytes` | 1,048,576 | bytes of all header lines and all fields that are no files | 413 | `forms::multipart::tests::limits_are_exact` |
     /// | `MultipartLimits::file_bytes` | 33,554,432 | bytes of a file | 413 | `forms::multipart::tests::limits_are_exact` |
     /// | `MultipartLimits::total_bytes` | 67,108,864 | bytes of the whole form | 413 | `forms::multipart::tests::limits_are_exact` |
+    ///
+    /// The limits of TLS that are no fields are fixed.
     ///
     /// The last column names a test by its file and function, in `tests/it` or `src`. A test checks this table.
     #[derive(Clone, Debug, PartialEq, Eq)]

@@ -30,8 +30,10 @@
 //! [`Server::bind`](crate::Server::bind) and redirect other requests in the handler, by
 //! [`Request::is_secure`](crate::Request::is_secure). The program of an ACME client can also use port 80 itself.
 //!
+//! If a certificate has expired or is not valid yet, the server starts and an event of the log says so.
+//!
 //! Use an elliptic key. A handshake with an RSA key of 2,048 bits takes five times as long, and other clients of the worker
-//! wait meanwhile.
+//! wait meanwhile. With 4,096 bits it takes five times as long again. RSA keys of less than 2,048 bits are refused.
 //!
 //! Several certificates, by the name that the client asks for:
 //!
@@ -68,6 +70,25 @@ running.stop();
 ```
 "##
 )]
+//! # HTTPS alone
+//!
+//! [`Tls::hsts`](crate::Tls::hsts) adds `Strict-Transport-Security` to the responses of a listener (RFC 6797): browsers
+//! then use `https` for this host without asking port 80 first.
+//!
+//! ```no_run
+//! use peregrine::{Server, Tls};
+//! use std::time::Duration;
+//!
+//! # fn main() -> std::io::Result<()> {
+//! let tls = Tls::from_pem_files("cert.pem", "key.pem")?.hsts(Duration::from_secs(300));
+//! Server::from_fn(|_req, res| res.text("Hello, World!"))
+//!     .bind_tls("0.0.0.0:443", tls)
+//!     .redirect_to_https("0.0.0.0:80")
+//!     .run()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Clients with certificates
 //!
 //! [`Tls::require_client_certificates`](crate::Tls::require_client_certificates) accepts clients only whose certificate
@@ -91,6 +112,29 @@ running.stop();
 //! # }
 //! ```
 //!
+//! All host names of a listener ask for the same certificates. So a request whose `Host` differs from the server name of
+//! the handshake reaches nothing that its client could not ask for with the other name, and it does not get 421
+//! (RFC 9110 section 15.5.20). A handler that grants more to some names must compare
+//! [`Request::host`](crate::Request::host), not the server name. [`Config::allowed_hosts`](crate::Config::allowed_hosts)
+//! refuses names that are not of the server with 421.
+//!
+//! In a test, [`testing::Connection::set_tls`](crate::testing::Connection::set_tls) says what the handshake has found out:
+//!
+//! ```
+//! use peregrine::testing::Connection;
+//! use peregrine::tls::TlsInfo;
+//!
+//! let app = peregrine::from_fn(|req, res| {
+//!     let tls = req.tls().expect("TLS");
+//!     res.text(format!("{} certificates", tls.client_chain().len()))
+//! });
+//! let mut client = Connection::new(&app);
+//! let tls = TlsInfo::new(Some("example.com")).with_client_chain([&b"in DER"[..]]);
+//! client.set_tls(Some(tls));
+//! client.send(b"GET / HTTP/1.1\r\nHost: example.com\r\n\r\n");
+//! assert!(client.received().ends_with(b"1 certificates"));
+//! ```
+//!
 //! A session is resumed only with the [`Tls`](crate::Tls) that has begun it. So a server with two of them, one with client
 //! certificates and one without, does not mix them.
 //!
@@ -103,4 +147,7 @@ running.stop();
 //! A handshake has [`Config::tls_handshake_timeout`](crate::Config::tls_handshake_timeout) and 16 KiB, or 64 KiB with
 //! client certificates. A worker makes four steps of handshakes between two looks at its other connections, so that a
 //! flood of them does not stop those. Counters such as [`Counters::handshakes`](crate::metrics::Counters::handshakes) and
-//! [`Counters::handshakes_failed`](crate::metrics::Counters::handshakes_failed) show it. An idle connection takes 3.5 KiB.
+//! [`Counters::handshakes_failed`](crate::metrics::Counters::handshakes_failed) show it.
+//! [`Handler::handle_error`](crate::Handler::handle_error) gets a
+//! [`TlsHandshake`](crate::error::ConnectionError::TlsHandshake) for each client that has begun its handshake and not
+//! completed it. An idle connection takes 3.5 KiB.

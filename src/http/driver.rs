@@ -374,4 +374,9 @@ impl<P, M> ThreadState for WorkerState<P, M> {
     fn begin(&mut self, id: ConnId) {
         self.place = id;
     }
+
+    #[inline]
+    fn set_hsts(&mut self, max_age: Option<u32>) {
+        self.service.recorder.encoder.set_hsts(max_age);
+    }
 }

@@ -336,6 +336,15 @@ pub enum ConnectionError<'a> {
     /// [`Server::websocket`](crate::Server::websocket). The handler handled the request like any other.
     #[cfg(feature = "websocket")]
     NoWebSockets,
+    /// The TLS handshake was not completed: the client has sent an alert, for example because it does not trust the
+    /// certificate; what it sent is not valid; its certificate is not accepted; it left; or it took longer than
+    /// [`Config::tls_handshake_timeout`](crate::Config::tls_handshake_timeout)
+    /// ([`TimedOut`](io::ErrorKind::TimedOut)). Connections on which the client sent nothing are not reported.
+    ///
+    /// Each connection reports it once at most. All are counted in
+    /// [`Counters::handshakes_failed`](crate::metrics::Counters::handshakes_failed).
+    #[cfg(feature = "tls")]
+    TlsHandshake(&'a io::Error),
     /// The connection was closed because memory was short and it made no progress. The connections held
     /// almost [`Config::buffered_bytes`](crate::Config::buffered_bytes) or more.
     Overloaded,
@@ -358,6 +367,8 @@ impl std::fmt::Display for ConnectionError<'_> {
             ConnectionError::ResponseTimeout => {
                 f.write_str("a deferred or streamed response got no byte in time")
             }
+            #[cfg(feature = "tls")]
+            ConnectionError::TlsHandshake(error) => write!(f, "the TLS handshake failed: {error}"),
             ConnectionError::WriteTimeout => f.write_str("the client took its response too slowly"),
             ConnectionError::Internal(message) => {
                 write!(

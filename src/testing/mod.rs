@@ -28,6 +28,8 @@ use crate::runtime::clock;
 use crate::runtime::event_loop::{Driven, Fate, Timing, expire};
 use crate::runtime::socket::Socket;
 use crate::runtime::thread_pool::{Size, ThreadPool};
+#[cfg(feature = "tls")]
+use crate::runtime::tls::TlsInfo;
 use crate::runtime::transport::Memory;
 use crate::shared::buffer_pool::BufferPool as Buffers;
 use crate::shared::id::ConnId;
@@ -140,6 +142,30 @@ impl<'h, H: Handler> Connection<'h, H> {
         let fate = self.served.client_does(Memory::arrive_eof);
         self.done(fate);
         self.run();
+    }
+
+    /// From now on handlers see a connection over TLS, with what its handshake has found out; `None`: without TLS.
+    /// Nothing is encrypted.
+    ///
+    /// ```
+    /// use peregrine::testing::Connection;
+    /// use peregrine::tls::TlsInfo;
+    ///
+    /// let app = peregrine::from_fn(|req, res| match req.is_secure() {
+    ///     true => res.text("secret"),
+    ///     false => res.status(403).text("use https"),
+    /// });
+    /// let mut client = Connection::new(&app);
+    /// client.set_tls(Some(TlsInfo::new(Some("example.com"))));
+    /// client.send(b"GET / HTTP/1.1\r\nHost: example.com\r\n\r\n");
+    /// assert!(client.received().ends_with(b"secret"));
+    /// ```
+    #[cfg(feature = "tls")]
+    pub fn set_tls(&mut self, tls: Option<TlsInfo>) {
+        let connection = self.served.connection.as_mut();
+        if let Some(connection) = connection {
+            connection.link().socket.stream.tls = tls;
+        }
     }
 
     /// Moves the time. Due calls of [`Timers`](crate::timers::Timers) are made, and the server reacts to timeouts

@@ -77,6 +77,16 @@ fn start_tls_with(config: Config, tls: Tls) -> (Running, SocketAddr) {
     (running, addr)
 }
 
+/// The addresses of a server, with and without TLS.
+fn addrs(running: &Running) -> Vec<SocketAddr> {
+    let addr = |shown: String| {
+        let (_, addr) = shown.split_once("://").expect("a scheme");
+        addr.parse().expect("an address")
+    };
+    let addrs = running.local_addrs().iter();
+    addrs.map(|shown| addr(shown.to_string())).collect()
+}
+
 #[test]
 fn requests_follow_one_another_on_one_connection() {
     let (running, addr) = start_tls(self_signed());
@@ -192,17 +202,13 @@ fn requests_are_redirected_to_https() {
         .redirect_to_https(own_addr())
         .start()
         .expect("a server");
-    let addrs = running.local_addrs();
-    let tcp_of = |shown: String| -> SocketAddr {
-        shown
-            .rsplit('/')
-            .next()
-            .expect("an address")
-            .parse()
-            .expect("an address")
+    let [https, http] = addrs(&running)[..] else {
+        panic!("two addresses");
     };
-    let (https, http) = (tcp_of(addrs[0].to_string()), tcp_of(addrs[1].to_string()));
-    assert_eq!(addrs[1].to_string(), format!("http://{http}"));
+    assert_eq!(
+        running.local_addrs()[1].to_string(),
+        format!("http://{http}")
+    );
     // The second is the address with TLS.
     for addr in [http, https] {
         for (host, name) in [
@@ -243,19 +249,7 @@ fn one_server_speaks_both() {
         .bind_tls(own_addr(), self_signed())
         .start()
         .expect("a server");
-    let addrs: Vec<SocketAddr> = running
-        .local_addrs()
-        .iter()
-        .map(|addr| {
-            let shown = addr.to_string();
-            shown
-                .rsplit('/')
-                .next()
-                .expect("an address")
-                .parse()
-                .expect("an address")
-        })
-        .collect();
+    let addrs = addrs(&running);
     assert_eq!(Client::connect(addrs[0]).get("/").text(), "false");
     assert_eq!(connect(addrs[1]).get("/").text(), "true");
     running.stop();

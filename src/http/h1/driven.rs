@@ -133,6 +133,12 @@ where
         }
     }
 
+    #[cold]
+    fn expire_handshake(&mut self, shared: &mut WorkerState<P, M>) -> Fate {
+        self.tell_handshake(&io::ErrorKind::TimedOut.into(), shared);
+        Fate::Closed
+    }
+
     #[inline]
     fn settle(&mut self, shared: &mut WorkerState<P, M>) {
         let input = self.input.as_mut().map_or(0, |input| {

@@ -25,6 +25,7 @@ use crate::shared::output::Output;
 use peregrine_protocol::Seconds;
 use peregrine_protocol::h1::connection::{Close, Http1};
 use peregrine_protocol::h1::read_buf::Input;
+use std::io;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use turn::{Parts, Turn};
@@ -206,14 +207,25 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
                 None
             }
             Ok(None) => Some(Fate::Open),
-            Err(error) => {
-                // Some clients end an idle connection with a reset.
-                if !self.http1.is_idle() {
-                    shared.fail(&ConnectionError::Read(&error), &self.link.socket);
-                }
-                Some(Fate::Closed)
-            }
+            Err(error) => Some(self.read_failed(&error, lease, shared)),
         }
+    }
+
+    #[cold]
+    fn read_failed(
+        &mut self,
+        error: &io::Error,
+        lease: &mut Lease,
+        shared: &mut WorkerState<P, M>,
+    ) -> Fate {
+        if self.link.is_handshaking() {
+            return self.handshake_failed(error, lease, shared);
+        }
+        // Some clients end an idle connection with a reset.
+        if !self.http1.is_idle() {
+            shared.fail(&ConnectionError::Read(error), &self.link.socket);
+        }
+        Fate::Closed
     }
 
     /// Runs one turn of the service, and decides what the connection does next.

@@ -1,6 +1,8 @@
 //! The sending half of a connection, and its end.
 
 use super::{Connection, Fate, Lease, Phase, WorkerState};
+#[cfg(feature = "tls")]
+use crate::http::handler::ConnectionError;
 use crate::http::service::{HandlerRef, Upgrades};
 use crate::runtime::event_loop::Driven;
 use crate::runtime::linger::Lingering;
@@ -10,6 +12,7 @@ use peregrine_protocol::Seconds;
 use peregrine_protocol::h1::connection::{Close, CloseReason};
 use peregrine_protocol::http::Version;
 use peregrine_protocol::rate::Rate;
+use std::io;
 
 impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
     /// Sends the output, and continues with the steps for which there is room then.
@@ -88,18 +91,48 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
             return Fate::Closed;
         }
         self.link.socket.stream.end_write();
+        match close.linger {
+            true => self.linger(lease, shared),
+            false => Fate::Closed,
+        }
+    }
+
+    /// Closes the sending half, and reads what the client still sends.
+    fn linger(&mut self, lease: &mut Lease, shared: &WorkerState<P, M>) -> Fate {
         let most = shared.service.limits.linger_bytes;
-        let lingering = match close.linger {
-            true => Lingering::begin(&mut self.link, most),
-            false => None,
-        };
-        let Some(lingering) = lingering else {
+        let Some(lingering) = Lingering::begin(&mut self.link, most) else {
             return Fate::Closed;
         };
         self.wrote = shared.service.now;
         lease.input.recycle();
         self.phase = Phase::Lingering(lingering);
         Fate::Open
+    }
+
+    /// The handshake of the transport has failed, and an alert may be on its way: closes so that the client can read
+    /// it.
+    #[cold]
+    pub(super) fn handshake_failed(
+        &mut self,
+        error: &io::Error,
+        lease: &mut Lease,
+        shared: &mut WorkerState<P, M>,
+    ) -> Fate {
+        self.tell_handshake(error, shared);
+        match error.kind() {
+            io::ErrorKind::InvalidData => self.linger(lease, shared),
+            _ => Fate::Closed,
+        }
+    }
+
+    /// Reports a handshake that is not completed, if the client has begun it.
+    pub(super) fn tell_handshake(&self, error: &io::Error, shared: &WorkerState<P, M>) {
+        #[cfg(feature = "tls")]
+        if self.link.socket.stream.has_begun_handshake() {
+            shared.fail(&ConnectionError::TlsHandshake(error), &self.link.socket);
+        }
+        #[cfg(not(feature = "tls"))]
+        let _ = (error, shared);
     }
 
     /// For an HTTP/1.0 client the end of the connection may be the end of a body. The client must not take a

@@ -115,6 +115,10 @@ pub(crate) trait ThreadState {
     #[inline]
     fn begin(&mut self, _id: ConnId) {}
 
+    /// For how many seconds clients of this connection shall use HTTPS alone (RFC 6797), if that is set. Called for
+    /// connections whose transport may have TLS.
+    fn set_hsts(&mut self, _max_age: Option<u32>) {}
+
     /// Called once a second: releases memory of buffers that have grown.
     fn trim(&mut self) {}
 
@@ -177,6 +181,11 @@ pub(crate) trait Driven<S> {
 
     /// The deadline has passed, and nothing has arrived.
     fn expire(&mut self, shared: &mut S) -> Fate;
+
+    /// The handshake of its transport is not complete in time. The connection is closed.
+    fn expire_handshake(&mut self, _shared: &mut S) -> Fate {
+        Fate::Closed
+    }
 
     /// Reports the memory that it keeps until its next turn.
     fn settle(&mut self, shared: &mut S);

@@ -77,6 +77,14 @@ const fn has_any<D: Driver>() -> bool {
     <<D::Connection as Driven<D::State>>::Transport as Transport>::HAS_HANDSHAKE
 }
 
+/// What this connection says in its responses.
+#[inline(always)]
+pub(super) fn set_hsts<D: Driver>(connection: &mut D::Connection, shared: &mut D::State) {
+    if has_any::<D>() {
+        shared.set_hsts(connection.link().socket.stream.hsts());
+    }
+}
+
 /// A connection has had its turn in the middle of its handshake.
 pub(super) fn count<S: ThreadState, C: Driven<S>>(
     connection: &mut C,

@@ -216,6 +216,7 @@ impl<'a, D: Driver> EventLoop<'a, D> {
         };
         let (shared, poll) = (self.driver.shared(), &self.poll);
         shared.begin(id);
+        handshakes::set_hsts::<D>(connection, shared);
         let fate = catch(|| {
             let was_shaking = connection.link().is_handshaking();
             let fate = act(connection, shared);
@@ -428,7 +429,7 @@ pub(crate) fn expire<S: ThreadState, C: Driven<S>>(connection: &mut C, shared: &
         }
         // Whatever has come of it: it takes long to look at, and there may be many.
         if connection.link().is_handshaking() {
-            return Fate::Closed;
+            return connection.expire_handshake(shared);
         }
         // Other connections have nothing to read: they do not wait for a client, or wait only for its end.
         if !connection.waits_for_client() {

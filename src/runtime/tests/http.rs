@@ -2,8 +2,8 @@
 //! call.
 
 use super::{
-    config, connect, end, exchange, hand_over, nothing_is_left, pair, plans, read_all, short,
-    undated, wait_until,
+    config, connect, end, exchange, exchange_over, hand_over, nothing_is_left, pair, plans,
+    read_all, short, undated, wait_until, without_and_with_tls,
 };
 use crate::access_log::{AccessLog, LogWriter};
 use crate::http::deferred::Event;
@@ -167,23 +167,28 @@ pub(super) fn scenarios() -> Vec<(&'static str, String)> {
 pub(super) struct Bench {
     pub(super) live: Arc<()>,
     pub(super) server: Running,
+    is_secure: bool,
 }
 
 impl Bench {
     pub(super) fn start(limits: Limits) -> Bench {
+        Bench::start_over(limits, false)
+    }
+
+    fn start_over(limits: Limits, is_secure: bool) -> Bench {
         let live = Arc::new(());
         let server = Server::new(App::new(&live)).config(config(limits));
-        let server = server
-            .bind("127.0.0.1:0")
-            .start_over::<Faulty>()
-            .expect("a server");
-        Bench { live, server }
+        Bench {
+            live,
+            server: super::start(server, is_secure),
+            is_secure,
+        }
     }
 
     /// What the client receives. Afterwards nothing of the connection may be left.
     fn play(&self, sent: &str, plan: FaultPlan) -> Vec<u8> {
         let client = connect(&self.server, plan);
-        let got = exchange(&client, sent.as_bytes(), false);
+        let got = exchange_over(self.is_secure, &client, sent.as_bytes(), false);
         drop(client);
         nothing_is_left(&self.server, &self.live, 2);
         undated(got)
@@ -201,7 +206,12 @@ pub(super) fn responses(bench: &Bench, name: &str, sent: &str) -> Vec<u8> {
 
 #[test]
 fn every_response_is_the_same_under_every_plan() {
-    let bench = Bench::start(Limits::default());
+    for &is_secure in without_and_with_tls() {
+        every_response(Bench::start_over(Limits::default(), is_secure));
+    }
+}
+
+fn every_response(bench: Bench) {
     for (name, sent) in scenarios() {
         let wanted = responses(&bench, name, &sent);
         for (way, plan) in plans() {
@@ -226,7 +236,12 @@ fn at(call: u64, happening: Happening) -> FaultPlan {
 
 #[test]
 fn a_reset_at_any_call_leaves_no_state() {
-    let bench = Bench::start(Limits::default());
+    for &is_secure in without_and_with_tls() {
+        a_reset_at_any_call(Bench::start_over(Limits::default(), is_secure));
+    }
+}
+
+fn a_reset_at_any_call(bench: Bench) {
     let mut resets = 0;
     for (name, sent) in scenarios() {
         let wanted = responses(&bench, name, &sent);
@@ -249,7 +264,12 @@ fn a_reset_at_any_call_leaves_no_state() {
 /// A panic in the library ends its connection, and no other connection gets any of its bytes.
 #[test]
 fn a_panic_at_any_call_ends_one_connection() {
-    let bench = Bench::start(Limits::default());
+    for &is_secure in without_and_with_tls() {
+        a_panic_at_any_call(Bench::start_over(Limits::default(), is_secure));
+    }
+}
+
+fn a_panic_at_any_call(bench: Bench) {
     let mut panics = 0;
     for (name, sent) in scenarios() {
         let wanted = responses(&bench, name, &sent);

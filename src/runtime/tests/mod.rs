@@ -13,8 +13,10 @@ mod ws;
 use super::listener::ListenerId;
 use super::server_state::Accepted;
 use super::transport::Plain;
-use super::transport::faulty::FaultPlan;
+use super::transport::faulty::{FaultPlan, Faulty};
 use crate::config::Config;
+use crate::http::handler::Handler;
+use crate::server::Server;
 use crate::server::running::{Running, Stopped};
 use peregrine_protocol::limits::Limits;
 use std::fs::File;
@@ -107,6 +109,82 @@ fn hand_over<const N: usize>(server: &Running, connections: [(UnixStream, FaultP
     if worker.mailbox.put(accepted) {
         worker.waker.wake();
     }
+}
+
+/// Starts a server over a transport that fails, and with TLS over that.
+fn start<H: Handler>(server: Server<H>, is_secure: bool) -> Running {
+    #[cfg(feature = "tls-self-signed")]
+    if is_secure {
+        use super::transport::Secure;
+        let server = server.bind_tls("127.0.0.1:0", super::tls::tests::self_signed());
+        return server.start_over::<Secure<Faulty>>().expect("a server");
+    }
+    assert!(!is_secure, "needs the feature `tls-self-signed`");
+    let server = server.bind("127.0.0.1:0").start_over::<Faulty>();
+    server.expect("a server")
+}
+
+/// For which values of `is_secure` the tests run.
+fn without_and_with_tls() -> &'static [bool] {
+    match cfg!(feature = "tls-self-signed") {
+        true => &[false, true],
+        false => &[false],
+    }
+}
+
+/// As [`exchange`], over TLS. The end may come at any time.
+#[cfg(feature = "tls-self-signed")]
+fn exchange_tls(client: &UnixStream, bytes: &[u8], half_closes: bool) -> Vec<u8> {
+    use rustls::{ClientConnection, pki_types::ServerName};
+    let name = ServerName::try_from("localhost").expect("a name");
+    let config = super::tls::tests::client_config();
+    let mut tls = ClientConnection::new(config.into(), name).expect("a client");
+    while tls.is_handshaking() {
+        if tls.complete_io(&mut { client }).is_err() {
+            return Vec::new();
+        }
+    }
+    let (mut sent, mut all) = (Vec::new(), Vec::new());
+    tls.set_buffer_limit(None);
+    tls.writer().write_all(bytes).expect("memory");
+    if half_closes {
+        tls.send_close_notify();
+    }
+    while tls.wants_write() {
+        tls.write_tls(&mut sent).expect("memory");
+    }
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            // The server may close before it has read everything.
+            let _ = { client }.write_all(&sent);
+            if half_closes {
+                let _ = client.shutdown(Shutdown::Write);
+            }
+        });
+        let mut part = [0; 16 << 10];
+        loop {
+            // What is there is read first.
+            match tls.reader().read(&mut part) {
+                Ok(0) => return all,
+                Ok(n) => all.extend_from_slice(&part[..n]),
+                Err(error) if error.kind() != std::io::ErrorKind::WouldBlock => return all,
+                Err(_) => match tls.read_tls(&mut { client }) {
+                    Err(_) => return all,
+                    Ok(_) => drop(tls.process_new_packets().expect("valid records")),
+                },
+            }
+        }
+    })
+}
+
+/// The same, in either way.
+fn exchange_over(is_secure: bool, client: &UnixStream, bytes: &[u8], half_closes: bool) -> Vec<u8> {
+    #[cfg(feature = "tls-self-signed")]
+    if is_secure {
+        return exchange_tls(client, bytes, half_closes);
+    }
+    assert!(!is_secure, "needs the feature `tls-self-signed`");
+    exchange(client, bytes, half_closes)
 }
 
 /// Sends all of `bytes` and reads at the same time until the end of the stream. `half_closes`: closes the

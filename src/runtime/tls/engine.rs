@@ -5,6 +5,7 @@
 //! [`Tls::from_rustls`](super::Tls::from_rustls) and [`Tls::with_provider`](super::Tls::with_provider) take.
 
 use super::error::TlsError;
+use super::validity::Validity;
 use super::{Store, TlsInfo};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::{self, PemObject};
@@ -103,7 +104,11 @@ impl Settings {
     }
 
     pub(crate) fn from_rustls(config: Arc<ServerConfig>) -> Settings {
-        Settings { config }
+        let mut config = Arc::unwrap_or_clone(config);
+        config.cert_resolver = Arc::new(Noting(config.cert_resolver));
+        Settings {
+            config: Arc::new(config),
+        }
     }
 }
 
@@ -161,6 +166,11 @@ impl Certificate {
         &self.0.cert[0]
     }
 
+    /// `None` if it cannot be read.
+    pub(super) fn validity(&self) -> Option<Validity> {
+        self.0.cert.first().and_then(|der| Validity::of(der))
+    }
+
     /// Whether clients that ask for `name` accept it: a host name, or `*.` and the rest of one.
     pub(crate) fn is_for(&self, name: &str) -> bool {
         let name = match name.strip_prefix("*.") {
@@ -186,10 +196,30 @@ fn is_encrypted(pem: &[u8]) -> bool {
 
 impl ResolvesServerCert for Store {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let name = hello.server_name();
-        SERVER_NAME.with_borrow_mut(|kept| *kept = name.map(Into::into));
-        self.certificate(name).map(|certificate| certificate.0)
+        note(&hello);
+        let certificate = self.certificate(hello.server_name());
+        certificate.map(|certificate| certificate.0)
     }
+}
+
+/// Another resolver; what it does not tell is noted.
+#[derive(Debug)]
+struct Noting(Arc<dyn ResolvesServerCert>);
+
+impl ResolvesServerCert for Noting {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        note(&hello);
+        self.0.resolve(hello)
+    }
+
+    fn only_raw_public_keys(&self) -> bool {
+        self.0.only_raw_public_keys()
+    }
+}
+
+fn note(hello: &ClientHello<'_>) {
+    let name = hello.server_name();
+    SERVER_NAME.with_borrow_mut(|kept| *kept = name.map(Into::into));
 }
 
 /// One connection.

@@ -6,7 +6,8 @@ mod error;
 mod self_signed;
 mod store;
 #[cfg(all(test, unix, feature = "tls-self-signed"))]
-mod tests;
+pub(crate) mod tests;
+mod validity;
 
 pub(crate) use engine::{HEADER, Outgoing, Record, Session, WIRE_RECORD};
 pub use error::TlsError;
@@ -17,13 +18,14 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use store::Source;
 
 /// Bytes of its handshake that a client may send.
-const HANDSHAKE: usize = 16 << 10;
+const HANDSHAKE: u32 = 16 << 10;
 
 /// The same where clients send certificates.
-const HANDSHAKE_WITH_CERTIFICATES: usize = 64 << 10;
+const HANDSHAKE_WITH_CERTIFICATES: u32 = 64 << 10;
 
 /// Certificates and settings of a listener for TLS 1.3; see [`Server::bind_tls`](crate::Server::bind_tls).
 ///
@@ -57,6 +59,8 @@ pub struct Tls {
     settings: Settings,
     /// The settings were made elsewhere.
     is_foreign: bool,
+    /// Seconds of [`Tls::hsts`].
+    pub(crate) hsts: Option<u32>,
 }
 
 impl Tls {
@@ -114,6 +118,7 @@ impl Tls {
             store,
             options,
             is_foreign: false,
+            hsts: None,
         })
     }
 
@@ -187,6 +192,18 @@ impl Tls {
         self.renew()
     }
 
+    /// Adds `Strict-Transport-Security: max-age=N` to each response over TLS (RFC 6797): for `max_age`, in whole seconds,
+    /// browsers use `https` for this host, and refuse certificates that they do not trust. The field is not set
+    /// without TLS. Default: off, because browsers remember it when TLS is switched off again. Begin with some
+    /// minutes; a year is usual later. Zero makes browsers forget it.
+    ///
+    /// For `includeSubDomains` and `preload` set the field in the handler instead.
+    #[must_use]
+    pub fn hsts(mut self, max_age: Duration) -> Tls {
+        self.hsts = Some(max_age.as_secs().try_into().unwrap_or(u32::MAX));
+        self
+    }
+
     /// Uses the cryptography of another provider than `ring`: for post-quantum key exchange, for example.
     ///
     /// The parameter is of version 0.23 of `rustls`. Another version of this crate may need another version.
@@ -213,6 +230,7 @@ impl Tls {
             options: Options::default(),
             settings: Settings::from_rustls(config),
             is_foreign: true,
+            hsts: None,
         }
     }
 
@@ -246,7 +264,7 @@ impl Tls {
     }
 
     /// How many bytes of its handshake a client may send.
-    pub(crate) fn handshake_bytes(&self) -> usize {
+    pub(crate) fn handshake_bytes(&self) -> u32 {
         match self.is_foreign || self.options.clients.is_some() {
             true => HANDSHAKE_WITH_CERTIFICATES,
             false => HANDSHAKE,
@@ -272,6 +290,24 @@ pub struct TlsInfo {
 }
 
 impl TlsInfo {
+    /// For [`testing`](crate::testing::Connection::set_tls): a connection of a client that has asked for this host name,
+    /// or for none.
+    pub fn new(server_name: Option<&str>) -> TlsInfo {
+        TlsInfo {
+            server_name: server_name.map(Into::into),
+            alpn: Some(b"http/1.1"[..].into()),
+            cipher_suite: "TLS13_AES_256_GCM_SHA384",
+            ..TlsInfo::default()
+        }
+    }
+
+    /// The same, and the client has sent these certificates in DER.
+    #[must_use]
+    pub fn with_client_chain<'a>(mut self, chain: impl IntoIterator<Item = &'a [u8]>) -> TlsInfo {
+        self.client_chain = chain.into_iter().map(Into::into).collect();
+        self
+    }
+
     /// The host name that the client asked for (RFC 6066 section 3), without a port.
     pub fn server_name(&self) -> Option<&str> {
         self.server_name.as_deref()

@@ -6,8 +6,8 @@ use crate::log::event;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How often files are looked at for changes.
 const RECHECK: Duration = Duration::from_secs(10);
@@ -74,30 +74,47 @@ impl Source {
 struct Entry {
     /// In lower case. `None`: the default.
     name: Option<Box<str>>,
-    certificate: Certificate,
-    source: Source,
+    loaded: Loaded,
+    source: Arc<Source>,
     /// Of the files when they were last read, whether they could be used or not.
     stamps: Stamps,
 }
 
-impl Entry {
-    fn load(name: Option<Box<str>>, source: Source, options: &Options) -> Result<Entry, TlsError> {
-        // Before the files are read: what is written meanwhile is seen the next time.
-        let stamps = source.stamps();
-        let certificate = checked(name.as_deref(), &source, options)?;
-        Ok(Entry {
-            name,
+/// A certificate, and whether a warning was given that it is not valid.
+#[derive(Clone, Debug)]
+struct Loaded {
+    certificate: Certificate,
+    is_warned: bool,
+}
+
+impl Loaded {
+    fn new(name: Option<&str>, source: &Source, options: &Options) -> Result<Loaded, TlsError> {
+        let certificate = checked(name, source, options)?;
+        let mut loaded = Loaded {
             certificate,
-            source,
-            stamps,
-        })
+            is_warned: false,
+        };
+        loaded.warn(name);
+        Ok(loaded)
     }
 
-    fn reload(&mut self, options: &Options) -> Result<(), TlsError> {
-        self.stamps = self.source.stamps();
-        self.certificate = checked(self.name.as_deref(), &self.source, options)?;
-        Ok(())
+    /// Warns once if clients refuse the certificate because of its time.
+    fn warn(&mut self, name: Option<&str>) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.map_or(0, |now| now.as_secs() as i64);
+        let problem = self
+            .certificate
+            .validity()
+            .and_then(|valid| valid.problem(now));
+        if let Some(problem) = problem.filter(|_| !self.is_warned) {
+            event!(Warn, "the certificate for {} {problem}", shown(name));
+            self.is_warned = true;
+        }
     }
+}
+
+fn shown(name: Option<&str>) -> &str {
+    name.unwrap_or("the default")
 }
 
 fn checked(
@@ -112,9 +129,14 @@ fn checked(
     }
 }
 
-/// Certificates that all connections of a [`Tls`](super::Tls) share. A lock is taken once for each handshake.
+/// Certificates that all connections of a [`Tls`](super::Tls) share. A lock is taken once for each handshake. No file is
+/// read while it is held.
 #[derive(Debug, Default)]
-pub(crate) struct Store(Mutex<Entries>);
+pub(crate) struct Store {
+    entries: Mutex<Entries>,
+    /// Held while files are read, so that older ones do not replace newer ones.
+    reading: Mutex<()>,
+}
 
 #[derive(Debug, Default)]
 struct Entries {
@@ -125,12 +147,26 @@ struct Entries {
     options: Options,
 }
 
+/// An entry outside the lock.
+struct Copied {
+    name: Option<Box<str>>,
+    source: Arc<Source>,
+    stamps: Stamps,
+}
+
 impl Store {
     pub(crate) fn add(&self, name: Option<&str>, source: Source) -> Result<(), TlsError> {
         let name = name.map(|name| name.to_ascii_lowercase().into_boxed_str());
-        let mut entries = self.lock();
-        let entry = Entry::load(name, source, &entries.options)?;
-        let sorted = &mut entries.sorted;
+        let options = self.lock().options.clone();
+        // Before the files are read: what is written meanwhile is seen the next time.
+        let stamps = source.stamps();
+        let entry = Entry {
+            loaded: Loaded::new(name.as_deref(), &source, &options)?,
+            name,
+            source: Arc::new(source),
+            stamps,
+        };
+        let sorted = &mut self.lock().sorted;
         match sorted.binary_search_by(|other| other.name.cmp(&entry.name)) {
             Ok(at) => sorted[at] = entry,
             Err(at) => sorted.insert(at, entry),
@@ -141,12 +177,21 @@ impl Store {
     /// The certificate for a client that asks for this name.
     pub(crate) fn certificate(&self, name: Option<&str>) -> Option<Certificate> {
         let mut entries = self.lock();
-        entries.recheck();
+        let now = Instant::now();
+        let is_recent = |checked| now.saturating_duration_since(checked) < RECHECK;
+        if !entries.checked.is_some_and(is_recent) {
+            entries.checked = Some(now);
+            drop(entries);
+            self.recheck();
+            entries = self.lock();
+        }
         let find = |name: Option<&str>| {
             let found = entries
                 .sorted
                 .binary_search_by(|entry| entry.name.as_deref().cmp(&name));
-            found.ok().map(|at| entries.sorted[at].certificate.clone())
+            found
+                .ok()
+                .map(|at| entries.sorted[at].loaded.certificate.clone())
         };
         let Some(name) = name.map(str::to_ascii_lowercase) else {
             return find(None);
@@ -158,18 +203,66 @@ impl Store {
     }
 
     pub(crate) fn reload(&self) -> Result<(), TlsError> {
-        let Entries {
-            sorted, options, ..
-        } = &mut *self.lock();
-        sorted
-            .iter_mut()
-            .try_for_each(|entry| entry.reload(options))
+        let _reading = lock(&self.reading);
+        let (copies, options) = self.copies();
+        let reload = |copy: &Copied| self.reload_one(copy, copy.source.stamps(), &options);
+        copies.iter().try_for_each(reload)
     }
 
     /// Loads keys with these options from now on.
     pub(crate) fn set_options(&self, options: &Options) -> Result<(), TlsError> {
         self.lock().options = options.clone();
         self.reload()
+    }
+
+    /// Reads files that have changed.
+    fn recheck(&self) {
+        // Another thread reads them already.
+        let Ok(_reading) = self.reading.try_lock() else {
+            return;
+        };
+        let (copies, options) = self.copies();
+        for copy in &copies {
+            let (name, stamps) = (copy.name.as_deref(), copy.source.stamps());
+            if stamps == copy.stamps {
+                continue;
+            }
+            let name = shown(name);
+            match self.reload_one(copy, stamps, &options) {
+                Ok(()) => event!(Info, "the certificate for {name} was read again"),
+                Err(error) => event!(
+                    Warn,
+                    "the certificate for {name} stays as it was, the changed files cannot be used: {error}"
+                ),
+            }
+        }
+        for Entry { name, loaded, .. } in &mut self.lock().sorted {
+            loaded.warn(name.as_deref());
+        }
+    }
+
+    /// Reads the files of one entry.
+    fn reload_one(&self, copy: &Copied, stamps: Stamps, options: &Options) -> Result<(), TlsError> {
+        let loaded = Loaded::new(copy.name.as_deref(), &copy.source, options);
+        let mut entries = self.lock();
+        // It may have been replaced meanwhile.
+        let mut sorted = entries.sorted.iter_mut();
+        if let Some(entry) = sorted.find(|entry| Arc::ptr_eq(&entry.source, &copy.source)) {
+            entry.stamps = stamps;
+            entry.loaded = loaded?;
+        }
+        Ok(())
+    }
+
+    fn copies(&self) -> (Vec<Copied>, Options) {
+        let entries = self.lock();
+        let copy = |entry: &Entry| Copied {
+            name: entry.name.clone(),
+            source: entry.source.clone(),
+            stamps: entry.stamps,
+        };
+        let copies = entries.sorted.iter().map(copy).collect();
+        (copies, entries.options.clone())
     }
 
     /// Has the next handshake look at the files.
@@ -179,31 +272,12 @@ impl Store {
     }
 
     fn lock(&self) -> MutexGuard<'_, Entries> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.entries)
     }
 }
 
-impl Entries {
-    /// Reads files that have changed.
-    fn recheck(&mut self) {
-        let now = Instant::now();
-        if self.checked.is_some_and(|checked| now - checked < RECHECK) {
-            return;
-        }
-        self.checked = Some(now);
-        let changed = |entry: &&mut Entry| entry.source.stamps() != entry.stamps;
-        for entry in self.sorted.iter_mut().filter(changed) {
-            let name = entry.name.clone();
-            let name = name.as_deref().unwrap_or("the default");
-            match entry.reload(&self.options) {
-                Ok(()) => event!(Info, "the certificate for {name} was read again"),
-                Err(error) => event!(
-                    Warn,
-                    "the certificate for {name} stays as it was, the changed files cannot be used: {error}"
-                ),
-            }
-        }
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(all(test, feature = "tls-self-signed"))]
@@ -376,5 +450,19 @@ mod tests {
         fs::remove_file(&key).expect("removed");
         store.look_again();
         assert_eq!(chosen(&store, None), before, "what is gone changes nothing");
+    }
+
+    /// Browsers say that to their users; the server says it once in its log.
+    #[test]
+    fn a_certificate_that_has_expired_is_told_once() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/certs");
+        for (name, is_warned) in [("expired", true), ("exact", false)] {
+            let [chain, key] = ["pem", "key"].map(|kind| folder.join(format!("{name}.{kind}")));
+            let store = Store::default();
+            store
+                .add(None, Source::files(&chain, &key))
+                .expect("a pair");
+            assert_eq!(store.lock().sorted[0].loaded.is_warned, is_warned);
+        }
     }
 }

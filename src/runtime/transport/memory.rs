@@ -1,6 +1,8 @@
 //! A transport in memory, for `testing`.
 
 use super::{Plain, Transport};
+#[cfg(feature = "tls")]
+use crate::runtime::tls::TlsInfo;
 use std::io::{self, IoSlice, Read};
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -17,6 +19,9 @@ pub(crate) struct Memory {
     sent: Vec<u8>,
     /// The client takes nothing.
     is_held: bool,
+    /// What a handler is told of TLS.
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<TlsInfo>,
 }
 
 impl Memory {
@@ -100,6 +105,16 @@ impl Transport for Memory {
     }
 
     fn reset(&mut self) {}
+
+    #[cfg(feature = "tls")]
+    fn is_secure(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    #[cfg(feature = "tls")]
+    fn tls(&self) -> Option<TlsInfo> {
+        self.tls.clone()
+    }
 
     fn local_addr(&self) -> Option<SocketAddr> {
         Some((Ipv4Addr::LOCALHOST, 80).into())

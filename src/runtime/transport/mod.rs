@@ -86,6 +86,17 @@ pub(crate) trait Transport: Sized + Send + 'static {
         None
     }
 
+    /// Whether the client has sent a part of that handshake.
+    fn has_begun_handshake(&self) -> bool {
+        false
+    }
+
+    /// See [`ThreadState::set_hsts`](crate::runtime::event_loop::ThreadState::set_hsts).
+    #[inline(always)]
+    fn hsts(&self) -> Option<u32> {
+        None
+    }
+
     /// Bytes of memory that it holds for what it has read or is to write.
     #[inline(always)]
     fn held(&self) -> usize {

@@ -1,68 +1,59 @@
 //! A client of `rustls` that takes any certificate.
 
+use crate::support::session::Trusting;
 use crate::support::{Client, PATIENCE};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme, StreamOwned,
-};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A client of the library's tests over TLS.
 pub(crate) type TlsClient = Client<StreamOwned<ClientConnection, TcpStream>>;
 
-#[derive(Debug)]
-struct Trusting;
-
-impl ServerCertVerifier for Trusting {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(Error::General("TLS 1.3 alone is spoken".to_owned()))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![
-            SignatureScheme::ECDSA_NISTP256_SHA256,
-            SignatureScheme::ED25519,
-        ]
-    }
+pub(crate) fn client_config() -> ClientConfig {
+    client_config_with(None)
 }
 
-pub(crate) fn client_config() -> ClientConfig {
+/// Of a client with the certificate of this name in `tests/certs`.
+pub(crate) fn client_config_with(certificate: Option<&str>) -> ClientConfig {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
+    let builder = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .expect("TLS 1.3")
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Trusting))
-        .with_no_client_auth();
+        .with_custom_certificate_verifier(Arc::new(Trusting));
+    let mut config = match certificate {
+        None => builder.with_no_client_auth(),
+        Some(name) => {
+            let certified = builder.with_client_auth_cert(vec![der(name)], key(name));
+            certified.expect("a pair")
+        }
+    };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     config
+}
+
+pub(crate) fn path(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/certs")
+        .join(file)
+}
+
+/// A file of `tests/certs`.
+pub(crate) fn pem(file: &str) -> Vec<u8> {
+    std::fs::read(path(file)).expect("a file of tests/certs")
+}
+
+/// The key of this name.
+pub(crate) fn key(name: &str) -> PrivateKeyDer<'static> {
+    PrivateKeyDer::from_pem_slice(&pem(&format!("{name}.key"))).expect("a key")
+}
+
+/// The certificate of this name.
+pub(crate) fn der(name: &str) -> CertificateDer<'static> {
+    CertificateDer::from_pem_slice(&pem(&format!("{name}.pem"))).expect("a certificate")
 }
 
 #[track_caller]

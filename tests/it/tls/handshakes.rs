@@ -1,26 +1,13 @@
 //! Handshakes that are slow, broken or many.
 
-use super::client::{client_config, connect, tcp};
+use super::client::{connect, tcp};
 use super::{self_signed, start_tls, start_tls_with};
-use crate::support::{PATIENCE, ended, wait_until, workers};
-use rustls::ClientConnection;
-use rustls::pki_types::ServerName;
+use crate::support::session::hello;
+use crate::support::{PATIENCE, Witness, ended, own_addr, wait_until, workers};
+use peregrine::Server;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::sync::Arc;
 use std::time::Duration;
-
-/// The first flight of a client.
-fn hello() -> Vec<u8> {
-    let name = ServerName::try_from("localhost").expect("a name");
-    let client = ClientConnection::new(Arc::new(client_config()), name);
-    let mut sent = Vec::new();
-    client
-        .expect("a client")
-        .write_tls(&mut sent)
-        .expect("memory");
-    sent
-}
 
 fn is_ended(stream: &mut TcpStream) -> bool {
     let mut part = [0; 4096];
@@ -62,10 +49,14 @@ fn a_handshake_has_so_much_time() {
 /// A client that goes on sending does not get more time.
 #[test]
 fn a_hello_that_drips_ends_in_time() {
+    let app = Witness::new(|_, res| res.text("hello"));
     let mut config = workers(1);
     config.tls_handshake_timeout = Duration::from_secs(1);
-    let (running, addr) = start_tls_with(config, self_signed());
-    let mut stream = tcp(addr);
+    let server = Server::new(app.clone()).config(config);
+    let running = server.bind_tls(own_addr(), self_signed()).start();
+    let running = running.expect("a server");
+    let mut stream = tcp(running.local_addr().expect("an address"));
+    let peer = stream.local_addr().expect("an address");
     // A message of 16 KiB in records of a byte: more than can be sent at this pace.
     stream
         .write_all(&[22, 3, 1, 0, 4, 1, 0, 0x3f, 0xf0])
@@ -86,6 +77,94 @@ fn a_hello_that_drips_ends_in_time() {
             _ => {}
         }
     }
+    let text = app.one_error("handshake", peer);
+    assert_eq!(text, "the TLS handshake failed: timed out");
+    running.stop();
+    ended(running);
+}
+
+/// The first flight in records of so many bytes of content (RFC 8446 section 5.1).
+fn fragmented(hello: &[u8], size: usize) -> Vec<u8> {
+    let record = |part: &[u8]| [&[22, 3, 1, 0, part.len() as u8][..], part].concat();
+    hello[5..].chunks(size).flat_map(record).collect()
+}
+
+#[test]
+fn a_hello_may_come_in_small_records() {
+    let (running, addr) = start_tls(self_signed());
+    for size in [1, 2, 7, 100] {
+        let mut stream = tcp(addr);
+        stream.write_all(&fragmented(&hello(), size)).expect("sent");
+        let mut answer = [0; 6];
+        stream.read_exact(&mut answer).expect("a response");
+        assert_eq!((answer[0], answer[5]), (22, 2), "a ServerHello");
+    }
+    running.stop();
+    ended(running);
+}
+
+/// More than 16 KiB are not taken, however they are divided.
+#[test]
+fn a_handshake_has_so_many_bytes() {
+    let app = Witness::new(|_, res| res.text("hello"));
+    let server = Server::new(app.clone()).config(workers(1));
+    let running = server.bind_tls(own_addr(), self_signed()).start();
+    let running = running.expect("a server");
+    for size in [1, 100] {
+        let mut stream = tcp(running.local_addr().expect("an address"));
+        let peer = stream.local_addr().expect("an address");
+        // A message of 64 KiB - 1.
+        let mut message = vec![1, 0, 0xff, 0xff];
+        message.resize(40_000, 0);
+        let records = fragmented(&[&[0; 5][..], &message].concat(), size);
+        // The server may have closed it before.
+        let _ = stream.write_all(&records);
+        assert!(is_ended(&mut stream));
+        let text = app.one_error("handshake", peer);
+        assert!(text.contains("too long"), "{text}");
+    }
+    running.stop();
+    ended(running);
+}
+
+/// One error for each client that has begun its handshake, and none for the others.
+#[test]
+fn handshakes_that_are_not_completed_are_reported() {
+    let app = Witness::new(|_, res| res.text("hello"));
+    let server = Server::new(app.clone()).config(workers(1));
+    let running = server.bind_tls(own_addr(), self_signed()).start();
+    let running = running.expect("a server");
+    let addr = running.local_addr().expect("an address");
+    drop(tcp(addr));
+    let hello = hello();
+    let mut left = tcp(addr);
+    left.write_all(&hello[..50]).expect("sent");
+    let peer = left.local_addr().expect("an address");
+    drop(left);
+    let text = app.one_error("handshake", peer);
+    assert!(text.contains("end of file"), "{text}");
+
+    let mut junk = tcp(addr);
+    junk.write_all(b"\x17\x03\x01\x00\x05hello").expect("sent");
+    let peer = junk.local_addr().expect("an address");
+    let text = app.one_error("handshake", peer);
+    assert!(text.starts_with("the TLS handshake failed: "), "{text}");
+
+    // It does not trust the certificate.
+    let mut untrusting = tcp(addr);
+    untrusting.write_all(&hello).expect("sent");
+    untrusting.read_exact(&mut [0; 6]).expect("a response");
+    untrusting
+        .write_all(&[21, 3, 3, 0, 2, 2, 48])
+        .expect("sent");
+    let peer = untrusting.local_addr().expect("an address");
+    let text = app.one_error("handshake", peer);
+    assert!(text.contains("UnknownCA"), "{text}");
+    wait_until("all are counted", || {
+        running.counters().handshakes_failed == 4
+    });
+    assert_eq!(app.take_errors(), []);
+    drop((junk, untrusting));
     running.stop();
     ended(running);
 }

@@ -53,6 +53,8 @@ pub struct ResponseFraming {
 pub struct ResponseEncoder {
     /// The `Server` line, or nothing.
     server: Vec<u8>,
+    /// See [`ResponseEncoder::set_hsts`].
+    hsts: Option<u32>,
     date: [u8; encode::DATE_LEN],
     unix: u64,
     /// All templates, one after the other.
@@ -70,6 +72,7 @@ impl ResponseEncoder {
         }
         ResponseEncoder {
             server: line,
+            hsts: None,
             date: encode::date(0),
             unix: 0,
             bytes: Vec::new(),
@@ -81,6 +84,7 @@ impl ResponseEncoder {
     pub fn none() -> ResponseEncoder {
         ResponseEncoder {
             server: Vec::new(),
+            hsts: None,
             date: [0; encode::DATE_LEN],
             unix: 0,
             bytes: Vec::new(),
@@ -116,7 +120,16 @@ impl ResponseEncoder {
         }
     }
 
-    /// Status line, `Server`, `Date`. `status` is one that [`ResponseEncoder::is_status`] allows.
+    /// Sets whether heads have `Strict-Transport-Security` (RFC 6797), with this number of seconds.
+    #[inline]
+    pub fn set_hsts(&mut self, max_age: Option<u32>) {
+        if max_age != self.hsts {
+            self.hsts = max_age;
+            self.reset();
+        }
+    }
+
+    /// Status line, `Server`, `Strict-Transport-Security`, `Date`. `status` is one that [`ResponseEncoder::is_status`] allows.
     #[inline(always)]
     pub fn template(&mut self, status: u16) -> &[u8] {
         let i = usize::from(status - STATUSES.start());
@@ -134,6 +147,14 @@ impl ResponseEncoder {
         let start = self.bytes.len();
         status_line(status, &mut self.bytes);
         self.bytes.extend_from_slice(&self.server);
+        if let Some(max_age) = self.hsts {
+            let value = alloc::format!("max-age={max_age}");
+            field_block::push(
+                b"Strict-Transport-Security",
+                value.as_bytes(),
+                &mut self.bytes,
+            );
+        }
         field_block::push(b"Date", &self.date, &mut self.bytes);
         let len = self.bytes.len() - start;
         self.at[usize::from(status - STATUSES.start())] = (self.bytes.len() as u32, len as u16);

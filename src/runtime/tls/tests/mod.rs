@@ -56,7 +56,7 @@ impl ServerCertVerifier for Trusting {
     }
 }
 
-fn client_config() -> ClientConfig {
+pub(crate) fn client_config() -> ClientConfig {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
@@ -164,6 +164,7 @@ impl Pair {
                 session,
                 Seconds::NEVER,
                 Unserved::Refuse,
+                tls.hsts,
             ),
             client: client.expect("a client"),
             wire,
@@ -290,7 +291,7 @@ impl Pair {
     }
 }
 
-fn self_signed() -> Tls {
+pub(crate) fn self_signed() -> Tls {
     Tls::self_signed(&["localhost", "127.0.0.1"]).expect("a certificate")
 }
 
@@ -459,4 +460,23 @@ fn a_record_that_was_changed_ends_the_connection() {
     let error = pair.arrive(&sent).expect_err("a wrong tag");
     assert_eq!(error.kind(), ErrorKind::InvalidData);
     assert_eq!(pair.at_server, b"");
+}
+
+/// What came before it in the same read does not hold the alert back.
+#[test]
+fn an_alert_is_sent_whatever_came_with_its_cause() {
+    let mut pair = Pair::connected();
+    pair.client.writer().write_all(b"one").expect("buffered");
+    let mut sent = pair.client_sends();
+    pair.client.writer().write_all(b"two").expect("buffered");
+    sent.extend(pair.client_sends());
+    *sent.last_mut().expect("a record") ^= 1;
+    pair.arrive(&sent).expect_err("a wrong tag");
+    let received = std::mem::take(&mut pair.wire.lock().expect("no panic").to_client);
+    pair.client.read_tls(&mut &received[..]).expect("memory");
+    let error = pair.client.process_new_packets().expect_err("an alert");
+    assert_eq!(
+        error,
+        rustls::Error::AlertReceived(rustls::AlertDescription::BadRecordMac)
+    );
 }

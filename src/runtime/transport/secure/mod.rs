@@ -35,9 +35,10 @@ impl<S> Secure<S> {
     /// `most`: bytes that the client may send in its handshake, which has to be complete at `deadline`.
     pub(crate) fn new(
         inner: S,
-        (session, most): (Session, usize),
+        (session, most): (Session, u32),
         deadline: Seconds,
         plain_http: Unserved,
+        hsts: Option<u32>,
     ) -> Secure<S> {
         let state = State {
             session,
@@ -48,6 +49,7 @@ impl<S> Secure<S> {
             shaken: 0,
             most,
             plain_http,
+            hsts,
             told_eof: false,
             end: End::Open,
         };
@@ -156,6 +158,15 @@ impl<S: Transport> Transport for Secure<S> {
         self.tls()?.handshake
     }
 
+    fn has_begun_handshake(&self) -> bool {
+        self.tls().is_some_and(|tls| tls.shaken > 0)
+    }
+
+    #[inline]
+    fn hsts(&self) -> Option<u32> {
+        self.tls()?.hsts
+    }
+
     fn held(&self) -> usize {
         let held =
             |tls: &State| tls.received.capacity() + tls.decrypted.capacity() + tls.unsent.held();
@@ -177,8 +188,13 @@ impl<S: Transport> Transport for Secure<S> {
 
     fn shutdown_write(&mut self) -> io::Result<()> {
         self.end_write();
-        if let Layer::Tls(tls) = &mut self.layer {
-            tls.end = End::Shut;
+        match &mut self.layer {
+            // It has failed: nothing is decrypted any more.
+            Layer::Tls(tls) if tls.handshake.is_some() => {
+                self.layer = Layer::Unserved(Unserved::Refuse);
+            }
+            Layer::Tls(tls) => tls.end = End::Shut,
+            _ => {}
         }
         self.inner.shutdown_write()
     }
@@ -230,7 +246,7 @@ impl<S: OverSocket> OverSocket for Secure<S> {
                 match tls.session() {
                     Ok(session) => {
                         let session = (session, tls.handshake_bytes());
-                        return Secure::new(inner, session, deadline, plain_http);
+                        return Secure::new(inner, session, deadline, plain_http, tls.hsts);
                     }
                     Err(_) => {
                         // Nothing is ever read from it.

@@ -24,10 +24,12 @@ pub(super) struct State {
     /// When the handshake has to be complete, until it is.
     pub(super) handshake: Option<Seconds>,
     /// Bytes that the client has sent in the handshake, and may send.
-    pub(super) shaken: usize,
-    pub(super) most: usize,
+    pub(super) shaken: u32,
+    pub(super) most: u32,
     /// What becomes of a client that speaks HTTP without TLS.
     pub(super) plain_http: Unserved,
+    /// See [`Transport::hsts`].
+    pub(super) hsts: Option<u32>,
     /// The protocol knows that the client sends no more.
     pub(super) told_eof: bool,
     pub(super) end: End,
@@ -112,7 +114,10 @@ impl State {
             let most = most.clamp(HEADER, INPUT - before);
             let n = inner.read(&mut input[before..before + most])?;
             if n == 0 {
-                return Ok(Read::Plain(0));
+                return match is_shaking && self.shaken > 0 {
+                    true => Err(io::ErrorKind::UnexpectedEof.into()),
+                    false => Ok(Read::Plain(0)),
+                };
             }
             end += n;
             if self.shaken == 0 && is_shaking && is_http(&input[..end]) {
@@ -120,7 +125,7 @@ impl State {
                 buffer[..given].copy_from_slice(&input[..given]);
                 return Ok(Read::Http(given));
             }
-            self.shaken += if is_shaking { n } else { 0 };
+            self.shaken += if is_shaking { n as u32 } else { 0 };
         }
         input[..before].copy_from_slice(&self.received);
         out.clear();
@@ -144,7 +149,8 @@ impl State {
         if read.is_err() || is_too_long {
             self.end = End::Reached;
         }
-        self.send_own(inner, out, given > 0)?;
+        // An alert does not wait: nothing follows it.
+        self.send_own(inner, out, given > 0 && read.is_ok())?;
         read?;
         if is_too_long {
             let text = "a handshake message of the client is too long";
