@@ -6,11 +6,10 @@
 
 use crate::hostile::attack::judge;
 use crate::hostile::crowd::{Crowd, End, Leave, Script, Takes, Then};
-use crate::hostile::polite::{Kind, Phase, Polite};
+use crate::hostile::polite::{Kind, Phase, Place, Polite};
 use crate::hostile::process::{Process, raise_descriptors};
 use crate::hostile::scripts::{self, frame, get, script, ws};
 use std::io::Write;
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -87,28 +86,28 @@ fn soak() -> Result<(), String> {
     let wanted = option("SOAK_CONNECTIONS").unwrap_or(CONNECTIONS);
     let at_least = Duration::from_secs(option("SOAK_SECS").unwrap_or(0) as u64);
     raise_descriptors();
-    let server = Process::start("--serve");
-    let polite = Polite::start(server.addr, &[Kind::Kept, Kind::Fresh, Kind::Echo]);
+    let server = Process::start("--serve", false);
+    let polite = Polite::start(server.place(false), &[Kind::Kept, Kind::Fresh, Kind::Echo]);
     polite.wait(Phase::Before, 100, PATIENCE);
     let descriptors = server.fewest_descriptors();
     let from = Instant::now();
     let mut done = 0;
     for _ in 0..WARM_UP / WAVE {
-        done += wave(server.addr)?;
+        done += wave(server.place(false))?;
     }
-    slow(server.addr, &AtomicBool::new(true))?;
+    slow(server.place(false), &AtomicBool::new(true))?;
     let before = State::at_rest(&server, descriptors)?;
     println!("{done} connections, at rest: {before}");
 
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
-        let slow = scope.spawn(|| slow(server.addr, &stop));
+        let slow = scope.spawn(|| slow(server.place(false), &stop));
         let result = loop {
             let is_late = from.elapsed() > LONGEST.max(at_least);
             if is_late || done >= wanted && from.elapsed() >= at_least {
                 break Ok(());
             }
-            match wave(server.addr) {
+            match wave(server.place(false)) {
                 Ok(count) => done += count,
                 Err(why) => break Err(why),
             }
@@ -159,10 +158,10 @@ fn judge_states(before: State, after: State) -> Result<(), String> {
 }
 
 /// Some connections of all kinds that are short.
-fn wave(addr: SocketAddr) -> Result<usize, String> {
+fn wave(place: Place) -> Result<usize, String> {
     let scripts: Vec<Script> = (0..KINDS).map(kind).collect();
     let scripts = (0..WAVE).map(|i| scripts[i % KINDS].clone());
-    let crowd = Crowd::new(addr, scripts).at_most(AT_ONCE);
+    let crowd = Crowd::new(place, scripts).at_most(AT_ONCE);
     run(crowd.spread_over(250), WAVE)
 }
 
@@ -179,7 +178,7 @@ fn run(mut crowd: Crowd, count: usize) -> Result<usize, String> {
 }
 
 /// Those that wait for a limit, over and over, at least once.
-fn slow(addr: SocketAddr, stop: &AtomicBool) -> Result<usize, String> {
+fn slow(place: Place, stop: &AtomicBool) -> Result<usize, String> {
     let kinds = [
         scripts::head,
         scripts::body,
@@ -189,7 +188,7 @@ fn slow(addr: SocketAddr, stop: &AtomicBool) -> Result<usize, String> {
     let mut done = 0;
     loop {
         let scripts = (0..SLOW).map(|i| kinds[i % kinds.len()](i / kinds.len()));
-        done += run(Crowd::new(addr, scripts), SLOW)?;
+        done += run(Crowd::new(place, scripts), SLOW)?;
         if stop.load(Ordering::SeqCst) {
             return Ok(done);
         }

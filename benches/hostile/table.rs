@@ -1,8 +1,10 @@
 //! Every scenario against a server on its defaults, and a table of what came of it.
 
 use crate::hostile::attack::{Outcome, Scale, attack};
+use crate::hostile::crowd::Attacks;
 use crate::hostile::process::{Process, raise_descriptors};
 use crate::hostile::scenarios::{SCENARIOS, Scenario};
+use crate::support::over_tls;
 use std::cell::Cell;
 use std::io::Write;
 use std::process::{Command, ExitCode, Stdio};
@@ -110,7 +112,8 @@ pub(crate) fn one(name: &str) -> ExitCode {
         let (now, before) = (scenario.at_once, wanted.at_once.min(wanted.count));
         eprintln!("{name}: {now} clients at a time instead of {before}: few descriptors");
     }
-    let server = Process::start("--serve");
+    let is_secure = scenario.attacks != Attacks::Http || over_tls();
+    let server = Process::start("--serve", is_secure);
     let scale = Scale {
         count,
         answers: 1000,
@@ -132,7 +135,7 @@ pub(crate) fn one(name: &str) -> ExitCode {
         memory.after.set(server.resident());
         settled.map(|_| ())
     };
-    let mut outcome = attack(scenario, server.addr, &scale, at_rest, over);
+    let mut outcome = attack(scenario, server.place(is_secure), &scale, at_rest, over);
     let bound = memory.before.get() + ((scenario.at_once * scenario.bytes) >> 10) + MARGIN;
     if memory.peak.get() > bound {
         outcome.faults.push(format!(

@@ -1,6 +1,8 @@
 //! Access logs over sockets: what has a line, what the line says, and that a slow disk delays no request.
 
-use super::support::{Asked, Client, Witness, ended, start, wait_until, workers};
+use super::support::{
+    Asked, Client, OnOwnAddr, Stream, Witness, ended, start, wait_until, workers,
+};
 use peregrine::access_log::{AccessEntry, AccessLog, LogWriter};
 use peregrine::body::{BodySink, Flow, Incoming};
 use peregrine::{BodyPlan, Done, Handler, Request, Response};
@@ -389,7 +391,7 @@ fn websockets_have_a_line_when_they_begin() {
     let kept = Kept::default();
     let log = LogWriter::new(kept.clone()).expect("a thread");
     let server = Server::new(AccessLog::new(Picky, log)).websocket();
-    let server = server.config(workers(1)).bind(super::support::own_addr());
+    let server = server.config(workers(1)).on_own_addr();
     let server = server.start().expect("a server");
     let addr = server.local_addr().expect("an address");
     let offer = |path: &str| {
@@ -408,7 +410,7 @@ fn websockets_have_a_line_when_they_begin() {
     assert_eq!(ask(addr, &no_key), 400);
     let cross = offer("/ws").replace("\r\n\r\n", "\r\nOrigin: http://b\r\n\r\n");
     assert_eq!(ask(addr, &cross), 403);
-    let stream = std::net::TcpStream::connect(addr).expect("a connection");
+    let stream = Stream::connect(addr).expect("a connection");
     let url = format!("ws://{addr}/ws");
     let (mut client, _) = tungstenite::client(url, stream).expect("a WebSocket");
     // Hooks reach the handler within.

@@ -1,6 +1,6 @@
 //! What all connections of a server together may hold in memory.
 
-use super::support::{Answer, Asked, Client, own_addr, wait_until, workers};
+use super::support::{Answer, Asked, Client, OnOwnAddr, wait_until, workers};
 use peregrine::body::BodyReader;
 use peregrine::metrics::Stats;
 use peregrine::server::Running;
@@ -87,7 +87,7 @@ fn bench_with(config: Config) -> Bench {
     let (app, stats) = (App::default(), Stats::new());
     let gate = app.gate.clone();
     let server = Server::new(app).config(config).stats(&stats);
-    let server = server.bind(own_addr()).start().expect("a server");
+    let server = server.on_own_addr().start().expect("a server");
     let addr = server.local_addr().expect("a TCP address");
     Bench {
         server,

@@ -5,7 +5,7 @@ use crate::alone::{alone, resident};
 use crate::scratch::{Scratch, THEN, ask, get};
 #[cfg(target_os = "linux")]
 use crate::support::ended;
-use crate::support::{Asked, Client, Framing, Witness, read_head, start, workers};
+use crate::support::{Asked, Client, Framing, Stream, Witness, read_head, start, workers};
 use peregrine::Handler;
 use peregrine::files::{DirConfig, DirServer};
 use peregrine::testing::Connection;
@@ -156,7 +156,7 @@ fn ask_for_file(addr: SocketAddr) -> Client {
     let stream = stream.expect("a socket");
     stream.set_recv_buffer_size(16 << 10).expect("a buffer");
     stream.connect(&addr.into()).expect("connected");
-    let mut client = Client::over_tcp(stream.into());
+    let mut client = Client::over_stream(Stream::over(stream.into()));
     client.send("GET /file.bin HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     client
 }

@@ -2,7 +2,7 @@
 
 use super::alone::this_program;
 use super::served::{Served, path, plain, serve};
-use super::support::{Client, ended, own_addr, workers};
+use super::support::{Client, OnOwnAddr, ended, workers};
 use peregrine::{Server, from_fn};
 use rustix::process::Signal;
 use std::os::unix::process::ExitStatusExt;
@@ -62,7 +62,7 @@ fn nothing_changes() {
         "/panic" => panic!("by the handler"),
         path => res.text(path),
     });
-    let server = Server::new(app).config(workers(2)).bind(own_addr());
+    let server = Server::new(app).config(workers(2)).on_own_addr();
     let server = server.start().expect("a server");
     let addr = server.local_addr().expect("a TCP address");
     assert_eq!(Client::connect(addr).get("/").status, 200);

@@ -7,7 +7,7 @@
 mod parts;
 mod traffic;
 
-use super::support::{Asked, Client, PATIENCE, ended, own_addr};
+use super::support::{Asked, Client, OnOwnAddr, PATIENCE, ended};
 use peregrine::config::AcceptThreads;
 use peregrine::config::{Balance, IpNetwork};
 use peregrine::{Config, Limits, Server};
@@ -300,7 +300,7 @@ fn without_timeouts_slow_clients_are_not_closed() {
         .body_grace(Duration::MAX)
         .response_timeout(Duration::MAX)
         .write_timeout(Duration::MAX);
-    let server = Server::new(traffic::App).config(config).bind(own_addr());
+    let server = Server::new(traffic::App).config(config).on_own_addr();
     let server = server.start().expect("a server");
     let addr = server.local_addr().expect("an address");
     let mut idle = Client::connect(addr);

@@ -14,13 +14,14 @@ mod scenarios;
 mod scripts;
 mod seen;
 
-use super::support::{NEVER, PATIENCE, ended, own_addr, workers};
+use super::support::{NEVER, OnOwnAddr, PATIENCE, ended, over_tls, own_addr, workers};
 use app::App;
 use attack::{Outcome, Scale, attack};
+use crowd::Attacks;
 use peregrine::metrics::Counters;
 use peregrine::ws::WsLimits;
 use peregrine::{Config, Server};
-use polite::Kind;
+use polite::{Kind, Place};
 use scenarios::{SCENARIOS, Scenario};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -68,6 +69,11 @@ fn config(name: &str) -> Config {
         .buffered_bytes(buffered_bytes)
         .ws_threads(1)
         .connections_per_address(PER_ADDRESS);
+    #[cfg(feature = "tls")]
+    let config = match name {
+        "tls-half" => config.tls_handshake_timeout(SECOND),
+        _ => config,
+    };
     match name {
         "one-address" => config.trusted_proxies([IpAddr::from([127, 0, 0, 1]).into()]),
         _ => config,
@@ -90,8 +96,13 @@ fn run(name: &str) -> (Outcome, Counters) {
     let app = App::new();
     let stats = app.stats.clone();
     let server = Server::new(app).websocket().stats(&stats);
-    let server = server.config(config(name)).bind(own_addr()).start();
-    let server = server.expect("a server");
+    let server = server.config(config(name));
+    let is_secure = scenario.attacks != Attacks::Http || over_tls();
+    let server = match is_secure {
+        true => server.with_tls(own_addr()),
+        false => server.bind(own_addr()),
+    };
+    let server = server.start().expect("a server");
     let scale = Scale {
         count: match scenario.waits {
             true => CLIENTS,
@@ -104,7 +115,13 @@ fn run(name: &str) -> (Outcome, Counters) {
         patience: PATIENCE,
     };
     let addr = server.local_addr().expect("a TCP address");
-    let outcome = attack(&scenario, addr, &scale, || {}, || Ok(()));
+    let outcome = attack(
+        &scenario,
+        Place { addr, is_secure },
+        &scale,
+        || {},
+        || Ok(()),
+    );
     assert!(outcome.faults.is_empty(), "{:#?}", outcome.faults);
     server.stop();
     let stopped = ended(server);
@@ -258,8 +275,34 @@ fn messages_one_byte_at_a_time() {
     all_refused("ws-dribbles", CLIENTS);
 }
 
+#[cfg(feature = "tls-self-signed")]
+#[test]
+fn halves_of_handshakes() {
+    let (_, counters) = run("tls-half");
+    assert_eq!(counters.handshakes_failed, CLIENTS as u64);
+}
+
+#[cfg(feature = "tls-self-signed")]
+#[test]
+fn handshakes_that_are_left() {
+    let (_, counters) = run("tls-handshakes");
+    assert_eq!(counters.handshakes_failed, 4 * CLIENTS as u64);
+}
+
+#[cfg(feature = "tls-self-signed")]
+#[test]
+fn records_that_are_not_valid() {
+    let (_, counters) = run("tls-records");
+    assert_eq!(counters.handshakes_failed, 4 * CLIENTS as u64);
+}
+
 /// None of them is forgotten above.
 #[test]
 fn the_number_of_scenarios_is_as_announced() {
-    assert_eq!(SCENARIOS.len(), 23);
+    let over_tls = if cfg!(feature = "tls-self-signed") {
+        3
+    } else {
+        0
+    };
+    assert_eq!(SCENARIOS.len(), 23 + over_tls);
 }

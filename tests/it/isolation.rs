@@ -4,7 +4,7 @@
 //! What happens is drawn from a seed. `ISOLATION_SEED=n` takes another one, `ISOLATION_ROUNDS=n` does
 //! so many times as much.
 
-use super::support::{Asked, Client, Random, ended, own_addr, wait_until, workers};
+use super::support::{Asked, Client, OnOwnAddr, Random, ended, wait_until, workers};
 use peregrine::body::{BodySink, Flow, Incoming};
 use peregrine::{BodyPlan, Done, Handler, Request, Responder, Response, Server};
 use std::net::SocketAddr;
@@ -323,7 +323,7 @@ fn all_play(play: impl Fn(&str, &mut Random) -> u64 + Sync) -> u64 {
 
 #[test]
 fn no_byte_of_one_connection_appears_on_another() {
-    let server = Server::new(app(1)).config(workers(2)).bind(own_addr());
+    let server = Server::new(app(1)).config(workers(2)).on_own_addr();
     let server = server.start().expect("a server");
     let addr = server.local_addr().expect("a TCP address");
     let checked = all_play(|tag, random| play(addr, tag, random));
@@ -342,7 +342,6 @@ fn no_byte_of_one_connection_appears_on_another() {
 mod ws {
     use super::*;
     use peregrine::ws::{Message, Sent, Upgrade, WebSocketHandler, Ws};
-    use std::net::TcpStream;
     use tungstenite::{Message as Theirs, WebSocket};
 
     /// Every message of a client has its tag: it comes back three times, by three ways.
@@ -373,7 +372,7 @@ mod ws {
 
     /// Some messages, and one of several ends.
     fn chat(addr: SocketAddr, tag: &str, random: &mut Random) -> u64 {
-        let stream = TcpStream::connect(addr).expect("a connection");
+        let stream = super::super::support::Stream::connect(addr).expect("a connection");
         let limit = Some(super::super::support::PATIENCE);
         stream.set_read_timeout(limit).expect("a socket");
         let url = format!("ws://{addr}/?tag={tag}");
@@ -406,7 +405,7 @@ mod ws {
         checked
     }
 
-    fn message(client: &mut WebSocket<TcpStream>) -> Vec<u8> {
+    fn message(client: &mut WebSocket<super::super::support::Stream>) -> Vec<u8> {
         match client.read().expect("a message") {
             Theirs::Binary(bytes) => bytes.to_vec(),
             other => panic!("no message of ours: {other:?}"),
@@ -417,7 +416,7 @@ mod ws {
     fn no_byte_of_a_websocket_appears_on_another() {
         let config = workers(2).ws_threads(2);
         let server = Server::new(app(2)).websocket().config(config);
-        let server = server.bind(own_addr()).start().expect("a server");
+        let server = server.on_own_addr().start().expect("a server");
         let addr = server.local_addr().expect("a TCP address");
         let checked = all_play(|tag, random| match random.below(2) {
             // Its slot may have been one of HTTP's a moment ago.

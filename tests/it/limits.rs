@@ -75,7 +75,7 @@ fn the_topics_of_a_connection_are_limited() {
 /// The shorthands of `Server` set what they name, and nothing else.
 #[test]
 fn shorthands_set_parts_of_the_configuration() {
-    use super::support::{Asked, Client, own_addr, workers};
+    use super::support::{Asked, Client, OnOwnAddr, workers};
     use peregrine::{Limits, Server};
 
     let server = Server::from_fn(|_, res| res.text("hi"))
@@ -83,7 +83,7 @@ fn shorthands_set_parts_of_the_configuration() {
         .workers(2)
         .limits(Limits::default().target_bytes(10))
         .max_body(5);
-    let server = server.bind(own_addr()).start().expect("a server");
+    let server = server.on_own_addr().start().expect("a server");
     assert_eq!(server.worker_counters().len(), 2);
     let addr = server.local_addr().expect("a TCP address");
     let status = |request: String| {

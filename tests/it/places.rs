@@ -2,7 +2,7 @@
 
 use super::access_log::{Kept, rest};
 use super::connections::{THREADS, config};
-use super::support::{Asked, Client, ended, start, wait_until};
+use super::support::{Asked, Client, Stream, ended, start, wait_until};
 use peregrine::{Config, Done, Request, Response, from_fn};
 use socket2::{Domain, Socket, Type};
 use std::io::Write;
@@ -17,7 +17,7 @@ pub(crate) fn connect_from(own: [u8; 4], addr: SocketAddr) -> Client {
         .bind(&SocketAddr::from((own, 0)).into())
         .expect("an address");
     socket.connect(&addr.into()).expect("a connection");
-    Client::over_tcp(socket.into())
+    Client::over_stream(Stream::over(socket.into()))
 }
 
 /// A client that has been served; `None` if it was turned away, by 503 or by an end.

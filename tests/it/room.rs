@@ -4,7 +4,7 @@
 #[path = "../../examples/room/room.rs"]
 mod recipe;
 
-use super::support::{Client, PATIENCE, ended, own_addr, workers};
+use super::support::{Client, OnOwnAddr, PATIENCE, Stream, ended, workers};
 use peregrine::Server;
 use recipe::Room;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ fn over_events(addr: std::net::SocketAddr, seen: u64) -> Vec<u64> {
 }
 
 fn over_websocket(addr: std::net::SocketAddr, seen: u64) -> Vec<u64> {
-    let stream = std::net::TcpStream::connect(addr).expect("a connection");
+    let stream = Stream::connect(addr).expect("a connection");
     stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
     let url = format!("ws://{addr}/ws?after={seen}");
     let (mut client, _) = tungstenite::client(url, stream).expect("a WebSocket");
@@ -51,10 +51,10 @@ fn one_that_could_not_be_subscribed_is_closed() {
     room.set_hub(server.hub());
     let mut config = workers(1);
     config.ws_mailbox_bytes = 60;
-    let server = server.config(config).bind(own_addr());
+    let server = server.config(config).on_own_addr();
     let server = server.start().expect("a server");
     let addr = server.local_addr().expect("an address");
-    let stream = std::net::TcpStream::connect(addr).expect("a connection");
+    let stream = Stream::connect(addr).expect("a connection");
     stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
     let (mut client, _) =
         tungstenite::client(format!("ws://{addr}/ws"), stream).expect("a WebSocket");
@@ -69,7 +69,7 @@ fn history_and_new_events_have_no_gap() {
     let room = Arc::new(Room::default());
     let server = Server::new(room.clone()).websocket();
     room.set_hub(server.hub());
-    let server = server.config(workers(2)).bind(own_addr());
+    let server = server.config(workers(2)).on_own_addr();
     let server = server.start().expect("a server");
     let addr = server.local_addr().expect("an address");
     let is_over = AtomicBool::new(false);

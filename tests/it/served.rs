@@ -2,7 +2,7 @@
 //! would hit all tests in this process: a limit on descriptors, and its memory.
 
 use super::alone::{resident, this_program};
-use super::support::{own_addr, wait_until, workers};
+use super::support::{OnOwnAddr, wait_until, workers};
 use crate::support::acceptors;
 use peregrine::metrics::Stats;
 use peregrine::server::Running;
@@ -167,7 +167,7 @@ pub(crate) fn serve(start: impl FnOnce(Config, &Stats) -> Running) {
 pub(crate) fn plain(handler: impl Handler) -> impl FnOnce(Config, &Stats) -> Running {
     |config, stats| {
         let server = peregrine::Server::new(handler).config(config).stats(stats);
-        server.bind(own_addr()).start().expect("a server")
+        server.on_own_addr().start().expect("a server")
     }
 }
 

@@ -1,6 +1,6 @@
 //! Counters from within and without, and the page for Prometheus, read by a strict parser.
 
-use super::support::{Asked, Client, ended, own_addr, wait_until, workers};
+use super::support::{Asked, Client, OnOwnAddr, Stream, ended, wait_until, workers};
 use peregrine::Server;
 use peregrine::metrics::{Counters, Stats};
 use std::collections::{BTreeMap, BTreeSet};
@@ -232,7 +232,7 @@ fn a_server_that_reports_its_counters() {
         _ => res.text("hi"),
     };
     let server = Server::from_fn(app).config(workers(3)).stats(&stats);
-    let server = server.bind(own_addr()).start().expect("a server");
+    let server = server.on_own_addr().start().expect("a server");
     let addr = server.local_addr().expect("an address");
     let mut clients: Vec<_> = (0..5).map(|_| Client::connect(addr)).collect();
     for client in &mut clients {
@@ -282,7 +282,7 @@ fn several_servers_in_one() {
     let hello = |_: &peregrine::Request<'_>, res: peregrine::Response<'_>| res.text("hi");
     let servers = [1, 2].map(|n| {
         let server = Server::from_fn(hello).config(workers(n)).stats(&stats);
-        server.bind(own_addr()).start().expect("a server")
+        server.on_own_addr().start().expect("a server")
     });
     for server in &servers {
         let addr = server.local_addr().expect("an address");
@@ -306,9 +306,9 @@ fn websocket_threads_have_names() {
     let stats = Stats::new();
     let config = workers(1).ws_threads(2);
     let server = Server::new(Echo).websocket().config(config).stats(&stats);
-    let server = server.bind(own_addr()).start().expect("a server");
+    let server = server.on_own_addr().start().expect("a server");
     let addr = server.local_addr().expect("an address");
-    let stream = std::net::TcpStream::connect(addr).expect("a connection");
+    let stream = Stream::connect(addr).expect("a connection");
     let limit = Some(super::support::PATIENCE);
     stream.set_read_timeout(limit).expect("a socket");
     let url = format!("ws://{addr}/");

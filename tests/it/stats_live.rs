@@ -1,7 +1,7 @@
 //! Classes of responses and errors, time in handlers and the lengths of queues, of servers at work.
 
 use super::stats::parse;
-use super::support::{Asked, Client, ended, own_addr, wait_until, workers};
+use super::support::{Asked, Client, OnOwnAddr, ended, wait_until, workers};
 use peregrine::Server;
 use peregrine::config::AcceptThreads;
 use peregrine::metrics::Stats;
@@ -178,7 +178,7 @@ fn queues_have_lengths() {
         .accept_threads(AcceptThreads::Dedicated(1))
         .pool_threads(1);
     let server = Server::new(app).config(config).stats(&stats);
-    let server = server.bind(own_addr()).start().expect("a server");
+    let server = server.on_own_addr().start().expect("a server");
     let addr = server.local_addr().expect("an address");
     let get = |path: &str| {
         let mut client = Client::connect(addr);

@@ -1,6 +1,6 @@
 //! Stopping: accepted requests get their responses, idle connections close, and what does not end is aborted.
 
-use super::support::{Asked, Client, NEVER, ended, limits, start, wait_until, workers};
+use super::support::{Asked, Client, NEVER, Stream, ended, limits, start, wait_until, workers};
 use crate::support::acceptors;
 use peregrine::server::Running;
 use peregrine::{Done, Handler, Request, Response, from_fn};
@@ -57,8 +57,8 @@ fn load(addr: SocketAddr, answers: &AtomicU64, keep: bool) {
         let mut client = match kept.take() {
             Some(client) => client,
             // No more listener: the server has stopped.
-            None => match TcpStream::connect(addr) {
-                Ok(stream) => Client::over_tcp(stream),
+            None => match Stream::connect(addr) {
+                Ok(stream) => Client::over_stream(stream),
                 Err(_) => return,
             },
         };

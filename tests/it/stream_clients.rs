@@ -2,15 +2,14 @@
 
 use super::stream_flow::{get, narrow, next, pattern, read_all};
 use super::stream_out::streams;
-use super::support::{Asked, Client, PATIENCE, Witness, start};
+use super::support::{Asked, Client, PATIENCE, Stream, Witness, start};
 use peregrine::body::SendError;
 use peregrine::{Done, Request, Response, from_fn};
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
 use std::thread;
 
 /// Reads a byte at a time.
-struct Trickle(TcpStream);
+struct Trickle(Stream);
 
 impl Read for Trickle {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
@@ -39,7 +38,7 @@ fn clients_that_read_byte_by_byte() {
         ("/200?exact=1000", "1.1"),
         ("/404?late", "1.1"),
     ] {
-        let stream = TcpStream::connect(addr).expect("a connection");
+        let stream = Stream::connect(addr).expect("a connection");
         stream.set_read_timeout(Some(PATIENCE)).expect("set");
         let mut client = Client::over(Trickle(stream));
         client.send(format!("GET {path} HTTP/{version}\r\nHost: a\r\n\r\n"));

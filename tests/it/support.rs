@@ -5,8 +5,14 @@
 
 #[path = "support/answer.rs"]
 mod answer;
+#[cfg(feature = "tls-self-signed")]
+#[path = "support/session.rs"]
+pub(crate) mod session;
+#[path = "support/stream.rs"]
+mod stream;
 
 pub(crate) use answer::{Answer, Asked, Framing, read_answer, read_head};
+pub(crate) use stream::{OnOwnAddr, Stream, over_tls};
 
 use answer::read_chunk;
 use peregrine::config::AcceptThreads;
@@ -38,7 +44,7 @@ pub(crate) use ensure;
 // ----------------------------------------------------------------------------------- a client
 
 /// A client that does one thing at a time and believes nothing.
-pub(crate) struct Client<S = TcpStream> {
+pub(crate) struct Client<S = Stream> {
     pub(crate) stream: S,
     /// Received and not used yet, from `start`.
     buffer: Vec<u8>,
@@ -52,12 +58,17 @@ pub(crate) struct Client<S = TcpStream> {
 impl Client {
     #[track_caller]
     pub(crate) fn connect(addr: SocketAddr) -> Client {
-        let stream = TcpStream::connect(addr).expect("a connection");
-        Client::over_tcp(stream)
+        Client::over_stream(Stream::connect(addr).expect("a connection"))
+    }
+
+    /// Without TLS.
+    #[track_caller]
+    pub(crate) fn over_tcp(stream: TcpStream) -> Client {
+        Client::over_stream(Stream::plain(stream))
     }
 
     #[track_caller]
-    pub(crate) fn over_tcp(stream: TcpStream) -> Client {
+    pub(crate) fn over_stream(stream: Stream) -> Client {
         stream.set_nodelay(true).expect("an open socket");
         let limit = Some(PATIENCE);
         stream.set_read_timeout(limit).expect("an open socket");
@@ -253,7 +264,11 @@ impl<S: Read + Write> Client<S> {
 fn is_reset(kind: ErrorKind) -> bool {
     matches!(
         kind,
-        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe
+        ErrorKind::ConnectionReset
+            | ErrorKind::ConnectionAborted
+            | ErrorKind::BrokenPipe
+            // An end of TLS without `close_notify`.
+            | ErrorKind::UnexpectedEof
     )
 }
 
@@ -304,7 +319,7 @@ pub(crate) fn own_addr() -> SocketAddr {
 /// A server on an address of its own.
 #[track_caller]
 pub(crate) fn start(handler: impl Handler, config: Config) -> (Running, SocketAddr) {
-    let server = Server::new(handler).config(config).bind(own_addr());
+    let server = Server::new(handler).config(config).on_own_addr();
     let running = server.start().expect("a server");
     let addr = running.local_addr().expect("a TCP address");
     (running, addr)
@@ -387,6 +402,8 @@ where
             ConnectionError::Write(_) => "write",
             ConnectionError::WriteTimeout => "write timeout",
             ConnectionError::ResponseTimeout => "answer timeout",
+            #[cfg(feature = "tls")]
+            ConnectionError::TlsHandshake(_) => "handshake",
             #[cfg(feature = "websocket")]
             ConnectionError::NoWebSockets => "no websockets",
             _ => "unknown",

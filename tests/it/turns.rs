@@ -134,13 +134,12 @@ fn the_files_that_wait_are_limited() {
 
 #[cfg(feature = "websocket")]
 mod ws {
-    use super::super::support::{NEVER, PATIENCE, ended, own_addr};
+    use super::super::support::{NEVER, OnOwnAddr, PATIENCE, Stream, ended};
     use super::super::ws_sockets::config;
     use super::Order;
     use peregrine::ws::{Message, Upgrade, WebSocketHandler, Ws};
     use peregrine::{Done, Handler, Request, Response, Server};
     use std::io::{Read, Write};
-    use std::net::TcpStream;
     use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
     use std::sync::{Arc, Mutex};
     use std::time::Duration;
@@ -166,7 +165,7 @@ mod ws {
         }
     }
 
-    fn read(mut stream: &TcpStream, n: usize) -> Vec<u8> {
+    fn read(mut stream: &Stream, n: usize) -> Vec<u8> {
         let mut bytes = vec![0; n];
         stream.read_exact(&mut bytes).expect("all of it");
         bytes
@@ -179,12 +178,12 @@ mod ws {
         const MANY: usize = 100;
         let (order, sign) = Order::new();
         let server = Server::new(App(order.clone())).websocket();
-        let server = server.config(config(1)).bind("127.0.0.1:0").start();
+        let server = server.config(config(1)).on_own_addr().start();
         let server = server.expect("a server");
         let addr = server.local_addr().expect("a TCP address");
         let connect = || {
             let (socket, _) = {
-                let stream = TcpStream::connect(addr).expect("a connection");
+                let stream = Stream::connect(addr).expect("a connection");
                 let limit = Some(super::super::support::PATIENCE);
                 stream.set_read_timeout(limit).expect("an open socket");
                 tungstenite::client(format!("ws://{addr}/"), stream).expect("a WebSocket")
@@ -195,7 +194,7 @@ mod ws {
         slow.write_all(&b"\x81\x84\0\0\0\0slow".repeat(MANY))
             .expect("sent");
         other.write_all(b"\x81\x85\0\0\0\0other").expect("sent");
-        super::super::support::Client::over_tcp(other.try_clone().expect("a handle"))
+        super::super::support::Client::over_stream(other.try_clone().expect("a handle"))
             .wait_until_delivered();
         sign.send(()).expect("the handler waits");
         assert_eq!(read(&other, 7), b"\x81\x05other");
@@ -247,9 +246,9 @@ mod ws {
         config.limits.turn_time = Duration::ZERO;
         config.ws_limits.close_timeout = NEVER;
         let server = Server::new(app).websocket().config(config);
-        let server = server.bind(own_addr()).start().expect("a server");
+        let server = server.on_own_addr().start().expect("a server");
         let addr = server.local_addr().expect("a TCP address");
-        let mut client = TcpStream::connect(addr).expect("a connection");
+        let mut client = Stream::connect(addr).expect("a connection");
         client.set_read_timeout(Some(PATIENCE)).expect("open");
         let handshake = "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";

@@ -1,6 +1,6 @@
 //! Limits of a connection as a whole, and host names that the server does not accept.
 
-use super::support::{Asked, Client, Witness, ended, limits, own_addr, start, workers};
+use super::support::{Asked, Client, OnOwnAddr, Witness, ended, limits, start, workers};
 use peregrine::testing::Connection;
 use peregrine::{BodyPlan, Config, Done, Handler, Limits, Request, Response, Server, from_fn};
 use std::time::Duration;
@@ -199,7 +199,7 @@ fn no_body_is_accepted_for_another_host() {
 #[cfg(feature = "websocket")]
 #[test]
 fn no_websocket_for_another_host() {
-    use crate::support::PATIENCE;
+    use crate::support::{PATIENCE, Stream};
     use peregrine::ws::{Message, Upgrade, WebSocketHandler, Ws};
 
     struct App;
@@ -217,10 +217,10 @@ fn no_websocket_for_another_host() {
         fn handle_ws_frame(&self, _: &mut Ws<'_, ()>, _: Message<'_>) {}
     }
     let server = Server::new(App).websocket().config(ours(&["ours"]));
-    let server = server.bind(own_addr()).start().expect("a server");
+    let server = server.on_own_addr().start().expect("a server");
     let addr = server.local_addr().expect("an address");
     for (host, accepted) in [("ours", true), ("theirs", false)] {
-        let stream = std::net::TcpStream::connect(addr).expect("a connection");
+        let stream = Stream::connect(addr).expect("a connection");
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
         let shake = tungstenite::client(format!("ws://{host}/"), stream);
         match shake {
@@ -238,11 +238,11 @@ fn no_websocket_for_another_host() {
 #[test]
 fn names_that_are_none_are_refused_at_the_start() {
     let server = Server::from_fn(hello).config(ours(&["*"]));
-    let error = server.bind(own_addr()).start().expect_err("no host");
+    let error = server.on_own_addr().start().expect_err("no host");
     assert!(error.to_string().contains("`*`"), "{error}");
     for wrong in ["", "a b", "http://a", "a/", "user@a", "*", "*.a", "a:*"] {
         let server = Server::from_fn(hello).config(ours(&["fine", wrong]));
-        let error = server.bind(own_addr()).start().expect_err("no host");
+        let error = server.on_own_addr().start().expect_err("no host");
         assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
         assert!(error.to_string().contains("allowed_hosts"), "{error}");
     }

@@ -1,10 +1,9 @@
 //! One publisher, many subscribers, not all of them quick.
 
-use super::support::wait_until;
+use super::support::{Stream, wait_until};
 use super::ws_sockets::{bench, config};
 use peregrine::ws::{BacklogPolicy, Sent};
 use std::io::Read;
-use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
@@ -68,7 +67,7 @@ fn slow_and_fast(subscribers: usize, publishes: usize, policy: BacklogPolicy) {
 }
 
 /// Reads this many messages of each stream, and checks their order.
-fn read_all(streams: &[TcpStream], publishes: usize, read: &AtomicUsize) {
+fn read_all(streams: &[Stream], publishes: usize, read: &AtomicUsize) {
     let mut buffers = vec![Vec::new(); streams.len()];
     let mut counts = vec![0; streams.len()];
     let mut room = vec![0; 64 << 10];

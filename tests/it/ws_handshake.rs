@@ -1,6 +1,6 @@
 //! Which requests become WebSockets: by the page they come from, their framing and their expectations.
 
-use super::support::{Asked, Client, Witness, own_addr, start, workers};
+use super::support::{Asked, Client, OnOwnAddr, Witness, start, workers};
 use peregrine::error::ConnectionError;
 use peregrine::server::Running;
 use peregrine::testing::{Connection, WebSocket};
@@ -128,7 +128,7 @@ fn pages_of_other_sites_are_refused() {
 fn serve(ws_origins: WsOrigins) -> std::io::Result<Running> {
     let config = workers(1).ws_origins(ws_origins);
     let server = Server::new(Open::default()).websocket().config(config);
-    server.bind(own_addr()).start()
+    server.on_own_addr().start()
 }
 
 #[test]
@@ -193,7 +193,7 @@ fn a_body_is_never_parsed_as_frames() {
     // Over a socket: what the reviewers sent.
     let app = Arc::new(Open::default());
     let server = Server::new(app.clone()).websocket().config(workers(1));
-    let server = server.bind(own_addr()).start().expect("a server");
+    let server = server.on_own_addr().start().expect("a server");
     let mut client = Client::connect(server.local_addr().expect("an address"));
     client.send(request("/unread", "Host: a\r\nContent-Length: 11\r\n"));
     client.send(b"\x81\x85\0\0\0\0hello");
@@ -272,7 +272,7 @@ fn messages_of_a_hub_reach_a_client_in_memory() {
     drop(client);
     // A hub is of one server.
     let server = Server::new(Open::default()).websocket().with_hub(&hub);
-    let error = server.bind(own_addr()).start().expect_err("it is taken");
+    let error = server.on_own_addr().start().expect_err("it is taken");
     assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
 }
 
@@ -280,7 +280,7 @@ fn messages_of_a_hub_reach_a_client_in_memory() {
 fn a_hub_made_before_its_server_reaches_its_connections() {
     let hub = Hub::new();
     let server = Server::new(Open::default()).websocket().with_hub(&hub);
-    let server = server.config(workers(1)).bind(own_addr()).start();
+    let server = server.config(workers(1)).on_own_addr().start();
     let server = server.expect("a server");
     let url = format!("ws://{}/ws", server.local_addr().expect("an address"));
     let (mut client, _) = tungstenite::connect(url).expect("a handshake");

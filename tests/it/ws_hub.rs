@@ -1,13 +1,13 @@
 //! What a `Hub` promises while a WebSocket thread is busy, or ends.
 
-use super::support::{PATIENCE, ended, own_addr, wait_until, workers};
+use super::support::{OnOwnAddr, PATIENCE, Stream, ended, wait_until, workers};
 use peregrine::server::Running;
 use peregrine::ws::{
     BacklogPolicy, Disconnect, Hub, Message, Sent, Upgrade, WebSocketHandler, Ws, WsId, WsLimits,
 };
 use peregrine::{Done, Handler, Request, Response, Server};
 use std::collections::HashMap;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex};
 use tungstenite::{Message as Theirs, WebSocket};
 
@@ -91,7 +91,7 @@ struct Bench {
     addr: SocketAddr,
 }
 
-type Client = WebSocket<TcpStream>;
+type Client = WebSocket<Stream>;
 
 impl Bench {
     fn new(mailbox_bytes: usize, backlog_bytes: usize) -> Bench {
@@ -102,7 +102,7 @@ impl Bench {
             .ws_limits(WsLimits::default().backlog_bytes(backlog_bytes));
         let server = Server::new(app.clone()).websocket().config(config);
         let hub = server.hub();
-        let server = server.bind(own_addr()).start().expect("a server");
+        let server = server.on_own_addr().start().expect("a server");
         let addr = server.local_addr().expect("a TCP address");
         Bench {
             app,
@@ -113,7 +113,7 @@ impl Bench {
     }
 
     fn connect(&self, path: &str) -> (Client, WsId) {
-        let stream = TcpStream::connect(self.addr).expect("a connection");
+        let stream = Stream::connect(self.addr).expect("a connection");
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
         let url = format!("ws://{}{path}", self.addr);
         let (client, _) = tungstenite::client(url, stream).expect("a handshake");

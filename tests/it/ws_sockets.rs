@@ -1,14 +1,16 @@
 //! WebSockets over real sockets, with tungstenite as the client, which shares the frame header with
 //! the library and nothing else.
 
-use super::support::{NEVER, PATIENCE, Random, ended, limits, wait_until, workers};
+use super::support::{
+    NEVER, OnOwnAddr, PATIENCE, Random, Stream, ended, limits, wait_until, workers,
+};
 use peregrine::server::Running;
 use peregrine::ws::{
     Disconnect, Hub, Message, Relay, Sent, Upgrade, WebSocketHandler, Ws, WsId, WsLimits,
 };
 use peregrine::{Config, Done, Handler, Limits, Request, Response, Server};
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -96,7 +98,10 @@ pub(crate) fn bench(config: Config) -> Bench {
     let server = Server::new(app.clone()).websocket();
     let hub = server.hub();
     assert_eq!(hub.broadcast("before the start"), Sent::Closed);
-    let running = server.config(config).bind("127.0.0.1:0").start();
+    let running = server
+        .config(config)
+        .on_addr(SocketAddr::from(([127, 0, 0, 1], 0)))
+        .start();
     let running = running.expect("a server");
     let addr = running.local_addr().expect("a TCP address");
     Bench {
@@ -121,7 +126,7 @@ impl Bench {
             stream.set_recv_buffer_size(room).expect("a buffer");
         }
         stream.connect(&self.addr.into()).expect("a connection");
-        let stream = TcpStream::from(stream);
+        let stream = Stream::over(stream.into());
         stream.set_read_timeout(Some(PATIENCE)).expect("a time");
         stream.set_nodelay(true).expect("a socket");
         let config = WebSocketConfig::default()
@@ -144,7 +149,7 @@ impl Bench {
 
 /// A stream whose writes are split anywhere.
 pub(crate) struct Chopped {
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: Stream,
     random: Option<Random>,
 }
 
@@ -273,7 +278,7 @@ fn connections_dropped_at_every_phase() {
     let mut random = Random(7);
     let count = 2000;
     for i in 0..count {
-        let mut stream = TcpStream::connect(bench.addr).expect("a connection");
+        let mut stream = Stream::connect(bench.addr).expect("a connection");
         stream.set_read_timeout(Some(PATIENCE)).expect("a time");
         let to = all.len() * i / count + 1;
         let mut from = 0;
@@ -461,7 +466,7 @@ fn a_full_server_says_503() {
     let bench = bench(config);
     let _two = [bench.connect("/echo"), bench.connect("/echo")];
     let url = format!("ws://{}/echo", bench.addr);
-    let stream = TcpStream::connect(bench.addr).expect("a connection");
+    let stream = Stream::connect(bench.addr).expect("a connection");
     stream.set_read_timeout(Some(PATIENCE)).expect("a time");
     match tungstenite::client(url, stream) {
         Err(tungstenite::HandshakeError::Failure(tungstenite::Error::Http(answer))) => {

@@ -1,6 +1,6 @@
 //! The traffic that every server of these tests gets.
 
-use crate::support::{PATIENCE, ended, own_addr};
+use crate::support::{OnOwnAddr, PATIENCE, Stream, ended};
 use peregrine::metrics::Stats;
 use peregrine::server::Stopped;
 use peregrine::sse::Event;
@@ -105,7 +105,7 @@ const FRAMES: &[u8] = b"\x81\x85\0\0\0\0hello\x89\x80\0\0\0\0\x88\x82\0\0\0\0\x0
 
 fn ask(addr: std::net::SocketAddr, request: &str) {
     use std::io::{Read, Write};
-    let Ok(mut stream) = std::net::TcpStream::connect(addr) else {
+    let Ok(mut stream) = Stream::connect(addr) else {
         return;
     };
     let limit = Some(PATIENCE);
@@ -127,7 +127,7 @@ fn ask(addr: std::net::SocketAddr, request: &str) {
 
 /// Refused at the start with a sentence, or served.
 pub(super) fn play(name: &str, config: Config) {
-    let server = Server::new(App).config(config).bind(own_addr());
+    let server = Server::new(App).config(config).on_own_addr();
     #[cfg(feature = "websocket")]
     let server = server.websocket();
     let stats = Stats::new();

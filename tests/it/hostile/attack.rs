@@ -1,10 +1,9 @@
 //! One scenario against one server, and what came of it.
 
 use super::crowd::{Crowd, End};
-use super::polite::{PAUSE, Phase, Polite, Waits};
+use super::polite::{PAUSE, Phase, Place, Polite, Waits};
 use super::scenarios::Scenario;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// How large and how long.
@@ -38,19 +37,20 @@ pub(crate) struct Outcome {
 /// when all others are gone.
 pub(crate) fn attack(
     scenario: &Scenario,
-    addr: SocketAddr,
+    place: Place,
     scale: &Scale,
     at_rest: impl FnOnce(),
     over: impl FnOnce() -> Result<(), String>,
 ) -> Outcome {
     let mut faults = Vec::new();
-    let polite = Polite::start(addr, scenario.polite);
+    let polite = Polite::start(place, scenario.polite);
     polite.wait(Phase::Before, scale.answers, scale.patience);
     at_rest();
     polite.enter(Phase::During);
     let scripts = (0..scale.count).map(scenario.script);
-    let mut crowd = Crowd::new(addr, scripts)
+    let mut crowd = Crowd::new(place, scripts)
         .at_most(scenario.at_once)
+        .attacks(scenario.attacks)
         .all_from(scenario.from)
         .late_after(scale.late);
     if let Some(burst) = scenario.burst {

@@ -1,14 +1,16 @@
 //! Many clients on one thread, none of them well-behaved: each follows a script, and what becomes of
 //! it is kept.
 
+use super::polite::Place;
 use super::seen::Seen;
+use crate::support::Stream;
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use rustix::fd::OwnedFd;
 use socket2::{Domain, SockRef, Socket, Type};
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -93,6 +95,23 @@ impl std::fmt::Display for End {
     }
 }
 
+/// What a crowd is hostile to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Attacks {
+    /// Over TLS, if the server has it.
+    Http,
+    /// Their bytes are records, and those of the server are not looked at.
+    Tls,
+    /// The same, with so many connections in a second.
+    TlsInASecond(usize),
+}
+
+impl Attacks {
+    fn is_tls(self) -> bool {
+        self != Attacks::Http
+    }
+}
+
 /// Connections that are being made at the same time.
 const AT_ONCE: usize = 500;
 /// What one turn of a flood sends.
@@ -101,7 +120,9 @@ const TURN: usize = 64 << 10;
 const READ: usize = 64 << 10;
 
 pub(crate) struct Crowd {
-    addr: SocketAddr,
+    place: Place,
+    attacks: Attacks,
+    began: Instant,
     poll: OwnedFd,
     events: Vec<epoll::Event>,
     members: Vec<Member>,
@@ -125,7 +146,7 @@ pub(crate) struct Crowd {
 
 struct Member {
     script: Script,
-    stream: Option<TcpStream>,
+    stream: Option<Stream>,
     since: Instant,
     connected: bool,
     sent: usize,
@@ -140,7 +161,7 @@ struct Member {
 }
 
 impl Crowd {
-    pub(crate) fn new(addr: SocketAddr, scripts: impl Iterator<Item = Script>) -> Crowd {
+    pub(crate) fn new(place: Place, scripts: impl Iterator<Item = Script>) -> Crowd {
         let now = Instant::now();
         let member = |script| Member {
             script,
@@ -157,7 +178,9 @@ impl Crowd {
         };
         let members: Vec<_> = scripts.map(member).collect();
         Crowd {
-            addr,
+            place,
+            attacks: Attacks::Http,
+            began: now,
             poll: epoll::create(epoll::CreateFlags::CLOEXEC).expect("an epoll descriptor"),
             events: Vec::with_capacity(1024),
             most: members.len(),
@@ -177,6 +200,16 @@ impl Crowd {
     /// Has at most this number of connections open at a time.
     pub(crate) fn at_most(mut self, most: usize) -> Crowd {
         self.most = most;
+        self
+    }
+
+    /// Has them speak TLS or not, whatever the server does.
+    pub(crate) fn attacks(mut self, attacks: Attacks) -> Crowd {
+        self.attacks = attacks;
+        if attacks.is_tls() {
+            // Fewer of each address than it may have.
+            self.sources = self.members.len().div_ceil(1000);
+        }
         self
     }
 
@@ -249,6 +282,7 @@ impl Crowd {
         while self.begun < self.members.len()
             && self.connecting < AT_ONCE
             && self.begun - self.gone < self.most
+            && self.is_time()
         {
             self.begin();
         }
@@ -279,12 +313,24 @@ impl Crowd {
         }
     }
 
+    /// Whether the next one may begin.
+    fn is_time(&self) -> bool {
+        match self.attacks {
+            Attacks::TlsInASecond(rate) => {
+                self.begun < rate * self.began.elapsed().as_millis() as usize / 1000
+            }
+            Attacks::Http | Attacks::Tls => true,
+        }
+    }
+
     fn begin(&mut self) {
         let at = self.begun;
         self.begun += 1;
         self.connecting += 1;
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-        socket.set_nonblocking(true).expect("a socket");
+        // The handshake of one that is to speak HTTP is made at once.
+        let is_secure = self.place.is_secure && !self.attacks.is_tls();
+        socket.set_nonblocking(!is_secure).expect("a socket");
         if self.members[at].script.takes != Takes::All {
             // Or the system takes the megabytes that the client does not.
             socket.set_recv_buffer_size(4096).expect("a socket");
@@ -295,17 +341,22 @@ impl Crowd {
         if self.own.is_some() || self.sources > 1 {
             socket.bind(&own.into()).expect("an address");
         }
-        match socket.connect(&self.addr.into()) {
+        match socket.connect(&self.place.addr.into()) {
             Ok(()) => {}
             Err(error)
                 if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {}
             Err(error) => panic!("connecting: {error}"),
         }
+        let socket = match is_secure {
+            true => Stream::secure(socket.into()),
+            false => Stream::plain(socket.into()),
+        };
+        socket.set_nonblocking(true).expect("a socket");
         let flags = epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::RDHUP;
         let data = epoll::EventData::new_u64(at as u64);
         epoll::add(&self.poll, &socket, data, flags | epoll::EventFlags::ET).expect("added");
         let member = &mut self.members[at];
-        member.stream = Some(socket.into());
+        member.stream = Some(socket);
         member.since = Instant::now();
     }
 
@@ -337,6 +388,8 @@ impl Crowd {
         let Some(mut stream) = member.stream.as_ref() else {
             return;
         };
+        // What is encrypted already goes first.
+        let _ = stream.flush();
         let mut budget = TURN;
         while budget > 0 {
             let rest = match &member.script.then {
@@ -393,6 +446,7 @@ impl Crowd {
             };
             match stream.read(&mut self.buffer) {
                 Ok(0) => return self.end(at),
+                Ok(_) if self.attacks.is_tls() => member.seen.answers += 1,
                 Ok(n) => member.seen.received(&self.buffer[..n]),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(_) => return self.end(at),

@@ -1,7 +1,7 @@
 //! Clients that behave: they ask one thing after the other, over a connection that they keep, over
 //! a new one each time and over a WebSocket, compare each response and note how long it took.
 
-use crate::support::{Asked, Client};
+use crate::support::{Asked, Client, Stream};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -25,6 +25,23 @@ pub(crate) enum Kind {
     Patient,
     /// One publishes, and another one has to get all of it.
     Feed,
+}
+
+/// Where a server listens.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub(crate) addr: SocketAddr,
+    pub(crate) is_secure: bool,
+}
+
+impl Place {
+    fn connect(self) -> Stream {
+        let tcp = TcpStream::connect(self.addr).expect("a connection");
+        match self.is_secure {
+            true => Stream::secure(tcp),
+            false => Stream::plain(tcp),
+        }
+    }
 }
 
 pub(crate) struct Polite {
@@ -52,7 +69,7 @@ pub(crate) enum Phase {
 pub(crate) type Waits = [Vec<Duration>; 3];
 
 impl Polite {
-    pub(crate) fn start(addr: SocketAddr, kinds: &[Kind]) -> Polite {
+    pub(crate) fn start(addr: Place, kinds: &[Kind]) -> Polite {
         let shared = Arc::new(Shared::default());
         let run = |&kind: &Kind| {
             let shared = shared.clone();
@@ -124,8 +141,8 @@ impl Shared {
     }
 }
 
-fn kept(addr: SocketAddr, shared: &Shared) {
-    let mut client = Client::connect(addr);
+fn kept(addr: Place, shared: &Shared) {
+    let mut client = Client::over_stream(addr.connect());
     shared.ask(|number| {
         if number % 8 > 0 {
             let path = format!("/kept/{number}");
@@ -141,9 +158,9 @@ fn kept(addr: SocketAddr, shared: &Shared) {
     });
 }
 
-fn fresh(addr: SocketAddr, shared: &Shared) {
+fn fresh(addr: Place, shared: &Shared) {
     shared.ask(|number| {
-        let mut client = Client::connect(addr);
+        let mut client = Client::over_stream(addr.connect());
         let path = format!("/fresh/{number}");
         client.send(format!(
             "GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
@@ -154,11 +171,11 @@ fn fresh(addr: SocketAddr, shared: &Shared) {
     });
 }
 
-fn patient(addr: SocketAddr, shared: &Shared) {
+fn patient(addr: Place, shared: &Shared) {
     shared.ask(|number| {
         let path = format!("/patient/{number}");
         loop {
-            let answer = Client::connect(addr).get(&path);
+            let answer = Client::over_stream(addr.connect()).get(&path);
             if answer.status != 503 {
                 assert_eq!((answer.status, answer.text()), (200, &*path));
                 return;
@@ -168,17 +185,17 @@ fn patient(addr: SocketAddr, shared: &Shared) {
     });
 }
 
-pub(crate) fn websocket(addr: SocketAddr, path: &str) -> WebSocket<TcpStream> {
-    let stream = TcpStream::connect(addr).expect("a connection");
+pub(crate) fn websocket(addr: Place, path: &str) -> WebSocket<Stream> {
+    let stream = addr.connect();
     stream.set_nodelay(true).expect("an open socket");
     let limit = Some(crate::support::PATIENCE);
     stream.set_read_timeout(limit).expect("an open socket");
-    let url = format!("ws://{addr}{path}");
+    let url = format!("ws://{}{path}", addr.addr);
     let (socket, _) = tungstenite::client(url, stream).expect("a WebSocket");
     socket
 }
 
-fn echo(addr: SocketAddr, shared: &Shared) {
+fn echo(addr: Place, shared: &Shared) {
     let mut socket = websocket(addr, "/echo");
     shared.ask(|number| {
         let text = format!("message {number}");
@@ -188,7 +205,7 @@ fn echo(addr: SocketAddr, shared: &Shared) {
     goodbye(socket);
 }
 
-fn feed(addr: SocketAddr, shared: &Shared) {
+fn feed(addr: Place, shared: &Shared) {
     let mut reader = websocket(addr, "/feed");
     let mut writer = websocket(addr, "/echo");
     shared.ask(|number| {
@@ -208,13 +225,13 @@ fn feed(addr: SocketAddr, shared: &Shared) {
     goodbye(writer);
 }
 
-fn goodbye(mut socket: WebSocket<TcpStream>) {
+fn goodbye(mut socket: WebSocket<Stream>) {
     socket.close(None).expect("sent");
     while socket.read().is_ok() {}
 }
 
 /// The next message that is not a ping. Pings get pongs.
-fn data(socket: &mut WebSocket<TcpStream>) -> Message {
+fn data(socket: &mut WebSocket<Stream>) -> Message {
     loop {
         match socket.read().expect("a message") {
             Message::Ping(_) | Message::Pong(_) => {}

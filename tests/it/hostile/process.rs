@@ -1,6 +1,8 @@
 //! A server as a separate process, observed from outside.
 
 use super::app::App;
+use super::polite::Place;
+use crate::support::OnOwnAddr;
 use peregrine::{Config, Server};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs;
@@ -43,7 +45,8 @@ pub(crate) fn serve() {
     let stats = app.stats.clone();
     let server = Server::new(app).websocket().stats(&stats);
     let config = Config::default().trusted_proxies(vec![IpAddr::from([127, 0, 0, 1]).into()]);
-    let server = server.config(config).bind("127.0.0.1:0");
+    let server = server.config(config);
+    let server = server.on_addr(SocketAddr::from(([127, 0, 0, 1], 0)));
     let running = server.start().expect("a server");
     println!("{}", running.local_addr().expect("an address"));
     let _ = std::io::stdout().flush();
@@ -54,11 +57,19 @@ pub(crate) fn serve() {
 }
 
 impl Process {
+    pub(crate) fn place(&self, is_secure: bool) -> Place {
+        let addr = self.addr;
+        Place { addr, is_secure }
+    }
+
     /// This program with one argument, which has to lead to [`serve`].
-    pub(crate) fn start(argument: &str) -> Process {
+    pub(crate) fn start(argument: &str, is_secure: bool) -> Process {
         let program = std::env::current_exe().expect("this program");
         let mut command = Command::new(program);
         command.arg(argument);
+        if is_secure {
+            command.env("OVER_TLS", "1");
+        }
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("started");
         let mut out = BufReader::new(child.stdout.take().expect("a pipe"));

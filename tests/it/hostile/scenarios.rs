@@ -1,12 +1,14 @@
 //! The attacks, and what ends each.
 
-use super::crowd::Script;
+use super::crowd::{Attacks, Script};
 use super::polite::Kind;
 use super::scripts::{
     ONE_ADDRESS, body, connects, echoes, files, fragments, fresh, half_closed, half_messages, head,
     headers, idle, messages_one_byte_at_a_time, oversize, pages, pings, pipelined, silent,
     slow_files, slow_requests, slow_streams, subscribers, takers, unmasked,
 };
+#[cfg(feature = "tls-self-signed")]
+use super::scripts::{half_handshakes, handshakes, records};
 use std::net::Ipv4Addr;
 
 pub(crate) struct Scenario {
@@ -27,6 +29,8 @@ pub(crate) struct Scenario {
     pub(crate) polite: &'static [Kind],
     /// Where all of them come from, if that matters.
     pub(crate) from: Option<Ipv4Addr>,
+    /// Of the bytes that they send.
+    pub(crate) attacks: Attacks,
     /// Waits for a limit for most of its time, so that others can be run beside it.
     pub(crate) waits: bool,
 }
@@ -49,6 +53,7 @@ const PLAIN: Scenario = Scenario {
     burst: None,
     polite: ALL,
     from: None,
+    attacks: Attacks::Http,
     waits: false,
 };
 
@@ -276,6 +281,44 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         script: messages_one_byte_at_a_time,
         bytes: IDLE + 4 * KIB,
         waits: true,
+        ..PLAIN
+    },
+    #[cfg(feature = "tls-self-signed")]
+    Scenario {
+        name: "tls-half",
+        load: "nothing, half of a hello, a hello, a hello at 1 B/s",
+        limit: "tls_handshake_timeout",
+        count: 20_000,
+        at_once: 10_000,
+        script: half_handshakes,
+        bytes: IDLE + 12 * KIB,
+        attacks: Attacks::Tls,
+        waits: true,
+        ..PLAIN
+    },
+    #[cfg(feature = "tls-self-signed")]
+    Scenario {
+        name: "tls-handshakes",
+        load: "1,000 handshakes a second, beside 64 connections that are kept",
+        limit: "4 steps in a turn",
+        count: 10_000,
+        at_once: 1000,
+        script: handshakes,
+        bytes: IDLE + 12 * KIB,
+        polite: &[Kind::Kept; 64],
+        attacks: Attacks::TlsInASecond(1000),
+        ..PLAIN
+    },
+    #[cfg(feature = "tls-self-signed")]
+    Scenario {
+        name: "tls-records",
+        load: "a hello in records of a byte, records that are too long, no TLS",
+        limit: "bytes of a handshake",
+        count: 5000,
+        at_once: 500,
+        script: records,
+        bytes: INPUT,
+        attacks: Attacks::Tls,
         ..PLAIN
     },
 ];

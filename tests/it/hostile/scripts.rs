@@ -261,3 +261,46 @@ pub(crate) fn silent(_: usize) -> Script {
 pub(crate) fn subscribers(_: usize) -> Script {
     ws("/feed", b"", Then::Waits, Takes::Nothing, End::Cut)
 }
+
+/// The first record of a client of TLS: whole, half, none; in the last case the rest drips.
+#[cfg(feature = "tls-self-signed")]
+pub(crate) fn half_handshakes(i: usize) -> Script {
+    let hello = crate::support::session::hello();
+    let (first, then) = match i % 4 {
+        0 => (&hello[..0], Then::Waits),
+        1 => (&hello[..hello.len() / 2], Then::Waits),
+        2 => (&hello[..], Then::Waits),
+        // More bytes are announced than come in time.
+        _ => (&hello[..9], Then::Dribbles(b"\0")),
+    };
+    script(first, then, Takes::All, End::Somehow)
+}
+
+/// Has the server make its half of a handshake, which is nearly all of the work.
+#[cfg(feature = "tls-self-signed")]
+pub(crate) fn handshakes(_: usize) -> Script {
+    let then = Then::Leaves {
+        answers: 1,
+        by: Leave::Close,
+    };
+    script(
+        crate::support::session::hello(),
+        then,
+        Takes::All,
+        End::Left,
+    )
+}
+
+/// A message in records of a byte, one of a length that none may have, and no TLS at all.
+#[cfg(feature = "tls-self-signed")]
+pub(crate) fn records(i: usize) -> Script {
+    let (first, then) = match i % 3 {
+        0 => {
+            let byte: Arc<[u8]> = [22, 3, 1, 0, 1, 0].repeat(100).into();
+            (&[22, 3, 1, 0, 4, 1, 0, 0xff, 0xff][..], Then::Floods(byte))
+        }
+        1 => (&[22, 3, 1, 0xff, 0xff][..], Then::Waits),
+        _ => (&[0; 100][..], Then::Waits),
+    };
+    script(first, then, Takes::All, End::Somehow)
+}

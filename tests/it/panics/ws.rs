@@ -1,13 +1,12 @@
 //! The hooks of a WebSocket handler.
 
-use super::super::support::own_addr;
+use super::super::support::{OnOwnAddr, Stream};
 use super::*;
 use peregrine::Server;
 use peregrine::server::Running;
 use peregrine::ws::{
     Disconnect, Hub, Message, PreparedMessage, Relay, Upgrade, WebSocketHandler, Ws,
 };
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tungstenite::{Message as Theirs, WebSocket, protocol::frame::coding::CloseCode};
@@ -107,7 +106,7 @@ fn bench(raise: Raise) -> Bench {
         .ws_limits(peregrine::ws::WsLimits::default().backlog_bytes(8 << 20));
     let server = Server::new(hooks.clone()).websocket().config(config);
     let hub = server.hub();
-    let server = server.bind(own_addr()).start().expect("a server");
+    let server = server.on_own_addr().start().expect("a server");
     let addr = server.local_addr().expect("a TCP address");
     Bench {
         hooks,
@@ -118,8 +117,8 @@ fn bench(raise: Raise) -> Bench {
 }
 
 impl Bench {
-    fn connect(&self, path: &str) -> WebSocket<TcpStream> {
-        let stream = TcpStream::connect(self.addr).expect("a connection");
+    fn connect(&self, path: &str) -> WebSocket<Stream> {
+        let stream = Stream::connect(self.addr).expect("a connection");
         let limit = Some(super::super::support::PATIENCE);
         stream.set_read_timeout(limit).expect("a socket");
         let url = format!("ws://{}{path}", self.addr);
@@ -142,7 +141,7 @@ impl Bench {
     }
 }
 
-fn echo(client: &mut WebSocket<TcpStream>) {
+fn echo(client: &mut WebSocket<Stream>) {
     client.send(Theirs::text("hello")).expect("sent");
     assert_eq!(client.read().expect("a message"), Theirs::text("hello"));
 }
