@@ -20,6 +20,7 @@ Options:
   --ws-threads N       Threads for WebSockets, where there are any (default: one per CPU)
   --tls-cert FILE      Serves over TLS with this certificate chain (PEM), and with
   --tls-key FILE       its private key
+  --tls-client-ca FILE Requires client certificates of these authorities (PEM)
   --tls-self-signed    Serves over TLS with a certificate that is made for this run
   --help               This text
 ";
@@ -33,6 +34,7 @@ pub(crate) struct Args {
     pub(crate) ws_threads: Option<usize>,
     tls_cert: Option<OsString>,
     tls_key: Option<OsString>,
+    tls_client_ca: Option<OsString>,
     tls_self_signed: bool,
 }
 
@@ -96,6 +98,7 @@ impl Args {
             ws_threads: None,
             tls_cert: None,
             tls_key: None,
+            tls_client_ca: None,
             tls_self_signed: false,
         };
         while let Some(option) = parser.next()? {
@@ -107,6 +110,7 @@ impl Args {
                 Long("ws-threads") => args.ws_threads = Some(parser.value()?.parse()?),
                 Long("tls-cert") => args.tls_cert = Some(parser.value()?),
                 Long("tls-key") => args.tls_key = Some(parser.value()?),
+                Long("tls-client-ca") => args.tls_client_ca = Some(parser.value()?),
                 Long("tls-self-signed") => args.tls_self_signed = true,
                 Long("help") | Short('h') => return Ok(None),
                 option => {
@@ -159,6 +163,17 @@ impl Args {
 
     #[cfg(feature = "tls")]
     fn tls(&self) -> Result<Tls, String> {
+        let tls = self.certificate()?;
+        let Some(file) = &self.tls_client_ca else {
+            return Ok(tls);
+        };
+        let authorities = std::fs::read(file).map_err(|error| format!("{}: {error}", file.to_string_lossy()))?;
+        let tls = tls.require_client_certificates(&authorities);
+        tls.map_err(|error| error.to_string())
+    }
+
+    #[cfg(feature = "tls")]
+    fn certificate(&self) -> Result<Tls, String> {
         match (&self.tls_cert, &self.tls_key) {
             (Some(cert), Some(key)) => {
                 Tls::from_pem_files(cert, key).map_err(|error| error.to_string())
