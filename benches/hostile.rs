@@ -27,6 +27,7 @@ mod hostile {
     pub(crate) mod polite;
     pub(crate) mod process;
     pub(crate) mod scenarios;
+    pub(crate) mod script;
     pub(crate) mod scripts;
     mod seen;
 }

@@ -5,9 +5,10 @@
 //! well-behaved ones get every response.
 
 use crate::hostile::attack::judge;
-use crate::hostile::crowd::{Crowd, End, Leave, Script, Takes, Then};
+use crate::hostile::crowd::Crowd;
 use crate::hostile::polite::{Kind, Phase, Place, Polite};
 use crate::hostile::process::{Process, raise_descriptors};
+use crate::hostile::script::{End, Leave, Script, Takes, Then};
 use crate::hostile::scripts::{self, frame, get, script, ws};
 use std::io::Write;
 use std::process::ExitCode;

@@ -167,7 +167,8 @@ impl Args {
         let Some(file) = &self.tls_client_ca else {
             return Ok(tls);
         };
-        let authorities = std::fs::read(file).map_err(|error| format!("{}: {error}", file.to_string_lossy()))?;
+        let authorities =
+            std::fs::read(file).map_err(|error| format!("{}: {error}", file.to_string_lossy()))?;
         let tls = tls.require_client_certificates(&authorities);
         tls.map_err(|error| error.to_string())
     }

@@ -11,6 +11,8 @@ mod polite;
 #[allow(dead_code, reason = "part of it is for the table of the bench")]
 mod scenarios;
 #[allow(dead_code, reason = "part of it is for the soak")]
+mod script;
+#[allow(dead_code, reason = "part of it is for the soak")]
 mod scripts;
 mod seen;
 

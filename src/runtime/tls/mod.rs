@@ -301,7 +301,7 @@ impl TlsInfo {
         }
     }
 
-    /// The same, and the client has sent these certificates in DER.
+    /// Adds the certificates that the client has sent, in DER, its own first.
     #[must_use]
     pub fn with_client_chain<'a>(mut self, chain: impl IntoIterator<Item = &'a [u8]>) -> TlsInfo {
         self.client_chain = chain.into_iter().map(Into::into).collect();

@@ -1,8 +1,9 @@
 //! One scenario against one server, and what came of it.
 
-use super::crowd::{Crowd, End};
+use super::crowd::Crowd;
 use super::polite::{PAUSE, Phase, Place, Polite, Waits};
 use super::scenarios::Scenario;
+use super::script::End;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 

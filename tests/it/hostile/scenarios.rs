@@ -1,7 +1,8 @@
 //! The attacks, and what ends each.
 
-use super::crowd::{Attacks, Script};
+use super::crowd::Attacks;
 use super::polite::Kind;
+use super::script::Script;
 use super::scripts::{
     ONE_ADDRESS, body, connects, echoes, files, fragments, fresh, half_closed, half_messages, head,
     headers, idle, messages_one_byte_at_a_time, oversize, pages, pings, pipelined, silent,

@@ -1,6 +1,6 @@
 //! What the clients of each scenario send, and what they expect.
 
-use super::crowd::{End, Leave, Script, Takes, Then};
+use super::script::{End, Leave, Script, Takes, Then};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! What a client of a crowd has received: just enough of HTTP and WebSocket to say how it ended.
 
-use super::crowd::End;
+use super::script::End;
 
 #[derive(Default)]
 pub(crate) struct Seen {

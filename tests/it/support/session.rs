@@ -142,7 +142,8 @@ impl Session {
 
     /// One read from the socket.
     fn receive(&self, tcp: &TcpStream) -> io::Result<()> {
-        let mut wire = [0; 16 << 10];
+        // Much at once: a client that waits for a large response looks at all of it after each read.
+        let mut wire = vec![0; 256 << 10];
         let n = { tcp }.read(&mut wire)?;
         lock(&self.state).received(&wire[..n])
     }
