@@ -19,6 +19,7 @@
     doc = "[cookies]: guide::cookies",
     doc = "[responses]: guide::responses",
     doc = "[security]: https://docs.rs/crate/peregrine/latest/source/SECURITY.md",
+    doc = "[http2]: https://docs.rs/peregrine/latest/peregrine/guide/http2/index.html",
     doc = "[websockets]: guide::websockets",
     doc = "[tls]: https://docs.rs/peregrine/latest/peregrine/guide/tls/index.html",
     doc = "",

@@ -12,6 +12,9 @@ pub use forwarded::ForwardedFields;
 pub use network::{IpNetwork, IpNetworkError};
 pub use validate::ConfigError;
 
+#[cfg(feature = "http2")]
+#[doc(inline)]
+pub use peregrine_protocol::h2::limits::Http2Limits;
 use peregrine_protocol::limits::Limits;
 #[cfg(feature = "deflate")]
 use peregrine_protocol::ws::deflate::WsDeflate;
@@ -40,7 +43,8 @@ peregrine_protocol::settings! {
     /// Every limit is on by default. A limit is a number or a duration. Zero is the tightest value. The largest
     /// value, `usize::MAX` or `Duration::MAX`, means no limit.
     ///
-    /// The fields of `Config` apply to the whole server. [`Limits`] apply to each connection. `WsLimits`
+    /// The fields of `Config` apply to the whole server. [`Limits`] apply to each connection, and with HTTP/2 those of a
+    /// request or a response apply to each stream. `Http2Limits` apply to each HTTP/2 connection. `WsLimits`
     /// apply to each WebSocket. `DirConfig` applies to each `DirServer` and `FileServer`. `MultipartLimits` apply to
     /// each form; the handler decides what the client sees, and `UploadError::status` suggests a status.
     ///
@@ -89,6 +93,14 @@ peregrine_protocol::settings! {
     /// | [`Limits::stop_grace`] | 1 s | without a request, after the server has begun to stop | close; a request in that time gets a response with `Connection: close` | `stop::an_idle_connection_may_send_one_more_request` |
     /// | [`Config::timers_per_worker`] | 65,536 | pending calls of [`Timers`](crate::timers::Timers) | nothing; the caller gets an error | `timers::timers_are_limited_and_dropped_at_the_end` |
     /// | `Config::ws_origins` | `Same` | pages that may open WebSockets | 403 | `ws_handshake::pages_of_other_sites_are_refused` |
+    /// | `Http2Limits::streams` | 100 | open streams of an HTTP/2 connection | REFUSED_STREAM: the client may send the request again | `h2::connection::tests::musts::more_streams_than_there_may_be` |
+    /// | `Http2Limits::stream_window` | 65,535 | bytes of a request body on their way or not taken | nothing; it sends no more | `h2::connection::tests::flow::a_body_that_is_not_taken` |
+    /// | `Http2Limits::connection_window` | 1,048,576 | bytes of all request bodies of a connection on their way or not taken | nothing; it sends no more | `h2::connection::tests::flow::beyond_the_window_of_the_connection` |
+    /// | `Http2Limits::header_table_bytes` | 4,096 | bytes of the table of header compression in each direction | heads with more bytes | `hpack::tests::size_updates_of_the_encoder` |
+    /// | `Http2Limits::continuation_frames` | 8 | CONTINUATION frames of a field block | GOAWAY, close | `h2::connection::tests::attacks::every_known_attack` |
+    /// | `Http2Limits::settings_values` | 32 | values in a SETTINGS frame | GOAWAY, close | `h2::connection::tests::attacks::every_known_attack` |
+    /// | `Http2Limits::nuisances` | 1,000 | frames that make the server do something for nothing | GOAWAY, close | `h2::connection::tests::attacks::every_known_attack` |
+    /// | `Http2Limits::nuisances_per_second` | 33 | of them that come back each second | nothing | `h2::bucket::a_burst_and_then_so_many_a_second` |
     /// | `WsLimits::message_bytes` | 1,048,576 | bytes of a message, decompressed | close 1009 | `ws_protocol::each_violation_has_its_close_code` |
     /// | `WsLimits::frame_bytes` | 1,048,576 | bytes of a frame | close 1009 | `ws_protocol::each_violation_has_its_close_code` |
     /// | `WsLimits::fragments` | 4,096 | frames of one message | close 1008 | `ws_protocol::each_violation_has_its_close_code` |
@@ -317,6 +329,12 @@ peregrine_protocol::settings! {
         pub timers_per_worker: usize = TIMERS_PER_WORKER => "65,536";
         /// Limits of each HTTP connection.
         pub limits: Limits = Limits::default();
+        /// Whether the listeners speak HTTP/2. [`Server::http2`](crate::Server::http2) is for one of them.
+        #[cfg(feature = "http2")]
+        pub http2: Http2 = Http2::On => "[`Http2::On`]";
+        /// Limits of each HTTP/2 connection, beside `limits`.
+        #[cfg(feature = "http2")]
+        pub http2_limits: Http2Limits = Http2Limits::default();
         /// Number of threads for WebSocket connections, 1 to 256. A server without [`Server::websocket`]
         /// starts none.
         ///
@@ -364,6 +382,21 @@ impl Config {
         let share = || (self.connections / 16).max(16);
         self.connections_per_address.unwrap_or_else(share)
     }
+}
+
+/// Whether a listener speaks HTTP/2 (RFC 9113): [`Config::http2`].
+#[cfg(feature = "http2")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Http2 {
+    /// HTTP/2 and HTTP/1 on the same port. With TLS the client chooses in the handshake, by ALPN (RFC 7301). Without,
+    /// HTTP/2 begins with its preface (RFC 9113 section 3.3).
+    #[default]
+    On,
+    /// HTTP/2 alone. A connection that begins with anything else is closed.
+    Only,
+    /// HTTP/1 alone.
+    Off,
 }
 
 /// Default of [`Config::timers_per_worker`].

@@ -20,6 +20,10 @@
     doc = "| [`json`] | How do I read and send JSON, and what do clients see of its errors? |"
 )]
 #![cfg_attr(
+    feature = "http2",
+    doc = "| [`http2`] | What differs with HTTP/2, and how do I test it? |"
+)]
+#![cfg_attr(
     feature = "tls",
     doc = "| [`tls`] | How do I serve `https` and `wss`, and how do I get and renew certificates? |"
 )]
@@ -35,6 +39,8 @@ pub mod cookies;
 #[cfg(feature = "dir")]
 pub mod files;
 pub mod getting_started;
+#[cfg(feature = "http2")]
+pub mod http2;
 #[cfg(feature = "json")]
 pub mod json;
 pub mod limits;

@@ -1,10 +1,13 @@
 //! HTTP in the event loop: listeners, deferred responses, timers.
 
-use super::h1::{Connection, WorkerState};
+use super::connection::Connection;
 use super::handler::Handler;
 use super::response::ResponseRecorder;
 use super::service::{HandlerRef, Service};
 use super::upgrade::UpgradeMode;
+#[cfg(feature = "http2")]
+use super::worker_state::Http2State;
+use super::worker_state::WorkerState;
 use crate::config::Config;
 use crate::config::forwarded::Forwarding;
 use crate::http::deferred::worker_handle::{WorkerCommand, WorkerHandle};
@@ -12,7 +15,7 @@ use crate::http::handler::ConnectionError;
 use crate::http::service::report_to;
 use crate::metrics::WorkerCounters;
 use crate::runtime::accept::{BACK_OFF, Listeners};
-use crate::runtime::event_loop::{Driver, Ended, EventLoop, ThreadState, Time, Timing};
+use crate::runtime::event_loop::{Driven, Driver, Ended, EventLoop, ThreadState, Time, Timing};
 use crate::runtime::listener::{Listener, ListenerId};
 use crate::runtime::memory_relief::REST;
 use crate::runtime::poll::{Poll, Token};
@@ -89,6 +92,8 @@ impl<H: Handler, M: UpgradeMode<H, T>, T: OverSocket> Worker<H, M, T> {
             tally: LocalUsage::new(control.budget.clone()),
             place: ConnId::default(),
             dirty: Vec::new(),
+            #[cfg(feature = "http2")]
+            http2: Http2State::new(self.config.http2_limits),
         };
         let mut listeners = Listeners::new(self.listeners);
         listeners.watch(true, &self.poll)?;
@@ -190,7 +195,10 @@ where
                 },
             ),
         };
-        Connection::new(socket, now, self.keep_alive)
+        #[cfg(feature = "http2")]
+        return Connection::new(socket, self.keep_alive, listener.http2, &self.shared);
+        #[cfg(not(feature = "http2"))]
+        Connection::new(socket, self.keep_alive, &self.shared)
     }
 
     fn command(events: &mut EventLoop<'_, Self>, command: WorkerCommand) {
@@ -250,11 +258,18 @@ where
         };
         let driver = &mut events.driver;
         let shared = &mut driver.shared;
-        connection.link.unwatch(&events.poll);
-        connection.link.charge(0, &mut shared.tally);
-        let peer = connection.link.socket.peer_addr();
+        let link = connection.link();
+        link.unwatch(&events.poll);
+        link.charge(0, &mut shared.tally);
+        let peer = link.socket.peer_addr();
+        #[cfg(feature = "http2")]
+        let connection = match connection.into_http2(shared) {
+            Ok(connection) => return events.adopt(connection),
+            Err(connection) => connection,
+        };
         match catch(|| connection.into_moved(shared)) {
-            Ok(moved) => {
+            Ok(None) => events.ended(peer),
+            Ok(Some(moved)) => {
                 driver.shared.counters.upgraded.add(1);
                 driver.cut += driver.shared.mode.hand_over(moved);
             }
@@ -268,6 +283,8 @@ where
     fn recover(&mut self) {
         self.shared.service.recorder.recover();
         self.shared.mode.recover();
+        #[cfg(feature = "http2")]
+        self.shared.http2.recover();
     }
 
     #[cfg(test)]

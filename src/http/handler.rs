@@ -345,6 +345,14 @@ pub enum ConnectionError<'a> {
     /// [`Counters::handshakes_failed`](crate::metrics::Counters::handshakes_failed).
     #[cfg(feature = "tls")]
     TlsHandshake(&'a io::Error),
+    /// The server has ended an HTTP/2 connection with GOAWAY, because its client violates the protocol or a limit.
+    #[cfg(feature = "http2")]
+    Http2 {
+        /// The error code (RFC 9113 section 7).
+        code: u32,
+        /// What is wrong.
+        text: &'static str,
+    },
     /// The connection was closed because memory was short and it made no progress. The connections held
     /// almost [`Config::buffered_bytes`](crate::Config::buffered_bytes) or more.
     Overloaded,
@@ -383,6 +391,10 @@ impl std::fmt::Display for ConnectionError<'_> {
             #[cfg(feature = "websocket")]
             ConnectionError::NoWebSockets => {
                 f.write_str("a WebSocket handshake for a server without Server::websocket")
+            }
+            #[cfg(feature = "http2")]
+            ConnectionError::Http2 { code, text } => {
+                write!(f, "HTTP/2 error {code}: {text}")
             }
             ConnectionError::Overloaded => {
                 f.write_str("memory was short and the connection made no progress")

@@ -2,10 +2,13 @@
 
 pub(crate) mod accept;
 pub(crate) mod access_entry;
+pub(crate) mod connection;
 pub(crate) mod cookie;
 pub(crate) mod deferred;
 pub(crate) mod driver;
 pub(crate) mod h1;
+#[cfg(feature = "http2")]
+pub(crate) mod h2;
 pub(crate) mod handler;
 pub(crate) mod handler_error;
 pub(crate) mod html;
@@ -19,3 +22,4 @@ pub(crate) mod request_body;
 pub(crate) mod response;
 pub(crate) mod service;
 pub(crate) mod upgrade;
+pub(crate) mod worker_state;

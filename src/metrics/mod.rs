@@ -97,6 +97,22 @@ counters! {
     accept_outages => "accept_outages",
     /// Connections that became WebSockets.
     upgraded => "connections_upgraded",
+    /// Connections that speak HTTP/2.
+    http2_connections => "http2_connections",
+    /// Requests that came over HTTP/2.
+    http2_requests => "http2_requests",
+    /// HTTP/2 streams that were refused, because too many were open or too many bytes waited. Clients send such a
+    /// request again.
+    http2_refused => "http2_streams_refused",
+    /// HTTP/2 streams that the client has reset before their response was complete.
+    http2_resets_received => "http2_resets_received",
+    /// HTTP/2 streams that the server has reset, because of an error of the client or of the application.
+    http2_resets_sent => "http2_resets_sent",
+    /// HTTP/2 connections that the server has ended because the client violated the protocol.
+    http2_goaways_error => "http2_goaways_error",
+    /// HTTP/2 connections that the server has ended because the client made it do too much for nothing:
+    /// ENHANCE_YOUR_CALM.
+    http2_goaways_calm => "http2_goaways_calm",
     /// WebSocket messages received, without pings and other control frames.
     ws_received => "ws_messages_received",
     /// WebSocket messages published or broadcast, counted once for each WebSocket thread.

@@ -240,6 +240,10 @@ fn bind_all(places: Places, shared: bool, threads: usize, config: &Config) -> io
             bound.kept.extend(queues);
         }
     }
+    #[cfg(feature = "http2")]
+    for (place, http2) in places.http2 {
+        bound.configs[place].http2 = http2;
+    }
     #[cfg(feature = "tls")]
     super::places::secure(
         &mut bound.configs,

@@ -25,6 +25,8 @@ pub use mode::Mode;
 pub use running::{Running, Stopped, Stopper};
 
 use crate::config::Config;
+#[cfg(feature = "http2")]
+use crate::config::Http2;
 use crate::http::handler::{FromFn, Handler, from_fn};
 use crate::http::handler_error::HandlerResult;
 use crate::http::request::Request;
@@ -254,6 +256,33 @@ impl<H, M> Server<H, M> {
     #[doc(alias("listen", "serve"))]
     pub fn bind(mut self, addr: impl ToSocketAddrs + Debug) -> Server<H, M> {
         self.places.addrs.push(place(addr));
+        self
+    }
+
+    /// Sets whether the address that was given last speaks HTTP/2. [`Config::http2`] has the setting of the others.
+    /// Before the first address it does nothing.
+    ///
+    /// Needs the feature `http2`.
+    ///
+    /// ```
+    /// use peregrine::Server;
+    /// use peregrine::config::Http2;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let server = Server::from_fn(|req, res| res.text(req.version().to_string()))
+    ///     .bind("127.0.0.1:0")
+    ///     .bind("127.0.0.1:0")
+    ///     .http2(Http2::Only)
+    ///     .start()?;
+    /// # drop(server);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "http2")]
+    pub fn http2(mut self, mode: Http2) -> Server<H, M> {
+        if let Some(last) = self.places.addrs.len().checked_sub(1) {
+            self.places.http2.push((last, mode));
+        }
         self
     }
 

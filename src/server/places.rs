@@ -1,5 +1,7 @@
 //! Where a server listens.
 
+#[cfg(feature = "http2")]
+use crate::config::Http2;
 use crate::runtime::listener::BindAddr;
 #[cfg(feature = "tls")]
 use crate::runtime::listener::ListenAddr;
@@ -14,6 +16,9 @@ use std::io;
 #[derive(Debug, Default)]
 pub(crate) struct Places {
     pub(crate) addrs: Vec<BindAddr>,
+    /// Which of them have their own setting of HTTP/2.
+    #[cfg(feature = "http2")]
+    pub(crate) http2: Vec<(usize, Http2)>,
     /// Which of them have TLS.
     #[cfg(feature = "tls")]
     pub(crate) secured: Vec<(usize, Tls)>,
@@ -46,6 +51,8 @@ pub(super) fn secure(
     let mut first_port = None;
     for (place, tls) in secured {
         let (config, addr) = (&mut configs[place], &mut addrs[place]);
+        #[cfg(feature = "http2")]
+        let tls = tls.with_http2(config.http2);
         config.tls = Some(tls);
         if let ListenAddr::Tcp(tcp) = *addr {
             *addr = ListenAddr::Tls(tcp);

@@ -15,3 +15,13 @@ pub(crate) struct FilePart {
     pub(crate) file: Arc<File>,
     pub(crate) offset: u64,
 }
+
+#[cfg(feature = "http2")]
+impl peregrine_protocol::h2::Part for FilePart {
+    fn part(&self, from: u64, _len: u64) -> FilePart {
+        FilePart {
+            file: self.file.clone(),
+            offset: self.offset + from,
+        }
+    }
+}

@@ -7,6 +7,8 @@ mod alone;
 pub(crate) mod check;
 mod client;
 mod client_response;
+#[cfg(feature = "http2")]
+mod http2;
 #[cfg(feature = "websocket")]
 mod ws;
 
@@ -14,15 +16,22 @@ mod ws;
 pub use client::post_json;
 pub use client::{Client, ClientRequest, get, post, post_form};
 pub use client_response::ClientResponse;
+#[cfg(feature = "http2")]
+pub use http2::{Http2, Http2Response};
 #[cfg(feature = "websocket")]
 pub use ws::WebSocket;
 
 use crate::config::Config;
+#[cfg(feature = "http2")]
+use crate::config::Http2 as Mode;
+use crate::http::connection as http;
 use crate::http::deferred::worker_handle::{WorkerCommand, WorkerHandle};
-use crate::http::h1;
 use crate::http::handler::{ConnectionError, Handler};
 use crate::http::response::ResponseRecorder;
 use crate::http::service::{NoUpgrade, Service, Upgrades, report_to};
+#[cfg(feature = "http2")]
+use crate::http::worker_state::Http2State;
+use crate::http::worker_state::WorkerState;
 use crate::metrics::Counters;
 use crate::runtime::clock;
 use crate::runtime::event_loop::{Driven, Fate, Timing, expire};
@@ -45,7 +54,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 /// A connection of a server, and what the connections of its worker share.
-type Served<'h, H, M> = Alone<h1::Connection<&'h H, M, Memory>, h1::WorkerState<&'h H, M>>;
+type Served<'h, H, M> = Alone<http::Connection<&'h H, M, Memory>, WorkerState<&'h H, M>>;
 
 /// One connection to a handler, in memory.
 ///
@@ -271,8 +280,8 @@ impl<'h, H: Handler> Connection<'h, H> {
     fn act(
         &mut self,
         act: impl FnOnce(
-            &mut h1::Connection<&'h H, NoUpgrade, Memory>,
-            &mut h1::WorkerState<&'h H, NoUpgrade>,
+            &mut http::Connection<&'h H, NoUpgrade, Memory>,
+            &mut WorkerState<&'h H, NoUpgrade>,
         ) -> Fate,
     ) {
         let fate = self.served.act(act);
@@ -280,9 +289,23 @@ impl<'h, H: Handler> Connection<'h, H> {
     }
 
     fn done(&mut self, fate: Fate) {
+        #[cfg(feature = "http2")]
+        let fate = match fate {
+            Fate::Upgraded => self.go_on_in_http2(),
+            fate => fate,
+        };
         if fate == Fate::Closed {
             self.close();
         }
+    }
+
+    #[cfg(feature = "http2")]
+    fn go_on_in_http2(&mut self) -> Fate {
+        let served = &mut *self.served;
+        let connection = served.connection.take();
+        let http2 = connection.and_then(|http1| http1.into_http2(&served.shared).ok());
+        served.connection = http2;
+        served.act(|connection, shared| connection.open(ConnId::default(), false, shared))
     }
 
     fn close(&mut self) {
@@ -307,7 +330,7 @@ fn serve<'h, H: Handler, M: Upgrades<H>>(
     let pool = ThreadPool::new(size, || {});
     let (limits, timers) = (config.limits, config.timers_per_worker);
     let handle = WorkerHandle::new(&limits, timers, pool, budget.clone(), wake);
-    let shared = h1::WorkerState {
+    let shared = WorkerState {
         service: Service {
             handler,
             limits,
@@ -324,9 +347,14 @@ fn serve<'h, H: Handler, M: Upgrades<H>>(
         tally: LocalUsage::new(budget),
         place: ConnId::default(),
         dirty: Vec::new(),
+        #[cfg(feature = "http2")]
+        http2: Http2State::default(),
     };
     let socket = Socket::new(transport, peer);
-    let connection = h1::Connection::new(socket, Seconds::START, true);
+    #[cfg(feature = "http2")]
+    let connection = http::Connection::new(socket, true, Mode::On, &shared);
+    #[cfg(not(feature = "http2"))]
+    let connection = http::Connection::new(socket, true, &shared);
     Alone::new(connection, shared)
 }
 

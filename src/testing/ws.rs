@@ -369,8 +369,11 @@ fn shake_hands<H: WebSocketHandler>(
     let (Some(connection), Fate::Upgraded) = (http.connection, fate) else {
         return Err(http.received);
     };
-    let mut moved = connection.into_moved(&mut http.shared);
-    let accepted = http.shared.mode.1.expect("it is accepted");
+    let moved = connection.into_moved(&mut http.shared);
+    // Without a WebSocket, it is the preface of HTTP/2.
+    let (Some(mut moved), Some(accepted)) = (moved, http.shared.mode.1) else {
+        return Err(http.received);
+    };
     let mut response = http.received;
     if let Some(mut output) = moved.output.take() {
         while let Ok(sent) = moved.socket.stream.send(&output) {

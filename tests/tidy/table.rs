@@ -31,11 +31,13 @@ const OF_DIR: [&str; 5] = [
     "max_ranges",
     "open_files",
 ];
-const NO_LIMITS: [&str; 16] = [
+const NO_LIMITS: [&str; 18] = [
     "accept_threads",
     "balance",
     "cpu_affinity",
     "forwarded",
+    "http2",
+    "http2_limits",
     "keep_alive",
     "limits",
     "raise_descriptors",
@@ -96,6 +98,11 @@ fn limits() -> Vec<(String, String)> {
     limits.extend(fields(
         "EventLimits",
         &peregrine::sse::EventLimits::default(),
+    ));
+    #[cfg(feature = "http2")]
+    limits.extend(fields(
+        "Http2Limits",
+        &peregrine::config::Http2Limits::default(),
     ));
     #[cfg(feature = "websocket")]
     limits.extend(fields("WsLimits", &peregrine::ws::WsLimits::default()));
@@ -160,6 +167,7 @@ fn every_limit_is_in_the_table() {
     let has_feature = |name: &String| {
         let of = |kind| name.starts_with(kind);
         (cfg!(feature = "websocket") || !of("WsLimits::") && !of("Config::ws_"))
+            && (cfg!(feature = "http2") || !of("Http2Limits::"))
             && (cfg!(feature = "tls") || !of("Config::tls_"))
             && (cfg!(feature = "multipart") || !of("MultipartLimits::"))
             && (cfg!(feature = "sessions") || !of("SessionConfig::"))
@@ -188,7 +196,7 @@ fn is_test(name: &str, files: &[File]) -> bool {
         return false;
     };
     let path = path.replace("::", "/");
-    let folders = ["tests/it", "src", "crates/protocol/src"];
+    let folders = ["tests/it", "tests", "src", "crates/protocol/src"];
     let places = folders.map(|folder| format!("{folder}/{path}.rs"));
     let mut text = files.iter().filter(|file| places.contains(&file.path));
     text.any(|file| {

@@ -38,6 +38,7 @@ where
                     self.report_close(close, parts);
                     return Turn::Close(close);
                 }
+                Next::Http2 => _ = parts.http1.refuse(ProtocolError::Target),
                 Next::Read | Next::Piece(_) | Next::Wait => return Turn::Read,
             }
         }

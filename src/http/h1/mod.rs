@@ -9,39 +9,23 @@ mod sending;
 mod turn;
 
 use super::handler::ConnectionError;
-use super::service::{Exchange, HandlerRef, Service, Upgrades};
+use super::service::{Exchange, HandlerRef, Upgrades};
+use super::worker_state::WorkerState;
 use crate::http::deferred::worker_handle::WorkerCommand;
 use crate::metrics::WorkerCounters;
 use crate::runtime::event_loop::Fate;
 use crate::runtime::linger::Lingering;
 use crate::runtime::link::Link;
-use crate::runtime::socket::Ends;
 use crate::runtime::socket::Socket;
 use crate::runtime::transport::Transport;
-use crate::shared::buffer_pool::BufferPool;
 use crate::shared::id::ConnId;
-use crate::shared::memory_budget::LocalUsage;
 use crate::shared::output::Output;
 use peregrine_protocol::Seconds;
 use peregrine_protocol::h1::connection::{Close, Http1};
 use peregrine_protocol::h1::read_buf::Input;
 use std::io;
 use std::marker::PhantomData;
-use std::sync::Arc;
 use turn::{Parts, Turn};
-
-/// State that the connections of one worker share.
-pub(crate) struct WorkerState<P, M> {
-    pub(crate) service: Service<P>,
-    pub(crate) pool: BufferPool,
-    pub(crate) counters: Arc<WorkerCounters>,
-    pub(crate) mode: M,
-    pub(crate) tally: LocalUsage,
-    /// The recorder of the current connection.
-    pub(crate) place: ConnId,
-    /// Connections that have received commands.
-    pub(crate) dirty: Vec<ConnId>,
-}
 
 pub(crate) struct Connection<P, M, T> {
     pub(crate) link: Link<T>,
@@ -102,6 +86,24 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
             wrote: now,
             served_by: PhantomData,
         }
+    }
+
+    /// A client may begin with the preface of HTTP/2.
+    #[cfg(feature = "http2")]
+    pub(crate) fn allow_http2(&mut self) {
+        self.http1.allow_http2();
+    }
+
+    /// Whether it has ended with [`Fate::Upgraded`] because its client speaks HTTP/2.
+    #[cfg(feature = "http2")]
+    pub(crate) fn is_http2(&self) -> bool {
+        self.http1.is_http2()
+    }
+
+    /// Returns what the connection needs in HTTP/2: the socket, and the bytes that have arrived.
+    #[cfg(feature = "http2")]
+    pub(crate) fn into_http2(self) -> (Link<T>, Option<Box<Input>>, bool) {
+        (self.link, self.input, !self.http1.is_last())
     }
 
     /// Calls `act` with buffers, its own or those of the pool. Buffers that are not empty afterwards stay
@@ -246,7 +248,7 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
             Turn::Rest => Phase::Resting,
             Turn::Again | Turn::Blocked => Phase::Busy,
             Turn::Close(close) => Phase::Ending(close),
-            Turn::Upgrade => return Fate::Upgraded,
+            Turn::Upgrade | Turn::Http2 => return Fate::Upgraded,
         };
         self.wrote = shared.service.now;
         self.flush(lease, shared)
@@ -313,20 +315,6 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
     #[cfg(test)]
     pub(crate) fn leased(&self) -> usize {
         usize::from(self.input.is_some()) + usize::from(self.output.is_some())
-    }
-}
-
-impl<P: HandlerRef, M> WorkerState<P, M> {
-    fn fail(&self, error: &ConnectionError<'_>, ends: &dyn Ends) {
-        self.counters.connection_errors.add(1);
-        match error {
-            ConnectionError::Read(_) => self.counters.read_errors.add(1),
-            ConnectionError::Write(_) => self.counters.write_errors.add(1),
-            ConnectionError::WriteTimeout => self.counters.write_timeouts.add(1),
-            ConnectionError::Internal(_) => self.counters.internal_errors.add(1),
-            _ => {}
-        }
-        self.service.report(error, ends);
     }
 }
 

@@ -89,6 +89,8 @@ pub(super) enum Turn {
     Close(Close),
     /// Another protocol follows the response that is last in the output.
     Upgrade,
+    /// The connection goes on in HTTP/2.
+    Http2,
 }
 
 /// Whether the next step begins something new, or needs more memory. A request whose body has arrived does
@@ -100,6 +102,7 @@ fn is_new(next: &Next, parts: &Parts<'_>) -> bool {
         Next::Plan(_) => true,
         Next::Read => parts.http1.needs_memory(parts.input),
         Next::Piece(_) | Next::Wait | Next::Close(_) => false,
+        Next::Http2 => false,
     }
 }
 
@@ -155,6 +158,7 @@ where
                     self.report_close(close, parts);
                     return Turn::Close(close);
                 }
+                Next::Http2 => return Turn::Http2,
             }
         }
         Turn::Again

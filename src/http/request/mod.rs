@@ -3,11 +3,11 @@
 #[cfg(any(test, feature = "internals"))]
 pub(crate) mod check;
 mod client;
+mod owned;
+
+pub use owned::OwnedRequest;
 
 use crate::runtime::socket::Ends;
-#[cfg(feature = "tls")]
-use crate::runtime::tls::TlsInfo;
-use crate::runtime::via::Via;
 use peregrine_protocol::form;
 use peregrine_protocol::form::FormError;
 #[cfg(feature = "websocket")]
@@ -20,9 +20,7 @@ use peregrine_protocol::h1::head::{Field, Head};
 use peregrine_protocol::h1::read_buf::Input;
 use peregrine_protocol::http::{Version, origin};
 use std::borrow::Cow;
-use std::net::SocketAddr;
 use std::ops::Range;
-use std::sync::Arc;
 
 /// Default limit on the pairs of a form. Forms on web pages have fewer.
 const FORM_PAIRS: usize = 1000;
@@ -72,6 +70,23 @@ impl<'a> Request<'a> {
         }
     }
 
+    /// A request whose table of the head is about `bytes`, with this body.
+    #[cfg(feature = "http2")]
+    #[inline]
+    pub(crate) fn of_parts(
+        head: &'a Head,
+        bytes: &'a [u8],
+        body: &'a [u8],
+        ends: &'a dyn Ends,
+    ) -> Request<'a> {
+        Request {
+            head,
+            bytes,
+            body,
+            ends,
+        }
+    }
+
     /// The request at the front of `input`, without a body, if its head is complete.
     pub(crate) fn of_head(input: &'a Input, ends: &'a dyn Ends) -> Option<Request<'a>> {
         let request = Request {
@@ -94,7 +109,7 @@ impl<'a> Request<'a> {
         text(self.head.method.of(self.bytes))
     }
 
-    /// The HTTP version of the request. Responses are always HTTP/1.1 (RFC 9110 section 6.2).
+    /// The HTTP version of the request. The response to a request of HTTP/1.0 is HTTP/1.1 (RFC 9110 section 6.2).
     pub fn version(&self) -> Version {
         self.head.version
     }
@@ -358,18 +373,7 @@ impl<'a> Request<'a> {
     /// # assert!(client.received().ends_with(b"ok"));
     /// ```
     pub fn to_owned_request(&self) -> OwnedRequest {
-        OwnedRequest {
-            head: Box::new(self.head.clone()),
-            bytes: self.bytes[..self.head.len()].into(),
-            body: self.body.into(),
-            ends: FixedEnds {
-                peer: self.peer_addr(),
-                local: self.local_addr(),
-                via: self.ends.via().cloned(),
-                #[cfg(feature = "tls")]
-                tls: self.tls(),
-            },
-        }
+        OwnedRequest::of(self)
     }
 
     fn fields(&self) -> &'a [Field] {
@@ -408,68 +412,5 @@ fn text(bytes: &[u8]) -> &str {
         b"/" => "/",
         b"POST" => "POST",
         _ => std::str::from_utf8(bytes).unwrap_or_default(),
-    }
-}
-
-struct FixedEnds {
-    peer: Option<SocketAddr>,
-    local: Option<SocketAddr>,
-    via: Option<Arc<Via>>,
-    #[cfg(feature = "tls")]
-    tls: Option<TlsInfo>,
-}
-
-impl Ends for FixedEnds {
-    #[cfg(feature = "tls")]
-    fn is_secure(&self) -> bool {
-        self.tls.is_some()
-    }
-
-    #[cfg(feature = "tls")]
-    fn tls(&self) -> Option<TlsInfo> {
-        self.tls.clone()
-    }
-
-    fn peer_addr(&self) -> Option<SocketAddr> {
-        self.peer
-    }
-
-    fn local_addr(&self) -> Option<SocketAddr> {
-        self.local
-    }
-
-    fn via(&self) -> Option<&Arc<Via>> {
-        self.via.as_ref()
-    }
-}
-
-/// A copy of a request that can be kept and sent to other threads; see [`Request::to_owned_request`].
-pub struct OwnedRequest {
-    head: Box<Head>,
-    bytes: Box<[u8]>,
-    body: Box<[u8]>,
-    ends: FixedEnds,
-}
-
-impl OwnedRequest {
-    /// Bytes of memory of the copy.
-    pub(crate) fn held(&self) -> usize {
-        size_of::<OwnedRequest>() + size_of::<Head>() + self.bytes.len() + self.body.len()
-    }
-
-    /// A view of the copied request.
-    pub fn as_request(&self) -> Request<'_> {
-        Request {
-            head: &self.head,
-            bytes: &self.bytes,
-            body: &self.body,
-            ends: &self.ends,
-        }
-    }
-}
-
-impl std::fmt::Debug for OwnedRequest {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.as_request().fmt(f)
     }
 }

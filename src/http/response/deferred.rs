@@ -119,7 +119,7 @@ impl Response<'_> {
         let recorder = &mut *self.recorder;
         self.output.truncate(recorder.mark);
         recorder.head.upgrade = false;
-        if !recorder.is_late() {
+        if !recorder.is_recorded() {
             recorder.begun = 0;
         }
         self.status(503)
@@ -250,7 +250,7 @@ impl Response<'_> {
 
     /// How the body is sent, if it is.
     fn end_streamed_head(&mut self, size: BodySize) -> Option<ResponseFraming> {
-        if self.recorder.is_late() {
+        if self.recorder.is_recorded() {
             // The thread that encodes the response decides the framing.
             let framing = ResponseFraming {
                 coding: Some(Coding::Close),

@@ -125,11 +125,18 @@ impl ResponseRecorder {
         if !syntax::is_field_value(value) {
             return self.fail(ResponseError::HeaderValue);
         }
-        if self.begun > 0 && fields::is_single(name) {
+        if self.begun > 0 && self.has_fields(output) && fields::is_single(name) {
             self.take_field_back(name, output);
         }
         self.begin(output);
         output.push_with(|out| field_block::push(name.as_bytes(), value, out));
+    }
+
+    /// Whether a field may have been written. A template is written with the first one; a response that is recorded
+    /// has no template.
+    #[inline(always)]
+    fn has_fields(&self, output: &Output) -> bool {
+        !self.is_recorded() || output.len_since(self.mark) > 0
     }
 
     /// Omits a field, and writes an event to the log in a debug build.
@@ -145,7 +152,7 @@ impl ResponseRecorder {
 
     #[inline]
     fn default_field(&mut self, field: &'static [u8], output: &mut Output) {
-        if self.begun == 0 || !self.has_field_of(field, output) {
+        if self.begun == 0 || !self.has_fields(output) || !self.has_field_of(field, output) {
             self.begin(output);
             output.push(field);
         }

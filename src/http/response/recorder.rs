@@ -13,6 +13,8 @@ use crate::shared::panic_guard::drop_quietly;
 use peregrine_protocol::h1::response_encoder::{
     OpenHead, ResponseEncoder, ResponseFraming, end_head,
 };
+#[cfg(feature = "http2")]
+use peregrine_protocol::http::Version;
 use peregrine_protocol::http::exchange::ResponseContext;
 use peregrine_protocol::http::response::{BodySize, Content, ResponseHead};
 use std::io;
@@ -158,6 +160,40 @@ impl ResponseRecorder {
         }
     }
 
+    /// Begins a response in the version of the request. In HTTP/2 it is recorded: `output` gets its fields and its
+    /// body, and [`ResponseRecorder::recorded`] has the rest.
+    pub(crate) fn response_for<'a>(
+        &'a mut self,
+        mode: ResponseContext,
+        output: &'a mut Output,
+    ) -> Response<'a> {
+        #[cfg(feature = "http2")]
+        if mode.version == Version::Http2 {
+            return self.recorded_response(mode, output);
+        }
+        self.response(mode, output)
+    }
+
+    /// Begins a response that is recorded, at the end of `output`.
+    #[cfg(feature = "http2")]
+    #[inline]
+    pub(crate) fn recorded_response<'a>(
+        &'a mut self,
+        mode: ResponseContext,
+        output: &'a mut Output,
+    ) -> Response<'a> {
+        let response = self.response(mode, output);
+        response.recorder.begun = RECORDED;
+        response
+    }
+
+    /// The head of the response that is recorded, the length of its block of fields, and the size of its body.
+    #[cfg(feature = "http2")]
+    #[inline]
+    pub(crate) fn recorded(&self) -> (ResponseHead, usize, BodySize) {
+        (self.head, self.recorded.0, self.recorded.1)
+    }
+
     /// Begins a response that was deferred, in an empty `output`.
     pub(crate) fn late_response<'a>(
         &'a mut self,
@@ -176,10 +212,16 @@ impl ResponseRecorder {
         }
     }
 
-    /// The response is encoded on another thread.
+    /// The response is encoded later: on the thread of its connection, or by the protocol of it.
+    #[inline]
+    pub(super) fn is_recorded(&self) -> bool {
+        self.begun == RECORDED
+    }
+
+    /// The response is made on another thread than that of its connection.
     #[inline]
     pub(super) fn is_late(&self) -> bool {
-        self.begun == RECORDED
+        matches!(self.request, RequestRef::Late(_))
     }
 
     /// Whether the response has no field and the default status, and is for a GET of HTTP/1.1 on a persistent
@@ -224,7 +266,7 @@ impl ResponseRecorder {
     /// Replaces the template by that of another status.
     #[cold]
     fn replace_template(&mut self, status: u16, output: &mut Output) {
-        if status != self.head.status && !self.is_late() {
+        if status != self.head.status && !self.is_recorded() {
             let template = self.encoder.template(status);
             output.replace(self.mark, 0..self.begun, template);
             self.begun = template.len();
@@ -233,7 +275,7 @@ impl ResponseRecorder {
 
     /// The position of the fields, counted from the mark.
     pub(super) fn fields_from(&self) -> usize {
-        match self.is_late() {
+        match self.is_recorded() {
             true => 0,
             false => self.begun,
         }
@@ -242,7 +284,7 @@ impl ResponseRecorder {
     /// Ends the head for a body of `size`. True if the body is sent.
     #[inline(always)]
     pub(super) fn end_head(&mut self, size: BodySize, output: &mut Output) -> bool {
-        match self.is_late() {
+        match self.is_recorded() {
             true => self.record(size, output),
             false => self.encode_end(size, output).coding.is_some(),
         }
@@ -264,7 +306,7 @@ impl ResponseRecorder {
 
     /// Ends the head for a body that is written next. The caller then calls [`ResponseRecorder::fill_head`].
     pub(super) fn open_head(&mut self, output: &mut Output) -> Option<OpenHead> {
-        if self.is_late() {
+        if self.is_recorded() {
             self.record(BodySize::Unknown, output);
             return None;
         }
@@ -363,6 +405,12 @@ impl ResponseRecorder {
         mode: ResponseContext,
         output: &mut Output,
     ) -> Result<Box<StreamedBody>, bool> {
+        #[cfg(feature = "http2")]
+        if mode.version == Version::Http2 {
+            (self.head, self.recorded) = (late.head, (late.fields, late.size));
+            output.append(late.bytes, 0);
+            return late.body.ok_or(late.head.close);
+        }
         let framing = output.push_with(|out| {
             let fields = late.bytes.row(late.fields);
             self.encoder.head(&late.head, fields, late.size, mode, out)

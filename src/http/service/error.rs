@@ -31,7 +31,7 @@ where
             ..cx.mode
         };
         let error = ErrorContext::new(status, text, cx.request);
-        let response = self.recorder.response(mode, cx.output).status(status);
+        let response = self.recorder.response_for(mode, cx.output).status(status);
         let handler = &*self.handler;
         match catch(|| handler.error_response(&error, response)) {
             Ok(done) if self.recorder.is_complete_with(status, MOST, cx.output) => {
@@ -45,7 +45,7 @@ where
         }
         self.recorder.take_back(cx.output);
         error
-            .respond(self.recorder.response(mode, cx.output))
+            .respond(self.recorder.response_for(mode, cx.output))
             .known_bytes()
     }
 }

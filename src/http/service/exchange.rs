@@ -4,8 +4,7 @@
 //!
 //! The [`Service`] does what belongs to an exchange, whatever the version of HTTP: it asks for the plan of a
 //! body, hands pieces to a sink, applies deferred responses and pieces of bodies, counts and logs. It never
-//! sees the protocol of a connection. [`super::super::h1`] shows how a protocol uses it, and `h2` will do
-//! the same:
+//! sees the protocol of a connection. [`super::super::h1`] and `super::super::h2` use it:
 //!
 //! - The protocol keeps a place for an exchange, an `Option<Box<Exchange>>`, beside the state of each request.
 //!   HTTP/1 has one place in a connection, HTTP/2 one in each stream. It is empty while nothing has to be kept.
@@ -33,6 +32,11 @@ use crate::shared::panic_guard::drop_quietly;
 use peregrine_protocol::Seconds;
 use peregrine_protocol::http::exchange::ResponseContext;
 use peregrine_protocol::limits::Limits;
+#[cfg(feature = "http2")]
+use peregrine_protocol::{
+    h1::response_encoder::{Coding, ResponseFraming},
+    http::response::BodySize,
+};
 
 /// The state of a request whose response is not complete at once: its body goes to a sink, or the response
 /// comes later or in pieces.
@@ -67,6 +71,20 @@ impl Exchange {
     /// The rest of the response, if its head has been sent.
     pub(crate) fn body(&self) -> Option<&StreamedBody> {
         self.body.as_deref()
+    }
+
+    /// The head of the response is sent, in HTTP/2: a body of this size follows, without a framing of its own.
+    #[cfg(feature = "http2")]
+    pub(crate) fn begin_body(&mut self, size: BodySize) {
+        if let Some(body) = &mut self.body {
+            body.begin(ResponseFraming {
+                coding: Some(match size {
+                    BodySize::Known(len) => Coding::Exact(len),
+                    BodySize::Unknown => Coding::Close,
+                }),
+                close: false,
+            });
+        }
     }
 
     /// When [`Service::beat`] is due; if that does nothing, the time limit of the response has passed.

@@ -115,7 +115,7 @@ where
             .as_mut()
             .and_then(|exchange| exchange.sink.take());
         self.end(cx.exchange);
-        let response = self.recorder.response(cx.mode, cx.output);
+        let response = self.recorder.response_for(cx.mode, cx.output);
         catch(|| {
             let sink = sink.zip(cx.request);
             let _done: Option<Done> = sink.map(|(sink, request)| sink.finish(&request, response));
@@ -128,7 +128,7 @@ where
         respond: Respond,
         cx: &mut ExchangeContext<'_>,
     ) -> Result<(), Panic> {
-        let response = self.recorder.response(cx.mode, cx.output);
+        let response = self.recorder.response_for(cx.mode, cx.output);
         catch(|| {
             let _done: Option<Done> = cx.request.map(|request| respond(&request, response));
         })

@@ -299,6 +299,16 @@ impl<'a, D: Driver> EventLoop<'a, D> {
         self.arrivals = arrivals;
     }
 
+    /// Opens a connection that was in the loop before, in another protocol.
+    #[cfg(feature = "http2")]
+    pub(crate) fn adopt(&mut self, connection: D::Connection) {
+        let id = self.slab.insert(connection);
+        let is_stopping = self.stop.is_some();
+        self.act(id, |connection, shared| {
+            connection.open(id, is_stopping, shared)
+        });
+    }
+
     /// Carries out the commands of other threads.
     fn take_commands(&mut self) {
         if self.driver.inbox().is_empty() {

@@ -7,6 +7,8 @@
 use super::error::TlsError;
 use super::validity::Validity;
 use super::{Store, TlsInfo};
+#[cfg(feature = "http2")]
+use crate::config::Http2;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -101,6 +103,16 @@ impl Settings {
         Ok(Settings {
             config: Arc::new(config),
         })
+    }
+
+    #[cfg(feature = "http2")]
+    pub(crate) fn offer_http2(&mut self, mode: Http2) {
+        let alpn = &mut Arc::make_mut(&mut self.config).alpn_protocols;
+        match mode {
+            Http2::On => alpn.insert(0, b"h2".to_vec()),
+            Http2::Only => *alpn = vec![b"h2".to_vec()],
+            Http2::Off => {}
+        }
     }
 
     pub(crate) fn from_rustls(config: Arc<ServerConfig>) -> Settings {

@@ -13,6 +13,8 @@ pub(crate) use engine::{HEADER, Outgoing, Record, Session, WIRE_RECORD};
 pub use error::TlsError;
 pub(crate) use store::Store;
 
+#[cfg(feature = "http2")]
+use crate::config::Http2;
 use engine::{Options, Settings};
 use std::fmt;
 use std::io;
@@ -259,6 +261,15 @@ impl Tls {
     }
 
     /// The beginning of a connection.
+    /// Offers HTTP/2 in the handshake (RFC 7301, RFC 9113 section 3.2), unless the settings were made elsewhere.
+    #[cfg(feature = "http2")]
+    pub(crate) fn with_http2(mut self, mode: Http2) -> Tls {
+        if !self.is_foreign {
+            self.settings.offer_http2(mode);
+        }
+        self
+    }
+
     pub(crate) fn session(&self) -> io::Result<Session> {
         Session::new(&self.settings)
     }

@@ -24,6 +24,8 @@ pub(crate) use tcp::accept as accept_tcp;
 pub(crate) use unix::accept as accept_unix;
 
 use crate::config::Config;
+#[cfg(feature = "http2")]
+use crate::config::Http2;
 #[cfg(feature = "tls")]
 use crate::runtime::tls::{Tls, TlsInfo};
 use crate::shared::output::{MAX_SLICES, Output, Segment};
@@ -244,6 +246,8 @@ pub(crate) fn can_wait(error: &io::Error, starved: &mut bool) -> bool {
 pub(crate) struct ListenerConfig {
     pub(crate) backlog: i32,
     pub(crate) nodelay: bool,
+    #[cfg(feature = "http2")]
+    pub(crate) http2: Http2,
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<Tls>,
     /// Requests without TLS are redirected to this port, as requests with TLS.
@@ -262,6 +266,8 @@ impl ListenerConfig {
             // What the system's type cannot hold, the system would lower.
             backlog: config.backlog.try_into().unwrap_or(i32::MAX),
             nodelay: config.tcp_nodelay,
+            #[cfg(feature = "http2")]
+            http2: config.http2,
             #[cfg(feature = "tls")]
             tls: None,
             #[cfg(feature = "tls")]

@@ -141,6 +141,12 @@ impl ResponseEncoder {
         &self.bytes[end - usize::from(len)..end]
     }
 
+    /// The fields that all responses have, `Server` and `Date`, without a status line.
+    #[inline]
+    pub fn common_fields(&mut self) -> &[u8] {
+        &self.template(200)[b"HTTP/1.1 200 OK\r\n".len()..]
+    }
+
     #[cold]
     #[inline(never)]
     fn make(&mut self, status: u16) {

@@ -43,6 +43,11 @@ impl<X: Part> WriteBuf<X> {
                 }
             };
             debug_assert!(step > 0);
+            if step as u64 == self.len() && !self.is_row() {
+                // They wait until the bytes are sent, and not only moved.
+                self.take_watchers()
+                    .for_each(|watcher| out.push_watcher(watcher));
+            }
             self.advance(step);
             left -= step;
         }

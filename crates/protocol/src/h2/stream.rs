@@ -106,6 +106,11 @@ impl Stall {
         }
     }
 
+    /// When it last moved on.
+    pub(super) fn moved(&self) -> Seconds {
+        self.meter.map_or(self.since, |meter| meter.moved())
+    }
+
     /// When the client is too slow, if the window stays as it is.
     pub(super) fn due(&self, limits: &Limits) -> Seconds {
         let rate = Rate::of_responses(limits);
@@ -134,6 +139,10 @@ pub(super) struct Stream<X> {
     pub(super) receive: ReceiveWindow,
     /// `Content-Length`.
     pub(super) length: Option<u64>,
+    /// The driver does not need its body, so the client need not send it.
+    pub(super) is_unwanted: bool,
+    /// The driver takes nothing of its body at the moment.
+    pub(super) is_paused: bool,
     /// Bytes of the body that have come, and DATA frames.
     pub(super) received: u64,
     pub(super) frames: u64,
@@ -200,6 +209,8 @@ impl Current {
             send,
             receive: ReceiveWindow::new(window),
             length: self.length,
+            is_unwanted: false,
+            is_paused: false,
             received: 0,
             frames: 0,
             queue: WriteBuf::default(),

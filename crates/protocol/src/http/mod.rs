@@ -10,6 +10,9 @@ pub mod origin;
 pub mod response;
 pub mod target;
 
+/// What clients of HTTP/2 send first (RFC 9113 section 3.4). No request of HTTP/1 begins with it.
+pub const HTTP2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
 /// The protocol version of a request.
 ///
 /// ```

@@ -292,11 +292,6 @@ impl<X> WriteBuf<X> {
         }
     }
 
-    /// The bytes that were appended since `mark`.
-    pub fn since(&mut self, mark: Mark) -> &mut [u8] {
-        &mut self.bytes[mark.bytes..]
-    }
-
     /// Replaces a part of the bytes after `mark`. There must be no large element after `mark`.
     pub fn replace(&mut self, mark: Mark, part: Range<usize>, new: &[u8]) {
         debug_assert!(self.large.len() == mark.large);
@@ -496,5 +491,6 @@ impl<X> WriteBuf<X> {
 }
 
 mod next_segment;
+mod row;
 #[cfg(test)]
 mod tests;

@@ -25,6 +25,7 @@
 
 mod body;
 mod deadline;
+mod preface;
 
 use super::framing::{BodyLength, Framing};
 use super::read_buf::Input;
@@ -34,6 +35,7 @@ use crate::http::exchange::ResponseContext;
 use crate::http::{Method, Version};
 use crate::limits::Limits;
 use core::ops::Range;
+use preface::Preface;
 
 /// What the driver has to do. Ranges count in the unread bytes of the input, which also contain the head. A
 /// body and a request are announced once.
@@ -52,6 +54,9 @@ pub enum Next {
     Wait,
     /// Send what is in the output, then close.
     Close(Close),
+    /// The input begins with the preface of an HTTP/2 client, and the connection goes on in that version. Only after
+    /// [`Http1::allow_http2`].
+    Http2,
 }
 
 /// A request without its head.
@@ -141,6 +146,8 @@ pub struct Http1 {
     begun: Seconds,
     /// The number of requests that got their response.
     responded: u32,
+    /// Whether the connection may become one of HTTP/2, or has.
+    preface: Preface,
 }
 
 impl Http1 {
@@ -157,6 +164,7 @@ impl Http1 {
             owed: None,
             begun: now,
             responded: 0,
+            preface: Preface::Refused,
         }
     }
 
@@ -191,6 +199,11 @@ impl Http1 {
     #[inline]
     pub fn is_idle(&self) -> bool {
         matches!(self.state, MessageState::Idle | MessageState::Blank(_))
+    }
+
+    /// No request is accepted after the current one.
+    pub fn is_last(&self) -> bool {
+        self.last
     }
 
     /// The client has sent its last byte.
@@ -298,7 +311,10 @@ impl Http1 {
                     }
                     Next::Read
                 }
-                Err(error) => Next::Close(self.refuse(error)),
+                Err(error) => match self.read_preface(input) {
+                    Some(next) => next,
+                    None => Next::Close(self.refuse(error)),
+                },
             };
         }
     }

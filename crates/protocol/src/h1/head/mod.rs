@@ -296,11 +296,12 @@ impl Head {
 
     /// All fields are pushed: the rest of what a head has, in HTTP/2 in place of a request line.
     #[cfg(feature = "http2")]
-    pub(crate) fn complete(&mut self, method: Span, kind: Method, target: Target) {
+    pub(crate) fn complete(&mut self, method: Span, kind: Method, target: Target, len: usize) {
         self.method = method;
         self.kind = kind;
         self.target = target;
         self.version = Version::Http2;
+        self.line = len;
         self.stage = Stage::Complete;
     }
 

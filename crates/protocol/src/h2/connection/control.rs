@@ -69,6 +69,7 @@ impl<X: Part> Http2<X> {
             Frame::Reset { stream, code } => {
                 self.check_opened(stream, "RST_STREAM of an idle stream")?;
                 if self.remove(stream, Ended::Closed).is_some() {
+                    self.counts.resets_received += 1;
                     self.events.push(Event::Reset(stream, code));
                 }
                 self.bucket.spend("too many RST_STREAM", http2, now)

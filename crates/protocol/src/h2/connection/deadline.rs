@@ -16,6 +16,7 @@ impl<X: Part> Http2<X> {
                 if self.remove(id, Ended::Reset).is_some() {
                     self.events.push(Event::Reset(id, code));
                 }
+                self.counts.resets_sent += 1;
                 turn.out.push_with(|out| write::reset(id, code, out));
                 self.bucket.spend(text, turn.http2, turn.now).err()
             }
@@ -83,6 +84,27 @@ impl<X: Part> Http2<X> {
         }
     }
 
+    /// Whether the client has no request open, and has had one or has at least begun to speak.
+    pub fn is_spare(&self) -> bool {
+        self.state == State::Open && self.is_idle() && self.events.is_empty()
+    }
+
+    /// The place of an idle connection is needed: it ends now.
+    pub fn give_way(&mut self, out: &mut WriteBuf<X>) -> Close {
+        if let State::Over(close) = self.state {
+            return close;
+        }
+        self.stop_for_good(out);
+        self.over(CloseReason::Finished, !self.eof)
+    }
+
+    /// The connection is lost: nothing more of its responses will be sent. Watchers learn how much is missing.
+    pub fn lose(&mut self) {
+        for mut stream in self.streams.drain(..) {
+            stream.queue.clear();
+        }
+    }
+
     /// When [`Http2::expire`] is due.
     pub fn deadline(&self, limits: &Limits) -> Seconds {
         if let State::Over(_) = self.state {
@@ -128,7 +150,11 @@ impl<X: Part> Http2<X> {
             false => stream.stall.due(limits),
         };
         // A client that may send nothing is not slow.
-        let is_asked = !stream.is_received && stream.receive.is_open() && self.receive.is_open();
+        let is_asked = !stream.is_received
+            && !stream.is_unwanted
+            && !stream.is_paused
+            && stream.receive.is_open()
+            && self.receive.is_open();
         let receiving = match is_asked {
             false => Seconds::NEVER,
             true => {
@@ -177,6 +203,7 @@ impl<X: Part> Http2<X> {
         }
         while let Some(id) = self.slow_stream(limits, now) {
             self.remove(id, Ended::Reset);
+            self.counts.resets_sent += 1;
             out.push_with(|out| write::reset(id, ErrorCode::CANCEL, out));
             self.events.push(Event::Reset(id, ErrorCode::CANCEL));
             if let Err(error) = self.bucket.spend("too many slow streams", http2, now) {

@@ -38,11 +38,14 @@
 
 mod control;
 mod deadline;
+mod inspect;
 mod receive;
 mod respond;
 mod send;
 #[cfg(test)]
 mod tests;
+
+pub use inspect::Counts;
 
 use super::bucket::Bucket;
 use super::frame::{
@@ -233,6 +236,7 @@ pub struct Http2<X = NoSegment> {
     /// Since when nothing has been open.
     idle_since: Seconds,
     requests: u32,
+    counts: Counts,
 }
 
 /// What is the same for all frames of one call.
@@ -286,30 +290,13 @@ impl<X: Part> Http2<X> {
             begun: now,
             idle_since: now,
             requests: 0,
+            counts: Counts::default(),
         }
     }
 
     /// The client will send nothing more. What it has sent is still answered.
     pub fn eof(&mut self) {
         self.eof = true;
-    }
-
-    /// Streams that are open.
-    pub fn streams(&self) -> usize {
-        self.streams.len()
-    }
-
-    /// Nothing is open, and no part of a request is here.
-    pub fn is_idle(&self) -> bool {
-        self.streams.is_empty() && self.current.is_none() && self.block.is_none()
-    }
-
-    /// Bytes of memory that it takes beside its own: tables, and what waits for windows.
-    pub fn held(&self) -> usize {
-        let queues = self.streams.iter().map(|stream| stream.queue.held());
-        let streams = self.streams.capacity() * size_of::<Stream<X>>();
-        let tables = self.decoder.held() + self.encoder.held();
-        queues.sum::<usize>() + streams + tables + self.fragments.capacity()
     }
 
     /// What the driver has to do now. To be called after every input; see the module.
@@ -489,9 +476,13 @@ impl<X: Part> Http2<X> {
     fn remove(&mut self, id: u32, ended: Ended) -> Option<Stream<X>> {
         self.ended.add(id, ended);
         let at = self.position(id)?;
-        let stream = self.streams.remove(at);
+        let mut stream = self.streams.remove(at);
+        // Watchers of what is lost learn how much it is.
+        stream.queue.clear();
         // What it holds will not be taken any more. The next WINDOW_UPDATE gives it back.
-        self.receive.forget(stream.receive.held());
+        if !stream.is_unwanted {
+            self.receive.forget(stream.receive.held());
+        }
         Some(stream)
     }
 }

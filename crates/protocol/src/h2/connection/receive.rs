@@ -163,6 +163,7 @@ impl<X: Part> Http2<X> {
     #[cold]
     fn refuse(&mut self, id: u32, turn: &mut Turn<'_, X>) -> Result<Step, FrameError> {
         self.ended.add(id, Ended::Reset);
+        self.counts.refused += 1;
         let code = ErrorCode::REFUSED_STREAM;
         turn.out.push_with(|out| write::reset(id, code, out));
         self.bucket
@@ -320,6 +321,31 @@ impl<X: Part> Http2<X> {
     fn waste(&mut self, text: &'static str, turn: &mut Turn<'_, X>) -> Result<Step, FrameError> {
         self.bucket.spend(text, turn.http2, turn.now)?;
         Ok(Step::Again)
+    }
+
+    /// `n` bytes of the body of a stream are of no interest: they are dropped. The client may send on the other
+    /// streams what it would have sent, and no more on this one than its window allows.
+    pub fn discard(&mut self, stream: u32, n: usize, now: Seconds) {
+        if (self.current).is_some_and(|current| current.id == stream && !current.is_received) {
+            self.settle(now);
+        }
+        let Some(stream) = self.find(stream) else {
+            return;
+        };
+        let n = match core::mem::replace(&mut stream.is_unwanted, true) {
+            // All that it has is dropped now.
+            false => stream.receive.held(),
+            true => u32::try_from(n).unwrap_or(u32::MAX),
+        };
+        self.receive.forget(n);
+    }
+
+    /// The driver takes nothing of the body of a stream for a while, or does again. Meanwhile its client is not slow.
+    pub fn pause(&mut self, stream: u32, is_paused: bool, now: Seconds) {
+        if let Some(stream) = self.find(stream) {
+            stream.is_paused = is_paused;
+            (stream.asked_since, stream.meter) = (now, None);
+        }
     }
 
     /// `n` bytes of the body of a stream are taken. Nothing happens if the stream has ended.

@@ -76,6 +76,52 @@ impl<X: Part> Http2<X> {
         true
     }
 
+    /// Gives a complete response that has been written: `response` begins with a block of fields of this length, and
+    /// the body follows, if it is sent. It is empty afterwards. `common` are the fields that all responses have.
+    /// Otherwise as [`Http2::respond`].
+    #[inline]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "they are what a response is made of"
+    )]
+    pub fn respond_with(
+        &mut self,
+        stream: u32,
+        head: &ResponseHead,
+        common: &[u8],
+        (fields, size): (usize, BodySize),
+        response: &mut WriteBuf<X>,
+        out: &mut WriteBuf<X>,
+        now: Seconds,
+    ) -> bool {
+        let Some((method, window)) = self.request_of(stream) else {
+            response.clear();
+            return false;
+        };
+        let len = response.len() - fields as u64;
+        let is_free = !self.may_send && !self.has_backlog;
+        {
+            let (own, body) = response.row().split_at(fields);
+            self.head(stream, method, head, &[common, own], size, len == 0, out);
+            let is_direct = is_free && response.is_row() && len <= DIRECT as u64;
+            if len == 0 {
+                self.response_sent(stream, out, now);
+            } else if is_direct && len as i64 <= window.min(self.send) {
+                self.send_bytes(stream, body, out);
+                self.response_sent(stream, out, now);
+            } else if let Some(kept) = self.answered(stream, now) {
+                kept.queue.append(response.detach(), fields);
+                kept.is_finished = true;
+                self.may_send = true;
+            }
+        }
+        response.clear();
+        if head.close {
+            self.stop(out, now);
+        }
+        true
+    }
+
     /// Begins a response whose body comes in pieces. True if a body follows, by [`Http2::send`] and
     /// [`Http2::finish`]; `None` if the stream has ended, or has had its response.
     pub fn begin(
@@ -89,16 +135,15 @@ impl<X: Part> Http2<X> {
     ) -> Option<bool> {
         let (method, _) = self.request_of(stream)?;
         let is_sent = Content::of(method, head.status) == Content::Sent;
-        let has_body = is_sent && size != BodySize::Known(0);
-        self.head(stream, method, head, fields, size, !has_body, out);
-        match has_body {
+        self.head(stream, method, head, fields, size, !is_sent, out);
+        match is_sent {
             true => drop(self.answered(stream, now)),
             false => self.response_sent(stream, out, now),
         }
         if head.close {
             self.stop(out, now);
         }
-        Some(has_body)
+        Some(is_sent)
     }
 
     /// Appends to the body of a response that has begun what `push` appends. Returns how many bytes wait;
@@ -156,6 +201,7 @@ impl<X: Part> Http2<X> {
                 self.current = None;
             }
             self.remove(stream, Ended::Reset);
+            self.counts.resets_sent += 1;
             out.push_with(|out| write::reset(stream, code, out));
         }
     }
@@ -232,15 +278,21 @@ impl<X: Part> Http2<X> {
     #[inline]
     fn send_all(&mut self, stream: u32, body: Payload, out: &mut WriteBuf<X>) {
         let len = body.len();
-        self.send -= len as i64;
-        if len <= MAX_PAYLOAD {
-            out.push_with(|out| write::data(len, true, stream, out));
-            out.push_payload(body);
-            self.free_updates = self.free_updates.saturating_add(2);
-            return;
+        if len > MAX_PAYLOAD {
+            return self.send_bytes(stream, body.as_bytes(), out);
         }
-        let count = len.div_ceil(MAX_PAYLOAD);
-        for (i, piece) in body.as_bytes().chunks(MAX_PAYLOAD).enumerate() {
+        self.send -= len as i64;
+        out.push_with(|out| write::data(len, true, stream, out));
+        out.push_payload(body);
+        self.free_updates = self.free_updates.saturating_add(2);
+    }
+
+    /// The same, of bytes that are copied.
+    #[inline]
+    fn send_bytes(&mut self, stream: u32, body: &[u8], out: &mut WriteBuf<X>) {
+        self.send -= body.len() as i64;
+        let count = body.len().div_ceil(MAX_PAYLOAD);
+        for (i, piece) in body.chunks(MAX_PAYLOAD).enumerate() {
             out.push_with(|out| {
                 write::data(piece.len(), i + 1 == count, stream, out);
                 out.extend_from_slice(piece);

@@ -15,8 +15,7 @@ pub const MAX_PAYLOAD: usize = 16_384;
 /// The largest window (RFC 9113 section 6.9.1), and the largest stream identifier.
 pub const MAX_31: u32 = (1 << 31) - 1;
 
-/// What a client sends first (RFC 9113 section 3.4).
-pub const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub use crate::http::HTTP2_PREFACE as PREFACE;
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;

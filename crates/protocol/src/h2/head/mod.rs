@@ -292,7 +292,7 @@ impl Fields<'_> {
         }
         self.check_host(bytes)?;
         self.join_crumbs(bytes)?;
-        self.head.complete(method, kind, target);
+        self.head.complete(method, kind, target, bytes.len());
         self.framing(bytes)
     }
 

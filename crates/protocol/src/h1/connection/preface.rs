@@ -1,0 +1,43 @@
+//! The preface of HTTP/2, with which a connection may begin instead of a request.
+
+use super::{Http1, Next};
+use crate::h1::read_buf::Input;
+use crate::http::HTTP2_PREFACE;
+
+/// Whether a connection may begin with the preface of HTTP/2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Preface {
+    Refused,
+    /// Until there has been a request.
+    Allowed,
+    Complete,
+}
+
+impl Http1 {
+    /// From now on a client may begin with the preface of HTTP/2 (RFC 9113 section 3.4) instead of a request.
+    pub fn allow_http2(&mut self) {
+        self.preface = Preface::Allowed;
+    }
+
+    /// Whether [`Next::Http2`] has come.
+    pub fn is_http2(&self) -> bool {
+        self.preface == Preface::Complete
+    }
+
+    /// What comes of bytes that are no request, if they are the preface of HTTP/2 or its beginning.
+    #[cold]
+    pub(super) fn read_preface(&mut self, input: &Input) -> Option<Next> {
+        let len = input.available().min(HTTP2_PREFACE.len());
+        if self.preface == Preface::Refused
+            || self.is_used()
+            || input.unread()[..len] != HTTP2_PREFACE[..len]
+        {
+            return None;
+        }
+        if len < HTTP2_PREFACE.len() {
+            return (!self.eof).then_some(Next::Read);
+        }
+        self.preface = Preface::Complete;
+        Some(Next::Http2)
+    }
+}

@@ -1,0 +1,254 @@
+//! Bodies of requests: kept, or passed to a sink.
+
+use super::streams::{Intake, SinkState, Stream};
+use super::turn::Parts;
+use crate::http::handler::Handler;
+use crate::http::request_body::flow::Flow;
+use crate::http::response::Done;
+use crate::http::service::{Label, NoUpgrade, took};
+use crate::http::service::{Service, respond};
+use crate::runtime::event_loop::Timing;
+use crate::shared::panic_guard::{Panic, catch};
+use peregrine_protocol::error::ProtocolError;
+use std::ops::{Deref, Range};
+use std::time::Instant;
+
+impl<P> Service<P>
+where
+    P: Deref,
+    P::Target: Handler + Sized,
+{
+    /// A piece of a body has come, or its end.
+    pub(super) fn take_data(
+        &mut self,
+        id: u32,
+        piece: Range<usize>,
+        is_last: bool,
+        parts: &mut Parts<'_>,
+    ) {
+        let len = piece.len();
+        let is_over = self.recorder.handle.budget.is_over();
+        let Some(stream) = parts.streams.get(id) else {
+            return parts.http2.discard(id, len, self.now);
+        };
+        match &mut stream.intake {
+            Intake::None => parts.http2.discard(id, len, self.now),
+            Intake::Sink(_) => self.take_sink_piece(id, piece, is_last, parts),
+            Intake::Buffer(most) => {
+                let kept = stream.request.as_mut();
+                let body = kept.map(|kept| &mut kept.body);
+                let most = *most;
+                let Some(body) = body.filter(|body| (body.len() + len) as u64 <= most) else {
+                    return self.refuse_stream(id, ProtocolError::BodyTooLarge, parts);
+                };
+                if is_over && body.len() + len > body.capacity() {
+                    parts.counters.overloaded.add(1);
+                    return self.refuse_stream(id, ProtocolError::Overloaded, parts);
+                }
+                body.extend_from_slice(&parts.input.unread()[piece]);
+                parts.http2.release(id, len, parts.output, self.now);
+                if is_last {
+                    self.body_complete(id, parts);
+                }
+            }
+        }
+    }
+
+    /// Refuses a request in the middle of its body.
+    #[cold]
+    fn refuse_stream(&mut self, id: u32, error: ProtocolError, parts: &mut Parts<'_>) {
+        let Some(mut stream) = parts.streams.take(id) else {
+            return;
+        };
+        self.end(&mut stream.exchange);
+        let cx = &mut stream.context(parts.response, (parts.ends, parts.counters));
+        self.refuse_with(error, cx);
+        self.transmit(id, parts);
+    }
+
+    /// The body is kept as a whole: calls the handler.
+    fn body_complete(&mut self, id: u32, parts: &mut Parts<'_>) {
+        let Some(stream) = parts.streams.get(id) else {
+            return;
+        };
+        stream.intake = Intake::None;
+        let Some(kept) = stream.request.take() else {
+            return;
+        };
+        let request = kept.view(parts.ends);
+        let timed = (self.timing != Timing::Off).then(|| (Label::of(&request), Instant::now()));
+        let mode = stream.mode;
+        let responded = catch(|| {
+            let response = self.recorder.recorded_response(mode, parts.response);
+            let is_special = mode.method.is_special();
+            let handler = &*self.handler;
+            let _done: Done = respond(handler, &mut NoUpgrade, &request, is_special, response);
+        });
+        if let Some((label, from)) = timed {
+            took(from.elapsed(), self.timing, &label, parts.counters);
+        }
+        stream.request = Some(kept);
+        self.finish_stream(id, responded, parts);
+    }
+
+    /// Passes on the response to a request whose body was received.
+    fn finish_stream(&mut self, id: u32, responded: Result<(), Panic>, parts: &mut Parts<'_>) {
+        let Some(stream) = parts.streams.get(id) else {
+            return;
+        };
+        parts.counters.requests.add(1);
+        let cx = &mut stream.context(parts.response, (parts.ends, parts.counters));
+        match self.is_later(responded, cx) {
+            true => {
+                (stream.request, stream.since) = (None, self.now);
+                self.begin_body(id, parts);
+            }
+            false => self.transmit_last(id, parts),
+        }
+    }
+
+    /// Passes on a complete response: nothing is kept of its request any more.
+    pub(super) fn transmit_last(&mut self, id: u32, parts: &mut Parts<'_>) {
+        if let Some(mut stream) = parts.streams.take(id) {
+            self.end(&mut stream.exchange);
+        }
+        self.transmit(id, parts);
+    }
+
+    fn take_sink_piece(
+        &mut self,
+        id: u32,
+        piece: Range<usize>,
+        is_last: bool,
+        parts: &mut Parts<'_>,
+    ) {
+        let Some(stream) = parts.streams.get(id) else {
+            return;
+        };
+        let Some(sink) = sink_of(stream) else {
+            return;
+        };
+        sink.has_end |= is_last;
+        let bytes = &parts.input.unread()[piece];
+        if sink.is_paused {
+            sink.unreleased += bytes.len();
+            if let Some(kept) = &mut stream.request {
+                kept.body.extend_from_slice(bytes);
+            }
+            return;
+        }
+        let flow = self.pass_piece(bytes, stream, parts.conn);
+        let len = bytes.len();
+        self.after_piece(id, len, flow, parts);
+    }
+
+    /// Passes a piece to the sink.
+    fn pass_piece(
+        &mut self,
+        bytes: &[u8],
+        stream: &mut Stream,
+        conn: crate::shared::id::ConnId,
+    ) -> Result<Flow, PieceError> {
+        let Some(sink) = sink_of(stream) else {
+            return Ok(Flow::Continue);
+        };
+        sink.received += bytes.len() as u64;
+        let (received, most) = (sink.received, sink.most);
+        if received > most {
+            return Err(PieceError::TooLarge);
+        }
+        match bytes.is_empty() {
+            true => Ok(Flow::Continue),
+            false => self
+                .piece(&mut stream.exchange, bytes, received, conn)
+                .map_err(PieceError::Panic),
+        }
+    }
+
+    /// The sink has had a piece of this length.
+    fn after_piece(
+        &mut self,
+        id: u32,
+        len: usize,
+        flow: Result<Flow, PieceError>,
+        parts: &mut Parts<'_>,
+    ) {
+        let Some(stream) = parts.streams.get(id) else {
+            return;
+        };
+        let Some(sink) = sink_of(stream) else {
+            return;
+        };
+        match flow {
+            Ok(Flow::Continue) => {
+                let has_end = sink.has_end;
+                parts.http2.release(id, len, parts.output, self.now);
+                if has_end {
+                    self.finish_sink(id, parts);
+                }
+            }
+            Ok(Flow::Pause) => {
+                sink.is_paused = true;
+                sink.unreleased += len;
+                parts.http2.pause(id, true, self.now);
+            }
+            Ok(Flow::Respond) => self.finish_sink(id, parts),
+            Err(PieceError::TooLarge) => {
+                self.refuse_stream(id, ProtocolError::BodyTooLarge, parts);
+            }
+            Err(PieceError::Panic(panic)) => {
+                let cx = &mut stream.context(parts.response, (parts.ends, parts.counters));
+                self.sink_failed(panic, cx);
+                self.transmit_last(id, parts);
+            }
+        }
+    }
+
+    /// The sink responds. What follows of the body is not needed.
+    pub(super) fn finish_sink(&mut self, id: u32, parts: &mut Parts<'_>) {
+        let Some(stream) = parts.streams.get(id) else {
+            return;
+        };
+        stream.intake = Intake::None;
+        parts.http2.discard(id, 0, self.now);
+        if let Some(kept) = &mut stream.request {
+            kept.body.clear();
+        }
+        let cx = &mut stream.context(parts.response, (parts.ends, parts.counters));
+        let responded = self.respond_by_sink(cx);
+        self.finish_stream(id, responded, parts);
+    }
+
+    /// A sink that has paused goes on, with what has come meanwhile.
+    pub(super) fn resume_sink(&mut self, id: u32, parts: &mut Parts<'_>) {
+        let Some(stream) = parts.streams.get(id) else {
+            return;
+        };
+        let Some(sink) = sink_of(stream).filter(|sink| sink.is_paused) else {
+            return;
+        };
+        sink.is_paused = false;
+        parts.http2.pause(id, false, self.now);
+        let unreleased = std::mem::take(&mut sink.unreleased);
+        let kept = stream.request.as_mut();
+        let waiting = kept.map_or(Vec::new(), |kept| std::mem::take(&mut kept.body));
+        parts
+            .http2
+            .release(id, unreleased - waiting.len(), parts.output, self.now);
+        let flow = self.pass_piece(&waiting, stream, parts.conn);
+        self.after_piece(id, waiting.len(), flow, parts);
+    }
+}
+
+/// Why a sink gets nothing more.
+enum PieceError {
+    TooLarge,
+    Panic(Panic),
+}
+
+fn sink_of(stream: &mut Stream) -> Option<&mut SinkState> {
+    match &mut stream.intake {
+        Intake::Sink(sink) => Some(sink),
+        Intake::None | Intake::Buffer(_) => None,
+    }
+}

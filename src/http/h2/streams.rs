@@ -1,0 +1,208 @@
+//! The streams of a connection of which the driver keeps something.
+
+use crate::http::request::Request;
+use crate::http::service::{Exchange, ExchangeContext};
+use crate::metrics::WorkerCounters;
+use crate::runtime::socket::Ends;
+use crate::shared::id::RequestId;
+use crate::shared::output::{FilePart, Output};
+use peregrine_protocol::Seconds;
+use peregrine_protocol::h1::head::Head;
+use peregrine_protocol::h2::connection::Http2;
+use peregrine_protocol::h2::head::HeadBuf;
+use peregrine_protocol::http::exchange::ResponseContext;
+use peregrine_protocol::limits::Limits;
+
+/// A request whose body or response is not complete.
+pub(super) struct Stream {
+    pub(super) id: u32,
+    pub(super) exchange: Option<Box<Exchange>>,
+    pub(super) mode: ResponseContext,
+    /// The request, while its body is received.
+    pub(super) request: Option<Box<KeptRequest>>,
+    pub(super) intake: Intake,
+    pub(super) since: Seconds,
+}
+
+/// What becomes of the body of a request.
+#[derive(Debug)]
+pub(super) enum Intake {
+    /// It is complete, or is not needed.
+    None,
+    /// It is kept, up to this number of bytes.
+    Buffer(u64),
+    Sink(SinkState),
+}
+
+/// The body of a request that goes to a sink.
+#[derive(Debug, Default)]
+pub(super) struct SinkState {
+    /// The most bytes of it.
+    pub(super) most: u64,
+    /// Bytes that the sink has received.
+    pub(super) received: u64,
+    /// Bytes for which the window is not given back yet.
+    pub(super) unreleased: usize,
+    /// The sink takes no pieces at the moment. Those that come wait with the request.
+    pub(super) is_paused: bool,
+    /// Nothing follows what has come.
+    pub(super) has_end: bool,
+}
+
+/// A copy of the head of a request, and what has come of its body.
+pub(super) struct KeptRequest {
+    head: Head,
+    bytes: Box<[u8]>,
+    pub(super) body: Vec<u8>,
+}
+
+impl KeptRequest {
+    /// Of the request that was decoded last.
+    pub(super) fn new(head: &HeadBuf) -> Box<KeptRequest> {
+        Box::new(KeptRequest {
+            head: head.head.clone(),
+            bytes: head.bytes().into(),
+            body: Vec::new(),
+        })
+    }
+
+    pub(super) fn view<'a>(&'a self, ends: &'a dyn Ends) -> Request<'a> {
+        Request::of_parts(&self.head, &self.bytes, &self.body, ends)
+    }
+
+    fn held(&self) -> usize {
+        size_of::<KeptRequest>() + self.bytes.len() + self.body.capacity()
+    }
+}
+
+/// A view of the request that was decoded last.
+pub(super) fn view<'a>(head: &'a HeadBuf, ends: &'a dyn Ends) -> Request<'a> {
+    Request::of_parts(&head.head, head.bytes(), b"", ends)
+}
+
+impl Stream {
+    pub(super) fn new(id: u32, mode: ResponseContext, now: Seconds) -> Stream {
+        Stream {
+            id,
+            exchange: None,
+            mode,
+            request: None,
+            intake: Intake::None,
+            since: now,
+        }
+    }
+
+    pub(super) fn context<'a>(
+        &'a mut self,
+        output: &'a mut Output,
+        (ends, counters): (&'a dyn Ends, &'a WorkerCounters),
+    ) -> ExchangeContext<'a> {
+        ExchangeContext {
+            exchange: &mut self.exchange,
+            output,
+            request: self.request.as_ref().map(|request| request.view(ends)),
+            mode: self.mode,
+            since: self.since,
+            ends,
+            counters,
+        }
+    }
+
+    /// The head of its response is sent, and a body follows.
+    pub(super) fn has_body(&self) -> bool {
+        let exchange = self.exchange.as_ref();
+        exchange.is_some_and(|exchange| exchange.body().is_some())
+    }
+
+    /// Whether the connection pulls the body of its response.
+    pub(super) fn is_drawn(&self) -> bool {
+        let body = self.exchange.as_ref().and_then(|exchange| exchange.body());
+        body.is_some_and(|body| body.is_drawn())
+    }
+
+    /// When its response has to go on: the client waits for it, or for a sink that has paused.
+    fn deadline(&self, http2: &Http2<FilePart>, limits: &Limits) -> Seconds {
+        let waits = match &self.intake {
+            Intake::Buffer(_) => false,
+            Intake::Sink(sink) => sink.is_paused,
+            Intake::None => http2.queued(self.id).is_none_or(|queued| queued == 0),
+        };
+        match &self.exchange {
+            Some(exchange) if waits => exchange.deadline(limits),
+            _ => Seconds::NEVER,
+        }
+    }
+}
+
+/// By identifier.
+#[derive(Default)]
+pub(super) struct Streams(Vec<Stream>);
+
+impl Streams {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn add(&mut self, stream: Stream) {
+        debug_assert!(self.0.last().is_none_or(|last| last.id < stream.id));
+        self.0.push(stream);
+    }
+
+    pub(super) fn get(&mut self, id: u32) -> Option<&mut Stream> {
+        let at = self.0.binary_search_by_key(&id, |stream| stream.id).ok()?;
+        self.0.get_mut(at)
+    }
+
+    pub(super) fn take(&mut self, id: u32) -> Option<Stream> {
+        let at = self.0.binary_search_by_key(&id, |stream| stream.id).ok()?;
+        Some(self.0.remove(at))
+    }
+
+    /// Takes all of them.
+    pub(super) fn take_all(&mut self) -> Vec<Stream> {
+        std::mem::take(&mut self.0)
+    }
+
+    /// The stream of the request that other threads know by this identifier.
+    pub(super) fn named(&self, id: RequestId) -> Option<u32> {
+        let is_it = |stream: &&Stream| {
+            let exchange = stream.exchange.as_ref();
+            exchange.is_some_and(|exchange| exchange.id() == Some(id))
+        };
+        self.0.iter().find(is_it).map(|stream| stream.id)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Stream> {
+        self.0.iter()
+    }
+
+    /// The identifier of the first stream behind `id` for which this holds.
+    pub(super) fn next(&self, id: u32, is_it: impl Fn(&Stream) -> bool) -> Option<u32> {
+        let from = self.0.partition_point(|stream| stream.id <= id);
+        let mut rest = self.0[from..].iter();
+        rest.find(|stream| is_it(stream)).map(|stream| stream.id)
+    }
+
+    /// When the first of their responses has to go on.
+    pub(super) fn deadline(&self, http2: &Http2<FilePart>, limits: &Limits) -> Seconds {
+        let all = self.0.iter().map(|stream| stream.deadline(http2, limits));
+        all.fold(Seconds::NEVER, Seconds::min)
+    }
+
+    /// The first stream behind `id` whose response should have gone on.
+    pub(super) fn due(
+        &self,
+        id: u32,
+        http2: &Http2<FilePart>,
+        limits: &Limits,
+        now: Seconds,
+    ) -> Option<u32> {
+        self.next(id, |stream| stream.deadline(http2, limits) <= now)
+    }
+
+    /// Bytes of memory of requests that are kept.
+    pub(super) fn held(&self) -> usize {
+        let kept = |stream: &Stream| stream.request.as_ref().map_or(0, |request| request.held());
+        self.0.iter().map(kept).sum::<usize>() + self.0.capacity() * size_of::<Stream>()
+    }
+}

@@ -1,0 +1,69 @@
+//! What the connections of one worker share.
+
+use super::handler::ConnectionError;
+use super::service::{HandlerRef, Service};
+use crate::metrics::WorkerCounters;
+use crate::runtime::socket::Ends;
+use crate::shared::buffer_pool::BufferPool;
+use crate::shared::id::ConnId;
+use crate::shared::memory_budget::LocalUsage;
+#[cfg(feature = "http2")]
+use crate::shared::output::Output;
+#[cfg(feature = "http2")]
+use peregrine_protocol::h2::{head::HeadBuf, limits::Http2Limits};
+use std::sync::Arc;
+
+/// State that the connections of one worker share.
+pub(crate) struct WorkerState<P, M> {
+    pub(crate) service: Service<P>,
+    pub(crate) pool: BufferPool,
+    pub(crate) counters: Arc<WorkerCounters>,
+    pub(crate) mode: M,
+    pub(crate) tally: LocalUsage,
+    /// The recorder of the current connection.
+    pub(crate) place: ConnId,
+    /// Connections that have received commands.
+    pub(crate) dirty: Vec<ConnId>,
+    #[cfg(feature = "http2")]
+    pub(crate) http2: Http2State,
+}
+
+/// State that the HTTP/2 connections of one worker share. Only one request is decoded, and one response
+/// written, at a time.
+#[cfg(feature = "http2")]
+#[derive(Default)]
+pub(crate) struct Http2State {
+    pub(crate) limits: Http2Limits,
+    pub(crate) head: Box<HeadBuf>,
+    pub(crate) response: Output,
+}
+
+#[cfg(feature = "http2")]
+impl Http2State {
+    pub(crate) fn new(limits: Http2Limits) -> Http2State {
+        Http2State {
+            limits,
+            ..Http2State::default()
+        }
+    }
+
+    /// A panic has ended the turn of a connection.
+    #[cold]
+    pub(crate) fn recover(&mut self) {
+        self.response.clear();
+    }
+}
+
+impl<P: HandlerRef, M> WorkerState<P, M> {
+    pub(crate) fn fail(&self, error: &ConnectionError<'_>, ends: &dyn Ends) {
+        self.counters.connection_errors.add(1);
+        match error {
+            ConnectionError::Read(_) => self.counters.read_errors.add(1),
+            ConnectionError::Write(_) => self.counters.write_errors.add(1),
+            ConnectionError::WriteTimeout => self.counters.write_timeouts.add(1),
+            ConnectionError::Internal(_) => self.counters.internal_errors.add(1),
+            _ => {}
+        }
+        self.service.report(error, ends);
+    }
+}

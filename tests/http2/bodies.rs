@@ -1,0 +1,171 @@
+//! Bodies of requests.
+
+use super::LONG;
+use peregrine::body::{BodySink, Flow, Incoming, Resumer};
+use peregrine::testing::Http2;
+use peregrine::{BodyPlan, Done, Handler, Request, Response, from_fn};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+const NO_ERROR: u32 = 0;
+
+#[derive(Default)]
+struct App {
+    resumers: Arc<Mutex<Vec<Resumer>>>,
+}
+
+/// Counts the bytes, and does what its path says.
+struct Sink {
+    path: String,
+    bytes: u64,
+    resumers: Arc<Mutex<Vec<Resumer>>>,
+}
+
+impl BodySink for Sink {
+    fn piece(&mut self, piece: &[u8], body: &mut Incoming<'_>) -> Flow {
+        self.bytes += piece.len() as u64;
+        assert_eq!(body.received(), self.bytes);
+        match &self.path[..] {
+            "/pause" if self.resumers.lock().expect("no panic").is_empty() => {
+                self.resumers.lock().expect("no panic").push(body.resumer());
+                Flow::Pause
+            }
+            "/enough" => Flow::Respond,
+            "/panic" => std::panic::panic_any("on purpose"),
+            _ => Flow::Continue,
+        }
+    }
+
+    fn finish(self: Box<Self>, req: &Request<'_>, res: Response<'_>) -> Done {
+        assert_eq!(req.path(), self.path);
+        res.text(self.bytes.to_string())
+    }
+}
+
+impl Handler for App {
+    fn body_plan(&self, req: &Request<'_>) -> BodyPlan {
+        let sink = |most| {
+            let (path, resumers) = (req.path().to_owned(), self.resumers.clone());
+            let sink = Sink {
+                path,
+                bytes: 0,
+                resumers,
+            };
+            BodyPlan::StreamUpTo(Box::new(sink), most)
+        };
+        match req.path() {
+            "/buffer" => BodyPlan::Buffer,
+            "/unread" => BodyPlan::Unread,
+            "/refuse" => BodyPlan::Refuse(403),
+            "/respond" => BodyPlan::respond(|_, res| res.status(405).text("no")),
+            "/little" => sink(10),
+            _ => sink(1 << 30),
+        }
+    }
+
+    fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
+        match req.path() {
+            "/unread" => {
+                let (done, responder) = res.defer();
+                std::thread::spawn(move || responder.send(|res| res.text("unread")).is_ok());
+                done
+            }
+            _ => res.text(req.body().len().to_string()),
+        }
+    }
+}
+
+#[test]
+fn plans_of_bodies() {
+    let app = App::default();
+    let mut client = Http2::new(&app);
+    let body = vec![b'x'; 30_000];
+    for (path, status, text) in [
+        ("/buffer", 200, "30000"),
+        ("/refuse", 403, "Forbidden\n"),
+        ("/respond", 405, "no"),
+        ("/sink", 200, "30000"),
+        ("/unread", 200, "unread"),
+        ("/enough", 200, "16384"),
+        ("/little", 413, "request body too large\n"),
+        ("/panic", 500, "the server could not accept this request\n"),
+    ] {
+        let stream = client.request("POST", path, &[], &body);
+        assert!(client.wait_for(stream, LONG), "{path}");
+        let response = client.response(stream);
+        let seen = String::from_utf8_lossy(&response.body);
+        assert_eq!((response.status, &*seen), (status, text), "{path}");
+        assert!(response.is_complete, "{path}");
+        assert!(matches!(response.reset, None | Some(NO_ERROR)), "{path}");
+    }
+    assert!(!client.is_closed());
+}
+
+#[test]
+fn a_body_comes_in_pieces_with_trailers_and_after_100_continue() {
+    let app = App::default();
+    let mut client = Http2::new(&app);
+    for path in ["/buffer", "/sink"] {
+        let stream = client.begin("POST", path, &[("expect", "100-continue")]);
+        assert_eq!(client.response(stream).interim, [100], "{path}");
+        client.data(stream, b"abc", false);
+        client.data(stream, b"", false);
+        client.data(stream, b"defg", false);
+        assert_eq!(client.response(stream).status, 0, "{path}");
+        client.trailers(stream, &[("checksum", "1")]);
+        assert_eq!(client.response(stream).body, b"7", "{path}");
+        let stream = client.begin("POST", path, &[]);
+        client.data(stream, b"", true);
+        assert_eq!(client.response(stream).body, b"0", "{path}");
+    }
+}
+
+#[test]
+fn a_sink_that_pauses_gets_the_rest_when_it_goes_on() {
+    let app = App::default();
+    let mut client = Http2::new(&app);
+    let stream = client.begin("POST", "/pause", &[]);
+    client.data(stream, b"abc", false);
+    client.data(stream, b"def", false);
+    client.data(stream, b"ghi", true);
+    assert_eq!(client.response(stream).status, 0);
+    let other = client.request("POST", "/buffer", &[], b"beside it");
+    assert_eq!(client.response(other).body, b"9");
+    app.resumers.lock().expect("no panic")[0].resume();
+    // The command is taken with the next call.
+    client.send_raw(b"");
+    assert!(client.wait_for(stream, LONG));
+    assert_eq!(client.response(stream).body, b"9");
+}
+
+#[test]
+fn a_paused_sink_has_the_time_of_a_response() {
+    let app = App::default();
+    let mut client = Http2::new(&app);
+    let stream = client.begin("POST", "/pause", &[]);
+    client.data(stream, b"abc", false);
+    client.elapse(Duration::from_secs(299));
+    assert_eq!(client.response(stream).status, 0);
+    client.elapse(Duration::from_secs(3));
+    assert_eq!(client.response(stream).status, 503);
+    assert_eq!(client.response(stream).reset, Some(NO_ERROR));
+    assert!(app.resumers.lock().expect("no panic")[0].is_gone());
+}
+
+#[test]
+fn windows_are_given_back_for_all_that_is_dropped() {
+    let app = from_fn(|req, res| res.text(req.body().len().to_string()));
+    let refusing = App::default();
+    let mut client = Http2::new(&refusing);
+    // More than the window of the connection in all.
+    for _ in 0..100 {
+        let stream = client.request("POST", "/respond", &[], &[b'x'; 30_000]);
+        assert_eq!(client.response(stream).status, 405);
+    }
+    let mut client = Http2::new(&app);
+    for _ in 0..100 {
+        let stream = client.request("POST", "/", &[], &[b'x'; 30_000]);
+        assert_eq!(client.response(stream).body, b"30000");
+    }
+    assert!(!client.is_closed());
+}

@@ -1,0 +1,118 @@
+//! The end of connections.
+
+use super::{LONG, deferring};
+use peregrine::config::Http2Limits;
+use peregrine::testing::Http2;
+use peregrine::{Limits, Responder, from_fn};
+use std::time::Duration;
+
+const LAST: u32 = (1 << 31) - 1;
+const NO_ERROR: u32 = 0;
+const CALM: u32 = 11;
+
+#[test]
+fn a_stop_loses_no_request() {
+    let (app, left) = deferring();
+    let mut client = Http2::new(&app);
+    let before = client.get("/before");
+    client.stop();
+    assert_eq!(client.goaways(), [(LAST, NO_ERROR), (before, NO_ERROR)]);
+    assert!(!client.is_closed());
+    let responder = left.take();
+    responder.send(|res| res.text("in time")).expect("pending");
+    assert!(client.wait_for(before, LONG));
+    assert_eq!(client.response(before).body, b"in time");
+    assert!(client.is_closed());
+}
+
+#[test]
+fn worn_out_connections_end_with_goaway() {
+    let app = from_fn(|req, res| match req.path() {
+        "/close" => res.close().text("last"),
+        _ => res.text("fine"),
+    });
+    let limits = Limits::default().requests_per_connection(2);
+    let mut client = Http2::with_limits(&app, limits, Http2Limits::default());
+    let (a, b) = (client.get("/"), client.get("/"));
+    assert!(client.response(a).is_complete && client.response(b).is_complete);
+    assert_eq!(client.goaways(), [(LAST, NO_ERROR), (b, NO_ERROR)]);
+    assert!(client.is_closed());
+
+    let mut client = Http2::new(&app);
+    client.get("/");
+    for _ in 0..60 {
+        client.elapse(Duration::from_secs(61));
+        client.get("/");
+    }
+    assert!(client.is_closed());
+    assert_eq!(client.goaways().len(), 2);
+
+    let mut client = Http2::new(&app);
+    let stream = client.get("/close");
+    assert_eq!(client.response(stream).body, b"last");
+    assert_eq!(client.response(stream).field("connection"), None);
+    assert!(client.is_closed());
+}
+
+#[test]
+fn an_idle_connection_is_closed() {
+    let app = from_fn(|_, res| res.text("fine"));
+    let mut client = Http2::new(&app);
+    client.get("/");
+    client.elapse(Duration::from_secs(74));
+    assert!(!client.is_closed());
+    client.elapse(Duration::from_secs(2));
+    assert_eq!(client.goaways().len(), 1);
+    assert!(client.is_closed());
+}
+
+#[test]
+fn streams_beyond_the_limit_are_refused() {
+    let (app, left) = deferring();
+    let http2 = Http2Limits::default().streams(2);
+    let mut client = Http2::with_limits(&app, Limits::default(), http2);
+    let streams = [(); 3].map(|()| client.get("/"));
+    assert_eq!(
+        streams.map(|stream| client.response(stream).reset),
+        [None, None, Some(7)]
+    );
+    assert_eq!(client.counters().http2_refused, 1);
+    for responder in left.all() {
+        responder.send(|res| res.text("fine")).expect("pending");
+    }
+    for stream in &streams[..2] {
+        assert!(client.wait_for(*stream, LONG));
+    }
+    let next = client.get("/");
+    assert_eq!(client.response(next).reset, None);
+}
+
+#[test]
+fn rapid_reset_ends_the_connection() {
+    let (app, left) = deferring();
+    let mut client = Http2::new(&app);
+    for _ in 0..1100 {
+        let stream = client.get("/");
+        client.reset(stream, 8);
+    }
+    assert_eq!(client.goaways().last().map(|(_, code)| *code), Some(CALM));
+    let counters = client.counters();
+    assert_eq!(
+        (counters.http2_goaways_calm, counters.connection_errors),
+        (1, 1)
+    );
+    let gone = |responder: &Responder| responder.is_gone();
+    assert!(left.all().iter().all(gone));
+}
+
+#[test]
+fn a_violation_ends_the_connection_and_its_streams() {
+    let (app, left) = deferring();
+    let mut client = Http2::new(&app);
+    client.get("/");
+    // DATA of stream 0.
+    client.send_raw(b"\0\0\x01\0\0\0\0\0\0x");
+    assert_eq!(client.goaways(), [(1, 1)]);
+    assert!(left.take().is_gone());
+    assert_eq!(client.counters().http2_goaways_error, 1);
+}
