@@ -48,15 +48,17 @@ fn log_in(req: &Request<'_>, mut session: Session<'_>, res: Response<'_>) -> Don
     let field = |name| req.form(name).unwrap_or_default();
     // A program compares with a hash that is slow to compute, on a thread of the pool.
     let is_ada = field("user") == "ada" && field("password") == "engine";
-    let set = if is_ada {
-        // The name that the session had before the login is worth nothing after it.
-        session.renew();
-        session
-            .set("user", "ada")
-            .and_then(|()| session.set("message", "Welcome."))
-    } else {
-        session.set("message", "Wrong name or password.")
-    };
+    if !is_ada {
+        // Not a message in a session: anyone could fill the store with sessions then.
+        return res.status(403).html(
+            "<!doctype html><title>Login</title><p>Wrong name or password. <a href=/>Back</a>",
+        );
+    }
+    // The name that the session had before the login is worth nothing after it.
+    session.renew();
+    let set = session
+        .set("user", "ada")
+        .and_then(|()| session.set("message", "Welcome."));
     match set {
         Ok(()) => session.save(res).redirect(303, "/"),
         Err(error) => res.status(500).text(error.to_string()),

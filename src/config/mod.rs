@@ -129,9 +129,9 @@ peregrine_protocol::settings! {
     /// | `EventLimits::topics` | 64 | topics of a stream of events | its stream ends | `event_hub::the_topics_of_a_page_are_limited` |
     /// | `EventLimits::topic_bytes` | 256 | bytes of the name of a topic | its stream ends | `event_hub::the_topics_of_a_page_are_limited` |
     /// | `Request::json` | 127 | levels of nesting of a value in JSON | 400 | `http::json_body::nesting_is_limited_for_any_type` |
-    /// | `SessionConfig::session_bytes` | 8,192 | bytes of the names and values of a session | nothing; `Session::set` reports it | `sessions::mod::the_bytes_of_a_session_are_limited` |
+    /// | `SessionConfig::session_bytes` | 8,192 | bytes of the names and values of a session, and 64 for each | nothing; `Session::set` reports it | `sessions::mod::the_bytes_of_a_session_are_limited` |
     /// | `SessionConfig::sessions` | 10,000 | sessions in memory | the session that would end first ends | `sessions::store::the_sessions_of_a_store_are_limited` |
-    /// | `SessionConfig::idle_timeout` | 3,600 s | without a request of a session | the session ends | `sessions::mod::a_session_that_is_not_used_ends` |
+    /// | `SessionConfig::idle_timeout` | 3,600 s | without a request that loads the session | the session ends | `sessions::mod::a_session_that_is_not_used_ends` |
     /// | `SessionConfig::lifetime` | 86,400 s | from the beginning of a session | the session ends | `sessions::mod::a_session_ends_after_its_lifetime` |
     /// | `MultipartLimits::parts` | 128 | parts: fields and files | 413 | `forms::multipart::tests::limits_are_exact` |
     /// | `MultipartLimits::header_bytes` | 8,192 | bytes of the header lines of a part, and of the preamble before the first part | 413; 400 for the preamble | `forms::multipart::tests::limits_are_exact` |

@@ -21,24 +21,31 @@ peregrine_protocol::settings! {
         pub cookie: String = "__Host-session".to_owned();
         /// Whether the cookie is `Secure`. With false, choose a name without a prefix.
         pub secure: bool = true;
-        /// A session that is not used for so long ends.
+        /// A session that [`Sessions::load`] does not find for so long ends.
         pub idle_timeout: Duration = Duration::from_secs(3600);
-        /// So long after its beginning a session ends.
+        /// So long after its beginning a session ends. [`Session::renew`] is a new beginning.
         pub lifetime: Duration = Duration::from_secs(24 * 3600);
-        /// Bytes of the names and values of one session. [`Session::set`] fails above.
+        /// Bytes of one session: its names and values, and 64 for each of them. [`Session::set`] fails above.
         pub session_bytes: usize = 8192;
         /// Sessions that the [`MemoryStore`] of [`Sessions::new`] keeps. Above, the one that has not been used for
-        /// longest ends.
+        /// longest ends. So a client that can make sessions without a login can end those of others: give
+        /// a session only to users who have logged in.
         pub sessions: usize = 10_000;
     }
 }
+
+/// Bytes that an entry of a session costs beside its name and value.
+const ENTRY_BYTES: usize = 64;
+/// How far the clocks of servers with one store may differ.
+const CLOCK_DIFFERENCE: Duration = Duration::from_secs(60);
 
 /// Sessions of browsers. Needs the feature `sessions`.
 ///
 /// A session is a map of texts. It is found by 256 random bits in a cookie that is `HttpOnly`, `Secure` and
 /// `SameSite=Lax`. The store knows only their hash. A session without values has no cookie, and needs no memory.
 ///
-/// If two requests change a session at the same time, the later [`Session::save`] wins.
+/// If two requests change a session at the same time, the later [`Session::save`] wins. A session that one request
+/// has ended or renewed does not come back by the `save` of another.
 ///
 /// ```
 /// use peregrine::sessions::Sessions;
@@ -99,9 +106,9 @@ impl<S: SessionStore> Sessions<S> {
     pub fn load(&self, req: &Request<'_>) -> Session<'_, S> {
         let name = req.cookie(&self.config.cookie);
         let found = name.and_then(|name| {
-            let key = session_key(name);
-            let data = self.store.load(&key)?;
-            Some((key, data)).filter(|(_, data)| !self.is_over(data))
+            let key = session_key(&self.config.cookie, name);
+            let data = self.store.load(&key, self.config.idle_timeout)?;
+            Some((key, data)).filter(|(_, data)| !self.is_over(data, SystemTime::now()))
         });
         let (key, data) = match found {
             Some((key, data)) => (Some(key), data),
@@ -117,10 +124,13 @@ impl<S: SessionStore> Sessions<S> {
         }
     }
 
-    /// A clock that was set back does not make a session longer than its lifetime.
-    fn is_over(&self, data: &SessionData) -> bool {
-        let age = SystemTime::now().duration_since(data.begun);
-        age.is_ok_and(|age| age >= self.config.lifetime)
+    /// A session that began in the future is over, so a clock that is set back makes none longer. Clocks of several
+    /// servers may differ by a minute.
+    fn is_over(&self, data: &SessionData, now: SystemTime) -> bool {
+        match now.duration_since(data.begun) {
+            Ok(age) => age >= self.config.lifetime,
+            Err(ahead) => ahead.duration() > CLOCK_DIFFERENCE || self.config.lifetime.is_zero(),
+        }
     }
 }
 
@@ -163,8 +173,9 @@ impl<S: SessionStore> Session<'_, S> {
     pub fn set(&mut self, name: &str, value: impl Into<String>) -> Result<(), SessionFull> {
         let value = value.into();
         let others = self.data.values.iter().filter(|(other, _)| *other != name);
-        let held: usize = others.map(|(name, value)| name.len() + value.len()).sum();
-        if held + name.len() + value.len() > self.sessions.config.session_bytes {
+        let size = |name: &str, value: &str| ENTRY_BYTES + name.len() + value.len();
+        let held: usize = others.map(|(name, value)| size(name, value)).sum();
+        if held + size(name, &value) > self.sessions.config.session_bytes {
             return Err(SessionFull);
         }
         self.is_changed = true;
@@ -180,30 +191,32 @@ impl<S: SessionStore> Session<'_, S> {
         taken
     }
 
-    /// Gives the session a new name, and makes the old one invalid. Call it when the rights of a user change,
-    /// as at a login: so a name that an attacker knows from before is worth nothing.
+    /// Gives the session a new name, makes the old one invalid, and starts its lifetime anew. Call it when the rights
+    /// of a user change, as at a login: so a name that an attacker knows from before is worth nothing.
     #[doc(alias("rotate", "regenerate"))]
     pub fn renew(&mut self) {
+        self.data.begun = SystemTime::now();
         self.is_new_name = true;
         self.is_changed = true;
     }
 
-    /// Removes all values, and ends the session.
+    /// Removes all values, and ends the session when [`Session::save`] is called. Values that are set after it belong
+    /// to a new session.
     #[doc(alias("destroy", "logout"))]
     pub fn end(&mut self) {
         self.data.values.clear();
-        self.is_changed = true;
+        self.renew();
     }
 
-    /// Stores the session, and sets its cookie where that is necessary. A session that was not changed is only
-    /// marked as used. Call it before the response is sent.
+    /// Stores the session, and sets its cookie where that is necessary.
+    ///
+    /// Call it last, when nothing can fail any more: an error response of the handler
+    /// ([`HandlerError`](crate::error::HandlerError)) has no cookies that were set before, so the browser would not
+    /// get the new name. A session that another request has ended or renewed meanwhile is not stored.
     pub fn save(self, res: Response<'_>) -> Response<'_> {
         let Sessions { store, config } = self.sessions;
         let idle = config.idle_timeout;
         if !self.is_changed {
-            if let Some(key) = &self.key {
-                store.touch(key, idle);
-            }
             return res;
         }
         let is_empty = self.data.values.is_empty();
@@ -211,9 +224,8 @@ impl<S: SessionStore> Session<'_, S> {
         if let Some(old) = &old {
             store.remove(old);
         }
-        let cookie = |value: String| SetCookie::new(&*config.cookie, value).secure(config.secure);
         if is_empty {
-            let removal = cookie(String::new()).max_age(Duration::ZERO);
+            let removal = SetCookie::removal(&*config.cookie).secure(config.secure);
             return match self.had_cookie {
                 true => res.set_cookie(&removal),
                 false => res,
@@ -221,15 +233,15 @@ impl<S: SessionStore> Session<'_, S> {
         }
         match self.key.filter(|_| !self.is_new_name) {
             Some(key) => {
-                store.save(&key, self.data, idle);
+                store.replace(&key, self.data, idle);
                 res
             }
             None => {
-                let (name, key) = new_session();
-                store.save(&key, self.data, idle);
+                let (name, key) = new_session(&config.cookie);
+                store.create(&key, self.data, idle);
+                let cookie = SetCookie::new(&*config.cookie, name).secure(config.secure);
                 // Caches must not give the name to other users.
-                res.header("Cache-Control", "no-store")
-                    .set_cookie(&cookie(name))
+                res.header("Cache-Control", "no-store").set_cookie(&cookie)
             }
         }
     }
@@ -327,11 +339,68 @@ mod tests {
 
     #[test]
     fn the_bytes_of_a_session_are_limited() {
-        let app = app(SessionConfig::default().session_bytes(10));
+        let app = app(SessionConfig::default().session_bytes(10 + ENTRY_BYTES));
         let mut client = Client::new(&app);
         assert_eq!(client.get("/set?123456789").send().status(), 200);
         assert_eq!(client.get("/set?1234567890").send().status(), 413);
         assert_eq!(client.get("/").send().text(), "123456789");
+    }
+
+    #[test]
+    fn a_session_that_has_ended_does_not_come_back() {
+        let sessions = Sessions::default();
+        let app = crate::from_fn(move |req, res| {
+            let mut session = sessions.load(req);
+            let mut slow = sessions.load(req);
+            match req.path() {
+                "/end" => session.end(),
+                "/end-and-set" => {
+                    session.end();
+                    session.set("b", "bye").expect("room");
+                }
+                "/renew" => session.renew(),
+                _ => session.set("a", "x").expect("room"),
+            }
+            let res = session.save(res);
+            let is_slow = slow.get("a").is_some();
+            if is_slow {
+                slow.set("a", "slow").expect("room");
+            }
+            match is_slow {
+                true => slow.save(res).text(""),
+                false => res.text(""),
+            }
+        });
+        for path in ["/end", "/end-and-set", "/renew"] {
+            let mut client = Client::new(&app);
+            client.get("/set").send();
+            let old = client.cookie(NAME).expect("a name").to_owned();
+            client.get(path).send();
+            assert_ne!(client.cookie(NAME), Some(&*old), "{path}");
+            // Nothing is found by the old name: a value gets a new one.
+            let mut thief = Client::new(&app);
+            thief.set_cookie(NAME, &old);
+            thief.get("/set").send();
+            assert_ne!(thief.cookie(NAME), Some(&*old), "{path}");
+        }
+    }
+
+    #[test]
+    fn sessions_with_other_cookies_have_other_names() {
+        assert_ne!(session_key("a", "x"), session_key("b", "x"));
+        assert_ne!(session_key("a", "bx"), session_key("ab", "x"));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_makes_no_session_longer() {
+        let sessions = Sessions::default();
+        let now = SystemTime::now();
+        let after = |seconds: u64| SessionData::new(now + Duration::from_secs(seconds));
+        let before = |seconds: u64| SessionData::new(now - Duration::from_secs(seconds));
+        assert!(!sessions.is_over(&before(86_399), now));
+        assert!(sessions.is_over(&before(86_400), now));
+        assert!(!sessions.is_over(&after(60), now));
+        assert!(sessions.is_over(&after(61), now));
     }
 
     #[test]

@@ -126,7 +126,7 @@ impl CookieKey {
     }
 }
 
-/// What is signed. No name has a NUL.
+/// What is signed or hashed. No name has a NUL.
 fn signed(name: &str, value: &str) -> Vec<u8> {
     [name.as_bytes(), b"\0", value.as_bytes()].concat()
 }
@@ -158,17 +158,18 @@ pub(crate) fn random_bytes<const N: usize>() -> [u8; N] {
 }
 
 /// A new name of a session, and the bytes by which the store knows it.
-pub(crate) fn new_session() -> (String, [u8; SHA256_OUTPUT_LEN]) {
+pub(crate) fn new_session(cookie: &str) -> (String, [u8; SHA256_OUTPUT_LEN]) {
     let name = URL_SAFE_NO_PAD.encode(random_bytes::<32>());
-    let key = session_key(&name);
+    let key = session_key(cookie, &name);
     (name, key)
 }
 
-/// The bytes by which the store knows a session. The store cannot find out the name from them, and the time of
-/// a comparison says nothing about the name.
-pub(crate) fn session_key(name: &str) -> [u8; SHA256_OUTPUT_LEN] {
+/// The bytes by which the store knows a session: also of the name of its cookie, so sessions with different cookies
+/// can share a store. The store cannot find out the name from them, and the time of a comparison says nothing about
+/// the name.
+pub(crate) fn session_key(cookie: &str, name: &str) -> [u8; SHA256_OUTPUT_LEN] {
     let mut key = [0; SHA256_OUTPUT_LEN];
-    key.copy_from_slice(digest(&SHA256, name.as_bytes()).as_ref());
+    key.copy_from_slice(digest(&SHA256, &signed(cookie, name)).as_ref());
     key
 }
 

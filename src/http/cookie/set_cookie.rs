@@ -96,7 +96,10 @@ impl SetCookie {
 
     /// Removes the cookie `name` from the browser. `Path` and `Domain` must be those of the cookie.
     pub fn removal(name: impl Into<String>) -> SetCookie {
-        SetCookie::new(name, "").max_age(Duration::ZERO)
+        // Both: RFC 6265 section 4.1.1 allows servers no `Max-Age=0`, and browsers prefer it to `Expires`.
+        SetCookie::new(name, "")
+            .max_age(Duration::ZERO)
+            .expires(UNIX_EPOCH)
     }
 
     /// Sets `Path`: the browser sends the cookie with requests for this path and those below it. An empty
@@ -277,7 +280,7 @@ mod tests {
             .http_only(false);
         assert_eq!(
             bare.same_site(SameSite::Strict).to_field().as_deref(),
-            Ok("a=; Max-Age=0; SameSite=Strict")
+            Ok("a=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; SameSite=Strict")
         );
     }
 
