@@ -169,6 +169,9 @@ pub trait Handler: Send + Sync + 'static {
     /// Called when something went wrong on a connection, for a log or a metric. The server has already
     /// reacted to the error.
     ///
+    /// `peer` is the other end of the connection, which may be a proxy. It is the client
+    /// ([`Request::client_addr`](crate::Request::client_addr)) for [`ConnectionError::Failed`].
+    ///
     /// It runs on the event loop of the worker. A panic in it is caught and ignored. Default: in a build with
     /// debug assertions a [`ResponseError`] and the error of a handler are written to standard error, because most
     /// clients see no details. Nothing else happens.

@@ -25,6 +25,7 @@ pub(super) fn respond(
     ) {
         3 => res
             .status(problem.status())
+            .header("Vary", "Accept")
             .html(page(&problem, causes, req)),
         _ => problem.detail(causes.to_owned()).respond_to(req, res),
     }

@@ -117,6 +117,9 @@ pub trait HandlerError: Error {
     }
 }
 
+/// Bytes of [`chain`]. An error may quote what a client has sent, and its text waits for the worker.
+const CHAIN_BYTES: usize = 4096;
+
 /// The text of an error and its causes: `a: b: c`.
 fn chain<E: Error + ?Sized>(error: &E) -> String {
     let mut text = error.to_string();
@@ -132,5 +135,25 @@ fn chain<E: Error + ?Sized>(error: &E) -> String {
         }
         next = cause.source();
     }
+    if text.len() > CHAIN_BYTES {
+        let end = (0..=CHAIN_BYTES)
+            .rev()
+            .find(|&at| text.is_char_boundary(at));
+        text.truncate(end.unwrap_or(0));
+        text.push('…');
+    }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::chain;
+    use std::io::Error;
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        assert_eq!(chain(&Error::other("é".repeat(2048))).len(), 4096);
+        let cut = chain(&Error::other(format!("a{}", "é".repeat(2048))));
+        assert_eq!(cut, format!("a{}…", "é".repeat(2047)));
+    }
 }

@@ -98,6 +98,7 @@ impl Problem {
         self.status
     }
 
+    /// Empty for a status without a reason phrase.
     fn title_text(&self) -> &str {
         let title = self.title.as_deref();
         title.unwrap_or_else(|| encode::reason(self.status))
@@ -105,7 +106,8 @@ impl Problem {
 
     /// Sends the problem in the form that the client prefers.
     pub fn respond_to(&self, req: &Request<'_>, res: Response<'_>) -> Done {
-        let res = res.status(self.status);
+        // A cache must not give the text to a client that accepts JSON only (RFC 9110 section 12.5.5).
+        let res = res.status(self.status).header("Vary", "Accept");
         match accept::choose(req, &TYPES) {
             0 => res.text(format!("{self}\n")),
             _ => res.header("Content-Type", TYPES[1]).body(self.json()),
@@ -119,9 +121,18 @@ impl Problem {
         res: Response<'_>,
         error: &E,
     ) -> Done {
-        match cfg!(debug_assertions) && self.status >= 500 {
-            true => debug_page::respond(self, &chain(error), req, res),
-            false => self.respond_to(req, res),
+        self.respond_with(req, res, cfg!(debug_assertions).then_some(error))
+    }
+
+    fn respond_with<E: Error + ?Sized>(
+        self,
+        req: &Request<'_>,
+        res: Response<'_>,
+        shown: Option<&E>,
+    ) -> Done {
+        match shown.filter(|_| self.status >= 500) {
+            Some(error) => debug_page::respond(self, &chain(error), req, res),
+            None => self.respond_to(req, res),
         }
     }
 
@@ -132,9 +143,12 @@ impl Problem {
             push_string(kind, &mut out);
             out.push(',');
         }
-        out.push_str("\"title\":");
-        push_string(self.title_text(), &mut out);
-        out.push_str(&format!(",\"status\":{}", self.status));
+        if !self.title_text().is_empty() {
+            out.push_str("\"title\":");
+            push_string(self.title_text(), &mut out);
+            out.push(',');
+        }
+        out.push_str(&format!("\"status\":{}", self.status));
         if let Some(detail) = &self.detail {
             out.push_str(",\"detail\":");
             push_string(detail, &mut out);
@@ -146,7 +160,10 @@ impl Problem {
 
 impl std::fmt::Display for Problem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.title_text())?;
+        match self.title_text() {
+            "" => write!(f, "status {}", self.status)?,
+            title => f.write_str(title)?,
+        }
         match &self.detail {
             Some(detail) => write!(f, ": {detail}"),
             None => Ok(()),
@@ -167,5 +184,56 @@ impl HandlerError for Problem {
 
     fn respond(&self, req: &Request<'_>, res: Response<'_>) -> Done {
         self.respond_to(req, res)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Client;
+
+    /// The response to a problem with the cause `disk`, and its fields.
+    fn response(status: u16, accept: &str, is_shown: bool) -> (String, Option<String>) {
+        let app = crate::from_fn(move |req, res| {
+            let error = std::io::Error::other("disk");
+            Problem::new(status).respond_with(req, res, is_shown.then_some(&error))
+        });
+        let mut client = Client::new(&app);
+        let response = client.get("/").header("Accept", accept).send();
+        assert_eq!(response.status(), status);
+        let vary = response.header("vary").map(str::to_owned);
+        (response.text().to_owned(), vary)
+    }
+
+    #[test]
+    fn only_a_debug_build_shows_the_cause_and_only_of_a_fault_of_the_server() {
+        for accept in ["*/*", "application/json", "text/html"] {
+            assert!(response(500, accept, true).0.contains("disk"), "{accept}");
+            for (status, is_shown) in [(500, false), (503, false), (404, true), (404, false)] {
+                let (text, _) = response(status, accept, is_shown);
+                assert!(!text.contains("disk"), "{accept} {status}: {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_response_depends_on_accept_and_says_so() {
+        for (status, is_shown) in [(404, false), (500, true)] {
+            for accept in ["*/*", "application/json", "text/html"] {
+                let (_, vary) = response(status, accept, is_shown);
+                assert_eq!(vary.as_deref(), Some("Accept"), "{accept} {status}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_status_without_a_reason_phrase() {
+        assert_eq!(response(499, "*/*", false).0, "status 499\n");
+        assert_eq!(
+            response(499, "application/json", false).0,
+            "{\"status\":499}"
+        );
+        let problem = Problem::new(499).detail("gone");
+        assert_eq!(problem.to_string(), "status 499: gone");
     }
 }
