@@ -48,6 +48,11 @@
 //! An element without an address ends the search: malformed, `unknown`, or an obfuscated identifier (RFC 7239 section 6).
 //! Then the address of the proxy that has written it is the result.
 //!
+//! **Trust no address that browsers have.** The loopback is trusted by default. A page in a browser on this machine can send
+//! a request there, with fields of its own: with `host: true` or `Forwarded` it could choose the host that
+//! [`Config::allowed_hosts`](crate::Config::allowed_hosts) checks. Where browsers run beside the server, connect the proxy by
+//! a Unix socket.
+//!
 //! # What uses it
 //!
 //! | part | address or host |

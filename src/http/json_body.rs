@@ -1,10 +1,11 @@
 //! Request bodies in JSON (RFC 8259), with the place of a fault.
 
 use crate::http::request::Request;
+use peregrine_protocol::syntax;
 use serde::Deserialize;
 use serde_json::error::Category;
 
-/// Characters of an error text and of a path. Both can contain what the client has sent.
+/// Characters of an error text and of a path, before the ellipsis. Both can contain what the client has sent.
 const SHOWN: usize = 200;
 
 /// Why a body is not the expected value. [`Request::json`] returns it.
@@ -16,7 +17,7 @@ pub enum JsonError {
     /// The body has more bytes than [`Request::json_up_to`] allows: 413.
     TooLong,
     /// The body is not JSON: 400. Nesting of more than 127 levels, a number that no `f64` holds, and text
-    /// after the value count as this.
+    /// after the value count as this. In parts that the type ignores, neither nesting nor numbers nor UTF-8 are checked.
     Malformed(JsonFault),
     /// The body is JSON, but not of the expected type: 422.
     Mismatch(JsonFault),
@@ -30,10 +31,10 @@ pub struct JsonFault {
     pub line: usize,
     /// The byte in the line, from 1; 0 at the beginning of a line.
     pub column: usize,
-    /// The path to the value, such as `notes[3].title`, at most 200 characters. Empty for the whole body, and
+    /// The path to the value, such as `notes[3].title`, at most 200 characters and an ellipsis. Empty for the whole body, and
     /// for a body that is not JSON.
     pub path: String,
-    /// What is wrong, at most 200 characters. It may quote what the client has sent, so escape it in a page.
+    /// What is wrong, at most 200 characters and an ellipsis. It may quote what the client has sent, so escape it in a page.
     pub message: String,
 }
 
@@ -119,8 +120,8 @@ impl<'a> Request<'a> {
     ///
     /// `Content-Type` must be `application/json` or end in `+json`, without a `charset` other than UTF-8. A
     /// page of another site can send such a request only after a preflight. The body has at most
-    /// [`Limits::body_bytes`](crate::Limits::body_bytes), and at most 127 levels of nesting. The value may
-    /// borrow from the body.
+    /// [`Limits::body_bytes`](crate::Limits::body_bytes), and at most 127 levels of nesting in the parts that `T` reads.
+    /// The value may borrow from the body.
     ///
     /// # Errors
     ///
@@ -178,12 +179,17 @@ impl<'a> Request<'a> {
 fn is_json(content_type: &str) -> bool {
     let mut parts = content_type.split(';').map(str::trim);
     let essence = parts.next().unwrap_or_default();
-    let suffix = essence
-        .len()
-        .checked_sub(5)
-        .and_then(|at| essence.get(at..));
-    let is_json = essence.eq_ignore_ascii_case("application/json")
-        || suffix.is_some_and(|suffix| suffix.eq_ignore_ascii_case("+json"));
+    let is_token = |text: &str| syntax::is_token(text.as_bytes());
+    let is_json = essence.split_once('/').is_some_and(|(kind, subtype)| {
+        let suffix = subtype
+            .len()
+            .checked_sub(5)
+            .and_then(|at| subtype.get(at..));
+        let is_json = kind.eq_ignore_ascii_case("application")
+            && subtype.eq_ignore_ascii_case("json")
+            || suffix.is_some_and(|suffix| suffix.eq_ignore_ascii_case("+json"));
+        is_json && is_token(kind) && is_token(subtype)
+    });
     let is_utf8 = |parameter: &str| match parameter.split_once('=') {
         Some((name, value)) if name.trim().eq_ignore_ascii_case("charset") => {
             value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
@@ -226,7 +232,10 @@ mod tests {
             ("application/json; charset=utf-16", 415),
             ("application/jsonx", 415),
             ("text/plain", 415),
-            ("+json", 200),
+            ("+json", 415),
+            ("a/b+json", 200),
+            ("text/plain, a/b+json", 415),
+            ("a/b/c+json", 415),
             ("json", 415),
             ("é+jso", 415),
             ("", 415),

@@ -132,7 +132,7 @@ impl<'h, H: Handler> Client<'h, H> {
     }
 
     /// Follows redirects to this host, at most 10 for each request (RFC 9110 section 15.4). After 303, and
-    /// after a POST that gets 301 or 302, it sends a GET; otherwise it sends the same request again.
+    /// after a POST that gets 301 or 302, it sends a GET without the body; otherwise it sends the same request again.
     /// Default: off.
     pub fn follow_redirects(mut self) -> Client<'h, H> {
         self.redirects = REDIRECTS;
@@ -358,7 +358,12 @@ impl<H: Handler> ClientRequest<'_, '_, H> {
             };
             if is_get {
                 method = "GET".to_owned();
-                rest = (String::new(), None);
+                let is_of_body = |line: &&str| {
+                    let name = line.get(..8).unwrap_or_default();
+                    name.eq_ignore_ascii_case("content-")
+                };
+                let lines = rest.0.split_inclusive("\r\n");
+                rest = (lines.filter(|line| !is_of_body(line)).collect(), None);
             }
             target = next;
         }

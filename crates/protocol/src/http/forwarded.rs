@@ -91,6 +91,11 @@ fn hop(mut rest: &[u8]) -> Option<Hop<'_>> {
     const NAMES: [&str; 4] = ["for", "proto", "host", "by"];
     let mut values: [Option<&[u8]>; 4] = [None; 4];
     while !rest.is_empty() {
+        // A pair may be empty (RFC 7239 section 4).
+        if let [b';', after @ ..] = rest {
+            rest = syntax::trim_start(after);
+            continue;
+        }
         let (name, value, after) = pair(rest)?;
         let known = NAMES
             .iter()
@@ -234,11 +239,11 @@ mod tests {
             ("for=1.1.1.1;host=\"\"", "1.1.1.1 - -"),
             ("for=1.1.1.1;host=\"a/b\"", "1.1.1.1 - -"),
             ("for=1.1.1.1;", "1.1.1.1 - -"),
+            (";for=1.1.1.1; ;;proto=http;", "1.1.1.1 http -"),
             // Malformed: nothing of the element is believed.
             ("for", "- - -"),
             ("for=", "- - -"),
             ("=1.1.1.1", "- - -"),
-            ("for=1.1.1.1;;proto=http", "- - -"),
             ("for=1.1.1.1 proto=http", "- - -"),
             ("for=[::1];proto=http", "- - -"),
             ("for=1.1.1.1:80;proto=http", "- - -"),
