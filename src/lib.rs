@@ -16,6 +16,7 @@
     doc = "[getting-started]: guide::getting_started",
     doc = "[limits]: guide::limits",
     doc = "[operation]: guide::operation",
+    doc = "[compression]: https://docs.rs/peregrine/latest/peregrine/guide/compression/index.html",
     doc = "[cookies]: guide::cookies",
     doc = "[responses]: guide::responses",
     doc = "[security]: https://docs.rs/crate/peregrine/latest/source/SECURITY.md",
@@ -36,6 +37,8 @@ pub mod access_log;
 #[cfg(any(test, feature = "internals"))]
 #[doc(hidden)]
 pub mod checks;
+#[cfg(feature = "compress")]
+pub mod compression;
 pub mod config;
 #[cfg(feature = "dir")]
 pub mod files;

@@ -133,6 +133,9 @@ peregrine_protocol::settings! {
     /// | `SessionConfig::sessions` | 10,000 | sessions in memory | the session that would end first ends | `sessions::store::the_sessions_of_a_store_are_limited` |
     /// | `SessionConfig::idle_timeout` | 3,600 s | without a request that loads the session | the session ends | `sessions::mod::a_session_that_is_not_used_ends` |
     /// | `SessionConfig::lifetime` | 86,400 s | from the beginning of a session | the session ends | `sessions::mod::a_session_ends_after_its_lifetime` |
+    /// | `CompressConfig::min_bytes` | 1,024 | bytes of a complete body from which on it is compressed | the body as it is | `compression::tests::which_responses_are_compressed` |
+    /// | `CompressConfig::max_bytes` | 1,048,576 | bytes of a complete body that is compressed | the body as it is | `compression::tests::which_responses_are_compressed` |
+    /// | `CompressConfig::streams` | 256 | bodies in pieces that are compressed at the same time | the body as it is | `compression::tests::the_streams_that_are_compressed_are_limited` |
     /// | `MultipartLimits::parts` | 128 | parts: fields and files | 413 | `forms::multipart::tests::limits_are_exact` |
     /// | `MultipartLimits::header_bytes` | 8,192 | bytes of the header lines of a part, and of the preamble before the first part | 413; 400 for the preamble | `forms::multipart::tests::limits_are_exact` |
     /// | `MultipartLimits::text_bytes` | 65,536 | bytes of a field that is no file | 413 | `forms::multipart::tests::limits_are_exact` |

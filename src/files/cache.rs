@@ -250,8 +250,8 @@ impl Hasher for PathHasher {
 mod tests {
     use super::*;
     use crate::files::config::DirConfig;
-    use crate::files::content_coding::Coding;
     use crate::files::resource::Maker;
+    use crate::http::content_coding::Coding;
 
     fn resource(bytes: usize) -> Arc<Resource> {
         let config = DirConfig::default();

@@ -1,11 +1,11 @@
 //! Files that are compiled into the program.
 
 use super::config::DirConfig;
-use super::content_coding::Coding;
 use super::path;
 use super::path::Refusal;
-use super::resource::{Maker, Resource};
+use super::resource::{Maker, Resource, SIBLINGS};
 use super::{is_page, is_read, plain, redirect, refuse_method, respond};
+use crate::http::content_coding::Coding;
 use crate::http::handler::Handler;
 use crate::http::request::Request;
 use crate::http::response::{Done, Response};
@@ -126,8 +126,8 @@ impl Handler for Embedded {
 fn resource(config: &DirConfig, files: &HashMap<String, &'static [u8]>, path: &str) -> Resource {
     let mut bodies = vec![(Coding::Identity, Payload::Static(files[path]))];
     if config.precompressed {
-        for coding in Coding::COMPRESSED {
-            let sibling = files.get(&format!("{path}{}", coding.suffix()));
+        for (coding, suffix) in SIBLINGS {
+            let sibling = files.get(&format!("{path}{suffix}"));
             if let Some(bytes) = sibling.filter(|bytes| bytes.len() <= files[path].len()) {
                 bodies.push((coding, Payload::Static(bytes)));
             }
@@ -137,7 +137,7 @@ fn resource(config: &DirConfig, files: &HashMap<String, &'static [u8]>, path: &s
     #[cfg(feature = "compress")]
     if config.compress
         && files[path].len() as u64 <= config.hot_file_bytes
-        && super::resource::is_compressible(&content_type)
+        && crate::http::compressible::is_compressible(&content_type)
         && !bodies.iter().any(|body| body.0 == Coding::Gzip)
     {
         let small = super::resource::compressed(files[path]);

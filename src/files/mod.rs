@@ -17,7 +17,6 @@ mod cache;
 pub(crate) mod check;
 mod conditional;
 mod config;
-mod content_coding;
 #[cfg(feature = "embed")]
 mod embed;
 mod embedded;

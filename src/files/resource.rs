@@ -2,8 +2,8 @@
 
 use super::conditional::Validators;
 use super::config::DirConfig;
-use super::content_coding::{AcceptedCodings, Coding};
 use super::open::Stamp;
+use crate::http::content_coding::{AcceptedCodings, Coding};
 use crate::http::response::prepared::PreparedResponse;
 use peregrine_protocol::http::encode;
 use peregrine_protocol::http::field_block;
@@ -12,6 +12,13 @@ use std::fs::File;
 use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64};
+
+/// Codings of the siblings of a file, and their suffixes, in the order of preference at equal weights: smallest first.
+pub(crate) const SIBLINGS: [(Coding, &str); 3] = [
+    (Coding::Brotli, ".br"),
+    (Coding::Zstd, ".zst"),
+    (Coding::Gzip, ".gz"),
+];
 
 /// What a resource costs in the cache besides its bytes: maps, allocations, keys.
 const OVERHEAD: usize = 512;
@@ -249,22 +256,6 @@ fn etag(hash: u64, len: u64, coding: Coding) -> String {
         Coding::Identity => format!("\"{hash:016x}-{len:x}\""),
         coding => format!("\"{hash:016x}-{len:x}-{}\"", coding.name()),
     }
-}
-
-/// Whether compression of this type is likely to be useful.
-#[cfg(feature = "compress")]
-pub(crate) fn is_compressible(content_type: &str) -> bool {
-    let kind = content_type.split(';').next().unwrap_or("");
-    let known = [
-        "application/javascript",
-        "application/json",
-        "application/manifest+json",
-        "application/wasm",
-        "application/xml",
-        "image/bmp",
-        "image/svg+xml",
-    ];
-    kind.starts_with("text/") || known.contains(&kind)
 }
 
 /// The bytes in gzip, if that saves at least a tenth and more than the length of a head.

@@ -2,9 +2,9 @@
 
 use super::conditional;
 use super::conditional::Verdict;
-use super::content_coding::AcceptedCodings;
 use super::range::Ranges;
 use super::resource::{Resource, Variant};
+use crate::http::content_coding::AcceptedCodings;
 use crate::http::request::Request;
 use crate::http::response::{Done, Response};
 use crate::shared::output::Output;

@@ -2,10 +2,10 @@
 
 use super::cache::Cache;
 use super::config::DirConfig;
-use super::content_coding::Coding;
 use super::listing;
 use super::open::{Opened, Source, Stamp, descriptors, is_absence, is_out_of_descriptors};
-use super::resource::{Maker, Resource, Variant};
+use super::resource::{Maker, Resource, SIBLINGS, Variant};
+use crate::http::content_coding::Coding;
 use peregrine_protocol::payload::Payload;
 use std::fs::File;
 use std::io::{self, Read};
@@ -140,8 +140,8 @@ impl Store {
     ) -> io::Result<Arc<Resource>> {
         let mut files = vec![(Coding::Identity, plain)];
         if self.config.precompressed {
-            for coding in Coding::COMPRESSED {
-                match self.sibling(path, coding) {
+            for (coding, suffix) in SIBLINGS {
+                match self.sibling(path, suffix) {
                     Ok(opened) if opened.stands_for(&files[0].1) => files.push((coding, opened)),
                     Ok(_) => {}
                     Err(error) if is_absence(&error) => {}
@@ -157,12 +157,10 @@ impl Store {
         }
     }
 
-    fn sibling(&self, path: &[u8], coding: Coding) -> io::Result<Opened> {
+    fn sibling(&self, path: &[u8], suffix: &str) -> io::Result<Opened> {
         match &self.source {
-            Source::Folder(_) => self
-                .source
-                .open(&[path, coding.suffix().as_bytes()].concat()),
-            Source::File { .. } => self.source.open(coding.suffix().as_bytes()),
+            Source::Folder(_) => self.source.open(&[path, suffix.as_bytes()].concat()),
+            Source::File { .. } => self.source.open(suffix.as_bytes()),
         }
     }
 
@@ -243,7 +241,8 @@ impl Store {
         name: &[u8],
         bodies: &[(Coding, Opened, Option<Vec<u8>>)],
     ) -> Option<Vec<u8>> {
-        use super::resource::{compressed, is_compressible};
+        use super::resource::compressed;
+        use crate::http::compressible::is_compressible;
         let is_there = bodies.iter().any(|body| body.0 == Coding::Gzip);
         let wanted = self.config.compress && !is_there;
         let plain = bodies[0].2.as_ref().filter(|_| wanted)?;

@@ -16,6 +16,10 @@
     doc = "| [`files`] | How do I serve a folder, a single-page application, or embedded files? |"
 )]
 #![cfg_attr(
+    feature = "compress",
+    doc = "| [`compression`] | How are responses compressed, and which must not be? |"
+)]
+#![cfg_attr(
     feature = "json",
     doc = "| [`json`] | How do I read and send JSON, and what do clients see of its errors? |"
 )]
@@ -35,6 +39,8 @@
 //! These modules contain documentation only.
 
 pub mod blocking;
+#[cfg(feature = "compress")]
+pub mod compression;
 pub mod cookies;
 #[cfg(feature = "dir")]
 pub mod files;

@@ -2,7 +2,11 @@
 
 pub(crate) mod accept;
 pub(crate) mod access_entry;
+#[cfg(feature = "compress")]
+pub(crate) mod compressible;
 pub(crate) mod connection;
+#[cfg(any(feature = "compress", feature = "dir"))]
+pub(crate) mod content_coding;
 pub(crate) mod cookie;
 pub(crate) mod deferred;
 pub(crate) mod driver;

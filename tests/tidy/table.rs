@@ -121,6 +121,15 @@ fn limits() -> Vec<(String, String)> {
         };
         limits.extend(fields.into_iter().filter(|(name, _)| is_limit(name)));
     }
+    #[cfg(feature = "compress")]
+    {
+        let fields = fields(
+            "CompressConfig",
+            &peregrine::compression::CompressConfig::default(),
+        );
+        let is_limit = |name: &str| !name.contains("_level") && !name.contains("_quality");
+        limits.extend(fields.into_iter().filter(|(name, _)| is_limit(name)));
+    }
     #[cfg(feature = "sessions")]
     {
         let fields = fields(
@@ -171,6 +180,7 @@ fn every_limit_is_in_the_table() {
             && (cfg!(feature = "tls") || !of("Config::tls_"))
             && (cfg!(feature = "multipart") || !of("MultipartLimits::"))
             && (cfg!(feature = "sessions") || !of("SessionConfig::"))
+            && (cfg!(feature = "compress") || !of("CompressConfig::"))
             && (cfg!(feature = "json") || !of("Request::json"))
             && (cfg!(feature = "dir") || !of("DirConfig::"))
     };

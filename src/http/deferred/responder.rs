@@ -3,6 +3,7 @@
 use super::body_sender::SendError;
 use crate::http::deferred::worker_handle::{WorkerCommand, WorkerHandle};
 use crate::http::response::error::ResponseError;
+use crate::http::response::filter::ResponseFilter;
 use crate::http::response::{Done, Response, ResponseRecorder};
 use crate::log::event;
 use crate::shared::id::RequestId;
@@ -47,12 +48,12 @@ pub struct Responder {
     used: bool,
 }
 
-/// Status and fields that were set before the response was deferred.
-#[derive(Clone, Debug)]
+/// What was there before the response was deferred.
 pub(crate) struct Begun {
     pub(crate) head: ResponseHead,
     /// A block of header fields.
     pub(crate) fields: Vec<u8>,
+    pub(crate) filters: Vec<Box<dyn ResponseFilter>>,
 }
 
 thread_local! {
@@ -111,7 +112,7 @@ impl Responder {
         }
         let mut scratch = SCRATCH.take().unwrap_or_default();
         let mut recorder = ResponseRecorder::late(self.handle.clone(), self.id);
-        let response = recorder.late_response(self.mode, &self.begun, &mut scratch);
+        let response = recorder.late_response(self.mode, &mut self.begun, &mut scratch);
         // If it panics, this responder is still unused: its drop, or `send_or_panicked`, posts the failure.
         let done = respond(response);
         self.used = true;

@@ -32,10 +32,28 @@ pub(crate) trait BodySource: Send {
     fn draw(&mut self) -> io::Result<Option<Payload>>;
 }
 
+/// Changes the bytes of a body on their way to the client.
+pub(crate) trait BodyEncoder: Send {
+    /// Appends what `piece` becomes. With `flush` the client gets all that is here.
+    fn encode(&mut self, piece: &[u8], flush: bool, out: &mut Vec<u8>) -> io::Result<()>;
+
+    /// Appends the end.
+    fn end(&mut self, out: &mut Vec<u8>) -> io::Result<()>;
+}
+
+/// The encoder of a body, and the bytes that are missing from its declared length.
+struct Encoded {
+    encoder: Quiet<Box<dyn BodyEncoder>>,
+    left: Option<u64>,
+    /// The encoder may keep bytes of pieces.
+    is_behind: bool,
+}
+
 /// A body that is being sent.
 pub(crate) struct StreamedBody {
     coding: Coding,
     feed: Feed,
+    encoded: Option<Box<Encoded>>,
     /// Bytes of it that are in the output or sent, without chunk framing.
     pushed: u64,
     /// No further response follows.
@@ -66,6 +84,7 @@ impl StreamedBody {
         StreamedBody {
             coding: framing.coding.unwrap_or(Coding::Close),
             feed,
+            encoded: None,
             pushed: 0,
             close: framing.close,
             heartbeat: None,
@@ -77,6 +96,15 @@ impl StreamedBody {
     pub(crate) fn begin(&mut self, framing: ResponseFraming) {
         self.coding = framing.coding.unwrap_or(Coding::Close);
         self.close = framing.close;
+    }
+
+    /// From now on `encoder` changes the bytes. `declared` is the length before.
+    pub(crate) fn encode_with(&mut self, encoder: Box<dyn BodyEncoder>, declared: Option<u64>) {
+        self.encoded = Some(Box::new(Encoded {
+            encoder: Quiet::new(encoder),
+            left: declared,
+            is_behind: false,
+        }));
     }
 
     /// Appends a heartbeat.
@@ -95,8 +123,24 @@ impl StreamedBody {
         self.pushed
     }
 
-    /// Appends a piece.
+    /// Appends a piece that the client has to get.
     pub(crate) fn push(&mut self, piece: Payload, output: &mut Output) -> BodyProgress {
+        self.push_encoded(piece, true, output)
+    }
+
+    /// Appends a piece. If it is encoded without `flush`, the client may get it later.
+    fn push_encoded(&mut self, piece: Payload, flush: bool, output: &mut Output) -> BodyProgress {
+        let Some(encoded) = self.encoded.as_deref_mut() else {
+            return self.push_as_it_is(piece, output);
+        };
+        let mut bytes = Vec::new();
+        match encoded.push(piece.as_bytes(), flush, &mut bytes) {
+            Ok(()) => self.push_as_it_is(bytes.into(), output),
+            Err(error) => BodyProgress::Broken(error),
+        }
+    }
+
+    fn push_as_it_is(&mut self, piece: Payload, output: &mut Output) -> BodyProgress {
         let len = piece.len() as u64;
         match &mut self.coding {
             _ if piece.is_empty() => {}
@@ -120,6 +164,16 @@ impl StreamedBody {
 
     /// Ends the body. `trailers` is a block of fields; only a chunked body can have them.
     pub(crate) fn end(&mut self, trailers: &[u8], output: &mut Output) -> BodyProgress {
+        if let Some(mut encoded) = self.encoded.take() {
+            let mut bytes = Vec::new();
+            let progress = match encoded.end(&mut bytes) {
+                Ok(()) => self.push_as_it_is(bytes.into(), output),
+                Err(error) => BodyProgress::Broken(error),
+            };
+            if let BodyProgress::Broken(_) = progress {
+                return progress;
+            }
+        }
         match self.coding {
             Coding::Chunked => output.push_with(|out| last_chunk(trailers, out)),
             Coding::Exact(left) if left > 0 => {
@@ -141,6 +195,7 @@ impl StreamedBody {
         output: &mut Output,
         mut is_over: impl FnMut() -> bool,
     ) -> BodyProgress {
+        let before = output.len();
         for _ in 0..DRAWN_PER_TURN {
             let Feed::Drawn(source) = &mut self.feed else {
                 break;
@@ -149,7 +204,7 @@ impl StreamedBody {
                 break;
             }
             let progress = match source.draw() {
-                Ok(Some(piece)) => self.push(piece, output),
+                Ok(Some(piece)) => self.push_encoded(piece, false, output),
                 Ok(None) => self.end(b"", output),
                 Err(error) => BodyProgress::Broken(error),
             };
@@ -160,7 +215,12 @@ impl StreamedBody {
                 break;
             }
         }
-        BodyProgress::More
+        // An encoder that keeps the bytes of a slow source would look like a source without bytes.
+        let is_behind = self.encoded.as_ref().is_some_and(|e| e.is_behind);
+        match is_behind && output.len() == before {
+            true => self.push(Payload::Static(b""), output),
+            false => BodyProgress::More,
+        }
     }
 
     /// A piece of `len` bytes has been taken from the mailbox.
@@ -185,6 +245,27 @@ impl StreamedBody {
     }
 }
 
+impl Encoded {
+    fn push(&mut self, piece: &[u8], flush: bool, out: &mut Vec<u8>) -> io::Result<()> {
+        if let Some(left) = &mut self.left {
+            let rest = left.checked_sub(piece.len() as u64);
+            *left = rest.ok_or_else(|| wrong("the body is longer than declared"))?;
+        }
+        if piece.is_empty() && !self.is_behind {
+            return Ok(());
+        }
+        self.is_behind = !flush;
+        self.encoder.encode(piece, flush, out)
+    }
+
+    fn end(&mut self, out: &mut Vec<u8>) -> io::Result<()> {
+        match self.left {
+            Some(1..) => Err(wrong("the body is shorter than declared")),
+            _ => self.encoder.end(out),
+        }
+    }
+}
+
 impl Drop for StreamedBody {
     fn drop(&mut self) {
         if let Feed::Pushed(credit, leave) = &self.feed {
@@ -203,5 +284,9 @@ impl std::fmt::Debug for StreamedBody {
 }
 
 fn broken(text: &str) -> BodyProgress {
-    BodyProgress::Broken(io::Error::new(io::ErrorKind::InvalidData, text))
+    BodyProgress::Broken(wrong(text))
+}
+
+fn wrong(text: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, text)
 }

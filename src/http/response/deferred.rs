@@ -36,6 +36,7 @@ impl Response<'_> {
         let begun = Begun {
             head: recorder.head,
             fields: self.output.since(recorder.mark)[recorder.fields_from()..].to_vec(),
+            filters: std::mem::take(&mut recorder.filters),
         };
         self.output.truncate(recorder.mark);
         if recorder.fault.is_some() {

@@ -6,6 +6,8 @@ mod deferred;
 pub(crate) mod error;
 mod error_context;
 mod fields;
+pub(crate) mod filter;
+mod filtering;
 #[cfg(feature = "json")]
 mod json;
 #[cfg(feature = "dir")]
@@ -281,7 +283,7 @@ impl<'a> Response<'a> {
     pub(crate) fn is_whole(&self) -> bool {
         let recorder = &*self.recorder;
         let is_complete = recorder.state == ResponseState::Complete && recorder.fault.is_none();
-        recorder.is_late() || is_complete && self.output.is_small_since(recorder.mark)
+        recorder.is_recorded() || is_complete && self.output.is_small_since(recorder.mark)
     }
 
     pub(crate) fn budget(&self) -> &Arc<MemoryBudget> {

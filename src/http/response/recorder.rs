@@ -7,6 +7,7 @@ use crate::http::deferred::responder::Begun;
 use crate::http::deferred::streamed_body::StreamedBody;
 use crate::http::deferred::worker_handle::{DeferredResponse, WorkerCommand, WorkerHandle};
 use crate::http::response::error::ResponseError;
+use crate::http::response::filter::ResponseFilter;
 use crate::shared::id::{ConnId, RequestId};
 use crate::shared::output::{Mark, Output};
 use crate::shared::panic_guard::drop_quietly;
@@ -33,7 +34,9 @@ pub(crate) struct ResponseRecorder {
     /// a template.
     pub(super) begun: usize,
     /// For a response that is recorded: the length of its block of fields, and what follows it.
-    recorded: (usize, BodySize),
+    pub(super) recorded: (usize, BodySize),
+    /// What changes the response before it is encoded, the outermost first.
+    pub(super) filters: Vec<Box<dyn ResponseFilter>>,
     pub(super) state: ResponseState,
     pub(super) fault: Option<ResponseError>,
     /// A body that follows.
@@ -92,6 +95,7 @@ impl ResponseRecorder {
             head: ResponseHead::OK,
             begun: 0,
             recorded: (0, BodySize::Unknown),
+            filters: Vec::new(),
             state: ResponseState::Open,
             fault: None,
             body: None,
@@ -198,13 +202,14 @@ impl ResponseRecorder {
     pub(crate) fn late_response<'a>(
         &'a mut self,
         mode: ResponseContext,
-        begun: &Begun,
+        begun: &mut Begun,
         output: &'a mut Output,
     ) -> Response<'a> {
         self.mode = mode;
         self.mark = output.mark();
         self.begun = RECORDED;
         self.head = begun.head;
+        self.filters = std::mem::take(&mut begun.filters);
         output.push(&begun.fields);
         Response {
             recorder: self,
@@ -212,10 +217,16 @@ impl ResponseRecorder {
         }
     }
 
-    /// The response is encoded later: on the thread of its connection, or by the protocol of it.
+    /// The response is encoded later: on the thread of its connection, by the protocol of it, or when its filters have
+    /// seen it.
     #[inline]
     pub(super) fn is_recorded(&self) -> bool {
         self.begun == RECORDED
+    }
+
+    /// From now on the response is recorded. The output has only its fields.
+    pub(super) fn record_from_now(&mut self) {
+        self.begun = RECORDED;
     }
 
     /// The response is made on another thread than that of its connection.
@@ -337,6 +348,11 @@ impl ResponseRecorder {
         Content::of(self.mode.method, self.head.status)
     }
 
+    /// Whether the body follows the head.
+    pub(super) fn is_body_sent(&self) -> bool {
+        self.content() == Content::Sent
+    }
+
     #[inline]
     pub(super) fn done(&mut self, body_bytes: u64) -> Done {
         self.state = ResponseState::Complete;
@@ -378,6 +394,7 @@ impl ResponseRecorder {
         };
         let command = match (self.fault.take(), self.state) {
             (None, ResponseState::Complete | ResponseState::Streamed) => {
+                let body_bytes = self.filter_late(body_bytes, output);
                 self.state = ResponseState::Posted;
                 let late = DeferredResponse {
                     head: self.head,

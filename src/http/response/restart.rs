@@ -25,7 +25,9 @@ impl Response<'_> {
             self.output.truncate(recorder.mark);
         } else {
             recorder.take_back(self.output);
-            recorder.begun = 0;
+            if !recorder.is_recorded() {
+                recorder.begun = 0;
+            }
         }
         recorder.head = ResponseHead::OK;
         recorder.state = ResponseState::Open;

@@ -4,7 +4,6 @@ use crate::Seconds;
 use crate::payload::Payload;
 use crate::rate::{Rate, RateMeter};
 use alloc::{boxed::Box, vec::Vec};
-use core::ops::Range;
 
 /// From this size on a payload is sent without a copy. Below, a copy is cheaper than one more slice of a write.
 const LARGE: usize = 16 << 10;
@@ -292,14 +291,6 @@ impl<X> WriteBuf<X> {
         }
     }
 
-    /// Replaces a part of the bytes after `mark`. There must be no large element after `mark`.
-    pub fn replace(&mut self, mark: Mark, part: Range<usize>, new: &[u8]) {
-        debug_assert!(self.large.len() == mark.large);
-        self.len = self.len - part.len() as u64 + new.len() as u64;
-        let part = mark.bytes + part.start..mark.bytes + part.end;
-        self.bytes.splice(part, new.iter().copied());
-    }
-
     /// The next bytes to send.
     pub fn next(&self) -> Segment<'_, X> {
         let Some(large) = self.large.get(self.large_sent) else {
@@ -491,6 +482,7 @@ impl<X> WriteBuf<X> {
 }
 
 mod next_segment;
+mod pieces;
 mod row;
 #[cfg(test)]
 mod tests;

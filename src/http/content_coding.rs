@@ -2,19 +2,22 @@
 
 use crate::http::accept::weight;
 
-/// A content coding that files can have, or none.
+/// A content coding, or none (RFC 9110 section 8.4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Coding {
+    /// None.
     Identity,
+    /// RFC 7932.
     Brotli,
+    /// RFC 8878.
     Zstd,
+    /// RFC 1952.
     Gzip,
+    /// The format of RFC 1950.
+    Deflate,
 }
 
 impl Coding {
-    /// In the order of preference at equal weights: smallest first.
-    pub(crate) const COMPRESSED: [Coding; 3] = [Coding::Brotli, Coding::Zstd, Coding::Gzip];
-
     /// The name in `Content-Encoding`.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -22,16 +25,7 @@ impl Coding {
             Coding::Brotli => "br",
             Coding::Zstd => "zstd",
             Coding::Gzip => "gzip",
-        }
-    }
-
-    /// The suffix of the compressed sibling of a file.
-    pub(crate) fn suffix(self) -> &'static str {
-        match self {
-            Coding::Identity => "",
-            Coding::Brotli => ".br",
-            Coding::Zstd => ".zst",
-            Coding::Gzip => ".gz",
+            Coding::Deflate => "deflate",
         }
     }
 }
@@ -39,7 +33,7 @@ impl Coding {
 /// Weights in thousandths by coding, from `Accept-Encoding`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct AcceptedCodings {
-    listed: [Option<u16>; 4],
+    listed: [Option<u16>; 5],
     any: Option<u16>,
 }
 
@@ -47,7 +41,7 @@ impl AcceptedCodings {
     /// Reads all `Accept-Encoding` field lines. Parts that cannot be parsed are skipped.
     pub(crate) fn parse<'a>(lines: impl Iterator<Item = &'a [u8]>) -> AcceptedCodings {
         let mut accepted = AcceptedCodings {
-            listed: [None; 4],
+            listed: [None; 5],
             any: None,
         };
         for element in lines.flat_map(|line| line.split(|&b| b == b',')) {
@@ -99,6 +93,7 @@ fn slot(name: &[u8]) -> Option<Coding> {
         (b"x-gzip", Coding::Gzip),
         (b"br", Coding::Brotli),
         (b"zstd", Coding::Zstd),
+        (b"deflate", Coding::Deflate),
         (b"identity", Coding::Identity),
     ]
     .into_iter()
