@@ -89,6 +89,7 @@ pub(crate) trait Transport: Sized + Send + 'static {
     }
 
     /// Whether the client has sent a part of that handshake.
+    #[cfg(feature = "tls")]
     fn has_begun_handshake(&self) -> bool {
         false
     }
