@@ -127,6 +127,15 @@ pub mod multipart {
     pub use crate::forms::upload::{Form, FormFile, Upload, UploadError, display_name};
 }
 
+/// What load balancers and proxies say about clients: the header of the PROXY protocol.
+///
+/// [`Server::proxy_protocol`] expects it, and [`Request::proxy_header`] returns it. The [guide](guide::proxies) has the
+/// first steps.
+pub mod proxies {
+    #[doc(inline)]
+    pub use peregrine_protocol::proxy_header::{ProxyHeader, SslClient, Tlv};
+}
+
 /// Server-sent events (WHATWG HTML section 9.2).
 ///
 /// [`Response::events`] begins a stream of events for one client. [`EventHub`](sse::EventHub) sends to many.

@@ -4,6 +4,7 @@ use super::Config;
 use super::network::IpNetwork;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Which fields of a request say where it comes from, if [`Config::trusted_proxies`] has sent it.
 ///
@@ -40,7 +41,35 @@ pub enum ForwardedFields {
 #[derive(Debug)]
 pub(crate) struct Forwarding {
     pub(crate) fields: ForwardedFields,
-    proxies: Vec<IpNetwork>,
+    pub(crate) proxies: Proxies,
+}
+
+/// Connections of a listener that begin with a PROXY header: of whom, and how long it may take.
+#[derive(Debug)]
+pub(crate) struct ProxySources {
+    pub(crate) proxies: Proxies,
+    pub(crate) timeout: Duration,
+}
+
+impl ProxySources {
+    pub(crate) fn of(config: &Config) -> ProxySources {
+        ProxySources {
+            proxies: Proxies(config.trusted_proxies.clone()),
+            timeout: config.proxy_header_timeout,
+        }
+    }
+}
+
+/// The proxies that are believed.
+#[derive(Debug)]
+pub(crate) struct Proxies(Vec<IpNetwork>);
+
+impl Proxies {
+    /// Whether it is the address of a proxy that is believed. A Unix socket has no address: its file says which
+    /// programs may connect.
+    pub(crate) fn are_trusted(&self, addr: Option<SocketAddr>) -> bool {
+        addr.is_none_or(|addr| self.0.iter().any(|proxies| proxies.contains(addr.ip())))
+    }
 }
 
 impl Forwarding {
@@ -49,18 +78,8 @@ impl Forwarding {
         let is_on = config.forwarded != ForwardedFields::None;
         let forwarding = || Forwarding {
             fields: config.forwarded,
-            proxies: config.trusted_proxies.clone(),
+            proxies: Proxies(config.trusted_proxies.clone()),
         };
         is_on.then(forwarding).map(Arc::new)
-    }
-
-    /// Whether it is the address of a proxy that is believed. A Unix socket has no address: its file says which
-    /// programs may connect.
-    pub(crate) fn is_trusted(&self, addr: Option<SocketAddr>) -> bool {
-        addr.is_none_or(|addr| {
-            self.proxies
-                .iter()
-                .any(|proxies| proxies.contains(addr.ip()))
-        })
     }
 }

@@ -64,6 +64,7 @@ peregrine_protocol::settings! {
     /// | TLS messages | 1 record | bytes of a message after the handshake that is not data | close | `runtime::tls::tests::handshake::a_message_after_the_handshake_has_at_most_a_record` |
     /// | TLS key updates | 32 | updates of keys without data between them | close | `runtime::tls::tests::mod::a_flood_of_key_updates_ends_the_connection` |
     /// | TLS ahead | 65,536 | bytes that are encrypted before the system has taken them | nothing | `runtime::tls::tests::sending::close_notify_leaves_with_the_last_bytes` |
+    /// | [`Config::proxy_header_timeout`] | 3 s | from the accept to the end of the PROXY header, of 4,096 bytes at most | close | `proxy_protocol::a_header_has_so_much_time` |
     /// | [`Config::allowed_hosts`] | any | host names that the server accepts | 421, close | `worn_out::other_host_names_are_refused` |
     /// | [`Config::pool_threads`] | 4 per CPU, at least 8 | offloaded requests that run at the same time | its response comes later | `offload::a_request_without_room_in_the_pool_is_503` |
     /// | [`Config::pool_queue`] | 1,024 | offloaded requests that wait for a thread | 503, `Retry-After: 1` | `offload::a_request_without_room_in_the_pool_is_503` |
@@ -236,6 +237,10 @@ peregrine_protocol::settings! {
         /// [`Request::peer_addr`]: crate::Request::peer_addr
         pub forwarded: ForwardedFields = ForwardedFields::None
             => "[`ForwardedFields::None`]: no field is read";
+        /// How long the PROXY header of a connection may take, from the accept on, to an address of
+        /// [`Server::proxy_protocol`](crate::Server::proxy_protocol). Then the connection is closed. The standard wants
+        /// at least 3 seconds.
+        pub proxy_header_timeout: Duration = Duration::from_secs(3);
         /// Whether the start of the server raises the limit of descriptors of the process to what `connections`
         /// and the threads need.
         ///

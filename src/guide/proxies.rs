@@ -36,6 +36,43 @@
 //! **Set only what each of your proxies writes.** A proxy passes other fields on as a client has sent them. If it adds
 //! `X-Forwarded-For` only, a client could choose its scheme by `X-Forwarded-Proto`. So no setting reads all fields.
 //!
+//! # Balancers in TCP mode: the PROXY protocol
+//!
+//! A balancer that knows no HTTP, or passes TLS through, cannot add a field. It sends a PROXY header at the beginning of
+//! each connection instead. [`Server::proxy_protocol`](crate::Server::proxy_protocol) expects it on one address, from
+//! [`Config::trusted_proxies`](crate::Config::trusted_proxies) only, and within
+//! [`Config::proxy_header_timeout`](crate::Config::proxy_header_timeout) (3 s). Connections without a header are closed
+//! there. So give balancers an address of their own.
+//!
+//! ```
+//! use peregrine::{Config, Server};
+//!
+//! # fn main() -> std::io::Result<()> {
+//! let server = Server::from_fn(|req, res| {
+//!     let header = req.proxy_header();
+//!     let name = header.and_then(|header| header.authority()).unwrap_or("unknown");
+//!     res.text(format!("{:?} has asked for {name}", req.client_addr()))
+//! });
+//! let server = server.bind("127.0.0.1:0").proxy_protocol().start()?;
+//! # use std::io::{Read, Write};
+//! # let mut client = std::net::TcpStream::connect(server.local_addr().expect("an address"))?;
+//! # client.write_all(b"PROXY TCP4 192.0.2.1 192.0.2.9 56324 443\r\nGET / HTTP/1.0\r\n\r\n")?;
+//! # let mut response = String::new();
+//! # client.read_to_string(&mut response)?;
+//! # assert!(response.ends_with("Some(192.0.2.1:56324) has asked for unknown"), "{response}");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | balancer | setting |
+//! |---|---|
+//! | HAProxy | `server app 10.0.0.5:8080 send-proxy-v2 check`, or `send-proxy` for version 1 |
+//! | nginx, module `stream` | `proxy_protocol on;` |
+//! | AWS, network load balancer | the attribute `proxy_protocol_v2.enabled` of the target group |
+//!
+//! [`ProxyHeader`](crate::proxies::ProxyHeader) has what the header says beside the address of the client: the address
+//! to which it has connected, and in version 2 the TLS of the client, its ALPN and a name of the connection.
+//!
 //! # Which address is that of the client
 //!
 //! Each proxy appends an element with the address of the connection that it has accepted. The elements are read from the
@@ -62,5 +99,5 @@
 //! | [`Request::is_same_origin`](crate::Request::is_same_origin), `Config::ws_origins` | the host that the client has used |
 //! | `Server::redirect_to_https` | the host that the client has used |
 //! | `Ws::client_addr` | the client of the handshake |
-//! | [`Config::connections_per_address`](crate::Config::connections_per_address) | the address of the socket; trusted proxies are not counted |
+//! | [`Config::connections_per_address`](crate::Config::connections_per_address) | the address of the PROXY header, or else of the socket; trusted proxies are not counted |
 //! | `Request::is_secure`, `Request::tls` | the connection to this server |

@@ -173,24 +173,26 @@ where
         control.acceptors_are_done()
     }
 
-    fn peer_of(arrival: &Accepted) -> Option<SocketAddr> {
-        arrival.peer
+    fn counted_addr(arrival: &Accepted) -> Option<SocketAddr> {
+        arrival.counted_addr()
     }
 
     fn connect(&mut self, arrival: Accepted, control: &ServerState) -> Connection<P, M, T> {
         self.shared.counters.accepted.add(1);
         let listener = control.listener_config(arrival.listener);
         let now = self.shared.service.now;
+        let counted = arrival.counted_addr();
         let transport = T::accepted(arrival.socket, listener, now);
-        let peer = arrival.peer;
         let forwarding = self.forwarding.as_ref();
-        let socket = match forwarding.filter(|forwarding| forwarding.is_trusted(peer)) {
-            None => Socket::new(transport, peer),
-            Some(forwarding) => Socket::through(
+        let forwarding = forwarding.filter(|forwarding| forwarding.proxies.are_trusted(counted));
+        let socket = match (&arrival.proxied, forwarding) {
+            (None, None) => Socket::new(transport, arrival.peer),
+            _ => Socket::through(
                 transport,
                 Via {
-                    peer,
-                    forwarding: Some(forwarding.clone()),
+                    peer: arrival.peer,
+                    proxied: arrival.proxied.map(|header| *header),
+                    forwarding: forwarding.cloned(),
                     client: None,
                 },
             ),
@@ -223,9 +225,9 @@ where
     /// Accepts connections from a listener of this worker.
     #[inline]
     fn accept(events: &mut EventLoop<'_, Self>, token: Token) -> io::Result<bool> {
-        match events.driver.listeners.index(token) {
-            Some(index) => events.accept_from(index).map(|()| true),
-            None => Ok(false),
+        match token.is_conn() {
+            false => events.accept_from(token).map(|()| true),
+            true => Ok(false),
         }
     }
 
@@ -261,21 +263,21 @@ where
         let link = connection.link();
         link.unwatch(&events.poll);
         link.charge(0, &mut shared.tally);
-        let peer = link.socket.peer_addr();
+        let counted = link.socket.counted_addr();
         #[cfg(feature = "http2")]
         let connection = match connection.into_http2(shared) {
             Ok(connection) => return events.adopt(connection),
             Err(connection) => connection,
         };
         match catch(|| connection.into_moved(shared)) {
-            Ok(None) => events.ended(peer),
+            Ok(None) => events.ended(counted),
             Ok(Some(moved)) => {
                 driver.shared.counters.upgraded.add(1);
                 driver.cut += driver.shared.mode.hand_over(moved);
             }
             Err(panic) => {
                 events.recover(&panic);
-                events.ended(peer);
+                events.ended(counted);
             }
         }
     }
@@ -314,11 +316,11 @@ where
     M: UpgradeMode<P::Target, T>,
     T: OverSocket,
 {
-    fn accept_from(&mut self, index: usize) -> io::Result<()> {
+    fn accept_from(&mut self, token: Token) -> io::Result<()> {
         let shop = (self.control, self.config, &self.poll);
         let arrivals = &mut self.arrivals;
         let take = |accepted| arrivals.push(accepted);
-        self.driver.listeners.accept(index, BATCH, shop, take)?;
+        self.driver.listeners.ready(token, BATCH, shop, take)?;
         let taken = self.arrivals.len() as u64;
         self.driver.worker.given.fetch_add(taken, Ordering::Relaxed);
         self.open_arrivals();

@@ -93,6 +93,9 @@ counters! {
     /// Those of `turned_away` whose address had too many connections:
     /// [`Config::connections_per_address`](crate::Config::connections_per_address).
     turned_away_by_address => "connections_turned_away_by_address",
+    /// Connections to an address of `Server::proxy_protocol` that were closed before they were accepted, because their
+    /// address is not trusted or their PROXY header was malformed or late. They are not part of `accepted`.
+    proxy_refused => "connections_proxy_refused",
     /// Outages of descriptors or memory for new connections. Each outage counts once, however long it lasts.
     accept_outages => "accept_outages",
     /// Connections that became WebSockets.

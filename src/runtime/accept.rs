@@ -3,6 +3,8 @@
 use super::accept_error;
 use super::accept_error::{AcceptFailure, Reserve};
 use super::connection_limit::QUIET;
+use super::greeting;
+use super::greeting::Greetings;
 use super::listener::{Listener, ListenerId};
 use super::poll::{Interest, Poll, Token};
 use super::server_state::{Accepted, ServerState};
@@ -36,6 +38,7 @@ enum Pause {
 /// The listeners of one thread, all registered or none.
 pub(crate) struct Listeners {
     list: Vec<(ListenerId, Listener)>,
+    greetings: Greetings,
     watched: bool,
     reserve: Reserve,
     /// When accepting continues, unless there is room before.
@@ -51,6 +54,7 @@ impl Listeners {
         Listeners {
             reserve: Reserve::new(!list.is_empty()),
             list,
+            greetings: Greetings::default(),
             watched: false,
             resume_at: None,
             failures: 0,
@@ -80,9 +84,22 @@ impl Listeners {
         Ok(())
     }
 
-    /// The listener with the token of this event.
-    pub(crate) fn index(&self, token: Token) -> Option<usize> {
-        token.listener().filter(|&i| i < self.list.len())
+    /// Handles the event of a listener, or of a connection whose PROXY header is incomplete.
+    pub(crate) fn ready(
+        &mut self,
+        token: Token,
+        most: usize,
+        shop: (&ServerState, &Config, &Poll),
+        mut take: impl FnMut(Accepted),
+    ) -> io::Result<()> {
+        if let Some(index) = token.listener().filter(|&i| i < self.list.len()) {
+            return self.accept(index, most, shop, take);
+        }
+        let (control, config, poll) = shop;
+        if let Some(accepted) = self.greetings.ready(token, (control, poll)) {
+            admit(accepted, (control, config), &mut take);
+        }
+        Ok(())
     }
 
     /// Renews the interest in the listener on systems that need it.
@@ -104,6 +121,7 @@ impl Listeners {
             return None;
         }
         match self.watched {
+            true if !self.greetings.is_empty() => Some(greeting::CHECK),
             true => control.capacity.is_short().then_some(QUIET),
             false => Some(BACK_OFF),
         }
@@ -119,6 +137,7 @@ impl Listeners {
     #[cold]
     #[inline(never)]
     fn resume_short(&mut self, control: &ServerState, poll: &Poll) -> io::Result<()> {
+        self.greetings.expire(control, poll);
         if self.watched {
             control.capacity.tell_over();
             return Ok(());
@@ -139,7 +158,7 @@ impl Listeners {
 
     /// Accepts up to `most` connections of one listener. If there is no room, asks the workers for room and
     /// pauses.
-    pub(crate) fn accept(
+    fn accept(
         &mut self,
         index: usize,
         most: usize,
@@ -158,14 +177,10 @@ impl Listeners {
                 .map(Some)
                 .inspect_err(|_| control.capacity.give_unused())
         };
+        let greetings = &mut self.greetings;
         let (taken, pause) = take_some(most, accept, |accepted| {
-            match control.capacity.addresses.enter(accepted.peer) {
-                true => take(accepted),
-                false => {
-                    control.capacity.give_unused();
-                    control.capacity.tell_crowded(accepted.peer);
-                    turn_away(accepted, control, config);
-                }
+            if let Some(accepted) = greetings.begin(accepted, (control, poll)) {
+                admit(accepted, (control, config), &mut take);
             }
         });
         if taken > 0 {
@@ -244,15 +259,37 @@ impl Listeners {
                 let take = || take_one(*id, listener, control);
                 guarded(&control.capacity.counters, take).map(Some)
             };
-            let (taken, _) = take_some(backlog, accept, |accepted| {
-                control.capacity.addresses.enter_anyway(accepted.peer);
-                take(accepted);
+            // The place of a connection comes first: it may be given back at once.
+            let (_, _) = take_some(backlog, accept, |accepted| {
+                control.capacity.take_anyway(1);
+                if let Some(accepted) = self.greetings.begin(accepted, (control, poll)) {
+                    let counted = accepted.counted_addr();
+                    control.capacity.addresses.enter_anyway(counted);
+                    take(accepted);
+                }
             });
-            control.capacity.take_anyway(taken);
         }
+        self.greetings.end(control, poll);
         self.list.clear();
         self.reserve.empty();
         Ok(())
+    }
+}
+
+/// Passes a connection on, unless its address has reached its limit.
+fn admit(
+    accepted: Accepted,
+    (control, config): (&ServerState, &Config),
+    take: &mut impl FnMut(Accepted),
+) {
+    let counted = accepted.counted_addr();
+    match control.capacity.addresses.enter(counted) {
+        true => take(accepted),
+        false => {
+            control.give_back(None);
+            control.capacity.tell_crowded(counted);
+            turn_away(accepted, control, config);
+        }
     }
 }
 
@@ -261,6 +298,7 @@ fn take_one(id: ListenerId, listener: &Listener, control: &ServerState) -> io::R
     Ok(Accepted {
         socket,
         peer,
+        proxied: None,
         listener: id,
     })
 }
@@ -340,6 +378,7 @@ mod tests {
                 Some(()) => Ok(Some(Accepted {
                     socket: Plain::Tcp(TcpStream::connect(addr)?),
                     peer: None,
+                    proxied: None,
                     listener: ListenerId(0),
                 })),
                 None => Ok(None),

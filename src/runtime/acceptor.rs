@@ -62,12 +62,10 @@ impl Acceptor {
             let timeout = self.listeners.timeout(control);
             self.poll.wait(&mut events, timeout)?;
             for ready in events.iter() {
-                if let Some(index) = self.listeners.index(ready.token) {
-                    let (batches, shop) = (&mut self.batches, (control, &*config, &self.poll));
-                    let take = |accepted| batches.add(accepted);
-                    self.listeners.accept(index, BATCH, shop, take)?;
-                    batches.hand_over();
-                }
+                let (batches, shop) = (&mut self.batches, (control, &*config, &self.poll));
+                let take = |accepted| batches.add(accepted);
+                self.listeners.ready(ready.token, BATCH, shop, take)?;
+                batches.hand_over();
             }
             self.listeners.resume(control, &self.poll)?;
         }

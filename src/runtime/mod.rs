@@ -9,6 +9,7 @@ pub(crate) mod clock;
 pub(crate) mod connection_limit;
 pub(crate) mod descriptors;
 pub(crate) mod event_loop;
+pub(crate) mod greeting;
 #[cfg(unix)]
 pub(crate) mod handover;
 pub(crate) mod linger;
@@ -28,5 +29,6 @@ pub(crate) mod tests;
 pub(crate) mod thread_pool;
 #[cfg(feature = "tls")]
 pub(crate) mod tls;
+pub(crate) mod token;
 pub(crate) mod transport;
 pub(crate) mod via;

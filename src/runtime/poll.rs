@@ -8,8 +8,9 @@
 //! eventfd of this file. The test `linux_waits_see_what_polling_registered` checks the assumption.
 #![allow(unsafe_code)]
 
+pub(crate) use super::token::Token;
+
 use super::clock::Clock;
-use crate::shared::id::{ConnId, Slot};
 use polling::{AsRawSource, AsSource, Event, PollMode, Poller};
 use std::io;
 use std::sync::Arc;
@@ -23,45 +24,13 @@ use rustix::{
     time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags},
 };
 
-/// Names a registered socket in its events: a connection or a listener.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(transparent)]
-pub(crate) struct Token(usize);
-
-impl Token {
-    /// The token of the listener with this number, less than [`Slot::RESERVED`].
-    pub(crate) fn of_listener(index: usize) -> Token {
-        Token(Slot::COUNT + index)
-    }
-
-    /// The number of the listener, if it is the token of one.
-    #[inline]
-    pub(crate) fn listener(self) -> Option<usize> {
-        let index = self.0.checked_sub(Slot::COUNT);
-        index.filter(|index| *index < Slot::RESERVED)
-    }
-
-    /// The connection, if it is the token of one.
-    #[inline]
-    pub(crate) fn conn(self) -> ConnId {
-        ConnId::of(self.0)
-    }
-}
-
-impl From<ConnId> for Token {
-    #[inline]
-    fn from(id: ConnId) -> Token {
-        Token(id.number())
-    }
-}
-
 /// The token of a wake-up. `polling` reserves this value for itself.
 #[cfg(target_os = "linux")]
-const WAKE: Token = Token(usize::MAX);
+const WAKE: Token = Token::of(usize::MAX);
 
 /// The token of the timer of [`Poll::wait_from`]. No listener has so high a number.
 #[cfg(target_os = "linux")]
-const ALARM: Token = Token(usize::MAX - 1);
+const ALARM: Token = Token::of(usize::MAX - 1);
 
 /// The most events that one wait returns.
 const EVENTS: usize = 512;
@@ -97,10 +66,10 @@ impl Interest {
 
     fn event(self, token: Token) -> Event {
         match self {
-            Interest::Read => Event::readable(token.0),
-            Interest::Write => Event::writable(token.0),
-            Interest::Both => Event::all(token.0),
-            Interest::Nothing => Event::none(token.0),
+            Interest::Read => Event::readable(token.number()),
+            Interest::Write => Event::writable(token.number()),
+            Interest::Both => Event::all(token.number()),
+            Interest::Nothing => Event::none(token.number()),
         }
     }
 }
@@ -169,7 +138,7 @@ impl Poll {
                 epoll::add(
                     &*poller,
                     fd,
-                    epoll::EventData::new_u64(token.0 as u64),
+                    epoll::EventData::new_u64(token.number() as u64),
                     flags,
                 )?;
             }
@@ -366,7 +335,7 @@ impl Events {
         let read = Flags::IN | Flags::PRI | Flags::HUP | Flags::ERR;
         let write = Flags::OUT | Flags::HUP | Flags::ERR;
         self.list.iter().filter_map(move |event| {
-            let (flags, token) = (event.flags, Token(event.data.u64() as usize));
+            let (flags, token) = (event.flags, Token::of(event.data.u64() as usize));
             (token != WAKE && token != ALARM).then_some(Ready {
                 token,
                 readable: flags.intersects(read),
@@ -379,7 +348,7 @@ impl Events {
     #[cfg(not(target_os = "linux"))]
     pub(crate) fn iter(&self) -> impl Iterator<Item = Ready> {
         self.list.iter().map(|event| Ready {
-            token: Token(event.key),
+            token: Token::of(event.key),
             readable: event.readable,
             writable: event.writable,
         })
@@ -389,10 +358,11 @@ impl Events {
 #[cfg(test)]
 mod tests {
     use super::*;
+
     use std::io::Write;
     use std::net::{TcpListener, TcpStream};
 
-    const SEVEN: Token = Token(7);
+    const SEVEN: Token = Token::of(7);
     const LONG: Option<Duration> = Some(Duration::from_secs(30));
 
     fn connected() -> (TcpStream, TcpStream) {

@@ -10,6 +10,7 @@ use crate::metrics::{Queues, QueuesOf, WorkerCounters};
 use crate::runtime::transport::ListenerConfig;
 use crate::shared::mailbox::Mailbox;
 use crate::shared::memory_budget::MemoryBudget;
+use peregrine_protocol::proxy_header::ProxyHeader;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -20,7 +21,17 @@ use std::time::{Duration, Instant};
 pub(crate) struct Accepted {
     pub(crate) socket: Plain,
     pub(crate) peer: Option<SocketAddr>,
+    /// What its proxy has said of its client.
+    pub(crate) proxied: Option<Box<ProxyHeader>>,
     pub(crate) listener: ListenerId,
+}
+
+impl Accepted {
+    /// The address that the limits per address count.
+    pub(crate) fn counted_addr(&self) -> Option<SocketAddr> {
+        let proxied = self.proxied.as_ref().and_then(|header| header.addrs);
+        proxied.map(|(client, _)| client).or(self.peer)
+    }
 }
 
 /// A worker as the other threads see it.

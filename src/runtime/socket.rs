@@ -22,7 +22,15 @@ pub(crate) trait Ends {
     /// The address of the client, as far as it is known without a request.
     fn client_addr(&self) -> Option<SocketAddr> {
         let known = self.via().and_then(|via| via.client);
-        known.or_else(|| self.peer_addr())
+        known.or_else(|| self.counted_addr())
+    }
+
+    /// The address that the limits per address count.
+    fn counted_addr(&self) -> Option<SocketAddr> {
+        match self.via() {
+            Some(via) => via.counted_addr(),
+            None => self.peer_addr(),
+        }
     }
 
     /// See [`Request::is_secure`](crate::Request::is_secure).

@@ -1,6 +1,7 @@
 //! What is known of the client of a connection that has come through a proxy.
 
 use crate::config::forwarded::Forwarding;
+use peregrine_protocol::proxy_header::ProxyHeader;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -9,8 +10,18 @@ use std::sync::Arc;
 pub(crate) struct Via {
     /// The other end of the socket.
     pub(crate) peer: Option<SocketAddr>,
+    /// What the balancer has said of the client before anything else.
+    pub(crate) proxied: Option<ProxyHeader>,
     /// Requests have fields that are believed.
     pub(crate) forwarding: Option<Arc<Forwarding>>,
     /// The client that is known for the whole connection, because it is one WebSocket.
     pub(crate) client: Option<SocketAddr>,
+}
+
+impl Via {
+    /// The address of the client of the balancer, or else of the other end of the socket.
+    pub(crate) fn counted_addr(&self) -> Option<SocketAddr> {
+        let proxied = self.proxied.as_ref().and_then(|header| header.addrs);
+        proxied.map(|(client, _)| client).or(self.peer)
+    }
 }

@@ -244,6 +244,7 @@ fn bind_all(places: Places, shared: bool, threads: usize, config: &Config) -> io
     for (place, http2) in places.http2 {
         bound.configs[place].http2 = http2;
     }
+    super::proxied::expect_headers(&mut bound.configs, &places.proxied, config)?;
     #[cfg(feature = "tls")]
     super::places::secure(
         &mut bound.configs,

@@ -9,6 +9,7 @@ mod handover;
 pub(crate) mod launch;
 mod mode;
 mod places;
+mod proxied;
 pub(crate) mod running;
 #[cfg(feature = "tls")]
 mod tls;

@@ -19,6 +19,8 @@ pub(crate) struct Places {
     /// Which of them have their own setting of HTTP/2.
     #[cfg(feature = "http2")]
     pub(crate) http2: Vec<(usize, Http2)>,
+    /// Which of them begin with a PROXY header, counted from 1.
+    pub(crate) proxied: Vec<usize>,
     /// Which of them have TLS.
     #[cfg(feature = "tls")]
     pub(crate) secured: Vec<(usize, Tls)>,

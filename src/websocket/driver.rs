@@ -114,8 +114,8 @@ impl<P: WsHandlerRef, T: Transport> Driver for WsDriver<'_, P, T> {
         control.workers_are_done()
     }
 
-    fn peer_of(arrival: &WsArrival<ConnOf<P>, T>) -> Option<SocketAddr> {
-        arrival.peer()
+    fn counted_addr(arrival: &WsArrival<ConnOf<P>, T>) -> Option<SocketAddr> {
+        arrival.counted_addr()
     }
 
     fn connect(&mut self, arrival: WsArrival<ConnOf<P>, T>, _: &ServerState) -> WsConnection<P, T> {

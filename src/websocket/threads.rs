@@ -37,9 +37,9 @@ pub(crate) struct WsArrival<C, T> {
 }
 
 impl<C, T: Transport> WsArrival<C, T> {
-    /// The address of the client.
-    pub(crate) fn peer(&self) -> Option<SocketAddr> {
-        self.moved.socket.peer_addr()
+    /// The address that the limits per address have counted.
+    pub(crate) fn counted_addr(&self) -> Option<SocketAddr> {
+        self.moved.socket.counted_addr()
     }
 }
 

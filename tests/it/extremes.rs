@@ -95,6 +95,7 @@ fn of_config(cases: &mut Vec<Case>) {
         host: true,
     };
     vary!(cases, forwarded, [ForwardedFields::Forwarded, x]);
+    vary!(cases, proxy_header_timeout, TIMES);
     vary!(cases, raise_descriptors, [true]);
     vary!(cases, backlog, COUNTS);
     vary!(cases, connections, SIZES);

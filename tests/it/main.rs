@@ -60,6 +60,8 @@ mod pipelining;
 mod places;
 #[cfg(target_os = "linux")]
 mod proxies;
+#[cfg(target_os = "linux")]
+mod proxy_protocol;
 mod response_bytes;
 #[cfg(all(unix, feature = "signals", feature = "websocket"))]
 mod restart;

@@ -341,54 +341,64 @@ fn the_access_log_has_the_client() {
     );
 }
 
+/// Sends the addresses of its client and of its connection to each WebSocket.
+#[cfg(feature = "websocket")]
+pub(crate) struct Tells;
+
+#[cfg(feature = "websocket")]
+impl peregrine::Handler for Tells {
+    fn handle_request(&self, _: &Request<'_>, res: Response<'_>) -> Done {
+        res.text("no WebSocket")
+    }
+}
+
+#[cfg(feature = "websocket")]
+impl peregrine::ws::WebSocketHandler for Tells {
+    type Conn = ();
+
+    fn accept_ws(&self, _: &Request<'_>, _: &mut peregrine::ws::Upgrade<'_>) -> Option<()> {
+        Some(())
+    }
+
+    fn handle_ws_conn(&self, ws: &mut peregrine::ws::Ws<'_, ()>) {
+        let addrs = [ws.client_addr(), ws.peer_addr()];
+        let addrs = addrs.map(|addr| addr.expect("TCP").ip().to_string());
+        ws.send(&*addrs.join(" "));
+    }
+
+    fn handle_ws_frame(&self, _: &mut peregrine::ws::Ws<'_, ()>, _: peregrine::ws::Message<'_>) {}
+}
+
+/// Opens a WebSocket with these fields, which has to tell this.
+#[cfg(feature = "websocket")]
+#[track_caller]
+pub(crate) fn expect_told(client: &mut Client, fields: &str, expected: &str) {
+    client.send(format!(
+        "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{fields}\r\n",
+    ));
+    let mut received = Vec::new();
+    while !received.ends_with(expected.as_bytes()) {
+        let mut byte = [0];
+        client.body(&mut byte);
+        received.extend_from_slice(&byte);
+    }
+    assert!(received.starts_with(b"HTTP/1.1 101 "));
+}
+
 /// A WebSocket remembers the client of its handshake.
 #[cfg(feature = "websocket")]
 #[test]
 fn websockets_have_the_client_of_their_handshake() {
-    use peregrine::Handler;
-    use peregrine::ws::{Message, Upgrade, WebSocketHandler, Ws};
-
-    struct Tells;
-    impl Handler for Tells {
-        fn handle_request(&self, _: &Request<'_>, res: Response<'_>) -> Done {
-            res.text("no WebSocket")
-        }
-    }
-    impl WebSocketHandler for Tells {
-        type Conn = ();
-        fn accept_ws(&self, _: &Request<'_>, _: &mut Upgrade<'_>) -> Option<()> {
-            Some(())
-        }
-        fn handle_ws_conn(&self, ws: &mut Ws<'_, ()>) {
-            let addrs = [ws.client_addr(), ws.peer_addr()];
-            let addrs = addrs.map(|addr| addr.expect("TCP").ip().to_string());
-            ws.send(&*addrs.join(" "));
-        }
-        fn handle_ws_frame(&self, _: &mut Ws<'_, ()>, _: Message<'_>) {}
-    }
-
-    let server = Server::new(Tells)
-        .websocket()
-        .config(config(X_ALL))
-        .bind(super::support::own_addr());
-    let server = server.start().expect("a server");
+    let server = Server::new(Tells).websocket().config(config(X_ALL));
+    let server = server.bind(super::support::own_addr()).start();
+    let server = server.expect("a server");
     let addr = server.local_addr().expect("TCP");
-    for (from, expected) in [
+    for (from, told) in [
         (TRUSTED, "1.1.1.1 127.0.0.9"),
         (OTHER, "127.0.0.10 127.0.0.10"),
     ] {
         let mut client = connect_from(from, addr);
-        client.send(
-            "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-             X-Forwarded-For: 6.6.6.6, 1.1.1.1\r\n\r\n",
-        );
-        let mut received = Vec::new();
-        while !received.ends_with(expected.as_bytes()) {
-            let mut byte = [0];
-            client.body(&mut byte);
-            received.extend_from_slice(&byte);
-        }
-        assert!(received.starts_with(b"HTTP/1.1 101 "));
+        expect_told(&mut client, "X-Forwarded-For: 6.6.6.6, 1.1.1.1\r\n", told);
     }
 }

@@ -103,6 +103,7 @@ fn a_page_of_counters() {
     counters.stalled_closed = 41;
     counters.turned_away = 19;
     counters.turned_away_by_address = 41;
+    counters.proxy_refused = 45;
     counters.accept_outages = 20;
     counters.overloaded = 21;
     counters.upgraded = 3;
@@ -182,6 +183,7 @@ fn a_page_of_counters() {
         ("peregrine_connections_closed_total", 2),
         ("peregrine_connections_idle_closed_total", 18),
         ("peregrine_connections_open", 99),
+        ("peregrine_connections_proxy_refused_total", 45),
         ("peregrine_connections_stalled_closed_total", 41),
         ("peregrine_connections_turned_away_by_address_total", 41),
         ("peregrine_connections_turned_away_total", 19),

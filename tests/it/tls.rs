@@ -3,7 +3,7 @@
 #[path = "tls/certificates.rs"]
 mod certificates;
 #[path = "tls/client.rs"]
-mod client;
+pub(crate) mod client;
 #[path = "tls/handshakes.rs"]
 mod handshakes;
 #[cfg(feature = "websocket")]

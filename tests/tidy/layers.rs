@@ -33,7 +33,14 @@ const LAYERS: Layers = &[
 
 const PROTOCOL: Layers = &[
     &[
-        "seconds", "Seconds", "settings", "span", "Span", "syntax", "payload",
+        "seconds",
+        "Seconds",
+        "settings",
+        "span",
+        "Span",
+        "syntax",
+        "payload",
+        "proxy_header",
     ],
     &["error", "form", "limits"],
     &["http", "rate"],

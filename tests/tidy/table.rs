@@ -7,7 +7,7 @@ use peregrine::{Config, Limits};
 use std::collections::BTreeMap;
 
 /// The fields of `Config` that are limits. A new field belongs here, or is none.
-const OF_CONFIG: [&str; 13] = [
+const OF_CONFIG: [&str; 14] = [
     "allowed_hosts",
     "backlog",
     "buffered_bytes",
@@ -15,6 +15,7 @@ const OF_CONFIG: [&str; 13] = [
     "connections_per_address",
     "pool_queue",
     "pool_threads",
+    "proxy_header_timeout",
     "stop_timeout",
     "timers_per_worker",
     "tls_handshake_timeout",

@@ -30,6 +30,7 @@ pub mod hpack;
 pub mod http;
 pub mod limits;
 pub mod payload;
+pub mod proxy_header;
 pub mod rate;
 mod seconds;
 pub mod settings;

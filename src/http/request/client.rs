@@ -7,6 +7,7 @@ use crate::runtime::tls::TlsInfo;
 use peregrine_protocol::h1::head::Known;
 use peregrine_protocol::http::forwarded;
 use peregrine_protocol::http::forwarded::Hop;
+use peregrine_protocol::proxy_header::ProxyHeader;
 use std::net::SocketAddr;
 
 impl<'a> Request<'a> {
@@ -27,20 +28,23 @@ impl<'a> Request<'a> {
     /// The scheme with which the client has sent the request: `https` or `http`.
     ///
     /// Behind a proxy it is what the client has used for the proxy, if the settings of the server say which field tells
-    /// it ([`Config::forwarded`](crate::Config::forwarded)) and the proxy tells it. Otherwise it says whether the
-    /// connection to this server has TLS.
+    /// it ([`Config::forwarded`](crate::Config::forwarded)) and the proxy tells it, or if a
+    /// [`Request::proxy_header`] tells it. Otherwise it says whether the connection to this server has TLS.
     pub fn scheme(&self) -> &'static str {
         let told = self.ends.via().and_then(|_| self.origin().scheme);
         #[cfg(feature = "tls")]
         let own = if self.is_secure() { "https" } else { "http" };
         #[cfg(not(feature = "tls"))]
         let own = "http";
-        told.unwrap_or(own)
+        let ssl = self.proxy_header().and_then(ProxyHeader::ssl);
+        let of_balancer = ssl.filter(|ssl| ssl.is_secure).map(|_| "https");
+        told.or(of_balancer).unwrap_or(own)
     }
 
-    /// The address of the client. Without a proxy it is [`Request::peer_addr`].
+    /// The address of the client. Without a proxy it is [`Request::peer_addr`]. Behind a load balancer that sends a
+    /// [`Request::proxy_header`] it is the address in that.
     ///
-    /// Behind proxies it is the last address that is told by a proxy of
+    /// Behind proxies that forward requests it is the last address that is told by a proxy of
     /// [`Config::trusted_proxies`](crate::Config::trusted_proxies) and belongs to none of them, in the field of
     /// [`Config::forwarded`](crate::Config::forwarded). The port is 0 if the proxy does not tell it. If a proxy does
     /// not tell an address, this is the address of that proxy. So a client cannot choose the result.
@@ -72,6 +76,12 @@ impl<'a> Request<'a> {
             Some(_) => self.origin().client,
             None => self.ends.client_addr(),
         }
+    }
+
+    /// What the load balancer has said at the beginning of the connection, to an address of
+    /// [`Server::proxy_protocol`](crate::Server::proxy_protocol). `None` on other addresses.
+    pub fn proxy_header(&self) -> Option<&'a ProxyHeader> {
+        self.ends.via()?.proxied.as_ref()
     }
 
     /// The address of the other end of the connection: of the client, or of the proxy before this server; `None` on a
@@ -112,14 +122,14 @@ impl<'a> Request<'a> {
         let Some(forwarding) = self.ends.via().and_then(|via| via.forwarding.as_ref()) else {
             return origin;
         };
-        if !forwarding.is_trusted(origin.client) {
+        if !forwarding.proxies.are_trusted(origin.client) {
             return origin;
         }
         let mut follow = |hop: Hop<'a>| {
             origin.scheme = hop.scheme;
             origin.host = hop.host;
             origin.client = hop.client.or(origin.client);
-            hop.client.is_some() && forwarding.is_trusted(hop.client)
+            hop.client.is_some() && forwarding.proxies.are_trusted(hop.client)
         };
         match forwarding.fields {
             ForwardedFields::None => {}

@@ -43,7 +43,8 @@ pub(crate) trait Driver: Sized {
     /// Whether no thread will hand over a connection any more.
     fn has_all(control: &ServerState) -> bool;
 
-    fn peer_of(arrival: &Self::Arrival) -> Option<SocketAddr>;
+    /// The address that the limits per address have counted for it.
+    fn counted_addr(arrival: &Self::Arrival) -> Option<SocketAddr>;
 
     fn connect(&mut self, arrival: Self::Arrival, control: &ServerState) -> Self::Connection;
 

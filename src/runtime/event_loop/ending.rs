@@ -19,23 +19,23 @@ impl<D: Driver> EventLoop<'_, D> {
         if Poll::must_remove() {
             connection.link().unwatch(&self.poll);
         }
-        let peer = connection.link().socket.peer_addr();
+        let counted = connection.link().socket.counted_addr();
         let shared = self.driver.shared();
         shared.begin(id);
         connection.link().charge(0, shared.tally());
         if let Err(panic) = catch(|| close(connection, shared)) {
             self.recover(&panic);
         }
-        self.ended(peer);
+        self.ended(counted);
         // The last hook may have published messages.
         D::acted(self);
     }
 
     /// The connection is gone, and its place is free.
-    pub(crate) fn ended(&mut self, peer: Option<SocketAddr>) {
+    pub(crate) fn ended(&mut self, counted: Option<SocketAddr>) {
         self.driver.ended(self.control);
         self.driver.shared().counters().closed.add(1);
-        self.control.give_back(peer);
+        self.control.give_back(counted);
         if let Some(stop) = &mut self.stop {
             stop.drained += 1;
         }

@@ -275,7 +275,7 @@ impl<'a, D: Driver> EventLoop<'a, D> {
     pub(crate) fn open_arrivals(&mut self) {
         let mut arrivals = std::mem::take(&mut self.arrivals);
         for arrival in arrivals.drain(..) {
-            let peer = D::peer_of(&arrival);
+            let counted = D::counted_addr(&arrival);
             let (driver, control) = (&mut self.driver, self.control);
             match catch(|| driver.connect(arrival, control)) {
                 Ok(connection) => {
@@ -290,7 +290,7 @@ impl<'a, D: Driver> EventLoop<'a, D> {
                 }
                 Err(panic) => {
                     self.recover(&panic);
-                    self.ended(peer);
+                    self.ended(counted);
                 }
             }
         }

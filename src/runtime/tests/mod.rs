@@ -102,6 +102,7 @@ fn hand_over<const N: usize>(server: &Running, connections: [(UnixStream, FaultP
         Accepted {
             socket: Plain::Unix(end),
             peer: None,
+            proxied: None,
             listener,
         }
     });

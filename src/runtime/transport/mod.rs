@@ -26,6 +26,7 @@ pub(crate) use unix::accept as accept_unix;
 use crate::config::Config;
 #[cfg(feature = "http2")]
 use crate::config::Http2;
+use crate::config::forwarded::ProxySources;
 #[cfg(feature = "tls")]
 use crate::runtime::tls::{Tls, TlsInfo};
 use crate::shared::output::{MAX_SLICES, Output, Segment};
@@ -249,6 +250,8 @@ pub(crate) struct ListenerConfig {
     pub(crate) nodelay: bool,
     #[cfg(feature = "http2")]
     pub(crate) http2: Http2,
+    /// Connections begin with a PROXY header.
+    pub(crate) proxied: Option<ProxySources>,
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<Tls>,
     /// Requests without TLS are redirected to this port, as requests with TLS.
@@ -269,6 +272,7 @@ impl ListenerConfig {
             nodelay: config.tcp_nodelay,
             #[cfg(feature = "http2")]
             http2: config.http2,
+            proxied: None,
             #[cfg(feature = "tls")]
             tls: None,
             #[cfg(feature = "tls")]

@@ -65,6 +65,20 @@ impl Plain {
 }
 
 impl Plain {
+    /// Reads what has arrived, and leaves it there.
+    pub(crate) fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        #[cfg(unix)]
+        {
+            use rustix::net::{RecvFlags, recv};
+            Ok(recv(self, buffer, RecvFlags::PEEK)?.0)
+        }
+        #[cfg(not(unix))]
+        {
+            let Plain::Tcp(stream) = self;
+            stream.peek(buffer)
+        }
+    }
+
     pub(super) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         match self {
             Plain::Tcp(stream) => stream.shutdown(how),

@@ -74,7 +74,13 @@ pub(crate) fn connect(addr: SocketAddr) -> TlsClient {
 
 #[track_caller]
 pub(crate) fn connect_with(addr: SocketAddr, config: &Arc<ClientConfig>, name: &str) -> TlsClient {
+    over(tcp(addr), config, name)
+}
+
+/// Over a connection that is there already.
+#[track_caller]
+pub(crate) fn over(stream: TcpStream, config: &Arc<ClientConfig>, name: &str) -> TlsClient {
     let name = ServerName::try_from(name.to_owned()).expect("a name");
     let client = ClientConnection::new(config.clone(), name).expect("a client");
-    Client::over(StreamOwned::new(client, tcp(addr)))
+    Client::over(StreamOwned::new(client, stream))
 }
