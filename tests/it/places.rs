@@ -6,18 +6,22 @@ use super::support::{Asked, Client, Stream, ended, start, wait_until};
 use peregrine::{Config, Done, Request, Response, from_fn};
 use socket2::{Domain, Socket, Type};
 use std::io::Write;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 
 const GET: &str = "GET /in HTTP/1.1\r\nHost: a\r\n\r\n";
 
 /// Connects from this address, which is one of the loopback's.
-pub(crate) fn connect_from(own: [u8; 4], addr: SocketAddr) -> Client {
+pub(crate) fn tcp_from(own: [u8; 4], addr: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     socket
         .bind(&SocketAddr::from((own, 0)).into())
         .expect("an address");
     socket.connect(&addr.into()).expect("a connection");
-    Client::over_stream(Stream::over(socket.into()))
+    socket.into()
+}
+
+fn connect_from(own: [u8; 4], addr: SocketAddr) -> Client {
+    Client::over_stream(Stream::over(tcp_from(own, addr)))
 }
 
 /// A client that has been served; `None` if it was turned away, by 503 or by an end.

@@ -1,11 +1,13 @@
 //! The client behind proxies: `Forwarded`, `X-Forwarded-*`, and which proxies are believed.
 
 use super::access_log::Kept;
-use super::places::connect_from;
-use super::support::{Asked, Client, start, wait_until, workers};
+use super::places::tcp_from;
+use super::support::{Asked, Client, own_addr, wait_until, workers};
 use peregrine::access_log::{AccessLog, LogWriter};
 use peregrine::config::ForwardedFields;
-use peregrine::{Config, Done, Request, Response, Server, from_fn};
+use peregrine::server::Running;
+use peregrine::{Config, Done, Handler, Request, Response, Server, from_fn};
+use std::net::SocketAddr;
 
 /// A proxy that is believed, one that is not, and what they tell.
 const TRUSTED: [u8; 4] = [127, 0, 0, 9];
@@ -24,6 +26,19 @@ fn config(fields: ForwardedFields) -> Config {
     let proxies = ["127.0.0.9", "10.0.0.0/8", "fd00::/8"];
     let proxies = proxies.map(|proxy| proxy.parse().expect("a network"));
     workers(1).forwarded(fields).trusted_proxies(proxies)
+}
+
+/// A server without TLS, and so are the clients here: the scheme is a part of what is told.
+fn start(handler: impl Handler, config: Config) -> (Running, SocketAddr) {
+    let server = Server::new(handler).config(config).bind(own_addr());
+    let running = server.start().expect("a server");
+    let addr = running.local_addr().expect("a TCP address");
+    (running, addr)
+}
+
+/// Connects from this address, without TLS.
+pub(crate) fn connect_from(own: [u8; 4], addr: SocketAddr) -> Client {
+    Client::over_tcp(tcp_from(own, addr))
 }
 
 /// `client scheme host`. The port of the client is left out if it is that of the connection.
@@ -346,7 +361,7 @@ fn the_access_log_has_the_client() {
 pub(crate) struct Tells;
 
 #[cfg(feature = "websocket")]
-impl peregrine::Handler for Tells {
+impl Handler for Tells {
     fn handle_request(&self, _: &Request<'_>, res: Response<'_>) -> Done {
         res.text("no WebSocket")
     }
@@ -391,7 +406,7 @@ pub(crate) fn expect_told(client: &mut Client, fields: &str, expected: &str) {
 #[test]
 fn websockets_have_the_client_of_their_handshake() {
     let server = Server::new(Tells).websocket().config(config(X_ALL));
-    let server = server.bind(super::support::own_addr()).start();
+    let server = server.bind(own_addr()).start();
     let server = server.expect("a server");
     let addr = server.local_addr().expect("TCP");
     for (from, told) in [

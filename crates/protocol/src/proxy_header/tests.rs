@@ -331,7 +331,11 @@ fn malformed_tlvs() {
         tlv(0x03, &[0; 3]),
         tlv(0x03, &[0; 5]),
     ] {
-        assert_eq!(parse_error(&with(&[tlvs.clone()])), Tlv, "{tlvs:?}");
+        assert_eq!(
+            parse_error(&with(core::slice::from_ref(&tlvs))),
+            Tlv,
+            "{tlvs:?}"
+        );
     }
 }
 
@@ -377,7 +381,7 @@ fn any_bytes_are_parsed() {
     };
     for _ in 0..3000 / crate::tests::EVERY {
         let block: Vec<u8> = (0..random() % 64).map(|_| random() % 40).collect();
-        let bytes = binary(0x20 | random() % 3, random() % 0x42, &block);
+        let bytes = binary(0x20 | (random() % 3), random() % 0x42, &block);
         if let Ok(Parsed::Complete(header, len)) = ProxyHeader::parse(&bytes) {
             assert_eq!(len, bytes.len());
             assert!(header.tlvs().count() <= block.len() / 3);
