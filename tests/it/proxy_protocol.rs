@@ -1,7 +1,6 @@
 //! The PROXY protocol over sockets: who may send a header, when it has to be complete, and what it changes.
 
 use super::connections::THREADS;
-use super::places::tcp_from;
 use super::proxies::connect_from;
 use super::support::{Asked, Client, acceptors, ended, own_addr, wait_until, workers};
 use peregrine::server::Running;
@@ -326,7 +325,7 @@ fn tls_begins_behind_the_header() {
         let running = server.start().expect("a server");
         let addr = running.local_addr().expect("TCP");
         for pieces in [1, 7, 1000] {
-            let mut stream = tcp_from(BALANCER, addr);
+            let mut stream = super::places::tcp_from(BALANCER, addr);
             for piece in LINE.as_bytes().chunks(pieces) {
                 std::io::Write::write_all(&mut stream, piece).expect("sent");
             }
