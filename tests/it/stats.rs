@@ -222,7 +222,7 @@ fn a_server_that_reports_its_counters() {
     assert_eq!(stats.counters(), Counters::default());
     assert_eq!(
         parse(&stats.prometheus()).len(),
-        49 + 5 + 49,
+        50 + 5 + 50,
         "all of them, from the start"
     );
 
