@@ -48,7 +48,17 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
         shared: &WorkerState<P, M>,
     ) -> Self {
         #[cfg(feature = "http2")]
-        if mode == Http2::Only {
+        let is_only = mode == Http2::Only;
+        // Whether requests are served at all is known when the handshake is complete. Until then it is HTTP/1, which
+        // has responses for those without TLS.
+        #[cfg(all(feature = "http2", feature = "tls"))]
+        if is_only && (socket.stream.is_secure() || socket.stream.unserved().is_some()) {
+            let mut http1 = h1::Connection::new(socket, shared.service.now, keep_alive);
+            http1.require_http2();
+            return Connection::Http1(http1);
+        }
+        #[cfg(feature = "http2")]
+        if is_only {
             let link = Link::new(socket);
             let http2 = h2::Connection::new(link, None, keep_alive, shared);
             return Connection::Http2(Box::new(http2));

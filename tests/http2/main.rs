@@ -5,6 +5,8 @@ mod ends;
 mod logged;
 mod requests;
 mod responses;
+#[cfg(feature = "tls-self-signed")]
+mod secure;
 mod sockets;
 
 use peregrine::{Handler, Responder, from_fn};

@@ -99,7 +99,7 @@ impl Client {
 }
 
 /// What the server sends to these bytes, until it closes.
-fn exchange(addr: SocketAddr, bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn exchange(addr: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let mut socket = TcpStream::connect(addr).expect("a connection");
     socket.set_read_timeout(Some(LONG)).expect("a timeout");
     socket.write_all(bytes).expect("the server reads");

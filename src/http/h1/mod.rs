@@ -94,6 +94,13 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
         self.http1.allow_http2();
     }
 
+    /// A client speaks HTTP/2 and nothing else, once it is known whether its requests are served: those without TLS
+    /// where TLS is to be used are not, and get a response of HTTP/1.
+    #[cfg(all(feature = "http2", feature = "tls"))]
+    pub(crate) fn require_http2(&mut self) {
+        self.http1.require_http2();
+    }
+
     /// Whether it has ended with [`Fate::Upgraded`] because its client speaks HTTP/2.
     #[cfg(feature = "http2")]
     pub(crate) fn is_http2(&self) -> bool {
@@ -234,6 +241,10 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
     fn serve(&mut self, lease: &mut Lease, shared: &mut WorkerState<P, M>) -> Fate {
         #[cfg(feature = "tls")]
         let unserved = self.link.socket.stream.unserved();
+        #[cfg(all(feature = "http2", feature = "tls"))]
+        if unserved.is_none() && self.http1.begin_http2() {
+            return Fate::Upgraded;
+        }
         let mut parts = self.parts(lease, &shared.counters, shared.place);
         #[cfg(feature = "tls")]
         let turn = match unserved {

@@ -10,6 +10,8 @@ pub(super) enum Preface {
     Refused,
     /// Until there has been a request.
     Allowed,
+    /// The same, and nothing else is spoken.
+    Required,
     Complete,
 }
 
@@ -17,6 +19,22 @@ impl Http1 {
     /// From now on a client may begin with the preface of HTTP/2 (RFC 9113 section 3.4) instead of a request.
     pub fn allow_http2(&mut self) {
         self.preface = Preface::Allowed;
+    }
+
+    /// From now on a client may speak HTTP/2 and nothing else; see [`Http1::begin_http2`].
+    pub fn require_http2(&mut self) {
+        self.preface = Preface::Required;
+    }
+
+    /// The first bytes are here. Whether they belong to HTTP/2 as a client may speak nothing else; the machine is not to
+    /// be used any more then.
+    #[inline]
+    pub fn begin_http2(&mut self) -> bool {
+        let is_required = self.preface == Preface::Required;
+        if is_required {
+            self.preface = Preface::Complete;
+        }
+        is_required
     }
 
     /// Whether [`Next::Http2`] has come.

@@ -1,0 +1,106 @@
+//! Listeners that speak HTTP/2 alone, where TLS is to be used.
+
+#[allow(dead_code, reason = "only its verifier is of use here")]
+#[path = "../it/support/session.rs"]
+mod session;
+
+use super::LONG;
+use super::sockets::exchange;
+use peregrine::config::Http2;
+use peregrine::{Config, Server, Tls, from_fn};
+use peregrine_protocol::h2::frame::{PREFACE, write};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use session::Trusting;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+const HTTP1: &[u8] = b"GET /a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+
+/// The preface, SETTINGS, and GET of `/` in indexes of HPACK.
+fn get() -> Vec<u8> {
+    let mut bytes = PREFACE.to_vec();
+    write::settings(&[], &mut bytes);
+    bytes.extend_from_slice(b"\0\0\x06\x01\x05\0\0\0\x01\x82\x87\x84\x41\x01a");
+    bytes
+}
+
+/// What the server sends to these bytes over TLS, until it closes or `has_all` is true.
+fn exchange_tls(addr: SocketAddr, bytes: &[u8], has_all: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .expect("TLS 1.3")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Trusting))
+        .with_no_client_auth();
+    let name = ServerName::try_from("localhost").expect("a name");
+    let client = ClientConnection::new(Arc::new(config), name).expect("a client");
+    let socket = TcpStream::connect(addr).expect("a connection");
+    socket.set_read_timeout(Some(LONG)).expect("a timeout");
+    let mut stream = StreamOwned::new(client, socket);
+    stream.write_all(bytes).expect("the server reads");
+    let (mut all, mut buffer) = (Vec::new(), [0; 4096]);
+    while !has_all(&all) {
+        match stream.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(n) => all.extend_from_slice(&buffer[..n]),
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => break,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    all
+}
+
+#[test]
+fn http2_alone_serves_no_request_without_tls() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let called = calls.clone();
+    let app = from_fn(move |req, res| {
+        called.fetch_add(1, Ordering::SeqCst);
+        res.text(format!("{} {}", req.version(), req.is_secure()))
+    });
+    let tls = Tls::self_signed(&["localhost"]).expect("a certificate");
+    let server = Server::new(app)
+        .config(Config::default().workers(1).http2(Http2::Only))
+        .bind_tls("127.0.0.1:0", tls.clone())
+        .redirect_to_https("127.0.0.1:0")
+        .start()
+        .expect("a server");
+    let addrs: Vec<SocketAddr> = server
+        .local_addrs()
+        .iter()
+        .filter_map(|addr| addr.to_string().rsplit_once('/')?.1.parse().ok())
+        .collect();
+    let [https, http] = addrs[..] else {
+        panic!("{addrs:?}");
+    };
+    for addr in [https, http] {
+        let refused = exchange(addr, &get());
+        assert!(refused.starts_with(b"HTTP/1.1 400 "), "{refused:?}");
+        let redirected = exchange(addr, HTTP1);
+        assert!(redirected.starts_with(b"HTTP/1.1 308 "), "{redirected:?}");
+    }
+    assert_eq!(calls.load(Ordering::SeqCst), 0);
+
+    let body = b"HTTP/2.0 true";
+    let has_body = |all: &[u8]| all.windows(body.len()).any(|part| part == body);
+    assert!(has_body(&exchange_tls(https, &get(), has_body)));
+    let refused = exchange_tls(https, HTTP1, |_| false);
+    assert!(refused.ends_with(b"the client preface is missing"));
+    assert_eq!(calls.load(Ordering::SeqCst), 1);
+    drop(server);
+
+    let tls = Tls::self_signed(&["localhost"]).expect("a certificate");
+    let server = Server::new(from_fn(|_, res| res.text("never")))
+        .bind_tls("127.0.0.1:0", tls)
+        .http2(Http2::Only)
+        .start()
+        .expect("a server");
+    let addr = server.local_addr().expect("an address");
+    let refused = exchange(addr, &get());
+    assert!(refused.starts_with(b"HTTP/1.1 400 "), "{refused:?}");
+    drop(server);
+}
