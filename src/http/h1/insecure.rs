@@ -21,6 +21,8 @@ where
     #[cold]
     pub(super) fn turn_unserved(&mut self, unserved: Unserved, parts: &mut Parts<'_>) -> Turn {
         self.recorder.set_conn(parts.conn);
+        // Not without TLS (RFC 6797 section 7.2). The next connection sets it anew.
+        self.recorder.encoder.set_hsts(None);
         loop {
             match parts.http1.next(parts.input, &self.limits, self.now) {
                 Next::Request(_) | Next::Plan(_)

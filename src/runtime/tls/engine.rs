@@ -5,7 +5,7 @@
 //! [`Tls::from_rustls`](super::Tls::from_rustls) and [`Tls::with_provider`](super::Tls::with_provider) take.
 
 use super::error::TlsError;
-use super::validity::Validity;
+use super::validity::{self, Validity};
 use super::{Store, TlsInfo};
 #[cfg(feature = "http2")]
 use crate::config::Http2;
@@ -21,7 +21,9 @@ use rustls::unbuffered::{
     ConnectionState, EncodeError, EncodeTlsData, EncryptError, InsufficientSizeError,
     UnbufferedStatus,
 };
-use rustls::{Error, HandshakeKind, InconsistentKeys, RootCertStore, ServerConfig, version};
+use rustls::{
+    CertificateError, Error, HandshakeKind, InconsistentKeys, RootCertStore, ServerConfig, version,
+};
 use std::cell::RefCell;
 use std::io;
 use std::sync::Arc;
@@ -49,6 +51,13 @@ pub(crate) struct Settings {
 /// A certificate chain and its private key.
 #[derive(Clone, Debug)]
 pub(crate) struct Certificate(Arc<CertifiedKey>);
+
+/// A part of a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    Chain,
+    Key,
+}
 
 /// Who checks certificates of clients, and how.
 #[derive(Clone, Debug, Default)]
@@ -134,19 +143,23 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
 }
 
 impl Certificate {
-    /// Reads a chain and its key, and checks that they belong together.
+    /// Reads a chain and its key, and checks that they belong together. The error has the part that is wrong.
     pub(crate) fn from_pem(
         chain: &[u8],
         key: &[u8],
         options: &Options,
-    ) -> Result<Certificate, TlsError> {
-        let chain = certificates(chain)?;
+    ) -> Result<Certificate, (Part, TlsError)> {
+        let chain = certificates(chain).map_err(|error| (Part::Chain, error))?;
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| match error {
             _ if is_encrypted(key) => TlsError::EncryptedKey,
             pem::Error::NoItemsFound => TlsError::NoKey,
             error => TlsError::Pem(error.to_string()),
-        })?;
-        Certificate::new(chain, key, options)
+        });
+        let key = key.map_err(|error| (Part::Key, error))?;
+        Certificate::new(chain, key, options).map_err(|error| match error {
+            TlsError::KeyMismatch => (Part::Key, error),
+            _ => (Part::Chain, error),
+        })
     }
 
     #[cfg(feature = "tls-self-signed")]
@@ -273,6 +286,7 @@ impl Session {
     ) -> (usize, io::Result<()>) {
         // After a panic there may be one of another connection.
         SERVER_NAME.take();
+        let was_handshaking = self.is_handshaking();
         let mut taken = 0;
         loop {
             let left = &mut input[taken..];
@@ -312,7 +326,26 @@ impl Session {
         if let Some(name) = SERVER_NAME.take() {
             self.server_name = Some(name);
         }
-        (taken, Ok(()))
+        let is_complete = was_handshaking && !self.is_handshaking();
+        match is_complete && self.is_resumed() && self.is_expired(validity::now()) {
+            true => {
+                let error = Error::InvalidCertificate(CertificateError::Expired);
+                (
+                    taken,
+                    Err(io::Error::new(io::ErrorKind::InvalidData, error)),
+                )
+            }
+            false => (taken, Ok(())),
+        }
+    }
+
+    /// Whether the certificate of the client has expired. `rustls` checks it in a full handshake only, and a session can
+    /// be resumed again and again.
+    fn is_expired(&self, now: i64) -> bool {
+        let certificates = self.connection.peer_certificates().unwrap_or_default();
+        let validity = certificates.iter().filter_map(|der| Validity::of(der));
+        let mut problems = validity.filter_map(|validity| validity.problem(now));
+        problems.next().is_some()
     }
 
     /// Appends `plain` as records of at most [`RECORD`] bytes, and if it is the last, `close_notify` (RFC 8446

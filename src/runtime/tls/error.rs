@@ -25,6 +25,9 @@ pub enum TlsError {
     KeyMismatch,
     /// The certificate is not for this name.
     WrongName(String),
+    /// The name is an IP address: clients send no addresses as names (RFC 6066 section 3). Such clients get the default
+    /// certificate.
+    IsAddress(String),
     /// The text is not valid PEM.
     Pem(String),
     /// The certificate or key cannot be used, for this reason.
@@ -52,6 +55,10 @@ impl fmt::Display for TlsError {
                  the first of its chain",
             ),
             TlsError::WrongName(name) => write!(f, "the certificate is not for the name {name}"),
+            TlsError::IsAddress(name) => write!(
+                f,
+                "{name} is an address, and clients send names only: give the certificate as the default"
+            ),
             TlsError::Pem(reason) => write!(f, "not valid PEM: {reason}"),
             TlsError::Invalid(reason) => write!(f, "cannot be used for TLS: {reason}"),
         }

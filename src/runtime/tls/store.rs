@@ -2,12 +2,14 @@
 
 use super::engine::{Certificate, Options};
 use super::error::TlsError;
+use super::validity::now;
 use crate::log::event;
 use std::fmt;
 use std::fs;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 /// How often files are looked at for changes.
 const RECHECK: Duration = Duration::from_secs(10);
@@ -32,8 +34,24 @@ impl fmt::Debug for Source {
     }
 }
 
-/// By which a file that has changed is known: when it was modified, and its length.
-type Stamps = [Option<(SystemTime, u64)>; 2];
+/// By which a file that has changed is known: when it was modified, its length, and which file it is.
+type Stamps = [Option<(SystemTime, u64, Identity)>; 2];
+
+/// The inode of a file, and when its contents, owner or mode was changed.
+#[cfg(unix)]
+type Identity = (u64, u64, i64, i64);
+#[cfg(not(unix))]
+type Identity = ();
+
+#[cfg(unix)]
+fn identity(metadata: &fs::Metadata) -> Identity {
+    use std::os::unix::fs::MetadataExt;
+    let (seconds, nanoseconds) = (metadata.ctime(), metadata.ctime_nsec());
+    (metadata.dev(), metadata.ino(), seconds, nanoseconds)
+}
+
+#[cfg(not(unix))]
+fn identity(_: &fs::Metadata) -> Identity {}
 
 impl Source {
     pub(crate) fn files(chain: &Path, key: &Path) -> Source {
@@ -43,7 +61,8 @@ impl Source {
     fn stamps(&self) -> Stamps {
         let stamp = |path: &PathBuf| {
             let metadata = fs::metadata(path).ok()?;
-            Some((metadata.modified().ok()?, metadata.len()))
+            let modified = metadata.modified().ok()?;
+            Some((modified, metadata.len(), identity(&metadata)))
         };
         match self {
             Source::Files(paths) => paths.each_ref().map(stamp),
@@ -55,16 +74,16 @@ impl Source {
         let read =
             |path: &PathBuf| fs::read(path).map_err(|error| TlsError::Read(path.clone(), error));
         match self {
-            Source::Memory(chain, key) => Certificate::from_pem(chain, key, options),
+            Source::Memory(chain, key) => {
+                Certificate::from_pem(chain, key, options).map_err(|(_, error)| error)
+            }
             #[cfg(feature = "tls-self-signed")]
             Source::Der(certificate, key) => Certificate::from_der(certificate, key, options),
             Source::Files(paths @ [chain, key]) => {
                 let loaded = Certificate::from_pem(&read(chain)?, &read(key)?, options);
-                let at = |error: &TlsError| match error {
-                    TlsError::NoKey | TlsError::EncryptedKey | TlsError::KeyMismatch => 1,
-                    _ => 0,
-                };
-                loaded.map_err(|error| TlsError::In(paths[at(&error)].clone(), Box::new(error)))
+                loaded.map_err(|(part, error)| {
+                    TlsError::In(paths[part as usize].clone(), Box::new(error))
+                })
             }
         }
     }
@@ -76,8 +95,10 @@ struct Entry {
     name: Option<Box<str>>,
     loaded: Loaded,
     source: Arc<Source>,
-    /// Of the files when they were last read, whether they could be used or not.
+    /// Of the files that `loaded` is from.
     stamps: Stamps,
+    /// Why files that have changed since could not be used. They are tried again: their rights may change.
+    failure: Option<String>,
 }
 
 /// A certificate, and whether a warning was given that it is not valid.
@@ -94,22 +115,29 @@ impl Loaded {
             certificate,
             is_warned: false,
         };
-        loaded.warn(name);
+        if let Some(problem) = loaded.new_problem() {
+            warn(name, problem);
+        }
         Ok(loaded)
     }
 
-    /// Warns once if clients refuse the certificate because of its time.
-    fn warn(&mut self, name: Option<&str>) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let now = now.map_or(0, |now| now.as_secs() as i64);
-        let problem = self
-            .certificate
-            .validity()
-            .and_then(|valid| valid.problem(now));
-        if let Some(problem) = problem.filter(|_| !self.is_warned) {
-            event!(Warn, "the certificate for {} {problem}", shown(name));
-            self.is_warned = true;
-        }
+    /// Tells once why clients refuse the certificate because of its time.
+    fn new_problem(&mut self) -> Option<&'static str> {
+        let problem = self.certificate.validity()?.problem(now())?;
+        (!std::mem::replace(&mut self.is_warned, true)).then_some(problem)
+    }
+}
+
+fn warn(name: Option<&str>, problem: &str) {
+    event!(Warn, "the certificate for {} {problem}", shown(name));
+}
+
+/// A name as clients send it: in lower case, without the dot at the end (RFC 6066 section 3).
+fn server_name(name: &str) -> Result<Box<str>, TlsError> {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    match name.parse::<IpAddr>() {
+        Ok(_) => Err(TlsError::IsAddress(name.to_owned())),
+        Err(_) => Ok(name.to_ascii_lowercase().into()),
     }
 }
 
@@ -147,6 +175,14 @@ struct Entries {
     options: Options,
 }
 
+impl Entries {
+    /// `None`: it has been replaced since it was copied.
+    fn find(&mut self, copy: &Copied) -> Option<&mut Entry> {
+        let mut sorted = self.sorted.iter_mut();
+        sorted.find(|entry| Arc::ptr_eq(&entry.source, &copy.source))
+    }
+}
+
 /// An entry outside the lock.
 struct Copied {
     name: Option<Box<str>>,
@@ -156,7 +192,7 @@ struct Copied {
 
 impl Store {
     pub(crate) fn add(&self, name: Option<&str>, source: Source) -> Result<(), TlsError> {
-        let name = name.map(|name| name.to_ascii_lowercase().into_boxed_str());
+        let name = name.map(server_name).transpose()?;
         let options = self.lock().options.clone();
         // Before the files are read: what is written meanwhile is seen the next time.
         let stamps = source.stamps();
@@ -165,6 +201,7 @@ impl Store {
             name,
             source: Arc::new(source),
             stamps,
+            failure: None,
         };
         let sorted = &mut self.lock().sorted;
         match sorted.binary_search_by(|other| other.name.cmp(&entry.name)) {
@@ -230,26 +267,38 @@ impl Store {
             let name = shown(name);
             match self.reload_one(copy, stamps, &options) {
                 Ok(()) => event!(Info, "the certificate for {name} was read again"),
-                Err(error) => event!(
+                Err(error) if self.is_new(copy, &error) => event!(
                     Warn,
                     "the certificate for {name} stays as it was, the changed files cannot be used: {error}"
                 ),
+                Err(_) => {}
             }
         }
+        // A log may be slow, so no lock is held.
+        let mut problems = Vec::new();
         for Entry { name, loaded, .. } in &mut self.lock().sorted {
-            loaded.warn(name.as_deref());
+            problems.extend(loaded.new_problem().map(|problem| (name.clone(), problem)));
         }
+        for (name, problem) in problems {
+            warn(name.as_deref(), problem);
+        }
+    }
+
+    /// Whether the last attempt has failed for another reason, or not.
+    fn is_new(&self, copy: &Copied, error: &TlsError) -> bool {
+        let text = Some(error.to_string());
+        let mut entries = self.lock();
+        let entry = entries.find(copy);
+        entry.is_some_and(|entry| text != std::mem::replace(&mut entry.failure, text.clone()))
     }
 
     /// Reads the files of one entry.
     fn reload_one(&self, copy: &Copied, stamps: Stamps, options: &Options) -> Result<(), TlsError> {
         let loaded = Loaded::new(copy.name.as_deref(), &copy.source, options);
-        let mut entries = self.lock();
-        // It may have been replaced meanwhile.
-        let mut sorted = entries.sorted.iter_mut();
-        if let Some(entry) = sorted.find(|entry| Arc::ptr_eq(&entry.source, &copy.source)) {
-            entry.stamps = stamps;
+        if let Some(entry) = self.lock().find(copy) {
             entry.loaded = loaded?;
+            entry.stamps = stamps;
+            entry.failure = None;
         }
         Ok(())
     }
@@ -450,6 +499,76 @@ mod tests {
         fs::remove_file(&key).expect("removed");
         store.look_again();
         assert_eq!(chosen(&store, None), before, "what is gone changes nothing");
+    }
+
+    /// A key that cannot be read for a moment, as while a program sets its mode.
+    #[test]
+    #[cfg(unix)]
+    fn files_that_could_not_be_read_are_tried_again() {
+        use std::os::unix::fs::symlink;
+        let files = Files::new();
+        let (first, second) = (pem("a.example"), pem("a.example"));
+        let [chain, key] = files.paths();
+        files.write(0, &first[0]);
+        files.write(1, &first[1]);
+        let store = Store::default();
+        store
+            .add(None, Source::files(&chain, &key))
+            .expect("a pair");
+        let before = chosen(&store, None);
+
+        // A folder cannot be read, whatever the rights of this process are.
+        let real = files.0.join("real");
+        fs::create_dir(&real).expect("a folder");
+        files.write(0, &second[0]);
+        fs::remove_file(&key).expect("removed");
+        symlink(&real, &key).expect("a link");
+        for _ in 0..2 {
+            store.look_again();
+            assert_eq!(chosen(&store, None), before);
+            let failure = store.lock().sorted[0].failure.clone();
+            assert!(failure.is_some_and(|text| text.contains("key.pem")));
+        }
+        // The link stays: what has changed is behind it.
+        fs::remove_dir(&real).expect("removed");
+        fs::write(&real, &second[1]).expect("written");
+        store.look_again();
+        assert_ne!(chosen(&store, None), before);
+        assert_eq!(store.lock().sorted[0].failure, None);
+    }
+
+    #[test]
+    fn the_error_names_the_file() {
+        let files = Files::new();
+        let pair = pem("a.example");
+        let paths = files.paths();
+        for (at, text) in [(0, "no PEM"), (1, "no PEM"), (1, &pair[1][..80])] {
+            files.write(0, &pair[0]);
+            files.write(1, &pair[1]);
+            files.write(at, text);
+            let source = Source::files(&paths[0], &paths[1]);
+            let error = Store::default().add(None, source).expect_err("not a pair");
+            assert!(
+                matches!(&error, TlsError::In(path, _) if *path == paths[at]),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn names_that_no_client_sends() {
+        let store = Store::default();
+        let of = |name: &str| store.add(Some(name), memory(&pem("127.0.0.1")));
+        for name in ["127.0.0.1", "::1"] {
+            assert!(matches!(of(name), Err(TlsError::IsAddress(shown)) if shown == name));
+        }
+        store
+            .add(None, memory(&pem("b.example")))
+            .expect("a default");
+        store
+            .add(Some("a.example."), memory(&pem("a.example")))
+            .expect("a name");
+        assert_ne!(chosen(&store, Some("a.example")), chosen(&store, None));
     }
 
     /// Browsers say that to their users; the server says it once in its log.

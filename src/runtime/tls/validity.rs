@@ -1,10 +1,18 @@
 //! From when until when a certificate is valid (RFC 5280 section 4.1.2.5).
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 /// Seconds since 1970, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Validity {
     pub(super) not_before: i64,
     pub(super) not_after: i64,
+}
+
+/// Now, in seconds since 1970.
+pub(super) fn now() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |now| now.as_secs() as i64)
 }
 
 // Tags of DER (ITU-T X.690).

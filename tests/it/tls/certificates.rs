@@ -176,7 +176,9 @@ fn clients_without_a_certificate_of_the_authority_are_refused() {
         let text = app.one_error("handshake", peer);
         assert!(text.starts_with("the TLS handshake failed: "), "{text}");
     }
-    assert_eq!(running.counters().handshakes_failed, 4);
+    wait_until("all are counted", || {
+        running.counters().handshakes_failed == 4
+    });
     running.stop();
     ended(running);
 }
@@ -253,8 +255,20 @@ fn responses_over_tls_alone_have_hsts() {
         (answer.status, answer.get("strict-transport-security")),
         (400, Some("max-age=300"))
     );
+    // Without TLS, although the address has it.
+    let mut insecure = crate::support::Client::connect(addrs[1]);
+    let answer = insecure.get("/");
+    assert_eq!(
+        (answer.status, answer.get("strict-transport-security")),
+        (400, None)
+    );
+    let field = secure
+        .get("/")
+        .get("strict-transport-security")
+        .map(str::to_owned);
+    assert_eq!(field.as_deref(), Some("max-age=300"));
     // A refused connection waits for the end of its client.
-    drop((plain, secure, other, refused));
+    drop((plain, secure, other, refused, insecure));
     running.stop();
     ended(running);
 }
