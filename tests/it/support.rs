@@ -284,7 +284,10 @@ pub(crate) fn acceptors(count: usize) -> AcceptThreads {
 }
 
 pub(crate) fn workers(workers: usize) -> Config {
-    Config::default()
+    let config = Config::default();
+    #[cfg(feature = "tls")]
+    let config = config.tls_handshake_timeout(NEVER);
+    config
         .workers(workers)
         .limits(limits())
         .stop_timeout(PATIENCE)

@@ -35,7 +35,10 @@ const NEVER: Duration = Duration::from_secs(3600);
 
 /// One worker, with timeouts that even a slow machine does not reach.
 fn config(limits: Limits) -> Config {
-    Config::default().workers(1).stop_timeout(PATIENCE).limits(
+    let config = Config::default();
+    #[cfg(feature = "tls")]
+    let config = config.tls_handshake_timeout(NEVER);
+    config.workers(1).stop_timeout(PATIENCE).limits(
         limits
             .head_timeout(NEVER)
             .idle_timeout(NEVER)

@@ -293,6 +293,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         at_once: 10_000,
         script: half_handshakes,
         bytes: IDLE + 12 * KIB,
+        // Those that come meanwhile wait for their turn.
+        polite: &[Kind::Kept, Kind::Echo],
         attacks: Attacks::Tls,
         waits: true,
         ..PLAIN

@@ -58,15 +58,46 @@ pub(super) enum Read {
 /// Buffers of a thread.
 pub(super) struct Scratch {
     input: Box<[u8]>,
-    /// Plaintext that is gathered for a record.
-    plain: Vec<u8>,
+    plain: Plaintext,
     pub(super) out: Outgoing,
+}
+
+/// Plaintext that is gathered for records: at most [`AHEAD`].
+#[derive(Default)]
+struct Plaintext {
+    /// Longer than what is in it, so that nothing is cleared twice.
+    bytes: Vec<u8>,
+    len: usize,
+}
+
+impl Plaintext {
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+
+    /// Room for as much of `len` bytes as can be taken.
+    fn room(&mut self, len: u64) -> &mut [u8] {
+        let most = len.min((AHEAD - self.len) as u64) as usize;
+        let end = self.len + most;
+        if self.bytes.len() < end {
+            self.bytes.resize(end, 0);
+        }
+        &mut self.bytes[self.len..end]
+    }
+
+    /// Appends as much of `bytes` as can be taken.
+    fn push(&mut self, bytes: &[u8]) {
+        let room = self.room(bytes.len() as u64);
+        let taken = room.len();
+        room.copy_from_slice(&bytes[..taken]);
+        self.len += taken;
+    }
 }
 
 thread_local! {
     pub(super) static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch {
         input: vec![0; INPUT].into(),
-        plain: Vec::new(),
+        plain: Plaintext::default(),
         out: Outgoing::default(),
     });
 }
@@ -215,44 +246,41 @@ impl State {
     }
 
     /// Encrypts what is next in `output`.
-    fn seal(&mut self, output: &Output, plain: &mut Vec<u8>, out: &mut Outgoing) -> io::Result<()> {
-        plain.clear();
+    fn seal(
+        &mut self,
+        output: &Output,
+        plain: &mut Plaintext,
+        out: &mut Outgoing,
+    ) -> io::Result<()> {
+        plain.len = 0;
         match output.next() {
             Segment::Row { bytes, more: false } => {
                 return self.seal_all(&bytes[..bytes.len().min(AHEAD)], output, out);
             }
-            Segment::Row { bytes, more: true } => {
-                plain.extend_from_slice(&bytes[..bytes.len().min(AHEAD)]);
-            }
+            Segment::Row { bytes, more: true } => plain.push(bytes),
             Segment::Pieces => {
                 let mut slices: [&[u8]; MAX_SLICES] = [b""; MAX_SLICES];
                 let count = output.gather(&mut slices, |slice| slice);
                 if let [one] = slices[..count] {
                     return self.seal_all(&one[..one.len().min(AHEAD)], output, out);
                 }
-                for slice in &slices[..count] {
-                    let room = AHEAD - plain.len();
-                    plain.extend_from_slice(&slice[..slice.len().min(room)]);
-                }
-                return self.seal_all(plain, output, out);
+                slices[..count].iter().for_each(|slice| plain.push(slice));
+                return self.seal_all(plain.bytes(), output, out);
             }
             Segment::Segment { .. } => {}
         }
         if let Some((segment, sent, len)) = output.next_segment() {
-            let head = plain.len();
-            let most = len.min((AHEAD - head) as u64) as usize;
-            plain.resize(head + most, 0);
-            let offset = segment.offset + sent;
-            let read = match most {
+            let room = plain.room(len);
+            let read = match room.len() {
                 0 => 0,
-                _ => file::read_at(&segment.file, &mut plain[head..], offset)?,
+                _ => file::read_at(&segment.file, room, segment.offset + sent)?,
             };
-            if read == 0 && head == 0 {
+            if read == 0 && plain.len == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            plain.truncate(head + read);
+            plain.len += read;
         }
-        self.seal_all(plain, output, out)
+        self.seal_all(plain.bytes(), output, out)
     }
 
     /// Says that nothing follows, unless that has been said.
