@@ -180,6 +180,10 @@ where
         each!(self, it => it.waits_for_client())
     }
 
+    fn expire_handshake(&mut self, shared: &mut WorkerState<P, M>) -> Fate {
+        each!(self, it => it.expire_handshake(shared))
+    }
+
     fn expire(&mut self, shared: &mut WorkerState<P, M>) -> Fate {
         each!(self, it => it.expire(shared))
     }

@@ -3,7 +3,8 @@
 use super::handler::ConnectionError;
 use super::service::{HandlerRef, Service};
 use crate::metrics::WorkerCounters;
-use crate::runtime::socket::Ends;
+use crate::runtime::socket::{Ends, Socket};
+use crate::runtime::transport::Transport;
 use crate::shared::buffer_pool::BufferPool;
 use crate::shared::id::ConnId;
 use crate::shared::memory_budget::LocalUsage;
@@ -11,6 +12,7 @@ use crate::shared::memory_budget::LocalUsage;
 use crate::shared::output::Output;
 #[cfg(feature = "http2")]
 use peregrine_protocol::h2::{head::HeadBuf, limits::Http2Limits};
+use std::io;
 use std::sync::Arc;
 
 /// State that the connections of one worker share.
@@ -65,5 +67,16 @@ impl<P: HandlerRef, M> WorkerState<P, M> {
             _ => {}
         }
         self.service.report(error, ends);
+    }
+
+    /// Reports a handshake of the transport that is not completed, if the client has begun it.
+    #[cold]
+    pub(crate) fn tell_handshake<T: Transport>(&self, error: &io::Error, socket: &Socket<T>) {
+        #[cfg(feature = "tls")]
+        if socket.stream.has_begun_handshake() {
+            self.fail(&ConnectionError::TlsHandshake(error), socket);
+        }
+        #[cfg(not(feature = "tls"))]
+        let _ = (error, socket);
     }
 }

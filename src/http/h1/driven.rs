@@ -135,7 +135,7 @@ where
 
     #[cold]
     fn expire_handshake(&mut self, shared: &mut WorkerState<P, M>) -> Fate {
-        self.tell_handshake(&io::ErrorKind::TimedOut.into(), shared);
+        shared.tell_handshake(&io::ErrorKind::TimedOut.into(), &self.link.socket);
         Fate::Closed
     }
 

@@ -1,8 +1,6 @@
 //! The sending half of a connection, and its end.
 
 use super::{Connection, Fate, Lease, Phase, WorkerState};
-#[cfg(feature = "tls")]
-use crate::http::handler::ConnectionError;
 use crate::http::service::{HandlerRef, Upgrades};
 use crate::runtime::event_loop::Driven;
 use crate::runtime::linger::Lingering;
@@ -118,21 +116,11 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
         lease: &mut Lease,
         shared: &mut WorkerState<P, M>,
     ) -> Fate {
-        self.tell_handshake(error, shared);
+        shared.tell_handshake(error, &self.link.socket);
         match error.kind() {
             io::ErrorKind::InvalidData => self.linger(lease, shared),
             _ => Fate::Closed,
         }
-    }
-
-    /// Reports a handshake that is not completed, if the client has begun it.
-    pub(super) fn tell_handshake(&self, error: &io::Error, shared: &WorkerState<P, M>) {
-        #[cfg(feature = "tls")]
-        if self.link.socket.stream.has_begun_handshake() {
-            shared.fail(&ConnectionError::TlsHandshake(error), &self.link.socket);
-        }
-        #[cfg(not(feature = "tls"))]
-        let _ = (error, shared);
     }
 
     /// For an HTTP/1.0 client the end of the connection may be the end of a body. The client must not take a

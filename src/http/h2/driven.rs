@@ -138,6 +138,12 @@ where
     }
 
     #[inline(never)]
+    #[cold]
+    fn expire_handshake(&mut self, shared: &mut WorkerState<P, M>) -> Fate {
+        shared.tell_handshake(&io::ErrorKind::TimedOut.into(), &self.link.socket);
+        Fate::Closed
+    }
+
     fn expire(&mut self, shared: &mut WorkerState<P, M>) -> Fate {
         match self.phase {
             Phase::Lingering(_) => Fate::Closed,

@@ -171,8 +171,10 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
             }
             Ok(None) => Some(Fate::Open),
             Err(error) => {
-                // Some clients end an idle connection with a reset.
-                if !self.http2.is_idle() {
+                if self.link.is_handshaking() {
+                    shared.tell_handshake(&error, &self.link.socket);
+                } else if !self.http2.is_idle() {
+                    // Some clients end an idle connection with a reset.
                     shared.fail(&ConnectionError::Read(&error), &self.link.socket);
                 }
                 Some(Fate::Closed)

@@ -184,9 +184,7 @@ pub(crate) trait Driven<S> {
     fn expire(&mut self, shared: &mut S) -> Fate;
 
     /// The handshake of its transport is not complete in time. The connection is closed.
-    fn expire_handshake(&mut self, _shared: &mut S) -> Fate {
-        Fate::Closed
-    }
+    fn expire_handshake(&mut self, shared: &mut S) -> Fate;
 
     /// Reports the memory that it keeps until its next turn.
     fn settle(&mut self, shared: &mut S);

@@ -125,6 +125,11 @@ impl<P: WsHandlerRef, T: Transport> Driven<WsThreadState<P>> for WsConnection<P,
         matches!(self.phase, WsPhase::Serving | WsPhase::Ending)
     }
 
+    /// No connection becomes a WebSocket before.
+    fn expire_handshake(&mut self, _: &mut WsThreadState<P>) -> Fate {
+        Fate::Closed
+    }
+
     fn expire(&mut self, shared: &mut WsThreadState<P>) -> Fate {
         match self.phase {
             WsPhase::Serving => {
