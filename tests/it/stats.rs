@@ -104,6 +104,13 @@ fn a_page_of_counters() {
     counters.turned_away = 19;
     counters.turned_away_by_address = 41;
     counters.proxy_refused = 45;
+    counters.http2_connections = 46;
+    counters.http2_requests = 47;
+    counters.http2_refused = 48;
+    counters.http2_resets_received = 49;
+    counters.http2_resets_sent = 50;
+    counters.http2_goaways_error = 51;
+    counters.http2_goaways_calm = 52;
     counters.accept_outages = 20;
     counters.overloaded = 21;
     counters.upgraded = 3;
@@ -184,6 +191,13 @@ fn a_page_of_counters() {
         ("peregrine_connections_idle_closed_total", 18),
         ("peregrine_connections_open", 99),
         ("peregrine_connections_proxy_refused_total", 45),
+        ("peregrine_http2_connections_total", 46),
+        ("peregrine_http2_requests_total", 47),
+        ("peregrine_http2_streams_refused_total", 48),
+        ("peregrine_http2_resets_received_total", 49),
+        ("peregrine_http2_resets_sent_total", 50),
+        ("peregrine_http2_goaways_error_total", 51),
+        ("peregrine_http2_goaways_calm_total", 52),
         ("peregrine_connections_stalled_closed_total", 41),
         ("peregrine_connections_turned_away_by_address_total", 41),
         ("peregrine_connections_turned_away_total", 19),
@@ -222,7 +236,7 @@ fn a_server_that_reports_its_counters() {
     assert_eq!(stats.counters(), Counters::default());
     assert_eq!(
         parse(&stats.prometheus()).len(),
-        50 + 5 + 50,
+        57 + 5 + 57,
         "all of them, from the start"
     );
 
