@@ -19,6 +19,7 @@
     doc = "[compression]: https://docs.rs/peregrine/latest/peregrine/guide/compression/index.html",
     doc = "[cookies]: guide::cookies",
     doc = "[responses]: guide::responses",
+    doc = "[routing]: guide::routing",
     doc = "[security]: https://docs.rs/crate/peregrine/latest/source/SECURITY.md",
     doc = "[http2]: https://docs.rs/peregrine/latest/peregrine/guide/http2/index.html",
     doc = "[websockets]: guide::websockets",
@@ -50,6 +51,7 @@ pub(crate) mod http;
 pub mod internals;
 mod log;
 pub mod metrics;
+pub mod router;
 mod runtime;
 pub mod server;
 #[cfg(feature = "sessions")]
@@ -66,6 +68,7 @@ pub use crate::http::handler::{FromFn, Handler, from_fn};
 pub use crate::http::request::{OwnedRequest, Request};
 pub use crate::http::request_body::BodyPlan;
 pub use crate::http::response::{Done, Response};
+pub use crate::router::Router;
 #[cfg(feature = "tls")]
 pub use crate::runtime::tls::Tls;
 pub use crate::server::Server;
@@ -107,6 +110,7 @@ pub mod error {
     pub use crate::http::handler_error::{BoxError, HandlerError, HandlerResult, Problem, Status};
     #[cfg(feature = "json")]
     pub use crate::http::json_body::{JsonError, JsonFault};
+    pub use crate::http::request::route::ParamError;
     pub use crate::http::response::ErrorContext;
     pub use crate::http::response::error::ResponseError;
     #[doc(inline)]

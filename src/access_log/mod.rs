@@ -182,14 +182,18 @@ where
         respond: impl FnOnce(Response<'_>) -> Done,
     ) -> Done {
         // The panic goes on to an outer catch, which sees all that it leaves behind.
+        let outer = res.take_route();
         let responded = catch(|| respond(res.reborrow()));
+        let route = res.take_route().or(outer);
         match &responded {
             Ok(done) if res.is_whole() => {
-                access_entry::Log::write(&**self, &AccessEntry::new(req, done, begun.elapsed()));
+                let entry = AccessEntry::new(req, done, begun.elapsed()).with_route(route);
+                access_entry::Log::write(&**self, &entry);
             }
             _ => {
                 let body_bytes = responded.as_ref().map_or(0, Done::known_bytes);
-                let entry = PendingEntry::new(self.clone(), req, begun, res.budget());
+                let mut entry = PendingEntry::new(self.clone(), req, begun, res.budget());
+                entry.set_route(route);
                 res.watch(entry, body_bytes);
             }
         }

@@ -21,6 +21,7 @@ pub const CHECKS: &[(&str, Check)] = &[
     ("late", crate::http::deferred::check::check),
     ("response", crate::http::response::check::check),
     ("target", crate::http::request::check::check),
+    ("router", crate::router::check::check),
     #[cfg(feature = "dir")]
     ("dir", crate::files::check::check),
     #[cfg(feature = "websocket")]

@@ -11,6 +11,11 @@ fn heads() {
 }
 
 #[test]
+fn routes() {
+    run("router");
+}
+
+#[test]
 fn framings() {
     run("framing");
 }

@@ -251,7 +251,8 @@ fn refuse_method(req: &Request<'_>, res: Response<'_>) -> Done {
 /// Redirects to the same path with a slash at its end. Several slashes at the beginning become one, because a
 /// location with two names another host.
 fn redirect(req: &Request<'_>, res: Response<'_>) -> Done {
-    let path = req.path().trim_start_matches('/');
+    let path = req.whole_path();
+    let path = path.trim_start_matches('/');
     let query = req.query_string().map(|query| format!("?{query}"));
     let place = format!("/{path}/{}", query.unwrap_or_default());
     res.redirect(301, &place)

@@ -29,8 +29,8 @@
 //!
 //! # Routes
 //!
-//! There is no router. Match on the method and on the parts of the path. [`Request::path`] is not
-//! percent-decoded.
+//! [`routing`](super::routing) shows the router. A few routes need none: match on the method and on the parts of the path.
+//! [`Request::path`] is not percent-decoded.
 //!
 //! ```
 //! use peregrine::{Done, Handler, Request, Response};

@@ -2,7 +2,8 @@
 //!
 //! | guide | question |
 //! |---|---|
-//! | [`getting_started`] | How do I route, keep state, respond to errors and test a handler? |
+//! | [`getting_started`] | How do I keep state, respond to errors and test a handler? |
+//! | [`routing`] | How do I route by method and path, with parameters and groups? |
 //! | [`blocking`] | Where does code go that blocks: a database, a slow computation, a file? |
 //! | [`responses`] | Which ways are there to respond: at once, later, piece by piece, as events? |
 //! | [`request_bodies`] | How do I read forms, uploads, and bodies that are larger than memory? |
@@ -54,6 +55,7 @@ pub mod operation;
 pub mod proxies;
 pub mod request_bodies;
 pub mod responses;
+pub mod routing;
 pub mod testing;
 #[cfg(feature = "tls")]
 pub mod tls;

@@ -69,6 +69,8 @@ mod results;
 #[cfg(feature = "websocket")]
 mod room;
 #[cfg_attr(not(feature = "dir"), allow(dead_code))]
+mod router;
+mod router_blocking;
 mod scratch;
 #[cfg(target_os = "linux")]
 mod served;

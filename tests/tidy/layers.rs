@@ -26,6 +26,7 @@ const LAYERS: Layers = &[
         "sessions",
         "templates",
     ],
+    &["router"],
     &["testing"],
     &["internals", "checks"],
     &["server", "guide"],

@@ -41,6 +41,7 @@ pub struct AccessEntry<'a> {
     body_bytes: Option<u64>,
     took: Duration,
     unix: u64,
+    route: Option<&'static str>,
 }
 
 impl<'a> AccessEntry<'a> {
@@ -65,6 +66,7 @@ impl<'a> AccessEntry<'a> {
                 None => ends.client_addr(),
             },
             status,
+            route: request.and_then(|request| request.route()),
             body_bytes: Some(0),
             took: Duration::ZERO,
             // A clock set before 1970 is wrong in any case.
@@ -80,6 +82,17 @@ impl<'a> AccessEntry<'a> {
 
     pub(crate) fn with_body(self, body_bytes: Option<u64>) -> AccessEntry<'a> {
         AccessEntry { body_bytes, ..self }
+    }
+
+    pub(crate) fn with_route(self, route: Option<&'static str>) -> AccessEntry<'a> {
+        let route = route.or(self.route);
+        AccessEntry { route, ..self }
+    }
+
+    /// The pattern of the route of a [`Router`](crate::Router) that has responded, for example `/users/{id}`. It has few
+    /// values, so it is suitable for metrics.
+    pub fn route(&self) -> Option<&'static str> {
+        self.route
     }
 
     /// The request without its body; `None` if its head was refused, as malformed or too slow.

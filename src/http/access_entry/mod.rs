@@ -32,6 +32,7 @@ pub(crate) struct PendingEntry {
     request: OwnedRequest,
     begun: Instant,
     status: u16,
+    route: Option<&'static str>,
     body_bytes: u64,
     is_told: bool,
     /// The entry of another log within this log.
@@ -54,10 +55,16 @@ impl PendingEntry {
             request,
             begun,
             status: CLIENT_GONE,
+            route: None,
             body_bytes: 0,
             is_told: false,
             within: None,
         })
+    }
+
+    /// The pattern of the route that has responded.
+    pub(crate) fn set_route(&mut self, route: Option<&'static str>) {
+        self.route = route;
     }
 
     pub(crate) fn around(
@@ -114,6 +121,7 @@ impl PendingEntry {
         let took = self.begun.elapsed();
         let entry = AccessEntry::of(Some(request), request.ends(), status)
             .took_for(took)
+            .with_route(self.route)
             .with_body(Some(body_bytes));
         tell_quietly(|| self.log.write(&entry));
     }

@@ -8,6 +8,7 @@ use crate::forms::upload::UploadError;
 use crate::http::handler_error::Problem;
 #[cfg(feature = "json")]
 use crate::http::json_body::JsonError;
+use crate::http::request::route::ParamError;
 use peregrine_protocol::form::FormError;
 use peregrine_protocol::http::encode;
 use std::error::Error;
@@ -105,6 +106,12 @@ impl HandlerError for FormError {
     }
 }
 
+impl HandlerError for ParamError {
+    fn status(&self) -> u16 {
+        404
+    }
+}
+
 #[cfg(feature = "json")]
 impl HandlerError for JsonError {
     fn status(&self) -> u16 {
@@ -140,6 +147,7 @@ pub(super) fn of_library<'a>(
         is::<Status>,
         is::<Problem>,
         is::<FormError>,
+        is::<ParamError>,
         #[cfg(feature = "json")]
         is::<JsonError>,
         #[cfg(feature = "multipart")]

@@ -36,6 +36,7 @@ use std::error::Error;
 /// |---|---|---|
 /// | [`Status`], [`Problem`] | the given one | yes |
 /// | [`FormError`](crate::error::FormError) | 413, 415 | yes |
+/// | [`ParamError`](crate::error::ParamError) | 404 | yes |
 /// | `JsonError` | 400, 413, 415, 422 | yes |
 /// | `MultipartError` | 400, 413, 415 | yes |
 /// | `UploadError` | that of its `MultipartError`, 500, 507 | below 500 |

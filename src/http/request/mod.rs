@@ -4,6 +4,7 @@
 pub(crate) mod check;
 mod client;
 mod owned;
+pub(crate) mod route;
 
 pub use owned::OwnedRequest;
 
@@ -19,6 +20,7 @@ use peregrine_protocol::h1::head::Known;
 use peregrine_protocol::h1::head::{Field, Head};
 use peregrine_protocol::h1::read_buf::Input;
 use peregrine_protocol::http::{Version, origin};
+use route::RouteMatch;
 use std::borrow::Cow;
 use std::ops::Range;
 
@@ -56,6 +58,8 @@ pub struct Request<'a> {
     bytes: &'a [u8],
     body: &'a [u8],
     ends: &'a dyn Ends,
+    /// The route of a router that has matched.
+    route: Option<&'a RouteMatch>,
 }
 
 impl<'a> Request<'a> {
@@ -67,6 +71,7 @@ impl<'a> Request<'a> {
             bytes,
             body: &bytes[body],
             ends,
+            route: None,
         }
     }
 
@@ -84,6 +89,7 @@ impl<'a> Request<'a> {
             bytes,
             body,
             ends,
+            route: None,
         }
     }
 
@@ -94,6 +100,7 @@ impl<'a> Request<'a> {
             bytes: input.unread(),
             body: b"",
             ends,
+            route: None,
         };
         input.head.is_complete().then_some(request)
     }

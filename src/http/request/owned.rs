@@ -1,6 +1,7 @@
 //! `OwnedRequest`: a copy of a request.
 
 use super::Request;
+use super::route::RouteMatch;
 use crate::runtime::socket::Ends;
 #[cfg(feature = "tls")]
 use crate::runtime::tls::TlsInfo;
@@ -47,6 +48,7 @@ pub struct OwnedRequest {
     bytes: Box<[u8]>,
     body: Box<[u8]>,
     ends: FixedEnds,
+    route: Option<RouteMatch>,
 }
 
 impl OwnedRequest {
@@ -55,6 +57,7 @@ impl OwnedRequest {
             head: Box::new(request.head.clone()),
             bytes: request.bytes[..request.head.len()].into(),
             body: request.body.into(),
+            route: request.route.copied(),
             ends: FixedEnds {
                 peer: request.peer_addr(),
                 local: request.local_addr(),
@@ -77,6 +80,7 @@ impl OwnedRequest {
             bytes: &self.bytes,
             body: &self.body,
             ends: &self.ends,
+            route: self.route.as_ref(),
         }
     }
 }

@@ -19,6 +19,7 @@ pub use error_context::ErrorContext;
 pub(crate) use recorder::ResponseRecorder;
 
 use super::access_entry::PendingEntry;
+use super::request::route::RoutePattern;
 use crate::shared::memory_budget::MemoryBudget;
 use crate::shared::output::{FilePart, Output};
 use error::ResponseError;
@@ -284,6 +285,17 @@ impl<'a> Response<'a> {
         let recorder = &*self.recorder;
         let is_complete = recorder.state == ResponseState::Complete && recorder.fault.is_none();
         recorder.is_recorded() || is_complete && self.output.is_small_since(recorder.mark)
+    }
+
+    /// Notes the pattern of the route.
+    #[inline]
+    pub(crate) fn set_route(&mut self, pattern: &'static RoutePattern) {
+        self.recorder.route = Some(&pattern.text);
+    }
+
+    /// Returns the pattern that was noted since the last call.
+    pub(crate) fn take_route(&mut self) -> Option<&'static str> {
+        self.recorder.route.take()
     }
 
     pub(crate) fn budget(&self) -> &Arc<MemoryBudget> {

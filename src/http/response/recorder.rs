@@ -43,6 +43,8 @@ pub(crate) struct ResponseRecorder {
     pub(super) body: Option<Box<StreamedBody>>,
     /// The log entry of a response that is not complete when the handler returns.
     pub(crate) log: Option<Box<PendingEntry>>,
+    /// The pattern of the route that has responded, for a log around the router.
+    pub(super) route: Option<&'static str>,
     pub(crate) handle: Arc<WorkerHandle>,
     pub(super) request: RequestRef,
     /// The identifier of the request, if its response comes later or is streamed.
@@ -100,6 +102,7 @@ impl ResponseRecorder {
             fault: None,
             body: None,
             log: None,
+            route: None,
             handle,
             request,
             id: None,

@@ -24,6 +24,20 @@ impl Target {
         }
     }
 
+    /// Where the path begins in the head.
+    #[inline]
+    pub fn path_start(self) -> usize {
+        self.path.start.into()
+    }
+
+    /// Makes a target with a path that begins `skipped` bytes later.
+    #[must_use]
+    pub fn behind(self, skipped: usize) -> Target {
+        let (start, end) = (usize::from(self.path.start), usize::from(self.path.end));
+        let path = Span::new(end.min(start + skipped), end);
+        Target { path, ..self }
+    }
+
     /// Without its `?`.
     pub fn query(self, head: &[u8]) -> Option<&[u8]> {
         let (path, whole) = (self.path.end, self.whole.end);

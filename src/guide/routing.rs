@@ -1,0 +1,113 @@
+//! Routing: methods and paths, parameters, groups of routes, handlers that block.
+//!
+//! A [`Router`](crate::Router) is a handler that is made of routes. A program that has a closure as its handler pays nothing for
+//! it.
+//!
+//! ```
+//! use peregrine::error::{BoxError, Status};
+//! use peregrine::{Done, Request, Response, Router};
+//! use std::collections::BTreeMap;
+//! use std::sync::{Arc, Mutex, PoisonError};
+//!
+//! type Notes = Mutex<BTreeMap<u64, String>>;
+//!
+//! fn notes(notes: Arc<Notes>) -> Router {
+//!     let for_add = notes.clone();
+//!     Router::new()
+//!         .get("/{id}", move |req, res| show(&notes, req, res))
+//!         .post("/", move |req, res| add(&for_add, req, res))
+//! }
+//!
+//! fn show(notes: &Notes, req: &Request<'_>, res: Response<'_>) -> Result<Done, BoxError> {
+//!     let id: u64 = req.param("id")?; // 404 if it is not a number
+//!     let notes = notes.lock().unwrap_or_else(PoisonError::into_inner);
+//!     let text = notes.get(&id).ok_or(Status(404))?;
+//!     Ok(res.text(text))
+//! }
+//!
+//! fn add(notes: &Notes, req: &Request<'_>, res: Response<'_>) -> Result<Done, BoxError> {
+//!     let text = std::str::from_utf8(req.body()).map_err(|_| Status(400))?;
+//!     let mut notes = notes.lock().unwrap_or_else(PoisonError::into_inner);
+//!     let id = notes.len() as u64 + 1;
+//!     notes.insert(id, text.to_owned());
+//!     Ok(res.status(201).header("Location", format!("/notes/{id}")).body(""))
+//! }
+//!
+//! let app = Router::new()
+//!     .get("/", |_, res| res.html("<h1>Notes</h1>"))
+//!     .nest("/notes", notes(Arc::default()));
+//! # let mut client = peregrine::testing::Connection::new(&app);
+//! # client.send(b"POST /notes HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\n\r\nmilk");
+//! # assert!(client.take_received().starts_with(b"HTTP/1.1 201 Created\r\n"));
+//! # client.send(b"GET /notes/1 HTTP/1.1\r\nHost: test\r\n\r\n");
+//! # assert!(client.take_received().ends_with(b"\r\n\r\nmilk"));
+//! # client.send(b"GET /notes/2 HTTP/1.1\r\nHost: test\r\n\r\n");
+//! # assert!(client.take_received().starts_with(b"HTTP/1.1 404 Not Found\r\n"));
+//! # client.send(b"PUT /notes/1 HTTP/1.1\r\nHost: test\r\n\r\n");
+//! # assert!(client.take_received().starts_with(b"HTTP/1.1 405 Method Not Allowed\r\n"));
+//! ```
+//!
+//! # Which method does what
+//!
+//! | method | for |
+//! |---|---|
+//! | [`get`](crate::Router::get), `post`, `put`, `delete`, `patch`, `any` | a method and a pattern |
+//! | [`route`](crate::Router::route) | a [`Route`](crate::router::Route) with a body limit, a body plan or a guard |
+//! | [`nest`](crate::Router::nest) | the routes of another router below a prefix |
+//! | [`mount`](crate::Router::mount) | any handler below a prefix: a folder, a router with a setting of its own |
+//! | [`host`](crate::Router::host) | the routes of a host |
+//! | [`not_found`](crate::Router::not_found) | requests that no pattern matches |
+//! | [`slash`](crate::Router::slash) | paths with a slash more or less at their end |
+//! | [`routes`](crate::Router::routes) | the list of all routes, as a page and as JSON |
+//!
+//! The order of these calls does not matter.
+//!
+//! # Errors
+//!
+//! | what | when | effect |
+//! |---|---|---|
+//! | two routes with the same pattern and method, names of parameters aside | the program starts | a panic that names both places in the source; an error of [`try_route`](crate::Router::try_route) |
+//! | a pattern that is not valid | the program starts | the same |
+//! | no pattern matches | a request | 404, before the body is read |
+//! | no route for the method | a request | 405 with `Allow`, before the body is read |
+//! | a parameter cannot be parsed | `req.param(..)?` | 404 |
+//! | the pool is full | a handler with `offload` | 503 |
+//!
+//! # Handlers that block
+//!
+//! [`offload`](crate::router::offload) runs a handler on a thread of the pool.
+//! [`offload_with`](crate::router::offload_with) also gives each of these threads a value of its own, such as a connection to a
+//! database:
+//!
+//! ```
+//! use peregrine::Router;
+//! use peregrine::error::BoxError;
+//! use peregrine::router::{offload, offload_with};
+//!
+//! struct Database; // In place of `rusqlite::Connection`, for example.
+//!
+//! impl Database {
+//!     fn open() -> Result<Database, BoxError> {
+//!         Ok(Database)
+//!     }
+//!
+//!     fn count(&mut self) -> Result<u64, BoxError> {
+//!         Ok(3)
+//!     }
+//! }
+//!
+//! let app = Router::new()
+//!     .get("/slow", offload(|_, res| res.text("computed")))
+//!     .get("/count", offload_with(Database::open, |db, _, res| -> Result<_, BoxError> {
+//!         Ok(res.text(db.count()?.to_string()))
+//!     }));
+//! # let mut client = peregrine::testing::Connection::new(&app);
+//! # client.send(b"GET /count HTTP/1.1\r\nHost: test\r\n\r\n");
+//! # assert!(client.wait(std::time::Duration::from_secs(60)));
+//! # assert!(client.take_received().ends_with(b"\r\n\r\n3"));
+//! ```
+//!
+//! # Logs and metrics by route
+//!
+//! [`Request::route`](crate::Request::route) and [`AccessEntry::route`](crate::access_log::AccessEntry::route) are the pattern of
+//! the route, such as `/notes/{id}`.

@@ -1,0 +1,320 @@
+//! Finds the route of a request, and calls its handler.
+
+use super::tree::Params;
+use super::{Endpoint, Leaf, Router, Slash};
+use crate::http::handler::Handler;
+use crate::http::handler_error::Problem;
+use crate::http::request::Request;
+use crate::http::request::route::RouteMatch;
+use crate::http::request_body::flow::Flow;
+use crate::http::request_body::{BodyPlan, BodySink, Incoming};
+use crate::http::response::{Done, Response};
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// What the router has found for a request.
+enum Found<'r> {
+    Route(&'r Endpoint, RouteMatch),
+    /// These methods have routes.
+    NotAllowed(BTreeSet<&'r str>),
+    /// With the handler of the nearest router that has one.
+    Nothing(Option<&'r Arc<dyn Handler>>),
+}
+
+impl Leaf {
+    /// The endpoint for a request.
+    #[inline]
+    fn endpoint(&self, req: &Request<'_>) -> Option<&Endpoint> {
+        let method = req.method();
+        let of = |method: Option<&str>| {
+            let mut endpoints = self.endpoints.iter();
+            endpoints
+                .find(|endpoint| endpoint.route.method.as_deref() == method && endpoint.takes(req))
+        };
+        of(Some(method))
+            .or_else(|| (method == "HEAD").then(|| of(Some("GET")))?)
+            .or_else(|| of(None))
+    }
+
+    /// The methods of the endpoints. None if a guard has excluded all of them.
+    fn methods(&self, req: &Request<'_>) -> BTreeSet<&str> {
+        let taken = self.endpoints.iter().filter(|endpoint| endpoint.takes(req));
+        let mut methods: BTreeSet<_> = taken.filter_map(|e| e.route.method.as_deref()).collect();
+        if methods.contains("GET") {
+            methods.insert("HEAD");
+        }
+        if !methods.is_empty() {
+            methods.insert("OPTIONS");
+        }
+        methods
+    }
+}
+
+impl Endpoint {
+    #[inline]
+    fn takes(&self, req: &Request<'_>) -> bool {
+        self.route.guard.as_ref().is_none_or(|guard| guard(req))
+    }
+
+    fn matched(&self, params: &Params, req: &Request<'_>) -> RouteMatch {
+        let start = req.path_start();
+        let mut spans = params.spans;
+        for span in &mut spans[..params.count] {
+            *span = span.moved(start);
+        }
+        let skipped = match self.route.is_mount {
+            false => 0,
+            // The slash before the tail belongs to the rest.
+            true if self.pattern.pieces.last() == Some(&super::Piece::Tail) => {
+                usize::from(params.spans[params.count - 1].start) - 1
+            }
+            true => req.path().len() - 1,
+        };
+        RouteMatch {
+            pattern: self.pattern.known,
+            params: spans,
+            skipped: req.skipped() + skipped,
+        }
+    }
+
+    fn call(
+        &self,
+        is_offloaded: bool,
+        route: &RouteMatch,
+        req: &Request<'_>,
+        res: Response<'_>,
+    ) -> Done {
+        if !self.route.is_offloaded && !is_offloaded {
+            return self.seen(route, req, |req| {
+                (*self.route.handler).handle_request(req, res)
+            });
+        }
+        let handler = self.route.handler.clone();
+        self.seen(route, req, |req| {
+            res.offload(req, move |req, res| handler.handle_request(req, res))
+        })
+    }
+
+    /// Calls `f` with the request as the handler sees it.
+    #[inline]
+    fn seen<R>(
+        &self,
+        route: &RouteMatch,
+        req: &Request<'_>,
+        f: impl FnOnce(&Request<'_>) -> R,
+    ) -> R {
+        match self.route.is_mount {
+            false => f(&req.with_route(route)),
+            true => req.behind(route, f),
+        }
+    }
+
+    fn plan(&self, route: RouteMatch, req: &Request<'_>) -> BodyPlan {
+        let planned = self.seen(&route, req, |req| match &self.route.plan {
+            Some(plan) => plan(req),
+            None => match self.route.body_limit {
+                Some(most) => BodyPlan::BufferUpTo(most),
+                None => (*self.route.handler).body_plan(req),
+            },
+        });
+        let routed = |sink| Routed { sink, route };
+        match planned {
+            BodyPlan::Stream(sink) => BodyPlan::stream(routed(sink)),
+            BodyPlan::StreamUpTo(sink, most) => BodyPlan::stream_up_to(routed(sink), most),
+            BodyPlan::Respond(respond) => BodyPlan::respond(move |req, mut res| {
+                res.set_route(route.pattern);
+                req.behind(&route, |req| respond(req, res.reborrow()))
+            }),
+            plan => plan,
+        }
+    }
+}
+
+/// A sink that sees the route of its request.
+struct Routed {
+    sink: Box<dyn BodySink>,
+    route: RouteMatch,
+}
+
+impl BodySink for Routed {
+    fn piece(&mut self, piece: &[u8], body: &mut Incoming<'_>) -> Flow {
+        self.sink.piece(piece, body)
+    }
+
+    fn finish(self: Box<Self>, req: &Request<'_>, mut res: Response<'_>) -> Done {
+        let Routed { sink, route } = *self;
+        res.set_route(route.pattern);
+        req.behind(&route, |req| sink.finish(req, res.reborrow()))
+    }
+}
+
+impl Router {
+    /// The route of a request whose path is `path`.
+    #[inline]
+    fn find(&self, path: &str, req: &Request<'_>) -> Found<'_> {
+        if !self.hosts.is_empty() {
+            if let Some(found) = self.find_by_host(path, req) {
+                return found;
+            }
+        }
+        let mut found = None;
+        let visit = &mut |leaf: u32, params: &Params| {
+            let leaf = &self.leaves[leaf as usize];
+            found = leaf.endpoint(req).map(|endpoint| (endpoint, *params));
+            found.is_some()
+        };
+        self.tree.search(path.as_bytes(), visit);
+        match found {
+            Some((endpoint, params)) => Found::Route(endpoint, endpoint.matched(&params, req)),
+            None => self.find_none(path, req),
+        }
+    }
+
+    #[inline]
+    fn run(
+        &self,
+        endpoint: &Endpoint,
+        route: &RouteMatch,
+        req: &Request<'_>,
+        mut res: Response<'_>,
+    ) -> Done {
+        res.set_route(route.pattern);
+        endpoint.call(self.is_offloaded, route, req, res)
+    }
+
+    /// Why no route responds.
+    #[cold]
+    #[inline(never)]
+    fn find_none(&self, path: &str, req: &Request<'_>) -> Found<'_> {
+        let (mut allowed, mut nearest) = (BTreeSet::new(), None);
+        let visit = &mut |leaf: u32, _: &Params| {
+            let leaf = &self.leaves[leaf as usize];
+            nearest = nearest.or(leaf.not_found.as_ref());
+            // A tail matches nearly everything, so it says nothing about this path.
+            if !leaf.is_tail && allowed.is_empty() {
+                allowed = leaf.methods(req);
+            }
+            false
+        };
+        self.tree.search(path.as_bytes(), visit);
+        let nearest = nearest.map(|own| &own.handler);
+        match allowed.is_empty() {
+            false => Found::NotAllowed(allowed),
+            true => Found::Nothing(nearest.or(self.not_found.as_ref())),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn find_by_host(&self, path: &str, req: &Request<'_>) -> Option<Found<'_>> {
+        let host = req.host()?;
+        // Without the port, which follows the last colon. An IPv6 address has colons in brackets.
+        let name = match host.rsplit_once(':') {
+            Some((name, port)) if !port.contains(']') => name,
+            _ => host,
+        };
+        let mut inner = self.hosts.iter().filter(|(own, _)| is_host(own, name));
+        inner.find_map(|(_, router)| match router.find(path, req) {
+            Found::Nothing(None) => None,
+            found => Some(found),
+        })
+    }
+
+    /// Finds the route of the path with one slash more or less at its end. Also tells whether it has one more.
+    #[cold]
+    fn find_other(&self, req: &Request<'_>) -> Option<(&Endpoint, RouteMatch, bool)> {
+        let path = req.path();
+        if self.slash == Slash::Exact || path.len() < 2 {
+            return None;
+        }
+        let other = match path.strip_suffix('/') {
+            Some(shorter) => Cow::Borrowed(shorter),
+            None => Cow::Owned(format!("{path}/")),
+        };
+        match self.find(&other, req) {
+            Found::Route(endpoint, route) => Some((endpoint, route, other.len() > path.len())),
+            _ => None,
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn respond_without(&self, found: &Found<'_>, req: &Request<'_>, res: Response<'_>) -> Done {
+        match found {
+            Found::NotAllowed(methods) => not_allowed(methods, req, res),
+            Found::Nothing(handler) => match (self.find_other(req), handler) {
+                (Some((endpoint, route, _)), _) if self.slash == Slash::Same => {
+                    self.run(endpoint, &route, req, res)
+                }
+                (Some((.., is_longer)), _) => redirect(req, is_longer, res),
+                (None, Some(handler)) => (***handler).handle_request(req, res),
+                (None, None) => Problem::new(404).respond_to(req, res),
+            },
+            Found::Route(endpoint, route) => self.run(endpoint, route, req, res),
+        }
+    }
+}
+
+impl Handler for Router {
+    fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
+        match self.find(req.path(), req) {
+            Found::Route(endpoint, route) => self.run(endpoint, &route, req, res),
+            found => self.respond_without(&found, req, res),
+        }
+    }
+
+    /// A request without a route gets its response before its body is read.
+    fn body_plan(&self, req: &Request<'_>) -> BodyPlan {
+        match self.find(req.path(), req) {
+            Found::Route(endpoint, route) => endpoint.plan(route, req),
+            Found::NotAllowed(_) => BodyPlan::Unread,
+            Found::Nothing(_) => match self.find_other(req) {
+                Some((endpoint, route, _)) if self.slash == Slash::Same => {
+                    endpoint.plan(route, req)
+                }
+                _ => BodyPlan::Unread,
+            },
+        }
+    }
+}
+
+/// OPTIONS asks for the methods (RFC 9110 section 9.3.7), and every other method is refused (section 15.5.6).
+#[cold]
+fn not_allowed(methods: &BTreeSet<&str>, req: &Request<'_>, res: Response<'_>) -> Done {
+    let methods: Vec<_> = methods.iter().copied().collect();
+    let res = res.header("Allow", methods.join(", "));
+    match req.method() {
+        "OPTIONS" => res.status(204).body(""),
+        _ => Problem::new(405).respond_to(req, res),
+    }
+}
+
+/// Redirects to the path with one slash more or less at its end.
+#[cold]
+pub(super) fn redirect(req: &Request<'_>, adds: bool, res: Response<'_>) -> Done {
+    let path = req.whole_path();
+    // For browsers the location would be another host.
+    if let Some(b'/' | b'\\') = path.as_bytes().get(1) {
+        return Problem::new(404).respond_to(req, res);
+    }
+    let (path, slash) = match adds {
+        true => (&*path, "/"),
+        false => (path.strip_suffix('/').unwrap_or(&path), ""),
+    };
+    let query = req.query_string().map(|query| format!("?{query}"));
+    let query = query.unwrap_or_default();
+    res.redirect(308, format!("{path}{slash}{query}"))
+}
+
+fn is_host(own: &str, host: &str) -> bool {
+    match own.strip_prefix('*') {
+        // `.example` of `*.example`.
+        Some(suffix) => host
+            .len()
+            .checked_sub(suffix.len())
+            .and_then(|at| host.get(at..).filter(|_| at > 0))
+            .is_some_and(|end| end.eq_ignore_ascii_case(suffix)),
+        None => own.eq_ignore_ascii_case(host),
+    }
+}

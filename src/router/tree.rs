@@ -1,0 +1,221 @@
+//! The tree of patterns: which of them match a path, the most specific one first.
+//!
+//! It is a radix tree over the bytes of the path. A parameter takes the rest of its segment, and a tail the rest of
+//! the path. Patterns that differ only in the names of their parameters have one leaf.
+
+use peregrine_protocol::Span;
+
+pub(super) use crate::http::request::route::MAX_PARAMS;
+
+/// A part of a pattern.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Piece {
+    /// These bytes, slashes included.
+    Literal(Vec<u8>),
+    /// One byte or more of a segment, followed by this text at the end of the segment.
+    Param(Vec<u8>),
+    /// One byte or more: the rest of the path.
+    Tail,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Tree {
+    nodes: Vec<Node>,
+    /// The number of leaves.
+    leaves: usize,
+}
+
+#[derive(Debug, Default)]
+struct Node {
+    /// The bytes of the path that lead here from the parent.
+    prefix: Box<[u8]>,
+    /// The first bytes of the children with a prefix.
+    firsts: Vec<u8>,
+    children: Vec<u32>,
+    /// Longer suffixes first.
+    params: Vec<Param>,
+    tail: Option<u32>,
+    leaf: Option<u32>,
+}
+
+#[derive(Debug)]
+struct Param {
+    suffix: Box<[u8]>,
+    node: u32,
+}
+
+/// The parameters of a match, and how many there are.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Params {
+    pub(super) spans: [Span; MAX_PARAMS],
+    pub(super) count: usize,
+}
+
+impl Tree {
+    pub(super) fn new() -> Tree {
+        Tree {
+            nodes: vec![Node::default()],
+            leaves: 0,
+        }
+    }
+
+    /// The leaf of a pattern, and whether it is new.
+    pub(super) fn insert(&mut self, pieces: &[Piece]) -> (u32, bool) {
+        let mut at = 0;
+        for piece in pieces {
+            at = match piece {
+                Piece::Literal(bytes) => self.literal(at, bytes),
+                Piece::Param(suffix) => self.param(at, suffix),
+                Piece::Tail => {
+                    let next = self.leaves as u32;
+                    let leaf = *self.nodes[at].tail.get_or_insert(next);
+                    return self.found(leaf, next);
+                }
+            };
+        }
+        let next = self.leaves as u32;
+        let leaf = *self.nodes[at].leaf.get_or_insert(next);
+        self.found(leaf, next)
+    }
+
+    fn found(&mut self, leaf: u32, next: u32) -> (u32, bool) {
+        let is_new = leaf == next;
+        self.leaves += usize::from(is_new);
+        (leaf, is_new)
+    }
+
+    fn add(&mut self, node: Node) -> u32 {
+        self.nodes.push(node);
+        (self.nodes.len() - 1) as u32
+    }
+
+    /// The node behind these bytes.
+    fn literal(&mut self, mut at: usize, mut bytes: &[u8]) -> usize {
+        while let Some(&first) = bytes.first() {
+            let place = self.nodes[at].firsts.iter().position(|&b| b == first);
+            let Some(place) = place else {
+                let node = self.add(Node {
+                    prefix: bytes.into(),
+                    ..Node::default()
+                });
+                self.nodes[at].firsts.push(first);
+                self.nodes[at].children.push(node);
+                return node as usize;
+            };
+            let child = self.nodes[at].children[place];
+            let prefix = &self.nodes[child as usize].prefix;
+            let common = prefix.iter().zip(bytes).take_while(|(a, b)| a == b).count();
+            let next = match common == prefix.len() {
+                true => child,
+                false => self.split(child, common),
+            };
+            self.nodes[at].children[place] = next;
+            (at, bytes) = (next as usize, &bytes[common..]);
+        }
+        at
+    }
+
+    /// A new node with the first `common` bytes of the prefix of `child`, above it.
+    fn split(&mut self, child: u32, common: usize) -> u32 {
+        let prefix = std::mem::take(&mut self.nodes[child as usize].prefix);
+        let (above, below) = prefix.split_at(common);
+        self.nodes[child as usize].prefix = below.into();
+        self.add(Node {
+            prefix: above.into(),
+            firsts: vec![below[0]],
+            children: vec![child],
+            ..Node::default()
+        })
+    }
+
+    fn param(&mut self, at: usize, suffix: &[u8]) -> usize {
+        let params = &self.nodes[at].params;
+        if let Some(param) = params.iter().find(|param| *param.suffix == *suffix) {
+            return param.node as usize;
+        }
+        let place = params.partition_point(|param| param.suffix.len() >= suffix.len());
+        let node = self.add(Node::default());
+        let suffix = suffix.into();
+        self.nodes[at].params.insert(place, Param { suffix, node });
+        node as usize
+    }
+
+    /// Calls `visit` with the leaves that match `path`, the most specific one first, until it returns true.
+    #[inline]
+    pub(super) fn search(&self, path: &[u8], visit: &mut impl FnMut(u32, &Params) -> bool) -> bool {
+        let mut params = Params {
+            spans: [Span::default(); MAX_PARAMS],
+            count: 0,
+        };
+        self.walk(0, path, 0, &mut params, visit)
+    }
+
+    /// The search below a node. Its prefix ends at `at`.
+    ///
+    /// Each node is visited once at most, because it can be reached in one way only.
+    fn walk(
+        &self,
+        node: u32,
+        path: &[u8],
+        mut at: usize,
+        params: &mut Params,
+        visit: &mut impl FnMut(u32, &Params) -> bool,
+    ) -> bool {
+        let mut node = &self.nodes[node as usize];
+        loop {
+            let rest = &path[at..];
+            let Some(&first) = rest.first() else {
+                return node.leaf.is_some_and(|leaf| visit(leaf, params));
+            };
+            if let Some(place) = node.firsts.iter().position(|&b| b == first) {
+                let child = node.children[place];
+                let below = &self.nodes[child as usize];
+                if rest.starts_with(&below.prefix) {
+                    let end = at + below.prefix.len();
+                    if node.params.is_empty() && node.tail.is_none() {
+                        (node, at) = (below, end);
+                        continue;
+                    }
+                    let count = params.count;
+                    if self.walk(child, path, end, params, visit) {
+                        return true;
+                    }
+                    params.count = count;
+                }
+            }
+            return self.walk_params(node, path, at, params, visit);
+        }
+    }
+
+    fn walk_params(
+        &self,
+        node: &Node,
+        path: &[u8],
+        at: usize,
+        params: &mut Params,
+        visit: &mut impl FnMut(u32, &Params) -> bool,
+    ) -> bool {
+        let count = params.count;
+        let rest = &path[at..];
+        if !node.params.is_empty() {
+            let len = rest.iter().position(|&b| b == b'/').unwrap_or(rest.len());
+            for param in &node.params {
+                let value = rest[..len].strip_suffix(&*param.suffix);
+                let Some(value) = value.filter(|value| !value.is_empty()) else {
+                    continue;
+                };
+                params.spans[count] = Span::new(at, at + value.len());
+                params.count = count + 1;
+                if self.walk(param.node, path, at + len, params, visit) {
+                    return true;
+                }
+            }
+        }
+        let Some(tail) = node.tail else {
+            return false;
+        };
+        params.spans[count] = Span::new(at, path.len());
+        params.count = count + 1;
+        visit(tail, params)
+    }
+}

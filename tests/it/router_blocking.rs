@@ -1,0 +1,141 @@
+//! Routes whose handlers block, and the route in the access log.
+
+use peregrine::access_log::{AccessLog, LogWriter};
+use peregrine::error::BoxError;
+use peregrine::router::{Route, offload, offload_with};
+use peregrine::testing::Connection;
+use peregrine::{Done, Request, Response, Router};
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(120);
+
+#[test]
+fn handlers_that_block_run_on_the_pool() {
+    let on_pool = |_: &Request<'_>, res: Response<'_>| {
+        let thread = std::thread::current();
+        res.text(thread.name().unwrap_or("").to_owned())
+    };
+    let app = Router::new()
+        .get("/wrapped", offload(on_pool))
+        .route(
+            Route::get("/route/{id}", move |req, res| {
+                assert_eq!(req.param::<u8>("id"), Ok(7));
+                on_pool(req, res)
+            })
+            .offload(),
+        )
+        .nest("/nest", Router::new().get("/x", on_pool).offload())
+        .mount("/m", Router::new().get("/x", on_pool).offload())
+        .get("/here", on_pool);
+    for (target, is_on_pool) in [
+        ("/wrapped", true),
+        ("/route/7", true),
+        ("/nest/x", true),
+        ("/m/x", true),
+        ("/here", false),
+    ] {
+        let mut client = Connection::new(&app);
+        client.send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
+        assert_eq!(client.received().is_empty(), is_on_pool, "{target}");
+        assert!(!is_on_pool || client.wait(PATIENCE));
+        assert!(client.received().starts_with(b"HTTP/1.1 200 "), "{target}");
+    }
+}
+
+#[test]
+fn a_thread_makes_its_resource_once_and_again_after_a_panic() {
+    let made = Arc::new(AtomicUsize::new(0));
+    let count = made.clone();
+    let make = move || match count.fetch_add(1, Ordering::SeqCst) {
+        0 => Err::<usize, BoxError>("not yet".into()),
+        n => Ok(n * 100),
+    };
+    let app = Router::new().get(
+        "/{what}",
+        offload_with(make, |own, req, res| {
+            *own += 1;
+            match req.param_str("what").as_deref() {
+                Some("panic") => std::panic::resume_unwind(Box::new("as asked")),
+                _ => res.text(own.to_string()),
+            }
+        }),
+    );
+    // One thread at most: a connection waits for each response.
+    let mut client = Connection::new(&app);
+    let mut ask = |target: &str| {
+        client.send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
+        assert!(client.wait(PATIENCE));
+        String::from_utf8_lossy(&client.take_received()).into_owned()
+    };
+    assert!(ask("/fails").starts_with("HTTP/1.1 500 "));
+    let first = ask("/a");
+    let second = ask("/a");
+    let number = |text: &str| {
+        text.rsplit("\r\n")
+            .next()
+            .and_then(|n| n.parse::<usize>().ok())
+    };
+    let numbers = (
+        number(&first).expect("a number"),
+        number(&second).expect("a number"),
+    );
+    // The pool may have several threads, each with its own value.
+    assert!(
+        numbers == (101, 102) || numbers == (101, 201),
+        "{numbers:?}"
+    );
+    assert!(ask("/panic").starts_with("HTTP/1.1 500 "));
+    assert!(made.load(Ordering::SeqCst) >= 2);
+}
+
+/// Lines of a log.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("no panic").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn the_access_log_has_the_route() {
+    let lines = Lines::default();
+    {
+        let app = Router::new()
+            .get("/at-once/{id}", |_, res| res.text("here"))
+            .get("/large/{id}", |_, res| res.body(vec![b'x'; 1 << 20]))
+            .get("/panics/{id}", |_, _| -> Done {
+                std::panic::resume_unwind(Box::new("as asked"))
+            })
+            .nest(
+                "/n",
+                Router::new().get("/pool/{id}", offload(|_, res| res.text("later"))),
+            );
+        let writer = LogWriter::new(lines.clone()).expect("a thread");
+        let app = AccessLog::with_format(app, writer, |entry, line| {
+            line.extend_from_slice(entry.route().unwrap_or("-").as_bytes());
+        });
+        for target in ["/at-once/1", "/large/1", "/panics/1", "/n/pool/1", "/none"] {
+            let mut client = Connection::new(&app);
+            client.send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
+            assert!(
+                !client.received().is_empty() || client.wait(PATIENCE),
+                "{target}"
+            );
+        }
+    }
+    let lines = String::from_utf8(lines.0.lock().expect("no panic").clone()).expect("text");
+    assert_eq!(
+        lines,
+        "/at-once/{id}\n/large/{id}\n/panics/{id}\n/n/pool/{id}\n-\n"
+    );
+}
