@@ -57,6 +57,8 @@ pub mod server;
 #[cfg(feature = "sessions")]
 pub mod sessions;
 mod shared;
+#[cfg(feature = "templates")]
+pub mod templates;
 pub mod testing;
 pub mod timers;
 #[cfg(feature = "websocket")]

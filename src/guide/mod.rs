@@ -21,6 +21,10 @@
     doc = "| [`compression`] | How are responses compressed, and which must not be? |"
 )]
 #![cfg_attr(
+    feature = "templates",
+    doc = "| [`templates`] | How do I make pages from templates? |"
+)]
+#![cfg_attr(
     feature = "json",
     doc = "| [`json`] | How do I read and send JSON, and what do clients see of its errors? |"
 )]
@@ -56,6 +60,8 @@ pub mod proxies;
 pub mod request_bodies;
 pub mod responses;
 pub mod routing;
+#[cfg(feature = "templates")]
+pub mod templates;
 pub mod testing;
 #[cfg(feature = "tls")]
 pub mod tls;
