@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 fn handlers_that_block_run_on_the_pool() {
     let on_pool = |_: &Request<'_>, res: Response<'_>| {
         let thread = std::thread::current();
-        res.text(thread.name().unwrap_or("").to_owned())
+        res.text(thread.name().unwrap_or(""))
     };
     let app = Router::new()
         .get("/wrapped", offload(on_pool))
