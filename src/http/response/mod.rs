@@ -280,11 +280,13 @@ impl<'a> Response<'a> {
     }
 
     /// Whether the response is complete and fits into one system call. Also true for a deferred response,
-    /// which this recorder does not see.
+    /// which this recorder does not see, and for one that filters will change.
     pub(crate) fn is_whole(&self) -> bool {
         let recorder = &*self.recorder;
         let is_complete = recorder.state == ResponseState::Complete && recorder.fault.is_none();
-        recorder.is_recorded() || is_complete && self.output.is_small_since(recorder.mark)
+        // What a filter changes is not known yet.
+        let is_open = recorder.is_late() || !recorder.filters.is_empty();
+        is_open || is_complete && self.output.is_small_since(recorder.mark)
     }
 
     /// Notes the pattern of the route.
