@@ -4,6 +4,7 @@ mod engine;
 mod error;
 #[cfg(feature = "tls-self-signed")]
 mod self_signed;
+mod source;
 mod store;
 #[cfg(all(test, unix, feature = "tls-self-signed"))]
 pub(crate) mod tests;
@@ -16,12 +17,12 @@ pub(crate) use store::Store;
 #[cfg(feature = "http2")]
 use crate::config::Http2;
 use engine::{Options, Settings};
+use source::Source;
 use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use store::Source;
 
 /// Bytes of its handshake that a client may send.
 const HANDSHAKE: u32 = 16 << 10;

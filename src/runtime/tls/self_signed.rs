@@ -152,6 +152,32 @@ fn utc_time(unix: u64) -> Vec<u8> {
     [&date[14..16], month.as_bytes(), &date[5..7], &time.concat()].concat()
 }
 
+/// A certificate for `name` and its key, in PEM.
+#[cfg(test)]
+pub(super) fn pem(name: &str) -> [String; 2] {
+    let (certificate, key) = make(&[name]).expect("a certificate");
+    [("CERTIFICATE", certificate), ("PRIVATE KEY", key)].map(|(label, der)| {
+        format!(
+            "-----BEGIN {label}-----\n{}\n-----END {label}-----\n",
+            base64(&der)
+        )
+    })
+}
+
+/// RFC 4648 section 4.
+#[cfg(test)]
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let group = |three: &[u8]| {
+        let mut bits = [0; 4];
+        bits[1..=three.len()].copy_from_slice(three);
+        let bits = u32::from_be_bytes(bits);
+        let digit = |i: usize| DIGITS[(bits >> (18 - 6 * i)) as usize & 63] as char;
+        [0, 1, 2, 3].map(|i| if i > three.len() { '=' } else { digit(i) })
+    };
+    bytes.chunks(3).flat_map(group).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,92 +2,15 @@
 
 use super::engine::{Certificate, Options};
 use super::error::TlsError;
+use super::source::{Source, Stamps};
 use super::validity::now;
 use crate::log::event;
-use std::fmt;
-use std::fs;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 /// How often files are looked at for changes.
 const RECHECK: Duration = Duration::from_secs(10);
-
-/// Where a chain and its key come from.
-pub(crate) enum Source {
-    /// In PEM.
-    Memory(Box<[u8]>, Box<[u8]>),
-    /// One certificate.
-    #[cfg(feature = "tls-self-signed")]
-    Der(Box<[u8]>, Box<[u8]>),
-    Files([PathBuf; 2]),
-}
-
-/// Without the keys.
-impl fmt::Debug for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Source::Files(paths) => f.debug_tuple("Files").field(paths).finish(),
-            _ => f.write_str("Memory"),
-        }
-    }
-}
-
-/// By which a file that has changed is known: when it was modified, its length, and which file it is.
-type Stamps = [Option<(SystemTime, u64, Identity)>; 2];
-
-/// The inode of a file, and when its contents, owner or mode was changed.
-#[cfg(unix)]
-type Identity = (u64, u64, i64, i64);
-#[cfg(not(unix))]
-type Identity = ();
-
-#[cfg(unix)]
-fn identity(metadata: &fs::Metadata) -> Identity {
-    use std::os::unix::fs::MetadataExt;
-    let (seconds, nanoseconds) = (metadata.ctime(), metadata.ctime_nsec());
-    (metadata.dev(), metadata.ino(), seconds, nanoseconds)
-}
-
-#[cfg(not(unix))]
-fn identity(_: &fs::Metadata) -> Identity {}
-
-impl Source {
-    pub(crate) fn files(chain: &Path, key: &Path) -> Source {
-        Source::Files([chain.to_owned(), key.to_owned()])
-    }
-
-    fn stamps(&self) -> Stamps {
-        let stamp = |path: &PathBuf| {
-            let metadata = fs::metadata(path).ok()?;
-            let modified = metadata.modified().ok()?;
-            Some((modified, metadata.len(), identity(&metadata)))
-        };
-        match self {
-            Source::Files(paths) => paths.each_ref().map(stamp),
-            _ => [None; 2],
-        }
-    }
-
-    fn load(&self, options: &Options) -> Result<Certificate, TlsError> {
-        let read =
-            |path: &PathBuf| fs::read(path).map_err(|error| TlsError::Read(path.clone(), error));
-        match self {
-            Source::Memory(chain, key) => {
-                Certificate::from_pem(chain, key, options).map_err(|(_, error)| error)
-            }
-            #[cfg(feature = "tls-self-signed")]
-            Source::Der(certificate, key) => Certificate::from_der(certificate, key, options),
-            Source::Files(paths @ [chain, key]) => {
-                let loaded = Certificate::from_pem(&read(chain)?, &read(key)?, options);
-                loaded.map_err(|(part, error)| {
-                    TlsError::In(paths[part as usize].clone(), Box::new(error))
-                })
-            }
-        }
-    }
-}
 
 #[derive(Debug)]
 struct Entry {
@@ -332,33 +255,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(all(test, feature = "tls-self-signed"))]
 mod tests {
     use super::*;
-    use crate::runtime::tls::self_signed;
+    use crate::runtime::tls::self_signed::pem;
+    use std::fs;
+    use std::path::{Path, PathBuf};
     use std::sync::atomic::{AtomicU32, Ordering};
-
-    /// A certificate for `name` and its key, in PEM.
-    fn pem(name: &str) -> [String; 2] {
-        let (certificate, key) = self_signed::make(&[name]).expect("a certificate");
-        [("CERTIFICATE", certificate), ("PRIVATE KEY", key)].map(|(label, der)| {
-            format!(
-                "-----BEGIN {label}-----\n{}\n-----END {label}-----\n",
-                base64(&der)
-            )
-        })
-    }
-
-    /// RFC 4648 section 4.
-    fn base64(bytes: &[u8]) -> String {
-        const DIGITS: &[u8; 64] =
-            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-        let group = |three: &[u8]| {
-            let mut bits = [0; 4];
-            bits[1..=three.len()].copy_from_slice(three);
-            let bits = u32::from_be_bytes(bits);
-            let digit = |i: usize| DIGITS[(bits >> (18 - 6 * i)) as usize & 63] as char;
-            [0, 1, 2, 3].map(|i| if i > three.len() { '=' } else { digit(i) })
-        };
-        bytes.chunks(3).flat_map(group).collect()
-    }
 
     fn memory([chain, key]: &[String; 2]) -> Source {
         Source::Memory(chain.as_bytes().into(), key.as_bytes().into())
