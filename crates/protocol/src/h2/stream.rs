@@ -74,7 +74,7 @@ impl ReceiveWindow {
 }
 
 /// From so many bytes on a stall is over.
-const PROGRESS: u64 = 16 << 10;
+pub(super) const PROGRESS: u64 = 16 << 10;
 
 /// How fast a client opens a window that was used up.
 #[derive(Clone, Copy, Debug)]

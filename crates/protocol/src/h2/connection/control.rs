@@ -5,11 +5,10 @@ use crate::h2::frame::{Setting, settings};
 
 impl<X: Part> Http2<X> {
     /// RFC 9113 section 3.4: our settings, and the window of the connection, which has none.
-    pub(super) fn greet(&mut self, turn: &mut Turn<'_, X>) {
+    pub(super) fn greet(&mut self, out: &mut WriteBuf<X>, limits: &Limits, http2: &Http2Limits) {
         self.is_greeted = true;
-        let http2 = turn.http2;
         let table = http2.header_table_bytes.min(crate::hpack::MAX_TABLE) as u32;
-        let head = u32::try_from(turn.limits.head_bytes).unwrap_or(u32::MAX);
+        let head = u32::try_from(limits.head_bytes).unwrap_or(u32::MAX);
         let streams = u32::try_from(http2.streams).unwrap_or(u32::MAX);
         let values = [
             (1, table),
@@ -28,12 +27,15 @@ impl<X: Part> Http2<X> {
             count += 1;
         }
         let more = http2.connection_window.clamp(FIRST_WINDOW, MAX_31) - FIRST_WINDOW;
-        turn.out.push_with(|out| {
+        out.push_with(|out| {
             write::settings(&said[..count], out);
             if more > 0 {
                 write::window_update(0, more, out);
             }
         });
+        if self.is_announced() {
+            deadline::announce_stop(out);
+        }
     }
 
     /// Frames that carry nothing of a request.

@@ -3,6 +3,14 @@
 use super::*;
 use crate::rate::Rate;
 
+/// The first step of the end.
+pub(super) fn announce_stop<X: Part>(out: &mut WriteBuf<X>) {
+    out.push_with(|out| {
+        write::goaway(MAX_31, ErrorCode::NO_ERROR, "", out);
+        write::ping(STOPPING, false, out);
+    });
+}
+
 impl<X: Part> Http2<X> {
     /// RFC 9113 section 5.4.
     #[cold]
@@ -50,10 +58,10 @@ impl<X: Part> Http2<X> {
     pub fn stop(&mut self, out: &mut WriteBuf<X>, now: Seconds) {
         if self.stopping == Stopping::No && !matches!(self.state, State::Over(_)) {
             self.stopping = Stopping::Announced(now);
-            out.push_with(|out| {
-                write::goaway(MAX_31, ErrorCode::NO_ERROR, "", out);
-                write::ping(STOPPING, false, out);
-            });
+            // Nothing comes before our settings (RFC 9113 section 3.4).
+            if self.is_greeted {
+                announce_stop(out);
+            }
         }
     }
 
@@ -181,6 +189,9 @@ impl<X: Part> Http2<X> {
             return Some(close);
         }
         self.settle(now);
+        if !self.is_greeted {
+            self.greet(out, limits, http2);
+        }
         let is_due = |since: Seconds| now >= since.after(limits.head_timeout);
         let (calm, timeout) = (ErrorCode::ENHANCE_YOUR_CALM, ErrorCode::SETTINGS_TIMEOUT);
         if self.block.is_some_and(|block| is_due(block.since)) {

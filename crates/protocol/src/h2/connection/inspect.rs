@@ -30,6 +30,11 @@ impl<X: Part> Http2<X> {
         Some(self.streams[at].queue.len())
     }
 
+    /// Bytes of the responses of all streams that wait for a window.
+    pub fn queued_in_all(&self) -> u64 {
+        self.streams.iter().map(|stream| stream.queue.len()).sum()
+    }
+
     /// When a stream last received something, or its client gave room for some of its response.
     pub fn moved(&self) -> Seconds {
         let moved = |stream: &Stream<X>| {

@@ -71,6 +71,9 @@ use core::ops::Range;
 /// The window that both sides begin with (RFC 9113 section 6.9.2).
 const FIRST_WINDOW: u32 = 65_535;
 
+/// An idle connection keeps room for so many streams.
+const IDLE_STREAMS: usize = 16;
+
 /// What our PING says that finds out whether a GOAWAY has arrived.
 const STOPPING: [u8; 8] = *b"stopping";
 
@@ -230,6 +233,8 @@ pub struct Http2<X = NoSegment> {
     has_backlog: bool,
     /// Since when, and how fast it has been opened since.
     stall: Stall,
+    /// When nothing waited for the window of the connection any more, unless it has been opened by much since.
+    eased: Option<Seconds>,
     /// Of the last response among those that take turns.
     last_sent: u32,
     begun: Seconds,
@@ -286,6 +291,7 @@ impl<X: Part> Http2<X> {
             may_send: false,
             has_backlog: false,
             stall: Stall::new(now),
+            eased: None,
             last_sent: 0,
             begun: now,
             idle_since: now,
@@ -319,7 +325,7 @@ impl<X: Part> Http2<X> {
         };
         input.consume(core::mem::take(&mut self.announced));
         if !self.is_greeted {
-            self.greet(&mut turn);
+            self.greet(turn.out, limits, http2);
         }
         loop {
             if let State::Over(close) = self.state {
@@ -477,6 +483,9 @@ impl<X: Part> Http2<X> {
         self.ended.add(id, ended);
         let at = self.position(id)?;
         let mut stream = self.streams.remove(at);
+        if self.streams.is_empty() && self.streams.capacity() > IDLE_STREAMS {
+            self.streams = Vec::new();
+        }
         // Watchers of what is lost learn how much it is.
         stream.queue.clear();
         // What it holds will not be taken any more. The next WINDOW_UPDATE gives it back.

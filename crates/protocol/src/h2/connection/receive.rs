@@ -105,7 +105,7 @@ impl<X: Part> Http2<X> {
             Decoded::Malformed(text) => Err(malformed(id, text)),
             Decoded::Refused(error) => {
                 self.current = Some(Current::new(id, turn.head, is_last));
-                self.requests = self.requests.saturating_add(1);
+                self.count_request(turn);
                 Ok(Step::Tell(Next::Refused { stream: id, error }))
             }
         }
@@ -129,13 +129,7 @@ impl<X: Part> Http2<X> {
             BodyLength::Chunked => {}
         }
         self.current = Some(current);
-        self.requests = self.requests.saturating_add(1);
-        let limits = turn.limits;
-        if self.requests >= limits.requests_per_connection.max(1)
-            || turn.now >= self.begun.after(limits.connection_age)
-        {
-            self.stop(turn.out, turn.now);
-        }
+        self.count_request(turn);
         let mode = ResponseContext {
             method: current.method,
             persistent: true,
@@ -146,6 +140,18 @@ impl<X: Part> Http2<X> {
             framing,
             mode,
         })))
+    }
+
+    /// One more request: the connection may have had enough of them.
+    #[inline]
+    fn count_request(&mut self, turn: &mut Turn<'_, X>) {
+        self.requests = self.requests.saturating_add(1);
+        let limits = turn.limits;
+        if self.requests >= limits.requests_per_connection.max(1)
+            || turn.now >= self.begun.after(limits.connection_age)
+        {
+            self.stop(turn.out, turn.now);
+        }
     }
 
     /// There are as many streams as there may be, or as many bytes wait for windows. One response may be larger.
@@ -288,8 +294,9 @@ impl<X: Part> Http2<X> {
         stream.is_received = is_last;
         stream.count(n, turn.limits, now);
         let is_tiny = n < TINY as usize && received < TINY * stream.frames;
-        if len > n && !is_last {
-            if let Some(more) = stream.receive.release((len - n) as u32) {
+        if len > n {
+            let more = stream.receive.release((len - n) as u32);
+            if let Some(more) = more.filter(|_| !is_last) {
                 turn.out
                     .push_with(|out| write::window_update(id, more, out));
             }

@@ -67,8 +67,7 @@ impl<X: Part> Http2<X> {
             self.response_sent(stream, out, now);
         } else if let Some(kept) = self.answered(stream, now) {
             kept.queue.push_payload(body);
-            kept.is_finished = true;
-            self.may_send = true;
+            self.kept_whole(stream, now);
         }
         if head.close {
             self.stop(out, now);
@@ -105,14 +104,17 @@ impl<X: Part> Http2<X> {
             self.head(stream, method, head, &[common, own], size, len == 0, out);
             let is_direct = is_free && response.is_row() && len <= DIRECT as u64;
             if len == 0 {
+                // They watch the head.
+                response
+                    .take_watchers()
+                    .for_each(|watcher| out.push_watcher(watcher));
                 self.response_sent(stream, out, now);
             } else if is_direct && len as i64 <= window.min(self.send) {
                 self.send_bytes(stream, body, out);
                 self.response_sent(stream, out, now);
             } else if let Some(kept) = self.answered(stream, now) {
                 kept.queue.append(response.detach(), fields);
-                kept.is_finished = true;
-                self.may_send = true;
+                self.kept_whole(stream, now);
             }
         }
         response.clear();
@@ -203,6 +205,18 @@ impl<X: Part> Http2<X> {
             self.remove(stream, Ended::Reset);
             self.counts.resets_sent += 1;
             out.push_with(|out| write::reset(stream, code, out));
+        }
+    }
+
+    /// All of a response waits for the windows. What is missing of the request is of no interest.
+    fn kept_whole(&mut self, id: u32, now: Seconds) {
+        self.may_send = true;
+        let Some(stream) = self.find(id) else {
+            return;
+        };
+        stream.is_finished = true;
+        if !stream.is_received {
+            self.discard(id, 0, now);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Which stream sends next: windows, priorities, ends of streams.
 
 use super::*;
+use crate::h2::stream::PROGRESS;
 use crate::rate::Rate;
 
 /// WINDOW_UPDATE frames that cost nothing are not saved up beyond these.
@@ -38,6 +39,9 @@ impl<X: Part> Http2<X> {
                 if self.send > i64::from(MAX_31) {
                     return Err(FrameError::Connection(code, text));
                 }
+                if self.send >= PROGRESS as i64 {
+                    self.eased = None;
+                }
                 self.may_send |= self.has_backlog;
             }
             _ => {
@@ -73,11 +77,15 @@ impl<X: Part> Http2<X> {
         let rate = Rate::of_responses(limits);
         loop {
             let Some(at) = self.most_urgent() else {
-                return self.has_backlog = false;
+                if core::mem::take(&mut self.has_backlog) {
+                    self.eased = Some(now);
+                }
+                return;
             };
             let is_blocked = self.send <= 0 && !self.streams[at].queue.is_empty();
             if is_blocked || out.len() > limits.output_bytes as u64 {
-                if is_blocked && !self.has_backlog {
+                // A window that a few bytes open for a moment is as good as closed.
+                if is_blocked && !self.has_backlog && self.eased != Some(now) {
                     self.stall = Stall::new(now);
                 }
                 return self.has_backlog = true;
@@ -131,7 +139,8 @@ impl<X: Part> Http2<X> {
             self.stall.count(len, now, rate);
         }
         if !is_all {
-            match stream.send > 0 {
+            // If the window of the connection alone is used up, the client has not done its part for this stream.
+            match stream.send > 0 && self.send > 0 {
                 true => stream.stall = Stall::new(now),
                 false => stream.stall.count(len, now, rate),
             }

@@ -262,3 +262,37 @@ fn a_window_that_is_opened_byte_by_byte() {
     }
     assert!(matches!(client.take().last(), Some(Seen::Data(1, _, true))));
 }
+
+/// The windows of a stream and of the connection are opened in turns, by a byte each: neither stays closed for long, and
+/// next to nothing is sent.
+#[test]
+fn two_windows_that_are_opened_in_turns() {
+    let mut client = Client::open(Driver::Large);
+    // One byte is left of the window of the connection.
+    client.send(&settings(&[(4, 65_534)]));
+    client.send(&get(1));
+    client.send(&reset(1));
+    client.send(&settings(&[(4, 0)]));
+    client.send(&get(3));
+    client.take();
+    client.send(&update(3, 2));
+    for step in 1..20 {
+        client.now = Seconds::of(9 * step);
+        if client.conn.deadline(&client.limits) <= client.now {
+            let (out, limits) = (&mut client.out, &client.limits);
+            let close = client.conn.expire(out, limits, &client.http2, client.now);
+            let code = close.map(|close| close.reason);
+            assert!(
+                matches!(
+                    code,
+                    Some(CloseReason::Error(ErrorCode::ENHANCE_YOUR_CALM, _))
+                ),
+                "{code:?}"
+            );
+            return;
+        }
+        client.send(&update(0, 2));
+        client.send(&update(3, 2));
+    }
+    panic!("it goes on for ever");
+}

@@ -189,6 +189,70 @@ fn the_end_in_two_steps() {
     assert_eq!(client.events.last(), Some(&Next::Close(close)));
 }
 
+/// 3.4: our settings come first, whatever happens before the client has sent anything.
+#[test]
+fn settings_come_before_the_end() {
+    let is_greeting = |seen: &[Seen]| matches!(seen[0], Seen::Settings(_));
+    let mut client = Client::raw(Driver::Hold);
+    client.conn.stop(&mut client.out, client.now);
+    client.turn();
+    let seen = client.take();
+    let ping = Seen::Ping(false, STOPPING.to_vec());
+    assert!(is_greeting(&seen), "{seen:?}");
+    assert!(seen.ends_with(&[Seen::GoAway(MAX_31, 0), ping]), "{seen:?}");
+
+    let mut client = Client::raw(Driver::Hold);
+    let due = client.conn.deadline(&client.limits);
+    let (out, limits) = (&mut client.out, &client.limits);
+    let close = client.conn.expire(out, limits, &client.http2, due);
+    let seen = client.take();
+    assert!(close.is_some() && is_greeting(&seen), "{seen:?}");
+    assert!(matches!(seen.last(), Some(Seen::GoAway(0, 4))), "{seen:?}");
+}
+
+/// A request whose response is complete owes nothing of its body, even if the response waits for a window.
+#[test]
+fn a_body_behind_a_complete_response() {
+    let mut client = Client::open(Driver::Hold);
+    client.limits.body_grace = core::time::Duration::from_secs(1);
+    client.send(&settings(&[(4, 0)]));
+    client.send(&request(1, 0, "POST", &[]));
+    assert!(client.respond(1, &OK, &[], "early"));
+    client.turn();
+    assert_eq!(client.conn.streams(), 1);
+    let due = client.conn.deadline(&client.limits);
+    assert!(due > Seconds::START.after(client.limits.body_grace));
+}
+
+/// Room for many streams does not stay with an idle connection.
+#[test]
+fn an_idle_connection_is_small_again() {
+    let mut client = Client::open(Driver::Hold);
+    let before = client.conn.held();
+    for stream in (1..200).step_by(2) {
+        client.send(&get(stream));
+    }
+    assert!(client.conn.held() > before + 100 * size_of::<Stream<NoSegment>>() / 2);
+    for stream in (1..200).step_by(2) {
+        assert!(client.respond(stream, &OK, &[], ""));
+    }
+    assert_eq!((client.conn.streams(), client.conn.held()), (0, before));
+}
+
+/// A request that is refused counts among those of its connection.
+#[test]
+fn refused_requests_count() {
+    let mut client = Client::open(Driver::Echo);
+    client.limits.requests_per_connection = 2;
+    client.limits.target_bytes = 0;
+    client.send(&get(1));
+    client.take();
+    client.send(&get(3));
+    let seen = client.take();
+    assert!(client.told.iter().any(|told| told.starts_with("refused 3")));
+    assert!(seen.contains(&Seen::GoAway(MAX_31, 0)), "{seen:?}");
+}
+
 /// The same without the answer to our PING, and by what ends connections from time to time.
 #[test]
 fn the_end_by_time_and_by_limits() {
