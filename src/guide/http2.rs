@@ -25,6 +25,9 @@
 //! # }
 //! ```
 //!
+//! No request is served without TLS where TLS is to be used: it gets 400, or the redirect of
+//! [`Server::redirect_to_https`](crate::Server::redirect_to_https), in HTTP/1.1, even if its address speaks HTTP/2 alone.
+//!
 //! # What a handler sees
 //!
 //! [`Request::version`](crate::Request::version) is `HTTP/2.0`. [`Request::host`](crate::Request::host) comes from

@@ -4,6 +4,8 @@ use super::{LONG, deferring};
 use peregrine::config::Http2Limits;
 use peregrine::testing::Http2;
 use peregrine::{Limits, Responder, from_fn};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 const LAST: u32 = (1 << 31) - 1;
@@ -115,4 +117,42 @@ fn a_violation_ends_the_connection_and_its_streams() {
     assert_eq!(client.goaways(), [(1, 1)]);
     assert!(left.take().is_gone());
     assert_eq!(client.counters().http2_goaways_error, 1);
+}
+
+#[test]
+fn heads_that_wait_for_their_bodies_are_bounded() {
+    let app = from_fn(|_, res| res.text("fine"));
+    let mut client = Http2::new(&app);
+    let long = "a".repeat(15_000);
+    let streams = [(); 40].map(|()| client.begin("POST", "/", &[("x", &long)]));
+    let refused = |stream: &&u32| client.response(**stream).reset == Some(7);
+    let refused = streams.iter().filter(refused).count();
+    assert!((20..30).contains(&refused), "{refused}");
+    client.data(streams[0], b"x", true);
+    assert_eq!(client.response(streams[0]).status, 200);
+    assert!(!client.is_closed());
+}
+
+#[test]
+fn bodies_are_drawn_up_to_a_limit_of_all_streams() {
+    let drawn = Arc::new(AtomicUsize::new(0));
+    let count = drawn.clone();
+    let app = from_fn(move |_, res| {
+        let count = count.clone();
+        res.send_iter(std::iter::repeat_with(move || {
+            count.fetch_add(1000, Ordering::SeqCst);
+            vec![b'x'; 1000]
+        }))
+    });
+    let limits = Limits::default().output_bytes(100_000);
+    let mut client = Http2::with_window(&app, limits, 0);
+    let streams = [(); 90].map(|()| client.get("/"));
+    let drawn = drawn.load(Ordering::SeqCst);
+    assert!((1000..300_000).contains(&drawn), "{drawn}");
+    // Those of which nothing waits have their turn when others have gone.
+    for stream in &streams[..80] {
+        client.reset(*stream, 8);
+    }
+    client.window_update(streams[80], 1000);
+    assert_eq!(client.response(streams[80]).body.len(), 1000);
 }

@@ -58,6 +58,13 @@ fn complete_responses_have_their_bytes() {
         .expect("pending");
     assert!(client.wait_for(later, LONG));
     assert_eq!(lines.all(), [line("/later", 201, 3)]);
+    let later = client.get("/later");
+    let responder = responders.take();
+    responder
+        .send(|res| res.status(204).body(""))
+        .expect("pending");
+    assert!(client.wait_for(later, LONG));
+    assert_eq!(lines.all(), [line("/later", 204, 0)]);
 }
 
 #[test]

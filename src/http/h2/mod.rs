@@ -203,7 +203,17 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
 
     /// Runs one turn of the service, and decides what the connection does next.
     fn serve(&mut self, lease: &mut Lease, shared: &mut WorkerState<P, M>) -> Fate {
+        let now = shared.service.now;
+        if lease.output.is_empty() {
+            self.wrote = now;
+        }
+        // Other streams of the client may keep the connection busy.
+        let limits = &shared.service.limits;
+        let is_due = self.streams.deadline(&self.http2, limits) <= now;
         let turn = self.with_service(lease, shared, |service, parts| {
+            if is_due {
+                service.expire_streams(parts);
+            }
             let turn = service.turn_http2(parts);
             if let Turn::Close(close) = turn {
                 service.report_close_http2(close, parts);
@@ -316,8 +326,7 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
         let most = shared.service.limits.output_bytes as u64;
         let is_over = shared.tally.is_over();
         let queued = |id| self.http2.queued(id).unwrap_or(0);
-        let all: u64 = self.streams.iter().map(|stream| queued(stream.id)).sum();
-        let all = all + output.len();
+        let all = self.http2.queued_in_all() + output.len();
         for stream in self.streams.iter() {
             let body = stream
                 .exchange

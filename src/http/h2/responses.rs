@@ -5,7 +5,7 @@ use super::turn::{Parts, Turn};
 use crate::http::deferred::worker_handle::WorkerCommand;
 use crate::http::handler::{ConnectionError, Handler};
 use crate::http::request_body::flow::Flow;
-use crate::http::service::{ExchangeContext, Outcome, Service};
+use crate::http::service::{ExchangeContext, Outcome, Pace, Service};
 use crate::shared::output::Output;
 use peregrine_protocol::h2::connection::{Close, CloseReason};
 use peregrine_protocol::h2::frame::ErrorCode;
@@ -85,19 +85,35 @@ where
     }
 
     /// Continues the bodies that the connection pulls from a source, and of which nothing waits. `None` if there
-    /// is more to send now.
-    pub(super) fn draw_bodies(&mut self, parts: &mut Parts<'_>) -> Option<Turn> {
-        let (mut id, mut rests, mut moved) = (0, false, false);
-        while let Some(next) = parts.streams.next(id, Stream::is_drawn) {
-            id = next;
-            if parts.http2.queued(id) != Some(0) {
-                continue;
-            }
-            let outcome = self.step_body(id, parts, Service::draw);
-            self.settle_body(id, outcome, b"", parts);
-            match outcome {
-                Outcome::Unchanged => rests = true,
-                _ => moved = true,
+    /// is more to send now. Other connections have their turn when `pace` is over; the next pass begins behind the
+    /// stream that was the last. While streams have enough that waits for windows, no more is drawn.
+    pub(super) fn draw_bodies(&mut self, pace: &mut Pace, parts: &mut Parts<'_>) -> Option<Turn> {
+        let most = self.limits.output_bytes as u64;
+        let mut waiting = parts.http2.queued_in_all();
+        let (mut rests, mut moved) = (false, false);
+        let last = parts.streams.last_drawn;
+        for (after, until) in [(last, u32::MAX), (0, last)] {
+            let mut id = after;
+            while let Some(next) = parts.streams.next(id, Stream::is_drawn) {
+                if next > until || waiting > most {
+                    break;
+                }
+                id = next;
+                if parts.http2.queued(id) != Some(0) {
+                    continue;
+                }
+                pace.begin(self.limits.turn_time, || true);
+                let outcome = self.step_body(id, parts, Service::draw);
+                waiting += parts.http2.queued(id).unwrap_or(0);
+                self.settle_body(id, outcome, b"", parts);
+                match outcome {
+                    Outcome::Unchanged => rests = true,
+                    _ => moved = true,
+                }
+                parts.streams.last_drawn = id;
+                if pace.is_over(|| true) {
+                    return Some(if moved { Turn::Again } else { Turn::Rest });
+                }
             }
         }
         match (moved, rests) {

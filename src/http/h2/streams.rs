@@ -134,33 +134,50 @@ impl Stream {
     }
 }
 
-/// By identifier.
+/// An idle connection keeps room for so many streams.
+const IDLE: usize = 16;
+
 #[derive(Default)]
-pub(super) struct Streams(Vec<Stream>);
+pub(super) struct Streams {
+    /// By identifier.
+    all: Vec<Stream>,
+    /// The last one whose body was drawn.
+    pub(super) last_drawn: u32,
+}
 
 impl Streams {
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.all.is_empty()
     }
 
     pub(super) fn add(&mut self, stream: Stream) {
-        debug_assert!(self.0.last().is_none_or(|last| last.id < stream.id));
-        self.0.push(stream);
+        debug_assert!(self.all.last().is_none_or(|last| last.id < stream.id));
+        self.all.push(stream);
     }
 
     pub(super) fn get(&mut self, id: u32) -> Option<&mut Stream> {
-        let at = self.0.binary_search_by_key(&id, |stream| stream.id).ok()?;
-        self.0.get_mut(at)
+        let at = self
+            .all
+            .binary_search_by_key(&id, |stream| stream.id)
+            .ok()?;
+        self.all.get_mut(at)
     }
 
     pub(super) fn take(&mut self, id: u32) -> Option<Stream> {
-        let at = self.0.binary_search_by_key(&id, |stream| stream.id).ok()?;
-        Some(self.0.remove(at))
+        let at = self
+            .all
+            .binary_search_by_key(&id, |stream| stream.id)
+            .ok()?;
+        let stream = self.all.remove(at);
+        if self.all.is_empty() && self.all.capacity() > IDLE {
+            self.all = Vec::new();
+        }
+        Some(stream)
     }
 
     /// Takes all of them.
     pub(super) fn take_all(&mut self) -> Vec<Stream> {
-        std::mem::take(&mut self.0)
+        std::mem::take(&mut self.all)
     }
 
     /// The stream of the request that other threads know by this identifier.
@@ -169,23 +186,23 @@ impl Streams {
             let exchange = stream.exchange.as_ref();
             exchange.is_some_and(|exchange| exchange.id() == Some(id))
         };
-        self.0.iter().find(is_it).map(|stream| stream.id)
+        self.all.iter().find(is_it).map(|stream| stream.id)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Stream> {
-        self.0.iter()
+        self.all.iter()
     }
 
     /// The identifier of the first stream behind `id` for which this holds.
     pub(super) fn next(&self, id: u32, is_it: impl Fn(&Stream) -> bool) -> Option<u32> {
-        let from = self.0.partition_point(|stream| stream.id <= id);
-        let mut rest = self.0[from..].iter();
+        let from = self.all.partition_point(|stream| stream.id <= id);
+        let mut rest = self.all[from..].iter();
         rest.find(|stream| is_it(stream)).map(|stream| stream.id)
     }
 
     /// When the first of their responses has to go on.
     pub(super) fn deadline(&self, http2: &Http2<FilePart>, limits: &Limits) -> Seconds {
-        let all = self.0.iter().map(|stream| stream.deadline(http2, limits));
+        let all = self.all.iter().map(|stream| stream.deadline(http2, limits));
         all.fold(Seconds::NEVER, Seconds::min)
     }
 
@@ -200,9 +217,15 @@ impl Streams {
         self.next(id, |stream| stream.deadline(http2, limits) <= now)
     }
 
+    /// Bytes of the heads of requests that are kept.
+    pub(super) fn heads(&self) -> usize {
+        let head = |stream: &Stream| stream.request.as_ref().map_or(0, |kept| kept.bytes.len());
+        self.all.iter().map(head).sum()
+    }
+
     /// Bytes of memory of requests that are kept.
     pub(super) fn held(&self) -> usize {
         let kept = |stream: &Stream| stream.request.as_ref().map_or(0, |request| request.held());
-        self.0.iter().map(kept).sum::<usize>() + self.0.capacity() * size_of::<Stream>()
+        self.all.iter().map(kept).sum::<usize>() + self.all.capacity() * size_of::<Stream>()
     }
 }

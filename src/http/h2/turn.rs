@@ -19,6 +19,7 @@ use peregrine_protocol::error::ProtocolError;
 use peregrine_protocol::h1::framing::BodyLength;
 use peregrine_protocol::h1::read_buf::Input;
 use peregrine_protocol::h2::connection::{Close, Http2, Next, RequestParts};
+use peregrine_protocol::h2::frame::ErrorCode;
 use peregrine_protocol::h2::head::HeadBuf;
 use peregrine_protocol::h2::limits::Http2Limits;
 use peregrine_protocol::http::Version;
@@ -74,7 +75,7 @@ where
         self.recorder.set_conn(parts.conn);
         let is_over = self.recorder.handle.budget.is_over();
         let mut left = self.limits.requests_per_turn.max(1);
-        let mut pace = Pace::default();
+        let (mut pace, mut drawing) = (Pace::default(), Pace::default());
         loop {
             if left == 0 || pace.is_over(|| !parts.input.is_empty()) {
                 return Turn::Again;
@@ -106,14 +107,20 @@ where
                     self.take_data(stream, piece, is_last, parts);
                 }
                 Next::Drained { .. } => {}
-                Next::Trailers { stream } => self.take_data(stream, 0..0, true, parts),
+                Next::Trailers { stream } => {
+                    left -= 1;
+                    pace.begin(self.limits.turn_time, || !parts.input.is_empty());
+                    self.take_data(stream, 0..0, true, parts);
+                }
                 Next::Reset { stream, .. } => self.take_reset(stream, parts),
                 Next::Refused { stream, error } => {
+                    left -= 1;
+                    pace.begin(self.limits.turn_time, || !parts.input.is_empty());
                     let mode = mode_of(parts.head);
                     let current = Current { id: stream, mode };
                     self.refuse_current(current, error, &mut None, parts);
                 }
-                Next::Read => match self.draw_bodies(parts) {
+                Next::Read => match self.draw_bodies(&mut drawing, parts) {
                     None => left -= 1,
                     Some(turn) => return turn,
                 },
@@ -327,6 +334,12 @@ where
         };
         if matches!(request.framing.body, BodyLength::Exact(len) if len > most) {
             return self.refuse_current(current, ProtocolError::BodyTooLarge, &mut place, parts);
+        }
+        if parts.streams.heads() > self.limits.output_bytes {
+            self.end(&mut place);
+            // The client may send the request again (RFC 9113 section 8.7).
+            let code = ErrorCode::REFUSED_STREAM;
+            return parts.http2.reset(current.id, code, parts.output);
         }
         if request.framing.expects_continue {
             parts.http2.interim(current.id, 100, &[], parts.output);
