@@ -7,6 +7,8 @@
 //! - With TLS the client chooses in the handshake (ALPN). Browsers use HTTP/2 only in this way.
 //! - Without TLS a client may begin with the preface of HTTP/2 on the same port, as `curl --http2-prior-knowledge` does.
 //!   That is for clients of one's own, and for proxies.
+//! - With [`Tls::from_rustls`](crate::Tls::from_rustls), HTTP/2 is offered only if that configuration has `h2` in its ALPN
+//!   protocols.
 //!
 //! [`Config::http2`](crate::Config::http2) sets it for all addresses, and [`Server::http2`](crate::Server::http2) for
 //! one:
@@ -38,7 +40,7 @@
 //! | | HTTP/1.1 | HTTP/2 |
 //! |---|---|---|
 //! | after an error, a panic, or a body that is not read | the connection is closed | the stream is closed |
-//! | a response that cannot be completed | the connection is closed or reset | RST_STREAM |
+//! | a response that cannot be completed | the connection is closed or reset | RST_STREAM; if a file is shorter than it was, the connection is closed |
 //! | [`Response::close`](crate::Response::close), the end of the server | `Connection: close` | GOAWAY; requests that have come get their responses |
 //! | [`Responder::is_gone`](crate::Responder::is_gone) | the connection is closed | also if the client has reset the stream |
 //! | trailers of a response | only with chunks | always |

@@ -219,6 +219,8 @@ fn files_go_out_in_frames() {
         let mut client = Http2::with_window(&app, Limits::default(), window);
         let stream = client.get("/");
         while !client.response(stream).is_complete {
+            assert_eq!(client.response(stream).reset, None);
+            assert!(!client.is_closed());
             client.window_update(stream, 7777);
         }
         assert!(client.response(stream).body == expected, "{window}");

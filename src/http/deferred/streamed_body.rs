@@ -99,6 +99,10 @@ impl StreamedBody {
     }
 
     /// From now on `encoder` changes the bytes. `declared` is the length before.
+    #[cfg_attr(
+        not(feature = "compress"),
+        expect(dead_code, reason = "compression alone has a filter")
+    )]
     pub(crate) fn encode_with(&mut self, encoder: Box<dyn BodyEncoder>, declared: Option<u64>) {
         self.encoded = Some(Box::new(Encoded {
             encoder: Quiet::new(encoder),
