@@ -80,6 +80,10 @@ fn responses_that_are_not_received_are_499() {
     client.reset(later, 8);
     assert_eq!(lines.all(), [line("/later", 499, 0)]);
     assert!(responders.take().is_gone());
+    let pieces = client.get("/iter");
+    assert_eq!(client.response(pieces).body.len(), 1000);
+    client.reset(pieces, 8);
+    assert_eq!(lines.all(), [line("/iter", 499, 1000)]);
     client.get("/large");
     drop(client);
     assert_eq!(lines.all(), [line("/large", 499, 1000)]);

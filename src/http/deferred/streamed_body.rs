@@ -116,10 +116,9 @@ impl StreamedBody {
         self.push(Payload::Static(HEARTBEAT), output)
     }
 
-    /// The bytes of it that have been sent, if `output` has the unsent ones. It may be too small by the
-    /// framing of the unsent bytes.
-    pub(crate) fn sent(&self, output: Option<&Output>) -> u64 {
-        self.pushed.saturating_sub(output.map_or(0, Output::len))
+    /// The bytes of it that have been sent, if so many are not. It may be too small by the framing of the unsent bytes.
+    pub(crate) fn sent(&self, unsent: u64) -> u64 {
+        self.pushed.saturating_sub(unsent)
     }
 
     /// The bytes of it until now, sent or not, without chunk framing.

@@ -189,7 +189,8 @@ where
         }
         let service = &mut shared.service;
         if self.exchange.is_some() {
-            service.leave(&mut self.exchange, self.output.as_deref());
+            let unsent = self.output.as_ref().map_or(0, |output| output.len());
+            service.leave(&mut self.exchange, unsent);
         }
         if let Some(input) = self
             .input

@@ -176,16 +176,16 @@ where
         }
     }
 
-    /// The stream has ended before its response was complete.
-    pub(super) fn take_reset(&mut self, id: u32, parts: &mut Parts<'_>) {
+    /// The stream has ended before its response was complete. So many bytes of it were waiting.
+    pub(super) fn take_reset(&mut self, id: u32, unsent: u64, parts: &mut Parts<'_>) {
         if let Some(stream) = parts.streams.take(id) {
-            self.leave_stream(stream, parts);
+            self.leave_stream(stream, unsent, parts);
         }
     }
 
     /// The client will not get the response.
-    fn leave_stream(&mut self, mut stream: Stream, parts: &Parts<'_>) {
-        self.leave(&mut stream.exchange, None);
+    fn leave_stream(&mut self, mut stream: Stream, unsent: u64, parts: &Parts<'_>) {
+        self.leave(&mut stream.exchange, unsent);
         if !matches!(stream.intake, Intake::None) {
             let request = stream.request.as_ref();
             let request = request.map(|request| request.view(parts.ends).without_body());
@@ -196,7 +196,8 @@ where
     /// The connection is closed: all of its streams end.
     pub(super) fn leave_all(&mut self, parts: &mut Parts<'_>) {
         for stream in parts.streams.take_all() {
-            self.leave_stream(stream, parts);
+            let unsent = parts.http2.queued(stream.id).unwrap_or(0);
+            self.leave_stream(stream, unsent, parts);
         }
     }
 

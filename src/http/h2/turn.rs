@@ -112,7 +112,7 @@ where
                     pace.begin(self.limits.turn_time, || !parts.input.is_empty());
                     self.take_data(stream, 0..0, true, parts);
                 }
-                Next::Reset { stream, .. } => self.take_reset(stream, parts),
+                Next::Reset { stream, unsent, .. } => self.take_reset(stream, unsent, parts),
                 Next::Refused { stream, error } => {
                     left -= 1;
                     pace.begin(self.limits.turn_time, || !parts.input.is_empty());

@@ -5,7 +5,6 @@ use crate::http::access_entry::{AccessEntry, CLIENT_GONE, tell_quietly};
 use crate::http::handler::Handler;
 use crate::http::request::Request;
 use crate::runtime::socket::Ends;
-use crate::shared::output::Output;
 use peregrine_protocol::Seconds;
 use std::ops::Deref;
 use std::time::Duration;
@@ -37,13 +36,13 @@ where
         self.tell_of(cx.request, cx.since, status, body_bytes, cx.ends);
     }
 
-    /// The connection is closed before the response is complete, with this output, or with none.
+    /// The connection is closed before the response is complete. So many bytes are unsent.
     #[cold]
-    pub(crate) fn leave(&mut self, place: &mut Option<Box<Exchange>>, output: Option<&Output>) {
+    pub(crate) fn leave(&mut self, place: &mut Option<Box<Exchange>>, unsent: u64) {
         self.end_id(place);
         if let Some(exchange) = place {
             if let Some(mut entry) = exchange.log.take() {
-                entry.leave(exchange.body().map_or(0, |body| body.sent(output)));
+                entry.leave(exchange.body().map_or(0, |body| body.sent(unsent)));
             }
         }
         self.end(place);

@@ -248,7 +248,7 @@ impl Client {
                 self.answer(*stream);
                 told
             }
-            Next::Reset { stream, code } => format!("reset {stream} {code:?}"),
+            Next::Reset { stream, code, .. } => format!("reset {stream} {code:?}"),
             other => format!("{other:?}"),
         };
         self.told.push(told);

@@ -70,9 +70,9 @@ impl<X: Part> Http2<X> {
             }
             Frame::Reset { stream, code } => {
                 self.check_opened(stream, "RST_STREAM of an idle stream")?;
-                if self.remove(stream, Ended::Closed).is_some() {
+                if let Some(unsent) = self.remove(stream, Ended::Closed) {
                     self.counts.resets_received += 1;
-                    self.events.push(Event::Reset(stream, code));
+                    self.events.push(Event::Reset(stream, code, unsent));
                 }
                 self.bucket.spend("too many RST_STREAM", http2, now)
             }

@@ -21,8 +21,8 @@ impl<X: Part> Http2<X> {
                 Some(FrameError::Connection(code, text))
             }
             FrameError::Stream(id, code, text) => {
-                if self.remove(id, Ended::Reset).is_some() {
-                    self.events.push(Event::Reset(id, code));
+                if let Some(unsent) = self.remove(id, Ended::Reset) {
+                    self.events.push(Event::Reset(id, code, unsent));
                 }
                 self.counts.resets_sent += 1;
                 turn.out.push_with(|out| write::reset(id, code, out));
@@ -213,10 +213,11 @@ impl<X: Part> Http2<X> {
             return Some(self.fail(calm, "the client takes its responses too slowly", out));
         }
         while let Some(id) = self.slow_stream(limits, now) {
-            self.remove(id, Ended::Reset);
+            let unsent = self.remove(id, Ended::Reset).unwrap_or(0);
             self.counts.resets_sent += 1;
             out.push_with(|out| write::reset(id, ErrorCode::CANCEL, out));
-            self.events.push(Event::Reset(id, ErrorCode::CANCEL));
+            self.events
+                .push(Event::Reset(id, ErrorCode::CANCEL, unsent));
             if let Err(error) = self.bucket.spend("too many slow streams", http2, now) {
                 let FrameError::Connection(code, text) = error else {
                     continue;

@@ -71,9 +71,6 @@ use core::ops::Range;
 /// The window that both sides begin with (RFC 9113 section 6.9.2).
 const FIRST_WINDOW: u32 = 65_535;
 
-/// An idle connection keeps room for so many streams.
-const IDLE_STREAMS: usize = 16;
-
 /// What our PING says that finds out whether a GOAWAY has arrived.
 const STOPPING: [u8; 8] = *b"stopping";
 
@@ -113,6 +110,8 @@ pub enum Next {
         stream: u32,
         /// Why.
         code: ErrorCode,
+        /// Bytes of its response that waited for a window. They are lost.
+        unsent: u64,
     },
     /// All that was given to [`Http2::send`] has been moved to the output.
     Drained {
@@ -191,7 +190,8 @@ struct OpenBlock {
 
 #[derive(Clone, Copy, Debug)]
 enum Event {
-    Reset(u32, ErrorCode),
+    /// With the bytes of its response that were waiting.
+    Reset(u32, ErrorCode, u64),
     Drained(u32),
 }
 
@@ -333,7 +333,11 @@ impl<X: Part> Http2<X> {
             }
             if let Some(event) = self.events.pop() {
                 return match event {
-                    Event::Reset(stream, code) => Next::Reset { stream, code },
+                    Event::Reset(stream, code, unsent) => Next::Reset {
+                        stream,
+                        code,
+                        unsent,
+                    },
                     Event::Drained(stream) => Next::Drained { stream },
                 };
             }
@@ -476,22 +480,5 @@ impl<X: Part> Http2<X> {
     fn find(&mut self, id: u32) -> Option<&mut Stream<X>> {
         let at = self.position(id)?;
         self.streams.get_mut(at)
-    }
-
-    /// The stream has ended.
-    fn remove(&mut self, id: u32, ended: Ended) -> Option<Stream<X>> {
-        self.ended.add(id, ended);
-        let at = self.position(id)?;
-        let mut stream = self.streams.remove(at);
-        if self.streams.is_empty() && self.streams.capacity() > IDLE_STREAMS {
-            self.streams = Vec::new();
-        }
-        // Watchers of what is lost learn how much it is.
-        stream.queue.clear();
-        // What it holds will not be taken any more. The next WINDOW_UPDATE gives it back.
-        if !stream.is_unwanted {
-            self.receive.forget(stream.receive.held());
-        }
-        Some(stream)
     }
 }

@@ -328,7 +328,7 @@ impl<X: Part> Http2<X> {
         };
         self.idle_since = now;
         match is_received {
-            true => drop(self.remove(id, Ended::Closed)),
+            true => _ = self.remove(id, Ended::Closed),
             false => {
                 self.remove(id, Ended::Reset);
                 out.push_with(|out| write::reset(id, ErrorCode::NO_ERROR, out));

@@ -159,6 +159,7 @@ fn an_end_without_trailers_and_a_reset() {
     let reset = Next::Reset {
         stream: 5,
         code: ErrorCode::CANCEL,
+        unsent: 0,
     };
     assert_eq!(client.events.last(), Some(&reset));
     assert!(!client.respond(5, &OK, &[], "late"));
@@ -330,6 +331,7 @@ fn what_takes_too_long() {
     let reset = Next::Reset {
         stream: 1,
         code: ErrorCode::CANCEL,
+        unsent: 0,
     };
     assert_eq!(
         (client.events.last(), client.conn.streams()),
