@@ -28,14 +28,23 @@ fn get() -> Vec<u8> {
 }
 
 /// What the server sends to these bytes over TLS, until it closes or `has_all` is true.
-fn exchange_tls(addr: SocketAddr, bytes: &[u8], has_all: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+fn exchange_tls(
+    addr: SocketAddr,
+    protocols: &[&str],
+    bytes: &[u8],
+    has_all: impl Fn(&[u8]) -> bool,
+) -> Vec<u8> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
+    let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .expect("TLS 1.3")
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Trusting))
         .with_no_client_auth();
+    config.alpn_protocols = protocols
+        .iter()
+        .map(|name| name.as_bytes().into())
+        .collect();
     let name = ServerName::try_from("localhost").expect("a name");
     let client = ClientConnection::new(Arc::new(config), name).expect("a client");
     let socket = TcpStream::connect(addr).expect("a connection");
@@ -87,8 +96,8 @@ fn http2_alone_serves_no_request_without_tls() {
 
     let body = b"HTTP/2.0 true";
     let has_body = |all: &[u8]| all.windows(body.len()).any(|part| part == body);
-    assert!(has_body(&exchange_tls(https, &get(), has_body)));
-    let refused = exchange_tls(https, HTTP1, |_| false);
+    assert!(has_body(&exchange_tls(https, &[], &get(), has_body)));
+    let refused = exchange_tls(https, &[], HTTP1, |_| false);
     assert!(refused.ends_with(b"the client preface is missing"));
     assert_eq!(calls.load(Ordering::SeqCst), 1);
     drop(server);
@@ -102,5 +111,32 @@ fn http2_alone_serves_no_request_without_tls() {
     let addr = server.local_addr().expect("an address");
     let refused = exchange(addr, &get());
     assert!(refused.starts_with(b"HTTP/1.1 400 "), "{refused:?}");
+    drop(server);
+}
+
+/// RFC 9113 sections 3.2 and 3.4: after `h2` in ALPN the client has to begin with the preface.
+#[test]
+fn a_client_that_has_chosen_http2_cannot_speak_http1() {
+    let tls = Tls::self_signed(&["localhost"]).expect("a certificate");
+    let server = Server::new(from_fn(|req, res| res.text(req.version().to_string())))
+        .bind_tls("127.0.0.1:0", tls)
+        .start()
+        .expect("a server");
+    let addr = server.local_addr().expect("an address");
+    let has =
+        |text: &'static [u8]| move |all: &[u8]| all.windows(text.len()).any(|part| part == text);
+    for protocols in [&["h2"][..], &["http/1.1", "h2"]] {
+        let response = exchange_tls(addr, protocols, &get(), has(b"HTTP/2.0"));
+        assert!(has(b"HTTP/2.0")(&response), "{protocols:?}");
+        let refused = exchange_tls(addr, protocols, HTTP1, |_| false);
+        assert!(
+            refused.ends_with(b"the client preface is missing"),
+            "{protocols:?}"
+        );
+    }
+    for protocols in [&[][..], &["http/1.1"], &["http/1.0"]] {
+        let response = exchange_tls(addr, protocols, HTTP1, |_| false);
+        assert!(response.ends_with(b"HTTP/1.1"), "{protocols:?}");
+    }
     drop(server);
 }

@@ -242,8 +242,13 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
         #[cfg(feature = "tls")]
         let unserved = self.link.socket.stream.unserved();
         #[cfg(all(feature = "http2", feature = "tls"))]
-        if unserved.is_none() && self.http1.begin_http2() {
-            return Fate::Upgraded;
+        if unserved.is_none() {
+            if self.link.socket.stream.has_chosen_http2() {
+                self.http1.require_http2();
+            }
+            if self.http1.begin_http2() {
+                return Fate::Upgraded;
+            }
         }
         let mut parts = self.parts(lease, &shared.counters, shared.place);
         #[cfg(feature = "tls")]

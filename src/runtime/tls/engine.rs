@@ -393,6 +393,11 @@ impl Session {
         }
     }
 
+    #[cfg(feature = "http2")]
+    pub(crate) fn has_chosen_http2(&self) -> bool {
+        self.connection.alpn_protocol() == Some(b"h2")
+    }
+
     /// See [`TlsInfo::is_resumed`].
     pub(crate) fn is_resumed(&self) -> bool {
         self.connection.handshake_kind() == Some(HandshakeKind::Resumed)

@@ -124,6 +124,13 @@ pub(crate) trait Transport: Sized + Send + 'static {
         None
     }
 
+    /// Whether its handshake has chosen HTTP/2 (RFC 9113 section 3.2).
+    #[cfg(all(feature = "http2", feature = "tls"))]
+    #[inline(always)]
+    fn has_chosen_http2(&self) -> bool {
+        false
+    }
+
     /// Whether it encrypts.
     fn is_secure(&self) -> bool {
         false

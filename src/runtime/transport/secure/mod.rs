@@ -222,6 +222,11 @@ impl<S: Transport> Transport for Secure<S> {
         }
     }
 
+    #[cfg(feature = "http2")]
+    fn has_chosen_http2(&self) -> bool {
+        self.tls().is_some_and(|tls| tls.session.has_chosen_http2())
+    }
+
     fn is_secure(&self) -> bool {
         self.tls().is_some()
     }
