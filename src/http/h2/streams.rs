@@ -134,9 +134,6 @@ impl Stream {
     }
 }
 
-/// An idle connection keeps room for so many streams.
-const IDLE: usize = 16;
-
 #[derive(Default)]
 pub(super) struct Streams {
     /// By identifier.
@@ -168,11 +165,7 @@ impl Streams {
             .all
             .binary_search_by_key(&id, |stream| stream.id)
             .ok()?;
-        let stream = self.all.remove(at);
-        if self.all.is_empty() && self.all.capacity() > IDLE {
-            self.all = Vec::new();
-        }
-        Some(stream)
+        Some(self.all.remove(at))
     }
 
     /// Takes all of them.

@@ -7,9 +7,6 @@ use crate::rate::Rate;
 /// WINDOW_UPDATE frames that cost nothing are not saved up beyond these.
 const MOST_FREE: u32 = 1 << 12;
 
-/// An idle connection keeps room for so many streams.
-const IDLE_STREAMS: usize = 16;
-
 impl<X: Part> Http2<X> {
     /// RFC 9113 section 6.9.2: all windows of streams change by the difference.
     pub(super) fn first_window(&mut self, size: u32) -> Result<(), FrameError> {
@@ -164,9 +161,6 @@ impl<X: Part> Http2<X> {
         self.ended.add(id, ended);
         let at = self.position(id)?;
         let mut stream = self.streams.remove(at);
-        if self.streams.is_empty() && self.streams.capacity() > IDLE_STREAMS {
-            self.streams = Vec::new();
-        }
         let unsent = stream.queue.len();
         // Watchers of what is lost learn how much it is.
         stream.queue.clear();

@@ -225,21 +225,6 @@ fn a_body_behind_a_complete_response() {
     assert!(due > Seconds::START.after(client.limits.body_grace));
 }
 
-/// Room for many streams does not stay with an idle connection.
-#[test]
-fn an_idle_connection_is_small_again() {
-    let mut client = Client::open(Driver::Hold);
-    let before = client.conn.held();
-    for stream in (1..200).step_by(2) {
-        client.send(&get(stream));
-    }
-    assert!(client.conn.held() > before + 100 * size_of::<Stream<NoSegment>>() / 2);
-    for stream in (1..200).step_by(2) {
-        assert!(client.respond(stream, &OK, &[], ""));
-    }
-    assert_eq!((client.conn.streams(), client.conn.held()), (0, before));
-}
-
 /// A request that is refused counts among those of its connection.
 #[test]
 fn refused_requests_count() {
