@@ -22,8 +22,6 @@ pub use http2::{Http2, Http2Response};
 pub use ws::WebSocket;
 
 use crate::config::Config;
-#[cfg(feature = "http2")]
-use crate::config::Http2 as Mode;
 use crate::http::connection as http;
 use crate::http::deferred::worker_handle::{WorkerCommand, WorkerHandle};
 use crate::http::handler::{ConnectionError, Handler};
@@ -97,7 +95,7 @@ impl<'h, H: Handler> Connection<'h, H> {
     }
 
     /// Connects to `handler` from the address `peer`. Of `config`, the limits, the names of
-    /// [`Config::allowed_hosts`], the name of the server and the limit on timers are used.
+    /// [`Config::allowed_hosts`], the name of the server, the limit on timers and the settings of HTTP/2 are used.
     ///
     /// ```
     /// use peregrine::Config;
@@ -348,11 +346,11 @@ fn serve<'h, H: Handler, M: Upgrades<H>>(
         place: ConnId::default(),
         dirty: Vec::new(),
         #[cfg(feature = "http2")]
-        http2: Http2State::default(),
+        http2: Http2State::new(config.http2_limits),
     };
     let socket = Socket::new(transport, peer);
     #[cfg(feature = "http2")]
-    let connection = http::Connection::new(socket, true, Mode::On, &shared);
+    let connection = http::Connection::new(socket, true, config.http2, &shared);
     #[cfg(not(feature = "http2"))]
     let connection = http::Connection::new(socket, true, &shared);
     Alone::new(connection, shared)

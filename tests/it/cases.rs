@@ -15,7 +15,7 @@ mod limit;
 use super::support::{Answer, Asked, ensure, read_answer};
 use limit::set_limit;
 use peregrine::testing::Connection;
-use peregrine::{Done, Handler, Limits, Request, Response};
+use peregrine::{Config, Done, Handler, Limits, Request, Response};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::{collections::HashSet, fs, path::Path, time::Duration};
 
@@ -240,7 +240,12 @@ fn read_answers(mut bytes: &[u8], expects: &[Expect]) -> Result<Vec<Answer>, Str
 impl Case {
     /// Sends the pieces on a new connection and holds the responses against the expectation.
     fn play(&self, pieces: &[&[u8]], expects: &[Expect], eof: bool) -> Result<Vec<Answer>, String> {
-        let mut connection = Connection::with_limits(&Echo, self.limits);
+        let config = Config::default().limits(self.limits);
+        // The cases are those of HTTP/1: the preface is garbage there.
+        #[cfg(feature = "http2")]
+        let config = config.http2(peregrine::config::Http2::Off);
+        let peer = ([127, 0, 0, 1], 9).into();
+        let mut connection = Connection::with_config(&Echo, &config, peer);
         pieces.iter().for_each(|piece| connection.send(piece));
         if eof {
             connection.send_eof();

@@ -57,8 +57,16 @@ fn cases() -> Vec<Case> {
     of_limits(&mut cases);
     #[cfg(feature = "websocket")]
     of_ws_limits(&mut cases);
+    #[cfg(feature = "http2")]
+    of_http2(&mut cases);
     has_all("", Config::FIELDS, &cases);
     has_all("limits.", Limits::FIELDS, &cases);
+    #[cfg(feature = "http2")]
+    has_all(
+        "http2_limits.",
+        peregrine::config::Http2Limits::FIELDS,
+        &cases,
+    );
     #[cfg(feature = "websocket")]
     has_all("ws_limits.", peregrine::ws::WsLimits::FIELDS, &cases);
     cases
@@ -227,6 +235,31 @@ fn of_limits(cases: &mut Vec<Case>) {
         .linger_bytes(0)
         .stop_grace(Duration::ZERO);
     vary!(cases, limits, [all, none]);
+}
+
+#[cfg(feature = "http2")]
+fn of_http2(cases: &mut Vec<Case>) {
+    use peregrine::config::{Http2, Http2Limits};
+    vary!(cases, http2, [Http2::Off, Http2::Only]);
+    vary!(cases, http2_limits.streams, SIZES);
+    vary!(cases, http2_limits.stream_window, COUNTS);
+    vary!(cases, http2_limits.connection_window, COUNTS);
+    vary!(cases, http2_limits.header_table_bytes, SIZES);
+    vary!(cases, http2_limits.continuation_frames, [0, 1, u8::MAX]);
+    vary!(cases, http2_limits.settings_values, SIZES);
+    vary!(cases, http2_limits.nuisances, COUNTS);
+    vary!(cases, http2_limits.nuisances_per_second, COUNTS);
+    let of = |size: usize, count: u32| {
+        Http2Limits::default()
+            .streams(size)
+            .stream_window(count)
+            .connection_window(count)
+            .header_table_bytes(size)
+            .settings_values(size)
+            .nuisances(count)
+            .nuisances_per_second(count)
+    };
+    vary!(cases, http2_limits, [of(0, 0), of(usize::MAX, u32::MAX)]);
 }
 
 #[cfg(feature = "websocket")]

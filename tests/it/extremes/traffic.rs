@@ -73,11 +73,11 @@ impl peregrine::ws::WebSocketHandler for App {
 
 /// Requests of all kinds, one connection each. The setting decides about their outcome. The test checks that
 /// they end.
-fn requests() -> Vec<String> {
+fn requests() -> Vec<Vec<u8>> {
     let get = |path| format!("GET {path} HTTP/1.1\r\nHost: a\r\n");
     let post = |path| format!("POST {path} HTTP/1.1\r\nHost: a\r\n");
     let close = "Connection: close\r\n\r\n";
-    vec![
+    let http1 = vec![
         get("/") + "\r\n" + &get("/") + close,
         get(&format!("/{}", "t".repeat(100))) + close,
         get("/stream") + close,
@@ -97,21 +97,33 @@ fn requests() -> Vec<String> {
             + "Origin: http://a\r\nX-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: http\r\n"
             + "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
             + "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-    ]
+    ];
+    let mut all: Vec<Vec<u8>> = http1.into_iter().map(String::into_bytes).collect();
+    all.push(HTTP2.concat());
+    all
 }
+
+/// The preface of HTTP/2, empty SETTINGS, GET of `/`, POST with a body of four bytes.
+const HTTP2: [&[u8]; 5] = [
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    b"\0\0\0\x04\0\0\0\0\0",
+    b"\0\0\x06\x01\x05\0\0\0\x01\x82\x86\x84\x41\x01a",
+    b"\0\0\x06\x01\x04\0\0\0\x03\x83\x86\x84\x41\x01a",
+    b"\0\0\x04\0\x01\0\0\0\x03body",
+];
 
 /// `hello`, a ping, and a close, masked with zeros.
 const FRAMES: &[u8] = b"\x81\x85\0\0\0\0hello\x89\x80\0\0\0\0\x88\x82\0\0\0\0\x03\xe8";
 
-fn ask(addr: std::net::SocketAddr, request: &str) {
+fn ask(addr: std::net::SocketAddr, request: &[u8]) {
     use std::io::{Read, Write};
     let Ok(mut stream) = Stream::connect(addr) else {
         return;
     };
     let limit = Some(PATIENCE);
     stream.set_read_timeout(limit).expect("a socket");
-    let is_ws = request.contains("Upgrade");
-    let _ = stream.write_all(request.as_bytes());
+    let is_ws = request.windows(7).any(|part| part == b"Upgrade");
+    let _ = stream.write_all(request);
     if is_ws {
         let _ = stream.write_all(FRAMES);
     }
