@@ -247,7 +247,8 @@ impl Listeners {
         (control, poll): (&ServerState, &Poll),
         mut take: impl FnMut(Accepted),
     ) -> io::Result<()> {
-        self.watch(false, poll)?;
+        // The listeners are closed in any case, and with them the interest in them.
+        let _ = self.watch(false, poll);
         let list = match control.leaves_backlog() {
             true => &[],
             false => &self.list[..],

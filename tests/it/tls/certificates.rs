@@ -262,13 +262,14 @@ fn responses_over_tls_alone_have_hsts() {
         (answer.status, answer.get("strict-transport-security")),
         (400, None)
     );
-    let field = secure
+    let mut again = connect_with(addrs[1], &config, "localhost");
+    let field = again
         .get("/")
         .get("strict-transport-security")
         .map(str::to_owned);
     assert_eq!(field.as_deref(), Some("max-age=300"));
     // A refused connection waits for the end of its client.
-    drop((plain, secure, other, refused, insecure));
+    drop((plain, secure, other, refused, insecure, again));
     running.stop();
     ended(running);
 }
