@@ -1,8 +1,8 @@
 //! Access logs over sockets: what has a line, what the line says, and that a slow disk delays no request.
 
-use super::support::{
-    Asked, Client, OnOwnAddr, Stream, Witness, ended, start, wait_until, workers,
-};
+use super::support::{Asked, Client, Witness, ended, start, wait_until, workers};
+#[cfg(feature = "websocket")]
+use super::support::{OnOwnAddr, Stream};
 use peregrine::access_log::{AccessEntry, AccessLog, LogWriter};
 use peregrine::body::{BodySink, Flow, Incoming};
 use peregrine::{BodyPlan, Done, Handler, Request, Response};

@@ -68,9 +68,9 @@ mod restart;
 mod results;
 #[cfg(feature = "websocket")]
 mod room;
-#[cfg_attr(not(feature = "dir"), allow(dead_code))]
 mod router;
 mod router_blocking;
+#[cfg_attr(not(feature = "dir"), allow(dead_code))]
 mod scratch;
 #[cfg(target_os = "linux")]
 mod served;

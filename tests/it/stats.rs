@@ -1,6 +1,8 @@
 //! Counters from within and without, and the page for Prometheus, read by a strict parser.
 
-use super::support::{Asked, Client, OnOwnAddr, Stream, ended, wait_until, workers};
+#[cfg(feature = "websocket")]
+use super::support::Stream;
+use super::support::{Asked, Client, OnOwnAddr, ended, wait_until, workers};
 use peregrine::Server;
 use peregrine::metrics::{Counters, Stats};
 use std::collections::{BTreeMap, BTreeSet};

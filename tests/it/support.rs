@@ -12,7 +12,9 @@ pub(crate) mod session;
 mod stream;
 
 pub(crate) use answer::{Answer, Asked, Framing, read_answer, read_head};
-pub(crate) use stream::{OnOwnAddr, Stream, over_tls};
+#[cfg(all(target_os = "linux", feature = "websocket"))]
+pub(crate) use stream::over_tls;
+pub(crate) use stream::{OnOwnAddr, Stream};
 
 use answer::read_chunk;
 use peregrine::config::AcceptThreads;

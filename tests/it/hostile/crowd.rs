@@ -16,6 +16,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What a crowd is hostile to.
+#[cfg_attr(
+    not(feature = "tls-self-signed"),
+    allow(dead_code, reason = "there is no TLS to attack")
+)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Attacks {
     /// Over TLS, if the server has it.
