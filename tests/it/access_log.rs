@@ -33,17 +33,20 @@ impl Write for Kept {
 }
 
 impl Kept {
+    pub(crate) fn text(&self) -> String {
+        let bytes = self.0.lock().expect("no panic").clone();
+        String::from_utf8(bytes).expect("ASCII")
+    }
+
     /// Those that are there as a whole, while the writer may be at the next one.
     pub(crate) fn lines_so_far(&self) -> Vec<String> {
-        let bytes = self.0.lock().expect("no panic").clone();
-        let mut text = String::from_utf8(bytes).expect("ASCII");
+        let mut text = self.text();
         text.truncate(text.rfind('\n').map_or(0, |end| end + 1));
         text.lines().map(str::to_owned).collect()
     }
 
     pub(crate) fn lines(&self) -> Vec<String> {
-        let bytes = self.0.lock().expect("no panic").clone();
-        let text = String::from_utf8(bytes).expect("ASCII");
+        let text = self.text();
         assert!(text.is_empty() || text.ends_with('\n'), "whole lines");
         text.lines().map(str::to_owned).collect()
     }

@@ -1,5 +1,6 @@
 //! Handlers that return a `Result`: which response an error becomes, and what is left of the one that was begun.
 
+use crate::access_log::Kept;
 use peregrine::access_log::{AccessLog, LogWriter};
 use peregrine::body::SendError;
 use peregrine::error::{BoxError, ConnectionError, HandlerError, Problem, Status};
@@ -416,26 +417,11 @@ fn the_response_of_a_plan_may_be_an_error() {
     );
 }
 
-/// A writer that many can read.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().expect("no panic").extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[test]
 fn the_line_of_an_access_log_has_the_status_of_the_error() {
-    let lines = Lines::default();
+    let kept = Kept::default();
     {
-        let writer = LogWriter::new(lines.clone()).expect("a thread");
+        let writer = LogWriter::new(kept.clone()).expect("a thread");
         let app = from_fn(|req, res| -> Result<Done, Status> {
             begin(req.path(), req, res);
             Err(Status(404))
@@ -450,7 +436,6 @@ fn the_line_of_an_access_log_has_the_status_of_the_error() {
         }
         drop(client);
     }
-    let lines = String::from_utf8(lines.0.lock().expect("no panic").clone()).expect("text");
     let expected: String = BEGUN.iter().map(|how| format!("{how} 404\n")).collect();
-    assert_eq!(lines, expected);
+    assert_eq!(kept.text(), expected);
 }
