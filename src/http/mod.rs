@@ -21,6 +21,7 @@ pub(crate) mod interop;
 #[cfg(feature = "json")]
 pub(crate) mod json_body;
 pub(crate) mod json_string;
+pub(crate) mod lease;
 pub(crate) mod request;
 pub(crate) mod request_body;
 pub(crate) mod response;

@@ -12,6 +12,7 @@ use super::handler::ConnectionError;
 use super::service::{Exchange, HandlerRef, Upgrades};
 use super::worker_state::WorkerState;
 use crate::http::deferred::worker_handle::WorkerCommand;
+use crate::http::lease::Lease;
 use crate::metrics::WorkerCounters;
 use crate::runtime::event_loop::Fate;
 use crate::runtime::linger::Lingering;
@@ -68,12 +69,6 @@ enum Phase {
     Lingering(Lingering),
 }
 
-/// What a connection uses in a turn.
-struct Lease {
-    input: Box<Input>,
-    output: Box<Output>,
-}
-
 impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
     pub(crate) fn new(socket: Socket<T>, now: Seconds, keep_alive: bool) -> Self {
         Connection {
@@ -121,19 +116,9 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
         shared: &mut WorkerState<P, M>,
         act: impl FnOnce(&mut Self, &mut Lease, &mut WorkerState<P, M>) -> R,
     ) -> R {
-        let mut lease = Lease {
-            input: self.input.take().unwrap_or_else(|| shared.pool.input()),
-            output: self.output.take().unwrap_or_else(|| shared.pool.output()),
-        };
+        let mut lease = Lease::take(&mut self.input, &mut self.output, &mut shared.pool);
         let done = act(self, &mut lease, shared);
-        match lease.input.is_empty() {
-            true => shared.pool.give_input(lease.input),
-            false => self.input = Some(lease.input),
-        }
-        match lease.output.is_empty() {
-            true => shared.pool.give_output(lease.output),
-            false => self.output = Some(lease.output),
-        }
+        lease.end(&mut self.input, &mut self.output, &mut shared.pool);
         done
     }
 
