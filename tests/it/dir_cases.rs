@@ -5,6 +5,7 @@ use crate::scratch::{Scratch, ask, get};
 use crate::support::Answer;
 use peregrine::Handler;
 use peregrine::files::{DirConfig, DirServer, Embedded};
+use std::time::Duration;
 
 const BODY: &[u8] = b"0123456789abcdefghij";
 
@@ -256,8 +257,10 @@ fn check_all<H: Handler>(server: &H, dated: bool) {
     assert!(failures.is_empty(), "\n{}", failures.join("\n"));
 }
 
+/// A new file on the disk gets another tag at each check, and a test may take longer than the time between two.
 fn config() -> DirConfig {
-    DirConfig::default().max_ranges(4)
+    let an_hour = Duration::from_secs(3600);
+    DirConfig::default().max_ranges(4).recheck(an_hour)
 }
 
 #[test]
