@@ -324,6 +324,8 @@ pub(crate) fn own_addr() -> SocketAddr {
 /// A server on an address of its own.
 #[track_caller]
 pub(crate) fn start(handler: impl Handler, config: Config) -> (Running, SocketAddr) {
+    // One type for all handlers: the server is compiled once for the tests, not once for each of them.
+    let handler: Box<dyn Handler> = Box::new(handler);
     let server = Server::new(handler).config(config).on_own_addr();
     let running = server.start().expect("a server");
     let addr = running.local_addr().expect("a TCP address");
