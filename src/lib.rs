@@ -14,6 +14,7 @@
     doc = "[examples]: https://docs.rs/crate/peregrine/latest/source/examples/",
     doc = "[files]: guide::files",
     doc = "[getting-started]: guide::getting_started",
+    doc = "[layers]: guide::layers",
     doc = "[limits]: guide::limits",
     doc = "[operation]: guide::operation",
     doc = "[compression]: https://docs.rs/peregrine/latest/peregrine/guide/compression/index.html",
@@ -49,6 +50,7 @@ pub(crate) mod http;
 #[cfg(any(test, feature = "internals"))]
 #[doc(hidden)]
 pub mod internals;
+pub mod layers;
 mod log;
 pub mod metrics;
 pub mod router;

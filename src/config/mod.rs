@@ -130,6 +130,10 @@ peregrine_protocol::settings! {
     /// | `EventLimits::topics` | 64 | topics of a stream of events | its stream ends | `event_hub::the_topics_of_a_page_are_limited` |
     /// | `EventLimits::topic_bytes` | 256 | bytes of the name of a topic | its stream ends | `event_hub::the_topics_of_a_page_are_limited` |
     /// | `Request::json` | 127 | levels of nesting of a value in JSON | 400 | `http::json_body::nesting_is_limited_for_any_type` |
+    /// | Route pattern | 4,096 | bytes of a pattern, of which at most 8 parts are parameters | nothing: the program panics when it adds the route | `router::check::patterns_that_are_not_valid_are_refused` |
+    /// | `RateLimit::clients` | 65,536 | clients whose requests are counted, 16 bytes each | nothing: the client that has used least is forgotten | `layers::rate_limit::the_clients_that_are_remembered_are_bounded` |
+    /// | `ETags::max_bytes` | 1,048,576 | bytes of a body that gets a tag | the whole body each time | `layers_shipped::a_response_that_the_client_has_is_not_sent_again` |
+    /// | `RequestId::take_over` | 128 | bytes of the id of a client | another id | `layers_shipped::requests_have_ids` |
     /// | `SessionConfig::session_bytes` | 8,192 | bytes of the names and values of a session, and 64 for each | nothing; `Session::set` reports it | `sessions::mod::the_bytes_of_a_session_are_limited` |
     /// | `SessionConfig::sessions` | 10,000 | sessions in memory | the session that would end first ends | `sessions::store::the_sessions_of_a_store_are_limited` |
     /// | `SessionConfig::idle_timeout` | 3,600 s | without a request that loads the session | the session ends | `sessions::mod::a_session_that_is_not_used_ends` |

@@ -1,5 +1,7 @@
 //! Conditional requests (RFC 9110 section 13).
 
+use crate::http::entity_tag;
+use crate::http::entity_tag::Comparison;
 use crate::http::request::Request;
 use httpdate::parse_http_date;
 use std::time::UNIX_EPOCH;
@@ -89,49 +91,8 @@ fn parse_date(date: &[u8]) -> Option<u64> {
     Some(date.duration_since(UNIX_EPOCH).ok()?.as_secs())
 }
 
-/// How entity tags are compared (RFC 9110 section 8.8.3.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Comparison {
-    /// A weak tag matches nothing.
-    Strong,
-    Weak,
-}
-
 /// Whether a field with `*` or a list of entity tags matches `etag`.
 fn lists(req: &Request<'_>, name: &str, etag: &str, comparison: Comparison) -> bool {
     req.header_all(name)
-        .any(|line| line == b"*" || line_lists(line, etag, comparison))
-}
-
-/// Reads the list up to the first error in its syntax.
-fn line_lists(mut line: &[u8], etag: &str, comparison: Comparison) -> bool {
-    loop {
-        while let [b',' | b' ' | b'\t', rest @ ..] = line {
-            line = rest;
-        }
-        let (is_weak, tag) = match line.strip_prefix(b"W/") {
-            Some(tag) => (true, tag),
-            None => (false, line),
-        };
-        let Some(end) = tag_end(tag) else {
-            return false;
-        };
-        let (tag, rest) = tag.split_at(end);
-        if tag == etag.as_bytes() && !(is_weak && comparison == Comparison::Strong) {
-            return true;
-        }
-        let rest = rest.trim_ascii_start();
-        if !matches!(rest, [] | [b',', ..]) {
-            return false;
-        }
-        line = rest;
-    }
-}
-
-/// The end of a quoted tag at the front (RFC 9110 section 8.8.3).
-fn tag_end(tag: &[u8]) -> Option<usize> {
-    let inner = tag.strip_prefix(b"\"")?;
-    let close = inner.iter().position(|b| *b == b'"')?;
-    let is_tag_byte = |b: &u8| matches!(b, 0x21 | 0x23..=0x7e | 0x80..);
-    inner[..close].iter().all(is_tag_byte).then_some(close + 2)
+        .any(|line| entity_tag::is_listed(line, etag.as_bytes(), comparison))
 }

@@ -8,11 +8,9 @@ use crate::http::content_coding::AcceptedCodings;
 use crate::http::request::Request;
 use crate::http::response::{Done, Response};
 use crate::shared::output::Output;
+use crate::shared::random_text;
 use peregrine_protocol::field_line;
-use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Which of the header fields that matter here a request has. Most requests have `Accept-Encoding` only.
@@ -143,7 +141,7 @@ fn several(
     res: Response<'_>,
 ) -> Done {
     let (prepared, kind) = (&variant.prepared, &variant.content_type);
-    let boundary = boundary();
+    let boundary = random_text::unique();
     let head = |range: &Range<u64>| {
         let place = content_range(range, prepared.len());
         format!("--{boundary}\r\nContent-Type: {kind}\r\nContent-Range: {place}\r\n\r\n")
@@ -167,13 +165,4 @@ fn several(
         .fields(&part_fields(variant, has_fields))
         .header("Content-Type", kind)
         .send_pieces(len, push)
-}
-
-/// A random boundary: no author of a file can have known it.
-fn boundary() -> String {
-    static SEED: OnceLock<RandomState> = OnceLock::new();
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let hash = |salt: u64| SEED.get_or_init(RandomState::new).hash_one((count, salt));
-    format!("{:016x}{:016x}", hash(0), hash(1))
 }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`getting_started`] | How do I keep state, respond to errors and test a handler? |
 //! | [`routing`] | How do I route by method and path, with parameters and groups? |
+//! | [`layers`] | How do I add CORS, authentication, rate limits or code of my own around handlers? |
 //! | [`blocking`] | Where does code go that blocks: a database, a slow computation, a file? |
 //! | [`responses`] | Which ways are there to respond: at once, later, piece by piece, as events? |
 //! | [`request_bodies`] | How do I read forms, uploads, and bodies that are larger than memory? |
@@ -54,6 +55,7 @@ pub mod getting_started;
 pub mod http2;
 #[cfg(feature = "json")]
 pub mod json;
+pub mod layers;
 pub mod limits;
 pub mod operation;
 pub mod proxies;

@@ -52,8 +52,9 @@
 //! | method | for |
 //! |---|---|
 //! | [`get`](crate::Router::get), `post`, `put`, `delete`, `patch`, `any` | a method and a pattern |
-//! | [`route`](crate::Router::route) | a [`Route`](crate::router::Route) with a body limit, a body plan or a guard |
+//! | [`route`](crate::Router::route) | a [`Route`](crate::router::Route) with a body limit, a body plan, a time limit, layers or a guard |
 //! | [`nest`](crate::Router::nest) | the routes of another router below a prefix |
+//! | [`layer`](crate::Router::layer) | what is around all routes; see the [guide](crate::guide::layers) |
 //! | [`mount`](crate::Router::mount) | any handler below a prefix: a folder, a router with a setting of its own |
 //! | [`host`](crate::Router::host) | the routes of a host |
 //! | [`not_found`](crate::Router::not_found) | requests that no pattern matches |

@@ -10,6 +10,7 @@ pub(crate) mod content_coding;
 pub(crate) mod cookie;
 pub(crate) mod deferred;
 pub(crate) mod driver;
+pub(crate) mod entity_tag;
 pub(crate) mod h1;
 #[cfg(feature = "http2")]
 pub(crate) mod h2;

@@ -8,7 +8,8 @@ use crate::http::request::Request;
 use crate::http::request::route::RouteMatch;
 use crate::http::request_body::flow::Flow;
 use crate::http::request_body::{BodyPlan, BodySink, Incoming};
-use crate::http::response::{Done, Response};
+use crate::http::response::{Done, ErrorContext, Response};
+use crate::layers::Layers;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,10 +17,17 @@ use std::sync::Arc;
 /// What the router has found for a request.
 enum Found<'r> {
     Route(&'r Endpoint, RouteMatch),
-    /// These methods have routes.
-    NotAllowed(BTreeSet<&'r str>),
-    /// With the handler of the nearest router that has one.
-    Nothing(Option<&'r Arc<dyn Handler>>),
+    Without(Without<'r>),
+}
+
+/// No route responds.
+struct Without<'r> {
+    /// The methods that have routes.
+    allowed: BTreeSet<&'r str>,
+    /// The handler of the nearest router that has one.
+    not_found: Option<&'r Arc<dyn Handler>>,
+    /// The layers of the nearest nested router.
+    layers: Option<&'r Layers>,
 }
 
 impl Leaf {
@@ -85,15 +93,24 @@ impl Endpoint {
         req: &Request<'_>,
         res: Response<'_>,
     ) -> Done {
-        if !self.route.is_offloaded && !is_offloaded {
-            return self.seen(route, req, |req| {
-                (*self.route.handler).handle_request(req, res)
-            });
+        let is_offloaded = self.route.is_offloaded || is_offloaded;
+        self.seen(route, req, |req| match self.route.layers.is_empty() {
+            true => self.respond(is_offloaded, req, res),
+            false => {
+                let last =
+                    |req: &Request<'_>, res: Response<'_>| self.respond(is_offloaded, req, res);
+                self.route.layers.run(req, res, last)
+            }
+        })
+    }
+
+    #[inline]
+    fn respond(&self, is_offloaded: bool, req: &Request<'_>, res: Response<'_>) -> Done {
+        if !is_offloaded {
+            return (*self.route.handler).handle_request(req, res);
         }
         let handler = self.route.handler.clone();
-        self.seen(route, req, |req| {
-            res.offload(req, move |req, res| handler.handle_request(req, res))
-        })
+        res.offload(req, move |req, res| handler.handle_request(req, res))
     }
 
     /// Calls `f` with the request as the handler sees it.
@@ -111,13 +128,14 @@ impl Endpoint {
     }
 
     fn plan(&self, route: RouteMatch, req: &Request<'_>) -> BodyPlan {
-        let planned = self.seen(&route, req, |req| match &self.route.plan {
+        let own = |req: &Request<'_>| match &self.route.plan {
             Some(plan) => plan(req),
             None => match self.route.body_limit {
                 Some(most) => BodyPlan::BufferUpTo(most),
                 None => (*self.route.handler).body_plan(req),
             },
-        });
+        };
+        let planned = self.seen(&route, req, |req| self.route.layers.plan(req, own));
         let routed = |sink| Routed { sink, route };
         match planned {
             BodyPlan::Stream(sink) => BodyPlan::stream(routed(sink)),
@@ -187,10 +205,13 @@ impl Router {
     #[cold]
     #[inline(never)]
     fn find_none(&self, path: &str, req: &Request<'_>) -> Found<'_> {
-        let (mut allowed, mut nearest) = (BTreeSet::new(), None);
+        let (mut allowed, mut not_found, mut layers) = (BTreeSet::new(), None, None);
         let visit = &mut |leaf: u32, _: &Params| {
             let leaf = &self.leaves[leaf as usize];
-            nearest = nearest.or(leaf.not_found.as_ref());
+            if let Some(scope) = &leaf.scope {
+                layers = layers.or(Some(&scope.layers));
+                not_found = not_found.or(scope.not_found.as_ref());
+            }
             // A tail matches nearly everything, so it says nothing about this path.
             if !leaf.is_tail && allowed.is_empty() {
                 allowed = leaf.methods(req);
@@ -198,11 +219,11 @@ impl Router {
             false
         };
         self.tree.search(path.as_bytes(), visit);
-        let nearest = nearest.map(|own| &own.handler);
-        match allowed.is_empty() {
-            false => Found::NotAllowed(allowed),
-            true => Found::Nothing(nearest.or(self.not_found.as_ref())),
-        }
+        Found::Without(Without {
+            allowed,
+            not_found: not_found.or(self.not_found.as_ref()),
+            layers: layers.filter(|layers| !layers.is_empty()),
+        })
     }
 
     #[cold]
@@ -216,7 +237,11 @@ impl Router {
         };
         let mut inner = self.hosts.iter().filter(|(own, _)| is_host(own, name));
         inner.find_map(|(_, router)| match router.find(path, req) {
-            Found::Nothing(None) => None,
+            Found::Without(nothing)
+                if nothing.allowed.is_empty() && nothing.not_found.is_none() =>
+            {
+                None
+            }
             found => Some(found),
         })
     }
@@ -240,42 +265,70 @@ impl Router {
 
     #[cold]
     #[inline(never)]
-    fn respond_without(&self, found: &Found<'_>, req: &Request<'_>, res: Response<'_>) -> Done {
-        match found {
-            Found::NotAllowed(methods) => not_allowed(methods, req, res),
-            Found::Nothing(handler) => match (self.find_other(req), handler) {
-                (Some((endpoint, route, _)), _) if self.slash == Slash::Same => {
-                    self.run(endpoint, &route, req, res)
+    fn respond_without(&self, found: &Without<'_>, req: &Request<'_>, res: Response<'_>) -> Done {
+        let other = match found.allowed.is_empty() {
+            true => self.find_other(req),
+            false => None,
+        };
+        if let (Some((endpoint, route, _)), Slash::Same) = (&other, self.slash) {
+            return self.run(endpoint, route, req, res);
+        }
+        let respond = |req: &Request<'_>, res: Response<'_>| match (other, found.not_found) {
+            _ if !found.allowed.is_empty() => not_allowed(&found.allowed, req, res),
+            (Some((.., is_longer)), _) => redirect(req, is_longer, res),
+            (None, Some(handler)) => (**handler).handle_request(req, res),
+            (None, None) => Problem::new(404).respond_to(req, res),
+        };
+        match found.layers {
+            Some(layers) => layers.run(req, res, respond),
+            None => respond(req, res),
+        }
+    }
+
+    #[inline]
+    fn dispatch(&self, req: &Request<'_>, res: Response<'_>) -> Done {
+        match self.find(req.path(), req) {
+            Found::Route(endpoint, route) => self.run(endpoint, &route, req, res),
+            Found::Without(found) => self.respond_without(&found, req, res),
+        }
+    }
+
+    /// A request without a route gets its response before its body is read.
+    fn plan(&self, req: &Request<'_>) -> BodyPlan {
+        let unread = |layers: Option<&Layers>| match layers {
+            Some(layers) => layers.plan(req, |_| BodyPlan::Unread),
+            None => BodyPlan::Unread,
+        };
+        match self.find(req.path(), req) {
+            Found::Route(endpoint, route) => endpoint.plan(route, req),
+            Found::Without(found) if !found.allowed.is_empty() => unread(found.layers),
+            Found::Without(found) => match self.find_other(req) {
+                Some((endpoint, route, _)) if self.slash == Slash::Same => {
+                    endpoint.plan(route, req)
                 }
-                (Some((.., is_longer)), _) => redirect(req, is_longer, res),
-                (None, Some(handler)) => (***handler).handle_request(req, res),
-                (None, None) => Problem::new(404).respond_to(req, res),
+                _ => unread(found.layers),
             },
-            Found::Route(endpoint, route) => self.run(endpoint, route, req, res),
         }
     }
 }
 
 impl Handler for Router {
     fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
-        match self.find(req.path(), req) {
-            Found::Route(endpoint, route) => self.run(endpoint, &route, req, res),
-            found => self.respond_without(&found, req, res),
+        match self.layers.is_empty() {
+            true => self.dispatch(req, res),
+            false => {
+                let last = |req: &Request<'_>, res: Response<'_>| self.dispatch(req, res);
+                self.layers.run(req, res, last)
+            }
         }
     }
 
-    /// A request without a route gets its response before its body is read.
     fn body_plan(&self, req: &Request<'_>) -> BodyPlan {
-        match self.find(req.path(), req) {
-            Found::Route(endpoint, route) => endpoint.plan(route, req),
-            Found::NotAllowed(_) => BodyPlan::Unread,
-            Found::Nothing(_) => match self.find_other(req) {
-                Some((endpoint, route, _)) if self.slash == Slash::Same => {
-                    endpoint.plan(route, req)
-                }
-                _ => BodyPlan::Unread,
-            },
-        }
+        self.layers.plan(req, |req| self.plan(req))
+    }
+
+    fn error_response(&self, error: &ErrorContext<'_>, res: Response<'_>) -> Done {
+        error.respond(self.layers.error_fields(error.request(), res))
     }
 }
 

@@ -21,6 +21,7 @@ use crate::http::handler::Handler;
 use crate::http::handler_error::HandlerResult;
 use crate::http::request::Request;
 use crate::http::response::Response;
+use crate::layers::{Layer, Layers};
 use pattern::Pattern;
 use std::panic::Location;
 use std::sync::Arc;
@@ -90,6 +91,7 @@ pub struct Router {
     leaves: Vec<Leaf>,
     hosts: Vec<(Box<str>, Router)>,
     not_found: Option<Arc<dyn Handler>>,
+    layers: Layers,
     slash: Slash,
     is_offloaded: bool,
 }
@@ -114,8 +116,8 @@ struct Leaf {
     endpoints: Vec<Endpoint>,
     /// The last segment is `{*name}`.
     is_tail: bool,
-    /// Responds to requests below here that have no route.
-    not_found: Option<NotFound>,
+    /// A router is nested here, which responds to requests that have no route.
+    scope: Option<Scope>,
 }
 
 #[derive(Debug)]
@@ -124,14 +126,17 @@ struct Endpoint {
     pattern: Pattern,
 }
 
-struct NotFound {
-    handler: Arc<dyn Handler>,
+/// What a nested router does with requests below its prefix that have no route.
+#[derive(Clone)]
+struct Scope {
+    not_found: Option<Arc<dyn Handler>>,
+    layers: Layers,
     pattern: &'static str,
 }
 
-impl std::fmt::Debug for NotFound {
+impl std::fmt::Debug for Scope {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("NotFound").field(&self.pattern).finish()
+        f.debug_tuple("Scope").field(&self.pattern).finish()
     }
 }
 
@@ -167,6 +172,7 @@ impl Router {
             leaves: Vec::new(),
             hosts: Vec::new(),
             not_found: None,
+            layers: Layers::default(),
             slash: Slash::Exact,
             is_offloaded: false,
         }
@@ -231,24 +237,32 @@ impl Router {
             for Endpoint { mut route, .. } in leaf.endpoints {
                 route.pattern = pattern::join(prefix, &route.pattern);
                 route.is_offloaded |= router.is_offloaded;
+                route.layers.within(&router.layers);
                 self = self.route(route);
             }
-            if let Some(NotFound { handler, pattern }) = leaf.not_found {
-                self.add_not_found(&pattern::join(prefix, pattern), handler);
+            if let Some(mut scope) = leaf.scope {
+                scope.layers.within(&router.layers);
+                self.add_scope(&pattern::join(prefix, scope.pattern), scope);
             }
         }
-        if let Some(handler) = router.not_found {
+        let scope = Scope {
+            not_found: router.not_found,
+            layers: router.layers.clone(),
+            pattern: "",
+        };
+        if scope.not_found.is_some() || !scope.layers.is_empty() {
             let place = prefix.strip_suffix('/').unwrap_or(prefix);
             for below in ["", "/", "/{*rest}"] {
                 let below = format!("{place}{below}");
                 if !below.is_empty() {
-                    self.add_not_found(&below, handler.clone());
+                    self.add_scope(&below, scope.clone());
                 }
             }
         }
         for (host, inner) in router.hosts {
             let mut inner = Router::new().nest(prefix, inner);
             inner.is_offloaded = router.is_offloaded;
+            inner.layers = router.layers.clone();
             self = self.host(&host, inner);
         }
         self
@@ -347,6 +361,28 @@ impl Router {
         self
     }
 
+    /// Adds a layer around all routes of this router, within the layers that are there. It sees each request before a
+    /// route is searched, and so those for which there is none. In a router that is nested, it is around the routes of
+    /// that router, and around the responses to requests below the prefix that have no route.
+    ///
+    /// ```
+    /// use peregrine::Router;
+    /// use peregrine::layers::BasicAuth;
+    ///
+    /// let admin = Router::new()
+    ///     .get("/", |_, res| res.text("settings"))
+    ///     .layer(BasicAuth::user("admin", "root", "secret"));
+    /// let app = Router::new().get("/", |_, res| res.text("hi")).nest("/admin", admin);
+    /// # assert_eq!(peregrine::testing::get(&app, "/").status(), 200);
+    /// # assert_eq!(peregrine::testing::get(&app, "/admin").status(), 401);
+    /// # assert_eq!(peregrine::testing::get(&app, "/admin/x").status(), 401);
+    /// ```
+    #[doc(alias("middleware", "wrap", "with"))]
+    pub fn layer(mut self, layer: impl Layer) -> Router {
+        self.layers.push(layer);
+        self
+    }
+
     /// The routes that are there now, for a page or a test.
     pub fn routes(&self) -> RouteList {
         let mut routes = Vec::new();
@@ -401,11 +437,16 @@ impl Router {
     }
 
     /// The prefix was checked with the routes; one without routes matters to no request that has a route.
-    fn add_not_found(&mut self, pattern: &str, handler: Arc<dyn Handler>) {
-        if let Ok(pattern) = Pattern::parse(pattern) {
-            let leaf = self.leaf(&pattern);
-            let pattern = pattern.text();
-            leaf.not_found.get_or_insert(NotFound { handler, pattern });
+    fn add_scope(&mut self, pattern: &str, scope: Scope) {
+        let Ok(pattern) = Pattern::parse(pattern) else {
+            return;
+        };
+        match &mut self.leaf(&pattern).scope {
+            Some(own) => own.not_found = own.not_found.take().or(scope.not_found),
+            own => {
+                let pattern = pattern.text();
+                *own = Some(Scope { pattern, ..scope });
+            }
         }
     }
 }

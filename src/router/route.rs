@@ -5,8 +5,10 @@ use crate::http::handler_error::HandlerResult;
 use crate::http::request::Request;
 use crate::http::request_body::BodyPlan;
 use crate::http::response::Response;
+use crate::layers::{Layer, Layers, Timeout};
 use std::panic::Location;
 use std::sync::Arc;
+use std::time::Duration;
 
 type Guard = Arc<dyn Fn(&Request<'_>) -> bool + Send + Sync>;
 type Plan = Arc<dyn Fn(&Request<'_>) -> BodyPlan + Send + Sync>;
@@ -36,6 +38,7 @@ pub struct Route {
     pub(super) guard: Option<Guard>,
     pub(super) plan: Option<Plan>,
     pub(super) body_limit: Option<usize>,
+    pub(super) layers: Layers,
     pub(super) is_offloaded: bool,
     /// The handler does not see the part of the path before the tail of the pattern.
     pub(super) is_mount: bool,
@@ -98,6 +101,7 @@ impl Route {
             guard: None,
             plan: None,
             body_limit: None,
+            layers: Layers::default(),
             is_offloaded: false,
             is_mount: false,
             place: Location::caller(),
@@ -150,6 +154,34 @@ impl Route {
     pub fn offload(mut self) -> Route {
         self.is_offloaded = true;
         self
+    }
+
+    /// Adds a layer around the handler of this route, within those of its router and those that are there. It sees the
+    /// parameters of the route.
+    ///
+    /// ```
+    /// use peregrine::error::Status;
+    /// use peregrine::router::Route;
+    /// use peregrine::{Router, layers};
+    ///
+    /// let own = layers::check(|req| match req.param_str("user").as_deref() {
+    ///     Some("ada") => Ok(()),
+    ///     _ => Err(Status(403)),
+    /// });
+    /// let app = Router::new().route(Route::get("/of/{user}", |_, res| res.text("mail")).layer(own));
+    /// # assert_eq!(peregrine::testing::get(&app, "/of/ada").text(), "mail");
+    /// # assert_eq!(peregrine::testing::get(&app, "/of/bob").status(), 403);
+    /// ```
+    #[doc(alias = "middleware")]
+    pub fn layer(mut self, layer: impl Layer) -> Route {
+        self.layers.push(layer);
+        self
+    }
+
+    /// Sets the time in which a response that comes later has to arrive, in place of
+    /// [`Limits::response_timeout`](crate::Limits::response_timeout); see [`Timeout`].
+    pub fn timeout(self, time: Duration) -> Route {
+        self.layer(Timeout::new(time))
     }
 }
 

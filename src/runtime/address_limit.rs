@@ -12,7 +12,7 @@ const PARTS: usize = 16;
 /// The unit that is counted: an IPv4 address, or an IPv6 network of 64 bits, because each host of a network
 /// can use many addresses (RFC 4291 section 2.5.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum AddressGroup {
+pub(crate) enum AddressGroup {
     V4(Ipv4Addr),
     /// The first 64 bits.
     V6([u8; 8]),
@@ -31,11 +31,19 @@ impl From<IpAddr> for AddressGroup {
 }
 
 impl AddressGroup {
-    fn part(&self) -> usize {
+    /// 4 bytes, or 8.
+    pub(crate) fn to_bytes(self) -> Vec<u8> {
+        match self {
+            AddressGroup::V4(addr) => addr.octets().into(),
+            AddressGroup::V6(bytes) => bytes.into(),
+        }
+    }
+
+    fn part(self) -> usize {
         let sum = |bytes: &[u8]| bytes.iter().fold(0, |sum, byte| sum ^ byte);
         let sum = match self {
             AddressGroup::V4(addr) => sum(&addr.octets()),
-            AddressGroup::V6(bytes) => sum(bytes),
+            AddressGroup::V6(bytes) => sum(&bytes),
         };
         usize::from(sum) % PARTS
     }

@@ -12,6 +12,7 @@ pub(crate) mod memory_budget;
 pub(crate) mod output;
 pub(crate) mod panic_guard;
 pub(crate) mod quota;
+pub(crate) mod random_text;
 pub(crate) mod slot_table;
 pub(crate) mod sparse;
 pub(crate) mod subscribe_error;

@@ -47,6 +47,8 @@ mod in_memory;
 mod isolation;
 mod late;
 mod late_gone;
+mod layers;
+mod layers_shipped;
 mod limits;
 mod listen;
 mod listen_both;

@@ -22,6 +22,7 @@ const LAYERS: Layers = &[
         "access_log",
         "compression",
         "files",
+        "layers",
         "response_cache",
         "sessions",
         "templates",

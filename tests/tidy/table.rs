@@ -54,7 +54,11 @@ const NO_LIMITS: [&str; 18] = [
 ];
 
 /// Limits that are no settings.
-const FIXED: [&str; 5] = [
+const FIXED: [&str; 9] = [
+    "ETags::max_bytes",
+    "RateLimit::clients",
+    "RequestId::take_over",
+    "Route pattern",
     "TLS ahead",
     "TLS handshake",
     "TLS key updates",

@@ -2,6 +2,7 @@
 
 use super::body_sender::SendError;
 use crate::http::deferred::worker_handle::{WorkerCommand, WorkerHandle};
+use crate::http::response::always::Always;
 use crate::http::response::error::ResponseError;
 use crate::http::response::filter::ResponseFilter;
 use crate::http::response::{Done, Response, ResponseRecorder};
@@ -54,6 +55,7 @@ pub(crate) struct Begun {
     /// A block of header fields.
     pub(crate) fields: Vec<u8>,
     pub(crate) filters: Vec<Box<dyn ResponseFilter>>,
+    pub(crate) always: Option<Box<Always>>,
 }
 
 thread_local! {

@@ -3,6 +3,7 @@
 #[cfg(any(test, feature = "internals"))]
 pub(crate) mod check;
 mod client;
+mod credentials;
 mod owned;
 pub(crate) mod route;
 

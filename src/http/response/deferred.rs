@@ -37,6 +37,8 @@ impl Response<'_> {
             head: recorder.head,
             fields: self.output.since(recorder.mark)[recorder.fields_from()..].to_vec(),
             filters: std::mem::take(&mut recorder.filters),
+            // The connection keeps it too, for the case that no response comes.
+            always: recorder.always.clone(),
         };
         self.output.truncate(recorder.mark);
         if recorder.fault.is_some() {
@@ -123,6 +125,7 @@ impl Response<'_> {
         if !recorder.is_recorded() {
             recorder.begun = 0;
         }
+        recorder.begin_always(self.output);
         self.status(503)
             .header("Retry-After", "1")
             .text("the server is busy\n")

@@ -125,7 +125,10 @@ impl ResponseRecorder {
         if !syntax::is_field_value(value) {
             return self.fail(ResponseError::HeaderValue);
         }
-        if self.begun > 0 && self.has_fields(output) && fields::is_single(name) {
+        if self.begun > 0
+            && self.has_fields(output)
+            && (fields::is_single(name) || self.is_always(name))
+        {
             self.take_field_back(name, output);
         }
         self.begin(output);

@@ -1,20 +1,13 @@
 //! `Response`: how a handler responds.
 
+pub(crate) mod always;
 #[cfg(any(test, feature = "internals"))]
 pub(crate) mod check;
 mod deferred;
 pub(crate) mod error;
 mod error_context;
 mod fields;
-#[cfg_attr(
-    not(feature = "compress"),
-    expect(dead_code, reason = "compression alone has a filter")
-)]
 pub(crate) mod filter;
-#[cfg_attr(
-    not(feature = "compress"),
-    expect(dead_code, reason = "compression alone has a filter")
-)]
 mod filtering;
 #[cfg(feature = "json")]
 mod json;

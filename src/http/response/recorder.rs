@@ -1,5 +1,6 @@
 //! `ResponseRecorder`: the state of the response that is being built.
 
+use super::always::Always;
 use super::{Done, Response};
 use crate::http::access_entry::PendingEntry;
 use crate::http::deferred::pending::StreamIds;
@@ -43,6 +44,8 @@ pub(crate) struct ResponseRecorder {
     pub(super) body: Option<Box<StreamedBody>>,
     /// The log entry of a response that is not complete when the handler returns.
     pub(crate) log: Option<Box<PendingEntry>>,
+    /// What stays if another response replaces this one.
+    pub(crate) always: Option<Box<Always>>,
     /// The pattern of the route that has responded, for a log around the router.
     pub(super) route: Option<&'static str>,
     pub(crate) handle: Arc<WorkerHandle>,
@@ -102,6 +105,7 @@ impl ResponseRecorder {
             fault: None,
             body: None,
             log: None,
+            always: None,
             route: None,
             handle,
             request,
@@ -161,6 +165,9 @@ impl ResponseRecorder {
         self.head = ResponseHead::OK;
         self.begun = 0;
         self.state = ResponseState::Open;
+        if self.always.is_some() {
+            self.end_always();
+        }
         Response {
             recorder: self,
             output,
@@ -213,6 +220,7 @@ impl ResponseRecorder {
         self.begun = RECORDED;
         self.head = begun.head;
         self.filters = std::mem::take(&mut begun.filters);
+        self.always = begun.always.take();
         output.push(&begun.fields);
         Response {
             recorder: self,

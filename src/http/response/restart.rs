@@ -31,6 +31,7 @@ impl Response<'_> {
         }
         recorder.head = ResponseHead::OK;
         recorder.state = ResponseState::Open;
+        recorder.begin_always(self.output);
         Some(recorder.log.take())
     }
 

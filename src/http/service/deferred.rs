@@ -58,10 +58,12 @@ where
             cx.counters.count_status(status);
         }
         let (id, log) = (self.recorder.id.take(), self.recorder.log.take());
+        let always = self.recorder.always.take();
         let now = self.now;
         let exchange = self.exchange(cx.exchange);
         (exchange.id, exchange.log) = (id, log);
         (exchange.body, exchange.since) = (body, now);
+        exchange.always = always;
         exchange.begin_log(status);
         true
     }
@@ -82,7 +84,8 @@ where
     #[cold]
     fn respond_with(&mut self, status: u16, text: &str, cx: &mut ExchangeContext<'_>) {
         self.recorder.take_back(cx.output);
-        let body_bytes = self.error_response(status, text, cx);
+        let always = self.recorder.always.take();
+        let body_bytes = self.error_response_with(status, text, always, cx);
         cx.counters.count_status(status);
         match self.recorder.log.take() {
             Some(entry) => entry.complete_with(status, body_bytes, cx.output),

@@ -3,6 +3,7 @@
 use super::{ExchangeContext, ResponseFailure, Service};
 use crate::http::handler::Handler;
 use crate::http::response::ErrorContext;
+use crate::http::response::always::Always;
 use crate::log::event;
 use crate::shared::panic_guard::catch;
 use peregrine_protocol::http::exchange::ResponseContext;
@@ -26,12 +27,26 @@ where
         text: &str,
         cx: &mut ExchangeContext<'_>,
     ) -> u64 {
+        let always = cx.exchange.as_mut().and_then(|e| e.always.take());
+        self.error_response_with(status, text, always, cx)
+    }
+
+    /// As [`Service::error_response`], with what stays of the response that it replaces.
+    #[cold]
+    pub(super) fn error_response_with(
+        &mut self,
+        status: u16,
+        text: &str,
+        always: Option<Box<Always>>,
+        cx: &mut ExchangeContext<'_>,
+    ) -> u64 {
         let mode = ResponseContext {
             persistent: false,
             ..cx.mode
         };
         let error = ErrorContext::new(status, text, cx.request);
-        let response = self.recorder.response_for(mode, cx.output).status(status);
+        let response = self.recorder.response_for(mode, cx.output);
+        let response = response.with_always(always.clone()).status(status);
         let handler = &*self.handler;
         match catch(|| handler.error_response(&error, response)) {
             Ok(done) if self.recorder.is_complete_with(status, MOST, cx.output) => {
@@ -44,8 +59,7 @@ where
             Err(panic) => self.fail(&ResponseFailure::Panic(panic), cx),
         }
         self.recorder.take_back(cx.output);
-        error
-            .respond(self.recorder.response_for(mode, cx.output))
-            .known_bytes()
+        let response = self.recorder.response_for(mode, cx.output);
+        error.respond(response.with_always(always)).known_bytes()
     }
 }

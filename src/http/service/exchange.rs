@@ -24,6 +24,7 @@ use crate::http::deferred::streamed_body::StreamedBody;
 use crate::http::request::Request;
 use crate::http::request_body::BodySink;
 use crate::http::request_body::flow::Flow;
+use crate::http::response::always::Always;
 use crate::metrics::WorkerCounters;
 use crate::runtime::socket::Ends;
 use crate::shared::id::RequestId;
@@ -53,6 +54,8 @@ pub(crate) struct Exchange {
     pub(super) body: Option<Box<StreamedBody>>,
     /// The entry of the access log.
     pub(super) log: Option<Box<PendingEntry>>,
+    /// What stays if an error response replaces the one that is awaited.
+    pub(super) always: Option<Box<Always>>,
     /// When its response was deferred, last grew, or its sink paused.
     pub(super) since: Seconds,
 }
@@ -90,8 +93,9 @@ impl Exchange {
     /// When [`Service::beat`] is due; if that does nothing, the time limit of the response has passed.
     pub(crate) fn deadline(&self, limits: &Limits) -> Seconds {
         let heartbeat = self.body.as_ref().and_then(|body| body.heartbeat);
-        self.since
-            .after(heartbeat.unwrap_or(limits.response_timeout))
+        let own = self.always.as_ref().and_then(|always| always.timeout);
+        let timeout = heartbeat.or(own).unwrap_or(limits.response_timeout);
+        self.since.after(timeout)
     }
 }
 

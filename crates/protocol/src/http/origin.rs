@@ -43,7 +43,6 @@ pub fn is_same(origin: &[u8], host: &str) -> bool {
 }
 
 /// Whether `origin` is `listed`: the same scheme, host and port, or `null` both.
-#[cfg(feature = "websocket")]
 pub fn is_listed(origin: &[u8], listed: &str) -> bool {
     let Ok(origin) = core::str::from_utf8(origin) else {
         return false;
@@ -58,14 +57,12 @@ pub fn is_listed(origin: &[u8], listed: &str) -> bool {
 }
 
 /// Whether a value can be in the list of origins.
-#[cfg(feature = "websocket")]
 pub fn can_be_listed(origin: &str) -> bool {
     origin == NULL || Origin::parse(origin).is_some()
 }
 
 /// The value that pages without an origin send: files, sandboxes, and pages after a redirect from another
 /// origin.
-#[cfg(feature = "websocket")]
 const NULL: &str = "null";
 
 #[cfg(test)]
@@ -129,7 +126,6 @@ mod tests {
         assert!(!is_same(b"http://\xff", "\u{fffd}"));
     }
 
-    #[cfg(feature = "websocket")]
     #[test]
     fn lists() {
         for (origin, listed) in [

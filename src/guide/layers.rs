@@ -1,0 +1,89 @@
+//! Layers: CORS, authentication, limits, and code of your own around handlers.
+//!
+//! A [`Layer`] runs before and after the handlers of a router, of a nested router, or of one route. It may respond itself. A
+//! program without layers pays nothing for them.
+//!
+//! ```
+//! use peregrine::layers::{self, BearerAuth, Cors, RateLimit, RequestId, SecurityHeaders};
+//! use peregrine::router::{Route, offload};
+//! use peregrine::testing::Client;
+//! use peregrine::Router;
+//! use std::time::Duration;
+//!
+//! let api = Router::new()
+//!     .get("/numbers", |_, res| res.text("1 2 3"))
+//!     .route(Route::get("/report", offload(|_, res| res.text("slow"))).timeout(Duration::from_secs(300)))
+//!     .layer(Cors::new().origins(["https://app.example"]))
+//!     .layer(BearerAuth::tokens("api", ["t0ken"]));
+//! let app = Router::new()
+//!     .get("/", |_, res| res.html("<h1>Numbers</h1>"))
+//!     .nest("/api", api)
+//!     .layer(RequestId::new())
+//!     .layer(SecurityHeaders::new())
+//!     .layer(RateLimit::new(100, Duration::from_secs(10)))
+//!     .layer(layers::from_fn(|req, res, next| {
+//!         let path = req.path();
+//!         let done = next.run(req, res);
+//!         println!("{path} has status {}", done.status());
+//!         done
+//!     }));
+//!
+//! let mut client = Client::new(&app);
+//! let refused = client.get("/api/numbers").header("Origin", "https://app.example").send();
+//! assert_eq!(refused.status(), 401);
+//! // The page can read the error, because `Cors` is around `BearerAuth`.
+//! assert_eq!(refused.header("access-control-allow-origin"), Some("https://app.example"));
+//! assert!(refused.header("x-request-id").is_some());
+//! let response = client.get("/api/numbers").header("Authorization", "Bearer t0ken").send();
+//! assert_eq!(response.text(), "1 2 3");
+//! ```
+//!
+//! # Where a layer is
+//!
+//! | added by | is around |
+//! |---|---|
+//! | [`Router::layer`](crate::Router::layer) | all of a router: its routes, its 404, 405 and redirects. It runs before a route is searched |
+//! | the same, of a router that is nested | the routes of that router, and requests below the prefix that have no route |
+//! | [`Route::layer`](crate::router::Route::layer) | one route; it sees the parameters of the path |
+//! | [`Layered`](crate::layers::Layered) | any handler |
+//!
+//! A layer that is added first is outside of those that are added later. Layers of an outer router are outside of those of a
+//! nested one, and those are outside of the layers of a route. Whether a layer is added before or after a route does not
+//! matter.
+//!
+//! Handlers with `offload` run within the layers: a request that a layer refuses takes no thread of the pool.
+//!
+//! # Requests with a body
+//!
+//! A layer calls the handler when the body is there. A handler that takes the body in pieces has all pieces by then. So a
+//! layer that protects handlers refuses by the head alone: [`Layer::refuse`], or [`layers::check`](crate::layers::check). All
+//! layers of the library do. The body of a request that is refused is not read.
+//!
+//! # Fields in every response
+//!
+//! [`Response::header`](crate::Response::header) before `next` sets a field of the handler's response. An error takes it back.
+//! [`Response::header_always`](crate::Response::header_always) sets a field that stays:
+//!
+//! | response | has fields of `header_always` |
+//! |---|---|
+//! | that of the handler, deferred and streamed ones too | yes; a field of the handler with the same name replaces it |
+//! | to the error of a handler, 404, 405 | yes |
+//! | 500 after a panic or a response with a fault; 503 of a full pool or of a time limit | yes |
+//! | to a body that is too large, and other refusals of the library | those that [`Layer::error_fields`] sets, as of [`Cors`] and [`SecurityHeaders`] |
+//! | to a request that is not valid HTTP | those that do not need the request |
+//!
+//! # Limits
+//!
+//! | limit | default | above it |
+//! |---|---|---|
+//! | `RateLimit::new` | none | 429 with `Retry-After` |
+//! | `RateLimit::clients` | 65,536, 16 bytes each | the client that has used least of its limit is forgotten |
+//! | `ETags::max_bytes` | 1 MiB | no tag, and no 304 |
+//! | `RequestId::take_over` | 128 bytes of an id | a new id |
+//! | `Timeout`, `Route::timeout` | `Limits::response_timeout` | 503 |
+//!
+//! [`Cors`]: crate::layers::Cors
+//! [`Layer`]: crate::layers::Layer
+//! [`Layer::error_fields`]: crate::layers::Layer::error_fields
+//! [`Layer::refuse`]: crate::layers::Layer::refuse
+//! [`SecurityHeaders`]: crate::layers::SecurityHeaders

@@ -1,0 +1,97 @@
+//! The credentials of a request: basic (RFC 7617) and bearer (RFC 6750).
+
+use super::Request;
+
+impl<'a> Request<'a> {
+    /// The name and the password in `Authorization: Basic` (RFC 7617). `None` if the field is missing, is there twice, or is
+    /// not valid. They are checked by nothing yet; see [`BasicAuth`](crate::layers::BasicAuth).
+    pub fn basic_auth(&self) -> Option<(String, String)> {
+        let bytes = decode(self.credentials("basic")?)?;
+        let text = String::from_utf8(bytes).ok()?;
+        let (name, password) = text.split_once(':')?;
+        Some((name.to_owned(), password.to_owned()))
+    }
+
+    /// The token in `Authorization: Bearer` (RFC 6750). `None` if the field is missing, is there twice, or is not valid. It is
+    /// checked by nothing yet; see [`BearerAuth`](crate::layers::BearerAuth).
+    pub fn bearer_token(&self) -> Option<&'a str> {
+        let token = self.credentials("bearer")?;
+        let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
+        token.bytes().all(is_valid).then_some(token)
+    }
+
+    /// What follows the name of the scheme.
+    fn credentials(&self, scheme: &str) -> Option<&'a str> {
+        let mut fields = self.header_all("authorization");
+        let (field, None) = (fields.next()?, fields.next()) else {
+            return None;
+        };
+        let (own, rest) = std::str::from_utf8(field).ok()?.split_once(' ')?;
+        let rest = rest.trim_start_matches(' ');
+        (own.eq_ignore_ascii_case(scheme) && !rest.is_empty()).then_some(rest)
+    }
+}
+
+/// Decodes base64 (RFC 4648 section 4). Padding may be missing.
+fn decode(text: &str) -> Option<Vec<u8>> {
+    let digits = text.trim_end_matches('=');
+    if text.len() - digits.len() > 2 || digits.len() % 4 == 1 {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(digits.len() * 3 / 4);
+    let (mut value, mut bits) = (0_u32, 0);
+    for digit in digits.bytes() {
+        let six = match digit {
+            b'A'..=b'Z' => digit - b'A',
+            b'a'..=b'z' => digit - b'a' + 26,
+            b'0'..=b'9' => digit - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        value = value << 6 | u32::from(six);
+        bits += 6;
+        if bits >= 8 {
+            bits -= 8;
+            bytes.push((value >> bits) as u8);
+            value &= (1 << bits) - 1;
+        }
+    }
+    // What is left belongs to no byte.
+    (value == 0).then_some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::decode;
+
+    #[test]
+    fn base64_of_rfc_4648() {
+        for (text, bytes) in [
+            ("", &b""[..]),
+            ("Zg==", b"f"),
+            ("Zg", b"f"),
+            ("Zm8=", b"fo"),
+            ("Zm9v", b"foo"),
+            ("Zm9vYg==", b"foob"),
+            ("Zm9vYmE=", b"fooba"),
+            ("Zm9vYmFy", b"foobar"),
+            ("+/+/", b"\xfb\xff\xbf"),
+        ] {
+            assert_eq!(decode(text).as_deref(), Some(bytes), "{text}");
+        }
+        for bad in [
+            "Z",
+            "Zg===",
+            "Zh==",
+            "Zm9=",
+            "Z!==",
+            "Zg==Zg==",
+            "Zm9v=Zm9v",
+            "-_-_",
+            " Zg==",
+        ] {
+            assert_eq!(decode(bad), None, "{bad}");
+        }
+    }
+}

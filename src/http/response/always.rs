@@ -1,0 +1,127 @@
+//! What stays if an error response replaces a response: fields, and a time limit.
+
+use super::{Response, ResponseRecorder};
+use crate::shared::output::Output;
+use peregrine_protocol::http::{field_block, fields};
+use peregrine_protocol::syntax;
+use std::time::Duration;
+
+/// Belongs to the request rather than to one response to it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Always {
+    /// A block of fields, which are in the response too.
+    fields: Vec<u8>,
+    /// In place of `Limits::response_timeout`.
+    pub(crate) timeout: Option<Duration>,
+}
+
+impl<'a> Response<'a> {
+    /// Sets a header field, as [`Response::header`] does, that stays if an error response replaces this response: that of a
+    /// [`HandlerError`](crate::error::HandlerError), of a panic, of a full pool, of a response that comes too late. It is for
+    /// [layers](crate::layers), whose fields have to be in every response.
+    ///
+    /// A [`Response::header`] of the same name replaces the field, unless it is a list to which both may add, such as
+    /// `Vary`, or `Content-Security-Policy`. Then an error response has the first value again.
+    ///
+    /// ```
+    /// use peregrine::error::Status;
+    /// use peregrine::{Done, Request, Response};
+    ///
+    /// fn handle(_: &Request<'_>, res: Response<'_>) -> Result<Done, Status> {
+    ///     let _ = res.header_always("X-Served-By", "a");
+    ///     Err(Status(404))
+    /// }
+    /// # let app = peregrine::from_fn(handle);
+    /// # let mut client = peregrine::testing::Connection::new(&app);
+    /// # client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    /// # assert!(String::from_utf8_lossy(client.received()).contains("\r\nX-Served-By: a\r\n"));
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Response::header`].
+    pub fn header_always(self, name: &str, value: impl AsRef<[u8]>) -> Response<'a> {
+        let value = value.as_ref();
+        let is_valid = syntax::is_token(name.as_bytes()) && syntax::is_field_value(value);
+        if is_valid && !fields::is_of_library(name) {
+            let always = self.recorder.always.get_or_insert_default();
+            if !always.add(name, value) {
+                return self;
+            }
+        }
+        self.header(name, value)
+    }
+
+    /// Sets the time in which a response that comes later, or its next piece, has to arrive, in place of
+    /// [`Limits::response_timeout`](crate::Limits::response_timeout). The client gets 503 after it. It is checked once a
+    /// second. It has no effect on a response that is complete when the handler returns: nothing interrupts a handler.
+    #[must_use = "respond with it"]
+    pub fn timeout(self, timeout: Duration) -> Response<'a> {
+        self.recorder.always.get_or_insert_default().timeout = Some(timeout);
+        self
+    }
+
+    /// The value of a field that was set by [`Response::header_always`].
+    pub(crate) fn always_field(&self, name: &str) -> Option<&[u8]> {
+        let block = &self.recorder.always.as_ref()?.fields;
+        let mut found = field_block::fields(block);
+        let found = found.find(|(own, _)| own.eq_ignore_ascii_case(name.as_bytes()));
+        found.map(|(_, value)| value)
+    }
+}
+
+impl Response<'_> {
+    /// Writes what stays of another response into this one, which has just begun.
+    pub(crate) fn with_always(self, always: Option<Box<Always>>) -> Self {
+        self.recorder.always = always;
+        self.recorder.begin_always(self.output);
+        self
+    }
+}
+
+impl Always {
+    /// Adds a field, and removes others that it replaces. False if it is there already.
+    fn add(&mut self, name: &str, value: &[u8]) -> bool {
+        let name = name.as_bytes();
+        let is_there =
+            |field: (&[u8], &[u8])| field.0.eq_ignore_ascii_case(name) && field.1 == value;
+        if field_block::fields(&self.fields).any(is_there) {
+            return false;
+        }
+        if !fields::is_shared(name) {
+            while let Some(range) = field_block::find(&self.fields, name) {
+                self.fields.drain(range);
+            }
+        }
+        field_block::push(name, value, &mut self.fields);
+        true
+    }
+}
+
+impl ResponseRecorder {
+    /// Whether a later field of this name replaces one that was set by [`Response::header_always`].
+    #[inline]
+    pub(super) fn is_always(&self, name: &str) -> bool {
+        let always = self.always.as_ref();
+        always.is_some_and(|always| {
+            let found = field_block::find(&always.fields, name.as_bytes());
+            found.is_some() && !fields::is_shared(name.as_bytes())
+        })
+    }
+
+    /// Writes the fields that stay into a response that has just begun.
+    pub(super) fn begin_always(&mut self, output: &mut Output) {
+        let Some(always) = self.always.take_if(|always| !always.fields.is_empty()) else {
+            return;
+        };
+        self.begin(output);
+        output.push(&always.fields);
+        self.always = Some(always);
+    }
+
+    /// The fields and the time limit of the last request do not belong to the next one.
+    #[cold]
+    pub(super) fn end_always(&mut self) {
+        self.always = None;
+    }
+}

@@ -1,0 +1,74 @@
+//! Request ids: one value that names a request in all logs.
+
+use super::{Layer, Next};
+use crate::http::request::Request;
+use crate::http::response::{Done, Response};
+use crate::shared::random_text;
+
+const NAME: &str = "X-Request-Id";
+
+/// The longest id that is taken over from a client.
+const LONGEST: usize = 128;
+
+/// Gives each request an id, in the response field `X-Request-Id`, which is in error responses, too. So what a client reports
+/// can be found in the logs. [`Response::request_id`] tells it to handlers.
+///
+/// An id has 32 hexadecimal digits. It is not a secret: the next ones can be guessed from it with effort.
+///
+/// ```
+/// use peregrine::Router;
+/// use peregrine::layers::RequestId;
+///
+/// let app = Router::new()
+///     .get("/", |_, res| {
+///         let id = res.request_id().unwrap_or_default().to_owned();
+///         res.text(format!("this is request {id}"))
+///     })
+///     .layer(RequestId::new());
+/// # let response = peregrine::testing::get(&app, "/");
+/// # let id = response.header("x-request-id").expect("an id");
+/// # assert_eq!(response.text(), format!("this is request {id}"));
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct RequestId {
+    takes_over: bool,
+}
+
+impl RequestId {
+    /// Each request gets a new id.
+    pub fn new() -> RequestId {
+        RequestId::default()
+    }
+
+    /// Takes over the id that a request has in `X-Request-Id`, if it has 1 to 128 letters, digits, `-`, `_`, `.`, or `:`. It
+    /// is for servers behind a proxy that sets this field; clients can choose the id otherwise.
+    #[must_use]
+    pub fn take_over(mut self) -> RequestId {
+        self.takes_over = true;
+        self
+    }
+
+    fn of_client<'a>(&self, req: &Request<'a>) -> Option<&'a str> {
+        let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
+        let id = req.header(NAME).filter(|_| self.takes_over)?;
+        let is_id = (1..=LONGEST).contains(&id.len()) && id.bytes().all(is_valid);
+        is_id.then_some(id)
+    }
+}
+
+impl Layer for RequestId {
+    fn handle_request(&self, req: &Request<'_>, res: Response<'_>, next: Next<'_>) -> Done {
+        let res = match self.of_client(req) {
+            Some(id) => res.header_always(NAME, id),
+            None => res.header_always(NAME, random_text::unique()),
+        };
+        next.run(req, res)
+    }
+}
+
+impl Response<'_> {
+    /// The id that the layer [`RequestId`] has given the request. `None` without it.
+    pub fn request_id(&self) -> Option<&str> {
+        std::str::from_utf8(self.always_field(NAME)?).ok()
+    }
+}
