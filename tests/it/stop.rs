@@ -160,9 +160,15 @@ fn an_idle_connection_may_send_one_more_request() {
         late += u64::from(connected.is_ok());
         is_refused(&connected)
     });
+    let mut requests = 1;
     for client in [&mut used, &mut new] {
         client.send([GET, GET].concat());
-        assert!(client.answer(Asked::Other).closes(), "the last answer");
+        requests += 1;
+        // Both have their responses if they arrive between the end of the listener and the stop of the connection.
+        if !client.answer(Asked::Other).closes() {
+            requests += 1;
+            assert!(client.answer(Asked::Other).closes(), "the last answer");
+        }
         client.expect_end();
     }
     drop((used, new));
@@ -170,7 +176,7 @@ fn an_idle_connection_may_send_one_more_request() {
     let drained = stopped.drained;
     assert!((2..=2 + late).contains(&drained), "{drained}, {late} late");
     assert_eq!(stopped.aborted, 0);
-    assert_eq!(stopped.counters.requests, 3);
+    assert_eq!(stopped.counters.requests, requests);
 }
 
 /// Nor can a connection that is taking its response, if the head did not announce that it is the last one.
