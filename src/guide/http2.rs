@@ -43,7 +43,7 @@
 //! | a response that cannot be completed | the connection is closed or reset | RST_STREAM; if a file is shorter than it was, the connection is closed |
 //! | [`Response::close`](crate::Response::close), the end of the server | `Connection: close` | GOAWAY; requests that have come get their responses |
 //! | [`Responder::is_gone`](crate::Responder::is_gone) | the connection is closed | also if the client has reset the stream |
-//! | trailers of a response | only with chunks | always |
+//! | trailers of a request or response | only with chunks | always |
 //! | WebSockets | yes | no: browsers open an HTTP/1.1 connection for them |
 //!
 //! The response that is most urgent is sent first (RFC 9218).

@@ -102,6 +102,28 @@
 //! [`BodyPlan::stream`] takes a body of up to [`Limits::stream_bytes`] (1 GiB). [`BodyPlan::stream_up_to`]
 //! sets another limit for one request. Above the limit the client gets 413.
 //!
+//! # Trailers
+//!
+//! A client may send fields behind the body, for example a checksum or a status: `Request::trailer` and
+//! `Request::trailers` have them, in HTTP/1.1 (with chunks) and in HTTP/2. They are there where the body is complete: in
+//! `handle_request` after `BodyPlan::Buffer`, and in `BodySink::finish`; `BodyReader::trailer` has them when the body is read.
+//! They are never header fields (RFC 9110 section 6.5.1), and count against the limits of the head.
+//!
+//! ```
+//! use peregrine::{Done, Request, Response};
+//!
+//! fn handle(req: &Request<'_>, res: Response<'_>) -> Done {
+//!     match req.trailer("checksum") {
+//!         Some(sum) => res.text(format!("{} bytes, checksum {sum}", req.body().len())),
+//!         None => res.status(400).text("no checksum"),
+//!     }
+//! }
+//! # let app = peregrine::from_fn(handle);
+//! # let mut client = peregrine::testing::Connection::new(&app);
+//! # client.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nChecksum: 7\r\n\r\n");
+//! # assert!(client.received().ends_with(b"2 bytes, checksum 7"));
+//! ```
+//!
 //! # Forms with files
 //!
 //! With the feature `multipart`, `Upload` reads `multipart/form-data`. It keeps texts in memory and

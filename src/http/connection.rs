@@ -107,11 +107,7 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
     }
 
     pub(crate) fn is_spare(&self, now: Seconds) -> bool {
-        match self {
-            Connection::Http1(http1) => http1.is_spare(now),
-            #[cfg(feature = "http2")]
-            Connection::Http2(http2) => http2.is_spare(),
-        }
+        each!(self, it => it.is_spare(now))
     }
 
     pub(crate) fn give_way(&mut self, shared: &mut WorkerState<P, M>) -> Fate {

@@ -348,7 +348,8 @@ pub enum ConnectionError<'a> {
     /// [`Counters::handshakes_failed`](crate::metrics::Counters::handshakes_failed).
     #[cfg(feature = "tls")]
     TlsHandshake(&'a io::Error),
-    /// The server has ended an HTTP/2 connection with GOAWAY, because its client violates the protocol or a limit.
+    /// The server has ended an HTTP/2 connection with GOAWAY, or a stream with RST_STREAM, because the client violates
+    /// the protocol or a limit. A malformed request ends its stream.
     #[cfg(feature = "http2")]
     Http2 {
         /// The error code (RFC 9113 section 7).

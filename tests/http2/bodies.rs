@@ -38,8 +38,14 @@ impl BodySink for Sink {
 
     fn finish(self: Box<Self>, req: &Request<'_>, res: Response<'_>) -> Done {
         assert_eq!(req.path(), self.path);
-        res.text(self.bytes.to_string())
+        res.text(format!("{}{}", self.bytes, trailers(req)))
     }
+}
+
+fn trailers(req: &Request<'_>) -> String {
+    assert_eq!(req.header("checksum"), None);
+    let field = |(name, value)| format!(" {name}={}", String::from_utf8_lossy(value));
+    req.trailers().map(field).collect()
 }
 
 impl Handler for App {
@@ -70,7 +76,7 @@ impl Handler for App {
                 std::thread::spawn(move || responder.send(|res| res.text("unread")).is_ok());
                 done
             }
-            _ => res.text(req.body().len().to_string()),
+            _ => res.text(format!("{}{}", req.body().len(), trailers(req))),
         }
     }
 }
@@ -112,8 +118,9 @@ fn a_body_comes_in_pieces_with_trailers_and_after_100_continue() {
         client.data(stream, b"", false);
         client.data(stream, b"defg", false);
         assert_eq!(client.response(stream).status, 0, "{path}");
-        client.trailers(stream, &[("checksum", "1")]);
-        assert_eq!(client.response(stream).body, b"7", "{path}");
+        client.trailers(stream, &[("checksum", "1"), ("grpc-status", "0")]);
+        let expected = b"7 checksum=1 grpc-status=0";
+        assert_eq!(client.response(stream).body, expected, "{path}");
         let stream = client.begin("POST", path, &[]);
         client.data(stream, b"", true);
         assert_eq!(client.response(stream).body, b"0", "{path}");
@@ -127,7 +134,8 @@ fn a_sink_that_pauses_gets_the_rest_when_it_goes_on() {
     let stream = client.begin("POST", "/pause", &[]);
     client.data(stream, b"abc", false);
     client.data(stream, b"def", false);
-    client.data(stream, b"ghi", true);
+    client.data(stream, b"ghi", false);
+    client.trailers(stream, &[("checksum", "1")]);
     assert_eq!(client.response(stream).status, 0);
     let other = client.request("POST", "/buffer", &[], b"beside it");
     assert_eq!(client.response(other).body, b"9");
@@ -135,7 +143,7 @@ fn a_sink_that_pauses_gets_the_rest_when_it_goes_on() {
     // The command is taken with the next call.
     client.send_raw(b"");
     assert!(client.wait_for(stream, LONG));
-    assert_eq!(client.response(stream).body, b"9");
+    assert_eq!(client.response(stream).body, b"9 checksum=1");
 }
 
 #[test]

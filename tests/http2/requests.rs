@@ -1,8 +1,11 @@
 //! Requests and complete responses.
 
+use super::Left;
 use peregrine::config::Http2Limits;
+use peregrine::error::ConnectionError;
 use peregrine::testing::{Connection, Http2};
-use peregrine::{Limits, Version, from_fn};
+use peregrine::{Done, Handler, Limits, Request, Response, Version, from_fn};
+use std::net::SocketAddr;
 
 const NO_ERROR: u32 = 0;
 
@@ -116,6 +119,33 @@ fn malformed_requests_reset_their_stream() {
     assert_eq!(client.response(bad).reset, Some(1));
     assert_eq!(client.response(good).status, 200);
     assert_eq!(client.counters().http2_resets_sent, 1);
+}
+
+#[test]
+fn malformed_requests_are_reported() {
+    struct App(Left<String>);
+    impl Handler for App {
+        fn handle_request(&self, _: &Request<'_>, res: Response<'_>) -> Done {
+            res.text("fine")
+        }
+        fn handle_error(&self, error: &ConnectionError<'_>, _: Option<SocketAddr>) {
+            self.0.put(error.to_string());
+        }
+    }
+    let errors = Left::new();
+    let app = App(errors.also());
+    let mut client = Http2::new(&app);
+    client.request("GET", "/", &[("connection", "close")], b"");
+    client.request("POST", "/", &[("content-length", "2")], b"three");
+    client.get("/");
+    let all = errors.all();
+    assert_eq!(all.len(), 2, "{all:?}");
+    assert!(
+        all.iter()
+            .all(|error| error.starts_with("HTTP/2 error 1: ")),
+        "{all:?}"
+    );
+    assert!(!client.is_closed());
 }
 
 #[test]

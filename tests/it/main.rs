@@ -90,6 +90,7 @@ mod support;
 mod timers;
 #[cfg(all(unix, feature = "tls-self-signed"))]
 mod tls;
+mod trailers;
 mod turns;
 mod uploads;
 #[cfg(target_os = "linux")]

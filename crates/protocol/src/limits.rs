@@ -2,6 +2,9 @@
 
 use core::time::Duration;
 
+/// How long a connection without a first request is kept when others need its place.
+pub(crate) const FIRST_GRACE: Duration = Duration::from_secs(1);
+
 crate::settings! {
     /// Limits of one HTTP connection.
     ///

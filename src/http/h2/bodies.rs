@@ -54,6 +54,15 @@ where
         }
     }
 
+    /// The end of a body has come, with trailers.
+    pub(super) fn take_trailers(&mut self, id: u32, parts: &mut Parts<'_>) {
+        let stream = parts.streams.get(id);
+        if let Some(kept) = stream.and_then(|stream| stream.request.as_mut()) {
+            kept.set_trailers(parts.head);
+        }
+        self.take_data(id, 0..0, true, parts);
+    }
+
     /// Refuses a request in the middle of its body.
     #[cold]
     fn refuse_stream(&mut self, id: u32, error: ProtocolError, parts: &mut Parts<'_>) {

@@ -156,7 +156,10 @@ where
                     let close = parts.http2.expire(parts.output, limits, parts.limits, now);
                     match close {
                         Some(close) => service.report_close_http2(close, parts),
-                        None => service.expire_streams(parts),
+                        None => {
+                            service.expire_streams(parts);
+                            parts.streams.shrink();
+                        }
                     }
                     close
                 });

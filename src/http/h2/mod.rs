@@ -365,11 +365,12 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
         Fate::Open
     }
 
-    /// Whether it has no request and no buffers. Such a connection may be closed to make room.
-    pub(crate) fn is_spare(&self) -> bool {
-        let holds = self.input.is_some() || self.output.is_some();
-        let holds = holds || self.link.socket.stream.held() > 0;
-        self.phase == Phase::Serving && self.http2.is_spare() && !holds
+    /// Whether it has no request and no buffers. Such a connection may be closed to make room, and one in its TLS
+    /// handshake, too.
+    pub(crate) fn is_spare(&self, now: Seconds) -> bool {
+        let holds_record = !self.link.is_handshaking() && self.link.socket.stream.held() > 0;
+        let holds = self.input.is_some() || self.output.is_some() || holds_record;
+        self.phase == Phase::Serving && self.http2.is_spare(now) && !holds
     }
 
     /// Other connections need the place: closes, unless a request has arrived just now.

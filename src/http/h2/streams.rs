@@ -11,6 +11,7 @@ use peregrine_protocol::h1::head::Head;
 use peregrine_protocol::h2::connection::Http2;
 use peregrine_protocol::h2::head::HeadBuf;
 use peregrine_protocol::http::exchange::ResponseContext;
+use peregrine_protocol::http::field_block;
 use peregrine_protocol::limits::Limits;
 
 /// A request whose body or response is not complete.
@@ -66,12 +67,22 @@ impl KeptRequest {
         })
     }
 
+    /// The body has ended with the fields that were decoded last.
+    pub(super) fn set_trailers(&mut self, fields: &HeadBuf) {
+        let mut block = Vec::new();
+        for (name, value) in fields.fields() {
+            field_block::push(name, value, &mut block);
+        }
+        self.head.set_trailers(block);
+    }
+
     pub(super) fn view<'a>(&'a self, ends: &'a dyn Ends) -> Request<'a> {
         Request::of_parts(&self.head, &self.bytes, &self.body, ends)
     }
 
     fn held(&self) -> usize {
-        size_of::<KeptRequest>() + self.bytes.len() + self.body.capacity()
+        let trailers = self.head.trailers().len();
+        size_of::<KeptRequest>() + self.bytes.len() + self.body.capacity() + trailers
     }
 }
 
@@ -166,6 +177,13 @@ impl Streams {
             .binary_search_by_key(&id, |stream| stream.id)
             .ok()?;
         Some(self.all.remove(at))
+    }
+
+    /// Gives back the memory of streams that have ended, if none is open.
+    pub(super) fn shrink(&mut self) {
+        if self.all.is_empty() {
+            self.all = Vec::new();
+        }
     }
 
     /// Takes all of them.

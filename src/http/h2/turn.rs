@@ -110,9 +110,20 @@ where
                 Next::Trailers { stream } => {
                     left -= 1;
                     pace.begin(self.limits.turn_time, || !parts.input.is_empty());
-                    self.take_data(stream, 0..0, true, parts);
+                    self.take_trailers(stream, parts);
                 }
-                Next::Reset { stream, unsent, .. } => self.take_reset(stream, unsent, parts),
+                Next::Reset {
+                    stream,
+                    code,
+                    unsent,
+                    fault,
+                } => {
+                    if let Some(text) = fault {
+                        let code = code.0;
+                        self.report(&ConnectionError::Http2 { code, text }, parts.ends);
+                    }
+                    self.take_reset(stream, unsent, parts);
+                }
                 Next::Refused { stream, error } => {
                     left -= 1;
                     pace.begin(self.limits.turn_time, || !parts.input.is_empty());

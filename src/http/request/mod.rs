@@ -20,7 +20,7 @@ use peregrine_protocol::h1::framing::BodyLength;
 use peregrine_protocol::h1::head::Known;
 use peregrine_protocol::h1::head::{Field, Head};
 use peregrine_protocol::h1::read_buf::Input;
-use peregrine_protocol::http::{Version, origin};
+use peregrine_protocol::http::{Version, field_block, origin};
 use route::RouteMatch;
 use std::borrow::Cow;
 use std::ops::Range;
@@ -278,6 +278,45 @@ impl<'a> Request<'a> {
     /// [`Limits::body_bytes`](crate::Limits::body_bytes).
     pub fn body(&self) -> &'a [u8] {
         self.body
+    }
+
+    /// The value of the first trailer field `name`. Case does not matter. `None` also if the value is not UTF-8;
+    /// [`Request::trailers`] has the bytes.
+    ///
+    /// Trailer fields come behind the body (RFC 9110 section 6.5): in HTTP/1.1 with chunks, in HTTP/2 always. They are
+    /// there when the body is complete: in [`Handler::handle_request`](crate::Handler::handle_request) after
+    /// [`BodyPlan::Buffer`](crate::BodyPlan::Buffer), and in [`BodySink::finish`](crate::body::BodySink::finish). Their
+    /// limits are those of the fields of the head. They are never header fields, so a client cannot use them to change
+    /// what was decided before the body came.
+    ///
+    /// ```
+    /// # use peregrine::{Request, Response, Done};
+    /// fn handle(req: &Request<'_>, res: Response<'_>) -> Done {
+    ///     match req.trailer("checksum") {
+    ///         Some(sum) => res.text(format!("{} bytes, {sum}", req.body().len())),
+    ///         None => res.status(400).text("no checksum"),
+    ///     }
+    /// }
+    /// # let app = peregrine::from_fn(handle);
+    /// # let mut client = peregrine::testing::Connection::new(&app);
+    /// # client.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n\
+    /// #     2\r\nhi\r\n0\r\nChecksum: 17\r\n\r\n");
+    /// # assert!(client.received().ends_with(b"2 bytes, 17"));
+    /// ```
+    pub fn trailer(&self, name: &str) -> Option<&'a str> {
+        let mut fields = self.trailers();
+        let (_, value) = fields.find(|(field, _)| field.eq_ignore_ascii_case(name))?;
+        std::str::from_utf8(value).ok()
+    }
+
+    /// All trailer fields, in order, with names and values as sent; see [`Request::trailer`].
+    pub fn trailers(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> + use<'a> {
+        let fields = field_block::fields(self.trailer_block());
+        fields.map(|(name, value)| (text(name), value))
+    }
+
+    pub(crate) fn trailer_block(&self) -> &'a [u8] {
+        self.head.trailers()
     }
 
     /// The media type of the body with its parameters, as sent: the value of `Content-Type`. `None` if the

@@ -70,7 +70,12 @@ impl OwnedRequest {
 
     /// Bytes of memory of the copy.
     pub(crate) fn held(&self) -> usize {
-        size_of::<OwnedRequest>() + size_of::<Head>() + self.bytes.len() + self.body.len()
+        let trailers = self.head.trailers().len();
+        size_of::<OwnedRequest>()
+            + size_of::<Head>()
+            + self.bytes.len()
+            + self.body.len()
+            + trailers
     }
 
     /// A view of the copied request.

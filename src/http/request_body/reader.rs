@@ -7,6 +7,7 @@ use crate::http::request::Request;
 use crate::http::request_body::flow::Flow;
 use crate::http::response::{Done, Response};
 use crate::shared::memory_budget::Reservation;
+use peregrine_protocol::http::field_block;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -72,6 +73,8 @@ struct ReaderState {
     /// be complete.
     over: bool,
     responder: Option<Responder>,
+    /// A block of fields.
+    trailers: Vec<u8>,
 }
 
 impl BodyChannel {
@@ -112,6 +115,15 @@ impl BodyReader {
             None if self.0.lock().over => Err(SendError::Gone),
             None => Err(SendError::WouldBlock),
         }
+    }
+
+    /// The value of the first trailer field `name`, as [`Request::trailer`] has it. `None` before the end of the body was
+    /// read.
+    pub fn trailer(&self, name: &str) -> Option<String> {
+        let state = self.0.lock();
+        let mut fields = field_block::fields(&state.trailers);
+        let (_, value) = fields.find(|(field, _)| field.eq_ignore_ascii_case(name.as_bytes()))?;
+        String::from_utf8(value.into()).ok()
     }
 
     /// The responder of the request; `None` if its client has gone.
@@ -201,9 +213,10 @@ impl BodySink for Inlet {
         }
     }
 
-    fn finish(self: Box<Self>, _: &Request<'_>, res: Response<'_>) -> Done {
+    fn finish(self: Box<Self>, req: &Request<'_>, res: Response<'_>) -> Done {
         let (done, responder) = res.defer();
         let mut state = self.0.lock();
+        state.trailers = req.trailer_block().into();
         // If the reader is gone, the responder is dropped here, and the drop sends 500.
         if Arc::strong_count(&self.0) > 1 {
             state.responder = Some(responder);

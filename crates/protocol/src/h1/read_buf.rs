@@ -72,7 +72,7 @@ impl Input {
     /// Bytes of memory that it takes.
     #[inline]
     pub fn held(&self) -> usize {
-        size_of::<Input>() + self.bytes.capacity()
+        size_of::<Input>() + self.bytes.capacity() + self.decoder.held()
     }
 
     /// Notes when bytes arrive and leave. Called after each turn of a connection that keeps the buffer.
@@ -135,7 +135,12 @@ impl Input {
         let complete = self
             .decoder
             .decode(&mut self.bytes[self.start..self.end], limits)?;
-        if !complete {
+        if complete {
+            let trailers = self.decoder.take_trailers();
+            if !trailers.is_empty() {
+                self.head.set_trailers(trailers);
+            }
+        } else {
             self.end -= self.decoder.compact(&mut self.bytes[self.start..self.end]);
         }
         Ok(complete)

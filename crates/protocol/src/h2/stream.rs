@@ -213,7 +213,7 @@ impl Current {
             is_paused: false,
             received: 0,
             frames: 0,
-            queue: WriteBuf::default(),
+            queue: WriteBuf::queue(),
             trailers: Vec::new(),
             stall: Stall::new(now),
             asked_since: now,

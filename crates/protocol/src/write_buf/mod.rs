@@ -41,6 +41,8 @@ pub struct WriteBuf<X = NoSegment> {
     segments: usize,
     /// The rate at which the client receives bytes, for as long as some are waiting.
     meter: Option<RateMeter>,
+    /// See [`WriteBuf::queue`].
+    is_queue: bool,
 }
 
 /// For a [`WriteBuf`] without segments.
@@ -156,6 +158,7 @@ impl<X> Default for WriteBuf<X> {
             large_held: 0,
             segments: 0,
             meter: None,
+            is_queue: false,
         }
     }
 }
@@ -245,7 +248,7 @@ impl<X> WriteBuf<X> {
 
     /// Registers `watcher` for the moment when all bytes that are here now are sent.
     pub fn push_watcher(&mut self, watcher: Box<dyn Watcher>) {
-        match self.is_empty() {
+        match self.is_empty() && !self.is_queue {
             true => watcher.sent(),
             false => self.push_large(Body::Watcher(watcher)),
         }

@@ -9,6 +9,16 @@ use crate::payload::Payload;
 use alloc::{boxed::Box, vec::Vec};
 
 impl<X> WriteBuf<X> {
+    /// An empty buffer whose content goes to another one. A watcher waits here although nothing else does: the bytes
+    /// before it are in the other buffer.
+    #[cfg(feature = "http2")]
+    pub(crate) fn queue() -> WriteBuf<X> {
+        WriteBuf {
+            is_queue: true,
+            ..WriteBuf::default()
+        }
+    }
+
     /// The bytes in one row, up to their end. Nothing of them may have been sent.
     pub fn row(&self) -> &[u8] {
         debug_assert!(self.sent == 0);

@@ -7,8 +7,8 @@ use crate::limits::Limits;
 
 #[derive(Debug, PartialEq)]
 enum Outcome<E> {
-    /// What was decoded, and of how many bytes.
-    Complete(Vec<u8>, usize),
+    /// What was decoded, of how many bytes, and the trailers.
+    Complete(Vec<u8>, usize, Vec<u8>),
     Incomplete(Vec<u8>),
     Refused(E),
 }
@@ -16,7 +16,7 @@ enum Outcome<E> {
 impl<E> Outcome<E> {
     fn without_reason(self) -> Outcome<()> {
         match self {
-            Outcome::Complete(body, raw) => Outcome::Complete(body, raw),
+            Outcome::Complete(body, raw, trailers) => Outcome::Complete(body, raw, trailers),
             Outcome::Incomplete(body) => Outcome::Incomplete(body),
             Outcome::Refused(_) => REFUSED,
         }
@@ -62,7 +62,8 @@ fn outcome(
             }
             Ok(true) => {
                 let raw = decoder.consumed() + removed - HEAD.len();
-                return Outcome::Complete(buffer[decoder.body()].to_vec(), raw);
+                let trailers = decoder.take_trailers();
+                return Outcome::Complete(buffer[decoder.body()].to_vec(), raw, trailers);
             }
             Err(error) => return Outcome::Refused(error),
         }
@@ -111,7 +112,7 @@ fn model(bytes: &[u8], limits: &Limits) -> Outcome<()> {
 }
 
 fn model_trailers(bytes: &[u8], start: usize, body: Vec<u8>, limits: &Limits) -> Outcome<()> {
-    let (mut at, mut fields) = (start, 0);
+    let (mut at, mut fields, mut block) = (start, 0, Vec::new());
     loop {
         let (line, next) = line(bytes, at);
         let text = line.strip_suffix(b"\r").unwrap_or(line);
@@ -127,8 +128,13 @@ fn model_trailers(bytes: &[u8], start: usize, body: Vec<u8>, limits: &Limits) ->
             return REFUSED;
         }
         if text.is_empty() {
-            return Outcome::Complete(body, at);
+            return Outcome::Complete(body, at, block);
         }
+        let colon = text.iter().position(|b| *b == b':').expect("a field");
+        let (name, value) = text.split_at(colon);
+        block.extend_from_slice(
+            &[name, b": ", value[1..].trim_start().trim_end(), b"\r\n"].concat(),
+        );
         fields += 1;
     }
 }
@@ -238,7 +244,11 @@ fn round_trip(bytes: &[u8]) {
         "\t;\ta\t=\t\"\"",
         ";a;b=c",
     ];
-    const TRAILERS: [&str; 3] = ["", "a: b\r\n", "a:\r\nb:\t;\r\n"];
+    const TRAILERS: [(&str, &str); 3] = [
+        ("", ""),
+        ("a: b\r\n", "a: b\r\n"),
+        ("a:\r\nb:\t;\r\n", "a: \r\nb: ;\r\n"),
+    ];
     let mut choices = Choices(bytes);
     let (mut encoded, mut body) = (Vec::new(), Vec::new());
     while !choices.is_empty() {
@@ -258,7 +268,7 @@ fn round_trip(bytes: &[u8]) {
         encoded.extend_from_slice(b"\r\n");
         body.extend_from_slice(data);
     }
-    let trailers = TRAILERS[bytes.len() % TRAILERS.len()];
+    let (trailers, block) = TRAILERS[bytes.len() % TRAILERS.len()];
     encoded.extend_from_slice(format!("0\r\n{trailers}\r\n").as_bytes());
     let len = encoded.len();
     encoded.extend_from_slice(b"GET ");
@@ -266,6 +276,6 @@ fn round_trip(bytes: &[u8]) {
     let ends = [split_of(&encoded), encoded.len()];
     assert_eq!(
         outcome(&encoded, ends, &limits),
-        Outcome::Complete(body, len)
+        Outcome::Complete(body, len, block.into())
     );
 }

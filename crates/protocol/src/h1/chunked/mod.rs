@@ -6,8 +6,10 @@ pub mod check;
 
 use super::head;
 use crate::error::ProtocolError;
+use crate::http::field_block;
 use crate::limits::Limits;
 use crate::syntax;
+use alloc::vec::Vec;
 
 /// 16 hexadecimal digits are all that a `u64` holds.
 const MAX_SIZE_DIGITS: usize = 16;
@@ -45,6 +47,8 @@ pub struct ChunkedDecoder {
     extension_bytes: usize,
     trailer_bytes: usize,
     trailer_fields: usize,
+    /// The trailer fields, as a block.
+    trailers: Vec<u8>,
 }
 
 impl ChunkedDecoder {
@@ -61,6 +65,7 @@ impl ChunkedDecoder {
             extension_bytes: 0,
             trailer_bytes: 0,
             trailer_fields: 0,
+            trailers: Vec::new(),
         }
     }
 
@@ -74,6 +79,16 @@ impl ChunkedDecoder {
     pub fn release(&mut self) {
         self.released += self.body().len() as u64;
         self.decoded = self.body;
+    }
+
+    /// The trailer fields that have been decoded since the last call, as a [block](field_block).
+    pub fn take_trailers(&mut self) -> Vec<u8> {
+        core::mem::take(&mut self.trailers)
+    }
+
+    /// Bytes of memory that it takes beside its own.
+    pub fn held(&self) -> usize {
+        self.trailers.capacity()
     }
 
     /// The number of bytes that have been decoded.
@@ -194,11 +209,17 @@ impl ChunkedDecoder {
         Ok(())
     }
 
-    /// A trailer field with its CRLF. It is checked and discarded, which RFC 9110 section 6.5.1 allows.
+    /// A trailer field with its CRLF. It never becomes a field of the head (RFC 9110 section 6.5.1).
     fn trailer(&mut self, line: &[u8]) -> Result<(), ProtocolError> {
         self.trailer_bytes += line.len();
         self.trailer_fields += 1;
-        head::split_field(line, 0).map(|_| ())
+        let (field, _) = head::split_field(line, 0)?;
+        field_block::push(
+            field.name.of(line),
+            field.value.of(line),
+            &mut self.trailers,
+        );
+        Ok(())
     }
 }
 

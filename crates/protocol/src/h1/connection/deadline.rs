@@ -4,12 +4,8 @@ use super::{Close, CloseReason, Http1, MessageState};
 use crate::Seconds;
 use crate::error::ProtocolError;
 use crate::h1::read_buf::Input;
-use crate::limits::Limits;
+use crate::limits::{FIRST_GRACE, Limits};
 use crate::rate::Rate;
-use core::time::Duration;
-
-/// How long a connection without a first request is kept when others need its place.
-const FIRST_GRACE: Duration = Duration::from_secs(1);
 
 impl Http1 {
     /// When [`Http1::expire`] is due. Never while a response is waited for, or while the reading of a body is

@@ -9,6 +9,7 @@ use crate::http::target::Target;
 use crate::http::{Method, Version};
 use crate::limits::Limits;
 use crate::{Span, syntax};
+use alloc::vec::Vec;
 
 /// The number of fields for which a [`Head`] has room. [`Limits::header_fields`] can only be lower.
 pub const MAX_FIELDS: usize = 256;
@@ -96,6 +97,8 @@ pub struct Head {
     /// The last valid `Host`, and its length. Nearly all clients of a server send the same value, and a
     /// comparison is faster than a check of each byte (7 % of a small request).
     good_host: ([u8; MAX_GOOD_HOST], usize),
+    /// The trailer section behind the body, as a block of fields.
+    trailers: Vec<u8>,
 }
 
 const MAX_GOOD_HOST: usize = 40;
@@ -123,6 +126,7 @@ impl Head {
             scanned: 0,
             fields: [Field::default(); MAX_FIELDS],
             good_host: ([0; MAX_GOOD_HOST], 0),
+            trailers: Vec::new(),
         }
     }
 
@@ -135,6 +139,20 @@ impl Head {
         self.repeated = 0;
         self.line = 0;
         self.scanned = 0;
+        if !self.trailers.is_empty() {
+            self.trailers = Vec::new();
+        }
+    }
+
+    /// The fields behind the body of the request (RFC 9110 section 6.5), as a [block](crate::http::field_block). Empty
+    /// until the body is complete.
+    pub fn trailers(&self) -> &[u8] {
+        &self.trailers
+    }
+
+    /// The body of the request is complete, and this block of fields was behind it.
+    pub fn set_trailers(&mut self, block: Vec<u8>) {
+        self.trailers = block;
     }
 
     /// Whether the head is complete and valid.

@@ -72,7 +72,12 @@ impl<X: Part> Http2<X> {
                 self.check_opened(stream, "RST_STREAM of an idle stream")?;
                 if let Some(unsent) = self.remove(stream, Ended::Closed) {
                     self.counts.resets_received += 1;
-                    self.events.push(Event::Reset(stream, code, unsent));
+                    self.events.push(Next::Reset {
+                        stream,
+                        code,
+                        unsent,
+                        fault: None,
+                    });
                 }
                 self.bucket.spend("too many RST_STREAM", http2, now)
             }

@@ -1,7 +1,13 @@
 //! Errors, deadlines and the end of a connection.
 
 use super::*;
+use crate::limits::FIRST_GRACE;
 use crate::rate::Rate;
+use core::time::Duration;
+
+/// An idle connection keeps the memory of its streams for as long, so that a client that comes again soon costs no
+/// allocation.
+const REST: Duration = Duration::from_secs(1);
 
 /// The first step of the end.
 pub(super) fn announce_stop<X: Part>(out: &mut WriteBuf<X>) {
@@ -21,9 +27,14 @@ impl<X: Part> Http2<X> {
                 Some(FrameError::Connection(code, text))
             }
             FrameError::Stream(id, code, text) => {
-                if let Some(unsent) = self.remove(id, Ended::Reset) {
-                    self.events.push(Event::Reset(id, code, unsent));
-                }
+                // Of a stream that never was, the driver learns what is wrong alone.
+                let unsent = self.remove(id, Ended::Reset).unwrap_or(0);
+                self.events.push(Next::Reset {
+                    stream: id,
+                    code,
+                    unsent,
+                    fault: Some(text),
+                });
                 self.counts.resets_sent += 1;
                 turn.out.push_with(|out| write::reset(id, code, out));
                 self.bucket.spend(text, turn.http2, turn.now).err()
@@ -81,20 +92,36 @@ impl<X: Part> Http2<X> {
         }
     }
 
-    /// The client sends nothing more, no WINDOW_UPDATE either: only what is ready is waited for.
+    /// The client sends nothing more, no WINDOW_UPDATE either. Requests that are not complete are lost. The others
+    /// get their responses, as far as the windows allow it.
     #[cold]
     fn judge_eof(&mut self) {
-        let is_lost = self.streams.iter().any(|stream| !stream.is_received) || self.block.is_some();
-        if is_lost {
-            self.over(CloseReason::ClientGone, false);
-        } else if self.is_idle() {
-            self.over(CloseReason::ClientDone, false);
+        self.has_lost |= self.block.take().is_some();
+        let is_lost = |stream: &Stream<X>| !stream.is_received && !stream.is_unwanted;
+        while let Some(stream) = self.streams.iter().find(|stream| is_lost(stream)) {
+            let id = stream.id;
+            self.has_lost = true;
+            let unsent = self.remove(id, Ended::Closed).unwrap_or(0);
+            self.events.push(Next::Reset {
+                stream: id,
+                code: ErrorCode::CANCEL,
+                unsent,
+                fault: None,
+            });
+        }
+        if self.events.is_empty() && self.is_idle() {
+            let reason = match self.has_lost {
+                true => CloseReason::ClientGone,
+                false => CloseReason::ClientDone,
+            };
+            self.over(reason, false);
         }
     }
 
-    /// Whether the client has no request open, and has had one or has at least begun to speak.
-    pub fn is_spare(&self) -> bool {
-        self.state == State::Open && self.is_idle() && self.events.is_empty()
+    /// Whether the client has no request open, although a new one has had time to begin.
+    pub fn is_spare(&self, now: Seconds) -> bool {
+        let has_begun = self.state == State::Open || now >= self.begun.after(FIRST_GRACE);
+        has_begun && self.is_idle() && self.events.is_empty()
     }
 
     /// The place of an idle connection is needed: it ends now.
@@ -124,6 +151,9 @@ impl<X: Part> Http2<X> {
             (None, _) if self.is_idle() => self.idle_since.after(limits.idle_timeout),
             _ => Seconds::NEVER,
         };
+        if self.is_idle() && self.has_room() {
+            due = due.min(self.idle_since.after(REST));
+        }
         if !self.is_acknowledged && self.is_greeted {
             due = due.min(self.begun.after(limits.head_timeout));
         }
@@ -216,8 +246,12 @@ impl<X: Part> Http2<X> {
             let unsent = self.remove(id, Ended::Reset).unwrap_or(0);
             self.counts.resets_sent += 1;
             out.push_with(|out| write::reset(id, ErrorCode::CANCEL, out));
-            self.events
-                .push(Event::Reset(id, ErrorCode::CANCEL, unsent));
+            self.events.push(Next::Reset {
+                stream: id,
+                code: ErrorCode::CANCEL,
+                unsent,
+                fault: Some("the client of a stream is too slow"),
+            });
             if let Err(error) = self.bucket.spend("too many slow streams", http2, now) {
                 let FrameError::Connection(code, text) = error else {
                     continue;
@@ -229,6 +263,11 @@ impl<X: Part> Http2<X> {
         self.expire_idle(out, limits, now)
     }
 
+    /// There is memory of streams that have ended.
+    fn has_room(&self) -> bool {
+        self.streams.capacity() + self.events.capacity() > 0
+    }
+
     fn expire_idle(
         &mut self,
         out: &mut WriteBuf<X>,
@@ -236,6 +275,9 @@ impl<X: Part> Http2<X> {
         now: Seconds,
     ) -> Option<Close> {
         if self.is_idle() && self.events.is_empty() {
+            if now >= self.idle_since.after(REST) {
+                (self.streams, self.events) = (Vec::new(), Vec::new());
+            }
             if self.stopping == Stopping::Last {
                 return Some(self.over(CloseReason::Finished, !self.eof));
             }

@@ -112,6 +112,8 @@ pub enum Next {
         code: ErrorCode,
         /// Bytes of its response that waited for a window. They are lost.
         unsent: u64,
+        /// What the client has done wrong, if the server has reset the stream for that.
+        fault: Option<&'static str>,
     },
     /// All that was given to [`Http2::send`] has been moved to the output.
     Drained {
@@ -188,19 +190,14 @@ struct OpenBlock {
     since: Seconds,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Event {
-    /// With the bytes of its response that were waiting.
-    Reset(u32, ErrorCode, u64),
-    Drained(u32),
-}
-
 /// See the module documentation. `X` are the segments of the output.
 #[derive(Debug)]
 pub struct Http2<X = NoSegment> {
     state: State,
     stopping: Stopping,
     is_greeted: bool,
+    /// The client has closed before all of its requests were complete.
+    has_lost: bool,
     /// The client has acknowledged our settings.
     is_acknowledged: bool,
     eof: bool,
@@ -224,7 +221,8 @@ pub struct Http2<X = NoSegment> {
     bucket: Bucket,
     /// WINDOW_UPDATE frames that cost nothing.
     free_updates: u32,
-    events: Vec<Event>,
+    /// What the driver learns next, the last first.
+    events: Vec<Next>,
     /// Bytes of the input that `next` has announced.
     announced: usize,
     /// A stream may be ready to send.
@@ -270,6 +268,7 @@ impl<X: Part> Http2<X> {
             state: State::Preface,
             stopping: Stopping::No,
             is_greeted: false,
+            has_lost: false,
             is_acknowledged: false,
             eof: false,
             decoder: Decoder::new(),
@@ -332,14 +331,7 @@ impl<X: Part> Http2<X> {
                 return Next::Close(close);
             }
             if let Some(event) = self.events.pop() {
-                return match event {
-                    Event::Reset(stream, code, unsent) => Next::Reset {
-                        stream,
-                        code,
-                        unsent,
-                    },
-                    Event::Drained(stream) => Next::Drained { stream },
-                };
+                return event;
             }
             match self.step(input, &mut turn) {
                 Ok(Step::Tell(next)) => return next,
@@ -348,7 +340,7 @@ impl<X: Part> Http2<X> {
                     self.flush(turn.out, limits, now);
                     if self.events.is_empty() {
                         self.judge_end();
-                        if !matches!(self.state, State::Over(_)) {
+                        if self.events.is_empty() && !matches!(self.state, State::Over(_)) {
                             return Next::Read;
                         }
                     }

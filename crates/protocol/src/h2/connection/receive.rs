@@ -95,7 +95,7 @@ impl<X: Part> Http2<X> {
         if self.stopping == Stopping::Last {
             // The client knows that it is not handled (RFC 9113 section 6.8).
             self.ended.add(id, Ended::Reset);
-            return Ok(Step::Again);
+            return self.waste("HEADERS behind the last GOAWAY", turn);
         }
         if self.is_crowded(turn) {
             return self.refuse(id, turn);
@@ -104,6 +104,8 @@ impl<X: Part> Http2<X> {
             Decoded::Request(framing) => self.request(id, framing, is_last, turn),
             Decoded::Malformed(text) => Err(malformed(id, text)),
             Decoded::Refused(error) => {
+                let text = "too many requests that are refused";
+                self.bucket.spend(text, turn.http2, turn.now)?;
                 self.current = Some(Current::new(id, turn.head, is_last));
                 self.count_request(turn);
                 Ok(Step::Tell(Next::Refused { stream: id, error }))

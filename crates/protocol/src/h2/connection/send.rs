@@ -147,12 +147,15 @@ impl<X: Part> Http2<X> {
             return;
         }
         if !stream.is_finished {
-            return self.events.push(Event::Drained(id));
+            return self.events.push(Next::Drained { stream: id });
         }
+        let watchers = stream.queue.take_watchers();
         if has_trailers {
             let trailers = core::mem::take(&mut stream.trailers);
             self.block(id, None, &[&trailers], None, true, out);
         }
+        // They wait until the bytes are sent, and not only moved.
+        watchers.for_each(|watcher| out.push_watcher(watcher));
         self.response_sent(id, out, now);
     }
 

@@ -119,6 +119,8 @@ const ATTACKS: &[Attack] = &[
         part: |n| block(id(n), &[0x40, 4, b'n', b'a', b'm', b'e', 1, b'v'], 0xbe, 90), parts: 500, end: Bounded },
     Attack { row: 22, name: "more requests than may run", ids: "CVE-2016-0150", driver: Driver::Hold,
         part: |n| get(id(n)), parts: 2000, end: Calm },
+    Attack { row: 22, name: "requests that are refused", ids: "CVE-2016-0150", driver: Driver::Echo,
+        part: |n| block(id(n), &[0x40, 1, b'x', 0], 0xbe, 120), parts: 2000, end: Calm },
     Attack { row: 23, name: "a field within a value", ids: "request smuggling", driver: Driver::Echo,
         part: |n| request(id(n), 1, "GET", SMUGGLED), parts: 100, end: Bounded },
     Attack { row: 25, name: "100 streams, all reset, again and again", ids: "CVE-2021-32778", driver: Driver::Hold,
@@ -188,6 +190,21 @@ fn streams_before_the_acknowledgement() {
     assert_eq!(client.conn.streams(), 100);
 }
 
+/// Row 22: requests behind the last GOAWAY, which are not handled.
+#[test]
+fn requests_behind_the_end() {
+    let mut client = Client::open(Driver::Hold);
+    client.send(&get(1));
+    client.conn.stop(&mut client.out, client.now);
+    client.send(&frame(6, 1, 0, b"stopping"));
+    assert!(client.take().contains(&Seen::GoAway(1, 0)));
+    let calm = (1..2000).find(|n| {
+        client.send(&get(id(*n)));
+        client.take().contains(&Seen::GoAway(id(*n), 11))
+    });
+    assert!(calm.is_some_and(|n| n > 900), "{calm:?}");
+}
+
 /// Row 12: SETTINGS that are never acknowledged, and a preface that does not come.
 #[test]
 fn settings_that_are_not_acknowledged() {
@@ -244,7 +261,8 @@ fn a_window_that_is_opened_byte_by_byte() {
                 Next::Reset {
                     stream: 1,
                     code: ErrorCode::CANCEL,
-                    unsent: 90_000..
+                    unsent: 90_000..,
+                    fault: Some(_),
                 }
             )
         };

@@ -1,6 +1,7 @@
 //! Tests of the state machine, by a client that checks every frame that it gets.
 
 mod attacks;
+mod ends;
 mod flow;
 mod musts;
 mod responses;
