@@ -1,7 +1,7 @@
 //! Properties of framing for tests and fuzzing.
 
 use super::decide;
-use crate::checks::limits;
+use crate::checks::{limits, split_of};
 use crate::error::ProtocolError;
 use crate::h1::head::{Head, check as head};
 use crate::http::Version;
@@ -35,6 +35,45 @@ pub fn check(bytes: &[u8]) {
             for _ in 0..2 {
                 let judged = framing(&mut table, bytes, &limits);
                 assert_eq!(judged.ok(), model, "{judged:?}");
+            }
+        }
+        check_repeated(bytes, &limits);
+    }
+}
+
+/// Request lines, each of which has another framing or another length.
+const LINES: [&str; 9] = [
+    "GET / HTTP/1.1\r\n",
+    "GET /another/length HTTP/1.1\r\n",
+    "HEAD / HTTP/1.1\r\n",
+    "GET / HTTP/1.0\r\n",
+    "GET / HTTP/1.1\r\n\r\n",
+    "GET http://a/ HTTP/1.1\r\n",
+    "CONNECT a:1 HTTP/1.1\r\n",
+    "GET / HTTP/1.1\r\nX: y\r\n",
+    "POST / HTTP/1.1\r\n",
+];
+
+/// The same fields after another request line have the meaning that a new table finds.
+fn check_repeated(bytes: &[u8], limits: &Limits) {
+    let line = bytes.iter().position(|&b| b == b'\n');
+    let fields = line.map_or(bytes, |at| &bytes[at + 1..]);
+    let mut used = Head::default();
+    for line in LINES.iter().cycle().take(2 * LINES.len()) {
+        let text = [line.as_bytes(), fields].concat();
+        let (whole, cut) = (text.len(), split_of(&text));
+        // Fields are kept when the same ones have come twice.
+        for ends in [[whole, whole], [whole, whole], [cut, whole]] {
+            let mut new = Head::default();
+            let known = head::outcome(&mut used, &text, ends, limits);
+            assert_eq!(
+                known,
+                head::outcome(&mut new, &text, ends, limits),
+                "{line}"
+            );
+            if let head::Outcome::Complete(_) = known {
+                let expected = framing(&mut new, &text, limits);
+                assert_eq!(framing(&mut used, &text, limits), expected, "{line}");
             }
         }
     }

@@ -41,14 +41,25 @@ pub struct Framing {
 }
 
 /// Checks a complete head and determines the framing. `bytes` begins with the head.
+#[inline]
 pub fn decide(head: &mut Head, bytes: &[u8]) -> Result<Framing, ProtocolError> {
+    match head.last_framing() {
+        Some(framing) => Ok(framing),
+        None => decide_anew(head, bytes),
+    }
+}
+
+#[inline(never)]
+fn decide_anew(head: &mut Head, bytes: &[u8]) -> Result<Framing, ProtocolError> {
     check_host(head, bytes)?;
     let body = body_length(head, bytes)?;
-    Ok(Framing {
+    let framing = Framing {
         body,
         persistent: is_persistent(head, bytes),
         expects_continue: expects_continue(head, bytes)?,
-    })
+    };
+    head.keep_framing(framing);
+    Ok(framing)
 }
 
 /// RFC 9112 section 3.2.

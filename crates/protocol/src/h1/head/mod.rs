@@ -3,13 +3,16 @@
 #[cfg(feature = "checks")]
 #[doc(hidden)]
 pub mod check;
+mod last_fields;
 
+use super::framing::Framing;
 use crate::error::ProtocolError;
 use crate::http::target::Target;
 use crate::http::{Method, Version};
 use crate::limits::Limits;
 use crate::{Span, syntax};
 use alloc::vec::Vec;
+use last_fields::LastFields;
 
 /// The number of fields for which a [`Head`] has room. [`Limits::header_fields`] can only be lower.
 pub const MAX_FIELDS: usize = 256;
@@ -99,6 +102,7 @@ pub struct Head {
     good_host: ([u8; MAX_GOOD_HOST], usize),
     /// The trailer section behind the body, as a block of fields.
     trailers: Vec<u8>,
+    last: LastFields,
 }
 
 const MAX_GOOD_HOST: usize = 40;
@@ -127,6 +131,7 @@ impl Head {
             fields: [Field::default(); MAX_FIELDS],
             good_host: ([0; MAX_GOOD_HOST], 0),
             trailers: Vec::new(),
+            last: LastFields::new(),
         }
     }
 
@@ -266,7 +271,23 @@ impl Head {
         self.kind = kind;
         self.target = target;
         self.stage = Stage::Fields;
-        Ok(end + VERSION + 2)
+        let fields = end + VERSION + 2;
+        Ok(fields + self.repeat_fields(head, fields, limits))
+    }
+
+    /// Completes the head at once if its fields are those of the last one. Returns their length, or 0.
+    #[inline]
+    fn repeat_fields(&mut self, head: &[u8], at: usize, limits: &Limits) -> usize {
+        let last = &mut self.last;
+        match last.repeat(&head[at..], at, &mut self.fields) {
+            Some(len) if usize::from(last.count) <= limits.header_fields => {
+                self.count = last.count;
+                (self.known, self.repeated) = (last.known, last.repeated);
+                self.stage = Stage::Complete;
+                len
+            }
+            _ => 0,
+        }
     }
 
     /// Parses a field line, or the empty line after the last field. Returns where the next line starts.
@@ -275,6 +296,7 @@ impl Head {
         let start = self.line;
         if head[start..].starts_with(b"\r\n") {
             self.stage = Stage::Complete;
+            self.keep_fields(&head[..start + 2]);
             return Ok(start + 2);
         }
         let (field, next) = split_field(head, start)?;
@@ -285,12 +307,51 @@ impl Head {
         }
     }
 
+    /// The head is complete. Its fields are kept to be compared with the next ones.
+    #[inline]
+    fn keep_fields(&mut self, head: &[u8]) {
+        if self.count == 0 {
+            return self.last.forget();
+        }
+        let start = usize::from(self.fields[0].name.start);
+        let (count, known, repeated) = (self.count, self.known, self.repeated);
+        self.last.keep(head, start, count, known, repeated);
+    }
+
+    /// The framing of the last request, if it depended on its fields alone, and this one has the same.
+    #[inline]
+    pub(crate) fn last_framing(&self) -> Option<Framing> {
+        match self.last.is_kept() && self.is_usual() {
+            true => self.last.framing,
+            false => None,
+        }
+    }
+
+    /// Keeps the framing for requests with the same fields, if it depends on nothing else.
+    #[inline]
+    pub(crate) fn keep_framing(&mut self, framing: Framing) {
+        if self.is_usual() {
+            self.last.framing = Some(framing);
+        }
+    }
+
+    /// Whether the framing depends only on the fields.
+    #[inline]
+    fn is_usual(&self) -> bool {
+        self.version == Version::Http11
+            && self.kind != Method::Connect
+            && self.target.authority.is_none()
+    }
+
     /// Appends a field to the table. False if there are `most` already.
     #[inline(always)]
     pub(crate) fn push(&mut self, field: Field, known: Option<Known>, most: usize) -> bool {
         let index = usize::from(self.count);
         if index >= most.min(MAX_FIELDS) {
             return false;
+        }
+        if index == 0 {
+            self.last.forget();
         }
         self.fields[index] = field;
         self.count += 1;

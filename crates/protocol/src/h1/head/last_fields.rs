@@ -1,0 +1,108 @@
+//! The header fields of the last head. Most clients send the same fields with each request, so they are compared before
+//! they are parsed: equal bytes have an equal table.
+
+use super::{Field, KNOWN};
+use crate::Span;
+use crate::h1::framing::Framing;
+
+/// The maximum length of fields that are kept. A longer copy would cost more than it saves.
+const MOST: usize = 1024;
+
+/// The bytes of the fields, up to the end of the empty line after them, and what they were parsed to. The table itself
+/// is that of the head: it has them until another field is written to it.
+#[derive(Clone)]
+pub(super) struct LastFields {
+    bytes: [u8; MOST],
+    /// 0 if the table has other fields.
+    len: usize,
+    /// The length of the last fields, kept or not.
+    seen: usize,
+    /// Where they began in their head.
+    start: usize,
+    pub(super) count: u16,
+    pub(super) known: [u16; KNOWN],
+    pub(super) repeated: u8,
+    /// The framing of a request with them, if it depends on nothing else.
+    pub(super) framing: Option<Framing>,
+}
+
+impl LastFields {
+    pub(super) fn new() -> LastFields {
+        LastFields {
+            bytes: [0; MOST],
+            len: 0,
+            seen: 0,
+            start: 0,
+            count: 0,
+            known: [0; KNOWN],
+            repeated: 0,
+            framing: None,
+        }
+    }
+
+    /// The table changes.
+    #[inline]
+    pub(super) fn forget(&mut self) {
+        self.len = 0;
+    }
+
+    /// Keeps the fields of a complete head, from `start` to the end of `head`, if the head before had as many bytes of
+    /// them. So fields that always differ are not copied.
+    #[inline]
+    pub(super) fn keep(
+        &mut self,
+        head: &[u8],
+        start: usize,
+        count: u16,
+        known: [u16; KNOWN],
+        repeated: u8,
+    ) {
+        let section = &head[start..];
+        if core::mem::replace(&mut self.seen, section.len()) != section.len() {
+            return;
+        }
+        let Some(kept) = self.bytes.get_mut(..section.len()) else {
+            return;
+        };
+        kept.copy_from_slice(section);
+        (self.len, self.start) = (section.len(), start);
+        (self.count, self.known, self.repeated) = (count, known, repeated);
+        self.framing = None;
+    }
+
+    /// Whether there are fields, so that a request with them may have the same framing.
+    #[inline]
+    pub(super) fn is_kept(&self) -> bool {
+        self.len > 0
+    }
+
+    /// The length of the fields, if `bytes` begins with the same ones. `at` is where they begin in the head; `table` has
+    /// their offsets.
+    #[inline]
+    pub(super) fn repeat(&mut self, bytes: &[u8], at: usize, table: &mut [Field]) -> Option<usize> {
+        if self.len == 0 || !bytes.starts_with(&self.bytes[..self.len]) {
+            return None;
+        }
+        if at != self.start {
+            self.shift(at, table);
+        }
+        Some(self.len)
+    }
+
+    /// The offsets count from the beginning of the head, and its request line has another length.
+    #[inline(never)]
+    fn shift(&mut self, at: usize, table: &mut [Field]) {
+        let moved = |offset: u16| (usize::from(offset) - self.start + at) as u16;
+        let span = |span: Span| Span {
+            start: moved(span.start),
+            end: moved(span.end),
+        };
+        for field in &mut table[..usize::from(self.count)] {
+            *field = Field {
+                name: span(field.name),
+                value: span(field.value),
+            };
+        }
+        self.start = at;
+    }
+}
