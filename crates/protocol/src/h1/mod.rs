@@ -8,5 +8,6 @@ pub mod chunked;
 pub mod connection;
 pub mod framing;
 pub mod head;
+mod message_length;
 pub mod read_buf;
 pub mod response_encoder;

@@ -1,9 +1,11 @@
 //! The header fields of the last head. Most clients send the same fields with each request, so they are compared before
 //! they are parsed: equal bytes have an equal table.
 
-use super::{Field, KNOWN};
+use super::{Field, Head, KNOWN, Stage};
 use crate::Span;
-use crate::h1::framing::Framing;
+use crate::h1::message_length::Framing;
+use crate::http::{Method, Version};
+use crate::limits::Limits;
 
 /// The maximum length of fields that are kept. A longer copy would cost more than it saves.
 const MOST: usize = 1024;
@@ -104,5 +106,58 @@ impl LastFields {
             };
         }
         self.start = at;
+    }
+}
+
+impl Head {
+    /// Completes the head at once if its fields are those of the last one. Returns their length, or 0.
+    #[inline]
+    pub(super) fn repeat_fields(&mut self, head: &[u8], at: usize, limits: &Limits) -> usize {
+        let last = &mut self.last;
+        match last.repeat(&head[at..], at, &mut self.fields) {
+            Some(len) if usize::from(last.count) <= limits.header_fields => {
+                self.count = last.count;
+                (self.known, self.repeated) = (last.known, last.repeated);
+                self.stage = Stage::Complete;
+                len
+            }
+            _ => 0,
+        }
+    }
+
+    /// The head is complete. Its fields are kept to be compared with the next ones.
+    #[inline]
+    pub(super) fn keep_fields(&mut self, head: &[u8]) {
+        if self.count == 0 {
+            return self.last.forget();
+        }
+        let start = usize::from(self.fields[0].name.start);
+        let (count, known, repeated) = (self.count, self.known, self.repeated);
+        self.last.keep(head, start, count, known, repeated);
+    }
+
+    /// The framing of the last request, if it depended on its fields alone, and this one has the same.
+    #[inline]
+    pub(crate) fn last_framing(&self) -> Option<Framing> {
+        match self.last.is_kept() && self.is_usual() {
+            true => self.last.framing,
+            false => None,
+        }
+    }
+
+    /// Keeps the framing for requests with the same fields, if it depends on nothing else.
+    #[inline]
+    pub(crate) fn keep_framing(&mut self, framing: Framing) {
+        if self.is_usual() {
+            self.last.framing = Some(framing);
+        }
+    }
+
+    /// Whether the framing depends only on the fields.
+    #[inline]
+    fn is_usual(&self) -> bool {
+        self.version == Version::Http11
+            && self.kind != Method::Connect
+            && self.target.authority.is_none()
     }
 }

@@ -5,7 +5,6 @@
 pub mod check;
 mod last_fields;
 
-use super::framing::Framing;
 use crate::error::ProtocolError;
 use crate::http::target::Target;
 use crate::http::{Method, Version};
@@ -275,21 +274,6 @@ impl Head {
         Ok(fields + self.repeat_fields(head, fields, limits))
     }
 
-    /// Completes the head at once if its fields are those of the last one. Returns their length, or 0.
-    #[inline]
-    fn repeat_fields(&mut self, head: &[u8], at: usize, limits: &Limits) -> usize {
-        let last = &mut self.last;
-        match last.repeat(&head[at..], at, &mut self.fields) {
-            Some(len) if usize::from(last.count) <= limits.header_fields => {
-                self.count = last.count;
-                (self.known, self.repeated) = (last.known, last.repeated);
-                self.stage = Stage::Complete;
-                len
-            }
-            _ => 0,
-        }
-    }
-
     /// Parses a field line, or the empty line after the last field. Returns where the next line starts.
     #[inline]
     fn field(&mut self, head: &[u8], limits: &Limits) -> Result<usize, ProtocolError> {
@@ -305,42 +289,6 @@ impl Head {
             true => Ok(next),
             false => Err(ProtocolError::TooManyFields),
         }
-    }
-
-    /// The head is complete. Its fields are kept to be compared with the next ones.
-    #[inline]
-    fn keep_fields(&mut self, head: &[u8]) {
-        if self.count == 0 {
-            return self.last.forget();
-        }
-        let start = usize::from(self.fields[0].name.start);
-        let (count, known, repeated) = (self.count, self.known, self.repeated);
-        self.last.keep(head, start, count, known, repeated);
-    }
-
-    /// The framing of the last request, if it depended on its fields alone, and this one has the same.
-    #[inline]
-    pub(crate) fn last_framing(&self) -> Option<Framing> {
-        match self.last.is_kept() && self.is_usual() {
-            true => self.last.framing,
-            false => None,
-        }
-    }
-
-    /// Keeps the framing for requests with the same fields, if it depends on nothing else.
-    #[inline]
-    pub(crate) fn keep_framing(&mut self, framing: Framing) {
-        if self.is_usual() {
-            self.last.framing = Some(framing);
-        }
-    }
-
-    /// Whether the framing depends only on the fields.
-    #[inline]
-    fn is_usual(&self) -> bool {
-        self.version == Version::Http11
-            && self.kind != Method::Connect
-            && self.target.authority.is_none()
     }
 
     /// Appends a field to the table. False if there are `most` already.
