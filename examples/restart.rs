@@ -119,7 +119,7 @@ mod unix {
         };
         let server = Server::new(App { greeting }).websocket();
         let server = super::common::until_signal(server.config(config).inherit(&inherited));
-        let (server, is_managed) = match with_managed(server)? {
+        let (server, is_managed) = match with_managed(server, &args)? {
             (server, true) => (server, true),
             (server, false) => (
                 with_own(server, &args, path.as_deref().map(Path::new)),
@@ -167,11 +167,12 @@ mod unix {
     /// Takes the listeners of a service manager. Returns whether there are any.
     fn with_managed(
         mut server: Server<App, WebSockets>,
+        args: &Args,
     ) -> io::Result<(Server<App, WebSockets>, bool)> {
         let mut managed = ListenFd::from_env();
         for i in 0..managed.len() {
             if let Ok(Some(listener)) = managed.take_tcp_listener(i) {
-                server = server.listener(listener);
+                server = args.listen(server, listener);
             } else if let Some(listener) = managed.take_unix_listener(i)? {
                 server = server.unix_listener(listener);
             }

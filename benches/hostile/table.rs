@@ -116,7 +116,7 @@ pub(crate) fn one(name: &str) -> ExitCode {
     let server = Process::start("--serve", is_secure);
     let scale = Scale {
         count,
-        answers: 1000,
+        answers: 1000.max(350 * scenario.polite.len()),
         idle: Duration::from_secs(3),
         to_the_end: true,
         late: 120,
@@ -151,6 +151,7 @@ pub(crate) fn one(name: &str) -> ExitCode {
         bound,
         descriptors.all(),
     );
+    slowdown(scenario, count, &outcome);
     if server.stop() != "0 aborted" {
         outcome
             .faults
@@ -165,6 +166,31 @@ pub(crate) fn one(name: &str) -> ExitCode {
     }
 }
 
+fn quantile(waits: &[Duration], share: f64) -> Duration {
+    waits[((waits.len() - 1) as f64 * share) as usize]
+}
+
+/// Of a load with a rate: which rate it had, and how much slower it made the responses to others. It is printed only:
+/// clients and server share a machine.
+fn slowdown(scenario: &Scenario, count: usize, outcome: &Outcome) {
+    let (Attacks::TlsInASecond(_), Some([before, during, _])) = (scenario.attacks, &outcome.waits)
+    else {
+        return;
+    };
+    if before.is_empty() || during.is_empty() {
+        return;
+    }
+    let [before, during] = [before, during].map(|waits| quantile(waits, 0.99));
+    eprintln!(
+        "{}: {:.0} clients a second; p99 of the others {} µs before, {} µs during: {:.1} times as long",
+        scenario.name,
+        count as f64 / outcome.took.as_secs_f64(),
+        before.as_micros(),
+        during.as_micros(),
+        during.as_secs_f64() / before.as_secs_f64()
+    );
+}
+
 fn row(
     scenario: &Scenario,
     count: usize,
@@ -173,11 +199,11 @@ fn row(
     bound: usize,
     descriptors: [usize; 3],
 ) {
-    let quantiles = |waits: &[Duration]| {
-        let at = |share: f64| waits[((waits.len() - 1) as f64 * share) as usize].as_micros();
-        match waits.is_empty() {
-            true => "-".to_owned(),
-            false => format!("{} / {}", at(0.5), at(0.99)),
+    let quantiles = |waits: &[Duration]| match waits.is_empty() {
+        true => "-".to_owned(),
+        false => {
+            let at = |share| quantile(waits, share).as_micros();
+            format!("{} / {}", at(0.5), at(0.99))
         }
     };
     let (before, during, answers) = match &outcome.waits {

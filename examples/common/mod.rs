@@ -8,8 +8,12 @@ use peregrine::server::Running;
 use peregrine::{Config, Done, Handler, Response, Server};
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::process::exit;
+
+/// There is none.
+#[cfg(not(feature = "tls"))]
+enum Tls {}
 
 const OPTIONS: &str = "\
 Options:
@@ -148,21 +152,42 @@ impl Args {
 impl Args {
     /// Binds the address, with TLS if that is asked for. Ends the program with code 1 if it cannot be had.
     pub(crate) fn bind<H, M>(&self, server: Server<H, M>) -> Server<H, M> {
+        let Some(tls) = self.tls() else {
+            return server.bind(self.addr);
+        };
+        #[cfg(not(feature = "tls"))]
+        match tls {}
+        #[cfg(feature = "tls")]
+        server.bind_tls(self.addr, tls)
+    }
+
+    /// As `bind`, for a socket that another program has bound.
+    #[allow(dead_code)]
+    pub(crate) fn listen<H, M>(&self, server: Server<H, M>, on: TcpListener) -> Server<H, M> {
+        let Some(tls) = self.tls() else {
+            return server.listener(on);
+        };
+        #[cfg(not(feature = "tls"))]
+        match tls {}
+        #[cfg(feature = "tls")]
+        server.listener_tls(on, tls)
+    }
+
+    /// `None` if TLS is not asked for.
+    fn tls(&self) -> Option<Tls> {
         let is_asked_for =
             self.tls_self_signed || self.tls_cert.is_some() || self.tls_key.is_some();
-        if !is_asked_for {
-            return server.bind(self.addr);
-        }
-        #[cfg(feature = "tls")]
-        let server = server.bind_tls(self.addr, self.tls().unwrap_or_else(|error| fail(&error)));
-        #[cfg(not(feature = "tls"))]
-        fail("TLS needs the feature `tls`: cargo run --features tls");
-        #[cfg(feature = "tls")]
-        server
+        is_asked_for.then(|| self.certified().unwrap_or_else(|error| fail(&error)))
+    }
+
+    #[cfg(not(feature = "tls"))]
+    #[allow(clippy::unused_self, reason = "another build has a use for it")]
+    fn certified(&self) -> Result<Tls, String> {
+        Err("TLS needs the feature `tls`: cargo run --features tls".to_owned())
     }
 
     #[cfg(feature = "tls")]
-    fn tls(&self) -> Result<Tls, String> {
+    fn certified(&self) -> Result<Tls, String> {
         let tls = self.certificate()?;
         let Some(file) = &self.tls_client_ca else {
             return Ok(tls);

@@ -3,6 +3,7 @@
 use super::support::{Asked, Client, start, wait_until, workers};
 use crate::support::acceptors;
 use peregrine::{Config, Done, Request, Response, from_fn};
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 
 fn path(req: &Request<'_>, res: Response<'_>) -> Done {
@@ -25,7 +26,7 @@ fn served(addr: SocketAddr) -> Client {
 }
 
 /// A second of any clock that began at any time is over.
-fn let_a_second_pass(client: &mut Client) {
+pub(crate) fn let_a_second_pass<S: Read + Write>(client: &mut Client<S>) {
     let mut dates = Vec::new();
     wait_until("two seconds have passed", || {
         let answer = client.get("/date");

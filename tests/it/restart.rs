@@ -2,7 +2,9 @@
 
 use super::child::example;
 use super::scratch::Scratch;
-use super::support::{Asked, Client, PATIENCE, ended, start, wait_until, workers};
+use super::support::{
+    Asked, Client, PATIENCE, Stream, ended, over_tls, start, wait_until, workers,
+};
 use peregrine::server::hand_over;
 use peregrine::{Request, Response, from_fn};
 use rustix::process::{Pid, Signal, kill_process};
@@ -45,7 +47,13 @@ impl Chain {
         Some(Chain::of(command.args(options)))
     }
 
+    /// With TLS, if the run is over TLS.
     fn of(command: &mut Command) -> Chain {
+        let (option, scheme) = match over_tls() {
+            true => (Some("--tls-self-signed"), "https"),
+            false => (None, "http"),
+        };
+        let command = command.args(option);
         let mut first = command.stdout(Stdio::piped()).spawn().expect("started");
         let out = BufReader::new(first.stdout.take().expect("a pipe"));
         let mut chain = Chain {
@@ -55,7 +63,7 @@ impl Chain {
             pid: 0,
             addr: ([127, 0, 0, 1], 0).into(),
         };
-        let addr = chain.line("listening on http://", "");
+        let addr = chain.line(&format!("listening on {scheme}://"), "");
         chain.addr = addr.parse().expect("an address");
         chain.pid = chain.serving();
         chain
@@ -113,8 +121,10 @@ impl Chain {
 fn load(addr: SocketAddr, keep: bool, over: &AtomicBool, answers: &AtomicU64) {
     let mut kept = None;
     loop {
-        let connect = || TcpStream::connect(addr).expect("no connection is refused");
-        let mut client = kept.take().unwrap_or_else(|| Client::over_tcp(connect()));
+        let connect = || Stream::connect(addr).expect("no connection is refused");
+        let mut client = kept
+            .take()
+            .unwrap_or_else(|| Client::over_stream(connect()));
         let answer = client.get("/");
         assert_eq!((answer.status, answer.text()), (200, "Hello, World!\n"));
         answers.fetch_add(1, Ordering::Relaxed);
@@ -209,7 +219,7 @@ fn websockets_go_away_and_come_back() {
     };
     let addr = chain.addr;
     let connect_once = move || {
-        let stream = TcpStream::connect(addr).expect("no connection is refused");
+        let stream = Stream::connect(addr).expect("no connection is refused");
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
         let client = tungstenite::client(format!("ws://{addr}/echo"), stream);
         let (mut client, _) = client.expect("a WebSocket");
@@ -266,17 +276,25 @@ fn a_service_manager_keeps_the_socket() {
     let pid = first.pid.to_string();
     assert_eq!(Client::connect(addr).get("/pid").text(), pid);
     first.end();
-    let mut waiting: Vec<_> = (0..5).map(|_| Client::connect(addr)).collect();
-    for client in &mut waiting {
-        let get = b"GET /pid HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-        client.stream.write_all(get).expect("sent");
+    let get = b"GET /pid HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let waiting: Vec<_> = (0..5)
+        .map(|_| TcpStream::connect(addr).expect("a connection"))
+        .collect();
+    // A handshake needs a process.
+    if !over_tls() {
+        for mut tcp in &waiting {
+            tcp.write_all(get).expect("sent");
+        }
     }
     let second = start();
     let pid = second.pid.to_string();
-    for client in &mut waiting {
+    for tcp in waiting {
+        let mut client = Client::over_stream(Stream::over(tcp));
+        if over_tls() {
+            client.send(get);
+        }
         assert_eq!(client.answer(Asked::Other).text(), pid);
     }
-    drop(waiting);
     second.end();
 }
 

@@ -6,6 +6,8 @@ mod certificates;
 pub(crate) mod client;
 #[path = "tls/handshakes.rs"]
 mod handshakes;
+#[path = "tls/settings.rs"]
+mod settings;
 #[cfg(feature = "websocket")]
 #[path = "tls/websockets.rs"]
 mod websockets;

@@ -42,6 +42,27 @@ fn unsafe_is_rare() {
     );
 }
 
+/// So another version of `rustls` is a change of one file, and of the two methods that take its types.
+#[test]
+fn rustls_is_used_in_one_file() {
+    let mut faults = Vec::new();
+    for file in rust_files(&["src"]) {
+        let most = match &*file.path {
+            "src/runtime/tls/engine.rs" => usize::MAX,
+            "src/runtime/tls/mod.rs" => 2,
+            path if path.contains("/tests/") => usize::MAX,
+            _ => 0,
+        };
+        let code = source::code_of(&file.text);
+        let named = source::tokens(&code).into_iter();
+        let named = named.filter(|token| *token == "rustls").count();
+        if named > most {
+            faults.push(format!("{}: rustls, {named} times", file.path));
+        }
+    }
+    none(faults);
+}
+
 #[test]
 fn the_changelog_knows_this_version() {
     let changelog = fs::read_to_string(root().join("CHANGELOG.md")).expect("CHANGELOG.md");

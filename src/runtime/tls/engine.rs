@@ -5,6 +5,7 @@
 //! [`Tls::from_rustls`](super::Tls::from_rustls) and [`Tls::with_provider`](super::Tls::with_provider) take.
 
 use super::error::TlsError;
+use super::outgoing::Outgoing;
 use super::validity::{self, Validity};
 use super::{Store, TlsInfo};
 #[cfg(feature = "http2")]
@@ -13,7 +14,7 @@ use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::{
-    ClientHello, NoServerSessionStorage, ParsedCertificate, ResolvesServerCert,
+    ClientHello, NoServerSessionStorage, ParsedCertificate, ProducesTickets, ResolvesServerCert,
     ServerConnectionData, UnbufferedServerConnection, WebPkiClientVerifier,
 };
 use rustls::sign::CertifiedKey;
@@ -103,7 +104,7 @@ impl Settings {
         };
         let mut config = builder.with_cert_resolver(store.clone());
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.ticketer = ring::Ticketer::new().map_err(invalid)?;
+        config.ticketer = Arc::new(Tickets(ring::Ticketer::new().map_err(invalid)?));
         // A client that offers only the older version would be refused with the newer one alone.
         config.alpn_protocols = vec![b"http/1.1".to_vec(), b"http/1.0".to_vec()];
         if options.key_log {
@@ -245,6 +246,33 @@ impl ResolvesServerCert for Noting {
 fn note(hello: &ClientHello<'_>) {
     let name = hello.server_name();
     SERVER_NAME.with_borrow_mut(|kept| *kept = name.map(Into::into));
+}
+
+/// Tickets without those that clients could not use: a ticket has the certificates of the client in it, and clients
+/// keep and send back short ones only.
+#[derive(Debug)]
+struct Tickets(Arc<dyn ProducesTickets>);
+
+/// Bytes of a session at most, for a ticket.
+const TICKET: usize = 8 << 10;
+
+impl ProducesTickets for Tickets {
+    fn enabled(&self) -> bool {
+        self.0.enabled()
+    }
+
+    fn lifetime(&self) -> u32 {
+        self.0.lifetime()
+    }
+
+    fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
+        let is_short = plain.len() <= TICKET;
+        is_short.then(|| self.0.encrypt(plain)).flatten()
+    }
+
+    fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {
+        self.0.decrypt(cipher)
+    }
 }
 
 /// One connection.
@@ -424,72 +452,5 @@ fn size(sealed: Result<usize, EncryptError>, is_sealed: &mut bool) -> Result<usi
             *is_sealed = false;
             Ok(0)
         }
-    }
-}
-
-/// Bytes for the client that are appended by the session.
-#[derive(Debug, Default)]
-pub(crate) struct Outgoing {
-    /// Longer than what is in it, so that nothing is cleared twice.
-    bytes: Vec<u8>,
-    len: usize,
-    records: Vec<Record>,
-    /// Where the last of them ends.
-    recorded: usize,
-}
-
-/// A record on the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Record {
-    /// Its bytes, and those that stand before or behind it without plaintext of their own.
-    pub(crate) wire: usize,
-    /// Bytes of plaintext in it.
-    pub(crate) plain: usize,
-}
-
-impl Outgoing {
-    pub(crate) fn clear(&mut self) {
-        (self.len, self.recorded) = (0, 0);
-        self.records.clear();
-    }
-
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes[..self.len]
-    }
-
-    /// The records, which cover all bytes.
-    pub(crate) fn records(&mut self) -> &[Record] {
-        if let Some(last) = self.records.last_mut() {
-            last.wire += self.len - self.recorded;
-            self.recorded = self.len;
-        } else if self.len > 0 {
-            self.end_record(0);
-        }
-        &self.records
-    }
-
-    pub(crate) fn push(&mut self, bytes: &[u8]) {
-        self.append(|room| match room.get_mut(..bytes.len()) {
-            Some(room) => {
-                room.copy_from_slice(bytes);
-                Ok(bytes.len())
-            }
-            None => Err(bytes.len()),
-        });
-    }
-
-    /// Has `write` write behind what is there. It returns how many bytes it has written, or how many it needs.
-    fn append(&mut self, mut write: impl FnMut(&mut [u8]) -> Result<usize, usize>) {
-        loop {
-            match write(&mut self.bytes[self.len..]) {
-                Ok(written) => break self.len += written,
-                Err(needed) => self.bytes.resize(self.len + needed, 0),
-            }
-        }
-    }
-
-    fn end_record(&mut self, plain: usize) {
-        let wire = self.len - std::mem::replace(&mut self.recorded, self.len);
-        self.records.push(Record { wire, plain });
     }
 }

@@ -2,6 +2,7 @@
 
 mod engine;
 mod error;
+mod outgoing;
 #[cfg(feature = "tls-self-signed")]
 mod self_signed;
 mod source;
@@ -10,8 +11,9 @@ mod store;
 pub(crate) mod tests;
 mod validity;
 
-pub(crate) use engine::{HEADER, Outgoing, Record, Session, WIRE_RECORD};
+pub(crate) use engine::{HEADER, Session, WIRE_RECORD};
 pub use error::TlsError;
+pub(crate) use outgoing::{Outgoing, Record};
 pub(crate) use store::Store;
 
 #[cfg(feature = "http2")]
@@ -50,8 +52,8 @@ const HANDSHAKE_WITH_CERTIFICATES: u32 = 64 << 10;
 ///
 /// The first certificate is the default: clients that ask for no name, or for a name that no other certificate was
 /// added for, get it. Session tickets (RFC 8446 section 2.2) are on, and the server keeps no state for them. They
-/// are valid for 12 hours and for this `Tls`; two of them share no sessions. There is no early data (0-RTT) and no
-/// TLS 1.2.
+/// are valid for 12 hours and for this `Tls`; two of them share no sessions. A client whose certificates take 8 KiB or
+/// more gets no ticket. There is no early data (0-RTT) and no TLS 1.2.
 ///
 /// An elliptic key (`openssl ecparam -name prime256v1 -genkey`) makes handshakes several times as cheap as an RSA
 /// key. Handshakes run on the workers.
@@ -261,7 +263,6 @@ impl Tls {
         self.store.reload()
     }
 
-    /// The beginning of a connection.
     /// Offers HTTP/2 in the handshake (RFC 7301, RFC 9113 section 3.2), unless the settings were made elsewhere.
     #[cfg(feature = "http2")]
     pub(crate) fn with_http2(mut self, mode: Http2) -> Tls {
@@ -271,6 +272,7 @@ impl Tls {
         self
     }
 
+    /// The beginning of a connection.
     pub(crate) fn session(&self) -> io::Result<Session> {
         Session::new(&self.settings)
     }

@@ -26,6 +26,8 @@ pub(crate) struct Scale {
 
 pub(crate) struct Outcome {
     pub(crate) waits: Option<Waits>,
+    /// How long the load lasted.
+    pub(crate) took: Duration,
     /// When the first and the last connection was aborted, counted from its connect.
     pub(crate) cut: Option<(Duration, Duration)>,
     /// How many ended how.
@@ -45,9 +47,12 @@ pub(crate) fn attack(
 ) -> Outcome {
     let mut faults = Vec::new();
     let polite = Polite::start(place, scenario.polite);
+    polite.wait(Phase::Before, scale.answers / 10, scale.patience);
+    polite.forget(Phase::Before);
     polite.wait(Phase::Before, scale.answers, scale.patience);
     at_rest();
     polite.enter(Phase::During);
+    let from = Instant::now();
     let scripts = (0..scale.count).map(scenario.script);
     let mut crowd = Crowd::new(place, scripts)
         .at_most(scenario.at_once)
@@ -70,6 +75,7 @@ pub(crate) fn attack(
     if to_the_end && !crowd.run_until(scale.patience, Crowd::all_gone) {
         faults.push(format!("{} never cut", scale.count - crowd.gone()));
     }
+    let took = from.elapsed();
     polite.enter(Phase::After);
     polite.wait(Phase::After, scale.answers, scale.patience);
     let (cut, ends) = match to_the_end {
@@ -85,6 +91,7 @@ pub(crate) fn attack(
     faults.extend(waits.iter().filter_map(|[_, during, _]| late(during)));
     Outcome {
         waits,
+        took,
         cut,
         ends,
         faults,

@@ -90,6 +90,12 @@ impl Polite {
         self.shared.phase.store(phase as usize, Ordering::SeqCst);
     }
 
+    /// Forgets how long the responses of this phase took: some came while others were connecting.
+    pub(crate) fn forget(&self, phase: Phase) {
+        let waits = self.shared.waits[phase as usize].lock();
+        waits.expect("no panic").clear();
+    }
+
     /// Waits until this phase has this number of responses; false if it has not in that time.
     pub(crate) fn wait(&self, phase: Phase, answers: usize, most: Duration) -> bool {
         let until = Instant::now() + most;

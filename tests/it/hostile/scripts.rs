@@ -279,16 +279,14 @@ pub(crate) fn half_handshakes(i: usize) -> Script {
 /// Has the server make its half of a handshake, which is nearly all of the work.
 #[cfg(feature = "tls-self-signed")]
 pub(crate) fn handshakes(_: usize) -> Script {
+    // One for all: to make it takes the client as long as the server needs.
+    static HELLO: std::sync::OnceLock<Vec<u8>> = std::sync::OnceLock::new();
+    let hello = HELLO.get_or_init(crate::support::session::hello);
     let then = Then::Leaves {
         answers: 1,
         by: Leave::Close,
     };
-    script(
-        crate::support::session::hello(),
-        then,
-        Takes::All,
-        End::Left,
-    )
+    script(hello.as_slice(), then, Takes::All, End::Left)
 }
 
 /// A message in records of a byte, one of a length that none may have, and no TLS at all.

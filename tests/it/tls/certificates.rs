@@ -1,13 +1,15 @@
 //! Certificates: by name, from files that change, of clients.
 
-use super::client::{client_config, client_config_with, connect_with, der, path, pem};
+use super::client::{
+    client_config, client_config_with, client_config_with_chain, connect_with, der, path, pem,
+};
 use super::{start_tls, start_tls_with};
 use crate::scratch::Scratch;
 use crate::support::{Witness, ended, own_addr, wait_until, workers};
 use peregrine::tls::TlsError;
 use peregrine::{Server, Tls};
-use rustls::{AlertDescription, Error, ServerConfig};
-use std::io::Read;
+use rustls::{AlertDescription, Error};
+use std::io::{Read, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -205,22 +207,50 @@ fn clients_that_are_asked_for_a_certificate_may_have_none() {
     ended(running);
 }
 
+/// A chain of almost 64 KiB is taken, and a longer one is not.
 #[test]
-fn settings_of_rustls_tell_the_server_name_too() {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .expect("TLS 1.3")
-        .with_no_client_auth()
-        .with_single_cert(vec![der("exact")], super::client::key("exact"))
-        .expect("a pair");
-    let (running, addr) = start_tls(Tls::from_rustls(Arc::new(config)));
-    let config = Arc::new(client_config());
-    let mut client = connect_with(addr, &config, "a.example");
-    assert_eq!(
-        client.get("/tls").text(),
-        "true Some(\"a.example\")  false 0"
-    );
+fn clients_may_send_long_chains() {
+    let tls = tls_of("exact").require_client_certificates(&pem("authority.pem"));
+    let app = Witness::new(|req, res| {
+        let tls = req.tls().expect("TLS");
+        res.text(tls.client_chain().len().to_string())
+    });
+    let server = Server::new(app.clone()).config(workers(1));
+    let server = server.bind_tls(own_addr(), tls.expect("an authority"));
+    let running = server.start().expect("a server");
+    let addr = running.local_addr().expect("an address");
+    // A certificate that nothing needs, again and again, each with 5 bytes of framing (RFC 8446 section 4.4.2).
+    let filler = der("other-authority");
+    let chain = |bytes: usize| {
+        let count = bytes / (filler.len() + 5);
+        let mut chain = vec![der("client")];
+        chain.extend(std::iter::repeat_n(filler.clone(), count));
+        chain
+    };
+    for (bytes, is_resumed) in [(0, true), (4000, true), (20_000, false), (62_000, false)] {
+        let chain = chain(bytes);
+        let text = chain.len().to_string();
+        let config = Arc::new(client_config_with_chain(chain, "client"));
+        let mut client = connect_with(addr, &config, "localhost");
+        assert_eq!(client.get("/").text(), text);
+        // A ticket with all of them would be longer than clients read.
+        let mut client = connect_with(addr, &config, "localhost");
+        assert_eq!(client.get("/").text(), text);
+        let kind = client.stream.conn.handshake_kind();
+        assert_eq!(kind == Some(rustls::HandshakeKind::Resumed), is_resumed);
+    }
+    for bytes in [68_000, 200_000] {
+        let config = Arc::new(client_config_with_chain(chain(bytes), "client"));
+        let mut client = connect_with(addr, &config, "localhost");
+        let peer = client.stream.sock.local_addr().expect("an address");
+        // The server may have closed it before all is sent.
+        let _ = client
+            .stream
+            .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        // `rustls` has the same limit for one message, and reads its length first.
+        let text = app.one_error("handshake", peer);
+        assert!(text.contains("HandshakePayloadTooLarge"), "{text}");
+    }
     running.stop();
     ended(running);
 }

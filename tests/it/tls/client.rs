@@ -18,16 +18,28 @@ pub(crate) fn client_config() -> ClientConfig {
 
 /// Of a client with the certificate of this name in `tests/certs`.
 pub(crate) fn client_config_with(certificate: Option<&str>) -> ClientConfig {
+    client_config_of(certificate.map(|name| (vec![der(name)], name)))
+}
+
+/// Of a client with these certificates, and the key of this name for the first.
+pub(crate) fn client_config_with_chain(
+    chain: Vec<CertificateDer<'static>>,
+    name: &str,
+) -> ClientConfig {
+    client_config_of(Some((chain, name)))
+}
+
+fn client_config_of(certified: Option<(Vec<CertificateDer<'static>>, &str)>) -> ClientConfig {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .expect("TLS 1.3")
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Trusting));
-    let mut config = match certificate {
+    let mut config = match certified {
         None => builder.with_no_client_auth(),
-        Some(name) => {
-            let certified = builder.with_client_auth_cert(vec![der(name)], key(name));
+        Some((chain, name)) => {
+            let certified = builder.with_client_auth_cert(chain, key(name));
             certified.expect("a pair")
         }
     };

@@ -1,12 +1,15 @@
 //! Handshakes that are slow, broken or many.
 
 use super::client::{connect, tcp};
-use super::{self_signed, start_tls, start_tls_with};
+use super::{addrs, self_signed, start_tls, start_tls_with};
+use crate::connections::let_a_second_pass;
 use crate::support::session::hello;
-use crate::support::{PATIENCE, Witness, ended, own_addr, wait_until, workers};
-use peregrine::Server;
+use crate::support::{Asked, Client, PATIENCE, Witness, ended, own_addr, wait_until, workers};
+use peregrine::error::ConnectionError;
+use peregrine::{Done, Handler, Request, Response, Server};
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 fn is_ended(stream: &mut TcpStream) -> bool {
@@ -209,6 +212,112 @@ fn connections_that_never_finish_their_handshake_leave_room_for_others() {
     wait_until("they have gone", || {
         running.counters().handshakes_failed == 300
     });
+    running.stop();
+    ended(running);
+}
+
+/// A connection without a complete handshake has less time than an idle one, so it is closed first.
+#[test]
+fn handshakes_give_way_before_idle_connections() {
+    let mut config = workers(1);
+    config.connections = 5;
+    config.limits.idle_timeout = 4 * PATIENCE;
+    config.tls_handshake_timeout = 2 * PATIENCE;
+    let (running, addr) = start_tls_with(config, self_signed());
+    let mut idle = connect(addr);
+    assert_eq!(idle.get("/").text(), "hello");
+    let mut asking = connect(addr);
+    assert_eq!(asking.get("/").text(), "hello");
+    let hello = hello();
+    let silent = [0, 100, hello.len()].map(|sent| {
+        let mut stream = tcp(addr);
+        stream.write_all(&hello[..sent]).expect("sent");
+        stream
+    });
+    wait_until("all have their places", || running.counters().accepted == 5);
+    let_a_second_pass(&mut asking);
+    let mut young = Vec::new();
+    for _ in &silent {
+        let mut client = connect(addr);
+        assert_eq!(client.get("/").text(), "hello");
+        young.push(client);
+    }
+    for mut stream in silent {
+        assert!(is_ended(&mut stream));
+    }
+    for client in young.iter_mut().chain([&mut idle, &mut asking]) {
+        assert_eq!(client.get("/").text(), "hello");
+    }
+    running.stop();
+    ended(running);
+}
+
+/// What the only worker has done, in its order: `r`, a request, or `h`, a handshake that has failed.
+struct Order {
+    done: Mutex<String>,
+    go: Mutex<mpsc::Receiver<()>>,
+}
+
+impl Handler for Order {
+    fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
+        if req.path() == "/wait" {
+            let go = self.go.lock().expect("no panic");
+            go.recv_timeout(PATIENCE).expect("the end of the wait");
+        }
+        self.done.lock().expect("no panic").push('r');
+        res.text("")
+    }
+
+    fn handle_error(&self, error: &ConnectionError<'_>, _: Option<SocketAddr>) {
+        if let ConnectionError::TlsHandshake(_) = error {
+            self.done.lock().expect("no panic").push('h');
+        }
+    }
+}
+
+/// Four steps in one turn of the loop. While a turn handles one request, there may be as many before it and after it.
+#[test]
+fn requests_do_not_wait_for_many_handshakes() {
+    const CROWD: usize = 100;
+    let (sender, go) = mpsc::channel();
+    let order = Arc::new(Order {
+        done: Mutex::default(),
+        go: Mutex::new(go),
+    });
+    let mut config = workers(1);
+    config.limits.requests_per_turn = 1;
+    let server = Server::new(order.clone()).config(config);
+    let server = server.bind(own_addr()).bind_tls(own_addr(), self_signed());
+    let running = server.start().expect("a server");
+    let addrs = addrs(&running);
+    let mut client = Client::connect(addrs[0]);
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.send(get("/wait") + &get("/").repeat(500));
+    client.wait_until_delivered();
+    // The worker waits, and all of these come meanwhile.
+    let crowd: Vec<TcpStream> = (0..CROWD)
+        .map(|_| {
+            let mut stream = tcp(addrs[1]);
+            stream
+                .write_all(b"\x17\x03\x01\x00\x05hello")
+                .expect("sent");
+            stream
+        })
+        .collect();
+    sender.send(()).expect("it waits");
+    for _ in 0..501 {
+        assert_eq!(client.answer(Asked::Other).status, 200);
+    }
+    wait_until("all are counted", || {
+        running.counters().handshakes_failed == CROWD as u64
+    });
+    let done = order.done.lock().expect("no panic").clone();
+    assert_eq!(done.matches('h').count(), CROWD);
+    // After the last request there are none to wait.
+    let (before, _) = done.rsplit_once('r').expect("requests");
+    let most = before.split('r').map(str::len).max();
+    assert!(most <= Some(8), "{done}");
+    drop(crowd);
     running.stop();
     ended(running);
 }

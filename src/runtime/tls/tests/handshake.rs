@@ -44,6 +44,24 @@ fn a_client_may_leave_in_the_middle_of_its_handshake() {
     assert_eq!(pair.wire.lock().expect("no panic").writes, before);
 }
 
+/// RFC 8446 section 6.1: the client will send nothing more, so its handshake is never complete.
+#[test]
+fn close_notify_in_a_handshake_is_the_end() {
+    for is_read in [false, true] {
+        let mut pair = Pair::new(&self_signed(), client_config(), "localhost");
+        let mut sent = pair.client_sends();
+        if is_read {
+            pair.arrive(&sent).expect("a hello");
+            sent.clear();
+        }
+        pair.client.send_close_notify();
+        sent.extend(pair.client_sends());
+        pair.arrive(&sent).expect("the end");
+        assert!(pair.is_eof);
+        assert!(pair.server.handshake().is_some());
+    }
+}
+
 #[test]
 fn what_is_no_tls_gets_an_alert() {
     for bytes in [
@@ -63,26 +81,31 @@ fn what_is_no_tls_gets_an_alert() {
     }
 }
 
-/// A hello that never ends, in records of one byte.
+/// A hello that never ends, in records of one byte and of 100.
 #[test]
 fn a_handshake_has_so_many_bytes() {
-    let mut pair = Pair::new(&self_signed(), client_config(), "localhost");
-    let hello = [&[1, 0, 0xff, 0xf0][..], &[0; 30_000]].concat();
-    let records: Vec<u8> = hello
-        .iter()
-        .flat_map(|&byte| [22, 3, 1, 0, 1, byte])
-        .collect();
-    let mut sent = 0;
-    let error = records.chunks(600).find_map(|piece| {
-        sent += piece.len();
-        pair.arrive(piece).err()
-    });
-    let error = error.expect("a limit");
-    assert_eq!(
-        error.to_string(),
-        "a handshake message of the client is too long"
-    );
-    assert!((16 << 10..18 << 10).contains(&sent), "{sent}");
+    let authority = include_bytes!("../../../../tests/certs/authority.pem");
+    let with_certificates = self_signed().ask_for_client_certificates(authority);
+    let with_certificates = with_certificates.expect("an authority");
+    for (tls, most) in [(self_signed(), 16 << 10), (with_certificates, 64 << 10)] {
+        for size in [1, 100] {
+            let mut pair = Pair::new(&tls, client_config(), "localhost");
+            let hello = [&[1, 0, 0xff, 0xf0][..], &[0; 70_000]].concat();
+            let record = |part: &[u8]| [&[22, 3, 1, 0, part.len() as u8][..], part].concat();
+            let records: Vec<u8> = hello.chunks(size).flat_map(record).collect();
+            let mut sent = 0;
+            let error = records.chunks(600).find_map(|piece| {
+                sent += piece.len();
+                pair.arrive(piece).err()
+            });
+            let error = error.expect("a limit");
+            assert_eq!(
+                error.to_string(),
+                "a handshake message of the client is too long"
+            );
+            assert!((most..most + (2 << 10)).contains(&sent), "{sent}");
+        }
+    }
 }
 
 /// A message of 64 KiB in records of 1,000 bytes, as a part of which a connection must not keep it.

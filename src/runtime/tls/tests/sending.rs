@@ -4,7 +4,7 @@ use super::{Pair, UNLIMITED, text};
 use crate::runtime::transport::Transport;
 use crate::shared::output::{FilePart, Output};
 use peregrine_protocol::payload::Payload;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 use std::sync::Arc;
 
 #[test]
@@ -41,6 +41,31 @@ fn an_idle_connection_ends_with_close_notify_and_a_broken_one_without() {
     pair.server.shutdown_write().expect("open");
     pair.client_reads();
     assert!(!pair.client_eof);
+}
+
+/// The client has closed its half of the connection, and reads on.
+#[test]
+fn close_notify_of_the_client_stops_no_output() {
+    let mut pair = Pair::connected();
+    let mut output = Output::default();
+    output.push(&text(200_000));
+    pair.wire.lock().expect("no panic").room = 100_000;
+    let written = pair.server.send(&output).expect("room");
+    output.advance(written.bytes);
+    assert!(!output.is_empty());
+    pair.client_reads();
+    pair.client
+        .writer()
+        .write_all(b"the last")
+        .expect("buffered");
+    pair.client.send_close_notify();
+    let sent = pair.client_sends();
+    pair.arrive(&sent).expect("the end");
+    assert_eq!((&pair.at_server[..], pair.is_eof), (&b"the last"[..], true));
+    pair.server.near_end();
+    pair.send(&mut output, 10_000);
+    assert!(pair.at_client == text(200_000));
+    assert!(pair.client_eof);
 }
 
 #[test]
