@@ -1,11 +1,10 @@
 //! Conditional requests and ranges (RFC 9110 sections 13 and 14), as tables: every row against a
 //! file in memory, one on the disk and one in the program, by GET and by HEAD.
 
-use crate::scratch::{Scratch, ask, get};
+use crate::scratch::{AN_HOUR, Scratch, ask, get};
 use crate::support::Answer;
 use peregrine::Handler;
 use peregrine::files::{DirConfig, DirServer, Embedded};
-use std::time::Duration;
 
 const BODY: &[u8] = b"0123456789abcdefghij";
 
@@ -257,10 +256,8 @@ fn check_all<H: Handler>(server: &H, dated: bool) {
     assert!(failures.is_empty(), "\n{}", failures.join("\n"));
 }
 
-/// A new file on the disk gets another tag at each check, and a test may take longer than the time between two.
 fn config() -> DirConfig {
-    let an_hour = Duration::from_secs(3600);
-    DirConfig::default().max_ranges(4).recheck(an_hour)
+    DirConfig::default().max_ranges(4).recheck(AN_HOUR)
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Responses of a served folder: types, methods, folders, codings, pages of its own.
 
-use crate::scratch::{Scratch, THEN, ask, get};
+use crate::scratch::{AN_HOUR, Scratch, THEN, ask, get};
 use crate::support::Answer;
 use peregrine::files::{DirConfig, DirServer, Embedded, FileServer};
 
@@ -205,6 +205,7 @@ fn precompressed_siblings() {
     for hot_file_bytes in [0, 1000] {
         let config = DirConfig::default()
             .hot_file_bytes(hot_file_bytes)
+            .recheck(AN_HOUR)
             .compress(false);
         let server = serve(&scratch, config);
         let mut tags = Vec::new();

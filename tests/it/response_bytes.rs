@@ -281,7 +281,7 @@ GET /none; => 404 Not Found^Content-Type: text/html; charset=utf-8|Content-Lengt
 #[cfg(feature = "dir")]
 #[test]
 fn each_kind_of_response_with_a_file() {
-    use super::scratch::{Scratch, get};
+    use super::scratch::{AN_HOUR, Scratch, get};
     use peregrine::files::{DirConfig, DirServer};
 
     const AGAIN: &str = "ETag: *|Cache-Control: no-cache|x-all: 1|";
@@ -295,6 +295,7 @@ fn each_kind_of_response_with_a_file() {
         let config = DirConfig::default()
             .not_found("404.html")
             .headers([("x-all", "1")])
+            .recheck(AN_HOUR)
             .hot_file_bytes(hot_file_bytes);
         let dir = DirServer::with_config(scratch.root(), config).expect("a folder");
         let app = from_fn(move |req: &Request<'_>, res: Response<'_>| {

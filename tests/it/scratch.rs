@@ -11,6 +11,10 @@ use std::time::{Duration, UNIX_EPOCH};
 /// 1 January 2020, 00:00:00.
 pub(crate) const THEN: u64 = 1_577_836_800;
 
+/// Between two checks of a file, longer than any test. A new file on the disk gets another tag at each check, because it
+/// may still change within one tick of the file system's clock.
+pub(crate) const AN_HOUR: Duration = Duration::from_secs(3600);
+
 /// Removed when the test ends.
 pub(crate) struct Scratch {
     outside: PathBuf,
