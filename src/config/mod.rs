@@ -60,7 +60,8 @@ peregrine_protocol::settings! {
     /// | [`Config::stop_timeout`] | 10 s | from the beginning of a stop | close | `stop::connections_that_do_not_end_are_aborted_at_the_deadline` |
     /// | `Config::tls_handshake_timeout` | 10 s | from the accept to the end of the TLS handshake | close | `tls::handshakes::a_handshake_has_so_much_time` |
     /// | TLS handshake | 16,384; 65,536 with client certificates | bytes that a client sends before its handshake is complete | close | `tls::handshakes::a_handshake_has_so_many_bytes` |
-    /// | TLS steps | 4 | steps of handshakes of a worker, before other connections get their turn | its handshake waits | `tls::handshakes::connections_that_never_finish_their_handshake_leave_room_for_others` |
+    /// | TLS steps | 4 | steps of handshakes of a worker, before other connections get their turn | its handshake waits | `tls::handshakes::requests_do_not_wait_for_many_handshakes` |
+    /// | TLS tickets | 8,192 | bytes of a session, with the certificates of the client, that a ticket may hold | no ticket | `tls::certificates::clients_may_send_long_chains` |
     /// | TLS messages | 1 record | bytes of a message after the handshake that is not data | close | `runtime::tls::tests::handshake::a_message_after_the_handshake_has_at_most_a_record` |
     /// | TLS key updates | 32 | updates of keys without data between them | close | `runtime::tls::tests::mod::a_flood_of_key_updates_ends_the_connection` |
     /// | TLS ahead | 65,536 | bytes that are encrypted before the system has taken them | nothing | `runtime::tls::tests::sending::close_notify_leaves_with_the_last_bytes` |

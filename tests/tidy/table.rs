@@ -54,7 +54,7 @@ const NO_LIMITS: [&str; 18] = [
 ];
 
 /// Limits that are no settings.
-const FIXED: [&str; 9] = [
+const FIXED: [&str; 10] = [
     "ETags::max_bytes",
     "RateLimit::clients",
     "RequestId::take_over",
@@ -64,6 +64,7 @@ const FIXED: [&str; 9] = [
     "TLS key updates",
     "TLS messages",
     "TLS steps",
+    "TLS tickets",
 ];
 
 /// What the rows say: by limit, its default and the test.

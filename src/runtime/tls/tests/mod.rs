@@ -277,6 +277,8 @@ impl Pair {
                 Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
             }
             self.client_reads();
+            // 64 KiB, the frames of their records and an alert.
+            assert!(self.server.held() <= (64 << 10) + 1024);
             assert!(
                 told <= self.at_client.len() as u64 + (16 << 10),
                 "no more is told than has left"
