@@ -24,6 +24,8 @@ mod hostile {
     pub(crate) mod app;
     pub(crate) mod attack;
     pub(crate) mod crowd;
+    #[cfg(feature = "http2")]
+    pub(crate) mod http2;
     pub(crate) mod polite;
     pub(crate) mod process;
     pub(crate) mod scenarios;

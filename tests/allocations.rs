@@ -3,6 +3,10 @@
 
 #[allow(dead_code)]
 mod counting;
+#[cfg(feature = "http2")]
+#[allow(dead_code)]
+#[path = "http2/client.rs"]
+mod http2_client;
 // Parts of it are for other tests.
 #[cfg(feature = "dir")]
 #[allow(dead_code)]
@@ -355,4 +359,50 @@ fn warm_deferred_responses_allocate_little() {
     drop(clients);
     server.stop();
     assert_eq!(ended(server).counters.handler_errors, 0);
+}
+
+// --------------------------------------------------------------------------------------- HTTP/2
+
+/// A request with a response that is complete at once and fits the windows.
+#[cfg(feature = "http2")]
+#[test]
+fn a_warm_worker_does_not_allocate_for_http2() {
+    const AT_ONCE: usize = 25;
+    let _alone = ONE_AT_A_TIME.lock();
+    let shared: Arc<[u8]> = vec![b'x'; SHARED].into();
+    let handler = from_fn(move |req: &Request<'_>, res: Response<'_>| app(&shared, req, res));
+    let (server, addr) = start(handler, workers(1));
+    let connect = |_| http2_client::Client::connect(addr);
+    let mut clients: Vec<_> = (0..CONNECTIONS).map(connect).collect();
+    let mut ask = |path: &str, expected: &[u8], requests: usize| {
+        for _ in 0..requests.div_ceil(AT_ONCE * CONNECTIONS) {
+            for client in &mut clients {
+                let streams: Vec<_> = (0..AT_ONCE).map(|_| client.get(path)).collect();
+                for stream in streams {
+                    assert_eq!(client.body(stream), expected);
+                }
+                client.open((expected.len() * AT_ONCE) as u32);
+            }
+        }
+    };
+    let before = allocations();
+    ask("/allocates", b"0 bytes", AT_ONCE);
+    assert!(allocations() > before, "the worker is counted");
+    for (path, expected) in [
+        ("/", &b"Hello, World!"[..]),
+        ("/written", b"/written 1"),
+        ("/missing", b"nothing here"),
+    ] {
+        let mut made = Vec::new();
+        while made.last() != Some(&0) {
+            assert!(made.len() < ROUNDS, "{path}: {made:?} allocations");
+            ask(path, expected, WARM_UP / 4);
+            let before = allocations();
+            ask(path, expected, REQUESTS / 5);
+            made.push(allocations() - before);
+        }
+    }
+    drop(clients);
+    server.stop();
+    assert_eq!(ended(server).counters.refused, 0);
 }

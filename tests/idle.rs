@@ -14,6 +14,11 @@ mod support;
 #[path = "it/tls/client.rs"]
 mod tls_client;
 
+#[cfg(feature = "http2")]
+#[allow(dead_code)]
+#[path = "http2/client.rs"]
+mod http2_client;
+
 use counting::{count_here, live_bytes};
 use peregrine::ws::{Message, Upgrade, WebSocketHandler, Ws};
 use peregrine::{Config, Done, Handler, Request, Response, Server};
@@ -29,6 +34,10 @@ const MORE: usize = 256;
 const HTTP_BYTES: i64 = 160;
 /// With 24 bytes that the handler keeps.
 const WEBSOCKET_BYTES: i64 = 216;
+
+/// With empty tables: most of it are windows, settings, and the last streams that have ended.
+#[cfg(feature = "http2")]
+const HTTP2_BYTES: i64 = 1024 + HTTP_BYTES;
 
 /// Most of it is the state of `rustls`: keys, secrets, the names of the handshake.
 #[cfg(feature = "tls-self-signed")]
@@ -108,8 +117,37 @@ fn an_idle_connection_takes_little_memory() {
     check("WebSocket", addr, websocket, WEBSOCKET_BYTES);
     server.stop();
     assert_eq!(ended(server).counters.refused, 0);
+    #[cfg(feature = "http2")]
+    check_http2();
     #[cfg(feature = "tls-self-signed")]
     check_tls();
+}
+
+#[cfg(feature = "http2")]
+fn check_http2() {
+    let mut config = Config::default();
+    (config.workers, config.ws_threads) = (1, 1);
+    config.http2_limits.header_table_bytes = 0;
+    let server = Server::new(App).config(config).bind("127.0.0.1:0");
+    let server = server.start().expect("a server");
+    let addr = server.local_addr().expect("a TCP address");
+    check("HTTP/2", addr, http2, HTTP2_BYTES);
+    server.stop();
+    assert_eq!(ended(server).counters.refused, 0);
+}
+
+/// One request that was a stream, because it has a body.
+#[cfg(feature = "http2")]
+fn http2(addr: SocketAddr) -> http2_client::Client {
+    use peregrine_protocol::h2::frame::Frame;
+    let mut client = http2_client::Client::connect(addr);
+    client.send(&[0, 0, 6, 1, 4, 0, 0, 0, 1, 0x83, 0x86, 0x84, 1, 1, b'a']);
+    client.send(&[0, 0, 2, 0, 1, 0, 0, 0, 1, b'h', b'i']);
+    assert_eq!(client.body(1), b"Hello, World!");
+    // What is sent behind it is handled, too, when this has its response.
+    client.send(&[0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8]);
+    while !matches!(client.frame(), Some((Frame::PingAck { .. }, _))) {}
+    client
 }
 
 /// In the one test, as threads of another one would be counted, too.

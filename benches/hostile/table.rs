@@ -112,7 +112,7 @@ pub(crate) fn one(name: &str) -> ExitCode {
         let (now, before) = (scenario.at_once, wanted.at_once.min(wanted.count));
         eprintln!("{name}: {now} clients at a time instead of {before}: few descriptors");
     }
-    let is_secure = scenario.attacks != Attacks::Http || over_tls();
+    let is_secure = scenario.attacks.is_tls() || over_tls();
     let server = Process::start("--serve", is_secure);
     let scale = Scale {
         count,

@@ -210,3 +210,16 @@ where
         each!(self, it => it.abandon(panic, shared));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::transport::Plain;
+
+    /// HTTP/2 costs the connections of HTTP/1 no memory: the enum is as large as they are.
+    #[test]
+    fn a_connection_is_as_large_as_one_of_http1() {
+        let http1 = size_of::<h1::Connection<(), (), Plain>>();
+        assert_eq!(size_of::<Connection<(), (), Plain>>(), http1);
+    }
+}

@@ -4,10 +4,14 @@ use super::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use super::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
+/// What each body of an HTTP/2 connection may have unsent, however many there are, and all that it may have before the
+/// connection has counted them.
+pub(crate) const FIRST_SHARE: usize = 16 << 10;
+
 /// Shared by the sender of a streamed body and its connection.
 pub(crate) struct Credit {
     /// The limit on bytes that are in the mailbox or unsent.
-    limit: usize,
+    limit: AtomicUsize,
     /// Bytes on their way in the mailbox.
     queued: AtomicUsize,
     /// Bytes that the connection had not sent at its last turn.
@@ -40,7 +44,7 @@ pub(crate) enum Room {
 impl Credit {
     pub(crate) fn new(limit: usize) -> Credit {
         Credit {
-            limit,
+            limit: AtomicUsize::new(limit),
             queued: AtomicUsize::new(0),
             unsent: AtomicUsize::new(0),
             gone: AtomicBool::new(false),
@@ -64,7 +68,7 @@ impl Credit {
     /// Whether more may be sent, or nothing can be sent any more. There is always room for a single piece.
     pub(crate) fn is_ready(&self) -> bool {
         let ahead = self.ahead();
-        self.is_gone() || ahead == 0 || ahead < self.limit
+        self.is_gone() || ahead == 0 || ahead < self.limit.load(Ordering::SeqCst)
     }
 
     /// Reserves room for `len` bytes if there is any room at all. So a sender that was woken gets its room.
@@ -125,6 +129,15 @@ impl Credit {
         // In this order: for a moment the piece counts twice, but it is never missing.
         self.unsent.fetch_add(len, Ordering::SeqCst);
         self.queued.fetch_sub(len, Ordering::SeqCst);
+    }
+
+    /// Changes the limit. The caller calls [`Credit::set_unsent`] afterwards.
+    #[cfg_attr(
+        not(feature = "http2"),
+        allow(dead_code, reason = "HTTP/1 has one body at a time")
+    )]
+    pub(crate) fn set_limit(&self, limit: usize) {
+        self.limit.store(limit, Ordering::SeqCst);
     }
 
     /// Reports the number of unsent bytes in the output of the connection.
@@ -194,6 +207,10 @@ mod tests {
         assert!(!credit.is_ready());
         assert_eq!(credit.take(1), Room::Full);
         assert!(!credit.wait(Some(Duration::ZERO)));
+        credit.set_limit(161);
+        assert!(credit.is_ready());
+        credit.set_limit(160);
+        assert!(!credit.is_ready());
         credit.end();
         assert!(credit.is_ready() && credit.wait(None));
         assert_eq!(credit.take(1), Room::Gone);

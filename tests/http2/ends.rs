@@ -1,6 +1,6 @@
 //! The end of connections.
 
-use super::{LONG, deferring};
+use super::{LONG, Left, deferring};
 use peregrine::config::Http2Limits;
 use peregrine::testing::Http2;
 use peregrine::{Limits, Responder, from_fn};
@@ -131,6 +131,63 @@ fn heads_that_wait_for_their_bodies_are_bounded() {
     client.data(streams[0], b"x", true);
     assert_eq!(client.response(streams[0]).status, 200);
     assert!(!client.is_closed());
+}
+
+#[test]
+fn bodies_are_pushed_up_to_a_limit_of_all_streams() {
+    let left = Left::new();
+    let put = left.also();
+    let app = from_fn(move |_, res| {
+        let (done, mut body) = res.stream();
+        let mut pushed = 0;
+        while body.try_send(vec![b'x'; 1000]).is_ok() {
+            pushed += 1000;
+        }
+        put.put((body, pushed));
+        done
+    });
+    let mut client = Http2::with_window(&app, Limits::default(), 0);
+    // All at once, before the connection has counted what the first ones have.
+    let get = |n: u8| {
+        [
+            0,
+            0,
+            6,
+            1,
+            5,
+            0,
+            0,
+            0,
+            2 * n + 1,
+            0x82,
+            0x86,
+            0x84,
+            1,
+            1,
+            b'a',
+        ]
+    };
+    let requests: Vec<u8> = (0..100).flat_map(get).collect();
+    client.send_raw(&requests);
+    client.send_raw(b"");
+    let mut bodies = left.all();
+    assert!(bodies.len() > 32, "{}", bodies.len());
+    for (body, pushed) in &mut bodies {
+        assert_eq!(*pushed, 17_000);
+        assert!(body.try_send("x").is_err());
+    }
+    // The last one has the share of all, when it has sent what waits.
+    let last = 2 * bodies.len() as u32 - 1;
+    let (mut body, pushed) = bodies.pop().expect("some");
+    drop(bodies);
+    client.window_update(last, pushed as u32 + 1);
+    client.send_raw(b"");
+    assert_eq!(client.response(last).body.len(), pushed);
+    let mut more = 0;
+    while body.try_send(vec![b'x'; 1000]).is_ok() {
+        more += 1000;
+    }
+    assert!((200_000..300_000).contains(&more), "{more}");
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! HTTP/2: what handlers see of it, in memory and over sockets.
 
 mod bodies;
+#[allow(dead_code, reason = "parts of it are for other tests")]
+mod client;
 mod ends;
 mod logged;
 mod requests;

@@ -7,6 +7,8 @@ mod app;
 mod attack;
 #[allow(dead_code, reason = "part of it is for the soak")]
 mod crowd;
+#[cfg(feature = "http2")]
+mod http2;
 mod polite;
 #[allow(dead_code, reason = "part of it is for the table of the bench")]
 mod scenarios;
@@ -19,7 +21,6 @@ mod seen;
 use super::support::{NEVER, OnOwnAddr, PATIENCE, ended, over_tls, own_addr, workers};
 use app::App;
 use attack::{Outcome, Scale, attack};
-use crowd::Attacks;
 use peregrine::metrics::Counters;
 use peregrine::ws::WsLimits;
 use peregrine::{Config, Server};
@@ -46,6 +47,11 @@ fn config(name: &str) -> Config {
             .write_grace(SECOND)
             .write_timeout(SECOND)
             .stall_timeout(SECOND),
+        "http2-windows" => http
+            .write_timeout(SECOND)
+            .write_grace(SECOND)
+            .head_timeout(SECOND)
+            .idle_timeout(SECOND),
         "one-address" => http
             .head_timeout(SECOND)
             .body_grace(SECOND)
@@ -90,7 +96,7 @@ fn run(name: &str) -> (Outcome, Counters) {
         at_once: CLIENTS,
         polite: match name {
             // A client that is well-behaved and slow would be silent for too long, too.
-            "ws-silent" | "one-address" => &[Kind::Fresh],
+            "ws-silent" | "one-address" | "http2-windows" => &[Kind::Fresh],
             // Its handshake might take longer than that of the others may.
             "tls-half" => &[],
             _ => scenario.polite,
@@ -101,7 +107,7 @@ fn run(name: &str) -> (Outcome, Counters) {
     let stats = app.stats.clone();
     let server = Server::new(app).websocket().stats(&stats);
     let server = server.config(config(name));
-    let is_secure = scenario.attacks != Attacks::Http || over_tls();
+    let is_secure = scenario.attacks.is_tls() || over_tls();
     let server = match is_secure {
         true => server.with_tls(own_addr()),
         false => server.bind(own_addr()),
@@ -282,6 +288,22 @@ fn messages_one_byte_at_a_time() {
     all_refused("ws-dribbles", CLIENTS);
 }
 
+/// Each ends as its row of the table says.
+#[cfg(feature = "http2")]
+#[test]
+fn known_attacks_on_http2() {
+    let (_, counters) = run("http2-rows");
+    assert!(counters.http2_goaways_calm > 0 && counters.http2_refused > 0);
+}
+
+#[cfg(feature = "http2")]
+#[test]
+fn windows_of_http2_that_stay_closed() {
+    let (_, counters) = run("http2-windows");
+    let unacknowledged = CLIENTS as u64 / 4;
+    assert!(counters.http2_goaways_error >= unacknowledged);
+}
+
 #[cfg(feature = "tls-self-signed")]
 #[test]
 fn halves_of_handshakes() {
@@ -311,5 +333,6 @@ fn the_number_of_scenarios_is_as_announced() {
     } else {
         0
     };
-    assert_eq!(SCENARIOS.len(), 23 + over_tls);
+    let http2 = if cfg!(feature = "http2") { 2 } else { 0 };
+    assert_eq!(SCENARIOS.len(), 23 + over_tls + http2);
 }

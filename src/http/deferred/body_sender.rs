@@ -4,11 +4,11 @@ use super::leave::Leave;
 use super::streamed_body::Feed;
 use crate::http::deferred::unlocked::call_unlocked;
 use crate::http::deferred::worker_handle::{WorkerCommand, WorkerHandle};
-use crate::shared::flow_control::{Credit, Room, charge};
+use crate::shared::flow_control::{Credit, FIRST_SHARE, Room, charge};
 use crate::shared::id::RequestId;
 use crate::shared::panic_guard::quietly;
 use peregrine_protocol::http::response::BodySize;
-use peregrine_protocol::http::{field_block, fields};
+use peregrine_protocol::http::{Version, field_block, fields};
 use peregrine_protocol::payload::Payload;
 use peregrine_protocol::syntax;
 use std::io;
@@ -148,8 +148,13 @@ impl BodySender {
         handle: Arc<WorkerHandle>,
         id: RequestId,
         size: BodySize,
+        version: Version,
     ) -> (BodySender, Feed) {
-        let credit = Arc::new(Credit::new(handle.stream_bytes));
+        let most = match version {
+            Version::Http2 => handle.stream_bytes.min(FIRST_SHARE),
+            _ => handle.stream_bytes,
+        };
+        let credit = Arc::new(Credit::new(most));
         let leave = Arc::<Leave>::default();
         let feed = Feed::Pushed(credit.clone(), leave.clone());
         let sender = BodySender {
@@ -170,7 +175,8 @@ impl BodySender {
 
     /// The sender of a body that is not sent: the request was a HEAD.
     pub(crate) fn disconnected(handle: Arc<WorkerHandle>) -> BodySender {
-        let (mut sender, _feed) = BodySender::new(handle, RequestId::NONE, BodySize::Unknown);
+        let (mut sender, _feed) =
+            BodySender::new(handle, RequestId::NONE, BodySize::Unknown, Version::Http11);
         sender.credit.end();
         sender.leave.tell();
         sender.ended = true;

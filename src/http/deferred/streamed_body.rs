@@ -240,6 +240,14 @@ impl StreamedBody {
         }
     }
 
+    /// Tells the sender how many bytes may be unsent. [`StreamedBody::set_unsent`] has to follow.
+    #[cfg(feature = "http2")]
+    pub(crate) fn set_limit(&self, most: usize) {
+        if let Feed::Pushed(credit, _) = &self.feed {
+            credit.set_limit(most);
+        }
+    }
+
     /// Tells the sender how many bytes are unsent.
     pub(crate) fn set_unsent(&self, len: u64) {
         if let Feed::Pushed(credit, _) = &self.feed {

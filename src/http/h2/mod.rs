@@ -19,6 +19,7 @@ use crate::runtime::event_loop::{Driven, Fate};
 use crate::runtime::linger::Lingering;
 use crate::runtime::link::Link;
 use crate::runtime::transport::{FILE_STEP, Transport, Written};
+use crate::shared::flow_control::FIRST_SHARE;
 use crate::shared::output::{FilePart, Output};
 use peregrine_protocol::Seconds;
 use peregrine_protocol::h1::read_buf::Input;
@@ -302,8 +303,9 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
         Fate::Open
     }
 
-    /// Reports to the producers of bodies how many bytes are unsent. Together they may have as much as one
-    /// producer of HTTP/1: a stream of which something waits gets no more while all of them have that much.
+    /// Reports to the producers of bodies how many bytes may be unsent, and how many are. Together they may have as
+    /// much as one producer of HTTP/1, or [`FIRST_SHARE`] each if that is more: a stream of which something waits gets
+    /// no more while all of them have that much.
     fn tell_unsent(&self, output: &Output, shared: &WorkerState<P, M>) {
         if self.streams.is_empty() {
             return;
@@ -312,12 +314,15 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
         let is_over = shared.tally.is_over();
         let queued = |id| self.http2.queued(id).unwrap_or(0);
         let all = self.http2.queued_in_all() + output.len();
+        let bodies = self.streams.iter().filter(|stream| stream.has_body());
+        let share = shared.service.limits.output_bytes / bodies.count().max(1);
         for stream in self.streams.iter() {
             let body = stream
                 .exchange
                 .as_ref()
                 .and_then(|exchange| exchange.body());
             if let Some(body) = body {
+                body.set_limit(share.max(FIRST_SHARE));
                 let unsent = queued(stream.id);
                 body.set_unsent(match unsent > 0 || output.len() > most {
                     true if is_over || all > most => unsent.max(most),

@@ -234,7 +234,7 @@ impl Response<'_> {
             return (self.recorder.done(0), BodySender::disconnected(handle));
         };
         let id = self.id();
-        let (sender, feed) = BodySender::new(handle, id, size);
+        let (sender, feed) = BodySender::new(handle, id, size, self.recorder.mode.version);
         let mut body = StreamedBody::new(framing, feed);
         body.heartbeat = heartbeat;
         (self.streamed(body, len), sender)

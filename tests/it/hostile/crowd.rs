@@ -24,6 +24,8 @@ use std::time::{Duration, Instant};
 pub(crate) enum Attacks {
     /// Over TLS, if the server has it.
     Http,
+    /// The same, in HTTP/2.
+    Http2,
     /// Their bytes are records, and those of the server are not looked at.
     Tls,
     /// The same, with so many connections in a second.
@@ -31,8 +33,8 @@ pub(crate) enum Attacks {
 }
 
 impl Attacks {
-    fn is_tls(self) -> bool {
-        self != Attacks::Http
+    pub(crate) fn is_tls(self) -> bool {
+        matches!(self, Attacks::Tls | Attacks::TlsInASecond(_))
     }
 }
 
@@ -243,7 +245,7 @@ impl Crowd {
             Attacks::TlsInASecond(rate) => {
                 self.begun < rate * self.began.elapsed().as_millis() as usize / 1000
             }
-            Attacks::Http | Attacks::Tls => true,
+            Attacks::Http | Attacks::Http2 | Attacks::Tls => true,
         }
     }
 
@@ -371,6 +373,9 @@ impl Crowd {
             match stream.read(&mut self.buffer) {
                 Ok(0) => return self.end(at),
                 Ok(_) if self.attacks.is_tls() => member.seen.answers += 1,
+                Ok(n) if self.attacks == Attacks::Http2 => {
+                    member.seen.received_frames(&self.buffer[..n])
+                }
                 Ok(n) => member.seen.received(&self.buffer[..n]),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(_) => return self.end(at),

@@ -21,6 +21,9 @@ pub(crate) enum Kind {
     Kept,
     Fresh,
     Echo,
+    /// As `Kept`, in HTTP/2, several at a time.
+    #[cfg(feature = "http2")]
+    Http2,
     /// As `Fresh`, and asks again after a 503.
     Patient,
     /// One publishes, and another one has to get all of it.
@@ -35,7 +38,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    fn connect(self) -> Stream {
+    pub(super) fn connect(self) -> Stream {
         let tcp = TcpStream::connect(self.addr).expect("a connection");
         match self.is_secure {
             true => Stream::secure(tcp),
@@ -78,6 +81,8 @@ impl Polite {
                 Kind::Fresh => fresh(addr, &shared),
                 Kind::Patient => patient(addr, &shared),
                 Kind::Echo => echo(addr, &shared),
+                #[cfg(feature = "http2")]
+                Kind::Http2 => http2(addr, &shared),
                 Kind::Feed => feed(addr, &shared),
             })
         };
@@ -161,6 +166,17 @@ fn kept(addr: Place, shared: &Shared) {
             "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: {len}\r\n\r\n{body}"
         ));
         assert_eq!(client.answer(Asked::Other).text(), body);
+    });
+}
+
+#[cfg(feature = "http2")]
+fn http2(addr: Place, shared: &Shared) {
+    let mut client = super::http2::Polite::connect(addr.connect());
+    shared.ask(|number| {
+        let paths: Vec<_> = (0..number % 8 + 1)
+            .map(|n| format!("/{number}/{n}"))
+            .collect();
+        assert_eq!(client.get(&paths), paths);
     });
 }
 

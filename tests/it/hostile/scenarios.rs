@@ -1,6 +1,8 @@
 //! The attacks, and what ends each.
 
 use super::crowd::Attacks;
+#[cfg(feature = "http2")]
+use super::http2::{http2_rows, http2_windows};
 use super::polite::Kind;
 use super::script::Script;
 use super::scripts::{
@@ -281,6 +283,33 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         limit: "message_grace, message_rate",
         script: messages_one_byte_at_a_time,
         bytes: IDLE + 4 * KIB,
+        waits: true,
+        ..PLAIN
+    },
+    #[cfg(feature = "http2")]
+    Scenario {
+        name: "http2-rows",
+        load: "the attacks on HTTP/2 that are known, in turns",
+        limit: "nuisances",
+        count: 2900,
+        at_once: 290,
+        script: http2_rows,
+        bytes: INPUT + 640 * KIB,
+        polite: &[Kind::Kept, Kind::Fresh, Kind::Echo, Kind::Http2],
+        attacks: Attacks::Http2,
+        ..PLAIN
+    },
+    #[cfg(feature = "http2")]
+    Scenario {
+        name: "http2-windows",
+        load: "100 large responses, windows of nothing, opened by a byte, never read; no acknowledgement",
+        limit: "write_timeout, write_rate, head_timeout",
+        count: 200,
+        script: http2_windows,
+        // The responses that wait, the largest one, and what producers have on their way.
+        bytes: INPUT + (2 * 320 + 100 * 32) * KIB,
+        polite: &[Kind::Kept, Kind::Fresh, Kind::Echo, Kind::Http2],
+        attacks: Attacks::Http2,
         waits: true,
         ..PLAIN
     },

@@ -1,4 +1,4 @@
-//! What a client of a crowd has received: just enough of HTTP and WebSocket to say how it ended.
+//! What a client of a crowd has received: just enough of HTTP/1, HTTP/2 and WebSocket to say how it ended.
 
 use super::script::End;
 
@@ -8,7 +8,7 @@ pub(crate) struct Seen {
     pub(crate) answers: u32,
     /// The status of the last response that was another one.
     refused: Option<u16>,
-    /// Of a close frame.
+    /// Of a close frame, or of GOAWAY.
     code: Option<u16>,
     /// It is a WebSocket by now.
     upgraded: bool,
@@ -37,6 +37,29 @@ impl Seen {
         let used = buffer.len() - rest.len();
         buffer.drain(..used);
         self.buffer = buffer;
+    }
+
+    /// As [`Seen::received`], in HTTP/2. A response is counted when its head comes.
+    pub(crate) fn received_frames(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+        let mut at = 0;
+        while let [a, b, c, kind, _, _, _, _, _, rest @ ..] = &self.buffer[at..] {
+            let len = u32::from_be_bytes([0, *a, *b, *c]) as usize;
+            let Some(payload) = rest.get(..len) else {
+                break;
+            };
+            match (kind, payload) {
+                (1, _) => self.answers += 1,
+                (7, [_, _, _, _, code @ .., _]) if code.len() >= 3 => {
+                    let code = payload[4..8].try_into().expect("four bytes");
+                    // The first of a stop in two steps says nothing.
+                    self.code = u16::try_from(u32::from_be_bytes(code)).ok();
+                }
+                _ => {}
+            }
+            at += 9 + len;
+        }
+        self.buffer.drain(..at);
     }
 
     /// The length of the head that `bytes` begin with.
