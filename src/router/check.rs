@@ -57,7 +57,7 @@ fn compare(tree: &Tree, patterns: &[Vec<Piece>], path: &[u8]) {
         found.push((leaf, spans.map(|span| span.of(path)).collect::<Vec<_>>()));
         false
     };
-    assert!(!tree.search(path, visit));
+    assert!(!tree.search(path, &mut Params::new(), visit));
     let numbered = (0..).zip(patterns);
     let matching = numbered.filter_map(|(leaf, pieces)| {
         let (rank, params) = matches(pieces, path)?;

@@ -1,7 +1,7 @@
 //! Finds the route of a request, and calls its handler.
 
 use super::tree::Params;
-use super::{Endpoint, Leaf, Router, Slash};
+use super::{Endpoint, Leaf, MethodKind, Router, Slash};
 use crate::http::handler::Handler;
 use crate::http::handler_error::Problem;
 use crate::http::request::Request;
@@ -14,10 +14,12 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// What the router has found for a request.
+/// What the routers of the host of a request have for it.
 enum Found<'r> {
-    Route(&'r Endpoint, RouteMatch),
-    Without(Without<'r>),
+    Route(&'r Endpoint),
+    /// No route; but one of them responds.
+    Without,
+    Elsewhere,
 }
 
 /// No route responds.
@@ -30,19 +32,38 @@ struct Without<'r> {
     layers: Option<&'r Layers>,
 }
 
+impl Without<'_> {
+    /// Whether this is more than the 404 of a router that knows nothing of the path.
+    fn has_response(&self) -> bool {
+        !self.allowed.is_empty() || self.not_found.is_some()
+    }
+}
+
 impl Leaf {
     /// The endpoint for a request.
     #[inline]
     fn endpoint(&self, req: &Request<'_>) -> Option<&Endpoint> {
         let method = req.method();
-        let of = |method: Option<&str>| {
+        let kind = MethodKind::of(method);
+        let own = self.endpoints.iter().find(|endpoint| {
+            endpoint.kind == kind && endpoint.is_of(method) && endpoint.takes(req)
+        });
+        own.or_else(|| self.general(kind, req))
+    }
+
+    /// The endpoint for HEAD that is one for GET, or that for all methods.
+    #[cold]
+    #[inline(never)]
+    fn general(&self, kind: MethodKind, req: &Request<'_>) -> Option<&Endpoint> {
+        let of = |kind: MethodKind| {
             let mut endpoints = self.endpoints.iter();
-            endpoints
-                .find(|endpoint| endpoint.route.method.as_deref() == method && endpoint.takes(req))
+            endpoints.find(|endpoint| endpoint.kind == kind && endpoint.takes(req))
         };
-        of(Some(method))
-            .or_else(|| (method == "HEAD").then(|| of(Some("GET")))?)
-            .or_else(|| of(None))
+        let for_head = match kind {
+            MethodKind::Head => of(MethodKind::Get),
+            _ => None,
+        };
+        for_head.or_else(|| of(MethodKind::Any))
     }
 
     /// The methods of the endpoints. None if a guard has excluded all of them.
@@ -65,24 +86,38 @@ impl Endpoint {
         self.route.guard.as_ref().is_none_or(|guard| guard(req))
     }
 
+    /// Whether it is for this method, which is of its kind.
+    #[inline]
+    fn is_of(&self, method: &str) -> bool {
+        self.kind != MethodKind::Other || self.route.method.as_deref() == Some(method)
+    }
+
+    #[inline]
     fn matched(&self, params: &Params, req: &Request<'_>) -> RouteMatch {
         let start = req.path_start();
         let mut spans = params.spans;
-        for span in &mut spans[..params.count] {
+        for span in spans.iter_mut().take(params.count) {
             *span = span.moved(start);
         }
-        let skipped = match self.route.is_mount {
-            false => 0,
-            // The slash before the tail belongs to the rest.
-            true if self.pattern.pieces.last() == Some(&super::Piece::Tail) => {
-                usize::from(params.spans[params.count - 1].start) - 1
-            }
-            true => req.path().len() - 1,
-        };
         RouteMatch {
             pattern: self.pattern.known,
             params: spans,
-            skipped: req.skipped() + skipped,
+            skipped: match self.route.is_mount {
+                false => req.skipped(),
+                true => req.skipped() + self.skipped(params, req),
+            },
+        }
+    }
+
+    /// Bytes of the path that a mounted handler does not see.
+    #[cold]
+    fn skipped(&self, params: &Params, req: &Request<'_>) -> usize {
+        match params.count {
+            // The slash before the tail belongs to the rest.
+            _ if self.pattern.pieces.last() == Some(&super::Piece::Tail) => {
+                usize::from(params.spans[params.count - 1].start) - 1
+            }
+            _ => req.path().len() - 1,
         }
     }
 
@@ -168,25 +203,23 @@ impl BodySink for Routed {
 }
 
 impl Router {
-    /// The route of a request whose path is `path`.
+    /// The route of a request whose path is `path`, and its parameters in `params`.
     #[inline]
-    fn find(&self, path: &str, req: &Request<'_>) -> Found<'_> {
+    fn find(&self, path: &[u8], req: &Request<'_>, params: &mut Params) -> Option<&Endpoint> {
         if !self.hosts.is_empty() {
-            if let Some(found) = self.find_by_host(path, req) {
-                return found;
+            match self.find_by_host(path, req, params) {
+                Found::Route(endpoint) => return Some(endpoint),
+                Found::Without => return None,
+                Found::Elsewhere => {}
             }
         }
         let mut found = None;
-        let visit = &mut |leaf: u32, params: &Params| {
-            let leaf = &self.leaves[leaf as usize];
-            found = leaf.endpoint(req).map(|endpoint| (endpoint, *params));
+        let visit = &mut |leaf: u32, _: &Params| {
+            found = self.leaves[leaf as usize].endpoint(req);
             found.is_some()
         };
-        self.tree.search(path.as_bytes(), visit);
-        match found {
-            Some((endpoint, params)) => Found::Route(endpoint, endpoint.matched(&params, req)),
-            None => self.find_none(path, req),
-        }
+        self.tree.search(path, params, visit);
+        found
     }
 
     #[inline]
@@ -204,7 +237,14 @@ impl Router {
     /// Why no route responds.
     #[cold]
     #[inline(never)]
-    fn find_none(&self, path: &str, req: &Request<'_>) -> Found<'_> {
+    fn find_none(&self, path: &[u8], req: &Request<'_>) -> Without<'_> {
+        let mut inner = self.of_host(req);
+        let inner = inner
+            .find_map(|router| Some(router.find_none(path, req)).filter(Without::has_response));
+        inner.unwrap_or_else(|| self.find_none_here(path, req))
+    }
+
+    fn find_none_here(&self, path: &[u8], req: &Request<'_>) -> Without<'_> {
         let (mut allowed, mut not_found, mut layers) = (BTreeSet::new(), None, None);
         let visit = &mut |leaf: u32, _: &Params| {
             let leaf = &self.leaves[leaf as usize];
@@ -218,32 +258,37 @@ impl Router {
             }
             false
         };
-        self.tree.search(path.as_bytes(), visit);
-        Found::Without(Without {
+        self.tree.search(path, &mut Params::new(), visit);
+        Without {
             allowed,
             not_found: not_found.or(self.not_found.as_ref()),
             layers: layers.filter(|layers| !layers.is_empty()),
-        })
+        }
     }
 
     #[cold]
     #[inline(never)]
-    fn find_by_host(&self, path: &str, req: &Request<'_>) -> Option<Found<'_>> {
-        let host = req.host()?;
+    fn find_by_host(&self, path: &[u8], req: &Request<'_>, params: &mut Params) -> Found<'_> {
+        for router in self.of_host(req) {
+            if let Some(endpoint) = router.find(path, req, params) {
+                return Found::Route(endpoint);
+            }
+            if router.find_none(path, req).has_response() {
+                return Found::Without;
+            }
+        }
+        Found::Elsewhere
+    }
+
+    /// The routers of the host of a request, the most specific one first.
+    fn of_host<'r>(&'r self, req: &Request<'_>) -> impl Iterator<Item = &'r Router> {
         // Without the port, which follows the last colon. An IPv6 address has colons in brackets.
-        let name = match host.rsplit_once(':') {
+        let name = req.host().map(|host| match host.rsplit_once(':') {
             Some((name, port)) if !port.contains(']') => name,
             _ => host,
-        };
-        let mut inner = self.hosts.iter().filter(|(own, _)| is_host(own, name));
-        inner.find_map(|(_, router)| match router.find(path, req) {
-            Found::Without(nothing)
-                if nothing.allowed.is_empty() && nothing.not_found.is_none() =>
-            {
-                None
-            }
-            found => Some(found),
-        })
+        });
+        let hosts = self.hosts.iter();
+        hosts.filter_map(move |(own, router)| is_host(own, name?).then_some(router))
     }
 
     /// Finds the route of the path with one slash more or less at its end. Also tells whether it has one more.
@@ -257,10 +302,10 @@ impl Router {
             Some(shorter) => Cow::Borrowed(shorter),
             None => Cow::Owned(format!("{path}/")),
         };
-        match self.find(&other, req) {
-            Found::Route(endpoint, route) => Some((endpoint, route, other.len() > path.len())),
-            _ => None,
-        }
+        let mut params = Params::new();
+        let endpoint = self.find(other.as_bytes(), req, &mut params)?;
+        let route = endpoint.matched(&params, req);
+        Some((endpoint, route, other.len() > path.len()))
     }
 
     #[cold]
@@ -287,27 +332,28 @@ impl Router {
 
     #[inline]
     fn dispatch(&self, req: &Request<'_>, res: Response<'_>) -> Done {
-        match self.find(req.path(), req) {
-            Found::Route(endpoint, route) => self.run(endpoint, &route, req, res),
-            Found::Without(found) => self.respond_without(&found, req, res),
+        let mut params = Params::new();
+        match self.find(req.path_bytes(), req, &mut params) {
+            Some(endpoint) => self.run(endpoint, &endpoint.matched(&params, req), req, res),
+            None => self.respond_without(&self.find_none(req.path_bytes(), req), req, res),
         }
     }
 
     /// A request without a route gets its response before its body is read.
     fn plan(&self, req: &Request<'_>) -> BodyPlan {
-        let unread = |layers: Option<&Layers>| match layers {
-            Some(layers) => layers.plan(req, |_| BodyPlan::Unread),
-            None => BodyPlan::Unread,
+        let mut params = Params::new();
+        if let Some(endpoint) = self.find(req.path_bytes(), req, &mut params) {
+            return endpoint.plan(endpoint.matched(&params, req), req);
+        }
+        let found = self.find_none(req.path_bytes(), req);
+        let other = match found.allowed.is_empty() && self.slash == Slash::Same {
+            true => self.find_other(req),
+            false => None,
         };
-        match self.find(req.path(), req) {
-            Found::Route(endpoint, route) => endpoint.plan(route, req),
-            Found::Without(found) if !found.allowed.is_empty() => unread(found.layers),
-            Found::Without(found) => match self.find_other(req) {
-                Some((endpoint, route, _)) if self.slash == Slash::Same => {
-                    endpoint.plan(route, req)
-                }
-                _ => unread(found.layers),
-            },
+        match (other, found.layers) {
+            (Some((endpoint, route, _)), _) => endpoint.plan(route, req),
+            (None, Some(layers)) => layers.plan(req, |_| BodyPlan::Unread),
+            (None, None) => BodyPlan::Unread,
         }
     }
 }

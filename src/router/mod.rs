@@ -123,7 +123,32 @@ struct Leaf {
 #[derive(Debug)]
 struct Endpoint {
     route: Route,
+    kind: MethodKind,
     pattern: Pattern,
+}
+
+/// The method of a route or of a request, for a comparison without its text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum MethodKind {
+    /// All methods, of a route.
+    Any,
+    Get,
+    Head,
+    Post,
+    /// One that is compared by its text.
+    Other,
+}
+
+impl MethodKind {
+    #[inline]
+    fn of(method: &str) -> MethodKind {
+        match method {
+            "GET" => MethodKind::Get,
+            "HEAD" => MethodKind::Head,
+            "POST" => MethodKind::Post,
+            _ => MethodKind::Other,
+        }
+    }
 }
 
 /// What a nested router does with requests below its prefix that have no route.
@@ -421,7 +446,14 @@ impl Router {
             Some(_) => leaf.endpoints.len() - others().count(),
             None => leaf.endpoints.len(),
         };
-        leaf.endpoints.insert(at, Endpoint { route, pattern });
+        let kind = route.method.as_deref();
+        let kind = kind.map_or(MethodKind::Any, MethodKind::of);
+        let endpoint = Endpoint {
+            route,
+            kind,
+            pattern,
+        };
+        leaf.endpoints.insert(at, endpoint);
         Ok(())
     }
 

@@ -51,6 +51,16 @@ pub(super) struct Params {
     pub(super) count: usize,
 }
 
+impl Params {
+    #[inline]
+    pub(super) fn new() -> Params {
+        Params {
+            spans: [Span::default(); MAX_PARAMS],
+            count: 0,
+        }
+    }
+}
+
 impl Tree {
     pub(super) fn new() -> Tree {
         Tree {
@@ -142,12 +152,14 @@ impl Tree {
 
     /// Calls `visit` with the leaves that match `path`, the most specific one first, until it returns true.
     #[inline]
-    pub(super) fn search(&self, path: &[u8], visit: &mut impl FnMut(u32, &Params) -> bool) -> bool {
-        let mut params = Params {
-            spans: [Span::default(); MAX_PARAMS],
-            count: 0,
-        };
-        self.walk(0, path, 0, &mut params, visit)
+    pub(super) fn search(
+        &self,
+        path: &[u8],
+        params: &mut Params,
+        visit: &mut impl FnMut(u32, &Params) -> bool,
+    ) -> bool {
+        params.count = 0;
+        self.walk(0, path, 0, params, visit)
     }
 
     /// The search below a node. Its prefix ends at `at`.

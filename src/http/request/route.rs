@@ -85,6 +85,12 @@ impl<'a> Request<'a> {
         }
     }
 
+    /// The path, as bytes.
+    #[inline]
+    pub(crate) fn path_bytes(&self) -> &'a [u8] {
+        self.head.target.path(self.bytes)
+    }
+
     /// Where the path begins in the head.
     #[inline]
     pub(crate) fn path_start(&self) -> usize {
