@@ -25,7 +25,6 @@ use crate::runtime::slab::Slab;
 use crate::runtime::socket::Ends;
 use crate::runtime::socket::Socket;
 use crate::runtime::transport::OverSocket;
-use crate::runtime::via::Via;
 use crate::shared::buffer_pool::BufferPool;
 use crate::shared::id::ConnId;
 use crate::shared::inbox::Inbox;
@@ -181,22 +180,9 @@ where
         self.shared.counters.accepted.add(1);
         let listener = control.listener_config(arrival.listener);
         let now = self.shared.service.now;
-        let counted = arrival.counted_addr();
         let transport = T::accepted(arrival.socket, listener, now);
-        let forwarding = self.forwarding.as_ref();
-        let forwarding = forwarding.filter(|forwarding| forwarding.proxies.are_trusted(counted));
-        let socket = match (&arrival.proxied, forwarding) {
-            (None, None) => Socket::new(transport, arrival.peer),
-            _ => Socket::through(
-                transport,
-                Via {
-                    peer: arrival.peer,
-                    proxied: arrival.proxied.map(|header| *header),
-                    forwarding: forwarding.cloned(),
-                    client: None,
-                },
-            ),
-        };
+        let proxied = arrival.proxied.map(|header| *header);
+        let socket = Socket::accepted(transport, arrival.peer, proxied, self.forwarding.as_ref());
         #[cfg(feature = "http2")]
         return Connection::new(socket, self.keep_alive, listener.http2, &self.shared);
         #[cfg(not(feature = "http2"))]

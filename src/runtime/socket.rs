@@ -4,6 +4,8 @@
 use super::tls::TlsInfo;
 use super::transport::Transport;
 use super::via::Via;
+use crate::config::forwarded::Forwarding;
+use peregrine_protocol::proxy_header::ProxyHeader;
 #[cfg(feature = "websocket")]
 use std::io::IoSlice;
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
@@ -87,8 +89,26 @@ impl<T: Transport> Socket<T> {
         Socket { stream, peer }
     }
 
-    /// A socket of a connection that has come through proxies.
-    pub(crate) fn through(stream: T, via: Via) -> Socket<T> {
+    /// The socket of a connection of `peer`, which may be a balancer that has told its client, or a proxy whose fields are
+    /// believed.
+    pub(crate) fn accepted(
+        stream: T,
+        peer: Option<SocketAddr>,
+        proxied: Option<ProxyHeader>,
+        forwarding: Option<&Arc<Forwarding>>,
+    ) -> Socket<T> {
+        let mut via = Via {
+            peer,
+            proxied,
+            forwarding: None,
+            client: None,
+        };
+        let counted = via.counted_addr();
+        let trusted = forwarding.filter(|forwarding| forwarding.proxies.are_trusted(counted));
+        if via.proxied.is_none() && trusted.is_none() {
+            return Socket::new(stream, peer);
+        }
+        via.forwarding = trusted.cloned();
         Socket {
             stream,
             peer: PeerAddr::Via(Arc::new(via)),

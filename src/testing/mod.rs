@@ -22,6 +22,7 @@ pub use http2::{Http2, Http2Response};
 pub use ws::WebSocket;
 
 use crate::config::Config;
+use crate::config::forwarded::Forwarding;
 use crate::http::connection as http;
 use crate::http::deferred::worker_handle::{WorkerCommand, WorkerHandle};
 use crate::http::handler::{ConnectionError, Handler};
@@ -95,7 +96,8 @@ impl<'h, H: Handler> Connection<'h, H> {
     }
 
     /// Connects to `handler` from the address `peer`. Of `config`, the limits, the names of
-    /// [`Config::allowed_hosts`], the name of the server, the limit on timers and the settings of HTTP/2 are used.
+    /// [`Config::allowed_hosts`], [`Config::forwarded`] and [`Config::trusted_proxies`], the name of the server, the limit on
+    /// timers and the settings of HTTP/2 are used.
     ///
     /// ```
     /// use peregrine::Config;
@@ -348,7 +350,8 @@ fn serve<'h, H: Handler, M: Upgrades<H>>(
         #[cfg(feature = "http2")]
         http2: Http2State::new(config.http2_limits),
     };
-    let socket = Socket::new(transport, peer);
+    let forwarding = Forwarding::of(config);
+    let socket = Socket::accepted(transport, peer, None, forwarding.as_ref());
     #[cfg(feature = "http2")]
     let connection = http::Connection::new(socket, true, config.http2, &shared);
     #[cfg(not(feature = "http2"))]

@@ -1,12 +1,13 @@
 //! The layers of the library: CORS, CSRF, authentication, limits, tags.
 
 use super::support::{Answer, Asked, Client, Stream, ended, start, workers};
+use peregrine::config::ForwardedFields;
 use peregrine::layers::{
     BasicAuth, BearerAuth, Cors, Csrf, ETags, Maintenance, RateLimit, RequestId, SecurityHeaders,
 };
 use peregrine::router::{Route, offload};
 use peregrine::testing::Client as TestClient;
-use peregrine::{Handler, Router};
+use peregrine::{Config, Handler, Router};
 use std::time::Duration;
 
 /// Sends one request over a socket and reads the response.
@@ -295,6 +296,25 @@ fn addresses_have_limits_of_their_own() {
         ("[2001:db8:0:1::2]:1", 200),
     ] {
         assert_eq!(status(peer), expected, "{peer}");
+    }
+}
+
+#[test]
+fn clients_behind_a_proxy_have_limits_of_their_own() {
+    let app = Router::new()
+        .get("/", |_, res| res.text("hi"))
+        .layer(RateLimit::new(1, Duration::from_secs(3600)));
+    let config = Config::default().forwarded(ForwardedFields::Forwarded);
+    let mut client = TestClient::new(&app).config(config);
+    for (told, expected) in [
+        ("for=192.0.2.1", 200),
+        ("for=192.0.2.2", 200),
+        ("for=192.0.2.1", 429),
+        // What a client has sent before the proxy does not count.
+        ("for=192.0.2.3, for=192.0.2.2", 429),
+    ] {
+        let response = client.get("/").header("Forwarded", told).send();
+        assert_eq!(response.status(), expected, "{told}");
     }
 }
 
