@@ -11,7 +11,10 @@ pub(crate) mod filter;
 mod filtering;
 #[cfg(feature = "json")]
 mod json;
-#[cfg(feature = "dir")]
+#[cfg_attr(
+    not(feature = "dir"),
+    expect(dead_code, reason = "files alone use all of it")
+)]
 pub(crate) mod prepared;
 mod recorder;
 mod restart;
