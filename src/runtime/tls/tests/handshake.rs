@@ -1,6 +1,6 @@
-//! Handshakes that are split, broken off, wrong or too long.
+//! Handshakes and records that are split, broken off, wrong or too long.
 
-use super::{Pair, UNLIMITED, client_config, self_signed};
+use super::{Pair, UNLIMITED, client_config, self_signed, text};
 use crate::runtime::transport::Transport;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use rustls::ConnectionTrafficSecrets;
@@ -158,4 +158,29 @@ fn a_message_after_the_handshake_has_at_most_a_record() {
         "a handshake message of the client is too long"
     );
     assert!((16 << 10..20 << 10).contains(&sent), "{sent}");
+}
+
+/// A record of which a part is missing is not decrypted.
+#[test]
+fn a_record_that_is_cut_off_is_no_data() {
+    for missing in [1, 16, 29, 40] {
+        let mut pair = Pair::connected();
+        pair.client
+            .writer()
+            .write_all(&text(100))
+            .expect("buffered");
+        let mut sent = pair.client_sends();
+        pair.client
+            .writer()
+            .write_all(b"the rest")
+            .expect("buffered");
+        sent.extend(pair.client_sends());
+        sent.truncate(sent.len() - missing);
+        pair.arrive(&sent).expect("valid so far");
+        pair.wire.lock().expect("no panic").is_eof = true;
+        pair.arrive(b"").expect("the end");
+        assert!(pair.is_eof);
+        let whole = if missing < 40 { text(100) } else { Vec::new() };
+        assert_eq!(pair.at_server, whole, "{missing}");
+    }
 }
