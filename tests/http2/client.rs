@@ -18,6 +18,11 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn connect(addr: SocketAddr) -> Client {
+        Client::behind(addr, b"")
+    }
+
+    /// A connection that begins with these bytes.
+    pub(crate) fn behind(addr: SocketAddr, before: &[u8]) -> Client {
         let socket = TcpStream::connect(addr).expect("a connection");
         socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         let mut client = Client {
@@ -25,7 +30,7 @@ impl Client {
             encoder: Encoder::new(),
             last: 0,
         };
-        let mut first = PREFACE.to_vec();
+        let mut first = [before, PREFACE].concat();
         write::settings(&[], &mut first);
         client.send(&first);
         client

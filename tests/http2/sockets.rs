@@ -56,6 +56,33 @@ fn listeners_speak_what_they_are_set_to() {
     drop(server);
 }
 
+/// Behind a PROXY header, in one write with it or not, both versions are spoken.
+#[test]
+fn a_proxy_header_comes_before_the_preface() {
+    const LINE: &[u8] = b"PROXY TCP4 192.0.2.1 192.0.2.9 56324 443\r\n";
+    for mode in [Http2::On, Http2::Only] {
+        let app = from_fn(|req, res| match req.client_addr() {
+            Some(client) => res.text(format!("{client} {}", req.version())),
+            None => res.text("none"),
+        });
+        let proxies = ["127.0.0.1".parse().expect("a network")];
+        let config = Config::default().workers(1).trusted_proxies(proxies);
+        let server = Server::new(app).config(config).bind("127.0.0.1:0");
+        let server = server.proxy_protocol().http2(mode);
+        let server = server.start().expect("a server");
+        let addr = server.local_addr().expect("an address");
+        let mut client = Client::behind(addr, LINE);
+        for _ in 0..2 {
+            let stream = client.get("/");
+            assert_eq!(client.body(stream), b"192.0.2.1:56324 HTTP/2.0", "{mode:?}");
+        }
+        if mode == Http2::On {
+            let seen = exchange(addr, &[LINE, HTTP1].concat());
+            assert!(seen.ends_with(b"192.0.2.1:56324 HTTP/1.1"));
+        }
+    }
+}
+
 #[test]
 fn a_stop_ends_connections_of_both_versions() {
     let app = from_fn(|_, res| res.text("fine"));
@@ -70,7 +97,18 @@ fn a_stop_ends_connections_of_both_versions() {
             assert_eq!(client.body(stream), b"fine");
         }
     }
+    let mut http1 = TcpStream::connect(addr).expect("a connection");
+    http1.set_read_timeout(Some(LONG)).expect("a timeout");
+    let get = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    http1.write_all(get).expect("the server reads");
+    let mut seen = Vec::new();
+    while !seen.ends_with(b"fine") {
+        let mut byte = [0];
+        http1.read_exact(&mut byte).expect("a response");
+        seen.extend_from_slice(&byte);
+    }
     server.stop();
+    assert_eq!(http1.read(&mut [0]).expect("no reset"), 0);
     for client in &mut clients {
         let mut goaways = Vec::new();
         while let Some((frame, _)) = client.frame() {
@@ -80,7 +118,7 @@ fn a_stop_ends_connections_of_both_versions() {
         }
         assert_eq!(goaways, [((1 << 31) - 1, 0), (199, 0)]);
     }
-    drop(clients);
+    drop((clients, http1));
     let stopped = server.wait().expect("no thread failed");
     assert_eq!(stopped.aborted, 0);
     let counters = stats.counters();
@@ -88,5 +126,5 @@ fn a_stop_ends_connections_of_both_versions() {
         (counters.http2_connections, counters.http2_requests),
         (4, 400)
     );
-    assert_eq!((counters.accepted, counters.closed), (4, 4));
+    assert_eq!((counters.accepted, counters.closed), (5, 5));
 }
