@@ -1,6 +1,6 @@
 //! The limit on connections: which ones are closed for a new one.
 
-use super::support::{Asked, Client, start, wait_until, workers};
+use super::support::{Asked, Client, start, turned_away, wait_until, workers};
 use crate::support::acceptors;
 use peregrine::{Config, Done, Request, Response, from_fn};
 use std::io::{Read, Write};
@@ -95,16 +95,14 @@ fn active_connections_stay_and_new_ones_are_refused() {
         wait_until("all are in", || {
             server.counters().bytes_read == (MOST * BEGUN.len()) as u64
         });
+        let mut expected = 0;
         for round in 1..=3 {
-            for n in 1..=5 {
-                let mut late = Client::connect(addr);
-                late.send("GET /late HTTP/1.1\r\nHost: a\r\n\r\n");
-                let answer = late.answer(Asked::Other);
+            for _ in 1..=5 {
+                let (answer, connections) = turned_away(addr);
                 assert_eq!((answer.status, answer.closes()), (503, true));
                 assert_eq!(answer.get("retry-after"), Some("1"));
-                late.expect_end();
-                let turned_away = server.counters().turned_away;
-                assert_eq!(turned_away, (round - 1) * 5 + n, "{threads:?}");
+                expected += connections;
+                assert_eq!(server.counters().turned_away, expected, "{threads:?}");
             }
             for client in &mut clients {
                 client.send(format!("{REST}{BEGUN}"));

@@ -1,7 +1,7 @@
 //! A process that is out of descriptors.
 
 use super::served::{Served, path, plain, serve};
-use super::support::{Asked, Client, wait_until};
+use super::support::{Asked, Client, turned_away, wait_until};
 use peregrine::from_fn;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -81,12 +81,9 @@ fn connections_above_the_limit_are_closed() {
         let (mut server, before) = start(&threads);
         let clients = (before..MOST + EXTRA).map(|_| busy(server.addr));
         let mut clients: Vec<_> = clients.collect();
-        let mut last = Client::connect(server.addr);
-        last.send("GET /last HTTP/1.1\r\nHost: a\r\n\r\n");
-        let answer = last.answer(Asked::Other);
+        let (answer, _) = turned_away(server.addr);
         assert_eq!((answer.status, answer.closes()), (503, true));
         assert_eq!(answer.get("retry-after"), Some("1"));
-        last.expect_end();
         let turned_away = server.ask("connections_turned_away_total");
         assert!(turned_away >= EXTRA - 2, "{turned_away}");
 

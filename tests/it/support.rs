@@ -332,6 +332,26 @@ pub(crate) fn start(handler: impl Handler, config: Config) -> (Running, SocketAd
     (running, addr)
 }
 
+/// Connects until a client gets its response and the end of its connection, and returns the number of connections. A
+/// client that is turned away before it has sent something gets the end alone.
+#[track_caller]
+pub(crate) fn turned_away(addr: SocketAddr) -> (Answer, u64) {
+    let limit = Instant::now() + PATIENCE;
+    for connections in 1.. {
+        let mut late = Client::connect(addr);
+        // It may be closed already.
+        let _ = late
+            .stream
+            .write_all(b"GET /late HTTP/1.1\r\nHost: a\r\n\r\n");
+        if let Some(answer) = late.try_answer(Asked::Other).expect("a response or none") {
+            late.expect_end();
+            return (answer, connections);
+        }
+        assert!(Instant::now() < limit, "no response");
+    }
+    unreachable!("the limit comes first")
+}
+
 /// How the server ended, within bounds: a server that does not end fails the test.
 #[track_caller]
 pub(crate) fn ended(running: Running) -> Stopped {
