@@ -77,7 +77,7 @@ pub trait Layer: Send + Sync + 'static {
     /// not block for long.
     ///
     /// The body of a request has been read before, as the handler wants it. **If the handler receives the body in pieces
-    /// ([`BodySink`](crate::body::BodySink)), they have reached it already.** So a layer that protects a handler decides in
+    /// ([`BodySink`]), they have reached it already.** So a layer that protects a handler decides in
     /// [`Layer::refuse`].
     ///
     /// Status and fields that are set before `next` are those that the handler begins with;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 /// What each body of an HTTP/2 connection may have unsent, however many there are, and all that it may have before the
 /// connection has counted them.
+#[cfg(feature = "http2")]
 pub(crate) const FIRST_SHARE: usize = 16 << 10;
 
 /// Shared by the sender of a streamed body and its connection.

@@ -4,7 +4,9 @@ use super::leave::Leave;
 use super::streamed_body::Feed;
 use crate::http::deferred::unlocked::call_unlocked;
 use crate::http::deferred::worker_handle::{WorkerCommand, WorkerHandle};
-use crate::shared::flow_control::{Credit, FIRST_SHARE, Room, charge};
+#[cfg(feature = "http2")]
+use crate::shared::flow_control::FIRST_SHARE;
+use crate::shared::flow_control::{Credit, Room, charge};
 use crate::shared::id::RequestId;
 use crate::shared::panic_guard::quietly;
 use peregrine_protocol::http::response::BodySize;
@@ -151,6 +153,7 @@ impl BodySender {
         version: Version,
     ) -> (BodySender, Feed) {
         let most = match version {
+            #[cfg(feature = "http2")]
             Version::Http2 => handle.stream_bytes.min(FIRST_SHARE),
             _ => handle.stream_bytes,
         };
