@@ -37,8 +37,8 @@ pub fn check(bytes: &[u8]) {
                 assert_eq!(judged.ok(), model, "{judged:?}");
             }
         }
-        check_repeated(bytes, &limits);
     }
+    check_repeated(bytes);
 }
 
 /// Request lines, each of which has another framing or another length.
@@ -54,29 +54,42 @@ const LINES: [&str; 9] = [
     "POST / HTTP/1.1\r\n",
 ];
 
-/// The same fields after another request line have the meaning that a new table finds.
-fn check_repeated(bytes: &[u8], limits: &Limits) {
+/// The same fields after another request line, and other fields of the same length, have the meaning that a new table
+/// finds, under any limits.
+fn check_repeated(bytes: &[u8]) {
     let line = bytes.iter().position(|&b| b == b'\n');
     let fields = line.map_or(bytes, |at| &bytes[at + 1..]);
+    let sections = [fields, &section(fields.len()), &section(fields.len() + 1)];
     let mut used = Head::default();
-    for line in LINES.iter().cycle().take(2 * LINES.len()) {
-        let text = [line.as_bytes(), fields].concat();
-        let (whole, cut) = (text.len(), split_of(&text));
-        // Fields are kept when the same ones have come twice.
-        for ends in [[whole, whole], [whole, whole], [cut, whole]] {
-            let mut new = Head::default();
-            let known = head::outcome(&mut used, &text, ends, limits);
-            assert_eq!(
-                known,
-                head::outcome(&mut new, &text, ends, limits),
-                "{line}"
-            );
-            if let head::Outcome::Complete(_) = known {
-                let expected = framing(&mut new, &text, limits);
-                assert_eq!(framing(&mut used, &text, limits), expected, "{line}");
+    for line in LINES {
+        for section in sections {
+            let text = [line.as_bytes(), section].concat();
+            let (whole, cut) = (text.len(), split_of(&text));
+            // Fields are kept when the same ones have come twice.
+            for ends in [[whole, whole], [whole, whole], [cut, whole]] {
+                for limits in limits() {
+                    is_as_new(&mut used, &text, ends, &limits);
+                }
             }
         }
     }
+}
+
+fn is_as_new(used: &mut Head, text: &[u8], ends: [usize; 2], limits: &Limits) {
+    let mut new = Head::default();
+    let known = head::outcome(used, text, ends, limits);
+    assert_eq!(known, head::outcome(&mut new, text, ends, limits));
+    if let head::Outcome::Complete(_) = known {
+        let expected = framing(&mut new, text, limits);
+        assert_eq!(framing(used, text, limits), expected);
+    }
+}
+
+/// Fields of `len` bytes, if there is room for them.
+fn section(len: usize) -> Vec<u8> {
+    const FIELDS: &str = "Host: b\r\nContent-Length: 7\r\nX: ";
+    let rest = len.saturating_sub(FIELDS.len() + 4);
+    format!("{FIELDS}{}\r\n\r\n", "y".repeat(rest)).into_bytes()
 }
 
 /// A table that has seen other requests, with all that is remembered of one.

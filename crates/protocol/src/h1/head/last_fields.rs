@@ -6,33 +6,41 @@ use crate::Span;
 use crate::h1::message_length::Framing;
 use crate::http::{Method, Version};
 use crate::limits::Limits;
+use alloc::vec::Vec;
 
 /// The maximum length of fields that are kept. A longer copy would cost more than it saves.
 const MOST: usize = 1024;
 
+/// What identifies a user. It is not kept, because the next request with this table may be one of another connection.
+const CREDENTIALS: [&[u8]; 3] = [b"cookie", b"authorization", b"proxy-authorization"];
+
 /// The bytes of the fields, up to the end of the empty line after them, and what they were parsed to. The table itself
 /// is that of the head: it has them until another field is written to it.
-#[derive(Clone)]
 pub(super) struct LastFields {
-    bytes: [u8; MOST],
-    /// 0 if the table has other fields.
-    len: usize,
+    /// Empty if the table has other fields.
+    bytes: Vec<u8>,
     /// The length of the last fields, kept or not.
     seen: usize,
     /// Where they began in their head.
     start: usize,
-    pub(super) count: u16,
-    pub(super) known: [u16; KNOWN],
-    pub(super) repeated: u8,
+    count: u16,
+    known: [u16; KNOWN],
+    repeated: u8,
     /// The framing of a request with them, if it depends on nothing else.
-    pub(super) framing: Option<Framing>,
+    framing: Option<Framing>,
+}
+
+/// A copy of a head keeps nothing.
+impl Clone for LastFields {
+    fn clone(&self) -> LastFields {
+        LastFields::new()
+    }
 }
 
 impl LastFields {
     pub(super) fn new() -> LastFields {
         LastFields {
-            bytes: [0; MOST],
-            len: 0,
+            bytes: Vec::new(),
             seen: 0,
             start: 0,
             count: 0,
@@ -45,50 +53,35 @@ impl LastFields {
     /// The table changes.
     #[inline]
     pub(super) fn forget(&mut self) {
-        self.len = 0;
+        self.bytes.clear();
     }
 
-    /// Keeps the fields of a complete head, from `start` to the end of `head`, if the head before had as many bytes of
-    /// them. So fields that always differ are not copied.
-    #[inline]
-    pub(super) fn keep(
-        &mut self,
-        head: &[u8],
-        start: usize,
-        count: u16,
-        known: [u16; KNOWN],
-        repeated: u8,
-    ) {
-        let section = &head[start..];
-        if core::mem::replace(&mut self.seen, section.len()) != section.len() {
-            return;
-        }
-        let Some(kept) = self.bytes.get_mut(..section.len()) else {
-            return;
-        };
-        kept.copy_from_slice(section);
-        (self.len, self.start) = (section.len(), start);
-        (self.count, self.known, self.repeated) = (count, known, repeated);
+    /// Keeps the bytes of the fields that begin at `start`.
+    fn keep(&mut self, section: &[u8], start: usize) {
+        self.bytes.clear();
+        self.bytes.reserve_exact(MOST);
+        self.bytes.extend_from_slice(section);
+        self.start = start;
         self.framing = None;
     }
 
     /// Whether there are fields, so that a request with them may have the same framing.
     #[inline]
-    pub(super) fn is_kept(&self) -> bool {
-        self.len > 0
+    fn is_kept(&self) -> bool {
+        !self.bytes.is_empty()
     }
 
     /// The length of the fields, if `bytes` begins with the same ones. `at` is where they begin in the head; `table` has
     /// their offsets.
     #[inline]
-    pub(super) fn repeat(&mut self, bytes: &[u8], at: usize, table: &mut [Field]) -> Option<usize> {
-        if self.len == 0 || !bytes.starts_with(&self.bytes[..self.len]) {
+    fn repeat(&mut self, bytes: &[u8], at: usize, table: &mut [Field]) -> Option<usize> {
+        if self.bytes.is_empty() || !bytes.starts_with(&self.bytes) {
             return None;
         }
         if at != self.start {
             self.shift(at, table);
         }
-        Some(self.len)
+        Some(self.bytes.len())
     }
 
     /// The offsets count from the beginning of the head, and its request line has another length.
@@ -125,15 +118,34 @@ impl Head {
         }
     }
 
-    /// The head is complete. Its fields are kept to be compared with the next ones.
+    /// The head is complete. Its fields are kept, to be compared with the next ones, if the head before had as many bytes
+    /// of them. So fields that always differ are not copied.
     #[inline]
     pub(super) fn keep_fields(&mut self, head: &[u8]) {
         if self.count == 0 {
             return self.last.forget();
         }
         let start = usize::from(self.fields[0].name.start);
+        let section = &head[start..];
+        if core::mem::replace(&mut self.last.seen, section.len()) == section.len() {
+            self.keep_section(head, section, start);
+        }
+    }
+
+    #[inline(never)]
+    fn keep_section(&mut self, head: &[u8], section: &[u8], start: usize) {
+        let is_secret = |field: &Field| {
+            let name = field.name.of(head);
+            CREDENTIALS
+                .iter()
+                .any(|secret| name.eq_ignore_ascii_case(secret))
+        };
+        if section.len() > MOST || self.fields().iter().any(is_secret) {
+            return;
+        }
         let (count, known, repeated) = (self.count, self.known, self.repeated);
-        self.last.keep(head, start, count, known, repeated);
+        self.last.keep(section, start);
+        (self.last.count, self.last.known, self.last.repeated) = (count, known, repeated);
     }
 
     /// The framing of the last request, if it depended on its fields alone, and this one has the same.
