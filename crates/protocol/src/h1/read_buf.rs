@@ -135,12 +135,10 @@ impl Input {
         let complete = self
             .decoder
             .decode(&mut self.bytes[self.start..self.end], limits)?;
-        if complete {
-            let trailers = self.decoder.take_trailers();
-            if !trailers.is_empty() {
-                self.head.set_trailers(trailers);
-            }
-        } else {
+        if complete && self.decoder.has_trailers() {
+            self.head.set_trailers(self.decoder.take_trailers());
+        }
+        if !complete {
             self.end -= self.decoder.compact(&mut self.bytes[self.start..self.end]);
         }
         Ok(complete)

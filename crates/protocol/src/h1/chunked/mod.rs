@@ -86,6 +86,11 @@ impl ChunkedDecoder {
         core::mem::take(&mut self.trailers)
     }
 
+    /// Whether [`ChunkedDecoder::take_trailers`] has any.
+    pub fn has_trailers(&self) -> bool {
+        !self.trailers.is_empty()
+    }
+
     /// Bytes of memory that it takes beside its own.
     pub fn held(&self) -> usize {
         self.trailers.capacity()

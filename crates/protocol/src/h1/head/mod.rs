@@ -144,8 +144,15 @@ impl Head {
         self.line = 0;
         self.scanned = 0;
         if !self.trailers.is_empty() {
-            self.trailers = Vec::new();
+            self.drop_trailers();
         }
+    }
+
+    /// Out of line, as its code would cost registers on the way of every request.
+    #[cold]
+    #[inline(never)]
+    fn drop_trailers(&mut self) {
+        self.trailers = Vec::new();
     }
 
     /// The fields behind the body of the request (RFC 9110 section 6.5), as a [block](crate::http::field_block). Empty
@@ -155,6 +162,7 @@ impl Head {
     }
 
     /// The body of the request is complete, and this block of fields was behind it.
+    #[inline(never)]
     pub fn set_trailers(&mut self, block: Vec<u8>) {
         self.trailers = block;
     }
