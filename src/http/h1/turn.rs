@@ -124,7 +124,7 @@ where
             if pace.is_over(|| !parts.input.is_empty()) {
                 return Turn::Again;
             }
-            if self.is_blocked(parts.output) {
+            if parts.output.is_full(&self.limits) {
                 return Turn::Blocked;
             }
             let next = parts.http1.next(parts.input, &self.limits, self.now);
@@ -162,12 +162,6 @@ where
             }
         }
         Turn::Again
-    }
-
-    #[inline(always)]
-    fn is_blocked(&self, output: &Output) -> bool {
-        output.len() > self.limits.output_bytes as u64
-            || output.segments() > 0 && output.segments() >= self.limits.output_files
     }
 
     #[inline]

@@ -261,7 +261,7 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
 
     /// So much is unsent that nothing more is read.
     fn is_full(&self, lease: &Lease, shared: &WorkerState<P, M>) -> bool {
-        lease.output.len() > shared.service.limits.output_bytes as u64
+        lease.output.is_full(&shared.service.limits)
     }
 
     /// Sends what the socket takes.

@@ -52,7 +52,7 @@ pub(super) enum Turn {
     Rest,
     /// There is more to do, but other connections have their turn first.
     Again,
-    /// Too many bytes are unsent.
+    /// Too many bytes or files are unsent.
     Blocked,
     /// The output has to be sent, then the connection is closed.
     Close(Close),
@@ -80,7 +80,7 @@ where
             if left == 0 || pace.is_over(|| !parts.input.is_empty()) {
                 return Turn::Again;
             }
-            if parts.output.len() > self.limits.output_bytes as u64 {
+            if parts.output.is_full(&self.limits) {
                 return Turn::Blocked;
             }
             let (head, output) = (&mut *parts.head, &mut *parts.output);

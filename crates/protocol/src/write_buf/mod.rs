@@ -1,6 +1,7 @@
 //! Bytes and opaque segments that wait to be sent.
 
 use crate::Seconds;
+use crate::limits::Limits;
 use crate::payload::Payload;
 use crate::rate::{Rate, RateMeter};
 use alloc::{boxed::Box, vec::Vec};
@@ -178,6 +179,14 @@ impl<X> WriteBuf<X> {
     #[inline]
     pub fn segments(&self) -> usize {
         self.segments
+    }
+
+    /// So much waits that nothing more is to be added: more than [`Limits::output_bytes`], or
+    /// [`Limits::output_files`] segments.
+    #[inline]
+    pub fn is_full(&self, limits: &Limits) -> bool {
+        self.len > limits.output_bytes as u64
+            || self.segments > 0 && self.segments >= limits.output_files
     }
 
     /// Its memory in bytes.

@@ -229,6 +229,8 @@ pub struct Http2<X = NoSegment> {
     may_send: bool,
     /// A stream is ready, and the window of the connection or the output is full.
     has_backlog: bool,
+    /// A stream could send, and the output is full.
+    is_held_up: bool,
     /// Since when, and how fast it has been opened since.
     stall: Stall,
     /// When nothing waited for the window of the connection any more, unless it has been opened by much since.
@@ -289,6 +291,7 @@ impl<X: Part> Http2<X> {
             announced: 0,
             may_send: false,
             has_backlog: false,
+            is_held_up: false,
             stall: Stall::new(now),
             eased: None,
             last_sent: 0,

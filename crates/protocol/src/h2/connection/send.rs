@@ -64,8 +64,7 @@ impl<X: Part> Http2<X> {
         }
     }
 
-    /// Moves to the output what the windows allow, the most urgent first, up to
-    /// [`output_bytes`](Limits::output_bytes).
+    /// Moves to the output what the windows allow, the most urgent first, until it is full.
     pub(super) fn flush(&mut self, out: &mut WriteBuf<X>, limits: &Limits, now: Seconds) {
         if let Some(more) = self.receive.release(0) {
             out.push_with(|out| write::window_update(0, more, out));
@@ -74,6 +73,9 @@ impl<X: Part> Http2<X> {
             return;
         }
         self.may_send = false;
+        if core::mem::take(&mut self.is_held_up) {
+            self.output_has_room(now);
+        }
         let rate = Rate::of_responses(limits);
         loop {
             let Some(at) = self.most_urgent() else {
@@ -83,7 +85,8 @@ impl<X: Part> Http2<X> {
                 return;
             };
             let is_blocked = self.send <= 0 && !self.streams[at].queue.is_empty();
-            if is_blocked || out.len() > limits.output_bytes as u64 {
+            if is_blocked || out.is_full(limits) {
+                self.is_held_up = !is_blocked;
                 // A window that a few bytes open for a moment is as good as closed.
                 if is_blocked && !self.has_backlog && self.eased != Some(now) {
                     self.stall = Stall::new(now);
@@ -91,6 +94,16 @@ impl<X: Part> Http2<X> {
                 return self.has_backlog = true;
             }
             self.send_some(at, &rate, out, now);
+        }
+    }
+
+    /// What waited for the output alone goes on: the client has its time for the windows anew.
+    #[cold]
+    fn output_has_room(&mut self, now: Seconds) {
+        self.stall = Stall::new(now);
+        let waited = |stream: &&mut Stream<X>| stream.send > 0 && !stream.queue.is_empty();
+        for stream in self.streams.iter_mut().filter(waited) {
+            stream.stall = Stall::new(now);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Flow control in both directions, and priorities.
 
 use super::*;
+use crate::http::response::{BodySize, ResponseHead};
 
 fn update(stream: u32, by: u32) -> Vec<u8> {
     frame(8, 0, stream, &by.to_be_bytes())
@@ -221,4 +222,71 @@ fn who_sends_first() {
     client.take();
     client.send(&update(0, 1000));
     assert_eq!(all(&mut client), [(3, 1000, false)]);
+}
+
+/// What waits for room in the output does not wait for the client's windows.
+#[test]
+fn a_full_output_is_no_stall() {
+    let due = |values: &[(u16, u32)], more: &[u8]| {
+        let mut client = Client::open(Driver::Large);
+        client.limits.output_bytes = 1000;
+        client.send(&settings(values));
+        client.send(more);
+        // The output takes one frame.
+        client.send(&get(1));
+        client.now = Seconds::of(100);
+        (0..8).for_each(|_| client.turn());
+        let sent: usize = all(&mut client).iter().map(|body| body.1).sum();
+        assert_eq!(sent, 66_536);
+        client.conn.deadline(&client.limits)
+    };
+    let grace = Limits::default().write_grace;
+    let least = Seconds::of(100).after(grace);
+    // The window of the connection is used up, and that of the stream.
+    assert!(due(&[(4, 1 << 20)], &update(0, 1001)) >= least);
+    assert!(due(&[(4, 66_536)], &update(0, 1 << 20)) >= least);
+}
+
+/// A segment that counts how many of it there are.
+#[derive(Debug)]
+struct File(std::sync::Arc<()>);
+
+impl Part for File {
+    fn part(&self, _from: u64, _len: u64) -> File {
+        File(self.0.clone())
+    }
+}
+
+/// Only so many files wait in the output, however small they are: the streams keep the others.
+#[test]
+fn files_in_the_output_are_bounded() {
+    let file = std::sync::Arc::new(());
+    let (limits, http2) = (Limits::default(), Http2Limits::default());
+    let mut conn: Http2<File> = Http2::new(Seconds::START, &http2);
+    let (mut input, mut head) = (Input::new(), HeadBuf::new());
+    let (mut out, mut response) = (WriteBuf::default(), WriteBuf::default());
+    let gets: Vec<u8> = (0..60).flat_map(|n| get(2 * n + 1)).collect();
+    let bytes = [&PREFACE[..], &settings(&[]), &frame(4, 1, 0, &[]), &gets].concat();
+    input.space()[..bytes.len()].copy_from_slice(&bytes);
+    input.filled(bytes.len());
+    let now = Seconds::START;
+    let mut sent = 0;
+    while sent < 60 {
+        match conn.next(&mut input, &mut head, &mut out, &limits, &http2, now) {
+            Next::Request(RequestParts { stream, .. }) => {
+                response.push_segment(File(file.clone()), 1);
+                let size = BodySize::Known(1);
+                let ok = &ResponseHead::OK;
+                conn.respond_with(stream, ok, b"", (0, size), &mut response, &mut out, now);
+            }
+            Next::Read => {
+                assert_eq!(out.segments(), limits.output_files.min(60 - sent));
+                assert_eq!(conn.streams(), 60 - sent - out.segments());
+                sent += out.segments();
+                out.clear();
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(std::sync::Arc::strong_count(&file), 1);
 }
