@@ -5,6 +5,7 @@
 
 use crate::http::deferred::worker_handle::WorkerHandle;
 use crate::http::response::{Done, Response, ResponseRecorder};
+pub use crate::router::check::Routes;
 use crate::runtime::thread_pool::{Size, ThreadPool};
 use crate::shared::memory_budget::MemoryBudget;
 use crate::shared::output::Output;

@@ -10,6 +10,32 @@ const SEGMENTS: [&str; 10] = [
     "a", "b", "ab", "abb", "", "{p}", "a{p}", "{p}b", "a{p}b", "{p}.b",
 ];
 
+/// The tree of a router, without handlers, for benches.
+#[derive(Debug)]
+pub struct Routes(Tree);
+
+impl Routes {
+    /// The tree of valid patterns.
+    pub fn new<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Routes {
+        let mut tree = Tree::new();
+        for pattern in patterns {
+            tree.insert(&Pattern::parse(pattern).expect("a valid pattern").pieces);
+        }
+        Routes(tree)
+    }
+
+    /// The number of the pattern that matches, and of its parameters.
+    pub fn find(&self, path: &str) -> Option<(u32, usize)> {
+        let mut found = None;
+        let visit = &mut |leaf: u32, params: &Params| {
+            found = Some((leaf, params.count));
+            true
+        };
+        self.0.search(path.as_bytes(), &mut Params::new(), visit);
+        found
+    }
+}
+
 /// The tree finds the patterns that match, in the order of their precedence, with the same parameters as a matcher that
 /// tries every pattern.
 pub(crate) fn check(bytes: &[u8]) {

@@ -6,6 +6,7 @@ mod forms;
 mod paths;
 mod request;
 mod response;
+mod routes;
 mod websocket;
 
 /// One thing to measure. Those of a group do the same; the last of it is what the others are compared
@@ -29,6 +30,7 @@ pub fn benches() -> Vec<Bench> {
     request::add(&mut benches);
     response::add(&mut benches);
     paths::add(&mut benches);
+    routes::add(&mut benches);
     forms::add(&mut benches);
     websocket::add(&mut benches);
     benches.0
