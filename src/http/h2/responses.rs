@@ -78,7 +78,7 @@ where
     fn abort(&mut self, id: u32, parts: &mut Parts<'_>) {
         parts
             .http2
-            .reset(id, ErrorCode::INTERNAL_ERROR, parts.output);
+            .reset(id, ErrorCode::INTERNAL_ERROR, parts.output, self.now);
         if let Some(mut stream) = parts.streams.take(id) {
             self.end(&mut stream.exchange);
         }

@@ -350,7 +350,7 @@ where
             self.end(&mut place);
             // The client may send the request again (RFC 9113 section 8.7).
             let code = ErrorCode::REFUSED_STREAM;
-            return parts.http2.reset(current.id, code, parts.output);
+            return parts.http2.reset(current.id, code, parts.output, self.now);
         }
         if request.framing.expects_continue {
             parts.http2.interim(current.id, 100, &[], parts.output);

@@ -231,8 +231,9 @@ pub(super) enum Ended {
     Closed,
 }
 
-/// Streams that we have reset and of which frames are not taken for errors.
-const RESETS: usize = 64;
+/// At least so many streams that we have reset, and of which frames are not taken for errors; twice as many as may be
+/// open, but not more than the second number.
+const RESETS: (usize, usize) = (64, 1 << 16);
 
 /// Other streams that have ended and are known to have been open.
 const CLOSED: usize = 16;
@@ -240,16 +241,21 @@ const CLOSED: usize = 16;
 /// The streams that ended last.
 #[derive(Debug)]
 pub(super) struct EndedStreams {
-    resets: [u32; RESETS],
+    /// As many as there were, until there are `most`.
+    resets: Vec<u32>,
+    most: u32,
     closed: [u32; CLOSED],
     /// The next place in each.
-    at: (u8, u8),
+    at: (u32, u8),
 }
 
 impl EndedStreams {
-    pub(super) fn new() -> EndedStreams {
+    /// For a connection that may have so many streams open.
+    pub(super) fn new(streams: usize) -> EndedStreams {
+        let most = streams.saturating_mul(2).clamp(RESETS.0, RESETS.1);
         EndedStreams {
-            resets: [0; RESETS],
+            resets: Vec::new(),
+            most: most as u32,
             closed: [0; CLOSED],
             at: (0, 0),
         }
@@ -259,8 +265,11 @@ impl EndedStreams {
     pub(super) fn add(&mut self, id: u32, ended: Ended) {
         match ended {
             Ended::Reset => {
-                self.resets[usize::from(self.at.0)] = id;
-                self.at.0 = (self.at.0 + 1) % RESETS as u8;
+                match self.resets.get_mut(self.at.0 as usize) {
+                    Some(place) => *place = id,
+                    None => self.resets.push(id),
+                }
+                self.at.0 = (self.at.0 + 1) % self.most;
             }
             Ended::Closed => {
                 self.closed[usize::from(self.at.1)] = id;
@@ -274,6 +283,21 @@ impl EndedStreams {
             return Some(Ended::Reset);
         }
         self.closed.contains(&id).then_some(Ended::Closed)
+    }
+
+    /// END_STREAM of a stream has come that we have reset: it is closed. False if it is not known.
+    pub(super) fn has_end(&mut self, id: u32) -> bool {
+        let place = self.resets.iter_mut().find(|reset| **reset == id);
+        // No stream has this identifier.
+        let known = place.map(|place| *place = 0).is_some();
+        if known {
+            self.add(id, Ended::Closed);
+        }
+        known
+    }
+
+    pub(super) fn held(&self) -> usize {
+        self.resets.capacity() * size_of::<u32>()
     }
 }
 
@@ -302,7 +326,7 @@ mod tests {
 
     #[test]
     fn the_last_streams_that_ended() {
-        let mut ended = EndedStreams::new();
+        let mut ended = EndedStreams::new(40);
         for id in (1..400).step_by(2) {
             assert_eq!(ended.find(id), None);
             let how = [Ended::Reset, Ended::Closed][id as usize / 2 % 2];
@@ -315,10 +339,10 @@ mod tests {
                 .filter(|id| ended.find(*id) == Some(how))
                 .count()
         };
-        assert_eq!(
-            (known(Ended::Reset), known(Ended::Closed)),
-            (RESETS, CLOSED)
-        );
+        assert_eq!((known(Ended::Reset), known(Ended::Closed)), (80, CLOSED));
         assert_eq!(ended.find(397), Some(Ended::Reset));
+        assert!(ended.has_end(397) && !ended.has_end(397) && !ended.has_end(1));
+        assert_eq!(ended.find(397), Some(Ended::Closed));
+        assert_eq!(EndedStreams::new(usize::MAX).most, 1 << 16);
     }
 }

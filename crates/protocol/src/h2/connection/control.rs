@@ -70,7 +70,7 @@ impl<X: Part> Http2<X> {
             }
             Frame::Reset { stream, code } => {
                 self.check_opened(stream, "RST_STREAM of an idle stream")?;
-                if let Some(unsent) = self.remove(stream, Ended::Closed) {
+                if let Some(unsent) = self.remove(stream, Ended::Closed, now) {
                     self.counts.resets_received += 1;
                     self.events.push(Next::Reset {
                         stream,

@@ -28,7 +28,7 @@ impl<X: Part> Http2<X> {
             }
             FrameError::Stream(id, code, text) => {
                 // Of a stream that never was, the driver learns what is wrong alone.
-                let unsent = self.remove(id, Ended::Reset).unwrap_or(0);
+                let unsent = self.remove(id, Ended::Reset, turn.now).unwrap_or(0);
                 self.events.push(Next::Reset {
                     stream: id,
                     code,
@@ -47,7 +47,7 @@ impl<X: Part> Http2<X> {
     }
 
     fn fail(&mut self, code: ErrorCode, text: &'static str, out: &mut WriteBuf<X>) -> Close {
-        let last = self.highest;
+        let last = self.last_stream();
         out.push_with(|out| write::goaway(last, code, text, out));
         self.over(CloseReason::Error(code, text), !self.eof)
     }
@@ -76,32 +76,42 @@ impl<X: Part> Http2<X> {
         }
     }
 
+    /// What GOAWAY says: it never grows (RFC 9113 section 6.8).
+    pub(super) fn last_stream(&self) -> u32 {
+        match self.stopping {
+            Stopping::Last(last) => last,
+            Stopping::No | Stopping::Announced(_) => self.highest,
+        }
+    }
+
     pub(super) fn stop_for_good(&mut self, out: &mut WriteBuf<X>) {
-        self.stopping = Stopping::Last;
-        let last = self.highest;
+        let last = self.last_stream();
+        self.stopping = Stopping::Last(last);
         out.push_with(|out| write::goaway(last, ErrorCode::NO_ERROR, "", out));
     }
 
     /// Nothing more can be done with the bytes that are here: whether the connection is over.
     #[inline]
-    pub(super) fn judge_end(&mut self) {
-        if self.stopping == Stopping::Last && self.is_idle() {
+    pub(super) fn judge_end(&mut self, out: &mut WriteBuf<X>, now: Seconds) {
+        if matches!(self.stopping, Stopping::Last(_)) && self.is_idle() {
             self.over(CloseReason::Finished, !self.eof);
         } else if self.eof {
-            self.judge_eof();
+            self.judge_eof(out, now);
         }
     }
 
     /// The client sends nothing more, no WINDOW_UPDATE either. Requests that are not complete are lost. The others
     /// get their responses, as far as the windows allow it.
     #[cold]
-    fn judge_eof(&mut self) {
+    fn judge_eof(&mut self, out: &mut WriteBuf<X>, now: Seconds) {
         self.has_lost |= self.block.take().is_some();
         let is_lost = |stream: &Stream<X>| !stream.is_received && !stream.is_unwanted;
         while let Some(stream) = self.streams.iter().find(|stream| is_lost(stream)) {
             let id = stream.id;
             self.has_lost = true;
-            let unsent = self.remove(id, Ended::Closed).unwrap_or(0);
+            let unsent = self.remove(id, Ended::Reset, now).unwrap_or(0);
+            self.counts.resets_sent += 1;
+            out.push_with(|out| write::reset(id, ErrorCode::CANCEL, out));
             self.events.push(Next::Reset {
                 stream: id,
                 code: ErrorCode::CANCEL,
@@ -243,7 +253,7 @@ impl<X: Part> Http2<X> {
             return Some(self.fail(calm, "the client takes its responses too slowly", out));
         }
         while let Some(id) = self.slow_stream(limits, now) {
-            let unsent = self.remove(id, Ended::Reset).unwrap_or(0);
+            let unsent = self.remove(id, Ended::Reset, now).unwrap_or(0);
             self.counts.resets_sent += 1;
             out.push_with(|out| write::reset(id, ErrorCode::CANCEL, out));
             self.events.push(Next::Reset {
@@ -258,7 +268,6 @@ impl<X: Part> Http2<X> {
                 };
                 return Some(self.fail(code, text, out));
             }
-            self.idle_since = now;
         }
         self.expire_idle(out, limits, now)
     }
@@ -278,11 +287,11 @@ impl<X: Part> Http2<X> {
             if now >= self.idle_since.after(REST) {
                 (self.streams, self.events) = (Vec::new(), Vec::new());
             }
-            if self.stopping == Stopping::Last {
+            if matches!(self.stopping, Stopping::Last(_)) {
                 return Some(self.over(CloseReason::Finished, !self.eof));
             }
             if now >= self.idle_since.after(limits.idle_timeout) {
-                let last = self.highest;
+                let last = self.last_stream();
                 out.push_with(|out| write::goaway(last, ErrorCode::NO_ERROR, "", out));
                 return Some(self.over(CloseReason::IdleTimeout, !self.eof));
             }

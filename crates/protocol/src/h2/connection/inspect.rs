@@ -64,6 +64,6 @@ impl<X: Part> Http2<X> {
         let queues = self.streams.iter().map(|stream| stream.queue.held());
         let streams = self.streams.capacity() * size_of::<Stream<X>>();
         let tables = self.decoder.held() + self.encoder.held();
-        queues.sum::<usize>() + streams + tables + self.fragments.capacity()
+        queues.sum::<usize>() + streams + tables + self.fragments.capacity() + self.ended.held()
     }
 }

@@ -34,7 +34,7 @@
 //!
 //! Field blocks of streams that are refused or reset are decoded, so that the tables of both sides stay the same.
 //! Every frame that is of no use to a request costs from one bucket ([`Http2Limits::nuisances`]). Frames about streams
-//! that have ended are judged by the last ones: 64 that were reset, 16 others.
+//! that have ended are judged by the last ones: twice as many that were reset as may be open, 64 at least, and 16 others.
 
 mod control;
 mod deadline;
@@ -176,7 +176,7 @@ enum Stopping {
     /// The client knows since then that it shall open no more streams.
     Announced(Seconds),
     /// The client knows which stream was the last.
-    Last,
+    Last(u32),
 }
 
 /// A field block whose end has not come.
@@ -278,7 +278,7 @@ impl<X: Part> Http2<X> {
             current: None,
             streams: Vec::new(),
             highest: 0,
-            ended: EndedStreams::new(),
+            ended: EndedStreams::new(limits.streams),
             block: None,
             fragments: Vec::new(),
             send: i64::from(FIRST_WINDOW),
@@ -342,7 +342,7 @@ impl<X: Part> Http2<X> {
                 Ok(Step::More) => {
                     self.flush(turn.out, limits, now);
                     if self.events.is_empty() {
-                        self.judge_end();
+                        self.judge_end(turn.out, now);
                         if self.events.is_empty() && !matches!(self.state, State::Over(_)) {
                             return Next::Read;
                         }

@@ -92,9 +92,8 @@ impl<X: Part> Http2<X> {
             .head
             .decode_request(&mut self.decoder, block, turn.limits);
         let decoded = decoded.map_err(undecodable)?;
-        if self.stopping == Stopping::Last {
+        if matches!(self.stopping, Stopping::Last(_)) {
             // The client knows that it is not handled (RFC 9113 section 6.8).
-            self.ended.add(id, Ended::Reset);
             return self.waste("HEADERS behind the last GOAWAY", turn);
         }
         if self.is_crowded(turn) {
@@ -193,7 +192,7 @@ impl<X: Part> Http2<X> {
             .decode_trailers(&mut self.decoder, block, turn.limits);
         let trailers = trailers.map_err(undecodable)?;
         let Some(stream) = self.find(id) else {
-            return match self.ended.find(id) {
+            return match self.how_ended(id) {
                 Some(Ended::Reset) => self.waste("HEADERS of streams that were reset", turn),
                 Some(Ended::Closed) => Err(FrameError::Connection(
                     ErrorCode::STREAM_CLOSED,
@@ -270,8 +269,8 @@ impl<X: Part> Http2<X> {
         let (http2, now) = (turn.http2, turn.now);
         let closed = |text| FrameError::Stream(id, ErrorCode::STREAM_CLOSED, text);
         let Some(at) = self.position(id) else {
-            return Err(match self.ended.find(id) {
-                Some(Ended::Reset) => return self.late_data(n, is_last, turn),
+            return Err(match self.how_ended(id) {
+                Some(Ended::Reset) => return self.late_data(id, n, is_last, turn),
                 _ => closed("DATA of a stream that has ended"),
             });
         };
@@ -310,15 +309,25 @@ impl<X: Part> Http2<X> {
         Ok(n > 0 || is_last)
     }
 
-    /// DATA of a stream that we have reset.
+    /// Streams behind the last GOAWAY count as reset.
+    fn how_ended(&self, id: u32) -> Option<Ended> {
+        match id > self.last_stream() {
+            true => Some(Ended::Reset),
+            false => self.ended.find(id),
+        }
+    }
+
+    /// DATA of a stream that we have reset. Nothing may follow the end, so there is one for each reset.
     #[cold]
     fn late_data(
         &mut self,
+        id: u32,
         n: usize,
         is_last: bool,
         turn: &mut Turn<'_, X>,
     ) -> Result<bool, FrameError> {
-        if n < TINY as usize && !is_last {
+        let is_end = is_last && self.ended.has_end(id);
+        if n < TINY as usize && !is_end {
             let text = "too many DATA frames of streams that were reset";
             self.bucket.spend(text, turn.http2, turn.now)?;
         }

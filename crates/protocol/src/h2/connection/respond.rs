@@ -196,13 +196,13 @@ impl<X: Part> Http2<X> {
     }
 
     /// Ends a stream (RFC 9113 section 6.4). Nothing happens if it has ended.
-    pub fn reset(&mut self, stream: u32, code: ErrorCode, out: &mut WriteBuf<X>) {
+    pub fn reset(&mut self, stream: u32, code: ErrorCode, out: &mut WriteBuf<X>, now: Seconds) {
         let is_current = self.current.is_some_and(|current| current.id == stream);
         if is_current || self.position(stream).is_some() {
             if is_current {
                 self.current = None;
             }
-            self.remove(stream, Ended::Reset);
+            self.remove(stream, Ended::Reset, now);
             self.counts.resets_sent += 1;
             out.push_with(|out| write::reset(stream, code, out));
         }
@@ -328,9 +328,9 @@ impl<X: Part> Http2<X> {
         };
         self.idle_since = now;
         match is_received {
-            true => _ = self.remove(id, Ended::Closed),
+            true => _ = self.remove(id, Ended::Closed, now),
             false => {
-                self.remove(id, Ended::Reset);
+                self.remove(id, Ended::Reset, now);
                 out.push_with(|out| write::reset(id, ErrorCode::NO_ERROR, out));
             }
         }

@@ -173,10 +173,13 @@ impl<X: Part> Http2<X> {
     }
 
     /// The stream has ended. Returns the bytes of its response that were waiting, if it was there.
-    pub(super) fn remove(&mut self, id: u32, ended: Ended) -> Option<u64> {
+    pub(super) fn remove(&mut self, id: u32, ended: Ended, now: Seconds) -> Option<u64> {
         self.ended.add(id, ended);
         let at = self.position(id)?;
         let mut stream = self.streams.remove(at);
+        if self.streams.is_empty() {
+            self.idle_since = now;
+        }
         let unsent = stream.queue.len();
         // Watchers of what is lost learn how much it is.
         stream.queue.clear();

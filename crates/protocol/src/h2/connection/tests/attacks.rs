@@ -109,6 +109,8 @@ const ATTACKS: &[Attack] = &[
         part: |n| on_post(n, frame(0, 0, 1, b"")), parts: 2000, end: Calm },
     Attack { row: 17, name: "DATA of one byte", ids: "chunkloris", driver: Driver::Hold,
         part: |n| on_post(n, frame(0, 0, 1, b"x")), parts: 2000, end: Calm },
+    Attack { row: 17, name: "empty DATA with END_STREAM of a stream that was reset", ids: "CVE-2019-9518", driver: Driver::Hold,
+        part: |n| match n { 0 => [request(1, 0, "POST", &[]), update(1, 0)].concat(), _ => frame(0, 1, 1, b"") }, parts: 2000, end: Calm },
     Attack { row: 18, name: "DATA of padding", ids: "RFC 9113 section 10.5", driver: Driver::Hold,
         part: |n| on_post(n, frame(0, 8, 1, &[&[255][..], &[0; 255]].concat())), parts: 2000, end: Calm },
     Attack { row: 19, name: "WINDOW_UPDATE flood", ids: "CVE-2019-9517", driver: Driver::Echo,
@@ -200,7 +202,7 @@ fn requests_behind_the_end() {
     assert!(client.take().contains(&Seen::GoAway(1, 0)));
     let calm = (1..2000).find(|n| {
         client.send(&get(id(*n)));
-        client.take().contains(&Seen::GoAway(id(*n), 11))
+        client.take().contains(&Seen::GoAway(1, 11))
     });
     assert!(calm.is_some_and(|n| n > 900), "{calm:?}");
 }

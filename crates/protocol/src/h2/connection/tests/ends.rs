@@ -288,3 +288,50 @@ fn malformed_requests_are_told() {
     );
     assert!(is_told, "{told:?}");
 }
+
+/// The time of an idle connection begins when its last stream ends, however it ends.
+#[test]
+fn a_reset_begins_the_idle_time() {
+    let by: [fn(&mut Client); 3] = [
+        |client| client.send(&frame(3, 0, 1, &[0, 0, 0, 8])),
+        |client| client.send(&frame(8, 0, 1, &[0; 4])),
+        |client| {
+            let (out, now) = (&mut client.out, client.now);
+            client.conn.reset(1, ErrorCode::CANCEL, out, now);
+        },
+    ];
+    for end in by {
+        let mut client = Client::open(Driver::Hold);
+        client.send(&get(1));
+        client.now = Seconds::START.after(client.limits.idle_timeout * 2);
+        end(&mut client);
+        assert_eq!(client.conn.streams(), 0);
+        let (out, limits) = (&mut client.out, &client.limits);
+        let close = client.conn.expire(out, limits, &client.http2, client.now);
+        assert_eq!(close, None);
+    }
+}
+
+/// Requests that a client has not sent completely before it closes are reset.
+#[test]
+fn a_request_that_is_lost_is_reset() {
+    let mut client = Client::open(Driver::Hold);
+    client.send(&request(1, 0, "POST", &[]));
+    assert_eq!(client.tell_eof(), CloseReason::ClientGone);
+    assert_eq!(client.take(), [Seen::Reset(1, 8)]);
+}
+
+/// DATA of all streams may be on its way when they are reset.
+#[test]
+fn late_data_of_many_streams_that_were_reset() {
+    let mut client = Client::open(Driver::Hold);
+    let ids = || (0..100).map(|n| 2 * n + 1);
+    ids().for_each(|id| client.send(&request(id, 0, "POST", &[])));
+    for id in ids() {
+        let (out, now) = (&mut client.out, client.now);
+        client.conn.reset(id, ErrorCode::CANCEL, out, now);
+    }
+    assert_eq!(client.take().len(), 100);
+    ids().for_each(|id| client.send(&frame(0, 0, id, &[b'x'; 300])));
+    assert_eq!(client.take(), []);
+}

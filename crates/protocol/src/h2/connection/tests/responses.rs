@@ -133,7 +133,7 @@ fn an_end_without_trailers_and_a_reset() {
         let (conn, out, now) = (&mut client.conn, &mut client.out, client.now);
         conn.begin(stream, &OK, &[], BodySize::Unknown, out, now);
         match is_reset {
-            true => conn.reset(stream, ErrorCode::INTERNAL_ERROR, out),
+            true => conn.reset(stream, ErrorCode::INTERNAL_ERROR, out, now),
             false => drop(conn.finish(stream, b"")),
         }
         client.turn();
