@@ -2,8 +2,9 @@
 
 use super::LONG;
 use peregrine::body::{BodySink, Flow, Incoming, Resumer};
+use peregrine::config::Http2Limits;
 use peregrine::testing::Http2;
-use peregrine::{BodyPlan, Done, Handler, Request, Response, from_fn};
+use peregrine::{BodyPlan, Done, Handler, Limits, Request, Response, from_fn};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -158,6 +159,28 @@ fn a_paused_sink_has_the_time_of_a_response() {
     assert_eq!(client.response(stream).status, 503);
     assert_eq!(client.response(stream).reset, Some(NO_ERROR));
     assert!(app.resumers.lock().expect("no panic")[0].is_gone());
+}
+
+/// All bodies together may be as large as one: then the oldest one goes on, and the others wait at their windows.
+#[test]
+fn the_bodies_of_a_connection_are_bounded() {
+    const FLOW_CONTROL_ERROR: u32 = 3;
+    let app = from_fn(|req, res| res.text(req.body().len().to_string()));
+    let limits = Limits::default().body_bytes(100_000);
+    let mut client = Http2::with_limits(&app, limits, Http2Limits::default());
+    let streams = [(); 3].map(|()| client.begin("POST", "/", &[]));
+    for stream in streams {
+        client.data(stream, &[b'x'; 60_000], false);
+        assert_eq!(client.response(stream).reset, None);
+    }
+    let [oldest, greedy, patient] = streams;
+    client.data(greedy, &[b'x'; 40_000], false);
+    assert_eq!(client.response(greedy).reset, Some(FLOW_CONTROL_ERROR));
+    for stream in [oldest, patient] {
+        client.data(stream, &[b'x'; 40_000], true);
+        assert_eq!(client.response(stream).body, b"100000");
+    }
+    assert!(!client.is_closed());
 }
 
 #[test]

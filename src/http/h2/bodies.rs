@@ -46,11 +46,38 @@ where
                     return self.refuse_stream(id, ProtocolError::Overloaded, parts);
                 }
                 body.extend_from_slice(&parts.input.unread()[piece]);
-                parts.http2.release(id, len, parts.output, self.now);
                 if is_last {
+                    parts.http2.release(id, len, parts.output, self.now);
                     self.body_complete(id, parts);
+                } else {
+                    self.release_kept(id, len, parts);
                 }
             }
+        }
+    }
+
+    /// Bytes of a body are kept. All bodies of a connection together may have as much as one; above, the oldest one
+    /// alone goes on, and each of the others ends at its window.
+    fn release_kept(&mut self, id: u32, len: usize, parts: &mut Parts<'_>) {
+        let streams = &mut *parts.streams;
+        let is_over = streams.bodies() > self.limits.body_bytes;
+        if is_over && streams.buffering().next() != Some(id) {
+            streams.holds_back = true;
+            return parts.http2.hold_back(id, len, parts.output, self.now);
+        }
+        parts.http2.release(id, len, parts.output, self.now);
+    }
+
+    /// Gives back windows of bodies that are kept, if there is room again; that of the oldest one in any case.
+    #[cold]
+    pub(super) fn give_windows_back(&mut self, parts: &mut Parts<'_>) {
+        parts.streams.holds_back = parts.streams.bodies() > self.limits.body_bytes;
+        let most = match parts.streams.holds_back {
+            true => 1,
+            false => usize::MAX,
+        };
+        for id in parts.streams.buffering().take(most) {
+            parts.http2.release(id, 0, parts.output, self.now);
         }
     }
 

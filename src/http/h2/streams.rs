@@ -80,9 +80,12 @@ impl KeptRequest {
         Request::of_parts(&self.head, &self.bytes, &self.body, ends)
     }
 
+    fn head_held(&self) -> usize {
+        size_of::<KeptRequest>() + self.bytes.len() + self.head.trailers().len()
+    }
+
     fn held(&self) -> usize {
-        let trailers = self.head.trailers().len();
-        size_of::<KeptRequest>() + self.bytes.len() + self.body.capacity() + trailers
+        self.head_held() + self.body.capacity()
     }
 }
 
@@ -151,6 +154,8 @@ pub(super) struct Streams {
     all: Vec<Stream>,
     /// The last one whose body was drawn.
     pub(super) last_drawn: u32,
+    /// Windows of bodies are not given back, because too much is kept.
+    pub(super) holds_back: bool,
 }
 
 impl Streams {
@@ -228,10 +233,22 @@ impl Streams {
         self.next(id, |stream| stream.deadline(http2, limits) <= now)
     }
 
-    /// Bytes of the heads of requests that are kept.
+    /// Bytes of the heads of requests that are kept, and of trailers.
     pub(super) fn heads(&self) -> usize {
-        let head = |stream: &Stream| stream.request.as_ref().map_or(0, |kept| kept.bytes.len());
+        let head = |stream: &Stream| stream.request.as_ref().map_or(0, |kept| kept.head_held());
         self.all.iter().map(head).sum()
+    }
+
+    /// Bytes of bodies that are kept.
+    pub(super) fn bodies(&self) -> usize {
+        let body = |stream: &Stream| stream.request.as_ref().map_or(0, |kept| kept.body.len());
+        self.all.iter().map(body).sum()
+    }
+
+    /// The streams whose bodies are kept, the oldest first.
+    pub(super) fn buffering(&self) -> impl Iterator<Item = u32> {
+        let is_kept = |stream: &&Stream| matches!(stream.intake, Intake::Buffer(_));
+        self.all.iter().filter(is_kept).map(|stream| stream.id)
     }
 
     /// Bytes of memory of requests that are kept.

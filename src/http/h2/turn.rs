@@ -77,6 +77,9 @@ where
         let mut left = self.limits.requests_per_turn.max(1);
         let (mut pace, mut drawing) = (Pace::default(), Pace::default());
         loop {
+            if parts.streams.holds_back {
+                self.give_windows_back(parts);
+            }
             if left == 0 || pace.is_over(|| !parts.input.is_empty()) {
                 return Turn::Again;
             }

@@ -368,6 +368,23 @@ impl<X: Part> Http2<X> {
 
     /// `n` bytes of the body of a stream are taken. Nothing happens if the stream has ended.
     pub fn release(&mut self, stream: u32, n: usize, out: &mut WriteBuf<X>, now: Seconds) {
+        self.release_to(stream, n, true, out, now);
+    }
+
+    /// The same, but the window of the stream is given back with the next [`Http2::release`]. Until then the client
+    /// sends no more on it than that.
+    pub fn hold_back(&mut self, stream: u32, n: usize, out: &mut WriteBuf<X>, now: Seconds) {
+        self.release_to(stream, n, false, out, now);
+    }
+
+    fn release_to(
+        &mut self,
+        stream: u32,
+        n: usize,
+        is_given: bool,
+        out: &mut WriteBuf<X>,
+        now: Seconds,
+    ) {
         let Some(stream) = self.find(stream) else {
             return;
         };
@@ -376,7 +393,13 @@ impl<X: Part> Http2<X> {
             .min(stream.receive.held());
         let was_held_up = !stream.receive.is_open();
         let (id, is_received) = (stream.id, stream.is_received);
-        let update = stream.receive.release(n).filter(|_| !is_received);
+        let update = match is_given {
+            true => stream.receive.release(n).filter(|_| !is_received),
+            false => {
+                stream.receive.forget(n);
+                None
+            }
+        };
         if update.is_some() && was_held_up {
             // The client could send nothing: it has its time anew.
             (stream.asked_since, stream.meter) = (now, None);
