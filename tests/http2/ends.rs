@@ -3,7 +3,7 @@
 use super::{LONG, Left, deferring};
 use peregrine::config::Http2Limits;
 use peregrine::testing::Http2;
-use peregrine::{Limits, Responder, from_fn};
+use peregrine::{BodyPlan, Done, Handler, Limits, Request, Responder, Response, from_fn};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -119,15 +119,33 @@ fn a_violation_ends_the_connection_and_its_streams() {
     assert_eq!(client.counters().http2_goaways_error, 1);
 }
 
+/// Counts how often it is asked for the plan of a body.
+struct Planning(Arc<AtomicUsize>);
+
+impl Handler for Planning {
+    fn body_plan(&self, _: &Request<'_>) -> BodyPlan {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        BodyPlan::Buffer
+    }
+
+    fn handle_request(&self, _: &Request<'_>, res: Response<'_>) -> Done {
+        res.text("fine")
+    }
+}
+
 #[test]
 fn heads_that_wait_for_their_bodies_are_bounded() {
-    let app = from_fn(|_, res| res.text("fine"));
+    let planned = Arc::new(AtomicUsize::new(0));
+    let app = Planning(planned.clone());
     let mut client = Http2::new(&app);
     let long = "a".repeat(15_000);
     let streams = [(); 40].map(|()| client.begin("POST", "/", &[("x", &long)]));
     let refused = |stream: &&u32| client.response(**stream).reset == Some(7);
     let refused = streams.iter().filter(refused).count();
     assert!((20..30).contains(&refused), "{refused}");
+    // The application has seen none of those that the client may send again.
+    assert_eq!(planned.load(Ordering::SeqCst), 40 - refused);
+    assert_eq!(client.counters().http2_refused, refused as u64);
     client.data(streams[0], b"x", true);
     assert_eq!(client.response(streams[0]).status, 200);
     assert!(!client.is_closed());

@@ -83,9 +83,15 @@ where
 
     /// The end of a body has come, with trailers.
     pub(super) fn take_trailers(&mut self, id: u32, parts: &mut Parts<'_>) {
+        let before = parts.streams.heads();
         let stream = parts.streams.get(id);
         if let Some(kept) = stream.and_then(|stream| stream.request.as_mut()) {
+            let others = before - kept.head_held();
             kept.set_trailers(parts.head);
+            if others > self.limits.output_bytes {
+                parts.counters.overloaded.add(1);
+                return self.refuse_stream(id, ProtocolError::Overloaded, parts);
+            }
         }
         self.take_data(id, 0..0, true, parts);
     }

@@ -80,12 +80,12 @@ impl KeptRequest {
         Request::of_parts(&self.head, &self.bytes, &self.body, ends)
     }
 
-    fn head_held(&self) -> usize {
-        size_of::<KeptRequest>() + self.bytes.len() + self.head.trailers().len()
+    pub(super) fn head_held(&self) -> usize {
+        self.bytes.len() + self.head.trailers().len()
     }
 
     fn held(&self) -> usize {
-        self.head_held() + self.body.capacity()
+        size_of::<KeptRequest>() + self.head_held() + self.body.capacity()
     }
 }
 

@@ -19,7 +19,6 @@ use peregrine_protocol::error::ProtocolError;
 use peregrine_protocol::h1::framing::BodyLength;
 use peregrine_protocol::h1::read_buf::Input;
 use peregrine_protocol::h2::connection::{Close, Http2, Next, RequestParts};
-use peregrine_protocol::h2::frame::ErrorCode;
 use peregrine_protocol::h2::head::HeadBuf;
 use peregrine_protocol::h2::limits::Http2Limits;
 use peregrine_protocol::http::Version;
@@ -317,6 +316,12 @@ where
     #[inline(never)]
     fn plan_body(&mut self, current: Current, request: &RequestParts, parts: &mut Parts<'_>) {
         let (mode, mut place) = (current.mode, None);
+        if parts.streams.heads() > self.limits.output_bytes {
+            // Before the application has seen it.
+            return parts
+                .http2
+                .refuse(current.id, parts.output, parts.limits, self.now);
+        }
         let planned = self.plan(&mut current_context(mode, &mut place, self.now, parts));
         let (intake, most) = match planned {
             Planned::Refused => {
@@ -348,12 +353,6 @@ where
         };
         if matches!(request.framing.body, BodyLength::Exact(len) if len > most) {
             return self.refuse_current(current, ProtocolError::BodyTooLarge, &mut place, parts);
-        }
-        if parts.streams.heads() > self.limits.output_bytes {
-            self.end(&mut place);
-            // The client may send the request again (RFC 9113 section 8.7).
-            let code = ErrorCode::REFUSED_STREAM;
-            return parts.http2.reset(current.id, code, parts.output, self.now);
         }
         if request.framing.expects_continue {
             parts.http2.interim(current.id, 100, &[], parts.output);

@@ -46,7 +46,12 @@ impl<X: Part> Http2<X> {
         }
     }
 
-    fn fail(&mut self, code: ErrorCode, text: &'static str, out: &mut WriteBuf<X>) -> Close {
+    pub(super) fn fail(
+        &mut self,
+        code: ErrorCode,
+        text: &'static str,
+        out: &mut WriteBuf<X>,
+    ) -> Close {
         let last = self.last_stream();
         out.push_with(|out| write::goaway(last, code, text, out));
         self.over(CloseReason::Error(code, text), !self.eof)

@@ -97,7 +97,8 @@ impl<X: Part> Http2<X> {
             return self.waste("HEADERS behind the last GOAWAY", turn);
         }
         if self.is_crowded(turn) {
-            return self.refuse(id, turn);
+            self.refuse(id, turn.out, turn.http2, turn.now);
+            return Ok(Step::Again);
         }
         match decoded {
             Decoded::Request(framing) => self.request(id, framing, is_last, turn),
@@ -164,18 +165,6 @@ impl<X: Part> Http2<X> {
             (all, largest) = (all + held, held.max(largest));
         }
         self.streams.len() >= turn.http2.streams || all - largest > turn.limits.output_bytes
-    }
-
-    /// The client may send the request again (RFC 9113 section 8.7).
-    #[cold]
-    fn refuse(&mut self, id: u32, turn: &mut Turn<'_, X>) -> Result<Step, FrameError> {
-        self.ended.add(id, Ended::Reset);
-        self.counts.refused += 1;
-        let code = ErrorCode::REFUSED_STREAM;
-        turn.out.push_with(|out| write::reset(id, code, out));
-        self.bucket
-            .spend("too many streams", turn.http2, turn.now)?;
-        Ok(Step::Again)
     }
 
     /// A block that opens no stream. It is decoded whatever it is for.

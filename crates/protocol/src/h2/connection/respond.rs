@@ -208,6 +208,27 @@ impl<X: Part> Http2<X> {
         }
     }
 
+    /// Refuses a request of which nothing has been done: the client may send it again (RFC 9113 section 8.7).
+    #[cold]
+    pub fn refuse(
+        &mut self,
+        stream: u32,
+        out: &mut WriteBuf<X>,
+        http2: &Http2Limits,
+        now: Seconds,
+    ) {
+        if self.current.is_some_and(|current| current.id == stream) {
+            self.current = None;
+        }
+        self.remove(stream, Ended::Reset, now);
+        self.counts.refused += 1;
+        out.push_with(|out| write::reset(stream, ErrorCode::REFUSED_STREAM, out));
+        let spent = self.bucket.spend("too many streams", http2, now);
+        if let Err(FrameError::Connection(code, text)) = spent {
+            self.fail(code, text, out);
+        }
+    }
+
     /// All of a response waits for the windows. What is missing of the request is of no interest.
     fn kept_whole(&mut self, id: u32, now: Seconds) {
         self.may_send = true;
