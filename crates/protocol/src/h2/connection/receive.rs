@@ -360,8 +360,8 @@ impl<X: Part> Http2<X> {
         self.release_to(stream, n, true, out, now);
     }
 
-    /// The same, but the window of the stream is given back with the next [`Http2::release`]. Until then the client
-    /// sends no more on it than that.
+    /// Says that `n` bytes are taken, but gives the window of the stream back with the next [`Http2::release`] only.
+    /// Until then the client sends no more on it than it may now.
     pub fn hold_back(&mut self, stream: u32, n: usize, out: &mut WriteBuf<X>, now: Seconds) {
         self.release_to(stream, n, false, out, now);
     }
