@@ -49,7 +49,7 @@ peregrine_protocol::settings! {
 /// A response is compressed if its `Content-Type` is a text or another type that gets smaller, and it has not one
 /// of: status 204, 206 or 304; `Content-Encoding`; `Content-Range`; `Accept-Ranges: bytes`, as files have;
 /// `Content-Digest`; `no-transform` in `Cache-Control`. [`CompressConfig`] limits its length. Then `Vary` gets
-/// `Accept-Encoding`, and an `ETag` becomes a weak one.
+/// `Accept-Encoding`, and an `ETag` becomes a weak one. A 304 gets the same two.
 ///
 /// A body in pieces is compressed in pieces. What a [`BodySender`](crate::body::BodySender) sends at once arrives
 /// at once; small pieces are compressed less well. Events are compressed if the handler sets another
@@ -187,7 +187,10 @@ impl ResponseFilter for Filter {
             // A response to HEAD whose body would come in pieces.
             BodySize::Unknown => !response.is_sent,
         };
-        if !is_large || matches!(status, 204..=206 | 304) || !is_suitable(response.fields()) {
+        if status == 304 {
+            return self.apply_to_not_modified(response);
+        }
+        if !is_large || matches!(status, 204..=206) || !is_suitable(response.fields(), false) {
             return;
         }
         let coding = match response.size {
@@ -203,6 +206,14 @@ impl ResponseFilter for Filter {
 }
 
 impl Filter {
+    /// A 304 has the fields that the 200 would have (RFC 9110 section 15.4.5). It does not tell the type of it.
+    fn apply_to_not_modified(&self, response: &mut RecordedResponse<'_>) {
+        if is_suitable(response.fields(), true) {
+            let fields = varied_fields(response.fields(), self.coding != Coding::Identity);
+            response.set_fields(&fields);
+        }
+    }
+
     fn encode(&self, response: &mut RecordedResponse<'_>, coding: Coding, fields: &[u8]) {
         let Shared { config, streams } = &*self.shared;
         let plain = changed_fields(response.fields(), Coding::Identity);
@@ -239,9 +250,8 @@ impl Filter {
     }
 }
 
-/// Whether the fields of a response allow its compression.
-fn is_suitable(fields: &[u8]) -> bool {
-    let mut is_type = false;
+/// Whether the fields of a response allow its compression. `is_type`: what its type says, if it has none.
+fn is_suitable(fields: &[u8], mut is_type: bool) -> bool {
     for (name, value) in field_block::fields(fields) {
         let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
         let has = |token: &str| {
@@ -262,8 +272,17 @@ fn is_suitable(fields: &[u8]) -> bool {
     is_type
 }
 
-/// The fields of the response in this coding: with `Vary`, and a weak `ETag` (RFC 9110 section 8.8.1).
+/// The fields of the response in this coding.
 fn changed_fields(fields: &[u8], coding: Coding) -> Vec<u8> {
+    let mut changed = varied_fields(fields, coding != Coding::Identity);
+    if coding != Coding::Identity {
+        field_block::push(b"Content-Encoding", coding.name().as_bytes(), &mut changed);
+    }
+    changed
+}
+
+/// The fields with `Vary`, and with a weak `ETag` if `is_weak` (RFC 9110 section 8.8.1).
+fn varied_fields(fields: &[u8], is_weak: bool) -> Vec<u8> {
     let mut changed = Vec::with_capacity(fields.len() + 64);
     let mut varies = false;
     for (name, value) in field_block::fields(fields) {
@@ -272,16 +291,13 @@ fn changed_fields(fields: &[u8], coding: Coding) -> Vec<u8> {
             let mut parts = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
             varies |= parts.any(|p| p == b"*" || p.eq_ignore_ascii_case(b"accept-encoding"));
         }
-        match is("etag") && coding != Coding::Identity && !value.starts_with(b"W/") {
+        match is("etag") && is_weak && !value.starts_with(b"W/") {
             true => field_block::push(name, &[b"W/", value].concat(), &mut changed),
             false => field_block::push(name, value, &mut changed),
         }
     }
     if !varies {
         field_block::push(b"Vary", b"Accept-Encoding", &mut changed);
-    }
-    if coding != Coding::Identity {
-        field_block::push(b"Content-Encoding", coding.name().as_bytes(), &mut changed);
     }
     changed
 }

@@ -129,7 +129,9 @@ fn which_responses_are_compressed() {
         let response = get(&app, &format!("/?{query}"), "gzip");
         let is_gzip = response.header("content-encoding") == Some("gzip");
         assert_eq!(is_gzip, expected, "{query}");
-        let etag = if expected { "W/\"a\"" } else { "\"a\"" };
+        // A 304 has the tag of the 200.
+        let is_weak = expected || query == "status=304";
+        let etag = if is_weak { "W/\"a\"" } else { "\"a\"" };
         assert_eq!(response.header("etag"), Some(etag), "{query}");
         if expected {
             assert_eq!(
@@ -426,5 +428,32 @@ fn errors_that_handlers_return() {
             String::from_utf8_lossy(&text).contains(&"x".repeat(2_000)),
             "{target}"
         );
+    }
+}
+
+#[test]
+fn a_304_has_the_tag_and_the_vary_of_the_200() {
+    let tagged = crate::Router::new()
+        .get("/", |_, res| res.text("x".repeat(2_000)))
+        .layer(crate::layers::ETags::new());
+    let app = Compress::new(tagged);
+    for accepted in ["gzip", ""] {
+        let first = get(&app, "/", accepted);
+        let tag = first.header("etag").expect("a tag");
+        assert_eq!(tag.starts_with("W/"), accepted == "gzip", "{tag}");
+        let mut client = Client::new(&app);
+        let again = client
+            .get("/")
+            .header("Accept-Encoding", accepted)
+            .header("If-None-Match", tag)
+            .send();
+        assert_eq!(
+            (again.status(), again.body()),
+            (304, &b""[..]),
+            "{accepted}"
+        );
+        assert_eq!(again.header("etag"), Some(tag));
+        assert_eq!(again.header("vary"), Some("Accept-Encoding"));
+        assert_eq!(again.header("content-encoding"), None);
     }
 }

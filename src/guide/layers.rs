@@ -24,7 +24,10 @@
 //!     .layer(layers::from_fn(|req, res, next| {
 //!         let path = req.path();
 //!         let done = next.run(req, res);
-//!         println!("{path} has status {}", done.status());
+//!         // The status of a response that comes later is not known yet.
+//!         if !done.is_deferred() {
+//!             println!("{path} has status {}", done.status());
+//!         }
 //!         done
 //!     }));
 //!
@@ -59,6 +62,15 @@
 //! layer that protects handlers refuses by the head alone: [`Layer::refuse`], or [`layers::check`](crate::layers::check). All
 //! layers of the library do. The body of a request that is refused is not read.
 //!
+//! # WebSockets
+//!
+//! **A WebSocket handshake does not pass the layers of a router.** The library gives it to
+//! `WebSocketHandler::accept_ws` before a route is searched. To protect it, put the layers around the whole handler:
+//! `Layered::new(app).layer(BasicAuth::user("chat", "ada", "lovelace"))` is a `WebSocketHandler` too. Its layers refuse handshakes by
+//! [`Layer::refuse`], and the client gets the response of the layer. What else a layer does, such as fields of the response or
+//! what a closure of `layers::from_fn` does, does not apply to a handshake. A router has no connections of its own, so decide by the
+//! path in the layer, or in `accept_ws`.
+//!
 //! # Fields in every response
 //!
 //! [`Response::header`](crate::Response::header) before `next` sets a field of the handler's response. An error takes it back.
@@ -69,8 +81,13 @@
 //! | that of the handler, deferred and streamed ones too | yes; a field of the handler with the same name replaces it |
 //! | to the error of a handler, 404, 405 | yes |
 //! | 500 after a panic or a response with a fault; 503 of a full pool or of a time limit | yes |
-//! | to a body that is too large, and other refusals of the library | those that [`Layer::error_fields`] sets, as of [`Cors`] and [`SecurityHeaders`] |
-//! | to a request that is not valid HTTP | those that do not need the request |
+//! | to a body that is too large, and other refusals of the library; `BodyPlan::Refuse` | those that [`Layer::error_fields`] sets, as of [`Cors`], [`SecurityHeaders`] and [`RequestId`]; layers of the nested router and the route, too |
+//! | 500 after a panic while the body is planned or received | the same |
+//! | to a request that is not valid HTTP | those of the outer router that do not need the request |
+//! | 101 of a WebSocket | none |
+//!
+//! On another thread, a field of `header_always` stays after the error of a handler, but not after a panic, and
+//! `Response::timeout` has no effect. Call them before the response is deferred.
 //!
 //! # Limits
 //!
@@ -86,4 +103,5 @@
 //! [`Layer`]: crate::layers::Layer
 //! [`Layer::error_fields`]: crate::layers::Layer::error_fields
 //! [`Layer::refuse`]: crate::layers::Layer::refuse
+//! [`RequestId`]: crate::layers::RequestId
 //! [`SecurityHeaders`]: crate::layers::SecurityHeaders

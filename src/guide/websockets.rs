@@ -78,6 +78,11 @@
 //! page of another host or port gets 403 before `accept_ws` is called. [`Config::ws_origins`] allows others.
 //! Behind a proxy, the proxy has to pass `Host` on.
 //!
+//! # Layers
+//!
+//! **A handshake does not pass the layers of a [`Router`](crate::Router).** Layers of
+//! [`Layered`](crate::layers::Layered) around the whole handler can refuse it; see [the guide](crate::guide::layers).
+//!
 //! # Tests
 //!
 //! [`testing::WebSocket`](crate::testing::WebSocket) is a connection in memory:

@@ -6,8 +6,8 @@ use crate::http::request::Request;
 use crate::http::request_body::Respond;
 use std::hint::black_box;
 
-/// Whether a secret that a client has sent is the right one. The time that it takes depends on the length of `sent` only, so
-/// that it tells nothing about the secret.
+/// Whether a secret that a client has sent is the right one. The time that it takes does not depend on how many bytes are
+/// right. It may depend on the lengths, so the length of a secret must not be secret.
 ///
 /// ```
 /// use peregrine::layers::is_same_secret;
@@ -18,9 +18,8 @@ use std::hint::black_box;
 #[doc(alias("constant_time_eq", "timing_safe_equal"))]
 pub fn is_same_secret(sent: &[u8], right: &[u8]) -> bool {
     let mut differs = usize::from(sent.len() != right.len());
-    let last = right.len().max(1);
-    for (at, byte) in sent.iter().enumerate() {
-        let other = right.get(at % last).copied().unwrap_or(0);
+    let right = right.iter().chain(std::iter::repeat(&0));
+    for (byte, other) in sent.iter().zip(right) {
         differs = black_box(differs | usize::from(byte ^ other));
     }
     differs == 0
@@ -31,7 +30,7 @@ type PasswordCheck = Box<dyn Fn(&str, &str) -> bool + Send + Sync>;
 /// Lets requests pass that have the name and the password of a user (RFC 7617). Others get 401, and a browser asks its user.
 ///
 /// Name and password are readable on the way: use it with TLS only. `check` is called for each request, so a hash for
-/// passwords that is slow on purpose holds its worker each time. A limit on attempts is that of
+/// passwords that is slow on purpose holds its worker each time; for a request with a body it is called twice. A limit on attempts is that of
 /// [`RateLimit`](crate::layers::RateLimit).
 ///
 /// ```
@@ -77,8 +76,11 @@ impl BasicAuth {
     ///
     /// # Panics
     ///
-    /// Those of [`BasicAuth::new`].
+    /// Those of [`BasicAuth::new`]. `name` has a colon, which ends a name (RFC 7617 section 2), or `password` is empty.
+    #[track_caller]
     pub fn user(realm: &str, name: &str, password: &str) -> BasicAuth {
+        assert!(!name.contains(':'), "`{name}` has a colon");
+        assert!(!password.is_empty(), "`{name}` has no password");
         let (name, password) = (name.to_owned(), password.to_owned());
         BasicAuth::new(realm, move |sent_name, sent_password| {
             let is_name = is_same_secret(sent_name.as_bytes(), name.as_bytes());
@@ -189,7 +191,16 @@ fn unauthorized(challenge: String) -> Option<Respond> {
 
 #[cfg(test)]
 mod tests {
-    use super::is_same_secret;
+    use super::{BasicAuth, is_same_secret};
+
+    #[test]
+    fn a_user_that_can_never_pass_or_needs_no_password_is_refused() {
+        let is_refused = |name: &'static str, password: &'static str| {
+            std::panic::catch_unwind(|| BasicAuth::user("a", name, password)).is_err()
+        };
+        assert!(is_refused("a:b", "secret") && is_refused("a", ""));
+        assert!(!is_refused("a", "sec:ret") && !is_refused("", "secret"));
+    }
 
     #[test]
     fn secrets_are_the_same_only_if_all_bytes_are() {

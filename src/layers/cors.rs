@@ -12,6 +12,8 @@ use std::time::Duration;
 /// A browser asks before it sends requests that a form could not make: by OPTIONS, the preflight. This layer responds to
 /// it, before a route is searched. The fields are in error responses, too, so that a page can read them.
 ///
+/// Add it to a router: the layer of a single route does not see a preflight, because no route is for OPTIONS.
+///
 /// Without [`Cors::origins`] or [`Cors::any_origin`] no page of another origin is allowed. It allows responses to be
 /// read. It does not stop requests that a form can make: that is the part of [`Csrf`](crate::layers::Csrf).
 ///
@@ -65,12 +67,14 @@ impl Cors {
     }
 
     /// Allows pages of these origins: a scheme, a host, and a port if it is not the default port of the scheme, as
-    /// `https://app.example`. `null` stands for pages without an origin, which any page can make.
+    /// `https://app.example`. `null` stands for pages without an origin. Any page can make such a page, so `null` and
+    /// [`Cors::credentials`] exclude each other.
     ///
     /// # Panics
     ///
-    /// An entry is not an origin.
+    /// An entry is not an origin, or it is `null` and [`Cors::credentials`] was called.
     #[must_use]
+    #[track_caller]
     pub fn origins<I: IntoIterator<Item: Into<String>>>(mut self, origins: I) -> Cors {
         let mut all = self.origins.take().unwrap_or_default();
         for entry in origins {
@@ -79,6 +83,7 @@ impl Cors {
             all.push(entry);
         }
         self.origins = Some(all);
+        self.check_credentials();
         self
     }
 
@@ -89,9 +94,10 @@ impl Cors {
     ///
     /// [`Cors::credentials`] was called.
     #[must_use]
+    #[track_caller]
     pub fn any_origin(mut self) -> Cors {
-        assert!(!self.credentials, "credentials need a list of origins");
         self.origins = None;
+        self.check_credentials();
         self
     }
 
@@ -140,23 +146,36 @@ impl Cors {
     ///
     /// # Panics
     ///
-    /// [`Cors::any_origin`] was called.
+    /// [`Cors::any_origin`] was called, or `null` is among the origins.
     #[must_use]
+    #[track_caller]
     pub fn credentials(mut self) -> Cors {
-        assert!(self.origins.is_some(), "credentials need a list of origins");
         self.credentials = true;
+        self.check_credentials();
         self
     }
 
-    /// The value of `Access-Control-Allow-Origin`.
+    /// With credentials, a page of any origin would act as the user that visits it.
+    #[track_caller]
+    fn check_credentials(&self) {
+        if self.credentials {
+            let origins = self.origins.as_ref();
+            let origins = origins.expect("credentials need a list of origins");
+            let is_null = origins.iter().any(|own| own == origin::NULL);
+            assert!(!is_null, "credentials exclude the origin `null`");
+        }
+    }
+
+    /// The value of `Access-Control-Allow-Origin`. If any origin is allowed it does not depend on the request, so that a cache
+    /// may give the response to all of them.
     fn allowed<'a>(&self, req: &Request<'a>) -> Option<&'a [u8]> {
+        let Some(origins) = &self.origins else {
+            return Some(b"*");
+        };
         let mut sent = req.header_all("origin");
         let own = match (sent.next(), sent.next()) {
             (Some(own), None) => own,
             _ => return None,
-        };
-        let Some(origins) = &self.origins else {
-            return Some(b"*");
         };
         let mut listed = origins.iter();
         listed

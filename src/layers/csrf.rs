@@ -14,7 +14,7 @@ use peregrine_protocol::http::origin;
 /// | GET, HEAD, OPTIONS, TRACE | goes on: a handler must not change anything for them |
 /// | `Sec-Fetch-Site: same-origin` or `none` | goes on |
 /// | `Sec-Fetch-Site` of another value, or twice | 403, unless `Origin` is in [`Csrf::origins`] |
-/// | only `Origin`, of the host of the request | goes on; see [`Request::is_same_origin`] |
+/// | only `Origin`, of the host of the request | goes on; see [`Request::is_same_origin`]. Not `http` if the request came by `https` ([`Request::scheme`]) |
 /// | only `Origin`, of another one | 403, unless it is in [`Csrf::origins`] |
 /// | neither: not a browser, or one of before 2020 without `Origin` | goes on |
 ///
@@ -46,12 +46,14 @@ impl Csrf {
     ///
     /// # Panics
     ///
-    /// An entry is not an origin.
+    /// An entry is not an origin, or it is `null`: any page can make requests with this origin.
     #[must_use]
+    #[track_caller]
     pub fn origins<I: IntoIterator<Item: Into<String>>>(mut self, origins: I) -> Csrf {
         for entry in origins {
             let entry = entry.into();
             assert!(origin::can_be_listed(&entry), "`{entry}` is not an origin");
+            assert!(entry != origin::NULL, "any page can have the origin `null`");
             self.origins.push(entry);
         }
         self
@@ -63,7 +65,7 @@ impl Csrf {
         }
         let mut sites = req.header_all("sec-fetch-site");
         let is_own = match (sites.next(), sites.next()) {
-            (None, _) => req.is_same_origin(),
+            (None, _) => req.is_same_origin() && !is_insecure_page(req),
             (Some(b"same-origin" | b"none"), None) => true,
             _ => false,
         };
@@ -80,6 +82,15 @@ impl Csrf {
             _ => false,
         }
     }
+}
+
+/// A page without TLS asks a server with TLS: anyone on the way can have changed the page.
+fn is_insecure_page(req: &Request<'_>) -> bool {
+    let is_http = |origin: &[u8]| {
+        let scheme = origin.get(..5);
+        scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"http:"))
+    };
+    req.scheme() == "https" && req.header_all("origin").any(is_http)
 }
 
 impl Layer for Csrf {

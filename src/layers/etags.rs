@@ -6,13 +6,15 @@ use crate::http::request::Request;
 use crate::http::response::filter::{RecordedResponse, ResponseFilter};
 use crate::http::response::{Done, Response};
 use peregrine_protocol::http::field_block;
-use std::hash::{DefaultHasher, Hasher};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// Gives responses an `ETag`, and sends 304 without a body if the client has the response already (`If-None-Match`).
 ///
-/// It applies to GET with status 200. The tag is a hash of the body, so the handler runs in any case: it saves bytes on the
+/// It applies to GET with status 200. The tag is a hash of the body and its `Content-Type`, so the handler runs in any case: it saves bytes on the
 /// way, and no work. A handler that knows a cheaper tag sets `ETag` itself; then that is compared. A response in pieces, or of
 /// a file, gets no tag. A response to HEAD gets none either, unless the handler has set one.
+///
+/// Programs that another release of Rust has built may make other tags: then a client gets the same body once more.
 ///
 /// A body of more than 1 MiB gets no tag, because the hash would hold up the other connections of the worker.
 ///
@@ -84,8 +86,9 @@ impl ResponseFilter for Tagged {
         let tag = match own {
             Some((_, tag)) => tag.strip_prefix(b"W/").unwrap_or(tag).to_vec(),
             None => {
+                let kind = content_type(&fields);
                 let body = response.body().filter(|_| response.is_sent);
-                let Some(tag) = body.and_then(|pieces| self.tag(&pieces)) else {
+                let Some(tag) = body.and_then(|pieces| self.tag(&kind, &pieces)) else {
                     return;
                 };
                 field_block::push(b"ETag", &tag, &mut fields);
@@ -112,8 +115,14 @@ impl ResponseFilter for Tagged {
     }
 }
 
+fn content_type(fields: &[u8]) -> Vec<u8> {
+    let mut fields = field_block::fields(fields);
+    let own = fields.find(|(name, _)| name.eq_ignore_ascii_case(b"content-type"));
+    own.map_or_else(Vec::new, |(_, value)| value.to_vec())
+}
+
 impl Tagged {
-    fn tag(&self, pieces: &[&[u8]]) -> Option<Vec<u8>> {
+    fn tag(&self, kind: &[u8], pieces: &[&[u8]]) -> Option<Vec<u8>> {
         let len: usize = pieces.iter().map(|piece| piece.len()).sum();
         if len > self.max_bytes {
             return None;
@@ -121,6 +130,7 @@ impl Tagged {
         let half = |salt: u8| {
             let mut hasher = DefaultHasher::new();
             hasher.write_u8(salt);
+            kind.hash(&mut hasher);
             pieces.iter().for_each(|piece| hasher.write(piece));
             hasher.finish()
         };

@@ -24,6 +24,8 @@ mod rate_limit;
 mod request_id;
 mod security_headers;
 mod timeout;
+#[cfg(feature = "websocket")]
+mod websocket;
 
 pub use auth::{BasicAuth, BearerAuth, is_same_secret};
 pub use cors::Cors;
@@ -55,14 +57,14 @@ use std::sync::Arc;
 /// use peregrine::{Done, Request, Response, Router};
 /// use std::sync::atomic::{AtomicU64, Ordering};
 ///
-/// /// Counts the requests that had no error.
+/// /// Counts the responses without an error that are complete at once.
 /// #[derive(Default)]
 /// struct Count(AtomicU64);
 ///
 /// impl Layer for Count {
 ///     fn handle_request(&self, req: &Request<'_>, res: Response<'_>, next: Next<'_>) -> Done {
 ///         let done = next.run(req, res);
-///         if done.status() < 400 {
+///         if !done.is_deferred() && done.status() < 400 {
 ///             self.0.fetch_add(1, Ordering::Relaxed);
 ///         }
 ///         done
@@ -82,7 +84,11 @@ pub trait Layer: Send + Sync + 'static {
     ///
     /// Status and fields that are set before `next` are those that the handler begins with;
     /// [`Response::header_always`] sets fields that are in error responses, too. After `next` the head of the response
-    /// is written. [`Done`] tells the status.
+    /// is written. [`Done`] tells the status, unless the response comes later ([`Done::is_deferred`]): then it is 200 or what was
+    /// set before.
+    ///
+    /// Only layers of a [`Route`](crate::router::Route::layer) and of a nested router know the route
+    /// ([`Request::route`]). Layers of the outer router run before it is searched.
     ///
     /// Default: the response of [`Layer::refuse`], or that of the handler.
     fn handle_request(&self, req: &Request<'_>, res: Response<'_>, next: Next<'_>) -> Done {
@@ -94,7 +100,7 @@ pub trait Layer: Send + Sync + 'static {
 
     /// Refuses a request by its head: returns a function that responds. A request with a body is refused before the body is
     /// read, and its connection is closed. For such a request it is called twice: before the body and, by
-    /// [`Layer::handle_request`], after it.
+    /// [`Layer::handle_request`], after it. It is also called for a WebSocket handshake, if the layer is of a [`Layered`].
     ///
     /// Default: `None`, no request is refused.
     fn refuse(&self, req: &Request<'_>) -> Option<Respond> {
@@ -103,8 +109,8 @@ pub trait Layer: Send + Sync + 'static {
     }
 
     /// Sets fields of an error response that the library makes without a call of [`Layer::handle_request`], such as
-    /// that to a body that is too large. `req` is `None` if its head is not valid. It is called for layers of a server's own
-    /// handler only, not for those of a route or of a nested router.
+    /// that to a body that is too large. `req` is `None` if its head is not valid, or is not there any more. Then
+    /// layers of a route and of a nested router are not called, because the route is not known.
     ///
     /// Default: none.
     fn error_fields<'r>(&self, req: Option<&Request<'_>>, res: Response<'r>) -> Response<'r> {
@@ -242,6 +248,9 @@ impl Layers {
         req: &Request<'_>,
         inner: impl FnOnce(&Request<'_>) -> BodyPlan,
     ) -> BodyPlan {
+        if self.is_empty() {
+            return inner(req);
+        }
         let mut refused = self.0.iter().enumerate();
         let refused = refused.find_map(|(at, layer)| Some((at, layer.refuse(req)?)));
         let (layers, plan) = match refused {
@@ -259,6 +268,12 @@ impl Layers {
             }
             plan => plan,
         }
+    }
+
+    /// Whether a layer refuses the request by its head.
+    #[cfg(feature = "websocket")]
+    fn is_refused(&self, req: &Request<'_>) -> bool {
+        self.0.iter().any(|layer| layer.refuse(req).is_some())
     }
 
     pub(crate) fn error_fields<'r>(
@@ -311,6 +326,10 @@ impl BodySink for LayeredSink {
 }
 
 /// A handler with layers around it. A [`Router`](crate::Router) has a method of its own.
+///
+/// If the handler is a `ws::WebSocketHandler`, this is one too. **A WebSocket handshake does not
+/// pass the layers.** They may refuse it ([`Layer::refuse`]), as [`BasicAuth`] and [`RateLimit`] do. The response 101 has none of
+/// their fields.
 ///
 /// ```
 /// use peregrine::layers::{Layered, SecurityHeaders};

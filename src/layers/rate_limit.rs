@@ -28,7 +28,9 @@ type Key = Box<dyn Fn(&Request<'_>) -> Option<Vec<u8>> + Send + Sync>;
 /// it the client that has used least of its limit is forgotten, among 8 that share a place. So many clients at the same time
 /// may make more requests than they should, and never fewer.
 ///
-/// A request with a body that is above the limit is refused before its body is read. It counts when its body is there.
+/// A request with a body that is above the limit is refused before its body is read. It counts when its body is there, so
+/// **uploads that a client never finishes do not count**: limits on connections and on time apply to them. A WebSocket handshake
+/// counts once, and once more if the handler or a later layer does not accept it.
 ///
 /// ```
 /// use peregrine::Router;
@@ -36,8 +38,8 @@ type Key = Box<dyn Fn(&Request<'_>) -> Option<Vec<u8>> + Send + Sync>;
 /// use peregrine::testing::Client;
 /// use std::time::Duration;
 ///
-/// // Three attempts at once, and one more each 20 seconds.
-/// let attempts = RateLimit::new(3, Duration::from_secs(60));
+/// // Three attempts at once, and one more each 20 minutes.
+/// let attempts = RateLimit::new(3, Duration::from_secs(3600));
 /// let app = Router::new().post("/login", |_, res| res.status(401).text("no")).layer(attempts);
 /// let mut client = Client::new(&app);
 /// let statuses: Vec<u16> = (0..4).map(|_| client.post("/login").send().status()).collect();
@@ -61,9 +63,11 @@ type Set = [(u64, u64); PLACES];
 impl RateLimit {
     /// Each client may make so many requests in this time. 0 requests: none at all.
     pub fn new(requests: u32, per: Duration) -> RateLimit {
-        let per = u64::try_from(per.as_nanos()).unwrap_or(u64::MAX / 2);
+        let per = u64::try_from(per.as_nanos()).map_or(u64::MAX / 2, |per| per.min(u64::MAX / 2));
         // A request that takes more than all of it never passes.
-        let interval = per.checked_div(u64::from(requests)).unwrap_or(per + 1);
+        let interval = per
+            .checked_div(u64::from(requests))
+            .unwrap_or(per.saturating_add(1));
         RateLimit {
             interval,
             per,
@@ -156,7 +160,12 @@ impl Layer for RateLimit {
     }
 
     fn refuse(&self, req: &Request<'_>) -> Option<Respond> {
-        self.ask(req, false)
+        // A request with a body counts when that is there. A WebSocket handshake has none.
+        #[cfg(feature = "websocket")]
+        let counts = !req.has_body();
+        #[cfg(not(feature = "websocket"))]
+        let counts = false;
+        self.ask(req, counts)
     }
 }
 
@@ -210,8 +219,10 @@ mod tests {
         assert!(
             long.take(1, u64::MAX / 4, true).is_ok() && long.take(1, u64::MAX / 4, true).is_err()
         );
-        let no_requests = RateLimit::new(0, Duration::MAX);
-        assert!(no_requests.take(1, 0, true).is_err());
+        for per in [Duration::MAX, Duration::from_nanos(u64::MAX)] {
+            let no_requests = RateLimit::new(0, per);
+            assert!(no_requests.take(1, 0, true).is_err());
+        }
     }
 
     #[test]

@@ -13,6 +13,8 @@ const LONGEST: usize = 128;
 /// Gives each request an id, in the response field `X-Request-Id`, which is in error responses, too. So what a client reports
 /// can be found in the logs. [`Response::request_id`] tells it to handlers.
 ///
+/// The id is in no [`AccessEntry`](crate::access_log::AccessEntry), and [`Handler::handle_error`](crate::Handler::handle_error) does not get it.
+///
 /// An id has 32 hexadecimal digits. It is not a secret: the next ones can be guessed from it with effort.
 ///
 /// ```
@@ -58,11 +60,22 @@ impl RequestId {
 
 impl Layer for RequestId {
     fn handle_request(&self, req: &Request<'_>, res: Response<'_>, next: Next<'_>) -> Done {
-        let res = match self.of_client(req) {
-            Some(id) => res.header_always(NAME, id),
-            None => res.header_always(NAME, random_text::unique()),
-        };
-        next.run(req, res)
+        next.run(req, set_id(self.of_client(req), res))
+    }
+
+    /// A request that a handler has not seen gets an id too.
+    fn error_fields<'r>(&self, req: Option<&Request<'_>>, res: Response<'r>) -> Response<'r> {
+        match res.request_id().is_some() {
+            true => res,
+            false => set_id(req.and_then(|req| self.of_client(req)), res),
+        }
+    }
+}
+
+fn set_id<'r>(of_client: Option<&str>, res: Response<'r>) -> Response<'r> {
+    match of_client {
+        Some(id) => res.header_always(NAME, id),
+        None => res.header_always(NAME, random_text::unique()),
     }
 }
 

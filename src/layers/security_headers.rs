@@ -16,7 +16,8 @@ use peregrine_protocol::syntax;
 /// | `Cross-Origin-Resource-Policy` | `same-origin` | pages of other origins that embed a response |
 ///
 /// Which scripts a page may run only the program knows: set `Content-Security-Policy`. `Strict-Transport-Security`
-/// belongs to the settings of TLS. A handler that sets one of the fields replaces it.
+/// belongs to the settings of TLS. A handler that sets one of the fields replaces it, except
+/// `Content-Security-Policy`: a response with two of them has to satisfy both (W3C CSP section 8.1).
 ///
 /// ```
 /// use peregrine::Router;

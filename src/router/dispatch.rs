@@ -374,7 +374,18 @@ impl Handler for Router {
     }
 
     fn error_response(&self, error: &ErrorContext<'_>, res: Response<'_>) -> Done {
-        error.respond(self.layers.error_fields(error.request(), res))
+        let req = error.request();
+        let mut res = self.layers.error_fields(req, res);
+        if let Some(req) = req {
+            let layers = match self.find(req.path_bytes(), req, &mut Params::new()) {
+                Some(endpoint) => Some(&endpoint.route.layers),
+                None => self.find_none(req.path_bytes(), req).layers,
+            };
+            if let Some(layers) = layers {
+                let _ = layers.error_fields(Some(req), res.reborrow());
+            }
+        }
+        error.respond(res)
     }
 }
 

@@ -251,7 +251,8 @@ impl Router {
     }
 
     /// Adds the routes of another router below `prefix`, which may have parameters. The route `/` of the other router is the
-    /// prefix itself. Its [`Router::not_found`] responds below the prefix. Its [`Router::slash`] is not used.
+    /// prefix itself. Its [`Router::not_found`] responds below the prefix. Its [`Router::slash`] is not used. If two routers are
+    /// nested at the same prefix, requests that have no route see the layers and the `not_found` of the first one only.
     ///
     /// # Panics
     ///
@@ -388,7 +389,9 @@ impl Router {
 
     /// Adds a layer around all routes of this router, within the layers that are there. It sees each request before a
     /// route is searched, and so those for which there is none. In a router that is nested, it is around the routes of
-    /// that router, and around the responses to requests below the prefix that have no route.
+    /// that router, and around the responses to requests below the prefix that have no route. Layers of the router of a
+    /// [`Router::host`] see only requests for paths that this router has a pattern for, unless it has a
+    /// [`Router::not_found`].
     ///
     /// ```
     /// use peregrine::Router;

@@ -46,7 +46,7 @@ fn a_preflight_is_answered_before_a_route_is_searched() {
         .put("/notes/{id}", |_, res| res.text("saved"))
         .layer(
             Cors::new()
-                .origins([APP, "null"])
+                .origins([APP])
                 .methods(["PUT"])
                 .credentials()
                 .expose(["X-Total"]),
@@ -125,7 +125,28 @@ fn any_origin_is_a_star() {
     with(app, |client, _| {
         let answer = ask(client, "GET", "/", &[("Origin", "https://x.example")]);
         assert_eq!((answer.get(ORIGIN), answer.get("vary")), (Some("*"), None));
-        assert_eq!(ask(client, "GET", "/", &[]).get(ORIGIN), None);
+        // A cache may give this response to a page of another origin.
+        assert_eq!(ask(client, "GET", "/", &[]).get(ORIGIN), Some("*"));
+    });
+}
+
+#[test]
+fn the_origin_of_all_pages_has_no_rights_of_a_user() {
+    let panics = |f: fn()| std::panic::catch_unwind(f).is_err();
+    assert!(panics(|| drop(Csrf::new().origins(["null"]))));
+    assert!(panics(|| drop(Cors::new().credentials().origins(["null"]))));
+    assert!(panics(|| drop(
+        Cors::new().origins([APP, "null"]).credentials()
+    )));
+    assert!(panics(|| drop(Cors::new().credentials().any_origin())));
+    assert!(panics(|| drop(Cors::new().any_origin().credentials())));
+    // Without credentials it may read what anybody may read.
+    let app = Router::new()
+        .get("/", |_, res| res.text("hi"))
+        .layer(Cors::new().origins(["null"]));
+    with(app, |client, _| {
+        let answer = ask(client, "GET", "/", &[("Origin", "null")]);
+        assert_eq!(answer.get(ORIGIN), Some("null"));
     });
 }
 

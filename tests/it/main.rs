@@ -48,6 +48,8 @@ mod isolation;
 mod late;
 mod late_gone;
 mod layers;
+mod layers_errors;
+mod layers_fields;
 mod layers_shipped;
 mod limits;
 mod listen;

@@ -8,6 +8,10 @@ impl<'a> Request<'a> {
     pub fn basic_auth(&self) -> Option<(String, String)> {
         let bytes = decode(self.credentials("basic")?)?;
         let text = String::from_utf8(bytes).ok()?;
+        // RFC 7617 section 2.
+        if text.contains(|c: char| c.is_ascii_control()) {
+            return None;
+        }
         let (name, password) = text.split_once(':')?;
         Some((name.to_owned(), password.to_owned()))
     }

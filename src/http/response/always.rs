@@ -21,7 +21,9 @@ impl<'a> Response<'a> {
     /// [layers](crate::layers), whose fields have to be in every response.
     ///
     /// A [`Response::header`] of the same name replaces the field, unless it is a list to which both may add, such as
-    /// `Vary`, or `Content-Security-Policy`. Then an error response has the first value again.
+    /// `Vary`, or `Content-Security-Policy`. Then an error response has the first value again. (A second
+    /// [`Response::header`] adds a field to the first.) Another thread that sets it on a deferred response sets it for errors of its
+    /// handler, but not for a panic or a time limit.
     ///
     /// ```
     /// use peregrine::error::Status;
@@ -54,7 +56,8 @@ impl<'a> Response<'a> {
 
     /// Sets the time in which a response that comes later, or its next piece, has to arrive, in place of
     /// [`Limits::response_timeout`](crate::Limits::response_timeout). The client gets 503 after it. It is checked once a
-    /// second. It has no effect on a response that is complete when the handler returns: nothing interrupts a handler.
+    /// second. It has no effect on a response that is complete when the handler returns: nothing interrupts a handler. It has none
+    /// either if another thread calls it on a deferred response.
     #[must_use = "respond with it"]
     pub fn timeout(self, timeout: Duration) -> Response<'a> {
         self.recorder.always.get_or_insert_default().timeout = Some(timeout);

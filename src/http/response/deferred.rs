@@ -67,7 +67,7 @@ impl Response<'_> {
     /// At most [`Config::pool_threads`](crate::Config::pool_threads) run at a time and
     /// [`Config::pool_queue`](crate::Config::pool_queue) wait. Above that `handle` is not called, and the
     /// response is 503 with `Retry-After: 1` and the text `the server is busy`, without the fields that were
-    /// set before. `handle` is also not called if the client has disconnected while the request waited, or if
+    /// set before, but with those of [`Response::header_always`]. `handle` is also not called if the client has disconnected while the request waited, or if
     /// [`Limits::response_timeout`](crate::Limits::response_timeout) has passed; the time in the queue
     /// counts. If it panics, the client gets 500, and the panic is reported like that of a handler.
     ///

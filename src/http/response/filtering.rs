@@ -4,6 +4,7 @@ use super::filter::{RecordedResponse, ResponseFilter};
 use super::recorder::{ResponseRecorder, ResponseState};
 use super::{Done, Response};
 use crate::shared::output::Output;
+use crate::shared::panic_guard::catch;
 use peregrine_protocol::http::response::BodySize;
 
 impl Response<'_> {
@@ -16,8 +17,16 @@ impl Response<'_> {
         let was_recorded = self.recorder.begin_recording(self.output);
         let depth = self.recorder.filters.len();
         self.recorder.filters.push(filter);
-        let done = respond(self.reborrow());
+        // The panic goes on to an outer catch. The next response must not find this filter.
+        let responded = catch(|| respond(self.reborrow()));
         let recorder = &mut *self.recorder;
+        let done = match responded {
+            Ok(done) => done,
+            Err(panic) => {
+                recorder.leave_filters(depth, was_recorded);
+                panic.resume()
+            }
+        };
         // A response from another thread is filtered when it is posted.
         if recorder.is_late() {
             return done;
@@ -28,7 +37,7 @@ impl Response<'_> {
                 ResponseState::Complete | ResponseState::Streamed
             );
         if !is_there {
-            recorder.filters.truncate(depth);
+            recorder.leave_filters(depth, was_recorded);
             return done;
         }
         recorder.filter(depth, self.output);
@@ -48,6 +57,15 @@ impl ResponseRecorder {
         output.replace(self.mark, 0..self.begun, b"");
         self.record_from_now();
         false
+    }
+
+    /// There is no response for the filters above `depth`. A layer around them may begin another one.
+    #[cold]
+    fn leave_filters(&mut self, depth: usize, was_recorded: bool) {
+        self.filters.truncate(depth);
+        if !was_recorded {
+            self.begun = 0;
+        }
     }
 
     /// Lets the filters above `depth` change the response, the innermost first.

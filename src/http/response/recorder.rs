@@ -165,6 +165,7 @@ impl ResponseRecorder {
         self.head = ResponseHead::OK;
         self.begun = 0;
         self.state = ResponseState::Open;
+        debug_assert!(self.filters.is_empty(), "filters of another response");
         if self.always.is_some() {
             self.end_always();
         }

@@ -63,7 +63,7 @@ pub fn can_be_listed(origin: &str) -> bool {
 
 /// The value that pages without an origin send: files, sandboxes, and pages after a redirect from another
 /// origin.
-const NULL: &str = "null";
+pub const NULL: &str = "null";
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,214 @@
+//! Layers that change responses, when a handler or a layer fails.
+
+use super::support::{Asked, Client, ended, start, workers};
+use peregrine::error::Status;
+use peregrine::layers::{self, ETags};
+use peregrine::router::offload;
+use peregrine::{Done, Handler, Request, Response, Router};
+
+fn panicking(_: &Request<'_>, _: Response<'_>) -> Done {
+    std::panic::resume_unwind(Box::new("as asked"))
+}
+
+/// A response that comes later, which both layers would change.
+fn late(_: &Request<'_>, res: Response<'_>) -> Done {
+    res.text("secret ".repeat(1000))
+}
+
+fn failing() -> Router {
+    Router::new()
+        .get("/panic", panicking)
+        .post("/late", offload(late))
+}
+
+/// One client makes a handler panic. Another one gets a response that comes later, from the same worker.
+fn nothing_of_a_panic_is_left(app: impl Handler) {
+    let (server, addr) = start(app, workers(1));
+    let mut first = Client::connect(addr);
+    first.send(
+        "GET /panic HTTP/1.1\r\nHost: a\r\nIf-None-Match: *\r\nAccept-Encoding: gzip\r\n\r\n",
+    );
+    assert_eq!(first.answer(Asked::Other).status, 500);
+    // The server waits for the end of the connection.
+    drop(first);
+    let mut second = Client::connect(addr);
+    second.send("POST /late HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+    let response = second.answer(Asked::Other);
+    assert_eq!(response.status, 200);
+    assert_eq!(response.get("content-encoding"), None);
+    assert_eq!(response.get("etag"), None);
+    assert_eq!(response.text(), "secret ".repeat(1000));
+    server.stop();
+    ended(server);
+}
+
+#[test]
+fn the_tags_of_a_request_that_panicked_are_not_for_the_next_client() {
+    nothing_of_a_panic_is_left(failing().layer(ETags::new()));
+}
+
+#[cfg(feature = "compress")]
+#[test]
+fn the_coding_of_a_request_that_panicked_is_not_for_the_next_client() {
+    nothing_of_a_panic_is_left(peregrine::compression::Compress::new(failing()));
+}
+
+#[cfg(feature = "http2")]
+mod http2 {
+    use super::super::support::PATIENCE;
+    use super::*;
+    use peregrine::testing::Http2;
+
+    fn nothing_of_a_panic_is_left(app: &impl Handler) {
+        let mut client = Http2::new(app);
+        let fields = [("if-none-match", "*"), ("accept-encoding", "gzip")];
+        let first = client.begin("GET", "/panic", &fields);
+        client.data(first, b"", true);
+        assert!(client.wait_for(first, PATIENCE));
+        assert_eq!(client.response(first).status, 500);
+        let second = client.begin("POST", "/late", &[]);
+        client.data(second, b"", true);
+        assert!(client.wait_for(second, PATIENCE));
+        let response = client.response(second);
+        assert_eq!(response.status, 200);
+        assert_eq!(response.field("content-encoding"), None);
+        assert_eq!(response.field("etag"), None);
+        assert_eq!(response.body, "secret ".repeat(1000).as_bytes());
+    }
+
+    #[test]
+    fn the_tags_of_a_request_that_panicked_are_not_for_the_next_stream() {
+        nothing_of_a_panic_is_left(&failing().layer(ETags::new()));
+    }
+
+    #[cfg(feature = "compress")]
+    #[test]
+    fn the_coding_of_a_request_that_panicked_is_not_for_the_next_stream() {
+        nothing_of_a_panic_is_left(&peregrine::compression::Compress::new(failing()));
+    }
+}
+
+/// A layer of a program may catch panics.
+#[test]
+fn a_layer_that_catches_a_panic_responds_itself() {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    let catching = layers::from_fn(|req, res, next| {
+        catch_unwind(AssertUnwindSafe(|| next.run(req, res))).map_err(|_| Status(503))
+    });
+    let app = Router::new()
+        .nest("/a", failing().layer(ETags::new()))
+        .layer(catching);
+    let (server, addr) = start(app, workers(1));
+    let mut client = Client::connect(addr);
+    for _ in 0..2 {
+        let response = client.get("/a/panic");
+        assert_eq!(
+            (
+                response.status,
+                response.text().starts_with("Service Unavailable")
+            ),
+            (503, true)
+        );
+        client.send("POST /a/late HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!(client.answer(Asked::Other).get("etag"), None);
+    }
+    server.stop();
+    ended(server);
+}
+
+/// A layer within which the response is changed does not send it.
+#[test]
+fn an_error_of_a_layer_replaces_a_response_that_tags_wait_for() {
+    let failing = layers::from_fn(|req, res, next| {
+        let _ = next.run(req, res);
+        Err::<Done, _>(Status(503))
+    });
+    let app = Router::new()
+        .get("/late", offload(late))
+        .get("/fault", |_, res| res.header("X-Bad", "\n").text("x"))
+        .get("/now", |_, res| res.text("x"))
+        .get("/stream", |_, res| res.send_iter(["a", "b"]))
+        .layer(failing)
+        .layer(ETags::new());
+    let (server, addr) = start(app, workers(1));
+    for path in ["/late", "/fault", "/now", "/stream"] {
+        let mut client = Client::connect(addr);
+        let response = client.get(path);
+        assert_eq!(
+            (
+                response.status,
+                response.text().starts_with("Service Unavailable")
+            ),
+            (503, true),
+            "{path}"
+        );
+        assert_eq!(client.get("/now").status, 503, "{path}");
+    }
+    server.stop();
+    ended(server);
+}
+
+#[cfg(feature = "websocket")]
+mod websocket {
+    use super::*;
+    use peregrine::layers::{BasicAuth, Layered, Maintenance, RateLimit};
+    use peregrine::testing::WebSocket;
+    use peregrine::ws::{Message, Upgrade, WebSocketHandler, Ws};
+    use std::time::Duration;
+
+    struct Echo;
+
+    impl Handler for Echo {
+        fn handle_request(&self, _: &Request<'_>, res: Response<'_>) -> Done {
+            res.text("page")
+        }
+    }
+
+    impl WebSocketHandler for Echo {
+        type Conn = ();
+
+        fn accept_ws(&self, _: &Request<'_>, _: &mut Upgrade<'_>) -> Option<()> {
+            Some(())
+        }
+
+        fn handle_ws_frame(&self, ws: &mut Ws<'_, ()>, message: Message<'_>) {
+            ws.send(message);
+        }
+    }
+
+    fn refused(app: &impl WebSocketHandler) -> String {
+        match WebSocket::connect(app, "/ws") {
+            Ok(_) => "accepted".to_owned(),
+            Err(response) => String::from_utf8_lossy(&response).into_owned(),
+        }
+    }
+
+    #[test]
+    fn layers_refuse_handshakes() {
+        let app = Layered::new(Echo).layer(BasicAuth::user("chat", "ada", "lovelace"));
+        let response = refused(&app);
+        assert!(response.starts_with("HTTP/1.1 401 "), "{response}");
+        assert!(
+            response.contains("\r\nWWW-Authenticate: Basic realm=\"chat\""),
+            "{response}"
+        );
+        let maintenance = Maintenance::new();
+        let app = Layered::new(Echo).layer(maintenance.clone());
+        let mut client = WebSocket::connect(&app, "/ws").expect("accepted");
+        client.send_message("hi");
+        assert_eq!(client.take_received(), b"\x81\x02hi");
+        maintenance.set(true);
+        let response = refused(&app);
+        assert!(response.starts_with("HTTP/1.1 503 "), "{response}");
+    }
+
+    #[test]
+    fn handshakes_count_in_a_rate_limit() {
+        let limit = RateLimit::new(2, Duration::from_secs(86_400)).key(|_| Some(Vec::new()));
+        let app = Layered::new(Echo).layer(limit);
+        assert_eq!(refused(&app), "accepted");
+        assert_eq!(refused(&app), "accepted");
+        let response = refused(&app);
+        assert!(response.starts_with("HTTP/1.1 429 "), "{response}");
+    }
+}

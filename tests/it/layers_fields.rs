@@ -1,0 +1,113 @@
+//! Fields of layers in responses that the library makes, and the limits of what layers see.
+
+use super::support::{Asked, Client, ended, start, workers};
+use peregrine::config::ForwardedFields;
+use peregrine::layers::{Cors, Csrf, RequestId};
+use peregrine::router::Route;
+use peregrine::testing::Client as TestClient;
+use peregrine::{BodyPlan, Router};
+
+const APP: &str = "https://app.example";
+const ORIGIN: &str = "access-control-allow-origin";
+
+/// The layers of a nested router and of a route set fields of refusals, too.
+#[test]
+fn refusals_of_bodies_have_the_fields_of_all_layers_around_the_route() {
+    let cors = || Cors::new().origins([APP]);
+    let large = Route::post("/large", |_, res| res.text("not called")).body_limit(3);
+    let refused = Route::post("/refused", |_, res| res.text("not called"))
+        .body_plan(|_| BodyPlan::Refuse(415));
+    let own = Route::post("/own", |_, res| res.text("not called"))
+        .body_limit(3)
+        .layer(cors());
+    let plain = Route::post("/plain", |_, res| res.text("not called")).body_limit(3);
+    let api = Router::new().route(large).route(refused).layer(cors());
+    let app = Router::new().nest("/api", api).route(own).route(plain);
+    let (server, addr) = start(app, workers(1));
+    for (path, status, expected) in [
+        ("/api/large", 413, Some(APP)),
+        ("/api/refused", 415, Some(APP)),
+        ("/own", 413, Some(APP)),
+        ("/plain", 413, None),
+    ] {
+        let mut client = Client::connect(addr);
+        client.send(format!(
+            "POST {path} HTTP/1.1\r\nHost: a\r\nOrigin: {APP}\r\nContent-Length: 4\r\n\r\n"
+        ));
+        let response = client.answer(Asked::Other);
+        assert_eq!(
+            (response.status, response.get(ORIGIN)),
+            (status, expected),
+            "{path}"
+        );
+    }
+    server.stop();
+    ended(server);
+}
+
+#[test]
+fn requests_that_no_handler_sees_have_an_id() {
+    let app = Router::new()
+        .route(Route::post("/", |_, res| res.text("not called")).body_limit(3))
+        .layer(RequestId::new().take_over());
+    let (server, addr) = start(app, workers(1));
+    let ask = |request: &str| {
+        let mut client = Client::connect(addr);
+        client.send(request);
+        client.answer(Asked::Other)
+    };
+    let large = ask("POST / HTTP/1.1\r\nHost: a\r\nX-Request-Id: abc\r\nContent-Length: 4\r\n\r\n");
+    assert_eq!(
+        (large.status, large.get("x-request-id")),
+        (413, Some("abc"))
+    );
+    let invalid = ask("GET / HTTP/1.1\r\nHost: a\r\nbad field: 1\r\n\r\n");
+    assert_eq!(invalid.status, 400);
+    assert_eq!(invalid.get("x-request-id").map(str::len), Some(32));
+    server.stop();
+    ended(server);
+}
+
+/// The router knows no route for OPTIONS, so the layer of a route is not called.
+#[test]
+fn the_cors_of_one_route_does_not_respond_to_a_preflight() {
+    let route = Route::put("/notes", |_, res| res.text("saved")).layer(Cors::new().origins([APP]));
+    let app = Router::new().route(route);
+    let mut client = TestClient::new(&app);
+    let response = client
+        .request("OPTIONS", "/notes")
+        .header("Origin", APP)
+        .header("Access-Control-Request-Method", "PUT")
+        .send();
+    assert_eq!((response.status(), response.header(ORIGIN)), (204, None));
+    let response = client.request("PUT", "/notes").header("Origin", APP).send();
+    assert_eq!(response.header(ORIGIN), Some(APP));
+}
+
+#[test]
+fn a_page_without_tls_makes_no_request_by_https() {
+    let app = Router::new()
+        .post("/", |_, res| res.text("done"))
+        .layer(Csrf::new());
+    let fields = ForwardedFields::X {
+        proto: true,
+        host: false,
+    };
+    let (server, addr) = start(app, workers(1).forwarded(fields));
+    for (scheme, origin, expected) in [
+        ("https", "https://a.example", 200),
+        ("https", "http://a.example", 403),
+        ("https", "HTTP://a.example", 403),
+        ("http", "http://a.example", 200),
+    ] {
+        let mut client = Client::connect(addr);
+        client.send(format!(
+            "POST / HTTP/1.1\r\nHost: a.example\r\nX-Forwarded-For: 192.0.2.1\r\n\
+             X-Forwarded-Proto: {scheme}\r\nOrigin: {origin}\r\nContent-Length: 0\r\n\r\n"
+        ));
+        let response = client.answer(Asked::Other);
+        assert_eq!(response.status, expected, "{scheme} {origin}");
+    }
+    server.stop();
+    ended(server);
+}
