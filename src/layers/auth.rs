@@ -192,11 +192,12 @@ fn unauthorized(challenge: String) -> Option<Respond> {
 #[cfg(test)]
 mod tests {
     use super::{BasicAuth, is_same_secret};
+    use crate::shared::panic_guard::catch;
 
     #[test]
     fn a_user_that_can_never_pass_or_needs_no_password_is_refused() {
         let is_refused = |name: &'static str, password: &'static str| {
-            std::panic::catch_unwind(|| BasicAuth::user("a", name, password)).is_err()
+            catch(|| BasicAuth::user("a", name, password)).is_err()
         };
         assert!(is_refused("a:b", "secret") && is_refused("a", ""));
         assert!(!is_refused("a", "sec:ret") && !is_refused("", "secret"));
