@@ -90,6 +90,7 @@ mod http2 {
 
 /// A layer of a program may catch panics.
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a program may call it")]
 fn a_layer_that_catches_a_panic_responds_itself() {
     use std::panic::{AssertUnwindSafe, catch_unwind};
     let catching = layers::from_fn(|req, res, next| {
