@@ -84,7 +84,7 @@ impl Csrf {
     }
 }
 
-/// A page without TLS asks a server with TLS: anyone on the way can have changed the page.
+/// A page without TLS asks a server with TLS: the page can have been changed on the way.
 fn is_insecure_page(req: &Request<'_>) -> bool {
     let is_http = |origin: &[u8]| {
         let scheme = origin.get(..5);

@@ -141,7 +141,7 @@ fn the_origin_of_all_pages_has_no_rights_of_a_user() {
     )));
     assert!(panics(|| drop(Cors::new().credentials().any_origin())));
     assert!(panics(|| drop(Cors::new().any_origin().credentials())));
-    // Without credentials it may read what anybody may read.
+    // Without credentials it may read what is public.
     let app = Router::new()
         .get("/", |_, res| res.text("hi"))
         .layer(Cors::new().origins(["null"]));
