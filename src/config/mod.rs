@@ -135,11 +135,6 @@ peregrine_protocol::settings! {
     /// | `RateLimit::clients` | 65,536 | clients whose requests are counted, 16 bytes each | nothing: the client that has used least is forgotten | `layers::rate_limit::the_clients_that_are_remembered_are_bounded` |
     /// | `ETags::max_bytes` | 1,048,576 | bytes of a body that gets a tag | the whole body each time | `layers_shipped::a_response_that_the_client_has_is_not_sent_again` |
     /// | `RequestId::take_over` | 128 | bytes of the id of a client | another id | `layers_shipped::requests_have_ids` |
-    /// | `CacheConfig::ttl` | 10 s | of a kept response | a new response | `response_cache::tests::a_response_that_is_over_is_computed_again` |
-    /// | `CacheConfig::stale` | 0 ns | after that, while another request computes | waits for the new response | `response_cache::tests::a_stale_response_is_sent_while_one_request_computes` |
-    /// | `CacheConfig::bytes` | 67,108,864 | bytes of all responses that are kept | nothing: the oldest are dropped | `response_cache::tests::the_bytes_of_a_cache_are_limited` |
-    /// | `CacheConfig::response_bytes` | 1,048,576 | bytes of the body of a response that is kept | nothing: it is not kept | `response_cache::tests::the_bytes_of_a_cache_are_limited` |
-    /// | `CacheConfig::waiting` | 1,024 | requests that wait for a response that another one computes | 503, `Retry-After: 1` | `response_cache::tests::one_request_computes_while_others_wait` |
     /// | `SessionConfig::session_bytes` | 8,192 | bytes of the names and values of a session, and 64 for each | nothing; `Session::set` reports it | `sessions::mod::the_bytes_of_a_session_are_limited` |
     /// | `SessionConfig::sessions` | 10,000 | sessions in memory | the session that would end first ends | `sessions::store::the_sessions_of_a_store_are_limited` |
     /// | `SessionConfig::idle_timeout` | 3,600 s | without a request that loads the session | the session ends | `sessions::mod::a_session_that_is_not_used_ends` |

@@ -67,7 +67,6 @@ mod proxies;
 #[cfg(target_os = "linux")]
 mod proxy_protocol;
 mod response_bytes;
-mod response_cache;
 #[cfg(all(unix, feature = "signals", feature = "websocket"))]
 mod restart;
 mod results;

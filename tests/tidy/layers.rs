@@ -23,7 +23,6 @@ const LAYERS: Layers = &[
         "compression",
         "files",
         "layers",
-        "response_cache",
         "sessions",
         "templates",
     ],

@@ -21,22 +21,7 @@ const KINDS: [&str; 9] = [
 ];
 
 /// By file and field: limits of the table that bound it together, or, behind a dash, why it needs none.
-const BOUNDED: [(&str, &str, &[&str]); 28] = [
-    (
-        "src/response_cache/store.rs",
-        "entries",
-        &["CacheConfig::bytes"],
-    ),
-    (
-        "src/response_cache/store.rs",
-        "order",
-        &["CacheConfig::bytes"],
-    ),
-    (
-        "src/response_cache/store.rs",
-        "waiting",
-        &["CacheConfig::waiting"],
-    ),
+const BOUNDED: [(&str, &str, &[&str]); 25] = [
     (
         "src/sessions/store.rs",
         "values",

@@ -17,27 +17,12 @@ impl<'a> Request<'a> {
     /// Behind a proxy it is what the client has sent to the proxy, if the settings of the server say which field tells
     /// it ([`Config::forwarded`](crate::Config::forwarded)) and the proxy tells it.
     pub fn host(&self) -> Option<&'a str> {
-        self.told_host().or_else(|| self.own_host().map(text))
-    }
-
-    /// [`Request::host`], as bytes.
-    #[inline]
-    pub(crate) fn host_bytes(&self) -> Option<&'a [u8]> {
-        let told = self.told_host().map(str::as_bytes);
-        told.or_else(|| self.own_host())
-    }
-
-    /// The host that a proxy tells.
-    #[inline]
-    fn told_host(&self) -> Option<&'a str> {
-        self.ends.via().and_then(|_| self.origin().host)
-    }
-
-    #[inline]
-    fn own_host(&self) -> Option<&'a [u8]> {
-        let target = self.head.target.authority;
-        let host = target.or_else(|| self.head.known(Known::Host))?;
-        Some(host.of(self.bytes))
+        let told = self.ends.via().and_then(|_| self.origin().host);
+        told.or_else(|| {
+            let target = self.head.target.authority;
+            let host = target.or_else(|| self.head.known(Known::Host))?;
+            Some(text(host.of(self.bytes)))
+        })
     }
 
     /// The scheme with which the client has sent the request: `https` or `http`.

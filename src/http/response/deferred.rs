@@ -32,11 +32,10 @@ impl Response<'_> {
     /// you need first, or copy all of it by [`Request::to_owned_request`](crate::Request::to_owned_request).
     #[doc(alias = "async")]
     pub fn defer(mut self) -> (Done, Responder) {
-        let fields = self.fields_so_far();
         let recorder = &mut *self.recorder;
         let begun = Begun {
             head: recorder.head,
-            fields,
+            fields: self.output.since(recorder.mark)[recorder.fields_from()..].to_vec(),
             filters: std::mem::take(&mut recorder.filters),
             // The connection keeps it too, for the case that no response comes.
             always: recorder.always.clone(),

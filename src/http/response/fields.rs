@@ -101,6 +101,7 @@ impl<'a> Response<'a> {
     }
 
     /// Adds fields that are known to be valid: those that are not set already, and those that are lists.
+    #[cfg(feature = "dir")]
     pub(crate) fn fields(self, block: &[u8]) -> Self {
         let Response { recorder, output } = self;
         if recorder.begun == 0 {

@@ -11,10 +11,7 @@ pub(crate) mod filter;
 mod filtering;
 #[cfg(feature = "json")]
 mod json;
-#[cfg_attr(
-    not(feature = "dir"),
-    expect(dead_code, reason = "files alone use all of it")
-)]
+#[cfg(feature = "dir")]
 pub(crate) mod prepared;
 mod recorder;
 mod restart;

@@ -3,7 +3,6 @@
 use super::{Done, Response};
 use crate::shared::output::{FilePart, Output};
 use peregrine_protocol::h1::response_encoder::end_head;
-use peregrine_protocol::http::encode::{MAX_DIGITS, digits};
 use peregrine_protocol::http::exchange::ResponseContext;
 use peregrine_protocol::http::response::{BodySize, ResponseHead};
 use peregrine_protocol::payload::Payload;
@@ -29,39 +28,6 @@ impl Response<'_> {
         });
         prepared.push_large(output);
         recorder.done(prepared.len)
-    }
-}
-
-impl Response<'_> {
-    /// As [`Response::send_prepared`], with the field `Age` (RFC 9111 section 5.1).
-    pub(crate) fn send_prepared_of_age(self, prepared: &PreparedResponse, age: u64) -> Done {
-        let Response { recorder, output } = self;
-        let mut room = [0; MAX_DIGITS];
-        let age = digits(age, &mut room);
-        if !recorder.is_usual() {
-            return Response { recorder, output }
-                .fields(&prepared.bytes[..prepared.fields])
-                .header("Age", age)
-                .send_pieces(prepared.len, |output| prepared.push(output));
-        }
-        let template = recorder.encoder.template(ResponseHead::OK.status);
-        let (fields, rest) = prepared.bytes.split_at(prepared.fields);
-        output.push_with(|out| {
-            out.reserve(template.len() + prepared.bytes.len() + MAX_DIGITS + 7);
-            out.extend_from_slice(template);
-            out.extend_from_slice(fields);
-            out.extend_from_slice(b"Age: ");
-            out.extend_from_slice(age);
-            out.extend_from_slice(b"\r\n");
-            out.extend_from_slice(rest);
-        });
-        prepared.push_large(output);
-        recorder.done(prepared.len)
-    }
-
-    /// The block of fields that are set until now.
-    pub(crate) fn fields_so_far(&mut self) -> Vec<u8> {
-        self.output.since(self.recorder.mark)[self.recorder.fields_from()..].to_vec()
     }
 }
 

@@ -249,6 +249,7 @@ impl ResponseRecorder {
 
     /// Whether the response has no field and the default status, and is for a GET of HTTP/1.1 on a persistent
     /// connection.
+    #[cfg(feature = "dir")]
     #[inline]
     pub(super) fn is_usual(&self) -> bool {
         self.begun == 0 && self.head == ResponseHead::OK && self.mode == ResponseContext::default()
