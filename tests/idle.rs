@@ -24,6 +24,8 @@ use peregrine::ws::{Message, Upgrade, WebSocketHandler, Ws};
 use peregrine::{Config, Done, Handler, Request, Response, Server};
 use std::io::Read;
 use std::net::SocketAddr;
+use std::thread;
+use std::time::{Duration, Instant};
 use support::{Client, ended, wait_until};
 
 /// Of these each may take one set of buffers that the server keeps for others.
@@ -92,10 +94,24 @@ fn websocket(addr: SocketAddr) -> Client {
     client
 }
 
+/// The bytes that are live when nothing is given back any more: idle connections give back what they kept for a client
+/// that comes again soon, after a second or two.
+fn settled() -> i64 {
+    let (mut last, mut since) = (live_bytes(), Instant::now());
+    while since.elapsed() < Duration::from_secs(4) {
+        thread::sleep(Duration::from_millis(10));
+        let now = live_bytes();
+        if now != last {
+            (last, since) = (now, Instant::now());
+        }
+    }
+    last
+}
+
 /// Bytes for each of the connections that come after the first ones.
 fn check<C>(name: &str, addr: SocketAddr, connect: fn(SocketAddr) -> C, most: i64) {
     let mut clients: Vec<C> = (0..FIRST).map(|_| connect(addr)).collect();
-    let before = live_bytes();
+    let before = settled();
     clients.extend((0..MORE).map(|_| connect(addr)));
     let each = || (live_bytes() - before) / MORE as i64;
     // The thread may still hold a buffer for what has been received.

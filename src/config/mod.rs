@@ -71,7 +71,7 @@ peregrine_protocol::settings! {
     /// | [`Config::pool_queue`] | 1,024 | offloaded requests that wait for a thread | 503, `Retry-After: 1` | `offload::a_request_without_room_in_the_pool_is_503` |
     /// | [`Limits::head_bytes`] | 16,384 | bytes of request line and header fields | 431, close | `cases::every_case_in_every_way` |
     /// | [`Limits::target_bytes`] | 8,192 | bytes of the request target | 414, close | `cases::every_case_in_every_way` |
-    /// | [`Limits::header_fields`] | 100 | fields of a head, or of trailers | 431, close | `cases::every_case_in_every_way` |
+    /// | [`Limits::header_fields`] | 100 | fields of a head, or of trailers | 431, close; trailers of HTTP/2: ENHANCE_YOUR_CALM for the stream | `cases::every_case_in_every_way` |
     /// | [`Limits::body_bytes`] | 1,048,576 | bytes of a decoded body | 413 before the body is read, close | `cases::every_case_in_every_way` |
     /// | [`Limits::stream_bytes`] | 1,073,741,824 | bytes of a decoded body that the handler takes in pieces | 413, close | `stream_in::a_streamed_body_has_a_limit` |
     /// | [`Limits::chunk_extension_bytes`] | 4,096 | bytes of chunk extensions in a body | 400, close | `cases::every_case_in_every_way` |

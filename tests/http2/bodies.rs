@@ -1,10 +1,11 @@
 //! Bodies of requests.
 
-use super::LONG;
-use peregrine::body::{BodySink, Flow, Incoming, Resumer};
+use super::{LONG, Left};
+use peregrine::body::{BodyReader, BodySink, Flow, Incoming, Resumer};
 use peregrine::config::Http2Limits;
 use peregrine::testing::Http2;
 use peregrine::{BodyPlan, Done, Handler, Limits, Request, Response, from_fn};
+use std::io::Read;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -159,6 +160,53 @@ fn a_paused_sink_has_the_time_of_a_response() {
     assert_eq!(client.response(stream).status, 503);
     assert_eq!(client.response(stream).reset, Some(NO_ERROR));
     assert!(app.resumers.lock().expect("no panic")[0].is_gone());
+}
+
+/// Gives the bodies of all requests to the test.
+struct Reading(Left<BodyReader>);
+
+impl Handler for Reading {
+    fn body_plan(&self, _: &Request<'_>) -> BodyPlan {
+        let (plan, reader) = BodyReader::new();
+        self.0.put(reader);
+        plan
+    }
+
+    fn handle_request(&self, _: &Request<'_>, res: Response<'_>) -> Done {
+        res.text("a request without a body")
+    }
+}
+
+#[test]
+fn a_reader_has_trailers_when_the_body_is_read() {
+    let app = Reading(Left::new());
+    let mut client = Http2::new(&app);
+    let stream = client.begin("POST", "/", &[]);
+    client.data(stream, b"abc", false);
+    client.trailers(stream, &[("checksum", "1")]);
+    let mut reader = app.0.take();
+    assert_eq!(reader.trailer("checksum"), None);
+    let mut body = [0; 3];
+    reader.read_exact(&mut body).expect("the body");
+    assert_eq!(&body, b"abc");
+    assert_eq!(reader.trailer("checksum").as_deref(), Some("1"));
+}
+
+/// They come too late for what has been decided without them.
+#[test]
+fn trailers_of_bodies_that_nothing_reads() {
+    let app = App::default();
+    let mut client = Http2::new(&app);
+    for (path, status) in [("/unread", 200), ("/respond", 405), ("/enough", 200)] {
+        let stream = client.begin("POST", path, &[]);
+        client.data(stream, b"abc", false);
+        client.trailers(stream, &[("checksum", "1")]);
+        assert!(client.wait_for(stream, LONG), "{path}");
+        assert_eq!(client.response(stream).status, status, "{path}");
+    }
+    let stream = client.request("POST", "/buffer", &[], b"beside them");
+    assert_eq!(client.response(stream).body, b"11");
+    assert!(!client.is_closed());
 }
 
 /// All bodies together may be as large as one: then the oldest one goes on, and the others wait at their windows.

@@ -69,7 +69,14 @@ impl Client {
     pub(crate) fn frame(&mut self) -> Option<(Frame, Vec<u8>)> {
         let mut header = [0; HEADER];
         match self.socket.read_exact(&mut header) {
-            Err(error) if error.kind() == ErrorKind::UnexpectedEof => return None,
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset
+                ) =>
+            {
+                return None;
+            }
             read => read.expect("the server is there"),
         }
         let header = FrameHeader::parse(&header);

@@ -96,9 +96,9 @@ fn run(name: &str) -> (Outcome, Counters) {
         at_once: CLIENTS,
         polite: match name {
             // A client that is well-behaved and slow would be silent for too long, too.
-            "ws-silent" | "one-address" | "http2-windows" => &[Kind::Fresh],
-            // Its handshake might take longer than that of the others may.
-            "tls-half" => &[],
+            "ws-silent" | "one-address" => &[Kind::Fresh],
+            // It has no more time than the others.
+            "tls-half" | "http2-windows" => &[],
             _ => scenario.polite,
         },
         ..*scenario
@@ -119,7 +119,7 @@ fn run(name: &str) -> (Outcome, Counters) {
             false => 4 * CLIENTS,
         },
         answers: match name {
-            "tls-half" => 0,
+            "tls-half" | "http2-windows" => 0,
             _ => 20,
         },
         idle: Duration::ZERO,

@@ -310,6 +310,9 @@ impl<'a> Request<'a> {
     }
 
     /// All trailer fields, in order, with names and values as sent; see [`Request::trailer`].
+    ///
+    /// No name is left out: a client may send `content-length`, `host`, `authorization` or `cookie` here, which mean nothing
+    /// behind a body (RFC 9110 section 6.5.1). Look for the fields that you expect, and do not add all of them to others.
     pub fn trailers(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> + use<'a> {
         let fields = field_block::fields(self.trailer_block());
         fields.map(|(name, value)| (text(name), value))

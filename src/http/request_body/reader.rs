@@ -121,6 +121,9 @@ impl BodyReader {
     /// read.
     pub fn trailer(&self, name: &str) -> Option<String> {
         let state = self.0.lock();
+        if !state.bytes.is_empty() {
+            return None;
+        }
         let mut fields = field_block::fields(&state.trailers);
         let (_, value) = fields.find(|(field, _)| field.eq_ignore_ascii_case(name.as_bytes()))?;
         String::from_utf8(value.into()).ok()

@@ -72,7 +72,10 @@ impl Input {
     /// Bytes of memory that it takes.
     #[inline]
     pub fn held(&self) -> usize {
-        size_of::<Input>() + self.bytes.capacity() + self.decoder.held()
+        size_of::<Input>()
+            + self.bytes.capacity()
+            + self.decoder.held()
+            + self.head.trailers().len()
     }
 
     /// Notes when bytes arrive and leave. Called after each turn of a connection that keeps the buffer.
@@ -247,6 +250,8 @@ impl Input {
     pub fn recycle(&mut self) {
         self.consume(self.end - self.start);
         self.noted = 0;
+        // A body that did not come to its end may have left trailers.
+        self.decoder = ChunkedDecoder::new(0, 0);
         if self.bytes.len() > ROOM {
             self.bytes.truncate(ROOM);
             self.bytes.shrink_to_fit();

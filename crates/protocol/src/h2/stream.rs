@@ -67,11 +67,19 @@ impl ReceiveWindow {
         self.held
     }
 
+    /// The client may go on, whatever is held of other streams.
+    pub(super) fn has_room(&self) -> bool {
+        self.credit >= ROOM
+    }
+
     /// The client may send as much as it can expect to: so it is, unless something is held.
     pub(super) fn is_open(&self) -> bool {
         self.credit > self.target / 2
     }
 }
+
+/// The window of a connection has room if a client may send so much of any stream.
+const ROOM: u32 = 1 << 14;
 
 /// From so many bytes on a stall is over.
 pub(super) const PROGRESS: u64 = 16 << 10;

@@ -207,7 +207,7 @@ impl<X: Part> Http2<X> {
             && !stream.is_unwanted
             && !stream.is_paused
             && stream.receive.is_open()
-            && self.receive.is_open();
+            && self.receive.has_room();
         let receiving = match is_asked {
             false => Seconds::NEVER,
             true => {

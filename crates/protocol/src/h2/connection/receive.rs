@@ -199,8 +199,8 @@ impl<X: Part> Http2<X> {
         if !is_last {
             return Err(malformed(id, "a trailer section without END_STREAM"));
         }
-        if let Err(text) = trailers {
-            return Err(malformed(id, text));
+        if let Err((code, text)) = trailers {
+            return Err(FrameError::Stream(id, code, text));
         }
         if stream
             .length
@@ -393,7 +393,7 @@ impl<X: Part> Http2<X> {
             // The client could send nothing: it has its time anew.
             (stream.asked_since, stream.meter) = (now, None);
         }
-        let was_full = !self.receive.is_open();
+        let was_full = !self.receive.has_room();
         let all = self.receive.release(n);
         if was_full && all.is_some() {
             for stream in &mut self.streams {

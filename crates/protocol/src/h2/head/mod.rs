@@ -1,5 +1,6 @@
 //! From a field block to the head of a request (RFC 9113 section 8).
 
+use super::frame::ErrorCode;
 use super::priority::Priority;
 use crate::error::ProtocolError;
 use crate::h1::framing::{self, BodyLength, Framing};
@@ -154,17 +155,21 @@ impl HeadBuf {
         })
     }
 
-    /// Decodes a trailer section. A text if it is malformed.
+    /// Decodes a trailer section. A text if it is malformed or too large: then the stream is reset, since the head of the
+    /// request has been passed on.
     pub(super) fn decode_trailers(
         &mut self,
         decoder: &mut Decoder,
         block: &[u8],
         limits: &Limits,
-    ) -> Result<Result<(), &'static str>, HpackError> {
+    ) -> Result<Result<(), (ErrorCode, &'static str)>, HpackError> {
         let (fields, _, is_too_large) = self.decode(decoder, block, true, limits)?;
         Ok(match fields.fault {
-            Some(fault) => Err(fault),
-            None if is_too_large || fields.too_many => Err("the trailer section is too large"),
+            Some(fault) => Err((ErrorCode::PROTOCOL_ERROR, fault)),
+            None if is_too_large || fields.too_many => Err((
+                ErrorCode::ENHANCE_YOUR_CALM,
+                "the trailer section is too large",
+            )),
             None => Ok(()),
         })
     }

@@ -335,3 +335,49 @@ fn late_data_of_many_streams_that_were_reset() {
     ids().for_each(|id| client.send(&frame(0, 0, id, &[b'x'; 300])));
     assert_eq!(client.take(), []);
 }
+
+/// Trailers that are too large or malformed end their stream; the next request is served.
+#[test]
+fn trailers_beyond_the_limits() {
+    let long = "v".repeat(20_000);
+    let many = vec![("a", "b"); 101];
+    let (calm, protocol) = (11, 1);
+    for (fields, code) in [
+        (&many[..], calm),
+        (&[("a", &long[..9000]), ("b", &long[..9000])], calm),
+        (&[("connection", "close")], protocol),
+        (&[("te", "gzip")], protocol),
+        (&[(":path", "/")], protocol),
+    ] {
+        for is_divided in [false, true] {
+            let mut client = Client::open(Driver::Echo);
+            client.send(&request(1, 0, "POST", &[]));
+            client.send(&frame(0, 0, 1, b"x"));
+            let whole = headers(1, 1, fields);
+            let block = &whole[9..];
+            if is_divided {
+                let (begin, end) = block.split_at(block.len() / 2);
+                client.send(&frame(1, 1, 1, begin));
+                client.send(&frame(9, 4, 1, end));
+            } else if block.len() <= MAX_PAYLOAD {
+                client.send(&whole);
+            } else {
+                continue;
+            }
+            let seen = client.take();
+            let is_over = |frame: &Seen| matches!(frame, Seen::GoAway(_, 11));
+            let is_calm = code == calm && seen.iter().any(is_over);
+            assert!(seen == [Seen::Reset(1, code)] || is_calm, "{seen:?}");
+        }
+    }
+    // Fields that mean nothing behind a body are fields like others.
+    let mut client = Client::open(Driver::Echo);
+    client.send(&request(1, 0, "POST", &[]));
+    client.send(&frame(0, 0, 1, b"x"));
+    client.send(&headers(
+        1,
+        1,
+        &[("host", "b"), ("content-length", "7"), ("te", "trailers")],
+    ));
+    assert!(client.told.iter().any(|told| told == "trailers 1 3"));
+}

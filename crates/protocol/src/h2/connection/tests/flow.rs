@@ -290,3 +290,17 @@ fn files_in_the_output_are_bounded() {
     }
     assert_eq!(std::sync::Arc::strong_count(&file), 1);
 }
+
+/// What is held of bodies that are paused does not stop the clock of the others, as long as they may go on.
+#[test]
+fn a_slow_body_beside_paused_ones() {
+    let mut client = Client::open(Driver::Ignore);
+    for n in 0..11 {
+        client.send(&request(2 * n + 1, 0, "POST", &[]));
+        (0..3).for_each(|_| client.send(&frame(0, 0, 2 * n + 1, &[b'x'; 16_384])));
+        client.conn.pause(2 * n + 1, true, client.now);
+    }
+    client.send(&request(23, 0, "POST", &[]));
+    let due = client.conn.deadline(&client.limits);
+    assert_eq!(due, Seconds::START.after(client.limits.body_grace));
+}
