@@ -24,7 +24,6 @@ use peregrine::ws::{Message, Upgrade, WebSocketHandler, Ws};
 use peregrine::{Config, Done, Handler, Request, Response, Server};
 use std::io::Read;
 use std::net::SocketAddr;
-use std::thread;
 use std::time::{Duration, Instant};
 use support::{Client, ended, wait_until};
 
@@ -98,13 +97,13 @@ fn websocket(addr: SocketAddr) -> Client {
 /// that comes again soon, after a second or two.
 fn settled() -> i64 {
     let (mut last, mut since) = (live_bytes(), Instant::now());
-    while since.elapsed() < Duration::from_secs(4) {
-        thread::sleep(Duration::from_millis(10));
+    wait_until("nothing is given back any more", || {
         let now = live_bytes();
         if now != last {
             (last, since) = (now, Instant::now());
         }
-    }
+        since.elapsed() >= Duration::from_secs(4)
+    });
     last
 }
 
