@@ -11,8 +11,19 @@ use alloc::vec::Vec;
 /// The maximum length of fields that are kept. A longer copy would cost more than it saves.
 const MOST: usize = 1024;
 
-/// What identifies a user. It is not kept, because the next request with this table may be one of another connection.
-const CREDENTIALS: [&[u8]; 3] = [b"cookie", b"authorization", b"proxy-authorization"];
+/// Whether a field of this name identifies a user. Then it is not kept, because the next request with this table may be
+/// one of another connection.
+#[inline]
+fn is_credential(name: &[u8]) -> bool {
+    // By length first: the fields of most heads have none of these.
+    let credential: &[u8] = match name.len() {
+        6 => b"cookie",
+        13 => b"authorization",
+        19 => b"proxy-authorization",
+        _ => return false,
+    };
+    name.eq_ignore_ascii_case(credential)
+}
 
 /// The bytes of the fields, up to the end of the empty line after them, and what they were parsed to. The table itself
 /// is that of the head: it has them until another field is written to it.
@@ -134,12 +145,7 @@ impl Head {
 
     #[inline(never)]
     fn keep_section(&mut self, head: &[u8], section: &[u8], start: usize) {
-        let is_secret = |field: &Field| {
-            let name = field.name.of(head);
-            CREDENTIALS
-                .iter()
-                .any(|secret| name.eq_ignore_ascii_case(secret))
-        };
+        let is_secret = |field: &Field| is_credential(field.name.of(head));
         if section.len() > MOST || self.fields().iter().any(is_secret) {
             return;
         }
