@@ -31,7 +31,11 @@ pub(crate) fn add(benches: &mut Benches) {
     for (group, head) in heads() {
         benches.add(group, "with framing", framing(changing(&head)));
         benches.add(group, "peregrine", peregrine(changing(&head)));
-        benches.add(group, "the last fields again", framing([head.clone(), head.clone()]));
+        benches.add(
+            group,
+            "the last fields again",
+            framing([head.clone(), head.clone()]),
+        );
         benches.add(group, "httparse", httparse(head));
     }
     for (name, size) in [("64 KiB in 4 KiB", 4 << 10), ("64 KiB in 64 B", 64)] {

@@ -1,8 +1,8 @@
 //! Frames and their echo, beside tungstenite's.
 
 use crate::Benches;
-use peregrine::{Done, Handler, Request, Response, testing};
 use peregrine::ws::{Message, Upgrade, WebSocketHandler, Ws, WsLimits};
+use peregrine::{Done, Handler, Request, Response, testing};
 use peregrine_protocol::ws::frame::{OpCode, parse, unmask, write_header};
 use std::hint::black_box;
 use std::io::{self, Cursor, Read, Write};
