@@ -121,9 +121,19 @@ fn handlers_are_timed() {
             assert_eq!(Client::connect(addr).get(path).text(), "done");
         }
         wait_until("the job is done", || server.counters().jobs_done == 1);
+        // One turn may have several requests.
+        let mut calls = 4;
+        wait_until("some turns are over", || {
+            let is_enough = server.counters().turns >= 4;
+            if !is_enough {
+                assert_eq!(Client::connect(addr).get("/").text(), "done");
+                calls += 1;
+            }
+            is_enough
+        });
         server.stop();
         let sum = ended(server).counters;
-        assert!(sum.turns >= 4 && sum.job_nanos > 0);
+        assert!(sum.job_nanos > 0);
         match timed_one_in {
             0 => assert_eq!(
                 (sum.turns_timed, sum.handlers_timed, sum.handler_nanos),
@@ -131,7 +141,7 @@ fn handlers_are_timed() {
             ),
             _ => {
                 // The last turn ends the thread before it is over.
-                assert_eq!((sum.handlers_timed, sum.turns_timed), (4, sum.turns));
+                assert_eq!((sum.handlers_timed, sum.turns_timed), (calls, sum.turns));
                 assert!(sum.handlers_over_10ms >= 1 && sum.handlers_over_100ms >= 1);
                 assert!(sum.handler_nanos >= 150_000_000);
                 assert!(sum.turn_nanos >= sum.handler_nanos, "it is a part of them");
