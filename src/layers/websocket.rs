@@ -3,9 +3,7 @@
 use super::Layered;
 use crate::http::request::Request;
 use crate::websocket::upgrade::Upgrade;
-use crate::websocket::ws::Ws;
-use crate::websocket::{Disconnect, WebSocketHandler};
-use peregrine_protocol::ws::frame::Message;
+use crate::websocket::{WebSocketHandler, forward_hooks};
 
 #[deny(clippy::missing_trait_methods)]
 impl<H: WebSocketHandler> WebSocketHandler for Layered<H> {
@@ -19,23 +17,5 @@ impl<H: WebSocketHandler> WebSocketHandler for Layered<H> {
         }
     }
 
-    fn handle_ws_conn(&self, ws: &mut Ws<'_, H::Conn>) {
-        self.handler.handle_ws_conn(ws);
-    }
-
-    fn handle_ws_frame(&self, ws: &mut Ws<'_, H::Conn>, message: Message<'_>) {
-        self.handler.handle_ws_frame(ws, message);
-    }
-
-    fn handle_ws_disconn(&self, ws: &mut Ws<'_, H::Conn>, why: &Disconnect) {
-        self.handler.handle_ws_disconn(ws, why);
-    }
-
-    fn handle_ws_drain(&self, ws: &mut Ws<'_, H::Conn>) {
-        self.handler.handle_ws_drain(ws);
-    }
-
-    fn handle_ws_pong(&self, ws: &mut Ws<'_, H::Conn>, payload: &[u8]) {
-        self.handler.handle_ws_pong(ws, payload);
-    }
+    forward_hooks!(self => self.handler);
 }

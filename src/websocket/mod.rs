@@ -134,7 +134,45 @@ pub trait WebSocketHandler: Handler {
     }
 }
 
-/// Forwards all methods. The lint reports a method of the trait that is missing here.
+/// The hooks of a [`WebSocketHandler`] around another one: all methods but `accept_ws`. With the lint
+/// `missing_trait_methods` a method of the trait that is missing here is reported.
+macro_rules! forward_hooks {
+    ($this:ident => $handler:expr) => {
+        fn handle_ws_conn(&$this, ws: &mut $crate::websocket::ws::Ws<'_, Self::Conn>) {
+            $handler.handle_ws_conn(ws);
+        }
+
+        fn handle_ws_frame(
+            &$this,
+            ws: &mut $crate::websocket::ws::Ws<'_, Self::Conn>,
+            message: peregrine_protocol::ws::frame::Message<'_>,
+        ) {
+            $handler.handle_ws_frame(ws, message);
+        }
+
+        fn handle_ws_disconn(
+            &$this,
+            ws: &mut $crate::websocket::ws::Ws<'_, Self::Conn>,
+            why: &$crate::websocket::Disconnect,
+        ) {
+            $handler.handle_ws_disconn(ws, why);
+        }
+
+        fn handle_ws_drain(&$this, ws: &mut $crate::websocket::ws::Ws<'_, Self::Conn>) {
+            $handler.handle_ws_drain(ws);
+        }
+
+        fn handle_ws_pong(
+            &$this,
+            ws: &mut $crate::websocket::ws::Ws<'_, Self::Conn>,
+            payload: &[u8],
+        ) {
+            $handler.handle_ws_pong(ws, payload);
+        }
+    };
+}
+pub(crate) use forward_hooks;
+
 macro_rules! forward_websocket_handler {
     ($($pointer:ty),*) => {
         $(#[deny(clippy::missing_trait_methods)]
@@ -145,25 +183,7 @@ macro_rules! forward_websocket_handler {
                 (**self).accept_ws(req, upgrade)
             }
 
-            fn handle_ws_conn(&self, ws: &mut Ws<'_, H::Conn>) {
-                (**self).handle_ws_conn(ws);
-            }
-
-            fn handle_ws_frame(&self, ws: &mut Ws<'_, H::Conn>, message: Message<'_>) {
-                (**self).handle_ws_frame(ws, message);
-            }
-
-            fn handle_ws_disconn(&self, ws: &mut Ws<'_, H::Conn>, why: &Disconnect) {
-                (**self).handle_ws_disconn(ws, why);
-            }
-
-            fn handle_ws_drain(&self, ws: &mut Ws<'_, H::Conn>) {
-                (**self).handle_ws_drain(ws);
-            }
-
-            fn handle_ws_pong(&self, ws: &mut Ws<'_, H::Conn>, payload: &[u8]) {
-                (**self).handle_ws_pong(ws, payload);
-            }
+            forward_hooks!(self => (**self));
         })*
     };
 }
