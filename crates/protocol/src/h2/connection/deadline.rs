@@ -28,15 +28,7 @@ impl<X: Part> Http2<X> {
             }
             FrameError::Stream(id, code, text) => {
                 // Of a stream that never was, the driver learns what is wrong alone.
-                let unsent = self.remove(id, Ended::Reset, turn.now).unwrap_or(0);
-                self.events.push(Next::Reset {
-                    stream: id,
-                    code,
-                    unsent,
-                    fault: Some(text),
-                });
-                self.counts.resets_sent += 1;
-                turn.out.push_with(|out| write::reset(id, code, out));
+                self.reset_and_tell(id, code, Some(text), turn.out, turn.now);
                 self.bucket.spend(text, turn.http2, turn.now).err()
             }
             error @ FrameError::Connection(..) => Some(error),
@@ -114,15 +106,7 @@ impl<X: Part> Http2<X> {
         while let Some(stream) = self.streams.iter().find(|stream| is_lost(stream)) {
             let id = stream.id;
             self.has_lost = true;
-            let unsent = self.remove(id, Ended::Reset, now).unwrap_or(0);
-            self.counts.resets_sent += 1;
-            out.push_with(|out| write::reset(id, ErrorCode::CANCEL, out));
-            self.events.push(Next::Reset {
-                stream: id,
-                code: ErrorCode::CANCEL,
-                unsent,
-                fault: None,
-            });
+            self.reset_and_tell(id, ErrorCode::CANCEL, None, out, now);
         }
         if self.events.is_empty() && self.is_idle() {
             let reason = match self.has_lost {
@@ -258,15 +242,8 @@ impl<X: Part> Http2<X> {
             return Some(self.fail(calm, "the client takes its responses too slowly", out));
         }
         while let Some(id) = self.slow_stream(limits, now) {
-            let unsent = self.remove(id, Ended::Reset, now).unwrap_or(0);
-            self.counts.resets_sent += 1;
-            out.push_with(|out| write::reset(id, ErrorCode::CANCEL, out));
-            self.events.push(Next::Reset {
-                stream: id,
-                code: ErrorCode::CANCEL,
-                unsent,
-                fault: Some("the client of a stream is too slow"),
-            });
+            let text = "the client of a stream is too slow";
+            self.reset_and_tell(id, ErrorCode::CANCEL, Some(text), out, now);
             if let Err(error) = self.bucket.spend("too many slow streams", http2, now) {
                 let FrameError::Connection(code, text) = error else {
                     continue;

@@ -202,10 +202,41 @@ impl<X: Part> Http2<X> {
             if is_current {
                 self.current = None;
             }
-            self.remove(stream, Ended::Reset, now);
-            self.counts.resets_sent += 1;
-            out.push_with(|out| write::reset(stream, code, out));
+            self.send_reset(stream, code, out, now);
         }
+    }
+
+    /// Ends a stream, and returns the bytes of its response that are lost.
+    fn send_reset(
+        &mut self,
+        stream: u32,
+        code: ErrorCode,
+        out: &mut WriteBuf<X>,
+        now: Seconds,
+    ) -> u64 {
+        let unsent = self.remove(stream, Ended::Reset, now);
+        self.counts.resets_sent += 1;
+        out.push_with(|out| write::reset(stream, code, out));
+        unsent.unwrap_or(0)
+    }
+
+    /// Ends a stream for a reason of the connection, which the driver learns. `fault`: of the client.
+    #[cold]
+    pub(super) fn reset_and_tell(
+        &mut self,
+        stream: u32,
+        code: ErrorCode,
+        fault: Option<&'static str>,
+        out: &mut WriteBuf<X>,
+        now: Seconds,
+    ) {
+        let unsent = self.send_reset(stream, code, out, now);
+        self.events.push(Next::Reset {
+            stream,
+            code,
+            unsent,
+            fault,
+        });
     }
 
     /// Refuses a request of which nothing has been done: the client may send it again (RFC 9113 section 8.7).
