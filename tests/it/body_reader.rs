@@ -8,7 +8,7 @@ use std::sync::{Mutex, mpsc};
 use std::thread;
 
 /// Gives each body to the test.
-struct Readers(Mutex<mpsc::Sender<BodyReader>>);
+pub(crate) struct Readers(Mutex<mpsc::Sender<BodyReader>>);
 
 impl Handler for Readers {
     fn body_plan(&self, _: &Request<'_>) -> BodyPlan {
@@ -23,7 +23,7 @@ impl Handler for Readers {
     }
 }
 
-fn readers() -> (Readers, impl FnMut() -> BodyReader) {
+pub(crate) fn readers() -> (Readers, impl FnMut() -> BodyReader) {
     let (readers, arrived) = mpsc::channel();
     let next = move || arrived.recv_timeout(PATIENCE).expect("a body");
     (Readers(Mutex::new(readers)), next)

@@ -151,31 +151,11 @@ fn an_error_of_a_layer_replaces_a_response_that_tags_wait_for() {
 
 #[cfg(feature = "websocket")]
 mod websocket {
-    use super::*;
+    use super::super::ws_protocol::Echo;
     use peregrine::layers::{BasicAuth, Layered, Maintenance, RateLimit};
     use peregrine::testing::WebSocket;
-    use peregrine::ws::{Message, Upgrade, WebSocketHandler, Ws};
+    use peregrine::ws::WebSocketHandler;
     use std::time::Duration;
-
-    struct Echo;
-
-    impl Handler for Echo {
-        fn handle_request(&self, _: &Request<'_>, res: Response<'_>) -> Done {
-            res.text("page")
-        }
-    }
-
-    impl WebSocketHandler for Echo {
-        type Conn = ();
-
-        fn accept_ws(&self, _: &Request<'_>, _: &mut Upgrade<'_>) -> Option<()> {
-            Some(())
-        }
-
-        fn handle_ws_frame(&self, ws: &mut Ws<'_, ()>, message: Message<'_>) {
-            ws.send(message);
-        }
-    }
 
     fn refused(app: &impl WebSocketHandler) -> String {
         match WebSocket::connect(app, "/ws") {

@@ -1,11 +1,11 @@
 //! Trailer fields of requests (RFC 9110 section 6.5), in HTTP/1.1.
 
-use super::support::{Asked, Client, PATIENCE, start, workers};
-use peregrine::body::{BodyReader, BodySink, Flow, Incoming};
+use super::body_reader::readers;
+use super::support::{Asked, Client, start, workers};
+use peregrine::body::{BodySink, Flow, Incoming};
 use peregrine::testing::Connection;
 use peregrine::{BodyPlan, Done, Handler, Request, Response};
 use std::io::Read;
-use std::sync::{Mutex, mpsc};
 
 /// Responds with the body and what is behind it.
 struct App;
@@ -118,31 +118,15 @@ fn trailers_above_the_limits_are_refused() {
     }
 }
 
-/// A service whose bodies are read on another thread.
-struct Readers(Mutex<mpsc::Sender<BodyReader>>);
-
-impl Handler for Readers {
-    fn body_plan(&self, _: &Request<'_>) -> BodyPlan {
-        let (plan, reader) = BodyReader::new();
-        let sent = self.0.lock().expect("no panic").send(reader);
-        sent.expect("the test listens");
-        plan
-    }
-
-    fn handle_request(&self, _: &Request<'_>, res: Response<'_>) -> Done {
-        res.text("no body")
-    }
-}
-
 #[test]
 fn a_reader_has_them_at_the_end() {
-    let (readers, arrived) = mpsc::channel();
-    let (_server, addr) = start(Readers(Mutex::new(readers)), workers(1));
+    let (readers, mut next) = readers();
+    let (_server, addr) = start(readers, workers(1));
     let mut client = Client::connect(addr);
     let request = post("/", "Sum: 17\r\n");
     let (first, rest) = request.split_at(request.len() - BODY.len() - 5);
     client.send(first);
-    let mut reader = arrived.recv_timeout(PATIENCE).expect("a body");
+    let mut reader = next();
     assert_eq!(reader.trailer("sum"), None);
     client.send(rest);
     let mut body = String::new();
