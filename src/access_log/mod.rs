@@ -11,18 +11,14 @@ use crate::http::access_entry;
 use crate::http::access_entry::PendingEntry;
 use crate::http::handler::{ConnectionError, Handler, is_for_library, respond_special};
 use crate::http::request::Request;
-use crate::http::request_body::flow::Flow;
-use crate::http::request_body::{BodyPlan, BodySink, Incoming};
+use crate::http::request_body::BodyPlan;
+use crate::http::request_body::around::Around;
 use crate::http::response::{Done, ErrorContext, Response};
 use crate::shared::panic_guard::catch;
 #[cfg(feature = "websocket")]
 use crate::websocket::upgrade::Upgrade;
 #[cfg(feature = "websocket")]
-use crate::websocket::ws::Ws;
-#[cfg(feature = "websocket")]
-use crate::websocket::{Disconnect, WebSocketHandler};
-#[cfg(feature = "websocket")]
-use peregrine_protocol::ws::frame::Message;
+use crate::websocket::{WebSocketHandler, forward_hooks};
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -221,23 +217,11 @@ where
             return BodyPlan::Unread;
         }
         let begun = Instant::now();
-        match self.handler.body_plan(req) {
-            BodyPlan::Stream(sink) => {
-                let log = self.log.clone();
-                BodyPlan::stream(Logged { sink, log, begun })
-            }
-            BodyPlan::StreamUpTo(sink, most) => {
-                let log = self.log.clone();
-                BodyPlan::stream_up_to(Logged { sink, log, begun }, most)
-            }
-            BodyPlan::Respond(respond) => {
-                let log = self.log.clone();
-                BodyPlan::respond(move |req, res| {
-                    log.responded(req, res, begun, |res| respond(req, res))
-                })
-            }
-            plan => plan,
-        }
+        let plan = self.handler.body_plan(req);
+        plan.within(|| Planned {
+            log: self.log.clone(),
+            begun,
+        })
     }
 
     /// Responses of the library have a line too.
@@ -259,25 +243,25 @@ where
     }
 }
 
-/// A sink whose response has a line.
-struct Logged<F> {
-    sink: Box<dyn BodySink>,
+/// The line of a response that does not come from `handle_request`.
+struct Planned<F> {
     log: Arc<Log<F>>,
     /// When the handler was asked for a plan.
     begun: Instant,
 }
 
-impl<F> BodySink for Logged<F>
+impl<F> Around for Planned<F>
 where
     F: Fn(&AccessEntry<'_>, &mut Vec<u8>) + Send + Sync + 'static,
 {
-    fn piece(&mut self, piece: &[u8], body: &mut Incoming<'_>) -> Flow {
-        self.sink.piece(piece, body)
-    }
-
-    fn finish(self: Box<Self>, req: &Request<'_>, res: Response<'_>) -> Done {
-        let Logged { sink, log, begun } = *self;
-        log.responded(req, res, begun, |res| sink.finish(req, res))
+    fn respond(
+        self,
+        req: &Request<'_>,
+        res: Response<'_>,
+        inner: impl FnOnce(&Request<'_>, Response<'_>) -> Done,
+    ) -> Done {
+        self.log
+            .responded(req, res, self.begun, |res| inner(req, res))
     }
 }
 
@@ -294,23 +278,5 @@ where
         self.handler.accept_ws(req, upgrade)
     }
 
-    fn handle_ws_conn(&self, ws: &mut Ws<'_, H::Conn>) {
-        self.handler.handle_ws_conn(ws);
-    }
-
-    fn handle_ws_frame(&self, ws: &mut Ws<'_, H::Conn>, message: Message<'_>) {
-        self.handler.handle_ws_frame(ws, message);
-    }
-
-    fn handle_ws_disconn(&self, ws: &mut Ws<'_, H::Conn>, why: &Disconnect) {
-        self.handler.handle_ws_disconn(ws, why);
-    }
-
-    fn handle_ws_drain(&self, ws: &mut Ws<'_, H::Conn>) {
-        self.handler.handle_ws_drain(ws);
-    }
-
-    fn handle_ws_pong(&self, ws: &mut Ws<'_, H::Conn>, payload: &[u8]) {
-        self.handler.handle_ws_pong(ws, payload);
-    }
+    forward_hooks!(self => self.handler);
 }

@@ -11,8 +11,8 @@ use crate::http::compressible::is_compressible;
 use crate::http::content_coding::{AcceptedCodings, Coding};
 use crate::http::handler::{ConnectionError, Handler};
 use crate::http::request::Request;
-use crate::http::request_body::flow::Flow;
-use crate::http::request_body::{BodyPlan, BodySink, Incoming};
+use crate::http::request_body::BodyPlan;
+use crate::http::request_body::around::Around;
 use crate::http::response::filter::{RecordedResponse, ResponseFilter};
 use crate::http::response::{Done, ErrorContext, Response};
 use encoder::Encoder;
@@ -102,7 +102,7 @@ impl<H: Handler> Compress<H> {
 }
 
 impl Shared {
-    fn respond(
+    fn compressed(
         self: &Arc<Shared>,
         req: &Request<'_>,
         res: Response<'_>,
@@ -117,24 +117,26 @@ impl Shared {
     }
 }
 
+impl Around for Arc<Shared> {
+    fn respond(
+        self,
+        req: &Request<'_>,
+        res: Response<'_>,
+        inner: impl FnOnce(&Request<'_>, Response<'_>) -> Done,
+    ) -> Done {
+        self.compressed(req, res, |res| inner(req, res))
+    }
+}
+
 impl<H: Handler> Handler for Compress<H> {
     fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
         let respond = |res: Response<'_>| self.handler.handle_request(req, res);
-        self.shared.respond(req, res, respond)
+        self.shared.compressed(req, res, respond)
     }
 
     fn body_plan(&self, req: &Request<'_>) -> BodyPlan {
-        let shared = self.shared.clone();
-        match self.handler.body_plan(req) {
-            BodyPlan::Stream(sink) => BodyPlan::stream(Compressed { sink, shared }),
-            BodyPlan::StreamUpTo(sink, most) => {
-                BodyPlan::stream_up_to(Compressed { sink, shared }, most)
-            }
-            BodyPlan::Respond(respond) => {
-                BodyPlan::respond(move |req, res| shared.respond(req, res, |res| respond(req, res)))
-            }
-            plan => plan,
-        }
+        let plan = self.handler.body_plan(req);
+        plan.within(|| self.shared.clone())
     }
 
     fn takes_special(&self, req: &Request<'_>) -> bool {
@@ -151,23 +153,6 @@ impl<H: Handler> Handler for Compress<H> {
 
     fn handle_library_response(&self, entry: &AccessEntry<'_>) {
         self.handler.handle_library_response(entry);
-    }
-}
-
-/// A sink whose response is compressed.
-struct Compressed {
-    sink: Box<dyn BodySink>,
-    shared: Arc<Shared>,
-}
-
-impl BodySink for Compressed {
-    fn piece(&mut self, piece: &[u8], body: &mut Incoming<'_>) -> Flow {
-        self.sink.piece(piece, body)
-    }
-
-    fn finish(self: Box<Self>, req: &Request<'_>, res: Response<'_>) -> Done {
-        let Compressed { sink, shared } = *self;
-        shared.respond(req, res, |res| sink.finish(req, res))
     }
 }
 

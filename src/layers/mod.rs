@@ -41,8 +41,8 @@ use crate::http::access_entry::AccessEntry;
 use crate::http::handler::{ConnectionError, Handler};
 use crate::http::handler_error::{HandlerError, HandlerResult, Problem};
 use crate::http::request::Request;
-use crate::http::request_body::flow::Flow;
-use crate::http::request_body::{BodyPlan, BodySink, Incoming, Respond};
+use crate::http::request_body::around::Around;
+use crate::http::request_body::{BodyPlan, Respond};
 use crate::http::response::{Done, ErrorContext, Response};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -79,7 +79,7 @@ pub trait Layer: Send + Sync + 'static {
     /// not block for long.
     ///
     /// The body of a request has been read before, as the handler wants it. **If the handler receives the body in pieces
-    /// ([`BodySink`]), they have reached it already.** So a layer that protects a handler decides in
+    /// ([`BodySink`](crate::body::BodySink)), they have reached it already.** So a layer that protects a handler decides in
     /// [`Layer::refuse`].
     ///
     /// Status and fields that are set before `next` are those that the handler begins with;
@@ -233,13 +233,17 @@ impl Layers {
     }
 
     /// Responds by the first layer, and by `last` within the last one.
+    #[inline]
     pub(crate) fn run(
         &self,
         req: &Request<'_>,
         res: Response<'_>,
         last: impl FnOnce(&Request<'_>, Response<'_>) -> Done,
     ) -> Done {
-        run(&self.0, req, res, last)
+        match self.is_empty() {
+            true => last(req, res),
+            false => run(&self.0, req, res, last),
+        }
     }
 
     /// The plan for the body of a request: a layer refuses it, or the handler plans.
@@ -257,17 +261,7 @@ impl Layers {
             Some((at, respond)) => (&self.0[..at], BodyPlan::Respond(respond)),
             None => (&*self.0, inner(req)),
         };
-        let layers = layers.to_vec();
-        match plan {
-            BodyPlan::Stream(sink) => BodyPlan::stream(LayeredSink { sink, layers }),
-            BodyPlan::StreamUpTo(sink, most) => {
-                BodyPlan::stream_up_to(LayeredSink { sink, layers }, most)
-            }
-            BodyPlan::Respond(respond) => {
-                BodyPlan::respond(move |req, res| run(&layers, req, res, respond))
-            }
-            plan => plan,
-        }
+        plan.within(|| Layers(layers.to_vec()))
     }
 
     /// Whether a layer refuses the request by its head.
@@ -281,10 +275,8 @@ impl Layers {
         req: Option<&Request<'_>>,
         res: Response<'r>,
     ) -> Response<'r> {
-        let mut layers = self.0.iter();
-        layers
-            .by_ref()
-            .fold(res, |res, layer| layer.error_fields(req, res))
+        let layers = self.0.iter();
+        layers.fold(res, |res, layer| layer.error_fields(req, res))
     }
 }
 
@@ -308,20 +300,14 @@ fn run(
     Next { layers, last }.run(req, res.reborrow())
 }
 
-/// A sink whose response is made within layers.
-struct LayeredSink {
-    sink: Box<dyn BodySink>,
-    layers: Vec<Arc<dyn Layer>>,
-}
-
-impl BodySink for LayeredSink {
-    fn piece(&mut self, piece: &[u8], body: &mut Incoming<'_>) -> Flow {
-        self.sink.piece(piece, body)
-    }
-
-    fn finish(self: Box<Self>, req: &Request<'_>, res: Response<'_>) -> Done {
-        let LayeredSink { sink, layers } = *self;
-        run(&layers, req, res, |req, res| sink.finish(req, res))
+impl Around for Layers {
+    fn respond(
+        self,
+        req: &Request<'_>,
+        res: Response<'_>,
+        inner: impl FnOnce(&Request<'_>, Response<'_>) -> Done,
+    ) -> Done {
+        self.run(req, res, inner)
     }
 }
 

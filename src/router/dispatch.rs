@@ -6,8 +6,8 @@ use crate::http::handler::Handler;
 use crate::http::handler_error::Problem;
 use crate::http::request::Request;
 use crate::http::request::route::RouteMatch;
-use crate::http::request_body::flow::Flow;
-use crate::http::request_body::{BodyPlan, BodySink, Incoming};
+use crate::http::request_body::BodyPlan;
+use crate::http::request_body::around::Around;
 use crate::http::response::{Done, ErrorContext, Response};
 use crate::layers::Layers;
 use std::borrow::Cow;
@@ -129,14 +129,8 @@ impl Endpoint {
         res: Response<'_>,
     ) -> Done {
         let is_offloaded = self.route.is_offloaded || is_offloaded;
-        self.seen(route, req, |req| match self.route.layers.is_empty() {
-            true => self.respond(is_offloaded, req, res),
-            false => {
-                let last =
-                    |req: &Request<'_>, res: Response<'_>| self.respond(is_offloaded, req, res);
-                self.route.layers.run(req, res, last)
-            }
-        })
+        let respond = |req: &Request<'_>, res: Response<'_>| self.respond(is_offloaded, req, res);
+        self.seen(route, req, |req| self.route.layers.run(req, res, respond))
     }
 
     #[inline]
@@ -171,34 +165,19 @@ impl Endpoint {
             },
         };
         let planned = self.seen(&route, req, |req| self.route.layers.plan(req, own));
-        let routed = |sink| Routed { sink, route };
-        match planned {
-            BodyPlan::Stream(sink) => BodyPlan::stream(routed(sink)),
-            BodyPlan::StreamUpTo(sink, most) => BodyPlan::stream_up_to(routed(sink), most),
-            BodyPlan::Respond(respond) => BodyPlan::respond(move |req, mut res| {
-                res.set_route(route.pattern);
-                req.behind(&route, |req| respond(req, res.reborrow()))
-            }),
-            plan => plan,
-        }
+        planned.within(|| route)
     }
 }
 
-/// A sink that sees the route of its request.
-struct Routed {
-    sink: Box<dyn BodySink>,
-    route: RouteMatch,
-}
-
-impl BodySink for Routed {
-    fn piece(&mut self, piece: &[u8], body: &mut Incoming<'_>) -> Flow {
-        self.sink.piece(piece, body)
-    }
-
-    fn finish(self: Box<Self>, req: &Request<'_>, mut res: Response<'_>) -> Done {
-        let Routed { sink, route } = *self;
-        res.set_route(route.pattern);
-        req.behind(&route, |req| sink.finish(req, res.reborrow()))
+impl Around for RouteMatch {
+    fn respond(
+        self,
+        req: &Request<'_>,
+        mut res: Response<'_>,
+        inner: impl FnOnce(&Request<'_>, Response<'_>) -> Done,
+    ) -> Done {
+        res.set_route(self.pattern);
+        req.behind(&self, |req| inner(req, res.reborrow()))
     }
 }
 
@@ -360,13 +339,8 @@ impl Router {
 
 impl Handler for Router {
     fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
-        match self.layers.is_empty() {
-            true => self.dispatch(req, res),
-            false => {
-                let last = |req: &Request<'_>, res: Response<'_>| self.dispatch(req, res);
-                self.layers.run(req, res, last)
-            }
-        }
+        self.layers
+            .run(req, res, |req, res| self.dispatch(req, res))
     }
 
     fn body_plan(&self, req: &Request<'_>) -> BodyPlan {

@@ -1,5 +1,6 @@
 //! Plans and sinks for request bodies that are not buffered first.
 
+pub(crate) mod around;
 pub(crate) mod flow;
 mod reader;
 
