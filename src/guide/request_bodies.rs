@@ -107,6 +107,7 @@
 //! A client may send fields behind the body, for example a checksum or a status: `Request::trailer` and
 //! `Request::trailers` have them, in HTTP/1.1 (with chunks) and in HTTP/2. They are there where the body is complete: in
 //! `handle_request` after `BodyPlan::Buffer`, and in `BodySink::finish`; `BodyReader::trailer` has them when the body is read.
+//! A sink that responds before the body is complete has none, even if they have come.
 //! They are never header fields (RFC 9110 section 6.5.1), and count against the limits of the head.
 //!
 //! ```

@@ -33,6 +33,7 @@ impl BodySink for Sink {
                 Flow::Pause
             }
             "/enough" => Flow::Respond,
+            _ if piece == b"enough" => Flow::Respond,
             "/panic" => std::panic::panic_any("on purpose"),
             _ => Flow::Continue,
         }
@@ -146,6 +147,28 @@ fn a_sink_that_pauses_gets_the_rest_when_it_goes_on() {
     client.send_raw(b"");
     assert!(client.wait_for(stream, LONG));
     assert_eq!(client.response(stream).body, b"9 checksum=1");
+}
+
+/// They have come while it paused, but it ends before the body is complete.
+#[test]
+fn a_sink_that_responds_early_has_no_trailers() {
+    for resumes in [true, false] {
+        let app = App::default();
+        let mut client = Http2::new(&app);
+        let stream = client.begin("POST", "/pause", &[]);
+        client.data(stream, b"abc", false);
+        client.data(stream, b"enough", false);
+        client.trailers(stream, &[("checksum", "1")]);
+        let resumer = app.resumers.lock().expect("no panic")[0].clone();
+        match resumes {
+            true => resumer.resume(),
+            false => resumer.respond(),
+        }
+        client.send_raw(b"");
+        assert!(client.wait_for(stream, LONG));
+        let read = if resumes { b"9" } else { b"3" };
+        assert_eq!(client.response(stream).body, read, "{resumes}");
+    }
 }
 
 #[test]

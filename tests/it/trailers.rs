@@ -12,6 +12,19 @@ struct App;
 
 struct Sink(Vec<u8>);
 
+/// Responds after the first piece.
+struct Early;
+
+impl BodySink for Early {
+    fn piece(&mut self, _: &[u8], _: &mut Incoming<'_>) -> Flow {
+        Flow::Respond
+    }
+
+    fn finish(self: Box<Self>, req: &Request<'_>, res: Response<'_>) -> Done {
+        respond(req, b"early", res)
+    }
+}
+
 fn respond(req: &Request<'_>, body: &[u8], res: Response<'_>) -> Done {
     let mut text = String::from_utf8_lossy(body).into_owned();
     for (name, value) in req.trailers() {
@@ -40,6 +53,7 @@ impl Handler for App {
         assert_eq!(req.trailers().count(), 0);
         match req.path() {
             "/sink" => BodyPlan::stream(Sink(Vec::new())),
+            "/early" => BodyPlan::stream(Early),
             _ => BodyPlan::Buffer,
         }
     }
@@ -84,6 +98,15 @@ fn trailers_are_read_at_every_split() {
                 "{path} {split}"
             );
         }
+    }
+}
+
+/// Whether they have come by then depends on the network, so it has none.
+#[test]
+fn a_sink_that_responds_early_has_no_trailers() {
+    let request = post("/early", "Sum: 17\r\n");
+    for split in 0..=request.len() {
+        assert_eq!(bodies(request.as_bytes(), split), ["early"], "{split}");
     }
 }
 

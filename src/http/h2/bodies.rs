@@ -234,7 +234,7 @@ where
                 sink.unreleased += len;
                 parts.http2.pause(id, true, self.now);
             }
-            Ok(Flow::Respond) => self.finish_sink(id, parts),
+            Ok(Flow::Respond) => self.finish_sink_early(id, parts),
             Err(PieceError::TooLarge) => {
                 self.refuse_stream(id, ProtocolError::BodyTooLarge, parts);
             }
@@ -246,8 +246,18 @@ where
         }
     }
 
+    /// The sink responds without the rest of the body, and without its trailers: whether they have come depends on the
+    /// network alone.
+    pub(super) fn finish_sink_early(&mut self, id: u32, parts: &mut Parts<'_>) {
+        let stream = parts.streams.get(id);
+        if let Some(kept) = stream.and_then(|stream| stream.request.as_mut()) {
+            kept.drop_trailers();
+        }
+        self.finish_sink(id, parts);
+    }
+
     /// The sink responds. What follows of the body is not needed.
-    pub(super) fn finish_sink(&mut self, id: u32, parts: &mut Parts<'_>) {
+    fn finish_sink(&mut self, id: u32, parts: &mut Parts<'_>) {
         let Some(stream) = parts.streams.get(id) else {
             return;
         };

@@ -38,7 +38,7 @@ where
             Outcome::Complete { .. } => self.transmit_last(id, parts),
             Outcome::Progress => self.begin_body(id, parts),
             Outcome::Aborted => self.abort(id, parts),
-            Outcome::Sink(Flow::Respond) => self.finish_sink(id, parts),
+            Outcome::Sink(Flow::Respond) => self.finish_sink_early(id, parts),
             Outcome::Sink(_) => self.resume_sink(id, parts),
             Outcome::Unchanged => {}
         }

@@ -76,6 +76,10 @@ impl KeptRequest {
         self.head.set_trailers(block);
     }
 
+    pub(super) fn drop_trailers(&mut self) {
+        self.head.set_trailers(Vec::new());
+    }
+
     pub(super) fn view<'a>(&'a self, ends: &'a dyn Ends) -> Request<'a> {
         Request::of_parts(&self.head, &self.bytes, &self.body, ends)
     }

@@ -285,8 +285,8 @@ impl<'a> Request<'a> {
     ///
     /// Trailer fields come behind the body (RFC 9110 section 6.5): in HTTP/1.1 with chunks, in HTTP/2 always. They are
     /// there when the body is complete: in [`Handler::handle_request`](crate::Handler::handle_request) after
-    /// [`BodyPlan::Buffer`](crate::BodyPlan::Buffer), and in [`BodySink::finish`](crate::body::BodySink::finish). Their
-    /// limits are those of the fields of the head. They are never header fields, so a client cannot use them to change
+    /// [`BodyPlan::Buffer`](crate::BodyPlan::Buffer), and in [`BodySink::finish`](crate::body::BodySink::finish). A
+    /// sink that has responded early by [`Flow::Respond`](crate::body::Flow::Respond) has none. Their limits are those of the fields of the head. They are never header fields, so a client cannot use them to change
     /// what was decided before the body came.
     ///
     /// ```

@@ -11,6 +11,7 @@ pub enum Flow {
     /// [`Limits::response_timeout`](crate::Limits::response_timeout) long.
     Pause,
     /// Responds now: [`BodySink::finish`](crate::body::BodySink::finish) is called at once, and the rest of
-    /// the body is treated as with [`BodyPlan::Unread`](crate::BodyPlan::Unread).
+    /// the body is treated as with [`BodyPlan::Unread`](crate::BodyPlan::Unread). The request has no trailers then
+    /// ([`Request::trailers`](crate::Request::trailers)), even if they have come.
     Respond,
 }

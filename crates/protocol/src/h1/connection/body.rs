@@ -11,6 +11,7 @@ use crate::http::exchange::BodyIntake;
 use crate::limits::Limits;
 use crate::rate::Rate;
 use crate::write_buf::WriteBuf;
+use alloc::vec::Vec;
 use core::ops::Range;
 
 impl Http1 {
@@ -178,14 +179,15 @@ impl Http1 {
         self.turn_away(CloseReason::Finished);
     }
 
-    /// The response is sent without the rest of the body.
-    pub fn respond_now(&mut self, input: &Input, limits: &Limits) {
+    /// The response is sent without the rest of the body, and without its trailers.
+    pub fn respond_now(&mut self, input: &mut Input, limits: &Limits) {
         let body = match self.state {
             MessageState::Pieces(left) => BodyLength::Exact(left),
             MessageState::ChunkedPieces => BodyLength::Chunked,
             _ => return,
         };
         self.paused = false;
+        input.head.set_trailers(Vec::new());
         self.leave_unread(body, false, input.head.len(), limits);
     }
 
