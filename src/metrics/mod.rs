@@ -102,7 +102,8 @@ counters! {
     upgraded => "connections_upgraded",
     /// Connections that speak HTTP/2.
     http2_connections => "http2_connections",
-    /// Requests that came over HTTP/2.
+    /// Requests that came over HTTP/2: those that `requests` and `refused` count there. Without those of streams that
+    /// were reset as malformed, or refused so that clients send them again.
     http2_requests => "http2_requests",
     /// HTTP/2 streams that were refused, because too many were open or too many bytes waited. Clients send such a
     /// request again.

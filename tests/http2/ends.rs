@@ -145,7 +145,9 @@ fn heads_that_wait_for_their_bodies_are_bounded() {
     assert!((20..30).contains(&refused), "{refused}");
     // The application has seen none of those that the client may send again.
     assert_eq!(planned.load(Ordering::SeqCst), 40 - refused);
-    assert_eq!(client.counters().http2_refused, refused as u64);
+    let counters = client.counters();
+    assert_eq!(counters.http2_refused, refused as u64);
+    assert_eq!(counters.http2_requests, 40 - refused as u64);
     client.data(streams[0], b"x", true);
     assert_eq!(client.response(streams[0]).status, 200);
     assert!(!client.is_closed());

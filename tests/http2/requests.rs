@@ -106,7 +106,15 @@ fn requests_beyond_the_limits_are_refused_with_the_status_of_http1() {
         let reset = client.response(stream).reset;
         assert!(matches!(reset, None | Some(NO_ERROR)), "{status} {reset:?}");
     }
-    assert_eq!(client.counters().refused_large, 4);
+    let counters = client.counters();
+    assert_eq!(
+        (
+            counters.refused_large,
+            counters.requests,
+            counters.http2_requests
+        ),
+        (4, 1, 5)
+    );
     assert!(!client.is_closed());
 }
 
@@ -118,7 +126,11 @@ fn malformed_requests_reset_their_stream() {
     let good = client.get("/");
     assert_eq!(client.response(bad).reset, Some(1));
     assert_eq!(client.response(good).status, 200);
-    assert_eq!(client.counters().http2_resets_sent, 1);
+    let counters = client.counters();
+    assert_eq!(
+        (counters.http2_resets_sent, counters.http2_requests),
+        (1, 1)
+    );
 }
 
 #[test]

@@ -131,6 +131,7 @@ where
                     pace.begin(self.limits.turn_time, || !parts.input.is_empty());
                     let mode = mode_of(parts.head);
                     let current = Current { id: stream, mode };
+                    parts.counters.http2_requests.add(1);
                     self.refuse_current(current, error, &mut None, parts);
                 }
                 Next::Read => match self.draw_bodies(&mut drawing, parts) {
@@ -144,10 +145,16 @@ where
 
     #[inline]
     fn take_request(&mut self, request: &RequestParts, is_over: bool, parts: &mut Parts<'_>) {
-        parts.counters.http2_requests.add(1);
         if !parts.keep_alive {
             parts.http2.stop(parts.output, self.now);
         }
+        let has_body = request.framing.body != BodyLength::Exact(0);
+        if has_body && parts.streams.heads() > self.limits.output_bytes {
+            // Before the application has seen it.
+            let (id, now) = (request.stream, self.now);
+            return parts.http2.refuse(id, parts.output, parts.limits, now);
+        }
+        parts.counters.http2_requests.add(1);
         let current = Current {
             id: request.stream,
             mode: request.mode,
@@ -159,9 +166,9 @@ where
         if self.is_elsewhere(|| view(parts.head, parts.ends)) {
             return self.refuse_current(current, ProtocolError::HostNotAllowed, &mut None, parts);
         }
-        match request.framing.body {
-            BodyLength::Exact(0) => self.respond_to_current(current, parts),
-            _ => self.plan_body(current, request, parts),
+        match has_body {
+            false => self.respond_to_current(current, parts),
+            true => self.plan_body(current, request, parts),
         }
     }
 
@@ -316,12 +323,6 @@ where
     #[inline(never)]
     fn plan_body(&mut self, current: Current, request: &RequestParts, parts: &mut Parts<'_>) {
         let (mode, mut place) = (current.mode, None);
-        if parts.streams.heads() > self.limits.output_bytes {
-            // Before the application has seen it.
-            return parts
-                .http2
-                .refuse(current.id, parts.output, parts.limits, self.now);
-        }
         let planned = self.plan(&mut current_context(mode, &mut place, self.now, parts));
         let (intake, most) = match planned {
             Planned::Refused => {
