@@ -45,7 +45,7 @@ use std::time::Instant;
 /// complete when the handler returns, its line is written then.
 ///
 /// - **A client that leaves before its response is complete** gets a line with 499 and the bytes of the body
-///   that the system has taken. The same holds for a client that leaves while it sends a body, and for a
+///   that the system has taken; over HTTP/2 it may be less, as the responses of a connection share its output. The same holds for a client that leaves while it sends a body, and for a
 ///   connection that is closed because the server stops or because the client takes nothing. A client that
 ///   closes only its sending side may still read. As long as the system takes the response, the line has the
 ///   status of the response.

@@ -151,25 +151,16 @@ where
             _ if self.write_deadline(shared) <= shared.service.now => self.write_timed_out(shared),
             Phase::Blocked | Phase::Ending(_) => Fate::Open,
             Phase::Serving | Phase::Resting => self.lend(shared, |connection, lease, shared| {
-                let close = connection.with_service(lease, shared, |service, parts| {
+                connection.with_service(lease, shared, |service, parts| {
                     let (limits, now) = (&service.limits, service.now);
                     let close = parts.http2.expire(parts.output, limits, parts.limits, now);
-                    match close {
-                        Some(close) => service.report_close_http2(close, parts),
-                        None => {
-                            service.expire_streams(parts);
-                            parts.streams.shrink();
-                        }
+                    if close.is_none() {
+                        service.expire_streams(parts);
+                        parts.streams.shrink();
                     }
-                    close
                 });
-                match close {
-                    None => connection.serve(lease, shared),
-                    Some(close) => {
-                        connection.phase = Phase::Ending(close);
-                        connection.flush_output(lease, shared)
-                    }
-                }
+                // It says which streams have ended, and whether the connection has.
+                connection.serve(lease, shared)
             }),
         }
     }
@@ -214,7 +205,9 @@ where
     #[inline(never)]
     fn close(mut self, shared: &mut WorkerState<P, M>) {
         self.lend(shared, |connection, lease, shared| {
-            connection.with_service(lease, shared, |service, parts| service.leave_all(parts));
+            connection.with_service(lease, shared, |service, parts| {
+                service.leave_all(parts.output.len(), parts);
+            });
             lease.input.recycle();
             // The entries of an access log in them are written.
             lease.output.clear();

@@ -193,10 +193,11 @@ where
         }
     }
 
-    /// The connection is closed: all of its streams end.
-    pub(super) fn leave_all(&mut self, parts: &mut Parts<'_>) {
+    /// The connection is closed: all of its streams end. So many bytes of the output are lost. It is not known of which
+    /// streams they are, so each may have sent less than that.
+    pub(super) fn leave_all(&mut self, lost: u64, parts: &mut Parts<'_>) {
         for stream in parts.streams.take_all() {
-            let unsent = parts.http2.queued(stream.id).unwrap_or(0);
+            let unsent = parts.http2.queued(stream.id).unwrap_or(0) + lost;
             self.leave_stream(stream, unsent, parts);
         }
     }
@@ -204,7 +205,8 @@ where
     /// Ends the streams, and reports why the connection is closed.
     #[inline(never)]
     pub(super) fn report_close_http2(&mut self, close: Close, parts: &mut Parts<'_>) {
-        self.leave_all(parts);
+        // The output is still sent.
+        self.leave_all(0, parts);
         let counters = parts.counters;
         match close.reason {
             CloseReason::Error(code, text) => {

@@ -52,7 +52,9 @@ impl<X: Part> Http2<X> {
     fn over(&mut self, reason: CloseReason, linger: bool) -> Close {
         let close = Close { reason, linger };
         self.state = State::Over(close);
-        self.events.clear();
+        // The driver still learns what was lost of the streams that ended before.
+        self.events
+            .retain(|event| matches!(event, Next::Reset { .. }));
         close
     }
 
@@ -206,7 +208,7 @@ impl<X: Part> Http2<X> {
         sending.min(receiving)
     }
 
-    /// The deadline has passed. `None`: the connection goes on, and [`Http2::next`] says which streams do not.
+    /// The deadline has passed. `None`: the connection goes on. [`Http2::next`] says which streams do not, in any case.
     pub fn expire(
         &mut self,
         out: &mut WriteBuf<X>,

@@ -330,11 +330,11 @@ impl<X: Part> Http2<X> {
             self.greet(turn.out, limits, http2);
         }
         loop {
-            if let State::Over(close) = self.state {
-                return Next::Close(close);
-            }
             if let Some(event) = self.events.pop() {
                 return event;
+            }
+            if let State::Over(close) = self.state {
+                return Next::Close(close);
             }
             match self.step(input, &mut turn) {
                 Ok(Step::Tell(next)) => return next,
