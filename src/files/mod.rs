@@ -36,6 +36,7 @@ pub use single::FileServer;
 use crate::http::handler::Handler;
 use crate::http::request::Request;
 use crate::http::response::{Done, Response};
+use listing::Form;
 use open::{Source, about};
 use path::Refusal;
 use std::io;
@@ -50,7 +51,7 @@ use store::{Found, Store};
 /// | request | response |
 /// |---|---|
 /// | a file | 200; 206 or 416 by `Range`; 304 or 412 by `If-None-Match`, `If-Modified-Since`, `If-Match`, `If-Unmodified-Since` |
-/// | a folder with `/` at its end | its `index.html`, or a list if [`DirConfig::list`] is on |
+/// | a folder with `/` at its end | its `index.html`, or a [list](#lists) if [`DirConfig::list`] is on |
 /// | a folder without `/` | 301 to the same path with `/` |
 /// | a method of RFC 9110 or PATCH that is not GET or HEAD | 405 with `Allow` |
 /// | any other method | 501 |
@@ -74,6 +75,31 @@ use store::{Found, Store};
 ///
 /// A file without a known length (`/proc`, `/sys`, some network drives) is read to its end. If it is longer
 /// than [`DirConfig::hot_file_bytes`], the response is 503.
+///
+/// # Lists
+///
+/// A list is a page, or JSON for a client that prefers that by `Accept`. It has the names that are served, folders
+/// first.
+///
+/// | query | order |
+/// |---|---|
+/// | none, or `sort=name` | by name, whatever the case |
+/// | `sort=size` | by size; folders by name |
+/// | `sort=time` | by the time of the last change |
+/// | and `order=desc` | the other way round |
+///
+/// Other values have no effect. The page needs no script and no other file, and says so in its
+/// `Content-Security-Policy`, unless [`DirConfig::headers`] has that field. Characters of a name that hide or turn text
+/// are shown as U+FFFD. In JSON, `complete` is false if the folder has more than [`DirConfig::list_entries`]:
+///
+/// ```json
+/// {"path":"/a/","complete":true,"entries":[
+/// {"name":"b","url":"./b/","type":"folder","modified":"2020-01-01T00:00:00Z"},
+/// {"name":"ä","url":"./%C3%A4","type":"file","size":7,"modified":null}
+/// ]}
+/// ```
+///
+/// `url` has all bytes of a name that is no text. `modified` is null if the time is not known.
 ///
 /// # Links
 ///
@@ -163,17 +189,24 @@ impl DirServer {
             let asked = asked.as_bytes();
             let shard = self.store.cache.shard(asked);
             if let Some(kept) = shard.get(asked) {
-                if self.store.cache.is_good(kept) {
+                let is_good = self.store.cache.is_good(kept);
+                if is_good && !kept.is_list {
                     return respond::send(kept, req, res, max_ranges);
                 }
                 let kept = kept.clone();
                 drop(shard);
-                let found = self.store.look(asked, Some(kept));
+                let found = match is_good {
+                    true => Found::File(kept),
+                    false => self.store.look(asked, Form::default(), Some(kept)),
+                };
                 return self.found(found, asked, req, res);
             }
         }
         match path::relative(path, self.store.config.names()) {
-            Ok(asked) => self.found(self.store.find(&asked), &asked, req, res),
+            Ok(asked) => {
+                let found = self.store.find(&asked, Form::default());
+                self.found(found, &asked, req, res)
+            }
             Err(Refusal::Malformed) => plain(400, res),
             Err(Refusal::Hidden) => self.absent(b"", req, res),
         }
@@ -181,6 +214,13 @@ impl DirServer {
 
     fn found(&self, found: Found, path: &[u8], req: &Request<'_>, res: Response<'_>) -> Done {
         let config = &self.store.config;
+        let found = match found {
+            Found::File(list) if list.is_list => match Form::of(req) {
+                form if form == Form::default() => Found::File(list),
+                form => self.store.find(path, form),
+            },
+            found => found,
+        };
         match found {
             Found::File(resource) => respond::send(&resource, req, res, config.max_ranges),
             Found::NeedsSlash => redirect(req, res),
@@ -193,12 +233,12 @@ impl DirServer {
     fn absent(&self, path: &[u8], req: &Request<'_>, res: Response<'_>) -> Done {
         let config = &self.store.config;
         if let Some(page) = config.spa.as_deref().filter(|_| is_page(path)) {
-            if let Found::File(page) = self.store.find(page.as_bytes()) {
+            if let Found::File(page) = self.store.find(page.as_bytes(), Form::default()) {
                 return respond::send(&page, req, res, config.max_ranges);
             }
         }
         if let Some(page) = &config.not_found {
-            if let Found::File(page) = self.store.find(page.as_bytes()) {
+            if let Found::File(page) = self.store.find(page.as_bytes(), Form::default()) {
                 return respond::page(&page, 404, req, res);
             }
         }

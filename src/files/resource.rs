@@ -2,6 +2,7 @@
 
 use super::conditional::Validators;
 use super::config::DirConfig;
+use super::listing;
 use super::open::Stamp;
 use crate::http::content_coding::{AcceptedCodings, Coding};
 use crate::http::response::prepared::PreparedResponse;
@@ -31,6 +32,8 @@ pub(crate) struct Resource {
     pub(crate) stamps: Vec<Stamp>,
     /// The last change was long ago, so another change would be visible in the times.
     pub(crate) settled: bool,
+    /// It is the list of a folder, which has several forms.
+    pub(crate) is_list: bool,
     /// When the files were last looked at, in milliseconds of the cache's clock.
     pub(crate) checked: AtomicU64,
     /// When it was last requested, in seconds of the cache's clock.
@@ -43,8 +46,17 @@ impl Resource {
             variants,
             stamps,
             settled,
+            is_list: false,
             checked: AtomicU64::new(0),
             used: AtomicU32::new(0),
+        }
+    }
+
+    /// The list of a folder.
+    pub(crate) fn list(variant: Variant) -> Resource {
+        Resource {
+            is_list: true,
+            ..Resource::new(vec![variant], Vec::new(), false)
         }
     }
 
@@ -117,8 +129,9 @@ impl Variant {
 pub(crate) struct Maker<'a> {
     content_type: Arc<str>,
     cache_control: Option<&'a str>,
-    /// There is more than one variant.
-    varies: bool,
+    /// The request field that decides between the variants, if there are several.
+    vary: Option<&'static str>,
+    policy: Option<&'static str>,
     headers: &'a [(String, String)],
 }
 
@@ -133,17 +146,21 @@ impl<'a> Maker<'a> {
         Maker {
             content_type,
             cache_control: config.cache_control_of(path),
-            varies,
+            vary: varies.then_some("Accept-Encoding"),
+            policy: None,
             headers: &config.headers,
         }
     }
 
-    /// For a page that the library makes.
-    pub(crate) fn page(config: &'a DirConfig) -> Maker<'a> {
+    /// For the list of a folder.
+    pub(crate) fn list(config: &'a DirConfig, content_type: &str) -> Maker<'a> {
+        const NAME: &str = "Content-Security-Policy";
+        let has_own = |(name, _): &(String, String)| name.eq_ignore_ascii_case(NAME);
         Maker {
-            content_type: "text/html; charset=utf-8".into(),
+            content_type: content_type.into(),
             cache_control: Some("no-cache"),
-            varies: false,
+            vary: Some("Accept"),
+            policy: (!config.headers.iter().any(has_own)).then_some(listing::POLICY),
             headers: &config.headers,
         }
     }
@@ -233,8 +250,11 @@ impl Maker<'_> {
         if let Some(value) = self.cache_control {
             field_block::push(b"Cache-Control", value.as_bytes(), &mut block);
         }
-        if self.varies {
-            field_block::push(b"Vary", b"Accept-Encoding", &mut block);
+        if let Some(name) = self.vary {
+            field_block::push(b"Vary", name.as_bytes(), &mut block);
+        }
+        if let Some(policy) = self.policy {
+            field_block::push(b"Content-Security-Policy", policy.as_bytes(), &mut block);
         }
         for (name, value) in self.headers.iter().filter(|(name, _)| !is_of_content(name)) {
             field_block::push(name.as_bytes(), value.as_bytes(), &mut block);

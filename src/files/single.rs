@@ -1,6 +1,7 @@
 //! Serves one file.
 
 use super::config::DirConfig;
+use super::listing::Form;
 use super::open::{Source, about};
 use super::store::{Found, Store};
 use super::{is_read, plain, refuse_method, respond};
@@ -76,7 +77,7 @@ impl FileServer {
         if !is_read(req) {
             return refuse_method(req, res);
         }
-        match self.store.find(b"") {
+        match self.store.find(b"", Form::default()) {
             Found::File(file) => respond::send(&file, req, res, self.store.config.max_ranges),
             Found::Failed => plain(503, res),
             Found::NeedsSlash | Found::Nothing => plain(404, res),

@@ -2,7 +2,7 @@
 
 use super::cache::Cache;
 use super::config::DirConfig;
-use super::listing;
+use super::listing::Form;
 use super::open::{Opened, Source, Stamp, descriptors, is_absence, is_out_of_descriptors};
 use super::resource::{Maker, Resource, SIBLINGS, Variant};
 use crate::http::content_coding::Coding;
@@ -53,24 +53,26 @@ impl Store {
         }
     }
 
-    /// The content of `path`, which is relative and decoded. It may be as old as [`DirConfig::recheck`].
-    pub(crate) fn find(&self, path: &[u8]) -> Found {
-        let kept = self.cache.shard(path).get(path).cloned();
+    /// The content of `path`, which is relative and decoded; a list in this form. It may be as old as
+    /// [`DirConfig::recheck`].
+    pub(crate) fn find(&self, path: &[u8], form: Form) -> Found {
+        let key = form.key(path);
+        let kept = self.cache.shard(&key).get(&*key).cloned();
         match kept {
             Some(kept) if self.cache.is_good(&kept) => Found::File(kept),
-            kept => self.look(path, kept),
+            kept => self.look(path, form, kept),
         }
     }
 
     /// Looks at the disk. `kept` is the content of the last look.
-    pub(crate) fn look(&self, path: &[u8], kept: Option<Arc<Resource>>) -> Found {
-        let found = match self.opened(path, kept.as_ref()) {
+    pub(crate) fn look(&self, path: &[u8], form: Form, kept: Option<Arc<Resource>>) -> Found {
+        let found = match self.opened(path, form, kept.as_ref()) {
             Err(error) if is_out_of_descriptors(&error) && self.cache.close_files() => {
                 crate::log::event!(
                     Warn,
                     "closed the cached files, as no descriptor was left: {error}"
                 );
-                self.opened(path, kept.as_ref())
+                self.opened(path, form, kept.as_ref())
             }
             found => found,
         };
@@ -85,14 +87,14 @@ impl Store {
             Found::File(file) if kept.as_ref().is_some_and(|kept| Arc::ptr_eq(kept, file)) => {
                 self.cache.mark(file);
             }
-            Found::File(file) => self.cache.insert(path, file.clone()),
-            _ if kept.is_some() => self.cache.remove(path),
+            Found::File(file) => self.cache.insert(&form.key(path), file.clone()),
+            _ if kept.is_some() => self.cache.remove(&form.key(path)),
             _ => {}
         }
         found
     }
 
-    fn opened(&self, path: &[u8], kept: Option<&Arc<Resource>>) -> io::Result<Found> {
+    fn opened(&self, path: &[u8], form: Form, kept: Option<&Arc<Resource>>) -> io::Result<Found> {
         let opened = self.source.open(path)?;
         if !opened.is_folder() {
             return self.resource(path, opened, kept).map(Found::File);
@@ -115,20 +117,21 @@ impl Store {
             }
         }
         match self.config.list {
-            true => self.list(path, &opened).map(Found::File),
+            true => self.list(path, form, &opened).map(Found::File),
             false => Ok(Found::Nothing),
         }
     }
 
-    /// The page that lists a folder. It is cached like a file, and made again at every look, because the
+    /// The list of a folder. It is cached like a file, and made again at every look, because the
     /// times of a folder do not change when a file in it grows.
-    fn list(&self, path: &[u8], folder: &Opened) -> io::Result<Arc<Resource>> {
+    fn list(&self, path: &[u8], form: Form, folder: &Opened) -> io::Result<Arc<Resource>> {
         let (names, most) = (self.config.names(), self.config.list_entries);
         let shown = |name: &[u8]| names.allow(name, path.is_empty());
         let list = self.source.list(path, &folder.file, most, shown)?;
-        let page = Payload::from(Arc::new(listing::page(path, list, most).into_bytes()));
-        let variant = Maker::page(&self.config).memory(Coding::Identity, page, None);
-        Ok(Arc::new(Resource::new(vec![variant], Vec::new(), false)))
+        let text = Payload::from(Arc::new(form.write(path, list, most).into_bytes()));
+        let maker = Maker::list(&self.config, form.content_type());
+        let variant = maker.memory(Coding::Identity, text, None);
+        Ok(Arc::new(Resource::list(variant)))
     }
 
     /// The kept resource if its files have not changed; otherwise a new one.

@@ -34,7 +34,7 @@
 //!
 //! - **GET and HEAD of RFC 9110**: conditional requests, ranges, `br`, `zst` and `gz` siblings,
 //!   `index.html`, redirects to folders.
-//! - **Lists of folders** with [`DirConfig::list`], a page for 404 with [`DirConfig::not_found`],
+//! - **Lists of folders** with [`DirConfig::list`], sorted by links, and as JSON for clients that prefer it; a page for 404 with [`DirConfig::not_found`],
 //!   `Cache-Control` by path with [`DirConfig::cache_rules`].
 //! - **Single-page applications**: [`DirConfig::spa`] names the page for paths that name no file and have
 //!   no dot in their last part.

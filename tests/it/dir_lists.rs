@@ -43,7 +43,7 @@ fn a_list_of_a_folder() {
         at("href=\"./%C3%A9.txt\""),
     ];
     assert!(places.is_sorted(), "{places:?}");
-    assert!(page.contains("01 Jan 2020 00:00") && page.contains("1 B"));
+    assert!(page.contains(">2020-01-01 00:00<") && page.contains(">1 B<"));
     assert!(!page.contains(".hidden") && !page.contains("<b>"));
     assert!(!page.contains(&*scratch.outside().to_string_lossy()));
     // Every link leads to what it says.
@@ -100,4 +100,124 @@ fn the_entries_of_a_list_are_limited() {
             list_entries < 40
         );
     }
+}
+
+/// The names of a page, in their order.
+fn names(page: &str) -> Vec<&str> {
+    let links = page.split("href=\"./").skip(1);
+    links
+        .map(|link| link.split(['"', '?']).next().expect("an end"))
+        .collect()
+}
+
+#[test]
+fn a_list_is_sorted_by_its_query() {
+    let scratch = Scratch::new();
+    for (name, bytes, time) in [("b", 3, 300), ("a", 2, 100), ("c", 1, 200), ("sub/x", 9, 9)] {
+        scratch.write_at(name, vec![b'x'; bytes], 1_000_000_000 + time);
+    }
+    // Also where each form is kept.
+    for recheck in [0, 3600] {
+        let config = DirConfig::default()
+            .list(true)
+            .recheck(Duration::from_secs(recheck));
+        let server = serve(&scratch, config);
+        for _ in 0..2 {
+            for (query, expected) in [
+                ("", "sub/ a b c"),
+                ("?", "sub/ a b c"),
+                ("?sort=name&order=desc", "sub/ c b a"),
+                ("?order=desc", "sub/ c b a"),
+                ("?sort=size", "sub/ c a b"),
+                ("?sort=size&order=desc", "sub/ b a c"),
+                ("?sort=time&order=asc", "sub/ a c b"),
+                ("?order=desc&sort=time", "sub/ b c a"),
+                // What means nothing has no effect.
+                ("?sort=%73ize&order=DESC", "sub/ c a b"),
+                ("?sort=Size", "sub/ a b c"),
+                ("?sort=size%00&order=%ff", "sub/ a b c"),
+                ("?sort[]=size&<script>", "sub/ a b c"),
+                ("?sort=time&sort=size", "sub/ a c b"),
+                ("?sort", "sub/ a b c"),
+            ] {
+                let answer = get(&server, &format!("/{query}"));
+                assert_eq!(answer.status, 200, "{query}");
+                assert_eq!(names(answer.text()).join(" "), expected, "{query}");
+                assert!(!answer.text().contains("<script"));
+            }
+        }
+        // A file has no order.
+        assert_eq!(get(&server, "/a?sort=size&order=desc").text(), "xx");
+    }
+}
+
+#[test]
+fn a_list_in_json_for_clients_that_prefer_it() {
+    let scratch = Scratch::new();
+    for (name, bytes) in [("b \"1\".txt", "xx"), ("sub/x", "x")] {
+        scratch.write(name, bytes);
+    }
+    let config = DirConfig::default()
+        .list(true)
+        .recheck(crate::scratch::AN_HOUR);
+    let server = serve(&scratch, config);
+    let page = get(&server, "/sub/");
+    let lists = |accept: &str, expected: &str| {
+        let answer = ask(&server, "GET", "/sub/", accept);
+        let kind = answer.get("content-type").expect("a type").to_owned();
+        assert_eq!((answer.status, &*kind), (200, expected), "{accept}");
+        assert_eq!(answer.get("vary"), Some("Accept"));
+        answer
+    };
+    let html = "text/html; charset=utf-8";
+    assert_eq!(lists("Accept: */*\r\n", html).body, page.body);
+    lists("Accept: image/png\r\n", html);
+    lists("Accept: text/html, application/json;q=0.9\r\n", html);
+    let json = lists("Accept: application/json\r\n", "application/json");
+    assert_eq!(
+        json.text(),
+        "{\"path\":\"/sub/\",\"complete\":true,\"entries\":[\n{\"name\":\"x\",\"url\":\"./x\",\"type\":\"file\",\
+         \"size\":1,\"modified\":\"2020-01-01T00:00:00Z\"}\n]}\n"
+    );
+    // The tag is that of the form.
+    let known = |tag: &str| format!("Accept: application/json\r\nIf-None-Match: {tag}\r\n");
+    let tag = json.get("etag").expect("a tag");
+    let unchanged = ask(&server, "GET", "/sub/", &known(tag));
+    assert_eq!(
+        (unchanged.status, unchanged.get("vary")),
+        (304, Some("Accept"))
+    );
+    let other = page.get("etag").expect("a tag");
+    assert_eq!(ask(&server, "GET", "/sub/", &known(other)).status, 200);
+    let top = ask(
+        &server,
+        "GET",
+        "/?sort=name&order=desc",
+        "Accept: application/json\r\n",
+    );
+    let value: serde_json::Value = serde_json::from_str(top.text()).expect("JSON");
+    assert_eq!(value["entries"][0]["type"], "folder");
+    assert_eq!(value["entries"][1]["name"], "b \"1\".txt");
+    assert_eq!(value["entries"][1]["url"], "./b%20%221%22.txt");
+    // A file is what it is.
+    assert_eq!(
+        ask(&server, "GET", "/sub/x", "Accept: application/json\r\n").text(),
+        "x"
+    );
+}
+
+#[test]
+fn a_list_says_that_it_needs_nothing_else() {
+    let scratch = Scratch::new();
+    scratch.write("a", "x");
+    let config = DirConfig::default().list(true);
+    let policy = |config: DirConfig, path: &str| {
+        let answer = get(&serve(&scratch, config), path);
+        answer.get("content-security-policy").map(str::to_owned)
+    };
+    let list = policy(config.clone(), "/").expect("a policy");
+    assert!(list.starts_with("default-src 'none'; style-src 'sha256-"));
+    assert_eq!(policy(config.clone(), "/a"), None);
+    let own = config.headers([("content-security-policy", "default-src 'self'")]);
+    assert_eq!(policy(own, "/").as_deref(), Some("default-src 'self'"));
 }

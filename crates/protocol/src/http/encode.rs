@@ -58,20 +58,35 @@ pub fn decimal(n: u64, out: &mut Vec<u8>) {
     }
 }
 
+/// `1994-11-06T08:49:37Z` (RFC 3339 section 5.6) for seconds since 1970, up to the year 9999.
+///
+/// ```
+/// let time = peregrine_protocol::http::encode::timestamp(784_111_777);
+/// assert_eq!(&time, b"1994-11-06T08:49:37Z");
+/// ```
+pub fn timestamp(unix: u64) -> [u8; 20] {
+    let (year, month, day) = civil(unix);
+    let mut time = *b"1970-01-01T00:00:00Z";
+    let mut two = |at: usize, n: u64| {
+        time[at] = b'0' + (n / 10 % 10) as u8;
+        time[at + 1] = b'0' + (n % 10) as u8;
+    };
+    two(0, year / 100);
+    two(2, year % 100);
+    two(5, (month + 2) % 12 + 1);
+    two(8, day);
+    two(11, unix / 3600 % 24);
+    two(14, unix / 60 % 60);
+    two(17, unix % 60);
+    time
+}
+
 /// Length of [`date`].
 pub const DATE_LEN: usize = 29;
 
 /// `Sun, 06 Nov 1994 08:49:37 GMT` (IMF-fixdate, RFC 9110 section 5.6.7) for seconds since 1970.
 pub fn date(unix: u64) -> [u8; DATE_LEN] {
-    // Counted from 1 March 0000, so that the leap day is the last of its year; an era is 400 years.
-    let days = unix / 86_400 + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let year = era * 400 + year_of_era + u64::from(month >= 10);
+    let (year, month, day) = civil(unix);
     let name = |names: &'static [u8], i: u64| &names[i as usize * 3..i as usize * 3 + 3];
 
     let mut date = *b"Thu, 01 Jan 1970 00:00:00 GMT";
@@ -89,6 +104,20 @@ pub fn date(unix: u64) -> [u8; DATE_LEN] {
     date[..3].copy_from_slice(name(b"ThuFriSatSunMonTueWed", unix / 86_400 % 7));
     date[8..11].copy_from_slice(name(b"MarAprMayJunJulAugSepOctNovDecJanFeb", month));
     date
+}
+
+/// Year, month and day; month 0 is March.
+fn civil(unix: u64) -> (u64, u64, u64) {
+    // Counted from 1 March 0000, so that the leap day is the last of its year; an era is 400 years.
+    let days = unix / 86_400 + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let year = era * 400 + year_of_era + u64::from(month >= 10);
+    (year, month, day)
 }
 
 #[cfg(test)]
@@ -110,6 +139,12 @@ mod tests {
         }) {
             let expected = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(unix));
             assert_eq!(core::str::from_utf8(&date(unix)).expect("ASCII"), expected);
+            let time = timestamp(unix);
+            let months = "JanFebMarAprMayJunJulAugSepOctNovDec";
+            let month = months.find(&expected[8..11]).expect("a month") / 3 + 1;
+            let (day, year, clock) = (&expected[5..7], &expected[12..16], &expected[17..25]);
+            let expected = format!("{year}-{month:02}-{day}T{clock}Z");
+            assert_eq!(core::str::from_utf8(&time).expect("ASCII"), expected);
         }
     }
 
