@@ -103,6 +103,9 @@ pub(crate) struct ServerState {
     stop_timeout: Duration,
     /// When the drain time of a stop ends, whatever is left.
     stop_at: OnceLock<Instant>,
+    /// How a test wants events to be delivered.
+    #[cfg(all(test, unix))]
+    pub(crate) delivery: super::tests::delivery::Delivery,
 }
 
 impl ServerState {
@@ -133,6 +136,8 @@ impl ServerState {
             pool,
             stop_timeout,
             stop_at: OnceLock::new(),
+            #[cfg(all(test, unix))]
+            delivery: super::tests::delivery::Delivery::default(),
         }
     }
 

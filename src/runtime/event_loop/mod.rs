@@ -135,7 +135,11 @@ impl<'a, D: Driver> EventLoop<'a, D> {
             let now = self.clock.seconds();
             let time = Time { now, unix, timing };
             self.driver.shared().wake_up(time);
-            for ready in events.iter() {
+            #[cfg(not(all(test, unix)))]
+            let delivered = events.iter();
+            #[cfg(all(test, unix))]
+            let delivered = self.control.delivery.of(&events);
+            for ready in delivered {
                 if !D::accept(&mut self, ready.token)? && !self.postpones(ready.token.conn()) {
                     self.act(ready.token.conn(), |connection, shared| {
                         if ready.writable {

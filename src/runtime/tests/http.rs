@@ -186,7 +186,7 @@ impl Bench {
     }
 
     /// What the client receives. Afterwards nothing of the connection may be left.
-    fn play(&self, sent: &str, plan: FaultPlan) -> Vec<u8> {
+    pub(super) fn play(&self, sent: &str, plan: FaultPlan) -> Vec<u8> {
         let client = connect(&self.server, plan);
         let got = exchange_over(self.is_secure, &client, sent.as_bytes(), false);
         drop(client);

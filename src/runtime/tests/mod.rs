@@ -2,6 +2,7 @@
 
 mod cases;
 mod cut;
+pub(crate) mod delivery;
 mod holding;
 mod http;
 mod limit;

@@ -90,7 +90,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 const TEXT: u8 = 0x81;
 const CLOSE: u8 = 0x88;
 
-fn scenarios() -> Vec<(&'static str, Vec<u8>)> {
+pub(super) fn scenarios() -> Vec<(&'static str, Vec<u8>)> {
     let close = frame(CLOSE, &[0x03, 0xe8]);
     let long = "0123456789".repeat(60);
     let messages = [
@@ -134,15 +134,15 @@ fn scenarios() -> Vec<(&'static str, Vec<u8>)> {
     all
 }
 
-struct Bench {
+pub(super) struct Bench {
     live: Arc<()>,
     told: Arc<Told>,
     hub: Hub,
-    server: Running,
+    pub(super) server: Running,
 }
 
 impl Bench {
-    fn start(linger_timeout: Duration) -> Bench {
+    pub(super) fn start(linger_timeout: Duration) -> Bench {
         let (live, told) = (Arc::new(()), Arc::<Told>::default());
         let app = App {
             live: live.clone(),
@@ -166,7 +166,7 @@ impl Bench {
     }
 
     /// What the client receives. Afterwards nothing of the connection may be left.
-    fn play(&self, sent: &[u8], plan: FaultPlan) -> Vec<u8> {
+    pub(super) fn play(&self, sent: &[u8], plan: FaultPlan) -> Vec<u8> {
         let client = connect(&self.server, plan);
         let got = exchange(&client, sent, false);
         drop(client);
