@@ -85,6 +85,11 @@
 //! [`Running::leave_backlog`](crate::server::Running::leave_backlog) leaves waiting connections to the next
 //! process.
 //!
+//! Windows has no hand-over. There a proxy in front goes over from the port of the old process to that of the new one;
+//! then the old one is stopped. A Windows service calls [`Stopper::stop`](crate::server::Stopper::stop) from its control
+//! handler; with [`Server::stop_on_signals`](crate::Server::stop_on_signals), Ctrl-C and Ctrl-Break stop a program in a
+//! console.
+//!
 //! # Metrics
 //!
 //! Make a [`Stats`](crate::metrics::Stats), give it to the server, and serve its page:

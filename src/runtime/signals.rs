@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM stop the server.
+//! SIGINT and SIGTERM stop the server, on Windows Ctrl-C and Ctrl-Break.
 
 use super::server_state::ServerState;
 use std::io;
@@ -70,11 +70,14 @@ impl Signals {
 
         // Without a pipe to wait on, the flag is checked a few times a second.
         const EVERY: Duration = Duration::from_millis(100);
+        // Ctrl-Break, in the numbers of the C library of Windows.
+        const SIGBREAK: i32 = 21;
         let (flag, over) = (
             Arc::new(AtomicBool::new(false)),
             Arc::new(AtomicBool::new(false)),
         );
-        for &number in signal_hook::consts::TERM_SIGNALS {
+        let ours = signal_hook::consts::TERM_SIGNALS.iter().copied();
+        for number in ours.chain(cfg!(windows).then_some(SIGBREAK)) {
             signal_hook::flag::register(number, flag.clone())?;
         }
         let is_over = over.clone();
@@ -102,6 +105,22 @@ impl Drop for Signals {
         if let Some(thread) = self.thread.take() {
             thread.thread().unpark();
             let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(all(test, windows))]
+mod tests {
+    use crate::Server;
+
+    /// The signals of Ctrl-C and Ctrl-Break. In one test, because they belong to the process.
+    #[test]
+    fn signals_of_the_console_stop_the_server() {
+        for number in [signal_hook::consts::SIGINT, 21] {
+            let server = Server::from_fn(|_, res| res.text("here")).bind("127.0.0.1:0");
+            let running = server.stop_on_signals().start().expect("a server");
+            signal_hook::low_level::raise(number).expect("raised");
+            running.wait().expect("no thread failed");
         }
     }
 }

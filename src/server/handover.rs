@@ -6,7 +6,11 @@ use std::process::{Child, Command};
 use std::time::Duration;
 
 /// Starts a new process that takes over the listeners of these servers, and stops the servers when it is
-/// ready. No connection is refused or lost. Not on Windows.
+/// ready. No connection is refused or lost.
+///
+/// Not on Windows, where the standard library has no safe way to give a socket to another process. There, and for other
+/// reasons, a proxy can stand before two processes on two ports: start the new one, let the proxy go over, and stop the
+/// old one.
 ///
 /// It blocks until the new process is ready, for at most `ready_within`. So call it on a thread of its own,
 /// not in a handler. It returns the new process; the caller need not wait for it.

@@ -208,8 +208,12 @@ impl<H, M> Server<H, M> {
         self
     }
 
-    /// Makes SIGINT and SIGTERM (on Windows: Ctrl-C) stop the server, from the end of [`Server::start`] on. A second
-    /// signal aborts the open connections.
+    /// Makes SIGINT and SIGTERM (on Windows: Ctrl-C and Ctrl-Break) stop the server, from the end of [`Server::start`]
+    /// on. A second signal aborts the open connections.
+    ///
+    /// Windows ends a process right after it has told it that its console is closed or the user logs off: there is no
+    /// time to stop gracefully. A Windows service gets no signal: its control handler calls
+    /// [`Stopper::stop`](crate::server::Stopper::stop) when it is told to stop.
     ///
     /// It is for programs that leave these signals to the server. Without this call the library changes nothing
     /// that belongs to the whole process: no signal, no limit, no umask, no environment variable and no panic
