@@ -3,6 +3,8 @@
 //! ```sh
 //! cargo run --release --example counter
 //! ```
+//!
+//! `counter --check /health` asks a counter that runs already, for health checks of containers without a shell.
 
 mod common;
 
@@ -26,6 +28,7 @@ impl Handler for Counter {
                     .write_with(|body| write!(body, "counter={n}"))
             }
             (_, "/") => common::not_allowed(res, "GET, HEAD"),
+            ("GET" | "HEAD", "/health") => res.header("Cache-Control", "no-store").text("ok\n"),
             // Browsers request an icon with every page; this is no visit.
             _ => res.status(404).text("nothing here\n"),
         }
@@ -33,6 +36,12 @@ impl Handler for Counter {
 }
 
 fn main() -> std::io::Result<()> {
-    let args = common::Args::parse("Counts how often its page was loaded.");
+    let about = "Counts how often its page was loaded.";
+    let help =
+        "  --check PATH         Asks the counter at this address for PATH; code 0 if it is well\n";
+    let (args, [path]) = common::Args::parse_values(about, help, ["check"]);
+    if let Some(path) = path {
+        return common::check(args.addr, &path.to_string_lossy());
+    }
     common::run(Server::new(Counter::default()), &args)
 }

@@ -7,9 +7,10 @@ use peregrine::config::AcceptThreads;
 use peregrine::server::Running;
 use peregrine::{Config, Done, Handler, Response, Server};
 use std::ffi::OsString;
-use std::io::{self, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::exit;
+use std::time::Duration;
 
 /// There is none.
 #[cfg(not(feature = "tls"))]
@@ -237,6 +238,33 @@ impl Args {
             true => self.config().allowed_hosts(names.into_iter().chain([own])),
             false => self.config(),
         }
+    }
+}
+
+/// Asks a server for `path`. An error unless it responds with a status of 200 to 299, within five seconds for each
+/// step.
+#[allow(dead_code)]
+pub(crate) fn check(mut addr: SocketAddr, path: &str) -> io::Result<()> {
+    const LIMIT: Duration = Duration::from_secs(5);
+    // The address of a server that listens on all of them.
+    if addr.ip().is_unspecified() {
+        addr.set_ip(match addr {
+            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    let mut server = TcpStream::connect_timeout(&addr, LIMIT)?;
+    server.set_read_timeout(Some(LIMIT))?;
+    server.set_write_timeout(Some(LIMIT))?;
+    write!(
+        server,
+        "GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n"
+    )?;
+    let mut line = [0; "HTTP/1.1 2".len()];
+    server.read_exact(&mut line)?;
+    match &line {
+        b"HTTP/1.1 2" => Ok(()),
+        _ => Err(io::Error::other(format!("{path} is not well"))),
     }
 }
 
