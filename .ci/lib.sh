@@ -42,6 +42,32 @@ python_with() {
     fi
 }
 
+# has_target TARGET: installs the standard library of a target, with rustup. Says so if that is not possible.
+has_target() {
+    [[ -d $(rustc --print sysroot)/lib/rustlib/$1/lib ]] && return 0
+    timeout "$patience" rustup target add "$1" &>"$tmp/rustup" && return 0
+    tail -n 3 "$tmp/rustup" 2>/dev/null || true
+    printf 'SKIPPED %s: rustup cannot install its standard library\n' "$1"
+    return 1
+}
+
+# has_packages PACKAGE...: installs packages of Debian.
+has_packages() {
+    local package missing=() as_root=()
+    for package; do
+        dpkg -s "$package" 2>/dev/null | grep -q '^Status: install ok installed' || missing+=("$package")
+    done
+    [[ ${#missing[@]} != 0 ]] || return 0
+    [[ $(id -u) == 0 ]] || as_root=(sudo -n)
+    export DEBIAN_FRONTEND=noninteractive
+    {
+        "${as_root[@]}" apt-get update -qq && "${as_root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}"
+    } &>"$tmp/apt" && return 0
+    tail -n 3 "$tmp/apt"
+    printf 'SKIPPED: apt-get cannot install %s\n' "${missing[*]}"
+    return 1
+}
+
 # within SECONDS COMMAND...: tries until it succeeds.
 within() {
     local until=$((SECONDS + $1))

@@ -46,7 +46,7 @@ use store::{Found, Store};
 /// Serves the files of a folder: GET and HEAD with the conditions, ranges and codings of RFC 9110.
 ///
 /// Small files are kept in memory with the head of their response. Larger files are sent by the system
-/// (`sendfile` on Linux). No request can reach a file outside the folder.
+/// (`sendfile` on Linux, macOS and FreeBSD). No request can reach a file outside the folder.
 ///
 /// | request | response |
 /// |---|---|

@@ -7,7 +7,7 @@
 //! | [`body`], [`text`], [`html`] | bytes or text | yes | in the handler |
 //! | [`send`] | a [`Payload`]: `Vec<u8>`, `String`, `Arc<[u8]>`, `&'static` data | below 16 KiB only | in the handler |
 //! | [`write_with`] | what a closure writes | written in place | in the handler |
-//! | [`send_file`] | a range of an open file | no (`sendfile` on Linux) | sent 96 KiB a turn |
+//! | [`send_file`] | a range of an open file | no (`sendfile`) | sent 96 KiB a turn |
 //! | [`redirect`], [`redirect_local`] | none | | in the handler |
 //! | [`offload`] | any | as the method that the closure calls | closure on the thread pool |
 //! | [`defer`] | any | as the method that the closure calls | any thread, later |

@@ -6,6 +6,7 @@ use crate::support::Answer;
 use peregrine::files::{DirConfig, DirServer, FileServer};
 use std::fs;
 use std::os::unix::fs::symlink;
+#[cfg(target_os = "linux")]
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ fn assert_is(answer: &Answer, status: u16, text: &str) {
 }
 
 /// A call that may block for ever if it is wrong.
+#[cfg(target_os = "linux")]
 #[track_caller]
 fn without_blocking<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> T {
     let (sender, receiver) = mpsc::channel();

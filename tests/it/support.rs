@@ -12,7 +12,7 @@ pub(crate) mod session;
 mod stream;
 
 pub(crate) use answer::{Answer, Asked, Framing, read_answer, read_head};
-#[cfg(all(target_os = "linux", feature = "websocket"))]
+#[cfg(all(unix, feature = "websocket"))]
 pub(crate) use stream::over_tls;
 pub(crate) use stream::{OnOwnAddr, Stream};
 

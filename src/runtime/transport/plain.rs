@@ -3,7 +3,7 @@
 use super::{OverSocket, Transport, tcp};
 use crate::runtime::transport::ListenerConfig;
 use peregrine_protocol::Seconds;
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", target_os = "macos", target_os = "freebsd"))]
 use std::fs::File;
 #[cfg(not(target_os = "linux"))]
 use std::io::Read;
@@ -105,6 +105,30 @@ impl Plain {
             sent => (sent.map_err(io::Error::from), most),
         }
     }
+
+    /// Does what [`Transport::send_file`] does. The call reports an error beside the bytes that it has sent: those
+    /// count, and the error comes again at the next call.
+    #[cfg(any(target_os = "macos", target_os = "freebsd"))]
+    fn send_file_at(&self, file: &File, offset: u64, most: usize) -> nix::Result<usize> {
+        use nix::{errno::Errno, sys::sendfile::sendfile};
+        let Ok(offset) = offset.try_into() else {
+            return Err(Errno::EINVAL);
+        };
+        #[cfg(target_os = "macos")]
+        let (result, sent) = {
+            let most = most.try_into().map_err(|_| Errno::EINVAL)?;
+            sendfile(file, self, offset, Some(most), None, None)
+        };
+        #[cfg(target_os = "freebsd")]
+        let (result, sent) = {
+            let flags = nix::sys::sendfile::SfFlags::empty();
+            sendfile(file, self, offset, Some(most), None, None, flags, 0)
+        };
+        match (result, sent) {
+            (Err(error), 0) => Err(error),
+            (_, sent) => sent.try_into().map_err(|_| Errno::EINVAL),
+        }
+    }
 }
 
 impl OverSocket for Plain {
@@ -146,6 +170,18 @@ impl Transport for Plain {
     #[cfg(target_os = "linux")]
     fn send_file(&mut self, file: &File, offset: u64, most: usize) -> (io::Result<usize>, usize) {
         self.send_file_unless(None, (file, offset, most))
+    }
+
+    #[cfg(any(target_os = "macos", target_os = "freebsd"))]
+    fn send_file(&mut self, file: &File, offset: u64, most: usize) -> (io::Result<usize>, usize) {
+        use nix::errno::Errno;
+        match self.send_file_at(file, offset, most) {
+            // The file system or this kind of socket does not support the call.
+            Err(Errno::EINVAL | Errno::ENOSYS | Errno::EOPNOTSUPP | Errno::EPERM) => {
+                super::file::copy(self, file, offset, most)
+            }
+            sent => (sent.map_err(io::Error::from), most),
+        }
     }
 
     fn shutdown_write(&mut self) -> io::Result<()> {
