@@ -31,7 +31,7 @@ impl Routes {
             found = Some((leaf, params.count));
             true
         };
-        self.0.search(path.as_bytes(), &mut Params::new(), visit);
+        self.0.search(path.as_bytes(), &mut Params::new(0), visit);
         found
     }
 }
@@ -83,7 +83,7 @@ fn compare(tree: &Tree, patterns: &[Vec<Piece>], path: &[u8]) {
         found.push((leaf, spans.map(|span| span.of(path)).collect::<Vec<_>>()));
         false
     };
-    assert!(!tree.search(path, &mut Params::new(), visit));
+    assert!(!tree.search(path, &mut Params::new(0), visit));
     let numbered = (0..).zip(patterns);
     let matching = numbered.filter_map(|(leaf, pieces)| {
         let (rank, params) = matches(pieces, path)?;

@@ -40,14 +40,13 @@ impl Without<'_> {
 }
 
 impl Leaf {
-    /// The endpoint for a request.
+    /// The endpoint for a request, whose method is of this kind.
     #[inline]
-    fn endpoint(&self, req: &Request<'_>) -> Option<&Endpoint> {
-        let method = req.method();
-        let kind = MethodKind::of(method);
-        let own = self.endpoints.iter().find(|endpoint| {
-            endpoint.kind == kind && endpoint.is_of(method) && endpoint.takes(req)
-        });
+    fn endpoint(&self, kind: MethodKind, req: &Request<'_>) -> Option<&Endpoint> {
+        let own = self
+            .endpoints
+            .iter()
+            .find(|endpoint| endpoint.kind == kind && endpoint.is_of(req) && endpoint.takes(req));
         own.or_else(|| self.general(kind, req))
     }
 
@@ -86,22 +85,17 @@ impl Endpoint {
         self.route.guard.as_ref().is_none_or(|guard| guard(req))
     }
 
-    /// Whether it is for this method, which is of its kind.
+    /// Whether it is for the method of a request, which is of its kind.
     #[inline]
-    fn is_of(&self, method: &str) -> bool {
-        self.kind != MethodKind::Other || self.route.method.as_deref() == Some(method)
+    fn is_of(&self, req: &Request<'_>) -> bool {
+        self.kind != MethodKind::Other || self.route.method.as_deref() == Some(req.method())
     }
 
     #[inline]
     fn matched(&self, params: &Params, req: &Request<'_>) -> RouteMatch {
-        let start = req.path_start();
-        let mut spans = params.spans;
-        for span in spans.iter_mut().take(params.count) {
-            *span = span.moved(start);
-        }
         RouteMatch {
             pattern: self.pattern.known,
-            params: spans,
+            params: params.spans,
             skipped: match self.route.is_mount {
                 false => req.skipped(),
                 true => req.skipped() + self.skipped(params, req),
@@ -115,7 +109,7 @@ impl Endpoint {
         match params.count {
             // The slash before the tail belongs to the rest.
             _ if self.pattern.pieces.last() == Some(&super::Piece::Tail) => {
-                usize::from(params.spans[params.count - 1].start) - 1
+                usize::from(params.spans[params.count - 1].start) - 1 - req.path_start()
             }
             _ => req.path().len() - 1,
         }
@@ -192,9 +186,10 @@ impl Router {
                 Found::Elsewhere => {}
             }
         }
+        let kind = MethodKind::of(req.method_bytes());
         let mut found = None;
         let visit = &mut |leaf: u32, _: &Params| {
-            found = self.leaves[leaf as usize].endpoint(req);
+            found = self.leaves[leaf as usize].endpoint(kind, req);
             found.is_some()
         };
         self.tree.search(path, params, visit);
@@ -237,7 +232,7 @@ impl Router {
             }
             false
         };
-        self.tree.search(path, &mut Params::new(), visit);
+        self.tree.search(path, &mut Params::new(0), visit);
         Without {
             allowed,
             not_found: not_found.or(self.not_found.as_ref()),
@@ -281,7 +276,7 @@ impl Router {
             Some(shorter) => Cow::Borrowed(shorter),
             None => Cow::Owned(format!("{path}/")),
         };
-        let mut params = Params::new();
+        let mut params = Params::new(req.path_start());
         let endpoint = self.find(other.as_bytes(), req, &mut params)?;
         let route = endpoint.matched(&params, req);
         Some((endpoint, route, other.len() > path.len()))
@@ -311,7 +306,7 @@ impl Router {
 
     #[inline]
     fn dispatch(&self, req: &Request<'_>, res: Response<'_>) -> Done {
-        let mut params = Params::new();
+        let mut params = Params::new(req.path_start());
         match self.find(req.path_bytes(), req, &mut params) {
             Some(endpoint) => self.run(endpoint, &endpoint.matched(&params, req), req, res),
             None => self.respond_without(&self.find_none(req.path_bytes(), req), req, res),
@@ -320,7 +315,7 @@ impl Router {
 
     /// A request without a route gets its response before its body is read.
     fn plan(&self, req: &Request<'_>) -> BodyPlan {
-        let mut params = Params::new();
+        let mut params = Params::new(req.path_start());
         if let Some(endpoint) = self.find(req.path_bytes(), req, &mut params) {
             return endpoint.plan(endpoint.matched(&params, req), req);
         }
@@ -351,7 +346,7 @@ impl Handler for Router {
         let req = error.request();
         let mut res = self.layers.error_fields(req, res);
         if let Some(req) = req {
-            let layers = match self.find(req.path_bytes(), req, &mut Params::new()) {
+            let layers = match self.find(req.path_bytes(), req, &mut Params::new(0)) {
                 Some(endpoint) => Some(&endpoint.route.layers),
                 None => self.find_none(req.path_bytes(), req).layers,
             };

@@ -141,11 +141,11 @@ enum MethodKind {
 
 impl MethodKind {
     #[inline]
-    fn of(method: &str) -> MethodKind {
+    fn of(method: &[u8]) -> MethodKind {
         match method {
-            "GET" => MethodKind::Get,
-            "HEAD" => MethodKind::Head,
-            "POST" => MethodKind::Post,
+            b"GET" => MethodKind::Get,
+            b"HEAD" => MethodKind::Head,
+            b"POST" => MethodKind::Post,
             _ => MethodKind::Other,
         }
     }
@@ -450,7 +450,7 @@ impl Router {
             None => leaf.endpoints.len(),
         };
         let kind = route.method.as_deref();
-        let kind = kind.map_or(MethodKind::Any, MethodKind::of);
+        let kind = kind.map_or(MethodKind::Any, |method| MethodKind::of(method.as_bytes()));
         let endpoint = Endpoint {
             route,
             kind,

@@ -44,20 +44,31 @@ struct Param {
     node: u32,
 }
 
-/// The parameters of a match, and how many there are.
+/// The parameters of a match: their positions in the head of the request, and how many there are.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Params {
     pub(super) spans: [Span; MAX_PARAMS],
     pub(super) count: usize,
+    /// Where the path begins in the head.
+    path: usize,
 }
 
 impl Params {
+    /// None yet, for a path that begins at this position of the head.
     #[inline]
-    pub(super) fn new() -> Params {
+    pub(super) fn new(path: usize) -> Params {
         Params {
             spans: [Span::default(); MAX_PARAMS],
             count: 0,
+            path,
         }
+    }
+
+    /// Adds one with these positions in the path.
+    #[inline]
+    fn push(&mut self, start: usize, end: usize) {
+        self.spans[self.count] = Span::new(self.path + start, self.path + end);
+        self.count += 1;
     }
 }
 
@@ -164,7 +175,8 @@ impl Tree {
 
     /// The search below a node. Its prefix ends at `at`.
     ///
-    /// Each node is visited once at most, because it can be reached in one way only.
+    /// Each node is visited once at most, because it can be reached in one way only. Where there is no second way, the
+    /// search goes on without a call, because it need not come back.
     fn walk(
         &self,
         node: u32,
@@ -195,7 +207,18 @@ impl Tree {
                     params.count = count;
                 }
             }
-            return self.walk_params(node, path, at, params, visit);
+            match (&*node.params, node.tail) {
+                ([], None) => return false,
+                ([param], None) => {
+                    let len = segment(rest);
+                    let Some(value) = param.value(&rest[..len]) else {
+                        return false;
+                    };
+                    params.push(at, at + value);
+                    (node, at) = (&self.nodes[param.node as usize], at + len);
+                }
+                _ => return self.walk_params(node, path, at, params, visit),
+            }
         }
     }
 
@@ -210,14 +233,13 @@ impl Tree {
         let count = params.count;
         let rest = &path[at..];
         if !node.params.is_empty() {
-            let len = rest.iter().position(|&b| b == b'/').unwrap_or(rest.len());
+            let len = segment(rest);
             for param in &node.params {
-                let value = rest[..len].strip_suffix(&*param.suffix);
-                let Some(value) = value.filter(|value| !value.is_empty()) else {
+                let Some(value) = param.value(&rest[..len]) else {
                     continue;
                 };
-                params.spans[count] = Span::new(at, at + value.len());
-                params.count = count + 1;
+                params.count = count;
+                params.push(at, at + value);
                 if self.walk(param.node, path, at + len, params, visit) {
                     return true;
                 }
@@ -226,8 +248,24 @@ impl Tree {
         let Some(tail) = node.tail else {
             return false;
         };
-        params.spans[count] = Span::new(at, path.len());
-        params.count = count + 1;
+        params.count = count;
+        params.push(at, path.len());
         visit(tail, params)
     }
+}
+
+impl Param {
+    /// The length of the value in a segment that has the suffix, and more.
+    #[inline]
+    fn value(&self, segment: &[u8]) -> Option<usize> {
+        let value = segment.len().checked_sub(self.suffix.len())?;
+        let is_match = self.suffix.is_empty() || segment.ends_with(&self.suffix);
+        (is_match && value > 0).then_some(value)
+    }
+}
+
+/// The length of the segment at the beginning of `rest`.
+#[inline]
+fn segment(rest: &[u8]) -> usize {
+    rest.iter().position(|&b| b == b'/').unwrap_or(rest.len())
 }

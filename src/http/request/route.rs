@@ -91,6 +91,12 @@ impl<'a> Request<'a> {
         self.head.target.path(self.bytes)
     }
 
+    /// The method, as bytes.
+    #[inline]
+    pub(crate) fn method_bytes(&self) -> &'a [u8] {
+        self.head.method.of(self.bytes)
+    }
+
     /// Where the path begins in the head.
     #[inline]
     pub(crate) fn path_start(&self) -> usize {

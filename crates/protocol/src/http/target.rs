@@ -17,6 +17,7 @@ pub struct Target {
 
 impl Target {
     /// `/` for an absolute-form target without a path, `*` for asterisk-form.
+    #[inline]
     pub fn path(self, head: &[u8]) -> &[u8] {
         match self.path.of(head) {
             [] if self.authority.is_some() => b"/",
