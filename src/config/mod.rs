@@ -2,12 +2,14 @@
 //!
 //! [`Config`] is at the root of the crate.
 
+mod address_rate;
 pub(crate) mod forwarded;
 pub(crate) mod network;
 mod validate;
 #[cfg(feature = "websocket")]
 pub(crate) mod ws_origins;
 
+pub use address_rate::AddressRate;
 pub use forwarded::ForwardedFields;
 pub use network::{IpNetwork, IpNetworkError};
 pub use validate::ConfigError;
@@ -55,6 +57,9 @@ peregrine_protocol::settings! {
     /// |---|---|---|---|---|
     /// | [`Config::connections`] | 65,536 | open connections, WebSockets included | connections idle for longest: close; if none is idle, new connections: 503, close or wait | `connections::connections_that_are_idle_longest_are_closed_to_make_room` |
     /// | [`Config::connections_per_address`] | a 16th of `connections`, at least 16: 4,096 | open connections of one IPv4 address or IPv6 /64 | 503, `Retry-After: 1`, or close | `places::the_connections_of_one_address_are_limited` |
+    /// | [`Config::connection_rate`] | 10,000 a second | new connections of one IPv4 address or IPv6 /64 | close | `rates::connections_above_the_rate_are_closed` |
+    /// | [`Config::request_rate`] | `None` | requests of one IPv4 address or IPv6 /64 | 429, `Retry-After` | `rates::requests_above_the_rate_get_429` |
+    /// | address rates | 65,536 | addresses of each rate that are remembered, 16 bytes each | nothing: the address that has used least is forgotten | `shared::rate_table::the_clients_that_are_remembered_are_bounded` |
     /// | [`Config::buffered_bytes`] | 536,870,912 | bytes in buffers of all connections | new requests: 503, `Retry-After: 1`, close; WebSocket messages: close 1013 | `budget::above_the_budget_new_requests_are_refused` |
     /// | [`Config::backlog`] | 4,096 | connections that wait to be accepted | no connection until others are accepted | `limits::the_backlog_is_bounded` |
     /// | [`Config::stop_timeout`] | 10 s | from the beginning of a stop | close | `stop::connections_that_do_not_end_are_aborted_at_the_deadline` |
@@ -132,7 +137,7 @@ peregrine_protocol::settings! {
     /// | `EventLimits::topic_bytes` | 256 | bytes of the name of a topic | its stream ends | `event_hub::the_topics_of_a_page_are_limited` |
     /// | `Request::json` | 127 | levels of nesting of a value in JSON | 400 | `http::json_body::nesting_is_limited_for_any_type` |
     /// | Route pattern | 4,096 | bytes of a pattern, of which at most 8 parts are parameters | nothing: the program panics when it adds the route | `router::check::patterns_that_are_not_valid_are_refused` |
-    /// | `RateLimit::clients` | 65,536 | clients whose requests are counted, 16 bytes each | nothing: the client that has used least is forgotten | `layers::rate_limit::the_clients_that_are_remembered_are_bounded` |
+    /// | `RateLimit::clients` | 65,536 | clients whose requests are counted, 16 bytes each | nothing: the client that has used least is forgotten | `shared::rate_table::the_clients_that_are_remembered_are_bounded` |
     /// | `ETags::max_bytes` | 1,048,576 | bytes of a body that gets a tag | the whole body each time | `layers_shipped::a_response_that_the_client_has_is_not_sent_again` |
     /// | `RequestId::take_over` | 128 | bytes of the id of a client | another id | `layers_shipped::requests_have_ids` |
     /// | `SessionConfig::session_bytes` | 8,192 | bytes of the names and values of a session, and 64 for each | nothing; `Session::set` reports it | `sessions::mod::the_bytes_of_a_session_are_limited` |
@@ -208,11 +213,41 @@ peregrine_protocol::settings! {
         pub connections_per_address: Option<usize> = None
             => "`None`, a 16th of `connections`, at least 16; 4,096 with the default of `connections`"
             => |most: impl Into<Option<usize>>| most.into();
+        /// How many new connections one IPv4 address, or one IPv6 network of 64 bits, may open. `None`: no limit.
+        ///
+        /// A further connection is closed at once, without a response, before its TLS handshake. So a client that
+        /// connects again and again costs little.
+        /// [`Counters::turned_away_by_rate`](crate::metrics::Counters::turned_away_by_rate) counts them. The address is
+        /// that of the PROXY header, or else of the socket. Connections over Unix sockets and from
+        /// [`Config::trusted_proxies`], by default those of the loopback, are not counted.
+        ///
+        /// The default is above what browsers, offices behind one address and most load tests open. A TLS handshake
+        /// takes 0.1 to 1 ms of a CPU: with TLS, 100 a second is a reasonable number for a public server.
+        pub connection_rate: Option<AddressRate> = Some(AddressRate::per_second(10_000))
+            => "10,000 a second"
+            => |rate: impl Into<Option<AddressRate>>| rate.into();
+        /// How many requests one IPv4 address, or one IPv6 network of 64 bits, may make, over all its connections.
+        /// `None`: no limit, and nothing is counted.
+        ///
+        /// A further request gets 429 with `Retry-After`, before its body is read and before a handler is called.
+        /// The connection goes on. [`Counters::refused_by_rate`](crate::metrics::Counters::refused_by_rate) counts them.
+        /// WebSocket handshakes are requests; [`WsLimits::messages`] limits messages. The address is that of
+        /// [`Request::client_addr`](crate::Request::client_addr), so each client behind a trusted proxy has its own
+        /// rate. Requests over Unix sockets, and of [`Config::trusted_proxies`] themselves, are not counted.
+        ///
+        /// It is off by default, because no number fits both a page with 200 images and an API with one client. It costs
+        /// about 500 instructions for each request. [`layers::RateLimit`](crate::layers::RateLimit) is for some routes,
+        /// and for clients by token.
+        ///
+        /// [`WsLimits::messages`]: https://docs.rs/peregrine/latest/peregrine/ws/struct.WsLimits.html#structfield.messages
+        pub request_rate: Option<AddressRate> = None
+            => "`None`, no limit"
+            => |rate: impl Into<Option<AddressRate>>| rate.into();
         /// Networks of proxies, which bring the connections of many clients from one address. Add the address of a
         /// proxy on another machine.
         ///
-        /// [`Config::connections_per_address`] does not count their connections. [`Config::forwarded`] says which
-        /// fields of their requests are read.
+        /// [`Config::connections_per_address`], [`Config::connection_rate`] and [`Config::request_rate`] do not count
+        /// what they do themselves. [`Config::forwarded`] says which fields of their requests are read.
         ///
         /// In a list without [`IpNetwork::LOOPBACK`], connections from the loopback count too.
         ///

@@ -48,7 +48,34 @@
 //! [`Config::connections`](crate::Config::connections) (65,536) limits the connections of the process. At
 //! this limit the connections that have been idle longest are closed.
 //! [`Config::connections_per_address`](crate::Config::connections_per_address) limits those of one
-//! address. The loopback is not counted, because a proxy may be there; add other proxies to
+//! address, and [`Config::connection_rate`](crate::Config::connection_rate) how fast it opens new ones. The loopback
+//! is not counted, because a proxy may be there; add other proxies to
 //! [`Config::trusted_proxies`](crate::Config::trusted_proxies). The system limits the descriptors of the
 //! process (`ulimit -n`): [`Config::raise_descriptors`](crate::Config::raise_descriptors) raises the soft
 //! limit.
+//!
+//! # Rates
+//!
+//! | rate | of | default | above it |
+//! |---|---|---|---|
+//! | [`Config::connection_rate`](crate::Config::connection_rate) | new connections of an address | 10,000 a second | closed at once |
+//! | [`Config::request_rate`](crate::Config::request_rate) | requests of an address, over all connections | none | 429, `Retry-After` |
+//! | [`layers::RateLimit`](crate::layers::RateLimit) | requests to some routes, by address or by a key | - | 429, `Retry-After` |
+//!
+//! An address is an IPv4 address or an IPv6 network of 64 bits, as for the other limits. Behind a trusted proxy it is that
+//! of the client. A load test from one machine can meet the first rate; `connection_rate(None)` removes it.
+//!
+//! ```
+//! use peregrine::config::AddressRate;
+//! use peregrine::{Config, Server};
+//! use std::time::Duration;
+//!
+//! # fn main() -> std::io::Result<()> {
+//! let config = Config::default()
+//!     .connection_rate(AddressRate::per_second(100)) // for TLS: a handshake is dear
+//!     .request_rate(AddressRate::new(3000, Duration::from_secs(60))); // 50 a second, 3,000 at once
+//! # let server = Server::from_fn(|_, res| res.text("hi")).config(config);
+//! # drop(server.bind("127.0.0.1:0").start()?);
+//! # Ok(())
+//! # }
+//! ```

@@ -100,4 +100,6 @@
 //! | `Server::redirect_to_https` | the host that the client has used |
 //! | `Ws::client_addr` | the client of the handshake |
 //! | [`Config::connections_per_address`](crate::Config::connections_per_address) | the address of the PROXY header, or else of the socket; trusted proxies are not counted |
+//! | [`Config::connection_rate`](crate::Config::connection_rate) | the same |
+//! | [`Config::request_rate`](crate::Config::request_rate), [`layers::RateLimit`](crate::layers::RateLimit) | the client, also if one connection of a proxy has the requests of many; `request_rate` does not count what trusted proxies ask for themselves |
 //! | `Request::is_secure`, `Request::tls` | the connection to this server |

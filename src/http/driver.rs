@@ -3,7 +3,7 @@
 use super::connection::Connection;
 use super::handler::Handler;
 use super::response::ResponseRecorder;
-use super::service::{HandlerRef, Service};
+use super::service::{Gate, HandlerRef, Service};
 use super::upgrade::UpgradeMode;
 #[cfg(feature = "http2")]
 use super::worker_state::Http2State;
@@ -75,7 +75,7 @@ impl<H: Handler, M: UpgradeMode<H, T>, T: OverSocket> Worker<H, M, T> {
             service: Service {
                 handler: self.handler,
                 limits: self.config.limits,
-                hosts: self.config.allowed_hosts.clone(),
+                gate: Gate::of(&self.config, control.capacity.requests.clone()),
                 recorder: ResponseRecorder::new(
                     self.config.server_name.as_deref(),
                     self.handle.clone(),

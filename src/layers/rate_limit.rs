@@ -6,15 +6,8 @@ use crate::http::request::Request;
 use crate::http::request_body::Respond;
 use crate::http::response::{Done, Response};
 use crate::runtime::address_limit::AddressGroup;
-use std::hash::{BuildHasher, RandomState};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
-
-/// Clients by default.
-const CLIENTS: usize = 65_536;
-
-/// Places of clients that share a lock. A client has a place in one of the sets.
-const PLACES: usize = 8;
+use crate::shared::rate_table::{RateTable, whole_seconds};
+use std::time::Duration;
 
 type Key = Box<dyn Fn(&Request<'_>) -> Option<Vec<u8>> + Send + Sync>;
 
@@ -47,34 +40,16 @@ type Key = Box<dyn Fn(&Request<'_>) -> Option<Vec<u8>> + Send + Sync>;
 /// ```
 #[doc(alias("throttle", "governor", "GCRA"))]
 pub struct RateLimit {
-    /// From one request to the next, in nanoseconds.
-    interval: u64,
-    /// So much of it may be used at once, in nanoseconds.
-    per: u64,
+    table: RateTable,
     key: Key,
-    random: RandomState,
-    begun: Instant,
-    sets: Box<[Mutex<Set>]>,
 }
-
-/// Each place has the hash of a client, and the time at which it has its whole limit again, in nanoseconds.
-type Set = [(u64, u64); PLACES];
 
 impl RateLimit {
     /// Each client may make so many requests in this time. 0 requests: none at all.
     pub fn new(requests: u32, per: Duration) -> RateLimit {
-        let per = u64::try_from(per.as_nanos()).map_or(u64::MAX / 2, |per| per.min(u64::MAX / 2));
-        // A request that takes more than all of it never passes.
-        let interval = per
-            .checked_div(u64::from(requests))
-            .unwrap_or(per.saturating_add(1));
         RateLimit {
-            interval,
-            per,
+            table: RateTable::new(requests, per),
             key: Box::new(address),
-            random: RandomState::new(),
-            begun: Instant::now(),
-            sets: sets(CLIENTS),
         }
     }
 
@@ -100,50 +75,17 @@ impl RateLimit {
     /// Sets how many clients are remembered, rounded up to a multiple of 8. Default: 65,536.
     #[must_use]
     pub fn clients(mut self, clients: usize) -> RateLimit {
-        self.sets = sets(clients);
+        self.table.remember(clients);
         self
     }
 
-    /// Whether a request of this client passes at this time; if not, when the next one does. It counts if `counts`.
-    fn take(&self, client: u64, now: u64, counts: bool) -> Result<(), Duration> {
-        let mut set = self.set(client);
-        let own = set.iter().position(|place| place.0 == client);
-        // The one that has least to remember.
-        let least = || (0..PLACES).min_by_key(|at| set[*at].1);
-        let at = own.or_else(least).unwrap_or(0);
-        let used = own.map_or(0, |at| set[at].1);
-        let whole = used.max(now).saturating_add(self.interval);
-        let most = now.saturating_add(self.per);
-        if whole > most {
-            return Err(Duration::from_nanos(whole - most));
-        }
-        if counts {
-            set[at] = (client, whole);
-        }
-        Ok(())
-    }
-
-    fn set(&self, client: u64) -> MutexGuard<'_, Set> {
-        let at = client as usize % self.sets.len();
-        // No call leaves it half changed.
-        self.sets[at].lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn ask(&self, req: &Request<'_>, counts: bool) -> Option<Respond> {
-        let client = self.random.hash_one((self.key)(req)?);
-        let now = u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        let wait = self.take(client, now, counts).err()?;
-        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        let wait = self.table.take((self.key)(req)?, counts).err()?;
         Some(Box::new(move |req, res| {
-            let res = res.header("Retry-After", seconds.to_string());
+            let res = res.header("Retry-After", whole_seconds(wait).to_string());
             Problem::new(429).respond_to(req, res)
         }))
     }
-}
-
-fn sets(clients: usize) -> Box<[Mutex<Set>]> {
-    let count = clients.div_ceil(PLACES).max(1);
-    (0..count).map(|_| Mutex::default()).collect()
 }
 
 fn address(req: &Request<'_>) -> Option<Vec<u8>> {
@@ -172,75 +114,7 @@ impl Layer for RateLimit {
 impl std::fmt::Debug for RateLimit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("RateLimit")
-            .field("interval", &Duration::from_nanos(self.interval))
-            .field("per", &Duration::from_nanos(self.per))
+            .field("table", &self.table)
             .finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECOND: u64 = 1_000_000_000;
-
-    #[test]
-    fn a_client_has_its_limit_at_once_and_gets_it_back_evenly() {
-        let limit = RateLimit::new(4, Duration::from_secs(8));
-        let passes = |client, at| limit.take(client, at, true).is_ok();
-        assert!((0..4).all(|_| passes(1, 0)));
-        assert_eq!(limit.take(1, 0, true), Err(Duration::from_secs(2)));
-        assert_eq!(
-            limit.take(1, SECOND / 2, true),
-            Err(Duration::from_millis(1500))
-        );
-        // A refused request costs nothing.
-        assert!(passes(1, 2 * SECOND) && !passes(1, 2 * SECOND));
-        // Another client, and the same one after a long time.
-        assert!(passes(2, 2 * SECOND));
-        assert!((0..4).all(|_| passes(1, 100 * SECOND)) && !passes(1, 100 * SECOND));
-    }
-
-    #[test]
-    fn a_question_counts_nothing() {
-        let limit = RateLimit::new(1, Duration::from_secs(1));
-        assert!((0..10).all(|_| limit.take(1, 0, false).is_ok()));
-        assert!(limit.take(1, 0, true).is_ok());
-        assert!((0..10).all(|_| limit.take(1, 0, false).is_err()));
-    }
-
-    #[test]
-    fn the_extremes() {
-        let none = RateLimit::new(0, Duration::from_secs(1));
-        assert!(none.take(1, 0, true).is_err());
-        let any = RateLimit::new(u32::MAX, Duration::ZERO);
-        assert!((0..1000).all(|_| any.take(1, 0, true).is_ok()));
-        let long = RateLimit::new(1, Duration::MAX);
-        assert!(
-            long.take(1, u64::MAX / 4, true).is_ok() && long.take(1, u64::MAX / 4, true).is_err()
-        );
-        for per in [Duration::MAX, Duration::from_nanos(u64::MAX)] {
-            let no_requests = RateLimit::new(0, per);
-            assert!(no_requests.take(1, 0, true).is_err());
-        }
-    }
-
-    #[test]
-    fn the_clients_that_are_remembered_are_bounded() {
-        let limit = RateLimit::new(2, Duration::from_secs(2)).clients(8);
-        assert_eq!(limit.sets.len(), 1);
-        // One client has used all, and seven a half.
-        assert!(limit.take(1, 0, true).is_ok() && limit.take(1, 0, true).is_ok());
-        for client in 2..=8 {
-            assert!(limit.take(client, 0, true).is_ok());
-        }
-        // A ninth one takes the place of one of the seven.
-        assert!(limit.take(9, 0, true).is_ok());
-        assert!(limit.take(1, 0, true).is_err());
-        let forgotten =
-            (2..=8).filter(|client| limit.set(0).iter().all(|place| place.0 != *client));
-        assert_eq!(forgotten.count(), 1);
-        assert_eq!(RateLimit::new(1, Duration::ZERO).clients(0).sets.len(), 1);
-        assert_eq!(RateLimit::new(1, Duration::ZERO).clients(17).sets.len(), 3);
     }
 }

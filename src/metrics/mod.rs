@@ -93,6 +93,9 @@ counters! {
     /// Those of `turned_away` whose address had too many connections:
     /// [`Config::connections_per_address`](crate::Config::connections_per_address).
     turned_away_by_address => "connections_turned_away_by_address",
+    /// Those of `turned_away` whose address opened connections too often:
+    /// [`Config::connection_rate`](crate::Config::connection_rate).
+    turned_away_by_rate => "connections_turned_away_by_rate",
     /// Connections to an address of `Server::proxy_protocol` that were closed before they were accepted, because their
     /// address is not trusted or their PROXY header was malformed or late. They are not part of `accepted`.
     proxy_refused => "connections_proxy_refused",
@@ -151,6 +154,9 @@ counters! {
     refused_slow => "refused_slow",
     /// Those of `refused` that were too large: 413, 414, 431.
     refused_large => "refused_large",
+    /// Those of `refused` whose address made too many requests: 429,
+    /// [`Config::request_rate`](crate::Config::request_rate).
+    refused_by_rate => "refused_by_rate",
     /// Requests whose handler panicked or gave a response that cannot be sent.
     handler_errors => "handler_errors",
     /// Those of `handler_errors` that were panics. A panic of any application code counts that the library

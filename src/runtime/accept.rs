@@ -277,13 +277,17 @@ impl Listeners {
     }
 }
 
-/// Passes a connection on, unless its address has reached its limit.
+/// Passes a connection on, unless its address has reached a limit.
 fn admit(
     accepted: Accepted,
     (control, config): (&ServerState, &Config),
     take: &mut impl FnMut(Accepted),
 ) {
     let counted = accepted.counted_addr();
+    if !control.capacity.may_connect(counted) {
+        drop(accepted);
+        return control.give_back(None);
+    }
     match control.capacity.addresses.enter(counted) {
         true => take(accepted),
         false => {

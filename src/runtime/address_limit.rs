@@ -31,6 +31,17 @@ impl From<IpAddr> for AddressGroup {
 }
 
 impl AddressGroup {
+    /// The group that this client is counted for. Clients over Unix sockets have no address, and those of the networks
+    /// `exempt` are not counted.
+    pub(crate) fn counted(
+        client: Option<SocketAddr>,
+        exempt: &[IpNetwork],
+    ) -> Option<AddressGroup> {
+        let addr = client?.ip();
+        let is_exempt = exempt.iter().any(|network| network.contains(addr));
+        (!is_exempt).then(|| addr.into())
+    }
+
     /// 4 bytes, or 8.
     pub(crate) fn to_bytes(self) -> Vec<u8> {
         match self {
@@ -105,11 +116,8 @@ impl Addresses {
         }
     }
 
-    /// The group that the connection is counted for. Connections over Unix sockets have no address.
     fn group(&self, peer: Option<SocketAddr>) -> Option<AddressGroup> {
-        let addr = peer?.ip();
-        let is_exempt = self.exempt.iter().any(|network| network.contains(addr));
-        (!is_exempt).then(|| addr.into())
+        AddressGroup::counted(peer, &self.exempt)
     }
 
     fn part(&self, group: AddressGroup) -> MutexGuard<'_, HashMap<AddressGroup, usize>> {

@@ -1,6 +1,7 @@
 //! Limit on connections of the whole server.
 
 use super::address_limit::Addresses;
+use super::address_rate::AddressRates;
 use crate::config::Config;
 use crate::log::event;
 use crate::metrics::WorkerCounters;
@@ -29,6 +30,10 @@ pub(crate) struct ConnectionLimit {
     most: usize,
     open: AtomicUsize,
     pub(crate) addresses: Addresses,
+    /// How often an address may connect.
+    connects: Option<AddressRates>,
+    /// How many requests an address may make.
+    pub(crate) requests: Option<Arc<AddressRates>>,
     /// The places for connections that last as long as the client wants: WebSockets and streams of events.
     /// The rest is kept for requests.
     pub(crate) lasting: Arc<Share>,
@@ -41,6 +46,8 @@ pub(crate) struct ConnectionLimit {
     exhausted: Episode,
     /// An address has reached its limit.
     crowded: Episode,
+    /// An address connects too often.
+    hurried: Episode,
     /// Wakes the threads that accept.
     pub(crate) counters: Arc<WorkerCounters>,
 }
@@ -52,12 +59,15 @@ impl ConnectionLimit {
             most,
             open: AtomicUsize::new(0),
             addresses: Addresses::new(config),
+            connects: AddressRates::of(config.connection_rate, config),
+            requests: AddressRates::of(config.request_rate, config).map(Arc::new),
             lasting: Arc::new(Share::new(most - most / FOR_REQUESTS)),
             awaited: AtomicBool::new(false),
             begun: Instant::now(),
             full: Episode::default(),
             exhausted: Episode::default(),
             crowded: Episode::default(),
+            hurried: Episode::default(),
             counters: Arc::default(),
         }
     }
@@ -144,9 +154,35 @@ impl ConnectionLimit {
         }
     }
 
+    /// Whether one more new connection of this address may come. If not, it is counted.
+    pub(crate) fn may_connect(&self, peer: Option<SocketAddr>) -> bool {
+        let connects = self.connects.as_ref();
+        let may = connects.is_none_or(|connects| connects.take(peer).is_ok());
+        if !may {
+            self.tell_hurried(peer);
+        }
+        may
+    }
+
+    #[cold]
+    fn tell_hurried(&self, peer: Option<SocketAddr>) {
+        self.counters.turned_away.add_shared(1);
+        self.counters.turned_away_by_rate.add_shared(1);
+        if self.hurried.meet(self.begun.elapsed()) {
+            let addr = peer.map_or_else(String::new, |peer| peer.ip().to_string());
+            event!(
+                Warn,
+                "{addr} connects more often than one address may, and is turned away: \
+                 Config::connection_rate, Config::trusted_proxies"
+            );
+        }
+    }
+
     /// There is a shortage. Its end has to be logged.
     pub(crate) fn is_short(&self) -> bool {
-        self.full.is_on() || self.exhausted.is_on() || self.crowded.is_on()
+        [&self.full, &self.exhausted, &self.crowded, &self.hurried]
+            .into_iter()
+            .any(Episode::is_on)
     }
 
     /// Logs the end of each shortage that is over.
@@ -161,6 +197,9 @@ impl ConnectionLimit {
             }
             if self.crowded.is_over(now) {
                 event!(Info, "no address is at its connection limit any more");
+            }
+            if self.hurried.is_over(now) {
+                event!(Info, "no address connects too often any more");
             }
         }
     }

@@ -4,6 +4,7 @@ pub(crate) mod accept;
 pub(crate) mod accept_error;
 pub(crate) mod acceptor;
 pub(crate) mod address_limit;
+pub(crate) mod address_rate;
 pub(crate) mod affinity;
 pub(crate) mod clock;
 pub(crate) mod connection_limit;

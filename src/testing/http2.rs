@@ -1,7 +1,7 @@
 //! A client of HTTP/2 in memory.
 
 use super::Connection;
-use crate::config::Http2Limits;
+use crate::config::{Config, Http2Limits};
 use crate::http::handler::Handler;
 use crate::metrics::Counters;
 use peregrine_protocol::h2::frame::{
@@ -10,6 +10,7 @@ use peregrine_protocol::h2::frame::{
 use peregrine_protocol::hpack::{Decoder, Encoder};
 use peregrine_protocol::limits::Limits;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// The most bytes of the fields of a response.
@@ -89,6 +90,12 @@ impl<'h, H: Handler> Http2<'h, H> {
     pub fn with_window(handler: &'h H, limits: Limits, window: u32) -> Http2<'h, H> {
         let server = Connection::with_limits(handler, limits);
         Http2::connect(server, Http2Limits::default(), window)
+    }
+
+    /// Connects to `handler` from the address `peer`, as [`Connection::with_config`](super::Connection::with_config) does.
+    pub fn with_config(handler: &'h H, config: &Config, peer: SocketAddr) -> Http2<'h, H> {
+        let server = Connection::with_config(handler, config, peer);
+        Http2::connect(server, config.http2_limits, (1 << 31) - 1)
     }
 
     fn connect(mut server: Connection<'h, H>, http2: Http2Limits, window: u32) -> Http2<'h, H> {

@@ -27,11 +27,12 @@ use crate::http::connection as http;
 use crate::http::deferred::worker_handle::{WorkerCommand, WorkerHandle};
 use crate::http::handler::{ConnectionError, Handler};
 use crate::http::response::ResponseRecorder;
-use crate::http::service::{NoUpgrade, Service, Upgrades, report_to};
+use crate::http::service::{Gate, NoUpgrade, Service, Upgrades, report_to};
 #[cfg(feature = "http2")]
 use crate::http::worker_state::Http2State;
 use crate::http::worker_state::WorkerState;
 use crate::metrics::Counters;
+use crate::runtime::address_rate::AddressRates;
 use crate::runtime::clock;
 use crate::runtime::event_loop::{Driven, Fate, Timing, expire};
 use crate::runtime::socket::Socket;
@@ -96,7 +97,7 @@ impl<'h, H: Handler> Connection<'h, H> {
     }
 
     /// Connects to `handler` from the address `peer`. Of `config`, the limits, the names of
-    /// [`Config::allowed_hosts`], [`Config::forwarded`] and [`Config::trusted_proxies`], the name of the server, the limit on
+    /// [`Config::allowed_hosts`], [`Config::forwarded`], [`Config::trusted_proxies`], [`Config::request_rate`], the name of the server, the limit on
     /// timers and the settings of HTTP/2 are used.
     ///
     /// ```
@@ -329,12 +330,13 @@ fn serve<'h, H: Handler, M: Upgrades<H>>(
     let budget = Arc::new(MemoryBudget::new(usize::MAX));
     let pool = ThreadPool::new(size, || {});
     let (limits, timers) = (config.limits, config.timers_per_worker);
+    let rates = AddressRates::of(config.request_rate, config);
     let handle = WorkerHandle::new(&limits, timers, pool, budget.clone(), wake);
     let shared = WorkerState {
         service: Service {
             handler,
             limits,
-            hosts: config.allowed_hosts.clone(),
+            gate: Gate::of(config, rates.map(Arc::new)),
             recorder: ResponseRecorder::new(config.server_name.as_deref(), Arc::new(handle)),
             now: Seconds::START,
             timing: Timing::Off,

@@ -97,7 +97,7 @@ fn of_config(cases: &mut Vec<Case>) {
     vary!(cases, tcp_nodelay, [false]);
     let everyone = ["0.0.0.0/0", "::/0"].map(|all| all.parse::<IpNetwork>().expect("a network"));
     vary!(cases, trusted_proxies, [vec![], everyone.to_vec()]);
-    use peregrine::config::ForwardedFields;
+    use peregrine::config::{AddressRate, ForwardedFields};
     let x = ForwardedFields::X {
         proto: true,
         host: true,
@@ -108,6 +108,14 @@ fn of_config(cases: &mut Vec<Case>) {
     vary!(cases, backlog, COUNTS);
     vary!(cases, connections, SIZES);
     vary!(cases, connections_per_address, SIZES.map(Some));
+    let rates = [
+        None,
+        Some(AddressRate::new(0, Duration::ZERO)),
+        Some(AddressRate::new(1, Duration::from_nanos(1))),
+        Some(AddressRate::new(u32::MAX, Duration::MAX)),
+    ];
+    vary!(cases, connection_rate, rates);
+    vary!(cases, request_rate, rates);
     vary!(cases, buffered_bytes, SIZES);
     vary!(cases, keep_alive, [false]);
     let none: Vec<String> = Vec::new();

@@ -21,6 +21,7 @@ mod seen;
 use super::support::{NEVER, OnOwnAddr, PATIENCE, ended, over_tls, own_addr, workers};
 use app::App;
 use attack::{Outcome, Scale, attack};
+use peregrine::config::AddressRate;
 use peregrine::metrics::Counters;
 use peregrine::ws::WsLimits;
 use peregrine::{Config, Server};
@@ -52,7 +53,7 @@ fn config(name: &str) -> Config {
             .write_grace(SECOND)
             .head_timeout(SECOND)
             .idle_timeout(SECOND),
-        "one-address" => http
+        "one-address" | "rarely" => http
             .head_timeout(SECOND)
             .body_grace(SECOND)
             .idle_timeout(SECOND),
@@ -62,7 +63,7 @@ fn config(name: &str) -> Config {
     let ws = ws.idle_timeout(NEVER).write_timeout(NEVER);
     let ws_limits = match name {
         "ws-floods" => ws.write_timeout(SECOND),
-        "budget-messages" | "ws-dribbles" => ws.message_grace(SECOND),
+        "budget-messages" | "ws-dribbles" | "rarely" => ws.message_grace(SECOND),
         "ws-silent" | "one-address" => ws.idle_timeout(SECOND).pong_timeout(SECOND),
         "ws-feed" => ws.backlog_bytes(128 << 10),
         _ => ws,
@@ -82,8 +83,12 @@ fn config(name: &str) -> Config {
         "tls-half" => config.tls_handshake_timeout(SECOND),
         _ => config,
     };
+    let counted = || [IpAddr::from([127, 0, 0, 1]).into()];
     match name {
-        "one-address" => config.trusted_proxies([IpAddr::from([127, 0, 0, 1]).into()]),
+        "one-address" => config.trusted_proxies(counted()),
+        "one-address-again" => config
+            .trusted_proxies(counted())
+            .connection_rate(AddressRate::new(20, NEVER)),
         _ => config,
     }
 }
@@ -258,6 +263,19 @@ fn clients_of_one_address() {
     assert!(turned_away > 0, "{CLIENTS} clients, {PER_ADDRESS} places");
 }
 
+/// Of the connections of an address that has used up its rate none is accepted, and others are served.
+#[test]
+fn clients_of_one_address_that_come_again_and_again() {
+    let (_, counters) = run("one-address-again");
+    let turned_away = counters.turned_away_by_rate;
+    assert_eq!(turned_away, 4 * CLIENTS as u64 - 20);
+}
+
+#[test]
+fn a_byte_now_and_then() {
+    run("rarely");
+}
+
 #[test]
 fn slow_requests_without_end() {
     run("slow-requests");
@@ -334,5 +352,5 @@ fn the_number_of_scenarios_is_as_announced() {
         0
     };
     let http2 = if cfg!(feature = "http2") { 2 } else { 0 };
-    assert_eq!(SCENARIOS.len(), 23 + over_tls + http2);
+    assert_eq!(SCENARIOS.len(), 25 + over_tls + http2);
 }

@@ -66,6 +66,8 @@ mod places;
 mod proxies;
 #[cfg(target_os = "linux")]
 mod proxy_protocol;
+#[cfg(target_os = "linux")]
+mod rates;
 mod response_bytes;
 #[cfg(all(unix, feature = "signals", feature = "websocket"))]
 mod restart;

@@ -105,6 +105,8 @@ fn a_page_of_counters() {
     counters.stalled_closed = 41;
     counters.turned_away = 19;
     counters.turned_away_by_address = 41;
+    counters.turned_away_by_rate = 53;
+    counters.refused_by_rate = 54;
     counters.proxy_refused = 45;
     counters.http2_connections = 46;
     counters.http2_requests = 47;
@@ -177,6 +179,7 @@ fn a_page_of_counters() {
         ("peregrine_jobs_done_seconds_total", 18),
         ("peregrine_panics_total", 26),
         ("peregrine_read_errors_total", 29),
+        ("peregrine_refused_by_rate_total", 54),
         ("peregrine_refused_large_total", 25),
         ("peregrine_refused_slow_total", 24),
         ("peregrine_tls_handshakes_failed_total", 44),
@@ -202,6 +205,7 @@ fn a_page_of_counters() {
         ("peregrine_http2_goaways_calm_total", 52),
         ("peregrine_connections_stalled_closed_total", 41),
         ("peregrine_connections_turned_away_by_address_total", 41),
+        ("peregrine_connections_turned_away_by_rate_total", 53),
         ("peregrine_connections_turned_away_total", 19),
         ("peregrine_connections_upgraded_total", 3),
         ("peregrine_handler_errors_total", 12),

@@ -7,15 +7,17 @@ use peregrine::{Config, Limits};
 use std::collections::BTreeMap;
 
 /// The fields of `Config` that are limits. A new field belongs here, or is none.
-const OF_CONFIG: [&str; 14] = [
+const OF_CONFIG: [&str; 16] = [
     "allowed_hosts",
     "backlog",
     "buffered_bytes",
+    "connection_rate",
     "connections",
     "connections_per_address",
     "pool_queue",
     "pool_threads",
     "proxy_header_timeout",
+    "request_rate",
     "stop_timeout",
     "timers_per_worker",
     "tls_handshake_timeout",
@@ -54,12 +56,13 @@ const NO_LIMITS: [&str; 18] = [
 ];
 
 /// Limits that are no settings.
-const FIXED: [&str; 10] = [
+const FIXED: [&str; 11] = [
     "ETags::max_bytes",
     "RateLimit::clients",
     "RequestId::take_over",
     "Route pattern",
     "TLS ahead",
+    "address rates",
     "TLS handshake",
     "TLS key updates",
     "TLS messages",
@@ -169,7 +172,7 @@ fn every_limit_is_in_the_table() {
         };
         let written = default.replace([',', ' '], "");
         // What depends on the machine, or on nothing, is said in words.
-        let words = ["4 per CPU", "a 16th", "any"];
+        let words = ["4 per CPU", "a 16th", "any", "10,000 a second"];
         let in_words = words.iter().any(|words| default.starts_with(words));
         if written != *value && !in_words {
             faults.push(format!("{name} is {value}, not {default}"));

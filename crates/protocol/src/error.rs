@@ -44,7 +44,8 @@ pub(crate) use errors;
 errors! {
     /// Why a request was refused. The client gets [`status`](ProtocolError::status) with the text of
     /// `Display` as the body, and the connection closes. It closes because two readers could understand
-    /// such a request differently, so later bytes cannot be trusted.
+    /// such a request differently, so later bytes cannot be trusted. The exception is
+    /// [`TooManyRequests`](ProtocolError::TooManyRequests).
     ///
     /// ```
     /// # use peregrine_protocol::error::ProtocolError;
@@ -123,6 +124,9 @@ errors! {
     HeadTimeout = 408, "the request head took too long";
     /// The body fell below [`Limits::body_rate`](crate::limits::Limits::body_rate).
     BodyTimeout = 408, "the request body took too long";
+    /// The address of the client makes more requests than `Config::request_rate` (RFC 6585 section 4). The connection
+    /// goes on.
+    TooManyRequests = 429, "too many requests";
     /// The server holds more than `Config::buffered_bytes`.
     Overloaded = 503, "the server is busy";
 }

@@ -26,7 +26,7 @@ where
         loop {
             match parts.http1.next(parts.input, &self.limits, self.now) {
                 Next::Request(_) | Next::Plan(_)
-                    if self.is_elsewhere(|| Request::new(parts.input, 0..0, parts.ends)) =>
+                    if self.is_elsewhere(&Request::new(parts.input, 0..0, parts.ends)) =>
                 {
                     parts.http1.refuse(ProtocolError::HostNotAllowed);
                 }

@@ -10,7 +10,8 @@ use crate::http::request::Request;
 use crate::http::request_body::flow::Flow;
 use crate::http::response::Done;
 use crate::http::service::{
-    Exchange, ExchangeContext, Label, Outcome, Pace, Planned, Service, Upgrades, respond, took,
+    Exchange, ExchangeContext, Label, Outcome, Pace, Planned, Refusal, Service, Upgrades, respond,
+    took,
 };
 use crate::metrics::WorkerCounters;
 use crate::runtime::event_loop::Timing;
@@ -26,7 +27,7 @@ use peregrine_protocol::h1::read_buf::Input;
 use peregrine_protocol::http::exchange::{BodyIntake, ResponseContext};
 use peregrine_protocol::limits::Limits;
 use std::ops::{Deref, Range};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The parts of one connection that a turn uses.
 pub(crate) struct Parts<'a> {
@@ -136,10 +137,7 @@ where
             }
             match next {
                 Next::Request(_) | Next::Plan(_)
-                    if self.is_elsewhere(|| Request::new(parts.input, 0..0, parts.ends)) =>
-                {
-                    parts.http1.refuse(ProtocolError::HostNotAllowed);
-                }
+                    if self.gate.is_some() && self.keep_out(&next, parts) => {}
                 Next::Request(request) => {
                     self.respond(&request, parts, upgrades);
                     if upgrades.is_accepted() {
@@ -162,6 +160,43 @@ where
             }
         }
         Turn::Again
+    }
+
+    /// Whether the request does not pass the gate. Then it is refused.
+    #[inline(never)]
+    fn keep_out(&mut self, next: &Next, parts: &mut Parts<'_>) -> bool {
+        let request = Request::new(parts.input, 0..0, parts.ends);
+        // It has passed when its body was planned.
+        if matches!(next, Next::Request(_)) && request.has_body() {
+            return false;
+        }
+        match self.refusal(&request) {
+            None => return false,
+            Some(Refusal::Host) => _ = parts.http1.refuse(ProtocolError::HostNotAllowed),
+            Some(Refusal::Rate(wait)) => self.slow_down(wait, next, parts),
+        }
+        true
+    }
+
+    /// The client makes too many requests. The body of this one is discarded, or ends the connection if it is long.
+    #[cold]
+    fn slow_down(&mut self, wait: Duration, next: &Next, parts: &mut Parts<'_>) {
+        let mode = match next {
+            Next::Request(request) => request.mode,
+            Next::Plan(framing) => {
+                let (http1, input) = (&mut *parts.http1, &mut *parts.input);
+                let plan = BodyIntake::Unread;
+                http1.plan(*framing, plan, input, &mut *parts.output, &self.limits);
+                match http1.next(input, &self.limits, self.now) {
+                    Next::Request(request) => request.mode,
+                    _ => return,
+                }
+            }
+            _ => return,
+        };
+        self.refuse_rate(wait, &mut parts.context_for(mode));
+        let close = self.recorder.is_complete().unwrap_or(true);
+        parts.http1.finish(close, parts.input, self.now);
     }
 
     #[inline]
@@ -385,9 +420,7 @@ where
             CloseReason::Refused(error) => {
                 let cx = &mut parts.context();
                 let body_bytes = self.error_response(error.status(), error.text(), cx);
-                cx.counters.refused_with(error.status());
-                self.report(&ConnectionError::Refused(error), cx.ends);
-                self.tell(error.status(), body_bytes, cx);
+                self.tell_refused(error, body_bytes, cx);
             }
             CloseReason::ClientGone => {
                 parts.counters.connection_errors.add(1);

@@ -7,7 +7,7 @@ use super::streams::{Intake, KeptRequest, SinkState, Stream, Streams, view};
 use crate::http::handler::{ConnectionError, Handler};
 use crate::http::response::Done;
 use crate::http::service::{
-    Exchange, ExchangeContext, Label, NoUpgrade, Pace, Planned, Service, respond, took,
+    Exchange, ExchangeContext, Label, NoUpgrade, Pace, Planned, Refusal, Service, respond, took,
 };
 use crate::metrics::WorkerCounters;
 use crate::runtime::event_loop::Timing;
@@ -163,8 +163,8 @@ where
             parts.counters.overloaded.add(1);
             return self.refuse_current(current, ProtocolError::Overloaded, &mut None, parts);
         }
-        if self.is_elsewhere(|| view(parts.head, parts.ends)) {
-            return self.refuse_current(current, ProtocolError::HostNotAllowed, &mut None, parts);
+        if self.gate.is_some() && self.keep_out_http2(current, parts) {
+            return;
         }
         match has_body {
             false => self.respond_to_current(current, parts),
@@ -311,12 +311,23 @@ where
         self.transmit(current.id, parts);
     }
 
-    /// Records the response to a request that is refused.
-    pub(super) fn refuse_with(&mut self, error: ProtocolError, cx: &mut ExchangeContext<'_>) {
-        let body_bytes = self.error_response(error.status(), error.text(), cx);
-        cx.counters.refused_with(error.status());
-        self.report(&ConnectionError::Refused(error), cx.ends);
-        self.tell(error.status(), body_bytes, cx);
+    /// Whether the request does not pass the gate. Then it is refused.
+    #[inline(never)]
+    fn keep_out_http2(&mut self, current: Current, parts: &mut Parts<'_>) -> bool {
+        match self.refusal(&view(parts.head, parts.ends)) {
+            None => return false,
+            Some(Refusal::Host) => {
+                let error = ProtocolError::HostNotAllowed;
+                self.refuse_current(current, error, &mut None, parts);
+            }
+            Some(Refusal::Rate(wait)) => {
+                let place = &mut None;
+                let cx = &mut current_context(current.mode, place, self.now, parts);
+                self.refuse_rate(wait, cx);
+                self.transmit(current.id, parts);
+            }
+        }
+        true
     }
 
     /// Asks for the plan of a body, and receives the body in that way.

@@ -83,6 +83,13 @@ impl Response<'_> {
 }
 
 impl Always {
+    /// One field.
+    pub(crate) fn of(name: &str, value: &str) -> Always {
+        let mut always = Always::default();
+        always.add(name, value.as_bytes());
+        always
+    }
+
     /// Adds a field, and removes others that it replaces. False if it is there already.
     fn add(&mut self, name: &str, value: &[u8]) -> bool {
         let name = name.as_bytes();

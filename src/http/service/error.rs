@@ -1,11 +1,12 @@
 //! Error responses that the library writes itself.
 
 use super::{ExchangeContext, ResponseFailure, Service};
-use crate::http::handler::Handler;
+use crate::http::handler::{ConnectionError, Handler};
 use crate::http::response::ErrorContext;
 use crate::http::response::always::Always;
 use crate::log::event;
 use crate::shared::panic_guard::catch;
+use peregrine_protocol::error::ProtocolError;
 use peregrine_protocol::http::exchange::ResponseContext;
 use std::ops::Deref;
 
@@ -44,6 +45,37 @@ where
             persistent: false,
             ..cx.mode
         };
+        self.respond_to_error(mode, (status, text), always, cx)
+    }
+
+    /// Records the response to a request that is refused.
+    #[cfg(feature = "http2")]
+    pub(crate) fn refuse_with(&mut self, error: ProtocolError, cx: &mut ExchangeContext<'_>) {
+        let body_bytes = self.error_response(error.status(), error.text(), cx);
+        self.tell_refused(error, body_bytes, cx);
+    }
+
+    /// The response to a refused request is in the output: counts and reports it.
+    #[cold]
+    pub(crate) fn tell_refused(
+        &self,
+        error: ProtocolError,
+        body_bytes: u64,
+        cx: &mut ExchangeContext<'_>,
+    ) {
+        cx.counters.refused_with(error.status());
+        self.report(&ConnectionError::Refused(error), cx.ends);
+        self.tell(error.status(), body_bytes, cx);
+    }
+
+    #[cold]
+    pub(super) fn respond_to_error(
+        &mut self,
+        mode: ResponseContext,
+        (status, text): (u16, &str),
+        always: Option<Box<Always>>,
+        cx: &mut ExchangeContext<'_>,
+    ) -> u64 {
         let error = ErrorContext::new(status, text, cx.request);
         let response = self.recorder.response_for(mode, cx.output);
         let response = response.with_always(always.clone()).status(status);

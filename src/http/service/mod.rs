@@ -6,12 +6,14 @@
 mod deferred;
 mod error;
 mod exchange;
+mod gate;
 mod held;
 mod logged;
 mod pace;
 mod request_body;
 
 pub(crate) use exchange::{Exchange, ExchangeContext, Outcome};
+pub(crate) use gate::{Gate, Refusal};
 pub(crate) use held::{Label, took};
 pub(crate) use pace::Pace;
 pub(crate) use request_body::Planned;
@@ -26,7 +28,6 @@ use crate::runtime::socket::Ends;
 use crate::shared::panic_guard::{Panic, quietly};
 use crate::shared::quota::Share;
 use peregrine_protocol::Seconds;
-use peregrine_protocol::http::host;
 use peregrine_protocol::limits::Limits;
 #[cfg(feature = "websocket")]
 use peregrine_protocol::ws::handshake;
@@ -101,8 +102,8 @@ impl<P: Deref<Target: Handler + Sized>> HandlerRef for P {}
 pub(crate) struct Service<P> {
     pub(crate) handler: P,
     pub(crate) limits: Limits,
-    /// The host names that are served. `None`: all.
-    pub(crate) hosts: Option<Vec<String>>,
+    /// What requests have to pass. `None`: nothing.
+    pub(crate) gate: Option<Gate>,
     pub(crate) recorder: ResponseRecorder,
     pub(crate) now: Seconds,
     pub(crate) timing: Timing,
@@ -142,15 +143,6 @@ where
             ResponseFailure::Response(_) => cx.counters.handler_errors.add(1),
         }
         failure.report(&*self.handler, cx.ends);
-    }
-
-    /// Whether the request is for a host that is not allowed.
-    #[inline]
-    pub(crate) fn is_elsewhere<'r>(&self, request: impl FnOnce() -> Request<'r>) -> bool {
-        let Some(allowed) = &self.hosts else {
-            return false;
-        };
-        !host::is_allowed(request().host().unwrap_or_default(), allowed)
     }
 
     /// Calls `Handler::handle_error`, and contains its panics.

@@ -78,7 +78,7 @@ struct Member {
     sent: usize,
     /// Responses that it has gone on after.
     asked: u32,
-    /// Seconds in which it has dribbled, or read a byte.
+    /// How often it has dribbled, and seconds in which it has read a byte.
     dribbled: u64,
     taken: u64,
     seen: Seen,
@@ -405,10 +405,16 @@ impl Crowd {
             return;
         };
         let seconds = member.since.elapsed().as_secs();
-        if let Then::Dribbles(bytes) = member.script.then {
-            if member.dribbled < seconds {
+        let dribble = match member.script.then {
+            Then::Dribbles(bytes) => Some((1, bytes)),
+            Then::DribblesEvery(every, bytes) => Some((every, bytes)),
+            _ => None,
+        };
+        if let Some((every, bytes)) = dribble {
+            let times = seconds / every;
+            if member.dribbled < times {
                 let n = member.dribbled as usize % bytes.len();
-                member.dribbled = seconds;
+                member.dribbled = times;
                 let _ = stream.write(&bytes[n..=n]);
             }
         }

@@ -7,8 +7,8 @@ use super::polite::Kind;
 use super::script::Script;
 use super::scripts::{
     ONE_ADDRESS, body, connects, echoes, files, fragments, fresh, half_closed, half_messages, head,
-    headers, idle, messages_one_byte_at_a_time, oversize, pages, pings, pipelined, silent,
-    slow_files, slow_requests, slow_streams, subscribers, takers, unmasked,
+    headers, hurries, idle, messages_one_byte_at_a_time, oversize, pages, pings, pipelined, rarely,
+    silent, slow_files, slow_requests, slow_streams, subscribers, takers, unmasked,
 };
 #[cfg(feature = "tls-self-signed")]
 use super::scripts::{half_handshakes, handshakes, records};
@@ -222,6 +222,24 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         script: takers,
         bytes: INPUT,
         from: Some(ONE_ADDRESS),
+        waits: true,
+        ..PLAIN
+    },
+    Scenario {
+        name: "one-address-again",
+        load: "20,000 connections of one address, as fast as it can",
+        limit: "connection_rate, connections_per_address",
+        count: 20_000,
+        script: hurries,
+        from: Some(ONE_ADDRESS),
+        ..PLAIN
+    },
+    Scenario {
+        name: "rarely",
+        load: "a byte in 29 s: of a head, a body, a message, behind a response",
+        limit: "head_timeout, body_rate, message_rate",
+        count: 4000,
+        script: rarely,
         waits: true,
         ..PLAIN
     },

@@ -17,6 +17,8 @@ pub(crate) enum Then {
     Waits,
     /// A byte of this in each second, over and over.
     Dribbles(&'static [u8]),
+    /// The same, in so many seconds.
+    DribblesEvery(u64, &'static [u8]),
     /// This over and over, as fast as it is taken.
     Floods(Arc<[u8]>),
     /// Closes its sending side.

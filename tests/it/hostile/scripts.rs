@@ -247,6 +247,38 @@ pub(crate) fn messages_one_byte_at_a_time(_: usize) -> Script {
     half_message(100, Then::Dribbles(b"x"))
 }
 
+/// Just often enough for a limit of 30 s without a byte.
+const RARELY: Then = Then::DribblesEvery(29, b"x");
+
+/// A head, a body, a message, a byte between two requests.
+pub(crate) fn rarely(i: usize) -> Script {
+    let after = "GET /in HTTP/1.1\r\nHost: a\r\n\r\n";
+    match i % 4 {
+        0 => script(
+            "GET / HTTP/1.1\r\nHost: a\r\nX: ",
+            RARELY,
+            Takes::All,
+            End::Status(408),
+        ),
+        1 => {
+            let post = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n";
+            script(post, RARELY, Takes::All, End::Status(408))
+        }
+        2 => half_message(100, RARELY),
+        // Half a head behind a response.
+        _ => script(after, RARELY, Takes::All, End::Somehow),
+    }
+}
+
+/// A request each, on a connection of its own.
+pub(crate) fn hurries(_: usize) -> Script {
+    let leaves = Then::Leaves {
+        answers: 1,
+        by: Leave::Close,
+    };
+    script(get("/in"), leaves, Takes::All, End::Somehow)
+}
+
 /// So many bytes of a frame of 1 MiB.
 fn half_message(len: usize, then: Then) -> Script {
     let mut half = [&[0x82, 0x80 | 127], &(1u64 << 20).to_be_bytes()[..]].concat();
