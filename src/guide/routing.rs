@@ -76,14 +76,14 @@
 //!
 //! # Handlers that block
 //!
-//! [`offload`](crate::router::offload) runs a handler on a thread of the pool.
-//! [`offload_with`](crate::router::offload_with) also gives each of these threads a value of its own, such as a connection to a
-//! database:
+//! [`offload`](crate::router::offload) runs a handler on a thread of the pool. A [`PerThread`](crate::router::PerThread) also
+//! has a value for each of these threads, such as a connection to a database, which its routes share.
+//! [`offload_with`](crate::router::offload_with) is short for one route:
 //!
 //! ```
 //! use peregrine::Router;
 //! use peregrine::error::BoxError;
-//! use peregrine::router::{offload, offload_with};
+//! use peregrine::router::{PerThread, offload};
 //!
 //! struct Database; // In place of `rusqlite::Connection`, for example.
 //!
@@ -97,15 +97,72 @@
 //!     }
 //! }
 //!
+//! let db = PerThread::new(Database::open);
 //! let app = Router::new()
 //!     .get("/slow", offload(|_, res| res.text("computed")))
-//!     .get("/count", offload_with(Database::open, |db, _, res| -> Result<_, BoxError> {
+//!     .get("/count", db.offload(|db, _, res| -> Result<_, BoxError> {
 //!         Ok(res.text(db.count()?.to_string()))
+//!     }))
+//!     .get("/half", db.offload(|db, _, res| -> Result<_, BoxError> {
+//!         Ok(res.text((db.count()? / 2).to_string()))
 //!     }));
 //! # let mut client = peregrine::testing::Connection::new(&app);
 //! # client.send(b"GET /count HTTP/1.1\r\nHost: test\r\n\r\n");
 //! # assert!(client.wait(std::time::Duration::from_secs(60)));
 //! # assert!(client.take_received().ends_with(b"\r\n\r\n3"));
+//! ```
+//!
+//! The crates `examples/notes` (SQLite) and `examples/redis` of the repository do this with real clients. Such a client
+//! reports a connection that has ended by an error; [`PerThread::keep_if`](crate::router::PerThread::keep_if) replaces the
+//! connection then.
+//!
+//! # WebSockets
+//!
+//! A router has no connections of its own. A program with both is a handler that hands its requests to the router:
+//!
+//! ```
+//! # #[cfg(feature = "websocket")]
+//! # fn main() {
+//! use peregrine::error::ErrorContext;
+//! use peregrine::ws::{Message, Upgrade, WebSocketHandler, Ws};
+//! use peregrine::{BodyPlan, Done, Handler, Request, Response, Router};
+//!
+//! struct App(Router);
+//!
+//! impl Handler for App {
+//!     fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
+//!         self.0.handle_request(req, res)
+//!     }
+//!
+//!     // Without it, bodies are read before a layer of the router refuses the request.
+//!     fn body_plan(&self, req: &Request<'_>) -> BodyPlan {
+//!         self.0.body_plan(req)
+//!     }
+//!
+//!     // Without it, error responses of the library have no fields of the layers.
+//!     fn error_response(&self, error: &ErrorContext<'_>, res: Response<'_>) -> Done {
+//!         self.0.error_response(error, res)
+//!     }
+//! }
+//!
+//! impl WebSocketHandler for App {
+//!     type Conn = ();
+//!
+//!     fn accept_ws(&self, req: &Request<'_>, _: &mut Upgrade<'_>) -> Option<()> {
+//!         (req.path() == "/echo").then_some(())
+//!     }
+//!
+//!     fn handle_ws_frame(&self, ws: &mut Ws<'_, ()>, message: Message<'_>) {
+//!         ws.send(message);
+//!     }
+//! }
+//!
+//! let app = App(Router::new().get("/", |_, res| res.html("<script src=/echo.js></script>")));
+//! # assert_eq!(peregrine::testing::get(&app, "/").status(), 200);
+//! # assert!(peregrine::testing::WebSocket::connect(&app, "/echo").is_ok());
+//! # }
+//! # #[cfg(not(feature = "websocket"))]
+//! # fn main() {}
 //! ```
 //!
 //! # Logs and metrics by route

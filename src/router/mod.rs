@@ -14,7 +14,7 @@ mod tree;
 
 pub use error::{PatternFault, RouteError};
 pub use list::{RouteInfo, RouteList};
-pub use offload::{offload, offload_with};
+pub use offload::{PerThread, offload, offload_with};
 pub use route::Route;
 
 use crate::http::handler::Handler;

@@ -3,8 +3,8 @@
 use crate::access_log::Kept;
 use peregrine::access_log::{AccessLog, LogWriter};
 use peregrine::error::BoxError;
-use peregrine::router::{Route, offload, offload_with};
-use peregrine::testing::Connection;
+use peregrine::router::{PerThread, Route, offload, offload_with};
+use peregrine::testing::{Client, Connection};
 use peregrine::{Done, Request, Response, Router};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -93,6 +93,58 @@ fn a_thread_makes_its_resource_once_and_again_after_a_panic() {
     );
     assert!(ask("/panic").starts_with("HTTP/1.1 500 "));
     assert!(made.load(Ordering::SeqCst) >= 2);
+}
+
+#[test]
+fn routes_share_the_value_of_a_thread() {
+    let made = Arc::new(AtomicUsize::new(0));
+    let count = made.clone();
+    let make = move || {
+        let _ = count.fetch_add(1, Ordering::SeqCst);
+        // One that cannot be sent to another thread.
+        Ok::<_, std::io::Error>(std::rc::Rc::new(()))
+    };
+    let shared = PerThread::new(make);
+    let threads = Arc::new(std::sync::Mutex::new(std::collections::HashSet::new()));
+    let note = {
+        let threads = threads.clone();
+        move || {
+            threads
+                .lock()
+                .expect("whole")
+                .insert(std::thread::current().id())
+        }
+    };
+    let (note_a, note_b, by_once) = (note.clone(), note.clone(), shared.clone());
+    let app = Router::new()
+        .get(
+            "/a",
+            shared.offload(move |_, _, res| {
+                note_a();
+                res.text("a")
+            }),
+        )
+        .get(
+            "/b",
+            shared.clone().offload(move |_, _, res| {
+                note_b();
+                res.text("b")
+            }),
+        )
+        .get("/once", move |req, res| {
+            let note = note.clone();
+            let owned = vec![1, 2, 3];
+            by_once.respond(req, res, move |_, _, res| {
+                note();
+                res.text(owned.len().to_string())
+            })
+        });
+    let mut client = Client::new(&app);
+    for (path, text) in [("/a", "a"), ("/b", "b"), ("/once", "3")] {
+        assert_eq!(client.get(path).send().text(), text);
+    }
+    let threads = threads.lock().expect("whole").len();
+    assert_eq!(made.load(Ordering::SeqCst), threads, "one for each thread");
 }
 
 #[test]
