@@ -89,6 +89,39 @@
 //! On another thread, a field of `header_always` stays after the error of a handler, but not after a panic, and
 //! `Response::timeout` has no effect. Call them before the response is deferred.
 //!
+//! # Pages for errors
+//!
+//! [`ErrorPages`] gives browsers a page for each error, whether it comes from a handler that returns `Err`, from the router, from
+//! a layer within it, or from the library. Other clients get text or JSON, as before. A handler that sends a status of 400 or
+//! above itself chooses the body itself.
+//!
+//! ```
+//! use peregrine::layers::ErrorPages;
+//! use peregrine::testing::Client;
+//! use peregrine::{Done, Router, error::Status};
+//!
+//! let app = Router::new()
+//!     .get("/gone", |_, _| Err::<Done, _>(Status(410)))
+//!     .layer(ErrorPages::new(|error, _, res| {
+//!         res.html(format!("<!doctype html><h1>{}</h1>", error.title_text()))
+//!     }));
+//! let mut client = Client::new(&app);
+//! let mut page = |path| client.get(path).header("Accept", "text/html").send().text().to_owned();
+//! assert_eq!(page("/gone"), "<!doctype html><h1>Gone</h1>");
+//! assert_eq!(page("/never-there"), "<!doctype html><h1>Not Found</h1>");
+//! ```
+//!
+//! # Errors
+//!
+//! | layer | refuses with |
+//! |---|---|
+//! | `BasicAuth`, `BearerAuth` | 401 with `WWW-Authenticate` |
+//! | `Csrf` | 403 |
+//! | `RateLimit` | 429 with `Retry-After` |
+//! | `Maintenance`, a time limit | 503 with `Retry-After` |
+//! | [`layers::check`](crate::layers::check) | what its error says |
+//! | `Cors` | never: it leaves its fields out, and browsers do not give the response to the page |
+//!
 //! # Limits
 //!
 //! | limit | default | above it |
@@ -100,6 +133,7 @@
 //! | `Timeout`, `Route::timeout` | `Limits::response_timeout` | 503 |
 //!
 //! [`Cors`]: crate::layers::Cors
+//! [`ErrorPages`]: crate::layers::ErrorPages
 //! [`Layer`]: crate::layers::Layer
 //! [`Layer::error_fields`]: crate::layers::Layer::error_fields
 //! [`Layer::refuse`]: crate::layers::Layer::refuse

@@ -141,7 +141,8 @@
 //! # Error responses
 //!
 //! [`Handler::error_response`](crate::Handler::error_response) shapes the responses of the library, for
-//! instance as JSON with fields for CORS:
+//! instance as JSON with fields for CORS. The layer [`ErrorPages`](crate::layers::ErrorPages) makes pages for browsers,
+//! for these and all other errors.
 //!
 //! ```
 //! use peregrine::{Done, Handler, Request, Response};

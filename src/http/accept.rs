@@ -15,6 +15,12 @@ pub(crate) fn choose(req: &Request<'_>, offered: &[&str]) -> usize {
     best.0
 }
 
+/// Whether the client prefers a page to `offered`, as browsers do for what is shown.
+pub(crate) fn prefers_page(req: &Request<'_>, offered: &[&str]) -> bool {
+    let all: Vec<&str> = offered.iter().copied().chain(["text/html"]).collect();
+    choose(req, &all) == offered.len()
+}
+
 /// The weight that the client gives to a media type. The most specific range decides. Without `Accept` all types
 /// are equal.
 fn weight_of(req: &Request<'_>, media_type: &[u8]) -> u16 {

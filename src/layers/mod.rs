@@ -8,6 +8,7 @@
 //! | [`Cors`] | lets pages of other origins use the responses |
 //! | [`SecurityHeaders`] | sets fields that restrict what a browser does with a response |
 //! | [`Csrf`] | refuses requests that a page of another origin makes with the rights of a user |
+//! | [`ErrorPages`] | gives browsers a page for each error |
 //! | [`BasicAuth`], [`BearerAuth`] | let requests pass that have a password or a token |
 //! | [`RateLimit`] | limits the requests of an address, or of a key |
 //! | [`RequestId`] | gives each request an id |
@@ -18,6 +19,7 @@
 mod auth;
 mod cors;
 mod csrf;
+mod error_pages;
 mod etags;
 mod maintenance;
 mod rate_limit;
@@ -30,6 +32,7 @@ mod websocket;
 pub use auth::{BasicAuth, BearerAuth, is_same_secret};
 pub use cors::Cors;
 pub use csrf::Csrf;
+pub use error_pages::ErrorPages;
 pub use etags::ETags;
 pub use maintenance::Maintenance;
 pub use rate_limit::RateLimit;

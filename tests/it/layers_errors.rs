@@ -149,6 +149,110 @@ fn an_error_of_a_layer_replaces_a_response_that_tags_wait_for() {
     ended(server);
 }
 
+mod pages {
+    use peregrine::error::{BoxError, Problem, Status};
+    use peregrine::layers::{self, ErrorPages, RateLimit};
+    use peregrine::router::{Route, offload};
+    use peregrine::testing::{Client, ClientResponse, Connection};
+    use peregrine::{Config, Done, Limits, Router};
+    use std::time::Duration;
+
+    const BROWSER: &str = "text/html,application/xhtml+xml,*/*;q=0.8";
+
+    fn app() -> Router {
+        let pages = ErrorPages::new(|error, req, res| match (error.status(), req.path()) {
+            (401, _) => res.redirect(303, "/login"),
+            (_, "/page/panics") => std::panic::resume_unwind(Box::new("as asked")),
+            (_, "/page/is/asked/again") => error.respond_to(req, res),
+            (status, _) => res.html(format!(
+                "page {status} {} {:?}",
+                error.title_text(),
+                error.detail_text()
+            )),
+        });
+        let none = RateLimit::new(0, Duration::from_secs(60));
+        let refused = layers::check(|_| Err(Problem::new(403).detail("not you")));
+        Router::new()
+            .get("/handler", |_, _| Err::<Done, _>(Status(404)))
+            .get("/login-first", |_, _| Err::<Done, _>(Status(401)))
+            .get(
+                "/pool",
+                offload(|_, _| Err::<Done, BoxError>(Problem::new(409).detail("taken").into())),
+            )
+            .get("/own", |_, res| res.status(404).text("of the handler"))
+            .get("/page/panics", |_, _| Err::<Done, _>(Status(404)))
+            .get("/page/is/asked/again", |_, _| Err::<Done, _>(Status(404)))
+            .get("/panics", |_, _| -> Done {
+                std::panic::resume_unwind(Box::new("as asked"))
+            })
+            .post("/post", |_, res| res.text(""))
+            .route(Route::get("/limited", |_, res| res.text("")).layer(none))
+            .route(Route::post("/refused", |_, res| res.text("")).layer(refused))
+            .layer(pages)
+    }
+
+    fn ask(app: &Router, accept: &str, path: &str, body: &[u8]) -> ClientResponse {
+        let limits = Limits::default().body_bytes(10);
+        let mut client = Client::new(app).config(Config::default().limits(limits));
+        let method = if body.is_empty() { "GET" } else { "POST" };
+        let request = client.request(method, path).header("Accept", accept);
+        request.body(body).send()
+    }
+
+    #[test]
+    fn browsers_get_a_page_for_every_error() {
+        let app = app();
+        for (path, body, status, page) in [
+            ("/handler", "", 404, "page 404 Not Found None"),
+            ("/pool", "", 409, "page 409 Conflict Some(\"taken\")"),
+            ("/none", "", 404, "page 404 Not Found None"),
+            ("/post", "", 405, "page 405 Method Not Allowed None"),
+            ("/limited", "", 429, "page 429 Too Many Requests None"),
+            (
+                "/refused",
+                "body",
+                403,
+                "page 403 Forbidden Some(\"not you\")",
+            ),
+            (
+                "/post",
+                "more than ten bytes",
+                413,
+                "page 413 Content Too Large ",
+            ),
+            ("/panics", "", 500, "page 500 Internal Server Error "),
+            ("/own", "", 404, "of the handler"),
+            ("/login-first", "", 303, ""),
+            // A fault of the page costs the page.
+            ("/page/panics", "", 500, "the server could not"),
+            ("/page/is/asked/again", "", 404, "Not Found"),
+        ] {
+            let response = ask(&app, BROWSER, path, body.as_bytes());
+            assert_eq!(response.status(), status, "{path}");
+            assert!(
+                response.text().starts_with(page),
+                "{path}: {}",
+                response.text()
+            );
+            let response = ask(&app, "*/*", path, body.as_bytes());
+            let is_page = response.text().starts_with("page") || response.status() == 303;
+            assert!(!is_page, "{path}: {}", response.text());
+        }
+        let fields = |path, name| {
+            ask(&app, BROWSER, path, b"")
+                .header(name)
+                .map(str::to_owned)
+        };
+        assert_eq!(fields("/post", "allow").as_deref(), Some("OPTIONS, POST"));
+        assert!(fields("/limited", "retry-after").is_some());
+        assert_eq!(fields("/handler", "vary").as_deref(), Some("Accept"));
+        // The request is not known.
+        let mut client = Connection::new(&app);
+        client.send(b"GET / HTTP/1.1\r\nAccept: text/html\r\nHost : a\r\n\r\n");
+        assert!(client.received().starts_with(b"HTTP/1.1 400 "));
+    }
+}
+
 #[cfg(feature = "websocket")]
 mod websocket {
     use super::super::ws_protocol::Echo;

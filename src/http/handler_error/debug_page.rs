@@ -1,6 +1,6 @@
 //! The response to a fault of the server in a debug build: the error and the request.
 
-use super::Problem;
+use super::{Problem, TYPES};
 use crate::http::accept;
 use crate::http::html::Escaped;
 use crate::http::request::Request;
@@ -14,20 +14,12 @@ pub(super) fn respond(
     req: &Request<'_>,
     res: Response<'_>,
 ) -> Done {
-    match accept::choose(
-        req,
-        &[
-            "text/plain",
-            "application/problem+json",
-            "application/json",
-            "text/html",
-        ],
-    ) {
-        3 => res
+    match accept::prefers_page(req, &TYPES) {
+        true => res
             .status(problem.status())
             .header("Vary", "Accept")
             .html(page(&problem, causes, req)),
-        _ => problem.detail(causes.to_owned()).respond_to(req, res),
+        false => problem.detail(causes.to_owned()).respond_to(req, res),
     }
 }
 

@@ -118,6 +118,9 @@ pub trait HandlerError: Error {
     }
 }
 
+/// The types of a response to an error, in the order of preference.
+const TYPES: [&str; 3] = ["text/plain", "application/problem+json", "application/json"];
+
 /// Bytes of [`chain`]. An error may quote what a client has sent, and its text waits for the worker.
 const CHAIN_BYTES: usize = 4096;
 

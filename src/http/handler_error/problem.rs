@@ -1,6 +1,6 @@
 //! `Problem`: the description of an error for clients (RFC 9457).
 
-use super::{HandlerError, chain, debug_page};
+use super::{HandlerError, TYPES, chain, debug_page};
 use crate::http::accept;
 use crate::http::json_string::push_string;
 use crate::http::request::Request;
@@ -9,14 +9,12 @@ use peregrine_protocol::http::encode;
 use std::borrow::Cow;
 use std::error::Error;
 
-/// The types of a response to an error, in the order of preference.
-const TYPES: [&str; 3] = ["text/plain", "application/problem+json", "application/json"];
-
 /// The description of an error for clients: problem details of RFC 9457. It is an error of a handler itself, and
 /// every [`HandlerError`] becomes one.
 ///
 /// By the `Accept` field of the request, the response is `application/problem+json` or one line of
-/// `text/plain`. It is text if the client accepts both equally.
+/// `text/plain`. It is text if the client accepts both equally. With [`ErrorPages`](crate::layers::ErrorPages) browsers get a
+/// page.
 ///
 /// ```
 /// use peregrine::error::Problem;
@@ -98,8 +96,14 @@ impl Problem {
         self.status
     }
 
-    /// Empty for a status without a reason phrase.
-    fn title_text(&self) -> &str {
+    /// The text of [`Problem::detail`].
+    pub fn detail_text(&self) -> Option<&str> {
+        self.detail.as_deref()
+    }
+
+    /// The title: that of [`Problem::title`], or the reason phrase of the status (RFC 9110 section 15). It is empty for a
+    /// status without a reason phrase.
+    pub fn title_text(&self) -> &str {
         let title = self.title.as_deref();
         title.unwrap_or_else(|| encode::reason(self.status))
     }
@@ -107,7 +111,12 @@ impl Problem {
     /// Sends the problem in the form that the client prefers.
     pub fn respond_to(&self, req: &Request<'_>, res: Response<'_>) -> Done {
         // A cache must not give the text to a client that accepts JSON only (RFC 9110 section 12.5.5).
-        let res = res.status(self.status).header("Vary", "Accept");
+        let mut res = res.status(self.status).header("Vary", "Accept");
+        if let Some(make_page) = res.take_error_page() {
+            if accept::prefers_page(req, &TYPES) {
+                return make_page(self, req, res);
+            }
+        }
         match accept::choose(req, &TYPES) {
             0 => res.text(format!("{self}\n")),
             _ => res.header("Content-Type", TYPES[1]).body(self.json()),

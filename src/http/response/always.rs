@@ -1,10 +1,29 @@
-//! What stays if an error response replaces a response: fields, and a time limit.
+//! What stays if an error response replaces a response.
+//!
+//! Fields, a time limit, and the form of pages for errors.
 
-use super::{Response, ResponseRecorder};
+use super::{Done, Response, ResponseRecorder};
+use crate::http::handler_error::Problem;
+use crate::http::request::Request;
 use crate::shared::output::Output;
 use peregrine_protocol::http::{field_block, fields};
 use peregrine_protocol::syntax;
+use std::sync::Arc;
 use std::time::Duration;
+
+/// Makes the page for an error.
+pub(crate) type MakePage =
+    dyn Fn(&Problem, &Request<'_>, Response<'_>) -> Done + Send + Sync + 'static;
+
+/// Makes the pages for errors, if a layer says how.
+#[derive(Clone, Default)]
+pub(crate) struct ErrorPage(Option<Arc<MakePage>>);
+
+impl std::fmt::Debug for ErrorPage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("ErrorPage").field(&self.0.is_some()).finish()
+    }
+}
 
 /// Belongs to the request rather than to one response to it.
 #[derive(Clone, Debug, Default)]
@@ -13,6 +32,7 @@ pub(crate) struct Always {
     fields: Vec<u8>,
     /// In place of `Limits::response_timeout`.
     pub(crate) timeout: Option<Duration>,
+    page: ErrorPage,
 }
 
 impl<'a> Response<'a> {
@@ -79,6 +99,18 @@ impl Response<'_> {
         self.recorder.always = always;
         self.recorder.begin_always(self.output);
         self
+    }
+
+    /// Sets how errors become pages.
+    pub(crate) fn with_error_page(self, page: &Arc<MakePage>) -> Self {
+        let always = self.recorder.always.get_or_insert_default();
+        always.page = ErrorPage(Some(page.clone()));
+        self
+    }
+
+    /// How errors become pages. It is taken out, so that an error of the page itself does not ask for it again.
+    pub(crate) fn take_error_page(&mut self) -> Option<Arc<MakePage>> {
+        self.recorder.always.as_mut()?.page.0.take()
     }
 }
 

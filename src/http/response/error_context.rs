@@ -1,6 +1,8 @@
 //! `ErrorContext`: the argument of `Handler::error_response`.
 
 use super::{Done, Response};
+use crate::http::accept;
+use crate::http::handler_error::Problem;
 use crate::http::request::Request;
 use peregrine_protocol::field_line;
 
@@ -44,15 +46,32 @@ impl<'a> ErrorContext<'a> {
     }
 
     /// Sends the default response: the text as `text/plain`, with `Retry-After: 1` for a 503. Fields that are
-    /// set on `res` are kept.
+    /// set on `res` are kept. With [`ErrorPages`](crate::layers::ErrorPages) browsers get a page, if the request is known.
     pub fn respond(&self, res: Response<'_>) -> Done {
+        let mut res = res.status(self.status);
+        if let (Some(make_page), Some(req)) = (res.take_error_page(), &self.request) {
+            if accept::prefers_page(req, &["text/plain"]) {
+                let res = self.with_retry(res);
+                let problem = Problem::new(self.status).detail(self.text.to_owned());
+                return make_page(&problem, req, res.header("Vary", "Accept"));
+            }
+        }
+        self.respond_as_text(res)
+    }
+
+    /// Without [`ErrorPages`](crate::layers::ErrorPages).
+    pub(crate) fn respond_as_text(&self, res: Response<'_>) -> Done {
         let res = res
             .status(self.status)
             .default_field(field_line!("Content-Type", "text/plain"));
-        let res = match self.status {
+        let res = self.with_retry(res);
+        res.body(format!("{}\n", self.text))
+    }
+
+    fn with_retry<'r>(&self, res: Response<'r>) -> Response<'r> {
+        match self.status {
             503 => res.default_field(field_line!("Retry-After", "1")),
             _ => res,
-        };
-        res.body(format!("{}\n", self.text))
+        }
     }
 }

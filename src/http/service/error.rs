@@ -92,6 +92,7 @@ where
         }
         self.recorder.take_back(cx.output);
         let response = self.recorder.response_for(mode, cx.output);
-        error.respond(response.with_always(always)).known_bytes()
+        let response = response.with_always(always);
+        error.respond_as_text(response).known_bytes()
     }
 }
