@@ -4,7 +4,28 @@ use crate::http::handler_error::HandlerError;
 use crate::http::response::error::ResponseError;
 use crate::http::response::{Done, Response};
 pub use minijinja::context;
-use minijinja::value::Serde;
+/// A value of a type with `serde::Serialize`, as a value in [`context!`].
+///
+/// ```
+/// use peregrine::templates::{Serde, Templates, context};
+/// use serde::Serialize;
+///
+/// #[derive(Serialize)]
+/// struct Note {
+///     title: &'static str,
+/// }
+///
+/// # fn main() -> Result<(), peregrine::templates::TemplateError> {
+/// let mut templates = Templates::new();
+/// templates.add("notes.html", "{% for note in notes %}<li>{{ note.title }}{% endfor %}")?;
+/// let notes = [Note { title: "milk" }, Note { title: "tea" }];
+/// let page = templates.render("notes.html", context! { notes => Serde(&notes) })?;
+/// assert_eq!(page, "<li>milk<li>tea");
+/// # Ok(())
+/// # }
+/// ```
+#[doc(inline)]
+pub use minijinja::value::Serde;
 use minijinja::{Environment, Error, HtmlEscape, UndefinedBehavior, Value, path_loader};
 use serde::Serialize;
 use std::io;
@@ -137,7 +158,8 @@ impl std::error::Error for TemplateError {
 
 impl Response<'_> {
     /// Sends a page from a template, as `text/html; charset=utf-8` unless `Content-Type` was set. Needs the
-    /// feature `templates`. `context` has the values: `context! { title, items }` or any `Serialize`.
+    /// feature `templates`. `context` has the values: `context! { title, items }` or any `Serialize`. A value of your types
+    /// in `context!` needs [`Serde`]: `context! { title, notes => Serde(&notes) }`.
     ///
     /// # Errors
     ///

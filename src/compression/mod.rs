@@ -15,6 +15,8 @@ use crate::http::request_body::BodyPlan;
 use crate::http::request_body::around::Around;
 use crate::http::response::filter::{RecordedResponse, ResponseFilter};
 use crate::http::response::{Done, ErrorContext, Response};
+#[cfg(feature = "websocket")]
+use crate::websocket::{WebSocketHandler, forward_hooks, upgrade::Upgrade};
 use encoder::Encoder;
 use peregrine_protocol::http::field_block;
 use peregrine_protocol::http::response::BodySize;
@@ -128,6 +130,7 @@ impl Around for Arc<Shared> {
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl<H: Handler> Handler for Compress<H> {
     fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
         let respond = |res: Response<'_>| self.handler.handle_request(req, res);
@@ -154,6 +157,19 @@ impl<H: Handler> Handler for Compress<H> {
     fn handle_library_response(&self, entry: &AccessEntry<'_>) {
         self.handler.handle_library_response(entry);
     }
+}
+
+/// Messages of WebSockets are not compressed by this, but by the feature `deflate`.
+#[cfg(feature = "websocket")]
+#[deny(clippy::missing_trait_methods)]
+impl<H: WebSocketHandler> WebSocketHandler for Compress<H> {
+    type Conn = H::Conn;
+
+    fn accept_ws(&self, req: &Request<'_>, upgrade: &mut Upgrade<'_>) -> Option<H::Conn> {
+        self.handler.accept_ws(req, upgrade)
+    }
+
+    forward_hooks!(self => self.handler);
 }
 
 /// Compresses one response in the coding that its client prefers.

@@ -160,8 +160,18 @@
 //! # fn main() {}
 //! ```
 //!
-//! The documentation of `Upload` shows it as the sink of a body that is larger than memory. The example
-//! `upload` is a page with progress bars for files of up to 4 GiB. `Multipart` is the parser alone.
+//! `BodyPlan::form` is the same for a body that is larger than memory: files are written as they arrive, and then a
+//! closure gets the form. `multipart` errors:
+//!
+//! | error | status |
+//! |---|---|
+//! | the body is no `multipart/form-data` | 415 |
+//! | a form that is malformed, or ends early | 400 |
+//! | a limit of `MultipartLimits` | 413 |
+//! | the disk is full | 507 |
+//! | another fault of the disk | 500 |
+//!
+//! The example `upload` is a page with progress bars for files of up to 4 GiB. `Multipart` is the parser alone.
 //!
 //! [`BodyPlan::Buffer`]: crate::BodyPlan::Buffer
 //! [`BodyPlan::BufferUpTo`]: crate::BodyPlan::BufferUpTo

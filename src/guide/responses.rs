@@ -20,11 +20,11 @@
 //! `Keep-Alive`, `Proxy-Connection`, `Date` and `Server` belong to the library; [`Response::header`]
 //! leaves them out. To close the connection after a response, call [`Response::close`].
 //!
-//! JSON is text with a type of its own:
+//! [`Response::attachment`] lets a browser store the body as a file:
 //!
 //! ```
 //! # let app = peregrine::from_fn(|_, res| {
-//! res.header("Content-Type", "application/json").body(r#"{"ok":true}"#)
+//! res.attachment("numbers.json").header("Content-Type", "application/json").body(r#"{"ok":true}"#)
 //! # });
 //! # let mut client = peregrine::testing::Connection::new(&app);
 //! # client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -110,6 +110,7 @@
 //! [`Limits::output_bytes`]: crate::Limits::output_bytes
 //! [`Payload`]: crate::Payload
 //! [`Request::last_event_id`]: crate::Request::last_event_id
+//! [`Response::attachment`]: crate::Response::attachment
 //! [`Response::close`]: crate::Response::close
 //! [`Response::header`]: crate::Response::header
 //! [`SendError::WouldBlock`]: crate::body::SendError::WouldBlock

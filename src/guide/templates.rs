@@ -24,6 +24,9 @@
 //! # }
 //! ```
 //!
+//! `context!` takes numbers, texts, lists and maps. A value of a type with `serde::Serialize` goes into it by
+//! [`Serde`]: `context! { notes => Serde(&notes) }`. The whole context can be such a type, too.
+//!
 //! Values are escaped by the name of the template. `{{ value | safe }}` is not escaped: only for HTML that the program
 //! has made. A value inside of a script or of an attribute without quotes needs more than this escaping: use
 //! `{{ value | tojson }}` in a script, and quotes around attributes.
@@ -37,6 +40,7 @@
 //!
 //! A debug build reads changed files of [`Templates::from_dir`] again, without a restart.
 //!
+//! [`Serde`]: crate::templates::Serde
 //! [`Templates`]: crate::templates::Templates
 //! [`Templates::from_dir`]: crate::templates::Templates::from_dir
 //! [`TemplateError`]: crate::templates::TemplateError

@@ -8,7 +8,7 @@
 //! | [`get`], [`post`], [`post_form`], `post_json` | one request, one response |
 //! | [`Client`] | cookies, redirects, other methods and fields, the address of the client, a [`Config`](crate::Config) |
 //! | [`Connection`] | bytes in pieces, pipelined requests, timeouts, timers, events and other endless responses |
-//! | `WebSocket` | messages of a WebSocket, with the feature `websocket` |
+//! | `WebSocket`, `Client::websocket` | messages of a WebSocket, without and with cookies; feature `websocket` |
 //!
 //! ```
 //! use peregrine::testing::{Client, get};

@@ -94,7 +94,7 @@ pub fn post_json<H: Handler>(
 /// ```
 #[derive(Debug)]
 pub struct Client<'h, H: Handler> {
-    handler: &'h H,
+    pub(super) handler: &'h H,
     config: Config,
     peer: SocketAddr,
     redirects: usize,
@@ -219,7 +219,7 @@ impl<'h, H: Handler> Client<'h, H> {
     }
 
     /// The `Cookie` field for a target, or nothing.
-    fn cookie_field(&self, target: &str) -> String {
+    pub(super) fn cookie_field(&self, target: &str) -> String {
         let path = target.split('?').next().unwrap_or("/");
         let pairs = self.cookies.iter().filter(|cookie| cookie.is_for(path));
         let pairs: Vec<_> = pairs

@@ -1,6 +1,6 @@
 //! A WebSocket client in memory.
 
-use super::{Alone, Served, serve};
+use super::{Alone, Client, Served, serve};
 use crate::config::{Config, WS_MAILBOX_BYTES};
 use crate::http::request::Request;
 use crate::http::response::{Done, Response};
@@ -70,6 +70,51 @@ const NO_POOL: Size = Size {
     queue: 0,
     stack: None,
 };
+
+impl<'h, H: WebSocketHandler> Client<'h, H> {
+    /// Opens a WebSocket with the cookies of this client, at a server with this `hub`. Messages of the hub arrive with the
+    /// next call of a method that takes `&mut self`.
+    ///
+    /// # Errors
+    ///
+    /// The response, if the handshake was refused.
+    ///
+    /// # Panics
+    ///
+    /// The hub is connected to another server or connection, or was.
+    ///
+    /// ```
+    /// use peregrine::testing::Client;
+    /// use peregrine::ws::{Hub, Message, Upgrade, WebSocketHandler, Ws};
+    /// # use peregrine::{Done, Handler, Request, Response};
+    ///
+    /// struct News;
+    /// # impl Handler for News {
+    /// #     fn handle_request(&self, _: &Request<'_>, res: Response<'_>) -> Done { res.text("") }
+    /// # }
+    ///
+    /// impl WebSocketHandler for News {
+    ///     type Conn = String;
+    ///
+    ///     fn accept_ws(&self, req: &Request<'_>, _: &mut Upgrade<'_>) -> Option<String> {
+    ///         req.cookie("user").map(str::to_owned)
+    ///     }
+    ///
+    ///     fn handle_ws_frame(&self, _: &mut Ws<'_, String>, _: Message<'_>) {}
+    /// }
+    ///
+    /// let mut client = Client::new(&News);
+    /// assert!(client.websocket("/ws", &Hub::new()).is_err());
+    /// client.set_cookie("user", "ada");
+    /// let mut reader = client.websocket("/ws", &Hub::new()).expect("accepted");
+    /// assert_eq!(reader.conn(), "ada");
+    /// ```
+    pub fn websocket(&self, target: &str, hub: &Hub) -> Result<WebSocket<'h, H>, Vec<u8>> {
+        let cookies = self.cookie_field(target);
+        let request = format!("GET {target} HTTP/1.1\r\n{cookies}{HANDSHAKE}");
+        WebSocket::begin(self.handler, request.as_bytes(), WsLimits::default(), hub)
+    }
+}
 
 impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
     /// Connects to `target`, with the default limits.

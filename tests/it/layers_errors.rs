@@ -287,6 +287,15 @@ mod websocket {
         assert!(response.starts_with("HTTP/1.1 503 "), "{response}");
     }
 
+    #[cfg(feature = "compress")]
+    #[test]
+    fn a_handler_with_compressed_responses_has_websockets() {
+        let app = peregrine::compression::Compress::new(Echo);
+        let mut client = WebSocket::connect(&app, "/ws").expect("accepted");
+        client.send_message("hi");
+        assert_eq!(client.take_received(), b"\x81\x02hi");
+    }
+
     #[test]
     fn handshakes_count_in_a_rate_limit() {
         let limit = RateLimit::new(2, Duration::from_secs(86_400)).key(|_| Some(Vec::new()));

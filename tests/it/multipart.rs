@@ -4,8 +4,9 @@ use super::clients::curl;
 use super::support::{Answer, Asked, Client, Random, start, wait_until, workers};
 use peregrine::body::{BodySink, Flow, Incoming};
 use peregrine::multipart::{MultipartError, MultipartLimits, Upload, UploadError};
+use peregrine::router::Route;
 use peregrine::server::Running;
-use peregrine::{BodyPlan, Done, Handler, Limits, Request, Response, from_fn};
+use peregrine::{BodyPlan, Done, Handler, Limits, Request, Response, Router, from_fn, testing};
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -412,4 +413,50 @@ fn a_client_that_leaves_a_streamed_form() {
     wait_until("the file is there", || folder.names().len() == 1);
     drop(client);
     wait_until("the file is gone", || folder.names().is_empty());
+}
+
+#[test]
+fn a_plan_for_a_form_responds_once_and_leaves_no_file() {
+    let folder = Folder::new();
+    let (limits, path) = (
+        MultipartLimits::default().file_bytes(4).total_bytes(1000),
+        folder.0.clone(),
+    );
+    let route = Route::post("/", |_, res| res.status(411).body("")).body_plan(move |req| {
+        BodyPlan::form(req, limits, &path, |form, _, res| {
+            let form = form?;
+            let lengths = form.files().iter().map(|file| file.len());
+            Ok::<_, UploadError>(res.text(format!("{:?}", lengths.collect::<Vec<_>>())))
+        })
+    });
+    let app = Router::new().route(route);
+    let part = "Content-Disposition: form-data; name=f; filename=g";
+    let form = |content: &str| format!("--X-y\r\n{part}\r\n\r\n{content}\r\n--X-y--");
+    let long = form(&"a".repeat(2000));
+    for (content_type, body, status, text) in [
+        (CONTENT_TYPE, &*form("1234"), 200, "[4]"),
+        // Limits of a form, in the words of its error; the body limit is that of the library.
+        (CONTENT_TYPE, &*form("12345"), 413, "file"),
+        (CONTENT_TYPE, &*long, 413, ""),
+        (CONTENT_TYPE, "--X-y\r\n", 400, ""),
+        ("text/plain", "hi", 415, ""),
+        ("multipart/form-data", "hi", 400, ""),
+        (CONTENT_TYPE, "", 411, ""),
+    ] {
+        let mut client = testing::Client::new(&app);
+        let request = client.post("/").header("Content-Type", content_type);
+        let response = request.body(body).send();
+        assert_eq!(response.status(), status, "{body}");
+        assert!(response.text().contains(text), "{}", response.text());
+    }
+    // A client that leaves in the middle.
+    let mut client = testing::Connection::new(&app);
+    let begun = format!("--X-y\r\n{part}\r\n\r\nab");
+    let head = format!(
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Type: {CONTENT_TYPE}\r\nContent-Length: 500\r\n\r\n"
+    );
+    client.send(format!("{head}{begun}").as_bytes());
+    assert_eq!(folder.names().len(), 1);
+    drop(client);
+    assert_eq!(folder.names(), [""; 0]);
 }

@@ -130,7 +130,8 @@ impl std::error::Error for UploadError {
 ///
 /// # A form of any size
 ///
-/// As the sink of a body that is not buffered, and so may be larger than memory:
+/// [`BodyPlan::form`](crate::BodyPlan::form) does this: the sink of a body that is not buffered, and so may be larger than
+/// memory.
 ///
 /// ```
 /// use peregrine::{BodyPlan, Done, Handler};

@@ -2,6 +2,8 @@
 
 pub(crate) mod around;
 pub(crate) mod flow;
+#[cfg(feature = "multipart")]
+mod form;
 mod reader;
 
 pub use reader::BodyReader;

@@ -4,9 +4,17 @@ use super::{Done, Response, ResponseRecorder};
 use crate::http::response::error::ResponseError;
 use crate::log::warning;
 use crate::shared::output::Output;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use peregrine_protocol::http::{field_block, fields};
 use peregrine_protocol::syntax;
 use std::ops::Range;
+
+/// All bytes but those of `attr-char` (RFC 8187 section 3.2.1) that no client takes for something else.
+const OUTSIDE_ATTR_CHAR: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 impl<'a> Response<'a> {
     /// Sets a header field. A field that has one value, such as `Content-Type`, `ETag` or `Location`,
@@ -38,6 +46,43 @@ impl<'a> Response<'a> {
         }
         self.recorder.set_field(name, value.as_ref(), self.output);
         self
+    }
+
+    /// Lets a browser store the body as a file with this name, instead of showing it: `Content-Disposition: attachment` (RFC
+    /// 6266). It is for files of users too: a page among them is not shown with the rights of this server.
+    ///
+    /// `name` may have any characters. Browsers remove what could lead to another folder. Other characters than ASCII are
+    /// sent encoded, with a name in ASCII for old clients.
+    ///
+    /// ```
+    /// use peregrine::{Done, Request, Response};
+    ///
+    /// fn handle(_: &Request<'_>, res: Response<'_>) -> Done {
+    ///     res.attachment("Küken \"1\".csv").text("1;2\n")
+    /// }
+    /// # let response = peregrine::testing::get(&peregrine::from_fn(handle), "/");
+    /// # assert_eq!(response.header("content-disposition"), Some(
+    /// #     r#"attachment; filename="K_ken _1_.csv"; filename*=UTF-8''K%C3%BCken%20%221%22.csv"#));
+    /// # let app = peregrine::from_fn(|_, res| res.attachment("a-1.txt").text(""));
+    /// # let response = peregrine::testing::get(&app, "/");
+    /// # assert_eq!(response.header("content-disposition"), Some(r#"attachment; filename="a-1.txt""#));
+    /// ```
+    #[must_use = "respond with it"]
+    #[doc(alias("download", "content_disposition"))]
+    pub fn attachment(self, name: impl AsRef<str>) -> Response<'a> {
+        let name = name.as_ref();
+        let plain = |c: char| match c {
+            // A `%` would be decoded by some clients (RFC 6266 appendix D).
+            ' '..='~' if !matches!(c, '"' | '\\' | '%') => c,
+            _ => '_',
+        };
+        let ascii: String = name.chars().map(plain).collect();
+        let mut value = format!("attachment; filename=\"{ascii}\"");
+        if ascii != name {
+            let encoded = utf8_percent_encode(name, OUTSIDE_ATTR_CHAR);
+            value.push_str(&format!("; filename*=UTF-8''{encoded}"));
+        }
+        self.header("Content-Disposition", value)
     }
 
     /// Redirects the client to `location`, which may be on another host, with 301, 302, 303, 307 or 308 (RFC
