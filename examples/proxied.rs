@@ -13,20 +13,29 @@
 mod common;
 
 use peregrine::config::ForwardedFields;
+use peregrine::server::Health;
 use peregrine::ws::{Message, Upgrade, WebSocketHandler, Ws};
 use peregrine::{Done, Handler, Request, Response, Server};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
+use std::time::Duration;
 
 const OPTIONS: &str = "\
   --behind PROXY       What says who the client is: proxy-protocol, forwarded (the field Forwarded) or
                        x-forwarded (X-Forwarded-For, -Proto and -Host) (default: the connection itself)
   --trust NETWORK      The proxies that are believed, as 10.0.0.0/8 (default: the loopback)
+  --drain N            Seconds between SIGTERM and the stop, in which /readyz says 503 (default: 0)
+  --ws-spread N        Seconds over which the WebSockets are closed then (default: 0)
 ";
 
-struct Tells;
+struct Tells {
+    health: Health,
+}
 
 impl Handler for Tells {
     fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
+        if matches!(req.path(), "/livez" | "/readyz") {
+            return self.health.handle_request(req, res);
+        }
         let client = req.client_addr();
         let client = client.map_or("unknown".to_owned(), |addr| addr.ip().to_string());
         let peer = req.peer_addr();
@@ -65,7 +74,9 @@ impl WebSocketHandler for Tells {
 
 fn main() -> std::io::Result<()> {
     let about = "Tells what it knows of a client.";
-    let (args, [behind, trust]) = common::Args::parse_values(about, OPTIONS, ["behind", "trust"]);
+    let names = ["behind", "trust", "drain", "ws-spread"];
+    let (args, [behind, trust, drain, ws_spread]) =
+        common::Args::parse_values(about, OPTIONS, names);
     let behind = behind.as_deref().and_then(OsStr::to_str);
     let mut config = args.config();
     config.forwarded = match behind {
@@ -83,7 +94,20 @@ fn main() -> std::io::Result<()> {
             _ => fail("--trust is a network, as 10.0.0.0/8"),
         }
     }
-    let mut server = args.bind(Server::new(Tells).websocket().config(config));
+    let seconds = |value: Option<OsString>| match value.map(|value| value.to_str().map(str::parse))
+    {
+        None => Duration::ZERO,
+        Some(Some(Ok(seconds))) => Duration::from_secs(seconds),
+        Some(_) => fail("--drain and --ws-spread are numbers of seconds"),
+    };
+    config.drain_delay = seconds(drain);
+    config.ws_close_spread = seconds(ws_spread);
+    let health = Health::new();
+    let app = Tells {
+        health: health.clone(),
+    };
+    let server = Server::new(app).websocket().health(&health);
+    let mut server = args.bind(server.config(config));
     if behind == Some("proxy-protocol") {
         server = server.proxy_protocol();
     }

@@ -21,6 +21,9 @@
 //! ```sh
 //! systemd-socket-activate -l 127.0.0.1:8080 target/release/examples/restart
 //! ```
+//!
+//! A service of `Type=notify` is told when it is ready, is replaced and stops. `/livez` and `/readyz` are for load
+//! balancers.
 
 #![allow(
     clippy::disallowed_methods,
@@ -44,7 +47,7 @@ fn main() -> std::io::Result<()> {
 mod unix {
     use super::common::Args;
     use listenfd::ListenFd;
-    use peregrine::server::{Inherited, Stopper, hand_over};
+    use peregrine::server::{Health, Inherited, Stopper, hand_over};
     use peregrine::ws::{Message, Upgrade, WebSocketHandler, WebSockets, Ws};
     use peregrine::{Done, Handler, Request, Response, Server};
     use std::ffi::OsString;
@@ -59,6 +62,7 @@ mod unix {
   --greeting FILE      The response to / (default: Hello, World!)
   --unix PATH          A Unix socket to listen on, too
   --grace N            Seconds in which open connections may still ask when it stops (default: 1)
+  --drain N            Seconds between SIGTERM and the stop, in which /readyz says 503 (default: 0)
 ";
 
     /// The maximum time for the start of a new process.
@@ -69,6 +73,7 @@ mod unix {
 
     struct App {
         greeting: String,
+        health: Health,
     }
 
     impl Handler for App {
@@ -77,6 +82,7 @@ mod unix {
                 "/" | "/pid" | "/slow" if !matches!(req.method(), "GET" | "HEAD") => {
                     super::common::not_allowed(res, "GET, HEAD")
                 }
+                "/livez" | "/readyz" => self.health.handle_request(req, res),
                 "/" => res.text(&self.greeting),
                 "/pid" => res.text(id().to_string()),
                 "/slow" => res.offload(req, |_, res| {
@@ -104,11 +110,16 @@ mod unix {
         // Read now, because a restart may replace the file.
         let program = env::current_exe()?;
         let about = "Answers, and starts itself anew on SIGHUP without losing a request.";
-        let names = ["greeting", "unix", "grace"];
-        let (args, [greeting, path, grace]) = Args::parse_values(about, OPTIONS, names);
+        let names = ["greeting", "unix", "grace", "drain"];
+        let (args, [greeting, path, grace, drain]) = Args::parse_values(about, OPTIONS, names);
         let mut config = args.config();
-        if let Some(seconds) = grace.and_then(|grace| grace.to_str()?.parse().ok()) {
-            config.limits.stop_grace = Duration::from_secs(seconds);
+        let seconds =
+            |value: Option<OsString>| value?.to_str()?.parse().ok().map(Duration::from_secs);
+        if let Some(grace) = seconds(grace) {
+            config.limits.stop_grace = grace;
+        }
+        if let Some(drain) = seconds(drain) {
+            config.drain_delay = drain;
         }
 
         // This comes first, so that nothing else reads the standard input.
@@ -117,7 +128,14 @@ mod unix {
             Some(file) => fs::read_to_string(file).map_err(|error| named(file, &error))?,
             None => "Hello, World!\n".to_owned(),
         };
-        let server = Server::new(App { greeting }).websocket();
+        let health = Health::new();
+        let app = App {
+            greeting,
+            health: health.clone(),
+        };
+        let server = Server::new(app).websocket().health(&health);
+        #[cfg(target_os = "linux")]
+        let server = server.systemd(&peregrine::server::Systemd::from_env()?);
         let server = super::common::until_signal(server.config(config).inherit(&inherited));
         let (server, is_managed) = match with_managed(server, &args)? {
             (server, true) => (server, true),

@@ -12,6 +12,7 @@
     doc = "[config]: Config#limits",
     doc = "[decisions]: https://docs.rs/crate/peregrine/latest/source/docs/decisions/README.md",
     doc = "[examples]: https://docs.rs/crate/peregrine/latest/source/examples/",
+    doc = "[draining]: guide::draining",
     doc = "[files]: guide::files",
     doc = "[getting-started]: guide::getting_started",
     doc = "[layers]: guide::layers",

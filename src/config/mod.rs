@@ -2,6 +2,7 @@
 //!
 //! [`Config`] is at the root of the crate.
 
+mod accepting;
 mod address_rate;
 pub(crate) mod forwarded;
 pub(crate) mod network;
@@ -9,6 +10,7 @@ mod validate;
 #[cfg(feature = "websocket")]
 pub(crate) mod ws_origins;
 
+pub use accepting::{AcceptThreads, Balance};
 pub use address_rate::AddressRate;
 pub use forwarded::ForwardedFields;
 pub use network::{IpNetwork, IpNetworkError};
@@ -62,6 +64,7 @@ peregrine_protocol::settings! {
     /// | address rates | 65,536 | addresses of each rate that are remembered, 16 bytes each | nothing: the address that has used least is forgotten | `shared::rate_table::the_clients_that_are_remembered_are_bounded` |
     /// | [`Config::buffered_bytes`] | 536,870,912 | bytes in buffers of all connections | new requests: 503, `Retry-After: 1`, close; WebSocket messages: close 1013 | `budget::above_the_budget_new_requests_are_refused` |
     /// | [`Config::backlog`] | 4,096 | connections that wait to be accepted | no connection until others are accepted | `limits::the_backlog_is_bounded` |
+    /// | [`Config::drain_delay`] | 0 s | from SIGTERM, or `Stopper::drain`, to the beginning of the stop | `/readyz`: 503; `Connection: close`, GOAWAY | `drain::a_server_that_drains_serves_and_is_not_ready` |
     /// | [`Config::stop_timeout`] | 10 s | from the beginning of a stop | close | `stop::connections_that_do_not_end_are_aborted_at_the_deadline` |
     /// | `Config::tls_handshake_timeout` | 10 s | from the accept to the end of the TLS handshake | close | `tls::handshakes::a_handshake_has_so_much_time` |
     /// | TLS handshake | 16,384; 65,536 with client certificates | bytes that a client sends before its handshake is complete | close | `tls::handshakes::a_handshake_has_so_many_bytes` |
@@ -108,6 +111,7 @@ peregrine_protocol::settings! {
     /// | `Http2Limits::settings_values` | 32 | values in a SETTINGS frame | GOAWAY, close | `h2::connection::tests::attacks::every_known_attack` |
     /// | `Http2Limits::nuisances` | 1,000 | frames that make the server do something for nothing | GOAWAY, close | `h2::connection::tests::attacks::every_known_attack` |
     /// | `Http2Limits::nuisances_per_second` | 33 | of them that come back each second | nothing | `h2::bucket::a_burst_and_then_so_many_a_second` |
+    /// | `Config::ws_close_spread` | 0 s | in which the WebSockets are closed when the server stops | close 1001 | `drain::websockets_are_closed_one_after_the_other` |
     /// | `WsLimits::message_bytes` | 1,048,576 | bytes of a message, decompressed | close 1009 | `ws_protocol::each_violation_has_its_close_code` |
     /// | `WsLimits::frame_bytes` | 1,048,576 | bytes of a frame | close 1009 | `ws_protocol::each_violation_has_its_close_code` |
     /// | `WsLimits::fragments` | 4,096 | frames of one message | close 1008 | `ws_protocol::each_violation_has_its_close_code` |
@@ -348,7 +352,23 @@ peregrine_protocol::settings! {
         pub server_name: Option<String> = Some("peregrine".to_owned())
             => "`peregrine`"
             => <'a> |name: impl Into<Option<&'a str>>| name.into().map(str::to_owned);
-        /// How long a stop waits for requests that are being read or handled.
+        /// How long the server goes on before it stops, so that load balancers learn that it is going to.
+        ///
+        /// It begins with SIGTERM ([`Server::stop_on_signals`](crate::Server#method.stop_on_signals)) or
+        /// [`Stopper::drain`](crate::server::Stopper::drain). A second SIGTERM, SIGINT and
+        /// [`Stopper::stop`](crate::server::Stopper::stop) end it at once. In this time
+        ///
+        /// - [`Health`](crate::server::Health) says 503 on `/readyz` and 200 on `/livez`,
+        /// - connections are accepted, and requests are served,
+        /// - more and more connections end by themselves: each has a moment in this time, chosen at random, from which
+        ///   on its next response says `Connection: close`, or it gets GOAWAY (HTTP/2). Nothing is closed that has no
+        ///   request. So clients move to other servers one after the other.
+        ///
+        /// Make it longer than a balancer takes to notice: the period of its checks times the number of failures, and
+        /// a second. 0: the stop begins at once.
+        pub drain_delay: Duration = Duration::ZERO;
+        /// How long a stop waits for requests that are being read or handled. WebSockets have
+        /// `Config::ws_close_spread` in addition.
         pub stop_timeout: Duration = Duration::from_secs(10);
         /// How long the TLS handshake of a connection may take, from the accept on, whatever the client sends
         /// meanwhile. Then the connection is closed.
@@ -404,6 +424,19 @@ peregrine_protocol::settings! {
         #[cfg(feature = "websocket")]
         pub ws_origins: WsOrigins = WsOrigins::default()
             => "[`WsOrigins::Same`], the pages of the server itself";
+        /// The time over which the WebSockets are closed when the server stops, evenly and one after the other. Those
+        /// that are not closed yet work as before. 0: all are closed at once, and all clients come back at once.
+        ///
+        /// It begins with the stop, after [`Config::drain_delay`]: before that, a balancer would lead the clients back
+        /// to this server.
+        #[cfg(feature = "websocket")]
+        pub ws_close_spread: Duration = Duration::ZERO;
+        /// The code of the close frame when the server stops (RFC 6455 section 7.4.1): 1001 (going away), 1012 (service
+        /// restart), or 3000 to 4999.
+        ///
+        /// Most clients come back after 1001 and 1012. 1012 says that the server does, too.
+        #[cfg(feature = "websocket")]
+        pub ws_close_code: u16 = 1001;
         /// Limits of each WebSocket connection.
         #[cfg(feature = "websocket")]
         pub ws_limits: WsLimits = WsLimits::default();
@@ -461,32 +494,4 @@ fn cpus() -> usize {
     let all_groups =
         std::thread::available_parallelism().map_or(usize::MAX, std::num::NonZero::get);
     num_cpus::get().min(all_groups)
-}
-
-/// Which threads accept connections: [`Config::accept_threads`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum AcceptThreads {
-    /// One thread that only accepts. With one worker, that worker accepts.
-    #[default]
-    Auto,
-    /// Every worker accepts its own connections.
-    ///
-    /// This costs least for short connections, because nothing is handed over. But the system balances by
-    /// address, so a few long connections may all be on one worker.
-    Workers,
-    /// This number of threads, 1 to 4,096. They only accept connections and hand them to the workers, by
-    /// [`Config::balance`].
-    Dedicated(usize),
-}
-
-/// How accept threads choose a worker for a new connection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Balance {
-    /// The worker with the fewest open connections.
-    #[default]
-    LeastConnections,
-    /// The workers in turn.
-    RoundRobin,
 }

@@ -174,6 +174,13 @@ impl Config {
             "is not a host",
         )?;
         #[cfg(feature = "websocket")]
+        ConfigError::all(
+            "Config::ws_close_code",
+            [&self.ws_close_code.to_string()],
+            |_| matches!(self.ws_close_code, 1001 | 1012 | 3000..=4999),
+            "is not 1001, 1012 or from 3000 to 4999",
+        )?;
+        #[cfg(feature = "websocket")]
         if let super::ws_origins::WsOrigins::List(origins) = &self.ws_origins {
             ConfigError::all(
                 "Config::ws_origins",

@@ -40,6 +40,9 @@
 //! | [`testing`] | How do I test a handler, with cookies, redirects and JSON? |
 //! | [`limits`] | What can a client cost, and how do I change it? |
 //! | [`proxies`] | What is the address of a client behind a proxy, and its scheme and host? |
+//! | [`draining`] | How do health checks work, and how does a stop lose no request? |
+//! | [`systemd`] | How does it run as a service of systemd? |
+//! | [`kubernetes`] | How does it run in Kubernetes? |
 //! | [`operation`] | How do I run it: proxy and TLS, stop, restart, metrics, logs? |
 //!
 //! These modules contain documentation only.
@@ -48,6 +51,7 @@ pub mod blocking;
 #[cfg(feature = "compress")]
 pub mod compression;
 pub mod cookies;
+pub mod draining;
 #[cfg(feature = "dir")]
 pub mod files;
 pub mod getting_started;
@@ -55,6 +59,7 @@ pub mod getting_started;
 pub mod http2;
 #[cfg(feature = "json")]
 pub mod json;
+pub mod kubernetes;
 pub mod layers;
 pub mod limits;
 pub mod operation;
@@ -62,6 +67,7 @@ pub mod proxies;
 pub mod request_bodies;
 pub mod responses;
 pub mod routing;
+pub mod systemd;
 #[cfg(feature = "templates")]
 pub mod templates;
 pub mod testing;

@@ -31,7 +31,9 @@
 //! [`Server::run`](crate::Server::run) and [`Running::wait`](crate::server::Running::wait) return after a stop.
 //! A [`Stopper`](crate::server::Stopper) stops it from any thread. With
 //! [`Server::stop_on_signals`](crate::Server#method.stop_on_signals) SIGINT and SIGTERM do: the first signal
-//! stops the server, a second one closes what is still open. Without this call the library leaves the signals of
+//! stops the server, a second one closes what is still open. Behind a load balancer a server should drain first: the guide
+//! [`draining`](crate::guide::draining) has health checks and the steps of a stop, and [`systemd`](crate::guide::systemd) and
+//! [`kubernetes`](crate::guide::kubernetes) are recipes. Without this call the library leaves the signals of
 //! the process alone, and everything else that belongs to the whole process.
 //!
 //! During a stop, requests that have arrived get their responses, the last of each connection with

@@ -90,6 +90,13 @@
 //! [`Config::allowed_hosts`](crate::Config::allowed_hosts) checks. Where browsers run beside the server, connect the proxy by
 //! a Unix socket.
 //!
+//! # Taking a server out
+//!
+//! The balancer asks `/readyz` of [`Health`](crate::server::Health): HAProxy by `option httpchk GET /readyz` and `check inter
+//! 2s fall 2`. A server that [drains](crate::guide::draining) says 503 and serves on for
+//! [`Config::drain_delay`](crate::Config::drain_delay): with these numbers 5 s are enough. nginx has no such checks in its free
+//! version: it takes a server out when connections fail, so let it try the next one (`proxy_next_upstream error timeout`).
+//!
 //! # What uses it
 //!
 //! | part | address or host |

@@ -189,6 +189,10 @@ where
         each!(self, it => it.settle(shared));
     }
 
+    fn retire(&mut self, shared: &mut WorkerState<P, M>) -> Fate {
+        each!(self, it => it.retire(shared))
+    }
+
     fn stop(&mut self, shared: &mut WorkerState<P, M>) -> Fate {
         each!(self, it => it.stop(shared))
     }

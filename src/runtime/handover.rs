@@ -69,13 +69,15 @@ pub(crate) fn hand_over(
     let (mut ours, theirs) = UnixStream::pair()?;
     let started = command
         .env(VARIABLE, format!("{VERSION}:{}", std::process::id()))
+        // It names this process, and the watchdog is for the new one then.
+        .env_remove("WATCHDOG_PID")
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .spawn();
     // `command` would keep the other end open, and the end of the new process would not be noticed.
     command.stdin(Stdio::null());
     let mut child = started?;
     let left_before: Vec<_> = controls.iter().map(|c| c.leaves_backlog()).collect();
-    let is_stopping = || controls.iter().any(|control| control.is_stopping());
+    let is_stopping = || controls.iter().any(|control| !control.phase.is_serving());
     let became_ready = pass(&listeners, &ours, until)
         .and_then(|()| wait_ready(&mut ours, until, is_stopping))
         .and_then(|()| {
@@ -91,7 +93,7 @@ pub(crate) fn hand_over(
     match became_ready {
         Ok(()) => {
             event!(Info, { pid: child.id() }, "a new process takes over");
-            controls.iter().for_each(|control| control.stop());
+            controls.iter().for_each(|c| c.give_way_to(child.id()));
             Ok(child)
         }
         Err(error) => {

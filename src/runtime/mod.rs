@@ -17,6 +17,7 @@ pub(crate) mod linger;
 pub(crate) mod link;
 pub(crate) mod listener;
 pub(crate) mod memory_relief;
+pub(crate) mod phase;
 pub(crate) mod poll;
 pub(crate) mod server_state;
 #[cfg(feature = "signals")]
@@ -25,6 +26,8 @@ pub(crate) mod slab;
 pub(crate) mod socket;
 #[cfg(unix)]
 pub(crate) mod socket_file;
+#[cfg(target_os = "linux")]
+pub(crate) mod systemd;
 #[cfg(all(test, unix))]
 pub(crate) mod tests;
 pub(crate) mod thread_pool;

@@ -3,9 +3,13 @@
 use super::clock;
 use super::connection_limit::ConnectionLimit;
 use super::listener::{Listener, ListenerId};
+use super::phase::Phase;
 use super::poll::Waker;
+#[cfg(target_os = "linux")]
+use super::systemd::Systemd;
 use super::thread_pool::ThreadPool;
 use super::transport::Plain;
+use crate::log::event;
 use crate::metrics::{Queues, QueuesOf, WorkerCounters};
 use crate::runtime::transport::ListenerConfig;
 use crate::shared::mailbox::Mailbox;
@@ -96,7 +100,8 @@ pub(crate) struct ServerState {
     is_handing_over: AtomicBool,
     /// Another process accepts the connections in the backlog when the stop begins.
     leaves_backlog: AtomicBool,
-    stopping: AtomicBool,
+    /// Whether it serves, drains or stops.
+    pub(crate) phase: Arc<Phase>,
     cutting: AtomicBool,
     /// Threads for handlers that block.
     pub(crate) pool: Arc<ThreadPool>,
@@ -106,6 +111,9 @@ pub(crate) struct ServerState {
     /// How a test wants events to be delivered.
     #[cfg(all(test, unix))]
     pub(crate) delivery: super::tests::delivery::Delivery,
+    /// Is told what the server does.
+    #[cfg(target_os = "linux")]
+    pub(crate) systemd: OnceLock<Systemd>,
 }
 
 impl ServerState {
@@ -116,7 +124,7 @@ impl ServerState {
         listener_configs: Vec<ListenerConfig>,
         (acceptors, others): (Vec<Waker>, Vec<Waker>),
         pool: Arc<ThreadPool>,
-        stop_timeout: Duration,
+        (phase, stop_timeout): (Phase, Duration),
     ) -> ServerState {
         ServerState {
             working: AtomicUsize::new(workers.len()),
@@ -131,13 +139,15 @@ impl ServerState {
             #[cfg(unix)]
             is_handing_over: AtomicBool::new(false),
             leaves_backlog: AtomicBool::new(false),
-            stopping: AtomicBool::new(false),
+            phase: Arc::new(phase),
             cutting: AtomicBool::new(false),
             pool,
             stop_timeout,
             stop_at: OnceLock::new(),
             #[cfg(all(test, unix))]
             delivery: super::tests::delivery::Delivery::default(),
+            #[cfg(target_os = "linux")]
+            systemd: OnceLock::new(),
         }
     }
 
@@ -160,12 +170,45 @@ impl ServerState {
         })
     }
 
+    /// Says that the server is not ready, serves on for [`Config::drain_delay`](crate::Config::drain_delay), and begins
+    /// the stop then.
+    pub(crate) fn drain(self: &Arc<Self>) {
+        if !self.phase.drain() {
+            if self.phase.is_serving() {
+                self.stop();
+            }
+            return;
+        }
+        event!(Info, "the server drains");
+        self.tell_systemd("draining");
+        let control = self.clone();
+        let wait = move || {
+            control.phase.wait_until_stop();
+            control.stop();
+        };
+        let thread = std::thread::Builder::new().name("pg-drain".to_owned());
+        match thread.spawn(wait) {
+            Ok(_) => self.wake_all(),
+            // Nothing would end the delay.
+            Err(_) => self.stop(),
+        }
+    }
+
     /// Begins the stop: the listeners close, and requests that have arrived get their responses.
     pub(crate) fn stop(&self) {
         self.stop_at();
-        self.stopping.store(true, Ordering::Release);
+        self.phase.stop();
+        self.tell_systemd("stopping");
         self.lock_listeners().clear();
         self.wake_all();
+    }
+
+    /// Not if another process serves: the service does not stop.
+    fn tell_systemd(&self, _status: &str) {
+        #[cfg(target_os = "linux")]
+        if let Some(systemd) = self.systemd.get().filter(|_| !self.phase.is_ready()) {
+            systemd.stopping(_status);
+        }
     }
 
     pub(crate) fn listener_config(&self, id: ListenerId) -> &ListenerConfig {
@@ -181,7 +224,7 @@ impl ServerState {
     #[cfg(unix)]
     pub(crate) fn listeners(&self) -> std::io::Result<Vec<Listener>> {
         let listeners = self.lock_listeners();
-        if self.is_stopping() {
+        if !self.phase.is_serving() {
             return Err(std::io::Error::other("this server stops"));
         }
         listeners.iter().map(Listener::same).collect()
@@ -192,7 +235,33 @@ impl ServerState {
     #[cfg(unix)]
     pub(crate) fn hands_over(&self) -> Option<HandingOver<'_>> {
         let is_first = !self.is_handing_over.swap(true, Ordering::AcqRel);
-        is_first.then(|| HandingOver(self))
+        is_first.then(|| {
+            self.tell_serving(true);
+            HandingOver(self)
+        })
+    }
+
+    /// The process with this id serves on the listeners of this one, which stops.
+    #[cfg(unix)]
+    pub(crate) fn give_way_to(&self, _pid: u32) {
+        self.phase.hand_over();
+        #[cfg(target_os = "linux")]
+        if let Some(systemd) = self.systemd.get() {
+            systemd.handed_over(_pid);
+        }
+        self.stop();
+    }
+
+    /// Tells the service manager that a hand-over begins, or that it has failed.
+    #[cfg(unix)]
+    fn tell_serving(&self, _begins: bool) {
+        #[cfg(target_os = "linux")]
+        if let Some(systemd) = self.systemd.get().filter(|_| self.phase.is_serving()) {
+            match _begins {
+                true => systemd.reloading(),
+                false => systemd.ready(),
+            }
+        }
     }
 
     fn lock_listeners(&self) -> MutexGuard<'_, Vec<Listener>> {
@@ -224,7 +293,7 @@ impl ServerState {
 
     #[inline]
     pub(crate) fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Acquire)
+        self.phase.is_stopping()
     }
 
     pub(crate) fn is_cutting(&self) -> bool {
@@ -284,7 +353,7 @@ impl ServerState {
         self.workers.iter().all(has_responded)
     }
 
-    fn wake_all(&self) {
+    pub(crate) fn wake_all(&self) {
         self.others.iter().for_each(Waker::wake);
         self.acceptors.iter().for_each(Waker::wake);
         self.workers.iter().for_each(|worker| worker.waker.wake());
@@ -309,6 +378,7 @@ pub(crate) struct HandingOver<'a>(&'a ServerState);
 impl Drop for HandingOver<'_> {
     fn drop(&mut self) {
         self.0.is_handing_over.store(false, Ordering::Release);
+        self.0.tell_serving(false);
     }
 }
 

@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM stop the server, on Windows Ctrl-C and Ctrl-Break.
+//! SIGINT and SIGTERM stop the server (Ctrl-C and Ctrl-Break); SIGTERM drains it first.
 
 use super::server_state::ServerState;
 use std::io;
@@ -13,8 +13,11 @@ pub(crate) struct Signals {
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
-fn act(control: &ServerState) {
+/// One signal has come. `terminates`: SIGTERM, by which service managers and orchestrators stop a program. SIGINT is
+/// that of a person who waits.
+fn act(control: &Arc<ServerState>, terminates: bool) {
     match control.is_stopping() {
+        false if terminates && control.phase.is_serving() => control.drain(),
         false => control.stop(),
         true => control.cut(),
     }
@@ -23,24 +26,28 @@ fn act(control: &ServerState) {
 #[cfg(unix)]
 impl Signals {
     pub(crate) fn stop(control: Arc<ServerState>) -> io::Result<Signals> {
-        use signal_hook::{consts::TERM_SIGNALS, low_level};
+        use signal_hook::{consts::SIGTERM, consts::TERM_SIGNALS, low_level};
         use std::io::Read;
         use std::os::unix::net::UnixStream;
+        use std::sync::atomic::{AtomicBool, Ordering};
 
         let (mut signalled, signal) = UnixStream::pair()?;
+        // Set before the byte is written, because actions run in the order of their registration.
+        let terminated = Arc::new(AtomicBool::new(false));
+        let mut ids = vec![signal_hook::flag::register(SIGTERM, terminated.clone())?];
         // SIGQUIT is one of the TERM_SIGNALS. It keeps its default action.
         let ours = TERM_SIGNALS
             .iter()
             .filter(|&&number| number != signal_hook::consts::SIGQUIT);
-        let ids = ours
-            .map(|&number| low_level::pipe::register(number, signal.try_clone()?))
-            .collect::<io::Result<Vec<_>>>()?;
+        for &number in ours {
+            ids.push(low_level::pipe::register(number, signal.try_clone()?)?);
+        }
         let thread = std::thread::Builder::new()
             .name("pg-signals".to_owned())
             .spawn(move || {
                 // Ends when the handlers are removed, because they own the other end.
                 while matches!(signalled.read(&mut [0]), Ok(1)) {
-                    act(&control);
+                    act(&control, terminated.swap(false, Ordering::AcqRel));
                 }
             })?;
         Ok(Signals {
@@ -86,7 +93,7 @@ impl Signals {
             .spawn(move || {
                 while !is_over.load(Ordering::Acquire) {
                     if flag.swap(false, Ordering::AcqRel) {
-                        act(&control);
+                        act(&control, false);
                     }
                     std::thread::park_timeout(EVERY);
                 }

@@ -11,6 +11,7 @@ use crate::metrics::Stats;
 use crate::runtime::acceptor::Acceptor;
 use crate::runtime::connection_limit::ConnectionLimit;
 use crate::runtime::listener::{BindAddr, ListenAddr, Listener, ListenerId};
+use crate::runtime::phase::Phase;
 use crate::runtime::poll::{Poll, Waker};
 use crate::runtime::server_state::{ServerState, WorkerShared};
 use crate::runtime::thread_pool::{Size, ThreadPool};
@@ -90,7 +91,7 @@ impl Launch {
             bound.configs,
             (wakers, others),
             pool.clone(),
-            config.stop_timeout,
+            (Phase::new(&config), config.stop_timeout),
         ));
         control.keep_listeners(bound.kept);
         timers.start(handles.clone());
@@ -106,6 +107,8 @@ impl Launch {
                 fit,
                 #[cfg(feature = "signals")]
                 signals: None,
+                #[cfg(target_os = "linux")]
+                watchdog: None,
             },
             config,
             control,

@@ -6,6 +6,7 @@
 
 #[cfg(unix)]
 mod handover;
+mod health;
 pub(crate) mod launch;
 mod mode;
 mod places;
@@ -20,8 +21,11 @@ pub use crate::http::service::NoUpgrade;
 #[cfg(unix)]
 pub use crate::runtime::handover::Inherited;
 pub use crate::runtime::listener::ListenAddr;
+#[cfg(target_os = "linux")]
+pub use crate::runtime::systemd::Systemd;
 #[cfg(unix)]
 pub use handover::hand_over;
+pub use health::Health;
 pub use mode::Mode;
 pub use running::{Running, Stopped, Stopper};
 
@@ -209,11 +213,14 @@ impl<H, M> Server<H, M> {
     }
 
     /// Makes SIGINT and SIGTERM (on Windows: Ctrl-C and Ctrl-Break) stop the server, from the end of [`Server::start`]
-    /// on. A second signal aborts the open connections.
+    /// on. A further signal aborts the open connections.
     ///
     /// Windows ends a process right after it has told it that its console is closed or the user logs off: there is no
     /// time to stop gracefully. A Windows service gets no signal: its control handler calls
     /// [`Stopper::stop`](crate::server::Stopper::stop) when it is told to stop.
+    ///
+    /// With a [`Config::drain_delay`], SIGTERM lets the server drain first, and a second signal stops it. SIGINT, which a
+    /// person sends who waits, stops it without a delay.
     ///
     /// It is for programs that leave these signals to the server. Without this call the library changes nothing
     /// that belongs to the whole process: no signal, no limit, no umask, no environment variable and no panic
@@ -247,6 +254,20 @@ impl<H, M> Server<H, M> {
     /// Connects `stats` to the counters of this server, from its start on; see [`Stats`].
     pub fn stats(mut self, stats: &Stats) -> Server<H, M> {
         self.stats = stats.clone();
+        self
+    }
+
+    /// Tells systemd what the server does: that it has started, drains, stops, is replaced, and responds; see [`Systemd`].
+    /// Linux only.
+    #[cfg(target_os = "linux")]
+    pub fn systemd(mut self, systemd: &Systemd) -> Server<H, M> {
+        self.at_start.systemd = Some(systemd.clone());
+        self
+    }
+
+    /// Connects `health` to this server, from its start on; see [`Health`].
+    pub fn health(mut self, health: &Health) -> Server<H, M> {
+        self.at_start.health = Some(health.clone());
         self
     }
 

@@ -206,6 +206,7 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
             tally: LocalUsage::new(Arc::new(MemoryBudget::new(usize::MAX))),
             handle: handle.clone(),
             index: 0,
+            close_code: 1001,
             dirty: Vec::new(),
         };
         let connection = WsConnection::new(arrival, Seconds::START);

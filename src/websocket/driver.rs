@@ -26,6 +26,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 /// The values with which a WebSocket thread is started.
 pub(crate) struct WsWorker<H: WebSocketHandler, T> {
@@ -52,6 +53,7 @@ impl<H: WebSocketHandler, T: Transport> WsWorker<H, T> {
             tally: LocalUsage::new(self.control.budget.clone()),
             handle: thread.handle.clone(),
             index: self.index,
+            close_code: self.config.ws_close_code,
             dirty: Vec::new(),
         };
         let driver = WsDriver {
@@ -158,6 +160,10 @@ impl<P: WsHandlerRef, T: Transport> Driver for WsDriver<'_, P, T> {
             shared.counters.ws_dropped.add(dropped);
         }
         Ok(())
+    }
+
+    fn spread(config: &Config) -> Duration {
+        config.ws_close_spread
     }
 
     fn ended(&mut self, control: &ServerState) {

@@ -125,6 +125,7 @@ fn of_config(cases: &mut Vec<Case>) {
         [Some(none), Some(vec!["a".to_owned()])]
     );
     vary!(cases, server_name, [None, Some(String::new())]);
+    vary!(cases, drain_delay, TIMES);
     vary!(cases, stop_timeout, TIMES);
     vary!(cases, pool_threads, SIZES);
     vary!(cases, pool_queue, SIZES);
@@ -146,6 +147,8 @@ fn of_config(cases: &mut Vec<Case>) {
         vary!(cases, ws_connections_per_thread, SIZES);
         vary!(cases, ws_mailbox_bytes, SIZES);
         vary!(cases, ws_origins, origins);
+        vary!(cases, ws_close_spread, TIMES);
+        vary!(cases, ws_close_code, [0, 1001, 1012, u16::MAX]);
     }
     #[cfg(feature = "deflate")]
     {

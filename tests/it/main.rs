@@ -30,6 +30,7 @@ mod dir_paths;
 mod dir_server;
 #[cfg(all(unix, feature = "dir"))]
 mod dir_special;
+mod drain;
 #[cfg(target_os = "linux")]
 mod embedded;
 mod errors;
@@ -91,6 +92,8 @@ mod stream_flow;
 mod stream_in;
 mod stream_out;
 mod support;
+#[cfg(target_os = "linux")]
+mod systemd;
 mod timers;
 #[cfg(all(unix, feature = "tls-self-signed"))]
 mod tls;

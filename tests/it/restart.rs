@@ -256,6 +256,75 @@ fn websockets_go_away_and_come_back() {
     chain.end();
 }
 
+/// While another process serves, the old one is ready: a balancer that asks it on a kept connection must not take the
+/// address out.
+#[test]
+fn a_process_that_has_handed_over_is_ready() {
+    let Some(mut chain) = Chain::start(&["--drain", "3600"]) else {
+        return;
+    };
+    let mut kept = Client::connect(chain.addr);
+    assert_eq!(kept.get("/readyz").status, 200);
+    let old = chain.pid;
+    chain.signal(Signal::HUP);
+    chain.pid = chain.serving();
+    wait_until("the old process stops", || {
+        let answer = kept.get("/readyz");
+        let expected = "{\"status\":\"ready\"}\n";
+        assert_eq!((answer.status, answer.text()), (200, expected));
+        answer.closes()
+    });
+    drop(kept);
+    chain.line(&format!("process {old} stopped: "), " drained, 0 aborted");
+    // The new one drains, and is not replaced any more.
+    let mut kept = Client::connect(chain.addr);
+    assert_eq!(kept.get("/readyz").status, 200);
+    chain.signal(Signal::TERM);
+    wait_until("it drains", || kept.get("/readyz").status == 503);
+    assert_eq!(
+        Client::connect(chain.addr).get("/").text(),
+        "Hello, World!\n"
+    );
+    chain.signal(Signal::HUP);
+    let pid = chain.pid;
+    chain.line(&format!("process {pid} goes on: this server stops"), "");
+    // A second SIGTERM ends the delay.
+    drop(kept);
+    chain.end();
+}
+
+/// What systemd sees of a restart: the service goes on as another process, and does not stop.
+#[cfg(target_os = "linux")]
+#[test]
+fn systemd_is_told_of_a_restart() {
+    use super::systemd::told;
+    let Some(program) = example("restart") else {
+        return;
+    };
+    let folder = Scratch::new();
+    let manager = std::os::unix::net::UnixDatagram::bind(folder.path("notify")).expect("a socket");
+    let mut command = Command::new(program);
+    command.args(["--port", "0", "--workers", "1", "--grace", "0"]);
+    let mut chain = Chain::of(command.env("NOTIFY_SOCKET", folder.path("notify")));
+    assert!(told(&manager).starts_with("READY=1\nSTATUS=serving at "));
+    chain.restart();
+    let begins = told(&manager);
+    assert!(
+        begins.starts_with("RELOADING=1\nMONOTONIC_USEC="),
+        "{begins}"
+    );
+    let of_new = told(&manager);
+    assert!(
+        of_new.starts_with("READY=1\nSTATUS=serving at "),
+        "{of_new}"
+    );
+    let pid = chain.pid;
+    let moved = format!("MAINPID={pid}\nREADY=1\nSTATUS=process {pid} serves");
+    assert_eq!(told(&manager), moved);
+    chain.end();
+    assert_eq!(told(&manager), "STOPPING=1\nSTATUS=stopping");
+}
+
 /// The socket belongs to a service manager: descriptor 3. Clients wait in it while no process serves.
 #[test]
 fn a_service_manager_keeps_the_socket() {

@@ -21,7 +21,7 @@ const KINDS: [&str; 9] = [
 ];
 
 /// By file and field: limits of the table that bound it together, or, behind a dash, why it needs none.
-const BOUNDED: [(&str, &str, &[&str]); 25] = [
+const BOUNDED: [(&str, &str, &[&str]); 28] = [
     (
         "src/sessions/store.rs",
         "values",
@@ -130,6 +130,17 @@ const BOUNDED: [(&str, &str, &[&str]); 25] = [
         "early",
         &["- 1,024 at most, of the program"],
     ),
+    (
+        "src/runtime/event_loop/ending.rs",
+        "waiting",
+        &["Config::connections"],
+    ),
+    (
+        "src/server/health/mod.rs",
+        "servers",
+        &["- one for each start of a server, of the program"],
+    ),
+    ("src/server/health/mod.rs", "checks", &["- of the program"]),
     (
         "src/websocket/thread_handle.rs",
         "inbox",

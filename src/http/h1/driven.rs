@@ -150,6 +150,11 @@ where
         self.link.charge(held, &mut shared.tally);
     }
 
+    fn retire(&mut self, _: &mut WorkerState<P, M>) -> Fate {
+        self.http1.wear_out();
+        Fate::Open
+    }
+
     fn stop(&mut self, shared: &mut WorkerState<P, M>) -> Fate {
         self.lend(shared, Connection::stop_serving)
     }

@@ -178,6 +178,22 @@ where
     }
 
     #[inline(never)]
+    fn retire(&mut self, shared: &mut WorkerState<P, M>) -> Fate {
+        if matches!(self.phase, Phase::Ending(_) | Phase::Lingering(_)) {
+            return Fate::Open;
+        }
+        self.lend(shared, |connection, lease, shared| {
+            let now = shared.service.now;
+            connection.http2.stop(&mut lease.output, now);
+            match connection.phase {
+                Phase::Serving | Phase::Resting => connection.serve(lease, shared),
+                // What it waits for sends the rest.
+                _ => Fate::Open,
+            }
+        })
+    }
+
+    #[inline(never)]
     fn stop(&mut self, shared: &mut WorkerState<P, M>) -> Fate {
         self.lend(shared, Connection::stop_serving)
     }

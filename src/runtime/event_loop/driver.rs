@@ -1,6 +1,7 @@
 //! `Driver`: what a protocol implements to run in the event loop.
 
 use super::{EventLoop, Fate};
+use crate::config::Config;
 use crate::metrics::WorkerCounters;
 use crate::runtime::link::Link;
 use crate::runtime::memory_relief::Stall;
@@ -84,6 +85,11 @@ pub(crate) trait Driver: Sized {
     /// A connection was lost in a panic, with the buffers that it had lent.
     #[cfg(test)]
     fn lost(&mut self, _left: &mut Slab<Self::Connection>) {}
+
+    /// In which time the connections are told that the server stops, one after the other. Zero: all at once.
+    fn spread(_config: &Config) -> Duration {
+        Duration::ZERO
+    }
 
     /// The server begins to stop. Connections in the backlog are moved to [`EventLoop::arrivals`].
     fn stop(_events: &mut EventLoop<'_, Self>) -> io::Result<()> {
@@ -188,6 +194,11 @@ pub(crate) trait Driven<S> {
 
     /// Reports the memory that it keeps until its next turn.
     fn settle(&mut self, shared: &mut S);
+
+    /// The server drains: the connection ends with one of its next responses.
+    fn retire(&mut self, _shared: &mut S) -> Fate {
+        Fate::Open
+    }
 
     /// The server stops.
     fn stop(&mut self, shared: &mut S) -> Fate;

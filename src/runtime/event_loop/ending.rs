@@ -1,15 +1,79 @@
 //! The end of a connection: closed, handed over, or lost by a panic.
 
-use super::{Driven, Driver, Ended, EventLoop, Stop, ThreadState};
+use super::{Driven, Driver, Ended, EventLoop, ThreadState};
 use crate::log::event;
 use crate::runtime::clock;
 use crate::runtime::poll::Poll;
 use crate::runtime::socket::Ends;
 use crate::shared::id::ConnId;
 use crate::shared::panic_guard::{Panic, catch};
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// A stop of a loop.
+pub(super) struct Stop {
+    begun: Instant,
+    /// When connections that are still open are closed.
+    at: Instant,
+    drained: u64,
+    /// In which time the connections are told.
+    spread: Duration,
+    /// Connections that are not told yet, and how many there were.
+    waiting: VecDeque<ConnId>,
+    count: usize,
+}
+
+/// The longest wait between two connections that are told. Shorter times tell several at once.
+const STEP: Duration = Duration::from_millis(20);
+
+impl Stop {
+    fn begin(timeout: Duration, spread: Duration) -> Stop {
+        Stop {
+            begun: Instant::now(),
+            at: clock::after(timeout.saturating_add(spread)),
+            drained: 0,
+            spread,
+            waiting: VecDeque::new(),
+            count: 0,
+        }
+    }
+
+    /// The next connection, if its time has come.
+    fn next(&mut self) -> Option<ConnId> {
+        let told = self.count - self.waiting.len();
+        match told < due(self.begun.elapsed(), self.spread, self.count) {
+            true => self.waiting.pop_front(),
+            false => None,
+        }
+    }
+
+    /// The time until something is due.
+    pub(super) fn timeout(&self) -> Duration {
+        let left = self.at.saturating_duration_since(Instant::now());
+        match self.waiting.is_empty() {
+            true => left,
+            false => left.min(STEP),
+        }
+    }
+}
+
+/// How many of `count` connections are to be told after this time.
+fn due(passed: Duration, spread: Duration, count: usize) -> usize {
+    if passed >= spread {
+        return count;
+    }
+    let due = passed.as_nanos().saturating_mul(count as u128) / spread.as_nanos();
+    (due as usize).saturating_add(1).min(count)
+}
+
+/// When a connection is told of a drain, in the unit of [`Phase::drained`](crate::runtime::phase::Phase::drained).
+fn moment(id: ConnId) -> u32 {
+    // The golden ratio spreads the numbers of slots, which are small.
+    let number = (id.number() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (number >> 56) as u32
+}
 
 impl<D: Driver> EventLoop<'_, D> {
     pub(crate) fn close(&mut self, id: ConnId, close: impl FnOnce(D::Connection, &mut D::State)) {
@@ -59,20 +123,60 @@ impl<D: Driver> EventLoop<'_, D> {
         self.driver.recover();
     }
 
+    /// The server does not simply serve any more: drains, begins the stop, or checks whether the stop is complete.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn leave(&mut self) -> io::Result<Option<Ended>> {
+        match self.control.is_stopping() {
+            true => self.stopping(),
+            false => {
+                self.retire();
+                Ok(None)
+            }
+        }
+    }
+
+    /// Once a second: tells the connections whose moment has come that the server drains. The moments are spread over the
+    /// delay, so that their clients do not all come back at once.
+    fn retire(&mut self) {
+        let now = self.clock.seconds();
+        if std::mem::replace(&mut self.retired, now) == now {
+            return;
+        }
+        let drained = self.control.phase.drained();
+        for id in self.slab.tokens() {
+            if moment(id) < drained {
+                self.act(id, D::Connection::retire);
+            }
+        }
+    }
+
+    /// Tells connections whose time has come that the server stops. Those that have ended meanwhile are no more.
+    fn tell_next(&mut self) {
+        while let Some(id) = self.stop.as_mut().and_then(Stop::next) {
+            self.act(id, D::Connection::stop);
+        }
+    }
+
     /// Begins the stop, or checks whether it is complete.
-    pub(crate) fn stopping(&mut self) -> io::Result<Option<Ended>> {
+    fn stopping(&mut self) -> io::Result<Option<Ended>> {
         if self.stop.is_none() {
-            self.stop = Some(Stop {
-                at: clock::after(self.config.stop_timeout),
-                drained: 0,
-            });
             let connections = self.slab.len();
             event!(Info, { connections: connections }, "{} stops", D::THREAD);
+            self.stop = Some(Stop::begin(
+                self.config.stop_timeout,
+                D::spread(self.config),
+            ));
             D::stop(self)?;
-            for id in self.slab.tokens() {
-                self.act(id, D::Connection::stop);
+            let ids = self.slab.tokens();
+            if let Some(stop) = &mut self.stop {
+                stop.count = ids.len();
+                stop.waiting = ids.into();
             }
+            self.tell_next();
             self.open_arrivals();
+        } else {
+            self.tell_next();
         }
         let Some(stop) = &self.stop else {
             return Ok(None);
@@ -91,5 +195,38 @@ impl<D: Driver> EventLoop<'_, D> {
         }
         let cut = cut + self.driver.finish();
         Ok(Some(Ended { drained, cut }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shared::id::Slot;
+
+    #[test]
+    fn connections_are_told_evenly() {
+        let of = |passed, spread, count| {
+            due(
+                Duration::from_millis(passed),
+                Duration::from_millis(spread),
+                count,
+            )
+        };
+        assert_eq!([of(0, 0, 5), of(0, 1000, 0), of(5000, 1000, 7)], [5, 0, 7]);
+        assert_eq!([of(0, 1000, 1000), of(1, 1000, 1000)], [1, 2]);
+        assert_eq!([of(500, 1000, 1000), of(999, 1000, 1000)], [501, 1000]);
+        let longest = due(Duration::from_secs(1), Duration::MAX, 1 << 24);
+        assert_eq!(longest, 1);
+    }
+
+    #[test]
+    fn moments_are_spread() {
+        let moments = (0..2560).map(|n| moment(ConnId::new(Slot::new(n), 0)));
+        let mut counts = [0; 4];
+        moments.for_each(|moment| counts[moment as usize / 64] += 1);
+        assert!(
+            counts.iter().all(|count| (500..800).contains(count)),
+            "{counts:?}"
+        );
     }
 }

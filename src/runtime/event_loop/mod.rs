@@ -8,6 +8,7 @@ mod ending;
 mod handshakes;
 
 pub(crate) use driver::{Driven, Driver, ThreadState, Time, Timing};
+use ending::Stop;
 use handshakes::Handshakes;
 
 use super::clock::{Clock, Sampler};
@@ -20,7 +21,7 @@ use crate::shared::id::ConnId;
 use crate::shared::panic_guard::catch;
 use peregrine_protocol::Seconds;
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long the loop waits before it asks the source of a body again that gave nothing.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -80,14 +81,10 @@ pub(crate) struct EventLoop<'a, D: Driver> {
     due: Vec<ConnId>,
     /// The second in which deadlines were last looked at.
     checked: Seconds,
+    /// The second in which connections were last told that the server drains.
+    retired: Seconds,
     /// Since the server began to stop.
     stop: Option<Stop>,
-}
-
-struct Stop {
-    /// When connections that are still open are closed.
-    at: Instant,
-    drained: u64,
 }
 
 impl<'a, D: Driver> EventLoop<'a, D> {
@@ -115,6 +112,7 @@ impl<'a, D: Driver> EventLoop<'a, D> {
             commands: Vec::new(),
             due: Vec::new(),
             checked: Seconds::START,
+            retired: Seconds::START,
             stop: None,
         }
     }
@@ -159,8 +157,8 @@ impl<'a, D: Driver> EventLoop<'a, D> {
             self.free_memory();
             self.flush_dirty();
             D::turn(&mut self)?;
-            if self.control.is_stopping() {
-                if let Some(ended) = self.stopping()? {
+            if !self.control.phase.is_serving() {
+                if let Some(ended) = self.leave()? {
                     return Ok(ended);
                 }
                 self.flush_dirty();
@@ -197,7 +195,7 @@ impl<'a, D: Driver> EventLoop<'a, D> {
     fn first_timeout(&self, next: Duration) -> Option<Duration> {
         let now = self.clock.now();
         let wait = match &self.stop {
-            Some(stop) => Some(next.min(stop.at.saturating_duration_since(Instant::now()))),
+            Some(stop) => Some(next.min(stop.timeout())),
             None => (!self.slab.is_empty()).then_some(next),
         };
         let driver = self.driver.timeout(now, self.control);

@@ -4,6 +4,7 @@ mod stopping;
 
 pub use stopping::{Stopped, Stopper};
 
+use super::health::Health;
 use crate::http::deferred::worker_handle::WorkerHandle;
 use crate::metrics::{Counters, WorkerCounters};
 use crate::runtime::event_loop::Ended;
@@ -13,6 +14,8 @@ use crate::runtime::listener::ListenAddr;
 use crate::runtime::server_state::{ServerState, WorkerShared};
 #[cfg(feature = "signals")]
 use crate::runtime::signals::Signals;
+#[cfg(target_os = "linux")]
+use crate::runtime::systemd::{Systemd, Watchdog};
 use crate::shared::panic_guard::Panic;
 use crate::timers::Timers;
 use std::io;
@@ -57,6 +60,8 @@ pub struct Running {
     pub(crate) fit: usize,
     #[cfg(feature = "signals")]
     pub(crate) signals: Option<Signals>,
+    #[cfg(target_os = "linux")]
+    pub(crate) watchdog: Option<Watchdog>,
 }
 
 /// What belongs to the end of a start.
@@ -65,6 +70,10 @@ pub(crate) struct AtStart {
     /// [`Inherited::ready`] waits only while this server serves.
     #[cfg(unix)]
     pub(crate) inherited: Option<Inherited>,
+    /// Tells others whether the server is ready.
+    pub(crate) health: Option<Health>,
+    #[cfg(target_os = "linux")]
+    pub(crate) systemd: Option<Systemd>,
     /// SIGINT and SIGTERM are to stop the server.
     #[cfg(feature = "signals")]
     pub(crate) signals: bool,
@@ -106,6 +115,12 @@ impl Running {
     /// [`Limits::stop_grace`]: crate::Limits::stop_grace
     pub fn stop(&self) {
         self.control.stop();
+    }
+
+    /// Says that the server is not ready, serves on for [`Config::drain_delay`](crate::Config::drain_delay), and begins to
+    /// stop then, as [`Running::stop`]. Returns at once. Without a delay it is [`Running::stop`].
+    pub fn drain(&self) {
+        self.control.drain();
     }
 
     /// Leaves connections that wait to be accepted to another process with the same listeners, from now on,
@@ -165,15 +180,30 @@ impl Running {
     }
 
     /// Does what is left when the threads run.
-    #[cfg_attr(not(feature = "signals"), expect(unused_mut))]
+    #[cfg_attr(not(any(feature = "signals", target_os = "linux")), expect(unused_mut))]
     pub(crate) fn at_start(mut self, at_start: &AtStart) -> io::Result<Running> {
         #[cfg(unix)]
         if let Some(inherited) = &at_start.inherited {
             inherited.serves(&self.control);
         }
+        if let Some(health) = &at_start.health {
+            health.serves(&self.control.phase);
+        }
         #[cfg(feature = "signals")]
         if at_start.signals {
             self.signals = Some(Signals::stop(self.control.clone())?);
+        }
+        // Last: all the rest is in place.
+        #[cfg(target_os = "linux")]
+        if let Some(systemd) = &at_start.systemd {
+            let workers = self.control.workers.iter().map(|of| of.counters.clone());
+            // Without those of the pool and of the accept threads.
+            let ws = self.others.iter().skip(2).cloned();
+            let control = self.control.clone();
+            let wake = move || control.wake_all();
+            self.watchdog = Watchdog::start(systemd, wake, workers.chain(ws).collect())?;
+            let _ = self.control.systemd.set(systemd.clone());
+            systemd.serving(&self.addrs);
         }
         Ok(self)
     }

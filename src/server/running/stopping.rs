@@ -27,6 +27,30 @@ impl Stopper {
         self.0.stop();
     }
 
+    /// Says that the server is not ready, serves on for [`Config::drain_delay`](crate::Config::drain_delay), and begins to
+    /// stop then. Returns at once. Without a delay it is [`Stopper::stop`], which also ends the delay.
+    ///
+    /// ```
+    /// use peregrine::server::Health;
+    /// use peregrine::{Config, Server};
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let health = Health::new();
+    /// let config = Config::default().drain_delay(Duration::from_secs(15));
+    /// let server = Server::new(health.clone()).health(&health).config(config).bind("127.0.0.1:0");
+    /// let running = server.start()?;
+    /// running.stopper().drain(); // as on SIGTERM
+    /// assert!(health.is_draining() && !health.is_ready());
+    /// running.stopper().stop(); // not in 15 s, but now
+    /// assert_eq!(running.wait()?.aborted, 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn drain(&self) {
+        self.0.drain();
+    }
+
     /// Stops at once: open connections are aborted.
     pub fn stop_now(&self) {
         self.0.cut();

@@ -19,9 +19,6 @@ use peregrine_protocol::ws::frame::FrameError;
 use std::io;
 use std::time::Duration;
 
-/// The code for an internal error (RFC 6455 section 7.4.1).
-const GOING_AWAY: u16 = 1001;
-
 impl<P: WsHandlerRef, T: Transport> Driven<WsThreadState<P>> for WsConnection<P, T> {
     type Transport = T;
 
@@ -174,7 +171,7 @@ impl<P: WsHandlerRef, T: Transport> Driven<WsThreadState<P>> for WsConnection<P,
     }
 
     fn stop(&mut self, shared: &mut WsThreadState<P>) -> Fate {
-        self.close_with(GOING_AWAY, "", shared)
+        self.close_with(shared.close_code, "", shared)
     }
 
     fn stall(&self, limit: Duration, now: Seconds) -> Option<Stall> {

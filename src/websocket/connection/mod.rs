@@ -39,6 +39,8 @@ pub(crate) struct WsThreadState<P> {
     /// The handle of the thread, and its number.
     pub(crate) handle: Arc<WsThreadHandle>,
     pub(crate) index: usize,
+    /// The code of the close frame when the server stops (RFC 6455 section 7.4.1).
+    pub(crate) close_code: u16,
     /// Connections that have to be flushed at the end of the wake-up.
     pub(crate) dirty: Vec<ConnId>,
 }

@@ -184,6 +184,12 @@ impl Http1 {
         }
     }
 
+    /// The connection shall end soon: the next request whose head arrives is its last one. Without one it goes on, so that
+    /// no request meets its end.
+    pub fn wear_out(&mut self) {
+        self.responded = u32::MAX;
+    }
+
     /// The server stops.
     #[inline]
     pub fn is_stopping(&self) -> bool {

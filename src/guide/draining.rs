@@ -1,0 +1,79 @@
+//! Stop and drain: health checks, and a stop that loses no request.
+//!
+//! A load balancer learns by its checks that a server is about to stop, and that takes some seconds. A server that closes its
+//! listeners before refuses clients that the balancer still sends. So a stop has two steps: the server says that it is not
+//! ready and goes on (*drain*), and then it stops.
+//!
+//! ```no_run
+//! use peregrine::server::Health;
+//! use peregrine::{Config, Router, Server};
+//! use std::time::Duration;
+//!
+//! fn main() -> std::io::Result<()> {
+//!     let health = Health::new();
+//!     let app = Router::new()
+//!         .get("/", |_, res| res.text("Hello, World!"))
+//!         .get("/livez", health.clone())
+//!         .get("/readyz", health.clone());
+//!     let config = Config::default()
+//!         .drain_delay(Duration::from_secs(15)) // longer than the balancer takes to notice
+//!         .stop_timeout(Duration::from_secs(10));
+//!     let server = Server::new(app).config(config).health(&health);
+//!     server.bind("0.0.0.0:8080").stop_on_signals().run()?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # What happens
+//!
+//! | step | begins with | ends | new connections | responses | WebSockets | `/readyz` | `/livez` |
+//! |---|---|---|---|---|---|---|---|
+//! | serve | the start | | accepted | kept alive | open | 200 | 200 |
+//! | drain | SIGTERM, [`Stopper::drain`](crate::server::Stopper::drain) | after [`Config::drain_delay`](crate::Config::drain_delay), or by a second signal | accepted | more and more end their connection | open, and new ones are accepted | 503 | 200 |
+//! | stop | the end of the drain, SIGINT, [`Stopper::stop`](crate::server::Stopper::stop) | when all connections have ended; those that are open after [`Config::stop_timeout`](crate::Config::stop_timeout) are aborted | those in the backlog are accepted, and then refused | the last one of each connection | closed, over `Config::ws_close_spread` | 503 | 200 |
+//! | abort | a further signal, [`Stopper::stop_now`](crate::server::Stopper::stop_now) | at once | refused | aborted | aborted | | |
+//!
+//! Without a `drain_delay`, which is the default, SIGTERM begins the stop. SIGINT (Ctrl-C) always does.
+//!
+//! # Times to choose
+//!
+//! | setting | choose | default |
+//! |---|---|---|
+//! | `Config::drain_delay` | period of the checks, times the failures until a server is out, and 1 to 5 s more | 0 |
+//! | `Config::ws_close_spread` | 1 s for each 1,000 WebSockets that the other servers can take in a second | 0 |
+//! | `Config::stop_timeout` | as long as a request may take | 10 s |
+//! | [`Limits::stop_grace`](crate::Limits::stop_grace) | a round trip | 1 s |
+//! | the patience of the service manager | the sum of these, and 5 s more | Kubernetes 30 s, systemd 90 s |
+//!
+//! # When connections are told
+//!
+//! During a drain each connection has a moment, chosen at random. From then on its next response says `Connection: close`; an
+//! HTTP/2 connection gets GOAWAY, and streams that are open go on. At the beginning nearly all connections are kept, because
+//! the balancer would only lead their clients back to this server. At the end nearly all have moved. A connection without a
+//! request is not closed during the drain: its client may be sending one. During the stop it may send one more within
+//! `Limits::stop_grace`.
+//!
+//! WebSockets are closed during the stop, evenly over `Config::ws_close_spread`, so that not all clients come back in the
+//! same moment. The code is `Config::ws_close_code`: 1001 (going away) or 1012 (service restart).
+//!
+//! # Checks
+//!
+//! [`Health::check`](crate::server::Health::check) adds a condition that is looked at for each request, on the worker: it must
+//! not block. [`Health::check_every`](crate::server::Health::check_every) has a thread of its own, for a query to a database.
+//! Let `/readyz` fail only for what another server could do better: if a database that all servers share is down, a balancer
+//! has nothing left to send clients to. `/livez` depends on no check, because a restart repairs none of them.
+//!
+//! | response | meaning |
+//! |---|---|
+//! | 200 `{"status":"ready"}` | send clients |
+//! | 503 `{"status":"starting"}` | no server has started with this `Health` |
+//! | 503 `{"status":"draining"}` | it stops soon |
+//! | 503 `{"status":"failing","checks":{"name":"why"}}` | a check fails |
+//! | 421 | the probe sends a host that is not in [`Config::allowed_hosts`](crate::Config::allowed_hosts) |
+//! | 429 | the address of the probe is over [`Config::request_rate`](crate::Config::request_rate) |
+//!
+//! # Replacing the process
+//!
+//! [`hand_over`](crate::server::hand_over) (not on Windows) needs no drain: the new process accepts on the same listeners, so
+//! no balancer has to notice anything. The old process says 200 on connections that it still has. WebSockets are closed over
+//! `Config::ws_close_spread`, and come back to the new process. A server that drains is not replaced any more.

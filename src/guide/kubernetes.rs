@@ -1,0 +1,50 @@
+//! Kubernetes: probes, and rolling updates without a lost request.
+//!
+//! When a pod is deleted, its container gets SIGTERM, and at the same time the cluster begins to tell all nodes that it
+//! is gone. So new connections come for some seconds after SIGTERM. [`Config::drain_delay`](crate::Config::drain_delay)
+//! covers them; a `preStop` hook that sleeps is not needed.
+//!
+//! ```no_run
+//! use peregrine::server::Health;
+//! use peregrine::{Config, Router, Server};
+//! use std::time::Duration;
+//!
+//! fn main() -> std::io::Result<()> {
+//!     let health = Health::new();
+//!     let app = Router::new()
+//!         .get("/", |_, res| res.text("Hello, World!"))
+//!         .get("/livez", health.clone())
+//!         .get("/readyz", health.clone());
+//!     let config = Config::default()
+//!         .allowed_hosts(["app.example"])
+//!         .drain_delay(Duration::from_secs(15))
+//!         .buffered_bytes(512 << 20);
+//!     let server = Server::new(app).config(config).health(&health);
+//!     server.bind("0.0.0.0:8080").stop_on_signals().run()?;
+//!     Ok(())
+//! }
+//! ```
+//!
+#![doc = concat!("```yaml\n", include_str!("recipes/kubernetes.yaml"), "```")]
+//!
+//! # The numbers
+//!
+//! | number | why |
+//! |---|---|
+//! | `drain_delay` 15 s | 2 failures of a probe each 5 s, and 5 s in which the nodes are told |
+//! | `terminationGracePeriodSeconds` 45 | the drain, the close of the WebSockets, `stop_timeout`, and some more; then SIGKILL |
+//! | `livenessProbe` 3 × 10 s | a restart is the last resort: the probe stays 200 during a drain |
+//! | `memory` 1 GiB | [`Config::buffered_bytes`](crate::Config::buffered_bytes) does not follow the limit of the container |
+//!
+//! No limit of CPU stands there: the number of workers follows it ([`Config::workers`](crate::Config::workers)), and a worker
+//! that is throttled is slow.
+//!
+//! # Errors
+//!
+//! | what | meaning |
+//! |---|---|
+//! | `Readiness probe failed: HTTP probe failed with statuscode: 503` | a check fails, or the pod drains; the response has the reason |
+//! | statuscode 421 | the `Host` of the probe is not in [`Config::allowed_hosts`](crate::Config::allowed_hosts) |
+//! | exit code 137 | SIGKILL: the grace period was shorter than the stop, or the memory was used up |
+//! | clients get `connection refused` in an update | `drain_delay` is shorter than the cluster takes |
+//! | all clients have one address | a service with `externalTrafficPolicy: Cluster` hides it; see the [guide](crate::guide::proxies) |

@@ -1,0 +1,65 @@
+//! systemd: a service that tells when it is ready, and a socket that outlives it.
+//!
+//! [`Systemd`](crate::server::Systemd) (Linux) sends what a service of `Type=notify` has to tell. It needs no library.
+//!
+//! ```no_run
+//! # #[cfg(target_os = "linux")]
+//! fn main() -> std::io::Result<()> {
+//!     use peregrine::Server;
+//!     use peregrine::server::Systemd;
+//!
+//!     let systemd = Systemd::from_env()?; // nothing, outside of systemd
+//!     Server::from_fn(|_, res| res.text("Hello, World!"))
+//!         .systemd(&systemd)
+//!         .bind("0.0.0.0:8080")
+//!         .stop_on_signals()
+//!         .run()?;
+//!     Ok(())
+//! }
+//! # #[cfg(not(target_os = "linux"))]
+//! # fn main() {}
+//! ```
+//!
+//! # The unit
+//!
+#![doc = concat!("```ini\n", include_str!("recipes/app.service"), "```")]
+//!
+//! # The socket
+//!
+//! systemd binds it, so the service needs no right for port 80 and no restart loses a connection: while no process serves,
+//! clients wait in the socket. The process takes the listener, for example by the crate `listenfd`, and gives it to
+//! [`Server::listener`](crate::Server::listener). [`Running::leave_backlog`](crate::server::Running::leave_backlog) leaves
+//! waiting connections to the next process. The example `restart` does both.
+//!
+#![doc = concat!("```ini\n", include_str!("recipes/app.socket"), "```")]
+//!
+//! Without a socket unit, remove `Requires=` and `Sockets=`, and call `bind` in the program.
+//!
+//! # Replacing the process without a socket unit
+//!
+//! [`hand_over`](crate::server::hand_over) replaces the process from within. The service remains the same, and its main
+//! process is the new one. These lines let `systemctl reload app` do it, with the example `restart`:
+//!
+//! ```ini
+//! ExecReload=/bin/kill -HUP $MAINPID
+//! NotifyAccess=main
+//! ```
+//!
+//! systemd hears `RELOADING=1`, and `MAINPID` with `READY=1` when the new process serves. If that fails, the old process goes
+//! on and says `READY=1`. A newer systemd logs once that the new main process is not its child.
+//!
+//! # The watchdog
+//!
+//! With `WatchdogSec=` systemd kills and restarts a service that is silent for that time. The server pings four times in it,
+//! while every worker and every WebSocket thread responds. A handler that holds its worker for half of the time does no harm; one
+//! that holds it for all of it gets the service killed. [`Response::offload`](crate::Response::offload) and responses that come
+//! later hold no worker. Choose at least 10 s, so that a machine under load is no reason.
+//!
+//! # Errors
+//!
+//! | what | meaning |
+//! |---|---|
+//! | `NOTIFY_SOCKET is ..., and must be a path or @name` | the manager offers a socket of another kind (`vsock:`) |
+//! | `app.service: start operation timed out` | `READY=1` has not come: `Server::systemd` is missing, or the program starts for longer than `TimeoutStartSec=` |
+//! | `Watchdog timeout (limit 30s)!` | a handler has held its worker; [`Counters::handlers_blocking`](crate::metrics::Counters::handlers_blocking) counts them |
+//! | `State 'stop-sigterm' timed out. Killing.` | `TimeoutStopSec=` is shorter than the stop; the [table](crate::guide::draining) has its parts |
