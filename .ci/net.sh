@@ -1,0 +1,43 @@
+# shellcheck shell=bash
+# Hosts of their own on one machine: network namespaces. For scripts that need root, or sudo, and are skipped without.
+if [[ $(id -u) != 0 ]]; then
+    if ! sudo -n true 2>/dev/null; then
+        echo 'skipped: network namespaces need root'
+        exit 0
+    fi
+    exec sudo -n env "PATH=$PATH" "CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}" "$0"
+fi
+# shellcheck source=.ci/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+hosts=()
+end() {
+    local name
+    finish
+    for name in "${hosts[@]}"; do
+        ip netns del "$name" 2>/dev/null || true
+    done
+}
+trap end EXIT
+
+# hosts NAME...: names that no other run has.
+hosts() {
+    local name
+    for name in "$@"; do
+        if ! ip netns add "$name" 2>"$tmp/netns"; then
+            echo "skipped: no network namespaces: $(cat "$tmp/netns")"
+            exit 0
+        fi
+        hosts+=("$name")
+        ip -n "$name" link set lo up
+    done
+}
+
+# wire ONE ADDRESS OTHER ADDRESS: a cable between two hosts.
+wire() {
+    ip -n "$1" link add "to-${3%%-[0-9]*}" type veth peer name "to-${1%%-[0-9]*}" netns "$3"
+    ip -n "$1" addr add "$2" dev "to-${3%%-[0-9]*}"
+    ip -n "$3" addr add "$4" dev "to-${1%%-[0-9]*}"
+    ip -n "$1" link set "to-${3%%-[0-9]*}" up
+    ip -n "$3" link set "to-${1%%-[0-9]*}" up
+}
