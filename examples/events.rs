@@ -6,11 +6,13 @@
 //!
 //! Then open <http://127.0.0.1:8080/>, in two windows to see the number of pages change. Stop the server and
 //! start it again: the pages connect again by themselves and show what they have missed.
+//! <http://127.0.0.1:8080/dashboard/> shows what the server does.
 
 mod common;
 
+use peregrine::metrics::Stats;
 use peregrine::sse::{Event, EventHub};
-use peregrine::{Done, Handler, Request, Response, Server};
+use peregrine::{Dashboard, Done, Handler, Request, Response, Router, Server};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -84,7 +86,11 @@ impl Handler for Clock {
 fn main() -> std::io::Result<()> {
     let args = common::Args::parse("A clock that all open pages share, at /.");
     let clock = Arc::new(Clock::default());
-    let server = Server::new(clock.clone());
+    let stats = Stats::new();
+    let app = Router::new()
+        .mount("/dashboard", Dashboard::new(&stats))
+        .mount("/", clock.clone());
+    let server = Server::new(app).stats(&stats);
     let timers = server.timers();
     let ticking = timers.every(TICK, move || Clock::tell_all(&clock.watchers));
     ticking.map_err(std::io::Error::other)?;

@@ -43,6 +43,7 @@ pub mod checks;
 #[cfg(feature = "compress")]
 pub mod compression;
 pub mod config;
+mod dashboard;
 #[cfg(feature = "dir")]
 pub mod files;
 pub(crate) mod forms;
@@ -68,6 +69,7 @@ pub mod timers;
 mod websocket;
 
 pub use crate::config::Config;
+pub use crate::dashboard::Dashboard;
 pub use crate::http::deferred::Responder;
 pub use crate::http::handler::{FromFn, Handler, from_fn};
 pub use crate::http::request::{OwnedRequest, Request};

@@ -141,6 +141,8 @@ peregrine_protocol::settings! {
     /// | `EventLimits::topic_bytes` | 256 | bytes of the name of a topic | its stream ends | `event_hub::the_topics_of_a_page_are_limited` |
     /// | `Request::json` | 127 | levels of nesting of a value in JSON | 400 | `http::json_body::nesting_is_limited_for_any_type` |
     /// | Route pattern | 4,096 | bytes of a pattern, of which at most 8 parts are parameters | nothing: the program panics when it adds the route | `router::check::patterns_that_are_not_valid_are_refused` |
+    /// | Dashboard pages | 32 | pages of a `Dashboard` that get samples | 503 | `dashboard::the_pages_that_get_samples_are_limited` |
+    /// | Route counters | 256 | patterns of routes that are counted, 8 bytes each for each worker | nothing: the others count together | `metrics::routes::the_patterns_that_are_counted_are_bounded` |
     /// | `RateLimit::clients` | 65,536 | clients whose requests are counted, 16 bytes each | nothing: the client that has used least is forgotten | `shared::rate_table::the_clients_that_are_remembered_are_bounded` |
     /// | `ETags::max_bytes` | 1,048,576 | bytes of a body that gets a tag | the whole body each time | `layers_shipped::a_response_that_the_client_has_is_not_sent_again` |
     /// | `RequestId::take_over` | 128 | bytes of the id of a client | another id | `layers_shipped::requests_have_ids` |

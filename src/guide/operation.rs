@@ -112,10 +112,29 @@
 //! }
 //! ```
 //!
-//! It has connections, requests, bytes, responses by class, errors by kind, time in handlers (sampled,
-//! see [`Config::timed_one_in`](crate::Config::timed_one_in)), and the lengths of queues.
+//! It has connections, requests, bytes, responses by class, errors by kind, requests by route, the lengths of queues,
+//! and histograms of the time in handlers and of response times (sampled, see
+//! [`Config::timed_one_in`](crate::Config::timed_one_in)). `peregrine_turn_seconds` is above 0.1 while a handler holds
+//! its thread.
 //! [`Counters`](crate::metrics::Counters) describes each number. The page is open to every client that can send
 //! this request: serve it on an address of its own, or check the client first.
+//!
+//! [`Dashboard`](crate::Dashboard) is a page with live plots of these numbers. Mount it where only operators get:
+//!
+//! ```
+//! use peregrine::layers::BasicAuth;
+//! use peregrine::metrics::Stats;
+//! use peregrine::{Dashboard, Router};
+//!
+//! let stats = Stats::new();
+//! let operators = Router::new()
+//!     .mount("/dashboard", Dashboard::new(&stats))
+//!     .layer(BasicAuth::user("operators", "ada", "lovelace"));
+//! let app = Router::new()
+//!     .get("/", |_, res| res.text("Hello, World!"))
+//!     .nest("/admin", operators);
+//! # assert_eq!(peregrine::testing::get(&app, "/admin/dashboard/").status(), 401);
+//! ```
 //!
 //! # Access log
 //!

@@ -82,6 +82,7 @@ impl<H: Handler, M: UpgradeMode<H, T>, T: OverSocket> Worker<H, M, T> {
                 ),
                 now: Seconds::START,
                 timing: Timing::Off,
+                is_later: false,
                 spare: Vec::new(),
                 lasting: control.capacity.lasting.clone(),
             },

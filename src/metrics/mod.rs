@@ -2,16 +2,23 @@
 //!
 //! [`Stats`] shows the [`Counters`] while the server runs. The [guide](crate::guide::operation) has the first steps.
 
+mod activity;
+mod histogram;
 mod prometheus;
 mod queues;
+pub(crate) mod routes;
+mod stats;
 
+pub use histogram::Histogram;
 pub use queues::Queues;
 pub(crate) use queues::QueuesOf;
+pub use stats::Stats;
+pub(crate) use stats::{MostOf, WorkerMetrics};
 
-use crate::shared::memory_budget::MemoryBudget;
 use crate::shared::panic_guard;
+use activity::Activity;
+use histogram::LiveHistogram;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Defines each counter: its documentation, and the name of its metric after `peregrine_`.
@@ -53,6 +60,11 @@ macro_rules! counters {
         #[repr(align(128))]
         pub(crate) struct WorkerCounters {
             $(pub(crate) $name: Counter,)*
+            /// Times of the calls of handlers in timed turns.
+            pub(crate) handler_times: LiveHistogram,
+            /// Times until the head of a response, of requests whose handler was called in a timed turn.
+            pub(crate) response_times: LiveHistogram,
+            pub(crate) activity: Activity,
         }
 
         impl WorkerCounters {
@@ -285,6 +297,7 @@ impl WorkerCounters {
 
     /// Counts a timed call of the handler.
     pub(crate) fn handler_took(&self, time: Duration) {
+        self.handler_times.add(time);
         self.handlers_timed.add(1);
         self.handler_nanos.add(nanos(time));
         let limits = [
@@ -320,154 +333,4 @@ impl Counter {
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
-}
-
-/// Counters of servers, readable from any thread.
-///
-/// It is a handle that is made before the server, so that the handler can have it.
-/// [`Server::stats`](crate::Server::stats) connects it to a server. Clones are the same handle. Before the
-/// start of the server all counts are zero; after the stop they keep their last values. One handle may be
-/// given to several servers, one after the other or at the same time. Then it has the counters of all their
-/// threads, in the order of their start.
-///
-/// ```
-/// use peregrine::Server;
-/// use peregrine::metrics::Stats;
-///
-/// # fn main() -> std::io::Result<()> {
-/// let stats = Stats::new();
-/// let seen = stats.clone();
-/// let server = Server::from_fn(move |req, res| match req.path() {
-///     "/metrics" => res.header("Content-Type", Stats::CONTENT_TYPE).body(seen.prometheus()),
-///     _ => res.text(format!("request {}", seen.counters().requests + 1)),
-/// })
-/// .stats(&stats)
-/// .bind("127.0.0.1:0")
-/// .start()?;
-/// assert_eq!(stats.worker_counters().len(), peregrine::Config::default().workers);
-/// # drop(server);
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Clone, Debug, Default)]
-pub struct Stats {
-    threads: Arc<Mutex<Threads>>,
-}
-
-/// The counters of all threads.
-#[derive(Clone, Debug, Default)]
-struct Threads {
-    workers: Vec<Arc<WorkerCounters>>,
-    ws: Vec<Arc<WorkerCounters>>,
-    /// One for all threads of a pool.
-    pools: Vec<Arc<WorkerCounters>>,
-    /// One for all accept threads of a server.
-    accepting: Vec<Arc<WorkerCounters>>,
-    /// One for each server.
-    budgets: Vec<Arc<MemoryBudget>>,
-    worker_queues: Vec<QueuesOf>,
-    ws_queues: Vec<QueuesOf>,
-}
-
-impl Stats {
-    /// The media type of [`Stats::prometheus`] and [`Counters::prometheus`].
-    pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
-
-    /// A handle that is not connected to a server yet.
-    pub fn new() -> Stats {
-        Stats::default()
-    }
-
-    /// The sum of the counters of all threads.
-    pub fn counters(&self) -> Counters {
-        let threads = self.threads();
-        let all = threads.workers.iter().chain(&threads.ws);
-        let all = all.chain(&threads.pools).chain(&threads.accepting);
-        all.map(|counters| counters.snapshot()).sum()
-    }
-
-    /// Bytes of memory that are held in buffers for clients now; see
-    /// [`Config::buffered_bytes`](crate::Config::buffered_bytes). The value may be up to 64 KiB for each
-    /// thread too low or too high.
-    ///
-    /// ```
-    /// assert_eq!(peregrine::metrics::Stats::new().buffered_bytes(), 0);
-    /// ```
-    pub fn buffered_bytes(&self) -> u64 {
-        self.threads().buffered_bytes()
-    }
-
-    /// The counters of each worker.
-    pub fn worker_counters(&self) -> Vec<Counters> {
-        snapshots(&self.threads().workers)
-    }
-
-    /// The counters of each WebSocket thread.
-    pub fn ws_counters(&self) -> Vec<Counters> {
-        snapshots(&self.threads().ws)
-    }
-
-    /// `shared`: the counters of a pool, and of the accept threads.
-    pub(crate) fn add(
-        &self,
-        workers: Vec<Arc<WorkerCounters>>,
-        ws: &[Arc<WorkerCounters>],
-        shared: [&Arc<WorkerCounters>; 2],
-        budget: &Arc<MemoryBudget>,
-    ) {
-        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        threads.workers.extend(workers);
-        threads.ws.extend_from_slice(ws);
-        let [pool, accepting] = shared;
-        threads.pools.push(pool.clone());
-        threads.accepting.push(accepting.clone());
-        threads.budgets.push(budget.clone());
-    }
-
-    /// The items that wait for all threads now.
-    pub fn queues(&self) -> Queues {
-        self.threads().queues()
-    }
-
-    /// The items that wait for each worker now. [`Queues::jobs`] is 0 here, because jobs belong to no worker.
-    pub fn worker_queues(&self) -> Vec<Queues> {
-        queues::of(&self.threads().worker_queues)
-    }
-
-    /// The items that wait for each WebSocket thread now.
-    pub fn ws_queues(&self) -> Vec<Queues> {
-        queues::of(&self.threads().ws_queues)
-    }
-
-    pub(crate) fn add_queues(&self, workers: Vec<QueuesOf>, ws: Vec<QueuesOf>) {
-        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        threads.worker_queues.extend(workers);
-        threads.ws_queues.extend(ws);
-    }
-
-    /// A copy, so that the lock is held only for the copying.
-    fn threads(&self) -> Threads {
-        let threads = self.threads.lock();
-        threads.unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-impl Threads {
-    fn buffered_bytes(&self) -> u64 {
-        self.budgets.iter().map(|budget| budget.used() as u64).sum()
-    }
-
-    fn queues(&self) -> Queues {
-        let pools = snapshots(&self.pools).into_iter().sum::<Counters>();
-        let all = self.worker_queues.iter().chain(&self.ws_queues);
-        let jobs = Queues {
-            jobs: pools.jobs_waiting(),
-            ..Queues::default()
-        };
-        all.map(QueuesOf::now).fold(jobs, |sum, one| sum + one)
-    }
-}
-
-fn snapshots(threads: &[Arc<WorkerCounters>]) -> Vec<Counters> {
-    threads.iter().map(|counters| counters.snapshot()).collect()
 }

@@ -1,7 +1,9 @@
 //! Counters in the text format of Prometheus, version 0.0.4.
 
-use super::{Counters, METRICS, Metric, Queues, Stats};
+use super::stats::snapshots;
+use super::{Counters, Histogram, METRICS, Metric, Queues, Stats, nanos};
 use std::fmt::Write as _;
+use std::time::Duration;
 
 /// The prefix of each name.
 const PREFIX: &str = "peregrine_";
@@ -43,7 +45,10 @@ impl Stats {
     ///
     /// It has all of [`Counters::prometheus`] and the gauges `peregrine_buffered_bytes`
     /// ([`Stats::buffered_bytes`]), `peregrine_queue_connections`, `peregrine_queue_messages` and
-    /// `peregrine_queue_jobs` ([`Queues`]). Then it has the same counters by thread, as
+    /// `peregrine_queue_jobs` ([`Queues`]); the histograms `peregrine_handler_seconds` ([`Stats::handler_times`]) and
+    /// `peregrine_response_seconds` ([`Stats::response_times`]); `peregrine_route_requests_total{route="/users/{id}"}`
+    /// ([`Stats::routes`]), if there are any; and the gauge `peregrine_turn_seconds{thread="worker-0"}`
+    /// ([`Stats::worker_busy`]), which is high while a handler holds its thread. Then it has the same counters by thread, as
     /// `peregrine_thread_requests_total{thread="worker-0"}` and so on: `ws-0` is the first WebSocket thread,
     /// `pool-0` all threads of `offload`, and `accept-0` all accept threads. The counters by thread are
     /// separate families, so a sum over one family counts nothing twice.
@@ -55,7 +60,7 @@ impl Stats {
         let held = threads.buffered_bytes();
         let queues = threads.queues();
         let named = |kind: &'static str, counters: &[_]| {
-            let snapshots = super::snapshots(counters);
+            let snapshots = snapshots(counters);
             let numbered = snapshots.into_iter().enumerate();
             numbered.map(move |(i, counters)| (format!("{kind}-{i}"), counters))
         };
@@ -74,6 +79,8 @@ impl Stats {
         head(&mut page, &family, &help, "", "gauge");
         sample(&mut page, &family, held);
         queues.write(&mut page);
+        self.write_times(&mut page);
+        self.write_routes(&mut page);
         for metric in METRICS {
             let family = format!("{PREFIX}thread_{}_total", metric.name);
             metric.head(&family, " By thread.", &mut page);
@@ -83,6 +90,60 @@ impl Stats {
             }
         }
         page
+    }
+}
+
+impl Stats {
+    fn write_times(&self, page: &mut String) {
+        let help = ["Times of calls of the handler in timed turns."];
+        self.handler_times().write("handler_seconds", &help, page);
+        let help = ["Times until the head of a response, of requests in timed turns."];
+        self.response_times().write("response_seconds", &help, page);
+        let family = format!("{PREFIX}turn_seconds");
+        let help = [
+            "How long the present turn of a thread has lasted, 0 while it waits. Above 0.1 a handler holds the thread.",
+        ];
+        let threads = [("worker", self.worker_busy()), ("ws", self.ws_busy())];
+        if threads.iter().all(|(_, threads)| threads.is_empty()) {
+            return;
+        }
+        head(page, &family, &help, "", "gauge");
+        for (kind, times) in threads {
+            for (at, time) in times.into_iter().enumerate() {
+                let series = format!("{family}{{thread=\"{kind}-{at}\"}}");
+                seconds(page, &series, nanos(time));
+            }
+        }
+    }
+
+    fn write_routes(&self, page: &mut String) {
+        let routes = self.routes();
+        if routes.is_empty() {
+            return;
+        }
+        let family = format!("{PREFIX}route_requests_total");
+        head(page, &family, &["Requests by route."], "", "counter");
+        for (route, count) in routes {
+            let route = route.replace('\\', "\\\\").replace('"', "\\\"");
+            sample(page, &format!("{family}{{route=\"{route}\"}}"), count);
+        }
+    }
+}
+
+impl Histogram {
+    fn write(&self, name: &str, help: &[&str], page: &mut String) {
+        let family = format!("{PREFIX}{name}");
+        head(page, &family, help, "", "histogram");
+        let mut below = 0;
+        for (end, count) in self.buckets() {
+            below += count;
+            let end = end.as_ref().map(Duration::as_secs_f64);
+            let end = end.map_or("+Inf".to_owned(), |end| end.to_string());
+            sample(page, &format!("{family}_bucket{{le=\"{end}\"}}"), below);
+        }
+        seconds(page, &format!("{family}_sum"), nanos(self.sum()));
+        // Of the same counts as the buckets.
+        sample(page, &format!("{family}_count"), below);
     }
 }
 
@@ -120,8 +181,7 @@ impl Metric {
         if !self.name.ends_with("_seconds") {
             return sample(page, series, value);
         }
-        let (seconds, nanos) = (value / 1_000_000_000, value % 1_000_000_000);
-        let _ = writeln!(page, "{series} {seconds}.{nanos:09}");
+        seconds(page, series, value);
     }
 
     fn head(&self, family: &str, after: &str, page: &mut String) {
@@ -146,6 +206,12 @@ fn head(page: &mut String, family: &str, help: &[&str], after: &str, kind: &str)
     page.push_str(after);
     // A write to a `String` cannot fail.
     let _ = writeln!(page, "\n# TYPE {family} {kind}");
+}
+
+/// A number of nanoseconds, in seconds.
+fn seconds(page: &mut String, series: &str, nanos: u64) {
+    let (seconds, nanos) = (nanos / 1_000_000_000, nanos % 1_000_000_000);
+    let _ = writeln!(page, "{series} {seconds}.{nanos:09}");
 }
 
 fn sample(page: &mut String, series: &str, value: u64) {

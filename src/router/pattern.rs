@@ -3,6 +3,7 @@
 use super::error::PatternFault;
 use super::tree::{MAX_PARAMS, Piece};
 use crate::http::request::route::RoutePattern;
+use crate::metrics::routes;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
@@ -67,7 +68,7 @@ impl Pattern {
     }
 
     pub(super) fn text(&self) -> &'static str {
-        &self.known.text
+        self.known.text
     }
 }
 
@@ -96,8 +97,10 @@ fn known(text: &str, names: Vec<String>) -> &'static RoutePattern {
     if let Some(pattern) = known.get(text) {
         return pattern;
     }
+    let text: &'static str = String::leak(text.to_owned());
     let pattern = &*Box::leak(Box::new(RoutePattern {
-        text: text.to_owned(),
+        text,
+        number: routes::register(text),
         names,
     }));
     known.insert(text.to_owned(), pattern);

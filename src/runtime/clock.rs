@@ -66,6 +66,16 @@ impl Clock {
         Some(unix())
     }
 
+    pub(crate) fn start(&self) -> Instant {
+        self.start
+    }
+
+    /// The moment of the last tick.
+    #[cold]
+    pub(crate) fn last_tick(&self) -> Instant {
+        self.start + self.now
+    }
+
     /// The time since the start, read from the clock and not from the last tick.
     pub(crate) fn elapsed(&self) -> Duration {
         self.start.elapsed()
@@ -82,6 +92,7 @@ impl Clock {
     /// All that the last tick was for is done.
     pub(crate) fn end_turn(&self, is_timed: bool, counters: &WorkerCounters) {
         counters.count_panics();
+        counters.activity.rest();
         counters.turns.add(1);
         if is_timed {
             counters.turns_timed.add(1);

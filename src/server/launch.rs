@@ -7,7 +7,7 @@ use crate::http::deferred::worker_handle::WorkerHandle;
 use crate::http::driver::Worker;
 use crate::http::handler::Handler;
 use crate::http::upgrade::UpgradeMode;
-use crate::metrics::Stats;
+use crate::metrics::{MostOf, Stats, WorkerMetrics};
 use crate::runtime::acceptor::Acceptor;
 use crate::runtime::connection_limit::ConnectionLimit;
 use crate::runtime::listener::{BindAddr, ListenAddr, Listener, ListenerId};
@@ -153,12 +153,17 @@ impl Launch {
         // This comes before the first request, whose handler might read them.
         let counters = control.workers.iter().map(|worker| worker.counters.clone());
         let (shared, ws) = running.others.split_at(2);
-        stats.add(
-            counters.collect(),
-            ws,
-            [&shared[0], &shared[1]],
-            &control.budget,
-        );
+        let workers = WorkerMetrics {
+            counters: counters.collect(),
+            routes: running.handles.iter().map(|h| h.routes.clone()).collect(),
+        };
+        let most = MostOf {
+            buffered: config.buffered_bytes as u64,
+            connections: config.connections as u64,
+            jobs: config.pool_queue as u64,
+        };
+        let shared = [&shared[0], &shared[1]];
+        stats.add(workers, ws, shared, &control.budget, most);
         let queues = running.handles.iter().enumerate().map(|(i, handle)| {
             let handle = Arc::downgrade(handle);
             let messages = move || Some(handle.upgrade()?.inbox.len() as u64);

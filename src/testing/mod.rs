@@ -340,6 +340,7 @@ fn serve<'h, H: Handler, M: Upgrades<H>>(
             recorder: ResponseRecorder::new(config.server_name.as_deref(), Arc::new(handle)),
             now: Seconds::START,
             timing: Timing::Off,
+            is_later: false,
             spare: Vec::new(),
             lasting: Arc::new(Share::new(usize::MAX)),
         },

@@ -12,6 +12,7 @@ mod cases;
 mod child;
 mod clients;
 mod connections;
+mod dashboard;
 #[cfg(target_os = "linux")]
 mod descriptors;
 #[cfg(feature = "dir")]
@@ -85,6 +86,7 @@ mod slow;
 mod sockets;
 mod stats;
 mod stats_live;
+mod stats_times;
 mod stop;
 mod stream_clients;
 mod stream_drawn;

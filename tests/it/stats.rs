@@ -34,7 +34,7 @@ pub(crate) fn parse(page: &str) -> BTreeMap<String, Family> {
             let kind = lines.next().expect("a type").strip_prefix("# TYPE ");
             let kind = kind.and_then(|rest| rest.strip_prefix(family));
             let kind = kind.expect("a type of the same name").trim_start();
-            assert!(matches!(kind, "counter" | "gauge"), "{kind}");
+            assert!(matches!(kind, "counter" | "gauge" | "histogram"), "{kind}");
             // As the conventions of Prometheus and OpenMetrics have it.
             assert_eq!(family.ends_with("_total"), kind == "counter", "{family}");
             let new = Family {
@@ -51,17 +51,21 @@ pub(crate) fn parse(page: &str) -> BTreeMap<String, Family> {
         }
         let (series, value) = line.split_once(' ').expect("a name and a value");
         let labels = series.strip_prefix(&name).expect("of the family above");
+        let family: &mut Family = families.get_mut(&name).expect("a family");
+        let of_histogram = labels.starts_with("_bucket{") || matches!(labels, "_sum" | "_count");
+        assert_eq!(of_histogram, family.kind == "histogram", "{series}");
         let labels = match labels {
+            labels if of_histogram => labels,
             "" => "",
             labels => labels
                 .strip_prefix('{')
                 .and_then(|l| l.strip_suffix('}'))
                 .expect("braces"),
         };
-        if !labels.is_empty() {
+        if !labels.is_empty() && !of_histogram {
             let (label, value) = labels.split_once('=').expect("a label");
             let value = value.strip_prefix('"').and_then(|v| v.strip_suffix('"'));
-            let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
+            let plain = |c: char| c.is_ascii_alphanumeric() || "-/{}*".contains(c);
             assert!(
                 is_name(label) && value.is_some_and(|v| v.chars().all(plain)),
                 "{labels}"
@@ -69,14 +73,13 @@ pub(crate) fn parse(page: &str) -> BTreeMap<String, Family> {
         }
         // Seconds have all their nanoseconds, so that nothing depends on how they are rounded.
         let digits = match value.split_once('.') {
-            Some((whole, nanos)) if name.ends_with("_seconds_total") => {
+            Some((whole, nanos)) if name.contains("_seconds") => {
                 assert_eq!(nanos.len(), 9, "{value}");
                 format!("{whole}{nanos}")
             }
             _ => value.to_owned(),
         };
         let value: u64 = digits.parse().expect("an integer");
-        let family: &mut Family = families.get_mut(&name).expect("a family");
         let old = family.samples.insert(labels.into(), value);
         assert!(old.is_none(), "{series} twice");
     }
@@ -242,7 +245,7 @@ fn a_server_that_reports_its_counters() {
     assert_eq!(stats.counters(), Counters::default());
     assert_eq!(
         parse(&stats.prometheus()).len(),
-        57 + 5 + 57,
+        57 + 5 + 2 + 57,
         "all of them, from the start"
     );
 

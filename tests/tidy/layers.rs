@@ -21,6 +21,7 @@ const LAYERS: Layers = &[
     &[
         "access_log",
         "compression",
+        "dashboard",
         "files",
         "layers",
         "sessions",

@@ -59,10 +59,12 @@ const NO_LIMITS: [&str; 19] = [
 ];
 
 /// Limits that are no settings.
-const FIXED: [&str; 11] = [
+const FIXED: [&str; 13] = [
+    "Dashboard pages",
     "ETags::max_bytes",
     "RateLimit::clients",
     "RequestId::take_over",
+    "Route counters",
     "Route pattern",
     "TLS ahead",
     "address rates",

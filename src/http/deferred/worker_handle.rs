@@ -5,6 +5,7 @@ use super::pending::StreamIds;
 use super::streamed_body::StreamedBody;
 use crate::http::request_body::flow::Flow;
 use crate::http::response::error::ResponseError;
+use crate::metrics::routes::RouteCounters;
 use crate::runtime::thread_pool::ThreadPool;
 use crate::shared::id::{ConnId, RequestId};
 use crate::shared::inbox::Inbox;
@@ -82,6 +83,7 @@ pub(crate) struct WorkerHandle {
     /// Threads for handlers that block.
     pub(crate) pool: Arc<ThreadPool>,
     pub(crate) budget: Arc<MemoryBudget>,
+    pub(crate) routes: Arc<RouteCounters>,
     /// The number of timers that wait, and its limit.
     pub(crate) timers: Arc<AtomicUsize>,
     pub(crate) most_timers: usize,
@@ -106,6 +108,7 @@ impl WorkerHandle {
             stream_bytes: limits.output_bytes,
             pool,
             budget,
+            routes: Arc::default(),
             timers: Arc::default(),
             most_timers,
         }

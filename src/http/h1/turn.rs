@@ -10,8 +10,7 @@ use crate::http::request::Request;
 use crate::http::request_body::flow::Flow;
 use crate::http::response::Done;
 use crate::http::service::{
-    Exchange, ExchangeContext, Label, Outcome, Pace, Planned, Refusal, Service, Upgrades, respond,
-    took,
+    Exchange, ExchangeContext, Outcome, Pace, Planned, Refusal, Service, Upgrades, respond,
 };
 use crate::metrics::WorkerCounters;
 use crate::runtime::event_loop::Timing;
@@ -27,7 +26,7 @@ use peregrine_protocol::h1::read_buf::Input;
 use peregrine_protocol::http::exchange::{BodyIntake, ResponseContext};
 use peregrine_protocol::limits::Limits;
 use std::ops::{Deref, Range};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The parts of one connection that a turn uses.
 pub(crate) struct Parts<'a> {
@@ -220,10 +219,9 @@ where
         parts: &mut Parts<'_>,
         upgrades: &mut impl Upgrades<P::Target>,
     ) {
-        let label = Label::of(&Request::new(parts.input, 0..0, parts.ends));
-        let from = Instant::now();
+        let timed = self.begin_timing(&Request::new(parts.input, 0..0, parts.ends));
         self.call(request, parts, upgrades);
-        took(from.elapsed(), self.timing, &label, parts.counters);
+        self.end_timing(timed, parts.counters);
     }
 
     #[inline(always)]
@@ -301,13 +299,10 @@ where
             .http1
             .plan(framing, intake, input, output, &self.limits);
         if let Planned::Respond(respond) = planned {
-            let label = Label::of(&Request::new(parts.input, 0..0, parts.ends));
-            let from = (self.timing != Timing::Off).then(Instant::now);
+            let timed = self.begin_timing(&Request::new(parts.input, 0..0, parts.ends));
             let responded = self.respond_by_plan(respond, &mut parts.context());
             self.finish(responded, parts);
-            if let Some(from) = from {
-                took(from.elapsed(), self.timing, &label, parts.counters);
-            }
+            self.end_timing(timed, parts.counters);
         }
     }
 

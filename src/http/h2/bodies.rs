@@ -5,13 +5,10 @@ use super::turn::Parts;
 use crate::http::handler::Handler;
 use crate::http::request_body::flow::Flow;
 use crate::http::response::Done;
-use crate::http::service::{Label, NoUpgrade, took};
-use crate::http::service::{Service, respond};
-use crate::runtime::event_loop::Timing;
+use crate::http::service::{NoUpgrade, Service, respond};
 use crate::shared::panic_guard::{Panic, catch};
 use peregrine_protocol::error::ProtocolError;
 use std::ops::{Deref, Range};
-use std::time::Instant;
 
 impl<P> Service<P>
 where
@@ -118,7 +115,7 @@ where
             return;
         };
         let request = kept.view(parts.ends);
-        let timed = (self.timing != Timing::Off).then(|| (Label::of(&request), Instant::now()));
+        let timed = self.begin_timing(&request);
         let mode = stream.mode;
         let responded = catch(|| {
             let response = self.recorder.recorded_response(mode, parts.response);
@@ -126,11 +123,9 @@ where
             let handler = &*self.handler;
             let _done: Done = respond(handler, &mut NoUpgrade, &request, is_special, response);
         });
-        if let Some((label, from)) = timed {
-            took(from.elapsed(), self.timing, &label, parts.counters);
-        }
         stream.request = Some(kept);
         self.finish_stream(id, responded, parts);
+        self.end_timing(timed, parts.counters);
     }
 
     /// Passes on the response to a request whose body was received.

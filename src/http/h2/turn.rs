@@ -7,7 +7,7 @@ use super::streams::{Intake, KeptRequest, SinkState, Stream, Streams, view};
 use crate::http::handler::{ConnectionError, Handler};
 use crate::http::response::Done;
 use crate::http::service::{
-    Exchange, ExchangeContext, Label, NoUpgrade, Pace, Planned, Refusal, Service, respond, took,
+    Exchange, ExchangeContext, NoUpgrade, Pace, Planned, Refusal, Service, respond,
 };
 use crate::metrics::WorkerCounters;
 use crate::runtime::event_loop::Timing;
@@ -24,7 +24,6 @@ use peregrine_protocol::h2::limits::Http2Limits;
 use peregrine_protocol::http::Version;
 use peregrine_protocol::http::exchange::{BodyIntake, ResponseContext};
 use std::ops::Deref;
-use std::time::Instant;
 
 /// The parts of one connection that a turn uses, and what all connections of the thread share.
 pub(super) struct Parts<'a> {
@@ -183,10 +182,9 @@ where
     #[cold]
     #[inline(never)]
     fn call_current_timed(&mut self, current: Current, parts: &mut Parts<'_>) {
-        let label = Label::of(&view(parts.head, parts.ends));
-        let from = Instant::now();
+        let timed = self.begin_timing(&view(parts.head, parts.ends));
         self.call_current(current, parts);
-        took(from.elapsed(), self.timing, &label, parts.counters);
+        self.end_timing(timed, parts.counters);
     }
 
     #[inline(always)]
@@ -341,14 +339,11 @@ where
                 return self.transmit(current.id, parts);
             }
             Planned::Respond(respond) => {
-                let label = Label::of(&view(parts.head, parts.ends));
-                let from = (self.timing != Timing::Off).then(Instant::now);
+                let timed = self.begin_timing(&view(parts.head, parts.ends));
                 let cx = &mut current_context(mode, &mut place, self.now, parts);
                 let responded = self.respond_by_plan(respond, cx);
                 self.finish_current(current, responded, place, parts);
-                if let Some(from) = from {
-                    took(from.elapsed(), self.timing, &label, parts.counters);
-                }
+                self.end_timing(timed, parts.counters);
                 return;
             }
             Planned::Intake(BodyIntake::Unread | BodyIntake::Refuse) => {

@@ -13,7 +13,9 @@ pub(crate) const MAX_PARAMS: usize = 8;
 /// A pattern that lives as long as the program.
 #[derive(Debug)]
 pub(crate) struct RoutePattern {
-    pub(crate) text: String,
+    pub(crate) text: &'static str,
+    /// Its number among all patterns, for counters.
+    pub(crate) number: usize,
     /// The names of the parameters, in the order of the path.
     pub(crate) names: Vec<String>,
 }
@@ -33,7 +35,7 @@ impl<'a> Request<'a> {
     /// `/users/{id}`. `None` outside of the handlers of a router. It has few values, so it is suitable for logs and
     /// metrics.
     pub fn route(&self) -> Option<&'static str> {
-        self.route.map(|route| route.pattern.text.as_str())
+        self.route.map(|route| route.pattern.text)
     }
 
     /// The value of a parameter of the route, parsed. `/users/{id}` has the parameter `id`.

@@ -290,10 +290,11 @@ impl<'a> Response<'a> {
         is_open || is_complete && self.output.is_small_since(recorder.mark)
     }
 
-    /// Notes the pattern of the route.
+    /// Notes the pattern of the route, and counts the request.
     #[inline]
     pub(crate) fn set_route(&mut self, pattern: &'static RoutePattern) {
-        self.recorder.route = Some(&pattern.text);
+        self.recorder.route = Some(pattern.text);
+        self.recorder.handle.routes.count(pattern.number);
     }
 
     /// Returns the pattern that was noted since the last call.

@@ -6,6 +6,7 @@ use crate::http::deferred::worker_handle::{DeferredResponse, WorkerCommand};
 use crate::http::handler::Handler;
 use crate::http::response::error::ResponseError;
 use crate::metrics::WorkerCounters;
+use crate::runtime::event_loop::Timing;
 use crate::runtime::socket::Ends;
 use crate::shared::panic_guard::{Panic, catch};
 use crate::shared::timer_heap::TimerHeap;
@@ -60,7 +61,13 @@ where
         let (id, log) = (self.recorder.id.take(), self.recorder.log.take());
         let always = self.recorder.always.take();
         let now = self.now;
+        self.is_later = body.is_none();
+        let woke = match self.timing {
+            Timing::Sampled(woke) if self.is_later => Some(woke),
+            _ => None,
+        };
         let exchange = self.exchange(cx.exchange);
+        exchange.woke = woke;
         (exchange.id, exchange.log) = (id, log);
         (exchange.body, exchange.since) = (body, now);
         exchange.always = always;
@@ -183,7 +190,7 @@ where
         if late.body.as_mut().is_some_and(|body| !self.can_last(body)) {
             return self.respond_late(503, CROWDED, cx);
         }
-        cx.counters.count_status(late.head.status);
+        cx.head_is_complete(late.head.status);
         let (status, body_bytes) = (late.head.status, late.body_bytes);
         match self.recorder.deliver(late, cx.mode, cx.output) {
             Err(close) => self.complete(Some(status), body_bytes, close, cx),
@@ -233,7 +240,7 @@ where
 
     /// Sends an error response instead of the pending response.
     fn respond_late(&mut self, status: u16, text: &str, cx: &mut ExchangeContext<'_>) -> Outcome {
-        cx.counters.count_status(status);
+        cx.head_is_complete(status);
         let body_bytes = self.error_response(status, text, cx);
         self.complete(Some(status), body_bytes, true, cx)
     }
@@ -298,7 +305,7 @@ where
             self.cut(cx);
             return true;
         }
-        cx.counters.count_status(503);
+        cx.head_is_complete(503);
         let body_bytes = self.error_response(503, "the response took too long", cx);
         match cx
             .exchange

@@ -38,6 +38,7 @@ use peregrine_protocol::{
     h1::response_encoder::{Coding, ResponseFraming},
     http::response::BodySize,
 };
+use std::time::Instant;
 
 /// The state of a request whose response is not complete at once: its body goes to a sink, or the response
 /// comes later or in pieces.
@@ -58,6 +59,8 @@ pub(crate) struct Exchange {
     pub(super) always: Option<Box<Always>>,
     /// When its response was deferred, last grew, or its sink paused.
     pub(super) since: Seconds,
+    /// When the turn of its request began, if that was timed and the head of the response is not complete.
+    pub(super) woke: Option<Instant>,
 }
 
 impl Exchange {
@@ -116,6 +119,18 @@ pub(crate) struct ExchangeContext<'a> {
 }
 
 impl ExchangeContext<'_> {
+    /// The head of a deferred response is complete.
+    pub(super) fn head_is_complete(&mut self, status: u16) {
+        self.counters.count_status(status);
+        let woke = self
+            .exchange
+            .as_mut()
+            .and_then(|exchange| exchange.woke.take());
+        if let Some(woke) = woke {
+            self.counters.response_times.add(woke.elapsed());
+        }
+    }
+
     /// The rest of the response, if there is any.
     pub(super) fn body(&mut self) -> Option<&mut StreamedBody> {
         self.exchange.as_mut()?.body.as_deref_mut()

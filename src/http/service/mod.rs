@@ -14,7 +14,6 @@ mod request_body;
 
 pub(crate) use exchange::{Exchange, ExchangeContext, Outcome};
 pub(crate) use gate::{Gate, Refusal};
-pub(crate) use held::{Label, took};
 pub(crate) use pace::Pace;
 pub(crate) use request_body::Planned;
 
@@ -107,6 +106,8 @@ pub(crate) struct Service<P> {
     pub(crate) recorder: ResponseRecorder,
     pub(crate) now: Seconds,
     pub(crate) timing: Timing,
+    /// The response to the request whose handler was called last comes later, with its head.
+    pub(crate) is_later: bool,
     /// Exchanges of earlier requests, for later ones.
     #[expect(clippy::vec_box, reason = "it is the boxes that are kept")]
     pub(crate) spare: Vec<Box<Exchange>>,

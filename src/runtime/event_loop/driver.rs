@@ -18,7 +18,7 @@ use crate::shared::panic_guard::Panic;
 use peregrine_protocol::Seconds;
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A protocol in the event loop of a thread. It says where connections and commands come from, and what the
 /// thread does beside serving connections.
@@ -151,8 +151,8 @@ pub(crate) enum Timing {
     Off,
     /// Calls that hold the worker for long are counted.
     Watched,
-    /// All calls are counted, with their times.
-    Sampled,
+    /// All calls are counted, with their times. This is when the turn began.
+    Sampled(Instant),
 }
 
 /// A connection of a thread. It needs neither a thread nor a poller. The caller of [`Driven::ready`] drives it,

@@ -93,15 +93,17 @@ impl<'a, D: Driver> EventLoop<'a, D> {
         index: usize,
         (config, control): (&'a Config, &'a ServerState),
         poll: Poll,
-        driver: D,
+        mut driver: D,
     ) -> EventLoop<'a, D> {
+        let clock = Clock::new();
+        driver.shared().counters().activity.begin(clock.start());
         EventLoop {
             config,
             control,
             driver,
             poll,
             slab: Slab::new(),
-            clock: Clock::new(),
+            clock,
             sampler: Sampler::new(config.timed_one_in, index),
             relief: MemoryRelief::default(),
             again: Vec::new(),
@@ -126,13 +128,15 @@ impl<'a, D: Driver> EventLoop<'a, D> {
             let is_timed = self.sampler.next();
             let unix = self.clock.tick();
             let timing = match is_timed {
-                true => Timing::Sampled,
+                true => Timing::Sampled(self.clock.last_tick()),
                 false if self.clock.was_late() => Timing::Watched,
                 false => Timing::Off,
             };
             let now = self.clock.seconds();
             let time = Time { now, unix, timing };
-            self.driver.shared().wake_up(time);
+            let shared = self.driver.shared();
+            shared.counters().activity.wake(self.clock.now());
+            shared.wake_up(time);
             #[cfg(not(all(test, unix)))]
             let delivered = events.iter();
             #[cfg(all(test, unix))]

@@ -1,0 +1,84 @@
+//! Requests by route.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// The most patterns that are counted, each on its own. With 8 bytes each, it bounds the memory for each worker.
+pub(crate) const MOST: usize = 256;
+
+/// Stands for all patterns above [`MOST`]. No pattern is so.
+const OTHERS: &str = "*";
+
+/// The patterns of the program, by their number.
+static PATTERNS: Mutex<Vec<&'static str>> = Mutex::new(Vec::new());
+
+/// Numbers a pattern. Those above [`MOST`] share a number.
+pub(crate) fn register(pattern: &'static str) -> usize {
+    let mut patterns = PATTERNS.lock().unwrap_or_else(PoisonError::into_inner);
+    if patterns.len() < MOST {
+        patterns.push(pattern);
+        return patterns.len() - 1;
+    }
+    MOST
+}
+
+fn pattern(at: usize) -> &'static str {
+    let patterns = PATTERNS.lock().unwrap_or_else(PoisonError::into_inner);
+    patterns.get(at).copied().unwrap_or(OTHERS)
+}
+
+/// The requests of one worker by the number of their pattern. Threads of a pool add to them, too.
+#[derive(Debug)]
+pub(crate) struct RouteCounters([AtomicU64; MOST + 1]);
+
+impl Default for RouteCounters {
+    fn default() -> RouteCounters {
+        RouteCounters(std::array::from_fn(|_| AtomicU64::new(0)))
+    }
+}
+
+impl RouteCounters {
+    #[inline]
+    pub(crate) fn count(&self, number: usize) {
+        if let Some(counter) = self.0.get(number) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The sums of all patterns that have requests, the most frequent one first.
+pub(super) fn sums<'a>(all: impl Iterator<Item = &'a RouteCounters>) -> Vec<(&'static str, u64)> {
+    let mut sums = vec![0; MOST + 1];
+    for counters in all {
+        for (sum, counter) in sums.iter_mut().zip(&counters.0) {
+            *sum += counter.load(Ordering::Relaxed);
+        }
+    }
+    let counted = sums.into_iter().enumerate().filter(|(_, sum)| *sum > 0);
+    let mut routes: Vec<_> = counted.map(|(at, sum)| (pattern(at), sum)).collect();
+    routes.sort_by_key(|(pattern, sum)| (std::cmp::Reverse(*sum), *pattern));
+    routes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_patterns_that_are_counted_are_bounded() {
+        let first = register("/first-of-this-test");
+        for _ in 0..MOST {
+            register("/one-of-many");
+        }
+        assert_eq!(register("/too-late"), MOST);
+        let workers = [RouteCounters::default(), RouteCounters::default()];
+        workers[0].count(first);
+        workers[1].count(first);
+        workers[1].count(MOST);
+        workers[0].count(usize::MAX);
+        assert_eq!(
+            sums(workers.iter()),
+            [("/first-of-this-test", 2), (OTHERS, 1)]
+        );
+    }
+}
