@@ -12,9 +12,7 @@ pub use owned::OwnedRequest;
 use crate::runtime::socket::Ends;
 use peregrine_protocol::form;
 use peregrine_protocol::form::FormError;
-#[cfg(feature = "websocket")]
 use peregrine_protocol::h1::framing;
-#[cfg(feature = "websocket")]
 use peregrine_protocol::h1::framing::BodyLength;
 #[cfg(feature = "websocket")]
 use peregrine_protocol::h1::head::Known;
@@ -250,7 +248,6 @@ impl<'a> Request<'a> {
     }
 
     /// Whether a body follows the head, by the framing. The body may not have been read.
-    #[cfg(feature = "websocket")]
     pub(crate) fn has_body(&self) -> bool {
         framing::body_length(self.head, self.bytes) != Ok(BodyLength::Exact(0))
     }
