@@ -133,7 +133,7 @@ fn routes_share_the_value_of_a_thread() {
         )
         .get("/once", move |req, res| {
             let note = note.clone();
-            let owned = vec![1, 2, 3];
+            let owned = [1, 2, 3];
             by_once.respond(req, res, move |_, _, res| {
                 note();
                 res.text(owned.len().to_string())
