@@ -149,7 +149,7 @@ impl<'a> Response<'a> {
     #[cfg(feature = "dir")]
     pub(crate) fn fields(self, block: &[u8]) -> Self {
         let Response { recorder, output } = self;
-        if recorder.begun == 0 {
+        if recorder.begun == 0 || !recorder.has_fields(output) {
             recorder.begin(output);
             output.push(block);
         } else {

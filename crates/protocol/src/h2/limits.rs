@@ -21,8 +21,8 @@ crate::settings! {
         /// together. A stream whose body is not taken stops the others only if all of them together hold so many
         /// bytes. The least is 65,535.
         pub connection_window: u32 = 1 << 20;
-        /// Bytes of the table of header compression in each direction. The maximum is 4,096. 0: no memory is kept
-        /// for idle connections, and heads take more bytes.
+        /// Bytes of the table of header compression in each direction. The maximum is 4,096. At most 8 KiB more are kept
+        /// for fields of responses that come again. 0: no memory is kept for idle connections, and heads take more bytes.
         pub header_table_bytes: usize = 4096;
         /// Number of CONTINUATION frames of one field block; the connection is closed above.
         pub continuation_frames: u8 = 8;

@@ -4,6 +4,7 @@ use super::table::{Dynamic, Entry, STATIC, static_name};
 use super::{MAX_TABLE, huffman, integer};
 use crate::hpack::Kind;
 use crate::http::field_block;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 /// Entries that are searched, from the newest on.
@@ -57,23 +58,54 @@ impl Indexing {
     }
 }
 
-/// Fields of a block that is remembered.
-const REMEMBERED: usize = 4;
+/// Fields of a block that is remembered, and its bytes.
+const REMEMBERED: (usize, usize) = (8, 1024);
 
-/// A block of fields that are all in the table, so that it need not be read again.
+/// A block of fields that may come again. When it has come twice, it is known how it goes out, and it need not be read
+/// again while its entries are in the table.
 #[derive(Debug, Default)]
 struct Remembered {
     block: Vec<u8>,
-    /// The numbers of the entries.
-    entries: [u32; REMEMBERED],
-    count: usize,
+    form: Form,
+    fields: [Sent; REMEMBERED.0],
+    literals: Vec<u8>,
+}
+
+/// What is known of a block.
+#[derive(Clone, Copy, Debug, Default)]
+enum Form {
+    /// It has come once.
+    #[default]
+    Unknown,
+    /// So many fields are sent.
+    Fields(u8),
+    /// It has too many fields, or those that no hop may keep.
+    Unfit,
+}
+
+/// How a field goes out.
+#[derive(Clone, Copy, Debug)]
+enum Sent {
+    /// By the number of its entry.
+    Entry(u32),
+    /// As a literal that changes no table: where its bytes end.
+    Literal(u16),
+}
+
+impl Default for Sent {
+    fn default() -> Sent {
+        Sent::Literal(0)
+    }
 }
 
 /// The encoder of one connection.
 #[derive(Debug)]
 pub struct Encoder {
     table: Dynamic,
-    remembered: Remembered,
+    /// The last two: what all responses have, and what this one has.
+    remembered: [Option<Box<Remembered>>; 2],
+    /// Which of them was the last.
+    last: u8,
     /// What the other side allows, and the least of what it has allowed since the last block, if that has
     /// changed: the next block begins with both.
     update: Option<(usize, usize)>,
@@ -90,7 +122,8 @@ impl Encoder {
     pub fn new() -> Encoder {
         Encoder {
             table: Dynamic::new(),
-            remembered: Remembered::default(),
+            remembered: [None, None],
+            last: 0,
             update: None,
         }
     }
@@ -106,7 +139,10 @@ impl Encoder {
 
     /// Bytes of memory that it takes beside its own.
     pub fn held(&self) -> usize {
-        self.table.held() + self.remembered.block.capacity()
+        let remembered = self.remembered.iter().flatten().map(|remembered| {
+            size_of::<Remembered>() + remembered.block.capacity() + remembered.literals.capacity()
+        });
+        self.table.held() + remembered.sum::<usize>()
     }
 
     /// Begins a block.
@@ -164,55 +200,129 @@ impl Encoder {
         string(digits, out);
     }
 
-    /// Appends the fields of a block that is the same in many responses, such as `Server` and `Date`. Those that
-    /// `is_left_out` says so of are not sent.
+    /// Appends the fields of a block. It costs little if it is one of the last two, as the fields that all responses
+    /// have and those of the same file are. Those that `is_left_out` says so of are not sent.
     #[inline]
     pub fn block(&mut self, block: &[u8], is_left_out: fn(&[u8]) -> bool, out: &mut Vec<u8>) {
-        if self.remembered.block != block || !self.repeat(out) {
-            self.read_block(block, is_left_out, out);
+        if block.is_empty() {
+            return;
         }
+        let other = 1 - self.last;
+        for at in [other, self.last] {
+            let remembered = self.remembered[usize::from(at)].as_deref();
+            if let Some(remembered) = remembered.filter(|remembered| remembered.block == block) {
+                let form = remembered.form;
+                self.last = at;
+                if !matches!(form, Form::Fields(count) if self.repeat(at, count, out)) {
+                    self.read_again(at, form, block, is_left_out, out);
+                }
+                return;
+            }
+        }
+        self.read_new(other, block, is_left_out, out);
     }
 
-    /// Appends the block that is remembered, if all of its entries are there.
+    /// Appends a block that is known, if all of its entries are there.
     #[inline]
-    fn repeat(&self, out: &mut Vec<u8>) -> bool {
-        let start = out.len();
-        for number in &self.remembered.entries[..self.remembered.count] {
-            let Some(at) = self.table.index_of(*number) else {
-                out.truncate(start);
-                return false;
-            };
-            integer::encode((STATIC + 1 + at) as u64, 7, 0x80, out);
+    fn repeat(&self, at: u8, count: u8, out: &mut Vec<u8>) -> bool {
+        let Some(remembered) = &self.remembered[usize::from(at)] else {
+            return false;
+        };
+        let (start, mut from) = (out.len(), 0);
+        for sent in &remembered.fields[..usize::from(count)] {
+            match *sent {
+                Sent::Entry(number) => {
+                    let Some(at) = self.table.index_of(number) else {
+                        out.truncate(start);
+                        return false;
+                    };
+                    integer::encode((STATIC + 1 + at) as u64, 7, 0x80, out);
+                }
+                Sent::Literal(end) => {
+                    let end = usize::from(end);
+                    out.extend_from_slice(&remembered.literals[from..end]);
+                    from = end;
+                }
+            }
         }
         true
     }
 
+    /// A block that has not come lately.
     #[inline(never)]
-    fn read_block(&mut self, block: &[u8], is_left_out: fn(&[u8]) -> bool, out: &mut Vec<u8>) {
-        let (mut entries, mut count) = ([0; REMEMBERED], Some(0));
+    fn read_new(
+        &mut self,
+        at: u8,
+        block: &[u8],
+        is_left_out: fn(&[u8]) -> bool,
+        out: &mut Vec<u8>,
+    ) {
+        for (name, value) in field_block::fields(block) {
+            if !is_left_out(name) {
+                self.field(name, value, out);
+            }
+        }
+        // Without a table no memory is kept.
+        if self.table.max() == 0 || block.len() > REMEMBERED.1 {
+            return;
+        }
+        let remembered = self.remembered[usize::from(at)].get_or_insert_default();
+        remembered.form = Form::Unknown;
+        remembered.block.clear();
+        remembered.block.extend_from_slice(block);
+        self.last = at;
+    }
+
+    /// A block that has come before, of which it is not known how it goes out, or not any more.
+    #[cold]
+    #[inline(never)]
+    fn read_again(
+        &mut self,
+        at: u8,
+        form: Form,
+        block: &[u8],
+        is_left_out: fn(&[u8]) -> bool,
+        out: &mut Vec<u8>,
+    ) {
+        let mut remembered = self.remembered[usize::from(at)].take().unwrap_or_default();
+        remembered.literals.clear();
+        let mut count = match form {
+            Form::Unknown | Form::Fields(_) => Some(0),
+            Form::Unfit => None,
+        };
         for (name, value) in field_block::fields(block) {
             if is_left_out(name) {
                 continue;
             }
+            let start = out.len();
             self.field(name, value, out);
-            let mut room = [0; LONG_NAME];
-            let lower = lower_case(name, &mut room);
-            let at = lower.and_then(|lower| self.position(lower, value));
-            let number = at.map(|at| self.table.number_of(at));
-            count = match (count, number) {
-                (Some(known @ 0..REMEMBERED), Some(number)) => {
-                    entries[known] = number;
-                    Some(known + 1)
-                }
-                _ => None,
-            };
+            count = count.and_then(|count| {
+                let sent = self.sent(name, value, &out[start..], &mut remembered.literals)?;
+                *remembered.fields.get_mut(usize::from(count))? = sent;
+                Some(count + 1)
+            });
         }
-        let remembered = &mut self.remembered;
-        remembered.block.clear();
-        if count.is_some() {
-            remembered.block.extend_from_slice(block);
+        remembered.form = count.map_or(Form::Unfit, Form::Fields);
+        self.remembered[usize::from(at)] = Some(remembered);
+    }
+
+    /// How a field has gone out, as these bytes. `None`: it has changed the table, or no hop may keep it.
+    fn sent(
+        &self,
+        name: &[u8],
+        value: &[u8],
+        bytes: &[u8],
+        literals: &mut Vec<u8>,
+    ) -> Option<Sent> {
+        let mut room = [0; LONG_NAME];
+        let lower = lower_case(name, &mut room);
+        if let Some(at) = lower.and_then(|lower| self.position(lower, value)) {
+            return Some(Sent::Entry(self.table.number_of(at)));
         }
-        (remembered.entries, remembered.count) = (entries, count.unwrap_or(0));
+        let is_plain = bytes.first().is_some_and(|first| first & 0xf0 == 0);
+        literals.extend_from_slice(bytes);
+        let end = u16::try_from(literals.len()).ok()?;
+        is_plain.then_some(Sent::Literal(end))
     }
 
     /// Appends a field. Case of the name does not matter: it is sent in lower case.

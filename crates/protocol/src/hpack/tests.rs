@@ -1,6 +1,7 @@
 //! RFC 7541 appendix C, the rules about blocks, and stories of other encoders.
 
 use super::*;
+use crate::http::field_block;
 use alloc::vec::Vec;
 
 type Fields = Vec<(String, String)>;
@@ -316,6 +317,63 @@ fn a_block_that_is_remembered() {
         assert_eq!((out[0], fields), (0x1f, vec!["a".into(), "d".into()]));
     }
     assert_eq!(send(&mut encoder, b""), (vec![], vec![]));
+}
+
+/// Blocks that come again, in any order and with tables of any size, are what they were.
+#[test]
+fn blocks_that_come_again() {
+    let blocks: [&[u8]; 9] = [
+        b"Server: a\r\nDate: c\r\n",
+        b"Server: a\r\nDate: d\r\n",
+        b"Content-Type: text/plain\r\nETag: \"0123456789abcdef\"\r\nLast-Modified: Sun, 06 Nov 1994\r\n",
+        b"Content-Type: text/plain\r\nETag: \"0123456789abcdee\"\r\nLast-Modified: Sun, 06 Nov 1994\r\n",
+        b"Set-Cookie: a=b\r\nX-Own: 1\r\n",
+        b"a: 1\r\nb: 2\r\nc: 3\r\nd: 4\r\ne: 5\r\nf: 6\r\ng: 7\r\nh: 8\r\ni: 9\r\n",
+        b"Vary: x\r\n",
+        b"Allow: y\r\nX-Own: \r\n",
+        b"",
+    ];
+    let mut random = 7_u32;
+    let mut choose = |n: usize| {
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (random >> 16) as usize % n
+    };
+    for max in [0, 36, 40, 60, 100, 200, 4096] {
+        let (mut encoder, mut decoder) = (Encoder::new(), Decoder::new());
+        encoder.set_max(max);
+        let mut last = 0;
+        for _ in 0..2000 {
+            // Often the same again.
+            last = [choose(blocks.len()), last][choose(2)];
+            let mut out = Vec::new();
+            encoder.begin(&mut out);
+            for block in [blocks[choose(2)], blocks[last]] {
+                encoder.block(block, |_| false, &mut out);
+            }
+            let fields = decode(&mut decoder, &out, 4096).expect("a block");
+            let all = [blocks[0], blocks[last]].concat();
+            let expected = field_block::fields(&all).skip(2);
+            let values = fields.iter().skip(2).map(|field| field.1.as_bytes());
+            assert!(values.eq(expected.map(|field| field.1)), "{max} {last}");
+        }
+        if max == 0 {
+            assert_eq!(encoder.held(), 0);
+        }
+    }
+}
+
+/// What no table gets is read once, too.
+#[test]
+fn a_block_with_literals_goes_out_as_before() {
+    let mut encoder = Encoder::new();
+    let block = b"Content-Type: text/plain\r\nETag: \"0123456789abcdef\"\r\n";
+    let outs = [(); 4].map(|()| {
+        let mut out = Vec::new();
+        encoder.block(block, |_| false, &mut out);
+        out
+    });
+    assert!(outs[0].len() > outs[1].len());
+    assert!(outs[1..].iter().all(|out| *out == outs[1]));
 }
 
 /// RFC 7541 section 4.2: the smallest maximum since the last block, and the last one.

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::http::encode;
-use crate::http::field_block;
 use crate::http::response::{BodySize, Content, ResponseHead};
 use crate::payload::Payload;
 
@@ -321,16 +320,8 @@ impl<X: Part> Http2<X> {
                 if let Some(status) = status {
                     encoder.status(status, out);
                 }
-                let (common, own) = fields.split_at(fields.len().min(1));
-                for block in common {
+                for block in fields {
                     encoder.block(block, is_of_connection, out);
-                }
-                for block in own {
-                    for (name, value) in field_block::fields(block) {
-                        if !is_of_connection(name) {
-                            encoder.field(name, value, out);
-                        }
-                    }
                 }
                 if let Some(length) = length {
                     let mut room = [0; encode::MAX_DIGITS];

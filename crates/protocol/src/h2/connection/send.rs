@@ -77,8 +77,9 @@ impl<X: Part> Http2<X> {
             self.output_has_room(now);
         }
         let rate = Rate::of_responses(limits);
+        let mut next = None;
         loop {
-            let Some(at) = self.most_urgent() else {
+            let Some(at) = next.take().or_else(|| self.most_urgent()) else {
                 if core::mem::take(&mut self.has_backlog) {
                     self.eased = Some(now);
                 }
@@ -93,7 +94,13 @@ impl<X: Part> Http2<X> {
                 }
                 return self.has_backlog = true;
             }
+            let id = self.streams[at].id;
             self.send_some(at, &rate, out, now);
+            // Nothing else has changed: it remains the most urgent one, unless others have their turn.
+            let goes_on = |stream: &Stream<X>| {
+                stream.id == id && stream.is_ready() && !stream.priority.incremental
+            };
+            next = self.streams.get(at).is_some_and(goes_on).then_some(at);
         }
     }
 
