@@ -79,9 +79,12 @@ impl Embedded {
     /// Responds to the request by its path, without [`DirConfig::prefix`].
     pub fn serve(&self, req: &Request<'_>, res: Response<'_>) -> Done {
         match super::behind_prefix(req, &self.config) {
-            Some("") if is_read(req) => redirect(req, res),
-            Some("") => refuse_method(req, res),
-            Some(path) if path.starts_with('/') => self.serve_path(path, req, res),
+            Some(b"") if is_read(req) => redirect(req, res),
+            Some(b"") => refuse_method(req, res),
+            Some(path @ [b'/', ..]) => {
+                let path = std::str::from_utf8(path).unwrap_or_default();
+                self.serve_path(path, req, res)
+            }
             _ => plain(404, res),
         }
     }

@@ -170,9 +170,9 @@ impl DirServer {
     /// Responds to the request by its path, without [`DirConfig::prefix`].
     pub fn serve(&self, req: &Request<'_>, res: Response<'_>) -> Done {
         match behind_prefix(req, &self.store.config) {
-            Some("") if is_read(req) => redirect(req, res),
-            Some("") => refuse_method(req, res),
-            Some(path) if path.starts_with('/') => self.serve_path(path, req, res),
+            Some(b"") if is_read(req) => redirect(req, res),
+            Some(b"") => refuse_method(req, res),
+            Some(path @ [b'/', ..]) => self.serve_bytes(path, req, res),
             _ => plain(404, res),
         }
     }
@@ -180,13 +180,17 @@ impl DirServer {
     /// Responds to the request with the file that `path` names. `path` is the rest of a request path, still
     /// percent-encoded, with a slash at its beginning.
     pub fn serve_path(&self, path: &str, req: &Request<'_>, res: Response<'_>) -> Done {
+        self.serve_bytes(path.as_bytes(), req, res)
+    }
+
+    /// A path that is in the cache need not be looked at as text.
+    fn serve_bytes(&self, path: &[u8], req: &Request<'_>, res: Response<'_>) -> Done {
         let max_ranges = self.store.config.max_ranges;
         if !is_read(req) {
             return refuse_method(req, res);
         }
         // A path that is in the cache has passed the rules before.
-        if let Some(asked) = path.strip_prefix('/').filter(|path| !path.contains('%')) {
-            let asked = asked.as_bytes();
+        if let Some(asked) = path.strip_prefix(b"/").filter(|path| !path.contains(&b'%')) {
             let shard = self.store.cache.shard(asked);
             if let Some(kept) = shard.get(asked) {
                 let is_good = self.store.cache.is_good(kept);
@@ -202,6 +206,8 @@ impl DirServer {
                 return self.found(found, asked, req, res);
             }
         }
+        // It is ASCII, as the target is, or was text.
+        let path = std::str::from_utf8(path).unwrap_or_default();
         match path::relative(path, self.store.config.names()) {
             Ok(asked) => {
                 let found = self.store.find(&asked, Form::default());
@@ -263,10 +269,10 @@ fn is_page(path: &[u8]) -> bool {
 ///
 /// An empty prefix is not compared. An empty string has no memory, and the vector instructions of the
 /// comparison are slow on such an address (2 % of the whole request with AVX-512).
-fn behind_prefix<'a>(req: &Request<'a>, config: &DirConfig) -> Option<&'a str> {
-    match config.prefix.as_str() {
-        "" => Some(req.path()),
-        prefix => req.path().strip_prefix(prefix),
+fn behind_prefix<'a>(req: &Request<'a>, config: &DirConfig) -> Option<&'a [u8]> {
+    match config.prefix.as_bytes() {
+        b"" => Some(req.path_bytes()),
+        prefix => req.path_bytes().strip_prefix(prefix),
     }
 }
 

@@ -17,11 +17,15 @@ impl<'a> Request<'a> {
     /// Behind a proxy it is what the client has sent to the proxy, if the settings of the server say which field tells
     /// it ([`Config::forwarded`](crate::Config::forwarded)) and the proxy tells it.
     pub fn host(&self) -> Option<&'a str> {
+        self.host_bytes().map(text)
+    }
+
+    pub(crate) fn host_bytes(&self) -> Option<&'a [u8]> {
         let told = self.ends.via().and_then(|_| self.origin().host);
-        told.or_else(|| {
+        told.map(str::as_bytes).or_else(|| {
             let target = self.head.target.authority;
             let host = target.or_else(|| self.head.known(Known::Host))?;
-            Some(text(host.of(self.bytes)))
+            Some(host.of(self.bytes))
         })
     }
 

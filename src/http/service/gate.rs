@@ -17,6 +17,8 @@ use std::time::Duration;
 pub(crate) struct Gate {
     /// The host names that are served. `None`: all.
     hosts: Option<Vec<String>>,
+    /// The last of them that a client has sent, as it was sent. Nearly all clients send the same.
+    last_host: String,
     rates: Option<Arc<AddressRates>>,
 }
 
@@ -31,7 +33,31 @@ impl Gate {
     /// `None`: every request passes.
     pub(crate) fn of(config: &Config, rates: Option<Arc<AddressRates>>) -> Option<Gate> {
         let hosts = config.allowed_hosts.clone();
-        (hosts.is_some() || rates.is_some()).then_some(Gate { hosts, rates })
+        let has_any = hosts.is_some() || rates.is_some();
+        has_any.then_some(Gate {
+            hosts,
+            last_host: String::new(),
+            rates,
+        })
+    }
+
+    fn is_elsewhere(&mut self, request: &Request<'_>) -> bool {
+        let host = request.host_bytes().unwrap_or_default();
+        let is_known = !host.is_empty() && host == self.last_host.as_bytes();
+        self.hosts.is_some() && !is_known && self.is_refused(request)
+    }
+
+    #[inline(never)]
+    fn is_refused(&mut self, request: &Request<'_>) -> bool {
+        let host = request.host().unwrap_or_default();
+        let allowed = self.hosts.as_deref().unwrap_or_default();
+        let is_refused = !host::is_allowed(host, allowed);
+        // Some are as long as a head may be.
+        if !is_refused && host.len() <= 255 {
+            self.last_host.clear();
+            self.last_host.push_str(host);
+        }
+        is_refused
     }
 }
 
@@ -41,13 +67,13 @@ where
     P::Target: Handler + Sized,
 {
     /// Whether the request is for a host that is not allowed.
-    pub(crate) fn is_elsewhere(&self, request: &Request<'_>) -> bool {
-        let hosts = self.gate.as_ref().and_then(|gate| gate.hosts.as_ref());
-        hosts.is_some_and(|allowed| !host::is_allowed(request.host().unwrap_or_default(), allowed))
+    pub(crate) fn is_elsewhere(&mut self, request: &Request<'_>) -> bool {
+        let gate = self.gate.as_mut();
+        gate.is_some_and(|gate| gate.is_elsewhere(request))
     }
 
     /// Whether the request passes. Each request counts once for the rate of its client.
-    pub(crate) fn refusal(&self, request: &Request<'_>) -> Option<Refusal> {
+    pub(crate) fn refusal(&mut self, request: &Request<'_>) -> Option<Refusal> {
         if self.is_elsewhere(request) {
             return Some(Refusal::Host);
         }
