@@ -51,6 +51,7 @@
 //! let server = Server::new(Chat).websocket().with_hub(&hub).bind("127.0.0.1:0");
 //! let running = server.start()?;
 //! hub.broadcast("good morning");
+//! hub.publish("room", format!("{} are here", hub.connections()));
 //! # running.stop();
 //! # running.wait().map(|_| ())
 //! # }
@@ -68,6 +69,22 @@
 //! - `Close` (the default) closes the connection: a connected client has missed no message;
 //! - `DropNewest` drops the message;
 //! - `DropOldest` drops the oldest messages that wait.
+//!
+//! # Errors and limits
+//!
+//! | what a client does | default | what happens |
+//! |---|---|---|
+//! | a frame or a message that is too long | 1 MiB each | close with 1009 |
+//! | a message in too many fragments, or too slow | 4,096; 1,000 bytes a second after 10 s | close with 1008 |
+//! | too many messages, or pings and pongs | 1,000 a second on average; 100 in a second | close with 1008 |
+//! | a violation of the protocol; a text that is not UTF-8 | | close with 1002; 1007 |
+//! | silence | 60 s, and 20 s after a ping | closed |
+//! | takes no messages | 30 s; 240 bytes a second after 10 s | closed |
+//! | too much waits for it | 2 MiB | by [`BacklogPolicy`] |
+//! | a hook panics | | close with 1011; the other connections go on |
+//!
+//! A connection has at most 64 topics, with names of up to 256 bytes: [`Ws::subscribe`] returns an error above. All
+//! numbers are settings of `WsLimits`. [`WebSocketHandler::handle_ws_disconn`] is told why a connection has ended.
 //!
 //! A call such as `ws.publish(&ws.conn.room, ..)` borrows `ws` twice. Split it first: `let (conn, mut ws) =
 //! ws.split();`. Then `conn` is the state, and `ws` can send.
@@ -123,7 +140,9 @@
 //! [`Server::websocket`]: crate::Server::websocket
 //! [`WebSocketHandler`]: crate::ws::WebSocketHandler
 //! [`WebSocketHandler::Conn`]: crate::ws::WebSocketHandler::Conn
+//! [`WebSocketHandler::handle_ws_disconn`]: crate::ws::WebSocketHandler::handle_ws_disconn
 //! [`Ws`]: crate::ws::Ws
+//! [`Ws::subscribe`]: crate::ws::Ws::subscribe
 //! [`WsId`]: crate::ws::WsId
 //! [`WsLimits::backlog_bytes`]: crate::ws::WsLimits::backlog_bytes
 //! [`accept_ws`]: crate::ws::WebSocketHandler::accept_ws

@@ -3,6 +3,7 @@
 use super::frame;
 use super::frame::{Message, OpCode};
 use crate::payload::Payload;
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -94,5 +95,12 @@ impl PreparedMessage {
 impl<'a, M: Into<Message<'a>>> From<M> for PreparedMessage {
     fn from(message: M) -> PreparedMessage {
         PreparedMessage::new(message)
+    }
+}
+
+/// A text that was made for this, as by `format!`.
+impl From<String> for PreparedMessage {
+    fn from(text: String) -> PreparedMessage {
+        PreparedMessage::new(&text)
     }
 }
