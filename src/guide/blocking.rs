@@ -68,6 +68,20 @@
 //! - Pipelined responses of one connection keep their order.
 //! - A stop waits for the closures that run, up to [`Config::stop_timeout`].
 //!
+//! | what happens | the client sees |
+//! |---|---|
+//! | the pool and its queue are full | 503 with `Retry-After: 1` |
+//! | the closure returns an error | the response to that error |
+//! | the closure panics | 500 |
+//! | the value of a thread cannot be made ([`PerThread`](crate::router::PerThread)) | 500; the next request tries again |
+//! | the response takes longer than [`Limits::response_timeout`] | 503; the closure runs on, and its response is dropped |
+//!
+//! # A value for each thread
+//!
+//! A client of a database that blocks often is not `Sync`. [`PerThread`](crate::router::PerThread) has one for each thread
+//! of the pool, so at most [`Config::pool_threads`] connections are open. The guide [`routing`](super::routing) has an
+//! example. The repository has two programs: `examples/notes` with SQLite, and `examples/redis`.
+//!
 //! # Deferred responses
 //!
 //! `defer` returns a [`Responder`]. Any thread can send the response with it. Copy what you need from the

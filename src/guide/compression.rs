@@ -43,6 +43,14 @@
 //! If a body cannot be compressed, it is sent as it is. A stream whose source fails is not completed, as without
 //! compression.
 //!
+//! # Limits
+//!
+//! | limit | default | beyond it |
+//! |---|---|---|
+//! | `CompressConfig::min_bytes` of a complete body | 1,024 | sent as it is |
+//! | `CompressConfig::max_bytes` of a complete body | 1 MiB | sent as it is |
+//! | `CompressConfig::streams` at the same time | 256 | sent as they are |
+//!
 //! # Secrets
 //!
 //! The length of a compressed page is a hint at its content (BREACH). Do not compress a page that contains a secret

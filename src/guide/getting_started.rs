@@ -130,6 +130,9 @@
 //! 500 or above the client learns nothing else, and [`Handler::handle_error`](crate::Handler::handle_error) gets the
 //! error with its causes. A debug build sends them to the client too, as a page for browsers.
 //!
+//! The text of an error and its causes has at most 4,096 bytes in a report. A response of
+//! [`Handler::error_response`](crate::Handler::error_response) has at most 64 KiB; a longer one is replaced by the default.
+//!
 //! # Panics and errors
 //!
 //! - A handler that panics gives its client a 500 and closes that connection. The other connections

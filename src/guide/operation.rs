@@ -89,7 +89,7 @@
 //!
 //! Windows has no hand-over. There a proxy in front goes over from the port of the old process to that of the new one;
 //! then the old one is stopped. A Windows service calls [`Stopper::stop`](crate::server::Stopper::stop) from its control
-//! handler; with [`Server::stop_on_signals`](crate::Server::stop_on_signals), Ctrl-C and Ctrl-Break stop a program in a
+//! handler; with [`Server::stop_on_signals`](crate::Server#method.stop_on_signals), Ctrl-C and Ctrl-Break stop a program in a
 //! console.
 //!
 //! # Metrics

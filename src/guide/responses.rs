@@ -104,6 +104,14 @@
 //!   `EventHub` shows how a page gets the history and then each new event, none twice and none left out.
 //!   The example `room` does that.
 //!
+//! | what happens | what it looks like |
+//! |---|---|
+//! | the page has gone | [`SendError::Gone`]; `EventSender::on_gone` calls a function at once |
+//! | a page is behind: more than [`Limits::output_bytes`] wait | `try_send` gives the event back; a hub drops the page |
+//! | a name or an id of an event has a line break | [`SendError::Event`] |
+//! | more than 64 topics of a page, or a name of more than 256 bytes (`EventLimits`) | an error of `EventHub::subscribe` |
+//! | more streams than seven eighths of [`Config::connections`](crate::Config::connections) | 503 with `Retry-After` |
+//!
 //! [`BodySender`]: crate::body::BodySender
 //! [`BodySender::finish`]: crate::body::BodySender::finish
 //! [`EventHub`]: crate::sse::EventHub
@@ -113,6 +121,8 @@
 //! [`Response::attachment`]: crate::Response::attachment
 //! [`Response::close`]: crate::Response::close
 //! [`Response::header`]: crate::Response::header
+//! [`SendError::Event`]: crate::body::SendError::Event
+//! [`SendError::Gone`]: crate::body::SendError::Gone
 //! [`SendError::WouldBlock`]: crate::body::SendError::WouldBlock
 //! [`body`]: crate::Response::body
 //! [`defer`]: crate::Response::defer

@@ -74,6 +74,18 @@
 //! | a parameter cannot be parsed | `req.param(..)?` | 404 |
 //! | the pool is full | a handler with `offload` | 503 |
 //!
+//! # Limits
+//!
+//! | limit | value | above it |
+//! |---|---|---|
+//! | parameters of a pattern | 8 | the program does not start: a panic with the place, or an error of `try_route` |
+//! | bytes of a pattern | 4,096 | the same |
+//! | routes | none | |
+//! | [`Route::body_limit`](crate::router::Route::body_limit) | [`Limits::body_bytes`](crate::Limits::body_bytes), 1 MiB | 413 |
+//! | [`Route::timeout`](crate::router::Route::timeout) | [`Limits::response_timeout`](crate::Limits::response_timeout), 300 s | 503 |
+//!
+//! A path is as long as the request head allows: 16 KiB.
+//!
 //! # Handlers that block
 //!
 //! [`offload`](crate::router::offload) runs a handler on a thread of the pool. A [`PerThread`](crate::router::PerThread) also

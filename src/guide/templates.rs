@@ -38,6 +38,11 @@
 //! | no such template, a malformed one, a missing value | 500, with a page that has the line, the source and the values | 500, and [`Handler::handle_error`] gets the [`TemplateError`] |
 //! | templates that include each other without end | the same | the same |
 //!
+//! # Limits
+//!
+//! Templates are a part of the program: their loops are not limited, but the values in them should be. Templates that include each
+//! other are limited in their depth. Do not render a template that a client has sent.
+//!
 //! A debug build reads changed files of [`Templates::from_dir`] again, without a restart.
 //!
 //! [`Serde`]: crate::templates::Serde
