@@ -83,6 +83,53 @@ fn a_proxy_header_comes_before_the_preface() {
     }
 }
 
+/// Long before a drain is over, the first connections get GOAWAY, and all requests that have come are answered.
+#[test]
+fn a_drain_ends_connections_one_after_the_other() {
+    let delay = std::time::Duration::from_secs(90);
+    let app = from_fn(|_, res| res.text("hi"));
+    let config = Config::default().workers(1).drain_delay(delay);
+    let server = Server::new(app).config(config).bind("127.0.0.1:0");
+    let server = server.start().expect("a server");
+    let addr = server.local_addr().expect("an address");
+    let mut clients: Vec<_> = (0..200).map(|_| Client::connect(addr)).collect();
+    for client in &mut clients {
+        let stream = client.get("/");
+        assert_eq!(client.body(stream), b"hi");
+    }
+    server.drain();
+    let from = std::time::Instant::now();
+    let mut told = 0;
+    while told == 0 {
+        assert!(from.elapsed() < delay, "none is told");
+        clients.retain_mut(|client| {
+            let stream = client.get("/");
+            let (mut last, mut is_over) = (None, false);
+            loop {
+                match client.frame() {
+                    Some((Frame::GoAway { last: stream, .. }, _)) => last = Some(stream),
+                    Some((Frame::Data { stream: of, .. }, _)) if of == stream => break,
+                    Some(_) => {}
+                    // A stream behind the last one gets no response, and is not lost: the client knows.
+                    None => {
+                        assert!(last.is_none_or(|last| last < stream), "{last:?}");
+                        is_over = true;
+                        break;
+                    }
+                }
+            }
+            told += usize::from(last.is_some());
+            last.is_none() && !is_over
+        });
+    }
+    assert!(!clients.is_empty(), "not all at once");
+    let mut other = Client::connect(addr);
+    let stream = other.get("/");
+    assert_eq!(other.body(stream), b"hi");
+    server.stop();
+    drop((clients, other, server));
+}
+
 #[test]
 fn a_stop_ends_connections_of_both_versions() {
     let app = from_fn(|_, res| res.text("fine"));
