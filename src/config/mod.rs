@@ -242,7 +242,7 @@ peregrine_protocol::settings! {
         /// rate. Requests over Unix sockets, and of [`Config::trusted_proxies`] themselves, are not counted.
         ///
         /// It is off by default, because no number fits both a page with 200 images and an API with one client. It costs
-        /// about 500 instructions for each request. [`layers::RateLimit`](crate::layers::RateLimit) is for some routes,
+        /// about 700 instructions for each request. [`layers::RateLimit`](crate::layers::RateLimit) is for some routes,
         /// and for clients by token.
         ///
         /// [`WsLimits::messages`]: https://docs.rs/peregrine/latest/peregrine/ws/struct.WsLimits.html#structfield.messages

@@ -1,8 +1,9 @@
 //! Requests: their heads, their bodies, and all that is done with them.
 
 use crate::Benches;
+use peregrine::config::AddressRate;
 use peregrine::testing::Connection;
-use peregrine::{Limits, OwnedRequest, Request, Response};
+use peregrine::{Config, Handler, Limits, OwnedRequest, Request, Response};
 use peregrine_protocol::h1::{chunked::ChunkedDecoder, framing::decide, head::Head};
 use std::hint::black_box;
 use std::mem::MaybeUninit;
@@ -46,6 +47,7 @@ pub(crate) fn add(benches: &mut Benches) {
         benches.add(group, "16 at once", served(head, 16));
         benches.add(group, "one", served(head, 1));
     }
+    benches.add("served, minimal", "one, with a rate of its address", rated(MINIMAL));
     benches.add("query", "six pairs", query());
 }
 
@@ -130,10 +132,22 @@ fn copy() -> impl FnMut() {
 fn served(head: &str, pipelined: usize) -> impl FnMut() {
     let app = peregrine::from_fn(|_: &Request<'_>, res: Response<'_>| res.text("Hello, World!"));
     // Lives as long as the program, as the connection borrows it.
-    let mut connection = Connection::new(Box::leak(Box::new(app)));
-    let pipeline = head.repeat(pipelined);
+    let connection = Connection::new(Box::leak(Box::new(app)));
+    serving(connection, head.repeat(pipelined))
+}
+
+/// The same, of a client whose address has a rate of requests.
+fn rated(head: &str) -> impl FnMut() {
+    let app = peregrine::from_fn(|_: &Request<'_>, res: Response<'_>| res.text("Hello, World!"));
+    let config = Config::default().request_rate(AddressRate::per_second(u32::MAX));
+    let peer = ([192, 0, 2, 1], 1).into();
+    let connection = Connection::with_config(Box::leak(Box::new(app)), &config, peer);
+    serving(connection, head.to_owned())
+}
+
+fn serving<H: Handler>(mut connection: Connection<'static, H>, bytes: String) -> impl FnMut() {
     move || {
-        connection.send(black_box(pipeline.as_bytes()));
+        connection.send(black_box(bytes.as_bytes()));
         black_box(connection.take_received());
     }
 }
