@@ -1,0 +1,122 @@
+//! Puts a server together from the command line, and runs it.
+
+use crate::args::{Common, Respond, Serve};
+use crate::banner::Banner;
+use crate::echo::Echo;
+use crate::folder::Folder;
+use crate::log::Form;
+use peregrine::access_log::{AccessEntry, AccessLog, LogWriter};
+use peregrine::compression::Compress;
+use peregrine::config::Config;
+use peregrine::layers::{BasicAuth, Cors, Layered};
+use peregrine::server::Mode;
+use peregrine::{Handler, Server, Tls, from_fn};
+use std::io;
+use std::net::SocketAddr;
+
+pub(crate) fn folder(args: Serve) -> io::Result<()> {
+    let what = format!("the files of {}", args.folder.display());
+    let folder = Folder::new(&args)?;
+    let common = args.common;
+    match args.no_compress {
+        true => run(
+            Server::new(logged(guarded(folder, &common), &common)?),
+            &common,
+            &what,
+        ),
+        false => {
+            let folder = guarded(Compress::new(folder), &common);
+            run(Server::new(logged(folder, &common)?), &common, &what)
+        }
+    }
+}
+
+pub(crate) fn respond(args: Respond) -> io::Result<()> {
+    let (status, headers) = (args.status, args.headers);
+    let text = args.text + "\n";
+    let respond = from_fn(move |_, res| {
+        let mut res = res.status(status);
+        for (name, value) in &headers {
+            res = res.header(name, value);
+        }
+        res.text(&text)
+    });
+    let handler = logged(guarded(respond, &args.common), &args.common)?;
+    run(Server::new(handler), &args.common, "one text")
+}
+
+pub(crate) fn echo(args: Common) -> io::Result<()> {
+    let handler = logged(guarded(Echo, &args), &args)?;
+    run(Server::new(handler).websocket(), &args, "what it gets")
+}
+
+/// Adds authentication and CORS.
+fn guarded<H: Handler>(handler: H, args: &Common) -> Layered<H> {
+    let mut handler = Layered::new(handler);
+    if args.cors {
+        handler = handler.layer(Cors::new().any_origin());
+    }
+    match &args.auth {
+        Some((name, password)) => handler.layer(BasicAuth::user("peregrine", name, password)),
+        None => handler,
+    }
+}
+
+type Write = Box<dyn Fn(&AccessEntry<'_>, &mut Vec<u8>) + Send + Sync>;
+
+fn logged<H: Handler>(handler: H, args: &Common) -> io::Result<AccessLog<H, Write>> {
+    let (writer, write): (_, Write) = match Form::of(args.log) {
+        Some(form) => (
+            LogWriter::new(io::stdout())?,
+            Box::new(move |entry, line| form.write(entry, line)),
+        ),
+        None => (LogWriter::new(io::sink())?, Box::new(|_, _| ())),
+    };
+    Ok(AccessLog::with_format(handler, writer, write))
+}
+
+fn run<H, M>(server: Server<H, M>, args: &Common, what: &str) -> io::Result<()>
+where
+    H: Handler,
+    M: Mode<H>,
+{
+    let mut config = Config::default();
+    if let Some(workers) = args.workers {
+        config = config.workers(workers);
+    }
+    let addr = SocketAddr::new(args.addr, args.port);
+    let tls = tls(args)?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let server = server.config(config).stop_on_signals();
+    let server = match tls {
+        Some(tls) => server.bind_tls(addr, tls),
+        None => server.bind(addr),
+    };
+    let running = server.start()?;
+    let addr = running.local_addr().unwrap_or(addr);
+    let banner = Banner {
+        scheme,
+        addr,
+        what,
+        has_qr: !args.no_qr,
+        is_open: args.auth.is_none(),
+    };
+    match args.quiet {
+        true => println!("listening on {scheme}://{addr}"),
+        false => banner.print(),
+    }
+    running.wait()?;
+    Ok(())
+}
+
+fn tls(args: &Common) -> io::Result<Option<Tls>> {
+    let tls = match (&args.tls_cert, &args.tls_key) {
+        (Some(cert), Some(key)) => Some(Tls::from_pem_files(cert, key)),
+        _ if args.self_signed => {
+            let own = args.addr.to_string();
+            Some(Tls::self_signed(&["localhost", "127.0.0.1", "::1", &own]))
+        }
+        _ => None,
+    };
+    tls.transpose().map_err(io::Error::other)
+}
