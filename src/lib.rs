@@ -164,6 +164,14 @@ pub mod tls {
     pub use crate::runtime::tls::{TlsError, TlsInfo};
 }
 
+/// Traces: which one a request belongs to (W3C Trace Context).
+///
+/// [`Request::trace_parent`] returns the [`TraceParent`](trace::TraceParent) of a request. The
+/// [guide](guide::operation) tells what the feature `tracing` adds.
+pub mod trace {
+    pub use crate::http::request::trace::{TraceParent, TraceParentError};
+}
+
 /// WebSockets (RFC 6455). Needs the feature `websocket`, which is on by default.
 ///
 /// [`Server::websocket`] enables them for a handler that is a [`WebSocketHandler`](ws::WebSocketHandler). The

@@ -159,6 +159,15 @@
 //! [`Handler::handle_error`](crate::Handler::handle_error) writes to standard error why a response could
 //! not be sent. Events go to the crates `log` or `tracing`, if these features are on.
 //!
+//! # Traces
+//!
+//! With the feature `tracing`, the handler of each request runs in a span of the level `INFO` with the target
+//! `peregrine::request`. Its fields are `http.request.method`, `url.path`, `http.route` (of a
+//! [`Router`](crate::Router)), `http.response.status_code`, and from a valid `traceparent` of the client `trace_id` and
+//! `parent_id`. A deferred response adds its status when it comes. On other threads, enter
+//! `tracing::Span::current()` of the handler. [`Request::trace_parent`](crate::Request::trace_parent) returns the trace
+//! without this feature, too, and [`TraceParent::child`](crate::trace::TraceParent::child) hands it on.
+//!
 //! # Error responses
 //!
 //! [`Handler::error_response`](crate::Handler::error_response) shapes the responses of the library, for

@@ -83,6 +83,8 @@ impl<H: Handler, M: UpgradeMode<H, T>, T: OverSocket> Worker<H, M, T> {
                 now: Seconds::START,
                 timing: Timing::Off,
                 is_later: false,
+                #[cfg(feature = "tracing")]
+                span: tracing::Span::none(),
                 spare: Vec::new(),
                 lasting: control.capacity.lasting.clone(),
             },

@@ -341,6 +341,8 @@ fn serve<'h, H: Handler, M: Upgrades<H>>(
             now: Seconds::START,
             timing: Timing::Off,
             is_later: false,
+            #[cfg(feature = "tracing")]
+            span: tracing::Span::none(),
             spare: Vec::new(),
             lasting: Arc::new(Share::new(usize::MAX)),
         },

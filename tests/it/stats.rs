@@ -245,7 +245,7 @@ fn a_server_that_reports_its_counters() {
     assert_eq!(stats.counters(), Counters::default());
     assert_eq!(
         parse(&stats.prometheus()).len(),
-        57 + 5 + 2 + 57,
+        59 + 5 + 2 + 59,
         "all of them, from the start"
     );
 

@@ -205,10 +205,12 @@ where
         parts: &mut Parts<'_>,
         upgrades: &mut impl Upgrades<P::Target>,
     ) {
+        let span = self.begin_span(&Request::new(parts.input, 0..0, parts.ends));
         match self.timing {
             Timing::Off => self.call(request, parts, upgrades),
             _ => self.call_timed(request, parts, upgrades),
         }
+        self.end_span(span);
     }
 
     #[cold]
@@ -299,10 +301,12 @@ where
             .http1
             .plan(framing, intake, input, output, &self.limits);
         if let Planned::Respond(respond) = planned {
-            let timed = self.begin_timing(&Request::new(parts.input, 0..0, parts.ends));
+            let request = Request::new(parts.input, 0..0, parts.ends);
+            let (span, timed) = (self.begin_span(&request), self.begin_timing(&request));
             let responded = self.respond_by_plan(respond, &mut parts.context());
             self.finish(responded, parts);
             self.end_timing(timed, parts.counters);
+            self.end_span(span);
         }
     }
 

@@ -115,7 +115,7 @@ where
             return;
         };
         let request = kept.view(parts.ends);
-        let timed = self.begin_timing(&request);
+        let (span, timed) = (self.begin_span(&request), self.begin_timing(&request));
         let mode = stream.mode;
         let responded = catch(|| {
             let response = self.recorder.recorded_response(mode, parts.response);
@@ -126,6 +126,7 @@ where
         stream.request = Some(kept);
         self.finish_stream(id, responded, parts);
         self.end_timing(timed, parts.counters);
+        self.end_span(span);
     }
 
     /// Passes on the response to a request whose body was received.

@@ -173,10 +173,12 @@ where
 
     #[inline]
     fn respond_to_current(&mut self, current: Current, parts: &mut Parts<'_>) {
+        let span = self.begin_span(&view(parts.head, parts.ends));
         match self.timing {
             Timing::Off => self.call_current(current, parts),
             _ => self.call_current_timed(current, parts),
         }
+        self.end_span(span);
     }
 
     #[cold]
@@ -339,11 +341,13 @@ where
                 return self.transmit(current.id, parts);
             }
             Planned::Respond(respond) => {
-                let timed = self.begin_timing(&view(parts.head, parts.ends));
+                let request = view(parts.head, parts.ends);
+                let (span, timed) = (self.begin_span(&request), self.begin_timing(&request));
                 let cx = &mut current_context(mode, &mut place, self.now, parts);
                 let responded = self.respond_by_plan(respond, cx);
                 self.finish_current(current, responded, place, parts);
                 self.end_timing(timed, parts.counters);
+                self.end_span(span);
                 return;
             }
             Planned::Intake(BodyIntake::Unread | BodyIntake::Refuse) => {

@@ -6,6 +6,7 @@ mod client;
 mod credentials;
 mod owned;
 pub(crate) mod route;
+pub(crate) mod trace;
 
 pub use owned::OwnedRequest;
 

@@ -294,6 +294,10 @@ impl<'a> Response<'a> {
     #[inline]
     pub(crate) fn set_route(&mut self, pattern: &'static RoutePattern) {
         self.recorder.route = Some(pattern.text);
+        #[cfg(feature = "tracing")]
+        {
+            self.recorder.traced_route = Some(pattern.text);
+        }
         self.recorder.handle.routes.count(pattern.number);
     }
 

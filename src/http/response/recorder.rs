@@ -48,6 +48,9 @@ pub(crate) struct ResponseRecorder {
     pub(crate) always: Option<Box<Always>>,
     /// The pattern of the route that has responded, for a log around the router.
     pub(super) route: Option<&'static str>,
+    /// The same, for a span. A log takes the other one.
+    #[cfg(feature = "tracing")]
+    pub(crate) traced_route: Option<&'static str>,
     pub(crate) handle: Arc<WorkerHandle>,
     pub(super) request: RequestRef,
     /// The identifier of the request, if its response comes later or is streamed.
@@ -107,6 +110,8 @@ impl ResponseRecorder {
             log: None,
             always: None,
             route: None,
+            #[cfg(feature = "tracing")]
+            traced_route: None,
             handle,
             request,
             id: None,

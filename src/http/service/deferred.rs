@@ -66,8 +66,14 @@ where
             Timing::Sampled(woke) if self.is_later => Some(woke),
             _ => None,
         };
+        #[cfg(feature = "tracing")]
+        let span = self.is_later.then(|| self.keep_span());
         let exchange = self.exchange(cx.exchange);
         exchange.woke = woke;
+        #[cfg(feature = "tracing")]
+        {
+            exchange.span = span;
+        }
         (exchange.id, exchange.log) = (id, log);
         (exchange.body, exchange.since) = (body, now);
         exchange.always = always;

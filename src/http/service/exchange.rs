@@ -61,6 +61,9 @@ pub(crate) struct Exchange {
     pub(super) since: Seconds,
     /// When the turn of its request began, if that was timed and the head of the response is not complete.
     pub(super) woke: Option<Instant>,
+    /// The span of the request, until the head of the response is complete.
+    #[cfg(feature = "tracing")]
+    pub(super) span: Option<tracing::Span>,
 }
 
 impl Exchange {
@@ -122,6 +125,14 @@ impl ExchangeContext<'_> {
     /// The head of a deferred response is complete.
     pub(super) fn head_is_complete(&mut self, status: u16) {
         self.counters.count_status(status);
+        #[cfg(feature = "tracing")]
+        if let Some(span) = self
+            .exchange
+            .as_mut()
+            .and_then(|exchange| exchange.span.take())
+        {
+            super::span::record_status(&span, status);
+        }
         let woke = self
             .exchange
             .as_mut()

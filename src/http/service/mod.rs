@@ -11,6 +11,7 @@ mod held;
 mod logged;
 mod pace;
 mod request_body;
+mod span;
 
 pub(crate) use exchange::{Exchange, ExchangeContext, Outcome};
 pub(crate) use gate::{Gate, Refusal};
@@ -108,6 +109,9 @@ pub(crate) struct Service<P> {
     pub(crate) timing: Timing,
     /// The response to the request whose handler was called last comes later, with its head.
     pub(crate) is_later: bool,
+    /// That of the request whose handler is called, until its response is complete or kept.
+    #[cfg(feature = "tracing")]
+    pub(crate) span: tracing::Span,
     /// Exchanges of earlier requests, for later ones.
     #[expect(clippy::vec_box, reason = "it is the boxes that are kept")]
     pub(crate) spare: Vec<Box<Exchange>>,
