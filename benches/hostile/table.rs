@@ -17,7 +17,7 @@ const SPARE: usize = 200;
 /// What the server may need beside the buffers of its clients, in KiB.
 const MARGIN: usize = 32 << 10;
 
-const HEADINGS: [&str; 9] = [
+const HEADINGS: [&str; 10] = [
     "scenario",
     "load",
     "p50/p99 before, µs",
@@ -27,6 +27,7 @@ const HEADINGS: [&str; 9] = [
     "by (limit)",
     "RSS before/peak/after (bound), MiB",
     "descriptors before/after",
+    "CPU of the server (load), s",
 ];
 
 fn find(name: &str) -> &'static Scenario {
@@ -122,13 +123,15 @@ pub(crate) fn one(name: &str) -> ExitCode {
         late: 120,
         patience: PATIENCE,
     };
-    let (memory, descriptors) = (Readings::default(), Readings::default());
+    let (memory, descriptors, cpu) = (Readings::default(), Readings::default(), Cell::default());
     let at_rest = || {
         memory.before.set(server.resident());
         server.forget_peak();
         descriptors.before.set(server.fewest_descriptors());
+        cpu.set(server.cpu());
     };
     let over = || {
+        cpu.set(server.cpu() - cpu.get());
         memory.peak.set(server.peak());
         let settled = server.settle(descriptors.before.get(), PATIENCE);
         descriptors.after.set(server.fewest_descriptors());
@@ -150,6 +153,7 @@ pub(crate) fn one(name: &str) -> ExitCode {
         memory.all(),
         bound,
         descriptors.all(),
+        cpu.get(),
     );
     slowdown(scenario, count, &outcome);
     if server.stop() != "0 aborted" {
@@ -198,6 +202,7 @@ fn row(
     memory: [usize; 3],
     bound: usize,
     descriptors: [usize; 3],
+    cpu: Duration,
 ) {
     let quantiles = |waits: &[Duration]| match waits.is_empty() {
         true => "-".to_owned(),
@@ -234,6 +239,11 @@ fn row(
         format!("{by} ({})", scenario.limit),
         format!("{a} / {b} / {c} ({})", bound >> 10),
         format!("{d} / {e}"),
+        format!(
+            "{:.1} ({:.1})",
+            cpu.as_secs_f64(),
+            outcome.took.as_secs_f64()
+        ),
     ];
     println!("row {}", columns.join(" | "));
 }

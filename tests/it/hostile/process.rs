@@ -93,6 +93,18 @@ impl Process {
         words.expect("a field").parse().expect("a number")
     }
 
+    /// The time of processors that it has used, in user space and in the system.
+    pub(crate) fn cpu(&self) -> Duration {
+        /// `USER_HZ` of Linux.
+        const TICKS: u64 = 100;
+        let stat = self.read("stat");
+        // Behind the name of the program, which may have spaces.
+        let fields = stat.rsplit(')').next().expect("a field");
+        let times = fields.split_whitespace().skip(11).take(2);
+        let ticks = times.map(|ticks| ticks.parse::<u64>().expect("a number"));
+        Duration::from_millis(ticks.sum::<u64>() * 1000 / TICKS)
+    }
+
     /// KiB in memory.
     pub(crate) fn resident(&self) -> usize {
         self.status("VmRSS:")
