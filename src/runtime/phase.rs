@@ -72,6 +72,7 @@ impl Phase {
     }
 
     /// Another process serves from now on. Called before the stop.
+    #[cfg(any(unix, test))]
     pub(crate) fn hand_over(&self) {
         self.handed_over.store(true, Ordering::Release);
     }

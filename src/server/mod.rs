@@ -158,7 +158,7 @@ impl<H, M: Mode<H>> Server<H, M> {
     }
 
     /// Starts with another transport for the bytes of each connection.
-    #[cfg(test)]
+    #[cfg(all(test, unix))]
     pub(crate) fn start_over<T: crate::runtime::transport::OverSocket>(
         self,
     ) -> io::Result<Running> {

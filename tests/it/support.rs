@@ -64,6 +64,7 @@ impl Client {
     }
 
     /// Without TLS.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
     #[track_caller]
     pub(crate) fn over_tcp(stream: TcpStream) -> Client {
         Client::over_stream(Stream::plain(stream))

@@ -157,7 +157,7 @@ impl WorkerHandle {
     }
 
     /// The number of pending requests.
-    #[cfg(test)]
+    #[cfg(all(test, unix))]
     pub(crate) fn pending(&self) -> usize {
         self.pending.len()
     }
