@@ -13,8 +13,7 @@
 //!     let health = Health::new();
 //!     let app = Router::new()
 //!         .get("/", |_, res| res.text("Hello, World!"))
-//!         .get("/livez", health.clone())
-//!         .get("/readyz", health.clone());
+//!         .mount("/health", health.clone()); // /health/livez, /health/readyz
 //!     let config = Config::default()
 //!         .drain_delay(Duration::from_secs(15)) // longer than the balancer takes to notice
 //!         .stop_timeout(Duration::from_secs(10));
@@ -26,12 +25,15 @@
 //!
 //! # What happens
 //!
-//! | step | begins with | ends | new connections | responses | WebSockets | `/readyz` | `/livez` |
-//! |---|---|---|---|---|---|---|---|
-//! | serve | the start | | accepted | kept alive | open | 200 | 200 |
-//! | drain | SIGTERM, [`Stopper::drain`](crate::server::Stopper::drain) | after [`Config::drain_delay`](crate::Config::drain_delay), or by a second signal | accepted | more and more end their connection | open, and new ones are accepted | 503 | 200 |
-//! | stop | the end of the drain, SIGINT, [`Stopper::stop`](crate::server::Stopper::stop) | when all connections have ended; those that are open after [`Config::stop_timeout`](crate::Config::stop_timeout) are aborted | those in the backlog are accepted, and then refused | the last one of each connection | closed, over `Config::ws_close_spread` | 503 | 200 |
-//! | abort | a further signal, [`Stopper::stop_now`](crate::server::Stopper::stop_now) | at once | refused | aborted | aborted | | |
+//! | step | begins with | new connections | responses | WebSockets | `/readyz` |
+//! |---|---|---|---|---|---|
+//! | serve | the start | accepted | kept alive | open | 200 |
+//! | drain | SIGTERM, [`Stopper::drain`](crate::server::Stopper::drain) | accepted | more and more end their connection | open, and new ones are accepted | 503 |
+//! | stop | the end of [`Config::drain_delay`](crate::Config::drain_delay), a second signal, SIGINT, [`Stopper::stop`](crate::server::Stopper::stop) | those in the backlog, then none | the last one of each connection | closed, one after the other | 503 |
+//! | abort | a further signal, [`Stopper::stop_now`](crate::server::Stopper::stop_now) | none | aborted | aborted | |
+//!
+//! `/livez` is 200 in all of them. A stop ends when all connections have ended; those that are open after
+//! [`Config::stop_timeout`](crate::Config::stop_timeout) are aborted.
 //!
 //! Without a `drain_delay`, which is the default, SIGTERM begins the stop. SIGINT (Ctrl-C) always does.
 //!

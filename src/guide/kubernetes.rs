@@ -13,8 +13,7 @@
 //!     let health = Health::new();
 //!     let app = Router::new()
 //!         .get("/", |_, res| res.text("Hello, World!"))
-//!         .get("/livez", health.clone())
-//!         .get("/readyz", health.clone());
+//!         .mount("/health", health.clone()); // /health/livez, /health/readyz
 //!     let config = Config::default()
 //!         .allowed_hosts(["app.example"])
 //!         .drain_delay(Duration::from_secs(15))

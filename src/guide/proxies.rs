@@ -36,6 +36,10 @@
 //! **Set only what each of your proxies writes.** A proxy passes other fields on as a client has sent them. If it adds
 //! `X-Forwarded-For` only, a client could choose its scheme by `X-Forwarded-Proto`. So no setting reads all fields.
 //!
+//! **Put nothing into `Forwarded` that a client chooses, unless the proxy quotes it.** nginx has no function that does: with
+//! `host="$http_host"` in its configuration, a client whose `Host` has a quote writes an element of its own. Use
+//! `X-Forwarded-For` and `proxy_set_header Host $host` there.
+//!
 //! # Balancers in TCP mode: the PROXY protocol
 //!
 //! A balancer that knows no HTTP, or passes TLS through, cannot add a field. It sends a PROXY header at the beginning of
@@ -92,7 +96,7 @@
 //!
 //! # Taking a server out
 //!
-//! The balancer asks `/readyz` of [`Health`](crate::server::Health): HAProxy by `option httpchk GET /readyz` and `check inter
+//! The balancer asks `/readyz` of [`Health`](crate::server::Health): HAProxy by `option httpchk GET /health/readyz` and `check inter
 //! 2s fall 2`. A server that [drains](crate::guide::draining) says 503 and serves on for
 //! [`Config::drain_delay`](crate::Config::drain_delay): with these numbers 5 s are enough. nginx has no such checks in its free
 //! version: it takes a server out when connections fail, so let it try the next one (`proxy_next_upstream error timeout`).

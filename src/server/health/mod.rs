@@ -15,7 +15,8 @@ use std::time::Duration;
 
 /// Whether a program lives and is ready, for load balancers and orchestrators.
 ///
-/// It is a [`Handler`] for two paths, with any prefix, by GET and HEAD:
+/// It is a [`Handler`] for two paths, with any prefix, by GET and HEAD. [`Router::mount`](crate::Router::mount) gives it a
+/// prefix.
 ///
 /// | path | status | when |
 /// |---|---|---|
@@ -47,8 +48,7 @@ use std::time::Duration;
 /// });
 /// let app = Router::new()
 ///     .get("/", |_, res| res.text("hi"))
-///     .get("/livez", health.clone())
-///     .get("/readyz", health.clone());
+///     .mount("/health", health.clone()); // /health/livez, /health/readyz
 /// let server = Server::new(app).health(&health).bind("127.0.0.1:0").start()?;
 /// assert!(!health.is_ready());
 /// is_loaded.store(true, Ordering::Relaxed);
