@@ -1,5 +1,7 @@
 //! Entity tags, and lists of them in requests (RFC 9110 section 8.8.3).
 
+use peregrine_protocol::http::field_block;
+
 /// How entity tags are compared (RFC 9110 section 8.8.3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Comparison {
@@ -44,4 +46,17 @@ fn tag_end(tag: &[u8]) -> Option<usize> {
     let close = inner.iter().position(|b| *b == b'"')?;
     let is_tag_byte = |b: &u8| matches!(b, 0x21 | 0x23..=0x7e | 0x80..);
     inner[..close].iter().all(is_tag_byte).then_some(close + 2)
+}
+
+/// The fields of a 200 that a 304 has: not those that describe a body that is not there (RFC 9110 section 15.4.5).
+pub(crate) fn not_modified_fields(fields: &[u8]) -> Vec<u8> {
+    let of_body = ["content-type", "content-encoding", "content-language"];
+    let mut kept = Vec::with_capacity(fields.len());
+    for (name, value) in field_block::fields(fields) {
+        let is = |own: &&str| name.eq_ignore_ascii_case(own.as_bytes());
+        if !of_body.iter().any(is) {
+            field_block::push(name, value, &mut kept);
+        }
+    }
+    kept
 }

@@ -5,8 +5,8 @@ use crate::http::entity_tag::{self, Comparison};
 use crate::http::request::Request;
 use crate::http::response::filter::{RecordedResponse, ResponseFilter};
 use crate::http::response::{Done, Response};
+use crate::shared::sip_hash::SipHash;
 use peregrine_protocol::http::field_block;
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// Gives responses an `ETag`, and sends 304 without a body if the client has the response already (`If-None-Match`).
 ///
@@ -14,7 +14,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 /// way, and no work. A handler that knows a cheaper tag sets `ETag` itself; then that is compared. A response in pieces, or of
 /// a file, gets no tag. A response to HEAD gets none either, unless the handler has set one.
 ///
-/// Programs that another release of Rust has built may make other tags: then a client gets the same body once more.
+/// The same body has the same tag on every machine and in every process, so servers behind a balancer agree.
 ///
 /// A body of more than 1 MiB gets no tag, because the hash would hold up the other connections of the worker.
 ///
@@ -69,6 +69,9 @@ impl Layer for ETags {
     }
 }
 
+/// Any key will do. If it changed, clients would get each body once more.
+const KEY: [u64; 2] = [0x7065_7265_6772_696e, 0x65e7_4167];
+
 /// Tags one response.
 struct Tagged {
     max_bytes: usize,
@@ -99,17 +102,7 @@ impl ResponseFilter for Tagged {
         if !self.known.iter().any(is_listed) {
             return response.set_fields(&fields);
         }
-        let mut kept = Vec::new();
-        for (name, value) in field_block::fields(&fields) {
-            // What describes the body that is not there (RFC 9110 section 15.4.5).
-            let is_of_body = ["content-type", "content-encoding", "content-language"];
-            if !is_of_body
-                .iter()
-                .any(|own| name.eq_ignore_ascii_case(own.as_bytes()))
-            {
-                field_block::push(name, value, &mut kept);
-            }
-        }
+        let kept = entity_tag::not_modified_fields(&fields);
         response.head.status = 304;
         response.replace(&kept, Vec::new());
     }
@@ -127,13 +120,10 @@ impl Tagged {
         if len > self.max_bytes {
             return None;
         }
-        let half = |salt: u8| {
-            let mut hasher = DefaultHasher::new();
-            hasher.write_u8(salt);
-            kind.hash(&mut hasher);
-            pieces.iter().for_each(|piece| hasher.write(piece));
-            hasher.finish()
-        };
-        Some(format!("\"{:016x}{:016x}\"", half(0), half(1)).into_bytes())
+        let mut hash = SipHash::new(KEY);
+        hash.write(kind);
+        hash.write(&[0]);
+        pieces.iter().for_each(|piece| hash.write(piece));
+        Some(format!("\"{:032x}\"", hash.finish()).into_bytes())
     }
 }

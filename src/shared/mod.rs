@@ -14,6 +14,7 @@ pub(crate) mod panic_guard;
 pub(crate) mod quota;
 pub(crate) mod random_text;
 pub(crate) mod rate_table;
+pub(crate) mod sip_hash;
 pub(crate) mod slot_table;
 pub(crate) mod sparse;
 pub(crate) mod subscribe_error;

@@ -4,7 +4,8 @@ use super::Request;
 
 impl<'a> Request<'a> {
     /// The name and the password in `Authorization: Basic` (RFC 7617). `None` if the field is missing, is there twice, or is
-    /// not valid. They are checked by nothing yet; see [`BasicAuth`](crate::layers::BasicAuth).
+    /// not valid. The padding of the base64 may be missing, as some clients omit it, but not a part of it (RFC 4648 section 4). They
+    /// are checked by nothing yet; see [`BasicAuth`](crate::layers::BasicAuth).
     pub fn basic_auth(&self) -> Option<(String, String)> {
         let bytes = decode(self.credentials("basic")?)?;
         let text = String::from_utf8(bytes).ok()?;
@@ -36,10 +37,11 @@ impl<'a> Request<'a> {
     }
 }
 
-/// Decodes base64 (RFC 4648 section 4). Padding may be missing.
+/// Decodes base64 (RFC 4648 section 4). The padding is complete or missing, and bits that belong to no byte are 0.
 fn decode(text: &str) -> Option<Vec<u8>> {
     let digits = text.trim_end_matches('=');
-    if text.len() - digits.len() > 2 || digits.len() % 4 == 1 {
+    let padding = text.len() - digits.len();
+    if padding > 2 || padding > 0 && text.len() % 4 != 0 || digits.len() % 4 == 1 {
         return None;
     }
     let mut bytes = Vec::with_capacity(digits.len() * 3 / 4);
@@ -87,6 +89,13 @@ mod tests {
         for bad in [
             "Z",
             "Zg===",
+            "Zg=",
+            "Zm9v=",
+            "Zm9v==",
+            "Zm8==",
+            "=",
+            "==",
+            "====",
             "Zh==",
             "Zm9=",
             "Z!==",
