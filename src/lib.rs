@@ -20,6 +20,7 @@
     doc = "[operation]: guide::operation",
     doc = "[compression]: https://docs.rs/peregrine/latest/peregrine/guide/compression/index.html",
     doc = "[cookies]: guide::cookies",
+    doc = "[response-cache]: guide::response_cache",
     doc = "[responses]: guide::responses",
     doc = "[routing]: guide::routing",
     doc = "[security]: https://docs.rs/crate/peregrine/latest/source/SECURITY.md",
@@ -55,6 +56,7 @@ pub mod internals;
 pub mod layers;
 mod log;
 pub mod metrics;
+pub mod response_cache;
 pub mod router;
 mod runtime;
 pub mod server;

@@ -5,6 +5,8 @@
 mod accepting;
 mod address_rate;
 pub(crate) mod forwarded;
+#[cfg(feature = "http2")]
+mod http2;
 pub(crate) mod network;
 mod validate;
 #[cfg(feature = "websocket")]
@@ -13,6 +15,8 @@ pub(crate) mod ws_origins;
 pub use accepting::{AcceptThreads, Balance};
 pub use address_rate::AddressRate;
 pub use forwarded::ForwardedFields;
+#[cfg(feature = "http2")]
+pub use http2::Http2;
 pub use network::{IpNetwork, IpNetworkError};
 pub use validate::ConfigError;
 
@@ -146,6 +150,12 @@ peregrine_protocol::settings! {
     /// | `RateLimit::clients` | 65,536 | clients whose requests are counted, 16 bytes each | nothing: the client that has used least is forgotten | `shared::rate_table::the_clients_that_are_remembered_are_bounded` |
     /// | `ETags::max_bytes` | 1,048,576 | bytes of a body that gets a tag | the whole body each time | `layers_shipped::a_response_that_the_client_has_is_not_sent_again` |
     /// | `RequestId::take_over` | 128 | bytes of the id of a client | another id | `layers_shipped::requests_have_ids` |
+    /// | `CacheConfig::ttl` | 10 s | of a kept response | a new response | `response_cache::tests::a_response_that_is_over_is_computed_again` |
+    /// | `CacheConfig::stale` | 0 s | after that, while another request computes | waits for the new response | `response_cache::tests::waiting::a_stale_response_is_sent_while_one_request_computes` |
+    /// | `CacheConfig::bytes` | 67,108,864 | bytes of all responses that are kept, with their keys | nothing: those that are used least are dropped | `response_cache::tests::the_bytes_of_a_cache_are_limited` |
+    /// | `CacheConfig::response_bytes` | 1,048,576 | bytes of the body of a response that is kept | nothing: it is not kept | `response_cache::tests::the_bytes_of_a_cache_are_limited` |
+    /// | `CacheConfig::waiting` | 10,000 | requests that wait for a response that another one computes | 503, `Retry-After: 1` | `response_cache::tests::waiting::one_request_computes_while_others_wait` |
+    /// | `CacheConfig::compute_timeout` | 10 s | in which a request computes a response for others | nothing: the next request computes it too | `response_cache::tests::waiting::a_computation_that_takes_too_long_is_given_up` |
     /// | `SessionConfig::session_bytes` | 8,192 | bytes of the names and values of a session, and 64 for each | nothing; `Session::set` reports it | `sessions::mod::the_bytes_of_a_session_are_limited` |
     /// | `SessionConfig::sessions` | 10,000 | sessions in memory | the session that would end first ends | `sessions::store::the_sessions_of_a_store_are_limited` |
     /// | `SessionConfig::idle_timeout` | 3,600 s | without a request that loads the session | the session ends | `sessions::mod::a_session_that_is_not_used_ends` |
@@ -465,21 +475,6 @@ impl Config {
         let share = || (self.connections / 16).max(16);
         self.connections_per_address.unwrap_or_else(share)
     }
-}
-
-/// Whether a listener speaks HTTP/2 (RFC 9113): [`Config::http2`].
-#[cfg(feature = "http2")]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Http2 {
-    /// HTTP/2 and HTTP/1 on the same port. With TLS the client chooses in the handshake, by ALPN (RFC 7301). Without,
-    /// HTTP/2 begins with its preface (RFC 9113 section 3.3).
-    #[default]
-    On,
-    /// HTTP/2 alone. A connection that begins with anything else is closed.
-    Only,
-    /// HTTP/1 alone.
-    Off,
 }
 
 /// Default of [`Config::timers_per_worker`].

@@ -86,8 +86,8 @@
 //! | to a request that is not valid HTTP | those of the outer router that do not need the request |
 //! | 101 of a WebSocket | none |
 //!
-//! On another thread, a field of `header_always` stays after the error of a handler, but not after a panic, and
-//! `Response::timeout` has no effect. Call them before the response is deferred.
+//! On another thread, such as one of the pool, a field of `header_always` stays as well, but it is not there if the time limit of
+//! the response passes meanwhile; `Response::timeout` has no effect there.
 //!
 //! # Pages for errors
 //!

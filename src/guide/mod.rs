@@ -5,6 +5,7 @@
 //! | [`getting_started`] | How do I keep state, respond to errors and test a handler? |
 //! | [`routing`] | How do I route by method and path, with parameters and groups? |
 //! | [`layers`] | How do I add CORS, authentication, rate limits or code of my own around handlers? |
+//! | [`response_cache`] | How do I keep responses in memory for a time? |
 //! | [`blocking`] | Where does code go that blocks: a database, a slow computation, a file? |
 //! | [`responses`] | Which ways are there to respond: at once, later, piece by piece, as events? |
 //! | [`request_bodies`] | How do I read forms, uploads, and bodies that are larger than memory? |
@@ -65,6 +66,7 @@ pub mod limits;
 pub mod operation;
 pub mod proxies;
 pub mod request_bodies;
+pub mod response_cache;
 pub mod responses;
 pub mod routing;
 pub mod systemd;

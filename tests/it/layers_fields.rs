@@ -2,8 +2,9 @@
 
 use super::support::{Asked, Client, ended, start, workers};
 use peregrine::config::ForwardedFields;
-use peregrine::layers::{Cors, Csrf, RequestId};
-use peregrine::router::Route;
+use peregrine::error::Status;
+use peregrine::layers::{Cors, Csrf, RequestId, from_fn};
+use peregrine::router::{Route, offload};
 use peregrine::testing::Client as TestClient;
 use peregrine::{BodyPlan, Router};
 
@@ -107,6 +108,43 @@ fn a_page_without_tls_makes_no_request_by_https() {
         ));
         let response = client.answer(Asked::Other);
         assert_eq!(response.status, expected, "{scheme} {origin}");
+    }
+    server.stop();
+    ended(server);
+}
+
+/// A field that is set on a thread of the pool stays when the handler fails there, in each way.
+#[test]
+fn fields_that_are_set_on_the_pool_stay() {
+    let app = Router::new().get(
+        "/{how}",
+        offload(|req, res| {
+            let res = res.header_always("X-Pool", "1");
+            match req.param_str("how").as_deref() {
+                Some("panic") => std::panic::resume_unwind(Box::new("as asked")),
+                Some("fault") => Ok(res.header("X-Bad", "\n").text("")),
+                Some("error") => Err(Status(404)),
+                _ => Ok(res.text("")),
+            }
+        }),
+    );
+    let app = app.layer(from_fn(|req, res, next| {
+        next.run(req, res.header_always("X-Outer", "1"))
+    }));
+    let (server, addr) = start(app, workers(1));
+    for (path, status) in [
+        ("/panic", 500),
+        ("/fault", 500),
+        ("/error", 404),
+        ("/", 404),
+        ("/ok", 200),
+    ] {
+        let mut client = Client::connect(addr);
+        let answer = client.get(path);
+        assert_eq!(answer.status, status, "{path}");
+        assert_eq!(answer.get("x-outer"), Some("1"), "{path}");
+        let expected = (path != "/").then_some("1");
+        assert_eq!(answer.get("x-pool"), expected, "{path}");
     }
     server.stop();
     ended(server);

@@ -71,6 +71,7 @@ mod proxy_protocol;
 #[cfg(target_os = "linux")]
 mod rates;
 mod response_bytes;
+mod response_cache;
 #[cfg(all(unix, feature = "signals", feature = "websocket"))]
 mod restart;
 mod results;

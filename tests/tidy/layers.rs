@@ -24,6 +24,7 @@ const LAYERS: Layers = &[
         "dashboard",
         "files",
         "layers",
+        "response_cache",
         "sessions",
         "templates",
     ],

@@ -21,7 +21,22 @@ const KINDS: [&str; 9] = [
 ];
 
 /// By file and field: limits of the table that bound it together, or, behind a dash, why it needs none.
-const BOUNDED: [(&str, &str, &[&str]); 28] = [
+const BOUNDED: [(&str, &str, &[&str]); 31] = [
+    (
+        "src/response_cache/store.rs",
+        "entries",
+        &["CacheConfig::bytes"],
+    ),
+    (
+        "src/response_cache/store.rs",
+        "order",
+        &["CacheConfig::bytes"],
+    ),
+    (
+        "src/response_cache/computation.rs",
+        "waiting",
+        &["CacheConfig::waiting"],
+    ),
     (
         "src/sessions/store.rs",
         "values",
@@ -118,7 +133,11 @@ const BOUNDED: [(&str, &str, &[&str]); 28] = [
     (
         "src/http/deferred/worker_handle.rs",
         "inbox",
-        &["Limits::output_bytes", "Config::timers_per_worker"],
+        &[
+            "Limits::output_bytes",
+            "Config::timers_per_worker",
+            "CacheConfig::waiting",
+        ],
     ),
     (
         "src/runtime/thread_pool.rs",

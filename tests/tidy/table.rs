@@ -153,6 +153,10 @@ fn limits() -> Vec<(String, String)> {
         let is_limit = |name: &str| !name.ends_with("::cookie") && !name.ends_with("::secure");
         limits.extend(fields.into_iter().filter(|(name, _)| is_limit(name)));
     }
+    let cache = peregrine::response_cache::CacheConfig::default();
+    let is_limit = |name: &str| !name.ends_with("fields") && !name.contains("::ignore");
+    let of_cache = fields("CacheConfig", &cache).into_iter();
+    limits.extend(of_cache.filter(|(name, _)| is_limit(name)));
     #[cfg(feature = "json")]
     limits.push(("Request::json".to_owned(), "127".to_owned()));
     for (name, value) in fields("Config", &Config::default()) {

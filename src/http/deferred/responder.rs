@@ -1,7 +1,7 @@
 //! `Responder`: sends the response to one request later.
 
 use super::body_sender::SendError;
-use crate::http::deferred::worker_handle::{WorkerCommand, WorkerHandle};
+use crate::http::deferred::worker_handle::{Work, WorkerCommand, WorkerHandle};
 use crate::http::response::always::Always;
 use crate::http::response::error::ResponseError;
 use crate::http::response::filter::ResponseFilter;
@@ -98,12 +98,23 @@ impl Responder {
         let Err(panic) = responded else { return };
         self.used = true;
         if self.handle.is_waited_for(self.id) {
-            self.handle.post(WorkerCommand::Panicked(self.id, panic));
+            let always = self.begun.always.take();
+            let command = WorkerCommand::Panicked(self.id, panic, always);
+            self.handle.post(command);
         } else {
             event!(
                 Error,
                 "a deferred response panicked, and its client has gone"
             );
+        }
+    }
+
+    /// Lets `work` respond on the thread of the connection. If the response is not waited for any more, `work` is dropped.
+    pub(crate) fn on_worker(self, work: impl FnOnce(Responder) + Send + 'static) {
+        let (handle, id) = (self.handle.clone(), self.id);
+        if handle.is_waited_for(id) {
+            let work = Work::new(move || work(self));
+            handle.post(WorkerCommand::Run(id, work));
         }
     }
 
@@ -115,8 +126,15 @@ impl Responder {
         let mut scratch = SCRATCH.take().unwrap_or_default();
         let mut recorder = ResponseRecorder::late(self.handle.clone(), self.id);
         let response = recorder.late_response(self.mode, &mut self.begun, &mut scratch);
-        // If it panics, this responder is still unused: its drop, or `send_or_panicked`, posts the failure.
-        let done = respond(response);
+        // If it panics, this responder is still unused: its drop, or `send_or_panicked`, posts the failure with what stays.
+        let done = match catch(|| respond(response)) {
+            Ok(done) => done,
+            Err(panic) => {
+                self.begun.always = recorder.always.take();
+                drop(recorder);
+                panic.resume()
+            }
+        };
         self.used = true;
         recorder.post_late(done.known_bytes(), &mut scratch);
         SCRATCH.set(Some(scratch));
@@ -133,7 +151,8 @@ impl Responder {
 impl Drop for Responder {
     fn drop(&mut self) {
         if !self.used && self.handle.is_waited_for(self.id) {
-            let command = WorkerCommand::Fail(self.id, ResponseError::Abandoned);
+            let command =
+                WorkerCommand::Fail(self.id, ResponseError::Abandoned, self.begun.always.take());
             self.handle.post(command);
         }
     }

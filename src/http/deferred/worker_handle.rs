@@ -4,6 +4,7 @@ use super::pending::Pending;
 use super::pending::StreamIds;
 use super::streamed_body::StreamedBody;
 use crate::http::request_body::flow::Flow;
+use crate::http::response::always::Always;
 use crate::http::response::error::ResponseError;
 use crate::metrics::routes::RouteCounters;
 use crate::runtime::thread_pool::ThreadPool;
@@ -40,10 +41,10 @@ pub(crate) struct DeferredResponse {
 #[derive(Debug)]
 pub(crate) enum WorkerCommand {
     Respond(RequestId, DeferredResponse),
-    /// There will be no response, for this reason: the client gets 500.
-    Fail(RequestId, ResponseError),
+    /// There will be no response, for this reason: the client gets 500, with what stays of the response.
+    Fail(RequestId, ResponseError, Option<Box<Always>>),
     /// There will be no response, because its closure has panicked.
-    Panicked(RequestId, Panic),
+    Panicked(RequestId, Panic, Option<Box<Always>>),
     /// The next piece of a streamed body.
     Piece(RequestId, Payload),
     /// The end of a streamed body, with trailers.
@@ -52,10 +53,31 @@ pub(crate) enum WorkerCommand {
     Cut(RequestId),
     /// A sink that has paused has to continue, or to respond.
     Resume(RequestId, Flow),
+    /// Calls a function on the thread of the worker, if the response is still waited for.
+    Run(RequestId, Work),
     /// Starts a timer, which belongs to no connection.
     Timer(NewTimer),
     /// A handler has returned an error to a request of this client. The response is on another way.
     Failed(Box<str>, Option<SocketAddr>),
+}
+
+/// A function that a worker calls.
+pub(crate) struct Work(Box<dyn FnOnce() + Send>);
+
+impl Work {
+    pub(crate) fn new(work: impl FnOnce() + Send + 'static) -> Work {
+        Work(Box::new(work))
+    }
+
+    pub(crate) fn run(self) {
+        (self.0)();
+    }
+}
+
+impl std::fmt::Debug for Work {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Work").finish_non_exhaustive()
+    }
 }
 
 impl WorkerCommand {
@@ -63,12 +85,13 @@ impl WorkerCommand {
     pub(crate) fn request(&self) -> Option<RequestId> {
         match self {
             WorkerCommand::Respond(id, _)
-            | WorkerCommand::Fail(id, _)
-            | WorkerCommand::Panicked(id, _)
+            | WorkerCommand::Fail(id, ..)
+            | WorkerCommand::Panicked(id, ..)
             | WorkerCommand::Piece(id, _)
             | WorkerCommand::End(id, _)
             | WorkerCommand::Cut(id)
-            | WorkerCommand::Resume(id, _) => Some(*id),
+            | WorkerCommand::Resume(id, _)
+            | WorkerCommand::Run(id, _) => Some(*id),
             WorkerCommand::Timer(_) | WorkerCommand::Failed(..) => None,
         }
     }

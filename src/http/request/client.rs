@@ -10,6 +10,15 @@ use peregrine_protocol::http::forwarded::Hop;
 use peregrine_protocol::proxy_header::ProxyHeader;
 use std::net::SocketAddr;
 
+/// To whom a response goes, as far as a cache has to know it.
+pub(crate) struct ServedTo<'a> {
+    /// Empty if there is none.
+    pub(crate) host: &'a [u8],
+    pub(crate) is_https: bool,
+    /// Of the client, on this connection or on that to a load balancer before it.
+    pub(crate) has_certificate: bool,
+}
+
 impl<'a> Request<'a> {
     /// The host of the request, with its port if one was sent. It is the authority of the target if that has
     /// one, otherwise the `Host` field (RFC 9112 section 3.3). `None` in an HTTP/1.0 request without either.
@@ -21,12 +30,57 @@ impl<'a> Request<'a> {
     }
 
     pub(crate) fn host_bytes(&self) -> Option<&'a [u8]> {
-        let told = self.ends.via().and_then(|_| self.origin().host);
-        told.map(str::as_bytes).or_else(|| {
-            let target = self.head.target.authority;
-            let host = target.or_else(|| self.head.known(Known::Host))?;
-            Some(host.of(self.bytes))
-        })
+        let told = self.told_host().map(str::as_bytes);
+        told.or_else(|| self.own_host())
+    }
+
+    /// The host that a proxy tells.
+    #[inline]
+    fn told_host(&self) -> Option<&'a str> {
+        self.ends.via().and_then(|_| self.origin().host)
+    }
+
+    #[inline]
+    fn own_host(&self) -> Option<&'a [u8]> {
+        let target = self.head.target.authority;
+        let host = target.or_else(|| self.head.known(Known::Host))?;
+        Some(host.of(self.bytes))
+    }
+
+    /// What a cache has to know of the connection.
+    #[inline]
+    pub(crate) fn served_to(&self) -> ServedTo<'a> {
+        if self.ends.via().is_some() {
+            return self.served_via();
+        }
+        #[cfg(feature = "tls")]
+        let is_https = self.is_secure();
+        #[cfg(not(feature = "tls"))]
+        let is_https = false;
+        ServedTo {
+            host: self.own_host().unwrap_or_default(),
+            is_https,
+            has_certificate: is_https && self.has_client_chain(),
+        }
+    }
+
+    #[cold]
+    fn served_via(&self) -> ServedTo<'a> {
+        let ssl = self.proxy_header().and_then(ProxyHeader::ssl);
+        let is_told = ssl.is_some_and(|ssl| ssl.is_verified || ssl.common_name.is_some());
+        ServedTo {
+            host: self.host_bytes().unwrap_or_default(),
+            is_https: self.scheme() == "https",
+            has_certificate: is_told || self.has_client_chain(),
+        }
+    }
+
+    #[cold]
+    fn has_client_chain(&self) -> bool {
+        #[cfg(feature = "tls")]
+        return self.tls().is_some_and(|tls| tls.client_chain().len() > 0);
+        #[cfg(not(feature = "tls"))]
+        false
     }
 
     /// The scheme with which the client has sent the request: `https` or `http`.

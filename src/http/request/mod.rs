@@ -131,6 +131,12 @@ impl<'a> Request<'a> {
         text(self.head.target.whole.of(self.bytes))
     }
 
+    /// The request target, as bytes.
+    #[inline]
+    pub(crate) fn target_bytes(&self) -> &'a [u8] {
+        self.head.target.whole.of(self.bytes)
+    }
+
     /// The path of the target, not percent-decoded, without the query. It is `/` if the target has no path,
     /// and `*` for `OPTIONS *`.
     #[inline]
@@ -201,7 +207,6 @@ impl<'a> Request<'a> {
     }
 
     /// The names of all header fields, as bytes.
-    #[cfg(feature = "dir")]
     pub(crate) fn field_names(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let bytes = self.bytes;
         self.fields().iter().map(move |field| field.name.of(bytes))

@@ -33,6 +33,8 @@ pub(crate) struct Always {
     /// In place of `Limits::response_timeout`.
     pub(crate) timeout: Option<Duration>,
     page: ErrorPage,
+    /// Whether another response has replaced the first one, so that the fields were written into it.
+    is_written: bool,
 }
 
 impl<'a> Response<'a> {
@@ -42,8 +44,8 @@ impl<'a> Response<'a> {
     ///
     /// A [`Response::header`] of the same name replaces the field, unless it is a list to which both may add, such as
     /// `Vary`, or `Content-Security-Policy`. Then an error response has the first value again. (A second
-    /// [`Response::header`] adds a field to the first.) Another thread that sets it on a deferred response sets it for errors of its
-    /// handler, but not for a panic or a time limit.
+    /// [`Response::header`] adds a field to the first.) Another thread that sets it on a deferred response sets it for all
+    /// errors but a time limit that passes meanwhile.
     ///
     /// ```
     /// use peregrine::error::Status;
@@ -153,12 +155,18 @@ impl ResponseRecorder {
 
     /// Writes the fields that stay into a response that has just begun.
     pub(super) fn begin_always(&mut self, output: &mut Output) {
-        let Some(always) = self.always.take_if(|always| !always.fields.is_empty()) else {
+        let Some(mut always) = self.always.take_if(|always| !always.fields.is_empty()) else {
             return;
         };
         self.begin(output);
         output.push(&always.fields);
+        always.is_written = true;
         self.always = Some(always);
+    }
+
+    /// Whether this response has replaced another one and has its fields that stay.
+    pub(super) fn is_replacement(&self) -> bool {
+        self.always.as_ref().is_some_and(|always| always.is_written)
     }
 
     /// The fields and the time limit of the last request do not belong to the next one.

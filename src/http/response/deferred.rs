@@ -32,10 +32,11 @@ impl Response<'_> {
     /// you need first, or copy all of it by [`Request::to_owned_request`](crate::Request::to_owned_request).
     #[doc(alias = "async")]
     pub fn defer(mut self) -> (Done, Responder) {
+        let fields = self.fields_so_far().to_vec();
         let recorder = &mut *self.recorder;
         let begun = Begun {
             head: recorder.head,
-            fields: self.output.since(recorder.mark)[recorder.fields_from()..].to_vec(),
+            fields,
             filters: std::mem::take(&mut recorder.filters),
             // The connection keeps it too, for the case that no response comes.
             always: recorder.always.clone(),
@@ -118,7 +119,7 @@ impl Response<'_> {
 
     /// Replaces the status and the fields that were set before.
     #[cold]
-    fn busy(self) -> Done {
+    pub(crate) fn busy(self) -> Done {
         let recorder = &mut *self.recorder;
         self.output.truncate(recorder.mark);
         recorder.head.upgrade = false;

@@ -24,6 +24,10 @@ pub(crate) struct RecordedResponse<'a> {
     pub(crate) size: BodySize,
     /// Whether the body is sent: it is not in a response to HEAD.
     pub(crate) is_sent: bool,
+    /// It replaces one that a handler has begun, and has the fields that stay ([`Response::header_always`]).
+    ///
+    /// [`Response::header_always`]: crate::Response::header_always
+    pub(crate) is_replacement: bool,
     /// The body comes in pieces.
     pub(crate) streamed: Option<&'a mut StreamedBody>,
 }

@@ -75,6 +75,7 @@ impl ResponseRecorder {
                 return;
             };
             let is_sent = self.is_body_sent();
+            let is_replacement = self.is_replacement();
             let (fields, size) = self.recorded;
             let mut response = RecordedResponse {
                 head: &mut self.head,
@@ -83,6 +84,7 @@ impl ResponseRecorder {
                 fields,
                 size,
                 is_sent,
+                is_replacement,
                 streamed: self.body.as_deref_mut(),
             };
             filter.apply(&mut response);

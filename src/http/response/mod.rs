@@ -1,6 +1,7 @@
 //! `Response`: how a handler responds.
 
 pub(crate) mod always;
+mod apart;
 #[cfg(any(test, feature = "internals"))]
 pub(crate) mod check;
 mod deferred;
@@ -11,7 +12,10 @@ pub(crate) mod filter;
 mod filtering;
 #[cfg(feature = "json")]
 mod json;
-#[cfg(feature = "dir")]
+#[cfg_attr(
+    not(feature = "dir"),
+    expect(dead_code, reason = "files alone use all of it")
+)]
 pub(crate) mod prepared;
 mod recorder;
 mod restart;

@@ -254,7 +254,6 @@ impl ResponseRecorder {
 
     /// Whether the response has no field and the default status, and is for a GET of HTTP/1.1 on a persistent
     /// connection.
-    #[cfg(feature = "dir")]
     #[inline]
     pub(super) fn is_usual(&self) -> bool {
         self.begun == 0 && self.head == ResponseHead::OK && self.mode == ResponseContext::default()
@@ -425,8 +424,10 @@ impl ResponseRecorder {
             }
             // The response was deferred again. The next responder sends it.
             (None, ResponseState::Deferred | ResponseState::Posted) => return,
-            (None, ResponseState::Open) => WorkerCommand::Fail(id, ResponseError::Missing),
-            (Some(fault), _) => WorkerCommand::Fail(id, fault),
+            (None, ResponseState::Open) => {
+                WorkerCommand::Fail(id, ResponseError::Missing, self.always.take())
+            }
+            (Some(fault), _) => WorkerCommand::Fail(id, fault, self.always.take()),
         };
         output.clear();
         self.handle.post(command);

@@ -4,6 +4,7 @@ use super::{ExchangeContext, Outcome, Pace, ResponseFailure, Service};
 use crate::http::deferred::streamed_body::{BodyProgress, StreamedBody};
 use crate::http::deferred::worker_handle::{DeferredResponse, WorkerCommand};
 use crate::http::handler::Handler;
+use crate::http::response::always::Always;
 use crate::http::response::error::ResponseError;
 use crate::metrics::WorkerCounters;
 use crate::runtime::event_loop::Timing;
@@ -155,8 +156,12 @@ where
     ) -> Outcome {
         match command {
             WorkerCommand::Respond(_, late) => self.deliver(late, cx),
-            WorkerCommand::Fail(_, error) => self.fail_late(&ResponseFailure::Response(error), cx),
-            WorkerCommand::Panicked(_, panic) => self.fail_late(&ResponseFailure::Panic(panic), cx),
+            WorkerCommand::Fail(_, error, always) => {
+                self.fail_late(&ResponseFailure::Response(error), always, cx)
+            }
+            WorkerCommand::Panicked(_, panic, always) => {
+                self.fail_late(&ResponseFailure::Panic(panic), always, cx)
+            }
             WorkerCommand::Piece(_, piece) => {
                 let len = piece.len();
                 let body = cx.exchange.as_mut().and_then(|e| e.body.as_deref_mut());
@@ -179,6 +184,10 @@ where
                 Some(exchange) if exchange.has_sink() => Outcome::Sink(flow),
                 _ => Outcome::Unchanged,
             },
+            WorkerCommand::Run(_, work) => {
+                work.run();
+                Outcome::Unchanged
+            }
             WorkerCommand::Timer(_) | WorkerCommand::Failed(..) => Outcome::Unchanged,
         }
     }
@@ -236,7 +245,16 @@ where
         self.advance(progress, cx)
     }
 
-    fn fail_late(&mut self, failure: &ResponseFailure, cx: &mut ExchangeContext<'_>) -> Outcome {
+    /// `always`: what the thread that has failed has set, with what was set before.
+    fn fail_late(
+        &mut self,
+        failure: &ResponseFailure,
+        always: Option<Box<Always>>,
+        cx: &mut ExchangeContext<'_>,
+    ) -> Outcome {
+        if let (Some(exchange), true) = (cx.exchange.as_mut(), always.is_some()) {
+            exchange.always = always;
+        }
         self.fail(failure, cx);
         match cx.body() {
             Some(_) => self.cut(cx),

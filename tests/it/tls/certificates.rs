@@ -207,6 +207,36 @@ fn clients_that_are_asked_for_a_certificate_may_have_none() {
     ended(running);
 }
 
+/// A client with a certificate neither gets what others have got, nor leaves what they get.
+#[test]
+fn clients_with_a_certificate_share_no_kept_response() {
+    use peregrine::response_cache::{CacheConfig, ResponseCache};
+    for is_ignored in [false, true] {
+        let config = CacheConfig::default().ignore_client_certificates(is_ignored);
+        let app = ResponseCache::new(config).wrap(peregrine::from_fn(|req, res| {
+            let tls = req.tls().expect("TLS");
+            res.text(format!("{} certificates", tls.client_chain().len()))
+        }));
+        let tls = tls_of("exact").ask_for_client_certificates(&pem("authority.pem"));
+        let server = Server::new(app).config(workers(1));
+        let running = server.bind_tls(own_addr(), tls.expect("an authority"));
+        let running = running.start().expect("a server");
+        let addr = running.local_addr().expect("a TCP address");
+        let texts = [Some("client"), None, Some("client"), None].map(|certificate| {
+            let config = Arc::new(client_config_with(certificate));
+            let mut client = connect_with(addr, &config, "localhost");
+            client.get("/").text().to_owned()
+        });
+        let expected = match is_ignored {
+            false => ["1", "0", "1", "0"],
+            true => ["1"; 4],
+        };
+        assert_eq!(texts, expected.map(|count| format!("{count} certificates")));
+        running.stop();
+        ended(running);
+    }
+}
+
 /// A chain of almost 64 KiB is taken, and a longer one is not.
 #[test]
 fn clients_may_send_long_chains() {

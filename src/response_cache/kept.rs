@@ -1,0 +1,86 @@
+//! One response that is kept.
+
+use super::key;
+use super::rules::Lifetime;
+use crate::http::request::Request;
+use crate::http::response::prepared::PreparedResponse;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A response that is kept.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) response: PreparedResponse,
+    /// What the fields that `Vary` names had as values, in the form of a key.
+    vary: (Arc<[String]>, Vec<u8>),
+    /// When it came, and other times: since the cache was made.
+    born: Duration,
+    /// Its age when it came.
+    age: Duration,
+    /// Until then it is sent in any case.
+    fresh: Duration,
+    /// Until then it is sent while another request computes the next one.
+    end: Duration,
+}
+
+impl Kept {
+    /// `None` if its time is beyond what the clock can tell.
+    pub(super) fn new(response: PreparedResponse, life: &Lifetime, now: Duration) -> Option<Kept> {
+        let fresh = now.checked_add(life.fresh - life.age)?;
+        Some(Kept {
+            response,
+            vary: (Arc::new([]), Vec::new()),
+            born: now,
+            age: life.age,
+            fresh,
+            end: fresh.checked_add(life.stale)?,
+        })
+    }
+
+    /// Whole seconds since it was made.
+    pub(super) fn age(&self, now: Duration) -> u64 {
+        (now.saturating_sub(self.born) + self.age).as_secs()
+    }
+
+    pub(super) fn is_fresh(&self, now: Duration) -> bool {
+        now < self.fresh
+    }
+
+    /// Whether the fields that `Vary` names have the same values in this request (RFC 9111 section 4.1).
+    pub(super) fn is_for(&self, req: &Request<'_>) -> bool {
+        let mut values = Vec::new();
+        key::vary(&self.vary.0, req, &mut values);
+        values == self.vary.1
+    }
+
+    /// Whether it may be sent while another request computes the next one.
+    pub(super) fn is_sendable(&self, now: Duration) -> bool {
+        now < self.end
+    }
+
+    /// The request fields on which it depends.
+    pub(super) fn names(&self) -> &Arc<[String]> {
+        &self.vary.0
+    }
+
+    /// It depends on these fields of the request that has caused it.
+    pub(super) fn set_vary(&mut self, names: Arc<[String]>, req: &Request<'_>) {
+        let mut values = Vec::new();
+        key::vary(&names, req, &mut values);
+        self.vary = (names, values);
+    }
+
+    pub(super) fn weight(&self) -> usize {
+        let names: usize = self.vary.0.iter().map(String::len).sum();
+        self.response.weight() + names + self.vary.1.len()
+    }
+}
+
+/// What is known after a computation without a response that is kept.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Left {
+    /// What was known before.
+    AsItWas,
+    /// That responses are not kept. For a time, other requests need not wait for each other.
+    NotKept { until: Option<Duration> },
+}

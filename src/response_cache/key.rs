@@ -1,0 +1,255 @@
+//! What selects a response.
+//!
+//! A key has parts of the request, each with its length, so that two requests with different parts never have the same key.
+
+use super::CacheConfig;
+use super::rules::read_outer;
+use crate::http::request::Request;
+use crate::http::response::Response;
+
+/// Fields that tell who the client is. A request with one of them is not for the cache, unless the settings declare it.
+const CREDENTIALS: &[&str] = &[
+    "authorization",
+    "cookie",
+    "proxy-authorization",
+    "client-cert",
+    "client-cert-chain",
+    "x-forwarded-client-cert",
+    "x-client-cert",
+    "ssl-client-cert",
+    "x-ssl-client-cert",
+    "x-forwarded-user",
+    "x-forwarded-email",
+    "x-auth-request-user",
+    "x-auth-request-email",
+    "x-remote-user",
+    "remote-user",
+    "x-user",
+    "x-api-key",
+    "api-key",
+    "x-auth-token",
+    "x-access-token",
+    "x-amzn-oidc-data",
+    "x-goog-iap-jwt-assertion",
+    "cf-access-jwt-assertion",
+    "tailscale-user-login",
+];
+
+/// Fields with which a response is for one request only: a part of the body, conditions that may fail, a body.
+const SPECIAL: &[&str] = &[
+    "range",
+    "if-range",
+    "if-match",
+    "if-unmodified-since",
+    "content-length",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Fields that a kept response can answer by 304.
+const CONDITIONAL: &[&str] = &["if-none-match", "if-modified-since"];
+
+/// All names are shorter.
+const LENGTHS: usize = 32;
+
+/// Which fields of a request matter to a cache.
+#[derive(Debug)]
+pub(super) struct Watched {
+    /// By length, with whether the request is not for the cache.
+    names: Vec<(&'static str, bool)>,
+    /// For each length, where its names begin; the next one tells where they end.
+    begins: [u8; LENGTHS + 1],
+}
+
+/// What the fields of a request say.
+#[derive(Default)]
+struct Seen {
+    is_excluded: bool,
+    is_conditional: bool,
+}
+
+impl Watched {
+    pub(super) fn of(config: &CacheConfig) -> Watched {
+        let is_in =
+            |list: &[String], name: &str| list.iter().any(|own| own.eq_ignore_ascii_case(name));
+        let is_declared =
+            |name: &str| is_in(&config.fields, name) || is_in(&config.ignored_fields, name);
+        let excluded = CREDENTIALS.iter().filter(|name| !is_declared(name));
+        let excluded = excluded.chain(SPECIAL).map(|name| (*name, true));
+        let conditional = CONDITIONAL.iter().map(|name| (*name, false));
+        let mut names: Vec<_> = excluded.chain(conditional).collect();
+        names.sort_by_key(|(name, _)| name.len());
+        let begins =
+            std::array::from_fn(|len| names.partition_point(|(name, _)| name.len() < len) as u8);
+        Watched { names, begins }
+    }
+
+    #[inline]
+    fn look(&self, req: &Request<'_>) -> Seen {
+        let mut seen = Seen::default();
+        for name in req.field_names() {
+            let len = name.len();
+            if len >= LENGTHS || self.begins[len] == self.begins[len + 1] {
+                continue;
+            }
+            let names = usize::from(self.begins[len])..usize::from(self.begins[len + 1]);
+            for (own, is_excluded) in &self.names[names] {
+                let own = own.as_bytes();
+                if name[0] | 0x20 == own[0] && name.eq_ignore_ascii_case(own) {
+                    seen.is_excluded |= is_excluded;
+                    seen.is_conditional |= !is_excluded;
+                }
+            }
+        }
+        seen
+    }
+}
+
+/// Bytes of a key that needs no allocation.
+const ROOM: usize = 128;
+
+/// A key, without what `Vary` of a response names; [`vary`] adds that.
+pub(super) struct Key {
+    room: [u8; ROOM],
+    len: usize,
+    /// The whole key if it has more bytes than that.
+    long: Vec<u8>,
+    /// The request has `If-None-Match` or `If-Modified-Since`.
+    pub(super) is_conditional: bool,
+}
+
+impl Key {
+    #[inline]
+    pub(super) fn new() -> Key {
+        Key {
+            room: [0; ROOM],
+            len: 0,
+            long: Vec::new(),
+            is_conditional: false,
+        }
+    }
+
+    #[inline]
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self.long.is_empty() {
+            true => &self.room[..self.len],
+            false => &self.long,
+        }
+    }
+
+    /// False if the request is not for the cache. `handler` is the number of the handler that would respond.
+    #[inline]
+    pub(super) fn fill(
+        &mut self,
+        req: &Request<'_>,
+        res: &mut Response<'_>,
+        handler: u32,
+        config: &CacheConfig,
+        watched: &Watched,
+    ) -> bool {
+        let seen = watched.look(req);
+        let served = req.served_to();
+        if seen.is_excluded
+            || !matches!(req.method(), "GET" | "HEAD")
+            || !req.body().is_empty()
+            || !req.trailer_block().is_empty()
+            || res.status_so_far() != 200
+            || served.has_certificate && !config.ignore_client_certificates
+        {
+            return false;
+        }
+        self.is_conditional = seen.is_conditional;
+        let (target, host) = (req.target_bytes(), served.host);
+        let lens = [target.len(), host.len()].map(|len| (len as u32).to_le_bytes());
+        let is_https = [u8::from(served.is_https)];
+        // The target comes second: see `target`.
+        let parts = [
+            &handler.to_le_bytes()[..],
+            &lens[0],
+            target,
+            &is_https,
+            &lens[1],
+            host,
+        ];
+        match target.len() + host.len() + 4 + 2 * LEN < ROOM {
+            true => self.fill_room(parts, host.len()),
+            false => self.long = parts.concat(),
+        }
+        if !self.long.is_empty() {
+            let begin = self.long.len() - host.len();
+            self.long[begin..].make_ascii_lowercase();
+        }
+        match config.fields.is_empty() && !res.has_fields() {
+            true => true,
+            false => self.add_fields(req, res, config),
+        }
+    }
+
+    #[inline(always)]
+    fn fill_room(&mut self, parts: [&[u8]; 6], host: usize) {
+        let mut at = 0;
+        for part in parts {
+            self.room[at..at + part.len()].copy_from_slice(part);
+            at += part.len();
+        }
+        self.room[at - host..at].make_ascii_lowercase();
+        self.len = at;
+    }
+
+    /// Adds the fields that the settings choose, and what `Vary` names that layers around the cache have set.
+    #[cold]
+    fn add_fields(
+        &mut self,
+        req: &Request<'_>,
+        res: &mut Response<'_>,
+        config: &CacheConfig,
+    ) -> bool {
+        let mut bytes = self.bytes().to_vec();
+        for name in &config.fields {
+            push_values(name, req, &mut bytes);
+        }
+        let mut names = Vec::new();
+        let is_for_cache = read_outer(res.fields_so_far(), &mut names).is_some();
+        vary(&names, req, &mut bytes);
+        self.long = bytes;
+        is_for_cache
+    }
+}
+
+/// The target in a key.
+pub(super) fn target(key: &[u8]) -> &[u8] {
+    let Some((len, rest)) = key.get(4..).and_then(|key| key.split_first_chunk()) else {
+        return b"";
+    };
+    rest.get(..u32::from_le_bytes(*len) as usize)
+        .unwrap_or_default()
+}
+
+/// Adds the values of the fields with these names, with their names.
+pub(super) fn vary(names: &[String], req: &Request<'_>, key: &mut Vec<u8>) {
+    for name in names {
+        push(name.as_bytes(), key);
+        push_values(name, req, key);
+    }
+}
+
+/// Bytes of a length.
+const LEN: usize = 4;
+
+fn push(part: &[u8], key: &mut Vec<u8>) {
+    // No head is larger than 4 GiB.
+    key.extend_from_slice(&(part.len() as u32).to_le_bytes());
+    key.extend_from_slice(part);
+}
+
+/// Adds how many fields with this name there are, and their values.
+fn push_values(name: &str, req: &Request<'_>, key: &mut Vec<u8>) {
+    let at = key.len();
+    key.extend_from_slice(&[0; LEN]);
+    let mut count = 0_u32;
+    for value in req.header_all(name) {
+        push(value, key);
+        count += 1;
+    }
+    key[at..at + LEN].copy_from_slice(&count.to_le_bytes());
+}

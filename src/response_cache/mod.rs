@@ -1,0 +1,492 @@
+//! Responses that are kept in memory for a time.
+//!
+//! A [`ResponseCache`] calls a handler once for many requests. The [guide](crate::guide::response_cache) has the first steps.
+
+mod computation;
+mod kept;
+mod key;
+mod rules;
+mod stats;
+mod store;
+
+pub use stats::CacheStats;
+
+use crate::http::access_entry::AccessEntry;
+use crate::http::deferred::worker_handle::WorkerHandle;
+use crate::http::entity_tag::{self, Comparison};
+use crate::http::handler::{ConnectionError, Handler, from_fn};
+use crate::http::handler_error::HandlerResult;
+use crate::http::request::{OwnedRequest, Request};
+use crate::http::request_body::BodyPlan;
+use crate::http::response::filter::{RecordedResponse, ResponseFilter};
+use crate::http::response::prepared::PreparedResponse;
+use crate::http::response::{Done, ErrorContext, Response};
+#[cfg(feature = "websocket")]
+use crate::websocket::{WebSocketHandler, forward_hooks, upgrade::Upgrade};
+use computation::{Computation, Duty, Held, Next, Place, Waiting};
+use kept::{Kept, Left};
+use key::{Key, Watched};
+use peregrine_protocol::http::field_block;
+use peregrine_protocol::payload::Payload;
+use rules::Verdict;
+use stats::Counters;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
+use std::time::{Duration, Instant};
+use store::{Entered, Store};
+
+peregrine_protocol::settings! {
+    /// Settings of a [`ResponseCache`].
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct CacheConfig {
+        /// For so long a response is sent from memory, unless its `Cache-Control` has `s-maxage` or `max-age`. With 0,
+        /// only responses that have one of these are kept.
+        pub ttl: Duration = Duration::from_secs(10);
+        /// For so long after that it is still sent while one request computes the next one, unless its `Cache-Control` has
+        /// `stale-while-revalidate` (RFC 5861), or forbids it by `must-revalidate`, `proxy-revalidate` or `s-maxage`.
+        pub stale: Duration = Duration::ZERO => "0 s";
+        /// Request fields whose values select a response, such as `accept-language`. Each value of a field with credentials,
+        /// such as `cookie`, has responses of its own if the field is here.
+        pub fields: Vec<String> = Vec::new() => "none";
+        /// Request fields with credentials, such as `cookie`, on which no response depends. Requests with them get the
+        /// same responses as others. **A response that does depend on such a field goes to everyone.**
+        pub ignored_fields: Vec<String> = Vec::new() => "none";
+        /// No response depends on the certificate of a client. Requests with one get the same responses as others.
+        pub ignore_client_certificates: bool = false;
+        /// Bytes of all responses in memory, with their keys. Above, those that are used least are dropped.
+        pub bytes: usize = 64 << 20;
+        /// Bytes of the body of one response. A longer one is not kept.
+        pub response_bytes: usize = 1 << 20;
+        /// Requests that wait for the response that another request computes. Above, they get 503 with `Retry-After: 1`.
+        pub waiting: usize = 10_000;
+        /// If a request has not computed its response after this time, the next one computes it as well.
+        pub compute_timeout: Duration = Duration::from_secs(10);
+    }
+}
+
+/// Responses in memory. [`ResponseCache::wrap`] makes a handler with it. A clone is the same cache.
+///
+/// A request gets the response of an earlier request to the same handler, for the same scheme, host and target, with the same
+/// values of [`CacheConfig::fields`] and of the fields that `Vary` names (RFC 9111 section 4). `Age` says how old it is, in
+/// seconds. `If-None-Match` and `If-Modified-Since` are answered by 304. What a request says about caches is not looked
+/// at: the program can purge.
+///
+/// These requests never get a response from memory, and their responses are not kept:
+///
+/// - with another method than GET and HEAD, with a body, or with `Range`, `If-Range`, `If-Match`, `If-Unmodified-Since`;
+/// - with `Cookie`, `Authorization` or another field that tells who the client is, such as `X-Api-Key`, `X-Forwarded-User` or
+///   `Client-Cert`, unless [`CacheConfig::fields`] or [`CacheConfig::ignored_fields`] have its name;
+/// - over a connection with a client certificate, unless [`CacheConfig::ignore_client_certificates`] is set;
+/// - if a layer around the cache has set `Set-Cookie`, `Vary: *`, another status than 200, or `private`, `no-store` or
+///   `no-cache`.
+///
+/// A response is kept if it has status 200 and a complete body in memory, and not `Set-Cookie`, `Vary: *`, `private`, `no-store`,
+/// `no-cache`, or an age of 0. Fields that layers around the cache have set are not kept; each response gets those of its own
+/// request.
+///
+/// **A handler whose responses depend on anything else, such as the address of the client, has to say `Cache-Control:
+/// private`.** Layers that refuse requests belong around the cache and not within it.
+///
+/// While one request computes a response, others for it wait, as deferred responses: they hold no thread. The
+/// [guide](crate::guide::response_cache) says what becomes of them if there is no response that is kept.
+///
+/// ```
+/// use peregrine::response_cache::{CacheConfig, ResponseCache};
+/// use peregrine::testing::get;
+/// use std::sync::atomic::{AtomicU64, Ordering};
+///
+/// let cache = ResponseCache::new(CacheConfig::default());
+/// let calls = AtomicU64::new(0);
+/// let app = cache.wrap(peregrine::from_fn(move |_, res| {
+///     res.text(format!("call {}", calls.fetch_add(1, Ordering::Relaxed)))
+/// }));
+/// assert_eq!(get(&app, "/report").text(), "call 0");
+/// let again = get(&app, "/report");
+/// assert_eq!((again.text(), again.header("age")), ("call 0", Some("0")));
+/// cache.purge("/report");
+/// assert_eq!(get(&app, "/report").text(), "call 1");
+/// ```
+#[derive(Clone, Debug)]
+pub struct ResponseCache {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    config: CacheConfig,
+    watched: Watched,
+    /// When the cache was made.
+    epoch: Instant,
+    store: RwLock<Store>,
+    counters: Counters,
+    /// Requests that wait.
+    waiting: Arc<AtomicUsize>,
+    /// Handlers that the cache is around.
+    handlers: AtomicU32,
+}
+
+impl ResponseCache {
+    /// An empty cache.
+    pub fn new(config: CacheConfig) -> ResponseCache {
+        ResponseCache {
+            shared: Arc::new(Shared {
+                watched: Watched::of(&config),
+                epoch: Instant::now(),
+                store: RwLock::new(Store::new(config.bytes)),
+                counters: Counters::default(),
+                waiting: Arc::default(),
+                handlers: AtomicU32::new(0),
+                config,
+            }),
+        }
+    }
+
+    /// Responds from the cache where it can, and by `handler` otherwise. Each handler has responses of its own.
+    pub fn wrap<H: Handler>(&self, handler: H) -> Cached<H> {
+        let handler = Arc::new(handler);
+        let core = Core {
+            handler: handler.clone(),
+            shared: self.shared.clone(),
+            number: self.shared.handlers.fetch_add(1, Ordering::Relaxed),
+        };
+        let core = Arc::new(core);
+        Cached { handler, core }
+    }
+
+    /// Responds as [`ResponseCache::wrap`] does, for a route that is a closure.
+    ///
+    /// ```
+    /// use peregrine::Router;
+    /// use peregrine::response_cache::{CacheConfig, ResponseCache};
+    /// use peregrine::router::offload;
+    ///
+    /// let cache = ResponseCache::new(CacheConfig::default());
+    /// let app = Router::new().get("/prices", cache.wrap_fn(offload(|_, res| res.text("1.50"))));
+    /// # assert_eq!(peregrine::testing::get(&app, "/prices").text(), "1.50");
+    /// # assert_eq!(peregrine::testing::get(&app, "/prices").header("age"), Some("0"));
+    /// ```
+    pub fn wrap_fn<F, R>(
+        &self,
+        handler: F,
+    ) -> impl Fn(&Request<'_>, Response<'_>) -> Done + Send + Sync + 'static
+    where
+        F: Fn(&Request<'_>, Response<'_>) -> R + Send + Sync + 'static,
+        R: HandlerResult,
+    {
+        let cached = self.wrap(from_fn(handler));
+        move |req, res| cached.handle_request(req, res)
+    }
+
+    /// Drops the responses for a target, path and query, of all hosts and handlers. A response that is computed meanwhile is
+    /// sent to those that have asked before, and not kept. Returns the number of entries that were dropped. It looks at all
+    /// entries, from any thread, and requests wait for it meanwhile: about a millisecond for 50,000 entries.
+    pub fn purge(&self, target: &str) -> usize {
+        self.shared.store().purge(|own| own == target.as_bytes())
+    }
+
+    /// Drops the responses for all targets that begin with `prefix`: `/notes` and `/notes/1`, but also `/notes-2`. Otherwise as
+    /// [`ResponseCache::purge`].
+    pub fn purge_prefix(&self, prefix: &str) -> usize {
+        let prefix = prefix.as_bytes();
+        self.shared.store().purge(|own| own.starts_with(prefix))
+    }
+
+    /// Counters, and what is in memory now.
+    pub fn stats(&self) -> CacheStats {
+        let store = self.shared.store.read();
+        let store = store.unwrap_or_else(PoisonError::into_inner);
+        let waiting = self.shared.waiting.load(Ordering::Relaxed);
+        self.shared.counters.stats(&store, waiting)
+    }
+}
+
+impl Shared {
+    /// The time since the cache was made.
+    #[inline]
+    fn now(&self) -> Duration {
+        self.epoch.elapsed()
+    }
+
+    /// No call leaves it half changed.
+    fn store(&self) -> RwLockWriteGuard<'_, Store> {
+        self.store.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A handler and its cache, for all threads.
+struct Core {
+    handler: Arc<dyn Handler>,
+    shared: Arc<Shared>,
+    /// Handlers with the same cache have different numbers.
+    number: u32,
+}
+
+/// A request that has waited so often calls the handler.
+const ROUNDS: u8 = 2;
+
+impl Core {
+    /// `rounds`: how often it has waited.
+    #[inline]
+    fn respond(self: &Arc<Self>, req: &Request<'_>, mut res: Response<'_>, rounds: u8) -> Done {
+        let shared = &*self.shared;
+        let mut key = Key::new();
+        if !key.fill(req, &mut res, self.number, &shared.config, &shared.watched) {
+            Counters::count(&shared.counters.passed);
+            return self.handler.handle_request(req, res);
+        }
+        let now = shared.now();
+        // The lock is not held any more when the request is responded to.
+        let found = {
+            let store = shared.store.read();
+            let store = store.unwrap_or_else(PoisonError::into_inner);
+            store.find(key.bytes(), req, now)
+        };
+        match found {
+            Some(kept) if !key.is_conditional => {
+                Counters::count(&shared.counters.hits);
+                res.send_prepared_of_age(&kept.response, kept.age(now))
+            }
+            Some(kept) => self.send(&kept, now, req, res),
+            None => self.miss(key.bytes(), now, req, res, rounds),
+        }
+    }
+
+    fn send(&self, kept: &Kept, now: Duration, req: &Request<'_>, res: Response<'_>) -> Done {
+        let counters = &self.shared.counters;
+        Counters::count(match kept.is_fresh(now) {
+            true => &counters.hits,
+            false => &counters.stale,
+        });
+        match is_known(&kept.response, req) {
+            true => res.send_not_modified(&kept.response),
+            false => res.send_prepared_of_age(&kept.response, kept.age(now)),
+        }
+    }
+
+    /// Responds to a request that has found nothing.
+    #[cold]
+    fn miss(
+        self: &Arc<Self>,
+        key: &[u8],
+        now: Duration,
+        req: &Request<'_>,
+        res: Response<'_>,
+        rounds: u8,
+    ) -> Done {
+        let counters = &self.shared.counters;
+        // A response without a body is not kept.
+        if req.method() == "HEAD" {
+            Counters::count(&counters.passed);
+            return self.handler.handle_request(req, res);
+        }
+        let (primary, longest) = (key.len(), self.shared.config.compute_timeout);
+        let entered = self.shared.store().enter(key, req, now, longest);
+        match entered {
+            Entered::Send(kept) => self.send(&kept, now, req, res),
+            Entered::Compute(key, computation) => {
+                let duty = Duty {
+                    core: self.clone(),
+                    key,
+                    primary,
+                    computation,
+                    is_done: false,
+                };
+                self.compute(duty, req, res)
+            }
+            Entered::Wait(computation) if rounds < ROUNDS => {
+                self.wait(&computation, req, res, rounds)
+            }
+            Entered::Wait(_) | Entered::Alone => self.go_on(Next::Alone, req, res, rounds),
+        }
+    }
+
+    /// Calls the handler, and keeps its response.
+    fn compute(self: &Arc<Self>, duty: Duty, req: &Request<'_>, res: Response<'_>) -> Done {
+        Counters::count(&self.shared.counters.misses);
+        let keep = Keep {
+            duty,
+            request: req.to_owned_request(),
+        };
+        let respond = |res: Response<'_>| self.handler.handle_request(req, res);
+        res.filtered_apart(Box::new(keep), respond)
+    }
+
+    /// Waits for a response that another request computes.
+    fn wait(
+        self: &Arc<Self>,
+        computation: &Computation,
+        req: &Request<'_>,
+        res: Response<'_>,
+        rounds: u8,
+    ) -> Done {
+        let place = Place::take(&self.shared.waiting, self.shared.config.waiting);
+        let Some(place) = place else {
+            Counters::count(&self.shared.counters.refused);
+            return res.busy();
+        };
+        Counters::count(&self.shared.counters.waited);
+        let request = req.to_owned_request();
+        let charge = res.budget().charge(request.held());
+        let is_on_pool = res.is_late() && !WorkerHandle::is_worker();
+        let (done, responder) = res.defer();
+        let waiting = Waiting {
+            core: self.clone(),
+            responder,
+            request,
+            held: Held { place, charge },
+            rounds: rounds + 1,
+            is_on_pool,
+        };
+        if let Some(waiting) = computation.join(waiting) {
+            waiting.go_on(Next::Ask);
+        }
+        done
+    }
+
+    /// Responds to a request that has waited.
+    fn go_on(
+        self: &Arc<Self>,
+        next: Next,
+        req: &Request<'_>,
+        res: Response<'_>,
+        rounds: u8,
+    ) -> Done {
+        match next {
+            Next::Send(kept) if kept.is_for(req) => self.send(&kept, self.shared.now(), req, res),
+            Next::Send(_) | Next::Ask => self.respond(req, res, rounds),
+            Next::Compute(duty) => self.compute(duty, req, res),
+            Next::Alone => {
+                Counters::count(&self.shared.counters.not_kept);
+                self.handler.handle_request(req, res)
+            }
+        }
+    }
+}
+
+/// Whether the client has this response already (RFC 9110 section 13.2.2). A date is compared as text, as it was sent to the
+/// client.
+fn is_known(response: &PreparedResponse, req: &Request<'_>) -> bool {
+    let own = |name: &str| {
+        let mut fields = field_block::fields(response.fields());
+        let found = fields.find(|field| field.0.eq_ignore_ascii_case(name.as_bytes()));
+        found.map(|(_, value)| value)
+    };
+    let mut tags = req.header_all("if-none-match").peekable();
+    if tags.peek().is_some() {
+        let tag = own("etag").map(|tag| tag.strip_prefix(b"W/").unwrap_or(tag));
+        return tag.is_some_and(|tag| {
+            tags.any(|line| entity_tag::is_listed(line, tag, Comparison::Weak))
+        });
+    }
+    let mut dates = req.header_all("if-modified-since");
+    let date = own("last-modified");
+    date.is_some() && dates.next() == date && dates.next().is_none()
+}
+
+/// Keeps one response, and gives it to the requests that wait for it.
+struct Keep {
+    duty: Duty,
+    request: OwnedRequest,
+}
+
+impl ResponseFilter for Keep {
+    fn apply(self: Box<Self>, response: &mut RecordedResponse<'_>) {
+        let Keep { duty, request } = *self;
+        let config = &duty.core.shared.config;
+        let now = duty.core.shared.now();
+        let kept = match rules::judge(response, config) {
+            Verdict::Keep(life) => {
+                let names = life.vary.clone();
+                prepared(response)
+                    .and_then(|prepared| Kept::new(prepared, &life, now))
+                    .map(|kept| (kept, names))
+            }
+            Verdict::NotKept => None,
+            Verdict::NotModified => return duty.end_alone(Left::AsItWas),
+            // The drop passes the duty on.
+            Verdict::Failed => return,
+        };
+        match kept {
+            Some((kept, names)) => {
+                let by = (&duty.key, duty.primary, &duty.computation);
+                let shared = duty.core.shared.clone();
+                let kept = shared.store().keep(by, kept, names, &request.as_request());
+                duty.end_with(&kept);
+            }
+            None => {
+                let until = now.checked_add(config.ttl);
+                duty.end_alone(Left::NotKept { until });
+            }
+        }
+    }
+}
+
+/// A copy of a response without its `Age`. `None` if its body is not in memory.
+fn prepared(response: &mut RecordedResponse<'_>) -> Option<PreparedResponse> {
+    let mut own = Vec::new();
+    for (name, value) in field_block::fields(response.fields()) {
+        if !name.eq_ignore_ascii_case(b"age") {
+            field_block::push(name, value, &mut own);
+        }
+    }
+    let body = Payload::from(response.body()?.concat());
+    Some(PreparedResponse::of_age(own, body))
+}
+
+/// A handler with a cache before it. [`ResponseCache::wrap`] makes it.
+///
+/// If the handler is a `ws::WebSocketHandler`, this is one too. WebSocket handshakes do not pass the cache.
+pub struct Cached<H> {
+    handler: Arc<H>,
+    core: Arc<Core>,
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl<H: Handler> Handler for Cached<H> {
+    #[inline]
+    fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
+        self.core.respond(req, res, 0)
+    }
+
+    fn body_plan(&self, req: &Request<'_>) -> BodyPlan {
+        self.handler.body_plan(req)
+    }
+
+    fn takes_special(&self, req: &Request<'_>) -> bool {
+        self.handler.takes_special(req)
+    }
+
+    fn error_response(&self, error: &ErrorContext<'_>, res: Response<'_>) -> Done {
+        self.handler.error_response(error, res)
+    }
+
+    fn handle_error(&self, error: &ConnectionError<'_>, peer: Option<SocketAddr>) {
+        self.handler.handle_error(error, peer);
+    }
+
+    fn handle_library_response(&self, entry: &AccessEntry<'_>) {
+        self.handler.handle_library_response(entry);
+    }
+}
+
+#[cfg(feature = "websocket")]
+#[deny(clippy::missing_trait_methods)]
+impl<H: WebSocketHandler> WebSocketHandler for Cached<H> {
+    type Conn = H::Conn;
+
+    fn accept_ws(&self, req: &Request<'_>, upgrade: &mut Upgrade<'_>) -> Option<H::Conn> {
+        self.handler.accept_ws(req, upgrade)
+    }
+
+    forward_hooks!(self => self.handler);
+}
+
+impl<H> std::fmt::Debug for Cached<H> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cached").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;
