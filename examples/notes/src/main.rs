@@ -30,7 +30,12 @@ struct State {
     sessions: Sessions,
     pages: Templates,
     files: DirServer,
+    /// The folder of the files of notes.
     folder: PathBuf,
+    /// Where files arrive. It is on the same file system, and empty at the start.
+    incoming: PathBuf,
+    /// One clone for each password that is being hashed; see [`account::hashing`].
+    hashes: Arc<()>,
     /// The windows of a user, by WebSocket and by server-sent events. The topic is the name of the user.
     sockets: Hub,
     events: EventHub,
@@ -48,8 +53,14 @@ type Handled = Result<Done, BoxError>;
 
 impl State {
     fn new(folder: &Path) -> Result<Arc<State>, BoxError> {
-        let (files, database) = (folder.join("files"), folder.join("notes.db"));
+        let (files, incoming) = (folder.join("files"), folder.join("incoming"));
+        let database = folder.join("notes.db");
         std::fs::create_dir_all(&files)?;
+        // Uploads that a former run has not ended.
+        if incoming.exists() {
+            std::fs::remove_dir_all(&incoming)?;
+        }
+        std::fs::create_dir(&incoming)?;
         notes::create_tables(&database)?;
         let mut pages = Templates::new();
         pages.add("base.html", include_str!("../templates/base.html"))?;
@@ -62,6 +73,8 @@ impl State {
             pages,
             files: DirServer::new(&files)?,
             folder: files,
+            incoming,
+            hashes: Arc::default(),
             sockets: Hub::new(),
             events: EventHub::new(),
         }))
@@ -73,7 +86,8 @@ impl State {
         user.ok_or(Problem::new(401).detail("Log in first."))
     }
 
-    /// Tells all windows of a user to look again.
+    /// Tells all windows of a user to look again. A connection outlives the session that opened it, so a message has no content:
+    /// the window asks for it with its cookie.
     fn tell(&self, user: &str) {
         self.sockets.publish(user, "changed");
         let _ = self.events.publish(user, "changed");
@@ -81,26 +95,30 @@ impl State {
 }
 
 impl<'a> Cx<'a> {
-    fn new(state: &'a State, db: &'a mut Connection, req: &'a Request<'a>) -> Cx<'a> {
-        // The routes that need a user have a layer that refuses requests without one.
-        let user = state.user(req).unwrap_or_default();
-        Cx {
+    fn new(
+        state: &'a State,
+        db: &'a mut Connection,
+        req: &'a Request<'a>,
+    ) -> Result<Cx<'a>, Problem> {
+        // A layer has asked before, but the session may have ended since.
+        let user = state.user(req)?;
+        Ok(Cx {
             state,
             db,
             req,
             user,
-        }
+        })
     }
 }
 
-fn routes(state: &Arc<State>, stats: &Stats) -> Result<Router, BoxError> {
+fn routes(state: &Arc<State>) -> Result<Router, BoxError> {
     let pooled = |f: fn(Cx<'_>, Response<'_>) -> Handled| {
         let own = state.clone();
         state
             .db
-            .offload(move |db, req, res| f(Cx::new(&own, db, req), res))
+            .offload(move |db, req, res| f(Cx::new(&own, db, req)?, res))
     };
-    let with = |f: fn(&Arc<State>, &Request<'_>, Response<'_>) -> Done| {
+    let with = |f: fn(&Arc<State>, &Request<'_>, Response<'_>) -> Handled| {
         let own = state.clone();
         move |req: &Request<'_>, res: Response<'_>| f(&own, req, res)
     };
@@ -108,13 +126,14 @@ fn routes(state: &Arc<State>, stats: &Stats) -> Result<Router, BoxError> {
         let own = state.clone();
         check(move |req| own.user(req).map(drop))
     };
-    // A hash takes half a second of a CPU, so attempts are limited.
     let account = Router::new()
-        .post("/login", pooled(account::log_in))
-        .post("/signup", pooled(account::sign_up))
+        .post("/login", account::hashing(state, account::log_in))
+        .post("/signup", account::hashing(state, account::sign_up))
         .layer(RateLimit::new(20, Duration::from_secs(60)));
     let own = state.clone();
-    let upload = Route::post("/", |_, _| Err::<Done, _>(Problem::new(411)))
+    // A request without a body has no plan.
+    let no_body = Problem::new(422).detail("The form is empty.");
+    let upload = Route::post("/", move |_, _| Err::<Done, _>(no_body.clone()))
         .body_plan(move |req| notes::plan_upload(&own, req));
     let notes = Router::new()
         .get("/", pooled(notes::page))
@@ -130,15 +149,7 @@ fn routes(state: &Arc<State>, stats: &Stats) -> Result<Router, BoxError> {
         .put("/notes/{id}", pooled(notes::change))
         .delete("/notes/{id}", pooled(notes::delete))
         .layer(logged_in());
-    let (stats, pages) = (stats.clone(), state.clone());
-    let metrics = Route::get("/metrics", move |_, res| {
-        let res = res.header("Content-Type", Stats::CONTENT_TYPE);
-        res.body(stats.prometheus())
-    });
-    let is_near = check(|req| match req.client_addr() {
-        Some(addr) if addr.ip().is_loopback() => Ok(()),
-        _ => Err(Problem::new(404)),
-    });
+    let pages = state.clone();
     let files: [(&str, &'static [u8]); 3] = [
         ("notes.css", include_bytes!("../static/notes.css")),
         ("notes.svg", include_bytes!("../static/notes.svg")),
@@ -151,7 +162,6 @@ fn routes(state: &Arc<State>, stats: &Stats) -> Result<Router, BoxError> {
         .nest("/account", account)
         .nest("/notes", notes)
         .nest("/api", api)
-        .route(metrics.layer(is_near))
         .mount("/static", Embedded::new(files, DirConfig::default())?)
         .layer(SecurityHeaders::new().set("Content-Security-Policy", CSP))
         .layer(ErrorPages::new(move |error, _, res| match error.status() {
@@ -164,10 +174,20 @@ fn routes(state: &Arc<State>, stats: &Stats) -> Result<Router, BoxError> {
         .layer(Csrf::new()))
 }
 
-fn watch(state: &Arc<State>, req: &Request<'_>, res: Response<'_>) -> Done {
+fn watch(state: &Arc<State>, req: &Request<'_>, res: Response<'_>) -> Handled {
+    let user = state.user(req)?;
     let (done, window) = res.events();
-    let _ = state.events.subscribe(window, state.user(req).ok());
-    done
+    let _ = state.events.subscribe(window, Some(user));
+    Ok(done)
+}
+
+/// Metrics have a port of their own, which no proxy serves: behind a proxy each client seems to be on this machine.
+fn metrics(stats: &Stats) -> Router {
+    let stats = stats.clone();
+    Router::new().get("/metrics", move |_, res| {
+        let res = res.header("Content-Type", Stats::CONTENT_TYPE);
+        res.body(stats.prometheus())
+    })
 }
 
 /// The routes, and the WebSocket beside them.
@@ -194,10 +214,15 @@ impl WebSocketHandler for App {
     /// The user.
     type Conn = String;
 
-    fn accept_ws(&self, req: &Request<'_>, _: &mut Upgrade<'_>) -> Option<String> {
-        // Without a user the router responds, with 404.
+    fn accept_ws(&self, req: &Request<'_>, upgrade: &mut Upgrade<'_>) -> Option<String> {
+        if req.path() != "/notes/ws" {
+            return None;
+        }
         let user = self.state.user(req).ok();
-        user.filter(|_| req.path() == "/notes/ws")
+        if user.is_none() {
+            upgrade.refuse(401, "Log in first.");
+        }
+        user
     }
 
     fn handle_ws_conn(&self, ws: &mut Ws<'_, String>) {
@@ -215,7 +240,7 @@ fn main() -> Result<(), BoxError> {
     let address = args.next().unwrap_or("127.0.0.1:8080".to_owned());
     let (state, stats) = (State::new(Path::new(&folder))?, Stats::new());
     let hub = state.sockets.clone();
-    let router = routes(&state, &stats)?;
+    let router = routes(&state)?;
     let app = Compress::new(App { router, state });
     let app = AccessLog::new(app, LogWriter::new(std::io::stdout())?);
     let server = Server::new(app).websocket().with_hub(&hub).stats(&stats);
@@ -223,6 +248,10 @@ fn main() -> Result<(), BoxError> {
     let server = server.config(Config::default().allowed_hosts(names));
     let running = server.stop_on_signals().bind(&*address).start()?;
     println!("listening on {}", running.local_addrs()[0]);
+    if let Some(address) = args.next() {
+        let inside = Server::new(metrics(&stats)).bind(&*address).start()?;
+        println!("metrics on {}", inside.local_addrs()[0]);
+    }
     running.wait()?;
     Ok(())
 }
