@@ -189,6 +189,10 @@ where
         each!(self, it => it.settle(shared));
     }
 
+    fn may_retire(&self) -> bool {
+        each!(self, it => it.may_retire())
+    }
+
     fn retire(&mut self, shared: &mut WorkerState<P, M>) -> Fate {
         each!(self, it => it.retire(shared))
     }

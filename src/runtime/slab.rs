@@ -156,6 +156,12 @@ impl<T> Slab<T> {
         into.extend(first.into_sorted_vec().into_iter().map(|(_, id)| id));
     }
 
+    /// Appends the identifiers of all values for which `which` holds.
+    pub(crate) fn append_if(&self, which: impl Fn(ConnId, &T) -> bool, into: &mut Vec<ConnId>) {
+        let wanted = self.used().filter(|(id, _, value)| which(*id, value));
+        into.extend(wanted.map(|(id, ..)| id));
+    }
+
     /// The identifiers of all values.
     pub(crate) fn tokens(&self) -> Vec<ConnId> {
         let mut ids = Vec::new();

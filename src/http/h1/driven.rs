@@ -150,8 +150,13 @@ where
         self.link.charge(held, &mut shared.tally);
     }
 
+    /// A connection that waits for a handshake must not be watched meanwhile.
+    fn may_retire(&self) -> bool {
+        !self.http1.is_retired() && !self.link.is_handshaking()
+    }
+
     fn retire(&mut self, _: &mut WorkerState<P, M>) -> Fate {
-        self.http1.wear_out();
+        self.http1.retire();
         Fate::Open
     }
 

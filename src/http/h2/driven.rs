@@ -177,11 +177,13 @@ where
         self.link.charge(held, &mut shared.tally);
     }
 
+    fn may_retire(&self) -> bool {
+        let is_ending = matches!(self.phase, Phase::Ending(_) | Phase::Lingering(_));
+        !is_ending && !self.http2.is_stopping() && !self.link.is_handshaking()
+    }
+
     #[inline(never)]
     fn retire(&mut self, shared: &mut WorkerState<P, M>) -> Fate {
-        if matches!(self.phase, Phase::Ending(_) | Phase::Lingering(_)) {
-            return Fate::Open;
-        }
         self.lend(shared, |connection, lease, shared| {
             let now = shared.service.now;
             connection.http2.stop(&mut lease.output, now);

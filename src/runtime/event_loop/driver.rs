@@ -195,6 +195,11 @@ pub(crate) trait Driven<S> {
     /// Reports the memory that it keeps until its next turn.
     fn settle(&mut self, shared: &mut S);
 
+    /// Whether [`Driven::retire`] has something to do now.
+    fn may_retire(&self) -> bool {
+        false
+    }
+
     /// The server drains: the connection ends with one of its next responses.
     fn retire(&mut self, _shared: &mut S) -> Fate {
         Fate::Open

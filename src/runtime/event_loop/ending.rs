@@ -8,6 +8,7 @@ use crate::runtime::socket::Ends;
 use crate::shared::id::ConnId;
 use crate::shared::panic_guard::{Panic, catch};
 use std::collections::VecDeque;
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -68,11 +69,10 @@ fn due(passed: Duration, spread: Duration, count: usize) -> usize {
     (due as usize).saturating_add(1).min(count)
 }
 
-/// When a connection is told of a drain, in the unit of [`Phase::drained`](crate::runtime::phase::Phase::drained).
-fn moment(id: ConnId) -> u32 {
-    // The golden ratio spreads the numbers of slots, which are small.
-    let number = (id.number() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    (number >> 56) as u32
+/// When a connection is told of a drain, in the unit of [`Phase::drained`](crate::runtime::phase::Phase::drained). `random` is
+/// of the thread, so that servers that drain together do not tell their clients at the same moments.
+fn moment(id: ConnId, random: &RandomState) -> u32 {
+    (random.hash_one(id) >> 56) as u32
 }
 
 impl<D: Driver> EventLoop<'_, D> {
@@ -136,19 +136,22 @@ impl<D: Driver> EventLoop<'_, D> {
         }
     }
 
-    /// Once a second: tells the connections whose moment has come that the server drains. The moments are spread over the
-    /// delay, so that their clients do not all come back at once.
+    /// Once a second: tells the connections whose moment has come that the server drains, each of them once. The moments are
+    /// spread over the delay, so that their clients do not all come back at once.
     fn retire(&mut self) {
         let now = self.clock.seconds();
         if std::mem::replace(&mut self.retired, now) == now {
             return;
         }
         let drained = self.control.phase.drained();
-        for id in self.slab.tokens() {
-            if moment(id) < drained {
-                self.act(id, D::Connection::retire);
-            }
+        let mut due = std::mem::take(&mut self.due);
+        let random = &self.random;
+        let is_due = |id, of: &D::Connection| of.may_retire() && moment(id, random) < drained;
+        self.slab.append_if(is_due, &mut due);
+        for id in due.drain(..) {
+            self.act(id, D::Connection::retire);
         }
+        self.due = due;
     }
 
     /// Tells connections whose time has come that the server stops. Those that have ended meanwhile are no more.
@@ -221,12 +224,20 @@ mod tests {
 
     #[test]
     fn moments_are_spread() {
-        let moments = (0..2560).map(|n| moment(ConnId::new(Slot::new(n), 0)));
+        let of = |random: &RandomState| -> Vec<u32> {
+            let ids = (0..2560).map(|n| ConnId::new(Slot::new(n), 0));
+            ids.map(|id| moment(id, random)).collect()
+        };
+        let random = RandomState::new();
         let mut counts = [0; 4];
-        moments.for_each(|moment| counts[moment as usize / 64] += 1);
+        for moment in of(&random) {
+            counts[moment as usize / 64] += 1;
+        }
         assert!(
             counts.iter().all(|count| (500..800).contains(count)),
             "{counts:?}"
         );
+        assert_eq!(of(&random), of(&random));
+        assert_ne!(of(&random), of(&RandomState::new()), "of each thread");
     }
 }

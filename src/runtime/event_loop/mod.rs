@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::shared::id::ConnId;
 use crate::shared::panic_guard::catch;
 use peregrine_protocol::Seconds;
+use std::hash::RandomState;
 use std::io;
 use std::time::Duration;
 
@@ -83,6 +84,8 @@ pub(crate) struct EventLoop<'a, D: Driver> {
     checked: Seconds,
     /// The second in which connections were last told that the server drains.
     retired: Seconds,
+    /// For the moments at which they are told.
+    random: RandomState,
     /// Since the server began to stop.
     stop: Option<Stop>,
 }
@@ -115,6 +118,7 @@ impl<'a, D: Driver> EventLoop<'a, D> {
             due: Vec::new(),
             checked: Seconds::START,
             retired: Seconds::START,
+            random: RandomState::new(),
             stop: None,
         }
     }

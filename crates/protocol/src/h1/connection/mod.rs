@@ -136,6 +136,8 @@ pub struct Http1 {
     last: bool,
     /// The driver takes no pieces of the body at the moment.
     paused: bool,
+    /// The next request is the last one. Does not make the connection a used one: HTTP/2 may still begin.
+    retired: bool,
     /// Bytes of the body that will be discarded, as far as they are known; at least 1 if there are any.
     unread: u32,
     /// The server stops. The value is the number of unread bytes that had arrived by then. Requests in them
@@ -160,6 +162,7 @@ impl Http1 {
             eof: false,
             last: !keep_alive,
             paused: false,
+            retired: false,
             unread: 0,
             owed: None,
             begun: now,
@@ -186,8 +189,13 @@ impl Http1 {
 
     /// The connection shall end soon: the next request whose head arrives is its last one. Without one it goes on, so that
     /// no request meets its end.
-    pub fn wear_out(&mut self) {
-        self.responded = u32::MAX;
+    pub fn retire(&mut self) {
+        self.retired = true;
+    }
+
+    /// Whether [`Http1::retire`] was called.
+    pub fn is_retired(&self) -> bool {
+        self.retired
     }
 
     /// The server stops.
@@ -401,7 +409,8 @@ impl Http1 {
     /// Whether the connection has reached its limits, so that the next response is the last one.
     #[inline]
     fn is_worn_out(&self, limits: &Limits, now: Seconds) -> bool {
-        self.responded >= limits.requests_per_connection.saturating_sub(1)
+        self.retired
+            || self.responded >= limits.requests_per_connection.saturating_sub(1)
             || u64::from(now.since(self.begun)) >= limits.connection_age.as_secs()
     }
 

@@ -59,3 +59,29 @@ impl Http1 {
         Some(Next::Http2)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Seconds;
+    use crate::limits::Limits;
+
+    /// The next request shall be the last one, and the client speaks HTTP/2: no request is refused.
+    #[test]
+    fn a_retired_connection_may_begin_with_the_preface() {
+        let (limits, now) = (Limits::default(), Seconds::START);
+        let mut http1 = Http1::new(now, true);
+        http1.allow_http2();
+        http1.retire();
+        assert!(!http1.is_spare(now), "it has time for its first request");
+        let mut input = Input::new();
+        for (piece, next) in [
+            (&HTTP2_PREFACE[..9], Next::Read),
+            (&HTTP2_PREFACE[9..], Next::Http2),
+        ] {
+            input.space()[..piece.len()].copy_from_slice(piece);
+            input.filled(piece.len());
+            assert_eq!(http1.next(&mut input, &limits, now), next);
+        }
+    }
+}
