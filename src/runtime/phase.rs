@@ -18,6 +18,8 @@ pub(crate) struct Phase {
     now: AtomicU8,
     /// Another process serves on the same listeners.
     handed_over: AtomicBool,
+    /// All its threads have ended.
+    ended: AtomicBool,
     delay: Duration,
     /// When the drain has begun.
     begun: OnceLock<Instant>,
@@ -31,6 +33,7 @@ impl Phase {
         Phase {
             now: AtomicU8::new(SERVING),
             handed_over: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
             delay: config.drain_delay,
             begun: OnceLock::new(),
             lock: Mutex::default(),
@@ -75,6 +78,15 @@ impl Phase {
     #[cfg(any(unix, test))]
     pub(crate) fn hand_over(&self) {
         self.handed_over.store(true, Ordering::Release);
+    }
+
+    /// All threads of the server have ended.
+    pub(crate) fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
     }
 
     /// Whether clients find a server at the address: this one, or another process that has its listeners.

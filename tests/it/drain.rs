@@ -199,6 +199,20 @@ fn several_servers_share_a_health() {
     assert_eq!(Client::connect(addr).get("/").text(), "other");
 }
 
+/// A program may start its server again with the same `Health`. Servers that have ended, or did not start, do not count.
+#[test]
+fn a_server_that_is_started_again_is_ready() {
+    let health = Health::new();
+    for _ in 0..3 {
+        let (server, addr) = with_health(&health, workers(1));
+        let answer = Client::connect(addr).get("/health/readyz");
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        server.stop();
+        assert_eq!(ended(server).aborted, 0);
+        assert!(!health.is_ready() && health.is_draining());
+    }
+}
+
 #[cfg(feature = "websocket")]
 mod websockets {
     use super::HOUR;

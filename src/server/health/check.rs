@@ -13,6 +13,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// A thread that waits looks so often whether it is still needed.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// The shortest wait between two calls, so that the thread does not spin.
+const LEAST: Duration = Duration::from_millis(1);
+
 #[derive(Clone)]
 pub(super) struct Check(Arc<Named>);
 
@@ -58,6 +61,7 @@ impl Latest {
         every: Duration,
         mut check: impl FnMut() -> Result<(), String> + Send + 'static,
     ) -> io::Result<Arc<Latest>> {
+        let every = every.max(LEAST);
         let latest = Arc::new(Latest {
             every,
             state: Mutex::new(State {

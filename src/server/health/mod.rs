@@ -29,9 +29,10 @@ use std::time::Duration;
 /// out of the texts of checks, or serve it on an address of its own.
 ///
 /// It is made before the server, as [`Stats`](crate::metrics::Stats) is, and connected by
-/// [`Server::health`](crate::Server::health). Clones are the same. It may be given to several servers; then all of them
-/// have to serve. A server that has [handed over](crate::server::hand_over) counts as ready, because its address is
-/// served.
+/// [`Server::health`](crate::Server::health). Clones are the same. It may be given to several servers; then all that have
+/// started have to serve. A server that has ended is "draining" until another one starts with the same `Health`, as after a
+/// restart within the process. A server that has [handed over](crate::server::hand_over) counts as ready, because its
+/// address is served.
 ///
 /// ```
 /// use peregrine::server::Health;
@@ -66,7 +67,7 @@ pub struct Health(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    /// Of the servers that have been started with it.
+    /// Of the servers that have been started with it, without those that had ended when the last one started.
     servers: Mutex<Vec<Arc<Phase>>>,
     checks: Mutex<Vec<Check>>,
 }
@@ -89,7 +90,8 @@ impl Health {
     /// Adds a check: while it returns an error, the program is not ready, and the error is in the response.
     ///
     /// Each request for `/readyz` calls it, on the thread of a worker. So it must not block: read an atomic, a lock that is
-    /// held briefly, or a length. [`Health::check_every`] is for others. If it panics, it fails.
+    /// held briefly, or a length. [`Health::check_every`] is for others. If it panics, it fails. It must not ask this
+    /// `Health` whether it is ready, which would call it again. Give each check a name of its own: it is a key of the JSON.
     #[must_use = "it is the same `Health`"]
     pub fn check<E: Display>(
         self,
@@ -102,7 +104,7 @@ impl Health {
     }
 
     /// Adds a check that may block, as a query to a database does. A thread of its own calls it at once, and again when
-    /// `every` has passed since the last call has ended.
+    /// `every`, at least 1 ms, has passed since the last call has ended.
     ///
     /// The last result counts. Until there is one, and if a call takes longer than `every` and 5 seconds, it fails. If it
     /// panics, it fails. The thread ends when the last clone of the `Health` is dropped, after its call or its wait.
@@ -149,9 +151,11 @@ impl Health {
             .any(|server| !server.is_ready())
     }
 
-    /// A server has started with it.
+    /// A server has started with it. Those that have ended before count no more.
     pub(super) fn serves(&self, phase: &Arc<Phase>) {
-        lock(&self.0.servers).push(phase.clone());
+        let mut servers = lock(&self.0.servers);
+        servers.retain(|server| !server.has_ended());
+        servers.push(phase.clone());
     }
 
     fn add(&self, name: &str, run: Box<dyn Fn() -> Result<(), String> + Send + Sync>) {

@@ -110,7 +110,8 @@ impl Running {
     /// - It responds to all requests that have arrived. The last response of a connection has `Connection:
     ///   close`.
     /// - A connection without a request may send one more within [`Limits::stop_grace`], and is closed then.
-    /// - After [`Config::stop_timeout`](crate::Config::stop_timeout) all open connections are aborted.
+    /// - After [`Config::stop_timeout`](crate::Config::stop_timeout), and for WebSockets `Config::ws_close_spread` in
+    ///   addition, all open connections are aborted.
     ///
     /// [`Limits::stop_grace`]: crate::Limits::stop_grace
     pub fn stop(&self) {
@@ -186,14 +187,10 @@ impl Running {
         if let Some(inherited) = &at_start.inherited {
             inherited.serves(&self.control);
         }
-        if let Some(health) = &at_start.health {
-            health.serves(&self.control.phase);
-        }
         #[cfg(feature = "signals")]
         if at_start.signals {
             self.signals = Some(Signals::stop(self.control.clone())?);
         }
-        // Last: all the rest is in place.
         #[cfg(target_os = "linux")]
         if let Some(systemd) = &at_start.systemd {
             let workers = self.control.workers.iter().map(|of| of.counters.clone());
@@ -202,6 +199,13 @@ impl Running {
             let control = self.control.clone();
             let wake = move || control.wake_all();
             self.watchdog = Watchdog::start(systemd, wake, workers.chain(ws).collect())?;
+        }
+        // Last: all the rest is in place, and nothing fails any more.
+        if let Some(health) = &at_start.health {
+            health.serves(&self.control.phase);
+        }
+        #[cfg(target_os = "linux")]
+        if let Some(systemd) = &at_start.systemd {
             let _ = self.control.systemd.set(systemd.clone());
             systemd.serving(&self.addrs);
         }
@@ -228,6 +232,7 @@ impl Running {
         ended.cut += untaken.sum::<u64>();
         // All threads that wait for a job have ended. A job may still have other work to do.
         self.control.pool.close(self.control.stop_at());
+        self.control.phase.end();
         result.map(|()| Stopped {
             drained: ended.drained,
             aborted: ended.cut,
