@@ -197,8 +197,9 @@ impl ServerState {
     /// Begins the stop: the listeners close, and requests that have arrived get their responses.
     pub(crate) fn stop(&self) {
         self.stop_at();
-        self.phase.stop();
-        self.tell_systemd("stopping");
+        if self.phase.stop() {
+            self.tell_systemd("stopping");
+        }
         self.lock_listeners().clear();
         self.wake_all();
     }
@@ -225,7 +226,7 @@ impl ServerState {
     pub(crate) fn listeners(&self) -> std::io::Result<Vec<Listener>> {
         let listeners = self.lock_listeners();
         if !self.phase.is_serving() {
-            return Err(std::io::Error::other("this server stops"));
+            return Err(std::io::Error::other("this server drains or stops"));
         }
         listeners.iter().map(Listener::same).collect()
     }

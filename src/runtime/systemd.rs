@@ -27,8 +27,16 @@ use std::time::{Duration, Instant};
 /// | the new process has failed | `READY=1` |
 /// | `WatchdogSec=` is set | `WATCHDOG=1`, four times in this time, while all workers and WebSocket threads respond |
 ///
-/// Each also has a `STATUS`, which `systemctl status` shows. Nothing of this blocks, and a message that cannot be sent is
-/// lost.
+/// Each also has a `STATUS`, which `systemctl status` shows, of at most 256 bytes.
+///
+/// The messages with `READY` and `RELOADING` wait for at most 3 s while the queue of the manager is full, because a service
+/// whose `READY=1` is lost is ended. If that is not enough, an error is logged. The others do not wait: they may be lost, and a
+/// warning is logged.
+///
+/// A server that ends is the end of the service: after `STOPPING=1` systemd kills the process when `TimeoutStopSec=` is over,
+/// also if it starts a server again. So a program that restarts its server within the process, or has several servers, tells
+/// systemd itself, by [`Systemd::ready`] and its siblings, and does not call `Server::systemd`. The watchdog belongs to one
+/// server.
 ///
 /// The [watchdog](Systemd::watchdog): systemd kills a service that is silent for `WatchdogSec=`. A handler that holds its
 /// worker stops the pings: it may take half of that time in any case, and the service is killed if it takes longer than all of
@@ -52,9 +60,18 @@ use std::time::{Duration, Instant};
 #[doc(alias("sd_notify", "notify", "watchdog"))]
 pub struct Systemd(Option<Arc<Manager>>);
 
+/// The most bytes of a `STATUS`. systemd ignores messages of more than 4,096 bytes.
+const MAX_STATUS: usize = 256;
+
+/// How long a message that must not be lost waits for a manager that reads none.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 #[derive(Debug)]
 struct Manager {
+    /// Does not wait.
     socket: UnixDatagram,
+    /// Waits for [`PATIENCE`].
+    patient: UnixDatagram,
     to: SocketAddr,
     watchdog: Option<Duration>,
     stops: AtomicBool,
@@ -97,10 +114,12 @@ impl Systemd {
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
             }
         };
-        let socket = UnixDatagram::unbound()?;
+        let (socket, patient) = (UnixDatagram::unbound()?, UnixDatagram::unbound()?);
         socket.set_nonblocking(true)?;
+        patient.set_write_timeout(Some(PATIENCE))?;
         Ok(Systemd(Some(Arc::new(Manager {
             socket,
+            patient,
             to,
             watchdog: watchdog.filter(|time| !time.is_zero()),
             stops: AtomicBool::new(false),
@@ -120,40 +139,43 @@ impl Systemd {
     /// Says that the program is ready, or is so again after [`Systemd::reloading`]. [`Server::systemd`](crate::Server::systemd)
     /// says so itself when its server has started. A program of several servers gives it to the one that starts last.
     pub fn ready(&self) {
-        self.send("READY=1");
+        self.send_patiently("READY=1");
     }
 
     /// Says that the program reads its configuration again. [`Systemd::ready`] has to follow.
     pub fn reloading(&self) {
         let now = clock_gettime(ClockId::Monotonic);
         let micros = now.tv_sec * 1_000_000 + now.tv_nsec / 1000;
-        self.send(&format!("RELOADING=1\nMONOTONIC_USEC={micros}"));
+        self.send_patiently(&format!("RELOADING=1\nMONOTONIC_USEC={micros}"));
     }
 
-    /// Sets the text that `systemctl status` shows. Line ends and other control characters become spaces.
+    /// Sets the text that `systemctl status` shows. Line ends and other control characters become spaces. Only the first 256
+    /// bytes are sent, and " ..." if there are more.
     pub fn status(&self, text: &str) {
-        let text = text.replace(char::is_control, " ");
-        self.send(&format!("STATUS={text}"));
+        self.send(&format!("STATUS={}", status(text)));
     }
 
     /// Says that a server serves at these addresses.
     pub(crate) fn serving(&self, addrs: &[ListenAddr]) {
         let addrs: Vec<_> = addrs.iter().map(ListenAddr::to_string).collect();
-        let addrs = addrs.join(", ").replace(char::is_control, " ");
-        self.send(&format!("READY=1\nSTATUS=serving at {addrs}"));
+        let text = format!("serving at {}", addrs.join(", "));
+        self.send_patiently(&format!("READY=1\nSTATUS={}", status(&text)));
     }
 
-    /// Says once that the program is about to end.
+    /// Says that the program is about to end, once, and what it does at present.
     pub(crate) fn stopping(&self, status: &str) {
-        let manager = self.0.as_ref();
-        if manager.is_some_and(|manager| !manager.stops.swap(true, Ordering::AcqRel)) {
-            self.send(&format!("STOPPING=1\nSTATUS={status}"));
+        let Some(manager) = &self.0 else {
+            return;
+        };
+        match manager.stops.swap(true, Ordering::AcqRel) {
+            false => self.send(&format!("STOPPING=1\nSTATUS={status}")),
+            true => self.send(&format!("STATUS={status}")),
         }
     }
 
     /// Says that another process serves from now on.
     pub(crate) fn handed_over(&self, pid: u32) {
-        self.send(&format!(
+        self.send_patiently(&format!(
             "MAINPID={pid}\nREADY=1\nSTATUS=process {pid} serves"
         ));
     }
@@ -166,6 +188,32 @@ impl Systemd {
             event!(Warn, "systemd gets no notification: {error}");
         }
     }
+
+    /// A message whose loss ends the service.
+    fn send_patiently(&self, state: &str) {
+        let Some(manager) = &self.0 else {
+            return;
+        };
+        let sent = manager.patient.send_to_addr(state.as_bytes(), &manager.to);
+        if let Err(error) = sent {
+            let what = state.lines().next().unwrap_or_default();
+            event!(
+                Error,
+                "systemd has not been told {what}, and may end the service: {error}"
+            );
+        }
+    }
+}
+
+/// A `STATUS`: one line, and not too long.
+fn status(text: &str) -> String {
+    let mut line = text.replace(char::is_control, " ");
+    if line.len() > MAX_STATUS {
+        let mut ends = (0..=MAX_STATUS).rev();
+        line.truncate(ends.find(|end| line.is_char_boundary(*end)).unwrap_or(0));
+        line.push_str(" ...");
+    }
+    line
 }
 
 /// Pings while all threads that serve connections respond. Ends when it is dropped.
@@ -176,6 +224,9 @@ pub(crate) struct Watchdog {
 
 /// In the time of the watchdog. Threads are asked each time, and have responded by the next time.
 const TIMES: u32 = 4;
+
+/// The shortest wait between two pings, so that the thread does not spin.
+const LEAST: Duration = Duration::from_millis(1);
 
 impl Watchdog {
     /// `wake` wakes the threads that have these counters. `None` if the manager waits for no pings.
@@ -193,7 +244,7 @@ impl Watchdog {
         let run = move || {
             let mut before = turns();
             wake();
-            while waits(time / TIMES, &is_over) {
+            while waits((time / TIMES).max(LEAST), &is_over) {
                 let now = turns();
                 if before.iter().zip(&now).all(|(before, now)| now > before) {
                     systemd.send("WATCHDOG=1");

@@ -23,7 +23,7 @@ use std::time::Duration;
 ///
 /// When it is ready, connections that wait to be accepted belong to the new process. Connections that the
 /// servers have accepted stay with them and are stopped as by [`Stopper::stop`]; WebSockets are closed with
-/// 1001 (going away). The file of a Unix socket belongs to the new process then.
+/// `Config::ws_close_code` over `Config::ws_close_spread`. The file of a Unix socket belongs to the new process then.
 ///
 /// [`Inherited::from_parent`]: crate::server::Inherited::from_parent
 /// [`Inherited::ready`]: crate::server::Inherited::ready
@@ -32,7 +32,7 @@ use std::time::Duration;
 /// # Errors
 ///
 /// The program cannot be started, or ends before it is ready. Or it takes too long; then it is killed. Or one
-/// of the servers is stopping, or another process is already taking it over. After an error the servers go on
+/// of the servers drains or stops, or another process is already taking it over. After an error the servers go on
 /// as before.
 ///
 /// ```no_run

@@ -258,7 +258,8 @@ impl<H, M> Server<H, M> {
     }
 
     /// Tells systemd what the server does: that it has started, drains, stops, is replaced, and responds; see [`Systemd`].
-    /// Linux only.
+    /// The end of this server is the end of the service: a program that starts a server again in the same process calls the
+    /// methods of [`Systemd`] itself. Linux only.
     #[cfg(target_os = "linux")]
     pub fn systemd(mut self, systemd: &Systemd) -> Server<H, M> {
         self.at_start.systemd = Some(systemd.clone());

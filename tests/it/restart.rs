@@ -287,7 +287,10 @@ fn a_process_that_has_handed_over_is_ready() {
     );
     chain.signal(Signal::HUP);
     let pid = chain.pid;
-    chain.line(&format!("process {pid} goes on: this server stops"), "");
+    chain.line(
+        &format!("process {pid} goes on: this server drains or stops"),
+        "",
+    );
     // A second SIGTERM ends the delay.
     drop(kept);
     chain.end();

@@ -59,6 +59,7 @@ fn systemd_is_told_what_a_server_does() {
         assert_eq!(told(&manager), "STOPPING=1\nSTATUS=draining");
         server.stop();
         ended(server);
+        assert_eq!(told(&manager), "STATUS=stopping");
         // Nothing came between.
         systemd.status("the end");
         assert_eq!(told(&manager), "STATUS=the end");
@@ -70,6 +71,53 @@ fn systemd_is_told_what_a_server_does() {
     assert!(told(&manager).starts_with("READY=1\n"));
     drop(server);
     assert_eq!(told(&manager), "STOPPING=1\nSTATUS=stopping");
+}
+
+/// systemd ignores messages of more than 4,096 bytes.
+#[test]
+fn a_status_is_not_too_long() {
+    let folder = Scratch::new();
+    let manager = UnixDatagram::bind(folder.path("notify")).expect("a socket");
+    let systemd = Systemd::at(folder.path("notify"), None).expect("an address");
+    systemd.status(&"\u{e4}".repeat(5000));
+    assert_eq!(
+        told(&manager),
+        format!("STATUS={} ...", "\u{e4}".repeat(128))
+    );
+    let mut server = Server::from_fn(|_, res| res.text("hi")).config(workers(1));
+    for _ in 0..200 {
+        server = server.bind(own_addr());
+    }
+    let server = server.systemd(&systemd).start().expect("a server");
+    let text = told(&manager);
+    assert!(
+        text.starts_with("READY=1\nSTATUS=serving at http://127."),
+        "{text}"
+    );
+    assert!(text.ends_with(" ...") && text.len() < 300, "{text}");
+    drop(server);
+}
+
+/// A service that has said so and is not heard would be ended.
+#[test]
+fn ready_waits_while_the_queue_of_the_manager_is_full() {
+    let folder = Scratch::new();
+    let manager = UnixDatagram::bind(folder.path("notify")).expect("a socket");
+    let systemd = Systemd::at(folder.path("notify"), None).expect("an address");
+    let other = UnixDatagram::unbound().expect("a socket");
+    other.set_nonblocking(true).expect("a socket");
+    while other.send_to(b"X=1", folder.path("notify")).is_ok() {}
+    // Pings and texts do not wait.
+    systemd.status("lost");
+    let (begins, begun) = std::sync::mpsc::channel();
+    let sender = std::thread::spawn(move || {
+        begins.send(()).expect("it waits");
+        systemd.ready();
+    });
+    begun.recv().expect("it begins");
+    let text = std::iter::repeat_with(|| told(&manager)).find(|text| text != "X=1");
+    assert_eq!(text.as_deref(), Some("READY=1"));
+    sender.join().expect("no panic");
 }
 
 #[test]
