@@ -20,19 +20,20 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AddressRate {
-    /// How often in this time. 0: never.
+    /// The number of times that an address may do it within `per`. 0: never, and `Retry-After` means nothing.
     pub count: u32,
-    /// The time.
+    /// The time in which an address gets all of `count` back. A server with 0 does not start. With less than a nanosecond for
+    /// each of `count` there is no limit.
     pub per: Duration,
 }
 
 impl AddressRate {
-    /// So many times in this time.
+    /// An address may do it `count` times within `per`.
     pub const fn new(count: u32, per: Duration) -> AddressRate {
         AddressRate { count, per }
     }
 
-    /// So many times in a second.
+    /// An address may do it `count` times within a second.
     pub const fn per_second(count: u32) -> AddressRate {
         AddressRate::new(count, Duration::from_secs(1))
     }

@@ -154,6 +154,15 @@ impl Config {
         if let Some(bytes) = self.stack_size {
             ConfigError::range("Config::stack_size", bytes, STACKS)?;
         }
+        for (setting, rate) in [
+            ("Config::connection_rate", self.connection_rate),
+            ("Config::request_rate", self.request_rate),
+        ] {
+            let per = rate.map(|rate| format!("{:?}", rate.per));
+            let reason = "is no time: `None` means no limit";
+            let is_time = |_: &str| rate.is_none_or(|rate| !rate.per.is_zero());
+            ConfigError::all(setting, &per, is_time, reason)?;
+        }
         ConfigError::all(
             "Config::server_name",
             &self.server_name,

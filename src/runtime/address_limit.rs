@@ -3,14 +3,14 @@
 use crate::config::Config;
 use crate::config::network::IpNetwork;
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The number of parts, each with its own lock. A power of two.
 const PARTS: usize = 16;
 
 /// The unit that is counted: an IPv4 address, or an IPv6 network of 64 bits, because each host of a network
-/// can use many addresses (RFC 4291 section 2.5.4).
+/// can use many addresses (RFC 4291 section 2.5.4). An IPv6 address that stands for an IPv4 address is that one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum AddressGroup {
     V4(Ipv4Addr),
@@ -22,11 +22,25 @@ impl From<IpAddr> for AddressGroup {
     fn from(addr: IpAddr) -> AddressGroup {
         match addr.to_canonical() {
             IpAddr::V4(addr) => AddressGroup::V4(addr),
-            IpAddr::V6(addr) => {
-                let [a, b, c, d, e, f, g, h, ..] = addr.octets();
-                AddressGroup::V6([a, b, c, d, e, f, g, h])
-            }
+            IpAddr::V6(addr) => match embedded(addr) {
+                Some(addr) => AddressGroup::V4(addr),
+                None => {
+                    let [a, b, c, d, e, f, g, h, ..] = addr.octets();
+                    AddressGroup::V6([a, b, c, d, e, f, g, h])
+                }
+            },
         }
+    }
+}
+
+/// The IPv4 address in an address of NAT64 (`64:ff9b::/96`, RFC 6052 section 2.1) or 6to4 (`2002::/16`, RFC 3056 section 2).
+/// Behind a translator all clients of IPv4 would share one network of the former, and one of them has many of the latter.
+fn embedded(addr: Ipv6Addr) -> Option<Ipv4Addr> {
+    let v4 = |[high, low]: [u16; 2]| Ipv4Addr::from(u32::from(high) << 16 | u32::from(low));
+    match addr.segments() {
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => Some(v4([high, low])),
+        [0x2002, high, low, ..] => Some(v4([high, low])),
+        _ => None,
     }
 }
 
@@ -150,6 +164,14 @@ mod tests {
             ("192.0.2.1", "192.0.2.1", "192.0.2.2"),
             ("192.0.2.1", "::ffff:192.0.2.1", "::ffff:192.0.2.2"),
             ("2001:db8:1:1::1", "2001:db8:1:1:ffff::", "2001:db8:1:2::1"),
+            ("192.0.2.1", "64:ff9b::192.0.2.1", "64:ff9b::192.0.2.2"),
+            ("192.0.2.1", "2002:c000:201:2::3", "2002:c000:202:2::3"),
+            // A network of the translator of an operator is one network.
+            (
+                "64:ff9b:1::192.0.2.1",
+                "64:ff9b:1::192.0.2.2",
+                "::192.0.2.1",
+            ),
         ] {
             let addresses = addresses(2);
             assert!(addresses.enter(peer(one)) && addresses.enter(peer(same)));

@@ -245,6 +245,35 @@ fn fields_are_believed_if_the_client_of_the_balancer_is_a_proxy() {
     }
 }
 
+/// Over a Unix socket HAProxy does not know the address of its client, and sends these. The bytes behind are of that client.
+#[test]
+fn no_field_is_believed_if_the_balancer_does_not_tell_its_client() {
+    let x = peregrine::config::ForwardedFields::X {
+        proto: true,
+        host: true,
+    };
+    for fields in [x, peregrine::config::ForwardedFields::Forwarded] {
+        let (_server, addr) = start(config(THREADS[0]).forwarded(fields));
+        let headers = [
+            b"PROXY UNKNOWN\r\n".to_vec(),
+            binary(0x20, 0, &[]),
+            binary(0x21, 0, &[]),
+            binary(0x21, 0x31, &[b'a'; 216]),
+        ];
+        for header in headers {
+            let mut balancer = connect_from(BALANCER, addr);
+            balancer.send(&header);
+            balancer.send(
+                "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Proto: https\r\n\
+                 Forwarded: for=6.6.6.6;proto=https\r\n\r\n",
+            );
+            let answer = balancer.answer(Asked::Other);
+            let seen = "peer 127.0.0.9 http none";
+            assert_eq!(answer.text(), seen, "{}", header.escape_ascii());
+        }
+    }
+}
+
 /// Only the address of the call before has headers.
 #[test]
 fn other_addresses_have_no_headers() {

@@ -156,6 +156,33 @@ fn requests_above_the_rate_get_429() {
     }
 }
 
+#[test]
+fn a_rate_without_a_time_is_refused() {
+    let rate = AddressRate::new(1, Duration::ZERO);
+    for config in [
+        workers(1).connection_rate(rate),
+        workers(1).request_rate(rate),
+    ] {
+        let server = Server::from_fn(|_, res| res.text("hi")).config(config);
+        let error = server.bind(own_addr()).start().expect_err("no time");
+        assert!(error.to_string().contains("_rate has \"0ns\""), "{error}");
+    }
+}
+
+/// A host that is not served counts, too: with HTTP/2 the connection goes on after 421.
+#[cfg(feature = "http2")]
+#[test]
+fn requests_for_other_hosts_have_the_same_rate() {
+    use peregrine::testing::Http2;
+    let app = from_fn(|_: &Request<'_>, res: Response<'_>| res.text("hi"));
+    let (config, peer) = rated(only(2));
+    let config = config.allowed_hosts(["other.example"]);
+    let mut client = Http2::with_config(&app, &config, peer);
+    let ids = [(); 4].map(|()| client.get("/"));
+    let statuses = ids.map(|id| client.response(id).status);
+    assert_eq!(statuses, [421, 421, 429, 429]);
+}
+
 /// For connections in memory.
 fn rated(rate: AddressRate) -> (Config, SocketAddr) {
     let peer = SocketAddr::from(([192, 0, 2, 1], 1));

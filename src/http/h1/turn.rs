@@ -172,14 +172,14 @@ where
         match self.refusal(&request) {
             None => return false,
             Some(Refusal::Host) => _ = parts.http1.refuse(ProtocolError::HostNotAllowed),
-            Some(Refusal::Rate(wait)) => self.slow_down(wait, next, parts),
+            Some(Refusal::Rate(wait)) => self.refuse_above_rate(wait, next, parts),
         }
         true
     }
 
     /// The client makes too many requests. The body of this one is discarded, or ends the connection if it is long.
     #[cold]
-    fn slow_down(&mut self, wait: Duration, next: &Next, parts: &mut Parts<'_>) {
+    fn refuse_above_rate(&mut self, wait: Duration, next: &Next, parts: &mut Parts<'_>) {
         let mode = match next {
             Next::Request(request) => request.mode,
             Next::Plan(framing) => {

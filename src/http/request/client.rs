@@ -177,7 +177,15 @@ impl<'a> Request<'a> {
             client: self.ends.client_addr(),
             ..Hop::default()
         };
-        let Some(forwarding) = self.ends.via().and_then(|via| via.forwarding.as_ref()) else {
+        let Some(via) = self.ends.via() else {
+            return origin;
+        };
+        // A balancer that does not tell its client adds no field either: all of them are of that client.
+        let is_untold = via
+            .proxied
+            .as_ref()
+            .is_some_and(|header| header.addrs.is_none());
+        let Some(forwarding) = via.forwarding.as_ref().filter(|_| !is_untold) else {
             return origin;
         };
         if !forwarding.proxies.are_trusted(origin.client) {

@@ -72,14 +72,15 @@ where
         gate.is_some_and(|gate| gate.is_elsewhere(request))
     }
 
-    /// Whether the request passes. Each request counts once for the rate of its client.
+    /// Whether the request passes. Each request counts once for the rate of its client, whatever its host.
     pub(crate) fn refusal(&mut self, request: &Request<'_>) -> Option<Refusal> {
-        if self.is_elsewhere(request) {
-            return Some(Refusal::Host);
+        let gate = self.gate.as_mut()?;
+        let rates = gate.rates.as_ref();
+        let taken = rates.map_or(Ok(()), |rates| rates.take(request.client_addr()));
+        match taken {
+            Err(wait) => Some(Refusal::Rate(wait)),
+            Ok(()) => gate.is_elsewhere(request).then_some(Refusal::Host),
         }
-        let rates = self.gate.as_ref()?.rates.as_ref()?;
-        let wait = rates.take(request.client_addr()).err()?;
-        Some(Refusal::Rate(wait))
     }
 
     /// Records the response to a request whose client makes too many of them. The connection may go on: a new one would
