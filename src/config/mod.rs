@@ -65,10 +65,10 @@ peregrine_protocol::settings! {
     /// | [`Config::connections_per_address`] | a 16th of `connections`, at least 16: 4,096 | open connections of one IPv4 address or IPv6 /64 | 503, `Retry-After: 1`, or close | `places::the_connections_of_one_address_are_limited` |
     /// | [`Config::connection_rate`] | 10,000 a second | new connections of one IPv4 address or IPv6 /64 | close | `rates::connections_above_the_rate_are_closed` |
     /// | [`Config::request_rate`] | `None` | requests of one IPv4 address or IPv6 /64 | 429, `Retry-After` | `rates::requests_above_the_rate_get_429` |
-    /// | address rates | 65,536 | addresses of each rate that are remembered, 16 bytes each | nothing: the address that has used least is forgotten | `shared::rate_table::the_clients_that_are_remembered_are_bounded` |
+    /// | address rates | 65,536 | addresses of each rate that are remembered, 16 bytes each | nothing: the address that has its whole rate again first is forgotten | `shared::rate_table::the_clients_that_are_remembered_are_bounded` |
     /// | [`Config::buffered_bytes`] | 536,870,912 | bytes in buffers of all connections | new requests: 503, `Retry-After: 1`, close; WebSocket messages: close 1013 | `budget::above_the_budget_new_requests_are_refused` |
     /// | [`Config::backlog`] | 4,096 | connections that wait to be accepted | no connection until others are accepted | `limits::the_backlog_is_bounded` |
-    /// | [`Config::drain_delay`] | 0 s | from SIGTERM, or `Stopper::drain`, to the beginning of the stop | `/readyz`: 503; `Connection: close`, GOAWAY | `drain::a_server_that_drains_serves_and_is_not_ready` |
+    /// | [`Config::drain_delay`] | 0 s | from SIGTERM, or `Stopper::drain`, to the beginning of the stop; no upper limit: with `Duration::MAX` the stop does not begin by itself | `/readyz`: 503; `Connection: close`, GOAWAY | `drain::a_server_that_drains_serves_and_is_not_ready` |
     /// | [`Config::stop_timeout`] | 10 s | from the beginning of a stop | close | `stop::connections_that_do_not_end_are_aborted_at_the_deadline` |
     /// | `Config::tls_handshake_timeout` | 10 s | from the accept to the end of the TLS handshake | close | `tls::handshakes::a_handshake_has_so_much_time` |
     /// | TLS handshake | 16,384; 65,536 with client certificates | bytes that a client sends before its handshake is complete | close | `tls::handshakes::a_handshake_has_so_many_bytes` |
@@ -77,7 +77,7 @@ peregrine_protocol::settings! {
     /// | TLS messages | 1 record | bytes of a message after the handshake that is not data | close | `runtime::tls::tests::handshake::a_message_after_the_handshake_has_at_most_a_record` |
     /// | TLS key updates | 32 | updates of keys without data between them | close | `runtime::tls::tests::mod::a_flood_of_key_updates_ends_the_connection` |
     /// | TLS ahead | 65,536 | bytes that are encrypted before the system has taken them | nothing | `runtime::tls::tests::sending::close_notify_leaves_with_the_last_bytes` |
-    /// | [`Config::proxy_header_timeout`] | 3 s | from the accept to the end of the PROXY header, of 4,096 bytes at most | close | `proxy_protocol::a_header_has_so_much_time` |
+    /// | [`Config::proxy_header_timeout`] | 3 s | from the accept to the end of the PROXY header, of 4,096 bytes at most, which `buffered_bytes` does not count | close | `proxy_protocol::a_header_has_so_much_time` |
     /// | [`Config::allowed_hosts`] | any | host names that the server accepts | 421, close | `worn_out::other_host_names_are_refused` |
     /// | [`Config::pool_threads`] | 4 per CPU, at least 8 | offloaded requests that run at the same time | its response comes later | `offload::a_request_without_room_in_the_pool_is_503` |
     /// | [`Config::pool_queue`] | 1,024 | offloaded requests that wait for a thread | 503, `Retry-After: 1` | `offload::a_request_without_room_in_the_pool_is_503` |
@@ -147,7 +147,7 @@ peregrine_protocol::settings! {
     /// | Route pattern | 4,096 | bytes of a pattern, of which at most 8 parts are parameters | nothing: the program panics when it adds the route | `router::check::patterns_that_are_not_valid_are_refused` |
     /// | Dashboard pages | 32 | pages of a `Dashboard` that get samples | 503 | `dashboard::the_pages_that_get_samples_are_limited` |
     /// | Route counters | 256 | patterns of routes that are counted, 8 bytes each for each worker | nothing: the others count together | `metrics::routes::the_patterns_that_are_counted_are_bounded` |
-    /// | `RateLimit::clients` | 65,536 | clients whose requests are counted, 16 bytes each | nothing: the client that has used least is forgotten | `shared::rate_table::the_clients_that_are_remembered_are_bounded` |
+    /// | `RateLimit::clients` | 65,536 | clients whose requests are counted, 16 bytes each | nothing: the client that has its whole limit again first is forgotten | `shared::rate_table::the_clients_that_are_remembered_are_bounded` |
     /// | `ETags::max_bytes` | 1,048,576 | bytes of a body that gets a tag | the whole body each time | `layers_shipped::a_response_that_the_client_has_is_not_sent_again` |
     /// | `RequestId::take_over` | 128 | bytes of the id of a client | another id | `layers_shipped::requests_have_ids` |
     /// | `CacheConfig::ttl` | 10 s | of a kept response | a new response | `response_cache::tests::a_response_that_is_over_is_computed_again` |
@@ -246,7 +246,7 @@ peregrine_protocol::settings! {
         /// `None`: no limit, and nothing is counted.
         ///
         /// A further request gets 429 with `Retry-After`, before its body is read and before a handler is called.
-        /// The connection goes on. [`Counters::refused_by_rate`](crate::metrics::Counters::refused_by_rate) counts them.
+        /// The connection goes on, and has no limit on 429. [`Counters::refused_by_rate`](crate::metrics::Counters::refused_by_rate) counts them.
         /// WebSocket handshakes are requests; [`WsLimits::messages`] limits messages. The address is that of
         /// [`Request::client_addr`](crate::Request::client_addr), so each client behind a trusted proxy has its own
         /// rate. Requests over Unix sockets, and of [`Config::trusted_proxies`] themselves, are not counted.
@@ -372,12 +372,12 @@ peregrine_protocol::settings! {
         ///
         /// - [`Health`](crate::server::Health) says 503 on `/readyz` and 200 on `/livez`,
         /// - connections are accepted, and requests are served,
-        /// - more and more connections end by themselves: each has a moment in this time, chosen at random, from which
-        ///   on its next response says `Connection: close`, or it gets GOAWAY (HTTP/2). Nothing is closed that has no
-        ///   request. So clients move to other servers one after the other.
+        /// - more and more connections end: each has a moment in this time, chosen at random, in steps of a second. From
+        ///   then on its next response says `Connection: close` (HTTP/1; without a request it goes on), or it gets GOAWAY
+        ///   and is closed without open streams (HTTP/2). So clients move to other servers one after the other.
         ///
         /// Make it longer than a balancer takes to notice: the period of its checks times the number of failures, and
-        /// a second. 0: the stop begins at once.
+        /// a second. 0: the stop begins at once. Within 1 s no connection is told.
         pub drain_delay: Duration = Duration::ZERO;
         /// How long a stop waits for requests that are being read or handled. WebSockets have
         /// `Config::ws_close_spread` in addition.
@@ -436,11 +436,10 @@ peregrine_protocol::settings! {
         #[cfg(feature = "websocket")]
         pub ws_origins: WsOrigins = WsOrigins::default()
             => "[`WsOrigins::Same`], the pages of the server itself";
-        /// The time over which the WebSockets are closed when the server stops, evenly and one after the other. Those
-        /// that are not closed yet work as before. 0: all are closed at once, and all clients come back at once.
-        ///
-        /// It begins with the stop, after [`Config::drain_delay`]: before that, a balancer would lead the clients back
-        /// to this server.
+        /// The time over which the WebSockets are closed when the server stops, evenly and one after the other. Those that
+        /// are not closed yet send and receive. 0: all are closed at once, and all clients come back at once. Timers
+        /// end with the workers, before that: messages that the clients wait for have to come from another thread. It
+        /// begins with the stop, after [`Config::drain_delay`]: before, a balancer would lead the clients back here.
         #[cfg(feature = "websocket")]
         pub ws_close_spread: Duration = Duration::ZERO;
         /// The code of the close frame when the server stops (RFC 6455 section 7.4.1): 1001 (going away), 1012 (service

@@ -35,7 +35,8 @@
 //! `/livez` is 200 in all of them. A stop ends when all connections have ended; those that are open after
 //! [`Config::stop_timeout`](crate::Config::stop_timeout) are aborted.
 //!
-//! Without a `drain_delay`, which is the default, SIGTERM begins the stop. SIGINT (Ctrl-C) always does.
+//! Without a `drain_delay`, which is the default, SIGTERM begins the stop. SIGINT (Ctrl-C) always does. A second SIGTERM ends the
+//! drain. So let nothing send two: `ExecStop=/bin/kill -TERM $MAINPID` of systemd does, because systemd sends one after it.
 //!
 //! # Times to choose
 //!
@@ -51,12 +52,18 @@
 //!
 //! During a drain each connection has a moment, chosen at random. From then on its next response says `Connection: close`; an
 //! HTTP/2 connection gets GOAWAY, and streams that are open go on. At the beginning nearly all connections are kept, because
-//! the balancer would only lead their clients back to this server. At the end nearly all have moved. A connection without a
-//! request is not closed during the drain: its client may be sending one. During the stop it may send one more within
-//! `Limits::stop_grace`.
+//! the balancer would only lead their clients back to this server. At the end nearly all have moved. A connection of HTTP/1
+//! without a request is not closed during the drain: its client may be sending one. During the stop it may send one more within
+//! `Limits::stop_grace`. A connection of HTTP/2 that has got GOAWAY is closed when it has no open streams: its client knows
+//! which requests it has to send again. Moments come in steps of a second, so a delay of 1 s tells no connection.
+//!
+//! Streams of events end together when the stop begins, and browsers connect again after 3 s, or after the `retry` that the
+//! server has sent. Send different values of `retry` to many clients, so that they do not come back at once.
 //!
 //! WebSockets are closed during the stop, evenly over `Config::ws_close_spread`, so that not all clients come back in the
-//! same moment. The code is `Config::ws_close_code`: 1001 (going away) or 1012 (service restart).
+//! same moment. The code is `Config::ws_close_code`: 1001 (going away) or 1012 (service restart). Until then they send and receive,
+//! but [`Timers`](crate::timers::Timers) end with the workers, as soon as the other connections have ended: messages that come
+//! from a timer come no more. Jobs of the pool that still run are waited for until `Config::stop_timeout` only.
 //!
 //! # Checks
 //!
@@ -73,6 +80,11 @@
 //! | 503 `{"status":"failing","checks":{"name":"why"}}` | a check fails |
 //! | 421 | the probe sends a host that is not in [`Config::allowed_hosts`](crate::Config::allowed_hosts) |
 //! | 429 | the address of the probe is over [`Config::request_rate`](crate::Config::request_rate) |
+//! | no response, or 503 without this body | the address of the probe has too many connections, or memory is short |
+//!
+//! A probe passes the limits that users pass. If clients share its address, as behind a node that translates addresses, one of
+//! them can use up the limits, and the orchestrator would restart a healthy program. So let probes ask a second server on a
+//! port of their own, as the guide for [Kubernetes](crate::guide::kubernetes#probes) does.
 //!
 //! # Replacing the process
 //!

@@ -38,11 +38,39 @@
 //! No limit of CPU stands there: the number of workers follows it ([`Config::workers`](crate::Config::workers)), and a worker
 //! that is throttled is slow.
 //!
+//! # Probes
+//!
+//! A service of type `NodePort`, or with `externalTrafficPolicy: Cluster`, gives clients the address of the node. Probes come
+//! from there, too. Then the limits per address, which are on by default, count them together: one client with 4,096
+//! connections makes the probes fail, the pod is restarted, and the load goes to the next one. Overload of the whole server
+//! (503) does the same. A second server on a port of its own, which no service leads to, has limits of its own:
+//!
+//! ```no_run
+//! use peregrine::server::Health;
+//! use peregrine::{Config, Server};
+//! use std::time::Duration;
+//!
+//! fn main() -> std::io::Result<()> {
+//!     let health = Health::new();
+//!     let config = Config::default().drain_delay(Duration::from_secs(15));
+//!     let server = Server::from_fn(|_, res| res.text("Hello, World!")).config(config);
+//!     let server = server.health(&health).bind("0.0.0.0:8080").stop_on_signals().start()?;
+//!     let probes = Server::new(health.clone()).config(Config::default().workers(1));
+//!     let _probes = probes.bind("0.0.0.0:8081").start()?; // ends after the other one
+//!     server.wait()?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! The probes ask `port: 8081` then. Do not add the address of the node to
+//! [`Config::trusted_proxies`](crate::Config::trusted_proxies) instead if clients can have it: they would have no limits.
+//!
 //! # Errors
 //!
 //! | what | meaning |
 //! |---|---|
 //! | `Readiness probe failed: HTTP probe failed with statuscode: 503` | a check fails, or the pod drains; the response has the reason |
+//! | `Liveness probe failed`, and the program is well | a limit was met by clients with the address of the probe: see [probes](#probes) |
 //! | statuscode 421 | the `Host` of the probe is not in [`Config::allowed_hosts`](crate::Config::allowed_hosts) |
 //! | exit code 137 | SIGKILL: the grace period was shorter than the stop, or the memory was used up |
 //! | clients get `connection refused` in an update | `drain_delay` is shorter than the cluster takes |

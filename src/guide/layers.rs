@@ -127,7 +127,7 @@
 //! | limit | default | above it |
 //! |---|---|---|
 //! | `RateLimit::new` | none | 429 with `Retry-After` |
-//! | `RateLimit::clients` | 65,536, 16 bytes each | the client that has used least of its limit is forgotten |
+//! | `RateLimit::clients` | 65,536, 16 bytes each | the client that has its whole limit again first is forgotten |
 //! | `ETags::max_bytes` | 1 MiB | no tag, and no 304 |
 //! | `RequestId::take_over` | 128 bytes of an id | a new id |
 //! | `Timeout`, `Route::timeout` | `Limits::response_timeout` | 503 |

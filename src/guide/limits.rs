@@ -62,8 +62,10 @@
 //! | [`Config::request_rate`](crate::Config::request_rate) | requests of an address, over all connections | none | 429, `Retry-After` |
 //! | [`layers::RateLimit`](crate::layers::RateLimit) | requests to some routes, by address or by a key | - | 429, `Retry-After` |
 //!
-//! An address is an IPv4 address or an IPv6 network of 64 bits, as for the other limits. Behind a trusted proxy it is that
-//! of the client. A load test from one machine can meet the first rate; `connection_rate(None)` removes it.
+//! An address is an IPv4 address or an IPv6 network of 64 bits, as for the other limits. NAT64 (`64:ff9b::/96`) and 6to4
+//! (`2002::/16`) count as the IPv4 address in them; other prefixes of translators (`64:ff9b:1::/48`) do not, so all clients
+//! behind one share its network. A client with a larger network has each limit many times: a /56, as many homes have, 256
+//! times, a /48, as hosters give, 65,536 times. Behind a trusted proxy the address is that of the client. A load test from one machine can meet the first rate; `connection_rate(None)` removes it.
 //!
 //! ```
 //! use peregrine::config::AddressRate;
@@ -72,7 +74,7 @@
 //!
 //! # fn main() -> std::io::Result<()> {
 //! let config = Config::default()
-//!     .connection_rate(AddressRate::per_second(100)) // for TLS: a handshake is dear
+//!     .connection_rate(AddressRate::per_second(100)) // for TLS: a handshake takes 0.1 to 1 ms of a CPU
 //!     .request_rate(AddressRate::new(3000, Duration::from_secs(60))); // 50 a second, 3,000 at once
 //! # let server = Server::from_fn(|_, res| res.text("hi")).config(config);
 //! # drop(server.bind("127.0.0.1:0").start()?);

@@ -72,7 +72,14 @@
 //! |---|---|
 //! | HAProxy | `server app 10.0.0.5:8080 send-proxy-v2 check`, or `send-proxy` for version 1 |
 //! | nginx, module `stream` | `proxy_protocol on;` |
-//! | AWS, network load balancer | the attribute `proxy_protocol_v2.enabled` of the target group |
+//! | AWS, network load balancer | the attributes `proxy_protocol_v2.enabled` = true and `preserve_client_ip.enabled` = false of the target group |
+//!
+//! If the balancer keeps the address of the client for the connection itself, as that of AWS does by default for instances, the
+//! connection does not come from a trusted proxy and is closed. Do not trust `0.0.0.0/0` then: everybody could send a header.
+//!
+//! A header without addresses (`PROXY UNKNOWN`, `LOCAL`) comes from checks of the balancer, and from clients whose address it
+//! does not know, such as those of a Unix socket. Then the address is that of the balancer, no field of the request is believed,
+//! and the limits per address do not apply, because the balancer is trusted.
 //!
 //! [`ProxyHeader`](crate::proxies::ProxyHeader) has what the header says beside the address of the client: the address
 //! to which it has connected, and in version 2 the TLS of the client, its ALPN and a name of the connection.

@@ -18,8 +18,8 @@ type Key = Box<dyn Fn(&Request<'_>) -> Option<Vec<u8>> + Send + Sync>;
 /// address, over Unix sockets, are not limited.
 ///
 /// Memory is bounded: at most [`RateLimit::clients`] clients are remembered, 16 bytes each, which are allocated at once. Above
-/// it the client that has used least of its limit is forgotten, among 8 that share a place. So many clients at the same time
-/// may make more requests than they should, and never fewer.
+/// it the client that has its whole limit again first is forgotten, among 8 that share a place. So many clients at the same time
+/// may make more requests than they should, and never fewer: see [`RateLimit::key`].
 ///
 /// A request with a body that is above the limit is refused before its body is read. It counts when its body is there, so
 /// **uploads that a client never finishes do not count**: limits on connections and on time apply to them. A WebSocket handshake
@@ -54,6 +54,10 @@ impl RateLimit {
     }
 
     /// Sets what a client is: requests with the same key share a limit. `None` is not limited.
+    ///
+    /// **A key that clients choose freely**, such as the name of an account in a login, needs a second limit by address around
+    /// this one. Without it one client can send many other keys until the limit of its first key is forgotten: about 60,000
+    /// of them with the default of [`RateLimit::clients`].
     ///
     /// ```
     /// use peregrine::layers::RateLimit;

@@ -43,8 +43,8 @@ impl RateTable {
         }
     }
 
-    /// Sets how many clients are remembered, rounded up to a multiple of [`PLACES`]. Above it, the client that has used
-    /// least of its limit is forgotten, among those that share a set.
+    /// Sets how many clients are remembered, rounded up to a multiple of [`PLACES`]. Above it, the client that has its
+    /// whole limit again first is forgotten, among those that share a set.
     pub(crate) fn remember(&mut self, clients: usize) {
         self.sets = sets(clients);
     }
@@ -58,7 +58,7 @@ impl RateTable {
     fn take_at(&self, client: u64, now: u64, counts: bool) -> Result<(), Duration> {
         let mut set = self.set(client);
         let own = set.iter().position(|place| place.0 == client);
-        // The one that has least to remember.
+        // The one that has its whole limit again first.
         let least = || (0..PLACES).min_by_key(|at| set[*at].1);
         let at = own.or_else(least).unwrap_or(0);
         let used = own.map_or(0, |at| set[at].1);
