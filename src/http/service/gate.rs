@@ -67,6 +67,7 @@ where
     P::Target: Handler + Sized,
 {
     /// Whether the request is for a host that is not allowed.
+    #[cfg(feature = "tls")]
     pub(crate) fn is_elsewhere(&mut self, request: &Request<'_>) -> bool {
         let gate = self.gate.as_mut();
         gate.is_some_and(|gate| gate.is_elsewhere(request))
