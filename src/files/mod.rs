@@ -23,6 +23,7 @@ mod embedded;
 mod listing;
 mod open;
 mod path;
+mod place;
 mod range;
 mod resource;
 mod respond;

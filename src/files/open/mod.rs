@@ -207,6 +207,33 @@ impl Root {
         held.1 = Instant::now();
         Ok(held.0.clone())
     }
+
+    /// The path of `relative`, whose last name need not exist. All names on the way are ones that `allow` accepts, also
+    /// those that links lead to.
+    pub(crate) fn place(
+        &self,
+        relative: &str,
+        allow: impl Fn(&[u8]) -> bool,
+    ) -> io::Result<PathBuf> {
+        let inner = relative.strip_suffix('/').unwrap_or(relative);
+        let (folders, last) = inner.rsplit_once('/').unwrap_or(("", inner));
+        let root = self.path.canonicalize()?;
+        let mut asked = root.clone();
+        for name in folders.split('/').filter(|name| !name.is_empty()) {
+            asked.push(name);
+            if !self.links && asked.is_symlink() {
+                return Err(io::ErrorKind::NotFound.into());
+            }
+        }
+        let folder = asked.canonicalize()?;
+        let below = folder.strip_prefix(&root).map_err(io::Error::other)?;
+        let is_allowed =
+            allow(last.as_bytes()) && below.iter().all(|name| allow(name.as_encoded_bytes()));
+        match is_allowed && folder.is_dir() {
+            true => Ok(folder.join(last)),
+            false => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
 }
 
 /// The error with its path, in the form that the program has given.
