@@ -61,7 +61,7 @@ pub(crate) struct Serve {
     #[arg(long, help_heading = "Files")]
     pub(crate) no_compress: bool,
 
-    /// Takes uploads: PUT makes a new file
+    /// Takes uploads: PUT makes a new file. Pages of the folder then run no scripts
     #[arg(long, help_heading = "Changes (off without these options)")]
     pub(crate) upload: bool,
     /// Uploads may replace files
@@ -108,7 +108,11 @@ pub(crate) struct Common {
     /// Asks for this name and password (basic authentication)
     #[arg(long, value_name = "NAME:PASSWORD", value_parser = credentials, help_heading = "Access")]
     pub(crate) auth: Option<(String, String)>,
-    /// Lets pages of all origins read responses (CORS)
+    /// Another host name that requests may use; may be given several times. On a loopback address the names of this
+    /// machine are allowed, elsewhere all names unless this option is given
+    #[arg(long = "host", value_name = "NAME", help_heading = "Access")]
+    pub(crate) hosts: Vec<String>,
+    /// Lets pages of all origins read responses (CORS): GET and HEAD only
     #[arg(long, help_heading = "Access")]
     pub(crate) cors: bool,
 

@@ -6,14 +6,11 @@ use peregrine::files::{DirConfig, DirServer};
 use peregrine::{BodyPlan, Done, Handler, Request, Response};
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 pub(crate) struct Folder {
     files: DirServer,
-    /// Without links in it.
-    root: PathBuf,
     pub(crate) allowed: Allowed,
-    dotfiles: bool,
     lists: bool,
     upload_bytes: u64,
 }
@@ -35,45 +32,27 @@ impl Folder {
             .symlinks(!args.no_links)
             // Files that clients have sent must not stand for others.
             .precompressed(!args.upload);
+        if args.upload {
+            // A page that a client has sent has no rights of this origin: no script, no cookies, no requests with the
+            // password of the one who opens it.
+            config = config.headers([
+                ("Content-Security-Policy", "sandbox"),
+                ("X-Content-Type-Options", "nosniff"),
+            ]);
+        }
         if let Some(seconds) = args.cache {
             config = config.cache_control(&*format!("max-age={seconds}"));
         }
         Ok(Folder {
             files: DirServer::with_config(&args.folder, config)?,
-            root: args.folder.canonicalize()?,
             allowed: Allowed {
                 upload: args.upload,
                 overwrite: args.overwrite,
                 delete: args.delete,
             },
-            dotfiles: args.dotfiles,
             lists: !args.no_list && !args.spa,
             upload_bytes: args.upload_bytes,
         })
-    }
-
-    /// The place of a request path beneath the root: its folder exists and is beneath the root, whatever links there are.
-    /// `None` if the path is not one that may be served.
-    pub(crate) fn place(&self, path: &str) -> Option<PathBuf> {
-        let decoded = percent_encoding::percent_decode_str(path.strip_prefix('/')?);
-        let decoded = decoded.decode_utf8().ok()?;
-        let names: Vec<&str> = decoded.split('/').collect();
-        let (last, folders) = names.split_last()?;
-        let is_name = |name: &&str| {
-            let is_hidden = name.starts_with('.') && !self.dotfiles;
-            let is_special = |c: char| c.is_control() || matches!(c, '\\' | ':' | '\u{0}');
-            !matches!(*name, "" | "." | "..") && !is_hidden && !name.contains(is_special)
-        };
-        // An encoded slash would be a separator here and is none for the library.
-        let has_slashes = path[1..].split('/').count() != names.len();
-        if has_slashes || !folders.iter().all(is_name) || !(last.is_empty() || is_name(&last)) {
-            return None;
-        }
-        let folder = folders
-            .iter()
-            .fold(self.root.clone(), |at, name| at.join(name));
-        let folder = folder.canonicalize().ok()?;
-        (folder.starts_with(&self.root) && folder.is_dir()).then(|| folder.join(last))
     }
 
     /// Whether the list of this folder is what a browser gets at this path.
@@ -84,14 +63,14 @@ impl Folder {
         };
         let is_read = matches!(req.method(), "GET" | "HEAD");
         self.lists && is_read && req.path().ends_with('/') && is_asked() && {
-            let place = self.place(req.path());
-            place.is_some_and(|folder| folder.is_dir() && !folder.join("index.html").is_file())
+            let is_folder = |file: fs::File| file.metadata().is_ok_and(|meta| meta.is_dir());
+            let index = format!("{}index.html", req.path());
+            self.files.open(req.path()).is_ok_and(is_folder) && self.files.open(&index).is_err()
         }
     }
 
     fn delete(&self, req: &Request<'_>, res: Response<'_>) -> Done {
-        let path = req.path();
-        let Some(place) = self.place(path.strip_suffix('/').unwrap_or(path)) else {
+        let Some(place) = self.files.place(req.path()) else {
             return res.status(404).text("nothing here\n");
         };
         let deleted = match fs::symlink_metadata(&place) {
@@ -106,25 +85,20 @@ impl Folder {
     }
 
     fn readme(&self, req: &Request<'_>, res: Response<'_>) -> Done {
-        let file = self
-            .place(req.path())
-            .filter(|place| is_beneath(&self.root, place));
-        match file.map(|place| listing::markdown(&place)) {
-            Some(Ok(html)) => res
+        match self.files.open(req.path()).and_then(listing::markdown) {
+            Ok(html) => res
                 .header("Content-Security-Policy", listing::POLICY)
                 .header("Cache-Control", "no-cache")
                 .html(html),
-            Some(Err(error)) => failed(&error, res),
-            None => res.status(404).text("nothing here\n"),
+            Err(error) => failed(&error, res),
         }
     }
-}
 
-/// Whether an existing path leads to something beneath the root.
-fn is_beneath(root: &Path, place: &Path) -> bool {
-    place
-        .canonicalize()
-        .is_ok_and(|place| place.starts_with(root))
+    /// The place of an upload. A path with a slash at its end is that of a folder.
+    fn place_of_upload(&self, req: &Request<'_>) -> Option<PathBuf> {
+        let is_file = !req.path().ends_with('/');
+        self.files.place(req.path()).filter(|_| is_file)
+    }
 }
 
 /// A response without a path of this machine.
@@ -144,12 +118,12 @@ pub(crate) fn failed(error: &io::Error, res: Response<'_>) -> Done {
 impl Handler for Folder {
     fn body_plan(&self, req: &Request<'_>) -> BodyPlan {
         match req.method() {
-            "PUT" if self.allowed.upload => match self.place(req.path()) {
-                Some(place) if place.file_name().is_some() && !req.path().ends_with('/') => {
+            "PUT" if self.allowed.upload => match self.place_of_upload(req) {
+                Some(place) => {
                     let sink = upload::Upload::new(&place, self.allowed.overwrite);
                     BodyPlan::stream_up_to(sink, self.upload_bytes)
                 }
-                _ => BodyPlan::Refuse(404),
+                None => BodyPlan::Refuse(404),
             },
             _ => BodyPlan::Unread,
         }
@@ -160,10 +134,7 @@ impl Handler for Folder {
             "DELETE" if self.allowed.delete => return self.delete(req, res),
             // A body of no bytes has no plan.
             "PUT" if self.allowed.upload => {
-                return match self
-                    .place(req.path())
-                    .filter(|_| !req.path().ends_with('/'))
-                {
+                return match self.place_of_upload(req) {
                     Some(place) => {
                         Box::new(upload::Upload::new(&place, self.allowed.overwrite)).done(res)
                     }
@@ -191,6 +162,17 @@ mod tests {
     use super::*;
     use crate::args::{Cli, Command};
     use clap::Parser;
+    use std::path::Path;
+
+    fn folder(root: &Path, options: &[&str]) -> Folder {
+        let root = root.to_string_lossy().into_owned();
+        let line = ["peregrine", "serve", &root].into_iter();
+        let cli = Cli::parse_from(line.chain(options.iter().copied()));
+        let Command::Serve(args) = cli.command else {
+            panic!("another command");
+        };
+        Folder::new(&args).expect("a folder")
+    }
 
     #[test]
     fn no_path_leads_out() {
@@ -199,32 +181,48 @@ mod tests {
         fs::create_dir_all(root.join("sub/.hidden")).expect("folders");
         fs::write(outside.join("secret"), "secret").expect("a file");
         #[cfg(unix)]
-        std::os::unix::fs::symlink("..", root.join("up")).expect("a link");
-        let root = root.to_string_lossy().into_owned();
-        let Command::Serve(args) = Cli::parse_from(["peregrine", "serve", &root]).command else {
-            panic!("another command");
-        };
-        let folder = Folder::new(&args).expect("a folder");
+        for (target, link) in [("..", "up"), ("sub/.hidden", "to-hidden"), ("sub", "link")] {
+            std::os::unix::fs::symlink(target, root.join(link)).expect("a link");
+        }
+        let all = folder(&root, &["--upload"]);
         for path in [
+            "/",
             "/../secret",
             "/%2e%2e/secret",
             "/up/secret",
             "/sub/../../secret",
             "/sub%2f..%2f..%2fsecret",
             "/sub/.hidden/x",
+            "/to-hidden/x",
             "/.x",
+            "/.well-known",
             "/a%00b",
             "/a%5Cb",
+            "/a:b",
             "//x",
             "/absent/x",
             "/sub/%ff",
+            "/GIT~1/hooks",
+            "/NUL",
+            "/sub/aux.txt",
+            "/a.txt.",
+            "/a%20",
+            "/%E2%80%8C.git",
+            "/.%E2%80%8Cgit",
             "x",
             "",
         ] {
-            assert_eq!(folder.place(path), None, "{path}");
+            assert_eq!(all.files.place(path), None, "{path}");
         }
-        for path in ["/", "/sub/", "/new%20file", "/sub/x.txt"] {
-            assert!(folder.place(path).is_some(), "{path}");
+        for path in ["/sub/", "/new%20file", "/sub/x.txt"] {
+            assert!(all.files.place(path).is_some(), "{path}");
+        }
+        #[cfg(unix)]
+        {
+            assert!(all.files.place("/link/x").is_some());
+            let no_links = folder(&root, &["--no-links"]);
+            assert_eq!(no_links.files.place("/link/x"), None);
+            assert!(no_links.files.open("/link/").is_err());
         }
         fs::remove_dir_all(outside).expect("removed");
     }

@@ -5,7 +5,6 @@ use peregrine::{Done, Response};
 use pulldown_cmark::{Event, Options, Parser, html};
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
 
 const PAGE: &str = include_str!("../page/list.html");
 const STYLE: &str = include_str!("../page/list.css");
@@ -60,9 +59,9 @@ pub(crate) fn page(res: Response<'_>) -> Done {
 }
 
 /// A file in Markdown as HTML. HTML in it is shown as text.
-pub(crate) fn markdown(place: &Path) -> io::Result<String> {
+pub(crate) fn markdown(file: File) -> io::Result<String> {
     let mut text = Vec::new();
-    File::open(place)?.take(README).read_to_end(&mut text)?;
+    file.take(README).read_to_end(&mut text)?;
     Ok(rendered(&String::from_utf8_lossy(&text)))
 }
 

@@ -12,7 +12,7 @@ use peregrine::layers::{BasicAuth, Cors, Layered};
 use peregrine::server::Mode;
 use peregrine::{Handler, Server, Tls, from_fn};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 pub(crate) fn folder(args: Serve) -> io::Result<()> {
     let what = format!("the files of {}", args.folder.display());
@@ -54,7 +54,8 @@ pub(crate) fn echo(args: Common) -> io::Result<()> {
 fn guarded<H: Handler>(handler: H, args: &Common) -> Layered<H> {
     let mut handler = Layered::new(handler);
     if args.cors {
-        handler = handler.layer(Cors::new().any_origin());
+        // Pages of other origins may read. PUT and DELETE are for the list of this server.
+        handler = handler.layer(Cors::new().any_origin().methods(["GET", "HEAD"]));
     }
     match &args.auth {
         Some((name, password)) => handler.layer(BasicAuth::user("peregrine", name, password)),
@@ -84,6 +85,9 @@ where
     if let Some(workers) = args.workers {
         config = config.workers(workers);
     }
+    if let Some(hosts) = hosts(args) {
+        config = config.allowed_hosts(hosts);
+    }
     let addr = SocketAddr::new(args.addr, args.port);
     let tls = tls(args)?;
     let scheme = if tls.is_some() { "https" } else { "http" };
@@ -107,6 +111,21 @@ where
     }
     running.wait()?;
     Ok(())
+}
+
+/// The hosts that requests may name. A server for this machine only has the names of this machine: a web page could point
+/// its own name at the loopback address (DNS rebinding), and would read the responses.
+fn hosts(args: &Common) -> Option<Vec<String>> {
+    let own = ["localhost", "127.0.0.1", "[::1]"].map(String::from);
+    let addr = match args.addr {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    };
+    let hosts = own
+        .into_iter()
+        .chain([addr])
+        .chain(args.hosts.iter().cloned());
+    (args.addr.is_loopback() || !args.hosts.is_empty()).then(|| hosts.collect())
 }
 
 fn tls(args: &Common) -> io::Result<Option<Tls>> {
