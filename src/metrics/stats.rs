@@ -128,7 +128,8 @@ impl Stats {
     }
 
     /// How long the present turn of each worker has lasted; zero while the worker waits for events. More than 100 ms
-    /// means that a handler holds the worker, and that all other clients of this worker wait.
+    /// means that something holds the worker, most often a handler, and that all other clients of this worker wait. Zero
+    /// after the server has stopped.
     ///
     /// ```
     /// assert!(peregrine::metrics::Stats::new().worker_busy().is_empty());
@@ -146,7 +147,7 @@ impl Stats {
     ///
     /// A route is its pattern, whatever the method, as [`Request::route`](crate::Request::route) has it. A request that a
     /// router passes to one that is mounted in it counts for the routes of both. The first 256 different patterns
-    /// of the program are counted; the others count together as `*`.
+    /// of the program that get a request are counted; the others count together as `*`.
     pub fn routes(&self) -> Vec<(&'static str, u64)> {
         routes::sums(self.threads().routes.iter().map(|counters| &**counters))
     }

@@ -3,7 +3,6 @@
 use super::error::PatternFault;
 use super::tree::{MAX_PARAMS, Piece};
 use crate::http::request::route::RoutePattern;
-use crate::metrics::routes;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
@@ -98,11 +97,7 @@ fn known(text: &str, names: Vec<String>) -> &'static RoutePattern {
         return pattern;
     }
     let text: &'static str = String::leak(text.to_owned());
-    let pattern = &*Box::leak(Box::new(RoutePattern {
-        text,
-        number: routes::register(text),
-        names,
-    }));
+    let pattern = &*Box::leak(Box::new(RoutePattern::new(text, names)));
     known.insert(text.to_owned(), pattern);
     pattern
 }

@@ -111,6 +111,30 @@ fn a_handler_that_holds_its_worker_is_seen() {
 }
 
 #[test]
+fn a_worker_that_has_stopped_is_not_held() {
+    let stats = Stats::new();
+    let (server, addr) = start(from_fn(|_, res| res.text("hi")), &stats);
+    assert_eq!(Client::connect(addr).get("/").status, 200);
+    server.stop();
+    server.wait().expect("a clean end");
+    assert_eq!(stats.worker_busy(), [Duration::ZERO]);
+}
+
+/// The patterns of a router before it is nested are none that a request has.
+#[test]
+fn patterns_without_requests_take_no_place() {
+    let mut app = Router::new();
+    for route in 0..300 {
+        app = app.get(&format!("/idle/{route}"), |_, res| res.text("one"));
+    }
+    let app = Router::new().nest("/api", app);
+    let stats = Stats::new();
+    let (_server, addr) = start(app, &stats);
+    assert_eq!(Client::connect(addr).get("/api/idle/299").status, 200);
+    assert_eq!(stats.routes(), [("/api/idle/299", 1)]);
+}
+
+#[test]
 fn requests_by_route() {
     let inner = Router::new().get("/of-this-test", |_, res| res.text("inner"));
     let app = Router::new()

@@ -1,11 +1,13 @@
 //! The route of a request, and the parameters of its path.
 
 use super::Request;
+use crate::metrics::routes;
 use percent_encoding::percent_decode;
 use peregrine_protocol::Span;
 use std::borrow::Cow;
 use std::error::Error;
 use std::str::FromStr;
+use std::sync::OnceLock;
 
 /// The most parameters of a route.
 pub(crate) const MAX_PARAMS: usize = 8;
@@ -14,10 +16,27 @@ pub(crate) const MAX_PARAMS: usize = 8;
 #[derive(Debug)]
 pub(crate) struct RoutePattern {
     pub(crate) text: &'static str,
-    /// Its number among all patterns, for counters.
-    pub(crate) number: usize,
+    /// Its number among the patterns that have had a request, for counters.
+    number: OnceLock<usize>,
     /// The names of the parameters, in the order of the path.
     pub(crate) names: Vec<String>,
+}
+
+impl RoutePattern {
+    pub(crate) fn new(text: &'static str, names: Vec<String>) -> RoutePattern {
+        let number = OnceLock::new();
+        RoutePattern {
+            text,
+            number,
+            names,
+        }
+    }
+
+    /// A pattern that never gets a request, as that of a router before it is nested, takes no number.
+    #[inline]
+    pub(crate) fn number(&self) -> usize {
+        *self.number.get_or_init(|| routes::register(self.text))
+    }
 }
 
 /// The route that has matched a request.

@@ -302,7 +302,7 @@ impl<'a> Response<'a> {
         {
             self.recorder.traced_route = Some(pattern.text);
         }
-        self.recorder.handle.routes.count(pattern.number);
+        self.recorder.handle.routes.count(pattern.number());
     }
 
     /// Returns the pattern that was noted since the last call.

@@ -90,6 +90,13 @@ pub(crate) struct EventLoop<'a, D: Driver> {
     stop: Option<Stop>,
 }
 
+/// The last turn of a thread has no end of its own, whether the server stops, the system fails or code panics.
+impl<D: Driver> Drop for EventLoop<'_, D> {
+    fn drop(&mut self) {
+        self.driver.shared().counters().activity.rest();
+    }
+}
+
 impl<'a, D: Driver> EventLoop<'a, D> {
     /// `index`: of the thread among those of its kind.
     pub(crate) fn new(
