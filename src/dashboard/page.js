@@ -1,5 +1,5 @@
 'use strict';
-const SAMPLES = 120, SVG = 'http://www.w3.org/2000/svg', MAX_ROWS = 12;
+const SAMPLES = 120, SVG = 'http://www.w3.org/2000/svg', MAX_ROWS = 12, MAX_ROUTES = 64, AGAIN = 3000;
 const $ = id => document.getElementById(id);
 const series = { s2: [], s3: [], s4: [], s5: [], hp50: [], hp99: [], rp50: [], rp99: [], http: [], ws: [], out: [], in: [] };
 let ends = [], before = null, paused = false;
@@ -23,7 +23,7 @@ const quantile = (now, then, part) => {
   let below = 0;
   for (let at = 0; at < counts.length; at += 1) {
     if (below + counts[at] >= part * all && counts[at] > 0) {
-      const from = at > 0 ? ends[at - 1] : 0, to = ends[at] === undefined ? 100 : ends[at];
+      const from = at > 0 ? ends[at - 1] : 0, to = ends[at] === undefined ? from : ends[at];
       return from + (to - from) * (part * all - below) / counts[at];
     }
     below += counts[at];
@@ -136,7 +136,10 @@ const show = (now, then) => {
     return [cell(worker.name), bars, cell(count((worker.requests - old.requests) / seconds)), cell(count(worker.waiting)),
       cell(worker.busy >= 0.1 ? time(worker.busy) : '–', worker.busy >= 0.1 ? 'stuck' : 'soft')];
   }));
-  const old = new Map(then.routes), routes = now.routes.map(([name, n]) => [name, (n - (old.get(name) || 0)) / seconds, n]);
+  const old = new Map(then.routes);
+  // A route that has not been among the most frequent ones has an unknown number before.
+  const first = n => then.routes.length < MAX_ROUTES ? 0 : n;
+  const routes = now.routes.map(([name, n]) => [name, (n - (old.has(name) ? old.get(name) : first(n))) / seconds, n]);
   routes.sort((a, b) => b[1] - a[1] || b[2] - a[2]);
   if (routes.length) rows('routes', routes.slice(0, MAX_ROWS).map(([name, per, n]) => [cell(name), cell(count(per)), cell(count(n), 'soft')]));
   rows('errors', Object.entries(ERRORS).filter(([key], at) => now.counters[key] > 0 || at < 3)
@@ -145,14 +148,22 @@ const show = (now, then) => {
 };
 
 const state = (text, open) => { $('state').textContent = text; $('state').classList.toggle('open', open); };
-const source = new EventSource('./events');
-source.addEventListener('ends', event => { ends = JSON.parse(event.data); before = null; state('connected', true); });
-source.addEventListener('sample', event => {
-  const now = JSON.parse(event.data);
-  if (before) show(now, before);
-  before = now;
-});
-source.onerror = () => state('reconnecting', false);
+const connect = () => {
+  const source = new EventSource('./events');
+  source.addEventListener('ends', event => { ends = JSON.parse(event.data); before = null; state('connected', true); });
+  source.addEventListener('sample', event => {
+    const now = JSON.parse(event.data);
+    if (before) show(now, before);
+    before = now;
+  });
+  source.onerror = () => {
+    if (source.readyState !== EventSource.CLOSED) return state('reconnecting', false);
+    // After a response that is no stream, a browser does not try again.
+    state('refused: too many pages, or no server; trying again', false);
+    setTimeout(connect, AGAIN);
+  };
+};
+connect();
 $('pause').onclick = () => {
   paused = !paused;
   $('pause').setAttribute('aria-pressed', paused);
