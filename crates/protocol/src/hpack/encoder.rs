@@ -79,7 +79,7 @@ enum Form {
     Unknown,
     /// So many fields are sent.
     Fields(u8),
-    /// It has too many fields, or those that no hop may keep.
+    /// It has too many fields, or those that no hop may keep: it is read each time, as its bytes are kept in no table.
     Unfit,
 }
 
@@ -159,6 +159,10 @@ impl Encoder {
         let Some((max, least)) = self.update.take() else {
             return;
         };
+        if least == 0 {
+            // Without a table no memory is kept.
+            self.remembered = [None, None];
+        }
         for size in [least, max] {
             if size != self.table.max() {
                 self.table.set_max(size);
