@@ -124,7 +124,10 @@ impl Stats {
         let family = format!("{PREFIX}route_requests_total");
         head(page, &family, &["Requests by route."], "", "counter");
         for (route, count) in routes {
-            let route = route.replace('\\', "\\\\").replace('"', "\\\"");
+            let route = route
+                .replace('\\', "\\\\")
+                .replace('"', "\\\"")
+                .replace('\n', "\\n");
             sample(page, &format!("{family}{{route=\"{route}\"}}"), count);
         }
     }
