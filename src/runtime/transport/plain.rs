@@ -180,6 +180,9 @@ impl Transport for Plain {
             Err(Errno::EINVAL | Errno::ENOSYS | Errno::EOPNOTSUPP | Errno::EPERM) => {
                 super::file::copy(self, file, offset, most)
             }
+            // Another number than EOPNOTSUPP there: of what is no regular file.
+            #[cfg(target_os = "macos")]
+            Err(Errno::ENOTSUP) => super::file::copy(self, file, offset, most),
             sent => (sent.map_err(io::Error::from), most),
         }
     }
