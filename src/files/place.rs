@@ -1,4 +1,4 @@
-//! Files for programs that do more with a folder than to serve it: read a file, or change the folder.
+//! Files that a program reads or changes beside what is served.
 
 use super::DirServer;
 use super::open::Source;
