@@ -75,7 +75,7 @@
 //! | AWS, network load balancer | the attributes `proxy_protocol_v2.enabled` = true and `preserve_client_ip.enabled` = false of the target group |
 //!
 //! If the balancer keeps the address of the client for the connection itself, as that of AWS does by default for instances, the
-//! connection does not come from a trusted proxy and is closed. Do not trust `0.0.0.0/0` then: everybody could send a header.
+//! connection does not come from a trusted proxy and is closed, with a warning in the log. Do not trust `0.0.0.0/0` then: everybody could send a header.
 //!
 //! A header without addresses (`PROXY UNKNOWN`, `LOCAL`) comes from checks of the balancer, and from clients whose address it
 //! does not know, such as those of a Unix socket. Then the address is that of the balancer, no field of the request is believed,

@@ -48,6 +48,8 @@ pub(crate) struct ConnectionLimit {
     crowded: Episode,
     /// An address connects too often.
     hurried: Episode,
+    /// Connections to an address of `Server::proxy_protocol` are of others than trusted proxies.
+    untrusted: Episode,
     /// Wakes the threads that accept.
     pub(crate) counters: Arc<WorkerCounters>,
 }
@@ -68,6 +70,7 @@ impl ConnectionLimit {
             exhausted: Episode::default(),
             crowded: Episode::default(),
             hurried: Episode::default(),
+            untrusted: Episode::default(),
             counters: Arc::default(),
         }
     }
@@ -178,11 +181,30 @@ impl ConnectionLimit {
         }
     }
 
+    /// A connection to an address of `Server::proxy_protocol` does not come from a trusted proxy. Usually the settings of the
+    /// server or of the balancer are wrong.
+    #[cold]
+    pub(crate) fn tell_untrusted(&self, peer: Option<SocketAddr>) {
+        if self.untrusted.meet(self.begun.elapsed()) {
+            let addr = peer.map_or_else(String::new, |peer| peer.ip().to_string());
+            event!(
+                Warn,
+                "a connection from {addr} to an address of Server::proxy_protocol is closed: it is not of \
+                 Config::trusted_proxies, or the balancer keeps the address of its client for the connection"
+            );
+        }
+    }
+
     /// There is a shortage. Its end has to be logged.
     pub(crate) fn is_short(&self) -> bool {
-        [&self.full, &self.exhausted, &self.crowded, &self.hurried]
-            .into_iter()
-            .any(Episode::is_on)
+        let all = [
+            &self.full,
+            &self.exhausted,
+            &self.crowded,
+            &self.hurried,
+            &self.untrusted,
+        ];
+        all.into_iter().any(Episode::is_on)
     }
 
     /// Logs the end of each shortage that is over.
@@ -200,6 +222,12 @@ impl ConnectionLimit {
             }
             if self.hurried.is_over(now) {
                 event!(Info, "no address connects too often any more");
+            }
+            if self.untrusted.is_over(now) {
+                event!(
+                    Info,
+                    "no connection to an address of Server::proxy_protocol is of another host any more"
+                );
             }
         }
     }

@@ -47,6 +47,7 @@ impl Greetings {
             return Some(accepted);
         };
         if !sources.proxies.are_trusted(accepted.peer) {
+            control.capacity.tell_untrusted(accepted.peer);
             refuse(
                 accepted,
                 &"its address is not in Config::trusted_proxies",

@@ -159,6 +159,26 @@ fn events_have_levels_texts_and_fields() {
     assert!(any(&is_stop));
 }
 
+/// Usually the settings are wrong, and no client gets through.
+#[test]
+fn a_balancer_that_is_not_trusted_is_told() {
+    Keeper::install();
+    let server = peregrine::Server::from_fn(|_, res| res.text("hi"));
+    let server = server.config(workers(1).trusted_proxies([]));
+    let server = server.bind("127.0.0.1:0").proxy_protocol();
+    let server = server.start().expect("a server");
+    let addr = server.local_addr().expect("a TCP address");
+    let _client = Client::connect(addr);
+    let is_told = |seen: &Seen| {
+        let message = seen.fields.get("message");
+        seen.level == Level::WARN
+            && message.is_some_and(|m| m.contains("an address of Server::proxy_protocol is closed"))
+    };
+    wait_until("the warning", || {
+        SEEN.lock().expect("no panic").iter().any(is_told)
+    });
+}
+
 #[test]
 fn a_request_has_a_span() {
     const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
