@@ -18,8 +18,9 @@ use std::sync::Arc;
 /// | of a handler that returns `Err` with a status of 500 or above, in a debug build | the page of the library with the causes |
 /// | a response that a handler sends, with any status | unchanged |
 ///
-/// `make` gets the error and a response that has its status already. It runs on the thread of the handler. Its response may have
-/// another status, such as a redirect to a login form for 401. An error of the page itself becomes text.
+/// `make` gets the error and a response that has its status already. It runs on the thread of the handler, and for errors of the
+/// library on a worker, so it must not block. Its response may have another status, such as a redirect to a login form for 401. An
+/// error of the page itself becomes text. Of two of these layers the inner one makes the page.
 ///
 /// ```
 /// use peregrine::layers::ErrorPages;

@@ -246,10 +246,31 @@ mod pages {
         assert_eq!(fields("/post", "allow").as_deref(), Some("OPTIONS, POST"));
         assert!(fields("/limited", "retry-after").is_some());
         assert_eq!(fields("/handler", "vary").as_deref(), Some("Accept"));
+        let mut client = Client::new(&app);
+        let head = client.request("HEAD", "/handler");
+        let head = head.header("Accept", BROWSER).send();
+        assert_eq!((head.status(), head.text()), (404, ""));
         // The request is not known.
         let mut client = Connection::new(&app);
         client.send(b"GET / HTTP/1.1\r\nAccept: text/html\r\nHost : a\r\n\r\n");
         assert!(client.received().starts_with(b"HTTP/1.1 400 "));
+    }
+
+    #[test]
+    fn a_page_with_another_status_replaces_an_error_of_a_handler_only() {
+        let within = Router::new()
+            .get("/a", |_, _| Err::<Done, _>(Status(404)))
+            .layer(ErrorPages::new(|_, _, res| res.html("within")));
+        let app = Router::new()
+            .nest("/n", within)
+            .post("/post", |_, res| res.text(""))
+            .layer(ErrorPages::new(|_, _, res| res.redirect(303, "/x")));
+        assert_eq!(ask(&app, BROWSER, "/none", b"").status(), 303);
+        let inner = ask(&app, BROWSER, "/n/a", b"");
+        assert_eq!((inner.status(), inner.text()), (404, "within"));
+        let library = ask(&app, BROWSER, "/post", b"more than ten bytes");
+        assert_eq!(library.status(), 413);
+        assert_eq!(library.header("location"), None);
     }
 }
 

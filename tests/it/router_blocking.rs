@@ -1,13 +1,15 @@
 //! Routes whose handlers block, and the route in the access log.
 
+use super::support::{Asked, Client as SocketClient, ended, start, workers};
 use crate::access_log::Kept;
 use peregrine::access_log::{AccessLog, LogWriter};
 use peregrine::error::BoxError;
 use peregrine::router::{PerThread, Route, offload, offload_with};
-use peregrine::testing::{Client, Connection};
+use peregrine::testing::Connection;
 use peregrine::{Done, Request, Response, Router};
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -95,56 +97,106 @@ fn a_thread_makes_its_resource_once_and_again_after_a_panic() {
     assert!(made.load(Ordering::SeqCst) >= 2);
 }
 
+/// Sends a request on a connection of its own.
+fn ask(addr: SocketAddr, path: &str) -> (u16, String) {
+    let mut client = SocketClient::connect(addr);
+    client.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
+    let response = client.answer(Asked::Other);
+    (response.status, response.text().to_owned())
+}
+
 #[test]
 fn routes_share_the_value_of_a_thread() {
     let made = Arc::new(AtomicUsize::new(0));
     let count = made.clone();
     let make = move || {
-        let _ = count.fetch_add(1, Ordering::SeqCst);
+        let n = count.fetch_add(1, Ordering::SeqCst) + 1;
         // One that cannot be sent to another thread.
-        Ok::<_, std::io::Error>(std::rc::Rc::new(()))
+        Ok::<_, std::io::Error>(std::rc::Rc::new(n))
     };
     let shared = PerThread::new(make);
-    let threads = Arc::new(std::sync::Mutex::new(std::collections::HashSet::new()));
-    let note = {
-        let threads = threads.clone();
-        move || {
-            threads
-                .lock()
-                .expect("whole")
-                .insert(std::thread::current().id())
-        }
-    };
-    let (note_a, note_b, by_once) = (note.clone(), note.clone(), shared.clone());
+    let by_once = shared.clone();
     let app = Router::new()
-        .get(
-            "/a",
-            shared.offload(move |_, _, res| {
-                note_a();
-                res.text("a")
-            }),
-        )
+        .get("/a", shared.offload(|n, _, res| res.text(format!("a{n}"))))
         .get(
             "/b",
-            shared.clone().offload(move |_, _, res| {
-                note_b();
-                res.text("b")
-            }),
+            shared
+                .clone()
+                .offload(|n, _, res| res.text(format!("b{n}"))),
         )
         .get("/once", move |req, res| {
-            let note = note.clone();
             let owned = [1, 2, 3];
-            by_once.respond(req, res, move |_, _, res| {
-                note();
-                res.text(owned.len().to_string())
+            by_once.respond(req, res, move |n, _, res| {
+                res.text(format!("{}{n}", owned.len()))
             })
         });
-    let mut client = Client::new(&app);
-    for (path, text) in [("/a", "a"), ("/b", "b"), ("/once", "3")] {
-        assert_eq!(client.get(path).send().text(), text);
+    let (server, addr) = start(app, workers(1).pool_threads(1));
+    for (path, text) in [("/a", "a1"), ("/b", "b1"), ("/once", "31")] {
+        assert_eq!(ask(addr, path), (200, text.to_owned()));
     }
-    let threads = threads.lock().expect("whole").len();
-    assert_eq!(made.load(Ordering::SeqCst), threads, "one for each thread");
+    assert_eq!(made.load(Ordering::SeqCst), 1);
+    server.stop();
+    ended(server);
+}
+
+/// A value that notes in a log when it is dropped.
+struct Noted(usize, Arc<Mutex<Vec<String>>>);
+
+impl Drop for Noted {
+    fn drop(&mut self) {
+        let mut log = self.1.lock().expect("whole");
+        log.push(format!("drop {}", self.0));
+    }
+}
+
+#[test]
+fn a_value_that_is_not_kept_is_dropped_before_another_one_is_made() {
+    let (log, state) = (
+        Arc::new(Mutex::new(Vec::new())),
+        Arc::new(Mutex::new("kept")),
+    );
+    let (own_log, own_state, count) = (log.clone(), state.clone(), AtomicUsize::new(0));
+    let make = move || -> Result<Noted, BoxError> {
+        if *own_state.lock().expect("whole") == "cannot be made" {
+            return Err("not now".into());
+        }
+        let n = count.fetch_add(1, Ordering::SeqCst) + 1;
+        own_log.lock().expect("whole").push(format!("make {n}"));
+        Ok(Noted(n, own_log.clone()))
+    };
+    let asked = state.clone();
+    let keep = move |_: &mut Noted| {
+        let state = *asked.lock().expect("whole");
+        match state {
+            "kept" => true,
+            "panics" => std::panic::resume_unwind(Box::new("as asked")),
+            _ => false,
+        }
+    };
+    let values = PerThread::new(make).keep_if(keep);
+    let handler = values.offload(|value, _, res| res.text(value.0.to_string()));
+    let app = Router::new().get("/", handler);
+    let (server, addr) = start(app, workers(1).pool_threads(1));
+    for (now, status, text, noted) in [
+        ("kept", 200, "1", vec!["make 1"]),
+        ("kept", 200, "1", vec![]),
+        ("ended", 200, "2", vec!["drop 1", "make 2"]),
+        ("kept", 200, "2", vec![]),
+        ("panics", 500, "", vec!["drop 2"]),
+        ("kept", 200, "3", vec!["make 3"]),
+        ("cannot be made", 500, "", vec!["drop 3"]),
+        ("cannot be made", 500, "", vec![]),
+        ("kept", 200, "4", vec!["make 4"]),
+    ] {
+        *state.lock().expect("whole") = now;
+        let response = ask(addr, "/");
+        assert_eq!(response.0, status, "{now}");
+        assert!(status == 500 || response.1 == text, "{now}: {}", response.1);
+        let log = std::mem::take(&mut *log.lock().expect("whole"));
+        assert_eq!(log, noted, "{now}");
+    }
+    server.stop();
+    ended(server);
 }
 
 #[test]

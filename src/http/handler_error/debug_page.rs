@@ -6,6 +6,9 @@ use crate::http::html::Escaped;
 use crate::http::request::Request;
 use crate::http::response::{Done, Response};
 
+/// Fields with the rights of a user.
+const SECRET: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
+
 /// `causes`: the text of the error and its causes.
 #[cold]
 pub(super) fn respond(
@@ -37,7 +40,11 @@ fn page(problem: &Problem, causes: &str, req: &Request<'_>) -> String {
         Escaped(req.target()),
     );
     for (name, value) in req.headers() {
-        let value = String::from_utf8_lossy(value);
+        // A picture of the page must not give the session away.
+        let value = match SECRET.iter().any(|own| name.eq_ignore_ascii_case(own)) {
+            true => "(not shown)".into(),
+            false => String::from_utf8_lossy(value),
+        };
         page.push_str(&format!("{}: {}\n", Escaped(name), Escaped(&value)));
     }
     page.push_str("</pre><p>Only a build with debug assertions shows this page.</p>\n");
@@ -64,10 +71,14 @@ mod tests {
             ("*/*", "Internal Server Error: no <b>table</b>: notes\n"),
         ] {
             let mut client = Connection::new(&app);
-            let head = format!("GET /?a=<i> HTTP/1.1\r\nHost: a\r\nAccept: {accept}\r\n\r\n");
+            let head = format!(
+                "GET /?a=<i> HTTP/1.1\r\nHost: a\r\nAccept: {accept}\r\nCookie: id=secret\r\n\
+                 AUTHORIZATION: Bearer secret\r\n\r\n"
+            );
             client.send(head.as_bytes());
             let received = String::from_utf8_lossy(client.received()).into_owned();
             assert!(received.contains(expected), "{accept}: {received}");
+            assert!(!received.contains("secret"), "{accept}: {received}");
         }
     }
 }

@@ -16,7 +16,8 @@ impl BodyPlan {
     /// removed with the [`Form`] unless they are [kept](crate::multipart::FormFile::keep). `limits` replaces
     /// [`Limits::stream_bytes`](crate::Limits::stream_bytes) too: a longer body gets 413 from the library. `respond` gets an error if
     /// the form is refused by another limit, is malformed, or cannot be stored; `?` makes the response to it. It is
-    /// not called if the body never becomes complete.
+    /// not called if the body never becomes complete. A request without a body, also one with `Content-Length: 0`, has no plan: the
+    /// handler of the route responds to it. Let that refuse, with 415 or 422.
     ///
     /// Writing blocks the worker while the system takes the bytes. To go on with a database, call
     /// [`PerThread::respond`](crate::router::PerThread::respond) or [`Response::offload`] in `respond`.

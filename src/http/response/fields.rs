@@ -16,6 +16,9 @@ const OUTSIDE_ATTR_CHAR: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'~');
 
+/// Most bytes of the name of a file. Encoded it has three times as many, which fits into the heads that proxies take.
+const MAX_FILE_NAME: usize = 255;
+
 impl<'a> Response<'a> {
     /// Sets a header field. A field that has one value, such as `Content-Type`, `ETag` or `Location`,
     /// replaces one that was set before. A field that is a list, such as `Set-Cookie`, `Vary` or
@@ -51,8 +54,8 @@ impl<'a> Response<'a> {
     /// Lets a browser store the body as a file with this name, instead of showing it: `Content-Disposition: attachment` (RFC
     /// 6266). It is for files of users too: a page among them is not shown with the rights of this server.
     ///
-    /// `name` may have any characters. Browsers remove what could lead to another folder. Other characters than ASCII are
-    /// sent encoded, with a name in ASCII for old clients.
+    /// `name` may have any characters; the first 255 bytes are sent, which is what file systems allow. Browsers remove what could
+    /// lead to another folder. Other characters than ASCII, and `/`, are sent encoded, with a name in ASCII for old clients.
     ///
     /// ```
     /// use peregrine::{Done, Request, Response};
@@ -66,14 +69,23 @@ impl<'a> Response<'a> {
     /// # let app = peregrine::from_fn(|_, res| res.attachment("a-1.txt").text(""));
     /// # let response = peregrine::testing::get(&app, "/");
     /// # assert_eq!(response.header("content-disposition"), Some(r#"attachment; filename="a-1.txt""#));
+    /// # let app = peregrine::from_fn(|_, res| res.attachment("../a".to_owned() + &"ü".repeat(200)).text(""));
+    /// # let response = peregrine::testing::get(&app, "/");
+    /// # let cut = format!("filename=\".._a{}\"; filename*=UTF-8''..%2Fa{}", "_".repeat(125), "%C3%BC".repeat(125));
+    /// # assert_eq!(response.header("content-disposition"), Some(&*format!("attachment; {cut}")));
     /// ```
     #[must_use = "respond with it"]
     #[doc(alias("download", "content_disposition"))]
     pub fn attachment(self, name: impl AsRef<str>) -> Response<'a> {
         let name = name.as_ref();
+        let mut end = name.len().min(MAX_FILE_NAME);
+        while !name.is_char_boundary(end) {
+            end -= 1;
+        }
+        let name = &name[..end];
         let plain = |c: char| match c {
             // A `%` would be decoded by some clients (RFC 6266 appendix D).
-            ' '..='~' if !matches!(c, '"' | '\\' | '%') => c,
+            ' '..='~' if !matches!(c, '"' | '\\' | '%' | '/') => c,
             _ => '_',
         };
         let ascii: String = name.chars().map(plain).collect();
