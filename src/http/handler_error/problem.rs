@@ -37,6 +37,7 @@ pub struct Problem {
     kind: Option<Cow<'static, str>>,
     title: Option<Cow<'static, str>>,
     detail: Option<Cow<'static, str>>,
+    fields: Vec<(Cow<'static, str>, Cow<'static, str>)>,
 }
 
 impl Problem {
@@ -50,6 +51,7 @@ impl Problem {
             kind: None,
             title: None,
             detail: None,
+            fields: Vec::new(),
         }
     }
 
@@ -82,6 +84,33 @@ impl Problem {
         }
     }
 
+    /// Adds a header field to the response, by the rules of [`Response::header`]: `WWW-Authenticate` belongs to 401, `Retry-After`
+    /// to 503 (RFC 9110 sections 15.5.2 and 15.6.4). Also a page of [`ErrorPages`](crate::layers::ErrorPages) has it. Default: none.
+    ///
+    /// ```
+    /// use peregrine::error::Problem;
+    /// use peregrine::layers::check;
+    /// use peregrine::{Request, Router};
+    ///
+    /// let logged_in = check(|req: &Request<'_>| match req.cookie("session") {
+    ///     Some(_) => Ok(()),
+    ///     None => Err(Problem::new(401).header("WWW-Authenticate", "Session")),
+    /// });
+    /// let app = Router::new().get("/", |_, res| res.text("hi")).layer(logged_in);
+    /// let response = peregrine::testing::get(&app, "/");
+    /// assert_eq!(response.status(), 401);
+    /// assert_eq!(response.header("www-authenticate"), Some("Session"));
+    /// ```
+    #[must_use]
+    pub fn header(
+        mut self,
+        name: impl Into<Cow<'static, str>>,
+        value: impl Into<Cow<'static, str>>,
+    ) -> Problem {
+        self.fields.push((name.into(), value.into()));
+        self
+    }
+
     /// The problem that describes an error.
     pub(super) fn of<E: HandlerError + ?Sized>(error: &E) -> Problem {
         let problem = Problem::new(error.status());
@@ -112,6 +141,9 @@ impl Problem {
     pub fn respond_to(&self, req: &Request<'_>, res: Response<'_>) -> Done {
         // A cache must not give the text to a client that accepts JSON only (RFC 9110 section 12.5.5).
         let mut res = res.status(self.status).header("Vary", "Accept");
+        for (name, value) in &self.fields {
+            res = res.header(name, &**value);
+        }
         if let Some(make_page) = res.take_error_page() {
             if accept::prefers_page(req, &TYPES) {
                 return make_page(self, req, res);
