@@ -28,7 +28,7 @@ pub(crate) fn hashing(
         // The state has one clone itself.
         if Arc::strong_count(&turn) > 1 + HASHES {
             let busy = Problem::new(503).detail("Too many logins at once. Try again soon.");
-            return busy.respond_to(req, res.header("Retry-After", "2"));
+            return busy.header("Retry-After", "2").respond_to(req, res);
         }
         state.db.respond(req, res, move |db, req, res| {
             let _turn = turn;

@@ -83,7 +83,9 @@ impl State {
     fn user(&self, req: &Request<'_>) -> Result<String, Problem> {
         let session = self.sessions.load(req);
         let user = session.get("user").map(str::to_owned);
-        user.ok_or(Problem::new(401).detail("Log in first."))
+        let refused = Problem::new(401).detail("Log in first.");
+        // A scheme of its own: HTTP has none for sessions in cookies.
+        user.ok_or(refused.header("WWW-Authenticate", "Session"))
     }
 
     /// Tells all windows of a user to look again. A connection outlives the session that opened it, so a message has no content:

@@ -127,7 +127,9 @@ fn who_has_not_logged_in_sees_nothing() {
             (303, Some("/login"))
         );
     }
-    assert_eq!(client.get("/api/notes").send().status(), 401);
+    let refused = client.get("/api/notes").send();
+    assert_eq!(refused.status(), 401);
+    assert_eq!(refused.header("www-authenticate"), Some("Session"));
     assert_eq!(
         upload(&mut client, &[("title", "a")], Some(("a", "b"))).status(),
         303

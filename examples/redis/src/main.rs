@@ -37,7 +37,8 @@ type Handled = Result<Done, BoxError>;
 
 fn store_failed(error: RedisError) -> Problem {
     eprintln!("redis: {error}");
-    Problem::new(503).detail("the store does not respond; try again later")
+    let problem = Problem::new(503).detail("the store does not respond");
+    problem.header("Retry-After", "5")
 }
 
 fn no_link() -> Problem {
