@@ -40,6 +40,7 @@
 //! | | HTTP/1.1 | HTTP/2 |
 //! |---|---|---|
 //! | after an error, a panic, or a body that is not read | the connection is closed | the stream is closed |
+//! | a malformed request | 400 | RST_STREAM; it counts in [`Counters::refused`](crate::metrics::Counters::refused) and has a line with 400 in the access log, too |
 //! | a response that cannot be completed | the connection is closed or reset | RST_STREAM; if a file is shorter than it was, the connection is closed |
 //! | [`Response::close`](crate::Response::close), the end of the server | `Connection: close` | GOAWAY; requests that have come get their responses |
 //! | [`Responder::is_gone`](crate::Responder::is_gone) | the connection is closed | also if the client has reset the stream |

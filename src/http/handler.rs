@@ -192,7 +192,8 @@ pub trait Handler: Send + Sync + 'static {
     /// [`BodySink`](crate::body::BodySink).
     ///
     /// These are refusals, responses to WebSocket handshakes, and requests that the client has not sent
-    /// completely, which have status 499. [`AccessLog`](crate::access_log::AccessLog) writes a line for each; a handler
+    /// completely, which have status 499. A malformed request of HTTP/2 has status 400 here, though the client gets no
+    /// response, but RST_STREAM (RFC 9113 section 8.1.1). [`AccessLog`](crate::access_log::AccessLog) writes a line for each; a handler
     /// around another one must pass the call on. It runs on the event loop of the worker. A panic in it is
     /// caught and ignored.
     fn handle_library_response(&self, entry: &AccessEntry<'_>) {

@@ -118,7 +118,7 @@ counters! {
     /// Connections that speak HTTP/2.
     http2_connections => "http2_connections",
     /// Requests that came over HTTP/2: those that `requests` and `refused` count there. Without those of streams that
-    /// were reset as malformed, or refused so that clients send them again.
+    /// were refused so that clients send them again.
     http2_requests => "http2_requests",
     /// HTTP/2 streams that were refused, because too many were open or too many bytes waited. Clients send such a
     /// request again.
@@ -157,7 +157,8 @@ counters! {
     bytes_read => "read_bytes",
     /// Bytes written to clients.
     bytes_written => "written_bytes",
-    /// Requests refused because they are malformed, too large or too slow.
+    /// Requests refused because they are malformed, too large or too slow. A malformed request of HTTP/2 has no response:
+    /// its stream is reset.
     refused => "refused",
     /// Requests and WebSockets refused because too many bytes were held in buffers. The requests also count
     /// as `refused`.

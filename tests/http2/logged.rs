@@ -212,6 +212,51 @@ fn streams_that_end_with_their_connection_are_499() {
     }
 }
 
+/// A malformed request gets no response, but is counted and logged like one of HTTP/1.
+#[test]
+fn malformed_requests_are_400() {
+    let lines = Left::new();
+    let put = lines.also();
+    let app = from_fn(|req, res| res.send(req.body().to_vec()));
+    let writer = LogWriter::new(std::io::sink()).expect("a thread");
+    let app = AccessLog::with_format(app, writer, move |entry, _| {
+        let path = entry.request().map(|request| request.path().to_owned());
+        put.put((path, entry.status(), entry.body_bytes()));
+    });
+    let mut client = Http2::new(&app);
+    type Head = (&'static str, &'static [(&'static str, &'static str)]);
+    let heads: [Head; 3] = [
+        ("/", &[("connection", "close")]),
+        ("no path", &[]),
+        ("/", &[("name", "a\nb")]),
+    ];
+    for (n, (path, fields)) in (1..).zip(heads) {
+        let stream = client.request("GET", path, fields, b"");
+        assert_eq!(client.response(stream).status, 0);
+        assert_eq!(lines.all(), [(None, 400, Some(0))], "{fields:?}");
+        let counters = client.counters();
+        assert_eq!((counters.refused, counters.http2_requests), (n, n));
+    }
+    // A body that is longer than its head says, and one that is shorter: the handler is not called.
+    for (body, is_last) in [(&b"123"[..], false), (b"1", true)] {
+        let stream = client.begin("POST", "/body", &[("content-length", "2")]);
+        client.data(stream, body, is_last);
+        let all = lines.all();
+        assert_eq!(all, [(Some("/body".to_owned()), 400, Some(0))], "{body:?}");
+    }
+    let counters = client.counters();
+    assert_eq!((counters.refused, counters.requests), (5, 0));
+    assert_eq!(
+        (counters.http2_requests, counters.http2_resets_sent),
+        (5, 5)
+    );
+    // A client that goes is no fault of the request.
+    let stream = client.begin("POST", "/gone", &[]);
+    client.reset(stream, 1);
+    assert_eq!(lines.all(), [(Some("/gone".to_owned()), 499, Some(0))]);
+    assert_eq!(client.counters().refused, 5);
+}
+
 #[test]
 fn the_reset_that_is_one_too_many_has_its_line() {
     let (app, lines, _) = logged();

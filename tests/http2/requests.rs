@@ -129,7 +129,7 @@ fn malformed_requests_reset_their_stream() {
     let counters = client.counters();
     assert_eq!(
         (counters.http2_resets_sent, counters.http2_requests),
-        (1, 1)
+        (1, 2)
     );
 }
 

@@ -108,6 +108,7 @@ impl Connection {
                     }
                 }
                 Next::Trailers { stream } => self.uploaded(stream),
+                Next::Malformed { .. } => {}
                 Next::Reset { stream, .. } => drop(self.forget(stream)),
                 Next::Drained { stream } => drop(self.http2.finish(stream, b"Checksum: none\r\n")),
             }

@@ -111,7 +111,8 @@ impl<'a> AccessEntry<'a> {
     }
 
     /// The status of the response. It is 499 if the connection ended before the whole response was sent. HTTP
-    /// does not define 499, but log readers know it.
+    /// does not define 499, but log readers know it. It is 400, with no bytes of a body, if a request of HTTP/2 is
+    /// malformed: its client gets RST_STREAM instead of a response.
     pub fn status(&self) -> u16 {
         self.status
     }

@@ -2,6 +2,7 @@
 
 use super::streams::{Intake, Stream};
 use super::turn::{Parts, Turn};
+use crate::http::access_entry::CLIENT_GONE;
 use crate::http::deferred::worker_handle::WorkerCommand;
 use crate::http::handler::{ConnectionError, Handler};
 use crate::http::request_body::flow::Flow;
@@ -10,6 +11,9 @@ use crate::shared::output::Output;
 use peregrine_protocol::h2::connection::{Close, CloseReason};
 use peregrine_protocol::h2::frame::ErrorCode;
 use std::ops::Deref;
+
+/// The status in the log of a malformed request, whose stream was reset: that of HTTP/1.
+const MALFORMED: u16 = 400;
 
 impl<P> Service<P>
 where
@@ -176,20 +180,49 @@ where
         }
     }
 
-    /// The stream has ended before its response was complete. So many bytes of it were waiting.
-    pub(super) fn take_reset(&mut self, id: u32, unsent: u64, parts: &mut Parts<'_>) {
-        if let Some(stream) = parts.streams.take(id) {
-            self.leave_stream(stream, unsent, parts);
+    /// The head of a request is malformed, and its stream was reset. It counts as in HTTP/1, where it gets a response.
+    #[cold]
+    pub(super) fn take_malformed(&mut self, text: &'static str, parts: &mut Parts<'_>) {
+        let code = ErrorCode::PROTOCOL_ERROR.0;
+        parts.counters.http2_requests.add(1);
+        parts.counters.refused.add(1);
+        self.report(&ConnectionError::Http2 { code, text }, parts.ends);
+        self.tell_unanswered(MALFORMED, None, self.now, parts.ends);
+    }
+
+    /// The stream has ended before its response was complete. So many bytes of it were waiting. `fault`: of the client.
+    pub(super) fn take_reset(
+        &mut self,
+        id: u32,
+        unsent: u64,
+        code: ErrorCode,
+        fault: Option<&'static str>,
+        parts: &mut Parts<'_>,
+    ) {
+        if let Some(text) = fault {
+            let code = code.0;
+            self.report(&ConnectionError::Http2 { code, text }, parts.ends);
+        }
+        let Some(stream) = parts.streams.take(id) else {
+            return;
+        };
+        let is_malformed = fault.is_some() && code == ErrorCode::PROTOCOL_ERROR;
+        match is_malformed && !matches!(stream.intake, Intake::None) {
+            true => {
+                parts.counters.refused.add(1);
+                self.leave_stream(stream, unsent, MALFORMED, parts);
+            }
+            false => self.leave_stream(stream, unsent, CLIENT_GONE, parts),
         }
     }
 
-    /// The client will not get the response.
-    fn leave_stream(&mut self, mut stream: Stream, unsent: u64, parts: &Parts<'_>) {
+    /// The client will not get the response. `status`: for the log, if the request is not complete.
+    fn leave_stream(&mut self, mut stream: Stream, unsent: u64, status: u16, parts: &Parts<'_>) {
         self.leave(&mut stream.exchange, unsent);
         if !matches!(stream.intake, Intake::None) {
             let request = stream.request.as_ref();
             let request = request.map(|request| request.view(parts.ends).without_body());
-            self.tell_gone(request, stream.since, parts.ends);
+            self.tell_unanswered(status, request, stream.since, parts.ends);
         }
     }
 
@@ -198,7 +231,7 @@ where
     pub(super) fn leave_all(&mut self, lost: u64, parts: &mut Parts<'_>) {
         for stream in parts.streams.take_all() {
             let unsent = parts.http2.queued(stream.id).unwrap_or(0) + lost;
-            self.leave_stream(stream, unsent, parts);
+            self.leave_stream(stream, unsent, CLIENT_GONE, parts);
         }
     }
 

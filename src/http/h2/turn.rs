@@ -4,7 +4,7 @@
 //! machine. A request with a complete response leaves nothing behind.
 
 use super::streams::{Intake, KeptRequest, SinkState, Stream, Streams, view};
-use crate::http::handler::{ConnectionError, Handler};
+use crate::http::handler::Handler;
 use crate::http::response::Done;
 use crate::http::service::{
     Exchange, ExchangeContext, NoUpgrade, Pace, Planned, Refusal, Service, respond,
@@ -113,18 +113,16 @@ where
                     pace.begin(self.limits.turn_time, || !parts.input.is_empty());
                     self.take_trailers(stream, parts);
                 }
+                Next::Malformed { text, .. } => {
+                    left -= 1;
+                    self.take_malformed(text, parts);
+                }
                 Next::Reset {
                     stream,
                     code,
                     unsent,
                     fault,
-                } => {
-                    if let Some(text) = fault {
-                        let code = code.0;
-                        self.report(&ConnectionError::Http2 { code, text }, parts.ends);
-                    }
-                    self.take_reset(stream, unsent, parts);
-                }
+                } => self.take_reset(stream, unsent, code, fault, parts),
                 Next::Refused { stream, error } => {
                     left -= 1;
                     pace.begin(self.limits.turn_time, || !parts.input.is_empty());

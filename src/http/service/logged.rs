@@ -51,7 +51,19 @@ where
     /// The client has closed in the middle of this request, which has no response.
     #[cold]
     pub(crate) fn tell_gone(&self, request: Option<Request<'_>>, since: Seconds, ends: &dyn Ends) {
-        self.tell_of(request, since, CLIENT_GONE, 0, ends);
+        self.tell_unanswered(CLIENT_GONE, request, since, ends);
+    }
+
+    /// A request has no response, but a line with this status in the log.
+    #[cold]
+    pub(crate) fn tell_unanswered(
+        &self,
+        status: u16,
+        request: Option<Request<'_>>,
+        since: Seconds,
+        ends: &dyn Ends,
+    ) {
+        self.tell_of(request, since, status, 0, ends);
     }
 
     fn tell_of(

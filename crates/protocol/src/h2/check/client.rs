@@ -249,6 +249,7 @@ impl Client {
                 told
             }
             Next::Reset { stream, code, .. } => format!("reset {stream} {code:?}"),
+            Next::Malformed { stream, .. } => format!("malformed {stream}"),
             other => format!("{other:?}"),
         };
         self.told.push(told);

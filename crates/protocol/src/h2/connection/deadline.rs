@@ -27,7 +27,6 @@ impl<X: Part> Http2<X> {
                 Some(FrameError::Connection(code, text))
             }
             FrameError::Stream(id, code, text) => {
-                // Of a stream that never was, the driver learns what is wrong alone.
                 self.reset_and_tell(id, code, Some(text), turn.out, turn.now);
                 self.bucket.spend(text, turn.http2, turn.now).err()
             }
@@ -52,9 +51,9 @@ impl<X: Part> Http2<X> {
     fn over(&mut self, reason: CloseReason, linger: bool) -> Close {
         let close = Close { reason, linger };
         self.state = State::Over(close);
-        // The driver still learns what was lost of the streams that ended before.
+        // The driver still learns what was lost of the streams that ended before, and which requests were malformed.
         self.events
-            .retain(|event| matches!(event, Next::Reset { .. }));
+            .retain(|event| matches!(event, Next::Reset { .. } | Next::Malformed { .. }));
         close
     }
 

@@ -89,6 +89,14 @@ pub enum Next {
         /// What is wrong.
         error: ProtocolError,
     },
+    /// The head of a request is malformed, and its stream was reset with PROTOCOL_ERROR (RFC 9113 section 8.1.1). There is
+    /// nothing to do for it; a driver may count or log it.
+    Malformed {
+        /// Of which stream.
+        stream: u32,
+        /// What is wrong.
+        text: &'static str,
+    },
     /// A piece of a request body, which may be empty at its end. It is in the input until `next` is called
     /// again. [`Http2::release`] gives its window back.
     Data {

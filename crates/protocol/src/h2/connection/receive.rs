@@ -102,7 +102,7 @@ impl<X: Part> Http2<X> {
         }
         match decoded {
             Decoded::Request(framing) => self.request(id, framing, is_last, turn),
-            Decoded::Malformed(text) => Err(malformed(id, text)),
+            Decoded::Malformed(text) => self.malformed_head(id, text, turn),
             Decoded::Refused(error) => {
                 let text = "too many requests that are refused";
                 self.bucket.spend(text, turn.http2, turn.now)?;
@@ -124,7 +124,7 @@ impl<X: Part> Http2<X> {
         let mut current = Current::new(id, turn.head, is_last);
         match framing.body {
             BodyLength::Exact(1..) if is_last => {
-                return Err(malformed(id, "no body, and Content-Length"));
+                return self.malformed_head(id, "no body, and Content-Length", turn);
             }
             BodyLength::Chunked if is_last => framing.body = BodyLength::Exact(0),
             BodyLength::Exact(len) => current.length = Some(len),
@@ -142,6 +142,19 @@ impl<X: Part> Http2<X> {
             framing,
             mode,
         })))
+    }
+
+    /// RFC 9113 section 8.1.1.
+    #[cold]
+    fn malformed_head(
+        &mut self,
+        stream: u32,
+        text: &'static str,
+        turn: &mut Turn<'_, X>,
+    ) -> Result<Step, FrameError> {
+        self.send_reset(stream, ErrorCode::PROTOCOL_ERROR, turn.out, turn.now);
+        self.events.push(Next::Malformed { stream, text });
+        self.waste(text, turn)
     }
 
     /// One more request: the connection may have had enough of them.

@@ -206,7 +206,7 @@ impl<X: Part> Http2<X> {
     }
 
     /// Ends a stream, and returns the bytes of its response that are lost.
-    fn send_reset(
+    pub(super) fn send_reset(
         &mut self,
         stream: u32,
         code: ErrorCode,

@@ -276,17 +276,26 @@ fn connections_that_can_be_spared() {
 fn malformed_requests_are_told() {
     let mut client = Client::open(Driver::Echo);
     client.send(&request(1, 1, "GET", &[("connection", "close")]));
-    let told = client.events.last();
-    let is_told = matches!(
-        told,
-        Some(Next::Reset {
-            stream: 1,
-            code: ErrorCode::PROTOCOL_ERROR,
-            fault: Some(_),
-            ..
-        })
-    );
-    assert!(is_told, "{told:?}");
+    let told = Next::Malformed {
+        stream: 1,
+        text: "a field about the connection",
+    };
+    assert_eq!(client.events.last(), Some(&told));
+    let text = "no body, and Content-Length";
+    client.send(&request(3, 1, "POST", &[("content-length", "1")]));
+    let told = Next::Malformed { stream: 3, text };
+    assert_eq!(client.events.last(), Some(&told));
+    assert_eq!(client.take()[..], [Seen::Reset(1, 1), Seen::Reset(3, 1)]);
+    // The one that is too many is told, too.
+    let mut id = 3;
+    while !matches!(client.events.last(), Some(Next::Close(_))) {
+        id += 2;
+        client.send(&request(id, 1, "POST", &[("content-length", "1")]));
+    }
+    let told = Next::Malformed { stream: id, text };
+    let events = &client.events[client.events.len() - 2..];
+    assert_eq!(events[0], told);
+    assert!(matches!(events[1], Next::Close(_)), "{events:?}");
 }
 
 /// The time of an idle connection begins when its last stream ends, however it ends.
