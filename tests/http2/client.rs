@@ -48,12 +48,19 @@ impl Client {
     }
 
     pub(crate) fn get(&mut self, path: &str) -> u32 {
+        let (stream, frames) = self.head("GET", path, true);
+        self.send(&frames);
+        stream
+    }
+
+    /// The head of the next request, and its stream. It is not sent.
+    pub(crate) fn head(&mut self, method: &str, path: &str, is_last: bool) -> (u32, Vec<u8>) {
         self.last = if self.last == 0 { 1 } else { self.last + 2 };
         let (mut frames, encoder) = (Vec::new(), &mut self.encoder);
-        write::headers(self.last, true, MAX_PAYLOAD, &mut frames, |out| {
+        write::headers(self.last, is_last, MAX_PAYLOAD, &mut frames, |out| {
             encoder.begin(out);
             for (name, value) in [
-                (":method", "GET"),
+                (":method", method),
                 (":scheme", "http"),
                 (":authority", "test"),
                 (":path", path),
@@ -61,8 +68,7 @@ impl Client {
                 encoder.field(name.as_bytes(), value.as_bytes(), out);
             }
         });
-        self.send(&frames);
-        self.last
+        (self.last, frames)
     }
 
     /// The next frame with its payload. `None` if the server has closed.

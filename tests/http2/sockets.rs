@@ -6,7 +6,7 @@ use peregrine::config::Http2;
 use peregrine::metrics::Stats;
 use peregrine::server::ListenAddr;
 use peregrine::{Config, Server, from_fn};
-use peregrine_protocol::h2::frame::{Frame, PREFACE};
+use peregrine_protocol::h2::frame::{Frame, MAX_PAYLOAD, PREFACE, write};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
@@ -54,6 +54,58 @@ fn listeners_speak_what_they_are_set_to() {
     assert!(refused.ends_with(text), "{refused:?}");
     assert!(exchange(off, PREFACE).starts_with(b"HTTP/1.1 400 "));
     drop(server);
+}
+
+/// Frames of the largest size, on three streams at once, in writes of any size: all bytes arrive, in order.
+#[test]
+fn large_frames_in_any_pieces() {
+    let app = from_fn(|req, res| res.send(req.body().to_vec()));
+    let server = Server::new(app).config(Config::default().workers(1));
+    let server = server.bind("127.0.0.1:0").start().expect("a server");
+    let addr = server.local_addr().expect("an address");
+    let byte = |stream: u32, at: usize| (at / 251 + at + stream as usize) as u8;
+    let body = |stream| -> Vec<u8> { (0..65_535).map(|at| byte(stream, at)).collect() };
+    for size in [
+        9, 1000, 8191, 16_383, 16_384, 16_393, 40_000, 70_000, 300_000,
+    ] {
+        let mut client = Client::connect(addr);
+        client.open(1 << 20);
+        let (mut bytes, mut streams) = (Vec::new(), Vec::new());
+        for _ in 0..3 {
+            let (stream, head) = client.head("POST", "/", false);
+            bytes.extend_from_slice(&head);
+            streams.push((stream, body(stream)));
+        }
+        for at in (0..65_535).step_by(MAX_PAYLOAD) {
+            for (stream, body) in &streams {
+                let end = body.len().min(at + MAX_PAYLOAD);
+                let is_last = end == body.len();
+                write::data(end - at, is_last, *stream, &mut bytes);
+                bytes.extend_from_slice(&body[at..end]);
+            }
+        }
+        for piece in bytes.chunks(size) {
+            client.send(piece);
+        }
+        let mut received = [Vec::new(), Vec::new(), Vec::new()];
+        let mut ends = 0;
+        while ends < 3 {
+            let (frame, payload) = client.frame().expect("a response");
+            if let Frame::Data {
+                stream,
+                data,
+                end_stream,
+                ..
+            } = frame
+            {
+                received[stream as usize / 2].extend_from_slice(&payload[data]);
+                ends += usize::from(end_stream);
+            }
+        }
+        for ((stream, body), received) in streams.iter().zip(received) {
+            assert!(received == *body, "stream {stream}, writes of {size}");
+        }
+    }
 }
 
 /// Behind a PROXY header, in one write with it or not, both versions are spoken.

@@ -141,6 +141,9 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
         if self.is_eof {
             return Some(Fate::Open);
         }
+        if lease.input.is_tight() {
+            shared.pool.widen(&mut lease.input);
+        }
         match self.link.read(lease.input.space()) {
             Ok(Some(0)) => {
                 self.http2.eof();

@@ -18,6 +18,9 @@ const ROOM: usize = 16 << 10;
 /// Room for pieces of a streamed body, after the head.
 const PIECE_ROOM: usize = 64 << 10;
 
+/// Room of a wide buffer: four frames of HTTP/2 of the largest size, and a head.
+const WIDE: usize = PIECE_ROOM + (1 << 10);
+
 /// Leased to a connection while a request of it is incomplete or without its response. It contains the table
 /// of the head, so an incomplete head that was parsed stays with its connection.
 ///
@@ -55,6 +58,15 @@ impl Default for Input {
 impl Input {
     /// An empty buffer.
     pub fn new() -> Input {
+        Input::with_room(ROOM)
+    }
+
+    /// An empty buffer for bodies that come in large frames: see [`Input::is_tight`].
+    pub fn wide() -> Input {
+        Input::with_room(WIDE)
+    }
+
+    fn with_room(room: usize) -> Input {
         Input {
             head: Head::new(),
             decoder: ChunkedDecoder::new(0, 0),
@@ -63,7 +75,7 @@ impl Input {
             metered: 0,
             noted: 0,
             moved: Seconds::START,
-            bytes: vec![0; ROOM],
+            bytes: vec![0; room],
             start: 0,
             end: 0,
         }
@@ -97,6 +109,33 @@ impl Input {
     #[inline]
     pub fn is_full(&self) -> bool {
         self.start == 0 && self.end == self.bytes.len()
+    }
+
+    /// The buffer is full, and most of it is one incomplete frame. If that moved to the front, the next read would win
+    /// little, so every byte of a body would be moved once.
+    #[inline]
+    pub fn is_tight(&self) -> bool {
+        self.end == self.bytes.len() && self.available() > self.end / 2 && self.end < WIDE
+    }
+
+    /// It has more room than a new buffer.
+    #[inline]
+    pub fn has_grown(&self) -> bool {
+        self.bytes.len() > ROOM
+    }
+
+    /// It is one of [`Input::wide`].
+    pub fn is_wide(&self) -> bool {
+        self.bytes.len() == WIDE
+    }
+
+    /// Moves what is unread to the room of `other`, which is empty and larger, and leaves that its own.
+    pub fn exchange_room(&mut self, other: &mut Input) {
+        let len = self.available();
+        debug_assert!(other.is_empty() && len < other.bytes.len());
+        other.bytes[..len].copy_from_slice(&self.bytes[self.start..self.end]);
+        core::mem::swap(&mut self.bytes, &mut other.bytes);
+        (self.start, self.end) = (0, len);
     }
 
     /// The bytes that have arrived and are not consumed.
@@ -248,13 +287,19 @@ impl Input {
 
     /// Clears it for another connection.
     pub fn recycle(&mut self) {
+        self.clear();
+        if self.has_grown() {
+            self.bytes.truncate(ROOM);
+            self.bytes.shrink_to_fit();
+        }
+    }
+
+    /// Clears it, and leaves it as large as it is.
+    #[inline]
+    pub fn clear(&mut self) {
         self.consume(self.end - self.start);
         self.noted = 0;
         // A body that did not come to its end may have left trailers.
         self.decoder = ChunkedDecoder::new(0, 0);
-        if self.bytes.len() > ROOM {
-            self.bytes.truncate(ROOM);
-            self.bytes.shrink_to_fit();
-        }
     }
 }
