@@ -198,12 +198,8 @@ impl DirServer {
                 if is_good && !kept.is_list {
                     return respond::send(kept, req, res, max_ranges);
                 }
-                let kept = kept.clone();
                 drop(shard);
-                let found = match is_good {
-                    true => Found::File(kept),
-                    false => self.store.look(asked, Form::default(), Some(kept)),
-                };
+                let found = self.store.find(asked, form(asked, req));
                 return self.found(found, asked, req, res);
             }
         }
@@ -211,7 +207,7 @@ impl DirServer {
         let path = std::str::from_utf8(path).unwrap_or_default();
         match path::relative(path, self.store.config.names()) {
             Ok(asked) => {
-                let found = self.store.find(&asked, Form::default());
+                let found = self.store.find(&asked, form(&asked, req));
                 self.found(found, &asked, req, res)
             }
             Err(Refusal::Malformed) => plain(400, res),
@@ -221,13 +217,6 @@ impl DirServer {
 
     fn found(&self, found: Found, path: &[u8], req: &Request<'_>, res: Response<'_>) -> Done {
         let config = &self.store.config;
-        let found = match found {
-            Found::File(list) if list.is_list => match Form::of(req) {
-                form if form == Form::default() => Found::File(list),
-                form => self.store.find(path, form),
-            },
-            found => found,
-        };
         match found {
             Found::File(resource) => respond::send(&resource, req, res, config.max_ranges),
             Found::NeedsSlash => redirect(req, res),
@@ -256,6 +245,14 @@ impl DirServer {
 impl Handler for DirServer {
     fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
         self.serve(req, res)
+    }
+}
+
+/// The form of the list at this path, if there is one: the path of a folder is empty or ends with a slash.
+fn form(path: &[u8], req: &Request<'_>) -> Form {
+    match path.is_empty() || path.ends_with(b"/") {
+        true => Form::of(req),
+        false => Form::default(),
     }
 }
 

@@ -56,8 +56,13 @@ impl Store {
     /// The content of `path`, which is relative and decoded; a list in this form. It may be as old as
     /// [`DirConfig::recheck`].
     pub(crate) fn find(&self, path: &[u8], form: Form) -> Found {
-        let key = form.key(path);
-        let kept = self.cache.shard(&key).get(&*key).cloned();
+        let kept = |key: &[u8]| self.cache.shard(key).get(key).cloned();
+        // A file has one form. A list in another form than the default one has a key of its own.
+        let kept = match kept(path) {
+            Some(list) if list.is_list && form != Form::default() => kept(&form.key(path)),
+            None if form != Form::default() => kept(&form.key(path)),
+            kept => kept,
+        };
         match kept {
             Some(kept) if self.cache.is_good(&kept) => Found::File(kept),
             kept => self.look(path, form, kept),
@@ -65,7 +70,7 @@ impl Store {
     }
 
     /// Looks at the disk. `kept` is the content of the last look.
-    pub(crate) fn look(&self, path: &[u8], form: Form, kept: Option<Arc<Resource>>) -> Found {
+    fn look(&self, path: &[u8], form: Form, kept: Option<Arc<Resource>>) -> Found {
         let found = match self.opened(path, form, kept.as_ref()) {
             Err(error) if is_out_of_descriptors(&error) && self.cache.close_files() => {
                 crate::log::event!(
@@ -87,8 +92,18 @@ impl Store {
             Found::File(file) if kept.as_ref().is_some_and(|kept| Arc::ptr_eq(kept, file)) => {
                 self.cache.mark(file);
             }
-            Found::File(file) => self.cache.insert(&form.key(path), file.clone()),
-            _ if kept.is_some() => self.cache.remove(&form.key(path)),
+            Found::File(list) if list.is_list => {
+                // An index that is there no more would hide the lists.
+                if kept.is_some_and(|kept| !kept.is_list) {
+                    self.cache.remove(path);
+                }
+                self.cache.insert(&form.key(path), list.clone());
+            }
+            Found::File(file) => self.cache.insert(path, file.clone()),
+            _ if kept.is_some() => {
+                self.cache.remove(path);
+                self.cache.remove(&form.key(path));
+            }
             _ => {}
         }
         found

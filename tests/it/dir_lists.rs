@@ -54,6 +54,29 @@ fn a_list_of_a_folder() {
     assert!(get(&server, "/sub/").text().contains("href=\"../\""));
 }
 
+/// A form is made from the folder by itself: the others are not read for it.
+#[test]
+fn only_the_form_that_is_asked_for_is_made() {
+    let scratch = Scratch::new();
+    scratch.write("one", "x");
+    let hour = Duration::from_secs(3600);
+    let server = serve(&scratch, DirConfig::default().list(true).recheck(hour));
+    assert!(get(&server, "/?sort=size").text().contains("one"));
+    scratch.write("two", "x");
+    assert!(get(&server, "/").text().contains("two"));
+    assert!(!get(&server, "/?sort=size").text().contains("two"));
+    // An index comes and goes: lists are kept as before.
+    let server = serve(
+        &scratch,
+        DirConfig::default().list(true).recheck(Duration::ZERO),
+    );
+    scratch.write("index.html", "the index");
+    assert_eq!(get(&server, "/?sort=size").text(), "the index");
+    std::fs::remove_file(scratch.path("index.html")).expect("removed");
+    assert!(get(&server, "/?sort=size").text().contains("two"));
+    assert!(get(&server, "/").text().contains("two"));
+}
+
 /// A list is made once for all that ask for it in a while, and is no dearer by HEAD.
 #[test]
 fn a_list_is_kept_like_a_file() {
