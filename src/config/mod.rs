@@ -155,7 +155,8 @@ peregrine_protocol::settings! {
     /// | `CacheConfig::bytes` | 67,108,864 | bytes of all responses that are kept, with their keys | nothing: those that are used least are dropped | `response_cache::tests::the_bytes_of_a_cache_are_limited` |
     /// | `CacheConfig::response_bytes` | 1,048,576 | bytes of the body of a response that is kept | nothing: it is not kept | `response_cache::tests::the_bytes_of_a_cache_are_limited` |
     /// | `CacheConfig::waiting` | 10,000 | requests that wait for a response that another one computes | 503, `Retry-After: 1` | `response_cache::tests::waiting::one_request_computes_while_others_wait` |
-    /// | `CacheConfig::compute_timeout` | 10 s | in which a request computes a response for others | nothing: the next request computes it too | `response_cache::tests::waiting::a_computation_that_takes_too_long_is_given_up` |
+    /// | `CacheConfig::waiting_per_response` | 2,500 | of them, for the same response | 503, `Retry-After: 1` | `response_cache::tests::waiting::requests_for_one_response_leave_places_for_others` |
+    /// | `CacheConfig::compute_timeout` | 10 s | in which a request computes a response for others | nothing: the next request computes it too | `response_cache::tests::waiting::a_computation_that_takes_too_long_is_not_waited_for` |
     /// | `SessionConfig::session_bytes` | 8,192 | bytes of the names and values of a session, and 64 for each | nothing; `Session::set` reports it | `sessions::mod::the_bytes_of_a_session_are_limited` |
     /// | `SessionConfig::sessions` | 10,000 | sessions in memory | the session that would end first ends | `sessions::store::the_sessions_of_a_store_are_limited` |
     /// | `SessionConfig::idle_timeout` | 3,600 s | without a request that loads the session | the session ends | `sessions::mod::a_session_that_is_not_used_ends` |

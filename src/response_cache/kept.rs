@@ -13,6 +13,8 @@ pub(super) struct Kept {
     pub(super) response: PreparedResponse,
     /// What the fields that `Vary` names had as values, in the form of a key.
     vary: (Arc<[String]>, Vec<u8>),
+    /// When the call of the handler has begun.
+    began: Duration,
     /// When it came, and other times: since the cache was made.
     born: Duration,
     /// Its age when it came.
@@ -24,17 +26,28 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// `None` if its time is beyond what the clock can tell.
-    pub(super) fn new(response: PreparedResponse, life: &Lifetime, now: Duration) -> Option<Kept> {
-        let fresh = now.checked_add(life.fresh - life.age)?;
-        Some(Kept {
+    /// `began`: when the call of the handler has begun that has made it.
+    pub(super) fn new(
+        response: PreparedResponse,
+        life: &Lifetime,
+        began: Duration,
+        now: Duration,
+    ) -> Kept {
+        let fresh = now.saturating_add(life.fresh - life.age);
+        Kept {
             response,
             vary: (Arc::new([]), Vec::new()),
+            began,
             born: now,
             age: life.age,
             fresh,
-            end: fresh.checked_add(life.stale)?,
-        })
+            end: fresh.saturating_add(life.stale),
+        }
+    }
+
+    /// Whether the call of the handler that has made it has begun after that of `other`.
+    pub(super) fn is_newer_than(&self, other: &Kept) -> bool {
+        self.began > other.began
     }
 
     /// Whole seconds since it was made.
@@ -81,6 +94,8 @@ impl Kept {
 pub(super) enum Left {
     /// What was known before.
     AsItWas,
-    /// That responses are not kept. For a time, other requests need not wait for each other.
-    NotKept { until: Option<Duration> },
+    /// That there is no such page any more.
+    Gone,
+    /// That responses are not kept. Until then, other requests do not wait for each other.
+    NotKept { until: Duration },
 }

@@ -15,27 +15,60 @@ const CREDENTIALS: &[&str] = &[
     "client-cert",
     "client-cert-chain",
     "x-forwarded-client-cert",
+    "x-forwarded-tls-client-cert",
+    "x-forwarded-tls-client-cert-info",
     "x-client-cert",
     "ssl-client-cert",
     "x-ssl-client-cert",
+    "x-ssl-client-s-dn",
+    "x-ssl-client-verify",
+    "x-amzn-mtls-clientcert",
+    "x-amzn-mtls-clientcert-leaf",
+    "x-amzn-mtls-clientcert-subject",
+    "x-amzn-mtls-clientcert-serial-number",
+    "x-arr-clientcert",
     "x-forwarded-user",
     "x-forwarded-email",
+    "x-forwarded-groups",
+    "x-forwarded-preferred-username",
+    "x-forwarded-access-token",
     "x-auth-request-user",
     "x-auth-request-email",
+    "x-auth-request-groups",
+    "x-auth-request-preferred-username",
+    "x-auth-request-access-token",
     "x-remote-user",
     "remote-user",
     "x-user",
+    "x-webauth-user",
+    "x-authentik-username",
+    "x-authentik-email",
+    "x-authentik-uid",
+    "x-authentik-groups",
+    "x-pomerium-jwt-assertion",
+    "x-pomerium-claim-email",
+    "x-ms-client-principal",
+    "x-ms-client-principal-id",
+    "x-ms-client-principal-name",
+    "x-goog-authenticated-user-email",
+    "x-goog-authenticated-user-id",
+    "x-goog-iap-jwt-assertion",
+    "x-amzn-oidc-data",
+    "x-amzn-oidc-identity",
+    "x-amzn-oidc-accesstoken",
+    "cf-access-jwt-assertion",
+    "cf-access-authenticated-user-email",
+    "tailscale-user-login",
     "x-api-key",
     "api-key",
     "x-auth-token",
     "x-access-token",
-    "x-amzn-oidc-data",
-    "x-goog-iap-jwt-assertion",
-    "cf-access-jwt-assertion",
-    "tailscale-user-login",
+    "x-csrf-token",
+    "x-xsrf-token",
 ];
 
-/// Fields with which a response is for one request only: a part of the body, conditions that may fail, a body.
+/// Fields with which a response is for one request only: a part of the body, conditions that may fail, a body, and what some
+/// programs take for the method or the target.
 const SPECIAL: &[&str] = &[
     "range",
     "if-range",
@@ -44,21 +77,32 @@ const SPECIAL: &[&str] = &[
     "content-length",
     "transfer-encoding",
     "upgrade",
+    "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
+    "x-original-url",
+    "x-rewrite-url",
 ];
 
 /// Fields that a kept response can answer by 304.
-const CONDITIONAL: &[&str] = &["if-none-match", "if-modified-since"];
+pub(super) const CONDITIONAL: [&str; 2] = ["if-none-match", "if-modified-since"];
 
-/// All names are shorter.
-const LENGTHS: usize = 32;
+/// Whether a field has this name of a condition that a kept response can answer.
+pub(super) fn is_condition(name: &[u8]) -> bool {
+    let mut names = CONDITIONAL.iter();
+    names.any(|own| name.eq_ignore_ascii_case(own.as_bytes()))
+}
+
+/// Names of this length and longer ones are in one place.
+const LONG: usize = 40;
 
 /// Which fields of a request matter to a cache.
 #[derive(Debug)]
 pub(super) struct Watched {
     /// By length, with whether the request is not for the cache.
-    names: Vec<(&'static str, bool)>,
+    names: Vec<(Box<str>, bool)>,
     /// For each length, where its names begin; the next one tells where they end.
-    begins: [u8; LENGTHS + 1],
+    begins: [u16; LONG + 2],
 }
 
 /// What the fields of a request say.
@@ -75,12 +119,16 @@ impl Watched {
         let is_declared =
             |name: &str| is_in(&config.fields, name) || is_in(&config.ignored_fields, name);
         let excluded = CREDENTIALS.iter().filter(|name| !is_declared(name));
-        let excluded = excluded.chain(SPECIAL).map(|name| (*name, true));
-        let conditional = CONDITIONAL.iter().map(|name| (*name, false));
-        let mut names: Vec<_> = excluded.chain(conditional).collect();
-        names.sort_by_key(|(name, _)| name.len());
+        let own = config.excluded_fields.iter().map(String::as_str);
+        let own = own.filter(|name| !name.is_empty());
+        let excluded = excluded.chain(SPECIAL).copied().chain(own);
+        let excluded = excluded.map(|name| (name.into(), true));
+        let conditional = CONDITIONAL.iter().map(|name| ((*name).into(), false));
+        let mut names: Vec<(Box<str>, bool)> = excluded.chain(conditional).collect();
+        let place = |name: &str| name.len().min(LONG);
+        names.sort_by_key(|(name, _)| place(name));
         let begins =
-            std::array::from_fn(|len| names.partition_point(|(name, _)| name.len() < len) as u8);
+            std::array::from_fn(|at| names.partition_point(|(name, _)| place(name) < at) as u16);
         Watched { names, begins }
     }
 
@@ -88,14 +136,14 @@ impl Watched {
     fn look(&self, req: &Request<'_>) -> Seen {
         let mut seen = Seen::default();
         for name in req.field_names() {
-            let len = name.len();
-            if len >= LENGTHS || self.begins[len] == self.begins[len + 1] {
+            let len = name.len().min(LONG);
+            if self.begins[len] == self.begins[len + 1] {
                 continue;
             }
             let names = usize::from(self.begins[len])..usize::from(self.begins[len + 1]);
             for (own, is_excluded) in &self.names[names] {
                 let own = own.as_bytes();
-                if name[0] | 0x20 == own[0] && name.eq_ignore_ascii_case(own) {
+                if name[0] | 0x20 == own[0] | 0x20 && name.eq_ignore_ascii_case(own) {
                     seen.is_excluded |= is_excluded;
                     seen.is_conditional |= !is_excluded;
                 }
@@ -159,15 +207,23 @@ impl Key {
             return false;
         }
         self.is_conditional = seen.is_conditional;
-        let (target, host) = (req.target_bytes(), served.host);
+        let (whole, host) = (req.target_bytes(), served.host);
+        let absolute;
+        let (form, target) = match whole.first() {
+            Some(b'/') => (0, whole),
+            _ => {
+                absolute = of_absolute(whole);
+                (absolute.0, &absolute.1[..])
+            }
+        };
         let lens = [target.len(), host.len()].map(|len| (len as u32).to_le_bytes());
-        let is_https = [u8::from(served.is_https)];
+        let scheme = [u8::from(served.is_https) | form];
         // The target comes second: see `target`.
         let parts = [
             &handler.to_le_bytes()[..],
             &lens[0],
             target,
-            &is_https,
+            &scheme,
             &lens[1],
             host,
         ];
@@ -216,7 +272,22 @@ impl Key {
     }
 }
 
-/// The target in a key.
+/// Path and query of a target in absolute form (RFC 9112 section 3.2.2), and a number of its scheme. Its host is that of the
+/// request.
+#[cold]
+fn of_absolute(whole: &[u8]) -> (u8, Vec<u8>) {
+    let scheme = whole.iter().position(|b| *b == b':').unwrap_or_default();
+    let rest = whole.get(scheme + b"://".len()..).unwrap_or_default();
+    let path = rest.iter().position(|b| matches!(b, b'/' | b'?'));
+    let mut target = rest[path.unwrap_or(rest.len())..].to_vec();
+    if target.first() != Some(&b'/') {
+        target.insert(0, b'/');
+    }
+    let is_https = whole[..scheme].eq_ignore_ascii_case(b"https");
+    (2 + 2 * u8::from(is_https), target)
+}
+
+/// The target in a key: path and query.
 pub(super) fn target(key: &[u8]) -> &[u8] {
     let Some((len, rest)) = key.get(4..).and_then(|key| key.split_first_chunk()) else {
         return b"";
@@ -252,4 +323,17 @@ fn push_values(name: &str, req: &Request<'_>, key: &mut Vec<u8>) {
         count += 1;
     }
     key[at..at + LEN].copy_from_slice(&count.to_le_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_guide_lists_all_fields() {
+        let guide = include_str!("../guide/response_cache.rs").to_lowercase();
+        for name in CREDENTIALS.iter().chain(SPECIAL) {
+            assert!(guide.contains(&format!("`{name}`")), "{name}");
+        }
+    }
 }

@@ -3,6 +3,8 @@
 //! A [`ResponseCache`] calls a handler once for many requests. The [guide](crate::guide::response_cache) has the first steps.
 
 mod computation;
+mod core;
+mod keep;
 mod kept;
 mod key;
 mod rules;
@@ -11,30 +13,23 @@ mod store;
 
 pub use stats::CacheStats;
 
+use self::core::Core;
 use crate::http::access_entry::AccessEntry;
-use crate::http::deferred::worker_handle::WorkerHandle;
-use crate::http::entity_tag::{self, Comparison};
 use crate::http::handler::{ConnectionError, Handler, from_fn};
 use crate::http::handler_error::HandlerResult;
-use crate::http::request::{OwnedRequest, Request};
+use crate::http::request::Request;
 use crate::http::request_body::BodyPlan;
-use crate::http::response::filter::{RecordedResponse, ResponseFilter};
-use crate::http::response::prepared::PreparedResponse;
 use crate::http::response::{Done, ErrorContext, Response};
 #[cfg(feature = "websocket")]
 use crate::websocket::{WebSocketHandler, forward_hooks, upgrade::Upgrade};
-use computation::{Computation, Duty, Held, Next, Place, Waiting};
-use kept::{Kept, Left};
-use key::{Key, Watched};
-use peregrine_protocol::http::field_block;
-use peregrine_protocol::payload::Payload;
-use rules::Verdict;
+use computation::Place;
+use key::Watched;
 use stats::Counters;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::{Duration, Instant};
-use store::{Entered, Store};
+use store::Store;
 
 peregrine_protocol::settings! {
     /// Settings of a [`ResponseCache`].
@@ -52,15 +47,24 @@ peregrine_protocol::settings! {
         /// Request fields with credentials, such as `cookie`, on which no response depends. Requests with them get the
         /// same responses as others. **A response that does depend on such a field goes to everyone.**
         pub ignored_fields: Vec<String> = Vec::new() => "none";
+        /// Further request fields with credentials: a request with one is not for the cache. [`guide::response_cache`] lists
+        /// those that are known. They go before the two lists above.
+        ///
+        /// [`guide::response_cache`]: crate::guide::response_cache
+        pub excluded_fields: Vec<String> = Vec::new() => "none";
         /// No response depends on the certificate of a client. Requests with one get the same responses as others.
         pub ignore_client_certificates: bool = false;
         /// Bytes of all responses in memory, with their keys. Above, those that are used least are dropped.
         pub bytes: usize = 64 << 20;
         /// Bytes of the body of one response. A longer one is not kept.
         pub response_bytes: usize = 1 << 20;
-        /// Requests that wait for the response that another request computes. Above, they get 503 with `Retry-After: 1`.
+        /// Requests that wait for responses that other requests compute. Above, they get 503 with `Retry-After: 1`.
         pub waiting: usize = 10_000;
-        /// If a request has not computed its response after this time, the next one computes it as well.
+        /// Requests that wait for the same response. Above, they get 503 with `Retry-After: 1`. So those for other responses
+        /// can wait.
+        pub waiting_per_response: usize = 2_500;
+        /// If a request has not computed its response after this time, the next one computes it as well. All that wait get the
+        /// first response that is kept.
         pub compute_timeout: Duration = Duration::from_secs(10);
     }
 }
@@ -122,6 +126,8 @@ struct Shared {
     counters: Counters,
     /// Requests that wait.
     waiting: Arc<AtomicUsize>,
+    /// From this millisecond on, those that have gone are looked for in all entries.
+    look_at: AtomicU64,
     /// Handlers that the cache is around.
     handlers: AtomicU32,
 }
@@ -136,6 +142,7 @@ impl ResponseCache {
                 store: RwLock::new(Store::new(config.bytes)),
                 counters: Counters::default(),
                 waiting: Arc::default(),
+                look_at: AtomicU64::new(0),
                 handlers: AtomicU32::new(0),
                 config,
             }),
@@ -178,7 +185,8 @@ impl ResponseCache {
         move |req, res| cached.handle_request(req, res)
     }
 
-    /// Drops the responses for a target, path and query, of all hosts and handlers. A response that is computed meanwhile is
+    /// Drops the responses for a target, path and query, of all hosts and handlers. They are compared as clients have sent them: `/a`
+    /// is not `/%61`. A response that is computed meanwhile is
     /// sent to those that have asked before, and not kept. Returns the number of entries that were dropped. It looks at all
     /// entries, from any thread, and requests wait for it meanwhile: about a millisecond for 50,000 entries.
     pub fn purge(&self, target: &str) -> usize {
@@ -208,230 +216,34 @@ impl Shared {
         self.epoch.elapsed()
     }
 
-    /// No call leaves it half changed.
     fn store(&self) -> RwLockWriteGuard<'_, Store> {
         self.store.write().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-/// A handler and its cache, for all threads.
-struct Core {
-    handler: Arc<dyn Handler>,
-    shared: Arc<Shared>,
-    /// Handlers with the same cache have different numbers.
-    number: u32,
-}
-
-/// A request that has waited so often calls the handler.
-const ROUNDS: u8 = 2;
-
-impl Core {
-    /// `rounds`: how often it has waited.
-    #[inline]
-    fn respond(self: &Arc<Self>, req: &Request<'_>, mut res: Response<'_>, rounds: u8) -> Done {
-        let shared = &*self.shared;
-        let mut key = Key::new();
-        if !key.fill(req, &mut res, self.number, &shared.config, &shared.watched) {
-            Counters::count(&shared.counters.passed);
-            return self.handler.handle_request(req, res);
-        }
-        let now = shared.now();
-        // The lock is not held any more when the request is responded to.
-        let found = {
-            let store = shared.store.read();
-            let store = store.unwrap_or_else(PoisonError::into_inner);
-            store.find(key.bytes(), req, now)
-        };
-        match found {
-            Some(kept) if !key.is_conditional => {
-                Counters::count(&shared.counters.hits);
-                res.send_prepared_of_age(&kept.response, kept.age(now))
-            }
-            Some(kept) => self.send(&kept, now, req, res),
-            None => self.miss(key.bytes(), now, req, res, rounds),
-        }
+    /// A place among those that wait. If all are taken, those whose clients have gone give up theirs.
+    fn place(&self) -> Option<Place> {
+        let take = || Place::take(&self.waiting, self.config.waiting);
+        take().or_else(|| {
+            self.drop_gone();
+            take()
+        })
     }
 
-    fn send(&self, kept: &Kept, now: Duration, req: &Request<'_>, res: Response<'_>) -> Done {
-        let counters = &self.shared.counters;
-        Counters::count(match kept.is_fresh(now) {
-            true => &counters.hits,
-            false => &counters.stale,
-        });
-        match is_known(&kept.response, req) {
-            true => res.send_not_modified(&kept.response),
-            false => res.send_prepared_of_age(&kept.response, kept.age(now)),
-        }
-    }
-
-    /// Responds to a request that has found nothing.
+    /// Looks at all entries, ten times a second at most.
     #[cold]
-    fn miss(
-        self: &Arc<Self>,
-        key: &[u8],
-        now: Duration,
-        req: &Request<'_>,
-        res: Response<'_>,
-        rounds: u8,
-    ) -> Done {
-        let counters = &self.shared.counters;
-        // A response without a body is not kept.
-        if req.method() == "HEAD" {
-            Counters::count(&counters.passed);
-            return self.handler.handle_request(req, res);
+    fn drop_gone(&self) {
+        let now = self.now().as_millis() as u64;
+        let look_at = self.look_at.load(Ordering::Relaxed);
+        if now < look_at {
+            return;
         }
-        let (primary, longest) = (key.len(), self.shared.config.compute_timeout);
-        let entered = self.shared.store().enter(key, req, now, longest);
-        match entered {
-            Entered::Send(kept) => self.send(&kept, now, req, res),
-            Entered::Compute(key, computation) => {
-                let duty = Duty {
-                    core: self.clone(),
-                    key,
-                    primary,
-                    computation,
-                    is_done: false,
-                };
-                self.compute(duty, req, res)
-            }
-            Entered::Wait(computation) if rounds < ROUNDS => {
-                self.wait(&computation, req, res, rounds)
-            }
-            Entered::Wait(_) | Entered::Alone => self.go_on(Next::Alone, req, res, rounds),
-        }
+        self.look_at.store(now + 100, Ordering::Relaxed);
+        let store = self.store.read();
+        let store = store.unwrap_or_else(PoisonError::into_inner);
+        let computations = store.computations();
+        drop(store);
+        computations.iter().for_each(|own| own.drop_gone());
     }
-
-    /// Calls the handler, and keeps its response.
-    fn compute(self: &Arc<Self>, duty: Duty, req: &Request<'_>, res: Response<'_>) -> Done {
-        Counters::count(&self.shared.counters.misses);
-        let keep = Keep {
-            duty,
-            request: req.to_owned_request(),
-        };
-        let respond = |res: Response<'_>| self.handler.handle_request(req, res);
-        res.filtered_apart(Box::new(keep), respond)
-    }
-
-    /// Waits for a response that another request computes.
-    fn wait(
-        self: &Arc<Self>,
-        computation: &Computation,
-        req: &Request<'_>,
-        res: Response<'_>,
-        rounds: u8,
-    ) -> Done {
-        let place = Place::take(&self.shared.waiting, self.shared.config.waiting);
-        let Some(place) = place else {
-            Counters::count(&self.shared.counters.refused);
-            return res.busy();
-        };
-        Counters::count(&self.shared.counters.waited);
-        let request = req.to_owned_request();
-        let charge = res.budget().charge(request.held());
-        let is_on_pool = res.is_late() && !WorkerHandle::is_worker();
-        let (done, responder) = res.defer();
-        let waiting = Waiting {
-            core: self.clone(),
-            responder,
-            request,
-            held: Held { place, charge },
-            rounds: rounds + 1,
-            is_on_pool,
-        };
-        if let Some(waiting) = computation.join(waiting) {
-            waiting.go_on(Next::Ask);
-        }
-        done
-    }
-
-    /// Responds to a request that has waited.
-    fn go_on(
-        self: &Arc<Self>,
-        next: Next,
-        req: &Request<'_>,
-        res: Response<'_>,
-        rounds: u8,
-    ) -> Done {
-        match next {
-            Next::Send(kept) if kept.is_for(req) => self.send(&kept, self.shared.now(), req, res),
-            Next::Send(_) | Next::Ask => self.respond(req, res, rounds),
-            Next::Compute(duty) => self.compute(duty, req, res),
-            Next::Alone => {
-                Counters::count(&self.shared.counters.not_kept);
-                self.handler.handle_request(req, res)
-            }
-        }
-    }
-}
-
-/// Whether the client has this response already (RFC 9110 section 13.2.2). A date is compared as text, as it was sent to the
-/// client.
-fn is_known(response: &PreparedResponse, req: &Request<'_>) -> bool {
-    let own = |name: &str| {
-        let mut fields = field_block::fields(response.fields());
-        let found = fields.find(|field| field.0.eq_ignore_ascii_case(name.as_bytes()));
-        found.map(|(_, value)| value)
-    };
-    let mut tags = req.header_all("if-none-match").peekable();
-    if tags.peek().is_some() {
-        let tag = own("etag").map(|tag| tag.strip_prefix(b"W/").unwrap_or(tag));
-        return tag.is_some_and(|tag| {
-            tags.any(|line| entity_tag::is_listed(line, tag, Comparison::Weak))
-        });
-    }
-    let mut dates = req.header_all("if-modified-since");
-    let date = own("last-modified");
-    date.is_some() && dates.next() == date && dates.next().is_none()
-}
-
-/// Keeps one response, and gives it to the requests that wait for it.
-struct Keep {
-    duty: Duty,
-    request: OwnedRequest,
-}
-
-impl ResponseFilter for Keep {
-    fn apply(self: Box<Self>, response: &mut RecordedResponse<'_>) {
-        let Keep { duty, request } = *self;
-        let config = &duty.core.shared.config;
-        let now = duty.core.shared.now();
-        let kept = match rules::judge(response, config) {
-            Verdict::Keep(life) => {
-                let names = life.vary.clone();
-                prepared(response)
-                    .and_then(|prepared| Kept::new(prepared, &life, now))
-                    .map(|kept| (kept, names))
-            }
-            Verdict::NotKept => None,
-            Verdict::NotModified => return duty.end_alone(Left::AsItWas),
-            // The drop passes the duty on.
-            Verdict::Failed => return,
-        };
-        match kept {
-            Some((kept, names)) => {
-                let by = (&duty.key, duty.primary, &duty.computation);
-                let shared = duty.core.shared.clone();
-                let kept = shared.store().keep(by, kept, names, &request.as_request());
-                duty.end_with(&kept);
-            }
-            None => {
-                let until = now.checked_add(config.ttl);
-                duty.end_alone(Left::NotKept { until });
-            }
-        }
-    }
-}
-
-/// A copy of a response without its `Age`. `None` if its body is not in memory.
-fn prepared(response: &mut RecordedResponse<'_>) -> Option<PreparedResponse> {
-    let mut own = Vec::new();
-    for (name, value) in field_block::fields(response.fields()) {
-        if !name.eq_ignore_ascii_case(b"age") {
-            field_block::push(name, value, &mut own);
-        }
-    }
-    let body = Payload::from(response.body()?.concat());
-    Some(PreparedResponse::of_age(own, body))
 }
 
 /// A handler with a cache before it. [`ResponseCache::wrap`] makes it.

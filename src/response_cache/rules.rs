@@ -13,10 +13,12 @@ pub(super) const VARY_NAMES: usize = 16;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Keep(Lifetime),
-    /// It is for the request that caused it only. Others of the same key are probably the same.
+    /// A page that is for the request that caused it only. Others of the same key are probably the same.
     NotKept,
-    /// It is for the conditions of its request only.
-    NotModified,
+    /// There is no such page: 404 or 410.
+    Gone,
+    /// It is for its request only, and says nothing about those of others: 304, 401, 406, 429.
+    Other,
     /// There is no response that is worth anything. The next request may have one.
     Failed,
 }
@@ -36,17 +38,18 @@ pub(super) struct Lifetime {
 
 pub(super) fn judge(response: &mut RecordedResponse<'_>, config: &CacheConfig) -> Verdict {
     let status = response.head.status;
-    // A response in place of another one has the fields of layers around the cache.
-    if response.is_replacement || status >= 500 {
-        return Verdict::Failed;
-    }
-    if status == 304 {
-        return Verdict::NotModified;
+    match status {
+        200 => {}
+        404 | 410 => return Verdict::Gone,
+        500.. => return Verdict::Failed,
+        _ => return Verdict::Other,
     }
     let is_short =
         matches!(response.size, BodySize::Known(len) if len <= config.response_bytes as u64);
     let is_complete = response.streamed.is_none() && response.is_sent;
-    match status == 200 && is_complete && is_short && !response.head.upgrade {
+    // A response in place of another one has the fields of layers around the cache.
+    let is_own = !response.is_replacement && !response.head.upgrade;
+    match is_complete && is_short && is_own {
         true => lifetime(response.fields(), config).map_or(Verdict::NotKept, Verdict::Keep),
         false => Verdict::NotKept,
     }

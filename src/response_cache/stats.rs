@@ -13,13 +13,13 @@ pub struct CacheStats {
     pub stale: u64,
     /// Calls of handlers for a response that may be kept.
     pub misses: u64,
-    /// Requests that waited for the response that another one computed.
+    /// Requests that waited for the response that another one computed. Those that got it are in `hits` as well.
     pub waited: u64,
     /// Requests that did not wait because too many did already. They got 503.
     pub refused: u64,
-    /// Calls of handlers for responses that are known not to be kept.
+    /// Calls of handlers for responses that are not kept: it is known, or the request has waited in vain.
     pub not_kept: u64,
-    /// Requests that are not for the cache.
+    /// Requests that are not for the cache, and HEAD without a response in memory.
     pub passed: u64,
     /// Entries that were dropped because there were too many bytes.
     pub evicted: u64,

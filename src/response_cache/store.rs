@@ -1,6 +1,6 @@
 //! What a cache keeps: responses by key, and which of them are computed now.
 
-use super::computation::Computation;
+use super::computation::{Begun, Computation};
 use super::kept::{Kept, Left};
 use super::key;
 use super::rules::VARY_NAMES;
@@ -44,8 +44,7 @@ impl Entry {
 pub(super) enum Entered {
     Send(Arc<Kept>),
     Wait(Arc<Computation>),
-    /// The key under which it computes.
-    Compute(Arc<[u8]>, Arc<Computation>),
+    Compute(Begun),
     /// It is known that the response is not kept.
     Alone,
 }
@@ -123,7 +122,7 @@ impl Store {
         Some(kept.clone())
     }
 
-    /// What a request does that has found nothing. A computation that began more than `longest` ago is given up.
+    /// What a request does that has found nothing. If the last one has begun to compute `longest` ago, this one computes too.
     pub(super) fn enter(
         &mut self,
         key: &[u8],
@@ -132,27 +131,39 @@ impl Store {
         longest: Duration,
     ) -> Entered {
         let (entry, own) = self.entry(key, req);
+        let mut computation = None;
         if let Some(entry) = entry {
             if let Some(kept) = entry.kept.as_ref().filter(|kept| kept.is_fresh(now)) {
                 return Entered::Send(kept.clone());
             }
             let is_known = entry.not_kept.is_some_and(|until| now < until);
-            let computation = entry.computation.as_ref();
-            let computation = computation.filter(|own| own.is_young(now, longest));
-            match (computation, &entry.kept) {
+            let young = entry.computation.as_ref();
+            let young = young.filter(|own| own.is_young(now, longest));
+            match (young, &entry.kept) {
                 (Some(_), Some(kept)) if kept.is_sendable(now) => {
                     return Entered::Send(kept.clone());
                 }
                 _ if is_known => return Entered::Alone,
-                (Some(computation), _) => return Entered::Wait(computation.clone()),
+                (Some(young), _) => return Entered::Wait(young.clone()),
                 (None, _) => {}
             }
+            let old = entry.computation.clone();
+            computation = old.filter(|old| old.begin_another(now));
         }
-        let computation = Arc::new(Computation::new(now));
+        let computation = computation.unwrap_or_else(|| Arc::new(Computation::new(now)));
+        let primary = key.len();
         let key: Arc<[u8]> = own.map_or_else(|| key.into(), Arc::from);
-        self.entry_or_new(&key).computation = Some(computation.clone());
+        let entry = self.entry_or_new(&key);
+        entry.computation = Some(computation.clone());
+        let begun = Begun {
+            number: entry.number,
+            key,
+            primary,
+            at: now,
+            computation,
+        };
         self.make_room();
-        Entered::Compute(key, computation)
+        Entered::Compute(begun)
     }
 
     fn entry_or_new(&mut self, key: &Arc<[u8]>) -> &mut Entry {
@@ -174,25 +185,27 @@ impl Store {
         })
     }
 
-    /// The computation has brought a response. It is kept, unless the key was purged or another computation has begun since.
-    /// `primary`: the length of the key without what `Vary` names.
+    /// A call has brought a response. It is kept, unless the key was purged since the call has begun, or there is one of a call that
+    /// has begun later.
     pub(super) fn keep(
         &mut self,
-        by: (&Arc<[u8]>, usize, &Arc<Computation>),
+        begun: &Begun,
         mut kept: Kept,
         names: Vec<String>,
         req: &Request<'_>,
     ) -> Arc<Kept> {
-        let (key, primary, computation) = by;
+        let (key, primary) = (&begun.key, begun.primary);
         let entry = self
             .entries
             .get_mut(key)
-            .filter(|own| own.is_by(computation));
+            .filter(|own| own.number == begun.number);
         let Some(entry) = entry else {
             kept.set_vary(names.into(), req);
             return Arc::new(kept);
         };
-        entry.computation = None;
+        if entry.is_by(&begun.computation) {
+            entry.computation = None;
+        }
         entry.not_kept = None;
         let primary: Arc<[u8]> = key[..primary].into();
         let known = self
@@ -215,6 +228,10 @@ impl Store {
             vary(&names, req, &mut key);
         }
         let entry = self.entry_or_new(&key.into());
+        let own = entry.kept.as_ref();
+        if own.is_some_and(|own| own.is_newer_than(&kept)) {
+            return kept;
+        }
         let old = entry.kept.replace(kept.clone());
         entry.not_kept = None;
         // Else the new one would go first where all others were used.
@@ -226,20 +243,29 @@ impl Store {
     }
 
     /// The computation has ended without a response that is kept.
-    pub(super) fn leave(&mut self, key: &[u8], computation: &Arc<Computation>, left: Left) {
+    pub(super) fn leave(&mut self, begun: &Begun, left: Left) {
+        let key = &begun.key;
         let entry = self.entries.get_mut(key);
-        let Some(entry) = entry.filter(|own| own.is_by(computation)) else {
+        let Some(entry) = entry.filter(|own| own.is_by(&begun.computation)) else {
             return;
         };
         entry.computation = None;
         if let Left::NotKept { until } = left {
-            entry.not_kept = until;
+            entry.not_kept = Some(until);
+        }
+        if !matches!(left, Left::AsItWas) {
             let old = entry.kept.take();
             self.bytes -= old.map_or(0, |old| old.weight());
         }
         if entry.not_kept.is_none() && entry.kept.is_none() && entry.vary.is_none() {
             self.remove(key);
         }
+    }
+
+    /// All responses that are computed now.
+    pub(super) fn computations(&self) -> Vec<Arc<Computation>> {
+        let entries = self.entries.values();
+        entries.filter_map(|e| e.computation.clone()).collect()
     }
 
     /// Removes the least used entries while there are too many bytes: the oldest of those that were not used since they were

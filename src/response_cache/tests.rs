@@ -99,6 +99,14 @@ fn which_requests_get_them() {
         ("GET", "/", &[("X-API-Key", "x")], false),
         ("GET", "/", &[("Client-Cert", ":eA==:")], false),
         ("GET", "/", &[("X-Forwarded-User", "ada")], false),
+        (
+            "GET",
+            "/",
+            &[("X-Forwarded-Tls-Client-Cert-Info", "x")],
+            false,
+        ),
+        ("GET", "/", &[("X-HTTP-Method-Override", "DELETE")], false),
+        ("GET", "/", &[("X-Original-URL", "/other")], false),
         ("GET", "/", &[("Range", "bytes=0-1")], false),
         ("GET", "/", &[("If-Range", "x")], false),
         ("GET", "/", &[("If-Match", "*")], false),
@@ -160,6 +168,18 @@ fn what_is_declared_is_shared_or_selects() {
             send(&ignoring, "GET", "/", &[(other, "x")]).text(),
             "call 1"
         );
+    }
+}
+
+#[test]
+fn further_fields_can_be_excluded() {
+    let long = "x-".repeat(50) + "who";
+    let own = vec!["X-Who".to_owned(), long.clone(), String::new()];
+    let app = cached(CacheConfig::default().excluded_fields(own));
+    get(&app, "/");
+    for name in ["x-who", &long, "x-whom"] {
+        let response = send(&app, "GET", "/", &[(name, "ada")]);
+        assert_eq!(response.header("age").is_some(), name == "x-whom", "{name}");
     }
 }
 
@@ -310,6 +330,43 @@ fn a_purge_is_by_target_or_by_prefix() {
     assert_eq!(["/a", "/a/b", "/c"].map(is_kept), [false, false, true]);
     cache.purge("/a");
     assert_eq!(["/a", "/a/b", "/c"].map(is_kept), [false, true, true]);
+}
+
+/// Targets in absolute form (RFC 9112 section 3.2.2).
+#[test]
+fn a_purge_is_for_all_forms_of_a_target() {
+    let cache = ResponseCache::new(CacheConfig::default());
+    let app = cache.wrap(counting());
+    let ask = |target: &str| {
+        let mut connection = crate::testing::Connection::new(&app);
+        connection.send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
+        let response = String::from_utf8_lossy(connection.received()).into_owned();
+        assert!(response.starts_with("HTTP/1.1 200 "), "{response}");
+        response.contains("Age: ")
+    };
+    let targets = ["/x?y", "http://a/x?y", "HTTP://a/x?y", "https://a/x?y"];
+    for (form, path) in targets.into_iter().map(|target| (target, "/x?y")).chain([
+        ("http://a?y", "/?y"),
+        ("http://a", "/"),
+        ("http://a/", "/"),
+    ]) {
+        assert_eq!([ask(form), ask(form)], [false, true], "{form}");
+        assert_eq!(cache.purge(path), 1, "{form}");
+        assert!(!ask(form), "{form}");
+        assert_eq!(cache.purge_prefix("/"), 1, "{form}");
+    }
+}
+
+#[test]
+fn a_response_can_be_kept_until_a_purge() {
+    for config in [
+        CacheConfig::default().ttl(Duration::MAX),
+        CacheConfig::default().stale(Duration::MAX),
+    ] {
+        let app = cached(config.clone());
+        get(&app, "/");
+        assert!(get(&app, "/").header("age").is_some(), "{config:?}");
+    }
 }
 
 #[test]

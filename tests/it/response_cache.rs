@@ -1,6 +1,8 @@
 //! The cache of responses, over sockets: one call for many clients on several workers, and what each of them gets.
 
 use super::support::{Asked, Client, PATIENCE, ended, limits, start, wait_until, workers};
+use peregrine::error::Status;
+use peregrine::layers::{Layered, RequestId};
 use peregrine::response_cache::{CacheConfig, ResponseCache};
 use peregrine::{Done, Handler, Request, Response, from_fn};
 use std::net::SocketAddr;
@@ -34,13 +36,15 @@ impl Slow {
             let call = slow.calls.fetch_add(1, Ordering::Relaxed);
             let _ = slow.begun.send(call);
             let end = slow.go_on.lock().expect("no panic").recv();
-            match end.expect("the test goes on") {
+            let done = match end.expect("the test goes on") {
                 "panic" => std::panic::resume_unwind(Box::new("as asked")),
-                "503" => res.status(503).text("busy"),
+                "404" => return Err(Status(404)),
+                "503" => return Ok(res.status(503).text("busy")),
                 "cookie" => res.header("Set-Cookie", "a=b").text(format!("call {call}")),
                 "stream" => res.send_iter([format!("call {call}")]),
                 _ => res.text(format!("call {call}")),
-            }
+            };
+            Ok(done)
         })
     }
 }
@@ -174,6 +178,32 @@ fn those_that_wait_get_responses_of_their_own_if_none_is_kept() {
         server.stop();
         ended(server);
     }
+}
+
+/// An error of the handler within a layer whose fields stay: those that wait do not get it one after the other.
+#[test]
+fn those_that_wait_call_at_once_after_a_404() {
+    let (slow, begins, ends) = slow();
+    let cache = cache();
+    let app = Layered::new(cache.wrap(handler(&slow))).layer(RequestId::new());
+    let (server, addr) = start(app, workers(2));
+    let mut clients = ask(addr, &cache, 1, 0);
+    assert_eq!(begins.recv_timeout(PATIENCE), Ok(0));
+    clients.extend(ask(addr, &cache, 3, 3));
+    ends.send("404").expect("a call waits");
+    for call in 1..4 {
+        assert_eq!(begins.recv_timeout(PATIENCE), Ok(call));
+    }
+    for _ in 0..3 {
+        ends.send("404").expect("a call waits");
+    }
+    for client in &mut clients {
+        let answer = client.answer(Asked::Other);
+        assert_eq!(answer.status, 404);
+        assert!(answer.get("x-request-id").is_some());
+    }
+    server.stop();
+    ended(server);
 }
 
 /// Clients that leave while they wait take nothing with them, and the duty goes to one that is there.

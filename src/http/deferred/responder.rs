@@ -118,6 +118,16 @@ impl Responder {
         }
     }
 
+    /// Whether a response can still reach the client. One that has closed only its sending half can receive it.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.handle.is_waited_for(self.id) && !self.handle.is_closed()
+    }
+
+    /// Whether both belong to connections of the same worker.
+    pub(crate) fn is_of_worker_of(&self, other: &Responder) -> bool {
+        Arc::ptr_eq(&self.handle, &other.handle)
+    }
+
     fn respond(&mut self, respond: impl FnOnce(Response<'_>) -> Done) -> Result<(), SendError> {
         if !self.handle.is_waited_for(self.id) {
             self.used = true;

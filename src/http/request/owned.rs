@@ -78,6 +78,13 @@ impl OwnedRequest {
             + trailers
     }
 
+    /// The same request without the fields of these names, which concern neither framing nor the host.
+    #[must_use]
+    pub(crate) fn without(mut self, names: &[&str]) -> OwnedRequest {
+        self.head.remove(&self.bytes, names);
+        self
+    }
+
     /// A view of the copied request.
     pub fn as_request(&self) -> Request<'_> {
         Request {

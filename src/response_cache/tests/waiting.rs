@@ -41,8 +41,13 @@ impl Handler for GateHandler {
 }
 
 fn ask<H: Handler>(app: &H) -> Connection<'_, H> {
+    ask_for(app, "/", "")
+}
+
+/// With further fields.
+fn ask_for<'h, H: Handler>(app: &'h H, target: &str, fields: &str) -> Connection<'h, H> {
     let mut connection = Connection::new(app);
-    connection.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    connection.send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n{fields}\r\n").as_bytes());
     connection
 }
 
@@ -135,8 +140,9 @@ fn without_a_response_one_of_those_that_wait_computes_next() {
     }
 }
 
+/// A handler that always takes longer than `compute_timeout`: what it makes is kept nevertheless.
 #[test]
-fn a_computation_that_takes_too_long_is_given_up() {
+fn a_computation_that_takes_too_long_is_not_waited_for() {
     let config = CacheConfig::default().compute_timeout(Duration::ZERO);
     let cache = ResponseCache::new(config);
     let (gate, app) = Gate::app(&cache, &[]);
@@ -149,11 +155,166 @@ fn a_computation_that_takes_too_long_is_given_up() {
     };
     send(both.remove(0), "old");
     assert!(received(&mut first).ends_with("old"));
-    // What was given up is not kept.
-    assert_eq!(gate.take().len(), 0);
+    assert!(received(&mut ask(&app)).ends_with("old"));
     send(both.remove(0), "new");
     assert!(received(&mut second).ends_with("new"));
     assert!(received(&mut ask(&app)).ends_with("new"));
+    assert_eq!((gate.take().len(), cache.stats().misses), (0, 2));
+}
+
+/// A handler that always fails is not called for one client after the other.
+#[test]
+fn after_a_second_failure_all_that_wait_go_on() {
+    let cache = ResponseCache::new(CacheConfig::default());
+    let (gate, app) = Gate::app(&cache, &[]);
+    let mut clients: Vec<_> = (0..5).map(|_| ask(&app)).collect();
+    for turn in 0..2 {
+        let mut one = gate.take();
+        assert_eq!(one.len(), 1, "{turn}");
+        let responder = one.pop().expect("one");
+        responder
+            .send(|res| res.status(500).text(""))
+            .expect("it waits");
+        clients.iter_mut().for_each(|client| _ = received(client));
+    }
+    assert_eq!((gate.take().len(), cache.stats().waiting), (3, 0));
+}
+
+/// 1,000 browsers that poll a page with the tag that they know.
+#[test]
+fn one_request_computes_for_clients_that_send_conditions() {
+    let cache = ResponseCache::new(CacheConfig::default());
+    let gate = Arc::new(Gate {
+        responders: Mutex::default(),
+    });
+    let inner = GateHandler(gate.clone(), &[("ETag", "\"t\"")]);
+    let inner = crate::layers::Layered::new(inner).layer(crate::layers::ETags::new());
+    let app = cache.wrap(inner);
+    let conditions = [
+        "If-None-Match: \"t\"\r\n",
+        "If-None-Match: *\r\n",
+        "If-None-Match: \"t\"\r\nIf-Modified-Since: x\r\n",
+    ];
+    let mut clients = conditions.map(|fields| ask_for(&app, "/", fields));
+    let mut other = ask_for(&app, "/", "If-None-Match: \"b\"\r\n");
+    let mut one = gate.take();
+    assert_eq!(one.len(), 1);
+    let responder = one.pop().expect("one");
+    responder.send(|res| res.text("page")).expect("it waits");
+    for client in &mut clients {
+        let response = received(client);
+        assert!(
+            response.starts_with("HTTP/1.1 304 ") && response.ends_with("\r\n\r\n"),
+            "{response}"
+        );
+        assert!(response.contains("ETag: \"t\"\r\n"), "{response}");
+    }
+    assert!(received(&mut other).ends_with("\r\n\r\npage"));
+    assert!(received(&mut ask(&app)).contains("Age: 0\r\n"));
+    assert_eq!((gate.take().len(), cache.stats().misses), (0, 1));
+}
+
+/// A response that says something about its request only, such as 406, leaves the cache as it was.
+#[test]
+fn an_error_of_one_request_turns_nothing_off() {
+    let config = CacheConfig::default()
+        .ttl(Duration::from_nanos(1))
+        .stale(Duration::from_secs(3600));
+    let cache = ResponseCache::new(config);
+    let (gate, app) = Gate::app(&cache, &[]);
+    let answer = |status: u16| {
+        let responders = gate.take();
+        let count = responders.len();
+        for responder in responders {
+            let respond = |res: Response<'_>| res.status(status).text("text");
+            responder.send(respond).expect("it waits");
+        }
+        count
+    };
+    let mut both = [ask(&app), ask(&app)];
+    assert_eq!(answer(406), 1);
+    both.iter_mut().for_each(|client| _ = received(client));
+    assert_eq!(answer(406), 1);
+    // Nothing is known: one computes, and the other one waits.
+    let mut both = [ask(&app), ask(&app)];
+    assert_eq!(answer(200), 1);
+    for client in &mut both {
+        assert!(received(client).ends_with("text"));
+    }
+    // What was kept is sent as before, unless the page has gone.
+    for (status, is_sent) in [(406, true), (429, true), (304, true), (404, false)] {
+        let mut first = ask(&app);
+        assert_eq!(answer(status), 1);
+        let response = received(&mut first);
+        assert!(
+            response.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{response}"
+        );
+        let _next = ask(&app);
+        let response = received(&mut ask(&app));
+        assert_eq!(response.ends_with("text"), is_sent, "{status}");
+        answer(503);
+    }
+}
+
+#[test]
+fn those_that_leave_give_up_their_places() {
+    let settings = [
+        CacheConfig::default().waiting(2),
+        CacheConfig::default().waiting_per_response(2),
+    ];
+    for config in settings {
+        let cache = ResponseCache::new(config);
+        let (gate, app) = Gate::app(&cache, &[]);
+        let mut first = ask(&app);
+        drop([ask(&app), ask(&app)]);
+        let mut last = ask(&app);
+        let responder = gate.take().pop().expect("one");
+        responder.send(|res| res.text("text")).expect("it waits");
+        for client in [&mut first, &mut last] {
+            assert!(received(client).ends_with("\r\n\r\ntext"));
+        }
+        let stats = cache.stats();
+        assert_eq!((stats.refused, stats.waiting, stats.misses), (0, 0, 1));
+    }
+}
+
+#[test]
+fn requests_for_one_response_leave_places_for_others() {
+    let config = CacheConfig::default().waiting(3).waiting_per_response(2);
+    let cache = ResponseCache::new(config);
+    let (gate, app) = Gate::app(&cache, &[]);
+    let mut slow: Vec<_> = (0..4).map(|_| ask(&app)).collect();
+    assert!(received(&mut slow[3]).starts_with("HTTP/1.1 503 "));
+    let mut others: Vec<_> = (0..2).map(|_| ask_for(&app, "/other", "")).collect();
+    let computing = gate.take();
+    assert_eq!((computing.len(), cache.stats().waiting), (2, 3));
+    assert!(others.iter_mut().all(|client| received(client).is_empty()));
+}
+
+/// More than go on at once.
+#[cfg(feature = "http2")]
+#[test]
+fn all_of_many_streams_go_on() {
+    let cache = ResponseCache::new(CacheConfig::default());
+    let (gate, app) = Gate::app(&cache, &[("Set-Cookie", "a=b")]);
+    let mut client = crate::testing::Http2::new(&app);
+    let streams: Vec<u32> = (0..90).map(|_| client.get("/")).collect();
+    let mut answered = 0;
+    while answered < streams.len() {
+        client.elapse(Duration::ZERO);
+        let responders = gate.take();
+        assert!(!responders.is_empty(), "{answered}");
+        answered += responders.len();
+        for responder in responders {
+            responder.send(|res| res.text("own")).expect("it waits");
+        }
+    }
+    client.elapse(Duration::ZERO);
+    for stream in streams {
+        assert_eq!(client.response(stream).body, b"own");
+    }
+    assert_eq!(cache.stats().waiting, 0);
 }
 
 #[test]

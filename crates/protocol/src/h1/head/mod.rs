@@ -320,6 +320,23 @@ impl Head {
         true
     }
 
+    /// Removes the fields of these names, of which none is [`Known`].
+    pub fn remove(&mut self, head: &[u8], names: &[&str]) {
+        for index in (0..usize::from(self.count)).rev() {
+            let name = self.fields[index].name.of(head);
+            if names
+                .iter()
+                .any(|own| name.eq_ignore_ascii_case(own.as_bytes()))
+            {
+                self.fields
+                    .copy_within(index + 1..usize::from(self.count), index);
+                self.count -= 1;
+                let behind = self.known.iter_mut().filter(|at| usize::from(**at) > index);
+                behind.for_each(|at| *at -= 1);
+            }
+        }
+    }
+
     /// The value of the first field of this name is `value`.
     #[cfg(feature = "http2")]
     pub(crate) fn replace_value(&mut self, name: &[u8], bytes: &[u8], value: Span) {
