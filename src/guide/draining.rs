@@ -9,6 +9,7 @@
 //! use peregrine::{Config, Router, Server};
 //! use std::time::Duration;
 //!
+//! # #[cfg(feature = "signals")]
 //! fn main() -> std::io::Result<()> {
 //!     let health = Health::new();
 //!     let app = Router::new()
@@ -21,6 +22,8 @@
 //!     server.bind("0.0.0.0:8080").stop_on_signals().run()?;
 //!     Ok(())
 //! }
+//! # #[cfg(not(feature = "signals"))]
+//! # fn main() {}
 //! ```
 //!
 //! # What happens

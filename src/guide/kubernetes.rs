@@ -9,6 +9,7 @@
 //! use peregrine::{Config, Router, Server};
 //! use std::time::Duration;
 //!
+//! # #[cfg(feature = "signals")]
 //! fn main() -> std::io::Result<()> {
 //!     let health = Health::new();
 //!     let app = Router::new()
@@ -22,6 +23,8 @@
 //!     server.bind("0.0.0.0:8080").stop_on_signals().run()?;
 //!     Ok(())
 //! }
+//! # #[cfg(not(feature = "signals"))]
+//! # fn main() {}
 //! ```
 //!
 #![doc = concat!("```yaml\n", include_str!("recipes/kubernetes.yaml"), "```")]
@@ -50,6 +53,7 @@
 //! use peregrine::{Config, Server};
 //! use std::time::Duration;
 //!
+//! # #[cfg(feature = "signals")]
 //! fn main() -> std::io::Result<()> {
 //!     let health = Health::new();
 //!     let config = Config::default().drain_delay(Duration::from_secs(15));
@@ -60,6 +64,8 @@
 //!     server.wait()?;
 //!     Ok(())
 //! }
+//! # #[cfg(not(feature = "signals"))]
+//! # fn main() {}
 //! ```
 //!
 //! The probes ask `port: 8081` then. Do not add the address of the node to

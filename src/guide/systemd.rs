@@ -3,7 +3,7 @@
 //! [`Systemd`](crate::server::Systemd) (Linux) sends what a service of `Type=notify` has to tell. It needs no library.
 //!
 //! ```no_run
-//! # #[cfg(target_os = "linux")]
+//! # #[cfg(all(target_os = "linux", feature = "signals"))]
 //! fn main() -> std::io::Result<()> {
 //!     use peregrine::Server;
 //!     use peregrine::server::Systemd;
@@ -16,7 +16,7 @@
 //!         .run()?;
 //!     Ok(())
 //! }
-//! # #[cfg(not(target_os = "linux"))]
+//! # #[cfg(not(all(target_os = "linux", feature = "signals")))]
 //! # fn main() {}
 //! ```
 //!

@@ -46,6 +46,7 @@ use std::time::{Duration, Instant};
 /// use peregrine::Server;
 /// use peregrine::server::Systemd;
 ///
+/// # #[cfg(feature = "signals")]
 /// # fn main() -> std::io::Result<()> {
 /// let systemd = Systemd::from_env()?; // nothing, if systemd has not started this process
 /// Server::from_fn(|_, res| res.text("hi"))
@@ -55,6 +56,8 @@ use std::time::{Duration, Instant};
 ///     .run()?;
 /// # Ok(())
 /// # }
+/// # #[cfg(not(feature = "signals"))]
+/// # fn main() {}
 /// ```
 #[derive(Clone, Debug)]
 #[doc(alias("sd_notify", "notify", "watchdog"))]
