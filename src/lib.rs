@@ -115,7 +115,7 @@ pub mod cookie {
 /// A handler may return a [`HandlerError`](error::HandlerError), which becomes its response.
 /// [`Handler::handle_error`] gets a [`ConnectionError`](error::ConnectionError), and [`Handler::error_response`] an [`ErrorContext`](error::ErrorContext). Errors of one subject are in its module.
 pub mod error {
-    pub use crate::http::handler::ConnectionError;
+    pub use crate::http::connection_error::ConnectionError;
     pub use crate::http::handler_error::{BoxError, HandlerError, HandlerResult, Problem, Status};
     #[cfg(feature = "json")]
     pub use crate::http::json_body::{JsonError, JsonFault};

@@ -9,7 +9,8 @@ pub use writer::{LineLost, LogWriter};
 
 use crate::http::access_entry;
 use crate::http::access_entry::PendingEntry;
-use crate::http::handler::{ConnectionError, Handler, is_for_library, respond_special};
+use crate::http::connection_error::ConnectionError;
+use crate::http::handler::{Handler, is_for_library, respond_special};
 use crate::http::request::Request;
 use crate::http::request_body::BodyPlan;
 use crate::http::request_body::around::Around;

@@ -8,8 +8,9 @@ mod encoder;
 
 use crate::http::access_entry::AccessEntry;
 use crate::http::compressible::is_compressible;
+use crate::http::connection_error::ConnectionError;
 use crate::http::content_coding::{AcceptedCodings, Coding};
-use crate::http::handler::{ConnectionError, Handler};
+use crate::http::handler::Handler;
 use crate::http::request::Request;
 use crate::http::request_body::BodyPlan;
 use crate::http::request_body::around::Around;

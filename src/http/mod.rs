@@ -5,6 +5,7 @@ pub(crate) mod access_entry;
 #[cfg(feature = "compress")]
 pub(crate) mod compressible;
 pub(crate) mod connection;
+pub(crate) mod connection_error;
 #[cfg(any(feature = "compress", feature = "dir"))]
 pub(crate) mod content_coding;
 pub(crate) mod cookie;

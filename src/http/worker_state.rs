@@ -1,6 +1,6 @@
 //! What the connections of one worker share.
 
-use super::handler::ConnectionError;
+use super::connection_error::ConnectionError;
 use super::service::{HandlerRef, Service};
 use crate::metrics::WorkerCounters;
 use crate::runtime::socket::{Ends, Socket};

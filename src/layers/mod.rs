@@ -41,7 +41,8 @@ pub use security_headers::SecurityHeaders;
 pub use timeout::Timeout;
 
 use crate::http::access_entry::AccessEntry;
-use crate::http::handler::{ConnectionError, Handler};
+use crate::http::connection_error::ConnectionError;
+use crate::http::handler::Handler;
 use crate::http::handler_error::{HandlerError, HandlerResult, Problem};
 use crate::http::request::Request;
 use crate::http::request_body::around::Around;

@@ -15,7 +15,8 @@ pub use stats::CacheStats;
 
 use self::core::Core;
 use crate::http::access_entry::AccessEntry;
-use crate::http::handler::{ConnectionError, Handler, from_fn};
+use crate::http::connection_error::ConnectionError;
+use crate::http::handler::{Handler, from_fn};
 use crate::http::handler_error::HandlerResult;
 use crate::http::request::Request;
 use crate::http::request_body::BodyPlan;

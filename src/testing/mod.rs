@@ -24,8 +24,9 @@ pub use ws::WebSocket;
 use crate::config::Config;
 use crate::config::forwarded::Forwarding;
 use crate::http::connection as http;
+use crate::http::connection_error::ConnectionError;
 use crate::http::deferred::worker_handle::{WorkerCommand, WorkerHandle};
-use crate::http::handler::{ConnectionError, Handler};
+use crate::http::handler::Handler;
 use crate::http::response::ResponseRecorder;
 use crate::http::service::{Gate, NoUpgrade, Service, Upgrades, report_to};
 #[cfg(feature = "http2")]

@@ -2,7 +2,7 @@
 
 use super::turn;
 use super::{Connection, Fate, Phase, WorkerState};
-use crate::http::handler::ConnectionError;
+use crate::http::connection_error::ConnectionError;
 use crate::http::request::Request;
 use crate::http::service::{HandlerRef, Upgrades};
 use crate::runtime::event_loop::Driven;

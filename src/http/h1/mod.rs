@@ -8,7 +8,7 @@ mod insecure;
 mod sending;
 mod turn;
 
-use super::handler::ConnectionError;
+use super::connection_error::ConnectionError;
 use super::service::{Exchange, HandlerRef, Upgrades};
 use super::worker_state::WorkerState;
 use crate::http::deferred::worker_handle::WorkerCommand;

@@ -3,9 +3,10 @@
 //! The state machine says what the next step is, the service does it, and its result goes to the state
 //! machine.
 
+use crate::http::connection_error::ConnectionError;
 use crate::http::deferred::streamed_body::StreamedBody;
 use crate::http::deferred::worker_handle::WorkerCommand;
-use crate::http::handler::{ConnectionError, Handler};
+use crate::http::handler::Handler;
 use crate::http::request::Request;
 use crate::http::request_body::flow::Flow;
 use crate::http::response::Done;

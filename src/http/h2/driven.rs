@@ -1,7 +1,7 @@
 //! What the event loop does to an HTTP/2 connection.
 
 use super::{Connection, Phase, WorkerState};
-use crate::http::handler::ConnectionError;
+use crate::http::connection_error::ConnectionError;
 use crate::http::service::{HandlerRef, Upgrades};
 use crate::runtime::event_loop::{Driven, Fate};
 use crate::runtime::link::Link;

@@ -9,7 +9,7 @@ mod responses;
 mod streams;
 mod turn;
 
-use super::handler::ConnectionError;
+use super::connection_error::ConnectionError;
 use super::service::{HandlerRef, Service, Upgrades};
 use super::worker_state::WorkerState;
 use crate::http::deferred::worker_handle::WorkerCommand;

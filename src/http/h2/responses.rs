@@ -3,8 +3,9 @@
 use super::streams::{Intake, Stream};
 use super::turn::{Parts, Turn};
 use crate::http::access_entry::CLIENT_GONE;
+use crate::http::connection_error::ConnectionError;
 use crate::http::deferred::worker_handle::WorkerCommand;
-use crate::http::handler::{ConnectionError, Handler};
+use crate::http::handler::Handler;
 use crate::http::request_body::flow::Flow;
 use crate::http::service::{ExchangeContext, Outcome, Pace, Service};
 use crate::shared::output::Output;

@@ -1,7 +1,8 @@
 //! Error responses that the library writes itself.
 
 use super::{ExchangeContext, ResponseFailure, Service};
-use crate::http::handler::{ConnectionError, Handler};
+use crate::http::connection_error::ConnectionError;
+use crate::http::handler::Handler;
 use crate::http::response::ErrorContext;
 use crate::http::response::always::Always;
 use crate::log::event;

@@ -18,7 +18,8 @@ pub(crate) use gate::{Gate, Refusal};
 pub(crate) use pace::Pace;
 pub(crate) use request_body::Planned;
 
-use super::handler::{ConnectionError, Handler, is_for_library, respond_special};
+use super::connection_error::ConnectionError;
+use super::handler::{Handler, is_for_library, respond_special};
 use super::request::Request;
 use super::response::{Done, Response, ResponseRecorder};
 use crate::http::response::error::ResponseError;

@@ -1,7 +1,7 @@
 //! What the event loop does to a WebSocket: events, deadlines, shortage of memory.
 
 use super::{Fate, WsConnection, WsPhase, WsThreadState};
-use crate::http::handler::ConnectionError;
+use crate::http::connection_error::ConnectionError;
 use crate::http::service::report;
 use crate::runtime::event_loop::Driven;
 use crate::runtime::link::Link;
