@@ -242,6 +242,14 @@ where
         access_entry::Log::write(&*self.log, entry);
         self.handler.handle_library_response(entry);
     }
+
+    fn before_wait(&self) {
+        self.handler.before_wait();
+    }
+
+    fn after_wait(&self) {
+        self.handler.after_wait();
+    }
 }
 
 /// The line of a response that does not come from `handle_request`.

@@ -158,6 +158,14 @@ impl<H: Handler> Handler for Compress<H> {
     fn handle_library_response(&self, entry: &AccessEntry<'_>) {
         self.handler.handle_library_response(entry);
     }
+
+    fn before_wait(&self) {
+        self.handler.before_wait();
+    }
+
+    fn after_wait(&self) {
+        self.handler.after_wait();
+    }
 }
 
 /// Messages of WebSockets are not compressed by this, but by the feature `deflate`.

@@ -116,6 +116,12 @@
 //! Start the runtime beside the server, spawn a task in the handler, and let the task call
 //! [`Responder::send`]. The example `late_async` does this with tokio.
 //!
+//! # The requests of a turn together
+//!
+//! A worker handles all requests that have come, and then waits. [`Handler::before_wait`] is called between the two: it can
+//! respond to all requests of the turn by one query, one call of another language, or under one lock. Its
+//! documentation has an example. [`Handler::after_wait`] is called when the wait has ended.
+//!
 //! # Finding handlers that block
 //!
 //! [`Stats`] counts the sampled calls of the handler that took long: `handlers_over_10ms`,
@@ -128,6 +134,8 @@
 //! [`Config::stop_timeout`]: crate::Config::stop_timeout
 //! [`Config::timed_one_in`]: crate::Config::timed_one_in
 //! [`Counters`]: crate::metrics::Counters
+//! [`Handler::after_wait`]: crate::Handler::after_wait
+//! [`Handler::before_wait`]: crate::Handler::before_wait
 //! [`Limits::response_timeout`]: crate::Limits::response_timeout
 //! [`Request::to_owned_request`]: crate::Request::to_owned_request
 //! [`Responder`]: crate::Responder

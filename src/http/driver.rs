@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::config::forwarded::Forwarding;
 use crate::http::connection_error::ConnectionError;
 use crate::http::deferred::worker_handle::{WorkerCommand, WorkerHandle};
-use crate::http::service::report_to;
+use crate::http::service::{call_hook, report_to};
 use crate::metrics::WorkerCounters;
 use crate::runtime::accept::{BACK_OFF, Listeners};
 use crate::runtime::event_loop::{Driven, Driver, Ended, EventLoop, ThreadState, Time, Timing};
@@ -190,6 +190,26 @@ where
         return Connection::new(socket, self.keep_alive, listener.http2, &self.shared);
         #[cfg(not(feature = "http2"))]
         Connection::new(socket, self.keep_alive, &self.shared)
+    }
+
+    #[inline(always)]
+    fn before_wait(&mut self) {
+        let shared = &self.shared;
+        call_hook(
+            &*shared.service.handler,
+            &shared.counters,
+            P::Target::before_wait,
+        );
+    }
+
+    #[inline(always)]
+    fn after_wait(&mut self) {
+        let shared = &self.shared;
+        call_hook(
+            &*shared.service.handler,
+            &shared.counters,
+            P::Target::after_wait,
+        );
     }
 
     fn command(events: &mut EventLoop<'_, Self>, command: WorkerCommand) {

@@ -197,6 +197,96 @@ pub trait Handler: Send + Sync + 'static {
     fn handle_library_response(&self, entry: &AccessEntry<'_>) {
         let _ = entry;
     }
+
+    /// Called on each worker and each WebSocket thread before it waits for its clients, and when the thread ends.
+    ///
+    /// A thread works in turns: it waits, then handles all that has come, then waits again. This is the end of a turn.
+    /// It can do at once what the requests of the turn have in common: one query to a database, one call of
+    /// another language, one write to a log. [`Response::defer`] in [`Handler::handle_request`] keeps a request until here.
+    /// A [`Responder`](crate::Responder) that is used here belongs to this thread if it was made on this thread; its response
+    /// is sent without a further wait.
+    ///
+    /// The calls of a thread alternate: `before_wait` is the first and the last one, and between a `before_wait` and the
+    /// [`after_wait`](Handler::after_wait) that follows it the thread calls no other method of the handler, of a
+    /// [`BodySink`](crate::body::BodySink) or of a timer. So a lock of an interpreter can be held for a turn: released
+    /// here, and taken in `after_wait`. A turn may be empty. A thread of the pool ([`Response::offload`]) has no turns, and the
+    /// thread that drops the handler may be any.
+    ///
+    /// All connections of the thread wait while it runs, so it must not block for long. A panic in it is reported to
+    /// [`Handler::handle_error`] and ends nothing. A handler around another one must pass the call on; a
+    /// [`Router`](crate::Router) passes it to each mounted handler and to each of
+    /// [`Route::handler`](crate::router::Route::handler). Default: nothing, which costs nothing.
+    ///
+    /// ```
+    /// use peregrine::{Done, Handler, Request, Responder, Response};
+    /// use std::cell::RefCell;
+    ///
+    /// thread_local! {
+    ///     /// The requests of this turn of this thread.
+    ///     static TURN: RefCell<Vec<(String, Responder)>> = RefCell::default();
+    /// }
+    ///
+    /// struct Names;
+    ///
+    /// /// As one query to a database would.
+    /// fn look_up(names: &[&str]) -> Vec<usize> {
+    ///     names.iter().map(|name| name.len()).collect()
+    /// }
+    ///
+    /// impl Handler for Names {
+    ///     fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
+    ///         let (done, responder) = res.defer();
+    ///         TURN.with_borrow_mut(|turn| turn.push((req.path().to_owned(), responder)));
+    ///         done
+    ///     }
+    ///
+    ///     fn before_wait(&self) {
+    ///         let turn = TURN.take();
+    ///         let names: Vec<_> = turn.iter().map(|(name, _)| name.as_str()).collect();
+    ///         if names.is_empty() {
+    ///             return;
+    ///         }
+    ///         for (found, (_, responder)) in look_up(&names).into_iter().zip(turn) {
+    ///             let _ = responder.send(|res| res.text(found.to_string()));
+    ///         }
+    ///     }
+    /// }
+    /// # let mut client = peregrine::testing::Connection::new(&Names);
+    /// # client.send(b"GET /ada HTTP/1.1\r\nHost: a\r\n\r\nGET /bo HTTP/1.1\r\nHost: a\r\n\r\n");
+    /// # let received = String::from_utf8_lossy(client.received());
+    /// # assert_eq!(received.matches("HTTP/1.1 200 OK").count(), 2);
+    /// # assert!(received.contains("\r\n\r\n4HTTP/1.1") && received.ends_with("\r\n\r\n3"));
+    /// ```
+    #[doc(alias("batch", "gil", "idle", "end_turn"))]
+    fn before_wait(&self) {}
+
+    /// Called on each worker and each WebSocket thread when its wait has ended, before it handles what has come. It
+    /// follows each [`before_wait`](Handler::before_wait), except the last one of the thread.
+    ///
+    /// A panic in it is reported to [`Handler::handle_error`], and the turn goes on. Default: nothing, which costs nothing.
+    ///
+    /// ```
+    /// use peregrine::{Done, Handler, Request, Response};
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    ///
+    /// #[derive(Default)]
+    /// struct Turns(AtomicU64);
+    ///
+    /// impl Handler for Turns {
+    ///     fn handle_request(&self, _: &Request<'_>, res: Response<'_>) -> Done {
+    ///         res.text(format!("turn {}", self.0.load(Ordering::Relaxed)))
+    ///     }
+    ///
+    ///     fn after_wait(&self) {
+    ///         self.0.fetch_add(1, Ordering::Relaxed);
+    ///     }
+    /// }
+    /// # let app = Turns::default();
+    /// # let mut client = peregrine::testing::Connection::new(&app);
+    /// # client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    /// # assert!(client.received().ends_with(b"turn 1"));
+    /// ```
+    fn after_wait(&self) {}
 }
 
 /// Forwards all methods. The lint reports a method of the trait that is missing here.
@@ -226,6 +316,14 @@ macro_rules! forward_handler {
 
             fn handle_library_response(&self, entry: &AccessEntry<'_>) {
                 (**self).handle_library_response(entry);
+            }
+
+            fn before_wait(&self) {
+                (**self).before_wait();
+            }
+
+            fn after_wait(&self) {
+                (**self).after_wait();
             }
         })*
     };

@@ -376,6 +376,14 @@ impl<H: Handler> Handler for Layered<H> {
     fn handle_library_response(&self, entry: &AccessEntry<'_>) {
         self.handler.handle_library_response(entry);
     }
+
+    fn before_wait(&self) {
+        self.handler.before_wait();
+    }
+
+    fn after_wait(&self) {
+        self.handler.after_wait();
+    }
 }
 
 impl<H> std::fmt::Debug for Layered<H> {

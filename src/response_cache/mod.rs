@@ -281,6 +281,14 @@ impl<H: Handler> Handler for Cached<H> {
     fn handle_library_response(&self, entry: &AccessEntry<'_>) {
         self.handler.handle_library_response(entry);
     }
+
+    fn before_wait(&self) {
+        self.handler.before_wait();
+    }
+
+    fn after_wait(&self) {
+        self.handler.after_wait();
+    }
 }
 
 #[cfg(feature = "websocket")]

@@ -313,6 +313,14 @@ impl Router {
         }
     }
 
+    /// Calls a hook of the handlers of this router and of those of its hosts.
+    fn each_handler(&self, hook: fn(&dyn Handler)) {
+        self.handlers.iter().for_each(|handler| hook(&**handler));
+        for (_, router) in &self.hosts {
+            router.each_handler(hook);
+        }
+    }
+
     /// A request without a route gets its response before its body is read.
     fn plan(&self, req: &Request<'_>) -> BodyPlan {
         let mut params = Params::new(req.path_start());
@@ -355,6 +363,14 @@ impl Handler for Router {
             }
         }
         error.respond(res)
+    }
+
+    fn before_wait(&self) {
+        self.each_handler(Handler::before_wait);
+    }
+
+    fn after_wait(&self) {
+        self.each_handler(Handler::after_wait);
     }
 }
 

@@ -1,5 +1,6 @@
 //! `RouteList`: the routes of a router, as a page and as JSON.
 
+use super::Router;
 use super::route::Route;
 use crate::http::accept;
 use crate::http::handler::Handler;
@@ -20,7 +21,7 @@ pub struct RouteInfo {
 }
 
 impl RouteInfo {
-    pub(super) fn new(host: Option<&str>, route: &Route) -> RouteInfo {
+    fn new(host: Option<&str>, route: &Route) -> RouteInfo {
         RouteInfo {
             host: host.map(str::to_owned),
             method: route.method.as_deref().map(str::to_owned),
@@ -133,6 +134,17 @@ impl RouteList {
         }
         page.push_str("</table>\n");
         page
+    }
+}
+
+impl Router {
+    pub(super) fn list(&self, host: Option<&str>, routes: &mut Vec<RouteInfo>) {
+        for endpoint in self.leaves.iter().flat_map(|leaf| &leaf.endpoints) {
+            routes.push(RouteInfo::new(host, &endpoint.route));
+        }
+        for (host, router) in &self.hosts {
+            router.list(Some(host), routes);
+        }
     }
 }
 

@@ -91,6 +91,8 @@ pub struct Router {
     leaves: Vec<Leaf>,
     hosts: Vec<(Box<str>, Router)>,
     not_found: Option<Arc<dyn Handler>>,
+    /// Handlers of routes that are not closures, and of mounts. Closures have no hooks.
+    handlers: Vec<Arc<dyn Handler>>,
     layers: Layers,
     slash: Slash,
     is_offloaded: bool,
@@ -197,6 +199,7 @@ impl Router {
             leaves: Vec::new(),
             hosts: Vec::new(),
             not_found: None,
+            handlers: Vec::new(),
             layers: Layers::default(),
             slash: Slash::Exact,
             is_offloaded: false,
@@ -320,6 +323,8 @@ impl Router {
         for below in ["/", "/{*rest}"] {
             let mut route = Route::with(None, &format!("{prefix}{below}"), handler.clone());
             (route.is_mount, route.place) = (true, place);
+            // Once for each mount.
+            route.has_hooks = below == "/";
             self = self.route(route);
         }
         if prefix.is_empty() {
@@ -418,15 +423,6 @@ impl Router {
         RouteList::new(routes)
     }
 
-    fn list(&self, host: Option<&str>, routes: &mut Vec<RouteInfo>) {
-        for endpoint in self.leaves.iter().flat_map(|leaf| &leaf.endpoints) {
-            routes.push(RouteInfo::new(host, &endpoint.route));
-        }
-        for (host, router) in &self.hosts {
-            router.list(Some(host), routes);
-        }
-    }
-
     fn add(&mut self, route: Route) -> Result<(), RouteError> {
         let pattern = Pattern::parse(&route.pattern).map_err(|fault| RouteError::Pattern {
             pattern: route.pattern.clone(),
@@ -456,7 +452,12 @@ impl Router {
             kind,
             pattern,
         };
+        let hooked = endpoint
+            .route
+            .has_hooks
+            .then(|| endpoint.route.handler.clone());
         leaf.endpoints.insert(at, endpoint);
+        self.handlers.extend(hooked);
         Ok(())
     }
 

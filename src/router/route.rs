@@ -42,6 +42,8 @@ pub struct Route {
     pub(super) is_offloaded: bool,
     /// The handler does not see the part of the path before the tail of the pattern.
     pub(super) is_mount: bool,
+    /// [`Handler::before_wait`] and [`Handler::after_wait`] are passed on to the handler.
+    pub(super) has_hooks: bool,
     pub(super) place: &'static Location<'static>,
 }
 
@@ -89,7 +91,10 @@ impl Route {
     /// is read ([`Handler::body_plan`]), unless this route does.
     #[track_caller]
     pub fn handler(method: Option<&str>, pattern: &str, handler: impl Handler) -> Route {
-        Route::with(method, pattern, handler)
+        Route {
+            has_hooks: true,
+            ..Route::with(method, pattern, handler)
+        }
     }
 
     #[track_caller]
@@ -104,6 +109,7 @@ impl Route {
             layers: Layers::default(),
             is_offloaded: false,
             is_mount: false,
+            has_hooks: false,
             place: Location::caller(),
         }
     }

@@ -328,6 +328,11 @@ impl Events {
         }
     }
 
+    /// Forgets the events of the last wait.
+    pub(crate) fn clear(&mut self) {
+        self.list.clear();
+    }
+
     /// The sockets. Wake-ups are left out: a thread that is woken looks at its mailbox and its clock.
     #[cfg(target_os = "linux")]
     pub(crate) fn iter(&self) -> impl Iterator<Item = Ready> {

@@ -28,7 +28,7 @@ use crate::http::connection_error::ConnectionError;
 use crate::http::deferred::worker_handle::{WorkerCommand, WorkerHandle};
 use crate::http::handler::Handler;
 use crate::http::response::ResponseRecorder;
-use crate::http::service::{Gate, NoUpgrade, Service, Upgrades, report_to};
+use crate::http::service::{Gate, NoUpgrade, Service, Upgrades, call_hook, report_to};
 #[cfg(feature = "http2")]
 use crate::http::worker_state::Http2State;
 use crate::http::worker_state::WorkerState;
@@ -130,12 +130,33 @@ impl<'h, H: Handler> Connection<'h, H> {
             (Memory::default(), wake),
         );
         served.act(|connection, shared| connection.open(ConnId::default(), false, shared));
-        Connection {
+        let connection = Connection {
             served: Box::new(served),
             timers: TimerHeap::default(),
             time: Duration::ZERO,
             woken,
             came: false,
+        };
+        connection.hook(Handler::before_wait);
+        connection
+    }
+
+    /// Calls a hook around the wait of a worker.
+    fn hook(&self, hook: fn(&H)) {
+        let shared = &self.served.shared;
+        call_hook(shared.service.handler, &shared.counters, hook);
+    }
+
+    /// A turn of the worker, and more while something is left to do for it.
+    fn turn(&mut self, act: impl FnOnce(&mut Self)) {
+        self.hook(Handler::after_wait);
+        act(self);
+        self.run();
+        self.hook(Handler::before_wait);
+        while !self.served.shared.service.recorder.handle.inbox.is_empty() {
+            self.hook(Handler::after_wait);
+            self.run();
+            self.hook(Handler::before_wait);
         }
     }
 
@@ -143,16 +164,18 @@ impl<'h, H: Handler> Connection<'h, H> {
     /// server has closed are lost.
     pub fn send(&mut self, bytes: &[u8]) {
         self.came = false;
-        let fate = self.served.client_does(|client| client.arrive(bytes));
-        self.done(fate);
-        self.run();
+        self.turn(|server| {
+            let fate = server.served.client_does(|client| client.arrive(bytes));
+            server.done(fate);
+        });
     }
 
     /// Closes the sending side of the client. The client still reads.
     pub fn send_eof(&mut self) {
-        let fate = self.served.client_does(Memory::arrive_eof);
-        self.done(fate);
-        self.run();
+        self.turn(|server| {
+            let fate = server.served.client_does(Memory::arrive_eof);
+            server.done(fate);
+        });
     }
 
     /// From now on handlers see a connection over TLS, with what its handshake has found out; `None`: without TLS.
@@ -185,26 +208,27 @@ impl<'h, H: Handler> Connection<'h, H> {
         let until = self.time.saturating_add(time);
         while let Some(at) = self.timers.next().filter(|at| *at <= until) {
             self.time = at;
-            let shared = &self.served.shared;
-            shared
-                .service
-                .call_timer(&mut self.timers, at, &shared.counters);
-            self.run();
+            self.turn(|server| {
+                let shared = &server.served.shared;
+                let service = &shared.service;
+                service.call_timer(&mut server.timers, at, &shared.counters);
+            });
         }
         self.time = until;
-        self.run();
-        let now = &mut self.served.shared.service.now;
-        *now = now.plus(time);
-        let fate = self.served.act(expire);
-        self.done(fate);
+        self.turn(|server| {
+            server.run();
+            let now = &mut server.served.shared.service.now;
+            *now = now.plus(time);
+            let fate = server.served.act(expire);
+            server.done(fate);
+        });
     }
 
     /// Begins to stop the server: the next response on the connection is the last one. An idle connection may
     /// send one more request. It is closed after [`Limits::stop_grace`](crate::Limits::stop_grace) without
     /// one.
     pub fn stop(&mut self) {
-        self.act(Driven::stop);
-        self.run();
+        self.turn(|server| server.act(Driven::stop));
     }
 
     /// Blocks until another thread has sent a piece of a deferred or streamed response, for at most `most`,
@@ -214,13 +238,13 @@ impl<'h, H: Handler> Connection<'h, H> {
     /// does not move meanwhile.
     pub fn wait(&mut self, most: Duration) -> bool {
         let until = clock::after(most);
-        self.run();
+        self.turn(|_| {});
         while !std::mem::take(&mut self.came) && !self.served.is_closed {
             let left = until.saturating_duration_since(Instant::now());
             if self.woken.recv_timeout(left).is_err() {
                 return false;
             }
-            self.run();
+            self.turn(|_| {});
         }
         true
     }
@@ -367,7 +391,9 @@ fn serve<'h, H: Handler, M: Upgrades<H>>(
 
 impl<H: Handler> Drop for Connection<'_, H> {
     fn drop(&mut self) {
+        self.hook(Handler::after_wait);
         self.close();
+        self.hook(Handler::before_wait);
         let handle = &self.served.shared.service.recorder.handle;
         handle.close();
         // No connection needs the results of jobs that still run.

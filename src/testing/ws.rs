@@ -4,7 +4,7 @@ use super::{Alone, Client, Served, serve};
 use crate::config::{Config, WS_MAILBOX_BYTES};
 use crate::http::request::Request;
 use crate::http::response::{Done, Response};
-use crate::http::service::Upgrades;
+use crate::http::service::{Upgrades, call_hook};
 use crate::runtime::event_loop::{Driven, Fate, expire};
 use crate::runtime::thread_pool::Size;
 use crate::runtime::transport::{Memory, Transport};
@@ -216,6 +216,7 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
             handle,
             disconnect: None,
         };
+        ws.hook(H::before_wait);
         ws.act(|connection, shared| connection.open(ConnId::default(), false, shared));
         Ok(ws)
     }
@@ -233,10 +234,11 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
     /// Sends bytes from the client. The server handles them before this returns. Bytes that come after the
     /// end are lost.
     pub fn send(&mut self, bytes: &[u8]) {
-        if self.disconnect.is_none() {
-            self.served.client_does(|client| client.arrive(bytes));
-        }
-        self.run();
+        self.turn(|ws| {
+            if ws.disconnect.is_none() {
+                ws.served.client_does(|client| client.arrive(bytes));
+            }
+        });
     }
 
     /// Sends a complete message from the client, in one frame.
@@ -261,14 +263,16 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
 
     /// Closes the connection from the client, without a close frame unless it has sent one.
     pub fn send_eof(&mut self) {
-        self.served.client_does(Memory::arrive_eof);
-        self.run();
+        self.turn(|ws| {
+            ws.served.client_does(Memory::arrive_eof);
+        });
     }
 
     /// Whether the client stops taking bytes from now on.
     pub fn hold(&mut self, held: bool) {
-        self.served.client_does(|client| client.hold(held));
-        self.run();
+        self.turn(|ws| {
+            ws.served.client_does(|client| client.hold(held));
+        });
     }
 
     /// Moves the time. The server reacts to timeouts that have passed.
@@ -285,7 +289,7 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
 
     /// All bytes that the client has received since the last call of this.
     pub fn take_received(&mut self) -> Vec<u8> {
-        self.run();
+        self.turn(|_| {});
         std::mem::take(&mut self.served.received)
     }
 
@@ -308,8 +312,28 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
         &mut self,
         act: impl FnOnce(&mut WsConnection<&'h H, Memory>, &mut WsThreadState<&'h H>) -> Fate,
     ) {
-        self.served.act(act);
+        self.turn(|ws| {
+            ws.served.act(act);
+        });
+    }
+
+    /// Calls a hook around the wait of a WebSocket thread.
+    fn hook(&self, hook: fn(&H)) {
+        let shared = &self.served.shared;
+        call_hook(shared.service.handler, &shared.counters, hook);
+    }
+
+    /// A turn of the thread, and more while something is left to do for it.
+    fn turn(&mut self, act: impl FnOnce(&mut Self)) {
+        self.hook(H::after_wait);
+        act(self);
         self.run();
+        self.hook(H::before_wait);
+        while self.disconnect.is_none() && !self.handle.inbox.is_empty() {
+            self.hook(H::after_wait);
+            self.run();
+            self.hook(H::before_wait);
+        }
     }
 
     /// Delivers what hooks have published and the commands of the hub, until there are none.
@@ -411,7 +435,10 @@ fn shake_hands<H: WebSocketHandler>(
         NO_POOL,
         (client, || {}),
     );
+    call_hook(handler, &http.shared.counters, H::before_wait);
+    call_hook(handler, &http.shared.counters, H::after_wait);
     let fate = http.act(|connection, shared| connection.open(ConnId::default(), false, shared));
+    call_hook(handler, &http.shared.counters, H::before_wait);
     let (Some(connection), Fate::Upgraded) = (http.connection, fate) else {
         return Err(http.received);
     };

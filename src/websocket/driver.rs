@@ -8,6 +8,8 @@ use super::thread_handle::WsCommand;
 use super::threads::{WsArrival, WsThreadShared};
 use super::topics::Publication;
 use crate::config::Config;
+use crate::http::handler::Handler;
+use crate::http::service::call_hook;
 use crate::metrics::WorkerCounters;
 use crate::runtime::event_loop::{Driver, Ended, EventLoop, ThreadState, Time};
 use crate::runtime::poll::Poll;
@@ -122,6 +124,26 @@ impl<P: WsHandlerRef, T: Transport> Driver for WsDriver<'_, P, T> {
 
     fn connect(&mut self, arrival: WsArrival<ConnOf<P>, T>, _: &ServerState) -> WsConnection<P, T> {
         WsConnection::new(arrival, self.shared.service.now)
+    }
+
+    #[inline(always)]
+    fn before_wait(&mut self) {
+        let shared = &self.shared;
+        call_hook(
+            &*shared.service.handler,
+            &shared.counters,
+            P::Target::before_wait,
+        );
+    }
+
+    #[inline(always)]
+    fn after_wait(&mut self) {
+        let shared = &self.shared;
+        call_hook(
+            &*shared.service.handler,
+            &shared.counters,
+            P::Target::after_wait,
+        );
     }
 
     fn command(events: &mut EventLoop<'_, Self>, command: WsCommand) {

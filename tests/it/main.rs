@@ -110,6 +110,7 @@ mod uploads_hostile;
 #[cfg(target_os = "linux")]
 mod uploads_large;
 mod uploads_many;
+mod wait_hooks;
 mod worn_out;
 #[cfg(feature = "websocket")]
 mod ws_backlog;

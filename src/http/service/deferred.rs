@@ -1,6 +1,6 @@
 //! Applies deferred responses and pieces of streamed bodies to their exchange.
 
-use super::{ExchangeContext, Outcome, Pace, ResponseFailure, Service};
+use super::{ExchangeContext, Outcome, Pace, ResponseFailure, Service, report_panic};
 use crate::http::deferred::streamed_body::{BodyProgress, StreamedBody};
 use crate::http::deferred::worker_handle::{DeferredResponse, WorkerCommand};
 use crate::http::handler::Handler;
@@ -8,10 +8,8 @@ use crate::http::response::always::Always;
 use crate::http::response::error::ResponseError;
 use crate::metrics::WorkerCounters;
 use crate::runtime::event_loop::Timing;
-use crate::runtime::socket::Ends;
 use crate::shared::panic_guard::{Panic, catch};
 use crate::shared::timer_heap::TimerHeap;
-use std::net::SocketAddr;
 use std::ops::Deref;
 use std::time::Duration;
 
@@ -20,19 +18,6 @@ const NO_RESPONSE: &str = "the server could not respond to this request";
 
 /// The text of the 503 that is sent instead of a stream of events.
 const CROWDED: &str = "too many long-lived connections";
-
-/// The peer of a timer. A timer belongs to no connection.
-struct NoPeer;
-
-impl Ends for NoPeer {
-    fn peer_addr(&self) -> Option<SocketAddr> {
-        None
-    }
-
-    fn local_addr(&self) -> Option<SocketAddr> {
-        None
-    }
-}
 
 impl<P> Service<P>
 where
@@ -140,10 +125,7 @@ where
         match timers.call_next(now) {
             None => return false,
             Some(Ok(_)) => {}
-            Some(Err(panic)) => {
-                counters.panicked(1);
-                ResponseFailure::Panic(panic).report(&*self.handler, &NoPeer);
-            }
+            Some(Err(panic)) => report_panic(&*self.handler, counters, panic),
         }
         true
     }

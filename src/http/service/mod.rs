@@ -24,9 +24,10 @@ use super::request::Request;
 use super::response::{Done, Response, ResponseRecorder};
 use crate::http::response::error::ResponseError;
 use crate::log::event;
+use crate::metrics::WorkerCounters;
 use crate::runtime::event_loop::Timing;
 use crate::runtime::socket::Ends;
-use crate::shared::panic_guard::{Panic, quietly};
+use crate::shared::panic_guard::{Panic, catch, quietly};
 use crate::shared::quota::Share;
 use peregrine_protocol::Seconds;
 use peregrine_protocol::limits::Limits;
@@ -172,6 +173,35 @@ impl ResponseFailure {
         event!(Error, "the response failed: {error}");
         report(handler, &error, ends);
     }
+}
+
+/// The peer of what belongs to no connection.
+struct NoPeer;
+
+impl Ends for NoPeer {
+    fn peer_addr(&self) -> Option<SocketAddr> {
+        None
+    }
+
+    fn local_addr(&self) -> Option<SocketAddr> {
+        None
+    }
+}
+
+/// Calls [`Handler::before_wait`] or [`Handler::after_wait`]. A panic in it is reported, and ends nothing.
+#[inline(always)]
+pub(crate) fn call_hook<H: Handler>(handler: &H, counters: &WorkerCounters, hook: fn(&H)) {
+    if let Err(panic) = catch(|| hook(handler)) {
+        report_panic(handler, counters, panic);
+    }
+}
+
+/// Reports a panic that belongs to no connection.
+#[cold]
+#[inline(never)]
+fn report_panic<H: Handler>(handler: &H, counters: &WorkerCounters, panic: Panic) {
+    counters.panicked(1);
+    ResponseFailure::Panic(panic).report(handler, &NoPeer);
 }
 
 pub(crate) fn report<H: Handler>(handler: &H, error: &ConnectionError<'_>, ends: &dyn Ends) {

@@ -58,6 +58,12 @@ pub(crate) trait Driver: Sized {
         Ok(false)
     }
 
+    /// The thread is about to wait, or ends: [`Handler::before_wait`](crate::Handler::before_wait).
+    fn before_wait(&mut self);
+
+    /// The wait is over: [`Handler::after_wait`](crate::Handler::after_wait).
+    fn after_wait(&mut self);
+
     /// A connection has had its turn, or has ended.
     #[inline]
     fn acted(_events: &mut EventLoop<'_, Self>) {}

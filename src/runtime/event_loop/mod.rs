@@ -66,6 +66,8 @@ pub(crate) struct EventLoop<'a, D: Driver> {
     /// Which turns are timed.
     sampler: Sampler,
     relief: MemoryRelief,
+    /// The last wait was left out; see [`EventLoop::wait`].
+    has_skipped: bool,
     /// Connections that have more to do without an event.
     again: Vec<ConnId>,
     /// Connections that get a turn after [`PAUSE`], because the source of their body gives nothing at
@@ -92,6 +94,7 @@ pub(crate) struct EventLoop<'a, D: Driver> {
 impl<D: Driver> Drop for EventLoop<'_, D> {
     fn drop(&mut self) {
         self.driver.shared().counters().activity.rest();
+        self.driver.before_wait();
     }
 }
 
@@ -114,6 +117,7 @@ impl<'a, D: Driver> EventLoop<'a, D> {
             clock,
             sampler: Sampler::new(config.timed_one_in, index),
             relief: MemoryRelief::default(),
+            has_skipped: false,
             again: Vec::new(),
             later: Vec::new(),
             later_at: Duration::ZERO,
@@ -132,8 +136,7 @@ impl<'a, D: Driver> EventLoop<'a, D> {
     pub(crate) fn run(mut self) -> io::Result<Ended> {
         let mut events = Events::new();
         loop {
-            let timeout = self.timeout();
-            self.poll.wait_from(&self.clock, &mut events, timeout)?;
+            self.wait(&mut events)?;
             let is_timed = self.sampler.next();
             let unix = self.clock.tick();
             let timing = match is_timed {

@@ -1,17 +1,39 @@
 //! The wait of an event loop, and how long it may last.
 
 use super::{Driver, EventLoop};
+use crate::runtime::poll::Events;
+use std::io;
 use std::time::Duration;
 
 /// The longest wait. Systems refuse to wait for a timer that is due in many thousand years.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
 
 impl<D: Driver> EventLoop<'_, D> {
-    /// From the last look at the clock on; forever, if nothing is due at any time.
-    pub(super) fn timeout(&self) -> Option<Duration> {
-        // What a connection has posted to its own thread wakes nothing.
-        let has_more = !self.again.is_empty() || self.has_handshakes();
-        if has_more || !self.driver.inbox().is_empty() {
+    /// Waits for events, between the hooks of the handler. The first one may post to this thread, so it is called
+    /// before the timeout is known.
+    ///
+    /// What it has posted is handled without a call of the poller. It does not happen twice in a row, because clients have
+    /// to get their turn.
+    #[inline]
+    pub(super) fn wait(&mut self, events: &mut Events) -> io::Result<()> {
+        self.driver.before_wait();
+        let has_posts = !self.driver.inbox().is_empty();
+        if has_posts && !std::mem::replace(&mut self.has_skipped, true) {
+            events.clear();
+            self.driver.after_wait();
+            return Ok(());
+        }
+        self.has_skipped = false;
+        let timeout = self.timeout(has_posts);
+        let waited = self.poll.wait_from(&self.clock, events, timeout);
+        self.driver.after_wait();
+        waited
+    }
+
+    /// From the last look at the clock on; forever, if nothing is due at any time. `has_posts`: what this thread has posted
+    /// to itself wakes nothing.
+    fn timeout(&self, has_posts: bool) -> Option<Duration> {
+        if has_posts || !self.again.is_empty() || self.has_handshakes() {
             return Some(Duration::ZERO);
         }
         let next = self.clock.to_next_second();
