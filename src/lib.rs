@@ -56,6 +56,7 @@ pub mod internals;
 pub mod layers;
 mod log;
 pub mod metrics;
+pub mod relay;
 pub mod response_cache;
 pub mod router;
 mod runtime;
@@ -183,7 +184,7 @@ pub mod ws {
     #[doc(inline)]
     pub use crate::config::ws_origins::WsOrigins;
     pub use crate::shared::subscribe_error::SubscribeError;
-    pub use crate::websocket::hub::{Hub, Relay, RelayError};
+    pub use crate::websocket::hub::Hub;
     pub use crate::websocket::id::WsId;
     pub use crate::websocket::threads::WebSockets;
     pub use crate::websocket::upgrade::{Upgrade, UpgradeError};

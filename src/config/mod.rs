@@ -148,6 +148,7 @@ peregrine_protocol::settings! {
     /// | Dashboard pages | 32 | pages of a `Dashboard` that get samples | 503 | `dashboard::the_pages_that_get_samples_are_limited` |
     /// | Route counters | 256 | patterns of routes that are counted, 8 bytes each for each worker | nothing: the others count together | `metrics::routes::the_patterns_that_are_counted_are_bounded` |
     /// | `RateLimit::clients` | 65,536 | clients whose requests are counted, 16 bytes each | nothing: the client that has its whole limit again first is forgotten | `shared::rate_table::the_clients_that_are_remembered_are_bounded` |
+    /// | Relay topics | 65,536 | topics without a subscriber that a relay keeps for a time | nothing: the oldest ones are left early | `relay::interest::topics_that_wait_are_limited` |
     /// | `ETags::max_bytes` | 1,048,576 | bytes of a body that gets a tag | the whole body each time | `layers_shipped::a_response_that_the_client_has_is_not_sent_again` |
     /// | `RequestId::take_over` | 128 | bytes of the id of a client | another id | `layers_shipped::requests_have_ids` |
     /// | `CacheConfig::ttl` | 10 s | of a kept response | a new response | `response_cache::tests::a_response_that_is_over_is_computed_again` |

@@ -44,6 +44,7 @@
 //! | [`draining`] | How do health checks work, and how does a stop lose no request? |
 //! | [`systemd`] | How does it run as a service of systemd? |
 //! | [`kubernetes`] | How does it run in Kubernetes? |
+//! | [`machines`] | How do topics reach the clients of several machines? |
 //! | [`operation`] | How do I run it: proxy and TLS, stop, restart, metrics, logs? |
 //!
 //! These modules contain documentation only.
@@ -63,6 +64,7 @@ pub mod json;
 pub mod kubernetes;
 pub mod layers;
 pub mod limits;
+pub mod machines;
 pub mod operation;
 pub mod proxies;
 pub mod request_bodies;

@@ -127,13 +127,12 @@
 //! - Compression (permessage-deflate) is the feature `deflate`.
 //! - An idle connection takes about 220 bytes of the process, with the state of 24 bytes that was
 //!   measured.
-//! - [`Relay`] connects the hubs of several processes.
+//! - A relay connects the hubs of several processes: [the guide](crate::guide::machines).
 //! - The example `websocket` is a chat, `room` a chat with a history.
 //!
 //! [`BacklogPolicy`]: crate::ws::BacklogPolicy
 //! [`Config::ws_origins`]: crate::Config::ws_origins
 //! [`Hub`]: crate::ws::Hub
-//! [`Relay`]: crate::ws::Relay
 //! [`Sent::Closed`]: crate::ws::Sent::Closed
 //! [`Sent::Full`]: crate::ws::Sent::Full
 //! [`Sent::Queued`]: crate::ws::Sent::Queued

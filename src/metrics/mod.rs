@@ -142,6 +142,18 @@ counters! {
     /// `WsLimits::backlog_bytes` or `Config::ws_mailbox_bytes`. A published message counts once for each
     /// WebSocket thread whose mailbox is full.
     ws_dropped => "ws_messages_dropped",
+    /// Messages that were passed to a relay for other processes.
+    relay_published => "relay_messages_published",
+    /// Messages that other processes do not get, because the queue of the relay was full, the message was too large, or
+    /// it waited too long for a connection to the broker.
+    relay_dropped => "relay_messages_dropped",
+    /// Messages that were sent on a connection to the broker that broke before the broker confirmed them. Other processes may
+    /// or may not have them; they are not sent again.
+    relay_unconfirmed => "relay_messages_unconfirmed",
+    /// Messages of other processes that were delivered to the hubs of this one.
+    relay_received => "relay_messages_received",
+    /// Messages of other processes that did not arrive, by the gaps in their numbers, or that were malformed.
+    relay_lost => "relay_messages_lost",
     /// Requests to which the handler has responded, or that got a 500 instead.
     requests => "requests",
     /// Responses with a status of 2xx, by the handler or the library. A response counts when its head is

@@ -50,7 +50,7 @@ impl Stats {
     /// ([`Stats::routes`]), if there are any; and the gauge `peregrine_turn_seconds{thread="worker-0"}`
     /// ([`Stats::worker_busy`]), which is high while a handler holds its thread. Then it has the same counters by thread, as
     /// `peregrine_thread_requests_total{thread="worker-0"}` and so on: `ws-0` is the first WebSocket thread,
-    /// `pool-0` all threads of `offload`, and `accept-0` all accept threads. The counters by thread are
+    /// `pool-0` all threads of `offload`, `accept-0` all accept threads, and `relay-0` a relay. The counters by thread are
     /// separate families, so a sum over one family counts nothing twice.
     ///
     /// A page has a few kilobytes for each ten threads, and is made anew at each call. It should not be
@@ -68,6 +68,7 @@ impl Stats {
             .chain(named("ws", &threads.ws))
             .chain(named("pool", &threads.pools))
             .chain(named("accept", &threads.accepting))
+            .chain(named("relay", &threads.relays))
             .collect();
 
         let mut page = String::new();

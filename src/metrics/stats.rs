@@ -47,6 +47,8 @@ pub(super) struct Threads {
     pub(super) pools: Vec<Arc<WorkerCounters>>,
     /// One for all accept threads of a server.
     pub(super) accepting: Vec<Arc<WorkerCounters>>,
+    /// One for each relay.
+    pub(super) relays: Vec<Arc<WorkerCounters>>,
     /// One for each server.
     pub(super) budgets: Vec<Arc<MemoryBudget>>,
     pub(super) worker_queues: Vec<QueuesOf>,
@@ -84,6 +86,7 @@ impl Stats {
         let threads = self.threads();
         let all = threads.workers.iter().chain(&threads.ws);
         let all = all.chain(&threads.pools).chain(&threads.accepting);
+        let all = all.chain(&threads.relays);
         all.map(|counters| counters.snapshot()).sum()
     }
 
@@ -204,6 +207,15 @@ impl Stats {
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         threads.worker_queues.extend(workers);
         threads.ws_queues.extend(ws);
+    }
+
+    /// Adds the counters of a relay. It may serve several servers.
+    pub(crate) fn add_relay(&self, counters: &Arc<WorkerCounters>) {
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let relays = &mut threads.relays;
+        if !relays.iter().any(|known| Arc::ptr_eq(known, counters)) {
+            relays.push(counters.clone());
+        }
     }
 
     /// A copy, so that the lock is held only for the copying.

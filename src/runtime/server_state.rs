@@ -11,6 +11,7 @@ use super::thread_pool::ThreadPool;
 use super::transport::Plain;
 use crate::log::event;
 use crate::metrics::{Queues, QueuesOf, WorkerCounters};
+use crate::relay::RelayHandle;
 use crate::runtime::transport::ListenerConfig;
 use crate::shared::mailbox::Mailbox;
 use crate::shared::memory_budget::MemoryBudget;
@@ -103,6 +104,8 @@ pub(crate) struct ServerState {
     /// Whether it serves, drains or stops.
     pub(crate) phase: Arc<Phase>,
     cutting: AtomicBool,
+    /// Are told of the stop.
+    pub(crate) relays: OnceLock<Vec<RelayHandle>>,
     /// Threads for handlers that block.
     pub(crate) pool: Arc<ThreadPool>,
     stop_timeout: Duration,
@@ -141,6 +144,7 @@ impl ServerState {
             leaves_backlog: AtomicBool::new(false),
             phase: Arc::new(phase),
             cutting: AtomicBool::new(false),
+            relays: OnceLock::new(),
             pool,
             stop_timeout,
             stop_at: OnceLock::new(),
@@ -199,6 +203,8 @@ impl ServerState {
         self.stop_at();
         if self.phase.stop() {
             self.tell_systemd("stopping");
+            let relays = self.relays.get().into_iter().flatten();
+            relays.for_each(RelayHandle::server_stops);
         }
         self.lock_listeners().clear();
         self.wake_all();

@@ -37,6 +37,7 @@ use crate::http::handler_error::HandlerResult;
 use crate::http::request::Request;
 use crate::http::response::Response;
 use crate::metrics::Stats;
+use crate::relay::RelayHandle;
 use crate::runtime::listener::BindAddr;
 use crate::runtime::transport::Plain;
 #[cfg(feature = "tls")]
@@ -263,6 +264,33 @@ impl<H, M> Server<H, M> {
     #[cfg(target_os = "linux")]
     pub fn systemd(mut self, systemd: &Systemd) -> Server<H, M> {
         self.at_start.systemd = Some(systemd.clone());
+        self
+    }
+
+    /// Stops the relay with this server, makes it part of its [`Health`] and its [`Stats`]. The relay of the hub of
+    /// a server with WebSockets needs no call.
+    ///
+    /// ```
+    /// # use peregrine::relay::{Relay, RelayHandle, RelayMessage, Relayed};
+    /// # struct Broker;
+    /// # impl Relay for Broker {
+    /// #     fn publish(&self, _: Option<&str>, _: RelayMessage<'_>) -> Relayed { Relayed::Queued }
+    /// # }
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use peregrine::Server;
+    /// use peregrine::sse::EventHub;
+    ///
+    /// let relay = RelayHandle::new(Broker);
+    /// let events = EventHub::new();
+    /// events.set_relay(&relay)?;
+    /// let server = Server::from_fn(|_, res| res.text("hi")).relay(&relay).bind("127.0.0.1:0").start()?;
+    /// events.publish("news", "to the pages of all machines")?;
+    /// assert_eq!(server.counters().relay_published, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn relay(mut self, relay: &RelayHandle) -> Server<H, M> {
+        self.at_start.add_relay(relay);
         self
     }
 

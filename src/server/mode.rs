@@ -44,6 +44,6 @@ impl<H: Handler> sealed::Start<H> for NoUpgrade {
         let launch = Launch::new(server.config, places, Vec::new(), server.timers)?;
         let handler = Arc::new(server.handler);
         let running = launch.start::<_, _, T>(handler, &server.stats, || NoUpgrade)?;
-        running.at_start(&server.at_start)
+        running.at_start(&server.at_start, &server.stats)
     }
 }

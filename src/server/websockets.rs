@@ -48,6 +48,9 @@ impl<H: WebSocketHandler> Server<H, WebSockets> {
     ) -> io::Result<Running> {
         let places = self.take_places();
         let hub = self.mode.hub;
+        if let Some(relay) = hub.relay() {
+            self.at_start.add_relay(relay);
+        }
         let mut launch = Launch::new(self.config, places, threads.wakers(), self.timers)?;
         let handler = Arc::new(self.handler);
         for (index, poll) in std::mem::take(&mut threads.polls).into_iter().enumerate() {
@@ -66,6 +69,6 @@ impl<H: WebSocketHandler> Server<H, WebSockets> {
         self.stats.add_queues(Vec::new(), threads.queues());
         let lasting = launch.control.capacity.lasting.clone();
         let running = launch.start(handler, &self.stats, || threads.on(lasting.clone()))?;
-        running.at_start(&self.at_start)
+        running.at_start(&self.at_start, &self.stats)
     }
 }

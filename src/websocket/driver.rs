@@ -254,6 +254,7 @@ impl<P: WsHandlerRef, T: Transport> EventLoop<'_, WsDriver<'_, P, T>> {
                 message,
                 except: None,
             }),
+            WsCommand::PublishToOthers(publication) => self.fan_out(&publication),
             WsCommand::Send(id, message) => {
                 self.deliver(&[id.conn()], &message);
             }

@@ -4,31 +4,10 @@ use super::id::WsId;
 use super::peer_table::PeerSlot;
 use super::state::Sent;
 use super::thread_handle::{WsCommand, WsThreadHandle};
-use peregrine_protocol::ws::frame;
+use crate::relay::{LocalHub, RelayError, RelayHandle, RelayKind, RelayMessage, RelayOrder};
+use peregrine_protocol::ws::frame::{self, Message};
 use peregrine_protocol::ws::prepared::PreparedMessage;
-use std::sync::{Arc, OnceLock};
-
-/// Forwards published messages to other processes, for example over Redis or NATS. Messages from other
-/// processes go to [`Hub::deliver`].
-///
-/// It is called on the thread that publishes, and must not block.
-pub trait Relay: Send + Sync + 'static {
-    /// Called for each published or broadcast message. `topic` is `None` for a broadcast.
-    fn published(&self, topic: Option<&str>, message: &PreparedMessage);
-}
-
-/// The error of [`Hub::set_relay`]: the hub has a relay already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct RelayError;
-
-impl std::fmt::Display for RelayError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the hub has a relay already")
-    }
-}
-
-impl std::error::Error for RelayError {}
+use std::sync::{Arc, OnceLock, Weak};
 
 /// Sends to the WebSocket connections of a server from any thread. Clones are the same hub.
 ///
@@ -57,7 +36,7 @@ pub struct Hub(Arc<Inner>);
 #[derive(Default)]
 struct Inner {
     handles: OnceLock<Vec<Arc<WsThreadHandle>>>,
-    relay: OnceLock<Box<dyn Relay>>,
+    relay: OnceLock<RelayHandle>,
 }
 
 impl Hub {
@@ -146,32 +125,45 @@ impl Hub {
     /// [`Config::ws_mailbox_bytes`] limits how far a publisher can be ahead of the threads. The subscribers on
     /// that thread with [`BacklogPolicy::Close`] are closed. If that happens for more than 64 topics, or for
     /// more than 16 KiB of topic names, in one turn of the thread, the subscribers of all topics on it are
-    /// closed.
+    /// closed. It is also returned if the [relay](crate::relay) of the hub has dropped the message, so that other
+    /// processes do not get it.
     ///
     /// [`Config::ws_mailbox_bytes`]: crate::Config::ws_mailbox_bytes
     /// [`BacklogPolicy::Close`]: crate::ws::BacklogPolicy::Close
     pub fn publish(&self, topic: &str, message: impl Into<PreparedMessage>) -> Sent {
-        self.publish_from(None, Some(topic.into()), &message.into())
+        self.publish_from(None, None, Some(topic.into()), &message.into())
+            .0
     }
 
     /// Sends a message to all connections of the server; otherwise as [`Hub::publish`].
     pub fn broadcast(&self, message: impl Into<PreparedMessage>) -> Sent {
-        self.publish_from(None, None, &message.into())
+        self.publish_from(None, None, None, &message.into()).0
     }
 
-    /// Publishes a message from a [`Relay`] to the connections of this process only. Without a topic it is a
-    /// broadcast.
+    /// Publishes a message to the connections of this process only: its [relay](crate::relay) does not get it. Without a
+    /// topic it is a broadcast.
     pub fn deliver(&self, topic: Option<&str>, message: impl Into<PreparedMessage>) -> Sent {
-        self.post_all(None, topic.map(Into::into), &message.into())
+        self.post_all(None, None, topic.map(Into::into), &message.into())
     }
 
-    /// Sets the relay to which all published and broadcast messages are passed. It can be set once.
+    /// Sets the relay to which all published and broadcast messages are passed, and which hears of topics with
+    /// subscribers. It can be set once, before the server of the hub starts.
     ///
     /// # Errors
     ///
-    /// [`RelayError`] if the hub has a relay already. It keeps that one.
-    pub fn set_relay(&self, relay: impl Relay) -> Result<(), RelayError> {
-        self.0.relay.set(Box::new(relay)).map_err(|_| RelayError)
+    /// [`RelayError::AlreadySet`], or [`RelayError::Started`].
+    pub fn set_relay(&self, relay: &RelayHandle) -> Result<(), RelayError> {
+        if self.0.handles.get().is_some() {
+            return Err(RelayError::Started);
+        }
+        let set = self.0.relay.set(relay.clone());
+        set.map_err(|_| RelayError::AlreadySet)?;
+        relay.connect(Local(Arc::downgrade(&self.0)));
+        Ok(())
+    }
+
+    pub(crate) fn relay(&self) -> Option<&RelayHandle> {
+        self.0.relay.get()
     }
 
     /// Whether the connection exists. It may end at any moment.
@@ -190,22 +182,38 @@ impl Hub {
         self.handles().iter().map(|handle| handle.load()).sum()
     }
 
-    /// Publishes to all threads except `own`, which handles its own connections.
+    /// Publishes to all threads except `own`, which handles its own connections if the second result is true.
+    /// `except`: a connection that does not get it.
     pub(crate) fn publish_from(
         &self,
         own: Option<usize>,
+        except: Option<WsId>,
         topic: Option<Arc<str>>,
         message: &PreparedMessage,
-    ) -> Sent {
-        if let Some(relay) = self.0.relay.get() {
-            relay.published(topic.as_deref(), message);
+    ) -> (Sent, bool) {
+        let Some(relay) = self.0.relay.get() else {
+            return (self.post_all(own, except, topic, message), true);
+        };
+        let kind = match message.is_text() {
+            true => RelayKind::Text,
+            false => RelayKind::Binary,
+        };
+        let passed = RelayMessage::new(kind, message.as_bytes());
+        let passed = passed.with_except(except.map(WsId::to_u64));
+        let is_queued = relay.publish(topic.as_deref(), passed).is_queued();
+        if is_queued && relay.order() == RelayOrder::Broker {
+            return (Sent::Queued, false);
         }
-        self.post_all(own, topic, message)
+        match self.post_all(own, except, topic, message) {
+            Sent::Queued if !is_queued => (Sent::Full, true),
+            sent => (sent, true),
+        }
     }
 
     fn post_all(
         &self,
         own: Option<usize>,
+        except: Option<WsId>,
         topic: Option<Arc<str>>,
         message: &PreparedMessage,
     ) -> Sent {
@@ -216,7 +224,8 @@ impl Hub {
         };
         for (thread, handle) in handles.iter().enumerate() {
             if own != Some(thread) {
-                let sent = handle.publish(topic.as_ref(), message);
+                let except = except.filter(|id| id.thread() == thread);
+                let sent = handle.publish(topic.as_ref(), message, except.map(WsId::conn));
                 if sent != Sent::Queued {
                     result = sent;
                 }
@@ -253,6 +262,31 @@ impl std::fmt::Debug for Hub {
         f.debug_struct("Hub")
             .field("connections", &self.connections())
             .finish_non_exhaustive()
+    }
+}
+
+/// The hub as its relay sees it.
+struct Local(Weak<Inner>);
+
+impl LocalHub for Local {
+    fn deliver(&self, topic: Option<&str>, message: &RelayMessage<'_>) {
+        let Some(hub) = self.0.upgrade().map(Hub) else {
+            return;
+        };
+        let bytes = message.bytes();
+        let received = match message.kind() {
+            RelayKind::Text => std::str::from_utf8(bytes).map(Message::Text),
+            RelayKind::Binary => Ok(Message::Binary(bytes)),
+            RelayKind::Event => return,
+        };
+        if let Ok(received) = received {
+            let except = message.except().map(WsId::from_u64);
+            hub.post_all(None, except, topic.map(Into::into), &received.into());
+        }
+    }
+
+    fn is_there(&self) -> bool {
+        self.0.strong_count() > 0
     }
 }
 

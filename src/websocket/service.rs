@@ -242,8 +242,8 @@ impl<P: WsHandlerRef> WsService<P> {
     pub(crate) fn new(handler: P, hub: Hub) -> WsService<P> {
         WsService {
             handler,
+            topics: Topics::new(hub.relay().cloned()),
             hub,
-            topics: Topics::default(),
             later: Vec::new(),
             kit: SendContext::default(),
             inflate: Inflate::default(),

@@ -3,6 +3,8 @@
 use super::id::WsId;
 use super::peer_table::{PeerSlot, PeerTable};
 use super::state::Sent;
+use super::topics::Publication;
+use crate::shared::id::ConnId;
 use crate::shared::inbox::Inbox;
 use peregrine_protocol::ws::prepared::PreparedMessage;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -16,6 +18,8 @@ pub(crate) enum WsCommand {
     Subscribe(WsId, Box<str>),
     Unsubscribe(WsId, Box<str>),
     Publish(Option<Arc<str>>, PreparedMessage),
+    /// One that a connection of this thread does not get. Rare, so it takes no room in the others.
+    PublishToOthers(Box<Publication>),
     /// A message for this connection was dropped, and its policy is to close. There is at most one such
     /// command for each connection, so it is not counted.
     Overflow(WsId),
@@ -34,12 +38,15 @@ impl WsCommand {
             WsCommand::Send(_, message) => COST + message.frame_len(),
             WsCommand::Close(_, _, reason) => COST + reason.len(),
             WsCommand::Subscribe(_, topic) | WsCommand::Unsubscribe(_, topic) => COST + topic.len(),
-            WsCommand::Publish(topic, message) => {
-                COST + topic.as_ref().map_or(0, |topic| topic.len()) + message.frame_len()
-            }
+            WsCommand::Publish(topic, message) => cost_of(topic, message),
+            WsCommand::PublishToOthers(published) => cost_of(&published.topic, &published.message),
             WsCommand::Overflow(_) | WsCommand::Missed => 0,
         }
     }
+}
+
+fn cost_of(topic: &Option<Arc<str>>, message: &PreparedMessage) -> usize {
+    COST + topic.as_ref().map_or(0, |topic| topic.len()) + message.frame_len()
 }
 
 /// The topics whose messages were dropped because the inbox of a thread was full.
@@ -158,9 +165,22 @@ impl WsThreadHandle {
         Sent::Full
     }
 
-    /// Posts a message for all subscribers of a topic, or all connections.
-    pub(super) fn publish(&self, topic: Option<&Arc<str>>, message: &PreparedMessage) -> Sent {
-        let sent = self.post(WsCommand::Publish(topic.cloned(), message.clone()));
+    /// Posts a message for all subscribers of a topic, or all connections, except one of this thread.
+    pub(super) fn publish(
+        &self,
+        topic: Option<&Arc<str>>,
+        message: &PreparedMessage,
+        except: Option<ConnId>,
+    ) -> Sent {
+        let (name, message) = (topic.cloned(), message.clone());
+        let sent = self.post(match except {
+            None => WsCommand::Publish(name, message),
+            Some(_) => WsCommand::PublishToOthers(Box::new(Publication {
+                topic: name,
+                message,
+                except,
+            })),
+        });
         if sent == Sent::Full {
             self.dropped.fetch_add(1, Ordering::Relaxed);
             let mut so_far = self.lock_missed();

@@ -1,5 +1,6 @@
 //! Subscriptions of the WebSocket connections of one thread.
 
+use crate::relay::RelayHandle;
 use crate::shared::id::ConnId;
 use crate::shared::sparse::{is_sparse, shrink};
 use crate::shared::subscribe_error::SubscribeError;
@@ -21,6 +22,8 @@ pub(crate) struct Topics {
     /// The bytes of the names of topics with members, and the number of subscriptions.
     name_bytes: usize,
     memberships: usize,
+    /// Hears of the first and the last member of a topic.
+    relay: Option<RelayHandle>,
 }
 
 /// The memory of a topic without its name, and of a subscription: places in the lists and maps.
@@ -33,6 +36,13 @@ struct Topic {
 }
 
 impl Topics {
+    /// With the relay of the hub.
+    pub(crate) fn new(relay: Option<RelayHandle>) -> Topics {
+        let mut topics = Topics::default();
+        topics.relay = relay;
+        topics
+    }
+
     pub(crate) fn subscribe(
         &mut self,
         token: ConnId,
@@ -63,6 +73,9 @@ impl Topics {
 
     fn new_topic(&mut self, name: &str) -> u32 {
         let name: Arc<str> = name.into();
+        if let Some(relay) = &self.relay {
+            relay.add(&name);
+        }
         self.name_bytes += name.len();
         let entry = Topic {
             name: name.clone(),
@@ -128,6 +141,9 @@ impl Topics {
             }
         } else if entry.members.is_empty() {
             self.by_name.remove(&entry.name);
+            if let Some(relay) = &self.relay {
+                relay.remove(&entry.name);
+            }
             self.name_bytes -= entry.name.len();
             entry.members = Vec::new();
             self.free.push(topic);
@@ -190,6 +206,15 @@ impl Topics {
         match self.by_name.get(name) {
             Some(&topic) => &self.topics[topic as usize].members,
             None => &[],
+        }
+    }
+}
+
+/// The thread ends.
+impl Drop for Topics {
+    fn drop(&mut self) {
+        if let Some(relay) = &self.relay {
+            self.by_name.keys().for_each(|name| relay.remove(name));
         }
     }
 }

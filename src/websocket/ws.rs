@@ -5,7 +5,6 @@ use super::id::WsId;
 use super::state::{SendContext, Sent, WsConn};
 use super::topics::{Publication, Topics};
 use crate::runtime::socket::HookSocket;
-use crate::shared::id::ConnId;
 use crate::shared::subscribe_error::SubscribeError;
 use peregrine_protocol::Seconds;
 use peregrine_protocol::ws::frame::Message;
@@ -181,7 +180,7 @@ impl<C> Ws<'_, C> {
     /// Sends a message to all connections that have subscribed to the topic, except this one. See
     /// [`Ws::publish`].
     pub fn publish_to_others(&mut self, topic: &str, message: impl Into<PreparedMessage>) -> Sent {
-        let own = self.context.id.conn();
+        let own = self.context.id;
         self.publish_to(Some(topic), message.into(), Some(own))
     }
 
@@ -194,17 +193,20 @@ impl<C> Ws<'_, C> {
         &mut self,
         topic: Option<&str>,
         message: PreparedMessage,
-        except: Option<ConnId>,
+        except: Option<WsId>,
     ) -> Sent {
         let context = &mut self.context;
         let topic = topic.map(|topic| context.topics.name(topic));
         let own = context.id.thread();
-        let sent = context.hub.publish_from(Some(own), topic.clone(), &message);
-        context.later.push(Publication {
-            topic,
-            message,
-            except,
-        });
+        let hub = context.hub;
+        let (sent, is_local) = hub.publish_from(Some(own), except, topic.clone(), &message);
+        if is_local {
+            context.later.push(Publication {
+                topic,
+                message,
+                except: except.map(WsId::conn),
+            });
+        }
         sent
     }
 }

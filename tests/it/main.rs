@@ -70,6 +70,7 @@ mod proxies;
 mod proxy_protocol;
 #[cfg(target_os = "linux")]
 mod rates;
+mod relay;
 mod response_bytes;
 mod response_cache;
 #[cfg(all(unix, feature = "signals", feature = "websocket"))]

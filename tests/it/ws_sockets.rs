@@ -6,7 +6,7 @@ use super::support::{
 };
 use peregrine::server::Running;
 use peregrine::ws::{
-    Disconnect, Hub, Message, Relay, Sent, Upgrade, WebSocketHandler, Ws, WsId, WsLimits,
+    Disconnect, Hub, Message, Sent, Upgrade, WebSocketHandler, Ws, WsId, WsLimits,
 };
 use peregrine::{Config, Done, Handler, Limits, Request, Response, Server};
 use std::io::{self, Read, Write};
@@ -23,6 +23,13 @@ pub(crate) struct App {
     pub(crate) open: AtomicUsize,
     ids: Mutex<Vec<WsId>>,
     ends: Mutex<Vec<String>>,
+}
+
+impl App {
+    /// The ids of all connections, in their order.
+    pub(crate) fn ids(&self) -> Vec<WsId> {
+        self.ids.lock().expect("no panic").clone()
+    }
 }
 
 impl Handler for App {
@@ -94,10 +101,15 @@ pub(crate) fn config(ws_threads: usize) -> Config {
 }
 
 pub(crate) fn bench(config: Config) -> Bench {
-    let app = Arc::new(App::default());
-    let server = Server::new(app.clone()).websocket();
-    let hub = server.hub();
+    let hub = Hub::new();
     assert_eq!(hub.broadcast("before the start"), Sent::Closed);
+    bench_with(&hub, config)
+}
+
+pub(crate) fn bench_with(hub: &Hub, config: Config) -> Bench {
+    let app = Arc::new(App::default());
+    let server = Server::new(app.clone()).websocket().with_hub(hub);
+    let hub = server.hub();
     let running = server
         .config(config)
         .on_addr(SocketAddr::from(([127, 0, 0, 1], 0)))
@@ -388,38 +400,6 @@ fn a_hub_reaches_all_connections_from_any_thread() {
     assert!(
         ids.iter()
             .all(|&id| bench.hub.send(id, "x") == Sent::Closed)
-    );
-}
-
-#[test]
-fn published_messages_are_relayed_and_relayed_ones_are_not() {
-    #[derive(Clone, Default)]
-    struct Seen(Arc<Mutex<Vec<String>>>);
-    impl Relay for Seen {
-        fn published(&self, topic: Option<&str>, message: &peregrine::ws::PreparedMessage) {
-            let text = String::from_utf8_lossy(message.as_bytes());
-            self.0
-                .lock()
-                .expect("no panic")
-                .push(format!("{topic:?} {text}"));
-        }
-    }
-    let seen = Seen::default();
-    let bench = bench(config(2));
-    assert!(bench.hub.set_relay(seen.clone()).is_ok());
-    assert!(bench.hub.set_relay(seen.clone()).is_err());
-    let mut client = bench.connect("/room");
-    client.send(Theirs::text("publish a")).expect("sent");
-    assert_eq!(text(&mut client), "a");
-    assert_eq!(bench.hub.broadcast("b"), Sent::Queued);
-    assert_eq!(bench.hub.deliver(Some("room"), "c"), Sent::Queued);
-    assert_eq!(
-        (text(&mut client), text(&mut client)),
-        ("b".into(), "c".into())
-    );
-    assert_eq!(
-        *seen.0.lock().expect("no panic"),
-        ["Some(\"room\") a", "None b"]
     );
 }
 

@@ -14,6 +14,7 @@ const LAYERS: Layers = &[
     &["shared"],
     &["config"],
     &["metrics"],
+    &["relay"],
     &["forms"],
     &["runtime"],
     &["http"],

@@ -21,7 +21,7 @@ const KINDS: [&str; 9] = [
 ];
 
 /// By file and field: limits of the table that bound it together, or, behind a dash, why it needs none.
-const BOUNDED: [(&str, &str, &[&str]); 31] = [
+const BOUNDED: [(&str, &str, &[&str]); 34] = [
     (
         "src/response_cache/store.rs",
         "entries",
@@ -57,6 +57,12 @@ const BOUNDED: [(&str, &str, &[&str]); 31] = [
         "records",
         &["- of 64 KiB at most, and what the session itself has to say"],
     ),
+    (
+        "src/relay/interest.rs",
+        "shards",
+        &["WsLimits::topics", "EventLimits::topics", "Relay topics"],
+    ),
+    ("src/relay/interest.rs", "queue", &["Relay topics"]),
     ("src/shared/inbox.rs", "mailbox", &["- each owner counts"]),
     ("src/shared/mailbox.rs", "queue", &["- each owner counts"]),
     (
@@ -160,6 +166,7 @@ const BOUNDED: [(&str, &str, &[&str]); 31] = [
         &["- one for each start of a server, of the program"],
     ),
     ("src/server/health/mod.rs", "checks", &["- of the program"]),
+    ("src/server/health/mod.rs", "relays", &["- of the program"]),
     (
         "src/websocket/thread_handle.rs",
         "inbox",

@@ -59,10 +59,11 @@ const NO_LIMITS: [&str; 19] = [
 ];
 
 /// Limits that are no settings.
-const FIXED: [&str; 13] = [
+const FIXED: [&str; 14] = [
     "Dashboard pages",
     "ETags::max_bytes",
     "RateLimit::clients",
+    "Relay topics",
     "RequestId::take_over",
     "Route counters",
     "Route pattern",

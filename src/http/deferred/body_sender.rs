@@ -87,6 +87,9 @@ pub enum SendError {
     /// There is no room, and this is the thread of a worker. A worker must not block, because workers could
     /// wait for each other for ever. Use [`BodySender::try_send`] there.
     WouldBlock,
+    /// The [relay](crate::relay) of an [`EventHub`](crate::sse::EventHub) has dropped the event. The pages of this process got
+    /// it, those of other processes did not.
+    NotRelayed,
 }
 
 impl std::fmt::Display for SendError {
@@ -96,6 +99,7 @@ impl std::fmt::Display for SendError {
             SendError::Length => "the body does not have the declared length",
             SendError::Trailer => "this field is not allowed in a trailer section",
             SendError::Event => "the name or id of an event has a line break or NUL",
+            SendError::NotRelayed => "other processes do not get the event",
             SendError::WouldBlock => "the thread of a worker must not wait for a client",
         })
     }
@@ -110,6 +114,7 @@ impl From<SendError> for io::Error {
             SendError::Length | SendError::Trailer | SendError::Event => {
                 io::ErrorKind::InvalidInput
             }
+            SendError::NotRelayed => io::ErrorKind::Other,
             SendError::WouldBlock => io::ErrorKind::WouldBlock,
         };
         io::Error::new(kind, error)

@@ -3,6 +3,9 @@
 use super::body_sender::SendError;
 use super::events::{Event, EventSender};
 use super::unlocked::{Held, call_unlocked};
+use crate::relay::{
+    LocalHub, RelayError, RelayHandle, RelayKind, RelayMessage, RelayOrder, Relayed,
+};
 use crate::shared::sparse::shrink;
 use crate::shared::subscribe_error::SubscribeError;
 use peregrine_protocol::payload::Payload;
@@ -95,6 +98,8 @@ struct Pages {
     count: u64,
     senders: HashMap<u64, Page>,
     topics: HashMap<Arc<str>, BTreeSet<u64>>,
+    /// Hears of the first and the last page of a topic.
+    relay: Option<RelayHandle>,
 }
 
 struct Page {
@@ -169,14 +174,10 @@ impl EventHub {
     ///
     /// # Errors
     ///
-    /// [`SendError::Event`] if the event cannot be sent to any page.
+    /// [`SendError::Event`] if the event cannot be sent to any page. [`SendError::NotRelayed`] if the
+    /// [relay](crate::relay) of the hub has dropped it: the pages of this process got it, those of others did not.
     pub fn publish(&self, topic: &str, event: impl Into<Event>) -> Result<usize, SendError> {
-        let payload = event.into().into_shared()?;
-        Ok(self.with(|pages| {
-            let ids = pages.topics.get(topic).map(BTreeSet::iter);
-            let ids: Vec<u64> = ids.into_iter().flatten().copied().collect();
-            pages.send(&ids, &payload)
-        }))
+        self.publish_to(Some(topic), &event.into().into_shared()?)
     }
 
     /// Sends an event to each page of the hub; otherwise as [`EventHub::publish`].
@@ -185,11 +186,56 @@ impl EventHub {
     ///
     /// Those of [`EventHub::publish`].
     pub fn broadcast(&self, event: impl Into<Event>) -> Result<usize, SendError> {
-        let payload = event.into().into_shared()?;
-        Ok(self.with(|pages| {
-            let ids: Vec<u64> = pages.senders.keys().copied().collect();
-            pages.send(&ids, &payload)
-        }))
+        self.publish_to(None, &event.into().into_shared()?)
+    }
+
+    /// Sets the relay to which all published and broadcast events are passed, and which hears of topics with pages. It can
+    /// be set once. Events of other processes are not counted by [`EventHub::publish`]. With
+    /// [`RelayOrder::Broker`] it returns 0 for an event that the relay has taken.
+    ///
+    /// # Errors
+    ///
+    /// [`RelayError::AlreadySet`].
+    pub fn set_relay(&self, relay: &RelayHandle) -> Result<(), RelayError> {
+        self.with(|pages| match pages.relay {
+            Some(_) => Err(RelayError::AlreadySet),
+            None => {
+                pages.topics.keys().for_each(|topic| relay.add(topic));
+                pages.relay = Some(relay.clone());
+                Ok(())
+            }
+        })?;
+        relay.connect(Local(Arc::downgrade(&self.0)));
+        Ok(())
+    }
+
+    fn publish_to(&self, topic: Option<&str>, payload: &Payload) -> Result<usize, SendError> {
+        let Some(relay) = self.with(|pages| pages.relay.clone()) else {
+            return Ok(self.send(topic, payload));
+        };
+        let relayed = relay.publish(topic, RelayMessage::event(payload.as_bytes()));
+        match relayed {
+            Relayed::Queued if relay.order() == RelayOrder::Broker => Ok(0),
+            Relayed::Queued => Ok(self.send(topic, payload)),
+            _ => {
+                self.send(topic, payload);
+                Err(SendError::NotRelayed)
+            }
+        }
+    }
+
+    /// Sends an event to the pages of this process, and returns their number.
+    fn send(&self, topic: Option<&str>, payload: &Payload) -> usize {
+        self.with(|pages| {
+            let ids: Vec<u64> = match topic {
+                Some(topic) => {
+                    let ids = pages.topics.get(topic).map(BTreeSet::iter);
+                    ids.into_iter().flatten().copied().collect()
+                }
+                None => pages.senders.keys().copied().collect(),
+            };
+            pages.send(&ids, payload)
+        })
     }
 
     /// Number of pages that have subscribed to the topic and have not gone.
@@ -219,6 +265,9 @@ impl Pages {
         self.count += 1;
         for topic in &topics {
             let members = self.topics.entry(topic.clone()).or_default();
+            if members.is_empty() {
+                self.relay.iter().for_each(|relay| relay.add(topic));
+            }
             members.insert(self.count);
         }
         self.senders.insert(self.count, Page { sender, topics });
@@ -232,6 +281,7 @@ impl Pages {
                 members.remove(&id);
                 if members.is_empty() {
                     self.topics.remove(topic);
+                    self.relay.iter().for_each(|relay| relay.remove(topic));
                 }
             }
         }
@@ -251,6 +301,34 @@ impl Pages {
             }
         }
         taken
+    }
+}
+
+/// The program has dropped the hub.
+impl Drop for Pages {
+    fn drop(&mut self) {
+        if let Some(relay) = &self.relay {
+            self.topics.keys().for_each(|topic| relay.remove(topic));
+        }
+    }
+}
+
+/// The hub as its relay sees it.
+struct Local(Weak<Inner>);
+
+impl LocalHub for Local {
+    fn deliver(&self, topic: Option<&str>, message: &RelayMessage<'_>) {
+        if message.kind() != RelayKind::Event {
+            return;
+        }
+        if let Some(inner) = self.0.upgrade() {
+            let payload = Payload::SharedVec(Arc::new(message.bytes().to_vec()));
+            EventHub(inner).send(topic, &payload);
+        }
+    }
+
+    fn is_there(&self) -> bool {
+        self.0.strong_count() > 0
     }
 }
 

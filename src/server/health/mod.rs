@@ -6,6 +6,7 @@ use crate::http::handler::Handler;
 use crate::http::json_string::push_string;
 use crate::http::request::Request;
 use crate::http::response::{Done, Response};
+use crate::relay::RelayHandle;
 use crate::runtime::phase::Phase;
 use check::{Check, Latest};
 use std::fmt::Display;
@@ -22,7 +23,7 @@ use std::time::Duration;
 /// |---|---|---|
 /// | `/livez` | 200 | always: a program that drains or stops is not to be killed |
 /// | `/readyz` | 200 | the server serves and all checks pass |
-/// | `/readyz` | 503 | the server has not started, drains or stops, or a check fails |
+/// | `/readyz` | 503 | the server has not started, drains or stops, a check fails, or a [relay](crate::relay) of the server is not connected |
 ///
 /// The body is JSON: `{"status":"ready"}`, `"alive"`, `"starting"`, `"draining"`, or
 /// `{"status":"failing","checks":{"database":"no connection"}}`. Every client that can send the request can read it: keep secrets
@@ -70,6 +71,8 @@ struct Inner {
     /// Of the servers that have been started with it, without those that had ended when the last one started.
     servers: Mutex<Vec<Arc<Phase>>>,
     checks: Mutex<Vec<Check>>,
+    /// Those that are among the checks.
+    relays: Mutex<Vec<RelayHandle>>,
 }
 
 /// What `/readyz` says.
@@ -156,6 +159,26 @@ impl Health {
         let mut servers = lock(&self.0.servers);
         servers.retain(|server| !server.has_ended());
         servers.push(phase.clone());
+    }
+
+    /// A server with this relay has started.
+    pub(super) fn needs(&self, relay: &RelayHandle) {
+        let mut relays = lock(&self.0.relays);
+        if relays.iter().any(|known| known.is_same(relay)) {
+            return;
+        }
+        relays.push(relay.clone());
+        let name = match relays.len() {
+            1 => "relay".to_owned(),
+            number => format!("relay-{number}"),
+        };
+        drop(relays);
+        let relay = relay.clone();
+        let check = move || match relay.is_ready() {
+            true => Ok(()),
+            false => Err("not connected to the broker".to_owned()),
+        };
+        self.add(&name, Box::new(check));
     }
 
     fn add(&self, name: &str, run: Box<dyn Fn() -> Result<(), String> + Send + Sync>) {

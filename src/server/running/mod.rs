@@ -6,7 +6,8 @@ pub use stopping::{Stopped, Stopper};
 
 use super::health::Health;
 use crate::http::deferred::worker_handle::WorkerHandle;
-use crate::metrics::{Counters, WorkerCounters};
+use crate::metrics::{Counters, Stats, WorkerCounters};
+use crate::relay::RelayHandle;
 use crate::runtime::event_loop::Ended;
 #[cfg(unix)]
 use crate::runtime::handover::Inherited;
@@ -72,11 +73,21 @@ pub(crate) struct AtStart {
     pub(crate) inherited: Option<Inherited>,
     /// Tells others whether the server is ready.
     pub(crate) health: Option<Health>,
+    /// Carry messages to other processes, each once.
+    pub(crate) relays: Vec<RelayHandle>,
     #[cfg(target_os = "linux")]
     pub(crate) systemd: Option<Systemd>,
     /// SIGINT and SIGTERM are to stop the server.
     #[cfg(feature = "signals")]
     pub(crate) signals: bool,
+}
+
+impl AtStart {
+    pub(crate) fn add_relay(&mut self, relay: &RelayHandle) {
+        if !self.relays.iter().any(|known| known.is_same(relay)) {
+            self.relays.push(relay.clone());
+        }
+    }
 }
 
 impl Running {
@@ -182,7 +193,7 @@ impl Running {
 
     /// Does what is left when the threads run.
     #[cfg_attr(not(any(feature = "signals", target_os = "linux")), expect(unused_mut))]
-    pub(crate) fn at_start(mut self, at_start: &AtStart) -> io::Result<Running> {
+    pub(crate) fn at_start(mut self, at_start: &AtStart, stats: &Stats) -> io::Result<Running> {
         #[cfg(unix)]
         if let Some(inherited) = &at_start.inherited {
             inherited.serves(&self.control);
@@ -201,7 +212,14 @@ impl Running {
             self.watchdog = Watchdog::start(systemd, wake, workers.chain(ws).collect())?;
         }
         // Last: all the rest is in place, and nothing fails any more.
+        for relay in &at_start.relays {
+            relay.server_starts();
+            self.others.push(relay.live_counters());
+            stats.add_relay(&relay.live_counters());
+        }
+        let _ = self.control.relays.set(at_start.relays.clone());
         if let Some(health) = &at_start.health {
+            at_start.relays.iter().for_each(|relay| health.needs(relay));
             health.serves(&self.control.phase);
         }
         #[cfg(target_os = "linux")]
@@ -232,6 +250,14 @@ impl Running {
         ended.cut += untaken.sum::<u64>();
         // All threads that wait for a job have ended. A job may still have other work to do.
         self.control.pool.close(self.control.stop_at());
+        // Nothing publishes any more. A second call finds the server ended.
+        if !self.control.phase.has_ended() {
+            let relays = self.control.relays.get();
+            relays
+                .into_iter()
+                .flatten()
+                .for_each(RelayHandle::server_ends);
+        }
         self.control.phase.end();
         result.map(|()| Stopped {
             drained: ended.drained,

@@ -164,7 +164,10 @@ impl<P: WsHandlerRef, T: Transport> WsConnection<P, T> {
             }
             WsCommand::Subscribe(..) => {}
             // Sends a message that goes to several connections, or is flushed together with others.
-            WsCommand::Send(..) | WsCommand::Publish(..) | WsCommand::Missed => {}
+            WsCommand::Send(..)
+            | WsCommand::Publish(..)
+            | WsCommand::PublishToOthers(_)
+            | WsCommand::Missed => {}
         }
         Fate::Open
     }

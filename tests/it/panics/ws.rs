@@ -3,10 +3,9 @@
 use super::super::support::{OnOwnAddr, Stream};
 use super::*;
 use peregrine::Server;
+use peregrine::relay::{Relay, RelayHandle, RelayMessage, Relayed};
 use peregrine::server::Running;
-use peregrine::ws::{
-    Disconnect, Hub, Message, PreparedMessage, Relay, Upgrade, WebSocketHandler, Ws,
-};
+use peregrine::ws::{Disconnect, Hub, Message, Upgrade, WebSocketHandler, Ws};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tungstenite::{Message as Theirs, WebSocket, protocol::frame::coding::CloseCode};
@@ -47,6 +46,7 @@ impl WebSocketHandler for Hooks {
             "/conn" => (self.raise)(),
             // A pong comes back; the backlog falls when the client reads.
             "/pong" => drop(ws.ping(b"")),
+            "/relay" => assert!(ws.subscribe("any").is_ok()),
             "/drain" => drop(ws.send(&vec![0; 3 << 20][..])),
             _ => {}
         }
@@ -83,7 +83,20 @@ impl WebSocketHandler for Hooks {
 struct Failing(Raise);
 
 impl Relay for Failing {
-    fn published(&self, _: Option<&str>, _: &PreparedMessage) {
+    fn publish(&self, _: Option<&str>, _: RelayMessage<'_>) -> Relayed {
+        (self.0)()
+    }
+
+    // These end nothing: no code of the program has called them.
+    fn subscribed(&self, _: &str) {
+        (self.0)();
+    }
+
+    fn stopping(&self) {
+        (self.0)();
+    }
+
+    fn stopped(&self) {
         (self.0)();
     }
 }
@@ -106,6 +119,8 @@ fn bench(raise: Raise) -> Bench {
         .ws_limits(peregrine::ws::WsLimits::default().backlog_bytes(8 << 20));
     let server = Server::new(hooks.clone()).websocket().config(config);
     let hub = server.hub();
+    let relay = RelayHandle::new(Failing(raise));
+    assert!(hub.set_relay(&relay).is_ok());
     let server = server.on_own_addr().start().expect("a server");
     let addr = server.local_addr().expect("a TCP address");
     Bench {
@@ -162,7 +177,6 @@ fn panic_in_hooks(raise: Raise) {
     assert_eq!(refused.answer(Asked::Other).status, 500);
     refused.expect_end();
     drop(refused);
-    assert!(bench.hub.set_relay(Failing(raise)).is_ok());
     for path in ["/conn", "/frame", "/pong", "/drain", "/relay"] {
         let mut client = bench.connect(path);
         if matches!(path, "/frame" | "/relay") {

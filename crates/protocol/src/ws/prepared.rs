@@ -1,7 +1,7 @@
 //! A message that is framed once and sent to many connections.
 
 use super::frame;
-use super::frame::{Message, OpCode};
+use super::frame::{Data, Message, OpCode};
 use crate::payload::Payload;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -63,6 +63,20 @@ impl PreparedMessage {
         &self.0.plain[self.0.payload..]
     }
 
+    /// Whether it is a text, else binary.
+    ///
+    /// ```
+    /// # use peregrine_protocol::ws::prepared::PreparedMessage;
+    /// assert!(PreparedMessage::new("text").is_text() && !PreparedMessage::new(&[0][..]).is_text());
+    /// ```
+    pub fn is_text(&self) -> bool {
+        self.opcode() == OpCode::Data(Data::Text)
+    }
+
+    fn opcode(&self) -> OpCode {
+        OpCode::from(self.0.plain[0] & 0x0f)
+    }
+
     /// The length of the uncompressed frame, which counts in a backlog.
     pub fn frame_len(&self) -> usize {
         self.0.plain.len()
@@ -80,10 +94,9 @@ impl PreparedMessage {
         deflate: impl FnOnce(&[u8]) -> Option<Vec<u8>>,
     ) -> Option<Payload> {
         let make = || {
-            let opcode = OpCode::from(self.0.plain[0] & 0x0f);
             let bytes = deflate(self.as_bytes()).filter(|bytes| bytes.len() < self.len())?;
             let mut frame = Vec::with_capacity(frame::MAX_HEADER + bytes.len());
-            frame::write_header(opcode, true, bytes.len(), &mut frame);
+            frame::write_header(self.opcode(), true, bytes.len(), &mut frame);
             frame.extend_from_slice(&bytes);
             Some(Arc::new(frame))
         };
