@@ -1,8 +1,9 @@
 //! Encoders of content codings (RFC 9110 section 8.4.1). The state of one is large, so each thread keeps a few.
 
-use super::{CompressConfig, Place};
+use super::CompressConfig;
 use crate::http::content_coding::Coding;
 use crate::http::deferred::streamed_body::BodyEncoder;
+use crate::shared::quota::Held;
 use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 use std::cell::RefCell;
 use std::io;
@@ -261,11 +262,11 @@ impl Drop for ZstdState {
 /// The encoder of a body in pieces.
 pub(super) struct StreamEncoder {
     encoder: Encoder,
-    _place: Place,
+    _place: Held,
 }
 
 impl StreamEncoder {
-    pub(super) fn new(encoder: Encoder, place: Place) -> StreamEncoder {
+    pub(super) fn new(encoder: Encoder, place: Held) -> StreamEncoder {
         StreamEncoder {
             encoder,
             _place: place,

@@ -16,6 +16,7 @@ use crate::http::request_body::BodyPlan;
 use crate::http::request_body::around::Around;
 use crate::http::response::filter::{RecordedResponse, ResponseFilter};
 use crate::http::response::{Done, ErrorContext, Response};
+use crate::shared::quota::Share;
 #[cfg(feature = "websocket")]
 use crate::websocket::{WebSocketHandler, forward_hooks, upgrade::Upgrade};
 use encoder::Encoder;
@@ -23,7 +24,6 @@ use peregrine_protocol::http::field_block;
 use peregrine_protocol::http::response::BodySize;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 peregrine_protocol::settings! {
     /// Settings of [`Compress`].
@@ -85,7 +85,7 @@ pub struct Compress<H> {
 struct Shared {
     config: CompressConfig,
     /// Bodies in pieces that are compressed now.
-    streams: Arc<AtomicUsize>,
+    streams: Arc<Share>,
 }
 
 impl<H: Handler> Compress<H> {
@@ -97,8 +97,8 @@ impl<H: Handler> Compress<H> {
     /// Compresses the responses of `handler`. Levels outside their range are replaced by the nearest in it.
     pub fn with_config(handler: H, config: CompressConfig) -> Compress<H> {
         let shared = Arc::new(Shared {
+            streams: Arc::new(Share::new(config.streams)),
             config,
-            streams: Arc::default(),
         });
         Compress { handler, shared }
     }
@@ -231,7 +231,7 @@ impl Filter {
             return response.set_fields(&plain);
         }
         if let Some(body) = &mut response.streamed {
-            let Some(place) = Place::take(streams, config.streams) else {
+            let Some(place) = streams.hold() else {
                 return response.set_fields(&plain);
             };
             let declared = match response.size {
@@ -310,24 +310,6 @@ fn varied_fields(fields: &[u8], is_weak: bool) -> Vec<u8> {
         field_block::push(b"Vary", b"Accept-Encoding", &mut changed);
     }
     changed
-}
-
-/// A place among the bodies in pieces that are compressed at the same time.
-struct Place(Arc<AtomicUsize>);
-
-impl Place {
-    fn take(taken: &Arc<AtomicUsize>, most: usize) -> Option<Place> {
-        // From here on the place is given back by its drop.
-        let place = Place(taken.clone());
-        let before = taken.fetch_add(1, Ordering::Relaxed);
-        (before < most).then_some(place)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 #[cfg(test)]

@@ -6,10 +6,10 @@ use crate::http::json_string::push_string;
 use crate::http::request::Request;
 use crate::http::response::{Done, Response};
 use crate::metrics::{Counters, Histogram, Stats};
+use crate::shared::quota::Share;
 use crate::shared::random_text;
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 const PAGE: &str = include_str!("page.html");
@@ -66,7 +66,7 @@ const ROUTES: usize = 64;
 pub struct Dashboard {
     stats: Stats,
     begun: Instant,
-    pages: Arc<AtomicUsize>,
+    pages: Arc<Share>,
 }
 
 impl Dashboard {
@@ -75,7 +75,7 @@ impl Dashboard {
         Dashboard {
             stats: stats.clone(),
             begun: Instant::now(),
-            pages: Arc::default(),
+            pages: Arc::new(Share::new(PAGES)),
         }
     }
 
@@ -97,7 +97,7 @@ impl Dashboard {
     }
 
     fn events(&self, res: Response<'_>) -> Done {
-        let Some(place) = Place::take(&self.pages) else {
+        let Some(place) = self.pages.hold() else {
             return res.status(503).text("too many pages are open\n");
         };
         let timers = res.timers();
@@ -130,22 +130,6 @@ impl Handler for Dashboard {
             (_, "/events") => res.status(405).header("Allow", "GET").body(""),
             _ => res.status(404).text("nothing here\n"),
         }
-    }
-}
-
-/// One of [`PAGES`].
-struct Place(Arc<AtomicUsize>);
-
-impl Place {
-    fn take(pages: &Arc<AtomicUsize>) -> Option<Place> {
-        let place = Place(pages.clone());
-        (pages.fetch_add(1, Ordering::Relaxed) < PAGES).then_some(place)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

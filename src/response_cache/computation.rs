@@ -5,8 +5,8 @@ use super::kept::{Kept, Left};
 use crate::http::deferred::Responder;
 use crate::http::request::OwnedRequest;
 use crate::shared::memory_budget::Reservation;
+use crate::shared::quota::Held;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -316,18 +316,14 @@ pub(super) struct Waiting {
     pub(super) core: Arc<Core>,
     pub(super) responder: Responder,
     pub(super) request: OwnedRequest,
-    pub(super) held: Held,
+    /// Its place among those that wait.
+    pub(super) place: Held,
+    /// As large as the request.
+    pub(super) charge: Reservation,
     /// How often it has waited before.
     pub(super) rounds: u8,
     /// The handler runs on a thread of the pool.
     pub(super) is_on_pool: bool,
-}
-
-/// What a request that waits has of limits that are shared.
-pub(super) struct Held {
-    pub(super) place: Place,
-    /// As large as the request.
-    pub(super) charge: Reservation,
 }
 
 impl Waiting {
@@ -337,12 +333,12 @@ impl Waiting {
             core,
             responder,
             request,
-            held,
+            place,
+            charge,
             rounds,
             is_on_pool,
         } = self;
         responder.on_worker(move |responder| {
-            let Held { place, charge } = held;
             drop(place);
             responder.send_or_panicked(|res| {
                 let req = request.as_request();
@@ -357,23 +353,5 @@ impl Waiting {
             drop(charge);
             drop(turn);
         });
-    }
-}
-
-/// A place among the requests that wait.
-pub(super) struct Place(Arc<AtomicUsize>);
-
-impl Place {
-    pub(super) fn take(taken: &Arc<AtomicUsize>, most: usize) -> Option<Place> {
-        // From here on the place is given back by its drop.
-        let place = Place(taken.clone());
-        let before = taken.fetch_add(1, Ordering::Relaxed);
-        (before < most).then_some(place)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -1,7 +1,7 @@
 //! What becomes of a request: a response from memory, a call of the handler, or waiting.
 
 use super::Shared;
-use super::computation::{Computation, Duty, Held, Next, Waiting};
+use super::computation::{Computation, Duty, Next, Waiting};
 use super::keep::{self, Keep};
 use super::kept::Kept;
 use super::key::{self, Key};
@@ -11,7 +11,7 @@ use crate::http::deferred::worker_handle::WorkerHandle;
 use crate::http::handler::Handler;
 use crate::http::request::Request;
 use crate::http::response::{Done, Response};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A handler and its cache, for all threads.
@@ -42,11 +42,7 @@ impl Core {
         }
         let now = shared.now();
         // The lock is not held any more when the request is responded to.
-        let found = {
-            let store = shared.store.read();
-            let store = store.unwrap_or_else(PoisonError::into_inner);
-            store.find(key.bytes(), req, now)
-        };
+        let found = shared.read().find(key.bytes(), req, now);
         match found {
             Some(kept) if !key.is_conditional => {
                 Counters::count(&shared.counters.hits);
@@ -144,7 +140,8 @@ impl Core {
             core: self.clone(),
             responder,
             request,
-            held: Held { place, charge },
+            place,
+            charge,
             rounds: rounds + 1,
             is_on_pool,
         };

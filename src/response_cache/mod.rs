@@ -21,14 +21,14 @@ use crate::http::handler_error::HandlerResult;
 use crate::http::request::Request;
 use crate::http::request_body::BodyPlan;
 use crate::http::response::{Done, ErrorContext, Response};
+use crate::shared::quota::{Held, Share};
 #[cfg(feature = "websocket")]
 use crate::websocket::{WebSocketHandler, forward_hooks, upgrade::Upgrade};
-use computation::Place;
 use key::Watched;
 use stats::Counters;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 use store::Store;
 
@@ -126,7 +126,7 @@ struct Shared {
     store: RwLock<Store>,
     counters: Counters,
     /// Requests that wait.
-    waiting: Arc<AtomicUsize>,
+    waiting: Arc<Share>,
     /// From this millisecond on, those that have gone are looked for in all entries.
     look_at: AtomicU64,
     /// Handlers that the cache is around.
@@ -142,7 +142,7 @@ impl ResponseCache {
                 epoch: Instant::now(),
                 store: RwLock::new(Store::new(config.bytes)),
                 counters: Counters::default(),
-                waiting: Arc::default(),
+                waiting: Arc::new(Share::new(config.waiting)),
                 look_at: AtomicU64::new(0),
                 handlers: AtomicU32::new(0),
                 config,
@@ -203,10 +203,8 @@ impl ResponseCache {
 
     /// Counters, and what is in memory now.
     pub fn stats(&self) -> CacheStats {
-        let store = self.shared.store.read();
-        let store = store.unwrap_or_else(PoisonError::into_inner);
-        let waiting = self.shared.waiting.load(Ordering::Relaxed);
-        self.shared.counters.stats(&store, waiting)
+        let waiting = self.shared.waiting.taken();
+        self.shared.counters.stats(&self.shared.read(), waiting)
     }
 }
 
@@ -217,16 +215,20 @@ impl Shared {
         self.epoch.elapsed()
     }
 
+    #[inline]
+    fn read(&self) -> RwLockReadGuard<'_, Store> {
+        self.store.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn store(&self) -> RwLockWriteGuard<'_, Store> {
         self.store.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A place among those that wait. If all are taken, those whose clients have gone give up theirs.
-    fn place(&self) -> Option<Place> {
-        let take = || Place::take(&self.waiting, self.config.waiting);
-        take().or_else(|| {
+    fn place(&self) -> Option<Held> {
+        self.waiting.hold().or_else(|| {
             self.drop_gone();
-            take()
+            self.waiting.hold()
         })
     }
 
@@ -239,10 +241,7 @@ impl Shared {
             return;
         }
         self.look_at.store(now + 100, Ordering::Relaxed);
-        let store = self.store.read();
-        let store = store.unwrap_or_else(PoisonError::into_inner);
-        let computations = store.computations();
-        drop(store);
+        let computations = self.read().computations();
         computations.iter().for_each(|own| own.drop_gone());
     }
 }

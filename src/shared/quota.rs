@@ -1,9 +1,9 @@
-//! A share of the connection limit for connections that have no time limit.
+//! Places of a limited number.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Shared by all threads of a server.
+/// Places of which `most` can be taken at the same time, by any thread.
 #[derive(Debug)]
 pub(crate) struct Share {
     most: usize,
@@ -29,6 +29,11 @@ impl Share {
 
     pub(crate) fn give(&self, n: usize) {
         self.taken.fetch_sub(n, Ordering::AcqRel);
+    }
+
+    /// How many are taken now.
+    pub(crate) fn taken(&self) -> usize {
+        self.taken.load(Ordering::Relaxed)
     }
 
     /// Takes a place until the returned value is dropped.
@@ -61,6 +66,6 @@ mod tests {
         assert!(share.take() && !share.take());
         share.give(2);
         assert!(share.hold().is_some());
-        assert_eq!(share.taken.load(Ordering::Acquire), 0);
+        assert_eq!(share.taken(), 0);
     }
 }
