@@ -9,7 +9,7 @@ use super::stats::Counters;
 use super::store::Entered;
 use crate::http::deferred::worker_handle::WorkerHandle;
 use crate::http::handler::Handler;
-use crate::http::request::Request;
+use crate::http::request::{OwnedRequest, Request};
 use crate::http::response::{Done, Response};
 use std::sync::Arc;
 use std::time::Duration;
@@ -97,24 +97,16 @@ impl Core {
     fn compute(self: &Arc<Self>, mut duty: Duty, req: &Request<'_>, res: Response<'_>) -> Done {
         Counters::count(&self.shared.counters.misses);
         duty.is_called = true;
-        let is_conditional = req.field_names().any(key::is_condition);
         let request = req.to_owned_request();
-        let filter = Box::new(Keep {
-            duty,
-            request,
-            is_conditional,
-        });
-        match is_conditional {
-            false => res.filtered_apart(filter, |res| self.handler.handle_request(req, res)),
-            true => {
-                let request = req.to_owned_request().without(&key::CONDITIONAL);
-                let respond = |res: Response<'_>| {
-                    let req = request.as_request();
-                    self.handler.handle_request(&req, res)
-                };
-                res.filtered_apart(filter, respond)
-            }
-        }
+        let is_condition = |name: &&str| req.header_all(name).next().is_some();
+        let plain = key::CONDITIONAL.iter().any(is_condition);
+        let plain = plain.then(|| req.to_owned_request().without(&key::CONDITIONAL));
+        let plain = plain.as_ref().map(OwnedRequest::as_request);
+        let filter = Box::new(Keep { duty, request });
+        res.filtered_apart(filter, |res| {
+            self.handler
+                .handle_request(plain.as_ref().unwrap_or(req), res)
+        })
     }
 
     /// Waits for a response that another request computes.

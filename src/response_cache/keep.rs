@@ -38,17 +38,13 @@ const NOT_KEPT: Duration = Duration::from_secs(5);
 pub(super) struct Keep {
     pub(super) duty: Duty,
     pub(super) request: OwnedRequest,
-    /// The handler was called without the conditions of the request.
-    pub(super) is_conditional: bool,
 }
 
 impl ResponseFilter for Keep {
     fn apply(self: Box<Self>, response: &mut RecordedResponse<'_>) {
         let request = self.request.as_request();
         keep(self.duty, response, &request);
-        if self.is_conditional {
-            answer_conditions(response, &request);
-        }
+        answer_conditions(response, &request);
     }
 }
 
@@ -73,16 +69,16 @@ fn keep(duty: Duty, response: &mut RecordedResponse<'_>, req: &Request<'_>) {
     duty.end_with(&kept);
 }
 
-/// Makes 304 of a response that the client has already.
+/// Makes 304 of a response that the client has already. The handler was called without the conditions of the request.
 fn answer_conditions(response: &mut RecordedResponse<'_>, req: &Request<'_>) {
     let is_whole = response.streamed.is_none() && !response.is_replacement;
     if response.head.status != 200 || !is_whole {
         return;
     }
-    let fields = response.fields().to_vec();
-    if is_known(&fields, req) {
+    if is_known(response.fields(), req) {
+        let fields = entity_tag::not_modified_fields(response.fields());
         response.head.status = 304;
-        response.replace(&entity_tag::not_modified_fields(&fields), Vec::new());
+        response.replace(&fields, Vec::new());
     }
 }
 

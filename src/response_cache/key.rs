@@ -87,12 +87,6 @@ const SPECIAL: &[&str] = &[
 /// Fields that a kept response can answer by 304.
 pub(super) const CONDITIONAL: [&str; 2] = ["if-none-match", "if-modified-since"];
 
-/// Whether a field has this name of a condition that a kept response can answer.
-pub(super) fn is_condition(name: &[u8]) -> bool {
-    let mut names = CONDITIONAL.iter();
-    names.any(|own| name.eq_ignore_ascii_case(own.as_bytes()))
-}
-
 /// Names of this length and longer ones are in one place.
 const LONG: usize = 40;
 
