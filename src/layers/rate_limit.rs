@@ -41,7 +41,8 @@ type Key = Box<dyn Fn(&Request<'_>) -> Option<Vec<u8>> + Send + Sync>;
 #[doc(alias("throttle", "governor", "GCRA"))]
 pub struct RateLimit {
     table: RateTable,
-    key: Key,
+    /// What a client is. Without it: its address.
+    key: Option<Key>,
 }
 
 impl RateLimit {
@@ -49,7 +50,7 @@ impl RateLimit {
     pub fn new(requests: u32, per: Duration) -> RateLimit {
         RateLimit {
             table: RateTable::new(requests, per),
-            key: Box::new(address),
+            key: None,
         }
     }
 
@@ -72,7 +73,7 @@ impl RateLimit {
         mut self,
         key: impl Fn(&Request<'_>) -> Option<Vec<u8>> + Send + Sync + 'static,
     ) -> RateLimit {
-        self.key = Box::new(key);
+        self.key = Some(Box::new(key));
         self
     }
 
@@ -84,17 +85,19 @@ impl RateLimit {
     }
 
     fn ask(&self, req: &Request<'_>, counts: bool) -> Option<Respond> {
-        let wait = self.table.take((self.key)(req)?, counts).err()?;
+        let taken = match &self.key {
+            Some(key) => self.table.take(key(req)?, counts),
+            None => {
+                let group = AddressGroup::from(req.client_addr()?.ip());
+                self.table.take(group, counts)
+            }
+        };
+        let wait = taken.err()?;
         Some(Box::new(move |req, res| {
             let res = res.header("Retry-After", whole_seconds(wait).to_string());
             Problem::new(429).respond_to(req, res)
         }))
     }
-}
-
-fn address(req: &Request<'_>) -> Option<Vec<u8>> {
-    let addr = req.client_addr()?.ip();
-    Some(AddressGroup::from(addr).to_bytes())
 }
 
 impl Layer for RateLimit {

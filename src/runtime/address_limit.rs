@@ -56,14 +56,6 @@ impl AddressGroup {
         (!is_exempt).then(|| addr.into())
     }
 
-    /// 4 bytes, or 8.
-    pub(crate) fn to_bytes(self) -> Vec<u8> {
-        match self {
-            AddressGroup::V4(addr) => addr.octets().into(),
-            AddressGroup::V6(bytes) => bytes.into(),
-        }
-    }
-
     fn part(self) -> usize {
         let sum = |bytes: &[u8]| bytes.iter().fold(0, |sum, byte| sum ^ byte);
         let sum = match self {
