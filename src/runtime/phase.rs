@@ -1,6 +1,5 @@
 //! The phases of a server: it serves, it drains, it stops.
 
-use super::clock;
 use crate::config::Config;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -96,16 +95,10 @@ impl Phase {
 
     /// Waits until the drain is over, or a stop has begun.
     pub(crate) fn wait_until_stop(&self) {
-        let until = clock::after(self.delay);
-        let mut lock = self.lock();
-        while !self.is_stopping() {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            let waited = self.changed.wait_timeout(lock, left);
-            lock = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
+        let goes_on = |(): &mut ()| !self.is_stopping();
+        let lock = self.lock();
+        // A poisoned lock guards nothing.
+        let _ = self.changed.wait_timeout_while(lock, self.delay, goes_on);
     }
 
     /// How much of the drain is over, from 0 to 256.

@@ -4,6 +4,7 @@ use super::listener::ListenAddr;
 use crate::log::event;
 use crate::metrics::WorkerCounters;
 use rustix::time::{ClockId, clock_gettime};
+use std::convert::Infallible;
 use std::ffi::OsStr;
 use std::io;
 use std::os::linux::net::SocketAddrExt;
@@ -11,8 +12,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Tells systemd what a service of `Type=notify` does. Linux only; no library of systemd is needed.
 ///
@@ -221,7 +223,8 @@ fn status(text: &str) -> String {
 
 /// Pings while all threads that serve connections respond. Ends when it is dropped.
 pub(crate) struct Watchdog {
-    over: Arc<AtomicBool>,
+    /// Its drop ends the thread.
+    alive: Option<Sender<Infallible>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -241,13 +244,14 @@ impl Watchdog {
         let Some(time) = systemd.watchdog() else {
             return Ok(None);
         };
-        let over = Arc::new(AtomicBool::new(false));
-        let (systemd, is_over) = (systemd.clone(), over.clone());
+        let (alive, is_over) = mpsc::channel();
+        let systemd = systemd.clone();
         let turns = move || counters.iter().map(|of| of.turns.get()).collect::<Vec<_>>();
         let run = move || {
             let mut before = turns();
             wake();
-            while waits((time / TIMES).max(LEAST), &is_over) {
+            let every = (time / TIMES).max(LEAST);
+            while is_over.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
                 let now = turns();
                 if before.iter().zip(&now).all(|(before, now)| now > before) {
                     systemd.send("WATCHDOG=1");
@@ -258,30 +262,15 @@ impl Watchdog {
         };
         let thread = thread::Builder::new().name("pg-watchdog".to_owned());
         let thread = Some(thread.spawn(run)?);
-        Ok(Some(Watchdog { over, thread }))
-    }
-}
-
-/// Waits for this time. False if the thread is not needed any more.
-fn waits(time: Duration, is_over: &AtomicBool) -> bool {
-    let from = Instant::now();
-    loop {
-        if is_over.load(Ordering::Acquire) {
-            return false;
-        }
-        let left = time.saturating_sub(from.elapsed());
-        if left.is_zero() {
-            return true;
-        }
-        thread::park_timeout(left);
+        let alive = Some(alive);
+        Ok(Some(Watchdog { alive, thread }))
     }
 }
 
 impl Drop for Watchdog {
     fn drop(&mut self) {
-        self.over.store(true, Ordering::Release);
+        self.alive = None;
         if let Some(thread) = self.thread.take() {
-            thread.thread().unpark();
             let _ = thread.join();
         }
     }

@@ -2,16 +2,15 @@
 
 use super::lock;
 use crate::shared::panic_guard::catch;
+use std::convert::Infallible;
 use std::io;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// So much longer than its interval a call may take before its check fails.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// A thread that waits looks so often whether it is still needed.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// The shortest wait between two calls, so that the thread does not spin.
 const LEAST: Duration = Duration::from_millis(1);
@@ -48,6 +47,8 @@ fn guarded(check: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
 pub(super) struct Latest {
     every: Duration,
     state: Mutex<State>,
+    /// Its drop ends the thread.
+    _alive: Sender<Infallible>,
 }
 
 struct State {
@@ -62,22 +63,26 @@ impl Latest {
         mut check: impl FnMut() -> Result<(), String> + Send + 'static,
     ) -> io::Result<Arc<Latest>> {
         let every = every.max(LEAST);
+        let (alive, is_over) = mpsc::channel();
         let latest = Arc::new(Latest {
             every,
             state: Mutex::new(State {
                 result: Err("not checked yet".to_owned()),
                 at: Instant::now(),
             }),
+            _alive: alive,
         });
         let of = Arc::downgrade(&latest);
         let run = move || {
-            while of.strong_count() > 0 {
+            loop {
                 let result = guarded(&mut check);
                 let Some(latest) = of.upgrade() else { return };
                 let at = Instant::now();
                 *lock(&latest.state) = State { result, at };
                 drop(latest);
-                wait(every, &of);
+                if is_over.recv_timeout(every) != Err(RecvTimeoutError::Timeout) {
+                    return;
+                }
             }
         };
         let thread = thread::Builder::new().name("pg-health".to_owned());
@@ -94,18 +99,6 @@ impl Latest {
     }
 }
 
-/// Waits for this time, or until nothing needs the thread any more.
-fn wait(time: Duration, of: &Weak<Latest>) {
-    let from = Instant::now();
-    while of.strong_count() > 0 {
-        let left = time.saturating_sub(from.elapsed());
-        if left.is_zero() {
-            return;
-        }
-        thread::park_timeout(left.min(LOOK));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,6 +108,7 @@ mod tests {
         let latest = |result, at| Latest {
             every: Duration::from_secs(1),
             state: Mutex::new(State { result, at }),
+            _alive: mpsc::channel().0,
         };
         let now = Instant::now();
         assert_eq!(latest(Ok(()), now).result(), Ok(()));

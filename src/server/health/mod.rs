@@ -110,7 +110,7 @@ impl Health {
     /// `every`, at least 1 ms, has passed since the last call has ended.
     ///
     /// The last result counts. Until there is one, and if a call takes longer than `every` and 5 seconds, it fails. If it
-    /// panics, it fails. The thread ends when the last clone of the `Health` is dropped, after its call or its wait.
+    /// panics, it fails. The thread ends when the last clone of the `Health` is dropped, after its call.
     ///
     /// ```
     /// use peregrine::server::Health;
