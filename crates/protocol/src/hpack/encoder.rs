@@ -71,6 +71,31 @@ struct Remembered {
     literals: Vec<u8>,
 }
 
+impl Remembered {
+    /// Appends the block, if all of its `count` entries are in the table.
+    #[inline]
+    fn repeat(&self, count: u8, table: &Dynamic, out: &mut Vec<u8>) -> bool {
+        let (start, mut from) = (out.len(), 0);
+        for sent in &self.fields[..usize::from(count)] {
+            match *sent {
+                Sent::Entry(number) => {
+                    let Some(at) = table.index_of(number) else {
+                        out.truncate(start);
+                        return false;
+                    };
+                    integer::encode((STATIC + 1 + at) as u64, 7, 0x80, out);
+                }
+                Sent::Literal(end) => {
+                    let end = usize::from(end);
+                    out.extend_from_slice(&self.literals[from..end]);
+                    from = end;
+                }
+            }
+        }
+        true
+    }
+}
+
 /// What is known of a block.
 #[derive(Clone, Copy, Debug, Default)]
 enum Form {
@@ -217,39 +242,17 @@ impl Encoder {
             if let Some(remembered) = remembered.filter(|remembered| remembered.block == block) {
                 let form = remembered.form;
                 self.last = at;
-                if !matches!(form, Form::Fields(count) if self.repeat(at, count, out)) {
+                let is_sent = match form {
+                    Form::Fields(count) => remembered.repeat(count, &self.table, out),
+                    Form::Unknown | Form::Unfit => false,
+                };
+                if !is_sent {
                     self.read_again(at, form, block, is_left_out, out);
                 }
                 return;
             }
         }
         self.read_new(other, block, is_left_out, out);
-    }
-
-    /// Appends a block that is known, if all of its entries are there.
-    #[inline]
-    fn repeat(&self, at: u8, count: u8, out: &mut Vec<u8>) -> bool {
-        let Some(remembered) = &self.remembered[usize::from(at)] else {
-            return false;
-        };
-        let (start, mut from) = (out.len(), 0);
-        for sent in &remembered.fields[..usize::from(count)] {
-            match *sent {
-                Sent::Entry(number) => {
-                    let Some(at) = self.table.index_of(number) else {
-                        out.truncate(start);
-                        return false;
-                    };
-                    integer::encode((STATIC + 1 + at) as u64, 7, 0x80, out);
-                }
-                Sent::Literal(end) => {
-                    let end = usize::from(end);
-                    out.extend_from_slice(&remembered.literals[from..end]);
-                    from = end;
-                }
-            }
-        }
-        true
     }
 
     /// A block that has not come lately.
