@@ -1,7 +1,7 @@
 //! Requests by route.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The most patterns that are counted, each on its own. With 8 bytes each, it bounds the memory for each worker.
 pub(crate) const MOST: usize = 256;
@@ -14,10 +14,7 @@ static PATTERNS: Mutex<Vec<&'static str>> = Mutex::new(Vec::new());
 
 /// Numbers a pattern. Those above [`MOST`] share a number.
 pub(crate) fn register(pattern: &'static str) -> usize {
-    add(
-        &mut PATTERNS.lock().unwrap_or_else(PoisonError::into_inner),
-        pattern,
-    )
+    add(&mut patterns(), pattern)
 }
 
 fn add(patterns: &mut Vec<&'static str>, pattern: &'static str) -> usize {
@@ -28,9 +25,8 @@ fn add(patterns: &mut Vec<&'static str>, pattern: &'static str) -> usize {
     MOST
 }
 
-fn pattern(at: usize) -> &'static str {
-    let patterns = PATTERNS.lock().unwrap_or_else(PoisonError::into_inner);
-    patterns.get(at).copied().unwrap_or(OTHERS)
+fn patterns() -> MutexGuard<'static, Vec<&'static str>> {
+    PATTERNS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The requests of one worker by the number of their pattern. Threads of a pool add to them, too.
@@ -54,13 +50,13 @@ impl RouteCounters {
 
 /// The sums of all patterns that have requests, the most frequent one first.
 pub(super) fn sums<'a>(all: impl Iterator<Item = &'a RouteCounters>) -> Vec<(&'static str, u64)> {
-    sums_by(all, pattern)
+    sums_of(&patterns(), all)
 }
 
-/// The same, with the patterns of these numbers.
-fn sums_by<'a>(
+/// The same, with these patterns.
+fn sums_of<'a>(
+    patterns: &[&'static str],
     all: impl Iterator<Item = &'a RouteCounters>,
-    pattern: impl Fn(usize) -> &'static str,
 ) -> Vec<(&'static str, u64)> {
     let mut sums = vec![0; MOST + 1];
     for counters in all {
@@ -69,6 +65,7 @@ fn sums_by<'a>(
         }
     }
     let counted = sums.into_iter().enumerate().filter(|(_, sum)| *sum > 0);
+    let pattern = |at| patterns.get(at).copied().unwrap_or(OTHERS);
     let mut routes: Vec<_> = counted.map(|(at, sum)| (pattern(at), sum)).collect();
     routes.sort_by_key(|(pattern, sum)| (std::cmp::Reverse(*sum), *pattern));
     routes
@@ -93,9 +90,7 @@ mod tests {
         workers[1].count(MOST);
         workers[0].count(usize::MAX);
         assert_eq!(
-            sums_by(workers.iter(), |at| {
-                patterns.get(at).copied().unwrap_or(OTHERS)
-            }),
+            sums_of(&patterns, workers.iter()),
             [("/first", 2), (OTHERS, 1)]
         );
     }
