@@ -66,11 +66,13 @@ impl ConnectionLimit {
             lasting: Arc::new(Share::new(most - most / FOR_REQUESTS)),
             awaited: AtomicBool::new(false),
             begun: Instant::now(),
-            full: Episode::default(),
-            exhausted: Episode::default(),
-            crowded: Episode::default(),
-            hurried: Episode::default(),
-            untrusted: Episode::default(),
+            full: Episode::new("there is room for new connections again"),
+            exhausted: Episode::new("accepting goes on"),
+            crowded: Episode::new("no address is at its connection limit any more"),
+            hurried: Episode::new("no address connects too often any more"),
+            untrusted: Episode::new(
+                "no connection to an address of Server::proxy_protocol is of another host any more",
+            ),
             counters: Arc::default(),
         }
     }
@@ -148,7 +150,7 @@ impl ConnectionLimit {
     pub(crate) fn tell_crowded(&self, peer: Option<SocketAddr>) {
         self.counters.turned_away_by_address.add_shared(1);
         if self.crowded.meet(self.begun.elapsed()) {
-            let addr = peer.map_or_else(String::new, |peer| peer.ip().to_string());
+            let addr = ip_text(peer);
             event!(
                 Warn,
                 "{addr} has as many connections as one address may, and gets no more: \
@@ -172,7 +174,7 @@ impl ConnectionLimit {
         self.counters.turned_away.add_shared(1);
         self.counters.turned_away_by_rate.add_shared(1);
         if self.hurried.meet(self.begun.elapsed()) {
-            let addr = peer.map_or_else(String::new, |peer| peer.ip().to_string());
+            let addr = ip_text(peer);
             event!(
                 Warn,
                 "{addr} connects more often than one address may, and is turned away: \
@@ -186,7 +188,7 @@ impl ConnectionLimit {
     #[cold]
     pub(crate) fn tell_untrusted(&self, peer: Option<SocketAddr>) {
         if self.untrusted.meet(self.begun.elapsed()) {
-            let addr = peer.map_or_else(String::new, |peer| peer.ip().to_string());
+            let addr = ip_text(peer);
             event!(
                 Warn,
                 "a connection from {addr} to an address of Server::proxy_protocol is closed: it is not of \
@@ -195,52 +197,49 @@ impl ConnectionLimit {
         }
     }
 
-    /// There is a shortage. Its end has to be logged.
-    pub(crate) fn is_short(&self) -> bool {
-        let all = [
-            &self.full,
+    fn episodes(&self) -> [&Episode; 5] {
+        [
             &self.exhausted,
+            &self.full,
             &self.crowded,
             &self.hurried,
             &self.untrusted,
-        ];
-        all.into_iter().any(Episode::is_on)
+        ]
+    }
+
+    /// There is a shortage. Its end has to be logged.
+    pub(crate) fn is_short(&self) -> bool {
+        self.episodes().into_iter().any(Episode::is_on)
     }
 
     /// Logs the end of each shortage that is over.
     pub(crate) fn tell_over(&self) {
-        if self.is_short() {
-            let now = self.begun.elapsed();
-            if self.exhausted.is_over(now) {
-                event!(Info, "accepting goes on");
-            }
-            if self.full.is_over(now) {
-                event!(Info, "there is room for new connections again");
-            }
-            if self.crowded.is_over(now) {
-                event!(Info, "no address is at its connection limit any more");
-            }
-            if self.hurried.is_over(now) {
-                event!(Info, "no address connects too often any more");
-            }
-            if self.untrusted.is_over(now) {
-                event!(
-                    Info,
-                    "no connection to an address of Server::proxy_protocol is of another host any more"
-                );
+        for episode in self.episodes() {
+            if episode.is_on() && episode.is_over(self.begun.elapsed()) {
+                event!(Info, "{}", episode.end);
             }
         }
     }
 }
 
+fn ip_text(peer: Option<SocketAddr>) -> String {
+    peer.map_or_else(String::new, |peer| peer.ip().to_string())
+}
+
 /// A period in which a limit is met again and again.
-#[derive(Default)]
 struct Episode {
+    /// What the log says when it is over.
+    end: &'static str,
     /// When it was last met, in milliseconds and one more; 0 if it is over.
     last: AtomicU64,
 }
 
 impl Episode {
+    fn new(end: &'static str) -> Episode {
+        let last = AtomicU64::new(0);
+        Episode { end, last }
+    }
+
     /// Notes that the limit is met. True if the period begins.
     fn meet(&self, now: Duration) -> bool {
         let now = now.as_millis() as u64 + 1;
@@ -300,7 +299,7 @@ mod tests {
 
     #[test]
     fn the_begin_and_the_end_of_a_shortage_are_logged() {
-        let episode = Episode::default();
+        let episode = Episode::new("");
         let at = |tenths| QUIET * tenths / 10;
         assert!(!episode.is_over(at(0)) && !episode.is_on());
         assert!(episode.meet(at(0)), "it begins");
