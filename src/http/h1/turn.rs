@@ -418,9 +418,7 @@ where
         self.end(parts.exchange);
         match close.reason {
             CloseReason::Refused(error) => {
-                let cx = &mut parts.context();
-                let body_bytes = self.error_response(error.status(), error.text(), cx);
-                self.tell_refused(error, body_bytes, cx);
+                self.refuse_with(error, &mut parts.context());
             }
             CloseReason::ClientGone => {
                 parts.counters.connection_errors.add(1);

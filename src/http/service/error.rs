@@ -50,7 +50,6 @@ where
     }
 
     /// Records the response to a request that is refused.
-    #[cfg(feature = "http2")]
     pub(crate) fn refuse_with(&mut self, error: ProtocolError, cx: &mut ExchangeContext<'_>) {
         let body_bytes = self.error_response(error.status(), error.text(), cx);
         self.tell_refused(error, body_bytes, cx);
@@ -58,7 +57,7 @@ where
 
     /// The response to a refused request is in the output: counts and reports it.
     #[cold]
-    pub(crate) fn tell_refused(
+    pub(super) fn tell_refused(
         &self,
         error: ProtocolError,
         body_bytes: u64,

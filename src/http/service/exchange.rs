@@ -125,19 +125,14 @@ impl ExchangeContext<'_> {
     /// The head of a deferred response is complete.
     pub(super) fn head_is_complete(&mut self, status: u16) {
         self.counters.count_status(status);
+        let Some(exchange) = self.exchange else {
+            return;
+        };
         #[cfg(feature = "tracing")]
-        if let Some(span) = self
-            .exchange
-            .as_mut()
-            .and_then(|exchange| exchange.span.take())
-        {
+        if let Some(span) = exchange.span.take() {
             super::span::record_status(&span, status);
         }
-        let woke = self
-            .exchange
-            .as_mut()
-            .and_then(|exchange| exchange.woke.take());
-        if let Some(woke) = woke {
+        if let Some(woke) = exchange.woke.take() {
             self.counters.response_times.add(woke.elapsed());
         }
     }
