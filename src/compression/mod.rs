@@ -6,23 +6,20 @@
 
 mod encoder;
 
-use crate::http::access_entry::AccessEntry;
 use crate::http::compressible::is_compressible;
-use crate::http::connection_error::ConnectionError;
 use crate::http::content_coding::{AcceptedCodings, Coding};
-use crate::http::handler::Handler;
+use crate::http::handler::{Handler, forward_rest};
 use crate::http::request::Request;
 use crate::http::request_body::BodyPlan;
 use crate::http::request_body::around::Around;
 use crate::http::response::filter::{RecordedResponse, ResponseFilter};
-use crate::http::response::{Done, ErrorContext, Response};
+use crate::http::response::{Done, Response};
 use crate::shared::quota::Share;
 #[cfg(feature = "websocket")]
 use crate::websocket::{WebSocketHandler, forward_hooks, upgrade::Upgrade};
 use encoder::Encoder;
 use peregrine_protocol::http::field_block;
 use peregrine_protocol::http::response::BodySize;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 peregrine_protocol::settings! {
@@ -143,29 +140,7 @@ impl<H: Handler> Handler for Compress<H> {
         plan.within(|| self.shared.clone())
     }
 
-    fn takes_special(&self, req: &Request<'_>) -> bool {
-        self.handler.takes_special(req)
-    }
-
-    fn error_response(&self, error: &ErrorContext<'_>, res: Response<'_>) -> Done {
-        self.handler.error_response(error, res)
-    }
-
-    fn handle_error(&self, error: &ConnectionError<'_>, peer: Option<SocketAddr>) {
-        self.handler.handle_error(error, peer);
-    }
-
-    fn handle_library_response(&self, entry: &AccessEntry<'_>) {
-        self.handler.handle_library_response(entry);
-    }
-
-    fn before_wait(&self) {
-        self.handler.before_wait();
-    }
-
-    fn after_wait(&self) {
-        self.handler.after_wait();
-    }
+    forward_rest!(self => self.handler);
 }
 
 /// Messages of WebSockets are not compressed by this, but by the feature `deflate`.

@@ -289,7 +289,46 @@ pub trait Handler: Send + Sync + 'static {
     fn after_wait(&self) {}
 }
 
-/// Forwards all methods. The lint reports a method of the trait that is missing here.
+/// The methods of a [`Handler`] around another one that has its own `handle_request` and `body_plan`. With the lint
+/// `missing_trait_methods` a method of the trait that is missing here is reported.
+macro_rules! forward_rest {
+    ($this:ident => $handler:expr) => {
+        fn takes_special(&$this, req: &$crate::http::request::Request<'_>) -> bool {
+            ($handler).takes_special(req)
+        }
+
+        fn error_response(
+            &$this,
+            error: &$crate::http::response::ErrorContext<'_>,
+            res: $crate::http::response::Response<'_>,
+        ) -> $crate::http::response::Done {
+            ($handler).error_response(error, res)
+        }
+
+        fn handle_error(
+            &$this,
+            error: &$crate::http::connection_error::ConnectionError<'_>,
+            peer: Option<std::net::SocketAddr>,
+        ) {
+            ($handler).handle_error(error, peer);
+        }
+
+        fn handle_library_response(&$this, entry: &$crate::http::access_entry::AccessEntry<'_>) {
+            ($handler).handle_library_response(entry);
+        }
+
+        fn before_wait(&$this) {
+            ($handler).before_wait();
+        }
+
+        fn after_wait(&$this) {
+            ($handler).after_wait();
+        }
+    };
+}
+pub(crate) use forward_rest;
+
+/// Forwards all methods.
 macro_rules! forward_handler {
     ($($pointer:ty),*) => {
         $(#[deny(clippy::missing_trait_methods)]
@@ -302,29 +341,7 @@ macro_rules! forward_handler {
                 (**self).body_plan(req)
             }
 
-            fn takes_special(&self, req: &Request<'_>) -> bool {
-                (**self).takes_special(req)
-            }
-
-            fn error_response(&self, error: &ErrorContext<'_>, res: Response<'_>) -> Done {
-                (**self).error_response(error, res)
-            }
-
-            fn handle_error(&self, error: &ConnectionError<'_>, peer: Option<SocketAddr>) {
-                (**self).handle_error(error, peer);
-            }
-
-            fn handle_library_response(&self, entry: &AccessEntry<'_>) {
-                (**self).handle_library_response(entry);
-            }
-
-            fn before_wait(&self) {
-                (**self).before_wait();
-            }
-
-            fn after_wait(&self) {
-                (**self).after_wait();
-            }
+            forward_rest!(self => **self);
         })*
     };
 }

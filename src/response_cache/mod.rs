@@ -14,19 +14,16 @@ mod store;
 pub use stats::CacheStats;
 
 use self::core::Core;
-use crate::http::access_entry::AccessEntry;
-use crate::http::connection_error::ConnectionError;
-use crate::http::handler::{Handler, from_fn};
+use crate::http::handler::{Handler, forward_rest, from_fn};
 use crate::http::handler_error::HandlerResult;
 use crate::http::request::Request;
 use crate::http::request_body::BodyPlan;
-use crate::http::response::{Done, ErrorContext, Response};
+use crate::http::response::{Done, Response};
 use crate::shared::quota::{Held, Share};
 #[cfg(feature = "websocket")]
 use crate::websocket::{WebSocketHandler, forward_hooks, upgrade::Upgrade};
 use key::Watched;
 use stats::Counters;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
@@ -265,29 +262,7 @@ impl<H: Handler> Handler for Cached<H> {
         self.handler.body_plan(req)
     }
 
-    fn takes_special(&self, req: &Request<'_>) -> bool {
-        self.handler.takes_special(req)
-    }
-
-    fn error_response(&self, error: &ErrorContext<'_>, res: Response<'_>) -> Done {
-        self.handler.error_response(error, res)
-    }
-
-    fn handle_error(&self, error: &ConnectionError<'_>, peer: Option<SocketAddr>) {
-        self.handler.handle_error(error, peer);
-    }
-
-    fn handle_library_response(&self, entry: &AccessEntry<'_>) {
-        self.handler.handle_library_response(entry);
-    }
-
-    fn before_wait(&self) {
-        self.handler.before_wait();
-    }
-
-    fn after_wait(&self) {
-        self.handler.after_wait();
-    }
+    forward_rest!(self => self.handler);
 }
 
 #[cfg(feature = "websocket")]
