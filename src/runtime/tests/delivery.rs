@@ -5,7 +5,7 @@
 //! of the stream it reports that there is room, too, whatever the interest. What a client receives depends on none of it.
 
 use super::http::{Bench, responses, scenarios};
-use super::{connect, end, exchange, nothing_is_left, plans, short, undated};
+use super::{connect, end, exchange, nothing_is_left, plans, same_under, short, undated};
 use crate::runtime::poll::{Events, Ready};
 use crate::runtime::transport::faulty::FaultPlan;
 use peregrine_protocol::limits::Limits;
@@ -140,14 +140,8 @@ fn responses_do_not_depend_on_the_delivery_of_events() {
         let wanted = responses(&bench, name, &sent);
         for way in WAYS {
             control.delivery.set(way);
-            for (plan_name, plan) in some_plans() {
-                let got = bench.play(&sent, plan.fit_for(&wanted));
-                assert!(
-                    got == wanted,
-                    "{name}, {way:?}, {plan_name}: {}",
-                    short(&got)
-                );
-            }
+            let what = format!("{name}, {way:?}");
+            same_under(some_plans(), &wanted, &what, |plan| bench.play(&sent, plan));
             // After the end of the stream the loop watches for nothing but the failure of the connection, so an event
             // then means that. No poller repeats one.
             if way == Way::Repeated {
@@ -175,14 +169,8 @@ fn messages_do_not_depend_on_the_delivery_of_events() {
         let wanted = bench.play(&sent, FaultPlan::default());
         for way in WAYS {
             control.delivery.set(way);
-            for (plan_name, plan) in some_plans() {
-                let got = bench.play(&sent, plan.fit_for(&wanted));
-                assert!(
-                    got == wanted,
-                    "{name}, {way:?}, {plan_name}: {}",
-                    short(&got)
-                );
-            }
+            let what = format!("{name}, {way:?}");
+            same_under(some_plans(), &wanted, &what, |plan| bench.play(&sent, plan));
         }
     }
     end(bench.server);

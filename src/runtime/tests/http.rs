@@ -3,7 +3,7 @@
 
 use super::{
     config, connect, end, exchange, exchange_over, hand_over, nothing_is_left, pair, plans,
-    read_all, short, undated, wait_until, without_and_with_tls,
+    read_all, same_under, short, undated, wait_until, without_and_with_tls,
 };
 use crate::access_log::{AccessLog, LogWriter};
 use crate::http::deferred::Event;
@@ -214,10 +214,7 @@ fn every_response_is_the_same_under_every_plan() {
 fn every_response(bench: Bench) {
     for (name, sent) in scenarios() {
         let wanted = responses(&bench, name, &sent);
-        for (way, plan) in plans() {
-            let got = bench.play(&sent, plan.fit_for(&wanted));
-            assert!(got == wanted, "{name}, {way}: {}", short(&got));
-        }
+        same_under(plans(), &wanted, name, |plan| bench.play(&sent, plan));
     }
     end(bench.server);
 }

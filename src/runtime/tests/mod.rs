@@ -129,6 +129,19 @@ fn start<H: Handler>(server: Server<H>, is_secure: bool) -> Running {
     server.expect("a server")
 }
 
+/// Asserts that what a client receives is the same under each of these plans.
+fn same_under(
+    plans: Vec<(&'static str, FaultPlan)>,
+    wanted: &[u8],
+    what: &str,
+    play: impl Fn(FaultPlan) -> Vec<u8>,
+) {
+    for (name, plan) in plans {
+        let got = play(plan.fit_for(wanted));
+        assert!(got == wanted, "{what}, {name}: {}", short(&got));
+    }
+}
+
 /// For which values of `is_secure` the tests run.
 fn without_and_with_tls() -> &'static [bool] {
     match cfg!(feature = "tls-self-signed") {

@@ -2,8 +2,8 @@
 //! gets one disconnect hook, whichever call is its last.
 
 use super::{
-    PATIENCE, config, connect, end, exchange, nothing_is_left, plans, read_all, short, undated,
-    wait_until,
+    PATIENCE, config, connect, end, exchange, nothing_is_left, plans, read_all, same_under, short,
+    undated, wait_until,
 };
 use crate::http::handler::Handler;
 use crate::http::request::Request;
@@ -202,10 +202,7 @@ fn messages_are_the_same_under_every_plan() {
         let wanted = bench.play(&sent, FaultPlan::default());
         let is_welcome = memchr::memmem::find(&wanted, b"welcome").is_some();
         assert_eq!(is_welcome, name != "a request", "{name}");
-        for (way, plan) in plans() {
-            let got = bench.play(&sent, plan.fit_for(&wanted));
-            assert!(got == wanted, "{name}, {way}: {}", short(&got));
-        }
+        same_under(plans(), &wanted, name, |plan| bench.play(&sent, plan));
     }
     end(bench.server);
 }
