@@ -6,7 +6,7 @@ use crate::scratch::Scratch;
 use crate::support::{Asked, Client, Random, ended, start, wait_until, workers};
 use peregrine::body::{BodySink, Flow, Incoming};
 #[cfg(feature = "multipart")]
-use peregrine::multipart::{Form, MultipartLimits, Upload, UploadError};
+use peregrine::multipart::{Form, MultipartLimits};
 use peregrine::{BodyPlan, Done, Handler, Request, Response};
 use sha1::{Digest, Sha1};
 use std::fs::{self, File};
@@ -77,31 +77,6 @@ impl BodySink for Raw {
 }
 
 #[cfg(feature = "multipart")]
-struct InForm {
-    upload: Upload,
-    failed: Option<UploadError>,
-}
-
-#[cfg(feature = "multipart")]
-impl BodySink for InForm {
-    fn piece(&mut self, piece: &[u8], _: &mut Incoming<'_>) -> Flow {
-        self.failed = self.upload.write(piece).err();
-        match self.failed {
-            None => Flow::Continue,
-            Some(_) => Flow::Respond,
-        }
-    }
-
-    fn finish(self: Box<Self>, _: &Request<'_>, res: Response<'_>) -> Done {
-        let InForm { upload, failed } = *self;
-        match failed.map_or_else(|| upload.finish(), Err) {
-            Ok(form) => res.text(kept(form).join(" ")),
-            Err(error) => res.status(error.status()).text("not kept"),
-        }
-    }
-}
-
-#[cfg(feature = "multipart")]
 fn kept(form: Form) -> Vec<String> {
     let files = form.into_files().into_iter();
     let names = files.map(|file| file.keep().file_name().map(|name| name.to_owned()));
@@ -122,13 +97,10 @@ impl Handler for Keep {
                 let limits = MultipartLimits::default()
                     .file_bytes(u64::MAX)
                     .total_bytes(u64::MAX);
-                let content_type = req.content_type().unwrap_or_default();
-                let upload = Upload::new(content_type, limits, &self.0).expect("a boundary");
-                let sink = InForm {
-                    upload,
-                    failed: None,
-                };
-                BodyPlan::stream_up_to(sink, u64::MAX)
+                BodyPlan::form(req, limits, &self.0, |form, _, res| match form {
+                    Ok(form) => res.text(kept(form).join(" ")),
+                    Err(error) => res.status(error.status()).text("not kept"),
+                })
             }
             path => {
                 let path = self.0.join(&path[1..]);
