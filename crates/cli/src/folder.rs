@@ -31,7 +31,8 @@ impl Folder {
             .dotfiles(args.dotfiles)
             .symlinks(!args.no_links)
             // Files that clients have sent must not stand for others.
-            .precompressed(!args.upload);
+            .precompressed(!args.upload)
+            .compress(!args.no_compress);
         if args.upload {
             // A page that a client has sent has no rights of this origin: no script, no cookies, no requests with the
             // password of the one who opens it.

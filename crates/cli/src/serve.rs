@@ -19,14 +19,10 @@ pub(crate) fn folder(args: Serve) -> io::Result<()> {
     let folder = Folder::new(&args)?;
     let common = args.common;
     match args.no_compress {
-        true => run(
-            Server::new(logged(guarded(folder, &common), &common)?),
-            &common,
-            &what,
-        ),
+        true => run(Server::new(wrapped(folder, &common)?), &common, &what),
         false => {
-            let folder = guarded(Compress::new(folder), &common);
-            run(Server::new(logged(folder, &common)?), &common, &what)
+            let folder = wrapped(Compress::new(folder), &common)?;
+            run(Server::new(folder), &common, &what)
         }
     }
 }
@@ -41,16 +37,20 @@ pub(crate) fn respond(args: Respond) -> io::Result<()> {
         }
         res.text(&text)
     });
-    let handler = logged(guarded(respond, &args.common), &args.common)?;
-    run(Server::new(handler), &args.common, "one text")
+    let respond = wrapped(respond, &args.common)?;
+    run(Server::new(respond), &args.common, "one text")
 }
 
 pub(crate) fn echo(args: Common) -> io::Result<()> {
-    let handler = logged(guarded(Echo, &args), &args)?;
-    run(Server::new(handler).websocket(), &args, "what it gets")
+    let echo = wrapped(Echo, &args)?;
+    run(Server::new(echo).websocket(), &args, "what it gets")
 }
 
-/// Adds authentication and CORS.
+/// Adds authentication, CORS and the log.
+fn wrapped<H: Handler>(handler: H, args: &Common) -> io::Result<AccessLog<Layered<H>, Write>> {
+    logged(guarded(handler, args), args)
+}
+
 fn guarded<H: Handler>(handler: H, args: &Common) -> Layered<H> {
     let mut handler = Layered::new(handler);
     if args.cors {
