@@ -78,6 +78,20 @@ within() {
     done
 }
 
+# browser_driver: starts chromedriver, which drives Chromium, and leaves its address in $driver.
+browser_driver() {
+    command -v chromedriver >/dev/null || fail 'no chromedriver: apt-get install chromium chromium-driver'
+    chromedriver --port=0 >"$tmp/driver" 2>&1 &
+    pids+=("$!")
+    driver_listens() {
+        local port
+        port=$(sed -n 's/.*started successfully on port \([0-9]*\).*/\1/p' "$tmp/driver")
+        driver=http://127.0.0.1:$port
+        [[ -n $port ]]
+    }
+    within "$patience" driver_listens || { cat "$tmp/driver"; fail 'chromedriver'; }
+}
+
 # ended PID: true if the process has ended, waited for or not.
 ended() {
     [[ $(ps -o stat= -p "$1") != [!Z]* ]]
