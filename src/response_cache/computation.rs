@@ -75,14 +75,14 @@ impl Computation {
         !state.is_over
     }
 
-    /// Whether fewer than `most` wait. If not, those whose clients have gone give up their places.
+    /// Whether fewer than `most` wait. Each time when their number has doubled, those whose clients have gone give up their
+    /// places.
     pub(super) fn has_room(&self, most: usize) -> bool {
         let mut state = self.state();
-        let len = state.waiting.len();
-        if len < state.look_at.min(most) {
-            return true;
+        if state.waiting.len() < state.look_at {
+            return state.waiting.len() < most;
         }
-        let gone = state.take_gone(len >= most);
+        let gone = state.take_gone(false);
         state.look_at = (2 * state.waiting.len()).max(LOOK);
         let has_room = state.waiting.len() < most;
         // They are dropped without the lock.

@@ -117,9 +117,8 @@ impl Core {
         res: Response<'_>,
         rounds: u8,
     ) -> Done {
-        let (shared, most) = (&self.shared, self.shared.config.waiting_per_response);
-        let place = computation.has_room(most).then(|| shared.place());
-        let Some(place) = place.flatten() else {
+        let shared = &self.shared;
+        let Some(place) = shared.place(computation) else {
             Counters::count(&shared.counters.refused);
             return res.busy();
         };

@@ -22,6 +22,7 @@ use crate::http::response::{Done, Response};
 use crate::shared::quota::{Held, Share};
 #[cfg(feature = "websocket")]
 use crate::websocket::{WebSocketHandler, forward_hooks, upgrade::Upgrade};
+use computation::Computation;
 use key::Watched;
 use stats::Counters;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -221,15 +222,20 @@ impl Shared {
         self.store.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place among those that wait. If all are taken, those whose clients have gone give up theirs.
-    fn place(&self) -> Option<Held> {
-        self.waiting.hold().or_else(|| {
+    /// A place among those that wait for this response. If all are taken, those whose clients have gone give up theirs.
+    fn place(&self, computation: &Computation) -> Option<Held> {
+        let most = self.config.waiting_per_response;
+        let take = || match computation.has_room(most) {
+            true => self.waiting.hold(),
+            false => None,
+        };
+        take().or_else(|| {
             self.drop_gone();
-            self.waiting.hold()
+            take()
         })
     }
 
-    /// Looks at all entries, ten times a second at most.
+    /// Looks at all that wait, ten times a second at most.
     #[cold]
     fn drop_gone(&self) {
         let now = self.now().as_millis() as u64;
