@@ -5,67 +5,8 @@
 use super::CacheConfig;
 use super::rules::read_outer;
 use crate::http::request::Request;
+use crate::http::request::credentials::CREDENTIALS;
 use crate::http::response::Response;
-
-/// Fields that tell who the client is. A request with one of them is not for the cache, unless the settings declare it.
-const CREDENTIALS: &[&str] = &[
-    "authorization",
-    "cookie",
-    "proxy-authorization",
-    "client-cert",
-    "client-cert-chain",
-    "x-forwarded-client-cert",
-    "x-forwarded-tls-client-cert",
-    "x-forwarded-tls-client-cert-info",
-    "x-client-cert",
-    "ssl-client-cert",
-    "x-ssl-client-cert",
-    "x-ssl-client-s-dn",
-    "x-ssl-client-verify",
-    "x-amzn-mtls-clientcert",
-    "x-amzn-mtls-clientcert-leaf",
-    "x-amzn-mtls-clientcert-subject",
-    "x-amzn-mtls-clientcert-serial-number",
-    "x-arr-clientcert",
-    "x-forwarded-user",
-    "x-forwarded-email",
-    "x-forwarded-groups",
-    "x-forwarded-preferred-username",
-    "x-forwarded-access-token",
-    "x-auth-request-user",
-    "x-auth-request-email",
-    "x-auth-request-groups",
-    "x-auth-request-preferred-username",
-    "x-auth-request-access-token",
-    "x-remote-user",
-    "remote-user",
-    "x-user",
-    "x-webauth-user",
-    "x-authentik-username",
-    "x-authentik-email",
-    "x-authentik-uid",
-    "x-authentik-groups",
-    "x-pomerium-jwt-assertion",
-    "x-pomerium-claim-email",
-    "x-ms-client-principal",
-    "x-ms-client-principal-id",
-    "x-ms-client-principal-name",
-    "x-goog-authenticated-user-email",
-    "x-goog-authenticated-user-id",
-    "x-goog-iap-jwt-assertion",
-    "x-amzn-oidc-data",
-    "x-amzn-oidc-identity",
-    "x-amzn-oidc-accesstoken",
-    "cf-access-jwt-assertion",
-    "cf-access-authenticated-user-email",
-    "tailscale-user-login",
-    "x-api-key",
-    "api-key",
-    "x-auth-token",
-    "x-access-token",
-    "x-csrf-token",
-    "x-xsrf-token",
-];
 
 /// Fields with which a response is for one request only: a part of the body, conditions that may fail, a body, and what some
 /// programs take for the method or the target.

@@ -4,10 +4,8 @@ use super::{Problem, TYPES};
 use crate::http::accept;
 use crate::http::html::Escaped;
 use crate::http::request::Request;
+use crate::http::request::credentials::CREDENTIALS;
 use crate::http::response::{Done, Response};
-
-/// Fields with the rights of a user.
-const SECRET: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
 
 /// `causes`: the text of the error and its causes.
 #[cold]
@@ -41,7 +39,7 @@ fn page(problem: &Problem, causes: &str, req: &Request<'_>) -> String {
     );
     for (name, value) in req.headers() {
         // A picture of the page must not give the session away.
-        let value = match SECRET.iter().any(|own| name.eq_ignore_ascii_case(own)) {
+        let value = match CREDENTIALS.iter().any(|own| name.eq_ignore_ascii_case(own)) {
             true => "(not shown)".into(),
             false => String::from_utf8_lossy(value),
         };
@@ -73,7 +71,7 @@ mod tests {
             let mut client = Connection::new(&app);
             let head = format!(
                 "GET /?a=<i> HTTP/1.1\r\nHost: a\r\nAccept: {accept}\r\nCookie: id=secret\r\n\
-                 AUTHORIZATION: Bearer secret\r\n\r\n"
+                 AUTHORIZATION: Bearer secret\r\nX-Api-Key: secret\r\n\r\n"
             );
             client.send(head.as_bytes());
             let received = String::from_utf8_lossy(client.received()).into_owned();

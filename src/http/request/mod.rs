@@ -3,7 +3,7 @@
 #[cfg(any(test, feature = "internals"))]
 pub(crate) mod check;
 mod client;
-mod credentials;
+pub(crate) mod credentials;
 mod owned;
 pub(crate) mod route;
 pub(crate) mod trace;
