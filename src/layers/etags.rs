@@ -85,13 +85,12 @@ impl ResponseFilter for Tagged {
             return;
         }
         let mut fields = response.fields().to_vec();
-        let own = field_block::fields(&fields).find(|(name, _)| name.eq_ignore_ascii_case(b"etag"));
-        let tag = match own {
-            Some((_, tag)) => tag.strip_prefix(b"W/").unwrap_or(tag).to_vec(),
+        let tag = match field_block::value(&fields, "etag") {
+            Some(tag) => tag.strip_prefix(b"W/").unwrap_or(tag).to_vec(),
             None => {
-                let kind = content_type(&fields);
+                let kind = field_block::value(&fields, "content-type").unwrap_or_default();
                 let body = response.body().filter(|_| response.is_sent);
-                let Some(tag) = body.and_then(|pieces| self.tag(&kind, &pieces)) else {
+                let Some(tag) = body.and_then(|pieces| self.tag(kind, &pieces)) else {
                     return;
                 };
                 field_block::push(b"ETag", &tag, &mut fields);
@@ -106,12 +105,6 @@ impl ResponseFilter for Tagged {
         response.head.status = 304;
         response.replace(&kept, Vec::new());
     }
-}
-
-fn content_type(fields: &[u8]) -> Vec<u8> {
-    let mut fields = field_block::fields(fields);
-    let own = fields.find(|(name, _)| name.eq_ignore_ascii_case(b"content-type"));
-    own.map_or_else(Vec::new, |(_, value)| value.to_vec())
 }
 
 impl Tagged {

@@ -14,20 +14,16 @@ use std::time::Duration;
 /// Whether the client has this response already (RFC 9110 section 13.2.2). A date is compared as text, as it was sent to the
 /// client.
 pub(super) fn is_known(fields: &[u8], req: &Request<'_>) -> bool {
-    let own = |name: &str| {
-        let mut fields = field_block::fields(fields);
-        let found = fields.find(|field| field.0.eq_ignore_ascii_case(name.as_bytes()));
-        found.map(|(_, value)| value)
-    };
     let mut tags = req.header_all("if-none-match").peekable();
     if tags.peek().is_some() {
-        let tag = own("etag").map(|tag| tag.strip_prefix(b"W/").unwrap_or(tag));
+        let tag =
+            field_block::value(fields, "etag").map(|tag| tag.strip_prefix(b"W/").unwrap_or(tag));
         // `*` is any response, with a tag or without.
         let tag = tag.unwrap_or_default();
         return tags.any(|line| entity_tag::is_listed(line, tag, Comparison::Weak));
     }
     let mut dates = req.header_all("if-modified-since");
-    let date = own("last-modified");
+    let date = field_block::value(fields, "last-modified");
     date.is_some() && dates.next() == date && dates.next().is_none()
 }
 

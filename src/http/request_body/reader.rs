@@ -124,8 +124,7 @@ impl BodyReader {
         if !state.bytes.is_empty() {
             return None;
         }
-        let mut fields = field_block::fields(&state.trailers);
-        let (_, value) = fields.find(|(field, _)| field.eq_ignore_ascii_case(name.as_bytes()))?;
+        let value = field_block::value(&state.trailers, name)?;
         String::from_utf8(value.into()).ok()
     }
 

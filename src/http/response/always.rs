@@ -89,9 +89,7 @@ impl<'a> Response<'a> {
     /// The value of a field that was set by [`Response::header_always`].
     pub(crate) fn always_field(&self, name: &str) -> Option<&[u8]> {
         let block = &self.recorder.always.as_ref()?.fields;
-        let mut found = field_block::fields(block);
-        let found = found.find(|(own, _)| own.eq_ignore_ascii_case(name.as_bytes()));
-        found.map(|(_, value)| value)
+        field_block::value(block, name)
     }
 }
 

@@ -43,6 +43,13 @@ pub fn fields(block: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     })
 }
 
+/// The value of the first field with this name.
+pub fn value<'a>(block: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let mut fields = fields(block);
+    let (_, value) = fields.find(|(own, _)| own.eq_ignore_ascii_case(name.as_bytes()))?;
+    Some(value)
+}
+
 /// The position of the first field with this name.
 pub fn find(block: &[u8], name: &[u8]) -> Option<Range<usize>> {
     let mut at = 0;
@@ -74,6 +81,9 @@ mod tests {
             push(name, value, &mut block);
         }
         assert!(fields(&block).eq(pushed));
+        assert_eq!(value(&block, "a"), Some(&b"b"[..]));
+        assert_eq!(value(&block, "EMPTY"), Some(&b""[..]));
+        assert_eq!(value(&block, "as"), None);
         assert_eq!(find(&block, b"a"), Some(0..6));
         assert_eq!(find(&block, b"EMPTY"), Some(6..15));
         assert_eq!(find(&block, b"as"), None);
