@@ -3,52 +3,39 @@
 use super::CompressConfig;
 use crate::http::content_coding::Coding;
 use crate::http::deferred::streamed_body::BodyEncoder;
+use crate::shared::deflate::{Deflate, Then};
 use crate::shared::quota::Held;
-use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 use std::cell::RefCell;
 use std::io;
 
 /// States that a thread keeps.
 const KEPT: usize = 4;
 
-/// RFC 1952 section 2.3: no name, no time, no system.
-const GZIP_HEAD: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
-
 /// Room that is made at a time for what comes out of an encoder.
+#[cfg(feature = "zstd")]
 const ROOM: usize = 8 << 10;
-
-/// Whether more is to come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Then {
-    More,
-    /// The client has to get what is here.
-    Flush,
-    End,
-}
 
 pub(super) struct Encoder {
     state: State,
 }
 
 enum State {
-    /// RFC 1951, framed as RFC 1952 (with a checksum) or RFC 1950.
-    Deflate(Deflate),
+    Deflate(DeflateState),
     #[cfg(feature = "brotli")]
     Brotli(Box<brotli::CompressorWriter<Vec<u8>>>),
     #[cfg(feature = "zstd")]
     Zstd(Option<ZstdState>),
 }
 
-struct Deflate {
-    state: Option<Compress>,
+struct DeflateState {
+    state: Option<Deflate>,
     level: u32,
-    crc: Option<Crc>,
-    begun: bool,
+    is_gzip: bool,
 }
 
 thread_local! {
-    /// States of DEFLATE by level, and whether they have the framing of RFC 1950.
-    static DEFLATE: RefCell<Vec<(u32, bool, Compress)>> = const { RefCell::new(Vec::new()) };
+    /// States of DEFLATE by level, and whether they have the framing of gzip.
+    static DEFLATE: RefCell<Vec<(u32, bool, Deflate)>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Encoder {
@@ -73,7 +60,7 @@ impl Encoder {
             }
             #[cfg(feature = "zstd")]
             Coding::Zstd => State::Zstd(Some(ZstdState::take(config.zstd_level.clamp(1, 19)))),
-            coding => State::Deflate(Deflate::take(coding == Coding::Gzip, config)),
+            coding => State::Deflate(DeflateState::take(coding == Coding::Gzip, config)),
         };
         Encoder { state }
     }
@@ -117,73 +104,40 @@ impl Encoder {
     }
 }
 
-impl Deflate {
-    fn take(is_gzip: bool, config: &CompressConfig) -> Deflate {
+impl DeflateState {
+    fn take(is_gzip: bool, config: &CompressConfig) -> DeflateState {
         let level = config.gzip_level.clamp(1, 9);
         let kept = DEFLATE.with_borrow_mut(|kept| {
-            let at = kept
-                .iter()
-                .position(|(l, zlib, _)| (*l, *zlib) == (level, !is_gzip))?;
+            let mut all = kept.iter();
+            let at = all.position(|(other, gzip, _)| (*other, *gzip) == (level, is_gzip))?;
             Some(kept.swap_remove(at).2)
         });
-        Deflate {
-            state: Some(kept.unwrap_or_else(|| Compress::new(Compression::new(level), !is_gzip))),
+        DeflateState {
+            state: Some(kept.unwrap_or_else(|| Deflate::new(level, is_gzip))),
             level,
-            crc: is_gzip.then(Crc::new),
-            begun: false,
+            is_gzip,
         }
     }
 
-    fn encode(&mut self, mut piece: &[u8], then: Then, out: &mut Vec<u8>) -> io::Result<()> {
-        let Some(state) = &mut self.state else {
-            return Ok(());
-        };
-        if let Some(crc) = &mut self.crc {
-            if !std::mem::replace(&mut self.begun, true) {
-                out.extend_from_slice(&GZIP_HEAD);
-            }
-            crc.update(piece);
+    fn encode(&mut self, piece: &[u8], then: Then, out: &mut Vec<u8>) -> io::Result<()> {
+        match &mut self.state {
+            Some(state) => state.encode(piece, then, out),
+            None => Ok(()),
         }
-        let flush = match then {
-            Then::More => FlushCompress::None,
-            Then::Flush => FlushCompress::Sync,
-            Then::End => FlushCompress::Finish,
-        };
-        loop {
-            out.reserve(ROOM);
-            let (before, had_room) = (state.total_in(), out.capacity() - out.len());
-            let was = out.len();
-            let status = state.compress_vec(piece, out, flush)?;
-            piece = &piece[(state.total_in() - before) as usize..];
-            // It has written all that it has if room is left.
-            let is_out = out.len() - was < had_room;
-            match then {
-                Then::End if status != Status::StreamEnd => {}
-                Then::End => break,
-                _ if piece.is_empty() && is_out => return Ok(()),
-                _ => {}
-            }
-        }
-        if let Some(crc) = &self.crc {
-            out.extend_from_slice(&crc.sum().to_le_bytes());
-            out.extend_from_slice(&crc.amount().to_le_bytes());
-        }
-        Ok(())
     }
 }
 
-impl Drop for Deflate {
+impl Drop for DeflateState {
     fn drop(&mut self) {
         let Some(mut state) = self.state.take() else {
             return;
         };
-        let key = (self.level, self.crc.is_none());
         state.reset();
         // A thread that ends keeps nothing.
         let _ = DEFLATE.try_with(|kept| {
             let mut kept = kept.borrow_mut();
             if kept.len() < KEPT {
-                kept.push((key.0, key.1, state));
+                kept.push((self.level, self.is_gzip, state));
             }
         });
     }

@@ -281,14 +281,10 @@ fn etag(hash: u64, len: u64, coding: Coding) -> String {
 /// The bytes in gzip, if that saves at least a tenth and more than the length of a head.
 #[cfg(feature = "compress")]
 pub(crate) fn compressed(bytes: &[u8]) -> Option<Vec<u8>> {
-    use flate2::{Compression, write::GzEncoder};
-    use std::io::Write;
     const LEAST: usize = 256;
     if bytes.len() < LEAST {
         return None;
     }
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::new(7));
-    encoder.write_all(bytes).ok()?;
-    let small = encoder.finish().ok()?;
+    let small = crate::shared::deflate::gzip(bytes, 7).ok()?;
     (small.len() < bytes.len() - bytes.len() / 10).then_some(small)
 }

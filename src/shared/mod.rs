@@ -3,6 +3,8 @@
 //! Nothing here knows a socket.
 
 pub(crate) mod buffer_pool;
+#[cfg(feature = "compress")]
+pub(crate) mod deflate;
 pub(crate) mod file_name;
 pub(crate) mod flow_control;
 pub(crate) mod id;
