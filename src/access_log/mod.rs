@@ -184,13 +184,16 @@ where
         let route = res.take_route().or(outer);
         match &responded {
             Ok(done) if res.is_whole() => {
-                let entry = AccessEntry::new(req, done, begun.elapsed()).with_route(route);
+                let entry = AccessEntry::new(req, done, begun.elapsed())
+                    .with_route(route)
+                    .with_id(res.request_id());
                 access_entry::Log::write(&**self, &entry);
             }
             _ => {
                 let body_bytes = responded.as_ref().map_or(0, Done::known_bytes);
                 let mut entry = PendingEntry::new(self.clone(), req, begun, res.budget());
                 entry.set_route(route);
+                entry.set_id(res.request_id());
                 res.watch(entry, body_bytes);
             }
         }

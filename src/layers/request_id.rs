@@ -2,10 +2,9 @@
 
 use super::{Layer, Next};
 use crate::http::request::Request;
+use crate::http::response::always::REQUEST_ID;
 use crate::http::response::{Done, Response};
 use crate::shared::random_text;
-
-const NAME: &str = "X-Request-Id";
 
 /// The longest id that is taken over from a client.
 const LONGEST: usize = 128;
@@ -13,7 +12,8 @@ const LONGEST: usize = 128;
 /// Gives each request an id, in the response field `X-Request-Id`, which is in error responses, too. So what a client reports
 /// can be found in the logs. [`Response::request_id`] tells it to handlers.
 ///
-/// The id is in no [`AccessEntry`](crate::access_log::AccessEntry), and [`Handler::handle_error`](crate::Handler::handle_error) does not get it.
+/// [`AccessEntry::request_id`](crate::access_log::AccessEntry::request_id) has it for an access log around the layer.
+/// [`Handler::handle_error`](crate::Handler::handle_error) does not get it.
 ///
 /// An id has 32 hexadecimal digits. It is not a secret: the next ones can be guessed from it with effort.
 ///
@@ -52,7 +52,7 @@ impl RequestId {
 
     fn of_client<'a>(&self, req: &Request<'a>) -> Option<&'a str> {
         let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
-        let id = req.header(NAME).filter(|_| self.takes_over)?;
+        let id = req.header(REQUEST_ID).filter(|_| self.takes_over)?;
         let is_id = (1..=LONGEST).contains(&id.len()) && id.bytes().all(is_valid);
         is_id.then_some(id)
     }
@@ -74,14 +74,7 @@ impl Layer for RequestId {
 
 fn set_id<'r>(of_client: Option<&str>, res: Response<'r>) -> Response<'r> {
     match of_client {
-        Some(id) => res.header_always(NAME, id),
-        None => res.header_always(NAME, random_text::unique()),
-    }
-}
-
-impl Response<'_> {
-    /// The id that the layer [`RequestId`] has given the request. `None` without it.
-    pub fn request_id(&self) -> Option<&str> {
-        std::str::from_utf8(self.always_field(NAME)?).ok()
+        Some(id) => res.header_always(REQUEST_ID, id),
+        None => res.header_always(REQUEST_ID, random_text::unique()),
     }
 }

@@ -1,12 +1,14 @@
 //! Fields of layers in responses that the library makes, and the limits of what layers see.
 
+use super::access_log::Kept;
 use super::support::{Asked, Client, ended, start, workers};
+use peregrine::access_log::{AccessLog, LogWriter};
 use peregrine::config::ForwardedFields;
 use peregrine::error::Status;
 use peregrine::layers::{Cors, Csrf, RequestId, from_fn};
 use peregrine::router::{Route, offload};
 use peregrine::testing::Client as TestClient;
-use peregrine::{BodyPlan, Router};
+use peregrine::{BodyPlan, Done, Router};
 
 const APP: &str = "https://app.example";
 const ORIGIN: &str = "access-control-allow-origin";
@@ -67,6 +69,52 @@ fn requests_that_no_handler_sees_have_an_id() {
     assert_eq!(invalid.get("x-request-id").map(str::len), Some(32));
     server.stop();
     ended(server);
+}
+
+/// Complete responses, those that come later or in pieces, errors, and what no handler sees.
+#[test]
+fn lines_of_an_access_log_have_the_ids_that_clients_get() {
+    let app = Router::new()
+        .get("/whole", |_, res| res.text("whole"))
+        .get("/pool", offload(|_, res| res.text("pool")))
+        .get("/pieces", |_, res| res.send_iter(["one", "two"]))
+        .get("/error", |_, _| Err::<Done, _>(Status(418)))
+        .get("/panic", |_, _| -> Done { panic!("as it is meant to") })
+        .route(Route::post("/large", |_, res| res.text("not called")).body_limit(3))
+        .layer(RequestId::new());
+    let kept = Kept::default();
+    let log = LogWriter::new(kept.clone()).expect("a thread");
+    let app = AccessLog::with_format(app, log, |entry, line| {
+        let id = entry.request_id().unwrap_or("-");
+        line.extend_from_slice(format!("{} {id}", entry.status()).as_bytes());
+    });
+    let (server, addr) = start(app, workers(1));
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut expected: Vec<String> = [
+        get("/whole"),
+        get("/pool"),
+        get("/pieces"),
+        get("/error"),
+        get("/panic"),
+        get("/nowhere"),
+        get("/bad\r\nfield"),
+        "POST /large HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n".into(),
+    ]
+    .map(|request| {
+        let mut client = Client::connect(addr);
+        client.send(request);
+        let response = client.answer(Asked::Other);
+        let id = response.get("x-request-id").expect("an id");
+        format!("{} {id}", response.status)
+    })
+    .into();
+    server.stop();
+    ended(server);
+    let text = kept.text();
+    let mut lines: Vec<_> = text.lines().collect();
+    expected.sort();
+    lines.sort_unstable();
+    assert_eq!(lines, expected);
 }
 
 /// The router knows no route for OPTIONS, so the layer of a route is not called.

@@ -42,6 +42,7 @@ pub struct AccessEntry<'a> {
     took: Duration,
     unix: u64,
     route: Option<&'static str>,
+    id: Option<&'a str>,
 }
 
 impl<'a> AccessEntry<'a> {
@@ -67,6 +68,7 @@ impl<'a> AccessEntry<'a> {
             },
             status,
             route: request.and_then(|request| request.route()),
+            id: None,
             body_bytes: Some(0),
             took: Duration::ZERO,
             // A clock set before 1970 is wrong in any case.
@@ -87,6 +89,34 @@ impl<'a> AccessEntry<'a> {
     pub(crate) fn with_route(self, route: Option<&'static str>) -> AccessEntry<'a> {
         let route = route.or(self.route);
         AccessEntry { route, ..self }
+    }
+
+    pub(crate) fn with_id(self, id: Option<&'a str>) -> AccessEntry<'a> {
+        AccessEntry { id, ..self }
+    }
+
+    /// The id that the layer [`RequestId`](crate::layers::RequestId) has given the request. `None` without it, for a
+    /// request that has not arrived completely, and in an entry of [`AccessEntry::new`].
+    ///
+    /// ```
+    /// use peregrine::Router;
+    /// use peregrine::access_log::{AccessLog, LogWriter};
+    /// use peregrine::layers::RequestId;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let app = Router::new().get("/", |_, res| res.text("hi")).layer(RequestId::new());
+    /// let log = LogWriter::new(std::io::stdout())?;
+    /// let app = AccessLog::with_format(app, log, |entry, line| {
+    ///     entry.common(line);
+    ///     line.push(b' ');
+    ///     line.extend_from_slice(entry.request_id().unwrap_or("-").as_bytes());
+    /// });
+    /// # assert_eq!(peregrine::testing::get(&app, "/").status(), 200);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn request_id(&self) -> Option<&'a str> {
+        self.id
     }
 
     /// The pattern of the route of a [`Router`](crate::Router) that has responded, for example `/users/{id}`. It has few

@@ -33,6 +33,7 @@ pub(crate) struct PendingEntry {
     begun: Instant,
     status: u16,
     route: Option<&'static str>,
+    id: Option<Box<str>>,
     body_bytes: u64,
     is_told: bool,
     /// The entry of another log within this log.
@@ -56,6 +57,7 @@ impl PendingEntry {
             begun,
             status: CLIENT_GONE,
             route: None,
+            id: None,
             body_bytes: 0,
             is_told: false,
             within: None,
@@ -65,6 +67,11 @@ impl PendingEntry {
     /// The pattern of the route that has responded.
     pub(crate) fn set_route(&mut self, route: Option<&'static str>) {
         self.route = route;
+    }
+
+    /// The id of the request.
+    pub(crate) fn set_id(&mut self, id: Option<&str>) {
+        self.id = id.map(Box::from);
     }
 
     pub(crate) fn around(
@@ -122,6 +129,7 @@ impl PendingEntry {
         let entry = AccessEntry::of(Some(request), request.ends(), status)
             .took_for(took)
             .with_route(self.route)
+            .with_id(self.id.as_deref())
             .with_body(Some(body_bytes));
         tell_quietly(|| self.log.write(&entry));
     }

@@ -11,6 +11,9 @@ use peregrine_protocol::syntax;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// The field of the id of a request. It stays, so it also tells the id.
+pub(crate) const REQUEST_ID: &str = "X-Request-Id";
+
 /// Makes the page for an error.
 pub(crate) type MakePage =
     dyn Fn(&Problem, &Request<'_>, Response<'_>) -> Done + Send + Sync + 'static;
@@ -86,10 +89,9 @@ impl<'a> Response<'a> {
         self
     }
 
-    /// The value of a field that was set by [`Response::header_always`].
-    pub(crate) fn always_field(&self, name: &str) -> Option<&[u8]> {
-        let block = &self.recorder.always.as_ref()?.fields;
-        field_block::value(block, name)
+    /// The id that the layer [`RequestId`](crate::layers::RequestId) has given the request. `None` without it.
+    pub fn request_id(&self) -> Option<&str> {
+        self.recorder.request_id()
     }
 }
 
@@ -141,6 +143,12 @@ impl Always {
 }
 
 impl ResponseRecorder {
+    /// The id of the request whose response was begun last.
+    pub(crate) fn request_id(&self) -> Option<&str> {
+        let always = self.always.as_ref()?;
+        std::str::from_utf8(field_block::value(&always.fields, REQUEST_ID)?).ok()
+    }
+
     /// Whether a later field of this name replaces one that was set by [`Response::header_always`].
     #[inline]
     pub(super) fn is_always(&self, name: &str) -> bool {

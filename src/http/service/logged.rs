@@ -33,7 +33,11 @@ where
     /// The library has responded itself.
     #[cold]
     pub(crate) fn tell(&self, status: u16, body_bytes: u64, cx: &ExchangeContext<'_>) {
-        self.tell_of(cx.request, cx.since, status, body_bytes, cx.ends);
+        // The response that was made last is this one.
+        let entry = AccessEntry::of(cx.request, cx.ends, status)
+            .with_body(Some(body_bytes))
+            .with_id(self.recorder.request_id());
+        self.tell_entry(entry, cx.since);
     }
 
     /// The connection is closed before the response is complete. So many bytes are unsent.
@@ -63,21 +67,12 @@ where
         since: Seconds,
         ends: &dyn Ends,
     ) {
-        self.tell_of(request, since, status, 0, ends);
+        self.tell_entry(AccessEntry::of(request, ends, status), since);
     }
 
-    fn tell_of(
-        &self,
-        request: Option<Request<'_>>,
-        since: Seconds,
-        status: u16,
-        body_bytes: u64,
-        ends: &dyn Ends,
-    ) {
+    fn tell_entry(&self, entry: AccessEntry<'_>, since: Seconds) {
         let took = Duration::from_secs(self.now.since(since).into());
-        let entry = AccessEntry::of(request, ends, status)
-            .took_for(took)
-            .with_body(Some(body_bytes));
+        let entry = entry.took_for(took);
         tell_quietly(|| self.handler.handle_library_response(&entry));
     }
 }
