@@ -18,6 +18,9 @@ pub(super) enum Piece {
     Tail,
 }
 
+/// Nodes to which a search may have to come back, without a call for each of them.
+const WAITING: usize = 4;
+
 #[derive(Debug, Default)]
 pub(super) struct Tree {
     nodes: Vec<Node>,
@@ -27,8 +30,7 @@ pub(super) struct Tree {
 
 #[derive(Debug, Default)]
 struct Node {
-    /// The bytes of the path that lead here from the parent.
-    prefix: Box<[u8]>,
+    prefix: Prefix,
     /// The first bytes of the children with a prefix.
     firsts: Vec<u8>,
     children: Vec<u32>,
@@ -36,6 +38,15 @@ struct Node {
     params: Vec<Param>,
     tail: Option<u32>,
     leaf: Option<u32>,
+}
+
+/// The bytes of the path that lead to a node from its parent.
+#[derive(Debug, Default)]
+struct Prefix {
+    bytes: Box<[u8]>,
+    /// The first 8 of them, and the bits of them that there are.
+    word: u64,
+    mask: u64,
 }
 
 #[derive(Debug)]
@@ -116,7 +127,7 @@ impl Tree {
             let place = self.nodes[at].firsts.iter().position(|&b| b == first);
             let Some(place) = place else {
                 let node = self.add(Node {
-                    prefix: bytes.into(),
+                    prefix: Prefix::new(bytes),
                     ..Node::default()
                 });
                 self.nodes[at].firsts.push(first);
@@ -124,7 +135,7 @@ impl Tree {
                 return node as usize;
             };
             let child = self.nodes[at].children[place];
-            let prefix = &self.nodes[child as usize].prefix;
+            let prefix = &self.nodes[child as usize].prefix.bytes;
             let common = prefix.iter().zip(bytes).take_while(|(a, b)| a == b).count();
             let next = match common == prefix.len() {
                 true => child,
@@ -139,10 +150,10 @@ impl Tree {
     /// A new node with the first `common` bytes of the prefix of `child`, above it.
     fn split(&mut self, child: u32, common: usize) -> u32 {
         let prefix = std::mem::take(&mut self.nodes[child as usize].prefix);
-        let (above, below) = prefix.split_at(common);
-        self.nodes[child as usize].prefix = below.into();
+        let (above, below) = prefix.bytes.split_at(common);
+        self.nodes[child as usize].prefix = Prefix::new(below);
         self.add(Node {
-            prefix: above.into(),
+            prefix: Prefix::new(above),
             firsts: vec![below[0]],
             children: vec![child],
             ..Node::default()
@@ -175,8 +186,8 @@ impl Tree {
 
     /// The search below a node. Its prefix ends at `at`.
     ///
-    /// Each node is visited once at most, because it can be reached in one way only. Where there is no second way, the
-    /// search goes on without a call, because it need not come back.
+    /// Each node is visited once at most, because it can be reached in one way only. Nodes to which the search may have to
+    /// come back wait in a list; what is more than it holds is a call of its own.
     fn walk(
         &self,
         node: u32,
@@ -186,38 +197,65 @@ impl Tree {
         visit: &mut impl FnMut(u32, &Params) -> bool,
     ) -> bool {
         let mut node = &self.nodes[node as usize];
+        let (mut waiting, mut count) = ([(node, 0, 0); WAITING], 0);
         loop {
             let rest = &path[at..];
-            let Some(&first) = rest.first() else {
-                return node.leaf.is_some_and(|leaf| visit(leaf, params));
-            };
-            if let Some(place) = node.firsts.iter().position(|&b| b == first) {
-                let child = node.children[place];
-                let below = &self.nodes[child as usize];
-                if rest.starts_with(&below.prefix) {
-                    let end = at + below.prefix.len();
+            let word = word(rest);
+            let mut is_over = false;
+            match node.child(word) {
+                _ if rest.is_empty() => {
+                    if node.leaf.is_some_and(|leaf| visit(leaf, params)) {
+                        return true;
+                    }
+                    is_over = true;
+                }
+                Some(child) if self.nodes[child as usize].prefix.starts(rest, word) => {
+                    let below = &self.nodes[child as usize];
+                    let end = at + below.prefix.bytes.len();
                     if node.params.is_empty() && node.tail.is_none() {
                         (node, at) = (below, end);
                         continue;
                     }
-                    let count = params.count;
+                    if let Some(place) = waiting.get_mut(count) {
+                        *place = (node, at, params.count);
+                        count += 1;
+                        (node, at) = (below, end);
+                        continue;
+                    }
+                    let before = params.count;
                     if self.walk(child, path, end, params, visit) {
                         return true;
                     }
-                    params.count = count;
+                    params.count = before;
                 }
+                _ => {}
             }
-            match (&*node.params, node.tail) {
-                ([], None) => return false,
-                ([param], None) => {
-                    let len = segment(rest);
-                    let Some(value) = param.value(&rest[..len]) else {
+            // Without a literal: the parameters of this node, or of the last one that waits.
+            loop {
+                if is_over {
+                    let Some(last) = count.checked_sub(1) else {
                         return false;
                     };
-                    params.push(at, at + value);
-                    (node, at) = (&self.nodes[param.node as usize], at + len);
+                    count = last;
+                    (node, at, params.count) = waiting[last];
                 }
-                _ => return self.walk_params(node, path, at, params, visit),
+                is_over = true;
+                match (&*node.params, node.tail) {
+                    ([], None) => {}
+                    ([param], None) => {
+                        let len = segment(&path[at..]);
+                        if let Some(value) = param.value(&path[at..at + len]) {
+                            params.push(at, at + value);
+                            (node, at) = (&self.nodes[param.node as usize], at + len);
+                            break;
+                        }
+                    }
+                    _ => {
+                        if self.walk_params(node, path, at, params, visit) {
+                            return true;
+                        }
+                    }
+                }
             }
         }
     }
@@ -261,6 +299,50 @@ impl Param {
         let value = segment.len().checked_sub(self.suffix.len())?;
         let is_match = self.suffix.is_empty() || segment.ends_with(&self.suffix);
         (is_match && value > 0).then_some(value)
+    }
+}
+
+impl Node {
+    /// The child whose prefix begins with the first byte of this word.
+    #[inline]
+    fn child(&self, word: u64) -> Option<u32> {
+        let place = self.firsts.iter().position(|&b| b == word as u8)?;
+        Some(self.children[place])
+    }
+}
+
+impl Prefix {
+    fn new(bytes: &[u8]) -> Prefix {
+        let bits = 8 * bytes.len().min(8) as u32;
+        Prefix {
+            bytes: bytes.into(),
+            word: word(bytes),
+            mask: u64::MAX.checked_shr(64 - bits).unwrap_or(0),
+        }
+    }
+
+    /// Whether `rest` begins with it. `word` has the first bytes of `rest`.
+    #[inline]
+    fn starts(&self, rest: &[u8], word: u64) -> bool {
+        word & self.mask == self.word && (self.bytes.len() <= 8 || rest.starts_with(&self.bytes))
+    }
+}
+
+/// The first 8 bytes, the first one lowest. Where there are fewer, the others are 0, which no pattern has.
+#[inline]
+fn word(bytes: &[u8]) -> u64 {
+    if let Some(all) = bytes.first_chunk() {
+        return u64::from_le_bytes(*all);
+    }
+    let at = |n: usize| u64::from(bytes[n]) << (8 * n);
+    match (bytes.first_chunk(), bytes.last_chunk(), bytes.len()) {
+        // The two overlap.
+        (Some(low), Some(high), len) => {
+            let (low, high) = (u32::from_le_bytes(*low), u32::from_le_bytes(*high));
+            u64::from(low) | u64::from(high) << (8 * (len - 4))
+        }
+        (_, _, 0) => 0,
+        (_, _, len) => at(0) | at(len / 2) | at(len - 1),
     }
 }
 
