@@ -130,38 +130,27 @@
 //!
 //! # WebSockets
 //!
-//! A router has no connections of its own. A program with both is a handler that hands its requests to the router:
+//! [`Router::websocket`](crate::Router::websocket) serves WebSocket connections beside the routes. It comes last:
 //!
 //! ```
 //! # #[cfg(feature = "websocket")]
 //! # fn main() {
-//! use peregrine::error::ErrorContext;
 //! use peregrine::ws::{Message, Upgrade, WebSocketHandler, Ws};
-//! use peregrine::{BodyPlan, Done, Handler, Request, Response, Router};
+//! use peregrine::{Done, Handler, Request, Response, Router};
 //!
-//! struct App(Router);
+//! struct Echo;
 //!
-//! impl Handler for App {
-//!     fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
-//!         self.0.handle_request(req, res)
-//!     }
-//!
-//!     // Without it, bodies are read before a layer of the router refuses the request.
-//!     fn body_plan(&self, req: &Request<'_>) -> BodyPlan {
-//!         self.0.body_plan(req)
-//!     }
-//!
-//!     // Without it, error responses of the library have no fields of the layers.
-//!     fn error_response(&self, error: &ErrorContext<'_>, res: Response<'_>) -> Done {
-//!         self.0.error_response(error, res)
+//! impl Handler for Echo {
+//!     fn handle_request(&self, _: &Request<'_>, res: Response<'_>) -> Done {
+//!         res.status(426).header("Upgrade", "websocket").text("a WebSocket\n")
 //!     }
 //! }
 //!
-//! impl WebSocketHandler for App {
+//! impl WebSocketHandler for Echo {
 //!     type Conn = ();
 //!
-//!     fn accept_ws(&self, req: &Request<'_>, _: &mut Upgrade<'_>) -> Option<()> {
-//!         (req.path() == "/echo").then_some(())
+//!     fn accept_ws(&self, _: &Request<'_>, _: &mut Upgrade<'_>) -> Option<()> {
+//!         Some(())
 //!     }
 //!
 //!     fn handle_ws_frame(&self, ws: &mut Ws<'_, ()>, message: Message<'_>) {
@@ -169,13 +158,22 @@
 //!     }
 //! }
 //!
-//! let app = App(Router::new().get("/", |_, res| res.html("<script src=/echo.js></script>")));
+//! let app = Router::new()
+//!     .get("/", |_, res| res.html("<script src=/echo.js></script>"))
+//!     .websocket("/echo", Echo); // peregrine::Server::new(app).websocket()
 //! # assert_eq!(peregrine::testing::get(&app, "/").status(), 200);
 //! # assert!(peregrine::testing::WebSocket::connect(&app, "/echo").is_ok());
 //! # }
 //! # #[cfg(not(feature = "websocket"))]
 //! # fn main() {}
 //! ```
+//!
+//! | request | who responds |
+//! |---|---|
+//! | a handshake with the path of the pattern | `accept_ws` accepts or refuses it; it can ask for `req.param(..)` |
+//! | the same, and a layer refuses it | the layer |
+//! | another GET with this path | `handle_request` of the handler |
+//! | all others | the routes |
 //!
 //! # Logs and metrics by route
 //!

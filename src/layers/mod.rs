@@ -270,7 +270,7 @@ impl Layers {
 
     /// Whether a layer refuses the request by its head.
     #[cfg(feature = "websocket")]
-    fn is_refused(&self, req: &Request<'_>) -> bool {
+    pub(crate) fn is_refused(&self, req: &Request<'_>) -> bool {
         self.0.iter().any(|layer| layer.refuse(req).is_some())
     }
 

@@ -92,7 +92,7 @@ impl Endpoint {
     }
 
     #[inline]
-    fn matched(&self, params: &Params, req: &Request<'_>) -> RouteMatch {
+    pub(super) fn matched(&self, params: &Params, req: &Request<'_>) -> RouteMatch {
         RouteMatch {
             pattern: self.pattern.known,
             params: params.spans,
@@ -178,7 +178,12 @@ impl Around for RouteMatch {
 impl Router {
     /// The route of a request whose path is `path`, and its parameters in `params`.
     #[inline]
-    fn find(&self, path: &[u8], req: &Request<'_>, params: &mut Params) -> Option<&Endpoint> {
+    pub(super) fn find(
+        &self,
+        path: &[u8],
+        req: &Request<'_>,
+        params: &mut Params,
+    ) -> Option<&Endpoint> {
         if !self.hosts.is_empty() {
             match self.find_by_host(path, req, params) {
                 Found::Route(endpoint) => return Some(endpoint),

@@ -11,11 +11,15 @@ mod offload;
 mod pattern;
 mod route;
 mod tree;
+#[cfg(feature = "websocket")]
+mod websocket;
 
 pub use error::{PatternFault, RouteError};
 pub use list::{RouteInfo, RouteList};
 pub use offload::{PerThread, offload, offload_with};
 pub use route::Route;
+#[cfg(feature = "websocket")]
+pub use websocket::WebSocketRouter;
 
 use crate::http::handler::Handler;
 use crate::http::handler_error::HandlerResult;

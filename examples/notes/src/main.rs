@@ -7,7 +7,7 @@ mod tests;
 
 use peregrine::access_log::{AccessLog, LogWriter};
 use peregrine::compression::Compress;
-use peregrine::error::{BoxError, ErrorContext, Problem};
+use peregrine::error::{BoxError, Problem};
 use peregrine::files::{DirConfig, DirServer, Embedded};
 use peregrine::layers::{Csrf, ErrorPages, RateLimit, SecurityHeaders, check};
 use peregrine::metrics::Stats;
@@ -16,7 +16,7 @@ use peregrine::sessions::Sessions;
 use peregrine::sse::EventHub;
 use peregrine::templates::{Templates, context};
 use peregrine::ws::{Hub, Message, Upgrade, WebSocketHandler, Ws};
-use peregrine::{BodyPlan, Config, Done, Handler, Request, Response, Router, Server};
+use peregrine::{Config, Done, Handler, Request, Response, Router, Server};
 use rusqlite::Connection;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -192,35 +192,23 @@ fn metrics(stats: &Stats) -> Router {
     })
 }
 
-/// The routes, and the WebSocket beside them.
-struct App {
-    router: Router,
-    state: Arc<State>,
-}
+/// Tells the windows of a user what has changed.
+struct Live(Arc<State>);
 
-impl Handler for App {
-    fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
-        self.router.handle_request(req, res)
-    }
-
-    fn body_plan(&self, req: &Request<'_>) -> BodyPlan {
-        self.router.body_plan(req)
-    }
-
-    fn error_response(&self, error: &ErrorContext<'_>, res: Response<'_>) -> Done {
-        self.router.error_response(error, res)
+impl Handler for Live {
+    fn handle_request(&self, _: &Request<'_>, res: Response<'_>) -> Done {
+        res.status(426)
+            .header("Upgrade", "websocket")
+            .text("a WebSocket\n")
     }
 }
 
-impl WebSocketHandler for App {
+impl WebSocketHandler for Live {
     /// The user.
     type Conn = String;
 
     fn accept_ws(&self, req: &Request<'_>, upgrade: &mut Upgrade<'_>) -> Option<String> {
-        if req.path() != "/notes/ws" {
-            return None;
-        }
-        let user = self.state.user(req).ok();
+        let user = self.0.user(req).ok();
         if user.is_none() {
             upgrade.refuse(401, "Log in first.");
         }
@@ -242,8 +230,7 @@ fn main() -> Result<(), BoxError> {
     let address = args.next().unwrap_or("127.0.0.1:8080".to_owned());
     let (state, stats) = (State::new(Path::new(&folder))?, Stats::new());
     let hub = state.sockets.clone();
-    let router = routes(&state)?;
-    let app = Compress::new(App { router, state });
+    let app = Compress::new(routes(&state)?.websocket("/notes/ws", Live(state)));
     let app = AccessLog::new(app, LogWriter::new(std::io::stdout())?);
     let server = Server::new(app).websocket().with_hub(&hub).stats(&stats);
     let names = ["localhost", "127.0.0.1"].map(String::from);

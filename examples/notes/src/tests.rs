@@ -1,20 +1,25 @@
 //! Tests of the application, in memory.
 
-use crate::{App, Cx, State, notes, routes};
+use crate::{Cx, Live, State, notes, routes};
 use peregrine::Router;
 use peregrine::error::BoxError;
 use peregrine::metrics::Stats;
+use peregrine::router::WebSocketRouter;
 use peregrine::testing::{Client, ClientResponse, Connection};
 use serde_json::{Value, json};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 const BROWSER: &str = "text/html,*/*;q=0.8";
 
+type App = WebSocketRouter<Live>;
+
 /// The application in a folder of its own, which is removed at the end.
 struct Scratch {
     app: App,
+    state: Arc<State>,
     folder: PathBuf,
 }
 
@@ -36,8 +41,8 @@ impl Scratch {
         };
         let state = State::new(&folder).expect("a folder");
         let router = routes(&state).expect("routes");
-        let app = App { router, state };
-        Scratch { app, folder }
+        let app = router.websocket("/notes/ws", Live(state.clone()));
+        Scratch { app, state, folder }
     }
 
     fn client(&self) -> Client<'_, App> {
@@ -135,7 +140,7 @@ fn who_has_not_logged_in_sees_nothing() {
         303
     );
     assert_eq!(scratch.files(), 0);
-    let refused = client.websocket("/notes/ws", &scratch.app.state.sockets);
+    let refused = client.websocket("/notes/ws", &scratch.state.sockets);
     assert!(refused.is_err_and(|response| response.starts_with(b"HTTP/1.1 401 ")));
     assert!(
         page(&mut client, "/login")
@@ -220,7 +225,7 @@ fn logins_are_limited() {
 fn few_passwords_are_hashed_at_a_time() {
     let scratch = Scratch::new();
     let mut client = scratch.client();
-    let hashing = [(); 2].map(|()| scratch.app.state.hashes.clone());
+    let hashing = [(); 2].map(|()| scratch.state.hashes.clone());
     let refused = post(&mut client, "login", "ada", "a good one");
     assert_eq!(refused.status(), 503);
     assert_eq!(refused.header("retry-after"), Some("2"));
@@ -232,8 +237,8 @@ fn few_passwords_are_hashed_at_a_time() {
 fn a_handler_without_a_user_refuses() {
     // As if the layer was forgotten, or the session ended while the request waited.
     let scratch = Scratch::new();
-    let state = scratch.app.state.clone();
-    let handler = scratch.app.state.db.offload(move |db, req, res| {
+    let state = scratch.state.clone();
+    let handler = scratch.state.db.offload(move |db, req, res| {
         let cx = Cx::new(&state, db, req)?;
         Ok::<_, BoxError>(res.text(cx.user))
     });
@@ -371,7 +376,7 @@ fn a_note_with_a_file() {
 fn windows_see_changes_at_once() {
     let scratch = Scratch::new();
     let mut client = scratch.logged_in("ada");
-    let opened = client.websocket("/notes/ws", &scratch.app.state.sockets);
+    let opened = client.websocket("/notes/ws", &scratch.state.sockets);
     let mut socket = opened.unwrap_or_else(|response| panic!("{}", response.escape_ascii()));
     let cookie = client
         .cookie("__Host-session")
@@ -402,7 +407,7 @@ fn a_change_that_is_not_stored_is_an_error() {
          CREATE TRIGGER added AFTER INSERT ON notes BEGIN INSERT INTO pins VALUES (-1); END;
          CREATE TRIGGER changed AFTER UPDATE ON notes BEGIN INSERT INTO pins VALUES (-1); END;",
     );
-    let opened = client.websocket("/notes/ws", &scratch.app.state.sockets);
+    let opened = client.websocket("/notes/ws", &scratch.state.sockets);
     let mut socket = opened.unwrap_or_else(|response| panic!("{}", response.escape_ascii()));
     let title = json!({ "title": "Milk" });
     assert_eq!(client.post("/api/notes").json(&title).send().status(), 500);
