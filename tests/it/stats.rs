@@ -125,6 +125,11 @@ fn a_page_of_counters() {
     counters.ws_published = 5;
     counters.ws_fanned_out = 6;
     counters.ws_dropped = 7;
+    counters.relay_published = 55;
+    counters.relay_dropped = 56;
+    counters.relay_unconfirmed = 57;
+    counters.relay_received = 58;
+    counters.relay_lost = 59;
     counters.requests = 8;
     counters.bytes_read = 9;
     counters.bytes_written = u64::MAX;
@@ -219,6 +224,11 @@ fn a_page_of_counters() {
         ("peregrine_overloaded_total", 21),
         ("peregrine_read_bytes_total", 9),
         ("peregrine_refused_total", 11),
+        ("peregrine_relay_messages_dropped_total", 56),
+        ("peregrine_relay_messages_lost_total", 59),
+        ("peregrine_relay_messages_published_total", 55),
+        ("peregrine_relay_messages_received_total", 58),
+        ("peregrine_relay_messages_unconfirmed_total", 57),
         ("peregrine_requests_total", 8),
         ("peregrine_written_bytes_total", u64::MAX),
         ("peregrine_ws_messages_dropped_total", 7),
@@ -245,7 +255,7 @@ fn a_server_that_reports_its_counters() {
     assert_eq!(stats.counters(), Counters::default());
     assert_eq!(
         parse(&stats.prometheus()).len(),
-        59 + 5 + 2 + 59,
+        64 + 5 + 2 + 64,
         "all of them, from the start"
     );
 
