@@ -21,7 +21,7 @@ const KINDS: [&str; 9] = [
 ];
 
 /// By file and field: limits of the table that bound it together, or, behind a dash, why it needs none.
-const BOUNDED: [(&str, &str, &[&str]); 34] = [
+const BOUNDED: [(&str, &str, &[&str]); 41] = [
     (
         "src/response_cache/store.rs",
         "entries",
@@ -63,6 +63,41 @@ const BOUNDED: [(&str, &str, &[&str]); 34] = [
         &["WsLimits::topics", "EventLimits::topics", "Relay topics"],
     ),
     ("src/relay/interest.rs", "queue", &["Relay topics"]),
+    (
+        "crates/broker/src/connection.rs",
+        "pings",
+        &["- one that looks whether the broker lives, and one at the end"],
+    ),
+    (
+        "crates/broker/src/driver/mod.rs",
+        "round",
+        &["- 64 addresses at most"],
+    ),
+    (
+        "crates/broker/src/numbers.rs",
+        "topics",
+        &["- subscribed topics, and 65,536 numbers at most"],
+    ),
+    (
+        "crates/broker/src/numbers.rs",
+        "broadcasts",
+        &["- 65,536 numbers at most"],
+    ),
+    (
+        "crates/broker/src/outbox.rs",
+        "pieces",
+        &["- Settings::queue_bytes of that crate"],
+    ),
+    (
+        "crates/broker/src/wanted.rs",
+        "topics",
+        &["WsLimits::topics", "EventLimits::topics", "Relay topics"],
+    ),
+    (
+        "crates/broker/src/wanted.rs",
+        "changes",
+        &["- one for each topic and 65,536 at most"],
+    ),
     ("src/shared/inbox.rs", "mailbox", &["- each owner counts"]),
     ("src/shared/mailbox.rs", "queue", &["- each owner counts"]),
     (

@@ -1,0 +1,364 @@
+//! The thread of a connection to a broker: it connects, reads, writes, and connects again.
+
+mod received;
+
+use crate::backoff::Backoff;
+use crate::connection::{Connection, MOST_ADDRESSES, Phase, after, resolve};
+use crate::numbers::Incoming;
+use crate::protocol::{Address, Protocol, Session};
+use crate::relay::OnEvent;
+use crate::settings::Settings;
+use crate::shared::{Event, Shared, lock};
+use crate::socket::Socket;
+use mio::{Events, Poll, Token, Waker};
+use peregrine::relay::Local;
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const WAKE: Token = Token(0);
+const SOCKET: Token = Token(1);
+
+/// Without a connection the thread looks so often for messages that have waited too long.
+const LOOK: Duration = Duration::from_millis(500);
+
+pub(crate) struct Driver<P: Protocol> {
+    protocol: Arc<P>,
+    settings: Settings,
+    shared: Arc<Shared>,
+    node: u64,
+    local: Local,
+    on_event: Option<OnEvent>,
+    /// Those of the settings, then those that the broker has named.
+    addresses: Vec<Address>,
+    /// Which of them begins the next round.
+    first: usize,
+    /// What is left of this round.
+    round: VecDeque<(Address, SocketAddr)>,
+    incoming: Incoming,
+    backoff: Backoff,
+    /// When a refusal was last logged.
+    refused_at: Option<Instant>,
+}
+
+/// Why a connection has ended.
+enum End {
+    /// The thread has to stop.
+    Stop,
+    Error(String),
+}
+
+impl From<String> for End {
+    fn from(error: String) -> End {
+        End::Error(error)
+    }
+}
+
+/// Says that the thread has ended, after a panic of a hub, too.
+struct Ended(Arc<Shared>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.ended();
+    }
+}
+
+impl<P: Protocol> Driver<P> {
+    pub(crate) fn new(
+        protocol: Arc<P>,
+        settings: Settings,
+        shared: Arc<Shared>,
+        node: u64,
+        local: Local,
+        on_event: Option<OnEvent>,
+    ) -> Driver<P> {
+        let mut addresses = settings.addresses.clone();
+        addresses.truncate(MOST_ADDRESSES);
+        Driver {
+            backoff: Backoff::new(settings.backoff),
+            protocol,
+            settings,
+            shared,
+            node,
+            local,
+            on_event,
+            addresses,
+            first: 0,
+            round: VecDeque::new(),
+            incoming: Incoming::default(),
+            refused_at: None,
+        }
+    }
+
+    pub(crate) fn run(mut self) {
+        let ended = Ended(self.shared.clone());
+        if let Err(error) = self.run_until_stop() {
+            log::error!("{}: the relay has ended: {error}", P::NAME);
+            self.shared.failed(&error.to_string());
+        }
+        let dropped = lock(&self.shared.outbox).clear();
+        self.local.count_dropped(dropped);
+        drop(ended);
+    }
+
+    fn run_until_stop(&mut self) -> io::Result<()> {
+        let mut poll = Poll::new()?;
+        self.shared.set_waker(Waker::new(poll.registry(), WAKE)?);
+        let mut is_first = true;
+        loop {
+            if self.round.is_empty() {
+                let wait = if is_first {
+                    Duration::ZERO
+                } else {
+                    self.backoff.next()
+                };
+                is_first = false;
+                if !self.rest(&mut poll, wait)? {
+                    return Ok(());
+                }
+                self.begin_round();
+            }
+            let Some((address, target)) = self.round.pop_front() else {
+                continue;
+            };
+            let shown = format!("{address} ({target})");
+            let begun = Instant::now();
+            let end = self.connect(&mut poll, address, target);
+            let was_connected = match end {
+                End::Stop => return Ok(()),
+                End::Error(error) => {
+                    let was_connected = self.shared.failed(&format!("{shown}: {error}"));
+                    match was_connected {
+                        true => log::warn!("{}: {shown}: {error}", P::NAME),
+                        false => log::debug!("{}: {shown}: {error}", P::NAME),
+                    }
+                    was_connected
+                }
+            };
+            if was_connected {
+                self.tell(Event::Disconnected);
+                // The rest of the round is old.
+                self.round.retain(|(address, _)| address.is_redirected);
+                if begun.elapsed() >= self.settings.backoff {
+                    self.backoff.reset();
+                }
+            }
+        }
+    }
+
+    /// Waits without a connection. False if the thread has to stop.
+    fn rest(&mut self, poll: &mut Poll, time: Duration) -> io::Result<bool> {
+        let (until, mut events) = (after(Instant::now(), time), Events::with_capacity(4));
+        loop {
+            let now = Instant::now();
+            let (dropped, is_empty) = {
+                let mut outbox = lock(&self.shared.outbox);
+                (
+                    outbox.expire(now, self.settings.queue_time),
+                    outbox.is_empty(),
+                )
+            };
+            self.local.count_dropped(dropped);
+            if self
+                .shared
+                .stop_at()
+                .is_some_and(|at| is_empty || now >= at)
+            {
+                return Ok(false);
+            }
+            let left = until.saturating_duration_since(now);
+            if left.is_zero() {
+                return Ok(true);
+            }
+            // `is_awake` stays set: publishers need not wake this thread.
+            wait(poll, &mut events, left.min(LOOK))?;
+        }
+    }
+
+    fn begin_round(&mut self) {
+        let count = self.addresses.len();
+        for n in 0..count {
+            let address = &self.addresses[(self.first + n) % count];
+            match resolve(address) {
+                Ok(found) => {
+                    let found = found.into_iter().map(|target| (address.clone(), target));
+                    self.round.extend(found);
+                }
+                Err(error) => {
+                    self.shared.failed(&format!("{address}: {error}"));
+                    log::debug!("{}: {address}: {error}", P::NAME);
+                }
+            }
+        }
+        self.round.truncate(MOST_ADDRESSES);
+        self.first = (self.first + 1) % count.max(1);
+    }
+
+    /// Connects to an address, and serves the connection until it ends.
+    fn connect(&mut self, poll: &mut Poll, address: Address, target: SocketAddr) -> End {
+        let now = Instant::now();
+        let socket = match Socket::connect(target, poll.registry(), SOCKET) {
+            Ok(socket) => socket,
+            Err(error) => return End::Error(error.to_string()),
+        };
+        let mut connection = Connection::new(&*self.protocol, address, socket, now);
+        let end = match self.serve(poll, &mut connection) {
+            Ok(never) => match never {},
+            Err(end) => end,
+        };
+        self.local.count_unconfirmed(connection.unconfirmed());
+        lock(&self.shared.outbox).sent(connection.output.left_pieces());
+        end
+    }
+
+    fn serve(
+        &mut self,
+        poll: &mut Poll,
+        connection: &mut Connection<P::Session>,
+    ) -> Result<std::convert::Infallible, End> {
+        let mut events = Events::with_capacity(16);
+        loop {
+            let now = Instant::now();
+            let is_busy = self.turn(connection, now)?;
+            let mut next = connection.look_at_clock(now, &self.settings)?;
+            // A PING may have come up.
+            connection.write(now)?;
+            if let Some(stop_at) = self.shared.stop_at() {
+                self.flush(connection, now, stop_at)?;
+                next = next.min(stop_at);
+            }
+            let left = match is_busy {
+                true => Duration::ZERO,
+                false => next.saturating_duration_since(Instant::now()),
+            };
+            wait(poll, &mut events, left).map_err(|error| error.to_string())?;
+            for event in events.iter().filter(|event| event.token() == SOCKET) {
+                let is_end = event.is_error() || event.is_read_closed() || event.is_write_closed();
+                // TLS may have to read before it can write.
+                let is_any = is_end || connection.address.is_tls;
+                connection.can_read |= is_any || event.is_readable();
+                connection.can_write |= is_any || event.is_writable();
+            }
+        }
+    }
+
+    /// Reads, handles, takes and writes what there is. True if there may be more at once.
+    fn turn(&mut self, connection: &mut Connection<P::Session>, now: Instant) -> Result<bool, End> {
+        if connection.phase == Phase::Connecting && !self.begin(connection)? {
+            return Ok(false);
+        }
+        let is_busy = connection.read(now, self.settings.message_bytes)?;
+        self.handle(connection)?;
+        if connection.phase != Phase::Online {
+            connection.write(now)?;
+            return Ok(is_busy);
+        }
+        // Before the queues: what comes after this wakes the thread again.
+        self.shared.looks();
+        self.take_changes(connection)?;
+        loop {
+            connection.write(now)?;
+            let sent = connection.output.sent_pieces();
+            let mut outbox = lock(&self.shared.outbox);
+            outbox.sent(sent);
+            if !connection.takes_messages() {
+                return Ok(is_busy);
+            }
+            let Some(piece) = outbox.take() else {
+                return Ok(is_busy);
+            };
+            drop(outbox);
+            connection.take(piece);
+        }
+    }
+
+    /// Looks whether the system has connected. False if not yet.
+    fn begin(&mut self, connection: &mut Connection<P::Session>) -> Result<bool, End> {
+        if !connection.can_write {
+            return Ok(false);
+        }
+        let is_connected = connection.socket.is_connected();
+        if !is_connected.map_err(|error| error.to_string())? {
+            connection.can_write = false;
+            return Ok(false);
+        }
+        connection.phase = Phase::LogIn;
+        let is_secure = connection.address.is_tls && self.protocol.is_tls_at_once();
+        if is_secure {
+            self.secure(connection)?;
+        }
+        let out = &mut connection.output.bytes;
+        connection.session.connected(is_secure, out);
+        Ok(true)
+    }
+
+    #[cfg(feature = "tls")]
+    fn secure(&mut self, connection: &mut Connection<P::Session>) -> Result<(), End> {
+        let config = self.settings.tls.clone();
+        let config = config.ok_or_else(|| "TLS has no settings".to_owned())?;
+        let address = &mut connection.address;
+        address.is_tls = true;
+        let name = address.tls_name.as_ref().unwrap_or(&address.host);
+        let begun = connection.socket.secure(config, name);
+        Ok(begun.map_err(|error| error.to_string())?)
+    }
+
+    #[cfg(not(feature = "tls"))]
+    fn secure(&mut self, _: &mut Connection<P::Session>) -> Result<(), End> {
+        Err("TLS needs the feature `tls`".to_owned().into())
+    }
+
+    fn take_changes(&mut self, connection: &mut Connection<P::Session>) -> Result<(), End> {
+        if !connection.topics.is_empty() {
+            return Ok(());
+        }
+        let changes = lock(&self.shared.wanted).take_changes();
+        let Some(changes) = changes else {
+            return Err("too many topics wait for the broker".to_owned().into());
+        };
+        for (topic, is_wanted) in changes {
+            let is_change = match is_wanted {
+                true => self.incoming.subscribe(&topic),
+                false => self.incoming.unsubscribe(&topic),
+            };
+            if is_change {
+                connection.topics.push((Some(topic), is_wanted));
+            }
+        }
+        Ok(())
+    }
+
+    /// The thread has to stop: when everything is confirmed, or at this time.
+    fn flush(
+        &mut self,
+        connection: &mut Connection<P::Session>,
+        now: Instant,
+        stop_at: Instant,
+    ) -> Result<(), End> {
+        let is_empty = lock(&self.shared.outbox).is_empty();
+        let is_sent = is_empty && connection.output.unsent() == 0;
+        if now >= stop_at || is_sent && connection.unconfirmed() == 0 {
+            return Err(End::Stop);
+        }
+        if is_sent && !connection.has_pings() {
+            connection.ping(now);
+            connection.write(now)?;
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, event: Event<'_>) {
+        if let Some(on_event) = &mut self.on_event {
+            on_event(event);
+        }
+    }
+}
+
+fn wait(poll: &mut Poll, events: &mut Events, time: Duration) -> io::Result<()> {
+    match poll.poll(events, Some(time)) {
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+        result => result,
+    }
+}

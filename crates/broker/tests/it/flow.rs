@@ -1,0 +1,178 @@
+//! A broker that behaves: topics, messages, numbers, order, stop.
+
+use super::peer::{PATIENCE, Page, Peer, Process, wait_until};
+use peregrine::Server;
+use peregrine::body::SendError;
+use peregrine::relay::RelayOrder;
+use std::time::Duration;
+
+#[test]
+fn all_topics_are_subscribed_before_it_is_connected() {
+    let peer = Peer::new();
+    let process = Process::new(peer.settings());
+    let app = process.app();
+    let mut page = Page::new(&app, "/?a&b");
+    process.connect();
+    let mut accepted = peer.accept();
+    accepted.log_in(&["a", "b"]);
+    assert!(!process.watch.is_connected() && !process.relay.is_ready());
+    // It serves its own pages meanwhile.
+    assert_eq!(process.hub.publish("a", "early"), Ok(1));
+    page.expect(&["early"]);
+    accepted.say("PONG\n");
+    process.told("Connected");
+    assert!(process.watch.is_connected() && process.relay.is_ready());
+    assert_eq!(process.watch.connections(), 1);
+    accepted.published("a", 1, "data: early");
+    assert_eq!(process.hub.broadcast("late"), Ok(1));
+    accepted.published("*", 1, "data: late");
+    page.expect(&["late"]);
+    let counted = process.relay.counters();
+    assert_eq!((counted.relay_published, counted.relay_dropped), (2, 0));
+}
+
+#[test]
+fn topics_are_subscribed_and_left_while_messages_flow() {
+    let peer = Peer::new();
+    let process = Process::start(peer.settings());
+    let app = process.app();
+    let mut accepted = peer.online(&[]);
+    process.told("Connected");
+    let mut page = Page::new(&app, "/?a");
+    // Handled in the order of what this broker sees.
+    accepted.expect("SUB a");
+    for n in 1..=1000 {
+        accepted.event("a", 7, n, &n.to_string());
+    }
+    let second = Page::new(&app, "/?b&a");
+    accepted.expect("SUB b");
+    let texts: Vec<_> = (1..=1000).map(|n| n.to_string()).collect();
+    page.expect(&texts.iter().map(String::as_str).collect::<Vec<_>>());
+    drop(second);
+    accepted.expect("UNSUB b");
+    // It was on its way: no page gets it, and it is no gap.
+    accepted.event("b", 7, 1, "late");
+    accepted.event("a", 7, 1001, "end");
+    page.expect(&["end"]);
+    let counted = process.relay.counters();
+    assert_eq!((counted.relay_received, counted.relay_lost), (1001, 0));
+}
+
+#[test]
+fn gaps_are_counted_and_told() {
+    let peer = Peer::new();
+    let process = Process::new(peer.settings());
+    let app = process.app();
+    let mut page = Page::new(&app, "/?a");
+    process.connect();
+    let mut accepted = peer.online(&["a"]);
+    process.told("Connected");
+    for number in [5, 6, 9] {
+        accepted.event("a", 7, number, "x");
+    }
+    accepted.event("*", 7, 1, "x");
+    accepted.event("*", 7, 3, "x");
+    page.expect(&["x"; 5]);
+    process.told("lost 2 of Some(\"a\")");
+    process.told("lost 1 of None");
+    // Not an envelope.
+    accepted.say("MSG a 3\nabc");
+    accepted.event("a", 7, 10, "end");
+    page.expect(&["end"]);
+    assert_eq!(process.relay.counters().relay_lost, 4);
+}
+
+#[test]
+fn own_messages_are_dropped_or_awaited() {
+    for order in [RelayOrder::Local, RelayOrder::Broker] {
+        let peer = Peer::new();
+        let mut settings = peer.settings();
+        settings.order = order;
+        let process = Process::new(settings);
+        let app = process.app();
+        let mut page = Page::new(&app, "/?a");
+        process.connect();
+        let early = process.hub.publish("a", "early");
+        let mut accepted = peer.online(&["a"]);
+        process.told("Connected");
+        match order {
+            // Nothing could come back, so it was delivered at once.
+            RelayOrder::Broker => assert_eq!(early, Err(SendError::NotRelayed)),
+            _ => accepted.published("a", 1, "data: early"),
+        }
+        page.expect(&["early"]);
+        let sent = process.hub.publish("a", "mine");
+        assert_eq!(sent, Ok(if order == RelayOrder::Local { 1 } else { 0 }));
+        let (_, number, _) = accepted.try_published().expect("a message");
+        accepted.event("a", 7, 1, "theirs");
+        accepted.event("a", process.node, number, "mine");
+        accepted.event("a", 7, 2, "end");
+        page.expect(match order {
+            RelayOrder::Broker => &["theirs", "mine", "end"],
+            _ => &["mine", "theirs", "end"],
+        });
+    }
+}
+
+#[test]
+fn what_is_too_large_is_refused() {
+    let peer = Peer::new();
+    let process = Process::start(peer.settings());
+    let mut accepted = peer.accept();
+    accepted.expect("LOGIN");
+    accepted.say("MOST 50\nOK\n");
+    accepted.expect("SUB *");
+    accepted.expect("PING");
+    accepted.say("PONG\n");
+    process.told("Connected");
+    // "data: " and two line ends, and 26 bytes before.
+    let text = |len: usize| "x".repeat(len - 8 - 26);
+    assert_eq!(
+        process.hub.publish("a", &*text(51)),
+        Err(SendError::NotRelayed)
+    );
+    assert_eq!(process.hub.publish("a", &*text(50)), Ok(0));
+    let topic = "t".repeat(50);
+    assert_eq!(process.hub.publish(&topic, "x"), Err(SendError::NotRelayed));
+    accepted.published("a", 1, &format!("data: {}", text(50)));
+    assert_eq!(process.relay.counters().relay_dropped, 2);
+}
+
+#[test]
+fn a_stop_sends_what_is_queued() {
+    for answers in [true, false] {
+        let peer = Peer::new();
+        let mut settings = peer.settings();
+        settings.stop_timeout = match answers {
+            true => PATIENCE,
+            false => Duration::from_millis(50),
+        };
+        let process = Process::start(settings);
+        let server = Server::from_fn(|_, res| res.text("")).relay(&process.relay);
+        let server = server.bind("127.0.0.1:0").start().expect("a server");
+        let mut accepted = peer.online(&[]);
+        process.told("Connected");
+        let thread = std::thread::spawn(move || {
+            accepted.answers = answers;
+            for n in 1..=1000 {
+                accepted.published("a", n, &format!("data: {n}"));
+            }
+            // The PING of the end is answered, or not.
+            assert_eq!(accepted.try_published(), None);
+        });
+        for n in 1..=1000 {
+            assert_eq!(process.hub.publish("a", n.to_string()), Ok(0));
+        }
+        server.stop();
+        server.wait().expect("a good end");
+        let unconfirmed = process.relay.counters().relay_unconfirmed;
+        match answers {
+            true => assert_eq!(unconfirmed, 0),
+            false => wait_until("all are counted", || {
+                process.relay.counters().relay_unconfirmed == 1000
+            }),
+        }
+        wait_until("the end", || !process.watch.is_connected());
+        thread.join().expect("no panic");
+    }
+}
