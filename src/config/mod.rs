@@ -140,7 +140,7 @@ peregrine_protocol::settings! {
     /// | `WsLimits::write_rate` | 240 | bytes a second that the client must take of its messages | close | `ws::connection::deadline::a_backlog_has_a_minimum_rate` |
     /// | `Config::ws_connections_per_thread` | 65,536 | WebSockets of one thread | 503 | `ws_sockets::a_full_server_says_503` |
     /// | `Config::ws_mailbox_bytes` | 16,777,216 | bytes on their way to one thread | the effect of `backlog_policy`; `Hub` reports `Full` | `websocket::hub::mailboxes_and_backlogs_are_bounded` |
-    /// | `DirConfig::list_entries` | 2,000 | entries of a folder that are read for a list, once in each `DirConfig::recheck` for each of its 12 forms (order, HTML, JSON) | a list with a note that there is more | `dir_lists::the_entries_of_a_list_are_limited` |
+    /// | `DirConfig::list_entries` | 2,000 | entries of a folder that are read for its lists, once in each `DirConfig::recheck` | a list with a note that there is more | `dir_lists::the_entries_of_a_list_are_limited` |
     /// | `DirConfig::hot_file_bytes` | 65,536 | bytes of a file that is kept in memory | nothing | `dir_large::a_huge_file_streams_in_little_memory` |
     /// | `DirConfig::hot_bytes` | 67,108,864 | bytes of all files and lists that are kept in memory | nothing | `files::cache::the_budget_holds_whatever_comes` |
     /// | `DirConfig::open_files` | 256 | files that are kept open, in a quarter of the descriptors at most | nothing | `dir_descriptors::a_quarter_of_the_descriptors_is_for_cached_files` |

@@ -78,6 +78,18 @@ impl Cache {
                 .is_err()
     }
 
+    /// Whether its files were looked at a short time ago. It is no use of it.
+    pub(crate) fn is_fresh(&self, resource: &Resource) -> bool {
+        let now = self.now();
+        now - resource.checked.load(Relaxed).min(now) < self.recheck
+    }
+
+    /// Keeps a resource that was made from another one. It has to be looked at when the other one has.
+    pub(crate) fn insert_made_from(&self, source: &Resource, path: &[u8], made: Arc<Resource>) {
+        self.insert(path, made.clone());
+        made.checked.store(source.checked.load(Relaxed), Relaxed);
+    }
+
     /// Notes that its files have been looked at now.
     pub(crate) fn mark(&self, resource: &Resource) {
         let now = self.now();

@@ -37,7 +37,7 @@ peregrine_protocol::settings! {
             => |names: impl IntoIterator<Item: Into<String>>| names.into_iter().map(Into::into).collect();
         /// Whether a request for a folder without an index gets a list of its files. The list has only the
         /// names that are served. It is kept in memory like a file, and made again after
-        /// [`DirConfig::recheck`]. Otherwise such a request gets 404.
+        /// [`DirConfig::recheck`]; the folder is read once for all orders, HTML and JSON. Otherwise such a request gets 404.
         pub list: bool = false;
         /// Number of entries of a folder that are read for a list. If the folder has more, the list says so.
         pub list_entries: usize = 2000;

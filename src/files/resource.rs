@@ -3,7 +3,7 @@
 use super::conditional::Validators;
 use super::config::DirConfig;
 use super::listing;
-use super::open::Stamp;
+use super::open::{Items, Stamp};
 use crate::http::content_coding::{AcceptedCodings, Coding};
 use crate::http::response::prepared::PreparedResponse;
 use peregrine_protocol::http::encode;
@@ -34,6 +34,8 @@ pub(crate) struct Resource {
     pub(crate) settled: bool,
     /// It is the list of a folder, which has several forms.
     pub(crate) is_list: bool,
+    /// The entries of a folder, from which all forms of its list are made. Then it has no variants.
+    pub(crate) items: Option<Arc<Items>>,
     /// When the files were last looked at, in milliseconds of the cache's clock.
     pub(crate) checked: AtomicU64,
     /// When it was last requested, in seconds of the cache's clock.
@@ -47,6 +49,7 @@ impl Resource {
             stamps,
             settled,
             is_list: false,
+            items: None,
             checked: AtomicU64::new(0),
             used: AtomicU32::new(0),
         }
@@ -57,6 +60,14 @@ impl Resource {
         Resource {
             is_list: true,
             ..Resource::new(vec![variant], Vec::new(), false)
+        }
+    }
+
+    /// What was read of a folder.
+    pub(crate) fn items(items: Arc<Items>) -> Resource {
+        Resource {
+            items: Some(items),
+            ..Resource::new(Vec::new(), Vec::new(), false)
         }
     }
 
@@ -72,7 +83,8 @@ impl Resource {
     /// Bytes it holds in memory.
     pub(crate) fn weight(&self) -> usize {
         let variants = self.variants.iter().map(Variant::weight);
-        variants.sum::<usize>() + OVERHEAD
+        let items = self.items.as_ref().map_or(0, |items| items.weight());
+        variants.sum::<usize>() + items + OVERHEAD
     }
 
     /// Files it holds open.

@@ -92,13 +92,11 @@ impl Store {
             Found::File(file) if kept.as_ref().is_some_and(|kept| Arc::ptr_eq(kept, file)) => {
                 self.cache.mark(file);
             }
-            Found::File(list) if list.is_list => {
-                // An index that is there no more would hide the lists.
-                if kept.is_some_and(|kept| !kept.is_list) {
-                    self.cache.remove(path);
-                }
-                self.cache.insert(&form.key(path), list.clone());
-            }
+            // It is in the cache already. An index that is there no more would hide the lists.
+            Found::File(list) if list.is_list => match kept {
+                Some(kept) if !kept.is_list => self.cache.remove(path),
+                _ => {}
+            },
             Found::File(file) => self.cache.insert(path, file.clone()),
             _ if kept.is_some() => {
                 self.cache.remove(path);
@@ -140,13 +138,31 @@ impl Store {
     /// The list of a folder. It is cached like a file, and made again at every look, because the
     /// times of a folder do not change when a file in it grows.
     fn list(&self, path: &[u8], form: Form, folder: &Opened) -> io::Result<Arc<Resource>> {
-        let (names, most) = (self.config.names(), self.config.list_entries);
-        let shown = |name: &[u8]| names.allow(name, path.is_empty());
-        let list = self.source.list(path, &folder.file, most, shown)?;
+        let source = self.entries(path, folder)?;
+        let list = source.items.as_deref().cloned().unwrap_or_default();
+        let most = self.config.list_entries;
         let text = Payload::from(Arc::new(form.write(path, list, most).into_bytes()));
         let maker = Maker::list(&self.config, form.content_type());
-        let variant = maker.memory(Coding::Identity, text, None);
-        Ok(Arc::new(Resource::list(variant)))
+        let list = Arc::new(Resource::list(maker.memory(Coding::Identity, text, None)));
+        self.cache
+            .insert_made_from(&source, &form.key(path), list.clone());
+        Ok(list)
+    }
+
+    /// The entries of a folder, which are read once for all forms of its list.
+    fn entries(&self, path: &[u8], folder: &Opened) -> io::Result<Arc<Resource>> {
+        let key = Form::source_key(path);
+        let kept = self.cache.shard(&key).get(&key[..]).cloned();
+        if let Some(kept) = kept.filter(|kept| self.cache.is_fresh(kept)) {
+            return Ok(kept);
+        }
+        let (names, most) = (self.config.names(), self.config.list_entries);
+        let shown = |name: &[u8]| names.allow(name, path.is_empty());
+        let mut items = self.source.list(path, &folder.file, most, shown)?;
+        items.items.shrink_to_fit();
+        let read = Arc::new(Resource::items(Arc::new(items)));
+        self.cache.insert(&key, read.clone());
+        Ok(read)
     }
 
     /// The kept resource if its files have not changed; otherwise a new one.
@@ -310,6 +326,35 @@ fn room(len: u64) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::Ordering::Relaxed;
+
+    /// A list that is made from kept entries is as old as they are.
+    #[test]
+    fn a_list_is_read_again_with_its_entries() {
+        let hour = Duration::from_secs(3600);
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let source = Source::folder(&folder, false, hour).expect("a folder");
+        let config = DirConfig::default().list(true).recheck(hour);
+        let store = Store::new(config, source);
+        let list = |form| match store.find(b"", form) {
+            Found::File(list) => list,
+            other => panic!("{other:?}"),
+        };
+        let first = list(Form::default());
+        let key = Form::source_key(b"");
+        let entries = store
+            .cache
+            .shard(&key)
+            .get(&key[..])
+            .cloned()
+            .expect("kept");
+        assert_eq!(first.checked.load(Relaxed), entries.checked.load(Relaxed));
+        // Any time that is not over, so that it is told from that of this moment.
+        entries.checked.store(u64::MAX, Relaxed);
+        let other = list(Form::descending());
+        assert_eq!(other.checked.load(Relaxed), u64::MAX);
+        assert!(Arc::ptr_eq(&other, &list(Form::descending())), "it is kept");
+    }
 
     #[test]
     fn a_length_from_the_system_may_be_wrong() {

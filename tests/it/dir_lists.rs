@@ -54,17 +54,25 @@ fn a_list_of_a_folder() {
     assert!(get(&server, "/sub/").text().contains("href=\"../\""));
 }
 
-/// A form is made from the folder by itself: the others are not read for it.
+/// All forms are made from one read of the folder, so they tell the same.
 #[test]
-fn only_the_form_that_is_asked_for_is_made() {
+fn a_folder_is_read_once_for_all_forms() {
     let scratch = Scratch::new();
     scratch.write("one", "x");
     let hour = Duration::from_secs(3600);
     let server = serve(&scratch, DirConfig::default().list(true).recheck(hour));
     assert!(get(&server, "/?sort=size").text().contains("one"));
     scratch.write("two", "x");
-    assert!(get(&server, "/").text().contains("two"));
-    assert!(!get(&server, "/?sort=size").text().contains("two"));
+    let json = "Accept: application/json\r\n";
+    for query in ["/", "/?sort=time", "/?sort=name&order=desc", "/?sort=size"] {
+        for fields in ["", json] {
+            let list = ask(&server, "GET", query, fields);
+            assert!(
+                list.text().contains("one") && !list.text().contains("two"),
+                "{query}"
+            );
+        }
+    }
     // An index comes and goes: lists are kept as before.
     let server = serve(
         &scratch,
@@ -75,6 +83,12 @@ fn only_the_form_that_is_asked_for_is_made() {
     std::fs::remove_file(scratch.path("index.html")).expect("removed");
     assert!(get(&server, "/?sort=size").text().contains("two"));
     assert!(get(&server, "/").text().contains("two"));
+    // What a cache has no room for is read each time.
+    let small = DirConfig::default().list(true).recheck(hour).hot_bytes(0);
+    let server = serve(&scratch, small);
+    assert!(!get(&server, "/").text().contains("three"));
+    scratch.write("three", "x");
+    assert!(get(&server, "/").text().contains("three"));
 }
 
 /// A list is made once for all that ask for it in a while, and is no dearer by HEAD.

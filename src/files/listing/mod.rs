@@ -49,6 +49,14 @@ pub(crate) struct Form {
 }
 
 impl Form {
+    #[cfg(test)]
+    pub(crate) fn descending() -> Form {
+        Form {
+            descending: true,
+            ..Form::default()
+        }
+    }
+
     /// By the query and by `Accept`. Values that mean nothing count as absent.
     pub(crate) fn of(req: &Request<'_>) -> Form {
         let asked = req.query("sort");
@@ -69,6 +77,11 @@ impl Form {
         }
         let flags = (u8::from(self.json) << 1) | u8::from(self.descending);
         Cow::Owned([path, &[0, (self.sort as u8) << 2 | flags]].concat())
+    }
+
+    /// The name of what all lists of `path` are made from.
+    pub(crate) fn source_key(path: &[u8]) -> Vec<u8> {
+        [path, &[0, u8::MAX]].concat()
     }
 
     pub(crate) fn content_type(self) -> &'static str {
@@ -204,6 +217,7 @@ mod tests {
                 assert!(keys.insert(form.key(b"a/").into_owned()));
             }
         }
+        assert!(keys.insert(Form::source_key(b"a/")));
         assert!(keys.contains(&b"a/"[..]));
     }
 

@@ -78,7 +78,7 @@ fn seconds(meta: &Metadata) -> Option<u64> {
 }
 
 /// One entry of a folder.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Item {
     /// The name as the system has it; on Unix it may be no text.
     pub(crate) name: Vec<u8>,
@@ -89,11 +89,19 @@ pub(crate) struct Item {
 }
 
 /// The entries that were read of a folder.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Items {
     pub(crate) items: Vec<Item>,
     /// The folder has more entries.
     pub(crate) cut: bool,
+}
+
+impl Items {
+    /// Bytes it holds in memory.
+    pub(crate) fn weight(&self) -> usize {
+        let names = self.items.iter().map(|item| item.name.capacity());
+        names.sum::<usize>() + self.items.capacity() * size_of::<Item>()
+    }
 }
 
 /// Where files come from.
