@@ -307,6 +307,36 @@ fn none_of_the_paths_leads_out() {
     }
 }
 
+/// Windows ends paths of programs that do not ask for more at 260 characters, and other systems at 1,024 or 4,096 bytes.
+#[test]
+fn long_paths_are_served_or_not_there() {
+    let scratch = scratch();
+    let deep = vec!["d".repeat(100); 8].join("/");
+    let (longest, too_long) = ("n".repeat(255), "n".repeat(256));
+    let server = DirServer::with_config(scratch.root(), DirConfig::default().list(true));
+    let server = server.expect("a folder");
+    for name in [
+        &format!("{deep}/file.txt"),
+        &longest,
+        &format!("d/{longest}"),
+    ] {
+        scratch.write(name, "far down");
+        let answer = get(&server, &format!("/{name}"));
+        assert_eq!((answer.status, answer.text()), (200, "far down"), "{name}");
+    }
+    let list = get(&server, &format!("/{deep}/"));
+    assert!(list.status == 200 && list.text().contains("file.txt"));
+    for path in [
+        format!("/{too_long}"),
+        format!("/{deep}/{too_long}"),
+        format!("/{deep}/absent"),
+        // More than any system has.
+        format!("/{}", vec!["n".repeat(255); 31].join("/")),
+    ] {
+        assert_eq!(get(&server, &path).status, 404, "{path}");
+    }
+}
+
 #[test]
 fn none_of_the_paths_leads_out_over_sockets() {
     let scratch = scratch();
