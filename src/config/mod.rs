@@ -109,6 +109,7 @@ peregrine_protocol::settings! {
     /// | [`Limits::linger_timeout`] | 2 s | in which a refused client may finish sending | close | `slow::lingering_ends_after_its_time` |
     /// | [`Limits::linger_bytes`] | 262,144 | bytes that are read and dropped in that time | nothing; its writes wait | `slow::lingering_reads_a_limited_number_of_bytes` |
     /// | [`Limits::stop_grace`] | 1 s | without a request, after the server has begun to stop | close; a request in that time gets a response with `Connection: close` | `stop::an_idle_connection_may_send_one_more_request` |
+    /// | [`Config::events_close_spread`] | 0 s | in which the streams of events are ended when the server stops | its stream ends, as complete | `drain_events::streams_of_events_are_ended_one_after_the_other` |
     /// | [`Config::timers_per_worker`] | 65,536 | pending calls of [`Timers`](crate::timers::Timers) | nothing; the caller gets an error | `timers::timers_are_limited_and_dropped_at_the_end` |
     /// | `Config::ws_origins` | `Same` | pages that may open WebSockets | 403 | `ws_handshake::pages_of_other_sites_are_refused` |
     /// | `Http2Limits::streams` | 100 | open streams of an HTTP/2 connection | REFUSED_STREAM: the client may send the request again | `h2::connection::tests::musts::more_streams_than_there_may_be` |
@@ -385,9 +386,22 @@ peregrine_protocol::settings! {
         /// Make it longer than a balancer takes to notice: the period of its checks times the number of failures, and
         /// a second. 0: the stop begins at once. Within 1 s no connection is told.
         pub drain_delay: Duration = Duration::ZERO;
-        /// How long a stop waits for requests that are being read or handled. WebSockets have
-        /// `Config::ws_close_spread` in addition.
+        /// How long a stop waits for requests that are being read or handled. Streams of events have
+        /// [`Config::events_close_spread`] in addition, and WebSockets `Config::ws_close_spread`.
         pub stop_timeout: Duration = Duration::from_secs(10);
+        /// The time over which streams of events ([`Response::events`](crate::Response::events)) are ended when the server
+        /// stops, evenly and one connection after the other. Those that are not ended yet go on. A stream that begins
+        /// during the stop ends at once. 0: all are ended at once.
+        ///
+        /// It begins with the stop, after [`Config::drain_delay`]: before, a balancer would lead the clients back here.
+        pub events_close_spread: Duration = Duration::ZERO;
+        /// After how much time clients of events are to come back when the server stops.
+        ///
+        /// A stream that the server ends because it stops gets a last field `retry`, between this time and twice as much,
+        /// chosen at random. So clients whose streams end together do not come back together. It replaces the
+        /// [`Event::retry`](crate::sse::Event::retry) of the program in that client. 0: no field; browsers come back after
+        /// 3 to 5 s, all at once. More than 12 days count as 12 days.
+        pub events_retry: Duration = Duration::ZERO;
         /// How long the TLS handshake of a connection may take, from the accept on, whatever the client sends
         /// meanwhile. Then the connection is closed.
         #[cfg(feature = "tls")]

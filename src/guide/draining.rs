@@ -28,11 +28,11 @@
 //!
 //! # What happens
 //!
-//! | step | begins with | new connections | responses | WebSockets | `/readyz` |
+//! | step | begins with | new connections | responses | WebSockets, streams of events | `/readyz` |
 //! |---|---|---|---|---|---|
 //! | serve | the start | accepted | kept alive | open | 200 |
 //! | drain | SIGTERM, [`Stopper::drain`](crate::server::Stopper::drain) | accepted | more and more end their connection | open, and new ones are accepted | 503 |
-//! | stop | the end of [`Config::drain_delay`](crate::Config::drain_delay), a second signal, SIGINT, [`Stopper::stop`](crate::server::Stopper::stop) | those in the backlog, then none | the last one of each connection | closed, one after the other | 503 |
+//! | stop | the end of [`Config::drain_delay`](crate::Config::drain_delay), a second signal, SIGINT, [`Stopper::stop`](crate::server::Stopper::stop) | those in the backlog, then none | the last one of each connection | closed and ended, one after the other | 503 |
 //! | abort | a further signal, [`Stopper::stop_now`](crate::server::Stopper::stop_now) | none | aborted | aborted | |
 //!
 //! `/livez` is 200 in all of them. A stop ends when all connections have ended; those that are open after
@@ -47,6 +47,8 @@
 //! |---|---|---|
 //! | `Config::drain_delay` | period of the checks, times the failures until a server is out, and 1 to 5 s more | 0 |
 //! | `Config::ws_close_spread` | 1 s for each 1,000 WebSockets that the other servers can take in a second | 0 |
+//! | [`Config::events_close_spread`](crate::Config::events_close_spread) | the same for streams of events | 0 |
+//! | [`Config::events_retry`](crate::Config::events_retry) | that time, if the stop is not to last longer for them | none |
 //! | `Config::stop_timeout` | as long as a request may take | 10 s |
 //! | [`Limits::stop_grace`](crate::Limits::stop_grace) | a round trip | 1 s |
 //! | the patience of the service manager | the sum of these, and 5 s more | Kubernetes 30 s, systemd 90 s |
@@ -60,8 +62,15 @@
 //! `Limits::stop_grace`. A connection of HTTP/2 that has got GOAWAY is closed when it has no open streams: its client knows
 //! which requests it has to send again. Moments come in steps of a second, so a delay of 1 s tells no connection.
 //!
-//! Streams of events end together when the stop begins, and browsers connect again after 3 s, or after the `retry` that the
-//! server has sent. Send different values of `retry` to many clients, so that they do not come back at once.
+//! Streams of events go on during the drain, because the balancer would lead their clients back to this server. They are ended
+//! during the stop, evenly over [`Config::events_close_spread`](crate::Config::events_close_spread). Browsers connect again 3 to
+//! 5 s after the end of theirs, or after the `retry` that the program has sent. A connection of HTTP/2 gets GOAWAY at the
+//! beginning of the stop, so its page makes other requests elsewhere.
+//!
+//! With [`Config::events_retry`](crate::Config::events_retry) the last field of such a stream is a `retry`, between this time and
+//! twice as much, chosen at random. So clients come back one after the other even if their streams end together, and the stop
+//! does not last longer. A page keeps that value until a server sends another one: send the usual one in the first event of a
+//! stream.
 //!
 //! WebSockets are closed during the stop, evenly over `Config::ws_close_spread`, so that not all clients come back in the
 //! same moment. The code is `Config::ws_close_code`: 1001 (going away) or 1012 (service restart). Until then they send and receive,

@@ -39,8 +39,9 @@
 //! During a stop, requests that have arrived get their responses, the last of each connection with
 //! `Connection: close`. An idle connection may send one more request within
 //! [`Limits::stop_grace`](crate::Limits::stop_grace) (1 s), so that no request on its way is lost. WebSockets
-//! are closed with `Config::ws_close_code` (1001) over `Config::ws_close_spread` (0 s).
-//! What is open after [`Config::stop_timeout`](crate::Config::stop_timeout) (10 s), for WebSockets and this spread, is closed.
+//! are closed with `Config::ws_close_code` (1001) over `Config::ws_close_spread` (0 s), and streams of events are ended over
+//! [`Config::events_close_spread`](crate::Config::events_close_spread) (0 s).
+//! What is open after [`Config::stop_timeout`](crate::Config::stop_timeout) (10 s) and this spread is closed.
 //!       [`Stopped`](crate::server::Stopped) reports what was drained and what was cut.
 //!
 //! # Restarting without losing a request

@@ -189,6 +189,10 @@ where
         each!(self, it => it.settle(shared));
     }
 
+    fn lasts(&self) -> bool {
+        each!(self, it => it.lasts())
+    }
+
     fn may_retire(&self) -> bool {
         each!(self, it => it.may_retire())
     }

@@ -75,6 +75,7 @@ impl<H: Handler, M: UpgradeMode<H, T>, T: OverSocket> Worker<H, M, T> {
             service: Service {
                 handler: self.handler,
                 limits: self.config.limits,
+                events_retry: self.config.events_retry,
                 gate: Gate::of(&self.config, control.capacity.requests.clone()),
                 recorder: ResponseRecorder::new(
                     self.config.server_name.as_deref(),
@@ -303,6 +304,10 @@ where
         let ids = left.tokens().into_iter();
         let leased = ids.map(|id| left.get_mut(id).map_or(0, |left| left.leased()));
         self.shared.pool.away = leased.sum();
+    }
+
+    fn spread(config: &Config) -> Duration {
+        config.events_close_spread
     }
 
     fn stop(events: &mut EventLoop<'_, Self>) -> io::Result<()> {

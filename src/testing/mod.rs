@@ -361,6 +361,7 @@ fn serve<'h, H: Handler, M: Upgrades<H>>(
         service: Service {
             handler,
             limits,
+            events_retry: config.events_retry,
             gate: Gate::of(config, rates.map(Arc::new)),
             recorder: ResponseRecorder::new(config.server_name.as_deref(), Arc::new(handle)),
             now: Seconds::START,

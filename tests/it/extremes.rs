@@ -127,6 +127,8 @@ fn of_config(cases: &mut Vec<Case>) {
     vary!(cases, server_name, [None, Some(String::new())]);
     vary!(cases, drain_delay, TIMES);
     vary!(cases, stop_timeout, TIMES);
+    vary!(cases, events_close_spread, TIMES);
+    vary!(cases, events_retry, TIMES);
     vary!(cases, pool_threads, SIZES);
     vary!(cases, pool_queue, SIZES);
     vary!(cases, timed_one_in, COUNTS);

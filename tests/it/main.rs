@@ -32,6 +32,7 @@ mod dir_server;
 #[cfg(all(unix, feature = "dir"))]
 mod dir_special;
 mod drain;
+mod drain_events;
 #[cfg(target_os = "linux")]
 mod embedded;
 mod errors;

@@ -7,7 +7,7 @@ use peregrine::{Config, Limits};
 use std::collections::BTreeMap;
 
 /// The fields of `Config` that are limits. A new field belongs here, or is none.
-const OF_CONFIG: [&str; 18] = [
+const OF_CONFIG: [&str; 19] = [
     "allowed_hosts",
     "backlog",
     "buffered_bytes",
@@ -15,6 +15,7 @@ const OF_CONFIG: [&str; 18] = [
     "connections",
     "connections_per_address",
     "drain_delay",
+    "events_close_spread",
     "pool_queue",
     "pool_threads",
     "proxy_header_timeout",
@@ -36,10 +37,11 @@ const OF_DIR: [&str; 5] = [
     "max_ranges",
     "open_files",
 ];
-const NO_LIMITS: [&str; 19] = [
+const NO_LIMITS: [&str; 20] = [
     "accept_threads",
     "balance",
     "cpu_affinity",
+    "events_retry",
     "forwarded",
     "http2",
     "http2_limits",

@@ -3,6 +3,7 @@
 use super::body_sender::{BodySender, SendError, TrySendError};
 use super::leave::Leave;
 use peregrine_protocol::payload::Payload;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -134,7 +135,9 @@ impl From<String> for Event {
 /// [`Limits::output_bytes`](crate::Limits::output_bytes), as with [`BodySender`](crate::body::BodySender).
 ///
 /// When the sender is dropped, or the server stops, the stream ends as complete. In both cases the client
-/// connects again; a response with 204 tells it not to.
+/// connects again; a response with 204 tells it not to. When the server stops,
+/// [`Config::events_close_spread`](crate::Config::events_close_spread) and
+/// [`Config::events_retry`](crate::Config::events_retry) let clients come back one after the other.
 ///
 /// [`Response::events`]: crate::Response::events
 /// [`Response::events_with_heartbeat`]: crate::Response::events_with_heartbeat
@@ -262,6 +265,21 @@ impl Drop for EventSender {
     }
 }
 
+/// The most that a client is told to wait: scripts that stand in for `EventSource` count milliseconds in 31 bits.
+const LONGEST_RETRY: u64 = i32::MAX as u64;
+
+/// The field that tells a client to come back between `after` and twice as much later. `None` for zero.
+pub(crate) fn retry_hint(after: Duration) -> Option<Payload> {
+    let least = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+    let least = least.min(LONGEST_RETRY / 2);
+    if after.is_zero() {
+        return None;
+    }
+    let more = RandomState::new().hash_one(()) % (least + 1);
+    let event = Event::new().retry(Duration::from_millis(least + more));
+    event.into_payload().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -302,6 +320,28 @@ mod tests {
             let payload = event.into_payload().expect("a good one");
             assert_eq!(text(Event::from_payload(payload)), expected, "given back");
         }
+    }
+
+    #[test]
+    fn clients_are_told_different_times() {
+        let told = |after| {
+            let payload = retry_hint(after).expect("a hint");
+            let text = String::from_utf8(payload.as_bytes().to_vec()).expect("text");
+            let time = text
+                .strip_prefix("retry: ")
+                .and_then(|t| t.strip_suffix("\n\n"));
+            time.and_then(|time| time.parse::<u64>().ok())
+                .expect("a number")
+        };
+        let times: std::collections::BTreeSet<u64> =
+            (0..100).map(|_| told(Duration::from_secs(1))).collect();
+        assert!(
+            times.len() > 50 && times.iter().all(|time| (1000..=2000).contains(time)),
+            "{times:?}"
+        );
+        assert!(told(Duration::MAX) <= LONGEST_RETRY);
+        assert_eq!(told(Duration::from_nanos(1)), 0);
+        assert!(retry_hint(Duration::ZERO).is_none());
     }
 
     #[test]

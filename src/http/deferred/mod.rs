@@ -9,7 +9,7 @@ mod body_sender;
 #[cfg(any(test, feature = "internals"))]
 pub(crate) mod check;
 mod event_hub;
-mod events;
+pub(crate) mod events;
 pub(crate) mod leave;
 pub(crate) mod pending;
 pub(crate) mod responder;

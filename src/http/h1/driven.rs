@@ -150,6 +150,11 @@ where
         self.link.charge(held, &mut shared.tally);
     }
 
+    fn lasts(&self) -> bool {
+        let exchange = self.exchange.as_ref();
+        exchange.is_some_and(|exchange| exchange.has_events())
+    }
+
     /// A connection that waits for a handshake must not be watched meanwhile.
     fn may_retire(&self) -> bool {
         !self.http1.is_retired() && !self.link.is_handshaking()

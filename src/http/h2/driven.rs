@@ -1,5 +1,6 @@
 //! What the event loop does to an HTTP/2 connection.
 
+use super::streams::Stream;
 use super::{Connection, Phase, WorkerState};
 use crate::http::connection_error::ConnectionError;
 use crate::http::service::{HandlerRef, Upgrades};
@@ -175,6 +176,14 @@ where
         let http2 = self.http2.held() + self.streams.held();
         let held = input + output + http2 + self.link.socket.stream.held();
         self.link.charge(held, &mut shared.tally);
+    }
+
+    fn lasts(&self) -> bool {
+        let has_events = |stream: &Stream| {
+            let exchange = stream.exchange.as_ref();
+            exchange.is_some_and(|exchange| exchange.has_events())
+        };
+        self.streams.next(0, has_events).is_some()
     }
 
     fn may_retire(&self) -> bool {

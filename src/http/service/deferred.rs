@@ -1,6 +1,7 @@
 //! Applies deferred responses and pieces of streamed bodies to their exchange.
 
 use super::{ExchangeContext, Outcome, Pace, ResponseFailure, Service, report_panic};
+use crate::http::deferred::events::retry_hint;
 use crate::http::deferred::streamed_body::{BodyProgress, StreamedBody};
 use crate::http::deferred::worker_handle::{DeferredResponse, WorkerCommand};
 use crate::http::handler::Handler;
@@ -212,10 +213,17 @@ where
 
     /// The server stops: events, which would never end, end here.
     pub(crate) fn end_events(&mut self, cx: &mut ExchangeContext<'_>) -> Outcome {
-        match cx.events() {
-            Some(_) => self.end_body(b"", cx),
-            None => Outcome::Unchanged,
+        if cx.events().is_none() {
+            return Outcome::Unchanged;
         }
+        let body = cx.exchange.as_mut().and_then(|e| e.body.as_deref_mut());
+        if let (Some(hint), Some(body)) = (retry_hint(self.events_retry), body) {
+            let progress = body.push(hint, cx.output);
+            if let BodyProgress::Broken(_) = progress {
+                return self.advance(progress, cx);
+            }
+        }
+        self.end_body(b"", cx)
     }
 
     fn end_body(&mut self, trailers: &[u8], cx: &mut ExchangeContext<'_>) -> Outcome {

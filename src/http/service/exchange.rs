@@ -82,6 +82,11 @@ impl Exchange {
         self.body.as_deref()
     }
 
+    /// Whether the rest of the response is a stream of events.
+    pub(crate) fn has_events(&self) -> bool {
+        self.body().is_some_and(|body| body.heartbeat.is_some())
+    }
+
     /// The head of the response is sent, in HTTP/2: a body of this size follows, without a framing of its own.
     #[cfg(feature = "http2")]
     pub(crate) fn begin_body(&mut self, size: BodySize) {

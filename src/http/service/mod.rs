@@ -36,6 +36,7 @@ use peregrine_protocol::ws::handshake;
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How requests for another protocol are handled.
 pub(crate) trait Upgrades<H> {
@@ -104,6 +105,8 @@ impl<P: Deref<Target: Handler + Sized>> HandlerRef for P {}
 pub(crate) struct Service<P> {
     pub(crate) handler: P,
     pub(crate) limits: Limits,
+    /// [`Config::events_retry`](crate::Config::events_retry)
+    pub(crate) events_retry: Duration,
     /// What requests have to pass. `None`: nothing.
     pub(crate) gate: Option<Gate>,
     pub(crate) recorder: ResponseRecorder,

@@ -92,7 +92,8 @@ pub(crate) trait Driver: Sized {
     #[cfg(test)]
     fn lost(&mut self, _left: &mut Slab<Self::Connection>) {}
 
-    /// In which time the connections are told that the server stops, one after the other. Zero: all at once.
+    /// In which time the connections that [last](Driven::lasts) are told that the server stops, one after the other. Zero:
+    /// all at once.
     fn spread(_config: &Config) -> Duration {
         Duration::ZERO
     }
@@ -200,6 +201,9 @@ pub(crate) trait Driven<S> {
 
     /// Reports the memory that it keeps until its next turn.
     fn settle(&mut self, shared: &mut S);
+
+    /// Whether it lasts for as long as its client wants.
+    fn lasts(&self) -> bool;
 
     /// Whether [`Driven::retire`] has something to do now.
     fn may_retire(&self) -> bool {

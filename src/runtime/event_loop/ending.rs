@@ -1,6 +1,6 @@
 //! The end of a connection: closed, handed over, or lost by a panic.
 
-use super::{Driven, Driver, Ended, EventLoop, ThreadState};
+use super::{Driven, Driver, Ended, EventLoop, Fate, ThreadState};
 use crate::log::event;
 use crate::runtime::clock;
 use crate::runtime::poll::Poll;
@@ -154,6 +154,29 @@ impl<D: Driver> EventLoop<'_, D> {
         self.due = due;
     }
 
+    /// Tells the connections that do not last that the server stops. The others wait for their time; until then they take
+    /// no new requests.
+    fn tell_first(&mut self) {
+        let spread = D::spread(self.config);
+        let waits = |of: &D::Connection| !spread.is_zero() && of.lasts();
+        let (mut first, mut waiting) = (Vec::new(), Vec::new());
+        self.slab.append_if(|_, of| !waits(of), &mut first);
+        self.slab.append_if(|_, of| waits(of), &mut waiting);
+        for id in first {
+            self.act(id, D::Connection::stop);
+        }
+        for &id in &waiting {
+            self.act(id, |connection, shared| match connection.may_retire() {
+                true => connection.retire(shared),
+                false => Fate::Open,
+            });
+        }
+        if let Some(stop) = &mut self.stop {
+            stop.count = waiting.len();
+            stop.waiting = waiting.into();
+        }
+    }
+
     /// Tells connections whose time has come that the server stops. Those that have ended meanwhile are no more.
     fn tell_next(&mut self) {
         while let Some(id) = self.stop.as_mut().and_then(Stop::next) {
@@ -171,11 +194,7 @@ impl<D: Driver> EventLoop<'_, D> {
                 D::spread(self.config),
             ));
             D::stop(self)?;
-            let ids = self.slab.tokens();
-            if let Some(stop) = &mut self.stop {
-                stop.count = ids.len();
-                stop.waiting = ids.into();
-            }
+            self.tell_first();
             self.tell_next();
             self.open_arrivals();
         } else {

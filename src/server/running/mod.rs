@@ -121,8 +121,10 @@ impl Running {
     /// - It responds to all requests that have arrived. The last response of a connection has `Connection:
     ///   close`.
     /// - A connection without a request may send one more within [`Limits::stop_grace`], and is closed then.
-    /// - After [`Config::stop_timeout`](crate::Config::stop_timeout), and for WebSockets `Config::ws_close_spread` in
-    ///   addition, all open connections are aborted.
+    /// - WebSockets and streams of events end over `Config::ws_close_spread` and
+    ///   [`Config::events_close_spread`](crate::Config::events_close_spread).
+    /// - After [`Config::stop_timeout`](crate::Config::stop_timeout), and this time in addition, all open connections are
+    ///   aborted.
     ///
     /// [`Limits::stop_grace`]: crate::Limits::stop_grace
     pub fn stop(&self) {

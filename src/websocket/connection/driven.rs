@@ -170,6 +170,10 @@ impl<P: WsHandlerRef, T: Transport> Driven<WsThreadState<P>> for WsConnection<P,
         }
     }
 
+    fn lasts(&self) -> bool {
+        true
+    }
+
     fn stop(&mut self, shared: &mut WsThreadState<P>) -> Fate {
         self.close_with(shared.close_code, "", shared)
     }
