@@ -1,7 +1,7 @@
 //! The command line.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 /// Serves folders, fixed responses and echoes over HTTP/1.1, HTTP/2, TLS and WebSockets.
@@ -25,6 +25,12 @@ pub(crate) enum Command {
     Respond(Respond),
     /// Sends back what it gets: requests over HTTP, messages over WebSockets
     Echo(Common),
+    /// Asks a server whether it responds, for health checks; code 0 if it does with a status below 500
+    Check {
+        /// Its address and port
+        #[arg(default_value = "127.0.0.1:8080")]
+        addr: SocketAddr,
+    },
     /// Writes completions for a shell
     Completions {
         /// The shell

@@ -2,6 +2,7 @@
 
 mod args;
 mod banner;
+mod check;
 mod echo;
 mod folder;
 mod listing;
@@ -29,6 +30,7 @@ fn run(command: Command) -> io::Result<()> {
         Command::Serve(args) => serve::folder(args),
         Command::Respond(args) => serve::respond(args),
         Command::Echo(args) => serve::echo(args),
+        Command::Check { addr } => check::check(addr),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "peregrine", &mut io::stdout());
             Ok(())
