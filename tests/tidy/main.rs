@@ -4,6 +4,7 @@
 //! Rules about code look at the source without comments and literals, so a word in a sentence or in
 //! a string is no fault.
 
+mod contrast;
 mod layers;
 mod map;
 mod queues;
