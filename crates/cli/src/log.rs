@@ -1,6 +1,7 @@
 //! Access logs: for eyes, for tools, and as JSON.
 
 use crate::args::Log;
+use crate::color;
 use peregrine::access_log::AccessEntry;
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
@@ -56,16 +57,7 @@ fn request(entry: &AccessEntry<'_>) -> (String, String) {
 fn pretty(entry: &AccessEntry<'_>, color: bool, line: &mut Vec<u8>) {
     let (method, target) = request(entry);
     let status = entry.status();
-    let code = match status {
-        200..=299 => "32",
-        300..=399 => "36",
-        400..=499 => "33",
-        _ => "31",
-    };
-    let (on, dim, off) = match color {
-        true => (format!("\x1b[{code}m"), "\x1b[2m", "\x1b[0m"),
-        false => (String::new(), "", ""),
-    };
+    let gap = if color { color::GAP } else { ' ' };
     let day = entry.unix_time() % 86_400;
     let (hour, minute, second) = (day / 3600, day / 60 % 60, day % 60);
     let took = time(entry.took());
@@ -73,7 +65,7 @@ fn pretty(entry: &AccessEntry<'_>, color: bool, line: &mut Vec<u8>) {
     // A write to a vector cannot fail.
     let _ = write!(
         line,
-        "{dim}{hour:02}:{minute:02}:{second:02}{off} {on}{status}{off} {method:<6} {target} {dim}{size} {took}{off}"
+        "{hour:02}:{minute:02}:{second:02}{gap}{status}{gap}{method:<6} {target}{gap}{size} {took}"
     );
 }
 

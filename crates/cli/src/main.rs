@@ -3,6 +3,7 @@
 mod args;
 mod banner;
 mod check;
+mod color;
 mod echo;
 mod folder;
 mod listing;

@@ -2,6 +2,7 @@
 
 use crate::args::{Common, Respond, Serve};
 use crate::banner::Banner;
+use crate::color::Colors;
 use crate::echo::Echo;
 use crate::folder::Folder;
 use crate::log::Form;
@@ -68,7 +69,10 @@ type Write = Box<dyn Fn(&AccessEntry<'_>, &mut Vec<u8>) + Send + Sync>;
 fn logged<H: Handler>(handler: H, args: &Common) -> io::Result<AccessLog<H, Write>> {
     let (writer, write): (_, Write) = match Form::of(args.log) {
         Some(form) => (
-            LogWriter::new(io::stdout())?,
+            match form {
+                Form::Pretty { color: true } => LogWriter::new(Colors::new(io::stdout()))?,
+                _ => LogWriter::new(io::stdout())?,
+            },
             Box::new(move |entry, line| form.write(entry, line)),
         ),
         None => (LogWriter::new(io::sink())?, Box::new(|_, _| ())),
