@@ -1,0 +1,69 @@
+"""Settings of a server, with their defaults. The README has the table of limits."""
+
+import dataclasses
+import typing
+
+
+@dataclasses.dataclass
+class Options:
+    """Settings of a server. The command line has an option for each; durations are seconds."""
+
+    interface: str = "native"
+    """`native`, `wsgi` or `asgi`."""
+    host: str = "127.0.0.1"
+    port: int = 8000
+    """0 is any free port."""
+    uds: typing.Optional[str] = None
+    """The path of a Unix socket, instead of host and port."""
+    fd: typing.Optional[int] = None
+    """A socket that listens already, instead of host and port."""
+    backlog: int = 4096
+    """Connections that wait to be accepted."""
+    workers: int = 1
+    """Processes. They share the socket."""
+    threads: int = 1
+    """1: each request runs on the event loop of its process, one at a time. More: a pool of so many threads, for code
+    that blocks."""
+    root_path: str = ""
+    """The path of the application: `SCRIPT_NAME` of WSGI, `root_path` of ASGI."""
+    static_paths: typing.List[typing.Tuple[str, str]] = dataclasses.field(default_factory=list)
+    """Pairs of a path and a folder, whose files are served without Python."""
+    forwarded_allow_ips: typing.List[str] = dataclasses.field(default_factory=list)
+    """Networks of proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed."""
+    access_log: bool = False
+    log_level: str = "info"
+    lifespan: str = "auto"
+    """Lifespan of ASGI: `auto`, `on` or `off`."""
+    loop: str = "auto"
+    """Loop of ASGI: `auto` (uvloop if it is installed), `asyncio` or `uvloop`."""
+
+    limit_connections: int = 65536
+    limit_concurrency: int = 1024
+    """Requests that wait for a thread or for the application; 503 above."""
+    limit_max_body: int = 16 << 20
+    """Bytes of a request body that is kept in memory; 413 above."""
+    limit_max_requests: typing.Optional[int] = None
+    """Requests after which a worker is replaced."""
+    limit_max_requests_jitter: int = 0
+    """At most so many more, at random for each worker."""
+    timeout_keep_alive: float = 75
+    timeout_graceful_shutdown: float = 10
+    timeout_response: float = 300
+    """Without a byte of a response."""
+    ws_max_size: int = 1 << 20
+    ws_ping_interval: float = 60
+    ws_ping_timeout: float = 20
+    ws_any_origin: bool = False
+    """Pages of any site may open WebSockets; else only those of the same host."""
+
+    def __post_init__(self):
+        numbers = ("port", "workers", "threads", "limit_concurrency", "limit_max_body", "limit_connections")
+        for name in numbers:
+            least = 1 if name in ("workers", "threads") else 0
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} is less than {least}")
+        if self.interface not in ("native", "wsgi", "asgi"):
+            raise ValueError(f"no interface {self.interface!r}")
+        if self.root_path and not self.root_path.startswith("/"):
+            raise ValueError("root_path does not begin with a slash")
+        self.root_path = self.root_path.rstrip("/")

@@ -1,0 +1,107 @@
+"""One process that serves."""
+
+import atexit
+import os
+import selectors
+import signal
+import sys
+import traceback
+
+from . import log
+from .running import Running
+
+
+def run_until_signal(make, signals, life=None, on_start=lambda running: None, on_quota=lambda: None):
+    """Starts the server that `make` makes, and serves until a signal, until the quota of requests is used up, or until
+    `life` ends: the process that has started this one. A second signal, and SIGQUIT, abort the open connections.
+    Returns the server, which has ended."""
+    asked, started = [], []
+
+    def on_signal(number, _frame):
+        asked.append(number)
+        is_first = len(asked) == 1 and number != signal.SIGQUIT
+        for running in started:
+            running.stop() if is_first else running.stop_now()
+
+    # Before the start, so that no signal ends a process that serves.
+    before = {number: signal.signal(number, on_signal) for number in signals}
+    try:
+        running = make()
+        started.append(running)
+        if asked:
+            running.stop()
+        on_start(running)
+        _wait(running, life, on_quota)
+        running.join()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return running
+
+
+def _wait(running, life, on_quota):
+    # The system call of `select` goes on after a signal; the wake-up descriptor ends it.
+    with selectors.DefaultSelector() as selector:
+        selector.register(running.notices, selectors.EVENT_READ)
+        if life is not None:
+            selector.register(life, selectors.EVENT_READ)
+        notices = b""
+        while b"e" not in notices:
+            for key, _ in selector.select():
+                if key.fileobj is running.notices:
+                    notices = running.notices.recv(16) or b"e"
+                    if b"m" in notices:
+                        on_quota()
+                        running.stop()
+                else:
+                    selector.unregister(life)
+                    running.stop()
+
+
+def work(load, options, listener, life, notices, **hooks):
+    """The life of a worker process, from its fork to its end. It does not return."""
+    code = 1
+    try:
+        # Functions that the first process has registered are its own.
+        atexit._clear()
+        signal.set_wakeup_fd(-1)
+        # Ctrl-C goes to all processes; the first one tells this one.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in (signal.SIGHUP, signal.SIGCHLD, signal.SIGTERM, signal.SIGQUIT):
+            signal.signal(number, signal.SIG_DFL)
+        code = _serve(load(), options, listener, life, notices, **hooks)
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else 1
+        if isinstance(error.code, str):
+            log.logger.error("%s", error.code)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        # Threads of the application may still run, so the interpreter is not taken down around them.
+        try:
+            atexit._run_exitfuncs()
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:
+            os._exit(code)
+
+
+def _serve(app, options, listener, life, notices, **hooks):
+    def on_start(running):
+        # The socket file belongs to the first process.
+        running._path = None
+        os.write(notices, b"r")
+
+    running = run_until_signal(
+        lambda: Running(app, options, listener, **hooks),
+        (signal.SIGTERM, signal.SIGQUIT),
+        life,
+        on_start,
+        lambda: os.write(notices, b"q"),
+    )
+    drained, aborted = running.join()
+    if aborted:
+        log.logger.warning("%d connections were aborted, %d ended", aborted, drained)
+    if running.is_stuck():
+        log.logger.warning("a thread of the application did not end")
+    return 0

@@ -1,0 +1,245 @@
+//! The handler of the server: files, and an application of one of the interfaces.
+
+use crate::pool::Pool;
+use crate::raw;
+use crate::report::report;
+use crate::request::{PyRequest, lend};
+use crate::response::respond;
+use crate::stream::PyBodyReader;
+use crate::websocket::{Hooks, PyWs};
+use crate::wsgi::{self, Environ};
+use peregrine::body::BodyReader;
+use peregrine::files::DirServer;
+use peregrine::ws::{Disconnect, Message, Upgrade, WebSocketHandler, Ws};
+use peregrine::{BodyPlan, Done, Handler, Request, Response};
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// How requests reach Python.
+pub(crate) enum Interface {
+    /// `handle(req, res)` on the thread of the worker.
+    Native {
+        handle: Py<PyAny>,
+        plan: Option<Py<PyAny>>,
+        hooks: Option<Hooks>,
+    },
+    /// A WSGI application, on the thread of the worker, or on the pool.
+    Wsgi(Arc<Wsgi>),
+}
+
+pub(crate) struct Wsgi {
+    pub(crate) app: Py<PyAny>,
+    pub(crate) environ: Environ,
+}
+
+/// Files of a folder, for paths that begin with a prefix.
+pub(crate) struct Mount {
+    pub(crate) prefix: String,
+    pub(crate) files: DirServer,
+}
+
+impl Mount {
+    /// The path within the folder.
+    fn path<'a>(&self, path: &'a str) -> Option<&'a str> {
+        path.strip_prefix(&*self.prefix)
+            .filter(|rest| rest.starts_with('/'))
+    }
+}
+
+/// Counts requests, and tells when there were enough.
+pub(crate) struct Quota {
+    left: AtomicU64,
+    tell: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Quota {
+    pub(crate) fn new(requests: u64, tell: impl Fn() + Send + Sync + 'static) -> Quota {
+        Quota {
+            left: AtomicU64::new(requests),
+            tell: Box::new(tell),
+        }
+    }
+
+    fn count(&self) {
+        if self.left.fetch_sub(1, Ordering::Relaxed) == 1 {
+            (self.tell)();
+        }
+    }
+}
+
+pub(crate) struct App {
+    pub(crate) interface: Interface,
+    pub(crate) mounts: Vec<Mount>,
+    pub(crate) quota: Option<Quota>,
+    /// For code that blocks. `None`: everything runs on the thread of the worker.
+    pub(crate) pool: Option<Arc<Pool>>,
+}
+
+impl App {
+    fn mounted<'a>(&self, path: &'a str) -> Option<(&Mount, &'a str)> {
+        self.mounts
+            .iter()
+            .find_map(|mount| Some((mount, mount.path(path)?)))
+    }
+}
+
+impl Handler for App {
+    fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
+        if let Some((mount, path)) = self.mounted(req.path()) {
+            return mount.files.serve_path(path, req, res);
+        }
+        if let Some(quota) = &self.quota {
+            quota.count();
+        }
+        match &self.interface {
+            Interface::Native { handle, .. } => raw::attached(|py| {
+                respond(py, res, |object| {
+                    lend(py, req, |req| handle.call1(py, (req, object)))
+                })
+            }),
+            Interface::Wsgi(wsgi) => match &self.pool {
+                None => raw::attached(|py| wsgi::call(py, &wsgi.app, &wsgi.environ, req, res)),
+                Some(pool) => on_pool(pool, wsgi, req, res),
+            },
+        }
+    }
+
+    fn body_plan(&self, req: &Request<'_>) -> BodyPlan {
+        if let Some((mount, _)) = self.mounted(req.path()) {
+            return mount.files.body_plan(req);
+        }
+        match &self.interface {
+            Interface::Native {
+                plan: Some(plan), ..
+            } => raw::attached(|py| {
+                self.planned(py, plan, req).unwrap_or_else(|error| {
+                    report(py, "body_plan", error);
+                    BodyPlan::Refuse(500)
+                })
+            }),
+            _ => BodyPlan::Buffer,
+        }
+    }
+
+    fn before_wait(&self) {
+        raw::end_turn();
+    }
+}
+
+/// The response to a request for which the pool has no room.
+#[cold]
+fn busy(res: Response<'_>) -> Done {
+    res.status(503)
+        .header("Retry-After", "1")
+        .text("the server is busy\n")
+}
+
+fn on_pool(pool: &Pool, wsgi: &Arc<Wsgi>, req: &Request<'_>, res: Response<'_>) -> Done {
+    if !pool.has_room() {
+        return busy(res);
+    }
+    let request = req.to_owned_request();
+    let (done, responder) = res.defer();
+    let wsgi = wsgi.clone();
+    pool.submit(Box::new(move |py| {
+        wsgi::call_from_pool(
+            py,
+            &wsgi.app,
+            &wsgi.environ,
+            &request.as_request(),
+            responder,
+        );
+    }));
+    done
+}
+
+impl App {
+    /// Asks the program how a body is read: None, the most bytes of a buffered body, or a function that reads it.
+    fn planned(&self, py: Python<'_>, plan: &Py<PyAny>, req: &Request<'_>) -> PyResult<BodyPlan> {
+        let answer = lend(py, req, |req| plan.call1(py, (req,)))?;
+        let answer = answer.bind(py);
+        if answer.is_none() {
+            return Ok(BodyPlan::Buffer);
+        }
+        if let Ok(most) = answer.extract::<usize>() {
+            return Ok(BodyPlan::BufferUpTo(most));
+        }
+        if !answer.is_callable() {
+            return Err(PyTypeError::new_err(
+                "body_plan returns None, a number of bytes, or a function",
+            ));
+        }
+        let Some(pool) = self.pool.as_ref().filter(|pool| pool.has_room()) else {
+            return Ok(BodyPlan::respond(|_, res| busy(res)));
+        };
+        if let Some(quota) = &self.quota {
+            quota.count();
+        }
+        let (reads, request) = (answer.clone().unbind(), req.to_owned_request());
+        let (plan, reader) = BodyReader::new();
+        pool.submit(Box::new(move |py| {
+            let called = Py::new(py, PyBodyReader::new(reader)).and_then(|reader| {
+                let request = Py::new(py, PyRequest::owned(request))?;
+                reads.call1(py, (request, reader))
+            });
+            if let Err(error) = called {
+                report(py, "a function that reads a body", error);
+            }
+        }));
+        Ok(plan)
+    }
+}
+
+impl WebSocketHandler for App {
+    type Conn = Option<Py<PyWs>>;
+
+    fn accept_ws(&self, req: &Request<'_>, upgrade: &mut Upgrade<'_>) -> Option<Self::Conn> {
+        match &self.interface {
+            Interface::Native {
+                hooks: Some(hooks), ..
+            } => hooks.accept(req, upgrade).then_some(None),
+            _ => None,
+        }
+    }
+
+    fn handle_ws_conn(&self, ws: &mut Ws<'_, Self::Conn>) {
+        if let Interface::Native {
+            hooks: Some(hooks), ..
+        } = &self.interface
+        {
+            *ws.conn = hooks.open(ws);
+        }
+    }
+
+    fn handle_ws_frame(&self, ws: &mut Ws<'_, Self::Conn>, message: Message<'_>) {
+        self.with_hooks(ws, |hooks, ws, object| hooks.message(ws, object, message));
+    }
+
+    fn handle_ws_drain(&self, ws: &mut Ws<'_, Self::Conn>) {
+        self.with_hooks(ws, |hooks, ws, object| hooks.drain(ws, object));
+    }
+
+    fn handle_ws_disconn(&self, ws: &mut Ws<'_, Self::Conn>, why: &Disconnect) {
+        self.with_hooks(ws, |hooks, ws, object| hooks.close(ws, object, why));
+    }
+}
+
+impl App {
+    fn with_hooks(
+        &self,
+        ws: &mut Ws<'_, Option<Py<PyWs>>>,
+        f: impl FnOnce(&Hooks, &mut Ws<'_, ()>, &Py<PyWs>),
+    ) {
+        if let Interface::Native {
+            hooks: Some(hooks), ..
+        } = &self.interface
+        {
+            let (object, mut ws) = ws.split();
+            if let Some(object) = object {
+                f(hooks, &mut ws, object);
+            }
+        }
+    }
+}
