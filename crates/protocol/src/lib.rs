@@ -21,6 +21,8 @@ extern crate std;
 #[doc(hidden)]
 pub mod checks;
 pub mod error;
+#[cfg(any(feature = "http2", feature = "http3"))]
+mod field_section;
 pub mod form;
 pub mod h1;
 #[cfg(feature = "http2")]

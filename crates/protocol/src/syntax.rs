@@ -22,14 +22,14 @@ const fn table(set: &[u8], ranges: &[(u8, u8)]) -> [bool; 256] {
 
 /// In [`classes`]: it may stand in the name of a field of HTTP/2, a token in lower case (RFC 9113 section
 /// 8.2.1).
-#[cfg(feature = "http2")]
+#[cfg(any(feature = "http2", feature = "http3"))]
 pub(crate) const IN_NAME: u8 = 1;
 /// In [`classes`]: it may stand in the value of a field.
-#[cfg(feature = "http2")]
+#[cfg(any(feature = "http2", feature = "http3"))]
 pub(crate) const IN_VALUE: u8 = 2;
 
 /// The allowed positions of bytes in header fields.
-#[cfg(feature = "http2")]
+#[cfg(any(feature = "http2", feature = "http3"))]
 pub(crate) const fn classes(byte: u8) -> u8 {
     let name = TCHAR[byte as usize] && !byte.is_ascii_uppercase();
     let value = FIELD_VCHAR[byte as usize];

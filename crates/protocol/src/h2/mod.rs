@@ -9,10 +9,18 @@ mod bucket;
 pub mod check;
 pub mod connection;
 pub mod frame;
-pub mod head;
 pub mod limits;
 mod part;
-pub mod priority;
 mod stream;
 
 pub use part::Part;
+
+/// From a field block to the head of a request (RFC 9113 section 8).
+pub mod head {
+    pub use crate::field_section::head::{HeadBuf, MAX_CRUMBS};
+}
+
+/// Priorities (RFC 9218).
+pub mod priority {
+    pub use crate::http::priority::Priority;
+}

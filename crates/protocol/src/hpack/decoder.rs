@@ -1,9 +1,11 @@
 //! Decoder of field blocks (RFC 7541 section 3).
 
-use super::name::Kind;
 use super::table::{Dynamic, INDEX, ROWS, STATIC};
-use super::{HpackError, MAX_TABLE, OVERHEAD, huffman, integer};
-use crate::syntax::{IN_NAME, IN_VALUE, classes};
+use super::{HpackError, Kind, MAX_TABLE, OVERHEAD};
+use crate::field_section::literal::{self, Rest};
+use crate::field_section::{Decode, DecodedField};
+use crate::http::Version;
+use crate::syntax::{IN_NAME, IN_VALUE};
 use alloc::vec::Vec;
 
 /// Decoding ends when the fields have so many times the bytes that they may have. Below, the block is
@@ -12,39 +14,6 @@ const FAR_TOO_LARGE: usize = 4;
 
 /// Size updates that one block may begin with: the smallest maximum and the last one (RFC 7541 section 4.2).
 const SIZE_UPDATES: u32 = 2;
-
-const CLASSES: [u8; 256] = {
-    let mut table = [0; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        table[byte] = classes(byte as u8);
-        byte += 1;
-    }
-    table
-};
-
-/// Where a field stands among the decoded bytes: its name, and its value behind that.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DecodedField {
-    /// Where the name begins.
-    pub start: usize,
-    /// Where the value begins.
-    pub value: usize,
-    /// Where the value ends.
-    pub end: usize,
-    /// What the name means.
-    pub kind: Kind,
-    /// Name and value are those of a field (RFC 9113 section 8.2.1): the name is a token in lower case, or
-    /// that of a pseudo-header field; the value has no control byte except HTAB and no blank at an end.
-    pub is_valid: bool,
-}
-
-/// A string as it stands in a block.
-#[derive(Clone, Copy)]
-struct Literal<'a> {
-    bytes: &'a [u8],
-    is_huffman: bool,
-}
 
 /// The decoder of one connection.
 #[derive(Debug)]
@@ -59,41 +28,6 @@ pub struct Decoder {
 impl Default for Decoder {
     fn default() -> Decoder {
         Decoder::new()
-    }
-}
-
-/// The rest of a block.
-struct Block<'a>(&'a [u8]);
-
-impl<'a> Block<'a> {
-    #[inline(always)]
-    fn integer(&mut self, prefix: u32) -> Result<usize, HpackError> {
-        let (value, len) = integer::decode(self.0, prefix)?.ok_or(HpackError::Truncated)?;
-        self.0 = &self.0[len..];
-        Ok(usize::try_from(value).unwrap_or(usize::MAX))
-    }
-
-    /// RFC 7541 section 5.2.
-    #[inline(always)]
-    fn string(&mut self) -> Result<Literal<'a>, HpackError> {
-        let is_huffman = self.0.first().is_some_and(|first| first & 0x80 != 0);
-        let len = self.integer(7)?;
-        let (bytes, rest) = self.0.split_at_checked(len).ok_or(HpackError::Truncated)?;
-        self.0 = rest;
-        Ok(Literal { bytes, is_huffman })
-    }
-}
-
-impl Literal<'_> {
-    /// Appends it, and returns the classes of its bytes.
-    #[inline(always)]
-    fn decode(self, out: &mut Vec<u8>) -> Result<u8, HpackError> {
-        if self.is_huffman {
-            return huffman::decode_classes(self.bytes, out);
-        }
-        out.extend_from_slice(self.bytes);
-        let both = |all, &b: &u8| all & CLASSES[usize::from(b)];
-        Ok(self.bytes.iter().fold(IN_NAME | IN_VALUE, both))
     }
 }
 
@@ -134,7 +68,7 @@ impl Decoder {
         out: &mut Vec<u8>,
         mut take: impl FnMut(&mut Vec<u8>, DecodedField),
     ) -> Result<usize, HpackError> {
-        let mut block = Block(block);
+        let mut block = Rest(block);
         self.size_updates(&mut block)?;
         let mut size = 0usize;
         while let [first, ..] = *block.0 {
@@ -158,7 +92,7 @@ impl Decoder {
     }
 
     /// RFC 7541 section 6.3.
-    fn size_updates(&mut self, block: &mut Block<'_>) -> Result<(), HpackError> {
+    fn size_updates(&mut self, block: &mut Rest<'_>) -> Result<(), HpackError> {
         let mut count = 0;
         while let [0x20..0x40, ..] = block.0 {
             let max = block.integer(5)?;
@@ -179,7 +113,7 @@ impl Decoder {
     #[inline(always)]
     fn indexed(
         &self,
-        block: &mut Block<'_>,
+        block: &mut Rest<'_>,
         is_counted: bool,
         out: &mut Vec<u8>,
     ) -> Result<DecodedField, HpackError> {
@@ -216,7 +150,7 @@ impl Decoder {
     /// RFC 7541 section 6.2. It is added to the table if its index has six bits.
     fn literal(
         &mut self,
-        block: &mut Block<'_>,
+        block: &mut Rest<'_>,
         prefix: u32,
         out: &mut Vec<u8>,
     ) -> Result<DecodedField, HpackError> {
@@ -224,14 +158,10 @@ impl Decoder {
         let start = out.len();
         let (kind, name_classes) = match index.checked_sub(1) {
             None => {
-                let classes = block.string()?.decode(out)?;
+                let classes = block.string(7)?.decode(out)?;
                 let name = &out[start..];
                 let kind = Kind::of(name);
-                match kind.is_pseudo() {
-                    true => (kind, IN_NAME),
-                    false if name.is_empty() => (kind, 0),
-                    false => (kind, classes & IN_NAME),
-                }
+                (kind, literal::of_name(name, kind.is_pseudo(), classes))
             }
             Some(at) if at < STATIC => {
                 out.extend_from_slice(ROWS[at].name());
@@ -245,10 +175,8 @@ impl Decoder {
             }
         };
         let value = out.len();
-        let mut classes = name_classes | block.string()?.decode(out)? & IN_VALUE;
-        if let [b' ' | b'\t', ..] | [.., b' ' | b'\t'] = &out[value..] {
-            classes &= !IN_VALUE;
-        }
+        let classes = name_classes | block.string(7)?.decode(out)? & IN_VALUE;
+        let classes = literal::without_blanks(&out[value..], classes);
         if prefix == 6 {
             let (name, value) = out[start..].split_at(value - start);
             self.table.insert(name, value, kind, classes);
@@ -260,5 +188,23 @@ impl Decoder {
             kind,
             is_valid: classes == IN_NAME | IN_VALUE,
         })
+    }
+}
+
+impl Decode for Decoder {
+    type Error = HpackError;
+    const VERSION: Version = Version::Http2;
+    // RFC 9113 section 8.3.1.
+    const IS_HOST_EXACT: bool = false;
+
+    #[inline(always)]
+    fn decode(
+        &mut self,
+        section: &[u8],
+        limit: usize,
+        out: &mut Vec<u8>,
+        take: impl FnMut(&mut Vec<u8>, DecodedField),
+    ) -> Result<usize, HpackError> {
+        Decoder::decode(self, section, limit, out, take)
     }
 }

@@ -1,8 +1,8 @@
 //! Encoder of field blocks (RFC 7541 section 6).
 
 use super::table::{Dynamic, Entry, STATIC, static_name};
-use super::{MAX_TABLE, huffman, integer};
-use crate::hpack::Kind;
+use super::{Kind, MAX_TABLE};
+use crate::field_section::{integer, literal};
 use crate::http::field_block;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -401,19 +401,8 @@ fn long_name(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
     string(value, out);
 }
 
-/// RFC 7541 section 5.2, in the shorter form.
+/// RFC 7541 section 5.2.
 #[inline]
 fn string(bytes: &[u8], out: &mut Vec<u8>) {
-    // No code has less than five bits: two of them are no shorter than two bytes.
-    let coded = match bytes {
-        [] | [_] | [_, _] => bytes.len(),
-        _ => huffman::encoded_len(bytes),
-    };
-    if coded < bytes.len() {
-        integer::encode(coded as u64, 7, 0x80, out);
-        huffman::encode(bytes, out);
-    } else {
-        integer::encode(bytes.len() as u64, 7, 0, out);
-        out.extend_from_slice(bytes);
-    }
+    literal::encode(bytes, 7, 0, out);
 }

@@ -1,6 +1,6 @@
 //! HPACK: header compression of HTTP/2 (RFC 7541).
 //!
-//! [`integer`] and [`huffman`] know nothing of HTTP/2: QPACK has the same (RFC 9204 section 4.1). The tables of
+//! [`integer`] and [`huffman`] know nothing of HTTP/2: they are those of QPACK, too (RFC 9204 section 4.1). The tables of
 //! both directions have at most [`MAX_TABLE`] bytes, and no memory before something is put into them.
 //!
 //! What is decoded is validated in the same pass: the Huffman code has the class of each symbol in its table,
@@ -13,22 +13,20 @@ mod decoder;
 mod encoder;
 pub mod huffman;
 pub mod integer;
-mod name;
 mod table;
 #[cfg(test)]
 mod tests;
 
-pub use decoder::{DecodedField, Decoder};
+pub use crate::field_section::name::Kind;
+pub use crate::field_section::{DecodedField, OVERHEAD};
+pub use decoder::Decoder;
 pub use encoder::Encoder;
-pub use name::Kind;
+
+use crate::field_section::CodingError;
 
 /// Bytes of a dynamic table, as RFC 7541 section 4.1 counts them. It is the default of
 /// SETTINGS_HEADER_TABLE_SIZE (RFC 9113 section 6.5.2), and more is not offered and not used.
 pub const MAX_TABLE: usize = 4096;
-
-/// What an entry of a table or a field of a list counts beside its bytes (RFC 7541 section 4.1, RFC 9113
-/// section 6.5.2).
-pub const OVERHEAD: usize = 32;
 
 /// Why a block cannot be decoded. The tables of both sides are not the same any more: the connection ends
 /// with COMPRESSION_ERROR (RFC 9113 section 4.3).
@@ -70,3 +68,14 @@ impl core::fmt::Display for HpackError {
 }
 
 impl core::error::Error for HpackError {}
+
+impl From<CodingError> for HpackError {
+    fn from(error: CodingError) -> HpackError {
+        match error {
+            CodingError::Truncated => HpackError::Truncated,
+            CodingError::Integer => HpackError::Integer,
+            CodingError::Padding => HpackError::Padding,
+            CodingError::Eos => HpackError::Eos,
+        }
+    }
+}

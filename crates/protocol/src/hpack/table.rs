@@ -1,39 +1,10 @@
 //! The static table and the dynamic tables (RFC 7541 sections 2.3 and 4, and appendix A).
 
-use super::name::Kind;
-use super::{MAX_TABLE, OVERHEAD};
+use super::{Kind, MAX_TABLE, OVERHEAD};
+use crate::field_section::static_table::{Index, Row, row};
 use crate::syntax::{IN_NAME, IN_VALUE};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-
-/// An entry of the static table.
-pub(super) struct Row {
-    /// The name, and the value behind it.
-    text: &'static str,
-    len: usize,
-}
-
-impl Row {
-    #[inline(always)]
-    pub(super) fn name(&self) -> &'static [u8] {
-        &self.text.as_bytes()[..self.len]
-    }
-
-    /// Name and value.
-    #[inline(always)]
-    pub(super) fn bytes(&self) -> &'static [u8] {
-        self.text.as_bytes()
-    }
-}
-
-macro_rules! row {
-    ($name:literal, $value:literal) => {
-        Row {
-            text: concat!($name, $value),
-            len: $name.len(),
-        }
-    };
-}
 
 /// Entries of the static table; the first one has the index 1.
 pub(super) const STATIC: usize = 61;
@@ -103,73 +74,12 @@ pub(super) static ROWS: [Row; STATIC] = [
     row!("www-authenticate", ""),
 ];
 
-/// Longest name in it.
-const LONGEST: usize = 27;
-
-/// What is found out about the static table once.
-pub(super) struct Index {
-    /// By row.
-    pub(super) kinds: [Kind; STATIC],
-    /// The first row of each name, by length of the name.
-    by_len: [u8; STATIC],
-    /// Where the names of each length begin in `by_len`.
-    from: [u8; LONGEST + 2],
-}
-
-const fn index() -> Index {
-    let mut index = Index {
-        kinds: [Kind::Other; STATIC],
-        by_len: [0; STATIC],
-        from: [0; LONGEST + 2],
-    };
-    let mut i = 0;
-    while i < STATIC {
-        // Rows of these indexes, from 1 on (RFC 7541 appendix A).
-        index.kinds[i] = match i + 1 {
-            1 => Kind::Authority,
-            2 | 3 => Kind::Method,
-            4 | 5 => Kind::Path,
-            6 | 7 => Kind::Scheme,
-            8..=14 => Kind::Pseudo,
-            28 => Kind::ContentLength,
-            32 => Kind::Cookie,
-            35 => Kind::Expect,
-            38 => Kind::Host,
-            57 => Kind::Connection,
-            _ => Kind::Other,
-        };
-        i += 1;
-    }
-    let (mut len, mut count) = (0, 0);
-    while len <= LONGEST {
-        index.from[len] = count;
-        let mut i = 0;
-        while i < STATIC {
-            // The names that are there more than once follow each other.
-            let is_first = !matches!(i + 1, 3 | 5 | 7 | 9..=14);
-            if ROWS[i].len == len && is_first {
-                index.by_len[count as usize] = i as u8;
-                count += 1;
-            }
-            i += 1;
-        }
-        len += 1;
-    }
-    index.from[LONGEST + 1] = count;
-    index
-}
-
-pub(super) static INDEX: Index = index();
+pub(super) static INDEX: Index<STATIC> = Index::of(&ROWS);
 
 /// The index of the first entry of this name, in lower case.
 #[inline]
 pub(super) fn static_name(name: &[u8]) -> Option<usize> {
-    let len = name.len().min(LONGEST + 1);
-    let range =
-        usize::from(INDEX.from[len.min(LONGEST)])..usize::from(INDEX.from[len.min(LONGEST) + 1]);
-    let rows = INDEX.by_len[range].iter();
-    let mut found = rows.filter(|row| ROWS[usize::from(**row)].name() == name);
-    found.next().map(|row| usize::from(*row) + 1)
+    INDEX.row_of(&ROWS, name).map(|row| row + 1)
 }
 
 /// An entry of a dynamic table.
@@ -328,7 +238,6 @@ mod tests {
             assert_eq!(static_name(row.name()), first.map(|at| at + 1));
             assert_eq!(INDEX.kinds[i], Kind::of(row.name()), "{}", row.text);
         }
-        assert_eq!(ROWS.iter().map(|row| row.len).max(), Some(LONGEST));
         for name in [
             "",
             "x",

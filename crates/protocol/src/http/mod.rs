@@ -7,6 +7,8 @@ pub mod fields;
 pub mod forwarded;
 pub mod host;
 pub mod origin;
+#[cfg(any(feature = "http2", feature = "http3"))]
+pub mod priority;
 pub mod response;
 pub mod target;
 
@@ -30,6 +32,9 @@ pub enum Version {
     /// HTTP/2 (RFC 9113).
     #[cfg(feature = "http2")]
     Http2,
+    /// HTTP/3 (RFC 9114).
+    #[cfg(feature = "http3")]
+    Http3,
 }
 
 impl core::fmt::Display for Version {
@@ -39,6 +44,8 @@ impl core::fmt::Display for Version {
             Version::Http11 => "HTTP/1.1",
             #[cfg(feature = "http2")]
             Version::Http2 => "HTTP/2.0",
+            #[cfg(feature = "http3")]
+            Version::Http3 => "HTTP/3.0",
         })
     }
 }
@@ -51,6 +58,8 @@ impl From<Version> for ::http::Version {
             Version::Http11 => ::http::Version::HTTP_11,
             #[cfg(feature = "http2")]
             Version::Http2 => ::http::Version::HTTP_2,
+            #[cfg(feature = "http3")]
+            Version::Http3 => ::http::Version::HTTP_3,
         }
     }
 }

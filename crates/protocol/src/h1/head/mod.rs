@@ -338,7 +338,7 @@ impl Head {
     }
 
     /// The value of the first field of this name is `value`.
-    #[cfg(feature = "http2")]
+    #[cfg(any(feature = "http2", feature = "http3"))]
     pub(crate) fn replace_value(&mut self, name: &[u8], bytes: &[u8], value: Span) {
         let mut fields = self.fields[..usize::from(self.count)].iter_mut();
         if let Some(field) = fields.find(|field| field.name.of(bytes) == name) {
@@ -346,13 +346,21 @@ impl Head {
         }
     }
 
-    /// All fields are pushed: the rest of what a head has, in HTTP/2 in place of a request line.
-    #[cfg(feature = "http2")]
-    pub(crate) fn complete(&mut self, method: Span, kind: Method, target: Target, len: usize) {
+    /// All fields are pushed: the rest of what a head has, in HTTP/2 and HTTP/3 in place of a request line.
+    #[cfg(any(feature = "http2", feature = "http3"))]
+    #[inline]
+    pub(crate) fn complete(
+        &mut self,
+        version: Version,
+        method: Span,
+        kind: Method,
+        target: Target,
+        len: usize,
+    ) {
         self.method = method;
         self.kind = kind;
         self.target = target;
-        self.version = Version::Http2;
+        self.version = version;
         self.line = len;
         self.stage = Stage::Complete;
     }

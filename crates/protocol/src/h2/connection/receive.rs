@@ -1,8 +1,8 @@
 //! What clients send: field blocks and DATA.
 
 use super::*;
+use crate::field_section::head::{BadTrailers, Decoded};
 use crate::h1::framing::BodyLength;
-use crate::h2::head::Decoded;
 use crate::hpack::HpackError;
 
 /// DATA frames with fewer bytes cost something, unless the stream has had more in earlier ones.
@@ -212,8 +212,16 @@ impl<X: Part> Http2<X> {
         if !is_last {
             return Err(malformed(id, "a trailer section without END_STREAM"));
         }
-        if let Err((code, text)) = trailers {
-            return Err(FrameError::Stream(id, code, text));
+        match trailers {
+            Ok(()) => {}
+            Err(BadTrailers::Malformed(text)) => return Err(malformed(id, text)),
+            Err(BadTrailers::TooLarge) => {
+                let (code, text) = (
+                    ErrorCode::ENHANCE_YOUR_CALM,
+                    "the trailer section is too large",
+                );
+                return Err(FrameError::Stream(id, code, text));
+            }
         }
         if stream
             .length

@@ -1,11 +1,11 @@
-//! From a field block to the head of a request (RFC 9113 section 8).
+//! From an encoded field section to the head of a request (RFC 9113 section 8, RFC 9114 section 4).
 
-use super::frame::ErrorCode;
-use super::priority::Priority;
+use super::name::Kind;
+use super::{Decode, DecodedField};
 use crate::error::ProtocolError;
 use crate::h1::framing::{self, BodyLength, Framing};
 use crate::h1::head::{Field, Head, Known, MAX_METHOD};
-use crate::hpack::{DecodedField, Decoder, HpackError, Kind};
+use crate::http::priority::Priority;
 use crate::http::target::Target;
 use crate::http::{Method, host};
 use crate::limits::Limits;
@@ -31,21 +31,30 @@ pub struct HeadBuf {
     /// Where everything stands in [`HeadBuf::bytes`].
     pub head: Head,
     /// How urgent the response is.
-    pub(super) priority: Priority,
+    pub(crate) priority: Priority,
     bytes: Vec<u8>,
     /// Pieces of `cookie`.
     crumbs: Vec<Span>,
 }
 
-/// What a field block is.
+/// What a field section is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Decoded {
+pub(crate) enum Decoded {
     /// A request, and how the end of its body is found.
     Request(Framing),
-    /// The stream ends (RFC 9113 section 8.1.1).
+    /// The stream ends (RFC 9113 section 8.1.1, RFC 9114 section 4.1.2).
     Malformed(&'static str),
     /// It is answered with an error.
     Refused(ProtocolError),
+}
+
+/// Why a trailer section cannot be passed on: the stream is reset, since the head of the request has been.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BadTrailers {
+    /// It breaks a rule.
+    Malformed(&'static str),
+    /// It is above a limit.
+    TooLarge,
 }
 
 /// Pseudo-header fields.
@@ -57,7 +66,7 @@ struct Pseudo {
     path: Option<Span>,
 }
 
-/// Takes the fields of one block.
+/// Takes the fields of one section.
 struct Fields<'a> {
     head: &'a mut Head,
     crumbs: &'a mut Vec<Span>,
@@ -97,14 +106,15 @@ impl HeadBuf {
         fields.map(move |field| (field.name.of(bytes), field.value.of(bytes)))
     }
 
-    /// Decodes a block. `size` is that of the list, or an error of the connection.
-    fn decode(
+    /// Decodes a section. The last value: the list is too large.
+    #[inline(always)]
+    fn decode<D: Decode>(
         &mut self,
-        decoder: &mut Decoder,
+        decoder: &mut D,
         block: &[u8],
         is_trailer: bool,
         limits: &Limits,
-    ) -> Result<(Fields<'_>, &mut Vec<u8>, bool), HpackError> {
+    ) -> Result<(Fields<'_>, &mut Vec<u8>, bool), D::Error> {
         self.head.reset();
         self.head.kind = Method::Other;
         self.crumbs.clear();
@@ -131,12 +141,12 @@ impl HeadBuf {
     }
 
     /// Decodes the head of a request.
-    pub(super) fn decode_request(
+    pub(crate) fn decode_request<D: Decode>(
         &mut self,
-        decoder: &mut Decoder,
+        decoder: &mut D,
         block: &[u8],
         limits: &Limits,
-    ) -> Result<Decoded, HpackError> {
+    ) -> Result<Decoded, D::Error> {
         let (fields, bytes, is_too_large) = self.decode(decoder, block, false, limits)?;
         if let Some(fault) = fields.fault {
             return Ok(Decoded::Malformed(fault));
@@ -149,27 +159,23 @@ impl HeadBuf {
             fields.head.kind = Method::of(method);
             return Ok(Decoded::Refused(ProtocolError::HeadTooLarge));
         }
-        Ok(match fields.complete(bytes, limits) {
+        Ok(match fields.complete::<D>(bytes, limits) {
             Ok(framing) => Decoded::Request(framing),
             Err(decoded) => decoded,
         })
     }
 
-    /// Decodes a trailer section. A text if it is malformed or too large: then the stream is reset, since the head of the
-    /// request has been passed on.
-    pub(super) fn decode_trailers(
+    /// Decodes a trailer section.
+    pub(crate) fn decode_trailers<D: Decode>(
         &mut self,
-        decoder: &mut Decoder,
+        decoder: &mut D,
         block: &[u8],
         limits: &Limits,
-    ) -> Result<Result<(), (ErrorCode, &'static str)>, HpackError> {
+    ) -> Result<Result<(), BadTrailers>, D::Error> {
         let (fields, _, is_too_large) = self.decode(decoder, block, true, limits)?;
         Ok(match fields.fault {
-            Some(fault) => Err((ErrorCode::PROTOCOL_ERROR, fault)),
-            None if is_too_large || fields.too_many => Err((
-                ErrorCode::ENHANCE_YOUR_CALM,
-                "the trailer section is too large",
-            )),
+            Some(fault) => Err(BadTrailers::Malformed(fault)),
+            None if is_too_large || fields.too_many => Err(BadTrailers::TooLarge),
             None => Ok(()),
         })
     }
@@ -197,6 +203,7 @@ impl Fields<'_> {
         }
     }
 
+    #[inline(always)]
     fn pseudo(&mut self, kind: Kind, value: Span) {
         if self.is_regular || self.is_trailer {
             self.fault
@@ -270,7 +277,11 @@ impl Fields<'_> {
 
     /// Judges the request as a whole (RFC 9113 section 8.3.1), and how long its body is.
     #[inline]
-    fn complete(mut self, bytes: &mut Vec<u8>, limits: &Limits) -> Result<Framing, Decoded> {
+    fn complete<D: Decode>(
+        mut self,
+        bytes: &mut Vec<u8>,
+        limits: &Limits,
+    ) -> Result<Framing, Decoded> {
         if !self.is_regular {
             self.push_host();
         }
@@ -295,9 +306,10 @@ impl Fields<'_> {
         if len > limits.target_bytes {
             return Err(Decoded::Refused(ProtocolError::TargetTooLong));
         }
-        self.check_host(bytes)?;
+        self.check_host(bytes, D::IS_HOST_EXACT)?;
         self.join_crumbs(bytes)?;
-        self.head.complete(method, kind, target, bytes.len());
+        self.head
+            .complete(D::VERSION, method, kind, target, bytes.len());
         self.framing(bytes)
     }
 
@@ -341,9 +353,9 @@ impl Fields<'_> {
         }
     }
 
-    /// There is a host, and no second one (RFC 9113 section 8.3.1).
+    /// There is a host, and no second one (RFC 9113 section 8.3.1, RFC 9114 section 4.3.1).
     #[inline]
-    fn check_host(&mut self, bytes: &[u8]) -> Result<(), Decoded> {
+    fn check_host(&mut self, bytes: &[u8], is_exact: bool) -> Result<(), Decoded> {
         if self.head.is_repeated(Known::Host) {
             return Err(Decoded::Malformed("Host came twice"));
         }
@@ -356,6 +368,9 @@ impl Fields<'_> {
         }
         match self.host {
             None => Ok(()),
+            Some(other) if is_exact && host != other.of(bytes) => {
+                Err(Decoded::Malformed(":authority and Host differ"))
+            }
             Some(other) => self.check_hosts(host, other.of(bytes), bytes),
         }
     }

@@ -34,7 +34,7 @@ pub enum Kind {
 
 impl Kind {
     /// Of a name in lower case.
-    pub fn of(name: &[u8]) -> Kind {
+    pub const fn of(name: &[u8]) -> Kind {
         match name {
             [b':', ..] => match name {
                 b":method" => Kind::Method,

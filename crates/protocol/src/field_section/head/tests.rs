@@ -1,6 +1,7 @@
 //! Field blocks, and what they are: RFC 9113 section 8, by number.
 
 use super::*;
+use crate::hpack::Decoder;
 use crate::http::Version;
 
 /// A block without tables: fields as they are, whatever they are.
