@@ -119,7 +119,7 @@ peregrine_protocol::settings! {
     /// | `Http2Limits::continuation_frames` | 8 | CONTINUATION frames of a field block | GOAWAY, close | `h2::connection::tests::attacks::every_known_attack` |
     /// | `Http2Limits::settings_values` | 32 | values in a SETTINGS frame | GOAWAY, close | `h2::connection::tests::attacks::every_known_attack` |
     /// | `Http2Limits::nuisances` | 1,000 | frames that make the server do something for nothing | GOAWAY, close | `h2::connection::tests::attacks::every_known_attack` |
-    /// | `Http2Limits::nuisances_per_second` | 33 | of them that come back each second | nothing | `h2::bucket::a_burst_and_then_so_many_a_second` |
+    /// | `Http2Limits::nuisances_per_second` | 33 | of them that come back each second | nothing | `token_bucket::a_burst_and_then_so_many_a_second` |
     /// | `Config::ws_close_spread` | 0 s | in which the WebSockets are closed when the server stops | close 1001 | `drain::websockets_are_closed_one_after_the_other` |
     /// | `WsLimits::message_bytes` | 1,048,576 | bytes of a message, decompressed | close 1009 | `ws_protocol::each_violation_has_its_close_code` |
     /// | `WsLimits::frame_bytes` | 1,048,576 | bytes of a frame | close 1009 | `ws_protocol::each_violation_has_its_close_code` |

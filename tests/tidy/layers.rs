@@ -47,10 +47,12 @@ const PROTOCOL: Layers = &[
         "proxy_header",
     ],
     &["error", "form", "limits"],
-    &["http", "rate"],
+    &["http", "rate", "token_bucket"],
     &["checks", "write_buf"],
-    &["h1", "hpack"],
-    &["h2", "ws"],
+    &["h1"],
+    &["field_section"],
+    &["hpack", "qpack"],
+    &["h2", "h3", "ws"],
 ];
 
 /// A folder without sockets, threads, clocks and files. That the protocol does without them, the compiler

@@ -1,6 +1,9 @@
-#![cfg_attr(all(feature = "websocket", feature = "http2"), doc = include_str!("../README.md"))]
 #![cfg_attr(
-    not(all(feature = "websocket", feature = "http2")),
+    all(feature = "websocket", feature = "http2", feature = "http3"),
+    doc = include_str!("../README.md")
+)]
+#![cfg_attr(
+    not(all(feature = "websocket", feature = "http2", feature = "http3")),
     doc = "HTTP for servers, as state machines over bytes. The README has examples."
 )]
 //! # How it is made
@@ -27,17 +30,23 @@ pub mod form;
 pub mod h1;
 #[cfg(feature = "http2")]
 pub mod h2;
+#[cfg(feature = "http3")]
+pub mod h3;
 #[cfg(feature = "http2")]
 pub mod hpack;
 pub mod http;
 pub mod limits;
 pub mod payload;
 pub mod proxy_header;
+#[cfg(feature = "http3")]
+pub mod qpack;
 pub mod rate;
 mod seconds;
 pub mod settings;
 mod span;
 pub mod syntax;
+#[cfg(any(feature = "http2", feature = "http3"))]
+mod token_bucket;
 pub mod write_buf;
 #[cfg(feature = "websocket")]
 pub mod ws;

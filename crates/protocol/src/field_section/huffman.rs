@@ -217,13 +217,13 @@ fn decode_end(mut bits: u64, mut count: u32, out: &mut [u8]) -> Result<(usize, u
 
 /// Bytes that the code of `bytes` has.
 #[inline]
-pub fn encoded_len(bytes: &[u8]) -> usize {
+pub(crate) fn encoded_len(bytes: &[u8]) -> usize {
     let bits = |sum: usize, &b: &u8| sum + usize::from(LENGTHS[usize::from(b)]);
     bytes.iter().fold(0, bits).div_ceil(8)
 }
 
 /// Appends the code of `bytes`, padded with ones.
-pub fn encode(bytes: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn encode(bytes: &[u8], out: &mut Vec<u8>) {
     let (mut bits, mut count) = (0u64, 0u32);
     for &byte in bytes {
         let len = u32::from(LENGTHS[usize::from(byte)]);

@@ -40,7 +40,7 @@ fn decode_rest(rest: &[u8], mut value: u64) -> Result<Option<(u64, usize)>, Codi
 
 /// Appends an integer. `first` has the bits of the first byte that are not of the prefix.
 #[inline]
-pub fn encode(value: u64, prefix: u32, first: u8, out: &mut Vec<u8>) {
+pub(crate) fn encode(value: u64, prefix: u32, first: u8, out: &mut Vec<u8>) {
     let most = u8::MAX >> (8 - prefix);
     if value < u64::from(most) {
         return out.push(first | value as u8);

@@ -4,6 +4,8 @@
 //! common. [`head`] makes the head of a request of decoded fields, and has the rules of RFC 9113 section 8 and RFC 9114
 //! section 4, which differ in their numbers only.
 
+#[cfg(any(test, feature = "checks"))]
+pub(crate) mod check;
 pub(crate) mod head;
 pub(crate) mod huffman;
 pub(crate) mod integer;

@@ -109,6 +109,23 @@ impl<const ROWS: usize> Index<ROWS> {
         index
     }
 
+    /// By row: the next one of the same name, or 0.
+    #[cfg(feature = "http3")]
+    pub(crate) const fn followers(&self, rows: &[Row; ROWS]) -> [u8; ROWS] {
+        let (mut next, mut row) = ([0; ROWS], 0);
+        while row < ROWS {
+            let mut other = row + 1;
+            while other < ROWS && next[row] == 0 {
+                if is_same_name(&rows[row], &rows[other]) {
+                    next[row] = other as u8;
+                }
+                other += 1;
+            }
+            row += 1;
+        }
+        next
+    }
+
     /// The first row of this name, in lower case.
     #[inline(always)]
     pub(crate) fn row_of(&self, rows: &[Row; ROWS], name: &[u8]) -> Option<usize> {

@@ -1,15 +1,8 @@
 //! Properties of HPACK for tests and fuzzing.
 
 use super::{DecodedField, Decoder, Encoder, HpackError, Kind, MAX_TABLE, OVERHEAD, huffman};
+use crate::field_section::check::{Seen, is_valid};
 use crate::http::field_block;
-
-/// A field as it was decoded.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Seen {
-    pub(crate) name: Vec<u8>,
-    pub(crate) value: Vec<u8>,
-    is_valid: bool,
-}
 
 /// Decodes a block.
 pub(crate) fn decoded(
@@ -19,12 +12,7 @@ pub(crate) fn decoded(
 ) -> Result<(Vec<Seen>, usize), HpackError> {
     let (mut out, mut fields) = (b"before".to_vec(), Vec::new());
     let take = |out: &mut Vec<u8>, field: DecodedField| {
-        assert_eq!(field.end, out.len());
-        let seen = Seen {
-            name: out[field.start..field.value].to_vec(),
-            value: out[field.value..field.end].to_vec(),
-            is_valid: field.is_valid,
-        };
+        let seen = Seen::of(out, field);
         assert_eq!(field.kind, Kind::of(&seen.name));
         fields.push(seen);
         if field.start % 2 == 0 {
@@ -35,16 +23,6 @@ pub(crate) fn decoded(
     assert!(out.starts_with(b"before"));
     assert!(decoder.held() <= 4 * MAX_TABLE);
     Ok((fields, size))
-}
-
-/// RFC 9113 section 8.2.1, byte by byte.
-fn is_valid(name: &[u8], value: &[u8]) -> bool {
-    let token = |b: &u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b);
-    let lower = |b: &u8| token(b) && !b.is_ascii_uppercase();
-    let text = |b: &u8| *b == b'\t' || *b >= b' ' && *b != 0x7f;
-    let blank = |b: Option<&u8>| matches!(b, Some(b' ' | b'\t'));
-    let is_name = name.starts_with(b":") || !name.is_empty() && name.iter().all(lower);
-    is_name && value.iter().all(text) && !blank(value.first()) && !blank(value.last())
 }
 
 /// The input is a row of blocks, each behind its length. What is decoded is judged as the grammar says; a

@@ -2,6 +2,7 @@
 
 use super::table::{Dynamic, Entry, STATIC, static_name};
 use super::{Kind, MAX_TABLE};
+use crate::field_section::name::{LONG_NAME, lower_case, never_indexed};
 use crate::field_section::{integer, literal};
 use crate::http::field_block;
 use alloc::boxed::Box;
@@ -9,9 +10,6 @@ use alloc::vec::Vec;
 
 /// Entries that are searched, from the newest on.
 const SEARCHED: usize = 32;
-
-/// Longer names are sent as they are.
-const LONG_NAME: usize = 48;
 
 /// How a field is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,12 +26,7 @@ impl Indexing {
     /// Of a name in lower case.
     fn of(name: &[u8]) -> Indexing {
         match name {
-            b"set-cookie"
-            | b"cookie"
-            | b"authorization"
-            | b"proxy-authorization"
-            | b"authentication-info"
-            | b"proxy-authentication-info" => Indexing::Never,
+            never_indexed!() => Indexing::Never,
             b"date"
             | b"vary"
             | b"allow"
@@ -381,15 +374,6 @@ impl Encoder {
         };
         self.table.newest().take(SEARCHED).position(is)
     }
-}
-
-/// `None` if it is a long one.
-#[inline]
-fn lower_case<'a>(name: &[u8], room: &'a mut [u8; LONG_NAME]) -> Option<&'a [u8]> {
-    let lower = room.get_mut(..name.len())?;
-    lower.copy_from_slice(name);
-    lower.make_ascii_lowercase();
-    Some(lower)
 }
 
 /// A field whose name is longer than any that is known.

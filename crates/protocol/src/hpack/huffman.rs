@@ -4,8 +4,6 @@ use super::HpackError;
 use crate::field_section::huffman;
 use alloc::vec::Vec;
 
-pub use huffman::{encode, encoded_len};
-
 /// Decodes `bytes` and appends the result.
 ///
 /// # Errors
@@ -14,4 +12,15 @@ pub use huffman::{encode, encoded_len};
 pub fn decode(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), HpackError> {
     huffman::decode_classes(bytes, out)?;
     Ok(())
+}
+
+/// Bytes that the code of `bytes` has.
+#[inline]
+pub fn encoded_len(bytes: &[u8]) -> usize {
+    huffman::encoded_len(bytes)
+}
+
+/// Appends the code of `bytes`, padded with ones.
+pub fn encode(bytes: &[u8], out: &mut Vec<u8>) {
+    huffman::encode(bytes, out);
 }

@@ -57,4 +57,15 @@ impl Content {
             _ => Content::Sent,
         }
     }
+
+    /// The value of `Content-Length`, if there is one, in a version of HTTP whose frames say where a body ends.
+    #[cfg(any(feature = "http2", feature = "http3"))]
+    #[inline(always)]
+    pub(crate) fn length(self, size: BodySize) -> Option<u64> {
+        match (self, size) {
+            (Content::None, _) | (Content::Announced | Content::Sent, BodySize::Unknown) => None,
+            (Content::Empty, _) => Some(0),
+            (_, BodySize::Known(len)) => Some(len),
+        }
+    }
 }

@@ -26,7 +26,7 @@ impl<X> WriteBuf<X> {
     }
 
     /// Whether all of it is one row of bytes.
-    #[cfg(feature = "http2")]
+    #[cfg(any(feature = "http2", feature = "http3"))]
     pub(crate) fn is_row(&self) -> bool {
         self.large.is_empty()
     }

@@ -1,4 +1,4 @@
-//! From an encoded field section to the head of a request (RFC 9113 section 8, RFC 9114 section 4).
+//! From fields to the head of a request (RFC 9113 section 8, RFC 9114 section 4).
 
 use super::name::Kind;
 use super::{Decode, DecodedField};
@@ -276,7 +276,7 @@ impl Fields<'_> {
     }
 
     /// Judges the request as a whole (RFC 9113 section 8.3.1), and how long its body is.
-    #[inline]
+    #[inline(always)]
     fn complete<D: Decode>(
         mut self,
         bytes: &mut Vec<u8>,
@@ -332,7 +332,7 @@ impl Fields<'_> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn target(&self, kind: Method, bytes: &[u8]) -> Result<Target, Decoded> {
         let (Some(scheme), Some(path)) = (self.pseudo.scheme, self.pseudo.path) else {
             return Err(Decoded::Malformed("no :scheme or no :path"));
@@ -354,7 +354,7 @@ impl Fields<'_> {
     }
 
     /// There is a host, and no second one (RFC 9113 section 8.3.1, RFC 9114 section 4.3.1).
-    #[inline]
+    #[inline(always)]
     fn check_host(&mut self, bytes: &[u8], is_exact: bool) -> Result<(), Decoded> {
         if self.head.is_repeated(Known::Host) {
             return Err(Decoded::Malformed("Host came twice"));
@@ -445,5 +445,5 @@ fn is_scheme(scheme: &[u8]) -> bool {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "http2"))]
 mod tests;

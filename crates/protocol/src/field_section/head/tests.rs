@@ -1,4 +1,4 @@
-//! Field blocks, and what they are: RFC 9113 section 8, by number.
+//! Field sections, and what they are: RFC 9113 section 8, by number, and RFC 9114 section 4, which says the same.
 
 use super::*;
 use crate::hpack::Decoder;
@@ -37,8 +37,34 @@ fn get(more: &[(&'static str, &'static str)]) -> Vec<(&'static str, &'static str
 }
 
 fn decode(buf: &mut HeadBuf, fields: &[(&str, &str)]) -> Decoded {
-    let decoded = buf.decode_request(&mut Decoder::new(), &block(fields), &Limits::default());
-    decoded.expect("a block")
+    let limits = Limits::default();
+    #[cfg(feature = "http3")]
+    let other = buf
+        .decode_request(&mut crate::qpack::Decoder, &section(fields), &limits)
+        .expect("a field section");
+    let decoded = buf.decode_request(&mut Decoder::new(), &block(fields), &limits);
+    let decoded = decoded.expect("a block");
+    #[cfg(feature = "http3")]
+    if other != decoded {
+        // RFC 9114 section 4.3.1 wants the same text.
+        assert_eq!(other, Decoded::Malformed(":authority and Host differ"));
+        let has = |name| fields.iter().any(|field| field.0 == name);
+        assert!(has("host") && has(":authority"), "{fields:?}");
+    }
+    decoded
+}
+
+/// The same in QPACK.
+#[cfg(feature = "http3")]
+fn section(fields: &[(&str, &str)]) -> Vec<u8> {
+    let mut out = vec![0, 0];
+    for (name, value) in fields {
+        for (text, prefix, first) in [(name, 3, 0x20), (value, 7, 0)] {
+            crate::field_section::integer::encode(text.len() as u64, prefix, first, &mut out);
+            out.extend_from_slice(text.as_bytes());
+        }
+    }
+    out
 }
 
 #[test]

@@ -1,27 +1,13 @@
 //! Responses: heads, complete bodies, pieces and ends.
 
 use super::*;
+use crate::field_section::name::is_of_connection;
 use crate::http::encode;
 use crate::http::response::{BodySize, Content, ResponseHead};
 use crate::payload::Payload;
 
 /// A longer body goes out by and by, so that it does not lie in the output as a whole.
 const DIRECT: usize = 64 << 10;
-
-/// A name that has no place in HTTP/2 (RFC 9113 section 8.2.2).
-#[inline]
-fn is_of_connection(name: &[u8]) -> bool {
-    const NAMES: [&[u8]; 6] = [
-        b"te",
-        b"upgrade",
-        b"connection",
-        b"keep-alive",
-        b"proxy-connection",
-        b"transfer-encoding",
-    ];
-    matches!(name.len(), 2 | 7 | 10 | 16 | 17)
-        && NAMES.iter().any(|of| name.eq_ignore_ascii_case(of))
-}
 
 impl<X: Part> Http2<X> {
     /// What a response needs to know of its request, and the window of its stream. `None`: it has ended.
@@ -294,11 +280,7 @@ impl<X: Part> Http2<X> {
         end: bool,
         out: &mut WriteBuf<X>,
     ) {
-        let length = match (Content::of(method, head.status), size) {
-            (Content::None, _) | (Content::Announced | Content::Sent, BodySize::Unknown) => None,
-            (Content::Empty, _) => Some(0),
-            (_, BodySize::Known(len)) => Some(len),
-        };
+        let length = Content::of(method, head.status).length(size);
         self.block(stream, Some(head.status), fields, length, end, out);
     }
 
