@@ -8,7 +8,7 @@ pub mod seeds;
 mod tests;
 
 pub use peregrine_protocol::checks::{Changes, Check, Choices, limits, operations, run, split_of};
-use peregrine_protocol::{h1, h2, hpack};
+use peregrine_protocol::{h1, h2, h3, hpack, qpack};
 
 /// All checks.
 pub const CHECKS: &[(&str, Check)] = &[
@@ -17,6 +17,9 @@ pub const CHECKS: &[(&str, Check)] = &[
     ("chunked", h1::chunked::check::check),
     ("hpack", hpack::check::check),
     ("http2", h2::check::check),
+    ("qpack", qpack::check::check),
+    ("http3", h3::check::check),
+    ("http3_frames", h3::check::check_frames),
     ("connection", crate::testing::check::check),
     ("late", crate::http::deferred::check::check),
     ("response", crate::http::response::check::check),

@@ -36,6 +36,21 @@ fn http2_connections() {
 }
 
 #[test]
+fn field_sections() {
+    run("qpack");
+}
+
+#[test]
+fn http3_connections() {
+    run("http3");
+}
+
+#[test]
+fn http3_frames() {
+    run("http3_frames");
+}
+
+#[test]
 fn connections() {
     run("connection");
 }
