@@ -21,7 +21,33 @@ const KINDS: [&str; 9] = [
 ];
 
 /// By file and field: limits of the table that bound it together, or, behind a dash, why it needs none.
-const BOUNDED: [(&str, &str, &[&str]); 43] = [
+const BOUNDED: [(&str, &str, &[&str]); 49] = [
+    (
+        "crates/python/src/asgi/inbox.rs",
+        "events",
+        &["- `limit_concurrency` of its README, and a few for each exchange"],
+    ),
+    (
+        "crates/python/src/asgi/upload.rs",
+        "pieces",
+        &["- 256 KiB and a piece"],
+    ),
+    (
+        "crates/python/src/asgi/channel.rs",
+        "received",
+        &["- 1,024 messages and 8 MiB"],
+    ),
+    (
+        "crates/python/src/asgi/bridge.rs",
+        "waiting",
+        &["- `limit_concurrency` of its README"],
+    ),
+    (
+        "crates/python/src/asgi/bridge.rs",
+        "polled",
+        &["- `limit_concurrency` of its README"],
+    ),
+    ("crates/python/src/asgi/scope.rs", "names", &["- 256"]),
     (
         "crates/python/src/pool.rs",
         "jobs",

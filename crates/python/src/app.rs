@@ -1,5 +1,6 @@
 //! The handler of the server: files, and an application of one of the interfaces.
 
+use crate::asgi::{Channel, Event, Inbox, Sink, Upload};
 use crate::pool::Pool;
 use crate::raw;
 use crate::report::report;
@@ -27,6 +28,17 @@ pub(crate) enum Interface {
     },
     /// A WSGI application, on the thread of the worker, or on the pool.
     Wsgi(Arc<Wsgi>),
+    /// An ASGI application, on the thread of its loop.
+    Asgi(Arc<Inbox>),
+}
+
+/// The largest body that an ASGI application gets in one piece, in bytes.
+const ONE_PIECE: u64 = 64 << 10;
+
+/// The state of a WebSocket.
+pub(crate) enum Conn {
+    Native(Option<Py<PyWs>>),
+    Asgi(Arc<Channel>),
 }
 
 pub(crate) struct Wsgi {
@@ -103,6 +115,15 @@ impl Handler for App {
                 None => raw::attached(|py| wsgi::call(py, &wsgi.app, &wsgi.environ, req, res)),
                 Some(pool) => on_pool(pool, wsgi, req, res),
             },
+            Interface::Asgi(inbox) => {
+                let Some(place) = inbox.place() else {
+                    return busy(res);
+                };
+                let request = req.to_owned_request();
+                let (done, responder) = res.defer();
+                inbox.push(Event::Request(request, responder, place));
+                done
+            }
         }
     }
 
@@ -119,11 +140,15 @@ impl Handler for App {
                     BodyPlan::Refuse(500)
                 })
             }),
+            Interface::Asgi(inbox) => self.upload(inbox, req),
             _ => BodyPlan::Buffer,
         }
     }
 
     fn before_wait(&self) {
+        if let Interface::Asgi(inbox) = &self.interface {
+            inbox.wake();
+        }
         raw::end_turn();
     }
 }
@@ -192,54 +217,98 @@ impl App {
     }
 }
 
-impl WebSocketHandler for App {
-    type Conn = Option<Py<PyWs>>;
+impl App {
+    /// A small body comes in one piece. The application gets others while they arrive.
+    fn upload(&self, inbox: &Arc<Inbox>, req: &Request<'_>) -> BodyPlan {
+        let length = req.header("content-length");
+        let length = length.and_then(|length| length.parse::<u64>().ok());
+        if length.is_some_and(|length| length <= ONE_PIECE) {
+            return BodyPlan::Buffer;
+        }
+        let Some(place) = inbox.place() else {
+            return BodyPlan::respond(|_, res| busy(res));
+        };
+        if let Some(quota) = &self.quota {
+            quota.count();
+        }
+        let upload = Upload::new(inbox);
+        inbox.push(Event::Upload(req.to_owned_request(), upload.clone(), place));
+        BodyPlan::stream(Sink::new(upload))
+    }
+}
 
-    fn accept_ws(&self, req: &Request<'_>, upgrade: &mut Upgrade<'_>) -> Option<Self::Conn> {
+impl WebSocketHandler for App {
+    type Conn = Conn;
+
+    fn accept_ws(&self, req: &Request<'_>, upgrade: &mut Upgrade<'_>) -> Option<Conn> {
         match &self.interface {
             Interface::Native {
                 hooks: Some(hooks), ..
-            } => hooks.accept(req, upgrade).then_some(None),
+            } => hooks.accept(req, upgrade).then_some(Conn::Native(None)),
+            Interface::Asgi(inbox) => {
+                let channel = Channel::new(inbox);
+                inbox.tell(Event::WebSocket(req.to_owned_request(), channel.clone()));
+                channel.accept(upgrade).then_some(Conn::Asgi(channel))
+            }
             _ => None,
         }
     }
 
-    fn handle_ws_conn(&self, ws: &mut Ws<'_, Self::Conn>) {
-        if let Interface::Native {
+    fn handle_ws_conn(&self, ws: &mut Ws<'_, Conn>) {
+        if let Conn::Asgi(channel) = ws.conn {
+            channel.clone().opened(ws);
+        } else if let Interface::Native {
             hooks: Some(hooks), ..
         } = &self.interface
         {
-            *ws.conn = hooks.open(ws);
+            *ws.conn = Conn::Native(hooks.open(ws));
         }
     }
 
-    fn handle_ws_frame(&self, ws: &mut Ws<'_, Self::Conn>, message: Message<'_>) {
-        self.with_hooks(ws, |hooks, ws, object| hooks.message(ws, object, message));
+    fn handle_ws_frame(&self, ws: &mut Ws<'_, Conn>, message: Message<'_>) {
+        self.of_conn(
+            ws,
+            |channel, ws| channel.message(ws, message),
+            |hooks, ws, object| hooks.message(ws, object, message),
+        );
     }
 
-    fn handle_ws_drain(&self, ws: &mut Ws<'_, Self::Conn>) {
-        self.with_hooks(ws, |hooks, ws, object| hooks.drain(ws, object));
+    fn handle_ws_drain(&self, ws: &mut Ws<'_, Conn>) {
+        self.of_conn(
+            ws,
+            |channel, _| channel.drained(),
+            |hooks, ws, object| hooks.drain(ws, object),
+        );
     }
 
-    fn handle_ws_disconn(&self, ws: &mut Ws<'_, Self::Conn>, why: &Disconnect) {
-        self.with_hooks(ws, |hooks, ws, object| hooks.close(ws, object, why));
+    fn handle_ws_disconn(&self, ws: &mut Ws<'_, Conn>, why: &Disconnect) {
+        self.of_conn(
+            ws,
+            |channel, _| channel.closed(why),
+            |hooks, ws, object| hooks.close(ws, object, why),
+        );
     }
 }
 
 impl App {
-    fn with_hooks(
+    fn of_conn(
         &self,
-        ws: &mut Ws<'_, Option<Py<PyWs>>>,
-        f: impl FnOnce(&Hooks, &mut Ws<'_, ()>, &Py<PyWs>),
+        ws: &mut Ws<'_, Conn>,
+        asgi: impl FnOnce(&Channel, &mut Ws<'_, ()>),
+        native: impl FnOnce(&Hooks, &mut Ws<'_, ()>, &Py<PyWs>),
     ) {
-        if let Interface::Native {
-            hooks: Some(hooks), ..
-        } = &self.interface
-        {
-            let (object, mut ws) = ws.split();
-            if let Some(object) = object {
-                f(hooks, &mut ws, object);
+        let (conn, mut ws) = ws.split();
+        match (conn, &self.interface) {
+            (Conn::Asgi(channel), _) => asgi(channel, &mut ws),
+            (
+                Conn::Native(Some(object)),
+                Interface::Native {
+                    hooks: Some(hooks), ..
+                },
+            ) => {
+                native(hooks, &mut ws, object);
             }
+            _ => {}
         }
     }
 }

@@ -1,11 +1,12 @@
-//! The Python module `peregrine._peregrine`: peregrine for handlers in Python and WSGI applications.
+//! The Python module `peregrine._peregrine`: peregrine for handlers in Python, WSGI and ASGI applications.
 //!
 //! A worker thread reads requests and calls Python with its lock (`raw`). `app` decides what a request goes to:
-//! files, a native handler (`request`, `response`, `stream`, `websocket`) or a WSGI application (`wsgi`). Code that blocks
+//! files, a native handler (`request`, `response`, `stream`, `websocket`), a WSGI application (`wsgi`) or an ASGI application (`asgi`). Code that blocks
 //! runs on threads that Python has started (`pool`). The package around it (`python/peregrine`) has the command line, the
 //! processes and the signals.
 
 mod app;
+mod asgi;
 mod fields;
 mod pieces;
 mod pool;
@@ -21,6 +22,8 @@ mod wsgi;
 
 #[pyo3::pymodule]
 mod _peregrine {
+    #[pymodule_export]
+    use super::asgi::Bridge;
     #[pymodule_export]
     use super::request::PyRequest;
     #[pymodule_export]

@@ -1,6 +1,7 @@
 //! `Server`: a server that runs in this process.
 
 use crate::app::{App, Interface, Mount, Quota, Wsgi};
+use crate::asgi::Bridge;
 use crate::pool::Pool;
 use crate::raw;
 use crate::settings::Settings;
@@ -168,6 +169,11 @@ fn interface_of(
                 app: app.clone().unbind(),
                 environ,
             })))
+        }
+        "asgi" => {
+            let bridge = given("bridge")?.ok_or_else(|| PyValueError::new_err("no bridge"))?;
+            let bridge = bridge.cast_into::<Bridge>()?;
+            Ok(Interface::Asgi(bridge.get().shared.inbox.clone()))
         }
         other => Err(PyValueError::new_err(format!("no interface {other:?}"))),
     }

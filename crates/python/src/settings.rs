@@ -11,6 +11,7 @@ use std::time::Duration;
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
 pub(crate) struct Settings {
+    pub(crate) runtime_threads: usize,
     pub(crate) threads: usize,
     pub(crate) limit_concurrency: usize,
     pub(crate) limit_max_body: usize,
@@ -36,7 +37,9 @@ fn seconds(seconds: f64) -> PyResult<Duration> {
 
 impl Settings {
     pub(crate) fn config(&self) -> PyResult<Config> {
-        let mut config = Config::default().workers(1).ws_threads(1);
+        let mut config = Config::default()
+            .workers(self.runtime_threads)
+            .ws_threads(1);
         config.connections = self.limit_connections;
         config.stop_timeout = seconds(self.timeout_graceful_shutdown)?;
         config.limits.body_bytes = self.limit_max_body;

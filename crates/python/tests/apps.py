@@ -26,6 +26,9 @@ def wsgi(environ, start_response):
     if path == "/stream":
         start_response("200 OK", [])
         return (b"x" * 1000 for _ in iter(lambda: time.sleep(0.001), 1))
+    if path == "/pieces":
+        start_response("200 OK", [])
+        return (b"x" * 1000 for _ in range(3))
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [str(os.getpid()).encode()]
 

@@ -1,9 +1,11 @@
 """Applications of frameworks behind the server: each has a page, a form, an upload, a stream and an error."""
 
 import json
+import os
 import unittest
 
-from .wire import Client, serving
+from . import asgi_apps
+from .wire import PATIENCE, Client, Process, serving
 
 FORM = "Content-Type: application/x-www-form-urlencoded\r\n"
 JSON = "Content-Type: application/json\r\n"
@@ -118,7 +120,7 @@ def falcon():
 
 
 class Frameworks(unittest.TestCase):
-    def exercise(self, app, interface="wsgi", **options):
+    def exercise(self, app, interface="wsgi", file=__file__, **options):
         with serving(app, interface, **options) as running, Client(running.address) as client:
             for _ in range(2):
                 answer = client.get("/hello/%C3%A9?q=1")
@@ -128,17 +130,45 @@ class Frameworks(unittest.TestCase):
                 self.assertEqual(json.loads(client.get("/json", method="POST", body=b'{"a":1}', fields=JSON).body), {"a": 1})
                 self.assertEqual(client.get("/upload", **multipart(b"z" * 200_000)).body, b"200000")
                 self.assertEqual(client.get("/stream").body, b"0\n1\n2\n")
-                with open(__file__, "rb") as file:
-                    self.assertEqual(client.get("/file").body, file.read())
+                with open(file, "rb") as content:
+                    self.assertEqual(client.get("/file").body, content.read())
                 self.assertIn(client.get("/file", method="HEAD").status, (200, 405))
                 self.assertEqual(client.get("/error").status, 500)
                 self.assertEqual(client.get("/none").status, 404)
+            if interface == "asgi":
+                self.exercise_websocket(running.address)
+
+    def exercise_websocket(self, address):
+        from websockets.sync.client import connect
+
+        with connect("ws://%s:%d/ws" % address, proxy=None) as ws:
+            for n in range(3):
+                ws.send(str(n))
+                self.assertEqual(ws.recv(PATIENCE), f"got {n}")
 
     def test_wsgi(self):
         for make in (flask, django, falcon):
             for threads in (1, 4):
                 with self.subTest(make=make.__name__, threads=threads):
                     self.exercise(make(), threads=threads)
+
+    def test_asgi(self):
+        for make in (asgi_apps.fastapi, asgi_apps.starlette, asgi_apps.falcon):
+            for loop in ("asyncio", "uvloop"):
+                with self.subTest(make=make.__name__, loop=loop):
+                    self.exercise(make(), "asgi", asgi_apps.__file__, loop=loop)
+
+    def test_channels(self):
+        """In a process of its own, because Django has one configuration."""
+        folder = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+        with Process("tests.asgi_apps:channels", "--asgi", "--factory", cwd=folder) as process:
+            with Client(process.address) as client:
+                self.assertEqual(client.get("/hello/a?q=1").body, b"Hello, a 1!")
+                self.assertEqual(client.get("/upload", **multipart(b"z" * 200_000)).body, b"200000")
+                self.assertEqual(client.get("/stream").body, b"0\n1\n2\n")
+                self.assertEqual(client.get("/error").status, 500)
+            self.exercise_websocket(process.address)
+            self.assertEqual(process.stop(), 0)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,9 @@ class Options:
     threads: int = 1
     """1: each request runs on the event loop of its process, one at a time. More: a pool of so many threads, for code
     that blocks."""
+    runtime_threads: int = 0
+    """ASGI: threads of each process that serve connections; 0 is 4. One waits while the application accepts a WebSocket.
+    The other interfaces have one, which has Python's lock."""
     root_path: str = ""
     """The path of the application: `SCRIPT_NAME` of WSGI, `root_path` of ASGI."""
     static_paths: typing.List[typing.Tuple[str, str]] = dataclasses.field(default_factory=list)
@@ -57,7 +60,7 @@ class Options:
     """Pages of any site may open WebSockets; else only those of the same host."""
 
     def __post_init__(self):
-        numbers = ("port", "workers", "threads", "limit_concurrency", "limit_max_body", "limit_connections")
+        numbers = ("port", "runtime_threads", "workers", "threads", "limit_concurrency", "limit_max_body", "limit_connections")
         for name in numbers:
             least = 1 if name in ("workers", "threads") else 0
             if getattr(self, name) < least:
@@ -67,3 +70,7 @@ class Options:
         if self.root_path and not self.root_path.startswith("/"):
             raise ValueError("root_path does not begin with a slash")
         self.root_path = self.root_path.rstrip("/")
+        if self.interface != "asgi":
+            self.runtime_threads = 1
+        elif self.runtime_threads == 0:
+            self.runtime_threads = 4

@@ -48,6 +48,14 @@ class Running:
         more = {"websocket": websocket, "body_plan": body_plan}
         if options.interface == "wsgi":
             more["environ"] = _environ(options, listener)
+        self._loop = None
+        if options.interface == "asgi":
+            from .asgi import LoopThread
+
+            settings["threads"] = 1
+            self._loop = LoopThread(app, options, listener)
+            self._loop.start()
+            more["bridge"] = self._loop.bridge
         family = "unix" if listener.family == socket.AF_UNIX else "tcp"
         self.notices, notify = socket.socketpair()
         try:
@@ -56,6 +64,8 @@ class Running:
             )
         except BaseException:
             self.notices.close()
+            if self._loop:
+                self._loop.stop()
             raise
         self.hub = self._server.hub
         self._joined = None
@@ -82,6 +92,8 @@ class Running:
         with self._lock:
             if self._joined is None:
                 self._joined = self._server.join()
+                if self._loop:
+                    self._loop.stop()
                 atexit.unregister(self.close)
                 self.notices.close()
                 if self._path:
@@ -98,9 +110,10 @@ class Running:
 
     def is_stuck(self):
         """Whether threads of the pool still run a request. Call it after `join`."""
-        for thread in self._threads:
+        threads = self._threads + ([self._loop.thread] if self._loop else [])
+        for thread in threads:
             thread.join(0.1)
-        return any(thread.is_alive() for thread in self._threads)
+        return any(thread.is_alive() for thread in threads)
 
     def __enter__(self):
         return self

@@ -9,7 +9,7 @@ import time
 
 from . import listening, log
 from .reload import Watcher
-from .worker import work
+from .worker import SIGNALS, work
 
 # Seconds that a worker has after its own deadline before it is killed.
 GRACE = 5.0
@@ -92,6 +92,8 @@ class Supervisor:
         notices, tells = os.pipe()
         sys.stdout.flush()
         sys.stderr.flush()
+        # A signal for the new process waits until that has its own handlers.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         pid = os.fork()
         if pid == 0:
             os.close(notices)
@@ -100,6 +102,7 @@ class Supervisor:
                 if worker.notices is not None:
                     os.close(worker.notices)
             work(self.load, self.options, self.listener, self.life_of_workers, tells, **self.hooks)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         os.close(tells)
         self.workers[pid] = Worker(pid, notices)
 

@@ -10,6 +10,9 @@ import traceback
 from . import log
 from .running import Running
 
+# Signals that the first process and the workers handle, each in its own way.
+SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signal.SIGCHLD}
+
 
 def run_until_signal(make, signals, life=None, on_start=lambda running: None, on_quota=lambda: None):
     """Starts the server that `make` makes, and serves until a signal, until the quota of requests is used up, or until
@@ -67,8 +70,9 @@ def work(load, options, listener, life, notices, **hooks):
         signal.set_wakeup_fd(-1)
         # Ctrl-C goes to all processes; the first one tells this one.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        for number in (signal.SIGHUP, signal.SIGCHLD, signal.SIGTERM, signal.SIGQUIT):
+        for number in SIGNALS - {signal.SIGINT}:
             signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         code = _serve(load(), options, listener, life, notices, **hooks)
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 1
