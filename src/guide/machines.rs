@@ -19,6 +19,17 @@
 //! # }
 //! ```
 //!
+//! The crate `peregrine-nats` does this over NATS. With a `nats-server` on this machine, two nodes of its example share their
+//! topics:
+//!
+//! ```sh
+//! nats-server &
+//! cargo run --release -p peregrine-nats --example node -- 127.0.0.1:8001 nats://127.0.0.1:4222 &
+//! cargo run --release -p peregrine-nats --example node -- 127.0.0.1:8002 nats://127.0.0.1:4222 &
+//! curl -N localhost:8001/events/news &
+//! curl -d hello localhost:8002/publish/news
+//! ```
+//!
 //! # What is promised
 //!
 //! - **A message is delivered at most once.** What is lost is counted, and nothing is sent twice.
@@ -35,6 +46,34 @@
 //! of two publishers in different orders. With [`RelayOrder::Broker`] a process delivers its own messages when they come
 //! back, so all processes see one order, and each message takes the time of a way to the broker and back.
 //!
+//! # Other languages
+//!
+//! A message on the broker is an envelope of 26 bytes and its own bytes: version 1, the kind (1 text, 2 binary, 3 event), 8 bytes that
+//! name the process, 8 bytes of a number, 8 bytes 0xFF. A program that does not count its messages sends the number 0. The
+//! documentation of `peregrine_broker::Envelope` has each byte, that of `peregrine_nats::subject` the names of subjects. In Python:
+//!
+//! ```text
+//! NODE = os.urandom(8)
+//! text = b"\x01\x01" + NODE + bytes(8) + b"\xff" * 8 + "hello".encode()
+//! await nats.publish("peregrine.t.news", text)
+//! ```
+//!
+//! # When the broker is away
+//!
+//! | what happens | the process | afterwards |
+//! |---|---|---|
+//! | the broker is not there at the start | serves its own clients; `/readyz` 503 | connects; messages of the last 10 s are sent |
+//! | it is killed, or resets the connection | the same | all topics are subscribed again |
+//! | it refuses some attempts | tries again after 0.1 s to 5 s, the other addresses, too | |
+//! | its machine is gone without a word | notices it within two PINGs (20 s) | |
+//! | it reads nothing | 8 MiB are queued, then publishers hear `Full`; after 20 s the connection is closed | |
+//! | it is a server of a cluster that ends | goes on with another one | |
+//! | the own process is stopped | sends what is queued, for at most 1 s | |
+//!
+//! **`/readyz` and one broker for all.** If all nodes use one broker, all are not ready when it is away, and a balancer that takes
+//! out all of them serves no client. Either the balancer uses all nodes when none is ready (HAProxy: `backup` servers, or a
+//! check of `/livez`), or `Settings::is_ready_without` leaves the relay out of `/readyz`, and an alarm watches the counters.
+//!
 //! # What to watch
 //!
 //! `/readyz` of [`Health`] responds with 503 while the relay is not connected. The counters of [`Stats`]:
@@ -47,6 +86,31 @@
 //! | `relay_received` | messages of other processes | |
 //! | `relay_lost` | messages of other processes that did not arrive, by the gaps in their numbers | the clients have to read their state again |
 //!
+//! # Planning
+//!
+//! The figures of fan-out and of an idle WebSocket were measured; the rest follows from them by multiplication. Measure your own
+//! messages before you buy machines.
+//!
+//! - **Connections.** An idle WebSocket takes about 220 bytes in the process, and the buffers of its socket in the kernel. Set
+//!   [`Config::connections`] and the limit of descriptors. Half a million connections are five nodes with 100,000 each, and one
+//!   more so that one may fail.
+//! - **Fan-out** costs the nodes, not the broker: a message goes to each node once, and the node copies it to its subscribers. The
+//!   CPU time of the nodes is the number of messages times the number of their subscribers. Three nodes with 5,000 WebSockets each
+//!   delivered 2.8 million copies of about 100 bytes in each second of their CPU time, and 4.1 million if messages came in bursts.
+//!   So 1,000 messages a second to a topic with half a million subscribers are 180 seconds of CPU time each second: 180 cores. That
+//!   is the figure that decides, and not the connections.
+//! - **The broker** carries `messages x nodes with a subscriber`: in the same example 6,000 a second. A topic for each user
+//!   goes to one node only. `nats bench` measures what your broker can carry.
+//! - **Topics.** A node has one subscription for each topic with subscribers. 100,000 topics are subscribed again in one go after
+//!   a reconnection; they are about 4 MB of commands.
+//! - **When to shard.** When the broker uses more than half of its core, or its network, give each part of the topics a
+//!   broker and a hub of its own, or use a cluster of NATS. Before that, shard what does not belong together by the prefix: two
+//!   programs with different prefixes do not see each other.
+//! - **The mailbox.** Messages of other machines wait in [`Config::ws_mailbox_bytes`] as those of the own process do. If it is full,
+//!   subscribers with `BacklogPolicy::Close` are closed.
+//!
+//! [`Config::connections`]: crate::Config::connections
+//! [`Config::ws_mailbox_bytes`]: crate::Config::ws_mailbox_bytes
 //! [`Health`]: crate::server::Health
 //! [`Relay`]: crate::relay::Relay
 //! [`RelayHandle::with_linger`]: crate::relay::RelayHandle::with_linger

@@ -21,7 +21,7 @@ const KINDS: [&str; 9] = [
 ];
 
 /// By file and field: limits of the table that bound it together, or, behind a dash, why it needs none.
-const BOUNDED: [(&str, &str, &[&str]); 49] = [
+const BOUNDED: [(&str, &str, &[&str]); 51] = [
     (
         "crates/python/src/asgi/inbox.rs",
         "events",
@@ -128,6 +128,16 @@ const BOUNDED: [(&str, &str, &[&str]); 49] = [
         "crates/broker/src/wanted.rs",
         "changes",
         &["- one for each topic and 65,536 at most"],
+    ),
+    (
+        "crates/nats/src/session.rs",
+        "by_topic",
+        &["WsLimits::topics", "EventLimits::topics", "Relay topics"],
+    ),
+    (
+        "crates/nats/src/session.rs",
+        "by_sid",
+        &["WsLimits::topics", "EventLimits::topics", "Relay topics"],
     ),
     ("src/shared/inbox.rs", "mailbox", &["- each owner counts"]),
     ("src/shared/mailbox.rs", "queue", &["- each owner counts"]),
