@@ -26,13 +26,17 @@ impl Routes {
 
     /// The number of the pattern that matches, and of its parameters.
     pub fn find(&self, path: &str) -> Option<(u32, usize)> {
+        let (path, mut params) = (path.as_bytes(), Params::new(0));
+        if let Some(leaf) = self.0.direct(path, &mut params) {
+            return Some((leaf, params.count));
+        }
         let mut found = None;
-        let visit = &mut |leaf: u32, params: &Params| {
-            found = Some((leaf, params.count));
+        let visit = &mut |leaf: u32, _: &Params| {
+            found = Some(leaf);
             true
         };
-        self.0.search(path.as_bytes(), &mut Params::new(0), visit);
-        found
+        self.0.search(path, &mut params, visit);
+        found.map(|leaf| (leaf, params.count))
     }
 }
 
@@ -96,6 +100,12 @@ fn compare(tree: &Tree, patterns: &[Vec<Piece>], path: &[u8]) {
         .map(|(_, leaf, params)| (leaf, params))
         .collect();
     assert_eq!(found, expected, "{} {patterns:?}", path.escape_ascii());
+    let mut params = Params::new(0);
+    if let Some(leaf) = tree.direct(path, &mut params) {
+        let spans = params.spans[..params.count].iter();
+        let direct = (leaf, spans.map(|span| span.of(path)).collect());
+        assert_eq!(Some(&direct), expected.first(), "{}", path.escape_ascii());
+    }
 }
 
 /// The precedence of a segment; a smaller one is used first: is it a tail, the length of its text before the parameter,

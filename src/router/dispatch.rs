@@ -41,7 +41,7 @@ impl Without<'_> {
 
 impl Leaf {
     /// The endpoint for a request, whose method is of this kind.
-    #[inline]
+    #[inline(always)]
     fn endpoint(&self, kind: MethodKind, req: &Request<'_>) -> Option<&Endpoint> {
         let own = self
             .endpoints
@@ -115,6 +115,7 @@ impl Endpoint {
         }
     }
 
+    #[inline(always)]
     fn call(
         &self,
         is_offloaded: bool,
@@ -177,7 +178,7 @@ impl Around for RouteMatch {
 
 impl Router {
     /// The route of a request whose path is `path`, and its parameters in `params`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn find(
         &self,
         path: &[u8],
@@ -192,9 +193,27 @@ impl Router {
             }
         }
         let kind = MethodKind::of(req.method_bytes());
+        let leaf = self.tree.direct(path, params);
+        let found = leaf.and_then(|leaf| self.leaves[leaf as usize].endpoint(kind, req));
+        found.or_else(|| self.find_further(path, leaf, kind, req, params))
+    }
+
+    /// As [`Router::find`], where the first leaf is not the one. `tried`: this leaf has no route for the request.
+    #[cold]
+    #[inline(never)]
+    fn find_further(
+        &self,
+        path: &[u8],
+        tried: Option<u32>,
+        kind: MethodKind,
+        req: &Request<'_>,
+        params: &mut Params,
+    ) -> Option<&Endpoint> {
         let mut found = None;
         let visit = &mut |leaf: u32, _: &Params| {
-            found = self.leaves[leaf as usize].endpoint(kind, req);
+            if tried != Some(leaf) {
+                found = self.leaves[leaf as usize].endpoint(kind, req);
+            }
             found.is_some()
         };
         self.tree.search(path, params, visit);

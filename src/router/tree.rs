@@ -18,9 +18,6 @@ pub(super) enum Piece {
     Tail,
 }
 
-/// Nodes to which a search may have to come back, without a call for each of them.
-const WAITING: usize = 4;
-
 #[derive(Debug, Default)]
 pub(super) struct Tree {
     nodes: Vec<Node>,
@@ -172,6 +169,39 @@ impl Tree {
         node as usize
     }
 
+    /// The most specific leaf that matches `path`, unless the search would have to go back. Then it is `None`, and
+    /// [`Tree::search`] has to look for it.
+    #[inline(always)]
+    pub(super) fn direct(&self, path: &[u8], params: &mut Params) -> Option<u32> {
+        params.count = 0;
+        let (mut node, mut at) = (&self.nodes[0], 0);
+        loop {
+            let rest = &path[at..];
+            if rest.is_empty() {
+                return node.leaf;
+            }
+            let word = word(rest);
+            if let Some(child) = node.child(word) {
+                let below = &self.nodes[child as usize];
+                if below.prefix.starts(rest, word) {
+                    (node, at) = (below, at + below.prefix.bytes.len());
+                    continue;
+                }
+            }
+            if node.params.is_empty() {
+                let tail = node.tail?;
+                params.push(at, path.len());
+                return Some(tail);
+            }
+            let len = segment(rest);
+            let mut all = node.params.iter();
+            let of = |param: &Param| Some((param.node, param.value(&rest[..len])?));
+            let (below, value) = all.find_map(of)?;
+            params.push(at, at + value);
+            (node, at) = (&self.nodes[below as usize], at + len);
+        }
+    }
+
     /// Calls `visit` with the leaves that match `path`, the most specific one first, until it returns true.
     #[inline]
     pub(super) fn search(
@@ -186,8 +216,8 @@ impl Tree {
 
     /// The search below a node. Its prefix ends at `at`.
     ///
-    /// Each node is visited once at most, because it can be reached in one way only. Nodes to which the search may have to
-    /// come back wait in a list; what is more than it holds is a call of its own.
+    /// Each node is visited once at most, because it can be reached in one way only. Where there is no second way, the
+    /// search goes on without a call, because it need not come back.
     fn walk(
         &self,
         node: u32,
@@ -197,65 +227,38 @@ impl Tree {
         visit: &mut impl FnMut(u32, &Params) -> bool,
     ) -> bool {
         let mut node = &self.nodes[node as usize];
-        let (mut waiting, mut count) = ([(node, 0, 0); WAITING], 0);
         loop {
             let rest = &path[at..];
+            if rest.is_empty() {
+                return node.leaf.is_some_and(|leaf| visit(leaf, params));
+            }
             let word = word(rest);
-            let mut is_over = false;
-            match node.child(word) {
-                _ if rest.is_empty() => {
-                    if node.leaf.is_some_and(|leaf| visit(leaf, params)) {
-                        return true;
-                    }
-                    is_over = true;
-                }
-                Some(child) if self.nodes[child as usize].prefix.starts(rest, word) => {
-                    let below = &self.nodes[child as usize];
+            if let Some(child) = node.child(word) {
+                let below = &self.nodes[child as usize];
+                if below.prefix.starts(rest, word) {
                     let end = at + below.prefix.bytes.len();
                     if node.params.is_empty() && node.tail.is_none() {
                         (node, at) = (below, end);
                         continue;
                     }
-                    if let Some(place) = waiting.get_mut(count) {
-                        *place = (node, at, params.count);
-                        count += 1;
-                        (node, at) = (below, end);
-                        continue;
-                    }
-                    let before = params.count;
+                    let count = params.count;
                     if self.walk(child, path, end, params, visit) {
                         return true;
                     }
-                    params.count = before;
+                    params.count = count;
                 }
-                _ => {}
             }
-            // Without a literal: the parameters of this node, or of the last one that waits.
-            loop {
-                if is_over {
-                    let Some(last) = count.checked_sub(1) else {
+            match (&*node.params, node.tail) {
+                ([], None) => return false,
+                ([param], None) => {
+                    let len = segment(rest);
+                    let Some(value) = param.value(&rest[..len]) else {
                         return false;
                     };
-                    count = last;
-                    (node, at, params.count) = waiting[last];
+                    params.push(at, at + value);
+                    (node, at) = (&self.nodes[param.node as usize], at + len);
                 }
-                is_over = true;
-                match (&*node.params, node.tail) {
-                    ([], None) => {}
-                    ([param], None) => {
-                        let len = segment(&path[at..]);
-                        if let Some(value) = param.value(&path[at..at + len]) {
-                            params.push(at, at + value);
-                            (node, at) = (&self.nodes[param.node as usize], at + len);
-                            break;
-                        }
-                    }
-                    _ => {
-                        if self.walk_params(node, path, at, params, visit) {
-                            return true;
-                        }
-                    }
-                }
+                _ => return self.walk_params(node, path, at, params, visit),
             }
         }
     }
@@ -349,5 +352,17 @@ fn word(bytes: &[u8]) -> u64 {
 /// The length of the segment at the beginning of `rest`.
 #[inline]
 fn segment(rest: &[u8]) -> usize {
-    rest.iter().position(|&b| b == b'/').unwrap_or(rest.len())
+    const ONES: u64 = u64::MAX / 255;
+    let mut at = 0;
+    while let Some(eight) = rest[at..].first_chunk() {
+        // A slash becomes 0, and the highest bit of the first 0 is the first that is set.
+        let bytes = u64::from_le_bytes(*eight) ^ (ONES * u64::from(b'/'));
+        let zeros = bytes.wrapping_sub(ONES) & !bytes & (ONES << 7);
+        if zeros != 0 {
+            return at + zeros.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    let end = rest[at..].iter().position(|&b| b == b'/');
+    end.map_or(rest.len(), |end| at + end)
 }
