@@ -3,7 +3,7 @@
 use super::Shared;
 use super::computation::{Computation, Duty, Next, Waiting};
 use super::keep::{self, Keep};
-use super::kept::Kept;
+use super::kept::{Kept, nanos};
 use super::key::{self, Key};
 use super::stats::Counters;
 use super::store::Entered;
@@ -12,7 +12,6 @@ use crate::http::handler::Handler;
 use crate::http::request::{OwnedRequest, Request};
 use crate::http::response::{Done, Response};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// A handler and its cache, for all threads.
 pub(super) struct Core {
@@ -40,7 +39,7 @@ impl Core {
             Counters::count(&shared.counters.passed);
             return self.handler.handle_request(req, res);
         }
-        let now = shared.now();
+        let now = nanos(shared.now());
         // The lock is not held any more when the request is responded to.
         let found = shared.read().find(key.bytes(), req, now);
         match found {
@@ -49,11 +48,12 @@ impl Core {
                 res.send_prepared_of_age(&kept.response, kept.age(now))
             }
             Some(kept) => self.send(&kept, now, req, res),
-            None => self.miss(key.bytes(), now, req, res, rounds),
+            None => self.miss(key.bytes(), req, res, rounds),
         }
     }
 
-    fn send(&self, kept: &Kept, now: Duration, req: &Request<'_>, res: Response<'_>) -> Done {
+    /// `now`: in nanoseconds since the cache was made.
+    fn send(&self, kept: &Kept, now: u64, req: &Request<'_>, res: Response<'_>) -> Done {
         let counters = &self.shared.counters;
         Counters::count(match kept.is_fresh(now) {
             true => &counters.hits,
@@ -70,11 +70,11 @@ impl Core {
     fn miss(
         self: &Arc<Self>,
         key: &[u8],
-        now: Duration,
         req: &Request<'_>,
         res: Response<'_>,
         rounds: u8,
     ) -> Done {
+        let now = self.shared.now();
         let counters = &self.shared.counters;
         // A response without a body is not kept.
         if req.method() == "HEAD" {
@@ -84,7 +84,7 @@ impl Core {
         let longest = self.shared.config.compute_timeout;
         let entered = self.shared.store().enter(key, req, now, longest);
         match entered {
-            Entered::Send(kept) => self.send(&kept, now, req, res),
+            Entered::Send(kept) => self.send(&kept, nanos(now), req, res),
             Entered::Compute(begun) => self.compute(Duty::new(self.clone(), begun), req, res),
             Entered::Wait(computation) if rounds < ROUNDS => {
                 self.wait(&computation, req, res, rounds)
@@ -151,7 +151,9 @@ impl Core {
         rounds: u8,
     ) -> Done {
         match next {
-            Next::Send(kept) if kept.is_for(req) => self.send(&kept, self.shared.now(), req, res),
+            Next::Send(kept) if kept.is_for(req) => {
+                self.send(&kept, nanos(self.shared.now()), req, res)
+            }
             Next::Send(_) | Next::Ask => self.respond(req, res, rounds),
             Next::Compute(duty) => self.compute(duty, req, res),
             Next::Alone => {

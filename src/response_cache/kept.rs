@@ -15,12 +15,12 @@ pub(super) struct Kept {
     vary: (Arc<[String]>, Vec<u8>),
     /// When the call of the handler has begun.
     began: Duration,
-    /// When it came, and other times: since the cache was made.
-    born: Duration,
+    /// When it came, and other times: since the cache was made. Those that each hit reads are in nanoseconds.
+    born: u64,
     /// Its age when it came.
-    age: Duration,
+    age: u64,
     /// Until then it is sent in any case.
-    fresh: Duration,
+    fresh: u64,
     /// Until then it is sent while another request computes the next one.
     end: Duration,
 }
@@ -38,9 +38,9 @@ impl Kept {
             response,
             vary: (Arc::new([]), Vec::new()),
             began,
-            born: now,
-            age: life.age,
-            fresh,
+            born: nanos(now),
+            age: nanos(life.age),
+            fresh: nanos(fresh),
             end: fresh.saturating_add(life.stale),
         }
     }
@@ -51,11 +51,13 @@ impl Kept {
     }
 
     /// Whole seconds since it was made.
-    pub(super) fn age(&self, now: Duration) -> u64 {
-        (now.saturating_sub(self.born) + self.age).as_secs()
+    #[inline]
+    pub(super) fn age(&self, now: u64) -> u64 {
+        now.saturating_sub(self.born).saturating_add(self.age) / 1_000_000_000
     }
 
-    pub(super) fn is_fresh(&self, now: Duration) -> bool {
+    #[inline]
+    pub(super) fn is_fresh(&self, now: u64) -> bool {
         now < self.fresh
     }
 
@@ -87,6 +89,12 @@ impl Kept {
         let names: usize = self.vary.0.iter().map(String::len).sum();
         self.response.weight() + names + self.vary.1.len()
     }
+}
+
+/// In nanoseconds, for 584 years at most.
+#[inline]
+pub(super) fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// What is known after a computation without a response that is kept.

@@ -151,40 +151,33 @@ impl Key {
                 (absolute.0, &absolute.1[..])
             }
         };
-        let lens = [target.len(), host.len()].map(|len| (len as u32).to_le_bytes());
-        let scheme = [u8::from(served.is_https) | form];
-        // The target comes second: see `target`.
-        let parts = [
-            &handler.to_le_bytes()[..],
-            &lens[0],
-            target,
-            &scheme,
-            &lens[1],
-            host,
-        ];
-        match target.len() + host.len() + 4 + 2 * LEN < ROOM {
-            true => self.fill_room(parts, host.len()),
-            false => self.long = parts.concat(),
+        let numbers = [handler, target.len() as u32, host.len() as u32];
+        let form = form | u8::from(served.is_https);
+        let mut begin = [form; BEGIN];
+        for (place, number) in begin.chunks_exact_mut(LEN).zip(numbers) {
+            place.copy_from_slice(&number.to_le_bytes());
         }
-        if !self.long.is_empty() {
-            let begin = self.long.len() - host.len();
-            self.long[begin..].make_ascii_lowercase();
-        }
+        let len = BEGIN + target.len() + host.len();
+        let bytes = match self.room.get_mut(..len) {
+            Some(room) => {
+                self.len = len;
+                room
+            }
+            None => {
+                self.long = vec![0; len];
+                &mut self.long
+            }
+        };
+        let (first, parts) = bytes.split_at_mut(BEGIN);
+        let (own_target, own_host) = parts.split_at_mut(target.len());
+        first.copy_from_slice(&begin);
+        own_target.copy_from_slice(target);
+        own_host.copy_from_slice(host);
+        own_host.make_ascii_lowercase();
         match config.fields.is_empty() && !res.has_fields() {
             true => true,
             false => self.add_fields(req, res, config),
         }
-    }
-
-    #[inline(always)]
-    fn fill_room(&mut self, parts: [&[u8]; 6], host: usize) {
-        let mut at = 0;
-        for part in parts {
-            self.room[at..at + part.len()].copy_from_slice(part);
-            at += part.len();
-        }
-        self.room[at - host..at].make_ascii_lowercase();
-        self.len = at;
     }
 
     /// Adds the fields that the settings choose, and what `Vary` names that layers around the cache have set.
@@ -224,11 +217,9 @@ fn of_absolute(whole: &[u8]) -> (u8, Vec<u8>) {
 
 /// The target in a key: path and query.
 pub(super) fn target(key: &[u8]) -> &[u8] {
-    let Some((len, rest)) = key.get(4..).and_then(|key| key.split_first_chunk()) else {
-        return b"";
-    };
-    rest.get(..u32::from_le_bytes(*len) as usize)
-        .unwrap_or_default()
+    let number = key.get(LEN..).and_then(|key| key.first_chunk());
+    let len = u32::from_le_bytes(*number.unwrap_or(&[0; LEN])) as usize;
+    key.get(BEGIN..BEGIN + len).unwrap_or_default()
 }
 
 /// Adds the values of the fields with these names, with their names.
@@ -239,8 +230,12 @@ pub(super) fn vary(names: &[String], req: &Request<'_>, key: &mut Vec<u8>) {
     }
 }
 
-/// Bytes of a length.
+/// Bytes of a number.
 const LEN: usize = 4;
+
+/// Bytes of a key before the target: the number of the handler, the lengths of target and host, and the form of the target with
+/// the scheme.
+const BEGIN: usize = 3 * LEN + 1;
 
 fn push(part: &[u8], key: &mut Vec<u8>) {
     // No head is larger than 4 GiB.

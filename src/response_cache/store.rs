@@ -1,7 +1,7 @@
 //! What a cache keeps: responses by key, and which of them are computed now.
 
 use super::computation::{Begun, Computation};
-use super::kept::{Kept, Left};
+use super::kept::{Kept, Left, nanos};
 use super::key;
 use super::rules::VARY_NAMES;
 use crate::http::request::Request;
@@ -115,7 +115,7 @@ impl Store {
 
     /// A fresh response.
     #[inline]
-    pub(super) fn find(&self, key: &[u8], req: &Request<'_>, now: Duration) -> Option<Arc<Kept>> {
+    pub(super) fn find(&self, key: &[u8], req: &Request<'_>, now: u64) -> Option<Arc<Kept>> {
         let entry = self.entry(key, req).0?;
         let kept = entry.kept.as_ref().filter(|kept| kept.is_fresh(now))?;
         entry.use_it();
@@ -133,7 +133,8 @@ impl Store {
         let (entry, own) = self.entry(key, req);
         let mut computation = None;
         if let Some(entry) = entry {
-            if let Some(kept) = entry.kept.as_ref().filter(|kept| kept.is_fresh(now)) {
+            let is_fresh = |kept: &&Arc<Kept>| kept.is_fresh(nanos(now));
+            if let Some(kept) = entry.kept.as_ref().filter(is_fresh) {
                 return Entered::Send(kept.clone());
             }
             let is_known = entry.not_kept.is_some_and(|until| now < until);
