@@ -45,9 +45,25 @@
 //!
 //! A debug build reads changed files of [`Templates::from_dir`] again, without a restart.
 //!
+//! # Templates that are compiled
+//!
+//! [`Response::html`] takes any text, so a crate whose templates are part of the program needs nothing of this library and not the
+//! feature `templates`. With `askama`:
+//!
+//! ```ignore
+//! #[derive(askama::Template)]
+//! #[template(path = "notes.html")]
+//! struct Page<'a> { notes: &'a [Note] }
+//!
+//! fn list(_: &Request<'_>, res: Response<'_>) -> Result<Done, BoxError> {
+//!     Ok(res.html(Page { notes: &notes() }.render()?))
+//! }
+//! ```
+//!
 //! [`Serde`]: crate::templates::Serde
 //! [`Templates`]: crate::templates::Templates
 //! [`Templates::from_dir`]: crate::templates::Templates::from_dir
 //! [`TemplateError`]: crate::templates::TemplateError
+//! [`Response::html`]: crate::Response::html
 //! [`Response::render`]: crate::Response::render
 //! [`Handler::handle_error`]: crate::Handler::handle_error
