@@ -64,12 +64,16 @@
 //!
 //! # WebSockets
 //!
-//! **A WebSocket handshake does not pass the layers of a router.** The library gives it to
-//! `WebSocketHandler::accept_ws` before a route is searched. To protect it, put the layers around the whole handler:
-//! `Layered::new(app).layer(BasicAuth::user("chat", "ada", "lovelace"))` is a `WebSocketHandler` too. Its layers refuse handshakes by
-//! [`Layer::refuse`], and the client gets the response of the layer. What else a layer does, such as fields of the response or
-//! what a closure of `layers::from_fn` does, does not apply to a handshake. A router has no connections of its own, so decide by the
-//! path in the layer, or in `accept_ws`.
+//! A WebSocket handshake goes to `WebSocketHandler::accept_ws` instead of through the layers. Before that, the layers around it may
+//! refuse it by [`Layer::refuse`], and the client gets the response of the layer: those of a router with
+//! [`Router::websocket`](crate::Router::websocket), and those of `Layered::new(app)` around any `WebSocketHandler`. What else a layer
+//! does, such as fields of the response or what a closure of `layers::from_fn` does, does not apply to a handshake.
+//!
+//! # Values for handlers
+//!
+//! A layer hands what it has found out to the handlers within it, by type:
+//! [`Request::with_value`](crate::Request::with_value) and [`Request::value`](crate::Request::value). The value goes with the
+//! request to the thread pool.
 //!
 //! # Fields in every response
 //!

@@ -33,7 +33,7 @@
 //!
 //! | | |
 //! |---|---|
-//! | requests | GET and HEAD without a body, without fields that tell who the client is, and without a client certificate |
+//! | requests | GET and HEAD without a body, without fields that tell who the client is, without a client certificate, and without a value of a layer (`Request::with_value`) |
 //! | selected by | handler, scheme, host, path with query, [`CacheConfig::fields`](crate::response_cache::CacheConfig::fields), and the fields that `Vary` names |
 //! | responses | to GET, with status 200 and a complete body in memory |
 //! | not | with `Set-Cookie`, `Vary: *`, or `no-store`, `private`, `no-cache`, or an age of 0 in `Cache-Control`; with `Expires` and no age |

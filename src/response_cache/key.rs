@@ -135,6 +135,7 @@ impl Key {
         if seen.is_excluded
             || !matches!(req.method(), "GET" | "HEAD")
             || !req.body().is_empty()
+            || req.has_values()
             || !req.trailer_block().is_empty()
             || res.status_so_far() != 200
             || served.has_certificate && !config.ignore_client_certificates

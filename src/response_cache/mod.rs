@@ -80,6 +80,7 @@ peregrine_protocol::settings! {
 /// - with another method than GET and HEAD, with a body, or with `Range`, `If-Range`, `If-Match`, `If-Unmodified-Since`;
 /// - with `Cookie`, `Authorization` or another field that tells who the client is, such as `X-Api-Key`, `X-Forwarded-User` or
 ///   `Client-Cert`, unless [`CacheConfig::fields`] or [`CacheConfig::ignored_fields`] have its name;
+/// - with a value of a layer around the cache ([`Request::with_value`]);
 /// - over a connection with a client certificate, unless [`CacheConfig::ignore_client_certificates`] is set;
 /// - if a layer around the cache has set `Set-Cookie`, `Vary: *`, another status than 200, or `private`, `no-store` or
 ///   `no-cache`.

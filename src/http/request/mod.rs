@@ -7,6 +7,7 @@ pub(crate) mod credentials;
 mod owned;
 pub(crate) mod route;
 pub(crate) mod trace;
+mod values;
 
 pub use owned::OwnedRequest;
 
@@ -23,6 +24,7 @@ use peregrine_protocol::http::{Version, field_block, origin};
 use route::RouteMatch;
 use std::borrow::Cow;
 use std::ops::Range;
+use values::Values;
 
 /// Default limit on the pairs of a form. Forms on web pages have fewer.
 const FORM_PAIRS: usize = 1000;
@@ -60,6 +62,8 @@ pub struct Request<'a> {
     ends: &'a dyn Ends,
     /// The route of a router that has matched.
     route: Option<&'a RouteMatch>,
+    /// What layers have added.
+    values: Option<&'a Values>,
 }
 
 impl<'a> Request<'a> {
@@ -72,6 +76,7 @@ impl<'a> Request<'a> {
             body: &bytes[body],
             ends,
             route: None,
+            values: None,
         }
     }
 
@@ -90,6 +95,7 @@ impl<'a> Request<'a> {
             body,
             ends,
             route: None,
+            values: None,
         }
     }
 
@@ -101,6 +107,7 @@ impl<'a> Request<'a> {
             body: b"",
             ends,
             route: None,
+            values: None,
         };
         input.head.is_complete().then_some(request)
     }

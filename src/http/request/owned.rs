@@ -2,6 +2,7 @@
 
 use super::Request;
 use super::route::RouteMatch;
+use super::values::Values;
 use crate::runtime::socket::Ends;
 #[cfg(feature = "tls")]
 use crate::runtime::tls::TlsInfo;
@@ -49,6 +50,7 @@ pub struct OwnedRequest {
     body: Box<[u8]>,
     ends: FixedEnds,
     route: Option<RouteMatch>,
+    values: Option<Values>,
 }
 
 impl OwnedRequest {
@@ -58,6 +60,7 @@ impl OwnedRequest {
             bytes: request.bytes[..request.head.len()].into(),
             body: request.body.into(),
             route: request.route.copied(),
+            values: request.values.cloned(),
             ends: FixedEnds {
                 peer: request.peer_addr(),
                 local: request.local_addr(),
@@ -93,6 +96,7 @@ impl OwnedRequest {
             body: &self.body,
             ends: &self.ends,
             route: self.route.as_ref(),
+            values: self.values.as_ref(),
         }
     }
 }
