@@ -146,6 +146,10 @@ fn settings_that_cannot_work_are_explained() {
     assert_message(named.start(), invalid, &["Config::server_name"]);
     // Whatever the system says of it.
     for unnamed in ["127.0.0.1:none", ":8080", "a.invalid:1"] {
+        // For Windows this is the machine itself.
+        if cfg!(windows) && unnamed == ":8080" {
+            continue;
+        }
         let error = server().bind(unnamed).start().expect_err("no address");
         assert!(error.to_string().contains(unnamed), "{error}");
     }

@@ -327,6 +327,10 @@ fn lingering_reads_a_limited_number_of_bytes() {
     assert_eq!(client.answer(Asked::Other).status, 400);
     client.expect_end();
     assert_eq!((read(), server.counters().closed), (12 + 100_000, 0));
+    // Windows tells nothing of a socket of which nothing is wanted: the connection ends after `linger_timeout` there.
+    if cfg!(windows) {
+        return;
+    }
     // A client that goes is noticed, though nothing is read; so is one that only stops sending.
     let socket = socket2::SockRef::from(&client.stream);
     socket.set_linger(Some(Duration::ZERO)).expect("set");
