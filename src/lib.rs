@@ -21,6 +21,8 @@
     doc = "[compression]: https://docs.rs/peregrine/latest/peregrine/guide/compression/index.html",
     doc = "[cookies]: guide::cookies",
     doc = "[response-cache]: guide::response_cache",
+    doc = "[history]: guide::history",
+    doc = "[presence]: guide::presence",
     doc = "[responses]: guide::responses",
     doc = "[routing]: guide::routing",
     doc = "[security]: https://docs.rs/crate/peregrine/latest/source/SECURITY.md",
@@ -49,6 +51,7 @@ mod dashboard;
 pub mod files;
 pub(crate) mod forms;
 pub mod guide;
+pub mod history;
 pub(crate) mod http;
 #[cfg(any(test, feature = "internals"))]
 #[doc(hidden)]
@@ -56,6 +59,7 @@ pub mod internals;
 pub mod layers;
 mod log;
 pub mod metrics;
+pub mod presence;
 pub mod relay;
 pub mod response_cache;
 pub mod router;

@@ -13,14 +13,13 @@ mod common;
 mod room;
 
 use peregrine::Server;
+use peregrine::ws::Hub;
 use room::Room;
-use std::sync::Arc;
 
 fn main() -> std::io::Result<()> {
     let args = common::Args::parse("A room with a history, at / and /?sse.");
-    let room = Arc::new(Room::default());
-    let server = Server::new(room.clone()).websocket();
-    room.set_hub(server.hub());
+    let hub = Hub::new();
+    let server = Server::new(Room::new(&hub)).websocket().with_hub(&hub);
     let server = args.bind(server.config(args.private_config()));
     common::wait(common::until_signal(server).start())
 }

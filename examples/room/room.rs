@@ -1,18 +1,16 @@
 //! History first, then new messages.
 //!
-//! Each message has a number. One lock is held while a message is added to the history and published, and
-//! while a client gets the history and is subscribed. So for each client one moment divides the messages:
-//! earlier ones come from the history, later ones by its subscription.
-//!
-//! With server-sent events both go through the sender of the page, in the order of the calls. With WebSockets
-//! everything goes through the `Hub`, also the history. Messages and subscriptions of one thread by the `Hub`
-//! reach a connection in the order of the calls. Between the `Hub` and `Ws::send` there is no such order.
+//! `History` gives each message a position, keeps it, and sends it to the clients in the room. A client says where it
+//! stopped: by the id of the last event, or in the address of its WebSocket. It gets what it has missed, and then the new
+//! messages.
 
-use peregrine::sse::{Event, EventHub};
-use peregrine::ws::{Hub, Message, Upgrade, WebSocketHandler, Ws};
+use peregrine::history::HistoryLimits;
+use peregrine::history::{
+    History, MemoryLog, MemoryLogLimits, Position, Start, Update, UpdateKind,
+};
+use peregrine::sse::EventHub;
+use peregrine::ws::{Hub, Message, PreparedMessage, Upgrade, WebSocketHandler, Ws};
 use peregrine::{Done, Handler, Request, Response};
-use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// The topic.
 const ROOM: &str = "room";
@@ -30,9 +28,8 @@ const PAGE: &str = r#"<!doctype html>
 <meta charset="utf-8"><title>A room</title>
 <form><input autofocus aria-label="Message"><button>Say</button></form><ol></ol>
 <script>
-let last = 0;
-function show(number, text) {
-  last = number;
+let last = "";
+function show(text) {
   const line = document.createElement("li");
   line.textContent = text;
   document.querySelector("ol").append(line);
@@ -40,13 +37,17 @@ function show(number, text) {
 function open_socket() {
   const socket = new WebSocket(`/ws?after=${last}`);
   socket.onmessage = (event) => {
-    const [number, text] = event.data.split(/\t(.*)/s);
-    show(Number(number), text);
+    const [position, kind, text] = event.data.split(/\t(.*?)\t(.*)/s);
+    last = position;
+    if (kind === "message") show(text);
+    if (kind === "lost") show("(some messages are lost)");
   };
   socket.onclose = () => setTimeout(open_socket, 1000);
 }
 if (location.search === "?sse") {
-  new EventSource("/events").onmessage = (event) => show(Number(event.lastEventId), event.data);
+  const events = new EventSource("/events");
+  events.onmessage = (event) => show(event.data);
+  events.addEventListener("lost", () => show("(some messages are lost)"));
 } else {
   open_socket();
 }
@@ -60,87 +61,46 @@ document.querySelector("form").onsubmit = (event) => {
 "#;
 
 /// See the module documentation.
-#[derive(Default)]
 pub(crate) struct Room {
-    history: Mutex<History>,
-    pages: EventHub,
-    hub: OnceLock<Hub>,
+    history: History,
 }
 
-#[derive(Default)]
-struct History {
-    /// The number of the last message.
-    last: u64,
-    /// The last messages.
-    kept: VecDeque<String>,
-}
-
-impl History {
-    /// The kept messages after number `seen`, with their numbers.
-    fn after(&self, seen: u64) -> impl Iterator<Item = (u64, &String)> {
-        let first = self.last - self.kept.len() as u64 + 1;
-        let numbered = (first..).zip(&self.kept);
-        numbered.filter(move |(number, _)| *number > seen)
-    }
+/// Position, kind and text.
+fn line(update: &Update<'_>) -> Option<PreparedMessage> {
+    let position = update.position.map(|position| position.to_string());
+    let position = position.unwrap_or_default();
+    let (kind, text) = match update.kind {
+        UpdateKind::Message(message) => ("message", message.as_text()?),
+        UpdateKind::Lost => ("lost", ""),
+        _ => ("current", ""),
+    };
+    Some(format!("{position}\t{kind}\t{text}").into())
 }
 
 impl Room {
-    /// Sets the hub of the server of this room.
-    pub(crate) fn set_hub(&self, hub: Hub) {
-        // There is only one server.
-        let _ = self.hub.set(hub);
-    }
-
-    /// A handler that panics must not end the room for all. No change under the lock is ever half done.
-    fn history(&self) -> MutexGuard<'_, History> {
-        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn new(hub: &Hub) -> Room {
+        let log = MemoryLog::with_limits(MemoryLogLimits::default().messages(KEPT));
+        let history = History::builder(log)
+            .events(&EventHub::new())
+            .websockets(hub, line)
+            .limits(HistoryLimits::default().messages(KEPT));
+        Room {
+            history: history.build(),
+        }
     }
 
     /// Adds a message, and sends it to all clients in the room.
     pub(crate) fn say(&self, text: &str) {
-        let mut history = self.history();
-        history.last += 1;
-        let number = history.last;
-        history.kept.push_back(text.to_owned());
-        if history.kept.len() > KEPT {
-            history.kept.pop_front();
-        }
-        // This cannot fail: neither name nor id has a line break.
-        let _ = self.pages.publish(ROOM, event(number, text));
-        if let Some(hub) = self.hub.get() {
-            // Clients for which it does not fit are closed. They connect again and get the history.
-            let _ = hub.publish(ROOM, numbered(number, text).as_str());
-        }
+        // It is short enough.
+        let _ = self.history.publish(ROOM, text);
     }
-
-    fn watch(&self, req: &Request<'_>, res: Response<'_>) -> Done {
-        let seen = req.last_event_id().and_then(|id| id.parse().ok());
-        let (done, mut page) = res.events();
-        let history = self.history();
-        for (number, text) in history.after(seen.unwrap_or(0)) {
-            if page.try_send(event(number, text)).is_err() {
-                // The client has gone, or has too many unsent bytes. It connects again and gets the rest.
-                return done;
-            }
-        }
-        let _ = self.pages.subscribe(page, [ROOM]);
-        done
-    }
-}
-
-fn event(number: u64, text: &str) -> Event {
-    Event::new().id(number.to_string()).data(text)
-}
-
-fn numbered(number: u64, text: &str) -> String {
-    format!("{number}\t{text}")
 }
 
 impl Handler for Room {
     fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
         match (req.method(), req.path()) {
             ("GET" | "HEAD", "/") => res.html(PAGE),
-            ("GET" | "HEAD", "/events") => self.watch(req, res),
+            ("GET" | "HEAD", "/events") => self.history.respond(req, res, ROOM, Start::Last(KEPT)),
             // Any page can send this request; only pages of this server may.
             ("POST", "/say") if !req.is_same_origin() => res.status(403).text("wrong origin\n"),
             ("POST", "/say") => match std::str::from_utf8(req.body()) {
@@ -156,30 +116,24 @@ impl Handler for Room {
 }
 
 impl WebSocketHandler for Room {
-    /// The number of the last message that the client has seen.
-    type Conn = u64;
+    /// From where the client continues.
+    type Conn = Start;
 
-    fn accept_ws(&self, req: &Request<'_>, _: &mut Upgrade<'_>) -> Option<u64> {
-        let seen = req.query("after").and_then(|seen| seen.parse().ok());
-        (req.path() == "/ws").then_some(seen.unwrap_or(0))
+    fn accept_ws(&self, req: &Request<'_>, _: &mut Upgrade<'_>) -> Option<Start> {
+        let start = match req.query("after").filter(|seen| !seen.is_empty()) {
+            Some(seen) => Start::After(seen.parse().unwrap_or(Position::UNKNOWN)),
+            None => Start::Last(KEPT),
+        };
+        (req.path() == "/ws").then_some(start)
     }
 
-    fn handle_ws_conn(&self, ws: &mut Ws<'_, u64>) {
-        let history = self.history();
-        let (hub, id) = (ws.hub(), ws.id());
-        for (number, text) in history.after(*ws.conn) {
-            if !hub.send(id, numbered(number, text).as_str()).is_queued() {
-                // It is closed. It connects again and gets the rest.
-                return;
-            }
-        }
-        if !hub.subscribe(id, ROOM).is_queued() {
-            // Otherwise it would stay open without messages.
+    fn handle_ws_conn(&self, ws: &mut Ws<'_, Start>) {
+        if self.history.subscribe_ws(ws.id(), ROOM, *ws.conn).is_err() {
             ws.close(TRY_AGAIN_LATER, "");
         }
     }
 
-    fn handle_ws_frame(&self, _: &mut Ws<'_, u64>, message: Message<'_>) {
+    fn handle_ws_frame(&self, _: &mut Ws<'_, Start>, message: Message<'_>) {
         if let Message::Text(text) = message {
             if text.len() <= LONGEST {
                 self.say(text);

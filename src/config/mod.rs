@@ -148,6 +148,7 @@ peregrine_protocol::settings! {
     /// | `DirConfig::max_ranges` | 16 | ranges of one request | the whole file | `dir_cases::a_file_in_memory` |
     /// | `EventLimits::topics` | 64 | topics of a stream of events | its stream ends | `event_hub::the_topics_of_a_page_are_limited` |
     /// | `EventLimits::topic_bytes` | 256 | bytes of the name of a topic | its stream ends | `event_hub::the_topics_of_a_page_are_limited` |
+    #[doc = include_str!("history_limits.md")]
     /// | `Request::json` | 127 | levels of nesting of a value in JSON | 400 | `http::json_body::nesting_is_limited_for_any_type` |
     /// | Route pattern | 4,096 | bytes of a pattern, of which at most 8 parts are parameters | nothing: the program panics when it adds the route | `router::check::patterns_that_are_not_valid_are_refused` |
     /// | Dashboard pages | 32 | pages of a `Dashboard` that get samples | 503 | `dashboard::the_pages_that_get_samples_are_limited` |

@@ -10,6 +10,8 @@
 //! | [`Limits`](crate::Limits) | one connection: sizes and times of requests and responses |
 //! | `WsLimits` | one WebSocket |
 //! | `DirConfig` | one `DirServer` |
+//! | [`HistoryLimits`](crate::history::HistoryLimits), [`MemoryLogLimits`](crate::history::MemoryLogLimits) | one `History` and its log |
+//! | [`PresenceLimits`](crate::presence::PresenceLimits) | one `Presence` |
 //! | `MultipartLimits` | one form |
 //!
 //! ```

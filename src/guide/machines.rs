@@ -11,7 +11,7 @@
 //! #     fn publish(&self, _: Option<&str>, _: RelayMessage<'_>) -> Relayed { Relayed::Queued }
 //! # }
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let relay = RelayHandle::new(Broker); // of `peregrine-nats`, or of your own
+//! let relay = RelayHandle::new(Broker); // of `peregrine-nats`, `peregrine-redis`, or of your own
 //! let hub = EventHub::new(); // or a `Hub` of WebSockets, or both
 //! hub.set_relay(&relay)?;
 //! hub.publish("news", "for the pages of all machines")?;
@@ -29,6 +29,9 @@
 //! curl -N localhost:8001/events/news &
 //! curl -d hello localhost:8002/publish/news
 //! ```
+//!
+//! A client that was away for a moment misses messages. With a log that the machines share, a [`History`](super::history) gives
+//! it what it has missed; [`Presence`](super::presence) knows who is there. The crate `peregrine-redis` has both.
 //!
 //! # What is promised
 //!

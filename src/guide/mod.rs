@@ -8,6 +8,8 @@
 //! | [`response_cache`] | How do I keep responses in memory for a time? |
 //! | [`blocking`] | Where does code go that blocks: a database, a slow computation, a file? |
 //! | [`responses`] | Which ways are there to respond: at once, later, piece by piece, as events? |
+//! | [`history`] | How does a client get what it missed while it was away? |
+//! | [`presence`] | Who is in a room, on all machines? |
 //! | [`request_bodies`] | How do I read forms, uploads, and bodies that are larger than memory? |
 //! | [`cookies`] | How do I read and set cookies, and keep sessions? |
 #![cfg_attr(
@@ -57,6 +59,7 @@ pub mod draining;
 #[cfg(feature = "dir")]
 pub mod files;
 pub mod getting_started;
+pub mod history;
 #[cfg(feature = "http2")]
 pub mod http2;
 #[cfg(feature = "json")]
@@ -66,6 +69,7 @@ pub mod layers;
 pub mod limits;
 pub mod machines;
 pub mod operation;
+pub mod presence;
 pub mod proxies;
 pub mod request_bodies;
 pub mod response_cache;

@@ -100,9 +100,8 @@
 //!   ([`Request::last_event_id`]).
 //! - A server that stops ends all streams of events at once.
 //! - [`EventHub`] sends one event to all pages that have subscribed to a topic. It drops a page that
-//!   falls behind; the browser then connects again and asks for what it missed. The documentation of
-//!   `EventHub` shows how a page gets the history and then each new event, none twice and none left out.
-//!   The example `room` does that.
+//!   falls behind; the browser then connects again and asks for what it missed. A
+//!   [`History`](super::history) sends that, and then each new event, none twice and none left out.
 //!
 //! | what happens | what it looks like |
 //! |---|---|

@@ -128,6 +128,7 @@
 //! - An idle connection takes about 220 bytes of the process, with the state of 24 bytes that was
 //!   measured.
 //! - A relay connects the hubs of several processes: [the guide](crate::guide::machines).
+//! - A [`History`](super::history) sends what a client has missed; [`Presence`](super::presence) tells who is there.
 //! - The example `websocket` is a chat, `room` a chat with a history.
 //!
 //! [`BacklogPolicy`]: crate::ws::BacklogPolicy

@@ -21,7 +21,60 @@ const KINDS: [&str; 9] = [
 ];
 
 /// By file and field: limits of the table that bound it together, or, behind a dash, why it needs none.
-const BOUNDED: [(&str, &str, &[&str]); 51] = [
+const BOUNDED: [(&str, &str, &[&str]); 64] = [
+    (
+        "src/history/memory.rs",
+        "topics",
+        &["MemoryLogLimits::topics"],
+    ),
+    (
+        "src/history/memory.rs",
+        "turns",
+        &["MemoryLogLimits::topics"],
+    ),
+    (
+        "src/history/memory.rs",
+        "loaded",
+        &["MemoryLogLimits::topics"],
+    ),
+    (
+        "src/history/memory.rs",
+        "entries",
+        &["MemoryLogLimits::messages", "MemoryLogLimits::bytes"],
+    ),
+    (
+        "src/history/memory.rs",
+        "order",
+        &["- one for each history, of the program"],
+    ),
+    (
+        "src/history/track.rs",
+        "tail",
+        &["HistoryLimits::messages", "HistoryLimits::recent_bytes"],
+    ),
+    ("src/history/track.rs", "reads", &["Config::connections"]),
+    (
+        "src/history/topics.rs",
+        "by_name",
+        &["HistoryLimits::topics"],
+    ),
+    (
+        "src/history/topics.rs",
+        "followed",
+        &["HistoryLimits::topics"],
+    ),
+    (
+        "src/presence/store.rs",
+        "topics",
+        &["PresenceLimits::entries"],
+    ),
+    ("src/presence/mod.rs", "stays", &["PresenceLimits::entries"]),
+    ("src/presence/mod.rs", "steps", &["PresenceLimits::entries"]),
+    (
+        "src/presence/mod.rs",
+        "reads",
+        &["- each call has a function of the program"],
+    ),
     (
         "crates/python/src/asgi/inbox.rs",
         "events",

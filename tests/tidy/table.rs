@@ -80,10 +80,17 @@ const FIXED: [&str; 14] = [
 
 /// What the rows say: by limit, its default and the test.
 pub(super) fn rows() -> BTreeMap<String, (String, String)> {
-    let text = std::fs::read_to_string(root().join("src/config/mod.rs")).expect("readable");
+    let read = |file| std::fs::read_to_string(root().join("src/config").join(file));
+    let text = read("mod.rs").expect("readable");
+    let rows_of_history = read("history_limits.md").expect("readable");
     let lines = text
         .lines()
         .filter_map(|line| line.trim_start().strip_prefix("/// | "));
+    let lines = lines.chain(
+        rows_of_history
+            .lines()
+            .filter_map(|line| line.strip_prefix("| ")),
+    );
     let mut rows = BTreeMap::new();
     for line in lines.skip(1) {
         let cells: Vec<_> = line.trim_end_matches('|').split(" | ").collect();
@@ -115,6 +122,18 @@ fn limits() -> Vec<(String, String)> {
     limits.extend(fields(
         "EventLimits",
         &peregrine::sse::EventLimits::default(),
+    ));
+    limits.extend(fields(
+        "HistoryLimits",
+        &peregrine::history::HistoryLimits::default(),
+    ));
+    limits.extend(fields(
+        "MemoryLogLimits",
+        &peregrine::history::MemoryLogLimits::default(),
+    ));
+    limits.extend(fields(
+        "PresenceLimits",
+        &peregrine::presence::PresenceLimits::default(),
     ));
     #[cfg(feature = "http2")]
     limits.extend(fields(

@@ -21,57 +21,24 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 /// can send what it has missed. So a slow page delays no other page, memory is limited, and a page that
 /// misses an event notices it.
 ///
-/// # History first, then new events
-///
-/// To give a new page the history and then each new event, without a gap and without a repetition, keep the
-/// history behind a lock. Hold the lock to publish. Hold it also to send the history to a page and to
-/// subscribe the page:
+/// A [`History`](crate::history::History) gives a new page the history and then each new event, without a gap and
+/// without a repetition.
 ///
 /// ```
 /// use peregrine::{Done, Request, Response};
-/// use peregrine::sse::{Event, EventHub};
-/// use std::sync::Mutex;
+/// use peregrine::sse::EventHub;
 ///
-/// #[derive(Default)]
-/// struct News {
-///     history: Mutex<Vec<String>>,
-///     hub: EventHub,
+/// fn watch(hub: &EventHub, _: &Request<'_>, res: Response<'_>) -> Done {
+///     let (done, page) = res.events();
+///     let _ = hub.subscribe(page, ["news"]); // on an error the stream ends
+///     done
 /// }
-///
-/// impl News {
-///     fn add(&self, text: &str) {
-///         let mut history = self.history.lock().unwrap();
-///         let event = Event::new().id(history.len().to_string()).data(text);
-///         history.push(text.into());
-///         let _ = self.hub.publish("news", event);
-///     }
-///
-///     fn watch(&self, req: &Request<'_>, res: Response<'_>) -> Done {
-///         let seen = req.last_event_id().and_then(|id| id.parse::<usize>().ok());
-///         let (done, mut page) = res.events();
-///         let history = self.history.lock().unwrap();
-///         for (n, text) in history.iter().enumerate().skip(seen.map_or(0, |seen| seen + 1)) {
-///             if page.try_send(Event::new().id(n.to_string()).data(text)).is_err() {
-///                 return done; // the page connects again and gets the rest
-///             }
-///         }
-///         let _ = self.hub.subscribe(page, ["news"]);
-///         done
-///     }
-/// }
-/// # let news = std::sync::Arc::new(News::default());
-/// # news.add("one");
-/// # let app = { let news = news.clone(); peregrine::from_fn(move |req, res| news.watch(req, res)) };
+/// # let hub = EventHub::new();
+/// # let app = { let hub = hub.clone(); peregrine::from_fn(move |req, res| watch(&hub, req, res)) };
 /// # let mut client = peregrine::testing::Connection::new(&app);
 /// # client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-/// # news.add("two");
-/// # while !client.received().ends_with(b"id: 1\ndata: two\n\n\r\n") {
-/// #     assert!(client.wait(std::time::Duration::from_secs(60)));
-/// # }
-/// # assert_eq!(news.hub.pages("news"), 1);
+/// # assert_eq!(hub.pages("news"), 1);
 /// ```
-///
-/// The example `room` does the same for WebSockets.
 #[derive(Clone, Default)]
 pub struct EventHub(Arc<Inner>);
 
@@ -180,6 +147,16 @@ impl EventHub {
         self.publish_to(Some(topic), &event.into().into_shared()?)
     }
 
+    /// Sends an event to each page of this process that has subscribed to the topic: the [relay](crate::relay) of the hub does
+    /// not get it. Otherwise as [`EventHub::publish`].
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Event`] if the event cannot be sent to any page.
+    pub fn deliver(&self, topic: &str, event: impl Into<Event>) -> Result<usize, SendError> {
+        Ok(self.send(Some(topic), &event.into().into_shared()?))
+    }
+
     /// Sends an event to each page of the hub; otherwise as [`EventHub::publish`].
     ///
     /// # Errors
@@ -224,8 +201,8 @@ impl EventHub {
         }
     }
 
-    /// Sends an event to the pages of this process, and returns their number.
-    fn send(&self, topic: Option<&str>, payload: &Payload) -> usize {
+    /// Sends the bytes from [`Event::into_shared`] to the pages of this process, and returns their number.
+    pub(crate) fn send(&self, topic: Option<&str>, payload: &Payload) -> usize {
         self.with(|pages| {
             let ids: Vec<u64> = match topic {
                 Some(topic) => {

@@ -94,7 +94,7 @@ impl Event {
     }
 
     /// The bytes of the event, shared by many streams.
-    pub(super) fn into_shared(self) -> Result<Payload, SendError> {
+    pub(crate) fn into_shared(self) -> Result<Payload, SendError> {
         self.into_payload().map(|payload| match payload {
             Payload::Owned(lines) => Payload::SharedVec(Arc::new(lines)),
             other => other,
@@ -238,7 +238,7 @@ impl EventSender {
     }
 
     /// Sends the bytes from [`Event::into_shared`]. False if they do not fit, or the client has gone.
-    pub(super) fn try_send_payload(&mut self, payload: Payload) -> bool {
+    pub(crate) fn try_send_payload(&mut self, payload: Payload) -> bool {
         self.body.try_send(payload).is_ok()
     }
 

@@ -21,3 +21,4 @@ pub use body_sender::{BodySender, SendError, TrySendError};
 pub use event_hub::{EventHub, EventLimits};
 pub use events::{Event, EventSender};
 pub use responder::Responder;
+pub(crate) use unlocked::Held;

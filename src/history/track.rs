@@ -1,0 +1,497 @@
+//! A topic with subscribers: what they have got, and what they wait for.
+//!
+//! Not here: locks, threads, clocks, logs and connections. `C` is a client that subscribes, `R` a message in the forms
+//! in which it is sent.
+//!
+//! Invariants: all subscribers have got the messages up to `position`, each message once and in order. `tail` ends at
+//! `position` and has no gap. While the main read is made, new messages wait in `held`, new clients in `waiting`.
+
+use super::log::{LogError, Start};
+use super::position::Position;
+use std::collections::{HashMap, VecDeque};
+
+/// A message with its offset.
+#[derive(Clone, Debug)]
+pub(super) struct Kept<R> {
+    pub(super) offset: u64,
+    pub(super) bytes: usize,
+    pub(super) forms: R,
+}
+
+/// As [`Read`](super::log::Read).
+pub(super) enum Found<R> {
+    Recovered(Vec<Kept<R>>, Position),
+    Lost(Position),
+}
+
+/// Where messages and notices go.
+pub(super) trait Outlet<C, R> {
+    /// A message to all subscribers.
+    fn publish(&mut self, message: &Kept<R>);
+    /// All subscribers may have lost messages before this position.
+    fn lost(&mut self, position: Position);
+    /// Sends to one client what it has missed, and subscribes it. `missed` is `None` if messages are lost.
+    fn serve(&mut self, client: C, missed: Option<Vec<&Kept<R>>>, position: Option<Position>);
+}
+
+/// A read that is to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Request {
+    pub(super) start: Start,
+    /// It is to tell where the topic stands. Otherwise, what one position has missed.
+    pub(super) is_main: bool,
+}
+
+/// How much a track keeps, and recovers for one client.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TrackLimits {
+    pub(super) messages: usize,
+    pub(super) tail_bytes: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// No read was successful yet.
+    Unopened,
+    /// The main read is made.
+    Reading,
+    Live,
+}
+
+struct Held<R> {
+    position: Position,
+    message: Kept<R>,
+    /// A main read was made after the message came. So it knows better which epoch is the last one.
+    is_before: bool,
+}
+
+impl<R> Held<R> {
+    fn new(position: Position, message: Kept<R>) -> Held<R> {
+        Held {
+            position,
+            message,
+            is_before: false,
+        }
+    }
+}
+
+struct Waiting<C> {
+    client: C,
+    start: Start,
+    /// A main read was made after the client came.
+    is_late: bool,
+}
+
+pub(super) struct Track<C, R> {
+    limits: TrackLimits,
+    state: State,
+    position: Option<Position>,
+    /// There are clients that were subscribed without a position.
+    is_blind: bool,
+    /// After the main read, another one is to be made.
+    again: bool,
+    tail: VecDeque<Kept<R>>,
+    tail_bytes: usize,
+    /// The log has no message before those of `tail`.
+    is_whole: bool,
+    /// Messages up to this offset were there when [`Track::age`] was called.
+    aged: u64,
+    held: Vec<Held<R>>,
+    waiting: Vec<Waiting<C>>,
+    /// Clients by the read that they wait for.
+    reads: HashMap<Start, Vec<C>>,
+}
+
+impl<C, R> Track<C, R> {
+    pub(super) fn new(limits: TrackLimits) -> Track<C, R> {
+        Track {
+            limits,
+            state: State::Unopened,
+            position: None,
+            is_blind: false,
+            again: false,
+            tail: VecDeque::new(),
+            tail_bytes: 0,
+            is_whole: false,
+            aged: 0,
+            held: Vec::new(),
+            waiting: Vec::new(),
+            reads: HashMap::new(),
+        }
+    }
+
+    /// Whether no client waits and no read is made.
+    pub(super) fn is_quiet(&self) -> bool {
+        !matches!(self.state, State::Reading) && self.waiting.is_empty() && self.reads.is_empty()
+    }
+
+    pub(super) fn tail_bytes(&self) -> usize {
+        self.tail_bytes
+    }
+
+    /// Drops what is kept: the next client that comes back is served by a read.
+    pub(super) fn forget_tail(&mut self) {
+        self.tail = VecDeque::new();
+        self.tail_bytes = 0;
+        self.is_whole = false;
+    }
+
+    /// Drops the messages that were there at the last call.
+    pub(super) fn age(&mut self) {
+        while self
+            .tail
+            .front()
+            .is_some_and(|kept| kept.offset <= self.aged)
+        {
+            self.drop_first();
+        }
+        self.aged = self.position.map_or(0, |at| at.offset);
+    }
+
+    pub(super) fn subscribe(
+        &mut self,
+        client: C,
+        start: Start,
+        out: &mut impl Outlet<C, R>,
+    ) -> Option<Request> {
+        let start = match start {
+            Start::Last(most) => Start::Last(most.min(self.limits.messages)),
+            start => start,
+        };
+        self.enter(client, start, false, out)
+    }
+
+    /// A message from the feed.
+    pub(super) fn deliver(
+        &mut self,
+        position: Position,
+        message: Kept<R>,
+        out: &mut impl Outlet<C, R>,
+    ) -> Option<Request> {
+        if let State::Reading = self.state {
+            self.held.push(Held::new(position, message));
+            if self.held.len() > self.limits.messages {
+                self.held.clear();
+                self.again = true;
+            }
+            return None;
+        }
+        let before = Position {
+            offset: position.offset.saturating_sub(1),
+            ..position
+        };
+        // Clients without a position know that they may have lost something.
+        let at = *self.position.get_or_insert(before);
+        self.state = State::Live;
+        match position.offset.checked_sub(at.offset) {
+            _ if at.epoch != position.epoch => {}
+            None | Some(0) => return None,
+            Some(1) => {
+                self.publish(message, out);
+                return None;
+            }
+            Some(_) => {}
+        }
+        // A gap, or another epoch: the log says which one is the last.
+        self.held.push(Held::new(position, message));
+        Some(self.read_on(at))
+    }
+
+    /// Messages may be missing.
+    pub(super) fn interrupted(&mut self) -> Option<Request> {
+        match (self.state, self.position) {
+            (State::Reading, _) => {
+                self.again = true;
+                None
+            }
+            (_, Some(position)) => Some(self.read_on(position)),
+            (_, None) => self.is_blind.then(|| self.begin(Start::Now)),
+        }
+    }
+
+    /// A read has ended.
+    pub(super) fn read(
+        &mut self,
+        request: Request,
+        found: Result<Found<R>, LogError>,
+        out: &mut impl Outlet<C, R>,
+    ) -> Vec<Request> {
+        let clients = self.reads.remove(&request.start).unwrap_or_default();
+        match found {
+            Ok(Found::Recovered(entries, last)) => {
+                self.absorb(&request, entries, last, clients, out);
+            }
+            Ok(Found::Lost(last)) => {
+                let is_new = self.position.is_none_or(|at| at.epoch != last.epoch);
+                if request.is_main || is_new {
+                    let is_first = self.position.is_none() && !self.is_blind;
+                    match is_first {
+                        true => self.position = Some(last),
+                        false => self.lose(last, out),
+                    }
+                }
+                self.serve_lost(clients, out);
+            }
+            Err(_) => {
+                match self.position {
+                    // What is missing before them stays unknown until the next read.
+                    Some(_) => self.held.clear(),
+                    None => self.is_blind = true,
+                }
+                self.serve_lost(clients, out);
+            }
+        }
+        if request.is_main {
+            self.end_main(out)
+        } else {
+            Vec::new()
+        }
+    }
+}
+
+impl<C, R> Track<C, R> {
+    fn begin(&mut self, start: Start) -> Request {
+        self.state = State::Reading;
+        for waiting in &mut self.waiting {
+            waiting.is_late = true;
+        }
+        for held in &mut self.held {
+            held.is_before = true;
+        }
+        Request {
+            start,
+            is_main: true,
+        }
+    }
+
+    fn read_on(&mut self, position: Position) -> Request {
+        self.begin(Start::After(position))
+    }
+
+    fn enter(
+        &mut self,
+        client: C,
+        start: Start,
+        is_late: bool,
+        out: &mut impl Outlet<C, R>,
+    ) -> Option<Request> {
+        let at = match (self.state, self.position) {
+            (State::Reading, _) => {
+                self.waiting.push(Waiting {
+                    client,
+                    start,
+                    is_late,
+                });
+                return None;
+            }
+            (_, Some(at)) => at,
+            (_, None) => {
+                self.reads.entry(start).or_default().push(client);
+                return Some(self.begin(start));
+            }
+        };
+        let count = match start {
+            Start::Now => Some(0),
+            Start::Last(most) if self.is_whole => Some(most.min(self.tail.len())),
+            Start::Last(most) => (most <= self.tail.len()).then_some(most),
+            Start::After(seen) if seen.epoch != at.epoch => {
+                out.serve(client, None, Some(at));
+                return None;
+            }
+            // It has got a message that has not come here yet, by another machine. Or its position is made up.
+            Start::After(seen) if seen.offset > at.offset && !is_late => {
+                self.waiting.push(Waiting {
+                    client,
+                    start,
+                    is_late,
+                });
+                return Some(self.read_on(at));
+            }
+            Start::After(seen) => {
+                let missed = at.offset.checked_sub(seen.offset);
+                let missed = missed.and_then(|missed| usize::try_from(missed).ok());
+                let Some(missed) = missed.filter(|missed| *missed <= self.limits.messages) else {
+                    out.serve(client, None, Some(at));
+                    return None;
+                };
+                (missed <= self.tail.len()).then_some(missed)
+            }
+        };
+        if let Some(count) = count {
+            let missed = self.tail.range(self.tail.len() - count..).collect();
+            out.serve(client, Some(missed), Some(at));
+            return None;
+        }
+        let clients = self.reads.entry(start).or_default();
+        clients.push(client);
+        (clients.len() == 1).then_some(Request {
+            start,
+            is_main: false,
+        })
+    }
+
+    /// Takes what a read has found, and serves those that wait for it.
+    fn absorb(
+        &mut self,
+        request: &Request,
+        entries: Vec<Kept<R>>,
+        last: Position,
+        clients: Vec<C>,
+        out: &mut impl Outlet<C, R>,
+    ) {
+        let is_first = self.position.is_none() && !self.is_blind;
+        match self.position {
+            None if is_first => self.position = Some(last),
+            // Those that are subscribed already do not know where they are.
+            None => self.lose(last, out),
+            Some(at) if at.epoch != last.epoch => self.lose(last, out),
+            Some(_) => {}
+        }
+        let at = self.position.unwrap_or(last);
+        let (old, new): (Vec<_>, Vec<_>) = entries
+            .into_iter()
+            .partition(|entry| entry.offset <= at.offset);
+        let end = at.offset.min(last.offset);
+        for entry in new {
+            let at = self.position.map_or(0, |at| at.offset);
+            if Some(entry.offset) == at.checked_add(1) {
+                self.publish(entry, out);
+            }
+        }
+        let at = self.position.unwrap_or(last);
+        if request.is_main && at.offset < last.offset {
+            // The log has not given all that it should.
+            self.lose(last, out);
+        }
+        let asked = match request.start {
+            Start::Last(most) => Some(most),
+            _ => None,
+        };
+        // For those that wait: what was found, and what has come since.
+        let newer = self.tail.iter().filter(|kept| kept.offset > end);
+        let newer: Vec<_> = newer.collect();
+        let position = self.position;
+        let is_complete = newer.len() as u64 == at.offset.saturating_sub(end)
+            && position.is_some_and(|at| at.epoch == last.epoch);
+        for client in clients {
+            let missed = is_complete.then(|| old.iter().chain(newer.iter().copied()));
+            let missed = missed.map(|missed| {
+                let skipped =
+                    asked.map_or(0, |most| (old.len() + newer.len()).saturating_sub(most));
+                missed.skip(skipped).collect()
+            });
+            out.serve(client, missed, position);
+        }
+        let is_all = asked.is_some_and(|most| old.len() < most);
+        self.extend_tail(old, is_all);
+    }
+
+    /// Messages before those of the tail, so that the next client at the same position needs no read.
+    fn extend_tail(&mut self, old: Vec<Kept<R>>, is_all: bool) {
+        let Some(at) = self.position else { return };
+        let mut first = self.tail.front().map_or(at.offset + 1, |kept| kept.offset);
+        let mut is_all = is_all;
+        for entry in old.into_iter().rev() {
+            if entry.offset >= first {
+                continue;
+            }
+            let has_room = self.tail.len() < self.limits.messages
+                && self.tail_bytes + entry.bytes <= self.limits.tail_bytes;
+            if entry.offset + 1 != first || !has_room {
+                is_all = false;
+                break;
+            }
+            first = entry.offset;
+            self.tail_bytes += entry.bytes;
+            self.tail.push_front(entry);
+        }
+        self.is_whole |= is_all;
+    }
+
+    /// Sends the next message to all subscribers.
+    fn publish(&mut self, message: Kept<R>, out: &mut impl Outlet<C, R>) {
+        out.publish(&message);
+        if let Some(at) = &mut self.position {
+            at.offset = message.offset;
+        }
+        self.tail_bytes += message.bytes;
+        self.tail.push_back(message);
+        while self.tail.len() > self.limits.messages || self.tail_bytes > self.limits.tail_bytes {
+            self.drop_first();
+        }
+    }
+
+    fn drop_first(&mut self) {
+        let first = self.tail.pop_front();
+        self.tail_bytes -= first.map_or(0, |first| first.bytes);
+        self.is_whole = false;
+    }
+
+    fn lose(&mut self, position: Position, out: &mut impl Outlet<C, R>) {
+        self.forget_tail();
+        self.position = Some(position);
+        out.lost(position);
+    }
+
+    fn serve_lost(&self, clients: Vec<C>, out: &mut impl Outlet<C, R>) {
+        for client in clients {
+            out.serve(client, None, self.position);
+        }
+    }
+
+    fn end_main(&mut self, out: &mut impl Outlet<C, R>) -> Vec<Request> {
+        let mut again = std::mem::take(&mut self.again);
+        let held = std::mem::take(&mut self.held);
+        self.state = match self.position {
+            Some(_) => State::Live,
+            None => State::Unopened,
+        };
+        self.is_blind &= self.position.is_none();
+        let mut requests = Vec::new();
+        if self.position.is_some() || self.is_blind {
+            for held in held {
+                let epoch = self.position.map_or(held.position.epoch, |at| at.epoch);
+                match epoch == held.position.epoch {
+                    true => requests.extend(self.deliver(held.position, held.message, out)),
+                    false if held.is_before => {}
+                    false => {
+                        again = true;
+                        self.held.push(held);
+                    }
+                }
+            }
+        }
+        match (self.state, self.position) {
+            (State::Live, Some(position)) if again => requests.push(self.read_on(position)),
+            // The log fails: those that wait are subscribed at once.
+            (State::Unopened, _) => {
+                let waiting = std::mem::take(&mut self.waiting);
+                self.is_blind |= !waiting.is_empty();
+                self.serve_lost(
+                    waiting.into_iter().map(|waiting| waiting.client).collect(),
+                    out,
+                );
+                if again {
+                    requests.extend(self.interrupted());
+                }
+            }
+            _ => {}
+        }
+        if self.state == State::Live {
+            for Waiting {
+                client,
+                start,
+                is_late,
+            } in std::mem::take(&mut self.waiting)
+            {
+                // If one of them makes a main read, the others have come before it.
+                let is_late = is_late || self.state == State::Reading;
+                requests.extend(self.enter(client, start, is_late, out));
+            }
+        }
+        requests
+    }
+}
+
+#[cfg(test)]
+mod tests;
