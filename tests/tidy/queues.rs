@@ -21,7 +21,27 @@ const KINDS: [&str; 9] = [
 ];
 
 /// By file and field: limits of the table that bound it together, or, behind a dash, why it needs none.
-const BOUNDED: [(&str, &str, &[&str]); 64] = [
+const BOUNDED: [(&str, &str, &[&str]); 68] = [
+    (
+        "crates/redis/src/driver/queue.rs",
+        "items",
+        &["- Config::queue_bytes of peregrine-redis; channels are those of topics"],
+    ),
+    (
+        "crates/redis/src/driver/connection.rs",
+        "sent",
+        &["- Config::queue_bytes of peregrine-redis"],
+    ),
+    (
+        "crates/redis/src/log.rs",
+        "feeds",
+        &["- one for each history, of the program"],
+    ),
+    (
+        "crates/redis/src/presence.rs",
+        "topics",
+        &["PresenceLimits::entries"],
+    ),
     (
         "src/history/memory.rs",
         "topics",

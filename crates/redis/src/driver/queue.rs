@@ -1,0 +1,67 @@
+//! What waits to be sent, and the channels that are subscribed.
+
+use super::Command;
+use super::connection::Connection;
+use crate::resp::command;
+use std::collections::{BTreeSet, VecDeque};
+use std::io::{Error, Result};
+
+/// Bytes that are encoded ahead of the socket.
+const AHEAD: usize = 256 * 1024;
+/// Channels of one SUBSCRIBE.
+const CHANNELS: usize = 1000;
+/// Changes of channels that wait. Above it, the connection is made again, with all channels that there are.
+pub(super) const CHANGES: usize = 65_536;
+
+pub(super) enum Item {
+    Command(Command),
+    /// SUBSCRIBE or UNSUBSCRIBE, which has no reply.
+    Channel(&'static str, Vec<u8>),
+}
+
+#[derive(Default)]
+pub(super) struct Queue {
+    pub(super) items: VecDeque<Item>,
+    /// Of `items`, and of the commands that are not answered.
+    pub(super) bytes: usize,
+    pub(super) channels: BTreeSet<Vec<u8>>,
+    /// Number of channels in `items`.
+    pub(super) changes: usize,
+    /// No attempt to connect is made.
+    pub(super) is_waiting: bool,
+    pub(super) is_closed: bool,
+    pub(super) last_error: Option<String>,
+}
+
+impl Queue {
+    /// Encodes what waits.
+    pub(super) fn take(&mut self, connection: &Connection, out: &mut Vec<u8>) -> Result<()> {
+        if self.changes > CHANGES {
+            return Err(Error::other("too many subscriptions wait"));
+        }
+        while out.len() < AHEAD {
+            match self.items.pop_front() {
+                Some(Item::Command(command)) => connection.send(command, out),
+                Some(Item::Channel(verb, channel)) => {
+                    self.changes -= 1;
+                    command(&[verb.as_bytes(), &channel], out);
+                }
+                None => break,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Subscribes all channels that there are.
+pub(super) fn subscribe(queue: &mut Queue, out: &mut Vec<u8>) {
+    let channels: Vec<_> = queue.channels.iter().collect();
+    for channels in channels.chunks(CHANNELS) {
+        let mut parts: Vec<&[u8]> = vec![b"SUBSCRIBE"];
+        parts.extend(channels.iter().map(|channel| &channel[..]));
+        command(&parts, out);
+    }
+    // These changes are among the channels already.
+    queue.changes = 0;
+    queue.items.retain(|item| matches!(item, Item::Command(_)));
+}

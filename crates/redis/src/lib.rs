@@ -1,0 +1,245 @@
+#![doc = include_str!("../README.md")]
+#![deny(clippy::print_stdout)]
+
+mod config;
+mod driver;
+mod handshake;
+mod log;
+mod presence;
+mod relay;
+mod resp;
+mod scripts;
+
+pub use config::Config;
+pub use log::RedisLog;
+pub use presence::RedisPresence;
+pub use relay::RedisRelay;
+
+use driver::{Command, Driver, Listen, OnReply, Refused};
+use log::LogState;
+use presence::PresenceState;
+use relay::RelayState;
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+/// A connection to Redis. Clones are the same one. It ends when the last clone, [`RedisLog`] and [`RedisPresence`] is dropped.
+///
+/// ```no_run
+/// use peregrine::history::History;
+/// use peregrine::presence::Presence;
+/// use peregrine::sse::EventHub;
+/// use peregrine_redis::{Config, Redis};
+///
+/// # fn main() -> std::io::Result<()> {
+/// let redis = Redis::connect(Config::new("127.0.0.1:6379"))?;
+/// let history = History::builder(redis.log()).events(&EventHub::new()).build();
+/// let presence = Presence::builder(redis.presence()).build();
+/// # let _ = (history, presence);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Redis(Arc<Inner>);
+
+/// Shared by all that use a connection.
+struct Inner {
+    driver: Arc<Driver>,
+    /// The name of this process: 16 digits by chance.
+    node: String,
+    log: LogState,
+    presence: PresenceState,
+    relay: RelayState,
+    this: Weak<Inner>,
+}
+
+/// 16 hexadecimal digits by chance, not all 0.
+fn random() -> String {
+    let number = RandomState::new().hash_one(std::time::Instant::now());
+    format!("{:016x}", number.max(1))
+}
+
+fn millis(time: Duration) -> Vec<u8> {
+    // About a thousand years at most: Redis takes no larger ones.
+    let millis = time.as_millis().clamp(1, 1 << 45);
+    millis.to_string().into_bytes()
+}
+
+impl Redis {
+    /// Starts the thread of a connection. It does not wait for Redis: the program serves without it, and the thread tries to
+    /// connect until it succeeds.
+    ///
+    /// # Errors
+    ///
+    /// The thread cannot be started.
+    pub fn connect(config: Config) -> std::io::Result<Redis> {
+        let driver = Driver::new(config);
+        let inner = Arc::new_cyclic(|this: &Weak<Inner>| Inner {
+            driver: driver.clone(),
+            node: random(),
+            log: LogState::default(),
+            presence: PresenceState::default(),
+            relay: RelayState::default(),
+            this: this.clone(),
+        });
+        driver.start(Listener(inner.this.clone()))?;
+        Ok(Redis(inner))
+    }
+
+    /// A log for a [`History`](peregrine::history::History).
+    pub fn log(&self) -> RedisLog {
+        RedisLog(self.0.clone())
+    }
+
+    /// A store for one [`Presence`](peregrine::presence::Presence).
+    pub fn presence(&self) -> RedisPresence {
+        RedisPresence(self.0.clone())
+    }
+
+    /// A relay for hubs, without a history. A connection serves one relay.
+    ///
+    /// ```no_run
+    /// use peregrine::relay::RelayHandle;
+    /// use peregrine::sse::EventHub;
+    /// use peregrine_redis::{Config, Redis};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let redis = Redis::connect(Config::new("127.0.0.1:6379"))?;
+    /// let hub = EventHub::new();
+    /// hub.set_relay(&RelayHandle::new(redis.relay()))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn relay(&self) -> RedisRelay {
+        RedisRelay {
+            inner: self.0.clone(),
+            order: peregrine::relay::RelayOrder::Local,
+        }
+    }
+
+    /// Whether there is a connection. While there is none, a program should say that it is not ready:
+    ///
+    /// ```
+    /// use peregrine::server::Health;
+    /// use peregrine_redis::Redis;
+    ///
+    /// fn watched(redis: &Redis) -> Health {
+    ///     let redis = redis.clone();
+    ///     Health::new().check("redis", move || match redis.is_connected() {
+    ///         true => Ok(()),
+    ///         false => Err("not connected"),
+    ///     })
+    /// }
+    /// ```
+    pub fn is_connected(&self) -> bool {
+        self.0.driver.is_connected()
+    }
+
+    /// The last error of the connection or of a command, for logs. It is not removed when there is a connection again.
+    pub fn last_error(&self) -> Option<String> {
+        self.0.driver.last_error()
+    }
+
+    /// Number of connections so far.
+    pub fn connections(&self) -> u64 {
+        self.0.driver.counts().0
+    }
+
+    /// Number of commands that were refused, because too many bytes waited.
+    pub fn refused(&self) -> u64 {
+        self.0.driver.counts().1
+    }
+
+    /// Waits until all that was published is confirmed, for at most this time. False if it is not. Call it before the program
+    /// ends.
+    pub fn flush(&self, most: Duration) -> bool {
+        self.0.driver.flush(most)
+    }
+}
+
+impl fmt::Debug for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redis")
+            .field("config", self.0.driver.config())
+            .field("is_connected", &self.is_connected())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    /// A key or channel: the prefix, its kind and a name.
+    fn key(&self, kind: &str, name: &str) -> Vec<u8> {
+        format!("{}{kind}{name}", self.driver.config().prefix).into_bytes()
+    }
+
+    /// The name of this process as a number.
+    fn node_number(&self) -> u64 {
+        u64::from_str_radix(&self.node, 16).unwrap_or_default()
+    }
+
+    fn send(
+        &self,
+        script: usize,
+        parts: Vec<Vec<u8>>,
+        is_kept: bool,
+        on_reply: OnReply,
+    ) -> Result<(), Refused> {
+        self.driver.send(Command {
+            script: Some(script),
+            parts,
+            is_kept,
+            on_reply,
+        })
+    }
+
+    /// A command that is no script.
+    fn plain(&self, parts: Vec<Vec<u8>>, on_reply: OnReply) -> Result<(), Refused> {
+        self.driver.send(Command {
+            script: None,
+            parts,
+            is_kept: false,
+            on_reply,
+        })
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.driver.close();
+    }
+}
+
+struct Listener(Weak<Inner>);
+
+impl Listen for Listener {
+    fn message(&self, channel: &[u8], message: &[u8]) {
+        let Some(inner) = self.0.upgrade() else {
+            return;
+        };
+        let channel = std::str::from_utf8(channel).ok();
+        let name = channel.and_then(|name| name.strip_prefix(&*inner.driver.config().prefix));
+        match name.and_then(|name| name.split_at_checked(2)) {
+            Some(("h:", topic)) => inner.log.message(topic, message),
+            Some(("p:", topic)) => inner.presence.message(topic, message),
+            Some(("r:", topic)) => inner
+                .relay
+                .message(inner.node_number(), Some(topic), message),
+            Some(("b:", "")) => inner.relay.message(inner.node_number(), None, message),
+            _ => {}
+        }
+    }
+
+    fn connected(&self) {
+        if let Some(inner) = self.0.upgrade() {
+            inner.presence_connected();
+            inner.log.connected();
+        }
+    }
+
+    fn tick(&self) {
+        if let Some(inner) = self.0.upgrade() {
+            inner.beat();
+        }
+    }
+}
