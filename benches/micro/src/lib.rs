@@ -2,6 +2,7 @@
 //! benches/README.md. The bodies of the benches are here: `benches/micro.rs` has criterion time them,
 //! `bin/count.rs` runs one of them a given number of times for valgrind to count.
 
+mod fields;
 mod forms;
 mod paths;
 mod request;
@@ -32,6 +33,7 @@ pub fn benches() -> Vec<Bench> {
     paths::add(&mut benches);
     routes::add(&mut benches);
     forms::add(&mut benches);
+    fields::add(&mut benches);
     websocket::add(&mut benches);
     benches.0
 }
