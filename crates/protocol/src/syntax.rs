@@ -77,6 +77,34 @@ pub fn count(bytes: &[u8], class: &[bool; 256]) -> usize {
     bytes.len() - rest.len()
 }
 
+/// The number of bytes at the front that a field name may have. It reads eight bytes at a time.
+#[inline(always)]
+pub(crate) fn count_name(bytes: &[u8]) -> usize {
+    let (mut rest, mut at) = (bytes, 0);
+    while let Some((eight, behind)) = rest.split_first_chunk() {
+        let unusual = unusual_in_name(u64::from_le_bytes(*eight));
+        if unusual != 0 {
+            at += unusual.trailing_zeros() as usize / 8;
+            return match bytes[at] {
+                b':' => at,
+                _ => at + count(&bytes[at..], &TOKEN),
+            };
+        }
+        (rest, at) = (behind, at + 8);
+    }
+    at + count(rest, &TOKEN)
+}
+
+/// Not zero if one of the bytes is no letter and no `-`. Of the bytes of the result, the first that is not zero is exact.
+const fn unusual_in_name(word: u64) -> u64 {
+    let lower = word | (ONES * 0x20);
+    // The high bit of a byte says: from `a` on; behind `z`; not `-`. A sum carries over from bytes above 0x7f only.
+    let from_a = lower.wrapping_add(ONES * (0x80 - b'a' as u64));
+    let behind_z = lower.wrapping_add(ONES * (0x7f - b'z' as u64));
+    let no_dash = (word ^ (ONES * b'-' as u64)).wrapping_add(ONES * 0x7f) | word;
+    no_dash & (!from_a | behind_z) & HIGH
+}
+
 /// For a literal the compiler evaluates this.
 #[inline(always)]
 pub fn is_token(bytes: &[u8]) -> bool {
@@ -96,28 +124,77 @@ const fn holds(word: u64, byte: u8) -> u64 {
     below(word ^ (ONES * byte as u64), 1)
 }
 
-/// Not zero if one of the bytes is a control byte. Single bytes of the result are not exact.
+/// Not zero if one of the bytes is a control byte. Of the bytes of the result, the first that is not zero is exact.
 const fn suspect(word: u64) -> u64 {
     below(word, 0x20) | holds(word, 0x7f)
 }
 
 /// The number of bytes at the front that are allowed in a field value (RFC 9110 section 5.5): no control byte
-/// except HTAB, so no CR, LF or NUL. It reads eight bytes at a time.
+/// except HTAB, so no CR, LF or NUL. It reads eight bytes at a time, and more at once in a long value.
 #[inline(always)]
 pub(crate) fn count_field_value(bytes: &[u8]) -> usize {
-    let mut at = 0;
-    for chunk in bytes.chunks_exact(8) {
-        let word = u64::from_le_bytes(chunk.try_into().expect("eight bytes"));
-        let suspect = suspect(word);
-        if suspect != 0 {
-            // A borrow only affects later bytes, so the first match is certain. If it is HTAB, which is rare,
-            // the rest is checked byte by byte.
-            let byte = suspect.trailing_zeros() & !7;
-            at += byte as usize / 8;
-            if (word >> byte) as u8 != b'\t' {
-                return at;
-            }
+    let (mut rest, mut at) = (bytes, 0);
+    while let Some((two, behind)) = rest.split_first_chunk::<16>() {
+        let word = |from: usize| {
+            two[from..]
+                .first_chunk()
+                .map_or(0, |w| u64::from_le_bytes(*w))
+        };
+        let (first, second) = (suspect(word(0)), suspect(word(8)));
+        // A borrow only affects later bytes, so the first match is certain.
+        if first != 0 {
+            return value_end(bytes, at + first.trailing_zeros() as usize / 8);
+        }
+        if second != 0 {
+            return value_end(bytes, at + 8 + second.trailing_zeros() as usize / 8);
+        }
+        (rest, at) = (behind, at + 16);
+        if at == LONG {
+            return count_long_value(bytes);
+        }
+    }
+    if let Some(word) = rest.first_chunk() {
+        let suspect = suspect(u64::from_le_bytes(*word));
+        match suspect {
+            0 => (rest, at) = (&rest[8..], at + 8),
+            _ => return value_end(bytes, at + suspect.trailing_zeros() as usize / 8),
+        }
+    }
+    at + count(rest, &FIELD_VALUE)
+}
+
+/// From so many bytes on a value is long.
+const LONG: usize = 96;
+
+/// The value ends at `at`, unless HTAB is there, which is rare: then the rest is checked byte by byte.
+#[inline(always)]
+fn value_end(bytes: &[u8], at: usize) -> usize {
+    match bytes[at] {
+        b'\t' => at + count(&bytes[at..], &FIELD_VALUE),
+        _ => at,
+    }
+}
+
+/// What [`count_field_value`] says of bytes of which the first [`LONG`] are allowed. A loop over 32 bytes, without a way
+/// out, is what compilers make vector instructions of.
+#[inline(never)]
+fn count_long_value(bytes: &[u8]) -> usize {
+    let mut rest = &bytes[LONG..];
+    while let Some((block, behind)) = rest.split_first_chunk::<32>() {
+        // True for ASCII from space to `~`: a value with other bytes is checked below.
+        let is_usual = |byte: &u8| byte.wrapping_add(1) as i8 > 0x20;
+        if !block.iter().fold(true, |all, byte| all & is_usual(byte)) {
             break;
+        }
+        rest = behind;
+    }
+    let mut at = bytes.len() - rest.len();
+    for chunk in rest.chunks_exact(8) {
+        let suspect = chunk
+            .first_chunk()
+            .map_or(0, |word| suspect(u64::from_le_bytes(*word)));
+        if suspect != 0 {
+            return value_end(bytes, at + suspect.trailing_zeros() as usize / 8);
         }
         at += 8;
     }
@@ -251,6 +328,38 @@ mod tests {
             b.is_ascii_graphic() && !separators.contains(&b)
         });
         assert!(!is_token(b""));
+    }
+
+    /// Eight bytes, or 32, at once say what each of them says.
+    #[test]
+    fn the_ends_of_names_and_values() {
+        let same = |bytes: &[u8]| {
+            assert_eq!(count_name(bytes), count(bytes, &TOKEN), "{bytes:x?}");
+            let slow = count(bytes, &FIELD_VALUE);
+            assert_eq!(count_field_value(bytes), slow, "{bytes:x?}");
+        };
+        let lens = (0..20).chain([LONG - 1, LONG, LONG + 7, LONG + 32, LONG + 47, LONG + 99]);
+        for len in lens {
+            let near = |at: &usize| *at < 20 || at.abs_diff(LONG) < 2 || *at > LONG + 30;
+            for at in (0..len).filter(near) {
+                for byte in (0..=255).step_by(EVERY) {
+                    for filler in [b'a', b'-', b'Z', b'9', 0xff] {
+                        let mut bytes = vec![filler; len];
+                        bytes[at] = byte;
+                        same(&bytes);
+                        // HTAB before it.
+                        bytes[at / 2] = b'\t';
+                        same(&bytes);
+                    }
+                }
+            }
+        }
+        for pair in (0..=u16::MAX).step_by(EVERY) {
+            // Two neighbours: what one carries over must not hide the other.
+            let [a, b] = pair.to_be_bytes();
+            same(&[b'x', a, b, b'x', b'x', b'x', b'x', b':']);
+            same(&[&[a, b], &[b'x'; LONG + 40][..], &[b, a, b'\r', b'\n']].concat());
+        }
     }
 
     #[test]

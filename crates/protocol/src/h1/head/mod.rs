@@ -3,6 +3,7 @@
 #[cfg(feature = "checks")]
 #[doc(hidden)]
 pub mod check;
+mod edit;
 mod last_fields;
 
 use crate::error::ProtocolError;
@@ -182,12 +183,24 @@ impl Head {
         if self.scanned > self.line && memchr::memchr(b'\n', &window[self.scanned..]).is_none() {
             return self.incomplete(window, limits);
         }
+        if self.stage == Stage::RequestLine {
+            match self.request_line(window, limits) {
+                Ok(next) => (self.line, self.scanned) = (next, next),
+                Err(error) => return self.judge(error, window, limits),
+            }
+        }
+        match self.stage {
+            Stage::Complete => Ok(true),
+            _ => self.parse_fields(window, limits),
+        }
+    }
+
+    /// The lines behind the request line. A separate function: a request with the fields of the last one does without it,
+    /// and without the registers that its loops need.
+    #[inline(never)]
+    fn parse_fields(&mut self, window: &[u8], limits: &Limits) -> Result<bool, ProtocolError> {
         while self.stage != Stage::Complete {
-            let line = match self.stage {
-                Stage::Fields => self.field(window, limits),
-                _ => self.request_line(window, limits),
-            };
-            match line {
+            match self.field(window, limits) {
                 Ok(next) => (self.line, self.scanned) = (next, next),
                 Err(error) => return self.judge(error, window, limits),
             }
@@ -320,32 +333,6 @@ impl Head {
         true
     }
 
-    /// Removes the fields of these names, of which none is [`Known`].
-    pub fn remove(&mut self, head: &[u8], names: &[&str]) {
-        for index in (0..usize::from(self.count)).rev() {
-            let name = self.fields[index].name.of(head);
-            if names
-                .iter()
-                .any(|own| name.eq_ignore_ascii_case(own.as_bytes()))
-            {
-                self.fields
-                    .copy_within(index + 1..usize::from(self.count), index);
-                self.count -= 1;
-                let behind = self.known.iter_mut().filter(|at| usize::from(**at) > index);
-                behind.for_each(|at| *at -= 1);
-            }
-        }
-    }
-
-    /// The value of the first field of this name is `value`.
-    #[cfg(any(feature = "http2", feature = "http3"))]
-    pub(crate) fn replace_value(&mut self, name: &[u8], bytes: &[u8], value: Span) {
-        let mut fields = self.fields[..usize::from(self.count)].iter_mut();
-        if let Some(field) = fields.find(|field| field.name.of(bytes) == name) {
-            field.value = value;
-        }
-    }
-
     /// All fields are pushed: the rest of what a head has, in HTTP/2 and HTTP/3 in place of a request line.
     #[cfg(any(feature = "http2", feature = "http3"))]
     #[inline]
@@ -466,7 +453,7 @@ fn line_end(bytes: &[u8], at: usize, otherwise: ProtocolError) -> Result<usize, 
 /// returns where the next line starts. Trailers have the same syntax.
 #[inline(always)]
 pub fn split_field(bytes: &[u8], start: usize) -> Result<(Field, usize), ProtocolError> {
-    let name = start + syntax::count(&bytes[start..], &syntax::TOKEN);
+    let name = start + syntax::count_name(&bytes[start..]);
     match bytes.get(name) {
         Some(b':') if name > start => {}
         Some(b' ' | b'\t') if name == start => return Err(ProtocolError::FoldedField),
