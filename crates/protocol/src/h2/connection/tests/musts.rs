@@ -280,6 +280,51 @@ fn on_a_closed_stream() {
     }
 }
 
+/// 4.3.1: our table is smaller than the one that both sides begin with. Once that is acknowledged, the next block begins
+/// with a size update.
+#[test]
+fn a_smaller_table() {
+    for (size, update, want) in [
+        (0, &[0x20][..], Nothing),
+        (0, &[], Connection(COMPRESSION)),
+        (100, &[0x3f, 69], Nothing),
+        (100, &[0x20], Nothing),
+        (100, &[0x3f, 70], Connection(COMPRESSION)),
+        (100, &[], Connection(COMPRESSION)),
+    ] {
+        let mut client = Client::raw(Driver::Hold);
+        client.http2.header_table_bytes = size;
+        client.send(PREFACE);
+        client.send(&settings(&[]));
+        client.send(&get(1));
+        client.send(&frame(4, 1, 0, &[]));
+        let block = [update, &[0x82, 0x86, 0x84, 0x01, 1, b'a']].concat();
+        let name = format!("4.3.1 {size} bytes, {update:x?}");
+        judge(&name, &mut client, &frame(1, 5, 3, &block), want);
+        // One update is enough.
+        if want == Nothing {
+            judge(&name, &mut client, &get(5), want);
+        }
+    }
+}
+
+/// 6.5.3: the values of one frame count in their order, and are acknowledged together.
+#[test]
+fn values_in_their_order() {
+    for (values, sent) in [([(4, 0), (4, 10)], 10), ([(4, 10), (4, 0)], 0)] {
+        let mut client = Client::open(Driver::Large);
+        client.send(&settings(&values));
+        assert_eq!(client.take(), [Seen::SettingsAck]);
+        client.send(&get(1));
+        let seen = client.take();
+        let len = |frame: &Seen| match frame {
+            Seen::Data(1, bytes, _) => bytes.len(),
+            _ => 0,
+        };
+        assert_eq!(seen.iter().map(len).sum::<usize>(), sent, "{values:?}");
+    }
+}
+
 /// 5.1.2: REFUSED_STREAM, and the tables of both sides stay the same.
 #[test]
 fn more_streams_than_there_may_be() {
