@@ -39,8 +39,8 @@
 //! - **Single-page applications**: [`DirConfig::spa`] names the page for paths that name no file and have
 //!   no dot in their last part.
 //! - **Files of up to 64 KiB are kept in memory** with the head of their response, 64 MiB in all. Larger
-//!   files are sent with `sendfile` (Linux, macOS, FreeBSD) or positioned reads, 96 KiB a turn, in bounded memory. A
-//!   change on the disk is seen within a second ([`DirConfig::recheck`]).
+//!   files are sent with `sendfile` (Linux, macOS, FreeBSD) or positioned reads, 96 KiB a turn, in bounded memory.
+//!   Over HTTP/2 and TLS they are read. A change on the disk is seen within a second ([`DirConfig::recheck`]).
 //! - The feature `compress` compresses text files in memory once. Other responses are not compressed.
 //!
 //! # What it does not serve

@@ -9,7 +9,7 @@ const KEEP: usize = 64;
 
 /// How many wide buffers are kept for bodies of HTTP/2. A new one would be filled with zeros, which costs as much as it
 /// saves.
-const KEEP_WIDE: usize = 4;
+const KEEP_WIDE: usize = 16;
 
 /// Last in, first out, so the next buffer is one that is still in the CPU cache.
 #[derive(Default)]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 pub(crate) type Detached = write_buf::Detached<FilePart>;
 pub(crate) type Segment<'a> = write_buf::Segment<'a, FilePart>;
+pub(crate) type Piece<'a> = write_buf::unsent::Piece<'a, FilePart>;
 pub(crate) type Output = write_buf::WriteBuf<FilePart>;
 
 /// A range of a file that is sent without a copy.

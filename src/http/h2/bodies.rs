@@ -1,6 +1,6 @@
 //! Bodies of requests: kept, or passed to a sink.
 
-use super::streams::{Intake, SinkState, Stream};
+use super::streams::{Intake, KeptRequest, SinkState, Stream};
 use super::turn::Parts;
 use crate::http::handler::Handler;
 use crate::http::request_body::flow::Flow;
@@ -32,17 +32,16 @@ where
             Intake::None => parts.http2.discard(id, len, self.now),
             Intake::Sink(_) => self.take_sink_piece(id, piece, is_last, parts),
             Intake::Buffer(most) => {
-                let kept = stream.request.as_mut();
-                let body = kept.map(|kept| &mut kept.body);
                 let most = *most;
-                let Some(body) = body.filter(|body| (body.len() + len) as u64 <= most) else {
+                let fits = |kept: &&mut Box<KeptRequest>| (kept.body.len() + len) as u64 <= most;
+                let Some(kept) = stream.request.as_mut().filter(fits) else {
                     return self.refuse_stream(id, ProtocolError::BodyTooLarge, parts);
                 };
-                if is_over && body.len() + len > body.capacity() {
+                if is_over && kept.body.len() + len > kept.body.capacity() {
                     parts.counters.overloaded.add(1);
                     return self.refuse_stream(id, ProtocolError::Overloaded, parts);
                 }
-                body.extend_from_slice(&parts.input.unread()[piece]);
+                kept.keep(&parts.input.unread()[piece]);
                 if is_last {
                     parts.http2.release(id, len, parts.output, self.now);
                     self.body_complete(id, parts);

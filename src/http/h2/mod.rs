@@ -29,6 +29,9 @@ use std::marker::PhantomData;
 use streams::Streams;
 use turn::{Parts, Turn};
 
+/// The most reads of one event.
+const READS: usize = 4;
+
 pub(crate) struct Connection<P, M, T> {
     pub(crate) link: Link<T>,
     http2: Http2<FilePart>,
@@ -141,7 +144,8 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
         if self.is_eof {
             return Some(Fate::Open);
         }
-        if lease.input.is_tight() {
+        let is_narrow = !lease.input.has_grown() && lease.input.is_empty();
+        if lease.input.is_tight() || is_narrow && self.streams.is_receiving() {
             shared.pool.widen(&mut lease.input);
         }
         match self.link.read(lease.input.space()) {
@@ -171,27 +175,41 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
         }
     }
 
-    /// Sends what is unsent, reads once, and handles what has come.
+    /// Sends what is unsent, reads, and handles what has come. While bodies fill the input, it reads again: what each
+    /// part of them is responded with goes out at once.
     fn go_on(&mut self, readable: bool, lease: &mut Lease, shared: &mut WorkerState<P, M>) -> Fate {
         let was_unsent = !lease.output.is_empty();
         if was_unsent && self.send(lease, shared) == Fate::Closed {
             return Fate::Closed;
         }
-        let may_serve = match readable && !self.is_full(lease, shared) {
-            false => was_unsent,
-            true => match self.fill(lease, shared) {
+        let mut reads = 0;
+        while readable && reads < READS && !self.is_full(lease, shared) {
+            match self.fill(lease, shared) {
                 Some(Fate::Closed) => return Fate::Closed,
-                filled => filled.is_none() || was_unsent,
-            },
-        };
-        match may_serve {
-            true => self.serve(lease, shared),
-            false => Fate::Open,
+                Some(_) => break,
+                None => reads += 1,
+            }
+            let is_more_likely = !lease.input.has_room();
+            self.advance(lease, shared);
+            if !is_more_likely || self.phase != Phase::Serving {
+                break;
+            }
+        }
+        match (reads, was_unsent) {
+            (0, false) => Fate::Open,
+            (0, true) => self.serve(lease, shared),
+            _ => self.flush_output(lease, shared),
         }
     }
 
-    /// Runs one turn of the service, and decides what the connection does next.
+    /// Runs one turn of the service, and sends what came of it.
     fn serve(&mut self, lease: &mut Lease, shared: &mut WorkerState<P, M>) -> Fate {
+        self.advance(lease, shared);
+        self.flush_output(lease, shared)
+    }
+
+    /// Runs one turn of the service, and decides what the connection does next.
+    fn advance(&mut self, lease: &mut Lease, shared: &mut WorkerState<P, M>) {
         let now = shared.service.now;
         if lease.output.is_empty() {
             self.wrote = now;
@@ -217,7 +235,6 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
             Turn::Blocked => Phase::Blocked,
             Turn::Close(close) => Phase::Ending(close),
         };
-        self.flush_output(lease, shared)
     }
 
     /// Adds what the state machine has counted.

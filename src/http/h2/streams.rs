@@ -7,6 +7,7 @@ use crate::runtime::socket::Ends;
 use crate::shared::id::RequestId;
 use crate::shared::output::{FilePart, Output};
 use peregrine_protocol::Seconds;
+use peregrine_protocol::h1::framing::{BodyLength, Framing};
 use peregrine_protocol::h1::head::Head;
 use peregrine_protocol::h2::connection::Http2;
 use peregrine_protocol::h2::head::HeadBuf;
@@ -55,16 +56,36 @@ pub(super) struct KeptRequest {
     head: Head,
     bytes: Box<[u8]>,
     pub(super) body: Vec<u8>,
+    /// `Content-Length`, or 0.
+    announced: usize,
 }
 
 impl KeptRequest {
     /// Of the request that was decoded last.
-    pub(super) fn new(head: &HeadBuf) -> Box<KeptRequest> {
+    pub(super) fn new(head: &HeadBuf, framing: &Framing) -> Box<KeptRequest> {
+        let announced = match framing.body {
+            BodyLength::Exact(len) => usize::try_from(len).unwrap_or(0),
+            BodyLength::Chunked => 0,
+        };
         Box::new(KeptRequest {
+            announced,
             head: head.head.clone(),
             bytes: head.bytes().into(),
             body: Vec::new(),
         })
+    }
+
+    /// Appends to the body. There is room for as much as is announced then, but for no more than twice of what has come;
+    /// four times, up to 64 KiB.
+    pub(super) fn keep(&mut self, piece: &[u8]) {
+        let body = &mut self.body;
+        if body.capacity() - body.len() < piece.len() {
+            let announced = self.announced.saturating_sub(body.len());
+            let come = body.len() + piece.len();
+            let most = (2 * come).max((4 * come).min(64 << 10)) - body.len();
+            body.reserve(announced.min(most).max(piece.len()));
+        }
+        body.extend_from_slice(piece);
     }
 
     /// The body has ended with the fields that were decoded last.
@@ -193,6 +214,12 @@ impl Streams {
         if self.all.is_empty() {
             self.all = Vec::new();
         }
+    }
+
+    /// Whether a body is received.
+    pub(super) fn is_receiving(&self) -> bool {
+        let receives = |stream: &Stream| !matches!(stream.intake, Intake::None);
+        self.all.iter().any(receives)
     }
 
     /// Takes all of them.

@@ -368,7 +368,7 @@ where
         }
         let mut stream = Stream::new(current.id, mode, self.now);
         (stream.exchange, stream.intake) = (place, intake);
-        stream.request = Some(KeptRequest::new(parts.head));
+        stream.request = Some(KeptRequest::new(parts.head, &request.framing));
         parts.streams.add(stream);
     }
 }

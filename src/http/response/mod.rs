@@ -203,7 +203,7 @@ impl<'a> Response<'a> {
     }
 
     /// Sends a part of a file: the bytes of `range`, which must exist. They are read when they are sent, at
-    /// most 96 KiB in a turn, by `sendfile` if the system has it. So memory is bounded for files of any
+    /// most 96 KiB in a turn, by `sendfile` if the system has it and neither TLS nor HTTP/2 is used. So memory is bounded for files of any
     /// length.
     ///
     /// If the file is shorter, the connection is closed. The client sees that bytes are missing, and never

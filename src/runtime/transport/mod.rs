@@ -6,6 +6,7 @@
 #[cfg(all(test, unix))]
 pub(crate) mod faulty;
 mod file;
+mod gather;
 mod memory;
 mod plain;
 #[cfg(feature = "tls")]
@@ -161,7 +162,7 @@ pub(crate) trait Transport: Sized + Send + 'static {
     #[cfg(feature = "websocket")]
     fn take_unsent(&mut self, _bytes: usize) {}
 
-    /// Sends the next part of `output`, with one system call, or with two if a file has to be read.
+    /// Sends the next part of `output`, with one system call, or with more if files have to be read.
     ///
     /// # Errors
     ///
@@ -170,26 +171,38 @@ pub(crate) trait Transport: Sized + Send + 'static {
     fn send(&mut self, output: &Output) -> io::Result<Written> {
         let (sent, offered) = match output.next() {
             Segment::Row { bytes, more: false } => (self.write(bytes), bytes.len()),
-            Segment::Row { bytes, more: true } => (self.write_more(bytes), bytes.len()),
-            Segment::Segment { segment, sent, len } => {
-                let most = len.min(FILE_STEP as u64) as usize;
-                let (sent, offered) = self.send_file(&segment.file, segment.offset + sent, most);
-                match sent {
-                    Ok(0) => (Err(io::ErrorKind::UnexpectedEof.into()), offered),
-                    sent => (sent, offered),
-                }
-            }
-            Segment::Pieces => {
-                let mut slices = [IoSlice::new(b""); MAX_SLICES];
-                let count = output.gather(&mut slices, IoSlice::new);
-                let offered = slices[..count].iter().map(|slice| slice.len()).sum();
-                (self.write_vectored(&slices[..count]), offered)
-            }
+            _ => self.send_next(output),
         };
         sent.map(|bytes| Written {
             bytes,
             full: bytes < offered,
         })
+    }
+
+    /// Sends the next part of `output`, whatever it is. Returns what [`Transport::send_file`] does.
+    #[inline(never)]
+    fn send_next(&mut self, output: &Output) -> (io::Result<usize>, usize) {
+        let (sent, offered) = match output.next() {
+            Segment::Row { .. } | Segment::Segment { .. } if gather::is_due(output) => {
+                gather::send(self, output)
+            }
+            Segment::Row { bytes, more: false } => return (self.write(bytes), bytes.len()),
+            Segment::Row { bytes, more: true } => return (self.write_more(bytes), bytes.len()),
+            Segment::Segment { segment, sent, len } => {
+                let most = len.min(FILE_STEP as u64) as usize;
+                self.send_file(&segment.file, segment.offset + sent, most)
+            }
+            Segment::Pieces => {
+                let mut slices = [IoSlice::new(b""); MAX_SLICES];
+                let count = output.gather(&mut slices, IoSlice::new);
+                let offered = slices[..count].iter().map(|slice| slice.len()).sum();
+                return (self.write_vectored(&slices[..count]), offered);
+            }
+        };
+        match sent {
+            Ok(0) => (Err(io::ErrorKind::UnexpectedEof.into()), offered),
+            sent => (sent, offered),
+        }
     }
 }
 

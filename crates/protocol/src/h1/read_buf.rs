@@ -118,6 +118,12 @@ impl Input {
         self.end == self.bytes.len() && self.available() > self.end / 2 && self.end < WIDE
     }
 
+    /// Whether there is room behind what has arrived, as after a read that has not filled it.
+    #[inline]
+    pub fn has_room(&self) -> bool {
+        self.end < self.bytes.len()
+    }
+
     /// It has more room than a new buffer.
     #[inline]
     pub fn has_grown(&self) -> bool {

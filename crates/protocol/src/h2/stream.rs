@@ -174,6 +174,17 @@ impl<X> Stream<X> {
         }
     }
 
+    /// The client may send all that its `Content-Length` says is missing.
+    pub(super) fn has_room_for_rest(&self) -> bool {
+        let fits = |length: u64| length - self.received <= u64::from(self.receive.credit);
+        self.length.is_some_and(fits)
+    }
+
+    /// The client may send as much as it can expect to, or all that is missing.
+    pub(super) fn may_go_on(&self) -> bool {
+        self.receive.is_open() || self.has_room_for_rest()
+    }
+
     /// `n` bytes of the body have come.
     pub(super) fn count(&mut self, n: usize, limits: &Limits, now: Seconds) {
         let rate = Rate::of_bodies(limits);

@@ -493,8 +493,8 @@ impl<X> WriteBuf<X> {
     }
 }
 
-mod next_segment;
 mod pieces;
 mod row;
 #[cfg(test)]
 mod tests;
+pub mod unsent;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 #[test]
 fn close_notify_leaves_with_the_last_bytes() {
-    for (len, writes) in [(10, 1), (16 << 10, 1), (64 << 10, 1), ((64 << 10) + 1, 2)] {
+    for (len, writes) in [(10, 1), (16 << 10, 1), (63 << 10, 1), ((63 << 10) + 1, 2)] {
         let mut pair = Pair::connected();
         let before = pair.wire.lock().expect("no panic").writes;
         let mut output = Output::default();

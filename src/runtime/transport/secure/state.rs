@@ -1,6 +1,6 @@
 //! The TLS of one connection, and the buffers of a thread.
 
-use super::super::{MAX_SLICES, Segment, Transport, Unserved, Written, can_wait, file};
+use super::super::{MAX_SLICES, Segment, Transport, Unserved, Written, can_wait, gather};
 use super::unsent::Unsent;
 use crate::runtime::tls::{HEADER, Outgoing, Session, WIRE_RECORD};
 use crate::shared::output::Output;
@@ -8,8 +8,9 @@ use peregrine_protocol::Seconds;
 use std::cell::RefCell;
 use std::io;
 
-/// Plaintext that is encrypted before the socket has taken it: what is encrypted cannot be taken back.
-const AHEAD: usize = 64 << 10;
+/// Plaintext that is encrypted before the socket has taken it: what is encrypted cannot be taken back. Its records are less
+/// than 65,483 bytes, which the system sends as one packet. With a little more there is a second one.
+const AHEAD: usize = 63 << 10;
 
 /// Room for what is read: a handshake with a chain of certificates (64 KiB), and one read more.
 const INPUT: usize = (64 << 10) + 2 * WIRE_RECORD;
@@ -75,22 +76,14 @@ impl Plaintext {
         &self.bytes[..self.len]
     }
 
-    /// Room for as much of `len` bytes as can be taken.
-    fn room(&mut self, len: u64) -> &mut [u8] {
-        let most = len.min((AHEAD - self.len) as u64) as usize;
-        let end = self.len + most;
-        if self.bytes.len() < end {
-            self.bytes.resize(end, 0);
+    /// Takes what is next in `output`, files included. Returns how many bytes.
+    fn fill(&mut self, output: &Output) -> io::Result<usize> {
+        let most = output.len().min(AHEAD as u64) as usize;
+        if self.bytes.len() < most {
+            self.bytes.resize(most, 0);
         }
-        &mut self.bytes[self.len..end]
-    }
-
-    /// Appends as much of `bytes` as can be taken.
-    fn push(&mut self, bytes: &[u8]) {
-        let room = self.room(bytes.len() as u64);
-        let taken = room.len();
-        room.copy_from_slice(&bytes[..taken]);
-        self.len += taken;
+        self.len = gather::fill(output.unsent(), &mut self.bytes[..most])?;
+        Ok(self.len)
     }
 }
 
@@ -252,33 +245,21 @@ impl State {
         plain: &mut Plaintext,
         out: &mut Outgoing,
     ) -> io::Result<()> {
-        plain.len = 0;
         match output.next() {
             Segment::Row { bytes, more: false } => {
                 return self.seal_all(&bytes[..bytes.len().min(AHEAD)], output, out);
             }
-            Segment::Row { bytes, more: true } => plain.push(bytes),
             Segment::Pieces => {
                 let mut slices: [&[u8]; MAX_SLICES] = [b""; MAX_SLICES];
                 let count = output.gather(&mut slices, |slice| slice);
                 if let [one] = slices[..count] {
                     return self.seal_all(&one[..one.len().min(AHEAD)], output, out);
                 }
-                slices[..count].iter().for_each(|slice| plain.push(slice));
-                return self.seal_all(plain.bytes(), output, out);
             }
-            Segment::Segment { .. } => {}
+            Segment::Row { .. } | Segment::Segment { .. } => {}
         }
-        if let Some((segment, sent, len)) = output.next_segment() {
-            let room = plain.room(len);
-            let read = match room.len() {
-                0 => 0,
-                _ => file::read_at(&segment.file, room, segment.offset + sent)?,
-            };
-            if read == 0 && plain.len == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            plain.len += read;
+        if plain.fill(output)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
         self.seal_all(plain.bytes(), output, out)
     }

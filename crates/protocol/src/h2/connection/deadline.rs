@@ -191,7 +191,7 @@ impl<X: Part> Http2<X> {
         let is_asked = !stream.is_received
             && !stream.is_unwanted
             && !stream.is_paused
-            && stream.receive.is_open()
+            && stream.may_go_on()
             && self.receive.has_room();
         let receiving = match is_asked {
             false => Seconds::NEVER,

@@ -401,9 +401,9 @@ impl<X: Part> Http2<X> {
         let n = u32::try_from(n)
             .unwrap_or(u32::MAX)
             .min(stream.receive.held());
-        let was_held_up = !stream.receive.is_open();
+        let was_held_up = !stream.may_go_on();
         let (id, is_received) = (stream.id, stream.is_received);
-        let update = match is_given {
+        let update = match is_given && !stream.has_room_for_rest() {
             true => stream.receive.release(n).filter(|_| !is_received),
             false => {
                 stream.receive.forget(n);

@@ -89,6 +89,33 @@ fn windows_are_given_back_at_half() {
     assert_eq!(client.take(), [], "nothing is given back behind the end");
 }
 
+/// A client that may send all that is missing gets no larger window. It has to send it in time.
+#[test]
+fn a_body_whose_rest_fits_the_window() {
+    for (length, updates) in [
+        (60_000, 0),
+        (65_535, 0),
+        (65_536, 1),
+        (98_303, 1),
+        (98_305, 2),
+    ] {
+        let mut client = Client::open(Driver::Hold);
+        let field = ("content-length", &*length.to_string());
+        client.send(&request(1, 0, "POST", &[field]));
+        let body = vec![b'x'; length];
+        let mut seen = Vec::new();
+        for piece in body[1..].chunks(16_384) {
+            client.send(&frame(0, 0, 1, piece));
+            seen.extend(client.take());
+        }
+        let of_stream = |frame: &&Seen| matches!(frame, Seen::WindowUpdate(1, _));
+        assert_eq!(seen.iter().filter(of_stream).count(), updates, "{length}");
+        assert!(client.conn.deadline(&client.limits) < Seconds::NEVER);
+        client.send(&frame(0, 1, 1, &body[..1]));
+        assert_eq!(client.take(), [], "{length}");
+    }
+}
+
 /// Bodies that are not taken: what is on its way is bounded, and other streams go on.
 #[test]
 fn a_body_that_is_not_taken() {
