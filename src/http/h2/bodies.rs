@@ -1,11 +1,11 @@
 //! Bodies of requests: kept, or passed to a sink.
 
 use super::streams::{Intake, KeptRequest, SinkState, Stream};
-use super::turn::Parts;
+use super::turn::{Parts, call};
 use crate::http::handler::Handler;
 use crate::http::request_body::flow::Flow;
 use crate::http::response::Done;
-use crate::http::service::{NoUpgrade, Service, respond};
+use crate::http::service::Service;
 use crate::shared::panic_guard::{Panic, catch};
 use peregrine_protocol::error::ProtocolError;
 use std::ops::{Deref, Range};
@@ -120,7 +120,7 @@ where
             let response = self.recorder.recorded_response(mode, parts.response);
             let is_special = mode.method.is_special();
             let handler = &*self.handler;
-            let _done: Done = respond(handler, &mut NoUpgrade, &request, is_special, response);
+            let _done: Done = call(handler, &request, is_special, response);
         });
         stream.request = Some(kept);
         self.finish_stream(id, responded, parts);

@@ -5,7 +5,8 @@
 
 use super::streams::{Intake, KeptRequest, SinkState, Stream, Streams, view};
 use crate::http::handler::Handler;
-use crate::http::response::Done;
+use crate::http::request::Request;
+use crate::http::response::{Done, Response};
 use crate::http::service::{
     Exchange, ExchangeContext, NoUpgrade, Pace, Planned, Refusal, Service, respond,
 };
@@ -197,7 +198,7 @@ where
             let request = view(parts.head, parts.ends);
             let is_special = current.mode.method.is_special();
             let handler = &*self.handler;
-            let _done: Done = respond(handler, &mut NoUpgrade, &request, is_special, response);
+            let _done: Done = call(handler, &request, is_special, response);
         });
         self.finish_current(current, responded, None, parts);
     }
@@ -371,6 +372,19 @@ where
         stream.request = Some(KeptRequest::new(parts.head, &request.framing));
         parts.streams.add(stream);
     }
+}
+
+/// Calls the handler. It is no method: the compiler puts all methods of a type in one unit of code. As one of
+/// [`Service`], it would be a second caller of the handler in the unit of HTTP/1, and the handler would be inlined in
+/// neither.
+#[inline(never)]
+pub(super) fn call<H: Handler>(
+    handler: &H,
+    request: &Request<'_>,
+    is_special: bool,
+    response: Response<'_>,
+) -> Done {
+    respond(handler, &mut NoUpgrade, request, is_special, response)
 }
 
 /// The context of the request that was decoded last.
