@@ -1,6 +1,7 @@
 //! Defaults that are more than a number.
 
 use super::{AcceptThreads, Config};
+use std::sync::OnceLock;
 
 impl Config {
     /// Number of threads that only accept connections.
@@ -28,9 +29,12 @@ pub(crate) const WS_MAILBOX_BYTES: usize = 16 << 20;
 
 /// CPUs that the process may use: by its affinity and, on Linux, by the quotas of its control groups.
 /// `num_cpus` reads the quota of its own group; the standard library also reads those of the groups around
-/// it.
+/// it, with 20 system calls, so that is done once.
 pub(super) fn cpus() -> usize {
-    let all_groups =
-        std::thread::available_parallelism().map_or(usize::MAX, std::num::NonZero::get);
-    num_cpus::get().min(all_groups)
+    static CPUS: OnceLock<usize> = OnceLock::new();
+    *CPUS.get_or_init(|| {
+        let all_groups =
+            std::thread::available_parallelism().map_or(usize::MAX, std::num::NonZero::get);
+        num_cpus::get().min(all_groups)
+    })
 }
