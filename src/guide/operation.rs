@@ -44,6 +44,9 @@
 //! What is open after [`Config::stop_timeout`](crate::Config::stop_timeout) (10 s) and this spread is closed.
 //!       [`Stopped`](crate::server::Stopped) reports what was drained and what was cut.
 //!
+//! Programs in Rust ignore SIGPIPE. A program in another language that contains this library must ignore it, or block it on the thread
+//! that starts the server, because a client that leaves could end it otherwise. The C interface (`crates/capi`) blocks it.
+//!
 //! # Restarting without losing a request
 //!
 //! On Unix a new process can take over the listeners while the old one serves. The old process stops when

@@ -1,0 +1,229 @@
+//! Responses: a builder that lives for a callback.
+
+use crate::body_out::prg_body;
+use crate::codes::{PRG_ARGUMENT, PRG_STATE};
+use crate::events::prg_events;
+use crate::guard::{exclusive, give, guard};
+use crate::responder::prg_responder;
+use crate::values::{bytes, text};
+use peregrine::{Done, Response};
+use std::ffi::c_char;
+use std::time::Duration;
+
+/// A response that is not given yet. It is borrowed: it is valid until the callback returns that got it, and on the thread of that callback
+/// only. One of the functions that give it must be called once; otherwise the client gets 500. After that all functions
+/// return PRG_STATE.
+///
+/// A status, name or value that is not valid is reported when the response is sent: the client gets 500, and prg_handler.error is called.
+pub struct prg_response {
+    /// Its lifetime is that of the callback.
+    res: Option<Response<'static>>,
+    done: Option<Done>,
+}
+
+/// Lets C respond. A response that it does not give is a failure of the handler, as that of a responder that is dropped.
+pub(crate) fn respond(res: Response<'_>, call: impl FnOnce(*mut prg_response)) -> Done {
+    // SAFETY: the value does not leave this function, and the pointer to it is valid for the callback only.
+    let res = unsafe { std::mem::transmute::<Response<'_>, Response<'static>>(res) };
+    let mut response = prg_response {
+        res: Some(res),
+        done: None,
+    };
+    call(&raw mut response);
+    match (response.done, response.res) {
+        (Some(done), _) => done,
+        (None, Some(res)) => res.defer().0,
+        (None, None) => unreachable!("a response is given or there"),
+    }
+}
+
+impl prg_response {
+    pub(crate) fn give(&mut self, f: impl FnOnce(Response<'static>) -> Done) -> Result<(), i32> {
+        let res = self.res.take().ok_or(PRG_STATE)?;
+        self.done = Some(f(res));
+        Ok(())
+    }
+
+    /// Gives a response that comes later, and keeps what sends it.
+    fn begin<T>(&mut self, f: impl FnOnce(Response<'static>) -> (Done, T)) -> Result<T, i32> {
+        let res = self.res.take().ok_or(PRG_STATE)?;
+        let (done, later) = f(res);
+        self.done = Some(done);
+        Ok(later)
+    }
+
+    fn change(
+        &mut self,
+        f: impl FnOnce(Response<'static>) -> Response<'static>,
+    ) -> Result<(), i32> {
+        let res = self.res.take().ok_or(PRG_STATE)?;
+        self.res = Some(f(res));
+        Ok(())
+    }
+}
+
+/// Sets the status, 200 to 599. Default: 200.
+///
+/// Errors: PRG_STATE, PRG_ARGUMENT. Thread: that of the callback.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn prg_response_status(res: *mut prg_response, status: u16) -> i32 {
+    guard(|| exclusive(res)?.change(|res| res.status(status)))
+}
+
+/// Adds a header field. Name and value are copied. Fields of framing (Content-Length, Transfer-Encoding, Connection) are the library's.
+///
+/// Errors: PRG_STATE, PRG_ARGUMENT. Thread: that of the callback.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn prg_response_header(
+    res: *mut prg_response,
+    name: *const c_char,
+    name_len: usize,
+    value: *const c_char,
+    value_len: usize,
+) -> i32 {
+    guard(|| {
+        let (name, value) = (text(name, name_len)?, bytes(value, value_len)?);
+        exclusive(res)?.change(|res| res.header(name, value))
+    })
+}
+
+/// Makes this the last response of its connection.
+///
+/// Errors: PRG_STATE, PRG_ARGUMENT. Thread: that of the callback.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn prg_response_close(res: *mut prg_response) -> i32 {
+    guard(|| exclusive(res)?.change(Response::close))
+}
+
+/// Sets how long a response that comes later may take, in milliseconds, in place of the limit of the server.
+///
+/// Errors: PRG_STATE, PRG_ARGUMENT. Thread: that of the callback.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn prg_response_timeout(res: *mut prg_response, millis: u64) -> i32 {
+    guard(|| exclusive(res)?.change(|res| res.timeout(Duration::from_millis(millis))))
+}
+
+/// Gives the response with this body. The bytes are copied.
+///
+/// Errors: PRG_STATE, PRG_ARGUMENT. Thread: that of the callback.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn prg_response_body(
+    res: *mut prg_response,
+    body: *const c_char,
+    body_len: usize,
+) -> i32 {
+    guard(|| {
+        let body = bytes(body, body_len)?;
+        exclusive(res)?.give(|res| res.body(body))
+    })
+}
+
+/// Gives a whole response in one call: status, Content-Type (none if its length is 0) and body. The bytes are copied.
+///
+/// Errors: PRG_STATE, PRG_ARGUMENT. Thread: that of the callback.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn prg_response_send(
+    res: *mut prg_response,
+    status: u16,
+    content_type: *const c_char,
+    content_type_len: usize,
+    body: *const c_char,
+    body_len: usize,
+) -> i32 {
+    guard(|| {
+        let (kind, body) = (
+            bytes(content_type, content_type_len)?,
+            bytes(body, body_len)?,
+        );
+        exclusive(res)?.give(|res| whole(res, status, kind, body))
+    })
+}
+
+#[inline(always)]
+pub(crate) fn whole(res: Response<'_>, status: u16, kind: &[u8], body: &[u8]) -> Done {
+    let res = match status {
+        200 => res,
+        status => res.status(status),
+    };
+    match kind.is_empty() {
+        true => res.body(body),
+        false => res.header("Content-Type", kind).body(body),
+    }
+}
+
+/// Redirects to `location`, with status 301, 302, 303, 307 or 308.
+///
+/// Errors: PRG_STATE, PRG_ARGUMENT. Thread: that of the callback.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn prg_response_redirect(
+    res: *mut prg_response,
+    status: u16,
+    location: *const c_char,
+    location_len: usize,
+) -> i32 {
+    guard(|| {
+        let location = text(location, location_len)?;
+        exclusive(res)?.give(|res| res.redirect(status, location))
+    })
+}
+
+/// Gives the response later: the responder sends it, from any thread. Status and fields that were set are kept.
+///
+/// `*out` is owned by the caller: it ends with prg_responder_send, prg_responder_fill or prg_responder_free.
+/// Errors: PRG_STATE, PRG_ARGUMENT; `*out` is not changed then. Thread: that of the callback.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn prg_response_defer(
+    res: *mut prg_response,
+    out: *mut *mut prg_responder,
+) -> i32 {
+    guard(|| {
+        let out = exclusive(out)?;
+        let responder = exclusive(res)?.begin(|res| {
+            let (done, responder) = res.defer();
+            (done, responder)
+        })?;
+        *out = give(prg_responder(responder));
+        Ok(())
+    })
+}
+
+/// Gives the response with a body in pieces. `length` is its length in bytes, or -1 if it is not known.
+///
+/// `*out` is owned by the caller: it ends with prg_body_finish or prg_body_free.
+/// Errors: PRG_STATE, PRG_ARGUMENT; `*out` is not changed then. Thread: that of the callback.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn prg_response_stream(
+    res: *mut prg_response,
+    length: i64,
+    out: *mut *mut prg_body,
+) -> i32 {
+    guard(|| {
+        let out = exclusive(out)?;
+        if length < -1 {
+            return Err(PRG_ARGUMENT);
+        }
+        let body = exclusive(res)?.begin(|res| match u64::try_from(length) {
+            Ok(length) => res.stream_exact(length),
+            Err(_) => res.stream(),
+        })?;
+        *out = give(prg_body(body));
+        Ok(())
+    })
+}
+
+/// Gives the response as a stream of server-sent events.
+///
+/// `*out` is owned by the caller: it ends with prg_events_finish, prg_events_free or prg_event_hub_subscribe.
+/// Errors: PRG_STATE, PRG_ARGUMENT; `*out` is not changed then. Thread: that of the callback.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn prg_response_events(
+    res: *mut prg_response,
+    out: *mut *mut prg_events,
+) -> i32 {
+    guard(|| {
+        let out = exclusive(out)?;
+        let events = exclusive(res)?.begin(Response::events)?;
+        *out = give(prg_events(events));
+        Ok(())
+    })
+}
