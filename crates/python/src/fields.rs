@@ -4,6 +4,7 @@ use peregrine::Response;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
+use std::borrow::Cow;
 
 /// Fields of one connection (RFC 9110 section 7.6.1), which applications must not set (PEP 3333).
 const HOP_BY_HOP: [&str; 8] = [
@@ -21,7 +22,10 @@ const HOP_BY_HOP: [&str; 8] = [
 #[derive(Clone, Debug)]
 pub(crate) struct HeadParts {
     pub(crate) status: u16,
-    fields: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Names and values, one after the other.
+    bytes: Vec<u8>,
+    /// Where each name and each value ends.
+    ends: Vec<(usize, usize)>,
     /// The value of `Content-Length`.
     pub(crate) length: Option<u64>,
 }
@@ -30,7 +34,8 @@ impl Default for HeadParts {
     fn default() -> HeadParts {
         HeadParts {
             status: 200,
-            fields: Vec::new(),
+            bytes: Vec::new(),
+            ends: Vec::new(),
             length: None,
         }
     }
@@ -39,7 +44,8 @@ impl Default for HeadParts {
 impl HeadParts {
     pub(crate) fn clear(&mut self) {
         self.status = 200;
-        self.fields.clear();
+        self.bytes.clear();
+        self.ends.clear();
         self.length = None;
     }
 
@@ -91,21 +97,31 @@ impl HeadParts {
                 name,
             ));
         }
-        self.fields
-            .push((name.to_vec(), value.trim_ascii().to_vec()));
+        self.bytes.extend_from_slice(name);
+        let name_end = self.bytes.len();
+        self.bytes.extend_from_slice(value.trim_ascii());
+        self.ends.push((name_end, self.bytes.len()));
         Ok(())
     }
 
+    fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let mut from = 0;
+        self.ends.iter().map(move |&(name_end, end)| {
+            let field = (&self.bytes[from..name_end], &self.bytes[name_end..end]);
+            from = end;
+            field
+        })
+    }
+
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.fields
-            .iter()
+        self.fields()
             .any(|(other, _)| other.eq_ignore_ascii_case(name.as_bytes()))
     }
 
     /// Gives status and fields to a response.
     pub(crate) fn apply<'a>(&self, res: Response<'a>) -> Response<'a> {
         let mut res = res.status(self.status);
-        for (name, value) in &self.fields {
+        for (name, value) in self.fields() {
             // A token is ASCII.
             res = res.header(std::str::from_utf8(name).unwrap_or_default(), value);
         }
@@ -124,20 +140,27 @@ fn is_token(byte: u8) -> bool {
 }
 
 /// A name or value that is a `str` of Latin-1 characters, or `bytes`.
-pub(crate) fn field_bytes(value: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
+pub(crate) fn field_bytes<'a>(value: &'a Bound<'_, PyAny>) -> PyResult<Cow<'a, [u8]>> {
     if let Ok(bytes) = value.cast::<PyBytes>() {
-        return Ok(bytes.as_bytes().to_vec());
+        return Ok(Cow::Borrowed(bytes.as_bytes()));
     }
     latin1_bytes(value.cast::<PyString>()?)
 }
 
 /// The bytes of a text whose characters are those of Latin-1.
-pub(crate) fn latin1_bytes(text: &Bound<'_, PyString>) -> PyResult<Vec<u8>> {
+pub(crate) fn latin1_bytes<'a>(text: &'a Bound<'_, PyString>) -> PyResult<Cow<'a, [u8]>> {
     let text = text.to_cow()?;
     if text.is_ascii() {
-        return Ok(text.as_bytes().to_vec());
+        return Ok(match text {
+            Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+        });
     }
     let bytes = text.chars().map(|c| u8::try_from(u32::from(c)));
-    let bytes: Result<Vec<u8>, _> = bytes.collect();
-    bytes.map_err(|_| PyValueError::new_err(format!("{text:?} has characters outside Latin-1")))
+    match bytes.collect::<Result<Vec<u8>, _>>() {
+        Ok(bytes) => Ok(Cow::Owned(bytes)),
+        Err(_) => Err(PyValueError::new_err(format!(
+            "{text:?} has characters outside Latin-1"
+        ))),
+    }
 }

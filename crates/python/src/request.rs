@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 use scoped_tls_hkt::scoped_thread_local;
 use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A request that is lent to Python for one call.
 #[derive(Clone, Copy)]
@@ -16,16 +17,19 @@ struct Lent<'a> {
 
 scoped_thread_local!(static LENT: for<'a> &'a Lent<'a>);
 
+/// Numbers of requests that a thread gives before it takes others. Each number is given once.
+const SHARE: u64 = 1 << 32;
+static SHARES: AtomicU64 = AtomicU64::new(1);
+
 thread_local! {
-    static NUMBER: Cell<u64> = const { Cell::new(0) };
+    static NUMBER: Cell<u64> = Cell::new(SHARES.fetch_add(1, Ordering::Relaxed) * SHARE);
 }
 
 /// A request. It can be read while the handler runs; `keep` makes a copy that can be read later.
 #[pyclass(frozen, name = "Request", module = "peregrine")]
 pub(crate) struct PyRequest {
     number: u64,
-    thread: std::thread::ThreadId,
-    owned: Option<OwnedRequest>,
+    owned: Option<Box<OwnedRequest>>,
 }
 
 /// Lends `request` to `f` as a Python object.
@@ -36,12 +40,10 @@ pub(crate) fn lend<R>(
 ) -> PyResult<R> {
     let number = NUMBER.get() + 1;
     NUMBER.set(number);
-    let thread = std::thread::current().id();
     let lent = Py::new(
         py,
         PyRequest {
             number,
-            thread,
             owned: None,
         },
     )?;
@@ -50,11 +52,9 @@ pub(crate) fn lend<R>(
 
 impl PyRequest {
     pub(crate) fn owned(request: OwnedRequest) -> PyRequest {
-        let thread = std::thread::current().id();
         PyRequest {
             number: 0,
-            thread,
-            owned: Some(request),
+            owned: Some(Box::new(request)),
         }
     }
 
@@ -63,7 +63,7 @@ impl PyRequest {
             return Ok(f(&owned.as_request()));
         }
         // On another thread `LENT` has another request, or none.
-        if self.thread == std::thread::current().id() && LENT.is_set() {
+        if LENT.is_set() {
             let found = LENT.with(|lent| (lent.number == self.number).then(|| f(lent.request)));
             if let Some(found) = found {
                 return Ok(found);

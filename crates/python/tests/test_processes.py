@@ -172,8 +172,11 @@ class Processes(unittest.TestCase):
     def test_starts_and_stops_under_load(self):
         """Many starts; SIGTERM while requests and streams run. No hang, no crash, no response cut in two."""
         for turn in range(STOPS):
-            more = (["--threads", "4"], [], ["--workers", "2"])[turn % 3]
-            process = self.process("tests.apps:wsgi", "--wsgi", "--timeout-graceful-shutdown", "5", *more)
+            more = (
+                ["tests.apps:wsgi", "--wsgi", "--threads", "4"], ["tests.asgi_app:app", "--asgi"],
+                ["tests.apps:wsgi", "--wsgi"], ["tests.apps:native", "--workers", "2"],
+            )[turn % 4]
+            process = self.process(*more, "--timeout-graceful-shutdown", "5")
             address, stopping, done, wrong = process.address, threading.Event(), [], []
 
             def load():
@@ -193,7 +196,7 @@ class Processes(unittest.TestCase):
             threads = [threading.Thread(target=load) for _ in range(4)]
             for thread in threads:
                 thread.start()
-            eventually(lambda: len(done) > 50 * (turn % 4) or wrong)
+            eventually(lambda: len(done) > 40 * (turn % 5) or wrong)
             stopping.set()
             self.assertEqual(process.stop(), 0, process.log)
             for thread in threads:

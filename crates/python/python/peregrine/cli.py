@@ -49,7 +49,7 @@ def parser():
     add("--workers", type=int, default=default.workers, help="processes")
     add("--threads", "--blocking-threads", type=int, default=default.threads,
         help="threads of each process for code that blocks; 1: requests run on the event loop")
-    add("--runtime-threads", type=int, default=default_runtime, help="ASGI: threads of each process that serve connections (4)")
+    add("--runtime-threads", type=int, default=default_runtime, help="ASGI: threads of each process that serve connections (2)")
     add("--root-path", default=default.root_path)
     add("--static", dest="static_paths", type=_pair, action="append", default=[], metavar="PATH=FOLDER",
         help="files that are served without Python")

@@ -25,7 +25,7 @@ class Options:
     """1: each request runs on the event loop of its process, one at a time. More: a pool of so many threads, for code
     that blocks."""
     runtime_threads: int = 0
-    """ASGI: threads of each process that serve connections; 0 is 4. One waits while the application accepts a WebSocket.
+    """ASGI: threads of each process that serve connections; 0 is 2. One waits while the application accepts a WebSocket.
     The other interfaces have one, which has Python's lock."""
     root_path: str = ""
     """The path of the application: `SCRIPT_NAME` of WSGI, `root_path` of ASGI."""
@@ -73,4 +73,4 @@ class Options:
         if self.interface != "asgi":
             self.runtime_threads = 1
         elif self.runtime_threads == 0:
-            self.runtime_threads = 4
+            self.runtime_threads = 2

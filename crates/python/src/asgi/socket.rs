@@ -139,8 +139,8 @@ impl Socket {
             for pair in headers.try_iter()? {
                 let pair = pair?;
                 fields.push((
-                    field_bytes(&pair.get_item(0)?)?,
-                    field_bytes(&pair.get_item(1)?)?,
+                    field_bytes(&pair.get_item(0)?)?.into_owned(),
+                    field_bytes(&pair.get_item(1)?)?.into_owned(),
                 ));
             }
         }
@@ -247,7 +247,7 @@ impl Socket {
             }
             (Phase::Refusing, "websocket.http.response.body") => {
                 if let Some(body) = message.get_item("body")? {
-                    this.refusal.extend(field_bytes(&body)?);
+                    this.refusal.extend_from_slice(&field_bytes(&body)?);
                 }
                 if !message
                     .get_item("more_body")?

@@ -107,11 +107,9 @@ fn parse(status: &Bound<'_, PyAny>, headers: &Bound<'_, PyAny>) -> PyResult<Head
             .filter(|pair| pair.len() == 2);
         let pair = pair
             .ok_or_else(|| PyTypeError::new_err("a header is not a tuple of a name and a value"))?;
-        let [name, value] = [0, 1].map(|n| {
-            let item = pair.get_item(n)?;
-            latin1_bytes(item.cast::<PyString>()?)
-        });
-        head.add(&name?, &value?)?;
+        let (name, value) = (pair.get_item(0)?, pair.get_item(1)?);
+        let name = latin1_bytes(name.cast::<PyString>()?)?;
+        head.add(&name, &latin1_bytes(value.cast::<PyString>()?)?)?;
     }
     Ok(head)
 }
