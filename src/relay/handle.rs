@@ -221,7 +221,10 @@ impl Local {
         }
         shared.counters.relay_received.add_shared(1);
         let hubs = shared.hubs.read().unwrap_or_else(PoisonError::into_inner);
-        hubs.iter().for_each(|hub| hub.deliver(topic, &message));
+        for hub in hubs.iter() {
+            // Senders of pages are dropped there, which may call code of the program. The relay goes on.
+            drop(catch(|| hub.deliver(topic, &message)));
+        }
     }
 
     /// Messages of other processes have not arrived: [`relay_lost`](crate::metrics::Counters::relay_lost).

@@ -92,9 +92,7 @@ impl Interest {
     }
 
     fn push(&self, now: Instant, topic: Arc<str>) {
-        let at = now.checked_add(self.linger);
-        // A time that never comes: the topic stays.
-        let Some(at) = at else { return };
+        let at = self.due(now);
         let mut leaving = lock(&self.leaving);
         leaving.queue.push_back((at, topic));
         if leaving.queue.len() == 1 || leaving.queue.len() > MOST_LEAVING {
@@ -117,7 +115,7 @@ impl Interest {
             let Some(entry) = shard.get_mut(&topic) else {
                 continue;
             };
-            let is_due = |since: Instant| is_crowded || since + self.linger <= now;
+            let is_due = |since| is_crowded || self.due(since) <= now;
             match entry.since {
                 None => entry.is_leaving = false,
                 // A subscriber came and went in the meantime.
@@ -128,6 +126,12 @@ impl Interest {
                 }
             }
         }
+    }
+
+    /// When a topic is left whose last subscriber has gone at this time. A time that never comes is one in thirty years.
+    fn due(&self, since: Instant) -> Instant {
+        let far = Duration::from_secs(1_000_000_000);
+        since.checked_add(self.linger).unwrap_or(since + far)
     }
 
     /// Waits until this time or until something changes. False when it is over.
@@ -251,7 +255,13 @@ mod tests {
 
     #[test]
     fn topics_that_wait_are_limited() {
-        let (interest, seen, start) = (Interest::new(LINGER), Seen::default(), Instant::now());
+        for linger in [LINGER, Duration::MAX] {
+            limited(linger);
+        }
+    }
+
+    fn limited(linger: Duration) {
+        let (interest, seen, start) = (Interest::new(linger), Seen::default(), Instant::now());
         let extra = 10;
         for n in 0..MOST_LEAVING + extra {
             let topic: Arc<str> = n.to_string().into();
@@ -259,7 +269,7 @@ mod tests {
             interest.remove(&topic, start);
         }
         seen.take();
-        assert_eq!(interest.leave(start, &seen), Some(start + LINGER));
+        assert_eq!(interest.leave(start, &seen), Some(interest.due(start)));
         assert_eq!(seen.take().len(), extra);
         assert!(interest.wait(None) && interest.wait(Some(start)));
         interest.end();

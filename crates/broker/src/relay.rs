@@ -47,7 +47,7 @@ impl<P: Protocol> BrokerRelay<P> {
     }
 
     /// Calls a function for each [`Event`], on the thread of the connection. It must not block: meanwhile no message
-    /// arrives.
+    /// arrives. A panic of it ends the relay.
     #[must_use]
     pub fn on_event(self, f: impl FnMut(Event<'_>) + Send + 'static) -> BrokerRelay<P> {
         *lock(&self.on_event) = Some(Box::new(f));

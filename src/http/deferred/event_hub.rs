@@ -10,7 +10,7 @@ use crate::shared::sparse::shrink;
 use crate::shared::subscribe_error::SubscribeError;
 use peregrine_protocol::payload::Payload;
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 /// Sends server-sent events to all pages that have subscribed to a topic. Clones are the same hub. Any thread
 /// may use it.
@@ -46,6 +46,8 @@ pub struct EventHub(Arc<Inner>);
 struct Inner {
     limits: EventLimits,
     pages: Mutex<Pages>,
+    /// Hears of the first and the last page of a topic. It is set with the lock held.
+    relay: OnceLock<RelayHandle>,
 }
 
 peregrine_protocol::settings! {
@@ -65,8 +67,6 @@ struct Pages {
     count: u64,
     senders: HashMap<u64, Page>,
     topics: HashMap<Arc<str>, BTreeSet<u64>>,
-    /// Hears of the first and the last page of a topic.
-    relay: Option<RelayHandle>,
 }
 
 struct Page {
@@ -85,6 +85,7 @@ impl EventHub {
         EventHub(Arc::new(Inner {
             limits,
             pages: Mutex::default(),
+            relay: OnceLock::new(),
         }))
     }
 
@@ -123,13 +124,13 @@ impl EventHub {
         topics.sort_unstable();
         topics.dedup();
         let leave = sender.leave();
-        let id = self.with(|pages| pages.add(sender, topics));
+        let id = self.with(|pages, relay| pages.add(sender, topics, relay));
         let hub = Arc::downgrade(&self.0);
         // The page may have gone already. Its own calls see the hub without it.
         leave.when_left_first(Box::new(move || {
             call_unlocked(move || {
                 if let Some(inner) = Weak::upgrade(&hub) {
-                    drop(EventHub(inner).with(|pages| pages.remove(id)));
+                    drop(EventHub(inner).with(|pages, relay| pages.remove(id, relay)));
                 }
             });
         }));
@@ -174,20 +175,18 @@ impl EventHub {
     ///
     /// [`RelayError::AlreadySet`].
     pub fn set_relay(&self, relay: &RelayHandle) -> Result<(), RelayError> {
-        self.with(|pages| match pages.relay {
-            Some(_) => Err(RelayError::AlreadySet),
-            None => {
-                pages.topics.keys().for_each(|topic| relay.add(topic));
-                pages.relay = Some(relay.clone());
-                Ok(())
-            }
+        self.with(|pages, _| {
+            let set = self.0.relay.set(relay.clone());
+            set.map_err(|_| RelayError::AlreadySet)?;
+            pages.topics.keys().for_each(|topic| relay.add(topic));
+            Ok(())
         })?;
         relay.connect(Local(Arc::downgrade(&self.0)));
         Ok(())
     }
 
     fn publish_to(&self, topic: Option<&str>, payload: &Payload) -> Result<usize, SendError> {
-        let Some(relay) = self.with(|pages| pages.relay.clone()) else {
+        let Some(relay) = self.0.relay.get() else {
             return Ok(self.send(topic, payload));
         };
         let relayed = relay.publish(topic, RelayMessage::event(payload.as_bytes()));
@@ -203,7 +202,7 @@ impl EventHub {
 
     /// Sends the bytes from [`Event::into_shared`] to the pages of this process, and returns their number.
     pub(crate) fn send(&self, topic: Option<&str>, payload: &Payload) -> usize {
-        self.with(|pages| {
+        self.with(|pages, relay| {
             let ids: Vec<u64> = match topic {
                 Some(topic) => {
                     let ids = pages.topics.get(topic).map(BTreeSet::iter);
@@ -211,20 +210,20 @@ impl EventHub {
                 }
                 None => pages.senders.keys().copied().collect(),
             };
-            pages.send(&ids, payload)
+            pages.send(&ids, payload, relay)
         })
     }
 
     /// Number of pages that have subscribed to the topic and have not gone.
     pub fn pages(&self, topic: &str) -> usize {
-        self.with(|pages| pages.topics.get(topic).map_or(0, BTreeSet::len))
+        self.with(|pages, _| pages.topics.get(topic).map_or(0, BTreeSet::len))
     }
 
     /// Calls `act` with the lock held. No code of users runs meanwhile; see [`call_unlocked`].
-    fn with<T>(&self, act: impl FnOnce(&mut Pages) -> T) -> T {
+    fn with<T>(&self, act: impl FnOnce(&mut Pages, Option<&RelayHandle>) -> T) -> T {
         let held = Held::begin();
         let mut pages = self.0.pages.lock().unwrap_or_else(PoisonError::into_inner);
-        let result = act(&mut pages);
+        let result = act(&mut pages, self.0.relay.get());
         drop(pages);
         drop(held);
         result
@@ -238,12 +237,17 @@ impl std::fmt::Debug for EventHub {
 }
 
 impl Pages {
-    fn add(&mut self, sender: EventSender, topics: Vec<Arc<str>>) -> u64 {
+    fn add(
+        &mut self,
+        sender: EventSender,
+        topics: Vec<Arc<str>>,
+        relay: Option<&RelayHandle>,
+    ) -> u64 {
         self.count += 1;
         for topic in &topics {
             let members = self.topics.entry(topic.clone()).or_default();
             if members.is_empty() {
-                self.relay.iter().for_each(|relay| relay.add(topic));
+                relay.iter().for_each(|relay| relay.add(topic));
             }
             members.insert(self.count);
         }
@@ -251,14 +255,14 @@ impl Pages {
         self.count
     }
 
-    fn remove(&mut self, id: u64) -> Option<Page> {
+    fn remove(&mut self, id: u64, relay: Option<&RelayHandle>) -> Option<Page> {
         let page = self.senders.remove(&id)?;
         for topic in &page.topics {
             if let Some(members) = self.topics.get_mut(topic) {
                 members.remove(&id);
                 if members.is_empty() {
                     self.topics.remove(topic);
-                    self.relay.iter().for_each(|relay| relay.remove(topic));
+                    relay.iter().for_each(|relay| relay.remove(topic));
                 }
             }
         }
@@ -268,13 +272,13 @@ impl Pages {
     }
 
     /// Returns the number of pages that took the payload. The others are removed, which ends their streams.
-    fn send(&mut self, ids: &[u64], payload: &Payload) -> usize {
+    fn send(&mut self, ids: &[u64], payload: &Payload, relay: Option<&RelayHandle>) -> usize {
         let mut taken = 0;
         for &id in ids {
             let page = self.senders.get_mut(&id);
             match page.map(|page| page.sender.try_send_payload(payload.clone())) {
                 Some(true) => taken += 1,
-                _ => drop(self.remove(id)),
+                _ => drop(self.remove(id, relay)),
             }
         }
         taken
@@ -282,10 +286,12 @@ impl Pages {
 }
 
 /// The program has dropped the hub.
-impl Drop for Pages {
+impl Drop for Inner {
     fn drop(&mut self) {
-        if let Some(relay) = &self.relay {
-            self.topics.keys().for_each(|topic| relay.remove(topic));
+        if let Some(relay) = self.relay.get() {
+            let pages = self.pages.get_mut();
+            let pages = pages.unwrap_or_else(PoisonError::into_inner);
+            pages.topics.keys().for_each(|topic| relay.remove(topic));
         }
     }
 }
@@ -335,7 +341,8 @@ mod tests {
                 client
             })
             .collect();
-        let capacities = || hub.with(|pages| (pages.senders.capacity(), pages.topics.capacity()));
+        let capacities =
+            || hub.with(|pages, _| (pages.senders.capacity(), pages.topics.capacity()));
         assert!(capacities().1 > 200 * 64);
         pages.truncate(1);
         // The page is removed, because it has gone.

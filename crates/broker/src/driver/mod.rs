@@ -61,6 +61,10 @@ struct Ended(Arc<Shared>);
 
 impl Drop for Ended {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            log::error!("the relay has ended by a panic");
+            self.0.failed("the thread has panicked");
+        }
         self.0.ended();
     }
 }
