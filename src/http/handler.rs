@@ -171,8 +171,8 @@ pub trait Handler: Send + Sync + 'static {
     /// ([`Request::client_addr`](crate::Request::client_addr)) for [`ConnectionError::Failed`].
     ///
     /// It runs on the event loop of the worker. A panic in it is caught and ignored. Default: in a build with
-    /// debug assertions a [`ResponseError`](crate::error::ResponseError) and the error of a handler are written to standard error, because most
-    /// clients see no details. Nothing else happens.
+    /// debug assertions a [`ResponseError`](crate::error::ResponseError) and the error of a handler are written to standard
+    /// error, because most clients see no details. Nothing else happens.
     fn handle_error(&self, error: &ConnectionError<'_>, peer: Option<SocketAddr>) {
         let _ = peer;
         match error {

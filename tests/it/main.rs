@@ -57,6 +57,8 @@ mod layers_shipped;
 mod limits;
 mod listen;
 mod listen_both;
+#[cfg(unix)]
+mod listen_unix;
 #[cfg(feature = "multipart")]
 mod multipart;
 mod offload;
