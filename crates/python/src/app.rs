@@ -147,7 +147,7 @@ impl Handler for App {
 
     fn before_wait(&self) {
         if let Interface::Asgi(inbox) = &self.interface {
-            inbox.wake();
+            inbox.end_turn();
         }
         raw::end_turn();
     }
@@ -276,7 +276,8 @@ impl WebSocketHandler for App {
     fn handle_ws_drain(&self, ws: &mut Ws<'_, Conn>) {
         self.of_conn(
             ws,
-            |channel, _| channel.drained(),
+            // `send` of ASGI is told at the end of the turn.
+            |_, _| {},
             |hooks, ws, object| hooks.drain(ws, object),
         );
     }

@@ -382,7 +382,7 @@ class WebSocket(Cases):
 class Stop(unittest.TestCase):
     def test_lifespan(self):
         server = Server()
-        self.assertIn(b"LIFESPAN lifespan.startup", server.log)
+        eventually(lambda: b"LIFESPAN lifespan.startup" in server.log)
         self.assertIn(server.stop(), (0, -signal.SIGTERM))
         self.assertEqual(server.log.count(b"LIFESPAN lifespan.shutdown"), 1)
 

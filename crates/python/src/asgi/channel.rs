@@ -125,11 +125,6 @@ impl Channel {
         }
     }
 
-    /// A slow client has caught up.
-    pub(crate) fn drained(&self) {
-        self.tell();
-    }
-
     pub(crate) fn closed(&self, why: &Disconnect) {
         self.lock().closed = Some(close_code(why));
         self.tell();

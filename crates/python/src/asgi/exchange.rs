@@ -1,9 +1,10 @@
 //! `receive` and `send` of a request.
 
-use super::awaitable::{Ready, resolve};
+use super::awaitable::{Next, Ready, Receives, Waiters, resolve};
 use super::bridge::Shared;
 use super::inbox::{Event, Place};
-use super::upload::{Next, Upload};
+use super::message::{disconnect, request, required};
+use super::upload::{Piece, Upload};
 use crate::fields::{HeadParts, field_bytes};
 use crate::report::report;
 use peregrine::body::{BodySender, TrySendError};
@@ -44,7 +45,7 @@ pub(super) struct Exchange {
     /// It is `Send` and not `Sync`.
     responder: Mutex<Option<Responder>>,
     sender: Option<BodySender>,
-    receiving: Option<Py<PyAny>>,
+    receiving: Waiters,
     sending: Option<Sending>,
     gone: bool,
     _place: Place,
@@ -113,7 +114,7 @@ impl Exchange {
             upload,
             responder: Mutex::new(responder),
             sender: None,
-            receiving: None,
+            receiving: Waiters::default(),
             sending: None,
             gone: false,
             _place: place,
@@ -141,12 +142,12 @@ impl Exchange {
         }
         if let Some(upload) = &self.upload {
             match upload.next() {
-                Next::Piece(piece) => {
+                Piece::Next(piece) => {
                     return request(py, PyBytes::new(py, &piece).unbind(), true).map(Some);
                 }
-                Next::Wait => return Ok(None),
-                Next::Gone => self.gone = true,
-                Next::End => {}
+                Piece::Wait => return Ok(None),
+                Piece::Gone => self.gone = true,
+                Piece::End => {}
             }
             if let (false, Some(upload)) = (self.gone, self.upload.take()) {
                 // The responder comes with the end of the body.
@@ -158,16 +159,15 @@ impl Exchange {
             }
         }
         match self.has_left() {
-            true => {
-                let message = PyDict::new(py);
-                message.set_item(
-                    pyo3::intern!(py, "type"),
-                    pyo3::intern!(py, "http.disconnect"),
-                )?;
-                Ok(Some(message.into_any().unbind()))
-            }
+            true => disconnect(py).map(Some),
             false => Ok(None),
         }
+    }
+
+    /// Whether [`Exchange::next`] has a message.
+    fn has_next(&mut self) -> bool {
+        let has_piece = |upload: &Arc<Upload>| upload.has_next();
+        self.body.is_some() || self.upload.as_ref().is_some_and(has_piece) || self.has_left()
     }
 
     /// Whether nothing more comes: the response is complete, or the client has gone.
@@ -349,16 +349,12 @@ impl Exchange {
                         more,
                     })
                 }
-                Ok(Taken::Yes) => resolve(py, future, Ok(py.None()))?,
+                Ok(Taken::Yes) => resolve(py, future, Ok(()))?,
                 Err(error) => resolve(py, future, Err(error))?,
             }
         }
-        if self.receiving.is_some() {
-            if let (Some(message), Some(future)) = (self.next(py)?, &self.receiving) {
-                let future = future.clone_ref(py);
-                self.receiving = None;
-                resolve(py, future, Ok(message))?;
-            }
+        if !self.receiving.is_empty() && self.has_next() {
+            self.receiving.wake(py, || Ok(()))?;
         }
         Ok(())
     }
@@ -371,38 +367,28 @@ fn stream(res: Response<'_>, length: Option<u64>) -> (Done, BodySender) {
     }
 }
 
-fn request(py: Python<'_>, body: Py<PyBytes>, more: bool) -> PyResult<Py<PyAny>> {
-    let message = PyDict::new(py);
-    message.set_item(pyo3::intern!(py, "type"), pyo3::intern!(py, "http.request"))?;
-    message.set_item(pyo3::intern!(py, "body"), body)?;
-    message.set_item(pyo3::intern!(py, "more_body"), more)?;
-    Ok(message.into_any().unbind())
-}
+impl Receives for Py<Exchange> {
+    fn take(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        self.borrow_mut(py).next(py)
+    }
 
-pub(super) fn required<'py>(
-    message: &Bound<'py, PyDict>,
-    key: &str,
-) -> PyResult<Bound<'py, PyAny>> {
-    let value = message.get_item(key)?;
-    value.ok_or_else(|| PyTypeError::new_err(format!("the message has no {key:?}")))
+    fn wait(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let mut this = self.borrow_mut(py);
+        let future = this.shared.future(py)?;
+        this.receiving.add(py, &future)?;
+        this.shared
+            .register(this.number, self.clone_ref(py).into_any());
+        // The library tells the end of a stream only.
+        this.shared.poll(py, this.number)?;
+        Ok(future)
+    }
 }
 
 #[pymethods]
 impl Exchange {
     /// Returns an awaitable of the next message.
     fn receive(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
-        let py = slf.py();
-        let mut this = slf.borrow_mut();
-        if let Some(message) = this.next(py)? {
-            return Ready::awaitable(py, Some(message));
-        }
-        let future = this.shared.future(py)?;
-        this.receiving = Some(future.clone_ref(py));
-        this.shared
-            .register(this.number, slf.clone().into_any().unbind());
-        // The library tells the end of a stream only.
-        this.shared.poll(py, this.number)?;
-        Ok(future)
+        Next::awaitable(slf.py(), slf.clone().unbind())
     }
 
     /// Returns an awaitable that is done when the message is on its way.
@@ -445,7 +431,7 @@ impl Exchange {
                     this.shared
                         .register(this.number, slf.clone().into_any().unbind());
                 }
-                if this.phase == Phase::Done && this.receiving.is_some() {
+                if this.phase == Phase::Done && !this.receiving.is_empty() {
                     this.changed(py)?;
                 }
             }
@@ -483,7 +469,7 @@ impl Exchange {
         }
         // Without a response the client gets 500; a stream that is not finished is cut.
         self.sender = None;
-        self.receiving = None;
+        self.receiving.clear();
         self.sending = None;
         if let Some(upload) = self.upload.take() {
             *self.responder() = self

@@ -1,6 +1,7 @@
 //! What the threads of the server give to the thread of the asyncio loop.
 
 use super::channel::Channel;
+use super::senders::Senders;
 use super::upload::Upload;
 use crate::raw::descriptor;
 use peregrine::{OwnedRequest, Responder};
@@ -38,6 +39,7 @@ pub(crate) struct Inbox {
     taken: AtomicUsize,
     places: usize,
     numbers: AtomicUsize,
+    pub(super) senders: Senders,
 }
 
 impl Inbox {
@@ -51,6 +53,7 @@ impl Inbox {
             taken: AtomicUsize::new(0),
             places,
             numbers: AtomicUsize::new(1),
+            senders: Senders::default(),
         })
     }
 
@@ -66,7 +69,7 @@ impl Inbox {
         self.numbers.fetch_add(1, Ordering::Relaxed) as u64
     }
 
-    /// Adds an event. The loop sees it after [`Inbox::wake`].
+    /// Adds an event. The loop sees it after [`Inbox::end_turn`].
     pub(crate) fn push(&self, event: Event) {
         self.lock().push(event);
     }
@@ -77,7 +80,15 @@ impl Inbox {
         self.wake();
     }
 
-    pub(crate) fn wake(&self) {
+    /// The turn of a thread of the server ends.
+    pub(crate) fn end_turn(&self) {
+        for number in self.senders.take_ready() {
+            self.push(Event::Changed(number));
+        }
+        self.wake();
+    }
+
+    fn wake(&self) {
         if self.lock().is_empty() || self.woken.swap(true, Ordering::AcqRel) {
             return;
         }

@@ -8,7 +8,9 @@ mod bridge;
 mod channel;
 mod exchange;
 mod inbox;
+mod message;
 mod scope;
+mod senders;
 mod socket;
 mod upload;
 

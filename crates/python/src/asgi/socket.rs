@@ -1,10 +1,10 @@
 //! `receive` and `send` of a WebSocket.
 
-use super::awaitable::{Ready, resolve};
+use super::awaitable::{Next, Ready, Receives, Waiters};
 use super::bridge::Shared;
 use super::channel::{Channel, Received, Verdict};
-use super::exchange::required;
-use super::inbox::Event;
+use super::message::required;
+use super::senders::has_room;
 use crate::fields::field_bytes;
 use crate::report::report;
 use crate::websocket::Given;
@@ -12,9 +12,6 @@ use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
 use std::sync::Arc;
-
-/// Unsent bytes above which `send` waits.
-const MARK: usize = 256 << 10;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -40,8 +37,8 @@ pub(super) struct Socket {
     disconnected: bool,
     status: u16,
     refusal: Vec<u8>,
-    receiving: Option<Py<PyAny>>,
-    sending: Option<Py<PyAny>>,
+    receiving: Waiters,
+    sending: Waiters,
 }
 
 impl Socket {
@@ -55,12 +52,17 @@ impl Socket {
             disconnected: false,
             status: 403,
             refusal: Vec::new(),
-            receiving: None,
-            sending: None,
+            receiving: Waiters::default(),
+            sending: Waiters::default(),
         }
     }
 
     fn next(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        if self.disconnected {
+            return Err(PyRuntimeError::new_err(
+                "websocket.disconnect was received before",
+            ));
+        }
         let message = PyDict::new(py);
         if !self.connected {
             self.connected = true;
@@ -93,6 +95,12 @@ impl Socket {
         Ok(Some(message.into_any().unbind()))
     }
 
+    /// Whether [`Socket::next`] has a message.
+    fn has_next(&self) -> bool {
+        let state = self.channel.lock();
+        !self.connected || !state.received.is_empty() || state.closed.is_some()
+    }
+
     /// Whether `send` may return: the connection is open and has room, or it is closed. `websocket.accept` is done when
     /// the connection has been open, so its application receives the end of one that was closed at once.
     fn may_send(&self, py: Python<'_>) -> Option<PyResult<()>> {
@@ -104,24 +112,33 @@ impl Socket {
             return Some(Err(self.shared.disconnected(py)));
         }
         let (id, hub) = state.open.as_ref()?;
-        match hub.backlog(*id) {
-            Some(backlog) if backlog > MARK => None,
-            _ => Some(Ok(())),
-        }
+        has_room(*id, hub).then_some(Ok(()))
+    }
+
+    /// The same. If it may not, the WebSocket thread tells the loop when it may.
+    fn may_send_or_wait(&self, py: Python<'_>) -> Option<PyResult<()>> {
+        self.may_send(py).or_else(|| {
+            let open = self.channel.lock().open.clone();
+            let (id, hub) = open?;
+            let senders = &self.shared.inbox.senders;
+            senders.add(self.channel.number, id, &hub);
+            self.may_send(py)
+        })
     }
 
     pub(super) fn changed(&mut self, py: Python<'_>) -> PyResult<()> {
-        if let Some(future) = self.sending.take() {
-            match self.may_send(py) {
-                None => self.sending = Some(future),
-                Some(result) => resolve(py, future, result.map(|()| py.None()))?,
+        if !self.sending.is_empty() {
+            match self.may_send_or_wait(py) {
+                None => {}
+                Some(Ok(())) => self.sending.wake(py, || Ok(()))?,
+                Some(Err(_)) => {
+                    let shared = self.shared.clone();
+                    self.sending.wake(py, || Err(shared.disconnected(py)))?;
+                }
             }
         }
-        if let Some(future) = self.receiving.take() {
-            match self.next(py)? {
-                None => self.receiving = Some(future),
-                Some(message) => resolve(py, future, Ok(message))?,
-            }
+        if !self.receiving.is_empty() && self.has_next() {
+            self.receiving.wake(py, || Ok(()))?;
         }
         Ok(())
     }
@@ -194,23 +211,24 @@ impl Socket {
     }
 }
 
+impl Receives for Py<Socket> {
+    fn take(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        self.borrow_mut(py).next(py)
+    }
+
+    fn wait(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let mut this = self.borrow_mut(py);
+        let future = this.shared.future(py)?;
+        this.receiving.add(py, &future)?;
+        Ok(future)
+    }
+}
+
 #[pymethods]
 impl Socket {
     /// Returns an awaitable of the next message.
     fn receive(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
-        let py = slf.py();
-        let mut this = slf.borrow_mut();
-        if this.disconnected {
-            return Err(PyRuntimeError::new_err(
-                "websocket.disconnect was received before",
-            ));
-        }
-        if let Some(message) = this.next(py)? {
-            return Ready::awaitable(py, Some(message));
-        }
-        let future = this.shared.future(py)?;
-        this.receiving = Some(future.clone_ref(py));
-        Ok(future)
+        Next::awaitable(slf.py(), slf.clone().unbind())
     }
 
     /// Returns an awaitable that is done when the message is on its way and the client has room for more.
@@ -264,13 +282,11 @@ impl Socket {
                 )));
             }
         }
-        match this.may_send(py) {
+        match this.may_send_or_wait(py) {
             Some(result) => result.and_then(|()| Ready::awaitable(py, None)),
             None => {
                 let future = this.shared.future(py)?;
-                this.sending = Some(future.clone_ref(py));
-                // It may have drained in between.
-                this.shared.inbox.tell(Event::Changed(this.channel.number));
+                this.sending.add(py, &future)?;
                 Ok(future)
             }
         }
@@ -295,8 +311,8 @@ impl Socket {
             Phase::Open => self.close(if failed { 1011 } else { 1000 }, ""),
             Phase::Closed => {}
         }
-        self.receiving = None;
-        self.sending = None;
+        self.receiving.clear();
+        self.sending.clear();
         Ok(())
     }
 }

@@ -32,8 +32,8 @@ struct UploadState {
 }
 
 /// What an application receives next.
-pub(super) enum Next {
-    Piece(Vec<u8>),
+pub(super) enum Piece {
+    Next(Vec<u8>),
     End,
     Gone,
     Wait,
@@ -56,7 +56,7 @@ impl Upload {
         self.inbox.push(Event::Changed(self.number));
     }
 
-    pub(super) fn next(&self) -> Next {
+    pub(super) fn next(&self) -> Piece {
         let mut state = self.lock();
         if let Some(piece) = state.pieces.pop_front() {
             state.bytes -= piece.len();
@@ -66,13 +66,19 @@ impl Upload {
                     resumer.resume();
                 }
             }
-            return Next::Piece(piece);
+            return Piece::Next(piece);
         }
         match (state.gone, state.ended) {
-            (true, _) => Next::Gone,
-            (false, true) => Next::End,
-            (false, false) => Next::Wait,
+            (true, _) => Piece::Gone,
+            (false, true) => Piece::End,
+            (false, false) => Piece::Wait,
         }
+    }
+
+    /// Whether [`Upload::next`] has something.
+    pub(super) fn has_next(&self) -> bool {
+        let state = self.lock();
+        !state.pieces.is_empty() || state.gone || state.ended
     }
 
     /// The responder, if there is one yet; asks for it otherwise. `None` in the error: the client has gone.

@@ -1,0 +1,244 @@
+"""What an ASGI application waits for: cancelled waits, several at once, and clients that are slow or gone."""
+
+import asyncio
+import unittest
+
+from websockets.sync.client import connect
+
+from .wire import PATIENCE, Client, eventually, serving
+
+HANDSHAKE = (
+    b"GET %s HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
+
+
+async def answer(send, body=b""):
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def cancelled(awaitable):
+    """Waits for it, for a moment."""
+    task = asyncio.ensure_future(awaitable)
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    return task.cancelled()
+
+
+class CancelledWhenDone:
+    """Awaits a `receive` whose task is cancelled in the moment in which there is a message."""
+
+    def __init__(self, awaitable):
+        self.awaitable = awaitable
+
+    def __await__(self):
+        steps = self.awaitable.__await__()
+        future = next(steps)
+        future.add_done_callback(lambda _, task=asyncio.current_task(): task.cancel())
+        yield future
+        while True:
+            yield next(steps)
+
+
+class Cases(unittest.TestCase):
+    """The application of a path is the method `http_PATH` or `websocket_PATH`."""
+
+    options = {}
+
+    def setUp(self):
+        self.seen = []
+        self.go = None
+        self.running = self.enterContext(serving(self.app, "asgi", **self.options))
+
+    # For Python before 3.11.
+    def enterContext(self, context):
+        self.addCleanup(context.__exit__, None, None, None)
+        return context.__enter__()
+
+    async def app(self, scope, receive, send):
+        if scope["type"] == "lifespan":
+            raise RuntimeError("none")
+        if self.go is None:
+            self.go = asyncio.Event()
+        await getattr(self, scope["type"] + scope["path"].replace("/", "_"))(receive, send)
+
+    async def http_go(self, receive, send):
+        self.go.set()
+        await answer(send)
+
+    async def websocket_go(self, receive, send):
+        await self.accept(receive, send)
+        await receive()
+        self.go.set()
+
+    async def accept(self, receive, send):
+        await receive()
+        await send({"type": "websocket.accept"})
+
+    def connect(self, path):
+        host, port = self.running.address
+        ws = connect(f"ws://{host}:{port}{path}", proxy=None, max_size=None)
+        self.addCleanup(ws.close)
+        return ws
+
+    def client(self):
+        return self.enterContext(Client(self.running.address))
+
+    def see(self, *what):
+        eventually(lambda: len(self.seen) >= len(what))
+        self.assertEqual(self.seen, list(what))
+
+    def go_on(self):
+        """After what the WebSocket thread has got before."""
+        self.connect("/go").send("go")
+
+
+class CancelledWaits(Cases):
+    # One thread, so that one request comes after the other.
+    options = {"runtime_threads": 1}
+
+    async def websocket_once(self, receive, send):
+        await self.accept(receive, send)
+        self.seen.append(await cancelled(receive()))
+        await self.go.wait()
+        while True:
+            message = await receive()
+            self.seen.append(message.get("text") or message["type"])
+            if message["type"] == "websocket.disconnect":
+                return
+
+    def test_messages(self):
+        ws = self.connect("/once")
+        self.see(True)
+        ws.send("one")
+        ws.send("two")
+        self.go_on()
+        self.see(True, "one", "two")
+
+    def test_disconnect(self):
+        ws = self.connect("/once")
+        self.see(True)
+        ws.close()
+        self.go_on()
+        self.see(True, "websocket.disconnect")
+
+    async def websocket_late(self, receive, send):
+        await self.accept(receive, send)
+
+        async def cancelled_late():
+            await CancelledWhenDone(receive())
+
+        task = asyncio.ensure_future(cancelled_late())
+        self.seen.append("waits")
+        await asyncio.wait([task])
+        self.seen.append(task.cancelled())
+        self.seen.append((await receive())["text"])
+
+    def test_message_that_has_come(self):
+        ws = self.connect("/late")
+        self.see("waits")
+        ws.send("one")
+        self.see("waits", True, "one")
+
+    async def http_upload(self, receive, send):
+        body, more = b"", True
+        while more:
+            self.seen.append(await cancelled(receive()))
+            await self.go.wait()
+            self.go.clear()
+            message = await receive()
+            body, more = body + message["body"], message["more_body"]
+        await answer(send, body)
+
+    def test_upload(self):
+        upload, other = self.client(), self.client()
+        upload.send(b"POST /upload HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for count, chunk in enumerate((b"3\r\nabc\r\n", b"3\r\ndef\r\n", b"0\r\n\r\n"), 1):
+            self.see(*[True] * count)
+            upload.send(chunk)
+            other.get("/go")
+        self.assertEqual(upload.answer().body, b"abcdef")
+
+    async def http_leaves(self, receive, send):
+        await receive()
+        self.seen.append(await cancelled(receive()))
+        await self.go.wait()
+        self.seen.append((await receive())["type"])
+
+    def test_request(self):
+        client, other = self.client(), self.client()
+        client.send(b"GET /leaves HTTP/1.1\r\nHost: a\r\n\r\n")
+        self.see(True)
+        client.close()
+        other.get("/go")
+        self.see(True, "http.disconnect")
+
+
+class SeveralWaits(Cases):
+    async def websocket_receives(self, receive, send):
+        await self.accept(receive, send)
+
+        async def one():
+            return (await receive())["text"]
+
+        tasks = [asyncio.ensure_future(one()) for _ in range(3)]
+        self.seen.append("waits")
+        await send({"type": "websocket.send", "text": ",".join(sorted(await asyncio.gather(*tasks)))})
+
+    def test_receive_of_a_websocket(self):
+        ws = self.connect("/receives")
+        self.see("waits")
+        for text in "abc":
+            ws.send(text)
+        self.assertEqual(ws.recv(PATIENCE), "a,b,c")
+
+    async def http_receives(self, receive, send):
+        await receive()
+        tasks = [asyncio.ensure_future(receive()) for _ in range(3)]
+        await asyncio.sleep(0)
+        await answer(send)
+        self.seen.extend(message["type"] for message in await asyncio.gather(*tasks))
+
+    def test_receive_of_a_request(self):
+        self.client().get("/receives")
+        self.see(*["http.disconnect"] * 3)
+
+    async def websocket_sends(self, receive, send):
+        await self.accept(receive, send)
+
+        async def some():
+            for _ in range(4):
+                await send({"type": "websocket.send", "bytes": b"x" * 200_000})
+
+        await asyncio.gather(*[some() for _ in range(5)])
+        await send({"type": "websocket.send", "text": "done"})
+
+    def test_send_of_a_websocket(self):
+        ws = self.connect("/sends")
+        self.assertEqual([len(ws.recv(PATIENCE)) for _ in range(20)], [200_000] * 20)
+        self.assertEqual(ws.recv(PATIENCE), "done")
+
+
+class Backlog(Cases):
+    COUNT, SIZE = 2000, 150_000
+
+    async def websocket_large(self, receive, send):
+        await self.accept(receive, send)
+        for _ in range(self.COUNT):
+            await send({"type": "websocket.send", "bytes": b"x" * self.SIZE})
+
+    def test_send_to_a_fast_client(self):
+        client = self.client()
+        client.send(HANDSHAKE % b"/large")
+        client.until(b"\r\n\r\n")
+        left, buffer = self.COUNT * (self.SIZE + 10) - len(client.unread), bytearray(1 << 20)
+        while left > 0:
+            count = client.socket.recv_into(buffer, min(left, len(buffer)))
+            self.assertGreater(count, 0)
+            left -= count
+
+
+if __name__ == "__main__":
+    unittest.main()
