@@ -85,6 +85,11 @@ pub(crate) fn attached<R>(f: impl FnOnce(Python<'_>) -> R) -> R {
     })
 }
 
+/// Whether this thread is one of the server that has called Python: an event loop, which must not wait.
+pub(crate) fn is_server_thread() -> bool {
+    THREAD.with(|thread| thread.depth.get() > 0)
+}
+
 /// Ends a turn of this thread: it lets go of the lock. From the first call on, `attached` keeps the lock until this is
 /// called again, so the requests of a turn cost one hand-over.
 pub(crate) fn end_turn() {

@@ -1,15 +1,16 @@
 //! Responses that other threads of Python send.
 
+use crate::raw;
 use crate::response::{PyResponse, respond};
-use peregrine::Responder;
 use peregrine::body::{BodyReader, BodySender, SendError, TrySendError};
+use peregrine::{Payload, Responder};
 use pyo3::exceptions::{PyBlockingIOError, PyBrokenPipeError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
 use std::io::Read;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// What `send` raises.
 fn raised(error: SendError) -> PyErr {
@@ -22,14 +23,59 @@ fn raised(error: SendError) -> PyErr {
     }
 }
 
+/// Tells threads that a stream may have room, or has ended.
+#[derive(Default)]
+struct Ready {
+    /// How often it was told.
+    told: Mutex<u64>,
+    changed: Condvar,
+}
+
+impl Ready {
+    fn lock(&self) -> MutexGuard<'_, u64> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self) {
+        *self.lock() += 1;
+        self.changed.notify_all();
+    }
+
+    /// Waits until it was told more often than `before`, for at most `most`. False if the time has passed.
+    fn wait(&self, before: u64, most: Option<Duration>) -> bool {
+        let is_same = |told: &mut u64| *told == before;
+        match most {
+            None => {
+                let _told = self.changed.wait_while(self.lock(), is_same);
+                true
+            }
+            Some(most) => {
+                let waited = self.changed.wait_timeout_while(self.lock(), most, is_same);
+                !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+            }
+        }
+    }
+}
+
 /// Sends the body of a response in pieces, from any thread. Unsent pieces are kept in memory up to 256 KiB and one
 /// piece more.
 #[pyclass(frozen, name = "Stream", module = "peregrine")]
-pub(crate) struct PyStream(Arc<Mutex<Option<BodySender>>>);
+pub(crate) struct PyStream {
+    /// Invariant: no thread waits for the client while it has this lock. The worker takes it, too.
+    sender: Arc<Mutex<Option<BodySender>>>,
+    ready: Arc<Ready>,
+}
 
 impl PyStream {
     pub(crate) fn new(sender: Arc<Mutex<Option<BodySender>>>) -> PyStream {
-        PyStream(sender)
+        PyStream {
+            sender,
+            ready: Arc::default(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<BodySender>> {
+        self.sender.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Calls `f` without Python's lock.
@@ -38,23 +84,62 @@ impl PyStream {
         py: Python<'_>,
         f: impl FnOnce(&mut BodySender) -> R + Send,
     ) -> PyResult<R> {
-        let found = py.detach(|| {
-            self.0
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .as_mut()
-                .map(f)
-        });
+        let found = py.detach(|| self.lock().as_mut().map(f));
         found.ok_or_else(|| PyValueError::new_err("the stream is finished"))
+    }
+
+    /// Calls `f` until it returns `Some`, each time when the stream may have room. `None`: the time has passed. An event
+    /// loop does not wait.
+    fn when_ready<R: Send>(
+        &self,
+        py: Python<'_>,
+        most: Option<Duration>,
+        mut f: impl FnMut(&mut BodySender) -> Option<R> + Send,
+    ) -> PyResult<Option<R>> {
+        let begun = Instant::now();
+        let may_wait = !raw::is_server_thread();
+        loop {
+            let before = *self.ready.lock();
+            let found = self.with(py, |sender| {
+                let found = f(sender);
+                if found.is_none() && may_wait {
+                    let ready = self.ready.clone();
+                    sender.on_ready(move || ready.tell());
+                }
+                found
+            })?;
+            if found.is_some() || !may_wait {
+                return Ok(found);
+            }
+            let left = most.map(|most| most.saturating_sub(begun.elapsed()));
+            if !py.detach(|| self.ready.wait(before, left)) {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn take(&self, py: Python<'_>) -> Option<BodySender> {
+        let sender = py.detach(|| self.lock().take());
+        self.ready.tell();
+        sender
     }
 }
 
 #[pymethods]
 impl PyStream {
-    /// Sends a piece. Waits while too many bytes are unsent. Raises BrokenPipeError if the client has gone.
+    /// Sends a piece. Waits while too many bytes are unsent. Raises BrokenPipeError if the client has gone, and
+    /// BlockingIOError instead of a wait on an event loop of the server.
     fn send(&self, py: Python<'_>, piece: PyBackedBytes) -> PyResult<()> {
-        let piece = piece.to_vec();
-        self.with(py, |sender| sender.send(piece))?.map_err(raised)
+        let mut piece = Some(Payload::from(piece.to_vec()));
+        let sent = self.when_ready(py, None, |sender| match sender.try_send(piece.take()?) {
+            Err(TrySendError::Full(unsent)) => {
+                piece = Some(unsent);
+                None
+            }
+            Err(TrySendError::Failed(error)) => Some(Err(error)),
+            _ => Some(Ok(())),
+        })?;
+        sent.unwrap_or(Err(SendError::WouldBlock)).map_err(raised)
     }
 
     /// Sends a piece, or returns False if too many bytes are unsent. Never waits.
@@ -68,11 +153,13 @@ impl PyStream {
         }
     }
 
-    /// Waits until a piece can be sent, for so many seconds at most. Returns whether it can.
+    /// Waits until a piece can be sent, for so many seconds at most. Returns whether it can. An event loop of the server
+    /// does not wait.
     fn wait_ready(&self, py: Python<'_>, seconds: f64) -> PyResult<bool> {
         let most = Duration::try_from_secs_f64(seconds)
             .map_err(|error| PyValueError::new_err(error.to_string()))?;
-        self.with(py, |sender| sender.wait_ready(most))
+        let ready = self.when_ready(py, Some(most), |sender| sender.is_ready().then_some(()))?;
+        Ok(ready.is_some())
     }
 
     /// Whether the client has gone.
@@ -83,10 +170,7 @@ impl PyStream {
 
     /// Ends the body. Without it the client sees the body as incomplete.
     fn finish(&self, py: Python<'_>) -> PyResult<()> {
-        let finished = py.detach(|| {
-            let sender = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-            sender.map(BodySender::finish)
-        });
+        let finished = self.take(py).map(BodySender::finish);
         finished.unwrap_or(Ok(())).map_err(raised)
     }
 
@@ -104,9 +188,7 @@ impl PyStream {
     ) -> PyResult<bool> {
         match kind.is_none() {
             true => self.finish(py)?,
-            false => {
-                py.detach(|| drop(self.0.lock().unwrap_or_else(PoisonError::into_inner).take()))
-            }
+            false => drop(self.take(py)),
         }
         Ok(false)
     }
@@ -135,13 +217,22 @@ impl PyResponder {
     }
 }
 
-/// Reads the body of a request as it comes, on a thread of the pool, and responds to it.
+/// Reads the body of a request as it comes, on a thread of the pool, and responds to it. On an event loop of the server
+/// its methods raise BlockingIOError.
 #[pyclass(frozen, name = "BodyReader", module = "peregrine")]
 pub(crate) struct PyBodyReader(Mutex<Option<BodyReader>>);
 
 impl PyBodyReader {
     pub(crate) fn new(reader: BodyReader) -> PyBodyReader {
         PyBodyReader(Mutex::new(Some(reader)))
+    }
+
+    /// A thread that has the lock may wait for the client, so an event loop must not wait for the lock.
+    fn lock(&self) -> PyResult<MutexGuard<'_, Option<BodyReader>>> {
+        match raw::is_server_thread() {
+            true => Err(raised(SendError::WouldBlock)),
+            false => Ok(self.0.lock().unwrap_or_else(PoisonError::into_inner)),
+        }
     }
 }
 
@@ -155,14 +246,17 @@ impl PyBodyReader {
     #[pyo3(signature = (size=READ))]
     fn read<'py>(&self, py: Python<'py>, size: usize) -> PyResult<Bound<'py, PyBytes>> {
         let read = py.detach(|| {
-            let mut reader = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let reader = reader.as_mut()?;
+            let mut reader = self.lock()?;
+            let Some(reader) = reader.as_mut() else {
+                return Ok::<_, PyErr>(None);
+            };
             let mut buffer = vec![0; size.clamp(1, READ)];
-            Some(reader.read(&mut buffer).map(|len| {
+            let read = reader.read(&mut buffer).map(|len| {
                 buffer.truncate(len);
                 buffer
-            }))
-        });
+            });
+            Ok(Some(read))
+        })?;
         let bytes = read.ok_or_else(|| PyRuntimeError::new_err("the response was sent"))??;
         Ok(PyBytes::new(py, &bytes))
     }
@@ -170,7 +264,7 @@ impl PyBodyReader {
     /// Calls `respond` with a `Response`, on this thread. Returns whether the client was still there. What was not
     /// read of the body is discarded.
     fn respond(&self, py: Python<'_>, call: Py<PyAny>) -> PyResult<bool> {
-        let reader = py.detach(|| self.0.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let reader = py.detach(|| self.lock().map(|mut reader| reader.take()))?;
         let reader =
             reader.ok_or_else(|| PyRuntimeError::new_err("a second response to one request"))?;
         let sent = py.detach(|| {

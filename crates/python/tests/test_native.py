@@ -213,7 +213,7 @@ class Native(unittest.TestCase):
             except BlockingIOError as error:
                 raised.append(str(error))
             self.assertFalse(stream.try_send(b"a"))
-            self.assertFalse(stream.wait_ready(0))
+            self.assertFalse(stream.wait_ready(1000))
 
         with serving(handle) as running, Client(running.address) as client, self.assertRaises(EOFError):
             client.get()
