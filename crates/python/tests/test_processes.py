@@ -91,6 +91,31 @@ class Processes(unittest.TestCase):
         eventually(is_gone)
         self.assertEqual(process.stop(), 0)
 
+    def test_hangup_with_a_mistake(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "replaced.py")
+
+            def write(text):
+                with open(path, "w") as file:
+                    file.write(text)
+
+            app = "def app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'%s']\n"
+            write(app % "one")
+            process = self.process(
+                "replaced:app", "--wsgi", "--workers", "2", cwd=folder, env={"PYTHONDONTWRITEBYTECODE": "1"}
+            )
+            self.assertEqual(get(process.address).body, b"one")
+            write("syntax error")
+            process.signal(signal.SIGHUP)
+            # It is tried again and again. The old workers serve meanwhile.
+            eventually(lambda: process.log.count(b"SyntaxError") > 1)
+            for _ in range(10):
+                self.assertEqual(get(process.address).body, b"one")
+            write(app % "two")
+            # Every worker is replaced.
+            eventually(lambda: [get(process.address).body for _ in range(20)] == [b"two"] * 20)
+            self.assertEqual(process.stop(), 0)
+
     def test_ctrl_c(self):
         process = self.process("tests.apps:wsgi", "--wsgi")
         get(process.address)

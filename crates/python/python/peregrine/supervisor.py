@@ -22,6 +22,8 @@ class Worker:
         self.pid = pid
         self.notices = notices
         self.is_ready = False
+        self.is_old = False
+        """It is to be replaced."""
         self.born = time.monotonic()
         self.told = None
         """When it was told to stop."""
@@ -29,7 +31,8 @@ class Worker:
 
 
 class Supervisor:
-    """Runs `options.workers` processes until SIGINT or SIGTERM. SIGHUP replaces them one after the other."""
+    """Runs `options.workers` processes until SIGINT or SIGTERM. SIGHUP replaces them one after the other: an old one stops
+    when a new one serves. If the new ones do not start, the old ones go on."""
 
     def __init__(self, options, listener, load, *, reload_dirs=(), **hooks):
         self.options = options
@@ -81,12 +84,16 @@ class Supervisor:
                     pass
         return self.code
 
+    def missing(self):
+        """How many workers are to be started. While old ones are replaced, there is one more."""
+        if self.stopping:
+            return 0
+        serving = [worker for worker in self.workers.values() if worker.told is None]
+        return self.options.workers + any(worker.is_old for worker in serving) - len(serving)
+
     def start_missing(self):
-        wanted = 0 if self.stopping else self.options.workers
-        serving = sum(worker.told is None for worker in self.workers.values())
-        while serving < wanted and time.monotonic() >= self.next_start:
+        while self.missing() > 0 and time.monotonic() >= self.next_start:
             self.fork()
-            serving += 1
 
     def fork(self):
         notices, tells = os.pipe()
@@ -110,8 +117,7 @@ class Supervisor:
         """Waits for a signal, for a notice of a worker, or until there is something to do."""
         workers = {worker.notices: worker for worker in self.workers.values() if worker.notices is not None}
         timeout = self.watcher.INTERVAL if self.watcher else None
-        serving = sum(worker.told is None for worker in self.workers.values())
-        if not self.stopping and serving < self.options.workers:
+        if self.missing() > 0:
             pause = max(0.0, self.next_start - time.monotonic())
             timeout = pause if timeout is None else min(pause, timeout)
         elif any(worker.told is not None for worker in self.workers.values()):
@@ -136,6 +142,7 @@ class Supervisor:
         notices = os.read(worker.notices, 16)
         if b"r" in notices:
             worker.is_ready = self.has_served = True
+            self.retire()
         if b"q" in notices and worker.told is None:
             worker.told = time.monotonic()
         if not notices:
@@ -157,9 +164,17 @@ class Supervisor:
             self.replace_all()
 
     def replace_all(self):
-        for worker in list(self.workers.values()):
-            if worker.told is None:
+        for worker in self.workers.values():
+            worker.is_old = True
+            if not worker.is_ready and worker.told is None:
                 self.tell(worker)
+
+    def retire(self):
+        """Tells an old worker to stop, if there are enough without it."""
+        serving = [worker for worker in self.workers.values() if worker.told is None and worker.is_ready]
+        old = [worker for worker in serving if worker.is_old]
+        if old and len(serving) > self.options.workers:
+            self.tell(old[0])
 
     def tell(self, worker):
         if worker.told is None:
