@@ -146,20 +146,19 @@ pub(crate) fn respond(
         begun: Begun::Nothing,
     };
     let result = SLOT.set(&mut slot, || call(&object));
-    let mut response = object.borrow_mut(py);
-    let done = match (slot.done, slot.res, result) {
-        (Some(done), _, Ok(_)) => done,
-        (Some(done), _, Err(error)) => {
-            report(py, "a handler, after it has begun its response", error);
-            slot.begun.give_up();
-            done
-        }
-        (None, Some(res), Ok(returned)) => {
+    // The handler may have given it to another thread, which uses it at this moment.
+    let mut response = match object.try_borrow_mut(py) {
+        Ok(response) => response,
+        Err(error) => return given_up(py, slot, result.err().unwrap_or(error.into())),
+    };
+    let done = match (result, slot.res.take(), slot.done.take()) {
+        (Ok(returned), Some(res), _) => {
             let body = std::mem::take(&mut response.body);
             finish(py, &response.head, body, returned, res)
         }
-        (None, Some(res), Err(error)) => failed(py, res, error),
-        (None, None, _) => unreachable!("a response is taken with its end"),
+        (Ok(_), None, Some(done)) => done,
+        (Ok(_), None, None) => unreachable!("a response is taken with its end"),
+        (Err(error), res, done) => given_up(py, Slot { res, done, ..slot }, error),
     };
     response.head.clear();
     response.body = Body::Missing;
@@ -167,6 +166,19 @@ pub(crate) fn respond(
     drop(response);
     SPARE.set(Some(object));
     done
+}
+
+#[cold]
+fn given_up(py: Python<'_>, slot: Slot<'_>, error: PyErr) -> Done {
+    match (slot.done, slot.res) {
+        (Some(done), _) => {
+            report(py, "a handler, after it has begun its response", error);
+            slot.begun.give_up();
+            done
+        }
+        (None, Some(res)) => failed(py, res, error),
+        (None, None) => unreachable!("a response is taken with its end"),
+    }
 }
 
 #[cold]
@@ -290,13 +302,14 @@ impl PyResponse {
     }
 
     /// Responds with a value as JSON (`json.dumps`).
-    fn json(&mut self, value: &Bound<'_, PyAny>) -> PyResult<()> {
+    fn json(slf: &Bound<'_, Self>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        // Code of the value may run, which may use this object.
         let py = value.py();
         let dumps = py
             .import(pyo3::intern!(py, "json"))?
             .getattr(pyo3::intern!(py, "dumps"))?;
         let text = dumps.call1((value,))?.cast_into::<PyString>()?.unbind();
-        self.end(Body::Text(text, JSON))
+        slf.borrow_mut().end(Body::Text(text, JSON))
     }
 
     /// Responds with a redirect: 301, 302, 303, 307 or 308.
@@ -327,9 +340,9 @@ impl PyResponse {
 
     /// Responds with the pieces of an iterable of bytes. Its `__next__` is called on the event loop when the client
     /// has room, so it must not block.
-    fn iterate(&mut self, iterable: &Bound<'_, PyAny>) -> PyResult<()> {
+    fn iterate(slf: &Bound<'_, Self>, iterable: &Bound<'_, PyAny>) -> PyResult<()> {
         let pieces = Pieces::new(iterable)?;
-        self.end(Body::Pieces(pieces))
+        slf.borrow_mut().end(Body::Pieces(pieces))
     }
 
     /// Sends the head now and the body later, from any thread.

@@ -3,7 +3,7 @@
 import threading
 import unittest
 
-from .wire import Client, eventually, get, serving
+from .wire import PATIENCE, Client, eventually, get, serving
 
 
 class Blocking(unittest.TestCase):
@@ -62,6 +62,47 @@ class Blocking(unittest.TestCase):
             client.send(b"def")
             self.assertEqual(client.answer().body, b"all")
         self.assertEqual(len(raised), 2)
+
+    def test_a_response_that_another_thread_uses(self):
+        entered, go = threading.Event(), threading.Event()
+
+        class Slow(dict):
+            def wait(self):
+                entered.set()
+                go.wait(PATIENCE)
+                return iter(())
+
+            items = __iter__ = wait
+
+            def __index__(self):
+                self.wait()
+                return 200
+
+        def handle(req, res):
+            thread = threading.Thread(target=self.use, args=(res, req.path[1:], Slow(a=1)))
+            thread.start()
+            entered.wait(PATIENCE)
+            self.addCleanup(thread.join)
+            return "handled"
+
+        with serving(handle) as running:
+            for method in ("json", "iterate"):
+                entered.clear()
+                go.clear()
+                answer = get(running.address, "/" + method)
+                go.set()
+                self.assertEqual((answer.status, answer.body), (200, b"handled"))
+            entered.clear()
+            go.clear()
+            with self.assertLogs("peregrine"):
+                self.assertEqual(get(running.address, "/status").status, 500)
+            go.set()
+
+    def use(self, res, method, value):
+        try:
+            getattr(res, method)(value)
+        except RuntimeError:
+            pass
 
 
 if __name__ == "__main__":

@@ -403,7 +403,8 @@ class Server(unittest.TestCase):
 
         for wrong in ({"port": -1}, {"interface": "fcgi"}, {"root_path": "a"}, {"threads": 0}, {"workers": 2},
                       {"timeout_keep_alive": -1}, {"static_paths": [("/a", "/none")]}, {"no_such": 1},
-                      {"forwarded_allow_ips": ["x"]}):
+                      {"forwarded_allow_ips": ["x"]}, {"limit_max_requests": 0},
+                      {"limit_max_requests": 1, "limit_max_requests_jitter": -1}):
             with self.assertRaises((ValueError, OSError, TypeError), msg=wrong):
                 peregrine.start(lambda req, res: None, **{"port": 0, **wrong}).close()
 

@@ -60,11 +60,14 @@ class Options:
     """Pages of any site may open WebSockets; else only those of the same host."""
 
     def __post_init__(self):
-        numbers = ("port", "runtime_threads", "workers", "threads", "limit_concurrency", "limit_max_body", "limit_connections")
+        numbers = ("port", "runtime_threads", "workers", "threads", "limit_concurrency", "limit_max_body", "limit_connections",
+                   "limit_max_requests_jitter")
         for name in numbers:
             least = 1 if name in ("workers", "threads") else 0
             if getattr(self, name) < least:
                 raise ValueError(f"{name} is less than {least}")
+        if self.limit_max_requests is not None and self.limit_max_requests < 1:
+            raise ValueError("limit_max_requests is less than 1")
         if self.interface not in ("native", "wsgi", "asgi"):
             raise ValueError(f"no interface {self.interface!r}")
         if self.root_path and not self.root_path.startswith("/"):
