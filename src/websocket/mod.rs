@@ -89,9 +89,14 @@ pub trait WebSocketHandler: Handler {
     /// Accepts or refuses a WebSocket handshake. It is called once for each valid handshake (RFC 6455 section
     /// 4.2.1).
     ///
-    /// - `Some` accepts the connection, unless [`Upgrade::refuse`] was called.
+    /// - `Some` accepts the connection, unless [`Upgrade::refuse`] was called. If there are too many WebSocket
+    ///   connections, the client gets 503.
     /// - `None` after [`Upgrade::refuse`] refuses it.
     /// - `None` without it passes the request to [`Handler::handle_request`], like any other request.
+    ///
+    /// The state in `Some` is dropped without a call of [`handle_ws_conn`](WebSocketHandler::handle_ws_conn) or of another
+    /// hook if the connection does not open: it was refused, there are too many, or the client or the server ends
+    /// before. A program that has to know this implements `Drop` for it.
     ///
     /// The library refuses handshakes that are not valid with a 4xx, and those of pages from other sites by
     /// [`Config::ws_origins`], before this is called. A request with `Expect: 100-continue` gets a `100

@@ -1,6 +1,6 @@
 //! The handler of the server: files, and an application of one of the interfaces.
 
-use crate::asgi::{Channel, Event, Inbox, Sink, Upload};
+use crate::asgi::{Accepted, Channel, Event, Inbox, Sink, Upload};
 use crate::pool::Pool;
 use crate::raw;
 use crate::report::report;
@@ -38,7 +38,7 @@ const ONE_PIECE: u64 = 64 << 10;
 /// The state of a WebSocket.
 pub(crate) enum Conn {
     Native(Option<Py<PyWs>>),
-    Asgi(Arc<Channel>),
+    Asgi(Accepted),
 }
 
 pub(crate) struct Wsgi {
@@ -248,15 +248,15 @@ impl WebSocketHandler for App {
             Interface::Asgi(inbox) => {
                 let channel = Channel::new(inbox);
                 inbox.tell(Event::WebSocket(req.to_owned_request(), channel.clone()));
-                channel.accept(upgrade).then_some(Conn::Asgi(channel))
+                channel.accept(upgrade).map(Conn::Asgi)
             }
             _ => None,
         }
     }
 
     fn handle_ws_conn(&self, ws: &mut Ws<'_, Conn>) {
-        if let Conn::Asgi(channel) = ws.conn {
-            channel.clone().opened(ws);
+        if let (Conn::Asgi(channel), mut ws) = ws.split() {
+            channel.opened(&mut ws);
         } else if let Interface::Native {
             hooks: Some(hooks), ..
         } = &self.interface

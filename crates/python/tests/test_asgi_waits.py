@@ -3,6 +3,7 @@
 import asyncio
 import unittest
 
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from .wire import PATIENCE, Client, eventually, serving
@@ -238,6 +239,86 @@ class Backlog(Cases):
             count = client.socket.recv_into(buffer, min(left, len(buffer)))
             self.assertGreater(count, 0)
             left -= count
+
+
+class Handshakes(Cases):
+    # Of these, 90 of 100 may be WebSockets.
+    options = {"limit_connections": 8}
+
+    def handshake(self, path):
+        client = self.client()
+        client.send(HANDSHAKE % path)
+        return client
+
+    async def websocket_counted(self, receive, send):
+        await receive()
+        try:
+            await send({"type": "websocket.accept"})
+        except OSError as error:
+            self.seen.append(type(error).__name__)
+            raise
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
+
+    def test_too_many(self):
+        statuses = []
+        while 503 not in statuses:
+            statuses.append(self.handshake(b"/counted").answer().status)
+        self.assertEqual(set(statuses), {101, 503})
+        self.see("ClientDisconnected")
+
+    async def websocket_forgets(self, receive, send):
+        await receive()
+        send({"type": "websocket.accept"})
+
+    def test_an_accept_that_is_not_awaited(self):
+        ws = self.connect("/forgets")
+        with self.assertRaises(ConnectionClosed) as raised:
+            ws.recv(PATIENCE)
+        self.assertEqual(raised.exception.rcvd.code, 1000)
+
+    async def websocket_denies(self, receive, send):
+        await receive()
+        await send({"type": "websocket.http.response.start", "status": 401, "headers": []})
+        await send({"type": "websocket.http.response.body", "body": b"\xff"})
+
+    def test_a_refusal_is_never_changed(self):
+        with self.assertLogs("peregrine"):
+            self.assertEqual(self.handshake(b"/denies").answer().status, 500)
+
+    async def websocket_decides(self, receive, send):
+        self.seen.append("asked")
+        await self.go.wait()
+        await self.accept(receive, send)
+
+    async def http_idle(self, receive, send):
+        await answer(send)
+
+    def test_one_thread_goes_on(self):
+        # A connection of each thread.
+        clients = [self.client() for _ in range(2)]
+        for client in clients:
+            client.get("/idle")
+        first = self.handshake(b"/decides")
+        self.see("asked")
+        self.assertEqual(self.handshake(b"/decides").answer().status, 503)
+        for client in clients:
+            client.send(b"GET /go HTTP/1.1\r\nHost: a\r\n\r\n")
+        self.assertEqual(first.answer().status, 101)
+        for client in clients:
+            self.assertEqual(client.answer().status, 200)
+
+
+class Places(Cases):
+    options = {"limit_concurrency": 2}
+
+    async def http_keeps(self, receive, send):
+        self.seen.append(send)
+        await answer(send)
+
+    def test_a_request_that_has_ended_has_none(self):
+        client = self.client()
+        self.assertEqual([client.get("/keeps").status for _ in range(5)], [200] * 5)
 
 
 if __name__ == "__main__":

@@ -107,8 +107,8 @@ class LoopThread:
         sleeps.setblocking(False)
         self._sleeps = sleeps.detach()
         self.bridge = Bridge(
-            wakes.detach(), self._sleeps, options.limit_concurrency, self.loop.create_future, ClientDisconnected,
-            self._poll_later, self._spawner(), self._scopes(listener),
+            wakes.detach(), self._sleeps, options.limit_concurrency, options.runtime_threads, self.loop.create_future,
+            ClientDisconnected, self._poll_later, self._spawner(), self._scopes(listener),
         )
         self._started = threading.Event()
         self._ends = asyncio.Event()

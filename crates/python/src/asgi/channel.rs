@@ -4,6 +4,7 @@ use super::inbox::{Event, Inbox};
 use crate::websocket::close_code;
 use peregrine::ws::{Disconnect, Hub, Message, Upgrade, Ws, WsId};
 use std::collections::VecDeque;
+use std::ops::Deref;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,6 +13,8 @@ const MESSAGES: usize = 1024;
 const BYTES: usize = 8 << 20;
 /// How long an application may take to accept a connection. Its worker serves no other client meanwhile.
 const DECISION: Duration = Duration::from_secs(5);
+/// The same, if no other worker is free.
+const QUICK_DECISION: Duration = Duration::from_millis(100);
 
 /// What the application says to a handshake.
 #[derive(Debug)]
@@ -22,7 +25,7 @@ pub(super) enum Verdict {
     },
     Refuse {
         status: u16,
-        text: Vec<u8>,
+        text: String,
     },
 }
 
@@ -45,7 +48,27 @@ pub(super) struct ChannelState {
     pub(super) open: Option<(WsId, Hub)>,
     pub(super) received: VecDeque<Received>,
     bytes: usize,
+    /// The application has closed the connection before it was open.
+    closing: Option<(u16, String)>,
     pub(super) closed: Option<(u16, String)>,
+}
+
+/// A connection that the application has accepted. If it never opens, because there are too many or its client has gone,
+/// the application hears of its end.
+pub(crate) struct Accepted(Arc<Channel>);
+
+impl Deref for Accepted {
+    type Target = Channel;
+
+    fn deref(&self) -> &Channel {
+        &self.0
+    }
+}
+
+impl Drop for Accepted {
+    fn drop(&mut self) {
+        self.0.end((1006, String::new()));
+    }
 }
 
 impl Channel {
@@ -67,11 +90,24 @@ impl Channel {
     }
 
     /// Waits on the worker for the decision of the application.
-    pub(crate) fn accept(&self, upgrade: &mut Upgrade<'_>) -> bool {
+    pub(crate) fn accept(self: Arc<Channel>, upgrade: &mut Upgrade<'_>) -> Option<Accepted> {
+        let is_accepted = self.is_accepted(upgrade);
+        if !is_accepted {
+            self.end((1006, String::new()));
+        }
+        is_accepted.then(|| Accepted(self))
+    }
+
+    fn is_accepted(&self, upgrade: &mut Upgrade<'_>) -> bool {
+        let turn = self.inbox.deciding.begin();
+        let most = match turn.is_last() {
+            true => QUICK_DECISION,
+            false => DECISION,
+        };
         let undecided = |state: &mut ChannelState| state.verdict.is_none();
         let waited = self
             .decided
-            .wait_timeout_while(self.lock(), DECISION, undecided);
+            .wait_timeout_while(self.lock(), most, undecided);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         match state.verdict.take() {
             Some(Verdict::Accept { protocol, fields }) => {
@@ -85,14 +121,21 @@ impl Channel {
                 upgrade.refuse(500, "internal server error\n");
             }
             Some(Verdict::Refuse { status, text }) => {
-                upgrade.refuse(status, String::from_utf8_lossy(&text).into_owned());
+                upgrade.refuse(status, text);
             }
             None => upgrade.refuse(503, "the application is busy\n"),
         }
-        state.closed = Some((1006, String::new()));
-        drop(state);
-        self.tell();
         false
+    }
+
+    /// The connection has ended, or never opens. Only the first call counts.
+    fn end(&self, why: (u16, String)) {
+        let mut state = self.lock();
+        if state.closed.is_none() {
+            state.closed = Some(why);
+            drop(state);
+            self.inbox.tell(Event::Changed(self.number));
+        }
     }
 
     pub(super) fn decide(&self, verdict: Verdict) {
@@ -100,9 +143,27 @@ impl Channel {
         self.decided.notify_all();
     }
 
-    pub(crate) fn opened<C>(&self, ws: &Ws<'_, C>) {
-        self.lock().open = Some((ws.id(), ws.hub().clone()));
+    pub(crate) fn opened<C>(&self, ws: &mut Ws<'_, C>) {
+        let mut state = self.lock();
+        state.open = Some((ws.id(), ws.hub().clone()));
+        let closing = state.closing.take();
+        drop(state);
         self.tell();
+        if let Some((code, reason)) = closing {
+            ws.close(code, &reason);
+        }
+    }
+
+    /// The application closes the connection.
+    pub(super) fn close(&self, code: u16, reason: &str) {
+        let mut state = self.lock();
+        match state.open.clone() {
+            Some((id, hub)) => {
+                drop(state);
+                hub.close(id, code, reason);
+            }
+            None => state.closing = Some((code, reason.to_owned())),
+        }
     }
 
     pub(crate) fn message<C>(&self, ws: &mut Ws<'_, C>, message: Message<'_>) {
@@ -126,8 +187,7 @@ impl Channel {
     }
 
     pub(crate) fn closed(&self, why: &Disconnect) {
-        self.lock().closed = Some(close_code(why));
-        self.tell();
+        self.end(close_code(why));
     }
 }
 

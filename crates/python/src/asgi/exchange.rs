@@ -48,7 +48,8 @@ pub(super) struct Exchange {
     receiving: Waiters,
     sending: Option<Sending>,
     gone: bool,
-    _place: Place,
+    /// Given back at the end, whoever keeps `send` longer.
+    place: Option<Place>,
 }
 
 /// Whether a part of a response was taken.
@@ -117,7 +118,7 @@ impl Exchange {
             receiving: Waiters::default(),
             sending: None,
             gone: false,
-            _place: place,
+            place: Some(place),
         }
     }
 
@@ -477,6 +478,7 @@ impl Exchange {
                 .take()
                 .or(upload.responder().unwrap_or(None));
         }
+        self.place = None;
         if let Some(responder) = self.responder().take() {
             let _gone = responder.send(|res| res.status(500).text("internal server error\n"));
         }

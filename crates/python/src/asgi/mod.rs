@@ -15,6 +15,6 @@ mod socket;
 mod upload;
 
 pub(crate) use bridge::Bridge;
-pub(crate) use channel::Channel;
+pub(crate) use channel::{Accepted, Channel};
 pub(crate) use inbox::{Event, Inbox};
 pub(crate) use upload::{Sink, Upload};

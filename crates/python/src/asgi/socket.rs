@@ -8,7 +8,7 @@ use super::senders::has_room;
 use crate::fields::field_bytes;
 use crate::report::report;
 use crate::websocket::Given;
-use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
 use std::sync::Arc;
@@ -181,6 +181,11 @@ impl Socket {
         };
         let value: Given = value.extract()?;
         let state = self.channel.lock();
+        if state.open.is_none() && state.closed.is_none() {
+            return Err(PyRuntimeError::new_err(
+                "the send of websocket.accept has not returned",
+            ));
+        }
         let sent = match (&state.open, &state.closed) {
             (Some((id, hub)), None) => hub.send(*id, value.message()).is_queued(),
             _ => false,
@@ -193,19 +198,16 @@ impl Socket {
 
     fn close(&mut self, code: u16, reason: &str) {
         match self.phase {
-            Phase::Connecting => self.refuse(403, Vec::new()),
+            Phase::Connecting => self.refuse(403, String::new()),
             Phase::Open => {
-                let open = self.channel.lock().open.clone();
-                if let Some((id, hub)) = open {
-                    hub.close(id, code, reason);
-                }
+                self.channel.close(code, reason);
                 self.phase = Phase::Closed;
             }
             Phase::Refusing | Phase::Closed => {}
         }
     }
 
-    fn refuse(&mut self, status: u16, text: Vec<u8>) {
+    fn refuse(&mut self, status: u16, text: String) {
         self.phase = Phase::Closed;
         self.channel.decide(Verdict::Refuse { status, text });
     }
@@ -271,7 +273,10 @@ impl Socket {
                     .get_item("more_body")?
                     .map_or(Ok(false), |more| more.is_truthy())?
                 {
-                    let (status, text) = (this.status, std::mem::take(&mut this.refusal));
+                    let text = String::from_utf8(std::mem::take(&mut this.refusal));
+                    let text = text
+                        .map_err(|_| PyValueError::new_err("the body of a refusal is not UTF-8"))?;
+                    let status = this.status;
                     this.refuse(status, text);
                 }
                 return Ready::awaitable(py, None);
@@ -306,7 +311,7 @@ impl Socket {
         }
         match self.phase {
             Phase::Connecting | Phase::Refusing => {
-                self.refuse(500, b"internal server error\n".to_vec())
+                self.refuse(500, "internal server error\n".to_owned())
             }
             Phase::Open => self.close(if failed { 1011 } else { 1000 }, ""),
             Phase::Closed => {}
