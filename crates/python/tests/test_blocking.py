@@ -7,7 +7,7 @@ from .wire import PATIENCE, Client, eventually, get, serving
 
 
 class Blocking(unittest.TestCase):
-    def test_a_stream_that_waits_holds_nobody_up(self):
+    def test_a_stream_that_waits_does_not_stop_the_others(self):
         streams, raised = [], []
 
         def produce(stream):
@@ -35,7 +35,7 @@ class Blocking(unittest.TestCase):
             eventually(lambda: raised)
         self.assertEqual(raised, ["the stream is finished"])
 
-    def test_a_reader_that_waits_holds_nobody_up(self):
+    def test_a_reader_that_waits_does_not_stop_the_others(self):
         bodies, raised = [], []
 
         def reads(req, body):

@@ -48,7 +48,7 @@ pub(super) struct Exchange {
     receiving: Waiters,
     sending: Option<Sending>,
     gone: bool,
-    /// Given back at the end, whoever keeps `send` longer.
+    /// Given back at the end, even if the application keeps `send` longer.
     place: Option<Place>,
 }
 
