@@ -30,7 +30,7 @@
 //! |---|---|---|
 //! | nginx | `proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;` and `proxy_set_header X-Forwarded-Proto $scheme;` | `X { proto: true, host: false }` |
 //! | HAProxy | `option forwardfor` and `http-request set-header X-Forwarded-Proto %[ssl_fc,iif(https,http)]` | `X { proto: true, host: false }` |
-//! | HAProxy 2.8 | `option forwarded proto host for` after `http-request del-header forwarded` | `Forwarded` |
+//! | HAProxy, from 2.8 | `option forwarded proto host for` after `http-request del-header forwarded` | `Forwarded` |
 //! | Caddy | nothing | `X { proto: true, host: true }` |
 //!
 //! **Set only what each of your proxies writes.** A proxy passes other fields on as a client has sent them. If it adds
@@ -38,7 +38,10 @@
 //!
 //! **Put nothing into `Forwarded` that a client chooses, unless the proxy quotes it.** nginx has no function that does: with
 //! `host="$http_host"` in its configuration, a client whose `Host` has a quote writes an element of its own. Use
-//! `X-Forwarded-For` and `proxy_set_header Host $host` there.
+//! `X-Forwarded-For` and `proxy_set_header Host $http_host` there. `$host` has no port: behind a proxy on another port than
+//! 80 and 443, the checks of origins then refuse WebSockets and forms of the own pages with 403.
+//!
+//! Without `proxy_set_header Host` nginx sends the address in `proxy_pass`, such as `Host: 127.0.0.1:8080`.
 //!
 //! # Balancers in TCP mode: the PROXY protocol
 //!
@@ -46,7 +49,8 @@
 //! each connection instead. [`Server::proxy_protocol`](crate::Server::proxy_protocol) expects it on one address, from
 //! [`Config::trusted_proxies`](crate::Config::trusted_proxies) only, and within
 //! [`Config::proxy_header_timeout`](crate::Config::proxy_header_timeout) (3 s). Connections without a header are closed
-//! there. So give balancers an address of their own.
+//! there. So give balancers an address of their own. Of several addresses it is the one before the call:
+//! `.bind("0.0.0.0:8080").bind("10.0.0.5:8081").proxy_protocol()` expects it on port 8081.
 //!
 //! ```
 //! use peregrine::{Config, Server};
@@ -70,8 +74,8 @@
 //!
 //! | balancer | setting |
 //! |---|---|
-//! | HAProxy | `server app 10.0.0.5:8080 send-proxy-v2 check`, or `send-proxy` for version 1 |
-//! | nginx, module `stream` | `proxy_protocol on;` |
+//! | HAProxy | `server app 10.0.0.5:8080 send-proxy-v2`, or `send-proxy` for version 1; its checks send the header, too |
+//! | nginx, module `stream` (Debian: `libnginx-mod-stream`) | `proxy_protocol on;` |
 //! | AWS, network load balancer | the attributes `proxy_protocol_v2.enabled` = true and `preserve_client_ip.enabled` = false of the target group |
 //!
 //! If the balancer keeps the address of the client for the connection itself, as that of AWS does by default for instances, the
@@ -103,10 +107,25 @@
 //!
 //! # Taking a server out
 //!
-//! The balancer asks `/readyz` of [`Health`](crate::server::Health): HAProxy by `option httpchk GET /health/readyz` and `check inter
-//! 2s fall 2`. A server that [drains](crate::guide::draining) says 503 and serves on for
-//! [`Config::drain_delay`](crate::Config::drain_delay): with these numbers 5 s are enough. nginx has no such checks in its free
-//! version: it takes a server out when connections fail, so let it try the next one (`proxy_next_upstream error timeout`).
+//! The balancer asks `/readyz` of [`Health`](crate::server::Health). For HAProxy, in TCP mode as well:
+//!
+//! ```text
+//! backend app
+//!     option httpchk
+//!     http-check send meth GET uri /health/readyz ver HTTP/1.1 hdr Host app.example
+//!     server a 10.0.0.5:8080 check inter 2s fall 2
+//!     server b 10.0.0.6:8080 check inter 2s fall 2
+//! ```
+//!
+//! - A server that [drains](crate::guide::draining) says 503 and serves on for
+//!   [`Config::drain_delay`](crate::Config::drain_delay): with these numbers 5 s are enough.
+//! - Without `option httpchk` HAProxy only connects. It then learns of a stop when clients are already refused.
+//! - `Host` has to be in [`Config::allowed_hosts`](crate::Config::allowed_hosts), if that is set. A check without this field, or
+//!   with another one, gets 421, and the server is never used.
+//! - Checks have lines in the access log, and during a drain they count as responses with 5xx. If they ask a
+//!   [second server](crate::guide::operation#an-address-for-operators) (`check port 8081`), they have neither.
+//! - nginx has no such checks in its free version: it takes a server out when connections fail, so let it try the next one
+//!   (`proxy_next_upstream error timeout`).
 //!
 //! # What uses it
 //!
