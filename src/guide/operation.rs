@@ -6,19 +6,29 @@
 //! HTTP/3, or for TLS in another process, put a proxy such as nginx, Caddy or HAProxy before a server that is reached from other machines. For nginx:
 //!
 //! ```text
-//! location / {
-//!     proxy_pass http://127.0.0.1:8080;      # or http://unix:/run/app.sock
-//!     proxy_http_version 1.1;
-//!     proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-//!     proxy_set_header Host $http_host;      # the check of WebSocket origins needs it
-//!     proxy_set_header Upgrade $http_upgrade;
-//!     proxy_set_header Connection $connection_upgrade;  # from a `map` of $http_upgrade
-//!     proxy_request_buffering off;           # large uploads arrive while they are sent
+//! map $http_upgrade $connection_upgrade {    # beside `server`, in `http`
+//!     default upgrade;
+//!     '' close;
+//! }
+//! server {
+//!     listen 80;
+//!     location / {
+//!         proxy_pass http://127.0.0.1:8080;  # or http://unix:/run/app.sock
+//!         proxy_http_version 1.1;
+//!         proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+//!         proxy_set_header X-Forwarded-Proto $scheme;
+//!         proxy_set_header Host $http_host;  # with its port: the check of WebSocket origins needs it
+//!         proxy_set_header Upgrade $http_upgrade;
+//!         proxy_set_header Connection $connection_upgrade;
+//!         proxy_request_buffering off;       # large uploads arrive while they are sent
+//!     }
 //! }
 //! ```
 //!
-//! - [`Request::peer_addr`](crate::Request::peer_addr) is the address of the proxy then. The guide
-//!   [`proxies`](crate::guide::proxies) says how the server learns the address of the client.
+//! - **The server reads the fields `X-Forwarded-*` only after
+//!   [`Config::forwarded`](crate::Config::forwarded)**, and only of
+//!   [`Config::trusted_proxies`](crate::Config::trusted_proxies); the guide [`proxies`](crate::guide::proxies) has both.
+//!   [`Request::peer_addr`](crate::Request::peer_addr) is the address of the proxy, and `None` over a Unix socket.
 //! - [`Server::bind_unix_mode`](crate::Server::bind_unix_mode) sets the mode of a Unix socket, so that
 //!   the proxy's user can connect. [`Server::bind_unix`](crate::Server::bind_unix) lets only its own user
 //!   connect.
@@ -42,7 +52,7 @@
 //! are closed with `Config::ws_close_code` (1001) over `Config::ws_close_spread` (0 s), and streams of events are ended over
 //! [`Config::events_close_spread`](crate::Config::events_close_spread) (0 s).
 //! What is open after [`Config::stop_timeout`](crate::Config::stop_timeout) (10 s) and this spread is closed.
-//!       [`Stopped`](crate::server::Stopped) reports what was drained and what was cut.
+//! [`Stopped`](crate::server::Stopped) reports how many connections were drained and how many were aborted.
 //!
 //! Programs in Rust ignore SIGPIPE. A program in another language that contains this library must ignore it, or block it on the thread
 //! that starts the server, because a client that leaves could end it otherwise. The C interface (`crates/capi`) blocks it.
@@ -85,11 +95,13 @@
 //! # fn main() {}
 //! ```
 //!
-//! The example `restart` does this on SIGHUP. The process id changes. A service manager that watches the
-//! process id, such as systemd, should own the socket instead:
-//! [`Server::listener`](crate::Server::listener) takes it (with the crate `listenfd`, for instance), and
-//! [`Running::leave_backlog`](crate::server::Running::leave_backlog) leaves waiting connections to the next
-//! process.
+//! The example `restart` does this on SIGHUP. `restart_is_asked_for` stands for what waits for the request: there it is
+//! the crate `signal-hook`. The process id changes, so a service manager has to be told: the guide
+//! [`systemd`](crate::guide::systemd) says how, and how systemd owns the socket instead.
+//!
+//! A program with several servers calls `inherit` for each of them and passes all stoppers to `hand_over`. A server without
+//! `inherit` cannot bind its address in the new process, because the old one still has it, and the restart fails. `ready` comes
+//! after the start of all of them.
 //!
 //! Windows has no hand-over. There a proxy in front goes over from the port of the old process to that of the new one;
 //! then the old one is stopped. A Windows service calls [`Stopper::stop`](crate::server::Stopper::stop) from its control
@@ -120,10 +132,12 @@
 //! and histograms of the time in handlers and of response times (sampled, see
 //! [`Config::timed_one_in`](crate::Config::timed_one_in)). `peregrine_turn_seconds` is above 0.1 while a handler holds
 //! its thread.
-//! [`Counters`](crate::metrics::Counters) describes each number. The page is open to every client that can send
+//! [`Counters`](crate::metrics::Counters) describes each number. A server with few requests times hardly any of them, so
+//! its histograms are nearly empty: `Config::timed_one_in(1)` times all. The page is open to every client that can send
 //! this request: serve it on an address of its own, or check the client first.
 //!
-//! [`Dashboard`](crate::Dashboard) is a page with live plots of these numbers. Mount it where only operators get:
+//! [`Dashboard`](crate::Dashboard) is a page with live plots of these numbers. Mount it where only operators get, below a
+//! layer that asks for a password:
 //!
 //! ```
 //! use peregrine::layers::BasicAuth;
@@ -140,12 +154,46 @@
 //! # assert_eq!(peregrine::testing::get(&app, "/admin/dashboard/").status(), 401);
 //! ```
 //!
+//! # An address for operators
+//!
+//! A second server has limits of its own. So health checks get through when the first one is overloaded, and they are neither
+//! in its counters nor in its access log:
+//!
+//! ```no_run
+//! use peregrine::metrics::Stats;
+//! use peregrine::server::Health;
+//! use peregrine::{Config, Dashboard, Router, Server};
+//!
+//! # #[cfg(feature = "signals")]
+//! fn main() -> std::io::Result<()> {
+//!     let (health, stats) = (Health::new(), Stats::new());
+//!     let app = Router::new().get("/", |_, res| res.text("Hello, World!"));
+//!     let server = Server::new(app).health(&health).stats(&stats);
+//!     let server = server.bind("0.0.0.0:8080").stop_on_signals().start()?;
+//!
+//!     let seen = stats.clone();
+//!     let operators = Router::new()
+//!         .mount("/health", health) // /health/livez, /health/readyz
+//!         .mount("/dashboard", Dashboard::new(&stats)) // /dashboard/
+//!         .get("/metrics", move |_, res| {
+//!             res.header("Content-Type", Stats::CONTENT_TYPE).body(seen.prometheus())
+//!         });
+//!     let operators = Server::new(operators).config(Config::default().workers(1));
+//!     let _operators = operators.bind("127.0.0.1:8081").start()?; // for those who check and measure
+//!     server.wait()?; // the second server ends with the program
+//!     Ok(())
+//! }
+//! # #[cfg(not(feature = "signals"))]
+//! # fn main() {}
+//! ```
+//!
 //! # Access log
 //!
-//! [`AccessLog`](crate::access_log::AccessLog) wraps a handler. It writes a line for each request when the response
-//! is complete, with its status, size and duration, or with status 499 if the client has left before. A
-//! thread of its own writes the lines, so no worker waits for the disk. Lines that find no room in the
-//! buffer are counted.
+//! [`AccessLog`](crate::access_log::AccessLog) wraps a handler. It writes a line for each request when the response is
+//! complete, with its status and size, or with status 499 if its connection has ended before. (A client that closes only
+//! its sending side may still read, so its line has the status of the response.) A thread of its own writes the lines, so
+//! no worker waits for the disk. Lines that find no room in the buffer are counted by
+//! [`LogWriter::lost`](crate::access_log::LogWriter::lost).
 //!
 //! ```no_run
 //! use peregrine::{Server, from_fn};
@@ -158,6 +206,13 @@
 //!     Ok(())
 //! }
 //! ```
+//!
+//! The lines have the combined format. [`AccessLog::with_format`](crate::access_log::AccessLog::with_format) takes a closure
+//! that writes others, for instance with the duration, or none for some paths.
+//!
+//! The library does not open or rotate files. Standard output goes to the journal or to the runtime of the container. A file
+//! is opened by the program with `OpenOptions::append`; `logrotate` then needs `copytruncate`, because the file is not
+//! opened again.
 //!
 //! The library prints nothing itself, with one exception: in a debug build the default of
 //! [`Handler::handle_error`](crate::Handler::handle_error) writes to standard error why a response could
