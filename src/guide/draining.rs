@@ -80,9 +80,34 @@
 //! # Checks
 //!
 //! [`Health::check`](crate::server::Health::check) adds a condition that is looked at for each request, on the worker: it must
-//! not block. [`Health::check_every`](crate::server::Health::check_every) has a thread of its own, for a query to a database.
-//! Let `/readyz` fail only for what another server could do better: if a database that all servers share is down, a balancer
-//! has nothing left to send clients to. `/livez` depends on no check, because a restart repairs none of them.
+//! not block. [`Health::check_every`](crate::server::Health::check_every) has a thread of its own, for a query to a database:
+//!
+//! ```
+//! use peregrine::server::Health;
+//! use std::net::{SocketAddr, TcpStream};
+//! use std::sync::Arc;
+//! use std::sync::atomic::{AtomicBool, Ordering};
+//! use std::time::Duration;
+//!
+//! # fn main() -> std::io::Result<()> {
+//! let is_loaded = Arc::new(AtomicBool::new(false)); // the program sets it
+//! let loaded = is_loaded.clone();
+//! // `check` takes the `Health` and returns it; `check_every` borrows it.
+//! let health = Health::new().check("data", move || match loaded.load(Ordering::Relaxed) {
+//!     true => Ok(()),
+//!     false => Err("not loaded yet"),
+//! });
+//! let database = SocketAddr::from(([127, 0, 0, 1], 5432));
+//! health.check_every("database", Duration::from_secs(5), move || {
+//!     TcpStream::connect_timeout(&database, Duration::from_secs(1)).map(drop)
+//! })?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The `Health` of the router, that of [`Server::health`](crate::Server::health) and all other clones share their checks. Let
+//! `/readyz` fail only for what another server could do better: if a database that all servers share is down, a balancer has
+//! nothing left to send clients to. `/livez` depends on no check, because a restart repairs none of them.
 //!
 //! | response | meaning |
 //! |---|---|
@@ -96,7 +121,9 @@
 //!
 //! A probe passes the limits that users pass. If clients share its address, as behind a node that translates addresses, one of
 //! them can use up the limits, and the orchestrator would restart a healthy program. So let probes ask a second server on a
-//! port of their own, as the guide for [Kubernetes](crate::guide::kubernetes#probes) does.
+//! port of their own, as the guide for [Kubernetes](crate::guide::kubernetes#probes) and
+//! [An address for operators](crate::guide::operation#an-address-for-operators) do. There the 503 of a drain is not counted as
+//! an error of the program either.
 //!
 //! # Replacing the process
 //!
