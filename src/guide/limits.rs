@@ -47,14 +47,15 @@
 //!
 //! # Connections
 //!
-//! [`Config::connections`](crate::Config::connections) (65,536) limits the connections of the process. At
-//! this limit the connections that have been idle longest are closed.
-//! [`Config::connections_per_address`](crate::Config::connections_per_address) limits those of one
-//! address, and [`Config::connection_rate`](crate::Config::connection_rate) how fast it opens new ones. The loopback
-//! is not counted, because a proxy may be there; add other proxies to
-//! [`Config::trusted_proxies`](crate::Config::trusted_proxies). The system limits the descriptors of the
-//! process (`ulimit -n`): [`Config::raise_descriptors`](crate::Config::raise_descriptors) raises the soft
-//! limit.
+//! [`Config::connections`](crate::Config::connections) (65,536) limits the connections of the process. At this limit the
+//! connections that have been idle longest are closed.
+//! [`Config::connections_per_address`](crate::Config::connections_per_address) limits those of one address, and
+//! [`Config::connection_rate`](crate::Config::connection_rate) how fast it opens new ones. A connection above the first limit
+//! gets 503 with `Retry-After` if its request has already arrived when it is accepted; otherwise it is closed without a
+//! response, and `curl` says `Empty reply from server`. A warning in the log (features `log` and `tracing`) names the address
+//! and the limit. The loopback is not counted, because a proxy may be there; add other proxies to
+//! [`Config::trusted_proxies`](crate::Config::trusted_proxies). The system limits the descriptors of the process (`ulimit -n`):
+//! [`Config::raise_descriptors`](crate::Config::raise_descriptors) raises the soft limit.
 //!
 //! # Rates
 //!
