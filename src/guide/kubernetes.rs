@@ -68,7 +68,8 @@
 //! # fn main() {}
 //! ```
 //!
-//! The probes ask `port: 8081` then. Do not add the address of the node to
+//! The probes ask `port: 8081` then, with the same paths and without `httpHeaders`. The page for
+//! [metrics](crate::guide::operation#an-address-for-operators) belongs there, too. Do not add the address of the node to
 //! [`Config::trusted_proxies`](crate::Config::trusted_proxies) instead if clients can have it: they would have no limits.
 //!
 //! # Errors
@@ -80,4 +81,4 @@
 //! | statuscode 421 | the `Host` of the probe is not in [`Config::allowed_hosts`](crate::Config::allowed_hosts) |
 //! | exit code 137 | SIGKILL: the grace period was shorter than the stop, or the memory was used up |
 //! | clients get `connection refused` in an update | `drain_delay` is shorter than the cluster takes |
-//! | all clients have one address | a service with `externalTrafficPolicy: Cluster` hides it; see the [guide](crate::guide::proxies) |
+//! | all clients have one address | an ingress controller or a gateway is a [proxy](crate::guide::proxies): its pods belong to [`Config::trusted_proxies`](crate::Config::trusted_proxies). A service with `externalTrafficPolicy: Cluster` hides the address |
