@@ -82,5 +82,5 @@
 //! | `cannot listen on 0.0.0.0:8080: Address already in use` | app.socket has the address: the program has to take the listener |
 //! | `NOTIFY_SOCKET is ..., and must be a path or @name` | the manager offers a socket of another kind (`vsock:`) |
 //! | `app.service: start operation timed out` | `READY=1` has not come: `Server::systemd` is missing, or the program starts for longer than `TimeoutStartSec=` |
-//! | `Watchdog timeout (limit 30s)!` | a handler has held its worker; [`Counters::handlers_blocking`](crate::metrics::Counters::handlers_blocking) counts them |
+//! | `Watchdog timeout (limit 30s)!` | a handler has held its worker; before that, `peregrine_turn_seconds` of this worker grows. Shorter ones are counted by [`Counters::handlers_blocking`](crate::metrics::Counters::handlers_blocking) |
 //! | `State 'stop-sigterm' timed out. Killing.` | `TimeoutStopSec=` is shorter than the stop; the [table](crate::guide::draining) has its parts |
