@@ -1,6 +1,7 @@
 //! A WebSocket between its thread and the loop.
 
 use super::inbox::{Event, Inbox};
+use super::senders::mark_thread;
 use crate::websocket::close_code;
 use peregrine::ws::{Disconnect, Hub, Message, Upgrade, Ws, WsId};
 use std::collections::VecDeque;
@@ -144,6 +145,7 @@ impl Channel {
     }
 
     pub(crate) fn opened<C>(&self, ws: &mut Ws<'_, C>) {
+        mark_thread();
         let mut state = self.lock();
         state.open = Some((ws.id(), ws.hub().clone()));
         let closing = state.closing.take();

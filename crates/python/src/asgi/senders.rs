@@ -1,6 +1,7 @@
 //! WebSockets whose `send` waits for the client.
 
 use peregrine::ws::{Hub, WsId};
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Mutex, PoisonError};
 
@@ -10,6 +11,15 @@ const MARK: usize = 256 << 10;
 /// Whether the client has room, or has gone.
 pub(super) fn has_room(id: WsId, hub: &Hub) -> bool {
     hub.backlog(id).is_none_or(|backlog| backlog <= MARK)
+}
+
+thread_local! {
+    static IS_OF_WEBSOCKETS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// This thread sends to WebSockets. The others need not look at those that wait.
+pub(super) fn mark_thread() {
+    IS_OF_WEBSOCKETS.set(true);
 }
 
 struct Sender {
@@ -43,6 +53,9 @@ impl Senders {
 
     /// Takes the numbers of those that have room, or whose client has gone.
     pub(super) fn take_ready(&self) -> Vec<u64> {
+        if !IS_OF_WEBSOCKETS.get() {
+            return Vec::new();
+        }
         fence(Ordering::SeqCst);
         if !self.are_there.load(Ordering::Relaxed) {
             return Vec::new();
