@@ -21,7 +21,7 @@ const KINDS: [&str; 9] = [
 ];
 
 /// By file and field: limits of the table that bound it together, or, behind a dash, why it needs none.
-const BOUNDED: [(&str, &str, &[&str]); 68] = [
+const BOUNDED: [(&str, &str, &[&str]); 69] = [
     (
         "crates/redis/src/driver/queue.rs",
         "items",
@@ -119,6 +119,11 @@ const BOUNDED: [(&str, &str, &[&str]); 68] = [
         "crates/python/src/asgi/bridge.rs",
         "polled",
         &["- `limit_concurrency` of its README"],
+    ),
+    (
+        "crates/python/src/asgi/senders.rs",
+        "waiting",
+        &["Config::ws_connections_per_thread"],
     ),
     ("crates/python/src/asgi/scope.rs", "names", &["- 256"]),
     (
