@@ -104,7 +104,8 @@ pub trait Layer: Send + Sync + 'static {
 
     /// Refuses a request by its head: returns a function that responds. A request with a body is refused before the body is
     /// read, and its connection is closed. For such a request it is called twice: before the body and, by
-    /// [`Layer::handle_request`], after it. It is also called for a WebSocket handshake, if the layer is of a [`Layered`].
+    /// [`Layer::handle_request`], after it. It is also called for a WebSocket handshake, if the layer is of a [`Layered`] or of
+    /// a router with `Router::websocket`.
     ///
     /// Default: `None`, no request is refused.
     fn refuse(&self, req: &Request<'_>) -> Option<Respond> {

@@ -26,6 +26,10 @@ impl Router {
     /// request; it can ask for [`Request::param`]. [`Handler::handle_request`] of `handler` responds to all other GET requests
     /// with this path, and to handshakes that it leaves to it.
     ///
+    /// **A layer protects handshakes if it refuses requests by their heads** ([`Layer::refuse`](crate::layers::Layer::refuse)), as
+    /// [`layers::check`](crate::layers::check), [`BasicAuth`](crate::layers::BasicAuth) and all others of the library do. A closure
+    /// of [`layers::from_fn`](crate::layers::from_fn) is not called for a handshake.
+    ///
     /// ```
     /// use peregrine::ws::{Message, Upgrade, WebSocketHandler, Ws};
     /// use peregrine::{Done, Handler, Request, Response, Router};
