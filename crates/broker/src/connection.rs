@@ -46,6 +46,8 @@ pub(crate) struct Connection<S> {
     pub(crate) output: Output,
     /// Topics that are to be subscribed or left, the next one last. `None`: broadcasts.
     pub(crate) topics: Vec<(Option<Arc<str>>, bool)>,
+    /// A piece of the queue that is sent after all these topics.
+    pub(crate) next: Option<Piece>,
     pub(crate) can_read: bool,
     pub(crate) can_write: bool,
     began: Instant,
@@ -74,6 +76,7 @@ impl<S: Session> Connection<S> {
             input: Input::default(),
             output: Output::default(),
             topics: Vec::new(),
+            next: None,
             can_read: false,
             can_write: false,
             began: now,
@@ -113,10 +116,10 @@ impl<S: Session> Connection<S> {
         Ok(true)
     }
 
-    /// Sends what is there, with further commands about topics.
+    /// Sends what is there, with further commands about topics and the next piece.
     pub(crate) fn write(&mut self, now: Instant) -> Result<(), String> {
         loop {
-            self.append_topics(now);
+            self.append(now);
             if !self.can_write {
                 return Ok(());
             }
@@ -139,8 +142,9 @@ impl<S: Session> Connection<S> {
         }
     }
 
-    /// Appends commands for topics. After the last one of a new connection comes a PING, whose answer says that all are there.
-    fn append_topics(&mut self, now: Instant) {
+    /// Appends commands for topics, and after the last one the next piece. After the last topic of a new connection comes a
+    /// PING, whose answer says that all are there.
+    fn append(&mut self, now: Instant) {
         if !matches!(self.phase, Phase::Subscribing | Phase::Online) {
             return;
         }
@@ -155,8 +159,15 @@ impl<S: Session> Connection<S> {
                     .subscribe(topic.as_ref(), &mut self.output.bytes),
             }
         }
-        if self.phase == Phase::Subscribing && self.topics.is_empty() && self.pings.is_empty() {
+        if !self.topics.is_empty() {
+            return;
+        }
+        if self.phase == Phase::Subscribing && self.pings.is_empty() {
             self.ping(now);
+        }
+        if let Some(piece) = self.next.take() {
+            self.taken += piece.messages;
+            self.output.put(piece.bytes);
         }
     }
 
@@ -177,12 +188,13 @@ impl<S: Session> Connection<S> {
 
     /// Takes messages that are to be sent. False if there is no room for them yet.
     pub(crate) fn takes_messages(&self) -> bool {
-        self.phase == Phase::Online && self.output.unsent() == 0 && self.can_write
+        let is_idle = self.output.unsent() == 0 && self.topics.is_empty() && self.next.is_none();
+        self.phase == Phase::Online && is_idle && self.can_write
     }
 
+    /// A piece that is sent after the topics. There is no other one.
     pub(crate) fn take(&mut self, piece: Piece) {
-        self.taken += piece.messages;
-        self.output.put(piece.bytes);
+        self.next = Some(piece);
     }
 
     /// The messages that were taken and are not confirmed.
@@ -304,7 +316,7 @@ impl Output {
         }
     }
 
-    /// Sets the bytes of a piece. Nothing else is there.
+    /// Appends the bytes of a piece.
     fn put(&mut self, bytes: Vec<u8>) {
         self.piece += bytes.len();
         match self.unsent() {

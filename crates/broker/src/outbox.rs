@@ -90,6 +90,11 @@ impl Outbox {
         self.pieces.pop_front()
     }
 
+    /// A piece that was taken was not sent: it is the next one again.
+    pub(crate) fn put_back(&mut self, piece: Piece) {
+        self.pieces.push_front(piece);
+    }
+
     /// A piece of this size has been sent or dropped.
     pub(crate) fn sent(&mut self, bytes: usize) {
         self.bytes = self.bytes.saturating_sub(bytes);
@@ -146,6 +151,11 @@ mod tests {
         // It is on its way.
         assert_eq!(push(&mut outbox, now, b"1"), Pushed::Full);
         assert!(outbox.is_empty());
+        // It comes back: it still counts, once.
+        outbox.put_back(piece);
+        assert_eq!(push(&mut outbox, now, b"1"), Pushed::Full);
+        let piece = outbox.take().expect("the same piece");
+        assert_eq!(piece.messages, 2);
         outbox.sent(piece.bytes.len());
         assert_eq!(push(&mut outbox, now, b"1"), Pushed::Queued);
         // What cannot be written leaves nothing.

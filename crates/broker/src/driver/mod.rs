@@ -1,6 +1,8 @@
 //! The thread of a connection to a broker: it connects, reads, writes, and connects again.
 
 mod received;
+#[cfg(test)]
+mod tests;
 
 use crate::backoff::Backoff;
 use crate::connection::{Connection, MOST_ADDRESSES, Phase, after, resolve};
@@ -23,6 +25,9 @@ const SOCKET: Token = Token(1);
 
 /// Without a connection the thread looks so often for messages that have waited too long.
 const LOOK: Duration = Duration::from_millis(500);
+
+/// Pieces of messages that one turn sends, so that what arrives has its turn, too.
+const PIECES: usize = 16;
 
 pub(crate) struct Driver<P: Protocol> {
     protocol: Arc<P>,
@@ -213,7 +218,12 @@ impl<P: Protocol> Driver<P> {
             Err(end) => end,
         };
         self.local.count_unconfirmed(connection.unconfirmed());
-        lock(&self.shared.outbox).sent(connection.output.left_pieces());
+        let mut outbox = lock(&self.shared.outbox);
+        outbox.sent(connection.output.left_pieces());
+        if let Some(piece) = connection.next.take() {
+            outbox.put_back(piece);
+        }
+        drop(outbox);
         end
     }
 
@@ -262,20 +272,26 @@ impl<P: Protocol> Driver<P> {
         // Before the queues: what comes after this wakes the thread again.
         self.shared.looks();
         self.take_changes(connection)?;
-        loop {
+        for _ in 0..PIECES {
             connection.write(now)?;
-            let sent = connection.output.sent_pieces();
-            let mut outbox = lock(&self.shared.outbox);
-            outbox.sent(sent);
-            if !connection.takes_messages() {
-                return Ok(is_busy);
-            }
-            let Some(piece) = outbox.take() else {
-                return Ok(is_busy);
+            let piece = {
+                let mut outbox = lock(&self.shared.outbox);
+                outbox.sent(connection.output.sent_pieces());
+                if !connection.takes_messages() {
+                    return Ok(is_busy);
+                }
+                outbox.take()
             };
-            drop(outbox);
-            connection.take(piece);
+            // After the piece was taken: who subscribed before publishing is subscribed before the message is sent.
+            self.take_changes(connection)?;
+            match piece {
+                Some(piece) => connection.take(piece),
+                None if connection.topics.is_empty() => return Ok(is_busy),
+                None => {}
+            }
         }
+        connection.write(now)?;
+        Ok(true)
     }
 
     /// Looks whether the system has connected. False if not yet.
