@@ -25,6 +25,8 @@ pub(crate) struct Piece {
 pub(crate) enum Pushed {
     Queued,
     Full,
+    /// Nothing is sent any more.
+    Closed,
     /// It cannot be written.
     Refused,
 }
@@ -36,6 +38,8 @@ pub(crate) struct Outbox {
     bytes: usize,
     most: usize,
     numbers: Outgoing,
+    /// Nothing takes pieces any more.
+    is_closed: bool,
 }
 
 impl Outbox {
@@ -45,6 +49,7 @@ impl Outbox {
             bytes: 0,
             most,
             numbers: Outgoing::default(),
+            is_closed: false,
         }
     }
 
@@ -54,6 +59,9 @@ impl Outbox {
         now: Instant,
         write: impl FnOnce(&mut Vec<u8>, &mut Outgoing) -> bool,
     ) -> Pushed {
+        if self.is_closed {
+            return Pushed::Closed;
+        }
         let takes_more = |piece: &Piece| {
             let is_young = piece.since.is_none_or(|since| now < since + COLLECT);
             piece.bytes.len() < PIECE && is_young
@@ -117,8 +125,9 @@ impl Outbox {
         dropped
     }
 
-    /// Drops everything. Returns the number of messages.
-    pub(crate) fn clear(&mut self) -> u64 {
+    /// Drops everything, and takes no more. Returns the number of messages.
+    pub(crate) fn close(&mut self) -> u64 {
+        self.is_closed = true;
         let dropped = self.pieces.drain(..).map(|piece| piece.messages).sum();
         self.bytes = 0;
         dropped
@@ -179,8 +188,10 @@ mod tests {
         assert_eq!(outbox.expire(at(999), most), 0);
         assert_eq!(outbox.expire(at(1000), most), 2);
         assert_eq!(outbox.bytes, 10);
-        assert_eq!(outbox.clear(), 2);
+        assert_eq!(outbox.close(), 2);
         assert_eq!((outbox.bytes, outbox.is_empty()), (0, true));
+        assert_eq!(push(&mut outbox, start, b"1"), Pushed::Closed);
+        assert_eq!((outbox.is_empty(), outbox.close()), (true, 0));
     }
 
     #[test]

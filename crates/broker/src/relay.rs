@@ -81,7 +81,7 @@ impl<P: Protocol> Relay for BrokerRelay<P> {
                 self.shared.wake();
                 Relayed::Queued
             }
-            Pushed::Full if self.shared.has_ended() => Relayed::Down,
+            Pushed::Closed => Relayed::Down,
             Pushed::Full => Relayed::Full,
             Pushed::Refused => Relayed::TooLarge,
         }
@@ -103,14 +103,14 @@ impl<P: Protocol> Relay for BrokerRelay<P> {
             self.settings.clone(),
             self.shared.clone(),
             self.node,
-            local,
+            local.clone(),
             lock(&self.on_event).take(),
         );
         let thread = thread::Builder::new().name("pg-broker".to_owned());
         if let Err(error) = thread.spawn(move || driver.run()) {
             log::error!("{}: no thread: {error}", P::NAME);
             self.shared.failed(&format!("no thread: {error}"));
-            self.shared.ended();
+            local.count_dropped(self.shared.ended());
         }
     }
 

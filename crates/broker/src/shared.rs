@@ -106,15 +106,13 @@ impl Shared {
         drop(self.ended.wait_timeout_while(stopping, within, until_end));
     }
 
-    /// The thread has ended, in any way.
-    pub(crate) fn ended(&self) {
+    /// The thread has ended, in any way. Returns the number of messages that were queued: they are dropped.
+    pub(crate) fn ended(&self) -> u64 {
         self.is_connected.store(false, Ordering::Release);
+        let dropped = lock(&self.outbox).close();
         lock(&self.stopping).has_ended = true;
         self.ended.notify_all();
-    }
-
-    pub(crate) fn has_ended(&self) -> bool {
-        lock(&self.stopping).has_ended
+        dropped
     }
 }
 

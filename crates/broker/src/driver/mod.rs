@@ -61,8 +61,8 @@ impl From<String> for End {
     }
 }
 
-/// Says that the thread has ended, after a panic of a hub, too.
-struct Ended(Arc<Shared>);
+/// Says that the thread has ended, after a panic of the program, too.
+struct Ended(Arc<Shared>, Local);
 
 impl Drop for Ended {
     fn drop(&mut self) {
@@ -70,7 +70,25 @@ impl Drop for Ended {
             log::error!("the relay has ended by a panic");
             self.0.failed("the thread has panicked");
         }
-        self.0.ended();
+        self.1.count_dropped(self.0.ended());
+    }
+}
+
+/// Counts what a connection has not sent or not confirmed when it ends, after a panic of the program, too.
+struct Used<S: Session> {
+    connection: Connection<S>,
+    shared: Arc<Shared>,
+    local: Local,
+}
+
+impl<S: Session> Drop for Used<S> {
+    fn drop(&mut self) {
+        self.local.count_unconfirmed(self.connection.unconfirmed());
+        let mut outbox = lock(&self.shared.outbox);
+        outbox.sent(self.connection.output.left_pieces());
+        if let Some(piece) = self.connection.next.take() {
+            outbox.put_back(piece);
+        }
     }
 }
 
@@ -102,14 +120,11 @@ impl<P: Protocol> Driver<P> {
     }
 
     pub(crate) fn run(mut self) {
-        let ended = Ended(self.shared.clone());
+        let _ended = Ended(self.shared.clone(), self.local.clone());
         if let Err(error) = self.run_until_stop() {
             log::error!("{}: the relay has ended: {error}", P::NAME);
             self.shared.failed(&error.to_string());
         }
-        let dropped = lock(&self.shared.outbox).clear();
-        self.local.count_dropped(dropped);
-        drop(ended);
     }
 
     fn run_until_stop(&mut self) -> io::Result<()> {
@@ -212,19 +227,15 @@ impl<P: Protocol> Driver<P> {
             Ok(socket) => socket,
             Err(error) => return End::Error(error.to_string()),
         };
-        let mut connection = Connection::new(&*self.protocol, address, socket, now);
-        let end = match self.serve(poll, &mut connection) {
+        let mut used = Used {
+            connection: Connection::new(&*self.protocol, address, socket, now),
+            shared: self.shared.clone(),
+            local: self.local.clone(),
+        };
+        match self.serve(poll, &mut used.connection) {
             Ok(never) => match never {},
             Err(end) => end,
-        };
-        self.local.count_unconfirmed(connection.unconfirmed());
-        let mut outbox = lock(&self.shared.outbox);
-        outbox.sent(connection.output.left_pieces());
-        if let Some(piece) = connection.next.take() {
-            outbox.put_back(piece);
         }
-        drop(outbox);
-        end
     }
 
     fn serve(

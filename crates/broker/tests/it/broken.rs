@@ -1,7 +1,11 @@
 //! Brokers that refuse, reset, say nothing, read nothing, or lie; and what the process does meanwhile.
 
 use super::peer::{Page, Peer, Process, wait_until};
+use super::toy::Toy;
 use peregrine::body::SendError;
+use peregrine::relay::RelayHandle;
+use peregrine::sse::EventHub;
+use peregrine_broker::{BrokerRelay, Event};
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -262,4 +266,36 @@ fn a_relay_that_is_dropped_ends_its_connection() {
     drop(process);
     accepted.closed();
     wait_until("the end", || !watch.is_connected());
+}
+
+#[test]
+fn a_panic_of_the_program_ends_the_relay_and_everything_counts() {
+    let peer = Peer::new();
+    let relay = BrokerRelay::new(Toy, peer.settings()).on_event(|event| {
+        assert!(!matches!(event, Event::Lost { .. }), "of the program");
+    });
+    let watch = relay.watch();
+    let (relay, hub) = (RelayHandle::new(relay), EventHub::new());
+    assert_eq!(hub.set_relay(&relay), Ok(()));
+    let mut accepted = peer.online(&[]);
+    assert_eq!(hub.publish("a", "sent"), Ok(0));
+    accepted.published("a", 1, "data: sent");
+    accepted.event("*", 7, 1, "x");
+    accepted.event("*", 7, 3, "x");
+    accepted.closed();
+    wait_until("it has ended", || {
+        let error = watch.last_error();
+        error.is_some_and(|error| error.contains("panicked"))
+    });
+    wait_until("it says so", || {
+        let before = relay.counters().relay_dropped;
+        let _ = hub.publish("a", "late");
+        relay.counters().relay_dropped > before
+    });
+    let _ = hub.publish("a", "late");
+    let counted = relay.counters();
+    assert_eq!(counted.relay_unconfirmed, 1);
+    let told = counted.relay_published - 1;
+    assert!(counted.relay_dropped > told, "each one: {counted:?}");
+    assert!(!relay.is_ready());
 }

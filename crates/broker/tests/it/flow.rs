@@ -174,5 +174,11 @@ fn a_stop_sends_what_is_queued() {
         }
         wait_until("the end", || !process.watch.is_connected());
         thread.join().expect("no panic");
+        // Nothing sends it any more, and the publisher hears of it.
+        let before = process.relay.counters();
+        let _ = process.hub.publish("a", "late");
+        let counted = process.relay.counters();
+        assert_eq!(counted.relay_published, before.relay_published);
+        assert_eq!(counted.relay_dropped, before.relay_dropped + 1);
     }
 }
