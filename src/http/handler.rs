@@ -213,9 +213,12 @@ pub trait Handler: Send + Sync + 'static {
     /// thread that drops the handler may be any.
     ///
     /// All connections of the thread wait while it runs, so it must not block for long. A panic in it is reported to
-    /// [`Handler::handle_error`] and ends nothing. A handler around another one must pass the call on; a
-    /// [`Router`](crate::Router) passes it to each mounted handler and to each of
-    /// [`Route::handler`](crate::router::Route::handler). Default: nothing, which costs nothing.
+    /// [`Handler::handle_error`] and ends nothing. This report is the one call that comes before `after_wait`.
+    ///
+    /// A handler around another one must pass the call on. A [`Router`](crate::Router) passes it to each mounted handler and
+    /// to each of [`Route::handler`](crate::router::Route::handler), whether or not another one panics. A handler that stands
+    /// in several places, as an `Arc`, gets one call for each of them, in a row: then it must notice what is done already, or
+    /// stand in one place. Default: nothing, which costs nothing.
     ///
     /// ```
     /// use peregrine::{Done, Handler, Request, Responder, Response};

@@ -10,6 +10,7 @@ use crate::http::request_body::BodyPlan;
 use crate::http::request_body::around::Around;
 use crate::http::response::{Done, ErrorContext, Response};
 use crate::layers::Layers;
+use crate::shared::panic_guard::{catch, quietly};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -337,11 +338,24 @@ impl Router {
         }
     }
 
-    /// Calls a hook of the handlers of this router and of those of its hosts.
-    fn each_handler(&self, hook: fn(&dyn Handler)) {
-        self.handlers.iter().for_each(|handler| hook(&**handler));
+    /// Calls a hook of each handler of this router and of its hosts. A panic is resumed when all are called.
+    fn call_hooks(&self, hook: fn(&dyn Handler)) {
+        let mut first = None;
+        self.each_handler(&mut |handler| match (catch(|| hook(handler)), &first) {
+            (Ok(()), _) => {}
+            (Err(panic), None) => first = Some(panic),
+            // One is reported.
+            (Err(panic), Some(_)) => quietly("a further hook", || panic.resume()),
+        });
+        if let Some(panic) = first {
+            panic.resume();
+        }
+    }
+
+    fn each_handler(&self, call: &mut dyn FnMut(&dyn Handler)) {
+        self.handlers.iter().for_each(|handler| call(&**handler));
         for (_, router) in &self.hosts {
-            router.each_handler(hook);
+            router.each_handler(call);
         }
     }
 
@@ -390,11 +404,11 @@ impl Handler for Router {
     }
 
     fn before_wait(&self) {
-        self.each_handler(Handler::before_wait);
+        self.call_hooks(Handler::before_wait);
     }
 
     fn after_wait(&self) {
-        self.each_handler(Handler::after_wait);
+        self.call_hooks(Handler::after_wait);
     }
 }
 

@@ -115,6 +115,7 @@ mod uploads_hostile;
 mod uploads_large;
 mod uploads_many;
 mod wait_hooks;
+mod wait_hooks_passed;
 mod worn_out;
 #[cfg(feature = "websocket")]
 mod ws_backlog;

@@ -20,7 +20,7 @@ thread_local! {
 
 /// Notes what happened outside of a turn.
 #[derive(Default)]
-struct Order {
+pub(crate) struct Order {
     faults: Mutex<Vec<&'static str>>,
     /// Calls that were made in a turn.
     seen: Mutex<Vec<&'static str>>,
@@ -39,7 +39,7 @@ impl Order {
 }
 
 #[derive(Clone)]
-struct Ordered(Arc<Order>);
+pub(crate) struct Ordered(pub(crate) Arc<Order>);
 
 /// Reads a body in pieces.
 struct Sink(Ordered);
@@ -131,7 +131,7 @@ fn use_all(addr: SocketAddr) {
 
 /// What is wrong after the server has ended with this number of threads.
 #[track_caller]
-fn assert_in_order(order: &Order, threads: i64, wanted: &[&str]) {
+pub(crate) fn assert_in_order(order: &Order, threads: i64, wanted: &[&str]) {
     assert_eq!(*order.faults.lock().expect("no panic"), [""; 0]);
     let seen = order.seen.lock().expect("no panic");
     for want in wanted {
@@ -356,7 +356,7 @@ fn a_restless_hook_lets_clients_in() {
 
 /// Its hooks panic on request.
 #[derive(Default)]
-struct Panics {
+pub(crate) struct Panics {
     before: AtomicUsize,
     after: AtomicUsize,
     messages: Mutex<Vec<String>>,
@@ -411,88 +411,4 @@ fn a_panic_in_a_hook_ends_nothing() {
             .iter()
             .all(|text| text.contains("panicked"))
     );
-}
-
-// ------------------------------------------------------------------------------------- wrappers
-
-/// Counts the calls of its hooks.
-#[derive(Default)]
-struct Counted {
-    before: AtomicUsize,
-    after: AtomicUsize,
-}
-
-#[derive(Clone, Default)]
-struct Counts(Arc<Counted>);
-
-impl Handler for Counts {
-    fn handle_request(&self, _: &Request<'_>, res: Response<'_>) -> Done {
-        res.text("hi")
-    }
-
-    fn before_wait(&self) {
-        self.0.before.fetch_add(1, Ordering::SeqCst);
-    }
-
-    fn after_wait(&self) {
-        self.0.after.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
-/// A handler around another one passes the hooks on, once each.
-#[test]
-fn wrappers_pass_the_hooks_on() {
-    use peregrine::layers::{Layered, SecurityHeaders};
-    use peregrine::response_cache::{CacheConfig, ResponseCache};
-    use peregrine::router::Route;
-    use peregrine::{Router, access_log::AccessLog, access_log::LogWriter};
-
-    type Wrap = fn(Counts) -> Box<dyn Handler>;
-    let wraps: &[(&str, Wrap)] = &[
-        ("none", |counts| Box::new(counts)),
-        ("box", |counts| {
-            Box::new(Box::new(counts) as Box<dyn Handler>)
-        }),
-        ("arc", |counts| Box::new(Arc::new(counts))),
-        ("reference", |counts| {
-            Box::new(&*Box::leak(Box::new(counts)))
-        }),
-        ("layers", |counts| {
-            Box::new(Layered::new(counts).layer(SecurityHeaders::new()))
-        }),
-        ("access log", |counts| {
-            let log = LogWriter::new(std::io::sink()).expect("a thread");
-            Box::new(AccessLog::new(counts, log))
-        }),
-        ("cache", |counts| {
-            Box::new(ResponseCache::new(CacheConfig::default()).wrap(counts))
-        }),
-        #[cfg(feature = "compress")]
-        ("compression", |counts| {
-            Box::new(peregrine::compression::Compress::new(counts))
-        }),
-        ("mount", |counts| Box::new(Router::new().mount("/", counts))),
-        ("route", |counts| {
-            Box::new(Router::new().route(Route::handler(None, "/", counts)))
-        }),
-        ("nested", |counts| {
-            Box::new(Router::new().nest("/a", Router::new().mount("/b", counts)))
-        }),
-        ("host", |counts| {
-            Box::new(Router::new().host("a", Router::new().mount("/b", counts)))
-        }),
-        ("host of a nested router", |counts| {
-            let inner = Router::new().host("a", Router::new().mount("/b", counts));
-            Box::new(Router::new().nest("/c", inner))
-        }),
-    ];
-    for (name, wrap) in wraps {
-        let counts = Counts::default();
-        let app = wrap(counts.clone());
-        let mut client = peregrine::testing::Connection::new(&app);
-        client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-        drop(client);
-        let calls = [&counts.0.before, &counts.0.after].map(|count| count.load(Ordering::SeqCst));
-        assert_eq!(calls, [3, 2], "{name}");
-    }
 }
