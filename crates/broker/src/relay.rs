@@ -130,10 +130,10 @@ impl<P: Protocol> Relay for BrokerRelay<P> {
     }
 
     fn max_message(&self) -> Option<usize> {
-        match self.shared.max_message.load(Ordering::Relaxed) {
-            usize::MAX => None,
-            most => Some(most.saturating_sub(Envelope::LEN)),
-        }
+        // What is larger would make each receiver close its connection.
+        let most = self.shared.max_message.load(Ordering::Relaxed);
+        let most = most.min(self.settings.message_bytes);
+        Some(most.saturating_sub(Envelope::LEN))
     }
 }
 

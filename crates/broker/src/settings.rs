@@ -10,7 +10,8 @@ use std::time::Duration;
 /// |---|---|---|---|
 /// | `queue_bytes` | 8 MiB | messages that wait to be sent, with their commands | `Full` to the publisher |
 /// | `queue_time` | 10 s | how long a message waits for a connection | it is dropped and counted |
-/// | `message_bytes` | 8 MiB | a message that arrives, with its envelope | the connection is closed |
+/// | `message_bytes` | 8 MiB | a message that arrives, with its envelope; 64 KiB more with its command | the connection is closed |
+/// | `message_bytes` | 8 MiB | a message that is published, with its envelope | `TooLarge` to the publisher |
 /// | `connect_timeout` | 5 s | from the first byte until all topics are subscribed | the next address |
 /// | `ping` | 10 s | between two PINGs, and for the answer | the connection is closed |
 /// | `backoff` | 5 s | the longest time between two rounds of attempts | |
@@ -29,7 +30,8 @@ pub struct Settings {
     pub queue_bytes: usize,
     /// How long a message waits for a connection. By default 10 s.
     pub queue_time: Duration,
-    /// Bytes of a message that arrives, with its envelope. By default 8 MiB.
+    /// Bytes of a message with its envelope, one that arrives and one that is published. The same for all processes: those with
+    /// less close their connection when a larger one arrives. By default 8 MiB.
     pub message_bytes: usize,
     /// Time from the attempt until all topics are subscribed. By default 5 s.
     pub connect_timeout: Duration,
@@ -46,7 +48,15 @@ pub struct Settings {
     pub tls: Option<std::sync::Arc<rustls::ClientConfig>>,
 }
 
+/// Bytes of the command around a message that arrives.
+const COMMAND: usize = 64 << 10;
+
 impl Settings {
+    /// Most bytes of a message that has not arrived completely, with its command.
+    pub(crate) fn most_unread(&self) -> usize {
+        self.message_bytes.saturating_add(COMMAND)
+    }
+
     /// The default settings, with these addresses.
     pub fn new(addresses: Vec<Address>) -> Settings {
         Settings {

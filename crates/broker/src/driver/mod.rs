@@ -177,14 +177,7 @@ impl<P: Protocol> Driver<P> {
         let (until, mut events) = (after(Instant::now(), time), Events::with_capacity(4));
         loop {
             let now = Instant::now();
-            let (dropped, is_empty) = {
-                let mut outbox = lock(&self.shared.outbox);
-                (
-                    outbox.expire(now, self.settings.queue_time),
-                    outbox.is_empty(),
-                )
-            };
-            self.local.count_dropped(dropped);
+            let is_empty = self.expire(now);
             if self
                 .shared
                 .stop_at()
@@ -199,6 +192,16 @@ impl<P: Protocol> Driver<P> {
             // `is_awake` stays set: publishers need not wake this thread.
             wait(poll, &mut events, left.min(LOOK))?;
         }
+    }
+
+    /// Drops the messages that have waited too long for a connection. True if none is left.
+    fn expire(&self, now: Instant) -> bool {
+        let mut outbox = lock(&self.shared.outbox);
+        let dropped = outbox.expire(now, self.settings.queue_time);
+        let is_empty = outbox.is_empty();
+        drop(outbox);
+        self.local.count_dropped(dropped);
+        is_empty
     }
 
     fn begin_round(&mut self) {
@@ -250,6 +253,10 @@ impl<P: Protocol> Driver<P> {
             let mut next = connection.look_at_clock(now, &self.settings)?;
             // A PING may have come up.
             connection.write(now)?;
+            if connection.phase != Phase::Online {
+                self.expire(now);
+                next = next.min(after(now, LOOK));
+            }
             if let Some(stop_at) = self.shared.stop_at() {
                 self.flush(connection, now, stop_at)?;
                 next = next.min(stop_at);
@@ -274,7 +281,7 @@ impl<P: Protocol> Driver<P> {
         if connection.phase == Phase::Connecting && !self.begin(connection)? {
             return Ok(false);
         }
-        let is_busy = connection.read(now, self.settings.message_bytes)?;
+        let is_busy = connection.read(now, self.settings.most_unread())?;
         self.handle(connection)?;
         if connection.phase != Phase::Online {
             connection.write(now)?;

@@ -28,7 +28,7 @@ impl<P: Protocol> Driver<P> {
                 .receive(unread, &mut output.bytes)
                 .map_err(|error| error.to_string())?;
             match received {
-                Received::Incomplete if used < all && all > self.settings.message_bytes => {
+                Received::Incomplete if used < all && all > self.settings.most_unread() => {
                     return Err("a message is larger than `message_bytes`".to_owned().into());
                 }
                 Received::Incomplete => {
@@ -108,11 +108,7 @@ impl<P: Protocol> Driver<P> {
         }
         if connection.phase == Phase::Subscribing {
             connection.phase = Phase::Online;
-            let dropped = {
-                let mut outbox = lock(&self.shared.outbox);
-                outbox.expire(Instant::now(), self.settings.queue_time)
-            };
-            self.local.count_dropped(dropped);
+            self.expire(Instant::now());
             self.shared.connected();
             log::info!("{}: connected to {}", P::NAME, connection.address);
             self.tell(Event::Connected);

@@ -1,6 +1,6 @@
 //! Brokers that refuse, reset, say nothing, read nothing, or lie; and what the process does meanwhile.
 
-use super::peer::{Page, Peer, Process, wait_until};
+use super::peer::{PATIENCE, Page, Peer, Process, wait_until};
 use super::toy::Toy;
 use peregrine::body::SendError;
 use peregrine::relay::RelayHandle;
@@ -199,6 +199,23 @@ fn messages_do_not_wait_for_ever() {
     process.told("Connected");
     assert_eq!(process.hub.publish("a", "new"), Ok(0));
     accepted.published("a", 2, "data: new");
+}
+
+#[test]
+fn messages_do_not_wait_for_a_login_without_an_end() {
+    let peer = Peer::new();
+    let mut settings = peer.settings();
+    settings.queue_time = SHORT;
+    // Its connections last for longer than the test waits.
+    settings.connect_timeout = 2 * PATIENCE;
+    let process = Process::start(settings);
+    let mut silent = peer.accept();
+    silent.expect("LOGIN");
+    assert_eq!(process.hub.publish("a", "old"), Ok(0));
+    wait_until("it is dropped", || {
+        process.relay.counters().relay_dropped == 1
+    });
+    assert_eq!(process.watch.connections(), 0);
 }
 
 #[test]

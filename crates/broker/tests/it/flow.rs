@@ -3,7 +3,8 @@
 use super::peer::{PATIENCE, Page, Peer, Process, wait_until};
 use peregrine::Server;
 use peregrine::body::SendError;
-use peregrine::relay::RelayOrder;
+use peregrine::relay::{RelayMessage, RelayOrder};
+use peregrine_broker::Envelope;
 use std::time::Duration;
 
 #[test]
@@ -136,6 +137,38 @@ fn what_is_too_large_is_refused() {
     assert_eq!(process.hub.publish(&topic, "x"), Err(SendError::NotRelayed));
     accepted.published("a", 1, &format!("data: {}", text(50)));
     assert_eq!(process.relay.counters().relay_dropped, 2);
+}
+
+#[test]
+fn the_largest_message_that_is_sent_can_be_received() {
+    let peer = Peer::new();
+    let mut settings = peer.settings();
+    settings.message_bytes = 1000;
+    let process = Process::new(settings);
+    let app = process.app();
+    let mut page = Page::new(&app, "/?a");
+    process.connect();
+    let mut accepted = peer.online(&["a"]);
+    process.told("Connected");
+    // "data: " and two line ends, and 26 bytes before.
+    let text = |len: usize| "x".repeat(len - 8 - 26);
+    let _ = process.hub.publish("a", &*text(1001));
+    assert_eq!(process.relay.counters().relay_dropped, 1);
+    page.expect(&[&text(1001)]);
+    assert_eq!(process.hub.publish("a", &*text(1000)), Ok(1));
+    accepted.published("a", 1, &format!("data: {}", text(1000)));
+    page.expect(&[&text(1000)]);
+    // Its command does not count. What is published then shows that all but the last byte was read.
+    let zeros = "0".repeat(10_000);
+    let line = format!("data: {}\n\n", text(1000));
+    let head = Envelope::head(&RelayMessage::event(line.as_bytes()), 7, 1);
+    accepted.say(&format!("MSG a {zeros}1000\n"));
+    accepted.bytes(&head);
+    accepted.say(&line[..line.len() - 1]);
+    assert_eq!(process.hub.publish("a", "seen"), Ok(1));
+    accepted.published("a", 2, "data: seen");
+    accepted.say("\n");
+    page.expect(&["seen", &text(1000)]);
 }
 
 #[test]

@@ -105,6 +105,10 @@ impl Accepted {
             .expect("sent");
     }
 
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
+        self.stream.get_mut().write_all(bytes).expect("sent");
+    }
+
     /// The login, up to the PING that has to be answered.
     #[track_caller]
     pub(crate) fn log_in(&mut self, topics: &[&str]) {
