@@ -7,7 +7,7 @@ use super::thread_handle::{WsCommand, WsThreadHandle};
 use crate::relay::{LocalHub, RelayError, RelayHandle, RelayKind, RelayMessage, RelayOrder};
 use peregrine_protocol::ws::frame::{self, Message};
 use peregrine_protocol::ws::prepared::PreparedMessage;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 /// Sends to the WebSocket connections of a server from any thread. Clones are the same hub.
 ///
@@ -17,7 +17,9 @@ use std::sync::{Arc, OnceLock, Weak};
 ///
 /// Messages of one thread to one connection arrive in the order of the calls. They have no defined order with
 /// messages that the hooks of that connection send by [`Ws`](crate::ws::Ws). Before the start of the server and
-/// after its stop, every call returns [`Sent::Closed`].
+/// after its stop, no connection of it gets a message, and every call returns [`Sent::Closed`]. A [relay](crate::relay) still
+/// passes published messages to other processes then, until its last server has ended. In the order of the broker such a
+/// message is [`Sent::Queued`].
 ///
 /// ```
 /// # use peregrine::ws::{Hub, Sent, WsId};
@@ -37,6 +39,8 @@ pub struct Hub(Arc<Inner>);
 struct Inner {
     handles: OnceLock<Vec<Arc<WsThreadHandle>>>,
     relay: OnceLock<RelayHandle>,
+    /// Held while one of the two is set: no server starts between the look at the one and the set of the other.
+    setting: Mutex<()>,
 }
 
 impl Hub {
@@ -153,11 +157,13 @@ impl Hub {
     ///
     /// [`RelayError::AlreadySet`], or [`RelayError::Started`].
     pub fn set_relay(&self, relay: &RelayHandle) -> Result<(), RelayError> {
+        let setting = self.0.setting.lock();
         if self.0.handles.get().is_some() {
             return Err(RelayError::Started);
         }
         let set = self.0.relay.set(relay.clone());
         set.map_err(|_| RelayError::AlreadySet)?;
+        drop(setting);
         relay.connect(Local(Arc::downgrade(&self.0)));
         Ok(())
     }
@@ -253,6 +259,7 @@ impl Hub {
 
     /// The server starts. False if it has started before.
     pub(crate) fn open(&self, handles: Vec<Arc<WsThreadHandle>>) -> bool {
+        let _setting = self.0.setting.lock();
         self.0.handles.set(handles).is_ok()
     }
 }
@@ -311,6 +318,36 @@ mod tests {
         assert_eq!(hub.send(WsId::new(1, conn(1)), "x"), Sent::Closed);
         handle.peers.leave(id);
         assert_eq!(hub.send(id, "x"), Sent::Closed);
+    }
+
+    #[test]
+    fn a_relay_that_is_set_during_a_start_is_seen_or_refused() {
+        use crate::relay::{Relay, Relayed};
+        use std::sync::Barrier;
+
+        struct Drops;
+        impl Relay for Drops {
+            fn publish(&self, _: Option<&str>, _: RelayMessage<'_>) -> Relayed {
+                Relayed::Down
+            }
+        }
+
+        let (relay, barrier) = (RelayHandle::new(Drops), Barrier::new(2));
+        for _ in 0..2000 {
+            let hub = Hub::new();
+            let (is_set, is_seen) = std::thread::scope(|scope| {
+                let setter = scope.spawn(|| {
+                    barrier.wait();
+                    hub.set_relay(&relay).is_ok()
+                });
+                barrier.wait();
+                assert!(hub.open(Vec::new()));
+                // The threads of a server ask it after this.
+                let is_seen = hub.relay().is_some();
+                (setter.join().expect("no panic"), is_seen)
+            });
+            assert_eq!(is_set, is_seen);
+        }
     }
 
     #[test]
