@@ -4,8 +4,8 @@ use super::interest::{Interest, Told};
 use super::{Relay, RelayMessage, RelayOrder, Relayed};
 use crate::metrics::WorkerCounters;
 use crate::shared::panic_guard::catch;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,9 @@ pub(crate) trait LocalHub: Send + Sync {
 /// with this server, is part of its [`Health`](crate::server::Health) and of its [`Stats`](crate::metrics::Stats). For a
 /// server with an [`EventHub`](crate::sse::EventHub) only, [`Server::relay`](crate::Server::relay) does that.
 ///
+/// With several servers it stops when none of them runs. **It does not start again**: it drops and counts what is published
+/// then, and a further server with it does not start. A later server needs a new relay and new hubs.
+///
 /// ```
 /// use peregrine::relay::{Relay, RelayHandle, RelayMessage, Relayed};
 ///
@@ -43,15 +46,19 @@ pub(crate) trait LocalHub: Send + Sync {
 #[derive(Clone)]
 pub struct RelayHandle(Arc<Shared>);
 
+/// A delivery copies the outer `Arc`: it holds no lock while code of the program runs.
+type Hubs = Arc<Vec<Arc<dyn LocalHub>>>;
+
 struct Shared {
     relay: Box<dyn Relay>,
     interest: Arc<Interest>,
-    hubs: RwLock<Vec<Box<dyn LocalHub>>>,
+    hubs: RwLock<Hubs>,
     counters: Arc<WorkerCounters>,
     started: OnceLock<()>,
     /// The servers that have not ended.
-    servers: AtomicUsize,
-    stopped: OnceLock<()>,
+    servers: Mutex<usize>,
+    /// The last server has ended. It is set with the lock of `servers` held.
+    has_stopped: AtomicBool,
     /// Only one hub is connected at a time.
     connecting: Mutex<()>,
 }
@@ -75,8 +82,8 @@ impl RelayHandle {
             hubs: RwLock::default(),
             counters: Arc::default(),
             started: OnceLock::new(),
-            servers: AtomicUsize::new(0),
-            stopped: OnceLock::new(),
+            servers: Mutex::default(),
+            has_stopped: AtomicBool::new(false),
             connecting: Mutex::default(),
         }))
     }
@@ -100,7 +107,9 @@ impl RelayHandle {
     pub(crate) fn publish(&self, topic: Option<&str>, message: RelayMessage<'_>) -> Relayed {
         let shared = &*self.0;
         let most = shared.relay.max_message();
-        let relayed = match most.is_some_and(|most| message.bytes().len() > most) {
+        let is_large = most.is_some_and(|most| message.bytes().len() > most);
+        let relayed = match is_large {
+            _ if self.has_stopped() => Relayed::Down,
             true => Relayed::TooLarge,
             false => shared.relay.publish(topic, message),
         };
@@ -127,8 +136,9 @@ impl RelayHandle {
         let hubs = self.0.hubs.write();
         let mut hubs = hubs.unwrap_or_else(PoisonError::into_inner);
         // As many as are used at the same time, however many a program makes.
-        hubs.retain(|hub| hub.is_there());
-        hubs.push(Box::new(hub));
+        let list = Arc::make_mut(&mut *hubs);
+        list.retain(|hub| hub.is_there());
+        list.push(Arc::new(hub));
         drop(hubs);
         if self.0.started.set(()).is_ok() {
             self.begin();
@@ -152,9 +162,13 @@ impl RelayHandle {
         self.0.relay.started(Local(Arc::downgrade(&self.0)));
     }
 
-    /// A server with this relay has started.
-    pub(crate) fn server_starts(&self) {
-        self.0.servers.fetch_add(1, Ordering::AcqRel);
+    /// A server with this relay has started. False if the relay has stopped.
+    #[must_use]
+    pub(crate) fn server_starts(&self) -> bool {
+        let mut servers = self.servers();
+        let has_stopped = self.has_stopped();
+        *servers += usize::from(!has_stopped);
+        !has_stopped
     }
 
     pub(crate) fn server_stops(&self) {
@@ -163,9 +177,26 @@ impl RelayHandle {
 
     /// A server with this relay has ended.
     pub(crate) fn server_ends(&self) {
-        if self.0.servers.fetch_sub(1, Ordering::AcqRel) == 1 && self.0.stopped.set(()).is_ok() {
+        let mut servers = self.servers();
+        *servers -= 1;
+        let is_last = *servers == 0;
+        if is_last {
+            self.0.has_stopped.store(true, Ordering::Release);
+        }
+        drop(servers);
+        if is_last {
             drop(catch(|| self.0.relay.stopped()));
         }
+    }
+
+    /// Whether the last server with this relay has ended.
+    pub(crate) fn has_stopped(&self) -> bool {
+        self.0.has_stopped.load(Ordering::Acquire)
+    }
+
+    fn servers(&self) -> MutexGuard<'_, usize> {
+        let servers = self.0.servers.lock();
+        servers.unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn is_same(&self, other: &RelayHandle) -> bool {
@@ -220,7 +251,8 @@ impl Local {
             return;
         }
         shared.counters.relay_received.add_shared(1);
-        let hubs = shared.hubs.read().unwrap_or_else(PoisonError::into_inner);
+        let hubs = shared.hubs.read();
+        let hubs = Hubs::clone(&hubs.unwrap_or_else(PoisonError::into_inner));
         for hub in hubs.iter() {
             // Senders of pages are dropped there, which may call code of the program. The relay goes on.
             drop(catch(|| hub.deliver(topic, &message)));
@@ -253,5 +285,56 @@ impl Local {
 impl std::fmt::Debug for Local {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Local").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::{Sender, channel};
+
+    /// Only a failure takes so long.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    struct Starts(Mutex<Sender<Local>>);
+
+    impl Relay for Starts {
+        fn publish(&self, _: Option<&str>, _: RelayMessage<'_>) -> Relayed {
+            Relayed::Queued
+        }
+
+        fn started(&self, local: Local) {
+            let sender = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            sender.send(local).expect("the test waits");
+        }
+    }
+
+    /// Its pages call a function of the program, which connects another hub.
+    struct Connects(RelayHandle);
+
+    impl LocalHub for Connects {
+        fn deliver(&self, _: Option<&str>, _: &RelayMessage<'_>) {
+            let hub = crate::sse::EventHub::new();
+            assert_eq!(hub.set_relay(&self.0), Ok(()));
+        }
+
+        fn is_there(&self) -> bool {
+            true
+        }
+    }
+
+    #[test]
+    fn a_delivery_may_connect_a_hub() {
+        let (sender, locals) = channel();
+        let handle = RelayHandle::new(Starts(Mutex::new(sender)));
+        handle.connect(Connects(handle.clone()));
+        let local = locals.recv_timeout(PATIENCE).expect("it has started");
+        let (sender, delivered) = channel();
+        thread::spawn(move || {
+            local.deliver(None, RelayMessage::text("hi"));
+            sender.send(())
+        });
+        assert_eq!(delivered.recv_timeout(PATIENCE), Ok(()));
+        assert_eq!(handle.counters().relay_received, 1);
     }
 }

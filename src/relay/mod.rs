@@ -86,8 +86,8 @@ pub trait Relay: Send + Sync + 'static {
     /// A server with this relay begins to stop. It still publishes. Called on the thread that stops.
     fn stopping(&self) {}
 
-    /// All servers with this relay have ended: nothing more is published. It may block for a second or so to send what is
-    /// queued. Called once, on the thread that waits for the last server.
+    /// All servers with this relay have ended: nothing more is published, and it does not start again. It may block for a
+    /// second or so to send what is queued. Called once, on the thread that waits for the last server.
     fn stopped(&self) {}
 
     /// Whether messages reach other processes now. While it is false, `/readyz` of [`Health`](crate::server::Health)

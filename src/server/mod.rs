@@ -268,7 +268,7 @@ impl<H, M> Server<H, M> {
     }
 
     /// Stops the relay with this server, makes it part of its [`Health`] and its [`Stats`]. The relay of the hub of
-    /// a server with WebSockets needs no call.
+    /// a server with WebSockets needs no call. [`Server::start`] fails if the relay has stopped with an earlier server.
     ///
     /// ```
     /// # use peregrine::relay::{Relay, RelayHandle, RelayMessage, Relayed};

@@ -277,6 +277,31 @@ fn a_server_stops_its_relay_and_shows_its_state() {
     assert_eq!(ended(two).counters.relay_published, 1);
     broker.expect(&["stopping", "stopped"]);
     drop(running);
+    // It has stopped for good: nothing is passed on, no check asks it, and no server starts with it.
+    broker.0.is_ready.store(false, Ordering::SeqCst);
+    let before = relay.counters();
+    assert_eq!(hubs[0].publish("a", "2"), Err(SendError::NotRelayed));
+    let counted = relay.counters();
+    assert_eq!(counted.relay_published, before.relay_published);
+    assert_eq!(counted.relay_dropped, before.relay_dropped + 1);
+    broker.expect(&[]);
+    let server = || {
+        Server::new(health.clone())
+            .config(workers(1))
+            .health(&health)
+    };
+    let refused = server().relay(&relay).bind("127.0.0.1:0").start();
+    let error = refused.expect_err("the relay has stopped");
+    assert!(error.to_string().contains("relay"), "{error}");
+    let later = Broker::new(RelayOrder::Local);
+    let next = server().relay(&RelayHandle::new(later.clone()));
+    let next = next.bind("127.0.0.1:0").start().expect("a server");
+    assert!(health.is_ready());
+    later.0.is_ready.store(false, Ordering::SeqCst);
+    assert!(!health.is_ready());
+    next.stop();
+    ended(next);
+    later.expect(&["stopping", "stopped"]);
 }
 
 #[cfg(feature = "websocket")]

@@ -31,6 +31,10 @@ impl Check {
         Check(Arc::new(Named { name, run }))
     }
 
+    pub(super) fn name(&self) -> &str {
+        &self.0.name
+    }
+
     /// Its name and text if it fails.
     pub(super) fn failure(&self) -> Option<(String, String)> {
         let text = guarded(|| (self.0.run)()).err()?;

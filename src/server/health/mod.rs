@@ -71,8 +71,8 @@ struct Inner {
     /// Of the servers that have been started with it, without those that had ended when the last one started.
     servers: Mutex<Vec<Arc<Phase>>>,
     checks: Mutex<Vec<Check>>,
-    /// Those that are among the checks.
-    relays: Mutex<Vec<RelayHandle>>,
+    /// Those of the servers that have been started with it, without those that had stopped at the last look.
+    relays: Mutex<Vec<(RelayHandle, Check)>>,
 }
 
 /// What `/readyz` says.
@@ -164,21 +164,33 @@ impl Health {
     /// A server with this relay has started.
     pub(super) fn needs(&self, relay: &RelayHandle) {
         let mut relays = lock(&self.0.relays);
-        if relays.iter().any(|known| known.is_same(relay)) {
+        if relays.iter().any(|(known, _)| known.is_same(relay)) {
             return;
         }
-        relays.push(relay.clone());
-        let name = match relays.len() {
-            1 => "relay".to_owned(),
-            number => format!("relay-{number}"),
-        };
-        drop(relays);
-        let relay = relay.clone();
-        let check = move || match relay.is_ready() {
+        let is_free = |name: &String| relays.iter().all(|(_, check)| check.name() != name);
+        let names = (2..).map(|number| format!("relay-{number}"));
+        let mut names = std::iter::once("relay".to_owned()).chain(names);
+        let name = names.find(is_free).unwrap_or_default();
+        let asked = relay.clone();
+        // It may stop between the look at the list and this one.
+        let check = move || match asked.is_ready() || asked.has_stopped() {
             true => Ok(()),
             false => Err("not connected to the broker".to_owned()),
         };
-        self.add(&name, Box::new(check));
+        relays.push((relay.clone(), Check::new(&name, Box::new(check))));
+    }
+
+    /// The checks of the relays that have not stopped.
+    fn relay_checks(&self) -> Vec<Check> {
+        let mut relays = lock(&self.0.relays);
+        let all = std::mem::take(&mut *relays).into_iter();
+        let (stopped, left): (Vec<_>, _) = all.partition(|(relay, _)| relay.has_stopped());
+        *relays = left;
+        let checks = relays.iter().map(|(_, check)| check.clone()).collect();
+        drop(relays);
+        // Perhaps the last owners: that calls code of the program.
+        drop(stopped);
+        checks
     }
 
     fn add(&self, name: &str, run: Box<dyn Fn() -> Result<(), String> + Send + Sync>) {
@@ -193,7 +205,8 @@ impl Health {
             return Readiness::Starting;
         }
         // A check may take the lock of another one, but none calls this `Health`.
-        let checks = lock(&self.0.checks).clone();
+        let mut checks = lock(&self.0.checks).clone();
+        checks.extend(self.relay_checks());
         let failing: Vec<_> = checks.iter().filter_map(Check::failure).collect();
         match failing.is_empty() {
             true => Readiness::Ready,

@@ -213,9 +213,16 @@ impl Running {
             let wake = move || control.wake_all();
             self.watchdog = Watchdog::start(systemd, wake, workers.chain(ws).collect())?;
         }
-        // Last: all the rest is in place, and nothing fails any more.
+        // Last: all the rest is in place, and nothing else fails any more.
+        for (index, relay) in at_start.relays.iter().enumerate() {
+            if !relay.server_starts() {
+                let begun = &at_start.relays[..index];
+                begun.iter().for_each(RelayHandle::server_ends);
+                let text = "the relay has stopped with its last server";
+                return Err(io::Error::other(text));
+            }
+        }
         for relay in &at_start.relays {
-            relay.server_starts();
             self.others.push(relay.live_counters());
             stats.add_relay(&relay.live_counters());
         }
