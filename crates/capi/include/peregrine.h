@@ -33,7 +33,8 @@
 // Done.
 #define PRG_OK 0
 
-// A pointer is NULL that must not be, a text is not UTF-8, or a number is out of range. Nothing was done.
+// A pointer is NULL that must not be, a text is not UTF-8, or a number is out of range. Nothing was done, but a function that frees a
+// handle in any case has freed it.
 #define PRG_ARGUMENT -1
 
 // The call does not fit the state of the handle: the response has been given, or the server has been started.
@@ -54,7 +55,8 @@
 // There is no such thing.
 #define PRG_NOT_FOUND -7
 
-// The library panicked. This is a bug of the library; please report it. Free the handle and do not use it otherwise.
+// The library panicked. This is a bug of the library; please report it. A function that frees a handle has freed it; free any other
+// handle, and do not use it otherwise.
 #define PRG_PANIC -8
 
 // The library was built without this feature, or a struct has members that this version does not know.
@@ -660,8 +662,8 @@ int64_t prg_running_prometheus(const prg_running *running, char *buf, size_t roo
 // Blocks until the server has stopped: by a stopper, by prg_running_stop before, or by a signal. Frees `running`, unless it returns
 // PRG_WOULD_BLOCK or PRG_ARGUMENT. `out` may be NULL; otherwise `out->size` must be set.
 //
-// Errors: PRG_WOULD_BLOCK on a thread of a server, which would wait for itself: `running` is still to be freed. PRG_IO if a thread of
-// the server failed. PRG_ARGUMENT. Thread: any that is not one of a server.
+// Errors: PRG_WOULD_BLOCK on a thread of a server, which would wait for itself, PRG_ARGUMENT: `running` is still to be freed. PRG_IO if
+// a thread of the server failed. Thread: any that is not one of a server.
 int32_t prg_running_wait(prg_running *running,
                          prg_stopped *out);
 

@@ -7,7 +7,8 @@ use std::ffi::{CStr, c_char};
 
 /// Done.
 pub const PRG_OK: i32 = 0;
-/// A pointer is NULL that must not be, a text is not UTF-8, or a number is out of range. Nothing was done.
+/// A pointer is NULL that must not be, a text is not UTF-8, or a number is out of range. Nothing was done, but a function that frees a
+/// handle in any case has freed it.
 pub const PRG_ARGUMENT: i32 = -1;
 /// The call does not fit the state of the handle: the response has been given, or the server has been started.
 pub const PRG_STATE: i32 = -2;
@@ -21,7 +22,8 @@ pub const PRG_WOULD_BLOCK: i32 = -5;
 pub const PRG_IO: i32 = -6;
 /// There is no such thing.
 pub const PRG_NOT_FOUND: i32 = -7;
-/// The library panicked. This is a bug of the library; please report it. Free the handle and do not use it otherwise.
+/// The library panicked. This is a bug of the library; please report it. A function that frees a handle has freed it; free any other
+/// handle, and do not use it otherwise.
 pub const PRG_PANIC: i32 = -8;
 /// The library was built without this feature, or a struct has members that this version does not know.
 pub const PRG_UNSUPPORTED: i32 = -9;

@@ -3,7 +3,7 @@
 use crate::codes::{PRG_IO, PRG_NOT_FOUND, PRG_WOULD_BLOCK};
 use crate::guard::{exclusive, free, give, guard, guard_or, shared, take};
 use crate::request::length;
-use crate::values::{Versioned, copy, write};
+use crate::values::{Versioned, copy, size_set, write};
 use peregrine::metrics::Stats;
 use peregrine::server::{Running, Stopper};
 use std::cell::Cell;
@@ -187,13 +187,17 @@ pub unsafe extern "C" fn prg_running_prometheus(
 /// Blocks until the server has stopped: by a stopper, by prg_running_stop before, or by a signal. Frees `running`, unless it returns
 /// PRG_WOULD_BLOCK or PRG_ARGUMENT. `out` may be NULL; otherwise `out->size` must be set.
 ///
-/// Errors: PRG_WOULD_BLOCK on a thread of a server, which would wait for itself: `running` is still to be freed. PRG_IO if a thread of
-/// the server failed. PRG_ARGUMENT. Thread: any that is not one of a server.
+/// Errors: PRG_WOULD_BLOCK on a thread of a server, which would wait for itself, PRG_ARGUMENT: `running` is still to be freed. PRG_IO if
+/// a thread of the server failed. Thread: any that is not one of a server.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn prg_running_wait(running: *mut prg_running, out: *mut prg_stopped) -> i32 {
     guard(|| {
         if must_not_block() {
             return Err(PRG_WOULD_BLOCK);
+        }
+        // Before the end of `running`: an error keeps it.
+        if !out.is_null() {
+            size_set(out)?;
         }
         let ended = take(running)?.running.wait().map_err(|_| PRG_IO)?;
         if out.is_null() {

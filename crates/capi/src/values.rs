@@ -66,14 +66,8 @@ pub(crate) unsafe trait Versioned: Copy {}
 /// Reads a struct of a caller that may be older or newer than this library: members that it does not have are zero, and
 /// those that this library does not know must be zero.
 pub(crate) unsafe fn read<T: Versioned>(from: *const T) -> Result<T, i32> {
-    if from.is_null() {
-        return Err(PRG_ARGUMENT);
-    }
-    let size = from.cast::<usize>().read();
+    let size = size_set(from)?;
     let known = size_of::<T>();
-    if size < size_of::<usize>() || size > 4096 {
-        return Err(PRG_ARGUMENT);
-    }
     let bytes = std::slice::from_raw_parts(from.cast::<u8>(), size);
     if bytes.iter().skip(known).any(|byte| *byte != 0) {
         return Err(PRG_UNSUPPORTED);
@@ -84,16 +78,21 @@ pub(crate) unsafe fn read<T: Versioned>(from: *const T) -> Result<T, i32> {
     Ok(value)
 }
 
-/// Writes as much of a struct as its caller knows. The member `size` stays.
-pub(crate) unsafe fn write<T: Versioned>(value: &T, to: *mut T) -> Result<(), i32> {
+/// The size that a caller has set. It fails if the struct is missing or the size is out of range.
+pub(crate) unsafe fn size_set<T: Versioned>(to: *const T) -> Result<usize, i32> {
     if to.is_null() {
         return Err(PRG_ARGUMENT);
     }
-    let size = to.cast::<usize>().read();
-    let head = size_of::<usize>();
-    if size < head || size > 4096 {
-        return Err(PRG_ARGUMENT);
+    match to.cast::<usize>().read() {
+        size if (size_of::<usize>()..=4096).contains(&size) => Ok(size),
+        _ => Err(PRG_ARGUMENT),
     }
+}
+
+/// Writes as much of a struct as its caller knows. The member `size` stays.
+pub(crate) unsafe fn write<T: Versioned>(value: &T, to: *mut T) -> Result<(), i32> {
+    let size = size_set(to)?;
+    let head = size_of::<usize>();
     let len = size.min(size_of::<T>()) - head;
     let from = std::ptr::from_ref(value).cast::<u8>().add(head);
     std::ptr::copy_nonoverlapping(from, to.cast::<u8>().add(head), len);

@@ -150,6 +150,15 @@ static void request(void *user, const prg_request *req, prg_response *res) {
     } else if (prg_is(path, PRG_TEXT("/free"))) {
         CHECK(prg_response_defer(res, &responder) == PRG_OK);
         prg_responder_free(responder);
+    } else if (prg_is(path, PRG_TEXT("/send-nothing"))) {
+        /* An error, and the responder is freed. */
+        CHECK(prg_response_defer(res, &responder) == PRG_OK);
+        CHECK(prg_responder_send(responder, 200, NULL, 0, NULL, 1) == PRG_ARGUMENT);
+    } else if (prg_is(path, PRG_TEXT("/fill-null"))) {
+        CHECK(prg_response_defer(res, &responder) == PRG_OK && prg_responder_fill(responder, NULL, a) == PRG_ARGUMENT);
+    } else if (prg_is(path, PRG_TEXT("/events-nowhere"))) {
+        CHECK(prg_response_events(res, &events) == PRG_OK);
+        CHECK(prg_event_hub_subscribe(a->hub, events, "\xff", 1) == PRG_ARGUMENT);
     } else if (prg_is(path, PRG_TEXT("/fill"))) {
         CHECK(prg_response_header(res, PRG_TEXT("X-Kept"), PRG_TEXT("yes")) == PRG_OK);
         CHECK(prg_response_defer(res, &responder) == PRG_OK && !prg_responder_is_gone(responder));
@@ -414,6 +423,8 @@ static void responses(app *a, int port) {
     CHECK(begins(ask(port, "POST", "/views?a=%20b", "hello"), "HTTP/1.1 200 ") && strstr(answer, "\r\n\r\nhello"));
     CHECK(begins(ask(port, "GET", "/invalid", ""), "HTTP/1.1 500 ") && !strstr(answer, "d: e"));
     CHECK(begins(ask(port, "GET", "/free", ""), "HTTP/1.1 500 "));
+    CHECK(begins(ask(port, "GET", "/send-nothing", ""), "HTTP/1.1 500 ") && begins(ask(port, "GET", "/fill-null", ""), "HTTP/1.1 500 "));
+    CHECK(begins(ask(port, "GET", "/events-nowhere", ""), "HTTP/1.1 200 "));
     CHECK(begins(ask(port, "GET", "/fill", ""), "HTTP/1.1 201 ") && strstr(answer, "X-Kept: yes") && strstr(answer, "filled"));
     CHECK(begins(ask(port, "GET", "/fill-nothing", ""), "HTTP/1.1 500 "));
     CHECK(begins(ask(port, "GET", "/other", ""), "HTTP/1.1 303 ") && strstr(answer, "Location: /none"));
@@ -538,7 +549,13 @@ static void http(void) {
     WAIT(atomic_load(&a.responder) != NULL);
     late = atomic_load(&a.responder);
     CHECK(strstr(ask(port, "GET", "/stop", ""), "stopping"));
-    CHECK(prg_running_wait(atomic_load(&a.running), &stopped) == PRG_OK && stopped.aborted <= 1);
+    /* An error keeps the handle. */
+    stopped.size = sizeof(size_t) - 1;
+    CHECK(prg_running_wait(atomic_load(&a.running), &stopped) == PRG_ARGUMENT);
+    stopped.size = (size_t)-1;
+    CHECK(prg_running_wait(atomic_load(&a.running), &stopped) == PRG_ARGUMENT);
+    stopped.size = sizeof stopped;
+    CHECK(prg_running_wait(atomic_load(&a.running), &stopped) == PRG_OK && stopped.aborted == 1);
     CHECK(atomic_load(&a.drops) == 1 && atomic_load(&a.befores) > atomic_load(&a.afters));
     CHECK(prg_responder_is_gone(late) && prg_responder_send(late, 200, NULL, 0, "x", 1) == PRG_GONE);
     close(fd);
