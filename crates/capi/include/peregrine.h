@@ -167,8 +167,12 @@ typedef struct {
 } prg_sink;
 
 // A function that is called exactly once: with 1 when what it waits for has happened, or with 0 when that cannot happen any
-// more. So the memory behind `user` can be freed in it. It is called on a thread of the server, or on the thread that
-// asked for it; it must not block.
+// more. So the memory behind `user` can be freed in it. It must not block.
+//
+// It is called on a thread of the server, or on any thread at the end of another call of this library. This may be before the call
+// has returned that registered it. The library does not use the handle meanwhile, so the function may send with it, finish or free it,
+// and register again; a function that is due at once is called after this one has returned then. If another thread may be
+// in a call with the same handle, the program must prevent that both overlap.
 typedef void (*prg_notify)(void *user, int32_t happened);
 
 // One event. All views are read in the call and not kept. A view with a NULL pointer is a missing part.

@@ -1,6 +1,7 @@
 //! What happens to a request body, and bodies that arrive in pieces.
 
 use crate::guard::{exclusive, free, give, guard, guard_or, shared};
+use crate::later::later;
 use crate::request::{pass, prg_request};
 use crate::response::{prg_response, respond};
 use crate::values::{Versioned, read};
@@ -137,8 +138,9 @@ impl BodySink for Sink {
 impl Drop for Sink {
     fn drop(&mut self) {
         if let Some(drop) = self.0.drop {
+            let user = self.0.user;
             // SAFETY: this is the last call with `user`.
-            unsafe { drop(self.0.user) }
+            later(move || unsafe { drop(user) });
         }
     }
 }

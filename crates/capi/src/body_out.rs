@@ -82,8 +82,7 @@ pub unsafe extern "C" fn prg_body_on_ready(
 ) -> i32 {
     guard(|| {
         let body = shared(body)?;
-        let notify = Notify::new(f, user)?;
-        body.0.on_ready(move || notify.call());
+        Notify::new(f, user)?.register(|f| body.0.on_ready(f));
         Ok(())
     })
 }
@@ -99,8 +98,7 @@ pub unsafe extern "C" fn prg_body_on_gone(
 ) -> i32 {
     guard(|| {
         let body = shared(body)?;
-        let notify = Notify::new(f, user)?;
-        body.0.on_gone(move || notify.call());
+        Notify::new(f, user)?.register(|f| body.0.on_gone(f));
         Ok(())
     })
 }

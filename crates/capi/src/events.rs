@@ -97,8 +97,7 @@ pub unsafe extern "C" fn prg_events_on_gone(
 ) -> i32 {
     guard(|| {
         let events = shared(events)?;
-        let notify = Notify::new(f, user)?;
-        events.0.on_gone(move || notify.call());
+        Notify::new(f, user)?.register(|f| events.0.on_gone(f));
         Ok(())
     })
 }

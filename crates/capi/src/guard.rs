@@ -6,20 +6,31 @@
 )]
 
 use crate::codes::{PRG_ARGUMENT, PRG_OK, PRG_PANIC};
+use crate::later::queued;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Calls `f`, whose error is a code. A panic is `PRG_PANIC`.
-#[inline(always)]
+/// Calls `f`, whose error is a code. A panic is `PRG_PANIC`. The program is called after `f`.
 pub(crate) fn guard(f: impl FnOnce() -> Result<(), i32>) -> i32 {
-    guard_or(PRG_PANIC, || match f() {
+    queued(|| guard_view(f))
+}
+
+/// Calls `f`. A panic in it is `otherwise`. The program is called after `f`.
+pub(crate) fn guard_or<T>(otherwise: T, f: impl FnOnce() -> T) -> T {
+    queued(|| guard_view_or(otherwise, f))
+}
+
+/// As [`guard`], for a function of a request or a response: nothing of the program is called in it.
+#[inline(always)]
+pub(crate) fn guard_view(f: impl FnOnce() -> Result<(), i32>) -> i32 {
+    guard_view_or(PRG_PANIC, || match f() {
         Ok(()) => PRG_OK,
         Err(code) => code,
     })
 }
 
-/// Calls `f`. A panic in it is `otherwise`.
+/// As [`guard_or`], for a function of a request or a response.
 #[inline(always)]
-pub(crate) fn guard_or<T>(otherwise: T, f: impl FnOnce() -> T) -> T {
+pub(crate) fn guard_view_or<T>(otherwise: T, f: impl FnOnce() -> T) -> T {
     match catch_unwind(AssertUnwindSafe(f)) {
         Ok(value) => value,
         Err(payload) => {

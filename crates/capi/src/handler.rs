@@ -1,6 +1,7 @@
 //! The functions of the program that the server calls.
 
 use crate::body_in::prg_plan;
+use crate::later::later;
 use crate::request::{pass, prg_request};
 use crate::response::{prg_response, respond};
 use crate::running::enter_turn;
@@ -93,8 +94,9 @@ unsafe impl Sync for App {}
 impl Drop for App {
     fn drop(&mut self) {
         if let Some(drop) = self.0.drop {
+            let user = self.0.user;
             // SAFETY: this is the last call with `user`.
-            unsafe { drop(self.0.user) }
+            later(move || unsafe { drop(user) });
         }
     }
 }

@@ -20,6 +20,7 @@ mod events;
 mod files;
 mod guard;
 mod handler;
+mod later;
 mod request;
 mod responder;
 mod response;

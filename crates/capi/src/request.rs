@@ -1,7 +1,7 @@
 //! Requests: views that live for a callback.
 
 use crate::codes::{PRG_NOT_FOUND, PRG_PANIC};
-use crate::guard::{guard, guard_or, shared};
+use crate::guard::{guard_or, guard_view, guard_view_or, shared};
 use crate::values::{copy, prg_bytes, text};
 use peregrine::{Request, Version};
 use std::ffi::{c_char, c_void};
@@ -38,7 +38,7 @@ unsafe fn view_of<'a>(
     req: *const prg_request,
     f: impl FnOnce(&Request<'a>) -> Option<&'a [u8]>,
 ) -> prg_bytes {
-    guard_or(prg_bytes::NONE, || match of(req) {
+    guard_view_or(prg_bytes::NONE, || match of(req) {
         Ok(req) => f(req).map_or(prg_bytes::NONE, prg_bytes::of),
         Err(_) => prg_bytes::NONE,
     })
@@ -137,7 +137,7 @@ pub unsafe extern "C" fn prg_request_trailer(
 /// The number of header fields, with repeated ones. 0 if `req` is NULL. Thread: that of the callback.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn prg_request_header_count(req: *const prg_request) -> usize {
-    guard_or(0, || of(req).map_or(0, |req| req.headers().len()))
+    guard_view_or(0, || of(req).map_or(0, |req| req.headers().len()))
 }
 
 /// A header field by its number, in the order in which they came. `name` and `value` get views of `req`.
@@ -150,7 +150,7 @@ pub unsafe extern "C" fn prg_request_header_at(
     name: *mut prg_bytes,
     value: *mut prg_bytes,
 ) -> i32 {
-    guard(|| {
+    guard_view(|| {
         let (name, value) = (
             crate::guard::exclusive(name)?,
             crate::guard::exclusive(value)?,
@@ -197,7 +197,7 @@ pub unsafe extern "C" fn prg_request_client(
 /// 1 if the request came over TLS, to this server or to a trusted proxy; 0 if not, or if `req` is NULL. Thread: that of the callback.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn prg_request_is_secure(req: *const prg_request) -> i32 {
-    guard_or(0, || {
+    guard_view_or(0, || {
         of(req).map_or(0, |req| i32::from(req.scheme() == "https"))
     })
 }
@@ -205,7 +205,7 @@ pub unsafe extern "C" fn prg_request_is_secure(req: *const prg_request) -> i32 {
 /// The version of HTTP: 10, 11 or 20. PRG_ARGUMENT if `req` is NULL. Thread: that of the callback.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn prg_request_version(req: *const prg_request) -> i32 {
-    guard_or(PRG_PANIC, || match of(req) {
+    guard_view_or(PRG_PANIC, || match of(req) {
         Err(code) => code,
         Ok(req) => match req.version() {
             Version::Http10 => 10,

@@ -2,6 +2,7 @@
 
 use crate::codes::of_send;
 use crate::guard::{free, guard, guard_or, shared, take};
+use crate::later::unqueued;
 use crate::response::{prg_response, respond, whole};
 use crate::values::bytes;
 use peregrine::Responder;
@@ -50,7 +51,7 @@ pub unsafe extern "C" fn prg_responder_fill(
     guard(|| {
         let responder = take(responder)?.0;
         let fill = fill.ok_or(crate::codes::PRG_ARGUMENT)?;
-        let sent = responder.send(|res| respond(res, |res| fill(user, res)));
+        let sent = responder.send(|res| respond(res, |res| unqueued(|| fill(user, res))));
         sent.map_err(of_send)
     })
 }

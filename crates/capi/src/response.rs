@@ -3,7 +3,7 @@
 use crate::body_out::prg_body;
 use crate::codes::{PRG_ARGUMENT, PRG_STATE};
 use crate::events::prg_events;
-use crate::guard::{exclusive, give, guard};
+use crate::guard::{exclusive, give, guard_view};
 use crate::responder::prg_responder;
 use crate::values::{bytes, text};
 use peregrine::{Done, Response};
@@ -67,7 +67,7 @@ impl prg_response {
 /// Errors: PRG_STATE, PRG_ARGUMENT. Thread: that of the callback.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn prg_response_status(res: *mut prg_response, status: u16) -> i32 {
-    guard(|| exclusive(res)?.change(|res| res.status(status)))
+    guard_view(|| exclusive(res)?.change(|res| res.status(status)))
 }
 
 /// Adds a header field. Name and value are copied. Fields of framing (Content-Length, Transfer-Encoding, Connection) are the library's.
@@ -81,7 +81,7 @@ pub unsafe extern "C" fn prg_response_header(
     value: *const c_char,
     value_len: usize,
 ) -> i32 {
-    guard(|| {
+    guard_view(|| {
         let (name, value) = (text(name, name_len)?, bytes(value, value_len)?);
         exclusive(res)?.change(|res| res.header(name, value))
     })
@@ -92,7 +92,7 @@ pub unsafe extern "C" fn prg_response_header(
 /// Errors: PRG_STATE, PRG_ARGUMENT. Thread: that of the callback.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn prg_response_close(res: *mut prg_response) -> i32 {
-    guard(|| exclusive(res)?.change(Response::close))
+    guard_view(|| exclusive(res)?.change(Response::close))
 }
 
 /// Sets how long a response that comes later may take, in milliseconds, in place of the limit of the server.
@@ -100,7 +100,7 @@ pub unsafe extern "C" fn prg_response_close(res: *mut prg_response) -> i32 {
 /// Errors: PRG_STATE, PRG_ARGUMENT. Thread: that of the callback.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn prg_response_timeout(res: *mut prg_response, millis: u64) -> i32 {
-    guard(|| exclusive(res)?.change(|res| res.timeout(Duration::from_millis(millis))))
+    guard_view(|| exclusive(res)?.change(|res| res.timeout(Duration::from_millis(millis))))
 }
 
 /// Gives the response with this body. The bytes are copied.
@@ -112,7 +112,7 @@ pub unsafe extern "C" fn prg_response_body(
     body: *const c_char,
     body_len: usize,
 ) -> i32 {
-    guard(|| {
+    guard_view(|| {
         let body = bytes(body, body_len)?;
         exclusive(res)?.give(|res| res.body(body))
     })
@@ -130,7 +130,7 @@ pub unsafe extern "C" fn prg_response_send(
     body: *const c_char,
     body_len: usize,
 ) -> i32 {
-    guard(|| {
+    guard_view(|| {
         let (kind, body) = (
             bytes(content_type, content_type_len)?,
             bytes(body, body_len)?,
@@ -161,7 +161,7 @@ pub unsafe extern "C" fn prg_response_redirect(
     location: *const c_char,
     location_len: usize,
 ) -> i32 {
-    guard(|| {
+    guard_view(|| {
         let location = text(location, location_len)?;
         exclusive(res)?.give(|res| res.redirect(status, location))
     })
@@ -176,7 +176,7 @@ pub unsafe extern "C" fn prg_response_defer(
     res: *mut prg_response,
     out: *mut *mut prg_responder,
 ) -> i32 {
-    guard(|| {
+    guard_view(|| {
         let out = exclusive(out)?;
         let responder = exclusive(res)?.begin(|res| {
             let (done, responder) = res.defer();
@@ -197,7 +197,7 @@ pub unsafe extern "C" fn prg_response_stream(
     length: i64,
     out: *mut *mut prg_body,
 ) -> i32 {
-    guard(|| {
+    guard_view(|| {
         let out = exclusive(out)?;
         if length < -1 {
             return Err(PRG_ARGUMENT);
@@ -220,7 +220,7 @@ pub unsafe extern "C" fn prg_response_events(
     res: *mut prg_response,
     out: *mut *mut prg_events,
 ) -> i32 {
-    guard(|| {
+    guard_view(|| {
         let out = exclusive(out)?;
         let events = exclusive(res)?.begin(Response::events)?;
         *out = give(prg_events(events));

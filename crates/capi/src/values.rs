@@ -1,6 +1,7 @@
 //! Values that cross: texts, structs with a size, functions with their argument.
 
 use crate::codes::{PRG_ARGUMENT, PRG_UNSUPPORTED};
+use crate::later::{after, later};
 use std::ffi::{c_char, c_void};
 
 /// Bytes that belong to another: a view. It is valid as long as the comment of the function says that gives it. It does not
@@ -100,8 +101,12 @@ pub(crate) unsafe fn write<T: Versioned>(value: &T, to: *mut T) -> Result<(), i3
 }
 
 /// A function that is called exactly once: with 1 when what it waits for has happened, or with 0 when that cannot happen any
-/// more. So the memory behind `user` can be freed in it. It is called on a thread of the server, or on the thread that
-/// asked for it; it must not block.
+/// more. So the memory behind `user` can be freed in it. It must not block.
+///
+/// It is called on a thread of the server, or on any thread at the end of another call of this library. This may be before the call
+/// has returned that registered it. The library does not use the handle meanwhile, so the function may send with it, finish or free it,
+/// and register again; a function that is due at once is called after this one has returned then. If another thread may be
+/// in a call with the same handle, the program must prevent that both overlap.
 pub type prg_notify = Option<unsafe extern "C" fn(user: *mut c_void, happened: i32)>;
 
 /// Calls it at most once, and with 0 at its drop otherwise.
@@ -124,7 +129,12 @@ impl Notify {
         })
     }
 
-    pub(crate) fn call(mut self) {
+    /// Lets `with` register what calls it with 1. The program is not called before `with` has ended.
+    pub(crate) fn register(self, with: impl FnOnce(Box<dyn FnOnce() + Send>)) {
+        after(move || self.call(), with);
+    }
+
+    fn call(mut self) {
         self.called = true;
         // SAFETY: C gave the function with its argument.
         unsafe { (self.f)(self.user, 1) }
@@ -134,8 +144,9 @@ impl Notify {
 impl Drop for Notify {
     fn drop(&mut self) {
         if !self.called {
+            let (f, user) = (self.f, self.user);
             // SAFETY: as above.
-            unsafe { (self.f)(self.user, 0) }
+            later(move || unsafe { f(user, 0) });
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::codes::{PRG_ARGUMENT, PRG_NOT_FOUND, PRG_OK, of_sent, of_subscribe};
 use crate::guard::{exclusive, guard, guard_or, shared};
+use crate::later::later;
 use crate::values::{bytes, text};
 use peregrine::ws::{Message, PreparedMessage, Upgrade, Ws};
 use std::ffi::{c_char, c_void};
@@ -38,8 +39,9 @@ impl State {
 impl Drop for State {
     fn drop(&mut self) {
         if let Some(drop) = self.drop {
+            let state = self.state;
             // SAFETY: this is the last call with the state.
-            unsafe { drop(self.state) }
+            later(move || unsafe { drop(state) });
         }
     }
 }

@@ -35,6 +35,8 @@ typedef struct {
     atomic_int requests, drops, errors, befores, afters, notified, missed, sink_drops, accepted, state_drops, closed;
     _Atomic(prg_responder *) responder;
     _Atomic(prg_body *) body;
+    _Atomic(prg_events *) events;
+    prg_server *server;
     _Atomic(prg_resumer *) resumer;
     _Atomic(prg_running *) running;
     _Atomic(prg_stopper *) stopper;
@@ -97,6 +99,43 @@ static int begins(const char *text, const char *with) { return strncmp(text, wit
 static void notified(void *user, int32_t happened) {
     app *a = user;
     atomic_fetch_add(happened ? &a->notified : &a->missed, 1);
+}
+
+/* A body that goes on whenever there is room, and ends itself. */
+typedef struct {
+    prg_body *body;
+    atomic_int sent, finished;
+} pump;
+
+static void pumps(void *user, int32_t happened) {
+    static _Thread_local int depth;
+    pump *p = user;
+    CHECK(happened == 1 && depth++ == 0);
+    if (atomic_fetch_add(&p->sent, 1) < 5000) {
+        CHECK(prg_body_try_send(p->body, "x", 1) == PRG_OK && prg_body_on_ready(p->body, pumps, p) == PRG_OK);
+    } else {
+        CHECK(prg_body_finish(p->body) == PRG_OK);
+        atomic_store(&p->finished, 1);
+    }
+    depth--;
+}
+
+/* Handles that end in a function that was registered with them. */
+static void frees_body(void *user, int32_t happened) {
+    app *a = user;
+    prg_body_free(atomic_exchange(&a->body, NULL));
+    atomic_fetch_add(happened ? &a->notified : &a->missed, 1);
+}
+
+static void finishes_body(void *user, int32_t happened) {
+    app *a = user;
+    CHECK(happened == 1 && prg_body_finish(atomic_exchange(&a->body, NULL)) == PRG_GONE);
+}
+
+static void frees_events(void *user, int32_t happened) {
+    app *a = user;
+    CHECK(happened == 1 && prg_events_is_gone(atomic_load(&a->events)));
+    prg_events_free(atomic_exchange(&a->events, NULL));
 }
 
 static void fill(void *user, prg_response *res) {
@@ -201,6 +240,13 @@ static void request(void *user, const prg_request *req, prg_response *res) {
     } else if (prg_is(path, PRG_TEXT("/events"))) {
         CHECK(prg_response_events(res, &events) == PRG_OK);
         CHECK(prg_event_hub_subscribe(a->hub, events, PRG_TEXT("news")) == PRG_OK);
+    } else if (prg_is(path, PRG_TEXT("/own-events"))) {
+        CHECK(prg_response_events(res, &events) == PRG_OK);
+        atomic_store(&a->events, events);
+        CHECK(prg_events_on_gone(events, frees_events, a) == PRG_OK);
+    } else if (prg_is(path, PRG_TEXT("/pump"))) {
+        static pump own;
+        CHECK(prg_response_stream(res, -1, &own.body) == PRG_OK && prg_body_on_ready(own.body, pumps, &own) == PRG_OK);
     } else if (prg_is(path, PRG_TEXT("/wait"))) {
         CHECK(prg_running_wait(atomic_load(&a->running), NULL) == PRG_WOULD_BLOCK);
         prg_response_body(res, PRG_TEXT("not waited"));
@@ -250,6 +296,12 @@ static void body_plan(void *user, const prg_request *req, prg_plan *plan) {
 }
 
 static void drop(void *user) { atomic_fetch_add(&((app *)user)->drops, 1); }
+
+static void drop_with_server(void *user) {
+    prg_server_free(((app *)user)->server);
+    drop(user);
+}
+
 static void before_wait(void *user) { atomic_fetch_add(&((app *)user)->befores, 1); }
 static void after_wait(void *user) { atomic_fetch_add(&((app *)user)->afters, 1); }
 
@@ -408,6 +460,16 @@ static void a_start_may_fail(void) {
     CHECK(atomic_load(&a.drops) == 1);
 }
 
+/* The failed start drops the handler, which frees the server. */
+static void a_server_may_be_freed_by_its_handler(void) {
+    app a = {0};
+    prg_handler h = handler_of(&a);
+    prg_running *running = NULL;
+    h.drop = drop_with_server;
+    CHECK(prg_server_new(&h, &a.server) == PRG_OK && prg_server_bind(a.server, PRG_TEXT("not an address")) == PRG_OK);
+    CHECK(prg_server_start(a.server, &running) == PRG_IO && running == NULL && atomic_load(&a.drops) == 1);
+}
+
 static void *resume(void *user) {
     app *a = user;
     WAIT(atomic_load(&a->resumer) != NULL);
@@ -502,6 +564,46 @@ static void streams(app *a, int port) {
     close(fd);
 }
 
+/* A function that was registered may do all with its handle, whatever call of the library it is called in. */
+static void handles_end_in_functions(app *a, int port) {
+    static char piece_of[50000];
+    pump p = {0};
+    int fd, before;
+    /* On a thread of the server, and on this one. */
+    CHECK(begins(ask(port, "GET", "/pump", ""), "HTTP/1.1 200 ") && strstr(answer, "x\r\n0\r\n\r\n"));
+    fd = connected(port);
+    say(fd, PRG_TEXT("GET /stream HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"));
+    WAIT(atomic_load(&a->body) != NULL);
+    p.body = atomic_exchange(&a->body, NULL);
+    CHECK(prg_body_on_ready(p.body, pumps, &p) == PRG_OK);
+    CHECK(hear(fd, answer, sizeof answer) > 6 * 5000 && strstr(answer, "x\r\n0\r\nX-End: yes\r\n\r\n"));
+    WAIT(atomic_load(&p.finished));
+    /* The second function replaces the first one, which gets 0 and frees the handle in this call. */
+    fd = connected(port);
+    say(fd, PRG_TEXT("GET /stream HTTP/1.1\r\nHost: a\r\n\r\n"));
+    WAIT(atomic_load(&a->body) != NULL);
+    while (prg_body_try_send(atomic_load(&a->body), piece_of, sizeof piece_of) == PRG_OK) {
+    }
+    before = atomic_load(&a->missed);
+    CHECK(prg_body_on_ready(atomic_load(&a->body), frees_body, a) == PRG_OK && atomic_load(&a->body) != NULL);
+    CHECK(prg_body_on_ready(atomic_load(&a->body), notified, a) == PRG_OK);
+    CHECK(atomic_load(&a->body) == NULL && atomic_load(&a->missed) > before);
+    close(fd);
+    /* The client has left: the function is called at once. */
+    fd = connected(port);
+    say(fd, PRG_TEXT("GET /stream HTTP/1.1\r\nHost: a\r\n\r\n"));
+    WAIT(atomic_load(&a->body) != NULL);
+    close(fd);
+    WAIT(prg_body_is_gone(atomic_load(&a->body)));
+    CHECK(prg_body_on_gone(atomic_load(&a->body), finishes_body, a) == PRG_OK);
+    WAIT(atomic_load(&a->body) == NULL);
+    fd = connected(port);
+    say(fd, PRG_TEXT("GET /own-events HTTP/1.1\r\nHost: a\r\n\r\n"));
+    WAIT(atomic_load(&a->events) != NULL);
+    close(fd);
+    WAIT(atomic_load(&a->events) == NULL);
+}
+
 static void *ask_often(void *user) {
     int port = *(int *)user, i;
     for (i = 0; i < 20; i++) {
@@ -534,6 +636,7 @@ static void http(void) {
     atomic_store(&a.stopper, stopper);
     responses(&a, port);
     streams(&a, port);
+    handles_end_in_functions(&a, port);
     for (i = 0; i < 4; i++)
         CHECK(pthread_create(&others[i], NULL, ask_often, &port) == 0);
     for (i = 0; i < 4; i++)
@@ -662,6 +765,7 @@ int main(void) {
     nothing_is_null();
     structs_may_grow();
     a_start_may_fail();
+    a_server_may_be_freed_by_its_handler();
     http();
     freed_by_itself();
     a_broken_pipe();
