@@ -187,6 +187,8 @@ typedef struct {
   prg_bytes id;
   // After how many milliseconds a client that has lost its connection comes back. 0: it decides.
   uint32_t retry_millis;
+  // 0. It is for members of later versions; without it the struct would have padding, which may have any value.
+  uint32_t reserved;
 } prg_event;
 
 // Gives a response: it must call one of the functions of prg_response that do, on the calling thread, before it returns.

@@ -1,7 +1,7 @@
 //! Server-sent events.
 
 use crate::body_out::of_try;
-use crate::codes::{of_send, of_subscribe};
+use crate::codes::{PRG_UNSUPPORTED, of_send, of_subscribe};
 use crate::guard::{exclusive, free, give, guard, guard_or, shared, take};
 use crate::values::{Notify, Versioned, prg_bytes, prg_notify, read, text};
 use peregrine::sse::{Event, EventHub, EventSender};
@@ -29,6 +29,8 @@ pub struct prg_event {
     pub id: prg_bytes,
     /// After how many milliseconds a client that has lost its connection comes back. 0: it decides.
     pub retry_millis: u32,
+    /// 0. It is for members of later versions; without it the struct would have padding, which may have any value.
+    pub reserved: u32,
 }
 
 // SAFETY: pointers and numbers may be zero, and the size is first.
@@ -36,6 +38,9 @@ unsafe impl Versioned for prg_event {}
 
 unsafe fn event(event: *const prg_event) -> Result<Event, i32> {
     let from = read(event)?;
+    if from.reserved != 0 {
+        return Err(PRG_UNSUPPORTED);
+    }
     let mut event = Event::new();
     if !from.data.ptr.is_null() {
         event = event.data(text(from.data.ptr, from.data.len)?);

@@ -61,7 +61,8 @@ pub(crate) unsafe fn copy(text: &[u8], buf: *mut c_char, room: usize) -> Result<
 ///
 /// # Safety
 ///
-/// All bytes of it may be zero, it is `repr(C)`, and its first member is a `usize`.
+/// All bytes of it may be zero, it is `repr(C)`, and its first member is a `usize`. It has no padding at its end, which
+/// would be a part of a later member.
 pub(crate) unsafe trait Versioned: Copy {}
 
 /// Reads a struct of a caller that may be older or newer than this library: members that it does not have are zero, and

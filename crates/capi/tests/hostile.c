@@ -420,6 +420,15 @@ static void nothing_is_null(void) {
     CHECK(strlen(prg_code_text(PRG_GONE)) > 0 && strlen(prg_code_text(-1000)) > 0);
 }
 
+/* A struct with padding at its end could not grow: a later member would have the value of the padding. */
+#define ENDS_WITH(type, member) _Static_assert(offsetof(type, member) + sizeof(((type *)0)->member) == sizeof(type), #type)
+ENDS_WITH(prg_handler, ws_drop);
+ENDS_WITH(prg_sink, drop);
+ENDS_WITH(prg_event, reserved);
+ENDS_WITH(prg_config, drain_delay_millis);
+ENDS_WITH(prg_stopped, aborted);
+ENDS_WITH(prg_stats, ws_published);
+
 /* A program that was built with an older or newer header. */
 static void structs_may_grow(void) {
     app a = {0};
@@ -556,6 +565,9 @@ static void streams(app *a, int port) {
     event.event.ptr = "a\nb";
     event.event.len = 3;
     CHECK(prg_event_hub_publish(a->hub, PRG_TEXT("news"), &event) == PRG_FIELD);
+    event.event.len = 1;
+    event.reserved = 1;
+    CHECK(prg_event_hub_publish(a->hub, PRG_TEXT("news"), &event) == PRG_UNSUPPORTED);
     for (i = 0; i < 250 && !(i > 17 && strstr(text, "data: line two\n\n"));) {
         CHECK(recv(fd, text + i, 1, 0) == 1);
         text[++i] = 0;
