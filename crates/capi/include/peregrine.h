@@ -772,8 +772,8 @@ int32_t prg_upgrade_refuse(prg_upgrade *upgrade, uint16_t status, const char *re
 // The state that prg_handler.ws_accept has set. NULL if `ws` is NULL. Thread: that of the callback.
 void *prg_ws_state(const prg_ws *ws);
 
-// The id of the connection, for prg_hub_send. It never belongs to another connection of this server. 0 if `ws` is NULL. Thread: that of the
-// callback.
+// The id of the connection, for prg_hub_send. It never belongs to another connection of this server, and may be 0. 0
+// if `ws` is NULL. Thread: that of the callback.
 uint64_t prg_ws_id(const prg_ws *ws);
 
 // Sends a message. If `is_text` is not 0, it must be UTF-8. The bytes are copied.

@@ -125,8 +125,8 @@ pub unsafe extern "C" fn prg_ws_state(ws: *const prg_ws) -> *mut c_void {
     })
 }
 
-/// The id of the connection, for prg_hub_send. It never belongs to another connection of this server. 0 if `ws` is NULL. Thread: that of the
-/// callback.
+/// The id of the connection, for prg_hub_send. It never belongs to another connection of this server, and may be 0. 0
+/// if `ws` is NULL. Thread: that of the callback.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn prg_ws_id(ws: *const prg_ws) -> u64 {
     guard_or(0, || shared(ws).map_or(0, |ws| ws.ws.id().to_u64()))
