@@ -7,16 +7,20 @@
 //! [`MemoryPresence`] is for one process. Another store shares the list among machines, such as the one of the crate
 //! `peregrine-redis`: there the entries of a machine that was killed vanish when its lease ends.
 
+mod reads;
+mod steps;
 mod store;
 
 pub use self::store::{
     Change, Members, MembersDone, MemoryPresence, PresenceError, PresenceFeed, PresenceStore,
 };
 
+use self::steps::{Step, Steps};
 use self::store::Tell;
+use crate::log::event;
 use crate::shared::panic_guard::quietly;
 use crate::shared::sparse::shrink;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -25,7 +29,8 @@ peregrine_protocol::settings! {
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct PresenceLimits {
         /// Number of persons on topics in this process: a person counts for each topic, however many stays there are. Above
-        /// it, [`Presence::enter`] fails.
+        /// it, [`Presence::enter`] fails. It fails too while these persons, and those of whom the store has still to be
+        /// told that they have gone, are twice as many.
         pub entries: usize = 65_536;
         /// Bytes of the name of a topic and of a person, each. Above it, [`Presence::enter`] fails.
         pub name_bytes: usize = 256;
@@ -33,6 +38,9 @@ peregrine_protocol::settings! {
         pub listed: usize = 1_000;
     }
 }
+
+/// Changes that the thread that has made one tells the store. A thread that has nothing else to do tells it the others.
+const STEPS: usize = 256;
 
 type OnChange = Box<dyn Fn(&str, &str, Change) + Send + Sync>;
 
@@ -86,22 +94,18 @@ struct State {
     stays: HashMap<Arc<str>, HashMap<Arc<str>, usize>>,
     entries: usize,
     /// What the store has to be told, in order.
-    steps: VecDeque<Step>,
+    steps: Steps,
     /// A thread tells the store.
     is_telling: bool,
     /// Calls that wait for the next read of a topic. One read of a topic is made at a time.
     reads: HashMap<Arc<str>, Vec<MembersDone>>,
 }
 
-struct Step {
-    topic: Arc<str>,
-    person: Arc<str>,
-    change: Change,
-}
-
 impl PresenceBuilder {
     /// Calls `f` with topic and person when a person has come or gone on any machine: once for each process that has
     /// a person on the topic, in the order of the store. It runs on any thread, and must not block. A panic in it is caught.
+    ///
+    /// A person who has gone and comes back, or has come and goes, before the store could be told, makes no call.
     ///
     /// Each process is told. So send it to the clients of this process only: `EventHub::deliver`, `Hub::deliver`. With a relay,
     /// `publish` would send it once for each machine.
@@ -166,7 +170,7 @@ impl Presence {
         let mut state = self.0.state();
         let (topic, person) = state.enter(topic, person, self.0.limits.entries)?;
         drop(state);
-        self.0.tell();
+        Inner::tell(&self.0);
         Ok(Stay {
             inner: self.0.clone(),
             topic,
@@ -177,11 +181,13 @@ impl Presence {
     /// Finds who is on a topic, on all machines, and calls `done` with it: now or later, on any thread, where it must not
     /// block.
     ///
-    /// Calls for a topic that come while it is read share the next read.
+    /// Calls for a topic that come while it is read share the next read. With a store that answers at once, some may get what
+    /// a read has found that began a moment before the call. A call within `done` is carried out after `done`.
     ///
     /// # Errors
     ///
-    /// `done` gets [`PresenceError::Unavailable`] if the store cannot be reached.
+    /// `done` gets [`PresenceError::Unavailable`] if the store cannot be reached, and [`PresenceError::Name`] if the name of
+    /// the topic is longer than [`PresenceLimits::name_bytes`].
     ///
     /// ```
     /// use peregrine::presence::Presence;
@@ -203,14 +209,9 @@ impl Presence {
         topic: &str,
         done: impl FnOnce(Result<Members, PresenceError>) + Send + 'static,
     ) {
-        let topic: Arc<str> = topic.into();
-        let mut state = self.0.state();
-        let is_read = state.reads.contains_key(&topic);
-        let reads = state.reads.entry(topic.clone()).or_default();
-        reads.push(Box::new(done));
-        drop(state);
-        if !is_read {
-            Inner::read(&self.0, topic);
+        match topic.len() > self.0.limits.name_bytes {
+            true => done(Err(PresenceError::Name)),
+            false => Inner::members(&self.0, topic.into(), Box::new(done)),
         }
     }
 
@@ -237,42 +238,38 @@ impl Inner {
 
     /// Tells the store what has changed here, in order: one thread at a time, without a lock. The store may tell the program,
     /// which may change something here.
-    fn tell(&self) {
-        let mut state = self.state();
-        if state.is_telling {
+    fn tell(this: &Arc<Inner>) {
+        let is_telling = std::mem::replace(&mut this.state().is_telling, true);
+        if is_telling || this.tell_some(STEPS) {
             return;
         }
-        state.is_telling = true;
-        while let Some(step) = state.steps.pop_front() {
+        // Other threads have made so many changes meanwhile that this one would never end.
+        let inner = this.clone();
+        let thread = std::thread::Builder::new().name("pg-presence".to_owned());
+        let thread = thread.spawn(move || inner.tell_some(usize::MAX));
+        if let Err(error) = thread {
+            event!(Error, "no thread for a store of presences: {error}");
+            this.tell_some(usize::MAX);
+        }
+    }
+
+    /// Tells the store at most `most` steps. False if there are more.
+    fn tell_some(&self, most: usize) -> bool {
+        for _ in 0..most {
+            let mut state = self.state();
+            let Some(step) = state.steps.pop() else {
+                state.is_telling = false;
+                return true;
+            };
             drop(state);
             quietly("a store of presences", || match step.change {
                 Change::Joined => self.store.enter(&step.topic, &step.person),
                 Change::Left => self.store.leave(&step.topic, &step.person),
             });
-            state = self.state();
         }
-        state.is_telling = false;
-    }
-
-    fn read(this: &Arc<Inner>, topic: Arc<str>) {
-        let mut state = this.state();
-        let waiting = state.reads.get_mut(&topic).map(std::mem::take);
-        let Some(waiting) = waiting.filter(|waiting| !waiting.is_empty()) else {
-            state.reads.remove(&topic);
-            return;
-        };
-        drop(state);
-        let (inner, name) = (Arc::downgrade(this), topic.clone());
-        let done = Box::new(move |members: Result<Members, PresenceError>| {
-            for done in waiting {
-                let members = members.clone();
-                quietly("a function that takes members", || done(members));
-            }
-            if let Some(inner) = inner.upgrade() {
-                Inner::read(&inner, name);
-            }
-        });
-        this.store.members(&topic, this.limits.listed, done);
+        let mut state = self.state();
+        state.is_telling = !state.steps.is_empty();
+        !state.is_telling
     }
 }
 
@@ -309,14 +306,17 @@ impl State {
                 return Ok((topic, name));
             }
         }
-        if self.entries >= most {
+        let person: Arc<str> = person.into();
+        // One whose leave waits counts already.
+        let known = self.entries + self.steps.leaves();
+        let has_place = known < most.saturating_mul(2) || self.steps.has(&topic, &person);
+        if self.entries >= most || !has_place {
             return Err(PresenceError::Full);
         }
         self.entries += 1;
-        let person: Arc<str> = person.into();
         let persons = self.stays.entry(topic.clone()).or_default();
         persons.insert(person.clone(), 1);
-        self.steps.push_back(Step {
+        self.steps.push(Step {
             topic: topic.clone(),
             person: person.clone(),
             change: Change::Joined,
@@ -341,7 +341,7 @@ impl State {
             shrink(&mut self.stays);
         }
         self.entries -= 1;
-        self.steps.push_back(Step {
+        self.steps.push(Step {
             topic: topic.clone(),
             person: person.clone(),
             change: Change::Left,
@@ -372,7 +372,7 @@ impl Stay {
 impl Drop for Stay {
     fn drop(&mut self) {
         self.inner.state().leave(&self.topic, &self.person);
-        self.inner.tell();
+        Inner::tell(&self.inner);
     }
 }
 

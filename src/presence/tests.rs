@@ -76,6 +76,9 @@ fn persons_and_names_are_limited() {
     }
     let (_a, _b) = (enter("a", "ann"), enter("a", "bob"));
     assert_eq!(presence.enter("b", "ann").err(), Some(PresenceError::Full));
+    let (give, given) = std::sync::mpsc::channel();
+    presence.members("room", move |members| give.send(members).expect("heard"));
+    assert_eq!(given.try_recv().expect("at once"), Err(PresenceError::Name));
     assert!(enter("a", "ann").is_ok(), "a second tab takes no place");
     assert_eq!(names(&presence, "a"), (2, "ann".into()));
     drop(_b);
@@ -87,7 +90,7 @@ fn persons_and_names_are_limited() {
 fn the_function_for_changes_may_enter_and_leave_and_panic() {
     let this: Arc<std::sync::OnceLock<Presence>> = Arc::default();
     let (inner, told) = (this.clone(), Told::default());
-    let tell = told.clone();
+    let (tell, stay) = (told.clone(), Mutex::new(None));
     let presence =
         Presence::builder(MemoryPresence::new()).on_change(move |topic, person, change| {
             tell.lock()
@@ -95,7 +98,11 @@ fn the_function_for_changes_may_enter_and_leave_and_panic() {
                 .push(format!("{topic} {person} {change:?}"));
             let presence = inner.get().expect("set");
             match (topic, change) {
-                ("a", Change::Joined) => drop(presence.enter("b", person).expect("room")),
+                ("a", Change::Joined) => {
+                    let entered = presence.enter("b", person).expect("room");
+                    *stay.lock().expect("no panic") = Some(entered);
+                }
+                ("b", Change::Joined) => drop(stay.lock().expect("no panic").take()),
                 ("b", Change::Left) => panic!("as the test wants"),
                 _ => {}
             }
@@ -113,6 +120,113 @@ fn the_function_for_changes_may_enter_and_leave_and_panic() {
         "c ann Left",
     ];
     assert_eq!(take(&told), expected);
+}
+
+/// A store that runs a function of the test when a person enters.
+struct Hook<F>(F);
+
+impl<F: Fn(&str) + Send + Sync + 'static> PresenceStore for Hook<F> {
+    fn start(&self, _: PresenceFeed) {}
+    fn enter(&self, _: &str, person: &str) {
+        (self.0)(person);
+    }
+    fn leave(&self, _: &str, _: &str) {}
+    fn members(&self, _: &str, _: usize, _: MembersDone) {}
+}
+
+/// While the store is told of the first person, this function runs.
+fn while_telling(
+    limits: PresenceLimits,
+    act: impl Fn(&Presence) + Send + Sync + 'static,
+    told: impl Fn(&str) + Send + Sync + 'static,
+) -> Presence {
+    let this: Arc<std::sync::OnceLock<Presence>> = Arc::default();
+    let inner = this.clone();
+    let store = Hook(move |person: &str| match person {
+        "first" => act(inner.get().expect("set")),
+        _ => told(person),
+    });
+    let presence = Presence::builder(store).limits(limits).build();
+    assert!(this.set(presence.clone()).is_ok());
+    presence
+}
+
+#[test]
+fn a_join_and_a_leave_that_both_wait_cancel_out() {
+    let act = |presence: &Presence| {
+        for _ in 0..1000 {
+            drop(presence.enter("a", "ann").expect("room"));
+        }
+        assert!(presence.0.state().steps.is_empty());
+    };
+    let presence = while_telling(PresenceLimits::default(), act, |_| panic!("not there"));
+    let _first = presence.enter("a", "first").expect("room");
+    assert!(presence.0.state().steps.is_empty());
+}
+
+/// However persons come and go while the store is told of one, not more than twice the entries wait.
+#[test]
+fn what_a_store_has_still_to_be_told_is_limited() {
+    let failed = Arc::new(Mutex::new(None));
+    let fail = failed.clone();
+    let here = Arc::new(Mutex::new(Vec::new()));
+    let stays = here.clone();
+    let act = move |presence: &Presence| {
+        drop(std::mem::take(&mut *stays.lock().expect("no panic")));
+        let entered = (0..10).map(|n| presence.enter("a", &n.to_string()).err());
+        // Each of them waits no more when it is dropped at once.
+        assert!(entered.collect::<Vec<_>>().iter().all(Option::is_none));
+        let mut state = presence.0.state();
+        for n in 0..4 {
+            state.steps.push(Step {
+                topic: "a".into(),
+                person: format!("gone {n}").into(),
+                change: Change::Left,
+            });
+        }
+        drop(state);
+        *fail.lock().expect("no panic") = Some((
+            presence.enter("a", "one more").err(),
+            presence.0.state().steps.leaves(),
+        ));
+    };
+    let presence = while_telling(PresenceLimits::default().entries(4), act, |_| {});
+    for n in 0..3 {
+        let stay = presence.enter("a", &format!("old {n}")).expect("room");
+        here.lock().expect("no panic").push(stay);
+    }
+    let _first = presence.enter("a", "first").expect("room");
+    // One is there, and seven have gone.
+    let expected = Some((Some(PresenceError::Full), 7));
+    assert_eq!(*failed.lock().expect("no panic"), expected);
+    assert_eq!(presence.0.state().steps.leaves(), 0);
+    assert!(presence.enter("a", "one more").is_ok());
+}
+
+#[test]
+fn a_thread_does_not_tell_all_that_others_change() {
+    let (give, given) = std::sync::mpsc::channel();
+    let here = Arc::new(Mutex::new(Vec::new()));
+    let stays = here.clone();
+    let act = move |presence: &Presence| {
+        let entered = (0..1000).map(|n| presence.enter("a", &n.to_string()).expect("room"));
+        stays.lock().expect("no panic").extend(entered);
+    };
+    let give = Mutex::new(give);
+    let told = move |person: &str| {
+        let told = (person.to_owned(), std::thread::current().id());
+        give.lock().expect("no panic").send(told).expect("heard");
+    };
+    let presence = while_telling(PresenceLimits::default(), act, told);
+    let _first = presence.enter("a", "first").expect("room");
+    let told: Vec<_> = given.iter().take(1000).collect();
+    let me = std::thread::current().id();
+    assert!(
+        told.iter()
+            .map(|told| &told.0)
+            .eq(&(0..1000).map(|n| n.to_string()).collect::<Vec<_>>())
+    );
+    assert_eq!(told.iter().filter(|told| told.1 == me).count(), STEPS - 1);
 }
 
 #[test]
@@ -170,4 +284,68 @@ fn calls_share_reads() {
     assert_eq!(answer().0, 1);
     presence.members("a", |_| {});
     assert_eq!(answer().0, 1);
+}
+
+/// A function that asks again when it is answered, with a store that answers at once.
+#[test]
+fn a_call_within_a_call_needs_no_stack() {
+    fn ask(presence: Presence, left: usize, end: std::sync::mpsc::Sender<()>) {
+        let again = presence.clone();
+        let topic = if left % 3 == 0 { "a" } else { "b" };
+        presence.members(topic, move |_| match left {
+            0 => end.send(()).expect("heard"),
+            _ => ask(again, left - 1, end),
+        });
+    }
+    let (presence, _) = presence(PresenceLimits::default());
+    let (end, ended) = std::sync::mpsc::channel();
+    ask(presence.clone(), 100_000, end);
+    ended.try_recv().expect("at once");
+    assert!(presence.0.state().reads.is_empty());
+}
+
+/// Each read of the store meets a call of another thread.
+#[test]
+fn a_thread_does_not_read_for_ever_for_others() {
+    struct Busy(Arc<std::sync::OnceLock<Presence>>, Arc<Mutex<usize>>);
+    impl PresenceStore for Busy {
+        fn start(&self, _: PresenceFeed) {}
+        fn enter(&self, _: &str, _: &str) {}
+        fn leave(&self, _: &str, _: &str) {}
+        fn members(&self, _: &str, _: usize, done: MembersDone) {
+            *self.1.lock().expect("no panic") += 1;
+            let reads = *self.1.lock().expect("no panic");
+            assert!(reads < 100, "the test would not end");
+            let presence = self.0.get().expect("set").clone();
+            let other = std::thread::spawn(move || presence.members("a", |_| {}));
+            other.join().expect("no panic");
+            done(Ok(Members::default()));
+        }
+    }
+    let (this, reads) = (Arc::default(), Arc::default());
+    let presence = Presence::builder(Busy(Arc::clone(&this), Arc::clone(&reads))).build();
+    assert!(this.set(presence.clone()).is_ok());
+    presence.members("a", |_| {});
+    assert_eq!(*reads.lock().expect("no panic"), 2);
+    assert!(presence.0.state().reads.is_empty());
+}
+
+#[test]
+fn a_store_that_drops_a_read_is_not_available() {
+    struct Forgetful;
+    impl PresenceStore for Forgetful {
+        fn start(&self, _: PresenceFeed) {}
+        fn enter(&self, _: &str, _: &str) {}
+        fn leave(&self, _: &str, _: &str) {}
+        fn members(&self, _: &str, _: usize, _: MembersDone) {}
+    }
+    let presence = Presence::builder(Forgetful).build();
+    for _ in 0..2 {
+        let (give, given) = std::sync::mpsc::channel();
+        presence.members("a", move |members| give.send(members).expect("heard"));
+        assert_eq!(
+            given.try_recv().expect("at once"),
+            Err(PresenceError::Unavailable)
+        );
+    }
 }

@@ -89,7 +89,16 @@ const BOUNDED: [(&str, &str, &[&str]); 69] = [
         &["PresenceLimits::entries"],
     ),
     ("src/presence/mod.rs", "stays", &["PresenceLimits::entries"]),
-    ("src/presence/mod.rs", "steps", &["PresenceLimits::entries"]),
+    (
+        "src/presence/steps.rs",
+        "by_number",
+        &["PresenceLimits::entries"],
+    ),
+    (
+        "src/presence/steps.rs",
+        "numbers",
+        &["PresenceLimits::entries"],
+    ),
     (
         "src/presence/mod.rs",
         "reads",
