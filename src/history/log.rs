@@ -185,6 +185,9 @@ impl std::error::Error for LogError {}
 /// No method may block: each is called on the threads of handlers. What takes time ends with a call of the
 /// [`Feed`] or of the [`ReadDone`], on any thread.
 ///
+/// [`Log::follow`] and [`Log::unfollow`] are called under a lock, so that they come in order: they must not call the feed,
+/// nor the history.
+///
 /// # What a log promises
 ///
 /// - Offsets of a topic count up by one, from 1, within an epoch.
@@ -206,7 +209,7 @@ pub trait Log: Send + Sync + 'static {
     fn append(&self, topic: &str, message: LogMessage) -> Result<(), LogError>;
 
     /// Reads a topic from `start` to its end, and calls `done` with at most `limit` messages. If there are more after a
-    /// position, the result is [`Read::Lost`].
+    /// position, the result is [`Read::Lost`]. A topic whose read fails is read again later, every half minute at most.
     fn since(&self, topic: &str, start: Start, limit: usize, done: ReadDone);
 
     /// The topic has its first subscriber in this process: from now on its messages are given to the feed.

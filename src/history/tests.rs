@@ -335,3 +335,49 @@ fn a_format_cannot_use_the_history_and_its_panic_is_caught() {
         [Err(LogError::WithinFormat); 2]
     );
 }
+
+/// A log that gives nothing to the feed, and whose reads fail as long as the test says so.
+#[derive(Clone, Default)]
+struct SilentLog {
+    log: MemoryLog,
+    feed: Arc<Mutex<Option<Feed>>>,
+    fails: Arc<std::sync::atomic::AtomicBool>,
+}
+
+impl Log for SilentLog {
+    fn start(&self, feed: Feed) {
+        *self.feed.lock().expect("no panic") = Some(feed);
+    }
+
+    fn append(&self, topic: &str, message: LogMessage) -> Result<(), LogError> {
+        self.log.append(topic, message)
+    }
+
+    fn since(&self, topic: &str, start: Start, limit: usize, done: ReadDone) {
+        match self.fails.load(std::sync::atomic::Ordering::Relaxed) {
+            true => done(Err(LogError::Unavailable)),
+            false => self.log.since(topic, start, limit, done),
+        }
+    }
+}
+
+/// As after an outage, when the read of a topic finds the queue of the log full.
+#[test]
+fn a_topic_whose_read_has_failed_is_read_again() {
+    let log = SilentLog::default();
+    let history = History::builder(log.clone())
+        .events(&EventHub::new())
+        .build();
+    let app = app(&history);
+    let mut waits = page(&app, "t", None);
+    assert_eq!(lines(&mut waits).0, [""; 0]);
+    history.publish("t", "1").expect("room");
+    log.fails.store(true, std::sync::atomic::Ordering::Relaxed);
+    let feed = log.feed.lock().expect("no panic").clone();
+    feed.expect("started").interrupted();
+    log.fails.store(false, std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(lines(&mut waits).0, [""; 0]);
+    history.0.end_pause();
+    let _other = page(&app, "other", None);
+    assert_eq!(lines(&mut waits).0, ["1"]);
+}

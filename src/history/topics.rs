@@ -1,6 +1,7 @@
 //! The topics of a history that have subscribers in this process.
 //!
-//! No lock is held while the log is called, because a log may call back at once.
+//! No lock of the topics is held while the log is called, because a log may call back at once. The log is told what it
+//! follows under a lock of its own, so that it hears of a topic in order.
 
 use super::HistoryLimits;
 use super::log::{Feed, Log, LogError, LogMessage, Read, Receive, Start};
@@ -167,23 +168,42 @@ impl Inner {
         }
     }
 
-    /// Gives up topics without subscribers, and drops messages that were kept for long.
+    /// Reads what the subscribers of a topic may have missed.
+    fn read_on(&self, name: &Arc<str>) {
+        let request =
+            self.locked(|topics| topics.change(name, self, |track, _| track.interrupted()));
+        if let Some(request) = request.flatten() {
+            self.read(name, request);
+        }
+    }
+
+    /// The next sweep is due.
+    #[cfg(test)]
+    pub(super) fn end_pause(&self) {
+        self.locked(|topics| topics.next_sweep = Instant::now());
+    }
+
+    /// Gives up topics without subscribers, reads those again whose read has failed, and drops messages that were kept for long.
     fn sweep(&self, is_full: bool) {
-        let gone = self.locked(|topics| {
+        let (gone, behind) = self.locked(|topics| {
             let now = Instant::now();
-            if now < topics.next_sweep && !is_full {
-                return Vec::new();
+            let is_due = now >= topics.next_sweep;
+            if !is_due && !is_full {
+                return (Vec::new(), Vec::new());
             }
-            if now >= topics.next_sweep {
+            if is_due {
                 topics.next_sweep = now + SWEEP;
                 topics
                     .by_name
                     .values_mut()
                     .for_each(|topic| topic.track.age());
             }
-            topics.sweep(&self.outlets, is_full)
+            let gone = topics.sweep(&self.outlets, is_full);
+            let behind = if is_due { topics.behind() } else { Vec::new() };
+            (gone, behind)
         });
         gone.iter().for_each(|name| self.follow(name));
+        behind.iter().for_each(|name| self.read_on(name));
     }
 
     /// Calls `act` with the lock held. No code of users runs meanwhile, but for the functions that format.
@@ -214,13 +234,7 @@ impl Receive for Inner {
 
     fn interrupted(&self) {
         let names = self.locked(|topics| topics.by_name.keys().cloned().collect::<Vec<_>>());
-        for name in names {
-            let request =
-                self.locked(|topics| topics.change(&name, self, |track, _| track.interrupted()));
-            if let Some(request) = request.flatten() {
-                self.read(&name, request);
-            }
-        }
+        names.iter().for_each(|name| self.read_on(name));
     }
 }
 
@@ -280,6 +294,13 @@ impl Topics {
             topic.track.forget_tail();
         }
         Some(result)
+    }
+
+    /// The names of the topics whose last read has failed.
+    fn behind(&self) -> Vec<Arc<str>> {
+        let topics = self.by_name.iter();
+        let behind = topics.filter(|(_, topic)| topic.track.is_behind());
+        behind.map(|(name, _)| name.clone()).collect()
     }
 
     /// The names of the topics that are given up.

@@ -6,6 +6,9 @@
 //! Invariants: all subscribers have got the messages up to `position`, each message once and in order. `tail` ends at
 //! `position` and has no gap. While the main read is made, new messages wait in `held`, new clients in `waiting`.
 
+mod waiting;
+
+use self::waiting::{Held, Waiting};
 use super::log::{LogError, Start};
 use super::position::Position;
 use std::collections::{HashMap, VecDeque};
@@ -58,30 +61,6 @@ enum State {
     Live,
 }
 
-struct Held<R> {
-    position: Position,
-    message: Kept<R>,
-    /// A main read was made after the message came. So it knows better which epoch is the last one.
-    is_before: bool,
-}
-
-impl<R> Held<R> {
-    fn new(position: Position, message: Kept<R>) -> Held<R> {
-        Held {
-            position,
-            message,
-            is_before: false,
-        }
-    }
-}
-
-struct Waiting<C> {
-    client: C,
-    start: Start,
-    /// A main read was made after the client came.
-    is_late: bool,
-}
-
 pub(super) struct Track<C, R> {
     limits: TrackLimits,
     state: State,
@@ -90,6 +69,8 @@ pub(super) struct Track<C, R> {
     is_blind: bool,
     /// After the main read, another one is to be made.
     again: bool,
+    /// The last main read has failed.
+    is_behind: bool,
     tail: VecDeque<Kept<R>>,
     tail_bytes: usize,
     /// The log has no message before those of `tail`.
@@ -110,6 +91,7 @@ impl<C, R> Track<C, R> {
             position: None,
             is_blind: false,
             again: false,
+            is_behind: false,
             tail: VecDeque::new(),
             tail_bytes: 0,
             is_whole: false,
@@ -123,6 +105,11 @@ impl<C, R> Track<C, R> {
     /// Whether no client waits and no read is made.
     pub(super) fn is_quiet(&self) -> bool {
         !matches!(self.state, State::Reading) && self.waiting.is_empty() && self.reads.is_empty()
+    }
+
+    /// Whether clients may have missed messages of which they are not told, until the next read.
+    pub(super) fn is_behind(&self) -> bool {
+        self.is_behind
     }
 
     pub(super) fn tail_bytes(&self) -> usize {
@@ -233,6 +220,7 @@ impl<C, R> Track<C, R> {
                 self.serve_lost(clients, out);
             }
             Err(_) => {
+                self.is_behind |= request.is_main;
                 match self.position {
                     // What is missing before them stays unknown until the next read.
                     Some(_) => self.held.clear(),
@@ -252,6 +240,7 @@ impl<C, R> Track<C, R> {
 impl<C, R> Track<C, R> {
     fn begin(&mut self, start: Start) -> Request {
         self.state = State::Reading;
+        self.is_behind = false;
         for waiting in &mut self.waiting {
             waiting.is_late = true;
         }
@@ -348,6 +337,7 @@ impl<C, R> Track<C, R> {
             Some(_) => {}
         }
         let at = self.position.unwrap_or(last);
+        let found = entries.len();
         let (old, new): (Vec<_>, Vec<_>) = entries
             .into_iter()
             .partition(|entry| entry.offset <= at.offset);
@@ -382,15 +372,17 @@ impl<C, R> Track<C, R> {
             });
             out.serve(client, missed, position);
         }
-        let is_all = asked.is_some_and(|most| old.len() < most);
-        self.extend_tail(old, is_all);
+        let is_all = asked.is_some_and(|most| found < most);
+        self.extend_tail(old, end, is_all);
     }
 
     /// Messages before those of the tail, so that the next client at the same position needs no read.
-    fn extend_tail(&mut self, old: Vec<Kept<R>>, is_all: bool) {
+    /// `end` is where the read ended.
+    fn extend_tail(&mut self, old: Vec<Kept<R>>, end: u64, is_all: bool) {
         let Some(at) = self.position else { return };
         let mut first = self.tail.front().map_or(at.offset + 1, |kept| kept.offset);
-        let mut is_all = is_all;
+        // What came after the read may have been dropped.
+        let mut is_all = is_all && first <= end.saturating_add(1);
         for entry in old.into_iter().rev() {
             if entry.offset >= first {
                 continue;

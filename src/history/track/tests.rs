@@ -375,6 +375,25 @@ fn invented_positions_cost_few_reads() {
     world.check();
 }
 
+/// Messages that come while the last ones are read are not taken for the first ones of the topic.
+#[test]
+fn a_read_of_the_last_messages_meets_new_ones() {
+    let mut world = World::new();
+    for _ in 0..2 {
+        world.log.append();
+    }
+    world.subscribe(Start::Now);
+    world.settle();
+    world.subscribe(Start::Last(3));
+    world.log.append();
+    world.log.append();
+    world.settle();
+    world.subscribe(Start::Last(4));
+    world.settle();
+    world.check();
+    assert_eq!(world.clients.got[2].len(), 5, "{:?}", world.clients.got);
+}
+
 #[test]
 fn the_last_messages_are_as_many_as_there_are() {
     let mut world = World::new();
