@@ -95,7 +95,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .build();
     let hub = EventHub::new();
     let tell = hub.clone();
-    let presence = Presence::builder(redis.presence()).on_change(move |topic, person, change| {
+    let presence = Presence::builder(redis.presence()?).on_change(move |topic, person, change| {
         let name = if change == Change::Joined {
             "joined"
         } else {

@@ -75,8 +75,8 @@ impl Config {
         self
     }
 
-    /// Bytes of commands that wait to be sent or answered. Default: 8 MiB. Above it, publishing fails with
-    /// [`LogError::Full`](peregrine::history::LogError::Full).
+    /// Bytes of messages of a history that wait to be sent or answered, and the same again for all other commands. Default: 8 MiB.
+    /// Above it, publishing fails with [`LogError::Full`](peregrine::history::LogError::Full), and so do reads above theirs.
     #[must_use]
     pub fn queue_bytes(mut self, bytes: usize) -> Config {
         self.queue_bytes = bytes;

@@ -75,12 +75,15 @@ fn commands(config: &Config) -> (Vec<u8>, usize) {
     for script in scripts::ALL {
         command(&[b"SCRIPT", b"LOAD", script.as_bytes()], &mut out);
     }
-    (out, 2 + scripts::ALL.len())
+    // A user without a right to channels is refused here. Nothing is sent to this one.
+    let probe = format!("{}c:", config.prefix);
+    command(&[b"SUBSCRIBE", probe.as_bytes()], &mut out);
+    (out, 3 + scripts::ALL.len())
 }
 
 fn server(config: &Config, replies: &[Value]) -> Result<Server> {
-    let (hello, info) = match replies {
-        [hello, info, ..] => (hello, info),
+    let (hello, info, scripts) = match replies {
+        [hello, info, scripts @ .., _subscribed] => (hello, info, scripts),
         _ => return Err(invalid("too few replies")),
     };
     let hello = hello.as_array().unwrap_or_default().chunks(2);
@@ -96,7 +99,7 @@ fn server(config: &Config, replies: &[Value]) -> Result<Server> {
     let run_id = info
         .lines()
         .find_map(|line| line.trim().strip_prefix("run_id:"));
-    let scripts = replies[2..]
+    let scripts = scripts
         .iter()
         .map(|reply| reply.as_text().map(str::to_owned));
     let run_id = run_id.ok_or_else(|| invalid("no run_id"))?;

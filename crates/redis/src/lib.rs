@@ -15,12 +15,14 @@ pub use log::RedisLog;
 pub use presence::RedisPresence;
 pub use relay::RedisRelay;
 
-use driver::{Command, Driver, Listen, OnReply, Refused};
+use driver::{Command, Driver, Listen, OnReply, Part, Refused};
 use log::LogState;
 use presence::PresenceState;
 use relay::RelayState;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
+use std::io::ErrorKind;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -35,7 +37,7 @@ use std::time::Duration;
 /// # fn main() -> std::io::Result<()> {
 /// let redis = Redis::connect(Config::new("127.0.0.1:6379"))?;
 /// let history = History::builder(redis.log()).events(&EventHub::new()).build();
-/// let presence = Presence::builder(redis.presence()).build();
+/// let presence = Presence::builder(redis.presence()?).build();
 /// # let _ = (history, presence);
 /// # Ok(())
 /// # }
@@ -51,6 +53,8 @@ struct Inner {
     log: LogState,
     presence: PresenceState,
     relay: RelayState,
+    /// The store of presences, and the relay, have been taken.
+    is_taken: [AtomicBool; 2],
     this: Weak<Inner>,
 }
 
@@ -81,6 +85,7 @@ impl Redis {
             log: LogState::default(),
             presence: PresenceState::default(),
             relay: RelayState::default(),
+            is_taken: Default::default(),
             this: this.clone(),
         });
         driver.start(Listener(inner.this.clone()))?;
@@ -93,11 +98,27 @@ impl Redis {
     }
 
     /// A store for one [`Presence`](peregrine::presence::Presence).
-    pub fn presence(&self) -> RedisPresence {
-        RedisPresence(self.0.clone())
+    ///
+    /// # Errors
+    ///
+    /// It was called before: a connection serves one presence. Another one needs a connection of its own.
+    pub fn presence(&self) -> std::io::Result<RedisPresence> {
+        self.take(0, "a connection to Redis serves one presence")?;
+        Ok(RedisPresence(self.0.clone()))
     }
 
-    /// A relay for hubs, without a history. A connection serves one relay.
+    fn take(&self, which: usize, error: &str) -> std::io::Result<()> {
+        match self.0.is_taken[which].swap(true, Ordering::AcqRel) {
+            true => Err(std::io::Error::new(ErrorKind::AlreadyExists, error)),
+            false => Ok(()),
+        }
+    }
+
+    /// A relay for hubs, without a history.
+    ///
+    /// # Errors
+    ///
+    /// It was called before: a connection serves one relay. Another one needs a connection of its own.
     ///
     /// ```no_run
     /// use peregrine::relay::RelayHandle;
@@ -107,18 +128,19 @@ impl Redis {
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let redis = Redis::connect(Config::new("127.0.0.1:6379"))?;
     /// let hub = EventHub::new();
-    /// hub.set_relay(&RelayHandle::new(redis.relay()))?;
+    /// hub.set_relay(&RelayHandle::new(redis.relay()?))?;
     /// # Ok(())
     /// # }
     /// ```
-    pub fn relay(&self) -> RedisRelay {
-        RedisRelay {
+    pub fn relay(&self) -> std::io::Result<RedisRelay> {
+        self.take(1, "a connection to Redis serves one relay")?;
+        Ok(RedisRelay {
             inner: self.0.clone(),
             order: peregrine::relay::RelayOrder::Local,
-        }
+        })
     }
 
-    /// Whether there is a connection. While there is none, a program should say that it is not ready:
+    /// Whether there is a connection, with all its subscriptions. While there is none, a program should say that it is not ready:
     ///
     /// ```
     /// use peregrine::server::Health;
@@ -181,26 +203,18 @@ impl Inner {
     fn send(
         &self,
         script: usize,
-        parts: Vec<Vec<u8>>,
+        parts: Vec<Part>,
         is_kept: bool,
         on_reply: OnReply,
     ) -> Result<(), Refused> {
-        self.driver.send(Command {
-            script: Some(script),
-            parts,
-            is_kept,
-            on_reply,
-        })
+        let command = Command::new(Some(script), parts, is_kept, on_reply);
+        self.driver.send(command)
     }
 
     /// A command that is no script.
-    fn plain(&self, parts: Vec<Vec<u8>>, on_reply: OnReply) -> Result<(), Refused> {
-        self.driver.send(Command {
-            script: None,
-            parts,
-            is_kept: false,
-            on_reply,
-        })
+    fn plain(&self, parts: Vec<Part>, on_reply: OnReply) -> Result<(), Refused> {
+        let command = Command::new(None, parts, false, on_reply);
+        self.driver.send(command)
     }
 }
 

@@ -1,15 +1,19 @@
 //! A log over Redis Streams.
 
 use crate::Inner;
-use crate::driver::{RUN, Refused};
+use crate::driver::{Part, Refused};
 use crate::resp::Value;
 use crate::scripts;
 use peregrine::history::{Entry, Feed, Log, LogError, LogMessage, Position, Read, ReadDone, Start};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-/// How long a topic keeps its epoch and last offset after its last message or read: a day.
-const META_MS: &str = "86400000";
+/// How long a topic keeps its epoch and last offset after its last message, and after a read behind it; at least
+/// [`Config::ttl`](crate::Config::ttl).
+const META: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The same for a topic that has had no message. A client that reads topics that do not exist fills Redis for this time.
+const META_EMPTY: Duration = Duration::from_secs(60 * 60);
 
 /// Keeps the messages of topics in Redis, for all processes with the same prefix. [`Redis::log`](crate::Redis::log) makes it.
 ///
@@ -21,8 +25,6 @@ pub struct RedisLog(pub(crate) Arc<Inner>);
 #[derive(Default)]
 pub(crate) struct LogState {
     feeds: Mutex<Vec<Feed>>,
-    /// Number of messages of this process.
-    count: AtomicU64,
 }
 
 impl LogState {
@@ -125,12 +127,8 @@ fn found(reply: &Value, start: Start) -> Option<Read> {
 }
 
 impl RedisLog {
-    fn keys(&self, topic: &str) -> [Vec<u8>; 3] {
-        [
-            b"2".to_vec(),
-            self.0.key("s:", topic),
-            self.0.key("m:", topic),
-        ]
+    fn meta(&self, least: Duration) -> Part {
+        crate::millis(least.max(self.0.driver.config().ttl)).into()
     }
 }
 
@@ -146,20 +144,22 @@ impl Log for RedisLog {
     }
 
     fn append(&self, topic: &str, message: LogMessage) -> Result<(), LogError> {
-        let count = self.0.log.count.fetch_add(1, Ordering::Relaxed);
         let config = self.0.driver.config();
-        let mut parts = self.keys(topic).to_vec();
-        parts.extend([
-            RUN.to_vec(),
-            crate::random().into_bytes(),
-            encode(&message),
-            format!("{}:{count}", self.0.node).into_bytes(),
-            config.messages.to_string().into_bytes(),
-            crate::millis(config.ttl),
-            META_MS.into(),
-            self.0.key("h:", topic),
-            b"0".to_vec(),
-        ]);
+        let parts = vec![
+            "3".into(),
+            self.0.key("s:", topic).into(),
+            self.0.key("m:", topic).into(),
+            self.0.key("d:", &self.0.node).into(),
+            Part::Run,
+            crate::random().into(),
+            encode(&message).into(),
+            Part::Number,
+            Part::Before,
+            config.messages.to_string().into(),
+            crate::millis(config.ttl).into(),
+            self.meta(META),
+            self.0.key("h:", topic).into(),
+        ];
         self.0
             .send(scripts::APPEND, parts, true, Box::new(|_| {}))
             .map_err(|refused| match refused {
@@ -174,18 +174,21 @@ impl Log for RedisLog {
             Start::Last(most) => ("last", 0, most as u64),
             Start::After(at) => ("after", at.epoch, at.offset),
         };
-        let mut parts = self.keys(topic).to_vec();
         // Numbers of Lua are exact up to 2^53.
         let number = number.min(1 << 53);
-        parts.extend([
-            RUN.to_vec(),
-            crate::random().into_bytes(),
-            META_MS.into(),
+        let parts = vec![
+            "2".into(),
+            self.0.key("s:", topic).into(),
+            self.0.key("m:", topic).into(),
+            Part::Run,
+            crate::random().into(),
+            self.meta(META),
+            self.meta(META_EMPTY),
             kind.into(),
-            format!("{epoch:016x}").into_bytes(),
-            number.to_string().into_bytes(),
-            limit.min(1 << 32).to_string().into_bytes(),
-        ]);
+            format!("{epoch:016x}").into(),
+            number.to_string().into(),
+            limit.min(1 << 32).to_string().into(),
+        ];
         let on_reply = Box::new(move |reply: Option<Value>| {
             let read = reply.and_then(|reply| found(&reply, start));
             done(read.ok_or(LogError::Unavailable));
@@ -249,7 +252,7 @@ mod tests {
     fn what_has_a_gap_is_lost() {
         let text = |text: &str| Value::Bytes(text.into());
         let entry = |offset: u64| {
-            let fields = Value::Array(vec![text("m"), text("tx"), text("n"), text("a:1")]);
+            let fields = Value::Array(vec![text("m"), text("tx")]);
             Value::Array(vec![text(&format!("{offset}-0")), fields])
         };
         let reply = |offset: &str, entries: Value| {

@@ -4,30 +4,51 @@
 //! ended, the process compares its entries in Redis with who is there.
 
 use crate::Inner;
+use crate::driver::{OnReply, Part};
 use crate::resp::Value;
 use crate::scripts;
 use peregrine::presence::{
     Change, Members, MembersDone, PresenceError, PresenceFeed, PresenceStore,
 };
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+/// Most entries of one command, and about how many bytes they may have.
+const CHUNK: (usize, usize) = (500, 64 * 1024);
+
+/// Most persons of a topic that Redis looks at for one list.
+const LOOK: usize = 10_000;
 
 /// Keeps who is on a topic in Redis, for all processes with the same prefix. It is for one
 /// [`Presence`](peregrine::presence::Presence). [`Redis::presence`](crate::Redis::presence) makes it.
 ///
 /// The persons of a process that was killed are gone when its [lease](crate::Config::lease) has ended and another process has
-/// given a sign of life: after four thirds of the lease at most.
-#[derive(Clone)]
+/// given a sign of life: after four thirds of the lease. That process removes 1,000 persons with each command, one command after
+/// the other, until all are gone.
+///
+/// A list of members has an exact count for up to 10,000 persons on a topic, or as many as names are asked for. Above it, persons
+/// of processes whose lease has just ended are counted, too.
 pub struct RedisPresence(pub(crate) Arc<Inner>);
 
 #[derive(Default)]
 pub(crate) struct PresenceState {
     feed: OnceLock<PresenceFeed>,
-    /// Number of persons of this process, by topic.
-    topics: Mutex<HashMap<String, usize>>,
+    mine: Mutex<Mine>,
     /// Entries in Redis may be wrong.
     is_stale: AtomicBool,
+    /// They are compared.
+    is_comparing: AtomicBool,
+}
+
+/// Who is present in this process. It is changed, and Redis is told, under one lock. So what is sent last for a person is
+/// what is true.
+#[derive(Default)]
+struct Mine {
+    entries: BTreeSet<Vec<u8>>,
+    /// Number of persons by topic.
+    topics: HashMap<String, usize>,
 }
 
 /// The name of an entry: the length of the topic, a colon, the topic and the person.
@@ -35,13 +56,23 @@ fn entry(topic: &str, person: &str) -> Vec<u8> {
     format!("{}:{topic}{person}", topic.len()).into_bytes()
 }
 
-/// Topic and person.
-fn entry_parts(entry: &[u8]) -> Option<(&str, &str)> {
-    let (len, rest) = std::str::from_utf8(entry).ok()?.split_once(':')?;
-    rest.split_at_checked(len.parse().ok()?)
+/// As many as one command takes. There is one, if there are any.
+fn chunk(entries: impl Iterator<Item = Vec<u8>>, most_bytes: usize) -> Vec<Vec<u8>> {
+    let (most, most_bytes) = (CHUNK.0, CHUNK.1.min(most_bytes));
+    let mut bytes = 0;
+    let fits = |entry: &Vec<u8>| {
+        let is_first = bytes == 0;
+        bytes += entry.len() + 16;
+        is_first || bytes <= most_bytes
+    };
+    entries.take(most).take_while(fits).collect()
 }
 
 impl PresenceState {
+    fn mine(&self) -> MutexGuard<'_, Mine> {
+        self.mine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn message(&self, topic: &str, message: &[u8]) {
         let Some((mark, person)) = message.split_first() else {
             return;
@@ -58,34 +89,31 @@ impl PresenceState {
 }
 
 impl Inner {
-    fn presence_keys(&self, topic: &str) -> Vec<Vec<u8>> {
-        vec![
-            b"3".to_vec(),
-            self.key("t:", topic),
-            self.key("e:", &self.node),
-            self.key("nodes", ""),
-        ]
+    /// Calls [`scripts::ENTER`] or [`scripts::LEAVE`].
+    fn tell(&self, script: usize, entries: Vec<Vec<u8>>, on_reply: OnReply) {
+        let mut parts: Vec<Part> = vec![
+            "2".into(),
+            self.key("e:", &self.node).into(),
+            self.key("nodes", "").into(),
+            self.node.clone().into(),
+            crate::millis(self.driver.config().lease).into(),
+            self.key("t:", "").into(),
+            self.key("p:", "").into(),
+        ];
+        parts.extend(entries.into_iter().map(Part::from));
+        // If it is refused, the function has been called.
+        let _ = self.send(script, parts, false, on_reply);
     }
 
-    fn tell(&self, script: usize, topic: &str, person: &str) {
-        let mut parts = self.presence_keys(topic);
-        parts.extend([
-            self.node.clone().into_bytes(),
-            topic.into(),
-            person.into(),
-            self.key("p:", topic),
-            crate::millis(self.driver.config().lease),
-        ]);
+    fn tell_one(&self, script: usize, entry: Vec<u8>) {
         let this = self.this.clone();
         let on_reply = Box::new(move |reply: Option<Value>| {
-            let this = this
-                .upgrade()
-                .filter(|_| !matches!(reply, Some(Value::Int(_))));
-            if let Some(this) = this {
-                this.presence.is_stale.store(true, Ordering::Release);
+            let has_failed = !matches!(reply, Some(Value::Int(_)));
+            if let Some(this) = this.upgrade().filter(|_| has_failed) {
+                this.presence_connected();
             }
         });
-        let _ = self.send(script, parts, false, on_reply);
+        self.tell(script, vec![entry], on_reply);
     }
 
     /// A sign of life.
@@ -94,20 +122,30 @@ impl Inner {
             return;
         }
         let parts = vec![
-            b"1".to_vec(),
-            self.key("nodes", ""),
-            self.node.clone().into_bytes(),
-            crate::millis(self.driver.config().lease),
-            self.key("t:", ""),
-            self.key("e:", ""),
-            self.key("p:", ""),
+            "1".into(),
+            self.key("nodes", "").into(),
+            self.node.clone().into(),
+            crate::millis(self.driver.config().lease).into(),
+            self.key("t:", "").into(),
+            self.key("e:", "").into(),
+            self.key("p:", "").into(),
         ];
         let this = self.this.clone();
         let on_reply = Box::new(move |reply: Option<Value>| {
             let Some(this) = this.upgrade() else { return };
-            let was_known = reply == Some(Value::Int(1));
-            if this.presence.is_stale.swap(false, Ordering::AcqRel) || !was_known {
+            let reply = reply.as_ref().and_then(Value::as_array);
+            let (was_known, is_more) = match reply {
+                Some([Value::Int(known), Value::Int(more)]) => (*known == 1, *more == 1),
+                _ => (false, false),
+            };
+            if !was_known {
+                this.presence_connected();
+            }
+            if reply.is_some() && this.presence.is_stale.load(Ordering::Acquire) {
                 this.compare();
+            }
+            if is_more {
+                this.beat();
             }
         });
         let _ = self.send(scripts::BEAT, parts, false, on_reply);
@@ -119,33 +157,97 @@ impl Inner {
 
     /// Makes the entries in Redis those of this process.
     fn compare(&self) {
-        let parts = vec![b"SMEMBERS".to_vec(), self.key("e:", &self.node)];
+        if self.presence.is_comparing.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        self.presence.is_stale.store(false, Ordering::Release);
+        let parts = vec!["SMEMBERS".into(), self.key("e:", &self.node).into()];
         let this = self.this.clone();
         let on_reply = Box::new(move |reply: Option<Value>| {
             let Some(this) = this.upgrade() else { return };
             let Some(Value::Array(entries)) = reply else {
-                this.presence.is_stale.store(true, Ordering::Release);
-                return;
+                return this.end_compare(true);
             };
-            let there: BTreeSet<&[u8]> = entries.iter().filter_map(Value::as_bytes).collect();
-            let present = this.presence.feed.get().map(PresenceFeed::present);
-            let present = present.unwrap_or_default();
-            let mine: BTreeSet<_> = present
-                .iter()
-                .map(|(topic, person)| entry(topic, person))
-                .collect();
-            for gone in there.iter().filter(|entry| !mine.contains(**entry)) {
-                if let Some((topic, person)) = entry_parts(gone) {
-                    this.tell(scripts::LEAVE, topic, person);
-                }
-            }
-            // Also those that have an entry: the list of the person may lack this process.
-            for (topic, person) in &present {
-                this.tell(scripts::ENTER, topic, person);
-            }
+            let there = entries.into_iter().filter_map(|entry| match entry {
+                Value::Bytes(entry) => Some(entry),
+                _ => None,
+            });
+            this.remove(there.collect());
         });
         let _ = self.plain(parts, on_reply);
     }
+
+    fn end_compare(&self, has_failed: bool) {
+        if has_failed {
+            self.presence_connected();
+        }
+        self.presence.is_comparing.store(false, Ordering::Release);
+    }
+
+    /// Calls a script for a part of the entries, and `next` after it.
+    fn step(
+        &self,
+        script: usize,
+        entries: Vec<Vec<u8>>,
+        next: impl FnOnce(&Inner) + Send + 'static,
+    ) {
+        let this = self.this.clone();
+        let on_reply = Box::new(move |reply: Option<Value>| {
+            let Some(this) = this.upgrade() else { return };
+            match reply {
+                Some(Value::Int(_)) => next(&this),
+                _ => this.end_compare(true),
+            }
+        });
+        self.tell(script, entries, on_reply);
+    }
+
+    fn chunk_bytes(&self) -> usize {
+        self.driver.config().queue_bytes / 4
+    }
+
+    /// Removes those that are not there any more, one command after the other.
+    fn remove(&self, mut there: Vec<Vec<u8>>) {
+        let mine = self.presence.mine();
+        there.retain(|entry| !mine.entries.contains(entry));
+        let gone = chunk(there.iter().cloned(), self.chunk_bytes());
+        if gone.is_empty() {
+            drop(mine);
+            return self.add(Vec::new());
+        }
+        let rest = there.split_off(gone.len());
+        self.step(scripts::LEAVE, gone, |this| this.remove(rest));
+    }
+
+    /// Enters those behind `last`, one command after the other. Also those that have an entry: the list of the person may
+    /// lack this process.
+    fn add(&self, last: Vec<u8>) {
+        let mine = self.presence.mine();
+        let rest = mine
+            .entries
+            .range((Bound::Excluded(last), Bound::Unbounded));
+        let entries = chunk(rest.cloned(), self.chunk_bytes());
+        match entries.last().cloned() {
+            Some(last) => self.step(scripts::ENTER, entries, |this| this.add(last)),
+            None => self.end_compare(false),
+        }
+    }
+}
+
+/// The reply of the script that lists members.
+fn members(reply: &Value) -> Option<Members> {
+    let [count, names] = reply.as_array()? else {
+        return None;
+    };
+    let names = names.as_array()?.iter();
+    let mut names: Vec<_> = names
+        .filter_map(|name| name.as_text().map(str::to_owned))
+        .collect();
+    names.sort_unstable();
+    Some(Members {
+        count: count.as_u64()?.try_into().ok()?,
+        names,
+    })
 }
 
 impl PresenceStore for RedisPresence {
@@ -156,50 +258,44 @@ impl PresenceStore for RedisPresence {
     }
 
     fn enter(&self, topic: &str, person: &str) {
-        let state = &self.0.presence;
-        let mut topics = state.topics.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = topics.entry(topic.to_owned()).or_default();
-        *count += 1;
-        if *count == 1 {
-            self.0.driver.subscribe(self.0.key("p:", topic));
+        let entry = entry(topic, person);
+        let mut mine = self.0.presence.mine();
+        if mine.entries.insert(entry.clone()) {
+            let count = mine.topics.entry(topic.to_owned()).or_default();
+            *count += 1;
+            if *count == 1 {
+                self.0.driver.subscribe(self.0.key("p:", topic));
+            }
         }
-        drop(topics);
-        self.0.tell(scripts::ENTER, topic, person);
+        self.0.tell_one(scripts::ENTER, entry);
     }
 
     fn leave(&self, topic: &str, person: &str) {
-        self.0.tell(scripts::LEAVE, topic, person);
-        let state = &self.0.presence;
-        let mut topics = state.topics.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = topics.get_mut(topic) {
-            *count -= 1;
-            if *count == 0 {
-                topics.remove(topic);
-                self.0.driver.unsubscribe(self.0.key("p:", topic));
-            }
+        let entry = entry(topic, person);
+        let mut mine = self.0.presence.mine();
+        let was_there = mine.entries.remove(&entry);
+        self.0.tell_one(scripts::LEAVE, entry);
+        let Some(count) = mine.topics.get_mut(topic).filter(|_| was_there) else {
+            return;
+        };
+        *count -= 1;
+        if *count == 0 {
+            mine.topics.remove(topic);
+            self.0.driver.unsubscribe(self.0.key("p:", topic));
         }
     }
 
     fn members(&self, topic: &str, most: usize, done: MembersDone) {
         let parts = vec![
-            b"2".to_vec(),
-            self.0.key("t:", topic),
-            self.0.key("nodes", ""),
+            "2".into(),
+            self.0.key("t:", topic).into(),
+            self.0.key("nodes", "").into(),
+            most.min(1 << 32).to_string().into(),
+            most.clamp(LOOK, 1 << 32).to_string().into(),
         ];
         let on_reply = Box::new(move |reply: Option<Value>| {
-            let names = reply.as_ref().and_then(Value::as_array).map(|names| {
-                let names = names
-                    .iter()
-                    .filter_map(|name| name.as_text().map(str::to_owned));
-                let mut names: Vec<_> = names.collect();
-                names.sort_unstable();
-                names
-            });
-            done(names.ok_or(PresenceError::Unavailable).map(|mut names| {
-                let count = names.len();
-                names.truncate(most);
-                Members { count, names }
-            }));
+            let members = reply.as_ref().and_then(members);
+            done(members.ok_or(PresenceError::Unavailable));
         });
         let _ = self.0.send(scripts::MEMBERS, parts, false, on_reply);
     }
@@ -218,12 +314,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn entries_keep_topic_and_person() {
-        for (topic, person) in [("room", "ann"), ("a:b", ":"), ("", ""), ("\u{e4}", "\0")] {
-            assert_eq!(entry_parts(&entry(topic, person)), Some((topic, person)));
-        }
-        for bad in [&b""[..], b"1", b"x:a", b"2:a", b"1:\xc3\xa4", b"1:\xff"] {
-            assert_eq!(entry_parts(bad), None);
-        }
+    fn a_chunk_has_one_entry_and_is_limited() {
+        let lens = |lens: &[usize], most| {
+            let entries = lens.iter().map(|len| vec![0; *len]);
+            chunk(entries, most).len()
+        };
+        assert_eq!(lens(&[], 100), 0);
+        assert_eq!(lens(&[1000, 1], 100), 1);
+        assert_eq!(lens(&[34, 34, 1], 100), 2);
+        assert_eq!(lens(&[35, 34, 1], 100), 1);
+        assert_eq!(lens(&[1; 600], usize::MAX), 500);
+        assert_eq!(lens(&[40_000; 600], usize::MAX), 1);
     }
 }

@@ -1,7 +1,8 @@
 //! A relay over channels of Redis: topics of hubs on several machines, without a history.
 
 use crate::Inner;
-use crate::driver::{Command, Refused};
+use crate::driver::Refused;
+use crate::resp::Value;
 use peregrine::relay::{Local, Relay, RelayMessage, RelayOrder, Relayed};
 use peregrine_broker::Envelope;
 use std::sync::{Arc, OnceLock};
@@ -71,17 +72,14 @@ impl Relay for RedisRelay {
         // Messages are not counted: what is lost with a connection is not known here.
         let mut bytes = Envelope::head(&message, self.inner.node_number(), 0).to_vec();
         bytes.extend_from_slice(message.bytes());
-        let sent = self.inner.driver.send(Command {
-            script: None,
-            parts: vec![b"PUBLISH".to_vec(), self.channel(topic), bytes],
-            is_kept: false,
-            on_reply: Box::new(move |reply| {
-                let this = this.upgrade().filter(|_| reply.is_none());
-                if let Some((local, _)) = this.as_ref().and_then(|this| this.relay.local.get()) {
-                    local.count_unconfirmed(1);
-                }
-            }),
+        let on_reply = Box::new(move |reply: Option<Value>| {
+            let this = this.upgrade().filter(|_| reply.is_none());
+            if let Some((local, _)) = this.as_ref().and_then(|this| this.relay.local.get()) {
+                local.count_unconfirmed(1);
+            }
         });
+        let parts = vec!["PUBLISH".into(), self.channel(topic).into(), bytes.into()];
+        let sent = self.inner.plain(parts, on_reply);
         match sent {
             Ok(()) => Relayed::Queued,
             Err(Refused::Full) => Relayed::Full,

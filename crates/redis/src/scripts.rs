@@ -16,34 +16,44 @@ pub(crate) const LEAVE: usize = 3;
 pub(crate) const BEAT: usize = 4;
 pub(crate) const MEMBERS: usize = 5;
 
-/// KEYS: stream, meta. ARGV: run, new epoch, message, origin (node and number), number of messages, ms that the stream is kept,
-/// ms that meta is kept, channel, 1 if it is sent again.
+/// KEYS: stream, meta, last message of the process. ARGV: run, new epoch, message, its number, the number that was sent before
+/// and has no reply, number of messages, ms that the stream is kept, ms that meta is kept, channel.
+///
+/// Numbers of a process rise. One that is not above the last one is a repetition. If the one before was refused, this one is,
+/// too, so that they keep their order. 0 is not looked at. The number is written first: Redis looks for a lack of memory and the
+/// like at the first write of a script.
 ///
 /// Meta has the epoch (e), the last offset (o) and the process of the server (r). Without meta, or after a restart, messages may
 /// be lost: there is a new epoch. The message is published as epoch, offset and message, joined by colons.
 const APPEND_TEXT: &str = r"
+local number = tonumber(ARGV[4])
+if number > 0 then
+  local d = redis.call('HMGET', KEYS[3], 'r', 'n')
+  local last = d[1] == ARGV[1] and tonumber(d[2]) or 0
+  if number <= last then return 0 end
+  if tonumber(ARGV[5]) > last then return redis.error_reply('PREVIOUS the message before was refused') end
+  redis.call('HSET', KEYS[3], 'r', ARGV[1], 'n', ARGV[4])
+  redis.call('PEXPIRE', KEYS[3], ARGV[8])
+end
 local m = redis.call('HMGET', KEYS[2], 'e', 'o', 'r')
 local e, o = m[1], tonumber(m[2] or 0)
 if not e or m[3] ~= ARGV[1] then
   e, o = ARGV[2], 0
   redis.call('DEL', KEYS[1])
   redis.call('HSET', KEYS[2], 'e', e, 'r', ARGV[1])
-elseif ARGV[9] == '1' then
-  for _, x in ipairs(redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1000)) do
-    if x[2][4] == ARGV[4] then return 0 end
-  end
 end
 o = o + 1
 local s = string.format('%.0f', o)
 redis.call('HSET', KEYS[2], 'o', s)
-redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[5], s .. '-0', 'm', ARGV[3], 'n', ARGV[4])
-redis.call('PEXPIRE', KEYS[1], ARGV[6])
-redis.call('PEXPIRE', KEYS[2], ARGV[7])
-redis.call('PUBLISH', ARGV[8], e .. ':' .. s .. ':' .. ARGV[3])
+redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[6], s .. '-0', 'm', ARGV[3])
+redis.call('PEXPIRE', KEYS[1], ARGV[7])
+redis.call('PEXPIRE', KEYS[2], ARGV[8])
+redis.call('PUBLISH', ARGV[9], e .. ':' .. s .. ':' .. ARGV[3])
 return 1
 ";
 
-/// KEYS: stream, meta. ARGV: run, new epoch, ms that meta is kept, kind (`now`, `last` or `after`), epoch, number or offset, limit.
+/// KEYS: stream, meta. ARGV: run, new epoch, ms that meta is kept, ms that it is kept if there was no message, kind (`now`, `last`
+/// or `after`), epoch, number or offset, limit.
 /// The result: epoch, last offset, and the messages, or 0 if some are lost.
 const SINCE_TEXT: &str = r"
 local m = redis.call('HMGET', KEYS[2], 'e', 'o', 'r')
@@ -53,36 +63,43 @@ if not e or m[3] ~= ARGV[1] then
   redis.call('DEL', KEYS[1])
   redis.call('HSET', KEYS[2], 'e', e, 'o', '0', 'r', ARGV[1])
 end
-redis.call('PEXPIRE', KEYS[2], ARGV[3])
-local s, n, limit = string.format('%.0f', o), tonumber(ARGV[6]), tonumber(ARGV[7])
-if ARGV[4] == 'after' then
-  if ARGV[5] ~= e or n > o or o - n > limit then return {e, s, 0} end
+redis.call('PEXPIRE', KEYS[2], o > 0 and ARGV[3] or ARGV[4])
+local s, n, limit = string.format('%.0f', o), tonumber(ARGV[7]), tonumber(ARGV[8])
+if ARGV[5] == 'after' then
+  if ARGV[6] ~= e or n > o or o - n > limit then return {e, s, 0} end
   if n == o then return {e, s, {}} end
   local found = redis.call('XRANGE', KEYS[1], string.format('%.0f-0', n + 1), '+')
   if #found ~= o - n then return {e, s, 0} end
   return {e, s, found}
 end
 n = math.min(n, limit, o)
-if ARGV[4] == 'now' or n < 1 then return {e, s, {}} end
+if ARGV[5] == 'now' or n < 1 then return {e, s, {}} end
 return {e, s, redis.call('XRANGE', KEYS[1], string.format('%.0f-0', o - n + 1), '+')}
 ";
 
-/// KEYS: persons of the topic, entries of the node, nodes. ARGV: node, topic, person, channel, ms of the lease.
+/// KEYS: entries of the node, nodes. ARGV: node, ms of the lease, what the names of persons and channels begin with, and entries.
 ///
-/// An entry of a node is the length of the topic, a colon, the topic and the person. A person has the list of its nodes. Without a list it was not there, or was reported as gone.
+/// An entry is the length of the topic, a colon, the topic and the person. A person has the list of its nodes. Without a list it
+/// was not there, or was reported as gone.
 const ENTER_TEXT: &str = r"
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
-local list = redis.call('HGET', KEYS[1], ARGV[3])
-local keep = {ARGV[1]}
-for n in string.gmatch(list or '', '[^,]+') do
-  local until_ = redis.call('ZSCORE', KEYS[3], n)
-  if n ~= ARGV[1] and until_ and tonumber(until_) > now then keep[#keep + 1] = n end
+redis.call('ZADD', KEYS[2], 'NX', now + ARGV[2], ARGV[1])
+for i = 5, #ARGV do
+  local x = ARGV[i]
+  local z = string.find(x, ':', 1, true)
+  local e = z + tonumber(string.sub(x, 1, z - 1))
+  local topic, person = string.sub(x, z + 1, e), string.sub(x, e + 1)
+  local list = redis.call('HGET', ARGV[3] .. topic, person)
+  local keep = {ARGV[1]}
+  for n in string.gmatch(list or '', '[^,]+') do
+    local until_ = redis.call('ZSCORE', KEYS[2], n)
+    if n ~= ARGV[1] and until_ and tonumber(until_) > now then keep[#keep + 1] = n end
+  end
+  redis.call('HSET', ARGV[3] .. topic, person, table.concat(keep, ','))
+  redis.call('SADD', KEYS[1], x)
+  if not list then redis.call('PUBLISH', ARGV[4] .. topic, 'j' .. person) end
 end
-redis.call('HSET', KEYS[1], ARGV[3], table.concat(keep, ','))
-redis.call('SADD', KEYS[2], #ARGV[2] .. ':' .. ARGV[2] .. ARGV[3])
-redis.call('ZADD', KEYS[3], 'NX', now + ARGV[5], ARGV[1])
-if not list then redis.call('PUBLISH', ARGV[4], 'j' .. ARGV[3]) end
 return 1
 ";
 
@@ -90,19 +107,26 @@ return 1
 const LEAVE_TEXT: &str = r"
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
-redis.call('SREM', KEYS[2], #ARGV[2] .. ':' .. ARGV[2] .. ARGV[3])
-local list = redis.call('HGET', KEYS[1], ARGV[3])
-if not list then return 0 end
-local keep = {}
-for n in string.gmatch(list, '[^,]+') do
-  local until_ = redis.call('ZSCORE', KEYS[3], n)
-  if n ~= ARGV[1] and until_ and tonumber(until_) > now then keep[#keep + 1] = n end
-end
-if #keep == 0 then
-  redis.call('HDEL', KEYS[1], ARGV[3])
-  redis.call('PUBLISH', ARGV[4], 'l' .. ARGV[3])
-else
-  redis.call('HSET', KEYS[1], ARGV[3], table.concat(keep, ','))
+for i = 5, #ARGV do
+  local x = ARGV[i]
+  local z = string.find(x, ':', 1, true)
+  local e = z + tonumber(string.sub(x, 1, z - 1))
+  local topic, person = string.sub(x, z + 1, e), string.sub(x, e + 1)
+  redis.call('SREM', KEYS[1], x)
+  local list = redis.call('HGET', ARGV[3] .. topic, person)
+  if list then
+    local keep = {}
+    for n in string.gmatch(list, '[^,]+') do
+      local until_ = redis.call('ZSCORE', KEYS[2], n)
+      if n ~= ARGV[1] and until_ and tonumber(until_) > now then keep[#keep + 1] = n end
+    end
+    if #keep == 0 then
+      redis.call('HDEL', ARGV[3] .. topic, person)
+      redis.call('PUBLISH', ARGV[4] .. topic, 'l' .. person)
+    else
+      redis.call('HSET', ARGV[3] .. topic, person, table.concat(keep, ','))
+    end
+  end
 end
 return 1
 ";
@@ -110,7 +134,7 @@ return 1
 /// A sign of life, and the end of nodes that have given none. KEYS: nodes. ARGV: node, ms of the lease, what the names of persons,
 /// entries and channels begin with.
 ///
-/// The result is 1 if the lease of the node had not ended. At most 1,000 entries are removed at once.
+/// At most 1,000 entries are removed at once. The result: 1 if the lease of the node had not ended, and 1 if there is more to remove.
 const BEAT_TEXT: &str = r"
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
@@ -137,27 +161,41 @@ for _, d in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0,
   end
   if redis.call('SCARD', ARGV[4] .. d) == 0 then redis.call('ZREM', KEYS[1], d) end
 end
-if old and tonumber(old) > now then return 1 end
-return 0
+local is_known = old and tonumber(old) > now and 1 or 0
+local is_more = redis.call('ZCOUNT', KEYS[1], '-inf', now) > 0 and 1 or 0
+return {is_known, is_more}
 ";
 
-/// KEYS: persons of the topic, nodes. The persons of nodes with a lease.
+/// KEYS: persons of the topic, nodes. ARGV: most names, most persons that are looked at. The result: the number of persons of nodes
+/// with a lease, and names. If there are more persons than are looked at, those of nodes without a lease may be counted, too.
 const MEMBERS_TEXT: &str = r"
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
-local alive, found = {}, {}
-local all = redis.call('HGETALL', KEYS[1])
-for i = 1, #all, 2 do
-  for n in string.gmatch(all[i + 1], '[^,]+') do
-    if alive[n] == nil then
-      local until_ = redis.call('ZSCORE', KEYS[2], n)
-      alive[n] = until_ and tonumber(until_) > now or false
-    end
-    if alive[n] then
-      found[#found + 1] = all[i]
-      break
+local most, look = tonumber(ARGV[1]), tonumber(ARGV[2])
+local alive, names, seen = {}, {}, {}
+local count, looked, cursor = 0, 0, '0'
+repeat
+  local part = redis.call('HSCAN', KEYS[1], cursor, 'COUNT', 1000)
+  cursor = part[1]
+  for i = 1, #part[2], 2 do
+    local name = part[2][i]
+    if not seen[name] then
+      seen[name] = true
+      looked = looked + 1
+      for n in string.gmatch(part[2][i + 1], '[^,]+') do
+        if alive[n] == nil then
+          local until_ = redis.call('ZSCORE', KEYS[2], n)
+          alive[n] = until_ and tonumber(until_) > now or false
+        end
+        if alive[n] then
+          count = count + 1
+          if count <= most then names[count] = name end
+          break
+        end
+      end
     end
   end
-end
-return found
+until cursor == '0' or looked >= look
+if cursor ~= '0' then count = count + redis.call('HLEN', KEYS[1]) - looked end
+return {count, names}
 ";

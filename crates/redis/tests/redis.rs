@@ -1,6 +1,7 @@
 //! Nodes with a real server: it is killed, restarted, absent, silent; nodes are killed. What clients get has no gap and nothing
 //! twice, or they are told.
 
+mod faults;
 mod support;
 
 use peregrine::history::{HistoryLimits, LogError};

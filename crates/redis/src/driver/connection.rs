@@ -1,18 +1,31 @@
 //! What both threads of a connection share: what is sent, and when the last byte came.
 
-use super::{Command, RUN};
+use super::{Command, Part};
 use crate::handshake::Server;
 use crate::resp::command;
 use std::collections::VecDeque;
 use std::io::{Error, ErrorKind, Result};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+/// What a reply, or a confirmation, is awaited for.
+pub(super) enum Sent {
+    Command(Command),
+    /// SUBSCRIBE or UNSUBSCRIBE with so many channels that are not confirmed. Each is confirmed by a push.
+    Channels(usize),
+    Ping,
+}
 
 pub(super) struct Connection {
     server: Server,
     /// When the last byte came.
     heard: Mutex<Instant>,
-    sent: Mutex<VecDeque<Command>>,
+    sent: Mutex<VecDeque<Sent>>,
+    /// Channels of the beginning that are not confirmed.
+    first: AtomicUsize,
+    /// The number of the last kept command that was sent, and of the last one that was answered.
+    numbers: [AtomicU64; 2],
     /// Why the reader has ended.
     over: Mutex<Option<Error>>,
 }
@@ -22,17 +35,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Connection {
-    /// A connection on which the commands of an earlier one are sent again.
-    pub(super) fn new(server: Server, sent: VecDeque<Command>) -> Connection {
+    pub(super) fn new(server: Server) -> Connection {
         Connection {
             server,
             heard: Mutex::new(Instant::now()),
-            sent: Mutex::new(sent),
+            sent: Mutex::default(),
+            first: AtomicUsize::new(0),
+            numbers: Default::default(),
             over: Mutex::new(None),
         }
     }
 
-    pub(super) fn sent(&self) -> MutexGuard<'_, VecDeque<Command>> {
+    pub(super) fn sent(&self) -> MutexGuard<'_, VecDeque<Sent>> {
         lock(&self.sent)
     }
 
@@ -52,22 +66,82 @@ impl Connection {
         lock(&self.over).is_none()
     }
 
-    pub(super) fn encode(&self, sent: &Command, out: &mut Vec<u8>) {
+    /// A kept command has been answered, and is not sent again.
+    pub(super) fn answered(&self, number: u64) {
+        self.numbers[1].store(number, Ordering::Release);
+    }
+
+    fn encode(&self, sent: &Command, out: &mut Vec<u8>) {
+        let [last, answered] = &self.numbers;
+        let last = last.load(Ordering::Acquire);
+        let before = match last > answered.load(Ordering::Acquire) {
+            true => last,
+            false => 0,
+        };
+        let (number, before) = (sent.number.to_string(), before.to_string());
         let mut parts: Vec<&[u8]> = Vec::with_capacity(sent.parts.len() + 2);
         if let Some(script) = sent.script {
             parts.extend([&b"EVALSHA"[..], self.server.scripts[script].as_bytes()]);
         }
-        parts.extend(sent.parts.iter().map(|part| match &part[..] {
-            RUN => self.server.run_id.as_bytes(),
-            part => part,
+        parts.extend(sent.parts.iter().map(|part| match part {
+            Part::Bytes(bytes) => &bytes[..],
+            Part::Run => self.server.run_id.as_bytes(),
+            Part::Number => number.as_bytes(),
+            Part::Before => before.as_bytes(),
         }));
         command(&parts, out);
+        if sent.is_kept {
+            self.numbers[0].store(sent.number, Ordering::Release);
+        }
     }
 
     /// It is among those that are sent before its reply can come.
     pub(super) fn send(&self, command: Command, out: &mut Vec<u8>) {
         self.encode(&command, out);
-        self.sent().push_back(command);
+        self.sent().push_back(Sent::Command(command));
+    }
+
+    /// SUBSCRIBE or UNSUBSCRIBE.
+    pub(super) fn change(&self, verb: &str, channels: &[&[u8]], out: &mut Vec<u8>) {
+        let mut parts = vec![verb.as_bytes()];
+        parts.extend(channels);
+        command(&parts, out);
+        self.sent().push_back(Sent::Channels(channels.len()));
+    }
+
+    /// It is ready when as many channels are confirmed.
+    pub(super) fn expect(&self, first: usize) {
+        self.first.store(first, Ordering::Release);
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.first.load(Ordering::Acquire) == 0
+    }
+
+    /// One channel is subscribed, or is not any more. False if that was not asked for.
+    pub(super) fn confirm(&self) -> bool {
+        let mut sent = self.sent();
+        let Some(Sent::Channels(left)) = sent.front_mut() else {
+            return false;
+        };
+        *left -= 1;
+        if *left == 0 {
+            sent.pop_front();
+        }
+        // Only the thread that reads changes it now.
+        let first = self.first.load(Ordering::Acquire);
+        self.first.store(first.saturating_sub(1), Ordering::Release);
+        true
+    }
+
+    /// The commands that have no reply, at its end.
+    pub(super) fn unanswered(&self) -> VecDeque<Command> {
+        let sent = std::mem::take(&mut *self.sent()).into_iter();
+        let commands = sent.filter_map(|sent| match sent {
+            Sent::Command(command) => Some(command),
+            Sent::Channels(_) | Sent::Ping => None,
+        });
+        commands.collect()
     }
 
     /// When to look again. Sends a PING if no byte has come for long.
@@ -90,13 +164,8 @@ impl Connection {
             return Ok(heard + interval);
         }
         *pinged = Some(now);
-        let ping = Command {
-            script: None,
-            parts: vec![b"PING".to_vec()],
-            is_kept: false,
-            on_reply: Box::new(|_| {}),
-        };
-        self.send(ping, out);
+        command(&[b"PING"], out);
+        self.sent().push_back(Sent::Ping);
         Ok(now + interval)
     }
 }

@@ -7,13 +7,15 @@
 //! - A connection that is silent is asked by PING, and given up if no byte comes. So a peer that has vanished without a word
 //!   is noticed.
 
+mod command;
 mod connection;
 mod queue;
 
 use crate::config::Config;
 use crate::handshake::handshake;
 use crate::resp::{Parser, Value};
-use connection::Connection;
+pub(crate) use command::{Command, OnReply, Part};
+use connection::{Connection, Sent};
 use queue::{CHANGES, Item, Queue, subscribe};
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
@@ -23,30 +25,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
-
-/// A part of a command in whose place the process of the server is sent, by which lost data is noticed. It is known when the
-/// command is sent.
-pub(crate) const RUN: &[u8] = b"\0run";
-
-/// Receives the reply to a command; `None` if there is none.
-pub(crate) type OnReply = Box<dyn FnOnce(Option<Value>) + Send>;
-
-/// A command whose reply has not come.
-pub(crate) struct Command {
-    /// The script that it calls, by its number in [`crate::scripts::ALL`]; the arguments follow. Otherwise all parts.
-    pub(crate) script: Option<usize>,
-    pub(crate) parts: Vec<Vec<u8>>,
-    /// It is sent again until it is answered. Its last part is `0`, and `1` when it is sent again.
-    pub(crate) is_kept: bool,
-    pub(crate) on_reply: OnReply,
-}
-
-impl Command {
-    fn bytes(&self) -> usize {
-        let parts = self.parts.iter().map(|part| part.len() + 16);
-        parts.sum::<usize>() + 64
-    }
-}
 
 /// What the user of a connection is told, on its thread.
 pub(crate) trait Listen: Send + Sync {
@@ -115,12 +93,13 @@ impl Driver {
     }
 
     /// Queues a command. Without a connection, one that is not kept fails at once: its function is called here.
-    pub(crate) fn send(&self, command: Command) -> std::result::Result<(), Refused> {
+    pub(crate) fn send(&self, mut command: Command) -> std::result::Result<(), Refused> {
         let mut queue = self.queue();
         let bytes = command.bytes();
+        let kind = usize::from(command.is_kept);
         let refused = match queue.is_closed {
             true => Some(Refused::Closed),
-            false if queue.bytes + bytes > self.config.queue_bytes => Some(Refused::Full),
+            false if queue.bytes[kind] + bytes > self.config.queue_bytes => Some(Refused::Full),
             false => None,
         };
         if let Some(refused) = refused {
@@ -134,7 +113,11 @@ impl Driver {
             (command.on_reply)(None);
             return Ok(());
         }
-        queue.bytes += bytes;
+        queue.bytes[kind] += bytes;
+        if command.is_kept {
+            queue.number += 1;
+            command.number = queue.number;
+        }
         queue.items.push_back(Item::Command(command));
         drop(queue);
         self.changed.notify_all();
@@ -172,7 +155,7 @@ impl Driver {
     pub(crate) fn flush(&self, most: Duration) -> bool {
         let end = Instant::now() + most;
         let mut queue = self.queue();
-        while queue.bytes > 0 {
+        while !queue.is_idle() {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return false;
@@ -233,17 +216,14 @@ impl Driver {
 
     fn connect(&self, sent: &mut VecDeque<Command>) -> Result<()> {
         let (stream, server) = handshake(&self.config)?;
-        let connection = Connection::new(server, std::mem::take(sent));
+        let connection = Connection::new(server);
         let mut out = Vec::new();
-        subscribe(&mut self.queue(), &mut out);
-        for command in &mut *connection.sent() {
-            if let Some(last) = command.parts.last_mut() {
-                *last = b"1".to_vec();
-            }
-            connection.encode(command, &mut out);
+        subscribe(&mut self.queue(), &connection, &mut out);
+        for command in sent.drain(..) {
+            connection.send(command, &mut out);
         }
         self.connections.fetch_add(1, Ordering::Relaxed);
-        self.is_connected.store(true, Ordering::Release);
+        self.look(&connection);
         let result = thread::scope(|scope| {
             let reader = thread::Builder::new().name("pg-redis-read".to_owned());
             let reader = reader.spawn_scoped(scope, || {
@@ -265,7 +245,7 @@ impl Driver {
                 Err(_) => Err(Error::other("the thread that reads has panicked")),
             }
         });
-        *sent = std::mem::take(&mut *connection.sent());
+        *sent = connection.unanswered();
         result
     }
 
@@ -292,7 +272,7 @@ impl Driver {
             let look = connection.check(now, self.config.ping_interval, &mut pinged, &mut out)?;
             let mut queue = self.queue();
             queue.take(connection, &mut out)?;
-            let is_over = queue.is_closed && queue.bytes == 0;
+            let is_over = queue.is_closed && queue.is_idle();
             if out.is_empty() && !is_over && connection.is_open() {
                 let wait = look.min(next_tick).saturating_duration_since(now);
                 drop(self.changed.wait_timeout(queue, wait));
@@ -326,44 +306,67 @@ impl Driver {
             };
             while let Some(value) = parser.next().map_err(invalid)? {
                 match value {
-                    Value::Push(parts) => self.pushed(&parts),
+                    Value::Push(parts) => self.pushed(connection, &parts)?,
                     value => self.replied(connection, value)?,
                 }
             }
         }
     }
 
-    fn pushed(&self, parts: &[Value]) {
-        if let (
+    /// There is a connection when the first subscriptions are confirmed: a relay is ready to receive then.
+    fn look(&self, connection: &Connection) {
+        if connection.is_ready() {
+            self.is_connected.store(true, Ordering::Release);
+        }
+    }
+
+    fn pushed(&self, connection: &Connection, parts: &[Value]) -> Result<()> {
+        match parts {
             [
                 Value::Bytes(kind),
                 Value::Bytes(channel),
                 Value::Bytes(message),
-            ],
-            Some(listener),
-        ) = (parts, self.listener.get())
-        {
-            if kind == b"message" {
-                listener.message(channel, message);
+            ] if kind == b"message" => {
+                if let Some(listener) = self.listener.get() {
+                    listener.message(channel, message);
+                }
             }
+            [Value::Bytes(kind), ..] if kind == b"subscribe" || kind == b"unsubscribe" => {
+                if !connection.confirm() {
+                    return Err(unasked());
+                }
+                self.look(connection);
+            }
+            _ => {}
         }
+        Ok(())
     }
 
     fn replied(&self, connection: &Connection, value: Value) -> Result<()> {
         let first = connection.sent().pop_front();
-        let Some(first) = first else {
-            return Err(Error::new(ErrorKind::InvalidData, "a reply to nothing"));
+        let first = match (first, value) {
+            (Some(Sent::Command(first)), value) => (first, value),
+            (Some(Sent::Ping), Value::Bytes(_)) => return Ok(()),
+            // Without its subscriptions a connection is of no use.
+            (Some(Sent::Ping | Sent::Channels(_)), Value::Error(error)) => {
+                return Err(Error::other(error));
+            }
+            _ => return Err(unasked()),
         };
+        let (first, value) = first;
         if let Value::Error(error) = &value {
             if is_temporary(error) {
                 // Those that are kept are sent again.
                 match first.is_kept {
-                    true => connection.sent().push_front(first),
+                    true => connection.sent().push_front(Sent::Command(first)),
                     false => self.answer(first, None),
                 }
                 return Err(Error::other(error.clone()));
             }
             self.queue().last_error = Some(error.clone());
+        }
+        if first.is_kept {
+            connection.answered(first.number);
         }
         self.answer(first, Some(value));
         Ok(())
@@ -371,8 +374,8 @@ impl Driver {
 
     fn answer(&self, command: Command, value: Option<Value>) {
         let mut queue = self.queue();
-        queue.bytes = queue.bytes.saturating_sub(command.bytes());
-        let is_empty = queue.bytes == 0;
+        queue.bytes[usize::from(command.is_kept)] -= command.bytes();
+        let is_empty = queue.is_idle();
         drop(queue);
         if is_empty {
             self.changed.notify_all();
@@ -426,9 +429,13 @@ impl Driver {
     }
 }
 
-/// Whether another connection may have another answer: a server that loads or is a replica, a script that it has forgotten.
+fn unasked() -> Error {
+    Error::new(ErrorKind::InvalidData, "a reply to nothing")
+}
+
+/// Whether another connection may have another answer: a server that loads or is a replica, a script that it has forgotten,
+/// a user who lacks a right, a message whose predecessor was refused.
 fn is_temporary(error: &str) -> bool {
-    let code = error.split(' ').next().unwrap_or_default();
     let codes = [
         "LOADING",
         "READONLY",
@@ -441,6 +448,12 @@ fn is_temporary(error: &str) -> bool {
         "MISCONF",
         "NOREPLICAS",
         "NOAUTH",
+        "NOPERM",
+        "PREVIOUS",
     ];
-    codes.contains(&code)
+    // Redis 6 has the code of an error within a script behind a dash.
+    let mut words = error.split(' ');
+    let is_code = |word: &str| codes.contains(&word);
+    words.next().is_some_and(is_code)
+        || words.any(|word| word.strip_prefix('-').is_some_and(is_code))
 }

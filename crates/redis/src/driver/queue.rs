@@ -2,7 +2,6 @@
 
 use super::Command;
 use super::connection::Connection;
-use crate::resp::command;
 use std::collections::{BTreeSet, VecDeque};
 use std::io::{Error, Result};
 
@@ -15,15 +14,18 @@ pub(super) const CHANGES: usize = 65_536;
 
 pub(super) enum Item {
     Command(Command),
-    /// SUBSCRIBE or UNSUBSCRIBE, which has no reply.
+    /// SUBSCRIBE or UNSUBSCRIBE.
     Channel(&'static str, Vec<u8>),
 }
 
 #[derive(Default)]
 pub(super) struct Queue {
     pub(super) items: VecDeque<Item>,
-    /// Of `items`, and of the commands that are not answered.
-    pub(super) bytes: usize,
+    /// Of `items`, and of the commands that are not answered: of those that are not kept, and of those that are. So
+    /// messages that wait refuse no read.
+    pub(super) bytes: [usize; 2],
+    /// The number of the last command that is kept.
+    pub(super) number: u64,
     pub(super) channels: BTreeSet<Vec<u8>>,
     /// Number of channels in `items`.
     pub(super) changes: usize,
@@ -34,6 +36,11 @@ pub(super) struct Queue {
 }
 
 impl Queue {
+    /// Nothing waits, and all commands are answered.
+    pub(super) fn is_idle(&self) -> bool {
+        self.bytes == [0, 0]
+    }
+
     /// Encodes what waits.
     pub(super) fn take(&mut self, connection: &Connection, out: &mut Vec<u8>) -> Result<()> {
         if self.changes > CHANGES {
@@ -44,7 +51,7 @@ impl Queue {
                 Some(Item::Command(command)) => connection.send(command, out),
                 Some(Item::Channel(verb, channel)) => {
                     self.changes -= 1;
-                    command(&[verb.as_bytes(), &channel], out);
+                    connection.change(verb, &[&channel], out);
                 }
                 None => break,
             }
@@ -54,13 +61,12 @@ impl Queue {
 }
 
 /// Subscribes all channels that there are.
-pub(super) fn subscribe(queue: &mut Queue, out: &mut Vec<u8>) {
-    let channels: Vec<_> = queue.channels.iter().collect();
+pub(super) fn subscribe(queue: &mut Queue, connection: &Connection, out: &mut Vec<u8>) {
+    let channels: Vec<&[u8]> = queue.channels.iter().map(Vec::as_slice).collect();
     for channels in channels.chunks(CHANNELS) {
-        let mut parts: Vec<&[u8]> = vec![b"SUBSCRIBE"];
-        parts.extend(channels.iter().map(|channel| &channel[..]));
-        command(&parts, out);
+        connection.change("SUBSCRIBE", channels, out);
     }
+    connection.expect(channels.len());
     // These changes are among the channels already.
     queue.changes = 0;
     queue.items.retain(|item| matches!(item, Item::Command(_)));

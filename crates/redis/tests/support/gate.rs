@@ -9,7 +9,8 @@ use std::time::Duration;
 
 pub(crate) struct Gate {
     addr: String,
-    is_held: Arc<AtomicBool>,
+    /// What clients send, and what the server sends.
+    is_held: [Arc<AtomicBool>; 2],
     open: Arc<Mutex<Vec<TcpStream>>>,
 }
 
@@ -18,7 +19,7 @@ impl Gate {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let gate = Gate {
             addr: listener.local_addr().expect("an address").to_string(),
-            is_held: Arc::default(),
+            is_held: Default::default(),
             open: Arc::default(),
         };
         let (server, is_held, open) = (server.to_owned(), gate.is_held.clone(), gate.open.clone());
@@ -34,8 +35,11 @@ impl Gate {
                     client.try_clone().expect("a handle"),
                     server.try_clone().expect("a handle"),
                 ]);
-                for (from, to) in [(from_client, server), (from_server, client)] {
-                    let is_held = is_held.clone();
+                let [to_server, to_client] = is_held.clone();
+                for (from, to, is_held) in [
+                    (from_client, server, to_server),
+                    (from_server, client, to_client),
+                ] {
                     thread::spawn(move || pass(from, to, &is_held));
                 }
             }
@@ -49,7 +53,14 @@ impl Gate {
 
     /// Bytes of a connection that was held are never passed on.
     pub(crate) fn hold(&self, is_held: bool) {
-        self.is_held.store(is_held, Ordering::SeqCst);
+        for flag in &self.is_held {
+            flag.store(is_held, Ordering::SeqCst);
+        }
+    }
+
+    /// Commands reach the server, and their replies are held.
+    pub(crate) fn hold_replies(&self) {
+        self.is_held[1].store(true, Ordering::SeqCst);
     }
 
     pub(crate) fn break_all(&self) {
@@ -65,7 +76,10 @@ fn pass(mut from: TcpStream, mut to: TcpStream, is_held: &AtomicBool) {
     let (mut buf, mut was_held) = ([0; 4096], false);
     loop {
         was_held |= is_held.load(Ordering::SeqCst);
-        match from.read(&mut buf) {
+        let read = from.read(&mut buf);
+        // It may have waited since before the call of `hold`.
+        was_held |= is_held.load(Ordering::SeqCst);
+        match read {
             Ok(0) => break,
             Ok(_) if was_held => {}
             Ok(count) => {

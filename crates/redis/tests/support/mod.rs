@@ -9,7 +9,7 @@ pub(crate) use process::Process;
 pub(crate) use server::Server;
 
 use peregrine::history::{History, HistoryLimits, Start};
-use peregrine::presence::{Change, Presence, Stay};
+use peregrine::presence::{Change, Members, Presence, Stay};
 use peregrine::relay::RelayHandle;
 use peregrine::sse::EventHub;
 use peregrine::testing::Connection;
@@ -67,11 +67,13 @@ impl Node {
             .limits(limits);
         let told = Told::default();
         let tell = told.clone();
-        let presence = Presence::builder(redis.presence()).on_change(move |_, person, change| {
-            tell.lock()
-                .expect("no panic")
-                .push((person.to_owned(), change));
-        });
+        let presence = Presence::builder(redis.presence().expect("the first one")).on_change(
+            move |_, person, change| {
+                tell.lock()
+                    .expect("no panic")
+                    .push((person.to_owned(), change));
+            },
+        );
         Node {
             history: history.build(),
             presence: presence.build(),
@@ -101,11 +103,15 @@ impl Node {
 
     /// Empty if Redis cannot be asked.
     pub(crate) fn members(&self, topic: &str) -> Vec<String> {
+        self.counted(topic).names
+    }
+
+    pub(crate) fn counted(&self, topic: &str) -> Members {
         let (give, given) = channel();
         self.presence
             .members(topic, move |members| drop(give.send(members)));
         let members = given.recv_timeout(PATIENCE).expect("a reply");
-        members.unwrap_or_default().names
+        members.unwrap_or_default()
     }
 
     pub(crate) fn told(&self) -> Vec<(String, Change)> {
@@ -126,7 +132,10 @@ pub(crate) struct Relayed {
 impl Relayed {
     pub(crate) fn connect(config: Config) -> Relayed {
         let redis = Redis::connect(config).expect("a thread");
-        let (hub, relay) = (EventHub::new(), RelayHandle::new(redis.relay()));
+        let (hub, relay) = (
+            EventHub::new(),
+            RelayHandle::new(redis.relay().expect("the first one")),
+        );
         hub.set_relay(&relay).expect("the first one");
         Relayed { hub, relay }
     }
