@@ -19,7 +19,7 @@ use peregrine::{Done, Handler, Request, Response, Server};
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
-const OPTIONS: &str = "\
+const OPTIONS: &str = "  \
   --behind PROXY       What says who the client is: proxy-protocol, forwarded (the field Forwarded) or
                        x-forwarded (X-Forwarded-For, -Proto and -Host) (default: the connection itself)
   --trust NETWORK      The proxies that are believed, as 10.0.0.0/8 (default: the loopback)

@@ -192,7 +192,9 @@ counters! {
     /// Connections that ended with a failed read or write, with a write timeout, or in the middle of a
     /// request.
     connection_errors => "connection_errors",
-    /// Those of `connection_errors` whose client closed the connection in the middle of a request.
+    /// Those of `connection_errors` whose client closed the connection in the middle of a request, before the server had
+    /// all of it. A reset counts in `read_errors` instead. A client that leaves while it waits for its response, which is
+    /// status 499 in the access log, is not counted here.
     clients_gone => "clients_gone",
     /// Those of `connection_errors` where a read failed, usually because of a reset.
     read_errors => "read_errors",

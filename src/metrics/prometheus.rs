@@ -196,20 +196,36 @@ impl Metric {
 fn head(page: &mut String, family: &str, help: &[&str], after: &str, kind: &str) {
     page.push_str("# HELP ");
     page.push_str(family);
-    // Each line of documentation begins with a space.
-    for line in help {
-        page.push(' ');
-        for c in line.trim().chars() {
-            match c {
-                '\\' => page.push_str("\\\\"),
-                '\n' => page.push_str("\\n"),
-                c => page.push(c),
-            }
+    page.push(' ');
+    for c in plain(help).chars() {
+        match c {
+            '\\' => page.push_str("\\\\"),
+            '\n' => page.push_str("\\n"),
+            c => page.push(c),
         }
     }
     page.push_str(after);
     // A write to a `String` cannot fail.
     let _ = writeln!(page, "\n# TYPE {family} {kind}");
+}
+
+/// Documentation as plain text: without the marks of code, and only the texts of links.
+fn plain(help: &[&str]) -> String {
+    let lines: Vec<_> = help.iter().map(|line| line.trim()).collect();
+    let text = lines.join(" ");
+    let mut plain = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    let mut is_target = false;
+    while let Some(c) = chars.next() {
+        match c {
+            ']' if chars.peek() == Some(&'(') => is_target = true,
+            ')' if is_target => is_target = false,
+            '[' | ']' | '`' => {}
+            c if !is_target => plain.push(c),
+            _ => {}
+        }
+    }
+    plain
 }
 
 /// A number of nanoseconds, in seconds.

@@ -71,7 +71,7 @@ impl ConnectionLimit {
             crowded: Episode::new("no address is at its connection limit any more"),
             hurried: Episode::new("no address connects too often any more"),
             untrusted: Episode::new(
-                "no connection to an address of Server::proxy_protocol is of another host any more",
+                "all connections to addresses of Server::proxy_protocol come from Config::trusted_proxies again",
             ),
             counters: Arc::default(),
         }
@@ -222,8 +222,9 @@ impl ConnectionLimit {
     }
 }
 
-fn ip_text(peer: Option<SocketAddr>) -> String {
-    peer.map_or_else(String::new, |peer| peer.ip().to_string())
+/// The address of a client for the log.
+pub(crate) fn ip_text(peer: Option<SocketAddr>) -> String {
+    peer.map_or_else(|| "a Unix socket".into(), |peer| peer.ip().to_string())
 }
 
 /// A period in which a limit is met again and again.

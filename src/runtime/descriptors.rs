@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::log::event;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Descriptors of each thread: those of its poller, and a reserve.
 const PER_THREAD: usize = 4;
@@ -21,15 +22,29 @@ pub(crate) fn connections_that_fit(config: &Config, threads: usize, listeners: u
         return config.connections;
     };
     let fit = most.saturating_sub(own).min(config.connections);
-    if fit < config.connections {
+    // Once for all servers of the process that want as many or fewer.
+    let is_short = fit < config.connections;
+    if is_short && TOLD.fetch_max(config.connections, Ordering::Relaxed) < config.connections {
+        let wanted = config.connections;
+        let remedy = remedy(config.raise_descriptors);
         event!(
             Warn,
-            "Config::connections is {}, but the process may have {most} descriptors (ulimit -n): \
-             there is room for about {fit} connections; see Config::raise_descriptors",
-            config.connections
+            "Config::connections is {wanted}, but the process may have {most} descriptors: there is room for \
+             about {fit} connections; {remedy}"
         );
     }
     fit
+}
+
+/// The most connections for which the log has said that there are too few descriptors.
+static TOLD: AtomicUsize = AtomicUsize::new(0);
+
+/// What the operator can do about too few descriptors.
+fn remedy(is_raised: bool) -> &'static str {
+    match is_raised {
+        true => "the hard limit allows no more (ulimit -Hn, LimitNOFILE= of systemd)",
+        false => "Config::raise_descriptors raises the limit, as does ulimit -n",
+    }
 }
 
 #[cfg(unix)]

@@ -3,6 +3,7 @@
 //! The thread that accepts reads the header, and then hands the connection to a worker. So all that follows knows the
 //! client: the limits per address, TLS, HTTP. Only the bytes of the header are taken from the socket.
 
+use super::connection_limit::ip_text;
 use super::poll::{Interest, Poll, Token};
 use super::server_state::{Accepted, ServerState};
 use super::transport::Transport;
@@ -163,8 +164,8 @@ impl Greetings {
 fn refuse(accepted: Accepted, why: &dyn std::fmt::Display, control: &ServerState) {
     // Counted first, because the client can see the end at once.
     control.capacity.counters.proxy_refused.add_shared(1);
-    let peer = accepted.peer;
-    event!(Debug, "a connection from {peer:?} is closed: {why}");
+    let addr = ip_text(accepted.peer);
+    event!(Debug, "a connection from {addr} is closed: {why}");
     drop(accepted);
     control.give_back(None);
 }

@@ -1,6 +1,5 @@
 //! Notifications to systemd (sd_notify(3), systemd.service(5)), without its library. Linux only.
 
-use super::listener::ListenAddr;
 use crate::log::event;
 use crate::metrics::WorkerCounters;
 use rustix::time::{ClockId, clock_gettime};
@@ -161,8 +160,7 @@ impl Systemd {
     }
 
     /// Says that a server serves at these addresses.
-    pub(crate) fn serving(&self, addrs: &[ListenAddr]) {
-        let addrs: Vec<_> = addrs.iter().map(ListenAddr::to_string).collect();
+    pub(crate) fn serving(&self, addrs: &[String]) {
         let text = format!("serving at {}", addrs.join(", "));
         self.send_patiently(&format!("READY=1\nSTATUS={}", status(&text)));
     }

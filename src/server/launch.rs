@@ -159,7 +159,7 @@ impl Launch {
         };
         let most = MostOf {
             buffered: config.buffered_bytes as u64,
-            connections: config.connections as u64,
+            connections: running.fit as u64,
             jobs: config.pool_queue as u64,
         };
         let shared = [&shared[0], &shared[1]];

@@ -74,7 +74,10 @@ fn samples_come_as_events() {
     assert_eq!(histogram.len(), ends.as_array().expect("ends").len() + 1);
     assert_eq!(second["workers"].as_array().expect("workers").len(), 2);
     assert_eq!(second["workers"][1]["name"], "worker-1");
-    assert_eq!(second["limits"]["connections"], workers(2).connections);
+    assert_eq!(
+        second["limits"]["connections"],
+        server.connections_that_fit()
+    );
     assert!(second["counters"]["responses_2xx"].as_u64() >= Some(1));
     let routes = second["routes"].as_array().expect("routes");
     assert!(routes.contains(&serde_json::json!(["/hello", 1])));

@@ -31,6 +31,9 @@ pub(crate) fn parse(page: &str) -> BTreeMap<String, Family> {
             assert!(is_name(family), "{family}");
             assert!(help.trim() == help && !help.contains("  "), "{help:?}");
             assert!(!help.is_empty() && !help.contains('\\'), "{help:?}");
+            // Plain text: no links and marks of rustdoc.
+            assert!(!help.contains(['[', ']', '`']), "{help:?}");
+            assert!(!help.contains("::Config::"), "{help:?}");
             let kind = lines.next().expect("a type").strip_prefix("# TYPE ");
             let kind = kind.and_then(|rest| rest.strip_prefix(family));
             let kind = kind.expect("a type of the same name").trim_start();

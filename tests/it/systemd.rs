@@ -26,6 +26,23 @@ fn start(systemd: &Systemd, config: Config) -> Running {
 }
 
 #[test]
+fn the_status_says_which_addresses_expect_a_proxy_header() {
+    let folder = Scratch::new();
+    let path = folder.path("notify");
+    let manager = UnixDatagram::bind(&path).expect("a socket");
+    let systemd = Systemd::at(&path, None).expect("an address");
+    let server = Server::from_fn(|_, res| res.text("hi")).config(workers(1));
+    let server = server.bind(own_addr()).bind(own_addr()).proxy_protocol();
+    let server = server.systemd(&systemd).start().expect("a server");
+    let [plain, proxied] = server.local_addrs() else {
+        panic!("two addresses");
+    };
+    let serving = format!("READY=1\nSTATUS=serving at {plain}, {proxied} (PROXY protocol)");
+    assert_eq!(told(&manager), serving);
+    server.stop();
+}
+
+#[test]
 fn systemd_is_told_what_a_server_does() {
     let folder = Scratch::new();
     let path = folder.path("notify");

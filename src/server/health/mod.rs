@@ -95,6 +95,22 @@ impl Health {
     /// Each request for `/readyz` calls it, on the thread of a worker. So it must not block: read an atomic, a lock that is
     /// held briefly, or a length. [`Health::check_every`] is for others. If it panics, it fails. It must not ask this
     /// `Health` whether it is ready, which would call it again. Give each check a name of its own: it is a key of the JSON.
+    ///
+    /// ```
+    /// use peregrine::server::Health;
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicBool, Ordering};
+    ///
+    /// let is_loaded = Arc::new(AtomicBool::new(false));
+    /// let loaded = is_loaded.clone();
+    /// let health = Health::new().check("index", move || match loaded.load(Ordering::Relaxed) {
+    ///     true => Ok(()),
+    ///     false => Err("is being loaded"),
+    /// });
+    /// // A server that has this `Health` is not ready before this.
+    /// is_loaded.store(true, Ordering::Relaxed);
+    /// # let _ = health;
+    /// ```
     #[must_use = "it is the same `Health`"]
     pub fn check<E: Display>(
         self,

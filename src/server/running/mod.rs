@@ -12,6 +12,8 @@ use crate::runtime::event_loop::Ended;
 #[cfg(unix)]
 use crate::runtime::handover::Inherited;
 use crate::runtime::listener::ListenAddr;
+#[cfg(target_os = "linux")]
+use crate::runtime::listener::ListenerId;
 use crate::runtime::server_state::{ServerState, WorkerShared};
 #[cfg(feature = "signals")]
 use crate::runtime::signals::Signals;
@@ -234,9 +236,24 @@ impl Running {
         #[cfg(target_os = "linux")]
         if let Some(systemd) = &at_start.systemd {
             let _ = self.control.systemd.set(systemd.clone());
-            systemd.serving(&self.addrs);
+            systemd.serving(&self.addr_texts());
         }
         Ok(self)
+    }
+
+    /// The addresses for people. A client has to send a PROXY header to some of them.
+    #[cfg(target_os = "linux")]
+    fn addr_texts(&self) -> Vec<String> {
+        let configs = (0..).map(|id| self.control.listener_config(ListenerId(id)));
+        let texts = self.addrs.iter().zip(configs).map(|(addr, config)| {
+            let note = if config.proxied.is_some() {
+                " (PROXY protocol)"
+            } else {
+                ""
+            };
+            format!("{addr}{note}")
+        });
+        texts.collect()
     }
 
     fn join(&mut self) -> io::Result<Stopped> {
