@@ -36,7 +36,7 @@ pub(crate) enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
-    /// Writes the man page
+    /// Writes the man page of all commands
     Man,
 }
 

@@ -8,6 +8,7 @@ mod echo;
 mod folder;
 mod listing;
 mod log;
+mod man;
 mod serve;
 mod upload;
 
@@ -36,6 +37,6 @@ fn run(command: Command) -> io::Result<()> {
             clap_complete::generate(shell, &mut Cli::command(), "peregrine", &mut io::stdout());
             Ok(())
         }
-        Command::Man => clap_mangen::Man::new(Cli::command()).render(&mut io::stdout()),
+        Command::Man => man::write(&mut io::stdout()),
     }
 }

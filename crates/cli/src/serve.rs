@@ -1,6 +1,6 @@
 //! Puts a server together from the command line, and runs it.
 
-use crate::args::{Common, Respond, Serve};
+use crate::args::{Common, Log, Respond, Serve};
 use crate::banner::Banner;
 use crate::color::Colors;
 use crate::echo::Echo;
@@ -109,9 +109,12 @@ where
         has_qr: !args.no_qr,
         is_open: args.auth.is_none(),
     };
+    // Standard output has nothing but JSON then.
+    let is_json = args.log == Log::Json;
     match args.quiet {
+        true if is_json => eprintln!("listening on {scheme}://{addr}"),
         true => println!("listening on {scheme}://{addr}"),
-        false => banner.print(),
+        false => banner.print(is_json)?,
     }
     running.wait()?;
     Ok(())
