@@ -20,7 +20,7 @@ fn texts(lines: &[String]) -> Vec<u64> {
 #[test]
 fn all_nodes_see_one_order() {
     let server = Server::start();
-    let nodes = [0, 1, 2].map(|_| Node::connect(config(&server)));
+    let nodes = [0, 1, 2].map(|_| Node::connect(config(&server)).ready());
     let apps = nodes.each_ref().map(Node::app);
     let mut pages = apps.each_ref().map(|app| page(app, "t", None));
     for page in &mut pages {
@@ -50,7 +50,7 @@ fn all_nodes_see_one_order() {
 #[test]
 fn a_page_continues_on_another_node() {
     let server = Server::start();
-    let nodes = [0, 1].map(|_| Node::connect(config(&server)));
+    let nodes = [0, 1].map(|_| Node::connect(config(&server)).ready());
     let apps = nodes.each_ref().map(Node::app);
     let mut first = page(&apps[0], "t", None);
     first.wait_for_id();
@@ -122,7 +122,7 @@ const MS: Duration = Duration::from_millis(1);
 #[test]
 fn a_server_that_was_killed_comes_back() {
     let mut server = Server::start();
-    let node = Node::connect(config(&server));
+    let node = Node::connect(config(&server)).ready();
     let app = node.app();
     let mut before = page(&app, "t", None);
     before.wait_for_id();
@@ -171,7 +171,7 @@ fn a_server_that_was_killed_comes_back() {
 #[test]
 fn a_restart_that_is_trusted_loses_nothing() {
     let mut server = Server::start_with(&["--appendonly", "yes", "--appendfsync", "always"]);
-    let node = Node::connect(config(&server).trust_restarts(true));
+    let node = Node::connect(config(&server).trust_restarts(true)).ready();
     let app = node.app();
     let mut page = page(&app, "t", None);
     page.wait_for_id();
@@ -188,7 +188,7 @@ fn a_restart_that_is_trusted_loses_nothing() {
 #[test]
 fn a_page_is_told_when_data_was_deleted() {
     let server = Server::start();
-    let node = Node::connect(config(&server));
+    let node = Node::connect(config(&server)).ready();
     let app = node.app();
     let mut first = page(&app, "t", None);
     first.wait_for_id();
@@ -259,7 +259,7 @@ fn a_password_is_needed() {
 #[test]
 fn a_storm_costs_few_reads() {
     let server = Server::start();
-    let first = Node::connect(config(&server));
+    let first = Node::connect(config(&server)).ready();
     for n in 1..=20 {
         first.publish("t", n);
     }
@@ -268,7 +268,7 @@ fn a_storm_costs_few_reads() {
     seen.wait_for_id();
     let epoch = seen.id.expect("an id");
     let epoch = epoch.split_once('-').expect("an id").0.to_owned();
-    let node = Node::connect(config(&server));
+    let node = Node::connect(config(&server)).ready();
     wait_until("connected", || node.redis.is_connected());
     let before = server.reads();
     let app = node.app();
@@ -288,7 +288,7 @@ fn a_storm_costs_few_reads() {
 #[test]
 fn a_person_on_two_nodes_is_there_once() {
     let server = Server::start();
-    let nodes = [0, 1, 2].map(|_| Node::connect(config(&server)));
+    let nodes = [0, 1, 2].map(|_| Node::connect(config(&server)).ready());
     let watchers = nodes.each_ref().map(|node| node.enter("room", "watcher"));
     for node in &nodes {
         wait_until("the watcher", || node.members("room") == ["watcher"]);
@@ -476,7 +476,7 @@ fn hubs_are_connected_by_a_relay() {
 #[test]
 fn limits_of_a_history_hold_with_redis() {
     let server = Server::start();
-    let node = Node::with_limits(config(&server), HistoryLimits::default().messages(3));
+    let node = Node::with_limits(config(&server), HistoryLimits::default().messages(3)).ready();
     let app = node.app();
     let mut first = page(&app, "t", None);
     first.wait_for_id();

@@ -82,6 +82,12 @@ impl Node {
         }
     }
 
+    /// Waits until it is connected, so that the messages of a test are not those of an outage.
+    pub(crate) fn ready(self) -> Node {
+        wait_until("connected", || self.redis.is_connected());
+        self
+    }
+
     /// The last part of the path is the topic.
     pub(crate) fn app(&self) -> impl Handler + use<> {
         let history = self.history.clone();
