@@ -65,11 +65,18 @@ class Server:
         for line in self.process.stdout:
             self.log += line
 
+    def terminate(self):
+        self.process.send_signal(signal.SIGTERM)
+
     def stop(self):
         if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
+            self.terminate()
+        return self.wait()
+
+    def wait(self):
+        """After `terminate`: a second signal ends the process without the shutdown of its lifespan."""
         try:
-            code = self.process.wait(20)
+            code = self.process.wait(PATIENCE)
         finally:
             self.process.kill()
         self.reader.join(PATIENCE)
@@ -387,9 +394,9 @@ class Stop(unittest.TestCase):
         with Client(server.address) as client:
             client.send(b"GET /sleep HTTP/1.1\r\nHost: a\r\n\r\n")
             eventually(lambda: json.loads(get(server.address, "/seen/sleep").body))
-            server.process.send_signal(signal.SIGTERM)
+            server.terminate()
             self.assertEqual(client.answer().body, b"slept")
-        server.stop()
+        server.wait()
 
     def test_websockets_are_closed(self):
         server = Server()
@@ -397,12 +404,12 @@ class Stop(unittest.TestCase):
         with connect(f"ws://{host}:{port}/", proxy=None) as ws:
             ws.send("a")
             ws.recv(PATIENCE)
-            server.process.send_signal(signal.SIGTERM)
+            server.terminate()
             with self.assertRaises(ConnectionClosed) as raised:
-                ws.recv(15)
+                ws.recv(PATIENCE)
             self.assertIsNotNone(raised.exception.rcvd, "with a close frame")
             self.assertIn(raised.exception.rcvd.code, (1001, 1012))
-        self.assertIn(server.stop(), (0, -signal.SIGTERM))
+        self.assertIn(server.wait(), (0, -signal.SIGTERM))
         self.assertEqual(server.log.count(b"LIFESPAN lifespan.shutdown"), 1)
 
     def test_endless_responses_do_not_hold_it_up(self):
