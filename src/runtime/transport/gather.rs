@@ -186,7 +186,7 @@ fn read_vectored_at(file: &File, places: &mut [IoSliceMut<'_>], offset: u64) -> 
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
     use super::*;
     use crate::runtime::tests::unnamed_file;
