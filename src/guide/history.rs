@@ -95,7 +95,7 @@
 //! # drop(server);
 //! ```
 //!
-//! A connection with [`BacklogPolicy::Close`](crate::ws::BacklogPolicy::Close), the default, that is too slow is closed. It
+//! A connection with `BacklogPolicy::Close`, the default, that is too slow is closed. It
 //! comes back and continues. With the other policies it misses messages and is not told. The example `room` is a chat for
 //! both kinds of clients.
 //!

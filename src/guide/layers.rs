@@ -66,7 +66,7 @@
 //!
 //! A WebSocket handshake goes to `WebSocketHandler::accept_ws` instead of through the layers. Before that, the layers around it may
 //! refuse it by [`Layer::refuse`], and the client gets the response of the layer: those of a router with
-//! [`Router::websocket`](crate::Router::websocket), and those of `Layered::new(app)` around any `WebSocketHandler`. What else a layer
+//! `Router::websocket`, and those of `Layered::new(app)` around any `WebSocketHandler`. What else a layer
 //! does, such as fields of the response or what a closure of `layers::from_fn` does, does not apply to a handshake.
 //!
 //! # Values for handlers

@@ -109,11 +109,10 @@
 //! - **When to shard.** When the broker uses more than half of its core, or its network, give each part of the topics a
 //!   broker and a hub of its own, or use a cluster of NATS. Before that, shard what does not belong together by the prefix: two
 //!   programs with different prefixes do not see each other.
-//! - **The mailbox.** Messages of other machines wait in [`Config::ws_mailbox_bytes`] as those of the own process do. If it is full,
+//! - **The mailbox.** Messages of other machines wait in `Config::ws_mailbox_bytes` as those of the own process do. If it is full,
 //!   subscribers with `BacklogPolicy::Close` are closed.
 //!
 //! [`Config::connections`]: crate::Config::connections
-//! [`Config::ws_mailbox_bytes`]: crate::Config::ws_mailbox_bytes
 //! [`Health`]: crate::server::Health
 //! [`Relay`]: crate::relay::Relay
 //! [`RelayHandle::with_linger`]: crate::relay::RelayHandle::with_linger

@@ -130,7 +130,7 @@
 //!
 //! # WebSockets
 //!
-//! [`Router::websocket`](crate::Router::websocket) serves WebSocket connections beside the routes. It comes last:
+//! `Router::websocket` serves WebSocket connections beside the routes. It comes last:
 //!
 //! ```
 //! # #[cfg(feature = "websocket")]

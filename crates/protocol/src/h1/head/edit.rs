@@ -5,7 +5,7 @@ use super::Head;
 use crate::Span;
 
 impl Head {
-    /// Removes the fields of these names, of which none is [`Known`].
+    /// Removes the fields of these names, of which the table keeps no place ([`Known`](super::Known)).
     pub fn remove(&mut self, head: &[u8], names: &[&str]) {
         for index in (0..usize::from(self.count)).rev() {
             let name = self.fields[index].name.of(head);
