@@ -276,8 +276,9 @@ impl History {
     ///
     /// A connection that has subscribed to the topic already would get messages twice: end that subscription first.
     /// [`Ws::unsubscribe`](crate::ws::Ws::unsubscribe) ends a subscription. What [`Ws::send`](crate::ws::Ws::send) sends has
-    /// no defined order with messages of the history. A connection whose thread has no room in its mailbox is closed with
-    /// 1013.
+    /// no defined order with messages of the history. A connection whose thread has no room in its mailbox gets a close with
+    /// 1013, unless the mailbox has no room for that either. A connection has at most `WsLimits::topics` (64) topics; above
+    /// that it gets what it missed, and no further messages.
     ///
     /// # Errors
     ///
