@@ -1,8 +1,7 @@
 //! Properties of HPACK for tests and fuzzing.
 
-use super::{DecodedField, Decoder, Encoder, HpackError, Kind, MAX_TABLE, OVERHEAD, huffman};
-use crate::field_section::check::{Seen, is_valid};
-use crate::http::field_block;
+use super::{Decoder, Encoder, HpackError, MAX_TABLE, huffman};
+use crate::field_section::check::{self, Seen, are_judged, block_of};
 
 /// Decodes a block.
 pub(crate) fn decoded(
@@ -10,17 +9,7 @@ pub(crate) fn decoded(
     block: &[u8],
     limit: usize,
 ) -> Result<(Vec<Seen>, usize), HpackError> {
-    let (mut out, mut fields) = (b"before".to_vec(), Vec::new());
-    let take = |out: &mut Vec<u8>, field: DecodedField| {
-        let seen = Seen::of(out, field);
-        assert_eq!(field.kind, Kind::of(&seen.name));
-        fields.push(seen);
-        if field.start % 2 == 0 {
-            out.truncate(field.start);
-        }
-    };
-    let size = decoder.decode(block, limit, &mut out, take)?;
-    assert!(out.starts_with(b"before"));
+    let (fields, size) = check::decoded(decoder, block, limit)?;
     assert!(decoder.held() <= 4 * MAX_TABLE);
     Ok((fields, size))
 }
@@ -43,15 +32,7 @@ pub fn check(bytes: &[u8]) {
             assert!(is_same, "{whole:?} {part:?}");
             return;
         };
-        let sum = |sum, field: &Seen| sum + field.name.len() + field.value.len() + OVERHEAD;
-        assert_eq!(size, fields.iter().fold(0, sum));
-        for field in &fields {
-            assert_eq!(
-                field.is_valid,
-                is_valid(&field.name, &field.value),
-                "{field:?}"
-            );
-        }
+        are_judged(&fields, size);
         match part {
             Ok((some, counted)) => assert!(fields.starts_with(&some) && counted == size),
             Err(error) => {
@@ -72,44 +53,20 @@ fn comes_back(encoder: &mut Encoder, back: &mut Decoder, fields: &[Seen], number
         // Not lowered: the encoder has a smaller table, which it says.
         back.set_most(MAX_TABLE);
     }
-    let mut own = Vec::new();
-    for field in fields {
-        let name = field.name.to_ascii_uppercase();
-        own.extend([&name, &b": "[..], &field.value, b"\r\n"].concat());
-    }
     // A response has its fields in blocks, if they are ones that it may have; the same block comes again.
-    let read = || field_block::fields(&own);
-    let is_same = |((name, value), field): ((&[u8], &[u8]), &Seen)| {
-        name.eq_ignore_ascii_case(&field.name) && value == field.value
-    };
-    let in_block = fields.iter().all(|field| field.is_valid)
-        && read().count() == fields.len()
-        && read().zip(fields).all(is_same);
+    let own = block_of(fields);
     for _ in 0..3 {
         let mut block = Vec::new();
         encoder.begin(&mut block);
         encoder.status(200 + number as u16, &mut block);
-        match in_block && number % 2 == 0 {
-            true => encoder.block(&own, |_| false, &mut block),
-            false => fields.iter().for_each(|field| {
+        match &own {
+            Some(own) if number % 2 == 0 => encoder.block(own, |_| false, &mut block),
+            _ => fields.iter().for_each(|field| {
                 encoder.field(&field.name.to_ascii_uppercase(), &field.value, &mut block);
             }),
         }
-        is_what_was_sent(back, &block, fields, number);
-    }
-}
-
-fn is_what_was_sent(back: &mut Decoder, block: &[u8], fields: &[Seen], number: usize) {
-    let (again, _) = decoded(back, block, usize::MAX / 4).expect("what was encoded");
-    let status = (200 + number).to_string().into_bytes();
-    assert_eq!(
-        (&again[0].name[..], &again[0].value),
-        (&b":status"[..], &status)
-    );
-    assert_eq!(again.len(), fields.len() + 1);
-    for (again, field) in again[1..].iter().zip(fields) {
-        assert_eq!(again.name, field.name.to_ascii_lowercase());
-        assert_eq!(again.value, field.value);
+        let (again, _) = decoded(back, &block, usize::MAX / 4).expect("what was encoded");
+        check::is_what_was_sent(&again, fields, number);
     }
 }
 
