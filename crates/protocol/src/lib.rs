@@ -46,7 +46,7 @@ pub mod settings;
 mod span;
 pub mod syntax;
 #[cfg(any(feature = "http2", feature = "http3"))]
-mod token_bucket;
+pub mod token_bucket;
 pub mod write_buf;
 #[cfg(feature = "websocket")]
 pub mod ws;

@@ -130,6 +130,56 @@ impl RateMeter {
     }
 }
 
+/// From so many bytes on a stall is over.
+pub(crate) const PROGRESS: u64 = 16 << 10;
+
+/// How fast a client opens a window that was used up: of a stream or of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Stall {
+    since: Seconds,
+    meter: Option<RateMeter>,
+    moved: u64,
+}
+
+impl Stall {
+    /// Nothing can be sent from now on.
+    pub fn new(now: Seconds) -> Stall {
+        Stall {
+            since: now,
+            meter: None,
+            moved: 0,
+        }
+    }
+
+    /// `n` bytes were sent, and the window is used up.
+    pub fn count(&mut self, n: usize, now: Seconds, rate: &Rate) {
+        let since = self.since;
+        let meter = self
+            .meter
+            .get_or_insert_with(|| RateMeter::new(since, rate));
+        meter.count(n, now, rate);
+        self.moved += n as u64;
+        if self.moved >= PROGRESS {
+            *self = Stall::new(now);
+        }
+    }
+
+    /// When it last moved on.
+    pub fn moved(&self) -> Seconds {
+        self.meter.map_or(self.since, |meter| meter.moved())
+    }
+
+    /// When the client is too slow, if the window stays as it is.
+    pub fn due(&self, limits: &Limits) -> Seconds {
+        let rate = Rate::of_responses(limits);
+        let (due, moved) = match &self.meter {
+            Some(meter) => (meter.due(&rate), meter.moved()),
+            None => (rate.first_due(self.since), self.since),
+        };
+        due.min(moved.after(limits.write_timeout))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -105,10 +105,11 @@ const fn unusual_in_name(word: u64) -> u64 {
     no_dash & (!from_a | behind_z) & HIGH
 }
 
-/// For a literal the compiler evaluates this.
+/// For a literal the compiler evaluates this, in every crate: the table is a constant, because that of a static cannot be
+/// seen outside of this crate.
 #[inline(always)]
 pub fn is_token(bytes: &[u8]) -> bool {
-    !bytes.is_empty() && count(bytes, &TOKEN) == bytes.len()
+    !bytes.is_empty() && count(bytes, &TCHAR) == bytes.len()
 }
 
 const ONES: u64 = u64::from_ne_bytes([1; 8]);

@@ -3,8 +3,18 @@
 use crate::Seconds;
 
 /// It is full at first, and fills up again by so much a second.
+///
+/// ```
+/// use peregrine_protocol::Seconds;
+/// use peregrine_protocol::token_bucket::TokenBucket;
+///
+/// let mut bucket = TokenBucket::new(Seconds::START, 2);
+/// let mut take = |second| bucket.take(1, 2, 1, Seconds::of(second));
+/// assert!(take(0) && take(0) && !take(0));
+/// assert!(take(1) && !take(1));
+/// ```
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct TokenBucket {
+pub struct TokenBucket {
     left: u32,
     /// When it was last filled up.
     at: Seconds,
@@ -12,7 +22,7 @@ pub(crate) struct TokenBucket {
 
 impl TokenBucket {
     /// A full one, of `most` tokens.
-    pub(crate) fn new(now: Seconds, most: u32) -> TokenBucket {
+    pub fn new(now: Seconds, most: u32) -> TokenBucket {
         TokenBucket {
             left: most,
             at: now,
@@ -21,7 +31,7 @@ impl TokenBucket {
 
     /// Takes so many tokens. False if there are not so many.
     #[inline]
-    pub(crate) fn take(&mut self, count: u32, most: u32, per_second: u32, now: Seconds) -> bool {
+    pub fn take(&mut self, count: u32, most: u32, per_second: u32, now: Seconds) -> bool {
         if now > self.at {
             let more = now.since(self.at).saturating_mul(per_second);
             self.left = self.left.saturating_add(more).min(most);

@@ -11,3 +11,4 @@ pub mod head;
 mod message_length;
 pub mod read_buf;
 pub mod response_encoder;
+mod templates;

@@ -7,22 +7,18 @@
 //! The template is written before the first field, so that fields are written directly into the output. Each
 //! part has its own function. [`ResponseEncoder::head`] writes a whole head that was recorded elsewhere.
 
+use super::templates::{STATUSES, Templates};
 use crate::http::encode;
 use crate::http::exchange::ResponseContext;
 use crate::http::response::{BodySize, Content, ResponseHead};
 use crate::http::{Version, field_block};
-use alloc::vec;
 use alloc::vec::Vec;
+
+pub use super::templates::ListenerFields;
 
 /// A client that waits for this then sends the body, or continues in another protocol (RFC 9110 section
 /// 10.1.1).
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
-
-/// Interim statuses (1xx) belong to the library.
-const STATUSES: core::ops::RangeInclusive<u16> = 200..=599;
-
-/// The length of the end of every template: the date and CRLF.
-const DATE_FROM_END: usize = encode::DATE_LEN + 2;
 
 /// Room for the digits of any length, filled from the right. Spaces before a value are optional
 /// white space (RFC 9110 section 5.6.3), leading zeros might be taken for octal.
@@ -53,49 +49,40 @@ pub struct ResponseFraming {
 pub struct ResponseEncoder {
     /// The `Server` line, or nothing.
     server: Vec<u8>,
-    /// See [`ResponseEncoder::set_hsts`].
-    hsts: Option<u32>,
     date: [u8; encode::DATE_LEN],
     unix: u64,
-    /// All templates, one after the other.
-    bytes: Vec<u8>,
-    /// For each status, the end of its template and its length. Zero if it is not made yet.
-    at: Vec<(u32, u16)>,
+    templates: Templates,
+    /// Those of the listener before, which may be used in turn with the others.
+    other: Templates,
 }
 
 impl ResponseEncoder {
     /// An encoder with this `Server` line, or without one.
     pub fn new(server: Option<&str>) -> ResponseEncoder {
-        let mut line = Vec::new();
+        let mut encoder = ResponseEncoder::none();
         if let Some(name) = server {
-            field_block::push(b"Server", name.as_bytes(), &mut line);
+            field_block::push(b"Server", name.as_bytes(), &mut encoder.server);
         }
-        ResponseEncoder {
-            server: line,
-            hsts: None,
-            date: encode::date(0),
-            unix: 0,
-            bytes: Vec::new(),
-            at: vec![(0, 0); STATUSES.len()],
-        }
+        encoder.date = encode::date(0);
+        encoder.templates.make_room();
+        encoder
     }
 
     /// An encoder for responses that are encoded elsewhere.
     pub fn none() -> ResponseEncoder {
         ResponseEncoder {
             server: Vec::new(),
-            hsts: None,
             date: [0; encode::DATE_LEN],
             unix: 0,
-            bytes: Vec::new(),
-            at: Vec::new(),
+            templates: Templates::default(),
+            other: Templates::default(),
         }
     }
 
     /// Removes all templates, because one may be incomplete.
     pub fn reset(&mut self) {
-        self.bytes.clear();
-        self.at.fill((0, 0));
+        self.templates.clear();
+        self.other.clear();
     }
 
     /// Whether a response can have this status.
@@ -112,36 +99,42 @@ impl ResponseEncoder {
         }
         self.unix = unix;
         self.date = encode::date(unix);
-        for &(end, len) in &self.at {
-            if len > 0 {
-                let from = end as usize - DATE_FROM_END;
-                self.bytes[from..from + encode::DATE_LEN].copy_from_slice(&self.date);
-            }
-        }
+        self.templates.set_date(unix, &self.date);
     }
 
-    /// Sets whether heads have `Strict-Transport-Security` (RFC 6797), with this number of seconds.
+    /// Sets what heads have of their listener.
     #[inline]
-    pub fn set_hsts(&mut self, max_age: Option<u32>) {
-        if max_age != self.hsts {
-            self.hsts = max_age;
-            self.reset();
+    pub fn set_listener_fields(&mut self, fields: ListenerFields) {
+        if fields != self.templates.fields {
+            self.change_fields(fields);
         }
     }
 
-    /// Status line, `Server`, `Strict-Transport-Security`, `Date`. `status` is one that [`ResponseEncoder::is_status`] allows.
+    #[cold]
+    #[inline(never)]
+    fn change_fields(&mut self, fields: ListenerFields) {
+        core::mem::swap(&mut self.templates, &mut self.other);
+        if fields != self.templates.fields {
+            self.templates.fields = fields;
+            self.templates.clear();
+        }
+        self.templates.make_room();
+        self.templates.set_date(self.unix, &self.date);
+    }
+
+    /// Status line, `Server`, the fields of the listener, `Date`. `status` is one that [`ResponseEncoder::is_status`] allows.
     #[inline(always)]
     pub fn template(&mut self, status: u16) -> &[u8] {
         let i = usize::from(status - STATUSES.start());
-        if self.at[i].1 == 0 {
+        if self.templates.at[i].1 == 0 {
             self.make(status);
         }
-        let (end, len) = self.at[i];
+        let (end, len) = self.templates.at[i];
         let end = end as usize;
-        &self.bytes[end - usize::from(len)..end]
+        &self.templates.bytes[end - usize::from(len)..end]
     }
 
-    /// The fields that all responses have, `Server` and `Date`, without a status line.
+    /// The fields that all responses have, without a status line.
     #[inline]
     pub fn common_fields(&mut self) -> &[u8] {
         &self.template(200)[b"HTTP/1.1 200 OK\r\n".len()..]
@@ -150,20 +143,16 @@ impl ResponseEncoder {
     #[cold]
     #[inline(never)]
     fn make(&mut self, status: u16) {
-        let start = self.bytes.len();
-        status_line(status, &mut self.bytes);
-        self.bytes.extend_from_slice(&self.server);
-        if let Some(max_age) = self.hsts {
-            let value = alloc::format!("max-age={max_age}");
-            field_block::push(
-                b"Strict-Transport-Security",
-                value.as_bytes(),
-                &mut self.bytes,
-            );
-        }
-        field_block::push(b"Date", &self.date, &mut self.bytes);
-        let len = self.bytes.len() - start;
-        self.at[usize::from(status - STATUSES.start())] = (self.bytes.len() as u32, len as u16);
+        let Templates {
+            fields, bytes, at, ..
+        } = &mut self.templates;
+        let start = bytes.len();
+        status_line(status, bytes);
+        bytes.extend_from_slice(&self.server);
+        fields.push(bytes);
+        field_block::push(b"Date", &self.date, bytes);
+        let len = bytes.len() - start;
+        at[usize::from(status - STATUSES.start())] = (bytes.len() as u32, len as u16);
     }
 
     /// Appends a head with these fields.
@@ -347,21 +336,53 @@ mod tests {
     }
 
     #[test]
+    fn listeners_add_fields_and_take_turns() {
+        let mut encoder = ResponseEncoder::new(None);
+        let with_hsts = |seconds| {
+            let mut fields = ListenerFields::default();
+            fields.hsts.replace(seconds);
+            fields
+        };
+        let (secure, other) = (with_hsts(300), with_hsts(7));
+        for unix in [784_111_777, 784_111_778] {
+            encoder.set_time(unix);
+            for (fields, value) in [(secure, 300), (other, 7), (secure, 300), (other, 7)] {
+                encoder.set_listener_fields(fields);
+                let date = String::from_utf8(encode::date(unix).to_vec()).expect("ASCII");
+                let expected =
+                    format!("Strict-Transport-Security: max-age={value}\r\nDate: {date}\r\n");
+                let common = encoder.common_fields();
+                assert_eq!(String::from_utf8_lossy(common), expected);
+            }
+            encoder.set_listener_fields(ListenerFields::default());
+            assert!(encoder.common_fields().starts_with(b"Date: "));
+        }
+        #[cfg(feature = "http3")]
+        {
+            let mut fields = secure;
+            fields.http3 = Some(8443);
+            encoder.set_listener_fields(fields);
+            let common = String::from_utf8_lossy(encoder.common_fields()).into_owned();
+            assert!(common.contains("\r\nAlt-Svc: h3=\":8443\"; ma=86400\r\nDate: "));
+        }
+    }
+
+    #[test]
     fn without_a_server_line() {
         let mut encoder = ResponseEncoder::new(None);
         let template = encoder.template(204);
         assert!(template.starts_with(b"HTTP/1.1 204 No Content\r\nDate: "));
     }
 
-    const METHODS: [Method; 3] = [Method::Other, Method::Head, Method::Connect];
+    const METHODS: [Method; 4] = [Method::Get, Method::Other, Method::Head, Method::Connect];
 
     /// Each possible head, and the framing that a client derives from it (RFC 9112 section 6.3).
     #[test]
     fn the_client_finds_the_end_of_every_body() {
         for i in 0..METHODS.len() * 5 * 32 {
-            let method = METHODS[i % 3];
-            let status = [200, 204, 205, 304, 404][i / 3 % 5];
-            let bit = |n: usize| ((i / 15) >> n) & 1 == 1;
+            let method = METHODS[i % 4];
+            let status = [200, 204, 205, 304, 404][i / 4 % 5];
+            let bit = |n: usize| ((i / 20) >> n) & 1 == 1;
             let version = if bit(0) {
                 Version::Http11
             } else {

@@ -5,7 +5,7 @@ use super::priority::Priority;
 use crate::Seconds;
 use crate::http::Method;
 use crate::limits::Limits;
-use crate::rate::{Rate, RateMeter};
+use crate::rate::{Rate, RateMeter, Stall};
 use crate::write_buf::WriteBuf;
 use alloc::vec::Vec;
 
@@ -80,55 +80,6 @@ impl ReceiveWindow {
 
 /// The window of a connection has room if a client may send so much of any stream.
 const ROOM: u32 = 1 << 14;
-
-/// From so many bytes on a stall is over.
-pub(super) const PROGRESS: u64 = 16 << 10;
-
-/// How fast a client opens a window that was used up.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Stall {
-    since: Seconds,
-    meter: Option<RateMeter>,
-    moved: u64,
-}
-
-impl Stall {
-    pub(super) fn new(now: Seconds) -> Stall {
-        Stall {
-            since: now,
-            meter: None,
-            moved: 0,
-        }
-    }
-
-    /// `n` bytes were sent, and the window is used up.
-    pub(super) fn count(&mut self, n: usize, now: Seconds, rate: &Rate) {
-        let since = self.since;
-        let meter = self
-            .meter
-            .get_or_insert_with(|| RateMeter::new(since, rate));
-        meter.count(n, now, rate);
-        self.moved += n as u64;
-        if self.moved >= PROGRESS {
-            *self = Stall::new(now);
-        }
-    }
-
-    /// When it last moved on.
-    pub(super) fn moved(&self) -> Seconds {
-        self.meter.map_or(self.since, |meter| meter.moved())
-    }
-
-    /// When the client is too slow, if the window stays as it is.
-    pub(super) fn due(&self, limits: &Limits) -> Seconds {
-        let rate = Rate::of_responses(limits);
-        let (due, moved) = match &self.meter {
-            Some(meter) => (meter.due(&rate), meter.moved()),
-            None => (rate.first_due(self.since), self.since),
-        };
-        due.min(moved.after(limits.write_timeout))
-    }
-}
 
 /// A request of which something is kept: its body or its response is not complete.
 #[derive(Debug)]

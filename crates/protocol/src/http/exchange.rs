@@ -29,7 +29,7 @@ pub struct ResponseContext {
 impl Default for ResponseContext {
     fn default() -> ResponseContext {
         ResponseContext {
-            method: Method::Other,
+            method: Method::Get,
             persistent: true,
             version: Version::Http11,
         }

@@ -68,8 +68,8 @@ const FIELDS: &[(&str, u8)] = &[
     ("access-control-max-age", HEAD | SINGLE),
     ("content-security-policy", HEAD | SHARED),
     ("strict-transport-security", HEAD | SINGLE),
-    ("access-control-allow-origin", HEAD | SINGLE),
     ("cross-origin-opener-policy", HEAD | SINGLE),
+    ("access-control-allow-origin", HEAD | SINGLE),
     ("access-control-allow-credentials", HEAD | SINGLE),
     ("content-security-policy-report-only", HEAD | SHARED),
 ];
@@ -95,13 +95,40 @@ const fn lengths(flags: u8) -> u64 {
     lengths
 }
 
+/// The length of the longest name.
+const LONGEST: usize = FIELDS[FIELDS.len() - 1].0.len();
+
+/// For each length the position in [`FIELDS`] of the first name that is not shorter.
+const STARTS: [u8; LONGEST + 2] = {
+    let (mut starts, mut len) = ([0; LONGEST + 2], 0);
+    while len < starts.len() {
+        let mut i = 0;
+        while i < FIELDS.len() && FIELDS[i].0.len() < len {
+            i += 1;
+        }
+        starts[len] = i as u8;
+        len += 1;
+    }
+    starts
+};
+
+/// The position in [`FIELDS`]. Only names of this length and with this first letter are compared.
+#[inline]
+fn position(name: &[u8]) -> Option<usize> {
+    let first = name.first()?.to_ascii_lowercase();
+    let (start, end) = (*STARTS.get(name.len())?, *STARTS.get(name.len() + 1)?);
+    (start as usize..end as usize).find(|i| {
+        let known = FIELDS[*i].0.as_bytes();
+        known[0] == first && known.eq_ignore_ascii_case(name)
+    })
+}
+
 fn flags(name: &[u8]) -> u8 {
-    let is = |field: &&(&str, u8)| field.0.as_bytes().eq_ignore_ascii_case(name);
     let starts = |family: &&(&str, u8)| {
         let start = name.get(..family.0.len());
         start.is_some_and(|start| start.eq_ignore_ascii_case(family.0.as_bytes()))
     };
-    let known = FIELDS.iter().find(is);
+    let known = position(name).map(|i| &FIELDS[i]);
     known
         .or_else(|| FAMILIES.iter().find(starts))
         .map_or(0, |field| field.1)
@@ -121,10 +148,22 @@ pub fn is_of_library(name: &str) -> bool {
     has::<LIBRARY>(name)
 }
 
-/// Whether a response may have it only once.
+/// A bit for this name, whatever its case. Names share bits, so a bit that is set only says that the field may have been seen.
+#[inline(always)]
+pub fn mark(name: &[u8]) -> u64 {
+    let (Some(first), Some(last)) = (name.first(), name.last()) else {
+        return 1;
+    };
+    let (first, last) = (u32::from(first | 0x20), u32::from(last | 0x20));
+    1_u64.wrapping_shl(first + 3 * last + 5 * name.len() as u32)
+}
+
+/// Whether a response may have the field only once.
 #[inline]
-pub fn is_single(name: &str) -> bool {
-    has::<SINGLE>(name)
+pub fn is_single(name: &[u8]) -> bool {
+    let lengths = const { lengths(SINGLE) };
+    lengths >> name.len().min(63) & 1 != 0
+        && position(name).is_some_and(|i| FIELDS[i].1 & SINGLE != 0)
 }
 
 /// Whether it is a list to which both the handler and the library add.
@@ -164,6 +203,7 @@ mod tests {
             assert!(crate::syntax::is_token(name.as_bytes()), "{name}");
             assert_eq!(*name, name.to_ascii_lowercase());
             assert!(name.len() < 63, "{name}");
+            assert!(i == 0 || FIELDS[i - 1].0.len() <= name.len(), "{name}");
             assert!(
                 !FIELDS[..i].iter().any(|(other, _)| other == name),
                 "{name}"
@@ -179,7 +219,9 @@ mod tests {
             let upper = name.to_ascii_uppercase();
             let found = flags(name.as_bytes());
             assert_eq!(is_of_library(&upper), found & LIBRARY != 0, "{name}");
-            assert_eq!(is_single(&upper), found & SINGLE != 0, "{name}");
+            assert_eq!(is_single(upper.as_bytes()), found & SINGLE != 0, "{name}");
+            assert_eq!(mark(upper.as_bytes()), mark(name.as_bytes()), "{name}");
+            assert_eq!(mark(name.as_bytes()).count_ones(), 1, "{name}");
             assert_eq!(flags(upper.as_bytes()), found, "{name}");
         }
     }

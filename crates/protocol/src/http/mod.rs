@@ -64,10 +64,12 @@ impl From<Version> for ::http::Version {
     }
 }
 
-/// Classes of methods: those with their own response framing (RFC 9112 section 6.3), and those to which the
-/// library may respond itself.
+/// Classes of methods: the most frequent one, those with their own response framing (RFC 9112 section 6.3), and those to
+/// which the library may respond itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Method {
+    /// `GET`: the most frequent one.
+    Get,
     /// Any other.
     Other,
     /// HEAD: no body follows, whatever the head announces.
@@ -85,6 +87,7 @@ impl Method {
     #[inline]
     pub fn of(name: &[u8]) -> Method {
         match name {
+            b"GET" => Method::Get,
             b"HEAD" => Method::Head,
             b"CONNECT" => Method::Connect,
             b"OPTIONS" => Method::Options,

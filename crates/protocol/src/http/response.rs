@@ -50,7 +50,7 @@ impl Content {
     pub fn of(method: Method, status: u16) -> Content {
         // The usual case needs two comparisons.
         match (method, status) {
-            (Method::Other, 200) => Content::Sent,
+            (Method::Get | Method::Other, 200) => Content::Sent,
             (_, 204 | 304) | (Method::Connect, 200..=299) => Content::None,
             (_, 205) => Content::Empty,
             (Method::Head, _) => Content::Announced,

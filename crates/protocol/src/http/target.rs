@@ -19,9 +19,19 @@ impl Target {
     /// `/` for an absolute-form target without a path, `*` for asterisk-form.
     #[inline]
     pub fn path(self, head: &[u8]) -> &[u8] {
-        match self.path.of(head) {
-            [] if self.authority.is_some() => b"/",
-            path => path,
+        let path = self.path.of(head);
+        match path.is_empty() {
+            true => self.empty_path(),
+            false => path,
+        }
+    }
+
+    /// Rare, and out of line: its result would be computed for each request.
+    #[cold]
+    fn empty_path(self) -> &'static [u8] {
+        match self.authority {
+            Some(_) => b"/",
+            None => b"",
         }
     }
 

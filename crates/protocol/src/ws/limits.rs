@@ -54,6 +54,9 @@ crate::settings! {
         pub idle_timeout: Duration = Duration::from_secs(60);
         /// How long a client may send nothing after that ping.
         pub pong_timeout: Duration = Duration::from_secs(20);
+        /// How long a program may stop the reading of a connection. After that the server closes it with 1013, and reads
+        /// again up to the close frame of the client. Meanwhile it cannot hear the client, so `idle_timeout` does not apply.
+        pub pause_timeout: Duration = Duration::from_secs(300);
         /// How long a client may take to send its close frame after that of the server (RFC 6455 section
         /// 7.1.2).
         pub close_timeout: Duration = Duration::from_secs(5);

@@ -244,6 +244,14 @@ impl Http1 {
         matches!(self.state, MessageState::Ready(len) if input.available() > len)
     }
 
+    /// Whether [`Http1::next`] would return [`Next::Read`] because nothing is left to do. It need not be true when that is
+    /// so: it is a short cut for the end of a request behind which nothing has arrived.
+    #[inline]
+    pub fn is_at_rest(&self, input: &Input) -> bool {
+        let is_open = !self.eof && self.owed.is_none();
+        input.is_empty() && matches!(self.state, MessageState::Idle) && is_open
+    }
+
     /// Whether a head is complete and its request has no response yet.
     #[inline]
     pub fn lacks_response(&self) -> bool {

@@ -1,7 +1,7 @@
 //! Which stream sends next: windows, priorities, ends of streams.
 
 use super::*;
-use crate::h2::stream::PROGRESS;
+use crate::rate::PROGRESS;
 use crate::rate::Rate;
 
 /// WINDOW_UPDATE frames that cost nothing are not saved up beyond these.

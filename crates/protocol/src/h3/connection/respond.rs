@@ -7,7 +7,7 @@ use crate::http::response::{BodySize, Content, ResponseHead};
 use crate::http::{Method, encode};
 use crate::payload::Payload;
 use crate::qpack::Encoder;
-use crate::write_buf::WriteBuf;
+use crate::write_buf::{Mark, WriteBuf};
 
 /// What has become of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,6 +192,19 @@ impl Http3 {
         is_open
     }
 
+    /// What was appended since `mark` is a piece of the body: writes the header of DATA before it. Nothing of it may have been
+    /// sent. False if the stream has ended: nothing is written.
+    pub fn data_since<X>(&mut self, stream: u64, mark: Mark, out: &mut WriteBuf<X>) -> bool {
+        let is_open = self.find(stream).is_some_and(|stream| stream.is_answered);
+        let len = out.len_since(mark);
+        if is_open && len > 0 {
+            let mut header = Vec::new();
+            write::data(len, &mut header);
+            out.replace(mark, 0..0, &header);
+        }
+        is_open
+    }
+
     /// The body of a response is complete. `trailers` is a block of fields.
     pub fn finish<X>(
         &mut self,
@@ -251,12 +264,12 @@ impl Http3 {
         }
     }
 
-    /// Forgets a stream, which the driver resets. Nothing happens if it has ended.
-    pub fn abort(&mut self, stream: u64, now: Seconds) {
+    /// Forgets a stream, which the driver resets. False if it has ended, so that nothing is counted.
+    pub fn abort(&mut self, stream: u64, now: Seconds) -> bool {
         self.settle(now);
-        if self.remove(stream, now).is_some() {
-            self.counts.resets_sent += 1;
-        }
+        let is_open = self.remove(stream, now).is_some();
+        self.counts.resets_sent += u32::from(is_open);
+        is_open
     }
 
     /// All of a response is written.

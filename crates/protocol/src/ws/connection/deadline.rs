@@ -5,6 +5,9 @@ use crate::Seconds;
 use crate::rate::{Rate, RateMeter};
 use core::time::Duration;
 
+/// The code for a server that has too much to do (registered with IANA; RFC 6455 section 11.7).
+const TRY_AGAIN_LATER: u16 = 1013;
+
 impl<X> WsConn<X> {
     /// Bytes have arrived.
     pub fn heard(&mut self, now: Seconds) {
@@ -14,6 +17,33 @@ impl<X> WsConn<X> {
         // Any byte counts, because a client that sends a large message cannot send a pong inside it.
         if self.state == State::Open {
             self.pinged = false;
+        }
+    }
+
+    /// Whether bytes of the client are handled.
+    pub fn reads(&self) -> bool {
+        !self.is_crowded() && !self.is_paused()
+    }
+
+    /// Whether the program has stopped the reading. A connection that closes reads in any case, up to the close frame of the
+    /// client.
+    pub fn is_paused(&self) -> bool {
+        self.held && self.state == State::Open
+    }
+
+    /// Reads nothing until [`WsConn::resume`], for [`WsLimits::pause_timeout`] at most. The client is not expected to
+    /// respond to a ping meanwhile.
+    pub fn pause(&mut self, now: Seconds) {
+        if self.state == State::Open && !self.held {
+            (self.held, self.paused, self.pinged) = (true, true, false);
+            self.since = now;
+        }
+    }
+
+    /// Reads again. The client has its whole time for its next byte.
+    pub fn resume(&mut self, now: Seconds) {
+        if core::mem::take(&mut self.held) {
+            self.heard(now);
         }
     }
 
@@ -40,7 +70,7 @@ impl<X> WsConn<X> {
     /// has a time limit.
     pub fn wait_for_more(&mut self, input: &mut WsInput, now: Seconds) {
         let is_new = core::mem::take(&mut self.paused);
-        match self.is_open() && !self.is_crowded() && !input.is_empty() {
+        match self.is_open() && self.reads() && !input.is_empty() {
             true => input.count(is_new, now, &Rate::of_messages(&self.limits)),
             false => input.forget_meter(),
         }
@@ -49,7 +79,7 @@ impl<X> WsConn<X> {
     /// When an incomplete message is too slow.
     fn slow(&self, message: Option<RateMeter>) -> Seconds {
         match message {
-            Some(meter) if self.is_open() && !self.is_crowded() => {
+            Some(meter) if self.is_open() && self.reads() => {
                 meter.due(&Rate::of_messages(&self.limits))
             }
             _ => Seconds::NEVER,
@@ -71,6 +101,7 @@ impl<X> WsConn<X> {
         let peer = match self.state {
             State::Closing => self.since.after(limits.close_timeout),
             State::Over => Seconds::NEVER,
+            State::Open if self.held => self.since.after(limits.pause_timeout),
             State::Open if self.pinged => self.since.after(limits.pong_timeout),
             State::Open => self.heard.after(limits.idle_timeout),
         };
@@ -91,6 +122,7 @@ impl<X> WsConn<X> {
         }
         match self.state {
             State::Closing => self.end(End::CloseTimeout),
+            State::Open if self.held => _ = self.close(TRY_AGAIN_LATER, "", now),
             State::Open if self.pinged => self.end(End::Silent),
             State::Open => {
                 self.pinged = true;
@@ -124,6 +156,28 @@ mod tests {
     use crate::ws::limits::WsLimits;
     use crate::ws::send::SendContext;
     use alloc::sync::Arc;
+
+    #[test]
+    fn a_pause_has_a_limit_and_the_client_is_not_pinged() {
+        let limits = Arc::new(WsLimits::default().pause_timeout(Duration::from_secs(500)));
+        let mut ws: WsConn = WsConn::new(Seconds::START, limits, None, None);
+        let (at, limit) = (Seconds::of, Duration::from_secs(500));
+        // A ping whose pong lies unread.
+        ws.expire(None, at(60));
+        ws.output().expect("the ping").clear();
+        ws.pause(at(70));
+        ws.pause(at(90));
+        assert!(!ws.reads());
+        assert_eq!(ws.deadline(None), at(70).after(limit));
+        ws.resume(at(100));
+        assert!(ws.reads());
+        assert_eq!(ws.deadline(None), at(100).after(ws.limits().idle_timeout));
+        ws.pause(at(100));
+        ws.expire(None, at(601));
+        assert!(ws.reads() && !ws.is_open() && !ws.is_over());
+        // The close frame.
+        assert_eq!(ws.backlog(), 4);
+    }
 
     #[test]
     fn a_backlog_has_a_minimum_rate() {

@@ -115,9 +115,11 @@ pub struct WsConn<X = NoSegment> {
     pinged: bool,
     /// The backlog has been above the mark, and the driver has not been notified that it is below again.
     pub(super) crowded: bool,
-    /// Nothing was read for a while, because the backlog was above the mark. So the time of an incomplete
-    /// message begins again.
+    /// Nothing was read for a while, because the backlog was above the mark, or because the program did not want it. So the
+    /// time of an incomplete message begins again.
     pub(super) paused: bool,
+    /// The program wants that nothing is read.
+    held: bool,
     /// Leased while there is something to send.
     pub(super) output: Option<Box<WriteBuf<X>>>,
     /// With [`BacklogPolicy::DropOldest`]: the messages that can still be dropped.
@@ -151,20 +153,21 @@ impl<X> WsConn<X> {
             pinged: false,
             crowded: false,
             paused: false,
+            held: false,
             output,
             droppable: None,
             deflate,
         }
     }
 
-    /// Handles the bytes that have arrived, until the input is used up or the backlog is so large that the
-    /// client has to read first. Pongs are part of the backlog.
+    /// Handles the bytes that have arrived, until the input is used up, the backlog is so large that the
+    /// client has to read first, or the reading is paused. Pongs are part of the backlog.
     pub fn next(&mut self, input: &mut WsInput, now: Seconds) -> WsNext {
         loop {
             if self.is_over() {
                 return WsNext::Over;
             }
-            if self.is_crowded() {
+            if !self.reads() {
                 return WsNext::Read;
             }
             match self.step(input, now) {
@@ -178,6 +181,11 @@ impl<X> WsConn<X> {
     /// Handles the bytes of one frame. A header is stored only if its frame is not complete: if it was stored
     /// and loaded again at once, the load had to wait for the stores.
     fn step(&mut self, input: &mut WsInput, now: Seconds) -> Result<Step, FrameError> {
+        let most = self.limits.frame_bytes.min(self.limits.message_bytes);
+        if self.is_open() && self.messages > 0 && input.begin_small(most) {
+            self.messages -= 1;
+            return Ok(Step::Do(WsNext::Message));
+        }
         let current = match input.decoder().current.take() {
             Some(current) => current,
             None => match self.begin(input)? {
@@ -429,3 +437,6 @@ enum Step {
     On,
     Do(WsNext),
 }
+
+#[cfg(test)]
+mod tests;

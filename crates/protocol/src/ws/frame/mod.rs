@@ -180,7 +180,38 @@ fn short(bytes: &[u8]) -> Option<Header> {
     }
 }
 
-/// The same by tungstenite, for every length.
+/// A whole message at the front of received bytes; see [`small`].
+pub(super) struct Small {
+    /// Text, or binary.
+    pub(super) text: bool,
+    pub(super) mask: [u8; 4],
+    /// Bytes of the payload, which has arrived.
+    pub(super) len: usize,
+}
+
+impl Small {
+    /// Bytes of its header.
+    pub(super) const HEADER: usize = 6;
+}
+
+/// What most clients send: a message in one frame of up to 125 bytes, not compressed, that has arrived as a whole. `None` for
+/// anything else, which [`parse`] reads or refuses.
+#[inline]
+pub(super) fn small(bytes: &[u8]) -> Option<Small> {
+    match *bytes {
+        [first @ (0x81 | 0x82), second @ 0x80..=0xfd, a, b, c, d, ..] => {
+            let len = usize::from(second & 0x7f);
+            (bytes.len() - Small::HEADER >= len).then_some(Small {
+                text: first == 0x81,
+                mask: [a, b, c, d],
+                len,
+            })
+        }
+        _ => None,
+    }
+}
+
+/// The same as [`parse`] by tungstenite, for every length.
 fn parse_any(bytes: &[u8]) -> Result<Option<Header>, FrameError> {
     let mut cursor = Cursor::new(bytes);
     // Its only error is a reserved opcode, which `check` has refused already.
@@ -264,18 +295,24 @@ pub fn header_len(len: usize) -> usize {
 /// Applies `mask` to a part of a payload that starts `offset` bytes into it (RFC 6455 section 5.3).
 ///
 /// Eight bytes at a time. The compiler turns this into vector instructions of the machine.
+#[inline]
 pub fn unmask(bytes: &mut [u8], mask: [u8; 4], offset: usize) {
-    let mut mask = mask;
-    mask.rotate_left(offset % 4);
-    let [a, b, c, d] = mask;
-    let word = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
+    // In the order of memory, so a shift to the right goes to later bytes of the mask.
+    let mask = u32::from_le_bytes(mask).rotate_right(8 * (offset % 4) as u32);
+    let word = u64::from(mask) << 32 | u64::from(mask);
     let mut words = bytes.chunks_exact_mut(8);
     for chunk in &mut words {
         let mut eight = [0; 8];
         eight.copy_from_slice(chunk);
-        chunk.copy_from_slice(&(u64::from_ne_bytes(eight) ^ word).to_ne_bytes());
+        chunk.copy_from_slice(&(u64::from_le_bytes(eight) ^ word).to_le_bytes());
     }
-    for (byte, mask) in words.into_remainder().iter_mut().zip([a, b, c, d, a, b, c]) {
+    let mut halves = words.into_remainder().chunks_exact_mut(4);
+    for chunk in &mut halves {
+        let mut four = [0; 4];
+        four.copy_from_slice(chunk);
+        chunk.copy_from_slice(&(u32::from_le_bytes(four) ^ mask).to_le_bytes());
+    }
+    for (byte, mask) in halves.into_remainder().iter_mut().zip(mask.to_le_bytes()) {
         *byte ^= mask;
     }
 }
