@@ -26,6 +26,7 @@ pub(crate) struct BufferPool {
 }
 
 impl BufferPool {
+    #[inline]
     pub(crate) fn input(&mut self) -> Box<Input> {
         #[cfg(test)]
         {
@@ -34,6 +35,7 @@ impl BufferPool {
         self.inputs.pop().unwrap_or_else(|| Box::new(Input::new()))
     }
 
+    #[inline]
     pub(crate) fn output(&mut self) -> Box<Output> {
         #[cfg(test)]
         {
@@ -43,6 +45,7 @@ impl BufferPool {
     }
 
     /// Takes a buffer back. Its content is dropped here, so no byte of one connection can reach another.
+    #[inline]
     pub(crate) fn give_input(&mut self, mut input: Box<Input>) {
         #[cfg(test)]
         self.come_back();
@@ -76,6 +79,7 @@ impl BufferPool {
         }
     }
 
+    #[inline]
     pub(crate) fn give_output(&mut self, mut output: Box<Output>) {
         #[cfg(test)]
         self.come_back();

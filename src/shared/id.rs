@@ -4,6 +4,9 @@
 /// closed connection cannot reach the next one in its slot.
 const SLOT_BITS: u32 = if usize::BITS > 32 { 32 } else { 20 };
 const SLOT_MASK: usize = (1 << SLOT_BITS) - 1;
+/// The bit of the slot that connections of QUIC have. No other table is so large: each of its connections has a descriptor.
+#[cfg(feature = "http3")]
+const QUIC: usize = 1 << (SLOT_BITS - 1);
 const GENERATIONS: u32 = (usize::MAX >> SLOT_BITS) as u32;
 
 /// A place in a table of the thread, counted from 0. It is used again after its value is removed.
@@ -13,8 +16,8 @@ pub(crate) struct Slot(u32);
 
 impl Slot {
     /// The number of slots that can be used. Larger numbers name other things, such as [`Slot::RESERVED`]
-    /// listeners.
-    pub(crate) const COUNT: usize = SLOT_MASK + 1 - Slot::RESERVED;
+    /// listeners, and as many sockets of datagrams.
+    pub(crate) const COUNT: usize = SLOT_MASK + 1 - 2 * Slot::RESERVED;
 
     pub(crate) const RESERVED: usize = 4 << 10;
 
@@ -61,6 +64,19 @@ impl ConnId {
     #[inline]
     pub(crate) fn generation(self) -> u32 {
         (self.0 >> SLOT_BITS) as u32
+    }
+
+    /// The same slot and generation among the connections of QUIC, which have a table of their own.
+    #[cfg(feature = "http3")]
+    pub(crate) fn of_quic(self) -> ConnId {
+        ConnId(self.0 | QUIC)
+    }
+
+    /// The place in the table of the connections of QUIC, if it is one of those.
+    #[cfg(feature = "http3")]
+    #[inline]
+    pub(crate) fn quic(self) -> Option<ConnId> {
+        (self.0 & QUIC != 0).then_some(ConnId(self.0 & !QUIC))
     }
 
     /// The next connection in the same slot.

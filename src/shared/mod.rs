@@ -9,6 +9,7 @@ pub(crate) mod file_name;
 pub(crate) mod flow_control;
 pub(crate) mod id;
 pub(crate) mod inbox;
+pub(crate) mod log_error;
 pub(crate) mod mailbox;
 pub(crate) mod memory_budget;
 pub(crate) mod output;

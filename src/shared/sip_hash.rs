@@ -123,10 +123,7 @@ impl Hasher for OneText {
         for word in words.by_ref() {
             step(u64::from_le_bytes(word.try_into().unwrap_or_default()));
         }
-        let (rest, mut last) = (words.remainder(), [0; 8]);
-        last[..rest.len()].copy_from_slice(rest);
-        last[7] = bytes.len() as u8;
-        step(u64::from_le_bytes(last));
+        step(last_word(bytes, words.remainder()));
         v[2] ^= 0xff;
         (0..3).for_each(|_| round(&mut v));
         self.1 = v[0] ^ v[1] ^ v[2] ^ v[3];
@@ -139,6 +136,22 @@ impl Hasher for OneText {
     fn finish(&self) -> u64 {
         self.1
     }
+}
+
+/// The bytes that are no word, and the lowest eight bits of the length above them. The last eight bytes are read at once if there
+/// are so many: a copy of a few bytes is a call.
+#[inline(always)]
+fn last_word(bytes: &[u8], rest: &[u8]) -> u64 {
+    let rest = match bytes.last_chunk() {
+        // Two shifts, as one by 64 bits is none.
+        Some(last) => u64::from_le_bytes(*last) >> 8 >> (56 - 8 * rest.len()),
+        None => {
+            let mut last = [0; 8];
+            last[..rest.len()].copy_from_slice(rest);
+            u64::from_le_bytes(last)
+        }
+    };
+    rest | (bytes.len() as u64) << 56
 }
 
 #[inline(always)]
