@@ -8,6 +8,8 @@ mod defaults;
 pub(crate) mod forwarded;
 #[cfg(feature = "http2")]
 mod http2;
+#[cfg(feature = "http3")]
+mod http3;
 pub(crate) mod network;
 mod validate;
 #[cfg(feature = "websocket")]
@@ -18,6 +20,8 @@ pub use address_rate::AddressRate;
 pub use forwarded::ForwardedFields;
 #[cfg(feature = "http2")]
 pub use http2::Http2;
+#[cfg(feature = "http3")]
+pub use http3::{Http3, QuicLimits};
 pub use network::{IpNetwork, IpNetworkError};
 pub use validate::ConfigError;
 
@@ -27,6 +31,9 @@ use defaults::{TIMERS_PER_WORKER, cpus};
 #[cfg(feature = "http2")]
 #[doc(inline)]
 pub use peregrine_protocol::h2::limits::Http2Limits;
+#[cfg(feature = "http3")]
+#[doc(inline)]
+pub use peregrine_protocol::h3::limits::Http3Limits;
 use peregrine_protocol::limits::Limits;
 #[cfg(feature = "deflate")]
 use peregrine_protocol::ws::deflate::WsDeflate;
@@ -135,6 +142,7 @@ peregrine_protocol::settings! {
     /// | `WsLimits::topic_bytes` | 256 | bytes of the name of a topic | nothing; `subscribe` reports it | `limits::the_topics_of_a_connection_are_limited` |
     /// | `WsLimits::idle_timeout` | 60 s | without a byte from the client | ping | `ws_protocol::a_client_that_does_not_respond_is_closed` |
     /// | `WsLimits::pong_timeout` | 20 s | from that ping to any byte | close | `ws_protocol::a_client_that_does_not_respond_is_closed` |
+    /// | `WsLimits::pause_timeout` | 300 s | in which the program reads nothing from a client | close 1013 | `ws_paused::a_pause_has_a_limit` |
     /// | `WsLimits::close_timeout` | 5 s | from the close frame of the server to that of the client | close | `ws_protocol::a_client_that_does_not_respond_is_closed` |
     /// | `WsLimits::write_timeout` | 30 s | in which the client takes no byte of its messages | close | `ws_protocol::a_client_that_does_not_respond_is_closed` |
     /// | `WsLimits::write_grace` | 10 s | before `write_rate` applies | nothing | `ws::connection::deadline::a_backlog_has_a_minimum_rate` |
@@ -149,6 +157,7 @@ peregrine_protocol::settings! {
     /// | `EventLimits::topics` | 64 | topics of a stream of events | its stream ends | `event_hub::the_topics_of_a_page_are_limited` |
     /// | `EventLimits::topic_bytes` | 256 | bytes of the name of a topic | its stream ends | `event_hub::the_topics_of_a_page_are_limited` |
     #[doc = include_str!("history_limits.md")]
+    #[doc = include_str!("http3_limits.md")]
     /// | `Request::json` | 127 | levels of nesting of a value in JSON | 400 | `http::json_body::nesting_is_limited_for_any_type` |
     /// | Route pattern | 4,096 | bytes of a pattern, of which at most 8 parts are parameters | nothing: the program panics when it adds the route | `router::check::patterns_that_are_not_valid_are_refused` |
     /// | Dashboard pages | 32 | pages of a `Dashboard` that get samples | 503 | `dashboard::the_pages_that_get_samples_are_limited` |
@@ -340,8 +349,8 @@ peregrine_protocol::settings! {
         /// - A WebSocket holds twice the bytes that have arrived of its message, at least 8 KiB, if more than 4
         ///   KiB have arrived.
         /// - A topic holds its name and about 128 bytes.
-        /// - A payload that responses share as an `Arc<[u8]>` belongs to the program and does not count. For a
-        ///   single response use a `Vec<u8>`, which counts.
+        /// - A payload that responses share as an `Arc<[u8]>` belongs to the program and does not count. Neither does
+        ///   the body of a [`PreparedResponse`](crate::PreparedResponse). For a single response use a `Vec<u8>`, which counts.
         ///
         /// [`Stats::buffered_bytes`](crate::metrics::Stats::buffered_bytes) returns the bytes that are held now. The
         /// default is half of the memory of a small machine. It is enough for 28,000 clients that send a head
@@ -436,6 +445,15 @@ peregrine_protocol::settings! {
         /// Limits of each HTTP/2 connection, beside `limits`.
         #[cfg(feature = "http2")]
         pub http2_limits: Http2Limits = Http2Limits::default();
+        /// Whether the addresses with TLS speak HTTP/3. [`Server::http3`](crate::Server::http3) is for one of them.
+        #[cfg(feature = "http3")]
+        pub http3: Http3 = Http3::On => "[`Http3::On`]";
+        /// Limits of each HTTP/3 connection, beside `limits`.
+        #[cfg(feature = "http3")]
+        pub http3_limits: Http3Limits = Http3Limits::default();
+        /// Limits of QUIC, below HTTP/3.
+        #[cfg(feature = "http3")]
+        pub quic: QuicLimits = QuicLimits::default();
         /// Number of threads for WebSocket connections, 1 to 256. A server without [`Server::websocket`]
         /// starts none.
         ///

@@ -2,7 +2,7 @@
 
 use super::accept_error;
 use super::accept_error::{AcceptFailure, Reserve};
-use super::connection_limit::QUIET;
+use super::connection_limit::{QUIET, Wait};
 use super::greeting;
 use super::greeting::Greetings;
 use super::listener::{Listener, ListenerId};
@@ -21,8 +21,11 @@ pub(crate) const BATCH: usize = 256;
 /// How long accepting pauses when there is no room. The close of a connection ends the pause earlier.
 pub(crate) const BACK_OFF: Duration = Duration::from_millis(50);
 
-/// While not all workers have responded, accepting pauses so often before a client is refused.
-const PATIENCE: u32 = 100;
+/// A search for idle connections that found none says so for this time. They become idle by themselves.
+const SEARCH_HOLDS: Duration = BACK_OFF.saturating_mul(4);
+
+/// While not all workers have responded, or other threads take the places, a client is refused only after this time.
+const PATIENCE: Duration = BACK_OFF.saturating_mul(100);
 
 /// Why accepting ended for now.
 #[derive(Debug)]
@@ -41,12 +44,12 @@ pub(crate) struct Listeners {
     greetings: Greetings,
     watched: bool,
     reserve: Reserve,
-    /// When accepting continues, unless there is room before.
-    resume_at: Option<Instant>,
-    /// How often the limit or the lack of descriptors was met since the last connection was accepted.
-    failures: u32,
-    /// When the workers were last asked for idle connections.
-    asked_at: Option<Instant>,
+    /// When accepting continues, unless a connection closes before.
+    resume: Option<(Instant, Wait)>,
+    /// When the limit or the lack of descriptors was met, if no connection was accepted since.
+    short_since: Option<Instant>,
+    /// When the workers were last asked for idle connections, and the wait for one of them.
+    asked: Option<(Instant, Wait)>,
 }
 
 impl Listeners {
@@ -56,9 +59,9 @@ impl Listeners {
             list,
             greetings: Greetings::default(),
             watched: false,
-            resume_at: None,
-            failures: 0,
-            asked_at: None,
+            resume: None,
+            short_since: None,
+            asked: None,
         }
     }
 
@@ -142,16 +145,17 @@ impl Listeners {
             control.capacity.tell_over();
             return Ok(());
         }
-        let is_due = |at| Instant::now() >= at || !control.capacity.is_awaited();
-        if self.resume_at.is_some_and(|at| !is_due(at)) {
+        let is_due = |(at, wait)| Instant::now() >= at || !control.capacity.is_vain(wait);
+        if self.resume.is_some_and(|resume| !is_due(resume)) {
             return Ok(());
         }
-        self.resume_at = None;
+        self.resume = None;
         self.reserve.fill();
         if let Err(error) = self.watch(true, poll) {
             // The likely reason is a lack of memory, as for the pause itself.
             event!(Warn, "accepting goes on later: {error}");
-            self.resume_at = Some(Instant::now() + BACK_OFF);
+            let wait = control.capacity.wait();
+            self.resume = Some((Instant::now() + BACK_OFF, wait));
         }
         Ok(())
     }
@@ -184,7 +188,7 @@ impl Listeners {
             }
         });
         if taken > 0 {
-            self.failures = 0;
+            self.short_since = None;
         }
         let can_turn_away = match &pause {
             Pause::Drained => return self.renew(index, poll),
@@ -202,41 +206,48 @@ impl Listeners {
         if can_turn_away && self.has_asked(control) {
             self.turn_one_away(index, control, config);
         }
-        self.failures += 1;
+        self.short_since.get_or_insert_with(Instant::now);
         self.pause(matches!(pause, Pause::Full), control, poll)?;
         self.renew(index, poll)
     }
 
-    /// The workers were asked for idle connections a moment ago. All have responded, or have had the time to
-    /// respond.
+    /// The workers were asked for idle connections a moment ago, in vain: all have responded, or have had the time to
+    /// respond, and no connection has closed. Otherwise another thread has taken the place, and there may be more.
     fn has_asked(&self, control: &ServerState) -> bool {
-        let is_recent = |at: Instant| at.elapsed() < QUIET;
-        let has_asked = self.asked_at.is_some_and(is_recent) && control.has_responded();
-        self.failures > 0 && has_asked || self.failures > PATIENCE
+        let was_vain = |(at, wait): (Instant, Wait)| {
+            at.elapsed() < SEARCH_HOLDS && control.has_responded() && control.capacity.is_vain(wait)
+        };
+        self.short_since
+            .is_some_and(|since| self.asked.is_some_and(was_vain) || since.elapsed() > PATIENCE)
     }
 
     /// `full`: the reason is the limit on connections, not a lack of descriptors.
     fn pause(&mut self, full: bool, control: &ServerState, poll: &Poll) -> io::Result<()> {
-        control.capacity.wait();
+        let wait = control.capacity.wait();
         // A connection may have closed just before. Then no idle one has to be closed.
         if full && control.capacity.has_room() {
             return Ok(());
         }
         control.ask_for_room();
-        self.asked_at = Some(Instant::now());
-        self.resume_at = Some(Instant::now() + BACK_OFF);
+        self.asked = Some((Instant::now(), wait));
+        self.resume = Some((Instant::now() + BACK_OFF, wait));
         self.watch(false, poll)
     }
 
     /// Accepts one connection with the descriptor of the reserve, and refuses it.
     fn turn_one_away(&mut self, index: usize, control: &ServerState, config: &Config) {
         self.reserve.empty();
-        let _ = guarded(&control.capacity.counters, || {
+        let result = guarded(&control.capacity.counters, || {
             let (id, listener) = &self.list[index];
             let accepted = take_one(*id, listener, control)?;
             turn_away(accepted, control, config);
             Ok(())
         });
+        let is_empty = |error| matches!(accept_error::failure(&error), AcceptFailure::Empty);
+        if result.is_err_and(is_empty) {
+            // The client was that of another thread with the same listener.
+            self.short_since = None;
+        }
         self.reserve.fill();
     }
 

@@ -3,13 +3,41 @@
 use crate::metrics;
 use crate::metrics::WorkerCounters;
 use peregrine_protocol::Seconds;
+use std::cell::Cell;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The maximum age of the date in a response.
 const DATE_AGE: Duration = Duration::from_millis(500);
 
+/// The beginning of [`turn_nanos`].
+static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+thread_local! {
+    /// When the present turn of this thread has begun, since [`EPOCH`]. 0 if the thread has no clock.
+    static TURN: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Nanoseconds since the program has first asked, for 584 years. A thread with an event loop does not read the clock for this: it
+/// gets the beginning of its turn.
+#[inline]
+pub(crate) fn turn_nanos() -> u64 {
+    match TURN.get() {
+        0 => nanos(),
+        turn => turn,
+    }
+}
+
+/// Nanoseconds since the program has first asked, read from the clock.
+#[inline(never)]
+pub(crate) fn nanos() -> u64 {
+    metrics::nanos(EPOCH.elapsed())
+}
+
 pub(crate) struct Clock {
     start: Instant,
+    /// The start, in nanoseconds since [`EPOCH`].
+    start_nanos: u64,
     /// Since the start.
     now: Duration,
     date_due: Duration,
@@ -41,8 +69,11 @@ pub(crate) fn after(wait: Duration) -> Instant {
 
 impl Clock {
     pub(crate) fn new() -> Clock {
+        let epoch = *EPOCH;
+        let start = Instant::now();
         Clock {
-            start: Instant::now(),
+            start,
+            start_nanos: metrics::nanos(start.saturating_duration_since(epoch)),
             now: Duration::ZERO,
             date_due: Duration::ZERO,
             was_late: false,
@@ -50,12 +81,17 @@ impl Clock {
     }
 
     /// Reads the clock. Returns the date in seconds since 1970 if it may have changed.
+    #[inline]
     pub(crate) fn tick(&mut self) -> Option<u64> {
-        self.advance(self.start.elapsed(), unix)
+        let date = self.advance(self.start.elapsed(), unix);
+        let seconds = self.now.as_secs() * 1_000_000_000;
+        TURN.set(self.start_nanos + seconds + u64::from(self.now.subsec_nanos()));
+        date
     }
 
     /// All timeouts use `now`, the time since the start, which never goes back. The date follows the time of
     /// day, which may jump.
+    #[inline]
     fn advance(&mut self, now: Duration, unix: impl FnOnce() -> u64) -> Option<u64> {
         self.was_late = now.saturating_sub(self.now) >= LONG;
         self.now = now;
@@ -90,15 +126,21 @@ impl Clock {
     }
 
     /// All that the last tick was for is done.
+    #[inline]
     pub(crate) fn end_turn(&self, is_timed: bool, counters: &WorkerCounters) {
         counters.count_panics();
         counters.activity.rest();
         counters.turns.add(1);
         if is_timed {
-            counters.turns_timed.add(1);
-            let time = self.elapsed().saturating_sub(self.now);
-            counters.turn_nanos.add(metrics::nanos(time));
+            self.end_timed_turn(counters);
         }
+    }
+
+    #[cold]
+    fn end_timed_turn(&self, counters: &WorkerCounters) {
+        counters.turns_timed.add(1);
+        let time = self.elapsed().saturating_sub(self.now);
+        counters.turn_nanos.add(metrics::nanos(time));
     }
 
     /// Since the start.
@@ -113,10 +155,17 @@ impl Clock {
         Seconds::at(self.now)
     }
 
-    /// The time until the next whole second.
+    /// The next whole second, since the start.
     #[inline]
-    pub(crate) fn to_next_second(&self) -> Duration {
-        Duration::new(0, 1_000_000_000 - self.now.subsec_nanos())
+    pub(crate) fn next_second(&self) -> Duration {
+        Duration::from_secs(self.now.as_secs() + 1)
+    }
+}
+
+impl Drop for Clock {
+    /// The thread has no turns any more.
+    fn drop(&mut self) {
+        TURN.set(0);
     }
 }
 
@@ -179,6 +228,23 @@ mod tests {
             assert_eq!(clock.seconds(), Seconds::of(second));
         }
         assert_eq!(seconds_of(UNIX_EPOCH - Duration::from_secs(hour)), 0);
+    }
+
+    #[test]
+    fn the_time_stands_still_in_a_turn_and_nowhere_else() {
+        let before = turn_nanos();
+        let mut clock = Clock::new();
+        clock.tick();
+        let turn = turn_nanos();
+        while nanos() <= turn {}
+        assert_eq!(turn_nanos(), turn);
+        let other = std::thread::spawn(turn_nanos).join().expect("no panic");
+        assert!(before <= turn && turn < other, "{before} {turn} {other}");
+        clock.tick();
+        assert!(turn_nanos() > turn);
+        drop(clock);
+        let first = turn_nanos();
+        while turn_nanos() == first {}
     }
 
     #[test]

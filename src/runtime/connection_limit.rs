@@ -10,7 +10,7 @@ use crate::shared::quota::Share;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// A shortage is over when no connection has met it for this time. A shortage is logged once, not for each
@@ -22,8 +22,16 @@ pub(crate) const QUIET: Duration = Duration::from_secs(2);
 pub(crate) const SHARE: usize = 32;
 pub(crate) const MOST_AT_A_TIME: usize = 256;
 
+/// One place in this number is for clients who have shown that their address is theirs, if they come over UDP.
+#[cfg(feature = "http3")]
+const FOR_KNOWN: usize = 8;
+
 /// One place in this number is not given to long-lived connections.
 const FOR_REQUESTS: usize = 8;
+
+/// A wait for a connection to close.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wait(u64);
 
 /// Shared by all threads that open or close connections.
 pub(crate) struct ConnectionLimit {
@@ -37,8 +45,8 @@ pub(crate) struct ConnectionLimit {
     /// The places for connections that last as long as the client wants: WebSockets and streams of events.
     /// The rest is kept for requests.
     pub(crate) lasting: Arc<Share>,
-    /// An accepting thread waits for a connection to close.
-    awaited: AtomicBool,
+    /// Odd: an accepting thread waits for a connection to close. The close makes it the next number, which is even.
+    waits: AtomicU64,
     begun: Instant,
     /// All places are taken, and new connections wait.
     full: Episode,
@@ -50,6 +58,8 @@ pub(crate) struct ConnectionLimit {
     hurried: Episode,
     /// Connections to an address of `Server::proxy_protocol` are of others than trusted proxies.
     untrusted: Episode,
+    /// How many of these five are on.
+    shortages: AtomicUsize,
     /// Wakes the threads that accept.
     pub(crate) counters: Arc<WorkerCounters>,
 }
@@ -64,7 +74,7 @@ impl ConnectionLimit {
             connects: AddressRates::of(config.connection_rate, config),
             requests: AddressRates::of(config.request_rate, config).map(Arc::new),
             lasting: Arc::new(Share::new(most - most / FOR_REQUESTS)),
-            awaited: AtomicBool::new(false),
+            waits: AtomicU64::new(0),
             begun: Instant::now(),
             full: Episode::new("there is room for new connections again"),
             exhausted: Episode::new("accepting goes on"),
@@ -73,6 +83,7 @@ impl ConnectionLimit {
             untrusted: Episode::new(
                 "all connections to addresses of Server::proxy_protocol come from Config::trusted_proxies again",
             ),
+            shortages: AtomicUsize::new(0),
             counters: Arc::default(),
         }
     }
@@ -104,21 +115,37 @@ impl ConnectionLimit {
     #[must_use]
     pub(crate) fn give(&self) -> bool {
         self.open.fetch_sub(1, Ordering::SeqCst);
-        self.is_awaited() && self.awaited.swap(false, Ordering::SeqCst)
+        let waits = self.waits.load(Ordering::SeqCst);
+        is_odd(waits)
+            && self
+                .waits
+                .compare_exchange(waits, waits + 1, Ordering::SeqCst, Ordering::SeqCst)
+                .is_ok()
     }
 
     pub(crate) fn has_room(&self) -> bool {
         self.open.load(Ordering::SeqCst) < self.most
     }
 
-    /// A thread waits for the next connection that closes, unless [`ConnectionLimit::has_room`] now.
-    pub(crate) fn wait(&self) {
-        self.awaited.store(true, Ordering::SeqCst);
+    /// Whether places are left for clients of whose addresses nothing is known.
+    #[cfg(feature = "http3")]
+    pub(crate) fn has_much_room(&self) -> bool {
+        self.open.load(Ordering::Relaxed) < self.most - self.most / FOR_KNOWN
     }
 
-    /// No connection has closed since [`ConnectionLimit::wait`].
+    /// A thread waits for the next connection that closes, unless [`ConnectionLimit::has_room`] now.
+    pub(crate) fn wait(&self) -> Wait {
+        Wait(self.waits.fetch_or(1, Ordering::SeqCst) | 1)
+    }
+
+    /// A thread waits, and no connection has closed since.
     pub(crate) fn is_awaited(&self) -> bool {
-        self.awaited.load(Ordering::SeqCst)
+        is_odd(self.waits.load(Ordering::SeqCst))
+    }
+
+    /// No connection has closed since this [`ConnectionLimit::wait`], of whichever thread.
+    pub(crate) fn is_vain(&self, wait: Wait) -> bool {
+        self.waits.load(Ordering::SeqCst) == wait.0
     }
 
     /// How many idle connections to close to make room.
@@ -128,7 +155,7 @@ impl ConnectionLimit {
 
     /// As many are open as may be.
     pub(crate) fn tell_full(&self) {
-        if self.full.meet(self.begun.elapsed()) {
+        if self.meet(&self.full) {
             event!(
                 Warn,
                 "{} connections are open, the limit: idle ones are closed for new ones, and where none is \
@@ -140,7 +167,7 @@ impl ConnectionLimit {
 
     /// There is no descriptor or no memory for one more connection.
     pub(crate) fn tell_exhausted(&self, error: &io::Error) {
-        if self.exhausted.meet(self.begun.elapsed()) {
+        if self.meet(&self.exhausted) {
             self.counters.accept_outages.add_shared(1);
             event!(Warn, "accepting pauses: {error}");
         }
@@ -149,7 +176,7 @@ impl ConnectionLimit {
     /// The address of a new connection has reached its limit.
     pub(crate) fn tell_crowded(&self, peer: Option<SocketAddr>) {
         self.counters.turned_away_by_address.add_shared(1);
-        if self.crowded.meet(self.begun.elapsed()) {
+        if self.meet(&self.crowded) {
             let addr = ip_text(peer);
             event!(
                 Warn,
@@ -173,7 +200,7 @@ impl ConnectionLimit {
     fn tell_hurried(&self, peer: Option<SocketAddr>) {
         self.counters.turned_away.add_shared(1);
         self.counters.turned_away_by_rate.add_shared(1);
-        if self.hurried.meet(self.begun.elapsed()) {
+        if self.meet(&self.hurried) {
             let addr = ip_text(peer);
             event!(
                 Warn,
@@ -187,7 +214,7 @@ impl ConnectionLimit {
     /// server or of the balancer are wrong.
     #[cold]
     pub(crate) fn tell_untrusted(&self, peer: Option<SocketAddr>) {
-        if self.untrusted.meet(self.begun.elapsed()) {
+        if self.meet(&self.untrusted) {
             let addr = ip_text(peer);
             event!(
                 Warn,
@@ -207,19 +234,35 @@ impl ConnectionLimit {
         ]
     }
 
-    /// There is a shortage. Its end has to be logged.
+    /// Notes that a limit is met. True if a shortage begins.
+    fn meet(&self, episode: &Episode) -> bool {
+        let begins = episode.meet(self.begun.elapsed());
+        if begins {
+            self.shortages.fetch_add(1, Ordering::Relaxed);
+        }
+        begins
+    }
+
+    /// There is a shortage. Its end has to be logged. Each turn of a thread asks, so it is one number.
+    #[inline]
     pub(crate) fn is_short(&self) -> bool {
-        self.episodes().into_iter().any(Episode::is_on)
+        self.shortages.load(Ordering::Relaxed) != 0
     }
 
     /// Logs the end of each shortage that is over.
     pub(crate) fn tell_over(&self) {
         for episode in self.episodes() {
             if episode.is_on() && episode.is_over(self.begun.elapsed()) {
+                // Below zero for a moment, if its beginning is not counted yet.
+                self.shortages.fetch_sub(1, Ordering::Relaxed);
                 event!(Info, "{}", episode.end);
             }
         }
     }
+}
+
+fn is_odd(n: u64) -> bool {
+    n % 2 == 1
 }
 
 /// The address of a client for the log.
@@ -283,6 +326,19 @@ mod tests {
         capacity.wait();
         assert!(capacity.give(), "a thread waits");
         assert!(!capacity.give(), "the thread was woken already");
+    }
+
+    /// Each thread sees that a place was free after it began to wait, even if another one has taken the place.
+    #[test]
+    fn a_wait_is_vain_until_the_next_close() {
+        let capacity = capacity(2);
+        capacity.take_anyway(2);
+        let (one, other) = (capacity.wait(), capacity.wait());
+        assert!(capacity.is_vain(one) && capacity.is_vain(other));
+        assert!(capacity.give() && capacity.take());
+        let next = capacity.wait();
+        assert!(!capacity.is_vain(one) && !capacity.is_vain(other));
+        assert!(capacity.is_vain(next));
     }
 
     #[test]

@@ -68,9 +68,9 @@ impl Listener {
     ) -> io::Result<Listener> {
         if shared && addr.port() != 0 {
             // SO_REUSEPORT would let two programs of one user take each other's connections.
-            bind(addr, false, only_v6)?;
+            bind(Type::STREAM, addr, false, only_v6)?;
         }
-        let socket = bind(addr, shared, only_v6)?;
+        let socket = bind(Type::STREAM, addr, shared, only_v6)?;
         socket.listen(config.backlog)?;
         Listener::inherited(socket.into(), config)
     }
@@ -112,7 +112,7 @@ impl Listener {
             Listener::Tcp(listener) => {
                 let addr = listener.local_addr()?;
                 let only_v6 = addr.is_ipv6() && socket2::SockRef::from(listener).only_v6()?;
-                let socket = bind(addr, true, only_v6)?;
+                let socket = bind(Type::STREAM, addr, true, only_v6)?;
                 socket.listen(config.backlog)?;
                 Listener::inherited(socket.into(), config)
             }
@@ -169,11 +169,14 @@ impl Listener {
 
 /// Binds a socket, which does not listen yet. `[::]` also accepts IPv4, whatever the default of the system
 /// is, unless `only_v6` says that there is another socket for IPv4.
-fn bind(addr: SocketAddr, shared: bool, only_v6: bool) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
-    // On Windows the option of this name would let others take the port.
-    #[cfg(not(windows))]
-    socket.set_reuse_address(true)?;
+fn bind(kind: Type, addr: SocketAddr, shared: bool, only_v6: bool) -> io::Result<Socket> {
+    let is_tcp = kind == Type::STREAM;
+    let protocol = if is_tcp { Protocol::TCP } else { Protocol::UDP };
+    let socket = Socket::new(Domain::for_address(addr), kind, Some(protocol))?;
+    // On Windows, and for datagrams, the option of this name would let others take the port.
+    if is_tcp && cfg!(not(windows)) {
+        socket.set_reuse_address(true)?;
+    }
     if addr.is_ipv6() && addr.ip().is_unspecified() {
         let set = socket.set_only_v6(only_v6);
         // On OpenBSD such a socket never accepts IPv4.
@@ -184,6 +187,17 @@ fn bind(addr: SocketAddr, shared: bool, only_v6: bool) -> io::Result<Socket> {
     }
     socket.bind(&addr.into())?;
     Ok(socket)
+}
+
+/// Binds a socket for datagrams. With `shared`, others of this user can be bound to the address, and the system gives each
+/// client to one of them.
+#[cfg(feature = "http3")]
+pub(crate) fn bind_datagrams(
+    addr: SocketAddr,
+    shared: bool,
+    only_v6: bool,
+) -> io::Result<std::net::UdpSocket> {
+    bind(Type::DGRAM, addr, shared, only_v6).map(Socket::into)
 }
 
 #[cfg(target_os = "linux")]

@@ -19,6 +19,8 @@ pub(crate) mod listener;
 pub(crate) mod memory_relief;
 pub(crate) mod phase;
 pub(crate) mod poll;
+#[cfg(feature = "http3")]
+pub(crate) mod quic;
 pub(crate) mod server_state;
 #[cfg(feature = "signals")]
 pub(crate) mod signals;

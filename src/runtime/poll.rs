@@ -28,7 +28,7 @@ use rustix::{
 #[cfg(target_os = "linux")]
 const WAKE: Token = Token::of(usize::MAX);
 
-/// The token of the timer of [`Poll::wait_from`]. No listener has so high a number.
+/// The token of the timer of [`Poll::wait_until`]. No listener has so high a number.
 #[cfg(target_os = "linux")]
 const ALARM: Token = Token::of(usize::MAX - 1);
 
@@ -92,7 +92,7 @@ pub(crate) struct Poll {
     alarm: Alarm,
 }
 
-/// A timer among the sockets; see [`Poll::wait_from`].
+/// A timer among the sockets; see [`Poll::wait_until`].
 #[cfg(target_os = "linux")]
 struct Alarm {
     timer: OwnedFd,
@@ -224,13 +224,14 @@ impl Poll {
     /// Waits until something happens, a wake-up comes, or `timeout` has passed.
     #[cfg(target_os = "linux")]
     pub(crate) fn wait(&self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+        self.wait_for(events, timeout.map(timespec).as_ref())
+    }
+
+    #[cfg(target_os = "linux")]
+    #[inline]
+    fn wait_for(&self, events: &mut Events, timeout: Option<&Timespec>) -> io::Result<()> {
         events.list.clear();
-        let timeout = timeout.map(timespec);
-        match epoll::wait(
-            &*self.poller,
-            spare_capacity(&mut events.list),
-            timeout.as_ref(),
-        ) {
+        match epoll::wait(&*self.poller, spare_capacity(&mut events.list), timeout) {
             Err(rustix::io::Errno::INTR) | Ok(_) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -249,24 +250,41 @@ impl Poll {
 
 /// The wait of a loop that is woken often, with a timeout each time.
 impl Poll {
-    /// Waits like [`Poll::wait`]; the timeout counts from the last tick of `clock`. May return early.
+    /// Waits like [`Poll::wait`], until `due`, a moment since the start of `clock`; forever without one. May return
+    /// early. It does not wait if `due` is no later than the last tick.
     ///
     /// The timeout is a separate timer, which is set only if it would expire too late, so that it need not be
     /// set at each wake-up. A timeout of the wait itself costs two reads of the clock and, if the thread has
     /// to wait, a kernel timer that is created and removed: 1 to 2 % of the time of a server with few
     /// connections.
     #[cfg(target_os = "linux")]
-    pub(crate) fn wait_from(
+    #[inline]
+    pub(crate) fn wait_until(
         &mut self,
         clock: &Clock,
         events: &mut Events,
-        timeout: Option<Duration>,
+        due: Option<Duration>,
     ) -> io::Result<()> {
-        let Some(timeout) = timeout.filter(|timeout| !timeout.is_zero()) else {
-            return self.wait(events, timeout);
+        if due.is_some_and(|due| due != self.alarm.at || due <= clock.now()) {
+            return self.wait_with_alarm(clock, events, due);
+        }
+        self.wait_for(events, None)
+    }
+
+    /// The same, of which the timer is perhaps not set.
+    #[cfg(target_os = "linux")]
+    #[inline(never)]
+    fn wait_with_alarm(
+        &mut self,
+        clock: &Clock,
+        events: &mut Events,
+        due: Option<Duration>,
+    ) -> io::Result<()> {
+        let now = clock.now();
+        let Some(due) = due.filter(|due| *due > now) else {
+            return self.wait(events, Some(Duration::ZERO));
         };
-        let due = clock.now().saturating_add(timeout);
-        if self.alarm.at <= clock.now() || self.alarm.at > due {
+        if self.alarm.at <= now || self.alarm.at > due {
             let left = due.saturating_sub(clock.elapsed());
             let once = Itimerspec {
                 it_interval: timespec(Duration::ZERO),
@@ -280,19 +298,15 @@ impl Poll {
         self.wait(events, None)
     }
 
-    /// Waits like [`Poll::wait`]; the timeout counts from the last tick of `clock`.
+    /// Waits like [`Poll::wait`], until `due`, a moment since the start of `clock`; forever without one.
     #[cfg(not(target_os = "linux"))]
-    pub(crate) fn wait_from(
+    pub(crate) fn wait_until(
         &mut self,
         clock: &Clock,
         events: &mut Events,
-        timeout: Option<Duration>,
+        due: Option<Duration>,
     ) -> io::Result<()> {
-        let passed = || clock.elapsed().saturating_sub(clock.now());
-        self.wait(
-            events,
-            timeout.map(|timeout| timeout.saturating_sub(passed())),
-        )
+        self.wait(events, due.map(|due| due.saturating_sub(clock.elapsed())))
     }
 }
 
@@ -415,13 +429,13 @@ mod tests {
         let mut clock = Clock::new();
         poll.waker().wake();
         let hour = Some(Duration::from_secs(3600));
-        poll.wait_from(&clock, &mut events, hour).expect("woken");
+        poll.wait_until(&clock, &mut events, hour).expect("woken");
         // The timer that was set before would expire too late, or has expired.
         for ms in [20, 30, 10] {
             clock.tick();
             let due = clock.now() + Duration::from_millis(ms);
-            while let Some(left) = due.checked_sub(clock.now()) {
-                poll.wait_from(&clock, &mut events, Some(left))
+            while clock.now() < due {
+                poll.wait_until(&clock, &mut events, Some(due))
                     .expect("time");
                 assert_eq!(events.iter().count(), 0);
                 clock.tick();

@@ -39,6 +39,46 @@ impl Accepted {
     }
 }
 
+/// A number that is asked for and the number of the question, so that none is lost that comes while the worker responds to
+/// the one before.
+#[derive(Debug, Default)]
+pub(crate) struct Asked(AtomicU64);
+
+impl Asked {
+    const NUMBER: u64 = u32::MAX as u64;
+
+    fn ask(&self, number: u32) {
+        let next = |before: u64| Some(((before >> 32) + 1) << 32 | u64::from(number));
+        // It always has a next one.
+        let _ = self
+            .0
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
+    }
+
+    fn is_done(&self) -> bool {
+        self.0.load(Ordering::Acquire) & Asked::NUMBER == 0
+    }
+
+    /// What is asked for, if something is. It goes to [`Asked::respond`] when it is done.
+    #[inline]
+    pub(crate) fn question(&self) -> Option<u64> {
+        let question = self.0.load(Ordering::Acquire);
+        (question & Asked::NUMBER != 0).then_some(question)
+    }
+
+    pub(crate) fn number(question: u64) -> usize {
+        (question & Asked::NUMBER) as usize
+    }
+
+    pub(crate) fn respond(&self, question: u64) {
+        let done = question & !Asked::NUMBER;
+        // If it fails, there is another question, and the worker was woken for it.
+        let _ = self
+            .0
+            .compare_exchange(question, done, Ordering::AcqRel, Ordering::Acquire);
+    }
+}
+
 /// A worker as the other threads see it.
 pub(crate) struct WorkerShared {
     pub(crate) mailbox: Mailbox<Accepted>,
@@ -47,7 +87,7 @@ pub(crate) struct WorkerShared {
     /// Connections given to it, those in the mailbox included.
     pub(crate) given: AtomicU64,
     /// How many idle connections it has to close to make room for others.
-    pub(crate) asked: AtomicUsize,
+    pub(crate) asked: Asked,
 }
 
 impl WorkerShared {
@@ -57,7 +97,7 @@ impl WorkerShared {
             waker,
             counters: Arc::default(),
             given: AtomicU64::new(0),
-            asked: AtomicUsize::new(0),
+            asked: Asked::default(),
         }
     }
 
@@ -348,7 +388,7 @@ impl ServerState {
         for worker in &self.workers {
             let share = (surplus * worker.load()).div_ceil(all.max(1));
             if share > 0 {
-                worker.asked.store(share as usize, Ordering::Release);
+                worker.asked.ask(share as u32);
                 worker.waker.wake();
             }
         }
@@ -356,8 +396,7 @@ impl ServerState {
 
     /// Whether all workers have done what [`ServerState::ask_for_room`] asked for, as far as they could.
     pub(crate) fn has_responded(&self) -> bool {
-        let has_responded = |worker: &WorkerShared| worker.asked.load(Ordering::Acquire) == 0;
-        self.workers.iter().all(has_responded)
+        self.workers.iter().all(|worker| worker.asked.is_done())
     }
 
     pub(crate) fn wake_all(&self) {
@@ -396,5 +435,27 @@ impl Drop for Working<'_> {
     fn drop(&mut self) {
         self.0.working.fetch_sub(1, Ordering::AcqRel);
         self.0.others.iter().for_each(Waker::wake);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Asked;
+
+    /// A worker that responds to a question says nothing about the one that came meanwhile.
+    #[test]
+    fn no_question_is_lost() {
+        let asked = Asked::default();
+        assert!(asked.is_done());
+        asked.ask(3);
+        let first = asked.question().expect("asked");
+        assert_eq!(Asked::number(first), 3);
+        asked.ask(3);
+        asked.respond(first);
+        assert!(!asked.is_done());
+        let second = asked.question().expect("asked again");
+        assert_eq!(Asked::number(second), 3);
+        asked.respond(second);
+        assert!(asked.is_done() && asked.question().is_none());
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::shared::id::{ConnId, Slot};
 
-/// Names a registered socket in its events: a connection or a listener.
+/// Names a registered socket in its events: a connection, a listener or a socket of datagrams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
 pub(crate) struct Token(usize);
@@ -46,7 +46,20 @@ impl Token {
         Some(generation as usize * Slot::RESERVED + reserved)
     }
 
-    /// Whether it is the token of neither, but of a connection that a worker serves.
+    /// The token of the socket of datagrams with this number, less than [`Slot::RESERVED`].
+    #[cfg(feature = "http3")]
+    pub(crate) fn of_datagrams(index: usize) -> Token {
+        Token(Slot::COUNT + Slot::RESERVED + index)
+    }
+
+    /// The number of the socket of datagrams, if it is the token of one.
+    #[cfg(feature = "http3")]
+    pub(crate) fn datagrams(self) -> Option<usize> {
+        let index = self.0.checked_sub(Slot::COUNT + Slot::RESERVED)?;
+        Some(index).filter(|index| *index < Slot::RESERVED)
+    }
+
+    /// Whether it is the token of none of these, but of a connection that a worker serves.
     #[inline(always)]
     pub(crate) fn is_conn(self) -> bool {
         self.conn().slot().index() < Slot::COUNT
@@ -79,6 +92,13 @@ mod tests {
         }
         let listener = Token::of_listener(7);
         assert_eq!((listener.greeting(), listener.is_conn()), (None, false));
+        #[cfg(feature = "http3")]
+        for index in [0, Slot::RESERVED - 1] {
+            let token = Token::of_datagrams(index);
+            assert_eq!((token.datagrams(), token.listener()), (Some(index), None));
+            assert_eq!((token.greeting(), token.is_conn()), (None, false));
+            assert_eq!(listener.datagrams(), None);
+        }
         let conn = Token::from(ConnId::new(Slot::new(7), 3));
         assert_eq!((conn.greeting(), conn.is_conn()), (None, true));
     }

@@ -19,6 +19,20 @@ pub(crate) struct Via {
 }
 
 impl Via {
+    /// What a connection of `peer` without a PROXY header needs; nothing, unless the fields of this proxy are believed.
+    #[cfg(feature = "http3")]
+    pub(crate) fn of(peer: SocketAddr, forwarding: Option<&Arc<Forwarding>>) -> Option<Arc<Via>> {
+        let forwarding = forwarding.filter(|forwarding| forwarding.proxies.are_trusted(Some(peer)));
+        forwarding.map(|forwarding| {
+            Arc::new(Via {
+                peer: Some(peer),
+                proxied: None,
+                forwarding: Some(forwarding.clone()),
+                client: None,
+            })
+        })
+    }
+
     /// The address of the client of the balancer, or else of the other end of the socket.
     pub(crate) fn counted_addr(&self) -> Option<SocketAddr> {
         let proxied = self.proxied.as_ref().and_then(|header| header.addrs);

@@ -1,6 +1,6 @@
 //! `Driver`: what a protocol implements to run in the event loop.
 
-use super::{EventLoop, Fate};
+use super::{Ended, EventLoop, Fate};
 use crate::config::Config;
 use crate::metrics::WorkerCounters;
 use crate::runtime::link::Link;
@@ -16,6 +16,7 @@ use crate::shared::mailbox::Mailbox;
 use crate::shared::memory_budget::LocalUsage;
 use crate::shared::panic_guard::Panic;
 use peregrine_protocol::Seconds;
+use peregrine_protocol::h1::response_encoder::ListenerFields;
 use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -98,6 +99,19 @@ pub(crate) trait Driver: Sized {
         Duration::ZERO
     }
 
+    /// The server drains. Tells the connections that are not in the loop, if their moment has come.
+    fn retire(
+        _events: &mut EventLoop<'_, Self>,
+        _is_due: &dyn Fn(ConnId) -> bool,
+    ) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Whether the connections that are not in the loop have ended.
+    fn has_ended(&self) -> bool {
+        true
+    }
+
     /// The server begins to stop. Connections in the backlog are moved to [`EventLoop::arrivals`].
     fn stop(_events: &mut EventLoop<'_, Self>) -> io::Result<()> {
         Ok(())
@@ -106,8 +120,8 @@ pub(crate) trait Driver: Sized {
     /// The connections that are still open are about to be closed.
     fn cut(&mut self) {}
 
-    /// All connections of the loop are closed. Returns how many others had to be closed.
-    fn finish(&mut self) -> u64;
+    /// All connections of the loop are closed. Returns what became of others.
+    fn finish(events: &mut EventLoop<'_, Self>) -> Ended;
 }
 
 /// The part of the shared state of a thread's connections that the loop uses.
@@ -129,9 +143,8 @@ pub(crate) trait ThreadState {
     #[inline]
     fn begin(&mut self, _id: ConnId) {}
 
-    /// For how many seconds clients of this connection shall use HTTPS alone (RFC 6797), if that is set. Called for
-    /// connections whose transport may have TLS.
-    fn set_hsts(&mut self, _max_age: Option<u32>) {}
+    /// What the listener of this connection adds to responses. Called for connections whose transport may have TLS.
+    fn set_listener_fields(&mut self, _fields: ListenerFields) {}
 
     /// Called once a second: releases memory of buffers that have grown.
     fn trim(&mut self) {}

@@ -130,7 +130,7 @@ impl<D: Driver> EventLoop<'_, D> {
         match self.control.is_stopping() {
             true => self.stopping(),
             false => {
-                self.retire();
+                self.retire()?;
                 Ok(None)
             }
         }
@@ -138,10 +138,10 @@ impl<D: Driver> EventLoop<'_, D> {
 
     /// Once a second: tells the connections whose moment has come that the server drains, each of them once. The moments are
     /// spread over the delay, so that their clients do not all come back at once.
-    fn retire(&mut self) {
+    fn retire(&mut self) -> io::Result<()> {
         let now = self.clock.seconds();
         if std::mem::replace(&mut self.retired, now) == now {
-            return;
+            return Ok(());
         }
         let drained = self.control.phase.drained();
         let mut due = std::mem::take(&mut self.due);
@@ -152,6 +152,8 @@ impl<D: Driver> EventLoop<'_, D> {
             self.act(id, D::Connection::retire);
         }
         self.due = due;
+        let random = self.random.clone();
+        D::retire(self, &|id| moment(id, &random) < drained)
     }
 
     /// Tells the connections that do not last that the server stops. The others wait for their time; until then they take
@@ -206,6 +208,7 @@ impl<D: Driver> EventLoop<'_, D> {
         // The order matters: a thread hands its connections over before it reports that it has finished.
         let is_over =
             D::has_all(self.control) && self.driver.arrivals().is_empty() && self.slab.is_empty();
+        let is_over = is_over && self.driver.has_ended();
         let is_late = self.control.is_cutting() || Instant::now() >= stop.at;
         if !is_over && !is_late {
             return Ok(None);
@@ -215,8 +218,11 @@ impl<D: Driver> EventLoop<'_, D> {
         for id in self.slab.tokens() {
             self.close(id, D::Connection::close);
         }
-        let cut = cut + self.driver.finish();
-        Ok(Some(Ended { drained, cut }))
+        let others = D::finish(self);
+        Ok(Some(Ended {
+            drained: drained + others.drained,
+            cut: cut + others.cut,
+        }))
     }
 }
 

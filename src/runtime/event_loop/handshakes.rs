@@ -79,9 +79,13 @@ const fn has_any<D: Driver>() -> bool {
 
 /// What this connection says in its responses.
 #[inline(always)]
-pub(super) fn set_hsts<D: Driver>(connection: &mut D::Connection, shared: &mut D::State) {
+pub(super) fn set_listener_fields<D: Driver>(
+    connection: &mut D::Connection,
+    shared: &mut D::State,
+) {
     if has_any::<D>() {
-        shared.set_hsts(connection.link().socket.stream.hsts());
+        let fields = connection.link().socket.stream.listener_fields();
+        shared.set_listener_fields(fields);
     }
 }
 

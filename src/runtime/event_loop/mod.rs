@@ -196,7 +196,7 @@ impl<'a, D: Driver> EventLoop<'a, D> {
         };
         let (shared, poll) = (self.driver.shared(), &self.poll);
         shared.begin(id);
-        handshakes::set_hsts::<D>(connection, shared);
+        handshakes::set_listener_fields::<D>(connection, shared);
         let fate = catch(|| {
             let was_shaking = connection.link().is_handshaking();
             let fate = act(connection, shared);
@@ -304,7 +304,15 @@ impl<'a, D: Driver> EventLoop<'a, D> {
     }
 
     /// Flushes the connections to which other threads have sent something.
+    #[inline]
     fn flush_dirty(&mut self) {
+        if !self.driver.shared().dirty().is_empty() {
+            self.flush_all_dirty();
+        }
+    }
+
+    #[inline(never)]
+    fn flush_all_dirty(&mut self) {
         while !self.driver.shared().dirty().is_empty() {
             let mut dirty = std::mem::take(self.driver.shared().dirty());
             for id in dirty.drain(..) {

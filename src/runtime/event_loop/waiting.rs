@@ -24,19 +24,28 @@ impl<D: Driver> EventLoop<'_, D> {
             return Ok(());
         }
         self.has_skipped = false;
-        let timeout = self.timeout(has_posts);
-        let waited = self.poll.wait_from(&self.clock, events, timeout);
+        let due = self.due(has_posts);
+        if let Err(error) = self.poll.wait_until(&self.clock, events, due) {
+            return self.wait_failed(error);
+        }
         self.driver.after_wait();
-        waited
+        Ok(())
     }
 
-    /// From the last look at the clock on; forever, if nothing is due at any time. `has_posts`: what this thread has posted
-    /// to itself wakes nothing.
-    fn timeout(&self, has_posts: bool) -> Option<Duration> {
+    /// Out of line, so that the result of each wait need not be kept for the hook behind it.
+    #[cold]
+    fn wait_failed(&mut self, error: io::Error) -> io::Result<()> {
+        self.driver.after_wait();
+        Err(error)
+    }
+
+    /// Until when it waits, since the start of the clock; `None` is forever, if nothing is due at any time. `has_posts`: what
+    /// this thread has posted to itself wakes nothing.
+    #[inline]
+    fn due(&self, has_posts: bool) -> Option<Duration> {
         if has_posts || !self.again.is_empty() || self.has_handshakes() {
             return Some(Duration::ZERO);
         }
-        let next = self.clock.to_next_second();
         let is_rare = self.stop.is_some()
             || !self.later.is_empty()
             || self.relief.goes_on()
@@ -45,16 +54,17 @@ impl<D: Driver> EventLoop<'_, D> {
                 .timeout(self.clock.now(), self.control)
                 .is_some();
         match is_rare {
-            false => (!self.slab.is_empty()).then_some(next),
-            true => self.first_timeout(next),
+            false => (!self.slab.is_empty()).then(|| self.clock.next_second()),
+            true => self.first_due(),
         }
     }
 
-    /// The same, of all that may be due. Durations are dear to compare, and nearly always `next` is first.
+    /// The same, of all that may be due. Durations are dear to compare, and nearly always the next second is first.
     #[cold]
     #[inline(never)]
-    fn first_timeout(&self, next: Duration) -> Option<Duration> {
+    fn first_due(&self) -> Option<Duration> {
         let now = self.clock.now();
+        let next = self.clock.next_second() - now;
         let wait = match &self.stop {
             Some(stop) => Some(next.min(stop.timeout())),
             None => (!self.slab.is_empty()).then_some(next),
@@ -64,6 +74,6 @@ impl<D: Driver> EventLoop<'_, D> {
         let relief = self.relief.timeout(now);
         let first = [wait, driver, later, relief];
         let first = first.into_iter().flatten().min();
-        first.map(|wait| wait.min(LONGEST_WAIT))
+        first.map(|wait| now + wait.min(LONGEST_WAIT))
     }
 }

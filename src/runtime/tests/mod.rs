@@ -122,6 +122,9 @@ fn start<H: Handler>(server: Server<H>, is_secure: bool) -> Running {
     if is_secure {
         use super::transport::Secure;
         let server = server.bind_tls("127.0.0.1:0", super::tls::tests::self_signed());
+        // The same bytes as without TLS: no `Alt-Svc`.
+        #[cfg(feature = "http3")]
+        let server = server.http3(crate::config::Http3::Off);
         return server.start_over::<Secure<Faulty>>().expect("a server");
     }
     assert!(!is_secure, "needs the feature `tls-self-signed`");

@@ -1,4 +1,4 @@
-//! TLS 1.3 (RFC 8446) over bytes: the only file that uses `rustls`.
+//! TLS 1.3 (RFC 8446) over bytes: with that of QUIC, the only file that uses `rustls`.
 //!
 //! It knows no sockets. [`Session::read`] decrypts in the buffer of its caller, and what is to be sent is
 //! appended to a buffer of the caller. The rest of the crate names no type of `rustls`, except the two that
@@ -46,7 +46,7 @@ thread_local! {
 /// The TLS settings of a listener.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    config: Arc<ServerConfig>,
+    pub(super) config: Arc<ServerConfig>,
 }
 
 /// A certificate chain and its private key.
@@ -453,4 +453,11 @@ fn size(sealed: Result<usize, EncryptError>, is_sealed: &mut bool) -> Result<usi
             Ok(0)
         }
     }
+}
+
+/// The cipher suite of the first packets of QUIC (RFC 9001 section 5.2).
+#[cfg(feature = "http3")]
+pub(super) fn initial_suite() -> Option<rustls::quic::Suite> {
+    let suite = rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256;
+    suite.tls13().and_then(rustls::Tls13CipherSuite::quic_suite)
 }

@@ -3,6 +3,8 @@
 mod engine;
 mod error;
 mod outgoing;
+#[cfg(feature = "http3")]
+mod quic;
 #[cfg(feature = "tls-self-signed")]
 mod self_signed;
 mod source;
@@ -202,7 +204,8 @@ impl Tls {
     /// without TLS. Default: off, because browsers remember it when TLS is switched off again. Begin with some
     /// minutes; a year is usual later. Zero makes browsers forget it.
     ///
-    /// For `includeSubDomains` and `preload` set the field in the handler instead.
+    /// For `includeSubDomains` and `preload` set the field in the handler instead. With both, two fields are sent, and browsers use the
+    /// first, which is that of this call (RFC 6797 section 8.1).
     #[must_use]
     pub fn hsts(mut self, max_age: Duration) -> Tls {
         self.hsts = Some(max_age.as_secs().try_into().unwrap_or(u32::MAX));

@@ -16,11 +16,15 @@ mod tcp;
 mod unix;
 
 pub(crate) use file::FILE_STEP;
+#[cfg(feature = "http3")]
+pub(crate) use file::read_at;
 pub(crate) use memory::Memory;
 pub(crate) use plain::Plain;
 #[cfg(feature = "tls")]
 pub(crate) use secure::Secure;
 pub(crate) use tcp::accept as accept_tcp;
+#[cfg(feature = "http3")]
+pub(crate) use tcp::canonical;
 #[cfg(unix)]
 pub(crate) use unix::accept as accept_unix;
 
@@ -32,6 +36,7 @@ use crate::config::forwarded::ProxySources;
 use crate::runtime::tls::{Tls, TlsInfo};
 use crate::shared::output::{MAX_SLICES, Output, Segment};
 use peregrine_protocol::Seconds;
+use peregrine_protocol::h1::response_encoder::ListenerFields;
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -96,10 +101,10 @@ pub(crate) trait Transport: Sized + Send + 'static {
         false
     }
 
-    /// See [`ThreadState::set_hsts`](crate::runtime::event_loop::ThreadState::set_hsts).
+    /// See [`ThreadState::set_listener_fields`](crate::runtime::event_loop::ThreadState::set_listener_fields).
     #[inline(always)]
-    fn hsts(&self) -> Option<u32> {
-        None
+    fn listener_fields(&self) -> ListenerFields {
+        ListenerFields::default()
     }
 
     /// Bytes of memory that it holds for what it has read or is to write.
@@ -274,6 +279,9 @@ pub(crate) struct ListenerConfig {
     pub(crate) proxied: Option<ProxySources>,
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<Tls>,
+    /// The port for HTTP/3 over UDP, if there is one.
+    #[cfg(feature = "http3")]
+    pub(crate) http3: Option<u16>,
     /// Requests without TLS are redirected to this port, as requests with TLS.
     #[cfg(feature = "tls")]
     pub(crate) redirect: Option<u16>,
@@ -295,6 +303,8 @@ impl ListenerConfig {
             proxied: None,
             #[cfg(feature = "tls")]
             tls: None,
+            #[cfg(feature = "http3")]
+            http3: None,
             #[cfg(feature = "tls")]
             redirect: None,
             #[cfg(feature = "tls")]
@@ -302,5 +312,17 @@ impl ListenerConfig {
             #[cfg(all(test, unix))]
             plans: faulty::Plans::default(),
         }
+    }
+
+    /// What responses of a connection with this TLS have of their listener.
+    #[cfg(feature = "tls")]
+    fn fields(&self, tls: &Tls) -> ListenerFields {
+        let mut fields = ListenerFields::default();
+        fields.hsts = tls.hsts;
+        #[cfg(feature = "http3")]
+        {
+            fields.http3 = self.http3;
+        }
+        fields
     }
 }

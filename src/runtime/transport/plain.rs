@@ -29,12 +29,14 @@ pub(crate) enum Plain {
 /// much as parsing half a request.
 #[cfg(target_os = "linux")]
 impl Plain {
+    #[inline]
     fn read_once(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let (n, _) = rustix::net::recv(self, buffer, rustix::net::RecvFlags::empty())?;
         Ok(n)
     }
 
     /// `more`: other bytes follow at once.
+    #[inline]
     fn write_once(&mut self, bytes: &[u8], more: bool) -> io::Result<usize> {
         use rustix::net::SendFlags;
         let flags = match more {
@@ -142,6 +144,7 @@ impl Transport for Plain {
         Some(self)
     }
 
+    #[inline]
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             match self.read_once(buffer) {
@@ -151,6 +154,7 @@ impl Transport for Plain {
         }
     }
 
+    #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.write_once(bytes, false)
     }

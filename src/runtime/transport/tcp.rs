@@ -49,7 +49,7 @@ fn accept_raw(
 }
 
 /// Converts an IPv4 address that a listener for IPv6 reports in IPv6 form (RFC 4291 section 2.5.5.2).
-pub(super) fn canonical(addr: SocketAddr) -> SocketAddr {
+pub(crate) fn canonical(addr: SocketAddr) -> SocketAddr {
     match addr.ip().to_canonical() {
         ip @ IpAddr::V4(_) => SocketAddr::new(ip, addr.port()),
         // With its scope id.

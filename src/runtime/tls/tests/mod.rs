@@ -7,6 +7,7 @@ use crate::runtime::tls::Tls;
 use crate::runtime::transport::{Plain, Secure, Transport, Unserved};
 use crate::shared::output::Output;
 use peregrine_protocol::Seconds;
+use peregrine_protocol::h1::response_encoder::ListenerFields;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme};
@@ -66,6 +67,15 @@ pub(crate) fn client_config() -> ClientConfig {
         .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     config
+}
+
+/// The same for QUIC, with HTTP/3.
+#[cfg(feature = "http3")]
+pub(crate) fn quic_client_config() -> Arc<quinn_proto::crypto::rustls::QuicClientConfig> {
+    let mut config = client_config();
+    config.alpn_protocols = vec![b"h3".to_vec()];
+    let config = config.try_into();
+    Arc::new(config.expect("a cipher suite for the first packets"))
 }
 
 /// What lies between server and client.
@@ -164,7 +174,7 @@ impl Pair {
                 session,
                 Seconds::NEVER,
                 Unserved::Refuse,
-                tls.hsts,
+                ListenerFields::default(),
             ),
             client: client.expect("a client"),
             wire,

@@ -11,6 +11,7 @@ use super::{ListenerConfig, OverSocket, Plain, Transport, Unserved, Wants, Writt
 use crate::runtime::tls::{Session, TlsInfo};
 use crate::shared::output::Output;
 use peregrine_protocol::Seconds;
+use peregrine_protocol::h1::response_encoder::ListenerFields;
 use state::{End, Read, SCRATCH, State};
 use std::fs::File;
 use std::io::{self, IoSlice};
@@ -38,7 +39,7 @@ impl<S> Secure<S> {
         (session, most): (Session, u32),
         deadline: Seconds,
         plain_http: Unserved,
-        hsts: Option<u32>,
+        fields: ListenerFields,
     ) -> Secure<S> {
         let state = State {
             session,
@@ -49,7 +50,7 @@ impl<S> Secure<S> {
             shaken: 0,
             most,
             plain_http,
-            hsts,
+            fields,
             told_eof: false,
             end: End::Open,
         };
@@ -163,8 +164,9 @@ impl<S: Transport> Transport for Secure<S> {
     }
 
     #[inline]
-    fn hsts(&self) -> Option<u32> {
-        self.tls()?.hsts
+    fn listener_fields(&self) -> ListenerFields {
+        self.tls()
+            .map_or_else(ListenerFields::default, |tls| tls.fields)
     }
 
     fn held(&self) -> usize {
@@ -251,7 +253,8 @@ impl<S: OverSocket> OverSocket for Secure<S> {
                 match tls.session() {
                     Ok(session) => {
                         let session = (session, tls.handshake_bytes());
-                        return Secure::new(inner, session, deadline, plain_http, tls.hsts);
+                        let fields = listener.fields(tls);
+                        return Secure::new(inner, session, deadline, plain_http, fields);
                     }
                     Err(_) => {
                         // Nothing is ever read from it.

@@ -5,6 +5,7 @@ use super::unsent::Unsent;
 use crate::runtime::tls::{HEADER, Outgoing, Session, WIRE_RECORD};
 use crate::shared::output::Output;
 use peregrine_protocol::Seconds;
+use peregrine_protocol::h1::response_encoder::ListenerFields;
 use std::cell::RefCell;
 use std::io;
 
@@ -29,8 +30,8 @@ pub(super) struct State {
     pub(super) most: u32,
     /// What becomes of a client that speaks HTTP without TLS.
     pub(super) plain_http: Unserved,
-    /// See [`Transport::hsts`].
-    pub(super) hsts: Option<u32>,
+    /// See [`Transport::listener_fields`].
+    pub(super) fields: ListenerFields,
     /// The protocol knows that the client sends no more.
     pub(super) told_eof: bool,
     pub(super) end: End,
