@@ -98,6 +98,16 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
         }
     }
 
+    /// The program decides later about a handshake.
+    #[cfg(feature = "websocket")]
+    pub(crate) fn is_undecided(&self) -> bool {
+        match self {
+            Connection::Http1(http1) => http1.is_undecided(),
+            #[cfg(feature = "http2")]
+            Connection::Http2(_) => false,
+        }
+    }
+
     pub(crate) fn command(
         &mut self,
         command: WorkerCommand,

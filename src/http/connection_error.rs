@@ -66,6 +66,15 @@ pub enum ConnectionError<'a> {
         /// What is wrong.
         text: &'static str,
     },
+    /// The server has closed an HTTP/3 connection, or reset one of its streams, because the client violates the protocol or
+    /// a limit. A malformed request ends its stream.
+    #[cfg(feature = "http3")]
+    Http3 {
+        /// The error code (RFC 9114 section 8.1, RFC 9204 section 6).
+        code: u64,
+        /// What is wrong.
+        text: &'static str,
+    },
     /// The connection was closed because memory was short and it made no progress. The connections held
     /// almost [`Config::buffered_bytes`](crate::Config::buffered_bytes) or more.
     Overloaded,
@@ -108,6 +117,10 @@ impl std::fmt::Display for ConnectionError<'_> {
             #[cfg(feature = "http2")]
             ConnectionError::Http2 { code, text } => {
                 write!(f, "HTTP/2 error {code}: {text}")
+            }
+            #[cfg(feature = "http3")]
+            ConnectionError::Http3 { code, text } => {
+                write!(f, "HTTP/3 error {code:#x}: {text}")
             }
             ConnectionError::Overloaded => {
                 f.write_str("memory was short and the connection made no progress")

@@ -133,6 +133,8 @@ pub trait Handler: Send + Sync + 'static {
     /// It is not called for the 503 of [`Response::offload`], for WebSocket handshakes, and for clients for
     /// which the process has no descriptor.
     ///
+    /// A [`Router`](crate::Router) passes it on to the handler of the route, such as one that is mounted.
+    ///
     /// `res` has the status of `error`. The connection is closed after the response. The response must be
     /// complete when this returns, must have that status, and must have at most 64 KiB. Otherwise, and if
     /// this panics, the client gets the default response. It runs on the event loop of a worker. Default:

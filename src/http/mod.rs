@@ -15,6 +15,8 @@ pub(crate) mod entity_tag;
 pub(crate) mod h1;
 #[cfg(feature = "http2")]
 pub(crate) mod h2;
+#[cfg(feature = "http3")]
+pub(crate) mod h3;
 pub(crate) mod handler;
 pub(crate) mod handler_error;
 pub(crate) mod html;
@@ -24,6 +26,8 @@ pub(crate) mod interop;
 pub(crate) mod json_body;
 pub(crate) mod json_string;
 pub(crate) mod lease;
+#[cfg(feature = "http2")]
+mod multiplexed;
 pub(crate) mod request;
 pub(crate) mod request_body;
 pub(crate) mod response;

@@ -12,6 +12,8 @@ use crate::shared::memory_budget::LocalUsage;
 use crate::shared::output::Output;
 #[cfg(feature = "http2")]
 use peregrine_protocol::h2::{head::HeadBuf, limits::Http2Limits};
+#[cfg(feature = "http3")]
+use peregrine_protocol::{h3::limits::Http3Limits, qpack::Encoder};
 use std::io;
 use std::sync::Arc;
 
@@ -28,10 +30,12 @@ pub(crate) struct WorkerState<P, M> {
     pub(crate) dirty: Vec<ConnId>,
     #[cfg(feature = "http2")]
     pub(crate) http2: Http2State,
+    #[cfg(feature = "http3")]
+    pub(crate) http3: Http3State,
 }
 
-/// State that the HTTP/2 connections of one worker share. Only one request is decoded, and one response
-/// written, at a time.
+/// State that the HTTP/2 connections of one worker share, and that those of HTTP/3 use, too. Only one request is
+/// decoded, and one response written, at a time.
 #[cfg(feature = "http2")]
 #[derive(Default)]
 pub(crate) struct Http2State {
@@ -53,6 +57,34 @@ impl Http2State {
     #[cold]
     pub(crate) fn recover(&mut self) {
         self.response.clear();
+    }
+}
+
+/// State that the HTTP/3 connections of one worker share.
+#[cfg(feature = "http3")]
+pub(crate) struct Http3State {
+    pub(crate) limits: Http3Limits,
+    pub(crate) keep_alive: bool,
+    pub(crate) encoder: Encoder,
+    /// The response that is being sent.
+    pub(crate) output: Output,
+}
+
+#[cfg(feature = "http3")]
+impl Http3State {
+    pub(crate) fn new(limits: Http3Limits, keep_alive: bool) -> Http3State {
+        Http3State {
+            limits,
+            keep_alive,
+            encoder: Encoder::new(),
+            output: Output::default(),
+        }
+    }
+
+    /// A panic has ended the turn of a connection.
+    #[cold]
+    pub(crate) fn recover(&mut self) {
+        self.output.clear();
     }
 }
 

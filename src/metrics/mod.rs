@@ -132,6 +132,32 @@ counters! {
     /// HTTP/2 connections that the server has ended because the client made it do too much for nothing:
     /// ENHANCE_YOUR_CALM.
     http2_goaways_calm => "http2_goaways_calm",
+    /// Connections that speak HTTP/3.
+    http3_connections => "http3_connections",
+    /// Requests that came over HTTP/3: those that `requests` and `refused` count there. Without those of streams that
+    /// were rejected so that clients send them again.
+    http3_requests => "http3_requests",
+    /// HTTP/3 streams that were rejected, because too many were open or too many bytes waited. Clients send such a
+    /// request again.
+    http3_rejected => "http3_streams_rejected",
+    /// HTTP/3 streams that the client has reset before their response was complete, or whose response it has stopped.
+    http3_resets_received => "http3_resets_received",
+    /// HTTP/3 streams that the server has reset, because of an error of the client or of the application.
+    http3_resets_sent => "http3_resets_sent",
+    /// HTTP/3 connections that the server has closed because the client violated the protocol.
+    http3_closes_error => "http3_closes_error",
+    /// HTTP/3 connections that the server has closed because the client made it do too much for nothing:
+    /// H3_EXCESSIVE_LOAD.
+    http3_closes_load => "http3_closes_load",
+    /// UDP datagrams received, for HTTP/3.
+    datagrams_received => "datagrams_received",
+    /// UDP datagrams sent, for HTTP/3.
+    datagrams_sent => "datagrams_sent",
+    /// UDP datagrams that belonged to a connection of another worker and were dropped, because too many were on their
+    /// way to it ([`QuicLimits::forwarded_bytes`](https://docs.rs/peregrine/latest/peregrine/config/struct.QuicLimits.html)).
+    datagrams_dropped => "datagrams_dropped",
+    /// Clients of HTTP/3 that had to show that their address is theirs (Retry), because many handshakes were under way.
+    quic_retries => "quic_retries",
     /// WebSocket messages received, without pings and other control frames.
     ws_received => "ws_messages_received",
     /// WebSocket messages published or broadcast, counted once for each WebSocket thread.
@@ -336,6 +362,7 @@ pub(crate) struct Counter(AtomicU64);
 
 impl Counter {
     /// Adds to a counter. Only one thread may call it.
+    #[inline]
     pub(crate) fn add(&self, n: u64) {
         self.0.store(self.get() + n, Ordering::Relaxed);
     }
@@ -345,6 +372,7 @@ impl Counter {
         self.0.fetch_add(n, Ordering::Relaxed);
     }
 
+    #[inline]
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }

@@ -1,7 +1,11 @@
 //! Binds addresses and starts threads.
 
-use super::places::Places;
+#[cfg(feature = "http3")]
+use super::datagrams;
+use super::places::{Places, cannot_bind};
 use super::running::Running;
+#[cfg(feature = "http3")]
+use crate::config::Http3;
 use crate::config::{Config, ConfigError};
 use crate::http::deferred::worker_handle::WorkerHandle;
 use crate::http::driver::Worker;
@@ -13,6 +17,8 @@ use crate::runtime::connection_limit::ConnectionLimit;
 use crate::runtime::listener::{BindAddr, ListenAddr, Listener, ListenerId};
 use crate::runtime::phase::Phase;
 use crate::runtime::poll::{Poll, Waker};
+#[cfg(feature = "http3")]
+use crate::runtime::quic::Port;
 use crate::runtime::server_state::{ServerState, WorkerShared};
 use crate::runtime::thread_pool::{Size, ThreadPool};
 use crate::runtime::transport::ListenerConfig;
@@ -36,6 +42,9 @@ pub(crate) struct Launch {
     acceptor_polls: Vec<Poll>,
     /// The listeners of each accept thread.
     sets: Vec<Vec<(ListenerId, Listener)>>,
+    /// The sockets for HTTP/3 of each worker.
+    #[cfg(feature = "http3")]
+    ports: Vec<Vec<Port>>,
     running: Running,
 }
 
@@ -59,6 +68,8 @@ impl Launch {
 
         let pollers = config.workers + accept_threads + others.len();
         let listeners = bound.kept.len() + bound.sets.iter().map(Vec::len).sum::<usize>();
+        #[cfg(feature = "http3")]
+        let listeners = listeners + bound.ports.iter().map(Vec::len).sum::<usize>();
         let fit = descriptors::connections_that_fit(&config, pollers, listeners);
         let polls = |n| (0..n).map(|_| Poll::new()).collect::<io::Result<Vec<_>>>();
         let (worker_polls, acceptor_polls) = (polls(config.workers)?, polls(accept_threads)?);
@@ -115,6 +126,8 @@ impl Launch {
             worker_polls,
             acceptor_polls,
             sets: bound.sets,
+            #[cfg(feature = "http3")]
+            ports: bound.ports,
         })
     }
 
@@ -148,6 +161,8 @@ impl Launch {
             worker_polls,
             acceptor_polls,
             mut sets,
+            #[cfg(feature = "http3")]
+            mut ports,
             mut running,
         } = self;
         // This comes before the first request, whose handler might read them.
@@ -185,6 +200,8 @@ impl Launch {
                 listeners,
                 mode: mode(),
                 transport: PhantomData,
+                #[cfg(feature = "http3")]
+                datagrams: (std::mem::take(&mut ports[index]), running.handles.clone()),
             };
             let run = move || worker.run();
             let thread = spawn("worker", index, &config, &control, run);
@@ -212,6 +229,9 @@ struct Bound {
     sets: Vec<Vec<(ListenerId, Listener)>>,
     /// One more listener for each queue of connections, for a successor.
     kept: Vec<Listener>,
+    /// The sockets for HTTP/3 of each worker.
+    #[cfg(feature = "http3")]
+    ports: Vec<Vec<Port>>,
 }
 
 /// Binds listeners for `threads` threads. Each set has a listener for each place.
@@ -227,15 +247,39 @@ fn bind_all(places: Places, shared: bool, threads: usize, config: &Config) -> io
         configs: Vec::new(),
         sets: (0..threads).map(|_| Vec::new()).collect(),
         kept: Vec::new(),
+        #[cfg(feature = "http3")]
+        ports: Vec::new(),
     };
+    #[cfg(feature = "http3")]
+    let modes: Vec<Http3> = (0..places.addrs.len())
+        .map(|index| datagrams::mode(&places, index, config))
+        .collect();
+    #[cfg(feature = "http3")]
+    let mut sockets = Vec::new();
     let v4_ports: Vec<u16> = places.addrs.iter().flat_map(wildcard_v4_ports).collect();
     for (index, place) in places.addrs.into_iter().enumerate() {
         let id = ListenerId(index as u16);
-        let config = ListenerConfig::new(config);
-        let queues = queues(place, shared, threads, &v4_ports, &config)?;
+        let listener = ListenerConfig::new(config);
+        #[cfg(feature = "http3")]
+        if modes[index] == Http3::Only {
+            let (addr, bound_to) = datagrams::bind_place(place, config.workers, &v4_ports)?;
+            bound.addrs.push(addr);
+            bound.configs.push(listener);
+            sockets.push((index, bound_to));
+            continue;
+        }
+        #[cfg(feature = "http3")]
+        let is_new = matches!(place, BindAddr::Tcp(_));
+        let queues = queues(place, shared, threads, &v4_ports, &listener)?;
         let addr = queues[0].addr()?;
+        #[cfg(feature = "http3")]
+        if let (Http3::On, ListenAddr::Tcp(addr)) = (modes[index], &addr) {
+            let only_v6 = v4_ports.contains(&addr.port());
+            let bound_to = datagrams::bind(*addr, config.workers, only_v6, is_new)?;
+            sockets.push((index, bound_to));
+        }
         bound.addrs.push(addr);
-        bound.configs.push(config);
+        bound.configs.push(listener);
         // Each listener has its own queue, so each needs a thread. Each thread needs a listener.
         for i in 0..threads.max(queues.len()) {
             let set = &mut bound.sets[i % threads];
@@ -260,6 +304,10 @@ fn bind_all(places: Places, shared: bool, threads: usize, config: &Config) -> io
         places.secured,
         &places.redirecting,
     )?;
+    #[cfg(feature = "http3")]
+    {
+        bound.ports = datagrams::ports(sockets, &mut bound.configs, config)?;
+    }
     Ok(bound)
 }
 
@@ -327,10 +375,6 @@ fn bind_first(
         }
     }
     Err(error)
-}
-
-pub(crate) fn cannot_bind(place: impl std::fmt::Display, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("cannot listen on {place}: {error}"))
 }
 
 /// Starts a named thread. When it ends, in any way, the server stops: no such thread ends before the server.

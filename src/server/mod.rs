@@ -4,6 +4,8 @@
 //! result. `hand_over` and `Inherited` pass the listeners to a new process. [`Server`] itself is at the root of the
 //! crate.
 
+#[cfg(feature = "http3")]
+mod datagrams;
 #[cfg(unix)]
 mod handover;
 mod health;
@@ -47,9 +49,8 @@ use crate::timers::Timers;
 use crate::websocket::WebSocketHandler;
 #[cfg(feature = "websocket")]
 use crate::websocket::threads::WebSockets;
-use launch::cannot_bind;
 use peregrine_protocol::limits::Limits;
-use places::Places;
+use places::{Places, cannot_bind};
 use running::AtStart;
 use std::fmt::Debug;
 use std::io;

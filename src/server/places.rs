@@ -2,6 +2,8 @@
 
 #[cfg(feature = "http2")]
 use crate::config::Http2;
+#[cfg(feature = "http3")]
+use crate::config::Http3;
 use crate::runtime::listener::BindAddr;
 #[cfg(feature = "tls")]
 use crate::runtime::listener::ListenAddr;
@@ -9,7 +11,6 @@ use crate::runtime::listener::ListenAddr;
 use crate::runtime::tls::Tls;
 #[cfg(feature = "tls")]
 use crate::runtime::transport::ListenerConfig;
-#[cfg(feature = "tls")]
 use std::io;
 
 /// Where a server listens, in the order of the calls.
@@ -19,6 +20,9 @@ pub(crate) struct Places {
     /// Which of them have their own setting of HTTP/2.
     #[cfg(feature = "http2")]
     pub(crate) http2: Vec<(usize, Http2)>,
+    /// Which of them have their own setting of HTTP/3.
+    #[cfg(feature = "http3")]
+    pub(crate) http3: Vec<(usize, Http3)>,
     /// Which of them begin with a PROXY header, counted from 1.
     pub(crate) proxied: Vec<usize>,
     /// Which of them have TLS.
@@ -27,6 +31,10 @@ pub(crate) struct Places {
     /// Which of them redirect to those.
     #[cfg(feature = "tls")]
     pub(crate) redirecting: Vec<usize>,
+}
+
+pub(crate) fn cannot_bind(place: impl std::fmt::Display, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot listen on {place}: {error}"))
 }
 
 #[cfg(feature = "tls")]

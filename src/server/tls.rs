@@ -1,6 +1,8 @@
 //! `Server::bind_tls`: addresses with TLS.
 
 use super::{Server, place};
+#[cfg(feature = "http3")]
+use crate::config::Http3;
 use crate::runtime::listener::BindAddr;
 use crate::runtime::tls::Tls;
 use std::fmt::Debug;
@@ -36,6 +38,34 @@ impl<H, M> Server<H, M> {
     pub fn listener_tls(mut self, listener: TcpListener, tls: Tls) -> Server<H, M> {
         let listeners = vec![listener];
         self.places.push_tls(BindAddr::Inherited(listeners), tls);
+        self
+    }
+
+    /// Sets whether the address of the last [`Server::bind_tls`] speaks HTTP/3, over UDP on the same port.
+    /// [`Config::http3`](crate::Config::http3) has the setting of the others. Before the first address it does nothing, and for
+    /// addresses without TLS and those of [`Server::proxy_protocol`] there is no HTTP/3.
+    ///
+    /// Needs the feature `http3`.
+    ///
+    /// ```
+    /// # #[cfg(feature = "tls-self-signed")] {
+    /// use peregrine::config::Http3;
+    /// use peregrine::{Server, Tls};
+    ///
+    /// let tls = Tls::self_signed(&["localhost"])?;
+    /// let server = Server::from_fn(|req, res| res.text(req.version().to_string()))
+    ///     .bind_tls("127.0.0.1:0", tls)
+    ///     .http3(Http3::Only)
+    ///     .start()?;
+    /// # drop(server);
+    /// # }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[cfg(feature = "http3")]
+    pub fn http3(mut self, mode: Http3) -> Server<H, M> {
+        if let Some(last) = self.places.addrs.len().checked_sub(1) {
+            self.places.http3.push((last, mode));
+        }
         self
     }
 

@@ -43,6 +43,7 @@ pub struct AccessEntry<'a> {
     unix: u64,
     route: Option<&'static str>,
     id: Option<&'a str>,
+    user: Option<&'a str>,
 }
 
 impl<'a> AccessEntry<'a> {
@@ -69,6 +70,7 @@ impl<'a> AccessEntry<'a> {
             status,
             route: request.and_then(|request| request.route()),
             id: None,
+            user: None,
             body_bytes: Some(0),
             took: Duration::ZERO,
             // A clock set before 1970 is wrong in any case.
@@ -117,6 +119,38 @@ impl<'a> AccessEntry<'a> {
     /// ```
     pub fn request_id(&self) -> Option<&'a str> {
         self.id
+    }
+
+    /// This entry with the name of a user, for [`AccessEntry::common`] and [`AccessEntry::combined`].
+    ///
+    /// The program knows the user. The library does not set one: what a client sends in `Authorization` is only a claim.
+    ///
+    /// ```
+    /// use peregrine::access_log::{AccessLog, LogWriter};
+    /// use peregrine::layers::BasicAuth;
+    /// use peregrine::Router;
+    ///
+    /// fn check(name: &str, password: &str) -> bool {
+    ///     // A real program compares with `layers::is_same_secret`.
+    ///     (name, password) == ("ada", "lovelace")
+    /// }
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let app = Router::new().get("/", |_, res| res.text("hi")).layer(BasicAuth::new("notes", check));
+    /// let log = LogWriter::new(std::io::stdout())?;
+    /// let app = AccessLog::with_format(app, log, |entry, line| {
+    ///     let sent = entry.request().and_then(|request| request.basic_auth());
+    ///     let user = sent.filter(|(name, password)| check(name, password));
+    ///     let user = user.as_ref().map(|(name, _)| &**name);
+    ///     entry.clone().with_user(user).combined(line);
+    /// });
+    /// # assert_eq!(peregrine::testing::get(&app, "/").status(), 401);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_user(self, user: Option<&'a str>) -> AccessEntry<'a> {
+        AccessEntry { user, ..self }
     }
 
     /// The pattern of the route of a [`Router`](crate::Router) that has responded, for example `/users/{id}`. It has few
@@ -171,16 +205,20 @@ impl<'a> AccessEntry<'a> {
     /// 192.0.2.7 - - [10/Oct/2026:13:55:36 +0000] "GET /a?b=c HTTP/1.1" 200 2326
     /// ```
     ///
-    /// The fields are: [`AccessEntry::client_addr`] without the port (`-` if there is none), two fields that are always `-`
-    /// (identity and user), the time in UTC, the request line, the status, and the bytes of the body. An
-    /// empty body, and a missing [`AccessEntry::request`], are `-`.
+    /// The fields are: [`AccessEntry::client_addr`] without the port (`-` if there is none), the identity, which is always `-`,
+    /// the user ([`AccessEntry::with_user`]), the time in UTC, the request line, the status, and the bytes of the body. No
+    /// user, an empty body, and a missing [`AccessEntry::request`] are `-`. A space in the name of a user becomes `\x20`.
     pub fn common(&self, line: &mut Vec<u8>) {
         // A write to a `Vec` cannot fail.
         let _ = match self.client {
             Some(client) => write!(line, "{}", client.ip()),
             None => line.write_all(b"-"),
         };
-        line.extend_from_slice(b" - - [");
+        match self.user.filter(|user| !user.is_empty()) {
+            Some(user) => write_user(user, line),
+            None => line.extend_from_slice(b" - -"),
+        }
+        line.extend_from_slice(b" [");
         line.extend_from_slice(&stamp(self.unix));
         line.extend_from_slice(b"] \"");
         match &self.request {
@@ -235,6 +273,17 @@ impl<'a> AccessEntry<'a> {
     }
 }
 
+/// Appends identity and user. A space would end the field.
+fn write_user(user: &str, line: &mut Vec<u8>) {
+    line.extend_from_slice(b" - ");
+    for (n, part) in user.split(' ').enumerate() {
+        if n > 0 {
+            hex(b' ', line);
+        }
+        AccessEntry::escape(part, line);
+    }
+}
+
 /// Appends `\xhh`.
 pub(crate) fn hex(b: u8, line: &mut Vec<u8>) {
     let digit = |n: u8| b"0123456789abcdef"[usize::from(n)];
@@ -271,6 +320,18 @@ mod tests {
         for _ in 0..2 {
             assert_eq!(&stamp(784_111_777), b"06/Nov/1994:08:49:37 +0000");
             assert_eq!(&stamp(0), b"01/Jan/1970:00:00:00 +0000");
+        }
+    }
+
+    #[test]
+    fn a_name_is_one_field() {
+        for (user, field) in [
+            ("ada", " - ada"),
+            ("a [b\" \n", " - a\\x20[b\\\"\\x20\\x0a"),
+        ] {
+            let mut line = Vec::new();
+            write_user(user, &mut line);
+            assert_eq!(String::from_utf8_lossy(&line), field);
         }
     }
 

@@ -4,6 +4,7 @@ use super::leave::Leave;
 use super::streamed_body::Feed;
 use crate::http::deferred::unlocked::call_unlocked;
 use crate::http::deferred::worker_handle::{WorkerCommand, WorkerHandle};
+use crate::relay::Relayed;
 #[cfg(feature = "http2")]
 use crate::shared::flow_control::FIRST_SHARE;
 use crate::shared::flow_control::{Credit, Room, charge};
@@ -87,9 +88,14 @@ pub enum SendError {
     /// There is no room, and this is the thread of a worker. A worker must not block, because workers could
     /// wait for each other for ever. Use [`BodySender::try_send`] there.
     WouldBlock,
-    /// The [relay](crate::relay) of an [`EventHub`](crate::sse::EventHub) has dropped the event. The pages of this process got
-    /// it, those of other processes did not.
-    NotRelayed,
+    /// The [relay](crate::relay) of an [`EventHub`](crate::sse::EventHub) has dropped the event: the pages of other processes do
+    /// not get it. Those of this process got it, so do not publish it again to all.
+    NotRelayed {
+        /// Number of pages of this process that got it.
+        pages: usize,
+        /// Why the relay has dropped it.
+        why: Relayed,
+    },
 }
 
 impl std::fmt::Display for SendError {
@@ -99,7 +105,7 @@ impl std::fmt::Display for SendError {
             SendError::Length => "the body does not have the declared length",
             SendError::Trailer => "this field is not allowed in a trailer section",
             SendError::Event => "the name or id of an event has a line break or NUL",
-            SendError::NotRelayed => "other processes do not get the event",
+            SendError::NotRelayed { .. } => "other processes do not get the event",
             SendError::WouldBlock => "the thread of a worker must not wait for a client",
         })
     }
@@ -114,7 +120,7 @@ impl From<SendError> for io::Error {
             SendError::Length | SendError::Trailer | SendError::Event => {
                 io::ErrorKind::InvalidInput
             }
-            SendError::NotRelayed => io::ErrorKind::Other,
+            SendError::NotRelayed { .. } => io::ErrorKind::Other,
             SendError::WouldBlock => io::ErrorKind::WouldBlock,
         };
         io::Error::new(kind, error)
@@ -159,7 +165,7 @@ impl BodySender {
     ) -> (BodySender, Feed) {
         let most = match version {
             #[cfg(feature = "http2")]
-            Version::Http2 => handle.stream_bytes.min(FIRST_SHARE),
+            version if version >= Version::Http2 => handle.stream_bytes.min(FIRST_SHARE),
             _ => handle.stream_bytes,
         };
         let credit = Arc::new(Credit::new(most));

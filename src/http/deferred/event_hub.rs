@@ -143,7 +143,23 @@ impl EventHub {
     /// # Errors
     ///
     /// [`SendError::Event`] if the event cannot be sent to any page. [`SendError::NotRelayed`] if the
-    /// [relay](crate::relay) of the hub has dropped it: the pages of this process got it, those of others did not.
+    /// [relay](crate::relay) of the hub has dropped it, with the number of pages of this process that got it.
+    ///
+    /// ```
+    /// use peregrine::body::SendError;
+    /// use peregrine::relay::Relayed;
+    /// use peregrine::sse::EventHub;
+    ///
+    /// fn tell(hub: &EventHub) -> String {
+    ///     match hub.publish("news", "hello") {
+    ///         Ok(pages) => format!("{pages} pages here, and those of other processes"),
+    ///         Err(SendError::NotRelayed { pages, why: Relayed::TooLarge }) => format!("{pages} pages here, and no others ever"),
+    ///         Err(SendError::NotRelayed { pages, .. }) => format!("only the {pages} pages here"),
+    ///         Err(error) => error.to_string(),
+    ///     }
+    /// }
+    /// assert_eq!(tell(&EventHub::new()), "0 pages here, and those of other processes");
+    /// ```
     pub fn publish(&self, topic: &str, event: impl Into<Event>) -> Result<usize, SendError> {
         self.publish_to(Some(topic), &event.into().into_shared()?)
     }
@@ -193,9 +209,9 @@ impl EventHub {
         match relayed {
             Relayed::Queued if relay.order() == RelayOrder::Broker => Ok(0),
             Relayed::Queued => Ok(self.send(topic, payload)),
-            _ => {
-                self.send(topic, payload);
-                Err(SendError::NotRelayed)
+            why => {
+                let pages = self.send(topic, payload);
+                Err(SendError::NotRelayed { pages, why })
             }
         }
     }

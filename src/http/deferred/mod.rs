@@ -10,6 +10,8 @@ mod body_sender;
 pub(crate) mod check;
 mod event_hub;
 pub(crate) mod events;
+#[cfg(feature = "websocket")]
+pub(crate) mod handshake;
 pub(crate) mod leave;
 pub(crate) mod pending;
 pub(crate) mod responder;

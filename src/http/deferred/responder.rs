@@ -109,6 +109,17 @@ impl Responder {
         }
     }
 
+    /// Accepts the handshake that waits, with a block of fields.
+    #[cfg(feature = "websocket")]
+    pub(crate) fn accept(mut self, fields: Vec<u8>) -> Result<(), SendError> {
+        self.used = true;
+        if !self.is_waited_for() {
+            return Err(SendError::Gone);
+        }
+        self.handle.post(WorkerCommand::Accept(self.id, fields));
+        Ok(())
+    }
+
     /// Lets `work` respond on the thread of the connection. If the response is not waited for any more, `work` is dropped.
     pub(crate) fn on_worker(self, work: impl FnOnce(Responder) + Send + 'static) {
         let (handle, id) = (self.handle.clone(), self.id);

@@ -7,7 +7,9 @@ use crate::http::request_body::flow::Flow;
 use crate::http::response::always::Always;
 use crate::http::response::error::ResponseError;
 use crate::metrics::routes::RouteCounters;
-use crate::runtime::thread_pool::ThreadPool;
+#[cfg(feature = "http3")]
+use crate::runtime::quic::Datagrams;
+use crate::runtime::thread_pool::{Size, ThreadPool};
 use crate::shared::id::{ConnId, RequestId};
 use crate::shared::inbox::Inbox;
 use crate::shared::memory_budget::MemoryBudget;
@@ -21,6 +23,8 @@ use std::cell::Cell;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+#[cfg(feature = "http3")]
+use std::sync::atomic::Ordering;
 
 /// A response on its way to its connection.
 #[derive(Debug)]
@@ -41,6 +45,9 @@ pub(crate) struct DeferredResponse {
 #[derive(Debug)]
 pub(crate) enum WorkerCommand {
     Respond(RequestId, DeferredResponse),
+    /// The program accepts a handshake for another protocol, with a block of fields.
+    #[cfg(feature = "websocket")]
+    Accept(RequestId, Vec<u8>),
     /// There will be no response, for this reason: the client gets 500, with what stays of the response.
     Fail(RequestId, ResponseError, Option<Box<Always>>),
     /// There will be no response, because its closure has panicked.
@@ -57,6 +64,9 @@ pub(crate) enum WorkerCommand {
     Run(RequestId, Work),
     /// Starts a timer, which belongs to no connection.
     Timer(NewTimer),
+    /// Datagrams of a connection of this worker, which another one has received.
+    #[cfg(feature = "http3")]
+    Datagrams(Datagrams),
     /// A handler has returned an error to a request of this client. The response is on another way.
     Failed(Box<str>, Option<SocketAddr>),
 }
@@ -92,7 +102,11 @@ impl WorkerCommand {
             | WorkerCommand::Cut(id)
             | WorkerCommand::Resume(id, _)
             | WorkerCommand::Run(id, _) => Some(*id),
+            #[cfg(feature = "websocket")]
+            WorkerCommand::Accept(id, _) => Some(*id),
             WorkerCommand::Timer(_) | WorkerCommand::Failed(..) => None,
+            #[cfg(feature = "http3")]
+            WorkerCommand::Datagrams(_) => None,
         }
     }
 }
@@ -110,6 +124,9 @@ pub(crate) struct WorkerHandle {
     /// The number of timers that wait, and its limit.
     pub(crate) timers: Arc<AtomicUsize>,
     pub(crate) most_timers: usize,
+    /// Bytes of datagrams on their way from other workers.
+    #[cfg(feature = "http3")]
+    datagram_bytes: AtomicUsize,
 }
 
 thread_local! {
@@ -134,7 +151,22 @@ impl WorkerHandle {
             routes: Arc::default(),
             timers: Arc::default(),
             most_timers,
+            #[cfg(feature = "http3")]
+            datagram_bytes: AtomicUsize::new(0),
         }
+    }
+
+    /// For a response that belongs to no connection: what is posted is dropped, and there are no threads for handlers that block.
+    pub(crate) fn of_no_worker() -> Arc<WorkerHandle> {
+        let size = Size {
+            threads: 0,
+            queue: 0,
+            stack: None,
+        };
+        let (pool, budget) = (ThreadPool::new(size, || {}), MemoryBudget::new(0));
+        let handle = WorkerHandle::new(&Limits::default(), 0, pool, Arc::new(budget), || {});
+        handle.inbox.close();
+        Arc::new(handle)
     }
 
     /// The calling thread becomes the owner of the inbox. It reads the inbox before each wait.
@@ -152,6 +184,26 @@ impl WorkerHandle {
     /// After the end of the worker the command is dropped. A thread that waits for its outcome sees the drop.
     pub(crate) fn post(&self, command: WorkerCommand) {
         self.inbox.post(command);
+    }
+
+    /// Gives the worker datagrams that are for it. False if more than `most` bytes would be on their way.
+    #[cfg(feature = "http3")]
+    pub(crate) fn forward(&self, datagrams: Datagrams, most: usize) -> bool {
+        let bytes = datagrams.len();
+        let before = self.datagram_bytes.fetch_add(bytes, Ordering::AcqRel);
+        let has_room = before.saturating_add(bytes) <= most;
+        let is_posted = has_room && self.inbox.post(WorkerCommand::Datagrams(datagrams));
+        if !is_posted {
+            self.datagram_bytes.fetch_sub(bytes, Ordering::AcqRel);
+        }
+        is_posted
+    }
+
+    /// The worker has taken datagrams.
+    #[cfg(feature = "http3")]
+    pub(crate) fn has_taken(&self, datagrams: &Datagrams) {
+        let bytes = datagrams.len();
+        self.datagram_bytes.fetch_sub(bytes, Ordering::AcqRel);
     }
 
     /// Adds a pending request of this connection. Only for the thread of the worker.

@@ -7,6 +7,7 @@ use crate::http::service::Service;
 use crate::runtime::transport::Unserved;
 use peregrine_protocol::error::ProtocolError;
 use peregrine_protocol::h1::connection::Next;
+use peregrine_protocol::h1::response_encoder::ListenerFields;
 use peregrine_protocol::http::exchange::BodyIntake;
 use std::ops::Deref;
 
@@ -22,7 +23,8 @@ where
     pub(super) fn turn_unserved(&mut self, unserved: Unserved, parts: &mut Parts<'_>) -> Turn {
         self.recorder.set_conn(parts.conn);
         // Not without TLS (RFC 6797 section 7.2). The next connection sets it anew.
-        self.recorder.encoder.set_hsts(None);
+        let none = ListenerFields::default();
+        self.recorder.encoder.set_listener_fields(none);
         loop {
             match parts.http1.next(parts.input, &self.limits, self.now) {
                 Next::Request(_) | Next::Plan(_)

@@ -154,6 +154,10 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
             return Fate::Closed;
         }
         if self.http1.is_eof() {
+            if self.is_undecided() {
+                // It could not answer the close frame.
+                return Fate::Closed;
+            }
             shared.service.client_eof(self.exchange.as_deref());
         }
         Fate::Open
@@ -168,8 +172,12 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
     ) -> Fate {
         self.lend(shared, |connection, lease, shared| {
             let mut parts = connection.parts(lease, &shared.counters, shared.place);
-            shared.service.take_command(command, &mut parts);
+            let service = &mut shared.service;
+            service.take_command(command, &mut parts, &mut shared.mode);
         });
+        if shared.mode.is_accepted() {
+            return Fate::Upgraded;
+        }
         if shared.dirty.last() != Some(&shared.place) {
             shared.dirty.push(shared.place);
         }
@@ -304,6 +312,12 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
     fn is_streaming(&self) -> bool {
         let exchange = self.exchange.as_ref();
         exchange.is_some_and(|exchange| exchange.body().is_some())
+    }
+
+    /// The program decides later about a handshake.
+    pub(crate) fn is_undecided(&self) -> bool {
+        let exchange = self.exchange.as_ref();
+        exchange.is_some_and(|exchange| exchange.is_undecided())
     }
 
     /// Bytes of an incomplete request.

@@ -143,6 +143,9 @@ where
                     if upgrades.is_accepted() {
                         return Turn::Upgrade;
                     }
+                    if parts.http1.is_at_rest(parts.input) {
+                        return Turn::Read;
+                    }
                 }
                 Next::Plan(framing) => self.take_plan(framing, parts),
                 Next::Piece(piece) => self.take_piece(piece, parts),
@@ -357,16 +360,28 @@ where
     }
 
     /// Handles a command of another thread, if it names the current exchange.
-    pub(super) fn take_command(&mut self, command: WorkerCommand, parts: &mut Parts<'_>) {
+    pub(super) fn take_command(
+        &mut self,
+        command: WorkerCommand,
+        parts: &mut Parts<'_>,
+        _upgrades: &mut impl Upgrades<P::Target>,
+    ) {
         let id = parts.exchange.as_ref().and_then(|exchange| exchange.id());
         if id.is_none() || id != command.request() {
             return;
         }
         let mode = match &command {
             WorkerCommand::Respond(..) => parts.http1.mode(),
+            #[cfg(feature = "websocket")]
+            WorkerCommand::Accept(..) => parts.http1.mode(),
             _ => parts.http1.last_mode(),
         };
-        let outcome = self.command(command, &mut parts.context_for(mode));
+        let cx = &mut parts.context_for(mode);
+        let outcome = match command {
+            #[cfg(feature = "websocket")]
+            WorkerCommand::Accept(_, fields) => self.accept(&fields, _upgrades, cx),
+            command => self.command(command, cx),
+        };
         self.settle(outcome, parts);
         self.end_events_of(parts);
     }

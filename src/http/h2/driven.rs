@@ -1,8 +1,8 @@
 //! What the event loop does to an HTTP/2 connection.
 
-use super::streams::Stream;
 use super::{Connection, Phase, WorkerState};
 use crate::http::connection_error::ConnectionError;
+use crate::http::multiplexed::streams::Stream;
 use crate::http::service::{HandlerRef, Upgrades};
 use crate::runtime::event_loop::{Driven, Fate};
 use crate::runtime::link::Link;
@@ -124,7 +124,7 @@ where
         let limits = &shared.service.limits;
         match self.phase {
             Phase::Serving | Phase::Resting => {
-                let streams = self.streams.deadline(&self.http2, limits);
+                let streams = self.streams_deadline(limits);
                 let due = self.http2.deadline(limits).min(streams);
                 due.min(self.write_deadline(shared))
             }
@@ -154,7 +154,12 @@ where
             Phase::Serving | Phase::Resting => self.lend(shared, |connection, lease, shared| {
                 connection.with_service(lease, shared, |service, parts| {
                     let (limits, now) = (&service.limits, service.now);
-                    let close = parts.http2.expire(parts.output, limits, parts.limits, now);
+                    let close = parts.machine.http2.expire(
+                        parts.machine.output,
+                        limits,
+                        parts.machine.limits,
+                        now,
+                    );
                     if close.is_none() {
                         service.expire_streams(parts);
                         parts.streams.shrink();
@@ -233,7 +238,7 @@ where
     fn close(mut self, shared: &mut WorkerState<P, M>) {
         self.lend(shared, |connection, lease, shared| {
             connection.with_service(lease, shared, |service, parts| {
-                service.leave_all(parts.output.len(), parts);
+                service.leave_all_http2(parts.machine.output.len(), parts);
             });
             lease.input.recycle();
             // The entries of an access log in them are written.
@@ -245,10 +250,7 @@ where
 
     #[cold]
     fn abandon(mut self, panic: &Panic, shared: &mut WorkerState<P, M>) {
-        for mut stream in self.streams.take_all() {
-            // The log entry is written by its drop.
-            shared.service.end(&mut stream.exchange);
-        }
+        shared.service.abandon_all(&mut self.streams);
         self.link.socket.stream.reset();
         let error = ConnectionError::Internal(panic.message());
         shared.fail(&error, &self.link.socket);

@@ -3,10 +3,8 @@
 //! This is the only code that drives the state machine of HTTP/2. It mirrors [`super::h1`]. A connection begins
 //! here if its listener speaks nothing else, or comes from there when its first bytes are the client preface.
 
-mod bodies;
 mod driven;
-mod responses;
-mod streams;
+mod machine;
 mod turn;
 
 use super::connection_error::ConnectionError;
@@ -14,20 +12,22 @@ use super::service::{HandlerRef, Service, Upgrades};
 use super::worker_state::WorkerState;
 use crate::http::deferred::worker_handle::WorkerCommand;
 use crate::http::lease::Lease;
+use crate::http::multiplexed::Parts;
+use crate::http::multiplexed::streams::Streams;
 use crate::metrics::WorkerCounters;
 use crate::runtime::event_loop::{Driven, Fate};
 use crate::runtime::linger::Lingering;
 use crate::runtime::link::Link;
 use crate::runtime::transport::{FILE_STEP, Transport, Written};
-use crate::shared::flow_control::FIRST_SHARE;
 use crate::shared::output::{FilePart, Output};
+use machine::{Machine, queued};
 use peregrine_protocol::Seconds;
 use peregrine_protocol::h1::read_buf::Input;
 use peregrine_protocol::h2::connection::{Close, Http2};
+use peregrine_protocol::limits::Limits;
 use peregrine_protocol::rate::Rate;
 use std::marker::PhantomData;
-use streams::Streams;
-use turn::{Parts, Turn};
+use turn::Turn;
 
 /// The most reads of one event.
 const READS: usize = 4;
@@ -103,13 +103,17 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
         &mut self,
         lease: &mut Lease,
         shared: &mut WorkerState<P, M>,
-        act: impl FnOnce(&mut Service<P>, &mut Parts<'_>) -> R,
+        act: impl FnOnce(&mut Service<P>, &mut Parts<'_, Machine<'_>>) -> R,
     ) -> R {
         let http2 = &mut shared.http2;
-        let mut parts = Parts {
+        let machine = Machine {
             http2: &mut self.http2,
             input: &mut lease.input,
             output: &mut lease.output,
+            limits: &http2.limits,
+        };
+        let mut parts = Parts {
+            machine,
             streams: &mut self.streams,
             keep_alive: self.keep_alive,
             conn: shared.place,
@@ -117,7 +121,6 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
             counters: &shared.counters,
             head: &mut http2.head,
             response: &mut http2.response,
-            limits: &http2.limits,
         };
         act(&mut shared.service, &mut parts)
     }
@@ -130,7 +133,7 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
     ) -> Fate {
         self.lend(shared, |connection, lease, shared| {
             connection.with_service(lease, shared, |service, parts| {
-                service.take_command_http2(command, parts);
+                service.take_stream_command(command, parts);
             });
         });
         if shared.dirty.last() != Some(&shared.place) {
@@ -216,7 +219,7 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
         }
         // Other streams of the client may keep the connection busy.
         let limits = &shared.service.limits;
-        let is_due = self.streams.deadline(&self.http2, limits) <= now;
+        let is_due = self.streams_deadline(limits) <= now;
         let turn = self.with_service(lease, shared, |service, parts| {
             if is_due {
                 service.expire_streams(parts);
@@ -323,33 +326,17 @@ impl<P: HandlerRef, M: Upgrades<P::Target>, T: Transport> Connection<P, M, T> {
         Fate::Open
     }
 
-    /// Reports to the producers of bodies how many bytes may be unsent, and how many are. Together they may have as
-    /// much as one producer of HTTP/1, or [`FIRST_SHARE`] each if that is more: a stream of which something waits gets
-    /// no more while all of them have that much.
+    /// Reports to the producers of bodies how many bytes are unsent.
     fn tell_unsent(&self, output: &Output, shared: &WorkerState<P, M>) {
-        if self.streams.is_empty() {
-            return;
-        }
-        let most = shared.service.limits.output_bytes as u64;
-        let is_over = shared.tally.is_over();
-        let queued = |id| self.http2.queued(id).unwrap_or(0);
-        let all = self.http2.queued_in_all() + output.len();
-        let bodies = self.streams.iter().filter(|stream| stream.has_body());
-        let share = shared.service.limits.output_bytes / bodies.count().max(1);
-        for stream in self.streams.iter() {
-            let body = stream
-                .exchange
-                .as_ref()
-                .and_then(|exchange| exchange.body());
-            if let Some(body) = body {
-                body.set_limit(share.max(FIRST_SHARE));
-                let unsent = queued(stream.id);
-                body.set_unsent(match unsent > 0 || output.len() > most {
-                    true if is_over || all > most => unsent.max(most),
-                    _ => unsent,
-                });
-            }
-        }
+        let unsent = (self.http2.queued_in_all(), output.len());
+        let (is_over, limits) = (shared.tally.is_over(), &shared.service.limits);
+        let queued = |id| queued(&self.http2, id);
+        self.streams.tell_unsent(queued, unsent, is_over, limits);
+    }
+
+    /// When the first of the responses that are waited for has to go on.
+    fn streams_deadline(&self, limits: &Limits) -> Seconds {
+        self.streams.deadline(|id| queued(&self.http2, id), limits)
     }
 
     /// The server stops: after the streams that have come the connection ends.

@@ -9,6 +9,7 @@ use crate::http::handler_error::Problem;
 #[cfg(feature = "json")]
 use crate::http::json_body::JsonError;
 use crate::http::request::route::ParamError;
+use crate::shared::log_error::LogError;
 use peregrine_protocol::form::FormError;
 use peregrine_protocol::http::encode;
 use std::error::Error;
@@ -112,6 +113,16 @@ impl HandlerError for ParamError {
     }
 }
 
+impl HandlerError for LogError {
+    fn status(&self) -> u16 {
+        match self {
+            LogError::Full | LogError::Topics | LogError::Unavailable => 503,
+            LogError::TooLarge => 413,
+            _ => 500,
+        }
+    }
+}
+
 #[cfg(feature = "json")]
 impl HandlerError for JsonError {
     fn status(&self) -> u16 {
@@ -148,6 +159,7 @@ pub(super) fn of_library<'a>(
         is::<Problem>,
         is::<FormError>,
         is::<ParamError>,
+        is::<LogError>,
         #[cfg(feature = "json")]
         is::<JsonError>,
         #[cfg(feature = "multipart")]

@@ -37,6 +37,7 @@ use std::error::Error;
 /// | [`Status`], [`Problem`] | the given one | yes |
 /// | [`FormError`](crate::error::FormError) | 413, 415 | yes |
 /// | [`ParamError`](crate::error::ParamError) | 404 | yes |
+/// | [`LogError`](crate::history::LogError) | 413, 500, 503 | below 500 |
 /// | `JsonError` | 400, 413, 415, 422 | yes |
 /// | `MultipartError` | 400, 413, 415 | yes |
 /// | `UploadError` | that of its `MultipartError`, 500, 507 | below 500 |

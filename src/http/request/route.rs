@@ -4,6 +4,7 @@ use super::Request;
 use crate::metrics::routes;
 use percent_encoding::percent_decode;
 use peregrine_protocol::Span;
+use peregrine_protocol::http::Method;
 use std::borrow::Cow;
 use std::error::Error;
 use std::str::FromStr;
@@ -21,6 +22,13 @@ pub(crate) struct RoutePattern {
     /// The names of the parameters, in the order of the path.
     pub(crate) names: Vec<String>,
 }
+
+/// Stands for the pattern of a route that is not found yet.
+static UNKNOWN: RoutePattern = RoutePattern {
+    text: "",
+    number: OnceLock::new(),
+    names: Vec::new(),
+};
 
 impl RoutePattern {
     pub(crate) fn new(text: &'static str, names: Vec<String>) -> RoutePattern {
@@ -47,6 +55,18 @@ pub(crate) struct RouteMatch {
     pub(crate) params: [Span; MAX_PARAMS],
     /// Bytes of the path that the handler does not see, because it or its router is mounted.
     pub(crate) skipped: usize,
+}
+
+impl RouteMatch {
+    /// Before a route is found.
+    #[inline]
+    pub(crate) fn unknown() -> RouteMatch {
+        RouteMatch {
+            pattern: &UNKNOWN,
+            params: [Span::default(); MAX_PARAMS],
+            skipped: 0,
+        }
+    }
 }
 
 impl<'a> Request<'a> {
@@ -110,6 +130,12 @@ impl<'a> Request<'a> {
     #[inline]
     pub(crate) fn path_bytes(&self) -> &'a [u8] {
         self.head.target.path(self.bytes)
+    }
+
+    /// The class of the method.
+    #[inline]
+    pub(crate) fn method_class(&self) -> Method {
+        self.head.kind
     }
 
     /// The method, as bytes.

@@ -43,7 +43,12 @@ struct SinkWithin<A> {
     around: A,
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl<A: Around> BodySink for SinkWithin<A> {
+    fn begin(&mut self, body: &mut Incoming<'_>) {
+        self.sink.begin(body);
+    }
+
     fn piece(&mut self, piece: &[u8], body: &mut Incoming<'_>) -> Flow {
         self.sink.piece(piece, body)
     }

@@ -146,6 +146,13 @@ impl std::fmt::Debug for BodyPlan {
 /// # assert!(client.received().ends_with(b"\r\n\r\n6"));
 /// ```
 pub trait BodySink: Send + 'static {
+    /// Called once, before the first piece, on the thread that has asked for the plan. [`Incoming::received`] is 0. A sink that may
+    /// respond before a piece has come keeps an [`Incoming::resumer`] here. The body may still be refused, because its
+    /// declared length is too large; the sink is dropped then. Default: nothing.
+    fn begin(&mut self, body: &mut Incoming<'_>) {
+        let _ = body;
+    }
+
     /// Receives the next piece, of at least one byte.
     fn piece(&mut self, piece: &[u8], body: &mut Incoming<'_>) -> Flow;
 

@@ -63,8 +63,8 @@ struct BodyChannel {
 #[derive(Default)]
 struct ReaderState {
     bytes: VecDeque<u8>,
-    /// Wakes the sink, from the first piece on.
     charge: Option<Reservation>,
+    /// Wakes the sink, from its begin on.
     resumer: Option<Resumer>,
     paused: bool,
     /// The reader wants no more of the body.
@@ -103,7 +103,7 @@ impl BodyReader {
     }
 
     /// Responds to the request, as [`Responder::send`] does. If the body is not complete yet, the response is
-    /// sent without the rest of it when its next piece arrives, as with [`Flow::Respond`].
+    /// sent at once, without the rest of it, as with [`Flow::Respond`].
     ///
     /// # Errors
     ///
@@ -193,13 +193,19 @@ impl std::fmt::Debug for BodyReader {
 struct Inlet(Arc<BodyChannel>);
 
 impl BodySink for Inlet {
+    fn begin(&mut self, body: &mut Incoming<'_>) {
+        let resumer = body.resumer();
+        let mut state = self.0.lock();
+        if state.enough {
+            resumer.respond();
+        }
+        state.resumer = Some(resumer);
+    }
+
     fn piece(&mut self, piece: &[u8], body: &mut Incoming<'_>) -> Flow {
         let mut state = self.0.lock();
         if state.enough {
             return Flow::Respond;
-        }
-        if state.resumer.is_none() {
-            state.resumer = Some(body.resumer());
         }
         state.bytes.extend(piece);
         let held = state.bytes.capacity();

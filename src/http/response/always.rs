@@ -36,6 +36,8 @@ pub(crate) struct Always {
     /// In place of `Limits::response_timeout`.
     pub(crate) timeout: Option<Duration>,
     page: ErrorPage,
+    /// The names of those that another field of the present response has replaced.
+    replaced: Vec<Box<str>>,
     /// Whether another response has replaced the first one, so that the fields were written into it.
     is_written: bool,
 }
@@ -46,8 +48,8 @@ impl<'a> Response<'a> {
     /// [layers](crate::layers), whose fields have to be in every response.
     ///
     /// A [`Response::header`] of the same name replaces the field, unless it is a list to which both may add, such as
-    /// `Vary`, or `Content-Security-Policy`. Then an error response has the first value again. (A second
-    /// [`Response::header`] adds a field to the first.) Another thread that sets it on a deferred response sets it for all
+    /// `Vary`, or `Content-Security-Policy`. An error response has it again. (A second [`Response::header`] adds a field to the
+    /// first, if both are of a list.) Another thread that sets it on a deferred response sets it for all
     /// errors but a time limit that passes meanwhile.
     ///
     /// ```
@@ -76,7 +78,11 @@ impl<'a> Response<'a> {
                 return self;
             }
         }
-        self.header(name, value)
+        let res = self.header(name, value);
+        if let Some(always) = &mut res.recorder.always {
+            always.stands(name.as_bytes());
+        }
+        res
     }
 
     /// Sets the time in which a response that comes later, or its next piece, has to arrive, in place of
@@ -138,7 +144,26 @@ impl Always {
             }
         }
         field_block::push(name, value, &mut self.fields);
+        self.stands(name);
         true
+    }
+
+    /// The field of this name in the response is that of [`Response::header_always`].
+    fn stands(&mut self, name: &[u8]) {
+        self.replaced
+            .retain(|own| !own.as_bytes().eq_ignore_ascii_case(name));
+    }
+
+    /// Whether a field of this name takes the place of one in the response. It does so once.
+    fn replace(&mut self, name: &str) -> bool {
+        let mut replaced = self.replaced.iter();
+        let may = !fields::is_shared(name.as_bytes())
+            && field_block::find(&self.fields, name.as_bytes()).is_some()
+            && !replaced.any(|own| own.eq_ignore_ascii_case(name));
+        if may {
+            self.replaced.push(name.into());
+        }
+        may
     }
 }
 
@@ -149,14 +174,11 @@ impl ResponseRecorder {
         std::str::from_utf8(field_block::value(&always.fields, REQUEST_ID)?).ok()
     }
 
-    /// Whether a later field of this name replaces one that was set by [`Response::header_always`].
+    /// Whether a field of this name replaces one that was set by [`Response::header_always`]. A second one replaces nothing.
     #[inline]
-    pub(super) fn is_always(&self, name: &str) -> bool {
-        let always = self.always.as_ref();
-        always.is_some_and(|always| {
-            let found = field_block::find(&always.fields, name.as_bytes());
-            found.is_some() && !fields::is_shared(name.as_bytes())
-        })
+    pub(super) fn replaces_always(&mut self, name: &str) -> bool {
+        let always = self.always.as_mut();
+        always.is_some_and(|always| always.replace(name))
     }
 
     /// Writes the fields that stay into a response that has just begun.
@@ -164,8 +186,8 @@ impl ResponseRecorder {
         let Some(mut always) = self.always.take_if(|always| !always.fields.is_empty()) else {
             return;
         };
-        self.begin(output);
-        output.push(&always.fields);
+        self.push_fields(&always.fields, output);
+        always.replaced.clear();
         always.is_written = true;
         self.always = Some(always);
     }

@@ -51,8 +51,7 @@ impl Response<'_> {
 
     /// Writes a block of fields that are known to be valid, where none is set.
     pub(super) fn with_fields(self, block: &[u8]) -> Self {
-        self.recorder.begin(self.output);
-        self.output.push(block);
+        self.recorder.push_fields(block, self.output);
         self
     }
 }

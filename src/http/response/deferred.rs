@@ -58,6 +58,45 @@ impl Response<'_> {
         (done, responder)
     }
 
+    /// Calls `handle`, which may return an error, and responds as for a closure that is a handler: `?` works in it, and what
+    /// it had begun is taken back. It is for functions that return [`Done`]: [`Handler::handle_request`](crate::Handler::handle_request),
+    /// [`BodySink::finish`](crate::body::BodySink::finish).
+    ///
+    /// ```
+    /// use peregrine::body::{BodySink, Flow, Incoming};
+    /// use peregrine::error::BoxError;
+    /// use peregrine::{Done, Request, Response};
+    ///
+    /// struct Number(Vec<u8>);
+    ///
+    /// impl BodySink for Number {
+    ///     fn piece(&mut self, piece: &[u8], _: &mut Incoming<'_>) -> Flow {
+    ///         self.0.extend(piece.iter().take(20 - self.0.len()));
+    ///         Flow::Continue
+    ///     }
+    ///
+    ///     fn finish(self: Box<Self>, req: &Request<'_>, res: Response<'_>) -> Done {
+    ///         res.attempt(req, |res| -> Result<Done, BoxError> {
+    ///             let number: i64 = std::str::from_utf8(&self.0)?.parse()?;
+    ///             Ok(res.text((2 * number).to_string()))
+    ///         })
+    ///     }
+    /// }
+    /// # use peregrine::{BodyPlan, Router, router::Route, testing::post};
+    /// # let route = Route::post("/", |_, res| res.text("")).body_plan(|_| BodyPlan::stream(Number(Vec::new())));
+    /// # let app = Router::new().route(route);
+    /// # assert_eq!(post(&app, "/", "21").text(), "42");
+    /// # assert_eq!(post(&app, "/", "many").status(), 500);
+    /// ```
+    pub fn attempt<F, R>(mut self, req: &Request<'_>, handle: F) -> Done
+    where
+        F: FnOnce(Response<'_>) -> R,
+        R: HandlerResult,
+    {
+        let result = handle(self.reborrow());
+        result.settle(req, self)
+    }
+
     /// Runs `handle` on a thread of the server's pool, with a copy of the request. It is for work that
     /// blocks: a database query, a slow computation, a large file on a slow disk. `handle` works like any
     /// handler; status and header fields that were set before are kept. The header fields and the body of the

@@ -16,6 +16,9 @@ const OUTSIDE_ATTR_CHAR: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'~');
 
+/// The value of [`ResponseRecorder::marks`] if fields were written as a block.
+const ANY: u64 = u64::MAX;
+
 /// Most bytes of the name of a file. Encoded it has three times as many, which fits into the heads that proxies take.
 const MAX_FILE_NAME: usize = 255;
 
@@ -56,6 +59,7 @@ impl<'a> Response<'a> {
     ///
     /// `name` may have any characters; the first 255 bytes are sent, which is what file systems allow. Browsers remove what could
     /// lead to another folder. Other characters than ASCII, and `/`, are sent encoded, with a name in ASCII for old clients.
+    /// With an empty name the browser takes the last segment of the path.
     ///
     /// ```
     /// use peregrine::{Done, Request, Response};
@@ -73,6 +77,8 @@ impl<'a> Response<'a> {
     /// # let response = peregrine::testing::get(&app, "/");
     /// # let cut = format!("filename=\".._a{}\"; filename*=UTF-8''..%2Fa{}", "_".repeat(125), "%C3%BC".repeat(125));
     /// # assert_eq!(response.header("content-disposition"), Some(&*format!("attachment; {cut}")));
+    /// # let app = peregrine::from_fn(|_, res| res.attachment("").text(""));
+    /// # assert_eq!(peregrine::testing::get(&app, "/").header("content-disposition"), Some("attachment"));
     /// ```
     #[must_use = "respond with it"]
     #[doc(alias("download", "content_disposition"))]
@@ -89,7 +95,10 @@ impl<'a> Response<'a> {
             _ => '_',
         };
         let ascii: String = name.chars().map(plain).collect();
-        let mut value = format!("attachment; filename=\"{ascii}\"");
+        let mut value = String::from("attachment");
+        if !name.is_empty() {
+            value.push_str(&format!("; filename=\"{ascii}\""));
+        }
         if ascii != name {
             let encoded = utf8_percent_encode(name, OUTSIDE_ATTR_CHAR);
             value.push_str(&format!("; filename*=UTF-8''{encoded}"));
@@ -157,16 +166,33 @@ impl<'a> Response<'a> {
         self
     }
 
+    /// Sets fields that are known to be valid, as [`Response::header`] does.
+    pub(super) fn set_fields(self, block: &[u8]) -> Self {
+        let Response { recorder, output } = self;
+        if recorder.begun == 0 || !recorder.has_fields(output) {
+            recorder.push_fields(block, output);
+        } else {
+            for (name, value) in field_block::fields(block) {
+                let name = std::str::from_utf8(name).unwrap_or_default();
+                recorder.set_field(name, value, output);
+            }
+        }
+        Response { recorder, output }
+    }
+
     /// Adds fields that are known to be valid: those that are not set already, and those that are lists.
     #[cfg(feature = "dir")]
     pub(crate) fn fields(self, block: &[u8]) -> Self {
         let Response { recorder, output } = self;
         if recorder.begun == 0 || !recorder.has_fields(output) {
-            recorder.begin(output);
-            output.push(block);
+            recorder.push_fields(block, output);
         } else {
+            recorder.marks = ANY;
+            // The block may have a name several times.
+            let end = output.since(recorder.mark).len();
             for (name, value) in field_block::fields(block) {
-                if fields::is_shared(name) || recorder.field(name, output).is_none() {
+                let own = recorder.field(name, output);
+                if fields::is_shared(name) || own.is_none_or(|own| own.start >= end) {
                     output.push_with(|out| field_block::push(name, value, out));
                 }
             }
@@ -182,14 +208,25 @@ impl ResponseRecorder {
         if !syntax::is_field_value(value) {
             return self.fail(ResponseError::HeaderValue);
         }
-        if self.begun > 0
-            && self.has_fields(output)
-            && (fields::is_single(name) || self.is_always(name))
+        let mark = fields::mark(name.as_bytes());
+        if self.begun == 0 || !self.has_fields(output) {
+            self.marks = 0;
+        } else if self.marks & mark != 0 && fields::is_single(name.as_bytes())
+            || self.replaces_always(name)
         {
             self.take_field_back(name, output);
         }
+        self.marks |= mark;
         self.begin(output);
         output.push_with(|out| field_block::push(name.as_bytes(), value, out));
+    }
+
+    /// Appends fields that are known to be valid, and that are not set.
+    #[inline(always)]
+    pub(super) fn push_fields(&mut self, block: &[u8], output: &mut Output) {
+        self.marks = ANY;
+        self.begin(output);
+        output.push(block);
     }
 
     /// Whether a field may have been written. A template is written with the first one; a response that is recorded
@@ -213,8 +250,7 @@ impl ResponseRecorder {
     #[inline]
     fn default_field(&mut self, field: &'static [u8], output: &mut Output) {
         if self.begun == 0 || !self.has_fields(output) || !self.has_field_of(field, output) {
-            self.begin(output);
-            output.push(field);
+            self.push_fields(field, output);
         }
     }
 
@@ -222,7 +258,7 @@ impl ResponseRecorder {
     #[inline(never)]
     fn has_field_of(&self, field: &[u8], output: &mut Output) -> bool {
         let mut names = field_block::fields(field).map(|field| field.0);
-        names.any(|name| self.field(name, output).is_some())
+        names.any(|name| self.marks & fields::mark(name) != 0 && self.field(name, output).is_some())
     }
 
     /// The position of a field, counted from the mark. Only before the head is complete.

@@ -21,9 +21,12 @@ mod recorder;
 mod restart;
 
 pub use error_context::ErrorContext;
+pub use prepared::PreparedResponse;
 pub(crate) use recorder::ResponseRecorder;
 
 use super::access_entry::PendingEntry;
+#[cfg(feature = "websocket")]
+use super::deferred::handshake::Handshake;
 use super::request::route::RoutePattern;
 use crate::shared::memory_budget::MemoryBudget;
 use crate::shared::output::{FilePart, Output};
@@ -99,6 +102,7 @@ impl Done {
 /// |---|---|---|
 /// | [`text`](Response::text), [`html`](Response::html), [`body`](Response::body) | bytes, copied | yes |
 /// | [`send`](Response::send) | an owned or shared [`Payload`]; 16 KiB or more are not copied | yes |
+/// | [`send_prepared`](Response::send_prepared) | a whole response that was built once | yes |
 /// | [`write_with`](Response::write_with) | written by a closure into the output of the connection, before it returns | yes |
 /// | [`send_file`](Response::send_file) | a part of a file, read when the client takes it | yes |
 /// | [`redirect`](Response::redirect), [`redirect_local`](Response::redirect_local) | none | 0 |
@@ -312,6 +316,12 @@ impl<'a> Response<'a> {
 
     pub(crate) fn budget(&self) -> &Arc<MemoryBudget> {
         &self.recorder.handle.budget
+    }
+
+    /// The response that was deferred is the decision about this handshake.
+    #[cfg(feature = "websocket")]
+    pub(crate) fn decides(&mut self, handshake: Handshake) {
+        self.recorder.handshake = Some(Box::new(handshake));
     }
 
     /// Registers `entry` for the outcome of a response that is not [`Response::is_whole`].

@@ -3,6 +3,8 @@
 use super::always::Always;
 use super::{Done, Response};
 use crate::http::access_entry::PendingEntry;
+#[cfg(feature = "websocket")]
+use crate::http::deferred::handshake::Handshake;
 use crate::http::deferred::pending::StreamIds;
 use crate::http::deferred::responder::Begun;
 use crate::http::deferred::streamed_body::StreamedBody;
@@ -34,6 +36,8 @@ pub(crate) struct ResponseRecorder {
     /// Bytes of the template in the output before the fields. 0 before the first field, [`RECORDED`] without
     /// a template.
     pub(super) begun: usize,
+    /// The fields that may be set, as [`marks`](peregrine_protocol::http::fields::mark).
+    pub(super) marks: u64,
     /// For a response that is recorded: the length of its block of fields, and what follows it.
     pub(super) recorded: (usize, BodySize),
     /// What changes the response before it is encoded, the outermost first.
@@ -44,6 +48,9 @@ pub(crate) struct ResponseRecorder {
     pub(super) body: Option<Box<StreamedBody>>,
     /// The log entry of a response that is not complete when the handler returns.
     pub(crate) log: Option<Box<PendingEntry>>,
+    /// The handshake that waits for a decision, if the response is deferred for that.
+    #[cfg(feature = "websocket")]
+    pub(crate) handshake: Option<Box<Handshake>>,
     /// What stays if another response replaces this one.
     pub(crate) always: Option<Box<Always>>,
     /// The pattern of the route that has responded, for a log around the router.
@@ -102,12 +109,15 @@ impl ResponseRecorder {
             mode: ResponseContext::default(),
             head: ResponseHead::OK,
             begun: 0,
+            marks: 0,
             recorded: (0, BodySize::Unknown),
             filters: Vec::new(),
             state: ResponseState::Open,
             fault: None,
             body: None,
             log: None,
+            #[cfg(feature = "websocket")]
+            handshake: None,
             always: None,
             route: None,
             #[cfg(feature = "tracing")]
@@ -136,6 +146,14 @@ impl ResponseRecorder {
     #[inline]
     pub(crate) fn set_conn(&mut self, conn: ConnId) {
         self.request = RequestRef::Turn(conn);
+    }
+
+    /// The connection of the last [`ResponseRecorder::set_conn`].
+    pub(crate) fn conn(&self) -> ConnId {
+        match self.request {
+            RequestRef::Turn(conn) => conn,
+            RequestRef::Late(id) => id.conn,
+        }
     }
 
     /// Registers the request of this connection as pending: from now on other threads may respond.
@@ -180,7 +198,7 @@ impl ResponseRecorder {
         }
     }
 
-    /// Begins a response in the version of the request. In HTTP/2 it is recorded: `output` gets its fields and its
+    /// Begins a response in the version of the request. From HTTP/2 on it is recorded: `output` gets its fields and its
     /// body, and [`ResponseRecorder::recorded`] has the rest.
     pub(crate) fn response_for<'a>(
         &'a mut self,
@@ -188,7 +206,7 @@ impl ResponseRecorder {
         output: &'a mut Output,
     ) -> Response<'a> {
         #[cfg(feature = "http2")]
-        if mode.version == Version::Http2 {
+        if mode.version >= Version::Http2 {
             return self.recorded_response(mode, output);
         }
         self.response(mode, output)
@@ -227,7 +245,7 @@ impl ResponseRecorder {
         self.head = begun.head;
         self.filters = std::mem::take(&mut begun.filters);
         self.always = begun.always.take();
-        output.push(&begun.fields);
+        self.push_fields(&begun.fields, output);
         Response {
             recorder: self,
             output,
@@ -441,7 +459,7 @@ impl ResponseRecorder {
         output: &mut Output,
     ) -> Result<Box<StreamedBody>, bool> {
         #[cfg(feature = "http2")]
-        if mode.version == Version::Http2 {
+        if mode.version >= Version::Http2 {
             (self.head, self.recorded) = (late.head, (late.fields, late.size));
             output.append(late.bytes, 0);
             return late.body.ok_or(late.head.close);
@@ -470,6 +488,8 @@ impl ResponseRecorder {
         self.leave_id();
         self.fault = None;
         self.body = None;
+        #[cfg(feature = "websocket")]
+        drop_quietly(self.handshake.take());
         output.truncate(self.mark);
     }
 }

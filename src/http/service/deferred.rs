@@ -65,6 +65,8 @@ where
         (exchange.body, exchange.since) = (body, now);
         exchange.always = always;
         exchange.begin_log(status);
+        #[cfg(feature = "websocket")]
+        self.keep_handshake(cx);
         true
     }
 
@@ -171,7 +173,12 @@ where
                 work.run();
                 Outcome::Unchanged
             }
+            // Only HTTP/1 has them; see `Service::accept`.
+            #[cfg(feature = "websocket")]
+            WorkerCommand::Accept(..) => Outcome::Unchanged,
             WorkerCommand::Timer(_) | WorkerCommand::Failed(..) => Outcome::Unchanged,
+            #[cfg(feature = "http3")]
+            WorkerCommand::Datagrams(_) => Outcome::Unchanged,
         }
     }
 
@@ -190,6 +197,7 @@ where
         }
         cx.head_is_complete(late.head.status);
         let (status, body_bytes) = (late.head.status, late.body_bytes);
+        self.tell_decided(status, late.body.is_none().then_some(body_bytes), cx);
         match self.recorder.deliver(late, cx.mode, cx.output) {
             Err(close) => self.complete(Some(status), body_bytes, close, cx),
             Ok(body) => {
@@ -256,6 +264,7 @@ where
     fn respond_late(&mut self, status: u16, text: &str, cx: &mut ExchangeContext<'_>) -> Outcome {
         cx.head_is_complete(status);
         let body_bytes = self.error_response(status, text, cx);
+        self.tell_decided(status, Some(body_bytes), cx);
         self.complete(Some(status), body_bytes, true, cx)
     }
 
@@ -282,7 +291,7 @@ where
     }
 
     /// A pending response is complete. Without `status` it is a streamed one.
-    fn complete(
+    pub(super) fn complete(
         &mut self,
         status: Option<u16>,
         body_bytes: u64,
@@ -327,6 +336,7 @@ where
             .and_then(|exchange| exchange.log.take())
         {
             Some(entry) => entry.complete_with(503, body_bytes, cx.output),
+            None if self.tell_decided(503, Some(body_bytes), cx) => {}
             None => self.tell(503, body_bytes, cx),
         }
         self.end(cx.exchange);

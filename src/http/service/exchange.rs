@@ -20,6 +20,8 @@
 
 use super::Service;
 use crate::http::access_entry::PendingEntry;
+#[cfg(feature = "websocket")]
+use crate::http::deferred::handshake::Handshake;
 use crate::http::deferred::streamed_body::StreamedBody;
 use crate::http::request::Request;
 use crate::http::request_body::BodySink;
@@ -57,6 +59,9 @@ pub(crate) struct Exchange {
     pub(super) log: Option<Box<PendingEntry>>,
     /// What stays if an error response replaces the one that is awaited.
     pub(super) always: Option<Box<Always>>,
+    /// What the program decides later instead of a response.
+    #[cfg(feature = "websocket")]
+    pub(super) handshake: Option<Box<Handshake>>,
     /// When its response was deferred, last grew, or its sink paused.
     pub(super) since: Seconds,
     /// When the turn of its request began, if that was timed and the head of the response is not complete.
@@ -75,6 +80,14 @@ impl Exchange {
     /// Whether a sink receives the body of the request.
     pub(crate) fn has_sink(&self) -> bool {
         self.sink.is_some()
+    }
+
+    /// Whether it waits for the decision about a handshake.
+    pub(crate) fn is_undecided(&self) -> bool {
+        #[cfg(feature = "websocket")]
+        return self.handshake.is_some();
+        #[cfg(not(feature = "websocket"))]
+        false
     }
 
     /// The rest of the response, if its head has been sent.

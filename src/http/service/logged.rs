@@ -48,8 +48,29 @@ where
             if let Some(mut entry) = exchange.log.take() {
                 entry.leave(exchange.body().map_or(0, |body| body.sent(unsent)));
             }
+            #[cfg(feature = "websocket")]
+            if let Some(handshake) = exchange.handshake.take() {
+                handshake.end(&*self.handler, CLIENT_GONE, Some(0));
+            }
         }
         self.end(place);
+    }
+
+    /// If the exchange waits for the decision about a handshake: this response is the decision. False if it does not.
+    #[inline]
+    pub(super) fn tell_decided(
+        &self,
+        status: u16,
+        body_bytes: Option<u64>,
+        cx: &mut ExchangeContext<'_>,
+    ) -> bool {
+        #[cfg(feature = "websocket")]
+        if let Some(handshake) = cx.exchange.as_mut().and_then(|e| e.handshake.take()) {
+            handshake.end(&*self.handler, status, body_bytes);
+            return true;
+        }
+        let _ = (status, body_bytes, cx);
+        false
     }
 
     /// The client has closed in the middle of this request, which has no response.

@@ -12,11 +12,15 @@ mod logged;
 mod pace;
 mod request_body;
 mod span;
+#[cfg(feature = "websocket")]
+mod undecided;
 
 pub(crate) use exchange::{Exchange, ExchangeContext, Outcome};
 pub(crate) use gate::{Gate, Refusal};
 pub(crate) use pace::Pace;
 pub(crate) use request_body::Planned;
+#[cfg(feature = "websocket")]
+pub(crate) use undecided::crowded;
 
 use super::connection_error::ConnectionError;
 use super::handler::{Handler, is_for_library, respond_special};
@@ -33,6 +37,8 @@ use peregrine_protocol::Seconds;
 use peregrine_protocol::limits::Limits;
 #[cfg(feature = "websocket")]
 use peregrine_protocol::ws::handshake;
+#[cfg(feature = "websocket")]
+use std::any::Any;
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -47,6 +53,11 @@ pub(crate) trait Upgrades<H> {
         request: &Request<'_>,
         response: Response<'r>,
     ) -> Result<Done, Response<'r>>;
+
+    /// Accepts an upgrade that was offered before, and was decided now. `upgrade` is what the offer has left in the
+    /// [`Handshake`](super::deferred::handshake::Handshake). False if there is no room.
+    #[cfg(feature = "websocket")]
+    fn accept(&mut self, upgrade: Box<dyn Any + Send>) -> bool;
 
     /// Whether the last upgrade was accepted, so that the connection has to be handed over.
     fn is_accepted(&self) -> bool;
@@ -71,6 +82,11 @@ impl<H: Handler> Upgrades<H> for NoUpgrade {
             tell_of_websocket(_handler, _request);
         }
         Err(response)
+    }
+
+    #[cfg(feature = "websocket")]
+    fn accept(&mut self, _: Box<dyn Any + Send>) -> bool {
+        false
     }
 
     #[inline(always)]

@@ -3,7 +3,7 @@
 use super::{Exchange, ExchangeContext, ResponseFailure, Service};
 use crate::http::handler::{Handler, is_for_library};
 use crate::http::request_body::flow::Flow;
-use crate::http::request_body::{BodyPlan, Incoming, Respond};
+use crate::http::request_body::{BodyPlan, BodySink, Incoming, Respond};
 use crate::http::response::Done;
 use crate::http::response::error::ResponseError;
 use crate::shared::id::ConnId;
@@ -41,14 +41,14 @@ where
             Ok(BodyPlan::BufferUpTo(most)) => {
                 return Planned::Intake(BodyIntake::Buffer(most as u64));
             }
-            Ok(BodyPlan::Stream(sink)) => {
-                self.exchange(cx.exchange).sink = Some(sink);
-                return Planned::Intake(BodyIntake::Pieces(self.limits.stream_bytes));
-            }
-            Ok(BodyPlan::StreamUpTo(sink, most)) => {
-                self.exchange(cx.exchange).sink = Some(sink);
-                return Planned::Intake(BodyIntake::Pieces(most));
-            }
+            Ok(BodyPlan::Stream(sink)) => match self.begin_sink(sink, cx) {
+                Ok(()) => return Planned::Intake(BodyIntake::Pieces(self.limits.stream_bytes)),
+                Err(panic) => ResponseFailure::Panic(panic),
+            },
+            Ok(BodyPlan::StreamUpTo(sink, most)) => match self.begin_sink(sink, cx) {
+                Ok(()) => return Planned::Intake(BodyIntake::Pieces(most)),
+                Err(panic) => ResponseFailure::Panic(panic),
+            },
             Ok(BodyPlan::Unread) => return Planned::Intake(BodyIntake::Unread),
             Ok(BodyPlan::Respond(respond)) => return Planned::Respond(respond),
             Ok(BodyPlan::Refuse(status @ 400..=599)) => {
@@ -65,6 +65,24 @@ where
         cx.counters.count_status(500);
         self.refuse_body(500, cx);
         Planned::Refused
+    }
+
+    /// The exchange gets a sink for its body.
+    fn begin_sink(
+        &mut self,
+        sink: Box<dyn BodySink>,
+        cx: &mut ExchangeContext<'_>,
+    ) -> Result<(), Panic> {
+        let exchange = self.exchange(cx.exchange);
+        let sink = exchange.sink.insert(sink);
+        let mut incoming = Incoming {
+            received: 0,
+            conn: self.recorder.conn(),
+            handle: &self.recorder.handle,
+            id: &mut exchange.id,
+            ids: &mut self.recorder.ids,
+        };
+        catch(|| sink.begin(&mut incoming))
     }
 
     fn refuse_body(&mut self, status: u16, cx: &mut ExchangeContext<'_>) {

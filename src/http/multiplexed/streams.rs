@@ -4,31 +4,31 @@ use crate::http::request::Request;
 use crate::http::service::{Exchange, ExchangeContext};
 use crate::metrics::WorkerCounters;
 use crate::runtime::socket::Ends;
+use crate::shared::flow_control::FIRST_SHARE;
 use crate::shared::id::RequestId;
-use crate::shared::output::{FilePart, Output};
+use crate::shared::output::Output;
 use peregrine_protocol::Seconds;
 use peregrine_protocol::h1::framing::{BodyLength, Framing};
 use peregrine_protocol::h1::head::Head;
-use peregrine_protocol::h2::connection::Http2;
 use peregrine_protocol::h2::head::HeadBuf;
 use peregrine_protocol::http::exchange::ResponseContext;
 use peregrine_protocol::http::field_block;
 use peregrine_protocol::limits::Limits;
 
 /// A request whose body or response is not complete.
-pub(super) struct Stream {
-    pub(super) id: u32,
-    pub(super) exchange: Option<Box<Exchange>>,
-    pub(super) mode: ResponseContext,
+pub(in crate::http) struct Stream {
+    pub(in crate::http) id: u64,
+    pub(in crate::http) exchange: Option<Box<Exchange>>,
+    pub(in crate::http) mode: ResponseContext,
     /// The request, while its body is received.
-    pub(super) request: Option<Box<KeptRequest>>,
-    pub(super) intake: Intake,
-    pub(super) since: Seconds,
+    pub(in crate::http) request: Option<Box<KeptRequest>>,
+    pub(in crate::http) intake: Intake,
+    pub(in crate::http) since: Seconds,
 }
 
 /// What becomes of the body of a request.
 #[derive(Debug)]
-pub(super) enum Intake {
+pub(in crate::http) enum Intake {
     /// It is complete, or is not needed.
     None,
     /// It is kept, up to this number of bytes.
@@ -38,31 +38,31 @@ pub(super) enum Intake {
 
 /// The body of a request that goes to a sink.
 #[derive(Debug, Default)]
-pub(super) struct SinkState {
+pub(in crate::http) struct SinkState {
     /// The most bytes of it.
-    pub(super) most: u64,
+    pub(in crate::http) most: u64,
     /// Bytes that the sink has received.
-    pub(super) received: u64,
+    pub(in crate::http) received: u64,
     /// Bytes for which the window is not given back yet.
-    pub(super) unreleased: usize,
+    pub(in crate::http) unreleased: usize,
     /// The sink takes no pieces at the moment. Those that come wait with the request.
-    pub(super) is_paused: bool,
+    pub(in crate::http) is_paused: bool,
     /// Nothing follows what has come.
-    pub(super) has_end: bool,
+    pub(in crate::http) has_end: bool,
 }
 
 /// A copy of the head of a request, and what has come of its body.
-pub(super) struct KeptRequest {
+pub(in crate::http) struct KeptRequest {
     head: Head,
     bytes: Box<[u8]>,
-    pub(super) body: Vec<u8>,
+    pub(in crate::http) body: Vec<u8>,
     /// `Content-Length`, or 0.
     announced: usize,
 }
 
 impl KeptRequest {
     /// Of the request that was decoded last.
-    pub(super) fn new(head: &HeadBuf, framing: &Framing) -> Box<KeptRequest> {
+    pub(in crate::http) fn new(head: &HeadBuf, framing: &Framing) -> Box<KeptRequest> {
         let announced = match framing.body {
             BodyLength::Exact(len) => usize::try_from(len).unwrap_or(0),
             BodyLength::Chunked => 0,
@@ -77,7 +77,7 @@ impl KeptRequest {
 
     /// Appends to the body. There is room for as much as is announced then, but for no more than twice of what has come;
     /// four times, up to 64 KiB.
-    pub(super) fn keep(&mut self, piece: &[u8]) {
+    pub(in crate::http) fn keep(&mut self, piece: &[u8]) {
         let body = &mut self.body;
         if body.capacity() - body.len() < piece.len() {
             let announced = self.announced.saturating_sub(body.len());
@@ -89,7 +89,7 @@ impl KeptRequest {
     }
 
     /// The body has ended with the fields that were decoded last.
-    pub(super) fn set_trailers(&mut self, fields: &HeadBuf) {
+    pub(in crate::http) fn set_trailers(&mut self, fields: &HeadBuf) {
         let mut block = Vec::new();
         for (name, value) in fields.fields() {
             field_block::push(name, value, &mut block);
@@ -97,15 +97,15 @@ impl KeptRequest {
         self.head.set_trailers(block);
     }
 
-    pub(super) fn drop_trailers(&mut self) {
+    pub(in crate::http) fn drop_trailers(&mut self) {
         self.head.set_trailers(Vec::new());
     }
 
-    pub(super) fn view<'a>(&'a self, ends: &'a dyn Ends) -> Request<'a> {
+    pub(in crate::http) fn view<'a>(&'a self, ends: &'a dyn Ends) -> Request<'a> {
         Request::of_parts(&self.head, &self.bytes, &self.body, ends)
     }
 
-    pub(super) fn head_held(&self) -> usize {
+    pub(in crate::http) fn head_held(&self) -> usize {
         self.bytes.len() + self.head.trailers().len()
     }
 
@@ -115,12 +115,12 @@ impl KeptRequest {
 }
 
 /// A view of the request that was decoded last.
-pub(super) fn view<'a>(head: &'a HeadBuf, ends: &'a dyn Ends) -> Request<'a> {
+pub(in crate::http) fn view<'a>(head: &'a HeadBuf, ends: &'a dyn Ends) -> Request<'a> {
     Request::of_parts(&head.head, head.bytes(), b"", ends)
 }
 
 impl Stream {
-    pub(super) fn new(id: u32, mode: ResponseContext, now: Seconds) -> Stream {
+    pub(in crate::http) fn new(id: u64, mode: ResponseContext, now: Seconds) -> Stream {
         Stream {
             id,
             exchange: None,
@@ -131,7 +131,7 @@ impl Stream {
         }
     }
 
-    pub(super) fn context<'a>(
+    pub(in crate::http) fn context<'a>(
         &'a mut self,
         output: &'a mut Output,
         (ends, counters): (&'a dyn Ends, &'a WorkerCounters),
@@ -148,23 +148,23 @@ impl Stream {
     }
 
     /// The head of its response is sent, and a body follows.
-    pub(super) fn has_body(&self) -> bool {
+    pub(in crate::http) fn has_body(&self) -> bool {
         let exchange = self.exchange.as_ref();
         exchange.is_some_and(|exchange| exchange.body().is_some())
     }
 
     /// Whether the connection pulls the body of its response.
-    pub(super) fn is_drawn(&self) -> bool {
+    pub(in crate::http) fn is_drawn(&self) -> bool {
         let body = self.exchange.as_ref().and_then(|exchange| exchange.body());
         body.is_some_and(|body| body.is_drawn())
     }
 
     /// When its response has to go on: the client waits for it, or for a sink that has paused.
-    fn deadline(&self, http2: &Http2<FilePart>, limits: &Limits) -> Seconds {
+    fn deadline(&self, queued: impl Fn(u64) -> Option<u64>, limits: &Limits) -> Seconds {
         let waits = match &self.intake {
             Intake::Buffer(_) => false,
             Intake::Sink(sink) => sink.is_paused,
-            Intake::None => http2.queued(self.id).is_none_or(|queued| queued == 0),
+            Intake::None => queued(self.id).is_none_or(|queued| queued == 0),
         };
         match &self.exchange {
             Some(exchange) if waits => exchange.deadline(limits),
@@ -174,26 +174,28 @@ impl Stream {
 }
 
 #[derive(Default)]
-pub(super) struct Streams {
+pub(in crate::http) struct Streams {
     /// By identifier.
     all: Vec<Stream>,
-    /// The last one whose body was drawn.
-    pub(super) last_drawn: u32,
+    /// Behind the last one whose body was drawn.
+    pub(in crate::http) draw_from: u64,
     /// Windows of bodies are not given back, because too much is kept.
-    pub(super) holds_back: bool,
+    pub(in crate::http) holds_back: bool,
 }
 
 impl Streams {
-    pub(super) fn is_empty(&self) -> bool {
-        self.all.is_empty()
+    /// In HTTP/2 the new one is the last one; in HTTP/3 streams come in any order.
+    pub(in crate::http) fn add(&mut self, stream: Stream) {
+        let at = match self.all.last() {
+            Some(last) if last.id > stream.id => {
+                self.all.partition_point(|other| other.id < stream.id)
+            }
+            _ => self.all.len(),
+        };
+        self.all.insert(at, stream);
     }
 
-    pub(super) fn add(&mut self, stream: Stream) {
-        debug_assert!(self.all.last().is_none_or(|last| last.id < stream.id));
-        self.all.push(stream);
-    }
-
-    pub(super) fn get(&mut self, id: u32) -> Option<&mut Stream> {
+    pub(in crate::http) fn get(&mut self, id: u64) -> Option<&mut Stream> {
         let at = self
             .all
             .binary_search_by_key(&id, |stream| stream.id)
@@ -201,7 +203,7 @@ impl Streams {
         self.all.get_mut(at)
     }
 
-    pub(super) fn take(&mut self, id: u32) -> Option<Stream> {
+    pub(in crate::http) fn take(&mut self, id: u64) -> Option<Stream> {
         let at = self
             .all
             .binary_search_by_key(&id, |stream| stream.id)
@@ -210,25 +212,25 @@ impl Streams {
     }
 
     /// Gives back the memory of streams that have ended, if none is open.
-    pub(super) fn shrink(&mut self) {
+    pub(in crate::http) fn shrink(&mut self) {
         if self.all.is_empty() {
             self.all = Vec::new();
         }
     }
 
     /// Whether a body is received.
-    pub(super) fn is_receiving(&self) -> bool {
+    pub(in crate::http) fn is_receiving(&self) -> bool {
         let receives = |stream: &Stream| !matches!(stream.intake, Intake::None);
         self.all.iter().any(receives)
     }
 
     /// Takes all of them.
-    pub(super) fn take_all(&mut self) -> Vec<Stream> {
+    pub(in crate::http) fn take_all(&mut self) -> Vec<Stream> {
         std::mem::take(&mut self.all)
     }
 
     /// The stream of the request that other threads know by this identifier.
-    pub(super) fn named(&self, id: RequestId) -> Option<u32> {
+    pub(in crate::http) fn named(&self, id: RequestId) -> Option<u64> {
         let is_it = |stream: &&Stream| {
             let exchange = stream.exchange.as_ref();
             exchange.is_some_and(|exchange| exchange.id() == Some(id))
@@ -236,54 +238,91 @@ impl Streams {
         self.all.iter().find(is_it).map(|stream| stream.id)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Stream> {
+    pub(in crate::http) fn iter(&self) -> impl Iterator<Item = &Stream> {
         self.all.iter()
     }
 
-    /// The identifier of the first stream behind `id` for which this holds.
-    pub(super) fn next(&self, id: u32, is_it: impl Fn(&Stream) -> bool) -> Option<u32> {
-        let from = self.all.partition_point(|stream| stream.id <= id);
+    /// The identifier of the first stream from this one on for which this holds.
+    pub(in crate::http) fn next(&self, from: u64, is_it: impl Fn(&Stream) -> bool) -> Option<u64> {
+        let from = self.all.partition_point(|stream| stream.id < from);
         let mut rest = self.all[from..].iter();
         rest.find(|stream| is_it(stream)).map(|stream| stream.id)
     }
 
     /// When the first of their responses has to go on.
-    pub(super) fn deadline(&self, http2: &Http2<FilePart>, limits: &Limits) -> Seconds {
-        let all = self.all.iter().map(|stream| stream.deadline(http2, limits));
+    pub(in crate::http) fn deadline(
+        &self,
+        queued: impl Fn(u64) -> Option<u64>,
+        limits: &Limits,
+    ) -> Seconds {
+        let all = self
+            .all
+            .iter()
+            .map(|stream| stream.deadline(&queued, limits));
         all.fold(Seconds::NEVER, Seconds::min)
     }
 
-    /// The first stream behind `id` whose response should have gone on.
-    pub(super) fn due(
+    /// The first stream from this one on whose response should have gone on.
+    pub(in crate::http) fn due(
         &self,
-        id: u32,
-        http2: &Http2<FilePart>,
+        from: u64,
+        queued: impl Fn(u64) -> Option<u64>,
         limits: &Limits,
         now: Seconds,
-    ) -> Option<u32> {
-        self.next(id, |stream| stream.deadline(http2, limits) <= now)
+    ) -> Option<u64> {
+        self.next(from, |stream| stream.deadline(&queued, limits) <= now)
+    }
+
+    /// Reports to the producers of bodies how many bytes may be unsent, and how many are. Together they may have as
+    /// much as one producer of HTTP/1, or [`FIRST_SHARE`] each if that is more: a stream of which something waits gets
+    /// no more while all of them have that much. `output`: bytes that are behind the windows; `is_over`: memory is short.
+    pub(in crate::http) fn tell_unsent(
+        &self,
+        queued: impl Fn(u64) -> Option<u64>,
+        (all, output): (u64, u64),
+        is_over: bool,
+        limits: &Limits,
+    ) {
+        if self.all.is_empty() {
+            return;
+        }
+        let most = limits.output_bytes as u64;
+        let bodies = self.all.iter().filter(|stream| stream.has_body());
+        let share = limits.output_bytes / bodies.count().max(1);
+        for stream in &self.all {
+            let exchange = stream.exchange.as_ref();
+            let Some(body) = exchange.and_then(|exchange| exchange.body()) else {
+                continue;
+            };
+            body.set_limit(share.max(FIRST_SHARE));
+            let unsent = queued(stream.id).unwrap_or(0);
+            body.set_unsent(match unsent > 0 || output > most {
+                true if is_over || all + output > most => unsent.max(most),
+                _ => unsent,
+            });
+        }
     }
 
     /// Bytes of the heads of requests that are kept, and of trailers.
-    pub(super) fn heads(&self) -> usize {
+    pub(in crate::http) fn heads(&self) -> usize {
         let head = |stream: &Stream| stream.request.as_ref().map_or(0, |kept| kept.head_held());
         self.all.iter().map(head).sum()
     }
 
     /// Bytes of bodies that are kept.
-    pub(super) fn bodies(&self) -> usize {
+    pub(in crate::http) fn bodies(&self) -> usize {
         let body = |stream: &Stream| stream.request.as_ref().map_or(0, |kept| kept.body.len());
         self.all.iter().map(body).sum()
     }
 
     /// The streams whose bodies are kept, the oldest first.
-    pub(super) fn buffering(&self) -> impl Iterator<Item = u32> {
+    pub(in crate::http) fn buffering(&self) -> impl Iterator<Item = u64> {
         let is_kept = |stream: &&Stream| matches!(stream.intake, Intake::Buffer(_));
         self.all.iter().filter(is_kept).map(|stream| stream.id)
     }
 
     /// Bytes of memory of requests that are kept.
-    pub(super) fn held(&self) -> usize {
+    pub(in crate::http) fn held(&self) -> usize {
         let kept = |stream: &Stream| stream.request.as_ref().map_or(0, |request| request.held());
         self.all.iter().map(kept).sum::<usize>() + self.all.capacity() * size_of::<Stream>()
     }

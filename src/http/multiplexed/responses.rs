@@ -1,20 +1,32 @@
 //! Responses that are not complete at once, and the end of streams.
 
-use super::streams::{Intake, Stream};
-use super::turn::{Parts, Turn};
+use super::streams::{Intake, Stream, Streams};
+use super::{Multiplexer, Parts};
 use crate::http::access_entry::CLIENT_GONE;
 use crate::http::connection_error::ConnectionError;
 use crate::http::deferred::worker_handle::WorkerCommand;
 use crate::http::handler::Handler;
 use crate::http::request_body::flow::Flow;
 use crate::http::service::{ExchangeContext, Outcome, Pace, Service};
+use crate::runtime::socket::Ends;
 use crate::shared::output::Output;
-use peregrine_protocol::h2::connection::{Close, CloseReason};
-use peregrine_protocol::h2::frame::ErrorCode;
 use std::ops::Deref;
 
 /// The status in the log of a malformed request, whose stream was reset: that of HTTP/1.
 const MALFORMED: u16 = 400;
+
+/// What has come of the bodies that a connection pulls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::http) enum Drawn {
+    /// Nothing is to be pulled.
+    Nothing,
+    /// There is more to send.
+    More,
+    /// The same, but other connections have their turn first.
+    Again,
+    /// A source has nothing at the moment, and has to be asked again.
+    Rest,
+}
 
 impl<P> Service<P>
 where
@@ -22,7 +34,11 @@ where
     P::Target: Handler + Sized,
 {
     /// Handles a command of another thread, if it names a request of this connection.
-    pub(super) fn take_command_http2(&mut self, command: WorkerCommand, parts: &mut Parts<'_>) {
+    pub(in crate::http) fn take_stream_command(
+        &mut self,
+        command: WorkerCommand,
+        parts: &mut Parts<'_, impl Multiplexer>,
+    ) {
         let named = command.request().and_then(|id| parts.streams.named(id));
         let Some(stream) = named.and_then(|id| parts.streams.get(id)) else {
             return;
@@ -52,8 +68,8 @@ where
     /// Lets the service go on with a body that has begun. What it writes waits for the windows.
     fn step_body(
         &mut self,
-        id: u32,
-        parts: &mut Parts<'_>,
+        id: u64,
+        parts: &mut Parts<'_, impl Multiplexer>,
         step: impl FnOnce(&mut Self, &mut ExchangeContext<'_>) -> Outcome,
     ) -> Outcome {
         let shared = (parts.ends, parts.counters);
@@ -63,15 +79,20 @@ where
         let mut outcome = Outcome::Unchanged;
         let now = self.now;
         let push = |queue: &mut Output| outcome = step(self, &mut stream.context(queue, shared));
-        // If the stream has ended, the state machine is about to say so.
-        let _ = parts.http2.send(id, now, push);
+        parts.machine.send(id, now, push);
         outcome
     }
 
-    fn settle_body(&mut self, id: u32, outcome: Outcome, trailers: &[u8], parts: &mut Parts<'_>) {
+    fn settle_body(
+        &mut self,
+        id: u64,
+        outcome: Outcome,
+        trailers: &[u8],
+        parts: &mut Parts<'_, impl Multiplexer>,
+    ) {
         match outcome {
             Outcome::Complete { .. } => {
-                parts.http2.finish(id, trailers);
+                parts.machine.finish(id, trailers, self.now);
                 parts.streams.take(id);
             }
             Outcome::Aborted => self.abort(id, parts),
@@ -80,78 +101,88 @@ where
     }
 
     /// The rest of the response will never come. The client sees a reset.
-    fn abort(&mut self, id: u32, parts: &mut Parts<'_>) {
-        parts
-            .http2
-            .reset(id, ErrorCode::INTERNAL_ERROR, parts.output, self.now);
+    fn abort(&mut self, id: u64, parts: &mut Parts<'_, impl Multiplexer>) {
+        parts.machine.abort(id, self.now);
         if let Some(mut stream) = parts.streams.take(id) {
             self.end(&mut stream.exchange);
         }
     }
 
-    /// Continues the bodies that the connection pulls from a source, and of which nothing waits. `None` if there
-    /// is more to send now. Other connections have their turn when `pace` is over; the next pass begins behind the
-    /// stream that was the last. While streams have enough that waits for windows, no more is drawn.
-    pub(super) fn draw_bodies(&mut self, pace: &mut Pace, parts: &mut Parts<'_>) -> Option<Turn> {
+    /// Continues the bodies that the connection pulls from a source, and of which nothing waits. Other connections have
+    /// their turn when `pace` is over; the next pass begins behind the stream that was the last. While streams have
+    /// enough that waits for windows, no more is drawn.
+    pub(in crate::http) fn draw_bodies(
+        &mut self,
+        pace: &mut Pace,
+        parts: &mut Parts<'_, impl Multiplexer>,
+    ) -> Drawn {
         let most = self.limits.output_bytes as u64;
-        let mut waiting = parts.http2.queued_in_all();
+        let mut waiting = parts.machine.queued_in_all();
         let (mut rests, mut moved) = (false, false);
-        let last = parts.streams.last_drawn;
-        for (after, until) in [(last, u32::MAX), (0, last)] {
-            let mut id = after;
-            while let Some(next) = parts.streams.next(id, Stream::is_drawn) {
-                if next > until || waiting > most {
+        let first = parts.streams.draw_from;
+        for (from, until) in [(first, u64::MAX), (0, first)] {
+            let mut from = from;
+            while let Some(id) = parts.streams.next(from, Stream::is_drawn) {
+                if id >= until || waiting > most {
                     break;
                 }
-                id = next;
-                if parts.http2.queued(id) != Some(0) {
+                from = id + 1;
+                if parts.machine.queued(id) != Some(0) {
                     continue;
                 }
                 pace.begin(self.limits.turn_time, || true);
                 let outcome = self.step_body(id, parts, Service::draw);
-                waiting += parts.http2.queued(id).unwrap_or(0);
+                waiting += parts.machine.queued(id).unwrap_or(0);
                 self.settle_body(id, outcome, b"", parts);
                 match outcome {
                     Outcome::Unchanged => rests = true,
                     _ => moved = true,
                 }
-                parts.streams.last_drawn = id;
+                parts.streams.draw_from = from;
                 if pace.is_over(|| true) {
-                    return Some(if moved { Turn::Again } else { Turn::Rest });
+                    return if moved { Drawn::Again } else { Drawn::Rest };
                 }
             }
         }
         match (moved, rests) {
-            (true, _) => None,
-            (false, true) => Some(Turn::Rest),
-            (false, false) => Some(Turn::Read),
+            (true, _) => Drawn::More,
+            (false, true) => Drawn::Rest,
+            (false, false) => Drawn::Nothing,
         }
     }
 
     /// The server stops: streams of events, which would never end, end here.
-    pub(super) fn end_all_events(&mut self, parts: &mut Parts<'_>) {
-        let mut id = 0;
-        while let Some(next) = parts.streams.next(id, Stream::has_body) {
-            id = next;
+    pub(in crate::http) fn end_all_events(&mut self, parts: &mut Parts<'_, impl Multiplexer>) {
+        let mut from = 0;
+        while let Some(id) = parts.streams.next(from, Stream::has_body) {
+            from = id + 1;
             self.end_stream_events(id, parts);
         }
     }
 
-    pub(super) fn end_stream_events(&mut self, id: u32, parts: &mut Parts<'_>) {
+    pub(in crate::http) fn end_stream_events(
+        &mut self,
+        id: u64,
+        parts: &mut Parts<'_, impl Multiplexer>,
+    ) {
         let outcome = self.step_body(id, parts, Service::end_events);
         self.settle_body(id, outcome, b"", parts);
     }
 
     /// Responses that should have gone on: a heartbeat is sent, or their time is over.
-    pub(super) fn expire_streams(&mut self, parts: &mut Parts<'_>) {
-        let (mut id, now) = (0, self.now);
-        while let Some(next) = parts.streams.due(id, parts.http2, &self.limits, now) {
-            id = next;
+    pub(in crate::http) fn expire_streams(&mut self, parts: &mut Parts<'_, impl Multiplexer>) {
+        let (mut from, now) = (0, self.now);
+        loop {
+            let queued = |id| parts.machine.queued(id);
+            let Some(id) = parts.streams.due(from, queued, &self.limits, now) else {
+                return;
+            };
+            from = id + 1;
             self.expire_stream(id, parts);
         }
     }
 
-    fn expire_stream(&mut self, id: u32, parts: &mut Parts<'_>) {
+    fn expire_stream(&mut self, id: u64, parts: &mut Parts<'_, impl Multiplexer>) {
         let mut beaten = false;
         let beat = |service: &mut Self, cx: &mut ExchangeContext<'_>| match service.beat(cx) {
             Some(outcome) => {
@@ -183,81 +214,71 @@ where
 
     /// The head of a request is malformed, and its stream was reset. It counts as in HTTP/1, where it gets a response.
     #[cold]
-    pub(super) fn take_malformed(&mut self, text: &'static str, parts: &mut Parts<'_>) {
-        let code = ErrorCode::PROTOCOL_ERROR.0;
-        parts.counters.http2_requests.add(1);
+    pub(in crate::http) fn take_malformed<C: Multiplexer>(
+        &mut self,
+        text: &'static str,
+        parts: &mut Parts<'_, C>,
+    ) {
+        C::count_request(parts.counters);
         parts.counters.refused.add(1);
-        self.report(&ConnectionError::Http2 { code, text }, parts.ends);
+        self.report(&C::error(C::MALFORMED, text), parts.ends);
         self.tell_unanswered(MALFORMED, None, self.now, parts.ends);
     }
 
     /// The stream has ended before its response was complete. So many bytes of it were waiting. `fault`: of the client.
-    pub(super) fn take_reset(
+    pub(in crate::http) fn take_reset<C: Multiplexer>(
         &mut self,
-        id: u32,
+        id: u64,
         unsent: u64,
-        code: ErrorCode,
+        code: u64,
         fault: Option<&'static str>,
-        parts: &mut Parts<'_>,
+        parts: &mut Parts<'_, C>,
     ) {
         if let Some(text) = fault {
-            let code = code.0;
-            self.report(&ConnectionError::Http2 { code, text }, parts.ends);
+            self.report(&C::error(code, text), parts.ends);
         }
         let Some(stream) = parts.streams.take(id) else {
             return;
         };
-        let is_malformed = fault.is_some() && code == ErrorCode::PROTOCOL_ERROR;
+        let is_malformed = fault.is_some() && code == C::MALFORMED;
         match is_malformed && !matches!(stream.intake, Intake::None) {
             true => {
                 parts.counters.refused.add(1);
-                self.leave_stream(stream, unsent, MALFORMED, parts);
+                self.leave_stream(stream, unsent, MALFORMED, parts.ends);
             }
-            false => self.leave_stream(stream, unsent, CLIENT_GONE, parts),
+            false => self.leave_stream(stream, unsent, CLIENT_GONE, parts.ends),
         }
     }
 
     /// The client will not get the response. `status`: for the log, if the request is not complete.
-    fn leave_stream(&mut self, mut stream: Stream, unsent: u64, status: u16, parts: &Parts<'_>) {
+    fn leave_stream(&mut self, mut stream: Stream, unsent: u64, status: u16, ends: &dyn Ends) {
         self.leave(&mut stream.exchange, unsent);
         if !matches!(stream.intake, Intake::None) {
             let request = stream.request.as_ref();
-            let request = request.map(|request| request.view(parts.ends).without_body());
-            self.tell_unanswered(status, request, stream.since, parts.ends);
+            let request = request.map(|request| request.view(ends).without_body());
+            self.tell_unanswered(status, request, stream.since, ends);
         }
     }
 
-    /// The connection is closed: all of its streams end. So many bytes of the output are lost. It is not known of which
-    /// streams they are, so each may have sent less than that.
-    pub(super) fn leave_all(&mut self, lost: u64, parts: &mut Parts<'_>) {
-        for stream in parts.streams.take_all() {
-            let unsent = parts.http2.queued(stream.id).unwrap_or(0) + lost;
-            self.leave_stream(stream, unsent, CLIENT_GONE, parts);
+    /// The connection is closed: all of its streams end. `unsent`: bytes of a stream that are lost.
+    pub(in crate::http) fn leave_all(
+        &mut self,
+        streams: &mut Streams,
+        unsent: impl Fn(u64) -> u64,
+        ends: &dyn Ends,
+    ) {
+        for stream in streams.take_all() {
+            let unsent = unsent(stream.id);
+            self.leave_stream(stream, unsent, CLIENT_GONE, ends);
         }
     }
 
-    /// Ends the streams, and reports why the connection is closed.
-    #[inline(never)]
-    pub(super) fn report_close_http2(&mut self, close: Close, parts: &mut Parts<'_>) {
-        // The output is still sent.
-        self.leave_all(0, parts);
-        let counters = parts.counters;
-        match close.reason {
-            CloseReason::Error(code, text) => {
-                counters.connection_errors.add(1);
-                match code {
-                    ErrorCode::ENHANCE_YOUR_CALM => counters.http2_goaways_calm.add(1),
-                    _ => counters.http2_goaways_error.add(1),
-                }
-                let code = code.0;
-                self.report(&ConnectionError::Http2 { code, text }, parts.ends);
-            }
-            CloseReason::ClientGone => {
-                counters.connection_errors.add(1);
-                counters.clients_gone.add(1);
-                self.report(&ConnectionError::ClientGone, parts.ends);
-            }
-            CloseReason::Finished | CloseReason::ClientDone | CloseReason::IdleTimeout => {}
+    /// A panic of the library has ended the connection.
+    #[cold]
+    pub(in crate::http) fn abandon_all(&mut self, streams: &mut Streams) {
+        for mut stream in streams.take_all() {
+            // The log entry is written by its drop.
+            self.end(&mut stream.exchange);
         }
     }
 }

@@ -1,5 +1,9 @@
 //! HTTP in the event loop: listeners, deferred responses, timers.
 
+#[cfg(feature = "http3")]
+mod datagrams;
+mod more;
+
 use super::connection::Connection;
 use super::handler::Handler;
 use super::response::ResponseRecorder;
@@ -7,6 +11,8 @@ use super::service::{Gate, HandlerRef, Service};
 use super::upgrade::UpgradeMode;
 #[cfg(feature = "http2")]
 use super::worker_state::Http2State;
+#[cfg(feature = "http3")]
+use super::worker_state::Http3State;
 use super::worker_state::WorkerState;
 use crate::config::Config;
 use crate::config::forwarded::Forwarding;
@@ -14,12 +20,13 @@ use crate::http::connection_error::ConnectionError;
 use crate::http::deferred::worker_handle::{WorkerCommand, WorkerHandle};
 use crate::http::service::{call_hook, report_to};
 use crate::metrics::WorkerCounters;
-use crate::runtime::accept::{BACK_OFF, Listeners};
+use crate::runtime::accept::Listeners;
 use crate::runtime::event_loop::{Driven, Driver, Ended, EventLoop, ThreadState, Time, Timing};
 use crate::runtime::listener::{Listener, ListenerId};
-use crate::runtime::memory_relief::REST;
 use crate::runtime::poll::{Poll, Token};
-use crate::runtime::server_state::{Accepted, ServerState, WorkerShared};
+#[cfg(feature = "http3")]
+use crate::runtime::quic::{Port, Quic};
+use crate::runtime::server_state::{Accepted, Asked, ServerState, WorkerShared};
 #[cfg(test)]
 use crate::runtime::slab::Slab;
 use crate::runtime::socket::Ends;
@@ -32,12 +39,14 @@ use crate::shared::mailbox::Mailbox;
 use crate::shared::memory_budget::LocalUsage;
 use crate::shared::panic_guard::catch;
 use crate::shared::timer_heap::TimerHeap;
+#[cfg(feature = "http3")]
+use datagrams::OverDatagrams;
 use peregrine_protocol::Seconds;
+use peregrine_protocol::h1::response_encoder::ListenerFields;
 use std::io;
 use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// The most connections that a worker accepts from its own listener in one turn of the loop.
@@ -58,6 +67,9 @@ pub(crate) struct Worker<H, M, T> {
     pub(crate) listeners: Vec<(ListenerId, Listener)>,
     pub(crate) mode: M,
     pub(crate) transport: PhantomData<fn() -> T>,
+    /// The listeners for HTTP/3, and the handles of all workers.
+    #[cfg(feature = "http3")]
+    pub(crate) datagrams: (Vec<Port>, Vec<Arc<WorkerHandle>>),
 }
 
 impl<H: Handler, M: UpgradeMode<H, T>, T: OverSocket> Worker<H, M, T> {
@@ -97,17 +109,31 @@ impl<H: Handler, M: UpgradeMode<H, T>, T: OverSocket> Worker<H, M, T> {
             dirty: Vec::new(),
             #[cfg(feature = "http2")]
             http2: Http2State::new(self.config.http2_limits),
+            #[cfg(feature = "http3")]
+            http3: Http3State::new(self.config.http3_limits, self.config.keep_alive),
         };
         let mut listeners = Listeners::new(self.listeners);
         listeners.watch(true, &self.poll)?;
+        let forwarding = Forwarding::of(&self.config);
+        #[cfg(feature = "http3")]
+        let datagrams = match self.datagrams {
+            (ports, _) if ports.is_empty() => None,
+            (ports, handles) => {
+                let quic = Quic::new(self.index, ports, forwarding.clone());
+                Some(Box::new(OverDatagrams::new(quic, handles, &self.poll)?))
+            }
+        };
         let driver = HttpDriver {
             worker,
             handle: &self.handle,
             shared,
             keep_alive: self.config.keep_alive,
-            forwarding: Forwarding::of(&self.config),
+            forwarding,
             listeners,
             timers: TimerHeap::default(),
+            has_more: false,
+            #[cfg(feature = "http3")]
+            datagrams,
             rested_at: Duration::ZERO,
             cut: 0,
             transport: self.transport,
@@ -136,6 +162,10 @@ struct HttpDriver<'a, P, M, T> {
     forwarding: Option<Arc<Forwarding>>,
     listeners: Listeners,
     timers: TimerHeap,
+    /// There are timers, or connections over QUIC. One flag, because most workers have neither.
+    has_more: bool,
+    #[cfg(feature = "http3")]
+    datagrams: Option<Box<OverDatagrams<P, M>>>,
     /// When the next search for idle connections may begin, after one found too few.
     rested_at: Duration,
     /// The number of connections whose thread had ended when they were handed over.
@@ -218,6 +248,14 @@ where
             match command {
                 WorkerCommand::Timer(timer) => {
                     events.driver.timers.add(timer, events.clock.elapsed());
+                    events.driver.has_more = true;
+                }
+                #[cfg(feature = "http3")]
+                WorkerCommand::Datagrams(datagrams) => {
+                    events.driver.handle.has_taken(&datagrams);
+                    events.over_datagrams(|over, lent, shared| {
+                        over.take_forwarded(datagrams, lent, shared);
+                    });
                 }
                 WorkerCommand::Failed(text, peer) => {
                     let handler = &*events.driver.shared.service.handler;
@@ -227,6 +265,11 @@ where
             }
             return;
         };
+        #[cfg(feature = "http3")]
+        if let Some(quic) = id.conn.quic() {
+            events.over_datagrams(|over, lent, shared| over.command(quic, command, lent, shared));
+            return;
+        }
         events.act(id.conn, |connection, shared| {
             connection.command(command, shared)
         });
@@ -243,12 +286,13 @@ where
 
     #[inline]
     fn turn(events: &mut EventLoop<'_, Self>) -> io::Result<()> {
-        if !events.driver.timers.is_empty() {
-            events.call_timers();
+        if events.driver.has_more {
+            events.do_more()?;
         }
-        let asked = events.driver.worker.asked.load(Ordering::Acquire);
-        if asked > 0 {
-            events.make_room(asked);
+        if let Some(question) = events.driver.worker.asked.question() {
+            events.make_room(Asked::number(question))?;
+            // Only after the connections are closed.
+            events.driver.worker.asked.respond(question);
         }
         let listeners = &mut events.driver.listeners;
         listeners.resume(events.control, &events.poll)
@@ -257,11 +301,10 @@ where
     #[inline]
     fn timeout(&self, now: Duration, control: &ServerState) -> Option<Duration> {
         let accept = self.listeners.timeout(control);
-        let Some(timer) = self.timers.next() else {
-            return accept;
-        };
-        let timer = timer.saturating_sub(now);
-        Some(accept.map_or(timer, |accept| accept.min(timer)))
+        match self.has_more {
+            false => accept,
+            true => self.first_timeout(accept, now),
+        }
     }
 
     fn upgrade(events: &mut EventLoop<'_, Self>, id: ConnId) {
@@ -297,6 +340,8 @@ where
         self.shared.mode.recover();
         #[cfg(feature = "http2")]
         self.shared.http2.recover();
+        #[cfg(feature = "http3")]
+        self.shared.http3.recover();
     }
 
     #[cfg(test)]
@@ -314,62 +359,39 @@ where
         let arrivals = &mut events.arrivals;
         let take = |accepted| arrivals.push(accepted);
         let shop = (events.control, &events.poll);
-        events.driver.listeners.close(shop, take)
-    }
-
-    fn finish(&mut self) -> u64 {
-        #[cfg(test)]
-        assert_eq!(self.shared.pool.away, 0, "buffers that were not given back");
-        self.cut
-    }
-}
-
-impl<P, M, T> EventLoop<'_, HttpDriver<'_, P, M, T>>
-where
-    P: HandlerRef,
-    M: UpgradeMode<P::Target, T>,
-    T: OverSocket,
-{
-    fn accept_from(&mut self, token: Token) -> io::Result<()> {
-        let shop = (self.control, self.config, &self.poll);
-        let arrivals = &mut self.arrivals;
-        let take = |accepted| arrivals.push(accepted);
-        self.driver.listeners.ready(token, BATCH, shop, take)?;
-        let taken = self.arrivals.len() as u64;
-        self.driver.worker.given.fetch_add(taken, Ordering::Relaxed);
-        self.open_arrivals();
+        events.driver.listeners.close(shop, take)?;
+        #[cfg(feature = "http3")]
+        events.over_datagrams(OverDatagrams::stop).transpose()?;
         Ok(())
     }
 
-    /// Calls the timers that are due, a few at a time.
-    fn call_timers(&mut self) {
-        let now = self.clock.now();
-        let HttpDriver { shared, timers, .. } = &mut self.driver;
-        for _ in 0..TIMERS {
-            if !shared.service.call_timer(timers, now, &shared.counters) {
-                break;
-            }
-        }
+    #[cfg(feature = "http3")]
+    fn retire(events: &mut EventLoop<'_, Self>, is_due: &dyn Fn(ConnId) -> bool) -> io::Result<()> {
+        let retired = events.over_datagrams(|over, lent, shared| over.retire(is_due, lent, shared));
+        retired.transpose().map(|_| ())
     }
 
-    /// Closes this number of connections, those that have been idle longest.
-    fn make_room(&mut self, asked: usize) {
-        let now = self.clock.now();
-        // Connections may have closed in the meantime.
-        if self.control.capacity.is_awaited() && now >= self.driver.rested_at {
-            let mut first = Vec::new();
-            let second = self.clock.seconds();
-            let is_spare = |connection: &Connection<P, M, T>| connection.is_spare(second);
-            self.slab.first_due(asked, is_spare, &mut first);
-            if first.len() < asked {
-                self.driver.rested_at = now + BACK_OFF.max(REST * self.slab.len() as u32);
-            }
-            for id in first {
-                self.act(id, Connection::give_way);
-            }
-        }
-        // Only after the connections are closed.
-        self.driver.worker.asked.store(0, Ordering::Release);
+    #[cfg(feature = "http3")]
+    fn has_ended(&self) -> bool {
+        let over = self.datagrams.as_ref();
+        over.is_none_or(|over| over.has_ended())
+    }
+
+    fn finish(events: &mut EventLoop<'_, Self>) -> Ended {
+        #[cfg(feature = "http3")]
+        let others = events.over_datagrams(OverDatagrams::finish);
+        #[cfg(feature = "http3")]
+        let mut ended = others.unwrap_or_default();
+        #[cfg(not(feature = "http3"))]
+        let mut ended = Ended::default();
+        let driver = &events.driver;
+        #[cfg(test)]
+        assert_eq!(
+            driver.shared.pool.away, 0,
+            "buffers that were not given back"
+        );
+        ended.cut += driver.cut;
+        ended
     }
 }
 
@@ -409,7 +431,7 @@ impl<P, M> ThreadState for WorkerState<P, M> {
     }
 
     #[inline]
-    fn set_hsts(&mut self, max_age: Option<u32>) {
-        self.service.recorder.encoder.set_hsts(max_age);
+    fn set_listener_fields(&mut self, fields: ListenerFields) {
+        self.service.recorder.encoder.set_listener_fields(fields);
     }
 }

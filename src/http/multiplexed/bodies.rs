@@ -1,7 +1,8 @@
 //! Bodies of requests: kept, or passed to a sink.
 
+use super::requests::call;
 use super::streams::{Intake, KeptRequest, SinkState, Stream};
-use super::turn::{Parts, call};
+use super::{Multiplexer, Parts};
 use crate::http::handler::Handler;
 use crate::http::request_body::flow::Flow;
 use crate::http::response::Done;
@@ -16,20 +17,20 @@ where
     P::Target: Handler + Sized,
 {
     /// A piece of a body has come, or its end.
-    pub(super) fn take_data(
+    pub(in crate::http) fn take_data(
         &mut self,
-        id: u32,
+        id: u64,
         piece: Range<usize>,
         is_last: bool,
-        parts: &mut Parts<'_>,
+        parts: &mut Parts<'_, impl Multiplexer>,
     ) {
         let len = piece.len();
         let is_over = self.recorder.handle.budget.is_over();
         let Some(stream) = parts.streams.get(id) else {
-            return parts.http2.discard(id, len, self.now);
+            return parts.machine.discard(id, len, self.now);
         };
         match &mut stream.intake {
-            Intake::None => parts.http2.discard(id, len, self.now),
+            Intake::None => parts.machine.discard(id, len, self.now),
             Intake::Sink(_) => self.take_sink_piece(id, piece, is_last, parts),
             Intake::Buffer(most) => {
                 let most = *most;
@@ -41,9 +42,9 @@ where
                     parts.counters.overloaded.add(1);
                     return self.refuse_stream(id, ProtocolError::Overloaded, parts);
                 }
-                kept.keep(&parts.input.unread()[piece]);
+                kept.keep(parts.machine.body(piece));
                 if is_last {
-                    parts.http2.release(id, len, parts.output, self.now);
+                    parts.machine.release(id, len, self.now);
                     self.body_complete(id, parts);
                 } else {
                     self.release_kept(id, len, parts);
@@ -54,31 +55,35 @@ where
 
     /// Bytes of a body are kept. All bodies of a connection together may have as much as one; above, the oldest one
     /// alone goes on, and each of the others ends at its window.
-    fn release_kept(&mut self, id: u32, len: usize, parts: &mut Parts<'_>) {
+    fn release_kept(&mut self, id: u64, len: usize, parts: &mut Parts<'_, impl Multiplexer>) {
         let streams = &mut *parts.streams;
         let is_over = streams.bodies() > self.limits.body_bytes;
         if is_over && streams.buffering().next() != Some(id) {
             streams.holds_back = true;
-            return parts.http2.hold_back(id, len, parts.output, self.now);
+            return parts.machine.hold_back(id, len, self.now);
         }
-        parts.http2.release(id, len, parts.output, self.now);
+        parts.machine.release(id, len, self.now);
     }
 
     /// Gives back windows of bodies that are kept, if there is room again; that of the oldest one in any case.
     #[cold]
-    pub(super) fn give_windows_back(&mut self, parts: &mut Parts<'_>) {
+    pub(in crate::http) fn give_windows_back(&mut self, parts: &mut Parts<'_, impl Multiplexer>) {
         parts.streams.holds_back = parts.streams.bodies() > self.limits.body_bytes;
         let most = match parts.streams.holds_back {
             true => 1,
             false => usize::MAX,
         };
         for id in parts.streams.buffering().take(most) {
-            parts.http2.release(id, 0, parts.output, self.now);
+            parts.machine.release(id, 0, self.now);
         }
     }
 
     /// The end of a body has come, with trailers.
-    pub(super) fn take_trailers(&mut self, id: u32, parts: &mut Parts<'_>) {
+    pub(in crate::http) fn take_trailers(
+        &mut self,
+        id: u64,
+        parts: &mut Parts<'_, impl Multiplexer>,
+    ) {
         let before = parts.streams.heads();
         let stream = parts.streams.get(id);
         if let Some(kept) = stream.and_then(|stream| stream.request.as_mut()) {
@@ -94,7 +99,12 @@ where
 
     /// Refuses a request in the middle of its body.
     #[cold]
-    fn refuse_stream(&mut self, id: u32, error: ProtocolError, parts: &mut Parts<'_>) {
+    fn refuse_stream(
+        &mut self,
+        id: u64,
+        error: ProtocolError,
+        parts: &mut Parts<'_, impl Multiplexer>,
+    ) {
         let Some(mut stream) = parts.streams.take(id) else {
             return;
         };
@@ -105,7 +115,7 @@ where
     }
 
     /// The body is kept as a whole: calls the handler.
-    fn body_complete(&mut self, id: u32, parts: &mut Parts<'_>) {
+    fn body_complete(&mut self, id: u64, parts: &mut Parts<'_, impl Multiplexer>) {
         let Some(stream) = parts.streams.get(id) else {
             return;
         };
@@ -129,7 +139,12 @@ where
     }
 
     /// Passes on the response to a request whose body was received.
-    fn finish_stream(&mut self, id: u32, responded: Result<(), Panic>, parts: &mut Parts<'_>) {
+    fn finish_stream(
+        &mut self,
+        id: u64,
+        responded: Result<(), Panic>,
+        parts: &mut Parts<'_, impl Multiplexer>,
+    ) {
         let Some(stream) = parts.streams.get(id) else {
             return;
         };
@@ -145,7 +160,11 @@ where
     }
 
     /// Passes on a complete response: nothing is kept of its request any more.
-    pub(super) fn transmit_last(&mut self, id: u32, parts: &mut Parts<'_>) {
+    pub(in crate::http) fn transmit_last(
+        &mut self,
+        id: u64,
+        parts: &mut Parts<'_, impl Multiplexer>,
+    ) {
         if let Some(mut stream) = parts.streams.take(id) {
             self.end(&mut stream.exchange);
         }
@@ -154,10 +173,10 @@ where
 
     fn take_sink_piece(
         &mut self,
-        id: u32,
+        id: u64,
         piece: Range<usize>,
         is_last: bool,
-        parts: &mut Parts<'_>,
+        parts: &mut Parts<'_, impl Multiplexer>,
     ) {
         let Some(stream) = parts.streams.get(id) else {
             return;
@@ -166,7 +185,7 @@ where
             return;
         };
         sink.has_end |= is_last;
-        let bytes = &parts.input.unread()[piece];
+        let bytes = parts.machine.body(piece);
         if sink.is_paused {
             sink.unreleased += bytes.len();
             if let Some(kept) = &mut stream.request {
@@ -205,10 +224,10 @@ where
     /// The sink has had a piece of this length.
     fn after_piece(
         &mut self,
-        id: u32,
+        id: u64,
         len: usize,
         flow: Result<Flow, PieceError>,
-        parts: &mut Parts<'_>,
+        parts: &mut Parts<'_, impl Multiplexer>,
     ) {
         let Some(stream) = parts.streams.get(id) else {
             return;
@@ -219,7 +238,7 @@ where
         match flow {
             Ok(Flow::Continue) => {
                 let has_end = sink.has_end;
-                parts.http2.release(id, len, parts.output, self.now);
+                parts.machine.release(id, len, self.now);
                 if has_end {
                     self.finish_sink(id, parts);
                 }
@@ -227,7 +246,7 @@ where
             Ok(Flow::Pause) => {
                 sink.is_paused = true;
                 sink.unreleased += len;
-                parts.http2.pause(id, true, self.now);
+                parts.machine.pause(id, true, self.now);
             }
             Ok(Flow::Respond) => self.finish_sink_early(id, parts),
             Err(PieceError::TooLarge) => {
@@ -243,7 +262,11 @@ where
 
     /// The sink responds without the rest of the body, and without its trailers: whether they have come depends on the
     /// network alone.
-    pub(super) fn finish_sink_early(&mut self, id: u32, parts: &mut Parts<'_>) {
+    pub(in crate::http) fn finish_sink_early(
+        &mut self,
+        id: u64,
+        parts: &mut Parts<'_, impl Multiplexer>,
+    ) {
         let stream = parts.streams.get(id);
         if let Some(kept) = stream.and_then(|stream| stream.request.as_mut()) {
             kept.drop_trailers();
@@ -252,12 +275,12 @@ where
     }
 
     /// The sink responds. What follows of the body is not needed.
-    fn finish_sink(&mut self, id: u32, parts: &mut Parts<'_>) {
+    fn finish_sink(&mut self, id: u64, parts: &mut Parts<'_, impl Multiplexer>) {
         let Some(stream) = parts.streams.get(id) else {
             return;
         };
         stream.intake = Intake::None;
-        parts.http2.discard(id, 0, self.now);
+        parts.machine.discard(id, 0, self.now);
         if let Some(kept) = &mut stream.request {
             kept.body.clear();
         }
@@ -267,7 +290,11 @@ where
     }
 
     /// A sink that has paused goes on, with what has come meanwhile.
-    pub(super) fn resume_sink(&mut self, id: u32, parts: &mut Parts<'_>) {
+    pub(in crate::http) fn resume_sink(
+        &mut self,
+        id: u64,
+        parts: &mut Parts<'_, impl Multiplexer>,
+    ) {
         let Some(stream) = parts.streams.get(id) else {
             return;
         };
@@ -275,13 +302,13 @@ where
             return;
         };
         sink.is_paused = false;
-        parts.http2.pause(id, false, self.now);
+        parts.machine.pause(id, false, self.now);
         let unreleased = std::mem::take(&mut sink.unreleased);
         let kept = stream.request.as_mut();
         let waiting = kept.map_or(Vec::new(), |kept| std::mem::take(&mut kept.body));
         parts
-            .http2
-            .release(id, unreleased - waiting.len(), parts.output, self.now);
+            .machine
+            .release(id, unreleased - waiting.len(), self.now);
         let flow = self.pass_piece(&waiting, stream, parts.conn);
         self.after_piece(id, waiting.len(), flow, parts);
     }
