@@ -3,6 +3,7 @@
 use super::WebSocketHandler;
 use super::connection::{WsConnection, WsThreadState};
 use super::hub::Hub;
+use super::id::WsId;
 use super::service::{ConnOf, WsHandlerRef, WsService};
 use super::thread_handle::WsCommand;
 use super::threads::{WsArrival, WsThreadShared};
@@ -48,7 +49,7 @@ impl<H: WebSocketHandler, T: Transport> WsWorker<H, T> {
         thread.handle.adopt();
         let _guard = InboxGuard(thread);
         let shared = WsThreadState {
-            service: WsService::new(self.handler, self.hub),
+            service: WsService::new(self.handler, self.hub, thread.handle.peers.clone()),
             inputs: WsInputs::default(),
             counters: thread.counters.clone(),
             limits: self.config.limits,
@@ -207,8 +208,11 @@ impl<P: WsHandlerRef, T: Transport> Driver for WsDriver<'_, P, T> {
     }
 
     /// The connections that were never opened.
-    fn finish(&mut self) -> u64 {
-        self.thread.close_untaken()
+    fn finish(events: &mut EventLoop<'_, Self>) -> Ended {
+        Ended {
+            drained: 0,
+            cut: events.driver.thread.close_untaken(),
+        }
     }
 }
 
@@ -267,12 +271,17 @@ impl<P: WsHandlerRef, T: Transport> EventLoop<'_, WsDriver<'_, P, T>> {
             WsCommand::Close(id, ..)
             | WsCommand::Subscribe(id, _)
             | WsCommand::Unsubscribe(id, _)
-            | WsCommand::Overflow(id) => {
-                self.act(id.conn(), |connection, shared| {
-                    connection.obey(command, shared)
-                });
-            }
+            | WsCommand::Reading(id)
+            | WsCommand::Overflow(id)
+            | WsCommand::Expel(id) => self.obey_for(id, command),
+            WsCommand::Join(ref join) => self.obey_for(join.seat.id(), command),
         }
+    }
+
+    fn obey_for(&mut self, id: WsId, command: WsCommand) {
+        self.act(id.conn(), |connection, shared| {
+            connection.obey(command, shared)
+        });
     }
 }
 

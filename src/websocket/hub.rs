@@ -1,10 +1,12 @@
 //! `Hub`: reaches WebSocket connections from any thread.
 
 use super::id::WsId;
-use super::peer_table::PeerSlot;
+use super::peer_table::{PeerSlot, Seat};
 use super::state::Sent;
-use super::thread_handle::{WsCommand, WsThreadHandle};
+use super::thread_handle::{Join, WsCommand, WsThreadHandle};
+use super::topics::Ticket;
 use crate::relay::{LocalHub, RelayError, RelayHandle, RelayKind, RelayMessage, RelayOrder};
+use crate::shared::subscribe_error::SubscribeError;
 use peregrine_protocol::ws::frame::{self, Message};
 use peregrine_protocol::ws::prepared::PreparedMessage;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
@@ -106,6 +108,26 @@ impl Hub {
         })
     }
 
+    /// Reads nothing from one connection until [`Hub::resume_reading`]; see [`Ws::pause_reading`](crate::ws::Ws::pause_reading).
+    /// Messages that its thread has read already still reach the handler. It takes no room in the mailbox, and is never
+    /// [`Sent::Full`].
+    pub fn pause_reading(&self, id: WsId) -> Sent {
+        self.set_paused(id, true)
+    }
+
+    /// Reads again from one connection. It takes no room in the mailbox, and is never [`Sent::Full`]. Without a pause it
+    /// has no effect.
+    pub fn resume_reading(&self, id: WsId) -> Sent {
+        self.set_paused(id, false)
+    }
+
+    fn set_paused(&self, id: WsId, is_paused: bool) -> Sent {
+        match self.find(id) {
+            Some((handle, peer)) => handle.set_paused(id, peer, is_paused),
+            None => Sent::Closed,
+        }
+    }
+
     /// Subscribes one connection to a topic. Above its [`WsLimits::topics`](crate::ws::WsLimits::topics) or
     /// [`WsLimits::topic_bytes`](crate::ws::WsLimits::topic_bytes) the call has no effect.
     ///
@@ -114,6 +136,35 @@ impl Hub {
         match self.find(id) {
             Some((handle, _)) => handle.subscribe(id, topic),
             None => Sent::Closed,
+        }
+    }
+
+    /// A place among the topics of one connection.
+    pub(crate) fn reserve(&self, id: WsId, topic: &str) -> Result<Seat, SubscribeError> {
+        let (handle, _) = self.find(id).ok_or(SubscribeError::Closed)?;
+        Seat::reserve(&handle.peers, id, topic)
+    }
+
+    /// Sends messages to one connection and then subscribes it, or closes it with 1013. `ticket` is kept as long as it is
+    /// subscribed.
+    pub(crate) fn join(
+        &self,
+        seat: Seat,
+        topic: &str,
+        messages: Vec<PreparedMessage>,
+        ticket: Ticket,
+    ) {
+        if let Some((handle, peer)) = self.find(seat.id()) {
+            let topic = topic.into();
+            handle.join(
+                peer,
+                Join {
+                    seat,
+                    topic,
+                    messages,
+                    ticket,
+                },
+            );
         }
     }
 

@@ -1,5 +1,6 @@
 //! `WebSocketHandler`: the trait that a user implements.
 
+pub(crate) mod accepting;
 #[cfg(any(test, feature = "internals"))]
 pub(crate) mod check;
 #[cfg(feature = "websocket")]
@@ -17,6 +18,7 @@ pub(crate) mod thread_handle;
 pub(crate) mod threads;
 pub(crate) mod topics;
 pub(crate) mod upgrade;
+pub(crate) mod upgrade_responder;
 pub(crate) mod ws;
 
 use crate::http::handler::Handler;
@@ -93,6 +95,8 @@ pub trait WebSocketHandler: Handler {
     ///   connections, the client gets 503.
     /// - `None` after [`Upgrade::refuse`] refuses it.
     /// - `None` without it passes the request to [`Handler::handle_request`], like any other request.
+    ///
+    /// [`Upgrade::defer`] leaves the decision to another thread. The state is returned now.
     ///
     /// The state in `Some` is dropped without a call of [`handle_ws_conn`](WebSocketHandler::handle_ws_conn) or of another
     /// hook if the connection does not open: it was refused, there are too many, or the client or the server ends

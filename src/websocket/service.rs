@@ -4,6 +4,7 @@
 
 use super::hub::Hub;
 use super::id::WsId;
+use super::peer_table::PeerTable;
 use super::state::{SendContext, WsConn, WsNext};
 use super::topics::{Publication, Topics};
 use super::upgrade::Upgrade;
@@ -12,10 +13,11 @@ use super::{Disconnect, WebSocketHandler};
 use crate::config::ws_origins::WsOrigins;
 use crate::http::access_entry::{AccessEntry, tell_quietly};
 use crate::http::connection_error::ConnectionError;
+use crate::http::deferred::handshake::Handshake;
 use crate::http::handler::Handler;
 use crate::http::request::Request;
 use crate::http::response::{Done, Response};
-use crate::http::service::{Pace, report};
+use crate::http::service::{Pace, crowded, report};
 use crate::log::event;
 use crate::runtime::socket::Ends;
 use crate::runtime::socket::HookSocket;
@@ -53,6 +55,8 @@ pub(crate) enum Offered<'r, C> {
     /// The request is not a WebSocket handshake.
     No(Response<'r>),
     Refused(Done),
+    /// The program decides later.
+    Deferred(Done),
     Accepted(Done, AcceptedUpgrade<C>),
 }
 
@@ -64,7 +68,7 @@ impl<'r, C> Offered<'r, C> {
     ) -> Result<Done, Response<'r>> {
         match self {
             Offered::No(response) => Err(response),
-            Offered::Refused(done) => Ok(done),
+            Offered::Refused(done) | Offered::Deferred(done) => Ok(done),
             Offered::Accepted(done, upgrade) => {
                 *accepted = Some(upgrade);
                 Ok(done)
@@ -96,7 +100,7 @@ impl Offers {
             return Offered::No(response);
         }
         let begun = Instant::now();
-        let offered = self.judge(handler, request, response, has_room);
+        let offered = self.judge(handler, request, response, has_room, begun);
         if let Offered::Refused(done) | Offered::Accepted(done, _) = &offered {
             let entry = AccessEntry::new(&request.without_body(), done, begun.elapsed());
             tell_quietly(|| handler.handle_library_response(&entry));
@@ -117,8 +121,9 @@ impl Offers {
         &self,
         handler: &H,
         request: &Request<'_>,
-        response: Response<'r>,
+        mut response: Response<'r>,
         has_room: impl FnOnce() -> bool,
+        begun: Instant,
     ) -> Offered<'r, H::Conn> {
         let opening = Opening {
             method: request.method(),
@@ -131,38 +136,56 @@ impl Offers {
             Ok(key) => key,
             Err(error) => return Offered::Refused(refuse(error, handler, request, response)),
         };
-        let mut upgrade = Upgrade::new(*request);
+        let mut upgrade = Upgrade::new(*request, response.reborrow());
         let accepted = handler.accept_ws(request, &mut upgrade);
-        if let Some((status, text)) = upgrade.refused {
-            drop_quietly(accepted);
-            return Offered::Refused(response.status(status).text(&text));
-        }
-        let Some(conn) = accepted else {
-            return Offered::No(response);
+        let Upgrade {
+            done: deferred,
+            accepting: own,
+            refused,
+            limits,
+            ..
+        } = upgrade;
+        let conn = match (refused, accepted) {
+            (None, Some(conn)) => conn,
+            (refused, accepted) => {
+                drop_quietly(accepted);
+                if deferred.is_some() {
+                    response.restart();
+                }
+                return match refused {
+                    Some((status, text)) => Offered::Refused(response.status(status).text(&text)),
+                    None => Offered::No(response),
+                };
+            }
         };
-        if !has_room() {
-            let response = response.status(503).header("Retry-After", "1");
-            return Offered::Refused(response.text("too many WebSocket connections\n"));
+        if deferred.is_none() && !has_room() {
+            return Offered::Refused(crowded(response));
         }
         #[cfg(feature = "deflate")]
         let (agreed, deflate) = self.agree(request);
         #[cfg(not(feature = "deflate"))]
         let deflate = None;
-        let done = response.switch_protocols("websocket", request.expects_continue(), |fields| {
+        let write_fields = |fields: &mut Vec<u8>| {
             handshake::accept(key, fields);
             #[cfg(feature = "deflate")]
             if let Some(agreed) = agreed {
                 agreed.write(fields);
             }
-            fields.extend_from_slice(&upgrade.fields);
-        });
+            fields.extend_from_slice(&own.fields);
+        };
         let accepted = AcceptedUpgrade {
             conn,
-            limits: upgrade.limits.unwrap_or_else(|| self.limits.clone()),
+            limits: limits.unwrap_or_else(|| self.limits.clone()),
             deflate,
             client: request.client_addr(),
         };
-        Offered::Accepted(done, accepted)
+        let Some(done) = deferred else {
+            let expects_continue = request.expects_continue();
+            let done = response.switch_protocols("websocket", expects_continue, write_fields);
+            return Offered::Accepted(done, accepted);
+        };
+        keep(request, begun, accepted, write_fields, &mut response);
+        Offered::Deferred(done)
     }
 
     #[cfg(feature = "deflate")]
@@ -181,6 +204,28 @@ impl Offers {
         let deflate = agreed.map(|agreed| Box::new(Deflate::new(agreed, config)));
         (agreed, deflate)
     }
+}
+
+/// Keeps what is needed when the program has decided: the request is gone by then.
+fn keep<C: Send + 'static>(
+    request: &Request<'_>,
+    begun: Instant,
+    accepted: AcceptedUpgrade<C>,
+    write_fields: impl FnOnce(&mut Vec<u8>),
+    response: &mut Response<'_>,
+) {
+    let expects_continue = request.expects_continue();
+    let request = request.without_body().to_owned_request();
+    let mut fields = Vec::new();
+    write_fields(&mut fields);
+    response.decides(Handshake {
+        _charge: response.budget().charge(request.held()),
+        request,
+        begun,
+        fields,
+        expects_continue,
+        upgrade: Box::new(accepted),
+    });
 }
 
 /// Responds to a handshake that is not passed to the handler.
@@ -239,10 +284,10 @@ pub(crate) struct Peer<C> {
 }
 
 impl<P: WsHandlerRef> WsService<P> {
-    pub(crate) fn new(handler: P, hub: Hub) -> WsService<P> {
+    pub(crate) fn new(handler: P, hub: Hub, peers: Arc<PeerTable>) -> WsService<P> {
         WsService {
             handler,
-            topics: Topics::new(hub.relay().cloned()),
+            topics: Topics::new(hub.relay().cloned(), peers),
             hub,
             later: Vec::new(),
             kit: SendContext::default(),
@@ -262,7 +307,7 @@ impl<P: WsHandlerRef> WsService<P> {
         socket: &mut impl HookSocket,
     ) -> Pumped {
         let (mut pace, mut messages) = (Pace::default(), 0);
-        while !peer.ws.is_crowded() {
+        while peer.ws.reads() {
             if pace.is_over(|| !input.raw().is_empty()) {
                 // The server has not read the rest of the message yet, so this is not the fault of the
                 // client.

@@ -1,9 +1,9 @@
 //! Commands for a WebSocket thread from other threads.
 
 use super::id::WsId;
-use super::peer_table::{PeerSlot, PeerTable};
+use super::peer_table::{PeerSlot, PeerTable, Seat};
 use super::state::Sent;
-use super::topics::Publication;
+use super::topics::{Publication, Ticket};
 use crate::shared::id::ConnId;
 use crate::shared::inbox::Inbox;
 use peregrine_protocol::ws::prepared::PreparedMessage;
@@ -17,15 +17,30 @@ pub(crate) enum WsCommand {
     Close(WsId, u16, Box<str>),
     Subscribe(WsId, Box<str>),
     Unsubscribe(WsId, Box<str>),
+    /// A subscription with the messages before it: all of it or nothing.
+    Join(Box<Join>),
     Publish(Option<Arc<str>>, PreparedMessage),
     /// One that a connection of this thread does not get. Rare, so it takes no room in the others.
     PublishToOthers(Box<Publication>),
+    /// [`WsThreadHandle::take_paused`] says whether reading is paused. There is one such command for each connection, so it
+    /// is not counted.
+    Reading(WsId),
     /// A message for this connection was dropped, and its policy is to close. There is at most one such
     /// command for each connection, so it is not counted.
     Overflow(WsId),
+    /// There was no room for a [`WsCommand::Join`]: a close with 1013 (try again later). As above.
+    Expel(WsId),
     /// [`WsThreadHandle::take_missed`] has something. There is one such command, and at most one more for
     /// each [`WsCommand::Subscribe`], so it is not counted.
     Missed,
+}
+
+#[derive(Debug)]
+pub(crate) struct Join {
+    pub(crate) seat: Seat,
+    pub(crate) topic: Arc<str>,
+    pub(crate) messages: Vec<PreparedMessage>,
+    pub(crate) ticket: Ticket,
 }
 
 /// The bytes of a command in an inbox, without its message, name or reason.
@@ -40,7 +55,15 @@ impl WsCommand {
             WsCommand::Subscribe(_, topic) | WsCommand::Unsubscribe(_, topic) => COST + topic.len(),
             WsCommand::Publish(topic, message) => cost_of(topic, message),
             WsCommand::PublishToOthers(published) => cost_of(&published.topic, &published.message),
-            WsCommand::Overflow(_) | WsCommand::Missed => 0,
+            WsCommand::Join(join) => {
+                let messages = join.messages.iter();
+                let messages = messages.map(|message| COST + message.frame_len());
+                COST + join.topic.len() + messages.sum::<usize>()
+            }
+            WsCommand::Reading(_)
+            | WsCommand::Overflow(_)
+            | WsCommand::Expel(_)
+            | WsCommand::Missed => 0,
         }
     }
 }
@@ -93,7 +116,7 @@ struct MissedSoFar {
 
 pub(crate) struct WsThreadHandle {
     pub(crate) inbox: Inbox<WsCommand>,
-    pub(crate) peers: PeerTable,
+    pub(crate) peers: Arc<PeerTable>,
     /// The bytes in the inbox. `queued <= most`
     queued: AtomicUsize,
     most: usize,
@@ -109,7 +132,7 @@ impl WsThreadHandle {
     pub(crate) fn new(most: usize, wake: impl Fn() + Send + Sync + 'static) -> WsThreadHandle {
         WsThreadHandle {
             inbox: Inbox::new(wake),
-            peers: PeerTable::default(),
+            peers: Arc::default(),
             queued: AtomicUsize::new(0),
             most,
             given: AtomicUsize::new(0),
@@ -155,6 +178,19 @@ impl WsThreadHandle {
         }
     }
 
+    /// Pauses or resumes the reading of one connection. `peer` is its row in the table of peers.
+    pub(super) fn set_paused(&self, id: WsId, peer: &PeerSlot, is_paused: bool) -> Sent {
+        match !peer.set_paused(id, is_paused) || self.inbox.post(WsCommand::Reading(id)) {
+            true => Sent::Queued,
+            false => Sent::Closed,
+        }
+    }
+
+    /// [`WsCommand::Reading`] was taken: whether reading is paused.
+    pub(super) fn take_paused(&self, id: WsId) -> Option<bool> {
+        self.peers.get(id.slot())?.take_paused(id)
+    }
+
     /// Drops a message for one connection. If its policy is to close, other threads see it as closed from now
     /// on, and its thread closes it in its next turn.
     fn not_sent(&self, id: WsId, peer: &PeerSlot) -> Sent {
@@ -163,6 +199,33 @@ impl WsThreadHandle {
             self.inbox.post(WsCommand::Overflow(id));
         }
         Sent::Full
+    }
+
+    /// Posts a subscription with the messages before it. Messages for which the connection has no room are dropped, as those
+    /// of [`WsThreadHandle::send`]. If there is no room for all of it, the connection is closed.
+    pub(super) fn join(&self, peer: &PeerSlot, mut join: Join) {
+        let id = join.seat.id();
+        let mut dropped = 0;
+        join.messages.retain(|message| {
+            let is_kept = peer.take_room(message.frame_len());
+            dropped += u64::from(!is_kept);
+            is_kept
+        });
+        let rooms: usize = join.messages.iter().map(PreparedMessage::frame_len).sum();
+        self.dropped.fetch_add(dropped, Ordering::Relaxed);
+        if dropped > 0 && peer.lose(id) {
+            self.inbox.post(WsCommand::Overflow(id));
+        }
+        match self.post(WsCommand::Join(Box::new(join))) {
+            Sent::Queued => self.is_behind_missed(),
+            Sent::Closed => {}
+            Sent::Full => {
+                peer.give_room(rooms);
+                if peer.expel(id) {
+                    self.inbox.post(WsCommand::Expel(id));
+                }
+            }
+        }
     }
 
     /// Posts a message for all subscribers of a topic, or all connections, except one of this thread.
@@ -199,10 +262,15 @@ impl WsThreadHandle {
     pub(super) fn subscribe(&self, id: WsId, topic: &str) -> Sent {
         let sent = self.post(WsCommand::Subscribe(id, topic.into()));
         if sent == Sent::Queued {
-            let mut so_far = self.lock_missed();
-            so_far.is_behind = so_far.posted > 0;
+            self.is_behind_missed();
         }
         sent
+    }
+
+    /// A subscription was posted.
+    fn is_behind_missed(&self) {
+        let mut so_far = self.lock_missed();
+        so_far.is_behind = so_far.posted > 0;
     }
 
     fn lock_missed(&self) -> MutexGuard<'_, MissedSoFar> {
@@ -221,10 +289,14 @@ impl WsThreadHandle {
 
     /// A command was taken: frees its room.
     pub(crate) fn taken(&self, command: &WsCommand) {
-        if let WsCommand::Send(id, message) = command {
-            if let Some(peer) = self.peers.get(id.slot()) {
-                peer.give_room(message.frame_len());
-            }
+        let (id, messages) = match command {
+            WsCommand::Send(id, message) => (*id, std::slice::from_ref(message)),
+            WsCommand::Join(join) => (join.seat.id(), &join.messages[..]),
+            _ => (WsId::from_u64(0), &[][..]),
+        };
+        if let (Some(peer), false) = (self.peers.get(id.slot()), messages.is_empty()) {
+            let bytes = messages.iter().map(PreparedMessage::frame_len);
+            peer.give_room(bytes.sum());
         }
         self.queued.fetch_sub(command.cost(), Ordering::AcqRel);
     }
@@ -258,8 +330,9 @@ impl WsThreadHandle {
 mod tests {
     use super::*;
     use crate::shared::id::ConnId;
+    use crate::shared::subscribe_error::SubscribeError;
     use crate::websocket::hub::Hub;
-    use peregrine_protocol::ws::limits::WsLimits;
+    use peregrine_protocol::ws::limits::{BacklogPolicy, WsLimits};
 
     fn hub(most: usize) -> (Hub, Arc<WsThreadHandle>) {
         let (hub, handle) = (Hub::default(), Arc::new(WsThreadHandle::new(most, || {})));
@@ -384,6 +457,33 @@ mod tests {
         ));
         assert_eq!(handle.take_dropped(), 1);
         handle.peers.leave(id);
+    }
+
+    /// It costs no room to close it, and other threads see it as closed.
+    #[test]
+    fn a_connection_without_room_for_a_subscription_is_expelled() {
+        for policy in [BacklogPolicy::Close, BacklogPolicy::DropNewest] {
+            let (hub, handle) = hub(3 * COST);
+            let id = WsId::new(0, ConnId::default());
+            let limits = WsLimits::default().backlog_policy(policy).topics(1);
+            handle.peers.enter(id, &limits);
+            let ticket = Ticket::default();
+            let join = |messages: &[&str]| {
+                let seat = hub.reserve(id, "topic").expect("a place");
+                let messages = messages.iter().map(|text| (*text).into()).collect();
+                hub.join(seat, "topic", messages, ticket.clone());
+            };
+            join(&["x"]);
+            assert_eq!(hub.reserve(id, "b").err(), Some(SubscribeError::Topics));
+            let commands = taken(&handle);
+            assert!(matches!(&commands[..], [WsCommand::Join(_)]));
+            assert_eq!(hub.backlog(id), Some(0));
+            drop(commands);
+            join(&["x", "y"]);
+            assert!(matches!(taken(&handle)[..], [WsCommand::Expel(gone)] if gone == id));
+            assert_eq!((hub.is_open(id), Ticket::strong_count(&ticket)), (false, 1));
+            assert_eq!(hub.reserve(id, "b").err(), Some(SubscribeError::Closed));
+        }
     }
 
     #[test]

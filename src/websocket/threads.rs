@@ -18,6 +18,7 @@ use crate::runtime::transport::Transport;
 use crate::shared::mailbox::Mailbox;
 use crate::shared::panic_guard::drop_quietly;
 use crate::shared::quota::Share;
+use std::any::Any;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -169,27 +170,42 @@ impl<H: WebSocketHandler, T: Transport> Upgrades<H> for WebSocketUpgrade<H::Conn
         request: &Request<'_>,
         response: Response<'r>,
     ) -> Result<Done, Response<'r>> {
-        let (threads, chosen, lasting) = (&self.threads, &mut self.chosen, &self.lasting);
-        let is_promised = &mut self.is_promised;
-        let has_room = || match lasting.take().then(|| choose(threads, *chosen)) {
-            Some(Some(thread)) => {
-                (*chosen, *is_promised) = (thread, true);
+        let offers = self.offers.clone();
+        offers
+            .offer(handler, request, response, || self.take_place())
+            .response(&mut self.accepted)
+    }
+
+    fn accept(&mut self, upgrade: Box<dyn Any + Send>) -> bool {
+        match upgrade.downcast() {
+            Ok(accepted) if self.take_place() => {
+                self.accepted = Some(*accepted);
                 true
             }
-            Some(None) => {
-                lasting.give(1);
+            refused => {
+                drop_quietly(refused);
                 false
             }
-            None => false,
-        };
-        self.offers
-            .offer(handler, request, response, has_room)
-            .response(&mut self.accepted)
+        }
     }
 
     #[inline]
     fn is_accepted(&self) -> bool {
         self.accepted.is_some()
+    }
+}
+
+impl<C, T> WebSocketUpgrade<C, T> {
+    /// Takes a place on a thread for one more connection. False if there is none.
+    fn take_place(&mut self) -> bool {
+        if !self.lasting.take() {
+            return false;
+        }
+        match choose(&self.threads, self.chosen) {
+            Some(thread) => (self.chosen, self.is_promised) = (thread, true),
+            None => self.lasting.give(1),
+        }
+        self.is_promised
     }
 }
 

@@ -1,10 +1,10 @@
 //! Subscriptions of the WebSocket connections of one thread.
 
+use super::peer_table::{PeerTable, Seat};
 use crate::relay::RelayHandle;
 use crate::shared::id::ConnId;
 use crate::shared::sparse::{is_sparse, shrink};
 use crate::shared::subscribe_error::SubscribeError;
-use peregrine_protocol::ws::limits::WsLimits;
 use peregrine_protocol::ws::prepared::PreparedMessage;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,11 +24,19 @@ pub(crate) struct Topics {
     memberships: usize,
     /// Hears of the first and the last member of a topic.
     relay: Option<RelayHandle>,
+    /// How many topics more each connection may have.
+    peers: Arc<PeerTable>,
+    /// Subscriptions of which another part of the program wants to know whether they are there.
+    tickets: HashMap<(ConnId, Arc<str>), Ticket>,
 }
+
+/// It is kept as long as a subscription exists: the other clones are the only ones then.
+pub(crate) type Ticket = Arc<()>;
 
 /// The memory of a topic without its name, and of a subscription: places in the lists and maps.
 const TOPIC: usize = 128;
 const MEMBERSHIP: usize = 32;
+const TICKET: usize = 64;
 
 struct Topic {
     name: Arc<str>,
@@ -36,29 +44,33 @@ struct Topic {
 }
 
 impl Topics {
-    /// With the relay of the hub.
-    pub(crate) fn new(relay: Option<RelayHandle>) -> Topics {
+    /// With the relay of the hub, and the rows of the thread.
+    pub(crate) fn new(relay: Option<RelayHandle>, peers: Arc<PeerTable>) -> Topics {
         let mut topics = Topics::default();
-        topics.relay = relay;
+        (topics.relay, topics.peers) = (relay, peers);
         topics
     }
 
-    pub(crate) fn subscribe(
-        &mut self,
-        token: ConnId,
-        name: &str,
-        limits: &WsLimits,
-    ) -> Result<(), SubscribeError> {
-        if self.place(token, name).is_some() {
-            return Ok(());
+    /// Subscribes within the limits of the connection.
+    pub(crate) fn subscribe(&mut self, token: ConnId, name: &str) -> Result<(), SubscribeError> {
+        if self.place(token, name).is_none() {
+            self.peers.take_topic(token, name)?;
+            self.insert(token, name);
         }
-        let count = self.subscribers.get(&token).map_or(0, Vec::len);
-        if count >= limits.topics {
-            return Err(SubscribeError::Topics);
+        Ok(())
+    }
+
+    /// Subscribes a connection for which there is a place.
+    pub(crate) fn join(&mut self, seat: Seat, name: Arc<str>, ticket: Ticket) {
+        let token = seat.id().conn();
+        if self.place(token, &name).is_none() {
+            seat.keep();
+            self.insert(token, &name);
         }
-        if name.len() > limits.topic_bytes {
-            return Err(SubscribeError::TopicName);
-        }
+        self.tickets.insert((token, name), ticket);
+    }
+
+    fn insert(&mut self, token: ConnId, name: &str) {
         let topic = match self.by_name.get(name) {
             Some(&topic) => topic,
             None => self.new_topic(name),
@@ -68,7 +80,6 @@ impl Topics {
         members.push(token);
         self.memberships += 1;
         self.subscribers.entry(token).or_default().push(entry);
-        Ok(())
     }
 
     fn new_topic(&mut self, name: &str) -> u32 {
@@ -114,7 +125,7 @@ impl Topics {
         if list.is_empty() {
             self.subscribers.remove(&token);
         }
-        self.leave(topic, at);
+        self.leave(token, topic, at);
         self.give_back();
         true
     }
@@ -122,14 +133,19 @@ impl Topics {
     /// Removes a subscriber that has closed.
     pub(crate) fn remove(&mut self, token: ConnId) {
         for (topic, at) in self.subscribers.remove(&token).unwrap_or_default() {
-            self.leave(topic, at);
+            self.leave(token, topic, at);
         }
         self.give_back();
     }
 
     /// Frees a place of a topic. The last member moves to it.
-    fn leave(&mut self, topic: u32, at: u32) {
+    fn leave(&mut self, token: ConnId, topic: u32, at: u32) {
+        self.peers.give_topic(token);
         let entry = &mut self.topics[topic as usize];
+        if !self.tickets.is_empty() {
+            self.tickets.remove(&(token, entry.name.clone()));
+            shrink(&mut self.tickets);
+        }
         entry.members.swap_remove(at as usize);
         self.memberships -= 1;
         if let Some(&moved) = entry.members.get(at as usize) {
@@ -186,7 +202,8 @@ impl Topics {
 
     /// The approximate memory, in bytes.
     pub(crate) fn held(&self) -> usize {
-        self.name_bytes + TOPIC * self.by_name.len() + MEMBERSHIP * self.memberships
+        let tickets = TICKET * self.tickets.len();
+        self.name_bytes + TOPIC * self.by_name.len() + MEMBERSHIP * self.memberships + tickets
     }
 
     /// The name of a topic. It is shared with the entry of the topic, if this thread has subscribers of it.
@@ -232,23 +249,30 @@ pub(crate) struct Publication {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::websocket::id::WsId;
+    use peregrine_protocol::ws::limits::WsLimits;
     use std::collections::{BTreeMap, BTreeSet};
 
     fn id(number: usize) -> ConnId {
         ConnId::of(number)
     }
 
+    fn enter(topics: &Topics, token: ConnId, limits: &WsLimits) {
+        topics.peers.enter(WsId::new(0, token), limits);
+    }
+
     /// A subscriber in the middle that stays, with its other topics.
     #[test]
     fn memory_of_many_subscriptions_is_given_back() {
-        let (mut topics, limits) = (Topics::default(), WsLimits::default());
+        let mut topics = Topics::default();
         let count = if cfg!(miri) { 20 } else { 1000 };
         for token in (0..count).map(id) {
+            enter(&topics, token, &WsLimits::default());
             (0..60).for_each(|n| {
                 let name = format!("{} {n}", token.number());
-                assert_eq!(topics.subscribe(token, &name, &limits), Ok(()));
+                assert_eq!(topics.subscribe(token, &name), Ok(()));
             });
-            assert_eq!(topics.subscribe(token, "all", &limits), Ok(()));
+            assert_eq!(topics.subscribe(token, "all"), Ok(()));
         }
         for token in (0..count).filter(|n| *n != count / 2).map(id) {
             topics.remove(token);
@@ -267,7 +291,7 @@ mod tests {
         for name in ["all", &format!("{} 7", count / 2)] {
             assert_eq!(topics.members(name), [id(count / 2)]);
             assert!(topics.unsubscribe(id(count / 2), name));
-            assert_eq!(topics.subscribe(id(0), name, &limits), Ok(()));
+            assert_eq!(topics.subscribe(id(0), name), Ok(()));
         }
         topics.remove(id(0));
         topics.remove(id(count / 2));
@@ -280,7 +304,9 @@ mod tests {
         let names = ["a", "b", "c", "d", "e"];
         let mut topics = Topics::default();
         let mut model: BTreeMap<&str, BTreeSet<ConnId>> = BTreeMap::new();
-        let limits = WsLimits::default().topics(4);
+        for token in (0..20).map(id) {
+            enter(&topics, token, &WsLimits::default().topics(4));
+        }
         let mut random = 1u32;
         for _ in 0..if cfg!(miri) { 300 } else { 20_000 } {
             random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -292,7 +318,7 @@ mod tests {
             match random >> 28 {
                 0..=7 => {
                     let had = model.get(name).is_some_and(|set| set.contains(&token));
-                    let good = topics.subscribe(token, name, &limits).is_ok();
+                    let good = topics.subscribe(token, name).is_ok();
                     assert_eq!(good, had || count < 4);
                     if good {
                         model.entry(name).or_default().insert(token);
@@ -323,5 +349,31 @@ mod tests {
         assert!(topics.by_name.is_empty() && topics.subscribers.is_empty());
         assert!(topics.topics.len() <= 5);
         assert_eq!(topics.held(), 0);
+    }
+
+    /// However a subscription ends, its ticket does.
+    #[test]
+    fn a_ticket_is_kept_as_long_as_the_subscription() {
+        let (mut topics, ticket) = (Topics::default(), Ticket::default());
+        let (one, two) = (WsId::new(0, id(1)), WsId::new(0, id(2)));
+        for of in [one, two] {
+            enter(&topics, of.conn(), &WsLimits::default().topics(2));
+        }
+        let seat = |topics: &Topics, of| Seat::reserve(&topics.peers, of, "a");
+        for of in [one, one, two] {
+            let seat = seat(&topics, of).expect("a place");
+            topics.join(seat, "a".into(), ticket.clone());
+        }
+        assert_eq!(Ticket::strong_count(&ticket), 3);
+        assert_eq!(topics.members("a").len(), 2);
+        // The second seat of the first was given back.
+        assert_eq!(topics.subscribe(one.conn(), "b"), Ok(()));
+        assert_eq!(seat(&topics, one).err(), Some(SubscribeError::Topics));
+        assert!(topics.unsubscribe(one.conn(), "a"));
+        assert_eq!(Ticket::strong_count(&ticket), 2);
+        assert!(seat(&topics, one).is_ok());
+        topics.remove(two.conn());
+        assert_eq!(Ticket::strong_count(&ticket), 1);
+        assert!(topics.tickets.is_empty());
     }
 }

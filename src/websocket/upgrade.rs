@@ -1,7 +1,9 @@
 //! `Upgrade`: the decision about a WebSocket handshake.
 
+use super::accepting::{Accepting, UpgradeError};
+use super::upgrade_responder::UpgradeResponder;
 use crate::http::request::Request;
-use peregrine_protocol::http::{field_block, fields};
+use crate::http::response::{Done, Response};
 use peregrine_protocol::syntax;
 use peregrine_protocol::ws::limits::WsLimits;
 use std::sync::Arc;
@@ -26,19 +28,21 @@ use std::sync::Arc;
 /// ```
 pub struct Upgrade<'a> {
     request: Request<'a>,
-    /// The header fields, as a block.
-    pub(crate) fields: Vec<u8>,
-    protocol: Option<&'a str>,
+    /// `None` after it was deferred.
+    response: Option<Response<'a>>,
+    pub(crate) done: Option<Done>,
+    pub(crate) accepting: Accepting,
     pub(crate) refused: Option<(u16, String)>,
     pub(crate) limits: Option<Arc<WsLimits>>,
 }
 
 impl<'a> Upgrade<'a> {
-    pub(crate) fn new(request: Request<'a>) -> Upgrade<'a> {
+    pub(crate) fn new(request: Request<'a>, response: Response<'a>) -> Upgrade<'a> {
         Upgrade {
             request,
-            fields: Vec::new(),
-            protocol: None,
+            response: Some(response),
+            done: None,
+            accepting: Accepting::default(),
             refused: None,
             limits: None,
         }
@@ -60,13 +64,8 @@ impl<'a> Upgrade<'a> {
     /// [`UpgradeError::NotOffered`] if the client has not offered it. [`UpgradeError::ChosenAlready`] after a
     /// choice. In both cases nothing is chosen, because the client would close the connection.
     pub fn protocol(&mut self, name: &str) -> Result<(), UpgradeError> {
-        if self.protocol.is_some() {
-            return Err(UpgradeError::ChosenAlready);
-        }
-        let offered = self.protocols().find(|offered| *offered == name);
-        self.protocol = Some(offered.ok_or(UpgradeError::NotOffered)?);
-        field_block::push(b"Sec-WebSocket-Protocol", name.as_bytes(), &mut self.fields);
-        Ok(())
+        let offered = self.protocols();
+        self.accepting.protocol(name, offered)
     }
 
     /// Adds a header field to the response that accepts the connection.
@@ -77,15 +76,7 @@ impl<'a> Upgrade<'a> {
     /// 9110 section 5. [`UpgradeError::Reserved`] for a field of the handshake or of the library: `Upgrade`,
     /// `Connection`, `Trailer`, `Date`, `Server`, the fields of framing, and all fields with a name that begins with `Sec-WebSocket-`.
     pub fn header(&mut self, name: &str, value: impl AsRef<[u8]>) -> Result<(), UpgradeError> {
-        let value = value.as_ref();
-        if !syntax::is_token(name.as_bytes()) || !syntax::is_field_value(value) {
-            return Err(UpgradeError::Malformed);
-        }
-        if fields::is_of_handshake(name) {
-            return Err(UpgradeError::Reserved);
-        }
-        field_block::push(name.as_bytes(), value, &mut self.fields);
-        Ok(())
+        self.accepting.header(name, value.as_ref())
     }
 
     /// Refuses the connection with a status from 400 to 599 and a text. Any other status becomes 500. The
@@ -98,6 +89,30 @@ impl<'a> Upgrade<'a> {
         self.refused = Some((status, text.into()));
     }
 
+    /// Lets another thread decide, by the [`UpgradeResponder`], while the worker goes on. `accept_ws` returns the state of the
+    /// connection as ever; what only the decision knows goes into a shared place of it, for example a
+    /// [`OnceLock`](std::sync::OnceLock). If `accept_ws` returns `None` or [`Upgrade::refuse`] was called, the responder has
+    /// no effect. The settings of the `Upgrade` apply if the connection is accepted.
+    ///
+    /// Until the decision the handshake is a request whose response is deferred: it occupies a connection and no thread, and
+    /// the limit on WebSocket connections does not count it yet. After
+    /// [`Limits::response_timeout`](crate::Limits::response_timeout) the client gets 503. If the client leaves, the state is
+    /// dropped at once, without a call of a hook. What the client sends early, up to one buffer
+    /// ([`Limits::head_bytes`](crate::Limits::head_bytes)), is kept for the connection.
+    ///
+    /// # Errors
+    ///
+    /// [`UpgradeError::Deferred`] if it was deferred before.
+    #[doc(alias("async", "later"))]
+    pub fn defer(&mut self) -> Result<UpgradeResponder, UpgradeError> {
+        let response = self.response.take().ok_or(UpgradeError::Deferred)?;
+        let (done, responder) = response.defer();
+        self.done = Some(done);
+        let offered = self.protocols().map(Box::from).collect();
+        let accepting = self.accepting.rest();
+        Ok(UpgradeResponder::new(responder, offered, accepting))
+    }
+
     /// Sets the limits of this connection, instead of [`Config::ws_limits`](crate::Config::ws_limits).
     /// Connections can share the limits in an `Arc`; then they cost no memory for each connection.
     pub fn limits(&mut self, limits: impl Into<Arc<WsLimits>>) {
@@ -108,39 +123,8 @@ impl<'a> Upgrade<'a> {
 impl std::fmt::Debug for Upgrade<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Upgrade")
-            .field("protocol", &self.protocol)
+            .field("accepting", &self.accepting)
             .field("refused", &self.refused)
             .finish_non_exhaustive()
     }
 }
-
-/// Why a setting of the response to a handshake is refused.
-///
-/// ```
-/// assert_eq!(peregrine::ws::UpgradeError::NotOffered.to_string(), "the client has not offered this subprotocol");
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum UpgradeError {
-    /// The name of a header field is not a token, or its value has a control byte.
-    Malformed,
-    /// The header field belongs to the handshake or to the library.
-    Reserved,
-    /// The client has not offered this subprotocol.
-    NotOffered,
-    /// A subprotocol was chosen before.
-    ChosenAlready,
-}
-
-impl std::fmt::Display for UpgradeError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            UpgradeError::Malformed => "malformed header field",
-            UpgradeError::Reserved => "the header field belongs to the handshake",
-            UpgradeError::NotOffered => "the client has not offered this subprotocol",
-            UpgradeError::ChosenAlready => "a subprotocol was chosen before",
-        })
-    }
-}
-
-impl std::error::Error for UpgradeError {}

@@ -131,6 +131,37 @@ impl<C> Ws<'_, C> {
         }
     }
 
+    /// Reads nothing more from this client until [`Ws::resume_reading`] or [`Hub::resume_reading`], from any thread. It is for a
+    /// program that has too many messages of the client to handle. The client soon cannot send more, because the buffers of TCP
+    /// are full. Messages that have been read already wait, up to the buffer of the connection
+    /// ([`WsLimits::message_bytes`](crate::ws::WsLimits::message_bytes) and 64 KiB at most).
+    ///
+    /// The pause ends after [`WsLimits::pause_timeout`](crate::ws::WsLimits::pause_timeout): the connection is closed with 1013.
+    /// Messages to the client are sent as ever, with their time limits. That the client leaves is noticed when something is
+    /// sent, when its connection is reset, or after the pause. A close ends the pause.
+    ///
+    /// ```
+    /// # use peregrine::ws::{Message, Ws};
+    /// # use std::sync::mpsc::SyncSender;
+    /// fn handle_ws_frame(queue: &SyncSender<String>, ws: &mut Ws<'_, ()>, message: Message<'_>) {
+    ///     let text = message.as_text().unwrap_or_default().to_owned();
+    ///     if queue.try_send(text).is_err() {
+    ///         // The thread that reads the queue calls `hub.resume_reading(id)`.
+    ///         ws.pause_reading();
+    ///     }
+    /// }
+    /// ```
+    #[doc(alias("backpressure", "pause"))]
+    pub fn pause_reading(&mut self) {
+        self.ws.pause(self.context.now);
+    }
+
+    /// Reads again from this client. Without a pause it has no effect.
+    #[doc(alias = "resume")]
+    pub fn resume_reading(&mut self) {
+        self.ws.resume(self.context.now);
+    }
+
     /// Whether messages can be sent. False while the connection is closing.
     pub fn is_open(&self) -> bool {
         self.ws.is_open()
@@ -156,7 +187,7 @@ impl<C> Ws<'_, C> {
         }
         let context = &mut self.context;
         let topics = &mut context.topics;
-        topics.subscribe(context.id.conn(), topic, self.ws.limits())
+        topics.subscribe(context.id.conn(), topic)
     }
 
     /// Ends the subscription to a topic. False if there was none. A connection that ends leaves all its

@@ -52,6 +52,7 @@ impl<P: WsHandlerRef, T: Transport> Driven<WsThreadState<P>> for WsConnection<P,
             self.full = false;
         }
         match &mut self.phase {
+            // While reading is paused, this is the failure of the connection.
             WsPhase::Serving if readable && !self.busy && !self.peer.ws.is_crowded() => {
                 self.read(shared)
             }
@@ -70,20 +71,8 @@ impl<P: WsHandlerRef, T: Transport> Driven<WsThreadState<P>> for WsConnection<P,
 
     /// Sends the output, and continues with the steps that waited for room.
     fn flush(&mut self, shared: &mut WsThreadState<P>) -> Fate {
-        self.dirty = false;
-        if self.phase != WsPhase::Serving {
-            return self.finish(shared);
-        }
-        let crowded = self.peer.ws.is_crowded();
-        if let Err(error) = self.send(shared) {
-            return self.broken(error, shared);
-        }
-        match crowded || self.peer.ws.is_over() {
-            // A busy connection gets its next turn in the next wake-up.
-            true if !self.peer.ws.is_crowded() && !self.busy => self.serve(None, shared),
-            true if self.peer.ws.is_over() => self.over(false, shared),
-            _ => Fate::Open,
-        }
+        let was_stopped = !self.peer.ws.reads();
+        self.flush_from(was_stopped, shared)
     }
 
     fn again(&mut self, shared: &mut WsThreadState<P>) -> Fate {
@@ -99,6 +88,10 @@ impl<P: WsHandlerRef, T: Transport> Driven<WsThreadState<P>> for WsConnection<P,
             _ if self.dirty => None,
             WsPhase::Ending => Some(Interest::Write),
             WsPhase::Serving if self.peer.ws.is_crowded() => Some(Interest::Write),
+            WsPhase::Serving if self.peer.ws.is_paused() => match self.peer.ws.output() {
+                Some(_) => Some(Interest::Write),
+                None => Some(Interest::Nothing),
+            },
             WsPhase::Serving if self.peer.ws.output().is_some() => Some(Interest::Both),
             WsPhase::Serving => Some(Interest::Read),
             WsPhase::Lingering(lingering) => Some(lingering.interest()),
@@ -130,8 +123,9 @@ impl<P: WsHandlerRef, T: Transport> Driven<WsThreadState<P>> for WsConnection<P,
     fn expire(&mut self, shared: &mut WsThreadState<P>) -> Fate {
         match self.phase {
             WsPhase::Serving => {
+                let was_stopped = !self.peer.ws.reads();
                 self.peer.ws.expire(self.meter(), shared.service.now);
-                self.flush(shared)
+                self.flush_from(was_stopped, shared)
             }
             WsPhase::Ending => {
                 self.link.socket.stream.reset();

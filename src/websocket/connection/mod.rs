@@ -1,11 +1,12 @@
 //! One WebSocket connection: its socket, its state, and what an event does to them.
 
+mod commands;
 mod driven;
 
 use super::id::WsId;
 use super::service::{ConnOf, Peer, WsHandlerRef, WsService};
 use super::state::{End, WsConn};
-use super::thread_handle::{WsCommand, WsThreadHandle};
+use super::thread_handle::WsThreadHandle;
 use super::threads::WsArrival;
 use super::topics::Publication;
 use super::{Disconnect, WebSocketHandler};
@@ -146,41 +147,6 @@ impl<P: WsHandlerRef, T: Transport> WsConnection<P, T> {
     /// The connection's own state.
     pub(crate) fn conn(&mut self) -> &mut ConnOf<P> {
         &mut self.peer.conn
-    }
-
-    /// Carries out a command of another thread for this connection.
-    pub(crate) fn obey(&mut self, command: WsCommand, shared: &mut WsThreadState<P>) -> Fate {
-        let topics = &mut shared.service.topics;
-        let id = self.peer.id.conn();
-        match command {
-            WsCommand::Overflow(_) => return self.lose(shared),
-            WsCommand::Close(_, code, reason) => return self.close_with(code, &reason, shared),
-            WsCommand::Subscribe(_, topic) if self.peer.ws.is_open() => {
-                // Above the limits the call has no effect.
-                let _ = topics.subscribe(id, &topic, self.peer.ws.limits());
-            }
-            WsCommand::Unsubscribe(_, topic) => {
-                topics.unsubscribe(id, &topic);
-            }
-            WsCommand::Subscribe(..) => {}
-            // Sends a message that goes to several connections, or is flushed together with others.
-            WsCommand::Send(..)
-            | WsCommand::Publish(..)
-            | WsCommand::PublishToOthers(_)
-            | WsCommand::Missed => {}
-        }
-        Fate::Open
-    }
-
-    /// Begins the close handshake.
-    pub(crate) fn close_with(
-        &mut self,
-        code: u16,
-        reason: &str,
-        shared: &mut WsThreadState<P>,
-    ) -> Fate {
-        self.peer.ws.close(code, reason, shared.service.now);
-        self.flush(shared)
     }
 
     /// Reads once, and handles the bytes that arrived.
