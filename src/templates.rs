@@ -33,8 +33,8 @@ use std::path::Path;
 
 /// Templates of a program, by name. Needs the feature `templates`.
 ///
-/// Values are escaped by the name of the template: as HTML for `.html`, `.htm` and `.xml`, as JSON for `.json`. A
-/// variable that does not exist is an error where it is printed, and false in a condition.
+/// Values are escaped by the name of the template: as HTML for `.html`, `.htm` and `.xml`, as JSON for `.json`. With another name,
+/// such as `page.j2`, nothing is escaped. A variable that does not exist is an error where it is printed, and false in a condition.
 ///
 /// ```
 /// use peregrine::templates::{Templates, context};

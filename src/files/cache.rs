@@ -5,11 +5,12 @@
 //! shards was tried first: then every worker writes to the same cache line, whatever it serves.
 
 use super::resource::Resource;
+use crate::runtime::clock;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const SHARDS: usize = 16;
 
@@ -25,7 +26,8 @@ pub(crate) struct Cache {
     most_files: usize,
     /// In milliseconds.
     recheck: u64,
-    start: Instant,
+    /// When it was made, of [`clock::turn_nanos`].
+    start: u64,
     /// Held while entries are removed to free space.
     clearing: Mutex<()>,
 }
@@ -40,7 +42,7 @@ impl Cache {
             most_bytes,
             most_files,
             recheck: u64::try_from(recheck.as_millis()).unwrap_or(u64::MAX),
-            start: Instant::now(),
+            start: clock::nanos(),
             clearing: Mutex::new(()),
         }
     }
@@ -51,10 +53,10 @@ impl Cache {
         shard.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Milliseconds since the cache was made.
+    /// Milliseconds since the cache was made, at the beginning of this turn.
+    #[inline]
     fn now(&self) -> u64 {
-        let since = self.start.elapsed();
-        since.as_secs() * 1000 + u64::from(since.subsec_millis())
+        clock::turn_nanos().saturating_sub(self.start) / 1_000_000
     }
 
     /// Notes the use of a resource. False if its files must be looked at first; of several requests at the

@@ -65,7 +65,7 @@ pub(crate) fn send(
             }
         }
     }
-    res.send_prepared(&variant.prepared)
+    res.send_prepared_below(&variant.prepared)
 }
 
 /// Responds with the whole resource and another status: the page of an error.
@@ -105,7 +105,7 @@ fn partial(variant: &Variant, ranges: Ranges, has_fields: bool, res: Response<'_
     let prepared = &variant.prepared;
     let whole = prepared.len();
     match ranges {
-        Ranges::Whole => res.send_prepared(prepared),
+        Ranges::Whole => res.send_prepared_below(prepared),
         Ranges::Unsatisfiable => res
             .status(416)
             .header("Content-Range", format!("bytes */{whole}"))

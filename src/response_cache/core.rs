@@ -39,7 +39,7 @@ impl Core {
             Counters::count(&shared.counters.passed);
             return self.handler.handle_request(req, res);
         }
-        let now = nanos(shared.now());
+        let now = shared.turn();
         // The lock is not held any more when the request is responded to.
         let found = shared.read().find(key.bytes(), req, now);
         match found {

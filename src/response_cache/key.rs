@@ -38,6 +38,9 @@ pub(super) struct Watched {
     names: Vec<(Box<str>, bool)>,
     /// For each length, where its names begin; the next one tells where they end.
     begins: [u16; LONG + 2],
+    /// For each length, the first letters of its names, one bit for each letter. Most fields are none of these names, and
+    /// nearly always these bits say so.
+    letters: [u32; LONG + 1],
 }
 
 /// What the fields of a request say.
@@ -64,7 +67,15 @@ impl Watched {
         names.sort_by_key(|(name, _)| place(name));
         let begins =
             std::array::from_fn(|at| names.partition_point(|(name, _)| place(name) < at) as u16);
-        Watched { names, begins }
+        let mut letters = [0; LONG + 1];
+        for (name, _) in &names {
+            letters[place(name)] |= letter(name.as_bytes());
+        }
+        Watched {
+            names,
+            begins,
+            letters,
+        }
     }
 
     #[inline]
@@ -72,20 +83,30 @@ impl Watched {
         let mut seen = Seen::default();
         for name in req.field_names() {
             let len = name.len().min(LONG);
-            if self.begins[len] == self.begins[len + 1] {
-                continue;
-            }
-            let names = usize::from(self.begins[len])..usize::from(self.begins[len + 1]);
-            for (own, is_excluded) in &self.names[names] {
-                let own = own.as_bytes();
-                if name[0] | 0x20 == own[0] | 0x20 && name.eq_ignore_ascii_case(own) {
-                    seen.is_excluded |= is_excluded;
-                    seen.is_conditional |= !is_excluded;
-                }
+            if self.letters[len] & letter(name) != 0 {
+                self.look_at(name, len, &mut seen);
             }
         }
         seen
     }
+
+    /// `len`: of the name, or [`LONG`].
+    #[inline(never)]
+    fn look_at(&self, name: &[u8], len: usize, seen: &mut Seen) {
+        let names = usize::from(self.begins[len])..usize::from(self.begins[len + 1]);
+        for (own, is_excluded) in &self.names[names] {
+            if name.eq_ignore_ascii_case(own.as_bytes()) {
+                seen.is_excluded |= is_excluded;
+                seen.is_conditional |= !is_excluded;
+            }
+        }
+    }
+}
+
+/// One bit for the first byte of a name, the same for an upper and a lower letter. A name has a first byte.
+#[inline]
+fn letter(name: &[u8]) -> u32 {
+    1 << (name.first().copied().unwrap_or_default() & 0x1f)
 }
 
 /// Bytes of a key that needs no allocation.

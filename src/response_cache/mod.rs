@@ -19,6 +19,7 @@ use crate::http::handler_error::HandlerResult;
 use crate::http::request::Request;
 use crate::http::request_body::BodyPlan;
 use crate::http::response::{Done, Response};
+use crate::runtime::clock;
 use crate::shared::quota::{Held, Share};
 #[cfg(feature = "websocket")]
 use crate::websocket::{WebSocketHandler, forward_hooks, upgrade::Upgrade};
@@ -27,7 +28,7 @@ use key::Watched;
 use stats::Counters;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use store::Store;
 
 peregrine_protocol::settings! {
@@ -120,8 +121,8 @@ pub struct ResponseCache {
 struct Shared {
     config: CacheConfig,
     watched: Watched,
-    /// When the cache was made.
-    epoch: Instant,
+    /// When the cache was made, of [`clock::nanos`].
+    epoch: u64,
     store: RwLock<Store>,
     counters: Counters,
     /// Requests that wait.
@@ -138,7 +139,7 @@ impl ResponseCache {
         ResponseCache {
             shared: Arc::new(Shared {
                 watched: Watched::of(&config),
-                epoch: Instant::now(),
+                epoch: clock::nanos(),
                 store: RwLock::new(Store::new(config.bytes)),
                 counters: Counters::default(),
                 waiting: Arc::new(Share::new(config.waiting)),
@@ -209,9 +210,14 @@ impl ResponseCache {
 
 impl Shared {
     /// The time since the cache was made.
-    #[inline]
     fn now(&self) -> Duration {
-        self.epoch.elapsed()
+        Duration::from_nanos(clock::nanos().saturating_sub(self.epoch))
+    }
+
+    /// As [`Shared::now`], in nanoseconds, at the beginning of this turn: what was fresh then may be sent in all of it.
+    #[inline]
+    fn turn(&self) -> u64 {
+        clock::turn_nanos().saturating_sub(self.epoch)
     }
 
     #[inline]

@@ -6,8 +6,26 @@ use crate::checks::Choices;
 use std::cmp::Reverse;
 
 /// The segments of the patterns that are tried.
-const SEGMENTS: [&str; 10] = [
-    "a", "b", "ab", "abb", "", "{p}", "a{p}", "{p}b", "a{p}b", "{p}.b",
+const SEGMENTS: [&str; 18] = [
+    "a",
+    "b",
+    "ab",
+    "abb",
+    "",
+    "{p}",
+    "a{p}",
+    "{p}b",
+    "a{p}b",
+    "{p}.b",
+    // Around a word of 8 bytes and two of them, with differences in the middle.
+    "a.bbbbb",
+    "a.babbbb",
+    "aaaaaaaa",
+    "aaaaaaab",
+    "aaaaaaaabaaaaaaaa",
+    "aaaaaaaaabaaaaaaa",
+    "aaaaaaaa{p}bbbbbbbb",
+    "{p}.bbbbbbbbbbbbbbbb",
 ];
 
 /// The tree of a router, without handlers, for benches.
@@ -76,14 +94,35 @@ fn pattern(choices: &mut Choices<'_>) -> String {
 
 fn path(choices: &mut Choices<'_>) -> Vec<u8> {
     let letter = |b: &u8| b"ab./ab//"[usize::from(b % 8)];
-    let text = choices.text(12).iter().map(letter);
-    std::iter::once(b'/').chain(text).collect()
+    let mut path = Vec::new();
+    for _ in 0..choices.byte() % 4 {
+        path.push(b'/');
+        let segment = SEGMENTS[choices.below(SEGMENTS.len())];
+        let (before, after) = segment.split_once("{p}").unwrap_or((segment, ""));
+        let value = match after.len() < segment.len() && segment.contains('{') {
+            true => "ab.aaaaaaaaaaaaaaa".split_at(choices.below(19)).0,
+            false => "",
+        };
+        path.extend([before, value, after].concat().into_bytes());
+    }
+    if path.is_empty() || choices.byte() % 2 == 0 {
+        path.push(b'/');
+        path.extend(choices.text(12).iter().map(letter));
+    }
+    if choices.byte() % 4 == 0 {
+        // One byte is another one.
+        let at = 1 + choices.below(path.len());
+        if let Some(byte) = path.get_mut(at) {
+            *byte = letter(&choices.byte());
+        }
+    }
+    path
 }
 
 fn compare(tree: &Tree, patterns: &[Vec<Piece>], path: &[u8]) {
     let mut found = Vec::new();
     let visit = &mut |leaf: u32, params: &Params| {
-        let spans = params.spans[..params.count].iter();
+        let spans = params.route.params[..params.count].iter();
         found.push((leaf, spans.map(|span| span.of(path)).collect::<Vec<_>>()));
         false
     };
@@ -102,7 +141,7 @@ fn compare(tree: &Tree, patterns: &[Vec<Piece>], path: &[u8]) {
     assert_eq!(found, expected, "{} {patterns:?}", path.escape_ascii());
     let mut params = Params::new(0);
     if let Some(leaf) = tree.direct(path, &mut params) {
-        let spans = params.spans[..params.count].iter();
+        let spans = params.route.params[..params.count].iter();
         let direct = (leaf, spans.map(|span| span.of(path)).collect());
         assert_eq!(Some(&direct), expected.first(), "{}", path.escape_ascii());
     }

@@ -1,7 +1,8 @@
 //! Finds the route of a request, and calls its handler.
 
+use super::endpoint::{Endpoint, MethodKind};
 use super::tree::Params;
-use super::{Endpoint, Leaf, MethodKind, Router, Slash};
+use super::{Router, Slash};
 use crate::http::handler::Handler;
 use crate::http::handler_error::Problem;
 use crate::http::request::Request;
@@ -40,63 +41,12 @@ impl Without<'_> {
     }
 }
 
-impl Leaf {
-    /// The endpoint for a request, whose method is of this kind.
-    #[inline(always)]
-    fn endpoint(&self, kind: MethodKind, req: &Request<'_>) -> Option<&Endpoint> {
-        let own = self
-            .endpoints
-            .iter()
-            .find(|endpoint| endpoint.kind == kind && endpoint.is_of(req) && endpoint.takes(req));
-        own.or_else(|| self.general(kind, req))
-    }
-
-    /// The endpoint for HEAD that is one for GET, or that for all methods.
-    #[cold]
-    #[inline(never)]
-    fn general(&self, kind: MethodKind, req: &Request<'_>) -> Option<&Endpoint> {
-        let of = |kind: MethodKind| {
-            let mut endpoints = self.endpoints.iter();
-            endpoints.find(|endpoint| endpoint.kind == kind && endpoint.takes(req))
-        };
-        let for_head = match kind {
-            MethodKind::Head => of(MethodKind::Get),
-            _ => None,
-        };
-        for_head.or_else(|| of(MethodKind::Any))
-    }
-
-    /// The methods of the endpoints. None if a guard has excluded all of them.
-    fn methods(&self, req: &Request<'_>) -> BTreeSet<&str> {
-        let taken = self.endpoints.iter().filter(|endpoint| endpoint.takes(req));
-        let mut methods: BTreeSet<_> = taken.filter_map(|e| e.route.method.as_deref()).collect();
-        if methods.contains("GET") {
-            methods.insert("HEAD");
-        }
-        if !methods.is_empty() {
-            methods.insert("OPTIONS");
-        }
-        methods
-    }
-}
-
 impl Endpoint {
-    #[inline]
-    fn takes(&self, req: &Request<'_>) -> bool {
-        self.route.guard.as_ref().is_none_or(|guard| guard(req))
-    }
-
-    /// Whether it is for the method of a request, which is of its kind.
-    #[inline]
-    fn is_of(&self, req: &Request<'_>) -> bool {
-        self.kind != MethodKind::Other || self.route.method.as_deref() == Some(req.method())
-    }
-
     #[inline]
     pub(super) fn matched(&self, params: &Params, req: &Request<'_>) -> RouteMatch {
         RouteMatch {
             pattern: self.pattern.known,
-            params: params.spans,
+            params: params.route.params,
             skipped: match self.route.is_mount {
                 false => req.skipped(),
                 true => req.skipped() + self.skipped(params, req),
@@ -110,7 +60,7 @@ impl Endpoint {
         match params.count {
             // The slash before the tail belongs to the rest.
             _ if self.pattern.pieces.last() == Some(&super::Piece::Tail) => {
-                usize::from(params.spans[params.count - 1].start) - 1 - req.path_start()
+                usize::from(params.route.params[params.count - 1].start) - 1 - req.path_start()
             }
             _ => req.path().len() - 1,
         }
@@ -152,6 +102,21 @@ impl Endpoint {
         }
     }
 
+    /// Responds to an error of the library as the handler does, which may have layers of its own.
+    fn respond_to_error(
+        &self,
+        route: &RouteMatch,
+        error: &ErrorContext<'_>,
+        req: &Request<'_>,
+        res: Response<'_>,
+    ) -> Done {
+        let res = self.route.layers.error_fields(Some(req), res);
+        self.seen(route, req, |req| {
+            let error = ErrorContext::new(error.status(), error.text(), Some(*req));
+            (*self.route.handler).error_response(&error, res)
+        })
+    }
+
     fn plan(&self, route: RouteMatch, req: &Request<'_>) -> BodyPlan {
         let own = |req: &Request<'_>| match &self.route.plan {
             Some(plan) => plan(req),
@@ -179,7 +144,7 @@ impl Around for RouteMatch {
 
 impl Router {
     /// The route of a request whose path is `path`, and its parameters in `params`.
-    #[inline(always)]
+    #[inline(never)]
     pub(super) fn find(
         &self,
         path: &[u8],
@@ -193,8 +158,19 @@ impl Router {
                 Found::Elsewhere => {}
             }
         }
-        let kind = MethodKind::of(req.method_bytes());
         let leaf = self.tree.direct(path, params);
+        self.find_from(leaf, path, req, params)
+    }
+
+    /// The same, without the routers of hosts, where `leaf` is what [`Tree::direct`](super::tree::Tree::direct) has found.
+    fn find_from(
+        &self,
+        leaf: Option<u32>,
+        path: &[u8],
+        req: &Request<'_>,
+        params: &mut Params,
+    ) -> Option<&Endpoint> {
+        let kind = MethodKind::of_request(req);
         let found = leaf.and_then(|leaf| self.leaves[leaf as usize].endpoint(kind, req));
         found.or_else(|| self.find_further(path, leaf, kind, req, params))
     }
@@ -245,19 +221,23 @@ impl Router {
 
     fn find_none_here(&self, path: &[u8], req: &Request<'_>) -> Without<'_> {
         let (mut allowed, mut not_found, mut layers) = (BTreeSet::new(), None, None);
+        let mut is_known = false;
         let visit = &mut |leaf: u32, _: &Params| {
             let leaf = &self.leaves[leaf as usize];
             if let Some(scope) = &leaf.scope {
                 layers = layers.or(Some(&scope.layers));
                 not_found = not_found.or(scope.not_found.as_ref());
             }
-            // A tail matches nearly everything, so it says nothing about this path.
-            if !leaf.is_tail && allowed.is_empty() {
-                allowed = leaf.methods(req);
-            }
+            let methods = leaf.methods(req);
+            // A tail matches nearly everything, so it does not make a path known.
+            is_known |= !leaf.is_tail && !methods.is_empty();
+            allowed.extend(methods);
             false
         };
         self.tree.search(path, &mut Params::new(0), visit);
+        if !is_known {
+            allowed.clear();
+        }
         Without {
             allowed,
             not_found: not_found.or(self.not_found.as_ref()),
@@ -307,6 +287,25 @@ impl Router {
         Some((endpoint, route, other.len() > path.len()))
     }
 
+    /// The route that responds, also if its path has a slash more or less at its end. Without one, the layers around the
+    /// response.
+    pub(super) fn find_matched(
+        &self,
+        req: &Request<'_>,
+    ) -> Result<(&Endpoint, RouteMatch), Option<&Layers>> {
+        let mut params = Params::new(req.path_start());
+        if let Some(endpoint) = self.find(req.path_bytes(), req, &mut params) {
+            return Ok((endpoint, endpoint.matched(&params, req)));
+        }
+        let found = self.find_none(req.path_bytes(), req);
+        if self.slash == Slash::Same && found.allowed.is_empty() {
+            if let Some((endpoint, route, _)) = self.find_other(req) {
+                return Ok((endpoint, route));
+            }
+        }
+        Err(found.layers)
+    }
+
     #[cold]
     #[inline(never)]
     fn respond_without(&self, found: &Without<'_>, req: &Request<'_>, res: Response<'_>) -> Done {
@@ -329,16 +328,66 @@ impl Router {
         }
     }
 
-    #[inline]
-    fn dispatch(&self, req: &Request<'_>, res: Response<'_>) -> Done {
+    /// Most routes have nothing but a handler, and most paths lead to theirs without a way back: this is all that such a
+    /// request needs, so that nothing else costs registers here.
+    #[inline(always)]
+    fn dispatch(&self, req: &Request<'_>, mut res: Response<'_>) -> Done {
         let mut params = Params::new(req.path_start());
-        match self.find(req.path_bytes(), req, &mut params) {
-            Some(endpoint) => self.run(endpoint, &endpoint.matched(&params, req), req, res),
+        if !self.is_simple {
+            return self.dispatch_any(params, req, res);
+        }
+        let leaf = self.tree.direct(req.path_bytes(), &mut params);
+        let kind = MethodKind::of_request(req);
+        let quick = leaf.and_then(|leaf| self.leaves[leaf as usize].quick(kind));
+        let Some(endpoint) = quick else {
+            return self.dispatch_from(leaf, params, req, res);
+        };
+        params.route.pattern = endpoint.pattern.known;
+        let skipped = req.skipped();
+        if skipped > 0 {
+            params.route.skipped = skipped;
+        }
+        res.set_route(params.route.pattern);
+        (*endpoint.route.handler).handle_request(&req.with_route(&params.route), res)
+    }
+
+    /// By the way that all requests can take.
+    #[inline(never)]
+    fn dispatch_any(&self, mut params: Params, req: &Request<'_>, res: Response<'_>) -> Done {
+        self.layers.run(req, res, |req, res| {
+            let endpoint = self.find(req.path_bytes(), req, &mut params);
+            self.run_found(endpoint, &params, req, res)
+        })
+    }
+
+    #[inline(never)]
+    fn dispatch_from(
+        &self,
+        leaf: Option<u32>,
+        mut params: Params,
+        req: &Request<'_>,
+        res: Response<'_>,
+    ) -> Done {
+        let endpoint = self.find_from(leaf, req.path_bytes(), req, &mut params);
+        self.run_found(endpoint, &params, req, res)
+    }
+
+    #[inline]
+    fn run_found(
+        &self,
+        endpoint: Option<&Endpoint>,
+        params: &Params,
+        req: &Request<'_>,
+        res: Response<'_>,
+    ) -> Done {
+        match endpoint {
+            Some(endpoint) => self.run(endpoint, &endpoint.matched(params, req), req, res),
             None => self.respond_without(&self.find_none(req.path_bytes(), req), req, res),
         }
     }
 
     /// Calls a hook of each handler of this router and of its hosts. A panic is resumed when all are called.
+    #[inline(never)]
     fn call_hooks(&self, hook: fn(&dyn Handler)) {
         let mut first = None;
         self.each_handler(&mut |handler| match (catch(|| hook(handler)), &first) {
@@ -361,27 +410,17 @@ impl Router {
 
     /// A request without a route gets its response before its body is read.
     fn plan(&self, req: &Request<'_>) -> BodyPlan {
-        let mut params = Params::new(req.path_start());
-        if let Some(endpoint) = self.find(req.path_bytes(), req, &mut params) {
-            return endpoint.plan(endpoint.matched(&params, req), req);
-        }
-        let found = self.find_none(req.path_bytes(), req);
-        let other = match found.allowed.is_empty() && self.slash == Slash::Same {
-            true => self.find_other(req),
-            false => None,
-        };
-        match (other, found.layers) {
-            (Some((endpoint, route, _)), _) => endpoint.plan(route, req),
-            (None, Some(layers)) => layers.plan(req, |_| BodyPlan::Unread),
-            (None, None) => BodyPlan::Unread,
+        match self.find_matched(req) {
+            Ok((endpoint, route)) => endpoint.plan(route, req),
+            Err(Some(layers)) => layers.plan(req, |_| BodyPlan::Unread),
+            Err(None) => BodyPlan::Unread,
         }
     }
 }
 
 impl Handler for Router {
     fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
-        self.layers
-            .run(req, res, |req, res| self.dispatch(req, res))
+        self.dispatch(req, res)
     }
 
     fn body_plan(&self, req: &Request<'_>) -> BodyPlan {
@@ -390,25 +429,29 @@ impl Handler for Router {
 
     fn error_response(&self, error: &ErrorContext<'_>, res: Response<'_>) -> Done {
         let req = error.request();
-        let mut res = self.layers.error_fields(req, res);
-        if let Some(req) = req {
-            let layers = match self.find(req.path_bytes(), req, &mut Params::new(0)) {
-                Some(endpoint) => Some(&endpoint.route.layers),
-                None => self.find_none(req.path_bytes(), req).layers,
-            };
-            if let Some(layers) = layers {
-                let _ = layers.error_fields(Some(req), res.reborrow());
-            }
+        let res = self.layers.error_fields(req, res);
+        let Some(req) = req else {
+            return error.respond(res);
+        };
+        match self.find_matched(req) {
+            Ok((endpoint, route)) => endpoint.respond_to_error(&route, error, req, res),
+            Err(Some(layers)) => error.respond(layers.error_fields(Some(req), res)),
+            Err(None) => error.respond(res),
         }
-        error.respond(res)
     }
 
+    #[inline]
     fn before_wait(&self) {
-        self.call_hooks(Handler::before_wait);
+        if self.is_hooked {
+            self.call_hooks(Handler::before_wait);
+        }
     }
 
+    #[inline]
     fn after_wait(&self) {
-        self.call_hooks(Handler::after_wait);
+        if self.is_hooked {
+            self.call_hooks(Handler::after_wait);
+        }
     }
 }
 

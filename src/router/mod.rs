@@ -5,6 +5,7 @@
 #[cfg(any(test, feature = "internals"))]
 pub(crate) mod check;
 mod dispatch;
+mod endpoint;
 mod error;
 mod list;
 mod offload;
@@ -26,6 +27,7 @@ use crate::http::handler_error::HandlerResult;
 use crate::http::request::Request;
 use crate::http::response::Response;
 use crate::layers::{Layer, Layers};
+use endpoint::{Endpoint, Leaf};
 use pattern::Pattern;
 use std::panic::Location;
 use std::sync::Arc;
@@ -81,10 +83,10 @@ use tree::{Piece, Tree};
 /// | request | response |
 /// |---|---|
 /// | no pattern matches | 404, or that of [`Router::not_found`] |
-/// | a pattern matches, but has no route for the method | 405 with `Allow` |
+/// | patterns match, but none has a route for the method | 405; `Allow` has the methods of all of them |
 /// | only patterns with `{*path}` match, without a route for the method | 404: they match nearly everything |
 /// | HEAD | that of the route for GET, without its body |
-/// | OPTIONS without a route | 204 with `Allow` |
+/// | OPTIONS without a route | 204 with the same `Allow` |
 ///
 /// The body of a request without a route is not read.
 ///
@@ -100,6 +102,10 @@ pub struct Router {
     layers: Layers,
     slash: Slash,
     is_offloaded: bool,
+    /// It has no layers and no hosts, and its routes are not offloaded.
+    is_simple: bool,
+    /// There may be hooks to call.
+    is_hooked: bool,
 }
 
 /// What the router does with a path whose last slash is missing or too much, if no route matches it.
@@ -113,48 +119,6 @@ pub enum Slash {
     Redirect,
     /// The route of the other path responds.
     Same,
-}
-
-/// The routes of patterns that differ in the names of their parameters only.
-#[derive(Debug, Default)]
-struct Leaf {
-    /// Those with guards first.
-    endpoints: Vec<Endpoint>,
-    /// The last segment is `{*name}`.
-    is_tail: bool,
-    /// A router is nested here, which responds to requests that have no route.
-    scope: Option<Scope>,
-}
-
-#[derive(Debug)]
-struct Endpoint {
-    route: Route,
-    kind: MethodKind,
-    pattern: Pattern,
-}
-
-/// The method of a route or of a request, for a comparison without its text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum MethodKind {
-    /// All methods, of a route.
-    Any,
-    Get,
-    Head,
-    Post,
-    /// One that is compared by its text.
-    Other,
-}
-
-impl MethodKind {
-    #[inline]
-    fn of(method: &[u8]) -> MethodKind {
-        match method {
-            b"GET" => MethodKind::Get,
-            b"HEAD" => MethodKind::Head,
-            b"POST" => MethodKind::Post,
-            _ => MethodKind::Other,
-        }
-    }
 }
 
 /// What a nested router does with requests below its prefix that have no route.
@@ -207,6 +171,8 @@ impl Router {
             layers: Layers::default(),
             slash: Slash::Exact,
             is_offloaded: false,
+            is_simple: true,
+            is_hooked: false,
         }
     }
 
@@ -296,6 +262,7 @@ impl Router {
             let mut inner = Router::new().nest(prefix, inner);
             inner.is_offloaded = router.is_offloaded;
             inner.layers = router.layers.clone();
+            inner.is_simple = false;
             self = self.host(&host, inner);
         }
         self
@@ -304,6 +271,9 @@ impl Router {
     /// Gives all requests below `prefix` to a handler, with any method. It sees the rest of the path, with a slash at its
     /// beginning; [`Request::target`] is whole. The prefix itself is redirected (308) to the prefix with a slash at its end, so
     /// that relative links of a page lead below it.
+    ///
+    /// [`Handler::error_response`] of the handler responds to errors of the library below the prefix, such as 413 for a body that is
+    /// too large.
     ///
     /// ```
     /// use peregrine::{Router, from_fn};
@@ -366,6 +336,7 @@ impl Router {
         let inner = found.map(|at| self.hosts.remove(at).1);
         let merged = inner.unwrap_or_default().nest("", router);
         self.hosts.push((host.into(), merged));
+        (self.is_simple, self.is_hooked) = (false, true);
         // Names before patterns, and longer ones first.
         self.hosts
             .sort_by_key(|(host, _)| (host.starts_with('*'), usize::MAX - host.len()));
@@ -393,6 +364,7 @@ impl Router {
     /// routers too. Routes of an outer router are not changed.
     pub fn offload(mut self) -> Router {
         self.is_offloaded = true;
+        self.is_simple = false;
         self
     }
 
@@ -417,6 +389,7 @@ impl Router {
     #[doc(alias("middleware", "wrap", "with"))]
     pub fn layer(mut self, layer: impl Layer) -> Router {
         self.layers.push(layer);
+        self.is_simple = false;
         self
     }
 
@@ -449,18 +422,9 @@ impl Router {
             Some(_) => leaf.endpoints.len() - others().count(),
             None => leaf.endpoints.len(),
         };
-        let kind = route.method.as_deref();
-        let kind = kind.map_or(MethodKind::Any, |method| MethodKind::of(method.as_bytes()));
-        let endpoint = Endpoint {
-            route,
-            kind,
-            pattern,
-        };
-        let hooked = endpoint
-            .route
-            .has_hooks
-            .then(|| endpoint.route.handler.clone());
-        leaf.endpoints.insert(at, endpoint);
+        let hooked = route.has_hooks.then(|| route.handler.clone());
+        leaf.insert(at, Endpoint::new(route, pattern));
+        self.is_hooked |= hooked.is_some();
         self.handlers.extend(hooked);
         Ok(())
     }

@@ -114,6 +114,11 @@ impl Route {
         }
     }
 
+    /// Nothing but its handler is needed for a request.
+    pub(super) fn is_plain(&self) -> bool {
+        self.guard.is_none() && self.layers.is_empty() && !self.is_offloaded && !self.is_mount
+    }
+
     /// Uses this route only for requests for which `guard` returns true. For others the search continues, as if
     /// the route was not there. A pattern may have several routes with guards, which are asked in the order in
     /// which they were added, before those without. A guard runs for each request that the pattern matches, and

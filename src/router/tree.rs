@@ -2,7 +2,10 @@
 //!
 //! It is a radix tree over the bytes of the path. A parameter takes the rest of its segment, and a tail the rest of
 //! the path. Patterns that differ only in the names of their parameters have one leaf.
+//!
+//! All patterns begin with a slash, so the root is behind it.
 
+use crate::http::request::route::RouteMatch;
 use peregrine_protocol::Span;
 
 pub(super) use crate::http::request::route::MAX_PARAMS;
@@ -21,6 +24,8 @@ pub(super) enum Piece {
 #[derive(Debug, Default)]
 pub(super) struct Tree {
     nodes: Vec<Node>,
+    /// The leaf of `/`.
+    root: Option<u32>,
     /// The number of leaves.
     leaves: usize,
 }
@@ -28,9 +33,10 @@ pub(super) struct Tree {
 #[derive(Debug, Default)]
 struct Node {
     prefix: Prefix,
-    /// The first bytes of the children with a prefix.
-    firsts: Vec<u8>,
+    /// The children with a prefix, by their first bytes. 0 is no child: it is the root.
     children: Vec<u32>,
+    /// The byte that has the first place among them.
+    base: u8,
     /// Longer suffixes first.
     params: Vec<Param>,
     tail: Option<u32>,
@@ -44,6 +50,8 @@ struct Prefix {
     /// The first 8 of them, and the bits of them that there are.
     word: u64,
     mask: u64,
+    /// The last 8 of them, if there are more.
+    last: u64,
 }
 
 #[derive(Debug)]
@@ -52,10 +60,10 @@ struct Param {
     node: u32,
 }
 
-/// The parameters of a match: their positions in the head of the request, and how many there are.
+/// The parameters of a match, and how many there are. The match is made in place, without a copy of the parameters.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Params {
-    pub(super) spans: [Span; MAX_PARAMS],
+    pub(super) route: RouteMatch,
     pub(super) count: usize,
     /// Where the path begins in the head.
     path: usize,
@@ -66,7 +74,7 @@ impl Params {
     #[inline]
     pub(super) fn new(path: usize) -> Params {
         Params {
-            spans: [Span::default(); MAX_PARAMS],
+            route: RouteMatch::unknown(),
             count: 0,
             path,
         }
@@ -75,7 +83,7 @@ impl Params {
     /// Adds one with these positions in the path.
     #[inline]
     fn push(&mut self, start: usize, end: usize) {
-        self.spans[self.count] = Span::new(self.path + start, self.path + end);
+        self.route.params[self.count] = Span::new(self.path + start, self.path + end);
         self.count += 1;
     }
 }
@@ -84,6 +92,7 @@ impl Tree {
     pub(super) fn new() -> Tree {
         Tree {
             nodes: vec![Node::default()],
+            root: None,
             leaves: 0,
         }
     }
@@ -91,8 +100,9 @@ impl Tree {
     /// The leaf of a pattern, and whether it is new.
     pub(super) fn insert(&mut self, pieces: &[Piece]) -> (u32, bool) {
         let mut at = 0;
-        for piece in pieces {
+        for (place, piece) in pieces.iter().enumerate() {
             at = match piece {
+                Piece::Literal(bytes) if place == 0 => self.literal(at, &bytes[1..]),
                 Piece::Literal(bytes) => self.literal(at, bytes),
                 Piece::Param(suffix) => self.param(at, suffix),
                 Piece::Tail => {
@@ -104,6 +114,7 @@ impl Tree {
         }
         let next = self.leaves as u32;
         let leaf = *self.nodes[at].leaf.get_or_insert(next);
+        self.root = self.nodes[0].leaf;
         self.found(leaf, next)
     }
 
@@ -121,24 +132,21 @@ impl Tree {
     /// The node behind these bytes.
     fn literal(&mut self, mut at: usize, mut bytes: &[u8]) -> usize {
         while let Some(&first) = bytes.first() {
-            let place = self.nodes[at].firsts.iter().position(|&b| b == first);
-            let Some(place) = place else {
+            let Some(child) = self.nodes[at].child(first) else {
                 let node = self.add(Node {
                     prefix: Prefix::new(bytes),
                     ..Node::default()
                 });
-                self.nodes[at].firsts.push(first);
-                self.nodes[at].children.push(node);
+                self.nodes[at].set_child(first, node);
                 return node as usize;
             };
-            let child = self.nodes[at].children[place];
             let prefix = &self.nodes[child as usize].prefix.bytes;
             let common = prefix.iter().zip(bytes).take_while(|(a, b)| a == b).count();
             let next = match common == prefix.len() {
                 true => child,
                 false => self.split(child, common),
             };
-            self.nodes[at].children[place] = next;
+            self.nodes[at].set_child(first, next);
             (at, bytes) = (next as usize, &bytes[common..]);
         }
         at
@@ -151,8 +159,8 @@ impl Tree {
         self.nodes[child as usize].prefix = Prefix::new(below);
         self.add(Node {
             prefix: Prefix::new(above),
-            firsts: vec![below[0]],
             children: vec![child],
+            base: below[0],
             ..Node::default()
         })
     }
@@ -174,31 +182,42 @@ impl Tree {
     #[inline(always)]
     pub(super) fn direct(&self, path: &[u8], params: &mut Params) -> Option<u32> {
         params.count = 0;
-        let (mut node, mut at) = (&self.nodes[0], 0);
+        match path {
+            b"/" => self.root,
+            [b'/', ..] => self.descend(path, params),
+            _ => None,
+        }
+    }
+
+    /// The same, for a path with more than a slash. It has all registers for its loop.
+    #[inline(never)]
+    fn descend(&self, path: &[u8], params: &mut Params) -> Option<u32> {
+        let (mut node, mut rest) = (&self.nodes[0], &path[1..]);
+        let last = last_word(path);
         loop {
-            let rest = &path[at..];
             if rest.is_empty() {
                 return node.leaf;
             }
-            let word = word(rest);
-            if let Some(child) = node.child(word) {
+            let word = first_word(rest, last);
+            if let Some(child) = node.child(word as u8) {
                 let below = &self.nodes[child as usize];
-                if below.prefix.starts(rest, word) {
-                    (node, at) = (below, at + below.prefix.bytes.len());
+                if let Some(behind) = below.prefix.strip(rest, word) {
+                    (node, rest) = (below, behind);
                     continue;
                 }
             }
+            let at = path.len() - rest.len();
             if node.params.is_empty() {
                 let tail = node.tail?;
                 params.push(at, path.len());
                 return Some(tail);
             }
-            let len = segment(rest);
+            let (segment, behind) = rest.split_at(segment(rest, word, last));
             let mut all = node.params.iter();
-            let of = |param: &Param| Some((param.node, param.value(&rest[..len])?));
+            let of = |param: &Param| Some((param.node, param.value(segment)?));
             let (below, value) = all.find_map(of)?;
             params.push(at, at + value);
-            (node, at) = (&self.nodes[below as usize], at + len);
+            (node, rest) = (&self.nodes[below as usize], behind);
         }
     }
 
@@ -211,7 +230,7 @@ impl Tree {
         visit: &mut impl FnMut(u32, &Params) -> bool,
     ) -> bool {
         params.count = 0;
-        self.walk(0, path, 0, params, visit)
+        path.first() == Some(&b'/') && self.walk(0, path, 1, params, visit)
     }
 
     /// The search below a node. Its prefix ends at `at`.
@@ -227,16 +246,17 @@ impl Tree {
         visit: &mut impl FnMut(u32, &Params) -> bool,
     ) -> bool {
         let mut node = &self.nodes[node as usize];
+        let last = last_word(path);
         loop {
             let rest = &path[at..];
             if rest.is_empty() {
                 return node.leaf.is_some_and(|leaf| visit(leaf, params));
             }
-            let word = word(rest);
-            if let Some(child) = node.child(word) {
+            let word = first_word(rest, last);
+            if let Some(child) = node.child(word as u8) {
                 let below = &self.nodes[child as usize];
-                if below.prefix.starts(rest, word) {
-                    let end = at + below.prefix.bytes.len();
+                if let Some(behind) = below.prefix.strip(rest, word) {
+                    let end = path.len() - behind.len();
                     if node.params.is_empty() && node.tail.is_none() {
                         (node, at) = (below, end);
                         continue;
@@ -251,7 +271,7 @@ impl Tree {
             match (&*node.params, node.tail) {
                 ([], None) => return false,
                 ([param], None) => {
-                    let len = segment(rest);
+                    let len = segment(rest, word, last);
                     let Some(value) = param.value(&rest[..len]) else {
                         return false;
                     };
@@ -274,7 +294,8 @@ impl Tree {
         let count = params.count;
         let rest = &path[at..];
         if !node.params.is_empty() {
-            let len = segment(rest);
+            let last = last_word(path);
+            let len = segment(rest, first_word(rest, last), last);
             for param in &node.params {
                 let Some(value) = param.value(&rest[..len]) else {
                     continue;
@@ -306,63 +327,95 @@ impl Param {
 }
 
 impl Node {
-    /// The child whose prefix begins with the first byte of this word.
+    /// The child whose prefix begins with this byte.
     #[inline]
-    fn child(&self, word: u64) -> Option<u32> {
-        let place = self.firsts.iter().position(|&b| b == word as u8)?;
-        Some(self.children[place])
+    fn child(&self, first: u8) -> Option<u32> {
+        let place = usize::from(first.wrapping_sub(self.base));
+        let child = *self.children.get(place)?;
+        (child != 0).then_some(child)
+    }
+
+    fn set_child(&mut self, first: u8, child: u32) {
+        if self.children.is_empty() {
+            self.base = first;
+        }
+        let before = usize::from(self.base.saturating_sub(first));
+        self.children.splice(..0, std::iter::repeat_n(0, before));
+        self.base = self.base.min(first);
+        let place = usize::from(first - self.base);
+        let len = self.children.len().max(place + 1);
+        self.children.resize(len, 0);
+        self.children[place] = child;
     }
 }
 
 impl Prefix {
     fn new(bytes: &[u8]) -> Prefix {
         let bits = 8 * bytes.len().min(8) as u32;
+        let last = last_word(bytes);
         Prefix {
             bytes: bytes.into(),
-            word: word(bytes),
+            word: first_word(bytes, last),
             mask: u64::MAX.checked_shr(64 - bits).unwrap_or(0),
+            last,
         }
     }
 
-    /// Whether `rest` begins with it. `word` has the first bytes of `rest`.
+    /// What follows it, if `rest` begins with it. `word` has the first bytes of `rest`.
     #[inline]
-    fn starts(&self, rest: &[u8], word: u64) -> bool {
-        word & self.mask == self.word && (self.bytes.len() <= 8 || rest.starts_with(&self.bytes))
-    }
-}
-
-/// The first 8 bytes, the first one lowest. Where there are fewer, the others are 0, which no pattern has.
-#[inline]
-fn word(bytes: &[u8]) -> u64 {
-    if let Some(all) = bytes.first_chunk() {
-        return u64::from_le_bytes(*all);
-    }
-    let at = |n: usize| u64::from(bytes[n]) << (8 * n);
-    match (bytes.first_chunk(), bytes.last_chunk(), bytes.len()) {
-        // The two overlap.
-        (Some(low), Some(high), len) => {
-            let (low, high) = (u32::from_le_bytes(*low), u32::from_le_bytes(*high));
-            u64::from(low) | u64::from(high) << (8 * (len - 4))
+    fn strip<'p>(&self, rest: &'p [u8], word: u64) -> Option<&'p [u8]> {
+        if word & self.mask != self.word {
+            return None;
         }
-        (_, _, 0) => 0,
-        (_, _, len) => at(0) | at(len / 2) | at(len - 1),
+        let (own, behind) = rest.split_at_checked(self.bytes.len())?;
+        // The first and the last 8 bytes are all up to 16.
+        let is_same = match own.len() {
+            0..=8 => true,
+            9..=16 => last_word(own) == self.last,
+            _ => own == &*self.bytes,
+        };
+        is_same.then_some(behind)
     }
 }
 
-/// The length of the segment at the beginning of `rest`.
+/// The last 8 bytes, the last one highest. Where there are fewer, the others are 0.
 #[inline]
-fn segment(rest: &[u8]) -> usize {
+fn last_word(bytes: &[u8]) -> u64 {
+    match bytes.last_chunk() {
+        Some(last) => u64::from_le_bytes(*last),
+        None => {
+            let add = |word: u64, &byte: &u8| word >> 8 | u64::from(byte) << 56;
+            bytes.iter().fold(0, add)
+        }
+    }
+}
+
+/// The first 8 bytes of the rest of a path, the first one lowest. Where there are fewer, the others are 0, which no pattern has.
+/// `last` is the last word of the path, which has them all then.
+#[inline]
+fn first_word(rest: &[u8], last: u64) -> u64 {
+    match rest.first_chunk() {
+        Some(first) => u64::from_le_bytes(*first),
+        None => last.checked_shr(64 - 8 * rest.len() as u32).unwrap_or(0),
+    }
+}
+
+/// The length of the segment at the beginning of the rest of a path, whose first word is `word`.
+#[inline]
+fn segment(rest: &[u8], mut word: u64, last: u64) -> usize {
     const ONES: u64 = u64::MAX / 255;
     let mut at = 0;
-    while let Some(eight) = rest[at..].first_chunk() {
+    loop {
         // A slash becomes 0, and the highest bit of the first 0 is the first that is set.
-        let bytes = u64::from_le_bytes(*eight) ^ (ONES * u64::from(b'/'));
+        let bytes = word ^ (ONES * u64::from(b'/'));
         let zeros = bytes.wrapping_sub(ONES) & !bytes & (ONES << 7);
         if zeros != 0 {
             return at + zeros.trailing_zeros() as usize / 8;
         }
         at += 8;
+        if at >= rest.len() {
+            return rest.len();
+        }
+        word = first_word(&rest[at..], last);
     }
-    let end = rest[at..].iter().position(|&b| b == b'/');
-    end.map_or(rest.len(), |end| at + end)
 }

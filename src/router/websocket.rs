@@ -1,6 +1,5 @@
 //! `WebSocketRouter`: a router with a handler of WebSocket connections.
 
-use super::tree::Params;
 use super::{Route, Router};
 use crate::http::handler::{Handler, forward_rest};
 use crate::http::request::Request;
@@ -103,8 +102,7 @@ impl<W: WebSocketHandler> WebSocketHandler for WebSocketRouter<W> {
     type Conn = W::Conn;
 
     fn accept_ws(&self, req: &Request<'_>, upgrade: &mut Upgrade<'_>) -> Option<W::Conn> {
-        let mut params = Params::new(req.path_start());
-        let endpoint = self.router.find(req.path_bytes(), req, &mut params)?;
+        let (endpoint, route) = self.router.find_matched(req).ok()?;
         let layers = [&self.router.layers, &endpoint.route.layers];
         // A request that a layer refuses is passed on, so that the layer responds to it.
         if !Arc::ptr_eq(&endpoint.route.handler, &self.route)
@@ -112,7 +110,6 @@ impl<W: WebSocketHandler> WebSocketHandler for WebSocketRouter<W> {
         {
             return None;
         }
-        let route = endpoint.matched(&params, req);
         self.handler.accept_ws(&req.with_route(&route), upgrade)
     }
 
@@ -131,6 +128,7 @@ impl<W> std::fmt::Debug for WebSocketRouter<W> {
 mod tests {
     use super::*;
     use crate::layers::BearerAuth;
+    use crate::router::Slash;
     use crate::testing::{Client, WebSocket, get};
     use crate::websocket::ws::Ws;
     use peregrine_protocol::ws::frame::Message;
@@ -179,6 +177,23 @@ mod tests {
         let put = client.request("PUT", "/rooms/x").send();
         let allowed = Some("GET, HEAD, OPTIONS, POST");
         assert_eq!((put.status(), put.header("allow")), (405, allowed));
+    }
+
+    #[test]
+    fn a_handshake_may_have_a_slash_more_where_a_request_may() {
+        for (slash, is_accepted) in [
+            (Slash::Exact, false),
+            (Slash::Redirect, false),
+            (Slash::Same, true),
+        ] {
+            let app = Router::new().slash(slash).websocket("/rooms/{name}", Rooms);
+            assert!(WebSocket::connect(&app, "/rooms/a").is_ok());
+            let connected = WebSocket::connect(&app, "/rooms/a/");
+            assert_eq!(connected.is_ok(), is_accepted, "{slash:?}");
+            if let Ok(mut socket) = connected {
+                assert!(socket.take_received().ends_with(b"a"));
+            }
+        }
     }
 
     #[test]

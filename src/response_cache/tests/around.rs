@@ -34,6 +34,16 @@ fn fields_of_layers_around_it_are_those_of_each_request() {
     assert!(ids[0] != ids[1] && ids[1] != ids[2]);
 }
 
+#[test]
+fn an_age_of_a_layer_around_it_is_replaced() {
+    let app = around(&ResponseCache::new(CacheConfig::default()));
+    for expected in ["7", "0"] {
+        let response = send(&app, "GET", "/?Age=7", &[]);
+        assert_eq!(response.text(), "call 0");
+        assert_eq!(response.header_all("age").collect::<Vec<_>>(), [expected]);
+    }
+}
+
 /// The field of a layer around the cache that goes on before the handler, by the query of the request.
 fn around(cache: &ResponseCache) -> impl Handler {
     let layer = crate::layers::from_fn(|req, mut res, next| {
