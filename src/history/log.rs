@@ -1,6 +1,7 @@
 //! What a log of messages has to do, and what it says.
 
 use super::position::Position;
+pub use crate::shared::log_error::LogError;
 use std::fmt;
 use std::sync::{Arc, Weak};
 
@@ -141,45 +142,6 @@ pub enum Read {
 /// Receives what [`Log::since`] has read. It is called once, on any thread.
 pub type ReadDone = Box<dyn FnOnce(Result<Read, LogError>) + Send>;
 
-/// Why a log has not appended or read.
-///
-/// ```
-/// use peregrine::history::LogError;
-///
-/// assert_eq!(LogError::Full.to_string(), "too many messages wait for the log");
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum LogError {
-    /// Too many bytes wait for the log. Try later.
-    Full,
-    /// The message is longer than [`HistoryLimits::message_bytes`](super::HistoryLimits::message_bytes).
-    TooLarge,
-    /// The name of the topic is longer than [`HistoryLimits::topic_bytes`](super::HistoryLimits::topic_bytes).
-    TopicName,
-    /// There are as many topics as [`HistoryLimits::topics`](super::HistoryLimits::topics) allows.
-    Topics,
-    /// The log cannot be reached, or has stopped.
-    Unavailable,
-    /// A function that formats messages has published one.
-    WithinFormat,
-}
-
-impl fmt::Display for LogError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            LogError::Full => "too many messages wait for the log",
-            LogError::TooLarge => "the message is too long",
-            LogError::TopicName => "the name of the topic is too long",
-            LogError::Topics => "there are too many topics",
-            LogError::Unavailable => "the log cannot be reached",
-            LogError::WithinFormat => "a function that formats messages cannot publish",
-        })
-    }
-}
-
-impl std::error::Error for LogError {}
-
 /// Keeps the messages of topics in order. [`MemoryLog`](super::MemoryLog) is one; others keep them on another machine.
 ///
 /// No method may block: each is called on the threads of handlers. What takes time ends with a call of the
@@ -217,10 +179,15 @@ pub trait Log: Send + Sync + 'static {
         let _ = topic;
     }
 
-    /// The topic has had no subscriber in this process for a while. It is never called while there is one.
+    /// The topic has had no subscriber in this process for a while, or the history was dropped. It is never called while there
+    /// is one.
     fn unfollow(&self, topic: &str) {
         let _ = topic;
     }
+
+    /// Called every 30 s by each history that has this log, on a thread of the history: memory of messages that are too old
+    /// can be freed.
+    fn sweep(&self) {}
 }
 
 impl<L: Log + ?Sized> Log for Arc<L> {
@@ -242,6 +209,10 @@ impl<L: Log + ?Sized> Log for Arc<L> {
 
     fn unfollow(&self, topic: &str) {
         (**self).unfollow(topic);
+    }
+
+    fn sweep(&self) {
+        (**self).sweep();
     }
 }
 

@@ -3,6 +3,7 @@
 use super::log::{Entry, Feed, Log, LogError, LogMessage, Read, ReadDone, Start};
 use super::position::Position;
 use crate::http::deferred::Held;
+use crate::shared::sparse::shrink;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,14 +22,16 @@ peregrine_protocol::settings! {
     pub struct MemoryLogLimits {
         /// Number of messages that a topic keeps. Above it, its oldest one is dropped.
         pub messages: usize = 300;
-        /// Bytes of the messages that a topic keeps. Above it, its oldest one is dropped.
+        /// Bytes of the messages that a topic keeps, and 80 more for each message. Above it, its oldest one is dropped.
         pub bytes: usize = 1_048_576;
-        /// How long a message is kept.
+        /// How long a message is kept. Older ones cannot be read. The history looks for them every 30 s and frees their
+        /// memory.
         pub ttl: Duration = Duration::from_secs(300) => "300 s";
         /// Number of topics. Above it, the topic to which nothing was published for longest is forgotten.
         pub topics: usize = 10_000;
-        /// Bytes of all messages. Above it, the messages of the topic to which nothing was published for longest are
-        /// dropped.
+        /// Bytes in memory: of all messages as above and of places that lists have in reserve, of each topic 320 and its
+        /// name, and of each topic with subscribers 112 and its name. Above it, the messages of the topic to which nothing was
+        /// published for longest are dropped, and then the topic is forgotten.
         pub total_bytes: usize = 67_108_864;
     }
 }
@@ -56,6 +59,14 @@ struct Inner {
     kept: Mutex<Kept>,
 }
 
+/// Bytes that a message takes besides its own: its place in a list, the counts of its `Arc`, and what the allocator adds.
+const MESSAGE: usize = 80;
+const PLACE: usize = size_of::<(Instant, Entry)>();
+/// Bytes that a topic takes besides its name and messages: its places in three maps, and the counts of its name.
+const TOPIC: usize = 320;
+/// The same for a topic in the map of those that are followed.
+const FOLLOWED: usize = 112;
+
 #[derive(Default)]
 struct Kept {
     topics: HashMap<Arc<str>, Topic>,
@@ -63,40 +74,67 @@ struct Kept {
     turns: BTreeMap<u64, Arc<str>>,
     /// By [`Topic::turn`]: topics that have messages.
     loaded: BTreeMap<u64, Arc<str>>,
+    /// Topics with subscribers.
+    followed: HashMap<Arc<str>, Followed>,
     /// Number of messages so far.
     turn: u64,
-    /// Of all messages.
-    bytes: usize,
+    /// Bytes in memory of all of this.
+    held: usize,
     /// The highest offset of the topics that are forgotten. Others begin here, so no offset comes twice.
     floor: u64,
+}
+
+/// A topic of which a history has told its subscribers the position.
+struct Followed {
+    histories: usize,
+    /// Where the topic begins again if it is not in [`Kept::topics`]: the subscribers miss nothing then.
+    last: u64,
 }
 
 #[derive(Default)]
 struct Topic {
     last: u64,
     entries: VecDeque<(Instant, Entry)>,
+    /// Of the messages, with [`MESSAGE`] for each.
     bytes: usize,
     /// When the last message came, by the count of all messages.
     turn: u64,
 }
 
 impl Topic {
-    fn drop_first(&mut self) -> usize {
-        let bytes = self.entries.pop_front();
-        let bytes = bytes.map_or(0, |(_, entry)| entry.message.len());
-        self.bytes -= bytes;
-        bytes
+    /// Bytes in memory, without the name.
+    fn held(&self) -> usize {
+        TOPIC + self.bytes + (self.entries.capacity() - self.entries.len()) * PLACE
     }
 
-    fn expire(&mut self, ttl: Duration, now: Instant) -> usize {
-        let mut bytes = 0;
-        while let Some((came, _)) = self.entries.front() {
-            if now.saturating_duration_since(*came) < ttl {
-                break;
-            }
-            bytes += self.drop_first();
+    fn push(&mut self, entry: Entry, now: Instant) {
+        self.bytes += entry.message.len() + MESSAGE;
+        self.entries.push_back((now, entry));
+    }
+
+    fn drop_first(&mut self) {
+        if let Some((_, entry)) = self.entries.pop_front() {
+            self.bytes -= entry.message.len() + MESSAGE;
         }
-        bytes
+    }
+
+    /// Drops what is too old or too much.
+    fn trim(&mut self, limits: &MemoryLogLimits, now: Instant) {
+        let is_old = |came: Instant| now.saturating_duration_since(came) >= limits.ttl;
+        while self.entries.front().is_some_and(|(came, _)| is_old(*came))
+            || self.entries.len() > limits.messages
+            || self.bytes > limits.bytes
+        {
+            self.drop_first();
+        }
+        if 4 * self.entries.len() < self.entries.capacity() {
+            self.entries.shrink_to(2 * self.entries.len());
+        }
+    }
+
+    fn clear(&mut self) {
+        self.entries = VecDeque::new();
+        self.bytes = 0;
     }
 }
 
@@ -122,9 +160,9 @@ impl MemoryLog {
         }))
     }
 
-    /// Bytes of the messages that are kept.
+    /// Bytes in memory, as [`MemoryLogLimits::total_bytes`] counts them.
     pub fn bytes(&self) -> usize {
-        self.kept().bytes
+        self.kept().held
     }
 
     /// Number of topics that are known.
@@ -152,9 +190,9 @@ impl MemoryLog {
             epoch: self.0.epoch,
             offset,
         };
-        let kept = &mut *kept;
-        let Some(topic) = kept.topics.get_mut(topic) else {
-            let last = position(kept.floor);
+        kept.change(topic, |topic| topic.trim(&self.0.limits, now));
+        let Some(topic) = kept.topics.get(topic) else {
+            let last = position(kept.begins(topic));
             return match start {
                 Start::After(seen) if seen != last => Read::Lost { last },
                 _ => Read::Recovered {
@@ -163,7 +201,6 @@ impl MemoryLog {
                 },
             };
         };
-        kept.bytes -= topic.expire(self.0.limits.ttl, now);
         let last = position(topic.last);
         let count = match start {
             Start::Now => 0,
@@ -186,6 +223,21 @@ impl MemoryLog {
 }
 
 impl Kept {
+    /// The offset before the first message of a topic that is not known.
+    fn begins(&self, name: &str) -> u64 {
+        let followed = self.followed.get(name);
+        followed.map_or(self.floor, |followed| followed.last)
+    }
+
+    /// Changes the messages of a topic, if it is known.
+    fn change(&mut self, name: &str, act: impl FnOnce(&mut Topic)) {
+        if let Some(topic) = self.topics.get_mut(name) {
+            self.held -= topic.held();
+            act(topic);
+            self.held += topic.held();
+        }
+    }
+
     fn append(
         &mut self,
         name: &str,
@@ -194,28 +246,29 @@ impl Kept {
         now: Instant,
     ) -> u64 {
         self.turn += 1;
-        let (turn, floor) = (self.turn, self.floor);
+        let (turn, last) = (self.turn, self.begins(name));
         let name: Arc<str> = match self.topics.get_key_value(name) {
             Some((name, _)) => name.clone(),
             None => name.into(),
         };
-        let topic = self.topics.entry(name.clone()).or_insert_with(|| Topic {
-            last: floor,
-            ..Topic::default()
+        let topic = self.topics.entry(name.clone()).or_insert_with(|| {
+            let topic = Topic {
+                last,
+                ..Topic::default()
+            };
+            self.held += topic.held() + name.len();
+            topic
         });
         self.turns.remove(&topic.turn);
         self.loaded.remove(&topic.turn);
         topic.turn = turn;
         topic.last += 1;
         let offset = topic.last;
-        topic.bytes += message.len();
-        self.bytes += message.len();
         let message = message.clone();
-        topic.entries.push_back((now, Entry { offset, message }));
-        self.bytes -= topic.expire(limits.ttl, now);
-        while topic.entries.len() > limits.messages || topic.bytes > limits.bytes {
-            self.bytes -= topic.drop_first();
-        }
+        self.change(&name, |topic| {
+            topic.push(Entry { offset, message }, now);
+            topic.trim(limits, now);
+        });
         self.turns.insert(turn, name.clone());
         self.loaded.insert(turn, name);
         self.make_room(limits, now);
@@ -223,28 +276,83 @@ impl Kept {
     }
 
     fn make_room(&mut self, limits: &MemoryLogLimits, now: Instant) {
-        while let Some((&turn, name)) = self.loaded.first_key_value() {
-            let topic = self.topics.get_mut(name);
-            let Some(topic) = topic else { break };
-            self.bytes -= topic.expire(limits.ttl, now);
-            if self.bytes > limits.total_bytes {
-                self.bytes -= std::mem::take(&mut topic.bytes);
-                topic.entries = VecDeque::new();
-            }
-            if !topic.entries.is_empty() {
+        // Of those that were silent for longest.
+        while let Some((_, name)) = self.loaded.first_key_value() {
+            let (name, mut is_empty) = (name.clone(), false);
+            let is_over = self.held > limits.total_bytes;
+            self.change(&name, |topic| {
+                topic.trim(limits, now);
+                if is_over {
+                    topic.clear();
+                }
+                is_empty = topic.entries.is_empty();
+            });
+            if !is_empty {
                 break;
             }
-            self.loaded.remove(&turn);
+            self.loaded.pop_first();
         }
-        while self.topics.len() > limits.topics {
-            let Some((turn, name)) = self.turns.pop_first() else {
+        while self.topics.len() > limits.topics || self.held > limits.total_bytes {
+            if !self.forget_first() {
                 break;
-            };
-            self.loaded.remove(&turn);
-            if let Some(topic) = self.topics.remove(&name) {
-                self.bytes -= topic.bytes;
-                self.floor = self.floor.max(topic.last);
             }
+        }
+    }
+
+    /// Forgets the topic that was silent for longest.
+    fn forget_first(&mut self) -> bool {
+        let Some((turn, name)) = self.turns.pop_first() else {
+            return false;
+        };
+        self.loaded.remove(&turn);
+        if let Some(topic) = self.topics.remove(&name) {
+            self.held -= topic.held() + name.len();
+            self.floor = self.floor.max(topic.last);
+            if let Some(followed) = self.followed.get_mut(&name) {
+                followed.last = topic.last;
+            }
+        }
+        shrink(&mut self.topics);
+        true
+    }
+
+    /// Drops what is too old.
+    fn sweep(&mut self, limits: &MemoryLogLimits, now: Instant) {
+        let Kept {
+            topics,
+            loaded,
+            held,
+            ..
+        } = self;
+        loaded.retain(|_, name| {
+            let Some(topic) = topics.get_mut(name) else {
+                return false;
+            };
+            *held -= topic.held();
+            topic.trim(limits, now);
+            *held += topic.held();
+            !topic.entries.is_empty()
+        });
+    }
+
+    fn follow(&mut self, name: &str) {
+        let last = self.floor;
+        let followed = self.followed.entry(name.into()).or_insert_with(|| {
+            self.held += FOLLOWED + name.len();
+            Followed { histories: 0, last }
+        });
+        followed.histories += 1;
+    }
+
+    fn unfollow(&mut self, name: &str) {
+        let Some(followed) = self.followed.get_mut(name) else {
+            return;
+        };
+        followed.histories -= 1;
+        if followed.histories == 0 {
+            self.followed.remove(name);
+            self.held -= FOLLOWED + name.len();
+            shrink(&mut self.followed);
         }
     }
 }
@@ -275,6 +383,18 @@ impl Log for MemoryLog {
         let read = self.since_at(topic, start, limit, Instant::now());
         done(Ok(read));
     }
+
+    fn follow(&self, topic: &str) {
+        self.kept().follow(topic);
+    }
+
+    fn unfollow(&self, topic: &str) {
+        self.kept().unfollow(topic);
+    }
+
+    fn sweep(&self) {
+        self.kept().sweep(&self.0.limits, Instant::now());
+    }
 }
 
 impl std::fmt::Debug for MemoryLog {
@@ -287,185 +407,4 @@ impl std::fmt::Debug for MemoryLog {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn texts(read: Read) -> Option<Vec<String>> {
-        let Read::Recovered { entries, last } = read else {
-            return None;
-        };
-        // Without a gap, and the last one is at the end.
-        for (n, entry) in entries.iter().rev().enumerate() {
-            assert_eq!(entry.offset + n as u64, last.offset);
-        }
-        let text = |entry: &Entry| entry.message.as_text().expect("a text").to_owned();
-        Some(entries.iter().map(text).collect())
-    }
-
-    fn filled(limits: MemoryLogLimits, messages: &[&str]) -> (MemoryLog, Vec<Position>, Instant) {
-        let (log, now) = (MemoryLog::with_limits(limits), Instant::now());
-        let positions = messages
-            .iter()
-            .map(|text| log.append_at("t", &(*text).into(), now));
-        let positions = positions.collect();
-        (log, positions, now)
-    }
-
-    #[test]
-    fn what_was_missed_is_complete_or_lost() {
-        let (log, at, now) = filled(
-            MemoryLogLimits::default().messages(3),
-            &["a", "b", "c", "d", "e"],
-        );
-        let since = |start, limit| texts(log.since_at("t", start, limit, now));
-        let is = |texts: &[&str]| Some(texts.iter().map(|text| (*text).to_owned()).collect());
-        assert_eq!(since(Start::Now, 9), is(&[]));
-        assert_eq!(since(Start::Last(2), 9), is(&["d", "e"]));
-        assert_eq!(since(Start::Last(9), 9), is(&["c", "d", "e"]));
-        assert_eq!(since(Start::Last(9), 1), is(&["e"]));
-        assert_eq!(since(Start::After(at[4]), 9), is(&[]));
-        assert_eq!(since(Start::After(at[3]), 0), None, "more than the limit");
-        assert_eq!(since(Start::After(at[3]), 1), is(&["e"]));
-        assert_eq!(since(Start::After(at[1]), 9), is(&["c", "d", "e"]));
-        assert_eq!(since(Start::After(at[0]), 9), None, "b is gone");
-        let ahead = Position { offset: 6, ..at[4] };
-        let other = Position {
-            epoch: at[4].epoch ^ 1,
-            ..at[4]
-        };
-        for unknown in [
-            ahead,
-            other,
-            Position::UNKNOWN,
-            Position {
-                offset: u64::MAX,
-                ..at[4]
-            },
-        ] {
-            assert_eq!(since(Start::After(unknown), usize::MAX), None, "{unknown}");
-        }
-        let none = log.since_at("other", Start::Last(1), 9, now);
-        let begin = Position { offset: 0, ..at[0] };
-        assert_eq!(
-            none,
-            Read::Recovered {
-                entries: Vec::new(),
-                last: begin
-            }
-        );
-        assert_eq!(
-            texts(log.since_at("other", Start::After(begin), 9, now)),
-            is(&[])
-        );
-        assert_eq!(
-            texts(log.since_at("other", Start::After(at[0]), 9, now)),
-            None
-        );
-    }
-
-    #[test]
-    fn the_messages_of_a_topic_are_limited() {
-        let (log, _, now) = filled(
-            MemoryLogLimits::default().bytes(4),
-            &["aa", "bb", "ccc", "d"],
-        );
-        assert_eq!(
-            (
-                texts(log.since_at("t", Start::Last(9), 9, now)),
-                log.bytes()
-            ),
-            (Some(vec!["ccc".into(), "d".into()]), 4)
-        );
-        log.append_at("t", &"too long".into(), now);
-        assert_eq!(
-            (
-                texts(log.since_at("t", Start::Last(9), 9, now)),
-                log.bytes()
-            ),
-            (Some(vec![]), 0)
-        );
-        let (log, at, now) = filled(MemoryLogLimits::default().messages(0), &["a", "b"]);
-        assert_eq!(
-            (
-                texts(log.since_at("t", Start::After(at[1]), 9, now)),
-                log.bytes()
-            ),
-            (Some(vec![]), 0)
-        );
-        assert_eq!(texts(log.since_at("t", Start::After(at[0]), 9, now)), None);
-    }
-
-    #[test]
-    fn messages_are_kept_for_their_time() {
-        let ttl = Duration::from_secs(10);
-        let (log, at, now) = filled(MemoryLogLimits::default().ttl(ttl), &["a", "b"]);
-        let later = now + Duration::from_secs(5);
-        log.append_at("t", &"c".into(), later);
-        assert_eq!(
-            texts(log.since_at("t", Start::After(at[0]), 9, later)).map(|t| t.len()),
-            Some(2)
-        );
-        let end = now + ttl;
-        assert_eq!(texts(log.since_at("t", Start::After(at[0]), 9, end)), None);
-        assert_eq!(
-            texts(log.since_at("t", Start::After(at[1]), 9, end)),
-            Some(vec!["c".into()])
-        );
-        // Those of another topic are dropped with the next message of any.
-        log.append_at("other", &"d".into(), later + ttl);
-        assert_eq!(log.bytes(), 1);
-        let (log, at, now) = filled(MemoryLogLimits::default().ttl(Duration::ZERO), &["a"]);
-        assert_eq!(
-            texts(log.since_at("t", Start::After(at[0]), 9, now)),
-            Some(vec![])
-        );
-        assert_eq!(log.bytes(), 0);
-    }
-
-    #[test]
-    fn topics_are_limited_and_no_offset_comes_twice() {
-        let (log, now) = (
-            MemoryLog::with_limits(MemoryLogLimits::default().topics(2)),
-            Instant::now(),
-        );
-        let append = |topic: &str| log.append_at(topic, &"x".into(), now);
-        let (_, a, _, b) = (append("a"), append("a"), append("b"), append("b"));
-        append("a");
-        append("c");
-        assert_eq!((log.topics(), log.bytes()), (2, 4), "b is forgotten");
-        let since =
-            |topic: &str, position| texts(log.since_at(topic, Start::After(position), 9, now));
-        assert_eq!(since("b", b), Some(vec![]), "nothing was missed");
-        assert_eq!(since("a", a).map(|texts| texts.len()), Some(1));
-        let b = append("b");
-        assert_eq!(b.offset, 3, "after the last one that was forgotten");
-        let a = append("a");
-        assert_eq!(a.offset, 4, "c went");
-        let (log, now) = (
-            MemoryLog::with_limits(MemoryLogLimits::default().topics(0)),
-            Instant::now(),
-        );
-        assert_ne!(
-            log.append_at("a", &"x".into(), now),
-            log.append_at("a", &"x".into(), now)
-        );
-        assert_eq!((log.topics(), log.bytes()), (0, 0));
-    }
-
-    #[test]
-    fn the_bytes_of_all_topics_are_limited() {
-        let (log, now) = (
-            MemoryLog::with_limits(MemoryLogLimits::default().total_bytes(5)),
-            Instant::now(),
-        );
-        let append = |topic: &str, text: &str| log.append_at(topic, &text.into(), now);
-        append("a", "aa");
-        append("b", "bb");
-        append("a", "a");
-        append("c", "c");
-        assert_eq!(log.bytes(), 4, "b had waited longest");
-        append("d", "123456");
-        assert_eq!((log.bytes(), log.topics()), (0, 4));
-        assert!(log.kept().loaded.is_empty());
-    }
-}
+mod tests;

@@ -29,10 +29,13 @@ use crate::http::deferred::{Event, EventHub, EventSender, Held};
 use crate::http::request::Request;
 use crate::http::response::{Done, Response};
 #[cfg(feature = "websocket")]
+use crate::shared::subscribe_error::SubscribeError;
+#[cfg(feature = "websocket")]
 use crate::websocket::{hub::Hub, id::WsId};
 #[cfg(feature = "websocket")]
 use peregrine_protocol::ws::prepared::PreparedMessage;
 use std::sync::Arc;
+use std::time::Duration;
 
 peregrine_protocol::settings! {
     /// Limits of a [`History`]. The table in [`Config`](crate::Config#limits) has them too.
@@ -46,6 +49,9 @@ peregrine_protocol::settings! {
         pub topics: usize = 10_000;
         /// Bytes of the name of a topic. Above it, a subscription and [`History::publish`] fail.
         pub topic_bytes: usize = 256;
+        /// Number of clients that wait until the log has been read. Above it, a subscription that would have to wait fails.
+        /// Those whose messages are kept here do not wait.
+        pub waiting: usize = 65_536;
         /// Bytes of the last messages of a topic with subscribers, as they are sent. They are kept for 30 to 60 s, so that
         /// many clients that come back at once cost few reads of the log. Above it, the oldest are dropped.
         pub recent_bytes: usize = 1_048_576;
@@ -98,6 +104,7 @@ pub struct HistoryBuilder {
     log: Box<dyn Log>,
     limits: HistoryLimits,
     outlets: Outlets,
+    sweep: Duration,
 }
 
 impl HistoryBuilder {
@@ -174,9 +181,14 @@ impl HistoryBuilder {
         self
     }
 
-    /// Starts the log.
+    /// Starts the log, and a thread that frees every 30 s what is not needed any more. It ends with the history.
     pub fn build(self) -> History {
-        History(Inner::start(self.log, self.limits, self.outlets))
+        History(Inner::start(
+            self.log,
+            self.limits,
+            self.outlets,
+            self.sweep,
+        ))
     }
 }
 
@@ -195,6 +207,7 @@ impl History {
             log: Box::new(log),
             limits: HistoryLimits::default(),
             outlets: Outlets::default(),
+            sweep: topics::SWEEP,
         }
     }
 
@@ -220,7 +233,8 @@ impl History {
     /// Responds with a stream of events of a topic. A page that comes back gets what it has missed after its
     /// `Last-Event-ID`, a new one what `first` says.
     ///
-    /// If the subscription fails, the response is 503.
+    /// If there is no place for the topic, the response is 503. If too many clients wait for the log, the stream ends at once: the
+    /// page comes back.
     ///
     /// ```
     /// # use peregrine::history::{History, Start};
@@ -256,8 +270,8 @@ impl History {
     ///
     /// # Errors
     ///
-    /// The stream ends: [`LogError::TopicName`], [`LogError::Topics`]; [`LogError::Unavailable`] if the history has no
-    /// [`HistoryBuilder::events`].
+    /// The stream ends: [`LogError::TopicName`], [`LogError::Topics`], [`LogError::Full`]; [`LogError::Unavailable`] if the
+    /// history has no [`HistoryBuilder::events`].
     pub fn subscribe_events(
         &self,
         page: EventSender,
@@ -277,13 +291,13 @@ impl History {
     /// A connection that has subscribed to the topic already would get messages twice: end that subscription first.
     /// [`Ws::unsubscribe`](crate::ws::Ws::unsubscribe) ends a subscription. What [`Ws::send`](crate::ws::Ws::send) sends has
     /// no defined order with messages of the history. A connection whose thread has no room in its mailbox gets a close with
-    /// 1013, unless the mailbox has no room for that either. A connection has at most `WsLimits::topics` (64) topics; above
-    /// that it gets what it missed, and no further messages.
+    /// 1013. A connection has at most `WsLimits::topics` (64) topics, those included for which the log is still read.
     ///
     /// # Errors
     ///
-    /// The connection stays open, without the topic: [`LogError::TopicName`], [`LogError::Topics`];
-    /// [`LogError::Unavailable`] if the history has no [`HistoryBuilder::websockets`].
+    /// The connection stays open, without the topic: [`LogError::ClientTopics`], [`LogError::TopicName`], [`LogError::Topics`],
+    /// [`LogError::Full`]; [`LogError::Unavailable`] if the history has no [`HistoryBuilder::websockets`].
+    /// [`LogError::ClientClosed`] if it has closed.
     ///
     /// ```
     /// use peregrine::history::{History, Position, Start};
@@ -303,10 +317,15 @@ impl History {
     #[cfg(feature = "websocket")]
     pub fn subscribe_ws(&self, id: WsId, topic: &str, start: Start) -> Result<(), LogError> {
         self.check(topic)?;
-        if self.0.outlets.sockets.is_none() {
+        let Some((hub, _)) = &self.0.outlets.sockets else {
             return Err(LogError::Unavailable);
-        }
-        self.0.subscribe(Client::Socket(id), topic, start)
+        };
+        let seat = hub.reserve(id, topic).map_err(|error| match error {
+            SubscribeError::Closed => LogError::ClientClosed,
+            SubscribeError::Topics => LogError::ClientTopics,
+            SubscribeError::TopicName => LogError::TopicName,
+        })?;
+        self.0.subscribe(Client::Socket(seat), topic, start)
     }
 
     /// Number of topics that have, or had a minute ago, subscribers in this process.

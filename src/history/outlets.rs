@@ -6,12 +6,10 @@ use super::track::{Kept, Outlet};
 use crate::http::deferred::{Event, EventHub, EventSender};
 use crate::shared::panic_guard::catch;
 #[cfg(feature = "websocket")]
-use crate::websocket::{hub::Hub, id::WsId};
+use crate::websocket::{hub::Hub, peer_table::Seat, topics::Ticket};
 use peregrine_protocol::payload::Payload;
 #[cfg(feature = "websocket")]
 use peregrine_protocol::ws::prepared::PreparedMessage;
-#[cfg(feature = "websocket")]
-use std::collections::HashSet;
 
 /// What is sent to clients: a message, or a notice about the subscription. The functions of
 /// [`HistoryBuilder`](super::HistoryBuilder) turn it into the format of the program.
@@ -125,27 +123,19 @@ impl Outlets {
 pub(super) enum Client {
     Page(EventSender),
     #[cfg(feature = "websocket")]
-    Socket(WsId),
+    Socket(Seat),
 }
-
-/// The WebSockets that have subscribed to a topic; some may have gone.
-#[cfg(feature = "websocket")]
-pub(super) type Sockets = HashSet<u64>;
 
 /// One topic.
 pub(super) struct TopicOutlet<'a> {
     pub(super) outlets: &'a Outlets,
     pub(super) topic: &'a str,
     #[cfg(feature = "websocket")]
-    pub(super) sockets: &'a mut Sockets,
+    pub(super) sockets: &'a Ticket,
 }
 
 /// Bytes of missed events that are sent to a page as one piece, or a little more.
 const JOINED: usize = 16 * 1024;
-
-/// The close code for a WebSocket whose thread has no room for its subscription.
-#[cfg(feature = "websocket")]
-const TRY_AGAIN_LATER: u16 = 1013;
 
 impl TopicOutlet<'_> {
     fn notice(&self, position: Option<Position>, kind: UpdateKind<'_>) -> Forms {
@@ -185,17 +175,10 @@ impl TopicOutlet<'_> {
 
     /// Everything goes by the hub: what it gets on one thread reaches a connection in order.
     #[cfg(feature = "websocket")]
-    fn serve_socket(&mut self, id: WsId, forms: &[&Forms]) {
-        let Some((hub, _)) = &self.outlets.sockets else {
-            return;
-        };
-        let messages = forms.iter().filter_map(|forms| forms.message.as_ref());
-        for message in messages {
-            hub.send(id, message.clone());
-        }
-        match hub.subscribe(id, self.topic).is_queued() {
-            true => _ = self.sockets.insert(id.to_u64()),
-            false => _ = hub.close(id, TRY_AGAIN_LATER, "try again later"),
+    fn serve_socket(&self, seat: Seat, forms: &[&Forms]) {
+        if let Some((hub, _)) = &self.outlets.sockets {
+            let messages = forms.iter().filter_map(|forms| forms.message.clone());
+            hub.join(seat, self.topic, messages.collect(), self.sockets.clone());
         }
     }
 }
@@ -227,7 +210,7 @@ impl Outlet<Client, Forms> for TopicOutlet<'_> {
         match client {
             Client::Page(page) => self.serve_page(page, &forms),
             #[cfg(feature = "websocket")]
-            Client::Socket(id) => self.serve_socket(id, &forms),
+            Client::Socket(seat) => self.serve_socket(seat, &forms),
         }
     }
 }

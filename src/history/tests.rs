@@ -4,7 +4,10 @@ use super::*;
 use crate::http::handler::{Handler, from_fn};
 use crate::testing::Connection;
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// Only a failure takes so long.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Reads that wait for their answer.
 type Pending = Vec<Box<dyn FnOnce() + Send>>;
@@ -18,6 +21,10 @@ struct SlowLog {
 }
 
 impl SlowLog {
+    fn followed(&self) -> Vec<String> {
+        self.followed.lock().expect("no panic").clone()
+    }
+
     /// Answers all reads; their number.
     fn answer(&self) -> usize {
         let mut count = 0;
@@ -54,6 +61,10 @@ impl Log for SlowLog {
     fn unfollow(&self, topic: &str) {
         let mut followed = self.followed.lock().expect("no panic");
         followed.retain(|followed| followed != topic);
+    }
+
+    fn sweep(&self) {
+        self.log.sweep();
     }
 }
 
@@ -270,13 +281,13 @@ fn names_messages_and_topics_are_limited() {
         (&*ok, &*status("b").1, &*status("abc").1),
         ("200", "503", "503")
     );
-    assert_eq!(*log.followed.lock().expect("no panic"), ["a"]);
+    assert_eq!(log.followed(), ["a"]);
     // Its place is free when its last page has gone and its read has ended.
     drop(first);
     assert_eq!(&*status("b").1, "503");
     log.answer();
     assert_eq!(&*status("b").1, "200");
-    assert_eq!(*log.followed.lock().expect("no panic"), ["b"]);
+    assert_eq!(log.followed(), ["b"]);
 }
 
 #[test]
@@ -361,23 +372,117 @@ impl Log for SilentLog {
     }
 }
 
+/// What a page gets that waits for something.
+fn waits<H: Handler>(page: &mut Connection<'_, H>) -> Vec<String> {
+    loop {
+        assert!(page.wait(PATIENCE), "nothing comes");
+        let (lines, _) = lines(page);
+        if !lines.is_empty() {
+            return lines;
+        }
+    }
+}
+
+#[track_caller]
+fn wait_until(is_so: impl Fn() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < end);
+        std::thread::yield_now();
+    }
+}
+
+/// A history that sweeps all the time.
+fn swept(log: impl Log) -> History {
+    let mut history = History::builder(log).events(&EventHub::new());
+    history.sweep = Duration::from_millis(1);
+    history.build()
+}
+
 /// As after an outage, when the read of a topic finds the queue of the log full.
 #[test]
 fn a_topic_whose_read_has_failed_is_read_again() {
     let log = SilentLog::default();
-    let history = History::builder(log.clone())
-        .events(&EventHub::new())
-        .build();
+    let history = swept(log.clone());
     let app = app(&history);
-    let mut waits = page(&app, "t", None);
-    assert_eq!(lines(&mut waits).0, [""; 0]);
+    let mut page = page(&app, "t", None);
+    assert_eq!(lines(&mut page).0, [""; 0]);
     history.publish("t", "1").expect("room");
     log.fails.store(true, std::sync::atomic::Ordering::Relaxed);
     let feed = log.feed.lock().expect("no panic").clone();
     feed.expect("started").interrupted();
+    assert_eq!(lines(&mut page).0, [""; 0]);
     log.fails.store(false, std::sync::atomic::Ordering::Relaxed);
-    assert_eq!(lines(&mut waits).0, [""; 0]);
-    history.0.end_pause();
-    let _other = page(&app, "other", None);
-    assert_eq!(lines(&mut waits).0, ["1"]);
+    assert_eq!(waits(&mut page), ["1"]);
+}
+
+/// The program calls nothing, and no client comes.
+#[test]
+fn what_is_not_needed_any_more_is_freed_by_a_thread() {
+    let log = SlowLog {
+        log: MemoryLog::with_limits(MemoryLogLimits::default().ttl(Duration::from_millis(1))),
+        ..SlowLog::default()
+    };
+    let history = swept(log.clone());
+    let app = app(&history);
+    let first = page(&app, "t", None);
+    log.answer();
+    assert_eq!((history.topics(), log.followed().len()), (1, 1));
+    let empty = log.log.bytes();
+    history.publish("t", "x".repeat(1000)).expect("room");
+    wait_until(|| log.log.bytes() < empty + 1000);
+    wait_until(|| history.0.recent_bytes() == 0);
+    drop(first);
+    wait_until(|| history.topics() == 0 && log.followed().is_empty());
+}
+
+#[test]
+fn a_history_that_is_dropped_follows_nothing() {
+    let log = SlowLog::default();
+    let history = History::builder(log.clone())
+        .events(&EventHub::new())
+        .build();
+    let app = app(&history);
+    drop(page(&app, "t", None));
+    log.answer();
+    assert_eq!(log.followed(), ["t"]);
+    drop((history, app));
+    assert_eq!(log.followed(), [""; 0]);
+}
+
+#[test]
+fn clients_that_wait_are_limited() {
+    let log = SlowLog::default();
+    let history = History::builder(log.clone())
+        .events(&EventHub::new())
+        .limits(HistoryLimits::default().waiting(2))
+        .build();
+    let results = Arc::new(Mutex::new(Vec::new()));
+    let (subscribe, result) = (history.clone(), results.clone());
+    let app = from_fn(move |req: &Request<'_>, res: Response<'_>| {
+        let (done, page) = res.events();
+        let start = History::start(req, Start::Now);
+        let subscribed = subscribe.subscribe_events(page, &req.path()[1..], start);
+        result.lock().expect("no panic").push(subscribed);
+        done
+    });
+    let take = || std::mem::take(&mut *results.lock().expect("no panic"));
+    history.publish("a", "1").expect("room");
+    let mut all: Vec<_> = ["a", "b", "a", "c"]
+        .map(|topic| page(&app, topic, None))
+        .into();
+    let refused = Err(LogError::Full);
+    assert_eq!(take(), [Ok(()), Ok(()), refused, refused]);
+    assert_eq!((history.topics(), log.followed().len()), (2, 2));
+    assert_eq!(log.answer(), 2);
+    let id = lines(&mut all[0]).1.expect("an id");
+    // Two wait again: those that need not wait are served.
+    history.publish("a", "2").expect("room");
+    all.extend(["c", "d", "a", "e"].map(|topic| page(&app, topic, None)));
+    all.push(page(&app, "a", Some(&id)));
+    assert_eq!(take(), [Ok(()), Ok(()), Ok(()), refused, Ok(())]);
+    assert_eq!(lines(all.last_mut().expect("a page")).0, ["2"]);
+    assert_eq!(log.answer(), 2);
+    all.push(page(&app, "e", None));
+    assert_eq!(take(), [Ok(())]);
 }

@@ -5,18 +5,22 @@
 
 use super::HistoryLimits;
 use super::log::{Feed, Log, LogError, LogMessage, Read, Receive, Start};
-#[cfg(feature = "websocket")]
-use super::outlets::Sockets;
 use super::outlets::{Client, Forms, Outlets, TopicOutlet};
 use super::position::Position;
 use super::track::{Found, Kept, Request, Track, TrackLimits};
 use crate::http::deferred::Held;
+use crate::log::event;
+use crate::shared::panic_guard::quietly;
+#[cfg(feature = "websocket")]
+use crate::websocket::topics::Ticket;
 use std::collections::{HashMap, HashSet};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::thread;
+use std::time::Duration;
 
 /// How often topics without subscribers are looked for. A topic that had none at two looks is given up.
-const SWEEP: Duration = Duration::from_secs(30);
+pub(super) const SWEEP: Duration = Duration::from_secs(30);
 
 /// Topics that a subscription for which there is no place may cost a look at.
 const LOOKED_AT: usize = 100;
@@ -29,26 +33,37 @@ pub(super) struct Inner {
     /// The topics that the log follows. It is locked before `topics`, and while the log is told.
     followed: Mutex<HashSet<Arc<str>>>,
     this: Weak<Inner>,
+    /// Its drop ends the thread that sweeps.
+    _alive: mpsc::Sender<()>,
 }
 
 struct Topics {
     by_name: HashMap<Arc<str>, Topic>,
     recent_bytes: usize,
-    next_sweep: Instant,
+    /// Number of clients that wait for reads of the log.
+    waiting: usize,
     /// Number of subscriptions without a place since topics without subscribers were looked for.
     refused: usize,
 }
 
 struct Topic {
     track: Track<Client, Forms>,
+    /// Each WebSocket that is subscribed, or soon will be, has a clone.
     #[cfg(feature = "websocket")]
-    sockets: Sockets,
+    sockets: Ticket,
     /// There was a subscriber since the last sweep.
     is_used: bool,
 }
 
 impl Inner {
-    pub(super) fn start(log: Box<dyn Log>, limits: HistoryLimits, outlets: Outlets) -> Arc<Inner> {
+    /// `every`: how often it sweeps.
+    pub(super) fn start(
+        log: Box<dyn Log>,
+        limits: HistoryLimits,
+        outlets: Outlets,
+        every: Duration,
+    ) -> Arc<Inner> {
+        let (alive, is_over) = mpsc::channel();
         let inner = Arc::new_cyclic(|this: &Weak<Inner>| Inner {
             log,
             limits,
@@ -56,19 +71,42 @@ impl Inner {
             topics: Mutex::new(Topics {
                 by_name: HashMap::new(),
                 recent_bytes: 0,
-                next_sweep: Instant::now() + SWEEP,
+                waiting: 0,
                 refused: 0,
             }),
             followed: Mutex::default(),
             this: this.clone(),
+            _alive: alive,
         });
         let target: Weak<Inner> = Arc::downgrade(&inner);
         inner.log.start(Feed::new(target));
+        let swept = inner.this.clone();
+        let run = move || {
+            while is_over.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
+                let Some(inner) = swept.upgrade() else { return };
+                quietly("the sweep of a history", || {
+                    inner.sweep(false);
+                    inner.log.sweep();
+                });
+            }
+        };
+        let thread = thread::Builder::new().name("pg-history".to_owned());
+        if let Err(error) = thread.spawn(run) {
+            event!(
+                Error,
+                "no thread for a history, so nothing expires: {error}"
+            );
+        }
         inner
     }
 
     pub(super) fn topics(&self) -> usize {
         self.locked(|topics| topics.by_name.len())
+    }
+
+    #[cfg(test)]
+    pub(super) fn recent_bytes(&self) -> usize {
+        self.locked(|topics| topics.recent_bytes)
     }
 
     pub(super) fn has_place(&self, topic: &str) -> Result<(), LogError> {
@@ -101,18 +139,25 @@ impl Inner {
         topic: &str,
         start: Start,
     ) -> Result<(), LogError> {
-        self.sweep(false);
         self.has_place(topic)?;
         let name: Arc<str> = topic.into();
-        let request = self.locked(|topics| {
+        let subscribed = self.locked(|topics| {
+            let may_wait = topics.waiting < self.limits.waiting;
+            let is_new = !topics.by_name.contains_key(&name);
+            if is_new && !may_wait {
+                return Err(Some(client));
+            }
             let topic = topics.by_name.entry(name.clone());
             let topic = topic.or_insert_with(|| Topic::new(&self.limits));
             topic.is_used = true;
-            topics.change(&name, self, |track, out| {
-                track.subscribe(client, start, out)
-            })
+            let request = topics.change(&name, self, |track, out| {
+                track.subscribe(client, start, may_wait, out)
+            });
+            request.unwrap_or(Ok(None)).map_err(Some)
         });
-        if let Some(request) = request.flatten() {
+        // A client that is refused is dropped without the lock.
+        let request = subscribed.map_err(|_| LogError::Full)?;
+        if let Some(request) = request {
             self.follow(&name);
             self.read(&name, request);
         }
@@ -177,29 +222,16 @@ impl Inner {
         }
     }
 
-    /// The next sweep is due.
-    #[cfg(test)]
-    pub(super) fn end_pause(&self) {
-        self.locked(|topics| topics.next_sweep = Instant::now());
-    }
-
-    /// Gives up topics without subscribers, reads those again whose read has failed, and drops messages that were kept for long.
+    /// Gives up topics without subscribers. When all have had their time (not `is_full`), it reads those again whose read has
+    /// failed, and drops messages that were kept for long.
     fn sweep(&self, is_full: bool) {
         let (gone, behind) = self.locked(|topics| {
-            let now = Instant::now();
-            let is_due = now >= topics.next_sweep;
-            if !is_due && !is_full {
-                return (Vec::new(), Vec::new());
-            }
-            if is_due {
-                topics.next_sweep = now + SWEEP;
-                topics
-                    .by_name
-                    .values_mut()
-                    .for_each(|topic| topic.track.age());
+            if !is_full {
+                let all = topics.by_name.values_mut();
+                all.for_each(|topic| topic.track.age());
             }
             let gone = topics.sweep(&self.outlets, is_full);
-            let behind = if is_due { topics.behind() } else { Vec::new() };
+            let behind = if is_full { Vec::new() } else { topics.behind() };
             (gone, behind)
         });
         gone.iter().for_each(|name| self.follow(name));
@@ -218,9 +250,16 @@ impl Inner {
     }
 }
 
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let followed = self.followed.get_mut();
+        let followed = followed.unwrap_or_else(PoisonError::into_inner);
+        followed.iter().for_each(|name| self.log.unfollow(name));
+    }
+}
+
 impl Receive for Inner {
     fn deliver(&self, topic: &str, position: Position, message: LogMessage) {
-        self.sweep(false);
         let name = self.locked(|topics| Some(topics.by_name.get_key_value(topic)?.0.clone()));
         let Some(name) = name else { return };
         let kept: Kept<Forms> = self.outlets.kept(&name, position, &message);
@@ -246,25 +285,18 @@ impl Topic {
                 tail_bytes: limits.recent_bytes,
             }),
             #[cfg(feature = "websocket")]
-            sockets: Sockets::default(),
+            sockets: Ticket::default(),
             is_used: true,
         }
     }
 
-    fn has_subscribers(&mut self, name: &str, outlets: &Outlets) -> bool {
-        #[cfg(feature = "websocket")]
-        match &outlets.sockets {
-            Some((hub, _)) => self
-                .sockets
-                .retain(|id| hub.is_open(crate::websocket::id::WsId::from_u64(*id))),
-            None => self.sockets.clear(),
-        }
+    fn has_subscribers(&self, name: &str, outlets: &Outlets) -> bool {
         let pages = outlets
             .events
             .as_ref()
             .map_or(0, |(hub, _)| hub.pages(name));
         #[cfg(feature = "websocket")]
-        if !self.sockets.is_empty() {
+        if Ticket::strong_count(&self.sockets) > 1 {
             return true;
         }
         pages > 0 || !self.track.is_quiet()
@@ -280,15 +312,16 @@ impl Topics {
         act: impl FnOnce(&mut Track<Client, Forms>, &mut TopicOutlet<'_>) -> T,
     ) -> Option<T> {
         let topic = self.by_name.get_mut(name)?;
-        let before = topic.track.tail_bytes();
+        let before = (topic.track.tail_bytes(), topic.track.pending());
         let mut out = TopicOutlet {
             outlets: &inner.outlets,
             topic: name,
             #[cfg(feature = "websocket")]
-            sockets: &mut topic.sockets,
+            sockets: &topic.sockets,
         };
         let result = act(&mut topic.track, &mut out);
-        self.recent_bytes = self.recent_bytes - before + topic.track.tail_bytes();
+        self.waiting = self.waiting - before.1 + topic.track.pending();
+        self.recent_bytes = self.recent_bytes - before.0 + topic.track.tail_bytes();
         if self.recent_bytes > inner.limits.all_recent_bytes {
             self.recent_bytes -= topic.track.tail_bytes();
             topic.track.forget_tail();

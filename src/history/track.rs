@@ -6,6 +6,7 @@
 //! Invariants: all subscribers have got the messages up to `position`, each message once and in order. `tail` ends at
 //! `position` and has no gap. While the main read is made, new messages wait in `held`, new clients in `waiting`.
 
+mod found;
 mod waiting;
 
 use self::waiting::{Held, Waiting};
@@ -81,9 +82,11 @@ pub(super) struct Track<C, R> {
     waiting: Vec<Waiting<C>>,
     /// Clients by the read that they wait for.
     reads: HashMap<Start, Vec<C>>,
+    /// Number of clients in `reads`.
+    readers: usize,
 }
 
-impl<C, R> Track<C, R> {
+impl<C, R: Clone> Track<C, R> {
     pub(super) fn new(limits: TrackLimits) -> Track<C, R> {
         Track {
             limits,
@@ -99,6 +102,7 @@ impl<C, R> Track<C, R> {
             held: Vec::new(),
             waiting: Vec::new(),
             reads: HashMap::new(),
+            readers: 0,
         }
     }
 
@@ -114,6 +118,11 @@ impl<C, R> Track<C, R> {
 
     pub(super) fn tail_bytes(&self) -> usize {
         self.tail_bytes
+    }
+
+    /// Number of clients that wait for a read.
+    pub(super) fn pending(&self) -> usize {
+        self.waiting.len() + self.readers
     }
 
     /// Drops what is kept: the next client that comes back is served by a read.
@@ -135,17 +144,24 @@ impl<C, R> Track<C, R> {
         self.aged = self.position.map_or(0, |at| at.offset);
     }
 
+    /// Gives the client back if it would have to wait for a read and must not.
     pub(super) fn subscribe(
         &mut self,
         client: C,
         start: Start,
+        may_wait: bool,
         out: &mut impl Outlet<C, R>,
-    ) -> Option<Request> {
+    ) -> Result<Option<Request>, C> {
         let start = match start {
             Start::Last(most) => Start::Last(most.min(self.limits.messages)),
             start => start,
         };
-        self.enter(client, start, false, out)
+        match self.answer(start, false) {
+            Answer::Kept(..) | Answer::Lost(_) => {}
+            _ if may_wait => {}
+            _ => return Err(client),
+        }
+        Ok(self.enter(client, start, false, out))
     }
 
     /// A message from the feed.
@@ -204,9 +220,11 @@ impl<C, R> Track<C, R> {
         out: &mut impl Outlet<C, R>,
     ) -> Vec<Request> {
         let clients = self.reads.remove(&request.start).unwrap_or_default();
+        self.readers -= clients.len();
+        let mut further = None;
         match found {
             Ok(Found::Recovered(entries, last)) => {
-                self.absorb(&request, entries, last, clients, out);
+                further = self.absorb(&request, entries, last, clients, out);
             }
             Ok(Found::Lost(last)) => {
                 let is_new = self.position.is_none_or(|at| at.epoch != last.epoch);
@@ -229,15 +247,29 @@ impl<C, R> Track<C, R> {
                 self.serve_lost(clients, out);
             }
         }
-        if request.is_main {
-            self.end_main(out)
-        } else {
-            Vec::new()
+        match request.is_main {
+            true => self.end_main(out),
+            false => further.into_iter().collect(),
         }
     }
 }
 
-impl<C, R> Track<C, R> {
+/// What a client gets that subscribes now.
+enum Answer {
+    /// The main read is made: it waits.
+    Later,
+    /// Its read is the first one.
+    First,
+    /// It has got a message that has not come here yet, by another machine. Or its position is made up. It waits for a main
+    /// read from here.
+    Ahead(Position),
+    Lost(Position),
+    /// The last ones of the tail.
+    Kept(usize, Position),
+    Read,
+}
+
+impl<C, R: Clone> Track<C, R> {
     fn begin(&mut self, start: Start) -> Request {
         self.state = State::Reading;
         self.is_behind = false;
@@ -257,6 +289,30 @@ impl<C, R> Track<C, R> {
         self.begin(Start::After(position))
     }
 
+    fn answer(&self, start: Start, is_late: bool) -> Answer {
+        let at = match (self.state, self.position) {
+            (State::Reading, _) => return Answer::Later,
+            (_, None) => return Answer::First,
+            (_, Some(at)) => at,
+        };
+        let count = match start {
+            Start::Now => Some(0),
+            Start::Last(most) if self.is_whole => Some(most.min(self.tail.len())),
+            Start::Last(most) => (most <= self.tail.len()).then_some(most),
+            Start::After(seen) if seen.epoch != at.epoch => return Answer::Lost(at),
+            Start::After(seen) if seen.offset > at.offset && !is_late => return Answer::Ahead(at),
+            Start::After(seen) => {
+                let missed = at.offset.checked_sub(seen.offset);
+                let missed = missed.and_then(|missed| usize::try_from(missed).ok());
+                let Some(missed) = missed.filter(|missed| *missed <= self.limits.messages) else {
+                    return Answer::Lost(at);
+                };
+                (missed <= self.tail.len()).then_some(missed)
+            }
+        };
+        count.map_or(Answer::Read, |count| Answer::Kept(count, at))
+    }
+
     fn enter(
         &mut self,
         client: C,
@@ -264,140 +320,32 @@ impl<C, R> Track<C, R> {
         is_late: bool,
         out: &mut impl Outlet<C, R>,
     ) -> Option<Request> {
-        let at = match (self.state, self.position) {
-            (State::Reading, _) => {
-                self.waiting.push(Waiting {
-                    client,
-                    start,
-                    is_late,
-                });
-                return None;
+        let answer = self.answer(start, is_late);
+        match answer {
+            Answer::Later | Answer::Ahead(_) => self.waiting.push(Waiting {
+                client,
+                start,
+                is_late,
+            }),
+            Answer::Lost(at) => out.serve(client, None, Some(at)),
+            Answer::Kept(count, at) => {
+                let missed = self.tail.range(self.tail.len() - count..).collect();
+                out.serve(client, Some(missed), Some(at));
             }
-            (_, Some(at)) => at,
-            (_, None) => {
+            Answer::First | Answer::Read => {
+                self.readers += 1;
                 self.reads.entry(start).or_default().push(client);
-                return Some(self.begin(start));
-            }
-        };
-        let count = match start {
-            Start::Now => Some(0),
-            Start::Last(most) if self.is_whole => Some(most.min(self.tail.len())),
-            Start::Last(most) => (most <= self.tail.len()).then_some(most),
-            Start::After(seen) if seen.epoch != at.epoch => {
-                out.serve(client, None, Some(at));
-                return None;
-            }
-            // It has got a message that has not come here yet, by another machine. Or its position is made up.
-            Start::After(seen) if seen.offset > at.offset && !is_late => {
-                self.waiting.push(Waiting {
-                    client,
-                    start,
-                    is_late,
-                });
-                return Some(self.read_on(at));
-            }
-            Start::After(seen) => {
-                let missed = at.offset.checked_sub(seen.offset);
-                let missed = missed.and_then(|missed| usize::try_from(missed).ok());
-                let Some(missed) = missed.filter(|missed| *missed <= self.limits.messages) else {
-                    out.serve(client, None, Some(at));
-                    return None;
-                };
-                (missed <= self.tail.len()).then_some(missed)
-            }
-        };
-        if let Some(count) = count {
-            let missed = self.tail.range(self.tail.len() - count..).collect();
-            out.serve(client, Some(missed), Some(at));
-            return None;
-        }
-        let clients = self.reads.entry(start).or_default();
-        clients.push(client);
-        (clients.len() == 1).then_some(Request {
-            start,
-            is_main: false,
-        })
-    }
-
-    /// Takes what a read has found, and serves those that wait for it.
-    fn absorb(
-        &mut self,
-        request: &Request,
-        entries: Vec<Kept<R>>,
-        last: Position,
-        clients: Vec<C>,
-        out: &mut impl Outlet<C, R>,
-    ) {
-        let is_first = self.position.is_none() && !self.is_blind;
-        match self.position {
-            None if is_first => self.position = Some(last),
-            // Those that are subscribed already do not know where they are.
-            None => self.lose(last, out),
-            Some(at) if at.epoch != last.epoch => self.lose(last, out),
-            Some(_) => {}
-        }
-        let at = self.position.unwrap_or(last);
-        let found = entries.len();
-        let (old, new): (Vec<_>, Vec<_>) = entries
-            .into_iter()
-            .partition(|entry| entry.offset <= at.offset);
-        let end = at.offset.min(last.offset);
-        for entry in new {
-            let at = self.position.map_or(0, |at| at.offset);
-            if Some(entry.offset) == at.checked_add(1) {
-                self.publish(entry, out);
             }
         }
-        let at = self.position.unwrap_or(last);
-        if request.is_main && at.offset < last.offset {
-            // The log has not given all that it should.
-            self.lose(last, out);
-        }
-        let asked = match request.start {
-            Start::Last(most) => Some(most),
+        match answer {
+            Answer::First => Some(self.begin(start)),
+            Answer::Ahead(at) => Some(self.read_on(at)),
+            Answer::Read => (self.reads[&start].len() == 1).then_some(Request {
+                start,
+                is_main: false,
+            }),
             _ => None,
-        };
-        // For those that wait: what was found, and what has come since.
-        let newer = self.tail.iter().filter(|kept| kept.offset > end);
-        let newer: Vec<_> = newer.collect();
-        let position = self.position;
-        let is_complete = newer.len() as u64 == at.offset.saturating_sub(end)
-            && position.is_some_and(|at| at.epoch == last.epoch);
-        for client in clients {
-            let missed = is_complete.then(|| old.iter().chain(newer.iter().copied()));
-            let missed = missed.map(|missed| {
-                let skipped =
-                    asked.map_or(0, |most| (old.len() + newer.len()).saturating_sub(most));
-                missed.skip(skipped).collect()
-            });
-            out.serve(client, missed, position);
         }
-        let is_all = asked.is_some_and(|most| found < most);
-        self.extend_tail(old, end, is_all);
-    }
-
-    /// Messages before those of the tail, so that the next client at the same position needs no read.
-    /// `end` is where the read ended.
-    fn extend_tail(&mut self, old: Vec<Kept<R>>, end: u64, is_all: bool) {
-        let Some(at) = self.position else { return };
-        let mut first = self.tail.front().map_or(at.offset + 1, |kept| kept.offset);
-        // What came after the read may have been dropped.
-        let mut is_all = is_all && first <= end.saturating_add(1);
-        for entry in old.into_iter().rev() {
-            if entry.offset >= first {
-                continue;
-            }
-            let has_room = self.tail.len() < self.limits.messages
-                && self.tail_bytes + entry.bytes <= self.limits.tail_bytes;
-            if entry.offset + 1 != first || !has_room {
-                is_all = false;
-                break;
-            }
-            first = entry.offset;
-            self.tail_bytes += entry.bytes;
-            self.tail.push_front(entry);
-        }
-        self.is_whole |= is_all;
     }
 
     /// Sends the next message to all subscribers.

@@ -42,6 +42,7 @@ peregrine_protocol::settings! {
 /// Changes that the thread that has made one tells the store. A thread that has nothing else to do tells it the others.
 const STEPS: usize = 256;
 
+type OnMembers = Box<dyn FnOnce(Result<Arc<Members>, PresenceError>) + Send>;
 type OnChange = Box<dyn Fn(&str, &str, Change) + Send + Sync>;
 
 /// Knows who is on which topic. Clones are the same. Any thread may use it; no call blocks.
@@ -98,7 +99,7 @@ struct State {
     /// A thread tells the store.
     is_telling: bool,
     /// Calls that wait for the next read of a topic. One read of a topic is made at a time.
-    reads: HashMap<Arc<str>, Vec<MembersDone>>,
+    reads: HashMap<Arc<str>, Vec<OnMembers>>,
 }
 
 impl PresenceBuilder {
@@ -181,7 +182,7 @@ impl Presence {
     /// Finds who is on a topic, on all machines, and calls `done` with it: now or later, on any thread, where it must not
     /// block.
     ///
-    /// Calls for a topic that come while it is read share the next read. With a store that answers at once, some may get what
+    /// Calls for a topic that come while it is read share the next read, and its result. With a store that answers at once, some may get what
     /// a read has found that began a moment before the call. A call within `done` is carried out after `done`.
     ///
     /// # Errors
@@ -207,7 +208,7 @@ impl Presence {
     pub fn members(
         &self,
         topic: &str,
-        done: impl FnOnce(Result<Members, PresenceError>) + Send + 'static,
+        done: impl FnOnce(Result<Arc<Members>, PresenceError>) + Send + 'static,
     ) {
         match topic.len() > self.0.limits.name_bytes {
             true => done(Err(PresenceError::Name)),

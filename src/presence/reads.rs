@@ -1,7 +1,7 @@
 //! Reads of a store: one at a time for each topic.
 
-use super::store::{Members, MembersDone, PresenceError};
-use super::{Inner, PresenceStore};
+use super::store::{Members, PresenceError};
+use super::{Inner, OnMembers, PresenceStore};
 use crate::shared::panic_guard::quietly;
 use crate::shared::sparse::shrink;
 use std::cell::RefCell;
@@ -46,7 +46,7 @@ fn run(job: impl FnOnce() + 'static) {
 
 impl Inner {
     /// Calls `done` with who is on a topic, after a read that begins now, or after the next one.
-    pub(super) fn members(this: &Arc<Inner>, topic: Arc<str>, done: MembersDone) {
+    pub(super) fn members(this: &Arc<Inner>, topic: Arc<str>, done: OnMembers) {
         let mut state = this.state();
         let is_read = state.reads.contains_key(&topic);
         state.reads.entry(topic.clone()).or_default().push(done);
@@ -73,7 +73,7 @@ impl Inner {
     }
 
     /// A read of a topic has ended. The calls that wait for the next one, if there will be none.
-    fn go_on(self: Arc<Inner>, topic: &Arc<str>, round: usize) -> Vec<MembersDone> {
+    fn go_on(self: Arc<Inner>, topic: &Arc<str>, round: usize) -> Vec<OnMembers> {
         let mut state = self.state();
         let is_last = round > ROUNDS || state.reads.get(topic).is_none_or(Vec::is_empty);
         if is_last {
@@ -92,7 +92,7 @@ impl Inner {
 struct Answer {
     inner: Weak<Inner>,
     topic: Arc<str>,
-    waiting: Option<Vec<MembersDone>>,
+    waiting: Option<Vec<OnMembers>>,
     /// Number of reads since other threads had their turn.
     round: usize,
 }
@@ -114,6 +114,7 @@ impl Answer {
             if let Some(inner) = inner.upgrade() {
                 waiting.extend(inner.go_on(&topic, round));
             }
+            let members = members.map(Arc::new);
             for done in waiting {
                 let members = members.clone();
                 quietly("a function that takes members", || done(members));

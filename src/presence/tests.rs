@@ -264,9 +264,13 @@ fn calls_share_reads() {
     let store = Slow::default();
     let presence = Presence::builder(store.clone()).build();
     let done = Arc::new(Mutex::new(0));
+    let lists = Arc::new(Mutex::new(Vec::new()));
     for _ in 0..10_000 {
-        let done = done.clone();
-        presence.members("a", move |_| *done.lock().expect("no panic") += 1);
+        let (done, lists) = (done.clone(), lists.clone());
+        presence.members("a", move |members| {
+            *done.lock().expect("no panic") += 1;
+            lists.lock().expect("no panic").extend(members);
+        });
     }
     let answer = || {
         let reads = std::mem::take(&mut *store.0.lock().expect("no panic"));
@@ -280,6 +284,10 @@ fn calls_share_reads() {
         [answer(), answer(), answer()],
         [(1, 1), (1, 10_000), (0, 10_000)]
     );
+    // They share the list, too.
+    let lists = std::mem::take(&mut *lists.lock().expect("no panic"));
+    assert!(lists[1..].iter().all(|list| Arc::ptr_eq(list, &lists[1])));
+    assert_eq!(lists.len(), 10_000);
     presence.members("a", |_| panic!("as the test wants"));
     assert_eq!(answer().0, 1);
     presence.members("a", |_| {});

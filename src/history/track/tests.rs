@@ -140,8 +140,8 @@ impl World {
     fn subscribe(&mut self, start: Start) {
         let client = self.clients.new_client();
         self.starts.push(start);
-        let request = self.track.subscribe(client, start, &mut self.clients);
-        self.asked.extend(request);
+        let request = self.track.subscribe(client, start, true, &mut self.clients);
+        self.asked.extend(request.expect("it may wait"));
     }
 
     fn deliver(&mut self) {
@@ -209,7 +209,11 @@ impl World {
                         let position = position.expect("the position that it was served at");
                         assert_eq!(*count, n, "{got:?}");
                         match start {
-                            Start::Last(most) => assert!(n <= most),
+                            Start::Last(most) => {
+                                let there = usize::try_from(position.offset).expect("small");
+                                let due = most.min(LIMITS.messages).min(there);
+                                assert_eq!(n, due, "{start:?} {got:?}");
+                            }
                             Start::Now => assert_eq!(n, 0),
                             Start::After(_) => assert_eq!(last, Some(position), "{got:?}"),
                         }
@@ -392,6 +396,61 @@ fn a_read_of_the_last_messages_meets_new_ones() {
     world.settle();
     world.check();
     assert_eq!(world.clients.got[2].len(), 5, "{:?}", world.clients.got);
+}
+
+/// One that need not wait is served, however many others do.
+#[test]
+fn a_client_that_must_not_wait_is_given_back() {
+    let mut world = World::new();
+    let positions = [1, 2, 3, 4, 5, 6].map(|_| world.log.append());
+    let mut refused = 0;
+    let mut subscribe = |world: &mut World, start| {
+        let (track, clients) = (&mut world.track, &mut world.clients);
+        refused += usize::from(track.subscribe(7, start, false, clients).is_err());
+        (refused, world.track.pending())
+    };
+    assert_eq!(
+        subscribe(&mut world, Start::Now),
+        (1, 0),
+        "no read was made"
+    );
+    world.subscribe(Start::Now);
+    assert_eq!(world.track.pending(), 1);
+    assert_eq!(subscribe(&mut world, Start::Now), (2, 1), "it is made");
+    world.settle();
+    let behind = Start::After(positions[3]);
+    let ahead = Start::After(at(1, 7));
+    assert_eq!(subscribe(&mut world, behind), (3, 0), "not in memory");
+    assert_eq!(subscribe(&mut world, ahead), (4, 0), "not known");
+    assert_eq!(subscribe(&mut world, Start::Last(1)), (5, 0));
+    world.subscribe(behind);
+    world.subscribe(behind);
+    assert_eq!(world.track.pending(), 2);
+    world.settle();
+    world.clients.got.resize(8, Vec::new());
+    assert_eq!(subscribe(&mut world, behind), (5, 0), "in memory now");
+    assert_eq!(world.clients.got[7].len(), 3);
+}
+
+/// The read is ahead of the feed: the client waits until the others have got what is between.
+#[test]
+fn the_last_messages_may_be_ahead_of_the_feed() {
+    let mut world = World::new();
+    world.log.append();
+    world.subscribe(Start::Now);
+    world.settle();
+    for _ in 0..4 {
+        world.log.append();
+    }
+    world.subscribe(Start::Last(2));
+    while !world.asked.is_empty() {
+        world.ask(0, true);
+        world.answer(0);
+    }
+    world.check();
+    let offsets = [2, 3, 4, 5].map(Got::Message);
+    assert_eq!(world.clients.got[0][1..], offsets);
+    assert_eq!(world.clients.got[1][..2], offsets[2..]);
 }
 
 #[test]
