@@ -13,11 +13,15 @@
     doc = "[decisions]: https://docs.rs/crate/peregrine/latest/source/docs/decisions/README.md",
     doc = "[examples]: https://docs.rs/crate/peregrine/latest/source/examples/",
     doc = "[draining]: guide::draining",
+    doc = "[kubernetes]: guide::kubernetes",
+    doc = "[systemd]: guide::systemd",
     doc = "[files]: guide::files",
     doc = "[getting-started]: guide::getting_started",
     doc = "[layers]: guide::layers",
     doc = "[limits]: guide::limits",
+    doc = "[machines]: guide::machines",
     doc = "[operation]: guide::operation",
+    doc = "[proxies]: guide::proxies",
     doc = "[compression]: https://docs.rs/peregrine/latest/peregrine/guide/compression/index.html",
     doc = "[cookies]: guide::cookies",
     doc = "[response-cache]: guide::response_cache",
@@ -27,6 +31,10 @@
     doc = "[routing]: guide::routing",
     doc = "[security]: https://docs.rs/crate/peregrine/latest/source/SECURITY.md",
     doc = "[http2]: https://docs.rs/peregrine/latest/peregrine/guide/http2/index.html",
+    doc = "[http3]: https://docs.rs/peregrine/latest/peregrine/guide/http3/index.html",
+    doc = "[json]: https://docs.rs/peregrine/latest/peregrine/guide/json/index.html",
+    doc = "[templates]: https://docs.rs/peregrine/latest/peregrine/guide/templates/index.html",
+    doc = "[testing]: guide::testing",
     doc = "[websockets]: guide::websockets",
     doc = "[tls]: https://docs.rs/peregrine/latest/peregrine/guide/tls/index.html",
     doc = "",
@@ -81,7 +89,7 @@ pub use crate::http::deferred::Responder;
 pub use crate::http::handler::{FromFn, Handler, from_fn};
 pub use crate::http::request::{OwnedRequest, Request};
 pub use crate::http::request_body::BodyPlan;
-pub use crate::http::response::{Done, Response};
+pub use crate::http::response::{Done, PreparedResponse, Response};
 pub use crate::router::Router;
 #[cfg(feature = "tls")]
 pub use crate::runtime::tls::Tls;
@@ -188,10 +196,12 @@ pub mod ws {
     #[doc(inline)]
     pub use crate::config::ws_origins::WsOrigins;
     pub use crate::shared::subscribe_error::SubscribeError;
+    pub use crate::websocket::accepting::UpgradeError;
     pub use crate::websocket::hub::Hub;
     pub use crate::websocket::id::WsId;
     pub use crate::websocket::threads::WebSockets;
-    pub use crate::websocket::upgrade::{Upgrade, UpgradeError};
+    pub use crate::websocket::upgrade::Upgrade;
+    pub use crate::websocket::upgrade_responder::UpgradeResponder;
     pub use crate::websocket::ws::Ws;
     pub use crate::websocket::{Disconnect, WebSocketHandler};
     #[cfg(feature = "deflate")]

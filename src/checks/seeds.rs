@@ -105,7 +105,7 @@ fn fit(sent: &[u8], check: &str) -> Option<Vec<u8>> {
             let end = line.iter().rposition(|b| *b == b' ')?;
             Some(line[..end].to_vec())
         }
-        "response" | "dir" | "multipart" | "frame" => None,
+        "response" | "dir" | "multipart" | "frame" | "nats" | "resp" => None,
         _ => Some(sent.to_vec()),
     }
 }

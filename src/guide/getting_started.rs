@@ -121,14 +121,19 @@
 //! |---|---|
 //! | [`Status`](crate::error::Status) | this status, with its reason phrase |
 //! | [`Problem`](crate::error::Problem) | this status and text |
-//! | `FormError`, `JsonError`, `MultipartError`, `UploadError` | the status and, below 500, the text of the error |
-//! | [`std::io::Error`] | 404 if something was not found, 403 if it was not permitted, else 500 |
-//! | a type of yours | what its [`HandlerError`](crate::error::HandlerError) says |
-//! | any other in a [`BoxError`](crate::error::BoxError), such as that of `base.parse()?` | 500 |
+//! | `FormError`, `ParamError`, `JsonError`, `MultipartError`, `UploadError` | the status and, below 500, the text of the error |
+//! | [`std::io::Error`] of a handler that returns `Result<Done, std::io::Error>` | 404 if something was not found, 403 if it was not permitted, else 500 |
+//! | a type of yours of a handler that returns `Result<Done, ThisType>` | what its [`HandlerError`](crate::error::HandlerError) says |
+//! | in a [`BoxError`](crate::error::BoxError): one of the first three rows | the same |
+//! | in a `BoxError`: any other, such as that of `base.parse()?`, a [`std::io::Error`], a type of yours | 500 |
+//!
+//! So in a handler that returns `Result<Done, BoxError>`, an error that is not the fault of the server needs
+//! `.map_err(|_| Status(404))`, as above.
 //!
 //! The response is `application/problem+json` (RFC 9457) if the client prefers JSON, and text otherwise. With a status of
 //! 500 or above the client learns nothing else, and [`Handler::handle_error`](crate::Handler::handle_error) gets the
-//! error with its causes. A debug build sends them to the client too, as a page for browsers.
+//! error with its causes. A debug build sends them to the client too, as a page for browsers, and writes them to standard error. A
+//! release build writes nothing: implement `handle_error`, or turn on the feature `log` or `tracing`.
 //!
 //! The text of an error and its causes has at most 4,096 bytes in a report. A response of
 //! [`Handler::error_response`](crate::Handler::error_response) has at most 64 KiB; a longer one is replaced by the default.

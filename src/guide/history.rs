@@ -96,8 +96,11 @@
 //! ```
 //!
 //! A connection with `BacklogPolicy::Close`, the default, that is too slow is closed. It
-//! comes back and continues. With the other policies it misses messages and is not told. The example `room` is a chat for
-//! both kinds of clients.
+//! comes back and continues. With the other policies it misses messages and is not told. A connection for whose messages its
+//! thread has no room is closed with 1013, whatever its policy is. The example `room` is a chat for both kinds of clients.
+//!
+//! A connection has `WsLimits::topics` (64) topics at most. Above that, `History::subscribe_ws` fails with
+//! [`LogError::ClientTopics`], and the topic takes no place in the history.
 //!
 //! # What is promised
 //!
@@ -115,7 +118,8 @@
 //! # Costs and limits
 //!
 //! A program without a history pays nothing. With one, each message is formatted once for each process. The last messages of
-//! topics with subscribers are kept for up to a minute, besides the log. So ten thousand clients that come back at once, after
+//! topics with subscribers are kept for up to a minute, besides the log. A thread frees every 30 s what is too old, there and in a
+//! [`MemoryLog`]. So ten thousand clients that come back at once, after
 //! a break of the network, cost one read of the log for each position at which they stopped, and usually one for the topic.
 //!
 //! | what | default | what happens |
@@ -123,8 +127,9 @@
 //! | messages that a client has missed | 300 | it is told that some are lost |
 //! | bytes of a message | 65,536 | [`LogError::TooLarge`] |
 //! | topics with subscribers; bytes of a name | 10,000; 256 | 503, or an error |
+//! | clients that wait for a read of the log | 65,536 | [`LogError::Full`], or the stream ends and the page comes back |
 //! | messages, bytes and age in a [`MemoryLog`], for each topic | 300; 1 MiB; 300 s | the oldest are dropped |
-//! | topics and bytes in a [`MemoryLog`] | 10,000; 64 MiB | the topic that was silent for longest is dropped |
+//! | topics in a [`MemoryLog`], and its bytes in memory | 10,000; 64 MiB | the topic that was silent for longest is dropped |
 //!
 //! # Other logs
 //!
@@ -137,5 +142,7 @@
 //! [`History::respond`]: crate::history::History::respond
 //! [`HistoryBuilder::events_with`]: crate::history::HistoryBuilder::events_with
 //! [`Log`]: crate::history::Log
+//! [`LogError::ClientTopics`]: crate::history::LogError::ClientTopics
+//! [`LogError::Full`]: crate::history::LogError::Full
 //! [`LogError::TooLarge`]: crate::history::LogError::TooLarge
 //! [`MemoryLog`]: crate::history::MemoryLog

@@ -1,4 +1,5 @@
-//! JSON: request bodies, responses, streams of values. Needs the feature `json`.
+//! JSON: request bodies, responses, streams of values. Needs the feature `json`, and for types of the program the crate `serde` with its
+//! feature `derive`.
 //!
 //! ```
 //! use peregrine::testing::{Client, get, post_json};
@@ -55,8 +56,10 @@
 //! |---|---|---|
 //! | [`JsonError::NotJson`] | 415 | `Content-Type` is missing, repeated, not JSON, or has a `charset` other than UTF-8 |
 //! | [`JsonError::TooLong`] | 413 | more bytes than `json_up_to` allows |
-//! | [`JsonError::Malformed`] | 400 | the body is not JSON; or it is nested too deep; or a number is too large |
+//! | [`JsonError::Malformed`] | 400 | the body is not JSON; or it is nested more than 127 levels deep; or a number is too large |
 //! | [`JsonError::Mismatch`] | 422 | the body is JSON of another type |
+//!
+//! In a handler that returns `Result<Done, BoxError>`, `req.json()?` responds with this status and text.
 //!
 //! The last two have line, column and a message, and `Mismatch` has the path of the value too. They may quote
 //! what the client has sent, at most 200 characters.

@@ -41,6 +41,8 @@
 //! assert_eq!(response.text(), "1 2 3");
 //! ```
 //!
+//! The module [`layers`](crate::layers) lists all layers of the library.
+//!
 //! # Where a layer is
 //!
 //! | added by | is around |
@@ -75,6 +77,26 @@
 //! [`Request::with_value`](crate::Request::with_value) and [`Request::value`](crate::Request::value). The value goes with the
 //! request to the thread pool.
 //!
+//! ```
+//! use peregrine::{Router, layers};
+//! use std::sync::Arc;
+//!
+//! struct User(String);
+//!
+//! let app = Router::new()
+//!     .get("/", |req, res| match req.value::<User>() {
+//!         Some(user) => res.text(&user.0),
+//!         None => res.status(401).text("who are you?"),
+//!     })
+//!     .layer(layers::from_fn(|req, res, next| match req.bearer_token() {
+//!         Some("t0ken") => req.with_value(Arc::new(User("Ada".to_owned())), |req| next.run(req, res)),
+//!         _ => next.run(req, res),
+//!     }));
+//! # let mut client = peregrine::testing::Client::new(&app);
+//! # assert_eq!(client.get("/").header("Authorization", "Bearer t0ken").send().text(), "Ada");
+//! # assert_eq!(client.get("/").send().status(), 401);
+//! ```
+//!
 //! # Fields in every response
 //!
 //! [`Response::header`](crate::Response::header) before `next` sets a field of the handler's response. An error takes it back.
@@ -85,7 +107,7 @@
 //! | that of the handler, deferred and streamed ones too | yes; a field of the handler with the same name replaces it |
 //! | to the error of a handler, 404, 405 | yes |
 //! | 500 after a panic or a response with a fault; 503 of a full pool or of a time limit | yes |
-//! | to a body that is too large, and other refusals of the library; `BodyPlan::Refuse` | those that [`Layer::error_fields`] sets, as of [`Cors`], [`SecurityHeaders`] and [`RequestId`]; layers of the nested router and the route, too |
+//! | to a body that is too large, and other refusals of the library; `BodyPlan::Refuse` | those that [`Layer::error_fields`] sets, as of [`Cors`], [`SecurityHeaders`] and [`RequestId`]; layers of the nested or mounted router and of the route, too |
 //! | 500 after a panic while the body is planned or received | the same |
 //! | to a request that is not valid HTTP | those of the outer router that do not need the request |
 //! | 101 of a WebSocket | none |
@@ -97,7 +119,8 @@
 //!
 //! [`ErrorPages`] gives browsers a page for each error, whether it comes from a handler that returns `Err`, from the router, from
 //! a layer within it, or from the library. Other clients get text or JSON, as before. A handler that sends a status of 400 or
-//! above itself chooses the body itself.
+//! above itself chooses the body itself. In a debug build, an `Err` with a status of 500 or above has the page of the library with its
+//! causes instead.
 //!
 //! ```
 //! use peregrine::layers::ErrorPages;

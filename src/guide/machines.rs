@@ -31,7 +31,15 @@
 //! ```
 //!
 //! A client that was away for a moment misses messages. With a log that the machines share, a [`History`](super::history) gives
-//! it what it has missed; [`Presence`](super::presence) knows who is there. The crate `peregrine-redis` has both.
+//! it what it has missed; [`Presence`](super::presence) knows who is there. The crate `peregrine-redis` has both. Its example `chat`
+//! runs on two nodes behind HAProxy:
+//!
+//! ```sh
+//! redis-server &
+//! cargo run --release -p peregrine-redis --example chat -- --redis 127.0.0.1:6379 --port 8081 &
+//! cargo run --release -p peregrine-redis --example chat -- --redis 127.0.0.1:6379 --port 8082 &
+//! haproxy -f crates/redis/examples/chat/haproxy.cfg
+//! ```
 //!
 //! # What is promised
 //!
@@ -40,14 +48,38 @@
 //!   for the broker.
 //! - **Only topics with subscribers are subscribed**, once for the whole process: the relay hears of the first subscriber at
 //!   once, and of the last one after [`RelayHandle::with_linger`].
-//! - **The publisher hears of a full queue**: `Sent::Full` for WebSockets, [`SendError::NotRelayed`] for events. The clients
-//!   of its own process have got the message then.
+//! - **The publisher hears of a full queue**: `Sent::Full` for WebSockets, [`SendError::NotRelayed`] for events, with the reason and
+//!   the number of pages of its own process, which have got the event. Publishing again would send it to them twice.
+//!
+//! # What the pages hear
+//!
+//! `on_event` of the relay, the same for NATS (`peregrine_nats::BrokerRelay`) and for Redis (`peregrine_redis::RedisRelay`), calls a
+//! function of the program when messages may be missing:
+//!
+//! | event | when | what the pages have to do |
+//! |---|---|---|
+//! | `Connected` | the broker is connected and all topics are subscribed, for the first time or again | read their state again |
+//! | `Disconnected` | the connection has ended | |
+//! | `Lost` with the topic and the number of messages | the numbers of another process have a gap | those of the topic: read their state again |
+//!
+//! ```text
+//! let pages = hub.clone();
+//! let relay = relay.on_event(move |event| {
+//!     if matches!(event, Event::Connected | Event::Lost { .. }) {
+//!         let _ = pages.deliver(Some("room"), "lost"); // to the pages of this process
+//!     }
+//! });
+//! ```
+//!
+//! It is called on the thread of the connection and must not block. A panic of it ends the relay. The example `chat` does this with
+//! `--nats`, and with `--redis` and `--relay`. Without `--relay` it has a history in Redis, which says itself what a page has missed.
 //!
 //! # Order
 //!
 //! By default ([`RelayOrder::Local`]) a process delivers its own messages at once. Two processes may then see two messages
 //! of two publishers in different orders. With [`RelayOrder::Broker`] a process delivers its own messages when they come
-//! back, so all processes see one order, and each message takes the time of a way to the broker and back.
+//! back, so all processes see one order, and each message takes the time of a way to the broker and back. A message that the relay
+//! refuses is delivered at once, and only the others count it as lost.
 //!
 //! # Other languages
 //!
@@ -63,6 +95,9 @@
 //!
 //! # When the broker is away
 //!
+//! With NATS. Over Redis, a message without a connection is not queued: it reaches the clients of its own process, the publisher
+//! hears `Down`, and the others count it as lost. A machine that is gone is noticed within 10 s.
+//!
 //! | what happens | the process | afterwards |
 //! |---|---|---|
 //! | the broker is not there at the start | serves its own clients; `/readyz` 503 | connects; messages of the last 10 s are sent |
@@ -74,8 +109,11 @@
 //! | the own process is stopped | sends what is queued, for at most 1 s | |
 //!
 //! **`/readyz` and one broker for all.** If all nodes use one broker, all are not ready when it is away, and a balancer that takes
-//! out all of them serves no client. Either the balancer uses all nodes when none is ready (HAProxy: `backup` servers, or a
-//! check of `/livez`), or `Settings::is_ready_without` leaves the relay out of `/readyz`, and an alarm watches the counters.
+//! out all of them serves no client. Either the balancer uses all nodes that live when none is ready (`haproxy.cfg` of the example
+//! `chat` does), or `Settings::is_ready_without` leaves the relay out of `/readyz`, and an alarm watches the counters.
+//!
+//! **A machine that vanishes ends no connection.** Its clients wait for ever, unless the balancer asks: `haproxy.cfg` has keep-alive
+//! packets and a limit for data that is not confirmed, so they come back by another node within 15 s.
 //!
 //! # What to watch
 //!
@@ -91,19 +129,17 @@
 //!
 //! # Planning
 //!
-//! The figures of fan-out and of an idle WebSocket were measured; the rest follows from them by multiplication. Measure your own
-//! messages before you buy machines.
+#![doc = include_str!("planning.md")]
 //!
-//! - **Connections.** An idle WebSocket takes about 220 bytes in the process, and the buffers of its socket in the kernel. Set
-//!   [`Config::connections`] and the limit of descriptors. Half a million connections are five nodes with 100,000 each, and one
-//!   more so that one may fail.
+//! Measure your own messages before you buy machines.
+//!
+//! - **Connections are rarely what decides.** Half a million idle WebSockets fit into two nodes. Set [`Config::connections`] and the
+//!   limit of descriptors.
 //! - **Fan-out** costs the nodes, not the broker: a message goes to each node once, and the node copies it to its subscribers. The
-//!   CPU time of the nodes is the number of messages times the number of their subscribers. Three nodes with 5,000 WebSockets each
-//!   delivered 2.8 million copies of about 100 bytes in each second of their CPU time, and 4.1 million if messages came in bursts.
-//!   So 1,000 messages a second to a topic with half a million subscribers are 180 seconds of CPU time each second: 180 cores. That
-//!   is the figure that decides, and not the connections.
-//! - **The broker** carries `messages x nodes with a subscriber`: in the same example 6,000 a second. A topic for each user
-//!   goes to one node only. `nats bench` measures what your broker can carry.
+//!   CPU time of the nodes is the number of messages times the number of their subscribers. So 1,000 messages a second to a topic
+//!   with half a million subscribers are hundreds of cores: that figure decides.
+//! - **The broker** carries `messages x nodes with a subscriber`. A topic for each user goes to one node only. `nats bench` measures
+//!   what your broker can carry.
 //! - **Topics.** A node has one subscription for each topic with subscribers. 100,000 topics are subscribed again in one go after
 //!   a reconnection; they are about 4 MB of commands.
 //! - **When to shard.** When the broker uses more than half of its core, or its network, give each part of the topics a

@@ -37,6 +37,10 @@
     doc = "| [`http2`] | What differs with HTTP/2, and how do I test it? |"
 )]
 #![cfg_attr(
+    feature = "http3",
+    doc = "| [`http3`] | What differs with HTTP/3, and what does it need? |"
+)]
+#![cfg_attr(
     feature = "tls",
     doc = "| [`tls`] | How do I serve `https` and `wss`, and how do I get and renew certificates? |"
 )]
@@ -62,6 +66,8 @@ pub mod getting_started;
 pub mod history;
 #[cfg(feature = "http2")]
 pub mod http2;
+#[cfg(feature = "http3")]
+pub mod http3;
 #[cfg(feature = "json")]
 pub mod json;
 pub mod kubernetes;

@@ -2,8 +2,8 @@
 //!
 //! # TLS, HTTP/2 and proxies
 //!
-//! The feature `tls` adds TLS 1.3 and the feature `http2` adds HTTP/2; the guides `tls` and `http2` are about them. For
-//! HTTP/3, or for TLS in another process, put a proxy such as nginx, Caddy or HAProxy before a server that is reached from other machines. For nginx:
+//! The feature `tls` adds TLS 1.3, the feature `http2` HTTP/2, and the feature `http3` HTTP/3; the guides of the same names are
+//! about them. For TLS in another process, put a proxy such as nginx, Caddy or HAProxy before a server that is reached from other machines. For nginx:
 //!
 //! ```text
 //! map $http_upgrade $connection_upgrade {    # beside `server`, in `http`

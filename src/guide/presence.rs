@@ -57,6 +57,8 @@
 //! - Each process renews one lease. No process is ever asked who is there.
 //! - The entries of a process that was killed vanish when its lease ends, and the others are told, once.
 //! - A process that was cut off for longer enters its persons again when it is back.
+//! - When all were cut off for longer, because Redis was away or failed over, persons stay. Those who have gone meanwhile vanish one
+//!   lease later.
 //!
 //! Each process that has a person on the topic is told of a change, so send it to the clients of this process only
 //! ([`EventHub::deliver`](crate::sse::EventHub::deliver), `Hub::deliver`).
@@ -69,11 +71,21 @@
 //! | bytes of a name of a topic or person | 256 | [`PresenceError::Name`] |
 //! | names in a list | 1,000 | the list is cut; `count` has all |
 //!
+//! **Memory.** A person takes its two names and about 300 bytes here, and as much again in a [`MemoryPresence`]. While the store is
+//! behind, as when Redis is away, those of whom it has still to be told that they have gone count, too: at most twice
+//! [`PresenceLimits::entries`] persons are kept, and [`Presence::enter`] fails above that. So with the longest names, `entries` of
+//! 65,536 are about 100 MB at most, and twice that with a [`MemoryPresence`].
+//!
+//! All who ask for the list of a topic at the same time share one list ([`Presence::members`] gives an `Arc`).
+//!
 //! A page that is loaded again leaves and joins. A program that does not want to show that waits a few seconds before it shows
 //! that a person has left, for example with [`Timers`](crate::timers::Timers).
 //!
 //! [`MemoryPresence`]: crate::presence::MemoryPresence
 //! [`Presence`]: crate::presence::Presence
+//! [`Presence::enter`]: crate::presence::Presence::enter
+//! [`Presence::members`]: crate::presence::Presence::members
 //! [`PresenceError::Full`]: crate::presence::PresenceError::Full
 //! [`PresenceError::Name`]: crate::presence::PresenceError::Name
+//! [`PresenceLimits::entries`]: crate::presence::PresenceLimits::entries
 //! [`Stay`]: crate::presence::Stay

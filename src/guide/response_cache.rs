@@ -37,8 +37,8 @@
 //! | selected by | handler, scheme, host, path with query, [`CacheConfig::fields`](crate::response_cache::CacheConfig::fields), and the fields that `Vary` names |
 //! | responses | to GET, with status 200 and a complete body in memory |
 //! | not | with `Set-Cookie`, `Vary: *`, or `no-store`, `private`, `no-cache`, or an age of 0 in `Cache-Control`; with `Expires` and no age |
-//! | for | `s-maxage` or `max-age` of `Cache-Control`, or else [`CacheConfig::ttl`](crate::response_cache::CacheConfig::ttl) |
-//! | stale for | `stale-while-revalidate`, or else [`CacheConfig::stale`](crate::response_cache::CacheConfig::stale); never with `must-revalidate`, `proxy-revalidate`, `s-maxage` |
+//! | for | `s-maxage` or `max-age` of `Cache-Control`, or else [`CacheConfig::ttl`](crate::response_cache::CacheConfig::ttl), 10 s by default |
+//! | stale for | `stale-while-revalidate`, or else [`CacheConfig::stale`](crate::response_cache::CacheConfig::stale), 0 s by default; never with `must-revalidate`, `proxy-revalidate`, `s-maxage` |
 //!
 //! A request with one of these fields is not for the cache, because they tell who the client is:
 //!
@@ -100,6 +100,9 @@
 //! | others, with an earlier response that is stale | that one |
 //! | HEAD without a response in memory | calls the handler |
 //! | those that come after a purge | do not wait for what was begun before it |
+//!
+//! So the first request that finds a response stale waits for the handler, and all others get the stale one meanwhile. Nothing is computed
+//! without a request.
 //!
 //! The handler does not see `If-None-Match` and `If-Modified-Since` when it computes, because its response is for others, too. The cache
 //! makes 304 of it for a client that has it already. A response in pieces is sent whole.

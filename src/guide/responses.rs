@@ -6,6 +6,7 @@
 //! |---|---|---|---|
 //! | [`body`], [`text`], [`html`] | bytes or text | yes | in the handler |
 //! | [`send`] | a [`Payload`]: `Vec<u8>`, `String`, `Arc<[u8]>`, `&'static` data | below 16 KiB only | in the handler |
+//! | [`send_prepared`] | a whole response that was built once, with its fields | below 16 KiB only | in the handler |
 //! | [`write_with`] | what a closure writes | written in place | in the handler |
 //! | [`send_file`] | a range of an open file | no (`sendfile`) | sent 96 KiB a turn |
 //! | [`redirect`], [`redirect_local`] | none | | in the handler |
@@ -30,6 +31,26 @@
 //! # client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
 //! # assert!(client.received().ends_with(b"{\"ok\":true}"));
 //! ```
+//!
+//! # Responses that never change
+//!
+//! A [`PreparedResponse`] is built once, with everything that [`Response`] can do, and sent to many clients. It is the cheapest response, and
+//! a fault in it is an error when the program starts:
+//!
+//! ```
+//! use peregrine::{PreparedResponse, Router};
+//!
+//! # fn main() -> Result<(), peregrine::error::ResponseError> {
+//! let version = PreparedResponse::new(|res| {
+//!     res.header("Content-Type", "application/json").header("Cache-Control", "max-age=60").body(r#"{"version":7}"#)
+//! })?;
+//! let app = Router::new().get("/version", move |_, res| res.send_prepared(&version));
+//! # assert_eq!(peregrine::testing::get(&app, "/version").text(), r#"{"version":7}"#);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Layers, compression, HEAD and all versions of HTTP work as with any response.
 //!
 //! # Streamed bodies
 //!
@@ -116,7 +137,9 @@
 //! [`EventHub`]: crate::sse::EventHub
 //! [`Limits::output_bytes`]: crate::Limits::output_bytes
 //! [`Payload`]: crate::Payload
+//! [`PreparedResponse`]: crate::PreparedResponse
 //! [`Request::last_event_id`]: crate::Request::last_event_id
+//! [`Response`]: crate::Response
 //! [`Response::attachment`]: crate::Response::attachment
 //! [`Response::close`]: crate::Response::close
 //! [`Response::header`]: crate::Response::header
@@ -134,6 +157,7 @@
 //! [`send`]: crate::Response::send
 //! [`send_file`]: crate::Response::send_file
 //! [`send_iter`]: crate::Response::send_iter
+//! [`send_prepared`]: crate::Response::send_prepared
 //! [`send_reader`]: crate::Response::send_reader
 //! [`stream`]: crate::Response::stream
 //! [`stream_exact`]: crate::Response::stream_exact

@@ -47,6 +47,18 @@
 //! # assert!(client.take_received().starts_with(b"HTTP/1.1 405 Method Not Allowed\r\n"));
 //! ```
 //!
+//! # Patterns
+//!
+//! | pattern | matches | parameter of `/icons/a%20b.png` or `/files/x/y` |
+//! |---|---|---|
+//! | `/about` | this path | |
+//! | `/icons/{name}` | one segment | `req.param_str("name")` is `a b.png` |
+//! | `/icons/{name}.png` | a segment that begins or ends with a text | `a b` |
+//! | `/files/{*path}` | the rest of the path | `x/y` |
+//!
+//! A parameter is never empty. `req.param::<u64>("id")` parses it, and `req.param_str("name")` is its text, percent-decoded. The path is
+//! compared as the client has sent it. The more specific pattern has precedence, as [`Router`](crate::Router#patterns) says.
+//!
 //! # Which method does what
 //!
 //! | method | for |
@@ -56,12 +68,40 @@
 //! | [`nest`](crate::Router::nest) | the routes of another router below a prefix |
 //! | [`layer`](crate::Router::layer) | what is around all routes; see the [guide](crate::guide::layers) |
 //! | [`mount`](crate::Router::mount) | any handler below a prefix: a folder, a router with a setting of its own |
-//! | [`host`](crate::Router::host) | the routes of a host |
+//! | [`host`](crate::Router::host) | the routes of a host; paths that they do not have go to the other routes |
+//! | [`offload`](crate::Router::offload) | all routes run on threads of the pool |
 //! | [`not_found`](crate::Router::not_found) | requests that no pattern matches |
 //! | [`slash`](crate::Router::slash) | paths with a slash more or less at their end |
 //! | [`routes`](crate::Router::routes) | the list of all routes, as a page and as JSON |
 //!
-//! The order of these calls does not matter.
+//! The order of these calls does not matter, with three exceptions: a layer that is added first is outside, a guard that is added first is
+//! asked first, and `routes` lists the routes that are there when it is called.
+//!
+//! A guard selects by more than method and path, and a route without a guard gets the rest:
+//!
+//! ```
+//! use peregrine::Router;
+//! use peregrine::router::Route;
+//!
+//! let app = Router::new()
+//!     .get("/feed", |_, res| res.text("new"))
+//!     .route(Route::get("/feed", |_, res| res.text("old")).when(|req| req.query("version").as_deref() == Some("1")))
+//!     .host("api.example", Router::new().route(Route::put("/feed", |_, res| res.text("saved")).body_limit(64 << 10)));
+//! # let mut client = peregrine::testing::Client::new(&app);
+//! # assert_eq!(client.get("/feed?version=1").send().text(), "old");
+//! # assert_eq!(client.get("/feed").send().text(), "new");
+//! # assert_eq!(client.request("PUT", "/feed").send().status(), 405);
+//! ```
+//!
+//! # Responses of the router
+//!
+//! | request | response |
+//! |---|---|
+//! | HEAD | that of the route for GET, without its body |
+//! | OPTIONS without a route | 204 with `Allow` |
+//! | a pattern matches, but no route is for the method | 405 with `Allow`, before the body is read |
+//! | no pattern matches, or only `{*name}` without a route for the method | 404, before the body is read |
+//! | a slash more or less at the end of the path | 404, unless [`slash`](crate::Router::slash) is set |
 //!
 //! # Errors
 //!
@@ -69,8 +109,6 @@
 //! |---|---|---|
 //! | two routes with the same pattern and method, names of parameters aside | the program starts | a panic that names both places in the source; an error of [`try_route`](crate::Router::try_route) |
 //! | a pattern that is not valid | the program starts | the same |
-//! | no pattern matches | a request | 404, before the body is read |
-//! | no route for the method | a request | 405 with `Allow`, before the body is read |
 //! | a parameter cannot be parsed | `req.param(..)?` | 404 |
 //! | the pool is full | a handler with `offload` | 503 |
 //!

@@ -27,8 +27,9 @@
 //! `context!` takes numbers, texts, lists and maps. A value of a type with `serde::Serialize` goes into it by
 //! [`Serde`]: `context! { notes => Serde(&notes) }`. The whole context can be such a type, too.
 //!
-//! Values are escaped by the name of the template. `{{ value | safe }}` is not escaped: only for HTML that the program
-//! has made. A value inside of a script or of an attribute without quotes needs more than this escaping: use
+//! Values are escaped by the name of the template: as HTML in `.html`, `.htm` and `.xml`, as JSON in `.json`, also with `.j2` behind it,
+//! such as `page.html.j2`. **In templates of other names, such as `page.j2`, nothing is escaped.** `{{ value | safe }}` is not escaped
+//! either: only for HTML that the program has made. A value inside of a script or of an attribute without quotes needs more than this escaping: use
 //! `{{ value | tojson }}` in a script, and quotes around attributes.
 //!
 //! # Errors

@@ -41,6 +41,12 @@
 //! assert_eq!(client.post("/notes").body("more than ten bytes").send().status(), 413);
 //! ```
 //!
+//! # Time
+//!
+//! The time of a [`Connection`] stands still until [`Connection::elapse`] moves it: that of timeouts and timers.
+//! [`Config::request_rate`](crate::Config::request_rate), the layer `RateLimit`, a `ResponseCache` and `Sessions` read the clock of the
+//! system, which `elapse` does not move.
+//!
 //! # What fails a test
 //!
 //! The methods of a test panic where a program would have to handle an error, with the line of the test:
@@ -50,6 +56,7 @@
 //! | [`ClientRequest::send`] | the connection is closed before the response is complete, a minute passes, or there are more than 10 redirects |
 //! | [`ClientResponse::text`], [`ClientResponse::header`] | the bytes are not UTF-8 |
 //! | `ClientResponse::json` | the body is no JSON, or has another type |
+//! | `Client::websocket`, `WebSocket::connect_with_hub` | the `Hub` is connected already: in a test it has one WebSocket |
 //!
 //! A handler that panics gives 500, as in a server.
 //!
@@ -61,3 +68,4 @@
 //! [`ClientResponse::text`]: crate::testing::ClientResponse::text
 //! [`ClientResponse::header`]: crate::testing::ClientResponse::header
 //! [`Connection`]: crate::testing::Connection
+//! [`Connection::elapse`]: crate::testing::Connection::elapse

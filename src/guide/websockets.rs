@@ -95,10 +95,17 @@
 //! page of another host or port gets 403 before `accept_ws` is called. [`Config::ws_origins`] allows others.
 //! Behind a proxy, the proxy has to pass `Host` on.
 //!
+//! # Decisions that take time
+//!
+//! [`accept_ws`] runs on a worker, so it must not block. If the decision needs a query or an answer of another service,
+//! [`Upgrade::defer`](crate::ws::Upgrade::defer) gives an [`UpgradeResponder`](crate::ws::UpgradeResponder), with which any
+//! thread accepts or refuses later.
+//!
 //! # Layers
 //!
-//! **A handshake does not pass the layers of a [`Router`](crate::Router).** Layers of
-//! [`Layered`](crate::layers::Layered) around the whole handler can refuse it; see [the guide](crate::guide::layers).
+//! A handshake goes to `accept_ws` and not through layers. Before that, the layers around it may refuse it: those of a
+//! router with `Router::websocket`, and those of [`Layered`](crate::layers::Layered) around the whole handler. What else
+//! they do, such as fields of the response, does not apply to it; see [the guide](crate::guide::layers).
 //!
 //! # Tests
 //!

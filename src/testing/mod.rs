@@ -7,8 +7,12 @@ mod alone;
 pub(crate) mod check;
 mod client;
 mod client_response;
+#[cfg(feature = "websocket")]
+mod handshake;
 #[cfg(feature = "http2")]
 mod http2;
+#[cfg(all(test, feature = "http3"))]
+pub(crate) mod http3;
 #[cfg(feature = "websocket")]
 mod ws;
 
@@ -31,6 +35,8 @@ use crate::http::response::ResponseRecorder;
 use crate::http::service::{Gate, NoUpgrade, Service, Upgrades, call_hook, report_to};
 #[cfg(feature = "http2")]
 use crate::http::worker_state::Http2State;
+#[cfg(feature = "http3")]
+use crate::http::worker_state::Http3State;
 use crate::http::worker_state::WorkerState;
 use crate::metrics::Counters;
 use crate::runtime::address_rate::AddressRates;
@@ -347,17 +353,34 @@ impl<'h, H: Handler> Connection<'h, H> {
 /// A connection to its own server, over `transport`. `wake` is called for each message of a deferred
 /// response.
 fn serve<'h, H: Handler, M: Upgrades<H>>(
-    (handler, mode): (&'h H, M),
+    server: (&'h H, M),
     (config, peer): (&Config, Option<SocketAddr>),
     size: Size,
     (transport, wake): (Memory, impl Fn() + Send + Sync + 'static),
 ) -> Served<'h, H, M> {
+    let shared = worker_state(server, config, size, wake);
+    let forwarding = Forwarding::of(config);
+    let socket = Socket::accepted(transport, peer, None, forwarding.as_ref());
+    #[cfg(feature = "http2")]
+    let connection = http::Connection::new(socket, true, config.http2, &shared);
+    #[cfg(not(feature = "http2"))]
+    let connection = http::Connection::new(socket, true, &shared);
+    Alone::new(connection, shared)
+}
+
+/// What the connections of a worker share, for the only one.
+fn worker_state<'h, H: Handler, M>(
+    (handler, mode): (&'h H, M),
+    config: &Config,
+    size: Size,
+    wake: impl Fn() + Send + Sync + 'static,
+) -> WorkerState<&'h H, M> {
     let budget = Arc::new(MemoryBudget::new(usize::MAX));
     let pool = ThreadPool::new(size, || {});
     let (limits, timers) = (config.limits, config.timers_per_worker);
     let rates = AddressRates::of(config.request_rate, config);
     let handle = WorkerHandle::new(&limits, timers, pool, budget.clone(), wake);
-    let shared = WorkerState {
+    WorkerState {
         service: Service {
             handler,
             limits,
@@ -380,14 +403,9 @@ fn serve<'h, H: Handler, M: Upgrades<H>>(
         dirty: Vec::new(),
         #[cfg(feature = "http2")]
         http2: Http2State::new(config.http2_limits),
-    };
-    let forwarding = Forwarding::of(config);
-    let socket = Socket::accepted(transport, peer, None, forwarding.as_ref());
-    #[cfg(feature = "http2")]
-    let connection = http::Connection::new(socket, true, config.http2, &shared);
-    #[cfg(not(feature = "http2"))]
-    let connection = http::Connection::new(socket, true, &shared);
-    Alone::new(connection, shared)
+        #[cfg(feature = "http3")]
+        http3: Http3State::new(config.http3_limits, config.keep_alive),
+    }
 }
 
 impl<H: Handler> Drop for Connection<'_, H> {

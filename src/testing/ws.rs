@@ -1,20 +1,17 @@
 //! A WebSocket client in memory.
 
-use super::{Alone, Client, Served, serve};
-use crate::config::{Config, WS_MAILBOX_BYTES};
-use crate::http::request::Request;
-use crate::http::response::{Done, Response};
-use crate::http::service::{Upgrades, call_hook};
+use super::handshake::shake_hands;
+use super::{Alone, Client};
+use crate::config::WS_MAILBOX_BYTES;
+use crate::http::service::call_hook;
 use crate::runtime::event_loop::{Driven, Fate, expire};
-use crate::runtime::thread_pool::Size;
-use crate::runtime::transport::{Memory, Transport};
+use crate::runtime::transport::Memory;
 use crate::shared::id::ConnId;
 use crate::shared::memory_budget::{LocalUsage, MemoryBudget};
 use crate::websocket::connection::{WsConnection, WsThreadState};
 use crate::websocket::hub::Hub;
-use crate::websocket::service::{AcceptedUpgrade, Offers, WsService};
+use crate::websocket::service::WsService;
 use crate::websocket::thread_handle::{WsCommand, WsThreadHandle};
-use crate::websocket::threads::WsArrival;
 use crate::websocket::topics::Publication;
 use crate::websocket::{Disconnect, WebSocketHandler};
 use peregrine_protocol::Seconds;
@@ -64,13 +61,6 @@ pub struct WebSocket<'h, H: WebSocketHandler> {
 const HANDSHAKE: &str = "Host: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
-/// Offloaded requests are refused.
-const NO_POOL: Size = Size {
-    threads: 0,
-    queue: 0,
-    stack: None,
-};
-
 impl<'h, H: WebSocketHandler> Client<'h, H> {
     /// Opens a WebSocket with the cookies of this client, at a server with this `hub`. Messages of the hub arrive with the
     /// next call of a method that takes `&mut self`.
@@ -117,7 +107,8 @@ impl<'h, H: WebSocketHandler> Client<'h, H> {
 }
 
 impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
-    /// Connects to `target`, with the default limits.
+    /// Connects to `target`, with the default limits. If the handler defers its decision
+    /// ([`Upgrade::defer`](crate::ws::Upgrade::defer)), this waits for it, for 60 s at most.
     ///
     /// # Errors
     ///
@@ -199,7 +190,7 @@ impl<'h, H: WebSocketHandler> WebSocket<'h, H> {
         );
         handle.given.store(1, Ordering::Release);
         let shared = WsThreadState {
-            service: WsService::new(handler, hub.clone()),
+            service: WsService::new(handler, hub.clone(), handle.peers.clone()),
             inputs: WsInputs::default(),
             counters: Arc::default(),
             limits: Limits::default(),
@@ -412,69 +403,5 @@ impl<H: WebSocketHandler> std::fmt::Debug for WebSocket<'_, H> {
             .field("received_bytes", &self.served.received.len())
             .field("disconnect", &self.disconnect)
             .finish_non_exhaustive()
-    }
-}
-
-/// The response to a handshake, and the connection that has left HTTP.
-type Upgraded<H> = (Vec<u8>, WsArrival<<H as WebSocketHandler>::Conn, Memory>);
-
-/// Handles a request. Returns the bytes for the client, and the connection if it is accepted.
-fn shake_hands<H: WebSocketHandler>(
-    handler: &H,
-    request: &[u8],
-    limits: WsLimits,
-) -> Result<Upgraded<H>, Vec<u8>> {
-    let mut client = Memory::default();
-    client.arrive(request);
-    let mode = Taken(Offers::new(limits), None);
-    // The handshake cannot be a deferred response here.
-    let config = Config::default();
-    let mut http: Served<'_, H, _> = serve(
-        (handler, mode),
-        (&config, Memory::PEER),
-        NO_POOL,
-        (client, || {}),
-    );
-    call_hook(handler, &http.shared.counters, H::before_wait);
-    call_hook(handler, &http.shared.counters, H::after_wait);
-    let fate = http.act(|connection, shared| connection.open(ConnId::default(), false, shared));
-    call_hook(handler, &http.shared.counters, H::before_wait);
-    let (Some(connection), Fate::Upgraded) = (http.connection, fate) else {
-        return Err(http.received);
-    };
-    let moved = connection.into_moved(&mut http.shared);
-    // Without a WebSocket, it is the preface of HTTP/2.
-    let (Some(mut moved), Some(accepted)) = (moved, http.shared.mode.1) else {
-        return Err(http.received);
-    };
-    let mut response = http.received;
-    if let Some(mut output) = moved.output.take() {
-        while let Ok(sent) = moved.socket.stream.send(&output) {
-            output.advance(sent.bytes);
-            if output.is_empty() {
-                break;
-            }
-        }
-    }
-    response.extend(moved.socket.stream.take_sent());
-    Ok((response, WsArrival { moved, accepted }))
-}
-
-struct Taken<C>(Offers, Option<AcceptedUpgrade<C>>);
-
-impl<H: WebSocketHandler> Upgrades<H> for Taken<H::Conn> {
-    fn offer<'r>(
-        &mut self,
-        handler: &H,
-        request: &Request<'_>,
-        response: Response<'r>,
-    ) -> Result<Done, Response<'r>> {
-        self.0
-            .offer(handler, request, response, || true)
-            .response(&mut self.1)
-    }
-
-    fn is_accepted(&self) -> bool {
-        self.1.is_some()
     }
 }
