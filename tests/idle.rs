@@ -10,7 +10,7 @@ mod counting;
 mod support;
 
 #[cfg(feature = "tls-self-signed")]
-#[allow(dead_code)]
+#[allow(dead_code, unused_imports)]
 #[path = "it/tls/client.rs"]
 mod tls_client;
 

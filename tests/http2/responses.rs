@@ -1,14 +1,51 @@
 //! Responses that come later or in pieces.
 
+use super::client::Client;
 use super::{LONG, Left, deferring};
 use peregrine::sse::Event;
 use peregrine::testing::Http2;
-use peregrine::{Limits, from_fn};
+use peregrine::{Config, Limits, Server, from_fn};
 use std::thread;
 use std::time::Duration;
 
 const INTERNAL_ERROR: u32 = 2;
 const CANCEL: u32 = 8;
+
+#[path = "../it/support/kinds.rs"]
+mod kinds;
+
+/// A response that was prepared is the response from which it was made.
+#[test]
+fn prepared_responses_of_each_kind() {
+    let app = kinds::app(|res| res.header("vary", "y"));
+    let mut client = Http2::new(&app);
+    // One that closes has no second response.
+    for (kind, _) in kinds::KINDS.iter().filter(|kind| kind.0 != "close") {
+        for method in ["GET", "HEAD", "POST"] {
+            let ask = |client: &mut Http2<'_, _>, way| {
+                let stream = client.request(method, &format!("/{way}/{kind}"), &[], b"");
+                assert!(client.wait_for(stream, LONG));
+                client.response(stream).clone()
+            };
+            let expected = ask(&mut client, "direct");
+            assert!(expected.is_complete && expected.status > 0, "{expected:?}");
+            assert_eq!(ask(&mut client, "prepared"), expected, "{method} {kind}");
+            assert_eq!(ask(&mut client, "later"), expected, "{method} {kind}");
+        }
+    }
+}
+
+#[test]
+fn prepared_responses_over_a_socket() {
+    let server = Server::new(kinds::app(|res| res));
+    let server = server.config(Config::default().workers(1));
+    let server = server.bind("127.0.0.1:0").start().expect("a server");
+    let mut client = Client::connect(server.local_addr().expect("an address"));
+    for (kind, len) in [("body", 5), ("large", 20_000), ("404", 5)] {
+        let stream = client.get(&format!("/prepared/{kind}"));
+        assert_eq!(client.body(stream).len(), len, "{kind}");
+    }
+}
 
 #[test]
 fn deferred_responses_in_any_order() {

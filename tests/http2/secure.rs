@@ -1,8 +1,8 @@
 //! Listeners that speak HTTP/2 alone, where TLS is to be used.
 
-#[allow(dead_code, reason = "only its verifier is of use here")]
-#[path = "../it/support/session.rs"]
-mod session;
+#[allow(dead_code, reason = "clients here have no certificate")]
+#[path = "../it/support/trusting.rs"]
+mod trusting;
 
 use super::LONG;
 use super::sockets::exchange;
@@ -10,8 +10,7 @@ use peregrine::config::Http2;
 use peregrine::{Config, Server, Tls, from_fn};
 use peregrine_protocol::h2::frame::{PREFACE, write};
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, StreamOwned};
-use session::Trusting;
+use rustls::{ClientConnection, StreamOwned};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -34,13 +33,7 @@ fn exchange_tls(
     bytes: &[u8],
     has_all: impl Fn(&[u8]) -> bool,
 ) -> Vec<u8> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .expect("TLS 1.3")
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Trusting))
-        .with_no_client_auth();
+    let mut config = trusting::client_config();
     config.alpn_protocols = protocols
         .iter()
         .map(|name| name.as_bytes().into())
@@ -139,4 +132,67 @@ fn a_client_that_has_chosen_http2_cannot_speak_http1() {
         assert!(response.ends_with(b"HTTP/1.1"), "{protocols:?}");
     }
     drop(server);
+}
+
+/// RFC 7838: the responses of both versions say where HTTP/3 is, if it is there.
+#[cfg(feature = "http3")]
+#[test]
+fn responses_over_tls_say_where_http3_is() {
+    use peregrine::config::Http3;
+    let own = "127.0.0.1:0";
+    let tls = || Tls::self_signed(&["localhost"]).expect("a certificate");
+    let server = Server::from_fn(|_, res| res.text("fine")).bind_tls(own, tls());
+    let server = server.bind_tls(own, tls()).http3(Http3::Off).bind(own);
+    let running = server.start().expect("a server");
+    let addrs: Vec<SocketAddr> = running
+        .local_addrs()
+        .iter()
+        .filter_map(|addr| addr.to_string().rsplit_once('/')?.1.parse().ok())
+        .collect();
+    assert_eq!(addrs.len(), 3, "{addrs:?}");
+    let values = addrs
+        .iter()
+        .map(|addr| format!("h3=\":{}\"; ma=86400", addr.port()));
+    for (at, (addr, value)) in addrs.iter().zip(values).enumerate() {
+        if at < 2 {
+            let answer = exchange_tls(*addr, &["http/1.1"], HTTP1, |_| false);
+            let answer = String::from_utf8_lossy(&answer).into_owned();
+            let field = format!("\r\nAlt-Svc: {value}\r\n");
+            assert_eq!(answer.contains(&field), at == 0, "{answer}");
+            let has_fields = |all: &[u8]| !fields_of(all).is_empty();
+            let answer = exchange_tls(*addr, &["h2"], &get(), has_fields);
+            let fields = fields_of(&answer);
+            let field = format!("alt-svc{value}");
+            let fields = String::from_utf8_lossy(&fields).into_owned();
+            assert_eq!(fields.contains(&field), at == 0, "{fields}");
+        } else {
+            let mut plain = TcpStream::connect(addr).expect("a connection");
+            plain.write_all(HTTP1).expect("the server reads");
+            let mut answer = String::new();
+            plain.read_to_string(&mut answer).expect("an answer");
+            assert!(answer.ends_with("fine") && !answer.contains("Alt-Svc"));
+        }
+    }
+    running.stop();
+}
+
+/// The fields of the first HEADERS frame, names and values in a row.
+#[cfg(feature = "http3")]
+fn fields_of(mut bytes: &[u8]) -> Vec<u8> {
+    use peregrine_protocol::h2::frame::{FrameHeader, HEADER};
+    use peregrine_protocol::hpack::Decoder;
+    let mut fields = Vec::new();
+    while let Some(first) = bytes.first_chunk::<HEADER>() {
+        let header = FrameHeader::parse(first);
+        let Some(payload) = bytes.get(HEADER..HEADER + header.len) else {
+            break;
+        };
+        if first[3] == 1 {
+            let decoded = Decoder::new().decode(payload, 1 << 16, &mut fields, |_, _| {});
+            decoded.expect("a field block");
+            break;
+        }
+        bytes = &bytes[HEADER + header.len..];
+    }
+    fields
 }

@@ -6,7 +6,7 @@ use peregrine::metrics::Stats;
 use peregrine::server::{Running, Stopper};
 use peregrine::sse::{EventHub, EventSender};
 use peregrine::timers::{Timer, Timers};
-use peregrine::{BodyPlan, Config, FromFn, OwnedRequest, Responder, Server};
+use peregrine::{BodyPlan, Config, FromFn, OwnedRequest, PreparedResponse, Responder, Server};
 
 fn send<T: Send>() {}
 fn shared<T: Send + Sync>() {}
@@ -22,6 +22,7 @@ fn handles_cross_threads() {
     shared::<Config>();
     shared::<EventHub>();
     shared::<OwnedRequest>();
+    shared::<PreparedResponse>();
     shared::<Resumer>();
     shared::<Running>();
     shared::<Stats>();

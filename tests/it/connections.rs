@@ -2,9 +2,9 @@
 
 use super::support::{Asked, Client, start, turned_away, wait_until, workers};
 use crate::support::acceptors;
-use peregrine::{Config, Done, Request, Response, from_fn};
+use peregrine::{Config, Done, Request, Response, Server, from_fn};
 use std::io::{Read, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 
 fn path(req: &Request<'_>, res: Response<'_>) -> Done {
     res.text(req.path())
@@ -75,6 +75,22 @@ fn there_are_never_more_than_the_limit() {
         let counters = server.counters();
         assert_eq!(counters.accepted, 50);
         assert!(counters.idle_closed >= 40, "{}", counters.idle_closed);
+    }
+}
+
+/// The threads share one listener where the system has no `SO_REUSEPORT`, and with an inherited one: a thread that was woken for
+/// the client of another one turns no client away while there are idle connections.
+#[test]
+fn threads_with_one_listener_turn_no_client_away_while_others_are_idle() {
+    const MOST: usize = 10;
+    for threads in &THREADS[2..] {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let addr = listener.local_addr().expect("an address");
+        let server = Server::from_fn(path).config(config(MOST, *threads));
+        let server = server.listener(listener).start().expect("started");
+        let clients: Vec<_> = (0..500).map(|_| served(addr)).collect();
+        assert_eq!(server.counters().turned_away, 0, "{threads:?}");
+        drop(clients);
     }
 }
 

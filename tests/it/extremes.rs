@@ -59,6 +59,8 @@ fn cases() -> Vec<Case> {
     of_ws_limits(&mut cases);
     #[cfg(feature = "http2")]
     of_http2(&mut cases);
+    #[cfg(feature = "http3")]
+    of_http3(&mut cases);
     has_all("", Config::FIELDS, &cases);
     has_all("limits.", Limits::FIELDS, &cases);
     #[cfg(feature = "http2")]
@@ -275,6 +277,17 @@ fn of_http2(cases: &mut Vec<Case>) {
     vary!(cases, http2_limits, [of(0, 0), of(usize::MAX, u32::MAX)]);
 }
 
+/// Without a listener for TLS nothing uses them; `tests/http3` has each under traffic.
+#[cfg(feature = "http3")]
+fn of_http3(cases: &mut Vec<Case>) {
+    use peregrine::config::{Http3, Http3Limits, QuicLimits};
+    vary!(cases, http3, [Http3::Off, Http3::Only]);
+    vary!(cases, http3_limits.streams, SIZES);
+    vary!(cases, quic.idle_timeout, TIMES);
+    vary!(cases, http3_limits, [Http3Limits::default()]);
+    vary!(cases, quic, [QuicLimits::default()]);
+}
+
 #[cfg(feature = "websocket")]
 fn of_ws_limits(cases: &mut Vec<Case>) {
     use peregrine::ws::{BacklogPolicy, WsLimits};
@@ -293,6 +306,7 @@ fn of_ws_limits(cases: &mut Vec<Case>) {
     vary!(cases, ws_limits.backlog_mark, SIZES);
     vary!(cases, ws_limits.topics, SIZES);
     vary!(cases, ws_limits.topic_bytes, SIZES);
+    vary!(cases, ws_limits.pause_timeout, TIMES);
     vary!(cases, ws_limits.idle_timeout, TIMES);
     vary!(cases, ws_limits.pong_timeout, TIMES);
     vary!(cases, ws_limits.close_timeout, TIMES);
@@ -312,6 +326,7 @@ fn of_ws_limits(cases: &mut Vec<Case>) {
         .backlog_mark(usize::MAX)
         .topics(usize::MAX)
         .topic_bytes(usize::MAX)
+        .pause_timeout(Duration::MAX)
         .idle_timeout(Duration::MAX)
         .pong_timeout(Duration::MAX)
         .close_timeout(Duration::MAX)

@@ -4,6 +4,7 @@
 use super::support::{Answer, Asked, read_answer};
 use peregrine::testing::Connection;
 use peregrine::{Done, Request, Response, from_fn};
+use std::ops::Range;
 use std::time::Duration;
 
 type Handle = fn(&Request<'_>, Response<'_>) -> Done;
@@ -120,6 +121,84 @@ fn a_field_with_one_value_is_replaced() {
         });
         assert_eq!(values(&answer, &name.to_ascii_lowercase()), ["2"]);
         assert_eq!(values(&answer, "x"), ["y"]);
+    }
+}
+
+/// All orders in which four fields out of five names are set, on one connection: at once, by `header_always`, and in part before
+/// the response is deferred.
+#[test]
+fn fields_that_are_set_in_any_order() {
+    const NAMES: [&str; 5] = [
+        "ETag",
+        "last-modified",
+        "Content-Type",
+        "X-Frame-Options",
+        "x",
+    ];
+    /// Sets the fields whose names have these digits. The value is the place.
+    fn set<'r>(
+        mut res: Response<'r>,
+        order: &str,
+        places: Range<usize>,
+        always: bool,
+    ) -> Response<'r> {
+        for place in places {
+            let name = NAMES[usize::from(order.as_bytes()[place] - b'0')];
+            res = match always {
+                true => res.header_always(name, place.to_string()),
+                false => res.header(name, place.to_string()),
+            };
+        }
+        res
+    }
+    let app = from_fn(|req, res| {
+        let (how, order) = req.path()[1..].split_at(1);
+        match how {
+            "h" => set(res, order, 0..4, false).body("x"),
+            "t" => set(res, order, 0..4, false).text("x"),
+            "a" => set(set(res, order, 0..2, true), order, 2..4, false).body("x"),
+            _ => {
+                let (done, responder) = set(res, order, 0..2, false).defer();
+                let order = order.to_owned();
+                let _ = responder.send(move |res| set(res, &order, 2..4, false).body("x"));
+                done
+            }
+        }
+    });
+    for how in ["h", "t", "a", "d"] {
+        let mut client = Connection::new(&app);
+        let mut seen = 0;
+        for number in 0..5_usize.pow(4) {
+            let order: Vec<usize> = (0..4).map(|i| number / 5_usize.pow(i) % 5).collect();
+            let digits: String = order.iter().map(usize::to_string).collect();
+            client.send(format!("GET /{how}{digits} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
+            let answer = loop {
+                let received = client.received();
+                let found = read_answer(&received[seen..], Asked::Other);
+                if let Some((answer, rest)) = found.expect("correct") {
+                    seen = received.len() - rest.len();
+                    break answer;
+                }
+                assert!(client.wait(Duration::from_secs(120)), "no answer");
+            };
+            for (digit, name) in NAMES.iter().enumerate() {
+                let places = (0..4).filter(|place| order[*place] == digit);
+                let mut expected: Vec<String> = places.map(|place| place.to_string()).collect();
+                // Those that stay are replaced, by as many as there are.
+                if how == "a" && order[..2].contains(&digit) {
+                    let own = order[2..].iter().filter(|own| **own == digit).count();
+                    expected.drain(..expected.len() - own.max(1));
+                }
+                if *name != "x" && expected.len() > 1 {
+                    expected.drain(..expected.len() - 1);
+                }
+                if *name == "Content-Type" && how == "t" && expected.is_empty() {
+                    expected.push("text/plain; charset=utf-8".to_owned());
+                }
+                let found = values(&answer, &name.to_ascii_lowercase());
+                assert_eq!(found, expected, "{name} in /{how}{digits}");
+            }
+        }
     }
 }
 
@@ -282,4 +361,39 @@ fn fields_before_a_file() {
             .get("content-type")
             .is_some_and(|kind| kind.starts_with("multipart/byteranges"))
     );
+}
+
+/// A name that is configured several times is sent so often, also beside a field that a layer has set.
+#[cfg(feature = "dir")]
+#[test]
+fn configured_fields_of_a_file_are_all_sent() {
+    use peregrine::files::{DirConfig, DirServer};
+    let fields = [("X-Robots-Tag", "noindex"), ("X-Robots-Tag", "nosnippet")];
+    let config = DirConfig::default().headers(fields);
+    let files = DirServer::with_config(env!("CARGO_MANIFEST_DIR"), config).expect("a folder");
+    let files: &'static DirServer = Box::leak(Box::new(files));
+    for (name, expected) in [
+        ("X-Other", &["noindex", "nosnippet"][..]),
+        ("X-Robots-Tag", &["own"]),
+    ] {
+        for (more, status) in [("", 200), ("Range: bytes=0-1\r\n", 206)] {
+            for is_set in [false, true] {
+                let app = from_fn(move |req, res| match is_set {
+                    true => files.serve(req, res.header(name, "own")),
+                    false => files.serve(req, res),
+                });
+                let mut client = Connection::new(&app);
+                let request = format!("GET /Cargo.toml HTTP/1.1\r\nHost: a\r\n{more}\r\n");
+                client.send(request.as_bytes());
+                let answer = read_answer(client.received(), Asked::Other);
+                let answer = answer.expect("correct").expect("complete").0;
+                assert_eq!(answer.status, status);
+                let expected = match is_set {
+                    true => expected,
+                    false => &["noindex", "nosnippet"],
+                };
+                assert_eq!(values(&answer, "x-robots-tag"), expected, "{name} {is_set}");
+            }
+        }
+    }
 }

@@ -5,10 +5,10 @@ use super::support::{Asked, Client, ended, start, workers};
 use peregrine::access_log::{AccessLog, LogWriter};
 use peregrine::config::ForwardedFields;
 use peregrine::error::Status;
-use peregrine::layers::{Cors, Csrf, RequestId, from_fn};
-use peregrine::router::{Route, offload};
+use peregrine::layers::{Cors, Csrf, Layered, RequestId, from_fn};
+use peregrine::router::{Route, Slash, offload};
 use peregrine::testing::Client as TestClient;
-use peregrine::{BodyPlan, Done, Router};
+use peregrine::{BodyPlan, Done, Router, from_fn as from_handler};
 
 const APP: &str = "https://app.example";
 const ORIGIN: &str = "access-control-allow-origin";
@@ -25,12 +25,29 @@ fn refusals_of_bodies_have_the_fields_of_all_layers_around_the_route() {
         .layer(cors());
     let plain = Route::post("/plain", |_, res| res.text("not called")).body_limit(3);
     let api = Router::new().route(large).route(refused).layer(cors());
-    let app = Router::new().nest("/api", api).route(own).route(plain);
+    let inner = || {
+        let large = Route::post("/large", |_, res| res.text("not called")).body_limit(3);
+        Router::new().route(large)
+    };
+    let by_itself = Layered::new(from_handler(|_, res| res.text("not called"))).layer(cors());
+    let app = Router::new()
+        .nest("/api", api)
+        .mount("/mounted", inner().layer(cors()))
+        .mount("/around", Layered::new(inner()).layer(cors()))
+        .route(Route::handler(None, "/handler", by_itself).body_limit(3))
+        .route(own)
+        .route(plain)
+        .slash(Slash::Same);
     let (server, addr) = start(app, workers(1));
     for (path, status, expected) in [
         ("/api/large", 413, Some(APP)),
+        ("/api/large/", 413, Some(APP)),
         ("/api/refused", 415, Some(APP)),
         ("/own", 413, Some(APP)),
+        ("/own/", 413, Some(APP)),
+        ("/mounted/large", 413, Some(APP)),
+        ("/around/large", 413, Some(APP)),
+        ("/handler", 413, Some(APP)),
         ("/plain", 413, None),
     ] {
         let mut client = Client::connect(addr);

@@ -44,6 +44,8 @@ mod extremes;
 mod fields;
 mod forms;
 mod handler;
+#[cfg(feature = "websocket")]
+mod history;
 #[cfg(all(target_os = "linux", feature = "websocket"))]
 mod hostile;
 mod in_memory;
@@ -67,6 +69,7 @@ mod pipelining;
 // Other systems have one loopback address only.
 #[cfg(target_os = "linux")]
 mod places;
+mod prepared;
 #[cfg(target_os = "linux")]
 mod proxies;
 #[cfg(target_os = "linux")]
@@ -122,11 +125,15 @@ mod ws_backlog;
 #[cfg(feature = "websocket")]
 mod ws_budget;
 #[cfg(feature = "websocket")]
+mod ws_deferred;
+#[cfg(feature = "websocket")]
 mod ws_fan_out;
 #[cfg(feature = "websocket")]
 mod ws_handshake;
 #[cfg(feature = "websocket")]
 mod ws_hub;
+#[cfg(feature = "websocket")]
+mod ws_paused;
 #[cfg(feature = "websocket")]
 mod ws_protocol;
 #[cfg(feature = "websocket")]

@@ -185,17 +185,26 @@ fn publishers_hear_what_the_relay_drops() {
     let mut page = subscribe(&app, "/?a");
     for verdict in [Relayed::Full, Relayed::TooLarge, Relayed::Down] {
         broker.answer(verdict);
-        assert_eq!(hub.publish("a", "kept here"), Err(SendError::NotRelayed));
+        let refused = SendError::NotRelayed {
+            pages: 1,
+            why: verdict,
+        };
+        assert_eq!(hub.publish("a", "kept here"), Err(refused));
+        assert_eq!(hub.broadcast("to all"), Err(refused));
     }
     broker.answer(Relayed::Queued);
     // The relay is not asked.
     let large = "x".repeat(40);
-    assert_eq!(hub.publish("a", &*large), Err(SendError::NotRelayed));
+    let refused = SendError::NotRelayed {
+        pages: 1,
+        why: Relayed::TooLarge,
+    };
+    assert_eq!(hub.publish("a", &*large), Err(refused));
     assert_eq!(hub.publish("a", "all"), Ok(1));
-    let kept = ["kept here"; 3];
+    let kept = [["kept here", "to all"]; 3].concat();
     assert_eq!(data(&mut page), [&kept[..], &[&*large, "all"]].concat());
     let counted = relay.counters();
-    assert_eq!((counted.relay_published, counted.relay_dropped), (1, 4));
+    assert_eq!((counted.relay_published, counted.relay_dropped), (1, 7));
     let local = broker.local();
     local.count_lost(2);
     local.count_dropped(3);
@@ -206,7 +215,7 @@ fn publishers_hear_what_the_relay_drops() {
         counted.relay_dropped,
         counted.relay_unconfirmed,
     );
-    assert_eq!(counts, (2, 7, 4));
+    assert_eq!(counts, (2, 10, 4));
 }
 
 #[test]
@@ -223,7 +232,11 @@ fn events_in_the_order_of_the_broker_come_back() {
     assert_eq!(data(&mut page), ["theirs", "mine"]);
     // What cannot come back is delivered at once.
     broker.answer(Relayed::Down);
-    assert_eq!(hub.publish("a", "alone"), Err(SendError::NotRelayed));
+    let refused = SendError::NotRelayed {
+        pages: 1,
+        why: Relayed::Down,
+    };
+    assert_eq!(hub.publish("a", "alone"), Err(refused));
     assert_eq!(data(&mut page), ["alone"]);
 }
 
@@ -280,7 +293,11 @@ fn a_server_stops_its_relay_and_shows_its_state() {
     // It has stopped for good: nothing is passed on, no check asks it, and no server starts with it.
     broker.0.is_ready.store(false, Ordering::SeqCst);
     let before = relay.counters();
-    assert_eq!(hubs[0].publish("a", "2"), Err(SendError::NotRelayed));
+    let refused = SendError::NotRelayed {
+        pages: 0,
+        why: Relayed::Down,
+    };
+    assert_eq!(hubs[0].publish("a", "2"), Err(refused));
     let counted = relay.counters();
     assert_eq!(counted.relay_published, before.relay_published);
     assert_eq!(counted.relay_dropped, before.relay_dropped + 1);

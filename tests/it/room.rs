@@ -9,7 +9,6 @@ use peregrine::Server;
 use peregrine::history::Position;
 use peregrine::ws::Hub;
 use recipe::Room;
-use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -59,31 +58,6 @@ fn over_websocket(addr: std::net::SocketAddr, seen: &str) -> Vec<Position> {
         }
     }
     positions
-}
-
-/// Otherwise it would stay open without messages.
-#[test]
-fn one_that_could_not_be_subscribed_is_closed() {
-    let hub = Hub::new();
-    let room = Arc::new(Room::new(&hub));
-    let server = Server::new(room.clone()).websocket().with_hub(&hub);
-    let mut config = workers(1);
-    config.ws_mailbox_bytes = 60;
-    let server = server.config(config).on_own_addr();
-    let server = server.start().expect("a server");
-    let addr = server.local_addr().expect("an address");
-    let stream = Stream::connect(addr).expect("a connection");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
-    let (mut client, _) =
-        tungstenite::client(format!("ws://{addr}/ws"), stream).expect("a WebSocket");
-    // By the backlog policy, or because there is no room for the subscription.
-    match client.read() {
-        Ok(message) => assert!(message.is_close(), "{message}"),
-        Err(tungstenite::Error::Io(error)) => assert_ne!(error.kind(), ErrorKind::WouldBlock),
-        Err(error) => panic!("{error}"),
-    }
-    server.stop();
-    ended(server);
 }
 
 #[test]

@@ -158,7 +158,10 @@ fn cases_that_other_routers_have_had_trouble_with() {
         &[
             ("POST", "/a/b", "200 /a/{id} id=b"),
             ("PUT", "/a/b", "200 /{*rest} rest=a/b"),
-            ("PATCH", "/a/b", "405 GET, HEAD, OPTIONS"),
+            ("PATCH", "/a/b", "405 GET, HEAD, OPTIONS, POST, PUT"),
+            ("OPTIONS", "/a/b", "204 GET, HEAD, OPTIONS, POST, PUT"),
+            ("PATCH", "/a/c", "405 OPTIONS, POST, PUT"),
+            ("PATCH", "/c", "404 Not Found"),
         ],
     );
 }

@@ -121,6 +121,17 @@ fn a_page_of_counters() {
     counters.http2_resets_sent = 50;
     counters.http2_goaways_error = 51;
     counters.http2_goaways_calm = 52;
+    counters.http3_connections = 60;
+    counters.http3_requests = 61;
+    counters.http3_rejected = 62;
+    counters.http3_resets_received = 63;
+    counters.http3_resets_sent = 64;
+    counters.http3_closes_error = 65;
+    counters.http3_closes_load = 66;
+    counters.datagrams_received = 67;
+    counters.datagrams_sent = 68;
+    counters.datagrams_dropped = 69;
+    counters.quic_retries = 70;
     counters.accept_outages = 20;
     counters.overloaded = 21;
     counters.upgraded = 3;
@@ -214,6 +225,17 @@ fn a_page_of_counters() {
         ("peregrine_http2_resets_sent_total", 50),
         ("peregrine_http2_goaways_error_total", 51),
         ("peregrine_http2_goaways_calm_total", 52),
+        ("peregrine_http3_connections_total", 60),
+        ("peregrine_http3_requests_total", 61),
+        ("peregrine_http3_streams_rejected_total", 62),
+        ("peregrine_http3_resets_received_total", 63),
+        ("peregrine_http3_resets_sent_total", 64),
+        ("peregrine_http3_closes_error_total", 65),
+        ("peregrine_http3_closes_load_total", 66),
+        ("peregrine_datagrams_received_total", 67),
+        ("peregrine_datagrams_sent_total", 68),
+        ("peregrine_datagrams_dropped_total", 69),
+        ("peregrine_quic_retries_total", 70),
         ("peregrine_connections_stalled_closed_total", 41),
         ("peregrine_connections_turned_away_by_address_total", 41),
         ("peregrine_connections_turned_away_by_rate_total", 53),
@@ -258,7 +280,7 @@ fn a_server_that_reports_its_counters() {
     assert_eq!(stats.counters(), Counters::default());
     assert_eq!(
         parse(&stats.prometheus()).len(),
-        64 + 5 + 2 + 64,
+        75 + 5 + 2 + 75,
         "all of them, from the start"
     );
 

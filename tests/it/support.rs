@@ -10,6 +10,9 @@ mod answer;
 pub(crate) mod session;
 #[path = "support/stream.rs"]
 mod stream;
+#[cfg(feature = "tls-self-signed")]
+#[path = "support/trusting.rs"]
+pub(crate) mod trusting;
 
 pub(crate) use answer::{Answer, Asked, Framing, read_answer, read_head};
 #[cfg(all(unix, feature = "websocket"))]

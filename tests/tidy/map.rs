@@ -109,6 +109,18 @@ fn every_file_in_a_decision_is_there_and_every_decision_is_listed() {
     }));
 }
 
+#[test]
+fn the_documentation_has_its_own_target_for_each_guide_of_the_readme() {
+    let text = |file| fs::read_to_string(root().join(file)).expect("readable");
+    let (readme, library) = (text("README.md"), text("src/lib.rs"));
+    let guides = readme
+        .lines()
+        .filter_map(|line| line.split_once("]: src/guide/"));
+    let names = guides.map(|(name, _)| format!("{name}]: "));
+    let missing = names.filter(|name| !library.contains(&format!("doc = \"{name}")));
+    none(missing.map(|name| format!("src/lib.rs does not define {name}")));
+}
+
 /// The sources that a text names and that are not there.
 fn files_gone(text: &str) -> Vec<String> {
     let content = fs::read_to_string(root().join(text)).expect("readable");

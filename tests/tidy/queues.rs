@@ -21,7 +21,7 @@ const KINDS: [&str; 9] = [
 ];
 
 /// By file and field: limits of the table that bound it together, or, behind a dash, why it needs none.
-const BOUNDED: [(&str, &str, &[&str]); 70] = [
+const BOUNDED: [(&str, &str, &[&str]); 78] = [
     (
         "crates/redis/src/driver/queue.rs",
         "items",
@@ -33,14 +33,29 @@ const BOUNDED: [(&str, &str, &[&str]); 70] = [
         &["- Config::queue_bytes of peregrine-redis"],
     ),
     (
+        "crates/redis/src/driver/threads.rs",
+        "commands",
+        &["- Config::queue_bytes of peregrine-redis"],
+    ),
+    (
         "crates/redis/src/log.rs",
         "feeds",
         &["- one for each history, of the program"],
     ),
     (
+        "crates/redis/src/log.rs",
+        "followed",
+        &["HistoryLimits::topics"],
+    ),
+    (
         "crates/redis/src/presence.rs",
         "topics",
         &["PresenceLimits::entries"],
+    ),
+    (
+        "src/runtime/quic/port.rs",
+        "waiting",
+        &["Config::connections"],
     ),
     (
         "src/history/memory.rs",
@@ -64,6 +79,11 @@ const BOUNDED: [(&str, &str, &[&str]); 70] = [
     ),
     (
         "src/history/memory.rs",
+        "followed",
+        &["HistoryLimits::topics"],
+    ),
+    (
+        "src/history/memory.rs",
         "order",
         &["- one for each history, of the program"],
     ),
@@ -72,7 +92,7 @@ const BOUNDED: [(&str, &str, &[&str]); 70] = [
         "tail",
         &["HistoryLimits::messages", "HistoryLimits::recent_bytes"],
     ),
-    ("src/history/track.rs", "reads", &["Config::connections"]),
+    ("src/history/track.rs", "reads", &["HistoryLimits::waiting"]),
     (
         "src/history/topics.rs",
         "by_name",
@@ -234,6 +254,16 @@ const BOUNDED: [(&str, &str, &[&str]); 70] = [
         &["Config::timers_per_worker"],
     ),
     ("src/testing/http2.rs", "responses", &["- of a test"]),
+    ("src/testing/http3/mod.rs", "responses", &["- of a test"]),
+    ("src/testing/http3/wire.rs", "to_other", &["- of a test"]),
+    (
+        "src/http/h3/reading.rs",
+        "ready",
+        &[
+            "Http3Limits::streams",
+            "Http3Limits::unidirectional_streams",
+        ],
+    ),
     (
         "src/websocket/topics.rs",
         "by_name",
@@ -335,6 +365,7 @@ const BOUNDED: [(&str, &str, &[&str]); 70] = [
     ),
     ("src/server/health/mod.rs", "checks", &["- of the program"]),
     ("src/server/health/mod.rs", "relays", &["- of the program"]),
+    ("src/websocket/topics.rs", "tickets", &["WsLimits::topics"]),
     (
         "src/websocket/thread_handle.rs",
         "inbox",

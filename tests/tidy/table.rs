@@ -37,7 +37,7 @@ const OF_DIR: [&str; 5] = [
     "max_ranges",
     "open_files",
 ];
-const NO_LIMITS: [&str; 20] = [
+const NO_LIMITS: [&str; 23] = [
     "accept_threads",
     "balance",
     "cpu_affinity",
@@ -45,8 +45,11 @@ const NO_LIMITS: [&str; 20] = [
     "forwarded",
     "http2",
     "http2_limits",
+    "http3",
+    "http3_limits",
     "keep_alive",
     "limits",
+    "quic",
     "raise_descriptors",
     "server_name",
     "stack_size",
@@ -61,9 +64,10 @@ const NO_LIMITS: [&str; 20] = [
 ];
 
 /// Limits that are no settings.
-const FIXED: [&str; 14] = [
+const FIXED: [&str; 15] = [
     "Dashboard pages",
     "ETags::max_bytes",
+    "QUIC addresses",
     "RateLimit::clients",
     "Relay topics",
     "RequestId::take_over",
@@ -83,14 +87,12 @@ pub(super) fn rows() -> BTreeMap<String, (String, String)> {
     let read = |file| std::fs::read_to_string(root().join("src/config").join(file));
     let text = read("mod.rs").expect("readable");
     let rows_of_history = read("history_limits.md").expect("readable");
+    let rows_of_http3 = read("http3_limits.md").expect("readable");
     let lines = text
         .lines()
         .filter_map(|line| line.trim_start().strip_prefix("/// | "));
-    let lines = lines.chain(
-        rows_of_history
-            .lines()
-            .filter_map(|line| line.strip_prefix("| ")),
-    );
+    let others = rows_of_history.lines().chain(rows_of_http3.lines());
+    let lines = lines.chain(others.filter_map(|line| line.strip_prefix("| ")));
     let mut rows = BTreeMap::new();
     for line in lines.skip(1) {
         let cells: Vec<_> = line.trim_end_matches('|').split(" | ").collect();
@@ -140,6 +142,12 @@ fn limits() -> Vec<(String, String)> {
         "Http2Limits",
         &peregrine::config::Http2Limits::default(),
     ));
+    #[cfg(feature = "http3")]
+    {
+        use peregrine::config::{Http3Limits, QuicLimits};
+        limits.extend(fields("Http3Limits", &Http3Limits::default()));
+        limits.extend(fields("QuicLimits", &QuicLimits::default()));
+    }
     #[cfg(feature = "websocket")]
     limits.extend(fields("WsLimits", &peregrine::ws::WsLimits::default()));
     #[cfg(feature = "multipart")]
@@ -218,6 +226,7 @@ fn every_limit_is_in_the_table() {
         let of = |kind| name.starts_with(kind);
         (cfg!(feature = "websocket") || !of("WsLimits::") && !of("Config::ws_"))
             && (cfg!(feature = "http2") || !of("Http2Limits::"))
+            && (cfg!(feature = "http3") || !of("Http3Limits::") && !of("QuicLimits::"))
             && (cfg!(feature = "tls") || !of("Config::tls_"))
             && (cfg!(feature = "multipart") || !of("MultipartLimits::"))
             && (cfg!(feature = "sessions") || !of("SessionConfig::"))

@@ -18,7 +18,7 @@ pub(crate) struct Scale {
     pub(crate) to_the_end: bool,
     /// Seconds after which no limit has left a client that takes one byte in each. What is there still is
     /// refused, and sees that when it has read what came before: from then on it takes 4 KiB in each second,
-    /// which is far from the end of a large response.
+    /// which is far from the end of a large response, and more than the limit for slow readers asks for.
     pub(crate) late: u64,
     /// For anything to happen.
     pub(crate) patience: Duration,

@@ -37,7 +37,11 @@ impl<H, M> OnOwnAddr for Server<H, M> {
     #[cfg(feature = "tls-self-signed")]
     fn with_tls(self, addr: SocketAddr) -> Self {
         let tls = peregrine::Tls::self_signed(&["localhost"]).expect("a certificate");
-        self.bind_tls(addr, tls)
+        let server = self.bind_tls(addr, tls);
+        // The same bytes as without TLS: no `Alt-Svc`.
+        #[cfg(feature = "http3")]
+        let server = server.http3(peregrine::config::Http3::Off);
+        server
     }
 
     #[cfg(not(feature = "tls-self-signed"))]

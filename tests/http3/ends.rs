@@ -1,0 +1,138 @@
+//! The end of a server: requests under way, clients that stay, and a successor.
+
+use super::client::{Client, Settings};
+use super::{LONG, address, counted, hello, tls};
+use peregrine::{Config, Handler, Responder, Server, from_fn};
+use quinn_proto::{ConnectionError, Dir};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+/// Defers each response of `/late`, and says hello otherwise.
+fn deferring() -> (impl Handler, Receiver<Responder>) {
+    let (put, take) = channel();
+    let put = std::sync::Mutex::new(put);
+    let app = from_fn(move |req, res| {
+        if req.path() != "/late" {
+            return res.text("hello");
+        }
+        let (done, responder) = res.defer();
+        let sent = put.lock().expect("no panic").send(responder);
+        sent.expect("the test waits");
+        done
+    });
+    (app, take)
+}
+
+/// Bytes of the control stream of the server. There are more when it has sent GOAWAY.
+fn control(client: &Client) -> usize {
+    let of = client.streams.iter();
+    let of = of.filter(|(id, _)| id.dir() == Dir::Uni);
+    of.map(|(_, of)| of.bytes.len()).sum()
+}
+
+fn is_no_error(error: &ConnectionError) -> bool {
+    match error {
+        ConnectionError::ApplicationClosed(close) => close.error_code.into_inner() == 0x100,
+        _ => false,
+    }
+}
+
+#[test]
+fn a_stop_waits_for_requests() {
+    let (app, responders) = deferring();
+    let server = Server::new(app).bind_tls("127.0.0.1:0", tls()).start();
+    let server = server.expect("a server");
+    let mut client = Client::connect(address(&server));
+    let id = client.ask("GET", "/late", true);
+    let responder = responders.recv_timeout(LONG).expect("a request");
+    client.until(|client| control(client) > 0);
+    let before = control(&client);
+    server.stopper().stop();
+    client.until(|client| control(client) > before);
+    let mut late = Client::new(address(&server), Settings::default());
+    assert!(matches!(late.end(), ConnectionError::ConnectionClosed(_)));
+    responder.send(|res| res.text("in time")).expect("pending");
+    assert_eq!(client.response(id).text(), "in time");
+    let error = client.end();
+    assert!(is_no_error(&error), "{error}");
+    let stopped = server.wait().expect("no error");
+    assert_eq!((stopped.drained, stopped.aborted), (1, 0));
+}
+
+#[test]
+fn a_request_that_takes_too_long_is_cut() {
+    let (app, responders) = deferring();
+    let config = Config::default().stop_timeout(Duration::from_secs(1));
+    let server = Server::new(app).config(config);
+    let server = server.bind_tls("127.0.0.1:0", tls()).start();
+    let server = server.expect("a server");
+    let mut client = Client::connect(address(&server));
+    client.ask("GET", "/late", true);
+    let _responder = responders.recv_timeout(LONG).expect("a request");
+    server.stopper().stop();
+    let error = client.end();
+    assert!(is_no_error(&error), "{error}");
+    assert_eq!(server.wait().expect("no error").aborted, 1);
+}
+
+/// A handshake that is under way is not waited for.
+#[test]
+fn a_stop_ends_handshakes() {
+    let config = Config::default().stop_timeout(Duration::from_secs(3));
+    let server = hello(config.tls_handshake_timeout(LONG));
+    let mut silent = Client::new(address(&server), Settings::default());
+    silent.flush();
+    counted(&server, |counters| counters.accepted == 1);
+    server.stopper().stop();
+    let stopped = server.wait().expect("no error");
+    assert_eq!((stopped.drained, stopped.aborted), (1, 0));
+}
+
+/// The old server goes on with the connections that it has, and the new one gets the others.
+#[test]
+#[cfg(any(target_os = "linux", target_os = "freebsd"))]
+fn a_successor_takes_over() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("an address");
+    let (app, responders) = deferring();
+    let old = Server::new(app).config(Config::default().workers(2));
+    let old = old.listener_tls(listener.try_clone().expect("the same"), tls());
+    let old = old.start().expect("a server");
+    let mut clients: Vec<_> = (0..8).map(|_| Client::connect(address(&old))).collect();
+    let ask = |client: &mut Client| {
+        client.until(|client| control(client) > 0);
+        client.ask("GET", "/late", true)
+    };
+    let ids: Vec<_> = clients.iter_mut().map(ask).collect();
+    let waiting: Vec<_> = (0..8)
+        .map(|_| responders.recv_timeout(LONG).expect("a request"))
+        .collect();
+
+    let new = Server::from_fn(|_, res| res.text("new"));
+    let new = new.config(Config::default().workers(2));
+    let new = new.listener_tls(listener, tls()).start().expect("a server");
+    let before = control(&clients[0]);
+    assert!(before > 0);
+    old.leave_backlog();
+    old.stopper().stop();
+    for client in &mut clients {
+        client.until(|client| control(client) > before);
+    }
+    let mut later = Client::connect(address(&new));
+    assert_eq!(later.get("/").text(), "new");
+    for responder in waiting {
+        responder.send(|res| res.text("old")).expect("pending");
+    }
+    for (client, id) in clients.iter_mut().zip(ids) {
+        assert_eq!(client.response(id).text(), "old");
+        let error = client.end();
+        assert!(is_no_error(&error), "{error}");
+    }
+    assert_eq!(old.wait().expect("no error").aborted, 0);
+    for _ in 0..8 {
+        let mut client = Client::connect(address(&new));
+        assert_eq!(client.get("/").text(), "new");
+        client.close();
+    }
+    later.close();
+    counted(&new, |counters| counters.closed == 9);
+}
