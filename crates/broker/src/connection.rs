@@ -116,6 +116,12 @@ impl<S: Session> Connection<S> {
         Ok(true)
     }
 
+    /// Nothing was read while too much was unsent, and that has been sent now. No event says so again.
+    pub(crate) fn has_left_unread(&self) -> bool {
+        let may_read = self.can_read && self.output.unsent() <= MOST_UNSENT;
+        may_read && self.phase != Phase::Connecting
+    }
+
     /// Sends what is there, with further commands about topics and the next piece.
     pub(crate) fn write(&mut self, now: Instant) -> Result<(), String> {
         loop {

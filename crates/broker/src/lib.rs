@@ -11,13 +11,18 @@
 //! - **A lost connection is opened again**, to the next address, after a time that doubles from 0.1 s up to
 //!   [`Settings::backoff`], less a random part of up to a half.
 //! - **Nothing is sent twice.** Messages that were sent and not confirmed when a connection broke are counted.
-//! - **What other processes lose they know**: each message has a number, and gaps are counted. [`Envelope`] describes the bytes.
+//! - **What other processes lose they know**: each message has a number, and gaps are counted ([`numbers`]) and told
+//!   ([`BrokerRelay::on_event`]). [`Envelope`] describes the bytes.
+//!
+//! A relay that has no [`Protocol`], as the one over Redis, uses [`Envelope`], [`numbers`], [`Arrivals`] and [`Listener`].
 
+mod arrival;
 mod backoff;
 mod connection;
 mod driver;
 mod envelope;
-mod numbers;
+mod events;
+pub mod numbers;
 mod outbox;
 mod protocol;
 mod relay;
@@ -26,8 +31,10 @@ mod shared;
 mod socket;
 mod wanted;
 
+pub use arrival::Arrivals;
 pub use envelope::{Envelope, EnvelopeError};
+pub use events::{Event, Listener};
 pub use protocol::{Address, Protocol, ProtocolError, Received, ServerInfo, Session};
 pub use relay::BrokerRelay;
 pub use settings::Settings;
-pub use shared::{Event, Watch};
+pub use shared::Watch;

@@ -14,13 +14,14 @@ const MOST_MISSING: u64 = 1_000_000;
 
 /// Gives out numbers, from 1 for each topic.
 #[derive(Debug, Default)]
-pub(crate) struct Outgoing {
+pub struct Outgoing {
     topics: HashMap<Arc<str>, u64>,
     broadcasts: u64,
 }
 
 impl Outgoing {
-    pub(crate) fn next(&mut self, topic: Option<&str>) -> u64 {
+    /// The number of the next message to a topic, or of the next broadcast.
+    pub fn next(&mut self, topic: Option<&str>) -> u64 {
         let last = match topic {
             None => &mut self.broadcasts,
             Some(topic) => {
@@ -43,7 +44,7 @@ impl Outgoing {
 
 /// The last numbers of each subscribed topic, by node.
 #[derive(Debug, Default)]
-pub(crate) struct Incoming {
+pub struct Incoming {
     topics: HashMap<Arc<str>, HashMap<u64, u64>>,
     broadcasts: HashMap<u64, u64>,
     /// The pairs in all of these.
@@ -52,7 +53,7 @@ pub(crate) struct Incoming {
 
 impl Incoming {
     /// A topic is subscribed from now on. False if it was.
-    pub(crate) fn subscribe(&mut self, topic: &Arc<str>) -> bool {
+    pub fn subscribe(&mut self, topic: &Arc<str>) -> bool {
         let is_new = !self.topics.contains_key(topic);
         if is_new {
             self.topics.insert(topic.clone(), HashMap::new());
@@ -61,14 +62,14 @@ impl Incoming {
     }
 
     /// A topic is not subscribed any more: what is missed from now on is not lost. False if it was not.
-    pub(crate) fn unsubscribe(&mut self, topic: &str) -> bool {
+    pub fn unsubscribe(&mut self, topic: &str) -> bool {
         let nodes = self.topics.remove(topic);
         self.pairs -= nodes.as_ref().map_or(0, HashMap::len);
         nodes.is_some()
     }
 
     /// Unsubscribes from all topics but these, and subscribes these.
-    pub(crate) fn subscribe_only(&mut self, topics: &[Arc<str>]) {
+    pub fn subscribe_only(&mut self, topics: &[Arc<str>]) {
         let mut before = std::mem::take(&mut self.topics);
         for topic in topics {
             let nodes = before.remove(topic).unwrap_or_default();
@@ -80,7 +81,7 @@ impl Incoming {
 
     /// A message has arrived. Returns how many of the same node and topic are missing before it; `None` if the topic is not
     /// subscribed.
-    pub(crate) fn missing(&mut self, topic: Option<&str>, node: u64, number: u64) -> Option<u64> {
+    pub fn missing(&mut self, topic: Option<&str>, node: u64, number: u64) -> Option<u64> {
         if self.pairs >= MOST {
             self.topics
                 .values_mut()

@@ -93,6 +93,11 @@ impl Outbox {
         pushed
     }
 
+    /// A message is not appended: it is missing for those who get the next one.
+    pub(crate) fn skip(&mut self, topic: Option<&str>) {
+        self.numbers.next(topic);
+    }
+
     /// The next piece. Its bytes count until [`Outbox::sent`].
     pub(crate) fn take(&mut self) -> Option<Piece> {
         self.pieces.pop_front()

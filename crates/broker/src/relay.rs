@@ -2,22 +2,20 @@
 
 use crate::driver::Driver;
 use crate::envelope::Envelope;
+use crate::events::{Event, Listener};
 use crate::outbox::Pushed;
 use crate::protocol::Protocol;
 use crate::settings::Settings;
-use crate::shared::{Event, Shared, Watch, lock};
+use crate::shared::{Shared, Watch, lock};
 use peregrine::relay::{Local, Relay, RelayMessage, RelayOrder, Relayed};
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// How much later than at its time the thread may end.
 const LATE: Duration = Duration::from_millis(200);
-
-/// A function that hears of the connection and of lost messages.
-pub(crate) type OnEvent = Box<dyn FnMut(Event<'_>) + Send>;
 
 /// A relay over a broker with the protocol `P`.
 ///
@@ -29,7 +27,7 @@ pub struct BrokerRelay<P: Protocol> {
     shared: Arc<Shared>,
     /// The number of this process.
     node: u64,
-    on_event: Mutex<Option<OnEvent>>,
+    listener: Listener,
 }
 
 impl<P: Protocol> BrokerRelay<P> {
@@ -42,7 +40,7 @@ impl<P: Protocol> BrokerRelay<P> {
             shared: Arc::new(Shared::new(settings.queue_bytes)),
             settings,
             node,
-            on_event: Mutex::default(),
+            listener: Listener::default(),
         }
     }
 
@@ -50,7 +48,7 @@ impl<P: Protocol> BrokerRelay<P> {
     /// arrives. A panic of it ends the relay.
     #[must_use]
     pub fn on_event(self, f: impl FnMut(Event<'_>) + Send + 'static) -> BrokerRelay<P> {
-        *lock(&self.on_event) = Some(Box::new(f));
+        self.listener.set(f);
         self
     }
 
@@ -70,6 +68,7 @@ impl<P: Protocol> Relay for BrokerRelay<P> {
         let is_connected = || self.shared.is_connected.load(Ordering::Acquire);
         if self.settings.order == RelayOrder::Broker && !is_connected() {
             // It could not come back.
+            lock(&self.shared.outbox).skip(topic);
             return Relayed::Down;
         }
         let pushed = lock(&self.shared.outbox).push(Instant::now(), |out, numbers| {
@@ -104,7 +103,7 @@ impl<P: Protocol> Relay for BrokerRelay<P> {
             self.shared.clone(),
             self.node,
             local.clone(),
-            lock(&self.on_event).take(),
+            self.listener.take(),
         );
         let thread = thread::Builder::new().name("pg-broker".to_owned());
         if let Err(error) = thread.spawn(move || driver.run()) {

@@ -140,20 +140,3 @@ impl Watch {
         lock(&self.0.last_error).clone()
     }
 }
-
-/// What [`BrokerRelay::on_event`](crate::BrokerRelay::on_event) is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Event<'a> {
-    /// The broker is connected and all topics are subscribed. What was published in the meantime may be missing.
-    Connected,
-    /// The connection has ended.
-    Disconnected,
-    /// Messages of another process to this topic, or broadcasts, did not arrive.
-    Lost {
-        /// The topic; `None` for broadcasts.
-        topic: Option<&'a str>,
-        /// How many.
-        messages: u64,
-    },
-}

@@ -4,13 +4,14 @@ mod received;
 #[cfg(test)]
 mod tests;
 
+use crate::arrival::Arrivals;
 use crate::backoff::Backoff;
 use crate::connection::{Connection, MOST_ADDRESSES, Phase, after, resolve};
+use crate::events::{Event, Listener};
 use crate::numbers::Incoming;
 use crate::protocol::{Address, Protocol, Session};
-use crate::relay::OnEvent;
 use crate::settings::Settings;
-use crate::shared::{Event, Shared, lock};
+use crate::shared::{Shared, lock};
 use crate::socket::Socket;
 use mio::{Events, Poll, Token, Waker};
 use peregrine::relay::Local;
@@ -33,9 +34,8 @@ pub(crate) struct Driver<P: Protocol> {
     protocol: Arc<P>,
     settings: Settings,
     shared: Arc<Shared>,
-    node: u64,
-    local: Local,
-    on_event: Option<OnEvent>,
+    arrivals: Arrivals,
+    listener: Listener,
     /// Those of the settings, then those that the broker has named.
     addresses: Vec<Address>,
     /// Which of them begins the next round.
@@ -99,18 +99,17 @@ impl<P: Protocol> Driver<P> {
         shared: Arc<Shared>,
         node: u64,
         local: Local,
-        on_event: Option<OnEvent>,
+        listener: Listener,
     ) -> Driver<P> {
         let mut addresses = settings.addresses.clone();
         addresses.truncate(MOST_ADDRESSES);
         Driver {
             backoff: Backoff::new(settings.backoff),
+            arrivals: Arrivals::new(node, settings.order, local),
             protocol,
             settings,
             shared,
-            node,
-            local,
-            on_event,
+            listener,
             addresses,
             first: 0,
             round: VecDeque::new(),
@@ -120,7 +119,7 @@ impl<P: Protocol> Driver<P> {
     }
 
     pub(crate) fn run(mut self) {
-        let _ended = Ended(self.shared.clone(), self.local.clone());
+        let _ended = Ended(self.shared.clone(), self.arrivals.local.clone());
         if let Err(error) = self.run_until_stop() {
             log::error!("{}: the relay has ended: {error}", P::NAME);
             self.shared.failed(&error.to_string());
@@ -162,7 +161,7 @@ impl<P: Protocol> Driver<P> {
                 }
             };
             if was_connected {
-                self.tell(Event::Disconnected);
+                self.listener.tell(Event::Disconnected);
                 // The rest of the round is old.
                 self.round.retain(|(address, _)| address.is_redirected);
                 if begun.elapsed() >= self.settings.backoff {
@@ -200,7 +199,7 @@ impl<P: Protocol> Driver<P> {
         let dropped = outbox.expire(now, self.settings.queue_time);
         let is_empty = outbox.is_empty();
         drop(outbox);
-        self.local.count_dropped(dropped);
+        self.arrivals.local.count_dropped(dropped);
         is_empty
     }
 
@@ -233,7 +232,7 @@ impl<P: Protocol> Driver<P> {
         let mut used = Used {
             connection: Connection::new(&*self.protocol, address, socket, now),
             shared: self.shared.clone(),
-            local: self.local.clone(),
+            local: self.arrivals.local.clone(),
         };
         match self.serve(poll, &mut used.connection) {
             Ok(never) => match never {},
@@ -278,6 +277,11 @@ impl<P: Protocol> Driver<P> {
 
     /// Reads, handles, takes and writes what there is. True if there may be more at once.
     fn turn(&mut self, connection: &mut Connection<P::Session>, now: Instant) -> Result<bool, End> {
+        let is_busy = self.pass(connection, now)?;
+        Ok(is_busy || connection.has_left_unread())
+    }
+
+    fn pass(&mut self, connection: &mut Connection<P::Session>, now: Instant) -> Result<bool, End> {
         if connection.phase == Phase::Connecting && !self.begin(connection)? {
             return Ok(false);
         }
@@ -385,12 +389,6 @@ impl<P: Protocol> Driver<P> {
             connection.write(now)?;
         }
         Ok(())
-    }
-
-    fn tell(&mut self, event: Event<'_>) {
-        if let Some(on_event) = &mut self.on_event {
-            on_event(event);
-        }
     }
 }
 

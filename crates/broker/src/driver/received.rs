@@ -2,10 +2,9 @@
 
 use super::{Driver, End, LOOK};
 use crate::connection::{Connection, MOST_ADDRESSES, Phase, after, resolve};
-use crate::envelope::Envelope;
+use crate::events::Event;
 use crate::protocol::{Address, Protocol, Received, ServerInfo, Session};
-use crate::shared::{Event, lock};
-use peregrine::relay::RelayOrder;
+use crate::shared::lock;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -65,28 +64,9 @@ impl<P: Protocol> Driver<P> {
     }
 
     fn deliver(&mut self, topic: Option<&str>, payload: &[u8]) {
-        let Ok(envelope) = Envelope::parse(payload) else {
-            self.local.count_lost(1);
-            return;
-        };
-        let is_own = envelope.node == self.node;
-        if is_own && self.settings.order == RelayOrder::Local {
-            return;
-        }
-        let missing = self.incoming.missing(topic, envelope.node, envelope.number);
-        let Some(missing) = missing else {
-            // It was on its way when its topic was left.
-            return;
-        };
-        if missing > 0 {
-            self.local.count_lost(missing);
-            let messages = missing;
-            self.tell(Event::Lost { topic, messages });
-        }
-        // The number of a connection means something to its own process only.
-        let except = envelope.message.except().filter(|_| is_own);
-        self.local
-            .deliver(topic, envelope.message.with_except(except));
+        let missing = |node, number| self.incoming.missing(topic, node, number);
+        let tell = |event: Event<'_>| self.listener.tell(event);
+        self.arrivals.deliver(topic, payload, missing, tell);
     }
 
     /// The login is complete.
@@ -111,7 +91,7 @@ impl<P: Protocol> Driver<P> {
             self.expire(Instant::now());
             self.shared.connected();
             log::info!("{}: connected to {}", P::NAME, connection.address);
-            self.tell(Event::Connected);
+            self.listener.tell(Event::Connected);
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use super::*;
 use crate::outbox::Pushed;
 use crate::protocol::{ProtocolError, Received};
 use peregrine::relay::{Relay, RelayHandle, RelayMessage, Relayed};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, OnceLock};
@@ -100,7 +100,14 @@ impl Online {
         lock(&shared.wanted).all();
         let mut online = Online {
             poll,
-            driver: Driver::new(Arc::new(lines), settings, shared, 1, local, None),
+            driver: Driver::new(
+                Arc::new(lines),
+                settings,
+                shared,
+                1,
+                local,
+                Listener::default(),
+            ),
             connection,
             peer,
             hub: (relay, hub),
@@ -130,6 +137,25 @@ impl Online {
 
     fn push(&self, bytes: &[u8]) {
         push(&self.driver.shared, bytes);
+    }
+
+    /// Pushes more than the buffers of the system take, and more unsent than commands are appended to. Returns the bytes that were
+    /// pushed, and those that were read.
+    fn fill(&mut self) -> (usize, usize) {
+        let large = vec![b'x'; 2 << 20];
+        let (mut pushed, mut read) = (0, 0);
+        while self.connection.output.unsent() <= 1 << 20 {
+            if !self.connection.can_write {
+                let held = pushed - read - self.connection.output.unsent();
+                self.read(held);
+                read += held;
+                self.wait_writable();
+            }
+            self.push(&large);
+            pushed += large.len();
+            while self.turn() {}
+        }
+        (pushed, read)
     }
 
     /// Reads so many bytes.
@@ -191,20 +217,7 @@ fn a_turn_sends_a_bounded_number_of_pieces() {
 #[test]
 fn a_topic_that_came_while_the_peer_read_nothing_is_subscribed() {
     let mut online = Online::new(Lines::default());
-    // More than the buffers of the system take, and more unsent than commands are appended to.
-    let large = vec![b'x'; 2 << 20];
-    let (mut pushed, mut read) = (0, 0);
-    while online.connection.output.unsent() < 1 << 20 {
-        if !online.connection.can_write {
-            let held = pushed - read - online.connection.output.unsent();
-            online.read(held);
-            read += held;
-            online.wait_writable();
-        }
-        online.push(&large);
-        pushed += large.len();
-        while online.turn() {}
-    }
+    let (pushed, read) = online.fill();
     for topic in ["a", "b"] {
         lock(&online.driver.shared.wanted).add(topic);
         online.driver.shared.wake();
@@ -221,6 +234,24 @@ fn a_topic_that_came_while_the_peer_read_nothing_is_subscribed() {
     }
     let end = online.read(rest + "SUB a\nSUB b\n".len());
     assert!(end.ends_with(b"xSUB a\nSUB b\n"));
+}
+
+#[test]
+fn what_came_while_much_was_unsent_is_read_when_it_is_sent() {
+    let mut online = Online::new(Lines::default());
+    let (pushed, read) = online.fill();
+    online.peer.write_all(b"a message").expect("sent");
+    // The system says so once.
+    online.connection.can_read = true;
+    assert!(!online.turn());
+    let held = pushed - read - online.connection.output.unsent();
+    online.read(held);
+    while online.connection.output.unsent() > 0 {
+        online.wait_writable();
+        while online.turn() {}
+    }
+    // It has been read up to its end.
+    assert!(!online.connection.can_read);
 }
 
 #[test]

@@ -137,7 +137,7 @@ fn a_broker_that_reads_nothing_costs_a_bounded_queue() {
     while refused < 100 {
         match process.hub.publish("a", &*text) {
             Ok(1) => taken += 1,
-            Err(SendError::NotRelayed) => refused += 1,
+            Err(SendError::NotRelayed { .. }) => refused += 1,
             other => panic!("{other:?}"),
         }
         page.expect(&[&text]);

@@ -3,7 +3,7 @@
 use super::peer::{PATIENCE, Page, Peer, Process, wait_until};
 use peregrine::Server;
 use peregrine::body::SendError;
-use peregrine::relay::{RelayMessage, RelayOrder};
+use peregrine::relay::{RelayMessage, RelayOrder, Relayed};
 use peregrine_broker::Envelope;
 use std::time::Duration;
 
@@ -98,7 +98,7 @@ fn own_messages_are_dropped_or_awaited() {
         process.told("Connected");
         match order {
             // Nothing could come back, so it was delivered at once.
-            RelayOrder::Broker => assert_eq!(early, Err(SendError::NotRelayed)),
+            RelayOrder::Broker => assert_eq!(early, refused(1, Relayed::Down)),
             _ => accepted.published("a", 1, "data: early"),
         }
         page.expect(&["early"]);
@@ -115,6 +115,44 @@ fn own_messages_are_dropped_or_awaited() {
     }
 }
 
+/// It is delivered here at once, so nothing is missing here. It is for the others.
+#[test]
+fn a_refused_message_is_no_gap_in_its_own_process() {
+    let peer = Peer::new();
+    let mut settings = peer.settings();
+    settings.order = RelayOrder::Broker;
+    settings.queue_bytes = 1000;
+    let process = Process::new(settings);
+    let app = process.app();
+    let mut page = Page::new(&app, "/?a");
+    process.connect();
+    let down = process.hub.publish("a", "down");
+    assert_eq!(down, refused(1, Relayed::Down));
+    let mut accepted = peer.online(&["a"]);
+    process.told("Connected");
+    let mut comes_back = |number: u64, text: &str| {
+        assert_eq!(process.hub.publish("a", text), Ok(0));
+        accepted.published("a", number, &format!("data: {text}"));
+        accepted.event("a", process.node, number, text);
+    };
+    comes_back(2, "first");
+    page.expect(&["down", "first"]);
+    let large = "x".repeat(1000);
+    let full = process.hub.publish("a", &*large);
+    assert_eq!(full, refused(1, Relayed::Full));
+    comes_back(4, "second");
+    page.expect(&[&*large, "second"]);
+    assert_eq!(process.relay.counters().relay_lost, 0);
+    assert!(process.events.try_recv().is_err());
+    accepted.event("a", 7, 1, "x");
+    accepted.event("a", 7, 3, "x");
+    process.told("lost 1 of Some(\"a\")");
+}
+
+fn refused(pages: usize, why: Relayed) -> Result<usize, SendError> {
+    Err(SendError::NotRelayed { pages, why })
+}
+
 #[test]
 fn what_is_too_large_is_refused() {
     let peer = Peer::new();
@@ -128,13 +166,11 @@ fn what_is_too_large_is_refused() {
     process.told("Connected");
     // "data: " and two line ends, and 26 bytes before.
     let text = |len: usize| "x".repeat(len - 8 - 26);
-    assert_eq!(
-        process.hub.publish("a", &*text(51)),
-        Err(SendError::NotRelayed)
-    );
+    let refused = refused(0, Relayed::TooLarge);
+    assert_eq!(process.hub.publish("a", &*text(51)), refused);
     assert_eq!(process.hub.publish("a", &*text(50)), Ok(0));
     let topic = "t".repeat(50);
-    assert_eq!(process.hub.publish(&topic, "x"), Err(SendError::NotRelayed));
+    assert_eq!(process.hub.publish(&topic, "x"), refused);
     accepted.published("a", 1, &format!("data: {}", text(50)));
     assert_eq!(process.relay.counters().relay_dropped, 2);
 }

@@ -60,7 +60,15 @@ impl Peer {
     }
 
     pub(crate) fn accept(&self) -> Accepted {
-        let (stream, _) = self.0.accept().expect("a connection");
+        self.0.set_nonblocking(true).expect("a socket");
+        let mut accepted = None;
+        // A process that has given up makes a test fail, and not wait for ever.
+        wait_until("a connection", || {
+            accepted = self.0.accept().ok();
+            accepted.is_some()
+        });
+        let (stream, _) = accepted.expect("accepted");
+        stream.set_nonblocking(false).expect("a socket");
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
         stream.set_write_timeout(Some(PATIENCE)).expect("a socket");
         Accepted {
