@@ -18,9 +18,14 @@ use std::time::Duration;
 /// ```
 #[derive(Clone)]
 pub struct Config {
-    pub(crate) addr: String,
-    pub(crate) username: Option<String>,
-    pub(crate) password: Option<String>,
+    /// Of the server, of Sentinels, or of nodes of a cluster.
+    pub(crate) addrs: Vec<String>,
+    pub(crate) place: Place,
+    pub(crate) login: Login,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<std::sync::Arc<rustls::ClientConfig>>,
+    #[cfg(feature = "tls")]
+    pub(crate) tls_name: Option<String>,
     pub(crate) prefix: String,
     pub(crate) queue_bytes: usize,
     pub(crate) reply_bytes: usize,
@@ -33,13 +38,76 @@ pub struct Config {
     pub(crate) trusts_restarts: bool,
 }
 
+/// Where the server is.
+#[derive(Clone, Debug)]
+pub(crate) enum Place {
+    /// At the address.
+    Fixed,
+    /// Sentinels know the master of this name.
+    Sentinel { name: String, login: Login },
+    /// The node of a cluster that has the slot of the prefix.
+    Cluster,
+}
+
+/// A user and a password.
+#[derive(Clone, Default)]
+pub(crate) struct Login {
+    pub(crate) username: Option<String>,
+    pub(crate) password: Option<String>,
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Login")
+            .field("username", &self.username)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Most addresses of Sentinels, of nodes of a cluster, or of one name. Further ones are ignored.
+pub(crate) const ADDRS: usize = 64;
+
 impl Config {
-    /// The address is a host name or an IP address with a port. It is resolved for each connection.
+    /// The address is a host name or an IP address with a port. It is resolved for each connection. If a name has several addresses,
+    /// they are tried one after the other, each for its part of [`Config::connect_timeout`].
     pub fn new(addr: &str) -> Config {
+        Config::at(vec![addr.to_owned()], Place::Fixed)
+    }
+
+    /// The master with this name, which Sentinels know. They are asked before each connection, one after the other, until one of
+    /// them leads to a server that is a master. At most 64 addresses are used.
+    ///
+    /// ```
+    /// use peregrine_redis::Config;
+    ///
+    /// let sentinels = ["10.0.0.1:26379", "10.0.0.2:26379", "10.0.0.3:26379"];
+    /// let config = Config::sentinel("mymaster", sentinels).password("a secret");
+    /// ```
+    pub fn sentinel<A: Into<String>>(name: &str, addrs: impl IntoIterator<Item = A>) -> Config {
+        let (name, login) = (name.to_owned(), Login::default());
+        let addrs = addrs.into_iter().take(ADDRS).map(A::into);
+        Config::at(addrs.collect(), Place::Sentinel { name, login })
+    }
+
+    /// A cluster (Redis 7 or later), of which these nodes are known. The others are learned, up to 64.
+    ///
+    /// All that has one prefix is on one node, and so are its messages: they go by `SPUBLISH`. The prefix is put between braces,
+    /// `{peregrine:}`, unless it has a hash tag. Topics that need more than one node are in several [`Redis`](crate::Redis)
+    /// with a prefix each.
+    pub fn cluster<A: Into<String>>(addrs: impl IntoIterator<Item = A>) -> Config {
+        let addrs = addrs.into_iter().take(ADDRS).map(A::into);
+        Config::at(addrs.collect(), Place::Cluster)
+    }
+
+    fn at(addrs: Vec<String>, place: Place) -> Config {
         Config {
-            addr: addr.to_owned(),
-            username: None,
-            password: None,
+            addrs,
+            place,
+            login: Login::default(),
+            #[cfg(feature = "tls")]
+            tls: None,
+            #[cfg(feature = "tls")]
+            tls_name: None,
             prefix: "peregrine:".to_owned(),
             queue_bytes: 8 << 20,
             reply_bytes: 64 << 20,
@@ -56,14 +124,49 @@ impl Config {
     /// The user of Redis (ACL). Default: that of `AUTH` without a name, `default`.
     #[must_use]
     pub fn username(mut self, name: &str) -> Config {
-        self.username = Some(name.to_owned());
+        self.login.username = Some(name.to_owned());
         self
     }
 
     /// The password. Without TLS it is sent as it is.
     #[must_use]
     pub fn password(mut self, password: &str) -> Config {
-        self.password = Some(password.to_owned());
+        self.login.password = Some(password.to_owned());
+        self
+    }
+
+    /// The user of the Sentinels, if they have users. Without [`Config::sentinel`] it means nothing.
+    #[must_use]
+    pub fn sentinel_username(mut self, name: &str) -> Config {
+        if let Place::Sentinel { login, .. } = &mut self.place {
+            login.username = Some(name.to_owned());
+        }
+        self
+    }
+
+    /// The password of the Sentinels, if they have one. Without [`Config::sentinel`] it means nothing.
+    #[must_use]
+    pub fn sentinel_password(mut self, password: &str) -> Config {
+        if let Place::Sentinel { login, .. } = &mut self.place {
+            login.password = Some(password.to_owned());
+        }
+        self
+    }
+
+    /// Connects over TLS, to Sentinels, too. The settings say which certificates are trusted. Default: no TLS.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, settings: std::sync::Arc<rustls::ClientConfig>) -> Config {
+        self.tls = Some(settings);
+        self
+    }
+
+    /// The name in the certificates. Default: the host of the address, which is an IP address if a Sentinel or a cluster has
+    /// named it.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls_name(mut self, name: &str) -> Config {
+        self.tls_name = Some(name.to_owned());
         self
     }
 
@@ -83,7 +186,7 @@ impl Config {
         self
     }
 
-    /// Bytes of one reply. Default: 64 MiB. Above it, the connection is closed.
+    /// Bytes of one reply. Default: 64 MiB. Above it, the connection is closed. A client that has missed more gets `lost` instead.
     #[must_use]
     pub fn reply_bytes(mut self, bytes: usize) -> Config {
         self.reply_bytes = bytes;
@@ -143,19 +246,71 @@ impl Config {
         self
     }
 
+    /// Whether all names are in one slot of a cluster.
+    pub(crate) fn is_cluster(&self) -> bool {
+        matches!(self.place, Place::Cluster)
+    }
+
+    /// With the prefix that names have.
+    pub(crate) fn tagged(mut self) -> Config {
+        let tag = self
+            .prefix
+            .split_once('{')
+            .and_then(|(_, rest)| rest.split_once('}'));
+        if self.is_cluster() && tag.is_none_or(|(tag, _)| tag.is_empty()) {
+            self.prefix = format!("{{{}}}", self.prefix);
+        }
+        self
+    }
+
     /// Time between two signs of life.
     pub(crate) fn heartbeat(&self) -> Duration {
         self.lease / 3
     }
 }
 
-/// The password is not shown.
+/// The passwords are not shown.
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
-            .field("addr", &self.addr)
-            .field("username", &self.username)
+            .field("addrs", &self.addrs)
+            .field("place", &self.place)
+            .field("login", &self.login)
             .field("prefix", &self.prefix)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_prefix_of_a_cluster_has_a_tag() {
+        let cases = [
+            ("peregrine:", "{peregrine:}"),
+            ("{a}b:", "{a}b:"),
+            ("a{b}", "a{b}"),
+            ("{}a", "{{}a}"),
+            ("a}b{", "{a}b{}"),
+        ];
+        for (prefix, tagged) in cases {
+            let config = Config::cluster(["a:1"]).prefix(prefix).tagged();
+            assert_eq!(config.prefix, tagged);
+            assert_eq!(Config::new("a:1").prefix(prefix).tagged().prefix, prefix);
+        }
+    }
+
+    #[test]
+    fn passwords_are_not_shown() {
+        let config = Config::sentinel("m", ["a:1"])
+            .password("hidden-1")
+            .sentinel_username("someone")
+            .sentinel_password("hidden-2");
+        let shown = format!("{config:?}");
+        assert!(
+            shown.contains("someone") && !shown.contains("hidden"),
+            "{shown}"
+        );
     }
 }

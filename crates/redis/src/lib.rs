@@ -1,17 +1,22 @@
 #![doc = include_str!("../README.md")]
 #![deny(clippy::print_stdout)]
 
+#[doc(hidden)]
+pub mod check;
 mod config;
 mod driver;
 mod handshake;
+mod link;
 mod log;
 mod presence;
 mod relay;
 mod resp;
 mod scripts;
+mod seek;
 
 pub use config::Config;
 pub use log::RedisLog;
+pub use peregrine_broker::Event;
 pub use presence::RedisPresence;
 pub use relay::RedisRelay;
 
@@ -165,12 +170,20 @@ impl Redis {
 
     /// Number of connections so far.
     pub fn connections(&self) -> u64 {
-        self.0.driver.counts().0
+        self.0.driver.counts()[0]
     }
 
-    /// Number of commands that were refused, because too many bytes waited.
+    /// Number of commands that were refused, because too many bytes waited, and of messages of histories that Redis has refused for
+    /// good: [`Redis::last_error`] says why, such as a key of another program with the same name.
     pub fn refused(&self) -> u64 {
-        self.0.driver.counts().1
+        self.0.driver.counts()[1]
+    }
+
+    /// Number of messages of histories of which it is not known whether they were published: the connection broke before they were
+    /// confirmed, and the next one led to a server with other data. They are not sent again, because they may have been
+    /// delivered. Clients are told that messages may be lost.
+    pub fn unconfirmed(&self) -> u64 {
+        self.0.driver.counts()[2]
     }
 
     /// Waits until all that was published is confirmed, for at most this time. False if it is not. Call it before the program
@@ -236,11 +249,21 @@ impl Listen for Listener {
         match name.and_then(|name| name.split_at_checked(2)) {
             Some(("h:", topic)) => inner.log.message(topic, message),
             Some(("p:", topic)) => inner.presence.message(topic, message),
-            Some(("r:", topic)) => inner
-                .relay
-                .message(inner.node_number(), Some(topic), message),
-            Some(("b:", "")) => inner.relay.message(inner.node_number(), None, message),
+            Some(("r:", topic)) => inner.relay_message(Some(topic), message),
+            Some(("b:", "")) => inner.relay_message(None, message),
             _ => {}
+        }
+    }
+
+    fn subscribed(&self, channel: &[u8], is_ready: bool) {
+        let Some(inner) = self.0.upgrade() else {
+            return;
+        };
+        if channel == inner.key("b:", "") {
+            inner.relay_hears_broadcasts();
+        }
+        if is_ready {
+            inner.relay_connected();
         }
     }
 
@@ -248,6 +271,12 @@ impl Listen for Listener {
         if let Some(inner) = self.0.upgrade() {
             inner.presence_connected();
             inner.log.connected();
+        }
+    }
+
+    fn disconnected(&self) {
+        if let Some(inner) = self.0.upgrade() {
+            inner.relay_disconnected();
         }
     }
 

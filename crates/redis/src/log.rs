@@ -5,7 +5,8 @@ use crate::driver::{Part, Refused};
 use crate::resp::Value;
 use crate::scripts;
 use peregrine::history::{Entry, Feed, Log, LogError, LogMessage, Position, Read, ReadDone, Start};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// How long a topic keeps its epoch and last offset after its last message, and after a read behind it; at least
@@ -14,6 +15,9 @@ const META: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The same for a topic that has had no message. A client that reads topics that do not exist fills Redis for this time.
 const META_EMPTY: Duration = Duration::from_secs(60 * 60);
+
+/// Bytes of the reply of a read that are not messages.
+pub(crate) const REST: usize = 200;
 
 /// Keeps the messages of topics in Redis, for all processes with the same prefix. [`Redis::log`](crate::Redis::log) makes it.
 ///
@@ -25,11 +29,17 @@ pub struct RedisLog(pub(crate) Arc<Inner>);
 #[derive(Default)]
 pub(crate) struct LogState {
     feeds: Mutex<Vec<Feed>>,
+    /// Number of histories that follow a topic. It is locked while the channel is subscribed or left, so that this is in order.
+    followed: Mutex<HashMap<String, usize>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl LogState {
     fn feeds(&self) -> Vec<Feed> {
-        let mut feeds = self.feeds.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut feeds = lock(&self.feeds);
         feeds.retain(|feed| !feed.is_closed());
         feeds.clone()
     }
@@ -126,6 +136,23 @@ fn found(reply: &Value, start: Start) -> Option<Read> {
     })
 }
 
+/// What is read of any value: entries end at the last one.
+pub(crate) fn check(value: &Value) {
+    if let Some((_, message)) = value.as_bytes().and_then(published) {
+        assert_eq!(decode(&encode(&message)), Some(message));
+    }
+    let at = Position {
+        epoch: 1,
+        offset: 1,
+    };
+    for start in [Start::Now, Start::Last(5), Start::After(at)] {
+        if let Some(Read::Recovered { entries, last }) = found(value, start) {
+            let end = entries.last().map(|entry| entry.offset);
+            assert!(end.is_none_or(|end| end == last.offset));
+        }
+    }
+}
+
 impl RedisLog {
     fn meta(&self, least: Duration) -> Part {
         crate::millis(least.max(self.0.driver.config().ttl)).into()
@@ -134,23 +161,17 @@ impl RedisLog {
 
 impl Log for RedisLog {
     fn start(&self, feed: Feed) {
-        let mut feeds = self
-            .0
-            .log
-            .feeds
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        feeds.push(feed);
+        lock(&self.0.log.feeds).push(feed);
     }
 
     fn append(&self, topic: &str, message: LogMessage) -> Result<(), LogError> {
         let config = self.0.driver.config();
         let parts = vec![
-            "3".into(),
+            "4".into(),
             self.0.key("s:", topic).into(),
             self.0.key("m:", topic).into(),
             self.0.key("d:", &self.0.node).into(),
-            Part::Run,
+            self.0.key("generation", "").into(),
             crate::random().into(),
             encode(&message).into(),
             Part::Number,
@@ -164,7 +185,7 @@ impl Log for RedisLog {
             .send(scripts::APPEND, parts, true, Box::new(|_| {}))
             .map_err(|refused| match refused {
                 Refused::Full => LogError::Full,
-                Refused::Closed => LogError::Unavailable,
+                Refused::Closed | Refused::Waiting => LogError::Unavailable,
             })
     }
 
@@ -176,11 +197,12 @@ impl Log for RedisLog {
         };
         // Numbers of Lua are exact up to 2^53.
         let number = number.min(1 << 53);
+        let reply_bytes = self.0.driver.config().reply_bytes.min(1 << 40);
         let parts = vec![
-            "2".into(),
+            "3".into(),
             self.0.key("s:", topic).into(),
             self.0.key("m:", topic).into(),
-            Part::Run,
+            self.0.key("generation", "").into(),
             crate::random().into(),
             self.meta(META),
             self.meta(META_EMPTY),
@@ -188,6 +210,7 @@ impl Log for RedisLog {
             format!("{epoch:016x}").into(),
             number.to_string().into(),
             limit.min(1 << 32).to_string().into(),
+            reply_bytes.saturating_sub(REST).to_string().into(),
         ];
         let on_reply = Box::new(move |reply: Option<Value>| {
             let read = reply.and_then(|reply| found(&reply, start));
@@ -198,11 +221,24 @@ impl Log for RedisLog {
     }
 
     fn follow(&self, topic: &str) {
-        self.0.driver.subscribe(self.0.key("h:", topic));
+        let mut followed = lock(&self.0.log.followed);
+        let histories = followed.entry(topic.to_owned()).or_default();
+        *histories += 1;
+        if *histories == 1 {
+            self.0.driver.subscribe(self.0.key("h:", topic));
+        }
     }
 
     fn unfollow(&self, topic: &str) {
-        self.0.driver.unsubscribe(self.0.key("h:", topic));
+        let mut followed = lock(&self.0.log.followed);
+        let Some(histories) = followed.get_mut(topic) else {
+            return;
+        };
+        *histories -= 1;
+        if *histories == 0 {
+            followed.remove(topic);
+            self.0.driver.unsubscribe(self.0.key("h:", topic));
+        }
     }
 }
 

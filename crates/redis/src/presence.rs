@@ -4,7 +4,8 @@
 //! ended, the process compares its entries in Redis with who is there.
 
 use crate::Inner;
-use crate::driver::{OnReply, Part};
+use crate::driver::{Command, OnReply, Part};
+use crate::log::REST;
 use crate::resp::Value;
 use crate::scripts;
 use peregrine::presence::{
@@ -26,7 +27,9 @@ const LOOK: usize = 10_000;
 ///
 /// The persons of a process that was killed are gone when its [lease](crate::Config::lease) has ended and another process has
 /// given a sign of life: after four thirds of the lease. That process removes 1,000 persons with each command, one command after
-/// the other, until all are gone.
+/// the other, until all are gone. If no process could give a sign of life for so long, because Redis was away or failed over,
+/// their persons stay: the first one that is back renews the leases of all. If that is a process that has just started, it gives the
+/// others half a lease to come back. So the persons of a single process that died long ago are gone after half a lease of the next one.
 ///
 /// A list of members has an exact count for up to 10,000 persons on a topic, or as many as names are asked for. Above it, persons
 /// of processes whose lease has just ended are counted, too.
@@ -49,6 +52,8 @@ struct Mine {
     entries: BTreeSet<Vec<u8>>,
     /// Number of persons by topic.
     topics: HashMap<String, usize>,
+    /// Bytes of the longest entry so far.
+    longest: usize,
 }
 
 /// The name of an entry: the length of the topic, a colon, the topic and the person.
@@ -66,6 +71,11 @@ fn chunk(entries: impl Iterator<Item = Vec<u8>>, most_bytes: usize) -> Vec<Vec<u
         is_first || bytes <= most_bytes
     };
     entries.take(most).take_while(fits).collect()
+}
+
+/// Entries of one SSCAN, so that its reply has a part of the bytes that it may have. Redis may return some more.
+fn scanned(longest: usize, reply_bytes: usize) -> usize {
+    (reply_bytes / 4 / (longest + 16)).clamp(1, CHUNK.0)
 }
 
 impl PresenceState {
@@ -148,7 +158,10 @@ impl Inner {
                 this.beat();
             }
         });
-        let _ = self.send(scripts::BEAT, parts, false, on_reply);
+        let mut command = Command::new(Some(scripts::BEAT), parts, false, on_reply);
+        // What waited for a connection must not find leases ended that this sign of life renews.
+        command.is_first = true;
+        let _ = self.driver.send(command);
     }
 
     pub(crate) fn presence_connected(&self) {
@@ -161,18 +174,30 @@ impl Inner {
             return;
         }
         self.presence.is_stale.store(false, Ordering::Release);
-        let parts = vec!["SMEMBERS".into(), self.key("e:", &self.node).into()];
+        self.scan(b"0".to_vec());
+    }
+
+    /// Reads a part of the entries in Redis. All of them may be more than a reply may have. One that is there all the time is among
+    /// them; one may be there twice.
+    fn scan(&self, cursor: Vec<u8>) {
+        let longest = self.presence.mine().longest;
+        let count = scanned(longest, self.driver.config().reply_bytes);
+        let parts = vec![
+            "SSCAN".into(),
+            self.key("e:", &self.node).into(),
+            cursor.into(),
+            "COUNT".into(),
+            count.to_string().into(),
+        ];
         let this = self.this.clone();
         let on_reply = Box::new(move |reply: Option<Value>| {
             let Some(this) = this.upgrade() else { return };
-            let Some(Value::Array(entries)) = reply else {
+            let reply = reply.as_ref().and_then(Value::as_array);
+            let Some([Value::Bytes(cursor), Value::Array(entries)]) = reply else {
                 return this.end_compare(true);
             };
-            let there = entries.into_iter().filter_map(|entry| match entry {
-                Value::Bytes(entry) => Some(entry),
-                _ => None,
-            });
-            this.remove(there.collect());
+            let there = entries.iter().filter_map(Value::as_bytes);
+            this.remove(there.map(<[u8]>::to_vec).collect(), cursor.clone());
         });
         let _ = self.plain(parts, on_reply);
     }
@@ -206,17 +231,20 @@ impl Inner {
         self.driver.config().queue_bytes / 4
     }
 
-    /// Removes those that are not there any more, one command after the other.
-    fn remove(&self, mut there: Vec<Vec<u8>>) {
+    /// Removes those that are not there any more, one command after the other, and reads on behind them.
+    fn remove(&self, mut there: Vec<Vec<u8>>, cursor: Vec<u8>) {
         let mine = self.presence.mine();
         there.retain(|entry| !mine.entries.contains(entry));
         let gone = chunk(there.iter().cloned(), self.chunk_bytes());
         if gone.is_empty() {
             drop(mine);
-            return self.add(Vec::new());
+            return match &cursor[..] {
+                b"0" => self.add(Vec::new()),
+                _ => self.scan(cursor),
+            };
         }
         let rest = there.split_off(gone.len());
-        self.step(scripts::LEAVE, gone, |this| this.remove(rest));
+        self.step(scripts::LEAVE, gone, |this| this.remove(rest, cursor));
     }
 
     /// Enters those behind `last`, one command after the other. Also those that have an entry: the list of the person may
@@ -260,6 +288,7 @@ impl PresenceStore for RedisPresence {
     fn enter(&self, topic: &str, person: &str) {
         let entry = entry(topic, person);
         let mut mine = self.0.presence.mine();
+        mine.longest = mine.longest.max(entry.len());
         if mine.entries.insert(entry.clone()) {
             let count = mine.topics.entry(topic.to_owned()).or_default();
             *count += 1;
@@ -286,12 +315,14 @@ impl PresenceStore for RedisPresence {
     }
 
     fn members(&self, topic: &str, most: usize, done: MembersDone) {
+        let reply_bytes = self.0.driver.config().reply_bytes.min(1 << 40);
         let parts = vec![
             "2".into(),
             self.0.key("t:", topic).into(),
             self.0.key("nodes", "").into(),
             most.min(1 << 32).to_string().into(),
             most.clamp(LOOK, 1 << 32).to_string().into(),
+            reply_bytes.saturating_sub(REST).to_string().into(),
         ];
         let on_reply = Box::new(move |reply: Option<Value>| {
             let members = reply.as_ref().and_then(members);
@@ -325,5 +356,21 @@ mod tests {
         assert_eq!(lens(&[35, 34, 1], 100), 1);
         assert_eq!(lens(&[1; 600], usize::MAX), 500);
         assert_eq!(lens(&[40_000; 600], usize::MAX), 1);
+    }
+
+    #[test]
+    fn a_part_of_the_entries_fits_into_a_reply() {
+        let default = 64 << 20;
+        for (longest, reply_bytes, count) in [
+            (0, default, 500),
+            // The longest names of the default limits.
+            (516, default, 500),
+            (1 << 20, default, 15),
+            (24, 20_000, 125),
+            (default, default, 1),
+            (0, 0, 1),
+        ] {
+            assert_eq!(scanned(longest, reply_bytes), count, "{longest}");
+        }
     }
 }

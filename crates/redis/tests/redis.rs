@@ -2,6 +2,8 @@
 //! twice, or they are told.
 
 mod faults;
+mod nodes;
+mod places;
 mod support;
 
 use peregrine::history::{HistoryLimits, LogError};
@@ -433,13 +435,7 @@ fn hubs_are_connected_by_a_relay() {
     let mut elsewhere = page(&apps[1], "other", None);
     for (n, node) in nodes.iter().enumerate() {
         wait_until("connected", || node.relay.is_ready());
-        // The other node has subscribed when one of these has come.
-        let other = &mut pages[1 - n];
-        wait_until("subscribed", || {
-            let _ = node.hub.publish("t", "0");
-            other.read();
-            !other.lines.is_empty()
-        });
+        node.reaches("t", &mut pages[1 - n]);
     }
     pages.iter_mut().for_each(|page| page.settle());
     let publish = |n: usize| nodes[n % 2].hub.publish("t", n.to_string()).is_ok();

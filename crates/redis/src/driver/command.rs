@@ -5,8 +5,6 @@ use crate::resp::Value;
 /// A part of a command.
 pub(crate) enum Part {
     Bytes(Vec<u8>),
-    /// The process of the server, by which lost data is noticed. It is known when the command is sent.
-    Run,
     /// The number of a command that is kept. It is given under the lock of the queue, so it rises in the order of sending.
     Number,
     /// The number of the kept command that was sent before and is not answered; 0 if there is none. A server that has refused
@@ -30,8 +28,12 @@ pub(crate) struct Command {
     pub(crate) parts: Vec<Part>,
     /// It is sent again until it is answered.
     pub(crate) is_kept: bool,
+    /// It goes before those that wait.
+    pub(crate) is_first: bool,
     /// [`Driver::send`](super::Driver::send) sets it, if the command is kept.
     pub(super) number: u64,
+    /// It was sent, and it is not known whether it was carried out.
+    pub(super) is_unsure: bool,
     pub(crate) on_reply: OnReply,
 }
 
@@ -46,7 +48,9 @@ impl Command {
             script,
             parts,
             is_kept,
+            is_first: false,
             number: 0,
+            is_unsure: false,
             on_reply,
         }
     }
@@ -55,7 +59,6 @@ impl Command {
     pub(super) fn bytes(&self) -> usize {
         let parts = self.parts.iter().map(|part| match part {
             Part::Bytes(bytes) => bytes.len() + 16,
-            Part::Run => 64,
             Part::Number | Part::Before => 32,
         });
         parts.sum::<usize>() + 64

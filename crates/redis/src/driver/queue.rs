@@ -1,7 +1,7 @@
 //! What waits to be sent, and the channels that are subscribed.
 
 use super::Command;
-use super::connection::Connection;
+use super::connection::{Connection, Out};
 use std::collections::{BTreeSet, VecDeque};
 use std::io::{Error, Result};
 
@@ -14,8 +14,8 @@ pub(super) const CHANGES: usize = 65_536;
 
 pub(super) enum Item {
     Command(Command),
-    /// SUBSCRIBE or UNSUBSCRIBE.
-    Channel(&'static str, Vec<u8>),
+    /// It is subscribed, or is not any more.
+    Channel(bool, Vec<u8>),
 }
 
 #[derive(Default)]
@@ -42,16 +42,21 @@ impl Queue {
     }
 
     /// Encodes what waits.
-    pub(super) fn take(&mut self, connection: &Connection, out: &mut Vec<u8>) -> Result<()> {
+    pub(super) fn take(&mut self, connection: &Connection, out: &mut Out) -> Result<()> {
         if self.changes > CHANGES {
             return Err(Error::other("too many subscriptions wait"));
         }
-        while out.len() < AHEAD {
+        while out.iter().map(Vec::len).sum::<usize>() < AHEAD {
             match self.items.pop_front() {
+                // A read behind a subscription must not come before it.
+                Some(command @ Item::Command(_)) if connection.is_subscribing() => {
+                    self.items.push_front(command);
+                    break;
+                }
                 Some(Item::Command(command)) => connection.send(command, out),
-                Some(Item::Channel(verb, channel)) => {
+                Some(Item::Channel(is_subscribe, channel)) => {
                     self.changes -= 1;
-                    connection.change(verb, &[&channel], out);
+                    connection.change(is_subscribe, &[&channel], out);
                 }
                 None => break,
             }
@@ -61,10 +66,10 @@ impl Queue {
 }
 
 /// Subscribes all channels that there are.
-pub(super) fn subscribe(queue: &mut Queue, connection: &Connection, out: &mut Vec<u8>) {
+pub(super) fn subscribe(queue: &mut Queue, connection: &Connection, out: &mut Out) {
     let channels: Vec<&[u8]> = queue.channels.iter().map(Vec::as_slice).collect();
     for channels in channels.chunks(CHANNELS) {
-        connection.change("SUBSCRIBE", channels, out);
+        connection.change(true, channels, out);
     }
     connection.expect(channels.len());
     // These changes are among the channels already.

@@ -110,6 +110,11 @@ impl Parser {
         self.bytes.extend_from_slice(bytes);
     }
 
+    /// Bytes that are kept.
+    pub(crate) fn kept(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// The next value; `None` if it is not complete.
     pub(crate) fn next(&mut self) -> Result<Option<Value>, RespError> {
         loop {

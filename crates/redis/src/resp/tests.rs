@@ -1,6 +1,7 @@
 //! Values at every split, changed values, and what is no value.
 
 use super::*;
+use crate::check;
 
 fn bytes(text: &str) -> Value {
     Value::Bytes(text.into())
@@ -133,27 +134,6 @@ fn what_is_no_value_is_an_error() {
     assert_eq!(error, Some(RespError::TooLarge));
 }
 
-/// All values of some bytes that come in pieces, and the error at which they end.
-fn parse(bytes: &[u8], mut piece: impl FnMut() -> usize) -> (Vec<Value>, Option<RespError>) {
-    let (mut parser, mut values, mut rest) = (Parser::new(200), Vec::new(), bytes);
-    loop {
-        loop {
-            match parser.next() {
-                Ok(Some(value)) => values.push(value),
-                Ok(None) => break,
-                Err(error) => return (values, Some(error)),
-            }
-        }
-        assert!(parser.bytes.len() <= 200 + bytes.len());
-        if rest.is_empty() {
-            return (values, None);
-        }
-        let (first, behind) = rest.split_at(piece().min(rest.len()));
-        parser.push(first);
-        rest = behind;
-    }
-}
-
 /// Changed replies, whole and in pieces: the same values, and no panic.
 #[test]
 fn changed_replies_are_read_the_same_in_pieces() {
@@ -183,12 +163,8 @@ fn changed_replies_are_read_the_same_in_pieces() {
                 _ => bytes.truncate(at.max(1)),
             }
         }
-        let whole = parse(&bytes, || usize::MAX);
-        // A value that is too large may be known as such earlier or later.
-        if whole.1 != Some(RespError::TooLarge) {
-            let in_pieces = parse(&bytes, || 1 + below(5));
-            assert_eq!(in_pieces, whole, "{}", bytes.escape_ascii());
-        }
+        check::check(&bytes);
+        let whole = check::parse(&bytes, || usize::MAX);
         valid += whole.0.len();
         refused += usize::from(whole.1.is_some());
     }

@@ -1,10 +1,13 @@
-//! Faults that were found once: of replies, of the queue, of presence, of the time that keys are kept.
+//! Faults that were found once: of replies, of the queue, of presence, of relays, of the time that keys are kept.
 
 mod presence;
+mod relay;
 
 use super::{MS, texts};
 use crate::support::{Gate, Node, Server, config, page, wait_until};
-use peregrine::history::LogError;
+use peregrine::history::{History, LogError, Start};
+use peregrine::sse::EventHub;
+use peregrine::{Request, Response, from_fn};
 use peregrine_redis::{Config, Redis};
 use std::time::Duration;
 
@@ -162,6 +165,38 @@ fn a_full_queue_refuses_no_read() {
     assert!(!page.is_lost());
 }
 
+/// A history that ends, or gives a topic up, leaves the channel to the other histories of the connection.
+#[test]
+fn two_histories_of_a_connection_share_a_topic() {
+    let server = Server::start();
+    let node = Node::connect(config(&server)).ready();
+    let app = node.app();
+    let mut here = page(&app, "t", None);
+    here.wait_for_id();
+    let hub = EventHub::new();
+    let second = History::builder(node.redis.log()).events(&hub).build();
+    let shown = second.clone();
+    let second_app = from_fn(move |req: &Request<'_>, res: Response<'_>| {
+        shown.respond(req, res, "t", Start::Now)
+    });
+    let mut there = page(&second_app, "t", None);
+    there.wait_for_id();
+    node.publish("t", 1);
+    here.wait_until(|lines| texts(lines) == [1]);
+    there.wait_until(|lines| texts(lines) == [1]);
+    drop(there);
+    drop((second_app, second));
+    node.publish("t", 2);
+    here.wait_until(|lines| texts(lines) == [1, 2]);
+    // The channel is left with the last one.
+    drop(here);
+    drop((app, node));
+    let channels = ["PUBSUB", "NUMSUB", "peregrine:h:t"];
+    wait_until("no subscriber", || {
+        server.command(&channels).contains("\r\n:0\r\n")
+    });
+}
+
 #[test]
 fn keys_are_kept_as_long_as_they_are_of_use() {
     let server = Server::start();
@@ -180,6 +215,92 @@ fn keys_are_kept_as_long_as_they_are_of_use() {
     assert!(long.redis.flush(Duration::from_secs(60)));
     let kept = number(&server, &["PTTL", "peregrine:m:long"]);
     assert!((2 * day..=3 * day).contains(&kept), "{kept}");
+}
+
+/// A server that does not know AUTH repeats its arguments.
+#[test]
+fn an_error_has_no_password() {
+    for (password, without_auth) in [
+        ("hidden", true),
+        (&*"hidden".repeat(50), true),
+        ("hidden", false),
+    ] {
+        let server = Server::with_lines(match without_auth {
+            true => "rename-command HELLO \"\"\nrename-command AUTH \"\"\nsave \"\"\n",
+            false => "requirepass other\nsave \"\"\n",
+        });
+        let node = Node::connect(config(&server).username("app").password(password));
+        let error = || node.redis.last_error().unwrap_or_default();
+        let wanted = if without_auth {
+            "unknown command"
+        } else {
+            "WRONGPASS"
+        };
+        wait_until(wanted, || error().contains(wanted));
+        assert!(!error().contains("hidden"), "{}", error());
+    }
+}
+
+/// An error that another connection would get, too: the message is lost, that is counted, and the pages are told.
+#[test]
+fn a_message_that_redis_refuses_is_counted() {
+    let server = Server::start();
+    let node = Node::connect(config(&server)).ready();
+    let app = node.app();
+    let mut page = page(&app, "t", None);
+    page.wait_for_id();
+    server.command(&["SET", "peregrine:s:t", "another"]);
+    node.publish("t", 1);
+    assert!(node.redis.flush(Duration::from_secs(60)));
+    let error = node.redis.last_error().unwrap_or_default();
+    assert!(error.contains("WRONGTYPE"), "{error}");
+    assert_eq!(node.redis.refused(), 1);
+    server.command(&["DEL", "peregrine:s:t"]);
+    node.publish("t", 2);
+    page.wait_until(|lines| lines.contains(&"lost".to_owned()));
+    assert_eq!((node.redis.refused(), node.redis.connections()), (1, 1));
+}
+
+/// A process and a client have missed more than a reply may have: they are told, and the connection stays.
+#[test]
+fn messages_that_do_not_fit_into_a_reply_are_lost() {
+    let server = Server::start();
+    let gate = Gate::to(server.addr());
+    let small = Config::new(&gate.addr()).reply_bytes(20_000);
+    let small = small.ping_interval(50 * MS).backoff(MS, 5 * MS);
+    let away = Node::connect(small).ready();
+    let node = Node::connect(config(&server)).ready();
+    let app = away.app();
+    let mut first = page(&app, "t", None);
+    first.wait_for_id();
+    let id = first.id.clone();
+    gate.hold(true);
+    wait_until("not connected", || !away.redis.is_connected());
+    for _ in 0..10 {
+        let published = node.history.publish("t", "x".repeat(5000));
+        assert_eq!(published, Ok(()));
+    }
+    assert!(node.redis.flush(Duration::from_secs(60)));
+    gate.hold(false);
+    first.wait_until(|lines| lines.contains(&"lost".to_owned()));
+    let before = away.redis.connections();
+    let mut back = page(&app, "t", id.as_deref());
+    back.wait_until(|lines| lines.contains(&"lost".to_owned()));
+    node.publish("t", 1);
+    for page in [&mut first, &mut back] {
+        page.wait_until(|lines| texts(lines) == [1]);
+    }
+    // Another node, with the same limit, has read nothing yet.
+    let fresh = Node::connect(config(&server).reply_bytes(20_000)).ready();
+    let history = fresh.history.clone();
+    let last = from_fn(move |req: &Request<'_>, res: Response<'_>| {
+        history.respond(req, res, "t", Start::Last(10))
+    });
+    let mut last = page(&last, "t", None);
+    last.wait_until(|lines| lines.len() == 4);
+    assert_eq!(texts(&last.lines), [1]);
+    assert_eq!(fresh.redis.connections(), 1);
+    assert_eq!(away.redis.connections(), before);
 }
 
 /// A PING is no command of the queue.

@@ -63,6 +63,11 @@ impl Gate {
         self.is_held[1].store(true, Ordering::SeqCst);
     }
 
+    /// Whether a client has come since connections were broken.
+    pub(crate) fn has_client(&self) -> bool {
+        !self.open.lock().expect("no panic").is_empty()
+    }
+
     pub(crate) fn break_all(&self) {
         for stream in self.open.lock().expect("no panic").drain(..) {
             let _ = stream.shutdown(Shutdown::Both);

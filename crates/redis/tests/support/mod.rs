@@ -7,15 +7,17 @@ mod server;
 pub(crate) use gate::Gate;
 pub(crate) use process::Process;
 pub(crate) use server::Server;
+#[cfg(feature = "tls")]
+pub(crate) use server::free_addr;
 
 use peregrine::history::{History, HistoryLimits, Start};
 use peregrine::presence::{Change, Members, Presence, Stay};
-use peregrine::relay::RelayHandle;
+use peregrine::relay::{RelayHandle, RelayOrder};
 use peregrine::sse::EventHub;
 use peregrine::testing::Connection;
 use peregrine::{Handler, Request, Response, from_fn};
-use peregrine_redis::{Config, Redis};
-use std::sync::mpsc::channel;
+use peregrine_redis::{Config, Event, Redis};
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -113,11 +115,21 @@ impl Node {
     }
 
     pub(crate) fn counted(&self, topic: &str) -> Members {
+        self.asked(topic).unwrap_or_default()
+    }
+
+    /// `None` if Redis cannot be asked.
+    pub(crate) fn asked(&self, topic: &str) -> Option<Members> {
         let (give, given) = channel();
         self.presence
             .members(topic, move |members| drop(give.send(members)));
         let members = given.recv_timeout(PATIENCE).expect("a reply");
-        members.unwrap_or_default()
+        members.map(Arc::unwrap_or_clone).ok()
+    }
+
+    /// It is connected, and not by its first connection.
+    pub(crate) fn has_followed(&self) -> bool {
+        self.redis.is_connected() && self.redis.connections() > 1
     }
 
     pub(crate) fn told(&self) -> Vec<(String, Change)> {
@@ -133,17 +145,59 @@ impl Node {
 pub(crate) struct Relayed {
     pub(crate) hub: EventHub,
     pub(crate) relay: RelayHandle,
+    /// What the relay has told, and on which thread.
+    events: Mutex<Receiver<(String, String)>>,
 }
 
 impl Relayed {
     pub(crate) fn connect(config: Config) -> Relayed {
-        let redis = Redis::connect(config).expect("a thread");
-        let (hub, relay) = (
-            EventHub::new(),
-            RelayHandle::new(redis.relay().expect("the first one")),
-        );
+        Relayed::ordered(config, RelayOrder::Local)
+    }
+
+    pub(crate) fn ordered(config: Config, order: RelayOrder) -> Relayed {
+        Relayed::over(&Redis::connect(config).expect("a thread"), order)
+    }
+
+    pub(crate) fn over(redis: &Redis, order: RelayOrder) -> Relayed {
+        let (seen, events) = channel();
+        let relay = redis.relay().expect("the first one").order(order);
+        let relay = RelayHandle::new(relay.on_event(move |event| {
+            let event = match event {
+                Event::Lost { topic, messages } => format!("lost {messages} of {topic:?}"),
+                other => format!("{other:?}"),
+            };
+            let thread = std::thread::current().name().unwrap_or_default().to_owned();
+            let _ = seen.send((event, thread));
+        }));
+        let hub = EventHub::new();
         hub.set_relay(&relay).expect("the first one");
-        Relayed { hub, relay }
+        Relayed {
+            hub,
+            relay,
+            events: Mutex::new(events),
+        }
+    }
+
+    /// The next event of the relay.
+    #[track_caller]
+    pub(crate) fn told(&self, wanted: &str) {
+        let events = self.events.lock().expect("no panic");
+        let (event, thread) = events.recv_timeout(PATIENCE).expect("an event");
+        assert_eq!(event, wanted);
+        assert!(thread.starts_with("pg-redis"), "{thread}");
+    }
+
+    pub(crate) fn is_told_nothing(&self) -> bool {
+        self.events.lock().expect("no panic").try_recv().is_err()
+    }
+
+    /// Publishes to the topic until something has come to this page of another node: then that node has subscribed.
+    pub(crate) fn reaches<C: Source>(&self, topic: &str, page: &mut Page<C>) {
+        wait_until("subscribed", || {
+            let _ = self.hub.publish(topic, "0");
+            page.read();
+            page.lines.iter().any(|line| line == "0")
+        });
     }
 
     /// The last part of the path is the topic.

@@ -2,7 +2,7 @@
 
 use super::{PATIENCE, pause, wait_until};
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,8 +11,22 @@ use std::time::Instant;
 pub(crate) struct Server {
     addr: String,
     args: Vec<String>,
+    /// The lines of a file of settings.
+    file: Option<String>,
     dir: PathBuf,
     child: Option<Child>,
+}
+
+/// Another program may take it.
+pub(crate) fn free_addr() -> String {
+    // A node of a cluster has a second port, 10,000 above.
+    loop {
+        let free = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let addr = free.local_addr().expect("an address");
+        if addr.port() < 55_535 {
+            return addr.to_string();
+        }
+    }
 }
 
 impl Server {
@@ -21,6 +35,36 @@ impl Server {
     }
 
     pub(crate) fn start_with(args: &[&str]) -> Server {
+        Server::new(args, None)
+    }
+
+    /// A copy of another server, to which it can fail over.
+    pub(crate) fn replica_of(master: &Server) -> Server {
+        Server::start_with(&["--save", "", "--replicaof", "127.0.0.1", master.port()])
+    }
+
+    /// It watches a master with the name `m`, and needs no other Sentinel to declare it dead.
+    pub(crate) fn sentinel_of(port: &str, lines: &str, args: &[&str]) -> Server {
+        let file = format!(
+            "sentinel monitor m 127.0.0.1 {port} 1\n\
+             sentinel down-after-milliseconds m 500\n\
+             sentinel failover-timeout m 3000\n{lines}\n"
+        );
+        Server::new(&[&["--sentinel"], args].concat(), Some(file))
+    }
+
+    /// A server that knows version 2 of RESP only, like Redis 5.
+    pub(crate) fn version_2(args: &[&str]) -> Server {
+        let file = "rename-command HELLO \"\"\nsave \"\"\n".to_owned();
+        Server::new(args, Some(file))
+    }
+
+    /// With these lines of settings.
+    pub(crate) fn with_lines(lines: &str) -> Server {
+        Server::new(&[], Some(lines.to_owned()))
+    }
+
+    fn new(args: &[&str], file: Option<String>) -> Server {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let dir =
@@ -29,13 +73,12 @@ impl Server {
         let mut server = Server {
             addr: String::new(),
             args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+            file,
             dir,
             child: None,
         };
         while server.child.is_none() {
-            let free = TcpListener::bind("127.0.0.1:0").expect("a port");
-            server.addr = free.local_addr().expect("an address").to_string();
-            drop(free);
+            server.addr = free_addr();
             // Another program may have taken the port.
             server.child = server.spawn();
         }
@@ -44,6 +87,17 @@ impl Server {
 
     pub(crate) fn addr(&self) -> &str {
         &self.addr
+    }
+
+    pub(crate) fn port(&self) -> &str {
+        self.addr.rsplit(':').next().expect("a port")
+    }
+
+    /// It answers nothing, and its connections stay, until it goes on.
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.child.as_ref().expect("it runs").id().to_string();
+        let status = Command::new("kill").args([name, &id]).status();
+        assert!(status.expect("kill").success());
     }
 
     pub(crate) fn restart(&mut self) {
@@ -55,10 +109,14 @@ impl Server {
 
     /// `None` if it has ended at once.
     fn spawn(&self) -> Option<Child> {
-        let port = self.addr.rsplit(':').next().expect("a port");
         let mut command = Command::new("redis-server");
+        if let Some(lines) = &self.file {
+            let path = self.dir.join("settings");
+            std::fs::write(&path, lines).expect("a file");
+            command.arg(path);
+        }
         command
-            .args(["--port", port, "--bind", "127.0.0.1", "--dir"])
+            .args(["--port", self.port(), "--bind", "127.0.0.1", "--dir"])
             .arg(&self.dir);
         command.args(&self.args).stdout(Stdio::null());
         let mut child = command.spawn().expect("redis-server is installed");
@@ -93,13 +151,19 @@ impl Server {
         self.try_command(parts).expect("a reply")
     }
 
-    fn try_command(&self, parts: &[&str]) -> Option<String> {
+    pub(crate) fn try_command(&self, parts: &[&str]) -> Option<String> {
         let mut stream = TcpStream::connect(&self.addr).ok()?;
         stream.set_read_timeout(Some(PATIENCE)).ok()?;
         let mut line = parts.join(" ");
+        line.push_str("\r\n");
         // The server ends the connection behind the reply.
-        line.push_str("\r\nQUIT\r\n");
+        let is_sentinel = self.args.iter().any(|arg| arg == "--sentinel");
+        line.push_str(if is_sentinel { "" } else { "QUIT\r\n" });
         stream.write_all(line.as_bytes()).ok()?;
+        if is_sentinel {
+            // It does not know QUIT.
+            stream.shutdown(Shutdown::Write).ok()?;
+        }
         let mut reply = String::new();
         stream.read_to_string(&mut reply).ok()?;
         (!reply.is_empty()).then_some(reply)
@@ -107,9 +171,15 @@ impl Server {
 
     /// Number of reads of streams so far.
     pub(crate) fn reads(&self) -> u64 {
+        self.calls("xrange")
+    }
+
+    /// Number of calls of a command so far.
+    pub(crate) fn calls(&self, command: &str) -> u64 {
         let stats = self.command(&["INFO", "commandstats"]);
+        let start = format!("cmdstat_{command}:calls=");
         let calls = |line: &str| {
-            let calls = line.strip_prefix("cmdstat_xrange:calls=")?;
+            let calls = line.strip_prefix(&*start)?;
             calls.split_once(',')?.0.parse::<u64>().ok()
         };
         stats.lines().find_map(calls).unwrap_or(0)
