@@ -93,12 +93,15 @@ typedef struct prg_files prg_files;
 // before the server has started and after it has ended; they return PRG_GONE then.
 typedef struct prg_hub prg_hub;
 
-// A piece of a body that has come. It is borrowed: it is valid in prg_sink.piece only.
+// A piece of a body that has come. It is borrowed: it is valid in prg_sink.piece and prg_sink.begin only.
 typedef struct prg_incoming prg_incoming;
 
 // What is to happen to a request body. It is borrowed: it is valid in prg_handler.body_plan only. The last call counts; without
 // one the body is read into memory.
 typedef struct prg_plan prg_plan;
+
+// A whole response that is given often, by prg_response_send_prepared. It is owned by the program. Any threads may give it at once.
+typedef struct prg_prepared prg_prepared;
 
 // What sends a response later. It is owned by the program, and used once. It may move to another thread. It stays valid after the
 // client has left and after the server has stopped; sending returns PRG_GONE then.
@@ -124,12 +127,23 @@ typedef struct prg_server prg_server;
 // stays valid after the server has ended.
 typedef struct prg_stopper prg_stopper;
 
+// A call that is to come. It is owned by the program.
+typedef struct prg_timer prg_timer;
+
+// Calls functions after a time. It is owned by the program. All functions may be called from any threads at once, also after the
+// server has ended.
+typedef struct prg_timers prg_timers;
+
 // A WebSocket handshake that is not decided yet. It is borrowed: it is valid in prg_handler.ws_accept only.
 typedef struct prg_upgrade prg_upgrade;
 
 // A WebSocket connection. It is borrowed: it is valid until the callback returns that got it, and on the thread of that callback only.
 // Keep prg_ws_id to reach the connection later, with a prg_hub.
 typedef struct prg_ws prg_ws;
+
+// What decides about a handshake later. It is owned by the program, and used once. It may move to another thread. It stays valid after
+// the client has left and after the server has stopped; the decision returns PRG_GONE then.
+typedef struct prg_ws_responder prg_ws_responder;
 
 // Bytes that belong to another: a view. It is valid as long as the comment of the function says that gives it. It does not
 // end with NUL. A missing one has a NULL pointer.
@@ -164,6 +178,9 @@ typedef struct {
   void (*finish)(void *user, const prg_request *req, prg_response *res);
   // Called exactly once, as the last one: frees `user`. May be NULL. It may run on any thread.
   void (*drop)(void *user);
+  // Called once, before the first piece. May be NULL. A sink that may respond before a piece has come keeps a
+  // prg_incoming_resumer here.
+  void (*begin)(void *user, prg_incoming *incoming);
 } prg_sink;
 
 // A function that is called exactly once: with 1 when what it waits for has happened, or with 0 when that cannot happen any
@@ -293,6 +310,10 @@ typedef struct {
   uint64_t drain_delay_millis;
 } prg_config;
 
+// Called on a thread of the server that serves connections, so it must not block for long. It returns 1 to be called again, after the
+// same period, and 0 to end.
+typedef int32_t (*prg_tick)(void *user);
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -319,7 +340,7 @@ int32_t prg_plan_stream(prg_plan *plan,
                         const prg_sink *sink,
                         uint64_t most);
 
-// Makes a resumer, before prg_sink.piece returns PRG_PAUSE.
+// Makes a resumer, in prg_sink.begin, or in prg_sink.piece before it returns PRG_PAUSE.
 //
 // `*out` is owned by the caller: it ends with prg_resumer_free. Errors: PRG_ARGUMENT. Thread: that of the callback.
 int32_t prg_incoming_resumer(prg_incoming *incoming, prg_resumer **out);
@@ -468,6 +489,36 @@ int32_t prg_files_serve(const prg_files *files,
 
 // Frees a folder that no callback uses any more. NULL is allowed. Thread: any.
 void prg_files_free(prg_files *files);
+
+// Prepares a whole response: status, Content-Type (none if its length is 0) and body. The bytes are copied.
+//
+// `*out` is owned by the caller: it ends with prg_prepared_free. Errors: PRG_ARGUMENT; PRG_FIELD if the Content-Type is not valid. `*out`
+// is not changed then. Thread: any.
+int32_t prg_prepared_new(uint16_t status,
+                         const char *content_type,
+                         size_t content_type_len,
+                         const char *body,
+                         size_t body_len,
+                         prg_prepared **out);
+
+// Prepares the response that `fill` gives with the functions of prg_response, for example with other header fields. `fill` is called
+// once, at once, on this thread.
+//
+// `*out` is owned by the caller: it ends with prg_prepared_free. Errors: PRG_STATE if `fill` gives no response, or one that comes later, in
+// pieces, or from a file; PRG_FIELD if a header field is not valid; PRG_ARGUMENT. `*out` is not changed then. Thread: any.
+int32_t prg_prepared_fill(prg_fill fill,
+                          void *user,
+                          prg_prepared **out);
+
+// Gives a response that was prepared: the fastest way to give one. A status of 200 leaves one that was set before, and header fields
+// are added to those that were set before, or replace them, as with prg_response_header. `prepared` is used in this call only.
+//
+// Errors: PRG_STATE, PRG_ARGUMENT. Thread: that of the callback.
+int32_t prg_response_send_prepared(prg_response *res,
+                                   const prg_prepared *prepared);
+
+// Frees a prepared response that no call uses meanwhile. Clients may still receive it. NULL is allowed. Thread: any.
+void prg_prepared_free(prg_prepared *prepared);
 
 // The method, for example GET.
 //
@@ -752,6 +803,37 @@ int64_t prg_server_message(const prg_server *server, char *buf, size_t room);
 // Frees a server. What was started with it goes on. NULL is allowed. Thread: any.
 void prg_server_free(prg_server *server);
 
+// Makes timers that call on the threads of this server, one after the other. `*out` is owned by the caller: it ends with
+// prg_timers_free. Errors: PRG_ARGUMENT. Thread: any.
+int32_t prg_running_timers(const prg_running *running,
+                           prg_timers **out);
+
+// Makes timers that call on the thread of this request. `*out` is owned by the caller: it ends with prg_timers_free. Errors: PRG_STATE,
+// PRG_ARGUMENT. Thread: that of the callback.
+int32_t prg_response_timers(const prg_response *res,
+                            prg_timers **out);
+
+// Calls `call` after `millis`, and again after each further `millis` while it returns 1. At least 1 ms passes between two calls; those that a busy thread has missed are omitted.
+//
+// `drop` may be NULL. It is called exactly once with `user`, after the last call, or at once if this function returns an error; on any
+// thread. `*out` is owned by the caller: it ends with prg_timer_cancel or prg_timer_free. `out` may be NULL. Errors: PRG_LIMIT if
+// 65,536 calls of a thread wait, PRG_GONE after the end of the server, PRG_ARGUMENT. Thread: any.
+int32_t prg_timers_call(const prg_timers *timers,
+                        uint64_t millis,
+                        prg_tick call,
+                        void *user,
+                        void (*drop)(void *user),
+                        prg_timer **out);
+
+// Frees timers. The calls that are to come stay. NULL is allowed. Thread: any, when no other call uses it.
+void prg_timers_free(prg_timers *timers);
+
+// Ends the calls: none begins after this, and one that runs goes on. Frees `timer`. NULL is allowed. Thread: any, also in the call itself.
+void prg_timer_cancel(prg_timer *timer);
+
+// Frees a timer. Its calls go on. NULL is allowed. Thread: any.
+void prg_timer_free(prg_timer *timer);
+
 // Adds a header field to the response 101. Errors: PRG_ARGUMENT. Thread: that of the callback.
 int32_t prg_upgrade_header(prg_upgrade *upgrade,
                            const char *name,
@@ -764,10 +846,13 @@ int32_t prg_upgrade_protocol(prg_upgrade *upgrade,
                              const char *name,
                              size_t name_len);
 
-// Refuses the handshake with this status and text; prg_handler.ws_accept returns 0 then.
+// Refuses the handshake with this status and text; prg_handler.ws_accept returns 0 then. A prg_ws_responder has no effect any more.
 //
 // Errors: PRG_ARGUMENT. Thread: that of the callback.
-int32_t prg_upgrade_refuse(prg_upgrade *upgrade, uint16_t status, const char *reason, size_t reason_len);
+int32_t prg_upgrade_refuse(prg_upgrade *upgrade,
+                           uint16_t status,
+                           const char *reason,
+                           size_t reason_len);
 
 // The state that prg_handler.ws_accept has set. NULL if `ws` is NULL. Thread: that of the callback.
 void *prg_ws_state(const prg_ws *ws);
@@ -807,6 +892,13 @@ int32_t prg_ws_close(prg_ws *ws,
                      const char *reason,
                      size_t reason_len);
 
+// Reads nothing more from this client, until prg_ws_resume or prg_hub_resume, for 300 s at most: then the connection is closed with
+// 1013. The client soon cannot send more. Errors: PRG_ARGUMENT. Thread: that of the callback.
+int32_t prg_ws_pause(prg_ws *ws);
+
+// Reads again from this client. Errors: PRG_ARGUMENT. Thread: that of the callback.
+int32_t prg_ws_resume(prg_ws *ws);
+
 // Bytes of messages that the client has not taken yet. Thread: that of the callback.
 size_t prg_ws_backlog(const prg_ws *ws);
 
@@ -836,11 +928,61 @@ int32_t prg_hub_send(const prg_hub *hub,
 // Begins the close handshake of the connection with this id. Errors: PRG_FULL, PRG_GONE, PRG_ARGUMENT. Thread: any.
 int32_t prg_hub_close(const prg_hub *hub, uint64_t id, uint16_t code, const char *reason, size_t reason_len);
 
+// As prg_ws_pause, for the connection with this id. Messages that its thread has read already still come. Errors: PRG_GONE,
+// PRG_ARGUMENT. Thread: any.
+int32_t prg_hub_pause(const prg_hub *hub,
+                      uint64_t id);
+
+// As prg_ws_resume, for the connection with this id. Errors: PRG_GONE, PRG_ARGUMENT. Thread: any.
+int32_t prg_hub_resume(const prg_hub *hub, uint64_t id);
+
 // The number of connections. Thread: any.
 size_t prg_hub_connections(const prg_hub *hub);
 
 // Frees a hub. The connections stay. NULL is allowed. Thread: any, when no other call uses it.
 void prg_hub_free(prg_hub *hub);
+
+// Leaves the decision to any thread, while the server goes on. prg_handler.ws_accept returns 1 as ever, after which `*state`
+// belongs to the connection, which opens if the program accepts it; in all other cases prg_handler.ws_drop is called.
+//
+// The client waits for the time of prg_config.response_timeout_millis, and gets 503 then. `*out` is owned by the caller: it ends with
+// prg_ws_responder_accept, prg_ws_responder_respond or prg_ws_responder_free. Errors: PRG_STATE after the first call,
+// PRG_ARGUMENT. Thread: that of the callback.
+int32_t prg_upgrade_defer(prg_upgrade *upgrade,
+                          prg_ws_responder **out);
+
+// Adds a header field to the response 101. Errors: PRG_ARGUMENT. Thread: any, and not two calls at once with the same handle.
+int32_t prg_ws_responder_header(prg_ws_responder *responder,
+                                const char *name,
+                                size_t name_len,
+                                const char *value,
+                                size_t value_len);
+
+// Chooses a subprotocol that the client offers. Errors: PRG_NOT_FOUND if it does not, PRG_ARGUMENT. Thread: any, and not two calls
+// at once with the same handle.
+int32_t prg_ws_responder_protocol(prg_ws_responder *responder,
+                                  const char *name,
+                                  size_t name_len);
+
+// Accepts the connection: prg_handler.ws_open is next. Frees `responder` in any case. Errors: PRG_GONE if the client has left,
+// PRG_ARGUMENT. Thread: any, and not two calls at once with the same handle.
+int32_t prg_ws_responder_accept(prg_ws_responder *responder);
+
+// Refuses the connection: `fill` gives the response with all functions of prg_response. It runs at once on this thread, unless the
+// client has left. Frees `responder` in any case.
+//
+// Errors: PRG_GONE if the client has left, PRG_ARGUMENT. Thread: any, and not two calls at once with the same handle.
+int32_t prg_ws_responder_respond(prg_ws_responder *responder,
+                                 prg_fill fill,
+                                 void *user);
+
+// 1 if the client has left, and the work for the decision can end; 0 if not.
+//
+// Thread: any, and not two calls at once with the same handle.
+int32_t prg_ws_responder_is_gone(const prg_ws_responder *responder);
+
+// Frees a responder that was not used: the client gets 500. NULL is allowed. Thread: any.
+void prg_ws_responder_free(prg_ws_responder *responder);
 
 #ifdef __cplusplus
 }  // extern "C"
@@ -850,5 +992,5 @@ void prg_hub_free(prg_hub *hub);
 
 /* 1 if a view has these bytes, 0 if not, or if it is missing. */
 static inline int prg_is(prg_bytes view, const char *text, size_t len) {
-  return view.ptr != NULL && view.len == len && (len == 0 || memcmp(view.ptr, text, len) == 0);
+  return view.len == len && (len == 0 ? view.ptr != NULL : memcmp(view.ptr, text, len) == 0);
 }

@@ -100,6 +100,20 @@ private:
     std::unique_ptr<prg_body, Freed<prg_body, prg_body_free>> body_;
 };
 
+// A whole response that is sent often, by Response::send. Any threads may send it at once.
+class Prepared {
+public:
+    Prepared(std::uint16_t status, std::string_view type, std::string_view body) {
+        prg_prepared *out = nullptr;
+        check(prg_prepared_new(status, type.data(), type.size(), body.data(), body.size(), &out));
+        prepared_.reset(out);
+    }
+    const prg_prepared *get() const { return prepared_.get(); }
+
+private:
+    std::unique_ptr<prg_prepared, Freed<prg_prepared, prg_prepared_free>> prepared_;
+};
+
 class Response {
 public:
     explicit Response(prg_response *res) : res_(res) {}
@@ -111,6 +125,7 @@ public:
     void send(std::uint16_t status, std::string_view type, std::string_view body) {
         check(prg_response_send(res_, status, type.data(), type.size(), body.data(), body.size()));
     }
+    void send(const Prepared &prepared) { check(prg_response_send_prepared(res_, prepared.get())); }
     Responder defer() {
         prg_responder *out = nullptr;
         check(prg_response_defer(res_, &out));

@@ -73,7 +73,7 @@ pub const PRG_PAUSE: i32 = 1;
 #[allow(dead_code, reason = "for C")]
 pub const PRG_RESPOND: i32 = 2;
 
-/// A piece of a body that has come. It is borrowed: it is valid in prg_sink.piece only.
+/// A piece of a body that has come. It is borrowed: it is valid in prg_sink.piece and prg_sink.begin only.
 pub struct prg_incoming(());
 
 /// What receives a body in pieces. All calls for one request come one after the other, on one thread of the server.
@@ -100,6 +100,9 @@ pub struct prg_sink {
     >,
     /// Called exactly once, as the last one: frees `user`. May be NULL. It may run on any thread.
     pub drop: Option<unsafe extern "C" fn(user: *mut c_void)>,
+    /// Called once, before the first piece. May be NULL. A sink that may respond before a piece has come keeps a
+    /// prg_incoming_resumer here.
+    pub begin: Option<unsafe extern "C" fn(user: *mut c_void, incoming: *mut prg_incoming)>,
 }
 
 // SAFETY: pointers, functions and numbers may be zero, and the size is first.
@@ -111,6 +114,14 @@ struct Sink(prg_sink);
 unsafe impl Send for Sink {}
 
 impl BodySink for Sink {
+    fn begin(&mut self, incoming: &mut Incoming<'_>) {
+        if let Some(begin) = self.0.begin {
+            let incoming = std::ptr::from_mut(incoming).cast();
+            // SAFETY: the pointers are valid in this call.
+            unsafe { begin(self.0.user, incoming) }
+        }
+    }
+
     fn piece(&mut self, data: &[u8], incoming: &mut Incoming<'_>) -> Flow {
         let Some(piece) = self.0.piece else {
             return Flow::Respond;
@@ -148,7 +159,7 @@ impl Drop for Sink {
 /// Ends the pause of a request body. It is owned by the program and may move to another thread.
 pub struct prg_resumer(Resumer);
 
-/// Makes a resumer, before prg_sink.piece returns PRG_PAUSE.
+/// Makes a resumer, in prg_sink.begin, or in prg_sink.piece before it returns PRG_PAUSE.
 ///
 /// `*out` is owned by the caller: it ends with prg_resumer_free. Errors: PRG_ARGUMENT. Thread: that of the callback.
 #[unsafe(no_mangle)]

@@ -1,6 +1,7 @@
 //! Codes that functions return.
 
 use peregrine::body::SendError;
+use peregrine::error::ResponseError;
 use peregrine::sse::SubscribeError;
 use peregrine::ws::Sent;
 use std::ffi::{CStr, c_char};
@@ -76,6 +77,14 @@ pub(crate) fn of_send(error: SendError) -> i32 {
         SendError::Length => PRG_LENGTH,
         SendError::WouldBlock => PRG_WOULD_BLOCK,
         _ => PRG_FIELD,
+    }
+}
+
+pub(crate) fn of_response(error: ResponseError) -> i32 {
+    match error {
+        ResponseError::Missing => PRG_STATE,
+        ResponseError::HeaderName | ResponseError::HeaderValue => PRG_FIELD,
+        _ => PRG_ARGUMENT,
     }
 }
 

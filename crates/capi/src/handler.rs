@@ -3,7 +3,7 @@
 use crate::body_in::prg_plan;
 use crate::later::later;
 use crate::request::{pass, prg_request};
-use crate::response::{prg_response, respond};
+use crate::response::prg_response;
 use crate::running::enter_turn;
 use crate::values::Versioned;
 use crate::ws::{State, call, prg_upgrade, prg_ws};
@@ -102,13 +102,17 @@ impl Drop for App {
 }
 
 impl Handler for App {
+    // Without `respond` and `pass`: their closures would not be inlined.
+    #[inline(always)]
     fn handle_request(&self, req: &Request<'_>, res: Response<'_>) -> Done {
-        respond(res, |res| {
-            if let Some(request) = self.0.request {
-                // SAFETY: the pointers are valid in this call.
-                pass(req, |req| unsafe { request(self.0.user, req, res) });
-            }
-        })
+        // SAFETY: the response does not leave this function, and C uses its pointer in the call only.
+        let mut res = unsafe { prg_response::new(res) };
+        if let Some(request) = self.0.request {
+            let req = prg_request::of(req);
+            // SAFETY: the pointers are valid in this call.
+            unsafe { request(self.0.user, &raw const req, &raw mut res) }
+        }
+        res.end()
     }
 
     fn body_plan(&self, req: &Request<'_>) -> BodyPlan {

@@ -18,14 +18,21 @@ pub struct prg_request {
     pub rest: *const c_void,
 }
 
+impl prg_request {
+    #[inline(always)]
+    pub(crate) fn of(req: &Request<'_>) -> prg_request {
+        prg_request {
+            method: prg_bytes::of(req.method().as_bytes()),
+            path: prg_bytes::of(req.path().as_bytes()),
+            rest: std::ptr::from_ref(req).cast(),
+        }
+    }
+}
+
 /// Passes a request to C.
 #[inline(always)]
 pub(crate) fn pass<T>(req: &Request<'_>, f: impl FnOnce(*const prg_request) -> T) -> T {
-    let passed = prg_request {
-        method: prg_bytes::of(req.method().as_bytes()),
-        path: prg_bytes::of(req.path().as_bytes()),
-        rest: std::ptr::from_ref(req).cast(),
-    };
+    let passed = prg_request::of(req);
     f(&raw const passed)
 }
 

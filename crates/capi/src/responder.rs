@@ -3,7 +3,7 @@
 use crate::codes::of_send;
 use crate::guard::{free, guard, guard_or, shared, take};
 use crate::later::unqueued;
-use crate::response::{prg_response, respond, whole};
+use crate::response::{prg_response, prg_response_send, respond};
 use crate::values::bytes;
 use peregrine::Responder;
 use std::ffi::{c_char, c_void};
@@ -29,11 +29,14 @@ pub unsafe extern "C" fn prg_responder_send(
 ) -> i32 {
     guard(|| {
         let responder = take(responder)?.0;
-        let (kind, body) = (
-            bytes(content_type, content_type_len)?,
-            bytes(body, body_len)?,
-        );
-        let sent = responder.send(|res| whole(res, status, kind, body));
+        bytes(content_type, content_type_len)?;
+        bytes(body, body_len)?;
+        let whole = |res| {
+            let (kind, kind_len) = (content_type, content_type_len);
+            // It cannot fail: the arguments are valid, and the response is not given yet.
+            prg_response_send(res, status, kind, kind_len, body, body_len);
+        };
+        let sent = responder.send(|res| respond(res, whole));
         sent.map_err(of_send)
     })
 }

@@ -6,8 +6,10 @@ use crate::events::prg_events;
 use crate::guard::{exclusive, give, guard_view};
 use crate::responder::prg_responder;
 use crate::values::{bytes, text};
+use peregrine::timers::Timers;
 use peregrine::{Done, Response};
 use std::ffi::c_char;
+use std::mem::MaybeUninit;
 use std::time::Duration;
 
 /// A response that is not given yet. It is borrowed: it is valid until the callback returns that got it, and on the thread of that callback
@@ -18,29 +20,61 @@ use std::time::Duration;
 pub struct prg_response {
     /// Its lifetime is that of the callback.
     res: Option<Response<'static>>,
-    done: Option<Done>,
+    is_given: bool,
+    /// What the handler returns, if `is_given`. An `Option` would be copied in pieces.
+    done: MaybeUninit<Done>,
 }
 
 /// Lets C respond. A response that it does not give is a failure of the handler, as that of a responder that is dropped.
+#[inline(always)]
 pub(crate) fn respond(res: Response<'_>, call: impl FnOnce(*mut prg_response)) -> Done {
-    // SAFETY: the value does not leave this function, and the pointer to it is valid for the callback only.
-    let res = unsafe { std::mem::transmute::<Response<'_>, Response<'static>>(res) };
-    let mut response = prg_response {
-        res: Some(res),
-        done: None,
-    };
+    // SAFETY: `call` keeps no pointer, and the value does not leave this function.
+    let mut response = unsafe { prg_response::new(res) };
     call(&raw mut response);
-    match (response.done, response.res) {
-        (Some(done), _) => done,
-        (None, Some(res)) => res.defer().0,
-        (None, None) => unreachable!("a response is given or there"),
-    }
+    response.end()
+}
+
+/// It needs a large stack frame, and is rare.
+#[cold]
+#[inline(never)]
+fn missing(res: Option<Response<'static>>) -> Done {
+    let res = res.expect("a response is given or there");
+    res.defer().0
 }
 
 impl prg_response {
+    /// # Safety
+    ///
+    /// The value, and pointers to it, are used no longer than `res` lives.
+    #[inline(always)]
+    pub(crate) unsafe fn new(res: Response<'_>) -> prg_response {
+        prg_response {
+            res: Some(std::mem::transmute::<Response<'_>, Response<'static>>(res)),
+            is_given: false,
+            done: MaybeUninit::uninit(),
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn end(self) -> Done {
+        match self.is_given {
+            // SAFETY: `set` has written it.
+            true => unsafe { self.done.assume_init() },
+            false => missing(self.res),
+        }
+    }
+
+    #[inline(always)]
+    fn set(&mut self, done: Done) {
+        self.done.write(done);
+        self.is_given = true;
+    }
+
+    #[inline(always)]
     pub(crate) fn give(&mut self, f: impl FnOnce(Response<'static>) -> Done) -> Result<(), i32> {
         let res = self.res.take().ok_or(PRG_STATE)?;
-        self.done = Some(f(res));
+        let done = f(res);
+        self.set(done);
         Ok(())
     }
 
@@ -48,8 +82,12 @@ impl prg_response {
     fn begin<T>(&mut self, f: impl FnOnce(Response<'static>) -> (Done, T)) -> Result<T, i32> {
         let res = self.res.take().ok_or(PRG_STATE)?;
         let (done, later) = f(res);
-        self.done = Some(done);
+        self.set(done);
         Ok(later)
+    }
+
+    pub(crate) fn timers(&self) -> Result<Timers, i32> {
+        self.res.as_ref().map(Response::timers).ok_or(PRG_STATE)
     }
 
     fn change(
@@ -112,10 +150,8 @@ pub unsafe extern "C" fn prg_response_body(
     body: *const c_char,
     body_len: usize,
 ) -> i32 {
-    guard_view(|| {
-        let body = bytes(body, body_len)?;
-        exclusive(res)?.give(|res| res.body(body))
-    })
+    // The one function with a call of `Response::body`, which is inlined into it.
+    prg_response_send(res, 200, std::ptr::null(), 0, body, body_len)
 }
 
 /// Gives a whole response in one call: status, Content-Type (none if its length is 0) and body. The bytes are copied.
@@ -145,10 +181,11 @@ pub(crate) fn whole(res: Response<'_>, status: u16, kind: &[u8], body: &[u8]) ->
         200 => res,
         status => res.status(status),
     };
-    match kind.is_empty() {
-        true => res.body(body),
-        false => res.header("Content-Type", kind).body(body),
-    }
+    let res = match kind.is_empty() {
+        true => res,
+        false => res.header("Content-Type", kind),
+    };
+    res.body(body)
 }
 
 /// Redirects to `location`, with status 301, 302, 303, 307 or 308.

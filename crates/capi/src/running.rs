@@ -6,6 +6,7 @@ use crate::request::length;
 use crate::values::{Versioned, copy, size_set, write};
 use peregrine::metrics::Stats;
 use peregrine::server::{Running, Stopper};
+use peregrine::timers::Timers;
 use std::cell::Cell;
 use std::ffi::c_char;
 
@@ -13,6 +14,7 @@ use std::ffi::c_char;
 pub struct prg_running {
     pub(crate) running: Running,
     pub(crate) stats: Stats,
+    pub(crate) timers: Timers,
 }
 
 /// Stops a server from any thread, also from a callback and while another thread is in prg_running_wait. It is owned by the program, and

@@ -101,6 +101,7 @@ impl prg_server {
     fn start(&mut self) -> Result<prg_running, i32> {
         let app = self.app.take().ok_or(PRG_STATE)?;
         let stats = Stats::new();
+        let timers;
         // Both are the same code for different modes.
         macro_rules! start {
             ($server:expr) => {{
@@ -119,6 +120,7 @@ impl prg_server {
                         Place::Tls(addr, tls) => server.bind_tls(addr, tls),
                     };
                 }
+                timers = server.timers();
                 sigpipe::blocked(|| server.start())
             }};
         }
@@ -127,7 +129,11 @@ impl prg_server {
             None => start!(Server::new(app)),
         };
         match started {
-            Ok(running) => Ok(prg_running { running, stats }),
+            Ok(running) => Ok(prg_running {
+                running,
+                stats,
+                timers,
+            }),
             Err(error) => Err(self.failed(&error)),
         }
     }

@@ -30,6 +30,7 @@ impl prg_bytes {
 }
 
 /// The bytes of C. NULL is allowed for none.
+#[inline(always)]
 pub(crate) unsafe fn bytes<'a>(ptr: *const c_char, len: usize) -> Result<&'a [u8], i32> {
     match (ptr.is_null(), len) {
         (_, 0) => Ok(&[]),

@@ -56,7 +56,7 @@ pub(crate) fn call(ws: &mut Ws<'_, State>, call: impl FnOnce(*mut prg_ws)) {
     call(&raw mut ws);
 }
 
-unsafe fn upgrade_of<'a>(upgrade: *mut prg_upgrade) -> Result<&'a mut Upgrade<'a>, i32> {
+pub(crate) unsafe fn upgrade_of<'a>(upgrade: *mut prg_upgrade) -> Result<&'a mut Upgrade<'a>, i32> {
     exclusive(upgrade.cast())
 }
 
@@ -101,7 +101,7 @@ pub unsafe extern "C" fn prg_upgrade_protocol(
     })
 }
 
-/// Refuses the handshake with this status and text; prg_handler.ws_accept returns 0 then.
+/// Refuses the handshake with this status and text; prg_handler.ws_accept returns 0 then. A prg_ws_responder has no effect any more.
 ///
 /// Errors: PRG_ARGUMENT. Thread: that of the callback.
 #[unsafe(no_mangle)]
@@ -223,6 +223,25 @@ pub unsafe extern "C" fn prg_ws_close(
     self::code(|| {
         let reason = text(reason, reason_len)?;
         Ok(of_sent(exclusive(ws)?.ws.close(code, reason)))
+    })
+}
+
+/// Reads nothing more from this client, until prg_ws_resume or prg_hub_resume, for 300 s at most: then the connection is closed with
+/// 1013. The client soon cannot send more. Errors: PRG_ARGUMENT. Thread: that of the callback.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn prg_ws_pause(ws: *mut prg_ws) -> i32 {
+    guard(|| {
+        exclusive(ws)?.ws.pause_reading();
+        Ok(())
+    })
+}
+
+/// Reads again from this client. Errors: PRG_ARGUMENT. Thread: that of the callback.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn prg_ws_resume(ws: *mut prg_ws) -> i32 {
+    guard(|| {
+        exclusive(ws)?.ws.resume_reading();
+        Ok(())
     })
 }
 

@@ -82,6 +82,19 @@ pub unsafe extern "C" fn prg_hub_close(
     })
 }
 
+/// As prg_ws_pause, for the connection with this id. Messages that its thread has read already still come. Errors: PRG_GONE,
+/// PRG_ARGUMENT. Thread: any.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn prg_hub_pause(hub: *const prg_hub, id: u64) -> i32 {
+    code(|| Ok(of_sent(shared(hub)?.0.pause_reading(WsId::from_u64(id)))))
+}
+
+/// As prg_ws_resume, for the connection with this id. Errors: PRG_GONE, PRG_ARGUMENT. Thread: any.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn prg_hub_resume(hub: *const prg_hub, id: u64) -> i32 {
+    code(|| Ok(of_sent(shared(hub)?.0.resume_reading(WsId::from_u64(id)))))
+}
+
 /// The number of connections. Thread: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn prg_hub_connections(hub: *const prg_hub) -> usize {

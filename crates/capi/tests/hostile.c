@@ -41,6 +41,8 @@ typedef struct {
     _Atomic(prg_running *) running;
     _Atomic(prg_stopper *) stopper;
     atomic_ullong ws_id;
+    _Atomic(prg_ws_responder *) ws_responder;
+    _Atomic(prg_timer *) timer;
     atomic_int code;
     prg_files *files;
     prg_event_hub *hub;
@@ -147,6 +149,14 @@ static void fill(void *user, prg_response *res) {
 
 static void fill_nothing(void *user, prg_response *res) { (void)user, (void)res; }
 
+static void sink_drop(void *user);
+
+static int32_t answers(void *user) {
+    app *a = user;
+    CHECK(prg_responder_send(atomic_exchange(&a->responder, NULL), 200, NULL, 0, PRG_TEXT("in time")) == PRG_OK);
+    return 0;
+}
+
 static void request(void *user, const prg_request *req, prg_response *res) {
     app *a = user;
     prg_bytes path = prg_request_path(req), name, value;
@@ -209,6 +219,13 @@ static void request(void *user, const prg_request *req, prg_response *res) {
     } else if (prg_is(path, PRG_TEXT("/keep"))) {
         CHECK(prg_response_timeout(res, 600000) == PRG_OK && prg_response_defer(res, &responder) == PRG_OK);
         atomic_store(&a->responder, responder);
+    } else if (prg_is(path, PRG_TEXT("/timer"))) {
+        prg_timers *timers = NULL;
+        CHECK(prg_response_timers(res, &timers) == PRG_OK && prg_response_defer(res, &responder) == PRG_OK);
+        CHECK(prg_response_timers(res, &timers) == PRG_STATE);
+        atomic_store(&a->responder, responder);
+        CHECK(prg_timers_call(timers, 1, answers, a, sink_drop, NULL) == PRG_OK);
+        prg_timers_free(timers);
     } else if (prg_is(path, PRG_TEXT("/stream"))) {
         CHECK(prg_response_stream(res, -2, &body) == PRG_ARGUMENT && prg_response_stream(res, -1, &body) == PRG_OK);
         CHECK(prg_body_on_gone(body, notified, a) == PRG_OK && prg_body_on_ready(body, NULL, a) == PRG_ARGUMENT);
@@ -280,13 +297,22 @@ static void finish(void *user, const prg_request *req, prg_response *res) {
 
 static void sink_drop(void *user) { atomic_fetch_add(&((app *)user)->sink_drops, 1); }
 
+static void begin(void *user, prg_incoming *incoming) {
+    prg_resumer *resumer = NULL;
+    CHECK(prg_incoming_received(incoming) == 0 && prg_incoming_resumer(incoming, &resumer) == PRG_OK);
+    atomic_store(&((app *)user)->resumer, resumer);
+}
+
 static void body_plan(void *user, const prg_request *req, prg_plan *plan) {
-    prg_sink sink = {sizeof sink, user, piece, finish, sink_drop}, none = {sizeof none, user, NULL, NULL, sink_drop};
+    prg_sink sink = {sizeof sink, user, piece, finish, sink_drop, NULL}, none = {sizeof none, user, NULL, NULL, sink_drop, NULL};
     prg_bytes path = prg_request_path(req);
     if (prg_is(path, PRG_TEXT("/sink"))) {
         CHECK(prg_plan_stream(plan, &none, 100) == PRG_ARGUMENT && prg_plan_stream(plan, NULL, 1) == PRG_ARGUMENT);
         /* The second one counts, and the first one is freed. */
         CHECK(prg_plan_stream(plan, &sink, 100) == PRG_OK && prg_plan_stream(plan, &sink, 1000) == PRG_OK);
+    } else if (prg_is(path, PRG_TEXT("/early"))) {
+        sink.begin = begin;
+        CHECK(prg_plan_stream(plan, &sink, 1000) == PRG_OK);
     } else if (prg_is(path, PRG_TEXT("/refuse"))) {
         CHECK(prg_plan_refuse(plan, 403) == PRG_OK);
     } else if (prg_is(path, PRG_TEXT("/small"))) {
@@ -316,17 +342,43 @@ typedef struct {
     app *a;
 } state;
 
+static state *state_of(app *a) {
+    state *s = malloc(sizeof *s);
+    CHECK(s);
+    s->a = a;
+    atomic_fetch_add(&a->accepted, 1);
+    return s;
+}
+
 static int32_t ws_accept(void *user, const prg_request *req, prg_upgrade *upgrade, void **out) {
-    state *s;
     (void)req;
     CHECK(prg_upgrade_protocol(upgrade, PRG_TEXT("none")) == PRG_NOT_FOUND);
     CHECK(prg_upgrade_header(upgrade, PRG_TEXT("X-Ws"), PRG_TEXT("yes")) == PRG_OK);
-    s = malloc(sizeof *s);
-    CHECK(s);
-    s->a = user;
-    atomic_fetch_add(&s->a->accepted, 1);
-    *out = s;
+    *out = state_of(user);
     return 1;
+}
+
+/* The decision comes later: what a thread does with it is its path. */
+static int32_t ws_later(void *user, const prg_request *req, prg_upgrade *upgrade, void **out) {
+    app *a = user;
+    prg_ws_responder *responder = NULL, *second = NULL;
+    CHECK(prg_upgrade_defer(upgrade, NULL) == PRG_ARGUMENT && prg_upgrade_defer(upgrade, &responder) == PRG_OK);
+    CHECK(prg_upgrade_defer(upgrade, &second) == PRG_STATE && !second && !prg_ws_responder_is_gone(responder));
+    atomic_store(&a->ws_responder, responder);
+    if (prg_is(req->path, PRG_TEXT("/at-once"))) {
+        CHECK(prg_upgrade_refuse(upgrade, 403, PRG_TEXT("no")) == PRG_OK);
+        return 0;
+    }
+    *out = state_of(a);
+    return 1;
+}
+
+static void ws_pauses(void *user, prg_ws *ws, const char *data, size_t len, int32_t is_text) {
+    atomic_fetch_add(&((app *)user)->notified, 1);
+    if (len == 5 && memcmp(data, "pause", 5) == 0)
+        CHECK(prg_ws_pause(ws) == PRG_OK);
+    else
+        CHECK(prg_ws_send(ws, data, len, is_text) == PRG_OK && prg_ws_resume(ws) == PRG_OK);
 }
 
 static void ws_open(void *user, prg_ws *ws) {
@@ -412,6 +464,7 @@ static void nothing_is_null(void) {
     prg_server_free(NULL);
     prg_running_free(NULL);
     prg_responder_free(NULL);
+    prg_prepared_free(NULL);
     prg_body_free(NULL);
     prg_events_free(NULL);
     prg_event_hub_free(NULL);
@@ -425,7 +478,7 @@ static void nothing_is_null(void) {
 /* A struct with padding at its end could not grow: a later member would have the value of the padding. */
 #define ENDS_WITH(type, member) _Static_assert(offsetof(type, member) + sizeof(((type *)0)->member) == sizeof(type), #type)
 ENDS_WITH(prg_handler, ws_drop);
-ENDS_WITH(prg_sink, drop);
+ENDS_WITH(prg_sink, begin);
 ENDS_WITH(prg_event, reserved);
 ENDS_WITH(prg_config, drain_delay_millis);
 ENDS_WITH(prg_stopped, aborted);
@@ -489,6 +542,7 @@ static void *resume(void *user) {
 }
 
 static void responses(app *a, int port) {
+    int fd;
     pthread_t other;
     int errors = atomic_load(&a->errors);
     CHECK(begins(ask(port, "GET", "/none", ""), "HTTP/1.1 500 "));
@@ -514,6 +568,15 @@ static void responses(app *a, int port) {
     CHECK(begins(ask(port, "POST", "/sink", "hello"), "HTTP/1.1 200 ") && strstr(answer, "sunk"));
     CHECK(pthread_join(other, NULL) == 0);
     WAIT(atomic_load(&a->sink_drops) == 2);
+    prg_resumer_free(atomic_exchange(&a->resumer, NULL));
+    /* A response before the first byte of a body. */
+    fd = connected(port);
+    say(fd, PRG_TEXT("POST /early HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 5\r\n\r\n"));
+    WAIT(atomic_load(&a->resumer));
+    CHECK(prg_resumer_respond(atomic_load(&a->resumer)) == PRG_OK);
+    hear(fd, answer, sizeof answer);
+    CHECK(begins(answer, "HTTP/1.1 200 ") && strstr(answer, "sunk"));
+    close(fd);
     prg_resumer_free(atomic_exchange(&a->resumer, NULL));
 }
 
@@ -719,15 +782,19 @@ static void freed_by_itself(void) {
     WAIT(atomic_load(&a.drops) == 1);
 }
 
-static int ws_connected(int port) {
-    int fd = connected(port);
+static void hear_head(int fd) {
     size_t len = 0;
-    say(fd, PRG_TEXT("GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-                     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"));
     do {
         CHECK(recv(fd, answer + len, 1, 0) == 1);
         answer[++len] = 0;
     } while (!strstr(answer, "\r\n\r\n"));
+}
+
+static int ws_connected(int port) {
+    int fd = connected(port);
+    say(fd, PRG_TEXT("GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"));
+    hear_head(fd);
     CHECK(begins(answer, "HTTP/1.1 101 ") && strstr(answer, "X-Ws: yes"));
     return fd;
 }
@@ -782,6 +849,228 @@ static void websockets(void) {
         close(fds[i]);
 }
 
+static prg_ws_responder *decides(app *a) {
+    WAIT(atomic_load(&a->ws_responder));
+    return atomic_exchange(&a->ws_responder, NULL);
+}
+
+static int asks_for_ws(int port, const char *path) {
+    char head[300];
+    int fd = connected(port), len;
+    len = snprintf(head, sizeof head, "GET %s HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                                      "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: a, b\r\n"
+                                      "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", path);
+    say(fd, head, (size_t)len);
+    return fd;
+}
+
+static void handshakes_are_decided_later(void) {
+    app a = {0};
+    prg_handler h = handler_of(&a);
+    prg_hub *hub = prg_hub_new();
+    prg_running *running;
+    prg_ws_responder *responder;
+    int port, fd;
+    CHECK(prg_upgrade_defer(NULL, NULL) == PRG_ARGUMENT && prg_ws_responder_accept(NULL) == PRG_ARGUMENT);
+    CHECK(prg_ws_responder_respond(NULL, fill, NULL) == PRG_ARGUMENT && prg_ws_responder_is_gone(NULL) == 1);
+    CHECK(prg_ws_responder_header(NULL, PRG_TEXT("a"), PRG_TEXT("b")) == PRG_ARGUMENT);
+    CHECK(prg_ws_responder_protocol(NULL, PRG_TEXT("a")) == PRG_ARGUMENT);
+    CHECK(prg_ws_pause(NULL) == PRG_ARGUMENT && prg_ws_resume(NULL) == PRG_ARGUMENT);
+    CHECK(prg_hub_pause(NULL, 1) == PRG_ARGUMENT && prg_hub_resume(NULL, 1) == PRG_ARGUMENT);
+    CHECK(prg_hub_pause(hub, 1) == PRG_GONE && prg_hub_resume(hub, 1) == PRG_GONE);
+    prg_ws_responder_free(NULL);
+    h.ws_accept = ws_later;
+    h.ws_open = ws_open;
+    h.ws_message = ws_pauses;
+    h.ws_close = ws_close;
+    h.ws_drop = ws_drop;
+    running = started(&h, hub, &port, 1);
+
+    fd = asks_for_ws(port, "/ws");
+    responder = decides(&a);
+    /* The one worker serves others meanwhile. */
+    CHECK(begins(ask(port, "GET", "/", ""), "HTTP/1.1 "));
+    CHECK(prg_ws_responder_protocol(responder, PRG_TEXT("c")) == PRG_NOT_FOUND && prg_ws_responder_protocol(responder, PRG_TEXT("b")) == PRG_OK);
+    CHECK(prg_ws_responder_header(responder, PRG_TEXT("Upgrade"), PRG_TEXT("x")) == PRG_ARGUMENT);
+    CHECK(prg_ws_responder_header(responder, PRG_TEXT("X-Late"), PRG_TEXT("yes")) == PRG_OK && prg_ws_responder_accept(responder) == PRG_OK);
+    hear_head(fd);
+    CHECK(begins(answer, "HTTP/1.1 101 ") && strstr(answer, "X-Late: yes") && strstr(answer, "Sec-WebSocket-Protocol: b"));
+    WAIT(atomic_load(&a.opened) == 1);
+    /* Masks are zero. What follows a pause waits. */
+    say(fd, PRG_TEXT("\x81\x85\0\0\0\0pause\x81\x82\0\0\0\0hi"));
+    WAIT(atomic_load(&a.notified) == 1);
+    CHECK(prg_hub_broadcast(hub, PRG_TEXT("x"), 1) == PRG_OK);
+    expect(fd, "\x81\x01x", 3);
+    CHECK(atomic_load(&a.notified) == 1 && prg_hub_resume(hub, atomic_load(&a.ws_id)) == PRG_OK);
+    expect(fd, "\x81\x02hi", 4);
+    close(fd);
+    WAIT(atomic_load(&a.state_drops) == 1);
+
+    fd = asks_for_ws(port, "/ws");
+    CHECK(prg_ws_responder_respond(decides(&a), fill, &a) == PRG_OK);
+    hear_head(fd);
+    CHECK(!begins(answer, "HTTP/1.1 101 ") && !begins(answer, "HTTP/1.1 500 "));
+    close(fd);
+    fd = asks_for_ws(port, "/ws");
+    prg_ws_responder_free(decides(&a));
+    hear_head(fd);
+    CHECK(begins(answer, "HTTP/1.1 500 "));
+    close(fd);
+    fd = asks_for_ws(port, "/ws");
+    CHECK(prg_ws_responder_respond(decides(&a), NULL, NULL) == PRG_ARGUMENT);
+    hear_head(fd);
+    CHECK(begins(answer, "HTTP/1.1 500 "));
+    close(fd);
+    fd = asks_for_ws(port, "/at-once");
+    hear_head(fd);
+    CHECK(begins(answer, "HTTP/1.1 403 ") && prg_ws_responder_accept(decides(&a)) == PRG_GONE);
+    close(fd);
+    fd = asks_for_ws(port, "/ws");
+    responder = decides(&a);
+    close(fd);
+    WAIT(prg_ws_responder_is_gone(responder));
+    CHECK(prg_ws_responder_accept(responder) == PRG_GONE);
+    /* One that outlives the server. */
+    fd = asks_for_ws(port, "/ws");
+    responder = decides(&a);
+    close(fd);
+    prg_running_free(running);
+    CHECK(prg_ws_responder_accept(responder) == PRG_GONE);
+    CHECK(atomic_load(&a.state_drops) == atomic_load(&a.accepted) && atomic_load(&a.drops) == 1);
+    prg_hub_free(hub);
+}
+
+/* ------------------------------------------------------------------------------------------ prepared responses */
+
+static void fill_fields(void *user, prg_response *res) {
+    (void)user;
+    CHECK(prg_response_status(res, 404) == PRG_OK && prg_response_header(res, PRG_TEXT("X-A"), PRG_TEXT("b")) == PRG_OK);
+    CHECK(prg_response_send(res, 404, PRG_TEXT("text/x"), PRG_TEXT("missing")) == PRG_OK);
+    CHECK(prg_response_send(res, 404, PRG_TEXT("text/x"), PRG_TEXT("missing")) == PRG_STATE);
+}
+
+static void fill_later(void *user, prg_response *res) {
+    prg_responder *responder;
+    CHECK(prg_response_defer(res, &responder) == PRG_OK);
+    *(prg_responder **)user = responder;
+}
+
+static void fill_invalid(void *user, prg_response *res) {
+    (void)user;
+    CHECK(prg_response_header(res, PRG_TEXT("X-A"), PRG_TEXT("b\nc")) == PRG_OK && prg_response_body(res, "", 0) == PRG_OK);
+}
+
+static prg_prepared *prepared_ones[3];
+
+static void gives_prepared(void *user, const prg_request *req, prg_response *res) {
+    (void)user;
+    if (prg_is(req->path, PRG_TEXT("/twice")))
+        CHECK(prg_response_send_prepared(res, prepared_ones[0]) == PRG_OK);
+    if (prg_is(req->path, PRG_TEXT("/null")))
+        CHECK(prg_response_send_prepared(res, NULL) == PRG_ARGUMENT);
+    else if (prg_is(req->path, PRG_TEXT("/set"))) {
+        CHECK(prg_response_status(res, 203) == PRG_OK);
+        CHECK(prg_response_header(res, PRG_TEXT("X-B"), PRG_TEXT("c")) == PRG_OK);
+        CHECK(prg_response_send_prepared(res, prepared_ones[0]) == PRG_OK);
+    } else if (prg_is(req->path, PRG_TEXT("/filled")))
+        CHECK(prg_response_send_prepared(res, prepared_ones[1]) == PRG_OK);
+    else if (prg_is(req->path, PRG_TEXT("/large"))) {
+        CHECK(prg_response_send_prepared(res, prepared_ones[2]) == PRG_OK);
+        /* The client has not got it yet. */
+        prg_prepared_free(prepared_ones[2]);
+        prepared_ones[2] = NULL;
+    } else
+        CHECK(prg_response_send_prepared(res, prepared_ones[0]) ==
+              (prg_is(req->path, PRG_TEXT("/twice")) ? PRG_STATE : PRG_OK));
+}
+
+static void prepared(void) {
+    static char large[50000];
+    prg_handler h = {.size = sizeof h, .request = gives_prepared};
+    prg_prepared *none = NULL;
+    prg_responder *responder = NULL;
+    prg_running *running;
+    int port;
+    memset(large, 'x', sizeof large);
+    CHECK(prg_prepared_new(200, PRG_TEXT("a/b"), PRG_TEXT("c"), NULL) == PRG_ARGUMENT);
+    CHECK(prg_prepared_new(199, PRG_TEXT("a/b"), PRG_TEXT("c"), &none) == PRG_ARGUMENT && !none);
+    CHECK(prg_prepared_new(200, PRG_TEXT("a\nb"), PRG_TEXT("c"), &none) == PRG_FIELD && !none);
+    CHECK(prg_prepared_new(200, NULL, 1, PRG_TEXT("c"), &none) == PRG_ARGUMENT && !none);
+    CHECK(prg_prepared_fill(NULL, NULL, &none) == PRG_ARGUMENT && !none);
+    CHECK(prg_prepared_fill(fill_nothing, NULL, &none) == PRG_STATE && !none);
+    CHECK(prg_prepared_fill(fill_invalid, NULL, &none) == PRG_FIELD && !none);
+    CHECK(prg_prepared_fill(fill_later, &responder, &none) == PRG_STATE && !none);
+    CHECK(prg_responder_send(responder, 200, NULL, 0, PRG_TEXT("to no client")) == PRG_GONE);
+    CHECK(prg_response_send_prepared(NULL, NULL) == PRG_ARGUMENT);
+    CHECK(prg_prepared_new(200, PRG_TEXT("text/plain"), PRG_TEXT("hello"), &prepared_ones[0]) == PRG_OK);
+    CHECK(prg_prepared_fill(fill_fields, NULL, &prepared_ones[1]) == PRG_OK);
+    CHECK(prg_prepared_new(200, NULL, 0, large, sizeof large, &prepared_ones[2]) == PRG_OK);
+    running = started(&h, NULL, &port, 1);
+    CHECK(begins(ask(port, "GET", "/", ""), "HTTP/1.1 200 ") && strstr(answer, "\r\nContent-Type: text/plain\r\n"));
+    CHECK(strstr(answer, "\r\nContent-Length: 5\r\n") && strstr(answer, "\r\n\r\nhello"));
+    CHECK(begins(ask(port, "HEAD", "/", ""), "HTTP/1.1 200 ") && !strstr(answer, "hello"));
+    CHECK(begins(ask(port, "GET", "/twice", ""), "HTTP/1.1 200 "));
+    CHECK(begins(ask(port, "GET", "/null", ""), "HTTP/1.1 500 "));
+    CHECK(begins(ask(port, "GET", "/set", ""), "HTTP/1.1 203 ") && strstr(answer, "\r\nX-B: c\r\n") && strstr(answer, "hello"));
+    CHECK(begins(ask(port, "GET", "/filled", ""), "HTTP/1.1 404 ") && strstr(answer, "\r\nX-A: b\r\n") && strstr(answer, "missing"));
+    CHECK(begins(ask(port, "GET", "/large", ""), "HTTP/1.1 200 ") && strlen(strstr(answer, "\r\n\r\n") + 4) == sizeof large);
+    prg_running_free(running);
+    prg_prepared_free(prepared_ones[0]);
+    prg_prepared_free(prepared_ones[1]);
+}
+
+/* ------------------------------------------------------------------------------------------ timers */
+
+static int32_t tick(void *user) {
+    app *a = user;
+    return atomic_fetch_add(&a->notified, 1) + 1 < 3;
+}
+
+static int32_t cancels_itself(void *user) {
+    app *a = user;
+    WAIT(atomic_load(&a->timer));
+    prg_timer_cancel(atomic_exchange(&a->timer, NULL));
+    atomic_fetch_add(&a->missed, 1);
+    return 1;
+}
+
+static void timers(void) {
+    app a = {0};
+    prg_handler h = handler_of(&a);
+    prg_running *running;
+    prg_timers *timers;
+    prg_timer *timer = NULL;
+    int port;
+    CHECK(prg_running_timers(NULL, &timers) == PRG_ARGUMENT && prg_response_timers(NULL, &timers) == PRG_ARGUMENT);
+    prg_timers_free(NULL);
+    prg_timer_free(NULL);
+    prg_timer_cancel(NULL);
+    /* In an error, too, the argument is dropped. */
+    CHECK(prg_timers_call(NULL, 1, tick, &a, sink_drop, NULL) == PRG_ARGUMENT && atomic_load(&a.sink_drops) == 1);
+    running = started(&h, NULL, &port, 1);
+    CHECK(prg_running_timers(running, NULL) == PRG_ARGUMENT && prg_running_timers(running, &timers) == PRG_OK);
+    CHECK(prg_timers_call(timers, 1, NULL, &a, sink_drop, &timer) == PRG_ARGUMENT && !timer && atomic_load(&a.sink_drops) == 2);
+    CHECK(prg_timers_call(timers, 1, tick, &a, sink_drop, &timer) == PRG_OK);
+    prg_timer_free(timer);
+    WAIT(atomic_load(&a.sink_drops) == 3);
+    CHECK(atomic_load(&a.notified) == 3);
+    CHECK(prg_timers_call(timers, 1, cancels_itself, &a, sink_drop, &timer) == PRG_OK);
+    atomic_store(&a.timer, timer);
+    WAIT(atomic_load(&a.sink_drops) == 4);
+    CHECK(atomic_load(&a.missed) == 1);
+    CHECK(prg_timers_call(timers, 3600000, tick, &a, sink_drop, &timer) == PRG_OK);
+    prg_timer_cancel(timer);
+    CHECK(atomic_load(&a.sink_drops) == 5);
+    /* One that is never due ends with the server. */
+    CHECK(prg_timers_call(timers, 3600000, tick, &a, sink_drop, NULL) == PRG_OK);
+    CHECK(strstr(ask(port, "GET", "/timer", ""), "in time"));
+    WAIT(atomic_load(&a.sink_drops) == 6);
+    prg_running_free(running);
+    WAIT(atomic_load(&a.sink_drops) == 7);
+    CHECK(prg_timers_call(timers, 1, tick, &a, sink_drop, NULL) == PRG_GONE && atomic_load(&a.sink_drops) == 8);
+    prg_timers_free(timers);
+}
+
 int main(void) {
     CHECK(prg_abi_version() == PRG_ABI_VERSION);
     nothing_is_null();
@@ -792,6 +1081,9 @@ int main(void) {
     freed_by_itself();
     a_broken_pipe();
     websockets();
+    handshakes_are_decided_later();
+    prepared();
+    timers();
     puts("ok hostile");
     return 0;
 }

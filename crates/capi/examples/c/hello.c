@@ -6,10 +6,10 @@
 #include "common.h"
 
 static void request(void *user, const prg_request *req, prg_response *res) {
+    const prg_prepared *greeting = user;
     prg_bytes method = req->method, path = req->path, body;
-    (void)user;
     if (prg_is(path, PRG_TEXT("/")) && (prg_is(method, PRG_TEXT("GET")) || prg_is(method, PRG_TEXT("HEAD")))) {
-        prg_response_send(res, 200, PRG_TEXT("text/plain"), PRG_TEXT("Hello, World!"));
+        prg_response_send_prepared(res, greeting);
     } else if (prg_is(path, PRG_TEXT("/echo")) && prg_is(method, PRG_TEXT("POST"))) {
         body = prg_request_body(req);
         prg_response_body(res, body.ptr, body.len);
@@ -23,7 +23,14 @@ static void request(void *user, const prg_request *req, prg_response *res) {
 
 int main(int argc, char **argv) {
     prg_handler handler = {0};
+    prg_prepared *greeting;
+    int status;
+    /* It is the same for all requests. */
+    must(prg_prepared_new(200, PRG_TEXT("text/plain"), PRG_TEXT("Hello, World!"), &greeting), "a greeting");
     handler.size = sizeof handler;
     handler.request = request;
-    return serve(&handler, NULL, argc, argv);
+    handler.user = greeting;
+    status = serve(&handler, NULL, argc, argv);
+    prg_prepared_free(greeting);
+    return status;
 }
