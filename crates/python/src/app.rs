@@ -8,7 +8,7 @@ use crate::request::{PyRequest, lend};
 use crate::response::respond;
 use crate::stream::PyBodyReader;
 use crate::websocket::{Hooks, PyWs};
-use crate::wsgi::{self, Environ};
+use crate::wsgi::{self, Environ, Input, Later};
 use peregrine::body::BodyReader;
 use peregrine::files::DirServer;
 use peregrine::ws::{Disconnect, Message, Upgrade, WebSocketHandler, Ws};
@@ -25,6 +25,8 @@ pub(crate) enum Interface {
         handle: Py<PyAny>,
         plan: Option<Py<PyAny>>,
         hooks: Option<Hooks>,
+        /// Called at the end of a turn of each thread.
+        before_wait: Option<Py<PyAny>>,
     },
     /// A WSGI application, on the thread of the worker, or on the pool.
     Wsgi(Arc<Wsgi>),
@@ -32,7 +34,13 @@ pub(crate) enum Interface {
     Asgi(Arc<Inbox>),
 }
 
-/// The largest body that an ASGI application gets in one piece, in bytes.
+/// The text of a 503.
+pub(crate) const BUSY: &str = "the server is busy\n";
+
+/// The text of a 500.
+pub(crate) const FAILED: &str = "internal server error\n";
+
+/// The largest body that an application gets in one piece, in bytes, if it can get it in several.
 const ONE_PIECE: u64 = 64 << 10;
 
 /// The state of a WebSocket.
@@ -85,6 +93,8 @@ pub(crate) struct App {
     pub(crate) interface: Interface,
     pub(crate) mounts: Vec<Mount>,
     pub(crate) quota: Option<Quota>,
+    /// The largest body of a WSGI application, in bytes.
+    pub(crate) most_body: u64,
     /// For code that blocks. `None`: everything runs on the thread of the worker.
     pub(crate) pool: Option<Arc<Pool>>,
 }
@@ -107,7 +117,7 @@ impl Handler for App {
         }
         match &self.interface {
             Interface::Native { handle, .. } => raw::attached(|py| {
-                respond(py, res, |object| {
+                respond(py, req.method() == "HEAD", res, |object| {
                     lend(py, req, |req| handle.call1(py, (req, object)))
                 })
             }),
@@ -141,13 +151,26 @@ impl Handler for App {
                 })
             }),
             Interface::Asgi(inbox) => self.upload(inbox, req),
-            _ => BodyPlan::Buffer,
+            Interface::Wsgi(wsgi) => match &self.pool {
+                Some(pool) => self.input(pool, wsgi, req),
+                None => BodyPlan::Buffer,
+            },
+            Interface::Native { .. } => BodyPlan::Buffer,
         }
     }
 
     fn before_wait(&self) {
-        if let Interface::Asgi(inbox) = &self.interface {
-            inbox.end_turn();
+        match &self.interface {
+            Interface::Asgi(inbox) => inbox.end_turn(),
+            Interface::Native {
+                before_wait: Some(hook),
+                ..
+            } => raw::attached(|py| {
+                if let Err(error) = hook.call0(py) {
+                    report(py, "before_wait", error);
+                }
+            }),
+            _ => {}
         }
         raw::end_turn();
     }
@@ -156,9 +179,11 @@ impl Handler for App {
 /// The response to a request for which the pool has no room.
 #[cold]
 fn busy(res: Response<'_>) -> Done {
-    res.status(503)
-        .header("Retry-After", "1")
-        .text("the server is busy\n")
+    res.status(503).header("Retry-After", "1").text(BUSY)
+}
+
+fn declared_length(req: &Request<'_>) -> Option<u64> {
+    req.header("content-length")?.parse().ok()
 }
 
 fn on_pool(pool: &Pool, wsgi: &Arc<Wsgi>, req: &Request<'_>, res: Response<'_>) -> Done {
@@ -174,7 +199,7 @@ fn on_pool(pool: &Pool, wsgi: &Arc<Wsgi>, req: &Request<'_>, res: Response<'_>) 
             &wsgi.app,
             &wsgi.environ,
             &request.as_request(),
-            responder,
+            Later::Whole(responder),
         );
     }));
     done
@@ -203,9 +228,10 @@ impl App {
             quota.count();
         }
         let (reads, request) = (answer.clone().unbind(), req.to_owned_request());
+        let is_head = req.method() == "HEAD";
         let (plan, reader) = BodyReader::new();
         pool.submit(Box::new(move |py| {
-            let called = Py::new(py, PyBodyReader::new(reader)).and_then(|reader| {
+            let called = Py::new(py, PyBodyReader::new(reader, is_head)).and_then(|reader| {
                 let request = Py::new(py, PyRequest::owned(request))?;
                 reads.call1(py, (request, reader))
             });
@@ -218,11 +244,32 @@ impl App {
 }
 
 impl App {
+    /// A thread of the pool reads a large body while it comes. One without a length is read into memory, because most
+    /// applications ignore it without `CONTENT_LENGTH`; one above the limit is refused.
+    fn input(&self, pool: &Arc<Pool>, wsgi: &Arc<Wsgi>, req: &Request<'_>) -> BodyPlan {
+        let large = ONE_PIECE + 1..=self.most_body;
+        if !declared_length(req).is_some_and(|length| large.contains(&length)) {
+            return BodyPlan::Buffer;
+        }
+        if !pool.has_room() {
+            return BodyPlan::respond(|_, res| busy(res));
+        }
+        if let Some(quota) = &self.quota {
+            quota.count();
+        }
+        let (wsgi, request) = (wsgi.clone(), req.to_owned_request());
+        let (plan, reader) = BodyReader::new();
+        pool.submit(Box::new(move |py| {
+            let later = Later::Streamed(Input::new(reader));
+            let request = request.as_request();
+            wsgi::call_from_pool(py, &wsgi.app, &wsgi.environ, &request, later);
+        }));
+        plan
+    }
+
     /// A small body comes in one piece. The application gets others while they arrive.
     fn upload(&self, inbox: &Arc<Inbox>, req: &Request<'_>) -> BodyPlan {
-        let length = req.header("content-length");
-        let length = length.and_then(|length| length.parse::<u64>().ok());
-        if length.is_some_and(|length| length <= ONE_PIECE) {
+        if declared_length(req).is_some_and(|length| length <= ONE_PIECE) {
             return BodyPlan::Buffer;
         }
         let Some(place) = inbox.place() else {
@@ -245,11 +292,7 @@ impl WebSocketHandler for App {
             Interface::Native {
                 hooks: Some(hooks), ..
             } => hooks.accept(req, upgrade).then_some(Conn::Native(None)),
-            Interface::Asgi(inbox) => {
-                let channel = Channel::new(inbox);
-                inbox.tell(Event::WebSocket(req.to_owned_request(), channel.clone()));
-                channel.accept(upgrade).map(Conn::Asgi)
-            }
+            Interface::Asgi(inbox) => Channel::offer(inbox, req, upgrade).map(Conn::Asgi),
             _ => None,
         }
     }

@@ -42,6 +42,17 @@ impl Default for HeadParts {
 }
 
 impl HeadParts {
+    /// Of a short text of the server.
+    pub(crate) fn of(status: u16) -> HeadParts {
+        let mut head = HeadParts {
+            status,
+            ..HeadParts::default()
+        };
+        // Nothing of it is refused.
+        let _ = head.add(b"content-type", b"text/plain; charset=utf-8");
+        head
+    }
+
     pub(crate) fn clear(&mut self) {
         self.status = 200;
         self.bytes.clear();
@@ -116,6 +127,17 @@ impl HeadParts {
     pub(crate) fn has(&self, name: &str) -> bool {
         self.fields()
             .any(|(other, _)| other.eq_ignore_ascii_case(name.as_bytes()))
+    }
+
+    /// A whole body must have the length that was declared. One that the client does not get need not be there.
+    pub(crate) fn check_length(&self, len: u64, is_head: bool) -> PyResult<()> {
+        let may_be_bare = len == 0 && (is_head || matches!(self.status, 204 | 304));
+        match self.length {
+            Some(length) if length != len && !may_be_bare => Err(PyValueError::new_err(format!(
+                "the body has {len} bytes and Content-Length is {length}"
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// Gives status and fields to a response.

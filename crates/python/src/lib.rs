@@ -17,6 +17,7 @@ mod response;
 mod server;
 mod settings;
 mod stream;
+mod tls;
 mod websocket;
 mod wsgi;
 
@@ -29,11 +30,11 @@ mod _peregrine {
     #[pymodule_export]
     use super::response::PyResponse;
     #[pymodule_export]
-    use super::server::PyServer;
+    use super::server::{PyServer, after_fork};
     #[pymodule_export]
     use super::stream::{PyBodyReader, PyResponder, PyStream};
     #[pymodule_export]
     use super::websocket::{PyHub, PyWs};
     #[pymodule_export]
-    use super::wsgi::FileWrapper;
+    use super::wsgi::{FileWrapper, PyInput};
 }

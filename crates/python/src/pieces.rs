@@ -2,7 +2,7 @@
 
 use crate::raw;
 use crate::report::report;
-use pyo3::exceptions::{PyStopIteration, PyTypeError};
+use pyo3::exceptions::{PyStopIteration, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyIterator;
@@ -45,6 +45,7 @@ impl Pieces {
                 Some(Err(error)) => return Err(error),
                 None => return Ok(None),
             };
+            raw::end_child(py, 0);
             let piece = bytes_of(item)?;
             if !piece.is_empty() {
                 return Ok(Some(piece));
@@ -71,20 +72,29 @@ pub(crate) fn bytes_of(item: Bound<'_, PyAny>) -> PyResult<PyBackedBytes> {
         .map_err(|_| PyTypeError::new_err(format!("a piece of a body is {kind}, not bytes")))
 }
 
+/// The error of a body in pieces.
+pub(crate) fn wrong_length(how: &str) -> PyErr {
+    PyValueError::new_err(format!("the body is {how} than Content-Length"))
+}
+
 /// Reads pieces on the thread of a worker, when the client has room for them.
 pub(crate) struct Drawn {
     pieces: Pieces,
     now: Option<PyBackedBytes>,
     from: usize,
+    /// Bytes of the declared length that no piece has had yet.
+    missing: Option<u64>,
 }
 
 impl Drawn {
-    /// The body is `first`, and then `pieces`.
-    pub(crate) fn new(first: Option<PyBackedBytes>, pieces: Pieces) -> Drawn {
+    /// The body is `first`, and then `pieces`. Of a body with another length than the declared one the client gets a part.
+    pub(crate) fn new(first: Option<PyBackedBytes>, pieces: Pieces, length: Option<u64>) -> Drawn {
+        let first_len = first.as_ref().map_or(0, |first| first.len() as u64);
         Drawn {
             pieces,
             now: first,
             from: 0,
+            missing: length.map(|length| length.saturating_sub(first_len)),
         }
     }
 
@@ -93,12 +103,27 @@ impl Drawn {
         self.now = raw::attached(|py| {
             // Dropped with the lock.
             self.now = None;
-            self.pieces.next(py).map_err(|error| {
+            let next = self.pieces.next(py);
+            next.and_then(|next| self.count(next)).map_err(|error| {
                 report(py, "a response", error);
                 io::Error::other("the iterable of a body failed")
             })
         })?;
         Ok(())
+    }
+
+    /// Compares the bytes of a piece, or of none at the end, with the declared length.
+    fn count(&mut self, next: Option<PyBackedBytes>) -> PyResult<Option<PyBackedBytes>> {
+        let Some(missing) = self.missing else {
+            return Ok(next);
+        };
+        let len = next.as_ref().map_or(0, |next| next.len() as u64);
+        self.missing = missing.checked_sub(len);
+        match (self.missing, len) {
+            (None, _) => Err(wrong_length("longer")),
+            (Some(1..), 0) => Err(wrong_length("shorter")),
+            _ => Ok(next),
+        }
     }
 }
 

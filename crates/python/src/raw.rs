@@ -2,10 +2,11 @@
 #![allow(unsafe_code)]
 
 use pyo3::ffi;
-use pyo3::{Py, Python};
+use pyo3::prelude::*;
 use std::cell::Cell;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 thread_local! {
     static THREAD: ThreadState = const { ThreadState {
@@ -81,8 +82,32 @@ pub(crate) fn attached<R>(f: impl FnOnce(Python<'_>) -> R) -> R {
         thread.acquire();
         thread.depth.set(thread.depth.get() + 1);
         let _leave = Leave(thread);
-        Python::attach(f)
+        Python::attach(|py| {
+            let result = f(py);
+            end_child(py, 0);
+            result
+        })
     })
+}
+
+/// This process is a child of a handler, and has no server.
+static IS_CHILD: AtomicBool = AtomicBool::new(false);
+
+/// Says whether this process is a fork of one that serves.
+pub(crate) fn set_child(is_child: bool) {
+    IS_CHILD.store(is_child, Ordering::Relaxed);
+}
+
+/// Ends a child of `fork` whose code has left the handler. Connections and loops are those of its parent, so it must not go on.
+pub(crate) fn end_child(py: Python<'_>, code: i32) {
+    if IS_CHILD.load(Ordering::Relaxed) {
+        let ended = py
+            .import("os")
+            .and_then(|os| os.call_method1("_exit", (code,)));
+        // It does not return.
+        drop(ended);
+        std::process::abort();
+    }
 }
 
 /// Whether this thread is one of the server that has called Python: an event loop, which must not wait.

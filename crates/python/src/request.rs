@@ -1,9 +1,10 @@
 //! `Request`: what a handler in Python sees of a request.
 
+use crate::tls;
 use peregrine::{OwnedRequest, Request};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyString};
+use pyo3::types::{PyBytes, PyList, PyString};
 use scoped_tls_hkt::scoped_thread_local;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -171,6 +172,12 @@ impl PyRequest {
                 .collect()),
             Err(error) => Err(PyValueError::new_err(error.to_string())),
         })?
+    }
+
+    /// The certificates that the client has sent, in PEM, its own first. It is empty without them (`ssl_cert_reqs`).
+    #[getter]
+    fn client_certificates<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        self.with(|request| tls::client_chain(py, request))?
     }
 
     /// Address and port of the client, or None on a Unix socket.

@@ -27,6 +27,8 @@ pub(crate) struct Slot<'a> {
     done: Option<Done>,
     /// What the handler got for the rest of its response.
     begun: Begun,
+    /// The request is a HEAD.
+    is_head: bool,
 }
 
 /// A part that Python has too: Python's object may live on in a traceback after its handler has failed.
@@ -62,6 +64,7 @@ impl Begun {
 /// What a handler may begin before it returns.
 trait Begins {
     fn number(&self) -> u64;
+    fn is_head(&self) -> bool;
     fn stream(&mut self, head: &HeadParts) -> Option<Shared<BodySender>>;
     fn defer(&mut self) -> Option<Shared<Responder>>;
 }
@@ -69,6 +72,10 @@ trait Begins {
 impl Begins for Slot<'_> {
     fn number(&self) -> u64 {
         self.number
+    }
+
+    fn is_head(&self) -> bool {
+        self.is_head
     }
 
     fn stream(&mut self, head: &HeadParts) -> Option<Shared<BodySender>> {
@@ -122,9 +129,10 @@ pub(crate) struct PyResponse {
     body: Body,
 }
 
-/// Lets `call` respond to `res`. An exception becomes 500 and is logged.
+/// Lets `call` respond to `res`, of a HEAD or another request. An exception becomes 500 and is logged.
 pub(crate) fn respond(
     py: Python<'_>,
+    is_head: bool,
     res: Response<'_>,
     call: impl FnOnce(&Py<PyResponse>) -> PyResult<Py<PyAny>>,
 ) -> Done {
@@ -144,8 +152,12 @@ pub(crate) fn respond(
         res: Some(res),
         done: None,
         begun: Begun::Nothing,
+        is_head,
     };
     let result = SLOT.set(&mut slot, || call(&object));
+    if result.is_ok() {
+        raw::end_child(py, 0);
+    }
     // The handler may have given it to another thread, which uses it at this moment.
     let mut response = match object.try_borrow_mut(py) {
         Ok(response) => response,
@@ -154,7 +166,7 @@ pub(crate) fn respond(
     let done = match (result, slot.res.take(), slot.done.take()) {
         (Ok(returned), Some(res), _) => {
             let body = std::mem::take(&mut response.body);
-            finish(py, &response.head, body, returned, res)
+            finish(py, &response.head, is_head, body, returned, res)
         }
         (Ok(_), None, Some(done)) => done,
         (Ok(_), None, None) => unreachable!("a response is taken with its end"),
@@ -184,12 +196,13 @@ fn given_up(py: Python<'_>, slot: Slot<'_>, error: PyErr) -> Done {
 #[cold]
 pub(crate) fn failed(py: Python<'_>, res: Response<'_>, error: PyErr) -> Done {
     report(py, "a handler", error);
-    res.status(500).text("internal server error\n")
+    res.status(500).text(crate::app::FAILED)
 }
 
 fn finish(
     py: Python<'_>,
     head: &HeadParts,
+    is_head: bool,
     body: Body,
     returned: Py<PyAny>,
     res: Response<'_>,
@@ -204,22 +217,44 @@ fn finish(
         },
         body => body,
     };
-    let res = head.apply(res);
     match body {
-        Body::Bytes(bytes) => res.body(bytes.as_bytes(py)),
-        Body::Text(text, kind) => {
-            let res = match head.has("content-type") {
-                true => res,
-                false => res.header("Content-Type", kind),
-            };
-            match text.bind(py).to_cow() {
-                Ok(text) => res.body(text.as_bytes()),
-                Err(error) => failed(py, res, error),
-            }
+        Body::Bytes(bytes) => whole(py, head, is_head, bytes.as_bytes(py), None, res),
+        Body::Text(text, kind) => match text.bind(py).to_cow() {
+            Ok(text) => whole(py, head, is_head, text.as_bytes(), Some(kind), res),
+            Err(error) => failed(py, res, error),
+        },
+        Body::File(file, len) => match head.check_length(len, is_head) {
+            Ok(()) => head.apply(res).send_file(Arc::new(file), 0..len),
+            Err(error) => failed(py, res, error),
+        },
+        Body::Pieces(pieces) => {
+            let drawn = Drawn::new(None, pieces, head.length);
+            head.apply(res).send_reader(drawn, head.length)
         }
-        Body::File(file, len) => res.send_file(Arc::new(file), 0..len),
-        Body::Pieces(pieces) => res.send_reader(Drawn::new(None, pieces), head.length),
         Body::Missing | Body::Later => unreachable!("handled above"),
+    }
+}
+
+/// Responds with all bytes of a body, and with this type unless the handler has set one.
+fn whole(
+    py: Python<'_>,
+    head: &HeadParts,
+    is_head: bool,
+    body: &[u8],
+    kind: Option<&'static str>,
+    res: Response<'_>,
+) -> Done {
+    if let Err(error) = head.check_length(body.len() as u64, is_head) {
+        return failed(py, res, error);
+    }
+    let mut res = head.apply(res);
+    if let Some(kind) = kind.filter(|_| !head.has("content-type")) {
+        res = res.header("Content-Type", kind);
+    }
+    match head.length {
+        // The handler has made no body for a HEAD.
+        Some(length) if is_head && body.is_empty() => res.stream_exact(length).0,
+        _ => res.body(body),
     }
 }
 
@@ -353,6 +388,7 @@ impl PyResponse {
 
     /// Responds later, from any thread.
     fn defer(&mut self) -> PyResult<PyResponder> {
-        self.begin(|slot, _| slot.defer()).map(PyResponder::new)
+        let begun = self.begin(|slot, _| Some((slot.defer()?, slot.is_head())));
+        begun.map(|(responder, is_head)| PyResponder::new(responder, is_head))
     }
 }

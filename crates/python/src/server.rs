@@ -7,11 +7,11 @@ use crate::raw;
 use crate::settings::Settings;
 use crate::websocket::{Hooks, PyHub};
 use crate::wsgi::Environ;
-use peregrine::Server;
 use peregrine::access_log::{AccessLog, LogWriter};
 use peregrine::files::DirServer;
 use peregrine::server::{Running, Stopper};
 use peregrine::ws::{Hub, WebSocketHandler};
+use peregrine::{Server, Tls};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -49,6 +49,7 @@ impl PyServer {
         settings: Settings,
         more: &Bound<'_, PyDict>,
     ) -> PyResult<PyServer> {
+        raw::set_child(false);
         // Owned first, so that an error below closes them.
         let notify = Arc::new(UnixStream::from(raw::descriptor(notify)));
         let listeners: Vec<_> = listeners
@@ -65,18 +66,20 @@ impl PyServer {
             interface: interface_of(py, interface, app, &settings, more)?,
             mounts: mounts(&settings)?,
             quota,
+            most_body: settings.limit_max_body as u64,
             pool: pool.clone(),
         };
         let hub = Hub::new();
-        let config = settings.config()?;
+        let (config, tls) = (settings.config()?, settings.tls()?);
         let running = match settings.access_log {
             true => start(
                 AccessLog::new(app, LogWriter::new(io::stdout())?),
                 config,
                 &hub,
                 listeners,
+                tls,
             ),
-            false => start(app, config, &hub, listeners),
+            false => start(app, config, &hub, listeners, tls),
         }?;
         let stopper = running.stopper();
         let waiter = std::thread::Builder::new()
@@ -145,6 +148,12 @@ impl PyServer {
     }
 }
 
+/// For `os.register_at_fork`: this process is a child of `fork`, which serves nothing until it starts a server of its own.
+#[pyfunction]
+pub(crate) fn after_fork() {
+    raw::set_child(true);
+}
+
 fn interface_of(
     py: Python<'_>,
     name: &str,
@@ -160,6 +169,7 @@ fn interface_of(
             hooks: given("websocket")?
                 .map(|object| Hooks::new(&object))
                 .transpose()?,
+            before_wait: given("before_wait")?.map(Bound::unbind),
         }),
         "wsgi" => {
             let base = given("environ")?.ok_or_else(|| PyValueError::new_err("no environ"))?;
@@ -195,15 +205,21 @@ fn start<H: WebSocketHandler>(
     config: peregrine::Config,
     hub: &Hub,
     listeners: Vec<(String, std::os::fd::OwnedFd)>,
+    tls: Option<Tls>,
 ) -> io::Result<Running> {
     let mut server = Server::new(handler)
         .websocket()
         .with_hub(hub)
         .config(config);
     for (family, fd) in listeners {
-        server = match &*family {
-            "unix" => server.unix_listener(UnixListener::from(fd)),
-            _ => server.listener(TcpListener::from(fd)),
+        server = match (&*family, &tls) {
+            ("unix", None) => server.unix_listener(UnixListener::from(fd)),
+            ("unix", Some(_)) => {
+                let kind = io::ErrorKind::InvalidInput;
+                return Err(io::Error::new(kind, "a Unix socket has no TLS"));
+            }
+            (_, None) => server.listener(TcpListener::from(fd)),
+            (_, Some(tls)) => server.listener_tls(TcpListener::from(fd), tls.clone()),
         };
     }
     server.start()

@@ -28,6 +28,12 @@ pub(crate) struct Settings {
     pub(crate) ws_ping_timeout: f64,
     pub(crate) ws_any_origin: bool,
     pub(crate) access_log: bool,
+    pub(crate) ssl_certfile: Option<PathBuf>,
+    pub(crate) ssl_keyfile: Option<PathBuf>,
+    /// The key in PEM, if its file has a password.
+    pub(crate) ssl_key: Option<Vec<u8>>,
+    pub(crate) ssl_ca_certs: Option<PathBuf>,
+    pub(crate) ssl_cert_reqs: u8,
 }
 
 fn seconds(seconds: f64) -> PyResult<Duration> {

@@ -196,11 +196,14 @@ impl PyStream {
 
 /// Responds to one request later, from any thread. If it is deleted unused, the client gets 500.
 #[pyclass(frozen, name = "Responder", module = "peregrine")]
-pub(crate) struct PyResponder(Arc<Mutex<Option<Responder>>>);
+pub(crate) struct PyResponder {
+    responder: Arc<Mutex<Option<Responder>>>,
+    is_head: bool,
+}
 
 impl PyResponder {
-    pub(crate) fn new(responder: Arc<Mutex<Option<Responder>>>) -> PyResponder {
-        PyResponder(responder)
+    pub(crate) fn new(responder: Arc<Mutex<Option<Responder>>>, is_head: bool) -> PyResponder {
+        PyResponder { responder, is_head }
     }
 }
 
@@ -208,11 +211,18 @@ impl PyResponder {
 impl PyResponder {
     /// Calls `respond` with a `Response`, on this thread. Returns whether the client was still there.
     fn respond(&self, py: Python<'_>, call: Py<PyAny>) -> PyResult<bool> {
-        let responder = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let responder = self
+            .responder
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         let responder =
             responder.ok_or_else(|| PyRuntimeError::new_err("a second response to one request"))?;
-        let sent = responder
-            .send(|res| respond(py, res, |object: &Py<PyResponse>| call.call1(py, (object,))));
+        let sent = responder.send(|res| {
+            respond(py, self.is_head, res, |object: &Py<PyResponse>| {
+                call.call1(py, (object,))
+            })
+        });
         Ok(sent.is_ok())
     }
 }
@@ -220,18 +230,24 @@ impl PyResponder {
 /// Reads the body of a request as it comes, on a thread of the pool, and responds to it. On an event loop of the server
 /// its methods raise BlockingIOError.
 #[pyclass(frozen, name = "BodyReader", module = "peregrine")]
-pub(crate) struct PyBodyReader(Mutex<Option<BodyReader>>);
+pub(crate) struct PyBodyReader {
+    reader: Mutex<Option<BodyReader>>,
+    is_head: bool,
+}
 
 impl PyBodyReader {
-    pub(crate) fn new(reader: BodyReader) -> PyBodyReader {
-        PyBodyReader(Mutex::new(Some(reader)))
+    pub(crate) fn new(reader: BodyReader, is_head: bool) -> PyBodyReader {
+        PyBodyReader {
+            reader: Mutex::new(Some(reader)),
+            is_head,
+        }
     }
 
     /// A thread that has the lock may wait for the client, so an event loop must not wait for the lock.
     fn lock(&self) -> PyResult<MutexGuard<'_, Option<BodyReader>>> {
         match raw::is_server_thread() {
             true => Err(raised(SendError::WouldBlock)),
-            false => Ok(self.0.lock().unwrap_or_else(PoisonError::into_inner)),
+            false => Ok(self.reader.lock().unwrap_or_else(PoisonError::into_inner)),
         }
     }
 }
@@ -269,7 +285,9 @@ impl PyBodyReader {
             reader.ok_or_else(|| PyRuntimeError::new_err("a second response to one request"))?;
         let sent = py.detach(|| {
             reader.respond(|res| {
-                Python::attach(|py| respond(py, res, |object| call.call1(py, (object,))))
+                Python::attach(|py| {
+                    respond(py, self.is_head, res, |object| call.call1(py, (object,)))
+                })
             })
         });
         Ok(sent.is_ok())

@@ -238,7 +238,7 @@ impl Hooks {
             let decided = verdict.and_then(|verdict| decide(verdict.bind(py), upgrade));
             decided.unwrap_or_else(|error| {
                 report(py, "accept of a WebSocket", error);
-                upgrade.refuse(500, "internal server error\n");
+                upgrade.refuse(500, crate::app::FAILED);
                 false
             })
         })

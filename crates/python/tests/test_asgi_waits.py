@@ -1,6 +1,7 @@
 """What an ASGI application waits for: cancelled waits, several at once, and clients that are slow or gone."""
 
 import asyncio
+import threading
 import unittest
 
 from websockets.exceptions import ConnectionClosed
@@ -78,9 +79,9 @@ class Cases(unittest.TestCase):
         await receive()
         await send({"type": "websocket.accept"})
 
-    def connect(self, path):
+    def connect(self, path, **more):
         host, port = self.running.address
-        ws = connect(f"ws://{host}:{port}{path}", proxy=None, max_size=None)
+        ws = connect(f"ws://{host}:{port}{path}", proxy=None, max_size=None, **more)
         self.addCleanup(ws.close)
         return ws
 
@@ -132,6 +133,8 @@ class CancelledWaits(Cases):
             await CancelledWhenDone(receive())
 
         task = asyncio.ensure_future(cancelled_late())
+        # The task begins first.
+        await asyncio.sleep(0)
         self.seen.append("waits")
         await asyncio.wait([task])
         self.seen.append(task.cancelled())
@@ -279,12 +282,41 @@ class Handshakes(Cases):
 
     async def websocket_denies(self, receive, send):
         await receive()
-        await send({"type": "websocket.http.response.start", "status": 401, "headers": []})
-        await send({"type": "websocket.http.response.body", "body": b"\xff"})
+        headers = [(b"www-authenticate", b"Basic"), (b"content-type", b"image/x")]
+        await send({"type": "websocket.http.response.start", "status": 401, "headers": headers})
+        await send({"type": "websocket.http.response.body", "body": b"\xff", "more_body": True})
+        await send({"type": "websocket.http.response.body", "body": b"\x00"})
 
-    def test_a_refusal_is_never_changed(self):
-        with self.assertLogs("peregrine"):
-            self.assertEqual(self.handshake(b"/denies").answer().status, 500)
+    def test_a_refusal_has_any_fields_and_bytes(self):
+        answer = self.handshake(b"/denies").answer()
+        self.assertEqual((answer.status, answer.body), (401, b"\xff\x00"))
+        self.assertEqual((answer.field("www-authenticate"), answer.field("content-type")), ("Basic", "image/x"))
+
+    async def websocket_badly(self, receive, send):
+        await receive()
+        try:
+            await send({"type": "websocket.accept", "subprotocol": "not offered"})
+        except OSError as error:
+            self.seen.append(type(error).__name__)
+            raise
+
+    def test_an_accept_that_is_not_valid(self):
+        self.assertEqual(self.handshake(b"/badly").answer().status, 500)
+        self.see("ClientDisconnected")
+
+    async def websocket_left(self, receive, send):
+        self.seen.append((await receive())["type"])
+        self.seen.append((await receive())["type"])
+        try:
+            await send({"type": "websocket.accept"})
+        except OSError as error:
+            self.seen.append(type(error).__name__)
+
+    def test_a_client_that_leaves_before_the_decision(self):
+        client = self.handshake(b"/left")
+        self.see("websocket.connect")
+        client.close()
+        self.see("websocket.connect", "websocket.disconnect", "ClientDisconnected")
 
     async def websocket_decides(self, receive, send):
         self.seen.append("asked")
@@ -294,19 +326,45 @@ class Handshakes(Cases):
     async def http_idle(self, receive, send):
         await answer(send)
 
-    def test_one_thread_goes_on(self):
-        # A connection of each thread.
-        clients = [self.client() for _ in range(2)]
+    def test_the_thread_goes_on(self):
+        clients = [self.handshake(b"/decides") for _ in range(3)]
+        self.see(*["asked"] * 3)
+        self.assertEqual(self.client().get("/idle").status, 200)
+        self.client().get("/go")
         for client in clients:
-            client.get("/idle")
-        first = self.handshake(b"/decides")
-        self.see("asked")
-        self.assertEqual(self.handshake(b"/decides").answer().status, 503)
-        for client in clients:
-            client.send(b"GET /go HTTP/1.1\r\nHost: a\r\n\r\n")
-        self.assertEqual(first.answer().status, 101)
-        for client in clients:
-            self.assertEqual(client.answer().status, 200)
+            self.assertEqual(client.answer().status, 101)
+
+
+class SlowReceive(Cases):
+    async def websocket_slow(self, receive, send):
+        await self.accept(receive, send)
+        await self.go.wait()
+        count = 0
+        while (await receive()).get("text") != "end":
+            count += 1
+        await send({"type": "websocket.send", "text": str(count)})
+
+    def test_the_client_waits(self):
+        ws = self.connect("/slow", ping_interval=None)
+        sent, message = [], b"x" * 65536
+
+        def flood():
+            # Many times what the server and the system keep.
+            for _ in range(2000):
+                ws.send(message)
+                sent.append(1)
+            ws.send("end")
+
+        thread = threading.Thread(target=flood)
+        thread.start()
+        before = -1
+        while before != len(sent) or not sent:
+            before = len(sent)
+            thread.join(0.3)
+        self.assertLess(len(sent), 1500)
+        self.client().get("/go")
+        self.assertEqual(ws.recv(PATIENCE), "2000")
+        thread.join(PATIENCE)
 
 
 class Places(Cases):

@@ -238,6 +238,39 @@ class Native(unittest.TestCase):
             self.assertEqual((answer.status, answer.body), (202, b"/later"))
             self.assertEqual(get(running.address, "/dropped").status, 500)
 
+    def test_the_requests_of_a_turn_together(self):
+        waiting, sizes = [], []
+
+        def handle(req, res):
+            waiting.append((req.keep(), res.defer()))
+
+        def before_wait():
+            if any(req.path == "/raise" for req, _ in waiting):
+                # The exception keeps the variables of this call for as long as it is logged.
+                waiting.clear()
+                raise ValueError("of the program")
+            batch = waiting[:]
+            del waiting[:]
+            if batch:
+                sizes.append(len(batch))
+            for req, responder in batch:
+                responder.respond(lambda res, path=req.path: res.text(path))
+
+        with serving(handle, before_wait=before_wait) as running:
+            clients = [Client(running.address) for _ in range(20)]
+            for turn in range(5):
+                for n, client in enumerate(clients):
+                    client.send(b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % n)
+                self.assertEqual([client.answer().body for client in clients], [b"/%d" % n for n in range(20)])
+            self.assertEqual(sum(sizes), 100)
+            with self.assertLogs("peregrine", "ERROR") as logs:
+                # Its responder is gone.
+                self.assertEqual(clients[0].get("/raise").status, 500)
+            self.assertIn("before_wait", logs.output[0])
+            self.assertEqual(clients[1].get("/again").body, b"/again")
+            for client in clients:
+                client.close()
+
     def test_bodies_that_are_read_as_they_come(self):
         read = []
 

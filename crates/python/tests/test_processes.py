@@ -76,6 +76,17 @@ class Processes(unittest.TestCase):
         self.assertEqual(process.stop(), 0)
         self.assertNotIn(b"ended with code", process.log)
 
+    @unittest.skipUnless(sys.platform == "linux", "the memory of a process is in /proc")
+    def test_max_rss(self):
+        process = self.process("tests.apps:wsgi", "--wsgi", "--workers-max-rss", "1")
+        before = pid_of(process.address)
+        eventually(lambda: pid_of(process.address) != before)
+        self.assertIn(b"MiB of memory", process.log)
+        self.assertEqual(process.stop(), 0)
+        self.assertNotIn(b"ended with code", process.log)
+        process = self.process("tests.apps:wsgi", "--wsgi", "--workers-max-rss", "0")
+        self.assertEqual(process.wait(), 1)
+
     def test_hangup_replaces_workers(self):
         process = self.process("tests.apps:wsgi", "--wsgi", "--workers", "2")
         before = pid_of(process.address)

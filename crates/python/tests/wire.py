@@ -151,7 +151,7 @@ class Process:
             return b"listening on " in self.log
 
         eventually(is_listening)
-        host, port = re.search(rb"listening on http://([\d.]+):(\d+)", self.log).groups()
+        host, port = re.search(rb"listening on https?://([\d.]+):(\d+)", self.log).groups()
         return host.decode(), int(port)
 
     def signal(self, number=signal.SIGTERM):

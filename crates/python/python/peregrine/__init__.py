@@ -10,6 +10,9 @@ The first program::
     peregrine.serve(handle)
 """
 
+import os as _os
+
+from ._peregrine import after_fork as _after_fork
 from ._peregrine import BodyReader, FileWrapper, Hub, Request, Responder, Response, Stream, WebSocket
 from .options import Options
 from .running import Running, serve, start
@@ -28,3 +31,6 @@ __all__ = [
     "serve",
     "start",
 ]
+
+if hasattr(_os, "register_at_fork"):
+    _os.register_at_fork(after_in_child=_after_fork)

@@ -107,12 +107,15 @@ class LoopThread:
         sleeps.setblocking(False)
         self._sleeps = sleeps.detach()
         self.bridge = Bridge(
-            wakes.detach(), self._sleeps, options.limit_concurrency, options.runtime_threads, self.loop.create_future,
+            wakes.detach(), self._sleeps, options.limit_concurrency, self.loop.create_future,
             ClientDisconnected, self._poll_later, self._spawner(), self._scopes(listener),
         )
         self._started = threading.Event()
         self._ends = asyncio.Event()
         self._failure = None
+        # Called if the loop ends before `stop`, which only the application can do.
+        self.on_lost = None
+        self.is_lost = False
         self.thread = threading.Thread(target=self._run, name="peregrine-asgi", daemon=True)
 
     def _scopes(self, listener):
@@ -176,10 +179,16 @@ class LoopThread:
         except BaseException as error:
             self._failure = error
         finally:
+            has_started = self._started.is_set()
             self._started.set()
             with contextlib.suppress(Exception):
                 self.loop.run_until_complete(self.loop.shutdown_asyncgens())
             self.loop.close()
+            if has_started and not self._ends.is_set():
+                log.logger.error("the event loop of the application has ended: %r", self._failure)
+                self.is_lost = True
+                if self.on_lost:
+                    self.on_lost()
 
     async def _serve(self):
         lifespan = Lifespan(self.app, self.options.lifespan, self.state)

@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import os
+import signal
 import sys
 
 from . import listening, log
@@ -49,12 +50,18 @@ def parser():
     add("--workers", type=int, default=default.workers, help="processes")
     add("--threads", "--blocking-threads", type=int, default=default.threads,
         help="threads of each process for code that blocks; 1: requests run on the event loop")
-    add("--runtime-threads", type=int, default=default_runtime, help="ASGI: threads of each process that serve connections (2)")
+    add("--runtime-threads", type=int, default=default_runtime, help="ASGI: threads of each process that serve connections (1)")
     add("--root-path", default=default.root_path)
     add("--static", dest="static_paths", type=_pair, action="append", default=[], metavar="PATH=FOLDER",
         help="files that are served without Python")
     add("--forwarded-allow-ips", type=lambda text: text.split(","), default=[], metavar="NETWORKS",
         help="proxies whose X-Forwarded-For and X-Forwarded-Proto are believed")
+    add("--ssl-certfile", "--ssl-certificate", metavar="FILE", help="the certificate, in PEM: HTTPS by TLS 1.3")
+    add("--ssl-keyfile", metavar="FILE", help="its key, in PEM; else it is in the file of the certificate")
+    add("--ssl-keyfile-password", metavar="PASSWORD", help="of the key; needs the package cryptography")
+    add("--ssl-ca-certs", "--ssl-ca", metavar="FILE", help="the authorities of client certificates, in PEM")
+    add("--ssl-cert-reqs", type=int, choices=(0, 1, 2), help="certificates of clients: 0 none, 1 asked for, 2 required")
+    add("--ssl-client-verify", dest="ssl_cert_reqs", action="store_const", const=2, help="the same as --ssl-cert-reqs 2")
     add("--access-log", action=argparse.BooleanOptionalAction, default=default.access_log)
     add("--log-level", default=default.log_level, choices=("critical", "error", "warning", "info", "debug"))
     add("--lifespan", default=default.lifespan, choices=("auto", "on", "off"))
@@ -65,6 +72,7 @@ def parser():
         add("--" + name.replace("_", "-"), type=int, default=getattr(default, name), metavar="N")
     add("--limit-max-requests", "--max-requests", type=int, metavar="N", help="requests after which a worker is replaced")
     add("--limit-max-requests-jitter", "--max-requests-jitter", type=int, default=0, metavar="N")
+    add("--workers-max-rss", type=int, metavar="MIB", help="memory above which a worker is replaced (Linux)")
     for name in ("timeout_keep_alive", "timeout_graceful_shutdown", "timeout_response", "ws_ping_interval", "ws_ping_timeout"):
         add("--" + name.replace("_", "-"), type=float, default=getattr(default, name), metavar="SECONDS")
     add("--ws-any-origin", action="store_true", help="pages of any site may open WebSockets")
@@ -72,6 +80,8 @@ def parser():
 
 
 def main(arguments=None):
+    # Until the first process handles it, Ctrl-C ends the program at once. Python raises an exception, which an import may ignore.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     args = vars(parser().parse_args(arguments))
     name, is_factory = args.pop("app"), args.pop("factory")
     is_reloading, folders = args.pop("reload"), args.pop("reload_dir")

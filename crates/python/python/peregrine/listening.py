@@ -58,12 +58,13 @@ def _is_alive(path):
     return True
 
 
-def url(listener):
+def url(listener, options):
     """The address of a listener, to be printed."""
     if listener.family == socket.AF_UNIX:
         return f"unix:{listener.getsockname()}"
     host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "https" if options.ssl_certfile else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def name_and_port(listener):

@@ -3,6 +3,8 @@
 import dataclasses
 import typing
 
+from . import keys
+
 
 @dataclasses.dataclass
 class Options:
@@ -25,14 +27,23 @@ class Options:
     """1: each request runs on the event loop of its process, one at a time. More: a pool of so many threads, for code
     that blocks."""
     runtime_threads: int = 0
-    """ASGI: threads of each process that serve connections; 0 is 2. One waits while the application accepts a WebSocket.
-    The other interfaces have one, which has Python's lock."""
+    """ASGI: threads of each process that serve connections; 0 is 1. The other interfaces have one, which has Python's lock."""
     root_path: str = ""
     """The path of the application: `SCRIPT_NAME` of WSGI, `root_path` of ASGI."""
     static_paths: typing.List[typing.Tuple[str, str]] = dataclasses.field(default_factory=list)
     """Pairs of a path and a folder, whose files are served without Python."""
     forwarded_allow_ips: typing.List[str] = dataclasses.field(default_factory=list)
     """Networks of proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed."""
+    ssl_certfile: typing.Optional[str] = None
+    """A file in PEM with the certificate and those above it: the server speaks HTTPS only, by TLS 1.3. Workers read it when they start."""
+    ssl_keyfile: typing.Optional[str] = None
+    """A file in PEM with the key of the certificate; without it the key is in `ssl_certfile`."""
+    ssl_keyfile_password: typing.Optional[str] = None
+    """The password of the key, which needs the package `cryptography`."""
+    ssl_ca_certs: typing.Optional[str] = None
+    """A file in PEM with the authorities of client certificates."""
+    ssl_cert_reqs: typing.Optional[int] = None
+    """`ssl.CERT_NONE`, `ssl.CERT_OPTIONAL` or `ssl.CERT_REQUIRED` of clients; the last two need `ssl_ca_certs`, and are verified with it."""
     access_log: bool = False
     log_level: str = "info"
     lifespan: str = "auto"
@@ -49,6 +60,8 @@ class Options:
     """Requests after which a worker is replaced."""
     limit_max_requests_jitter: int = 0
     """At most so many more, at random for each worker."""
+    workers_max_rss: typing.Optional[int] = None
+    """MiB of memory in RAM above which a worker is replaced, looked at each second; of the command line only, and on Linux."""
     timeout_keep_alive: float = 75
     timeout_graceful_shutdown: float = 10
     timeout_response: float = 300
@@ -68,12 +81,30 @@ class Options:
                 raise ValueError(f"{name} is less than {least}")
         if self.limit_max_requests is not None and self.limit_max_requests < 1:
             raise ValueError("limit_max_requests is less than 1")
+        if self.workers_max_rss is not None and self.workers_max_rss < 1:
+            raise ValueError("workers_max_rss is less than 1")
         if self.interface not in ("native", "wsgi", "asgi"):
             raise ValueError(f"no interface {self.interface!r}")
+        for name in ("ssl_keyfile", "ssl_keyfile_password", "ssl_ca_certs", "ssl_cert_reqs"):
+            if getattr(self, name) and not self.ssl_certfile:
+                raise ValueError(f"{name} without ssl_certfile")
+        if self.ssl_cert_reqs not in (None, 0, 1, 2):
+            raise ValueError("ssl_cert_reqs is not 0, 1 or 2: ssl.CERT_NONE, CERT_OPTIONAL or CERT_REQUIRED")
+        if self.ssl_ca_certs and self.ssl_cert_reqs is None:
+            # A program that thinks that clients are verified must not be wrong.
+            raise ValueError("ssl_ca_certs without ssl_cert_reqs: 1 asks for a certificate of clients, 2 requires one")
+        if self.ssl_cert_reqs and not self.ssl_ca_certs:
+            raise ValueError("ssl_cert_reqs without ssl_ca_certs")
+        if self.ssl_certfile and self.uds is not None:
+            raise ValueError("a Unix socket has no TLS")
+        for path in (self.ssl_certfile, self.ssl_keyfile, self.ssl_ca_certs):
+            if path:
+                # A file that is missing is an error at once, and not one of each worker.
+                with open(path, "rb"):
+                    pass
+        keys.decrypted(self)
         if self.root_path and not self.root_path.startswith("/"):
             raise ValueError("root_path does not begin with a slash")
         self.root_path = self.root_path.rstrip("/")
-        if self.interface != "asgi":
+        if self.interface != "asgi" or self.runtime_threads == 0:
             self.runtime_threads = 1
-        elif self.runtime_threads == 0:
-            self.runtime_threads = 2

@@ -9,7 +9,7 @@ import socket
 import sys
 import threading
 
-from . import listening, log
+from . import keys, listening, log
 from ._peregrine import FileWrapper, Server
 from .options import Options
 
@@ -35,17 +35,19 @@ def _environ(options, listener):
 class Running:
     """A server that runs on threads of this process. `start` makes it."""
 
-    def __init__(self, app, options, listener, *, websocket=None, body_plan=None):
-        self.url = listening.url(listener)
+    def __init__(self, app, options, listener, *, websocket=None, body_plan=None, before_wait=None):
+        self.url = listening.url(listener, options)
         self._path = options.uds
         self.address = listener.getsockname()
         settings = dataclasses.asdict(options)
+        settings["ssl_key"] = keys.decrypted(options)
+        settings["ssl_cert_reqs"] = options.ssl_cert_reqs or 0
         if options.limit_max_requests is not None:
             settings["limit_max_requests"] += random.randint(0, options.limit_max_requests_jitter)
         if body_plan is not None and options.threads == 1:
             # Functions that read bodies need threads.
             settings["threads"] = 8
-        more = {"websocket": websocket, "body_plan": body_plan}
+        more = {"websocket": websocket, "body_plan": body_plan, "before_wait": before_wait}
         if options.interface == "wsgi":
             more["environ"] = _environ(options, listener)
         self._loop = None
@@ -67,6 +69,10 @@ class Running:
             if self._loop:
                 self._loop.stop()
             raise
+        if self._loop:
+            self._loop.on_lost = self._server.stop_now
+            if self._loop.is_lost:
+                self._server.stop_now()
         self.hub = self._server.hub
         self._joined = None
         self._lock = threading.Lock()
@@ -108,6 +114,10 @@ class Running:
         self.stop()
         return self.join()
 
+    def is_lost(self):
+        """Whether the application has ended the event loop that it runs on."""
+        return self._loop is not None and self._loop.is_lost
+
     def is_stuck(self):
         """Whether threads of the pool still run a request. Call it after `join`."""
         threads = self._threads + ([self._loop.thread] if self._loop else [])
@@ -122,23 +132,23 @@ class Running:
         self.close()
 
 
-def start(app, *, websocket=None, body_plan=None, **options):
+def start(app, *, websocket=None, body_plan=None, before_wait=None, **options):
     """Starts a server in this process and returns it as `Running`. `Options` has the options."""
     options = Options(**options)
     if options.workers > 1:
         raise ValueError("start is for one process: use serve")
-    return Running(app, options, listening.listen(options), websocket=websocket, body_plan=body_plan)
+    return Running(app, options, listening.listen(options), websocket=websocket, body_plan=body_plan, before_wait=before_wait)
 
 
-def serve(app, address=None, *, websocket=None, body_plan=None, **options):
+def serve(app, address=None, *, websocket=None, body_plan=None, before_wait=None, **options):
     """Serves until SIGINT or SIGTERM. Call it on the main thread.
 
     `app` is `handle(req, res)`; with `interface="wsgi"` a WSGI application. `address` is such as `"127.0.0.1:8000"`,
     which is the default. `websocket` is an object with the hooks of WebSockets, `body_plan` a function that decides how
-    bodies are read. `Options` has the other options. With `workers` above 1 the processes are forks of this one.
+    bodies are read, `before_wait` a function that is called when a thread of the server has handled all that has come. `Options` has the other options. With `workers` above 1 the processes are forks of this one.
     """
     from .supervisor import Supervisor
-    from .worker import run_until_signal
+    from .worker import GRACE, run_until_signal
 
     if address is not None:
         host, _, port = address.rpartition(":")
@@ -147,11 +157,14 @@ def serve(app, address=None, *, websocket=None, body_plan=None, **options):
     log.set_up(options.log_level)
     listener = listening.listen(options)
     if options.workers > 1:
-        supervisor = Supervisor(options, listener, lambda: app, websocket=websocket, body_plan=body_plan)
+        supervisor = Supervisor(options, listener, lambda: app, websocket=websocket, body_plan=body_plan, before_wait=before_wait)
         supervisor.run()
         return
-    run_until_signal(
-        lambda: Running(app, options, listener, websocket=websocket, body_plan=body_plan),
+    running = run_until_signal(
+        lambda: Running(app, options, listener, websocket=websocket, body_plan=body_plan, before_wait=before_wait),
         (signal.SIGINT, signal.SIGTERM),
         on_start=lambda running: log.logger.info("listening on %s", running.url),
+        most=options.timeout_graceful_shutdown + GRACE,
     )
+    if running.is_lost():
+        raise RuntimeError("the event loop of the application has ended")

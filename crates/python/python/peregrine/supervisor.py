@@ -7,14 +7,25 @@ import socket
 import sys
 import time
 
-from . import listening, log
+from . import listening, log, signals
 from .reload import Watcher
-from .worker import SIGNALS, work
+from .worker import GRACE, SIGNALS, work
 
-# Seconds that a worker has after its own deadline before it is killed.
-GRACE = 5.0
+# How often the memory of workers is looked at, in seconds, and how old a worker must be, so that one whose application needs
+# more than the limit from the beginning is not replaced all the time.
+MEMORY_INTERVAL = 1.0
+MEMORY_AGE = 5.0
 # The longest pause before a worker that died is started again.
 LONGEST_PAUSE = 5.0
+
+
+def resident(pid):
+    """Bytes of memory of a process that are in RAM; 0 if it has ended."""
+    try:
+        with open(f"/proc/{pid}/statm") as statm:
+            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError):
+        return 0
 
 
 class Worker:
@@ -40,49 +51,44 @@ class Supervisor:
         self.load = load
         self.hooks = hooks
         self.workers = {}
-        self.signals = []
         self.stopping = False
         self.has_served = False
         self.failures = 0
         self.next_start = 0.0
         self.code = 0
+        self.next_look = 0.0
         self.watcher = Watcher(reload_dirs) if reload_dirs else None
         # Workers read the other end; its close tells them that this process is gone.
         self.life, self.life_of_workers = socket.socketpair()
 
     def run(self):
         """Returns the exit code."""
-        wake, woken = socket.socketpair()
-        for end in (wake, woken):
-            end.setblocking(False)
         handled = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
-        before = {number: signal.signal(number, lambda *_: None) for number in handled}
-        wake_before = signal.set_wakeup_fd(woken.fileno(), warn_on_full_buffer=False)
-        log.logger.info("listening on %s", listening.url(self.listener))
-        try:
-            while not (self.stopping and not self.workers):
-                self.start_missing()
-                self.wait(wake)
-                self.reap()
-                self.kill_late()
-        finally:
-            signal.set_wakeup_fd(wake_before)
-            for number, handler in before.items():
-                signal.signal(number, handler)
-            for worker in self.workers.values():
-                os.kill(worker.pid, signal.SIGKILL)
-                os.waitpid(worker.pid, 0)
-            wake.close()
-            woken.close()
-            self.life.close()
-            self.life_of_workers.close()
-            self.listener.close()
-            if self.options.uds:
-                try:
-                    os.unlink(self.options.uds)
-                except OSError:
-                    pass
+        with signals.handled(handled, lambda *_: None) as wake:
+            log.logger.info("listening on %s", listening.url(self.listener, self.options))
+            try:
+                while not (self.stopping and not self.workers):
+                    self.start_missing()
+                    self.wait(wake)
+                    self.reap()
+                    self.kill_late()
+                    self.check_memory()
+            finally:
+                self.close()
         return self.code
+
+    def close(self):
+        for worker in self.workers.values():
+            os.kill(worker.pid, signal.SIGKILL)
+            os.waitpid(worker.pid, 0)
+        self.life.close()
+        self.life_of_workers.close()
+        self.listener.close()
+        if self.options.uds:
+            try:
+                os.unlink(self.options.uds)
+            except OSError:
+                pass
 
     def missing(self):
         """How many workers are to be started. While old ones are replaced, there is one more."""
@@ -122,6 +128,8 @@ class Supervisor:
             timeout = pause if timeout is None else min(pause, timeout)
         elif any(worker.told is not None for worker in self.workers.values()):
             timeout = 0.5
+        if self.options.workers_max_rss is not None:
+            timeout = MEMORY_INTERVAL if timeout is None else min(timeout, MEMORY_INTERVAL)
         ready, _, _ = select.select([wake, *workers], [], [], timeout)
         for end in ready:
             if end is wake:
@@ -188,6 +196,20 @@ class Supervisor:
                 log.logger.error("worker %d did not stop and is killed", worker.pid)
                 worker.is_killed = True
                 os.kill(worker.pid, signal.SIGKILL)
+
+    def check_memory(self):
+        """Replaces workers that have too much memory, after new ones serve."""
+        now = time.monotonic()
+        if self.options.workers_max_rss is None or now < self.next_look or self.stopping:
+            return
+        self.next_look = now + MEMORY_INTERVAL
+        for worker in self.workers.values():
+            may_be_replaced = worker.is_ready and not worker.is_old and worker.told is None
+            if may_be_replaced and now - worker.born > MEMORY_AGE:
+                used = resident(worker.pid) >> 20
+                if used > self.options.workers_max_rss:
+                    log.logger.info("worker %d has %d MiB of memory and is replaced", worker.pid, used)
+                    worker.is_old = True
 
     def reap(self):
         while self.workers:

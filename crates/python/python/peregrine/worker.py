@@ -5,49 +5,61 @@ import os
 import selectors
 import signal
 import sys
+import threading
 import traceback
 
 from . import log
 from .running import Running
+from .signals import handled
 
 # Signals that the first process and the workers handle, each in its own way.
 SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signal.SIGCHLD}
+# Seconds that a process has after its own deadline before it is killed.
+GRACE = 5.0
 
 
-def run_until_signal(make, signals, life=None, on_start=lambda running: None, on_quota=lambda: None):
+def _give_up():
+    log.logger.error("a handler did not stop: the process ends")
+    sys.stderr.flush()
+    os._exit(1)
+
+
+def run_until_signal(make, signals, life=None, on_start=lambda running: None, on_quota=lambda: None, most=None):
     """Starts the server that `make` makes, and serves until a signal, until the quota of requests is used up, or until
     `life` ends: the process that has started this one. A second signal, and SIGQUIT, abort the open connections.
+    `most` seconds after a signal the process ends in any case, if no other one ends it.
     Returns the server, which has ended."""
     asked, started = [], []
+    deadline = threading.Timer(most or 0, _give_up)
+    deadline.daemon = True
 
     def on_signal(number, _frame):
         asked.append(number)
+        if most is not None and len(asked) == 1:
+            deadline.start()
         is_first = len(asked) == 1 and number != signal.SIGQUIT
         for running in started:
             running.stop() if is_first else running.stop_now()
 
     # Before the start, so that no signal ends a process that serves.
-    before = {number: signal.signal(number, on_signal) for number in signals}
-    try:
-        running = make()
-        started.append(running)
-        if asked:
-            running.stop()
-        on_start(running)
-        _wait(running, life, on_quota)
-        running.join()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with handled(signals, on_signal) as wake:
+        try:
+            running = make()
+            started.append(running)
+            if asked:
+                running.stop()
+            on_start(running)
+            _wait(running, wake, life, on_quota)
+            running.join()
+        finally:
+            deadline.cancel()
     return running
 
 
-def _wait(running, life, on_quota):
-    # The system call of `select` goes on after a signal; the wake-up descriptor ends it.
+def _wait(running, wake, life, on_quota):
     with selectors.DefaultSelector() as selector:
-        selector.register(running.notices, selectors.EVENT_READ)
-        if life is not None:
-            selector.register(life, selectors.EVENT_READ)
+        for end in (running.notices, wake, *([life] if life is not None else [])):
+            selector.register(end, selectors.EVENT_READ)
         notices = b""
         while b"e" not in notices:
             for key, _ in selector.select():
@@ -56,6 +68,9 @@ def _wait(running, life, on_quota):
                     if b"m" in notices:
                         on_quota()
                         running.stop()
+                elif key.fileobj is wake:
+                    # The handler has run, or runs before the next wait.
+                    wake.recv(4096)
                 else:
                     selector.unregister(life)
                     running.stop()
@@ -108,4 +123,4 @@ def _serve(app, options, listener, life, notices, **hooks):
         log.logger.warning("%d connections were aborted, %d ended", aborted, drained)
     if running.is_stuck():
         log.logger.warning("a thread of the application did not end")
-    return 0
+    return 1 if running.is_lost() else 0

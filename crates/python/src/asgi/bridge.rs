@@ -92,7 +92,6 @@ impl Bridge {
         wakes: i32,
         sleeps: i32,
         places: usize,
-        workers: usize,
         create_future: Py<PyAny>,
         disconnect_class: Py<PyType>,
         poll_later: Py<PyAny>,
@@ -100,7 +99,7 @@ impl Bridge {
         scopes: (Py<PyDict>, Py<PyDict>, String),
     ) -> Bridge {
         let shared = Shared {
-            inbox: Inbox::new(wakes, sleeps, places, workers),
+            inbox: Inbox::new(wakes, sleeps, places),
             create_future,
             disconnect_class,
             waiting: Mutex::default(),

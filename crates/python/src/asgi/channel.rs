@@ -1,32 +1,29 @@
 //! A WebSocket between its thread and the loop.
 
-use super::inbox::{Event, Inbox};
+use super::inbox::{Event, Inbox, Place};
 use super::senders::mark_thread;
+use crate::app::{BUSY, FAILED};
+use crate::fields::HeadParts;
 use crate::websocket::close_code;
-use peregrine::ws::{Disconnect, Hub, Message, Upgrade, Ws, WsId};
+use peregrine::Request;
+use peregrine::ws::{Disconnect, Hub, Message, Upgrade, UpgradeResponder, Ws, WsId};
 use std::collections::VecDeque;
 use std::ops::Deref;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The most messages, and bytes, that wait for the application. Above that the connection is closed with 1013.
+/// The most messages, and bytes, that wait for the application before nothing more is read from the client.
 const MESSAGES: usize = 1024;
-const BYTES: usize = 8 << 20;
-/// How long an application may take to accept a connection. Its worker serves no other client meanwhile.
-const DECISION: Duration = Duration::from_secs(5);
-/// The same, if no other worker is free.
-const QUICK_DECISION: Duration = Duration::from_millis(100);
+const BYTES: usize = 1 << 20;
 
 /// What the application says to a handshake.
-#[derive(Debug)]
 pub(super) enum Verdict {
     Accept {
         protocol: Option<String>,
         fields: Vec<(Vec<u8>, Vec<u8>)>,
     },
     Refuse {
-        status: u16,
-        text: String,
+        head: HeadParts,
+        body: Vec<u8>,
     },
 }
 
@@ -39,23 +36,25 @@ pub(crate) struct Channel {
     pub(super) number: u64,
     inbox: Arc<Inbox>,
     state: Mutex<ChannelState>,
-    decided: Condvar,
+    /// Until the application has decided. The place is one of those of requests that wait for the application.
+    undecided: Mutex<Option<(UpgradeResponder, Place)>>,
 }
 
 #[derive(Default)]
 pub(super) struct ChannelState {
-    verdict: Option<Verdict>,
     /// From the handshake on.
     pub(super) open: Option<(WsId, Hub)>,
     pub(super) received: VecDeque<Received>,
     bytes: usize,
+    /// Nothing is read from the client, because too much waits.
+    paused: bool,
     /// The application has closed the connection before it was open.
     closing: Option<(u16, String)>,
     pub(super) closed: Option<(u16, String)>,
 }
 
-/// A connection that the application has accepted. If it never opens, because there are too many or its client has gone,
-/// the application hears of its end.
+/// The state of a connection that the application may accept. If it never opens, because it is refused, there are too many or its
+/// client has gone, the application hears of its end.
 pub(crate) struct Accepted(Arc<Channel>);
 
 impl Deref for Accepted {
@@ -73,13 +72,28 @@ impl Drop for Accepted {
 }
 
 impl Channel {
-    pub(crate) fn new(inbox: &Arc<Inbox>) -> Arc<Channel> {
+    fn new(inbox: &Arc<Inbox>, responder: UpgradeResponder, place: Place) -> Arc<Channel> {
         Arc::new(Channel {
             number: inbox.number(),
             inbox: inbox.clone(),
             state: Mutex::default(),
-            decided: Condvar::new(),
+            undecided: Mutex::new(Some((responder, place))),
         })
+    }
+
+    /// Leaves the decision about a handshake to the application. The worker goes on meanwhile.
+    pub(crate) fn offer(
+        inbox: &Arc<Inbox>,
+        req: &Request<'_>,
+        upgrade: &mut Upgrade<'_>,
+    ) -> Option<Accepted> {
+        let Some(place) = inbox.place() else {
+            upgrade.refuse(503, BUSY);
+            return None;
+        };
+        let channel = Channel::new(inbox, upgrade.defer().ok()?, place);
+        inbox.push(Event::WebSocket(req.to_owned_request(), channel.clone()));
+        Some(Accepted(channel))
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, ChannelState> {
@@ -88,45 +102,6 @@ impl Channel {
 
     fn tell(&self) {
         self.inbox.push(Event::Changed(self.number));
-    }
-
-    /// Waits on the worker for the decision of the application.
-    pub(crate) fn accept(self: Arc<Channel>, upgrade: &mut Upgrade<'_>) -> Option<Accepted> {
-        let is_accepted = self.is_accepted(upgrade);
-        if !is_accepted {
-            self.end((1006, String::new()));
-        }
-        is_accepted.then(|| Accepted(self))
-    }
-
-    fn is_accepted(&self, upgrade: &mut Upgrade<'_>) -> bool {
-        let turn = self.inbox.deciding.begin();
-        let most = match turn.is_last() {
-            true => QUICK_DECISION,
-            false => DECISION,
-        };
-        let undecided = |state: &mut ChannelState| state.verdict.is_none();
-        let waited = self
-            .decided
-            .wait_timeout_while(self.lock(), most, undecided);
-        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        match state.verdict.take() {
-            Some(Verdict::Accept { protocol, fields }) => {
-                let chosen = protocol.is_none_or(|protocol| upgrade.protocol(&protocol).is_ok());
-                let are_valid = fields.iter().all(|(name, value)| {
-                    std::str::from_utf8(name).is_ok_and(|name| upgrade.header(name, value).is_ok())
-                });
-                if chosen && are_valid {
-                    return true;
-                }
-                upgrade.refuse(500, "internal server error\n");
-            }
-            Some(Verdict::Refuse { status, text }) => {
-                upgrade.refuse(status, text);
-            }
-            None => upgrade.refuse(503, "the application is busy\n"),
-        }
-        false
     }
 
     /// The connection has ended, or never opens. Only the first call counts.
@@ -139,9 +114,30 @@ impl Channel {
         }
     }
 
+    /// Only the first call counts. If the client has gone, the connection has ended, or ends now.
     pub(super) fn decide(&self, verdict: Verdict) {
-        self.lock().verdict.get_or_insert(verdict);
-        self.decided.notify_all();
+        let undecided = self
+            .undecided
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let Some((mut responder, _place)) = undecided else {
+            return;
+        };
+        let _gone = match verdict {
+            Verdict::Accept { protocol, fields } => {
+                let chosen = protocol.is_none_or(|protocol| responder.protocol(&protocol).is_ok());
+                let are_valid = fields.iter().all(|(name, value)| {
+                    std::str::from_utf8(name)
+                        .is_ok_and(|name| responder.header(name, value).is_ok())
+                });
+                match chosen && are_valid {
+                    true => responder.accept(),
+                    false => responder.respond(|res| res.status(500).text(FAILED)),
+                }
+            }
+            Verdict::Refuse { head, body } => responder.respond(|res| head.apply(res).body(&body)),
+        };
     }
 
     pub(crate) fn opened<C>(&self, ws: &mut Ws<'_, C>) {
@@ -170,36 +166,42 @@ impl Channel {
 
     pub(crate) fn message<C>(&self, ws: &mut Ws<'_, C>, message: Message<'_>) {
         let mut state = self.lock();
-        let len = message.as_bytes().len();
-        if state.received.len() >= MESSAGES || state.bytes + len > BYTES {
-            drop(state);
-            ws.close(1013, "the application is busy");
-            return;
-        }
-        state.bytes += len;
+        state.bytes += message.as_bytes().len();
         state.received.push_back(match message {
             Message::Text(text) => Received::Text(text.to_owned()),
             Message::Binary(bytes) => Received::Binary(bytes.to_vec()),
         });
         let is_first = state.received.len() == 1;
+        if state.received.len() >= MESSAGES || state.bytes >= BYTES {
+            state.paused = true;
+            ws.pause_reading();
+        }
         drop(state);
         if is_first {
             self.tell();
         }
     }
 
-    pub(crate) fn closed(&self, why: &Disconnect) {
-        self.end(close_code(why));
-    }
-}
-
-impl ChannelState {
-    pub(super) fn pop(&mut self) -> Option<Received> {
-        let received = self.received.pop_front()?;
-        self.bytes -= match &received {
+    /// The next message. When few wait, the client may send more.
+    pub(super) fn take(&self) -> Option<Received> {
+        let mut state = self.lock();
+        let received = state.received.pop_front()?;
+        state.bytes -= match &received {
             Received::Text(text) => text.len(),
             Received::Binary(bytes) => bytes.len(),
         };
+        let has_room = state.received.len() <= MESSAGES / 2 && state.bytes <= BYTES / 2;
+        if has_room && std::mem::take(&mut state.paused) {
+            let open = state.open.clone();
+            drop(state);
+            if let Some((id, hub)) = open {
+                hub.resume_reading(id);
+            }
+        }
         Some(received)
+    }
+
+    pub(crate) fn closed(&self, why: &Disconnect) {
+        self.end(close_code(why));
     }
 }

@@ -3,13 +3,16 @@
 use super::awaitable::{Next, Ready, Receives, Waiters, resolve};
 use super::bridge::Shared;
 use super::inbox::{Event, Place};
-use super::message::{disconnect, request, required};
+use super::message::{disconnect, head, piece, request, required};
 use super::upload::{Piece, Upload};
-use crate::fields::{HeadParts, field_bytes};
+use crate::app::FAILED;
+use crate::fields::HeadParts;
+use crate::pieces::wrong_length;
+use crate::raw;
 use crate::report::report;
 use peregrine::body::{BodySender, TrySendError};
 use peregrine::{Done, Responder, Response};
-use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -179,28 +182,11 @@ impl Exchange {
         self.gone || self.phase == Phase::Done
     }
 
-    fn start(&mut self, message: &Bound<'_, PyDict>) -> PyResult<()> {
-        let py = message.py();
+    fn start(&mut self, head: HeadParts) -> PyResult<()> {
         if self.phase != Phase::Idle {
             return Err(PyRuntimeError::new_err(
                 "http.response.start was sent before",
             ));
-        }
-        let mut head = HeadParts::default();
-        head.set_status(required(message, "status")?.extract()?)?;
-        if let Some(headers) = message.get_item(pyo3::intern!(py, "headers"))? {
-            for pair in headers.try_iter()? {
-                let pair = pair?;
-                let (name, value) = (pair.get_item(0)?, pair.get_item(1)?);
-                let name = field_bytes(&name)?;
-                // Frameworks of ASGI set it; the framing is the server's all the same.
-                if name.eq_ignore_ascii_case(b"transfer-encoding")
-                    || name.eq_ignore_ascii_case(b"connection")
-                {
-                    continue;
-                }
-                head.add(&name, &field_bytes(&value)?)?;
-            }
         }
         self.head = head;
         self.phase = Phase::Head;
@@ -259,20 +245,13 @@ impl Exchange {
             self.watch();
             return Ok(None);
         }
-        let may_be_bare =
-            piece.is_empty() && (self.is_head || matches!(self.head.status, 204 | 304));
-        if length.is_some_and(|length| length != piece.len() as u64) && !may_be_bare {
+        if let Err(error) = self.head.check_length(piece.len() as u64, self.is_head) {
             *self.responder() = Some(responder);
-            let why = format!(
-                "the body has {} bytes and Content-Length is {}",
-                piece.len(),
-                length.unwrap_or(0)
-            );
-            return Err(PyRuntimeError::new_err(why));
+            return Err(error);
         }
-        let sent = responder.send(|res| match may_be_bare {
-            true if self.is_head => stream(self.head.apply(res), length).0,
-            _ => self.head.apply(res).body(piece),
+        let sent = responder.send(|res| match self.is_head && piece.is_empty() {
+            true => stream(self.head.apply(res), length).0,
+            false => self.head.apply(res).body(piece),
         });
         self.phase = Phase::Done;
         match sent {
@@ -309,9 +288,7 @@ impl Exchange {
                     return Ok(Taken::Later(piece.as_bytes().to_vec()));
                 }
                 Err(TrySendError::Failed(peregrine::body::SendError::Length)) => {
-                    return Err(PyRuntimeError::new_err(
-                        "the body is longer than Content-Length",
-                    ));
+                    return Err(wrong_length("longer"));
                 }
                 Err(_) => {
                     self.gone = true;
@@ -323,9 +300,7 @@ impl Exchange {
             self.phase = Phase::Done;
             match self.sender.take().map(BodySender::finish) {
                 Some(Err(peregrine::body::SendError::Length)) => {
-                    return Err(PyRuntimeError::new_err(
-                        "the body is shorter than Content-Length",
-                    ));
+                    return Err(wrong_length("shorter"));
                 }
                 Some(Err(_)) => return Err(self.shared.disconnected(py)),
                 _ => {}
@@ -397,19 +372,16 @@ impl Exchange {
         let py = slf.py();
         let kind = required(message, "type")?;
         let kind = kind.cast::<PyString>()?.to_cow()?;
-        let mut this = slf.borrow_mut();
+        raw::end_child(py, 0);
         match &*kind {
-            "http.response.start" => this.start(message)?,
+            "http.response.start" => {
+                // Code of the application makes its fields, so it comes before the borrow.
+                let head = head(message)?;
+                slf.try_borrow_mut()?.start(head)?;
+            }
             "http.response.body" => {
-                let piece = match message.get_item(pyo3::intern!(py, "body"))? {
-                    None => Vec::new(),
-                    Some(body) => match body.cast::<PyBytes>() {
-                        Ok(bytes) => bytes.as_bytes().to_vec(),
-                        Err(_) => body
-                            .extract::<Vec<u8>>()
-                            .map_err(|_| PyTypeError::new_err("the body is not bytes"))?,
-                    },
-                };
+                let mut this = slf.try_borrow_mut()?;
+                let piece = piece(message)?;
                 let more = message.get_item(pyo3::intern!(py, "more_body"))?;
                 let more = more.map_or(Ok(false), |more| more.is_truthy())?;
                 if this.sending.is_some() {
@@ -468,6 +440,7 @@ impl Exchange {
             }
             None => {}
         }
+        raw::end_child(py, 0);
         // Without a response the client gets 500; a stream that is not finished is cut.
         self.sender = None;
         self.receiving.clear();
@@ -480,7 +453,7 @@ impl Exchange {
         }
         self.place = None;
         if let Some(responder) = self.responder().take() {
-            let _gone = responder.send(|res| res.status(500).text("internal server error\n"));
+            let _gone = responder.send(|res| res.status(500).text(FAILED));
         }
         Ok(())
     }

@@ -29,40 +29,6 @@ impl Drop for Place {
     }
 }
 
-/// Workers that wait for the decision of the application about a handshake.
-pub(super) struct Deciding {
-    waiting: AtomicUsize,
-    workers: usize,
-}
-
-/// The wait of one worker.
-pub(super) struct Turn<'a> {
-    deciding: &'a Deciding,
-    before: usize,
-}
-
-impl Deciding {
-    pub(super) fn begin(&self) -> Turn<'_> {
-        Turn {
-            deciding: self,
-            before: self.waiting.fetch_add(1, Ordering::Relaxed),
-        }
-    }
-}
-
-impl Turn<'_> {
-    /// Whether all other workers wait, too.
-    pub(super) fn is_last(&self) -> bool {
-        self.before > 0 && self.before + 1 >= self.deciding.workers
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        self.deciding.waiting.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// A queue. The loop is woken once for all events of a turn: by a byte in a socket that it watches.
 pub(crate) struct Inbox {
     events: Mutex<Vec<Event>>,
@@ -74,12 +40,11 @@ pub(crate) struct Inbox {
     places: usize,
     numbers: AtomicUsize,
     pub(super) senders: Senders,
-    pub(super) deciding: Deciding,
 }
 
 impl Inbox {
-    /// `wakes` and `sleeps` are the two ends of a socket pair that does not block. `workers`: threads of the server.
-    pub(super) fn new(wakes: i32, sleeps: i32, places: usize, workers: usize) -> Arc<Inbox> {
+    /// `wakes` and `sleeps` are the two ends of a socket pair that does not block.
+    pub(super) fn new(wakes: i32, sleeps: i32, places: usize) -> Arc<Inbox> {
         Arc::new(Inbox {
             events: Mutex::default(),
             woken: AtomicBool::new(false),
@@ -89,10 +54,6 @@ impl Inbox {
             places,
             numbers: AtomicUsize::new(1),
             senders: Senders::default(),
-            deciding: Deciding {
-                waiting: AtomicUsize::new(0),
-                workers,
-            },
         })
     }
 

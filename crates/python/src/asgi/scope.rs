@@ -1,5 +1,6 @@
 //! `scope` of an application.
 
+use crate::tls;
 use percent_encoding::percent_decode_str;
 use peregrine::{Request, Version};
 use pyo3::prelude::*;
@@ -106,6 +107,16 @@ impl Scopes {
             None => scope.set_item(pyo3::intern!(py, "client"), py.None())?,
         }
         scope.set_item(pyo3::intern!(py, "headers"), self.headers(py, req)?)?;
+        if let Some(extension) = tls::extension(py, req)? {
+            let key = pyo3::intern!(py, "extensions");
+            let extensions = scope
+                .as_any()
+                .get_item(key)?
+                .cast_into::<PyDict>()?
+                .copy()?;
+            extensions.set_item(pyo3::intern!(py, "tls"), extension)?;
+            scope.set_item(key, extensions)?;
+        }
         if let Some(state) = scope.get_item(pyo3::intern!(py, "state"))? {
             // Each request has its own copy.
             scope.set_item(pyo3::intern!(py, "state"), state.cast::<PyDict>()?.copy()?)?;

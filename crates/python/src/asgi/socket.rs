@@ -3,12 +3,14 @@
 use super::awaitable::{Next, Ready, Receives, Waiters};
 use super::bridge::Shared;
 use super::channel::{Channel, Received, Verdict};
-use super::message::required;
+use super::message::{head, required};
 use super::senders::has_room;
-use crate::fields::field_bytes;
+use crate::app::FAILED;
+use crate::fields::{HeadParts, field_bytes};
+use crate::raw;
 use crate::report::report;
 use crate::websocket::Given;
-use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
 use std::sync::Arc;
@@ -35,7 +37,8 @@ pub(super) struct Socket {
     connected: bool,
     /// `websocket.disconnect` was received.
     disconnected: bool,
-    status: u16,
+    /// The response that refuses.
+    head: HeadParts,
     refusal: Vec<u8>,
     receiving: Waiters,
     sending: Waiters,
@@ -50,7 +53,7 @@ impl Socket {
             accepting: false,
             connected: false,
             disconnected: false,
-            status: 403,
+            head: HeadParts::default(),
             refusal: Vec::new(),
             receiving: Waiters::default(),
             sending: Waiters::default(),
@@ -69,9 +72,7 @@ impl Socket {
             message.set_item("type", "websocket.connect")?;
             return Ok(Some(message.into_any().unbind()));
         }
-        let mut state = self.channel.lock();
-        if let Some(received) = state.pop() {
-            drop(state);
+        if let Some(received) = self.channel.take() {
             message.set_item(
                 pyo3::intern!(py, "type"),
                 pyo3::intern!(py, "websocket.receive"),
@@ -84,10 +85,9 @@ impl Socket {
             }
             return Ok(Some(message.into_any().unbind()));
         }
-        let Some((code, reason)) = state.closed.clone() else {
+        let Some((code, reason)) = self.channel.lock().closed.clone() else {
             return Ok(None);
         };
-        drop(state);
         self.disconnected = true;
         message.set_item("type", "websocket.disconnect")?;
         message.set_item("code", code)?;
@@ -198,7 +198,7 @@ impl Socket {
 
     fn close(&mut self, code: u16, reason: &str) {
         match self.phase {
-            Phase::Connecting => self.refuse(403, String::new()),
+            Phase::Connecting => self.refuse(HeadParts::of(403), Vec::new()),
             Phase::Open => {
                 self.channel.close(code, reason);
                 self.phase = Phase::Closed;
@@ -207,9 +207,9 @@ impl Socket {
         }
     }
 
-    fn refuse(&mut self, status: u16, text: String) {
+    fn refuse(&mut self, head: HeadParts, body: Vec<u8>) {
         self.phase = Phase::Closed;
-        self.channel.decide(Verdict::Refuse { status, text });
+        self.channel.decide(Verdict::Refuse { head, body });
     }
 }
 
@@ -238,7 +238,8 @@ impl Socket {
         let py = slf.py();
         let kind = required(message, "type")?;
         let kind = kind.cast::<PyString>()?.to_cow()?;
-        let mut this = slf.borrow_mut();
+        raw::end_child(py, 0);
+        let mut this = slf.try_borrow_mut()?;
         let is_closed = this.channel.lock().closed.is_some();
         match (this.phase, &*kind) {
             (Phase::Connecting | Phase::Open | Phase::Refusing, _) if is_closed => {
@@ -261,7 +262,7 @@ impl Socket {
                 return Ready::awaitable(py, None);
             }
             (Phase::Connecting, "websocket.http.response.start") => {
-                this.status = required(message, "status")?.extract()?;
+                this.head = head(message)?;
                 this.phase = Phase::Refusing;
                 return Ready::awaitable(py, None);
             }
@@ -273,11 +274,9 @@ impl Socket {
                     .get_item("more_body")?
                     .map_or(Ok(false), |more| more.is_truthy())?
                 {
-                    let text = String::from_utf8(std::mem::take(&mut this.refusal));
-                    let text = text
-                        .map_err(|_| PyValueError::new_err("the body of a refusal is not UTF-8"))?;
-                    let status = this.status;
-                    this.refuse(status, text);
+                    let head = std::mem::take(&mut this.head);
+                    let body = std::mem::take(&mut this.refusal);
+                    this.refuse(head, body);
                 }
                 return Ready::awaitable(py, None);
             }
@@ -309,9 +308,10 @@ impl Socket {
                 report(py, "an ASGI application", error);
             }
         }
+        raw::end_child(py, 0);
         match self.phase {
             Phase::Connecting | Phase::Refusing => {
-                self.refuse(500, "internal server error\n".to_owned())
+                self.refuse(HeadParts::of(500), FAILED.into());
             }
             Phase::Open => self.close(if failed { 1011 } else { 1000 }, ""),
             Phase::Closed => {}

@@ -116,13 +116,19 @@ impl Sink {
 }
 
 impl BodySink for Sink {
-    fn piece(&mut self, piece: &[u8], body: &mut Incoming<'_>) -> Flow {
+    fn begin(&mut self, body: &mut Incoming<'_>) {
+        let resumer = body.resumer();
+        let mut state = self.upload.lock();
+        if state.enough {
+            resumer.respond();
+        }
+        state.resumer = Some(resumer);
+    }
+
+    fn piece(&mut self, piece: &[u8], _: &mut Incoming<'_>) -> Flow {
         let mut state = self.upload.lock();
         if state.enough {
             return Flow::Respond;
-        }
-        if state.resumer.is_none() {
-            state.resumer = Some(body.resumer());
         }
         state.pieces.push_back(piece.to_vec());
         state.bytes += piece.len();

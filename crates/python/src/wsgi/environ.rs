@@ -1,10 +1,13 @@
 //! `environ` of an application.
 
+use super::input::{Input, PyInput};
 use crate::request::latin1;
+use crate::tls;
 use percent_encoding::percent_decode_str;
 use peregrine::{Request, Version};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
 
@@ -19,20 +22,26 @@ thread_local! {
 /// What is the same in the `environ` of all requests.
 pub(crate) struct Environ {
     base: Py<PyDict>,
-    /// `SCRIPT_NAME`, without a slash at the end.
+    /// `SCRIPT_NAME`, not encoded and without a slash at the end.
     root: String,
     bytes_io: Py<PyAny>,
+    /// Makes a file of a body that comes while it is read.
+    open_input: Py<PyAny>,
 }
 
 impl Environ {
     /// `base` has the keys that are the same for all requests.
     pub(crate) fn new(py: Python<'_>, base: Py<PyDict>, root: &str) -> PyResult<Environ> {
         let bytes_io = py.import("io")?.getattr("BytesIO")?.unbind();
-        base.bind(py).set_item("SCRIPT_NAME", root)?;
+        base.bind(py)
+            .set_item("SCRIPT_NAME", latin1(root.as_bytes()))?;
+        let module = py.import("peregrine.wsgi_input")?;
+        let open_input = module.getattr("open_input")?.unbind();
         Ok(Environ {
             base,
             root: root.to_owned(),
             bytes_io,
+            open_input,
         })
     }
 
@@ -40,6 +49,7 @@ impl Environ {
         &self,
         py: Python<'py>,
         req: &Request<'_>,
+        input: Option<Input>,
     ) -> PyResult<Bound<'py, PyDict>> {
         let environ = self.base.bind(py).copy()?;
         let method = match req.method() {
@@ -60,6 +70,10 @@ impl Environ {
         environ.set_item(pyo3::intern!(py, "SERVER_PROTOCOL"), protocol)?;
         if req.scheme() != "http" {
             environ.set_item(pyo3::intern!(py, "wsgi.url_scheme"), req.scheme())?;
+            if let Ok(certificate) = tls::client_chain(py, req)?.get_item(0) {
+                environ.set_item(pyo3::intern!(py, "SSL_CLIENT_CERT"), certificate)?;
+                environ.set_item(pyo3::intern!(py, "SSL_CLIENT_VERIFY"), "SUCCESS")?;
+            }
         }
         if let Some(client) = req.client_addr() {
             environ.set_item(pyo3::intern!(py, "REMOTE_ADDR"), client.ip().to_string())?;
@@ -67,6 +81,10 @@ impl Environ {
         }
         fields(py, req, &environ)?;
         let body = match req.body() {
+            _ if input.is_some() => {
+                let input = input.map(|input| Py::new(py, PyInput(input))).transpose()?;
+                self.open_input.bind(py).call1((input,))?
+            }
             [] => self.bytes_io.bind(py).call0()?,
             body => {
                 // The length of a chunked body is not among its fields.
@@ -80,15 +98,23 @@ impl Environ {
 
     /// The path behind `SCRIPT_NAME`, decoded. A proxy may have removed `SCRIPT_NAME` already.
     fn path<'py>(&self, py: Python<'py>, path: &str) -> Bound<'py, PyString> {
-        let path = match path.strip_prefix(&self.root) {
-            Some(rest) if rest.is_empty() || rest.starts_with('/') => rest,
-            _ => path,
+        let decoded: Cow<'_, [u8]> = percent_decode_str(path).into();
+        let path = match decoded.strip_prefix(self.root.as_bytes()) {
+            Some(rest) if rest.is_empty() || rest.starts_with(b"/") => rest,
+            _ => &decoded,
         };
         match path {
-            "/" => pyo3::intern!(py, "/").clone(),
-            path if !path.contains('%') => PyString::new(py, path),
-            path => PyString::new(py, &latin1(&percent_decode_str(path).collect::<Vec<u8>>())),
+            b"/" => pyo3::intern!(py, "/").clone(),
+            path => latin1_text(py, path),
         }
+    }
+}
+
+/// Bytes as text, byte by byte.
+fn latin1_text<'py>(py: Python<'py>, bytes: &[u8]) -> Bound<'py, PyString> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) if text.is_ascii() => PyString::new(py, text),
+        _ => PyString::new(py, &latin1(bytes)),
     }
 }
 
@@ -107,10 +133,7 @@ fn fields(py: Python<'_>, req: &Request<'_>, environ: &Bound<'_, PyDict>) -> PyR
                     key
                 }
             };
-            let value = match std::str::from_utf8(value) {
-                Ok(text) if text.is_ascii() => PyString::new(py, text),
-                _ => PyString::new(py, &latin1(value)),
-            };
+            let value = latin1_text(py, value);
             match environ.get_item(&key)? {
                 None => environ.set_item(key, value)?,
                 Some(before) => {

@@ -2,19 +2,23 @@
 
 mod environ;
 mod file_wrapper;
+mod input;
 mod start_response;
 
 pub(crate) use environ::Environ;
 pub(crate) use file_wrapper::FileWrapper;
+pub(crate) use input::{Input, Later, PyInput};
 pub(crate) use start_response::StartResponse;
 
 use crate::fields::HeadParts;
-use crate::pieces::{Drawn, Pieces, bytes_of};
+use crate::pieces::{Drawn, Pieces, bytes_of, wrong_length};
+use crate::raw;
 use crate::report::report;
 use crate::response::failed;
 use file_wrapper::FileRange;
-use peregrine::{Done, Request, Responder, Response};
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use peregrine::body::SendError;
+use peregrine::{Done, Request, Response};
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
@@ -39,7 +43,7 @@ pub(crate) fn call(
 ) -> Done {
     let is_head = req.method() == "HEAD";
     let run = environ
-        .of(py, req)
+        .of(py, req, None)
         .and_then(|environ| run(py, app, environ, is_head));
     let (head, outcome) = match run {
         Ok(run) => run,
@@ -48,7 +52,7 @@ pub(crate) fn call(
     let res = head.apply(res);
     match outcome {
         Outcome::Stream(first, pieces) => {
-            res.send_reader(Drawn::new(Some(first), pieces), head.length)
+            res.send_reader(Drawn::new(Some(first), pieces, head.length), head.length)
         }
         outcome => whole(&head, outcome, is_head, res),
     }
@@ -60,22 +64,26 @@ pub(crate) fn call_from_pool(
     app: &Py<PyAny>,
     environ: &Environ,
     req: &Request<'_>,
-    responder: Responder,
+    later: Later,
 ) {
     let is_head = req.method() == "HEAD";
+    let input = match &later {
+        Later::Whole(_) => None,
+        Later::Streamed(input) => Some(input.clone()),
+    };
     let run = environ
-        .of(py, req)
+        .of(py, req, input)
         .and_then(|environ| run(py, app, environ, is_head));
     // A client that has gone needs no response.
     let _gone = match run {
-        Err(error) => responder.send(|res| failed(py, res, error)),
+        Err(error) => later.send(py, false, |py, res| failed(py, res, error)),
         Ok((head, Outcome::Stream(first, pieces))) => {
-            send_stream(py, &head, first, pieces, responder);
+            send_stream(py, &head, first, pieces, later);
             Ok(())
         }
-        Ok((head, outcome)) => {
-            responder.send(|res| whole(&head, outcome, is_head, head.apply(res)))
-        }
+        Ok((head, outcome)) => later.send(py, false, |_, res| {
+            whole(&head, outcome, is_head, head.apply(res))
+        }),
     };
 }
 
@@ -85,10 +93,10 @@ fn send_stream(
     head: &HeadParts,
     first: PyBackedBytes,
     mut pieces: Pieces,
-    responder: Responder,
+    later: Later,
 ) {
     let mut sender = None;
-    let _gone = responder.send(|res| {
+    let _gone = later.send(py, true, |_, res| {
         let res = head.apply(res);
         let (done, body) = match head.length {
             Some(length) => res.stream_exact(length),
@@ -101,15 +109,20 @@ fn send_stream(
     while let (Some(body), Some(piece)) = (&mut sender, next.take()) {
         let bytes = piece.to_vec();
         drop(piece);
-        if py.detach(|| body.send(bytes)).is_err() {
-            break;
+        match py.detach(|| body.send(bytes)) {
+            Ok(()) => {}
+            Err(SendError::Length) => {
+                report(py, "a response", wrong_length("longer"));
+                break;
+            }
+            Err(_gone) => break,
         }
         match pieces.next(py) {
             Ok(Some(piece)) => next = Some(piece),
             Ok(None) => {
-                if let Err(error) = py.detach(|| sender.take().map_or(Ok(()), |body| body.finish()))
-                {
-                    report(py, "a response", PyValueError::new_err(error.to_string()));
+                let finished = py.detach(|| sender.take().map_or(Ok(()), |body| body.finish()));
+                if matches!(finished, Err(SendError::Length)) {
+                    report(py, "a response", wrong_length("shorter"));
                 }
             }
             Err(error) => {
@@ -158,6 +171,7 @@ fn run(
 ) -> PyResult<(HeadParts, Outcome)> {
     let start = Py::new(py, StartResponse::default())?;
     let result = app.bind(py).call1((environ, &start))?;
+    raw::end_child(py, 0);
     // Lists and tuples have nothing to close, and their pieces can be read without a call.
     if let Ok(list) = result.cast_exact::<PyList>() {
         let pieces = list.iter().map(bytes_of).collect::<PyResult<Vec<_>>>()?;
@@ -226,10 +240,10 @@ fn begin(
         return Ok((head, Begun::Done(Outcome::Whole(Vec::new()))));
     }
     // The code behind the last piece runs, too.
-    if is_single || head.length == Some(first.len() as u64) {
-        if let Some(more) = pieces.next(py)? {
-            let why = format!("{} bytes more than Content-Length", more.len());
-            return Err(PyValueError::new_err(why));
+    let is_enough = |length| first.len() as u64 >= length;
+    if is_single || head.length.is_some_and(is_enough) {
+        if pieces.next(py)?.is_some() {
+            return Err(wrong_length("longer"));
         }
         let whole = check_length(vec![first], &head, is_head)?;
         return Ok((head, Begun::Done(Outcome::Whole(whole))));
@@ -252,19 +266,15 @@ fn complete(
     Ok((head, Outcome::Whole(pieces)))
 }
 
-/// A whole body must have the length that was declared.
+/// The pieces of a whole body, whose length is that which was declared.
 fn check_length(
     pieces: Vec<PyBackedBytes>,
     head: &HeadParts,
     is_head: bool,
 ) -> PyResult<Vec<PyBackedBytes>> {
-    let len: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
-    let may_be_bare = is_head || matches!(head.status, 204 | 304);
+    let len = pieces.iter().map(|piece| piece.len() as u64).sum();
+    head.check_length(len, is_head)?;
     match head.length {
-        Some(length) if length != len && !(may_be_bare && len == 0) => {
-            let why = format!("the body has {len} bytes and Content-Length is {length}");
-            Err(PyValueError::new_err(why))
-        }
         Some(_) if is_head && len == 0 => Ok(Vec::new()),
         _ => Ok(pieces),
     }
