@@ -28,11 +28,11 @@ impl Form {
         }
     }
 
-    pub(crate) fn write(self, entry: &AccessEntry<'_>, line: &mut Vec<u8>) {
+    pub(crate) fn write(self, entry: &AccessEntry<'_>, user: Option<&str>, line: &mut Vec<u8>) {
         match self {
             Form::Pretty { color } => pretty(entry, color, line),
-            Form::Plain => entry.common(line),
-            Form::Json => json(entry, line),
+            Form::Plain => entry.clone().with_user(user).common(line),
+            Form::Json => json(entry, user, line),
         }
     }
 }
@@ -69,7 +69,7 @@ fn pretty(entry: &AccessEntry<'_>, color: bool, line: &mut Vec<u8>) {
     );
 }
 
-fn json(entry: &AccessEntry<'_>, line: &mut Vec<u8>) {
+fn json(entry: &AccessEntry<'_>, user: Option<&str>, line: &mut Vec<u8>) {
     let (method, target) = request(entry);
     let quoted = |text: &str| {
         let mut out = String::from("\"");
@@ -88,9 +88,10 @@ fn json(entry: &AccessEntry<'_>, line: &mut Vec<u8>) {
     let bytes = entry
         .body_bytes()
         .map_or("null".into(), |bytes| bytes.to_string());
+    let user = user.map_or("null".into(), &quoted);
     let _ = write!(
         line,
-        "{{\"time\":{},\"client\":{client},\"method\":{},\"target\":{},\"status\":{},\"bytes\":{bytes},\"seconds\":{}}}",
+        "{{\"time\":{},\"client\":{client},\"user\":{user},\"method\":{},\"target\":{},\"status\":{},\"bytes\":{bytes},\"seconds\":{}}}",
         entry.unix_time(),
         quoted(&method),
         quoted(&target),

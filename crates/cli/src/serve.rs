@@ -9,7 +9,7 @@ use crate::log::Form;
 use peregrine::access_log::{AccessEntry, AccessLog, LogWriter};
 use peregrine::compression::Compress;
 use peregrine::config::Config;
-use peregrine::layers::{BasicAuth, Cors, Layered};
+use peregrine::layers::{BasicAuth, Cors, Layered, is_same_secret};
 use peregrine::server::Mode;
 use peregrine::{Handler, Server, Tls, from_fn};
 use std::io;
@@ -66,14 +66,23 @@ fn guarded<H: Handler>(handler: H, args: &Common) -> Layered<H> {
 
 type Write = Box<dyn Fn(&AccessEntry<'_>, &mut Vec<u8>) + Send + Sync>;
 
+/// The user of a request, if its password is right: it may be refused before it was asked for.
+fn user<'a>(auth: Option<&'a (String, String)>, entry: &AccessEntry<'_>) -> Option<&'a str> {
+    let (name, password) = auth?;
+    let sent = entry.request()?.basic_auth()?;
+    let is_right = is_same_secret(sent.1.as_bytes(), password.as_bytes());
+    (sent.0 == *name && is_right).then_some(name)
+}
+
 fn logged<H: Handler>(handler: H, args: &Common) -> io::Result<AccessLog<H, Write>> {
+    let auth = args.auth.clone();
     let (writer, write): (_, Write) = match Form::of(args.log) {
         Some(form) => (
             match form {
                 Form::Pretty { color: true } => LogWriter::new(Colors::new(io::stdout()))?,
                 _ => LogWriter::new(io::stdout())?,
             },
-            Box::new(move |entry, line| form.write(entry, line)),
+            Box::new(move |entry, line| form.write(entry, user(auth.as_ref(), entry), line)),
         ),
         None => (LogWriter::new(io::sink())?, Box::new(|_, _| ())),
     };
