@@ -11,7 +11,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 /// For anything to happen.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(420);
 /// Descriptors that neither process needs for its connections.
 const SPARE: usize = 200;
 /// What the server may need beside the buffers of its clients, in KiB.
@@ -120,7 +120,7 @@ pub(crate) fn one(name: &str) -> ExitCode {
         answers: 1000.max(350 * scenario.polite.len()),
         idle: Duration::from_secs(3),
         to_the_end: true,
-        late: 120,
+        late: 240,
         patience: PATIENCE,
     };
     let (memory, descriptors, cpu) = (Readings::default(), Readings::default(), Cell::default());
