@@ -3,7 +3,8 @@ no page is wider than its window or says anything on the console.
 
     python3 .ci/pages.py FOLDER NAME=URL..."""
 
-import json, os, re, subprocess, sys, tempfile, time, urllib.request
+import re, subprocess, sys, tempfile, time
+from browser import caller, session
 
 PATIENCE = 120
 folder = sys.argv[1]
@@ -20,12 +21,6 @@ return e === document.body ? null : {
   shown: (style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) > 0) || style.boxShadow !== 'none'}"""
 
 driver = None
-
-
-def call(method, path, body=None):
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(driver + path, data, {"Content-Type": "application/json"}, method=method)
-    return json.load(urllib.request.urlopen(request, timeout=PATIENCE))["value"]
 
 
 def press(page, key):
@@ -45,7 +40,7 @@ def look(name, url, look):
                 f"--window-size={size}", f"--user-data-dir={profile}", f"--blink-settings=preferredColorScheme={scheme}"]
         options = {"capabilities": {"alwaysMatch": {"browserName": "chrome", "goog:loggingPrefs": {"browser": "ALL"},
                                                        "goog:chromeOptions": {"args": args}}}}
-        page = "/session/" + call("POST", "/session", options)["sessionId"]
+        page = session(call, options)
         try:
             call("POST", page + "/url", {"url": url})
             # A script may fill the page after it has loaded.
@@ -83,6 +78,7 @@ with tempfile.TemporaryFile("w+") as log:
             driver = found and f"http://127.0.0.1:{found[1]}"
             assert time.monotonic() < until and process.poll() is None, "no chromedriver"
             time.sleep(0.05)
+        call = caller(driver, PATIENCE)
         for pair in sys.argv[2:]:
             name, url = pair.split("=", 1)
             for kind in LOOKS:
