@@ -22,6 +22,7 @@ def wsgi(environ, start_response):
     if path == "/slow":
         time.sleep(0.5)
     if path == "/stuck":
+        print("the application is stuck", flush=True)
         threading.Event().wait()
     if path == "/stream":
         start_response("200 OK", [])

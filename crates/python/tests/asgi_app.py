@@ -144,7 +144,7 @@ async def http_unknown(scope, receive, send):
 async def http_after(scope, receive, send):
     await receive()
     await answer(send, b"ok")
-    message = await asyncio.wait_for(receive(), 20)
+    message = await asyncio.wait_for(receive(), 60)
     note("after", message["type"])
 
 
@@ -184,7 +184,7 @@ async def http_endless(scope, receive, send):
         note(case, type(error).__name__)
     else:
         note(case, "never stopped")
-    await asyncio.wait_for(listening, 20)
+    await asyncio.wait_for(listening, 60)
 
 
 async def http_slowly(scope, receive, send):
@@ -282,7 +282,7 @@ async def websocket_closes(scope, receive, send):
         await send({"type": "websocket.send", "text": "never"})
     except Exception as error:
         note("closes", "send", type(error).__name__)
-    message = await asyncio.wait_for(receive(), 20)
+    message = await asyncio.wait_for(receive(), 60)
     note("closes", message["type"], message.get("code"))
 
 

@@ -3,25 +3,22 @@
 
 import json
 import os
-import re
+import random
 import signal
-import subprocess
-import sys
-import threading
+import socket
 import time
 import unittest
 
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import connect
 
-from .wire import PATIENCE, Client, eventually, get
+from .wire import PATIENCE, Case, Client, Program, eventually, get, websocket
 
 SERVER = os.environ.get("ASGI_SERVER", "peregrine")
 APP = "tests.asgi_app:app"
 COMMANDS = {
-    "peregrine": ["peregrine", APP, "--asgi", "--port", "0", "--root-path", "/base", "--timeout-graceful-shutdown", "3"],
-    "uvicorn": ["uvicorn", APP, "--port", "0", "--root-path", "/base", "--lifespan", "on", "--timeout-graceful-shutdown", "3"],
-    "granian": ["granian", "--interface", "asgi", "--port", "{port}", "--url-path-prefix", "/base", "--workers-kill-timeout", "3", APP],
+    "peregrine": ["peregrine", APP, "--asgi", "--port", "0", "--root-path", "/base", "--timeout-graceful-shutdown", "{grace}"],
+    "uvicorn": ["uvicorn", APP, "--port", "0", "--root-path", "/base", "--lifespan", "on", "--timeout-graceful-shutdown", "{grace}"],
+    "granian": ["granian", "--interface", "asgi", "--port", "{port}", "--url-path-prefix", "/base", "--workers-kill-timeout", "{grace}", APP],
 }
 ADDRESSES = {
     "peregrine": rb"listening on http://([\d.]+):(\d+)",
@@ -31,28 +28,26 @@ ADDRESSES = {
 
 
 def free_port():
-    import socket
+    """A port that Linux gives to no outgoing connection, so that it is free until a server listens on it."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        try:
+            with socket.create_server(("127.0.0.1", port)):
+                return str(port)
+        except OSError:
+            pass
 
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return str(listener.getsockname()[1])
 
+class Server(Program):
+    LISTENING = ADDRESSES[SERVER]
 
-class Server:
-    def __init__(self):
-        command = [part.replace("{port}", free_port()) if part == "{port}" else part for part in COMMANDS[SERVER]]
-        folder = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", *command], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            env=dict(os.environ, PYTHONUNBUFFERED="1"),
-        )
-        self.log = b""
-        self.reader = threading.Thread(target=self._read, daemon=True)
-        self.reader.start()
-        eventually(lambda: self.process.poll() is not None or re.search(ADDRESSES[SERVER], self.log))
-        found = re.search(ADDRESSES[SERVER], self.log)
-        if not found:
-            raise AssertionError(self.log.decode())
-        self.address = found[1].decode(), int(found[2])
+    def __init__(self, grace=30):
+        values = {"{port}": free_port(), "{grace}": str(grace)}
+        super().__init__("-m", *[values.get(part, part) for part in COMMANDS[SERVER]])
+
+    def serves(self):
+        """Waits until it does."""
+
         def is_up():
             try:
                 return get(self.address).status
@@ -61,33 +56,13 @@ class Server:
 
         eventually(is_up)
 
-    def _read(self):
-        for line in self.process.stdout:
-            self.log += line
 
-    def terminate(self):
-        self.process.send_signal(signal.SIGTERM)
-
-    def stop(self):
-        if self.process.poll() is None:
-            self.terminate()
-        return self.wait()
-
-    def wait(self):
-        """After `terminate`: a second signal ends the process without the shutdown of its lifespan."""
-        try:
-            code = self.process.wait(PATIENCE)
-        finally:
-            self.process.kill()
-        self.reader.join(PATIENCE)
-        self.process.stdout.close()
-        return code
-
-
-class Cases(unittest.TestCase):
+class Cases(Case):
     @classmethod
     def setUpClass(cls):
         cls.server = Server()
+        cls.addClassCleanup(cls.server.__exit__)
+        cls.server.serves()
 
     @classmethod
     def tearDownClass(cls):
@@ -104,7 +79,7 @@ class Cases(unittest.TestCase):
             found[:] = json.loads(self.get(f"/seen/{case}").body)
             return len(found) >= count
 
-        until = time.monotonic() + 10
+        until = time.monotonic() + PATIENCE
         while not is_there():
             if time.monotonic() > until:
                 raise AssertionError(f"the application has seen {found}")
@@ -112,8 +87,7 @@ class Cases(unittest.TestCase):
         return found
 
     def connect(self, path="/", **more):
-        host, port = self.server.address
-        ws = connect(f"ws://{host}:{port}{path}", proxy=None, open_timeout=PATIENCE, **more)
+        ws = websocket(self.server.address, path, **more)
         self.addCleanup(ws.close)
         return ws
 
@@ -269,10 +243,10 @@ class Http(Cases):
             client.send(b"GET /endless?waits HTTP/1.1\r\nHost: a\r\n\r\n")
             client.take(1000)
             before, sent = -1, 0
-            while before != sent:
+            while before != sent or not sent:
                 before = sent
                 time.sleep(0.3)
-                sent = json.loads(self.get("/seen/endless-waits-sent").body)[0]
+                sent = (json.loads(self.get("/seen/endless-waits-sent").body) or [0])[0]
             self.assertLess(sent, 1000)
 
     def test_others_are_served_meanwhile(self):
@@ -357,8 +331,6 @@ class WebSocket(Cases):
         eventually(lambda: ["websocket.disconnect", 4002, "bye"] in json.loads(self.get("/seen/ws").body))
 
     def test_disconnect_without_a_close_frame(self):
-        import socket
-
         before = json.loads(self.get("/seen/ws").body)
         self.connect().socket.shutdown(socket.SHUT_RDWR)
         self.assertIn(self.seen("ws", len(before) + 1)[-1][1], (1005, 1006))
@@ -382,29 +354,34 @@ class WebSocket(Cases):
         self.closed("/slowly")
 
 
-class Stop(unittest.TestCase):
+class Stop(Case):
+    def server(self, **more):
+        server = Server(**more)
+        self.addCleanup(server.__exit__)
+        server.serves()
+        return server
+
     def test_lifespan(self):
-        server = Server()
-        eventually(lambda: b"LIFESPAN lifespan.startup" in server.log)
+        server = self.server()
+        server.says(b"LIFESPAN lifespan.startup")
         self.assertIn(server.stop(), (0, -signal.SIGTERM))
         self.assertEqual(server.log.count(b"LIFESPAN lifespan.shutdown"), 1)
 
     def test_a_request_gets_its_response(self):
-        server = Server()
+        server = self.server()
         with Client(server.address) as client:
             client.send(b"GET /sleep HTTP/1.1\r\nHost: a\r\n\r\n")
             eventually(lambda: json.loads(get(server.address, "/seen/sleep").body))
-            server.terminate()
+            server.signal()
             self.assertEqual(client.answer().body, b"slept")
         server.wait()
 
     def test_websockets_are_closed(self):
-        server = Server()
-        host, port = server.address
-        with connect(f"ws://{host}:{port}/", proxy=None) as ws:
+        server = self.server()
+        with websocket(server.address) as ws:
             ws.send("a")
             ws.recv(PATIENCE)
-            server.terminate()
+            server.signal()
             with self.assertRaises(ConnectionClosed) as raised:
                 ws.recv(PATIENCE)
             self.assertIsNotNone(raised.exception.rcvd, "with a close frame")
@@ -413,7 +390,7 @@ class Stop(unittest.TestCase):
         self.assertEqual(server.log.count(b"LIFESPAN lifespan.shutdown"), 1)
 
     def test_endless_responses_do_not_hold_it_up(self):
-        server = Server()
+        server = self.server(grace=3)
         with Client(server.address) as client:
             client.send(b"GET /endless?stop HTTP/1.1\r\nHost: a\r\n\r\n")
             client.take(1000)

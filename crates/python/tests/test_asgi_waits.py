@@ -5,9 +5,8 @@ import threading
 import unittest
 
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import connect
 
-from .wire import PATIENCE, Client, eventually, serving
+from .wire import PATIENCE, Client, eventually, serving, websocket
 
 HANDSHAKE = (
     b"GET %s HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -80,8 +79,7 @@ class Cases(unittest.TestCase):
         await send({"type": "websocket.accept"})
 
     def connect(self, path, **more):
-        host, port = self.running.address
-        ws = connect(f"ws://{host}:{port}{path}", proxy=None, max_size=None, **more)
+        ws = websocket(self.running.address, path, max_size=None, **more)
         self.addCleanup(ws.close)
         return ws
 
@@ -345,7 +343,7 @@ class SlowReceive(Cases):
         await send({"type": "websocket.send", "text": str(count)})
 
     def test_the_client_waits(self):
-        ws = self.connect("/slow", ping_interval=None)
+        ws = self.connect("/slow")
         sent, message = [], b"x" * 65536
 
         def flood():

@@ -1,21 +1,18 @@
 """Applications that fork, end their loop, or never return: clients get one response, and the process ends when it is told to."""
 
-import os
-import re
+import contextlib
 import signal
 import subprocess
-import sys
 import unittest
 
-from .wire import PATIENCE, Client, Process, eventually, get, serving
+from .wire import Case, Client, Process, Program, get, serving
 
-FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 WAYS = (["native"], ["wsgi", "--wsgi"], ["wsgi", "--wsgi", "--threads", "3"], ["asgi", "--asgi"])
 
 
-class Attacks(unittest.TestCase):
+class Attacks(Case):
     def process(self, name, *arguments):
-        process = Process(f"tests.attack_apps:{name}", *arguments, cwd=FOLDER)
+        process = Process(f"tests.attack_apps:{name}", *arguments)
         self.addCleanup(process.__exit__)
         return process
 
@@ -39,20 +36,18 @@ class Attacks(unittest.TestCase):
                 with Client(process.address) as client:
                     client.send(b"GET %s HTTP/1.1\r\nHost: a\r\n\r\n" % path.encode())
                     self.assertTrue(client.is_closed())
-                eventually(lambda: b"the event loop of the application has ended" in process.log)
+                process.says(b"the event loop of the application has ended")
                 self.assertEqual(get(process.address).body, b"fine")
                 self.assertEqual(process.stop(), 0)
 
     def test_a_handler_that_never_returns(self):
         """Without a first process, nothing else ends the program."""
-        program, address = self.without_workers()
-        with Client(address) as client:
+        program = self.program("-m", "tests.attack_apps")
+        with Client(program.address) as client:
             client.send(b"GET /stuck HTTP/1.1\r\nHost: a\r\n\r\n")
-            while program.stderr.readline() != b"in the handler\n":
-                pass
-            program.send_signal(signal.SIGTERM)
-            self.assertEqual(program.wait(PATIENCE), 1)
-            self.assertIn(b"did not stop", program.stderr.read())
+            program.says(b"in the handler\n")
+            self.assertEqual(program.stop(), 1)
+            self.assertIn(b"did not stop", program.log)
 
     def test_headers_that_send(self):
         """A generator of fields that sends, and one that another thread uses, are errors of the application."""
@@ -78,40 +73,15 @@ class Attacks(unittest.TestCase):
         self.assertEqual(raised, [])
 
     def program(self, *arguments):
-        """A program of its own group, all of whose processes are killed after the test."""
-        program = subprocess.Popen(
-            [sys.executable, *arguments], cwd=FOLDER, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
-        )
-
-        def kill():
-            program.stderr.close()
-            try:
-                os.killpg(program.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-            program.wait()
-
-        self.addCleanup(kill)
+        program = Program(*arguments)
+        self.addCleanup(program.__exit__)
         return program
 
-    def without_workers(self):
-        """A program without a first process, and its address."""
-        program = self.program("-m", "tests.attack_apps")
-        found = None
-        while not found:
-            line = program.stderr.readline()
-            self.assertTrue(line, "it has ended")
-            found = re.search(rb"listening on http://([\d.]+):(\d+)", line)
-        return program, (found[1].decode(), int(found[2]))
-
     def ends(self, program):
-        """Waits for all processes of a program, which has got its signal: the pipe is closed then. Returns its code."""
-        try:
-            _, log = program.communicate(timeout=PATIENCE)
-        except subprocess.TimeoutExpired as late:
-            self.fail(f"it goes on: {late.stderr}")
-        self.assertNotIn(b"panicked", log)
-        return program.returncode
+        """Waits for all processes of a program, which has got its signal. Returns its code."""
+        code = program.wait()
+        self.assertNotIn(b"panicked", program.log)
+        return code
 
     def test_a_signal_at_any_time(self):
         """SIGTERM from the first instruction of the program on, and Ctrl-C from the line that it listens on: Python itself may
@@ -122,13 +92,11 @@ class Attacks(unittest.TestCase):
                 with self.subTest(number, delay=delay):
                     program = self.program(*command)
                     if number == signal.SIGINT:
-                        self.assertIn(b"listening on ", program.stderr.readline())
+                        program.says(b"listening on ")
                     # Each time a little later; what it meets is different on each machine.
-                    try:
-                        program.wait(delay * 0.06)
-                    except subprocess.TimeoutExpired:
-                        pass
-                    program.send_signal(number)
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        program.process.wait(delay * 0.06)
+                    program.signal(number)
                     # Before the first process has handlers, the signal ends it.
                     self.assertIn(self.ends(program), (0, -number))
 
@@ -143,8 +111,8 @@ class Attacks(unittest.TestCase):
 
     def test_a_signal_on_another_thread(self):
         """It does not interrupt the wait of the main thread, which ends all the same."""
-        program, address = self.without_workers()
-        with Client(address) as client:
+        program = self.program("-m", "tests.attack_apps")
+        with Client(program.address) as client:
             self.assertEqual(client.get("/signal").body, b"sent")
         self.assertEqual(self.ends(program), 0)
 

@@ -1,11 +1,10 @@
 """Applications of frameworks behind the server: each has a page, a form, an upload, a stream and an error."""
 
 import json
-import os
 import unittest
 
 from . import asgi_apps
-from .wire import PATIENCE, Client, Process, serving
+from .wire import PATIENCE, Case, Client, Process, serving, websocket
 
 FORM = "Content-Type: application/x-www-form-urlencoded\r\n"
 JSON = "Content-Type: application/json\r\n"
@@ -119,7 +118,7 @@ def falcon():
     return app
 
 
-class Frameworks(unittest.TestCase):
+class Frameworks(Case):
     def exercise(self, app, interface="wsgi", file=__file__, **options):
         with serving(app, interface, **options) as running, Client(running.address) as client:
             for _ in range(2):
@@ -139,9 +138,7 @@ class Frameworks(unittest.TestCase):
                 self.exercise_websocket(running.address)
 
     def exercise_websocket(self, address):
-        from websockets.sync.client import connect
-
-        with connect("ws://%s:%d/ws" % address, proxy=None) as ws:
+        with websocket(address, "/ws") as ws:
             for n in range(3):
                 ws.send(str(n))
                 self.assertEqual(ws.recv(PATIENCE), f"got {n}")
@@ -160,8 +157,7 @@ class Frameworks(unittest.TestCase):
 
     def test_channels(self):
         """In a process of its own, because Django has one configuration."""
-        folder = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-        with Process("tests.asgi_apps:channels", "--asgi", "--factory", cwd=folder) as process:
+        with Process("tests.asgi_apps:channels", "--asgi", "--factory") as process:
             with Client(process.address) as client:
                 self.assertEqual(client.get("/hello/a?q=1").body, b"Hello, a 1!")
                 self.assertEqual(client.get("/upload", **multipart(b"z" * 200_000)).body, b"200000")

@@ -364,7 +364,7 @@ class Native(unittest.TestCase):
                     _fields_ = [("fd", ctypes.c_int), ("events", ctypes.c_short), ("revents", ctypes.c_short)]
 
                 poll = Poll(client.socket.fileno(), 1, 0)
-                self.assertEqual(libc.poll(ctypes.byref(poll), 1, 30_000), 1)
+                self.assertEqual(libc.poll(ctypes.byref(poll), 1, 60_000), 1)
                 self.assertEqual(client.answer().body, b"a")
                 client.close()
         del inside, go

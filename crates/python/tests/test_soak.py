@@ -3,17 +3,14 @@
 import os
 import unittest
 
-from websockets.sync.client import connect
-
-from .wire import Client, Process
+from .wire import PATIENCE, Case, Client, Process, websocket as connect
 
 ROUNDS = int(os.environ.get("PEREGRINE_SOAK", "300"))
-FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
-class Soak(unittest.TestCase):
+class Soak(Case):
     def soak(self, arguments, paths, websocket=None):
-        with Process(*arguments, cwd=FOLDER) as process:
+        with Process(*arguments) as process:
             address = process.address
 
             def turn():
@@ -27,10 +24,10 @@ class Soak(unittest.TestCase):
                     # Leaves in the middle.
                     client.send(b"GET %s HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHo" % paths[-1])
                 if websocket:
-                    with connect("ws://%s:%d%s" % (*address, websocket), proxy=None) as ws:
+                    with connect(address, websocket) as ws:
                         for _ in range(8):
                             ws.send("x" * 1000)
-                            ws.recv(60)
+                            ws.recv(PATIENCE)
 
             def memory():
                 with open(f"/proc/{process.process.pid}/task/{process.process.pid}/children") as file:

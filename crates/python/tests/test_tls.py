@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import unittest
 
-from .wire import PATIENCE, Process, eventually, get, serving
+from .wire import PATIENCE, Case, Process, eventually, get, serving
 
 
 def native(req, res):
@@ -46,13 +46,12 @@ async def asgi_clients(scope, receive, send):
         await send({"type": "http.response.body", "body": json.dumps(tls["client_cert_chain"]).encode()})
 
 
-class Tls(unittest.TestCase):
+class Tls(Case):
     def setUp(self):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.certificate, self.key = (os.path.join(folder.name, name) for name in ("cert.pem", "key.pem"))
         self.make_certificate()
-        self.folder = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
     def make_certificate(self):
         """A new one replaces the files one after the other, each at once."""
@@ -91,7 +90,7 @@ class Tls(unittest.TestCase):
             connection.close()
 
     def process(self, *arguments):
-        process = Process("tests.test_tls:wsgi", "--wsgi", *arguments, cwd=self.folder)
+        process = Process("tests.test_tls:wsgi", "--wsgi", *arguments)
         self.addCleanup(process.__exit__)
         return process
 

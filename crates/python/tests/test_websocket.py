@@ -5,9 +5,8 @@ import threading
 import unittest
 
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import connect
 
-from .wire import PATIENCE, Client, eventually, serving
+from .wire import PATIENCE, Client, eventually, serving, websocket
 
 
 class Chat:
@@ -56,9 +55,7 @@ class WebSockets(unittest.TestCase):
         return value
 
     def connect(self, path="/", **more):
-        host, port = self.running.address
-        ws = connect(f"ws://{host}:{port}{path}", open_timeout=PATIENCE, proxy=None, **more)
-        return self.enterContext(ws)
+        return self.enterContext(websocket(self.running.address, path, **more))
 
     def open(self, path="/", **more):
         ws = self.connect(path, **more)

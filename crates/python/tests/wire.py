@@ -9,11 +9,14 @@ import subprocess
 import sys
 import threading
 import time
+import unittest
 
 import peregrine
 
 # Seconds that only a failure reaches, even on a slow and busy machine.
 PATIENCE = 60
+# From where programs find the package of the tests.
+FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 class Answer:
@@ -116,51 +119,72 @@ def serving(app, interface="native", **options):
         yield running
 
 
+def websocket(address, path="/", **more):
+    """A client of `websockets`, which waits longer than by default, and does not end the connection for a late PONG."""
+    from websockets.sync.client import connect
+
+    options = {"open_timeout": PATIENCE, "ping_interval": None, "proxy": None, **more}
+    return connect("ws://%s:%d%s" % (*address, path), **options)
+
+
 def eventually(condition):
-    """Waits until the condition is true."""
+    """Waits until the condition is true, and returns what it is."""
     until = time.monotonic() + PATIENCE
-    while not condition():
+    while not (result := condition()):
         if time.monotonic() > until:
             raise AssertionError(f"it never came true: {condition}")
         time.sleep(0.01)
+    return result
 
 
-class Process:
-    """A server that is a process: `python -m peregrine ARGUMENTS`, or another command with `{port}` in it."""
+class Program:
+    """A server that is a program, and what it prints. All its processes are in a group of their own, which is killed at the end."""
 
-    def __init__(self, *arguments, cwd=None, env=None):
-        command = [sys.executable, "-m", "peregrine", *arguments, "--port", "0"]
-        self.log = b""
+    LISTENING = rb"listening on https?://([\d.]+):(\d+)"
+    started = []
+
+    def __init__(self, *arguments, cwd=FOLDER, env=None, stdout=None, **more):
+        """`python ARGUMENTS`. Without `stdout` the log has both outputs."""
+        outputs = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} if stdout is None else {"stdout": stdout, "stderr": subprocess.PIPE}
         environment = dict(os.environ, PYTHONUNBUFFERED="1", **(env or {}))
-        self.process = subprocess.Popen(
-            command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
+        self.arguments, self.log = arguments, b""
+        self.process = subprocess.Popen([sys.executable, *arguments], cwd=cwd, env=environment, start_new_session=True, **outputs, **more)
+        self.pipe = self.process.stderr or self.process.stdout
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
+        self.started.append(self)
 
     def _read(self):
-        for line in self.process.stdout:
+        for line in self.pipe:
             self.log += line
+
+    def says(self, pattern):
+        """Waits until a line of the log has it, and returns the match."""
+
+        def is_there():
+            # The end first: what was printed before it has been read then.
+            has_ended = not self.reader.is_alive()
+            found = re.search(pattern, self.log)
+            if has_ended and not found:
+                raise AssertionError(f"ended with {self.process.wait(PATIENCE)}, without {pattern}: {self.log.decode()}")
+            return found
+
+        return eventually(is_there)
 
     @property
     def address(self):
-        def is_listening():
-            if self.process.poll() is not None:
-                self.reader.join(PATIENCE)
-                raise AssertionError(f"ended with {self.process.returncode}: {self.log.decode()}")
-            return b"listening on " in self.log
-
-        eventually(is_listening)
-        host, port = re.search(rb"listening on https?://([\d.]+):(\d+)", self.log).groups()
+        host, port = self.says(self.LISTENING).groups()
         return host.decode(), int(port)
 
     def signal(self, number=signal.SIGTERM):
         self.process.send_signal(number)
 
     def wait(self):
-        code = self.process.wait(PATIENCE)
+        """Waits for the end of all its processes: the pipe is closed then. Returns the code of the first one."""
         self.reader.join(PATIENCE)
-        return code
+        if self.reader.is_alive():
+            raise AssertionError(f"it goes on: {self.log.decode()}")
+        return self.process.wait(PATIENCE)
 
     def stop(self):
         self.signal()
@@ -170,7 +194,29 @@ class Process:
         return self
 
     def __exit__(self, *_):
-        if self.process.poll() is None:
-            self.process.kill()
+        if self.reader.is_alive():
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
         self.wait()
-        self.process.stdout.close()
+        self.pipe.close()
+
+
+class Process(Program):
+    """`python -m peregrine ARGUMENTS`."""
+
+    def __init__(self, *arguments, **more):
+        super().__init__("-m", "peregrine", *arguments, "--port", "0", **more)
+
+
+class Case(unittest.TestCase):
+    """Shows what the programs of a test have printed, if it fails."""
+
+    def run(self, result=None):
+        Program.started[:] = [program for program in Program.started if program.reader.is_alive()]
+        faults = [result.errors, result.failures]
+        before = sum(map(len, faults))
+        super().run(result)
+        if sum(map(len, faults)) > before:
+            for program in Program.started:
+                print(f"\n---- {self.id()}: {program.arguments}\n{program.log.decode(errors='replace')}----", file=sys.stderr)
+        return result
