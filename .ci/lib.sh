@@ -37,8 +37,7 @@ python_with() {
     python=$venv/bin/python
     if ! "$venv/bin/pip" show --quiet "${1%%==*}" &>/dev/null; then
         rm -rf "$venv"
-        python3 -m venv "$venv" && "$venv/bin/pip" install --quiet --disable-pip-version-check "$1" ||
-            fail "no Python package $1"
+        python3 -m venv "$venv" && "$venv/bin/pip" install --quiet "$1" || fail "no Python package $1"
     fi
 }
 
@@ -60,9 +59,13 @@ has_packages() {
     [[ ${#missing[@]} != 0 ]] || return 0
     [[ $(id -u) == 0 ]] || as_root=(sudo -n)
     export DEBIAN_FRONTEND=noninteractive
+    # Steps run beside each other, and apt-get refuses to.
     {
-        "${as_root[@]}" apt-get update -qq && "${as_root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}"
-    } &>"$tmp/apt" && return 0
+        flock 9
+        "${as_root[@]}" apt-get update -qq -o Acquire::Retries=5 9<&- &&
+            "${as_root[@]}" apt-get install -y -qq --no-install-recommends -o Acquire::Retries=5 -o DPkg::Lock::Timeout=600 \
+                "${missing[@]}" 9<&-
+    } 9<.ci &>"$tmp/apt" && return 0
     tail -n 3 "$tmp/apt"
     printf 'SKIPPED: apt-get cannot install %s\n' "${missing[*]}"
     return 1
@@ -77,6 +80,21 @@ within() {
         sleep 0.05
     done
 }
+
+# browse OPTIONS...: Chromium without a window, with a profile of its own. Prints what it prints, and leaves in $tmp/browse.log
+# what it says. It may end while it starts, for example where memory is short: then it is started again, twice at most.
+browse() {
+    local left
+    for left in 2 1 0; do
+        timeout "$patience" chromium --headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking \
+            --user-data-dir="$(mktemp -d "$tmp/profile.XXXXXX")" "$@" >"$tmp/browse.out" 2>"$tmp/browse.log" && cat "$tmp/browse.out" && return 0
+        printf 'Chromium ended with %d, %d attempts left: %s\n' $? "$left" "$(tail -n 5 "$tmp/browse.log")" >&2
+    done
+    return 1
+}
+
+# free_port: prints a port for a server that is started again on it, see .ci/process.py.
+free_port() { PYTHONPATH=.ci python3 -c 'from process import free_port; print(free_port())'; }
 
 # browser_driver: starts chromedriver, which drives Chromium, and leaves its address in $driver.
 browser_driver() {
