@@ -7,12 +7,18 @@ import subprocess
 import time
 
 
+given = set()
+
+
 def free_port():
-    """A port that nothing uses, and that Linux gives to no outgoing connection, so that it is free until a server listens on it."""
+    """A port that nothing uses, and that Linux gives to no outgoing connection, so that it is free until a server listens on it.
+    Each time another one."""
     while True:
         port = random.randrange(20_000, 32_000)
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
+            if port not in given:
+                given.add(port)
+                return port
 
 
 def wait_for_end(pid):
