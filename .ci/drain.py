@@ -8,7 +8,7 @@ PATIENCE = 120  # seconds that nothing takes unless it fails
 DRAIN, SPREAD = 3600, 3
 WEBSOCKETS, CLIENTS = 1000, 8
 BALANCER = ("10.78.1.1", 9000)
-counts, faults, closes = {name: 0 for name in nodes}, [], []
+counts, faults, closes, running = {name: 0 for name in nodes}, [], [], {}
 over = False
 
 def start(name):
@@ -21,7 +21,7 @@ async def within(what, is_so):
     until = time.monotonic() + PATIENCE
     while not is_so():
         if time.monotonic() > until:
-            sys.exit(f"FAILED drain: {what}")
+            sys.exit(f"FAILED drain: not within {PATIENCE} s: {what}; {counts}, {faults[:3]}")
         await asyncio.sleep(0.02)
 
 def is_out(name):
@@ -79,6 +79,17 @@ async def websocket(state):
         writer.write(bytes([0x88, 0x80 | length]) + bytes(4) + payload)
         writer.close()
 
+async def serves():
+    """Whether the balancer listens, and has a node."""
+    try:
+        reader, writer = await asyncio.open_connection(*BALANCER)
+    except OSError:
+        return False
+    writer.write(b"GET / HTTP/1.0\r\n\r\n")
+    line = await asyncio.wait_for(reader.readline(), PATIENCE)
+    writer.close()
+    return b" 200 " in line
+
 async def guarded(task):
     try:
         await task
@@ -88,14 +99,9 @@ async def guarded(task):
 
 async def main():
     global over
-    running = {name: start(name) for name in nodes}
+    running.update({name: start(name) for name in nodes})
     until = time.monotonic() + PATIENCE
-    while True:  # Until the balancer has a node.
-        reader, writer = await asyncio.open_connection(*BALANCER)
-        writer.write(b"GET / HTTP/1.0\r\n\r\n")
-        if b" 200 " in await reader.readline():
-            break
-        writer.close()
+    while not await serves():
         assert time.monotonic() < until, "no node"
         await asyncio.sleep(0.1)
     tasks = [asyncio.create_task(guarded(asks())) for _ in range(CLIENTS)]
@@ -111,7 +117,7 @@ async def main():
         await within(f"{name} is out", lambda: none_of_many() or faults)
         running[name].send_signal(signal.SIGTERM)
         await within(f"{name} has stopped", lambda: running[name].poll() is not None or faults)
-        said = running[name].stdout.read()
+        said = running[name].stdout.read() if running[name].poll() is not None else ""
         if not said.endswith(" drained, 0 aborted\n"):
             faults.append(f"{name}: {said}")
         await within("all WebSockets are open again", lambda: state["open"] == WEBSOCKETS or faults)
@@ -126,8 +132,6 @@ async def main():
         before = counts[name]
         await within(f"{name} serves again", lambda: counts[name] > before or faults)
     over = True
-    for process in running.values():
-        process.kill()
     for task in tasks:
         task.cancel()
     if faults:
@@ -135,4 +139,8 @@ async def main():
     print(f"ok drain: {sum(counts.values())} requests, 3 nodes drained and back, 0 lost")
     print(f"ok drain: {WEBSOCKETS} WebSockets, closed and open again")
 
-asyncio.run(main())
+try:
+    asyncio.run(main())
+finally:
+    for process in running.values():
+        process.kill()
