@@ -2,7 +2,7 @@
 
 It runs on the host of the balancer: `machines.py CHAT HAPROXY_CONFIG FOLDER BALANCER_HOST BROKER_HOST NODE_HOST...`."""
 
-import asyncio, base64, os, random, subprocess, sys, time, urllib.error, urllib.request
+import asyncio, base64, os, random, subprocess, sys, time, traceback, urllib.error, urllib.request
 
 chat, settings, folder, balancer_host, broker_host, *node_hosts = sys.argv[1:]
 PATIENCE = 120  # seconds that nothing takes unless it fails
@@ -17,6 +17,8 @@ def fail(what):
     print(f"FAILED machines: {what}", flush=True)
     for process in processes:
         process.kill()
+    for name in sorted(name for name in os.listdir(folder) if name.startswith("log-")):
+        print(f"---- {name}:", open(os.path.join(folder, name)).read()[-1500:], sep="\n", flush=True)
     os._exit(1)  # without the words of tasks that are cancelled
 
 
@@ -202,6 +204,9 @@ class Machines:
                 lines.append("    http-response set-header X-Node %s")
             elif not line.startswith("    server b"):
                 lines.append(line.replace("127.0.0.1:8080", f"{FRONT}:8080"))
+            if line == "defaults":
+                # On a busy machine a node that lives may answer later than in the half second of `inter`.
+                lines.append("    timeout check 10s")
         path = os.path.join(folder, "haproxy.cfg")
         open(path, "w").write("\n".join(lines) + "\n")
         return path
@@ -448,8 +453,12 @@ async def over_nats():
 
 async def main():
     # Some waits above have no limit of their own.
-    await asyncio.wait_for(over_redis(), 3 * PATIENCE)
-    await asyncio.wait_for(over_nats(), 3 * PATIENCE)
+    for part in (over_redis, over_nats):
+        try:
+            await asyncio.wait_for(part(), 6 * PATIENCE)
+        except Exception:
+            traceback.print_exc()
+            fail(f"{part.__name__} has not ended well")
 
 
 try:
