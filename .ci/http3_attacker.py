@@ -131,12 +131,13 @@ def udp(address):
         yield one
 
 
-async def received(one, quiet=1.0):
-    """Bytes that come until nothing comes any more."""
+async def received(one, quiet=1.0, first=None):
+    """Bytes that come until nothing comes any more. `first`: seconds in which something has to come."""
     one.setblocking(False)
     total = count = 0
     with contextlib.suppress(TimeoutError):
         while True:
-            data = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(one, 2000), quiet)
+            limit = quiet if total or first is None else first
+            data = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(one, 2000), limit)
             total, count = total + len(data), count + 1
     return total, count

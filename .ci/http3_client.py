@@ -10,7 +10,7 @@ from aioquic.quic.connection import QuicConnection
 from aioquic.quic.events import ConnectionTerminated, HandshakeCompleted, StopSendingReceived, StreamDataReceived, StreamReset
 
 # Seconds that only a failure reaches.
-PATIENCE = int(os.environ.get("PATIENCE", 100))
+PATIENCE = int(os.environ.get("PATIENCE", 240))
 
 
 class Response:

@@ -242,7 +242,7 @@ async def amplification(address):
     """A client that does not answer: three times what it sent is the most that comes, repetitions included."""
     with udp(address) as one:
         sent = one.send(first_datagram(hello()))
-        total, _ = await received(one, 2.0)
+        total, _ = await received(one, 2.0, first=PATIENCE)
         assert 0 < total <= 3 * sent, f"{total} bytes for {sent}"
     yield
 
