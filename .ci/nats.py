@@ -5,12 +5,15 @@ from process import free_port
 
 node_program, certs = sys.argv[1:3]
 PATIENCE = 120  # seconds that nothing takes unless it fails
-PING = 1500  # milliseconds: less than that, and a busy machine looks like a broker that has gone
+PING = 4000  # milliseconds: less than that, and a busy machine looks like a broker that has gone
 folder = tempfile.mkdtemp(dir=sys.argv[3])
 processes = []
 
 
 def fail(what):
+    for name in sorted(os.listdir(folder)):
+        if name.endswith(".log"):
+            print(f"---- {name}:", open(os.path.join(folder, name)).read()[-2000:], sep="\n")
     sys.exit(f"FAILED nats: {what}")
 
 
@@ -48,7 +51,7 @@ class Broker:
     def listens(self):
         import socket
         if self.process.poll() is not None:
-            fail("nats-server has ended: " + open(os.path.join(folder, f"{self.port}.log")).read()[-2000:])
+            fail("nats-server has ended")
         with socket.socket() as one:
             return one.connect_ex(("127.0.0.1", self.port)) == 0
 
@@ -128,7 +131,9 @@ class Node:
         log = open(os.path.join(folder, f"node-{self.name}.log"), "a")
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
         processes.append(self.process)
-        line = await asyncio.to_thread(self.process.stdout.readline)
+        line = await asyncio.wait_for(asyncio.to_thread(self.process.stdout.readline), PATIENCE)
+        if not line:
+            fail(f"node {self.name} has ended")
         self.port = int(line.rsplit(":", 1)[1])
         return self
 
@@ -503,7 +508,7 @@ async def cluster():
 
 def knows(one, other):
     import socket
-    with socket.create_connection(("127.0.0.1", one.port)) as conn:
+    with socket.create_connection(("127.0.0.1", one.port), timeout=PATIENCE) as conn:
         info = json.loads(conn.makefile().readline().split(" ", 1)[1])
     return f"127.0.0.1:{other.port}" in info.get("connect_urls", [])
 
@@ -544,7 +549,7 @@ async def logins():
 
 
 def attempts(broker):
-    with urllib.request.urlopen(f"http://127.0.0.1:{broker.monitor}/varz") as page:
+    with urllib.request.urlopen(f"http://127.0.0.1:{broker.monitor}/varz", timeout=PATIENCE) as page:
         return json.load(page)["total_connections"]
 
 
@@ -553,7 +558,7 @@ async def ends_well(nodes, clients):
     others = [client for client in clients if client.node is not nodes[0]]
     await nodes[0].publish("room", "last-words")
     nodes[0].process.send_signal(signal.SIGTERM)
-    if await asyncio.to_thread(nodes[0].process.wait) != 0:
+    if await asyncio.to_thread(nodes[0].process.wait, PATIENCE) != 0:
         fail("a node does not end well")
     for client in others:
         await client.has("last-words")
