@@ -7,6 +7,7 @@ microseconds of CPU time of the server (user and system) for each request, with 
 """
 
 import os
+import random
 import signal
 import socket
 import statistics
@@ -34,8 +35,14 @@ LUA = 'wrk.method="POST" wrk.body=\'{"message":"hello","numbers":[1,2,3]}\' wrk.
 
 
 def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
+    """A port that Linux gives to no outgoing connection, so that it is free until a server listens on it."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        try:
+            with socket.create_server(("127.0.0.1", port)):
+                return port
+        except OSError:
+            pass
 
 
 def tree(pid):
@@ -73,7 +80,7 @@ def echo(port, seconds):
     frame = b"\x81\x90\0\0\0\0" + b"0123456789abcdef"
     clients = []
     for _ in range(16):
-        client = socket.create_connection(("127.0.0.1", port))
+        client = socket.create_connection(("127.0.0.1", port), timeout=60)
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         client.sendall(b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n")
