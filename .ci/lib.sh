@@ -8,6 +8,8 @@ tmp=$(mktemp -d)
 pids=()
 # Seconds that only a failure reaches, even on a slow and busy machine.
 patience=120
+# Of packages of Python: their versions, and attempts where the network fails.
+export PIP_CONSTRAINT=$PWD/.ci/constraints.txt PIP_RETRIES=10 PIP_DISABLE_PIP_VERSION_CHECK=1
 
 finish() {
     local pid
