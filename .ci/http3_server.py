@@ -395,19 +395,24 @@ def curl():
 
 @check
 async def alternative(address, cache):
-    """The first request speaks TLS over TCP, and learns of HTTP/3; the next one speaks that, without being told to."""
-    spoken = []
-    for _ in range(2):
+    """The first request speaks TLS over TCP, and learns of HTTP/3; a next one speaks that, without being told to. curl begins with
+    TCP, too, where HTTP/3 is not there in a fifth of a second, so that on a busy machine several requests may be needed."""
+    def ask():
         one, option, version = curl()
         for name, value in [(option.HTTP_VERSION, 0), (option.ALTSVC_CTRL, 1 << 5), (option.ALTSVC, cache.encode()),
                             (option.URL, f"https://{address}/".encode()), (option.WRITEFUNCTION, len)]:
             one.setopt(name, value)
         one.perform()
-        spoken.append(version())
+        spoken = version()
         # This writes the cache.
         one.close()
+        return spoken
+
     # CURL_HTTP_VERSION_2_0 and CURL_HTTP_VERSION_3
-    assert spoken == [3, 30], spoken
+    assert ask() == 3
+    until = time.monotonic() + PATIENCE
+    while (spoken := ask()) != 30:
+        assert spoken == 3 and time.monotonic() < until, spoken
     ok("curl follows Alt-Svc")
 
 
