@@ -268,17 +268,17 @@ fn bind_all(places: Places, shared: bool, threads: usize, config: &Config) -> io
             sockets.push((index, bound_to));
             continue;
         }
+        let listen = |place| queues(place, shared, threads, &v4_ports, &listener);
         #[cfg(feature = "http3")]
-        let is_new = matches!(place, BindAddr::Tcp(_));
-        let queues = queues(place, shared, threads, &v4_ports, &listener)?;
-        let addr = queues[0].addr()?;
-        #[cfg(feature = "http3")]
-        if let (Http3::On, ListenAddr::Tcp(addr)) = (modes[index], &addr) {
-            let only_v6 = v4_ports.contains(&addr.port());
-            let bound_to = datagrams::bind(*addr, config.workers, only_v6, is_new)?;
-            sockets.push((index, bound_to));
-        }
-        bound.addrs.push(addr);
+        let queues = {
+            let beside = (modes[index], config.workers, &v4_ports[..]);
+            let (queues, bound_to) = datagrams::bind_beside(beside, place, listen)?;
+            sockets.extend(bound_to.map(|bound_to| (index, bound_to)));
+            queues
+        };
+        #[cfg(not(feature = "http3"))]
+        let queues = listen(place)?;
+        bound.addrs.push(queues[0].addr()?);
         bound.configs.push(listener);
         // Each listener has its own queue, so each needs a thread. Each thread needs a listener.
         for i in 0..threads.max(queues.len()) {
