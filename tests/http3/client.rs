@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 pub(crate) struct Settings {
     pub(crate) alpn: Vec<Vec<u8>>,
     pub(crate) idle: Duration,
+    /// What it takes for the time of a round trip at first: after three times that it sends again what has no answer.
+    pub(crate) round_trip: Duration,
     pub(crate) local: &'static str,
     /// The host that it asks for (RFC 6066 section 3).
     pub(crate) host: &'static str,
@@ -32,6 +34,7 @@ impl Default for Settings {
         Settings {
             alpn: vec![b"h3".to_vec()],
             idle: LONG,
+            round_trip: Duration::from_millis(333),
             local: "127.0.0.1:0",
             host: "localhost",
             certificate: None,
@@ -86,6 +89,7 @@ impl Client {
         let mut config = ClientConfig::new(Arc::new(crypto));
         let mut transport = TransportConfig::default();
         transport.max_idle_timeout(Some(settings.idle.try_into().expect("in range")));
+        transport.initial_rtt(settings.round_trip);
         config.transport_config(Arc::new(transport));
         let socket = UdpSocket::bind(settings.local).expect("a socket");
         let mut endpoint = Endpoint::new(Arc::new(EndpointConfig::default()), None, true, None);

@@ -40,7 +40,9 @@ fn is_no_error(error: &ConnectionError) -> bool {
 #[test]
 fn a_stop_waits_for_requests() {
     let (app, responders) = deferring();
-    let server = Server::new(app).bind_tls("127.0.0.1:0", tls()).start();
+    // The worker that says that it stops is the one that refuses others.
+    let server = Server::new(app).config(Config::default().workers(1));
+    let server = server.bind_tls("127.0.0.1:0", tls()).start();
     let server = server.expect("a server");
     let mut client = Client::connect(address(&server));
     let id = client.ask("GET", "/late", true);
@@ -88,11 +90,23 @@ fn a_stop_ends_handshakes() {
     assert_eq!((stopped.drained, stopped.aborted), (1, 0));
 }
 
+/// A listener whose port is free over UDP, too.
+#[cfg(any(target_os = "linux", target_os = "freebsd"))]
+fn listener() -> std::net::TcpListener {
+    loop {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("an address");
+        let addr = listener.local_addr().expect("an address");
+        if std::net::UdpSocket::bind(addr).is_ok() {
+            return listener;
+        }
+    }
+}
+
 /// The old server goes on with the connections that it has, and the new one gets the others.
 #[test]
 #[cfg(any(target_os = "linux", target_os = "freebsd"))]
 fn a_successor_takes_over() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("an address");
+    let listener = listener();
     let (app, responders) = deferring();
     let old = Server::new(app).config(Config::default().workers(2));
     let old = old.listener_tls(listener.try_clone().expect("the same"), tls());

@@ -1,11 +1,11 @@
 //! The limits of QUIC, each with a client that meets it.
 
 use super::client::{Client, Settings};
-use super::{address, counted, hello, tls};
+use super::{LONG, address, counted, hello, tls};
 use peregrine::config::QuicLimits;
 use peregrine::{Config, Server};
 use quinn_proto::{ConnectionError, Dir, TransportErrorCode};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -31,7 +31,8 @@ fn begun(server: &peregrine::server::Running) -> Client {
 
 #[test]
 fn above_half_of_the_handshakes_clients_show_their_address() {
-    let server = hello(quic(QuicLimits::default().handshakes(2)));
+    let config = quic(QuicLimits::default().handshakes(2));
+    let server = hello(config.tls_handshake_timeout(LONG));
     let mut client = Client::connect(address(&server));
     assert_eq!(server.counters().quic_retries, 0);
     client.close();
@@ -42,6 +43,33 @@ fn above_half_of_the_handshakes_clients_show_their_address() {
     assert_eq!(client.get("/").text(), "hello");
     assert!(server.counters().quic_retries > 0);
     client.close();
+}
+
+/// Bytes that wait in the socket of a server, of which nothing is read meanwhile.
+#[cfg(target_os = "linux")]
+fn waiting(server: &peregrine::server::Running) -> u64 {
+    let port = format!(":{:04X}", address(server).port());
+    let table = std::fs::read_to_string("/proc/net/udp").expect("readable");
+    let queue = |line: &str| {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let is_own = words[1].ends_with(&port) && words[2].ends_with(":0000");
+        let received = words[4].split_once(':').expect("two numbers").1;
+        is_own.then(|| u64::from_str_radix(received, 16).expect("a number"))
+    };
+    table.lines().skip(1).filter_map(queue).sum()
+}
+
+/// A client as that of [`begun`], whose datagram waits in the socket. A busy system may carry it there later.
+#[cfg(target_os = "linux")]
+fn begun_and_waiting(server: &peregrine::server::Running) -> Client {
+    let before = waiting(server);
+    let client = begun(server);
+    let end = Instant::now() + LONG;
+    while waiting(server) <= before {
+        assert!(Instant::now() < end, "it does not come");
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+    client
 }
 
 /// Other connections of the worker do not wait for many handshakes. Other systems give fewer datagrams in one turn.
@@ -62,12 +90,11 @@ fn few_handshakes_begin_in_one_turn() {
     let server = server.expect("a server");
     let mut client = Client::connect(address(&server));
     client.ask("GET", "/", true);
-    has_begun.recv_timeout(60 * SECOND).expect("a request");
-    // All of them wait in the socket.
-    let silent: Vec<_> = (0..32).map(|_| begun(&server)).collect();
+    has_begun.recv_timeout(LONG).expect("a request");
+    let silent: Vec<_> = (0..24).map(|_| begun_and_waiting(&server)).collect();
     go_on.send(()).expect("the handler waits");
     let counters = counted(&server, |counters| {
-        counters.accepted + counters.quic_retries == 33
+        counters.accepted + counters.quic_retries == 25
     });
     assert_eq!(counters.accepted, 17);
     drop(silent);
@@ -76,8 +103,8 @@ fn few_handshakes_begin_in_one_turn() {
 
 #[test]
 fn above_the_handshakes_clients_wait() {
-    let config = quic(QuicLimits::default().handshakes(1)).tls_handshake_timeout(SECOND);
-    let server = hello(config);
+    let config = quic(QuicLimits::default().handshakes(1));
+    let server = hello(config.tls_handshake_timeout(5 * SECOND));
     let mut silent = Client::new(address(&server), Settings::default());
     // The second Initial packet has the token of the Retry.
     silent.flush();
@@ -105,14 +132,14 @@ fn an_address_that_is_not_validated_gets_three_times_what_it_sends() {
     let server = hello(Config::default().tls_handshake_timeout(3 * SECOND));
     let mut client = begun(&server);
     let sent = client.sent;
+    client.until(|client| client.received > sent);
     client.until(|_| server.counters().handshakes_failed == 1);
-    assert!(client.received > sent, "{}", client.received);
     assert!(client.received <= 3 * sent, "{} of {sent}", client.received);
 }
 
 #[test]
 fn a_silent_connection_is_gone() {
-    let server = hello(quic(QuicLimits::default().idle_timeout(SECOND)));
+    let server = hello(quic(QuicLimits::default().idle_timeout(5 * SECOND)));
     let mut client = Client::connect(address(&server));
     assert_eq!(client.get("/").text(), "hello");
     client.is_mute = true;
@@ -139,7 +166,6 @@ fn windows_bound_what_a_client_sends() {
 #[test]
 fn what_is_not_acknowledged_is_bounded() {
     let config = quic(QuicLimits::default().unacknowledged_bytes(5_000));
-    let config = config.tls_handshake_timeout(SECOND);
     let server = Server::from_fn(|_, res| res.text("x".repeat(100_000)));
     let server = server.config(config).bind_tls("127.0.0.1:0", tls());
     let server = server.start().expect("a server");
@@ -148,10 +174,11 @@ fn what_is_not_acknowledged_is_bounded() {
     let id = client.ask("GET", "/", true);
     client.is_mute = true;
     let length = |client: &Client| client.streams.get(&id).map_or(0, |of| of.bytes.len());
-    client.until(|client| length(client) >= 4_000);
+    // Bytes of the first response may be among those that are not acknowledged.
+    client.until(|client| length(client) >= 1_000);
     // What comes after a while is the same, again.
-    let end = std::time::Instant::now() + SECOND;
-    client.until(|_| std::time::Instant::now() >= end);
+    let end = Instant::now() + SECOND;
+    client.until(|_| Instant::now() >= end);
     assert!(length(&client) <= 5_000, "{}", length(&client));
 }
 
@@ -160,7 +187,12 @@ fn idle_connections_make_room_for_others() {
     let server = hello(Config::default().connections(1));
     let mut first = Client::connect(address(&server));
     assert_eq!(first.get("/").text(), "hello");
-    let mut second = Client::new(address(&server), Settings::default());
+    // It sends nothing twice, however long it waits.
+    let patient = Settings {
+        round_trip: LONG,
+        ..Settings::default()
+    };
+    let mut second = Client::new(address(&server), patient);
     match second.end() {
         ConnectionError::ConnectionClosed(close) => {
             assert_eq!(close.error_code, TransportErrorCode::CONNECTION_REFUSED);
@@ -238,7 +270,7 @@ fn moves_there_and_back_are_counted() {
     let server = server.start().expect("started");
     let mut client = Client::connect(address(&server));
     client.ask("GET", "/", true);
-    has_begun.recv().expect("a handler");
+    has_begun.recv_timeout(LONG).expect("a request");
     let mut other = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
     for _ in 0..6 {
         std::mem::swap(&mut client.socket, &mut other);
@@ -261,7 +293,9 @@ fn forwarded_datagrams_are_bounded() {
     let server = hello(quic(limits).workers(2));
     let mut client = Client::connect(address(&server));
     // Each address belongs to one of the workers, by chance.
+    let end = Instant::now() + LONG;
     while server.counters().datagrams_dropped == 0 {
+        assert!(Instant::now() < end, "each is passed on");
         client.move_to("127.0.0.1:0");
         let before = server.counters().datagrams_received;
         client.quic.ping();

@@ -80,15 +80,17 @@ fn an_ipv4_client_of_a_listener_for_both() {
 
 #[test]
 fn without_http3_there_is_no_socket() {
-    for mode in [Http3::On, Http3::Off] {
+    let is_free = |mode| {
         let server = Server::from_fn(|_, res| res.text("hello"))
             .bind_tls("127.0.0.1:0", tls())
             .http3(mode)
             .start()
             .expect("a server");
-        let is_free = UdpSocket::bind(address(&server)).is_ok();
-        assert_eq!(is_free, mode == Http3::Off);
-    }
+        UdpSocket::bind(address(&server)).is_ok()
+    };
+    // Another program may have a port by chance, but not each of them.
+    assert!((0..8).any(|_| is_free(Http3::Off)));
+    assert!((0..8).all(|_| !is_free(Http3::On)));
 }
 
 #[test]
