@@ -1,7 +1,7 @@
 //! Faults of presence that were found once.
 
 use super::{MS, number};
-use crate::support::{Gate, Node, Server, config, wait_until};
+use crate::support::{Gate, Node, SILENCE, Server, config, wait_until};
 use peregrine::presence::{Change, Stay};
 use peregrine_redis::Config;
 use std::time::Duration;
@@ -111,7 +111,7 @@ fn persons_stay_when_a_new_process_is_the_first_one() {
     let gate = Gate::to(server.addr());
     let lease = Duration::from_secs(600);
     let away = Config::new(&gate.addr()).lease(lease);
-    let away = Node::connect(away.ping_interval(50 * MS).backoff(MS, 5 * MS));
+    let away = Node::connect(away.ping_interval(SILENCE).backoff(MS, 5 * MS));
     wait_until("connected", || away.redis.is_connected());
     let _ann = away.enter("room", "ann");
     wait_until("ann", || number(&server, &ROOM) == 1);
@@ -135,7 +135,7 @@ fn persons_stay_when_a_new_process_is_the_first_one() {
 fn one_is_away(server: &Server, gates: &[Gate; 2]) -> ([Node; 2], [Stay; 2]) {
     let nodes = gates.each_ref().map(|gate| {
         let config = Config::new(&gate.addr()).lease(Duration::from_secs(600));
-        Node::connect(config.ping_interval(50 * MS).backoff(MS, 5 * MS)).ready()
+        Node::connect(config.ping_interval(SILENCE).backoff(MS, 5 * MS)).ready()
     });
     let ann = nodes[0].enter("room", "ann");
     wait_until("ann", || number(server, &ROOM) == 1);

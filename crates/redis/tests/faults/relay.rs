@@ -1,7 +1,7 @@
 //! Faults of relays that were found once.
 
 use super::MS;
-use crate::support::{Gate, Relayed, Server, config, page, wait_until};
+use crate::support::{Gate, Relayed, SILENCE, Server, config, page, wait_until};
 use peregrine::relay::{RelayHandle, RelayOrder};
 use peregrine::sse::EventHub;
 use peregrine_redis::{Config, Event, Redis};
@@ -13,7 +13,7 @@ fn messages_of_a_relay_that_did_not_arrive_are_counted() {
     let server = Server::start();
     let gate = Gate::to(server.addr());
     let away = Config::new(&gate.addr()).backoff(MS, 5 * MS);
-    let away = Relayed::connect(away.ping_interval(50 * MS));
+    let away = Relayed::connect(away.ping_interval(SILENCE));
     let node = Relayed::connect(config(&server));
     let app = away.app();
     let mut page = page(&app, "t", None);

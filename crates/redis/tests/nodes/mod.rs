@@ -75,6 +75,15 @@ fn a_node_that_starts_costs_what_it_has_itself() {
 
 const TOPICS: usize = 20;
 
+/// Ends the flow, also when the test fails.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Publishes numbers to all topics until all pages have been opened, and some more. What a page gets has no gap.
 fn flow<C: Source>(publish: impl Fn(&str, u64) + Sync, mut open: impl FnMut(&str) -> Page<C>) {
     let topics: Vec<_> = (0..TOPICS)
@@ -93,14 +102,28 @@ fn flow<C: Source>(publish: impl Fn(&str, u64) + Sync, mut open: impl FnMut(&str
             }
             last
         });
-        let mut pages: Vec<_> = topics.iter().map(|topic| open(topic)).collect();
-        for page in &mut pages {
-            page.wait_until(|lines| !texts(lines).is_empty());
+        let over = Over(&is_over);
+        // What waits for a page is limited, so none waits for the others.
+        let read_all = |pages: &mut [Page<C>]| pages.iter_mut().for_each(Page::read);
+        let mut pages = Vec::new();
+        for topic in &topics {
+            pages.push(open(topic));
+            read_all(&mut pages);
         }
-        is_over.store(true, Ordering::Relaxed);
+        wait_until("each has got one", || {
+            read_all(&mut pages);
+            pages.iter().all(|page| !texts(&page.lines).is_empty())
+        });
+        drop(over);
         let last = publisher.join().expect("no panic");
-        for mut page in pages {
-            page.wait_until(|lines| texts(lines).last() == Some(&last));
+        wait_until("each has got the last one", || {
+            read_all(&mut pages);
+            let is_last = |line: &String| *line == last.to_string();
+            pages
+                .iter()
+                .all(|page| page.lines.last().is_some_and(is_last))
+        });
+        for page in pages {
             assert!(!page.is_lost());
             let got = texts(&page.lines);
             assert!((got[0]..=last).eq(got.iter().copied()), "{got:?}");

@@ -1,7 +1,7 @@
 //! A master, a replica and Sentinels: the master dies, hangs, or gives up its role.
 
 use super::{MS, texts};
-use crate::support::{Node, Page, Server, Source, page, wait_until};
+use crate::support::{Node, Page, SILENCE, Server, Source, followed, page, wait_until};
 use peregrine_redis::Config;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -36,7 +36,7 @@ impl Group {
     /// With a Sentinel before it that is not there.
     pub(super) fn config(&self) -> Config {
         let config = Config::sentinel("m", ["127.0.0.1:1", self.sentinel.addr()]);
-        config.backoff(MS, 20 * MS).ping_interval(300 * MS)
+        config.backoff(MS, 20 * MS).ping_interval(SILENCE)
     }
 
     /// The Sentinel has seen the replica, so it can fail over.
@@ -65,6 +65,7 @@ fn fail_over(group: &Group, fail: impl FnOnce(&Group)) {
         publish(&mut page);
     }
     page.wait_until(|lines| texts(lines).len() == 100);
+    let have_followed = followed(&nodes);
     fail(group);
     wait_until("another master", || {
         publish(&mut page);
@@ -72,7 +73,7 @@ fn fail_over(group: &Group, fail: impl FnOnce(&Group)) {
     });
     wait_until("both are there", || {
         publish(&mut page);
-        nodes.iter().all(Node::has_followed)
+        have_followed()
     });
     for _ in 0..100 {
         publish(&mut page);

@@ -3,7 +3,7 @@
 use super::cluster::Cluster;
 use super::tls::{settings, start, tls_args};
 use super::{MS, texts};
-use crate::support::{Node, Server, page, wait_until};
+use crate::support::{Node, SILENCE, Server, followed, page, wait_until};
 use peregrine_redis::Config;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use std::time::Duration;
 fn trusting(config: Config) -> Config {
     config
         .backoff(MS, 20 * MS)
-        .ping_interval(500 * MS)
+        .ping_interval(SILENCE)
         .tls(settings("authority.pem"))
         .tls_name("localhost")
 }
@@ -53,12 +53,13 @@ fn a_master_is_found_and_replaced_over_tls() {
     page.wait_until(|lines| texts(lines) == [1]);
     let _ann = nodes[0].enter("room", "ann");
     wait_until("ann", || nodes[1].members("room") == ["ann"]);
+    let have_followed = followed(&nodes);
     master.kill();
     wait_until("another master", || {
         let role = replica.try_command(&["ROLE"]);
         role.is_some_and(|role| role.contains("master"))
     });
-    wait_until("both are there", || nodes.iter().all(Node::has_followed));
+    wait_until("both are there", have_followed);
     nodes[0].publish("t", 2);
     page.wait_until(|lines| texts(lines) == [1, 2]);
     assert!(page.is_lost());

@@ -1,7 +1,7 @@
 //! A server that knows version 2 of RESP only: two links.
 
 use super::{MS, texts};
-use crate::support::{Gate, Node, Relayed, Server, config, page, wait_until};
+use crate::support::{Gate, Node, Relayed, SILENCE, Server, config, page, wait_until};
 use peregrine::presence::Change;
 use peregrine_redis::Config;
 use std::time::Duration;
@@ -46,7 +46,7 @@ fn either_link_may_break_or_fall_silent() {
     let node = Node::connect(
         Config::new(&gate.addr())
             .backoff(MS, 5 * MS)
-            .ping_interval(100 * MS),
+            .ping_interval(SILENCE),
     );
     let other = Node::connect(config(&server)).ready();
     wait_until("connected", || node.redis.is_connected());

@@ -21,8 +21,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// Only a failure reaches it.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// Only a failure reaches it. A Sentinel that was not run for two seconds does nothing for 30 s.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) fn config(server: &Server) -> Config {
     let ms = Duration::from_millis(1);
@@ -37,6 +37,9 @@ pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
         pause();
     }
 }
+
+/// Time after which a peer that is silent is left, in two steps: longer than a busy machine lets anyone wait.
+pub(crate) const SILENCE: Duration = Duration::from_secs(1);
 
 /// Before another process is looked at again.
 #[expect(
@@ -127,17 +130,21 @@ impl Node {
         members.map(Arc::unwrap_or_clone).ok()
     }
 
-    /// It is connected, and not by its first connection.
-    pub(crate) fn has_followed(&self) -> bool {
-        self.redis.is_connected() && self.redis.connections() > 1
-    }
-
     pub(crate) fn told(&self) -> Vec<(String, Change)> {
         self.told.lock().expect("no panic").clone()
     }
 
     pub(crate) fn take_told(&self) -> Vec<(String, Change)> {
         std::mem::take(&mut *self.told.lock().expect("no panic"))
+    }
+}
+
+/// Whether all of these are connected, by other connections than those that they have now.
+pub(crate) fn followed(nodes: &[Node; 2]) -> impl Fn() -> bool {
+    let before = nodes.each_ref().map(|node| node.redis.connections());
+    move || {
+        let mut both = nodes.iter().zip(before);
+        both.all(|(node, before)| node.redis.is_connected() && node.redis.connections() > before)
     }
 }
 
@@ -292,7 +299,7 @@ impl<C: Source> Page<C> {
         self.lines.clear();
     }
 
-    /// Until nothing comes for a moment.
+    /// Until nothing comes for a moment, though something may come later.
     pub(crate) fn settle(&mut self) {
         for _ in 0..5 {
             self.read();

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::time::Instant;
 
 pub(crate) struct Server {
@@ -17,15 +17,31 @@ pub(crate) struct Server {
     child: Option<Child>,
 }
 
+/// So many ports, from 12,000 on, of which systems give none to a program that asks for any: nobody takes one while its
+/// server is started again. A node of a cluster has a second port, as far above.
+const PORTS: u16 = 10_000;
+
 /// Another program may take it.
 pub(crate) fn free_addr() -> String {
-    // A node of a cluster has a second port, 10,000 above.
+    static COUNT: AtomicU16 = AtomicU16::new(0);
+    // Far from those of other processes, whose numbers are near.
+    let first = (std::process::id() as u16).wrapping_mul(97);
     loop {
-        let free = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let addr = free.local_addr().expect("an address");
-        if addr.port() < 55_535 {
-            return addr.to_string();
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let port = 12_000 + first.wrapping_add(count) % PORTS;
+        let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+        if is_free(port) && is_free(port + PORTS) {
+            return format!("127.0.0.1:{port}");
         }
+    }
+}
+
+/// Where a server writes: in memory if there is such a folder, because nobody waits for a busy disk there.
+fn folder() -> PathBuf {
+    let memory = PathBuf::from("/dev/shm");
+    match memory.is_dir() {
+        true => memory,
+        false => std::env::temp_dir(),
     }
 }
 
@@ -47,7 +63,7 @@ impl Server {
     pub(crate) fn sentinel_of(port: &str, lines: &str, args: &[&str]) -> Server {
         let file = format!(
             "sentinel monitor m 127.0.0.1 {port} 1\n\
-             sentinel down-after-milliseconds m 500\n\
+             sentinel down-after-milliseconds m 2000\n\
              sentinel failover-timeout m 3000\n{lines}\n"
         );
         Server::new(&[&["--sentinel"], args].concat(), Some(file))
@@ -67,8 +83,7 @@ impl Server {
     fn new(args: &[&str], file: Option<String>) -> Server {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let dir =
-            std::env::temp_dir().join(format!("peregrine-redis-{}-{count}", std::process::id()));
+        let dir = folder().join(format!("peregrine-redis-{}-{count}", std::process::id()));
         std::fs::create_dir_all(&dir).expect("a folder");
         let mut server = Server {
             addr: String::new(),
