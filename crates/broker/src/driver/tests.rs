@@ -146,9 +146,7 @@ impl Online {
         let (mut pushed, mut read) = (0, 0);
         while self.connection.output.unsent() <= 1 << 20 {
             if !self.connection.can_write {
-                let held = pushed - read - self.connection.output.unsent();
-                self.read(held);
-                read += held;
+                read += self.read_held(pushed - read);
                 self.wait_writable();
             }
             self.push(&large);
@@ -156,6 +154,27 @@ impl Online {
             while self.turn() {}
         }
         (pushed, read)
+    }
+
+    /// Reads what the system holds of so many bytes that were pushed and not read. Returns how much that is.
+    fn read_held(&mut self, left: usize) -> usize {
+        let held = left.saturating_sub(self.connection.output.unsent());
+        self.read(held);
+        held
+    }
+
+    /// Takes turns until all of these bytes, which were pushed and not read, are sent. Returns how many of them are still to be read.
+    fn send_all(&mut self, mut left: usize) -> usize {
+        // Mostly in one turn. A system that has less room is given some.
+        left -= self.read_held(left);
+        while self.connection.output.unsent() > 0 {
+            if !self.connection.can_write {
+                left -= self.read_held(left);
+                self.wait_writable();
+            }
+            while self.turn() {}
+        }
+        left
     }
 
     /// Reads so many bytes.
@@ -225,13 +244,7 @@ fn a_topic_that_came_while_the_peer_read_nothing_is_subscribed() {
     }
     assert_eq!(online.connection.topics.len(), 1);
     // It reads what the system holds, so that the rest is sent in one turn.
-    let held = pushed - read - online.connection.output.unsent();
-    online.read(held);
-    let rest = pushed - read - held;
-    while online.connection.output.unsent() > 0 {
-        online.wait_writable();
-        while online.turn() {}
-    }
+    let rest = online.send_all(pushed - read);
     let end = online.read(rest + "SUB a\nSUB b\n".len());
     assert!(end.ends_with(b"xSUB a\nSUB b\n"));
 }
@@ -244,12 +257,7 @@ fn what_came_while_much_was_unsent_is_read_when_it_is_sent() {
     // The system says so once.
     online.connection.can_read = true;
     assert!(!online.turn());
-    let held = pushed - read - online.connection.output.unsent();
-    online.read(held);
-    while online.connection.output.unsent() > 0 {
-        online.wait_writable();
-        while online.turn() {}
-    }
+    online.send_all(pushed - read);
     // It has been read up to its end.
     assert!(!online.connection.can_read);
 }

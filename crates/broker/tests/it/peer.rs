@@ -7,6 +7,7 @@ use peregrine::{Handler, from_fn};
 use peregrine_broker::{Address, BrokerRelay, Envelope, Event, Settings, Watch};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -21,7 +22,8 @@ pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
             begun.elapsed() < PATIENCE,
             "not within {PATIENCE:?}: {what}"
         );
-        std::thread::yield_now();
+        // Lets others have the processor.
+        std::thread::park_timeout(Duration::from_micros(200));
     }
 }
 
@@ -29,8 +31,16 @@ pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
 pub(crate) struct Peer(TcpListener);
 
 impl Peer {
+    /// On an address of its own, where the system has several loopback addresses: nothing else comes to a port that it has
+    /// left.
     pub(crate) fn new() -> Peer {
-        Peer::on(SocketAddr::from(([127, 0, 0, 1], 0)))
+        static COUNT: AtomicU16 = AtomicU16::new(1);
+        let [high, low] = COUNT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        let process = 1 + (std::process::id() % 254) as u8;
+        match TcpListener::bind(SocketAddr::from(([127, process, high, low], 0))) {
+            Ok(listener) => Peer(listener),
+            Err(_) => Peer::on(SocketAddr::from(([127, 0, 0, 1], 0))),
+        }
     }
 
     pub(crate) fn on(addr: SocketAddr) -> Peer {
@@ -47,7 +57,7 @@ impl Peer {
     }
 
     pub(crate) fn address(&self) -> Address {
-        Address::new("127.0.0.1", self.addr().port())
+        Address::new(self.addr().ip().to_string(), self.addr().port())
     }
 
     pub(crate) fn settings(&self) -> Settings {
