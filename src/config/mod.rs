@@ -115,7 +115,7 @@ peregrine_protocol::settings! {
     /// | [`Limits::stall_timeout`] | 2 s | without 512 bytes of progress, while memory is short, for a connection that holds more than 16 KiB | 503, `Retry-After: 1`, or a reset; close; 1013 | `budget::connections_without_progress_are_closed_to_make_room` |
     /// | [`Limits::linger_timeout`] | 2 s | in which a refused client may finish sending | close | `slow::lingering_ends_after_its_time` |
     /// | [`Limits::linger_bytes`] | 262,144 | bytes that are read and dropped in that time | nothing; its writes wait | `slow::lingering_reads_a_limited_number_of_bytes` |
-    /// | [`Limits::stop_grace`] | 1 s | without a request, after the server has begun to stop | close; a request in that time gets a response with `Connection: close` | `stop::an_idle_connection_may_send_one_more_request` |
+    /// | [`Limits::stop_grace`] | 1 s | without a request, or with a handshake under way, after the server has begun to stop | close; a request in that time gets a response with `Connection: close` | `stop::an_idle_connection_may_send_one_more_request` |
     /// | [`Config::events_close_spread`] | 0 s | in which the streams of events are ended when the server stops | its stream ends, as complete | `drain_events::streams_of_events_are_ended_one_after_the_other` |
     /// | [`Config::timers_per_worker`] | 65,536 | pending calls of [`Timers`](crate::timers::Timers) | nothing; the caller gets an error | `timers::timers_are_limited_and_dropped_at_the_end` |
     /// | `Config::ws_origins` | `Same` | pages that may open WebSockets | 403 | `ws_handshake::pages_of_other_sites_are_refused` |

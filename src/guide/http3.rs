@@ -50,6 +50,10 @@
 //! A client may change its address in the middle of a connection, for example from Wi-Fi to a mobile network (RFC 9000
 //! section 9). [`Request::peer_addr`](crate::Request::peer_addr) stays that of the handshake.
 //!
+//! A handshake that is under way when the server stops, or hands over to a new process, may be completed within
+//! [`Limits::stop_grace`](crate::Limits::stop_grace). Then the connection gets GOAWAY, and requests that it begins within that
+//! time after it get their responses.
+//!
 //! The response that is most urgent is sent first (RFC 9218). Early data (0-RTT) is not accepted: it could be replayed.
 //!
 //! # Limits

@@ -117,12 +117,17 @@ impl Client {
 
     pub(crate) fn connect_with(server: SocketAddr, settings: Settings) -> Client {
         let mut client = Client::new(server, settings);
-        client.until(|client| client.is_connected);
-        let control = client.quic.streams().open(Dir::Uni).expect("allowed");
+        client.complete();
+        client
+    }
+
+    /// Goes on with the handshake to its end, and opens the control stream.
+    pub(crate) fn complete(&mut self) {
+        self.until(|client| client.is_connected);
+        let control = self.quic.streams().open(Dir::Uni).expect("allowed");
         let mut bytes = vec![stream_type::CONTROL as u8];
         write::settings(&[], &mut bytes);
-        client.write(control, &bytes, false);
-        client
+        self.write(control, &bytes, false);
     }
 
     /// Sends what there is to send.

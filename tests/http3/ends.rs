@@ -2,7 +2,9 @@
 
 use super::client::{Client, Settings};
 use super::{LONG, address, counted, hello, tls};
-use peregrine::{Config, Handler, Responder, Server, from_fn};
+use peregrine::server::Running;
+use peregrine::{Config, Handler, Limits, Responder, Server, from_fn};
+use peregrine_protocol::h3::frame::write;
 use quinn_proto::{ConnectionError, Dir};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -23,11 +25,14 @@ fn deferring() -> (impl Handler, Receiver<Responder>) {
     (app, take)
 }
 
-/// Bytes of the control stream of the server. There are more when it has sent GOAWAY.
-fn control(client: &Client) -> usize {
-    let of = client.streams.iter();
-    let of = of.filter(|(id, _)| id.dir() == Dir::Uni);
-    of.map(|(_, of)| of.bytes.len()).sum()
+/// Whether the client knows that it shall open no more streams, and that those that it has opened are served.
+fn is_told(client: &Client) -> bool {
+    let mut goaway = Vec::new();
+    write::goaway((1 << 62) - 4, &mut goaway);
+    let mut of = client.streams.iter();
+    of.any(|(id, of)| {
+        id.dir() == Dir::Uni && of.bytes.windows(goaway.len()).any(|bytes| bytes == goaway)
+    })
 }
 
 fn is_no_error(error: &ConnectionError) -> bool {
@@ -47,10 +52,9 @@ fn a_stop_waits_for_requests() {
     let mut client = Client::connect(address(&server));
     let id = client.ask("GET", "/late", true);
     let responder = responders.recv_timeout(LONG).expect("a request");
-    client.until(|client| control(client) > 0);
-    let before = control(&client);
+    assert!(!is_told(&client));
     server.stopper().stop();
-    client.until(|client| control(client) > before);
+    client.until(|client| is_told(client));
     let mut late = Client::new(address(&server), Settings::default());
     assert!(matches!(late.end(), ConnectionError::ConnectionClosed(_)));
     responder.send(|res| res.text("in time")).expect("pending");
@@ -77,17 +81,84 @@ fn a_request_that_takes_too_long_is_cut() {
     assert_eq!(server.wait().expect("no error").aborted, 1);
 }
 
-/// A handshake that is under way is not waited for.
+/// Nothing but its clients ends a stop.
+fn patient() -> Config {
+    let limits = Limits::default().stop_grace(LONG);
+    let config = Config::default().workers(2).limits(limits);
+    config.stop_timeout(LONG).tls_handshake_timeout(LONG)
+}
+
+/// Clients of a server without others: some that are connected, and as many that have begun their handshake.
+fn connected_and_begun(server: &Running) -> [Vec<Client>; 2] {
+    let new = || Client::new(address(server), Settings::default());
+    let [mut connected, mut begun] = [(); 2].map(|()| (0..4).map(|_| new()).collect::<Vec<_>>());
+    connected.iter_mut().for_each(Client::complete);
+    begun.iter_mut().for_each(Client::flush);
+    counted(server, |counters| counters.accepted == 8);
+    [connected, begun]
+}
+
+/// Those that have begun go on after the others have heard of the stop: they are served, and hear of it, too.
+fn are_served([mut connected, mut begun]: [Vec<Client>; 2], text: &str) {
+    for client in &mut connected {
+        client.until(|client| is_told(client));
+    }
+    for client in &mut begun {
+        client.complete();
+        assert_eq!(client.get("/").text(), text);
+        client.until(|client| is_told(client));
+    }
+    connected.iter_mut().for_each(Client::close);
+    begun.iter_mut().for_each(Client::close);
+}
+
 #[test]
-fn a_stop_ends_handshakes() {
-    let config = Config::default().stop_timeout(Duration::from_secs(3));
-    let server = hello(config.tls_handshake_timeout(LONG));
-    let mut silent = Client::new(address(&server), Settings::default());
-    silent.flush();
-    counted(&server, |counters| counters.accepted == 1);
+fn a_handshake_may_be_completed_during_a_stop() {
+    let server = hello(patient());
+    let clients = connected_and_begun(&server);
     server.stopper().stop();
+    are_served(clients, "hello");
     let stopped = server.wait().expect("no error");
-    assert_eq!((stopped.drained, stopped.aborted), (1, 0));
+    assert_eq!((stopped.drained, stopped.aborted), (8, 0));
+}
+
+/// Of the two times the shorter one ends it.
+#[test]
+fn a_handshake_that_is_not_completed_ends_during_a_stop() {
+    let second = Duration::from_secs(1);
+    for (grace, handshake) in [(Duration::ZERO, LONG), (second, LONG), (LONG, second)] {
+        let limits = Limits::default().stop_grace(grace);
+        let config = patient().limits(limits).tls_handshake_timeout(handshake);
+        let server = hello(config);
+        let mut silent = Client::new(address(&server), Settings::default());
+        silent.flush();
+        counted(&server, |counters| counters.accepted == 1);
+        server.stopper().stop();
+        let stopped = server.wait().expect("no error");
+        assert_eq!((stopped.drained, stopped.aborted), (1, 0));
+    }
+}
+
+/// The successor knows nothing of it.
+#[test]
+#[cfg(any(target_os = "linux", target_os = "freebsd"))]
+fn a_handshake_may_be_completed_during_a_hand_over() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("an address");
+    let [old, new] = ["old", "new"].map(|text| {
+        let server = Server::from_fn(move |_, res| res.text(text)).config(patient());
+        server.listener_tls(listener.try_clone().expect("the same"), tls())
+    });
+    let old = old.start().expect("a server");
+    let clients = connected_and_begun(&old);
+    let new = new.start().expect("a server");
+    old.leave_backlog();
+    old.stopper().stop();
+    are_served(clients, "old");
+    let stopped = old.wait().expect("no error");
+    assert_eq!((stopped.drained, stopped.aborted), (8, 0));
+    let mut later = Client::connect(address(&new));
+    assert_eq!(later.get("/").text(), "new");
+    later.close();
 }
 
 /// A listener whose port is free over UDP, too.
@@ -112,10 +183,7 @@ fn a_successor_takes_over() {
     let old = old.listener_tls(listener.try_clone().expect("the same"), tls());
     let old = old.start().expect("a server");
     let mut clients: Vec<_> = (0..8).map(|_| Client::connect(address(&old))).collect();
-    let ask = |client: &mut Client| {
-        client.until(|client| control(client) > 0);
-        client.ask("GET", "/late", true)
-    };
+    let ask = |client: &mut Client| client.ask("GET", "/late", true);
     let ids: Vec<_> = clients.iter_mut().map(ask).collect();
     let waiting: Vec<_> = (0..8)
         .map(|_| responders.recv_timeout(LONG).expect("a request"))
@@ -124,12 +192,10 @@ fn a_successor_takes_over() {
     let new = Server::from_fn(|_, res| res.text("new"));
     let new = new.config(Config::default().workers(2));
     let new = new.listener_tls(listener, tls()).start().expect("a server");
-    let before = control(&clients[0]);
-    assert!(before > 0);
     old.leave_backlog();
     old.stopper().stop();
     for client in &mut clients {
-        client.until(|client| control(client) > before);
+        client.until(|client| is_told(client));
     }
     let mut later = Client::connect(address(&new));
     assert_eq!(later.get("/").text(), "new");

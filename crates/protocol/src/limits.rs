@@ -111,6 +111,7 @@ crate::settings! {
         /// If idle connections were closed at once, requests that are on their way would be lost, and their
         /// clients could not know whether they were handled. So this time should be longer than a round trip. If
         /// it is also longer than the pauses between the requests of a client, that client loses no request.
+        /// A handshake of TLS or QUIC that is under way then has as long to be completed.
         ///
         /// A stop takes longer because of this only if a connection is idle.
         /// `Config::stop_timeout` ends this wait too. Zero: idle connections are closed

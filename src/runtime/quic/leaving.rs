@@ -4,6 +4,7 @@ use super::connection::{Connection, NO_ERROR};
 use super::driven::OverQuic;
 use super::turn::end;
 use super::{Context, Quic};
+use crate::runtime::clock;
 use crate::runtime::event_loop::{Ended, ThreadState};
 use crate::shared::id::ConnId;
 use std::io;
@@ -51,13 +52,13 @@ impl<C> Quic<C> {
         if context.control.leaves_backlog() {
             self.part(context)?;
         }
+        // As over TCP: a handshake has no more time than the next request of an idle connection.
+        let until = clock::after(context.config.limits.stop_grace);
         for id in self.slab.tokens() {
-            let connection = self.slab.get_mut(id);
-            match connection.is_some_and(|connection| connection.is_handshaking) {
-                // It would be closed behind its handshake.
-                true => self.shut(id, NO_ERROR, "the server stops", context)?,
-                false => self.run(id, context, |app, quic, shared| app.stop(quic, shared))?,
+            if let Some(connection) = self.slab.get_mut(id) {
+                connection.handshake_until = connection.handshake_until.min(until);
             }
+            self.run(id, context, |app, quic, shared| app.stop(quic, shared))?;
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! A hand-over to another process: connections go on with sockets of their own.
 
-use super::connection::NO_ERROR;
+use super::connection::{Connection, NO_ERROR};
 use super::driven::OverQuic;
 use super::socket::DatagramSocket;
 use super::{Context, Quic};
@@ -19,7 +19,11 @@ impl<C> Quic<C> {
     where
         C: OverQuic<S>,
     {
-        for id in self.slab.tokens() {
+        let mut ids = self.slab.tokens();
+        let is_handshaking = |connection: &mut Connection<C>| connection.is_handshaking;
+        // Those that are served first, if there is not one for each.
+        ids.sort_by_key(|id| self.slab.get_mut(*id).is_some_and(is_handshaking));
+        for id in ids {
             if self.own_socket(id, context.poll).is_err() {
                 // No descriptor is left, or no number for the socket: the client connects to the other process.
                 self.shut(id, NO_ERROR, "another process serves", context)?;

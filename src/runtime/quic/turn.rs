@@ -169,7 +169,7 @@ impl<C> Quic<C> {
         let port = &self.ports[index];
         let tls = context.control.listener_config(port.listener).tls.as_ref();
         let listener = (port.number, tls.and_then(|tls| tls.hsts));
-        let forwarding = self.forwarding.as_ref();
+        let (forwarding, is_stopping) = (self.forwarding.as_ref(), self.is_stopping);
         context.shared.begin(id.of_quic());
         let step = catch(|| {
             loop {
@@ -188,7 +188,12 @@ impl<C> Quic<C> {
             if let Some(close) = connection.excess(&context.config.quic, second) {
                 return close;
             }
+            let is_new = was_handshaking && !connection.is_handshaking;
             match &mut connection.app {
+                // The others have been told.
+                Some(app) if is_new && is_stopping => {
+                    app.stop(&mut connection.quic, context.shared)
+                }
                 Some(app) => act(app, &mut connection.quic, context.shared),
                 None => Step::Wait,
             }
@@ -347,9 +352,6 @@ where
     };
     connection.is_handshaking = false;
     connection.allowed.validate();
-    if context.control.is_stopping() {
-        return close("the server stops");
-    }
     let Some(ends) = connection.ends(listener, forwarding) else {
         context.shared.counters().handshakes_failed.add(1);
         return close("the handshake has no ALPN, or a certificate that has expired");
