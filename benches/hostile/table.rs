@@ -121,6 +121,7 @@ pub(crate) fn one(name: &str) -> ExitCode {
         idle: Duration::from_secs(3),
         to_the_end: true,
         late: 240,
+        soon: Duration::from_secs(5),
         patience: PATIENCE,
     };
     let (memory, descriptors, cpu) = (Readings::default(), Readings::default(), Cell::default());

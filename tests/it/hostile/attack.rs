@@ -20,6 +20,8 @@ pub(crate) struct Scale {
     /// refused, and sees that when it has read what came before: from then on it takes 4 KiB in each second,
     /// which is far from the end of a large response, and more than the limit for slow readers asks for.
     pub(crate) late: u64,
+    /// Of clients that come at any time under load, 95 in 100 must have their response within this.
+    pub(crate) soon: Duration,
     /// For anything to happen.
     pub(crate) patience: Duration,
 }
@@ -88,7 +90,11 @@ pub(crate) fn attack(
     if waits.is_none() {
         faults.push("a well-behaved client has not got its answer".to_owned());
     }
-    faults.extend(waits.iter().filter_map(|[_, during, _]| late(during)));
+    faults.extend(
+        waits
+            .iter()
+            .filter_map(|[_, during, _]| late(during, scale.soon)),
+    );
     Outcome {
         waits,
         took,
@@ -98,14 +104,11 @@ pub(crate) fn attack(
     }
 }
 
-/// Of clients that come at any time under load, 95 in 100 must have their response within this.
-const SOON: Duration = Duration::from_secs(5);
-
 /// One question follows the other: while one waits for longer than that, all that would have come then
 /// are late.
-fn late(waits: &[Duration]) -> Option<String> {
+fn late(waits: &[Duration], soon: Duration) -> Option<String> {
     let all: Duration = waits.iter().map(|&wait| wait + PAUSE).sum();
-    let late: Duration = waits.iter().map(|wait| wait.saturating_sub(SOON)).sum();
+    let late: Duration = waits.iter().map(|wait| wait.saturating_sub(soon)).sum();
     (late * 20 > all).then(|| format!("of {all:?} one would have come too late in {late:?}"))
 }
 
