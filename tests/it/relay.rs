@@ -420,8 +420,10 @@ mod websockets {
     #[test]
     fn messages_in_the_order_of_the_broker_come_back() {
         let (broker, _relay, bench) = bench(RelayOrder::Broker, NEVER);
-        let [mut own, mut other] = [(); 2].map(|()| bench.connect("/room"));
-        bench.wait_for(2);
+        let mut own = bench.connect("/room");
+        wait_until("the first id is its own", || bench.app.ids().len() == 1);
+        let mut other = bench.connect("/room");
+        wait_until("both are there", || bench.app.ids().len() == 2);
         broker.expect(&["+room"]);
         own.send(Theirs::text("others mine")).expect("sent");
         broker.expect(&[r#"Text Some("room") "mine" except one"#]);

@@ -39,7 +39,7 @@ fn responses_and_errors_by_class() {
         }
     }
 
-    let limits = super::support::limits().head_timeout(std::time::Duration::from_secs(1));
+    let limits = super::support::limits().head_timeout(std::time::Duration::from_secs(5));
     let config = workers(1).limits(limits);
     let (server, addr) = super::support::start(App, config);
     let ask = |request: &str, status| {

@@ -341,7 +341,7 @@ fn half_a_body_without_length_ends_in_a_reset() {
         let mut config = narrow();
         config.stop_timeout = SECOND;
         if why == "silence" {
-            config.limits.response_timeout = SECOND;
+            config.limits.response_timeout = 3 * SECOND;
         }
         let (server, addr) = start(app, config);
         let mut client = Client::connect(addr);

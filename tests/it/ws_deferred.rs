@@ -126,6 +126,13 @@ fn ask(addr: SocketAddr, path: &str, more: &str) -> Client {
     client
 }
 
+/// The same, and its handshake. Of several that ask at once each may be the first one.
+#[track_caller]
+fn asked(app: &App, addr: SocketAddr, more: &str) -> (Client, UpgradeResponder) {
+    let client = ask(addr, "/", more);
+    (client, app.next())
+}
+
 #[track_caller]
 fn expect(client: &mut Client, bytes: &[u8]) {
     let mut got = vec![0; bytes.len()];
@@ -147,12 +154,11 @@ const PONG: &[u8] = b"\x81\x04ping";
 #[test]
 fn a_handshake_waits_and_its_worker_does_not() {
     let (app, server, addr) = serve(workers(1));
-    let mut waits: Vec<_> = (0..3)
-        .map(|_| ask(addr, "/", "Sec-WebSocket-Protocol: a, b\r\n"))
-        .collect();
-    let mut responders: Vec<_> = (0..3).map(|_| app.next()).collect();
+    let fields = "Sec-WebSocket-Protocol: a, b\r\n";
+    let (mut waits, responders): (Vec<_>, Vec<_>) =
+        (0..3).map(|_| asked(&app, addr, fields)).unzip();
     assert_eq!(Client::connect(addr).get("/other").text(), "/other");
-    for (client, mut responder) in waits.iter_mut().zip(responders.drain(..)) {
+    for (client, mut responder) in waits.iter_mut().zip(responders) {
         assert!(!responder.is_gone());
         assert_eq!(responder.protocols().collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!(responder.protocol("c"), Err(UpgradeError::NotOffered));
@@ -321,8 +327,7 @@ fn a_client_that_leaves_in_between() {
 #[test]
 fn too_many_connections_are_refused_when_they_are_accepted() {
     let (app, server, addr) = serve(workers(1).ws_threads(1).ws_connections_per_thread(1));
-    let mut clients: Vec<_> = (0..2).map(|_| ask(addr, "/", "")).collect();
-    let responders: Vec<_> = (0..2).map(|_| app.next()).collect();
+    let (mut clients, responders): (Vec<_>, Vec<_>) = (0..2).map(|_| asked(&app, addr, "")).unzip();
     for responder in responders {
         assert_eq!(responder.accept(), Ok(()));
     }
