@@ -1,7 +1,7 @@
 //! Access logs: the line of a response that is not complete when the handler returns, or never is.
 
 use super::access_log::{Kept, rest};
-use super::support::{Asked, Client, NEVER, ended, start, wait_until, workers};
+use super::support::{Asked, Client, NEVER, PATIENCE, ended, start, wait_until, workers};
 use peregrine::access_log::{AccessEntry, AccessLog, LogWriter};
 use peregrine::body::{BodySender, BodySink, Flow, Incoming};
 use peregrine::testing::Connection;
@@ -161,13 +161,13 @@ fn deferred_responses_have_the_bytes_that_were_sent() {
         ));
         match *line {
             "GET /held" | "HEAD /held" => {
-                let Ok(Held::Responder(responder)) = holds.recv() else {
+                let Ok(Held::Responder(responder)) = holds.recv_timeout(PATIENCE) else {
                     panic!("a responder");
                 };
                 assert!(responder.send(|res| res.status(410).text("gone")).is_ok());
             }
             "GET /stream" => {
-                let Ok(Held::Sender(mut body)) = holds.recv() else {
+                let Ok(Held::Sender(mut body)) = holds.recv_timeout(PATIENCE) else {
                     panic!("a sender");
                 };
                 body.send("abc").expect("room");
@@ -206,7 +206,7 @@ fn pipelined_requests_have_a_line_each() {
     let mut received = Vec::new();
     for path in paths {
         if path == "/held" {
-            let Ok(Held::Responder(responder)) = holds.recv() else {
+            let Ok(Held::Responder(responder)) = holds.recv_timeout(PATIENCE) else {
                 panic!("a responder");
             };
             assert!(responder.send(|res| res.status(200).text("late")).is_ok());
@@ -247,14 +247,14 @@ fn the_time_is_that_of_the_whole_response() {
     let (server, addr) = start(app, workers(1));
     let mut client = Client::connect(addr);
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-    let (responder, from) = holds.recv().expect("a responder");
+    let (responder, from) = holds.recv_timeout(PATIENCE).expect("a responder");
     let mut least = Duration::ZERO;
     wait_until("some time has passed", || {
         least = from.elapsed();
         least > Duration::from_millis(1)
     });
     assert!(responder.send(|res| res.text("hi")).is_ok());
-    assert!(tooks.recv().expect("a line") >= least);
+    assert!(tooks.recv_timeout(PATIENCE).expect("a line") >= least);
     drop(client);
     server.stop();
     ended(server);
@@ -289,14 +289,14 @@ fn a_client_that_leaves_has_a_line_with_499() {
     };
     // Before the response: at once, not when the response would have been given.
     let client = connect(get("/held"));
-    let held = holds.recv().expect("a responder");
+    let held = holds.recv_timeout(PATIENCE).expect("a responder");
     client.reset();
     assert_eq!(wait_for(&kept, 1), r#""GET /held HTTP/1.1" 499 - "-" "b""#);
     drop(held);
 
     // In the middle of it: what has been sent is counted.
     let mut client = connect(get("/stream"));
-    let Ok(Held::Sender(mut body)) = holds.recv() else {
+    let Ok(Held::Sender(mut body)) = holds.recv_timeout(PATIENCE) else {
         panic!("a sender");
     };
     body.send("abcdef").expect("room");
@@ -437,7 +437,7 @@ fn a_stop_that_aborts_connections_writes_lines() {
     let (server, addr) = start(app, config);
     let mut client = Client::connect(addr);
     client.send(get("/held"));
-    let held = holds.recv().expect("a responder");
+    let held = holds.recv_timeout(PATIENCE).expect("a responder");
     server.stop();
     ended(server);
     drop((client, held));

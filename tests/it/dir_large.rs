@@ -5,7 +5,9 @@ use crate::alone::{alone, resident};
 use crate::scratch::{Scratch, THEN, ask, get};
 #[cfg(target_os = "linux")]
 use crate::support::ended;
-use crate::support::{Asked, Client, Framing, Stream, Witness, read_head, start, workers};
+use crate::support::{
+    Asked, Client, Framing, PATIENCE, Stream, Witness, read_head, start, workers,
+};
 use peregrine::Handler;
 use peregrine::files::{DirConfig, DirServer};
 use peregrine::testing::Connection;
@@ -94,7 +96,7 @@ fn a_fast_reader_does_not_keep_others_waiting() {
             }
         }
     });
-    begun.recv().expect("begun");
+    begun.recv_timeout(PATIENCE).expect("begun");
     let mut other = Client::connect(addr);
     for _ in 0..20 {
         assert_eq!(other.get("/small.txt").text(), "small");

@@ -346,7 +346,7 @@ fn a_client_that_is_turned_away() {
     let (_server, addr) = start(app, config);
     let (mut first, get) = (Client::connect(addr), request("GET", "body"));
     first.send(&get);
-    is_in_handler.recv().expect("a call");
+    is_in_handler.recv_timeout(LONG).expect("a call");
     // What it asks is there when the only thread comes to it.
     let mut second = Client::connect(addr);
     second.send(&get);

@@ -60,6 +60,15 @@ fn over_websocket(addr: std::net::SocketAddr, seen: &str) -> Vec<Position> {
     positions
 }
 
+/// Ends those who say something, also when the test fails.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn history_and_new_events_have_no_gap() {
     let hub = Hub::new();
@@ -83,6 +92,7 @@ fn history_and_new_events_have_no_gap() {
                 }
             });
         }
+        let _over = Over(&is_over);
         let mut seen = [None::<Position>; 2];
         for _ in 0..CLIENTS {
             for (n, ask) in [over_events, over_websocket].iter().enumerate() {
@@ -97,7 +107,6 @@ fn history_and_new_events_have_no_gap() {
                 seen_least.store(least[0].min(least[1]), Ordering::Relaxed);
             }
         }
-        is_over.store(true, Ordering::Relaxed);
     });
     server.stop();
     ended(server);

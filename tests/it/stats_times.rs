@@ -1,7 +1,7 @@
 //! Times in handlers and of responses, threads that are held, and requests by route.
 
 use super::stats::parse;
-use super::support::{Asked, Client, OnOwnAddr, wait_until, workers};
+use super::support::{Asked, Client, OnOwnAddr, PATIENCE, wait_until, workers};
 use peregrine::metrics::Stats;
 use peregrine::server::Running;
 use peregrine::{Handler, Responder, Router, Server, from_fn};
@@ -54,12 +54,12 @@ fn a_response_takes_until_its_head_is_complete() {
     counted("at once", (1, 1));
     client.send("GET /late HTTP/1.1\r\nHost: a\r\n\r\n");
     counted("the handler has returned", (2, 1));
-    let late = given.recv().expect("a request");
+    let late = given.recv_timeout(PATIENCE).expect("a request");
     late.send(|res| res.text("late")).expect("a client");
     assert_eq!(client.answer(Asked::Other).text(), "late");
     counted("late", (2, 2));
     client.send("GET /late HTTP/1.1\r\nHost: a\r\n\r\n");
-    drop(given.recv().expect("a request"));
+    drop(given.recv_timeout(PATIENCE).expect("a request"));
     assert_eq!(client.answer(Asked::Other).status, 500);
     counted("an error instead", (3, 3));
     let mut client = Client::connect(addr);

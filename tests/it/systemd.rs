@@ -131,7 +131,7 @@ fn ready_waits_while_the_queue_of_the_manager_is_full() {
         begins.send(()).expect("it waits");
         systemd.ready();
     });
-    begun.recv().expect("it begins");
+    begun.recv_timeout(PATIENCE).expect("it begins");
     let text = std::iter::repeat_with(|| told(&manager)).find(|text| text != "X=1");
     assert_eq!(text.as_deref(), Some("READY=1"));
     sender.join().expect("no panic");

@@ -255,7 +255,9 @@ mod ws {
         let messages = b"\x81\x81\0\0\0\0a\x81\x81\0\0\0\0b\x81\x81\0\0\0\0c";
         let sent = [handshake.as_bytes(), messages].concat();
         client.write_all(&sent).expect("sent");
-        has_entered.recv().expect("the handler is asked");
+        has_entered
+            .recv_timeout(PATIENCE)
+            .expect("the handler is asked");
         server.stop();
         go.send(()).expect("the handler waits");
         let mut received = Vec::new();

@@ -2,7 +2,7 @@
 
 use crate::alone::{alone, descriptors};
 use crate::stream_in::{chunked, exact};
-use crate::support::{Client, Random, ended, start, wait_until, workers};
+use crate::support::{Client, PATIENCE, Random, ended, start, wait_until, workers};
 use peregrine::body::{BodySink, Flow, Incoming, Resumer};
 use peregrine::{BodyPlan, Done, Handler, Request, Response};
 use std::io::{ErrorKind, Read, Write};
@@ -217,7 +217,7 @@ fn clients_vanish_anywhere() {
             .collect();
         let resumers: Vec<_> = stuck
             .iter()
-            .map(|_| paused.recv().expect("paused"))
+            .map(|_| paused.recv_timeout(PATIENCE).expect("paused"))
             .collect();
         stuck.drain(..).for_each(Client::reset);
         expect_nothing_left(&app, &mut other, before);

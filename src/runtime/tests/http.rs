@@ -2,8 +2,8 @@
 //! call.
 
 use super::{
-    config, connect, end, exchange, exchange_over, hand_over, nothing_is_left, pair, plans,
-    read_all, same_under, short, undated, wait_until, without_and_with_tls,
+    PATIENCE, config, connect, end, exchange, exchange_over, hand_over, nothing_is_left, pair,
+    plans, read_all, same_under, short, undated, wait_until, without_and_with_tls,
 };
 use crate::access_log::{AccessLog, LogWriter};
 use crate::http::deferred::Event;
@@ -440,7 +440,7 @@ fn a_panic_leaves_the_log_lines_of_others() {
         // Sent before the server has the connection, so the first read returns it.
         client.write_all(request).expect("sent");
         hand_over(&server, [planned]);
-        (client, held.recv().expect("a responder"))
+        (client, held.recv_timeout(PATIENCE).expect("a responder"))
     };
     let (other, responder) = begin(FaultPlan::default());
     // The second read finds the client's end.
@@ -450,12 +450,13 @@ fn a_panic_leaves_the_log_lines_of_others() {
     };
     let (mut lost, _never) = begin(planned);
     lost.write_all(b"more").expect("sent");
-    assert_eq!(written.recv().expect("a line"), "499\n");
+    assert_eq!(written.recv_timeout(PATIENCE).expect("a line"), "499\n");
     assert!(responder.send(|res| res.text("here")).is_ok());
     assert!(read_all(&other).ends_with(b"here"));
-    assert_eq!(written.recv().expect("a line"), "200\n");
+    assert_eq!(written.recv_timeout(PATIENCE).expect("a line"), "200\n");
     assert_eq!(server.counters().internal_errors, 1);
     drop((other, lost));
     end(server);
-    assert!(written.recv().is_err(), "one line more");
+    let more = written.recv_timeout(PATIENCE);
+    assert_eq!(more, Err(mpsc::RecvTimeoutError::Disconnected));
 }

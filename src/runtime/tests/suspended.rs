@@ -1,7 +1,7 @@
 //! A process that is suspended for longer than its timeouts. Bytes that clients sent meanwhile are treated as
 //! in time.
 
-use super::{config, end, hand_over, pair, read_all, short, wait_until};
+use super::{PATIENCE, config, end, hand_over, pair, read_all, short, wait_until};
 use crate::http::handler::from_fn;
 use crate::http::request::Request;
 use crate::http::response::Response;
@@ -56,7 +56,7 @@ fn bytes_that_have_arrived_are_read_before_timeouts() {
     suspends.write_all(request).expect("sent");
     // Each is read when it is accepted, so no time passes between the first and the last.
     hand_over(&server, [one, two, three, four]);
-    told.recv().expect("it is suspended");
+    told.recv_timeout(PATIENCE).expect("it is suspended");
 
     head.write_all(b"\r\n").expect("sent");
     body.write_all(&[b'x'; BODY]).expect("sent");

@@ -417,7 +417,7 @@ fn a_message_that_has_arrived_is_read_before_its_rate_is_checked() {
         server.counters().bytes_read > 50_000
     });
     suspends.write_all(&frame(TEXT, b"suspend")).expect("sent");
-    tells.recv().expect("it is suspended");
+    tells.recv_timeout(PATIENCE).expect("it is suspended");
     let since = Instant::now();
     std::thread::scope(|scope| {
         scope.spawn(|| {
