@@ -17,7 +17,7 @@ pub(crate) struct Server {
     child: Option<Child>,
 }
 
-/// So many ports, from 12,000 on, of which systems give none to a program that asks for any: nobody takes one while its
+/// So many ports, from 12,000 on, of which systems give none to a program that asks for any: no program takes one while its
 /// server is started again. A node of a cluster has a second port, as far above.
 const PORTS: u16 = 10_000;
 
@@ -36,7 +36,7 @@ pub(crate) fn free_addr() -> String {
     }
 }
 
-/// Where a server writes: in memory if there is such a folder, because nobody waits for a busy disk there.
+/// Where a server writes: in memory if there is such a folder, because no server waits for a busy disk there.
 fn folder() -> PathBuf {
     let memory = PathBuf::from("/dev/shm");
     match memory.is_dir() {
