@@ -4,7 +4,7 @@
 //!
 //! | method | body | copied | where it runs |
 //! |---|---|---|---|
-//! | [`body`], [`text`], [`html`] | bytes or text | yes | in the handler |
+//! | [`body`], [`body_as`], [`text`], [`html`] | bytes or text | yes | in the handler |
 //! | [`send`] | a [`Payload`]: `Vec<u8>`, `String`, `Arc<[u8]>`, `&'static` data | below 16 KiB only | in the handler |
 //! | [`send_prepared`] | a whole response that was built once, with its fields | below 16 KiB only | in the handler |
 //! | [`write_with`] | what a closure writes | written in place | in the handler |
@@ -147,6 +147,7 @@
 //! [`SendError::Gone`]: crate::body::SendError::Gone
 //! [`SendError::WouldBlock`]: crate::body::SendError::WouldBlock
 //! [`body`]: crate::Response::body
+//! [`body_as`]: crate::Response::body_as
 //! [`defer`]: crate::Response::defer
 //! [`events`]: crate::Response::events
 //! [`events_with_heartbeat`]: crate::Response::events_with_heartbeat

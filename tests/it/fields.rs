@@ -89,6 +89,8 @@ fn a_field_with_one_value_is_replaced() {
                     .header("content-type", "b/b")
                     .text("x")
             },
+            |_, res| res.header("content-type", "a/a").body_as("b/b", "x"),
+            |_, res| res.body_as("b/b", "x"),
             |req, res| {
                 res.header("Content-Type", "a/a")
                     .offload(req, |_, res| res.header("Content-Type", "b/b").body("x"))

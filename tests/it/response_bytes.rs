@@ -17,6 +17,11 @@ GET body => 200 OK^Content-Length: 5||hello
 GET empty => 200 OK^Content-Length: 0||
 GET text => 200 OK^Content-Type: text/plain; charset=utf-8|Content-Length: 5||hello
 GET html => 200 OK^Content-Type: text/html; charset=utf-8|Content-Length: 5||hello
+GET as => 200 OK^Content-Type: a/b|Content-Length: 5||hello
+GET aslong => 200 OK^Content-Type: a/b|Content-Length: 16384||{large}
+HEAD as => 200 OK^Content-Type: a/b|Content-Length: 5||
+keep as => 200 OK^Content-Type: a/b|Content-Length: 5|Connection: keep-alive||hello
+GET laterasstatus => 404 Not Found^before: 1|Content-Type: a/b|Content-Length: 5||hello
 GET typed => 200 OK^x: 1|Content-Type: a/b|x: 2|Content-Length: 5||hello
 GET status => 404 Not Found^a: b|c: d|Content-Length: 5||hello
 GET unnamed => 299 ^Content-Length: 5||hello
@@ -97,7 +102,7 @@ impl Handler for Named {
             return respond(name, res);
         };
         let res = match later {
-            "status" | "204" | "upgrade" | "iter" => res.header("before", "1"),
+            "status" | "asstatus" | "204" | "upgrade" | "iter" => res.header("before", "1"),
             _ => res,
         };
         let (done, responder) = res.defer();
@@ -118,6 +123,9 @@ fn respond(name: &str, res: Response<'_>) -> Done {
         "empty" => res.body(""),
         "text" => res.text("hello"),
         "html" => res.html("hello"),
+        "as" => res.body_as("a/b", "hello"),
+        "aslong" => res.body_as("a/b", [b'x'; LARGE]),
+        "asstatus" => res.status(404).body_as("a/b", "hello"),
         "typed" => res
             .header("content-type", "b/a")
             .header("x", "1")

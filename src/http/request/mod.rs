@@ -120,7 +120,13 @@ impl<'a> Request<'a> {
     /// standard defines. HEAD is `HEAD` and not `GET`: respond as to a GET, and the library omits the body.
     #[inline]
     pub fn method(&self) -> &'a str {
-        text(self.head.method.of(self.bytes))
+        text(self.method_bytes())
+    }
+
+    /// [`Request::method`] as bytes, without a conversion to text.
+    #[inline]
+    pub fn method_bytes(&self) -> &'a [u8] {
+        self.head.method.of(self.bytes)
     }
 
     /// The HTTP version of the request. The response to a request of HTTP/1.0 is HTTP/1.1 (RFC 9110 section 6.2).
@@ -148,7 +154,13 @@ impl<'a> Request<'a> {
     /// and `*` for `OPTIONS *`.
     #[inline]
     pub fn path(&self) -> &'a str {
-        text(self.head.target.path(self.bytes))
+        text(self.path_bytes())
+    }
+
+    /// [`Request::path`] as bytes, without a conversion to text.
+    #[inline]
+    pub fn path_bytes(&self) -> &'a [u8] {
+        self.head.target.path(self.bytes)
     }
 
     /// The query as sent, without its `?`; `None` if there is no `?`.

@@ -126,22 +126,10 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// The path, as bytes.
-    #[inline]
-    pub(crate) fn path_bytes(&self) -> &'a [u8] {
-        self.head.target.path(self.bytes)
-    }
-
     /// The class of the method.
     #[inline]
     pub(crate) fn method_class(&self) -> Method {
         self.head.kind
-    }
-
-    /// The method, as bytes.
-    #[inline]
-    pub(crate) fn method_bytes(&self) -> &'a [u8] {
-        self.head.method.of(self.bytes)
     }
 
     /// Where the path begins in the head.

@@ -83,7 +83,7 @@ impl Plan {
         let status = 200 + choices.below(404) as u16 - 2;
         let count = choices.below(8);
         let status_after = choices.below(10);
-        let ending = choices.byte() % 6;
+        let ending = choices.byte() % 7;
         let mut fields = Vec::new();
         for _ in 0..count {
             let name = String::from_utf8_lossy(choices.text(20)).into_owned();
@@ -128,7 +128,8 @@ impl Plan {
                     .chunks(7)
                     .try_for_each(|piece| out.write_all(piece))
             }),
-            _ => res.redirect(302, self.text()),
+            5 => res.redirect(302, self.text()),
+            _ => res.body_as(self.text(), &self.body),
         }
     }
 
@@ -148,8 +149,9 @@ impl Plan {
     fn is_good(&self) -> bool {
         let good = |(name, value): &(String, Vec<u8>)| is_token(name.as_bytes()) && is_value(value);
         let status = !self.sets_status() || (200..600).contains(&self.status);
-        let location = self.ending != 5 || is_value(self.text().as_bytes());
-        self.fields.iter().all(good) && status && location
+        // A location, or a type.
+        let value = self.ending < 5 || is_value(self.text().as_bytes());
+        self.fields.iter().all(good) && status && value
     }
 
     /// Compares the response with the plan.
@@ -160,6 +162,7 @@ impl Plan {
             1 => (Some(("Content-Type", b"text/plain; charset=utf-8")), &text),
             2 => (Some(("Content-Type", b"text/html; charset=utf-8")), &text),
             5 => (Some(("Location", &text)), b""),
+            6 => (Some(("Content-Type", &text)), &self.body),
             _ => (None, &self.body),
         };
         let ours = |name: &str| OURS.contains(&&*name.to_ascii_lowercase());

@@ -11,6 +11,7 @@ pub(crate) const KINDS: &[(&str, Respond)] = &[
     ("body", |res| res.body("hello")),
     ("empty", |res| res.body("")),
     ("text", |res| res.text("hello")),
+    ("as", |res| res.body_as("a/b", "hello")),
     ("fields", |res| {
         let res = res.header("a", "b").header("content-type", "x/y");
         let res = res.header("a", "c").header("Content-Type", "a/b");

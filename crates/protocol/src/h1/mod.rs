@@ -12,3 +12,4 @@ mod message_length;
 pub mod read_buf;
 pub mod response_encoder;
 mod templates;
+pub mod usual_response;

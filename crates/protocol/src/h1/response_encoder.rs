@@ -1,4 +1,5 @@
-//! The text of HTTP/1 responses (RFC 9112 sections 4, 6, 7.1). No other module writes it.
+//! The text of HTTP/1 responses (RFC 9112 sections 4, 6, 7.1). No other module writes it, but
+//! [`usual_response`](super::usual_response) for the usual case.
 //!
 //! ```text
 //!   template: status line, Server, Date | fields | length or coding, Connection, empty line | body
