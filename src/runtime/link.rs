@@ -32,7 +32,7 @@ impl<T: Transport> Link<T> {
     }
 
     /// Reads what has arrived. 0 bytes are the end of the stream. `None`: there is nothing at present.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn read(&mut self, room: &mut [u8]) -> io::Result<Option<usize>> {
         self.starved = false;
         match self.socket.stream.read(room) {

@@ -22,8 +22,8 @@ impl prg_request {
     #[inline(always)]
     pub(crate) fn of(req: &Request<'_>) -> prg_request {
         prg_request {
-            method: prg_bytes::of(req.method().as_bytes()),
-            path: prg_bytes::of(req.path().as_bytes()),
+            method: prg_bytes::of(req.method_bytes()),
+            path: prg_bytes::of(req.path_bytes()),
             rest: std::ptr::from_ref(req).cast(),
         }
     }
@@ -56,7 +56,7 @@ unsafe fn view_of<'a>(
 /// Returns a view of `req`, or no bytes if `req` is NULL. Thread: that of the callback.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn prg_request_method(req: *const prg_request) -> prg_bytes {
-    view_of(req, |req| Some(req.method().as_bytes()))
+    view_of(req, |req| Some(req.method_bytes()))
 }
 
 /// The path without the query, as it was sent: percent-encoded.
@@ -64,7 +64,7 @@ pub unsafe extern "C" fn prg_request_method(req: *const prg_request) -> prg_byte
 /// Returns a view of `req`, or no bytes if `req` is NULL. Thread: that of the callback.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn prg_request_path(req: *const prg_request) -> prg_bytes {
-    view_of(req, |req| Some(req.path().as_bytes()))
+    view_of(req, |req| Some(req.path_bytes()))
 }
 
 /// The target: the path and the query, as they were sent.

@@ -150,7 +150,6 @@ pub unsafe extern "C" fn prg_response_body(
     body: *const c_char,
     body_len: usize,
 ) -> i32 {
-    // The one function with a call of `Response::body`, which is inlined into it.
     prg_response_send(res, 200, std::ptr::null(), 0, body, body_len)
 }
 
@@ -171,11 +170,17 @@ pub unsafe extern "C" fn prg_response_send(
             bytes(content_type, content_type_len)?,
             bytes(body, body_len)?,
         );
-        exclusive(res)?.give(|res| whole(res, status, kind, body))
+        let res = exclusive(res)?;
+        match status == 200 && !kind.is_empty() {
+            true => res.give(|res| res.body_as(kind, body)),
+            false => res.give(|res| whole(res, status, kind, body)),
+        }
     })
 }
 
-#[inline(always)]
+/// Not inlined: the usual case would save registers for it. It is no second caller of `Response::body_as`, which would not be
+/// inlined into the usual case then.
+#[inline(never)]
 pub(crate) fn whole(res: Response<'_>, status: u16, kind: &[u8], body: &[u8]) -> Done {
     let res = match status {
         200 => res,

@@ -32,12 +32,11 @@ impl prg_bytes {
 /// The bytes of C. NULL is allowed for none.
 #[inline(always)]
 pub(crate) unsafe fn bytes<'a>(ptr: *const c_char, len: usize) -> Result<&'a [u8], i32> {
-    match (ptr.is_null(), len) {
-        (_, 0) => Ok(&[]),
-        (true, _) => Err(PRG_ARGUMENT),
+    match ptr.is_null() {
         // No object is larger than this.
-        (false, _) if len > isize::MAX as usize => Err(PRG_ARGUMENT),
-        (false, _) => Ok(std::slice::from_raw_parts(ptr.cast(), len)),
+        false if len <= isize::MAX as usize => Ok(std::slice::from_raw_parts(ptr.cast(), len)),
+        true if len == 0 => Ok(&[]),
+        _ => Err(PRG_ARGUMENT),
     }
 }
 
