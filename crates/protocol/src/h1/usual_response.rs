@@ -20,9 +20,18 @@ pub fn push(template: &[u8], kind: &[u8], body: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(TYPE);
     out.extend_from_slice(kind);
     out.extend_from_slice(LENGTH);
-    decimal(body.len() as u64, out);
+    match body.len() as u64 {
+        len @ 0..100 => decimal(len, out),
+        len => long_decimal(len, out),
+    }
     out.extend_from_slice(END);
     out.extend_from_slice(body);
+}
+
+/// Not inlined: its room and its loop would keep the other case from being inlined.
+#[inline(never)]
+fn long_decimal(n: u64, out: &mut Vec<u8>) {
+    decimal(n, out);
 }
 
 #[cfg(test)]

@@ -54,14 +54,8 @@ pub fn decimal(n: u64, out: &mut Vec<u8>) {
         // Most responses of a busy server have short bodies.
         0..10 => out.push(b'0' + n as u8),
         10..100 => out.extend_from_slice(&[b'0' + (n / 10) as u8, b'0' + (n % 10) as u8]),
-        _ => long_decimal(n, out),
+        _ => out.extend_from_slice(digits(n, &mut [0; MAX_DIGITS])),
     }
-}
-
-/// Not inlined: its room and its loop would keep the other cases from being inlined.
-#[inline(never)]
-fn long_decimal(n: u64, out: &mut Vec<u8>) {
-    out.extend_from_slice(digits(n, &mut [0; MAX_DIGITS]));
 }
 
 /// `1994-11-06T08:49:37Z` (RFC 3339 section 5.6) for seconds since 1970, up to the year 9999.
